@@ -1,0 +1,48 @@
+# Every target makes .venv itself if it is missing, with the versions of constraints.txt.
+PYTHON ?= python3
+VENV ?= .venv
+BIN := $(VENV)/bin
+PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt
+SOURCES := $(shell find npdata -name '*.py') README.md
+
+.PHONY: demo test check format bench docs gpu clean
+
+demo: $(VENV)/.wheel
+	$(BIN)/python examples/train_digits.py
+
+test: $(VENV)/.wheel
+	$(BIN)/pytest -n 2 $(ARGS)
+
+check: $(VENV)/.wheel
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(MAKE) test
+
+format: $(VENV)/.wheel
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+bench: $(VENV)/.wheel
+	$(BIN)/python -m benchmarks
+
+docs: $(VENV)/.wheel
+	$(BIN)/python -m pydoc -w npdata
+
+gpu: $(VENV)/.wheel
+	$(BIN)/pytest tests/gpu $(ARGS)
+
+clean:
+	rm -rf $(VENV) dist build site .corpus
+
+# The dependencies, once; then the project as a built wheel, again whenever a source changes:
+# what is tested is what is shipped, and never the source folder.
+$(VENV)/.ready: pyproject.toml constraints.txt
+	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	$(PIP) pip hatchling
+	$(PIP) --no-build-isolation '.[dev]'
+	touch $@
+
+$(VENV)/.wheel: $(VENV)/.ready $(SOURCES)
+	$(PIP) --no-build-isolation --no-deps --force-reinstall .
+	touch $@

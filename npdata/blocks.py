@@ -1,0 +1,58 @@
+"""Where the blocks of a source lie: runs of rows that are cheapest to read together.
+
+Idea: a source is one or more segments (files) laid end to end, and inside a segment every block
+has the same number of rows, except a short last one. So the blocks of a billion rows are a few
+integers. Invariant: the blocks of a segment cover its rows once, in order; no block spans two
+segments. This module does not shuffle and reads nothing.
+"""
+
+from dataclasses import dataclass
+from typing import Self
+
+import numpy as np
+from numpy.typing import NDArray
+
+BLOCK_BYTES = 1 << 20
+"""About this many bytes make a block where the file itself has no chunks."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Blocks:
+    """Blocks of rows: `rows[k]` rows in segment k, in blocks of `block_rows[k]` rows.
+
+    >>> blocks = Blocks(rows=(10, 3), block_rows=(4, 4))
+    >>> blocks.count, blocks.edges().tolist()
+    (4, [0, 4, 8, 10, 13])
+    """
+
+    rows: tuple[int, ...]
+    block_rows: tuple[int, ...]
+
+    @classmethod
+    def uniform(cls, rows: int, block_rows: int) -> Self:
+        """Give one segment of `rows` rows in blocks of `block_rows` (at least 1)."""
+        return cls(rows=(rows,), block_rows=(max(1, block_rows),))
+
+    @classmethod
+    def of_bytes(cls, rows: int, row_bytes: int) -> Self:
+        """Give one segment in blocks of about `BLOCK_BYTES` bytes, at least one row."""
+        return cls.uniform(rows, BLOCK_BYTES // max(1, row_bytes))
+
+    @property
+    def count(self) -> int:
+        """The number of blocks."""
+        return sum(-(-rows // size) for rows, size in zip(self.rows, self.block_rows, strict=True))
+
+    @property
+    def total_rows(self) -> int:
+        """The number of rows in all segments."""
+        return sum(self.rows)
+
+    def edges(self) -> NDArray[np.int64]:
+        """Give the first row of each block, then the number of rows: int64, `count + 1` long."""
+        starts = [np.zeros(0, np.int64)]
+        first = 0
+        for rows, size in zip(self.rows, self.block_rows, strict=True):
+            starts.append(np.arange(first, first + rows, size, dtype=np.int64))
+            first += rows
+        return np.append(np.concatenate(starts), np.int64(first))

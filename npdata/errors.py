@@ -1,0 +1,76 @@
+"""Every error that npdata raises, each also the builtin that a user would catch.
+
+A message says what was got, what was expected, where (file, field, index) and what to do.
+
+    NpdataError
+    ├── ConversionError (TypeError)        an array that no tensor can hold, or not as asked
+    ├── SourceError (ValueError)           data that cannot be read as rows
+    │   ├── FormatError                    a file that is not what it says it is
+    │   │   └── TruncatedError             a file that holds less than it declares
+    │   ├── MemberNotFoundError (KeyError) a member or dataset that is not there
+    │   └── UnsupportedSourceError (TypeError) an argument that is no source of rows
+    ├── ChangedFileError (RuntimeError)    a file that is not the one that was opened
+    ├── ClosedError (ValueError)           use after close()
+    ├── FieldError (ValueError)            fields that make no dataset together
+    ├── RowIndexError (IndexError)         a row that is not there
+    ├── RowIndexTypeError (TypeError)      an index that is not a row number
+    └── UnequalShapesError (ValueError, RuntimeError) samples that cannot be stacked
+
+A missing path is the builtin `FileNotFoundError`, a folder the builtin `IsADirectoryError`.
+"""
+
+
+class NpdataError(Exception):
+    """Base of every error of this package."""
+
+
+class ConversionError(NpdataError, TypeError):
+    """The array cannot become a tensor, or not in the way that was asked for."""
+
+
+class SourceError(NpdataError, ValueError):
+    """The data cannot be read as rows."""
+
+
+class FormatError(SourceError):
+    """The file is not what its name, its header or its directory says."""
+
+
+class TruncatedError(FormatError):
+    """The file holds fewer bytes than its header declares."""
+
+
+class MemberNotFoundError(SourceError, KeyError):
+    """The file has no such member or dataset; the message lists those that it has."""
+
+    def __str__(self) -> str:
+        """Give the message itself, where KeyError would give its repr."""
+        return str(self.args[0]) if self.args else ""
+
+
+class UnsupportedSourceError(SourceError, TypeError):
+    """The argument is no source of rows."""
+
+
+class ChangedFileError(NpdataError, RuntimeError):
+    """The file is not, or no longer, the one that was opened."""
+
+
+class ClosedError(NpdataError, ValueError):
+    """The dataset or source was used after `close()`."""
+
+
+class FieldError(NpdataError, ValueError):
+    """The fields make no dataset together: lengths, names or options do not agree."""
+
+
+class RowIndexError(NpdataError, IndexError):
+    """A row number is outside the dataset."""
+
+
+class RowIndexTypeError(NpdataError, TypeError):
+    """An index is not a row number: a float, a string, a tuple, a bool alone."""
+
+
+class UnequalShapesError(NpdataError, ValueError, RuntimeError):
+    """Samples of different shapes were to be stacked into one batch."""
