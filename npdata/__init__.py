@@ -1,5 +1,22 @@
 """Any NumPy data, where it lies, as a PyTorch dataset at memory speed."""
 
 from npdata import errors
+from npdata.batch import Batch
+from npdata.collate import collate
+from npdata.convert import Conversion, as_tensor, explain
+from npdata.dataset import NumpyDataset
+from npdata.sources.base import Access, Source
+from npdata.sources.opening import open_source
 
-__all__ = ["errors"]
+__all__ = [
+    "Access",
+    "Batch",
+    "Conversion",
+    "NumpyDataset",
+    "Source",
+    "as_tensor",
+    "collate",
+    "errors",
+    "explain",
+    "open_source",
+]

@@ -1,0 +1,89 @@
+"""What the arguments of a dataset mean: which fields, in which form, with which dtype.
+
+Idea: arguments are sorted out before anything is opened. Invariant: an argument that would be
+ignored, or that means two things, is refused. Pure functions, but for the search for files that a
+glob names; nothing is opened here.
+"""
+
+import glob
+import os
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, TypeAlias
+
+from npdata.errors import FieldError
+
+OPTIONS = ("transform", "batch_transform", "dtype")
+
+Paths: TypeAlias = str | os.PathLike[str] | Sequence[str | os.PathLike[str]]
+
+
+def fields_of(
+    fields: tuple[Any, ...], named: Mapping[str, Any]
+) -> tuple[tuple[str, ...] | None, tuple[Any, ...]]:
+    """Give the names (None for positional fields) and the values of the fields.
+
+    >>> fields_of((1, 2), {}), fields_of(({"x": 1},), {})
+    ((None, (1, 2)), (('x',), (1,)))
+    """
+    only = fields[0] if len(fields) == 1 and not named else None
+    if isinstance(only, Mapping):
+        fields, named = (), only
+    if (fields and named) or any(isinstance(field, Mapping) for field in fields):
+        raise FieldError("fields are either all named or all positional; name the others too")
+    if not fields and not named:
+        raise FieldError("a dataset needs at least one field; give an array or a path")
+    return (tuple(named), tuple(named.values())) if named else (None, fields)
+
+
+def dtypes_of(asked: object, names: tuple[str, ...] | None, count: int) -> list[object]:
+    """Give the dtype asked for by each of `count` fields, None for as it is.
+
+    >>> dtypes_of({"y": "float32"}, ("x", "y"), 2), dtypes_of("float32", None, 2)
+    ([None, 'float32'], ['float32', 'float32'])
+    """
+    labels: list[Any] = list(names or range(count))
+    if isinstance(asked, Mapping):
+        unknown = [key for key in asked if key not in labels]
+        if unknown:
+            raise FieldError(f"dtype= names {unknown[0]!r}, which is no field; fields are {labels}")
+        return [asked.get(label) for label in labels]
+    if isinstance(asked, list | tuple):
+        if len(asked) != count:
+            raise FieldError(f"dtype= has {len(asked)} entries for {count} fields")
+        return list(asked)
+    return [asked] * count
+
+
+def split_options(options: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Divide keyword arguments into the dataset's options and the names of fields.
+
+    >>> split_options({"image": "x", "dtype": None})
+    ({'dtype': None}, {'image': 'x'})
+    """
+    own = {key: value for key, value in options.items() if key in OPTIONS}
+    return own, {key: value for key, value in options.items() if key not in OPTIONS}
+
+
+def paths_of(path: Paths) -> list[str]:
+    """Give the files that a path, a list of paths or a glob (sorted) names.
+
+    >>> paths_of("*.npz"), paths_of(["x.npy"])
+    (['d.npz'], ['x.npy'])
+    """
+    if isinstance(path, str | os.PathLike):
+        text = os.fspath(path)
+        if Path(text).exists() or not glob.has_magic(text):
+            return [text]
+        found = sorted(glob.glob(text, recursive=True))  # noqa: PTH207
+        if not found:
+            raise FieldError(f"no file matches {text!r}")
+        return found
+    paths = [os.fspath(each) for each in path]
+    if not paths:
+        raise FieldError("an empty list of files makes no dataset")
+    real = [os.path.realpath(each) for each in paths]
+    twice = next((p for p, r in zip(paths, real, strict=True) if real.count(r) > 1), None)
+    if twice is not None:
+        raise FieldError(f"{twice} comes twice among the files, and so would its rows")
+    return paths

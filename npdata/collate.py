@@ -1,0 +1,77 @@
+"""The collate function: a `Batch` gives its stacked fields, anything else goes torch's way.
+
+Idea: the rows of a `Batch` were gathered into their last buffer already, so there is nothing left
+to stack. Invariant: the result equals `torch.utils.data.default_collate` of the same samples, in
+form, dtype and values. No memory is allocated here for a `Batch` without a per-sample transform.
+"""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import torch
+from torch.utils.data import default_collate
+
+from npdata.batch import Batch
+from npdata.errors import UnequalShapesError
+
+
+def collate(batch: Sequence[Any]) -> Any:
+    """Stack samples into a batch: the `collate_fn` for a DataLoader.
+
+    A `Batch` gives its stacked tensors: a tensor, a list of tensors for tuple samples, a dict for
+    dict samples; then the dataset's `batch_transform` is applied. Anything else, also a `Batch`
+    whose samples are transformed one by one, is stacked by `torch.utils.data.default_collate`.
+
+    Raises `UnequalShapesError` (a ValueError and RuntimeError) where samples do not have the same
+    shape; it names the sample, the field and both shapes.
+
+    >>> ds = npdata.NumpyDataset(np.arange(6).reshape(3, 2), np.arange(3))
+    >>> npdata.collate(ds.__getitems__([2, 0]))
+    [tensor([[4, 5],
+            [0, 1]]), tensor([2, 0])]
+    """
+    if not isinstance(batch, Batch):
+        return _stacked(batch)
+    result = batch.stacked
+    if result is None or (batch.transform is not None and len(batch)):
+        result = _stacked(list(batch))
+    result = list(result) if type(result) is tuple else result
+    return result if batch.batch_transform is None else batch.batch_transform(result)
+
+
+def _stacked(samples: Sequence[Any]) -> Any:
+    try:
+        return default_collate(samples)  # type: ignore[arg-type]
+    except RuntimeError as error:
+        difference = _difference(samples)
+        if difference is None:
+            raise
+        raise UnequalShapesError(f"{difference}; pad or crop them in transform") from error
+
+
+def _difference(samples: Sequence[Any]) -> str | None:
+    first = dict(_leaves(samples[0]))
+    for number, sample in enumerate(samples):
+        leaves = dict(_leaves(sample))
+        if leaves.keys() != first.keys():
+            return f"sample {number} has fields {list(leaves)}, sample 0 has {list(first)}"
+        for field, shape in leaves.items():
+            if shape != first[field]:
+                where = f"field {field}" if field else "it"
+                return (
+                    f"sample {number} cannot be stacked with sample 0: {where} has shape {shape} "
+                    f"and there {first[field]}"
+                )
+    return None
+
+
+def _leaves(sample: Any, path: str = "") -> list[tuple[str, tuple[int, ...]]]:
+    if isinstance(sample, torch.Tensor) or hasattr(sample, "shape"):
+        return [(path, tuple(sample.shape))]
+    if isinstance(sample, Mapping):
+        items: Any = sample.items()
+    elif isinstance(sample, Sequence) and not isinstance(sample, str | bytes):
+        items = enumerate(sample)
+    else:
+        return [(path, ())]
+    return [leaf for key, value in items for leaf in _leaves(value, f"{path}[{key!r}]")]

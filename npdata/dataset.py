@@ -1,0 +1,281 @@
+"""`NumpyDataset`: fields of equal length, as a map-style dataset for any DataLoader.
+
+Idea: a dataset is a tuple of fields, the form of its samples and two optional functions; every
+way in (`ds[i]`, `ds[rows]`, `__getitems__`) picks rows from the same fields. Invariant: the rows
+are those of NumPy's `array[indices]`, whatever the source. It opens nothing itself (`sources`),
+converts nothing itself (`field`), and knows no order (samplers).
+"""
+
+import os
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, Self
+
+from numpy.typing import DTypeLike
+from torch.utils.data import ConcatDataset, Dataset
+
+from npdata.arguments import Paths, dtypes_of, fields_of, paths_of, split_options
+from npdata.batch import Batch, SampleForm
+from npdata.blocks import Blocks
+from npdata.collate import collate
+from npdata.describe import Description, describe
+from npdata.device import batch_buffer, plain_buffer
+from npdata.errors import ClosedError, FieldError
+from npdata.field import Field
+from npdata.indexing import row_number, row_numbers, selects_many
+from npdata.sources.concat import ConcatSource
+from npdata.sources.npz import npz_members
+from npdata.sources.opening import SEPARATOR, SourceLike, open_source
+
+Transform = Callable[[Any], Any]
+Path_ = str | os.PathLike[str]
+
+
+class NumpyDataset(Dataset[Any]):
+    """Rows of arrays and files as samples for PyTorch, without a conversion step.
+
+    `NumpyDataset(x, y)` gives tuples `(x[i], y[i])`, `NumpyDataset(x)` bare tensors,
+    `NumpyDataset(image=x, label=y)`, or a mapping, dicts. Every argument is whatever
+    `npdata.open_source` takes: an array, an `np.memmap`, a path to a `.npy`, `"d.npz::x"`,
+    `"d.h5::x"`, an open `h5py.Dataset`. All fields have the same number of rows.
+
+    `transform` is applied to each sample, which is then an independent copy, by `ds[i]` and in
+    batches; `batch_transform` to each stacked batch, by `ds[rows]` and `npdata.collate`. `dtype`
+    casts after reading: one for all fields, or a mapping from field name or position, or a
+    sequence with one (or None) per field; `str` or `bytes` keeps text.
+
+    Raises `FieldError` (a ValueError) for fields of different length, for none, and for options
+    that name no field; and whatever opening a field raises.
+
+    >>> ds = npdata.NumpyDataset(image="x.npy", label=np.arange(5))
+    >>> ds[-1]["label"], ds[[0, 3]]["image"].shape
+    (tensor(4), torch.Size([2, 3]))
+    """
+
+    def __init__(
+        self,
+        *fields: SourceLike | Mapping[str, SourceLike],
+        transform: Transform | None = None,
+        batch_transform: Transform | None = None,
+        dtype: object = None,
+        **named: SourceLike,
+    ) -> None:
+        """Open the fields; see the class for the arguments."""
+        names, sources = fields_of(fields, named)
+        dtypes = dtypes_of(dtype, names, len(sources))
+        labels: Sequence[str | int] = names or range(len(sources))
+        opened = tuple(
+            Field(label, _labelled(label, source), asked)
+            for label, source, asked in zip(labels, sources, dtypes, strict=True)
+        )
+        for field in opened[1:]:
+            if len(field.source) != len(opened[0].source):
+                raise FieldError(
+                    f"field {opened[0].label!r} ({opened[0].source.where}) has "
+                    f"{len(opened[0].source)} rows, field {field.label!r} ({field.source.where}) "
+                    f"has {len(field.source)}; all fields need the same number"
+                )
+        self._fields = opened
+        self._form = SampleForm(names=names, bare=names is None and len(opened) == 1)
+        self._transform = transform
+        self._batch_transform = batch_transform
+        self._closed = False
+
+    @classmethod
+    def from_npy(cls, *paths: Path_, **options: Any) -> Self:
+        """Open `.npy` files: `from_npy("x.npy", "y.npy")` or `from_npy(image="x.npy")`.
+
+        >>> len(npdata.NumpyDataset.from_npy("x.npy", "y.npy"))
+        5
+        """
+        return cls(*paths, **options)
+
+    @classmethod
+    def from_npz(cls, path: Path_, *members: str, **options: Any) -> Self:
+        """Open arrays of one `.npz`: those named, or every one as a field of dict samples.
+
+        >>> sorted(npdata.NumpyDataset.from_npz("d.npz")[0])
+        ['x', 'y']
+        >>> x, y = npdata.NumpyDataset.from_npz("d.npz", "x", "y")[0]
+        """
+        own, named = split_options(options)
+        if not members and not named:
+            named = {name: name for name in npz_members(os.fspath(path))}
+        at = f"{os.fspath(path)}{SEPARATOR}"
+        if named:
+            return cls(
+                *(f"{at}{m}" for m in members), {n: f"{at}{m}" for n, m in named.items()}, **own
+            )
+        return cls(*(f"{at}{member}" for member in members), **own)
+
+    @classmethod
+    def from_raw(
+        cls,
+        path: Path_,
+        *,
+        dtype: DTypeLike,
+        shape: int | tuple[int, ...] = (-1,),
+        transform: Transform | None = None,
+        batch_transform: Transform | None = None,
+    ) -> Self:
+        """Open a raw binary file of `dtype` (a NumPy dtype) in C order; one size may be -1.
+
+        >>> npdata.NumpyDataset.from_raw("t.bin", dtype="uint16", shape=(-1, 4))[0].shape
+        torch.Size([4])
+        """
+        source = open_source(path, dtype=dtype, shape=shape)
+        return cls(source, transform=transform, batch_transform=batch_transform)
+
+    @classmethod
+    def from_hdf5(cls, path: Paths, *datasets: str, **options: Any) -> Self:
+        """Open datasets of an HDF5 file: `from_hdf5("d.h5", "x", "y")` or `(..., image="x")`.
+
+        Several paths, or a glob such as `"part-*.h5"` (sorted), give their rows one after the
+        other. Raises `FieldError` where no dataset is named, a glob finds nothing or a file comes
+        twice.
+
+        >>> npdata.NumpyDataset.from_hdf5("d.h5", "x", "y")[0][1]
+        tensor(0)
+        """
+        own, named = split_options(options)
+        paths = paths_of(path)
+        if not datasets and not named:
+            raise FieldError(
+                f"from_hdf5({os.fspath(paths[0])!r}) names no dataset; give their names, as in "
+                f'from_hdf5(path, "images", "labels")'
+            )
+        sources = [_hdf5_field(paths, name) for name in datasets]
+        fields = {field: _hdf5_field(paths, name) for field, name in named.items()}
+        return cls(*sources, fields, **own) if fields else cls(*sources, **own)
+
+    def __len__(self) -> int:
+        """Give the number of samples."""
+        return len(self._fields[0].source)
+
+    def __getitem__(self, index: object) -> Any:
+        """Give sample `index`, or for a slice, mask, list, array or tensor the rows stacked.
+
+        A sample shares the memory of the data where that is sound (`describe()` tells), and so
+        does a slice; other selections are gathered into new tensors. Raises `RowIndexError` (an
+        IndexError) out of range, `RowIndexTypeError` (a TypeError) for what is no row number.
+        """
+        self._require_open()
+        if not selects_many(index):
+            return self._sample(row_number(index, len(self)))
+        if isinstance(index, slice) and self._transform is self._batch_transform is None:
+            return self._form.build(tuple(self._sliced(field, index) for field in self._fields))
+        batch = self._gathered(row_numbers(index, len(self)), plain_buffer)
+        if self._transform is None and self._batch_transform is None:
+            return batch.stacked
+        return collate(batch)
+
+    def __getitems__(self, indices: object) -> Batch:
+        """Gather the rows of `indices` (a list, array or tensor of ints) into a `Batch`.
+
+        One gather per field, straight into the batch's last buffer: shared memory in a DataLoader
+        worker, page-locked memory in the main process where an accelerator is there. Raises like
+        `ds[indices]`.
+        """
+        self._require_open()
+        allocate = batch_buffer if self._transform is None else plain_buffer
+        return self._gathered(row_numbers(indices, len(self)), allocate)
+
+    def _gathered(self, rows: Any, allocate: Any) -> Batch:
+        values = tuple(field.stack(rows, allocate) for field in self._fields)
+        return Batch(values, len(rows), self._form, self._transform, self._batch_transform)
+
+    def _sample(self, row: int) -> Any:
+        copied = self._transform is not None
+        sample = self._form.build(tuple(f.row(row, independent=copied) for f in self._fields))
+        return sample if self._transform is None else self._transform(sample)
+
+    def _sliced(self, field: Field, index: slice) -> Any:
+        view = field.span(index)
+        if view is not None:
+            return view
+        return field.stack(row_numbers(index, len(self)), plain_buffer)
+
+    @property
+    def blocks(self) -> Blocks:
+        """The blocks of rows that are cheapest to read together, of the costliest field."""
+        costs = ("memory", "mapped", "library", "decoded")
+
+        def cost(field: Field) -> tuple[int, int]:
+            return costs.index(field.source.access.kind), field.source.row_bytes
+
+        return max(self._fields, key=cost).source.blocks
+
+    def describe(self) -> Description:
+        """Tell per field its shape, dtype, access, whether samples are views, and why.
+
+        >>> print(npdata.NumpyDataset(np.zeros((2, 3))).describe())
+        2 rows, 24 bytes each
+        0: array in memory
+          shape   (2, 3), float64 -> torch.float64
+          access  memory: an array of this process, read in place
+          sample  view: the memory is shared: writable, aligned, and float64 is native to torch
+        """
+        return describe(self._fields, independent=self._transform is not None)
+
+    def __repr__(self) -> str:
+        """Give the fields in one line."""
+        fields = ", ".join(f"{f.label}: {f.source.shape} {f.source.dtype}" for f in self._fields)
+        return f"{type(self).__name__}({fields})"
+
+    def __add__(self, other: Dataset[Any]) -> Any:
+        """Lay two datasets end to end; batches stay one gather where both are of the same form.
+
+        Datasets of different fields, dtypes or transforms give torch's `ConcatDataset`.
+        """
+        if not isinstance(other, NumpyDataset) or not self._joins(other):
+            return ConcatDataset([self, other])
+        joined = tuple(
+            ConcatSource([a.source, b.source])
+            for a, b in zip(self._fields, other._fields, strict=True)
+        )
+        arguments = (
+            (dict(zip(self._form.names, joined, strict=True)),) if self._form.names else joined
+        )
+        return NumpyDataset(
+            *arguments,
+            transform=self._transform,
+            batch_transform=self._batch_transform,
+            dtype=[field.asked for field in self._fields],
+        )
+
+    def _joins(self, other: "NumpyDataset") -> bool:
+        def key(ds: NumpyDataset) -> tuple[Any, ...]:
+            rows = tuple((f.source.shape[1:], f.source.dtype, f.asked) for f in ds._fields)
+            return ds._form, rows, ds._transform, ds._batch_transform
+
+        return key(self) == key(other)
+
+    def close(self) -> None:
+        """Let go of files; tensors that were given out stay valid, further reads raise."""
+        self._closed = True
+        for field in self._fields:
+            field.source.close()
+
+    def _require_open(self) -> None:
+        if self._closed:
+            raise ClosedError("the dataset was closed; make a new one")
+
+    def __enter__(self) -> Self:
+        """Use the dataset in a with block, which closes it."""
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        """Close the dataset."""
+        self.close()
+
+
+def _labelled(label: str | int, source: Any) -> Any:
+    try:
+        return open_source(source)
+    except (ValueError, TypeError) as error:
+        error.add_note(f"while opening field {label!r}")
+        raise
+
+
+def _hdf5_field(paths: list[str], name: str) -> Any:
+    parts = [open_source(f"{path}{SEPARATOR}{name}") for path in paths]
+    return parts[0] if len(parts) == 1 else ConcatSource(parts)

@@ -1,0 +1,150 @@
+"""One field of a dataset: a source, the dtype wanted, and how its rows become tensors.
+
+Idea: both ways out of a source are decided once. A single row, or a slice, is converted where it
+lies (`Conversion`); a set of rows is gathered into one buffer (`stack`). Invariant: both give the
+same values as NumPy's `array[indices]`, cast to the dtype asked for. A field knows nothing of the
+other fields.
+"""
+
+from collections.abc import Callable
+from typing import Any, TypeAlias
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from npdata.convert import Conversion, Layout, apply, as_tensor, decide
+from npdata.device import plain_buffer
+from npdata.dtypes import DTypeRule, dtype_rule
+from npdata.errors import ConversionError
+from npdata.sources.base import Source
+
+Value: TypeAlias = Any
+"""A tensor; for a structured field a dict of values, for a text field a str or a list of them."""
+Allocate: TypeAlias = Callable[[tuple[int, ...], torch.dtype], Tensor]
+
+
+class Field:
+    """The rows of one source as tensors.
+
+    `label` is the field's name or position. Raises `ConversionError` (a TypeError) where no tensor
+    can hold the rows as they are or as `dtype`.
+    """
+
+    def __init__(self, label: str | int, source: Source, dtype: object = None) -> None:
+        """Decide how the rows of `source` become tensors of `dtype` (None: as they are)."""
+        self.label = label
+        self.source = source
+        self.asked = dtype
+        self.rule = dtype_rule(source.dtype, dtype)
+        if self.rule.kind == "text" and len(source.shape) > 1:
+            raise self._refused("text is kept for one string a row only")
+        if self.rule.kind == "refused":
+            raise self._refused(self.rule.reason)
+        self.conversion = self._decide()
+        if self.conversion.action == "refuse":
+            raise self._refused(self.conversion.reason)
+
+    def _refused(self, reason: str) -> ConversionError:
+        return ConversionError(
+            f"field {self.label!r} ({self.source.where}, dtype {self.source.dtype}) "
+            f"cannot become a tensor: {reason}"
+        )
+
+    def _decide(self) -> Conversion:
+        if self.rule.kind == "text":
+            return Conversion(action="text", reason=self.rule.reason)
+        rows = self.source.rows
+        if rows is not None:
+            return decide(Layout.of(rows).row, dtype=self.asked)
+        fresh = Layout.of(np.empty((1, *self.source.shape[1:]), self.source.dtype)).row
+        reason = f"{self.source.access.kind} rows are read into fresh memory"
+        return Conversion(action="copy", reason=reason, rule=decide(fresh, dtype=self.asked).rule)
+
+    def row(self, index: int, *, independent: bool = False) -> Value:
+        """Give row `index`, in [0, len): a view of the data where that is sound, else a copy.
+
+        With `independent`, always a copy.
+        """
+        rows = self.source.rows
+        if rows is None or self.rule.kind == "text":
+            return row_of(self.stack(np.array([index]), plain_buffer), 0)
+        self.source.check()
+        if independent:
+            return as_tensor(rows[index, ...], copy=True, dtype=self.asked)
+        return apply(self.conversion, rows[index, ...])
+
+    def span(self, rows: slice) -> Value | None:
+        """Give consecutive or strided rows without a copy, or None where that is not sound."""
+        array = self.source.rows
+        if array is None or self.rule.kind != "number":
+            return None
+        conversion = decide(Layout.of(array[rows]), dtype=self.asked)
+        if conversion.action != "view":
+            return None
+        self.source.check()
+        return apply(conversion, array[rows])
+
+    def stack(self, indices: NDArray[np.int64], allocate: Allocate) -> Value:
+        """Gather rows (int64, each in [0, len)) into one new tensor of shape (n, *row shape).
+
+        A structured field gives a dict of such tensors, a text field a list.
+        """
+        shape = (len(indices), *self.source.shape[1:])
+        rule = self.rule
+        if rule.kind == "number" and rule.cast is None:
+            out = allocate(shape, _known(rule.tensor))
+            self._read(indices, out, rule)
+            return out
+        staged = np.empty(shape, self.source.dtype)
+        self.source.read(indices, staged)
+        if rule.kind == "text":
+            return _texts(staged, bytes if self.asked is bytes else str)
+        if rule.kind == "record":
+            return _fields(staged, allocate)
+        out = allocate(shape, _known(rule.cast))
+        return out.copy_(apply(decide(Layout.of(staged), dtype=rule.tensor), staged))  # type: ignore[arg-type]
+
+    def _read(self, indices: NDArray[np.int64], out: Tensor, rule: DTypeRule) -> None:
+        carried = out if rule.carried == rule.tensor else out.view(_known(rule.carried))
+        raw = carried.numpy()
+        if raw.dtype != self.source.dtype:
+            raw = raw.view(self.source.dtype)
+        self.source.read(indices, raw)
+        if rule.swapped:
+            raw.byteswap(inplace=True)
+
+
+def row_of(stacked: Any, index: int) -> Any:
+    """Give one row of a stacked value: of a tensor, a list, or a dict of them."""
+    if isinstance(stacked, dict):
+        return {name: row_of(value, index) for name, value in stacked.items()}
+    return stacked[index]
+
+
+def _known(dtype: torch.dtype | None) -> torch.dtype:
+    if dtype is None:
+        raise ConversionError("a field without a tensor dtype has no tensors")
+    return dtype
+
+
+def _texts(values: NDArray[Any], kind: type) -> list[str | bytes]:
+    if kind is bytes:
+        return [v if isinstance(v, bytes) else str(v).encode() for v in values.tolist()]
+    return [v.decode() if isinstance(v, bytes) else str(v) for v in values.tolist()]
+
+
+def _fields(records: NDArray[Any], allocate: Allocate) -> dict[str, Any]:
+    stacked: dict[str, Any] = {}
+    for name in records.dtype.names or ():
+        column = records[name]
+        if column.dtype.names is not None:
+            stacked[name] = _fields(column, allocate)
+            continue
+        rule = dtype_rule(column.dtype)
+        out = allocate(column.shape, _known(rule.tensor))
+        carried = out.view(_known(rule.carried)).numpy()
+        carried.view(column.dtype.newbyteorder("="))[...] = column
+        stacked[name] = out
+    return stacked

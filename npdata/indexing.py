@@ -1,0 +1,101 @@
+"""Whatever selects rows, made into row numbers: checked once, vectorised, never negative.
+
+Idea: NumPy is the oracle; what `array[indices]` accepts along axis 0 is accepted here and selects
+the same rows. Invariant: the result is a contiguous int64 array with every element in [0, rows),
+so the code behind it needs no check. A float, a string, a tuple or a bool alone is refused, where
+Python would round it or take True for row 1. This module reads no data.
+"""
+
+import operator
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from npdata.errors import RowIndexError, RowIndexTypeError
+
+
+def selects_many(index: object) -> bool:
+    """Tell whether `index` selects rows, to be stacked, and not one row.
+
+    >>> selects_many([3]), selects_many(np.array([3])), selects_many(np.int64(3))
+    (True, True, False)
+    """
+    return isinstance(index, slice | list | range) or getattr(index, "ndim", 0) > 0
+
+
+def row_number(index: object, rows: int) -> int:
+    """Give the row that a single index selects among `rows`: an int in [0, rows).
+
+    Takes Python and NumPy integers and 0-d integer arrays and tensors. Raises `RowIndexError` (an
+    IndexError) out of range and `RowIndexTypeError` (a TypeError) for what is no integer.
+
+    >>> row_number(np.int8(-1), 10)
+    9
+    """
+    try:
+        number = operator.index(index)  # type: ignore[arg-type]
+    except TypeError:
+        raise _wrong_type(index) from None
+    if isinstance(index, bool | np.bool_) or "bool" in str(getattr(index, "dtype", "")):
+        raise _wrong_type(index)
+    if not -rows <= number < rows:
+        raise _outside(number, rows, "")
+    return number + rows if number < 0 else number
+
+
+def row_numbers(indices: object, rows: int) -> NDArray[np.int64]:
+    """Give the rows that `indices` selects among `rows`: int64, contiguous, each in [0, rows).
+
+    Takes a slice, a list, tuple or range of ints, a one-dimensional array or tensor of any integer
+    dtype, or a bool mask of length `rows`. Raises `RowIndexError` (an IndexError) for a row out of
+    range or a mask of another length, `RowIndexTypeError` (a TypeError) for other types.
+
+    >>> row_numbers([-1, 0, -1], 5), row_numbers(slice(1, None, 2), 5)
+    (array([4, 0, 4]), array([1, 3]))
+    """
+    if isinstance(indices, slice):
+        return np.arange(*indices.indices(rows), dtype=np.int64)
+    array = _as_array(indices)
+    if array.ndim != 1:
+        raise RowIndexTypeError(
+            f"indices of shape {array.shape} select no batch of rows; give them in one dimension"
+        )
+    if array.dtype.kind == "b":
+        if len(array) != rows:
+            raise RowIndexError(f"a mask of {len(array)} bools was given for {rows} rows")
+        return np.flatnonzero(array)
+    if array.size == 0 and not isinstance(indices, np.ndarray):
+        return np.zeros(0, np.int64)
+    if array.dtype.kind not in "iu":
+        raise _wrong_type(indices)
+    if array.size == 0:
+        return np.zeros(0, np.int64)
+    low, high = array.min(), array.max()
+    if low < -rows or high >= rows:
+        where = np.flatnonzero((array < -rows) | (array >= rows))[0]
+        raise _outside(int(array[where]), rows, f" at position {where} of the indices")
+    numbers = np.ascontiguousarray(array, np.int64)
+    return np.where(numbers < 0, numbers + rows, numbers) if low < 0 else numbers
+
+
+def _as_array(indices: object) -> NDArray[Any]:
+    if isinstance(indices, str | bytes | dict | set) or not hasattr(indices, "__len__"):
+        raise _wrong_type(indices)
+    try:
+        return np.asarray(indices)
+    except (ValueError, TypeError, RuntimeError, OverflowError) as error:
+        raise RowIndexTypeError(f"the indices make no array of integers: {error}") from None
+
+
+def _wrong_type(index: object) -> RowIndexTypeError:
+    shown = repr(index) if len(repr(index)) < 60 else f"{repr(index)[:57]}..."
+    return RowIndexTypeError(
+        f"{shown} ({type(index).__name__}) selects no rows; give an int, a slice, a bool mask, "
+        f"or a list, array or tensor of ints"
+    )
+
+
+def _outside(number: int, rows: int, where: str) -> RowIndexError:
+    known = f"rows are {-rows} to {rows - 1}" if rows else "there are no rows"
+    return RowIndexError(f"row {number}{where} is out of range; {known}")

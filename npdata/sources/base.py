@@ -1,0 +1,73 @@
+"""The contract of a source: rows of one shape and dtype, read by number into a given buffer.
+
+Idea: everything above (datasets, batches, samplers) sees only this. Invariant: `read` is given
+checked row numbers and returns exactly what NumPy would; a source is deterministic, thread-safe,
+and pickles by path, never by the content of a file; handles are opened in each process on first
+use, so that fork, spawn and forkserver all work after the parent has read. A source knows
+nothing of tensors, samples or order.
+"""
+
+from abc import ABC, abstractmethod
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from npdata.blocks import Blocks
+from npdata.dtypes import DType
+
+
+@dataclass(frozen=True, kw_only=True)
+class Access:
+    """How a source is read, and why so.
+
+    `kind` is "memory" (an array of this process), "mapped" (the bytes of a file, in place),
+    "decoded" (decompressed by npdata) or "library" (through h5py).
+    """
+
+    kind: Literal["memory", "mapped", "decoded", "library"]
+    reason: str
+
+
+class Source(ABC):
+    """Rows of one field: `shape[0]` rows of shape `shape[1:]` and of dtype `dtype`."""
+
+    shape: tuple[int, ...]
+    dtype: DType
+    access: Access
+    where: str
+    """What the source is, for people: a path with its member, or the kind of array."""
+
+    def __len__(self) -> int:
+        """Give the number of rows."""
+        return self.shape[0]
+
+    @property
+    def row_bytes(self) -> int:
+        """The bytes of one row, as it is stored uncompressed."""
+        return int(np.prod(self.shape[1:], dtype=np.int64)) * self.dtype.itemsize
+
+    @property
+    def blocks(self) -> Blocks:
+        """The blocks of rows that are cheapest to read together."""
+        return Blocks.of_bytes(len(self), self.row_bytes)
+
+    @property
+    def rows(self) -> NDArray[Any] | None:
+        """The rows in place, as an array of shape `shape`; None where they must be read."""
+        return None
+
+    @abstractmethod
+    def read(self, indices: NDArray[np.int64], out: NDArray[Any]) -> None:
+        """Copy row `indices[k]` to `out[k]`.
+
+        `indices` are int64 in [0, len), in any order, with duplicates; `out` is C-contiguous, of
+        shape `(len(indices), *shape[1:])` and of this source's dtype.
+        """
+
+    def check(self) -> None:  # noqa: B027
+        """Raise `ChangedFileError` if the file behind the source is no longer as it was opened."""
+
+    def close(self) -> None:  # noqa: B027
+        """Let go of files; the source must not be read again. Arrays given out stay valid."""

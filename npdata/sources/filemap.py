@@ -1,0 +1,167 @@
+"""A file as bytes in memory: mapped copy-on-write, opened in each process, watched for changes.
+
+Idea: a private map with MAP_NORESERVE makes the rows of any file, also one larger than memory or
+read-only, writable in place: a write goes to a page of this process and never to the file.
+Where the system refuses such a map, a read-only one serves, and rows are copied. Invariant: what
+is mapped is the file that was identified at construction, in this and in every other process; a
+batch is read only after `check` has seen that file unchanged, because a map past the end of a
+file that shrank would kill the process. This module knows nothing of rows.
+"""
+
+import mmap
+import os
+import platform
+import sys
+import threading
+import weakref
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from npdata.errors import ChangedFileError, ClosedError
+
+_GENERIC_NORESERVE = 0x4000
+_GENERIC_MACHINES = ("x86_64", "aarch64", "riscv64", "s390x")
+
+
+@dataclass(frozen=True, kw_only=True)
+class FileIdentity:
+    """Which file it is and in which state: device, inode, size in bytes, time of change in ns.
+
+    `mtime_ns` is None where the one who opened the file may also write to it.
+    """
+
+    device: int
+    inode: int
+    size: int
+    mtime_ns: int | None
+
+    @classmethod
+    def of(cls, file: str | os.PathLike[str] | int) -> "FileIdentity":
+        """Give the identity of a path or of a file descriptor; OSError where there is none."""
+        status = os.stat(file)  # noqa: PTH116
+        return cls(
+            device=status.st_dev,
+            inode=status.st_ino,
+            size=status.st_size,
+            mtime_ns=status.st_mtime_ns,
+        )
+
+    def without_time(self) -> "FileIdentity":
+        """Give the same identity, true whenever the file was written."""
+        return replace(self, mtime_ns=None)
+
+    def require(self, now: "FileIdentity", path: str) -> None:
+        """Raise `ChangedFileError` unless `now` is this same file in the same state."""
+        if self.mtime_ns is None:
+            now = now.without_time()
+        if now == self:
+            return
+        if (now.device, now.inode) != (self.device, self.inode):
+            what = "another file has taken its place"
+        elif now.size != self.size:
+            what = f"it had {self.size} bytes and now has {now.size}"
+        else:
+            what = "it was written to"
+        raise ChangedFileError(f"{path} changed since it was opened: {what}; open it again")
+
+
+class FileMap:
+    r"""The bytes of one file, mapped on first use in each process; picklable by path.
+
+    >>> FileMap("x.npy").bytes[:6].tobytes()
+    b'\x93NUMPY'
+    """
+
+    def __init__(self, path: str | os.PathLike[str], identity: FileIdentity | None = None) -> None:
+        """Name the file; without `identity` the file as it is now. OSError if it isn't there."""
+        self.path = str(Path(path).absolute())
+        self.identity = FileIdentity.of(self.path) if identity is None else identity
+        self._opened: tuple[int, NDArray[np.uint8]] | None = None
+        self._closed = False
+        self._lock = threading.Lock()
+
+    @property
+    def bytes(self) -> NDArray[np.uint8]:
+        """The whole file as a one-dimensional array, writable where the system allows it."""
+        return self._open()[1]
+
+    def check(self) -> None:
+        """Raise `ChangedFileError` if the file changed since it was opened."""
+        descriptor = self._open()[0]
+        self.identity.require(FileIdentity.of(descriptor), self.path)
+
+    def close(self) -> None:
+        """Let go of the file; the map lives on for as long as an array refers to it."""
+        self._closed = True
+        self._opened = None
+
+    def _open(self) -> tuple[int, NDArray[np.uint8]]:
+        opened = self._opened
+        if opened is not None:
+            return opened
+        with self._lock:
+            if self._closed:
+                raise ClosedError(f"{self.path} was closed")
+            if self._opened is None:
+                self._opened = self._map()
+            return self._opened
+
+    def _map(self) -> tuple[int, NDArray[np.uint8]]:
+        flags = os.O_RDONLY | getattr(os, "O_CLOEXEC", 0) | getattr(os, "O_BINARY", 0)
+        descriptor = os.open(self.path, flags)
+        try:
+            self.identity.require(FileIdentity.of(descriptor), self.path)
+            data: Any = private_map(descriptor) if self.identity.size else b""
+        except BaseException:
+            os.close(descriptor)
+            raise
+        array = np.frombuffer(data, np.uint8)
+        weakref.finalize(array, os.close, descriptor)
+        return descriptor, array
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Pickle the path and the identity, never the content."""
+        return type(self), (self.path, self.identity)
+
+
+def private_map(descriptor: int) -> mmap.mmap:
+    """Map a whole file copy-on-write, without reserving memory; read-only where that fails."""
+    try:
+        if hasattr(mmap, "MAP_PRIVATE"):
+            flags = mmap.MAP_PRIVATE | _noreserve()
+            return mmap.mmap(descriptor, 0, flags=flags, prot=mmap.PROT_READ | mmap.PROT_WRITE)
+        return mmap.mmap(descriptor, 0, access=mmap.ACCESS_COPY)
+    except (OSError, ValueError):
+        return mmap.mmap(descriptor, 0, access=mmap.ACCESS_READ)
+
+
+def _noreserve() -> int:
+    if hasattr(mmap, "MAP_NORESERVE"):
+        return int(mmap.MAP_NORESERVE)
+    generic = sys.platform == "linux" and platform.machine() in _GENERIC_MACHINES
+    return _GENERIC_NORESERVE if generic else 0
+
+
+def has_private_changes(array: NDArray[Any]) -> bool:
+    """Tell whether pages of a copy-on-write map were written to in this process.
+
+    Read from /proc/self/smaps (Linux); elsewhere it can't be known, and the answer is False.
+    """
+    try:
+        lines = Path("/proc/self/smaps").read_text().splitlines()
+    except OSError:
+        return False
+    start = array.__array_interface__["data"][0]
+    inside = False
+    for line in lines:
+        head = line.split(maxsplit=1)[0]
+        if "-" in head and not head.endswith(":"):
+            low, high = (int(part, 16) for part in head.split("-"))
+            inside = low < start + max(1, array.nbytes) and start < high
+        elif inside and head == "Anonymous:" and int(line.split()[1]) > 0:
+            return True
+    return False

@@ -1,0 +1,114 @@
+"""Rows that lie uncompressed in a file: the map of the file, seen as an array.
+
+Idea: `.npy`, raw binary, a stored member of a zip and a contiguous HDF5 dataset all come down to
+an offset, a dtype, a shape and strides. Invariant: the array lies inside the file, which is
+checked before it is made and, against the file's size and time, before every batch. This module
+parses no format.
+"""
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from npdata.dtypes import DType
+from npdata.errors import TruncatedError
+from npdata.gather import RowTable
+from npdata.sources.base import Access, Source
+from npdata.sources.filemap import FileMap
+
+
+@dataclass(frozen=True, kw_only=True)
+class Place:
+    """Where an array lies in a file: offset and strides in bytes."""
+
+    offset: int
+    dtype: DType
+    shape: tuple[int, ...]
+    strides: tuple[int, ...]
+    writeable: bool = True
+
+    @classmethod
+    def contiguous(
+        cls, *, offset: int, dtype: DType, shape: tuple[int, ...], fortran: bool = False
+    ) -> "Place":
+        """Give the place of an array without gaps, in C or Fortran order.
+
+        >>> Place.contiguous(offset=128, dtype=np.dtype("f4"), shape=(5, 3)).strides
+        (12, 4)
+        """
+        strides = []
+        step = dtype.itemsize
+        for length in shape if fortran else reversed(shape):
+            strides.append(step)
+            step *= max(1, length)
+        ordered = tuple(strides) if fortran else tuple(reversed(strides))
+        return cls(offset=offset, dtype=dtype, shape=shape, strides=ordered)
+
+    @property
+    def bounds(self) -> tuple[int, int]:
+        """The first byte of the array, and the byte after its last."""
+        if 0 in self.shape:
+            return self.offset, self.offset
+        spans = [(n - 1) * step for n, step in zip(self.shape, self.strides, strict=True)]
+        low = sum(span for span in spans if span < 0)
+        high = sum(span for span in spans if span > 0)
+        return self.offset + low, self.offset + high + self.dtype.itemsize
+
+
+class MappedSource(Source):
+    """The rows of an array that lies uncompressed in a file."""
+
+    def __init__(self, file: FileMap, place: Place, reason: str, where: str) -> None:
+        """Take the rows at `place` of `file`; `TruncatedError` where the file ends before them."""
+        self.shape = place.shape
+        self.dtype = place.dtype
+        self.where = where
+        self.access = Access(kind="mapped", reason=reason)
+        self._file = file
+        self._place = place
+        self._opened: tuple[NDArray[Any], RowTable] | None = None
+        low, high = place.bounds
+        if low < 0 or high > file.identity.size:
+            raise TruncatedError(
+                f"{where} declares {place.shape} of {place.dtype}, bytes {low} to {high}, but "
+                f"{file.path} has {file.identity.size} bytes; it was cut short, or its header lies"
+            )
+
+    @property
+    def rows(self) -> NDArray[Any]:
+        """The rows in the map: writable without an effect on the file, where the map allows it."""
+        return self._open()[0]
+
+    def read(self, indices: NDArray[np.int64], out: NDArray[Any]) -> None:
+        """Gather the rows through the copy kernel."""
+        table = self._open()[1]
+        self._file.check()
+        table.gather(indices, out)
+
+    def check(self) -> None:
+        """Raise `ChangedFileError` if the file changed since it was opened."""
+        self._file.check()
+
+    def close(self) -> None:
+        """Let go of the map."""
+        self._opened = None
+        self._file.close()
+
+    def _open(self) -> tuple[NDArray[Any], RowTable]:
+        opened = self._opened
+        if opened is None:
+            place = self._place
+            data = self._file.bytes
+            array: NDArray[Any] = np.ndarray(
+                place.shape, place.dtype, data.data, place.offset, place.strides
+            )
+            if not place.writeable:
+                array.flags.writeable = False
+            opened = self._opened = (array, RowTable.of(array))
+        return opened
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Pickle the path and the place, never the content."""
+        return type(self), (self._file, self._place, self.access.reason, self.where)

@@ -1,0 +1,114 @@
+"""Arrays of this process: read in place, and shared with tensors where that is sound.
+
+Idea: an array is its own rows. An `np.memmap` is one too, as long as it stays in the process
+that opened it; in another process the same bytes are mapped again by path. Invariant: a memory
+map is never pickled by its content. This module opens no file by itself.
+"""
+
+import mmap
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from npdata.convert import refusal
+from npdata.errors import SourceError, UnsupportedSourceError
+from npdata.gather import RowTable
+from npdata.sources.base import Access, Source
+from npdata.sources.filemap import FileIdentity, FileMap, has_private_changes
+from npdata.sources.mapped import MappedSource, Place
+
+
+class MemorySource(Source):
+    """The rows of an in-memory array, which is shared and never copied whole.
+
+    >>> source = MemorySource(np.arange(6).reshape(3, 2))
+    >>> len(source), source.access.kind
+    (3, 'memory')
+    """
+
+    def __init__(self, array: NDArray[Any]) -> None:
+        """Wrap `array`, of at least one dimension; raises `UnsupportedSourceError` otherwise."""
+        reason = refusal(array)
+        if reason is not None:
+            raise UnsupportedSourceError(f"{reason}, a path, an h5py.Dataset or a Source")
+        if array.ndim == 0:
+            raise UnsupportedSourceError(
+                f"a 0-dimensional array of dtype {array.dtype} has no rows; give it an axis 0"
+            )
+        self.shape = array.shape
+        self.dtype = array.dtype
+        self.where = "array in memory"
+        self.access = Access(kind="memory", reason="an array of this process, read in place")
+        self._array = np.asarray(array)
+        self._table = None if array.dtype.hasobject else RowTable.of(self._array)
+
+    @property
+    def rows(self) -> NDArray[Any]:
+        """The array itself."""
+        return self._array
+
+    def read(self, indices: NDArray[np.int64], out: NDArray[Any]) -> None:
+        """Gather the rows through the copy kernel."""
+        if self._table is None:
+            out[...] = self._array[indices]
+        else:
+            self._table.gather(indices, out)
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Pickle the array: in memory there is nothing else to point to."""
+        return type(self), (self._array,)
+
+
+class MemmapSource(MemorySource):
+    """The rows of an `np.memmap`, or of a view of one, found again by path in another process."""
+
+    def __init__(self, array: NDArray[Any], root: "np.memmap[Any, Any]") -> None:
+        """Wrap `array`, whose memory belongs to the map `root`."""
+        super().__init__(array)
+        self._root = root
+        path = root.filename
+        self.where = f"np.memmap of {path}" if path is not None else "np.memmap of an open file"
+        self.access = Access(
+            kind="mapped", reason=f"an np.memmap in mode {root.mode!r}, read in place"
+        )
+        self._identity = FileIdentity.of(path) if path is not None else None
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Pickle the path and the place in the file; refuse changes that no file has."""
+        path = self._root.filename
+        if path is None or self._identity is None:
+            raise SourceError(
+                "an np.memmap over an open file object has no path to find it by in another "
+                "process; open it as np.memmap(path)"
+            )
+        if self._root.mode == "c" and has_private_changes(self._root):
+            raise SourceError(
+                f"the np.memmap of {path} in mode 'c' was written to; those changes exist in this "
+                f"process alone. Use start method 'fork', or write them to a file"
+            )
+        start = self._array.__array_interface__["data"][0]
+        root_start = self._root.__array_interface__["data"][0]
+        place = Place(
+            offset=self._root.offset + start - root_start,
+            dtype=self.dtype,
+            shape=self.shape,
+            strides=self._array.strides,
+            writeable=self._array.flags.writeable,
+        )
+        file = FileMap(path, self._identity.without_time())
+        return MappedSource, (file, place, self.access.reason, str(path))
+
+
+def array_source(array: NDArray[Any]) -> MemorySource:
+    """Give the source for an array: by path across processes where it is a memory map."""
+    root = _memmap_root(array)
+    return MemorySource(array) if root is None else MemmapSource(array, root)
+
+
+def _memmap_root(array: Any) -> "np.memmap[Any, Any] | None":
+    while isinstance(array, np.ndarray):
+        if isinstance(array, np.memmap) and isinstance(array.base, mmap.mmap):
+            return array
+        array = array.base
+    return None

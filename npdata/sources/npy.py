@@ -1,0 +1,121 @@
+"""The `.npy` header, read where it lies: in a file of its own or in a member of a zip.
+
+Idea: a header is a few bytes that say dtype, order and shape; the rows behind it are raw bytes.
+Invariant: every declared size is compared with what the file holds before anything is mapped or
+allocated; pickled objects are never read. Format: NumPy Enhancement Proposal 1 and the versions
+2.0 (longer header) and 3.0 (UTF-8). This module maps no file by itself.
+"""
+
+import ast
+import math
+import re
+import struct
+from dataclasses import dataclass
+from pathlib import Path
+from typing import BinaryIO
+
+import numpy as np
+
+from npdata.dtypes import DType
+from npdata.errors import FormatError, TruncatedError
+from npdata.sources.filemap import FileMap
+from npdata.sources.mapped import MappedSource, Place
+
+MAGIC = b"\x93NUMPY"
+LONGEST_HEADER = 1 << 20
+
+_VERSIONS = {(1, 0): ("<H", "latin1"), (2, 0): ("<I", "latin1"), (3, 0): ("<I", "utf8")}
+
+
+@dataclass(frozen=True, kw_only=True)
+class NpyHeader:
+    """What a `.npy` header declares; `size` is the length of the header in bytes."""
+
+    dtype: DType
+    shape: tuple[int, ...]
+    fortran: bool
+    size: int
+
+    @property
+    def data_bytes(self) -> int:
+        """The bytes of data that the header declares."""
+        return math.prod(self.shape) * self.dtype.itemsize
+
+    def place(self, start: int) -> Place:
+        """Give the place of the data in a file where the header begins at byte `start`."""
+        return Place.contiguous(
+            offset=start + self.size, dtype=self.dtype, shape=self.shape, fortran=self.fortran
+        )
+
+
+def read_header(stream: BinaryIO, where: str) -> NpyHeader:
+    """Read the header at the stream's position; `where` names the file in errors.
+
+    Raises `FormatError` for what is no `.npy` header or holds pickled objects, `TruncatedError`
+    for one that ends too early.
+    """
+    magic = _take(stream, len(MAGIC) + 2, where)
+    if not magic.startswith(MAGIC):
+        raise FormatError(f"{where} is no .npy: it begins with {magic[:6]!r}, not {MAGIC!r}")
+    version = (magic[-2], magic[-1])
+    if version not in _VERSIONS:
+        raise FormatError(f"{where} has .npy version {version}; known are 1.0, 2.0 and 3.0")
+    length_format, encoding = _VERSIONS[version]
+    prefix = _take(stream, struct.calcsize(length_format), where)
+    (length,) = struct.unpack(length_format, prefix)
+    if length > LONGEST_HEADER:
+        raise FormatError(f"{where} declares a header of {length} bytes; that is damage")
+    raw = _take(stream, length, where)
+    try:
+        fields = _literal(raw.decode(encoding))
+        dtype, shape, fortran = _checked(fields)
+    except (ValueError, TypeError, SyntaxError, KeyError, MemoryError, RecursionError) as error:
+        raise FormatError(f"{where} has a .npy header that cannot be read: {error}") from None
+    if dtype.hasobject:
+        raise FormatError(
+            f"{where} holds pickled Python objects (dtype {dtype}), which could run any code when "
+            f"read; save numbers with a fixed dtype instead"
+        )
+    if len(shape) == 0:
+        raise FormatError(f"{where} holds one value and no rows; save it with an axis 0")
+    size = len(magic) + len(prefix) + length
+    return NpyHeader(dtype=dtype, shape=shape, fortran=fortran, size=size)
+
+
+def open_npy(path: str) -> MappedSource:
+    """Map the `.npy` file at `path`; raises the errors of `read_header` and OSError."""
+    file = FileMap(path)
+    with Path(path).open("rb") as stream:
+        header = read_header(stream, str(path))
+    layout = "in Fortran order" if header.fortran else "as one run of rows"
+    reason = f"a .npy file holds its data uncompressed, {layout}"
+    return MappedSource(file, header.place(0), reason, str(path))
+
+
+def _take(stream: BinaryIO, count: int, where: str) -> bytes:
+    data = stream.read(count)
+    if len(data) < count:
+        raise TruncatedError(f"{where} ends inside its .npy header; it was cut short")
+    return data
+
+
+def _literal(text: str) -> object:
+    try:
+        return ast.literal_eval(text)
+    except SyntaxError:
+        # Python 2 wrote long integers as 10L.
+        return ast.literal_eval(re.sub(r"(?<=\d)L\b", "", text))
+
+
+def _checked(fields: object) -> tuple[DType, tuple[int, ...], bool]:
+    if not isinstance(fields, dict) or fields.keys() != {"descr", "fortran_order", "shape"}:
+        raise ValueError(f"it is no dict of descr, fortran_order and shape: {fields!r:.80}")
+    shape, fortran = fields["shape"], fields["fortran_order"]
+    if not isinstance(shape, tuple) or not all(type(n) is int and n >= 0 for n in shape):
+        raise ValueError(f"shape {shape!r:.80} is no tuple of sizes")
+    if not isinstance(fortran, bool):
+        raise ValueError(f"fortran_order {fortran!r:.80} is no bool")
+    if len(shape) > 64 or math.prod(max(1, n) for n in shape) >= 1 << 62:
+        raise ValueError(f"shape {shape!r:.80} is larger than any array")
+    dtype = np.lib.format.descr_to_dtype(fields["descr"])
+    return dtype, shape, fortran

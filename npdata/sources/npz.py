@@ -1,0 +1,163 @@
+"""Members of a `.npz`: mapped in place where the zip stores them as they are, else decoded once.
+
+Idea: a `.npz` is a zip of `.npy` files, and `np.savez` does not compress, so its rows lie in the
+file like those of a `.npy`. A compressed member is decoded when it is opened, which also proves
+its checksum, and again in each process that gets the source by pickle. Invariant: a header's
+size is compared with the size of its member before memory is allocated. The checksum of a stored
+member is not verified: that would read it all.
+"""
+
+import struct
+import threading
+import zipfile
+import zlib
+from pathlib import Path
+from typing import Any, BinaryIO
+
+import numpy as np
+from numpy.typing import NDArray
+
+from npdata.errors import FormatError, MemberNotFoundError, TruncatedError
+from npdata.gather import RowTable
+from npdata.sources.base import Access, Source
+from npdata.sources.filemap import FileIdentity, FileMap
+from npdata.sources.mapped import MappedSource
+from npdata.sources.npy import NpyHeader, read_header
+
+MAGIC = b"PK"
+LOCAL_HEADER = struct.Struct("<4s22xHH")
+
+
+def npz_members(path: str) -> list[str]:
+    """Name the arrays of the `.npz` at `path`, in the order of the file.
+
+    Raises `FormatError` where it is no zip.
+
+    >>> npz_members("d.npz")
+    ['x', 'y']
+    """
+    with _opened(path) as archive:
+        return [name.removesuffix(".npy") for name in archive.namelist() if name.endswith(".npy")]
+
+
+def open_npz(path: str, member: str) -> Source:
+    """Open one array of the `.npz` at `path`.
+
+    Raises `MemberNotFoundError` (a KeyError), which lists the members that are there, and
+    `FormatError` for a broken zip or member.
+    """
+    where = f"{path}::{member}"
+    with _opened(path) as archive:
+        names = archive.namelist()
+        name = f"{member}.npy" if f"{member}.npy" in names else member
+        if not name.endswith(".npy") or name not in names:
+            known = ", ".join(repr(n.removesuffix(".npy")) for n in names) or "none at all"
+            raise MemberNotFoundError(f"{path} has no array {member!r}; it has {known}")
+        info = archive.getinfo(name)
+    if info.flag_bits & 0x1:
+        raise FormatError(f"{where} is encrypted; save it without a password")
+    if info.compress_type != zipfile.ZIP_STORED:
+        return DecodedMember(path, FileIdentity.of(path), name, where).decoded()
+    file = FileMap(path)
+    with Path(path).open("rb") as stream:
+        start = _data_start(stream, info, where)
+        stream.seek(start)
+        header = read_header(stream, where)
+    if header.size + header.data_bytes > info.file_size:
+        raise TruncatedError(_lie(where, header, info))
+    reason = "the zip stores this member uncompressed, so its rows lie in the file"
+    return MappedSource(file, header.place(start), reason, where)
+
+
+class DecodedMember(Source):
+    """The rows of a compressed member, held in memory once per process."""
+
+    def __init__(self, path: str, identity: FileIdentity, name: str, where: str) -> None:
+        """Name the member `name` of the zip at `path`, which is the file of `identity`."""
+        self.where = where
+        self.access = Access(
+            kind="decoded", reason="the zip compresses this member; it is decoded once per process"
+        )
+        self._spec = (path, identity, name, where)
+        self._array: NDArray[Any] | None = None
+        self._lock = threading.Lock()
+        with _opened(path) as archive, _member(archive, name, where) as stream:
+            header = read_header(stream, where)
+            if header.size + header.data_bytes != archive.getinfo(name).file_size:
+                raise TruncatedError(_lie(where, header, archive.getinfo(name)))
+        self._header = header
+        self.shape, self.dtype = header.shape, header.dtype
+
+    def decoded(self) -> "DecodedMember":
+        """Decode now, so that a broken member shows at once; gives the source itself."""
+        self.rows  # noqa: B018
+        return self
+
+    @property
+    def rows(self) -> NDArray[Any]:
+        """The decoded rows, writable memory of this process."""
+        if self._array is None:
+            with self._lock:
+                if self._array is None:
+                    self._array = self._decode()
+        return self._array
+
+    def read(self, indices: NDArray[np.int64], out: NDArray[Any]) -> None:
+        """Gather the rows through the copy kernel."""
+        RowTable.of(self.rows).gather(indices, out)
+
+    def _decode(self) -> NDArray[Any]:
+        path, identity, name, where = self._spec
+        identity.require(FileIdentity.of(path), path)
+        order = "F" if self._header.fortran else "C"
+        with _opened(path) as archive, _member(archive, name, where) as stream:
+            array: NDArray[Any] = np.empty(self.shape, self.dtype, order)  # type: ignore[call-overload]
+            target = memoryview(array.reshape(-1, order="A").view(np.uint8).data)
+            try:
+                stream.read(self._header.size)
+                filled = 0
+                while filled < len(target):
+                    count = stream.readinto(target[filled : filled + (1 << 24)])  # type: ignore[attr-defined]
+                    if count == 0:
+                        break
+                    filled += count
+                stream.read(1)
+            except (zipfile.BadZipFile, zlib.error, EOFError, OSError) as error:
+                raise FormatError(f"{where} cannot be decompressed: {error}") from error
+        if filled < len(target):
+            raise TruncatedError(f"{where} has {filled} bytes of data, not {len(target)}")
+        return array
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Pickle the path and the member, never the content."""
+        return type(self), self._spec
+
+
+def _opened(path: str) -> zipfile.ZipFile:
+    try:
+        return zipfile.ZipFile(path)
+    except zipfile.BadZipFile as error:
+        raise FormatError(f"{path} is no readable .npz: {error}; it may be cut short") from error
+
+
+def _member(archive: zipfile.ZipFile, name: str, where: str) -> BinaryIO:
+    try:
+        return archive.open(name)  # type: ignore[return-value]
+    except (zipfile.BadZipFile, NotImplementedError, RuntimeError) as error:
+        raise FormatError(f"{where} cannot be opened: {error}") from error
+
+
+def _data_start(stream: BinaryIO, info: zipfile.ZipInfo, where: str) -> int:
+    stream.seek(info.header_offset)
+    raw = stream.read(LOCAL_HEADER.size)
+    if len(raw) < LOCAL_HEADER.size or not raw.startswith(b"PK\x03\x04"):
+        raise FormatError(f"{where} is not where the zip's directory says; the file is damaged")
+    _, name_length, extra_length = LOCAL_HEADER.unpack(raw)
+    return info.header_offset + LOCAL_HEADER.size + int(name_length) + int(extra_length)
+
+
+def _lie(where: str, header: NpyHeader, info: zipfile.ZipInfo) -> str:
+    return (
+        f"{where} declares {header.shape} of {header.dtype}, {header.data_bytes} bytes, but the "
+        f"member has {info.file_size - header.size}; it was cut short, or its header lies"
+    )

@@ -1,0 +1,128 @@
+"""From whatever the user has to a source: arrays, memory maps, paths, open datasets.
+
+Idea: a file is known by its first bytes, not by its name. `file::member` names one array of a
+file that holds several. Invariant: an argument that is no source of rows fails here, at
+construction, with what to do about it. Reading is left to the sources.
+"""
+
+import os
+from pathlib import Path
+from typing import Any, TypeAlias
+
+import numpy as np
+from numpy.typing import DTypeLike, NDArray
+
+from npdata.errors import (
+    FormatError,
+    MemberNotFoundError,
+    TruncatedError,
+    UnsupportedSourceError,
+)
+from npdata.sources import npy, npz
+from npdata.sources.base import Source
+from npdata.sources.hdf5 import address_of, is_open_dataset, open_hdf5
+from npdata.sources.memory import array_source
+from npdata.sources.raw import open_raw
+
+SEPARATOR = "::"
+HDF5_MAGIC = b"\x89HDF\r\n\x1a\n"
+
+SourceLike: TypeAlias = NDArray[Any] | str | os.PathLike[str] | Source | Any
+
+
+def open_source(
+    source: SourceLike,
+    *,
+    dtype: DTypeLike | None = None,
+    shape: int | tuple[int, ...] | None = None,
+) -> Source:
+    """Open rows, wherever they lie: the one function behind every argument of `NumpyDataset`.
+
+    `source` is an array, an `np.memmap` (or a view of one), a path to a `.npy`, `"d.npz::member"`,
+    `"d.h5::dataset"`, an open `h5py.Dataset`, or a `Source`, which is given back. A raw binary
+    file needs `dtype`, and may have `shape` with one -1. Rows are read lazily.
+
+    Raises `FileNotFoundError`, `FormatError`, `MemberNotFoundError`, `TruncatedError` and
+    `UnsupportedSourceError`, all with the place and what to do.
+
+    >>> npdata.open_source("d.npz::y").shape
+    (5,)
+    """
+    if dtype is not None or shape is not None:
+        if not isinstance(source, str | os.PathLike):
+            raise UnsupportedSourceError("dtype= and shape= describe a raw file; give its path")
+        return open_raw(
+            source, np.uint8 if dtype is None else dtype, (-1,) if shape is None else shape
+        )
+    if isinstance(source, Source):
+        return source
+    if isinstance(source, np.ndarray):
+        return array_source(source)
+    if isinstance(source, str | os.PathLike):
+        return _open_path(os.fspath(source))
+    if is_open_dataset(source):
+        return open_hdf5(*address_of(source))
+    kind = type(source).__name__
+    raise UnsupportedSourceError(
+        f"a {kind} is no source of rows; give an ndarray (np.asarray of a list, .numpy() of a "
+        f"tensor), a path, an h5py.Dataset or a Source"
+    )
+
+
+def _open_path(text: str) -> Source:
+    path, member = _split(text)
+    magic = _first_bytes(path)
+    if magic.startswith(npy.MAGIC):
+        if member is not None:
+            raise MemberNotFoundError(f"{path} is a .npy of one array and has no {member!r}")
+        return npy.open_npy(path)
+    if magic.startswith(npz.MAGIC):
+        return npz.open_npz(path, _named(member, path, npz.npz_members))
+    if _is_hdf5(path):
+        return open_hdf5(path, member or "")
+    if path.endswith((".npy", ".npz", ".h5", ".hdf5")):
+        raise FormatError(
+            f"{path} begins with {magic!r}, which is neither .npy nor .npz nor HDF5; it is damaged"
+        )
+    raise FormatError(
+        f"{path} is neither .npy nor .npz nor HDF5; for raw binary say what it holds: "
+        f"NumpyDataset.from_raw(path, dtype=..., shape=(-1, ...))"
+    )
+
+
+def _split(text: str) -> tuple[str, str | None]:
+    if SEPARATOR not in text or Path(text).exists():
+        return text, None
+    path, _, member = text.partition(SEPARATOR)
+    while not Path(path).exists() and SEPARATOR in member:
+        head, _, member = member.partition(SEPARATOR)
+        path = f"{path}{SEPARATOR}{head}"
+    return (path, member) if Path(path).exists() else (text.partition(SEPARATOR)[0], None)
+
+
+def _first_bytes(path: str) -> bytes:
+    with Path(path).open("rb") as stream:
+        magic = stream.read(8)
+    if not magic:
+        raise TruncatedError(f"{path} is empty (0 bytes)")
+    return magic
+
+
+def _is_hdf5(path: str) -> bool:
+    """Look for the signature where HDF5 allows it: at 0, 512, 1024, 2048, and so on."""
+    size = Path(path).stat().st_size
+    with Path(path).open("rb") as stream:
+        place = 0
+        while place < size:
+            stream.seek(place)
+            if stream.read(len(HDF5_MAGIC)) == HDF5_MAGIC:
+                return True
+            place = max(512, place * 2)
+    return False
+
+
+def _named(member: str | None, path: str, members: Any) -> str:
+    if member:
+        return member
+    known = ", ".join(repr(name) for name in members(path)) or "none at all"
+    raise MemberNotFoundError(f"{path} holds several arrays; name one: {path}::NAME, of {known}")

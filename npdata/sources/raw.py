@@ -1,0 +1,62 @@
+"""Raw binary: rows without a header, whose dtype and shape the user knows.
+
+Idea: a file and a dtype make an array; one axis may be -1 and is counted from the size of the
+file. Invariant: a file that does not divide into whole rows is refused, never cut. This module
+guesses nothing.
+"""
+
+import math
+import os
+from typing import Any
+
+import numpy as np
+from numpy.typing import DTypeLike
+
+from npdata.errors import FormatError, SourceError, TruncatedError
+from npdata.sources.filemap import FileMap
+from npdata.sources.mapped import MappedSource, Place
+
+
+def open_raw(
+    path: str | os.PathLike[str],
+    dtype: DTypeLike,
+    shape: int | tuple[int, ...] = (-1,),
+    offset: int = 0,
+) -> MappedSource:
+    """Map a raw file as an array of `shape`, in C order, from byte `offset` on.
+
+    `dtype` is a NumPy dtype or its name (">f4" for big-endian); one size in `shape` may be -1.
+    Raises `TruncatedError` where the file is too short, `FormatError` where bytes are left over,
+    `SourceError` for a shape or dtype that makes no rows, and OSError.
+
+    >>> open_raw("t.bin", "uint16", (-1,)).shape
+    (12,)
+    """
+    file = FileMap(path)
+    kind: np.dtype[Any] = np.dtype(dtype)
+    sizes = (shape,) if isinstance(shape, int) else tuple(int(size) for size in shape)
+    if kind.hasobject or kind.itemsize == 0:
+        raise SourceError(f"a raw file holds no {kind} elements; give a dtype of a fixed size")
+    if not sizes or sizes.count(-1) > 1 or any(size < -1 for size in sizes) or offset < 0:
+        raise SourceError(
+            f"shape={sizes}, offset={offset} make no rows; give sizes of which one may be -1, "
+            f"and an offset in bytes"
+        )
+    present = file.identity.size - offset
+    if file.identity.size == 0:
+        raise TruncatedError(f"{path} is empty")
+    if -1 in sizes:
+        unit = math.prod(size for size in sizes if size != -1) * kind.itemsize
+        if unit == 0 or present < 0 or present % unit:
+            raise FormatError(
+                f"{path} has {present} bytes from byte {offset} on, which are no whole number of "
+                f"{unit}-byte rows ({sizes} of {kind}); check the dtype, shape and offset"
+            )
+        sizes = tuple(present // unit if size == -1 else size for size in sizes)
+    elif math.prod(sizes) * kind.itemsize < present:
+        raise FormatError(
+            f"{path} has {present} bytes from byte {offset} on, but {sizes} of {kind} are only "
+            f"{math.prod(sizes) * kind.itemsize}; use -1 for the size that is to be counted"
+        )
+    place = Place.contiguous(offset=offset, dtype=kind, shape=sizes)
+    return MappedSource(file, place, "a raw file is its rows", str(path))
