@@ -9,10 +9,11 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import torch
-from torch.utils.data import default_collate
+from torch.utils.data import default_collate, get_worker_info
 
 from npdata.batch import Batch
 from npdata.errors import UnequalShapesError
+from npdata.parcel import parcel
 
 
 def collate(batch: Sequence[Any]) -> Any:
@@ -36,7 +37,9 @@ def collate(batch: Sequence[Any]) -> Any:
     if result is None or (batch.transform is not None and len(batch)):
         result = _stacked(list(batch))
     result = list(result) if type(result) is tuple else result
-    return result if batch.batch_transform is None else batch.batch_transform(result)
+    if batch.batch_transform is not None:
+        result = batch.batch_transform(result)
+    return result if get_worker_info() is None else parcel(result)
 
 
 def _stacked(samples: Sequence[Any]) -> Any:

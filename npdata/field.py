@@ -16,7 +16,7 @@ from torch import Tensor
 
 from npdata.convert import Conversion, Layout, apply, as_tensor, decide
 from npdata.device import plain_buffer
-from npdata.dtypes import DTypeRule, dtype_rule
+from npdata.dtypes import dtype_rule
 from npdata.errors import ConversionError
 from npdata.sources.base import Source
 
@@ -55,9 +55,9 @@ class Field:
     def _decide(self) -> Conversion:
         if self.rule.kind == "text":
             return Conversion(action="text", reason=self.rule.reason)
-        rows = self.source.rows
-        if rows is not None:
-            return decide(Layout.of(rows).row, dtype=self.asked)
+        table = self.source.table
+        if table is not None:
+            return decide(Layout.of(table.array).row, dtype=self.asked)
         fresh = Layout.of(np.empty((1, *self.source.shape[1:]), self.source.dtype)).row
         reason = f"{self.source.access.kind} rows are read into fresh memory"
         return Conversion(action="copy", reason=reason, rule=decide(fresh, dtype=self.asked).rule)
@@ -67,24 +67,24 @@ class Field:
 
         With `independent`, always a copy.
         """
-        rows = self.source.rows
-        if rows is None or self.rule.kind == "text":
+        table = self.source.table
+        if table is None or self.rule.kind == "text":
             return row_of(self.stack(np.array([index]), plain_buffer), 0)
         self.source.check()
         if independent:
-            return as_tensor(rows[index, ...], copy=True, dtype=self.asked)
-        return apply(self.conversion, rows[index, ...])
+            return as_tensor(table.array[index, ...], copy=True, dtype=self.asked)
+        return apply(self.conversion, table.array[index, ...])
 
     def span(self, rows: slice) -> Value | None:
         """Give consecutive or strided rows without a copy, or None where that is not sound."""
-        array = self.source.rows
-        if array is None or self.rule.kind != "number":
+        table = self.source.table
+        if table is None or self.rule.kind != "number":
             return None
-        conversion = decide(Layout.of(array[rows]), dtype=self.asked)
+        conversion = decide(Layout.of(table.array[rows]), dtype=self.asked)
         if conversion.action != "view":
             return None
         self.source.check()
-        return apply(conversion, array[rows])
+        return apply(conversion, table.array[rows])
 
     def stack(self, indices: NDArray[np.int64], allocate: Allocate) -> Value:
         """Gather rows (int64, each in [0, len)) into one new tensor of shape (n, *row shape).
@@ -93,22 +93,24 @@ class Field:
         """
         shape = (len(indices), *self.source.shape[1:])
         rule = self.rule
-        if rule.kind == "number" and rule.cast is None:
-            out = allocate(shape, _known(rule.tensor))
-            self._read(indices, out, rule)
-            return out
+        if rule.kind == "number":
+            out = (allocate if rule.cast is None else plain_buffer)(shape, _known(rule.tensor))
+            self._read(indices, out)
+            return out if rule.cast is None else allocate(shape, rule.cast).copy_(out)
         staged = np.empty(shape, self.source.dtype)
         self.source.read(indices, staged)
         if rule.kind == "text":
             return _texts(staged, bytes if self.asked is bytes else str)
-        if rule.kind == "record":
-            return _fields(staged, allocate)
-        out = allocate(shape, _known(rule.cast))
-        return out.copy_(apply(decide(Layout.of(staged), dtype=rule.tensor), staged))  # type: ignore[arg-type]
+        return _fields(staged, allocate)
 
-    def _read(self, indices: NDArray[np.int64], out: Tensor, rule: DTypeRule) -> None:
-        carried = out if rule.carried == rule.tensor else out.view(_known(rule.carried))
-        raw = carried.numpy()
+    def _read(self, indices: NDArray[np.int64], out: Tensor) -> None:
+        table = self.source.table
+        if table is not None and table.typed and len(indices):
+            self.source.check()
+            table.select(indices, out)
+            return
+        rule = self.rule
+        raw = (out if rule.carried == rule.tensor else out.view(_known(rule.carried))).numpy()
         if raw.dtype != self.source.dtype:
             raw = raw.view(self.source.dtype)
         self.source.read(indices, raw)

@@ -3,9 +3,8 @@
 Idea: whatever holds its rows uncompressed is a run of bytes, and row i starts at
 `first + i * stride`. `torch.index_select` over a strided view of those bytes copies any set of
 rows in one call that releases the GIL, runs on several cores and writes straight into the final
-buffer. Invariant: the caller has checked that every row number is inside (`npdata.indexing`);
-memory is only read, also where the view could write, and no view leaves this module. It knows
-nothing of files, fields or dtypes beyond the size of an element.
+buffer. Invariant: the caller has checked that every row number is inside (`npdata.indexing`), and
+memory is only read, also where the view could write. It knows nothing of files and fields.
 """
 
 from dataclasses import dataclass
@@ -17,12 +16,7 @@ from numpy.lib.array_utils import byte_bounds
 from numpy.typing import NDArray
 from torch import Tensor
 
-WORDS: dict[int, torch.dtype] = {
-    1: torch.uint8,
-    2: torch.int16,
-    4: torch.int32,
-    8: torch.int64,
-}
+from npdata.dtypes import NATIVE
 
 
 class _Memory:
@@ -40,14 +34,15 @@ class _Memory:
 
 @dataclass(frozen=True, kw_only=True)
 class RowTable:
-    """The rows of an array of shape (n, ...), ready to be gathered.
+    """The rows of `array`, of shape (n, ...), ready to be gathered.
 
-    `table` is a view for the kernel: shape (n,) of words where a row is one word, (n, row bytes)
-    of bytes where a row is contiguous, otherwise None, and `array` is indexed by NumPy.
+    `view` is what the kernel reads: with `typed` a tensor of the array's shape and dtype, else the
+    bytes of the rows, of shape (n, row bytes); None where neither is possible and NumPy does it.
     """
 
     array: NDArray[Any]
-    table: Tensor | None
+    view: Tensor | None
+    typed: bool
 
     @classmethod
     def of(cls, array: NDArray[Any]) -> "RowTable":
@@ -58,29 +53,33 @@ class RowTable:
         >>> out.tolist()
         [[9, 10, 11], [0, 1, 2]]
         """
-        rows = array.shape[0]
-        row_bytes = array.nbytes // rows if rows else 0
-        stride = array.strides[0]
-        if row_bytes == 0 or stride < 0 or not array[0].flags.c_contiguous:
-            return cls(array=array, table=None)
+        item = array.dtype.itemsize
+        if array.size == 0 or min(array.strides) < 0:
+            return cls(array=array, view=None, typed=False)
         low, high = byte_bounds(array)
         flat = torch.from_numpy(np.asarray(_Memory(array, low, high)))
-        start = array.__array_interface__["data"][0]
-        if row_bytes in WORDS and stride == row_bytes and start % row_bytes == 0:
-            return cls(array=array, table=flat.view(WORDS[row_bytes]))
-        return cls(array=array, table=flat.as_strided((rows, row_bytes), (stride, 1)))
+        native = array.dtype.isnative and array.dtype.name in NATIVE
+        if native and array.flags.aligned and not any(step % item for step in array.strides):
+            steps = [step // item for step in array.strides]
+            view = flat.view(NATIVE[array.dtype.name]).as_strided(array.shape, steps)
+            return cls(array=array, view=view, typed=True)
+        if array[0].flags.c_contiguous:
+            row = (len(array), array[0].nbytes)
+            view = flat.as_strided(row, (array.strides[0], 1))
+            return cls(array=array, view=view, typed=False)
+        return cls(array=array, view=None, typed=False)
 
     def gather(self, indices: NDArray[np.int64], out: NDArray[Any]) -> None:
         """Copy row `indices[k]` to `out[k]`; indices are in [0, n), `out` is C-contiguous."""
-        if out.size == 0:
-            return
-        if self.table is None:
+        if self.view is None or out.size == 0:
             out[...] = self.array[indices]
-            return
-        rows = torch.from_numpy(indices)
-        if self.table.ndim == 1:
-            words = torch.from_numpy(out.reshape(-1).view(np.uint8)).view(self.table.dtype)
-            torch.index_select(self.table, 0, rows, out=words)
+        elif self.typed:
+            self.select(indices, torch.from_numpy(out))
         else:
             flat = torch.from_numpy(out.reshape(-1).view(np.uint8))
-            torch.index_select(self.table, 0, rows, out=flat.view(len(indices), -1))
+            self.select(indices, flat.view(len(indices), -1))
+
+    def select(self, indices: NDArray[np.int64], out: Tensor) -> None:
+        """Copy rows of `view` into `out`, a contiguous tensor of the view's dtype."""
+        if self.view is not None:
+            torch.index_select(self.view, 0, torch.from_numpy(indices), out=out)

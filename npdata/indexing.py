@@ -54,6 +54,11 @@ def row_numbers(indices: object, rows: int) -> NDArray[np.int64]:
     >>> row_numbers([-1, 0, -1], 5), row_numbers(slice(1, None, 2), 5)
     (array([4, 0, 4]), array([1, 3]))
     """
+    if type(indices) is np.ndarray and indices.dtype == np.int64 and indices.ndim == 1:
+        # Seen as unsigned, a negative number is huge: one pass proves every row inside.
+        inside = indices.size and np.maximum.reduce(indices.view(np.uint64)) < rows
+        if inside and indices.flags.c_contiguous:
+            return indices
     if isinstance(indices, slice):
         return np.arange(*indices.indices(rows), dtype=np.int64)
     array = _as_array(indices)

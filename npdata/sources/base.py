@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 
 from npdata.blocks import Blocks
 from npdata.dtypes import DType
+from npdata.gather import RowTable
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -54,8 +55,8 @@ class Source(ABC):
         return Blocks.of_bytes(len(self), self.row_bytes)
 
     @property
-    def rows(self) -> NDArray[Any] | None:
-        """The rows in place, as an array of shape `shape`; None where they must be read."""
+    def table(self) -> RowTable | None:
+        """The rows in place, ready for the copy kernel; None where they must be read."""
         return None
 
     @abstractmethod
@@ -71,3 +72,17 @@ class Source(ABC):
 
     def close(self) -> None:  # noqa: B027
         """Let go of files; the source must not be read again. Arrays given out stay valid."""
+
+
+class InPlaceSource(Source):
+    """A source whose rows lie in memory: it has a `table`, and reads through it."""
+
+    @property
+    @abstractmethod
+    def table(self) -> RowTable:
+        """The rows in place, ready for the copy kernel."""
+
+    def read(self, indices: NDArray[np.int64], out: NDArray[Any]) -> None:
+        """Gather the rows through the copy kernel, from a file that has not changed."""
+        self.check()
+        self.table.gather(indices, out)

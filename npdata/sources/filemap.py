@@ -40,9 +40,13 @@ class FileIdentity:
     mtime_ns: int | None
 
     @classmethod
-    def of(cls, file: str | os.PathLike[str] | int) -> "FileIdentity":
-        """Give the identity of a path or of a file descriptor; OSError where there is none."""
-        status = os.stat(file)  # noqa: PTH116
+    def of(cls, path: str | os.PathLike[str]) -> "FileIdentity":
+        """Give the identity of the file at `path`; OSError where there is none."""
+        return cls.of_status(Path(path).stat())
+
+    @classmethod
+    def of_status(cls, status: os.stat_result) -> "FileIdentity":
+        """Give the identity that a stat or fstat tells."""
         return cls(
             device=status.st_dev,
             inode=status.st_ino,
@@ -91,8 +95,11 @@ class FileMap:
 
     def check(self) -> None:
         """Raise `ChangedFileError` if the file changed since it was opened."""
-        descriptor = self._open()[0]
-        self.identity.require(FileIdentity.of(descriptor), self.path)
+        now = os.fstat(self._open()[0])
+        expected = self.identity
+        same_time = expected.mtime_ns is None or now.st_mtime_ns == expected.mtime_ns
+        if now.st_size != expected.size or not same_time:
+            expected.require(FileIdentity.of_status(now), self.path)
 
     def close(self) -> None:
         """Let go of the file; the map lives on for as long as an array refers to it."""
@@ -114,7 +121,7 @@ class FileMap:
         flags = os.O_RDONLY | getattr(os, "O_CLOEXEC", 0) | getattr(os, "O_BINARY", 0)
         descriptor = os.open(self.path, flags)
         try:
-            self.identity.require(FileIdentity.of(descriptor), self.path)
+            self.identity.require(FileIdentity.of_status(os.fstat(descriptor)), self.path)
             data: Any = private_map(descriptor) if self.identity.size else b""
         except BaseException:
             os.close(descriptor)

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from npdata.dtypes import DType
 from npdata.errors import TruncatedError
 from npdata.gather import RowTable
-from npdata.sources.base import Access, Source
+from npdata.sources.base import Access, InPlaceSource
 from npdata.sources.filemap import FileMap
 
 
@@ -57,7 +57,7 @@ class Place:
         return self.offset + low, self.offset + high + self.dtype.itemsize
 
 
-class MappedSource(Source):
+class MappedSource(InPlaceSource):
     """The rows of an array that lies uncompressed in a file."""
 
     def __init__(self, file: FileMap, place: Place, reason: str, where: str) -> None:
@@ -68,7 +68,7 @@ class MappedSource(Source):
         self.access = Access(kind="mapped", reason=reason)
         self._file = file
         self._place = place
-        self._opened: tuple[NDArray[Any], RowTable] | None = None
+        self._table: RowTable | None = None
         low, high = place.bounds
         if low < 0 or high > file.identity.size:
             raise TruncatedError(
@@ -77,15 +77,18 @@ class MappedSource(Source):
             )
 
     @property
-    def rows(self) -> NDArray[Any]:
+    def table(self) -> RowTable:
         """The rows in the map: writable without an effect on the file, where the map allows it."""
-        return self._open()[0]
-
-    def read(self, indices: NDArray[np.int64], out: NDArray[Any]) -> None:
-        """Gather the rows through the copy kernel."""
-        table = self._open()[1]
-        self._file.check()
-        table.gather(indices, out)
+        table = self._table
+        if table is None:
+            place = self._place
+            array: NDArray[Any] = np.ndarray(
+                place.shape, place.dtype, self._file.bytes.data, place.offset, place.strides
+            )
+            if not place.writeable:
+                array.flags.writeable = False
+            table = self._table = RowTable.of(array)
+        return table
 
     def check(self) -> None:
         """Raise `ChangedFileError` if the file changed since it was opened."""
@@ -93,21 +96,8 @@ class MappedSource(Source):
 
     def close(self) -> None:
         """Let go of the map."""
-        self._opened = None
+        self._table = None
         self._file.close()
-
-    def _open(self) -> tuple[NDArray[Any], RowTable]:
-        opened = self._opened
-        if opened is None:
-            place = self._place
-            data = self._file.bytes
-            array: NDArray[Any] = np.ndarray(
-                place.shape, place.dtype, data.data, place.offset, place.strides
-            )
-            if not place.writeable:
-                array.flags.writeable = False
-            opened = self._opened = (array, RowTable.of(array))
-        return opened
 
     def __reduce__(self) -> tuple[Any, ...]:
         """Pickle the path and the place, never the content."""

@@ -14,12 +14,12 @@ from numpy.typing import NDArray
 from npdata.convert import refusal
 from npdata.errors import SourceError, UnsupportedSourceError
 from npdata.gather import RowTable
-from npdata.sources.base import Access, Source
+from npdata.sources.base import Access, InPlaceSource
 from npdata.sources.filemap import FileIdentity, FileMap, has_private_changes
 from npdata.sources.mapped import MappedSource, Place
 
 
-class MemorySource(Source):
+class MemorySource(InPlaceSource):
     """The rows of an in-memory array, which is shared and never copied whole.
 
     >>> source = MemorySource(np.arange(6).reshape(3, 2))
@@ -41,19 +41,12 @@ class MemorySource(Source):
         self.where = "array in memory"
         self.access = Access(kind="memory", reason="an array of this process, read in place")
         self._array = np.asarray(array)
-        self._table = None if array.dtype.hasobject else RowTable.of(self._array)
+        self._table = RowTable.of(self._array)
 
     @property
-    def rows(self) -> NDArray[Any]:
-        """The array itself."""
-        return self._array
-
-    def read(self, indices: NDArray[np.int64], out: NDArray[Any]) -> None:
-        """Gather the rows through the copy kernel."""
-        if self._table is None:
-            out[...] = self._array[indices]
-        else:
-            self._table.gather(indices, out)
+    def table(self) -> RowTable:
+        """The array itself, ready for the copy kernel."""
+        return self._table
 
     def __reduce__(self) -> tuple[Any, ...]:
         """Pickle the array: in memory there is nothing else to point to."""

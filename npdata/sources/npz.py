@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 
 from npdata.errors import FormatError, MemberNotFoundError, TruncatedError
 from npdata.gather import RowTable
-from npdata.sources.base import Access, Source
+from npdata.sources.base import Access, InPlaceSource, Source
 from npdata.sources.filemap import FileIdentity, FileMap
 from npdata.sources.mapped import MappedSource
 from npdata.sources.npy import NpyHeader, read_header
@@ -69,7 +69,7 @@ def open_npz(path: str, member: str) -> Source:
     return MappedSource(file, header.place(start), reason, where)
 
 
-class DecodedMember(Source):
+class DecodedMember(InPlaceSource):
     """The rows of a compressed member, held in memory once per process."""
 
     def __init__(self, path: str, identity: FileIdentity, name: str, where: str) -> None:
@@ -79,7 +79,7 @@ class DecodedMember(Source):
             kind="decoded", reason="the zip compresses this member; it is decoded once per process"
         )
         self._spec = (path, identity, name, where)
-        self._array: NDArray[Any] | None = None
+        self._table: RowTable | None = None
         self._lock = threading.Lock()
         with _opened(path) as archive, _member(archive, name, where) as stream:
             header = read_header(stream, where)
@@ -90,21 +90,17 @@ class DecodedMember(Source):
 
     def decoded(self) -> "DecodedMember":
         """Decode now, so that a broken member shows at once; gives the source itself."""
-        self.rows  # noqa: B018
+        self.table  # noqa: B018
         return self
 
     @property
-    def rows(self) -> NDArray[Any]:
+    def table(self) -> RowTable:
         """The decoded rows, writable memory of this process."""
-        if self._array is None:
+        if self._table is None:
             with self._lock:
-                if self._array is None:
-                    self._array = self._decode()
-        return self._array
-
-    def read(self, indices: NDArray[np.int64], out: NDArray[Any]) -> None:
-        """Gather the rows through the copy kernel."""
-        RowTable.of(self.rows).gather(indices, out)
+                if self._table is None:
+                    self._table = RowTable.of(self._decode())
+        return self._table
 
     def _decode(self) -> NDArray[Any]:
         path, identity, name, where = self._spec
