@@ -13,7 +13,7 @@ are scaled to [0, a). Invariant: 32-bit words serve every size up to 2**32, 64-b
 larger ones; the two do not give the same permutation. This module makes no keys.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Self
 
@@ -79,53 +79,39 @@ class Network:
         outside = np.arange(len(values))
         while outside.size:
             x = result[outside]
-            self._undo_pass(x)
+            self._pass(x, lambda table: table, undo=True)
             result[outside] = x
             outside = outside[x > self.limits]
         return result.astype(np.int64)
 
-    def _pass(self, x: Words, spread: Callable[[Words], Words]) -> None:
+    def _pass(self, x: Words, spread: Callable[[Words], Words], undo: bool = False) -> None:
         """Do all rounds in place; `spread` gives each value the word of its network."""
-        lefts, rights = spread(self.lefts), spread(self.rights)
-        left = x // rights
-        right = x - left * rights
-        for changed, other, modulus, multiplier, add in self._rounds(left, right, lefts, rights):
-            changed += _hash(other, modulus, multiplier, spread(add))
-            np.minimum(changed, changed - modulus, out=changed)
-        np.multiply(left, rights, out=x)
-        x += right
-
-    def _undo_pass(self, x: Words) -> None:
-        lefts, rights = self.lefts, self.rights
-        left = x // rights
-        right = x - left * rights
-        rounds = list(self._rounds(left, right, lefts, rights))
-        for changed, other, modulus, multiplier, add in reversed(rounds):
-            changed -= _hash(other, modulus, multiplier, add)
-            np.minimum(changed, changed + modulus, out=changed)
-        np.multiply(left, rights, out=x)
-        x += right
-
-    def _rounds(
-        self, left: Words, right: Words, lefts: Words, rights: Words
-    ) -> Iterator[tuple[Words, Words, Words, Any, Words]]:
-        for number, multiplier in enumerate(self.multipliers):
-            if number % 2 == 0:
-                yield left, right, lefts, multiplier, self.adds[number]
+        upper = x.dtype.type(x.dtype.itemsize * 4)
+        moduli = spread(self.lefts), spread(self.rights)
+        left, right, work = np.empty((3, len(x)), x.dtype)
+        np.floor_divide(x, moduli[1], out=left)
+        np.multiply(left, moduli[1], out=work)
+        np.subtract(x, work, out=right)
+        rounds = range(len(self.multipliers))
+        for number in reversed(rounds) if undo else rounds:
+            changed, other = (right, left) if number % 2 else (left, right)
+            modulus = moduli[number % 2]
+            np.multiply(other, self.multipliers[number], out=work)
+            work += spread(self.adds[number])
+            work *= work
+            work >>= upper
+            work *= modulus
+            work >>= upper
+            # Of a number and itself a modulus away, unsigned, the one in range is the smaller.
+            if undo:
+                changed -= work
+                np.add(changed, modulus, out=work)
             else:
-                yield right, left, rights, multiplier, self.adds[number]
-
-
-def _hash(half: Words, modulus: Words, multiplier: Any, add: Words) -> Words:
-    """Give a keyed number in [0, modulus) for each half."""
-    upper = half.dtype.type(half.dtype.itemsize * 4)
-    result: Words = half * multiplier
-    result += add
-    result *= result
-    result >>= upper
-    result *= modulus
-    result >>= upper
-    return result
+                changed += work
+                np.subtract(changed, modulus, out=work)
+            np.minimum(changed, work, out=changed)
+        np.multiply(left, moduli[1], out=x)
+        x += right
 
 
 def _taker(owner: NDArray[np.int64]) -> Callable[[Words], Words]:

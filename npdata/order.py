@@ -19,6 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from npdata.bijection import Permutations
+from npdata.errors import SamplerError
 from npdata.layout import Layout
 from npdata.windows import Lane
 
@@ -117,7 +118,8 @@ class DrawOrder:
         points = chance.astype(np.float64) * 2.0**-53 * self.totals[-1]
         drawn = np.searchsorted(self.totals, points, side="right")
         last = int(np.searchsorted(self.totals, self.totals[-1]))
-        return np.minimum(drawn, last).astype(np.int64)
+        clipped: Ints = np.minimum(drawn, last)
+        return clipped
 
 
 def plan_order(
@@ -176,11 +178,14 @@ def split(n: int, fraction: float, seed: int) -> tuple[Ints, Ints]:
     """Split the rows [0, n) at random into two parts, the first of `round(fraction * n)` rows.
 
     Both are int64 and ascending, so that a reader that goes through a part in order goes forward
-    in the file; they are disjoint and hold every row, and depend on nothing but the arguments.
+    in the file; they are disjoint and hold every row, and depend on nothing but the arguments. Raises
+    SamplerError (a ValueError) for a fraction outside [0, 1].
 
     >>> [part.tolist() for part in split(6, 0.5, seed=0)]
     [[0, 1, 5], [2, 3, 4]]
     """
+    if not 0 <= fraction <= 1:
+        raise SamplerError(f"fraction={fraction}: expected a share of the rows, from 0 to 1")
     first = round(fraction * n)
     shuffled = Permutations.of(seed, 0, SPLIT_PURPOSE).one(np.arange(n), n)
     return np.sort(shuffled[:first]), np.sort(shuffled[first:])

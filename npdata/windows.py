@@ -75,9 +75,11 @@ class Lane:
         if self.within is None:
             return self._at(positions)
         window_rows = self.window_blocks * self.layout.size
-        window_of = self._padded(positions) // window_rows
+        window_of = self._padded(positions)
+        window_of //= window_rows
         firsts = np.append(0, np.flatnonzero(window_of[1:] != window_of[:-1]) + 1)
         windows = window_of[firsts]
+        del window_of
         counts = np.diff(np.append(firsts, len(positions)))
         starts, ends = self._start(windows), self._start(windows + 1)
         offsets = positions - np.repeat(starts, counts)
@@ -106,15 +108,16 @@ class Lane:
 
     def _at(self, positions: Ints) -> Ints:
         """Give the rows at positions of the lane before any window is shuffled."""
-        padded = self._padded(positions)
-        slots = padded // self.layout.size
-        inside = padded - slots * self.layout.size
+        rows = self._padded(positions)
+        slots = rows // self.layout.size
+        rows -= slots * self.layout.size
         first, last = int(slots.min()), int(slots.max())
         if last - first < len(positions):
-            inside += self._first_rows(np.arange(first, last + 1))[slots - first]
+            slots -= first
+            rows += self._first_rows(np.arange(first, last + 1))[slots]
         else:
-            inside += self._first_rows(slots)
-        return inside
+            rows += self._first_rows(slots)
+        return rows
 
     def _first_rows(self, slots: Ints) -> Ints:
         blocks = slots * self.lanes + self.number
