@@ -178,8 +178,8 @@ def split(n: int, fraction: float, seed: int) -> tuple[Ints, Ints]:
     """Split the rows [0, n) at random into two parts, the first of `round(fraction * n)` rows.
 
     Both are int64 and ascending, so that a reader that goes through a part in order goes forward
-    in the file; they are disjoint and hold every row, and depend on nothing but the arguments. Raises
-    SamplerError (a ValueError) for a fraction outside [0, 1].
+    in the file; they are disjoint and hold every row, and depend on nothing but the arguments.
+    Raises SamplerError (a ValueError) for a fraction outside [0, 1].
 
     >>> [part.tolist() for part in split(6, 0.5, seed=0)]
     [[0, 1, 5], [2, 3, 4]]

@@ -132,12 +132,12 @@ class Recipe:
             "samples": self.samples,
             "seed": self.seed,
             "shuffle": _SHUFFLES.index(self.shuffle),
-            "block_rows": self.layout.size if in_blocks else 0,
-            "blocks": self.layout.fingerprint() if in_blocks else 0,
-            "window_blocks": self.window_blocks if windows else 0,
             "lanes": self.lanes,
-            "indices": _checksum(self.subset),
-            "weights": _checksum(self.weights),
+            "indices_checksum": _checksum(self.subset),
+            "weights_checksum": _checksum(self.weights),
+            "block_rows": self.layout.size if in_blocks else 0,
+            "blocks_checksum": self.layout.fingerprint() if in_blocks else 0,
+            "window_blocks": self.window_blocks if windows else 0,
         }
 
 
