@@ -1,10 +1,11 @@
 """Families of permutations of [0, size), each a function of a key and never a stored table.
 
 Idea: up to `SMALL` numbers are put in the order of a 64-bit hash of each, so that every
-permutation has the same chance; more go through `ROUNDS` rounds of the network of
-`npdata.network`, which needs no table. Members of one family share the network's multipliers and
-differ in its summands. With 7 rounds, chi-square tests over 2 million samples still find the
-differences between positions uneven at sizes up to 128; with 8 rounds they do not, down to 65.
+permutation has the same chance; more go through the network of `npdata.network`, which needs no
+table. Members of one family share the network's multipliers and differ in its summands. Up to
+`MEDIUM` numbers take 8 rounds, more take 6. In chi-square tests on the differences between
+positions, over 2 to 3 million samples, 7 rounds still fail at size 128 and 8 pass down to 65;
+5 rounds still fail at size 21,824 and 6 pass down to 1,000.
 
 Invariant: a result depends on the family's words, the member, the size and the value only, not
 on what else is in the call. This is no cipher: whoever sees the order can find the key.
@@ -21,10 +22,11 @@ from npdata.network import MAX_SIZE_32, Network
 Ints = NDArray[np.int64]
 Words = NDArray[np.uint64]
 
-ROUNDS = 8
+SMALL, MEDIUM = 128, 4096
+"""Up to these sizes a permutation is the order of hashes, or takes `ROUNDS` rounds."""
+ROUNDS, FEWER_ROUNDS = 8, 6
 """Rounds of the network; even, so that each half is changed as often."""
-SMALL = 128
-"""Up to this size a permutation is the order of hashes."""
+_KINDS = np.array([SMALL, MEDIUM, MAX_SIZE_32])
 _GOLDEN = np.uint64(0x9E3779B97F4A7C15)
 
 
@@ -87,7 +89,7 @@ class Permutations:
         """
         if len(values) == 0:
             return values
-        kinds = (sizes > SMALL).astype(np.int8) + (sizes > MAX_SIZE_32)
+        kinds = np.searchsorted(_KINDS, sizes)
         if (kinds == kinds[0]).all():
             return self._alike(values, sizes, members, counts)
         of_value = np.repeat(kinds, counts)
@@ -103,8 +105,7 @@ class Permutations:
             return values
         if size <= SMALL:
             return np.argsort(self.one(np.arange(size), size))[values]
-        first = self._adds(np.zeros(1, np.int64))
-        return Network.of(np.array([size]), self.multipliers, first).undo(values)
+        return self._network(np.array([size]), np.zeros(1, np.int64)).undo(values)
 
     def words(self, values: Ints) -> Words:
         """Give a random 64-bit word for each value of at least 0."""
@@ -113,8 +114,11 @@ class Permutations:
     def _alike(self, values: Ints, sizes: Ints, members: Ints, counts: Ints) -> Ints:
         if sizes[0] <= SMALL:
             return self._sorted(values, sizes, members, counts)
-        network = Network.of(sizes, self.multipliers, self._adds(members))
-        return network.permute(values, counts)
+        return self._network(sizes, members).permute(values, counts)
+
+    def _network(self, sizes: Ints, members: Ints) -> Network:
+        rounds = ROUNDS if sizes[0] <= MEDIUM else FEWER_ROUNDS
+        return Network.of(sizes, self.multipliers[:rounds], self._adds(members)[:rounds])
 
     def _adds(self, members: Ints) -> Words:
         """Give what each round adds for each member: (ROUNDS, members)."""

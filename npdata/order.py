@@ -1,7 +1,7 @@
 """The order of an epoch as a function of (seed, epoch, position), never a stored permutation.
 
-Idea: an `Order` answers "which row is at position p" for any positions, alone and in time that
-grows with their number. `full` is a keyed permutation of all rows. `block` permutes the
+Idea: an `Order` answers "which row is at position p" for any slice of positions, alone and in
+time that grows with the slice. `full` is a keyed permutation of all rows. `block` permutes the
 blocks, takes the rows of `window_blocks` consecutive ones as a window, and permutes the rows of
 each window. Blocks may be dealt to lanes, like cards: lane k has every `lanes`-th block of the
 permuted sequence and windows of its own, and position p belongs to lane p % lanes.
@@ -35,7 +35,7 @@ class Order(Protocol):
     """The rows of an epoch by position."""
 
     def rows(self, positions: Ints) -> Ints:
-        """Give the rows at these positions: int64, each in [0, n)."""
+        """Give the rows at these positions: int64, ascending, each in [0, n)."""
         ...
 
 
@@ -53,7 +53,7 @@ class FullOrder:
     """A keyed permutation of [0, n).
 
     >>> FullOrder(n=10**9, keys=Permutations.of(0, 0, 1)).rows(np.arange(3)).tolist()
-    [205654120, 979269822, 248241460]
+    [988501604, 873622076, 253500762]
     """
 
     n: int

@@ -74,4 +74,4 @@ def _entropy(classes: NDArray[np.intp], batch_size: int) -> float:
     count = int(classes.max()) + 1
     pairs, counts = np.unique(batch * count + classes, return_counts=True)
     share = counts / np.bincount(batch)[pairs // count]
-    return float(-(share * np.log2(share)).sum() / (batch[-1] + 1))
+    return float((share * np.log2(1 / share)).sum() / (batch[-1] + 1))

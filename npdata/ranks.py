@@ -23,10 +23,10 @@ UNEVEN: tuple[Uneven, ...] = ("drop", "pad", "mask", "ragged")
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class LastStep:
-    """The positions of a rank in the last step, and how many of them, the last, are filler."""
+    """The positions of a rank in the last step, and those that only fill up its batch."""
 
     positions: NDArray[np.int64]
-    filler: int
+    fill: NDArray[np.int64]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -111,7 +111,7 @@ class Ranks:
             fill = np.arange(earlier, earlier + filler) % self.n
         else:
             fill = np.full(filler, max(0, start + high - 1))
-        return LastStep(positions=np.append(positions, fill), filler=filler)
+        return LastStep(positions=positions, fill=fill)
 
     def _bounds(self, left: int) -> tuple[int, int]:
         return left * self.rank // self.world_size, left * (self.rank + 1) // self.world_size

@@ -22,8 +22,8 @@ from npdata.order import Shuffle
 from npdata.ranks import UNEVEN, Ranks, Uneven
 from npdata.recipe import Recipe, whole_number
 
-_CHUNK = 1 << 15
-"""Row numbers made at a time."""
+_FIRST_CHUNK, _CHUNK = 1 << 12, 1 << 17
+"""Row numbers made at a time: few at first, so that the first batch is there at once."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -125,9 +125,10 @@ class BlockBatchSampler(BatchSampler):
         run = self._begin()
         order = self._recipe.order(run.epoch)
         position, ranks = run.start, run.ranks
-        steps = ranks.whole_steps(position)
+        steps, size = ranks.whole_steps(position), _FIRST_CHUNK
         while steps:
-            count = min(steps, max(1, _CHUNK // ranks.batch_size))
+            count = min(steps, max(1, size // ranks.batch_size))
+            size = min(4 * size, _CHUNK)
             chunk = ranks.positions(position, count)
             for rows in order.rows(chunk.reshape(-1)).reshape(chunk.shape):
                 run.given += 1
@@ -137,7 +138,8 @@ class BlockBatchSampler(BatchSampler):
         if ranks.steps(position):
             last = ranks.last_step(position)
             run.given += 1
-            yield self._batch(order.rows(last.positions), last.filler)
+            rows = np.append(order.rows(last.positions), order.rows(last.fill))
+            yield self._batch(rows, len(last.fill))
 
     def __len__(self) -> int:
         """Give the number of batches of this rank in a whole epoch."""

@@ -69,54 +69,62 @@ class Lane:
         )
 
     def rows(self, positions: Ints) -> Ints:
-        """Give the rows at positions of the lane, each in [0, length)."""
+        """Give the rows at ascending positions of the lane, each in [0, length)."""
         if len(positions) == 0:
             return positions
-        if self.within is None:
-            return self._at(positions)
-        window_rows = self.window_blocks * self.layout.size
-        window_of = self._padded(positions)
-        window_of //= window_rows
-        firsts = np.append(0, np.flatnonzero(window_of[1:] != window_of[:-1]) + 1)
-        windows = window_of[firsts]
-        del window_of
-        counts = np.diff(np.append(firsts, len(positions)))
+        work = np.empty((3, len(positions)), np.int64)
+        if self.within is not None:
+            positions = self._shuffled(positions, self.within, work)
+        return self._at(positions, work)
+
+    def _shuffled(self, positions: Ints, within: Permutations, work: Ints) -> Ints:
+        """Permute positions inside their windows."""
+        offsets = work[0]
+        window_of = np.empty(2, np.int64)
+        self._pad(positions[[0, -1]], window_of)
+        window_of //= self.window_blocks * self.layout.size
+        windows = np.arange(window_of[0], window_of[1] + 1)
         starts, ends = self._start(windows), self._start(windows + 1)
-        offsets = positions - np.repeat(starts, counts)
-        shuffled = self.within.many(
+        counts = np.diff(np.searchsorted(positions, ends), prepend=0)
+        np.subtract(positions, np.repeat(starts, counts), out=offsets)
+        shuffled = within.many(
             offsets,
             sizes=np.minimum(ends, self.length) - starts,
             members=windows * self.lanes + self.number,
             counts=counts,
         )
         shuffled += np.repeat(starts, counts)
-        return self._at(shuffled)
+        return shuffled
 
     def _start(self, windows: Ints) -> Ints:
         """Give the position where each window starts."""
         slots = windows * self.window_blocks
         return slots * self.layout.size - self.missing[np.searchsorted(self.short_slots, slots)]
 
-    def _padded(self, positions: Ints) -> Ints:
-        """Give the addresses of positions, were all blocks as large as the largest."""
+    def _pad(self, positions: Ints, out: Ints) -> None:
+        """Put into `out` the addresses of positions, were all blocks as large as the largest."""
         low, high = np.searchsorted(self.short_ends, [positions.min(), positions.max()], "right")
         if low == high:
-            return positions + int(self.missing[low])
-        before = np.searchsorted(self.short_ends[low:high], positions, side="right")
-        missing: Ints = self.missing[low + before]
-        return positions + missing
+            np.add(positions, int(self.missing[low]), out=out)
+        else:
+            before = np.searchsorted(self.short_ends[low:high], positions, side="right")
+            np.add(positions, self.missing[low + before], out=out)
 
-    def _at(self, positions: Ints) -> Ints:
+    def _at(self, positions: Ints, work: Ints) -> Ints:
         """Give the rows at positions of the lane before any window is shuffled."""
-        rows = self._padded(positions)
-        slots = rows // self.layout.size
-        rows -= slots * self.layout.size
+        inside, slots, spare = work
+        self._pad(positions, inside)
+        np.floor_divide(inside, self.layout.size, out=slots)
+        np.multiply(slots, self.layout.size, out=spare)
+        inside -= spare
         first, last = int(slots.min()), int(slots.max())
         if last - first < len(positions):
             slots -= first
-            rows += self._first_rows(np.arange(first, last + 1))[slots]
+            table = self._first_rows(np.arange(first, last + 1))
+            table.take(slots, out=spare, mode="clip")
         else:
-            rows += self._first_rows(slots)
+            spare = self._first_rows(slots)
+        rows: Ints = inside + spare
         return rows
 
     def _first_rows(self, slots: Ints) -> Ints:

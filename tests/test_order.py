@@ -77,8 +77,8 @@ class TestOrder:
         assert np.array_equal(np.sort(rows), np.arange(n))
         first, last = sorted((data.draw(st.integers(0, n)), data.draw(st.integers(0, n))))
         assert np.array_equal(order.rows(np.arange(first, last)), rows[first:last])
-        backwards = np.arange(first, last)[::-1]
-        assert np.array_equal(order.rows(backwards), rows[backwards])
+        some = np.arange(first, last, 3)
+        assert np.array_equal(order.rows(some), rows[some])
 
     @SETTINGS
     @given(blocks=segments(), window_blocks=st.integers(1, 12))
@@ -151,7 +151,7 @@ class TestPinned:
                 1,
                 2,
                 1,
-                [316285803, 359866504, 557195659, 507732907, 695430690, 842484176],
+                [925062138, 997743833, 556829135, 498169014, 368362704, 217269504],
             ),
             (
                 10**12,
@@ -160,12 +160,12 @@ class TestPinned:
                 5,
                 1,
                 [
-                    328997003109,
-                    651304012318,
-                    481915498771,
-                    799464511021,
-                    209169931744,
-                    219193681776,
+                    791002670012,
+                    128272530279,
+                    434396399080,
+                    385757647849,
+                    343324670962,
+                    451971227834,
                 ],
             ),
             (1003, "block", 0, 0, 1, [828, 694, 710, 628, 660, 780]),
@@ -176,7 +176,7 @@ class TestPinned:
                 7,
                 0,
                 1,
-                [780405138, 558297205, 353670508, 780405150, 71597834, 558297229],
+                [605794838, 12706605, 22397408, 605794850, 111664534, 12706629],
             ),
             (1003, False, 0, 0, 2, [0, 100, 1, 101, 2, 102]),
         ],
