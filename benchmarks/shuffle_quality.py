@@ -4,7 +4,8 @@ python benchmarks/shuffle_quality.py
 
 The file is a million rows of 3 KiB, sorted by label, 10 labels, in blocks of 1 MiB. The bytes read
 are counted for a reader that reads whole blocks and keeps the 64 it used last, over one epoch in
-batches of 256, and without keeping any between batches. The picture is docs/img/shuffle-quality.png.
+batches of 256, and without keeping any between batches. The picture is written to
+docs/img/shuffle-quality.png.
 """
 
 from collections import OrderedDict
@@ -67,7 +68,7 @@ def main() -> None:
     right.plot(WINDOWS, keeping, "o-", color="tab:orange", label="keeps 64 blocks")
     right.plot(WINDOWS, forgetting, "s--", color="tab:gray", label="keeps none between batches")
     right.set(ylabel="bytes read in an epoch (file = 1)", yscale="log")
-    right.legend()
+    right.legend(loc="lower right")
     for axes in (left, right):
         axes.set(xlabel="window, in blocks of 1 MiB", xscale="log")
         axes.set_xticks(WINDOWS[::2], [str(window) for window in WINDOWS[::2]])

@@ -90,8 +90,9 @@ class Ranks:
     def positions(self, start: int, steps: int) -> NDArray[np.int64]:
         """Give the positions of this rank in whole steps from `start` on: (steps, batch_size)."""
         if self.lanes == 1:
-            first = start + self.rank * self.batch_size
-            return (first + np.arange(steps)[:, None] * self.step_size) + np.arange(self.batch_size)
+            whole = np.arange(start, start + steps * self.step_size).reshape(steps, -1)
+            first = self.rank * self.batch_size
+            return whole[:, first : first + self.batch_size]
         own = self.lanes // self.world_size
         lanes = np.arange(self.rank * own, (self.rank + 1) * own)
         turns = np.arange(steps * self.batch_size // own)[:, None] * self.lanes

@@ -112,19 +112,19 @@ class Lane:
 
     def _at(self, positions: Ints, work: Ints) -> Ints:
         """Give the rows at positions of the lane before any window is shuffled."""
-        inside, slots, spare = work
-        self._pad(positions, inside)
-        np.floor_divide(inside, self.layout.size, out=slots)
-        np.multiply(slots, self.layout.size, out=spare)
-        inside -= spare
+        padded, slots, spare = work
+        self._pad(positions, padded)
+        np.floor_divide(padded, self.layout.size, out=slots)
         first, last = int(slots.min()), int(slots.max())
         if last - first < len(positions):
+            # What to add to the padded addresses of a slot to have its rows.
+            near = np.arange(first, last + 1)
+            shifts = self._first_rows(near) - near * self.layout.size
             slots -= first
-            table = self._first_rows(np.arange(first, last + 1))
-            table.take(slots, out=spare, mode="clip")
+            shifts.take(slots, out=spare, mode="clip")
         else:
-            spare = self._first_rows(slots)
-        rows: Ints = inside + spare
+            np.subtract(self._first_rows(slots), slots * self.layout.size, out=spare)
+        rows: Ints = padded + spare
         return rows
 
     def _first_rows(self, slots: Ints) -> Ints:
