@@ -25,7 +25,7 @@ import torch
 from sklearn.datasets import load_digits
 from torch.utils.data import BatchSampler, RandomSampler
 
-from npdata.recipe import WINDOW_BLOCKS
+from npdata.order.recipe import WINDOW_BLOCKS
 from npdata.samplers import BlockBatchSampler
 
 BATCH = 256

@@ -19,10 +19,10 @@ import matplotlib.pyplot as plt
 import numpy as np
 
 from npdata.blocks import Blocks
-from npdata.layout import Layout
 from npdata.order import plan_order
+from npdata.order.layout import Layout
+from npdata.order.recipe import WINDOW_BLOCKS
 from npdata.quality import shuffle_quality
-from npdata.recipe import WINDOW_BLOCKS
 
 BATCH, BLOCK_ROWS, BLOCKS, KEPT = 256, 341, 3000, 64
 WINDOWS = (1, 4, 16, 32, 64, 128, 256, 1024, 3000)

@@ -10,7 +10,10 @@ import os
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Self
 
-from numpy.typing import DTypeLike
+import numpy as np
+import torch
+from numpy.typing import DTypeLike, NDArray
+from torch import Tensor
 from torch.utils.data import ConcatDataset, Dataset
 
 from npdata.arguments import Paths, dtypes_of, fields_of, paths_of, split_options
@@ -22,11 +25,14 @@ from npdata.device import batch_buffer, plain_buffer
 from npdata.errors import ClosedError, FieldError
 from npdata.field import Field
 from npdata.indexing import row_number, row_numbers, selects_many
+from npdata.masked import MaskedRows
+from npdata.order import split
 from npdata.sources.concat import ConcatSource
 from npdata.sources.npz import npz_members
 from npdata.sources.opening import SEPARATOR, SourceLike, open_source
 
 Transform = Callable[[Any], Any]
+Rows = NDArray[np.int64]
 Path_ = str | os.PathLike[str]
 
 
@@ -63,10 +69,7 @@ class NumpyDataset(Dataset[Any]):
         names, sources = fields_of(fields, named)
         dtypes = dtypes_of(dtype, names, len(sources))
         labels: Sequence[str | int] = names or range(len(sources))
-        opened = tuple(
-            Field(label, _labelled(label, source), asked)
-            for label, source, asked in zip(labels, sources, dtypes, strict=True)
-        )
+        opened = tuple(map(Field.open, labels, sources, dtypes))
         for field in opened[1:]:
             if len(field.source) != len(opened[0].source):
                 raise FieldError(
@@ -171,17 +174,20 @@ class NumpyDataset(Dataset[Any]):
     def __getitems__(self, indices: object) -> Batch:
         """Gather the rows of `indices` (a list, array or tensor of ints) into a `Batch`.
 
+        `MaskedRows`, from a sampler with `uneven="mask"`, give a batch with a mask.
+
         One gather per field, straight into the batch's last buffer: shared memory in a DataLoader
         worker, page-locked memory in the main process where an accelerator is there. Raises like
         `ds[indices]`.
         """
         self._require_open()
         allocate = batch_buffer if self._transform is None else plain_buffer
-        return self._gathered(row_numbers(indices, len(self)), allocate)
+        mask = torch.from_numpy(indices.mask) if isinstance(indices, MaskedRows) else None
+        return self._gathered(row_numbers(indices, len(self)), allocate, mask)
 
-    def _gathered(self, rows: Any, allocate: Any) -> Batch:
+    def _gathered(self, rows: Any, allocate: Any, mask: Tensor | None = None) -> Batch:
         values = tuple(field.stack(rows, allocate) for field in self._fields)
-        return Batch(values, len(rows), self._form, self._transform, self._batch_transform)
+        return Batch(values, len(rows), self._form, self._transform, self._batch_transform, mask)
 
     def _sample(self, row: int) -> Any:
         copied = self._transform is not None
@@ -203,6 +209,19 @@ class NumpyDataset(Dataset[Any]):
             return costs.index(field.source.access.kind), field.source.row_bytes
 
         return max(self._fields, key=cost).source.blocks
+
+    def split(self, fraction: float, *, seed: int = 0) -> tuple[Rows, Rows]:
+        """Split the row numbers at random: two int64 arrays, disjoint, ascending, of every row.
+
+        The first has `round(fraction * len(ds))` rows. The same arguments give the same split.
+        Pass a part to `BlockBatchSampler(..., indices=)` or `torch.utils.data.Subset`. Raises
+        `SamplerError` (a ValueError) for a fraction outside [0, 1].
+
+        >>> train, test = npdata.NumpyDataset("x.npy").split(0.8, seed=1)
+        >>> len(train), len(test)
+        (4, 1)
+        """
+        return split(len(self), fraction, seed)
 
     def describe(self) -> Description:
         """Tell per field its shape, dtype, access, whether samples are views, and why.
@@ -266,14 +285,6 @@ class NumpyDataset(Dataset[Any]):
     def __exit__(self, *_: object) -> None:
         """Close the dataset."""
         self.close()
-
-
-def _labelled(label: str | int, source: Any) -> Any:
-    try:
-        return open_source(source)
-    except (ValueError, TypeError) as error:
-        error.add_note(f"while opening field {label!r}")
-        raise
 
 
 def _hdf5_field(paths: list[str], name: str) -> Any:

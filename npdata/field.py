@@ -19,6 +19,7 @@ from npdata.device import plain_buffer
 from npdata.dtypes import dtype_rule
 from npdata.errors import ConversionError
 from npdata.sources.base import Source
+from npdata.sources.opening import SourceLike, open_source
 
 Value: TypeAlias = Any
 """A tensor; for a structured field a dict of values, for a text field a str or a list of them."""
@@ -45,6 +46,15 @@ class Field:
         self.conversion = self._decide()
         if self.conversion.action == "refuse":
             raise self._refused(self.conversion.reason)
+
+    @classmethod
+    def open(cls, label: str | int, source: SourceLike, dtype: object = None) -> "Field":
+        """Open whatever holds the rows; errors of opening carry the label as a note."""
+        try:
+            return cls(label, open_source(source), dtype)
+        except (ValueError, TypeError) as error:
+            error.add_note(f"while opening field {label!r}")
+            raise
 
     def _refused(self, reason: str) -> ConversionError:
         return ConversionError(

@@ -11,9 +11,9 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from npdata.bijection import Permutations
 from npdata.errors import SamplerError
-from npdata.order import SPLIT_PURPOSE
+from npdata.order.bijection import Permutations
+from npdata.order.plan import SPLIT_PURPOSE
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -1,9 +1,9 @@
 """Batches of row numbers for any DataLoader: shuffled by blocks, split over ranks, resumable.
 
 Idea: the order is a function of seed, epoch and position (`npdata.order`), a rank's share of it
-arithmetic (`npdata.ranks`), so the sampler's own state is an epoch and a position. Row numbers
-are made for many batches at a time. Invariant: a state says how many samples all ranks together
-have consumed, so it fits any batch size, number of ranks and number of workers. The sampler reads
+arithmetic (`npdata.order.ranks`), so a sampler's own state is an epoch and a position. Rows
+are numbered for many batches at a time. Invariant: a state says how many samples all ranks
+together have consumed, so it fits any batch size, number of ranks and workers. The sampler reads
 no data and starts no process; it learns its rank from torch.distributed when an epoch begins.
 """
 
@@ -18,9 +18,9 @@ from torch.utils.data import BatchSampler
 
 from npdata.errors import SamplerError, StateError
 from npdata.masked import MaskedRows
-from npdata.order import Shuffle
-from npdata.ranks import UNEVEN, Ranks, Uneven
-from npdata.recipe import Recipe, whole_number
+from npdata.order.plan import Shuffle
+from npdata.order.ranks import UNEVEN, Ranks, Uneven
+from npdata.order.recipe import Recipe, whole_number
 
 _FIRST_CHUNK, _CHUNK = 1 << 12, 1 << 17
 """Row numbers made at a time: few at first, so that the first batch is there at once."""

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from npdata.bijection import ROUNDS, SMALL, Permutations, key_words
+from npdata.order.bijection import ROUNDS, SMALL, Permutations, key_words
 
 SETTINGS = settings(max_examples=60, derandomize=True, deadline=None)
 SIZES = st.one_of(st.integers(1, 300), st.integers(1, 5000))

@@ -6,8 +6,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from npdata.blocks import Blocks
-from npdata.layout import Layout
 from npdata.order import ORDER_VERSION, draw_order, plan_order, split
+from npdata.order.layout import Layout
 
 SETTINGS = settings(max_examples=120, derandomize=True, deadline=None)
 

@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 
 from npdata.blocks import Blocks
-from npdata.layout import Layout
 from npdata.order import plan_order
+from npdata.order.layout import Layout
 from npdata.quality import shuffle_quality
 
 N = 20_000

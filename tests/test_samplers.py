@@ -2,12 +2,15 @@
 
 import pickle
 import re
+from pathlib import Path
 
+import h5py
 import numpy as np
 import pytest
 import torch
 from torch.utils.data import BatchSampler, DataLoader, Dataset, TensorDataset
 
+import npdata
 from npdata.blocks import Blocks
 from npdata.errors import NpdataError, SamplerError
 from npdata.masked import MaskedRows
@@ -240,3 +243,42 @@ class TestErrors:
     def test_epoch(self):
         with pytest.raises(SamplerError, match="epoch=-1: expected a whole number of at least 0"):
             BlockBatchSampler(10, 4).set_epoch(-1)
+
+
+class TestWithADataset:
+    @pytest.mark.parametrize("workers", [0, 2])
+    def test_a_mask_comes_with_every_batch(self, workers: int) -> None:
+        ds = npdata.NumpyDataset(x=np.arange(11), y=np.arange(11) * 2.0)
+        seen: list[int] = []
+        for rank in range(3):
+            sampler = BlockBatchSampler(ds, 2, uneven="mask", rank=rank, world_size=3)
+            loader = DataLoader(
+                ds, batch_sampler=sampler, collate_fn=npdata.collate, num_workers=workers
+            )
+            batches = list(loader)
+            assert len(batches) == 2
+            for fields, mask in batches:
+                assert type(fields) is dict
+                assert mask.dtype == torch.bool
+                assert (fields["y"] == fields["x"] * 2).all()
+                seen += fields["x"][mask].tolist()
+        assert sorted(seen) == list(range(11))
+
+    def test_a_split_is_disjoint_and_whole_and_trains_apart(self) -> None:
+        ds = npdata.NumpyDataset(np.arange(50))
+        train, validation = ds.split(0.8, seed=3)
+        assert len(train) == 40
+        assert sorted([*train, *validation]) == list(range(50))
+        assert (ds.split(0.8, seed=3)[0] == train).all()
+        sampler = BlockBatchSampler(ds, 8, indices=train)
+        loader = DataLoader(ds, batch_sampler=sampler, collate_fn=npdata.collate)
+        assert sorted(torch.cat(list(loader)).tolist()) == train.tolist()
+
+    def test_blocks_are_those_of_the_costliest_field(self, tmp_path: Path) -> None:
+        with h5py.File(tmp_path / "d.h5", "w") as file:
+            file.create_dataset("x", data=np.arange(100), chunks=(7,), compression=4)
+        ds = npdata.NumpyDataset(np.zeros((100, 9)), tmp_path.joinpath("d.h5::x"))
+        assert ds.blocks.edges().tolist() == [*range(0, 100, 7), 100]
+        order = np.concatenate(list(BlockBatchSampler(ds, 7, window_blocks=1)))
+        blocks = order // 7
+        assert np.count_nonzero(np.diff(blocks)) == 14

@@ -14,8 +14,8 @@ from typing import Self
 import numpy as np
 from numpy.typing import NDArray
 
-from npdata.bijection import Permutations
-from npdata.layout import Layout
+from npdata.order.bijection import Permutations
+from npdata.order.layout import Layout
 
 Ints = NDArray[np.int64]
 

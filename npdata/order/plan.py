@@ -18,10 +18,10 @@ from typing import Literal, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from npdata.bijection import Permutations
 from npdata.errors import SamplerError
-from npdata.layout import Layout
-from npdata.windows import Lane
+from npdata.order.bijection import Permutations
+from npdata.order.layout import Layout
+from npdata.order.windows import Lane
 
 Ints = NDArray[np.int64]
 Shuffle = Literal["block", "full", False]

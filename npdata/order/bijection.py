@@ -1,7 +1,7 @@
 """Families of permutations of [0, size), each a function of a key and never a stored table.
 
 Idea: up to `SMALL` numbers are put in the order of a 64-bit hash of each, so that every
-permutation has the same chance; more go through the network of `npdata.network`, which needs no
+permutation has the same chance; more go through the network of `npdata.order.network`, without a
 table. Members of one family share the network's multipliers and differ in its summands. Up to
 `MEDIUM` numbers take 8 rounds, more take 6. In chi-square tests on the differences between
 positions, over 2 to 3 million samples, 7 rounds still fail at size 128 and 8 pass down to 65;
@@ -17,7 +17,7 @@ from typing import Self
 import numpy as np
 from numpy.typing import NDArray
 
-from npdata.network import MAX_SIZE_32, Network
+from npdata.order.network import MAX_SIZE_32, Network
 
 Ints = NDArray[np.int64]
 Words = NDArray[np.uint64]

@@ -19,8 +19,8 @@ from numpy.typing import ArrayLike, NDArray
 
 from npdata.blocks import Blocks
 from npdata.errors import SamplerError
-from npdata.layout import Layout
-from npdata.order import ORDER_VERSION, Order, Shuffle, SubsetOrder, draw_order, plan_order
+from npdata.order.layout import Layout
+from npdata.order.plan import ORDER_VERSION, Order, Shuffle, SubsetOrder, draw_order, plan_order
 
 WINDOW_BLOCKS = 64
 """Blocks that are shuffled together where the user names no number; see docs/shuffling.md."""
