@@ -5,13 +5,14 @@ object per sample. A `Batch` is that list, for everybody who looks (`Subset`, `d
 user's own function), but its samples are made only on the first look, and `npdata.collate` never
 looks: it takes the stacked fields as they are. Invariant: a batch is either stacked fields that
 nobody has looked into, or, from the first look on, an ordinary list of samples, which may be
-changed like any list. A batch reads nothing: it is made of fields that were gathered.
+changed like any list. It reads nothing: it is made of fields that were gathered. Code in C that
+reaches into the list without a call sees a stand-in; `torch.stack` and its like then ask that.
 """
 
 import functools
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Self
 
 import torch
 
@@ -67,23 +68,29 @@ class Batch(list[Any]):
     (tensor([4, 5]), 2)
     """
 
-    def __init__(
-        self,
+    def __init__(self, samples: Iterable[Any] = ()) -> None:
+        """Hold samples, as any list does; `Batch.of` holds stacked fields."""
+        super().__init__(samples)
+        self._values: tuple[Any, ...] | None = None
+        self._length = 0
+        self._form = SampleForm()
+        self.batch_transform: Callable[[Any], Any] | None = None
+        self.mask: torch.Tensor | None = None
+
+    @classmethod
+    def of(
+        cls,
         values: tuple[Any, ...],
         length: int,
         form: SampleForm,
-        transform: Callable[[Any], Any] | None = None,
         batch_transform: Callable[[Any], Any] | None = None,
         mask: torch.Tensor | None = None,
-    ) -> None:
+    ) -> Self:
         """Hold `values`, one stacked value of `length` rows per field."""
-        super().__init__((_Unmade(),))
-        self._values: tuple[Any, ...] | None = values
-        self._length = length
-        self._form = form
-        self.transform = transform
-        self.batch_transform = batch_transform
-        self.mask = mask
+        batch = cls((_Unmade(),))
+        batch._values, batch._length, batch._form = values, length, form
+        batch.batch_transform, batch.mask = batch_transform, mask
+        return batch
 
     @property
     def stacked(self) -> Any:
@@ -95,28 +102,25 @@ class Batch(list[Any]):
         if self._values is None:
             return self
         values = tuple(_pinned(value) for value in self._values)
-        return Batch(values, *self._rest)
-
-    @property
-    def _rest(self) -> tuple[Any, ...]:
-        return self._length, self._form, self.transform, self.batch_transform, self.mask
+        return Batch.of(values, self._length, self._form, self.batch_transform, self.mask)
 
     def _make(self) -> None:
         values = self._values
-        if values is None:
-            return
-        self._values = None
-        transform = self.transform or (lambda sample: sample)
-        rows = (tuple(row_of(value, k) for value in values) for k in range(self._length))
-        list.__setitem__(self, slice(None), [transform(self._form.build(row)) for row in rows])
+        if values is not None:
+            rows = (tuple(row_of(value, k) for value in values) for k in range(self._length))
+            list.__setitem__(self, slice(None), [self._form.build(row) for row in rows])
+            self._values = None
 
     def __len__(self) -> int:
         return list.__len__(self) if self._values is None else self._length
 
+    def __radd__(self, other: list[Any]) -> list[Any]:
+        return other + list(self)
+
     def __reduce_ex__(self, protocol: object) -> tuple[Any, ...]:
-        if self._values is None:
+        if self._values is None or self.batch_transform is not None:
             return list, (list(self),)
-        return Batch, (self._values, *self._rest)
+        return Batch.of, (self._values, self._length, self._form, None, self.mask)
 
 
 def _pinned(value: Any) -> Any:

@@ -7,17 +7,16 @@ converts nothing itself (`field`), and knows no order (samplers).
 """
 
 import contextlib
-import os
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Self
 
 import numpy as np
 import torch
-from numpy.typing import DTypeLike, NDArray
+from numpy.typing import NDArray
 from torch import Tensor
 from torch.utils.data import ConcatDataset, Dataset
 
-from npdata.arguments import Paths, dtypes_of, fields_of, paths_of, split_options
+from npdata.arguments import dtypes_of, fields_of, require_functions
 from npdata.batch import Batch, SampleForm
 from npdata.blocks import Blocks
 from npdata.collate import collate
@@ -25,19 +24,19 @@ from npdata.describe import Description, describe
 from npdata.device import Allocate, batch_memory, plain_memory
 from npdata.errors import ClosedError, FieldError
 from npdata.field import Field
+from npdata.from_files import FromFiles
+from npdata.gather import refuses_rows_outside
 from npdata.indexing import is_exact, row_number, row_numbers, selects_many
 from npdata.masked import MaskedRows
 from npdata.order import split
 from npdata.sources.concat import ConcatSource
-from npdata.sources.npz import npz_members
-from npdata.sources.opening import SEPARATOR, SourceLike, open_source
+from npdata.sources.opening import SourceLike
 
 Transform = Callable[[Any], Any]
 Rows = NDArray[np.int64]
-Path_ = str | os.PathLike[str]
 
 
-class NumpyDataset(Dataset[Any]):
+class NumpyDataset(FromFiles, Dataset[Any]):
     """Rows of arrays and files as samples for PyTorch, without a conversion step.
 
     `NumpyDataset(x, y)` gives tuples `(x[i], y[i])`, `NumpyDataset(x)` bare tensors,
@@ -67,6 +66,7 @@ class NumpyDataset(Dataset[Any]):
         **named: SourceLike,
     ) -> None:
         """Open the fields; see the class for the arguments."""
+        require_functions(transform=transform, batch_transform=batch_transform)
         names, sources = fields_of(fields, named)
         dtypes = dtypes_of(dtype, names, len(sources))
         labels: Sequence[str | int] = names or range(len(sources))
@@ -79,78 +79,22 @@ class NumpyDataset(Dataset[Any]):
                     f"has {len(field.source)}; all fields need the same number"
                 )
         self._fields = opened
-        self._in_place = all(field.in_place for field in opened)
+        self._in_place = refuses_rows_outside() and all(field.in_place for field in opened)
         self._form = SampleForm(names=names, bare=names is None and len(opened) == 1)
         self._transform = transform
         self._batch_transform = batch_transform
+        self._owned = tuple(
+            field.source
+            for field, given in zip(opened, sources, strict=True)
+            if field.source is not given
+        )
         self._closed = False
 
-    @classmethod
-    def from_npy(cls, *paths: Path_, **options: Any) -> Self:
-        """Open `.npy` files: `from_npy("x.npy", "y.npy")` or `from_npy(image="x.npy")`.
-
-        >>> len(npdata.NumpyDataset.from_npy("x.npy", "y.npy"))
-        5
-        """
-        return cls(*paths, **options)
-
-    @classmethod
-    def from_npz(cls, path: Path_, *members: str, **options: Any) -> Self:
-        """Open arrays of one `.npz`: those named, or every one as a field of dict samples.
-
-        >>> sorted(npdata.NumpyDataset.from_npz("d.npz")[0])
-        ['x', 'y']
-        >>> x, y = npdata.NumpyDataset.from_npz("d.npz", "x", "y")[0]
-        """
-        own, named = split_options(options)
-        if not members and not named:
-            named = {name: name for name in npz_members(os.fspath(path))}
-        at = f"{os.fspath(path)}{SEPARATOR}"
-        if named:
-            return cls(
-                *(f"{at}{m}" for m in members), {n: f"{at}{m}" for n, m in named.items()}, **own
-            )
-        return cls(*(f"{at}{member}" for member in members), **own)
-
-    @classmethod
-    def from_raw(
-        cls,
-        path: Path_,
-        *,
-        dtype: DTypeLike,
-        shape: int | tuple[int, ...] = (-1,),
-        transform: Transform | None = None,
-        batch_transform: Transform | None = None,
-    ) -> Self:
-        """Open a raw binary file of `dtype` (a NumPy dtype) in C order; one size may be -1.
-
-        >>> npdata.NumpyDataset.from_raw("t.bin", dtype="uint16", shape=(-1, 4))[0].shape
-        torch.Size([4])
-        """
-        source = open_source(path, dtype=dtype, shape=shape)
-        return cls(source, transform=transform, batch_transform=batch_transform)
-
-    @classmethod
-    def from_hdf5(cls, path: Paths, *datasets: str, **options: Any) -> Self:
-        """Open datasets of an HDF5 file: `from_hdf5("d.h5", "x", "y")` or `(..., image="x")`.
-
-        Several paths, or a glob such as `"part-*.h5"` (sorted), give their rows one after the
-        other. Raises `FieldError` where no dataset is named, a glob finds nothing or a file comes
-        twice.
-
-        >>> npdata.NumpyDataset.from_hdf5("d.h5", "x", "y")[0][1]
-        tensor(0)
-        """
-        own, named = split_options(options)
-        paths = paths_of(path)
-        if not datasets and not named:
-            raise FieldError(
-                f"from_hdf5({os.fspath(paths[0])!r}) names no dataset; give their names, as in "
-                f'from_hdf5(path, "images", "labels")'
-            )
-        sources = [_hdf5_field(paths, name) for name in datasets]
-        fields = {field: _hdf5_field(paths, name) for field, name in named.items()}
-        return cls(*sources, fields, **own) if fields else cls(*sources, **own)
+    def __init_subclass__(cls, **options: Any) -> None:
+        """Keep a subclass that changes `ds[i]` right: batches are then made of its samples."""
+        super().__init_subclass__(**options)
+        if "__getitem__" in vars(cls) and "__getitems__" not in vars(cls):
+            cls.__getitems__ = None  # type: ignore[assignment,method-assign]
 
     def __len__(self) -> int:
         """Give the number of samples."""
@@ -171,7 +115,9 @@ class NumpyDataset(Dataset[Any]):
         batch = self._gathered(row_numbers(index, len(self)), plain_memory)
         if self._transform is None and self._batch_transform is None:
             return batch.stacked
-        return collate(batch)
+        result = collate(batch)
+        plain = self._batch_transform is None and self._form.names is None and not self._form.bare
+        return tuple(result) if plain else result
 
     def __getitems__(self, indices: object) -> Batch:
         """Gather the rows of `indices` (a list, array or tensor of ints) into a `Batch`.
@@ -193,7 +139,10 @@ class NumpyDataset(Dataset[Any]):
 
     def _gathered(self, rows: Rows, allocate: Allocate, mask: Tensor | None = None) -> Batch:
         values = tuple([field.stack(rows, allocate) for field in self._fields])
-        return Batch(values, len(rows), self._form, self._transform, self._batch_transform, mask)
+        batch = Batch.of(values, len(rows), self._form, self._batch_transform, mask)
+        if self._transform is not None and len(rows):
+            batch[:] = [self._transform(sample) for sample in batch]
+        return batch
 
     def _sample(self, row: int) -> Any:
         copied = self._transform is not None
@@ -249,9 +198,14 @@ class NumpyDataset(Dataset[Any]):
     def __add__(self, other: Dataset[Any]) -> Any:
         """Lay two datasets end to end; batches stay one gather where both are of the same form.
 
-        Datasets of different fields, dtypes or transforms give torch's `ConcatDataset`.
+        The sum reads through the sources of both, so close them after it. Datasets of different
+        fields, dtypes or transforms give torch's `ConcatDataset`, which knows no
+        `batch_transform`: `FieldError` (a ValueError) where one would be lost.
         """
+        self._require_open()
         if not isinstance(other, NumpyDataset) or not self._joins(other):
+            if any(getattr(ds, "_batch_transform", None) for ds in (self, other)):
+                raise FieldError("the datasets differ, and their sum would lose a batch_transform")
             return ConcatDataset([self, other])
         joined = tuple(
             ConcatSource([a.source, b.source])
@@ -272,13 +226,16 @@ class NumpyDataset(Dataset[Any]):
             rows = tuple((f.source.shape[1:], f.source.dtype, f.asked) for f in ds._fields)
             return ds._form, rows, ds._transform, ds._batch_transform
 
-        return key(self) == key(other)
+        return type(self) is type(other) is NumpyDataset and key(self) == key(other)
 
     def close(self) -> None:
-        """Let go of files; tensors that were given out stay valid, further reads raise."""
+        """Let go of files; tensors that were given out stay valid, further reads raise.
+
+        A `Source` that was passed in stays open: whoever opened it closes it.
+        """
         self._closed = True
-        for field in self._fields:
-            field.source.close()
+        for source in self._owned:
+            source.close()
 
     def _require_open(self) -> None:
         if self._closed:
@@ -291,8 +248,3 @@ class NumpyDataset(Dataset[Any]):
     def __exit__(self, *_: object) -> None:
         """Close the dataset."""
         self.close()
-
-
-def _hdf5_field(paths: list[str], name: str) -> Any:
-    parts = [open_source(f"{path}{SEPARATOR}{name}") for path in paths]
-    return parts[0] if len(parts) == 1 else ConcatSource(parts)

@@ -7,6 +7,7 @@ buffer. Invariant: the caller has checked that every row number is inside (`npda
 memory is only read, also where the view could write. It knows nothing of files and fields.
 """
 
+import functools
 from dataclasses import dataclass
 from typing import Any
 
@@ -17,6 +18,9 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from npdata.dtypes import NATIVE
+
+# index_select has no unsigned words but bytes; signed ones have the same bits.
+_WORDS = {torch.uint16: torch.int16, torch.uint32: torch.int32, torch.uint64: torch.int64}
 
 
 class _Memory:
@@ -61,7 +65,8 @@ class RowTable:
         native = array.dtype.isnative and array.dtype.name in NATIVE
         if native and array.flags.aligned and not any(step % item for step in array.strides):
             steps = [step // item for step in array.strides]
-            view = flat.view(NATIVE[array.dtype.name]).as_strided(array.shape, steps)
+            word = NATIVE[array.dtype.name]
+            view = flat.view(_WORDS.get(word, word)).as_strided(array.shape, steps)
             return cls(array=array, view=view, typed=True)
         first = array[:1]
         if first.flags.c_contiguous:
@@ -73,13 +78,35 @@ class RowTable:
         """Copy row `indices[k]` to `out[k]`; indices are in [0, n), `out` is C-contiguous."""
         if self.view is None or out.size == 0:
             out[...] = self.array[indices]
-        elif self.typed:
-            self.select(indices, torch.from_numpy(out))
-        else:
-            flat = torch.from_numpy(out.reshape(-1).view(np.uint8))
-            self.select(indices, flat.view(len(indices), -1))
+            return
+        flat = torch.from_numpy(out.reshape(-1).view(np.uint8))
+        rows = out.shape if self.typed else (len(indices), -1)
+        self.select(indices, flat.view(self.view.dtype).view(rows))
 
     def select(self, indices: NDArray[np.int64], out: Tensor) -> None:
-        """Copy rows of `view` into `out`, a contiguous tensor of the view's dtype."""
-        if self.view is not None:
-            torch.index_select(self.view, 0, torch.from_numpy(indices), out=out)
+        """Copy rows of `view` into `out`, a contiguous tensor with words of the same size."""
+        view = self.view
+        if view is not None:
+            words = out if out.dtype == view.dtype else out.view(view.dtype)
+            torch.index_select(view, 0, torch.from_numpy(indices), out=words)
+
+
+@functools.cache
+def refuses_rows_outside() -> bool:
+    """Tell whether the kernel of this torch raises IndexError for a row outside its view.
+
+    Tried once per process, on views inside a larger buffer, so that nothing else could be read.
+
+    >>> refuses_rows_outside()
+    True
+    """
+    buffer = torch.zeros(600, 2)
+    for view in (buffer[200:400], buffer[200:400, 0], buffer[200:400].T):
+        for row in (-1, len(view)):
+            indices = torch.tensor([0, row] * 50)
+            try:
+                torch.index_select(view, 0, indices, out=torch.empty(100, *view.shape[1:]))
+            except IndexError:
+                continue
+            return False
+    return True

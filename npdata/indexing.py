@@ -34,6 +34,7 @@ def is_exact(indices: object) -> TypeGuard[NDArray[np.int64]]:
         type(indices) is np.ndarray
         and indices.dtype == np.int64
         and indices.ndim == 1
+        and indices.strides == (8,)
         and indices.flags.carray
     )
 

@@ -2,12 +2,14 @@
 
 import copy
 import operator
+import os
 import pickle
 
 import numpy as np
 import pytest
 import torch
-from torch.utils.data import default_collate
+from torch.utils._pytree import tree_map
+from torch.utils.data import DataLoader, default_collate
 from torch.utils.data._utils.pin_memory import pin_memory
 
 import npdata
@@ -155,3 +157,65 @@ class TestUnequalSamples:
     def test_other_errors_are_torchs_own(self) -> None:
         with pytest.raises(TypeError, match="default_collate"):
             collate([object(), object()])
+
+
+class TestAsAnOrdinaryList:
+    def test_it_can_be_added_to_a_list_and_rebuilt_by_its_type(self) -> None:
+        assert len([1, *batch()]) == len([1] + batch()) == 4  # noqa: RUF005
+        assert len(sum([batch(), batch()], [])) == 6  # noqa: RUF017
+        rebuilt = type(batch())(sample for sample in batch())
+        assert [int(label) for _, label in rebuilt] == ROWS
+
+    def test_a_transform_that_fails_leaves_no_half_made_batch(self) -> None:
+        def fail(sample: object) -> object:
+            raise ValueError("bad sample")
+
+        ds = NumpyDataset(X, transform=fail)
+        with pytest.raises(ValueError, match="bad sample"):
+            ds.__getitems__([0, 1])
+
+    def test_text_columns_of_tuples_are_what_torch_makes_of_them(self) -> None:
+        ds = NumpyDataset(np.array(["a", "b"]), np.arange(2), dtype=(str, None))
+        ours, theirs = collate(ds.__getitems__([1, 0])), default_collate([ds[1], ds[0]])
+        assert ours[0] == theirs[0]
+        assert type(ours[0]) is type(theirs[0])
+
+
+class TestInAWorker:
+    def loaded(self, ds: NumpyDataset, collate_fn: object) -> list:
+        return list(DataLoader(ds, batch_size=4, collate_fn=collate_fn, num_workers=1, timeout=30))
+
+    def test_small_tensors_are_tensors_to_whoever_wraps_collate(self) -> None:
+        def halved(samples: list) -> object:
+            return tree_map(lambda tensor: tensor.half(), collate(samples))
+
+        ((x, y),) = self.loaded(NumpyDataset(X, Y), halved)
+        assert x.dtype == y.dtype == torch.float16
+        assert type(x) is torch.Tensor
+
+    @pytest.mark.filterwarnings("ignore:Sparse invariant checks")
+    @pytest.mark.parametrize(
+        "change",
+        [
+            torch.Tensor.to_sparse,
+            lambda rows: (rows * 1j).conj(),
+            lambda rows: (rows * 1j).conj().imag,
+            torch.Tensor.t,
+        ],
+        ids=["sparse", "conjugate", "negative", "transposed"],
+    )
+    def test_any_tensor_of_a_batch_transform_arrives(self, change: object) -> None:
+        (rows,) = self.loaded(NumpyDataset(X, batch_transform=change), collate)
+        expected = change(torch.from_numpy(X))
+        assert torch.equal(rows.to_dense(), expected.to_dense())
+
+    def test_transforms_run_there_also_without_collate(self) -> None:
+        ds = NumpyDataset(Y, transform=lambda _: os.getpid())
+        ((*pids,),) = self.loaded(ds, lambda samples: samples)
+        assert len(set(pids)) == 1
+        assert pids[0] != os.getpid()
+
+
+def test_keys_that_differ_between_samples_are_named() -> None:
+    with pytest.raises(ValueError, match="sample 1 has fields"):
+        collate([{"x": torch.zeros(1)}, {"y": torch.zeros(1)}])

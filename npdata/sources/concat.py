@@ -26,6 +26,7 @@ class ConcatSource(Source):
 
     def __init__(self, parts: Sequence[Source]) -> None:
         """Join the parts; raises `FieldError` where their rows differ, naming both."""
+        parts = [part for each in parts for part in _flat(each)]
         first = parts[0]
         for part in parts[1:]:
             if (part.shape[1:], part.dtype) != (first.shape[1:], first.dtype):
@@ -83,3 +84,7 @@ class ConcatSource(Source):
     def __reduce__(self) -> tuple[Any, ...]:
         """Pickle the parts."""
         return type(self), (self._parts,)
+
+
+def _flat(source: Source) -> tuple[Source, ...]:
+    return source._parts if isinstance(source, ConcatSource) else (source,)

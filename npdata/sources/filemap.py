@@ -153,22 +153,28 @@ def _noreserve() -> int:
     return _GENERIC_NORESERVE if generic else 0
 
 
-def has_private_changes(array: NDArray[Any]) -> bool:
-    """Tell whether pages of a copy-on-write map were written to in this process.
+@dataclass(frozen=True, kw_only=True)
+class MapPages:
+    """What the system knows of a map: the file's inode, and whether pages were written to."""
 
-    Read from /proc/self/smaps (Linux); elsewhere it can't be known, and the answer is False.
-    """
+    inode: int
+    private: bool
+
+
+def map_pages(array: NDArray[Any]) -> MapPages | None:
+    """Look up the map that `array` lies in, in /proc/self/smaps; None where there is none."""
     try:
         lines = Path("/proc/self/smaps").read_text().splitlines()
     except OSError:
-        return False
+        return None
     start = array.__array_interface__["data"][0]
-    inside = False
+    inode, private, inside = None, False, False
     for line in lines:
-        head = line.split(maxsplit=1)[0]
+        head, *rest = line.split()
         if "-" in head and not head.endswith(":"):
             low, high = (int(part, 16) for part in head.split("-"))
             inside = low < start + max(1, array.nbytes) and start < high
-        elif inside and head == "Anonymous:" and int(line.split()[1]) > 0:
-            return True
-    return False
+            inode = int(rest[3]) if inside else inode
+        elif inside and head == "Anonymous:":
+            private = private or int(rest[0]) > 0
+    return None if inode is None else MapPages(inode=inode, private=private)

@@ -35,12 +35,14 @@ def open_source(
     *,
     dtype: DTypeLike | None = None,
     shape: int | tuple[int, ...] | None = None,
+    offset: int = 0,
 ) -> Source:
     """Open rows, wherever they lie: the one function behind every argument of `NumpyDataset`.
 
     `source` is an array, an `np.memmap` (or a view of one), a path to a `.npy`, `"d.npz::member"`,
     `"d.h5::dataset"`, an open `h5py.Dataset`, or a `Source`, which is given back. A raw binary
-    file needs `dtype`, and may have `shape` with one -1. Rows are read lazily.
+    file needs `dtype`, may have `shape` with one -1, and begins at byte `offset`. Rows are read
+    lazily.
 
     Raises `FileNotFoundError`, `FormatError`, `MemberNotFoundError`, `TruncatedError` and
     `UnsupportedSourceError`, all with the place and what to do.
@@ -48,12 +50,12 @@ def open_source(
     >>> npdata.open_source("d.npz::y").shape
     (5,)
     """
-    if dtype is not None or shape is not None:
-        if not isinstance(source, str | os.PathLike):
-            raise UnsupportedSourceError("dtype= and shape= describe a raw file; give its path")
-        return open_raw(
-            source, np.uint8 if dtype is None else dtype, (-1,) if shape is None else shape
-        )
+    if dtype is not None or shape is not None or offset:
+        if not isinstance(source, str | os.PathLike) or dtype is None:
+            raise UnsupportedSourceError(
+                "shape= and offset= describe a raw file; give its path, and dtype= as well"
+            )
+        return open_raw(source, dtype, (-1,) if shape is None else shape, offset)
     if isinstance(source, Source):
         return source
     if isinstance(source, np.ndarray):

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from npdata import NumpyDataset, errors
-from npdata.sources.filemap import has_private_changes
+from npdata.sources.filemap import map_pages
 
 X = np.arange(4000, dtype=np.float32).reshape(1000, 4)
 
@@ -127,9 +127,24 @@ class TestMemmaps:
         private = np.load(path, mmap_mode="c")
         ds = NumpyDataset(private)
         pickle.dumps(ds)
-        assert not has_private_changes(private)
+        assert not map_pages(private)
         private[500] = 1
         with pytest.raises(ValueError, match="exist in this process alone"):
+            pickle.dumps(ds)
+
+    def test_a_file_that_shrank_is_an_error(self, path: Path) -> None:
+        ds = NumpyDataset(np.load(path, mmap_mode="r"))
+        os.truncate(path, 4096)
+        for read in reads(ds).values():
+            with pytest.raises(errors.ChangedFileError, match="has only 4096 bytes now"):
+                read()
+
+    def test_a_file_that_another_replaced_is_not_found_again(self, path: Path) -> None:
+        ds = NumpyDataset(np.load(path, mmap_mode="r"))
+        np.save(path.with_name("new.npy"), X * 0)
+        path.with_name("new.npy").replace(path)
+        assert (ds[999].numpy() == X[999]).all()
+        with pytest.raises(ValueError, match="not the file that this np.memmap maps"):
             pickle.dumps(ds)
 
     def test_a_map_without_a_path_stays_in_its_process(self, path: Path) -> None:
