@@ -146,7 +146,7 @@ class TestDtype:
     def test_text_is_kept_when_asked_for(self) -> None:
         ds = NumpyDataset(np.array(["a", "bc"]), np.array([b"d", b"e"]), dtype=(str, bytes))
         assert ds[1] == ("bc", b"e")
-        assert collate(ds.__getitems__([1, 0])) == [["bc", "a"], [b"e", b"d"]]
+        assert collate(ds.__getitems__([1, 0])) == [("bc", "a"), (b"e", b"d")]
         assert ds[:1] == (["a"], [b"d"])
         with pytest.raises(TypeError, match="one string a row"):
             NumpyDataset(np.array([["a"]]), dtype=str)

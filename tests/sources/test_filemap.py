@@ -127,7 +127,7 @@ class TestMemmaps:
         private = np.load(path, mmap_mode="c")
         ds = NumpyDataset(private)
         pickle.dumps(ds)
-        assert not map_pages(private)
+        assert not map_pages(private).private
         private[500] = 1
         with pytest.raises(ValueError, match="exist in this process alone"):
             pickle.dumps(ds)
@@ -144,7 +144,7 @@ class TestMemmaps:
         np.save(path.with_name("new.npy"), X * 0)
         path.with_name("new.npy").replace(path)
         assert (ds[999].numpy() == X[999]).all()
-        with pytest.raises(ValueError, match="not the file that this np.memmap maps"):
+        with pytest.raises(ValueError, match="not the file that this"):
             pickle.dumps(ds)
 
     def test_a_map_without_a_path_stays_in_its_process(self, path: Path) -> None:
