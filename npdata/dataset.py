@@ -8,7 +8,7 @@ converts nothing itself (`field`), and knows no order (samplers).
 
 import os
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, Self
+from typing import Any, Literal, Self
 
 from numpy.typing import DTypeLike
 from torch.utils.data import ConcatDataset, Dataset
@@ -23,6 +23,7 @@ from npdata.errors import ClosedError, FieldError
 from npdata.field import Field
 from npdata.indexing import row_number, row_numbers, selects_many
 from npdata.sources.concat import ConcatSource
+from npdata.sources.hdf5 import Hdf5Options, open_hdf5
 from npdata.sources.npz import npz_members
 from npdata.sources.opening import SEPARATOR, SourceLike, open_source
 
@@ -126,12 +127,25 @@ class NumpyDataset(Dataset[Any]):
         return cls(source, transform=transform, batch_transform=batch_transform)
 
     @classmethod
-    def from_hdf5(cls, path: Paths, *datasets: str, **options: Any) -> Self:
+    def from_hdf5(
+        cls,
+        path: Paths,
+        *datasets: str,
+        access: Literal["auto", "library", "direct"] = "auto",
+        allow_external: bool = False,
+        locking: bool | str | None = None,
+        **options: Any,
+    ) -> Self:
         """Open datasets of an HDF5 file: `from_hdf5("d.h5", "x", "y")` or `(..., image="x")`.
 
         Several paths, or a glob such as `"part-*.h5"` (sorted), give their rows one after the
-        other. Raises `FieldError` where no dataset is named, a glob finds nothing or a file comes
-        twice.
+        other. `access` chooses who reads: "library" is h5py, "direct" npdata itself, and "auto"
+        npdata wherever that is sure to be right. Data in other files (external links and storage,
+        virtual datasets) is refused without `allow_external`. `locking` is handed to h5py: False
+        for network file systems without locks.
+
+        Raises `FieldError` where no dataset is named, a glob finds nothing or a file comes twice,
+        `DirectAccessError` where "direct" is not possible, `ExternalDataError`, `FileLockError`.
 
         >>> npdata.NumpyDataset.from_hdf5("d.h5", "x", "y")[0][1]
         tensor(0)
@@ -143,8 +157,9 @@ class NumpyDataset(Dataset[Any]):
                 f"from_hdf5({os.fspath(paths[0])!r}) names no dataset; give their names, as in "
                 f'from_hdf5(path, "images", "labels")'
             )
-        sources = [_hdf5_field(paths, name) for name in datasets]
-        fields = {field: _hdf5_field(paths, name) for field, name in named.items()}
+        how = Hdf5Options(access=access, allow_external=allow_external, locking=locking)
+        sources = [_hdf5_field(paths, name, how) for name in datasets]
+        fields = {field: _hdf5_field(paths, name, how) for field, name in named.items()}
         return cls(*sources, fields, **own) if fields else cls(*sources, **own)
 
     def __len__(self) -> int:
@@ -276,6 +291,6 @@ def _labelled(label: str | int, source: Any) -> Any:
         raise
 
 
-def _hdf5_field(paths: list[str], name: str) -> Any:
-    parts = [open_source(f"{path}{SEPARATOR}{name}") for path in paths]
+def _hdf5_field(paths: list[str], name: str, options: Hdf5Options) -> Any:
+    parts = [open_hdf5(path, name, options) for path in paths]
     return parts[0] if len(parts) == 1 else ConcatSource(parts)

@@ -83,3 +83,31 @@ class RowTable:
         """Copy rows of `view` into `out`, a contiguous tensor of the view's dtype."""
         if self.view is not None:
             torch.index_select(self.view, 0, torch.from_numpy(indices), out=out)
+
+
+@dataclass(frozen=True, kw_only=True)
+class ByteTable:
+    """A run of bytes, from which rows of any length can be gathered at any offset."""
+
+    flat: Tensor
+
+    @classmethod
+    def of(cls, array: NDArray[np.uint8]) -> "ByteTable":
+        """Prepare one-dimensional, contiguous bytes; copies nothing.
+
+        >>> out = np.empty((2, 3), np.uint8)
+        >>> ByteTable.of(np.arange(9, dtype=np.uint8)).gather(np.array([5, 1]), out)
+        >>> out.tolist()
+        [[5, 6, 7], [1, 2, 3]]
+        """
+        start = array.__array_interface__["data"][0]
+        return cls(flat=torch.from_numpy(np.asarray(_Memory(array, start, start + len(array)))))
+
+    def gather(self, starts: NDArray[np.int64], out: NDArray[np.uint8]) -> None:
+        """Copy the bytes from `starts[k]` on to `out[k]`; `out` is (n, row bytes), C-contiguous.
+
+        Raises IndexError where a row would lie outside.
+        """
+        row = out.shape[1]
+        view = self.flat.as_strided((len(self.flat) - row + 1, row), (1, 1))
+        torch.index_select(view, 0, torch.from_numpy(starts), out=torch.from_numpy(out))
