@@ -96,7 +96,9 @@ class Conversion:
         return f"{self.action}{dtype}: {self.reason}{parts}"
 
 
-def as_tensor(array: NDArray[Any], *, copy: bool | None = None, dtype: object = None) -> Tensors:
+def as_tensor(
+    array: NDArray[Any] | np.generic, *, copy: bool | None = None, dtype: object = None
+) -> Tensors:
     """Turn a NumPy array of any shape into a tensor of the same shape and values.
 
     `copy=None` shares the memory (`torch.from_numpy`: a write to one shows in the other) where
@@ -124,7 +126,9 @@ def as_tensor(array: NDArray[Any], *, copy: bool | None = None, dtype: object = 
     return apply(conversion, np.asarray(array))
 
 
-def explain(array: NDArray[Any], *, copy: bool | None = None, dtype: object = None) -> Conversion:
+def explain(
+    array: NDArray[Any] | np.generic, *, copy: bool | None = None, dtype: object = None
+) -> Conversion:
     """Tell what `as_tensor` with the same arguments would do, and why; converts nothing.
 
     Raises TypeError where `copy` or `dtype` is no value that `as_tensor` takes.
@@ -132,13 +136,15 @@ def explain(array: NDArray[Any], *, copy: bool | None = None, dtype: object = No
     >>> print(npdata.explain(np.zeros((2, 3), np.float32).T))
     copy as torch.float32: the array is not C-contiguous
     """
-    if not isinstance(array, np.generic):
-        reason = refusal(array)
-        if reason is not None:
+    if isinstance(array, np.generic):
+        if copy is False:
+            reason = "a NumPy scalar cannot be shared; use copy=None or copy=True for a copy"
             return Conversion(action="refuse", reason=reason)
-    elif copy is not False:
-        copy = True
-    return decide(Layout.of(np.asarray(array)), copy=copy, dtype=dtype)
+        return decide(Layout.of(np.asarray(array)), copy=True, dtype=dtype)
+    not_plain = refusal(array)
+    if not_plain is not None:
+        return Conversion(action="refuse", reason=not_plain)
+    return decide(Layout.of(array), copy=copy, dtype=dtype)
 
 
 def refusal(array: object) -> str | None:
@@ -196,7 +202,8 @@ def apply(conversion: Conversion, array: NDArray[Any]) -> Tensors:
         raise ConversionError(f"cannot turn an array into a tensor: {conversion.reason}")
     if conversion.action == "view":
         return _over(array, rule)
-    if not rule.swapped and rule.carrier == array.dtype and _hazard(Layout.of(array)) is None:
+    layout = Layout.of(array)
+    if rule.carrier == array.dtype and layout.contiguous and _hazard(layout) is None:
         tensor = torch.tensor(array)
     else:
         native = np.array(array, dtype=array.dtype.newbyteorder("="), order="C", subok=False)

@@ -49,7 +49,7 @@ class NumpyDataset(Dataset[Any]):
 
     >>> ds = npdata.NumpyDataset(image="x.npy", label=np.arange(5))
     >>> ds[-1]["label"], ds[[0, 3]]["image"].shape
-    (tensor(4), torch.Size([2, 3]))
+    (tensor(4), torch.Size([2, 2, 3]))
     """
 
     def __init__(

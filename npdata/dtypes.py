@@ -131,7 +131,7 @@ def dtype_rule(dtype: DType, asked: object = None) -> DTypeRule:
 def _number(dtype: DType, want: torch.dtype | None) -> DTypeRule:
     if dtype.names is not None:
         return DTypeRule(kind="record", reason="a structured dtype becomes a dict of its fields")
-    if dtype.kind == "V" and dtype.name in ML_DTYPES:
+    if dtype.name in ML_DTYPES:
         carrier, carried = BITS[dtype.itemsize]
         tensor = ML_DTYPES[dtype.name]
         return DTypeRule(

@@ -46,7 +46,7 @@ class RowTable:
 
     @classmethod
     def of(cls, array: NDArray[Any]) -> "RowTable":
-        """Prepare `array` (at least one-dimensional, no object dtype); copies nothing.
+        """Prepare `array` (at least one-dimensional); copies nothing.
 
         >>> out = np.empty((2, 3), np.int64)
         >>> RowTable.of(np.arange(12).reshape(4, 3)).gather(np.array([3, 0]), out)
@@ -54,7 +54,7 @@ class RowTable:
         [[9, 10, 11], [0, 1, 2]]
         """
         item = array.dtype.itemsize
-        if array.size == 0 or min(array.strides) < 0:
+        if array.size == 0 or array.dtype.hasobject or min(array.strides) < 0:
             return cls(array=array, view=None, typed=False)
         low, high = byte_bounds(array)
         flat = torch.from_numpy(np.asarray(_Memory(array, low, high)))
@@ -63,9 +63,9 @@ class RowTable:
             steps = [step // item for step in array.strides]
             view = flat.view(NATIVE[array.dtype.name]).as_strided(array.shape, steps)
             return cls(array=array, view=view, typed=True)
-        if array[0].flags.c_contiguous:
-            row = (len(array), array[0].nbytes)
-            view = flat.as_strided(row, (array.strides[0], 1))
+        first = array[:1]
+        if first.flags.c_contiguous:
+            view = flat.as_strided((len(array), first.nbytes), (array.strides[0], 1))
             return cls(array=array, view=view, typed=False)
         return cls(array=array, view=None, typed=False)
 

@@ -100,8 +100,9 @@ def array_source(array: NDArray[Any]) -> MemorySource:
 
 
 def _memmap_root(array: Any) -> "np.memmap[Any, Any] | None":
-    while isinstance(array, np.ndarray):
-        if isinstance(array, np.memmap) and isinstance(array.base, mmap.mmap):
-            return array
-        array = array.base
+    owner = array
+    while owner is not None:
+        if isinstance(owner, np.memmap) and isinstance(owner.base, mmap.mmap):
+            return owner
+        owner = getattr(owner, "base", None)
     return None

@@ -7,12 +7,15 @@ size is compared with the size of its member before memory is allocated. The che
 member is not verified: that would read it all.
 """
 
+import lzma
 import struct
 import threading
 import zipfile
 import zlib
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any, BinaryIO, cast
 
 import numpy as np
 from numpy.typing import NDArray
@@ -25,6 +28,8 @@ from npdata.sources.mapped import MappedSource
 from npdata.sources.npy import NpyHeader, read_header
 
 MAGIC = b"PK"
+DAMAGE = (zipfile.BadZipFile, zlib.error, lzma.LZMAError, EOFError, OSError, RuntimeError)
+PIECE = 1 << 24
 LOCAL_HEADER = struct.Struct("<4s22xHH")
 
 
@@ -109,17 +114,14 @@ class DecodedMember(InPlaceSource):
         with _opened(path) as archive, _member(archive, name, where) as stream:
             array: NDArray[Any] = np.empty(self.shape, self.dtype, order)  # type: ignore[call-overload]
             target = memoryview(array.reshape(-1, order="A").view(np.uint8).data)
-            try:
-                stream.read(self._header.size)
-                filled = 0
-                while filled < len(target):
-                    count = stream.readinto(target[filled : filled + (1 << 24)])  # type: ignore[attr-defined]
-                    if count == 0:
-                        break
-                    filled += count
-                stream.read(1)
-            except (zipfile.BadZipFile, zlib.error, EOFError, OSError) as error:
-                raise FormatError(f"{where} cannot be decompressed: {error}") from error
+            stream.read(self._header.size)
+            filled = 0
+            while filled < len(target):
+                count = stream.readinto(target[filled : filled + PIECE])  # type: ignore[attr-defined]
+                if count == 0:
+                    break
+                filled += count
+            stream.read(1)
         if filled < len(target):
             raise TruncatedError(f"{where} has {filled} bytes of data, not {len(target)}")
         return array
@@ -136,11 +138,13 @@ def _opened(path: str) -> zipfile.ZipFile:
         raise FormatError(f"{path} is no readable .npz: {error}; it may be cut short") from error
 
 
-def _member(archive: zipfile.ZipFile, name: str, where: str) -> BinaryIO:
+@contextmanager
+def _member(archive: zipfile.ZipFile, name: str, where: str) -> Iterator[BinaryIO]:
     try:
-        return archive.open(name)  # type: ignore[return-value]
-    except (zipfile.BadZipFile, NotImplementedError, RuntimeError) as error:
-        raise FormatError(f"{where} cannot be opened: {error}") from error
+        with archive.open(name) as stream:
+            yield cast(BinaryIO, stream)
+    except DAMAGE as error:
+        raise FormatError(f"{where} cannot be decompressed: {error}") from error
 
 
 def _data_start(stream: BinaryIO, info: zipfile.ZipInfo, where: str) -> int:

@@ -1,0 +1,37 @@
+"""Shared by all tests: reproducible property tests, one thread per process, data to read."""
+
+import os
+from pathlib import Path
+
+import hypothesis
+import numpy as np
+import pytest
+import torch
+from kinds import Data, write
+
+hypothesis.settings.register_profile(
+    "suite", derandomize=True, deadline=None, max_examples=40, database=None
+)
+hypothesis.settings.load_profile("suite")
+torch.set_num_threads(1)
+
+
+@pytest.fixture(scope="session")
+def data(tmp_path_factory: pytest.TempPathFactory) -> Data:
+    """The same rows in every kind of source, and the arrays that they must equal."""
+    return write(tmp_path_factory.mktemp("data"))
+
+
+@pytest.fixture
+def in_folder(tmp_path: Path):
+    """Run the test inside an empty folder."""
+    before = Path.cwd()
+    os.chdir(tmp_path)
+    yield tmp_path
+    os.chdir(before)
+
+
+@pytest.fixture
+def rng() -> np.random.Generator:
+    """A generator that gives the same numbers in every run."""
+    return np.random.default_rng(0)

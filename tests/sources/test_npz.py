@@ -1,0 +1,123 @@
+"""`.npz` files: stored members in place, compressed ones decoded, broken ones refused."""
+
+import io
+import pickle
+import zipfile
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from npdata import NumpyDataset, errors, open_source
+
+X = np.random.default_rng(0).standard_normal((50, 40)).astype(np.float32)
+
+
+@pytest.fixture
+def packed(tmp_path: Path) -> Path:
+    np.savez_compressed(tmp_path / "packed.npz", x=X, y=np.arange(50))
+    return tmp_path / "packed.npz"
+
+
+@pytest.fixture
+def stored(tmp_path: Path) -> Path:
+    np.savez(tmp_path / "stored.npz", x=X, y=np.arange(50))
+    return tmp_path / "stored.npz"
+
+
+def npy(array: np.ndarray) -> bytes:
+    stream = io.BytesIO()
+    np.save(stream, array)
+    return stream.getvalue()
+
+
+def test_stored_members_are_mapped_where_they_lie(stored: Path) -> None:
+    assert open_source(f"{stored}::x").access.kind == "mapped"
+
+
+def test_compressed_members_are_decoded_once_per_process(packed: Path) -> None:
+    source = open_source(f"{packed}::x")
+    assert source.access.kind == "decoded"
+    assert source.table is source.table
+    assert pickle.loads(pickle.dumps(source)).table is not source.table
+
+
+def test_fortran_order_in_a_compressed_member(tmp_path: Path) -> None:
+    np.savez_compressed(tmp_path / "a.npz", x=np.asfortranarray(X))
+    assert (NumpyDataset(f"{tmp_path}/a.npz::x")[:].numpy() == X).all()
+
+
+def test_members_in_folders_and_names_with_dots(tmp_path: Path) -> None:
+    np.savez(tmp_path / "a.npz", **{"train/x.y": X})
+    assert (NumpyDataset(f"{tmp_path}/a.npz::train/x.y")[3].numpy() == X[3]).all()
+    assert (NumpyDataset(f"{tmp_path}/a.npz::train/x.y.npy")[3].numpy() == X[3]).all()
+
+
+@pytest.mark.parametrize("size", [0, 3])
+def test_members_without_elements(tmp_path: Path, size: int) -> None:
+    np.savez_compressed(tmp_path / "a.npz", x=np.zeros((size, 0)))
+    assert open_source(f"{tmp_path}/a.npz::x").shape == (size, 0)
+
+
+def test_a_member_that_is_not_there_lists_those_that_are(stored: Path) -> None:
+    for name in (f"{stored}::z", f"{stored}"):
+        with pytest.raises(KeyError, match=r"'x', 'y'"):
+            open_source(name)
+
+
+def test_a_member_that_is_no_array(tmp_path: Path) -> None:
+    with zipfile.ZipFile(tmp_path / "a.npz", "w") as archive:
+        archive.writestr("readme.txt", "hello")
+        archive.writestr("text.npy", "hello")
+    with pytest.raises(errors.MemberNotFoundError, match=r"no array 'readme\.txt'"):
+        open_source(f"{tmp_path}/a.npz::readme.txt")
+    with pytest.raises(errors.FormatError, match=r"a\.npz::text"):
+        open_source(f"{tmp_path}/a.npz::text")
+
+
+def damaged(path: Path, *, at: bytes, offset: int) -> Path:
+    content = bytearray(path.read_bytes())
+    place = content.index(at) + offset
+    content[place : place + 8] = b"\xff" * 8
+    broken = path.with_name("broken.npz")
+    broken.write_bytes(content)
+    return broken
+
+
+def test_a_compressed_member_that_is_broken_fails_at_construction(packed: Path) -> None:
+    for offset in (400, 2000):
+        broken = damaged(packed, at=b"x.npy", offset=offset)
+        with pytest.raises(errors.FormatError, match=r"broken\.npz::x cannot be decompressed"):
+            NumpyDataset(f"{broken}::x")
+
+
+def test_a_compressed_member_with_a_wrong_checksum_fails_at_construction(packed: Path) -> None:
+    with zipfile.ZipFile(packed) as archive:
+        checksum = archive.getinfo("x.npy").CRC.to_bytes(4, "little")
+    content = packed.read_bytes().replace(checksum, b"\0\0\0\0")
+    packed.write_bytes(content)
+    with pytest.raises(errors.FormatError, match="cannot be decompressed: Bad CRC"):
+        NumpyDataset(f"{packed}::x")
+
+
+@pytest.mark.parametrize("compression", [zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED])
+@pytest.mark.parametrize("cut", [1, 4000, 7950])
+def test_a_member_shorter_than_its_header_says(tmp_path: Path, compression: int, cut: int) -> None:
+    with zipfile.ZipFile(tmp_path / "a.npz", "w", compression) as archive:
+        archive.writestr("x.npy", npy(X)[:-cut])
+        archive.writestr("y.npy", npy(np.zeros(9999)))
+    with pytest.raises(errors.TruncatedError, match=r"a\.npz::x declares \(50, 40\) of float32"):
+        open_source(f"{tmp_path}/a.npz::x")
+
+
+def test_a_zip_that_was_cut_short(stored: Path) -> None:
+    stored.write_bytes(stored.read_bytes()[:5000])
+    with pytest.raises(errors.FormatError, match=r"no readable \.npz"):
+        open_source(f"{stored}::x")
+
+
+def test_pickled_objects_are_refused(tmp_path: Path) -> None:
+    for save in (np.savez, np.savez_compressed):
+        save(tmp_path / "a.npz", x=np.array([{}]), allow_pickle=True)
+        with pytest.raises(errors.FormatError, match="pickled Python objects"):
+            open_source(f"{tmp_path}/a.npz::x")

@@ -1,0 +1,114 @@
+"""Paths: known by content, `file::member`, and errors that say what is there."""
+
+from pathlib import Path
+
+import h5py
+import numpy as np
+import pytest
+
+from npdata import NumpyDataset, Source, errors, open_source
+
+X = np.arange(12, dtype=np.uint16).reshape(4, 3)
+
+
+def test_a_file_is_known_by_its_content_not_its_name(tmp_path: Path) -> None:
+    with (tmp_path / "array.data").open("wb") as file:
+        np.save(file, X)
+    with (tmp_path / "arrays.data").open("wb") as file:
+        np.savez(file, x=X)
+    with h5py.File(tmp_path / "tree.data", "w", userblock_size=1024) as file:
+        file["x"] = X
+    for name in ("array.data", "arrays.data::x", "tree.data::x"):
+        assert (NumpyDataset(f"{tmp_path}/{name}")[:].numpy() == X).all()
+
+
+def test_a_path_may_contain_the_separator(tmp_path: Path) -> None:
+    np.save(tmp_path / "a::b.npy", X)
+    np.savez(tmp_path / "c::d.npz", **{"x::y": X})
+    assert (NumpyDataset(tmp_path / "a::b.npy")[:].numpy() == X).all()
+    assert (NumpyDataset(f"{tmp_path}/c::d.npz::x::y")[:].numpy() == X).all()
+
+
+def test_a_source_is_given_back() -> None:
+    source = open_source(X)
+    assert isinstance(source, Source)
+    assert open_source(source) is source
+
+
+@pytest.mark.parametrize("name", ["nothing.npy", "nothing.npz::x", "nothing.h5::x", "nothing"])
+def test_a_path_that_is_not_there(tmp_path: Path, name: str) -> None:
+    with pytest.raises(FileNotFoundError, match="nothing"):
+        open_source(tmp_path / name)
+
+
+def test_a_folder(tmp_path: Path) -> None:
+    with pytest.raises(IsADirectoryError):
+        open_source(tmp_path)
+
+
+def test_an_empty_file(tmp_path: Path) -> None:
+    for name in ("a.npy", "a.npz", "a.h5", "a.bin"):
+        (tmp_path / name).touch()
+        with pytest.raises(errors.TruncatedError, match=r"empty"):
+            open_source(tmp_path / name)
+    with pytest.raises(errors.TruncatedError, match=r"empty"):
+        NumpyDataset.from_raw(tmp_path / "a.bin", dtype="u1")
+
+
+@pytest.mark.parametrize("name", ["a.npy", "a.npz", "a.h5"])
+def test_a_name_that_promises_another_content(tmp_path: Path, name: str) -> None:
+    (tmp_path / name).write_bytes(b"something else")
+    with pytest.raises(
+        errors.FormatError, match=r"neither \.npy nor \.npz nor HDF5; it is damaged"
+    ):
+        open_source(tmp_path / name)
+
+
+def test_an_unknown_file_says_how_to_open_raw_data(tmp_path: Path) -> None:
+    (tmp_path / "a.bin").write_bytes(b"0123")
+    with pytest.raises(errors.FormatError, match=r"from_raw\(path, dtype=\.\.\., shape="):
+        open_source(tmp_path / "a.bin")
+
+
+def test_a_member_of_a_file_of_one_array(tmp_path: Path) -> None:
+    np.save(tmp_path / "a.npy", X)
+    with pytest.raises(KeyError, match=r"one array and has no 'x'"):
+        open_source(f"{tmp_path}/a.npy::x")
+
+
+class TestRaw:
+    @pytest.fixture
+    def path(self, tmp_path: Path) -> Path:
+        X.tofile(tmp_path / "x.bin")
+        return tmp_path / "x.bin"
+
+    @pytest.mark.parametrize("shape", [(-1, 3), (4, 3), (4, -1), -1, 12, (-1,)], ids=str)
+    def test_shapes(self, path: Path, shape: object) -> None:
+        expected = X.reshape(shape)
+        assert (NumpyDataset.from_raw(path, dtype="u2", shape=shape)[:].numpy() == expected).all()
+
+    def test_byte_order(self, path: Path) -> None:
+        ds = NumpyDataset.from_raw(path, dtype=">u2", shape=(-1, 3))
+        assert (ds[[1]].numpy() == X[[1]].byteswap()).all()
+
+    @pytest.mark.parametrize(
+        ("dtype", "shape", "reason"),
+        [
+            ("u2", (-1, 5), "no whole number of 10-byte rows"),
+            ("u2", (5, 3), "declares"),
+            ("u2", (3, 3), "only 18; use -1"),
+            ("u2", (-1, -1), "one may be -1"),
+            ("u2", (-1, 0), "no whole number of 0-byte rows"),
+            ("u2", (), "make no rows"),
+            ("u2", (-2,), "make no rows"),
+            ("O", (-1,), "fixed size"),
+            ("S0", (-1,), "fixed size"),
+        ],
+    )
+    def test_what_does_not_fit(self, path: Path, dtype: str, shape: object, reason: str) -> None:
+        with pytest.raises(ValueError, match=reason):
+            NumpyDataset.from_raw(path, dtype=dtype, shape=shape)
+
+    def test_dtype_is_for_paths(self) -> None:
+        with pytest.raises(TypeError, match="describe a raw file"):
+            open_source(X, dtype="u2")

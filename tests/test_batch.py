@@ -1,0 +1,157 @@
+"""A `Batch` is a list of samples for whoever looks, and stacked fields for `collate`."""
+
+import copy
+import operator
+import pickle
+
+import numpy as np
+import pytest
+import torch
+from torch.utils.data import default_collate
+from torch.utils.data._utils.pin_memory import pin_memory
+
+import npdata
+from npdata import Batch, NumpyDataset, collate
+from npdata.parcel import parcel
+
+X = np.arange(12, dtype=np.float32).reshape(4, 3)
+Y = np.arange(4)
+ROWS = [2, 0, 2]
+
+
+def batch(*, bare: bool = False) -> Batch:
+    ds = NumpyDataset(X) if bare else NumpyDataset(X, Y)
+    return ds.__getitems__(ROWS)
+
+
+def test_its_length_needs_no_samples() -> None:
+    made = batch()
+    assert len(made) == 3
+    assert made
+    assert made.stacked is not None
+
+
+@pytest.mark.parametrize("bare", [True, False])
+def test_every_way_to_look_gives_the_samples(bare: bool) -> None:
+    looks = {
+        "list": list,
+        "tuple": tuple,
+        "loop": lambda b: [sample for sample in b],  # noqa: C416
+        "unpacked": lambda b: [*b],
+        "index": lambda b: [b[0], b[1], b[-1]],
+        "slice": lambda b: b[:],
+        "copy": lambda b: b.copy(),
+        "shallow copy": lambda b: list(copy.copy(b)),
+        "added": lambda b: operator.iadd([], b),
+        "reversed": lambda b: list(reversed(b))[::-1],
+        "popped": lambda b: [b.pop(0), b.pop(0), b.pop(0)],
+        "extended": lambda b: (b.extend([1]), b[:-1])[1],
+        "zipped": lambda b: [sample for sample, _ in zip(b, range(3), strict=True)],
+        "plus": lambda b: b.__add__([]),
+    }
+    for name, look in looks.items():
+        samples = look(batch(bare=bare))
+        assert len(samples) == 3, name
+        for sample, row in zip(samples, ROWS, strict=True):
+            assert torch.equal(sample if bare else sample[0], torch.from_numpy(X[row])), name
+
+
+def test_it_is_a_list() -> None:
+    assert isinstance(batch(), list)
+
+
+@pytest.mark.parametrize(
+    "stack",
+    [torch.stack, torch.vstack, lambda b: torch.stack(tensors=b), lambda b: torch.stack(b, 0)],
+)
+def test_torch_stacks_it_though_nobody_looked(stack: object) -> None:
+    assert torch.equal(stack(batch(bare=True)), torch.from_numpy(X[ROWS]))
+
+
+def test_default_collate_gives_the_same_as_collate() -> None:
+    for bare in (True, False):
+        ours, theirs = collate(batch(bare=bare)), default_collate(batch(bare=bare))
+        assert type(ours) is type(theirs)
+        for a, b in zip(ours, theirs, strict=True):
+            assert torch.equal(a, b)
+
+
+def test_a_batch_that_was_changed_is_collated_as_it_is_now() -> None:
+    changed = batch(bare=True)
+    changed.append(torch.full((3,), 9.0))
+    assert collate(changed)[-1].tolist() == [9, 9, 9]
+    assert len(collate(changed)) == 4
+    samples = NumpyDataset(x=X).__getitems__(ROWS)
+    for sample in samples:
+        sample["x"] = sample["x"] * 2
+    assert torch.equal(collate(samples)["x"], torch.from_numpy(X[ROWS] * 2))
+
+
+def test_an_empty_batch_has_stacked_fields_without_rows() -> None:
+    assert collate(NumpyDataset(X).__getitems__([])).shape == (0, 3)
+    assert list(NumpyDataset(X).__getitems__([])) == []
+
+
+@pytest.mark.parametrize("looked", [True, False])
+def test_it_can_be_sent_to_another_process(looked: bool) -> None:
+    sent = batch()
+    if looked:
+        sent[0]
+    got = pickle.loads(pickle.dumps(sent))
+    assert [int(label) for _, label in got] == ROWS
+
+
+def test_pinning_without_an_accelerator_is_torchs_own_answer() -> None:
+    if torch.accelerator.is_available():
+        assert batch().pin_memory().stacked[0].is_pinned()
+        return
+    assert not npdata.device.pins_memory()
+    with pytest.raises(RuntimeError):
+        pin_memory(batch())
+
+
+def test_a_parcel_arrives_as_plain_containers_of_equal_tensors() -> None:
+    tensors = [
+        torch.arange(3),
+        torch.zeros(0, 3),
+        torch.tensor(2.5),
+        torch.ones(2, 2, dtype=torch.bfloat16),
+        torch.tensor([True, False]),
+        torch.arange(6).reshape(2, 3).T,
+        torch.zeros(1 << 16),
+    ]
+    got = pickle.loads(pickle.dumps(parcel(list(tensors))))
+    assert type(got) is list
+    for sent, arrived in zip(tensors, got, strict=True):
+        assert arrived.dtype == sent.dtype
+        assert torch.equal(arrived, sent)
+    named = pickle.loads(pickle.dumps(parcel({"a": tensors[0], "b": "text"})))
+    assert type(named) is dict
+    assert torch.equal(named["a"], tensors[0])
+    assert named["b"] == "text"
+
+
+class TestUnequalSamples:
+    def test_the_sample_the_field_and_both_shapes_are_named(self) -> None:
+        samples = [{"x": torch.zeros(3)}, {"x": torch.zeros(3)}, {"x": torch.zeros(2)}]
+        with pytest.raises(
+            ValueError, match=r"sample 2 .* field \['x'\] has shape \(2,\) and there \(3,\)"
+        ):
+            collate(samples)
+
+    def test_after_a_transform_too(self) -> None:
+        ds = NumpyDataset(X, Y, transform=lambda sample: (sample[0][: int(sample[1])], sample[1]))
+        with pytest.raises(RuntimeError, match=r"sample 1 .* field \[0\] has shape \(1,\)"):
+            collate(ds.__getitems__([2, 1]))
+
+    def test_bare_tensors(self) -> None:
+        with pytest.raises(ValueError, match=r"sample 1 .*it has shape \(2,\)"):
+            collate([torch.zeros(3), torch.zeros(2)])
+
+    def test_tuples_of_different_length(self) -> None:
+        with pytest.raises(ValueError, match="sample 1 has fields"):
+            collate([(torch.zeros(3),), (torch.zeros(3), torch.zeros(3))])
+
+    def test_other_errors_are_torchs_own(self) -> None:
+        with pytest.raises(TypeError, match="default_collate"):
+            collate([object(), object()])

@@ -1,0 +1,77 @@
+"""Imports run one way: what the parts may know of each other."""
+
+import ast
+from pathlib import Path
+
+import pytest
+
+import npdata
+
+ROOT = Path(npdata.__file__).parent
+MODULES = {
+    ".".join(("npdata", *path.relative_to(ROOT).with_suffix("").parts)).removesuffix(
+        ".__init__"
+    ): path
+    for path in ROOT.rglob("*.py")
+}
+TORCH_FREE = (
+    "blocks",
+    "order",
+    "indexing",
+    "arguments",
+    "sources.hdf5.plan",
+    "sources.hdf5.filters",
+)
+
+
+def imports(path: Path) -> set[str]:
+    names = set()
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.Import):
+            names |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom) and node.module:
+            names.add(node.module)
+            names |= {f"{node.module}.{alias.name}" for alias in node.names}
+    return names
+
+
+@pytest.mark.parametrize("module", MODULES)
+def test_nothing_imports_the_package_root(module: str) -> None:
+    tree = ast.parse(MODULES[module].read_text())
+    for node in ast.walk(tree):
+        if isinstance(node, ast.ImportFrom) and node.module == "npdata":
+            assert all(f"npdata.{alias.name}" in MODULES for alias in node.names)
+        if isinstance(node, ast.Import):
+            assert all(alias.name != "npdata" for alias in node.names)
+
+
+@pytest.mark.parametrize("module", MODULES)
+def test_imports_stand_at_the_top(module: str) -> None:
+    for node in ast.walk(ast.parse(MODULES[module].read_text())):
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
+            inner = [n for n in ast.walk(node) if isinstance(n, ast.Import | ast.ImportFrom)]
+            assert not inner, node.name
+
+
+@pytest.mark.parametrize("module", MODULES)
+def test_h5py_is_known_in_the_hdf5_folder_only(module: str) -> None:
+    if not module.startswith("npdata.sources.hdf5"):
+        assert not any(name.split(".")[0] == "h5py" for name in imports(MODULES[module]))
+
+
+@pytest.mark.parametrize("module", [f"npdata.{name}" for name in TORCH_FREE])
+def test_order_planning_and_filters_need_no_torch(module: str) -> None:
+    if module in MODULES:
+        assert not any(name.split(".")[0] == "torch" for name in imports(MODULES[module]))
+
+
+def test_there_is_no_cycle() -> None:
+    graph = {m: imports(path) & MODULES.keys() - {m} for m, path in MODULES.items()}
+    while leaves := [module for module, needs in graph.items() if not needs]:
+        graph = {m: needs - set(leaves) for m, needs in graph.items() if m not in leaves}
+    assert not graph
+
+
+@pytest.mark.parametrize("module", MODULES)
+def test_files_hold_one_noun(module: str) -> None:
+    assert len(MODULES[module].read_text().splitlines()) <= 300

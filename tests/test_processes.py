@@ -1,0 +1,108 @@
+"""The same rows under every start method, any number of workers, after the parent has read."""
+
+import multiprocessing
+import warnings
+
+import h5py
+import numpy as np
+import pytest
+import torch
+from kinds import KINDS, ROWS, Data
+from torch.utils.data import DataLoader
+
+import npdata
+from npdata import NumpyDataset
+
+multiprocessing.set_forkserver_preload(["npdata"])
+
+
+def all_kinds(data: Data) -> NumpyDataset:
+    """A dataset with a field of every kind of source, which the parent has read from."""
+    ds = NumpyDataset({kind: make(data) for kind, make in KINDS.items()})
+    ds[[0, 5]], ds[3]
+    return ds
+
+
+class ShuffledBatches:
+    """Batches of a fixed random order with duplicates and negative row numbers."""
+
+    def __init__(self) -> None:
+        order = np.random.default_rng(3).integers(-ROWS, ROWS, 60)
+        self.batches = [order[k : k + 16] for k in range(0, 60, 16)]
+
+    def __iter__(self):
+        return iter(self.batches)
+
+    def __len__(self) -> int:
+        return len(self.batches)
+
+
+def loader(ds: object, workers: int, method: str | None, **options: object) -> DataLoader:
+    return DataLoader(
+        ds,
+        batch_sampler=ShuffledBatches(),
+        collate_fn=npdata.collate,
+        num_workers=workers,
+        multiprocessing_context=method,
+        **options,
+    )
+
+
+def assert_epoch(batches: object, data: Data) -> None:
+    count = 0
+    for batch, rows in zip(batches, ShuffledBatches(), strict=True):
+        count += 1
+        for kind, rows_of_kind in batch.items():
+            assert type(rows_of_kind) is torch.Tensor
+            assert (rows_of_kind.numpy() == data.x[rows]).all(), kind
+    assert count == 4
+
+
+def test_in_the_main_process(data: Data) -> None:
+    assert_epoch(loader(all_kinds(data), 0, None), data)
+
+
+@pytest.mark.parametrize("persistent", [True, False])
+@pytest.mark.parametrize("workers", [1, 3])
+@pytest.mark.parametrize("method", ["fork", "spawn", "forkserver"])
+def test_in_workers(data: Data, method: str, workers: int, persistent: bool) -> None:
+    batches = loader(all_kinds(data), workers, method, persistent_workers=persistent)
+    assert_epoch(batches, data)
+    if persistent or method == "fork":
+        assert_epoch(batches, data)
+
+
+def test_the_parent_reads_on_while_workers_read(data: Data) -> None:
+    ds = all_kinds(data)
+    for batch, rows in zip(loader(ds, 2, "fork"), ShuffledBatches(), strict=True):
+        for kind, tensor in ds[rows].items():
+            assert torch.equal(tensor, batch[kind])
+
+
+def test_an_open_file_of_the_user_stays_usable(data: Data) -> None:
+    with h5py.File(data.folder / "d.h5") as file:
+        before = file["packed"][3:5]
+        ds = NumpyDataset(file["packed"])
+        for batch, rows in zip(loader(ds, 2, "fork"), ShuffledBatches(), strict=True):
+            assert (batch.numpy() == data.x[rows]).all()
+        assert (file["packed"][3:5] == before).all()
+
+
+def test_batches_arrive_in_shared_memory(data: Data) -> None:
+    big = NumpyDataset(np.zeros((ROWS, 1000)), data.y)
+    for rows, labels in loader(big, 1, "fork"):
+        assert rows.is_shared()
+        assert not labels.is_shared()
+
+
+def test_pin_memory_is_torchs_to_do(data: Data) -> None:
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", ".*pin_memory.*")
+        assert_epoch(loader(all_kinds(data), 1, "fork", pin_memory=True), data)
+
+
+def test_an_error_in_a_worker_names_its_cause(data: Data) -> None:
+    ds = NumpyDataset(data.x)
+    batches = DataLoader(ds, batch_sampler=[[ROWS]], collate_fn=npdata.collate, num_workers=1)
+    with pytest.raises(IndexError, match="row 97 at position 0"):
+        list(batches)
