@@ -18,6 +18,13 @@ from torch import Tensor
 
 from npdata.dtypes import NATIVE
 
+# torch selects single numbers of every dtype but these.
+_SIGNED = {
+    torch.uint16: torch.int16,
+    torch.uint32: torch.int32,
+    torch.uint64: torch.int64,
+}
+
 
 class _Memory:
     """Lets NumPy see any memory as plain writable bytes, so that torch takes it without a word."""
@@ -81,33 +88,36 @@ class RowTable:
 
     def select(self, indices: NDArray[np.int64], out: Tensor) -> None:
         """Copy rows of `view` into `out`, a contiguous tensor of the view's dtype."""
-        if self.view is not None:
-            torch.index_select(self.view, 0, torch.from_numpy(indices), out=out)
+        view = self.view
+        if view is None:
+            return
+        if view.dim() == 1 and view.dtype in _SIGNED:
+            view, out = view.view(_SIGNED[view.dtype]), out.view(_SIGNED[view.dtype])
+        torch.index_select(view, 0, torch.from_numpy(indices), out=out)
 
 
 @dataclass(frozen=True, kw_only=True)
-class ByteTable:
-    """A run of bytes, from which rows of any length can be gathered at any offset."""
+class ByteRows:
+    """A run of bytes, from which rows of one length can be gathered at any offset."""
 
-    flat: Tensor
+    view: Tensor
 
     @classmethod
-    def of(cls, array: NDArray[np.uint8]) -> "ByteTable":
-        """Prepare one-dimensional, contiguous bytes; copies nothing.
+    def of(cls, array: NDArray[np.uint8], row: int) -> "ByteRows":
+        """Prepare contiguous bytes for rows of `row` bytes, at least 1; copies nothing.
 
         >>> out = np.empty((2, 3), np.uint8)
-        >>> ByteTable.of(np.arange(9, dtype=np.uint8)).gather(np.array([5, 1]), out)
+        >>> ByteRows.of(np.arange(9, dtype=np.uint8), 3).gather(np.array([5, 1]), out)
         >>> out.tolist()
         [[5, 6, 7], [1, 2, 3]]
         """
         start = array.__array_interface__["data"][0]
-        return cls(flat=torch.from_numpy(np.asarray(_Memory(array, start, start + len(array)))))
+        flat = torch.from_numpy(np.asarray(_Memory(array, start, start + len(array))))
+        return cls(view=flat.as_strided((max(0, len(array) - row + 1), row), (1, 1)))
 
     def gather(self, starts: NDArray[np.int64], out: NDArray[np.uint8]) -> None:
-        """Copy the bytes from `starts[k]` on to `out[k]`; `out` is (n, row bytes), C-contiguous.
+        """Copy the bytes from `starts[k]` on to `out[k]`; `out` is (n, row), C-contiguous.
 
         Raises IndexError where a row would lie outside.
         """
-        row = out.shape[1]
-        view = self.flat.as_strided((len(self.flat) - row + 1, row), (1, 1))
-        torch.index_select(view, 0, torch.from_numpy(starts), out=torch.from_numpy(out))
+        torch.index_select(self.view, 0, torch.from_numpy(starts), out=torch.from_numpy(out))

@@ -111,6 +111,8 @@ def open_hdf5(path: str, name: str, options: Hdf5Options = AUTO) -> Source:
         if not options.allow_external:
             require_inside(file, name)
         dataset = _found(file, name, where)
+        located = str(dataset.name)
+        where = f"{path}::{located}"
         if dataset.shape is None or dataset.shape == ():
             kind = "a null" if dataset.shape is None else "a scalar"
             raise SourceError(f"{where} is {kind} dataset and has no rows")
@@ -126,7 +128,6 @@ def open_hdf5(path: str, name: str, options: Hdf5Options = AUTO) -> Source:
         if exaggerated is not None:
             raise FormatError(f"{where} is refused: {exaggerated}")
         decision = _decided(dataset, layout, options)
-        located = str(dataset.name)
     if decision.kind == "library" and options.access == "direct":
         raise DirectAccessError(
             f'{where} cannot be read with access="direct": {decision.reason}; with access="auto" '

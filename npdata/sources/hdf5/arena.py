@@ -10,7 +10,7 @@ import mmap
 import numpy as np
 from numpy.typing import NDArray
 
-from npdata.gather import ByteTable
+from npdata.gather import ByteRows
 from npdata.sources.filemap import noreserve_flag
 
 
@@ -27,7 +27,7 @@ class Arena:
         else:
             self._memory = mmap.mmap(-1, size)
         self._array: NDArray[np.uint8] = np.frombuffer(self._memory, np.uint8)
-        self.table = ByteTable.of(self._array)
+        self._rows: dict[int, ByteRows] = {}
         self._free = list(range(capacity - 1, -1, -1))
 
     @property
@@ -44,6 +44,13 @@ class Arena:
         self._free.append(slot)
         if not keep and hasattr(self._memory, "madvise"):
             self._memory.madvise(mmap.MADV_DONTNEED, slot * self.slot_bytes, self.slot_bytes)
+
+    def rows(self, row: int) -> ByteRows:
+        """Give the memory of all slots, ready for rows of `row` bytes."""
+        found = self._rows.get(row)
+        if found is None:
+            found = self._rows[row] = ByteRows.of(self._array, row)
+        return found
 
     def part(self, slot: int, size: int) -> NDArray[np.uint8]:
         """Give the first `size` bytes of a slot."""

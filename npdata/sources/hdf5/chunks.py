@@ -21,7 +21,8 @@ class ChunkTable:
     """The chunks that a file holds: `numbers` sorted, `offsets` and `sizes` in bytes, `masks`.
 
     All arrays have one entry a chunk. `masks` is None where every filter was applied to every
-    chunk; `grid` tells how many chunks there are along each axis.
+    chunk; `grid` tells how many chunks there are along each axis,
+    and `complete` whether the file holds all of them.
     """
 
     grid: tuple[int, ...]
@@ -29,6 +30,7 @@ class ChunkTable:
     offsets: NDArray[np.int64]
     sizes: NDArray[Any]
     masks: NDArray[np.uint32] | None
+    complete: bool = False
     fault: str | None = None
 
     @classmethod
@@ -73,17 +75,13 @@ class ChunkTable:
             offsets=offsets,
             sizes=sizes.astype(np.uint32) if small else sizes,
             masks=masks.astype(np.uint32) if masks.any() else None,
+            complete=len(numbers) == math.prod(grid),
             fault=fault,
         )
 
     def __len__(self) -> int:
         """Give how many chunks the file holds."""
         return len(self.numbers)
-
-    @property
-    def complete(self) -> bool:
-        """Whether every chunk of the grid is there."""
-        return len(self.numbers) == math.prod(self.grid)
 
     @property
     def nbytes(self) -> int:
@@ -100,6 +98,12 @@ class ChunkTable:
         entries = np.searchsorted(self.numbers, numbers)
         entries[entries == len(self.numbers)] = 0
         return np.where(self.numbers[entries] == numbers, entries, -1)
+
+    def places(self, entries: NDArray[np.int64]) -> NDArray[np.int64]:
+        """Give the offsets of `entries` in the file, -1 for those that are -1."""
+        if len(self.offsets) == 0:
+            return entries
+        return np.where(entries < 0, -1, self.offsets[entries])
 
     def mask(self, entry: int) -> int:
         """Give the filter mask of an entry: bit i tells that filter i was left out."""

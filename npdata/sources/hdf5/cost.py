@@ -34,7 +34,7 @@ def decoded_per_used(layout: Layout, budget: int) -> tuple[float, float]:
     By rows, a chunk is decoded again whenever it left the slab since its last row; a slab that
     holds the whole dataset decodes each chunk once.
     """
-    if layout.chunk_shape is None or not layout.filters or not layout.row_bytes:
+    if layout.chunk_shape is None or not layout.filters or 0 in layout.shape:
         return 1.0, 1.0
     grid = [-(-n // c) for n, c in zip(layout.shape, layout.chunk_shape, strict=True)]
     total = math.prod(grid) * layout.chunk_bytes

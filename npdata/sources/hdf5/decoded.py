@@ -99,7 +99,8 @@ class DecodedSource(Source):
             places = within if step.places is None else within[step.places]
             starts = np.where(rows < 0, -1, rows + (places * tiling.tile_bytes)[:, None])
             fill = np.frombuffer(spec.fill, np.uint8)
-            gather_rows(lease.arena.table, starts, tiling, step.tiles, fill, out, step.places)
+            data = lease.arena.rows(tiling.tile_bytes)
+            gather_rows(data, starts, tiling, step.tiles, fill, out, step.places)
         finally:
             state.slab.release(lease)
 

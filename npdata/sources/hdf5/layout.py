@@ -191,7 +191,7 @@ def open_file(path: str, locking: Locking) -> h5py.File:
     try:
         return h5py.File(path, "r", locking=locking)
     except OSError as error:
-        if "lock" in str(error):
+        if "unable to lock file" in str(error):
             raise FileLockError(
                 f"{path} cannot be locked for reading (locking={locking!r}): {error}; close the "
                 f"program that writes to it. On a network file system that has no locks (NFS, "

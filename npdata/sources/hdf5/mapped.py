@@ -12,9 +12,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from npdata.blocks import Blocks
-from npdata.gather import ByteTable
+from npdata.gather import ByteRows
 from npdata.sources.base import Access, Source
 from npdata.sources.filemap import FileMap
+from npdata.sources.hdf5.chunks import ChunkTable
 from npdata.sources.hdf5.layout import LayoutKeeper
 from npdata.sources.hdf5.rows import gather_rows
 from npdata.sources.hdf5.spec import ChunkSpec
@@ -36,7 +37,7 @@ class ChunkMappedSource(Source):
         self._keeper = keeper
         self._spec = spec
         self._file = FileMap(keeper.path, keeper.identity)
-        self._bytes: ByteTable | None = None
+        self._data: ByteRows | None = None
 
     @property
     def blocks(self) -> Blocks:
@@ -48,22 +49,35 @@ class ChunkMappedSource(Source):
         if out.size == 0:
             return
         self._file.check()
-        data = self._bytes
+        tiling, table = self._spec.tiling, self._keeper.table
+        data = self._data
         if data is None:
-            data = self._bytes = ByteTable.of(self._file.bytes)
-        spec = self._spec
-        tiling, fill = spec.tiling, np.frombuffer(spec.fill, np.uint8)
-        table = self._keeper.table
-        blocks, within = np.divmod(indices, tiling.chunk_rows)
-        width = max(1, MOST_STARTS // len(indices))
+            data = self._data = ByteRows.of(self._file.bytes, tiling.tile_bytes)
+        blocks = indices // tiling.chunk_rows
+        within = (indices - blocks * tiling.chunk_rows) * tiling.tile_bytes
+        if tiling.count == 1 and tiling.seamless and table.complete:
+            flat = out.reshape(-1).view(np.uint8).reshape(len(indices), -1)
+            data.gather(table.offsets[blocks] + within, flat)
+        else:
+            self._gather_tiles(data, table, blocks, within, out)
+        self._file.check()
+
+    def _gather_tiles(
+        self,
+        data: ByteRows,
+        table: ChunkTable,
+        blocks: NDArray[np.int64],
+        within: NDArray[np.int64],
+        out: NDArray[Any],
+    ) -> None:
+        tiling, fill = self._spec.tiling, np.frombuffer(self._spec.fill, np.uint8)
+        width = max(1, MOST_STARTS // len(blocks))
         for first in range(0, tiling.count, width):
             tiles = range(first, min(first + width, tiling.count))
-            entries = table.find(blocks[:, None] * tiling.count + np.arange(first, tiles.stop))
-            starts = np.where(
-                entries < 0, -1, table.offsets[entries] + (within * tiling.tile_bytes)[:, None]
-            )
+            entries = table.find(blocks[:, None] * tiling.count + np.array(tiles))
+            places = table.places(entries)
+            starts = np.where(places < 0, -1, places + within[:, None])
             gather_rows(data, starts, tiling, tiles, fill, out, None)
-        self._file.check()
 
     def check(self) -> None:
         """Raise `ChangedFileError` if the file changed since it was opened."""
@@ -71,12 +85,12 @@ class ChunkMappedSource(Source):
 
     def release(self) -> None:
         """Let go of the map until the next read."""
-        self._bytes = None
+        self._data = None
         self._file.release()
 
     def close(self) -> None:
         """Let go of the map."""
-        self._bytes = None
+        self._data = None
         self._file.close()
 
     def __reduce__(self) -> tuple[Any, ...]:

@@ -11,12 +11,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from npdata.gather import ByteTable
+from npdata.gather import ByteRows
 from npdata.sources.hdf5.tiles import Tiling
 
 
 def gather_rows(
-    data: ByteTable,
+    data: ByteRows,
     starts: NDArray[np.int64],
     tiling: Tiling,
     tiles: range,
@@ -43,7 +43,7 @@ def gather_rows(
 
 
 def _gather(
-    data: ByteTable, starts: NDArray[np.int64], out: NDArray[np.uint8], fill: NDArray[np.uint8]
+    data: ByteRows, starts: NDArray[np.int64], out: NDArray[np.uint8], fill: NDArray[np.uint8]
 ) -> None:
     missing = starts < 0
     if not missing.any():

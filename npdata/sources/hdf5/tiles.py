@@ -18,12 +18,19 @@ Cut = tuple[slice, ...]
 
 @dataclass(frozen=True, kw_only=True)
 class Tiling:
-    """Rows of shape `row` in chunks of `chunk_rows` rows, each a tile of shape `tile` of a row."""
+    """Rows of shape `row` in chunks of `chunk_rows` rows, each a tile of shape `tile` of a row.
+
+    A row has `grid` tiles, `count` in all, of `tile_bytes` bytes; `seamless` tells whether the
+    tiles of a row, laid end to end, are the row.
+    """
 
     row: tuple[int, ...]
     chunk_rows: int
     tile: tuple[int, ...]
-    itemsize: int
+    tile_bytes: int
+    grid: tuple[int, ...]
+    count: int
+    seamless: bool
 
     @classmethod
     def of(cls, shape: tuple[int, ...], chunk_shape: tuple[int, ...], itemsize: int) -> "Tiling":
@@ -33,34 +40,17 @@ class Tiling:
         >>> tiling.count, tiling.tile_bytes, tiling.seamless
         (4, 1024, True)
         """
+        row, tile = shape[1:], chunk_shape[1:]
+        grid = tuple(-(-n // t) for n, t in zip(row, tile, strict=True))
         return cls(
-            row=shape[1:], chunk_rows=chunk_shape[0], tile=chunk_shape[1:], itemsize=itemsize
+            row=row,
+            chunk_rows=chunk_shape[0],
+            tile=tile,
+            tile_bytes=math.prod(tile) * itemsize,
+            grid=grid,
+            count=math.prod(grid),
+            seamless=_seamless(row, tile),
         )
-
-    @property
-    def grid(self) -> tuple[int, ...]:
-        """How many tiles a row has along each of its axes."""
-        return tuple(-(-n // t) for n, t in zip(self.row, self.tile, strict=True))
-
-    @property
-    def count(self) -> int:
-        """How many tiles a row has."""
-        return math.prod(self.grid)
-
-    @property
-    def tile_bytes(self) -> int:
-        """The bytes of one row's part of a chunk."""
-        return math.prod(self.tile) * self.itemsize
-
-    @property
-    def seamless(self) -> bool:
-        """Whether the tiles of a row, laid end to end, are the row."""
-        if any(n % t for n, t in zip(self.row, self.tile, strict=True)):
-            return False
-        whole = len(self.row)
-        while whole > 0 and self.tile[whole - 1] == self.row[whole - 1]:
-            whole -= 1
-        return all(t == 1 for t in self.tile[: max(0, whole - 1)])
 
     def cuts(self, tile: int) -> tuple[Cut, Cut]:
         """Give where tile number `tile` lies in a row, and which part of the tile that is."""
@@ -72,6 +62,15 @@ class Tiling:
             target.append(slice(start, stop))
             inside.append(slice(0, stop - start))
         return tuple(target), tuple(inside)
+
+
+def _seamless(row: tuple[int, ...], tile: tuple[int, ...]) -> bool:
+    if any(n % t for n, t in zip(row, tile, strict=True)):
+        return False
+    whole = len(row)
+    while whole > 0 and tile[whole - 1] == row[whole - 1]:
+        whole -= 1
+    return all(t == 1 for t in tile[: max(0, whole - 1)])
 
 
 @dataclass(frozen=True, kw_only=True)
