@@ -41,13 +41,13 @@ def check_many(seeds: range, folder: Path) -> Tally:
     for seed in seeds:
         path = folder / f"{seed}.h5"
         try:
-            make(path, np.random.default_rng(seed))
+            written = make(path, np.random.default_rng(seed))
         except RuntimeError:
             # HDF5 itself fails at some resizes of files that it wrote.
             tally.unmade += 1
             continue
         try:
-            check(path, np.random.default_rng(seed + (1 << 32)), tally)
+            check(path, written, np.random.default_rng(seed + (1 << 32)), tally)
         except Exception as error:
             raise AssertionError(
                 f"dataset {seed} is not read as h5py reads it ({type(error).__name__}: {error}); "
@@ -57,7 +57,7 @@ def check_many(seeds: range, folder: Path) -> Tally:
     return tally
 
 
-def check(path: Path, rng: np.random.Generator, tally: Tally) -> None:
+def check(path: Path, written: np.ndarray, rng: np.random.Generator, tally: Tally) -> None:
     """Compare all rows, and rows in random order with duplicates, with those of h5py."""
     with h5py.File(path) as file:
         try:
@@ -79,7 +79,10 @@ def check(path: Path, rng: np.random.Generator, tally: Tally) -> None:
         try:
             source.read(rows, out)
         except FormatError:
-            assert expected is None, "npdata cannot read what h5py reads"
+            # LZF on chunks of a few bytes: HDF5 forgets the mask, and then reads other rows than
+            # were written. A stream that is too short is an error here.
+            lost = expected is not None and not same(expected, written)
+            assert expected is None or lost, "npdata cannot read what h5py reads"
             tally.unreadable += 1
             return
         assert expected is not None, "npdata reads what h5py cannot read"
@@ -96,8 +99,8 @@ def same(one: np.ndarray, other: np.ndarray) -> bool:
     return one.tobytes() == other.astype(one.dtype).tobytes()
 
 
-def make(path: Path, rng: np.random.Generator) -> None:
-    """Write one random dataset 'x' in a random history of writes and resizes."""
+def make(path: Path, rng: np.random.Generator) -> np.ndarray:
+    """Write one random dataset 'x' in a random history of writes and resizes; gives its rows."""
     rank = int(rng.integers(1, 4))
     shape = tuple(int(n) for n in rng.integers(1, 12, rank))
     if rng.random() < 0.03:
@@ -129,6 +132,7 @@ def make(path: Path, rng: np.random.Generator) -> None:
                 if rng.random() < 0.6:
                     dataset.resize(int(rng.integers(1, 15 if most is None else most + 1)), axis)
             _write(dataset, rng)
+        return dataset[...]
 
 
 def _most(length: int, rng: np.random.Generator) -> int | None:
