@@ -5,18 +5,25 @@ from npdata.batch import Batch
 from npdata.collate import collate
 from npdata.convert import Conversion, as_tensor, explain
 from npdata.dataset import NumpyDataset
+from npdata.masked import MaskedRows
+from npdata.quality import ShuffleQuality, shuffle_quality
+from npdata.samplers import BlockBatchSampler
 from npdata.sources.base import Access, Source
 from npdata.sources.opening import open_source
 
 __all__ = [
     "Access",
     "Batch",
+    "BlockBatchSampler",
     "Conversion",
+    "MaskedRows",
     "NumpyDataset",
+    "ShuffleQuality",
     "Source",
     "as_tensor",
     "collate",
     "errors",
     "explain",
     "open_source",
+    "shuffle_quality",
 ]

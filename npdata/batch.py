@@ -57,7 +57,7 @@ class Batch(list[Any]):
 
     What `NumpyDataset.__getitems__` returns. `stacked` has the form of a sample with each field of
     shape (n, *row shape); it is None once somebody has looked at the samples, which may then have
-    been changed.
+    been changed. `mask`, if there is one, is a bool tensor of shape (n,): False for filler rows.
 
     >>> batch = npdata.NumpyDataset(np.arange(6).reshape(3, 2)).__getitems__([2, 0])
     >>> batch.stacked
@@ -74,6 +74,7 @@ class Batch(list[Any]):
         form: SampleForm,
         transform: Callable[[Any], Any] | None = None,
         batch_transform: Callable[[Any], Any] | None = None,
+        mask: torch.Tensor | None = None,
     ) -> None:
         """Hold `values`, one stacked value of `length` rows per field."""
         super().__init__((_Unmade(),))
@@ -82,6 +83,7 @@ class Batch(list[Any]):
         self._form = form
         self.transform = transform
         self.batch_transform = batch_transform
+        self.mask = mask
 
     @property
     def stacked(self) -> Any:
@@ -93,7 +95,11 @@ class Batch(list[Any]):
         if self._values is None:
             return self
         values = tuple(_pinned(value) for value in self._values)
-        return Batch(values, self._length, self._form, self.transform, self.batch_transform)
+        return Batch(values, *self._rest)
+
+    @property
+    def _rest(self) -> tuple[Any, ...]:
+        return self._length, self._form, self.transform, self.batch_transform, self.mask
 
     def _make(self) -> None:
         values = self._values
@@ -110,8 +116,7 @@ class Batch(list[Any]):
     def __reduce_ex__(self, protocol: object) -> tuple[Any, ...]:
         if self._values is None:
             return list, (list(self),)
-        state = (self._values, self._length, self._form, self.transform, self.batch_transform)
-        return Batch, state
+        return Batch, (self._values, *self._rest)
 
 
 def _pinned(value: Any) -> Any:

@@ -21,7 +21,9 @@ def collate(batch: Sequence[Any]) -> Any:
 
     A `Batch` gives its stacked tensors: a tensor, a list of tensors for tuple samples, a dict for
     dict samples; then the dataset's `batch_transform` is applied. Anything else, also a `Batch`
-    whose samples are transformed one by one, is stacked by `torch.utils.data.default_collate`.
+    whose samples are transformed one by one, is stacked by `torch.utils.data.default_collate`. A
+    batch of `MaskedRows` (a sampler with `uneven="mask"`) gives a pair: the stacked fields, and a
+    bool tensor that is False for filler rows.
 
     Raises `UnequalShapesError` (a ValueError and RuntimeError) where samples do not have the same
     shape; it names the sample, the field and both shapes.
@@ -39,6 +41,8 @@ def collate(batch: Sequence[Any]) -> Any:
     result = list(result) if type(result) is tuple else result
     if batch.batch_transform is not None:
         result = batch.batch_transform(result)
+    if batch.mask is not None:
+        result = (result, batch.mask)
     return result if get_worker_info() is None else parcel(result)
 
 

@@ -40,13 +40,14 @@ class Layout:
     @classmethod
     def of(cls, array: NDArray[Any]) -> "Layout":
         """Give the layout of `array`."""
+        dtype, flags = array.dtype, array.flags
         return cls(
-            dtype=array.dtype,
+            dtype=dtype,
             shape=array.shape,
             strides=array.strides,
-            writeable=array.flags.writeable,
-            aligned=array.flags.aligned,
-            fields=tuple((name, cls.of(array[name])) for name in array.dtype.names or ()),
+            writeable=flags.writeable,
+            aligned=flags.aligned,
+            fields=tuple((name, cls.of(array[name])) for name in dtype.names or ()),
         )
 
     @property

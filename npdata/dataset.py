@@ -10,7 +10,10 @@ import os
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Literal, Self
 
-from numpy.typing import DTypeLike
+import numpy as np
+import torch
+from numpy.typing import DTypeLike, NDArray
+from torch import Tensor
 from torch.utils.data import ConcatDataset, Dataset
 
 from npdata.arguments import Paths, dtypes_of, fields_of, paths_of, split_options
@@ -22,12 +25,15 @@ from npdata.device import batch_buffer, plain_buffer
 from npdata.errors import ClosedError, FieldError
 from npdata.field import Field
 from npdata.indexing import row_number, row_numbers, selects_many
+from npdata.masked import MaskedRows
+from npdata.order import split
 from npdata.sources.concat import ConcatSource
-from npdata.sources.hdf5 import Hdf5Options, open_hdf5
+from npdata.sources.hdf5 import Hdf5Options
 from npdata.sources.npz import npz_members
-from npdata.sources.opening import SEPARATOR, SourceLike, open_source
+from npdata.sources.opening import SEPARATOR, SourceLike, open_files, open_source
 
 Transform = Callable[[Any], Any]
+Rows = NDArray[np.int64]
 Path_ = str | os.PathLike[str]
 
 
@@ -64,10 +70,7 @@ class NumpyDataset(Dataset[Any]):
         names, sources = fields_of(fields, named)
         dtypes = dtypes_of(dtype, names, len(sources))
         labels: Sequence[str | int] = names or range(len(sources))
-        opened = tuple(
-            Field(label, _labelled(label, source), asked)
-            for label, source, asked in zip(labels, sources, dtypes, strict=True)
-        )
+        opened = tuple(map(Field.open, labels, sources, dtypes))
         for field in opened[1:]:
             if len(field.source) != len(opened[0].source):
                 raise FieldError(
@@ -139,13 +142,10 @@ class NumpyDataset(Dataset[Any]):
         """Open datasets of an HDF5 file: `from_hdf5("d.h5", "x", "y")` or `(..., image="x")`.
 
         Several paths, or a glob such as `"part-*.h5"` (sorted), give their rows one after the
-        other. `access` chooses who reads: "library" is h5py, "direct" npdata itself, and "auto"
-        npdata wherever that is sure to be right. Data in other files (external links and storage,
-        virtual datasets) is refused without `allow_external`. `locking` is handed to h5py: False
-        for network file systems without locks.
-
-        Raises `FieldError` where no dataset is named, a glob finds nothing or a file comes twice,
-        `DirectAccessError` where "direct" is not possible, `ExternalDataError`, `FileLockError`.
+        other. `access`: "library" is h5py, "direct" npdata, "auto" npdata wherever that is sure to
+        be right. Data in other files is refused without `allow_external`. `locking` is handed to
+        h5py. Raises `FieldError` where no dataset is named, a glob finds nothing or a file comes
+        twice, `DirectAccessError`, `ExternalDataError`, `FileLockError`.
 
         >>> npdata.NumpyDataset.from_hdf5("d.h5", "x", "y")[0][1]
         tensor(0)
@@ -158,8 +158,8 @@ class NumpyDataset(Dataset[Any]):
                 f'from_hdf5(path, "images", "labels")'
             )
         how = Hdf5Options(access=access, allow_external=allow_external, locking=locking)
-        sources = [_hdf5_field(paths, name, how) for name in datasets]
-        fields = {field: _hdf5_field(paths, name, how) for field, name in named.items()}
+        sources = [open_files(paths, name, how) for name in datasets]
+        fields = {field: open_files(paths, name, how) for field, name in named.items()}
         return cls(*sources, fields, **own) if fields else cls(*sources, **own)
 
     def __len__(self) -> int:
@@ -186,17 +186,20 @@ class NumpyDataset(Dataset[Any]):
     def __getitems__(self, indices: object) -> Batch:
         """Gather the rows of `indices` (a list, array or tensor of ints) into a `Batch`.
 
+        `MaskedRows`, from a sampler with `uneven="mask"`, give a batch with a mask.
+
         One gather per field, straight into the batch's last buffer: shared memory in a DataLoader
         worker, page-locked memory in the main process where an accelerator is there. Raises like
         `ds[indices]`.
         """
         self._require_open()
         allocate = batch_buffer if self._transform is None else plain_buffer
-        return self._gathered(row_numbers(indices, len(self)), allocate)
+        mask = torch.from_numpy(indices.mask) if isinstance(indices, MaskedRows) else None
+        return self._gathered(row_numbers(indices, len(self)), allocate, mask)
 
-    def _gathered(self, rows: Any, allocate: Any) -> Batch:
+    def _gathered(self, rows: Any, allocate: Any, mask: Tensor | None = None) -> Batch:
         values = tuple(field.stack(rows, allocate) for field in self._fields)
-        return Batch(values, len(rows), self._form, self._transform, self._batch_transform)
+        return Batch(values, len(rows), self._form, self._transform, self._batch_transform, mask)
 
     def _sample(self, row: int) -> Any:
         copied = self._transform is not None
@@ -218,6 +221,19 @@ class NumpyDataset(Dataset[Any]):
             return costs.index(field.source.access.kind), field.source.row_bytes
 
         return max(self._fields, key=cost).source.blocks
+
+    def split(self, fraction: float, *, seed: int = 0) -> tuple[Rows, Rows]:
+        """Split the row numbers at random: two int64 arrays, disjoint, ascending, of every row.
+
+        The first has `round(fraction * len(ds))` rows. The same arguments give the same split.
+        Pass a part to `BlockBatchSampler(..., indices=)` or `torch.utils.data.Subset`. Raises
+        `SamplerError` (a ValueError) for a fraction outside [0, 1].
+
+        >>> train, test = npdata.NumpyDataset("x.npy").split(0.8, seed=1)
+        >>> len(train), len(test)
+        (4, 1)
+        """
+        return split(len(self), fraction, seed)
 
     def describe(self) -> Description:
         """Tell per field its shape, dtype, access, whether samples are views, and why.
@@ -281,16 +297,3 @@ class NumpyDataset(Dataset[Any]):
     def __exit__(self, *_: object) -> None:
         """Close the dataset."""
         self.close()
-
-
-def _labelled(label: str | int, source: Any) -> Any:
-    try:
-        return open_source(source)
-    except (ValueError, TypeError) as error:
-        error.add_note(f"while opening field {label!r}")
-        raise
-
-
-def _hdf5_field(paths: list[str], name: str, options: Hdf5Options) -> Any:
-    parts = [open_hdf5(path, name, options) for path in paths]
-    return parts[0] if len(parts) == 1 else ConcatSource(parts)

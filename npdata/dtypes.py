@@ -6,6 +6,7 @@ strings become Python objects only when asked for. This module looks at dtypes a
 data, and converts nothing.
 """
 
+import functools
 from dataclasses import dataclass
 from typing import Any, TypeAlias
 
@@ -102,6 +103,11 @@ def dtype_rule(dtype: DType, asked: object = None) -> DTypeRule:
     >>> dtype_rule(np.dtype("O")).kind
     'refused'
     """
+    # Two object dtypes are equal even if h5py's metadata marks only one of them as text.
+    return _rule(dtype, asked) if dtype.hasobject else _remembered_rule(dtype, asked)
+
+
+def _rule(dtype: DType, asked: object) -> DTypeRule:
     if asked is str or asked is bytes:
         return _text(dtype)
     rule = _number(dtype, None if asked is None else torch_dtype(asked))
@@ -126,6 +132,9 @@ def dtype_rule(dtype: DType, asked: object = None) -> DTypeRule:
         swapped=rule.swapped,
         cast=want,
     )
+
+
+_remembered_rule = functools.lru_cache(maxsize=256)(_rule)
 
 
 def _number(dtype: DType, want: torch.dtype | None) -> DTypeRule:

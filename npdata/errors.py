@@ -17,7 +17,9 @@ A message says what was got, what was expected, where (file, field, index) and w
     ├── FieldError (ValueError)            fields that make no dataset together
     ├── RowIndexError (IndexError)         a row that is not there
     ├── RowIndexTypeError (TypeError)      an index that is not a row number
-    └── UnequalShapesError (ValueError, RuntimeError) samples that cannot be stacked
+    ├── UnequalShapesError (ValueError, RuntimeError) samples that cannot be stacked
+    ├── SamplerError (ValueError)          an order, batch or rank that cannot be
+    └── StateError (ValueError)            a saved state that does not belong to this sampler
 
 A missing path is the builtin `FileNotFoundError`, a folder the builtin `IsADirectoryError`.
 """
@@ -89,3 +91,11 @@ class RowIndexTypeError(NpdataError, TypeError):
 
 class UnequalShapesError(NpdataError, ValueError, RuntimeError):
     """Samples of different shapes were to be stacked into one batch."""
+
+
+class SamplerError(NpdataError, ValueError):
+    """The order, the batches or the ranks asked for cannot be."""
+
+
+class StateError(NpdataError, ValueError):
+    """The saved state does not belong to this sampler, or is none."""

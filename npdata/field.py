@@ -19,6 +19,7 @@ from npdata.device import plain_buffer
 from npdata.dtypes import dtype_rule
 from npdata.errors import ConversionError
 from npdata.sources.base import Source
+from npdata.sources.opening import SourceLike, open_source
 
 Value: TypeAlias = Any
 """A tensor; for a structured field a dict of values, for a text field a str or a list of them."""
@@ -46,6 +47,15 @@ class Field:
         if self.conversion.action == "refuse":
             raise self._refused(self.conversion.reason)
 
+    @classmethod
+    def open(cls, label: str | int, source: SourceLike, dtype: object = None) -> "Field":
+        """Open whatever holds the rows; errors of opening carry the label as a note."""
+        try:
+            return cls(label, open_source(source), dtype)
+        except (ValueError, TypeError) as error:
+            error.add_note(f"while opening field {label!r}")
+            raise
+
     def _refused(self, reason: str) -> ConversionError:
         return ConversionError(
             f"field {self.label!r} ({self.source.where}, dtype {self.source.dtype}) "
@@ -59,8 +69,11 @@ class Field:
         if table is not None:
             return decide(Layout.of(table.array).row, dtype=self.asked)
         fresh = Layout.of(np.empty((1, *self.source.shape[1:]), self.source.dtype)).row
+        decided = decide(fresh, dtype=self.asked)
+        if decided.action == "refuse":
+            return decided
         reason = f"{self.source.access.kind} rows are read into fresh memory"
-        return Conversion(action="copy", reason=reason, rule=decide(fresh, dtype=self.asked).rule)
+        return Conversion(action="copy", reason=reason, rule=decided.rule)
 
     def row(self, index: int, *, independent: bool = False) -> Value:
         """Give row `index`, in [0, len): a view of the data where that is sound, else a copy.

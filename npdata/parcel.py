@@ -2,7 +2,7 @@
 
 Idea: torch sends each tensor of a batch through a shared-memory file of its own, which costs some
 hundreds of microseconds however few bytes it holds; labels fit into the message that announces
-the batch. Invariant: what arrives is a plain list or dict of tensors with the same values as what
+the batch. Invariant: what arrives is plain containers of tensors with the same values as what
 was sent, each in memory of its own. Large tensors go torch's way, untouched.
 """
 
@@ -18,25 +18,36 @@ class ListParcel(list[Any]):
     """A list that arrives in another process as a plain list."""
 
     def __reduce_ex__(self, protocol: object) -> tuple[Any, ...]:
-        return _unpacked_list, ([_packed(value) for value in self],)
+        return _unpacked, (_packed(list(self)),)
 
 
 class DictParcel(dict[Any, Any]):
     """A dict that arrives in another process as a plain dict."""
 
     def __reduce_ex__(self, protocol: object) -> tuple[Any, ...]:
-        return _unpacked_dict, ({name: _packed(value) for name, value in self.items()},)
+        return _unpacked, (_packed(dict(self)),)
+
+
+class TupleParcel(tuple[Any, ...]):
+    """A tuple that arrives in another process as a plain tuple."""
+
+    __slots__ = ()
+
+    def __reduce_ex__(self, protocol: object) -> tuple[Any, ...]:
+        return _unpacked, (_packed(tuple(self)),)
+
+
+_PARCELS: dict[type, type] = {list: ListParcel, dict: DictParcel, tuple: TupleParcel}
 
 
 def parcel(result: Any) -> Any:
-    """Give `result` ready to travel: a list or dict with its small tensors in the message.
+    """Give `result` ready to travel: a list, dict or tuple with its small tensors in the message.
 
     >>> pickle.loads(pickle.dumps(parcel([torch.arange(3)])))
     [tensor([0, 1, 2])]
     """
-    if type(result) is list:
-        return ListParcel(result)
-    return DictParcel(result) if type(result) is dict else result
+    kind = _PARCELS.get(type(result))
+    return result if kind is None else kind(result)
 
 
 class _Small:
@@ -54,16 +65,19 @@ class _Small:
 
 
 def _packed(value: Any) -> Any:
-    if type(value) is not Tensor or value.requires_grad or value.device.type != "cpu":
-        return value
-    return _Small(value) if value.nbytes <= MOST_BYTES else value
+    if type(value) is Tensor and value.nbytes <= MOST_BYTES:
+        plain = value.device.type == "cpu" and not value.requires_grad
+        return _Small(value) if plain and value.layout == torch.strided else value
+    return _mapped(_packed, value)
 
 
-def _unpacked_list(values: list[Any]) -> list[Any]:
-    return [value.tensor() if isinstance(value, _Small) else value for value in values]
+def _unpacked(value: Any) -> Any:
+    return value.tensor() if isinstance(value, _Small) else _mapped(_unpacked, value)
 
 
-def _unpacked_dict(values: dict[Any, Any]) -> dict[Any, Any]:
-    return {
-        k: value.tensor() if isinstance(value, _Small) else value for k, value in values.items()
-    }
+def _mapped(function: Any, value: Any) -> Any:
+    if type(value) is dict:
+        return {name: function(part) for name, part in value.items()}
+    if type(value) in (list, tuple):
+        return type(value)(function(part) for part in value)
+    return value

@@ -1,4 +1,4 @@
-"""Random HDF5 datasets, each made from one number: layouts, pipelines and histories of all kinds."""
+"""Random HDF5 datasets, each made from one number: layouts, pipelines, histories of all kinds."""
 
 import ctypes
 from collections import Counter
@@ -36,7 +36,7 @@ class Tally:
 
 
 def check_many(seeds: range, folder: Path) -> Tally:
-    """Check every dataset; AssertionError names the first seed that differs and how to repeat it."""
+    """Check every dataset; AssertionError names the first seed that differs, to repeat it."""
     tally = Tally(access=Counter(), reasons=Counter())
     for seed in seeds:
         path = folder / f"{seed}.h5"
@@ -114,7 +114,9 @@ def make(path: Path, rng: np.random.Generator) -> np.ndarray:
         maxshape = shape
         if chunked:
             maxshape = tuple(_most(n, rng) for n in shape)
-            properties.set_chunk(tuple(_chunk(n, m, rng) for n, m in zip(shape, maxshape)))
+            properties.set_chunk(
+                tuple(_chunk(n, m, rng) for n, m in zip(shape, maxshape, strict=True))
+            )
             for step in rng.choice(STEPS, int(rng.choice([0, 1, 1, 2, 3, 4]))):
                 _add(properties, str(step), dtype, rng)
             if rng.random() < 0.15 and libver != ("earliest", "v108"):
@@ -194,10 +196,10 @@ def _write(dataset: h5py.Dataset, rng: np.random.Generator) -> None:
             starts = [0] * len(starts)
         stops = [
             int(rng.integers(s, n + 1)) if rng.random() < 0.5 else n
-            for s, n in zip(starts, dataset.shape)
+            for s, n in zip(starts, dataset.shape, strict=True)
         ]
-        cut = tuple(slice(a, b) for a, b in zip(starts, stops))
-        part = tuple(b - a for a, b in zip(starts, stops))
+        cut = tuple(slice(a, b) for a, b in zip(starts, stops, strict=True))
+        part = tuple(b - a for a, b in zip(starts, stops, strict=True))
         if 0 not in part:
             values = _values(dataset.dtype, part, rng)
             memory = h5py.h5s.create_simple(part)

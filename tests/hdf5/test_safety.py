@@ -2,6 +2,7 @@
 
 import fcntl
 import os
+import pickle
 import subprocess
 import sys
 from pathlib import Path
@@ -169,20 +170,16 @@ class TestLocks:
     def test_locking_reaches_h5py_in_every_process(self, tmp_path: Path) -> None:
         path = tmp_path / "d.h5"
         with h5py.File(path, "w") as file:
-            file["x"] = [b"a", b"b"]
             file.create_dataset("y", data=X, chunks=(7, 3))
         code = "import pickle,sys; print(pickle.load(sys.stdin.buffer)[[1]])"
-        import pickle
-
         with path.open("rb") as other:
             fcntl.flock(other, fcntl.LOCK_EX)
-            for name, expected in (("y", "[[3., 4., 5.]]"),):
-                for access in ("library", "direct"):
-                    ds = NumpyDataset.from_hdf5(path, name, locking=False, access=access)
-                    done = subprocess.run(
-                        [sys.executable, "-c", code], input=pickle.dumps(ds), capture_output=True
-                    )
-                    assert expected in done.stdout.decode(), done.stderr.decode()
+            for access in ("library", "direct"):
+                ds = NumpyDataset.from_hdf5(path, "y", locking=False, access=access)
+                done = subprocess.run(
+                    [sys.executable, "-c", code], input=pickle.dumps(ds), capture_output=True
+                )
+                assert "[[3., 4., 5.]]" in done.stdout.decode(), done.stderr.decode()
 
     def test_a_dataset_that_the_user_opened_without_a_lock(self, tmp_path: Path) -> None:
         with h5py.File(tmp_path / "d.h5", "w") as file:

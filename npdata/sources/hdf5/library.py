@@ -84,7 +84,10 @@ class LibrarySource(Source):
                 self._read_runs(plan.starts, plan.stops, rows)
         except OSError as error:
             self.check()
-            raise FormatError(f"{self.where} cannot be read: {error}") from error
+            raise FormatError(
+                f"{self.where} cannot be read: {error} ({self.access.reason}); where a filter is "
+                f"missing, `pip install hdf5plugin` and `import hdf5plugin`"
+            ) from error
         if plan.inverse is not None:
             np.take(rows, plan.inverse, axis=0, out=out, mode="clip")
 

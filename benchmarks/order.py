@@ -1,0 +1,145 @@
+"""What an order costs and how good it is: start, memory, speed, and a training on sorted data.
+
+python benchmarks/order.py
+
+Each start is measured in a process of its own, after the imports: the time until the first batch
+of 256 is there, and by how much the peak of resident memory grew. The index time is that of the
+first 4000 batches of an epoch of 10 million rows; the gather beside it, by `torch.index_select`,
+is of such batches from an array of 300,000 rows (row numbers modulo that); medians of 7 runs.
+
+The training is of a linear classifier on the digits of scikit-learn,
+sorted by label, one row of 64 float64 after the other; its blocks are 8 rows, so that the default
+window holds the same share of the file as it would of one of some hundred blocks.
+"""
+
+import itertools
+import resource
+import statistics
+import subprocess
+import sys
+import time
+from collections.abc import Iterable
+
+import numpy as np
+import torch
+from sklearn.datasets import load_digits
+from torch.utils.data import BatchSampler, RandomSampler
+
+from npdata.order.recipe import WINDOW_BLOCKS
+from npdata.samplers import BlockBatchSampler
+
+BATCH = 256
+ROW_BYTES = 3072
+BLOCK_ROWS = (1 << 20) // ROW_BYTES
+
+
+def sampler(kind: str, n: int) -> Iterable[object]:
+    if kind == "torch":
+        return BatchSampler(RandomSampler(range(n)), BATCH, drop_last=False)
+    shuffle = "full" if kind == "full" else "block"
+    return BlockBatchSampler(n, BATCH, shuffle=shuffle, block_rows=BLOCK_ROWS)
+
+
+def start(kind: str, n: int) -> None:
+    """Print the milliseconds to the first batch and the MiB of memory that it took."""
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    begin = time.perf_counter()
+    batch = next(iter(sampler(kind, n)))
+    took = time.perf_counter() - begin
+    grown = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before
+    assert len(batch) == BATCH
+    print(f"{took * 1e3:.1f} {grown / 1024:.1f}")
+
+
+def starts() -> None:
+    print("first batch              rows          ms      MiB")
+    jobs = [("full", 10**9), ("block", 10**9), ("torch", 10**7), ("torch", 10**8)]
+    for kind, n in jobs:
+        words = [sys.executable, __file__, "start", kind, str(n)]
+        found = [
+            tuple(map(float, subprocess.check_output(words, text=True).split()))
+            for _ in range(1 if n == 10**8 else 3)
+        ]
+        ms, mib = (statistics.median(column) for column in zip(*found, strict=True))
+        name = "torch RandomSampler" if kind == "torch" else f"npdata {kind}"
+        print(f"{name:20}{n:>14,}{ms:>12.1f}{mib:>9.1f}")
+
+
+def index_share() -> None:
+    held, count = 300_000, 4000
+    data = torch.from_numpy(np.random.default_rng(0).integers(0, 255, (held, ROW_BYTES), np.uint8))
+    out = torch.empty(BATCH, ROW_BYTES, dtype=torch.uint8)
+    print("\nper batch of 256      index us   gather us    share")
+    for shuffle in ("full", "block"):
+        batches = BlockBatchSampler(10**7, BATCH, shuffle=shuffle, block_rows=BLOCK_ROWS)
+        index, gather = [], []
+        for _ in range(7):
+            begin = time.perf_counter()
+            for _ in itertools.islice(batches, count):
+                pass
+            index.append((time.perf_counter() - begin) / count)
+            rows = [batch % held for batch in itertools.islice(batches, count // 4)]
+            begin = time.perf_counter()
+            for batch in rows:
+                torch.index_select(data, 0, torch.from_numpy(batch), out=out)
+            gather.append((time.perf_counter() - begin) / len(rows))
+            assert torch.equal(out, data[rows[-1]])
+        i, g = statistics.median(index), statistics.median(gather)
+        print(f"npdata {shuffle:12}{i * 1e6:>11.2f}{g * 1e6:>12.1f}{i / g:>9.1%}")
+
+
+def accuracy(shuffle: str | bool, seed: int, block_rows: int, window_blocks: int) -> float:
+    """Train on the first 1500 digits of a fixed mix, sorted by label; test on the other 297."""
+    images, labels = load_digits(return_X_y=True)
+    mix = np.random.default_rng(0).permutation(len(labels))
+    train, test = mix[:1500], mix[1500:]
+    train = train[np.argsort(labels[train], kind="stable")]
+    x, y = torch.from_numpy(images / 16), torch.from_numpy(labels)
+    torch.manual_seed(seed)
+    model = torch.nn.Linear(64, 10, dtype=torch.float64)
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.5)
+    batches = BlockBatchSampler(
+        len(train),
+        32,
+        shuffle=shuffle,
+        seed=seed,
+        block_rows=block_rows,
+        window_blocks=window_blocks,
+    )
+    for _ in range(20):
+        for rows in batches:
+            chosen = train[rows]
+            loss = torch.nn.functional.cross_entropy(model(x[chosen]), y[chosen])
+            optimizer.zero_grad()
+            loss.backward()
+            optimizer.step()
+    return float((model(x[test]).argmax(1) == y[test]).double().mean())
+
+
+def training() -> None:
+    block_rows = 8
+    print("\ntraining on digits sorted by label     accuracy, mean of 10 seeds")
+    jobs = [
+        ("full shuffle", "full", 1),
+        (f"window of {WINDOW_BLOCKS} blocks (default)", "block", WINDOW_BLOCKS),
+        ("window of 16 blocks", "block", 16),
+        ("window of 4 blocks", "block", 4),
+        ("window of 1 block", "block", 1),
+        ("file order", False, 1),
+    ]
+    for name, shuffle, window_blocks in jobs:
+        found = [accuracy(shuffle, seed, block_rows, window_blocks) for seed in range(10)]
+        print(f"{name:39}{statistics.mean(found):.2%}")
+
+
+def main() -> None:
+    if sys.argv[1:2] == ["start"]:
+        start(sys.argv[2], int(sys.argv[3]))
+        return
+    starts()
+    index_share()
+    training()
+
+
+if __name__ == "__main__":
+    main()

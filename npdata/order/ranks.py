@@ -1,0 +1,125 @@
+"""Which positions of the order a rank reads at each step.
+
+Idea: step k of a run that starts at position s is the positions from s + k * G on, where G is the
+batch size times the number of ranks; so the ranks together go through the same rows whatever
+their number, and a run is resumed by its position alone. With one lane a rank has a run of
+consecutive positions of each step; with more it has the positions of its own lanes. What is left
+after the last whole step is spread evenly, and `uneven` says what happens where it does not
+divide. Invariant: no position before n is given to two ranks, and no rank waits for another: all
+is arithmetic. This module does not know which rows are at the positions.
+"""
+
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from npdata.errors import SamplerError
+
+Uneven = Literal["drop", "pad", "mask", "ragged"]
+UNEVEN: tuple[Uneven, ...] = ("drop", "pad", "mask", "ragged")
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class LastStep:
+    """The positions of a rank in the last step, and those that only fill up its batch."""
+
+    positions: NDArray[np.int64]
+    fill: NDArray[np.int64]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Ranks:
+    """The share of `rank` in `n` positions.
+
+    >>> ranks = Ranks(n=11, batch_size=2, rank=1, world_size=2, uneven="ragged", lanes=1)
+    >>> ranks.steps(0), ranks.whole_steps(0)
+    (3, 2)
+    >>> ranks.positions(0, 2).tolist(), ranks.last_step(8).positions.tolist()
+    ([[2, 3], [6, 7]], [9, 10])
+    """
+
+    n: int
+    batch_size: int
+    rank: int
+    world_size: int
+    uneven: Uneven
+    lanes: int
+
+    def __post_init__(self) -> None:
+        """Refuse a rank outside the world and lanes that do not divide."""
+        if self.world_size < 1 or not 0 <= self.rank < self.world_size:
+            raise SamplerError(
+                f"rank {self.rank} of a world of {self.world_size}: the rank must be at least 0 "
+                "and less than world_size"
+            )
+        if self.lanes == 1:
+            return
+        if self.lanes % self.world_size:
+            raise SamplerError(
+                f"{self.lanes} lanes cannot be owned evenly by {self.world_size} ranks: give "
+                "lanes= a multiple of every world size that the run will have"
+            )
+        own = self.lanes // self.world_size
+        if self.batch_size % own:
+            raise SamplerError(
+                f"a batch of {self.batch_size} cannot be taken evenly from the {own} lanes of "
+                f"each rank: give a batch_size that is a multiple of {own}, or fewer lanes"
+            )
+
+    @property
+    def step_size(self) -> int:
+        """The positions of a whole step, over all ranks."""
+        return self.batch_size * self.world_size
+
+    def whole_steps(self, start: int) -> int:
+        """Give the number of steps from `start` on in which every rank has a whole batch."""
+        return max(0, self.n - start) // self.step_size
+
+    def steps(self, start: int) -> int:
+        """Give the number of steps of this rank from position `start` on."""
+        left = max(0, self.n - start) % self.step_size
+        return self.whole_steps(start) + (self._last_size(left) > 0)
+
+    def exhausted(self, start: int) -> bool:
+        """Tell whether no rank has a step from position `start` on."""
+        needed = self.step_size if self.uneven == "drop" else 1
+        return self.n - start < needed
+
+    def positions(self, start: int, steps: int) -> NDArray[np.int64]:
+        """Give the positions of this rank in whole steps from `start` on: (steps, batch_size)."""
+        if self.lanes == 1:
+            whole = np.arange(start, start + steps * self.step_size).reshape(steps, -1)
+            first = self.rank * self.batch_size
+            return whole[:, first : first + self.batch_size]
+        own = self.lanes // self.world_size
+        lanes = np.arange(self.rank * own, (self.rank + 1) * own)
+        turns = np.arange(steps * self.batch_size // own)[:, None] * self.lanes
+        return (start + turns + np.sort((lanes - start) % self.lanes)).reshape(steps, -1)
+
+    def last_step(self, start: int) -> LastStep:
+        """Give the positions of this rank where fewer than a whole step are left.
+
+        `pad` fills up from the start of the order, `mask` with a position near by.
+        """
+        left = self.n - start
+        low, high = self._bounds(left)
+        positions = np.arange(start + low, start + high)
+        filler = self._last_size(left) - len(positions)
+        if self.uneven == "pad":
+            earlier = -(-left // self.world_size) * self.rank - low
+            fill = np.arange(earlier, earlier + filler) % self.n
+        else:
+            fill = np.full(filler, max(0, start + high - 1))
+        return LastStep(positions=positions, fill=fill)
+
+    def _bounds(self, left: int) -> tuple[int, int]:
+        return left * self.rank // self.world_size, left * (self.rank + 1) // self.world_size
+
+    def _last_size(self, left: int) -> int:
+        """Give the number of rows of this rank in a last step of `left` positions."""
+        if self.uneven == "drop":
+            return 0
+        low, high = self._bounds(left)
+        return high - low if self.uneven == "ragged" else -(-left // self.world_size)

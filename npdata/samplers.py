@@ -1,0 +1,249 @@
+"""Batches of row numbers for any DataLoader: shuffled by blocks, split over ranks, resumable.
+
+Idea: the order is a function of seed, epoch and position (`npdata.order`), a rank's share of it
+arithmetic (`npdata.order.ranks`), so a sampler's own state is an epoch and a position. Rows
+are numbered for many batches at a time. Invariant: a state says how many samples all ranks
+together have consumed, so it fits any batch size, number of ranks and workers. The sampler reads
+no data and starts no process; it learns its rank from torch.distributed when an epoch begins.
+"""
+
+from collections.abc import Iterator, Mapping, Sized
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch.distributed as dist
+from numpy.typing import ArrayLike, NDArray
+from torch.utils.data import BatchSampler
+
+from npdata.errors import SamplerError, StateError
+from npdata.masked import MaskedRows
+from npdata.order.plan import Shuffle
+from npdata.order.ranks import UNEVEN, Ranks, Uneven
+from npdata.order.recipe import Recipe, whole_number
+
+_FIRST_CHUNK, _CHUNK = 1 << 12, 1 << 17
+"""Row numbers made at a time: few at first, so that the first batch is there at once."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Start:
+    """Where the next iteration begins; a loaded one past its end goes on to the next epoch."""
+
+    epoch: int
+    position: int
+    loaded: bool = False
+    named: bool = False
+
+
+@dataclass(kw_only=True)
+class _Run:
+    """An iteration that has begun."""
+
+    epoch: int
+    start: int
+    ranks: Ranks
+    given: int = 0
+
+
+class BlockBatchSampler(BatchSampler):
+    """Yield batches of row numbers, int64 arrays, to give to a DataLoader as `batch_sampler`.
+
+    `data` is a dataset (its `blocks`, if it has any, are the blocks of the shuffle) or a number
+    of rows. `batch_size` is per rank.
+
+    - `shuffle`: "block" permutes blocks, pools `window_blocks` of them and permutes the rows of
+      the pool; "full" permutes all rows; False keeps the order of the file.
+    - `block_rows`: rows of a block, instead of the dataset's own blocks.
+    - `rank`, `world_size`: taken from torch.distributed when an epoch begins, unless given.
+    - `uneven`, what happens after the last step in which every rank has a whole batch: "pad"
+      repeats fewer rows than there are ranks, so that ranks have equally many; "mask" fills up
+      likewise and yields `MaskedRows` that tell the filler; "ragged" gives ranks different
+      numbers of rows, perhaps none; "drop" leaves the rest out, as `drop_last=True` does with any.
+    - `lanes`: deal the blocks to so many lanes, of which each rank owns its share; a multiple of
+      every world size to come. None is one lane that all ranks share.
+    - `indices`: only these rows. `weights`: draw with replacement, one weight for each row of the
+      dataset, as many draws as there are rows.
+
+    Each iteration is the next epoch, from 0 on, unless `set_epoch` or `load_state_dict` says
+    otherwise. Raises SamplerError (a ValueError) for what cannot be.
+
+    >>> sampler = BlockBatchSampler(5, 2, shuffle=False)
+    >>> [batch.tolist() for batch in sampler]
+    [[0, 1], [2, 3], [4]]
+    """
+
+    def __init__(
+        self,
+        data: int | Sized,
+        batch_size: int,
+        *,
+        shuffle: Shuffle = "block",
+        seed: int = 0,
+        drop_last: bool = False,
+        block_rows: int | None = None,
+        window_blocks: int | None = None,
+        rank: int | None = None,
+        world_size: int | None = None,
+        uneven: Uneven = "pad",
+        lanes: int | None = None,
+        weights: ArrayLike | None = None,
+        indices: ArrayLike | None = None,
+    ) -> None:
+        batch_size = whole_number("batch_size", batch_size, least=1)
+        if uneven not in UNEVEN:
+            raise SamplerError(f"uneven={uneven!r}: expected one of {', '.join(UNEVEN)}")
+        if (rank is None) != (world_size is None):
+            raise SamplerError(
+                f"rank={rank} and world_size={world_size}: give both, or none to take them from "
+                "torch.distributed"
+            )
+        self._recipe = Recipe.of(
+            data,
+            shuffle=shuffle,
+            seed=seed,
+            block_rows=block_rows,
+            window_blocks=window_blocks,
+            lanes=lanes,
+            indices=indices,
+            weights=weights,
+        )
+        super().__init__(range(self._recipe.samples), batch_size, drop_last)
+        self._uneven: Uneven = "drop" if drop_last else uneven
+        self._masked = uneven == "mask"
+        self._rank = None if rank is None else whole_number("rank", rank, least=0)
+        self._world_size = (
+            None if world_size is None else whole_number("world_size", world_size, least=1)
+        )
+        self._next = _Start(epoch=0, position=0)
+        self._run: _Run | None = None
+        if rank is not None:
+            self._ranks()
+
+    def __iter__(self) -> Iterator[Any]:
+        """Begin the next epoch, or go on where a loaded state was, at the first batch asked for."""
+        run = self._begin()
+        order = self._recipe.order(run.epoch)
+        position, ranks = run.start, run.ranks
+        steps, size = ranks.whole_steps(position), _FIRST_CHUNK
+        while steps:
+            count = min(steps, max(1, size // ranks.batch_size))
+            size = min(4 * size, _CHUNK)
+            chunk = ranks.positions(position, count)
+            for rows in order.rows(chunk.reshape(-1)).reshape(chunk.shape):
+                run.given += 1
+                yield self._batch(rows, 0)
+            position += count * ranks.step_size
+            steps -= count
+        if ranks.steps(position):
+            last = ranks.last_step(position)
+            run.given += 1
+            rows = np.append(order.rows(last.positions), order.rows(last.fill))
+            yield self._batch(rows, len(last.fill))
+
+    def __len__(self) -> int:
+        """Give the number of batches of this rank in a whole epoch."""
+        return self._ranks().steps(0)
+
+    @property
+    def epoch(self) -> int:
+        """The epoch being read; before the first batch, the one that comes."""
+        return self._upcoming().epoch if self._run is None else self._run.epoch
+
+    def set_epoch(self, epoch: int) -> None:
+        """Make the next iteration this epoch.
+
+        A state that was loaded and not yet gone on with keeps its position if this is its epoch.
+        """
+        epoch = whole_number("epoch", epoch, least=0)
+        keep = self._next.loaded and self._next.epoch == epoch
+        position = self._next.position if keep else 0
+        self._next = _Start(epoch=epoch, position=position, loaded=keep, named=True)
+
+    def state_dict(self, consumed: int | None = None) -> dict[str, int]:
+        """Give the state after `consumed` batches of the iteration under way.
+
+        Without `consumed` it counts the batches that the sampler gave out, which is right where
+        none is read ahead: `num_workers=0`, or a StatefulDataLoader. With the workers of a
+        DataLoader, count the batches that you received since the iteration began.
+        """
+        run = self._run
+        given = 0 if run is None else run.given
+        count = given if consumed is None else whole_number("consumed", consumed, least=0)
+        if count > given:
+            raise StateError(
+                f"consumed={count}, but this iteration has given {given} batches: count from "
+                "where the iteration began"
+            )
+        if run is None:
+            epoch, position = self._next.epoch, self._next.position
+        else:
+            epoch = run.epoch
+            position = min(run.start + count * run.ranks.step_size, self._recipe.samples)
+        return {
+            **self._recipe.identity,
+            "epoch": epoch,
+            "position": position,
+            "batch_size": self.batch_size,
+            "world_size": self._ranks().world_size,
+        }
+
+    def load_state_dict(self, state: Mapping[str, int]) -> None:
+        """Let the next iteration go on after the samples that the state counts as consumed.
+
+        Whatever decides the order must agree; batch size, ranks, `uneven` and workers need not. A
+        state at the end of its epoch goes on with the next one, unless `set_epoch` names its own.
+        Raises StateError, which names both values, for any other state.
+        """
+        expected = self._recipe.identity
+        names = {*expected, "epoch", "position", "batch_size", "world_size"}
+        if not isinstance(state, Mapping) or set(state) != names:
+            got = sorted(map(str, state)) if isinstance(state, Mapping) else type(state).__name__
+            raise StateError(f"the state has {got}: expected {sorted(names)}, as of state_dict()")
+        for name, value in state.items():
+            if isinstance(value, bool) or not isinstance(value, int) or value < 0:
+                raise StateError(f"the state has {name}={value!r}: expected an int of at least 0")
+        for name, value in expected.items():
+            if state[name] != value:
+                raise StateError(
+                    f"the state is of {name}={state[name]}, this sampler of {name}={value}: "
+                    "a position in another order means other samples; make the sampler as it "
+                    "was, or begin an epoch without the state"
+                )
+        if state["position"] > expected["samples"]:
+            raise StateError(
+                f"the state has position={state['position']} of {expected['samples']} samples: "
+                "expected no more than there are"
+            )
+        self._next = _Start(epoch=state["epoch"], position=state["position"], loaded=True)
+        self._run = None
+
+    def _batch(self, rows: NDArray[np.int64], filler: int) -> NDArray[np.int64] | MaskedRows:
+        return MaskedRows(rows=rows, filler=filler) if self._masked else rows
+
+    def _begin(self) -> _Run:
+        start = self._upcoming()
+        self._run = _Run(epoch=start.epoch, start=start.position, ranks=self._ranks())
+        self._next = _Start(epoch=start.epoch + 1, position=0)
+        return self._run
+
+    def _upcoming(self) -> _Start:
+        start = self._next
+        over = start.position > 0 and self._ranks().exhausted(start.position)
+        if over and not start.named:
+            return _Start(epoch=start.epoch + 1, position=0)
+        return start
+
+    def _ranks(self) -> Ranks:
+        rank, world_size = self._rank, self._world_size
+        if rank is None or world_size is None:
+            present = dist.is_available() and dist.is_initialized()
+            rank, world_size = (dist.get_rank(), dist.get_world_size()) if present else (0, 1)
+        return Ranks(
+            n=self._recipe.samples,
+            batch_size=self.batch_size,
+            rank=rank,
+            world_size=world_size,
+            uneven=self._uneven,
+            lanes=self._recipe.lanes,
+        )

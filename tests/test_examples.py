@@ -1,0 +1,60 @@
+"""The examples run, and the pages that quote them tell the truth."""
+
+import importlib.util
+import subprocess
+import sys
+from pathlib import Path
+from types import ModuleType
+
+import pytest
+
+ROOT = Path(__file__).parent.parent
+
+
+def load(name: str) -> ModuleType:
+    spec = importlib.util.spec_from_file_location(name, ROOT / "examples" / f"{name}.py")
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[name] = module
+    spec.loader.exec_module(module)
+    return module
+
+
+def test_digits_are_learned_alike_from_every_source(tmp_path: Path) -> None:
+    done = subprocess.run(
+        [sys.executable, str(ROOT / "examples" / "train_digits.py"), str(tmp_path)],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    accuracies = [line.split()[-1] for line in done.stdout.splitlines() if line.endswith("%")]
+    assert len(accuracies) == 12
+    assert len(set(accuracies)) == 1
+    assert float(accuracies[0].rstrip("%")) >= 95
+    assert (tmp_path / "train_digits.png").stat().st_size > 10_000
+
+
+def test_the_page_on_conversion_shows_what_the_example_prints() -> None:
+    page = (ROOT / "docs" / "numpy-to-tensor.md").read_text()
+    assert load("numpy_to_tensor").choices() in page
+
+
+def test_the_speeds_of_conversion_are_measured() -> None:
+    assert load("numpy_to_tensor").speeds().count(" us |") == 15
+
+
+def python_blocks(page: Path) -> list[str]:
+    blocks = page.read_text().split("```python\n")[1:]
+    return [block.split("```")[0] for block in blocks]
+
+
+PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_code_on_a_page_runs_from_top_to_bottom(page: Path, in_folder: Path) -> None:
+    names: dict[str, object] = {"__name__": "page"}
+    for block in python_blocks(page):
+        exec(compile(block, str(page), "exec"), names)
