@@ -56,6 +56,11 @@ def expected(path: Path, name: str) -> np.ndarray | str:
             return "cannot be read"
 
 
+def direct(path: Path, name: str) -> bool:
+    """Tell whether npdata decodes a dataset itself."""
+    return open_hdf5(str(path), name).access.kind == "decoded"
+
+
 def first_row(path: Path, name: str, access: str) -> None:
     """Read a row: fails at opening, or where h5py has no filter for it, at the first read."""
     source = open_hdf5(str(path), name, Hdf5Options(access=access))
@@ -70,6 +75,9 @@ def test_every_dataset_equals_h5pys_or_is_refused_with_a_reason(path: Path) -> N
     for name in datasets(path):
         want = expected(path, name)
         for access in ("auto", "library"):
+            if isinstance(want, str) and want == "cannot be read" and direct(path, name):
+                seen["decoded, which h5py cannot without a plugin"] += 1
+                continue
             if isinstance(want, str):
                 with pytest.raises((ValueError, TypeError, KeyError), match=want):
                     first_row(path, name, access)
