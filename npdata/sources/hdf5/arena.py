@@ -5,6 +5,7 @@ taken; a slot that is given back can be handed to the system. Invariant: a slot 
 until it is put back. It keeps no order and no lock: that is the slab's.
 """
 
+import math
 import mmap
 
 import numpy as np
@@ -12,6 +13,9 @@ from numpy.typing import NDArray
 
 from npdata.gather import ByteRows
 from npdata.sources.filemap import noreserve_flag
+
+WORD = 16
+"""The most bytes that torch copies as one element."""
 
 
 class Arena:
@@ -46,10 +50,14 @@ class Arena:
             self._memory.madvise(mmap.MADV_DONTNEED, slot * self.slot_bytes, self.slot_bytes)
 
     def rows(self, row: int) -> ByteRows:
-        """Give the memory of all slots, ready for rows of `row` bytes."""
+        """Give the memory of all slots, ready for rows that begin `row` bytes apart in a slot.
+
+        One core gathers them: the others are wanted for decoding.
+        """
         found = self._rows.get(row)
         if found is None:
-            found = self._rows[row] = ByteRows.of(self._array, row)
+            words = math.gcd(row, WORD)
+            found = self._rows[row] = ByteRows.of(self._array, row, on_one_core=words)
         return found
 
     def part(self, slot: int, size: int) -> NDArray[np.uint8]:

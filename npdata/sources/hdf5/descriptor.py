@@ -56,7 +56,10 @@ class Descriptor:
 
     def check(self) -> None:
         """Raise `ChangedFileError` if the file changed since it was opened."""
-        self.identity.require(FileIdentity.of_status(os.fstat(self._get().number)), self.path)
+        now = os.fstat(self._get().number)
+        expected = self.identity
+        if now.st_size != expected.size or now.st_mtime_ns != expected.mtime_ns:
+            expected.require(FileIdentity.of_status(now), self.path)
 
     def release(self) -> None:
         """Close the descriptor of this process until the next read."""

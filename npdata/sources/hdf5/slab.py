@@ -29,19 +29,19 @@ Key = tuple[int, int]
 
 @dataclass(slots=True, eq=False)
 class Entry:
-    """One chunk: where it is, how many leases hold it, whether it can be read."""
+    """One chunk: where it is, how many leases hold it, whether it can be read.
+
+    `offset` is its place in the memory of its arena; `gone` tells that no new lease finds it.
+    """
 
     key: Key
     arena: Arena
     slot: int
+    offset: int
     leases: int = 0
     ready: bool = False
+    gone: bool = False
     error: Exception | None = None
-
-    @property
-    def offset(self) -> int:
-        """The place of the chunk in the memory of its arena."""
-        return self.slot * self.arena.slot_bytes
 
 
 @dataclass(kw_only=True)
@@ -77,17 +77,18 @@ class Slab:
         with self._changed:
             self._forget_gone()
             while True:
-                absent = sum((owner, number) not in self._entries for number in numbers)
-                if self._make_room(size, absent, {(owner, number) for number in numbers}):
-                    return self._take(owner, numbers, size)
+                keys = [(owner, number) for number in numbers]
+                found = [self._entries.get(key) for key in keys]
+                if self._make_room(size, found.count(None), keys):
+                    return self._take(keys, found, size)
                 self._changed.wait()
 
     def done(self, entry: Entry, error: Exception | None = None) -> None:
         """Tell that a fresh chunk is decoded, or why it can't be."""
         with self._changed:
             entry.ready, entry.error = error is None, error
-            if error is not None and self._entries.get(entry.key) is entry:
-                del self._entries[entry.key]
+            if error is not None:
+                self._drop(entry)
             self._changed.notify_all()
 
     def wait(self, lease: Lease) -> None:
@@ -107,10 +108,10 @@ class Slab:
             for entry in lease.fresh:
                 if not entry.ready and entry.error is None:
                     entry.error = InterruptedError("the decoding of a chunk was interrupted")
-                    self._entries.pop(entry.key, None)
+                    self._drop(entry)
             for entry in lease.entries:
                 entry.leases -= 1
-                if entry.leases == 0 and self._entries.get(entry.key) is not entry:
+                if entry.leases == 0 and entry.gone:
                     self._free(entry, keep=False)
             self._changed.notify_all()
 
@@ -131,14 +132,18 @@ class Slab:
                 self._pool = ThreadPoolExecutor(max(1, self.threads - 1), "npdata-decode")
             return self._pool
 
-    def _take(self, owner: int, numbers: Sequence[int], size: int) -> Lease:
+    def _drop(self, entry: Entry) -> None:
+        if not entry.gone:
+            entry.gone = True
+            del self._entries[entry.key]
+
+    def _take(self, keys: list[Key], found: list[Entry | None], size: int) -> Lease:
         arena = self._arena(size)
         lease = Lease(arena=arena)
-        for number in numbers:
-            key = (owner, number)
-            entry = self._entries.get(key)
+        for key, entry in zip(keys, found, strict=True):
             if entry is None:
-                entry = self._entries[key] = Entry(key, arena, arena.take())
+                slot = arena.take()
+                entry = self._entries[key] = Entry(key, arena, slot, slot * size)
                 self.used += size
                 lease.fresh.append(entry)
             else:
@@ -147,15 +152,16 @@ class Slab:
             lease.entries.append(entry)
         return lease
 
-    def _make_room(self, size: int, count: int, wanted: set[Key]) -> bool:
+    def _make_room(self, size: int, count: int, keys: list[Key]) -> bool:
         if count == 0:
             return True
+        wanted = set(keys)
         need = size * count
         while self.used and (self.used + need > self.budget or self._arena(size).free < count):
             victim = next(self._idle(wanted), None)
             if victim is None:
                 return False
-            del self._entries[victim.key]
+            self._drop(victim)
             self._free(victim, keep=victim.arena.slot_bytes == size)
         return True
 
@@ -178,7 +184,7 @@ class Slab:
         while self._gone:
             owner = self._gone.popleft()
             for entry in [e for e in self._entries.values() if e.key[0] == owner]:
-                del self._entries[entry.key]
+                self._drop(entry)
                 if entry.leases == 0:
                     self._free(entry, keep=False)
 
