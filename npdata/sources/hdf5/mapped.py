@@ -2,7 +2,7 @@
 
 Idea: the chunk table tells where each chunk lies in the file, and the copy kernel needs no more
 than a row's offset. Invariant: every offset was checked against the file's size when the dataset
-was opened, and the file is seen unchanged before and after each read. Rows are always copied:
+was opened, and the file is seen unchanged before each read. Rows are always copied:
 those in tiles lie in no one place. Contiguous datasets need nothing of this (`sources.mapped`).
 """
 
@@ -23,6 +23,8 @@ from npdata.sources.hdf5.spec import ChunkSpec
 MOST_STARTS = 1 << 18
 """So many offsets are worked out at a time."""
 
+Ready = tuple[ByteRows, ChunkTable, NDArray[np.int64] | None]
+
 
 class ChunkMappedSource(Source):
     """The rows of a chunked dataset without filters, in the map of its file."""
@@ -37,7 +39,7 @@ class ChunkMappedSource(Source):
         self._keeper = keeper
         self._spec = spec
         self._file = FileMap(keeper.path, keeper.identity)
-        self._data: ByteRows | None = None
+        self._ready: Ready | None = None
 
     @property
     def blocks(self) -> Blocks:
@@ -49,28 +51,37 @@ class ChunkMappedSource(Source):
         if out.size == 0:
             return
         self._file.check()
+        ready = self._ready
+        if ready is None:
+            ready = self._ready = self._prepare()
+        data, table, bases = ready
+        tiling = self._spec.tiling
+        if bases is None:
+            self._gather_tiles(data, table, indices, out)
+            return
+        starts = indices * tiling.tile_bytes
+        starts += bases[indices // tiling.chunk_rows]
+        data.gather(starts, out.view(np.uint8).reshape(len(indices), tiling.tile_bytes))
+
+    def _prepare(self) -> Ready:
+        """Map the file; where chunks hold whole rows, work out what a row's number lacks."""
         tiling, table = self._spec.tiling, self._keeper.table
-        data = self._data
-        if data is None:
-            data = self._data = ByteRows.of(self._file.bytes, tiling.tile_bytes)
-        blocks = indices // tiling.chunk_rows
-        within = (indices - blocks * tiling.chunk_rows) * tiling.tile_bytes
-        if tiling.count == 1 and tiling.seamless and table.complete:
-            flat = out.reshape(-1).view(np.uint8).reshape(len(indices), -1)
-            data.gather(table.offsets[blocks] + within, flat)
-        else:
-            self._gather_tiles(data, table, blocks, within, out)
-        self._file.check()
+        data = ByteRows.of(self._file.bytes, tiling.tile_bytes)
+        if tiling.count > 1 or not tiling.seamless or not table.complete:
+            return data, table, None
+        chunk_bytes = tiling.chunk_rows * tiling.tile_bytes
+        return data, table, table.offsets - np.arange(len(table)) * chunk_bytes
 
     def _gather_tiles(
         self,
         data: ByteRows,
         table: ChunkTable,
-        blocks: NDArray[np.int64],
-        within: NDArray[np.int64],
+        indices: NDArray[np.int64],
         out: NDArray[Any],
     ) -> None:
         tiling, fill = self._spec.tiling, np.frombuffer(self._spec.fill, np.uint8)
+        blocks, within = np.divmod(indices, tiling.chunk_rows)
+        within *= tiling.tile_bytes
         width = max(1, MOST_STARTS // len(blocks))
         for first in range(0, tiling.count, width):
             tiles = range(first, min(first + width, tiling.count))
@@ -85,12 +96,12 @@ class ChunkMappedSource(Source):
 
     def release(self) -> None:
         """Let go of the map until the next read."""
-        self._data = None
+        self._ready = None
         self._file.release()
 
     def close(self) -> None:
         """Let go of the map."""
-        self._data = None
+        self._ready = None
         self._file.close()
 
     def __reduce__(self) -> tuple[Any, ...]:
