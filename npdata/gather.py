@@ -148,9 +148,9 @@ class ByteRows:
             starts = starts // self.step
             target = target.view(self.view.dtype)
         rows = torch.from_numpy(starts)
-        if len(rows) <= self.most:
+        if len(starts) <= self.most:
             torch.index_select(self.view, 0, rows, out=target)
             return
-        for first in range(0, len(rows), self.most):
+        for first in range(0, len(starts), self.most):
             part = slice(first, first + self.most)
             torch.index_select(self.view, 0, rows[part], out=target[part])
