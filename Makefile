@@ -24,17 +24,19 @@ check: $(VENV)/.wheel
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+	$(MAKE) docs
 	$(MAKE) test
 
 format: $(VENV)/.wheel
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
+# Measures for some minutes, and writes benchmarks/RESULTS.md and the table of README.md.
 bench: $(VENV)/.wheel
 	$(BIN)/python -m benchmarks
 
 docs: $(VENV)/.wheel
-	$(BIN)/python -m pydoc -w npdata
+	$(BIN)/mkdocs build --quiet
 
 gpu: $(VENV)/.wheel
 	$(BIN)/pytest tests/gpu $(ARGS)

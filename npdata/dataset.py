@@ -6,6 +6,7 @@ are those of NumPy's `array[indices]`, whatever the source. It opens nothing its
 converts nothing itself (`field`), and knows no order (samplers).
 """
 
+import contextlib
 import os
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Literal, Self
@@ -21,10 +22,10 @@ from npdata.batch import Batch, SampleForm
 from npdata.blocks import Blocks
 from npdata.collate import collate
 from npdata.describe import Description, describe
-from npdata.device import batch_buffer, plain_buffer
+from npdata.device import Allocate, batch_memory, plain_memory
 from npdata.errors import ClosedError, FieldError
 from npdata.field import Field
-from npdata.indexing import row_number, row_numbers, selects_many
+from npdata.indexing import is_exact, row_number, row_numbers, selects_many
 from npdata.masked import MaskedRows
 from npdata.order import split
 from npdata.sources.concat import ConcatSource
@@ -79,6 +80,7 @@ class NumpyDataset(Dataset[Any]):
                     f"has {len(field.source)}; all fields need the same number"
                 )
         self._fields = opened
+        self._in_place = all(field.in_place for field in opened)
         self._form = SampleForm(names=names, bare=names is None and len(opened) == 1)
         self._transform = transform
         self._batch_transform = batch_transform
@@ -178,7 +180,7 @@ class NumpyDataset(Dataset[Any]):
             return self._sample(row_number(index, len(self)))
         if isinstance(index, slice) and self._transform is self._batch_transform is None:
             return self._form.build(tuple(self._sliced(field, index) for field in self._fields))
-        batch = self._gathered(row_numbers(index, len(self)), plain_buffer)
+        batch = self._gathered(row_numbers(index, len(self)), plain_memory)
         if self._transform is None and self._batch_transform is None:
             return batch.stacked
         return collate(batch)
@@ -193,12 +195,16 @@ class NumpyDataset(Dataset[Any]):
         `ds[indices]`.
         """
         self._require_open()
-        allocate = batch_buffer if self._transform is None else plain_buffer
+        allocate = batch_memory() if self._transform is None else plain_memory
         mask = torch.from_numpy(indices.mask) if isinstance(indices, MaskedRows) else None
+        if self._in_place and is_exact(indices):
+            # Trusted at first: the kernel refuses rows outside, and negative ones too.
+            with contextlib.suppress(IndexError):
+                return self._gathered(indices, allocate)
         return self._gathered(row_numbers(indices, len(self)), allocate, mask)
 
-    def _gathered(self, rows: Any, allocate: Any, mask: Tensor | None = None) -> Batch:
-        values = tuple(field.stack(rows, allocate) for field in self._fields)
+    def _gathered(self, rows: Rows, allocate: Allocate, mask: Tensor | None = None) -> Batch:
+        values = tuple([field.stack(rows, allocate) for field in self._fields])
         return Batch(values, len(rows), self._form, self._transform, self._batch_transform, mask)
 
     def _sample(self, row: int) -> Any:
@@ -210,7 +216,7 @@ class NumpyDataset(Dataset[Any]):
         view = field.span(index)
         if view is not None:
             return view
-        return field.stack(row_numbers(index, len(self)), plain_buffer)
+        return field.stack(row_numbers(index, len(self)), plain_memory)
 
     @property
     def blocks(self) -> Blocks:

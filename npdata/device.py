@@ -9,24 +9,28 @@ pinned and nothing warns. This module copies no rows.
 
 import functools
 import math
+from collections.abc import Callable
+from typing import TypeAlias
 
 import torch
 from torch import Tensor
 from torch.utils.data import get_worker_info
 
+Allocate: TypeAlias = Callable[[tuple[int, ...], torch.dtype], Tensor]
 
-def batch_buffer(shape: tuple[int, ...], dtype: torch.dtype) -> Tensor:
-    """Give an uninitialised CPU tensor for a batch, in the memory that suits this process.
 
-    >>> batch_buffer((2, 3), torch.float32).shape
+def batch_memory() -> Allocate:
+    """Give the function that makes the buffers of a batch in this process, uninitialised.
+
+    >>> batch_memory()((2, 3), torch.float32).shape
     torch.Size([2, 3])
     """
     if get_worker_info() is not None:
-        return _shared(shape, dtype)
-    return torch.empty(shape, dtype=dtype, pin_memory=pins_memory())
+        return _shared
+    return _pinned if pins_memory() else plain_memory
 
 
-def plain_buffer(shape: tuple[int, ...], dtype: torch.dtype) -> Tensor:
+def plain_memory(shape: tuple[int, ...], dtype: torch.dtype) -> Tensor:
     """Give an uninitialised CPU tensor in ordinary memory."""
     return torch.empty(shape, dtype=dtype)
 
@@ -40,6 +44,10 @@ def pins_memory() -> bool:
         return torch.empty(1, pin_memory=True).is_pinned()
     except (RuntimeError, NotImplementedError):
         return False
+
+
+def _pinned(shape: tuple[int, ...], dtype: torch.dtype) -> Tensor:
+    return torch.empty(shape, dtype=dtype, pin_memory=True)
 
 
 def _shared(shape: tuple[int, ...], dtype: torch.dtype) -> Tensor:

@@ -6,7 +6,6 @@ same values as NumPy's `array[indices]`, cast to the dtype asked for. A field kn
 other fields.
 """
 
-from collections.abc import Callable
 from typing import Any, TypeAlias
 
 import numpy as np
@@ -15,7 +14,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from npdata.convert import Conversion, Layout, apply, as_tensor, decide
-from npdata.device import plain_buffer
+from npdata.device import Allocate, plain_memory
 from npdata.dtypes import dtype_rule
 from npdata.errors import ConversionError
 from npdata.sources.base import Source
@@ -23,7 +22,6 @@ from npdata.sources.opening import SourceLike, open_source
 
 Value: TypeAlias = Any
 """A tensor; for a structured field a dict of values, for a text field a str or a list of them."""
-Allocate: TypeAlias = Callable[[tuple[int, ...], torch.dtype], Tensor]
 
 
 class Field:
@@ -39,6 +37,7 @@ class Field:
         self.source = source
         self.asked = dtype
         self.rule = dtype_rule(source.dtype, dtype)
+        self._row_shape = source.shape[1:]
         if self.rule.kind == "text" and len(source.shape) > 1:
             raise self._refused("text is kept for one string a row only")
         if self.rule.kind == "refused":
@@ -46,6 +45,12 @@ class Field:
         self.conversion = self._decide()
         if self.conversion.action == "refuse":
             raise self._refused(self.conversion.reason)
+
+    @property
+    def in_place(self) -> bool:
+        """Whether batches come from the copy kernel alone, which itself refuses rows outside."""
+        table = self.source.table
+        return self.rule.kind == "number" and table is not None and table.typed
 
     @classmethod
     def open(cls, label: str | int, source: SourceLike, dtype: object = None) -> "Field":
@@ -82,7 +87,7 @@ class Field:
         """
         table = self.source.table
         if table is None or self.rule.kind == "text":
-            return row_of(self.stack(np.array([index]), plain_buffer), 0)
+            return row_of(self.stack(np.array([index]), plain_memory), 0)
         self.source.check()
         if independent:
             return as_tensor(table.array[index, ...], copy=True, dtype=self.asked)
@@ -104,10 +109,10 @@ class Field:
 
         A structured field gives a dict of such tensors, a text field a list.
         """
-        shape = (len(indices), *self.source.shape[1:])
+        shape = (len(indices), *self._row_shape)
         rule = self.rule
         if rule.kind == "number":
-            out = (allocate if rule.cast is None else plain_buffer)(shape, _known(rule.tensor))
+            out = (allocate if rule.cast is None else plain_memory)(shape, _known(rule.tensor))
             self._read(indices, out)
             return out if rule.cast is None else allocate(shape, rule.cast).copy_(out)
         staged = np.empty(shape, self.source.dtype)
@@ -117,16 +122,16 @@ class Field:
         return _fields(staged, allocate)
 
     def _read(self, indices: NDArray[np.int64], out: Tensor) -> None:
-        table = self.source.table
-        if table is not None and table.typed and len(indices):
-            self.source.check()
+        source, rule = self.source, self.rule
+        table = source.table
+        if table is not None and table.typed and out.numel():
+            source.check()
             table.select(indices, out)
             return
-        rule = self.rule
         raw = (out if rule.carried == rule.tensor else out.view(_known(rule.carried))).numpy()
-        if raw.dtype != self.source.dtype:
-            raw = raw.view(self.source.dtype)
-        self.source.read(indices, raw)
+        if raw.dtype != source.dtype:
+            raw = raw.view(source.dtype)
+        source.read(indices, raw)
         if rule.swapped:
             raw.byteswap(inplace=True)
 

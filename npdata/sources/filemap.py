@@ -95,7 +95,7 @@ class FileMap:
 
     def check(self) -> None:
         """Raise `ChangedFileError` if the file changed since it was opened."""
-        now = os.fstat(self._open()[0])
+        now = os.fstat((self._opened or self._open())[0])
         expected = self.identity
         same_time = expected.mtime_ns is None or now.st_mtime_ns == expected.mtime_ns
         if now.st_size != expected.size or not same_time:
