@@ -8,7 +8,10 @@ A message says what was got, what was expected, where (file, field, index) and w
     │   ├── FormatError                    a file that is not what it says it is
     │   │   └── TruncatedError             a file that holds less than it declares
     │   ├── MemberNotFoundError (KeyError) a member or dataset that is not there
-    │   └── UnsupportedSourceError (TypeError) an argument that is no source of rows
+    │   ├── UnsupportedSourceError (TypeError) an argument that is no source of rows
+    │   ├── ExternalDataError          data that a file keeps in other files
+    │   ├── DirectAccessError          a dataset that only h5py can read, where that was ruled out
+    │   └── FileLockError              a file whose lock the system or a writer refuses
     ├── ChangedFileError (RuntimeError)    a file that is not the one that was opened
     ├── ClosedError (ValueError)           use after close()
     ├── FieldError (ValueError)            fields that make no dataset together
@@ -52,6 +55,18 @@ class MemberNotFoundError(SourceError, KeyError):
 
 class UnsupportedSourceError(SourceError, TypeError):
     """The argument is no source of rows."""
+
+
+class ExternalDataError(SourceError):
+    """The file points at other files, and `allow_external=True` was not given."""
+
+
+class DirectAccessError(SourceError):
+    """The dataset cannot be read without h5py, and `access="direct"` was given."""
+
+
+class FileLockError(SourceError):
+    """The file cannot be locked for reading."""
 
 
 class ChangedFileError(NpdataError, RuntimeError):

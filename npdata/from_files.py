@@ -7,15 +7,15 @@ is read here.
 
 import os
 from collections.abc import Callable
-from typing import Any, Self, TypeAlias
+from typing import Any, Literal, Self, TypeAlias
 
 from numpy.typing import DTypeLike
 
 from npdata.arguments import Paths, paths_of, split_options
 from npdata.errors import FieldError
-from npdata.sources.concat import ConcatSource
+from npdata.sources.hdf5 import Hdf5Options
 from npdata.sources.npz import npz_members
-from npdata.sources.opening import SEPARATOR, open_source
+from npdata.sources.opening import SEPARATOR, open_files, open_source
 
 Transform: TypeAlias = Callable[[Any], Any]
 Path_: TypeAlias = str | os.PathLike[str]
@@ -79,12 +79,23 @@ class FromFiles:
         return cls(source, transform=transform, batch_transform=batch_transform)
 
     @classmethod
-    def from_hdf5(cls, path: Paths, /, *datasets: str, **options: Any) -> Self:
+    def from_hdf5(
+        cls,
+        path: Paths,
+        /,
+        *datasets: str,
+        access: Literal["auto", "library", "direct"] = "auto",
+        allow_external: bool = False,
+        locking: bool | str | None = None,
+        **options: Any,
+    ) -> Self:
         """Open datasets of an HDF5 file: `from_hdf5("d.h5", "x", "y")` or `(..., image="x")`.
 
         Several paths, or a glob such as `"part-*.h5"` (sorted), give their rows one after the
-        other. Raises `FieldError` where no dataset is named, a glob finds nothing or a file comes
-        twice.
+        other. `access`: "library" is h5py, "direct" npdata, "auto" npdata wherever that is sure to
+        be right. Data in other files is refused without `allow_external`. `locking` is handed to
+        h5py. Raises `FieldError` where no dataset is named, a glob finds nothing or a file comes
+        twice, `DirectAccessError`, `ExternalDataError`, `FileLockError`.
 
         >>> npdata.NumpyDataset.from_hdf5("d.h5", "x", "y")[0][1]
         tensor(0)
@@ -96,11 +107,7 @@ class FromFiles:
                 f"from_hdf5({os.fspath(paths[0])!r}) names no dataset; give their names, as in "
                 f'from_hdf5(path, "images", "labels")'
             )
-        sources = [_hdf5_field(paths, name) for name in datasets]
-        fields = {field: _hdf5_field(paths, name) for field, name in named.items()}
+        how = Hdf5Options(access=access, allow_external=allow_external, locking=locking)
+        sources = [open_files(paths, name, how) for name in datasets]
+        fields = {field: open_files(paths, name, how) for field, name in named.items()}
         return cls(*sources, fields, **own) if fields else cls(*sources, **own)
-
-
-def _hdf5_field(paths: list[str], name: str) -> Any:
-    parts = [open_source(f"{path}{SEPARATOR}{name}") for path in paths]
-    return parts[0] if len(parts) == 1 else ConcatSource(parts)

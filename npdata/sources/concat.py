@@ -2,9 +2,11 @@
 
 Idea: a row number finds its part by a search in the running count. Invariant: the rows are
 exactly those of `np.concatenate` over the parts, and no part is read for rows that it does not
-have. The parts keep their own access; this module opens no file.
+have. The parts keep their own access, and no more than `MOST_OPEN` of them keep files open; this
+module opens no file.
 """
 
+from collections import OrderedDict
 from collections.abc import Sequence
 from typing import Any
 
@@ -13,7 +15,11 @@ from numpy.typing import NDArray
 
 from npdata.blocks import Blocks
 from npdata.errors import FieldError
+from npdata.process import ForkSafeLock
 from npdata.sources.base import Access, Source
+
+MOST_OPEN = 64
+"""So many parts keep their files open; the one that was not read for the longest lets go."""
 
 
 class ConcatSource(Source):
@@ -35,6 +41,8 @@ class ConcatSource(Source):
                     f"{part.where} are {part.shape[1:]} of {part.dtype}; they make no one field"
                 )
         self._parts = tuple(parts)
+        self._recent: OrderedDict[int, None] = OrderedDict()
+        self._lock = ForkSafeLock()
         self._starts = np.cumsum([0, *(len(part) for part in parts)])
         self.shape = (int(self._starts[-1]), *first.shape[1:])
         self.dtype = first.dtype
@@ -48,6 +56,7 @@ class ConcatSource(Source):
             kind=slowest.kind,
             reason=f"{len(parts)} sources end to end ({counts}): {slowest.reason}",
         )
+        self.details = next(p.details for p in parts if p.access is kinds[slowest.kind])
 
     @property
     def blocks(self) -> Blocks:
@@ -63,6 +72,7 @@ class ConcatSource(Source):
         owners = np.searchsorted(self._starts, indices, side="right") - 1
         for owner in np.unique(owners):
             part, start = self._parts[owner], self._starts[owner]
+            self._use(int(owner))
             places = np.flatnonzero(owners == owner)
             if len(places) == len(indices):
                 part.read(indices - start, out)
@@ -71,10 +81,24 @@ class ConcatSource(Source):
             part.read(indices[places] - start, rows)
             out[places] = rows
 
+    def _use(self, owner: int) -> None:
+        with self._lock.get():
+            self._recent[owner] = None
+            self._recent.move_to_end(owner)
+            idle = self._recent.popitem(last=False)[0] if len(self._recent) > MOST_OPEN else None
+        if idle is not None:
+            self._parts[idle].release()
+
     def check(self) -> None:
         """Raise `ChangedFileError` if a file behind a part changed since it was opened."""
-        for part in self._parts:
+        for owner, part in enumerate(self._parts):
+            self._use(owner)
             part.check()
+
+    def release(self) -> None:
+        """Let go of the files of every part until the next read."""
+        for part in self._parts:
+            part.release()
 
     def close(self) -> None:
         """Close every part."""

@@ -12,7 +12,6 @@ import mmap
 import os
 import platform
 import sys
-import threading
 import weakref
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -22,6 +21,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from npdata.errors import ChangedFileError, ClosedError
+from npdata.process import ForkSafeLock
 
 _GENERIC_NORESERVE = 0x4000
 _GENERIC_MACHINES = ("x86_64", "aarch64", "riscv64", "s390x")
@@ -86,7 +86,7 @@ class FileMap:
         self.identity = FileIdentity.of(self.path) if identity is None else identity
         self._opened: tuple[int, NDArray[np.uint8]] | None = None
         self._closed = False
-        self._lock = threading.Lock()
+        self._lock = ForkSafeLock()
 
     @property
     def bytes(self) -> NDArray[np.uint8]:
@@ -101,6 +101,10 @@ class FileMap:
         if now.st_size != expected.size or not same_time:
             expected.require(FileIdentity.of_status(now), self.path)
 
+    def release(self) -> None:
+        """Let go of the file until it is needed again; arrays given out keep their map."""
+        self._opened = None
+
     def close(self) -> None:
         """Let go of the file; the map lives on for as long as an array refers to it."""
         self._closed = True
@@ -110,7 +114,7 @@ class FileMap:
         opened = self._opened
         if opened is not None:
             return opened
-        with self._lock:
+        with self._lock.get():
             if self._closed:
                 raise ClosedError(f"{self.path} was closed")
             if self._opened is None:
@@ -139,14 +143,15 @@ def private_map(descriptor: int) -> mmap.mmap:
     """Map a whole file copy-on-write, without reserving memory; read-only where that fails."""
     try:
         if hasattr(mmap, "MAP_PRIVATE"):
-            flags = mmap.MAP_PRIVATE | _noreserve()
+            flags = mmap.MAP_PRIVATE | noreserve_flag()
             return mmap.mmap(descriptor, 0, flags=flags, prot=mmap.PROT_READ | mmap.PROT_WRITE)
         return mmap.mmap(descriptor, 0, access=mmap.ACCESS_COPY)
     except (OSError, ValueError):
         return mmap.mmap(descriptor, 0, access=mmap.ACCESS_READ)
 
 
-def _noreserve() -> int:
+def noreserve_flag() -> int:
+    """Give the flag of a map that reserves no memory, 0 where the system has none."""
     if hasattr(mmap, "MAP_NORESERVE"):
         return int(mmap.MAP_NORESERVE)
     generic = sys.platform == "linux" and platform.machine() in _GENERIC_MACHINES

@@ -6,6 +6,7 @@ construction, with what to do about it. Reading is left to the sources.
 """
 
 import os
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, TypeAlias
 
@@ -20,7 +21,8 @@ from npdata.errors import (
 )
 from npdata.sources import npy, npz
 from npdata.sources.base import Source
-from npdata.sources.hdf5 import address_of, is_open_dataset, open_hdf5
+from npdata.sources.concat import ConcatSource
+from npdata.sources.hdf5 import Hdf5Options, address_of, is_open_dataset, open_hdf5
 from npdata.sources.memory import array_source
 from npdata.sources.raw import open_raw
 
@@ -69,6 +71,12 @@ def open_source(
         f"a {kind} is no source of rows; give an ndarray (np.asarray of a list, .numpy() of a "
         f"tensor), a path, an h5py.Dataset or a Source"
     )
+
+
+def open_files(paths: Sequence[str], name: str, options: Hdf5Options) -> Source:
+    """Open the dataset `name` of HDF5 files, one after the other; raises as `open_source` does."""
+    parts = [open_hdf5(path, name, options) for path in paths]
+    return parts[0] if len(parts) == 1 else ConcatSource(parts)
 
 
 def _open_path(text: str) -> Source:

@@ -157,7 +157,17 @@ def test_parts_whose_rows_differ_are_refused(tmp_path: Path) -> None:
         NumpyDataset.from_hdf5(str(tmp_path / "*.h5"), "x")
 
 
-def test_samples_are_independent_tensors(path: Path) -> None:
+def test_samples_of_chunks_are_independent_tensors(path: Path) -> None:
+    ds = NumpyDataset.from_hdf5(path, "half")
+    ds[3].fill_(-1)
+    assert torch.equal(ds[3], torch.from_numpy(X[3].astype("f2")))
+
+
+def test_samples_of_contiguous_rows_are_private_views_and_the_file_never_changes(
+    path: Path,
+) -> None:
+    before = path.read_bytes()
     ds = NumpyDataset.from_hdf5(path, "x")
     ds[3].fill_(-1)
-    assert torch.equal(ds[3], torch.from_numpy(X[3]))
+    assert ds[3].tolist() == [-1] * 3
+    assert path.read_bytes() == before
