@@ -137,9 +137,9 @@ def open_hdf5(path: str, name: str, options: Hdf5Options = AUTO) -> Source:
     if decision.kind == "library":
         chunk_shape = layout.chunk_shape
         return LibrarySource(
-            path,
+            layout.path,
             located,
-            identity=identity,
+            identity=layout.identity,
             shape=layout.shape,
             dtype=layout.dtype,
             chunk_rows=chunk_shape[0] if chunk_shape else None,

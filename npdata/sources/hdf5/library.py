@@ -73,6 +73,7 @@ class LibrarySource(Source):
         """Read sorted runs of rows, and put them in the order that was asked for."""
         if out.size == 0:
             return
+        self.check()
         plan = plan_runs(indices)
         rows = out
         if plan.inverse is not None:
