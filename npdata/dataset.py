@@ -52,9 +52,10 @@ class NumpyDataset(FromFiles, Dataset[Any]):
     Raises `FieldError` (a ValueError) for fields of different length, for none, and for options
     that name no field; and whatever opening a field raises.
 
-    >>> ds = npdata.NumpyDataset(image="x.npy", label=np.arange(5))
-    >>> ds[-1]["label"], ds[[0, 3]]["image"].shape
-    (tensor(4), torch.Size([2, 2, 3]))
+    Examples:
+        >>> ds = npdata.NumpyDataset(image="x.npy", label=np.arange(5))
+        >>> ds[-1]["label"], ds[[0, 3]]["image"].shape
+        (tensor(4), torch.Size([2, 2, 3]))
     """
 
     def __init__(
@@ -172,21 +173,23 @@ class NumpyDataset(FromFiles, Dataset[Any]):
         Pass a part to `BlockBatchSampler(..., indices=)` or `torch.utils.data.Subset`. Raises
         `SamplerError` (a ValueError) for a fraction outside [0, 1].
 
-        >>> train, test = npdata.NumpyDataset("x.npy").split(0.8, seed=1)
-        >>> len(train), len(test)
-        (4, 1)
+        Examples:
+            >>> train, test = npdata.NumpyDataset("x.npy").split(0.8, seed=1)
+            >>> len(train), len(test)
+            (4, 1)
         """
         return split(len(self), fraction, seed)
 
     def describe(self) -> Description:
         """Tell per field its shape, dtype, access, whether samples are views, and why.
 
-        >>> print(npdata.NumpyDataset(np.zeros((2, 3))).describe())
-        2 rows, 24 bytes each
-        0: array in memory
-          shape   (2, 3), float64 -> torch.float64
-          access  memory: an array of this process, read in place
-          sample  view: the memory is shared: writable, aligned, and float64 is native to torch
+        Examples:
+            >>> print(npdata.NumpyDataset(np.zeros((2, 3))).describe())
+            2 rows, 24 bytes each
+            0: array in memory
+              shape   (2, 3), float64 -> torch.float64
+              access  memory: an array of this process, read in place
+              sample  view: the memory is shared: writable, aligned, and float64 is native to torch
         """
         return describe(self._fields, independent=self._transform is not None)
 

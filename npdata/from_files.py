@@ -32,8 +32,9 @@ class FromFiles:
     def from_npy(cls, *paths: Path_, **options: Any) -> Self:
         """Open `.npy` files: `from_npy("x.npy", "y.npy")` or `from_npy(image="x.npy")`.
 
-        >>> len(npdata.NumpyDataset.from_npy("x.npy", "y.npy"))
-        5
+        Examples:
+            >>> len(npdata.NumpyDataset.from_npy("x.npy", "y.npy"))
+            5
         """
         return cls(*paths, **options)
 
@@ -41,9 +42,10 @@ class FromFiles:
     def from_npz(cls, path: Path_, /, *members: str, **options: Any) -> Self:
         """Open arrays of one `.npz`: those named, or every one as a field of dict samples.
 
-        >>> sorted(npdata.NumpyDataset.from_npz("d.npz")[0])
-        ['x', 'y']
-        >>> x, y = npdata.NumpyDataset.from_npz("d.npz", "x", "y")[0]
+        Examples:
+            >>> sorted(npdata.NumpyDataset.from_npz("d.npz")[0])
+            ['x', 'y']
+            >>> x, y = npdata.NumpyDataset.from_npz("d.npz", "x", "y")[0]
         """
         own, named = split_options(options)
         if not members and not named:
@@ -72,8 +74,9 @@ class FromFiles:
 
         The rows begin at byte `offset`, behind a header if there is one.
 
-        >>> npdata.NumpyDataset.from_raw("t.bin", dtype="uint16", shape=(-1, 4))[0].shape
-        torch.Size([4])
+        Examples:
+            >>> npdata.NumpyDataset.from_raw("t.bin", dtype="uint16", shape=(-1, 4))[0].shape
+            torch.Size([4])
         """
         source = open_source(path, dtype=dtype, shape=shape, offset=offset)
         return cls(source, transform=transform, batch_transform=batch_transform)
@@ -97,8 +100,9 @@ class FromFiles:
         h5py. Raises `FieldError` where no dataset is named, a glob finds nothing or a file comes
         twice, `DirectAccessError`, `ExternalDataError`, `FileLockError`.
 
-        >>> npdata.NumpyDataset.from_hdf5("d.h5", "x", "y")[0][1]
-        tensor(0)
+        Examples:
+            >>> npdata.NumpyDataset.from_hdf5("d.h5", "x", "y")[0][1]
+            tensor(0)
         """
         own, named = split_options(options)
         paths = paths_of(path)

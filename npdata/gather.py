@@ -61,10 +61,11 @@ class RowTable:
     def of(cls, array: NDArray[Any]) -> "RowTable":
         """Prepare `array` (at least one-dimensional); copies nothing.
 
-        >>> out = np.empty((2, 3), np.int64)
-        >>> RowTable.of(np.arange(12).reshape(4, 3)).gather(np.array([3, 0]), out)
-        >>> out.tolist()
-        [[9, 10, 11], [0, 1, 2]]
+        Examples:
+            >>> out = np.empty((2, 3), np.int64)
+            >>> RowTable.of(np.arange(12).reshape(4, 3)).gather(np.array([3, 0]), out)
+            >>> out.tolist()
+            [[9, 10, 11], [0, 1, 2]]
         """
         item = array.dtype.itemsize
         if array.size == 0 or array.dtype.hasobject or min(array.strides) < 0:
@@ -119,10 +120,11 @@ class ByteRows:
         itself, are multiples: where other threads have the cores to themselves, torch's would
         only spin beside them after the call.
 
-        >>> out = np.empty((2, 3), np.uint8)
-        >>> ByteRows.of(np.arange(9, dtype=np.uint8), 3).gather(np.array([5, 1]), out)
-        >>> out.tolist()
-        [[5, 6, 7], [1, 2, 3]]
+        Examples:
+            >>> out = np.empty((2, 3), np.uint8)
+            >>> ByteRows.of(np.arange(9, dtype=np.uint8), 3).gather(np.array([5, 1]), out)
+            >>> out.tolist()
+            [[5, 6, 7], [1, 2, 3]]
         """
         start = array.__array_interface__["data"][0]
         flat = torch.from_numpy(np.asarray(_Memory(array, start, start + len(array))))
@@ -156,8 +158,9 @@ def refuses_rows_outside() -> bool:
 
     Tried once per process, on views inside a larger buffer, so that nothing else could be read.
 
-    >>> refuses_rows_outside()
-    True
+    Examples:
+        >>> refuses_rows_outside()
+        True
     """
     buffer = torch.zeros(600, 2)
     for view in (buffer[200:400], buffer[200:400, 0], buffer[200:400].T):

@@ -29,8 +29,9 @@ class SmallTensor(Tensor):
 def parcel(result: Any) -> Any:
     """Mark the small tensors of a batch; lists, tuples and dicts are gone through.
 
-    >>> pickle.loads(pickle.dumps(parcel([torch.arange(3)])))
-    [tensor([0, 1, 2])]
+    Examples:
+        >>> pickle.loads(pickle.dumps(parcel([torch.arange(3)])))
+        [tensor([0, 1, 2])]
     """
     if type(result) is Tensor and result.layout == torch.strided:
         # torch sends a conjugate or negative view without its mark.

@@ -18,9 +18,10 @@ T = TypeVar("T")
 class PerProcess(Generic[T]):
     """A value of this process, made by `make` on the first `get`.
 
-    >>> state = PerProcess(dict)
-    >>> state.get() is state.get()
-    True
+    Examples:
+        >>> state = PerProcess(dict)
+        >>> state.get() is state.get()
+        True
     """
 
     def __init__(self, make: Callable[[], T], *, keep_inherited: bool = False) -> None:
@@ -59,8 +60,9 @@ class PerProcess(Generic[T]):
 class ForkSafeLock:
     """A lock that is new in every process: `with lock.get(): ...`.
 
-    >>> with ForkSafeLock().get():
-    ...     pass
+    Examples:
+        >>> with ForkSafeLock().get():
+        ...     pass
     """
 
     def __init__(self) -> None:

@@ -46,11 +46,12 @@ class ChunkTable:
     ) -> "ChunkTable":
         """List the chunks that start at `coordinates`, an array of shape (chunks, axes).
 
-        >>> table = ChunkTable.of(
-        ...     shape=(5, 4), chunk_shape=(2, 4), coordinates=np.array([[4, 0], [0, 0]]),
-        ...     offsets=np.array([900, 500]), sizes=np.array([32, 32]), masks=np.array([0, 0]))
-        >>> table.grid, table.numbers.tolist(), table.offsets.tolist()
-        ((3, 1), [0, 2], [500, 900])
+        Examples:
+            >>> table = ChunkTable.of(
+            ...     shape=(5, 4), chunk_shape=(2, 4), coordinates=np.array([[4, 0], [0, 0]]),
+            ...     offsets=np.array([900, 500]), sizes=np.array([32, 32]), masks=np.array([0, 0]))
+            >>> table.grid, table.numbers.tolist(), table.offsets.tolist()
+            ((3, 1), [0, 2], [500, 900])
         """
         grid = tuple(-(-n // c) for n, c in zip(shape, chunk_shape, strict=True))
         fault = _fault(grid, coordinates, chunk_shape)

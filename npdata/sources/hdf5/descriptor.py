@@ -27,8 +27,9 @@ class _Open:
 class Descriptor:
     """The file at `path`, in the state of `identity`.
 
-    >>> Descriptor("x.npy", FileIdentity.of("x.npy")).read(1, 5)
-    b'NUMPY'
+    Examples:
+        >>> Descriptor("x.npy", FileIdentity.of("x.npy")).read(1, 5)
+        b'NUMPY'
     """
 
     def __init__(self, path: str, identity: FileIdentity) -> None:

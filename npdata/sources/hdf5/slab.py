@@ -192,8 +192,9 @@ class Slab:
 def share(total: int, workers: int | None) -> int:
     """Give this process its part of a budget or a number of threads.
 
-    >>> share(256, None), share(256, 4), share(2, 4)
-    (256, 64, 1)
+    Examples:
+        >>> share(256, None), share(256, 4), share(2, 4)
+        (256, 64, 1)
     """
     return max(1, total // (workers or 1))
 

@@ -36,9 +36,10 @@ class Tiling:
     def of(cls, shape: tuple[int, ...], chunk_shape: tuple[int, ...], itemsize: int) -> "Tiling":
         """Give the tiling of a dataset of `shape` in chunks of `chunk_shape`.
 
-        >>> tiling = Tiling.of((100, 64, 64), (10, 16, 64), 1)
-        >>> tiling.count, tiling.tile_bytes, tiling.seamless
-        (4, 1024, True)
+        Examples:
+            >>> tiling = Tiling.of((100, 64, 64), (10, 16, 64), 1)
+            >>> tiling.count, tiling.tile_bytes, tiling.seamless
+            (4, 1024, True)
         """
         row, tile = shape[1:], chunk_shape[1:]
         grid = tuple(-(-n // t) for n, t in zip(row, tile, strict=True))
@@ -89,8 +90,9 @@ class Step:
 def plan_steps(blocks: NDArray[np.int64], tiles: int, most: int) -> Iterator[Step]:
     """Plan how to gather rows of these `blocks`, touching at most `most` chunks in a step.
 
-    >>> [s.blocks.tolist() for s in plan_steps(np.array([7, 3, 7, 5]), tiles=1, most=2)]
-    [[3, 5], [7]]
+    Examples:
+        >>> [s.blocks.tolist() for s in plan_steps(np.array([7, 3, 7, 5]), tiles=1, most=2)]
+        [[3, 5], [7]]
     """
     unique, inverse = np.unique(blocks, return_inverse=True)
     most = max(1, most)

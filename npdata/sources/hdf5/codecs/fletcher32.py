@@ -16,8 +16,9 @@ WORDS = 1 << 16
 def checksum(data: NDArray[np.uint8]) -> int:
     """Give the Fletcher-32 sum of bytes, as HDF5 has it: big-endian words, sums in 1..65535.
 
-    >>> hex(checksum(np.frombuffer(b"abcdef", np.uint8)))
-    '0x50562a2d'
+    Examples:
+        >>> hex(checksum(np.frombuffer(b"abcdef", np.uint8)))
+        '0x50562a2d'
     """
     words = data[: len(data) // 2 * 2].view(">u2")
     low = high = 0

@@ -7,8 +7,9 @@ from typing import Any
 def optional(name: str) -> Any:
     """Give the module `name`, or None where it is not installed.
 
-    >>> optional("math").sqrt(4.0), optional("no_such_module")
-    (2.0, None)
+    Examples:
+        >>> optional("math").sqrt(4.0), optional("no_such_module")
+        (2.0, None)
     """
     try:
         return importlib.import_module(name)

@@ -15,8 +15,9 @@ def unshuffle(
 ) -> NDArray[np.uint8]:
     """Put the bytes of each element together again.
 
-    >>> unshuffle(b"acbdz", (2,), 5, None).tobytes()
-    b'abcdz'
+    Examples:
+        >>> unshuffle(b"acbdz", (2,), 5, None).tobytes()
+        b'abcdz'
     """
     shuffled = as_array(data)
     size = values[0] if values else 1
