@@ -153,15 +153,10 @@ class NumpyDataset(Dataset[Any]):
         tensor(0)
         """
         own, named = split_options(options)
-        paths = paths_of(path)
-        if not datasets and not named:
-            raise FieldError(
-                f"from_hdf5({os.fspath(paths[0])!r}) names no dataset; give their names, as in "
-                f'from_hdf5(path, "images", "labels")'
-            )
         how = Hdf5Options(access=access, allow_external=allow_external, locking=locking)
-        sources = [open_files(paths, name, how) for name in datasets]
-        fields = {field: open_files(paths, name, how) for field, name in named.items()}
+        opened = open_files(paths_of(path), (*datasets, *named.values()), how)
+        sources, others = opened[: len(datasets)], opened[len(datasets) :]
+        fields = dict(zip(named, others, strict=True))
         return cls(*sources, fields, **own) if fields else cls(*sources, **own)
 
     def __len__(self) -> int:
