@@ -33,6 +33,7 @@ format: $(VENV)/.wheel
 
 # Measures for some minutes, and writes benchmarks/RESULTS.md and the table of README.md.
 bench: $(VENV)/.wheel
+	$(PIP) --no-build-isolation '.[bench]'
 	$(BIN)/python -m benchmarks
 
 docs: $(VENV)/.wheel

@@ -240,6 +240,10 @@ class NumpyDataset(FromFiles, Dataset[Any]):
         for source in self._owned:
             source.close()
 
+    def _owning_all(self) -> Self:
+        self._owned = tuple(field.source for field in self._fields)
+        return self
+
     def _require_open(self) -> None:
         if self._closed:
             raise ClosedError("the dataset was closed; make a new one")

@@ -28,6 +28,10 @@ class FromFiles:
         """Stand for the constructor of the dataset."""
         raise NotImplementedError
 
+    def _owning_all(self) -> Self:
+        """Give the dataset, which closes also the sources that were opened for it."""
+        raise NotImplementedError
+
     @classmethod
     def from_npy(cls, *paths: Path_, **options: Any) -> Self:
         """Open `.npy` files: `from_npy("x.npy", "y.npy")` or `from_npy(image="x.npy")`.
@@ -79,7 +83,8 @@ class FromFiles:
             torch.Size([4])
         """
         source = open_source(path, dtype=dtype, shape=shape, offset=offset)
-        return cls(source, transform=transform, batch_transform=batch_transform)
+        made = cls(source, transform=transform, batch_transform=batch_transform)
+        return made._owning_all()
 
     @classmethod
     def from_hdf5(
@@ -105,13 +110,9 @@ class FromFiles:
             tensor(0)
         """
         own, named = split_options(options)
-        paths = paths_of(path)
-        if not datasets and not named:
-            raise FieldError(
-                f"from_hdf5({os.fspath(paths[0])!r}) names no dataset; give their names, as in "
-                f'from_hdf5(path, "images", "labels")'
-            )
         how = Hdf5Options(access=access, allow_external=allow_external, locking=locking)
-        sources = [open_files(paths, name, how) for name in datasets]
-        fields = {field: open_files(paths, name, how) for field, name in named.items()}
-        return cls(*sources, fields, **own) if fields else cls(*sources, **own)
+        opened = open_files(paths_of(path), (*datasets, *named.values()), how)
+        sources, others = opened[: len(datasets)], opened[len(datasets) :]
+        fields = dict(zip(named, others, strict=True))
+        made = cls(*sources, fields, **own) if fields else cls(*sources, **own)
+        return made._owning_all()

@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
 from npdata.errors import (
+    FieldError,
     FormatError,
     MemberNotFoundError,
     TruncatedError,
@@ -74,10 +75,18 @@ def open_source(
     )
 
 
-def open_files(paths: Sequence[str], name: str, options: Hdf5Options) -> Source:
-    """Open the dataset `name` of HDF5 files, one after the other; raises as `open_source` does."""
-    parts = [open_hdf5(path, name, options) for path in paths]
-    return parts[0] if len(parts) == 1 else ConcatSource(parts)
+def open_files(paths: Sequence[str], names: Sequence[str], options: Hdf5Options) -> list[Source]:
+    """Open datasets of HDF5 files, for each name one source: the files one after the other.
+
+    Raises `FieldError` where nothing is named, else as `open_source` does.
+    """
+    if not names:
+        raise FieldError(
+            f"from_hdf5({paths[0]!r}) names no dataset; give their names, as in "
+            f'from_hdf5(path, "images", "labels")'
+        )
+    fields = [[open_hdf5(path, name, options) for path in paths] for name in names]
+    return [parts[0] if len(parts) == 1 else ConcatSource(parts) for parts in fields]
 
 
 def _open_path(text: str) -> Source:

@@ -97,6 +97,14 @@ def test_closing_lets_go_of_the_file(path: Path) -> None:
     assert open_files() == before
 
 
+def test_constructors_named_after_files_close_what_they_opened(path: Path) -> None:
+    before = len(list(Path("/proc/self/fd").iterdir()))
+    for ds in (NumpyDataset.from_npy(path), NumpyDataset.from_raw(path, dtype="u1")):
+        ds[[1]]
+        ds.close()
+        assert len(list(Path("/proc/self/fd").iterdir())) == before
+
+
 class TestMemmaps:
     def test_a_view_is_found_again_by_path(self, path: Path) -> None:
         whole = np.load(path, mmap_mode="r")
