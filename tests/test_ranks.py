@@ -134,6 +134,40 @@ class TestShares:
             )
         assert len(steps) == 1
 
+    @SETTINGS
+    @given(
+        n=st.integers(0, 400),
+        uneven=st.sampled_from(["drop", "pad", "mask", "ragged"]),
+        lanes=st.sampled_from([None, 12]),
+        seen=st.integers(0, 400),
+    )
+    def test_a_step_has_the_same_rows_for_every_world_size_also_resumed(
+        self, n, uneven, lanes, seen
+    ):
+        """But for the filler, which is from the start of the order with pad."""
+        found = set()
+        filler = next(iter(BlockBatchSampler(n, 12, lanes=lanes, block_rows=7)), ())
+        for world in (1, 2, 3, 4, 6):
+            steps = []
+            for rank in range(world):
+                sampler = BlockBatchSampler(
+                    *(n, 24 // world),
+                    rank=rank,
+                    world_size=world,
+                    uneven=uneven,
+                    lanes=lanes,
+                    block_rows=7,
+                )
+                sampler.load_state_dict({**sampler.state_dict(), "position": min(seen, n)})
+                for k, batch in enumerate(sampler):
+                    steps += [set()] * (k == len(steps))
+                    real = batch.rows[batch.mask] if uneven == "mask" else batch
+                    steps[k] = steps[k] | set(real.tolist())
+            if uneven == "pad":
+                steps[-1:] = [step - set(filler) for step in steps[-1:]]
+            found.add(tuple(map(frozenset, steps)))
+        assert len(found) == 1
+
     def test_ranks_read_only_the_blocks_of_their_lanes(self):
         setup = {
             "data": 10_000,
