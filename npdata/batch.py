@@ -5,7 +5,8 @@ object per sample. A `Batch` is that list, for everybody who looks (`Subset`, `d
 user's own function), but its samples are made only on the first look, and `npdata.collate` never
 looks: it takes the stacked fields as they are. Invariant: a batch is either stacked fields that
 nobody has looked into, or, from the first look on, an ordinary list of samples, which may be
-changed like any list. A batch reads nothing: it is made of fields that were gathered.
+changed like any list. A batch with a mask gives no samples, which could not tell what is filler.
+A batch reads nothing: it is made of fields that were gathered.
 """
 
 import functools
@@ -15,6 +16,7 @@ from typing import Any
 
 import torch
 
+from npdata.errors import MaskLostError
 from npdata.field import row_of
 
 
@@ -57,7 +59,8 @@ class Batch(list[Any]):
 
     What `NumpyDataset.__getitems__` returns. `stacked` has the form of a sample with each field of
     shape (n, *row shape); it is None once somebody has looked at the samples, which may then have
-    been changed. `mask`, if there is one, is a bool tensor of shape (n,): False for filler rows.
+    been changed. `mask`, if there is one, is a bool tensor of shape (n,): False for filler rows; to
+    look at the samples is then a `MaskLostError` (a ValueError), so use `npdata.collate`.
 
     >>> batch = npdata.NumpyDataset(np.arange(6).reshape(3, 2)).__getitems__([2, 0])
     >>> batch.stacked
@@ -101,14 +104,33 @@ class Batch(list[Any]):
     def _rest(self) -> tuple[Any, ...]:
         return self._length, self._form, self.transform, self.batch_transform, self.mask
 
-    def _make(self) -> None:
+    def samples(self) -> list[Any]:
+        """Give the samples, transformed, as a plain list; a mask stays behind in `mask`."""
         values = self._values
         if values is None:
-            return
-        self._values = None
+            return list.copy(self)
         transform = self.transform or (lambda sample: sample)
         rows = (tuple(row_of(value, k) for value in values) for k in range(self._length))
-        list.__setitem__(self, slice(None), [transform(self._form.build(row)) for row in rows])
+        return [transform(self._form.build(row)) for row in rows]
+
+    def _make(self) -> None:
+        if self._values is None:
+            return
+        if self.mask is not None:
+            raise MaskLostError(
+                f"a batch of {self._length} rows with a mask (uneven='mask') was taken apart into "
+                "samples, which would lose the mask: use collate_fn=npdata.collate"
+            )
+        samples = self.samples()
+        self._values = None
+        list.__setitem__(self, slice(None), samples)
+
+    def __repr__(self) -> str:
+        """Give the samples; of a batch with a mask, its length."""
+        if self.mask is not None:
+            return f"<Batch of {self._length} rows with a mask>"
+        self._make()
+        return list.__repr__(self)
 
     def __len__(self) -> int:
         return list.__len__(self) if self._values is None else self._length
@@ -137,7 +159,7 @@ def _after_making(name: str) -> Callable[..., Any]:
 
 
 _LOOKS = (
-    "__getitem__ __iter__ __reversed__ __contains__ __repr__ __eq__ __ne__ __lt__ __le__ __gt__ "
+    "__getitem__ __iter__ __reversed__ __contains__ __eq__ __ne__ __lt__ __le__ __gt__ "
     "__ge__ __add__ __mul__ __rmul__ copy count index __setitem__ __delitem__ __iadd__ __imul__ "
     "append clear extend insert pop remove reverse sort"
 )

@@ -37,7 +37,7 @@ def collate(batch: Sequence[Any]) -> Any:
         return _stacked(batch)
     result = batch.stacked
     if result is None or (batch.transform is not None and len(batch)):
-        result = _stacked(list(batch))
+        result = _stacked(batch.samples())
     result = list(result) if type(result) is tuple else result
     if batch.batch_transform is not None:
         result = batch.batch_transform(result)

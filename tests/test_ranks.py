@@ -1,9 +1,11 @@
 """Shares of ranks: each row once, counts as promised, the same steps for every world size."""
 
+import itertools
 import os
 import shutil
 import subprocess
 import sys
+import tracemalloc
 import uuid
 from pathlib import Path
 
@@ -186,6 +188,34 @@ class TestShares:
         """A last block of 1 row makes one lane shorter; the others end together."""
         setup = {"data": 351, "batch_size": 10, "block_rows": 50, "lanes": 2, "world_size": 2}
         assert sorted(flat(batches(setup, "ragged"))) == list(range(351))
+
+
+class TestMemory:
+    @pytest.mark.parametrize(
+        "more",
+        [
+            {"shuffle": "full"},
+            {"shuffle": False},
+            {"block_rows": 341},
+            {"block_rows": 4, "window_blocks": 4},
+            {"block_rows": 1, "window_blocks": 1},
+            {"block_rows": 128, "window_blocks": 1},
+            {"block_rows": 128, "window_blocks": 1, "batch_size": 1},
+            {"block_rows": 341, "lanes": 64},
+        ],
+    )
+    def test_one_rank_of_64_takes_what_its_own_rows_take(self, more):
+        sampler = BlockBatchSampler(
+            10**9, **{"batch_size": 256, "rank": 63, "world_size": 64, **more}
+        )
+        tracemalloc.start()
+        try:
+            for _ in itertools.islice(sampler, 1000):
+                pass
+            peak = tracemalloc.get_traced_memory()[1]
+        finally:
+            tracemalloc.stop()
+        assert peak < 50e6
 
 
 def check(outputs, n, uneven):

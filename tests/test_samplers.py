@@ -182,6 +182,15 @@ class TestMask:
         assert np.asarray(batch) is batch.rows
         assert np.array(batch, np.int32).dtype == np.int32
 
+    def test_a_slice_keeps_the_filler_apart(self):
+        batch = MaskedRows(rows=np.array([4, 2, 7, 7]), filler=2)
+        for part in (slice(None), slice(1, None), slice(2), slice(3), slice(0, 0), slice(0, 4, 2)):
+            found = batch[part]
+            assert list(found) == [4, 2, 7, 7][part]
+            assert found.mask.tolist() == [True, True, False, False][part]
+        with pytest.raises(SamplerError, match="slice forwards"):
+            batch[::-1]
+
     @pytest.mark.parametrize("num_workers", [0, 2])
     def test_the_mask_reaches_the_batch_through_a_stock_loader(self, num_workers):
         seen = []
