@@ -184,6 +184,15 @@ class TestShares:
         assert [len(one) for one in blocks] == [50] * 4
         assert len(set.union(*blocks)) == 200
 
+    def test_until_the_shortest_lane_ends_ranks_read_only_their_own_blocks(self):
+        """17 blocks in 4 lanes: 200 rows of each rank are its own, the last 50 are shared out."""
+        setup = {"data": 850, "batch_size": 10, "block_rows": 50, "lanes": 4, "world_size": 4}
+        ranks = [np.concatenate(rank) for rank in batches(setup, "ragged")]
+        own = [set((rows[:200] // 50).tolist()) for rows in ranks]
+        assert sorted(block for blocks in own for block in blocks) == list(range(17))
+        assert sorted(map(len, own)) == [4, 4, 4, 5]
+        assert sorted(len(rows) - 200 for rows in ranks) == [12, 12, 13, 13]
+
     def test_the_rows_that_lanes_have_left_over_are_shared(self):
         """A last block of 1 row makes one lane shorter; the others end together."""
         setup = {"data": 351, "batch_size": 10, "block_rows": 50, "lanes": 2, "world_size": 2}
