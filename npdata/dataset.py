@@ -221,7 +221,7 @@ class NumpyDataset(Dataset[Any]):
 
         The first has `round(fraction * len(ds))` rows. The same arguments give the same split.
         Pass a part to `BlockBatchSampler(..., indices=)` or `torch.utils.data.Subset`. Raises
-        `SamplerError` (a ValueError) for a fraction outside [0, 1].
+        `SamplerError` (a ValueError) for a fraction outside [0, 1] or a seed that is none.
 
         >>> train, test = npdata.NumpyDataset("x.npy").split(0.8, seed=1)
         >>> len(train), len(test)

@@ -22,6 +22,7 @@ from npdata.blocks import Blocks
 from npdata.errors import NpdataError, SamplerError
 from npdata.masked import MaskedRows
 from npdata.order import split
+from npdata.order.recipe import Recipe
 from npdata.samplers import BlockBatchSampler
 
 
@@ -161,6 +162,10 @@ class TestWeights:
         assert counts[0] == 0
         assert counts.sum() == 20_000
         assert counts[2] == pytest.approx(15_000, abs=300)
+
+    def test_epochs_share_the_running_totals(self):
+        recipe = Recipe.of(9, shuffle="block", seed=0, weights=np.arange(9))
+        assert recipe.order(0).totals is recipe.order(1).totals
 
     def test_draws_from_a_subset(self):
         sampler = BlockBatchSampler(10, 5, weights=np.arange(10), indices=[0, 8, 3])
