@@ -22,8 +22,9 @@ Allocate: TypeAlias = Callable[[tuple[int, ...], torch.dtype], Tensor]
 def batch_memory() -> Allocate:
     """Give the function that makes the buffers of a batch in this process, uninitialised.
 
-    >>> batch_memory()((2, 3), torch.float32).shape
-    torch.Size([2, 3])
+    Examples:
+        >>> batch_memory()((2, 3), torch.float32).shape
+        torch.Size([2, 3])
     """
     if get_worker_info() is not None:
         return _shared

@@ -13,8 +13,9 @@ from npdata.errors import SamplerError
 def whole_number(name: str, value: Any, *, least: int, below: int | None = None) -> int:
     """Give `value` as an int from `least` on and below `below`, or raise a SamplerError.
 
-    >>> whole_number("batch_size", np.int64(3), least=1)
-    3
+    Examples:
+        >>> whole_number("batch_size", np.int64(3), least=1)
+        3
     """
     try:
         number = operator.index(value)

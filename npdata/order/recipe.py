@@ -35,9 +35,10 @@ class Recipe:
 
     `totals` is the running sum of the weights, for weighted draws.
 
-    >>> recipe = Recipe.of(6, shuffle="full", seed=0)
-    >>> sorted(recipe.order(0).rows(np.arange(6)).tolist())
-    [0, 1, 2, 3, 4, 5]
+    Examples:
+        >>> recipe = Recipe.of(6, shuffle="full", seed=0)
+        >>> sorted(recipe.order(0).rows(np.arange(6)).tolist())
+        [0, 1, 2, 3, 4, 5]
     """
 
     rows: int
