@@ -5,7 +5,8 @@ object per sample. A `Batch` is that list, for everybody who looks (`Subset`, `d
 user's own function), but its samples are made only on the first look, and `npdata.collate` never
 looks: it takes the stacked fields as they are. Invariant: a batch is either stacked fields that
 nobody has looked into, or, from the first look on, an ordinary list of samples, which may be
-changed like any list. It reads nothing: it is made of fields that were gathered. Code in C that
+changed like any list. A batch with a mask gives no samples, which could not tell what is filler.
+It reads nothing: it is made of fields that were gathered. Code in C that
 reaches into the list without a call sees a stand-in; `torch.stack` and its like then ask that.
 """
 
@@ -16,6 +17,7 @@ from typing import Any, Self
 
 import torch
 
+from npdata.errors import MaskLostError
 from npdata.field import row_of
 
 
@@ -106,12 +108,35 @@ class Batch(list[Any]):
         values = tuple(_pinned(value) for value in self._values)
         return Batch.of(values, self._length, self._form, self.batch_transform, self.mask)
 
-    def _make(self) -> None:
+    def samples(self) -> list[Any]:
+        """Give the samples as a plain list; a mask stays behind in `mask`."""
         values = self._values
-        if values is not None:
-            rows = (tuple(row_of(value, k) for value in values) for k in range(self._length))
-            list.__setitem__(self, slice(None), [self._form.build(row) for row in rows])
+        if values is None:
+            return list.copy(self)
+        rows = (tuple(row_of(value, k) for value in values) for k in range(self._length))
+        return [self._form.build(row) for row in rows]
+
+    def transformed(self, transform: Callable[[Any], Any]) -> "Batch":
+        """Give a batch of the transformed samples, which has no stacked fields."""
+        batch = Batch(transform(sample) for sample in self.samples())
+        batch.batch_transform, batch.mask = self.batch_transform, self.mask
+        return batch
+
+    def _make(self) -> None:
+        if self.mask is not None:
+            raise MaskLostError(
+                f"a batch of {len(self)} rows with a mask (uneven='mask') was taken apart into "
+                "samples, which would lose the mask: use collate_fn=npdata.collate"
+            )
+        if self._values is not None:
+            list.__setitem__(self, slice(None), self.samples())
             self._values = None
+
+    def __repr__(self) -> str:
+        """Give the samples; of a batch with a mask, its length."""
+        if self.mask is not None:
+            return f"<Batch of {len(self)} rows with a mask>"
+        return list.__repr__(self[:])
 
     def __len__(self) -> int:
         return list.__len__(self) if self._values is None else self._length
@@ -120,9 +145,17 @@ class Batch(list[Any]):
         return other + list(self)
 
     def __reduce_ex__(self, protocol: object) -> tuple[Any, ...]:
-        if self._values is None or self.batch_transform is not None:
-            return list, (list(self),)
-        return Batch.of, (self._values, self._length, self._form, None, self.mask)
+        if self._values is not None and self.batch_transform is None:
+            return Batch.of, (self._values, self._length, self._form, None, self.mask)
+        if self.mask is None:
+            return list, (self.samples(),)
+        return _masked, (self.samples(), self.mask)
+
+
+def _masked(samples: list[Any], mask: torch.Tensor) -> Batch:
+    batch = Batch(samples)
+    batch.mask = mask
+    return batch
 
 
 def _pinned(value: Any) -> Any:
@@ -143,7 +176,7 @@ def _after_making(name: str) -> Callable[..., Any]:
 
 
 _LOOKS = (
-    "__getitem__ __iter__ __reversed__ __contains__ __repr__ __eq__ __ne__ __lt__ __le__ __gt__ "
+    "__getitem__ __iter__ __reversed__ __contains__ __eq__ __ne__ __lt__ __le__ __gt__ "
     "__ge__ __add__ __mul__ __rmul__ copy count index __setitem__ __delitem__ __iadd__ __imul__ "
     "append clear extend insert pop remove reverse sort"
 )

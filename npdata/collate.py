@@ -38,7 +38,7 @@ def collate(batch: Sequence[Any]) -> Any:
         return _stacked(batch)
     result = batch.stacked
     if result is None:
-        result = _stacked(list(batch))
+        result = _stacked(batch.samples())
     elif type(result) is tuple:
         result = [tuple(value) if type(value) is list else value for value in result]
     if batch.batch_transform is not None:

@@ -141,9 +141,11 @@ class NumpyDataset(FromFiles, Dataset[Any]):
     def _gathered(self, rows: Rows, allocate: Allocate, mask: Tensor | None = None) -> Batch:
         values = tuple([field.stack(rows, allocate) for field in self._fields])
         batch = Batch.of(values, len(rows), self._form, self._batch_transform, mask)
-        if self._transform is not None and len(rows):
-            batch[:] = [self._transform(sample) for sample in batch]
-        return batch
+        return (
+            batch
+            if self._transform is None or not len(rows)
+            else batch.transformed(self._transform)
+        )
 
     def _sample(self, row: int) -> Any:
         copied = self._transform is not None

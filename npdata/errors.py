@@ -18,6 +18,7 @@ A message says what was got, what was expected, where (file, field, index) and w
     ├── RowIndexError (IndexError)         a row that is not there
     ├── RowIndexTypeError (TypeError)      an index that is not a row number
     ├── UnequalShapesError (ValueError, RuntimeError) samples that cannot be stacked
+    ├── MaskLostError (ValueError)         a batch with a mask taken apart into samples
     ├── SamplerError (ValueError)          an order, batch or rank that cannot be
     └── StateError (ValueError)            a saved state that does not belong to this sampler
 
@@ -91,6 +92,10 @@ class RowIndexTypeError(NpdataError, TypeError):
 
 class UnequalShapesError(NpdataError, ValueError, RuntimeError):
     """Samples of different shapes were to be stacked into one batch."""
+
+
+class MaskLostError(NpdataError, ValueError):
+    """A batch that has a mask was taken apart into samples, which could not tell the filler."""
 
 
 class SamplerError(NpdataError, ValueError):

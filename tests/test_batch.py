@@ -14,6 +14,7 @@ from torch.utils.data._utils.pin_memory import pin_memory
 
 import npdata
 from npdata import Batch, NumpyDataset, collate
+from npdata.masked import MaskedRows
 from npdata.parcel import parcel
 
 X = np.arange(12, dtype=np.float32).reshape(4, 3)
@@ -131,6 +132,40 @@ def test_a_parcel_arrives_as_plain_containers_of_equal_tensors() -> None:
     assert type(named) is dict
     assert torch.equal(named["a"], tensors[0])
     assert named["b"] == "text"
+
+
+class TestMask:
+    """Samples cannot tell what is filler, so a batch with a mask gives none."""
+
+    def masked(self, **options: object) -> Batch:
+        rows = MaskedRows(rows=np.array(ROWS), filler=1)
+        return NumpyDataset(X, **options).__getitems__(rows)
+
+    @pytest.mark.parametrize("look", [default_collate, list, torch.stack, lambda b: b[0]])
+    def test_to_make_its_samples_is_an_error_that_says_what_to_do(self, look: object) -> None:
+        with pytest.raises(ValueError, match=r"use collate_fn=npdata\.collate") as caught:
+            look(self.masked())
+        assert isinstance(caught.value, npdata.errors.MaskLostError)
+
+    @pytest.mark.parametrize("num_workers", [0, 2])
+    def test_a_loader_without_our_collate_raises(self, num_workers: int) -> None:
+        ds = NumpyDataset(X)
+        sampler = npdata.BlockBatchSampler(ds, 2, uneven="mask")
+        with pytest.raises(ValueError, match="with a mask"):
+            next(iter(DataLoader(ds, batch_sampler=sampler, num_workers=num_workers)))
+
+    def test_pickling_keeps_it(self) -> None:
+        got = pickle.loads(pickle.dumps(self.masked()))
+        assert got.mask.tolist() == [True, True, False]
+        assert torch.equal(got.stacked, torch.from_numpy(X[ROWS]))
+
+    def test_our_collate_transforms_the_samples_and_keeps_it(self) -> None:
+        rows, mask = collate(self.masked(transform=lambda sample: sample + 1))
+        assert torch.equal(rows, torch.from_numpy(X[ROWS] + 1))
+        assert mask.tolist() == [True, True, False]
+
+    def test_it_can_be_printed(self) -> None:
+        assert repr(self.masked()) == "<Batch of 3 rows with a mask>"
 
 
 class TestUnequalSamples:
