@@ -9,13 +9,14 @@ changed like any list. A batch reads nothing: it is made of fields that were gat
 """
 
 import functools
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Any
 
 import torch
 
 from npdata.field import row_of
+from npdata.transforms import SampleRng, Transform
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -72,11 +73,15 @@ class Batch(list[Any]):
         values: tuple[Any, ...],
         length: int,
         form: SampleForm,
-        transform: Callable[[Any], Any] | None = None,
-        batch_transform: Callable[[Any], Any] | None = None,
+        transform: Transform | None = None,
+        batch_transform: Transform | None = None,
         mask: torch.Tensor | None = None,
+        sample_rng: SampleRng | None = None,
     ) -> None:
-        """Hold `values`, one stacked value of `length` rows per field."""
+        """Hold `values`, one stacked value of `length` rows per field.
+
+        With `sample_rng`, `transform` gets the generator of each sample as `rng`.
+        """
         super().__init__((_Unmade(),))
         self._values: tuple[Any, ...] | None = values
         self._length = length
@@ -84,6 +89,7 @@ class Batch(list[Any]):
         self.transform = transform
         self.batch_transform = batch_transform
         self.mask = mask
+        self._sample_rng = sample_rng
 
     @property
     def stacked(self) -> Any:
@@ -99,16 +105,22 @@ class Batch(list[Any]):
 
     @property
     def _rest(self) -> tuple[Any, ...]:
-        return self._length, self._form, self.transform, self.batch_transform, self.mask
+        functions = self.transform, self.batch_transform, self.mask, self._sample_rng
+        return self._length, self._form, *functions
 
     def _make(self) -> None:
         values = self._values
         if values is None:
             return
         self._values = None
-        transform = self.transform or (lambda sample: sample)
         rows = (tuple(row_of(value, k) for value in values) for k in range(self._length))
-        list.__setitem__(self, slice(None), [transform(self._form.build(row)) for row in rows])
+        samples: Iterable[Any] = map(self._form.build, rows)
+        rng, transform = self._sample_rng, self.transform
+        if transform is not None and rng is not None:
+            samples = (transform(sample, rng=rng(k)) for k, sample in enumerate(samples))
+        elif transform is not None:
+            samples = map(transform, samples)
+        list.__setitem__(self, slice(None), list(samples))
 
     def __len__(self) -> int:
         return list.__len__(self) if self._values is None else self._length

@@ -7,13 +7,12 @@ converts nothing itself (`field`), and knows no order (samplers).
 """
 
 import os
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, Self
 
 import numpy as np
 import torch
 from numpy.typing import DTypeLike, NDArray
-from torch import Tensor
 from torch.utils.data import ConcatDataset, Dataset
 
 from npdata.arguments import Paths, dtypes_of, fields_of, paths_of, split_options
@@ -21,17 +20,19 @@ from npdata.batch import Batch, SampleForm
 from npdata.blocks import Blocks
 from npdata.collate import collate
 from npdata.describe import Description, describe
-from npdata.device import batch_buffer, plain_buffer
+from npdata.device import Allocate, batch_buffer, plain_buffer
 from npdata.errors import ClosedError, FieldError
 from npdata.field import Field
 from npdata.indexing import row_number, row_numbers, selects_many
 from npdata.masked import MaskedRows
 from npdata.order import split
+from npdata.seeded import SeededRows
+from npdata.sources.base import Source
 from npdata.sources.concat import ConcatSource
 from npdata.sources.npz import npz_members
 from npdata.sources.opening import SEPARATOR, SourceLike, open_source
+from npdata.transforms import Transform, Transforms
 
-Transform = Callable[[Any], Any]
 Rows = NDArray[np.int64]
 Path_ = str | os.PathLike[str]
 
@@ -45,7 +46,9 @@ class NumpyDataset(Dataset[Any]):
     `"d.h5::x"`, an open `h5py.Dataset`. All fields have the same number of rows.
 
     `transform` is applied to each sample, which is then an independent copy, by `ds[i]` and in
-    batches; `batch_transform` to each stacked batch, by `ds[rows]` and `npdata.collate`. `dtype`
+    batches; `batch_transform` to each stacked batch, by `ds[rows]` and `npdata.collate`. One with a
+    parameter `rng` gets a NumPy generator there, made of seed, epoch and position: such a dataset
+    is read by `npdata.Loader`, or a DataLoader with a `BlockBatchSampler` of it. `dtype`
     casts after reading: one for all fields, or a mapping from field name or position, or a
     sequence with one (or None) per field; `str` or `bytes` keeps text.
 
@@ -79,8 +82,7 @@ class NumpyDataset(Dataset[Any]):
                 )
         self._fields = opened
         self._form = SampleForm(names=names, bare=names is None and len(opened) == 1)
-        self._transform = transform
-        self._batch_transform = batch_transform
+        self._transforms = Transforms.of(transform, batch_transform)
         self._closed = False
 
     @classmethod
@@ -164,51 +166,57 @@ class NumpyDataset(Dataset[Any]):
         self._require_open()
         if not selects_many(index):
             return self._sample(row_number(index, len(self)))
-        if isinstance(index, slice) and self._transform is self._batch_transform is None:
+        if isinstance(index, slice) and not self._transforms.any:
             return self._form.build(tuple(self._sliced(field, index) for field in self._fields))
-        batch = self._gathered(row_numbers(index, len(self)), plain_buffer)
-        if self._transform is None and self._batch_transform is None:
-            return batch.stacked
-        return collate(batch)
+        batch = self._gathered(index, plain_buffer)
+        return collate(batch) if self._transforms.any else batch.stacked
 
     def __getitems__(self, indices: object) -> Batch:
         """Gather the rows of `indices` (a list, array or tensor of ints) into a `Batch`.
 
-        `MaskedRows`, from a sampler with `uneven="mask"`, give a batch with a mask.
-
+        `MaskedRows`, as a sampler gives them, make a batch with a mask, `SeededRows` one with what
+        random transforms need.
         One gather per field, straight into the batch's last buffer: shared memory in a DataLoader
         worker, page-locked memory in the main process where an accelerator is there. Raises like
         `ds[indices]`.
         """
         self._require_open()
-        allocate = batch_buffer if self._transform is None else plain_buffer
-        mask = torch.from_numpy(indices.mask) if isinstance(indices, MaskedRows) else None
-        return self._gathered(row_numbers(indices, len(self)), allocate, mask)
+        copied = self._transforms.sample is not None
+        return self._gathered(indices, plain_buffer if copied else batch_buffer)
 
-    def _gathered(self, rows: Any, allocate: Any, mask: Tensor | None = None) -> Batch:
+    def _gathered(self, indices: object, allocate: Allocate) -> Batch:
+        sample_rng, batch_transform = self._transforms.bound(indices)
+        chosen = indices.rows if isinstance(indices, SeededRows) else indices
+        mask = torch.from_numpy(chosen.mask) if isinstance(chosen, MaskedRows) else None
+        rows = row_numbers(chosen, len(self))
         values = tuple(field.stack(rows, allocate) for field in self._fields)
-        return Batch(values, len(rows), self._form, self._transform, self._batch_transform, mask)
+        sample = self._transforms.sample
+        return Batch(values, len(rows), self._form, sample, batch_transform, mask, sample_rng)
 
     def _sample(self, row: int) -> Any:
-        copied = self._transform is not None
+        transform = self._transforms.for_one(row)
+        copied = transform is not None
         sample = self._form.build(tuple(f.row(row, independent=copied) for f in self._fields))
-        return sample if self._transform is None else self._transform(sample)
+        return sample if transform is None else transform(sample)
+
+    @property
+    def takes_rng(self) -> bool:
+        """Whether a transform takes `rng`, so that batches must be `SeededRows`."""
+        return self._transforms.seeded
+
+    @property
+    def sources(self) -> tuple[Source, ...]:
+        """Where the rows of each field lie."""
+        return tuple(field.source for field in self._fields)
 
     def _sliced(self, field: Field, index: slice) -> Any:
         view = field.span(index)
-        if view is not None:
-            return view
-        return field.stack(row_numbers(index, len(self)), plain_buffer)
+        return field.stack(row_numbers(index, len(self)), plain_buffer) if view is None else view
 
     @property
     def blocks(self) -> Blocks:
         """The blocks of rows that are cheapest to read together, of the costliest field."""
-        costs = ("memory", "mapped", "library", "decoded")
-
-        def cost(field: Field) -> tuple[int, int]:
-            return costs.index(field.source.access.kind), field.source.row_bytes
-
-        return max(self._fields, key=cost).source.blocks
+        return max(self.sources, key=lambda source: (source.access.cost, source.row_bytes)).blocks
 
     def split(self, fraction: float, *, seed: int = 0) -> tuple[Rows, Rows]:
         """Split the row numbers at random: two int64 arrays, disjoint, ascending, of every row.
@@ -233,7 +241,7 @@ class NumpyDataset(Dataset[Any]):
           access  memory: an array of this process, read in place
           sample  view: the memory is shared: writable, aligned, and float64 is native to torch
         """
-        return describe(self._fields, independent=self._transform is not None)
+        return describe(self._fields, independent=self._transforms.sample is not None)
 
     def __repr__(self) -> str:
         """Give the fields in one line."""
@@ -245,7 +253,7 @@ class NumpyDataset(Dataset[Any]):
 
         Datasets of different fields, dtypes or transforms give torch's `ConcatDataset`.
         """
-        if not isinstance(other, NumpyDataset) or not self._joins(other):
+        if not isinstance(other, NumpyDataset) or self._kind != other._kind:
             return ConcatDataset([self, other])
         joined = tuple(
             ConcatSource([a.source, b.source])
@@ -256,17 +264,15 @@ class NumpyDataset(Dataset[Any]):
         )
         return NumpyDataset(
             *arguments,
-            transform=self._transform,
-            batch_transform=self._batch_transform,
+            transform=self._transforms.sample,
+            batch_transform=self._transforms.batch,
             dtype=[field.asked for field in self._fields],
         )
 
-    def _joins(self, other: "NumpyDataset") -> bool:
-        def key(ds: NumpyDataset) -> tuple[Any, ...]:
-            rows = tuple((f.source.shape[1:], f.source.dtype, f.asked) for f in ds._fields)
-            return ds._form, rows, ds._transform, ds._batch_transform
-
-        return key(self) == key(other)
+    @property
+    def _kind(self) -> tuple[Any, ...]:
+        rows = [(f.source.shape[1:], f.source.dtype, f.asked) for f in self._fields]
+        return self._form, rows, self._transforms
 
     def close(self) -> None:
         """Let go of files; tensors that were given out stay valid, further reads raise."""

@@ -6,7 +6,6 @@ same values as NumPy's `array[indices]`, cast to the dtype asked for. A field kn
 other fields.
 """
 
-from collections.abc import Callable
 from typing import Any, TypeAlias
 
 import numpy as np
@@ -15,7 +14,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from npdata.convert import Conversion, Layout, apply, as_tensor, decide
-from npdata.device import plain_buffer
+from npdata.device import Allocate, plain_buffer
 from npdata.dtypes import dtype_rule
 from npdata.errors import ConversionError
 from npdata.sources.base import Source
@@ -23,7 +22,6 @@ from npdata.sources.opening import SourceLike, open_source
 
 Value: TypeAlias = Any
 """A tensor; for a structured field a dict of values, for a text field a str or a list of them."""
-Allocate: TypeAlias = Callable[[tuple[int, ...], torch.dtype], Tensor]
 
 
 class Field:

@@ -5,7 +5,7 @@ exactly those of `np.concatenate` over the parts, and no part is read for rows t
 have. The parts keep their own access; this module opens no file.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -74,6 +74,24 @@ class ConcatSource(Source):
         """Raise `ChangedFileError` if a file behind a part changed since it was opened."""
         for part in self._parts:
             part.check()
+
+    def will_need(self, first: int, stop: int) -> None:
+        """Pass it on to the parts that have these rows."""
+        for part, low, high in self._within(first, stop):
+            part.will_need(low, high)
+
+    def let_go(self, first: int, stop: int) -> None:
+        """Pass it on to the parts that have these rows."""
+        for part, low, high in self._within(first, stop):
+            part.let_go(low, high)
+
+    def _within(self, first: int, stop: int) -> Iterator[tuple[Source, int, int]]:
+        owner = max(0, int(np.searchsorted(self._starts, first, side="right")) - 1)
+        for part, start in zip(self._parts[owner:], self._starts[owner:].tolist(), strict=False):
+            if start >= stop:
+                return
+            if max(first, start) < min(stop, start + len(part)):
+                yield part, max(first, start) - start, min(stop, start + len(part)) - start
 
     def close(self) -> None:
         """Close every part."""

@@ -8,6 +8,7 @@ batch is read only after `check` has seen that file unchanged, because a map pas
 file that shrank would kill the process. This module knows nothing of rows.
 """
 
+import contextlib
 import mmap
 import os
 import platform
@@ -24,6 +25,7 @@ from numpy.typing import NDArray
 from npdata.errors import ChangedFileError, ClosedError
 
 _GENERIC_NORESERVE = 0x4000
+_MADV_PAGEOUT = 21
 _GENERIC_MACHINES = ("x86_64", "aarch64", "riscv64", "s390x")
 
 
@@ -101,6 +103,29 @@ class FileMap:
         if now.st_size != expected.size or not same_time:
             expected.require(FileIdentity.of_status(now), self.path)
 
+    def will_need(self, offset: int, nbytes: int) -> None:
+        """Ask the kernel to read this part of the file now, unless it is in memory already.
+
+        Looking costs a microsecond, asking for a MiB that is there tens of them.
+        """
+        descriptor = self._open()[0]
+        if hasattr(os, "posix_fadvise") and not _in_memory(descriptor, offset + nbytes - 1):
+            os.posix_fadvise(descriptor, offset, nbytes, os.POSIX_FADV_WILLNEED)
+
+    def let_go(self, offset: int, nbytes: int) -> None:
+        """Let the kernel take this part of the file out of memory; nothing that was written goes.
+
+        MADV_DONTNEED would undo what a user wrote to the rows; MADV_PAGEOUT (Linux 5.4) does not.
+        """
+        data = self._open()[1].base
+        while isinstance(data, memoryview | np.ndarray):
+            data = data.obj if isinstance(data, memoryview) else data.base
+        first = -(-offset // mmap.PAGESIZE) * mmap.PAGESIZE
+        whole = (offset + nbytes) // mmap.PAGESIZE * mmap.PAGESIZE - first
+        if sys.platform == "linux" and isinstance(data, mmap.mmap) and whole > 0:
+            with contextlib.suppress(OSError):
+                data.madvise(_MADV_PAGEOUT, first, whole)
+
     def close(self) -> None:
         """Let go of the file; the map lives on for as long as an array refers to it."""
         self._closed = True
@@ -133,6 +158,13 @@ class FileMap:
     def __reduce__(self) -> tuple[Any, ...]:
         """Pickle the path and the identity, never the content."""
         return type(self), (self.path, self.identity)
+
+
+def _in_memory(descriptor: int, offset: int) -> bool:
+    try:
+        return os.preadv(descriptor, [bytearray(1)], offset, os.RWF_NOWAIT) == 1
+    except (OSError, AttributeError):
+        return False
 
 
 def private_map(descriptor: int) -> mmap.mmap:
