@@ -9,6 +9,7 @@ schedules: the order is the sampler's, the rows the dataset's, threads are `look
 """
 
 import functools
+import itertools
 import os
 import weakref
 from collections.abc import Callable, Iterator, Mapping
@@ -16,9 +17,15 @@ from typing import Any, Self
 
 import torch
 
-from npdata.buffers import Buffers
+from npdata.buffers import REUSE_BYTES, Buffers
 from npdata.dataset import NumpyDataset
-from npdata.device import accelerator_of, pinned_buffer, pins_memory
+from npdata.device import (
+    Allocate,
+    accelerator_of,
+    pinned_buffer,
+    pins_memory,
+    plain_buffer,
+)
 from npdata.errors import ClosedError, LoaderError, NotBatchedError
 from npdata.lookahead import Lookahead
 from npdata.order.plan import Shuffle
@@ -100,12 +107,14 @@ class Loader:
         self._dtype = dtype
         self._budget = memory_budget
         self._progress = progress
+        data = data_of(dataset, getattr(sampler, "batch_size", None))
+        self._large = data.batch_bytes is None or data.batch_bytes >= REUSE_BYTES
         self._schedule = decide_schedule(
             num_threads=num_threads,
             prefetch=prefetch,
             pin_memory=pin_memory,
             memory_budget=memory_budget,
-            data=data_of(dataset, getattr(self._sampler, "batch_size", None)),
+            data=data,
             machine=Machine(cores=_cores(), to_device=self._device is not None, pins=pins_memory()),
         )
         self._counter = Counter()
@@ -176,7 +185,11 @@ class Loader:
     def _lookahead(self) -> "Lookahead[Job, Made]":
         schedule, sources = self._schedule, self._advised()
         ahead = schedule.depth + schedule.threads + 2
-        allocate = pinned_buffer if schedule.pinned else Buffers(most=ahead).allocate
+        allocate: Allocate | None = pinned_buffer if schedule.pinned else None
+        if self._large and not schedule.pinned:
+            allocate = Buffers(most=ahead).allocate
+        elif pins_memory() and not schedule.pinned:
+            allocate = plain_buffer
         begin: Callable[[], object] = int
         if schedule.pinned or self._sender is not None:
             index = torch.accelerator.current_device_index()
@@ -204,7 +217,7 @@ class Loader:
 
     def _jobs(self, sources: tuple[Source, ...]) -> Iterator[Job]:
         if not sources:
-            return (Job(number=k, rows=rows) for k, rows in enumerate(self._sampler))
+            return map(Job, itertools.count(), self._sampler)
         plan = ReadAhead(
             self._dataset.blocks,
             row_bytes=sum(source.row_bytes for source in sources),

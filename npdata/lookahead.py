@@ -80,10 +80,7 @@ class Lookahead(Iterator[Result], Generic[Job, Result]):
                 f"there; in process {os.getpid()} begin a new iteration"
             )
         try:
-            self._submit()
-            if not self._slots:
-                raise StopIteration
-            result, error = self._slots.popleft().get()
+            result, error = self._from_threads() if self._threads else self._from_caller()
             if error is not None:
                 raise error
         except BaseException:
@@ -105,23 +102,29 @@ class Lookahead(Iterator[Result], Generic[Job, Result]):
         """Close it."""
         self.close()
 
+    def _from_caller(self) -> Outcome:
+        if self._jobs is None:
+            raise StopIteration
+        return _outcome(self._work, next(self._jobs))
+
+    def _from_threads(self) -> Outcome:
+        self._submit()
+        if not self._slots:
+            raise StopIteration
+        return self._slots.popleft().get()
+
     def _submit(self) -> None:
         if self._jobs is None:
             return
         slot: queue.SimpleQueue[Outcome] = queue.SimpleQueue()
         try:
-            job = next(self._jobs)
+            self._tasks.put((slot, next(self._jobs)))
         except StopIteration:
             self._jobs = None
             return
         except Exception as error:
             self._jobs = None
             slot.put((None, error))
-        else:
-            if self._threads:
-                self._tasks.put((slot, job))
-            else:
-                slot.put(_outcome(self._work, job))
         self._slots.append(slot)
 
 

@@ -10,7 +10,7 @@ thinly that whole blocks would read much more than the rows is left without advi
 from collections import OrderedDict, deque
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -36,8 +36,7 @@ class Advice:
     leave: Runs = field(default_factory=list)
 
 
-@dataclass(frozen=True, kw_only=True)
-class Job:
+class Job(NamedTuple):
     """A batch of rows to read, its number in the iteration, and the advice to give before it."""
 
     number: int

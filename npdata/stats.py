@@ -105,6 +105,8 @@ def nbytes_of(value: Any) -> int:
     """
     if isinstance(value, Tensor):
         return value.nbytes
-    if isinstance(value, dict):
-        return sum(map(nbytes_of, value.values()))
-    return sum(map(nbytes_of, value)) if isinstance(value, list | tuple) else 0
+    parts = value.values() if isinstance(value, dict) else value
+    return sum([nbytes_of(part) for part in parts]) if isinstance(value, _HOLDERS) else 0
+
+
+_HOLDERS = (list, tuple, dict)

@@ -6,7 +6,7 @@ decides nothing: neither which rows, nor which memory, nor which thread.
 """
 
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 from npdata.batch import Batch
 from npdata.collate import collate
@@ -17,8 +17,7 @@ from npdata.stats import nbytes_of
 from npdata.transfer import DTypes, Sender, cast, map_tensors
 
 
-@dataclass(frozen=True, kw_only=True)
-class Made:
+class Made(NamedTuple):
     """A batch, or what was sent to the device, with its counts."""
 
     batch: Any
@@ -32,7 +31,7 @@ class Work:
 
     dataset: Any
     sources: tuple[Source, ...]
-    allocate: Allocate
+    allocate: Allocate | None
     pinned: bool
     sender: Sender | None
     dtype: DTypes
@@ -41,6 +40,8 @@ class Work:
         """Make the batch of a job; an error gets a note that names the batch and its rows."""
         try:
             tell(job.advice, self.sources)
+            if self.allocate is None:
+                return self._made(job)
             with allocating(self.allocate):
                 return self._made(job)
         except Exception as error:
