@@ -120,7 +120,9 @@ def narrow(rounds: int) -> str:
                 name="loop over __getitems__",
                 batches=lambda: (npdata.collate(ours.__getitems__(rows)) for rows in sampler),
             ),
-            Contender(name="Loader, auto", batches=lambda: npdata.Loader(ours, 32, sampler=Sized(sampler))),
+            Contender(
+                name="Loader, auto", batches=lambda: npdata.Loader(ours, 32, sampler=Sized(sampler))
+            ),
             threads(ours, sampler, 2),
         ],
         rounds=rounds,

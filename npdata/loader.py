@@ -262,7 +262,7 @@ class _LoaderIterator(Iterator[Any]):
             batch = self._sender.receive(batch)
         self._counter.give(made.samples, made.nbytes)
         if self._bar is not None:
-            self._bar.advance(str(self._counter.stats()))
+            self._bar.advance(self._counter.stats().short)
         return batch
 
     def close(self) -> None:

@@ -50,6 +50,11 @@ class LoaderStats:
         """Say "data-bound" where the loop waited for more of the time than it used."""
         return "data-bound" if self.seconds_waited > self.seconds_used else "compute-bound"
 
+    @property
+    def short(self) -> str:
+        """The rate and what bounds it, for a progress bar."""
+        return f"{self.gigabytes_per_second:.2f} GB/s, {self.bound}"
+
     def __str__(self) -> str:
         """Give all in one line."""
         waited = self.seconds_waited / self.seconds if self.seconds else 0.0
