@@ -142,7 +142,7 @@ class Sized(list[object]):
 
 
 def overlap(folder: Path, rounds: int) -> str:
-    """A loop that computes on one core for as long as a batch takes on one thread."""
+    """Let a loop compute on one core for as long as a batch takes on one thread."""
     ours = npdata.NumpyDataset(folder / "x.npy", folder / "y.npy")
     sampler = ArrayBatches(ROWS)
     weights = torch.rand(64, 64)
