@@ -23,8 +23,9 @@ def fields_of(
 ) -> tuple[tuple[str, ...] | None, tuple[Any, ...]]:
     """Give the names (None for positional fields) and the values of the fields.
 
-    >>> fields_of((1, 2), {}), fields_of(({"x": 1},), {})
-    ((None, (1, 2)), (('x',), (1,)))
+    Examples:
+        >>> fields_of((1, 2), {}), fields_of(({"x": 1},), {})
+        ((None, (1, 2)), (('x',), (1,)))
     """
     only = fields[0] if len(fields) == 1 and not named else None
     if isinstance(only, Mapping):
@@ -39,8 +40,9 @@ def fields_of(
 def dtypes_of(asked: object, names: tuple[str, ...] | None, count: int) -> list[object]:
     """Give the dtype asked for by each of `count` fields, None for as it is.
 
-    >>> dtypes_of({"y": "float32"}, ("x", "y"), 2), dtypes_of("float32", None, 2)
-    ([None, 'float32'], ['float32', 'float32'])
+    Examples:
+        >>> dtypes_of({"y": "float32"}, ("x", "y"), 2), dtypes_of("float32", None, 2)
+        ([None, 'float32'], ['float32', 'float32'])
     """
     labels: list[Any] = list(names or range(count))
     if isinstance(asked, Mapping):
@@ -58,8 +60,9 @@ def dtypes_of(asked: object, names: tuple[str, ...] | None, count: int) -> list[
 def split_options(options: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
     """Divide keyword arguments into the dataset's options and the names of fields.
 
-    >>> split_options({"image": "x", "dtype": None})
-    ({'dtype': None}, {'image': 'x'})
+    Examples:
+        >>> split_options({"image": "x", "dtype": None})
+        ({'dtype': None}, {'image': 'x'})
     """
     own = {key: value for key, value in options.items() if key in OPTIONS}
     return own, {key: value for key, value in options.items() if key not in OPTIONS}
@@ -68,8 +71,9 @@ def split_options(options: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str,
 def paths_of(path: Paths) -> list[str]:
     """Give the files that a path, a list of paths or a glob (sorted) names.
 
-    >>> paths_of("*.npz"), paths_of(["x.npy"])
-    (['d.npz'], ['x.npy'])
+    Examples:
+        >>> paths_of("*.npz"), paths_of(["x.npy"])
+        (['d.npz'], ['x.npy'])
     """
     if isinstance(path, str | os.PathLike):
         text = os.fspath(path)

@@ -29,8 +29,9 @@ class SampleForm:
     def build(self, values: tuple[Any, ...]) -> Any:
         """Make a sample, or a stacked batch of the same form, of a value per field.
 
-        >>> SampleForm(names=("x", "y")).build((1, 2)), SampleForm().build((1, 2))
-        ({'x': 1, 'y': 2}, (1, 2))
+        Examples:
+            >>> SampleForm(names=("x", "y")).build((1, 2)), SampleForm().build((1, 2))
+            ({'x': 1, 'y': 2}, (1, 2))
         """
         if self.names is not None:
             return dict(zip(self.names, values, strict=True))
@@ -60,12 +61,13 @@ class Batch(list[Any]):
     shape (n, *row shape); it is None once somebody has looked at the samples, which may then have
     been changed. `mask`, if there is one, is a bool tensor of shape (n,): False for filler rows.
 
-    >>> batch = npdata.NumpyDataset(np.arange(6).reshape(3, 2)).__getitems__([2, 0])
-    >>> batch.stacked
-    tensor([[4, 5],
-            [0, 1]])
-    >>> batch[0], len(batch)
-    (tensor([4, 5]), 2)
+    Examples:
+        >>> batch = npdata.NumpyDataset(np.arange(6).reshape(3, 2)).__getitems__([2, 0])
+        >>> batch.stacked
+        tensor([[4, 5],
+                [0, 1]])
+        >>> batch[0], len(batch)
+        (tensor([4, 5]), 2)
     """
 
     def __init__(

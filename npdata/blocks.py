@@ -20,9 +20,10 @@ BLOCK_BYTES = 1 << 20
 class Blocks:
     """Blocks of rows: `rows[k]` rows in segment k, in blocks of `block_rows[k]` rows.
 
-    >>> blocks = Blocks(rows=(10, 3), block_rows=(4, 4))
-    >>> blocks.count, blocks.edges().tolist()
-    (4, [0, 4, 8, 10, 13])
+    Examples:
+        >>> blocks = Blocks(rows=(10, 3), block_rows=(4, 4))
+        >>> blocks.count, blocks.edges().tolist()
+        (4, [0, 4, 8, 10, 13])
     """
 
     rows: tuple[int, ...]

@@ -28,14 +28,15 @@ _UNUSED = 3
 class Buffers:
     """Uninitialised tensors, of which at most `most` are remembered to be used again.
 
-    >>> buffers = Buffers(most=2)
-    >>> first = buffers.allocate((1 << 22, 2), torch.float32)
-    >>> place = first.data_ptr()
-    >>> buffers.allocate((1 << 22, 2), torch.float32).data_ptr() == place
-    False
-    >>> del first
-    >>> buffers.allocate((1 << 22, 2), torch.float32).data_ptr() == place
-    True
+    Examples:
+        >>> buffers = Buffers(most=2)
+        >>> first = buffers.allocate((1 << 22, 2), torch.float32)
+        >>> place = first.data_ptr()
+        >>> buffers.allocate((1 << 22, 2), torch.float32).data_ptr() == place
+        False
+        >>> del first
+        >>> buffers.allocate((1 << 22, 2), torch.float32).data_ptr() == place
+        True
     """
 
     def __init__(self, most: int) -> None:

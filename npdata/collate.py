@@ -28,10 +28,11 @@ def collate(batch: Sequence[Any]) -> Any:
     Raises `UnequalShapesError` (a ValueError and RuntimeError) where samples do not have the same
     shape; it names the sample, the field and both shapes.
 
-    >>> ds = npdata.NumpyDataset(np.arange(6).reshape(3, 2), np.arange(3))
-    >>> npdata.collate(ds.__getitems__([2, 0]))
-    [tensor([[4, 5],
-            [0, 1]]), tensor([2, 0])]
+    Examples:
+        >>> ds = npdata.NumpyDataset(np.arange(6).reshape(3, 2), np.arange(3))
+        >>> npdata.collate(ds.__getitems__([2, 0]))
+        [tensor([[4, 5],
+                [0, 1]]), tensor([2, 0])]
     """
     if not isinstance(batch, Batch):
         return _stacked(batch)

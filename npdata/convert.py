@@ -110,13 +110,14 @@ def as_tensor(
     Raises `ConversionError` (a TypeError) where no tensor can hold the array, where it cannot be
     shared as asked, and for what is no plain array; the message is `explain`'s reason.
 
-    >>> array = np.zeros((2, 3), np.float32)
-    >>> tensor = npdata.as_tensor(array)
-    >>> tensor[0, 0] = 7
-    >>> float(array[0, 0])
-    7.0
-    >>> npdata.as_tensor(array.T).is_contiguous()
-    True
+    Examples:
+        >>> array = np.zeros((2, 3), np.float32)
+        >>> tensor = npdata.as_tensor(array)
+        >>> tensor[0, 0] = 7
+        >>> float(array[0, 0])
+        7.0
+        >>> npdata.as_tensor(array.T).is_contiguous()
+        True
     """
     conversion = explain(array, copy=copy, dtype=dtype)
     if conversion.action == "refuse":
@@ -134,8 +135,9 @@ def explain(
 
     Raises TypeError where `copy` or `dtype` is no value that `as_tensor` takes.
 
-    >>> print(npdata.explain(np.zeros((2, 3), np.float32).T))
-    copy as torch.float32: the array is not C-contiguous
+    Examples:
+        >>> print(npdata.explain(np.zeros((2, 3), np.float32).T))
+        copy as torch.float32: the array is not C-contiguous
     """
     if isinstance(array, np.generic):
         if copy is False:
@@ -151,8 +153,9 @@ def explain(
 def refusal(array: object) -> str | None:
     """Give the reason why `array` is not a plain array, or None where it is one.
 
-    >>> refusal(np.zeros(3)) is None, refusal([1, 2])
-    (True, 'a list is no NumPy array; pass np.asarray(...) of it')
+    Examples:
+        >>> refusal(np.zeros(3)) is None, refusal([1, 2])
+        (True, 'a list is no NumPy array; pass np.asarray(...) of it')
     """
     kind = type(array)
     if kind in ARRAY_TYPES:

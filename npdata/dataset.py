@@ -55,9 +55,10 @@ class NumpyDataset(Dataset[Any]):
     Raises `FieldError` (a ValueError) for fields of different length, for none, and for options
     that name no field; and whatever opening a field raises.
 
-    >>> ds = npdata.NumpyDataset(image="x.npy", label=np.arange(5))
-    >>> ds[-1]["label"], ds[[0, 3]]["image"].shape
-    (tensor(4), torch.Size([2, 2, 3]))
+    Examples:
+        >>> ds = npdata.NumpyDataset(image="x.npy", label=np.arange(5))
+        >>> ds[-1]["label"], ds[[0, 3]]["image"].shape
+        (tensor(4), torch.Size([2, 2, 3]))
     """
 
     def __init__(
@@ -89,8 +90,9 @@ class NumpyDataset(Dataset[Any]):
     def from_npy(cls, *paths: Path_, **options: Any) -> Self:
         """Open `.npy` files: `from_npy("x.npy", "y.npy")` or `from_npy(image="x.npy")`.
 
-        >>> len(npdata.NumpyDataset.from_npy("x.npy", "y.npy"))
-        5
+        Examples:
+            >>> len(npdata.NumpyDataset.from_npy("x.npy", "y.npy"))
+            5
         """
         return cls(*paths, **options)
 
@@ -98,9 +100,10 @@ class NumpyDataset(Dataset[Any]):
     def from_npz(cls, path: Path_, *members: str, **options: Any) -> Self:
         """Open arrays of one `.npz`: those named, or every one as a field of dict samples.
 
-        >>> sorted(npdata.NumpyDataset.from_npz("d.npz")[0])
-        ['x', 'y']
-        >>> x, y = npdata.NumpyDataset.from_npz("d.npz", "x", "y")[0]
+        Examples:
+            >>> sorted(npdata.NumpyDataset.from_npz("d.npz")[0])
+            ['x', 'y']
+            >>> x, y = npdata.NumpyDataset.from_npz("d.npz", "x", "y")[0]
         """
         own, named = split_options(options)
         if not members and not named:
@@ -124,8 +127,9 @@ class NumpyDataset(Dataset[Any]):
     ) -> Self:
         """Open a raw binary file of `dtype` (a NumPy dtype) in C order; one size may be -1.
 
-        >>> npdata.NumpyDataset.from_raw("t.bin", dtype="uint16", shape=(-1, 4))[0].shape
-        torch.Size([4])
+        Examples:
+            >>> npdata.NumpyDataset.from_raw("t.bin", dtype="uint16", shape=(-1, 4))[0].shape
+            torch.Size([4])
         """
         source = open_source(path, dtype=dtype, shape=shape)
         return cls(source, transform=transform, batch_transform=batch_transform)
@@ -138,8 +142,9 @@ class NumpyDataset(Dataset[Any]):
         other. Raises `FieldError` where no dataset is named, a glob finds nothing or a file comes
         twice.
 
-        >>> npdata.NumpyDataset.from_hdf5("d.h5", "x", "y")[0][1]
-        tensor(0)
+        Examples:
+            >>> npdata.NumpyDataset.from_hdf5("d.h5", "x", "y")[0][1]
+            tensor(0)
         """
         own, named = split_options(options)
         paths = paths_of(path)
@@ -225,21 +230,23 @@ class NumpyDataset(Dataset[Any]):
         Pass a part to `BlockBatchSampler(..., indices=)` or `torch.utils.data.Subset`. Raises
         `SamplerError` (a ValueError) for a fraction outside [0, 1].
 
-        >>> train, test = npdata.NumpyDataset("x.npy").split(0.8, seed=1)
-        >>> len(train), len(test)
-        (4, 1)
+        Examples:
+            >>> train, test = npdata.NumpyDataset("x.npy").split(0.8, seed=1)
+            >>> len(train), len(test)
+            (4, 1)
         """
         return split(len(self), fraction, seed)
 
     def describe(self) -> Description:
         """Tell per field its shape, dtype, access, whether samples are views, and why.
 
-        >>> print(npdata.NumpyDataset(np.zeros((2, 3))).describe())
-        2 rows, 24 bytes each
-        0: array in memory
-          shape   (2, 3), float64 -> torch.float64
-          access  memory: an array of this process, read in place
-          sample  view: the memory is shared: writable, aligned, and float64 is native to torch
+        Examples:
+            >>> print(npdata.NumpyDataset(np.zeros((2, 3))).describe())
+            2 rows, 24 bytes each
+            0: array in memory
+              shape   (2, 3), float64 -> torch.float64
+              access  memory: an array of this process, read in place
+              sample  view: the memory is shared: writable, aligned, and float64 is native to torch
         """
         return describe(self._fields, independent=self._transforms.sample is not None)
 

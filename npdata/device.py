@@ -27,8 +27,9 @@ _allocate: ContextVar[Allocate | None] = ContextVar("allocate", default=None)
 def batch_buffer(shape: tuple[int, ...], dtype: torch.dtype) -> Tensor:
     """Give an uninitialised CPU tensor for a batch, in the memory that suits this process.
 
-    >>> batch_buffer((2, 3), torch.float32).shape
-    torch.Size([2, 3])
+    Examples:
+        >>> batch_buffer((2, 3), torch.float32).shape
+        torch.Size([2, 3])
     """
     if get_worker_info() is not None:
         return _shared(shape, dtype)
@@ -42,9 +43,10 @@ def batch_buffer(shape: tuple[int, ...], dtype: torch.dtype) -> Tensor:
 def allocating(allocate: Allocate) -> Iterator[None]:
     """Let `batch_buffer` take its memory from `allocate`, in this thread.
 
-    >>> with allocating(plain_buffer):
-    ...     batch_buffer((2,), torch.float32).is_pinned()
-    False
+    Examples:
+        >>> with allocating(plain_buffer):
+        ...     batch_buffer((2,), torch.float32).is_pinned()
+        False
     """
     token = _allocate.set(allocate)
     try:
@@ -86,8 +88,9 @@ def accelerator_of(device: str | torch.device | None) -> torch.device | None:
 
     Raises `DeviceError` (a RuntimeError) for what is no device or is not there.
 
-    >>> accelerator_of("cpu") is None
-    True
+    Examples:
+        >>> accelerator_of("cpu") is None
+        True
     """
     if device is None:
         return None

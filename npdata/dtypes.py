@@ -76,8 +76,9 @@ def torch_dtype(asked: object) -> torch.dtype:
 
     Raises TypeError for anything else.
 
-    >>> torch_dtype("float32"), torch_dtype(np.int64), torch_dtype(torch.bfloat16)
-    (torch.float32, torch.int64, torch.bfloat16)
+    Examples:
+        >>> torch_dtype("float32"), torch_dtype(np.int64), torch_dtype(torch.bfloat16)
+        (torch.float32, torch.int64, torch.bfloat16)
     """
     if isinstance(asked, torch.dtype):
         return asked
@@ -98,10 +99,11 @@ def dtype_rule(dtype: DType, asked: object = None) -> DTypeRule:
     Returns a rule of kind "refused" with the reason where that cannot be done; raises TypeError
     only where `asked` itself is no dtype.
 
-    >>> dtype_rule(np.dtype(">f4")).tensor, dtype_rule(np.dtype(">f4")).swapped
-    (torch.float32, True)
-    >>> dtype_rule(np.dtype("O")).kind
-    'refused'
+    Examples:
+        >>> dtype_rule(np.dtype(">f4")).tensor, dtype_rule(np.dtype(">f4")).swapped
+        (torch.float32, True)
+        >>> dtype_rule(np.dtype("O")).kind
+        'refused'
     """
     # Two object dtypes are equal even if h5py's metadata marks only one of them as text.
     return _rule(dtype, asked) if dtype.hasobject else _remembered_rule(dtype, asked)

@@ -48,10 +48,11 @@ class RowTable:
     def of(cls, array: NDArray[Any]) -> "RowTable":
         """Prepare `array` (at least one-dimensional); copies nothing.
 
-        >>> out = np.empty((2, 3), np.int64)
-        >>> RowTable.of(np.arange(12).reshape(4, 3)).gather(np.array([3, 0]), out)
-        >>> out.tolist()
-        [[9, 10, 11], [0, 1, 2]]
+        Examples:
+            >>> out = np.empty((2, 3), np.int64)
+            >>> RowTable.of(np.arange(12).reshape(4, 3)).gather(np.array([3, 0]), out)
+            >>> out.tolist()
+            [[9, 10, 11], [0, 1, 2]]
         """
         item = array.dtype.itemsize
         if array.size == 0 or array.dtype.hasobject or min(array.strides) < 0:

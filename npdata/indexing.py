@@ -18,8 +18,9 @@ from npdata.errors import RowIndexError, RowIndexTypeError
 def selects_many(index: object) -> bool:
     """Tell whether `index` selects rows, to be stacked, and not one row.
 
-    >>> selects_many([3]), selects_many(np.array([3])), selects_many(np.int64(3))
-    (True, True, False)
+    Examples:
+        >>> selects_many([3]), selects_many(np.array([3])), selects_many(np.int64(3))
+        (True, True, False)
     """
     return isinstance(index, slice | list | range) or getattr(index, "ndim", 0) > 0
 
@@ -30,8 +31,9 @@ def row_number(index: object, rows: int) -> int:
     Takes Python and NumPy integers and 0-d integer arrays and tensors. Raises `RowIndexError` (an
     IndexError) out of range and `RowIndexTypeError` (a TypeError) for what is no integer.
 
-    >>> row_number(np.int8(-1), 10)
-    9
+    Examples:
+        >>> row_number(np.int8(-1), 10)
+        9
     """
     try:
         number = operator.index(index)  # type: ignore[arg-type]
@@ -51,8 +53,9 @@ def row_numbers(indices: object, rows: int) -> NDArray[np.int64]:
     dtype, or a bool mask of length `rows`. Raises `RowIndexError` (an IndexError) for a row out of
     range or a mask of another length, `RowIndexTypeError` (a TypeError) for other types.
 
-    >>> row_numbers([-1, 0, -1], 5), row_numbers(slice(1, None, 2), 5)
-    (array([4, 0, 4]), array([1, 3]))
+    Examples:
+        >>> row_numbers([-1, 0, -1], 5), row_numbers(slice(1, None, 2), 5)
+        (array([4, 0, 4]), array([1, 3]))
     """
     if type(indices) is np.ndarray and indices.dtype == np.int64 and indices.ndim == 1:
         # Seen as unsigned, a negative number is huge: one pass proves every row inside.

@@ -63,9 +63,10 @@ class Loader:
     the batch and its rows, and ends the iteration. Raises `LoaderError` (a ValueError) for options
     that cannot be, `NotBatchedError` (a TypeError), `DeviceError` (a RuntimeError).
 
-    >>> loader = npdata.Loader(npdata.NumpyDataset(np.arange(5)), 2, shuffle=False)
-    >>> [batch.tolist() for batch in loader]
-    [[0, 1], [2, 3], [4]]
+    Examples:
+        >>> loader = npdata.Loader(npdata.NumpyDataset(np.arange(5)), 2, shuffle=False)
+        >>> [batch.tolist() for batch in loader]
+        [[0, 1], [2, 3], [4]]
     """
 
     def __init__(
@@ -163,8 +164,9 @@ class Loader:
     def describe(self) -> Schedule:
         """Tell on how many threads batches are made, how far ahead, in which memory; printable.
 
-        >>> print(npdata.Loader(npdata.NumpyDataset(np.arange(5)), 2).describe())
-        in the caller, ordinary memory: a batch of 16 bytes is read faster than ...
+        Examples:
+            >>> print(npdata.Loader(npdata.NumpyDataset(np.arange(5)), 2).describe())
+            in the caller, ordinary memory: a batch of 16 bytes is read faster than ...
         """
         return self._schedule
 

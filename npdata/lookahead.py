@@ -37,9 +37,10 @@ class Lookahead(Iterator[Result], Generic[Job, Result]):
     One thread at a time may iterate. Raises `ForkError` (a RuntimeError) in a process that was
     forked from the one that made it, since threads do not come along.
 
-    >>> with Lookahead(str.upper, ["a", "b"], threads=2, depth=4) as results:
-    ...     list(results)
-    ['A', 'B']
+    Examples:
+        >>> with Lookahead(str.upper, ["a", "b"], threads=2, depth=4) as results:
+        ...     list(results)
+        ['A', 'B']
     """
 
     def __init__(

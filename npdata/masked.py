@@ -17,9 +17,10 @@ from numpy.typing import DTypeLike, NDArray
 class MaskedRows:
     """int64 rows, the last `filler` of them there only to fill the batch.
 
-    >>> batch = MaskedRows(rows=np.array([7, 9, 9]), filler=1)
-    >>> list(batch), batch.mask.tolist()
-    ([7, 9, 9], [True, True, False])
+    Examples:
+        >>> batch = MaskedRows(rows=np.array([7, 9, 9]), filler=1)
+        >>> list(batch), batch.mask.tolist()
+        ([7, 9, 9], [True, True, False])
     """
 
     rows: NDArray[np.int64]

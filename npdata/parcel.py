@@ -43,8 +43,9 @@ _PARCELS: dict[type, type] = {list: ListParcel, dict: DictParcel, tuple: TuplePa
 def parcel(result: Any) -> Any:
     """Give `result` ready to travel: a list, dict or tuple with its small tensors in the message.
 
-    >>> pickle.loads(pickle.dumps(parcel([torch.arange(3)])))
-    [tensor([0, 1, 2])]
+    Examples:
+        >>> pickle.loads(pickle.dumps(parcel([torch.arange(3)])))
+        [tensor([0, 1, 2])]
     """
     kind = _PARCELS.get(type(result))
     return result if kind is None else kind(result)

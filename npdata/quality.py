@@ -40,9 +40,10 @@ def shuffle_quality(
     may be shorter. The displacement of a full shuffle of n rows is (n * n - 1) / (3 * n). Raises
     SamplerError (a ValueError) for an order or labels of another shape.
 
-    >>> quality = shuffle_quality(np.arange(8), labels=np.repeat([0, 1], 4), batch_size=4)
-    >>> quality.displacement, round(quality.neighbours, 6), quality.label_entropy
-    (0.0, 1.0, 0.0)
+    Examples:
+        >>> quality = shuffle_quality(np.arange(8), labels=np.repeat([0, 1], 4), batch_size=4)
+        >>> quality.displacement, round(quality.neighbours, 6), quality.label_entropy
+        (0.0, 1.0, 0.0)
     """
     rows = np.asarray(order)
     if rows.ndim != 1 or len(rows) < 2 or rows.dtype.kind not in "iu":

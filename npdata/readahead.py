@@ -47,9 +47,10 @@ class Job(NamedTuple):
 class ReadAhead:
     """Plans advice for rows of `row_bytes` in `blocks`, within `budget` bytes of them if given.
 
-    >>> plan = ReadAhead(Blocks.uniform(8, 2), row_bytes=1, budget=None)
-    >>> [(job.rows.tolist(), job.advice.need) for job in plan.jobs([np.array([5, 0, 1, 4])])]
-    [([5, 0, 1, 4], [(0, 2), (4, 6)])]
+    Examples:
+        >>> plan = ReadAhead(Blocks.uniform(8, 2), row_bytes=1, budget=None)
+        >>> [(job.rows.tolist(), job.advice.need) for job in plan.jobs([np.array([5, 0, 1, 4])])]
+        [([5, 0, 1, 4], [(0, 2), (4, 6)])]
     """
 
     def __init__(self, blocks: Blocks, *, row_bytes: int, budget: int | None) -> None:

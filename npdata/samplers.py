@@ -71,9 +71,10 @@ class BlockBatchSampler(BatchSampler):
     Each iteration is the next epoch, from 0 on, unless `set_epoch` or `load_state_dict` says
     otherwise. Raises SamplerError (a ValueError) for what cannot be.
 
-    >>> sampler = BlockBatchSampler(5, 2, shuffle=False)
-    >>> [batch.tolist() for batch in sampler]
-    [[0, 1], [2, 3], [4]]
+    Examples:
+        >>> sampler = BlockBatchSampler(5, 2, shuffle=False)
+        >>> [batch.tolist() for batch in sampler]
+        [[0, 1], [2, 3], [4]]
     """
 
     def __init__(

@@ -65,11 +65,12 @@ def decide_schedule(
 ) -> Schedule:
     """Decide; raises `LoaderError` (a ValueError) for what cannot be.
 
-    >>> data = Data(batch_bytes=1 << 20, library=True)
-    >>> machine = Machine(cores=4, to_device=False, pins=False)
-    >>> print(decide_schedule(num_threads="auto", prefetch=4, pin_memory="auto",
-    ...                       memory_budget=None, data=data, machine=machine))
-    in the caller, ordinary memory: rows are read through h5py, one at a time, and its lock ...
+    Examples:
+        >>> data = Data(batch_bytes=1 << 20, library=True)
+        >>> machine = Machine(cores=4, to_device=False, pins=False)
+        >>> print(decide_schedule(num_threads="auto", prefetch=4, pin_memory="auto",
+        ...                       memory_budget=None, data=data, machine=machine))
+        in the caller, ordinary memory: rows are read through h5py, one at a time, and its lock ...
     """
     if prefetch < 1:
         raise LoaderError(f"prefetch={prefetch}: expected at least 1 batch ahead")

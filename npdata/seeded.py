@@ -24,9 +24,10 @@ class SeededRows:
 
     A batch is known by the position of its first sample. Reads like a sequence of row numbers.
 
-    >>> batch = SeededRows(rows=np.array([7, 9]), seed=0, epoch=2, positions=np.array([0, 1]))
-    >>> list(batch), float(batch.sample_rng(0).random()) != float(batch.sample_rng(1).random())
-    ([7, 9], True)
+    Examples:
+        >>> batch = SeededRows(rows=np.array([7, 9]), seed=0, epoch=2, positions=np.array([0, 1]))
+        >>> list(batch), float(batch.sample_rng(0).random()) != float(batch.sample_rng(1).random())
+        ([7, 9], True)
     """
 
     rows: NDArray[np.int64] | MaskedRows

@@ -18,10 +18,11 @@ class LoaderStats:
 
     `seconds_waited` is the time the loop waited for batches, `seconds_used` the time it used.
 
-    >>> stats = LoaderStats(batches=10, samples=640, nbytes=10**9,
-    ...                     seconds_waited=0.5, seconds_used=1.5)
-    >>> print(stats)
-    10 batches, 640 samples, 320 samples/s, 0.50 GB/s, 25% of the time waiting: compute-bound
+    Examples:
+        >>> stats = LoaderStats(batches=10, samples=640, nbytes=10**9,
+        ...                     seconds_waited=0.5, seconds_used=1.5)
+        >>> print(stats)
+        10 batches, 640 samples, 320 samples/s, 0.50 GB/s, 25% of the time waiting: compute-bound
     """
 
     batches: int
@@ -105,8 +106,9 @@ class Counter:
 def nbytes_of(value: Any) -> int:
     """Give the bytes of all tensors in `value`.
 
-    >>> nbytes_of([torch.zeros(3), {"n": torch.zeros(2, dtype=torch.int64), "s": "text"}])
-    28
+    Examples:
+        >>> nbytes_of([torch.zeros(3), {"n": torch.zeros(2, dtype=torch.int64), "s": "text"}])
+        28
     """
     if isinstance(value, Tensor):
         return value.nbytes

@@ -105,9 +105,10 @@ def to_device(iterable: Iterable[Any], device: str | torch.device) -> Iterable[A
     or `collate_fn=npdata.collate` without workers. For the CPU it gives `iterable` itself. Raises
     `DeviceError` (a RuntimeError) for a device that is not there.
 
-    >>> batches = [torch.zeros(3)]
-    >>> npdata.to_device(batches, "cpu") is batches
-    True
+    Examples:
+        >>> batches = [torch.zeros(3)]
+        >>> npdata.to_device(batches, "cpu") is batches
+        True
     """
     accelerator = accelerator_of(device)
     return iterable if accelerator is None else _OnDevice(iterable, accelerator)
@@ -116,8 +117,9 @@ def to_device(iterable: Iterable[Any], device: str | torch.device) -> Iterable[A
 def map_tensors(function: Callable[[Tensor], Any], value: Any) -> Any:
     """Give `value` with every tensor inside lists, tuples and dicts replaced.
 
-    >>> map_tensors(lambda t: len(t), {"x": [torch.zeros(3)], "name": "text"})
-    {'x': [3], 'name': 'text'}
+    Examples:
+        >>> map_tensors(lambda t: len(t), {"x": [torch.zeros(3)], "name": "text"})
+        {'x': [3], 'name': 'text'}
     """
     if isinstance(value, Tensor):
         return function(value)
@@ -136,8 +138,9 @@ def cast(batch: Any, dtype: DTypes, *, after: bool | None = None) -> Any:
     `after` True casts only those that grow, for after the copy, False only the others, for before
     it; None casts all. Raises `LoaderError` (a ValueError) where a name is no field of the batch.
 
-    >>> cast([torch.zeros(2), torch.zeros(2)], {1: torch.int8})
-    [tensor([0., 0.]), tensor([0, 0], dtype=torch.int8)]
+    Examples:
+        >>> cast([torch.zeros(2), torch.zeros(2)], {1: torch.int8})
+        [tensor([0., 0.]), tensor([0, 0], dtype=torch.int8)]
     """
     if dtype is None:
         return batch

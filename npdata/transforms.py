@@ -25,8 +25,9 @@ SampleRng = Callable[[int], np.random.Generator]
 class Transforms:
     """`sample` for each sample, `batch` for each stacked batch; None where there is none.
 
-    >>> Transforms.of(lambda sample, rng: sample, None).seeded
-    True
+    Examples:
+        >>> Transforms.of(lambda sample, rng: sample, None).seeded
+        True
     """
 
     sample: Transform | None

@@ -15,9 +15,10 @@ from npdata.schedule import Data
 def datasets_within(dataset: Any) -> Iterator[NumpyDataset]:
     """Give the npdata datasets that `dataset` is or wraps.
 
-    >>> inner = npdata.NumpyDataset(np.arange(5))
-    >>> next(datasets_within(torch.utils.data.Subset(inner, [0]))) is inner
-    True
+    Examples:
+        >>> inner = npdata.NumpyDataset(np.arange(5))
+        >>> next(datasets_within(torch.utils.data.Subset(inner, [0]))) is inner
+        True
     """
     if isinstance(dataset, NumpyDataset):
         yield dataset
@@ -32,8 +33,9 @@ def datasets_within(dataset: Any) -> Iterator[NumpyDataset]:
 def data_of(dataset: Any, batch_size: int | None) -> Data:
     """Give what the schedule of a loader depends on.
 
-    >>> data_of(npdata.NumpyDataset(np.arange(5)), 2)
-    Data(batch_bytes=16, library=False)
+    Examples:
+        >>> data_of(npdata.NumpyDataset(np.arange(5)), 2)
+        Data(batch_bytes=16, library=False)
     """
     sources = [source for each in datasets_within(dataset) for source in each.sources]
     row_bytes = sum(source.row_bytes for source in sources)

@@ -33,8 +33,9 @@ _GOLDEN = np.uint64(0x9E3779B97F4A7C15)
 def mix64(words: Words) -> Words:
     """Hash each 64-bit word to another, one to one (the finaliser of SplitMix64).
 
-    >>> mix64(np.array([1, 2], np.uint64)).tolist()
-    [6238072747940578789, 15839785061582574730]
+    Examples:
+        >>> mix64(np.array([1, 2], np.uint64)).tolist()
+        [6238072747940578789, 15839785061582574730]
     """
     words = (words ^ (words >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
     words = (words ^ (words >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
@@ -47,8 +48,9 @@ def key_words(*numbers: int, count: int) -> Words:
     Every number fills the same two 32-bit words of the entropy of a `numpy.random.SeedSequence`,
     so that no two tuples of one length give the same words.
 
-    >>> bool((key_words(0, 1, count=1) == key_words(1, 0, count=1)).any())
-    False
+    Examples:
+        >>> bool((key_words(0, 1, count=1) == key_words(1, 0, count=1)).any())
+        False
     """
     halves = [half for number in numbers for half in (number & 0xFFFFFFFF, number >> 32)]
     sequence = np.random.SeedSequence([*halves, len(halves)])
@@ -59,9 +61,10 @@ def key_words(*numbers: int, count: int) -> Words:
 class Permutations:
     """A family of permutations, one per member number and size.
 
-    >>> family = Permutations.of(7)
-    >>> sorted(family.one(np.arange(5), 5).tolist())
-    [0, 1, 2, 3, 4]
+    Examples:
+        >>> family = Permutations.of(7)
+        >>> sorted(family.one(np.arange(5), 5).tolist())
+        [0, 1, 2, 3, 4]
     """
 
     multipliers: Words

@@ -23,11 +23,12 @@ Ints = NDArray[np.int64]
 class Layout:
     """Segments of blocks; every table is int64 with one entry per segment.
 
-    >>> layout = Layout.of(Blocks(rows=(10, 3), block_rows=(4, 4)))
-    >>> layout.count, layout.size, layout.first_rows(np.arange(4)).tolist()
-    (4, 4, [0, 4, 8, 10])
-    >>> [table.tolist() for table in layout.short()]
-    [[2, 3], [2, 1]]
+    Examples:
+        >>> layout = Layout.of(Blocks(rows=(10, 3), block_rows=(4, 4)))
+        >>> layout.count, layout.size, layout.first_rows(np.arange(4)).tolist()
+        (4, 4, [0, 4, 8, 10])
+        >>> [table.tolist() for table in layout.short()]
+        [[2, 3], [2, 1]]
     """
 
     rows: Ints

@@ -52,8 +52,9 @@ class FileOrder:
 class FullOrder:
     """A keyed permutation of [0, n).
 
-    >>> FullOrder(n=10**9, keys=Permutations.of(0, 0, 1)).rows(np.arange(3)).tolist()
-    [988501604, 873622076, 253500762]
+    Examples:
+        >>> FullOrder(n=10**9, keys=Permutations.of(0, 0, 1)).rows(np.arange(3)).tolist()
+        [988501604, 873622076, 253500762]
     """
 
     n: int
@@ -137,11 +138,12 @@ def plan_order(
     With one lane and no shuffle it is the file order; with several lanes and no shuffle, each
     lane has its blocks in file order. `layout` must hold `n` rows.
 
-    >>> from npdata.blocks import Blocks
-    >>> layout = Layout.of(Blocks.uniform(6, 2))
-    >>> order = plan_order(6, shuffle="block", seed=0, epoch=0, layout=layout, window_blocks=2)
-    >>> order.rows(np.arange(6)).tolist()
-    [4, 2, 5, 3, 1, 0]
+    Examples:
+        >>> from npdata.blocks import Blocks
+        >>> layout = Layout.of(Blocks.uniform(6, 2))
+        >>> order = plan_order(6, shuffle="block", seed=0, epoch=0, layout=layout, window_blocks=2)
+        >>> order.rows(np.arange(6)).tolist()
+        [4, 2, 5, 3, 1, 0]
     """
     rows = Permutations.of(seed, epoch, ROW_PURPOSE)
     if shuffle == "full":
@@ -181,8 +183,9 @@ def split(n: int, fraction: float, seed: int) -> tuple[Ints, Ints]:
     in the file; they are disjoint and hold every row, and depend on nothing but the arguments.
     Raises SamplerError (a ValueError) for a fraction outside [0, 1].
 
-    >>> [part.tolist() for part in split(6, 0.5, seed=0)]
-    [[0, 1, 5], [2, 3, 4]]
+    Examples:
+        >>> [part.tolist() for part in split(6, 0.5, seed=0)]
+        [[0, 1, 5], [2, 3, 4]]
     """
     if not 0 <= fraction <= 1:
         raise SamplerError(f"fraction={fraction}: expected a share of the rows, from 0 to 1")

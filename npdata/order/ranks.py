@@ -33,11 +33,12 @@ class LastStep:
 class Ranks:
     """The share of `rank` in `n` positions.
 
-    >>> ranks = Ranks(n=11, batch_size=2, rank=1, world_size=2, uneven="ragged", lanes=1)
-    >>> ranks.steps(0), ranks.whole_steps(0)
-    (3, 2)
-    >>> ranks.positions(0, 2).tolist(), ranks.last_step(8).positions.tolist()
-    ([[2, 3], [6, 7]], [9, 10])
+    Examples:
+        >>> ranks = Ranks(n=11, batch_size=2, rank=1, world_size=2, uneven="ragged", lanes=1)
+        >>> ranks.steps(0), ranks.whole_steps(0)
+        (3, 2)
+        >>> ranks.positions(0, 2).tolist(), ranks.last_step(8).positions.tolist()
+        ([[2, 3], [6, 7]], [9, 10])
     """
 
     n: int

@@ -33,9 +33,10 @@ _SHUFFLES: tuple[Shuffle, ...] = (False, "block", "full")
 class Recipe:
     """The orders of `samples` positions over a dataset of `rows` rows.
 
-    >>> recipe = Recipe.of(6, shuffle="full", seed=0)
-    >>> sorted(recipe.order(0).rows(np.arange(6)).tolist())
-    [0, 1, 2, 3, 4, 5]
+    Examples:
+        >>> recipe = Recipe.of(6, shuffle="full", seed=0)
+        >>> sorted(recipe.order(0).rows(np.arange(6)).tolist())
+        [0, 1, 2, 3, 4, 5]
     """
 
     rows: int
@@ -144,8 +145,9 @@ class Recipe:
 def whole_number(name: str, value: Any, *, least: int) -> int:
     """Give `value` as an int of at least `least`, or raise a SamplerError that names it.
 
-    >>> whole_number("batch_size", np.int64(3), least=1)
-    3
+    Examples:
+        >>> whole_number("batch_size", np.int64(3), least=1)
+        3
     """
     try:
         number = operator.index(value)

@@ -19,9 +19,10 @@ from npdata.sources.base import Access, Source
 class ConcatSource(Source):
     """The rows of `parts`, one after the other; all of one row shape and one dtype.
 
-    >>> parts = [npdata.open_source("x.npy"), npdata.open_source("x.npy")]
-    >>> len(ConcatSource(parts)) == 2 * len(parts[0])
-    True
+    Examples:
+        >>> parts = [npdata.open_source("x.npy"), npdata.open_source("x.npy")]
+        >>> len(ConcatSource(parts)) == 2 * len(parts[0])
+        True
     """
 
     def __init__(self, parts: Sequence[Source]) -> None:

@@ -78,8 +78,9 @@ class FileIdentity:
 class FileMap:
     r"""The bytes of one file, mapped on first use in each process; picklable by path.
 
-    >>> FileMap("x.npy").bytes[:6].tobytes()
-    b'\x93NUMPY'
+    Examples:
+        >>> FileMap("x.npy").bytes[:6].tobytes()
+        b'\x93NUMPY'
     """
 
     def __init__(self, path: str | os.PathLike[str], identity: FileIdentity | None = None) -> None:

@@ -35,8 +35,9 @@ class Place:
     ) -> "Place":
         """Give the place of an array without gaps, in C or Fortran order.
 
-        >>> Place.contiguous(offset=128, dtype=np.dtype("f4"), shape=(5, 3)).strides
-        (12, 4)
+        Examples:
+            >>> Place.contiguous(offset=128, dtype=np.dtype("f4"), shape=(5, 3)).strides
+            (12, 4)
         """
         strides = []
         step = dtype.itemsize

@@ -22,9 +22,10 @@ from npdata.sources.mapped import MappedSource, Place
 class MemorySource(InPlaceSource):
     """The rows of an in-memory array, which is shared and never copied whole.
 
-    >>> source = MemorySource(np.arange(6).reshape(3, 2))
-    >>> len(source), source.access.kind
-    (3, 'memory')
+    Examples:
+        >>> source = MemorySource(np.arange(6).reshape(3, 2))
+        >>> len(source), source.access.kind
+        (3, 'memory')
     """
 
     def __init__(self, array: NDArray[Any]) -> None:

@@ -38,8 +38,9 @@ def npz_members(path: str) -> list[str]:
 
     Raises `FormatError` where it is no zip.
 
-    >>> npz_members("d.npz")
-    ['x', 'y']
+    Examples:
+        >>> npz_members("d.npz")
+        ['x', 'y']
     """
     with _opened(path) as archive:
         return [name.removesuffix(".npy") for name in archive.namelist() if name.endswith(".npy")]

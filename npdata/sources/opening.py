@@ -45,8 +45,9 @@ def open_source(
     Raises `FileNotFoundError`, `FormatError`, `MemberNotFoundError`, `TruncatedError` and
     `UnsupportedSourceError`, all with the place and what to do.
 
-    >>> npdata.open_source("d.npz::y").shape
-    (5,)
+    Examples:
+        >>> npdata.open_source("d.npz::y").shape
+        (5,)
     """
     if dtype is not None or shape is not None:
         if not isinstance(source, str | os.PathLike):

@@ -29,8 +29,9 @@ def open_raw(
     Raises `TruncatedError` where the file is too short, `FormatError` where bytes are left over,
     `SourceError` for a shape or dtype that makes no rows, and OSError.
 
-    >>> open_raw("t.bin", "uint16", (-1,)).shape
-    (12,)
+    Examples:
+        >>> open_raw("t.bin", "uint16", (-1,)).shape
+        (12,)
     """
     file = FileMap(path)
     kind: np.dtype[Any] = np.dtype(dtype)

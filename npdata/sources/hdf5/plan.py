@@ -32,9 +32,10 @@ class RunPlan:
 def plan_runs(indices: NDArray[np.int64]) -> RunPlan:
     """Decide which runs to read for `indices` (int64, in any order, with duplicates).
 
-    >>> plan = plan_runs(np.array([7, 3, 4, 7]))
-    >>> plan.starts.tolist(), plan.stops.tolist(), plan.inverse.tolist()
-    ([3, 7], [5, 8], [2, 0, 1, 2])
+    Examples:
+        >>> plan = plan_runs(np.array([7, 3, 4, 7]))
+        >>> plan.starts.tolist(), plan.stops.tolist(), plan.inverse.tolist()
+        ([3, 7], [5, 8], [2, 0, 1, 2])
     """
     inverse = None
     unique = indices
