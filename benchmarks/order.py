@@ -3,9 +3,10 @@
 python benchmarks/order.py
 
 Each start is measured in a process of its own, after the imports: the time until the first batch
-of 256 is there, and by how much the peak of resident memory grew. The index time is that of the
-first 4000 batches of an epoch of 10 million rows; the gather beside it, by `torch.index_select`,
-is of such batches from an array of 300,000 rows (row numbers modulo that); medians of 7 runs.
+of 256 is there, and by how much the peak of resident memory grew. The index time is that of 20,000
+batches in mid-epoch, from 100 million rows, so that neither the start nor rows that are made and
+not used count for much; the gather beside it, by `torch.index_select`, is of 1000 such batches from
+an array of 300,000 rows (row numbers modulo that). All are measured in turn, 7 times: medians.
 
 The training is of a linear classifier on the digits of scikit-learn,
 sorted by label, one row of 64 float64 after the other; its blocks are 8 rows, so that the default
@@ -66,26 +67,33 @@ def starts() -> None:
 
 
 def index_share() -> None:
-    held, count = 300_000, 4000
+    held, count = 300_000, 20_000
     data = torch.from_numpy(np.random.default_rng(0).integers(0, 255, (held, ROW_BYTES), np.uint8))
     out = torch.empty(BATCH, ROW_BYTES, dtype=torch.uint8)
-    print("\nper batch of 256      index us   gather us    share")
-    for shuffle in ("full", "block"):
-        batches = BlockBatchSampler(10**7, BATCH, shuffle=shuffle, block_rows=BLOCK_ROWS)
-        index, gather = [], []
-        for _ in range(7):
+    jobs = {
+        "full": {"shuffle": "full"},
+        "block": {"block_rows": BLOCK_ROWS},
+        "block, world 64": {"block_rows": BLOCK_ROWS, "rank": 0, "world_size": 64},
+    }
+    index, gather = {name: [] for name in jobs}, {name: [] for name in jobs}
+    for _ in range(7):
+        for name, options in jobs.items():
+            world = options.get("world_size", 1)
+            batches = iter(BlockBatchSampler(10**8 * world, BATCH, **options))
+            rows = [batch % held for batch in itertools.islice(batches, 1000)]
             begin = time.perf_counter()
             for _ in itertools.islice(batches, count):
                 pass
-            index.append((time.perf_counter() - begin) / count)
-            rows = [batch % held for batch in itertools.islice(batches, count // 4)]
+            index[name].append((time.perf_counter() - begin) / count)
             begin = time.perf_counter()
             for batch in rows:
                 torch.index_select(data, 0, torch.from_numpy(batch), out=out)
-            gather.append((time.perf_counter() - begin) / len(rows))
+            gather[name].append((time.perf_counter() - begin) / len(rows))
             assert torch.equal(out, data[rows[-1]])
-        i, g = statistics.median(index), statistics.median(gather)
-        print(f"npdata {shuffle:12}{i * 1e6:>11.2f}{g * 1e6:>12.1f}{i / g:>9.1%}")
+    print("\nper batch of 256         index us   gather us    share")
+    for name in jobs:
+        i, g = statistics.median(index[name]), statistics.median(gather[name])
+        print(f"npdata {name:15}{i * 1e6:>11.2f}{g * 1e6:>12.1f}{i / g:>9.1%}")
 
 
 def accuracy(shuffle: str | bool, seed: int, block_rows: int, window_blocks: int) -> float:

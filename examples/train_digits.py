@@ -138,6 +138,7 @@ def picture(digits: npdata.NumpyDataset, runs: list[Run], path: Path) -> None:
 
 def main(out: Path) -> list[Run]:
     """Train from every source, print the table, save the picture."""
+    torch.set_num_threads(1)  # a network this small is slower on more
     with tempfile.TemporaryDirectory() as folder:
         sources = write_digits(Path(folder))
         runs = [

@@ -57,6 +57,20 @@ def dtypes_of(asked: object, names: tuple[str, ...] | None, count: int) -> list[
     return [asked] * count
 
 
+def require_functions(**options: object) -> None:
+    """Raise `FieldError` for an option that must be a function and is something else.
+
+    Examples:
+        >>> require_functions(transform=len, batch_transform=None)
+    """
+    for name, value in options.items():
+        if value is not None and not callable(value):
+            raise FieldError(
+                f"{name}= is a function of the dataset, and a {type(value).__name__} was given; a "
+                f"field of that name goes into a mapping: NumpyDataset({{{name!r}: ...}})"
+            )
+
+
 def split_options(options: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
     """Divide keyword arguments into the dataset's options and the names of fields.
 

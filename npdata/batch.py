@@ -5,16 +5,19 @@ object per sample. A `Batch` is that list, for everybody who looks (`Subset`, `d
 user's own function), but its samples are made only on the first look, and `npdata.collate` never
 looks: it takes the stacked fields as they are. Invariant: a batch is either stacked fields that
 nobody has looked into, or, from the first look on, an ordinary list of samples, which may be
-changed like any list. A batch reads nothing: it is made of fields that were gathered.
+changed like any list. A batch with a mask gives no samples, which could not tell what is filler.
+It reads nothing: it is made of fields that were gathered. Code in C that
+reaches into the list without a call sees a stand-in; `torch.stack` and its like then ask that.
 """
 
 import functools
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Self
 
 import torch
 
+from npdata.errors import MaskLostError
 from npdata.field import row_of
 from npdata.transforms import SampleRng, Transform
 
@@ -70,28 +73,29 @@ class Batch(list[Any]):
         (tensor([4, 5]), 2)
     """
 
-    def __init__(
-        self,
+    def __init__(self, samples: Iterable[Any] = ()) -> None:
+        """Hold samples, as any list does; `Batch.of` holds stacked fields."""
+        super().__init__(samples)
+        self._values: tuple[Any, ...] | None = None
+        self._length = 0
+        self._form = SampleForm()
+        self.batch_transform: Transform | None = None
+        self.mask: torch.Tensor | None = None
+
+    @classmethod
+    def of(
+        cls,
         values: tuple[Any, ...],
         length: int,
         form: SampleForm,
-        transform: Transform | None = None,
         batch_transform: Transform | None = None,
         mask: torch.Tensor | None = None,
-        sample_rng: SampleRng | None = None,
-    ) -> None:
-        """Hold `values`, one stacked value of `length` rows per field.
-
-        With `sample_rng`, `transform` gets the generator of each sample as `rng`.
-        """
-        super().__init__((_Unmade(),))
-        self._values: tuple[Any, ...] | None = values
-        self._length = length
-        self._form = form
-        self.transform = transform
-        self.batch_transform = batch_transform
-        self.mask = mask
-        self._sample_rng = sample_rng
+    ) -> Self:
+        """Hold `values`, one stacked value of `length` rows per field."""
+        batch = cls((_Unmade(),))
+        batch._values, batch._length, batch._form = values, length, form
+        batch.batch_transform, batch.mask = batch_transform, mask
+        return batch
 
     @property
     def stacked(self) -> Any:
@@ -103,34 +107,63 @@ class Batch(list[Any]):
         if self._values is None:
             return self
         values = tuple(_pinned(value) for value in self._values)
-        return Batch(values, *self._rest)
+        return Batch.of(values, self._length, self._form, self.batch_transform, self.mask)
 
-    @property
-    def _rest(self) -> tuple[Any, ...]:
-        functions = self.transform, self.batch_transform, self.mask, self._sample_rng
-        return self._length, self._form, *functions
-
-    def _make(self) -> None:
+    def samples(self) -> list[Any]:
+        """Give the samples as a plain list; a mask stays behind in `mask`."""
         values = self._values
         if values is None:
-            return
-        self._values = None
+            return list.copy(self)
         rows = (tuple(row_of(value, k) for value in values) for k in range(self._length))
-        samples: Iterable[Any] = map(self._form.build, rows)
-        rng, transform = self._sample_rng, self.transform
-        if transform is not None and rng is not None:
-            samples = (transform(sample, rng=rng(k)) for k, sample in enumerate(samples))
-        elif transform is not None:
-            samples = map(transform, samples)
-        list.__setitem__(self, slice(None), list(samples))
+        return [self._form.build(row) for row in rows]
+
+    def transformed(self, transform: Transform, sample_rng: SampleRng | None = None) -> "Batch":
+        """Give a batch of the transformed samples, which has no stacked fields.
+
+        With `sample_rng`, `transform` gets the generator of each sample as `rng`.
+        """
+        samples = self.samples()
+        made: Iterable[Any] = map(transform, samples)
+        if sample_rng is not None:
+            made = (transform(sample, rng=sample_rng(k)) for k, sample in enumerate(samples))
+        batch = Batch(made)
+        batch.batch_transform, batch.mask = self.batch_transform, self.mask
+        return batch
+
+    def _make(self) -> None:
+        if self.mask is not None:
+            raise MaskLostError(
+                f"a batch of {len(self)} rows with a mask (uneven='mask') was taken apart into "
+                "samples, which would lose the mask: use collate_fn=npdata.collate"
+            )
+        if self._values is not None:
+            list.__setitem__(self, slice(None), self.samples())
+            self._values = None
+
+    def __repr__(self) -> str:
+        """Give the samples; of a batch with a mask, its length."""
+        if self.mask is not None:
+            return f"<Batch of {len(self)} rows with a mask>"
+        return list.__repr__(self[:])
 
     def __len__(self) -> int:
         return list.__len__(self) if self._values is None else self._length
 
+    def __radd__(self, other: list[Any]) -> list[Any]:
+        return other + list(self)
+
     def __reduce_ex__(self, protocol: object) -> tuple[Any, ...]:
-        if self._values is None:
-            return list, (list(self),)
-        return Batch, (self._values, *self._rest)
+        if self._values is not None and self.batch_transform is None:
+            return Batch.of, (self._values, self._length, self._form, None, self.mask)
+        if self.mask is None:
+            return list, (self.samples(),)
+        return _masked, (self.samples(), self.mask)
+
+
+def _masked(samples: list[Any], mask: torch.Tensor) -> Batch:
+    batch = Batch(samples)
+    batch.mask = mask
+    return batch
 
 
 def _pinned(value: Any) -> Any:
@@ -151,7 +184,7 @@ def _after_making(name: str) -> Callable[..., Any]:
 
 
 _LOOKS = (
-    "__getitem__ __iter__ __reversed__ __contains__ __repr__ __eq__ __ne__ __lt__ __le__ __gt__ "
+    "__getitem__ __iter__ __reversed__ __contains__ __eq__ __ne__ __lt__ __le__ __gt__ "
     "__ge__ __add__ __mul__ __rmul__ copy count index __setitem__ __delitem__ __iadd__ __imul__ "
     "append clear extend insert pop remove reverse sort"
 )

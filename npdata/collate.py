@@ -21,7 +21,7 @@ def collate(batch: Sequence[Any]) -> Any:
 
     A `Batch` gives its stacked tensors: a tensor, a list of tensors for tuple samples, a dict for
     dict samples; then the dataset's `batch_transform` is applied. Anything else, also a `Batch`
-    whose samples are transformed one by one, is stacked by `torch.utils.data.default_collate`. A
+    that somebody has looked into, is stacked by `torch.utils.data.default_collate`. A
     batch of `MaskedRows` (a sampler with `uneven="mask"`) gives a pair: the stacked fields, and a
     bool tensor that is False for filler rows.
 
@@ -37,9 +37,10 @@ def collate(batch: Sequence[Any]) -> Any:
     if not isinstance(batch, Batch):
         return _stacked(batch)
     result = batch.stacked
-    if result is None or (batch.transform is not None and len(batch)):
-        result = _stacked(list(batch))
-    result = list(result) if type(result) is tuple else result
+    if result is None:
+        result = _stacked(batch.samples())
+    elif type(result) is tuple:
+        result = [tuple(value) if type(value) is list else value for value in result]
     if batch.batch_transform is not None:
         result = batch.batch_transform(result)
     if batch.mask is not None:
@@ -50,7 +51,7 @@ def collate(batch: Sequence[Any]) -> Any:
 def _stacked(samples: Sequence[Any]) -> Any:
     try:
         return default_collate(samples)  # type: ignore[arg-type]
-    except RuntimeError as error:
+    except (RuntimeError, KeyError) as error:
         difference = _difference(samples)
         if difference is None:
             raise

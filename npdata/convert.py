@@ -40,13 +40,15 @@ class Layout:
     @classmethod
     def of(cls, array: NDArray[Any]) -> "Layout":
         """Give the layout of `array`."""
-        dtype, flags = array.dtype, array.flags
+        dtype = array.dtype
+        # Not flags.writeable: NumPy warns when it is read of some broadcast arrays.
+        _, read_only = array.__array_interface__["data"]
         return cls(
             dtype=dtype,
             shape=array.shape,
             strides=array.strides,
-            writeable=flags.writeable,
-            aligned=flags.aligned,
+            writeable=not read_only,
+            aligned=array.flags.aligned,
             fields=tuple((name, cls.of(array[name])) for name in dtype.names or ()),
         )
 
@@ -121,10 +123,7 @@ def as_tensor(
     """
     conversion = explain(array, copy=copy, dtype=dtype)
     if conversion.action == "refuse":
-        raise ConversionError(
-            f"cannot turn an array of shape {np.shape(array)} and dtype "
-            f"{getattr(array, 'dtype', type(array).__name__)} into a tensor: {conversion.reason}"
-        )
+        raise ConversionError(f"cannot turn {_shown(array)} into a tensor: {conversion.reason}")
     return apply(conversion, np.asarray(array))
 
 
@@ -139,6 +138,7 @@ def explain(
         >>> print(npdata.explain(np.zeros((2, 3), np.float32).T))
         copy as torch.float32: the array is not C-contiguous
     """
+    _check_copy(copy)
     if isinstance(array, np.generic):
         if copy is False:
             reason = "a NumPy scalar cannot be shared; use copy=None or copy=True for a copy"
@@ -171,8 +171,6 @@ def refusal(array: object) -> str | None:
 
 def decide(layout: Layout, *, copy: bool | None = None, dtype: object = None) -> Conversion:
     """Decide on a conversion from the layout alone: pure, the same answer every time."""
-    if copy not in (None, True, False):
-        raise TypeError(f"copy={copy!r} is none of None, True and False")
     rule = dtype_rule(layout.dtype, dtype)
     if rule.kind == "refused":
         return Conversion(action="refuse", reason=rule.reason)
@@ -207,7 +205,8 @@ def apply(conversion: Conversion, array: NDArray[Any]) -> Tensors:
     if conversion.action == "view":
         return _over(array, rule)
     layout = Layout.of(array)
-    if rule.carrier == array.dtype and layout.contiguous and _hazard(layout) is None:
+    same = array.dtype == rule.carrier and array.dtype.num == rule.carrier.num
+    if same and layout.contiguous and _hazard(layout) is None:
         tensor = torch.tensor(array)
     else:
         native = np.array(array, dtype=array.dtype.newbyteorder("="), order="C", subok=False)
@@ -215,8 +214,19 @@ def apply(conversion: Conversion, array: NDArray[Any]) -> Tensors:
     return tensor if rule.cast is None else tensor.to(rule.cast)
 
 
+def _shown(array: object) -> str:
+    if isinstance(array, np.ndarray):
+        return f"an array of shape {array.shape} and dtype {array.dtype}"
+    return f"a {type(array).__name__}"
+
+
+def _check_copy(copy: object) -> None:
+    if not any(copy is known for known in (None, True, False)):
+        raise TypeError(f"copy={copy!r} is none of None, True and False")
+
+
 def _over(array: NDArray[Any], rule: DTypeRule) -> Tensor:
-    if array.dtype == rule.carrier:
+    if rule.carrier is not None and array.dtype.num == rule.carrier.num:
         return torch.from_numpy(array)
     tensor = torch.from_numpy(array.view(rule.carrier))
     return tensor if rule.tensor is None else tensor.view(rule.tensor)
@@ -234,6 +244,8 @@ def _hazard(layout: Layout) -> str | None:
     """Say what keeps torch from reading this memory at all."""
     if any(stride < 0 for stride in layout.strides):
         return "a stride is negative, and torch has no negative strides"
+    if any(n > 1 and stride == 0 for n, stride in zip(layout.shape, layout.strides, strict=True)):
+        return "a stride is zero, so that elements share their memory"
     if any(stride % max(1, layout.dtype.itemsize) for stride in layout.strides):
         return "a stride is no multiple of the item size"
     if not layout.aligned:

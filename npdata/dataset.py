@@ -6,38 +6,39 @@ are those of NumPy's `array[indices]`, whatever the source. It opens nothing its
 converts nothing itself (`field`), and knows no order (samplers).
 """
 
-import os
+import contextlib
 from collections.abc import Mapping, Sequence
 from typing import Any, Self
 
 import numpy as np
 import torch
-from numpy.typing import DTypeLike, NDArray
+from numpy.typing import NDArray
+from torch import Tensor
 from torch.utils.data import ConcatDataset, Dataset
 
-from npdata.arguments import Paths, dtypes_of, fields_of, paths_of, split_options
+from npdata.arguments import dtypes_of, fields_of, require_functions
 from npdata.batch import Batch, SampleForm
 from npdata.blocks import Blocks
 from npdata.collate import collate
 from npdata.describe import Description, describe
-from npdata.device import Allocate, batch_buffer, plain_buffer
+from npdata.device import Allocate, batch_memory, plain_memory
 from npdata.errors import ClosedError, FieldError
 from npdata.field import Field
-from npdata.indexing import row_number, row_numbers, selects_many
+from npdata.from_files import FromFiles
+from npdata.gather import refuses_rows_outside
+from npdata.indexing import is_exact, row_number, row_numbers, selects_many
 from npdata.masked import MaskedRows
 from npdata.order import split
 from npdata.seeded import SeededRows
 from npdata.sources.base import Source
 from npdata.sources.concat import ConcatSource
-from npdata.sources.npz import npz_members
-from npdata.sources.opening import SEPARATOR, SourceLike, open_source
-from npdata.transforms import Transform, Transforms
+from npdata.sources.opening import SourceLike
+from npdata.transforms import Bound, Transform, Transforms
 
 Rows = NDArray[np.int64]
-Path_ = str | os.PathLike[str]
 
 
-class NumpyDataset(Dataset[Any]):
+class NumpyDataset(FromFiles, Dataset[Any]):
     """Rows of arrays and files as samples for PyTorch, without a conversion step.
 
     `NumpyDataset(x, y)` gives tuples `(x[i], y[i])`, `NumpyDataset(x)` bare tensors,
@@ -70,6 +71,7 @@ class NumpyDataset(Dataset[Any]):
         **named: SourceLike,
     ) -> None:
         """Open the fields; see the class for the arguments."""
+        require_functions(transform=transform, batch_transform=batch_transform)
         names, sources = fields_of(fields, named)
         dtypes = dtypes_of(dtype, names, len(sources))
         labels: Sequence[str | int] = names or range(len(sources))
@@ -82,80 +84,21 @@ class NumpyDataset(Dataset[Any]):
                     f"has {len(field.source)}; all fields need the same number"
                 )
         self._fields = opened
+        self._in_place = refuses_rows_outside() and all(field.in_place for field in opened)
         self._form = SampleForm(names=names, bare=names is None and len(opened) == 1)
         self._transforms = Transforms.of(transform, batch_transform)
+        self._owned = tuple(
+            field.source
+            for field, given in zip(opened, sources, strict=True)
+            if field.source is not given
+        )
         self._closed = False
 
-    @classmethod
-    def from_npy(cls, *paths: Path_, **options: Any) -> Self:
-        """Open `.npy` files: `from_npy("x.npy", "y.npy")` or `from_npy(image="x.npy")`.
-
-        Examples:
-            >>> len(npdata.NumpyDataset.from_npy("x.npy", "y.npy"))
-            5
-        """
-        return cls(*paths, **options)
-
-    @classmethod
-    def from_npz(cls, path: Path_, *members: str, **options: Any) -> Self:
-        """Open arrays of one `.npz`: those named, or every one as a field of dict samples.
-
-        Examples:
-            >>> sorted(npdata.NumpyDataset.from_npz("d.npz")[0])
-            ['x', 'y']
-            >>> x, y = npdata.NumpyDataset.from_npz("d.npz", "x", "y")[0]
-        """
-        own, named = split_options(options)
-        if not members and not named:
-            named = {name: name for name in npz_members(os.fspath(path))}
-        at = f"{os.fspath(path)}{SEPARATOR}"
-        if named:
-            return cls(
-                *(f"{at}{m}" for m in members), {n: f"{at}{m}" for n, m in named.items()}, **own
-            )
-        return cls(*(f"{at}{member}" for member in members), **own)
-
-    @classmethod
-    def from_raw(
-        cls,
-        path: Path_,
-        *,
-        dtype: DTypeLike,
-        shape: int | tuple[int, ...] = (-1,),
-        transform: Transform | None = None,
-        batch_transform: Transform | None = None,
-    ) -> Self:
-        """Open a raw binary file of `dtype` (a NumPy dtype) in C order; one size may be -1.
-
-        Examples:
-            >>> npdata.NumpyDataset.from_raw("t.bin", dtype="uint16", shape=(-1, 4))[0].shape
-            torch.Size([4])
-        """
-        source = open_source(path, dtype=dtype, shape=shape)
-        return cls(source, transform=transform, batch_transform=batch_transform)
-
-    @classmethod
-    def from_hdf5(cls, path: Paths, *datasets: str, **options: Any) -> Self:
-        """Open datasets of an HDF5 file: `from_hdf5("d.h5", "x", "y")` or `(..., image="x")`.
-
-        Several paths, or a glob such as `"part-*.h5"` (sorted), give their rows one after the
-        other. Raises `FieldError` where no dataset is named, a glob finds nothing or a file comes
-        twice.
-
-        Examples:
-            >>> npdata.NumpyDataset.from_hdf5("d.h5", "x", "y")[0][1]
-            tensor(0)
-        """
-        own, named = split_options(options)
-        paths = paths_of(path)
-        if not datasets and not named:
-            raise FieldError(
-                f"from_hdf5({os.fspath(paths[0])!r}) names no dataset; give their names, as in "
-                f'from_hdf5(path, "images", "labels")'
-            )
-        sources = [_hdf5_field(paths, name) for name in datasets]
-        fields = {field: _hdf5_field(paths, name) for field, name in named.items()}
-        return cls(*sources, fields, **own) if fields else cls(*sources, **own)
+    def __init_subclass__(cls, **options: Any) -> None:
+        """Keep a subclass that changes `ds[i]` right: batches are then made of its samples."""
+        super().__init_subclass__(**options)
+        if "__getitem__" in vars(cls) and "__getitems__" not in vars(cls):
+            cls.__getitems__ = None  # type: ignore[assignment,method-assign]
 
     def __len__(self) -> int:
         """Give the number of samples."""
@@ -173,30 +116,43 @@ class NumpyDataset(Dataset[Any]):
             return self._sample(row_number(index, len(self)))
         if isinstance(index, slice) and not self._transforms.any:
             return self._form.build(tuple(self._sliced(field, index) for field in self._fields))
-        batch = self._gathered(index, plain_buffer)
-        return collate(batch) if self._transforms.any else batch.stacked
+        bound = self._transforms.bound(index)
+        batch = self._gathered(row_numbers(index, len(self)), plain_memory, bound)
+        if not self._transforms.any:
+            return batch.stacked
+        result = collate(batch)
+        plain = self._transforms.batch is None and self._form.names is None and not self._form.bare
+        return tuple(result) if plain else result
 
     def __getitems__(self, indices: object) -> Batch:
         """Gather the rows of `indices` (a list, array or tensor of ints) into a `Batch`.
 
-        `MaskedRows`, as a sampler gives them, make a batch with a mask, `SeededRows` one with what
-        random transforms need.
+        `MaskedRows`, from a sampler with `uneven="mask"`, give a batch with a mask; `SeededRows`
+        bring what random transforms need.
+
         One gather per field, straight into the batch's last buffer: shared memory in a DataLoader
         worker, page-locked memory in the main process where an accelerator is there. Raises like
         `ds[indices]`.
         """
         self._require_open()
-        copied = self._transforms.sample is not None
-        return self._gathered(indices, plain_buffer if copied else batch_buffer)
-
-    def _gathered(self, indices: object, allocate: Allocate) -> Batch:
-        sample_rng, batch_transform = self._transforms.bound(indices)
+        bound = self._transforms.bound(indices)
         chosen = indices.rows if isinstance(indices, SeededRows) else indices
+        allocate = batch_memory() if bound.sample is None else plain_memory
         mask = torch.from_numpy(chosen.mask) if isinstance(chosen, MaskedRows) else None
-        rows = row_numbers(chosen, len(self))
-        values = tuple(field.stack(rows, allocate) for field in self._fields)
-        sample = self._transforms.sample
-        return Batch(values, len(rows), self._form, sample, batch_transform, mask, sample_rng)
+        if self._in_place and is_exact(chosen):
+            # Trusted at first: the kernel refuses rows outside, and negative ones too.
+            with contextlib.suppress(IndexError):
+                return self._gathered(chosen, allocate, bound)
+        return self._gathered(row_numbers(chosen, len(self)), allocate, bound, mask)
+
+    def _gathered(
+        self, rows: Rows, allocate: Allocate, bound: Bound, mask: Tensor | None = None
+    ) -> Batch:
+        values = tuple([field.stack(rows, allocate) for field in self._fields])
+        batch = Batch.of(values, len(rows), self._form, bound.batch, mask)
+        if bound.sample is None or not len(rows):
+            return batch
+        return batch.transformed(bound.sample, bound.sample_rng)
 
     def _sample(self, row: int) -> Any:
         transform = self._transforms.for_one(row)
@@ -216,7 +172,9 @@ class NumpyDataset(Dataset[Any]):
 
     def _sliced(self, field: Field, index: slice) -> Any:
         view = field.span(index)
-        return field.stack(row_numbers(index, len(self)), plain_buffer) if view is None else view
+        if view is not None:
+            return view
+        return field.stack(row_numbers(index, len(self)), plain_memory)
 
     @property
     def blocks(self) -> Blocks:
@@ -258,9 +216,14 @@ class NumpyDataset(Dataset[Any]):
     def __add__(self, other: Dataset[Any]) -> Any:
         """Lay two datasets end to end; batches stay one gather where both are of the same form.
 
-        Datasets of different fields, dtypes or transforms give torch's `ConcatDataset`.
+        The sum reads through the sources of both, so close them after it. Datasets of different
+        fields, dtypes or transforms give torch's `ConcatDataset`, which knows no
+        `batch_transform`: `FieldError` (a ValueError) where one would be lost.
         """
-        if not isinstance(other, NumpyDataset) or self._kind != other._kind:
+        self._require_open()
+        if not isinstance(other, NumpyDataset) or not self._joins(other):
+            if any(isinstance(ds, NumpyDataset) and ds._transforms.batch for ds in (self, other)):
+                raise FieldError("the datasets differ, and their sum would lose a batch_transform")
             return ConcatDataset([self, other])
         joined = tuple(
             ConcatSource([a.source, b.source])
@@ -276,16 +239,25 @@ class NumpyDataset(Dataset[Any]):
             dtype=[field.asked for field in self._fields],
         )
 
-    @property
-    def _kind(self) -> tuple[Any, ...]:
-        rows = [(f.source.shape[1:], f.source.dtype, f.asked) for f in self._fields]
-        return self._form, rows, self._transforms
+    def _joins(self, other: "NumpyDataset") -> bool:
+        def key(ds: NumpyDataset) -> tuple[Any, ...]:
+            rows = tuple((f.source.shape[1:], f.source.dtype, f.asked) for f in ds._fields)
+            return ds._form, rows, ds._transforms
+
+        return type(self) is type(other) is NumpyDataset and key(self) == key(other)
 
     def close(self) -> None:
-        """Let go of files; tensors that were given out stay valid, further reads raise."""
+        """Let go of files; tensors that were given out stay valid, further reads raise.
+
+        A `Source` that was passed in stays open: whoever opened it closes it.
+        """
         self._closed = True
-        for field in self._fields:
-            field.source.close()
+        for source in self._owned:
+            source.close()
+
+    def _owning_all(self) -> Self:
+        self._owned = tuple(field.source for field in self._fields)
+        return self
 
     def _require_open(self) -> None:
         if self._closed:
@@ -298,8 +270,3 @@ class NumpyDataset(Dataset[Any]):
     def __exit__(self, *_: object) -> None:
         """Close the dataset."""
         self.close()
-
-
-def _hdf5_field(paths: list[str], name: str) -> Any:
-    parts = [open_source(f"{path}{SEPARATOR}{name}") for path in paths]
-    return parts[0] if len(parts) == 1 else ConcatSource(parts)

@@ -18,7 +18,8 @@ class FieldDescription:
     """One field: `shape` with the rows first, `dtype` as stored, `tensor_dtype` as delivered.
 
     `access` and `access_reason` tell how the rows are read, `conversion` ("view", "copy", "fields"
-    or "text") and `conversion_reason` what one sample is made of.
+    or "text") and `conversion_reason` what one sample is made of. `details` are pairs of a name
+    and a text: for HDF5 chunks, filters, the decoder and what random access costs.
     """
 
     name: str | int
@@ -31,6 +32,7 @@ class FieldDescription:
     conversion: str
     conversion_reason: str
     row_bytes: int
+    details: tuple[tuple[str, str], ...] = ()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -49,6 +51,7 @@ class Description:
                 f"{field.name}: {field.where}",
                 f"  shape   {field.shape}, {field.dtype} -> {delivered}",
                 f"  access  {field.access}: {field.access_reason}",
+                *(f"  {name:<7} {text}" for name, text in field.details),
                 f"  sample  {field.conversion}: {field.conversion_reason}",
             ]
         return "\n".join(lines)
@@ -77,4 +80,5 @@ def _field(field: Field, independent: bool) -> FieldDescription:
         conversion=action,
         conversion_reason=reason,
         row_bytes=source.row_bytes,
+        details=source.details,
     )

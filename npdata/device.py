@@ -24,28 +24,28 @@ Allocate: TypeAlias = Callable[[tuple[int, ...], torch.dtype], Tensor]
 _allocate: ContextVar[Allocate | None] = ContextVar("allocate", default=None)
 
 
-def batch_buffer(shape: tuple[int, ...], dtype: torch.dtype) -> Tensor:
-    """Give an uninitialised CPU tensor for a batch, in the memory that suits this process.
+def batch_memory() -> Allocate:
+    """Give the function that makes the buffers of a batch in this process, uninitialised.
 
     Examples:
-        >>> batch_buffer((2, 3), torch.float32).shape
+        >>> batch_memory()((2, 3), torch.float32).shape
         torch.Size([2, 3])
     """
     if get_worker_info() is not None:
-        return _shared(shape, dtype)
+        return _shared
     allocate = _allocate.get()
     if allocate is not None:
-        return allocate(shape, dtype)
-    return torch.empty(shape, dtype=dtype, pin_memory=pins_memory())
+        return allocate
+    return pinned_memory if pins_memory() else plain_memory
 
 
 @contextlib.contextmanager
 def allocating(allocate: Allocate) -> Iterator[None]:
-    """Let `batch_buffer` take its memory from `allocate`, in this thread.
+    """Let `batch_memory` be `allocate`, in this thread.
 
     Examples:
-        >>> with allocating(plain_buffer):
-        ...     batch_buffer((2,), torch.float32).is_pinned()
+        >>> with allocating(plain_memory):
+        ...     batch_memory()((2,), torch.float32).is_pinned()
         False
     """
     token = _allocate.set(allocate)
@@ -55,12 +55,12 @@ def allocating(allocate: Allocate) -> Iterator[None]:
         _allocate.reset(token)
 
 
-def pinned_buffer(shape: tuple[int, ...], dtype: torch.dtype) -> Tensor:
+def pinned_memory(shape: tuple[int, ...], dtype: torch.dtype) -> Tensor:
     """Give an uninitialised CPU tensor in page-locked memory; RuntimeError without accelerator."""
     return torch.empty(shape, dtype=dtype, pin_memory=True)
 
 
-def plain_buffer(shape: tuple[int, ...], dtype: torch.dtype) -> Tensor:
+def plain_memory(shape: tuple[int, ...], dtype: torch.dtype) -> Tensor:
     """Give an uninitialised CPU tensor in ordinary memory."""
     return torch.empty(shape, dtype=dtype)
 

@@ -105,6 +105,8 @@ def dtype_rule(dtype: DType, asked: object = None) -> DTypeRule:
         >>> dtype_rule(np.dtype("O")).kind
         'refused'
     """
+    if asked is not None and asked is not str and asked is not bytes:
+        asked = torch_dtype(asked)
     # Two object dtypes are equal even if h5py's metadata marks only one of them as text.
     return _rule(dtype, asked) if dtype.hasobject else _remembered_rule(dtype, asked)
 
@@ -112,10 +114,10 @@ def dtype_rule(dtype: DType, asked: object = None) -> DTypeRule:
 def _rule(dtype: DType, asked: object) -> DTypeRule:
     if asked is str or asked is bytes:
         return _text(dtype)
-    rule = _number(dtype, None if asked is None else torch_dtype(asked))
-    if asked is None or rule.kind == "refused":
+    want = asked if isinstance(asked, torch.dtype) else None
+    rule = _number(dtype, want)
+    if want is None or rule.kind == "refused":
         return rule
-    want = torch_dtype(asked)
     if rule.kind == "record":
         return _refuse("a structured dtype takes no dtype=; cast the fields of the dict one by one")
     if rule.tensor == want:
@@ -160,7 +162,7 @@ def _number(dtype: DType, want: torch.dtype | None) -> DTypeRule:
             )
         return _plain(np.dtype(np.int64), not dtype.isnative, f"{dtype} as its int64 ticks")
     if dtype.kind in "biufc" and dtype.name in NATIVE:
-        return _plain(dtype.newbyteorder("="), not dtype.isnative, f"{dtype} is native to torch")
+        return _plain(np.dtype(dtype.name), not dtype.isnative, f"{dtype} is native to torch")
     return _refuse(_why_not(dtype))
 
 

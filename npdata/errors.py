@@ -8,13 +8,17 @@ A message says what was got, what was expected, where (file, field, index) and w
     │   ├── FormatError                    a file that is not what it says it is
     │   │   └── TruncatedError             a file that holds less than it declares
     │   ├── MemberNotFoundError (KeyError) a member or dataset that is not there
-    │   └── UnsupportedSourceError (TypeError) an argument that is no source of rows
+    │   ├── UnsupportedSourceError (TypeError) an argument that is no source of rows
+    │   ├── ExternalDataError          data that a file keeps in other files
+    │   ├── DirectAccessError          a dataset that only h5py can read, where that was ruled out
+    │   └── FileLockError              a file whose lock the system or a writer refuses
     ├── ChangedFileError (RuntimeError)    a file that is not the one that was opened
     ├── ClosedError (ValueError)           use after close()
     ├── FieldError (ValueError)            fields that make no dataset together
     ├── RowIndexError (IndexError)         a row that is not there
     ├── RowIndexTypeError (TypeError)      an index that is not a row number
     ├── UnequalShapesError (ValueError, RuntimeError) samples that cannot be stacked
+    ├── MaskLostError (ValueError)         a batch with a mask taken apart into samples
     ├── SamplerError (ValueError)          an order, batch or rank that cannot be
     ├── StateError (ValueError)            a saved state that does not belong to this sampler
     ├── RandomnessError (ValueError)       a random transform of rows that come without a seed
@@ -60,6 +64,18 @@ class UnsupportedSourceError(SourceError, TypeError):
     """The argument is no source of rows."""
 
 
+class ExternalDataError(SourceError):
+    """The file points at other files, and `allow_external=True` was not given."""
+
+
+class DirectAccessError(SourceError):
+    """The dataset cannot be read without h5py, and `access="direct"` was given."""
+
+
+class FileLockError(SourceError):
+    """The file cannot be locked for reading."""
+
+
 class ChangedFileError(NpdataError, RuntimeError):
     """The file is not, or no longer, the one that was opened."""
 
@@ -82,6 +98,10 @@ class RowIndexTypeError(NpdataError, TypeError):
 
 class UnequalShapesError(NpdataError, ValueError, RuntimeError):
     """Samples of different shapes were to be stacked into one batch."""
+
+
+class MaskLostError(NpdataError, ValueError):
+    """A batch that has a mask was taken apart into samples, which could not tell the filler."""
 
 
 class SamplerError(NpdataError, ValueError):

@@ -6,6 +6,8 @@ same values as NumPy's `array[indices]`, cast to the dtype asked for. A field kn
 other fields.
 """
 
+import functools
+from dataclasses import replace
 from typing import Any, TypeAlias
 
 import numpy as np
@@ -14,8 +16,8 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from npdata.convert import Conversion, Layout, apply, as_tensor, decide
-from npdata.device import Allocate, plain_buffer
-from npdata.dtypes import dtype_rule
+from npdata.device import Allocate, plain_memory
+from npdata.dtypes import DTypeRule, dtype_rule
 from npdata.errors import ConversionError
 from npdata.sources.base import Source
 from npdata.sources.opening import SourceLike, open_source
@@ -36,14 +38,19 @@ class Field:
         self.label = label
         self.source = source
         self.asked = dtype
-        self.rule = dtype_rule(source.dtype, dtype)
+        self._row_shape = source.shape[1:]
         if self.rule.kind == "text" and len(source.shape) > 1:
             raise self._refused("text is kept for one string a row only")
         if self.rule.kind == "refused":
             raise self._refused(self.rule.reason)
-        self.conversion = self._decide()
         if self.conversion.action == "refuse":
             raise self._refused(self.conversion.reason)
+
+    @property
+    def in_place(self) -> bool:
+        """Whether batches come from the copy kernel alone, which itself refuses rows outside."""
+        table = self.source.table
+        return self.rule.kind == "number" and table is not None and table.typed
 
     @classmethod
     def open(cls, label: str | int, source: SourceLike, dtype: object = None) -> "Field":
@@ -60,15 +67,30 @@ class Field:
             f"cannot become a tensor: {reason}"
         )
 
-    def _decide(self) -> Conversion:
+    @functools.cached_property
+    def rule(self) -> DTypeRule:
+        """How the elements of the source become those of a tensor."""
+        return dtype_rule(self.source.dtype, self.asked)
+
+    @functools.cached_property
+    def conversion(self) -> Conversion:
+        """How one row becomes a sample, and why so."""
         if self.rule.kind == "text":
             return Conversion(action="text", reason=self.rule.reason)
         table = self.source.table
         if table is not None:
             return decide(Layout.of(table.array).row, dtype=self.asked)
-        fresh = Layout.of(np.empty((1, *self.source.shape[1:]), self.source.dtype)).row
+        fresh = Layout.of(np.empty((0, *self._row_shape), self.source.dtype)).row
+        decided = decide(fresh, copy=True, dtype=self.asked)
+        if decided.action != "copy":
+            return decided
         reason = f"{self.source.access.kind} rows are read into fresh memory"
-        return Conversion(action="copy", reason=reason, rule=decide(fresh, dtype=self.asked).rule)
+        return replace(decided, reason=reason)
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Leave out what is decided again from the source."""
+        decided = ("rule", "conversion")
+        return {name: value for name, value in self.__dict__.items() if name not in decided}
 
     def row(self, index: int, *, independent: bool = False) -> Value:
         """Give row `index`, in [0, len): a view of the data where that is sound, else a copy.
@@ -77,7 +99,7 @@ class Field:
         """
         table = self.source.table
         if table is None or self.rule.kind == "text":
-            return row_of(self.stack(np.array([index]), plain_buffer), 0)
+            return row_of(self.stack(np.array([index]), plain_memory), 0)
         self.source.check()
         if independent:
             return as_tensor(table.array[index, ...], copy=True, dtype=self.asked)
@@ -99,10 +121,10 @@ class Field:
 
         A structured field gives a dict of such tensors, a text field a list.
         """
-        shape = (len(indices), *self.source.shape[1:])
+        shape = (len(indices), *self._row_shape)
         rule = self.rule
         if rule.kind == "number":
-            out = (allocate if rule.cast is None else plain_buffer)(shape, _known(rule.tensor))
+            out = (allocate if rule.cast is None else plain_memory)(shape, _known(rule.tensor))
             self._read(indices, out)
             return out if rule.cast is None else allocate(shape, rule.cast).copy_(out)
         staged = np.empty(shape, self.source.dtype)
@@ -112,16 +134,16 @@ class Field:
         return _fields(staged, allocate)
 
     def _read(self, indices: NDArray[np.int64], out: Tensor) -> None:
-        table = self.source.table
-        if table is not None and table.typed and len(indices):
-            self.source.check()
+        source, rule = self.source, self.rule
+        table = source.table
+        if table is not None and table.typed and out.numel():
+            source.check()
             table.select(indices, out)
             return
-        rule = self.rule
         raw = (out if rule.carried == rule.tensor else out.view(_known(rule.carried))).numpy()
-        if raw.dtype != self.source.dtype:
-            raw = raw.view(self.source.dtype)
-        self.source.read(indices, raw)
+        if raw.dtype != source.dtype:
+            raw = raw.view(source.dtype)
+        source.read(indices, raw)
         if rule.swapped:
             raw.byteswap(inplace=True)
 

@@ -7,6 +7,7 @@ buffer. Invariant: the caller has checked that every row number is inside (`npda
 memory is only read, also where the view could write. It knows nothing of files and fields.
 """
 
+import functools
 from dataclasses import dataclass
 from typing import Any
 
@@ -17,6 +18,18 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from npdata.dtypes import NATIVE
+
+# index_select has no unsigned words but bytes; signed ones have the same bits.
+_SIGNED = {torch.uint16: torch.int16, torch.uint32: torch.int32, torch.uint64: torch.int64}
+_WORDS = {
+    1: torch.uint8,
+    2: torch.int16,
+    4: torch.int32,
+    8: torch.int64,
+    16: torch.complex128,
+}
+# From so many elements on torch divides a copy among its threads.
+_GRAIN = 32768
 
 
 class _Memory:
@@ -62,7 +75,8 @@ class RowTable:
         native = array.dtype.isnative and array.dtype.name in NATIVE
         if native and array.flags.aligned and not any(step % item for step in array.strides):
             steps = [step // item for step in array.strides]
-            view = flat.view(NATIVE[array.dtype.name]).as_strided(array.shape, steps)
+            word = NATIVE[array.dtype.name]
+            view = flat.view(_SIGNED.get(word, word)).as_strided(array.shape, steps)
             return cls(array=array, view=view, typed=True)
         first = array[:1]
         if first.flags.c_contiguous:
@@ -74,13 +88,87 @@ class RowTable:
         """Copy row `indices[k]` to `out[k]`; indices are in [0, n), `out` is C-contiguous."""
         if self.view is None or out.size == 0:
             out[...] = self.array[indices]
-        elif self.typed:
-            self.select(indices, torch.from_numpy(out))
-        else:
-            flat = torch.from_numpy(out.reshape(-1).view(np.uint8))
-            self.select(indices, flat.view(len(indices), -1))
+            return
+        flat = torch.from_numpy(out.reshape(-1).view(np.uint8))
+        rows = out.shape if self.typed else (len(indices), -1)
+        self.select(indices, flat.view(self.view.dtype).view(rows))
 
     def select(self, indices: NDArray[np.int64], out: Tensor) -> None:
-        """Copy rows of `view` into `out`, a contiguous tensor of the view's dtype."""
-        if self.view is not None:
-            torch.index_select(self.view, 0, torch.from_numpy(indices), out=out)
+        """Copy rows of `view` into `out`, a contiguous tensor with words of the same size."""
+        view = self.view
+        if view is not None:
+            words = out if out.dtype == view.dtype else out.view(view.dtype)
+            torch.index_select(view, 0, torch.from_numpy(indices), out=words)
+
+
+@dataclass(frozen=True, kw_only=True)
+class ByteRows:
+    """A run of bytes, from which rows of one length can be gathered at any multiple of `step`.
+
+    `most` rows are gathered in one call: with few, torch does it on one core.
+    """
+
+    view: Tensor
+    step: int
+    most: int
+
+    @classmethod
+    def of(cls, array: NDArray[np.uint8], row: int, *, on_one_core: int = 0) -> "ByteRows":
+        """Prepare contiguous bytes for rows of `row` bytes, at least 1; copies nothing.
+
+        `on_one_core` is 0, or a number (1, 2, 4, 8 or 16) of which all offsets, and the row
+        itself, are multiples: where other threads have the cores to themselves, torch's would
+        only spin beside them after the call.
+
+        Examples:
+            >>> out = np.empty((2, 3), np.uint8)
+            >>> ByteRows.of(np.arange(9, dtype=np.uint8), 3).gather(np.array([5, 1]), out)
+            >>> out.tolist()
+            [[5, 6, 7], [1, 2, 3]]
+        """
+        start = array.__array_interface__["data"][0]
+        flat = torch.from_numpy(np.asarray(_Memory(array, start, start + len(array))))
+        step = on_one_core or 1
+        words = flat[: len(flat) // step * step].view(_WORDS[step])
+        row //= step
+        view = words.as_strided((max(0, len(words) - row + 1), row), (1, 1))
+        return cls(view=view, step=step, most=max(1, _GRAIN // row) if on_one_core else 1 << 62)
+
+    def gather(self, starts: NDArray[np.int64], out: NDArray[np.uint8]) -> None:
+        """Copy the bytes from `starts[k]` on to `out[k]`; `out` is (n, row), C-contiguous.
+
+        Raises IndexError where a row would lie outside.
+        """
+        target = torch.from_numpy(out)
+        if self.step > 1:
+            starts = starts // self.step
+            target = target.view(self.view.dtype)
+        rows = torch.from_numpy(starts)
+        if len(starts) <= self.most:
+            torch.index_select(self.view, 0, rows, out=target)
+            return
+        for first in range(0, len(starts), self.most):
+            part = slice(first, first + self.most)
+            torch.index_select(self.view, 0, rows[part], out=target[part])
+
+
+@functools.cache
+def refuses_rows_outside() -> bool:
+    """Tell whether the kernel of this torch raises IndexError for a row outside its view.
+
+    Tried once per process, on views inside a larger buffer, so that nothing else could be read.
+
+    Examples:
+        >>> refuses_rows_outside()
+        True
+    """
+    buffer = torch.zeros(600, 2)
+    for view in (buffer[200:400], buffer[200:400, 0], buffer[200:400].T):
+        for row in (-1, len(view)):
+            indices = torch.tensor([0, row] * 50)
+            try:
+                torch.index_select(view, 0, indices, out=torch.empty(100, *view.shape[1:]))
+            except IndexError:
+                continue
+            return False
+    return True

@@ -7,7 +7,7 @@ Python would round it or take True for row 1. This module reads no data.
 """
 
 import operator
-from typing import Any
+from typing import Any, TypeGuard
 
 import numpy as np
 from numpy.typing import NDArray
@@ -23,6 +23,22 @@ def selects_many(index: object) -> bool:
         (True, True, False)
     """
     return isinstance(index, slice | list | range) or getattr(index, "ndim", 0) > 0
+
+
+def is_exact(indices: object) -> TypeGuard[NDArray[np.int64]]:
+    """Tell whether `indices` have the form of row numbers already, be they in range or not.
+
+    Examples:
+        >>> is_exact(np.array([3, 99])), is_exact([3])
+        (True, False)
+    """
+    return (
+        type(indices) is np.ndarray
+        and indices.dtype == np.int64
+        and indices.ndim == 1
+        and indices.strides == (8,)
+        and indices.flags.carray
+    )
 
 
 def row_number(index: object, rows: int) -> int:
@@ -47,7 +63,7 @@ def row_number(index: object, rows: int) -> int:
 
 
 def row_numbers(indices: object, rows: int) -> NDArray[np.int64]:
-    """Give the rows that `indices` selects among `rows`: int64, contiguous, each in [0, rows).
+    """Give the rows that `indices` selects among `rows`: a new int64 array, each in [0, rows).
 
     Takes a slice, a list, tuple or range of ints, a one-dimensional array or tensor of any integer
     dtype, or a bool mask of length `rows`. Raises `RowIndexError` (an IndexError) for a row out of
@@ -57,11 +73,6 @@ def row_numbers(indices: object, rows: int) -> NDArray[np.int64]:
         >>> row_numbers([-1, 0, -1], 5), row_numbers(slice(1, None, 2), 5)
         (array([4, 0, 4]), array([1, 3]))
     """
-    if type(indices) is np.ndarray and indices.dtype == np.int64 and indices.ndim == 1:
-        # Seen as unsigned, a negative number is huge: one pass proves every row inside.
-        inside = indices.size and np.maximum.reduce(indices.view(np.uint64)) < rows
-        if inside and indices.flags.c_contiguous:
-            return indices
     if isinstance(indices, slice):
         return np.arange(*indices.indices(rows), dtype=np.int64)
     array = _as_array(indices)
@@ -83,7 +94,7 @@ def row_numbers(indices: object, rows: int) -> NDArray[np.int64]:
     if low < -rows or high >= rows:
         where = np.flatnonzero((array < -rows) | (array >= rows))[0]
         raise _outside(int(array[where]), rows, f" at position {where} of the indices")
-    numbers = np.ascontiguousarray(array, np.int64)
+    numbers = np.array(array, np.int64)
     return np.where(numbers < 0, numbers + rows, numbers) if low < 0 else numbers
 
 

@@ -22,9 +22,9 @@ from npdata.dataset import NumpyDataset
 from npdata.device import (
     Allocate,
     accelerator_of,
-    pinned_buffer,
+    pinned_memory,
     pins_memory,
-    plain_buffer,
+    plain_memory,
 )
 from npdata.errors import ClosedError, LoaderError, NotBatchedError
 from npdata.lookahead import Lookahead
@@ -187,11 +187,11 @@ class Loader:
     def _lookahead(self) -> "Lookahead[Job, Made]":
         schedule, sources = self._schedule, self._advised()
         ahead = schedule.depth + schedule.threads + 2
-        allocate: Allocate | None = pinned_buffer if schedule.pinned else None
+        allocate: Allocate | None = pinned_memory if schedule.pinned else None
         if self._large and not schedule.pinned:
             allocate = Buffers(most=ahead).allocate
         elif pins_memory() and not schedule.pinned:
-            allocate = plain_buffer
+            allocate = plain_memory
         begin: Callable[[], object] = int
         if schedule.pinned or self._sender is not None:
             index = torch.accelerator.current_device_index()
@@ -225,7 +225,7 @@ class Loader:
             row_bytes=sum(source.row_bytes for source in sources),
             budget=None if self._budget is None else self._budget * 3 // 4,
         )
-        return plan.jobs(self._sampler)
+        return plan.jobs(iter(self._sampler))
 
     def _of_sampler(self, name: str) -> Any:
         method = getattr(self._sampler, name, None)

@@ -8,9 +8,12 @@ come last. It holds no data.
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import overload
 
 import numpy as np
 from numpy.typing import DTypeLike, NDArray
+
+from npdata.errors import SamplerError
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -34,8 +37,19 @@ class MaskedRows:
     def __len__(self) -> int:
         return len(self.rows)
 
-    def __getitem__(self, index: int) -> int:
-        return int(self.rows[index])
+    @overload
+    def __getitem__(self, index: int) -> int: ...
+    @overload
+    def __getitem__(self, index: slice) -> "MaskedRows": ...
+    def __getitem__(self, index: int | slice) -> "int | MaskedRows":
+        """Give a row number, or for a slice its rows with their filler, which must stay last."""
+        if not isinstance(index, slice):
+            return int(self.rows[index])
+        mask = self.mask[index]
+        filler = int(np.count_nonzero(~mask))
+        if not mask[: len(mask) - filler].all():
+            raise SamplerError(f"{index} puts filler before other rows: slice forwards")
+        return MaskedRows(rows=self.rows[index], filler=filler)
 
     def __iter__(self) -> Iterator[int]:
         return iter(self.rows.tolist())

@@ -2,8 +2,9 @@
 
 Idea: torch sends each tensor of a batch through a shared-memory file of its own, which costs some
 hundreds of microseconds however few bytes it holds; labels fit into the message that announces
-the batch. Invariant: what arrives is plain containers of tensors with the same values as what
-was sent, each in memory of its own. Large tensors go torch's way, untouched.
+the batch. So small tensors are marked by a class that pickles them by value. Invariant: what
+arrives are plain tensors with the same values, and what a worker sees are tensors in plain
+containers. Large tensors, and all but plain dense ones, go torch's way.
 """
 
 from typing import Any
@@ -14,71 +15,41 @@ from torch import Tensor
 MOST_BYTES = 1 << 15
 
 
-class ListParcel(list[Any]):
-    """A list that arrives in another process as a plain list."""
+class SmallTensor(Tensor):
+    """A tensor that is sent by value; every operation on it gives a plain tensor."""
+
+    __torch_function__ = torch._C._disabled_torch_function_impl  # type: ignore[assignment]
 
     def __reduce_ex__(self, protocol: object) -> tuple[Any, ...]:
-        return _unpacked, (_packed(list(self)),)
-
-
-class DictParcel(dict[Any, Any]):
-    """A dict that arrives in another process as a plain dict."""
-
-    def __reduce_ex__(self, protocol: object) -> tuple[Any, ...]:
-        return _unpacked, (_packed(dict(self)),)
-
-
-class TupleParcel(tuple[Any, ...]):
-    """A tuple that arrives in another process as a plain tuple."""
-
-    __slots__ = ()
-
-    def __reduce_ex__(self, protocol: object) -> tuple[Any, ...]:
-        return _unpacked, (_packed(tuple(self)),)
-
-
-_PARCELS: dict[type, type] = {list: ListParcel, dict: DictParcel, tuple: TupleParcel}
+        plain = self.as_subclass(Tensor).contiguous()
+        data = bytearray(plain.reshape(-1).view(torch.uint8).numpy())
+        return _received, (data, self.dtype, tuple(self.shape))
 
 
 def parcel(result: Any) -> Any:
-    """Give `result` ready to travel: a list, dict or tuple with its small tensors in the message.
+    """Mark the small tensors of a batch; lists, tuples and dicts are gone through.
 
     Examples:
         >>> pickle.loads(pickle.dumps(parcel([torch.arange(3)])))
         [tensor([0, 1, 2])]
     """
-    kind = _PARCELS.get(type(result))
-    return result if kind is None else kind(result)
+    if type(result) is Tensor and result.layout == torch.strided:
+        # torch sends a conjugate or negative view without its mark.
+        solid = result.resolve_conj().resolve_neg()
+        return solid.as_subclass(SmallTensor) if _is_small(solid) else solid
+    if type(result) is dict:
+        return {name: parcel(part) for name, part in result.items()}
+    if type(result) in (list, tuple):
+        return type(result)(parcel(part) for part in result)
+    return result
 
 
-class _Small:
-    """A small tensor's bytes, in place of the tensor."""
-
-    def __init__(self, tensor: Tensor) -> None:
-        self.dtype = tensor.dtype
-        self.shape = tuple(tensor.shape)
-        self.data = bytearray(tensor.contiguous().reshape(-1).view(torch.uint8).numpy())
-
-    def tensor(self) -> Tensor:
-        if not self.data:
-            return torch.empty(self.shape, dtype=self.dtype)
-        return torch.frombuffer(self.data, dtype=self.dtype).view(self.shape)
+def _is_small(tensor: Tensor) -> bool:
+    plain = tensor.device.type == "cpu" and not tensor.is_quantized and not tensor.requires_grad
+    return plain and tensor.nbytes <= MOST_BYTES
 
 
-def _packed(value: Any) -> Any:
-    if type(value) is Tensor and value.nbytes <= MOST_BYTES:
-        plain = value.device.type == "cpu" and not value.requires_grad
-        return _Small(value) if plain and value.layout == torch.strided else value
-    return _mapped(_packed, value)
-
-
-def _unpacked(value: Any) -> Any:
-    return value.tensor() if isinstance(value, _Small) else _mapped(_unpacked, value)
-
-
-def _mapped(function: Any, value: Any) -> Any:
-    if type(value) is dict:
-        return {name: function(part) for name, part in value.items()}
-    if type(value) in (list, tuple):
-        return type(value)(function(part) for part in value)
-    return value
+def _received(data: bytearray, dtype: torch.dtype, shape: tuple[int, ...]) -> Tensor:
+    if not data:
+        return torch.empty(shape, dtype=dtype)
+    return torch.frombuffer(data, dtype=dtype).view(shape)

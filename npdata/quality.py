@@ -36,9 +36,11 @@ def shuffle_quality(
 ) -> ShuffleQuality:
     """Measure an order: all row numbers of an epoch, one dimension of integers, at least 2.
 
-    `labels` has a label for each row of the file; batches are of `batch_size` and the last one
-    may be shorter. The displacement of a full shuffle of n rows is (n * n - 1) / (3 * n). Raises
-    SamplerError (a ValueError) for an order or labels of another shape.
+    Rows of a subset are counted by their rank in it, and a row that comes again as another one
+    after it. `labels` has a label for each row of the file; batches are of `batch_size` and the
+    last one may be shorter. The displacement of a full shuffle of n rows is
+    (n * n - 1) / (3 * n). Raises SamplerError (a ValueError) for an order or labels of
+    another shape.
 
     Examples:
         >>> quality = shuffle_quality(np.arange(8), labels=np.repeat([0, 1], 4), batch_size=4)
@@ -52,8 +54,10 @@ def shuffle_quality(
             "at least 2 integers, the rows of an epoch"
         )
     n = len(rows)
-    moved = np.abs(rows - np.arange(n)).mean() / ((n * n - 1) / (3 * n))
-    neighbours = np.corrcoef(rows[:-1], rows[1:])[0, 1] if n > 2 else 1.0
+    ranks = np.empty(n, np.int64)
+    ranks[np.argsort(rows, kind="stable")] = np.arange(n)
+    moved = np.abs(ranks - np.arange(n)).mean() / ((n * n - 1) / (3 * n))
+    neighbours = np.corrcoef(ranks[:-1], ranks[1:])[0, 1] if n > 2 else 1.0
     entropy = None
     if labels is not None:
         classes = np.unique(np.asarray(labels), return_inverse=True)[1]

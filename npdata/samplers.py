@@ -7,44 +7,68 @@ together have consumed, so it fits any batch size, number of ranks and workers. 
 no data and starts no process; it learns its rank from torch.distributed when an epoch begins.
 """
 
-from collections.abc import Iterator, Mapping, Sized
+from collections.abc import Callable, Iterator, Mapping, Sized
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
 import torch.distributed as dist
 from numpy.typing import ArrayLike, NDArray
-from torch.utils.data import BatchSampler
+from torch.utils.data import BatchSampler, Sampler
 
 from npdata.errors import SamplerError, StateError
 from npdata.masked import MaskedRows
+from npdata.order.checks import whole_number
 from npdata.order.plan import Shuffle
 from npdata.order.ranks import UNEVEN, Ranks, Uneven
-from npdata.order.recipe import Recipe, whole_number
+from npdata.order.recipe import Recipe
 from npdata.seeded import SeededRows
 
 _FIRST_CHUNK, _CHUNK = 1 << 12, 1 << 17
 """Row numbers made at a time: few at first, so that the first batch is there at once."""
+_SPAN = 1 << 21
+"""Positions of all ranks that are gone through at a time, for the memory of small windows."""
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True)
 class _Start:
-    """Where the next iteration begins; a loaded one past its end goes on to the next epoch."""
+    """Where an iteration begins."""
 
     epoch: int
     position: int
-    loaded: bool = False
-    named: bool = False
 
 
 @dataclass(kw_only=True)
 class _Run:
-    """An iteration that has begun."""
+    """An iteration, from the moment that its iterator is made."""
 
-    epoch: int
-    start: int
+    start: _Start
     ranks: Ranks
     given: int = 0
+
+
+class _Batches(Iterator[Any]):
+    """The batches of one run; `begin` is called once, before the first is made.
+
+    A DataLoader makes iterators that it never asks for a batch, and those use up no epoch. A
+    StatefulDataLoader may do so too with the iterator of an epoch that it had finished: it then
+    calls `load_state_dict`, and that uses the epoch up.
+    """
+
+    def __init__(self, batches: Iterator[Any], begin: Callable[[], None]) -> None:
+        self._batches, self._begin = batches, begin
+
+    def __iter__(self) -> Self:
+        return self
+
+    def __next__(self) -> Any:
+        return next(self._batches)
+
+    def state_dict(self) -> dict[str, int]:
+        return {}
+
+    def load_state_dict(self, state: Mapping[str, int]) -> None:
+        self._begin()
 
 
 class BlockBatchSampler(BatchSampler):
@@ -94,6 +118,12 @@ class BlockBatchSampler(BatchSampler):
         weights: ArrayLike | None = None,
         indices: ArrayLike | None = None,
     ) -> None:
+        if isinstance(data, Sampler):
+            raise SamplerError(
+                f"data is a {type(data).__name__}: expected the dataset or its number of rows. A "
+                "trainer that puts a sampler here would split the rows among ranks a second time: "
+                "tell it not to, in Lightning with Trainer(use_distributed_sampler=False)"
+            )
         batch_size = whole_number("batch_size", batch_size, least=1)
         if uneven not in UNEVEN:
             raise SamplerError(f"uneven={uneven!r}: expected one of {', '.join(UNEVEN)}")
@@ -120,25 +150,34 @@ class BlockBatchSampler(BatchSampler):
         self._world_size = (
             None if world_size is None else whole_number("world_size", world_size, least=1)
         )
-        self._next = _Start(epoch=0, position=0)
+        self._next = _Start(0, 0)
         self._run: _Run | None = None
         if rank is not None:
             self._ranks()
 
     def __iter__(self) -> Iterator[Any]:
-        """Begin the next epoch, or go on where a loaded state was, at the first batch asked for."""
-        run = self._begin()
-        order = self._recipe.order(run.epoch)
-        position, ranks = run.start, run.ranks
+        """Begin the next epoch, or go on where a loaded state was; see `set_epoch`."""
+        run = self._run = _Run(start=self._next, ranks=self._ranks())
+        return _Batches(self._batches(run), lambda: self._begin(run))
+
+    def _begin(self, run: _Run) -> None:
+        if self._next is run.start:
+            self._run, self._next = run, _Start(run.start.epoch + 1, 0)
+
+    def _batches(self, run: _Run) -> Iterator[Any]:
+        self._begin(run)
+        order = self._recipe.order(run.start.epoch)
+        position, ranks = run.start.position, run.ranks
         steps, size = ranks.whole_steps(position), _FIRST_CHUNK
         while steps:
-            count = min(steps, max(1, size // ranks.batch_size))
+            count = min(size // ranks.batch_size, _SPAN // ranks.step_size)
+            count = min(steps, max(1, count))
             size = min(4 * size, _CHUNK)
             chunk = ranks.positions(position, count)
             chunk_rows = order.rows(chunk.reshape(-1)).reshape(chunk.shape)
             for rows, positions in zip(chunk_rows, chunk, strict=True):
                 run.given += 1
-                yield self._batch(rows, positions, 0)
+                yield self._batch(rows, positions, 0, run)
             position += count * ranks.step_size
             steps -= count
         if ranks.steps(position):
@@ -146,7 +185,7 @@ class BlockBatchSampler(BatchSampler):
             run.given += 1
             positions = np.append(last.positions, last.fill)
             rows = np.append(order.rows(last.positions), order.rows(last.fill))
-            yield self._batch(rows, positions, len(last.fill))
+            yield self._batch(rows, positions, len(last.fill), run)
 
     def __len__(self) -> int:
         """Give the number of batches of this rank in a whole epoch."""
@@ -154,25 +193,27 @@ class BlockBatchSampler(BatchSampler):
 
     @property
     def epoch(self) -> int:
-        """The epoch being read; before the first batch, the one that comes."""
-        return self._upcoming().epoch if self._run is None else self._run.epoch
+        """The epoch being read; before the first iteration, the one that comes."""
+        return (self._next if self._run is None else self._run.start).epoch
 
     def set_epoch(self, epoch: int) -> None:
         """Make the next iteration this epoch.
 
-        A state that was loaded and not yet gone on with keeps its position if this is its epoch.
+        It goes on where a state of this epoch, loaded and not yet gone on with, was; any other
+        epoch begins at its start.
         """
-        epoch = whole_number("epoch", epoch, least=0)
-        keep = self._next.loaded and self._next.epoch == epoch
-        position = self._next.position if keep else 0
-        self._next = _Start(epoch=epoch, position=position, loaded=keep, named=True)
+        epoch = whole_number("epoch", epoch, least=0, below=1 << 64)
+        if epoch != self._next.epoch:
+            self._next = _Start(epoch, 0)
+        self._run = None
 
     def state_dict(self, consumed: int | None = None) -> dict[str, int]:
         """Give the state after `consumed` batches of the iteration under way.
 
-        Without `consumed` it counts the batches that the sampler gave out, which is right where
-        none is read ahead: `num_workers=0`, or a StatefulDataLoader. With the workers of a
-        DataLoader, count the batches that you received since the iteration began.
+        Count the batches that you received since the iteration began, and pass that number.
+        Without `consumed`, all that the sampler gave out counts as received. A DataLoader with
+        workers takes batches ahead, so then the state would skip those that are still on the
+        way; with `num_workers=0`, and inside a StatefulDataLoader, nothing is taken ahead.
         """
         run = self._run
         given = 0 if run is None else run.given
@@ -182,25 +223,23 @@ class BlockBatchSampler(BatchSampler):
                 f"consumed={count}, but this iteration has given {given} batches: count from "
                 "where the iteration began"
             )
-        if run is None:
-            epoch, position = self._next.epoch, self._next.position
-        else:
-            epoch = run.epoch
-            position = min(run.start + count * run.ranks.step_size, self._recipe.samples)
+        start = self._next if run is None else run.start
+        ranks = self._ranks() if run is None else run.ranks
         return {
             **self._recipe.identity,
-            "epoch": epoch,
-            "position": position,
+            "epoch": start.epoch,
+            "position": min(start.position + count * ranks.step_size, self._recipe.samples),
             "batch_size": self.batch_size,
-            "world_size": self._ranks().world_size,
+            "world_size": ranks.world_size,
         }
 
     def load_state_dict(self, state: Mapping[str, int]) -> None:
         """Let the next iteration go on after the samples that the state counts as consumed.
 
-        Whatever decides the order must agree; batch size, ranks, `uneven` and workers need not. A
-        state at the end of its epoch goes on with the next one, unless `set_epoch` names its own.
-        Raises StateError, which names both values, for any other state.
+        Whatever decides the order must agree; batch size, ranks, `uneven` and workers need not.
+        The next iteration is what is left of the state's epoch: nothing, if that was at its end.
+        The epoch after it follows. Raises StateError, which names both values, for any other
+        state.
         """
         expected = self._recipe.identity
         names = {*expected, "epoch", "position", "batch_size", "world_size"}
@@ -222,30 +261,17 @@ class BlockBatchSampler(BatchSampler):
                 f"the state has position={state['position']} of {expected['samples']} samples: "
                 "expected no more than there are"
             )
-        self._next = _Start(epoch=state["epoch"], position=state["position"], loaded=True)
+        self._next = _Start(state["epoch"], state["position"])
         self._run = None
 
     def _batch(
-        self, rows: NDArray[np.int64], positions: NDArray[np.int64], filler: int
+        self, rows: NDArray[np.int64], positions: NDArray[np.int64], filler: int, run: _Run
     ) -> NDArray[np.int64] | MaskedRows | SeededRows:
         batch = MaskedRows(rows=rows, filler=filler) if self._masked else rows
-        if not self._seeded or self._run is None:
+        if not self._seeded:
             return batch
-        seed, epoch = self._recipe.seed, self._run.epoch
+        seed, epoch = self._recipe.seed, run.start.epoch
         return SeededRows(rows=batch, seed=seed, epoch=epoch, positions=positions)
-
-    def _begin(self) -> _Run:
-        start = self._upcoming()
-        self._run = _Run(epoch=start.epoch, start=start.position, ranks=self._ranks())
-        self._next = _Start(epoch=start.epoch + 1, position=0)
-        return self._run
-
-    def _upcoming(self) -> _Start:
-        start = self._next
-        over = start.position > 0 and self._ranks().exhausted(start.position)
-        if over and not start.named:
-            return _Start(epoch=start.epoch + 1, position=0)
-        return start
 
     def _ranks(self) -> Ranks:
         rank, world_size = self._rank, self._world_size

@@ -8,7 +8,8 @@ two samples of an epoch share one. It holds no data and draws no numbers.
 """
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from typing import overload
 
 import numpy as np
 from numpy.typing import DTypeLike, NDArray
@@ -49,8 +50,15 @@ class SeededRows:
     def __len__(self) -> int:
         return len(self.rows)
 
-    def __getitem__(self, index: int) -> int:
-        return int(self.rows[index])
+    @overload
+    def __getitem__(self, index: int) -> int: ...
+    @overload
+    def __getitem__(self, index: slice) -> "SeededRows": ...
+    def __getitem__(self, index: int | slice) -> "int | SeededRows":
+        """Give a row number, or for a slice its rows with their positions."""
+        if not isinstance(index, slice):
+            return int(self.rows[index])
+        return replace(self, rows=self.rows[index], positions=self.positions[index])
 
     def __iter__(self) -> Iterator[int]:
         return iter(self.rows.tolist() if isinstance(self.rows, np.ndarray) else self.rows)

@@ -16,7 +16,7 @@ from typing import Any, TypeAlias
 import torch
 from torch import Tensor
 
-from npdata.device import accelerator_of, batch_buffer
+from npdata.device import accelerator_of, batch_memory
 from npdata.errors import LoaderError
 
 DTypes: TypeAlias = torch.dtype | Mapping[Any, torch.dtype] | None
@@ -166,4 +166,4 @@ def _cast(tensor: Tensor, dtype: torch.dtype, after: bool | None) -> Tensor:
         return tensor
     if after:
         return tensor.to(dtype)
-    return batch_buffer(tuple(tensor.shape), dtype).copy_(tensor)
+    return batch_memory()(tuple(tensor.shape), dtype).copy_(tensor)

@@ -10,7 +10,7 @@ import functools
 import inspect
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, Self
+from typing import Any, NamedTuple, Self
 
 import numpy as np
 
@@ -19,6 +19,14 @@ from npdata.seeded import SeededRows
 
 Transform = Callable[..., Any]
 SampleRng = Callable[[int], np.random.Generator]
+
+
+class Bound(NamedTuple):
+    """The functions for one batch; `sample_rng` gives the generator of each of its samples."""
+
+    sample: Transform | None
+    batch: Transform | None
+    sample_rng: SampleRng | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -57,20 +65,20 @@ class Transforms:
             raise _unseeded(row)
         return self.sample
 
-    def bound(self, indices: object) -> tuple[SampleRng | None, Transform | None]:
-        """Give for a batch of `indices` the generators of its samples, and the batch's function.
+    def bound(self, indices: object) -> Bound:
+        """Give the functions for a batch of `indices`, with its generators.
 
-        The first is None where `sample` takes no `rng`. Raises `RandomnessError` (a ValueError)
+        `sample_rng` is None where `sample` takes no `rng`. Raises `RandomnessError` (a ValueError)
         where a function takes `rng` and `indices` are no `SeededRows`.
         """
         if not self.seeded:
-            return None, self.batch
+            return Bound(self.sample, self.batch)
         if not isinstance(indices, SeededRows):
             raise _unseeded(indices)
         batch = self.batch
         if batch is not None and self.batch_draws:
             batch = functools.partial(_with_rng, batch, indices)
-        return indices.sample_rng if self.sample_draws else None, batch
+        return Bound(self.sample, batch, indices.sample_rng if self.sample_draws else None)
 
 
 def _takes_rng(function: Transform | None) -> bool:

@@ -2,16 +2,19 @@
 
 import copy
 import operator
+import os
 import pickle
 
 import numpy as np
 import pytest
 import torch
-from torch.utils.data import default_collate
+from torch.utils._pytree import tree_map
+from torch.utils.data import DataLoader, default_collate
 from torch.utils.data._utils.pin_memory import pin_memory
 
 import npdata
 from npdata import Batch, NumpyDataset, collate
+from npdata.masked import MaskedRows
 from npdata.parcel import parcel
 
 X = np.arange(12, dtype=np.float32).reshape(4, 3)
@@ -131,6 +134,40 @@ def test_a_parcel_arrives_as_plain_containers_of_equal_tensors() -> None:
     assert named["b"] == "text"
 
 
+class TestMask:
+    """Samples cannot tell what is filler, so a batch with a mask gives none."""
+
+    def masked(self, **options: object) -> Batch:
+        rows = MaskedRows(rows=np.array(ROWS), filler=1)
+        return NumpyDataset(X, **options).__getitems__(rows)
+
+    @pytest.mark.parametrize("look", [default_collate, list, torch.stack, lambda b: b[0]])
+    def test_to_make_its_samples_is_an_error_that_says_what_to_do(self, look: object) -> None:
+        with pytest.raises(ValueError, match=r"use collate_fn=npdata\.collate") as caught:
+            look(self.masked())
+        assert isinstance(caught.value, npdata.errors.MaskLostError)
+
+    @pytest.mark.parametrize("num_workers", [0, 2])
+    def test_a_loader_without_our_collate_raises(self, num_workers: int) -> None:
+        ds = NumpyDataset(X)
+        sampler = npdata.BlockBatchSampler(ds, 2, uneven="mask")
+        with pytest.raises(ValueError, match="with a mask"):
+            next(iter(DataLoader(ds, batch_sampler=sampler, num_workers=num_workers)))
+
+    def test_pickling_keeps_it(self) -> None:
+        got = pickle.loads(pickle.dumps(self.masked()))
+        assert got.mask.tolist() == [True, True, False]
+        assert torch.equal(got.stacked, torch.from_numpy(X[ROWS]))
+
+    def test_our_collate_transforms_the_samples_and_keeps_it(self) -> None:
+        rows, mask = collate(self.masked(transform=lambda sample: sample + 1))
+        assert torch.equal(rows, torch.from_numpy(X[ROWS] + 1))
+        assert mask.tolist() == [True, True, False]
+
+    def test_it_can_be_printed(self) -> None:
+        assert repr(self.masked()) == "<Batch of 3 rows with a mask>"
+
+
 class TestUnequalSamples:
     def test_the_sample_the_field_and_both_shapes_are_named(self) -> None:
         samples = [{"x": torch.zeros(3)}, {"x": torch.zeros(3)}, {"x": torch.zeros(2)}]
@@ -155,3 +192,65 @@ class TestUnequalSamples:
     def test_other_errors_are_torchs_own(self) -> None:
         with pytest.raises(TypeError, match="default_collate"):
             collate([object(), object()])
+
+
+class TestAsAnOrdinaryList:
+    def test_it_can_be_added_to_a_list_and_rebuilt_by_its_type(self) -> None:
+        assert len([1, *batch()]) == len([1] + batch()) == 4  # noqa: RUF005
+        assert len(sum([batch(), batch()], [])) == 6  # noqa: RUF017
+        rebuilt = type(batch())(sample for sample in batch())
+        assert [int(label) for _, label in rebuilt] == ROWS
+
+    def test_a_transform_that_fails_leaves_no_half_made_batch(self) -> None:
+        def fail(sample: object) -> object:
+            raise ValueError("bad sample")
+
+        ds = NumpyDataset(X, transform=fail)
+        with pytest.raises(ValueError, match="bad sample"):
+            ds.__getitems__([0, 1])
+
+    def test_text_columns_of_tuples_are_what_torch_makes_of_them(self) -> None:
+        ds = NumpyDataset(np.array(["a", "b"]), np.arange(2), dtype=(str, None))
+        ours, theirs = collate(ds.__getitems__([1, 0])), default_collate([ds[1], ds[0]])
+        assert ours[0] == theirs[0]
+        assert type(ours[0]) is type(theirs[0])
+
+
+class TestInAWorker:
+    def loaded(self, ds: NumpyDataset, collate_fn: object) -> list:
+        return list(DataLoader(ds, batch_size=4, collate_fn=collate_fn, num_workers=1, timeout=30))
+
+    def test_small_tensors_are_tensors_to_whoever_wraps_collate(self) -> None:
+        def halved(samples: list) -> object:
+            return tree_map(lambda tensor: tensor.half(), collate(samples))
+
+        ((x, y),) = self.loaded(NumpyDataset(X, Y), halved)
+        assert x.dtype == y.dtype == torch.float16
+        assert type(x) is torch.Tensor
+
+    @pytest.mark.filterwarnings("ignore:Sparse invariant checks")
+    @pytest.mark.parametrize(
+        "change",
+        [
+            torch.Tensor.to_sparse,
+            lambda rows: (rows * 1j).conj(),
+            lambda rows: (rows * 1j).conj().imag,
+            torch.Tensor.t,
+        ],
+        ids=["sparse", "conjugate", "negative", "transposed"],
+    )
+    def test_any_tensor_of_a_batch_transform_arrives(self, change: object) -> None:
+        (rows,) = self.loaded(NumpyDataset(X, batch_transform=change), collate)
+        expected = change(torch.from_numpy(X))
+        assert torch.equal(rows.to_dense(), expected.to_dense())
+
+    def test_transforms_run_there_also_without_collate(self) -> None:
+        ds = NumpyDataset(Y, transform=lambda _: os.getpid())
+        ((*pids,),) = self.loaded(ds, lambda samples: samples)
+        assert len(set(pids)) == 1
+        assert pids[0] != os.getpid()
+
+
+def test_keys_that_differ_between_samples_are_named() -> None:
+    with pytest.raises(ValueError, match="sample 1 has fields"):
+        collate([{"x": torch.zeros(1)}, {"y": torch.zeros(1)}])

@@ -73,7 +73,11 @@ def test_masks_arrays_and_tensors_select_like_numpy(kind: str, data: Data) -> No
     for index in (mask, torch.from_numpy(mask), mask.tolist()):
         assert (ds[index].numpy() == data.x[mask]).all()
     rows = np.array([90, 3, 3, -1])
-    for index in (rows, torch.from_numpy(rows), rows.astype(np.int8), rows.tolist(), rows[::-1]):
+    frozen = rows.copy()
+    frozen.flags.writeable = False
+    kinds = (rows, frozen, torch.from_numpy(rows), rows.astype(np.int8), rows.tolist(), rows[::-1])
+    for index in kinds:
+        assert (npdata.collate(ds.__getitems__(index)).numpy() == data.x[np.asarray(index)]).all()
         assert (ds[index].numpy() == data.x[np.asarray(index)]).all()
     assert (
         ds[rows.astype(np.uint16) % ROWS].numpy() == data.x[rows.astype(np.uint16) % ROWS]

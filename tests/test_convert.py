@@ -89,6 +89,22 @@ def test_copy_false_shares_positive_strides(case: str) -> None:
     assert tensor.stride() == tuple(step // array.itemsize for step in array.strides)
 
 
+def test_elements_that_share_their_memory_are_copied_without_a_warning() -> None:
+    array, _ = np.broadcast_arrays(np.arange(3.0), np.zeros((2, 3)))
+    assert as_tensor(array).tolist() == [[0, 1, 2]] * 2
+    writable = np.lib.stride_tricks.as_strided(np.zeros(3), (2, 3), (0, 8))
+    assert "stride is zero" in explain(writable).reason
+    with pytest.raises(TypeError, match="stride is zero"):
+        as_tensor(writable, copy=False)
+
+
+@pytest.mark.parametrize("name", ["longlong", "ulonglong", "intc", "uintc"])
+def test_names_of_c_for_the_same_dtype(name: str) -> None:
+    array = np.arange(4).astype(name)
+    assert shares(as_tensor(array), array)
+    assert as_tensor(array, copy=True).tolist() == [0, 1, 2, 3]
+
+
 def test_copy_true_is_always_independent() -> None:
     array = np.zeros(3)
     tensor = as_tensor(array, copy=True)
@@ -134,6 +150,7 @@ REFUSED = {
     "matrix": (np.zeros((2, 2)).view(np.matrix), r"np\.asarray"),
     "another subclass": (np.zeros(2).view(type("Volts", (np.ndarray,), {})), r"Volts.*np\.asarray"),
     "list": ([1, 2], r"a list is no NumPy array"),
+    "ragged list": ([[1], [2, 3]], r"a list is no NumPy array"),
     "tensor": (torch.zeros(2), r"a Tensor is no NumPy array"),
     "objects": (np.array([1, "a"], object), "Python objects"),
     "strings": (np.array(["a"]), "holds no text"),
@@ -194,6 +211,14 @@ def test_a_cast_that_would_drop_the_imaginary_part_is_refused() -> None:
 
 
 @pytest.mark.parametrize("arguments", [{"copy": "no"}, {"copy": 2}, {"dtype": "nonsense"}], ids=str)
+def test_arguments_without_a_meaning_are_refused_too(arguments: dict[str, object]) -> None:
+    with pytest.raises(TypeError):
+        explain(np.float64(1), **arguments)
+
+
+@pytest.mark.parametrize(
+    "arguments", [{"copy": 1}, {"copy": np.True_}, {"dtype": ["f4"]}, {"copy": "no"}], ids=str
+)
 def test_arguments_without_a_meaning_are_refused(arguments: dict[str, object]) -> None:
     with pytest.raises(TypeError):
         as_tensor(np.zeros(2), **arguments)

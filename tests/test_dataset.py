@@ -1,5 +1,11 @@
 """`NumpyDataset`: what its arguments mean, and how it behaves inside torch's own classes."""
 
+import functools
+import operator
+import pickle
+from pathlib import Path
+
+import h5py
 import numpy as np
 import pytest
 import torch
@@ -16,6 +22,7 @@ from torch.utils.data import (
 
 import npdata
 from npdata import NumpyDataset, collate
+from npdata.dtypes import NATIVE
 
 
 @pytest.fixture
@@ -65,6 +72,17 @@ class TestRefusals:
     def test_no_fields(self) -> None:
         with pytest.raises(ValueError, match="at least one field"):
             NumpyDataset()
+
+    def test_options_that_are_no_functions(self, x: np.ndarray) -> None:
+        with pytest.raises(
+            ValueError, match=r"transform= is a function .* ndarray was given; a field"
+        ):
+            NumpyDataset(image=x, transform=x)
+
+    def test_an_empty_npz(self, tmp_path: Path) -> None:
+        np.savez(tmp_path / "empty.npz")
+        with pytest.raises(ValueError, match=r"empty\.npz holds no arrays"):
+            NumpyDataset.from_npz(tmp_path / "empty.npz")
 
     def test_named_and_positional_together(self, x: np.ndarray) -> None:
         for make in (lambda: NumpyDataset(x, label=x), lambda: NumpyDataset({"a": x}, b=x)):
@@ -128,7 +146,7 @@ class TestDtype:
     def test_text_is_kept_when_asked_for(self) -> None:
         ds = NumpyDataset(np.array(["a", "bc"]), np.array([b"d", b"e"]), dtype=(str, bytes))
         assert ds[1] == ("bc", b"e")
-        assert collate(ds.__getitems__([1, 0])) == [["bc", "a"], [b"e", b"d"]]
+        assert collate(ds.__getitems__([1, 0])) == [("bc", "a"), (b"e", b"d")]
         assert ds[:1] == (["a"], [b"d"])
         with pytest.raises(TypeError, match="one string a row"):
             NumpyDataset(np.array([["a"]]), dtype=str)
@@ -143,6 +161,42 @@ class TestDtype:
         assert batch["b"].shape == (2, 3)
         assert batch["c"]["d"].tolist() == [7, 7]
         assert torch.equal(default_collate(list(ds.__getitems__([3, 1])))["a"], batch["a"])
+
+    @pytest.mark.parametrize("name", [*NATIVE, "longlong", "ulonglong"])
+    @pytest.mark.parametrize("order", ["<", ">"])
+    @pytest.mark.parametrize("shape", [(9,), (9, 2), (9, 2, 3)], ids=str)
+    def test_rows_of_every_dtype(self, name: str, order: str, shape: tuple[int, ...]) -> None:
+        size = int(np.prod(shape))
+        array = np.arange(size).reshape(shape).astype(np.dtype(name).newbyteorder(order))
+        for rows in (array, np.asfortranarray(array), np.repeat(array, 2, axis=0)[::2]):
+            ds = NumpyDataset(rows)
+            picked = [ds[[7, 0, 7]], collate(ds.__getitems__(np.array([7, 0, 7])))]
+            picked.append(torch.stack([ds[7], ds[0], ds[7]]))
+            for tensor in picked:
+                assert (tensor.numpy() == array[[7, 0, 7]]).all()
+            if not np.iscomplexobj(array):
+                cast = NumpyDataset(rows, dtype="float32")[[7, 0]]
+                assert (cast.numpy() == array[[7, 0]].astype("float32")).all()
+
+    def test_a_record_with_a_field_that_no_tensor_holds(self, tmp_path: Path) -> None:
+        rows = np.zeros(4, [("a", "f4"), ("b", "S4")])
+        with h5py.File(tmp_path / "r.h5", "w") as file:
+            file["r"] = rows
+        for source in (rows, f"{tmp_path}/r.h5::r"):
+            with pytest.raises(TypeError, match="its field 'b'"):
+                NumpyDataset(source)
+
+
+class TestSubclasses:
+    def test_a_changed_sample_is_what_batches_are_made_of(self, x: np.ndarray) -> None:
+        class Scaled(NumpyDataset):
+            def __getitem__(self, index: object) -> torch.Tensor:
+                return super().__getitem__(index) * 100
+
+        ds = Scaled(x)
+        (batch,) = DataLoader(ds, batch_size=10, collate_fn=collate)
+        assert torch.equal(batch, torch.from_numpy(x) * 100)
+        assert torch.equal((ds + ds)[12], torch.from_numpy(x[2]) * 100)
 
 
 class TestSharing:
@@ -255,6 +309,21 @@ class TestSum:
         ds = NumpyDataset(x, transform=transform)
         assert torch.equal((ds + ds)[[12]], -torch.from_numpy(x[[2]]))
 
+    def test_many_sums_are_one_source(self, x: np.ndarray) -> None:
+        total = functools.reduce(operator.add, [NumpyDataset(x)] * 1500)
+        assert torch.equal(total[[14_999, 3]], torch.from_numpy(x[[9, 3]]))
+        assert len(pickle.loads(pickle.dumps(total))) == 15_000
+
+    def test_a_batch_transform_is_never_dropped(self, x: np.ndarray) -> None:
+        with pytest.raises(ValueError, match="lose a batch_transform"):
+            NumpyDataset(x) + NumpyDataset(x, batch_transform=torch.neg)
+
+    def test_a_closed_dataset_has_no_sum(self, x: np.ndarray) -> None:
+        ds = NumpyDataset(x)
+        ds.close()
+        with pytest.raises(ValueError, match="closed"):
+            ds + ds
+
     def test_datasets_that_differ_are_joined_by_torch(self, x: np.ndarray) -> None:
         for other in (NumpyDataset(x[:, :2]), NumpyDataset(a=x), TensorDataset(torch.zeros(3))):
             assert type(NumpyDataset(x) + other) is ConcatDataset
@@ -279,6 +348,10 @@ class TestConstructors:
     def test_from_raw(self, data: Data) -> None:
         ds = NumpyDataset.from_raw(data.folder / "x.bin", dtype="float32", shape=(-1, 3, 5))
         assert (ds[:].numpy() == data.x).all()
+        rest = NumpyDataset.from_raw(
+            data.folder / "odd.bin", dtype="f4", offset=1, shape=np.int64(-1)
+        )
+        assert (rest[[0, 7]].numpy() == data.x.ravel()[[0, 7]]).all()
 
     def test_from_hdf5(self, data: Data) -> None:
         path = data.folder / "d.h5"
@@ -298,7 +371,9 @@ class TestConstructors:
 
     def test_a_source_can_be_shared_by_two_datasets(self, data: Data) -> None:
         source = npdata.open_source(data.folder / "x.npy")
-        assert torch.equal(NumpyDataset(source)[[3]], NumpyDataset(a=source)[[3]]["a"])
+        with NumpyDataset(source) as ds:
+            kept = ds[[3]]
+        assert torch.equal(kept, NumpyDataset(a=source)[[3]]["a"])
 
 
 def test_describe_prints_a_table(x: np.ndarray, y: np.ndarray) -> None:

@@ -10,7 +10,7 @@ from kinds import Data
 from torch.utils.data import DataLoader
 
 import npdata
-from npdata.device import accelerator_of, allocating, batch_buffer, plain_buffer
+from npdata.device import accelerator_of, allocating, batch_memory, plain_memory
 from npdata.errors import DeviceError, LoaderError
 from npdata.schedule import Data as Known
 from npdata.schedule import Machine, decide_schedule
@@ -45,11 +45,11 @@ class TestMemory:
 
         def allocate(shape: tuple[int, ...], dtype: torch.dtype) -> torch.Tensor:
             given.append((shape, dtype))
-            return plain_buffer(shape, dtype)
+            return plain_memory(shape, dtype)
 
         with allocating(allocate):
             npdata.NumpyDataset(np.zeros((4, 2)), np.zeros(4, np.int8)).__getitems__([1, 2])
-        batch_buffer((3,), torch.int32)
+        batch_memory()((3,), torch.int32)
         assert given == [((2, 2), torch.float64), ((2,), torch.int8)]
 
 

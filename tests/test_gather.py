@@ -63,3 +63,15 @@ def test_memory_that_may_not_be_written_is_only_read() -> None:
     out = np.empty((2, 3), np.uint8)
     RowTable.of(rows).gather(np.array([3, 0]), out)
     assert out.tolist() == [[9, 10, 11], [0, 1, 2]]
+
+
+@pytest.mark.parametrize("array", ARRAYS.values(), ids=ARRAYS)
+@pytest.mark.parametrize("row", [7, -1, 1 << 40, -(1 << 63)])
+def test_the_kernel_itself_refuses_rows_outside(array: np.ndarray, row: int) -> None:
+    table = RowTable.of(array)
+    if not table.typed:
+        return
+    indices = np.array([0, row, 6] * 100)
+    out = np.zeros((300, *array.shape[1:]), array.dtype)
+    with pytest.raises(IndexError):
+        table.gather(indices, out)

@@ -7,6 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as npst
 
+from npdata import NumpyDataset
 from npdata.indexing import row_number, row_numbers
 
 INTEGERS = [
@@ -81,6 +82,12 @@ def test_what_is_no_integer_is_no_row(index: object) -> None:
 def test_what_is_no_list_of_integers_selects_no_rows(indices: object) -> None:
     with pytest.raises(TypeError):
         row_numbers(indices, 10)
+
+
+def test_one_row_of_a_reversed_array() -> None:
+    last = np.arange(6)[::-1][:1]
+    assert row_numbers(last, 6).tolist() == [5]
+    assert NumpyDataset(np.arange(6)).__getitems__(last)[0].item() == 5
 
 
 def test_tensors_and_ranges_are_lists_of_integers() -> None:

@@ -42,7 +42,7 @@ class TestLayout:
         assert layout.first_rows(np.arange(layout.count)).tolist() == edges[:-1].tolist()
         sizes = np.diff(edges)
         assert layout.size == sizes.max(initial=1)
-        short, missing = layout.short()
+        short, missing = layout.short
         assert short.tolist() == np.flatnonzero(sizes < layout.size).tolist()
         assert missing.tolist() == (layout.size - sizes[short]).tolist()
 
@@ -89,16 +89,31 @@ class TestOrder:
         edges = np.unique(blocks.edges())
         sizes = np.diff(edges)
         block_of = np.searchsorted(edges, rows, side="right") - 1
+        count = -(-blocks.count // window_blocks)
+        widths = []
         while len(block_of):
-            members = list(dict.fromkeys(block_of.tolist()))
-            window = next(
-                k
-                for k in range(1, len(block_of) + 1)
-                if len(set(block_of[:k].tolist())) == min(window_blocks, len(members))
-                and k == sizes[list(set(block_of[:k].tolist()))].sum()
-            )
-            assert not set(block_of[:window]) & set(block_of[window:])
+            left = count - len(widths)
+            width = -(-len(set(block_of.tolist())) // left)
+            window = sizes[list(dict.fromkeys(block_of.tolist()))[:width]].sum()
+            members = set(block_of[:window].tolist())
+            window = sizes[list(members)].sum()
+            assert not members & set(block_of[window:].tolist())
+            assert set(block_of[:window].tolist()) == members
+            widths.append(len(members))
             block_of = block_of[window:]
+        assert len(widths) == count
+        assert max(widths, default=0) <= window_blocks
+        assert max(widths, default=0) - min(widths, default=0) <= 1
+
+    @pytest.mark.parametrize("count, widths", [(65, [33, 32]), (64 * 9 + 1, [58] * 7 + [57] * 3)])
+    def test_the_end_of_an_epoch_is_mixed_like_its_start(self, count, widths):
+        """One block more than whole windows leaves no window of one block."""
+        n = count * 10
+        block_of = plan(Blocks.uniform(n, 10), window_blocks=64).rows(np.arange(n)) // 10
+        ends = np.cumsum(widths) * 10
+        found = [len(np.unique(part)) for part in np.split(block_of, ends[:-1])]
+        assert found == widths
+        assert len(np.unique(block_of[-50:])) > 20
 
     @pytest.mark.parametrize("shuffle", ["block", "full"])
     def test_seeds_and_epochs_give_other_orders(self, shuffle):
@@ -178,6 +193,7 @@ class TestPinned:
                 1,
                 [605794838, 12706605, 22397408, 605794850, 111664534, 12706629],
             ),
+            (1603, "block", 3, 0, 1, [900, 764, 1221, 1286, 905, 1278]),
             (1003, False, 0, 0, 2, [0, 100, 1, 101, 2, 102]),
         ],
     )
@@ -190,14 +206,14 @@ class TestPinned:
         blocks = Blocks(rows=(25, 7, 40), block_rows=(10, 10, 4))
         assert plan(blocks).rows(np.arange(60, 66)).tolist() == [4, 59, 56, 7, 55, 63]
         assert split(10, 0.7, seed=3)[1].tolist() == [2, 5, 8]
-        order = draw_order(np.arange(10.0), seed=0, epoch=0)
+        order = draw_order(np.cumsum(np.arange(10.0)), seed=0, epoch=0)
         assert order.rows(np.arange(8)).tolist() == [5, 3, 9, 6, 4, 8, 6, 5]
 
 
 class TestDraws:
     def test_rows_come_as_often_as_their_weights_say(self):
         weights = np.array([0.0, 1, 2, 0, 3, 4, 0])
-        drawn = draw_order(weights, seed=0, epoch=0).rows(np.arange(100_000))
+        drawn = draw_order(np.cumsum(weights), seed=0, epoch=0).rows(np.arange(100_000))
         counts = np.bincount(drawn, minlength=7)
         expected = weights * 10_000
         assert counts[weights == 0].sum() == 0
@@ -206,11 +222,11 @@ class TestDraws:
         assert chi_square < 20
 
     def test_a_draw_depends_on_its_position_alone(self):
-        order = draw_order(np.ones(50), seed=1, epoch=3)
+        order = draw_order(np.cumsum(np.ones(50)), seed=1, epoch=3)
         assert np.array_equal(order.rows(np.arange(100))[40:60], order.rows(np.arange(40, 60)))
 
     def test_the_smallest_weights(self):
-        order = draw_order(np.array([0, 5e-324, 0]), seed=0, epoch=0)
+        order = draw_order(np.cumsum([0, 5e-324, 0]), seed=0, epoch=0)
         assert set(order.rows(np.arange(1000)).tolist()) == {1}
 
 
@@ -226,7 +242,15 @@ class TestSplit:
         assert np.array_equal(np.sort(np.append(first, second)), np.arange(n))
         assert np.array_equal(split(n, fraction, seed)[0], first)
 
-    @pytest.mark.parametrize("fraction", [-0.1, 1.5, float("nan")])
+    @pytest.mark.parametrize("fraction", [-0.1, 1.5, float("nan"), "a"])
     def test_a_fraction_outside_is_refused(self, fraction):
         with pytest.raises(ValueError, match=r"expected .* from 0 to 1"):
             split(10, fraction, seed=0)
+
+    @pytest.mark.parametrize("seed", [-1, 1.5, True, 2**64, "1"])
+    def test_a_seed_that_is_none_is_refused(self, seed):
+        with pytest.raises(ValueError, match=r"seed=.*: expected "):
+            split(10, 0.5, seed=seed)
+
+    def test_a_seed_may_be_an_integer_of_numpy(self):
+        assert split(10, 0.5, seed=np.int32(3))[0].tolist() == split(10, 0.5, seed=3)[0].tolist()

@@ -60,6 +60,18 @@ def test_strings_and_a_subset_of_the_rows():
     assert found.label_entropy > 0
 
 
+def test_a_subset_is_measured_like_a_file_of_its_rows():
+    rows = np.arange(5000, 9000, 2)
+    assert shuffle_quality(rows) == shuffle_quality(np.arange(2000))
+    mixed = np.random.default_rng(0).permutation(2000)
+    assert shuffle_quality(rows[mixed]) == shuffle_quality(mixed)
+
+
+def test_one_row_over_and_over_is_in_file_order():
+    found = shuffle_quality([3, 3, 3, 3], labels=np.arange(4))
+    assert (found.displacement, round(found.neighbours, 6)) == (0, 1)
+
+
 @pytest.mark.parametrize("order", [[], [1], [[0, 1]], [0.0, 1.0]])
 def test_what_is_no_order_is_refused(order):
     with pytest.raises(ValueError, match="expected one dimension of at least 2 integers"):

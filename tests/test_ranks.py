@@ -1,9 +1,11 @@
 """Shares of ranks: each row once, counts as promised, the same steps for every world size."""
 
+import itertools
 import os
 import shutil
 import subprocess
 import sys
+import tracemalloc
 import uuid
 from pathlib import Path
 
@@ -134,6 +136,40 @@ class TestShares:
             )
         assert len(steps) == 1
 
+    @SETTINGS
+    @given(
+        n=st.integers(0, 400),
+        uneven=st.sampled_from(["drop", "pad", "mask", "ragged"]),
+        lanes=st.sampled_from([None, 12]),
+        seen=st.integers(0, 400),
+    )
+    def test_a_step_has_the_same_rows_for_every_world_size_also_resumed(
+        self, n, uneven, lanes, seen
+    ):
+        """But for the filler, which is from the start of the order with pad."""
+        found = set()
+        filler = next(iter(BlockBatchSampler(n, 12, lanes=lanes, block_rows=7)), ())
+        for world in (1, 2, 3, 4, 6):
+            steps = []
+            for rank in range(world):
+                sampler = BlockBatchSampler(
+                    *(n, 24 // world),
+                    rank=rank,
+                    world_size=world,
+                    uneven=uneven,
+                    lanes=lanes,
+                    block_rows=7,
+                )
+                sampler.load_state_dict({**sampler.state_dict(), "position": min(seen, n)})
+                for k, batch in enumerate(sampler):
+                    steps += [set()] * (k == len(steps))
+                    real = batch.rows[batch.mask] if uneven == "mask" else batch
+                    steps[k] = steps[k] | set(real.tolist())
+            if uneven == "pad":
+                steps[-1:] = [step - set(filler) for step in steps[-1:]]
+            found.add(tuple(map(frozenset, steps)))
+        assert len(found) == 1
+
     def test_ranks_read_only_the_blocks_of_their_lanes(self):
         setup = {
             "data": 10_000,
@@ -148,10 +184,47 @@ class TestShares:
         assert [len(one) for one in blocks] == [50] * 4
         assert len(set.union(*blocks)) == 200
 
+    def test_until_the_shortest_lane_ends_ranks_read_only_their_own_blocks(self):
+        """17 blocks in 4 lanes: 200 rows of each rank are its own, the last 50 are shared out."""
+        setup = {"data": 850, "batch_size": 10, "block_rows": 50, "lanes": 4, "world_size": 4}
+        ranks = [np.concatenate(rank) for rank in batches(setup, "ragged")]
+        own = [set((rows[:200] // 50).tolist()) for rows in ranks]
+        assert sorted(block for blocks in own for block in blocks) == list(range(17))
+        assert sorted(map(len, own)) == [4, 4, 4, 5]
+        assert sorted(len(rows) - 200 for rows in ranks) == [12, 12, 13, 13]
+
     def test_the_rows_that_lanes_have_left_over_are_shared(self):
         """A last block of 1 row makes one lane shorter; the others end together."""
         setup = {"data": 351, "batch_size": 10, "block_rows": 50, "lanes": 2, "world_size": 2}
         assert sorted(flat(batches(setup, "ragged"))) == list(range(351))
+
+
+class TestMemory:
+    @pytest.mark.parametrize(
+        "more",
+        [
+            {"shuffle": "full"},
+            {"shuffle": False},
+            {"block_rows": 341},
+            {"block_rows": 4, "window_blocks": 4},
+            {"block_rows": 1, "window_blocks": 1},
+            {"block_rows": 128, "window_blocks": 1},
+            {"block_rows": 128, "window_blocks": 1, "batch_size": 1},
+            {"block_rows": 341, "lanes": 64},
+        ],
+    )
+    def test_one_rank_of_64_takes_what_its_own_rows_take(self, more):
+        sampler = BlockBatchSampler(
+            10**9, **{"batch_size": 256, "rank": 63, "world_size": 64, **more}
+        )
+        tracemalloc.start()
+        try:
+            for _ in itertools.islice(sampler, 1000):
+                pass
+            peak = tracemalloc.get_traced_memory()[1]
+        finally:
+            tracemalloc.stop()
+        assert peak < 50e6
 
 
 def check(outputs, n, uneven):

@@ -1,17 +1,23 @@
 """Resume: exactly the samples not yet seen, by position, in real processes and with other ranks."""
 
+import itertools
 import json
 import re
 import signal
 import subprocess
 import sys
+import warnings
 from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
+import torch.distributed as dist
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from processes import environment
+from torch.testing._internal.distributed.fake_pg import FakeStore
+from torch.utils.data import DataLoader, TensorDataset
 
 from npdata.errors import NpdataError, StateError
 from npdata.samplers import BlockBatchSampler
@@ -53,7 +59,8 @@ class TestPosition:
                 seen += batch.tolist()
             sampler = make(state=sampler.state_dict())
         assert seen == whole
-        assert sampler.epoch == 1
+        assert list(sampler) == []
+        assert sampler.epoch == 0
         second = make()
         second.set_epoch(1)
         assert [b.tolist() for b in sampler] == [b.tolist() for b in second]
@@ -132,15 +139,37 @@ class TestEpochs:
         other.set_epoch(1)
         assert sum(map(len, other)) == N
 
-    def test_set_epoch_of_an_epoch_that_is_over_gives_nothing_more_of_it(self):
+    @pytest.mark.parametrize("set_epoch", [False, True])
+    @pytest.mark.parametrize("num_workers", [0, 2])
+    @pytest.mark.parametrize("given", [0, 3, 51])
+    def test_what_is_left_of_the_epoch_then_the_next(self, given, num_workers, set_epoch):
+        """At the end of an epoch nothing is left of it: one empty iteration."""
+        plain = make()
+        epochs = [[row for batch in plain for row in batch.tolist()] for _ in range(3)]
+        state = {**plain.state_dict(), "epoch": 1, "position": min(given * 8, N)}
+        data = TensorDataset(torch.arange(N))
+        sampler = make(state=state)
+        loader = DataLoader(data, batch_sampler=sampler, num_workers=num_workers)
+        for epoch, expected in ((1, epochs[1][given * 8 :]), (2, epochs[2])):
+            if set_epoch:
+                sampler.set_epoch(epoch)
+            assert [row for (rows,) in loader for row in rows.tolist()] == expected
+            assert sampler.epoch == epoch
+
+    def test_an_iterator_that_gave_nothing_leaves_a_state_of_its_epoch(self):
         sampler = make()
         list(sampler)
-        resumed = make(state=sampler.state_dict())
-        resumed.set_epoch(0)
-        assert list(resumed) == []
-        assert resumed.epoch == 0
-        assert sum(map(len, resumed)) == N
-        assert resumed.epoch == 1
+        iter(sampler)
+        state = sampler.state_dict()
+        assert (state["epoch"], state["position"]) == (1, 0)
+
+    def test_set_epoch_while_an_iterator_waits(self):
+        sampler = make()
+        waiting = iter(sampler)
+        sampler.set_epoch(5)
+        next(waiting)
+        assert sum(map(len, sampler)) == N
+        assert sampler.epoch == 5
 
     def test_every_rank_of_ragged_goes_on_to_the_next_epoch_together(self):
         """With one row left only one rank has a step; the others must not run ahead."""
@@ -149,7 +178,66 @@ class TestEpochs:
             [sum(map(len, sampler)), sampler.epoch]
             for sampler in (make(8, 3, rank, state=state, uneven="ragged") for rank in range(3))
         ]
-        assert sorted(counts) == [[0, 0], [0, 0], [1, 0]]
+        assert counts == [[1, 0], [0, 0], [0, 0]]
+
+    @pytest.mark.parametrize("left", range(1, 24))
+    def test_the_end_of_rank_zero_is_the_end_of_the_epoch(self, left):
+        sampler = make(8, 3, 0, n=left, uneven="ragged")
+        list(sampler)
+        assert sampler.state_dict()["position"] == left
+
+
+class TestWorld:
+    def test_the_state_is_of_the_ranks_that_the_iteration_had(self):
+        """The process group may be gone when the state is asked for."""
+        dist.init_process_group("fake", rank=0, world_size=4, store=FakeStore())
+        try:
+            sampler = BlockBatchSampler(1000, 10, block_rows=10, lanes=4)
+            next(iter(sampler))
+        finally:
+            dist.destroy_process_group()
+        state = sampler.state_dict()
+        assert (state["world_size"], state["position"]) == (4, 40)
+
+
+class TestStatefulDataLoader:
+    """torchdata keeps the sampler's state itself, also that of an epoch that it has finished."""
+
+    @pytest.mark.parametrize("set_epoch", [False, True])
+    @pytest.mark.parametrize("num_workers", [0, 2])
+    @pytest.mark.parametrize("received, ended", [(0, False), (5, False), (51, False), (51, True)])
+    def test_no_epoch_is_skipped_or_read_twice(self, received, ended, num_workers, set_epoch):
+        stateful = pytest.importorskip("torchdata.stateful_dataloader")
+        plain = make()
+        epochs = [[row for batch in plain for row in batch.tolist()] for _ in range(5)]
+
+        def new():
+            sampler, data = make(), TensorDataset(torch.arange(N))
+            with warnings.catch_warnings():
+                warnings.filterwarnings("ignore", ".*set_vital.*")
+                loader = stateful.StatefulDataLoader(
+                    data, batch_sampler=sampler, num_workers=num_workers
+                )
+            return sampler, loader
+
+        def read(batches):
+            return [row for (rows,) in batches for row in rows.tolist()]
+
+        _, loader = new()
+        assert read(loader) == epochs[0]
+        begun = iter(loader)
+        seen = read(itertools.islice(begun, received))
+        if ended:
+            assert next(begun, None) is None
+        state = loader.state_dict()
+        del begun
+        sampler, loader = new()
+        loader.load_state_dict(state)
+        expected = [epochs[1][len(seen) :]] * (not ended) + epochs[2:4]
+        for epoch, rows in enumerate(expected, 2 if ended else 1):
+            if set_epoch:
+                sampler.set_epoch(epoch)
+            assert read(loader) == rows
 
 
 class TestState:

@@ -8,13 +8,21 @@ import h5py
 import numpy as np
 import pytest
 import torch
-from torch.utils.data import BatchSampler, DataLoader, Dataset, TensorDataset
+from torch.utils.data import (
+    BatchSampler,
+    DataLoader,
+    Dataset,
+    DistributedSampler,
+    SequentialSampler,
+    TensorDataset,
+)
 
 import npdata
 from npdata.blocks import Blocks
 from npdata.errors import NpdataError, SamplerError
 from npdata.masked import MaskedRows
 from npdata.order import split
+from npdata.order.recipe import Recipe
 from npdata.samplers import BlockBatchSampler
 
 
@@ -155,6 +163,10 @@ class TestWeights:
         assert counts.sum() == 20_000
         assert counts[2] == pytest.approx(15_000, abs=300)
 
+    def test_epochs_share_the_running_totals(self):
+        recipe = Recipe.of(9, shuffle="block", seed=0, weights=np.arange(9))
+        assert recipe.order(0).totals is recipe.order(1).totals
+
     def test_draws_from_a_subset(self):
         sampler = BlockBatchSampler(10, 5, weights=np.arange(10), indices=[0, 8, 3])
         drawn = rows_of(sampler)
@@ -174,6 +186,15 @@ class TestMask:
         assert np.asarray(batch).tolist() == [4, 2]
         assert np.asarray(batch) is batch.rows
         assert np.array(batch, np.int32).dtype == np.int32
+
+    def test_a_slice_keeps_the_filler_apart(self):
+        batch = MaskedRows(rows=np.array([4, 2, 7, 7]), filler=2)
+        for part in (slice(None), slice(1, None), slice(2), slice(3), slice(0, 0), slice(0, 4, 2)):
+            found = batch[part]
+            assert list(found) == [4, 2, 7, 7][part]
+            assert found.mask.tolist() == [True, True, False, False][part]
+        with pytest.raises(SamplerError, match="slice forwards"):
+            batch[::-1]
 
     @pytest.mark.parametrize("num_workers", [0, 2])
     def test_the_mask_reaches_the_batch_through_a_stock_loader(self, num_workers):
@@ -202,8 +223,15 @@ class TestErrors:
             ({"batch_size": -3}, "batch_size=-3: expected a whole number of at least 1"),
             ({"batch_size": 2.5}, "batch_size=2.5: expected a whole number"),
             ({"batch_size": True}, "batch_size=True: expected a whole number"),
-            ({"data": -1}, "a dataset of -1 rows"),
+            ({"data": -1}, "the number of rows=-1: expected a whole number of at least 0"),
+            ({"data": True}, "the number of rows=True: expected a whole number"),
+            ({"data": 2.5}, "data=2.5: expected a dataset or its number of rows"),
+            ({"data": "abc"}, "data='abc': expected a dataset or its number of rows"),
+            ({"data": 1 << 62}, "expected less than 2**62"),
+            ({"data": SequentialSampler(range(9))}, "data is a SequentialSampler"),
             ({"shuffle": True}, "shuffle=True: expected 'block', 'full' or False"),
+            ({"shuffle": 0}, "shuffle=0: expected 'block', 'full' or False"),
+            ({"shuffle": np.array(["full"])}, "expected 'block', 'full' or False"),
             ({"shuffle": "blocks"}, "shuffle='blocks': expected 'block', 'full' or False"),
             ({"seed": -1}, "seed=-1: expected a whole number of at least 0"),
             ({"seed": 2**64}, "expected less than 2**64"),
@@ -225,6 +253,10 @@ class TestErrors:
             ({"weights": [-1.0] * 2 + [1] * 8}, "weight -1.0 of row 0 (2 such rows)"),
             ({"weights": [np.inf] * 10}, "weight inf of row 0 (10 such rows)"),
             ({"weights": np.zeros(10)}, "weights that sum to 0.0"),
+            ({"weights": [1e308] * 10}, "weights that sum to inf"),
+            ({"weights": "x"}, "weights: expected an array of numbers"),
+            ({"weights": [None] * 10 + [[1]]}, "weights: expected an array of numbers"),
+            ({"indices": [[1], [2, 3]]}, "indices: expected an array of numbers"),
             ({"indices": [0, 10]}, "expected row numbers from 0 to 9"),
             ({"indices": [-1, 3]}, "indices from -1 to 3"),
             ({"indices": [0.5]}, "dtype float64: expected one dimension of integers"),
@@ -243,6 +275,28 @@ class TestErrors:
     def test_epoch(self):
         with pytest.raises(SamplerError, match="epoch=-1: expected a whole number of at least 0"):
             BlockBatchSampler(10, 4).set_epoch(-1)
+        with pytest.raises(SamplerError, match=r"expected less than 2\*\*64"):
+            BlockBatchSampler(10, 4).set_epoch(2**64)
+
+    def test_the_number_of_rows_may_be_an_integer_of_numpy(self):
+        assert rows_of(BlockBatchSampler(np.int32(9), 4)) == rows_of(BlockBatchSampler(9, 4))
+
+    def test_blocks_that_the_order_has_no_use_for_are_not_looked_at(self):
+        data = Rows(10, blocks=[1, 2])
+        assert sorted(rows_of(BlockBatchSampler(data, 4, shuffle="full"))) == list(range(10))
+        with pytest.raises(SamplerError, match="give block_rows= to use your own"):
+            BlockBatchSampler(data, 4)
+
+
+class TestTrainers:
+    """A trainer makes a batch sampler of the same class around a sampler of its own."""
+
+    def test_a_sampler_put_in_place_of_the_data_is_refused_saying_what_to_do(self):
+        data = range(100)
+        ours = BlockBatchSampler(data, 4)
+        injected = DistributedSampler(data, num_replicas=2, rank=0)
+        with pytest.raises(SamplerError, match=r"Trainer\(use_distributed_sampler=False\)"):
+            type(ours)(injected, batch_size=ours.batch_size, drop_last=ours.drop_last)
 
 
 class TestWithADataset:

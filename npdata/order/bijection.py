@@ -121,16 +121,16 @@ class Permutations:
 
     def _network(self, sizes: Ints, members: Ints) -> Network:
         rounds = ROUNDS if sizes[0] <= MEDIUM else FEWER_ROUNDS
-        return Network.of(sizes, self.multipliers[:rounds], self._adds(members)[:rounds])
+        return Network.of(sizes, self.multipliers[:rounds], self._round_keys(members)[:rounds])
 
-    def _adds(self, members: Ints) -> Words:
-        """Give what each round adds for each member: (ROUNDS, members)."""
+    def _round_keys(self, members: Ints) -> Words:
+        """Give the key of each round for each member: (ROUNDS, members)."""
         return mix64(self.salts[:, None] + members.astype(np.uint64) * _GOLDEN)
 
     def _sorted(self, values: Ints, sizes: Ints, members: Ints, counts: Ints) -> Ints:
         columns = np.arange(int(sizes.max()))
-        salts = self._adds(members)[0]
-        hashes = mix64(salts[:, None] + columns.astype(np.uint64) * _GOLDEN) >> np.uint64(1)
+        keys = self._round_keys(members)[0]
+        hashes = mix64(keys[:, None] + columns.astype(np.uint64) * _GOLDEN) >> np.uint64(1)
         hashes[columns >= sizes[:, None]] = np.iinfo(np.uint64).max
         tables = np.argsort(hashes, axis=1, kind="stable")
         return tables[np.repeat(np.arange(len(sizes)), counts), values]

@@ -9,6 +9,7 @@ Invariant: blocks cover the rows once, in order, and none is empty. This module 
 
 import zlib
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Self
 
 import numpy as np
@@ -27,7 +28,7 @@ class Layout:
         >>> layout = Layout.of(Blocks(rows=(10, 3), block_rows=(4, 4)))
         >>> layout.count, layout.size, layout.first_rows(np.arange(4)).tolist()
         (4, 4, [0, 4, 8, 10])
-        >>> [table.tolist() for table in layout.short()]
+        >>> [table.tolist() for table in layout.short]
         [[2, 3], [2, 1]]
     """
 
@@ -79,8 +80,9 @@ class Layout:
         first: Ints = self.rows_before[segment] + inside * self.block_rows[segment]
         return first
 
+    @cached_property
     def short(self) -> tuple[Ints, Ints]:
-        """Give the blocks that hold fewer rows than `size`, ascending, and how many they miss."""
+        """The blocks that hold fewer rows than `size`, ascending, and how many they miss."""
         size = self.size
         smaller = self.block_rows < size
         listed = np.where(smaller, self.blocks, 1)

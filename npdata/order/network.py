@@ -9,7 +9,15 @@ through the rounds again until they fall inside ("cycle walking").
 Sources: generalised Feistel networks and cycle walking by Black and Rogaway (Ciphers with
 arbitrary finite domains, 2002); the hash of a round is the square of the half times a multiplier
 plus a summand (after Widynski: Squares, a fast counter-based RNG, 2020), of which the upper bits
-are scaled to [0, a). Invariant: 32-bit words serve every size up to 2**32, 64-bit words the
+are scaled to [0, a).
+
+In 32-bit words a hash has 16 bits, so where a is well above 2**15 some summands come twice as
+often as others. What is left of that after all rounds is measurable between about 1.9e9 and 2**31
+rows: one Fourier coefficient of how far the left half moves is 0.010 instead of 0, 14 standard
+deviations in two million positions; at 6.9e8 rows it is 0.002, at 1e9 and above 2**32 none was
+found. No such sizes fail the tests of pairs of neighbours or epochs.
+
+Invariant: 32-bit words serve every size up to 2**32, 64-bit words the
 larger ones; the two do not give the same permutation. This module makes no keys.
 """
 
@@ -25,24 +33,29 @@ Words = NDArray[np.unsignedinteger[Any]]
 
 MAX_SIZE_32 = 1 << 32
 """The largest size that 32-bit words serve."""
+LONG_RUN = 4096
+"""Runs of this many values, on average, take their keys run by run: no array of keys is made."""
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Network:
     """Networks of the same rounds, one per run: tables of `runs` words each.
 
-    `multipliers` has one odd word per round, `adds` a row of `runs` words per round.
+    `multipliers` has one odd word per round, `round_keys` a row of `runs` words per round.
     """
 
     limits: Words
     lefts: Words
     rights: Words
     multipliers: Words
-    adds: Words
+    round_keys: Words
 
     @classmethod
     def of(
-        cls, sizes: NDArray[np.int64], multipliers: NDArray[np.uint64], adds: NDArray[np.uint64]
+        cls,
+        sizes: NDArray[np.int64],
+        multipliers: NDArray[np.uint64],
+        round_keys: NDArray[np.uint64],
     ) -> Self:
         """Give the networks of these sizes, all at most `MAX_SIZE_32` or all larger."""
         word = np.uint32 if int(sizes[0]) <= MAX_SIZE_32 else np.uint64
@@ -54,20 +67,21 @@ class Network:
             lefts=lefts.astype(word),
             rights=(-(-sizes // lefts)).astype(word),
             multipliers=multipliers.astype(word),
-            adds=adds.astype(word),
+            round_keys=round_keys.astype(word),
         )
 
     def permute(self, values: NDArray[np.int64], counts: NDArray[np.int64]) -> NDArray[np.int64]:
         """Permute runs of values, `counts[k]` of them with network k."""
         result = values.astype(self.limits.dtype)
-        self._pass(result, lambda table: table if len(table) == 1 else np.repeat(table, counts))
-        limit = self.limits if len(self.limits) == 1 else np.repeat(self.limits, counts)
-        outside = np.flatnonzero(result > limit)
-        owner = np.searchsorted(np.cumsum(counts), outside, side="right")
+        work = np.empty((3, len(result)), result.dtype)
+        ends = np.cumsum(counts)
+        self._pass(result, work, lambda table: _repeated(table, counts), self._by_run(ends))
+        outside = np.flatnonzero(result > _repeated(self.limits, counts))
+        owner = np.searchsorted(ends, outside, side="right")
         while outside.size:
             spread = _taker(owner)
             x = result[outside]
-            self._pass(x, spread)
+            self._pass(x, work, spread)
             result[outside] = x
             still = x > spread(self.limits)
             outside, owner = outside[still], owner[still]
@@ -76,44 +90,67 @@ class Network:
     def undo(self, values: NDArray[np.int64]) -> NDArray[np.int64]:
         """Undo `permute` of the only network."""
         result = values.astype(self.limits.dtype)
+        work = np.empty((3, len(result)), result.dtype)
         outside = np.arange(len(values))
         while outside.size:
             x = result[outside]
-            self._pass(x, lambda table: table, undo=True)
+            self._pass(x, work, lambda table: table, undo=True)
             result[outside] = x
             outside = outside[x > self.limits]
         return result.astype(np.int64)
 
-    def _pass(self, x: Words, spread: Callable[[Words], Words], undo: bool = False) -> None:
-        """Do all rounds in place; `spread` gives each value the word of its network."""
+    def _by_run(self, ends: NDArray[np.int64]) -> list[slice] | None:
+        """Give the runs as slices, where they are long enough to be taken one by one."""
+        if len(ends) * LONG_RUN > ends[-1]:
+            return None
+        return [slice(a, b) for a, b in zip([0, *ends[:-1]], ends, strict=True)]
+
+    def _pass(
+        self,
+        x: Words,
+        work: Words,
+        spread: Callable[[Words], Words],
+        runs: list[slice] | None = None,
+        undo: bool = False,
+    ) -> None:
+        """Do all rounds in place; `spread` gives each value the word of its network.
+
+        `work` is room for three arrays like `x`; `runs`, if given, are those of the networks.
+        """
         upper = x.dtype.type(x.dtype.itemsize * 4)
         moduli = spread(self.lefts), spread(self.rights)
-        # Four times what is used, none of it touched: the C library then keeps the memory of all
-        # the arrays of a call for the next, where fetching it anew would take a third of the time.
-        left, right, work = np.empty((12, len(x)), x.dtype)[:3]
+        left, right, change = work[:, : len(x)]
         np.floor_divide(x, moduli[1], out=left)
-        np.multiply(left, moduli[1], out=work)
-        np.subtract(x, work, out=right)
+        np.multiply(left, moduli[1], out=change)
+        np.subtract(x, change, out=right)
         rounds = range(len(self.multipliers))
         for number in reversed(rounds) if undo else rounds:
             changed, other = (right, left) if number % 2 else (left, right)
             modulus = moduli[number % 2]
-            np.multiply(other, self.multipliers[number], out=work)
-            work += spread(self.adds[number])
-            work *= work
-            work >>= upper
-            work *= modulus
-            work >>= upper
+            np.multiply(other, self.multipliers[number], out=change)
+            if runs is None:
+                change += spread(self.round_keys[number])
+            else:
+                for run, key in zip(runs, self.round_keys[number], strict=True):
+                    change[run] += key
+            change *= change
+            change >>= upper
+            change *= modulus
+            change >>= upper
             # Of a number and itself a modulus away, unsigned, the one in range is the smaller.
             if undo:
-                changed -= work
-                np.add(changed, modulus, out=work)
+                changed -= change
+                np.add(changed, modulus, out=change)
             else:
-                changed += work
-                np.subtract(changed, modulus, out=work)
-            np.minimum(changed, work, out=changed)
+                changed += change
+                np.subtract(changed, modulus, out=change)
+            np.minimum(changed, change, out=changed)
         np.multiply(left, moduli[1], out=x)
         x += right
+
+
+def _repeated(table: Words, counts: NDArray[np.int64]) -> Words:
+    return table if len(table) == 1 else np.repeat(table, counts)
 
 
 def _taker(owner: NDArray[np.int64]) -> Callable[[Words], Words]:

@@ -20,6 +20,7 @@ from numpy.typing import NDArray
 
 from npdata.errors import SamplerError
 from npdata.order.bijection import Permutations
+from npdata.order.checks import whole_number
 from npdata.order.layout import Layout
 from npdata.order.windows import Lane
 
@@ -151,7 +152,7 @@ def plan_order(
     if shuffle is False and lanes == 1:
         return FileOrder()
     blocks = Permutations.of(seed, epoch, BLOCK_PURPOSE) if shuffle else None
-    short, missing = layout.short()
+    short, missing = layout.short
     slots = short if blocks is None else blocks.undo_one(short, layout.count)
     by_slot = np.argsort(slots)
     return LaneOrder(
@@ -170,10 +171,9 @@ def plan_order(
     )
 
 
-def draw_order(weights: NDArray[np.float64], *, seed: int, epoch: int) -> Order:
-    """Give draws with replacement by weight; the weights are at least 0 and not all 0."""
-    keys = Permutations.of(seed, epoch, DRAW_PURPOSE)
-    return DrawOrder(totals=np.cumsum(weights), keys=keys)
+def draw_order(totals: NDArray[np.float64], *, seed: int, epoch: int) -> Order:
+    """Give draws with replacement; `totals` is the running sum of the weights, not all 0."""
+    return DrawOrder(totals=totals, keys=Permutations.of(seed, epoch, DRAW_PURPOSE))
 
 
 def split(n: int, fraction: float, seed: int) -> tuple[Ints, Ints]:
@@ -181,14 +181,15 @@ def split(n: int, fraction: float, seed: int) -> tuple[Ints, Ints]:
 
     Both are int64 and ascending, so that a reader that goes through a part in order goes forward
     in the file; they are disjoint and hold every row, and depend on nothing but the arguments.
-    Raises SamplerError (a ValueError) for a fraction outside [0, 1].
+    Raises SamplerError (a ValueError) for a fraction outside [0, 1] or a seed outside [0, 2**64).
 
     Examples:
         >>> [part.tolist() for part in split(6, 0.5, seed=0)]
         [[0, 1, 5], [2, 3, 4]]
     """
-    if not 0 <= fraction <= 1:
-        raise SamplerError(f"fraction={fraction}: expected a share of the rows, from 0 to 1")
+    seed = whole_number("seed", seed, least=0, below=1 << 64)
+    if not isinstance(fraction, int | float | np.number) or not 0 <= fraction <= 1:
+        raise SamplerError(f"fraction={fraction!r}: expected a share of the rows, from 0 to 1")
     first = round(fraction * n)
     shuffled = Permutations.of(seed, 0, SPLIT_PURPOSE).one(np.arange(n), n)
     return np.sort(shuffled[:first]), np.sort(shuffled[first:])

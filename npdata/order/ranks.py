@@ -6,7 +6,8 @@ their number, and a run is resumed by its position alone. With one lane a rank h
 consecutive positions of each step; with more it has the positions of its own lanes. What is left
 after the last whole step is spread evenly, and `uneven` says what happens where it does not
 divide. Invariant: no position before n is given to two ranks, and no rank waits for another: all
-is arithmetic. This module does not know which rows are at the positions.
+is arithmetic. Who has a row more than others is the first ranks, so rank 0 has a row in every step
+that anyone has one in. This module does not know which rows are at the positions.
 """
 
 from dataclasses import dataclass
@@ -38,7 +39,7 @@ class Ranks:
         >>> ranks.steps(0), ranks.whole_steps(0)
         (3, 2)
         >>> ranks.positions(0, 2).tolist(), ranks.last_step(8).positions.tolist()
-        ([[2, 3], [6, 7]], [9, 10])
+        ([[2, 3], [6, 7]], [10])
     """
 
     n: int
@@ -83,17 +84,11 @@ class Ranks:
         left = max(0, self.n - start) % self.step_size
         return self.whole_steps(start) + (self._last_size(left) > 0)
 
-    def exhausted(self, start: int) -> bool:
-        """Tell whether no rank has a step from position `start` on."""
-        needed = self.step_size if self.uneven == "drop" else 1
-        return self.n - start < needed
-
     def positions(self, start: int, steps: int) -> NDArray[np.int64]:
         """Give the positions of this rank in whole steps from `start` on: (steps, batch_size)."""
         if self.lanes == 1:
-            whole = np.arange(start, start + steps * self.step_size).reshape(steps, -1)
-            first = self.rank * self.batch_size
-            return whole[:, first : first + self.batch_size]
+            first = start + self.rank * self.batch_size
+            return first + np.arange(steps)[:, None] * self.step_size + np.arange(self.batch_size)
         own = self.lanes // self.world_size
         lanes = np.arange(self.rank * own, (self.rank + 1) * own)
         turns = np.arange(steps * self.batch_size // own)[:, None] * self.lanes
@@ -109,14 +104,16 @@ class Ranks:
         positions = np.arange(start + low, start + high)
         filler = self._last_size(left) - len(positions)
         if self.uneven == "pad":
-            earlier = -(-left // self.world_size) * self.rank - low
+            earlier = max(0, self.rank - left % self.world_size)
             fill = np.arange(earlier, earlier + filler) % self.n
         else:
             fill = np.full(filler, max(0, start + high - 1))
         return LastStep(positions=positions, fill=fill)
 
     def _bounds(self, left: int) -> tuple[int, int]:
-        return left * self.rank // self.world_size, left * (self.rank + 1) // self.world_size
+        share, more = divmod(left, self.world_size)
+        low = self.rank * share + min(self.rank, more)
+        return low, low + share + (self.rank < more)
 
     def _last_size(self, left: int) -> int:
         """Give the number of rows of this rank in a last step of `left` positions."""

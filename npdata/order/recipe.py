@@ -7,7 +7,6 @@ orders (subset and weights are compared by a checksum of 32 bits). It knows no b
 positions.
 """
 
-import operator
 import zlib
 from collections.abc import Sized
 from dataclasses import dataclass
@@ -19,6 +18,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from npdata.blocks import Blocks
 from npdata.errors import SamplerError
+from npdata.order.checks import whole_number
 from npdata.order.layout import Layout
 from npdata.order.plan import ORDER_VERSION, Order, Shuffle, SubsetOrder, draw_order, plan_order
 
@@ -32,6 +32,8 @@ _SHUFFLES: tuple[Shuffle, ...] = (False, "block", "full")
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Recipe:
     """The orders of `samples` positions over a dataset of `rows` rows.
+
+    `totals` is the running sum of the weights, for weighted draws.
 
     Examples:
         >>> recipe = Recipe.of(6, shuffle="full", seed=0)
@@ -47,7 +49,7 @@ class Recipe:
     window_blocks: int
     lanes: int
     subset: NDArray[np.int64] | None
-    weights: NDArray[np.float64] | None
+    totals: NDArray[np.float64] | None
 
     @classmethod
     def of(
@@ -63,14 +65,10 @@ class Recipe:
         weights: ArrayLike | None = None,
     ) -> Self:
         """Check the arguments of a sampler; each fault is a SamplerError."""
-        rows = data if isinstance(data, int) else len(data)
-        if rows < 0:
-            raise SamplerError(f"a dataset of {rows} rows: the length must be at least 0")
-        if not any(shuffle is known or shuffle == known for known in _SHUFFLES):
+        rows = _rows(data)
+        if not isinstance(shuffle, str | bool) or shuffle not in _SHUFFLES:
             raise SamplerError(f"shuffle={shuffle!r}: expected 'block', 'full' or False")
-        seed = whole_number("seed", seed, least=0)
-        if seed >= 1 << 64:
-            raise SamplerError(f"seed={seed}: expected less than 2**64")
+        seed = whole_number("seed", seed, least=0, below=1 << 64)
         count = 1 if lanes is None else whole_number("lanes", lanes, least=1)
         if count > 1 and (shuffle == "full" or weights is not None):
             drawn = "weighted draws" if weights is not None else "shuffle='full'"
@@ -83,12 +81,14 @@ class Recipe:
                 "weights with shuffle=False: draws are random; leave shuffle out, or the weights"
             )
         subset = None if indices is None else _subset(indices, rows)
-        chances = None if weights is None else _chances(weights, rows, subset)
-        blocks = _blocks(data, rows, block_rows)
+        totals = None if weights is None else _totals(weights, rows, subset)
+        if block_rows is not None:
+            block_rows = whole_number("block_rows", block_rows, least=1)
         wide = WINDOW_BLOCKS
         if window_blocks is not None:
             wide = whole_number("window_blocks", window_blocks, least=1)
-        in_blocks = chances is None and (shuffle == "block" or count > 1)
+        in_blocks = totals is None and (shuffle == "block" or count > 1)
+        blocks = _blocks(data, rows, block_rows) if in_blocks else Blocks.uniform(rows, rows)
         if subset is not None and in_blocks:
             subset = np.sort(subset)
             layout = Layout.of_subset(blocks, subset)
@@ -103,13 +103,13 @@ class Recipe:
             window_blocks=wide,
             lanes=count,
             subset=subset,
-            weights=chances,
+            totals=totals,
         )
 
     def order(self, epoch: int) -> Order:
         """Give the order of an epoch, over the rows of the dataset."""
-        if self.weights is not None:
-            order = draw_order(self.weights, seed=self.seed, epoch=epoch)
+        if self.totals is not None:
+            order = draw_order(self.totals, seed=self.seed, epoch=epoch)
         else:
             order = plan_order(
                 self.samples,
@@ -125,7 +125,7 @@ class Recipe:
     @cached_property
     def identity(self) -> dict[str, int]:
         """The integers that must agree for a position to mean the same samples."""
-        in_blocks = self.weights is None and (self.shuffle == "block" or self.lanes > 1)
+        in_blocks = self.totals is None and (self.shuffle == "block" or self.lanes > 1)
         windows = in_blocks and self.shuffle == "block"
         return {
             "version": ORDER_VERSION,
@@ -135,32 +135,23 @@ class Recipe:
             "shuffle": _SHUFFLES.index(self.shuffle),
             "lanes": self.lanes,
             "indices_checksum": _checksum(self.subset),
-            "weights_checksum": _checksum(self.weights),
+            "weights_checksum": _checksum(self.totals),
             "block_rows": self.layout.size if in_blocks else 0,
             "blocks_checksum": self.layout.fingerprint() if in_blocks else 0,
             "window_blocks": self.window_blocks if windows else 0,
         }
 
 
-def whole_number(name: str, value: Any, *, least: int) -> int:
-    """Give `value` as an int of at least `least`, or raise a SamplerError that names it.
-
-    Examples:
-        >>> whole_number("batch_size", np.int64(3), least=1)
-        3
-    """
-    try:
-        number = operator.index(value)
-    except TypeError:
-        number = None
-    if number is None or isinstance(value, bool) or number < least:
-        raise SamplerError(f"{name}={value!r}: expected a whole number of at least {least}")
-    return number
+def _rows(data: int | Sized) -> int:
+    if isinstance(data, str | bytes) or not (isinstance(data, Sized) or hasattr(data, "__index__")):
+        raise SamplerError(f"data={data!r}: expected a dataset or its number of rows")
+    length = len(data) if isinstance(data, Sized) else data
+    return whole_number("the number of rows", length, least=0, below=1 << 62)
 
 
 def _blocks(data: int | Sized, rows: int, block_rows: int | None) -> Blocks:
     if block_rows is not None:
-        return Blocks.uniform(rows, whole_number("block_rows", block_rows, least=1))
+        return Blocks.uniform(rows, block_rows)
     blocks = getattr(data, "blocks", None)
     if blocks is None:
         return Blocks.uniform(rows, UNKNOWN_BLOCK_ROWS)
@@ -173,7 +164,7 @@ def _blocks(data: int | Sized, rows: int, block_rows: int | None) -> Blocks:
 
 
 def _subset(indices: ArrayLike, rows: int) -> NDArray[np.int64]:
-    array = np.asarray(indices)
+    array = _array("indices", indices)
     if array.ndim != 1 or (array.size and array.dtype.kind not in "iu"):
         raise SamplerError(
             f"indices of shape {array.shape} and dtype {array.dtype}: expected one dimension of "
@@ -187,10 +178,8 @@ def _subset(indices: ArrayLike, rows: int) -> NDArray[np.int64]:
     return np.array(array, np.int64)
 
 
-def _chances(
-    weights: ArrayLike, rows: int, subset: NDArray[np.int64] | None
-) -> NDArray[np.float64]:
-    array = np.array(weights, np.float64)
+def _totals(weights: ArrayLike, rows: int, subset: NDArray[np.int64] | None) -> NDArray[np.float64]:
+    array = _array("weights", weights, np.float64)
     if array.shape != (rows,):
         raise SamplerError(
             f"weights of shape {array.shape}: expected one weight for each of the {rows} rows"
@@ -201,12 +190,18 @@ def _chances(
             f"weight {array[wrong[0]]} of row {wrong[0]} ({wrong.size} such rows): expected "
             "finite numbers of at least 0"
         )
-    if subset is not None:
-        array = array[subset]
-    total = float(array.sum())
-    if array.size and not 0 < total < np.inf:
-        raise SamplerError(f"weights that sum to {total}: expected a finite sum above 0")
-    return array
+    with np.errstate(over="ignore"):
+        totals = np.cumsum(array if subset is None else array[subset])
+    if totals.size and not 0 < totals[-1] < np.inf:
+        raise SamplerError(f"weights that sum to {totals[-1]}: expected a finite sum above 0")
+    return totals
+
+
+def _array(name: str, values: ArrayLike, dtype: type[Any] | None = None) -> NDArray[Any]:
+    try:
+        return np.asarray(values, dtype)
+    except (TypeError, ValueError) as error:
+        raise SamplerError(f"{name}: expected an array of numbers: {error}") from error
 
 
 def _checksum(array: NDArray[Any] | None) -> int:

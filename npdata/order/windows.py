@@ -1,15 +1,17 @@
 """One lane of a block shuffle: which row is at a position of it.
 
-Idea: think of every block as if it were as large as the largest ("padded"). Then block slot and
-window of a padded address are two divisions, and a true position differs from its padded address
-only by the rows that short blocks before it miss, which a binary search in the short list gives.
-A position is found in its window, permuted inside the window, and that place found in its block.
-Invariant: the positions [0, length) reach every row of the lane's blocks once. This module deals
-no blocks and makes no keys.
+Idea: think of every block as if it were as large as the largest ("padded"). Then the block slot of
+a padded address is a division, and a true position differs from its padded address only by the
+rows that short blocks before it miss, which a binary search in the short list gives. A position is
+found in its window, permuted inside the window, and that place found in its block. Windows are as
+even as can be, so that the last one mixes as well as the first: no two differ by more than a slot.
+Invariant: the positions [0, length) reach every row of the lane's blocks once; memory grows with
+the positions asked for, not with the windows between them. This module deals no blocks and makes
+no keys.
 """
 
 from dataclasses import dataclass
-from typing import Self
+from typing import Any, Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -24,14 +26,16 @@ Ints = NDArray[np.int64]
 class Lane:
     """Every `lanes`-th slot of the sequence of blocks, from `number` on, in windows.
 
-    `short_slots` are the lane's slots that hold short blocks, `short_ends` the positions where
-    these end, `missing` the rows missing up to the k-th of them (one longer, from 0 on).
+    The first `wider` windows have `narrow` + 1 slots, the others `narrow`. `short_slots` are the
+    lane's slots that hold short blocks, `short_ends` the positions where these end, `missing` the
+    rows missing up to the k-th of them (one longer, from 0 on).
     """
 
     layout: Layout
     number: int
     lanes: int
-    window_blocks: int
+    narrow: int
+    wider: int
     length: int
     short_slots: Ints
     short_ends: Ints
@@ -51,15 +55,20 @@ class Lane:
         blocks: Permutations | None,
         within: Permutations | None,
     ) -> Self:
-        """Give lane `number`; `short` has the slots of short blocks, ascending, and their gaps."""
+        """Give lane `number`, in windows of at most `window_blocks` slots.
+
+        `short` has the slots of short blocks, ascending, and the rows that each misses.
+        """
         slots = len(range(number, layout.count, lanes))
+        narrow, wider = divmod(slots, max(1, -(-slots // window_blocks)))
         own = short[0] % lanes == number
         short_slots, missing = short[0][own] // lanes, np.append(0, np.cumsum(short[1][own]))
         return cls(
             layout=layout,
             number=number,
             lanes=lanes,
-            window_blocks=max(1, min(window_blocks, slots)),
+            narrow=narrow,
+            wider=wider,
             length=slots * layout.size - int(missing[-1]),
             short_slots=short_slots,
             short_ends=(short_slots + 1) * layout.size - missing[1:],
@@ -72,60 +81,66 @@ class Lane:
         """Give the rows at ascending positions of the lane, each in [0, length)."""
         if len(positions) == 0:
             return positions
-        work = np.empty((3, len(positions)), np.int64)
-        if self.within is not None:
-            positions = self._shuffled(positions, self.within, work)
-        return self._at(positions, work)
-
-    def _shuffled(self, positions: Ints, within: Permutations, work: Ints) -> Ints:
-        """Permute positions inside their windows."""
-        offsets = work[0]
-        window_of = np.empty(2, np.int64)
-        self._pad(positions[[0, -1]], window_of)
-        window_of //= self.window_blocks * self.layout.size
-        windows = np.arange(window_of[0], window_of[1] + 1)
+        first, last = self._slots(positions[[0, -1]]).tolist()
+        if self.within is None:
+            return self._at(positions.copy(), first, last + 1)
+        windows = np.arange(self._window_of(first), self._window_of(last) + 1)
+        if len(windows) > len(positions):
+            windows = np.unique(self._window_of(self._slots(positions)))
         starts, ends = self._start(windows), self._start(windows + 1)
         counts = np.diff(np.searchsorted(positions, ends), prepend=0)
-        np.subtract(positions, np.repeat(starts, counts), out=offsets)
-        shuffled = within.many(
-            offsets,
-            sizes=np.minimum(ends, self.length) - starts,
+        start_of = np.repeat(starts, counts)
+        shuffled = self.within.many(
+            positions - start_of,
+            sizes=ends - starts,
             members=windows * self.lanes + self.number,
             counts=counts,
         )
-        shuffled += np.repeat(starts, counts)
-        return shuffled
+        shuffled += start_of
+        return self._at(shuffled, *self._first_slot(windows[[0, -1]] + [0, 1]).tolist())
+
+    def _slots(self, positions: Ints) -> Ints:
+        """Give the slots that positions lie in, before any window is shuffled."""
+        before = np.searchsorted(self.short_ends, positions, side="right")
+        slots: Ints = (positions + self.missing[before]) // self.layout.size
+        return slots
+
+    def _window_of(self, slots: Any) -> Any:
+        edge = self.wider * (self.narrow + 1)
+        beyond = self.wider + (slots - edge) // max(1, self.narrow)
+        return np.where(slots < edge, slots // (self.narrow + 1), beyond)
+
+    def _first_slot(self, windows: Ints) -> Ints:
+        slots: Ints = windows * self.narrow + np.minimum(windows, self.wider)
+        return slots
 
     def _start(self, windows: Ints) -> Ints:
         """Give the position where each window starts."""
-        slots = windows * self.window_blocks
+        slots = self._first_slot(windows)
         return slots * self.layout.size - self.missing[np.searchsorted(self.short_slots, slots)]
 
-    def _pad(self, positions: Ints, out: Ints) -> None:
-        """Put into `out` the addresses of positions, were all blocks as large as the largest."""
-        low, high = np.searchsorted(self.short_ends, [positions.min(), positions.max()], "right")
-        if low == high:
-            np.add(positions, int(self.missing[low]), out=out)
+    def _at(self, positions: Ints, first: int, last: int) -> Ints:
+        """Turn positions inside the slots [first, last), in place, into their rows."""
+        size = self.layout.size
+        low, high = np.searchsorted(self.short_slots, [first, last - 1])
+        missing = self.missing[low]
+        if low < high:
+            missing = self.missing[
+                low + np.searchsorted(self.short_ends[low:high], positions, "right")
+            ]
+        positions += missing - first * size
+        if (last - first) * size <= np.iinfo(np.uint32).max:
+            slots = (positions.astype(np.uint32) // np.uint32(size)).astype(np.int64)
         else:
-            before = np.searchsorted(self.short_ends[low:high], positions, side="right")
-            np.add(positions, self.missing[low + before], out=out)
-
-    def _at(self, positions: Ints, work: Ints) -> Ints:
-        """Give the rows at positions of the lane before any window is shuffled."""
-        padded, slots, spare = work
-        self._pad(positions, padded)
-        np.floor_divide(padded, self.layout.size, out=slots)
-        first, last = int(slots.min()), int(slots.max())
-        if last - first < len(positions):
-            # What to add to the padded addresses of a slot to have its rows.
-            near = np.arange(first, last + 1)
-            shifts = self._first_rows(near) - near * self.layout.size
-            slots -= first
-            shifts.take(slots, out=spare, mode="clip")
+            slots = positions // size
+        if last - first <= len(positions):
+            # What to add to the address of a slot to have its rows.
+            near = np.arange(last - first)
+            shifts = self._first_rows(first + near) - near * size
+            positions += shifts.take(slots, mode="clip")
         else:
-            np.subtract(self._first_rows(slots), slots * self.layout.size, out=spare)
-        rows: Ints = padded + spare
-        return rows
+            positions += self._first_rows(first + slots) - slots * size
+        return positions
 
     def _first_rows(self, slots: Ints) -> Ints:
         blocks = slots * self.lanes + self.number

@@ -45,6 +45,9 @@ class Source(ABC):
     where: str
     """What the source is, for people: a path with its member, or the kind of array."""
 
+    details: tuple[tuple[str, str], ...] = ()
+    """More about how it is stored and what reading costs: pairs of a name and a text."""
+
     def __len__(self) -> int:
         """Give the number of rows."""
         return self.shape[0]
@@ -80,6 +83,9 @@ class Source(ABC):
 
     def let_go(self, first: int, stop: int) -> None:  # noqa: B027
         """Take note that rows from `first` to `stop` will not be read soon."""
+
+    def release(self) -> None:  # noqa: B027
+        """Let go of files until the next read, which opens them again."""
 
     def close(self) -> None:  # noqa: B027
         """Let go of files; the source must not be read again. Arrays given out stay valid."""

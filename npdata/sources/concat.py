@@ -2,9 +2,11 @@
 
 Idea: a row number finds its part by a search in the running count. Invariant: the rows are
 exactly those of `np.concatenate` over the parts, and no part is read for rows that it does not
-have. The parts keep their own access; this module opens no file.
+have. The parts keep their own access, and no more than `MOST_OPEN` of them keep files open; this
+module opens no file.
 """
 
+from collections import OrderedDict
 from collections.abc import Iterator, Sequence
 from typing import Any
 
@@ -13,7 +15,11 @@ from numpy.typing import NDArray
 
 from npdata.blocks import Blocks
 from npdata.errors import FieldError
+from npdata.process import ForkSafeLock
 from npdata.sources.base import Access, Source
+
+MOST_OPEN = 64
+"""So many parts keep their files open; the one that was not read for the longest lets go."""
 
 
 class ConcatSource(Source):
@@ -27,6 +33,7 @@ class ConcatSource(Source):
 
     def __init__(self, parts: Sequence[Source]) -> None:
         """Join the parts; raises `FieldError` where their rows differ, naming both."""
+        parts = [part for each in parts for part in _flat(each)]
         first = parts[0]
         for part in parts[1:]:
             if (part.shape[1:], part.dtype) != (first.shape[1:], first.dtype):
@@ -35,6 +42,8 @@ class ConcatSource(Source):
                     f"{part.where} are {part.shape[1:]} of {part.dtype}; they make no one field"
                 )
         self._parts = tuple(parts)
+        self._recent: OrderedDict[int, None] = OrderedDict()
+        self._lock = ForkSafeLock()
         self._starts = np.cumsum([0, *(len(part) for part in parts)])
         self.shape = (int(self._starts[-1]), *first.shape[1:])
         self.dtype = first.dtype
@@ -48,6 +57,7 @@ class ConcatSource(Source):
             kind=slowest.kind,
             reason=f"{len(parts)} sources end to end ({counts}): {slowest.reason}",
         )
+        self.details = next(p.details for p in parts if p.access is kinds[slowest.kind])
 
     @property
     def blocks(self) -> Blocks:
@@ -63,6 +73,7 @@ class ConcatSource(Source):
         owners = np.searchsorted(self._starts, indices, side="right") - 1
         for owner in np.unique(owners):
             part, start = self._parts[owner], self._starts[owner]
+            self._use(int(owner))
             places = np.flatnonzero(owners == owner)
             if len(places) == len(indices):
                 part.read(indices - start, out)
@@ -71,28 +82,45 @@ class ConcatSource(Source):
             part.read(indices[places] - start, rows)
             out[places] = rows
 
+    def _use(self, owner: int) -> None:
+        with self._lock.get():
+            self._recent[owner] = None
+            self._recent.move_to_end(owner)
+            idle = self._recent.popitem(last=False)[0] if len(self._recent) > MOST_OPEN else None
+        if idle is not None:
+            self._parts[idle].release()
+
     def check(self) -> None:
         """Raise `ChangedFileError` if a file behind a part changed since it was opened."""
-        for part in self._parts:
+        for owner, part in enumerate(self._parts):
+            self._use(owner)
             part.check()
 
     def will_need(self, first: int, stop: int) -> None:
         """Pass it on to the parts that have these rows."""
-        for part, low, high in self._within(first, stop):
-            part.will_need(low, high)
+        for owner, low, high in self._within(first, stop):
+            self._use(owner)
+            self._parts[owner].will_need(low, high)
 
     def let_go(self, first: int, stop: int) -> None:
         """Pass it on to the parts that have these rows."""
-        for part, low, high in self._within(first, stop):
-            part.let_go(low, high)
+        for owner, low, high in self._within(first, stop):
+            self._parts[owner].let_go(low, high)
 
-    def _within(self, first: int, stop: int) -> Iterator[tuple[Source, int, int]]:
-        owner = max(0, int(np.searchsorted(self._starts, first, side="right")) - 1)
-        for part, start in zip(self._parts[owner:], self._starts[owner:].tolist(), strict=False):
+    def _within(self, first: int, stop: int) -> Iterator[tuple[int, int, int]]:
+        starts = self._starts.tolist()
+        found = max(0, int(np.searchsorted(self._starts, first, side="right")) - 1)
+        for owner in range(found, len(self._parts)):
+            start, end = starts[owner], starts[owner + 1]
             if start >= stop:
                 return
-            if max(first, start) < min(stop, start + len(part)):
-                yield part, max(first, start) - start, min(stop, start + len(part)) - start
+            if max(first, start) < min(stop, end):
+                yield owner, max(first, start) - start, min(stop, end) - start
+
+    def release(self) -> None:
+        """Let go of the files of every part until the next read."""
+        for part in self._parts:
+            part.release()
 
     def close(self) -> None:
         """Close every part."""
@@ -102,3 +130,7 @@ class ConcatSource(Source):
     def __reduce__(self) -> tuple[Any, ...]:
         """Pickle the parts."""
         return type(self), (self._parts,)
+
+
+def _flat(source: Source) -> tuple[Source, ...]:
+    return source._parts if isinstance(source, ConcatSource) else (source,)

@@ -13,7 +13,6 @@ import mmap
 import os
 import platform
 import sys
-import threading
 import weakref
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -23,6 +22,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from npdata.errors import ChangedFileError, ClosedError
+from npdata.process import ForkSafeLock
 
 _GENERIC_NORESERVE = 0x4000
 _MADV_PAGEOUT = 21
@@ -89,7 +89,7 @@ class FileMap:
         self.identity = FileIdentity.of(self.path) if identity is None else identity
         self._opened: tuple[int, NDArray[np.uint8]] | None = None
         self._closed = False
-        self._lock = threading.Lock()
+        self._lock = ForkSafeLock()
 
     @property
     def bytes(self) -> NDArray[np.uint8]:
@@ -98,7 +98,8 @@ class FileMap:
 
     def check(self) -> None:
         """Raise `ChangedFileError` if the file changed since it was opened."""
-        now = os.fstat(self._open()[0])
+        opened = self._opened or self._open()  # held, so that no other thread closes the file now
+        now = os.fstat(opened[0])
         expected = self.identity
         same_time = expected.mtime_ns is None or now.st_mtime_ns == expected.mtime_ns
         if now.st_size != expected.size or not same_time:
@@ -110,16 +111,20 @@ class FileMap:
         Looking at its middle costs a microsecond, asking for a MiB that is there tens of them; the
         ends may be in memory for the sake of a neighbour.
         """
-        descriptor = self._open()[0]
-        if hasattr(os, "posix_fadvise") and not _in_memory(descriptor, offset + nbytes // 2):
-            os.posix_fadvise(descriptor, offset, nbytes, os.POSIX_FADV_WILLNEED)
+        opened = self._open()
+        if hasattr(os, "posix_fadvise") and not _in_memory(opened[0], offset + nbytes // 2):
+            os.posix_fadvise(opened[0], offset, nbytes, os.POSIX_FADV_WILLNEED)
 
     def let_go(self, offset: int, nbytes: int) -> None:
         """Let the kernel take this part of the file out of memory; nothing that was written goes.
 
         MADV_DONTNEED would undo what a user wrote to the rows; MADV_PAGEOUT (Linux 5.4) does not.
+        A file that is not open now has nothing to let go.
         """
-        data = self._open()[1].base
+        opened = self._opened
+        if opened is None:
+            return
+        data = opened[1].base
         while isinstance(data, memoryview | np.ndarray):
             data = data.obj if isinstance(data, memoryview) else data.base
         first = -(-offset // mmap.PAGESIZE) * mmap.PAGESIZE
@@ -127,6 +132,10 @@ class FileMap:
         if sys.platform == "linux" and isinstance(data, mmap.mmap) and whole > 0:
             with contextlib.suppress(OSError):
                 data.madvise(_MADV_PAGEOUT, first, whole)
+
+    def release(self) -> None:
+        """Let go of the file until it is needed again; arrays given out keep their map."""
+        self._opened = None
 
     def close(self) -> None:
         """Let go of the file; the map lives on for as long as an array refers to it."""
@@ -137,7 +146,7 @@ class FileMap:
         opened = self._opened
         if opened is not None:
             return opened
-        with self._lock:
+        with self._lock.get():
             if self._closed:
                 raise ClosedError(f"{self.path} was closed")
             if self._opened is None:
@@ -173,36 +182,43 @@ def private_map(descriptor: int) -> mmap.mmap:
     """Map a whole file copy-on-write, without reserving memory; read-only where that fails."""
     try:
         if hasattr(mmap, "MAP_PRIVATE"):
-            flags = mmap.MAP_PRIVATE | _noreserve()
+            flags = mmap.MAP_PRIVATE | noreserve_flag()
             return mmap.mmap(descriptor, 0, flags=flags, prot=mmap.PROT_READ | mmap.PROT_WRITE)
         return mmap.mmap(descriptor, 0, access=mmap.ACCESS_COPY)
     except (OSError, ValueError):
         return mmap.mmap(descriptor, 0, access=mmap.ACCESS_READ)
 
 
-def _noreserve() -> int:
+def noreserve_flag() -> int:
+    """Give the flag of a map that reserves no memory, 0 where the system has none."""
     if hasattr(mmap, "MAP_NORESERVE"):
         return int(mmap.MAP_NORESERVE)
     generic = sys.platform == "linux" and platform.machine() in _GENERIC_MACHINES
     return _GENERIC_NORESERVE if generic else 0
 
 
-def has_private_changes(array: NDArray[Any]) -> bool:
-    """Tell whether pages of a copy-on-write map were written to in this process.
+@dataclass(frozen=True, kw_only=True)
+class MapPages:
+    """What the system knows of a map: the file's inode, and whether pages were written to."""
 
-    Read from /proc/self/smaps (Linux); elsewhere it can't be known, and the answer is False.
-    """
+    inode: int
+    private: bool
+
+
+def map_pages(array: NDArray[Any]) -> MapPages | None:
+    """Look up the map that `array` lies in, in /proc/self/smaps; None where there is none."""
     try:
         lines = Path("/proc/self/smaps").read_text().splitlines()
     except OSError:
-        return False
+        return None
     start = array.__array_interface__["data"][0]
-    inside = False
+    inode, private, inside = None, False, False
     for line in lines:
-        head = line.split(maxsplit=1)[0]
+        head, *rest = line.split()
         if "-" in head and not head.endswith(":"):
             low, high = (int(part, 16) for part in head.split("-"))
             inside = low < start + max(1, array.nbytes) and start < high
-        elif inside and head == "Anonymous:" and int(line.split()[1]) > 0:
-            return True
-    return False
+            inode = int(rest[3]) if inside else inode
+        elif inside and head == "Anonymous:":
+            private = private or int(rest[0]) > 0
+    return None if inode is None else MapPages(inode=inode, private=private)

@@ -71,12 +71,20 @@ class Place:
 class MappedSource(InPlaceSource):
     """The rows of an array that lies uncompressed in a file."""
 
-    def __init__(self, file: FileMap, place: Place, reason: str, where: str) -> None:
+    def __init__(
+        self,
+        file: FileMap,
+        place: Place,
+        reason: str,
+        where: str,
+        details: tuple[tuple[str, str], ...] = (),
+    ) -> None:
         """Take the rows at `place` of `file`; `TruncatedError` where the file ends before them."""
         self.shape = place.shape
         self.dtype = place.dtype
         self.where = where
         self.access = Access(kind="mapped", reason=reason)
+        self.details = details
         self._file = file
         self._place = place
         self._table: RowTable | None = None
@@ -115,6 +123,11 @@ class MappedSource(InPlaceSource):
         if first < stop and self._place.rows_together:
             self._file.let_go(*self._place.bytes_of(first, stop))
 
+    def release(self) -> None:
+        """Let go of the map until the next read; arrays given out keep it."""
+        self._table = None
+        self._file.release()
+
     def close(self) -> None:
         """Let go of the map."""
         self._table = None
@@ -122,4 +135,4 @@ class MappedSource(InPlaceSource):
 
     def __reduce__(self) -> tuple[Any, ...]:
         """Pickle the path and the place, never the content."""
-        return type(self), (self._file, self._place, self.access.reason, self.where)
+        return type(self), (self._file, self._place, self.access.reason, self.where, self.details)

@@ -6,16 +6,16 @@ map is never pickled by its content. This module opens no file by itself.
 """
 
 import mmap
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 from numpy.typing import NDArray
 
 from npdata.convert import refusal
-from npdata.errors import SourceError, UnsupportedSourceError
+from npdata.errors import ChangedFileError, SourceError, UnsupportedSourceError
 from npdata.gather import RowTable
 from npdata.sources.base import Access, InPlaceSource
-from npdata.sources.filemap import FileIdentity, FileMap, has_private_changes
+from npdata.sources.filemap import FileIdentity, FileMap, map_pages
 from npdata.sources.mapped import MappedSource, Place
 
 
@@ -66,17 +66,33 @@ class MemmapSource(MemorySource):
         self.access = Access(
             kind="mapped", reason=f"an np.memmap in mode {root.mode!r}, read in place"
         )
-        self._identity = FileIdentity.of(path) if path is not None else None
+
+    def check(self) -> None:
+        """Raise `ChangedFileError` if the file is now too short for the map."""
+        root = self._root
+        size = cast(mmap.mmap, root.base).size()
+        if size < root.offset + root.nbytes:
+            raise ChangedFileError(
+                f"{self.where} maps {root.nbytes} bytes from byte {root.offset} on, but the file "
+                f"has only {size} bytes now; open it again"
+            )
 
     def __reduce__(self) -> tuple[Any, ...]:
         """Pickle the path and the place in the file; refuse changes that no file has."""
         path = self._root.filename
-        if path is None or self._identity is None:
+        if path is None:
             raise SourceError(
                 "an np.memmap over an open file object has no path to find it by in another "
                 "process; open it as np.memmap(path)"
             )
-        if self._root.mode == "c" and has_private_changes(self._root):
+        identity = FileIdentity.of(path).without_time()
+        pages = map_pages(self._root)
+        if pages is not None and pages.inode != identity.inode:
+            raise SourceError(
+                f"{path} is not the file that this np.memmap maps, another has taken its place; "
+                f"open it again"
+            )
+        if self._root.mode == "c" and pages is not None and pages.private:
             raise SourceError(
                 f"the np.memmap of {path} in mode 'c' was written to; those changes exist in this "
                 f"process alone. Use start method 'fork', or write them to a file"
@@ -90,7 +106,7 @@ class MemmapSource(MemorySource):
             strides=self._array.strides,
             writeable=self._array.flags.writeable,
         )
-        file = FileMap(path, self._identity.without_time())
+        file = FileMap(path, identity)
         return MappedSource, (file, place, self.access.reason, str(path))
 
 

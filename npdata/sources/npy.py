@@ -10,6 +10,7 @@ import ast
 import math
 import re
 import struct
+import warnings
 from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO
@@ -117,5 +118,7 @@ def _checked(fields: object) -> tuple[DType, tuple[int, ...], bool]:
         raise ValueError(f"fortran_order {fortran!r:.80} is no bool")
     if len(shape) > 64 or math.prod(max(1, n) for n in shape) >= 1 << 62:
         raise ValueError(f"shape {shape!r:.80} is larger than any array")
-    dtype = np.lib.format.descr_to_dtype(fields["descr"])
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # of the old name 'a' for bytes
+        dtype = np.lib.format.descr_to_dtype(fields["descr"])
     return dtype, shape, fortran

@@ -84,7 +84,7 @@ class DecodedMember(InPlaceSource):
         self.access = Access(
             kind="decoded", reason="the zip compresses this member; it is decoded once per process"
         )
-        self._spec = (path, identity, name, where)
+        self._spec = (str(Path(path).absolute()), identity, name, where)
         self._table: RowTable | None = None
         self._lock = threading.Lock()
         with _opened(path) as archive, _member(archive, name, where) as stream:

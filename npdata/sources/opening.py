@@ -6,6 +6,7 @@ construction, with what to do about it. Reading is left to the sources.
 """
 
 import os
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, TypeAlias
 
@@ -13,6 +14,7 @@ import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
 from npdata.errors import (
+    FieldError,
     FormatError,
     MemberNotFoundError,
     TruncatedError,
@@ -20,7 +22,8 @@ from npdata.errors import (
 )
 from npdata.sources import npy, npz
 from npdata.sources.base import Source
-from npdata.sources.hdf5 import address_of, is_open_dataset, open_hdf5
+from npdata.sources.concat import ConcatSource
+from npdata.sources.hdf5 import Hdf5Options, address_of, is_open_dataset, open_hdf5
 from npdata.sources.memory import array_source
 from npdata.sources.raw import open_raw
 
@@ -35,12 +38,14 @@ def open_source(
     *,
     dtype: DTypeLike | None = None,
     shape: int | tuple[int, ...] | None = None,
+    offset: int = 0,
 ) -> Source:
     """Open rows, wherever they lie: the one function behind every argument of `NumpyDataset`.
 
     `source` is an array, an `np.memmap` (or a view of one), a path to a `.npy`, `"d.npz::member"`,
     `"d.h5::dataset"`, an open `h5py.Dataset`, or a `Source`, which is given back. A raw binary
-    file needs `dtype`, and may have `shape` with one -1. Rows are read lazily.
+    file needs `dtype`, may have `shape` with one -1, and begins at byte `offset`. Rows are read
+    lazily.
 
     Raises `FileNotFoundError`, `FormatError`, `MemberNotFoundError`, `TruncatedError` and
     `UnsupportedSourceError`, all with the place and what to do.
@@ -49,12 +54,12 @@ def open_source(
         >>> npdata.open_source("d.npz::y").shape
         (5,)
     """
-    if dtype is not None or shape is not None:
-        if not isinstance(source, str | os.PathLike):
-            raise UnsupportedSourceError("dtype= and shape= describe a raw file; give its path")
-        return open_raw(
-            source, np.uint8 if dtype is None else dtype, (-1,) if shape is None else shape
-        )
+    if dtype is not None or shape is not None or offset:
+        if not isinstance(source, str | os.PathLike) or dtype is None:
+            raise UnsupportedSourceError(
+                "shape= and offset= describe a raw file; give its path, and dtype= as well"
+            )
+        return open_raw(source, dtype, (-1,) if shape is None else shape, offset)
     if isinstance(source, Source):
         return source
     if isinstance(source, np.ndarray):
@@ -68,6 +73,20 @@ def open_source(
         f"a {kind} is no source of rows; give an ndarray (np.asarray of a list, .numpy() of a "
         f"tensor), a path, an h5py.Dataset or a Source"
     )
+
+
+def open_files(paths: Sequence[str], names: Sequence[str], options: Hdf5Options) -> list[Source]:
+    """Open datasets of HDF5 files, for each name one source: the files one after the other.
+
+    Raises `FieldError` where nothing is named, else as `open_source` does.
+    """
+    if not names:
+        raise FieldError(
+            f"from_hdf5({paths[0]!r}) names no dataset; give their names, as in "
+            f'from_hdf5(path, "images", "labels")'
+        )
+    fields = [[open_hdf5(path, name, options) for path in paths] for name in names]
+    return [parts[0] if len(parts) == 1 else ConcatSource(parts) for parts in fields]
 
 
 def _open_path(text: str) -> Source:

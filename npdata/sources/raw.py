@@ -6,6 +6,7 @@ guesses nothing.
 """
 
 import math
+import operator
 import os
 from typing import Any
 
@@ -35,7 +36,7 @@ def open_raw(
     """
     file = FileMap(path)
     kind: np.dtype[Any] = np.dtype(dtype)
-    sizes = (shape,) if isinstance(shape, int) else tuple(int(size) for size in shape)
+    sizes = tuple(shape) if isinstance(shape, tuple | list) else (operator.index(shape),)
     if kind.hasobject or kind.itemsize == 0:
         raise SourceError(f"a raw file holds no {kind} elements; give a dtype of a fixed size")
     if not sizes or sizes.count(-1) > 1 or any(size < -1 for size in sizes) or offset < 0:

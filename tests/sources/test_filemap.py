@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from npdata import NumpyDataset, errors
-from npdata.sources.filemap import has_private_changes
+from npdata.sources.filemap import map_pages
 
 X = np.arange(4000, dtype=np.float32).reshape(1000, 4)
 
@@ -97,6 +97,20 @@ def test_closing_lets_go_of_the_file(path: Path) -> None:
     assert open_files() == before
 
 
+def test_constructors_named_after_files_close_what_they_opened(path: Path) -> None:
+    for ds in (NumpyDataset.from_npy(path), NumpyDataset.from_raw(path, dtype="u1")):
+        ds[[1]]
+        assert opened(path)
+        ds.close()
+        assert not opened(path)
+
+
+def opened(path: Path) -> bool:
+    """Tell whether this process has a descriptor of the file."""
+    links = Path("/proc/self/fd").iterdir()
+    return str(path) in [str(link.readlink()) for link in links if link.is_symlink()]
+
+
 class TestMemmaps:
     def test_a_view_is_found_again_by_path(self, path: Path) -> None:
         whole = np.load(path, mmap_mode="r")
@@ -127,9 +141,24 @@ class TestMemmaps:
         private = np.load(path, mmap_mode="c")
         ds = NumpyDataset(private)
         pickle.dumps(ds)
-        assert not has_private_changes(private)
+        assert not map_pages(private).private
         private[500] = 1
         with pytest.raises(ValueError, match="exist in this process alone"):
+            pickle.dumps(ds)
+
+    def test_a_file_that_shrank_is_an_error(self, path: Path) -> None:
+        ds = NumpyDataset(np.load(path, mmap_mode="r"))
+        os.truncate(path, 4096)
+        for read in reads(ds).values():
+            with pytest.raises(errors.ChangedFileError, match="has only 4096 bytes now"):
+                read()
+
+    def test_a_file_that_another_replaced_is_not_found_again(self, path: Path) -> None:
+        ds = NumpyDataset(np.load(path, mmap_mode="r"))
+        np.save(path.with_name("new.npy"), X * 0)
+        path.with_name("new.npy").replace(path)
+        assert (ds[999].numpy() == X[999]).all()
+        with pytest.raises(ValueError, match="not the file that this"):
             pickle.dumps(ds)
 
     def test_a_map_without_a_path_stays_in_its_process(self, path: Path) -> None:

@@ -149,6 +149,42 @@ def test_a_file_that_changed_before_another_process_opens_it(path: Path) -> None
         pickle.loads(sent)[[0]]
 
 
+@pytest.mark.parametrize("access", ["library", "direct"])
+@pytest.mark.parametrize("name", ["x", "chunked"])
+def test_a_file_that_changes_while_it_is_open(tmp_path: Path, access: str, name: str) -> None:
+    path = tmp_path / "a.h5"
+    with h5py.File(path, "w") as file:
+        file["x"] = X
+        file.create_dataset("chunked", data=X, chunks=(4, 3), compression=1)
+    ds = NumpyDataset.from_hdf5(path, name, access=access)
+    ds[[0]]
+    with path.open("r+b") as file:
+        file.truncate(path.stat().st_size - 8)
+    with pytest.raises(errors.ChangedFileError, match="changed since it was opened"):
+        ds[[19, 3]]
+
+
+def test_a_dataset_behind_an_external_link_is_read_from_its_own_file(tmp_path: Path) -> None:
+    with h5py.File(tmp_path / "rows.h5", "w") as file:
+        file["data"] = X
+    with h5py.File(tmp_path / "index.h5", "w") as file:
+        file["x"] = h5py.ExternalLink("rows.h5", "/data")
+        file["data"] = X * 0
+    with pytest.raises(errors.SourceError, match="allow_external=True"):
+        NumpyDataset(f"{tmp_path}/index.h5::x")
+    for access in ("library", "auto"):
+        ds = NumpyDataset.from_hdf5(tmp_path / "index.h5", "x", allow_external=True, access=access)
+        assert (ds[[3, 1]].numpy() == X[[3, 1]]).all()
+        assert (pickle.loads(pickle.dumps(ds))[[3, 1]].numpy() == X[[3, 1]]).all()
+
+
+def test_fixed_text_in_utf_8(tmp_path: Path) -> None:
+    with h5py.File(tmp_path / "a.h5", "w") as file:
+        text = file.create_dataset("s", (2,), h5py.string_dtype("utf-8", 10))
+        text[...] = ["ä".encode(), b"b"]
+    assert NumpyDataset(f"{tmp_path}/a.h5::s", dtype=str)[[1, 0]] == ["b", "ä"]
+
+
 def test_parts_whose_rows_differ_are_refused(tmp_path: Path) -> None:
     for name, rows in (("a.h5", X), ("b.h5", X[:, :2])):
         with h5py.File(tmp_path / name, "w") as file:
@@ -157,7 +193,17 @@ def test_parts_whose_rows_differ_are_refused(tmp_path: Path) -> None:
         NumpyDataset.from_hdf5(str(tmp_path / "*.h5"), "x")
 
 
-def test_samples_are_independent_tensors(path: Path) -> None:
+def test_samples_of_chunks_are_independent_tensors(path: Path) -> None:
+    ds = NumpyDataset.from_hdf5(path, "half")
+    ds[3].fill_(-1)
+    assert torch.equal(ds[3], torch.from_numpy(X[3].astype("f2")))
+
+
+def test_samples_of_contiguous_rows_are_private_views_and_the_file_never_changes(
+    path: Path,
+) -> None:
+    before = path.read_bytes()
     ds = NumpyDataset.from_hdf5(path, "x")
     ds[3].fill_(-1)
-    assert torch.equal(ds[3], torch.from_numpy(X[3]))
+    assert ds[3].tolist() == [-1] * 3
+    assert path.read_bytes() == before

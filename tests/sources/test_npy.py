@@ -1,5 +1,6 @@
 """`.npy` files: every header that NumPy writes, and a clear error for every one that lies."""
 
+import pickle
 from pathlib import Path
 
 import numpy as np
@@ -32,6 +33,19 @@ def test_field_names_outside_latin_1(tmp_path: Path) -> None:
     with (tmp_path / "a.npy").open("wb") as file:
         np.lib.format.write_array(file, rows, version=(3, 0))
     assert list(NumpyDataset(tmp_path / "a.npy")[0]) == ["ж"]
+
+
+def test_many_fields_are_pickled_by_path(tmp_path: Path) -> None:
+    np.save(tmp_path / "a.npy", np.zeros(3, [(f"field {k}", "f4") for k in range(60)]))
+    ds = NumpyDataset(tmp_path / "a.npy")
+    ds[[0]]
+    assert len(pickle.dumps(ds)) <= 4096
+    assert len(pickle.loads(pickle.dumps(ds))[1]) == 60
+
+
+def test_the_old_name_of_bytes(tmp_path: Path) -> None:
+    path = write(tmp_path / "a.npy", header(descr="'|a4'", shape="(2,)"), b"abcdefgh")
+    assert NumpyDataset(path, dtype=bytes)[1] == b"efgh"
 
 
 def test_headers_of_python_2(tmp_path: Path) -> None:

@@ -1,6 +1,7 @@
 """`.npz` files: stored members in place, compressed ones decoded, broken ones refused."""
 
 import io
+import os
 import pickle
 import zipfile
 from pathlib import Path
@@ -114,6 +115,14 @@ def test_a_zip_that_was_cut_short(stored: Path) -> None:
     stored.write_bytes(stored.read_bytes()[:5000])
     with pytest.raises(errors.FormatError, match=r"no readable \.npz"):
         open_source(f"{stored}::x")
+
+
+def test_relative_paths_mean_the_same_after_a_change_of_folder(in_folder: Path) -> None:
+    np.savez_compressed("a.npz", x=X)
+    sent = pickle.dumps(NumpyDataset("a.npz::x"))
+    (in_folder / "other").mkdir()
+    os.chdir("other")
+    assert (pickle.loads(sent)[3].numpy() == X[3]).all()
 
 
 def test_pickled_objects_are_refused(tmp_path: Path) -> None:

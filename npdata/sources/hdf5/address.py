@@ -2,27 +2,39 @@
 
 Idea: what cannot be sent to another process (a handle) is turned into what can (path and name),
 once, at construction, and everything that would fail later fails here with the names of what is
-there. Invariant: no handle of the user is kept, used for reading, or closed. Reading is
-`library`'s.
+there. Invariant: no handle of the user is kept, used for reading, or closed. Reading
+is left to the sources.
 """
 
 import os
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, TypeGuard
+from typing import Any, Literal, TypeGuard
 
 import h5py
-import numpy as np
 
-from npdata.dtypes import DType
 from npdata.errors import (
+    DirectAccessError,
+    FieldError,
     FormatError,
     MemberNotFoundError,
     SourceError,
+    TruncatedError,
     UnsupportedSourceError,
 )
 from npdata.sources.base import Source
-from npdata.sources.filemap import FileIdentity
+from npdata.sources.filemap import FileIdentity, FileMap
+from npdata.sources.hdf5.cost import Details, details
+from npdata.sources.hdf5.decoded import DecodedSource
+from npdata.sources.hdf5.gate import Decision, decide, exaggeration
+from npdata.sources.hdf5.layout import Layout, LayoutKeeper, Locking, open_file, read_layout
 from npdata.sources.hdf5.library import LibrarySource
+from npdata.sources.hdf5.links import require_inside, require_own_data
+from npdata.sources.hdf5.mapped import ChunkMappedSource
+from npdata.sources.hdf5.probe import surprise
+from npdata.sources.hdf5.slab import default_budget
+from npdata.sources.hdf5.spec import ChunkSpec
+from npdata.sources.mapped import MappedSource, Place
 
 MOST_NAMES = 20
 
@@ -32,8 +44,8 @@ def is_open_dataset(value: object) -> TypeGuard[h5py.Dataset]:
     return isinstance(value, h5py.Dataset)
 
 
-def address_of(dataset: h5py.Dataset) -> tuple[str, str]:
-    """Give the path and name of an open dataset, whose written rows are flushed to its file.
+def address_of(dataset: h5py.Dataset) -> tuple[str, str, "Hdf5Options"]:
+    """Give path, name and options to open a dataset again by, after a flush of its file.
 
     Raises `UnsupportedSourceError` where no other process could find it: a closed dataset, one
     without a name, one of an in-memory file.
@@ -50,48 +62,116 @@ def address_of(dataset: h5py.Dataset) -> tuple[str, str]:
         raise UnsupportedSourceError("the h5py.Dataset has no name to find it by; link it first")
     if file.mode != "r":
         file.flush()
-    return os.fsdecode(file.filename), str(dataset.name)
+    return os.fsdecode(file.filename), str(dataset.name), Hdf5Options(locking=_locking(file))
 
 
-def open_hdf5(path: str, name: str) -> Source:
+def _locking(file: h5py.File) -> Locking:
+    """Give the way a file was locked: HDF5 opens it a second time only in the same way."""
+    used, ignored = file.id.get_access_plist().get_file_locking()
+    if not used:
+        return False
+    return "best-effort" if ignored else True
+
+
+@dataclass(frozen=True, kw_only=True)
+class Hdf5Options:
+    """How to open HDF5 files: as in `NumpyDataset.from_hdf5`."""
+
+    access: Literal["auto", "library", "direct"] = "auto"
+    allow_external: bool = False
+    locking: Locking = None
+
+    def __post_init__(self) -> None:
+        """Refuse what is none of the choices."""
+        if self.access not in ("auto", "library", "direct"):
+            raise FieldError(
+                f"access={self.access!r} is none of 'auto', 'library' (h5py) and 'direct' (npdata)"
+            )
+
+
+AUTO = Hdf5Options()
+
+
+def open_hdf5(path: str, name: str, options: Hdf5Options = AUTO) -> Source:
     """Open the dataset `name` of the HDF5 file `path` as a source of rows.
 
     Raises `MemberNotFoundError` (a KeyError), which lists the datasets that are there,
-    `FormatError` where the file or the dataset cannot be opened, and `SourceError` for a group or
-    for a dataset without rows.
+    `FormatError` where the file or the dataset cannot be opened, `SourceError` for a group or
+    for a dataset without rows, `FileLockError`, `ExternalDataError`, and with `access="direct"`
+    `DirectAccessError` where only h5py can read it.
     """
     path = str(Path(path).absolute())
     identity = FileIdentity.of(path)
     where = f"{path}::{name}"
-    with _opened(path) as file:
+    if Path(path).is_dir():
+        raise IsADirectoryError(f"{path} is a folder, and an HDF5 file is needed")
+    if identity.size == 0:
+        raise TruncatedError(f"{path} is empty (0 bytes)")
+    with open_file(path, options.locking) as file:
+        if not options.allow_external:
+            require_inside(file, name)
         dataset = _found(file, name, where)
+        located = str(dataset.name)
+        where = f"{path}::{located}"
         if dataset.shape is None or dataset.shape == ():
             kind = "a null" if dataset.shape is None else "a scalar"
             raise SourceError(f"{where} is {kind} dataset and has no rows")
+        if not options.allow_external:
+            require_own_data(dataset, where)
         try:
-            dtype = _plain(dataset.dtype)
+            layout = read_layout(dataset)
         except (TypeError, ValueError) as error:
+            if isinstance(error, SourceError):
+                raise
             raise SourceError(f"{where} has a type that NumPy has not: {error}") from error
-        chunks = dataset.chunks
-        return LibrarySource(
-            path,
-            str(dataset.name),
-            identity=identity,
-            shape=tuple(int(n) for n in dataset.shape),
-            dtype=dtype,
-            chunk_rows=int(chunks[0]) if chunks else None,
-            reason="h5py reads it, in sorted runs of rows",
+        exaggerated = exaggeration(layout)
+        if exaggerated is not None:
+            raise FormatError(f"{where} is refused: {exaggerated}")
+        decision = _decided(dataset, layout, options)
+    if decision.kind == "library" and options.access == "direct":
+        raise DirectAccessError(
+            f'{where} cannot be read with access="direct": {decision.reason}; with access="auto" '
+            f"h5py reads it"
         )
+    about = details(layout, decision, default_budget())
+    if decision.kind == "library":
+        chunk_shape = layout.chunk_shape
+        return LibrarySource(
+            layout.path,
+            located,
+            identity=layout.identity,
+            shape=layout.shape,
+            dtype=layout.dtype,
+            chunk_rows=chunk_shape[0] if chunk_shape else None,
+            reason=f"h5py reads it, in sorted runs of rows: {decision.reason}",
+            rank=layout.rank,
+            fill_is_written=layout.fill_is_written,
+            locking=options.locking,
+            details=about,
+        )
+    return _direct(layout, decision, where, about, options.locking)
 
 
-def _opened(path: str) -> h5py.File:
-    try:
-        return h5py.File(path, "r")
-    except OSError as error:
-        hint = ""
-        if "lock" in str(error):
-            hint = "; close the program that writes to it"
-        raise FormatError(f"{path} cannot be opened as HDF5: {error}{hint}") from error
+def _decided(dataset: h5py.Dataset, layout: Layout, options: Hdf5Options) -> Decision:
+    if options.access == "library":
+        return Decision(kind="library", reason="as asked")
+    decision = decide(layout)
+    wrong = None if decision.kind == "library" else surprise(dataset, layout)
+    return decision if wrong is None else Decision(kind="library", reason=wrong)
+
+
+def _direct(
+    layout: Layout, decision: Decision, where: str, about: Details, locking: Locking
+) -> Source:
+    if layout.storage == "contiguous":
+        file = FileMap(layout.path, layout.identity)
+        place = Place.contiguous(offset=layout.offset or 0, dtype=layout.dtype, shape=layout.shape)
+        return MappedSource(file, place, decision.reason, where, about)
+    keeper = LayoutKeeper(layout, locking)
+    spec = ChunkSpec.of(layout, where=where, reason=decision.reason, details=about)
+    if decision.kind == "mapped":
+        return ChunkMappedSource(keeper, spec)
+    return DecodedSource(keeper, spec)
 
 
 def _found(file: h5py.File, name: str, where: str) -> h5py.Dataset:
@@ -121,10 +201,3 @@ def _listing(group: h5py.Group) -> str:
         return "there is no dataset in it"
     more = ", ..." if len(names) > MOST_NAMES else ""
     return "it has " + ", ".join(repr(name) for name in names[:MOST_NAMES]) + more
-
-
-def _plain(dtype: DType) -> DType:
-    """Drop h5py's remarks from a dtype that NumPy knows fully without them."""
-    if dtype.kind in "OV" or dtype.names is not None:
-        return dtype
-    return np.dtype(dtype.str)

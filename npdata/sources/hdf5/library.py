@@ -3,12 +3,10 @@
 Idea: a plan of sorted runs, each read into its place in the output. Invariant: a handle belongs
 to the process that opened it; one inherited through a fork is set aside, neither used nor closed,
 because closing it here would release the parent's lock. The file is identified at construction
-and must be the same one in every process. Reads are serialised by h5py's own lock.
+and must be the same one in every process. One read at a time: h5py's own lock allows no more.
 """
 
 import functools
-import os
-import threading
 from typing import Any
 
 import h5py
@@ -18,8 +16,10 @@ from numpy.typing import NDArray
 from npdata.blocks import Blocks
 from npdata.dtypes import DType, is_variable_text
 from npdata.errors import ChangedFileError, ClosedError, FormatError
+from npdata.process import ForkSafeLock, PerProcess
 from npdata.sources.base import Access, Source
 from npdata.sources.filemap import FileIdentity
+from npdata.sources.hdf5.layout import Locking, open_file
 from npdata.sources.hdf5.plan import plan_runs
 
 
@@ -36,20 +36,31 @@ class LibrarySource(Source):
         dtype: DType,
         chunk_rows: int | None,
         reason: str,
+        rank: int | None = None,
+        fill_is_written: bool = True,
+        locking: Locking = None,
+        details: tuple[tuple[str, str], ...] = (),
     ) -> None:
-        """Name the dataset `name` of the file `path`; opens nothing before the first read."""
+        """Name the dataset `name` of the file `path`; opens nothing before the first read.
+
+        `rank` is the number of axes without those of an array type (None: all of them). Where
+        not `fill_is_written`, HDF5 leaves rows that were never written as the buffer is.
+        """
         self.shape = shape
         self.dtype = dtype
         self.where = f"{path}::{name}"
         self.access = Access(kind="library", reason=reason)
+        self.details = details
         self._path = path
         self._name = name
         self._identity = identity
         self._chunk_rows = chunk_rows
-        self._handle: tuple[int, h5py.File, h5py.Dataset] | None = None
-        self._inherited: list[object] = []
+        self._rank = len(shape) if rank is None else rank
+        self._fill_is_written = fill_is_written
+        self._locking = locking
+        self._handle = PerProcess(self._open, keep_inherited=True)
+        self._reading = ForkSafeLock()
         self._closed = False
-        self._lock = threading.Lock()
 
     @property
     def blocks(self) -> Blocks:
@@ -62,21 +73,29 @@ class LibrarySource(Source):
         """Read sorted runs of rows, and put them in the order that was asked for."""
         if out.size == 0:
             return
+        self.check()
         plan = plan_runs(indices)
-        try:
-            if plan.inverse is None:
-                self._read_runs(plan.starts, plan.stops, out)
-                return
+        rows = out
+        if plan.inverse is not None:
             rows = np.empty((plan.rows, *self.shape[1:]), self.dtype)
-            self._read_runs(plan.starts, plan.stops, rows)
+        if not self._fill_is_written:
+            rows[...] = np.zeros((), self.dtype)
+        try:
+            with self._reading.get():
+                self._read_runs(plan.starts, plan.stops, rows)
         except OSError as error:
-            raise FormatError(f"{self.where} cannot be read: {error}") from error
-        np.take(rows, plan.inverse, axis=0, out=out, mode="clip")
+            self.check()
+            raise FormatError(
+                f"{self.where} cannot be read: {error} ({self.access.reason}); where a filter is "
+                f"missing, `pip install hdf5plugin` and `import hdf5plugin`"
+            ) from error
+        if plan.inverse is not None:
+            np.take(rows, plan.inverse, axis=0, out=out, mode="clip")
 
     def _read_runs(
         self, starts: NDArray[np.int64], stops: NDArray[np.int64], out: NDArray[Any]
     ) -> None:
-        dataset = self._dataset()
+        dataset = self._handle.get()[1]
         if is_variable_text(self.dtype):
             done = 0
             for start, stop in zip(starts.tolist(), stops.tolist(), strict=True):
@@ -85,8 +104,8 @@ class LibrarySource(Source):
             return
         # The calls below h5py's slicing: that costs 100 us a run, this 20.
         space = dataset.id.get_space()
-        memory_type = h5py.h5t.py_create(self.dtype)
-        rest = self.shape[1:]
+        memory_type = h5py.h5t.py_create(dataset.dtype)
+        rest = self.shape[1 : self._rank]
         origin = (0,) * len(rest)
         done = 0
         for start, stop in zip(starts.tolist(), stops.tolist(), strict=True):
@@ -96,33 +115,34 @@ class LibrarySource(Source):
             dataset.id.read(h5py.h5s.create_simple(count), space, place, memory_type)
             done += stop - start
 
-    def _dataset(self) -> h5py.Dataset:
-        handle = self._handle
-        if handle is not None and handle[0] == os.getpid():
-            return handle[2]
-        with self._lock:
-            if self._closed:
-                raise ClosedError(f"{self.where} was closed")
-            if self._handle is not None and self._handle[0] == os.getpid():
-                return self._handle[2]
-            if self._handle is not None:
-                self._inherited.append(self._handle)
-            self._identity.require(FileIdentity.of(self._path), self._path)
-            file = h5py.File(self._path, "r")
-            self._handle = (os.getpid(), file, file[self._name])
-            if self._handle[2].shape != self.shape:
-                raise ChangedFileError(
-                    f"{self.where} had shape {self.shape} when it was opened and now has "
-                    f"{self._handle[2].shape}; open it again"
-                )
-            return self._handle[2]
+    def _open(self) -> tuple[h5py.File, h5py.Dataset]:
+        if self._closed:
+            raise ClosedError(f"{self.where} was closed")
+        self.check()
+        file = open_file(self._path, self._locking)
+        dataset = file[self._name]
+        if dataset.shape != self.shape[: self._rank]:
+            raise ChangedFileError(
+                f"{self.where} had shape {self.shape} when it was opened and now has "
+                f"{dataset.shape}; open it again"
+            )
+        return file, dataset
+
+    def check(self) -> None:
+        """Raise `ChangedFileError` if the file changed since it was opened."""
+        self._identity.require(FileIdentity.of(self._path), self._path)
+
+    def release(self) -> None:
+        """Close the handle of this process until the next read."""
+        with self._reading.get():
+            handle = self._handle.take()
+            if handle is not None:
+                handle[0].close()
 
     def close(self) -> None:
-        """Close the handle of this process."""
+        """Close the handle of this process for good."""
         self._closed = True
-        if self._handle is not None and self._handle[0] == os.getpid():
-            self._handle[1].close()
-            self._handle = None
+        self.release()
 
     def __reduce__(self) -> tuple[Any, ...]:
         """Pickle the path and the name, never a handle or the content."""
@@ -135,5 +155,9 @@ class LibrarySource(Source):
             dtype=self.dtype,
             chunk_rows=self._chunk_rows,
             reason=self.access.reason,
+            rank=self._rank,
+            fill_is_written=self._fill_is_written,
+            locking=self._locking,
+            details=self.details,
         )
         return rebuild, ()

@@ -1,0 +1,248 @@
+"""HDF5 files as they are: contiguous, chunked and compressed, against h5py, scDataset, bare loops.
+
+200,000 rows of 784 float32 in chunks of 256 rows, batches of 256, page cache warm, h5py's chunk
+cache at its default. Every round times the contenders one after the other; all of them deliver
+the same rows, which is checked first. An epoch that takes minutes is cut to its first batches, for
+all contenders of the comparison alike.
+"""
+
+import tempfile
+import threading
+import time
+from collections import deque
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+import h5py
+import numpy as np
+import torch
+from isal import igzip_lib
+from scdataset import BlockShuffling, scDataset
+from torch import Tensor
+
+import npdata
+from benchmarks.harness import Contender, Timing, compare, table
+
+ROWS, WIDTH, BATCH, CHUNK, WINDOW = 200_000, 784, 256, 256, 32
+SLOW_BATCHES = 40
+"""So many batches are timed where h5py takes minutes for an epoch."""
+THREADS = 2
+
+
+def write(folder: Path) -> Path:
+    """Write the rows as .npy, contiguous, chunked, and gzip 4 + shuffle."""
+    x = np.random.default_rng(0).integers(0, 256, (ROWS, WIDTH)).astype(np.float32) / 256
+    np.save(folder / "x.npy", x)
+    with h5py.File(folder / "x.h5", "w") as file:
+        file["contiguous"] = x
+        file.create_dataset("chunked", data=x, chunks=(CHUNK, WIDTH))
+        file.create_dataset("gzip", data=x, chunks=(CHUNK, WIDTH), compression=4, shuffle=True)
+    return folder / "x.h5"
+
+
+def batches_of(order: np.ndarray, count: int | None = None) -> list[np.ndarray]:
+    return [order[k : k + BATCH] for k in range(0, len(order), BATCH)][:count]
+
+
+def window_order(seed: int = 0) -> np.ndarray:
+    """Rows in blocks shuffled in windows, as `BlockBatchSampler` has them."""
+    rng = np.random.default_rng(seed)
+    blocks = rng.permutation(-(-ROWS // CHUNK))
+    parts = []
+    for k in range(0, len(blocks), WINDOW):
+        each = [np.arange(b * CHUNK, min(ROWS, b * CHUNK + CHUNK)) for b in blocks[k : k + WINDOW]]
+        parts.append(rng.permutation(np.concatenate(each)))
+    return np.concatenate(parts)
+
+
+def ours(dataset: npdata.NumpyDataset, batches: list[np.ndarray]) -> Iterator[Sequence[Tensor]]:
+    for rows in batches:
+        yield (dataset.__getitems__(rows).stacked,)
+
+
+def fancy(path: Path, name: str, batches: list[np.ndarray]) -> Iterator[Sequence[Tensor]]:
+    """Read by h5py's sorted fancy indexing, the advice that its documentation gives."""
+    with h5py.File(path) as file:
+        dataset = file[name]
+        for rows in batches:
+            order = np.argsort(rows)
+            out = np.empty((len(rows), WIDTH), np.float32)
+            out[order] = dataset[rows[order]]
+            yield (torch.from_numpy(out),)
+
+
+def direct(path: Path, rounds: int = 7) -> tuple[dict[str, Timing], dict[str, Timing]]:
+    """Time random order over rows that lie uncompressed: whole epochs, then the first batches."""
+    whole = batches_of(np.random.default_rng(1).permutation(ROWS))
+    few = whole[:SLOW_BATCHES]
+    sets = {".npy": npdata.NumpyDataset.from_npy(path.with_suffix(".npy"))}
+    names = ("contiguous", "chunked")
+    sets |= {name: npdata.NumpyDataset.from_hdf5(path, name) for name in names}
+
+    def of_npdata(batches: list[np.ndarray]) -> list[Contender]:
+        return [
+            Contender(name=f"npdata, {name}", batches=lambda d=dataset: ours(d, batches))
+            for name, dataset in sets.items()
+        ]
+
+    theirs = [
+        Contender(name=f"h5py, {name}", batches=lambda n=name: fancy(path, n, few))
+        for name in names
+    ]
+    return compare(of_npdata(whole), rounds=rounds), compare(of_npdata(few) + theirs, rounds=rounds)
+
+
+def h5py_chunks(path: Path) -> int:
+    """Read every chunk once, in the order of the file."""
+    total = 0
+    with h5py.File(path) as file:
+        dataset = file["gzip"]
+        for k in range(0, ROWS, CHUNK):
+            total += len(dataset[k : k + CHUNK])
+    return total
+
+
+def bare_decode(path: Path) -> int:
+    """Read and decode every chunk once on `THREADS` threads, and do nothing with it."""
+    with h5py.File(path) as file:
+        infos: list[object] = []
+        file["gzip"].id.chunk_iter(infos.append)
+    queue, done = deque(infos), []
+    nbytes = CHUNK * WIDTH * 4
+
+    def work() -> None:
+        with path.open("rb", buffering=0) as stream:
+            out = np.empty((CHUNK * WIDTH, 4), np.uint8)
+            while queue:
+                try:
+                    info = queue.popleft()
+                except IndexError:
+                    return
+                stream.seek(info.byte_offset)
+                stored = stream.read(info.size)
+                decoder = igzip_lib.IgzipDecompressor(flag=igzip_lib.DECOMP_ZLIB)
+                raw = np.frombuffer(decoder.decompress(stored, nbytes + 1), np.uint8)
+                columns = raw.reshape(4, -1)
+                for byte in range(4):
+                    out[:, byte] = columns[byte]
+                done.append(len(out))
+
+    threads = [threading.Thread(target=work) for _ in range(THREADS)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    return len(done)
+
+
+def epoch(source: npdata.Source, batches: list[np.ndarray]) -> int:
+    """Read an epoch by npdata; gives how many chunks were decoded."""
+    before = source.decoded_chunks
+    for _ in ours(npdata.NumpyDataset(source), batches):
+        pass
+    return source.decoded_chunks - before
+
+
+def sc_dataset(path: Path, count: int) -> int:
+    """Read `count` batches by scDataset, block_size 256 and fetch_factor 16."""
+    with h5py.File(path) as file:
+        dataset = scDataset(
+            file["gzip"], BlockShuffling(block_size=CHUNK), batch_size=BATCH, fetch_factor=16
+        )
+        rows = 0
+        for batch in dataset:
+            rows += len(batch)
+            if rows >= count * BATCH:
+                break
+    return rows
+
+
+def seconds(work: object, *args: object) -> tuple[float, object]:
+    start = time.perf_counter()
+    result = work(*args)  # type: ignore[operator]
+    return time.perf_counter() - start, result
+
+
+def compressed(path: Path, rounds: int = 5) -> str:
+    """Time gzip 4 + shuffle, blocks shuffled in windows.
+
+    The source stays open, as over the epochs of a training; the order is the same in each, so that
+    the slab has let go of a chunk before it is needed again.
+    """
+    batches = batches_of(window_order())
+    source = npdata.open_source(f"{path}::gzip")
+    epoch(source, batches)
+    with h5py.File(path) as file, npdata.NumpyDataset.from_hdf5(path, "gzip") as dataset:
+        for rows in batches[:: len(batches) // 20]:
+            order = np.argsort(rows)
+            assert np.array_equal(dataset[rows[order]].numpy(), file["gzip"][rows[order]])
+    chunks = -(-ROWS // CHUNK)
+    times: dict[str, list[float]] = {}
+    decoded = set()
+    for _ in range(rounds):
+        spent, count = seconds(epoch, source, batches)
+        decoded.add(count)
+        times.setdefault("npdata", []).append(spent)
+        spent, count = seconds(bare_decode, path)
+        assert count == chunks
+        times.setdefault("bare read and decode", []).append(spent)
+        spent, count = seconds(h5py_chunks, path)
+        assert count == ROWS
+        times.setdefault("h5py, chunks in file order", []).append(spent)
+        spent, count = seconds(sc_dataset, path, 16 * 8)
+        times.setdefault("scDataset", []).append(spent * ROWS / float(str(count)))
+    timings = {name: Timing(name=name, seconds=tuple(each)) for name, each in times.items()}
+    base = timings["npdata"].median
+    ratios = ", ".join(f"{t.median / base:.2f} x {n}" for n, t in timings.items() if n != "npdata")
+    return (
+        table(timings, ROWS, WIDTH * 4)
+        + f"\n\nRatios: {ratios} (goals: 0.85, 3, 10). Chunks decoded per epoch: {decoded} of "
+        f"{chunks}."
+    )
+
+
+def opening(folder: Path, rounds: int = 7) -> str:
+    """Time opening a file of 100,000 chunks against one `chunk_iter` over it."""
+    path = folder / "many.h5"
+    with h5py.File(path, "w") as file:
+        dataset = file.create_dataset("x", (100_000, 4), "f4", chunks=(1, 4), compression="lzf")
+        for k in range(100_000):
+            dataset.id.write_direct_chunk((k, 0), bytes(16), 1)
+    ours_, theirs = [], []
+    for _ in range(rounds):
+        with h5py.File(path) as file:
+            infos: list[object] = []
+            theirs.append(seconds(file["x"].id.chunk_iter, infos.append)[0])
+        ours_.append(seconds(npdata.open_source, f"{path}::x")[0])
+    a, b = float(np.median(ours_)), float(np.median(theirs))
+    return f"open: {a * 1e3:.0f} ms, chunk_iter: {b * 1e3:.0f} ms, ratio {a / b:.2f} (goal 2)"
+
+
+def run(folder: Path) -> list[str]:
+    """Measure, and give the sections of the report."""
+    path = write(folder)
+    row = WIDTH * 4
+    whole, few = direct(path)
+    ratio = lambda t, a, b: t[b].median / t[a].median  # noqa: E731
+    return [
+        "## HDF5, random order, against h5py's sorted fancy batches\n\n"
+        + table(few, SLOW_BATCHES * BATCH, row)
+        + f"\n\nRatios: contiguous {ratio(few, 'npdata, contiguous', 'h5py, contiguous'):.0f} x "
+        f"(goal 30), chunked {ratio(few, 'npdata, chunked', 'h5py, chunked'):.0f} x (goal 300).",
+        "## HDF5, random order, against the .npy\n\n"
+        + table(whole, ROWS, row)
+        + f"\n\nRatios: contiguous {ratio(whole, 'npdata, contiguous', 'npdata, .npy'):.2f} "
+        f"(goal 0.9), chunked {ratio(whole, 'npdata, chunked', 'npdata, .npy'):.2f} (goal 0.8).",
+        "## HDF5, gzip 4 + shuffle, blocks shuffled in windows of 32\n\n" + compressed(path),
+        "## Opening 100,000 chunks\n\n" + opening(folder),
+    ]
+
+
+def main() -> None:
+    """Run and print."""
+    with tempfile.TemporaryDirectory() as folder:
+        print("\n\n".join(run(Path(folder))))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,94 @@
+"""Values that belong to one process: made on first use, made again after a fork.
+
+Idea: a handle, a lock or a pool of threads must not be carried over a fork, where another thread
+of the parent may have held it. Invariant: `get` never gives a value that another process made,
+and two threads never make two values. What a parent made is kept, unused, in the child: closing
+it there could disturb the parent.
+"""
+
+import os
+import threading
+from collections.abc import Callable
+from contextlib import AbstractContextManager
+from typing import Any, Generic, TypeVar
+
+T = TypeVar("T")
+
+
+class PerProcess(Generic[T]):
+    """A value of this process, made by `make` on the first `get`.
+
+    Examples:
+        >>> state = PerProcess(dict)
+        >>> state.get() is state.get()
+        True
+    """
+
+    def __init__(self, make: Callable[[], T], *, keep_inherited: bool = False) -> None:
+        """Remember how to make the value; `keep_inherited` never destroys a parent's."""
+        self._make = make
+        self._keep = keep_inherited
+        self._inherited: list[T] = []
+        self._made: tuple[int, T] | None = None
+        self._lock = ForkSafeLock()
+
+    def get(self) -> T:
+        """Give the value of this process; raises what `make` raises, and then tries again."""
+        made = self._made
+        if made is not None and made[0] == os.getpid():
+            return made[1]
+        with self._lock.get():
+            made = self._made
+            if made is not None and made[0] == os.getpid():
+                return made[1]
+            if made is not None and self._keep:
+                self._inherited.append(made[1])
+            value = self._make()
+            self._made = (os.getpid(), value)
+            return value
+
+    def take(self) -> T | None:
+        """Give the value of this process away, None where there is none; `get` makes a new one."""
+        with self._lock.get():
+            made = self._made
+            if made is None or made[0] != os.getpid():
+                return None
+            self._made = None
+            return made[1]
+
+
+class ForkSafeLock:
+    """A lock that is new in every process: `with lock.get(): ...`.
+
+    Examples:
+        >>> with ForkSafeLock().get():
+        ...     pass
+    """
+
+    def __init__(self) -> None:
+        """Make the lock of this process."""
+        self._made = (os.getpid(), threading.RLock())
+
+    def get(self) -> AbstractContextManager[Any]:
+        """Give the lock of this process, which a thread may take several times."""
+        made = self._made
+        if made[0] != os.getpid():
+            # Threads of a child that meet here at once must agree on one lock.
+            with _guard.lock:
+                made = self._made
+                if made[0] != os.getpid():
+                    made = self._made = (os.getpid(), threading.RLock())
+        return made[1]
+
+
+class _Guard:
+    lock = threading.Lock()
+
+
+def _renew() -> None:
+    _Guard.lock = threading.Lock()
+
+
+_guard = _Guard
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_renew)

@@ -1,0 +1,115 @@
+"""Bitshuffle: the first bits of all elements of a block, then the second, and so on.
+
+Client data: version, version, element size, block size in elements (0: chosen from the element
+size), compression (0 none, 2 LZ4, 3 zstd). Blocks have a multiple of eight elements; what is left
+over at the end is as it was. The bits are put back in NumPy, eight by eight as 64-bit words.
+"""
+
+import struct
+
+import numpy as np
+from numpy.typing import NDArray
+
+from npdata.sources.hdf5.codecs import lz4
+from npdata.sources.hdf5.codecs.base import Bytes, Decoder, as_array, require_room
+from npdata.sources.hdf5.codecs.packages import MISSING, zstd
+
+HEADER = struct.Struct(">QI")
+LENGTH = struct.Struct(">I")
+TARGET_BYTES = 8192
+MULTIPLE = 8
+
+
+def default_block(size: int) -> int:
+    """Give the elements of a block that bitshuffle chooses for elements of `size` bytes."""
+    return max(TARGET_BYTES // size // MULTIPLE * MULTIPLE, 128)
+
+
+def unshuffle_bits(data: NDArray[np.uint8], size: int) -> NDArray[np.uint8]:
+    """Put the bits of a block of 8k elements of `size` bytes together again."""
+    count = len(data) // size
+    # Byte j of the elements: eight rows of bits, as one word of 8 x 8 bits per eight elements.
+    rows = data.reshape(size, 8, count // 8).transpose(0, 2, 1)
+    words = np.ascontiguousarray(rows).view("<u8")[..., 0]
+    for shift, mask in ((7, 0x00AA00AA00AA00AA), (14, 0x0000CCCC0000CCCC), (28, 0xF0F0F0F0)):
+        swap = (words ^ (words >> np.uint64(shift))) & np.uint64(mask)
+        words = words ^ swap ^ (swap << np.uint64(shift))
+    elements = words.view(np.uint8).reshape(size, count)
+    return np.ascontiguousarray(elements.T).reshape(-1)
+
+
+def decompress(
+    data: Bytes, values: tuple[int, ...], limit: int, into: NDArray[np.uint8] | None
+) -> NDArray[np.uint8]:
+    """Give the bytes before bitshuffle and its compression."""
+    source = as_array(data)
+    if len(values) < 3 or values[2] == 0:
+        raise ValueError(f"bitshuffle has client data {values}, and no element size in it")
+    size = values[2]
+    method = values[4] if len(values) > 4 else 0
+    if method == 0:
+        require_room(len(source), limit)
+        asked = values[3] if len(values) > 3 else 0
+        return _plain(source, size, asked or default_block(size))
+    if method not in (2, 3):
+        raise ValueError(f"bitshuffle has compression {method}; known are 0, 2 (LZ4), 3 (zstd)")
+    if len(source) < HEADER.size:
+        raise ValueError(f"bitshuffle data of {len(source)} bytes is too short for its header")
+    total, block_bytes = HEADER.unpack(source[: HEADER.size].data)
+    require_room(total, limit)
+    block = block_bytes // size
+    if block == 0 or block % MULTIPLE:
+        raise ValueError(f"bitshuffle declares blocks of {block_bytes} bytes")
+    return _compressed(source[HEADER.size :], total, size, block, zstd if method == 3 else None)
+
+
+def _blocks(elements: int, block: int) -> list[int]:
+    last = elements % block // MULTIPLE * MULTIPLE
+    return [block] * (elements // block) + ([last] if last else [])
+
+
+def _plain(source: NDArray[np.uint8], size: int, block: int) -> NDArray[np.uint8]:
+    out = source.copy()
+    done = 0
+    for count in _blocks(len(source) // size, block):
+        part = slice(done, done + count * size)
+        out[part] = unshuffle_bits(source[part], size)
+        done = part.stop
+    return out
+
+
+def _compressed(
+    source: NDArray[np.uint8], total: int, size: int, block: int, zstd_module: object
+) -> NDArray[np.uint8]:
+    out = np.empty(total, np.uint8)
+    place = done = 0
+    for count in _blocks(total // size, block):
+        (length,) = LENGTH.unpack(source[place : place + 4].tobytes().ljust(4, b"\xff"))
+        stored = source[place + 4 : place + 4 + length]
+        if len(stored) < length:
+            raise ValueError("the bitshuffle data breaks off inside a block")
+        bits = np.empty(count * size, np.uint8)
+        if zstd_module is None:
+            lz4.block(stored, bits)
+        else:
+            bits[:] = as_array(_zstd(stored, len(bits)))
+        out[done : done + len(bits)] = unshuffle_bits(bits, size)
+        place += 4 + length
+        done += len(bits)
+    rest = source[place : place + total - done]
+    if len(rest) != total - done:
+        raise ValueError("the bitshuffle data breaks off at its end")
+    out[done:] = rest
+    return out
+
+
+def _zstd(stored: NDArray[np.uint8], size: int) -> NDArray[np.uint8]:
+    out = np.empty(size, np.uint8)
+    try:
+        zstd.decompress(stored, out)
+    except RuntimeError as error:
+        raise ValueError(f"the zstd block is damaged: {error}") from None
+    return out
+
+
+BITSHUFFLE = Decoder(name="bitshuffle", by="NumPy, numcodecs", decode=decompress, missing=MISSING)

@@ -1,0 +1,102 @@
+"""The pipeline of filters, undone: which decoder for which filter, in which order, how long.
+
+Idea: a literal table of filter ids; a chunk goes through the decoders in reverse order of its
+pipeline, without those that its mask leaves out. Invariant: what comes out has exactly the length
+of a raw chunk, every stage is bounded before it runs, and any deviation is a ValueError. Pure
+computation on bytes: no file, no h5py object, any thread.
+"""
+
+from collections.abc import Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+from npdata.sources.hdf5.codecs.base import Bytes, Decoder, as_array
+from npdata.sources.hdf5.codecs.bitshuffle import BITSHUFFLE
+from npdata.sources.hdf5.codecs.blosc import BLOSC
+from npdata.sources.hdf5.codecs.deflate import DEFLATE
+from npdata.sources.hdf5.codecs.fletcher32 import FLETCHER32
+from npdata.sources.hdf5.codecs.lz4 import LZ4
+from npdata.sources.hdf5.codecs.lzf import LZF
+from npdata.sources.hdf5.codecs.shuffle import SHUFFLE
+from npdata.sources.hdf5.codecs.zstd import ZSTD
+from npdata.sources.hdf5.layout import Filter
+
+DECODERS: dict[int, Decoder] = {
+    1: DEFLATE,
+    2: SHUFFLE,
+    3: FLETCHER32,
+    32000: LZF,
+    32001: BLOSC,
+    32004: LZ4,
+    32008: BITSHUFFLE,
+    32015: ZSTD,
+}
+SAME_LENGTH = {2: 0, 3: 4}
+"""The filters whose output has the length of their input, and what they add to it."""
+
+
+def missing_decoder(step: Filter) -> str | None:
+    """Say why npdata cannot undo a filter, or None where it can."""
+    decoder = DECODERS.get(step.id)
+    if decoder is None:
+        return f"npdata does not know its filter {step.id} ({step.name or 'without a name'})"
+    if decoder.missing is not None:
+        return f"its filter {decoder.name} needs {decoder.missing}"
+    return None
+
+
+def stage_limits(filters: Sequence[Filter], mask: int, raw: int) -> list[tuple[int, bool]]:
+    """Give, for each filter, the bytes that went into it, and whether that is exact or a bound.
+
+    Examples:
+        >>> shuffle, deflate = (Filter(id=k, flags=0, values=(4,), name="") for k in (2, 1))
+        >>> stage_limits([shuffle, deflate], 0, 100)
+        [(100, True), (100, True)]
+    """
+    limits = []
+    size, exact = raw, True
+    for position, step in enumerate(filters):
+        limits.append((size, exact))
+        if mask >> position & 1:
+            continue
+        if step.id in SAME_LENGTH:
+            size += SAME_LENGTH[step.id]
+        else:
+            # What no compressor makes of its input, even where it does not compress.
+            size, exact = size + size // 4 + 65536, False
+    return limits
+
+
+def decode_chunk(filters: Sequence[Filter], mask: int, data: bytes, out: NDArray[np.uint8]) -> None:
+    """Undo `filters` on the stored bytes of a chunk, all but those of `mask`, into `out`.
+
+    Raises ValueError where the data is damaged or does not fill `out` exactly.
+    """
+    limits = stage_limits(filters, mask, len(out))
+    current: Bytes = data
+    for position in reversed(range(len(filters))):
+        if mask >> position & 1:
+            continue
+        step = filters[position]
+        limit, exact = limits[position]
+        first = exact and limit == len(out) and not _any_before(position, mask)
+        current = DECODERS[step.id].decode(current, step.values, limit, out if first else None)
+        if exact and len(current) != limit:
+            raise ValueError(f"{len(current)} bytes come out of {step.name}, not {limit}")
+    if len(current) != len(out):
+        raise ValueError(f"a chunk has {len(current)} bytes, not {len(out)}")
+    if current is not out and not _same(current, out):
+        out[:] = as_array(current)
+
+
+def _any_before(position: int, mask: int) -> bool:
+    every = (1 << position) - 1
+    return mask & every != every
+
+
+def _same(data: Bytes, out: NDArray[np.uint8]) -> bool:
+    """Tell whether `data` is a view of the whole of `out`."""
+    if not isinstance(data, np.ndarray):
+        return False
+    return bool(data.__array_interface__["data"][0] == out.__array_interface__["data"][0])

@@ -1,0 +1,69 @@
+"""What a file points at outside itself: external links, external storage, virtual datasets.
+
+Idea: a path such as `a/b/c` is followed link by link, through soft links as well, before HDF5
+follows it; HDF5 itself would open other files without a word. Invariant: what is refused here has
+not been opened. A file from elsewhere could otherwise show any HDF5 file, and any raw file, that
+its reader may read.
+"""
+
+import h5py
+
+from npdata.errors import ExternalDataError
+
+MOST_LINKS = 32
+
+
+def require_inside(file: h5py.File, name: str) -> None:
+    """Raise `ExternalDataError` where the path `name` leads through a link to another file."""
+    waiting = _parts(name)
+    group: h5py.Group = file["/"]
+    followed = 0
+    while waiting:
+        part = waiting.pop(0)
+        try:
+            link = group.get(part, getlink=True)
+        except (KeyError, ValueError, RuntimeError):
+            return
+        except TypeError as error:
+            raise ExternalDataError(
+                f"{file.filename}::{name} leads through {part!r}, a link of a kind that h5py does "
+                f"not know ({error}); it is not followed"
+            ) from error
+        if isinstance(link, h5py.ExternalLink):
+            raise ExternalDataError(
+                f"{file.filename}::{name} leads through {part!r} to {link.path!r} in another file, "
+                f"{link.filename!r}; pass allow_external=True to from_hdf5 if you trust this file"
+            )
+        if isinstance(link, h5py.SoftLink):
+            followed += 1
+            if followed > MOST_LINKS:
+                return
+            target = link.path
+            waiting[:0] = _parts(target)
+            group = file["/"] if target.startswith("/") else group
+            continue
+        found = group.get(part) if waiting else None
+        if not isinstance(found, h5py.Group):
+            return
+        group = found
+
+
+def require_own_data(dataset: h5py.Dataset, where: str) -> None:
+    """Raise `ExternalDataError` where the rows of a dataset lie in other files."""
+    properties = dataset.id.get_create_plist()
+    if properties.get_external_count() > 0:
+        names = ", ".join(repr(name) for name, _, _ in dataset.external or ())
+        raise ExternalDataError(
+            f"{where} keeps its rows in other files ({names}); pass allow_external=True to "
+            f"from_hdf5 if you trust this file"
+        )
+    if properties.get_layout() == h5py.h5d.VIRTUAL:
+        names = ", ".join(sorted({repr(source.file_name) for source in dataset.virtual_sources()}))
+        raise ExternalDataError(
+            f"{where} is a virtual dataset over other datasets ({names}); pass "
+            f"allow_external=True to from_hdf5 if you trust this file"
+        )
+
+
+def _parts(path: str) -> list[str]:
+    return [part for part in path.split("/") if part not in ("", ".")]

@@ -1,0 +1,109 @@
+"""Rows in chunks without filters: gathered from the map of the file, chunk by offset.
+
+Idea: the chunk table tells where each chunk lies in the file, and the copy kernel needs no more
+than a row's offset. Invariant: every offset was checked against the file's size when the dataset
+was opened, and the file is seen unchanged before each read. Rows are always copied:
+those in tiles lie in no one place. Contiguous datasets need nothing of this (`sources.mapped`).
+"""
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from npdata.blocks import Blocks
+from npdata.gather import ByteRows
+from npdata.sources.base import Access, Source
+from npdata.sources.filemap import FileMap
+from npdata.sources.hdf5.chunks import ChunkTable
+from npdata.sources.hdf5.layout import LayoutKeeper
+from npdata.sources.hdf5.rows import gather_rows
+from npdata.sources.hdf5.spec import ChunkSpec
+
+MOST_STARTS = 1 << 18
+"""So many offsets are worked out at a time."""
+
+Ready = tuple[ByteRows, ChunkTable, NDArray[np.int64] | None]
+
+
+class ChunkMappedSource(Source):
+    """The rows of a chunked dataset without filters, in the map of its file."""
+
+    def __init__(self, keeper: LayoutKeeper, spec: ChunkSpec) -> None:
+        """Read the dataset of `keeper`, whose rows are cut as `spec` says."""
+        self.shape = spec.shape
+        self.dtype = spec.dtype
+        self.where = spec.where
+        self.access = Access(kind="mapped", reason=spec.reason)
+        self.details = spec.details
+        self._keeper = keeper
+        self._spec = spec
+        self._file = FileMap(keeper.path, keeper.identity)
+        self._ready: Ready | None = None
+
+    @property
+    def blocks(self) -> Blocks:
+        """The rows of its chunks."""
+        return Blocks.uniform(len(self), self._spec.tiling.chunk_rows)
+
+    def read(self, indices: NDArray[np.int64], out: NDArray[Any]) -> None:
+        """Gather the rows, a tile at a time where chunks split a row."""
+        if out.size == 0:
+            return
+        self._file.check()
+        ready = self._ready
+        if ready is None:
+            ready = self._ready = self._prepare()
+        data, table, bases = ready
+        tiling = self._spec.tiling
+        if bases is None:
+            self._gather_tiles(data, table, indices, out)
+            return
+        starts = indices * tiling.tile_bytes
+        starts += bases[indices // tiling.chunk_rows]
+        data.gather(starts, out.view(np.uint8).reshape(len(indices), tiling.tile_bytes))
+
+    def _prepare(self) -> Ready:
+        """Map the file; where chunks hold whole rows, work out what a row's number lacks."""
+        tiling, table = self._spec.tiling, self._keeper.table
+        data = ByteRows.of(self._file.bytes, tiling.tile_bytes)
+        if tiling.count > 1 or not tiling.seamless or not table.complete:
+            return data, table, None
+        chunk_bytes = tiling.chunk_rows * tiling.tile_bytes
+        return data, table, table.offsets - np.arange(len(table)) * chunk_bytes
+
+    def _gather_tiles(
+        self,
+        data: ByteRows,
+        table: ChunkTable,
+        indices: NDArray[np.int64],
+        out: NDArray[Any],
+    ) -> None:
+        tiling, fill = self._spec.tiling, np.frombuffer(self._spec.fill, np.uint8)
+        blocks, within = np.divmod(indices, tiling.chunk_rows)
+        within *= tiling.tile_bytes
+        width = max(1, MOST_STARTS // len(blocks))
+        for first in range(0, tiling.count, width):
+            tiles = range(first, min(first + width, tiling.count))
+            entries = table.find(blocks[:, None] * tiling.count + np.array(tiles))
+            places = table.places(entries)
+            starts = np.where(places < 0, -1, places + within[:, None])
+            gather_rows(data, starts, tiling, tiles, fill, out, None)
+
+    def check(self) -> None:
+        """Raise `ChangedFileError` if the file changed since it was opened."""
+        self._file.check()
+
+    def release(self) -> None:
+        """Let go of the map until the next read."""
+        self._ready = None
+        self._file.release()
+
+    def close(self) -> None:
+        """Let go of the map."""
+        self._ready = None
+        self._file.close()
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Pickle the address and the cut, never the chunk table or the content."""
+        return type(self), (self._keeper, self._spec)

@@ -1,0 +1,72 @@
+"""A self-check at opening: the bytes where the layout says are those that HDF5 itself finds there.
+
+Idea: a few chunks (the first, the last, and one that differs from the first in each axis) are
+read raw through h5py and from the file; any surprise about offsets shows here. Invariant: called
+with the dataset open, in the thread that opened it; it answers and raises nothing.
+"""
+
+from typing import Any
+
+import h5py
+import numpy as np
+from numpy.typing import NDArray
+
+from npdata.sources.hdf5.descriptor import Descriptor
+from npdata.sources.hdf5.layout import Layout
+
+LARGEST_PROBE = 64 << 20
+
+
+def surprise(dataset: h5py.Dataset, layout: Layout) -> str | None:
+    """Say what is not as the layout says, or None where all is."""
+    file = Descriptor(layout.path, layout.identity)
+    try:
+        if layout.chunks is None:
+            return None if _same_rows(dataset, layout, file) else "its rows are not at its offset"
+        for entry in entries_to_probe(layout):
+            place = layout.chunks.coordinates(entry, layout.chunk_shape or ())[: layout.rank]
+            mask, stored = dataset.id.read_direct_chunk(place)
+            size = int(layout.chunks.sizes[entry])
+            found = file.read(int(layout.chunks.offsets[entry]), size)
+            if found != bytes(stored) or mask != layout.chunks.mask(entry):
+                return f"the chunk at {place} is not where HDF5 lists it"
+    except Exception as error:
+        return f"its chunks could not be checked: {error}"
+    finally:
+        file.close()
+    return None
+
+
+def entries_to_probe(layout: Layout) -> list[int]:
+    """Choose entries of the chunk table: the first, the last, the first further on in each axis."""
+    table = layout.chunks
+    if table is None or len(table) == 0:
+        return []
+    chosen = {0, len(table) - 1}
+    first = np.unravel_index(int(table.numbers[0]), table.grid)
+    step = 1
+    for axis in reversed(range(len(table.grid))):
+        if int(first[axis]) + 1 < table.grid[axis]:
+            entry = int(table.find(table.numbers[:1] + step)[0])
+            chosen |= {entry} if entry >= 0 else set()
+        step *= table.grid[axis]
+    return [entry for entry in sorted(chosen) if int(table.sizes[entry]) <= LARGEST_PROBE]
+
+
+def _same_rows(dataset: h5py.Dataset, layout: Layout, file: Descriptor) -> bool:
+    row = layout.row_bytes
+    if layout.offset is None or row > LARGEST_PROBE:
+        return layout.offset is not None
+    for number in {0, layout.shape[0] - 1}:
+        found = file.read(layout.offset + number * row, row)
+        direct = np.frombuffer(found, layout.dtype).reshape(layout.shape[1:])
+        if not _same(direct, np.asarray(dataset[number], layout.dtype)):
+            return False
+    return True
+
+
+def _same(one: NDArray[Any], other: NDArray[Any]) -> bool:
+    """Compare the bits of all fields, but not what lies between them."""
+    if one.dtype.names is not None:
+        return all(_same(one[name], other[name]) for name in one.dtype.names)
+    return one.tobytes() == other.tobytes()

@@ -1,0 +1,114 @@
+"""How chunks cut rows into tiles, and which chunks a set of rows needs: pure arithmetic.
+
+Idea: axis 0 of the chunk grid runs over blocks of rows, the other axes over the tiles of one row;
+a chunk's number is `block * tiles + tile`, and a row's part of it starts at
+`(row % chunk rows) * tile bytes`. Invariant: the tiles of a row cover it once; the steps of a
+plan cover the rows asked for once, each with no more chunks than allowed. No file, no bytes.
+"""
+
+import math
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+Cut = tuple[slice, ...]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Tiling:
+    """Rows of shape `row` in chunks of `chunk_rows` rows, each a tile of shape `tile` of a row.
+
+    A row has `grid` tiles, `count` in all, of `tile_bytes` bytes; `seamless` tells whether the
+    tiles of a row, laid end to end, are the row.
+    """
+
+    row: tuple[int, ...]
+    chunk_rows: int
+    tile: tuple[int, ...]
+    tile_bytes: int
+    grid: tuple[int, ...]
+    count: int
+    seamless: bool
+
+    @classmethod
+    def of(cls, shape: tuple[int, ...], chunk_shape: tuple[int, ...], itemsize: int) -> "Tiling":
+        """Give the tiling of a dataset of `shape` in chunks of `chunk_shape`.
+
+        Examples:
+            >>> tiling = Tiling.of((100, 64, 64), (10, 16, 64), 1)
+            >>> tiling.count, tiling.tile_bytes, tiling.seamless
+            (4, 1024, True)
+        """
+        row, tile = shape[1:], chunk_shape[1:]
+        grid = tuple(-(-n // t) for n, t in zip(row, tile, strict=True))
+        return cls(
+            row=row,
+            chunk_rows=chunk_shape[0],
+            tile=tile,
+            tile_bytes=math.prod(tile) * itemsize,
+            grid=grid,
+            count=math.prod(grid),
+            seamless=_seamless(row, tile),
+        )
+
+    def cuts(self, tile: int) -> tuple[Cut, Cut]:
+        """Give where tile number `tile` lies in a row, and which part of the tile that is."""
+        target, inside = [], []
+        place = np.unravel_index(tile, self.grid) if self.grid else ()
+        for at, size, length in zip(place, self.tile, self.row, strict=True):
+            start = int(at) * size
+            stop = min(start + size, length)
+            target.append(slice(start, stop))
+            inside.append(slice(0, stop - start))
+        return tuple(target), tuple(inside)
+
+
+def _seamless(row: tuple[int, ...], tile: tuple[int, ...]) -> bool:
+    if any(n % t for n, t in zip(row, tile, strict=True)):
+        return False
+    whole = len(row)
+    while whole > 0 and tile[whole - 1] == row[whole - 1]:
+        whole -= 1
+    return all(t == 1 for t in tile[: max(0, whole - 1)])
+
+
+@dataclass(frozen=True, kw_only=True)
+class Step:
+    """Rows to be gathered together: those at `places` of the request (None: all of it, in order).
+
+    `blocks[inverse[k]]` is the block of the k-th of them, and `tiles` are the tiles to gather.
+    """
+
+    places: NDArray[np.int64] | None
+    blocks: NDArray[np.int64]
+    inverse: NDArray[np.int64]
+    tiles: range
+
+
+def plan_steps(blocks: NDArray[np.int64], tiles: int, most: int) -> Iterator[Step]:
+    """Plan how to gather rows of these `blocks`, touching at most `most` chunks in a step.
+
+    Examples:
+        >>> [s.blocks.tolist() for s in plan_steps(np.array([7, 3, 7, 5]), tiles=1, most=2)]
+        [[3, 5], [7]]
+    """
+    unique, inverse = np.unique(blocks, return_inverse=True)
+    most = max(1, most)
+    if len(unique) * tiles <= most:
+        yield Step(places=None, blocks=unique, inverse=inverse, tiles=range(tiles))
+        return
+    width = max(1, most // tiles)
+    order = np.argsort(inverse, kind="stable")
+    counts = np.cumsum(np.bincount(inverse, minlength=len(unique)))
+    for first in range(0, len(unique), width):
+        last = min(first + width, len(unique)) - 1
+        places = order[counts[first - 1] if first else 0 : counts[last]]
+        for tile in range(0, tiles, most):
+            yield Step(
+                places=places,
+                blocks=unique[first : last + 1],
+                inverse=inverse[places] - first,
+                tiles=range(tile, min(tile + most, tiles)),
+            )
