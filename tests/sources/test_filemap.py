@@ -108,7 +108,7 @@ def test_constructors_named_after_files_close_what_they_opened(path: Path) -> No
 def opened(path: Path) -> bool:
     """Tell whether this process has a descriptor of the file."""
     links = Path("/proc/self/fd").iterdir()
-    return str(path) in [str(link.readlink()) for link in links if link.is_symlink()]
+    return str(path) in [os.readlink(link) for link in links if link.is_symlink()]
 
 
 class TestMemmaps:
