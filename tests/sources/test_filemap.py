@@ -2,6 +2,7 @@
 
 import os
 import pickle
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -97,18 +98,20 @@ def test_closing_lets_go_of_the_file(path: Path) -> None:
     assert open_files() == before
 
 
-def test_constructors_named_after_files_close_what_they_opened(path: Path) -> None:
-    for ds in (NumpyDataset.from_npy(path), NumpyDataset.from_raw(path, dtype="u1")):
-        ds[[1]]
-        assert opened(path)
-        ds.close()
-        assert not opened(path)
+@pytest.mark.parametrize("kind", ["npy", "raw"])
+def test_constructors_named_after_files_close_what_they_opened(path: Path, kind: str) -> None:
+    make = NumpyDataset.from_npy if kind == "npy" else partial(NumpyDataset.from_raw, dtype="u1")
+    ds = make(path)
+    ds[[1]]
+    assert is_open(path)
+    ds.close()
+    assert not is_open(path)
 
 
-def opened(path: Path) -> bool:
+def is_open(path: Path) -> bool:
     """Tell whether this process has a descriptor of the file."""
     links = Path("/proc/self/fd").iterdir()
-    return str(path) in [os.readlink(link) for link in links if link.is_symlink()]
+    return path in [link.readlink() for link in links if link.is_symlink()]
 
 
 class TestMemmaps:
