@@ -143,6 +143,7 @@ class Loader:
     def set_epoch(self, epoch: int) -> None:
         """Make the next iteration this epoch; see `BlockBatchSampler.set_epoch`."""
         self._of_sampler("set_epoch")(epoch)
+        self._counter = Counter()
 
     def state_dict(self) -> dict[str, Any]:
         """Give the state after the batches that the iteration begun last has given.
