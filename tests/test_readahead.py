@@ -13,6 +13,7 @@ from kinds import Data
 from npdata import BlockBatchSampler, Loader, NumpyDataset, open_source
 from npdata.blocks import Blocks
 from npdata.readahead import ReadAhead
+from npdata.sources import concat
 from npdata.sources.concat import ConcatSource
 
 linux = pytest.mark.skipif(sys.platform != "linux", reason="advice as Linux takes it")
@@ -126,6 +127,15 @@ class TestFiles:
             (2, "need", 0, 2),
             (1, "go", 0, 1024),
         ]
+
+    def test_advice_opens_no_more_parts_than_reading_does(self, path: Path, monkeypatch) -> None:
+        monkeypatch.setattr(concat, "MOST_OPEN", 2)
+        parts = [open_source(path) for _ in range(5)]
+        both = ConcatSource(parts)
+        both.will_need(0, len(both))
+        assert [part._file._opened is not None for part in parts] == [False] * 3 + [True] * 2
+        both.let_go(0, len(both))
+        assert [part._file._opened is not None for part in parts] == [False] * 3 + [True] * 2
 
     @pytest.mark.parametrize("threads", [0, 2])
     @pytest.mark.parametrize("shuffle", ["block", "full", False])

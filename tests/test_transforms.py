@@ -91,6 +91,12 @@ class TestSamples:
         assert not set(expected.values()) & set(second.values())
         assert not set(expected.values()) & set(other.values())
 
+    def test_in_a_slice_of_a_batch(self, rows: NumpyDataset, expected: dict[int, float]) -> None:
+        batches = list(BlockBatchSampler(rows, 8, seed=3))
+        parts = [batch[half] for batch in batches for half in (slice(4), slice(4, None))]
+        gathered = [npdata.collate(rows.__getitems__(part)) for part in parts if len(part)]
+        assert samples_of(gathered) == expected
+
     def test_a_row_drawn_twice_in_an_epoch_draws_two_numbers(self) -> None:
         ds = NumpyDataset(np.arange(2), transform=draw)
         batches = BlockBatchSampler(ds, 50, weights=np.array([1.0, 0.0]), indices=None)
