@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from benchmarks import hdf5, main_job
+from benchmarks import hdf5, loader, main_job
 
 ROOT = Path(__file__).parent.parent
 BEGIN, END = "<!-- speed -->", "<!-- /speed -->"
@@ -25,7 +25,7 @@ def machine() -> str:
 def main() -> None:
     """Run every benchmark and write the reports."""
     with tempfile.TemporaryDirectory() as folder:
-        sections = main_job.run(Path(folder)) + hdf5.run(Path(folder))
+        sections = main_job.run(Path(folder)) + hdf5.run(Path(folder)) + loader.run(Path(folder))
     report = "\n\n".join(
         [
             "# Results",

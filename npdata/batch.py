@@ -19,6 +19,7 @@ import torch
 
 from npdata.errors import MaskLostError
 from npdata.field import row_of
+from npdata.transforms import SampleRng, Transform
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -78,7 +79,7 @@ class Batch(list[Any]):
         self._values: tuple[Any, ...] | None = None
         self._length = 0
         self._form = SampleForm()
-        self.batch_transform: Callable[[Any], Any] | None = None
+        self.batch_transform: Transform | None = None
         self.mask: torch.Tensor | None = None
 
     @classmethod
@@ -87,7 +88,7 @@ class Batch(list[Any]):
         values: tuple[Any, ...],
         length: int,
         form: SampleForm,
-        batch_transform: Callable[[Any], Any] | None = None,
+        batch_transform: Transform | None = None,
         mask: torch.Tensor | None = None,
     ) -> Self:
         """Hold `values`, one stacked value of `length` rows per field."""
@@ -116,9 +117,16 @@ class Batch(list[Any]):
         rows = (tuple(row_of(value, k) for value in values) for k in range(self._length))
         return [self._form.build(row) for row in rows]
 
-    def transformed(self, transform: Callable[[Any], Any]) -> "Batch":
-        """Give a batch of the transformed samples, which has no stacked fields."""
-        batch = Batch(transform(sample) for sample in self.samples())
+    def transformed(self, transform: Transform, sample_rng: SampleRng | None = None) -> "Batch":
+        """Give a batch of the transformed samples, which has no stacked fields.
+
+        With `sample_rng`, `transform` gets the generator of each sample as `rng`.
+        """
+        samples = self.samples()
+        made: Iterable[Any] = map(transform, samples)
+        if sample_rng is not None:
+            made = (transform(sample, rng=sample_rng(k)) for k, sample in enumerate(samples))
+        batch = Batch(made)
         batch.batch_transform, batch.mask = self.batch_transform, self.mask
         return batch
 

@@ -7,7 +7,7 @@ converts nothing itself (`field`), and knows no order (samplers).
 """
 
 import contextlib
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, Self
 
 import numpy as np
@@ -29,10 +29,12 @@ from npdata.gather import refuses_rows_outside
 from npdata.indexing import is_exact, row_number, row_numbers, selects_many
 from npdata.masked import MaskedRows
 from npdata.order import split
+from npdata.seeded import SeededRows
+from npdata.sources.base import Source
 from npdata.sources.concat import ConcatSource
 from npdata.sources.opening import SourceLike
+from npdata.transforms import Bound, Transform, Transforms
 
-Transform = Callable[[Any], Any]
 Rows = NDArray[np.int64]
 
 
@@ -45,7 +47,9 @@ class NumpyDataset(FromFiles, Dataset[Any]):
     `"d.h5::x"`, an open `h5py.Dataset`. All fields have the same number of rows.
 
     `transform` is applied to each sample, which is then an independent copy, by `ds[i]` and in
-    batches; `batch_transform` to each stacked batch, by `ds[rows]` and `npdata.collate`. `dtype`
+    batches; `batch_transform` to each stacked batch, by `ds[rows]` and `npdata.collate`. One with a
+    parameter `rng` gets a NumPy generator there, made of seed, epoch and position: such a dataset
+    is read by `npdata.Loader`, or a DataLoader with a `BlockBatchSampler` of it. `dtype`
     casts after reading: one for all fields, or a mapping from field name or position, or a
     sequence with one (or None) per field; `str` or `bytes` keeps text.
 
@@ -82,8 +86,7 @@ class NumpyDataset(FromFiles, Dataset[Any]):
         self._fields = opened
         self._in_place = refuses_rows_outside() and all(field.in_place for field in opened)
         self._form = SampleForm(names=names, bare=names is None and len(opened) == 1)
-        self._transform = transform
-        self._batch_transform = batch_transform
+        self._transforms = Transforms.of(transform, batch_transform)
         self._owned = tuple(
             field.source
             for field, given in zip(opened, sources, strict=True)
@@ -111,46 +114,61 @@ class NumpyDataset(FromFiles, Dataset[Any]):
         self._require_open()
         if not selects_many(index):
             return self._sample(row_number(index, len(self)))
-        if isinstance(index, slice) and self._transform is self._batch_transform is None:
+        if isinstance(index, slice) and not self._transforms.any:
             return self._form.build(tuple(self._sliced(field, index) for field in self._fields))
-        batch = self._gathered(row_numbers(index, len(self)), plain_memory)
-        if self._transform is None and self._batch_transform is None:
+        bound = self._transforms.bound(index)
+        batch = self._gathered(row_numbers(index, len(self)), plain_memory, bound)
+        if not self._transforms.any:
             return batch.stacked
         result = collate(batch)
-        plain = self._batch_transform is None and self._form.names is None and not self._form.bare
+        plain = self._transforms.batch is None and self._form.names is None and not self._form.bare
         return tuple(result) if plain else result
 
     def __getitems__(self, indices: object) -> Batch:
         """Gather the rows of `indices` (a list, array or tensor of ints) into a `Batch`.
 
-        `MaskedRows`, from a sampler with `uneven="mask"`, give a batch with a mask.
+        `MaskedRows`, from a sampler with `uneven="mask"`, give a batch with a mask; `SeededRows`
+        bring what random transforms need.
 
         One gather per field, straight into the batch's last buffer: shared memory in a DataLoader
         worker, page-locked memory in the main process where an accelerator is there. Raises like
         `ds[indices]`.
         """
         self._require_open()
-        allocate = batch_memory() if self._transform is None else plain_memory
-        mask = torch.from_numpy(indices.mask) if isinstance(indices, MaskedRows) else None
-        if self._in_place and is_exact(indices):
+        bound = self._transforms.bound(indices)
+        chosen = indices.rows if isinstance(indices, SeededRows) else indices
+        allocate = batch_memory() if bound.sample is None else plain_memory
+        mask = torch.from_numpy(chosen.mask) if isinstance(chosen, MaskedRows) else None
+        if self._in_place and is_exact(chosen):
             # Trusted at first: the kernel refuses rows outside, and negative ones too.
             with contextlib.suppress(IndexError):
-                return self._gathered(indices, allocate)
-        return self._gathered(row_numbers(indices, len(self)), allocate, mask)
+                return self._gathered(chosen, allocate, bound)
+        return self._gathered(row_numbers(chosen, len(self)), allocate, bound, mask)
 
-    def _gathered(self, rows: Rows, allocate: Allocate, mask: Tensor | None = None) -> Batch:
+    def _gathered(
+        self, rows: Rows, allocate: Allocate, bound: Bound, mask: Tensor | None = None
+    ) -> Batch:
         values = tuple([field.stack(rows, allocate) for field in self._fields])
-        batch = Batch.of(values, len(rows), self._form, self._batch_transform, mask)
-        return (
-            batch
-            if self._transform is None or not len(rows)
-            else batch.transformed(self._transform)
-        )
+        batch = Batch.of(values, len(rows), self._form, bound.batch, mask)
+        if bound.sample is None or not len(rows):
+            return batch
+        return batch.transformed(bound.sample, bound.sample_rng)
 
     def _sample(self, row: int) -> Any:
-        copied = self._transform is not None
+        transform = self._transforms.for_one(row)
+        copied = transform is not None
         sample = self._form.build(tuple(f.row(row, independent=copied) for f in self._fields))
-        return sample if self._transform is None else self._transform(sample)
+        return sample if transform is None else transform(sample)
+
+    @property
+    def takes_rng(self) -> bool:
+        """Whether a transform takes `rng`, so that batches must be `SeededRows`."""
+        return self._transforms.seeded
+
+    @property
+    def sources(self) -> tuple[Source, ...]:
+        """Where the rows of each field lie."""
+        return tuple(field.source for field in self._fields)
 
     def _sliced(self, field: Field, index: slice) -> Any:
         view = field.span(index)
@@ -161,12 +179,7 @@ class NumpyDataset(FromFiles, Dataset[Any]):
     @property
     def blocks(self) -> Blocks:
         """The blocks of rows that are cheapest to read together, of the costliest field."""
-        costs = ("memory", "mapped", "library", "decoded")
-
-        def cost(field: Field) -> tuple[int, int]:
-            return costs.index(field.source.access.kind), field.source.row_bytes
-
-        return max(self._fields, key=cost).source.blocks
+        return max(self.sources, key=lambda source: (source.access.cost, source.row_bytes)).blocks
 
     def split(self, fraction: float, *, seed: int = 0) -> tuple[Rows, Rows]:
         """Split the row numbers at random: two int64 arrays, disjoint, ascending, of every row.
@@ -193,7 +206,7 @@ class NumpyDataset(FromFiles, Dataset[Any]):
               access  memory: an array of this process, read in place
               sample  view: the memory is shared: writable, aligned, and float64 is native to torch
         """
-        return describe(self._fields, independent=self._transform is not None)
+        return describe(self._fields, independent=self._transforms.sample is not None)
 
     def __repr__(self) -> str:
         """Give the fields in one line."""
@@ -209,7 +222,7 @@ class NumpyDataset(FromFiles, Dataset[Any]):
         """
         self._require_open()
         if not isinstance(other, NumpyDataset) or not self._joins(other):
-            if any(getattr(ds, "_batch_transform", None) for ds in (self, other)):
+            if any(isinstance(ds, NumpyDataset) and ds._transforms.batch for ds in (self, other)):
                 raise FieldError("the datasets differ, and their sum would lose a batch_transform")
             return ConcatDataset([self, other])
         joined = tuple(
@@ -221,15 +234,15 @@ class NumpyDataset(FromFiles, Dataset[Any]):
         )
         return NumpyDataset(
             *arguments,
-            transform=self._transform,
-            batch_transform=self._batch_transform,
+            transform=self._transforms.sample,
+            batch_transform=self._transforms.batch,
             dtype=[field.asked for field in self._fields],
         )
 
     def _joins(self, other: "NumpyDataset") -> bool:
         def key(ds: NumpyDataset) -> tuple[Any, ...]:
             rows = tuple((f.source.shape[1:], f.source.dtype, f.asked) for f in ds._fields)
-            return ds._form, rows, ds._transform, ds._batch_transform
+            return ds._form, rows, ds._transforms
 
         return type(self) is type(other) is NumpyDataset and key(self) == key(other)
 

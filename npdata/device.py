@@ -1,22 +1,27 @@
 """Where the memory of a batch is taken from: plain, shared between processes, or page-locked.
 
 Idea: a batch is gathered straight into its last buffer. In a DataLoader worker that is shared
-memory, so that nothing is copied on the way to the trainer; in the main process, where an
-accelerator is there, page-locked memory, so that the copy to the device can be asynchronous.
-Invariant: a worker never touches the accelerator's runtime, and without an accelerator nothing is
-pinned and nothing warns. This module copies no rows.
+memory, so that nothing is copied on the way to the trainer; elsewhere it is what `allocating` says,
+and without that page-locked memory where an accelerator is there, so that the copy to the device
+can be asynchronous. Invariant: a worker never touches the accelerator's runtime, and without an
+accelerator nothing is pinned and nothing warns. This module copies no rows.
 """
 
+import contextlib
 import functools
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextvars import ContextVar
 from typing import TypeAlias
 
 import torch
 from torch import Tensor
 from torch.utils.data import get_worker_info
 
+from npdata.errors import DeviceError
+
 Allocate: TypeAlias = Callable[[tuple[int, ...], torch.dtype], Tensor]
+_allocate: ContextVar[Allocate | None] = ContextVar("allocate", default=None)
 
 
 def batch_memory() -> Allocate:
@@ -28,7 +33,31 @@ def batch_memory() -> Allocate:
     """
     if get_worker_info() is not None:
         return _shared
-    return _pinned if pins_memory() else plain_memory
+    allocate = _allocate.get()
+    if allocate is not None:
+        return allocate
+    return pinned_memory if pins_memory() else plain_memory
+
+
+@contextlib.contextmanager
+def allocating(allocate: Allocate) -> Iterator[None]:
+    """Let `batch_memory` be `allocate`, in this thread.
+
+    Examples:
+        >>> with allocating(plain_memory):
+        ...     batch_memory()((2,), torch.float32).is_pinned()
+        False
+    """
+    token = _allocate.set(allocate)
+    try:
+        yield
+    finally:
+        _allocate.reset(token)
+
+
+def pinned_memory(shape: tuple[int, ...], dtype: torch.dtype) -> Tensor:
+    """Give an uninitialised CPU tensor in page-locked memory; RuntimeError without accelerator."""
+    return torch.empty(shape, dtype=dtype, pin_memory=True)
 
 
 def plain_memory(shape: tuple[int, ...], dtype: torch.dtype) -> Tensor:
@@ -47,12 +76,39 @@ def pins_memory() -> bool:
         return False
 
 
-def _pinned(shape: tuple[int, ...], dtype: torch.dtype) -> Tensor:
-    return torch.empty(shape, dtype=dtype, pin_memory=True)
-
-
 def _shared(shape: tuple[int, ...], dtype: torch.dtype) -> Tensor:
     # As torch's own collate does in a worker; share_memory_() would copy the empty buffer.
     nbytes = math.prod(shape) * dtype.itemsize
     storage = torch.UntypedStorage._new_shared(nbytes)  # type: ignore[no-untyped-call]
     return torch.empty(0, dtype=dtype).set_(storage).view(shape)
+
+
+def accelerator_of(device: str | torch.device | None) -> torch.device | None:
+    """Give the accelerator that `device` names, with its index; None for the CPU.
+
+    Raises `DeviceError` (a RuntimeError) for what is no device or is not there.
+
+    Examples:
+        >>> accelerator_of("cpu") is None
+        True
+    """
+    if device is None:
+        return None
+    try:
+        wanted = torch.device(device)
+    except RuntimeError as error:
+        raise DeviceError(f"device={device!r} is no device of torch: {error}") from None
+    if wanted.type == "cpu":
+        return None
+    found = torch.accelerator.current_accelerator() if torch.accelerator.is_available() else None
+    if found is None or found.type != wanted.type:
+        there = f"its accelerator is {found.type!r}" if found else "it sees no accelerator"
+        raise DeviceError(
+            f"device={str(wanted)!r} is not on this machine, as torch {torch.__version__} finds "
+            f"it: {there}; leave device out for batches in memory"
+        )
+    index = torch.accelerator.current_device_index() if wanted.index is None else wanted.index
+    count = torch.accelerator.device_count()
+    if not 0 <= index < count:
+        raise DeviceError(f"device={str(wanted)!r}: there are {count}, numbered from 0")
+    return torch.device(wanted.type, index)

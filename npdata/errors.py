@@ -20,7 +20,13 @@ A message says what was got, what was expected, where (file, field, index) and w
     ├── UnequalShapesError (ValueError, RuntimeError) samples that cannot be stacked
     ├── MaskLostError (ValueError)         a batch with a mask taken apart into samples
     ├── SamplerError (ValueError)          an order, batch or rank that cannot be
-    └── StateError (ValueError)            a saved state that does not belong to this sampler
+    ├── StateError (ValueError)            a saved state that does not belong to this sampler
+    ├── RandomnessError (ValueError)       a random transform of rows that come without a seed
+    ├── LoaderError (ValueError)           options of a loader that cannot be, or not together
+    │   ├── NotBatchedError (TypeError)    a dataset without __getitems__
+    │   ├── DeviceError (RuntimeError)     a device that is not there
+    │   └── MissingExtraError (ImportError) an optional package that is not installed
+    └── ForkError (RuntimeError)           an iterator with threads, used in a forked process
 
 A missing path is the builtin `FileNotFoundError`, a folder the builtin `IsADirectoryError`.
 """
@@ -104,3 +110,27 @@ class SamplerError(NpdataError, ValueError):
 
 class StateError(NpdataError, ValueError):
     """The saved state does not belong to this sampler, or is none."""
+
+
+class RandomnessError(NpdataError, ValueError):
+    """A transform takes `rng`, but the rows came without seed, epoch and position."""
+
+
+class LoaderError(NpdataError, ValueError):
+    """The options of a loader cannot be, contradict each other, or would be ignored."""
+
+
+class NotBatchedError(LoaderError, TypeError):
+    """The dataset has no `__getitems__`, so it reads no batches."""
+
+
+class DeviceError(LoaderError, RuntimeError):
+    """The device asked for is not there."""
+
+
+class MissingExtraError(LoaderError, ImportError):
+    """An optional package is not installed; the message names the extra."""
+
+
+class ForkError(NpdataError, RuntimeError):
+    """An iterator with threads was used in a process that was forked later."""

@@ -22,6 +22,7 @@ from npdata.order.checks import whole_number
 from npdata.order.plan import Shuffle
 from npdata.order.ranks import UNEVEN, Ranks, Uneven
 from npdata.order.recipe import Recipe
+from npdata.seeded import SeededRows
 
 _FIRST_CHUNK, _CHUNK = 1 << 12, 1 << 17
 """Row numbers made at a time: few at first, so that the first batch is there at once."""
@@ -89,6 +90,8 @@ class BlockBatchSampler(BatchSampler):
     - `indices`: only these rows. `weights`: draw with replacement, one weight for each row of the
       dataset, as many draws as there are rows.
 
+    Over a dataset with a transform that takes `rng`, batches are `SeededRows`.
+
     Each iteration is the next epoch, from 0 on, unless `set_epoch` or `load_state_dict` says
     otherwise. Raises SamplerError (a ValueError) for what cannot be.
 
@@ -142,6 +145,7 @@ class BlockBatchSampler(BatchSampler):
         super().__init__(range(self._recipe.samples), batch_size, drop_last)
         self._uneven: Uneven = "drop" if drop_last else uneven
         self._masked = uneven == "mask"
+        self._seeded = bool(getattr(data, "takes_rng", False))
         self._rank = None if rank is None else whole_number("rank", rank, least=0)
         self._world_size = (
             None if world_size is None else whole_number("world_size", world_size, least=1)
@@ -170,16 +174,18 @@ class BlockBatchSampler(BatchSampler):
             count = min(steps, max(1, count))
             size = min(4 * size, _CHUNK)
             chunk = ranks.positions(position, count)
-            for rows in order.rows(chunk.reshape(-1)).reshape(chunk.shape):
+            chunk_rows = order.rows(chunk.reshape(-1)).reshape(chunk.shape)
+            for rows, positions in zip(chunk_rows, chunk, strict=True):
                 run.given += 1
-                yield self._batch(rows, 0)
+                yield self._batch(rows, positions, 0, run)
             position += count * ranks.step_size
             steps -= count
         if ranks.steps(position):
             last = ranks.last_step(position)
             run.given += 1
+            positions = np.append(last.positions, last.fill)
             rows = np.append(order.rows(last.positions), order.rows(last.fill))
-            yield self._batch(rows, len(last.fill))
+            yield self._batch(rows, positions, len(last.fill), run)
 
     def __len__(self) -> int:
         """Give the number of batches of this rank in a whole epoch."""
@@ -258,8 +264,14 @@ class BlockBatchSampler(BatchSampler):
         self._next = _Start(state["epoch"], state["position"])
         self._run = None
 
-    def _batch(self, rows: NDArray[np.int64], filler: int) -> NDArray[np.int64] | MaskedRows:
-        return MaskedRows(rows=rows, filler=filler) if self._masked else rows
+    def _batch(
+        self, rows: NDArray[np.int64], positions: NDArray[np.int64], filler: int, run: _Run
+    ) -> NDArray[np.int64] | MaskedRows | SeededRows:
+        batch = MaskedRows(rows=rows, filler=filler) if self._masked else rows
+        if not self._seeded:
+            return batch
+        seed, epoch = self._recipe.seed, run.start.epoch
+        return SeededRows(rows=batch, seed=seed, epoch=epoch, positions=positions)
 
     def _ranks(self) -> Ranks:
         rank, world_size = self._rank, self._world_size

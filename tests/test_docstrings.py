@@ -35,7 +35,7 @@ def test_examples_run(name: str, files: None) -> None:
     assert failed == 0
 
 
-VALUES = ("errors", "Access", "Source", "Conversion", "ShuffleQuality")
+VALUES = ("errors", "Access", "Source", "Conversion", "Schedule", "ShuffleQuality")
 
 
 @pytest.mark.parametrize("name", [name for name in npdata.__all__ if name not in VALUES])

@@ -30,6 +30,11 @@ class Access:
     kind: Literal["memory", "mapped", "decoded", "library"]
     reason: str
 
+    @property
+    def cost(self) -> int:
+        """How much it costs to read rows that do not lie together, as a rank from 0 on."""
+        return ("memory", "mapped", "library", "decoded").index(self.kind)
+
 
 class Source(ABC):
     """Rows of one field: `shape[0]` rows of shape `shape[1:]` and of dtype `dtype`."""
@@ -72,6 +77,12 @@ class Source(ABC):
 
     def check(self) -> None:  # noqa: B027
         """Raise `ChangedFileError` if the file behind the source is no longer as it was opened."""
+
+    def will_need(self, first: int, stop: int) -> None:  # noqa: B027
+        """Take note that rows from `first` to `stop` will be read soon; an advice, no promise."""
+
+    def let_go(self, first: int, stop: int) -> None:  # noqa: B027
+        """Take note that rows from `first` to `stop` will not be read soon."""
 
     def release(self) -> None:  # noqa: B027
         """Let go of files until the next read, which opens them again."""

@@ -7,7 +7,7 @@ module opens no file.
 """
 
 from collections import OrderedDict
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -95,6 +95,27 @@ class ConcatSource(Source):
         for owner, part in enumerate(self._parts):
             self._use(owner)
             part.check()
+
+    def will_need(self, first: int, stop: int) -> None:
+        """Pass it on to the parts that have these rows."""
+        for owner, low, high in self._within(first, stop):
+            self._use(owner)
+            self._parts[owner].will_need(low, high)
+
+    def let_go(self, first: int, stop: int) -> None:
+        """Pass it on to the parts that have these rows."""
+        for owner, low, high in self._within(first, stop):
+            self._parts[owner].let_go(low, high)
+
+    def _within(self, first: int, stop: int) -> Iterator[tuple[int, int, int]]:
+        starts = self._starts.tolist()
+        found = max(0, int(np.searchsorted(self._starts, first, side="right")) - 1)
+        for owner in range(found, len(self._parts)):
+            start, end = starts[owner], starts[owner + 1]
+            if start >= stop:
+                return
+            if max(first, start) < min(stop, end):
+                yield owner, max(first, start) - start, min(stop, end) - start
 
     def release(self) -> None:
         """Let go of the files of every part until the next read."""

@@ -8,6 +8,7 @@ batch is read only after `check` has seen that file unchanged, because a map pas
 file that shrank would kill the process. This module knows nothing of rows.
 """
 
+import contextlib
 import mmap
 import os
 import platform
@@ -24,6 +25,7 @@ from npdata.errors import ChangedFileError, ClosedError
 from npdata.process import ForkSafeLock
 
 _GENERIC_NORESERVE = 0x4000
+_MADV_PAGEOUT = 21
 _GENERIC_MACHINES = ("x86_64", "aarch64", "riscv64", "s390x")
 
 
@@ -96,11 +98,40 @@ class FileMap:
 
     def check(self) -> None:
         """Raise `ChangedFileError` if the file changed since it was opened."""
-        now = os.fstat((self._opened or self._open())[0])
+        opened = self._opened or self._open()  # held, so that no other thread closes the file now
+        now = os.fstat(opened[0])
         expected = self.identity
         same_time = expected.mtime_ns is None or now.st_mtime_ns == expected.mtime_ns
         if now.st_size != expected.size or not same_time:
             expected.require(FileIdentity.of_status(now), self.path)
+
+    def will_need(self, offset: int, nbytes: int) -> None:
+        """Ask the kernel to read this part of the file now, unless it is in memory already.
+
+        Looking at its middle costs a microsecond, asking for a MiB that is there tens of them; the
+        ends may be in memory for the sake of a neighbour.
+        """
+        opened = self._open()
+        if hasattr(os, "posix_fadvise") and not _in_memory(opened[0], offset + nbytes // 2):
+            os.posix_fadvise(opened[0], offset, nbytes, os.POSIX_FADV_WILLNEED)
+
+    def let_go(self, offset: int, nbytes: int) -> None:
+        """Let the kernel take this part of the file out of memory; nothing that was written goes.
+
+        MADV_DONTNEED would undo what a user wrote to the rows; MADV_PAGEOUT (Linux 5.4) does not.
+        A file that is not open now has nothing to let go.
+        """
+        opened = self._opened
+        if opened is None:
+            return
+        data = opened[1].base
+        while isinstance(data, memoryview | np.ndarray):
+            data = data.obj if isinstance(data, memoryview) else data.base
+        first = -(-offset // mmap.PAGESIZE) * mmap.PAGESIZE
+        whole = (offset + nbytes) // mmap.PAGESIZE * mmap.PAGESIZE - first
+        if sys.platform == "linux" and isinstance(data, mmap.mmap) and whole > 0:
+            with contextlib.suppress(OSError):
+                data.madvise(_MADV_PAGEOUT, first, whole)
 
     def release(self) -> None:
         """Let go of the file until it is needed again; arrays given out keep their map."""
@@ -138,6 +169,13 @@ class FileMap:
     def __reduce__(self) -> tuple[Any, ...]:
         """Pickle the path and the identity, never the content."""
         return type(self), (self.path, self.identity)
+
+
+def _in_memory(descriptor: int, offset: int) -> bool:
+    try:
+        return os.preadv(descriptor, [bytearray(1)], offset, os.RWF_NOWAIT) == 1
+    except (OSError, AttributeError):
+        return False
 
 
 def private_map(descriptor: int) -> mmap.mmap:

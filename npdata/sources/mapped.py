@@ -57,6 +57,16 @@ class Place:
         high = sum(span for span in spans if span > 0)
         return self.offset + low, self.offset + high + self.dtype.itemsize
 
+    @property
+    def rows_together(self) -> bool:
+        """Tell whether each row is a run of bytes, so that neighbours lie together."""
+        rest = Place.contiguous(offset=0, dtype=self.dtype, shape=self.shape[1:]).strides
+        return self.strides[1:] == rest and self.strides[0] > 0
+
+    def bytes_of(self, first: int, stop: int) -> tuple[int, int]:
+        """Give the place in the file of rows that lie together, and their number of bytes."""
+        return self.offset + first * self.strides[0], (stop - first) * self.strides[0]
+
 
 class MappedSource(InPlaceSource):
     """The rows of an array that lies uncompressed in a file."""
@@ -102,6 +112,16 @@ class MappedSource(InPlaceSource):
     def check(self) -> None:
         """Raise `ChangedFileError` if the file changed since it was opened."""
         self._file.check()
+
+    def will_need(self, first: int, stop: int) -> None:
+        """Ask the kernel for the bytes of these rows, where they lie together."""
+        if first < stop and self._place.rows_together:
+            self._file.will_need(*self._place.bytes_of(first, stop))
+
+    def let_go(self, first: int, stop: int) -> None:
+        """Tell the kernel that the bytes of these rows may leave memory; no change is lost."""
+        if first < stop and self._place.rows_together:
+            self._file.let_go(*self._place.bytes_of(first, stop))
 
     def release(self) -> None:
         """Let go of the map until the next read; arrays given out keep it."""

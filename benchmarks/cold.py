@@ -1,0 +1,197 @@
+"""A file that is not in memory, or larger than memory: block shuffle beside sequential reading.
+
+python -m benchmarks.cold [FOLDER] [GIB]
+
+The file is dropped from the page cache before every pass (POSIX_FADV_DONTNEED, which needs no
+rights and leaves other files alone), and that it is gone is checked. What "sequential" reads, with
+so many requests of 1 MiB in flight, are the same bytes, start to end. Where a memory cgroup can be
+made, an epoch runs in one whose limit is two thirds of the file.
+"""
+
+import itertools
+import os
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import numpy as np
+
+import npdata
+
+ROW, BATCH, MIB, IN_FLIGHT = 3136, 256, 1 << 20, 8
+GROUP = Path("/sys/fs/cgroup/memory/npdata-benchmark")
+
+
+def write(path: Path, nbytes: int) -> int:
+    """Write rows of random bytes with their number in front; give how many."""
+    rows = nbytes // ROW
+    noise = np.random.default_rng(0).integers(0, 256, (4096, ROW), np.uint8)
+    with path.open("wb") as file:
+        header = {"descr": "|u1", "fortran_order": False, "shape": (rows, ROW)}
+        np.lib.format.write_array_header_1_0(file, header)
+        for first in range(0, rows, len(noise)):
+            count = min(len(noise), rows - first)
+            numbers = np.arange(first, first + count, dtype=np.int64)
+            noise[:count, :8] = numbers[:, None].view(np.uint8)
+            file.write(noise[:count].tobytes())
+        os.fsync(file.fileno())
+    return rows
+
+
+def drop(path: Path) -> None:
+    """Let the file leave the page cache, and check that it has."""
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.posix_fadvise(descriptor, 0, 0, os.POSIX_FADV_DONTNEED)
+        size, there = path.stat().st_size, 0
+        for offset in range(0, size, size // 100):
+            try:
+                there += os.preadv(descriptor, [bytearray(1)], offset, os.RWF_NOWAIT)
+            except BlockingIOError:
+                continue
+        if there > 2:
+            raise RuntimeError(f"{there} of 100 places are still in memory")
+    finally:
+        os.close(descriptor)
+
+
+def sequential(path: Path) -> float:
+    """Give GB/s of reading the file from start to end."""
+    descriptor, size = os.open(path, os.O_RDONLY), path.stat().st_size
+    buffers = [bytearray(MIB) for _ in range(IN_FLIGHT)]
+    offsets = iter(range(0, size, MIB))
+
+    def read(buffer: bytearray) -> None:
+        for offset in offsets:
+            os.preadv(descriptor, [buffer], offset)
+
+    start = time.perf_counter()
+    with ThreadPoolExecutor(IN_FLIGHT) as pool:
+        list(pool.map(read, buffers))
+    seconds = time.perf_counter() - start
+    os.close(descriptor)
+    return size / seconds / 1e9
+
+
+def blocks(path: Path, **options: object) -> float:
+    """Give GB/s of an epoch of the Loader in block shuffle; every row is counted."""
+    with npdata.NumpyDataset(path) as ds:
+        loader = npdata.Loader(ds, BATCH, **options)
+        total, start = 0, time.perf_counter()
+        for batch in loader:
+            total += int(batch[:, :8].contiguous().view(dtype_of_numbers()).sum())
+        seconds = time.perf_counter() - start
+        if total != len(ds) * (len(ds) - 1) // 2:
+            raise RuntimeError("the epoch had not every row once")
+        return len(ds) * ROW / seconds / 1e9
+
+
+def dtype_of_numbers() -> object:
+    return npdata.as_tensor(np.zeros(1, np.int64)).dtype
+
+
+def full(path: Path, seconds: float = 20.0) -> float:
+    """Give GB/s of full shuffle by indexing a map, for so many seconds."""
+    data = np.load(path, mmap_mode="r")
+    order = np.random.default_rng(0).permutation(len(data))
+    start, rows = time.perf_counter(), 0
+    for first in itertools.count(0, BATCH):
+        rows += len(data[order[first : first + BATCH]])
+        taken = time.perf_counter() - start
+        if taken > seconds or rows == len(data):
+            return rows * ROW / taken / 1e9
+    raise AssertionError("unreachable")
+
+
+def in_turns(path: Path, measures: dict[str, Callable[[], float]], rounds: int) -> dict[str, float]:
+    """Give the median of each measure, taken in turns, each from a dropped file."""
+    rates: dict[str, list[float]] = {name: [] for name in measures}
+    for _ in range(rounds):
+        for name, measure in measures.items():
+            drop(path)
+            rates[name].append(measure())
+    return {name: statistics.median(each) for name, each in rates.items()}
+
+
+def limited(path: Path) -> str:
+    """Run an epoch in a process whose memory is two thirds of the file."""
+    size = path.stat().st_size
+    limit = size * 2 // 3
+    code = (
+        "import sys; from pathlib import Path; from benchmarks import cold;"
+        "Path(sys.argv[3]).write_text('0') if sys.argv[3] else None;"
+        "print(cold.blocks(Path(sys.argv[1]), memory_budget=int(sys.argv[2])))"
+    )
+    grouped = True
+    try:
+        GROUP.mkdir()
+        (GROUP / "memory.limit_in_bytes").write_text(str(limit))
+    except OSError:
+        grouped = False
+    try:
+        drop(path)
+        tasks = str(GROUP / "cgroup.procs") if grouped else ""
+        done = subprocess.run(
+            [sys.executable, "-c", code, str(path), str(512 * MIB), tasks],
+            capture_output=True,
+            text=True,
+            check=True,
+        )
+        most = (GROUP / "memory.max_usage_in_bytes").read_text() if grouped else "not limited"
+    finally:
+        if grouped:
+            GROUP.rmdir()
+    return f"{float(done.stdout):.2f} GB/s, limit {limit}, most used {most.strip()} bytes"
+
+
+def run(folder: Path, gib: float = 4.1, rounds: int = 3) -> list[str]:
+    """Measure, and give the section of the report."""
+    path = folder / "cold.npy"
+    try:
+        write(path, int(gib * (1 << 30)))
+        sequentially, loader = (
+            f"sequential, {IN_FLIGHT} requests in flight",
+            "Loader, block shuffle",
+        )
+        rates = in_turns(
+            path,
+            {
+                sequentially: lambda: sequential(path),
+                loader: lambda: blocks(path),
+                f"{loader}, memory_budget=512 MiB": lambda: blocks(path, memory_budget=512 * MIB),
+            },
+            rounds,
+        )
+        drop(path)
+        through_map = full(path)
+        inside = limited(path)
+    finally:
+        path.unlink(missing_ok=True)
+    rates["full shuffle through a map"] = through_map
+    lines = ["| | GB/s |", "|---|---:|"]
+    lines += [f"| {name} | {rate:.2f} |" for name, rate in rates.items()]
+    best = rates[loader]
+    return [
+        f"## A cold file of {gib} GiB, rows of 3 KiB\n\n" + "\n".join(lines),
+        f"Ratios: {best / rates[sequentially]:.2f} of sequential reading (goal 0.9), "
+        f"{best / through_map:.1f} x full shuffle (goal 5).",
+        f"In a process with memory for two thirds of the file: {inside}; cold rate {best:.2f} "
+        "(goal 0.8 of it).",
+    ]
+
+
+def main() -> None:
+    """Run and print."""
+    folder = sys.argv[1] if len(sys.argv) > 1 else None
+    gib = float(sys.argv[2]) if len(sys.argv) > 2 else 4.1
+    with tempfile.TemporaryDirectory(dir=folder) as place:
+        print("\n\n".join(run(Path(place), gib)))
+
+
+if __name__ == "__main__":
+    main()

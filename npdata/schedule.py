@@ -1,0 +1,114 @@
+"""How a loader works: on how many threads, how far ahead, into which memory, and why.
+
+Idea: decided once from what is asked for and what is known of the data (bytes of a batch, how its
+sources are read, cores, accelerator). Invariant: what the user names is done or refused, and
+"auto" never changes which batches come. Pure functions: nothing is read and no thread started.
+"""
+
+from dataclasses import dataclass
+from typing import Literal, TypeAlias
+
+from npdata.errors import LoaderError
+
+Auto: TypeAlias = Literal["auto"]
+
+SMALL_BYTES = 1 << 17
+"""Batches below this are read faster than one thread hands them to another; see docs/loader.md."""
+MOST_THREADS = 8
+"""More threads than this copy no faster: memory is the limit."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Data:
+    """What is known of the data: `batch_bytes` is None where it is not npdata's."""
+
+    batch_bytes: int | None
+    library: bool
+
+
+@dataclass(frozen=True, kw_only=True)
+class Machine:
+    """Cores that this process may use; whether batches go to an accelerator, or could."""
+
+    cores: int
+    to_device: bool
+    pins: bool
+
+
+@dataclass(frozen=True, kw_only=True)
+class Schedule:
+    """Batches are made on `threads` threads (0: in the caller), `depth` batches ahead.
+
+    `pinned` tells whether into page-locked memory. `reason` is why so many threads.
+    """
+
+    threads: int
+    depth: int
+    pinned: bool
+    reason: str
+
+    def __str__(self) -> str:
+        """Give it in one line."""
+        where = f"{self.threads} threads, {self.depth} batches ahead"
+        memory = "page-locked" if self.pinned else "ordinary"
+        return f"{where if self.threads else 'in the caller'}, {memory} memory: {self.reason}"
+
+
+def decide_schedule(
+    *,
+    num_threads: int | Auto,
+    prefetch: int,
+    pin_memory: bool | Auto,
+    memory_budget: int | None,
+    data: Data,
+    machine: Machine,
+) -> Schedule:
+    """Decide; raises `LoaderError` (a ValueError) for what cannot be.
+
+    Examples:
+        >>> data = Data(batch_bytes=1 << 20, library=True)
+        >>> machine = Machine(cores=4, to_device=False, pins=False)
+        >>> print(decide_schedule(num_threads="auto", prefetch=4, pin_memory="auto",
+        ...                       memory_budget=None, data=data, machine=machine))
+        in the caller, ordinary memory: rows are read through h5py, one at a time, and its lock ...
+    """
+    if prefetch < 1:
+        raise LoaderError(f"prefetch={prefetch}: expected at least 1 batch ahead")
+    if pin_memory is True and not machine.pins:
+        raise LoaderError(
+            "pin_memory=True, but there is no accelerator to page-lock memory for; leave it out"
+        )
+    threads, reason = _threads(num_threads, data, machine)
+    depth = prefetch
+    if memory_budget is not None:
+        size = data.batch_bytes or 1
+        depth = min(depth, memory_budget // 4 // size)
+        if depth < 1:
+            raise LoaderError(
+                f"memory_budget={memory_budget} holds fewer than 4 batches of {size} bytes; "
+                f"give at least {4 * size}, or a smaller batch_size"
+            )
+    return Schedule(
+        threads=threads,
+        depth=depth,
+        pinned=machine.pins and pin_memory is not False,
+        reason=reason,
+    )
+
+
+def _threads(asked: int | Auto, data: Data, machine: Machine) -> tuple[int, str]:
+    if asked != "auto":
+        if isinstance(asked, bool) or not isinstance(asked, int) or asked < 0:
+            raise LoaderError(f"num_threads={asked!r}: expected 'auto' or an int of at least 0")
+        return asked, "as asked for"
+    if data.library:
+        return 0, (
+            "rows are read through h5py, one at a time, and its lock must not be held by a "
+            "thread when the process forks"
+        )
+    if data.batch_bytes is not None and data.batch_bytes < SMALL_BYTES and not machine.to_device:
+        return 0, (
+            f"a batch of {data.batch_bytes} bytes is read faster than a thread hands it over"
+        )
+    threads = min(machine.cores, MOST_THREADS)
+    return threads, f"{machine.cores} cores, of which {MOST_THREADS} at most"

@@ -1,0 +1,70 @@
+"""What is done for one batch: advice, the gather, the cast, the copy to the device.
+
+Idea: everything a thread needs is in one frozen value, so a task depends on nothing that changes.
+Invariant: it refers to no loader and no iterator, so that threads never keep these alive. It
+decides nothing: neither which rows, nor which memory, nor which thread.
+"""
+
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+from npdata.batch import Batch
+from npdata.collate import collate
+from npdata.device import Allocate, allocating
+from npdata.readahead import Job, tell
+from npdata.sources.base import Source
+from npdata.stats import nbytes_of
+from npdata.transfer import DTypes, Sender, cast, map_tensors
+
+
+class Made(NamedTuple):
+    """A batch, or what was sent to the device, with its counts."""
+
+    batch: Any
+    samples: int
+    nbytes: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class Work:
+    """What is done for a batch; it must not refer to the loader or an iterator."""
+
+    dataset: Any
+    sources: tuple[Source, ...]
+    allocate: Allocate | None
+    pinned: bool
+    sender: Sender | None
+    dtype: DTypes
+
+    def __call__(self, job: Job) -> Made:
+        """Make the batch of a job; an error gets a note that names the batch and its rows."""
+        try:
+            tell(job.advice, self.sources)
+            if self.allocate is None:
+                return self._made(job)
+            with allocating(self.allocate):
+                return self._made(job)
+        except Exception as error:
+            error.add_note(f"in batch {job.number} of this iteration, rows {_shown(job.rows)}")
+            raise
+
+    def _made(self, job: Job) -> Made:
+        samples = self.dataset.__getitems__(job.rows)
+        fields = collate(samples)
+        mask = fields[1:] if isinstance(samples, Batch) and samples.mask is not None else ()
+        fields = cast(
+            fields[0] if mask else fields, self.dtype, after=None if self.sender is None else False
+        )
+        if self.pinned:
+            fields = map_tensors(lambda t: t if t.is_pinned() else t.pin_memory(), fields)
+        nbytes = nbytes_of(fields)
+        batch = (fields, *mask) if mask else fields
+        if self.sender is not None:
+            batch = self.sender.send(fields, mask)
+        return Made(batch=batch, samples=len(job.rows), nbytes=nbytes)
+
+
+def _shown(rows: Any) -> str:
+    numbers = list(rows)
+    text = ", ".join(map(str, numbers[:8]))
+    return f"[{text}]" if len(numbers) <= 8 else f"[{text}, ...] ({len(numbers)} of them)"

@@ -1,0 +1,498 @@
+"""`Loader` gives the batches of a stock DataLoader, on any number of threads, and cleans up."""
+
+import gc
+import os
+import signal
+import subprocess
+import sys
+import threading
+from pathlib import Path
+
+import h5py
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from kinds import KINDS, ROWS, Data, dataset
+from processes import environment
+from torch.utils.data import ConcatDataset, DataLoader, StackDataset, Subset, TensorDataset
+
+import npdata
+from npdata import BlockBatchSampler, Loader, NumpyDataset
+from npdata.errors import (
+    ClosedError,
+    DeviceError,
+    ForkError,
+    LoaderError,
+    NotBatchedError,
+    StateError,
+)
+
+THREADS = (0, 1, 2, 8)
+CUDA = torch.accelerator.is_available()
+
+
+def ours() -> list[threading.Thread]:
+    return [thread for thread in threading.enumerate() if thread.name == "npdata"]
+
+
+@pytest.fixture(autouse=True)
+def _no_thread_is_left():
+    yield
+    gc.collect()
+    assert ours() == []
+
+
+def sampler(ds: object, batch_size: int = 16, **options: object) -> BlockBatchSampler:
+    return BlockBatchSampler(ds, batch_size, block_rows=5, window_blocks=3, seed=1, **options)
+
+
+def same(ours: object, stock: object) -> None:
+    assert type(ours) is type(stock)
+    if isinstance(stock, torch.Tensor):
+        assert ours.dtype == stock.dtype
+        assert torch.equal(ours, stock)
+    elif isinstance(stock, dict):
+        assert list(ours) == list(stock)
+        for name in stock:
+            same(ours[name], stock[name])
+    elif isinstance(stock, list | tuple):
+        for mine, other in zip(ours, stock, strict=True):
+            same(mine, other)
+    else:
+        assert ours == stock
+
+
+def assert_same_epochs(ds: object, threads: int, **options: object) -> None:
+    """Two epochs of both, with samplers of their own."""
+    loader = Loader(ds, sampler=sampler(ds, **options), num_threads=threads)
+    stock = DataLoader(ds, batch_sampler=sampler(ds, **options), collate_fn=npdata.collate)
+    for _ in range(2):
+        count = 0
+        for mine, other in zip(loader, stock, strict=True):
+            same(mine, other)
+            count += 1
+        assert count == len(loader) == len(stock)
+
+
+class TestBatches:
+    @pytest.mark.parametrize("threads", THREADS)
+    @pytest.mark.parametrize("kind", KINDS)
+    def test_are_those_of_the_stock_data_loader(self, data: Data, kind: str, threads: int) -> None:
+        assert_same_epochs(dataset(kind, data), threads)
+
+    @pytest.mark.parametrize("threads", THREADS)
+    def test_of_all_kinds_at_once(self, data: Data, threads: int) -> None:
+        assert_same_epochs(NumpyDataset({k: make(data) for k, make in KINDS.items()}), threads)
+
+    @pytest.mark.parametrize("threads", [0, 2])
+    def test_of_a_stock_data_loader_with_its_own_collate(self, data: Data, threads: int) -> None:
+        ds = NumpyDataset(image=data.x, label=data.y)
+        stock = DataLoader(ds, batch_sampler=sampler(ds))
+        for mine, other in zip(
+            Loader(ds, sampler=sampler(ds), num_threads=threads), stock, strict=True
+        ):
+            same(mine, other)
+
+    @pytest.mark.parametrize("threads", [0, 2])
+    def test_of_wrapped_datasets(self, data: Data, threads: int) -> None:
+        ds = NumpyDataset(data.x, data.y)
+        assert_same_epochs(Subset(ds, range(3, 90, 2)), threads)
+        assert_same_epochs(StackDataset(a=ds, b=NumpyDataset(data.y)), threads)
+
+    @pytest.mark.parametrize("threads", [0, 2])
+    @pytest.mark.parametrize("uneven", ["mask", "ragged", "pad", "drop"])
+    def test_of_ranks_and_masks(self, data: Data, uneven: str, threads: int) -> None:
+        ds = NumpyDataset(data.x, data.y)
+        for rank in range(3):
+            assert_same_epochs(ds, threads, rank=rank, world_size=3, uneven=uneven)
+
+    @pytest.mark.parametrize("threads", [0, 2])
+    def test_with_transforms(self, data: Data, threads: int) -> None:
+        ds = NumpyDataset(
+            data.x, data.y, transform=lambda s: (s[0].mul_(2), s[1]), batch_transform=tuple
+        )
+        assert_same_epochs(ds, threads)
+
+    @settings(max_examples=60)
+    @given(
+        rows=st.integers(0, 60),
+        batch_size=st.integers(1, 20),
+        threads=st.integers(0, 4),
+        prefetch=st.integers(1, 7),
+        shuffle=st.sampled_from(["block", "full", False]),
+        drop_last=st.booleans(),
+    )
+    def test_have_every_row(
+        self, rows: int, batch_size: int, threads: int, prefetch: int, shuffle, drop_last: bool
+    ) -> None:
+        ds = NumpyDataset(np.arange(rows) * 3)
+        options = {"shuffle": shuffle, "drop_last": drop_last}
+        loader = Loader(ds, batch_size, num_threads=threads, prefetch=prefetch, seed=2, **options)
+        batches = [batch.tolist() for batch in loader]
+        expected = BlockBatchSampler(ds, batch_size, seed=2, **options)
+        assert batches == [(rows * 3).tolist() for rows in expected]
+        assert len(loader) == len(batches)
+
+    @pytest.mark.parametrize("threads", [0, 2])
+    def test_of_lists_of_row_numbers(self, data: Data, threads: int) -> None:
+        batches = list(Loader(NumpyDataset(data.y), sampler=[[3, -1], [0]], num_threads=threads))
+        assert [b.tolist() for b in batches] == [data.y[[3, -1]].tolist(), data.y[[0]].tolist()]
+
+    def test_are_kept_as_they_came(self, data: Data) -> None:
+        ds = NumpyDataset(data.x)
+        kept = list(Loader(ds, 4, num_threads=2, prefetch=8))
+        for batch, rows in zip(kept, BlockBatchSampler(ds, 4), strict=True):
+            assert (batch.numpy() == data.x[rows]).all()
+
+    def test_of_two_iterators_at_once(self, data: Data) -> None:
+        ds = NumpyDataset(data.x)
+        loader = Loader(ds, 8, num_threads=2)
+        first, second = list(loader), list(loader)
+        loader.set_epoch(0)
+        for count, (a, b) in enumerate(zip(iter(loader), iter(loader), strict=True)):
+            assert torch.equal(a, first[count])
+            assert torch.equal(b, second[count])
+
+
+class TestState:
+    @pytest.mark.parametrize("threads", THREADS)
+    @pytest.mark.parametrize("consumed", [0, 1, 5, 12])
+    def test_counts_what_the_loop_received(self, data: Data, threads: int, consumed: int) -> None:
+        ds = NumpyDataset(data.y)
+        loader = Loader(ds, 8, num_threads=threads)
+        whole = [batch.tolist() for batch in loader]
+        loader.set_epoch(0)
+        iterator = iter(loader)
+        for _ in range(consumed):
+            next(iterator)
+        state = loader.state_dict()
+        iterator.close()
+        assert state["position"] == consumed * 8
+        other = Loader(ds, 8, num_threads=2)
+        other.load_state_dict(state)
+        assert other.state_dict()["position"] == consumed * 8
+        assert [batch.tolist() for batch in other] == whole[consumed:]
+
+    def test_goes_on_in_a_data_loader_and_back(self, data: Data) -> None:
+        ds = NumpyDataset(data.y)
+        loader = Loader(ds, 8, num_threads=2)
+        seen = [batch.tolist() for _, batch in zip(range(3), loader, strict=False)]
+        batches = BlockBatchSampler(ds, 8)
+        batches.load_state_dict(loader.state_dict())
+        rest = DataLoader(ds, batch_sampler=batches, collate_fn=npdata.collate)
+        seen += [batch.tolist() for batch in rest]
+        assert seen == [batch.tolist() for batch in Loader(ds, 8)]
+
+    def test_the_end_of_an_epoch_goes_on_with_the_next(self, data: Data) -> None:
+        loader = Loader(NumpyDataset(data.y), 8, num_threads=2)
+        list(loader)
+        other = Loader(NumpyDataset(data.y), 8)
+        other.load_state_dict(loader.state_dict())
+        assert list(other) == []
+        assert [b.tolist() for b in other] == [b.tolist() for b in loader]
+
+    @pytest.mark.parametrize("threads", THREADS)
+    def test_an_epoch_that_was_chosen_has_a_state_before_it_begins(
+        self, data: Data, threads: int
+    ) -> None:
+        loader = Loader(NumpyDataset(data.y), 8, num_threads=threads)
+        list(loader)
+        loader.set_epoch(3)
+        state = loader.state_dict()
+        assert (state["epoch"], state["position"]) == (3, 0)
+
+    def test_a_state_of_another_order_is_refused(self, data: Data) -> None:
+        loader = Loader(NumpyDataset(data.y), 8)
+        with pytest.raises(StateError, match="seed=1"):
+            Loader(NumpyDataset(data.y), 8, seed=1).load_state_dict(loader.state_dict())
+
+    def test_a_sampler_without_state_says_so(self, data: Data) -> None:
+        with pytest.raises(LoaderError, match="list has no state_dict"):
+            Loader(NumpyDataset(data.y), sampler=[[0]]).state_dict()
+
+
+class TestErrors:
+    @pytest.mark.parametrize("threads", THREADS)
+    def test_one_in_a_batch_names_the_batch_and_its_rows(self, data: Data, threads: int) -> None:
+        batches = [[0, 1], [2, ROWS], [3]]
+        iterator = iter(Loader(NumpyDataset(data.x), sampler=batches, num_threads=threads))
+        next(iterator)
+        with pytest.raises(IndexError, match="row 97 at position 1") as caught:
+            next(iterator)
+        assert caught.value.__notes__ == ["in batch 1 of this iteration, rows [2, 97]"]
+        assert list(iterator) == []
+
+    @pytest.mark.parametrize("threads", [0, 2])
+    def test_one_in_a_transform(self, data: Data, threads: int) -> None:
+        def transform(sample: torch.Tensor) -> torch.Tensor:
+            raise ZeroDivisionError("in the transform")
+
+        ds = NumpyDataset(data.x, transform=transform)
+        with pytest.raises(ZeroDivisionError) as caught:
+            next(iter(Loader(ds, 20, shuffle=False, num_threads=threads)))
+        note = "in batch 0 of this iteration, rows [0, 1, 2, 3, 4, 5, 6, 7, ...] (20 of them)"
+        assert caught.value.__notes__ == [note]
+
+    def test_a_file_that_changed(self, data: Data, tmp_path: Path) -> None:
+        path = tmp_path / "x.npy"
+        np.save(path, data.x)
+        ds = NumpyDataset(path)
+        with path.open("ab") as file:
+            file.write(b"more")
+        with pytest.raises(npdata.errors.ChangedFileError, match="changed since"):
+            list(Loader(ds, 8, num_threads=2))
+
+    @pytest.mark.parametrize(
+        "options, message",
+        [
+            ({}, "needs a batch_size"),
+            ({"batch_size": 4, "num_threads": -1}, "num_threads=-1"),
+            ({"batch_size": 4, "num_threads": True}, "num_threads=True"),
+            ({"batch_size": 4, "prefetch": 0}, "prefetch=0"),
+            ({"batch_size": 4, "memory_budget": 100}, "memory_budget=100 holds fewer than 4"),
+            ({"batch_size": 4, "sampler": [[0]]}, "batch_size=4, but sampler= decides"),
+            ({"seed": 4, "sampler": [[0]]}, "decides shuffle, seed and drop_last"),
+            ({"batch_size": 0}, "batch_size=0"),
+        ],
+    )
+    def test_options_that_cannot_be(self, data: Data, options: dict, message: str) -> None:
+        with pytest.raises(ValueError, match=message):
+            Loader(NumpyDataset(data.x), **options)
+
+    def test_a_dataset_that_reads_no_batches(self, data: Data) -> None:
+        for ds in (TensorDataset(torch.zeros(3)), ConcatDataset([NumpyDataset(data.x)] * 2)):
+            with pytest.raises(NotBatchedError, match=f"{type(ds).__name__} has no __getitems__"):
+                Loader(ds, 2)
+
+    @pytest.mark.skipif(CUDA, reason="an accelerator is there")
+    def test_a_device_that_is_not_there(self, data: Data) -> None:
+        with pytest.raises(DeviceError, match="device='cuda' is not on this machine"):
+            Loader(NumpyDataset(data.x), 2, device="cuda")
+        with pytest.raises(RuntimeError, match="no device of torch"):
+            Loader(NumpyDataset(data.x), 2, device="cdua")
+        with pytest.raises(LoaderError, match="pin_memory=True, but there is no accelerator"):
+            Loader(NumpyDataset(data.x), 2, pin_memory=True)
+
+
+class TestAuto:
+    def test_small_batches_are_made_in_the_caller(self, data: Data) -> None:
+        schedule = Loader(NumpyDataset(data.x), 8).describe()
+        assert schedule.threads == 0
+        assert "480 bytes is read faster" in schedule.reason
+
+    def test_large_batches_are_made_on_threads(self) -> None:
+        ds = NumpyDataset(np.zeros((4, 1 << 20)))
+        assert Loader(ds, 2).describe().threads >= 1
+
+    def test_h5py_is_kept_in_the_caller(self, data: Data, tmp_path: Path) -> None:
+        with h5py.File(tmp_path / "d.h5", "w") as file:
+            file.create_dataset("x", data=data.x, scaleoffset=3)
+        ds = NumpyDataset(np.zeros((ROWS, 1 << 16)), f"{tmp_path}/d.h5::x")
+        assert ds.describe().fields[1].access == "library"
+        for each in (ds, Subset(ds, [1, 2]), StackDataset(ds, ds)):
+            schedule = Loader(each, 8).describe()
+            assert schedule.threads == 0
+            assert "h5py" in str(schedule)
+
+
+class TestDevice:
+    def test_the_cpu_is_the_same_as_none(self, data: Data) -> None:
+        ds = NumpyDataset(data.x, data.y)
+        for mine, other in zip(Loader(ds, 8, device="cpu"), Loader(ds, 8), strict=True):
+            same(mine, other)
+
+    @pytest.mark.parametrize("threads", [0, 2])
+    def test_dtype_casts_all_or_some_fields(self, data: Data, threads: int) -> None:
+        ds = NumpyDataset(image=data.x, label=data.y)
+        options = {"shuffle": False, "num_threads": threads}
+        for batch in Loader(ds, 8, dtype=torch.float64, **options):
+            assert [part.dtype for part in batch.values()] == [torch.float64] * 2
+        batch = next(iter(Loader(ds, 8, dtype={"image": torch.float16}, **options)))
+        assert [part.dtype for part in batch.values()] == [torch.float16, torch.int64]
+        assert (batch["image"].numpy() == data.x[:8].astype(np.float16)).all()
+        with pytest.raises(LoaderError, match="'picture', which is no field"):
+            next(iter(Loader(ds, 8, dtype={"picture": torch.float16})))
+
+    def test_dtype_leaves_the_mask_alone(self, data: Data) -> None:
+        ds = NumpyDataset(data.x)
+        batches = sampler(ds, uneven="mask")
+        for fields, mask in Loader(ds, sampler=batches, dtype=torch.float64):
+            assert (fields.dtype, mask.dtype) == (torch.float64, torch.bool)
+
+
+class TestLettingGo:
+    @pytest.mark.parametrize("threads", THREADS)
+    def test_early_breaks_leave_nothing(self, data: Data, threads: int) -> None:
+        ds = NumpyDataset(data.folder / "x.npy", data.folder / "y.npy")
+        loader = Loader(ds, 8, num_threads=threads)
+        list(loader)
+        handles = count_handles()
+        for _ in range(200):
+            for _batch in loader:
+                break
+        assert ours() == []
+        assert count_handles() == handles
+
+    def test_a_thousand_early_breaks_leave_no_memory(self, data: Data) -> None:
+        code = """
+import sys, threading, os, resource
+import numpy as np, npdata
+ds = npdata.NumpyDataset(sys.argv[1], np.zeros((97, 1000)))
+loader = npdata.Loader(ds, 32, num_threads=1)
+def breaks(count):
+    for _ in range(count):
+        for _ in loader:
+            break
+breaks(500)
+handles = len(os.listdir("/proc/self/fd")) if os.path.isdir("/proc/self/fd") else 0
+before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+breaks(int(sys.argv[2]))
+assert threading.active_count() == 1
+assert handles == (len(os.listdir("/proc/self/fd")) if handles else 0)
+print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before)
+"""
+        done = run(code, str(data.folder / "x.npy"), "1000")
+        assert done.returncode == 0, done.stderr
+        # 24 KiB of a batch, or 8 MiB of a thread's stack, kept each time would show here.
+        assert int(done.stdout) < 8 * 1024
+
+    def test_closing_ends_every_iteration(self, data: Data) -> None:
+        with Loader(NumpyDataset(data.x), 8, num_threads=2) as loader:
+            first, second = iter(loader), iter(loader)
+            next(first)
+            assert len(ours()) == 4
+        assert ours() == []
+        assert list(first) == list(second) == []
+        with pytest.raises(ClosedError):
+            iter(loader)
+
+    def test_the_loader_may_go_before_its_iterator(self, data: Data) -> None:
+        iterator = iter(Loader(NumpyDataset(data.y), 8, num_threads=2, shuffle=False))
+        gc.collect()
+        assert torch.cat(list(iterator)).tolist() == data.y.tolist()
+
+    def test_control_c_in_the_loop(self, data: Data) -> None:
+        code = """
+import sys, threading
+import npdata
+loader = npdata.Loader(npdata.NumpyDataset(sys.argv[1]), 8, num_threads=3)
+try:
+    print("begun", flush=True)
+    while True:
+        for batch in loader:
+            batch.sum()
+except KeyboardInterrupt:
+    raise SystemExit(5)
+"""
+        with subprocess.Popen(
+            [sys.executable, "-c", code, str(data.folder / "x.npy")],
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+            env=environment(),
+        ) as process:
+            assert process.stdout is not None
+            assert process.stdout.readline() == "begun\n"
+            process.send_signal(signal.SIGINT)
+            _, errors = process.communicate(timeout=60)
+        assert (process.returncode, errors) == (5, "")
+
+    def test_the_end_of_the_process_while_threads_read_a_map(self, data: Data) -> None:
+        code = """
+import sys, npdata
+ds = npdata.NumpyDataset(sys.argv[1])
+iterators = [iter(npdata.Loader(ds, 32, num_threads=4, prefetch=50)) for _ in range(5)]
+next(iterators[0])
+"""
+        for _ in range(3):
+            done = run(code, str(data.folder / "x.npy"))
+            assert (done.returncode, done.stderr) == (0, "")
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
+def test_a_fork_while_an_iterator_lives(data: Data) -> None:
+    code = """
+import os, sys
+import npdata
+from npdata.errors import ForkError
+from torch.utils.data import DataLoader
+ds = npdata.NumpyDataset(sys.argv[1])
+loader = npdata.Loader(ds, 8, num_threads=2)
+iterator = iter(loader)
+next(iterator)
+# A DataLoader with workers, which fork, over the same dataset, meanwhile.
+assert len(list(DataLoader(ds, 8, num_workers=2, collate_fn=npdata.collate))) == 13
+child = os.fork()
+if child == 0:
+    try:
+        next(iterator)
+    except ForkError:
+        sys.exit(7 if len(list(loader)) == 13 else 1)
+    sys.exit(2)
+assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 7
+assert len(list(iterator)) == 12
+"""
+    done = run(code, str(data.folder / "x.npy"))
+    assert done.returncode == 0, done.stderr
+    assert issubclass(ForkError, RuntimeError)
+
+
+class TestStats:
+    @pytest.mark.parametrize("threads", [0, 2])
+    def test_count_what_was_received(self, data: Data, threads: int) -> None:
+        loader = Loader(NumpyDataset(data.x, data.y), 16, num_threads=threads)
+        assert loader.stats().batches == 0
+        for count, _ in enumerate(loader, 1):
+            assert loader.stats().batches == count
+        stats = loader.stats()
+        assert (stats.samples, stats.nbytes) == (ROWS, data.x.nbytes + data.y.nbytes)
+        assert stats.seconds_waited > 0
+        assert stats.seconds_used > 0
+        assert stats.bound in str(stats)
+
+    def test_a_bar_is_drawn_and_closed(self, data: Data, capsys) -> None:
+        before = set(threading.enumerate())
+        loader = Loader(NumpyDataset(data.x), 16, progress=True)
+        assert sum(1 for _ in zip(loader, loader, strict=True)) == 7
+        for _ in loader:
+            break
+        shown = capsys.readouterr().err
+        assert all(text in shown for text in ("epoch", "7/7", "1/7", "-bound"))
+        assert set(threading.enumerate()) <= before
+
+    def test_a_bar_without_rich_names_the_extra(self, data: Data, tmp_path: Path) -> None:
+        code = f"""
+import sys
+class NoRich:
+    def find_spec(self, name, path, target=None):
+        if name.split(".")[0] == "rich":
+            raise ModuleNotFoundError(name)
+sys.meta_path.insert(0, NoRich())
+import npdata
+try:
+    iter(npdata.Loader(npdata.NumpyDataset({str(data.folder / "x.npy")!r}), 8, progress=True))
+except ImportError as error:
+    assert "npdata[cli]" in str(error)
+else:
+    sys.exit(1)
+"""
+        done = run(code)
+        assert done.returncode == 0, done.stderr
+
+
+def count_handles() -> int:
+    folder = Path("/proc/self/fd")
+    return len(list(folder.iterdir())) if folder.is_dir() else 0
+
+
+def run(code: str, *arguments: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-W", "error", "-c", code, *arguments],
+        capture_output=True,
+        text=True,
+        check=False,
+        env=environment(),
+        timeout=60,
+    )

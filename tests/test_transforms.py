@@ -1,0 +1,154 @@
+"""Random transforms draw the same numbers on any number of threads, workers and ranks."""
+
+import numpy as np
+import pytest
+import torch
+from kinds import ROWS, Data
+from torch.utils.data import DataLoader, Subset
+
+import npdata
+from npdata import BlockBatchSampler, Loader, NumpyDataset, SeededRows
+from npdata.errors import RandomnessError
+
+
+def draw(sample, rng: np.random.Generator):
+    return sample, rng.random()
+
+
+def draw_batch(batch, *, rng: np.random.Generator):
+    return batch, rng.random()
+
+
+def samples_of(batches) -> dict[int, float]:
+    """What each row drew, from batches of (rows, draws)."""
+    return {
+        int(row): float(drawn)
+        for rows, draws in batches
+        for row, drawn in zip(rows, draws, strict=True)
+    }
+
+
+@pytest.fixture
+def rows() -> NumpyDataset:
+    return NumpyDataset(np.arange(ROWS), transform=draw)
+
+
+@pytest.fixture
+def expected(rows: NumpyDataset) -> dict[int, float]:
+    """What each row draws in epoch 0."""
+    drawn = samples_of(Loader(rows, 8, seed=3, num_threads=0))
+    assert sorted(drawn) == list(range(ROWS))
+    assert len(set(drawn.values())) == ROWS
+    return drawn
+
+
+class TestSamples:
+    @pytest.mark.parametrize("threads", [1, 2, 8])
+    @pytest.mark.parametrize("batch_size", [1, 8, 30])
+    def test_on_any_threads_and_batch_sizes(
+        self, rows: NumpyDataset, expected: dict[int, float], threads: int, batch_size: int
+    ) -> None:
+        loader = Loader(rows, batch_size, seed=3, num_threads=threads)
+        assert samples_of(loader) == expected
+
+    @pytest.mark.parametrize("workers", [0, 2])
+    def test_in_the_workers_of_a_data_loader(
+        self, rows: NumpyDataset, expected: dict[int, float], workers: int
+    ) -> None:
+        batches = BlockBatchSampler(rows, 8, seed=3)
+        loader = DataLoader(
+            rows, batch_sampler=batches, collate_fn=npdata.collate, num_workers=workers
+        )
+        assert samples_of(loader) == expected
+        assert samples_of(loader) != expected, "the next epoch"
+
+    @pytest.mark.parametrize("uneven", ["pad", "mask", "ragged"])
+    @pytest.mark.parametrize("world_size", [2, 3])
+    def test_on_any_ranks(
+        self, rows: NumpyDataset, expected: dict[int, float], world_size: int, uneven: str
+    ) -> None:
+        drawn = {}
+        for rank in range(world_size):
+            ranks = {"rank": rank, "world_size": world_size, "uneven": uneven}
+            batches = Loader(rows, sampler=BlockBatchSampler(rows, 8, seed=3, **ranks))
+            drawn |= samples_of(b[0] if uneven == "mask" else b for b in batches)
+        assert drawn == expected
+
+    def test_after_a_resume(self, rows: NumpyDataset, expected: dict[int, float]) -> None:
+        loader = Loader(rows, 8, seed=3, num_threads=2)
+        drawn = samples_of(batch for _, batch in zip(range(4), loader, strict=False))
+        state = loader.state_dict()
+        resumed = Loader(rows, 5, seed=3)
+        resumed.load_state_dict(state)
+        assert drawn | samples_of(resumed) == expected
+
+    def test_of_another_seed_or_epoch_are_others(
+        self, rows: NumpyDataset, expected: dict[int, float]
+    ) -> None:
+        loader = Loader(rows, 8, seed=3)
+        loader.set_epoch(1)
+        second, other = samples_of(loader), samples_of(Loader(rows, 8, seed=4))
+        assert not set(expected.values()) & set(second.values())
+        assert not set(expected.values()) & set(other.values())
+
+    def test_in_a_slice_of_a_batch(self, rows: NumpyDataset, expected: dict[int, float]) -> None:
+        batches = list(BlockBatchSampler(rows, 8, seed=3))
+        parts = [batch[half] for batch in batches for half in (slice(4), slice(4, None))]
+        gathered = [npdata.collate(rows.__getitems__(part)) for part in parts if len(part)]
+        assert samples_of(gathered) == expected
+
+    def test_a_row_drawn_twice_in_an_epoch_draws_two_numbers(self) -> None:
+        ds = NumpyDataset(np.arange(2), transform=draw)
+        batches = BlockBatchSampler(ds, 50, weights=np.array([1.0, 0.0]), indices=None)
+        (drawn_rows, draws), *_ = Loader(ds, sampler=batches)
+        assert drawn_rows.tolist() == [0, 0]
+        assert len(set(draws.tolist())) == 2
+
+
+class TestBatches:
+    @pytest.mark.parametrize("threads", [0, 2])
+    @pytest.mark.parametrize("world_size", [1, 2])
+    def test_are_known_by_their_place_in_the_epoch(self, threads: int, world_size: int) -> None:
+        ds = NumpyDataset(np.arange(96), batch_transform=draw_batch)
+        expected = {tuple(rows.tolist()): drawn for rows, drawn in Loader(ds, 8)}
+        assert len(set(expected.values())) == 12
+        drawn = {}
+        for rank in range(world_size):
+            batches = BlockBatchSampler(ds, 8, rank=rank, world_size=world_size)
+            loader = Loader(ds, sampler=batches, num_threads=threads)
+            drawn |= {tuple(rows.tolist()): number for rows, number in loader}
+        assert drawn == expected
+
+    def test_both_transforms_draw_independently(self) -> None:
+        ds = NumpyDataset(np.arange(4), transform=draw, batch_transform=draw_batch)
+        (_, samples), number = next(iter(Loader(ds, 4)))
+        assert number not in samples.tolist()
+
+
+class TestWithoutASeed:
+    def test_rows_are_refused(self, rows: NumpyDataset) -> None:
+        for read in (
+            lambda: rows[0],
+            lambda: rows[[0, 1]],
+            lambda: rows[:2],
+            lambda: rows.__getitems__([0]),
+            lambda: next(iter(DataLoader(rows, 4, collate_fn=npdata.collate))),
+            lambda: next(iter(Loader(Subset(rows, [3, 4]), 2))),
+        ):
+            with pytest.raises(RandomnessError, match="indices= selects a subset"):
+                read()
+
+    def test_seeded_rows_are_read(self, rows: NumpyDataset) -> None:
+        seeded = SeededRows(rows=np.array([5]), seed=3, epoch=0, positions=np.array([0]))
+        again = [rows.__getitems__(seeded)[0] for _ in range(2)]
+        assert again[0] == again[1]
+        assert again[0][0] == 5
+
+    def test_a_subset_by_indices(self, rows: NumpyDataset) -> None:
+        batches = BlockBatchSampler(rows, 4, indices=[3, 5, 8])
+        assert sorted(samples_of(Loader(rows, sampler=batches))) == [3, 5, 8]
+
+    def test_functions_without_rng_need_none(self, data: Data) -> None:
+        for function in (torch.clone, lambda sample, other=1: sample, np.sin, str):
+            assert not NumpyDataset(data.x, transform=function).takes_rng
+        assert type(next(iter(BlockBatchSampler(NumpyDataset(data.x), 4)))) is np.ndarray
