@@ -6,7 +6,6 @@ are those of NumPy's `array[indices]`, whatever the source. It opens nothing its
 converts nothing itself (`field`), and knows no order (samplers).
 """
 
-import contextlib
 from collections.abc import Mapping, Sequence
 from typing import Any, Self
 
@@ -117,7 +116,7 @@ class NumpyDataset(FromFiles, Dataset[Any]):
         if isinstance(index, slice) and not self._transforms.any:
             return self._form.build(tuple(self._sliced(field, index) for field in self._fields))
         bound = self._transforms.bound(index)
-        batch = self._gathered(row_numbers(index, len(self)), plain_memory, bound)
+        batch = self._batch(*self._gathered(row_numbers(index, len(self)), plain_memory), bound)
         if not self._transforms.any:
             return batch.stacked
         result = collate(batch)
@@ -139,16 +138,21 @@ class NumpyDataset(FromFiles, Dataset[Any]):
         chosen = indices.rows if isinstance(indices, SeededRows) else indices
         allocate = batch_memory() if bound.sample is None else plain_memory
         mask = torch.from_numpy(chosen.mask) if isinstance(chosen, MaskedRows) else None
-        if self._in_place and is_exact(chosen):
-            # Trusted at first: the kernel refuses rows outside, and negative ones too.
-            with contextlib.suppress(IndexError):
-                return self._gathered(chosen, allocate, bound)
-        return self._gathered(row_numbers(chosen, len(self)), allocate, bound, mask)
+        return self._batch(*self._gathered(chosen, allocate), bound, mask)
 
-    def _gathered(
-        self, rows: Rows, allocate: Allocate, bound: Bound, mask: Tensor | None = None
+    def _gathered(self, indices: object, allocate: Allocate) -> tuple[Rows, tuple[Any, ...]]:
+        if self._in_place and is_exact(indices):
+            # Trusted at first: the kernel refuses rows outside, and negative ones too.
+            try:
+                return indices, tuple([field.stack(indices, allocate) for field in self._fields])
+            except IndexError:
+                pass
+        rows = row_numbers(indices, len(self))
+        return rows, tuple([field.stack(rows, allocate) for field in self._fields])
+
+    def _batch(
+        self, rows: Rows, values: tuple[Any, ...], bound: Bound, mask: Tensor | None = None
     ) -> Batch:
-        values = tuple([field.stack(rows, allocate) for field in self._fields])
         batch = Batch.of(values, len(rows), self._form, bound.batch, mask)
         if bound.sample is None or not len(rows):
             return batch
