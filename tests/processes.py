@@ -1,6 +1,9 @@
 """What the tests with processes of their own share."""
 
 import os
+import signal
+import subprocess
+import sys
 from pathlib import Path
 
 import npdata
@@ -10,3 +13,30 @@ def environment(**more: str) -> dict[str, str]:
     """Give the variables of a process that imports the same npdata and computes on one core."""
     root = str(Path(npdata.__file__).parent.parent)
     return {**os.environ, "PYTHONPATH": root, "OMP_NUM_THREADS": "1", **more}
+
+
+def run(code: str, *arguments: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-W", "error", "-c", code, *arguments],
+        capture_output=True,
+        text=True,
+        check=False,
+        env=environment(),
+        timeout=60,
+    )
+
+
+def interrupted(code: str, *arguments: str, after: str) -> tuple[int, str]:
+    """Send Ctrl-C to a process once it has printed `after`; give its exit status and errors."""
+    with subprocess.Popen(
+        [sys.executable, "-c", code, *arguments],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        env=environment(),
+    ) as process:
+        assert process.stdout is not None
+        assert process.stdout.readline() == after
+        process.send_signal(signal.SIGINT)
+        _, errors = process.communicate(timeout=60)
+    return process.returncode, errors

@@ -2,9 +2,6 @@
 
 import gc
 import os
-import signal
-import subprocess
-import sys
 import threading
 from pathlib import Path
 
@@ -15,7 +12,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from kinds import KINDS, ROWS, Data, dataset
-from processes import environment
+from processes import interrupted, run
 from torch.utils.data import ConcatDataset, DataLoader, StackDataset, Subset, TensorDataset
 
 import npdata
@@ -386,18 +383,7 @@ try:
 except KeyboardInterrupt:
     raise SystemExit(5)
 """
-        with subprocess.Popen(
-            [sys.executable, "-c", code, str(data.folder / "x.npy")],
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            text=True,
-            env=environment(),
-        ) as process:
-            assert process.stdout is not None
-            assert process.stdout.readline() == "begun\n"
-            process.send_signal(signal.SIGINT)
-            _, errors = process.communicate(timeout=60)
-        assert (process.returncode, errors) == (5, "")
+        assert interrupted(code, str(data.folder / "x.npy"), after="begun\n") == (5, "")
 
     def test_the_end_of_the_process_while_threads_read_a_map(self, data: Data) -> None:
         code = """
@@ -485,14 +471,3 @@ else:
 def count_handles() -> int:
     folder = Path("/proc/self/fd")
     return len(list(folder.iterdir())) if folder.is_dir() else 0
-
-
-def run(code: str, *arguments: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        [sys.executable, "-W", "error", "-c", code, *arguments],
-        capture_output=True,
-        text=True,
-        check=False,
-        env=environment(),
-        timeout=60,
-    )

@@ -2,9 +2,6 @@
 
 import gc
 import os
-import signal
-import subprocess
-import sys
 import threading
 import weakref
 
@@ -12,7 +9,7 @@ import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
-from processes import environment
+from processes import interrupted, run
 
 from npdata.errors import ForkError
 from npdata.lookahead import Lookahead
@@ -29,17 +26,6 @@ def _no_thread_is_left():
     yield
     gc.collect()
     assert ours() == []
-
-
-def run(code: str, *arguments: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        [sys.executable, "-W", "error", "-c", code, *arguments],
-        capture_output=True,
-        text=True,
-        check=False,
-        env=environment(),
-        timeout=60,
-    )
 
 
 @given(
@@ -233,18 +219,7 @@ except KeyboardInterrupt:
     assert threading.active_count() == 1
     raise SystemExit(5)
 """
-        with subprocess.Popen(
-            [sys.executable, "-c", code],
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            text=True,
-            env=environment(),
-        ) as process:
-            assert process.stdout is not None
-            assert process.stdout.readline() == "waiting\n"
-            process.send_signal(signal.SIGINT)
-            _, errors = process.communicate(timeout=60)
-        assert (process.returncode, errors) == (5, "")
+        assert interrupted(code, after="waiting\n") == (5, "")
 
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
