@@ -68,7 +68,7 @@ def main() -> None:
     right.plot(WINDOWS, keeping, "o-", color="tab:orange", label="keeps 64 blocks")
     right.plot(WINDOWS, forgetting, "s--", color="tab:gray", label="keeps none between batches")
     right.set(ylabel="bytes read in an epoch (file = 1)", yscale="log")
-    right.legend(loc="lower right")
+    right.legend(loc="upper left", fontsize=8)
     for axes in (left, right):
         axes.set(xlabel="window, in blocks of 1 MiB", xscale="log")
         axes.set_xticks(WINDOWS[::2], [str(window) for window in WINDOWS[::2]])
