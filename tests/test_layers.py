@@ -39,6 +39,12 @@ def test_nothing_imports_the_package_root(module: str) -> None:
 
 
 @pytest.mark.parametrize("module", MODULES)
+def test_nothing_imports_the_command_line(module: str) -> None:
+    if not module.startswith("npdata.cli") and module != "npdata.__main__":
+        assert not any(name.startswith("npdata.cli") for name in imports(MODULES[module]))
+
+
+@pytest.mark.parametrize("module", MODULES)
 def test_imports_stand_at_the_top(module: str) -> None:
     for node in ast.walk(ast.parse(MODULES[module].read_text())):
         if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):

@@ -1,0 +1,1 @@
+"""The command `npdata`: look at files, convert them, measure them."""

@@ -1,0 +1,61 @@
+"""The entry of the command line: which command, and how it ends.
+
+Idea: a literal table of commands. Invariant: an error that a user can cause is one line on the
+standard error output and an exit code, never a traceback; Ctrl-C ends with 130. What a command
+does is its own.
+"""
+
+import argparse
+import os
+import sys
+from collections.abc import Sequence
+from importlib.metadata import version
+
+from npdata.cli.command import FAILED, INTERRUPTED, USAGE, Command, UsageError
+from npdata.errors import NpdataError
+
+COMMANDS: tuple[Command, ...] = ()
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run a command and give its exit code; wrong usage leaves by SystemExit(2), as argparse does.
+
+    Examples:
+        >>> main(["--version"])
+        Traceback (most recent call last):
+        SystemExit: 0
+    """
+    parsed = _parser().parse_args(arguments)
+    command: Command = parsed.command
+    try:
+        code = command.run(parsed)
+        sys.stdout.flush()
+    except KeyboardInterrupt:
+        return _failed(command, "interrupted", INTERRUPTED)
+    except BrokenPipeError:
+        # Whoever read the output has enough, as `head` does; nothing more can be written.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return FAILED
+    except (UsageError, FileNotFoundError, IsADirectoryError) as error:
+        return _failed(command, error, USAGE)
+    except (NpdataError, OSError) as error:
+        return _failed(command, error, FAILED)
+    return code
+
+
+def _failed(command: Command, why: object, code: int) -> int:
+    print(f"npdata {command.name}: {why}", file=sys.stderr)
+    return code
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="npdata", description="Arrays in files, for training with PyTorch."
+    )
+    parser.add_argument("--version", action="version", version=f"npdata {version('npdata')}")
+    commands = parser.add_subparsers(metavar="COMMAND", required=True)
+    for command in COMMANDS:
+        own = commands.add_parser(command.name, help=command.summary, description=command.summary)
+        command.add_arguments(own)
+        own.set_defaults(command=command)
+    return parser
