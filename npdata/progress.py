@@ -4,11 +4,9 @@ Idea: rich is optional and imported when a bar is asked for. Invariant: without 
 the extra; a bar that was opened is closed with its iteration, and has no thread of its own.
 """
 
-import importlib
 import time
-from typing import Any
 
-from npdata.errors import MissingExtraError
+from npdata.extras import optional
 
 _SECONDS = 0.1
 """At least so long between two drawings."""
@@ -19,13 +17,8 @@ class Bar:
 
     def __init__(self, total: int, description: str) -> None:
         """Open it; raises `MissingExtraError` (an ImportError) without rich."""
-        try:
-            rich: Any = importlib.import_module("rich.progress")
-            console: Any = importlib.import_module("rich.console")
-        except ImportError as error:
-            raise MissingExtraError(
-                "progress=True needs rich, which is not installed: pip install 'npdata[cli]'"
-            ) from error
+        rich = optional("rich.progress", extra="cli", purpose="progress=True")
+        console = optional("rich.console", extra="cli", purpose="progress=True")
         self._progress = rich.Progress(
             "[progress.description]{task.description}",
             rich.BarColumn(),

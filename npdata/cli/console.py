@@ -1,0 +1,46 @@
+"""Where a command prints: a terminal, or a pipe or file that gets plain text.
+
+Idea: rich draws, and belongs to the extra `cli`; JSON needs nothing. Invariant: what goes into a
+pipe has no colour codes and no line broken for the width of a screen that is not there; names of
+files are never taken for markup. What is printed is the command's own.
+"""
+
+import json
+import os
+import sys
+from typing import Any
+
+from npdata.extras import optional
+
+_NO_SCREEN = 10_000
+"""Columns where nobody looks at a screen: enough for any table."""
+
+
+def new_console(*, stderr: bool = False) -> Any:
+    """Give a `rich.console.Console` on the standard output, or error output (for progress).
+
+    Its width is that of the terminal, or of `COLUMNS` where that is set, and unbounded in a pipe.
+    Raises `MissingExtraError` (an ImportError) without rich.
+    """
+    rich = optional("rich.console", extra="cli", purpose="the command npdata")
+    stream = sys.stderr if stderr else sys.stdout
+    screen = stream.isatty() or os.environ.get("COLUMNS", "").isdigit()
+    return rich.Console(
+        file=stream,
+        width=None if screen else _NO_SCREEN,
+        highlight=False,
+        markup=False,
+        emoji=False,
+    )
+
+
+def print_json(value: object) -> None:
+    """Print plain values (dicts, lists, strings, numbers) as JSON, for machines.
+
+    Examples:
+        >>> print_json({"rows": 3})
+        {
+          "rows": 3
+        }
+    """
+    print(json.dumps(value, indent=2, ensure_ascii=False, allow_nan=False))

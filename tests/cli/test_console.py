@@ -1,0 +1,97 @@
+"""What all commands share: sizes and counts as text, where output goes, pictures."""
+
+import argparse
+import io
+import sys
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from npdata import errors
+from npdata.cli.command import UsageError
+from npdata.cli.console import new_console
+from npdata.cli.figure import new_figure, require_format, save_figure
+from npdata.cli.units import byte_size, bytes_text, count_text
+from npdata.extras import optional
+
+
+@given(st.integers(0, 10**20))
+def test_a_size_is_written_in_three_digits_and_read_again_within_half_a_percent(count: int) -> None:
+    text = bytes_text(count)
+    number, unit = text.split(" ")
+    assert float(number) < 1000 or unit == "EB"
+    if unit not in ("PB", "EB"):
+        assert byte_size(text) == pytest.approx(count, rel=0.005)
+
+
+@pytest.mark.parametrize(
+    ("text", "size"),
+    [
+        ("0", 0),
+        ("7 B", 7),
+        ("1k", 1000),
+        ("1Ki", 1024),
+        ("2.5 GB", 2_500_000_000),
+        ("1tib", 1 << 40),
+    ],
+)
+def test_sizes_are_read_as_people_type_them(text: str, size: int) -> None:
+    assert byte_size(text) == size
+
+
+@pytest.mark.parametrize("text", ["", "-1", "GB", "1 XB", "1iB", "1e9", "nan"])
+def test_what_is_no_size_is_refused(text: str) -> None:
+    with pytest.raises(argparse.ArgumentTypeError, match="no size"):
+        byte_size(text)
+
+
+def test_one_thing_is_not_many() -> None:
+    assert [count_text(n, "chunk") for n in (0, 1, 1000)] == ["0 chunks", "1 chunk", "1,000 chunks"]
+
+
+def test_a_pipe_gets_no_colours_and_no_broken_lines(monkeypatch: pytest.MonkeyPatch) -> None:
+    pipe = io.StringIO()
+    monkeypatch.setattr(sys, "stdout", pipe)
+    monkeypatch.delenv("COLUMNS", raising=False)
+    new_console().print("[red]x[/red] " + "word " * 100, style="bold red")
+    assert pipe.getvalue() == "[red]x[/red] " + "word " * 100 + "\n"
+
+
+def test_columns_decides_the_width_also_in_a_pipe(monkeypatch: pytest.MonkeyPatch) -> None:
+    pipe = io.StringIO()
+    monkeypatch.setattr(sys, "stdout", pipe)
+    monkeypatch.setenv("COLUMNS", "40")
+    new_console().print("word " * 20)
+    assert max(map(len, pipe.getvalue().splitlines())) <= 40
+
+
+def test_what_is_not_installed_is_named_with_its_extra() -> None:
+    with pytest.raises(errors.MissingExtraError, match=r"--plot needs nowhere.*npdata\[plot\]"):
+        optional("nowhere.inside", extra="plot", purpose="--plot")
+
+
+def test_a_picture_replaces_an_older_one_whole(tmp_path) -> None:
+    path = tmp_path / "a.png"
+    path.write_text("older")
+    save_figure(new_figure(2, 1), str(path))
+    assert path.read_bytes().startswith(b"\x89PNG")
+    assert [p.name for p in tmp_path.iterdir()] == ["a.png"]
+
+
+def test_a_picture_that_cannot_be_drawn_leaves_the_older_one(tmp_path) -> None:
+    path = tmp_path / "a.png"
+    path.write_text("older")
+    figure = new_figure(2, 1)
+    figure.text(0, 0, r"$\nothing$")
+    with pytest.raises(ValueError, match="nothing"):
+        save_figure(figure, str(path))
+    assert path.read_text() == "older"
+    assert [p.name for p in tmp_path.iterdir()] == ["a.png"]
+
+
+def test_a_name_that_is_no_picture_is_wrong_usage(tmp_path) -> None:
+    with pytest.raises(UsageError, match=r"\.png, \.svg or \.pdf"):
+        require_format(str(tmp_path / "a.gif"))
+    with pytest.raises(UsageError, match="no folder"):
+        require_format(str(tmp_path / "missing" / "a.png"))
