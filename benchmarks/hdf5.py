@@ -21,7 +21,7 @@ from scdataset import BlockShuffling, scDataset
 from torch import Tensor
 
 import npdata
-from benchmarks.harness import Contender, Timing, compare, table
+from benchmarks.harness import Contender, Timing, compare, of_seconds, table
 
 ROWS, WIDTH, BATCH, CHUNK, WINDOW = 200_000, 784, 256, 256, 32
 SLOW_BATCHES = 40
@@ -191,7 +191,7 @@ def compressed(path: Path, rounds: int = 5) -> str:
         times.setdefault("h5py, chunks in file order", []).append(spent)
         spent, count = seconds(sc_dataset, path, 16 * 8)
         times.setdefault("scDataset", []).append(spent * ROWS / float(str(count)))
-    timings = {name: Timing(name=name, seconds=tuple(each)) for name, each in times.items()}
+    timings = {name: of_seconds(name, ROWS, each) for name, each in times.items()}
     base = timings["npdata"].median
     ratios = ", ".join(f"{t.median / base:.2f} x {n}" for n, t in timings.items() if n != "npdata")
     return (
