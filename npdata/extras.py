@@ -10,13 +10,13 @@ from typing import Any
 from npdata.errors import MissingExtraError
 
 
-def optional(module: str, *, extra: str, purpose: str) -> Any:
+def require(module: str, *, extra: str, purpose: str) -> Any:
     """Import `module`, which belongs to `extra`; `purpose` begins the error's sentence.
 
     Raises `MissingExtraError` (an ImportError).
 
     Examples:
-        >>> optional("nowhere", extra="plot", purpose="--plot")
+        >>> require("nowhere", extra="plot", purpose="--plot")
         Traceback (most recent call last):
         npdata.errors.MissingExtraError: --plot needs nowhere, ...: pip install 'npdata[plot]'
     """

@@ -75,17 +75,7 @@ class Field:
     @functools.cached_property
     def conversion(self) -> Conversion:
         """How one row becomes a sample, and why so."""
-        if self.rule.kind == "text":
-            return Conversion(action="text", reason=self.rule.reason)
-        table = self.source.table
-        if table is not None:
-            return decide(Layout.of(table.array).row, dtype=self.asked)
-        fresh = Layout.of(np.empty((0, *self._row_shape), self.source.dtype)).row
-        decided = decide(fresh, copy=True, dtype=self.asked)
-        if decided.action != "copy":
-            return decided
-        reason = f"{self.source.access.kind} rows are read into fresh memory"
-        return replace(decided, reason=reason)
+        return conversion_of(self.source, self.asked)
 
     def __getstate__(self) -> dict[str, Any]:
         """Leave out what is decided again from the source."""
@@ -146,6 +136,21 @@ class Field:
         source.read(indices, raw)
         if rule.swapped:
             raw.byteswap(inplace=True)
+
+
+def conversion_of(source: Source, dtype: object = None) -> Conversion:
+    """Decide how one row of a source becomes a sample of `dtype` (None: as it is), or why not."""
+    rule = dtype_rule(source.dtype, dtype)
+    if rule.kind == "text":
+        return Conversion(action="text", reason=rule.reason)
+    table = source.table
+    if table is not None:
+        return decide(Layout.of(table.array).row, dtype=dtype)
+    fresh = Layout.of(np.empty((0, *source.shape[1:]), source.dtype)).row
+    decided = decide(fresh, copy=True, dtype=dtype)
+    if decided.action != "copy":
+        return decided
+    return replace(decided, reason=f"{source.access.kind} rows are read into fresh memory")
 
 
 def row_of(stacked: Any, index: int) -> Any:

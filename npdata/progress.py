@@ -6,7 +6,7 @@ the extra; a bar that was opened is closed with its iteration, and has no thread
 
 import time
 
-from npdata.extras import optional
+from npdata.extras import require
 
 _SECONDS = 0.1
 """At least so long between two drawings."""
@@ -17,8 +17,8 @@ class Bar:
 
     def __init__(self, total: int, description: str) -> None:
         """Open it; raises `MissingExtraError` (an ImportError) without rich."""
-        rich = optional("rich.progress", extra="cli", purpose="progress=True")
-        console = optional("rich.console", extra="cli", purpose="progress=True")
+        rich = require("rich.progress", extra="cli", purpose="progress=True")
+        console = require("rich.console", extra="cli", purpose="progress=True")
         self._progress = rich.Progress(
             "[progress.description]{task.description}",
             rich.BarColumn(),

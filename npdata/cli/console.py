@@ -10,7 +10,7 @@ import os
 import sys
 from typing import Any
 
-from npdata.extras import optional
+from npdata.extras import require
 
 _NO_SCREEN = 10_000
 """Columns where nobody looks at a screen: enough for any table."""
@@ -22,7 +22,7 @@ def new_console(*, stderr: bool = False) -> Any:
     Its width is that of the terminal, or of `COLUMNS` where that is set, and unbounded in a pipe.
     Raises `MissingExtraError` (an ImportError) without rich.
     """
-    rich = optional("rich.console", extra="cli", purpose="the command npdata")
+    rich = require("rich.console", extra="cli", purpose="the command npdata")
     stream = sys.stderr if stderr else sys.stdout
     screen = stream.isatty() or os.environ.get("COLUMNS", "").isdigit()
     return rich.Console(

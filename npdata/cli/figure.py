@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from npdata.cli.command import UsageError
-from npdata.extras import optional
+from npdata.extras import require
 
 FORMATS = (".png", ".svg", ".pdf")
 
@@ -20,7 +20,7 @@ def new_figure(width: float, height: float) -> Any:
 
     Raises `MissingExtraError` (an ImportError) without matplotlib.
     """
-    matplotlib = optional("matplotlib.figure", extra="plot", purpose="--plot")
+    matplotlib = require("matplotlib.figure", extra="plot", purpose="--plot")
     return matplotlib.Figure(figsize=(width, height), dpi=120, layout="constrained")
 
 

@@ -14,6 +14,7 @@ import zipfile
 import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, BinaryIO, cast
 
@@ -30,6 +31,7 @@ from npdata.sources.npy import NpyHeader, read_header
 MAGIC = b"PK"
 DAMAGE = (zipfile.BadZipFile, zlib.error, lzma.LZMAError, EOFError, OSError, RuntimeError)
 PIECE = 1 << 24
+METHODS = {8: "deflate", 12: "bzip2", 14: "lzma", 93: "zstd"}
 LOCAL_HEADER = struct.Struct("<4s22xHH")
 
 
@@ -52,6 +54,22 @@ def open_npz(path: str, member: str) -> Source:
     Raises `MemberNotFoundError` (a KeyError), which lists the members that are there, and
     `FormatError` for a broken zip or member.
     """
+    source = examine_npz(path, member).source
+    return source.decoded() if isinstance(source, DecodedMember) else source
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class ExaminedMember:
+    """One array of a `.npz`, known by its header: `method` is None where it is not compressed."""
+
+    source: Source
+    fortran: bool
+    stored_bytes: int
+    method: str | None
+
+
+def examine_npz(path: str, member: str) -> ExaminedMember:
+    """Learn how one array is stored, and decode none of its rows; raises as `open_npz`."""
     where = f"{path}::{member}"
     with _opened(path) as archive:
         names = archive.namelist()
@@ -63,7 +81,13 @@ def open_npz(path: str, member: str) -> Source:
     if info.flag_bits & 0x1:
         raise FormatError(f"{where} is encrypted; save it without a password")
     if info.compress_type != zipfile.ZIP_STORED:
-        return DecodedMember(path, FileIdentity.of(path), name, where).decoded()
+        decoded = DecodedMember(path, FileIdentity.of(path), name, where)
+        return ExaminedMember(
+            source=decoded,
+            fortran=decoded.fortran,
+            stored_bytes=info.compress_size,
+            method=METHODS.get(info.compress_type, f"method {info.compress_type}"),
+        )
     file = FileMap(path)
     with Path(path).open("rb") as stream:
         start = _data_start(stream, info, where)
@@ -72,7 +96,12 @@ def open_npz(path: str, member: str) -> Source:
     if header.size + header.data_bytes > info.file_size:
         raise TruncatedError(_lie(where, header, info))
     reason = "the zip stores this member uncompressed, so its rows lie in the file"
-    return MappedSource(file, header.place(start), reason, where)
+    return ExaminedMember(
+        source=MappedSource(file, header.place(start), reason, where),
+        fortran=header.fortran,
+        stored_bytes=header.data_bytes,
+        method=None,
+    )
 
 
 class DecodedMember(InPlaceSource):
@@ -92,7 +121,7 @@ class DecodedMember(InPlaceSource):
             if header.size + header.data_bytes != archive.getinfo(name).file_size:
                 raise TruncatedError(_lie(where, header, archive.getinfo(name)))
         self._header = header
-        self.shape, self.dtype = header.shape, header.dtype
+        self.shape, self.dtype, self.fortran = header.shape, header.dtype, header.fortran
 
     def decoded(self) -> "DecodedMember":
         """Decode now, so that a broken member shows at once; gives the source itself."""
@@ -111,7 +140,7 @@ class DecodedMember(InPlaceSource):
     def _decode(self) -> NDArray[Any]:
         path, identity, name, where = self._spec
         identity.require(FileIdentity.of(path), path)
-        order = "F" if self._header.fortran else "C"
+        order = "F" if self.fortran else "C"
         with _opened(path) as archive, _member(archive, name, where) as stream:
             array: NDArray[Any] = np.empty(self.shape, self.dtype, order)  # type: ignore[call-overload]
             target = memoryview(array.reshape(-1, order="A").view(np.uint8).data)

@@ -7,8 +7,9 @@ construction, with what to do about it. Reading is left to the sources.
 
 import os
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, TypeAlias
+from typing import Any, Literal, TypeAlias
 
 import numpy as np
 from numpy.typing import DTypeLike, NDArray
@@ -89,23 +90,53 @@ def open_files(paths: Sequence[str], names: Sequence[str], options: Hdf5Options)
     return [parts[0] if len(parts) == 1 else ConcatSource(parts) for parts in fields]
 
 
-def _open_path(text: str) -> Source:
+@dataclass(frozen=True, kw_only=True)
+class Identified:
+    """What a text names: a file, its format by its first bytes, and one of its members or None."""
+
+    path: str
+    member: str | None
+    format: Literal["npy", "npz", "hdf5", "raw"]
+
+
+def identify(text: str) -> Identified:
+    """Split `file::member` and look at the file; "raw" is whatever is no known format.
+
+    Raises `FileNotFoundError`, `TruncatedError` for an empty file, `FormatError` for one whose
+    name says .npy, .npz or HDF5 and whose bytes do not, `MemberNotFoundError` for a member of a
+    file that has none.
+
+    Examples:
+        >>> identify("d.npz::x")
+        Identified(path='d.npz', member='x', format='npz')
+    """
     path, member = _split(text)
     magic = _first_bytes(path)
     if magic.startswith(npy.MAGIC):
         if member is not None:
             raise MemberNotFoundError(f"{path} is a .npy of one array and has no {member!r}")
-        return npy.open_npy(path)
+        return Identified(path=path, member=None, format="npy")
     if magic.startswith(npz.MAGIC):
-        return npz.open_npz(path, _named(member, path, npz.npz_members))
+        return Identified(path=path, member=member, format="npz")
     if _is_hdf5(path):
-        return open_hdf5(path, member or "")
+        return Identified(path=path, member=member, format="hdf5")
     if path.endswith((".npy", ".npz", ".h5", ".hdf5")):
         raise FormatError(
             f"{path} begins with {magic!r}, which is neither .npy nor .npz nor HDF5; it is damaged"
         )
+    return Identified(path=path, member=member, format="raw")
+
+
+def _open_path(text: str) -> Source:
+    found = identify(text)
+    if found.format == "npy":
+        return npy.open_npy(found.path)
+    if found.format == "npz":
+        return npz.open_npz(found.path, _named(found.member, found.path, npz.npz_members))
+    if found.format == "hdf5":
+        return open_hdf5(found.path, found.member or "")
     raise FormatError(
-        f"{path} is neither .npy nor .npz nor HDF5; for raw binary say what it holds: "
+        f"{found.path} is neither .npy nor .npz nor HDF5; for raw binary say what it holds: "
         f"NumpyDataset.from_raw(path, dtype=..., shape=(-1, ...))"
     )
 

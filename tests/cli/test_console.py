@@ -13,7 +13,7 @@ from npdata.cli.command import UsageError
 from npdata.cli.console import new_console
 from npdata.cli.figure import new_figure, require_format, save_figure
 from npdata.cli.units import byte_size, bytes_text, count_text
-from npdata.extras import optional
+from npdata.extras import require
 
 
 @given(st.integers(0, 10**20))
@@ -68,7 +68,7 @@ def test_columns_decides_the_width_also_in_a_pipe(monkeypatch: pytest.MonkeyPatc
 
 def test_what_is_not_installed_is_named_with_its_extra() -> None:
     with pytest.raises(errors.MissingExtraError, match=r"--plot needs nowhere.*npdata\[plot\]"):
-        optional("nowhere.inside", extra="plot", purpose="--plot")
+        require("nowhere.inside", extra="plot", purpose="--plot")
 
 
 def test_a_picture_replaces_an_older_one_whole(tmp_path) -> None:

@@ -1,12 +1,13 @@
 """HDF5 datasets as sources: found by path and name, read past h5py wherever that is right.
 
-`address` finds a dataset, `links` refuses what points outside the file, `layout` reads what HDF5
-knows of it (with `chunks`, the chunk table), `gate` decides how to read it and `probe` checks that
-against the file. Rows then come out of the file's map (`mapped`), out of a slab of decoded chunks
-(`decoded`, `slab`, `arena`, `filters`, `codecs`; both with `tiles` and `rows`), or through h5py
-(`library`, `plan`). h5py is imported in this folder only.
+`address` finds a dataset, `catalog` all datasets of a file, `links` refuses what points outside the
+file, `layout` reads what HDF5 knows of it (with `chunks`, the chunk table), `gate` decides how to
+read it and `probe` checks that against the file. Rows then come out of the file's map (`mapped`),
+out of a slab of decoded chunks (`decoded`, `slab`, `arena`, `filters`, `codecs`; both with `tiles`
+and `rows`), or through h5py (`library`, `plan`). h5py is imported in this folder only.
 """
 
 from npdata.sources.hdf5.address import Hdf5Options, address_of, is_open_dataset, open_hdf5
+from npdata.sources.hdf5.catalog import list_datasets
 
-__all__ = ["Hdf5Options", "address_of", "is_open_dataset", "open_hdf5"]
+__all__ = ["Hdf5Options", "address_of", "is_open_dataset", "list_datasets", "open_hdf5"]

@@ -100,34 +100,59 @@ def open_hdf5(path: str, name: str, options: Hdf5Options = AUTO) -> Source:
     for a dataset without rows, `FileLockError`, `ExternalDataError`, and with `access="direct"`
     `DirectAccessError` where only h5py can read it.
     """
+    path = require_file(path)
+    with open_file(path, options.locking) as file:
+        examined = examine(file, path, name, options)
+    return source_of(examined, options)
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Examined:
+    """A dataset, known before any row is read: where it is, how it is stored and will be read."""
+
+    where: str
+    layout: Layout
+    decision: Decision
+
+
+def require_file(path: str) -> str:
+    """Give the absolute path; raises for a missing, an empty and for no file."""
     path = str(Path(path).absolute())
     identity = FileIdentity.of(path)
-    where = f"{path}::{name}"
     if Path(path).is_dir():
         raise IsADirectoryError(f"{path} is a folder, and an HDF5 file is needed")
     if identity.size == 0:
         raise TruncatedError(f"{path} is empty (0 bytes)")
-    with open_file(path, options.locking) as file:
-        if not options.allow_external:
-            require_inside(file, name)
-        dataset = _found(file, name, where)
-        located = str(dataset.name)
-        where = f"{path}::{located}"
-        if dataset.shape is None or dataset.shape == ():
-            kind = "a null" if dataset.shape is None else "a scalar"
-            raise SourceError(f"{where} is {kind} dataset and has no rows")
-        if not options.allow_external:
-            require_own_data(dataset, where)
-        try:
-            layout = read_layout(dataset)
-        except (TypeError, ValueError) as error:
-            if isinstance(error, SourceError):
-                raise
-            raise SourceError(f"{where} has a type that NumPy has not: {error}") from error
-        exaggerated = exaggeration(layout)
-        if exaggerated is not None:
-            raise FormatError(f"{where} is refused: {exaggerated}")
-        decision = _decided(dataset, layout, options)
+    return path
+
+
+def examine(file: h5py.File, path: str, name: str, options: Hdf5Options = AUTO) -> Examined:
+    """Learn how the dataset `name` of a file opened at `path` is stored; raises as `open_hdf5`."""
+    where = f"{path}::{name}"
+    if not options.allow_external:
+        require_inside(file, name)
+    dataset = find(file, name, where)
+    where = f"{path}::{dataset.name}"
+    if dataset.shape is None or dataset.shape == ():
+        kind = "a null" if dataset.shape is None else "a scalar"
+        raise SourceError(f"{where} is {kind} dataset and has no rows")
+    if not options.allow_external:
+        require_own_data(dataset, where)
+    try:
+        layout = read_layout(dataset)
+    except (TypeError, ValueError) as error:
+        if isinstance(error, SourceError):
+            raise
+        raise SourceError(f"{where} has a type that NumPy has not: {error}") from error
+    exaggerated = exaggeration(layout)
+    if exaggerated is not None:
+        raise FormatError(f"{where} is refused: {exaggerated}")
+    return Examined(where=where, layout=layout, decision=_decided(dataset, layout, options))
+
+
+def source_of(examined: Examined, options: Hdf5Options = AUTO) -> Source:
+    """Make the source that was decided for; `DirectAccessError` where only h5py can read it."""
+    where, layout, decision = examined.where, examined.layout, examined.decision
     if decision.kind == "library" and options.access == "direct":
         raise DirectAccessError(
             f'{where} cannot be read with access="direct": {decision.reason}; with access="auto" '
@@ -138,7 +163,7 @@ def open_hdf5(path: str, name: str, options: Hdf5Options = AUTO) -> Source:
         chunk_shape = layout.chunk_shape
         return LibrarySource(
             layout.path,
-            located,
+            layout.name,
             identity=layout.identity,
             shape=layout.shape,
             dtype=layout.dtype,
@@ -174,7 +199,8 @@ def _direct(
     return DecodedSource(keeper, spec)
 
 
-def _found(file: h5py.File, name: str, where: str) -> h5py.Dataset:
+def find(file: h5py.File, name: str, where: str) -> h5py.Dataset:
+    """Give the dataset `name`; raises `MemberNotFoundError` with the names of what is there."""
     try:
         found: Any = file[name] if name else file
     except (KeyError, OSError, RuntimeError, ValueError) as error:
