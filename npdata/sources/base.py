@@ -67,6 +67,24 @@ class Source(ABC):
         """The rows in place, ready for the copy kernel; None where they must be read."""
         return None
 
+    @property
+    def decoded_chunks(self) -> int:
+        """How many chunks this process has decoded for this source so far; 0 where none are."""
+        return 0
+
+    @property
+    def reused_chunks(self) -> int:
+        """How often a read in this process found a chunk that it needs decoded already."""
+        return 0
+
+    @property
+    def ahead_bytes(self) -> int | None:
+        """How many bytes of rows `will_need` may be ahead of the reads; None: as many as you like.
+
+        Asked for more, it would let go of what was asked for before.
+        """
+        return None
+
     @abstractmethod
     def read(self, indices: NDArray[np.int64], out: NDArray[Any]) -> None:
         """Copy row `indices[k]` to `out[k]`.

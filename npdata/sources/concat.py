@@ -68,6 +68,21 @@ class ConcatSource(Source):
             block_rows=tuple(rows for part in parts for rows in part.block_rows),
         )
 
+    @property
+    def decoded_chunks(self) -> int:
+        """The chunks that were decoded for all parts."""
+        return sum(part.decoded_chunks for part in self._parts)
+
+    @property
+    def reused_chunks(self) -> int:
+        """The chunks that were found decoded, of all parts."""
+        return sum(part.reused_chunks for part in self._parts)
+
+    @property
+    def ahead_bytes(self) -> int | None:
+        """The least that a part allows."""
+        return min((n for part in self._parts if (n := part.ahead_bytes) is not None), default=None)
+
     def read(self, indices: NDArray[np.int64], out: NDArray[Any]) -> None:
         """Read each part's rows from that part, and put them where they were asked for."""
         owners = np.searchsorted(self._starts, indices, side="right") - 1

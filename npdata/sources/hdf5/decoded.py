@@ -36,6 +36,7 @@ class _Decoding:
         self.slab = slab()
         self.owner = new_owner()
         self.decoded = 0
+        self.reused = 0
         self.lock = threading.Lock()
         weakref.finalize(self, self.slab.forget, self.owner)
 
@@ -65,6 +66,11 @@ class DecodedSource(Source):
         """How many chunks this process has decoded for this source so far."""
         return self._state.get().decoded
 
+    @property
+    def reused_chunks(self) -> int:
+        """How often a read in this process found a chunk that it needs decoded already."""
+        return self._state.get().reused
+
     def read(self, indices: NDArray[np.int64], out: NDArray[Any]) -> None:
         """Gather the rows from their decoded chunks, a quarter of the slab at a time."""
         if out.size == 0:
@@ -92,6 +98,9 @@ class DecodedSource(Source):
         lease = state.slab.lease(state.owner, stored.tolist(), spec.chunk_bytes)
         try:
             self._decode(lease, table, state)
+            with state.lock:
+                state.decoded += len(lease.fresh)
+                state.reused += len(lease.entries) - len(lease.fresh)
             state.slab.wait(lease)
             bases = np.full(entries.shape, -1)
             bases[entries >= 0] = [entry.offset for entry in lease.entries]
@@ -121,8 +130,6 @@ class DecodedSource(Source):
             # Also when interrupted: the lease ends only when nobody writes to its slots.
             queue.clear()
             wait(others)
-        with state.lock:
-            state.decoded += len(fresh)
 
     def _decode_all(self, queue: deque[Entry], table: ChunkTable, target: Slab) -> None:
         while True:
