@@ -37,7 +37,7 @@ bench: $(VENV)/.wheel
 	$(BIN)/python -m benchmarks
 
 docs: $(VENV)/.wheel
-	$(BIN)/mkdocs build --quiet
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --quiet
 
 gpu: $(VENV)/.wheel
 	$(BIN)/pytest tests/gpu $(ARGS)

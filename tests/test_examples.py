@@ -7,6 +7,7 @@ from pathlib import Path
 from types import ModuleType
 
 import pytest
+from pages import run_page
 
 ROOT = Path(__file__).parent.parent
 
@@ -45,16 +46,14 @@ def test_the_speeds_of_conversion_are_measured() -> None:
     assert load("numpy_to_tensor").speeds().count(" us |") == 15
 
 
-def python_blocks(page: Path) -> list[str]:
-    blocks = page.read_text().split("```python\n")[1:]
-    return [block.split("```")[0] for block in blocks]
-
-
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
 
 
+@pytest.mark.filterwarnings("ignore:.*shard-0.tar:pytest.PytestUnraisableExceptionWarning")
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
 def test_code_on_a_page_runs_from_top_to_bottom(page: Path, in_folder: Path) -> None:
-    names: dict[str, object] = {"__name__": "page"}
-    for block in python_blocks(page):
-        exec(compile(block, str(page), "exec"), names)
+    run_page(page)
+
+
+def test_the_tour_runs(in_folder: Path) -> None:
+    load("tour")
