@@ -78,6 +78,12 @@ def test_links_and_anchors_lead_somewhere(pages: dict[Path, Page]) -> None:
     assert [each for path, page in pages.items() for each in broken(path, pages, page.links)] == []
 
 
+def test_links_of_the_readme_lead_to_files() -> None:
+    links = re.findall(r"\]\(([^)#]+)[^)]*\)", (ROOT / "README.md").read_text())
+    assert links
+    assert [link for link in links if "://" not in link and not (ROOT / link).exists()] == []
+
+
 def test_pictures_scripts_and_styles_are_there(pages: dict[Path, Page]) -> None:
     assert [each for path, page in pages.items() for each in broken(path, pages, page.loads)] == []
 
