@@ -2,9 +2,10 @@
 
 Idea: rich draws, and belongs to the extra `cli`; JSON needs nothing. Invariant: what goes into a
 pipe has no colour codes and no line broken for the width of a screen that is not there; names of
-files are never taken for markup. What is printed is the command's own.
+files are never taken for markup, and print whatever they are. What is printed is the command's own.
 """
 
+import io
 import json
 import os
 import sys
@@ -24,6 +25,9 @@ def new_console(*, stderr: bool = False) -> Any:
     """
     rich = require("rich.console", extra="cli", purpose="the command npdata")
     stream = sys.stderr if stderr else sys.stdout
+    if isinstance(stream, io.TextIOWrapper) and stream.errors == "strict":
+        # A file's name may hold what the encoding of the output has not.
+        stream.reconfigure(errors="replace")
     screen = stream.isatty() or os.environ.get("COLUMNS", "").isdigit()
     return rich.Console(
         file=stream,
@@ -43,4 +47,4 @@ def print_json(value: object) -> None:
           "rows": 3
         }
     """
-    print(json.dumps(value, indent=2, ensure_ascii=False, allow_nan=False))
+    print(json.dumps(value, indent=2, allow_nan=False))

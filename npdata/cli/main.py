@@ -12,9 +12,10 @@ from collections.abc import Sequence
 from importlib.metadata import version
 
 from npdata.cli.command import FAILED, INTERRUPTED, USAGE, Command, UsageError
-from npdata.errors import NpdataError
+from npdata.cli.inspect.command import INSPECT
+from npdata.errors import MemberNotFoundError, NpdataError
 
-COMMANDS: tuple[Command, ...] = ()
+COMMANDS: tuple[Command, ...] = (INSPECT,)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -25,26 +26,28 @@ def main(arguments: Sequence[str] | None = None) -> int:
         Traceback (most recent call last):
         SystemExit: 0
     """
-    parsed = _parser().parse_args(arguments)
-    command: Command = parsed.command
+    name = "npdata"
     try:
+        parsed = _parser().parse_args(arguments)
+        command: Command = parsed.command
+        name = f"npdata {command.name}"
         code = command.run(parsed)
         sys.stdout.flush()
     except KeyboardInterrupt:
-        return _failed(command, "interrupted", INTERRUPTED)
+        return _failed(name, "interrupted", INTERRUPTED)
     except BrokenPipeError:
         # Whoever read the output has enough, as `head` does; nothing more can be written.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return FAILED
-    except (UsageError, FileNotFoundError, IsADirectoryError) as error:
-        return _failed(command, error, USAGE)
+    except (UsageError, FileNotFoundError, IsADirectoryError, MemberNotFoundError) as error:
+        return _failed(name, error, USAGE)
     except (NpdataError, OSError) as error:
-        return _failed(command, error, FAILED)
+        return _failed(name, error, FAILED)
     return code
 
 
-def _failed(command: Command, why: object, code: int) -> int:
-    print(f"npdata {command.name}: {why}", file=sys.stderr)
+def _failed(name: str, why: object, code: int) -> int:
+    print(f"{name}: {why}", file=sys.stderr)
     return code
 
 

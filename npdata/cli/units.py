@@ -42,9 +42,9 @@ def shape_text(shape: Sequence[int]) -> str:
 
     Examples:
         >>> shape_text((60000, 28, 28))
-        '60,000 × 28 × 28'
+        '60,000×28×28'
     """
-    return " × ".join(f"{size:,}" for size in shape)
+    return "×".join(f"{size:,}" for size in shape)
 
 
 def byte_size(text: str) -> int:

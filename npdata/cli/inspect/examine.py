@@ -1,0 +1,211 @@
+"""From a path to a report: which arrays a file holds, and how each is stored and read.
+
+Idea: each format has an examination in `npdata.sources`, whose answer is put into the words of a
+report. Invariant: a file that cannot be inspected gives a report that says why, and so does each
+array; only a path or a member that is not there raises. No rows are read.
+"""
+
+import math
+import stat
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+
+from npdata.cli.command import UsageError
+from npdata.cli.inspect.advice import advise
+from npdata.cli.inspect.report import Chunks, Cost, DatasetReport, Facts, FileReport, FilterUse
+from npdata.dtypes import DType
+from npdata.errors import FormatError, MemberNotFoundError, NpdataError, SourceError
+from npdata.field import conversion_of
+from npdata.sources.base import Source
+from npdata.sources.hdf5 import list_datasets
+from npdata.sources.hdf5.address import Examined, source_of
+from npdata.sources.hdf5.catalog import Listed
+from npdata.sources.hdf5.cost import decoded_per_used
+from npdata.sources.hdf5.filters import DECODERS
+from npdata.sources.hdf5.layout import Filter
+from npdata.sources.hdf5.slab import default_budget
+from npdata.sources.memory import MemorySource
+from npdata.sources.npz import examine_npz, npz_members
+from npdata.sources.opening import SEPARATOR, Identified, identify, open_source
+
+
+@dataclass(frozen=True, kw_only=True)
+class Raw:
+    """What raw binary files hold: as for `npdata.open_source`."""
+
+    dtype: DType
+    shape: tuple[int, ...]
+    offset: int
+
+
+def examine(text: str, raw: Raw | None) -> FileReport:
+    """Report on `text`, a path or `file::member`.
+
+    Raises `FileNotFoundError`, `MemberNotFoundError` and, for a folder, `UsageError`.
+    """
+    path = text if Path(text).exists() else text.partition(SEPARATOR)[0]
+    status = Path(path).stat()
+    if stat.S_ISDIR(status.st_mode):
+        raise UsageError(
+            f"{path} is a folder; name the files in it, as in {path.rstrip('/')}/*.npy"
+        )
+    report = FileReport(
+        path=path,
+        nbytes=status.st_size,
+        disk_bytes=getattr(status, "st_blocks", -(-status.st_size // 512)) * 512,
+    )
+    if not stat.S_ISREG(status.st_mode):
+        return replace(report, failure="it is no regular file, and cannot be read at any place")
+    try:
+        found = identify(text)
+        report = replace(report, path=found.path, format=found.format)
+        return _EXAMINERS[found.format](report, found, raw)
+    except MemberNotFoundError:
+        raise
+    except (NpdataError, OSError) as error:
+        return replace(report, failure=_without(path, error))
+
+
+def _npy(report: FileReport, found: Identified, raw: Raw | None) -> FileReport:
+    source = open_source(found.path)
+    return replace(report, datasets=(_reported(found.path, None, _in_place(source)),))
+
+
+def _raw(report: FileReport, found: Identified, raw: Raw | None) -> FileReport:
+    if raw is None:
+        raise FormatError(
+            "it is neither .npy nor .npz nor HDF5; for raw binary say what it holds, as in "
+            "--dtype float32 --shape=-1,28,28"
+        )
+    source = open_source(found.path, dtype=raw.dtype, shape=raw.shape, offset=raw.offset)
+    return replace(report, datasets=(_reported(found.path, None, _in_place(source)),))
+
+
+def _npz(report: FileReport, found: Identified, raw: Raw | None) -> FileReport:
+    names = [found.member] if found.member else npz_members(found.path)
+    members = tuple(_npz_member(found.path, name, named=bool(found.member)) for name in names)
+    return replace(report, datasets=members)
+
+
+def _npz_member(path: str, name: str, *, named: bool) -> DatasetReport:
+    where = f"{path}{SEPARATOR}{name}"
+    try:
+        member = examine_npz(path, name)
+    except MemberNotFoundError:
+        if named:
+            raise
+        return DatasetReport(where=where, name=name, refusal="its name is there twice or broken")
+    except (SourceError, OSError) as error:
+        return DatasetReport(where=where, name=name, refusal=_without(where, error))
+    if member.method is None:
+        return _reported(where, name, _in_place(member.source))
+    source, shape = member.source, member.source.shape
+    # Decoded rows will lie in memory like those of this array.
+    order: Literal["C", "F"] = "F" if member.fortran else "C"
+    alike = MemorySource(np.empty((min(2, shape[0]), *shape[1:]), source.dtype, order))
+    facts = replace(
+        _in_place(alike),
+        shape=shape,
+        stored_bytes=member.stored_bytes,
+        layout=f"{order} order",
+        access=source.access.kind,
+        access_reason=source.access.reason,
+        filters=(FilterUse(id=None, name=member.method, decoder=member.method),),
+    )
+    return _reported(where, name, facts)
+
+
+def _hdf5(report: FileReport, found: Identified, raw: Raw | None) -> FileReport:
+    catalog = list_datasets(found.path, found.member or "")
+    datasets = tuple(_listed(found.path, listed) for listed in catalog.datasets)
+    return replace(report, datasets=datasets, failure=catalog.fault)
+
+
+def _listed(path: str, listed: Listed) -> DatasetReport:
+    where = f"{path}{SEPARATOR}{listed.name}"
+    if listed.examined is None:
+        return DatasetReport(where=where, name=listed.name, refusal=listed.refusal)
+    try:
+        facts = _stored(listed.examined)
+    except (NpdataError, OSError) as error:
+        return DatasetReport(where=where, name=listed.name, refusal=_without(where, error))
+    if not listed.missing:
+        return _reported(where, listed.name, facts)
+    names = " and ".join(f"{step.id} ({step.name})" for step in listed.missing)
+    refusal = (
+        f"reading fails, since neither npdata nor h5py has its filter {names}; a plugin for HDF5 "
+        f"may have it: pip install hdf5plugin, then import hdf5plugin"
+    )
+    return DatasetReport(where=where, name=listed.name, facts=facts, refusal=refusal)
+
+
+def _stored(examined: Examined) -> Facts:
+    layout, decision = examined.layout, examined.decision
+    source = source_of(examined)
+    chunks = None
+    if layout.chunk_shape is not None and layout.chunks is not None:
+        chunks = Chunks(
+            shape=layout.chunk_shape,
+            nbytes=layout.chunk_bytes,
+            grid=layout.chunks.grid,
+            stored=len(layout.chunks),
+        )
+    full, block = decoded_per_used(layout, default_budget() if decision.kind == "decoded" else 0)
+    facts = replace(
+        _facts(source),
+        stored_bytes=layout.stored_bytes,
+        layout=layout.storage,
+        chunks=chunks,
+        filters=tuple(_filter(step, decision.kind) for step in layout.filters),
+        cost=Cost(full=full, block=block),
+    )
+    source.close()
+    return facts
+
+
+def _filter(step: Filter, access: str) -> FilterUse:
+    decoder = DECODERS[step.id].by if access == "decoded" else None
+    return FilterUse(id=step.id, name=step.name, values=step.values, decoder=decoder)
+
+
+def _in_place(source: Source) -> Facts:
+    table = source.table
+    ordered = table is None or table.array.flags.c_contiguous
+    facts = _facts(source)
+    source.close()
+    return replace(facts, layout="C order" if ordered else "Fortran order")
+
+
+def _facts(source: Source) -> Facts:
+    conversion = conversion_of(source)
+    sample = "refused" if conversion.action == "refuse" else conversion.action
+    return Facts(
+        shape=source.shape,
+        dtype=source.dtype,
+        stored_bytes=math.prod(source.shape) * source.dtype.itemsize,
+        layout="C order",
+        access=source.access.kind,
+        access_reason=source.access.reason,
+        sample=sample,
+        sample_reason=conversion.reason,
+        tensor_dtype=conversion.dtype,
+    )
+
+
+def _reported(where: str, name: str | None, facts: Facts) -> DatasetReport:
+    advice = advise(facts, where=where, budget=default_budget())
+    return DatasetReport(where=where, name=name, facts=facts, advice=advice)
+
+
+def _without(where: str, error: Exception) -> str:
+    """Give the message of an error without the place, which the report shows anyway."""
+    reason = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
+    for place in (str(Path(where).absolute()), where):
+        reason = reason.removeprefix(place).lstrip(": ")
+    return reason
+
+
+_EXAMINERS = {"npy": _npy, "npz": _npz, "hdf5": _hdf5, "raw": _raw}

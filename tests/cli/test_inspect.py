@@ -1,0 +1,407 @@
+"""`npdata inspect`: what it tells is what the library does, for any file, and never a traceback."""
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import h5py
+import numpy as np
+import pytest
+import torch
+from processes import environment, interrupted
+
+from npdata import NumpyDataset
+from npdata.cli.inspect.picture import bins_of, cells_of
+from npdata.cli.inspect.report import Chunks, Facts, FilterUse
+from npdata.cli.inspect.samples import MOST_BYTES, as_image, choose_rows
+from npdata.cli.main import main
+from npdata.sources.hdf5.chunks import ChunkTable
+
+CORPUS = Path(__file__).parents[2] / ".corpus" / "files"
+FILES = sorted(p for p in CORPUS.rglob("*") if p.is_file())
+
+Inspect = Callable[..., dict[str, Any]]
+
+
+@pytest.fixture
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """One file of each kind, in the working directory."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.delenv("COLUMNS", raising=False)
+    rng = np.random.default_rng(0)
+    x = rng.random((500, 28, 28), np.float32)
+    np.save("x.npy", x)
+    np.save("fortran.npy", np.asfortranarray(x))
+    np.savez("stored.npz", x=x, y=np.arange(500))
+    np.savez_compressed("packed.npz", x=x, y=np.arange(500))
+    x.tofile("x.bin")
+    with h5py.File("d.h5", "w") as file:
+        file.create_dataset("a/images", data=x, chunks=(50, 28, 28), compression=4, shuffle=True)
+        file["a/b/labels"] = np.arange(500)
+        file["names"] = ["one", "two"]
+        file["scalar"] = 3
+        file["out"] = h5py.ExternalLink("elsewhere.h5", "/x")
+    return tmp_path
+
+
+@pytest.fixture
+def inspect(folder: Path, capsys: pytest.CaptureFixture[str]) -> Inspect:
+    """Run the command for JSON: gives the arrays by `where`, after a check of the exit code."""
+
+    def run(*arguments: str, code: int = 0) -> dict[str, Any]:
+        capsys.readouterr()
+        assert main(["inspect", "--json", *arguments]) == code
+        files = json.loads(capsys.readouterr().out)["files"]
+        return {dataset["where"]: dataset for file in files for dataset in file["datasets"]}
+
+    return run
+
+
+def shown(capsys: pytest.CaptureFixture[str], *arguments: str, code: int = 0) -> str:
+    capsys.readouterr()
+    assert main(["inspect", *arguments]) == code
+    return capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    "where", ["x.npy", "fortran.npy", "stored.npz::x", "packed.npz::y", "d.h5::a/images"]
+)
+def test_it_tells_what_describe_tells(inspect: Inspect, where: str) -> None:
+    told = inspect(where)[where]
+    with NumpyDataset(where) as ds:
+        (field,) = ds.describe().fields
+    assert tuple(told["shape"]) == field.shape
+    assert np.dtype(told["dtype"]) == field.dtype
+    assert told["row_bytes"] == field.row_bytes
+    assert told["access"] == {"kind": field.access, "reason": field.access_reason}
+    assert told["sample"]["kind"] == field.conversion
+    assert told["sample"]["reason"] == field.conversion_reason
+    assert told["sample"]["dtype"] == str(field.tensor_dtype)
+
+
+def test_every_array_has_the_same_keys_also_one_that_is_refused(inspect: Inspect) -> None:
+    told = inspect("x.npy", "packed.npz", "d.h5")
+    assert len({tuple(dataset) for dataset in told.values()}) == 1
+    assert told["d.h5::a/b/labels"]["refusal"] is None
+    assert told["d.h5::scalar"]["shape"] is None
+    assert "no rows" in told["d.h5::scalar"]["refusal"]
+    assert "another file" in told["d.h5::out"]["refusal"]
+
+
+def test_hdf5_is_told_with_chunks_filters_and_cost_as_numbers(inspect: Inspect) -> None:
+    images = inspect("d.h5::a/images")["d.h5::a/images"]
+    assert images["layout"] == "chunked"
+    assert images["chunks"] == {
+        "shape": [50, 28, 28],
+        "bytes": 50 * 784 * 4,
+        "grid": [10, 1, 1],
+        "stored": 10,
+    }
+    assert [step["name"] for step in images["filters"]] == ["shuffle", "deflate"]
+    assert images["filters"][1]["values"] == [4]
+    assert images["decoded_per_used"] == {"full": 1.0, "block": 1.0}
+    with h5py.File("d.h5") as file:
+        assert images["stored_bytes"] == file["a/images"].id.get_storage_size()
+
+
+def test_random_rows_cost_more_when_the_slab_is_small(
+    inspect: Inspect, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("NPDATA_SLAB_BYTES", str(50 * 784 * 4))
+    images = inspect("d.h5::a/images")["d.h5::a/images"]
+    assert images["decoded_per_used"] == {"full": pytest.approx(45.0), "block": 1.0}
+    assert "random rows decodes" in images["advice"][0]
+
+
+def test_a_compressed_member_is_not_decoded_to_be_told(inspect: Inspect) -> None:
+    raw = bytearray(Path("packed.npz").read_bytes())
+    middle = len(raw) // 2
+    raw[middle : middle + 99] = bytes(99)
+    Path("packed.npz").write_bytes(raw)
+    told = inspect("packed.npz")["packed.npz::x"]
+    assert told["shape"] == [500, 28, 28]
+    assert told["filters"][0]["name"] == "deflate"
+    assert told["stored_bytes"] < told["bytes"]
+
+
+def test_a_group_stands_for_what_lies_below_it(inspect: Inspect) -> None:
+    assert inspect("d.h5::a/b").keys() == {"d.h5::a/b/labels"}
+
+
+def test_raw_binary_is_told_once_it_is_described(
+    inspect: Inspect, capsys: pytest.CaptureFixture[str]
+) -> None:
+    told = inspect("x.bin", "x.npy", "--dtype", "float32", "--shape=-1,28,28")
+    assert told["x.bin"]["shape"] == [500, 28, 28]
+    assert told["x.bin"]["access"]["kind"] == "mapped"
+    assert inspect("x.bin", "--dtype", "<u2", "--offset", "2")["x.bin"]["rows"] == 783_999
+    assert inspect("x.bin", code=1) == {}
+    text = shown(capsys, "x.bin", code=1)
+    assert "--dtype float32 --shape=-1,28,28" in text
+    assert inspect("x.bin", "--dtype", "float32", "--shape=-1,13", code=1) == {}
+
+
+@pytest.mark.parametrize(
+    ("content", "why"),
+    [
+        (b"", "is empty"),
+        (b"\x93NUMPY\x01\x00", "cut short"),
+        (b"hello, world", "damaged"),
+        (b"PK\x03\x04 no zip", "damaged|cut short"),
+        (b"\x89HDF\r\n\x1a\nno more", "cannot be opened as HDF5"),
+    ],
+)
+def test_a_damaged_file_is_a_line_with_the_reason_beside_the_others(
+    folder: Path, capsys: pytest.CaptureFixture[str], content: bytes, why: str
+) -> None:
+    Path("bad.npy").write_bytes(content)
+    assert main(["inspect", "--json", "x.npy", "bad.npy"]) == 1
+    good, bad = json.loads(capsys.readouterr().out)["files"]
+    assert good["failure"] is None
+    assert bad["datasets"] == []
+    assert any(word in bad["failure"] for word in why.split("|"))
+    text = shown(capsys, "x.npy", "bad.npy", code=1)
+    assert "500×28×28" in text
+    assert bad["failure"] in text
+
+
+@pytest.mark.parametrize(
+    ("arguments", "why"),
+    [
+        (["missing.npy"], "missing.npy"),
+        (["x.npy", "missing.h5::x"], "missing.h5"),
+        (["."], "is a folder"),
+        (["d.h5::nothing"], "no dataset 'nothing'"),
+        (["packed.npz::nothing"], "no array 'nothing'"),
+        (["x.npy::x"], "one array"),
+        (["x.bin", "--shape=3"], "give --dtype as well"),
+        (["x.npy", "--dtype", "f4"], "none is among the paths"),
+        (["x.npy", "--plot", "x.gif"], ".png"),
+        (["d.h5::names", "--plot", "x.png"], "none to be read"),
+    ],
+)
+def test_wrong_usage_ends_with_2_and_says_what_is_wrong(
+    folder: Path, capsys: pytest.CaptureFixture[str], arguments: list[str], why: str
+) -> None:
+    assert main(["inspect", *arguments]) == 2
+    assert why in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("arguments", [[], ["x.npy", "--dtype", "float33"], ["x", "--shape=a,b"]])
+def test_arguments_that_cannot_be_read_end_with_2(folder: Path, arguments: list[str]) -> None:
+    with pytest.raises(SystemExit) as raised:
+        main(["inspect", *arguments])
+    assert raised.value.code == 2
+
+
+@pytest.mark.parametrize("columns", ["80", "160", ""])
+def test_the_table_fits_the_screen_and_loses_nothing(
+    folder: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+    columns: str,
+) -> None:
+    monkeypatch.setenv("COLUMNS", columns)
+    text = shown(capsys, "d.h5", "x.npy")
+    assert "\x1b" not in text
+    if columns:
+        assert max(map(len, text.splitlines())) <= int(columns)
+    words = " ".join(text.split())
+    for part in ("500×28×28", "shuffle, deflate", "a/b/labels", "refused", "chunks 50×28×28"):
+        assert part in words
+    for reason in ("is a scalar dataset and has no rows", "elsewhere.h5", "holds no text"):
+        assert reason in words
+
+
+@pytest.mark.skipif(not FILES, reason="`make corpus` brings the files")
+@pytest.mark.parametrize("path", FILES, ids=lambda path: path.name)
+def test_files_that_others_wrote_are_told(path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["inspect", "--json", str(path)]) == 0
+    (file,) = json.loads(capsys.readouterr().out)["files"]
+    assert shown(capsys, str(path))
+    names = []
+    with h5py.File(path) as opened:
+        opened.visititems(lambda name, item: names.append(name) if _is_dataset(item) else None)
+        assert {d["name"] for d in file["datasets"]} >= set(names)
+        for dataset in file["datasets"]:
+            if dataset["shape"] is not None:
+                stored = opened[dataset["name"]]
+                assert tuple(dataset["shape"][: stored.ndim]) == stored.shape
+            else:
+                assert dataset["refusal"]
+
+
+def _is_dataset(item: object) -> bool:
+    return isinstance(item, h5py.Dataset)
+
+
+def test_a_picture_is_drawn_of_all_kinds_of_arrays(folder: Path) -> None:
+    np.save("colour.npy", np.random.default_rng(0).integers(0, 255, (50, 32, 32, 3), np.uint8))
+    np.save("complex.npy", np.ones((50, 9), np.complex64))
+    np.save("nan.npy", np.full((50, 4), np.nan))
+    np.save("empty.npy", np.zeros((0, 4)))
+    np.save("big.npy", np.arange(100).astype(">i8"))
+    names = ("colour", "complex", "nan", "empty", "big")
+    paths = [f"{name}.npy" for name in names]
+    assert main(["inspect", *paths, "--plot", "a.png"]) == 0
+    assert main(["inspect", "x.bin", "--dtype=f4", "--shape=-1,28,28", "--plot", "b.svg"]) == 0
+    assert main(["inspect", "d.h5", "packed.npz", "fortran.npy", "--plot", "c.pdf"]) == 0
+    assert Path("a.png").read_bytes().startswith(b"\x89PNG")
+    assert Path("b.svg").read_text().startswith("<?xml")
+    assert Path("c.pdf").read_bytes().startswith(b"%PDF")
+
+
+def facts(shape: tuple[int, ...], **changes: Any) -> Facts:
+    return Facts(
+        shape=shape,
+        dtype=np.dtype("f4"),
+        stored_bytes=0,
+        layout="C order",
+        access="mapped",
+        access_reason="",
+        sample="view",
+        sample_reason="",
+        tensor_dtype=torch.float32,
+        **changes,
+    )
+
+
+@pytest.mark.parametrize("shape", [(10**12,), (10**9, 300, 300), (3, 2000, 3000), (1, 1), (17, 5)])
+def test_samples_are_few_and_from_all_over_the_array(shape: tuple[int, ...]) -> None:
+    numbers, reason = choose_rows(facts(shape))
+    assert reason is None
+    assert len(numbers) * facts(shape).row_bytes <= MOST_BYTES
+    assert (np.diff(numbers) > 0).all()
+    assert numbers[0] == 0
+    if len(numbers) > 1:
+        assert numbers[-1] == shape[0] - 1
+
+
+def test_what_is_dear_to_look_at_is_not_looked_at() -> None:
+    chunks = Chunks(shape=(10**9, 2), nbytes=8 * 10**9, grid=(10, 1), stored=10)
+    gzip = (FilterUse(id=1, name="deflate"),)
+    for known in (
+        facts((10**10, 2), chunks=chunks, filters=gzip),
+        facts((10**10, 2), filters=gzip),
+        facts((10, 10**9)),
+    ):
+        numbers, reason = choose_rows(known)
+        assert len(numbers) == 0
+        assert "GB" in (reason or "")
+
+
+def test_many_chunks_share_the_cells_of_the_picture() -> None:
+    rng = np.random.default_rng(0)
+    numbers = np.sort(rng.choice(100_000, 70_000, replace=False))
+    coordinates = np.stack(np.divmod(numbers, 100), axis=1) * (4, 5)
+    table = ChunkTable.of(
+        shape=(4000, 500),
+        chunk_shape=(4, 5),
+        coordinates=coordinates,
+        offsets=np.arange(70_000),
+        sizes=np.full(70_000, 40),
+        masks=np.zeros(70_000, np.int64),
+    )
+    cells = cells_of(table, 80)
+    assert cells.shape == (48, 64)
+    assert np.allclose(cells, 0.5)
+
+
+@pytest.mark.parametrize("low, high", [(0, 255), (-3, 3), (5, 5), (0, 63), (0, 64), (-1000, 1000)])
+def test_bins_of_whole_numbers_hold_equally_many_and_all(low: int, high: int) -> None:
+    edges = bins_of(np.array([low, high], np.float64), whole=True)
+    assert len(edges) <= 65
+    assert len(set(np.diff(edges))) == 1
+    counts, _ = np.histogram(np.arange(low, high + 1), edges)
+    assert counts.sum() == high - low + 1
+    assert len(set(counts[:-1])) <= 1
+
+
+@pytest.mark.parametrize(
+    ("row", "image"),
+    [
+        ((28, 28), (28, 28)),
+        ((3, 32, 40), (32, 40, 3)),
+        ((32, 40, 4), (32, 40, 3)),
+        ((32, 40, 1), (32, 40)),
+        ((1, 32, 40), (32, 40)),
+        ((16, 32, 40), (32, 40)),
+        ((2048, 1024), (256, 128)),
+        ((10,), None),
+        ((3, 3), None),
+        ((2, 3, 4, 5), None),
+    ],
+)
+def test_rows_that_are_images_are_shown_as_such(
+    row: tuple[int, ...], image: tuple[int, ...] | None
+) -> None:
+    for dtype in (np.uint8, np.float32):
+        shown_as = as_image(np.ones(row, dtype))
+        assert (None if shown_as is None else shown_as.shape) == image
+
+
+def process(*arguments: str, **variables: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-W", "error", "-m", "npdata", *arguments],
+        capture_output=True,
+        text=True,
+        check=False,
+        env=environment(**variables),
+        timeout=60,
+    )
+
+
+def test_the_command_prints_plain_text_into_a_pipe(folder: Path) -> None:
+    done = process("inspect", "d.h5", "x.npy")
+    assert (done.returncode, done.stderr) == (0, "")
+    assert "\x1b" not in done.stdout
+    images = next(line for line in done.stdout.splitlines() if "a/images" in line)
+    assert images.split()[-4:] == ["decoded", "copy", "1", "1"]
+
+
+def test_json_needs_no_rich_and_the_table_says_what_to_install(folder: Path) -> None:
+    (folder / "rich").mkdir()
+    (folder / "rich" / "__init__.py").write_text("raise ImportError")
+    path = os.pathsep.join([str(folder), environment()["PYTHONPATH"]])
+    told = process("inspect", "x.npy", "--json", PYTHONPATH=path)
+    assert told.returncode == 0
+    assert json.loads(told.stdout)["files"][0]["datasets"][0]["rows"] == 500
+    table = process("inspect", "x.npy", PYTHONPATH=path)
+    assert table.returncode == 1
+    assert table.stderr.endswith("pip install 'npdata[cli]'\n")
+
+
+def test_a_reader_of_the_pipe_that_leaves_is_no_traceback(folder: Path) -> None:
+    code = "import os, sys; os.close(0); sys.exit(0)"
+    with subprocess.Popen(
+        [sys.executable, "-m", "npdata", "inspect", "d.h5"],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        env=environment(),
+    ) as command:
+        assert command.stdout is not None
+        subprocess.run([sys.executable, "-c", code], stdin=command.stdout, check=True)
+        command.stdout.close()
+        assert command.stderr is not None
+        assert command.stderr.read() == ""
+
+
+def test_names_that_no_text_can_hold_are_printed_anyhow(folder: Path) -> None:
+    odd = os.fsdecode(b"\xff.npy")
+    np.save(odd, np.zeros(3))
+    for encoding in ("utf-8:strict", "ascii:strict"):
+        done = process("inspect", odd, PYTHONIOENCODING=encoding)
+        assert (done.returncode, done.stderr) == (0, "")
+
+
+def test_ctrl_c_ends_it_with_130_and_one_line(folder: Path) -> None:
+    code = (
+        "import sys; from npdata.cli.main import main; print('ready', flush=True); "
+        "sys.exit(main(['inspect', *['d.h5'] * 3000]))"
+    )
+    assert interrupted(code, after="ready\n") == (130, "npdata inspect: interrupted\n")
