@@ -12,7 +12,9 @@ import npdata
 def environment(**more: str) -> dict[str, str]:
     """Give the variables of a process that imports the same npdata and computes on one core."""
     root = str(Path(npdata.__file__).parent.parent)
-    return {**os.environ, "PYTHONPATH": root, "OMP_NUM_THREADS": "1", **more}
+    # The screen of whoever runs the tests is not that of the process, whose output is a pipe.
+    own = {name: value for name, value in os.environ.items() if name != "COLUMNS"}
+    return {**own, "PYTHONPATH": root, "OMP_NUM_THREADS": "1", **more}
 
 
 def run(code: str, *arguments: str) -> subprocess.CompletedProcess[str]:

@@ -12,7 +12,7 @@ import h5py
 import numpy as np
 import pytest
 import torch
-from processes import environment, interrupted
+from processes import environment, run
 
 from npdata import NumpyDataset
 from npdata.cli.inspect.picture import bins_of, cells_of
@@ -52,13 +52,13 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 def inspect(folder: Path, capsys: pytest.CaptureFixture[str]) -> Inspect:
     """Run the command for JSON: gives the arrays by `where`, after a check of the exit code."""
 
-    def run(*arguments: str, code: int = 0) -> dict[str, Any]:
+    def told(*arguments: str, code: int = 0) -> dict[str, Any]:
         capsys.readouterr()
         assert main(["inspect", "--json", *arguments]) == code
         files = json.loads(capsys.readouterr().out)["files"]
         return {dataset["where"]: dataset for file in files for dataset in file["datasets"]}
 
-    return run
+    return told
 
 
 def shown(capsys: pytest.CaptureFixture[str], *arguments: str, code: int = 0) -> str:
@@ -401,7 +401,10 @@ def test_names_that_no_text_can_hold_are_printed_anyhow(folder: Path) -> None:
 
 def test_ctrl_c_ends_it_with_130_and_one_line(folder: Path) -> None:
     code = (
-        "import sys; from npdata.cli.main import main; print('ready', flush=True); "
+        "import os, signal, sys, threading; from npdata.cli.main import main; "
+        "threading.Timer(0.2, os.kill, (os.getpid(), signal.SIGINT)).start(); "
         "sys.exit(main(['inspect', *['d.h5'] * 3000]))"
     )
-    assert interrupted(code, after="ready\n") == (130, "npdata inspect: interrupted\n")
+    done = run(code)
+    assert (done.returncode, done.stdout) == (130, "")
+    assert done.stderr == "npdata inspect: interrupted\n"
