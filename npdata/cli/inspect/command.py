@@ -7,14 +7,13 @@ a reason is an answer, and no failure. Wrong paths show before anything is looke
 
 import argparse
 
-import numpy as np
-
 from npdata.cli.command import FAILED, SUCCESS, Command, UsageError
 from npdata.cli.console import new_console, print_json
 from npdata.cli.figure import require_format, save_figure
-from npdata.cli.inspect.examine import Raw, examine
+from npdata.cli.inspect.examine import examine
 from npdata.cli.inspect.picture import draw
 from npdata.cli.inspect.table import print_reports
+from npdata.cli.raw import add_raw_arguments, raw_layout
 
 
 def _add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -27,19 +26,11 @@ def _add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="FILE",
         help="draw chunks, values and some samples of the arrays: .png, .svg or .pdf",
     )
-    raw = parser.add_argument_group("raw binary files")
-    raw.add_argument("--dtype", type=_dtype, help="what they hold, a NumPy dtype such as float32")
-    raw.add_argument(
-        "--shape",
-        type=_shape,
-        metavar="N,...",
-        help="sizes, of which one may be -1, as in --shape=-1,28,28; else one long row of elements",
-    )
-    raw.add_argument("--offset", type=int, metavar="BYTES", help="where the rows begin")
+    add_raw_arguments(parser)
 
 
 def _run(arguments: argparse.Namespace) -> int:
-    raw = _raw(arguments)
+    raw = raw_layout(arguments)
     if arguments.plot is not None:
         require_format(arguments.plot)
     console = None if arguments.json else new_console()
@@ -53,33 +44,6 @@ def _run(arguments: argparse.Namespace) -> int:
     if arguments.plot is not None:
         save_figure(draw(reports, raw), arguments.plot)
     return FAILED if any(report.failure is not None for report in reports) else SUCCESS
-
-
-def _raw(arguments: argparse.Namespace) -> Raw | None:
-    if arguments.dtype is not None:
-        shape = (-1,) if arguments.shape is None else arguments.shape
-        return Raw(dtype=arguments.dtype, shape=shape, offset=arguments.offset or 0)
-    if arguments.shape is not None or arguments.offset is not None:
-        raise UsageError("--shape and --offset describe raw binary files; give --dtype as well")
-    return None
-
-
-def _dtype(text: str) -> "np.dtype[np.generic]":
-    try:
-        return np.dtype(text)
-    except (TypeError, ValueError, SyntaxError):
-        raise argparse.ArgumentTypeError(
-            f"{text!r} is no dtype; give one of NumPy's, such as float32, uint16 or >i4"
-        ) from None
-
-
-def _shape(text: str) -> tuple[int, ...]:
-    try:
-        return tuple(int(size) for size in text.split(","))
-    except ValueError:
-        raise argparse.ArgumentTypeError(
-            f"{text!r} is no shape; give sizes as in --shape=-1,28,28"
-        ) from None
 
 
 INSPECT = Command(

@@ -7,7 +7,7 @@ array; only a path or a member that is not there raises. No rows are read.
 
 import math
 import stat
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Literal
 
@@ -16,7 +16,7 @@ import numpy as np
 from npdata.cli.command import UsageError
 from npdata.cli.inspect.advice import advise
 from npdata.cli.inspect.report import Chunks, Cost, DatasetReport, Facts, FileReport, FilterUse
-from npdata.dtypes import DType
+from npdata.cli.raw import HOW_TO_DESCRIBE, RawLayout
 from npdata.errors import FormatError, MemberNotFoundError, NpdataError, SourceError
 from npdata.field import conversion_of
 from npdata.sources.base import Source
@@ -32,16 +32,7 @@ from npdata.sources.npz import examine_npz, npz_members
 from npdata.sources.opening import SEPARATOR, Identified, identify, open_source
 
 
-@dataclass(frozen=True, kw_only=True)
-class Raw:
-    """What raw binary files hold: as for `npdata.open_source`."""
-
-    dtype: DType
-    shape: tuple[int, ...]
-    offset: int
-
-
-def examine(text: str, raw: Raw | None) -> FileReport:
+def examine(text: str, raw: RawLayout | None) -> FileReport:
     """Report on `text`, a path or `file::member`.
 
     Raises `FileNotFoundError`, `MemberNotFoundError` and, for a folder, `UsageError`.
@@ -69,22 +60,19 @@ def examine(text: str, raw: Raw | None) -> FileReport:
         return replace(report, failure=_without(path, error))
 
 
-def _npy(report: FileReport, found: Identified, raw: Raw | None) -> FileReport:
+def _npy(report: FileReport, found: Identified, raw: RawLayout | None) -> FileReport:
     source = open_source(found.path)
     return replace(report, datasets=(_reported(found.path, None, _in_place(source)),))
 
 
-def _raw(report: FileReport, found: Identified, raw: Raw | None) -> FileReport:
+def _raw(report: FileReport, found: Identified, raw: RawLayout | None) -> FileReport:
     if raw is None:
-        raise FormatError(
-            "it is neither .npy nor .npz nor HDF5; for raw binary say what it holds, as in "
-            "--dtype float32 --shape=-1,28,28"
-        )
+        raise FormatError(HOW_TO_DESCRIBE)
     source = open_source(found.path, dtype=raw.dtype, shape=raw.shape, offset=raw.offset)
     return replace(report, datasets=(_reported(found.path, None, _in_place(source)),))
 
 
-def _npz(report: FileReport, found: Identified, raw: Raw | None) -> FileReport:
+def _npz(report: FileReport, found: Identified, raw: RawLayout | None) -> FileReport:
     names = [found.member] if found.member else npz_members(found.path)
     members = tuple(_npz_member(found.path, name, named=bool(found.member)) for name in names)
     return replace(report, datasets=members)
@@ -118,7 +106,7 @@ def _npz_member(path: str, name: str, *, named: bool) -> DatasetReport:
     return _reported(where, name, facts)
 
 
-def _hdf5(report: FileReport, found: Identified, raw: Raw | None) -> FileReport:
+def _hdf5(report: FileReport, found: Identified, raw: RawLayout | None) -> FileReport:
     catalog = list_datasets(found.path, found.member or "")
     datasets = tuple(_listed(found.path, listed) for listed in catalog.datasets)
     return replace(report, datasets=datasets, failure=catalog.fault)

@@ -14,10 +14,10 @@ from numpy.typing import NDArray
 
 from npdata.cli.command import UsageError
 from npdata.cli.figure import new_figure
-from npdata.cli.inspect.examine import Raw
 from npdata.cli.inspect.report import DatasetReport, Facts, FileReport
 from npdata.cli.inspect.samples import Samples, as_image, read_samples
 from npdata.cli.inspect.table import dtype_text
+from npdata.cli.raw import RawLayout
 from npdata.cli.units import bytes_text, count_text, shape_text
 from npdata.errors import NpdataError
 from npdata.sources.hdf5 import list_datasets
@@ -31,7 +31,7 @@ CELLS = (48, 64)
 _COLOUR, _PALE, _GREY = "#2f6690", "#d6e4ee", "#777777"
 
 
-def draw(reports: Sequence[FileReport], raw: Raw | None) -> Any:
+def draw(reports: Sequence[FileReport], raw: RawLayout | None) -> Any:
     """Draw a `matplotlib.figure.Figure`; raises `UsageError` where no array holds numbers."""
     arrays = [(r, d, d.facts) for r in reports for d in r.datasets if d.facts and _has_numbers(d)]
     if not arrays:
@@ -107,7 +107,7 @@ def _has_numbers(dataset: DatasetReport) -> bool:
 
 
 def _draw_array(
-    part: Any, report: FileReport, dataset: DatasetReport, facts: Facts, raw: Raw | None
+    part: Any, report: FileReport, dataset: DatasetReport, facts: Facts, raw: RawLayout | None
 ) -> None:
     samples = _samples(dataset.where, facts, raw)
     pictures = [as_image(row) for row in _some(samples.rows)]
@@ -128,7 +128,7 @@ def _draw_array(
         axis.set_axis_off()
 
 
-def _samples(where: str, facts: Facts, raw: Raw | None) -> Samples:
+def _samples(where: str, facts: Facts, raw: RawLayout | None) -> Samples:
     try:
         if raw is None:
             source = open_source(where)
