@@ -110,7 +110,7 @@ def identify(text: str) -> Identified:
         >>> identify("d.npz::x")
         Identified(path='d.npz', member='x', format='npz')
     """
-    path, member = _split(text)
+    path, member = split_member(text)
     magic = _first_bytes(path)
     if magic.startswith(npy.MAGIC):
         if member is not None:
@@ -141,7 +141,15 @@ def _open_path(text: str) -> Source:
     )
 
 
-def _split(text: str) -> tuple[str, str | None]:
+def split_member(text: str) -> tuple[str, str | None]:
+    """Split `file::member` into the two, None where no member is named.
+
+    A file may have `::` in its own name: the longest part that is there counts.
+
+    Examples:
+        >>> split_member("d.npz::x"), split_member("x.npy")
+        (('d.npz', 'x'), ('x.npy', None))
+    """
     if SEPARATOR not in text or Path(text).exists():
         return text, None
     path, _, member = text.partition(SEPARATOR)

@@ -81,7 +81,7 @@ def test_a_window_that_the_slab_cannot_hold_is_made_smaller() -> None:
     few = advice(compressed(100_000))
     assert "window_blocks=3," in few
     assert "mix badly" in few
-    assert "npdata convert d.h5::x x.h5" in few
+    assert "npdata convert d.h5::x x.h5 --compression gzip" in few
 
 
 def test_what_h5py_reads_is_told_to_be_converted() -> None:

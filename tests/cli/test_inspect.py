@@ -128,6 +128,11 @@ def test_a_compressed_member_is_not_decoded_to_be_told(inspect: Inspect) -> None
     assert told["stored_bytes"] < told["bytes"]
 
 
+def test_files_may_have_colons_in_their_names(inspect: Inspect) -> None:
+    np.savez("c::d.npz", **{"x::y": np.arange(3)})
+    assert inspect("c::d.npz::x::y").keys() == inspect("c::d.npz").keys() == {"c::d.npz::x::y"}
+
+
 def test_a_group_stands_for_what_lies_below_it(inspect: Inspect) -> None:
     assert inspect("d.h5::a/b").keys() == {"d.h5::a/b/labels"}
 

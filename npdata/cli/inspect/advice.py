@@ -66,13 +66,13 @@ def _rules(facts: Facts, where: str, budget: int) -> Iterator[str]:
         yield (
             f"each row lies in {count_text(chunks.a_row_needs)} chunks, a batch of {BATCH} rows in "
             f"up to {count_text(min(BATCH, chunks.grid[0]) * chunks.a_row_needs)}; chunks of "
-            f"whole rows need one: {_convert_to_hdf5(where)}"
+            f"whole rows need one: {_convert_to_hdf5(facts, where)}"
         )
     if facts.filters and chunks.nbytes < TINY_CHUNK and chunks.stored > 1:
         yield (
             f"its {count_text(chunks.stored)} chunks hold {bytes_text(chunks.nbytes)} each, and to "
             f"look one up costs more than its bytes; about 1 MiB is right: "
-            f"{_convert_to_hdf5(where)}"
+            f"{_convert_to_hdf5(facts, where)}"
         )
 
 
@@ -91,9 +91,8 @@ def _random(facts: Facts, chunks: Chunks, where: str, held: int) -> str:
             f"{bytes_text(held)} of NPDATA_SLAB_BYTES"
         )
     if window < MIXING:
-        smaller = (
-            f"; so few blocks mix badly, and smaller chunks mix better: {_convert_to_hdf5(where)}"
-        )
+        better = _convert_to_hdf5(facts, where)
+        smaller = f"; so few blocks mix badly, and smaller chunks mix better: {better}"
     return f'{cost}; use shuffle="block"{fits}{smaller}, or {_convert(facts, where)}'
 
 
@@ -120,8 +119,8 @@ def _convert(facts: Facts, where: str) -> str:
     )
 
 
-def _convert_to_hdf5(where: str) -> str:
-    return _command(where, ".h5")
+def _convert_to_hdf5(facts: Facts, where: str) -> str:
+    return _command(where, ".h5") + (" --compression gzip" if facts.filters else "")
 
 
 def _command(where: str, suffix: str) -> str:

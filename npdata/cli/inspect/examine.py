@@ -29,7 +29,7 @@ from npdata.sources.hdf5.layout import Filter
 from npdata.sources.hdf5.slab import default_budget
 from npdata.sources.memory import MemorySource
 from npdata.sources.npz import examine_npz, npz_members
-from npdata.sources.opening import SEPARATOR, Identified, identify, open_source
+from npdata.sources.opening import SEPARATOR, Identified, identify, open_source, split_member
 
 
 def examine(text: str, raw: RawLayout | None) -> FileReport:
@@ -37,7 +37,7 @@ def examine(text: str, raw: RawLayout | None) -> FileReport:
 
     Raises `FileNotFoundError`, `MemberNotFoundError` and, for a folder, `UsageError`.
     """
-    path = text if Path(text).exists() else text.partition(SEPARATOR)[0]
+    path, _ = split_member(text)
     status = Path(path).stat()
     if stat.S_ISDIR(status.st_mode):
         raise UsageError(

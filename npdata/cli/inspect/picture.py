@@ -154,6 +154,8 @@ def _draw_chunks(
     axis.set_xlim(0, across)
     axis.set_xticks([0, across])
     axis.locator_params(axis="y", nbins=4, integer=True)
+    axis.xaxis.set_major_formatter("{x:,.0f}")
+    axis.yaxis.set_major_formatter("{x:,.0f}")
     table = None if chunks is None else _chunk_table(report.path, dataset.name or "")
     if chunks is None or table is None or table.fault is not None:
         axis.set_facecolor(_PALE)
@@ -228,6 +230,7 @@ def _draw_rows(axis: Any, samples: Samples) -> None:
         samples.numbers, rows.reshape(-1).astype(np.float64), ".", markersize=2, color=_COLOUR
     )
     axis.set_xlabel("row", fontsize=8)
+    axis.xaxis.set_major_formatter("{x:,.0f}")
     axis.set_title("value by row", fontsize=8)
 
 
