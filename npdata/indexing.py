@@ -63,16 +63,20 @@ def row_number(index: object, rows: int) -> int:
 
 
 def row_numbers(indices: object, rows: int) -> NDArray[np.int64]:
-    """Give the rows that `indices` selects among `rows`: a new int64 array, each in [0, rows).
+    """Give the rows that `indices` selects among `rows`: an int64 array, each in [0, rows).
 
-    Takes a slice, a list, tuple or range of ints, a one-dimensional array or tensor of any integer
-    dtype, or a bool mask of length `rows`. Raises `RowIndexError` (an IndexError) for a row out of
+    It is `indices` itself where that is such an array already. Takes a slice, a list, tuple or
+    range of ints, a one-dimensional array or tensor of any integer dtype, or a bool mask of length
+    `rows`. Raises `RowIndexError` (an IndexError) for a row out of
     range or a mask of another length, `RowIndexTypeError` (a TypeError) for other types.
 
     Examples:
         >>> row_numbers([-1, 0, -1], 5), row_numbers(slice(1, None, 2), 5)
         (array([4, 0, 4]), array([1, 3]))
     """
+    # A negative number is a huge unsigned one, so that one comparison finds both.
+    if is_exact(indices) and indices.size and indices.view(np.uint64).max() < rows:
+        return indices
     if isinstance(indices, slice):
         return np.arange(*indices.indices(rows), dtype=np.int64)
     array = _as_array(indices)

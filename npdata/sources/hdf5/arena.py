@@ -24,6 +24,8 @@ class Arena:
     def __init__(self, slot_bytes: int, capacity: int) -> None:
         """Reserve the memory; none of it is in use yet."""
         self.slot_bytes = slot_bytes
+        self.leaving = 0
+        """How many slots will be put back as soon as nobody reads them."""
         size = slot_bytes * capacity
         if hasattr(mmap, "MAP_ANONYMOUS"):
             flags = mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS | noreserve_flag()

@@ -1,11 +1,14 @@
 """Rows in filtered chunks: read and decoded by several threads, then gathered from the slab.
 
-Idea: a read plans which chunks it needs, leases them from the slab, decodes those that are not
-there yet, past h5py and its lock, and gathers its rows with the copy kernel. Invariant: each
-chunk that is needed is decoded once, whichever thread asks, for as long as the slab keeps it; the
-file is seen unchanged before and after. No h5py object is touched once the layout is known.
+Idea: where all chunks of a read are in the slab, their rows are gathered at once by the copy
+kernel. Else a plan says which chunks are needed; they are leased from the slab, and those that are
+not there yet are decoded past h5py and its lock. Chunks that are announced are decoded before
+they are needed. Invariant: each chunk is decoded once, whichever thread asks, for as long as the
+slab keeps it; the file is seen unchanged before a read, and after decoding. No h5py object is
+touched once the layout is known.
 """
 
+import functools
 import threading
 import weakref
 from collections import deque
@@ -19,26 +22,39 @@ from npdata.blocks import Blocks
 from npdata.errors import FormatError
 from npdata.process import PerProcess
 from npdata.sources.base import Access, Source
+from npdata.sources.hdf5.ahead import ahead
 from npdata.sources.hdf5.chunks import ChunkTable
 from npdata.sources.hdf5.descriptor import Descriptor
 from npdata.sources.hdf5.filters import decode_chunk
 from npdata.sources.hdf5.layout import LayoutKeeper
+from npdata.sources.hdf5.residents import Entry, Residents
 from npdata.sources.hdf5.rows import gather_rows
-from npdata.sources.hdf5.slab import Entry, Lease, Slab, new_owner, slab
+from npdata.sources.hdf5.slab import Lease, slab
 from npdata.sources.hdf5.spec import ChunkSpec
 from npdata.sources.hdf5.tiles import Step, plan_steps
 
+MOST_PLACES = 1 << 16
+"""So many places in the slab are looked up at a time; more rows or tiles go step by step."""
+
 
 class _Decoding:
-    """What one process knows of a source: its number in the slab, and the chunks it decoded."""
+    """What one process knows of a source: its chunk table, its chunks in the slab, and counts."""
 
-    def __init__(self) -> None:
+    def __init__(self, keeper: LayoutKeeper, spec: ChunkSpec) -> None:
+        self.table = keeper.table
         self.slab = slab()
-        self.owner = new_owner()
+        self.chunks = Residents(len(self.table), spec.chunk_bytes)
+        self.data = self.slab.arena(self.chunks.slot_bytes).rows(spec.tiling.tile_bytes)
+        self.fill = np.frombuffer(spec.fill, np.uint8)
         self.decoded = 0
         self.reused = 0
         self.lock = threading.Lock()
-        weakref.finalize(self, self.slab.forget, self.owner)
+        weakref.finalize(self, self.slab.forget, self.chunks)
+
+    def count(self, *, decoded: int = 0, reused: int = 0) -> None:
+        with self.lock:
+            self.decoded += decoded
+            self.reused += reused
 
 
 class DecodedSource(Source):
@@ -54,7 +70,7 @@ class DecodedSource(Source):
         self._keeper = keeper
         self._spec = spec
         self._file = Descriptor(keeper.path, keeper.identity)
-        self._state = PerProcess(_Decoding)
+        self._state = PerProcess(functools.partial(_Decoding, keeper, spec))
 
     @property
     def blocks(self) -> Blocks:
@@ -71,81 +87,106 @@ class DecodedSource(Source):
         """How often a read in this process found a chunk that it needs decoded already."""
         return self._state.get().reused
 
+    @property
+    def ahead_bytes(self) -> int:
+        """Half of the slab."""
+        return slab().budget // 2
+
     def read(self, indices: NDArray[np.int64], out: NDArray[Any]) -> None:
-        """Gather the rows from their decoded chunks, a quarter of the slab at a time."""
+        """Gather the rows from decoded chunks; what is missing is decoded first."""
         if out.size == 0:
             return
         self._file.check()
-        table, state, spec = self._keeper.table, self._state.get(), self._spec
-        blocks, within = np.divmod(indices, spec.tiling.chunk_rows)
-        most = state.slab.most(spec.chunk_bytes)
-        for step in plan_steps(blocks, spec.tiling.count, most):
-            self._read_step(step, table, state, within, out)
+        state, tiling = self._state.get(), self._spec.tiling
+        blocks, within = np.divmod(indices, tiling.chunk_rows)
+        within *= tiling.tile_bytes
+        if self._gather_resident(state, blocks, within, out):
+            return
+        most = state.slab.most(state.chunks.slot_bytes)
+        for step in plan_steps(blocks, tiling.count, most):
+            self._read_step(step, state, within, out)
         self._file.check()
 
-    def _read_step(
+    def _gather_resident(
         self,
-        step: Step,
-        table: ChunkTable,
         state: _Decoding,
+        blocks: NDArray[np.int64],
         within: NDArray[np.int64],
         out: NDArray[Any],
-    ) -> None:
-        spec = self._spec
-        tiling = spec.tiling
-        entries = table.find(step.blocks[:, None] * tiling.count + np.array(step.tiles))
-        stored = entries[entries >= 0]
-        lease = state.slab.lease(state.owner, stored.tolist(), spec.chunk_bytes)
+    ) -> bool:
+        """Gather the rows if all their chunks are in the slab; tell whether they were."""
+        tiling, table, chunks = self._spec.tiling, state.table, state.chunks
+        if len(blocks) * tiling.count > MOST_PLACES:
+            return False
+        entries = table.find(blocks[:, None] * tiling.count + np.arange(tiling.count))
+        stored = entries if table.complete else entries[entries >= 0]
+        ticket = state.slab.begin()
         try:
-            self._decode(lease, table, state)
-            with state.lock:
-                state.decoded += len(lease.fresh)
-                state.reused += len(lease.entries) - len(lease.fresh)
+            if stored.size and chunks.places.take(stored).min() < 0:
+                return False
+            starts = chunks.places.take(entries) + within[:, None]
+            if not table.complete:
+                starts[entries < 0] = -1
+            chunks.used[stored] = ticket
+            gather_rows(state.data, starts, tiling, range(tiling.count), state.fill, out, None)
+        finally:
+            state.slab.end(ticket)
+        state.count(reused=_distinct(stored))
+        return True
+
+    def _read_step(
+        self, step: Step, state: _Decoding, within: NDArray[np.int64], out: NDArray[Any]
+    ) -> None:
+        tiling = self._spec.tiling
+        entries = state.table.find(step.blocks[:, None] * tiling.count + np.array(step.tiles))
+        stored = entries[entries >= 0]
+        lease = state.slab.lease(state.chunks, stored.tolist())
+        try:
+            self._decode(lease, state)
             state.slab.wait(lease)
             bases = np.full(entries.shape, -1)
             bases[entries >= 0] = [entry.offset for entry in lease.entries]
             rows = bases[step.inverse]
             places = within if step.places is None else within[step.places]
-            starts = np.where(rows < 0, -1, rows + (places * tiling.tile_bytes)[:, None])
-            fill = np.frombuffer(spec.fill, np.uint8)
-            data = lease.arena.rows(tiling.tile_bytes)
-            gather_rows(data, starts, tiling, step.tiles, fill, out, step.places)
+            starts = np.where(rows < 0, -1, rows + places[:, None])
+            gather_rows(state.data, starts, tiling, step.tiles, state.fill, out, step.places)
         finally:
             state.slab.release(lease)
+        state.count(reused=len(stored) - len(lease.fresh))
 
-    def _decode(self, lease: Lease, table: ChunkTable, state: _Decoding) -> None:
+    def _decode(self, lease: Lease, state: _Decoding) -> None:
         """Decode the fresh chunks of a lease, in this thread and those of the slab."""
-        fresh = lease.fresh
-        if not fresh:
+        if not lease.fresh:
             return
-        queue = deque(fresh)
-        helpers = min(state.slab.threads, len(fresh)) - 1
-        others = [
-            state.slab.pool.submit(self._decode_all, queue, table, state.slab)
-            for _ in range(helpers)
-        ]
+        queue = deque(lease.fresh)
+        helpers = min(state.slab.threads, len(queue)) - 1
+        others = [state.slab.pool.submit(self._decode_all, queue, state) for _ in range(helpers)]
         try:
-            self._decode_all(queue, table, state.slab)
+            self._decode_all(queue, state)
         finally:
             # Also when interrupted: the lease ends only when nobody writes to its slots.
             queue.clear()
-            wait(others)
+            wait([other for other in others if not other.cancel()])
 
-    def _decode_all(self, queue: deque[Entry], table: ChunkTable, target: Slab) -> None:
+    def _decode_all(self, queue: deque[Entry], state: _Decoding) -> None:
         while True:
             try:
                 entry = queue.popleft()
             except IndexError:
                 return
-            error: Exception | None = None
-            try:
-                self._decode_one(entry, table)
-            except Exception as caught:
-                error = caught
-            target.done(entry, error)
+            self._decode_one(state, entry)
 
-    def _decode_one(self, entry: Entry, table: ChunkTable) -> None:
-        number = entry.key[1]
+    def _decode_one(self, state: _Decoding, entry: Entry) -> None:
+        error: Exception | None = None
+        try:
+            self._decode_into(entry, state.table)
+            state.count(decoded=1)
+        except Exception as caught:
+            error = caught
+        state.slab.done(entry, error)
+
+    def _decode_into(self, entry: Entry, table: ChunkTable) -> None:
+        number = entry.number
         spec = self._spec
         data = self._file.read(int(table.offsets[number]), int(table.sizes[number]))
         out = entry.arena.part(entry.slot, spec.chunk_bytes)
@@ -160,6 +201,30 @@ class DecodedSource(Source):
                 f"the file is damaged"
             ) from error
 
+    def will_need(self, first: int, stop: int) -> None:
+        """Decode the chunks of these rows before they are asked for, while half the slab is free.
+
+        Chunks beyond that half are left to the reads that need them.
+        """
+        state = self._state.get()
+        most = self.ahead_bytes // state.chunks.slot_bytes
+        decode = functools.partial(self._decode_one, state)
+        ahead().announce(state.chunks, self._stored(state, first, stop)[:most].tolist(), decode)
+
+    def let_go(self, first: int, stop: int) -> None:
+        """Let the chunks of these rows be the first to go."""
+        state = self._state.get()
+        numbers = self._stored(state, first, stop).tolist()
+        ahead().withdraw(state.chunks, numbers)
+        state.slab.let_go(state.chunks, numbers)
+
+    def _stored(self, state: _Decoding, first: int, stop: int) -> NDArray[np.int64]:
+        tiling = self._spec.tiling
+        blocks = range(first // tiling.chunk_rows, -(-stop // tiling.chunk_rows))
+        numbers = np.arange(blocks.start * tiling.count, blocks.stop * tiling.count)
+        entries = state.table.find(numbers)
+        return entries[entries >= 0]
+
     def check(self) -> None:
         """Raise `ChangedFileError` if the file changed since it was opened."""
         self._file.check()
@@ -173,8 +238,13 @@ class DecodedSource(Source):
         self._file.close()
         state = self._state.take()
         if state is not None:
-            state.slab.forget(state.owner)
+            state.slab.forget(state.chunks)
 
     def __reduce__(self) -> tuple[Any, ...]:
         """Pickle the address and the cut, never the chunk table or the content."""
         return type(self), (self._keeper, self._spec)
+
+
+def _distinct(numbers: NDArray[np.int64]) -> int:
+    ordered = np.sort(numbers, axis=None)
+    return int(np.count_nonzero(ordered[1:] != ordered[:-1])) + (ordered.size > 0)

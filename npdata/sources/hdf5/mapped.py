@@ -60,7 +60,7 @@ class ChunkMappedSource(Source):
             self._gather_tiles(data, table, indices, out)
             return
         starts = indices * tiling.tile_bytes
-        starts += bases[indices // tiling.chunk_rows]
+        starts += bases.take(indices // tiling.chunk_rows)
         data.gather(starts, out.view(np.uint8).reshape(len(indices), tiling.tile_bytes))
 
     def _prepare(self) -> Ready:

@@ -1,54 +1,36 @@
 """Decoded chunks of this process, within a budget of bytes: the least recently used goes first.
 
-Idea: whoever needs chunks leases them; those that nobody has decoded yet are the leaser's to
-decode, and others that need them wait. Invariants: a chunk is decoded by one thread only; a
-leased chunk stays in place; the chunks held never exceed the budget, except for a single chunk
-larger than it. A thread that holds a lease never waits for room, so that nobody waits for ever.
-One slab a process, made anew after a fork; this module decodes nothing.
+Idea: whoever needs chunks that are not there leases them; those that nobody has decoded yet are
+the leaser's to decode, and others that need them wait. A read whose chunks are all there leases
+nothing: it only says when it begins and ends, and memory is used again when every read that began
+before has ended. Invariants: a chunk is decoded by one thread only; a leased chunk, and one that a
+read may look at, stays in place; the chunks held never exceed the budget, except for a single
+chunk larger than it. A thread that holds a lease never waits for room, so that nobody waits for
+ever. One slab a process, made anew after a fork; this module decodes nothing.
 """
 
-import itertools
 import os
 import threading
 from collections import OrderedDict, deque
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 
 from torch.utils.data import get_worker_info
 
 from npdata.process import PerProcess
-from npdata.sources.hdf5.arena import Arena, slot_size
+from npdata.sources.hdf5.arena import Arena
+from npdata.sources.hdf5.residents import Entry, Key, Residents
 
 SLAB_BYTES = 256 << 20
 """The budget of a process without DataLoader workers, and of all workers of a DataLoader."""
 BUDGET_VARIABLE = "NPDATA_SLAB_BYTES"
-
-Key = tuple[int, int]
-
-
-@dataclass(slots=True, eq=False)
-class Entry:
-    """One chunk: where it is, how many leases hold it, whether it can be read.
-
-    `offset` is its place in the memory of its arena; `gone` tells that no new lease finds it.
-    """
-
-    key: Key
-    arena: Arena
-    slot: int
-    offset: int
-    leases: int = 0
-    ready: bool = False
-    gone: bool = False
-    error: Exception | None = None
 
 
 @dataclass(kw_only=True)
 class Lease:
     """Chunks that stay in place: all of them in `entries`, those to decode in `fresh`."""
 
-    arena: Arena
     entries: list[Entry] = field(default_factory=list)
     fresh: list[Entry] = field(default_factory=list)
 
@@ -64,30 +46,71 @@ class Slab:
         self._changed = threading.Condition(threading.Lock())
         self._entries: OrderedDict[Key, Entry] = OrderedDict()
         self._arenas: dict[int, Arena] = {}
-        self._gone: deque[int] = deque()
+        self._gone: deque[Residents] = deque()
+        self._reads: dict[int, None] = {}
+        self._ticket = 0
+        self._leaving: deque[tuple[int, Entry, bool]] = deque()
+        self._leaving_bytes = 0
+        self._ahead: deque[Entry] = deque()
+        self._ahead_bytes = 0
         self._pool: ThreadPoolExecutor | None = None
 
-    def most(self, chunk_bytes: int) -> int:
-        """Give how many chunks of this size a lease may hold: a quarter of the budget."""
-        return max(1, self.budget // 4 // slot_size(chunk_bytes))
+    def most(self, slot_bytes: int) -> int:
+        """Give how many slots of this size a lease may hold: a quarter of the budget."""
+        return max(1, self.budget // 4 // slot_bytes)
 
-    def lease(self, owner: int, numbers: Sequence[int], chunk_bytes: int) -> Lease:
-        """Lease the chunks `numbers` (unique, at most `most`) of `owner`, waiting for room."""
-        size = slot_size(chunk_bytes)
+    def arena(self, slot_bytes: int) -> Arena:
+        """Give the memory in which all slots of this size lie."""
+        with self._changed:
+            return self._arena(slot_bytes)
+
+    def begin(self) -> int:
+        """Begin a read of chunks that are there: they stay in place until `end`, of this ticket."""
+        with self._changed:
+            self._ticket += 1
+            self._reads[self._ticket] = None
+            return self._ticket
+
+    def end(self, ticket: int) -> None:
+        """End a read."""
+        with self._changed:
+            del self._reads[ticket]
+            if self._leaving:
+                self._settle()
+                self._changed.notify_all()
+
+    def lease(self, chunks: Residents, numbers: Sequence[int]) -> Lease:
+        """Lease the chunks `numbers` (unique, at most `most`), waiting for room."""
         with self._changed:
             self._forget_gone()
-            while True:
-                keys = [(owner, number) for number in numbers]
-                found = [self._entries.get(key) for key in keys]
-                if self._make_room(size, found.count(None), keys):
-                    return self._take(keys, found, size)
+            keys = [(chunks, number) for number in numbers]
+            while not self._make_room(chunks.slot_bytes, keys, ahead=False):
                 self._changed.wait()
+            return self._take(keys, ahead=False)
+
+    def lease_ahead(self, chunks: Residents, number: int) -> Lease | None:
+        """Lease a chunk that will be asked for, None where there is no room to spare for it.
+
+        Half of the budget, and what was not used for the longest, is to spare.
+        """
+        key = (chunks, number)
+        with self._changed:
+            self._forget_gone()
+            while key not in self._entries and self._to_spare(chunks.slot_bytes):
+                if self._make_room(chunks.slot_bytes, [key], ahead=True):
+                    return self._take([key], ahead=True)
+                if not self._leaving:
+                    break
+                self._changed.wait()
+        return None
 
     def done(self, entry: Entry, error: Exception | None = None) -> None:
         """Tell that a fresh chunk is decoded, or why it can't be."""
         with self._changed:
-            entry.ready, entry.error = error is None, error
-            if error is not None:
+            entry.error = error
+            if error is None:
+                entry.show()
+            else:
                 self._drop(entry)
             self._changed.notify_all()
 
@@ -115,9 +138,18 @@ class Slab:
                     self._free(entry, keep=False)
             self._changed.notify_all()
 
-    def forget(self, owner: int) -> None:
-        """Drop the chunks of an owner, now or as soon as nobody is in the way."""
-        self._gone.append(owner)
+    def let_go(self, chunks: Residents, numbers: Sequence[int]) -> None:
+        """Let these chunks be the first to go."""
+        with self._changed:
+            for number in numbers:
+                entry = self._entries.get((chunks, number))
+                if entry is not None:
+                    entry.ahead = False
+                    self._entries.move_to_end(entry.key, last=False)
+
+    def forget(self, chunks: Residents) -> None:
+        """Drop the chunks of a source, now or as soon as nobody is in the way."""
+        self._gone.append(chunks)
         if self._changed.acquire(blocking=False):
             try:
                 self._forget_gone()
@@ -126,53 +158,85 @@ class Slab:
 
     @property
     def pool(self) -> ThreadPoolExecutor:
-        """The threads that decode besides the one that asks."""
+        """The threads that decode besides those that ask."""
         with self._changed:
             if self._pool is None:
-                self._pool = ThreadPoolExecutor(max(1, self.threads - 1), "npdata-decode")
+                self._pool = ThreadPoolExecutor(self.threads, "npdata-decode")
             return self._pool
 
-    def _drop(self, entry: Entry) -> None:
-        if not entry.gone:
-            entry.gone = True
-            del self._entries[entry.key]
-
-    def _take(self, keys: list[Key], found: list[Entry | None], size: int) -> Lease:
-        arena = self._arena(size)
-        lease = Lease(arena=arena)
-        for key, entry in zip(keys, found, strict=True):
+    def _take(self, keys: list[Key], *, ahead: bool) -> Lease:
+        lease = Lease()
+        self._ticket += 1
+        for key in keys:
+            entry = self._entries.get(key)
             if entry is None:
-                slot = arena.take()
-                entry = self._entries[key] = Entry(key, arena, slot, slot * size)
-                self.used += size
+                arena = self._arena(key[0].slot_bytes)
+                entry = self._entries[key] = Entry(key, arena, arena.take(), self._ticket, ahead)
+                self.used += arena.slot_bytes
                 lease.fresh.append(entry)
-            else:
-                self._entries.move_to_end(key)
+                if ahead:
+                    self._ahead.append(entry)
+                    self._ahead_bytes += arena.slot_bytes
+            entry.chunks.used[entry.number] = self._ticket
             entry.leases += 1
             lease.entries.append(entry)
         return lease
 
-    def _make_room(self, size: int, count: int, keys: list[Key]) -> bool:
-        if count == 0:
-            return True
-        wanted = set(keys)
-        need = size * count
-        while self.used and (self.used + need > self.budget or self._arena(size).free < count):
-            victim = next(self._idle(wanted), None)
+    def _make_room(self, size: int, keys: list[Key], *, ahead: bool) -> bool:
+        """Drop chunks until the missing ones of `keys` fit; False where one has to wait for it."""
+        count = sum(key not in self._entries for key in keys)
+        arena, wanted = self._arena(size), set(keys)
+
+        def fits(used: int, free: int) -> bool:
+            return not used or (used + size * count <= self.budget and free >= count)
+
+        while count and not fits(self.used - self._leaving_bytes, arena.free + arena.leaving):
+            victim = self._victim(wanted) or (None if ahead else self._farthest(wanted))
             if victim is None:
                 return False
             self._drop(victim)
-            self._free(victim, keep=victim.arena.slot_bytes == size)
-        return True
+            self._free(victim, keep=victim.arena is arena)
+        return not count or fits(self.used, arena.free)
 
-    def _idle(self, wanted: set[Key]) -> Iterator[Entry]:
-        for entry in self._entries.values():
-            if entry.leases == 0 and entry.key not in wanted:
-                yield entry
+    def _to_spare(self, size: int) -> bool:
+        while self._ahead and not self._ahead[0].waits:
+            self._ahead_bytes -= self._ahead.popleft().arena.slot_bytes
+        return self._ahead_bytes + size <= self.budget // 2
+
+    def _victim(self, wanted: set[Key]) -> Entry | None:
+        """Give the entry that was not used for the longest, of those that nobody waits for."""
+        for _ in range(2 * len(self._entries)):
+            entry = next(iter(self._entries.values()))
+            if not (entry.refreshed() or entry.leases or entry.ahead or entry.key in wanted):
+                return entry
+            self._entries.move_to_end(entry.key)
+        return None
+
+    def _farthest(self, wanted: set[Key]) -> Entry | None:
+        """Give the entry that was decoded ahead last, and not asked for yet."""
+        there = (e for e in reversed(self._ahead) if not (e.gone or e.leases or e.key in wanted))
+        return next(there, None)
+
+    def _drop(self, entry: Entry) -> None:
+        if not entry.gone:
+            entry.hide()
+            del self._entries[entry.key]
 
     def _free(self, entry: Entry, *, keep: bool) -> None:
-        entry.arena.put(entry.slot, keep=keep)
-        self.used -= entry.arena.slot_bytes
+        """Give a slot back, once all reads that may look at it have ended."""
+        self._leaving.append((self._ticket, entry, keep))
+        self._leaving_bytes += entry.arena.slot_bytes
+        entry.arena.leaving += 1
+        self._settle()
+
+    def _settle(self) -> None:
+        oldest = next(iter(self._reads), self._ticket + 1)
+        while self._leaving and self._leaving[0][0] < oldest:
+            _, entry, keep = self._leaving.popleft()
+            entry.arena.put(entry.slot, keep=keep)
+            entry.arena.leaving -= 1
+            self._leaving_bytes -= entry.arena.slot_bytes
+            self.used -= entry.arena.slot_bytes
 
     def _arena(self, size: int) -> Arena:
         arena = self._arenas.get(size)
@@ -182,8 +246,8 @@ class Slab:
 
     def _forget_gone(self) -> None:
         while self._gone:
-            owner = self._gone.popleft()
-            for entry in [e for e in self._entries.values() if e.key[0] == owner]:
+            chunks = self._gone.popleft()
+            for entry in [e for e in self._entries.values() if e.chunks is chunks]:
                 self._drop(entry)
                 if entry.leases == 0:
                     self._free(entry, keep=False)
@@ -217,14 +281,8 @@ def _processors() -> int:
 
 
 _slab = PerProcess(_make)
-_owners = itertools.count()
 
 
 def slab() -> Slab:
     """Give the slab of this process."""
     return _slab.get()
-
-
-def new_owner() -> int:
-    """Give a number that no other owner in this process has."""
-    return next(_owners)
