@@ -19,9 +19,6 @@ from torch.utils.data import DataLoader
 
 import npdata
 from npdata import NumpyDataset, open_source
-from npdata.errors import FormatError
-from npdata.sources.hdf5.residents import Residents
-from npdata.sources.hdf5.slab import Slab, share
 
 ROWS = 5000
 X = np.random.default_rng(5).integers(0, 50, (ROWS, 40)).astype(np.float32)
@@ -88,6 +85,7 @@ def epoch(seed):
     for k in range(0, 600, 150):
         rows = order[k:k + 150]
         for source in fields:
+            source.will_need(int(rows.min()), int(rows.max()) + 1)
             out = np.empty((len(rows), 40), "f4")
             source.read(rows, out)
             if not (out == x[rows]).all():
@@ -159,61 +157,6 @@ def test_an_epoch_over_ten_times_the_budget_stays_within_it_and_100_mb(tmp_path:
     assert decoded == 320
     assert grown < budget + 100_000_000
     print(f"private memory grew by {grown / 1e6:.0f} MB with a budget of {budget / 1e6:.0f} MB")
-
-
-def test_the_budget_and_the_threads_are_divided_among_workers() -> None:
-    assert share(256 << 20, 4) == 64 << 20
-    assert share(2, 4) == 1
-
-
-def decode(slab: Slab, chunks: Residents, number: int) -> None:
-    """Have a chunk in the slab, with bytes that tell it."""
-    lease = slab.lease(chunks, [number])
-    for entry in lease.fresh:
-        entry.arena.part(entry.slot, chunks.slot_bytes)[:] = number
-        slab.done(entry)
-    slab.release(lease)
-
-
-def test_a_closed_source_gives_its_chunks_back() -> None:
-    slab, chunks = Slab(1 << 20, 1), Residents(3, 5000)
-    lease = slab.lease(chunks, [0, 1, 2])
-    for entry in lease.fresh:
-        slab.done(entry)
-    assert slab.used == 3 * 8192
-    slab.forget(chunks)
-    slab.release(lease)
-    assert slab.used == 0
-
-
-def test_the_chunk_that_was_not_used_for_the_longest_goes_first() -> None:
-    slab, chunks = Slab(4 * 4096, 1), Residents(5, 4096)
-    for number in (0, 1, 2, 3, 0, 4):
-        decode(slab, chunks, number)
-    fresh = {k: bool(slab.lease(chunks, [k]).fresh) for k in (0, 2, 3, 4)}
-    assert fresh == {0: False, 2: False, 3: False, 4: False}
-
-
-def test_chunks_of_another_size_push_out_the_oldest() -> None:
-    slab = Slab(4 * 4096, 1)
-    for chunks in (Residents(2, 4096), Residents(2, 8192)):
-        for number in range(2):
-            decode(slab, chunks, number)
-        assert slab.used <= slab.budget
-    assert slab.used == 4 * 4096
-
-
-def test_whoever_waits_for_a_chunk_gets_the_error_of_its_decoding() -> None:
-    slab, chunks = Slab(1 << 20, 1), Residents(1, 4096)
-    first, second = (slab.lease(chunks, [0]) for _ in range(2))
-    assert (len(first.fresh), len(second.fresh)) == (1, 0)
-    slab.done(first.fresh[0], FormatError("damaged"))
-    with pytest.raises(FormatError, match="damaged"):
-        slab.wait(second)
-    slab.release(first)
-    slab.release(second)
-    assert slab.used == 0
-    assert slab.lease(chunks, [0]).fresh
 
 
 NAMES = ("x", "tiles", "raw")

@@ -3,8 +3,9 @@
 `address` finds a dataset, `catalog` all datasets of a file, `links` refuses what points outside the
 file, `layout` reads what HDF5 knows of it (with `chunks`, the chunk table), `gate` decides how to
 read it and `probe` checks that against the file. Rows then come out of the file's map (`mapped`),
-out of a slab of decoded chunks (`decoded`, `slab`, `arena`, `filters`, `codecs`; both with `tiles`
-and `rows`), or through h5py (`library`, `plan`). h5py is imported in this folder only.
+out of a slab of decoded chunks (`decoded`, `slab`, `residents`, `arena`, `ahead`, `filters`,
+`codecs`; both with `tiles` and `rows`), or through h5py (`library`, `plan`). h5py is imported in
+this folder only.
 """
 
 from npdata.sources.hdf5.address import Hdf5Options, address_of, is_open_dataset, open_hdf5

@@ -45,6 +45,8 @@ class _Decoding:
         self.slab = slab()
         self.chunks = Residents(len(self.table), spec.chunk_bytes)
         self.data = self.slab.arena(self.chunks.slot_bytes).rows(spec.tiling.tile_bytes)
+        self.range = range(spec.tiling.count)
+        self.tiles = np.arange(spec.tiling.count)
         self.fill = np.frombuffer(spec.fill, np.uint8)
         self.decoded = 0
         self.reused = 0
@@ -118,20 +120,21 @@ class DecodedSource(Source):
         tiling, table, chunks = self._spec.tiling, state.table, state.chunks
         if len(blocks) * tiling.count > MOST_PLACES:
             return False
-        entries = table.find(blocks[:, None] * tiling.count + np.arange(tiling.count))
-        stored = entries if table.complete else entries[entries >= 0]
+        entries = table.find(blocks[:, None] * tiling.count + state.tiles)
         ticket = state.slab.begin()
         try:
-            if stored.size and chunks.places.take(stored).min() < 0:
-                return False
-            starts = chunks.places.take(entries) + within[:, None]
-            if not table.complete:
-                starts[entries < 0] = -1
-            chunks.used[stored] = ticket
-            gather_rows(state.data, starts, tiling, range(tiling.count), state.fill, out, None)
+            starts = chunks.places.take(entries)
+            absent = starts < 0
+            starts += within[:, None]
+            if absent.any():
+                if (absent & (entries >= 0)).any():
+                    return False
+                starts[absent] = -1
+            chunks.used[entries] = ticket
+            gather_rows(state.data, starts, tiling, state.range, state.fill, out, None)
         finally:
             state.slab.end(ticket)
-        state.count(reused=_distinct(stored))
+        state.count(reused=_distinct(entries))
         return True
 
     def _read_step(
@@ -245,6 +248,7 @@ class DecodedSource(Source):
         return type(self), (self._keeper, self._spec)
 
 
-def _distinct(numbers: NDArray[np.int64]) -> int:
-    ordered = np.sort(numbers, axis=None)
-    return int(np.count_nonzero(ordered[1:] != ordered[:-1])) + (ordered.size > 0)
+def _distinct(entries: NDArray[np.int64]) -> int:
+    """Count the different entries of the chunk table, without -1."""
+    ordered = np.sort(entries, axis=None)
+    return int(np.count_nonzero(ordered[1:] != ordered[:-1])) + int(ordered[0] >= 0)

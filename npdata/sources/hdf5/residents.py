@@ -18,14 +18,15 @@ class Residents:
     """The `count` chunks of one source, of `chunk_bytes` bytes each.
 
     `places[n]` is the offset of chunk n in the memory of its arena, -1 while it is not there;
-    `used[n]` is the ticket of the read that used it last.
+    `used[n]` is the ticket of the read that used it last. Number -1, which stands for a chunk that
+    the file does not hold, has a place too, where nothing ever is.
     """
 
     def __init__(self, count: int, chunk_bytes: int) -> None:
         """Begin with none of them there."""
         self.slot_bytes = slot_size(chunk_bytes)
-        self.places = np.full(count, -1, np.int64)
-        self.used = np.zeros(count, np.int64)
+        self.places = np.full(count + 1, -1, np.int64)
+        self.used = np.zeros(count + 1, np.int64)
 
 
 Key: TypeAlias = tuple[Residents, int]

@@ -43,7 +43,8 @@ class Slab:
         self.budget = budget
         self.threads = threads
         self.used = 0
-        self._changed = threading.Condition(threading.Lock())
+        self._lock = threading.Lock()
+        self._changed = threading.Condition(self._lock)
         self._entries: OrderedDict[Key, Entry] = OrderedDict()
         self._arenas: dict[int, Arena] = {}
         self._gone: deque[Residents] = deque()
@@ -66,14 +67,14 @@ class Slab:
 
     def begin(self) -> int:
         """Begin a read of chunks that are there: they stay in place until `end`, of this ticket."""
-        with self._changed:
+        with self._lock:
             self._ticket += 1
             self._reads[self._ticket] = None
             return self._ticket
 
     def end(self, ticket: int) -> None:
         """End a read."""
-        with self._changed:
+        with self._lock:
             del self._reads[ticket]
             if self._leaving:
                 self._settle()
