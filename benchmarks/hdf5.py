@@ -44,17 +44,6 @@ def batches_of(order: np.ndarray, count: int | None = None) -> list[np.ndarray]:
     return [order[k : k + BATCH] for k in range(0, len(order), BATCH)][:count]
 
 
-def window_order(seed: int = 0) -> np.ndarray:
-    """Rows in blocks shuffled in windows, as `BlockBatchSampler` has them."""
-    rng = np.random.default_rng(seed)
-    blocks = rng.permutation(-(-ROWS // CHUNK))
-    parts = []
-    for k in range(0, len(blocks), WINDOW):
-        each = [np.arange(b * CHUNK, min(ROWS, b * CHUNK + CHUNK)) for b in blocks[k : k + WINDOW]]
-        parts.append(rng.permutation(np.concatenate(each)))
-    return np.concatenate(parts)
-
-
 def ours(dataset: npdata.NumpyDataset, batches: list[np.ndarray]) -> Iterator[Sequence[Tensor]]:
     for rows in batches:
         yield (dataset.__getitems__(rows).stacked,)
@@ -135,11 +124,18 @@ def bare_decode(path: Path) -> int:
     return len(done)
 
 
-def epoch(source: npdata.Source, batches: list[np.ndarray]) -> int:
+def loader(dataset: npdata.NumpyDataset) -> npdata.Loader:
+    """Load blocks shuffled in windows, decoded ahead on `THREADS` threads."""
+    sampler = npdata.BlockBatchSampler(dataset, BATCH, shuffle="block", window_blocks=WINDOW)
+    return npdata.Loader(dataset, sampler=sampler, num_threads=THREADS)
+
+
+def epoch(loader: npdata.Loader, source: npdata.Source) -> int:
     """Read an epoch by npdata; gives how many chunks were decoded."""
+    loader.set_epoch(0)
     before = source.decoded_chunks
-    for _ in ours(npdata.NumpyDataset(source), batches):
-        pass
+    rows = sum(len(batch) for batch in loader)
+    assert rows == ROWS
     return source.decoded_chunks - before
 
 
@@ -169,18 +165,20 @@ def compressed(path: Path, rounds: int = 5) -> str:
     The source stays open, as over the epochs of a training; the order is the same in each, so that
     the slab has let go of a chunk before it is needed again.
     """
-    batches = batches_of(window_order())
     source = npdata.open_source(f"{path}::gzip")
-    epoch(source, batches)
-    with h5py.File(path) as file, npdata.NumpyDataset.from_hdf5(path, "gzip") as dataset:
-        for rows in batches[:: len(batches) // 20]:
-            order = np.argsort(rows)
-            assert np.array_equal(dataset[rows[order]].numpy(), file["gzip"][rows[order]])
+    dataset = npdata.NumpyDataset(source)
+    loading = loader(dataset)
+    order = npdata.BlockBatchSampler(dataset, BATCH, shuffle="block", window_blocks=WINDOW)
+    with h5py.File(path) as file:
+        for number, (batch, rows) in enumerate(zip(loading, order, strict=True)):
+            if number % 20 == 0:
+                sort = np.argsort(rows)
+                assert np.array_equal(batch.numpy()[sort], file["gzip"][rows[sort]])
     chunks = -(-ROWS // CHUNK)
     times: dict[str, list[float]] = {}
     decoded = set()
     for _ in range(rounds):
-        spent, count = seconds(epoch, source, batches)
+        spent, count = seconds(epoch, loading, source)
         decoded.add(count)
         times.setdefault("npdata", []).append(spent)
         spent, count = seconds(bare_decode, path)
