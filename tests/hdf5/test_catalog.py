@@ -44,13 +44,14 @@ def test_links_that_lead_out_or_nowhere_are_listed_and_not_followed(tmp_path: Pa
     with h5py.File(path, "w") as file:
         file["out"] = h5py.ExternalLink(other, "/group")
         file["through"] = h5py.SoftLink("/out/secret")
+        file["lost"] = h5py.ExternalLink("no such file.h5", "/x")
         file["dangling"] = h5py.SoftLink("/nothing")
     refusals = {each.name: each.refusal for each in list_datasets(path).datasets}
-    assert refusals.keys() == {"out", "through", "dangling"}
+    assert refusals.keys() == {"out", "through", "lost", "dangling"}
     assert "another file" in refusals["out"]
     assert "another file" in refusals["through"]
     assert "no dataset" in refusals["dangling"]
-    for name in ("out", "out/secret", "through"):
+    for name in ("out", "out/secret", "through", "lost", "lost/x"):
         (listed,) = list_datasets(path, name).datasets
         assert "another file" in (listed.refusal or "")
 
