@@ -120,11 +120,10 @@ def dtype_text(dtype: DType) -> str:
 
     Examples:
         >>> dtype_text(np.dtype(">f4")), dtype_text(np.dtype([("x", "f4"), ("y", "i8")]))
-        ('>f4', 'record of x, y')
+        ('>f4', 'record of 2')
     """
     if dtype.names is not None:
-        shown = ", ".join(dtype.names[:3])
-        return f"record of {shown}" + (", ..." if len(dtype.names) > 3 else "")
+        return f"record of {len(dtype.names)}"
     return "text" if is_variable_text(dtype) else str(dtype)
 
 
