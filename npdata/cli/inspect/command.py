@@ -11,6 +11,7 @@ from npdata.cli.command import FAILED, SUCCESS, Command, UsageError
 from npdata.cli.console import new_console, print_json
 from npdata.cli.figure import require_format, save_figure
 from npdata.cli.inspect.examine import examine
+from npdata.cli.inspect.interrupt import between_steps
 from npdata.cli.inspect.picture import draw
 from npdata.cli.inspect.table import print_reports
 from npdata.cli.raw import add_raw_arguments, raw_layout
@@ -33,8 +34,13 @@ def _run(arguments: argparse.Namespace) -> int:
     raw = raw_layout(arguments)
     if arguments.plot is not None:
         require_format(arguments.plot)
-    console = None if arguments.json else new_console()
-    reports = [examine(path, raw) for path in arguments.paths]
+    reports = []
+    with between_steps() as check:
+        console = None if arguments.json else new_console()
+        for path in arguments.paths:
+            check()
+            reports.append(examine(path, raw))
+        check()
     if raw is not None and all(report.format not in ("raw", None) for report in reports):
         raise UsageError("--dtype describes raw binary files, and none is among the paths")
     if console is None:
