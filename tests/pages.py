@@ -3,7 +3,8 @@
 Idea: a fenced block says what it is. `python` is executed, or written to a file where it has
 `title="NAME.py"`; the lines of `sh` are run, but for those that set a machine up; `text` right
 behind either is what it prints, or the error that it ends with, wherever lines are broken and with
-`...` for anything. All blocks of a page share names.
+`...` for anything. Other kinds, such as `console` for measurements, are only shown. All blocks of a
+page share names.
 """
 
 import contextlib
