@@ -11,11 +11,12 @@ import sys
 from collections.abc import Sequence
 from importlib.metadata import version
 
+from npdata.cli.bench.command import BENCH
 from npdata.cli.command import FAILED, INTERRUPTED, USAGE, Command, UsageError
 from npdata.cli.inspect.command import INSPECT
 from npdata.errors import MemberNotFoundError, NpdataError
 
-COMMANDS: tuple[Command, ...] = (INSPECT,)
+COMMANDS: tuple[Command, ...] = (INSPECT, BENCH)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

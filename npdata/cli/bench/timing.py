@@ -82,7 +82,7 @@ class Timing:
 
 
 def time_pass(contender: Contender, *, seconds: float | None = None) -> Pass:
-    """Time one pass, which ends after `seconds` (None: at the end of the batches)."""
+    """Time one pass, to the end of the batches, or until `seconds` after the first of them."""
     samples = first_samples = 0
     first = 0.0
     begun = now = time.perf_counter()
@@ -94,7 +94,7 @@ def time_pass(contender: Contender, *, seconds: float | None = None) -> Pass:
         now = time.perf_counter()
         if not first:
             first, first_samples = now - begun, samples
-        if seconds is not None and now - begun >= seconds:
+        elif seconds is not None and now - begun - first >= seconds:
             break
     else:
         now = time.perf_counter()

@@ -1,0 +1,161 @@
+"""From figures to settings, in plain words.
+
+Idea: each piece of advice is a rule over one report: which shuffle, which loader, what a batch is
+too small or too large for, when the file itself is what has to change. Invariant: every sentence
+rests on figures of this report, and names them. Pure: nothing is read or timed.
+"""
+
+import shlex
+from dataclasses import dataclass
+from pathlib import Path
+
+from npdata.cli.bench.report import Figure, Report
+from npdata.cli.units import bytes_text
+from npdata.schedule import SMALL_BYTES
+
+FULL_IS_FREE, FULL_IS_HOPELESS = 0.8, 0.2
+"""Rates of a full shuffle as a part of a block shuffle: it is free from, or hopeless below."""
+_CLOSE = 0.9
+_FAR = 0.5
+
+
+@dataclass(frozen=True, kw_only=True)
+class Advice:
+    """What to do: `code` makes the loader, `sentences` say why so and what else."""
+
+    code: str
+    sentences: tuple[str, ...]
+
+
+def advise(report: Report) -> Advice:
+    """Recommend settings for the data of a report."""
+    if report.facts.batch_size == report.facts.rows:
+        return _one_batch(report)
+    shuffle, why = _shuffle(report)
+    best = report.best("full" if shuffle == '"full"' else "block")
+    threads, why_threads = _threads(report, best)
+    sentences = (why, why_threads, *_batch(report, best), *_memory(report), *_convert(report))
+    return Advice(code=_code(report, f"shuffle={shuffle}", *threads), sentences=sentences)
+
+
+def _one_batch(report: Report) -> Advice:
+    sentence = "all rows are one batch, so there is little to choose: a Loader will do as it is"
+    return Advice(code=_code(report), sentences=(sentence,))
+
+
+def _code(report: Report, *options: str) -> str:
+    facts = report.facts
+    fields = [repr(path) for path in facts.paths]
+    if facts.raw is not None:
+        fields = [f"npdata.open_source({field}, {facts.raw})" for field in fields]
+    made = f"npdata.NumpyDataset({', '.join(fields)})"
+    return f"npdata.Loader({', '.join([made, str(facts.batch_size), *options])})"
+
+
+def _shuffle(report: Report) -> tuple[str, str]:
+    block, full = report.best("block"), report.best("full")
+    part = full.rate / block.rate if block.rate else 1.0
+    if not report.facts.fits_memory:
+        return '"block"', (
+            f"the files have {bytes_text(report.facts.storage.file_bytes)} and the memory "
+            f"{bytes_text(report.facts.machine.memory_bytes)}: a block shuffle reads them from the "
+            "disk in large pieces, a full shuffle row by row"
+        )
+    if part >= FULL_IS_FREE:
+        return '"full"', (
+            f'shuffle="full" costs little here, and mixes best: {full.rate:,.0f} rows/s, '
+            f"{block.rate:,.0f} with a block shuffle"
+        )
+    return '"block"', (
+        f'shuffle="block" is {_times(1 / part if part else 0)} as fast as "full": '
+        f"{block.rate:,.0f} rows/s, {full.rate:,.0f} with a full shuffle"
+    )
+
+
+def _threads(report: Report, best: Figure) -> tuple[list[str], str]:
+    """Choose among the loaders: threads, unless the caller is faster and batches are small."""
+    loaders = [f for f in report.of(best.order) if f.way.kind == "loader"]
+    alone = next(f for f in loaders if not f.way.helpers)
+    helped = next((f for f in loaders if f.way.helpers), None)
+    batch_ms = report.facts.batch_size / alone.rate * 1e3 if alone.rate else 0.0
+    if helped is None:
+        return ["num_threads=0"], (
+            f"a batch takes {_ms(batch_ms)} in the caller, and threads would not help"
+        )
+    named = (
+        [] if report.auto_threads == helped.way.helpers else [f"num_threads={helped.way.helpers}"]
+    )
+    if helped.rate >= alone.rate * _CLOSE:
+        return named, f"{helped.way.name}: {helped.rate:,.0f} rows/s, {alone.rate:,.0f} without"
+    if report.facts.batch_bytes < SMALL_BYTES:
+        zero = [] if report.auto_threads == 0 else ["num_threads=0"]
+        return zero, (
+            f"a batch takes {_ms(batch_ms)} in the caller, less than a thread needs to hand it over"
+        )
+    return named, (
+        f"in a loop that does nothing but load, num_threads=0 is faster ({alone.rate:,.0f} rows/s, "
+        f"{helped.rate:,.0f} with threads); with threads, the loop does not wait the "
+        f"{_ms(batch_ms)} that a batch takes"
+    )
+
+
+def _batch(report: Report, best: Figure) -> list[str]:
+    facts = report.facts
+    ceiling = report.ceiling(best.order)
+    part = best.rate / ceiling.rate if ceiling.rate else 1.0
+    if part < _FAR and facts.batch_bytes < SMALL_BYTES and facts.slowest_access == "mapped":
+        larger = min(
+            facts.rows, max(facts.batch_size * 2, SMALL_BYTES * 4 // max(1, facts.row_bytes))
+        )
+        return [
+            f"a batch has {bytes_text(facts.batch_bytes)}, and what is done once a batch takes "
+            f"{1 - part:.0%} of the time: if the model allows, larger batches, up to {larger:,}"
+        ]
+    if facts.batch_bytes > facts.machine.memory_bytes / 64:
+        return [
+            f"a batch has {bytes_text(facts.batch_bytes)}, and several are held ready: mind the "
+            "memory, or give prefetch=1"
+        ]
+    return []
+
+
+def _memory(report: Report) -> list[str]:
+    facts = report.facts
+    rate = facts.storage.disk_rate
+    if facts.fits_memory or rate is None:
+        return []
+    stored_row = facts.storage.file_bytes / facts.rows
+    return [
+        f"from the disk come {bytes_text(rate)}/s, {rate / stored_row:,.0f} rows/s at most; the "
+        "rates above are from memory. memory_budget= bounds what the loader keeps"
+    ]
+
+
+def _convert(report: Report) -> list[str]:
+    """Advise a conversion where chunks make single rows too expensive to shuffle fully."""
+    facts = report.facts
+    if facts.slowest_access not in ("decoded", "library"):
+        return []
+    block, full = report.best("block"), report.best("full")
+    if not block.rate or full.rate / block.rate >= FULL_IS_HOPELESS:
+        return []
+    costly = max(
+        (field for field in facts.fields if field.access == facts.slowest_access),
+        key=lambda field: field.row_bytes,
+    )
+    path = facts.paths[facts.fields.index(costly)]
+    target = f"{Path(path.rpartition('::')[2] or path).name.partition('.')[0]}.npy"
+    size = bytes_text(costly.row_bytes * facts.rows)
+    return [
+        f"for a full shuffle the file is the limit: {full.rate:,.0f} rows/s, since a row costs a "
+        f"chunk of {facts.block_rows:,} rows; as a .npy ({size}) it would be read in place: "
+        f"npdata convert {shlex.quote(path)} {shlex.quote(target)}"
+    ]
+
+
+def _times(factor: float) -> str:
+    return f"{factor:,.0f} times" if factor >= 10 else f"{factor:.1f} times"
+
+
+def _ms(milliseconds: float) -> str:
+    return f"{milliseconds:.2g} ms" if milliseconds < 100 else f"{milliseconds:,.0f} ms"

@@ -1,0 +1,169 @@
+"""From figures to advice, without a measurement; how the time is divided."""
+
+import dataclasses
+
+import numpy as np
+import pytest
+
+from npdata.cli.bench.advice import advise
+from npdata.cli.bench.facts import Facts, Machine, Storage
+from npdata.cli.bench.pace import ROUNDS, pace_of
+from npdata.cli.bench.report import Figure, Report
+from npdata.cli.bench.way import Way, ways_of
+from npdata.describe import FieldDescription
+
+GB = 10**9
+
+
+def field(access="mapped", row_bytes=3136, rows=200_000):
+    return FieldDescription(
+        name=0,
+        where="x",
+        shape=(rows, row_bytes // 4),
+        dtype=np.dtype("f4"),
+        tensor_dtype=None,
+        access=access,
+        access_reason="so",
+        conversion="view",
+        conversion_reason="so",
+        row_bytes=row_bytes,
+    )
+
+
+def facts(access="mapped", *, row_bytes=3136, rows=200_000, file_bytes=GB, batch=256, shm=GB):
+    return Facts(
+        paths=("d.h5::x",),
+        rows=rows,
+        fields=(field(access, row_bytes, rows),),
+        block_rows=4096,
+        batch_size=batch,
+        hdf5=True,
+        raw=None,
+        storage=Storage(file_bytes=file_bytes, cached=1.0, memory_rate=8e9, disk_rate=1e9),
+        machine=Machine(memory_bytes=16 * GB, cores=2, shared_bytes=shm),
+    )
+
+
+def report(about, *, block, full, threads=None, auto=2):
+    """Give a report where `Loader, 0 threads` has these rates, and a ceiling of 1,000,000."""
+    rates = {"sequential": block, "block": block, "full": full}
+    figures = []
+    for order, rate in rates.items():
+        ways = {
+            Way(kind="plain", name="h5py, row by row"): 100,
+            Way(kind="dataloader", name="DataLoader, 0 workers"): rate * 0.9,
+            Way(kind="loader", name="Loader, 0 threads"): rate,
+            Way(kind="ceiling", name="bare"): 1_000_000,
+        }
+        if threads is not None:
+            ways[Way(kind="loader", name="Loader, 2 threads", helpers=2)] = rate * threads
+        figures += [
+            Figure(order=order, way=way, rates=(each,), first=0.0) for way, each in ways.items()
+        ]
+    return Report(
+        facts=about,
+        rows=about.rows,
+        auto_threads=auto,
+        rounds=1,
+        pass_seconds=1.0,
+        seconds=1.0,
+        figures=tuple(figures),
+    )
+
+
+def text(advice):
+    return "\n".join([advice.code, *advice.sentences])
+
+
+def test_a_full_shuffle_that_costs_little_is_taken():
+    assert 'shuffle="full"' in advise(report(facts(), block=100_000, full=90_000)).code
+
+
+def test_a_slow_full_shuffle_gives_way_to_blocks():
+    advice = advise(report(facts(), block=100_000, full=50_000))
+    assert 'shuffle="block"' in advice.code
+    assert "2.0 times as fast" in advice.sentences[0]
+
+
+def test_hopeless_chunks_are_to_be_converted():
+    advice = advise(report(facts("decoded"), block=100_000, full=1_000))
+    assert "npdata convert d.h5::x x.npy" in advice.sentences[-1]
+    assert "4,096 rows" in advice.sentences[-1]
+    assert "627 MB" in advice.sentences[-1]
+
+
+@pytest.mark.parametrize(("access", "full"), [("mapped", 1_000), ("decoded", 50_000)])
+def test_nothing_is_converted_where_that_would_not_help(access, full):
+    assert "convert" not in text(advise(report(facts(access), block=100_000, full=full)))
+
+
+def test_files_larger_than_memory_are_read_in_blocks_from_the_disk():
+    advice = advise(report(facts(file_bytes=100 * GB), block=100_000, full=100_000))
+    assert 'shuffle="block"' in advice.code
+    assert "2,000 rows/s at most" in text(advice)
+
+
+def test_threads_that_help_are_left_to_the_loader():
+    code = advise(report(facts(), block=100_000, full=100_000, threads=1.5)).code
+    assert "num_threads" not in code
+
+
+def test_threads_that_the_loader_would_not_take_are_named():
+    code = advise(report(facts(), block=100_000, full=100_000, threads=1.5, auto=4)).code
+    assert "num_threads=2" in code
+
+
+def test_small_batches_are_read_in_the_caller():
+    about = facts(row_bytes=8)
+    advice = advise(report(about, block=100_000, full=100_000, threads=0.3))
+    assert "num_threads=0" in advice.code
+    assert "larger batches" in text(advice)
+
+
+def test_threads_that_only_hide_the_reading_are_kept_and_the_reason_given():
+    advice = advise(report(facts(), block=100_000, full=100_000, threads=0.5))
+    assert "num_threads" not in advice.code
+    assert "in a loop that does nothing but load, num_threads=0 is faster" in text(advice)
+
+
+def test_one_batch_leaves_nothing_to_choose():
+    about = facts(rows=100, batch=100)
+    assert advise(report(about, block=1, full=1)).sentences[0].startswith("all rows are one batch")
+
+
+def test_workers_are_left_out_where_shared_memory_is_too_small():
+    ways, left_out = ways_of(facts(shm=1_000_000), helpers=2, ceiling="bare")
+    assert not any(way.name == "DataLoader, 2 workers" for way in ways)
+    assert "4.01 MB of shared memory, of which 1 MB are free" in left_out[0].reason
+
+
+def test_without_helpers_nothing_is_left_out():
+    ways, left_out = ways_of(facts("library"), helpers=0, ceiling="bare")
+    assert left_out == ()
+    assert all(way.helpers == 0 for way in ways)
+
+
+def test_time_is_divided_evenly():
+    pace = pace_of(dict.fromkeys("abcd", 0.001), seconds=8.0)
+    assert (pace.rounds, pace.share, pace.too_slow) == (ROUNDS, 2.0, frozenset())
+
+
+def test_little_time_makes_one_round():
+    assert pace_of({"a": 0.001}, seconds=0.1).rounds == 1
+
+
+def test_what_is_too_slow_leaves_its_share_to_the_others():
+    pace = pace_of({"fast": 0.001, "slow": 1000.0}, seconds=10.0)
+    assert pace.too_slow == {"slow"}
+    assert pace.share == pytest.approx(10.0)
+
+
+def test_all_too_slow_is_no_division_by_nothing():
+    assert pace_of({"slow": 1000.0}, seconds=1.0).too_slow == {"slow"}
+
+
+def test_the_best_and_the_plain_are_told_apart():
+    found = report(facts(), block=10, full=10, threads=2)
+    assert found.best("full").way.name == "Loader, 2 threads"
+    assert found.plain("full").way.name == "h5py, row by row"
+    assert dataclasses.replace(found, figures=found.of("full")).orders == ("full",)
