@@ -140,6 +140,19 @@ class NumpyDataset(FromFiles, Dataset[Any]):
         mask = torch.from_numpy(chosen.mask) if isinstance(chosen, MaskedRows) else None
         return self._batch(*self._gathered(chosen, allocate), bound, mask)
 
+    def stacked(self, indices: object, allocate: Allocate) -> Any | None:
+        """Give `collate(ds.__getitems__(indices))` where that is the gather and nothing else.
+
+        None where there is more to it: a transform, a mask, fields that are not read in place.
+        """
+        if self._closed or self._transforms.any or not self._in_place or not is_exact(indices):
+            return None
+        try:
+            values = [field.stack(indices, allocate) for field in self._fields]
+        except IndexError:
+            return None
+        return values if self._form == SampleForm() else self._form.build(tuple(values))
+
     def _gathered(self, indices: object, allocate: Allocate) -> tuple[Rows, tuple[Any, ...]]:
         if self._in_place and is_exact(indices):
             # Trusted at first: the kernel refuses rows outside, and negative ones too.

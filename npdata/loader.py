@@ -36,7 +36,7 @@ from npdata.schedule import Auto, Machine, Schedule, decide_schedule
 from npdata.sources.base import Source
 from npdata.stats import Counter, LoaderStats
 from npdata.transfer import DTypes, Sender
-from npdata.within import data_of
+from npdata.within import advised, data_of, datasets_within
 from npdata.work import Made, Work
 
 
@@ -118,6 +118,9 @@ class Loader:
             data=data,
             machine=Machine(cores=_cores(), to_device=self._device is not None, pins=pins_memory()),
         )
+        # Kept from one epoch to the next: memory that was used before is what makes it fast.
+        self._buffers = Buffers(most=self._schedule.depth + self._schedule.threads + 2)
+        self._sources = tuple(s for each in datasets_within(dataset) for s in each.sources)
         self._counter = Counter()
         self._iterators: weakref.WeakSet[_LoaderIterator] = weakref.WeakSet()
         self._closed = False
@@ -126,7 +129,7 @@ class Loader:
         """Begin the next epoch, or go on where a loaded state was; reading begins at once."""
         if self._closed:
             raise ClosedError("the loader was closed; make a new one")
-        self._counter = Counter()
+        self._counter = Counter(chunks=functools.partial(_chunks, self._sources))
         bar = (
             Bar(len(self), f"epoch {getattr(self._sampler, 'epoch', '')}")
             if (self._progress)
@@ -176,6 +179,7 @@ class Loader:
         self._closed = True
         for iterator in list(self._iterators):
             iterator.close()
+        self._buffers.clear()
 
     def __enter__(self) -> Self:
         """Use the loader in a with block, which closes it."""
@@ -186,13 +190,11 @@ class Loader:
         self.close()
 
     def _lookahead(self) -> "Lookahead[Job, Made]":
-        schedule, sources = self._schedule, self._advised()
-        ahead = schedule.depth + schedule.threads + 2
-        allocate: Allocate | None = pinned_memory if schedule.pinned else None
+        schedule = self._schedule
+        sources, jobs = self._jobs()
+        allocate: Allocate = pinned_memory if schedule.pinned else plain_memory
         if self._large and not schedule.pinned:
-            allocate = Buffers(most=ahead).allocate
-        elif pins_memory() and not schedule.pinned:
-            allocate = plain_memory
+            allocate = self._buffers.allocate
         begin: Callable[[], object] = int
         if schedule.pinned or self._sender is not None:
             index = torch.accelerator.current_device_index()
@@ -200,33 +202,37 @@ class Loader:
             begin = functools.partial(torch.accelerator.set_device_index, device)
         work = Work(
             dataset=self._dataset,
+            direct=_is_direct(self._dataset),
             sources=sources,
             allocate=allocate,
             pinned=schedule.pinned,
             sender=self._sender,
             dtype=self._dtype,
         )
-        jobs = self._jobs(sources)
-        return Lookahead(work, jobs, threads=schedule.threads, depth=schedule.depth, begin=begin)
-
-    def _advised(self) -> tuple[Source, ...]:
-        """Give the sources that advice helps: of a dataset in files, in an order known ahead."""
-        if not isinstance(self._dataset, NumpyDataset):
-            return ()
-        mapped = tuple(s for s in self._dataset.sources if s.access.kind == "mapped")
-        total = len(self._dataset) * sum(source.row_bytes for source in mapped)
-        known = isinstance(self._sampler, BlockBatchSampler)
-        return mapped if known and (self._budget or total > AHEAD_BYTES) else ()
-
-    def _jobs(self, sources: tuple[Source, ...]) -> Iterator[Job]:
-        if not sources:
-            return map(Job, itertools.count(), self._sampler)
-        plan = ReadAhead(
-            self._dataset.blocks,
-            row_bytes=sum(source.row_bytes for source in sources),
-            budget=None if self._budget is None else self._budget * 3 // 4,
+        return Lookahead(
+            work,
+            jobs,
+            threads=schedule.threads,
+            depth=schedule.depth,
+            begin=begin,
         )
-        return plan.jobs(iter(self._sampler))
+
+    def _jobs(self) -> tuple[tuple[Source, ...], Iterator[Job]]:
+        """Give the sources to advise, in an order known ahead, and the jobs with the advice."""
+        within = advised(self._dataset) if isinstance(self._sampler, BlockBatchSampler) else None
+        if within is not None and within.ahead_bytes is None and not self._budget:
+            total = len(self._dataset) * within.row_bytes
+            within = within if total > AHEAD_BYTES else None
+        if within is None:
+            return (), map(Job, itertools.count(), self._sampler)
+        plan = ReadAhead(
+            within.blocks,
+            row_bytes=within.row_bytes,
+            budget=None if self._budget is None else self._budget * 3 // 4,
+            ahead=within.ahead_bytes,
+            rows=within.rows,
+        )
+        return within.sources, plan.jobs(iter(self._sampler))
 
     def _of_sampler(self, name: str) -> Any:
         method = getattr(self._sampler, name, None)
@@ -273,6 +279,16 @@ class _LoaderIterator(Iterator[Any]):
         self._made.close()
         if self._close_bar is not None:
             self._close_bar()
+
+
+def _chunks(sources: tuple[Source, ...]) -> tuple[int, int]:
+    return sum(s.decoded_chunks for s in sources), sum(s.reused_chunks for s in sources)
+
+
+def _is_direct(dataset: Any) -> bool:
+    """Tell whether batches are read as `NumpyDataset` does it, and not by a subclass or a patch."""
+    method = getattr(dataset.__getitems__, "__func__", None)
+    return isinstance(dataset, NumpyDataset) and method is NumpyDataset.__getitems__
 
 
 def _cores() -> int:

@@ -1,9 +1,10 @@
 """Work done ahead by threads, and handed out in order.
 
-Idea: the consumer takes jobs from an iterator, one for every result it receives, and puts them
-into a queue that threads serve; each job has a slot of its own, and the slots are emptied in
-order. So the number of jobs in flight is bounded, the jobs are numbered in the consumer's thread,
-and no result depends on which thread made it. Invariant: when the consumer has let go of a
+Idea: the consumer takes jobs from an iterator and puts them into a queue that threads serve; each
+job has a slot of its own, and the slots are emptied in order. So the number of jobs in flight is
+bounded, the jobs are numbered in the consumer's thread, and no result depends on which thread made
+it. To wake a thread costs the consumer up to 50 us, so it puts in several jobs at a time.
+Invariant: when the consumer has let go of a
 `Lookahead`, for whatever reason, no thread of it runs any more; threads know the queue and the
 work, never the `Lookahead`, so letting go of it is always noticed. It knows nothing of batches.
 """
@@ -53,6 +54,7 @@ class Lookahead(Iterator[Result], Generic[Job, Result]):
         begin: Callable[[], object] = int,
     ) -> None:
         self._work = work
+        self._depth = depth
         self._jobs: Iterator[Job] | None = iter(jobs)
         self._process = os.getpid()
         self._slots: deque[queue.SimpleQueue[Outcome]] = deque()
@@ -67,8 +69,8 @@ class Lookahead(Iterator[Result], Generic[Job, Result]):
         self._stop = weakref.finalize(self, _stop, self._tasks, self._threads, self._process)
         try:
             _start(self._threads, self._ready)
-            for _ in range(depth if threads else 0):
-                self._submit()
+            if threads:
+                self._submit(depth)
         except BaseException:
             self.close()
             raise
@@ -109,24 +111,25 @@ class Lookahead(Iterator[Result], Generic[Job, Result]):
         return _outcome(self._work, next(self._jobs))
 
     def _from_threads(self) -> Outcome:
-        self._submit()
+        if len(self._slots) <= max(1, self._depth // 2):
+            self._submit(self._depth + 1)
         if not self._slots:
             raise StopIteration
         return self._slots.popleft().get()
 
-    def _submit(self) -> None:
-        if self._jobs is None:
-            return
-        slot: queue.SimpleQueue[Outcome] = queue.SimpleQueue()
-        try:
-            self._tasks.put((slot, next(self._jobs)))
-        except StopIteration:
-            self._jobs = None
-            return
-        except Exception as error:
-            self._jobs = None
-            slot.put((None, error))
-        self._slots.append(slot)
+    def _submit(self, depth: int) -> None:
+        """Put in jobs until `depth` are in flight."""
+        while self._jobs is not None and len(self._slots) < depth:
+            slot: queue.SimpleQueue[Outcome] = queue.SimpleQueue()
+            try:
+                self._tasks.put((slot, next(self._jobs)))
+            except StopIteration:
+                self._jobs = None
+                return
+            except Exception as error:
+                self._jobs = None
+                slot.put((None, error))
+            self._slots.append(slot)
 
 
 def _outcome(work: Callable[[Any], Any], job: Any) -> Outcome:

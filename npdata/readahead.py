@@ -22,7 +22,7 @@ AHEAD_BYTES = 128 << 20
 """So far ahead of the batches where no memory budget is given: two windows of 64 MiB."""
 _STRETCHES = 4
 _STRETCH_ROWS = 1 << 18
-_DENSE = 4
+_DENSE = 16
 """Blocks are announced whole if that reads at most so many times the bytes of the rows."""
 
 Runs = list[tuple[int, int]]
@@ -47,17 +47,32 @@ class Job(NamedTuple):
 class ReadAhead:
     """Plans advice for rows of `row_bytes` in `blocks`, within `budget` bytes of them if given.
 
+    `ahead` is how many bytes of rows to be ahead, at most; `rows` gives for each row number of a
+    batch the row in `blocks`.
+
     Examples:
         >>> plan = ReadAhead(Blocks.uniform(8, 2), row_bytes=1, budget=None)
         >>> [(job.rows.tolist(), job.advice.need) for job in plan.jobs([np.array([5, 0, 1, 4])])]
         [([5, 0, 1, 4], [(0, 2), (4, 6)])]
     """
 
-    def __init__(self, blocks: Blocks, *, row_bytes: int, budget: int | None) -> None:
+    def __init__(
+        self,
+        blocks: Blocks,
+        *,
+        row_bytes: int,
+        budget: int | None,
+        ahead: int | None = None,
+        rows: NDArray[np.int64] | None = None,
+    ) -> None:
         self._edges = blocks.edges()
         self._row_bytes = max(1, row_bytes)
-        self._ahead = AHEAD_BYTES if budget is None else budget // 2
+        most = AHEAD_BYTES if budget is None else budget // 2
+        self._ahead = most if ahead is None else min(ahead, most)
         self._keep = budget
+        self._limit = 2 * self._ahead if budget is None else budget
+        self._bounded = budget is not None or ahead is not None
+        self._rows = rows
         self._resident: OrderedDict[int, int] = OrderedDict()
         self._resident_bytes = 0
 
@@ -83,10 +98,13 @@ class ReadAhead:
 
     def _advise(self, stretch: list[Any]) -> Advice:
         rows = np.concatenate([np.asarray(batch, np.int64) for batch in stretch])
+        rows = rows if self._rows is None else self._rows[rows]
         blocks = np.unique(np.searchsorted(self._edges, rows, side="right") - 1)
         sizes = (self._edges[blocks + 1] - self._edges[blocks]) * self._row_bytes
         if sizes.sum() > _DENSE * len(rows) * self._row_bytes:
-            return Advice()
+            return Advice()  # they lie thinly
+        if self._bounded and sizes.sum() > self._limit:
+            return Advice()  # they would drive each other out
         new = []
         for block, size in zip(blocks.tolist(), sizes.tolist(), strict=True):
             if block in self._resident:
@@ -98,9 +116,8 @@ class ReadAhead:
         return Advice(need=self._runs(new), leave=self._runs(self._evicted()))
 
     def _evicted(self) -> list[int]:
-        limit = 2 * AHEAD_BYTES if self._keep is None else self._keep
         gone = []
-        while self._resident_bytes > limit and len(self._resident) > 1:
+        while self._resident_bytes > self._limit and len(self._resident) > 1:
             block, size = self._resident.popitem(last=False)
             self._resident_bytes -= size
             gone.append(block)

@@ -49,7 +49,8 @@ class Schedule:
 
     def __str__(self) -> str:
         """Give it in one line."""
-        where = f"{self.threads} threads, {self.depth} batches ahead"
+        threads = "1 thread" if self.threads == 1 else f"{self.threads} threads"
+        where = f"{threads}, {self.depth} batches ahead"
         memory = "page-locked" if self.pinned else "ordinary"
         return f"{where if self.threads else 'in the caller'}, {memory} memory: {self.reason}"
 
@@ -110,5 +111,7 @@ def _threads(asked: int | Auto, data: Data, machine: Machine) -> tuple[int, str]
         return 0, (
             f"a batch of {data.batch_bytes} bytes is read faster than a thread hands it over"
         )
-    threads = min(machine.cores, MOST_THREADS)
-    return threads, f"{machine.cores} cores, of which {MOST_THREADS} at most"
+    threads = max(1, min(machine.cores - 1, MOST_THREADS))
+    return threads, (
+        f"{machine.cores} cores, of which one is left to the loop, and {MOST_THREADS} at most"
+    )

@@ -6,6 +6,7 @@ and figures are of one iteration. It prints nothing.
 """
 
 import time
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -17,6 +18,8 @@ class LoaderStats:
     """Counts of one iteration: the one begun last, up to now.
 
     `seconds_waited` is the time the loop waited for batches, `seconds_used` the time it used.
+    `decoded_chunks` tells how many compressed chunks were decoded, also for batches read ahead,
+    `reused_chunks` how often a batch found a chunk that it needs decoded already.
 
     Examples:
         >>> stats = LoaderStats(batches=10, samples=640, nbytes=10**9,
@@ -30,6 +33,8 @@ class LoaderStats:
     nbytes: int
     seconds_waited: float
     seconds_used: float
+    decoded_chunks: int = 0
+    reused_chunks: int = 0
 
     @property
     def seconds(self) -> float:
@@ -59,17 +64,19 @@ class LoaderStats:
     def __str__(self) -> str:
         """Give all in one line."""
         waited = self.seconds_waited / self.seconds if self.seconds else 0.0
+        chunks = f", {self.decoded_chunks} chunks decoded, {self.reused_chunks} reused"
         return (
             f"{self.batches} batches, {self.samples} samples, {self.samples_per_second:,.0f} "
             f"samples/s, {self.gigabytes_per_second:.2f} GB/s, {waited:.0%} of the time waiting: "
-            f"{self.bound}"
+            f"{self.bound}{chunks if self.decoded_chunks or self.reused_chunks else ''}"
         )
 
 
 @dataclass(kw_only=True)
 class Counter:
-    """The counts of an iteration under way."""
+    """The counts of an iteration under way; `chunks` gives those of the sources, ever rising."""
 
+    chunks: Callable[[], tuple[int, int]] = field(default=lambda: (0, 0))
     batches: int = 0
     samples: int = 0
     nbytes: int = 0
@@ -77,6 +84,10 @@ class Counter:
     used: float = 0.0
     _left: float = field(default_factory=time.perf_counter)
     _asked: float = 0.0
+
+    def __post_init__(self) -> None:
+        """Note where the counts of the sources begin."""
+        self._before = self.chunks()
 
     def ask(self) -> None:
         """Note that the loop asks for a batch."""
@@ -94,12 +105,15 @@ class Counter:
 
     def stats(self) -> LoaderStats:
         """Give the counts as they are now."""
+        decoded, reused = self.chunks()
         return LoaderStats(
             batches=self.batches,
             samples=self.samples,
             nbytes=self.nbytes,
             seconds_waited=self.waited,
             seconds_used=self.used,
+            decoded_chunks=decoded - self._before[0],
+            reused_chunks=reused - self._before[1],
         )
 
 

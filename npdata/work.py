@@ -27,11 +27,15 @@ class Made(NamedTuple):
 
 @dataclass(frozen=True, kw_only=True)
 class Work:
-    """What is done for a batch; it must not refer to the loader or an iterator."""
+    """What is done for a batch; it must not refer to the loader or an iterator.
+
+    `direct` tells that nobody wants to see the samples, only what they stack to.
+    """
 
     dataset: Any
+    direct: bool
     sources: tuple[Source, ...]
-    allocate: Allocate | None
+    allocate: Allocate
     pinned: bool
     sender: Sender | None
     dtype: DTypes
@@ -40,21 +44,21 @@ class Work:
         """Make the batch of a job; an error gets a note that names the batch and its rows."""
         try:
             tell(job.advice, self.sources)
-            if self.allocate is None:
-                return self._made(job)
+            fields = self.dataset.stacked(job.rows, self.allocate) if self.direct else None
+            if fields is not None:
+                return self._finished(job, fields)
             with allocating(self.allocate):
-                return self._made(job)
+                samples = self.dataset.__getitems__(job.rows)
+                fields = collate(samples)
+                mask = fields[1:] if isinstance(samples, Batch) and samples.mask is not None else ()
+                return self._finished(job, fields[0] if mask else fields, mask)
         except Exception as error:
             error.add_note(f"in batch {job.number} of this iteration, rows {_shown(job.rows)}")
             raise
 
-    def _made(self, job: Job) -> Made:
-        samples = self.dataset.__getitems__(job.rows)
-        fields = collate(samples)
-        mask = fields[1:] if isinstance(samples, Batch) and samples.mask is not None else ()
-        fields = cast(
-            fields[0] if mask else fields, self.dtype, after=None if self.sender is None else False
-        )
+    def _finished(self, job: Job, fields: Any, mask: tuple[Any, ...] = ()) -> Made:
+        if self.dtype is not None:
+            fields = cast(fields, self.dtype, after=None if self.sender is None else False)
         if self.pinned:
             fields = map_tensors(lambda t: t if t.is_pinned() else t.pin_memory(), fields)
         nbytes = nbytes_of(fields)

@@ -117,3 +117,30 @@ def test_a_loop_that_keeps_nothing_uses_few_buffers() -> None:
     del batch
     gc.collect()
     assert len(places) <= 2 + 2 + 2
+
+
+@counted
+def test_the_short_batch_at_the_end_takes_no_memory_of_its_own() -> None:
+    buffers = Buffers(most=2)
+    place = buffers.allocate((2 * LARGE[0], ROW), torch.uint8).data_ptr()
+    short = buffers.allocate((LARGE[0] + 1, ROW), torch.uint8)
+    assert short.data_ptr() == place
+    assert short.untyped_storage().nbytes() == short.nbytes
+    assert buffers.allocate((2 * LARGE[0], ROW), torch.uint8).data_ptr() != place
+
+
+@counted
+def test_much_less_is_not_kept_in_much_more() -> None:
+    buffers = Buffers(most=2)
+    place = buffers.allocate((4 * LARGE[0], ROW), torch.uint8).data_ptr()
+    assert buffers.allocate(LARGE, torch.uint8).data_ptr() != place
+
+
+@counted
+def test_the_next_epoch_uses_the_memory_of_the_one_before() -> None:
+    ds = NumpyDataset(np.zeros((20 * LARGE[0], ROW), np.uint8))
+    loader = Loader(ds, LARGE[0], num_threads=1, prefetch=2)
+    places = [batch.data_ptr() for _ in range(3) for batch in loader]
+    assert len(set(places)) <= 2 + 1 + 2
+    loader.close()
+    assert not loader._buffers._arrays

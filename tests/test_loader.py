@@ -25,6 +25,8 @@ from npdata.errors import (
     NotBatchedError,
     StateError,
 )
+from npdata.schedule import Data as Data_
+from npdata.schedule import Machine, decide_schedule
 
 THREADS = (0, 1, 2, 8)
 CUDA = torch.accelerator.is_available()
@@ -131,6 +133,18 @@ class TestBatches:
         expected = BlockBatchSampler(ds, batch_size, seed=2, **options)
         assert batches == [(rows * 3).tolist() for rows in expected]
         assert len(loader) == len(batches)
+
+    @pytest.mark.parametrize("threads", [0, 2])
+    def test_of_a_subclass_and_of_a_patched_dataset(self, data: Data, threads: int) -> None:
+        class Doubled(NumpyDataset):
+            def __getitems__(self, indices):
+                return [2 * sample for sample in super().__getitems__(indices)]
+
+        assert_same_epochs(Doubled(data.y), threads)
+        patched = NumpyDataset(data.y)
+        read = patched.__getitems__
+        patched.__getitems__ = lambda rows: [-sample for sample in read(rows)]
+        assert_same_epochs(patched, threads)
 
     @pytest.mark.parametrize("threads", [0, 2])
     def test_of_lists_of_row_numbers(self, data: Data, threads: int) -> None:
@@ -279,9 +293,20 @@ class TestAuto:
         assert schedule.threads == 0
         assert "480 bytes is read faster" in schedule.reason
 
-    def test_large_batches_are_made_on_threads(self) -> None:
-        ds = NumpyDataset(np.zeros((4, 1 << 20)))
-        assert Loader(ds, 2).describe().threads >= 1
+    @pytest.mark.parametrize("cores, threads", [(1, 1), (2, 1), (4, 3), (64, 8)])
+    def test_other_batches_are_made_on_threads_that_leave_a_core_to_the_loop(
+        self, cores: int, threads: int
+    ) -> None:
+        schedule = decide_schedule(
+            num_threads="auto",
+            prefetch=4,
+            pin_memory="auto",
+            memory_budget=None,
+            data=Data_(batch_bytes=1 << 20, library=False),
+            machine=Machine(cores=cores, to_device=False, pins=False),
+        )
+        assert schedule.threads == threads
+        assert f"{cores} cores, of which one is left to the loop" in str(schedule)
 
     def test_h5py_is_kept_in_the_caller(self, data: Data, tmp_path: Path) -> None:
         with h5py.File(tmp_path / "d.h5", "w") as file:
@@ -437,6 +462,27 @@ class TestStats:
         assert stats.seconds_waited > 0
         assert stats.seconds_used > 0
         assert stats.bound in str(stats)
+
+    @pytest.mark.parametrize("threads", [0, 2])
+    def test_count_decoded_and_reused_chunks(self, tmp_path: Path, threads: int) -> None:
+        with h5py.File(tmp_path / "d.h5", "w") as file:
+            file.create_dataset("x", data=np.arange(960), chunks=(120,), compression="gzip")
+        loader = Loader(NumpyDataset(f"{tmp_path}/d.h5::x"), 60, shuffle=False, num_threads=threads)
+        for _ in loader:
+            pass
+        stats = loader.stats()
+        assert (stats.decoded_chunks, stats.reused_chunks) == (8, 8)
+        assert "8 chunks decoded, 8 reused" in str(stats)
+        for _ in loader:
+            pass
+        again = loader.stats()
+        assert (again.decoded_chunks, again.reused_chunks) == (0, 16)
+
+    def test_without_chunks_say_nothing_of_them(self, data: Data) -> None:
+        loader = Loader(NumpyDataset(data.x), 16)
+        list(loader)
+        assert loader.stats().decoded_chunks == 0
+        assert "chunks" not in str(loader.stats())
 
     def test_a_bar_is_drawn_and_closed(self, data: Data, capsys) -> None:
         before = set(threading.enumerate())

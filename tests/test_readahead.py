@@ -3,18 +3,22 @@
 import sys
 from pathlib import Path
 
+import h5py
 import numpy as np
 import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
 from kinds import Data
+from torch.utils.data import StackDataset, Subset
 
 from npdata import BlockBatchSampler, Loader, NumpyDataset, open_source
 from npdata.blocks import Blocks
 from npdata.readahead import ReadAhead
 from npdata.sources import concat
+from npdata.sources.base import Access
 from npdata.sources.concat import ConcatSource
+from npdata.sources.memory import MemorySource
 
 linux = pytest.mark.skipif(sys.platform != "linux", reason="advice as Linux takes it")
 
@@ -164,3 +168,124 @@ def resident_kib(path: Path) -> int:
         elif inside and head == "Rss:":
             total += int(line.split()[1])
     return total
+
+
+class Listener(MemorySource):
+    """Rows in memory that claim to be `kind`, and write down the advice."""
+
+    def __init__(self, array: np.ndarray, kind: str, ahead: int | None = None) -> None:
+        super().__init__(array)
+        self.access = Access(kind=kind, reason="for a test")
+        self.ahead, self.needed, self.left = ahead, [], []
+
+    @property
+    def blocks(self) -> Blocks:
+        return Blocks.uniform(len(self), 64)
+
+    @property
+    def ahead_bytes(self) -> int | None:
+        return self.ahead
+
+    def will_need(self, first: int, stop: int) -> None:
+        self.needed.append((first, stop))
+
+    def let_go(self, first: int, stop: int) -> None:
+        self.left.append((first, stop))
+
+
+class TestWhoIsTold:
+    """A budget makes advice worth while for the small data of these tests."""
+
+    ROWS = 4096
+
+    def listener(self, kind: str = "mapped", ahead: int | None = None) -> Listener:
+        return Listener(np.arange(self.ROWS * 64).reshape(self.ROWS, 64), kind, ahead)
+
+    def iterate(self, ds: object, **options: object) -> None:
+        for _ in Loader(ds, 64, shuffle=False, memory_budget=1 << 20, **options):
+            pass
+
+    @pytest.mark.parametrize("threads", [0, 2])
+    def test_sources_of_a_dataset(self, threads: int) -> None:
+        told, deaf = self.listener(), self.listener("memory")
+        self.iterate(NumpyDataset(told, deaf), num_threads=threads)
+        assert rows_of(told.needed) == set(range(self.ROWS))
+        assert told.left
+        assert deaf.needed == deaf.left == []
+
+    def test_of_a_subset_the_rows_that_it_has(self) -> None:
+        told = self.listener()
+        half = Subset(NumpyDataset(told), range(self.ROWS // 2, self.ROWS))
+        self.iterate(Subset(half, range(-8, 0)))
+        assert rows_of(told.needed) <= set(range(self.ROWS // 2, self.ROWS))
+        assert rows_of(told.needed) >= set(range(self.ROWS - 8, self.ROWS))
+
+    def test_of_stacked_datasets_all(self) -> None:
+        first, second = self.listener(), self.listener()
+        stacked = StackDataset(a=NumpyDataset(first), b=NumpyDataset(second))
+        self.iterate(stacked)
+        assert rows_of(first.needed) == rows_of(second.needed) == set(range(self.ROWS))
+
+    def test_a_wrapper_of_ones_own_is_not_guessed_at(self) -> None:
+        class Reversed(Subset):
+            def __getitems__(self, indices):
+                return super().__getitems__([len(self) - 1 - k for k in indices])
+
+        told = self.listener()
+        self.iterate(Reversed(NumpyDataset(told), range(64)))
+        assert told.needed == []
+
+    def test_decoded_sources_no_further_ahead_than_they_can_hold(self) -> None:
+        told = self.listener("decoded", ahead=self.ROWS * 512 // 8)
+        loader = Loader(NumpyDataset(told), 64, shuffle=False, num_threads=0)
+        seen = [len(rows_of(told.needed)) - int(batch[-1, -1] + 1) // 64 for batch in loader]
+        assert rows_of(told.needed) == set(range(self.ROWS))
+        # A stretch is a quarter of what is ahead, and there is one more.
+        assert 0 < max(seen) <= self.ROWS // 8 * 5 // 4
+
+    def test_decoded_sources_that_hold_nothing_ahead_are_left_alone(self) -> None:
+        told = self.listener("decoded")
+        self.iterate(NumpyDataset(told))
+        assert told.needed == []
+
+
+@linux
+class TestOtherFiles:
+    def test_a_memmap_takes_advice_and_loses_nothing(self, tmp_path: Path) -> None:
+        np.save(tmp_path / "x.npy", np.arange(1 << 20).reshape(-1, 1024))
+        for mode in ("r", "c", "r+"):
+            array = np.load(tmp_path / "x.npy", mmap_mode=mode)
+            ds = NumpyDataset(array[100:])
+            (source,) = ds.sources
+            assert ds[:].sum() != 0
+            before = resident_kib(tmp_path / "x.npy")
+            if mode != "r":
+                array[105] = -1
+            source.let_go(0, len(source))
+            assert resident_kib(tmp_path / "x.npy") < before / 2
+            source.will_need(0, len(source))
+            assert (ds[5] == (-1 if mode != "r" else torch.arange(105 * 1024, 106 * 1024))).all()
+        assert (np.load(tmp_path / "x.npy")[105] == -1).all()
+
+    def test_a_memmap_whose_file_is_gone_takes_it_too(self, tmp_path: Path) -> None:
+        np.save(tmp_path / "x.npy", np.arange(1 << 16))
+        (source,) = NumpyDataset(np.load(tmp_path / "x.npy", mmap_mode="r")).sources
+        (tmp_path / "x.npy").unlink()
+        source.will_need(0, len(source))
+        source.let_go(0, len(source))
+
+    def test_chunks_in_a_file(self, tmp_path: Path) -> None:
+        x = np.arange(1 << 20).reshape(-1, 1024)
+        with h5py.File(tmp_path / "d.h5", "w") as file:
+            file.create_dataset("x", data=x, chunks=(64, 512))
+        ds = NumpyDataset(f"{tmp_path}/d.h5::x")
+        assert ds.describe().fields[0].access == "mapped"
+        assert (ds[:].numpy() == x).all()
+        before = resident_kib(tmp_path / "d.h5")
+        ds.sources[0].let_go(0, 1024)
+        assert resident_kib(tmp_path / "d.h5") < before / 2
+        ds.sources[0].will_need(3, 1024)
+        for batch, rows in zip(
+            Loader(ds, 64, memory_budget=3 << 20), BlockBatchSampler(ds, 64), strict=True
+        ):
+            assert (batch.numpy() == x[rows]).all()

@@ -106,19 +106,12 @@ class FileMap:
             expected.require(FileIdentity.of_status(now), self.path)
 
     def will_need(self, offset: int, nbytes: int) -> None:
-        """Ask the kernel to read this part of the file now, unless it is in memory already.
-
-        Looking at its middle costs a microsecond, asking for a MiB that is there tens of them; the
-        ends may be in memory for the sake of a neighbour.
-        """
-        opened = self._open()
-        if hasattr(os, "posix_fadvise") and not _in_memory(opened[0], offset + nbytes // 2):
-            os.posix_fadvise(opened[0], offset, nbytes, os.POSIX_FADV_WILLNEED)
+        """Ask the kernel to read this part of the file now, unless it is in memory already."""
+        ask_for(self._open()[0], offset, nbytes)
 
     def let_go(self, offset: int, nbytes: int) -> None:
         """Let the kernel take this part of the file out of memory; nothing that was written goes.
 
-        MADV_DONTNEED would undo what a user wrote to the rows; MADV_PAGEOUT (Linux 5.4) does not.
         A file that is not open now has nothing to let go.
         """
         opened = self._opened
@@ -127,11 +120,8 @@ class FileMap:
         data = opened[1].base
         while isinstance(data, memoryview | np.ndarray):
             data = data.obj if isinstance(data, memoryview) else data.base
-        first = -(-offset // mmap.PAGESIZE) * mmap.PAGESIZE
-        whole = (offset + nbytes) // mmap.PAGESIZE * mmap.PAGESIZE - first
-        if sys.platform == "linux" and isinstance(data, mmap.mmap) and whole > 0:
-            with contextlib.suppress(OSError):
-                data.madvise(_MADV_PAGEOUT, first, whole)
+        if isinstance(data, mmap.mmap):
+            page_out(data, offset, nbytes)
 
     def release(self) -> None:
         """Let go of the file until it is needed again; arrays given out keep their map."""
@@ -169,6 +159,28 @@ class FileMap:
     def __reduce__(self) -> tuple[Any, ...]:
         """Pickle the path and the identity, never the content."""
         return type(self), (self.path, self.identity)
+
+
+def ask_for(descriptor: int, offset: int, nbytes: int) -> None:
+    """Ask the kernel to read this part of a file now, unless it is in memory already.
+
+    Looking at its middle costs a microsecond, asking for a MiB that is there tens of them; the ends
+    may be in memory for the sake of a neighbour.
+    """
+    if hasattr(os, "posix_fadvise") and not _in_memory(descriptor, offset + nbytes // 2):
+        os.posix_fadvise(descriptor, offset, nbytes, os.POSIX_FADV_WILLNEED)
+
+
+def page_out(data: mmap.mmap, offset: int, nbytes: int) -> None:
+    """Let the kernel take the whole pages of this part of a map out of memory; no change is lost.
+
+    MADV_DONTNEED would undo what a user wrote to the rows; MADV_PAGEOUT (Linux 5.4) does not.
+    """
+    first = -(-offset // mmap.PAGESIZE) * mmap.PAGESIZE
+    whole = (offset + nbytes) // mmap.PAGESIZE * mmap.PAGESIZE - first
+    if sys.platform == "linux" and whole > 0:
+        with contextlib.suppress(OSError):
+            data.madvise(_MADV_PAGEOUT, first, whole)
 
 
 def _in_memory(descriptor: int, offset: int) -> bool:

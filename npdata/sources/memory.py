@@ -5,7 +5,9 @@ that opened it; in another process the same bytes are mapped again by path. Inva
 map is never pickled by its content. This module opens no file by itself.
 """
 
+import contextlib
 import mmap
+import os
 from typing import Any, cast
 
 import numpy as np
@@ -15,7 +17,7 @@ from npdata.convert import refusal
 from npdata.errors import ChangedFileError, SourceError, UnsupportedSourceError
 from npdata.gather import RowTable
 from npdata.sources.base import Access, InPlaceSource
-from npdata.sources.filemap import FileIdentity, FileMap, map_pages
+from npdata.sources.filemap import FileIdentity, FileMap, ask_for, map_pages, page_out
 from npdata.sources.mapped import MappedSource, Place
 
 
@@ -77,6 +79,42 @@ class MemmapSource(MemorySource):
                 f"has only {size} bytes now; open it again"
             )
 
+    def will_need(self, first: int, stop: int) -> None:
+        """Ask the kernel for the bytes of these rows, where they lie together and have a path.
+
+        A map has no descriptor to ask by, so the file is opened for the question; if another file
+        has taken its place, that one is asked in vain.
+        """
+        path, place = self._root.filename, self._place
+        if path is not None and first < stop and place.rows_together:
+            with contextlib.suppress(OSError):
+                descriptor = os.open(path, os.O_RDONLY)
+                try:
+                    ask_for(descriptor, *place.bytes_of(first, stop))
+                finally:
+                    os.close(descriptor)
+
+    def let_go(self, first: int, stop: int) -> None:
+        """Tell the kernel that the bytes of these rows may leave memory; no change is lost."""
+        place = self._place
+        if first < stop and place.rows_together:
+            offset, nbytes = place.bytes_of(first, stop)
+            begin = self._root.offset - self._root.offset % mmap.ALLOCATIONGRANULARITY
+            page_out(cast(mmap.mmap, self._root.base), offset - begin, nbytes)
+
+    @property
+    def _place(self) -> Place:
+        """Where the rows lie in the file."""
+        start = self._array.__array_interface__["data"][0]
+        root_start = self._root.__array_interface__["data"][0]
+        return Place(
+            offset=self._root.offset + start - root_start,
+            dtype=self.dtype,
+            shape=self.shape,
+            strides=self._array.strides,
+            writeable=self._array.flags.writeable,
+        )
+
     def __reduce__(self) -> tuple[Any, ...]:
         """Pickle the path and the place in the file; refuse changes that no file has."""
         path = self._root.filename
@@ -97,17 +135,8 @@ class MemmapSource(MemorySource):
                 f"the np.memmap of {path} in mode 'c' was written to; those changes exist in this "
                 f"process alone. Use start method 'fork', or write them to a file"
             )
-        start = self._array.__array_interface__["data"][0]
-        root_start = self._root.__array_interface__["data"][0]
-        place = Place(
-            offset=self._root.offset + start - root_start,
-            dtype=self.dtype,
-            shape=self.shape,
-            strides=self._array.strides,
-            writeable=self._array.flags.writeable,
-        )
         file = FileMap(path, identity)
-        return MappedSource, (file, place, self.access.reason, str(path))
+        return MappedSource, (file, self._place, self.access.reason, str(path))
 
 
 def array_source(array: NDArray[Any]) -> MemorySource:

@@ -106,6 +106,28 @@ class ChunkTable:
             return entries
         return np.where(entries < 0, -1, self.offsets[entries])
 
+    def runs(self, first: int, stop: int) -> list[tuple[int, int]]:
+        """Give where the stored chunks of numbers `first` to `stop` lie: pairs of offset and bytes.
+
+        Chunks that lie one after the other in the file make one run.
+
+        Examples:
+            >>> table = ChunkTable.of(
+            ...     shape=(6, 4), chunk_shape=(2, 4),
+            ...     coordinates=np.array([[0, 0], [2, 0], [4, 0]]),
+            ...     offsets=np.array([500, 532, 900]), sizes=np.array([32] * 3),
+            ...     masks=np.array([0] * 3))
+            >>> table.runs(0, 3)
+            [(500, 64), (900, 32)]
+        """
+        low, high = np.searchsorted(self.numbers, [first, stop]).tolist()
+        order = np.argsort(self.offsets[low:high], kind="stable")
+        starts = self.offsets[low:high][order]
+        ends = starts + self.sizes[low:high][order].astype(np.int64)
+        begins = np.append(True, starts[1:] != ends[:-1])[: len(starts)]
+        firsts, lasts = starts[begins], ends[np.append(begins[1:], True)[: len(starts)]]
+        return list(zip(firsts.tolist(), (lasts - firsts).tolist(), strict=True))
+
     def mask(self, entry: int) -> int:
         """Give the filter mask of an entry: bit i tells that filter i was left out."""
         return 0 if self.masks is None else int(self.masks[entry])

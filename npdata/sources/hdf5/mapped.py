@@ -94,6 +94,23 @@ class ChunkMappedSource(Source):
         """Raise `ChangedFileError` if the file changed since it was opened."""
         self._file.check()
 
+    def will_need(self, first: int, stop: int) -> None:
+        """Ask the kernel for the chunks of these rows."""
+        for offset, nbytes in self._runs(first, stop):
+            self._file.will_need(offset, nbytes)
+
+    def let_go(self, first: int, stop: int) -> None:
+        """Tell the kernel that the chunks of these rows may leave memory; no change is lost."""
+        for offset, nbytes in self._runs(first, stop):
+            self._file.let_go(offset, nbytes)
+
+    def _runs(self, first: int, stop: int) -> list[tuple[int, int]]:
+        if first >= stop:
+            return []
+        tiling = self._spec.tiling
+        blocks = first // tiling.chunk_rows, -(-stop // tiling.chunk_rows)
+        return self._keeper.table.runs(blocks[0] * tiling.count, blocks[1] * tiling.count)
+
     def release(self) -> None:
         """Let go of the map until the next read."""
         self._ready = None
