@@ -219,10 +219,8 @@ class Loader:
 
     def _jobs(self) -> tuple[tuple[Source, ...], Iterator[Job]]:
         """Give the sources to advise, in an order known ahead, and the jobs with the advice."""
-        within = advised(self._dataset) if isinstance(self._sampler, BlockBatchSampler) else None
-        if within is not None and within.ahead_bytes is None and not self._budget:
-            total = len(self._dataset) * within.row_bytes
-            within = within if total > AHEAD_BYTES else None
+        known = isinstance(self._sampler, BlockBatchSampler)
+        within = advised(self._dataset, 0 if self._budget else AHEAD_BYTES) if known else None
         if within is None:
             return (), map(Job, itertools.count(), self._sampler)
         plan = ReadAhead(

@@ -72,10 +72,11 @@ class Advised:
         return sum(source.row_bytes for source in self.sources)
 
 
-def advised(dataset: Any) -> Advised | None:
+def advised(dataset: Any, least_bytes: int = 0) -> Advised | None:
     """Give the sources within `dataset` that advice helps, None where there are none.
 
-    Where the wrappers pick different rows of them, those that are read with the first alone.
+    Files of no more than `least_bytes` are read fast enough without. Where the wrappers pick
+    different rows of them, those that are read with the first alone.
 
     Examples:
         >>> within = advised(torch.utils.data.Subset(npdata.NumpyDataset("x.npy"), [4, -1]))

@@ -92,14 +92,16 @@ class TestSchedule:
         )
 
     def test_threads(self) -> None:
-        assert self.decide().threads == 4
+        assert self.decide().threads == 3
+        assert self.decide(machine={"cores": 1}).threads == 1
         assert self.decide(machine={"cores": 64}).threads == 8
+        assert "4 cores, of which one is left to the loop" in str(self.decide())
         assert self.decide(data={"batch_bytes": 100}).threads == 0
-        assert self.decide(data={"batch_bytes": None}).threads == 4
+        assert self.decide(data={"batch_bytes": None}).threads == 3
         assert self.decide(data={"library": True}).threads == 0
         assert self.decide(data={"library": True}, num_threads=3).threads == 3
         small = {"data": {"batch_bytes": 100}, "machine": {"to_device": True}}
-        assert self.decide(**small).threads == 4
+        assert self.decide(**small).threads == 3
 
     def test_pinning(self) -> None:
         assert not self.decide().pinned
