@@ -64,7 +64,7 @@ def fingerprint(batch: Any) -> int:
     for leaf in leaves(batch):
         if isinstance(leaf, Tensor):
             total = zlib.crc32(f"{tuple(leaf.shape)} {leaf.dtype}".encode(), total)
-            flat = leaf.detach().contiguous().reshape(-1)
+            flat = leaf.detach().clone(memory_format=torch.contiguous_format).reshape(-1)
             total = zlib.crc32(flat.view(torch.uint8).numpy().data, total)
         else:
             total = zlib.crc32(repr(leaf).encode(), total)
