@@ -31,10 +31,11 @@ format: $(VENV)/.wheel
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
-# Measures for some minutes, and writes benchmarks/RESULTS.md and the table of README.md.
+# Measures for half an hour at most and writes benchmarks/RESULTS.md, charts, and README's table;
+# ARGS=--quick takes three minutes, writes into benchmarks/out and compares with README.
 bench: $(VENV)/.wheel
 	$(PIP) --no-build-isolation '.[bench]'
-	$(BIN)/python -m benchmarks
+	$(BIN)/python -m benchmarks $(ARGS)
 
 docs: $(VENV)/.wheel
 	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --quiet

@@ -1,47 +1,106 @@
-"""Measure everything, write RESULTS.md and the table in README.md."""
+"""Measure, and write the reports.
 
+python -m benchmarks [--quick] [QUESTION ...]
+
+The whole run writes benchmarks/RESULTS.md, results.json, the charts in docs/img and the table of
+README.md. With --quick, or for some questions only, everything goes to benchmarks/out, and what
+README shows is compared with what was measured now.
+"""
+
+import argparse
 import os
 import platform
+import sys
 import tempfile
+import time
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import numpy as np
 import torch
 
-from benchmarks import hdf5, loader, main_job
+from benchmarks import report as reports
+from benchmarks.charts import draw_all
+from benchmarks.harness import Bench, UnavailableError
+from benchmarks.peers import installed
+from benchmarks.questions import QUESTIONS
+from benchmarks.report import Report, Section
 
 ROOT = Path(__file__).parent.parent
-BEGIN, END = "<!-- speed -->", "<!-- /speed -->"
+RESULTS, JSON = ROOT / "benchmarks" / "RESULTS.md", ROOT / "benchmarks" / "results.json"
+OUT = ROOT / "benchmarks" / "out"
+SHOWN = "peers"
+"""The section that README shows."""
 
 
 def machine() -> str:
     """Tell what the figures were measured on."""
+    memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / (1 << 30)
     return (
-        f"{os.cpu_count()} cores, {platform.machine()}, {platform.system()}, "
+        f"{os.cpu_count()} cores, {memory:.0f} GiB, {platform.machine()}, {platform.system()}, "
         f"Python {platform.python_version()}, torch {torch.__version__}, numpy {np.__version__}"
     )
 
 
-def main() -> None:
-    """Run every benchmark and write the reports."""
-    with tempfile.TemporaryDirectory() as folder:
-        sections = main_job.run(Path(folder)) + hdf5.run(Path(folder)) + loader.run(Path(folder))
-    report = "\n\n".join(
-        [
-            "# Results",
-            "Written by `make bench`. Each figure is a ratio of medians over interleaved passes in "
-            "one run; both sides were checked to deliver the same bytes.",
-            f"Machine: {machine()}.",
-            *sections,
-        ]
+def measure(names: Sequence[str], *, quick: bool) -> Report:
+    """Ask the questions one after the other; what cannot be asked here is said in the report."""
+    begun = time.perf_counter()
+    peers, skipped = installed()
+    sections: list[Section] = []
+    for name in names:
+        start = time.perf_counter()
+        # A folder for each question, so that the files of one do not push out another's.
+        with tempfile.TemporaryDirectory() as folder:
+            try:
+                sections += QUESTIONS[name](Bench(folder=Path(folder), quick=quick))
+            except UnavailableError as error:
+                skipped.append(f"{name} left out: {error}")
+        print(f"{name}: {time.perf_counter() - start:.0f} s", file=sys.stderr, flush=True)
+    return Report(
+        machine=machine(),
+        versions={peer.package: peer.version for peer in peers if peer.package != "torch"},
+        seconds=time.perf_counter() - begun,
+        skipped=tuple(skipped),
+        sections=tuple(sections),
     )
-    (ROOT / "benchmarks" / "RESULTS.md").write_text(report + "\n")
-    readme = (ROOT / "README.md").read_text()
-    head, rest = readme.split(BEGIN)
-    tail = rest.split(END)[1]
-    table = sections[0].split("\n\n", 1)[1]
-    (ROOT / "README.md").write_text(f"{head}{BEGIN}\n{table}\n{END}{tail}")
-    print(report)
+
+
+def write(report: Report) -> None:
+    """Write all that a whole run writes."""
+    RESULTS.write_text(report.markdown())
+    JSON.write_text(report.json())
+    draw_all(report, ROOT / "docs" / "img")
+    readme = ROOT / "README.md"
+    readme.write_text(reports.with_speed(readme.read_text(), report.section(SHOWN)))
+
+
+def write_aside(report: Report) -> None:
+    """Write a part of the report, and compare it with what README shows."""
+    OUT.mkdir(exist_ok=True)
+    text = report.markdown(images=".")
+    if JSON.exists() and any(section.name == SHOWN for section in report.sections):
+        before = reports.from_json(JSON.read_text()).section(SHOWN)
+        compared = reports.repeated(before, report.section(SHOWN)).markdown()
+        text += f"\n## Beside README\n\n{compared}\n"
+    (OUT / "RESULTS.md").write_text(text)
+    (OUT / "results.json").write_text(report.json())
+    draw_all(report, OUT)
+    print(text)
+
+
+def main() -> None:
+    """Run what the arguments say."""
+    parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
+    parser.add_argument("questions", nargs="*", metavar="QUESTION", help=", ".join(QUESTIONS))
+    parser.add_argument("--quick", action="store_true", help="in three minutes, with fewer passes")
+    arguments = parser.parse_args()
+    for name in arguments.questions:
+        if name not in QUESTIONS:
+            parser.error(f"no question {name!r}; there are {', '.join(QUESTIONS)}")
+    partly = arguments.quick or bool(arguments.questions)
+    report = measure(arguments.questions or tuple(QUESTIONS), quick=arguments.quick)
+    finish: Callable[[Report], None] = write_aside if partly else write
+    finish(report)
 
 
 if __name__ == "__main__":

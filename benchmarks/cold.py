@@ -1,7 +1,5 @@
 """A file that is not in memory, or larger than memory: block shuffle beside sequential reading.
 
-python -m benchmarks.cold [FOLDER] [GIB]
-
 The file is dropped from the page cache before every pass (POSIX_FADV_DONTNEED, which needs no
 rights and leaves other files alone), and that it is gone is checked. What "sequential" reads, with
 so many requests of 1 MiB in flight, are the same bytes, start to end. Where a memory cgroup can be
@@ -14,7 +12,6 @@ import os
 import statistics
 import subprocess
 import sys
-import tempfile
 import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -23,6 +20,8 @@ from pathlib import Path
 import numpy as np
 
 import npdata
+from benchmarks.harness import Bench, UnavailableError
+from benchmarks.report import Column, Ratio, Section, Table
 
 ROW, BATCH, MIB, IN_FLIGHT = 3136, 256, 1 << 20, 8
 GROUP = Path("/sys/fs/cgroup/memory/npdata-benchmark")
@@ -56,7 +55,9 @@ def drop(path: Path) -> None:
             except BlockingIOError:
                 continue
         if there > 2:
-            raise RuntimeError(f"{there} of 100 places are still in memory")
+            raise UnavailableError(
+                f"the file cannot be dropped from memory: {there} of 100 places are still there"
+            )
     finally:
         os.close(descriptor)
 
@@ -165,13 +166,19 @@ class Limited:
             GROUP.rmdir()
 
 
-def run(folder: Path, gib: float = 4.1, rounds: int = 3) -> list[str]:
+def run(bench: Bench) -> list[Section]:
     """Measure, and give the section of the report."""
-    path = folder / "cold.npy"
+    gib = 0.5 if bench.quick else 4.1
+    path = bench.folder / "cold.npy"
+    sequentially, loader = f"sequential, {IN_FLIGHT} requests in flight", "Loader, block shuffle"
+    through, within = (
+        "full shuffle through a map",
+        f"{loader}, the same in memory for two thirds of the file",
+    )
+    paged = "full shuffle, page by page (MADV_RANDOM)"
+    tight = "full shuffle in memory for two thirds of the file"
     try:
         write(path, int(gib * (1 << 30)))
-        sequentially = f"sequential, {IN_FLIGHT} requests in flight"
-        loader = "Loader, block shuffle"
         limited = Limited(path)
         peaks: list[int] = []
 
@@ -186,32 +193,41 @@ def run(folder: Path, gib: float = 4.1, rounds: int = 3) -> list[str]:
                 sequentially: lambda: sequential(path),
                 loader: lambda: blocks(path),
                 f"{loader}, memory_budget=512 MiB": lambda: blocks(path, memory_budget=512 * MIB),
-                f"{loader}, the same in memory for two thirds of the file": inside,
-                "full shuffle through a map": lambda: full(path),
+                within: inside,
+                through: lambda: full(path),
             },
-            rounds,
+            1 if bench.quick else 3,
         )
         drop(path)
-        rates["full shuffle, page by page (MADV_RANDOM)"] = paged = full(path, readahead=False)
+        rates[paged] = full(path, readahead=False)
         drop(path)
-        rates["full shuffle in memory for two thirds of the file"] = tight = limited.rate(
-            "full(path)"
-        )
+        rates[tight] = limited.rate("full(path)")
         limited.close()
     finally:
         path.unlink(missing_ok=True)
-    lines = ["| | GB/s |", "|---|---:|"]
-    lines += [f"| {name} | {rate:.3f} |" for name, rate in rates.items()]
-    sequential_rate, best, _, within, through_map = list(rates.values())[:5]
     limit = f"{limited.limit:,}" if limited.grouped else "no limit could be set"
+    ratios = (
+        ("speed over sequential reading", loader, sequentially, 0.9),
+        ("speed over full shuffle through a map, memory for the whole file", loader, through, 5),
+        ("speed over full shuffle page by page", loader, paged, None),
+        ("speed over full shuffle, both in memory for two thirds of the file", within, tight, None),
+        ("speed in memory for two thirds of the file, over the cold rate", within, loader, 0.8),
+    )
     return [
-        f"## A cold file of {gib} GiB, rows of 3 KiB\n\n" + "\n".join(lines),
-        f"Ratios: {best / sequential_rate:.2f} of sequential reading (goal 0.9); of full shuffle "
-        f"through a map {best / through_map:.1f} x (goal 5) where memory holds the file and the "
-        f"kernel reads {readahead_kib(folder)} KiB around every fault, {best / paged:.0f} x page "
-        f"by page, {within / tight:.0f} x where memory holds two thirds of the file.",
-        f"In memory for two thirds of the file ({limit} bytes, most used {max(peaks):,}): "
-        f"{within / best:.2f} of the cold rate (goal 0.8).",
+        Section(
+            name="cold",
+            title=f"A cold file of {gib} GiB, rows of 3 KiB",
+            note=f"The kernel reads {readahead_kib(bench.folder)} KiB around every fault. Memory "
+            f"for two thirds of the file: {limit} bytes, most used {max(peaks):,}.",
+            table=Table(
+                columns=(Column(name=""), Column(name="GB/s", format=".3f")),
+                rows=tuple(rates.items()),
+            ),
+            ratios=tuple(
+                Ratio(what=what, value=rates[one] / rates[other], goal=goal)
+                for what, one, other, goal in ratios
+            ),
+        )
     ]
 
 
@@ -223,15 +239,3 @@ def readahead_kib(folder: Path) -> str:
         if (queue / "read_ahead_kb").exists():
             return (queue / "read_ahead_kb").read_text().strip()
     return "?"
-
-
-def main() -> None:
-    """Run and print."""
-    folder = sys.argv[1] if len(sys.argv) > 1 else None
-    gib = float(sys.argv[2]) if len(sys.argv) > 2 else 4.1
-    with tempfile.TemporaryDirectory(dir=folder) as place:
-        print("\n\n".join(run(Path(place), gib)))
-
-
-if __name__ == "__main__":
-    main()

@@ -1,17 +1,12 @@
 """To the accelerator: bytes a second, and what a training step waits, beside other loaders.
 
-python -m benchmarks.gpu
-
 Needs an accelerator. The bare loop copies one page-locked buffer again and again, which is the
 most that the bus does. The step time is that of a small convolutional network, once with one
 resident batch, then fed by each loader.
 """
 
-import statistics
-import tempfile
 import time
 from collections.abc import Callable, Iterable
-from pathlib import Path
 
 import numpy as np
 import torch
@@ -20,7 +15,9 @@ from torch import nn
 from torch.utils.data import DataLoader, TensorDataset
 
 import npdata
-from benchmarks.main_job import as_pair
+from benchmarks.harness import Bench, UnavailableError
+from benchmarks.peers.tensordict_memmap import as_pair
+from benchmarks.report import Column, Ratio, Section, Table, measured
 
 ROWS, SIDE, BATCH, WORKERS = 40_000, 64, 512, 8
 
@@ -80,11 +77,12 @@ def steps(batches: Iterable[tuple[torch.Tensor, torch.Tensor]], step: Callable[.
     return (time.perf_counter() - start) / (count - 9) * 1e3
 
 
-def run(folder: Path, rounds: int = 3) -> list[str]:
+def run(bench: Bench) -> list[Section]:
     """Measure, and give the section of the report."""
+    folder = bench.folder
     device = torch.accelerator.current_accelerator()
     if device is None:
-        raise SystemExit("no accelerator on this machine: nothing was measured")
+        raise UnavailableError("no accelerator on this machine")
     rng = np.random.default_rng(0)
     x = rng.integers(0, 256, (ROWS, 3, SIDE, SIDE), np.uint8)
     y = rng.integers(0, 10, ROWS)
@@ -129,17 +127,27 @@ def run(folder: Path, rounds: int = 3) -> list[str]:
         measures[f"GB/s, {name}"] = lambda loader=loader: copied / drain(loader)
         measures[f"ms a step, {name}"] = lambda loader=loader: steps(loader, step)
     found: dict[str, list[float]] = {name: [] for name in measures}
-    for _ in range(rounds):
+    for _ in range(bench.rounds):
         for name, measure in measures.items():
             found[name].append(measure())
-    figures = {name: statistics.median(each) for name, each in found.items()}
-    lines = ["| | |", "|---|---:|", *(f"| {name} | {x:.2f} |" for name, x in figures.items())]
-    copy = figures["GB/s, npdata.Loader"] / figures["GB/s, bare copy"]
-    stall = figures["ms a step, npdata.Loader"] / figures["ms a step, resident batch"]
+    figures = {name: measured(each) for name, each in found.items()}
+    copy = figures["GB/s, npdata.Loader"].median / figures["GB/s, bare copy"].median
+    stall = figures["ms a step, npdata.Loader"].median / figures["ms a step, resident batch"].median
     return [
-        "## To the accelerator\n\n" + "\n".join(lines),
-        f"Ratios: {copy:.2f} of the bare copy (goal 0.9), {stall:.3f} times the step with a "
-        "resident batch (goal 1.02).",
+        Section(
+            name="gpu",
+            title="To the accelerator",
+            table=Table(columns=(Column(name=""), Column(name="")), rows=tuple(figures.items())),
+            ratios=(
+                Ratio(what="bytes a second over the bare copy", value=copy, goal=0.9),
+                Ratio(
+                    what="time of a step over that with a resident batch",
+                    value=stall,
+                    goal=1.02,
+                    most=True,
+                ),
+            ),
+        )
     ]
 
 
@@ -152,13 +160,3 @@ class _Moved:
     def __iter__(self) -> Iterable[object]:
         for batch in self.loader:
             yield [part.to(self.device, non_blocking=True) for part in batch]
-
-
-def main() -> None:
-    """Run and print."""
-    with tempfile.TemporaryDirectory() as folder:
-        print("\n\n".join(run(Path(folder))))
-
-
-if __name__ == "__main__":
-    main()

@@ -1,15 +1,46 @@
-"""What the benchmarks share with the command `npdata bench`, and their tables in Markdown.
+"""What the benchmarks share with the command `npdata bench`, and the tables of its timings.
 
 Idea: contenders for the same rows are checked and timed by `npdata.cli.bench`; here are only the
-figures that come from loops of another form, and the form of the report.
+figures that come from loops of another form, and the way from timings to a table.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
 
+from benchmarks.report import Column, Measured, Table, measured
 from npdata.cli.bench.contender import Contender
 from npdata.cli.bench.timing import Pass, Timing, compare
 
-__all__ = ["Contender", "Timing", "compare", "of_seconds", "table"]
+__all__ = [
+    "Bench",
+    "Contender",
+    "Timing",
+    "UnavailableError",
+    "compare",
+    "of_seconds",
+    "rates",
+    "ratio",
+    "table",
+]
+
+
+class UnavailableError(Exception):
+    """What a question needs is not on this machine; the message tells what."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Bench:
+    """Where a question may write, and how long it may take."""
+
+    folder: Path
+    quick: bool = False
+    say: Callable[[str], None] = print
+
+    @property
+    def rounds(self) -> int:
+        """So many passes of each contender."""
+        return 3 if self.quick else 5
 
 
 def of_seconds(name: str, rows: int, seconds: Sequence[float]) -> Timing:
@@ -18,14 +49,27 @@ def of_seconds(name: str, rows: int, seconds: Sequence[float]) -> Timing:
     return Timing(name=name, passes=tuple(passes))
 
 
-def table(timings: dict[str, Timing], rows: int, row_bytes: int) -> str:
-    """Give the timings as a Markdown table: rows and bytes a second, ratio to the fastest."""
+def rates(timing: Timing, *, steady: bool = False) -> Measured:
+    """Give rows a second, of whole passes or of what follows the first batch."""
+    return measured([one.steady_rate if steady else one.rate for one in timing.passes])
+
+
+def ratio(fast: Timing, slow: Timing) -> float:
+    """Tell how many times as fast."""
+    return slow.median / fast.median
+
+
+def table(timings: dict[str, Timing], row_bytes: int) -> Table:
+    """Give rows and bytes a second of whole passes, and the time beside the fastest."""
     best = min(timings.values(), key=lambda timing: timing.median)
-    lines = ["| | rows/s | GB/s | spread | time, fastest = 1 |", "|---|---:|---:|---:|---:|"]
-    for name, timing in timings.items():
-        rate = rows / timing.median
-        lines.append(
-            f"| {name} | {rate:,.0f} | {rate * row_bytes / 1e9:.2f} | ±{timing.spread:.0%} | "
-            f"{timing.median / best.median:.2f} |"
-        )
-    return "\n".join(lines)
+    columns = (
+        Column(name=""),
+        Column(name="rows/s", format=",.0f"),
+        Column(name="GB/s"),
+        Column(name="time, fastest = 1"),
+    )
+    rows = [
+        (name, rates(each), rates(each).median * row_bytes / 1e9, each.median / best.median)
+        for name, each in timings.items()
+    ]
+    return Table(columns=columns, rows=tuple(rows))

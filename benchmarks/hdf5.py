@@ -6,7 +6,6 @@ the same rows, which is checked first. An epoch that takes minutes is cut to its
 all contenders of the comparison alike.
 """
 
-import tempfile
 import threading
 import time
 from collections import deque
@@ -21,7 +20,8 @@ from scdataset import BlockShuffling, scDataset
 from torch import Tensor
 
 import npdata
-from benchmarks.harness import Contender, Timing, compare, of_seconds, table
+from benchmarks.harness import Bench, Contender, Timing, compare, of_seconds, ratio, table
+from benchmarks.report import Ratio, Section
 
 ROWS, WIDTH, BATCH, CHUNK, WINDOW = 200_000, 784, 256, 256, 32
 SLOW_BATCHES = 40
@@ -60,7 +60,7 @@ def fancy(path: Path, name: str, batches: list[np.ndarray]) -> Iterator[Sequence
             yield (torch.from_numpy(out),)
 
 
-def direct(path: Path, rounds: int = 7) -> tuple[dict[str, Timing], dict[str, Timing]]:
+def direct(path: Path, rounds: int) -> tuple[dict[str, Timing], dict[str, Timing]]:
     """Time random order over rows that lie uncompressed: whole epochs, then the first batches."""
     whole = batches_of(np.random.default_rng(1).permutation(ROWS))
     few = whole[:SLOW_BATCHES]
@@ -159,7 +159,7 @@ def seconds(work: object, *args: object) -> tuple[float, object]:
     return time.perf_counter() - start, result
 
 
-def compressed(path: Path, rounds: int = 5) -> str:
+def compressed(path: Path, rounds: int) -> Section:
     """Time gzip 4 + shuffle, blocks shuffled in windows.
 
     The source stays open, as over the epochs of a training; the order is the same in each, so that
@@ -190,16 +190,22 @@ def compressed(path: Path, rounds: int = 5) -> str:
         spent, count = seconds(sc_dataset, path, 16 * 8)
         times.setdefault("scDataset", []).append(spent * ROWS / float(str(count)))
     timings = {name: of_seconds(name, ROWS, each) for name, each in times.items()}
-    base = timings["npdata"].median
-    ratios = ", ".join(f"{t.median / base:.2f} x {n}" for n, t in timings.items() if n != "npdata")
-    return (
-        table(timings, ROWS, WIDTH * 4)
-        + f"\n\nRatios: {ratios} (goals: 0.85, 3, 10). Chunks decoded per epoch: {decoded} of "
-        f"{chunks}."
+    goals = {"bare read and decode": 0.85, "h5py, chunks in file order": 3, "scDataset": 10}
+    return Section(
+        name="hdf5-gzip",
+        title="HDF5, gzip 4 + shuffle, blocks shuffled in windows of 32",
+        note=f"Chunks decoded per epoch: {', '.join(map(str, sorted(decoded)))} of {chunks}.",
+        table=table(timings, WIDTH * 4),
+        ratios=tuple(
+            Ratio(
+                what=f"speed over {name}", value=ratio(timings["npdata"], timings[name]), goal=goal
+            )
+            for name, goal in goals.items()
+        ),
     )
 
 
-def opening(folder: Path, rounds: int = 7) -> str:
+def opening(folder: Path, rounds: int) -> Section:
     """Time opening a file of 100,000 chunks against one `chunk_iter` over it."""
     path = folder / "many.h5"
     with h5py.File(path, "w") as file:
@@ -213,34 +219,42 @@ def opening(folder: Path, rounds: int = 7) -> str:
             theirs.append(seconds(file["x"].id.chunk_iter, infos.append)[0])
         ours_.append(seconds(npdata.open_source, f"{path}::x")[0])
     a, b = float(np.median(ours_)), float(np.median(theirs))
-    return f"open: {a * 1e3:.0f} ms, chunk_iter: {b * 1e3:.0f} ms, ratio {a / b:.2f} (goal 2)"
+    return Section(
+        name="hdf5-open",
+        title="Opening 100,000 chunks",
+        note=f"Open: {a * 1e3:.0f} ms, `chunk_iter`: {b * 1e3:.0f} ms.",
+        ratios=(Ratio(what="time over chunk_iter", value=a / b, goal=2, most=True),),
+    )
 
 
-def run(folder: Path) -> list[str]:
+def run(bench: Bench) -> list[Section]:
     """Measure, and give the sections of the report."""
-    path = write(folder)
-    row = WIDTH * 4
-    whole, few = direct(path)
-    ratio = lambda t, a, b: t[b].median / t[a].median  # noqa: E731
+    path = write(bench.folder)
+    whole, few = direct(path, bench.rounds)
     return [
-        "## HDF5, random order, against h5py's sorted fancy batches\n\n"
-        + table(few, SLOW_BATCHES * BATCH, row)
-        + f"\n\nRatios: contiguous {ratio(few, 'npdata, contiguous', 'h5py, contiguous'):.0f} x "
-        f"(goal 30), chunked {ratio(few, 'npdata, chunked', 'h5py, chunked'):.0f} x (goal 300).",
-        "## HDF5, random order, against the .npy\n\n"
-        + table(whole, ROWS, row)
-        + f"\n\nRatios: contiguous {ratio(whole, 'npdata, contiguous', 'npdata, .npy'):.2f} "
-        f"(goal 0.9), chunked {ratio(whole, 'npdata, chunked', 'npdata, .npy'):.2f} (goal 0.8).",
-        "## HDF5, gzip 4 + shuffle, blocks shuffled in windows of 32\n\n" + compressed(path),
-        "## Opening 100,000 chunks\n\n" + opening(folder),
+        Section(
+            name="hdf5-h5py",
+            title="HDF5, random order, against h5py's sorted fancy batches",
+            table=table(few, WIDTH * 4),
+            ratios=(
+                _times(few, "npdata, contiguous", "h5py, contiguous", 30),
+                _times(few, "npdata, chunked", "h5py, chunked", 300),
+            ),
+        ),
+        Section(
+            name="hdf5-npy",
+            title="HDF5, random order, against the .npy",
+            table=table(whole, WIDTH * 4),
+            ratios=(
+                _times(whole, "npdata, contiguous", "npdata, .npy", 0.9),
+                _times(whole, "npdata, chunked", "npdata, .npy", 0.8),
+            ),
+        ),
+        compressed(path, bench.rounds),
+        opening(bench.folder, bench.rounds),
     ]
 
 
-def main() -> None:
-    """Run and print."""
-    with tempfile.TemporaryDirectory() as folder:
-        print("\n\n".join(run(Path(folder))))
-
-
-if __name__ == "__main__":
-    main()
+def _times(timings: dict[str, Timing], ours: str, other: str, goal: float) -> Ratio:
+    value = ratio(timings[ours], timings[other])
+    return Ratio(what=f"speed of {ours} over {other}", value=value, goal=goal)

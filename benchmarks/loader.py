@@ -6,7 +6,6 @@ before anything is timed, and in turns.
 
 import queue
 import statistics
-import tempfile
 import threading
 import time
 from collections.abc import Callable, Iterable, Iterator
@@ -19,8 +18,10 @@ from torch import Tensor
 from torch.utils.data import DataLoader, TensorDataset
 
 import npdata
-from benchmarks.harness import Contender, Timing, compare, table
-from benchmarks.main_job import BATCH, ROWS, WIDTH, ArrayBatches, as_pair, bare_loop
+from benchmarks.harness import Bench, Contender, compare, ratio, table
+from benchmarks.main_job import BATCH, ROWS, WIDTH, ArrayBatches, bare_loop
+from benchmarks.peers.tensordict_memmap import as_pair
+from benchmarks.report import Column, Ratio, Section, Table
 
 WIDE_ROWS, WIDE = 2_000, 38_400
 
@@ -32,7 +33,7 @@ def threads(dataset: npdata.NumpyDataset, sampler: object, count: int | str) -> 
     return Contender(name=name, batches=lambda: loader)
 
 
-def images(folder: Path, rounds: int) -> str:
+def images(folder: Path, rounds: int) -> Section:
     """Rows of 3 KiB and a label, batches of 256, against DataLoaders with 2 workers."""
     generator = np.random.default_rng(0)
     x, y = generator.random((ROWS, WIDTH), np.float32), generator.integers(0, 10, ROWS)
@@ -69,16 +70,19 @@ def images(folder: Path, rounds: int) -> str:
         rounds=rounds,
     )
     two = timings["Loader, 2 threads"]
-    return (
-        "## Loader, rows of 3 KiB, batches of 256\n\n"
-        + table(timings, ROWS, WIDTH * 4 + 8)
-        + f"\n\nRatios: {ratio(two, timings['TensorDataset, DataLoader, 2 workers']):.1f} x "
-        f"TensorDataset (goal 10), {ratio(two, timings['tensordict, DataLoader, 2 workers']):.1f} "
-        "x tensordict (goal 7)."
+    others = {"TensorDataset, DataLoader, 2 workers": 10, "tensordict, DataLoader, 2 workers": 7}
+    return Section(
+        name="loader",
+        title="Loader, rows of 3 KiB, batches of 256",
+        table=table(timings, WIDTH * 4 + 8),
+        ratios=tuple(
+            Ratio(what=f"speed over {name}", value=ratio(two, timings[name]), goal=goal)
+            for name, goal in others.items()
+        ),
     )
 
 
-def wide(rounds: int) -> str:
+def wide(rounds: int) -> Section:
     """Rows of 150 KB, batches of 39 MB, against a loop that uses its buffer again."""
     x = np.random.default_rng(0).random((WIDE_ROWS, WIDE), np.float32)
     ours = npdata.NumpyDataset(x, np.arange(WIDE_ROWS))
@@ -103,14 +107,15 @@ def wide(rounds: int) -> str:
         rounds=rounds,
     )
     part = ratio(timings["Loader, 2 threads"], timings["bare index_select(out=)"])
-    return (
-        "## Loader, rows of 150 KB, batches of 256\n\n"
-        + table(timings, 3 * WIDE_ROWS, WIDE * 4 + 8)
-        + f"\n\nRatio: {part:.2f} of the bare loop (goal 0.85)."
+    return Section(
+        name="loader-wide",
+        title="Loader, rows of 150 KB, batches of 256",
+        table=table(timings, WIDE * 4 + 8),
+        ratios=(Ratio(what="speed over the bare loop", value=part, goal=0.85),),
     )
 
 
-def narrow(rounds: int) -> str:
+def narrow(rounds: int) -> Section:
     """Rows of 8 bytes, batches of 32: what the loader costs by itself."""
     rows = 200_000
     ours = npdata.NumpyDataset(np.arange(rows), np.arange(rows))
@@ -128,10 +133,11 @@ def narrow(rounds: int) -> str:
         rounds=rounds,
     )
     cost = 1 / ratio(timings["Loader, auto"], timings["loop over __getitems__"])
-    return (
-        "## Loader, rows of 8 bytes, batches of 32\n\n"
-        + table(timings, rows, 16)
-        + f"\n\nRatio: {cost:.2f} times the loop (goal 1.3)."
+    return Section(
+        name="loader-narrow",
+        title="Loader, rows of 8 bytes, batches of 32",
+        table=table(timings, 16),
+        ratios=(Ratio(what="time over the loop", value=cost, goal=1.3, most=True),),
     )
 
 
@@ -141,7 +147,7 @@ class Sized(list[object]):
     batch_size = 32
 
 
-def overlap(folder: Path, rounds: int) -> str:
+def overlap(folder: Path, rounds: int) -> Section:
     """Let a loop compute on one core for as long as a batch takes on one thread.
 
     The ceiling is a bare thread: `index_select` into six buffers that two queues hand to and fro.
@@ -173,7 +179,8 @@ def overlap(folder: Path, rounds: int) -> str:
         },
     }
     batch = median(lambda: load(loaders["Loader, 1"], lambda: None), rounds)
-    lines = ["| beside | loop | alone | both | both / the longer |", "|---|---|---:|---:|---:|"]
+    table_rows: list[tuple[str | float, ...]] = []
+    ratios = []
     for name, compute in (("one product", one_product), ("small products", small_products)):
 
         def alone(times: int, compute: Callable[[int], None] = compute) -> None:
@@ -200,15 +207,23 @@ def overlap(folder: Path, rounds: int) -> str:
                 statistics.median(column) * 1e6 / len(sampler) for column in zip(*rows, strict=True)
             )
             cost = statistics.median(both / max(one, two) for one, two, both in rows)
-            lines.append(
-                f"| {each} ({load_s:.0f} us) | {name} | {compute_s:.0f} us | {both_s:.0f} us | "
-                f"{cost:.2f} |"
-            )
+            table_rows.append((f"{each}, {name}", load_s, compute_s, both_s, cost))
+            if each == "Loader, 1":
+                what = f"{each} thread, {name}: time over the longer"
+                ratios.append(Ratio(what=what, value=cost, goal=1.15, most=True))
     torch.set_num_threads(cores)
-    return (
-        "## A loop that computes\n\nTimes are of a batch; goal 1.15 with one thread. `one product` "
-        "is one matrix product a batch, `small products` is many of 64 x 64, between which threads "
-        "ask for the interpreter.\n\n" + "\n".join(lines)
+    names = ("", "loading, us", "computing, us", "both, us")
+    columns = (
+        *(Column(name=name, format=".0f") for name in names),
+        Column(name="both / the longer"),
+    )
+    return Section(
+        name="loader-overlap",
+        title="A loop that computes",
+        note="Times are of a batch. `one product` is one matrix product a batch, `small products` "
+        "is many of 64 x 64, between which threads ask for the interpreter.",
+        table=Table(columns=columns, rows=tuple(table_rows)),
+        ratios=tuple(ratios),
     )
 
 
@@ -251,20 +266,7 @@ def median(function: Callable[[], None], rounds: int) -> float:
     return statistics.median(seconds(function) for _ in range(rounds))
 
 
-def ratio(fast: Timing, slow: Timing) -> float:
-    return slow.median / fast.median
-
-
-def run(folder: Path, rounds: int = 5) -> list[str]:
+def run(bench: Bench) -> list[Section]:
     """Measure, and give the sections of the report."""
+    folder, rounds = bench.folder, bench.rounds
     return [images(folder, rounds), wide(rounds), narrow(rounds), overlap(folder, rounds)]
-
-
-def main() -> None:
-    """Run and print."""
-    with tempfile.TemporaryDirectory() as folder:
-        print("\n\n".join(run(Path(folder))))
-
-
-if __name__ == "__main__":
-    main()

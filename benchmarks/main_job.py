@@ -3,9 +3,7 @@
 200,000 rows of 784 float32 and an int64 label, batches of 256 in random order, page cache warm.
 """
 
-import tempfile
 from collections.abc import Iterator, Sequence
-from pathlib import Path
 
 import numpy as np
 import torch
@@ -14,7 +12,9 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, TensorDataset
 
 import npdata
-from benchmarks.harness import Contender, compare, table
+from benchmarks.harness import Bench, Contender, Timing, compare, ratio, table
+from benchmarks.peers.tensordict_memmap import as_pair
+from benchmarks.report import Ratio, Section
 
 ROWS, WIDTH, BATCH = 200_000, 784, 256
 
@@ -67,17 +67,13 @@ def bare_loop(x: Tensor, y: Tensor, sampler: ArrayBatches) -> Iterator[Sequence[
 BUFFERS = (torch.empty(BATCH, WIDTH), torch.empty(BATCH, dtype=torch.int64))
 
 
-def as_pair(batch: TensorDict) -> tuple[Tensor, Tensor]:
-    """Collate for tensordict, whose `__getitems__` has stacked the batch already."""
-    return batch["x"], batch["y"]
-
-
 def loader(dataset: Dataset, sampler: ArrayBatches, collate: object, workers: int) -> DataLoader:
     return DataLoader(dataset, batch_sampler=sampler, collate_fn=collate, num_workers=workers)
 
 
-def run(folder: Path, rounds: int = 5, workers: int = 0) -> list[str]:
+def run(bench: Bench) -> list[Section]:
     """Measure, and give the sections of the report."""
+    folder, rounds = bench.folder, bench.rounds
     generator = np.random.default_rng(0)
     x = generator.random((ROWS, WIDTH), np.float32)
     y = generator.integers(0, 10, ROWS)
@@ -101,7 +97,6 @@ def run(folder: Path, rounds: int = 5, workers: int = 0) -> list[str]:
     ) -> Contender:
         return Contender(name=name, batches=lambda: loader(dataset, sampler, collate, workers))
 
-    sections = []
     zero = compare(
         [
             Contender(name="bare index_select(out=)", batches=lambda: bare_loop(*maps, arrays)),
@@ -123,34 +118,34 @@ def run(folder: Path, rounds: int = 5, workers: int = 0) -> list[str]:
         rounds=rounds,
     )
     row_bytes = WIDTH * 4 + 8
-    sections.append(
-        "## DataLoader over a mapped .npy, 0 workers\n\n" + table(zero, ROWS, row_bytes)
-    )
-    ratio = lambda a, b, t: t[b].median / t[a].median  # noqa: E731
-    sections.append(
-        "Ratios: "
-        f"{ratio('npdata', 'tensordict MemoryMappedTensor', zero):.2f} x tensordict (goal 3), "
-        f"{ratio('npdata', 'TensorDataset', zero):.1f} x TensorDataset (goal 12), "
-        f"{ratio('npdata', 'bare index_select(out=)', zero):.2f} of the bare loop (goal 0.75; "
-        f"{ratio('npdata', 'DataLoader, bare dataset', zero):.2f} of what the DataLoader makes of "
-        f"a dataset that checks nothing), "
-        f"with lists of ints "
-        f"{ratio('npdata, lists of ints', 'TensorDataset, lists of ints', zero):.1f} x "
-        f"TensorDataset (goal 5)."
-    )
-    sections.append("## The same, 2 workers\n\n" + table(two, ROWS, row_bytes))
-    sections.append(
-        "Ratios: "
-        f"{ratio('npdata', 'tensordict MemoryMappedTensor', two):.2f} x tensordict (goal 1.4)."
-    )
-    return sections
+    return [
+        Section(
+            name="dataloader",
+            title="DataLoader over a mapped .npy, 0 workers",
+            table=table(zero, row_bytes),
+            ratios=(
+                _times("tensordict MemoryMappedTensor", zero, 3),
+                _times("TensorDataset", zero, 12),
+                _times("bare index_select(out=)", zero, 0.75),
+                _times("DataLoader, bare dataset", zero, None),
+                Ratio(
+                    what="with lists of ints, speed over TensorDataset",
+                    value=ratio(
+                        zero["npdata, lists of ints"], zero["TensorDataset, lists of ints"]
+                    ),
+                    goal=5,
+                ),
+            ),
+        ),
+        Section(
+            name="dataloader-workers",
+            title="DataLoader over a mapped .npy, 2 workers",
+            table=table(two, row_bytes),
+            ratios=(_times("tensordict MemoryMappedTensor", two, 1.4),),
+        ),
+    ]
 
 
-def main() -> None:
-    """Run and print."""
-    with tempfile.TemporaryDirectory() as folder:
-        print("\n\n".join(run(Path(folder))))
-
-
-if __name__ == "__main__":
-    main()
+def _times(other: str, timings: dict[str, Timing], goal: float | None) -> Ratio:
+    value = ratio(timings["npdata"], timings[other])
+    return Ratio(what=f"speed over {other}", value=value, goal=goal)

@@ -1,12 +1,10 @@
 """What an order costs and how good it is: start, memory, speed, and a training on sorted data.
 
-python benchmarks/order.py
-
 Each start is measured in a process of its own, after the imports: the time until the first batch
 of 256 is there, and by how much the peak of resident memory grew. The index time is that of 20,000
 batches in mid-epoch, from 100 million rows, so that neither the start nor rows that are made and
 not used count for much; the gather beside it, by `torch.index_select`, is of 1000 such batches from
-an array of 300,000 rows (row numbers modulo that). All are measured in turn, 7 times: medians.
+an array of 300,000 rows (row numbers modulo that). All are measured in turn, some times: medians.
 
 The training is of a linear classifier on the digits of scikit-learn,
 sorted by label, one row of 64 float64 after the other; its blocks are 8 rows, so that the default
@@ -26,6 +24,8 @@ import torch
 from sklearn.datasets import load_digits
 from torch.utils.data import BatchSampler, RandomSampler
 
+from benchmarks.harness import Bench
+from benchmarks.report import Column, Measured, Section, Table, measured
 from npdata.order.recipe import WINDOW_BLOCKS
 from npdata.samplers import BlockBatchSampler
 
@@ -52,21 +52,37 @@ def start(kind: str, n: int) -> None:
     print(f"{took * 1e3:.1f} {grown / 1024:.1f}")
 
 
-def starts() -> None:
-    print("first batch              rows          ms      MiB")
-    jobs = [("full", 10**9), ("block", 10**9), ("torch", 10**7), ("torch", 10**8)]
+def starts(bench: Bench) -> Section:
+    """Time the start of an order, each in a process of its own."""
+    jobs = [("full", 10**9), ("block", 10**9), ("torch", 10**7)]
+    if not bench.quick:
+        jobs.append(("torch", 10**8))
+    rows = []
     for kind, n in jobs:
-        words = [sys.executable, __file__, "start", kind, str(n)]
+        words = [sys.executable, "-m", "benchmarks.order", kind, str(n)]
         found = [
             tuple(map(float, subprocess.check_output(words, text=True).split()))
             for _ in range(1 if n == 10**8 else 3)
         ]
-        ms, mib = (statistics.median(column) for column in zip(*found, strict=True))
-        name = "torch RandomSampler" if kind == "torch" else f"npdata {kind}"
-        print(f"{name:20}{n:>14,}{ms:>12.1f}{mib:>9.1f}")
+        ms, mib = (measured(column) for column in zip(*found, strict=True))
+        name = "torch RandomSampler" if kind == "torch" else f'npdata "{kind}"'
+        rows.append((name, float(n), ms, mib))
+    names = {"": ".2f", "rows": ",.0f", "first batch, ms": ",.1f", "memory, MiB": ",.1f"}
+    return Section(
+        name="order-start",
+        title="What an order costs to start",
+        note="Each in a process of its own; memory is what the peak grew by.",
+        table=_table(names, rows),
+    )
 
 
-def index_share() -> None:
+def _table(names: dict[str, str], rows: list[tuple[str | float | Measured, ...]]) -> Table:
+    columns = (Column(name=name, format=form) for name, form in names.items())
+    return Table(columns=tuple(columns), rows=tuple(rows))
+
+
+def index_share(bench: Bench) -> Section:
+    """Time row numbers and the gather of those rows, in turns."""
     held, count = 300_000, 20_000
     data = torch.from_numpy(np.random.default_rng(0).integers(0, 255, (held, ROW_BYTES), np.uint8))
     out = torch.empty(BATCH, ROW_BYTES, dtype=torch.uint8)
@@ -76,7 +92,7 @@ def index_share() -> None:
         "block, world 64": {"block_rows": BLOCK_ROWS, "rank": 0, "world_size": 64},
     }
     index, gather = {name: [] for name in jobs}, {name: [] for name in jobs}
-    for _ in range(7):
+    for _ in range(bench.rounds):
         for name, options in jobs.items():
             world = options.get("world_size", 1)
             batches = iter(BlockBatchSampler(10**8 * world, BATCH, **options))
@@ -90,10 +106,16 @@ def index_share() -> None:
                 torch.index_select(data, 0, torch.from_numpy(batch), out=out)
             gather[name].append((time.perf_counter() - begin) / len(rows))
             assert torch.equal(out, data[rows[-1]])
-    print("\nper batch of 256         index us   gather us    share")
+    rows = []
     for name in jobs:
-        i, g = statistics.median(index[name]), statistics.median(gather[name])
-        print(f"npdata {name:15}{i * 1e6:>11.2f}{g * 1e6:>12.1f}{i / g:>9.1%}")
+        taken, gathered = (measured([1e6 * x for x in each[name]]) for each in (index, gather))
+        rows.append((f"npdata {name}", taken, gathered, taken.median / gathered.median))
+    names = {"": ".2f", "row numbers, us": ".2f", "gather, us": ".1f", "share": ".1%"}
+    return Section(
+        name="order-index",
+        title="Row numbers beside the gather, a batch of 256 rows of 3 KiB",
+        table=_table(names, rows),
+    )
 
 
 def accuracy(shuffle: str | bool, seed: int, block_rows: int, window_blocks: int) -> float:
@@ -124,9 +146,9 @@ def accuracy(shuffle: str | bool, seed: int, block_rows: int, window_blocks: int
     return float((model(x[test]).argmax(1) == y[test]).double().mean())
 
 
-def training() -> None:
-    block_rows = 8
-    print("\ntraining on digits sorted by label     accuracy, mean of 10 seeds")
+def training(bench: Bench) -> Section:
+    """Train with each order and compare how well it learnt."""
+    block_rows, seeds = 8, 2 if bench.quick else 10
     jobs = [
         ("full shuffle", "full", 1),
         (f"window of {WINDOW_BLOCKS} blocks (default)", "block", WINDOW_BLOCKS),
@@ -135,19 +157,21 @@ def training() -> None:
         ("window of 1 block", "block", 1),
         ("file order", False, 1),
     ]
+    rows = []
     for name, shuffle, window_blocks in jobs:
-        found = [accuracy(shuffle, seed, block_rows, window_blocks) for seed in range(10)]
-        print(f"{name:39}{statistics.mean(found):.2%}")
+        found = [accuracy(shuffle, seed, block_rows, window_blocks) for seed in range(seeds)]
+        rows.append((name, statistics.mean(found)))
+    return Section(
+        name="order-training",
+        title=f"Training on digits sorted by label, means of {seeds} seeds",
+        table=_table({"": ".2f", "accuracy": ".2%"}, rows),
+    )
 
 
-def main() -> None:
-    if sys.argv[1:2] == ["start"]:
-        start(sys.argv[2], int(sys.argv[3]))
-        return
-    starts()
-    index_share()
-    training()
+def run(bench: Bench) -> list[Section]:
+    """Measure, and give the sections of the report."""
+    return [starts(bench), index_share(bench), training(bench)]
 
 
 if __name__ == "__main__":
-    main()
+    start(sys.argv[1], int(sys.argv[2]))

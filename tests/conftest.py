@@ -1,6 +1,7 @@
 """Shared by all tests: reproducible property tests, one thread per process, data to read."""
 
 import os
+import sys
 from pathlib import Path
 
 import hypothesis
@@ -14,6 +15,8 @@ hypothesis.settings.register_profile(
 )
 hypothesis.settings.load_profile("suite")
 torch.set_num_threads(1)
+# For `import benchmarks`; last, so that what is tested is the installed package.
+sys.path.append(str(Path(__file__).parent.parent))
 
 
 @pytest.fixture(scope="session")

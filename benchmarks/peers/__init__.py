@@ -26,5 +26,7 @@ def installed(names: tuple[str, ...] = PEERS) -> tuple[list[Peer], list[str]]:
         try:
             peers.append(importlib.import_module(f"benchmarks.peers.{name}").PEER)
         except ModuleNotFoundError as error:
+            if (error.name or "").startswith(__package__):
+                raise
             skipped.append(f"{name} left out: no {error.name}; pip install 'npdata[bench]'")
     return peers, skipped

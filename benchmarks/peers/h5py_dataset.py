@@ -33,6 +33,4 @@ def load(path: Path, epoch: Epoch) -> Iterable[Any]:
     return DataLoader(RowsOfFile(path), batch_sampler=epoch.lists, num_workers=epoch.workers)
 
 
-PEER = Peer(
-    name="h5py, a row a sample", package="h5py", open=lambda data: data.hdf5, batches=load
-)
+PEER = Peer(name="h5py, a row a sample", package="h5py", open=lambda data: data.hdf5, batches=load)

@@ -4,6 +4,7 @@ from collections.abc import Iterable
 from typing import Any
 
 import datasets
+import pyarrow as pa
 from torch.utils.data import DataLoader
 
 from benchmarks.peers.peer import Data, Epoch, Peer
@@ -13,11 +14,8 @@ datasets.disable_progress_bars()
 
 def convert(data: Data) -> None:
     x, y = data.arrays()
-    features = datasets.Features(
-        x=datasets.List(datasets.Value("float32"), length=data.width), y=datasets.Value("int64")
-    )
-    table = datasets.Dataset.from_dict({"x": x, "y": y}, features=features)
-    table.save_to_disk(data.own("arrow"))
+    rows = pa.FixedSizeListArray.from_arrays(pa.array(x.reshape(-1)), data.width)
+    datasets.Dataset(pa.table({"x": rows, "y": y})).save_to_disk(data.own("arrow"))
 
 
 def open_files(data: Data) -> datasets.Dataset:
@@ -28,6 +26,4 @@ def load(dataset: datasets.Dataset, epoch: Epoch) -> Iterable[Any]:
     return DataLoader(dataset, sampler=epoch.lists, batch_size=None, num_workers=epoch.workers)
 
 
-PEER = Peer(
-    name="HF datasets", package="datasets", convert=convert, open=open_files, batches=load
-)
+PEER = Peer(name="HF datasets", package="datasets", convert=convert, open=open_files, batches=load)

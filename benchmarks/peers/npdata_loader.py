@@ -15,6 +15,4 @@ def load(dataset: npdata.NumpyDataset, epoch: Epoch) -> Iterable[Any]:
     return npdata.Loader(dataset, sampler=epoch.arrays, num_threads=epoch.workers)
 
 
-PEER = Peer(
-    name="npdata Loader", package="npdata", open=open_files, batches=load, kind="threads"
-)
+PEER = Peer(name="npdata Loader", package="npdata", open=open_files, batches=load, kind="threads")

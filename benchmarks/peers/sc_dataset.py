@@ -32,11 +32,7 @@ def load(rows: MultiIndexable, epoch: Epoch) -> Iterable[Any]:
         seed=0,
     )
     ahead = FETCH + 1 if epoch.workers else None
-    return DataLoader(
-        dataset, batch_size=None, num_workers=epoch.workers, prefetch_factor=ahead
-    )
+    return DataLoader(dataset, batch_size=None, num_workers=epoch.workers, prefetch_factor=ahead)
 
 
-PEER = Peer(
-    name="scDataset", package="scDataset", open=open_files, batches=load, own_order=True
-)
+PEER = Peer(name="scDataset", package="scDataset", open=open_files, batches=load, own_order=True)

@@ -28,7 +28,7 @@ def load(maps: tuple[Tensor, ...], epoch: Epoch) -> Iterator[list[Tensor]]:
 
 
 PEER = Peer(
-    name="SPDL",
+    name="SPDL over index_select",
     package="spdl",
     open=open_maps,
     batches=load,

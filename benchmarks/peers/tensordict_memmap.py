@@ -31,6 +31,4 @@ def load(tensors: TensorDict, epoch: Epoch) -> Iterable[Any]:
     )
 
 
-PEER = Peer(
-    name="tensordict", package="tensordict", convert=convert, open=open_files, batches=load
-)
+PEER = Peer(name="tensordict", package="tensordict", convert=convert, open=open_files, batches=load)

@@ -26,5 +26,9 @@ def load(maps: tuple[Tensor, ...], epoch: Epoch) -> Iterable[Any]:
 
 
 PEER = Peer(
-    name="torchdata.nodes", package="torchdata", open=open_maps, batches=load, kind="threads"
+    name="torchdata.nodes over index_select",
+    package="torchdata",
+    open=open_maps,
+    batches=load,
+    kind="threads",
 )

@@ -1,0 +1,272 @@
+"""The benchmarks: who gives other rows is not timed, and what is shown is what was measured."""
+
+import os
+import sys
+import xml.etree.ElementTree as ElementTree
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+
+from benchmarks import batch_size, beside_peers, chunks, memory, row_size, rows, sources
+from benchmarks.against import compare_peers, convert
+from benchmarks.charts import draw_all
+from benchmarks.harness import Bench
+from benchmarks.peers import PEERS, installed
+from benchmarks.peers.bare_gather import PEER as BARE
+from benchmarks.peers.peer import Data, Epoch, Peer, shuffled
+from benchmarks.report import (
+    Chart,
+    Column,
+    Measured,
+    Ratio,
+    Report,
+    Section,
+    Table,
+    from_json,
+    measured,
+    repeated,
+    with_speed,
+)
+from npdata.cli.bench.contender import RowsDifferError
+
+ROOT = Path(__file__).parent.parent
+
+
+@pytest.fixture
+def data(tmp_path: Path) -> Data:
+    return Data(folder=tmp_path / "data", rows=300, width=5).write(hdf5=True)
+
+
+def peer_that(change: Callable[[Epoch], Any], *, own_order: bool = False) -> Peer:
+    """Give a peer that reads another epoch than it was told."""
+
+    def batches(maps: Any, epoch: Epoch) -> Iterator[Any]:
+        return BARE.batches(maps, change(epoch))
+
+    return replace(BARE, name="changed", batches=batches, own_order=own_order)
+
+
+def with_order(order: Callable[[np.ndarray], np.ndarray]) -> Callable[[Epoch], Epoch]:
+    return lambda epoch: Epoch(order=order(epoch.order), batch=epoch.batch)
+
+
+def test_a_peer_that_gives_the_rows_in_another_order_is_not_timed(data: Data) -> None:
+    other = peer_that(with_order(lambda order: np.roll(order, 1)))
+    with pytest.raises(RowsDifferError, match="changed gives other rows than bare gather"):
+        compare_peers([BARE, other], data, shuffled(data, batch=32), rounds=1)
+
+
+def test_a_peer_with_an_order_of_its_own_may_give_any_order(data: Data) -> None:
+    other = peer_that(with_order(lambda order: np.roll(order, 1)), own_order=True)
+    timings = compare_peers([BARE, other], data, shuffled(data, batch=32), rounds=2)
+    assert [len(timing.passes) for timing in timings.values()] == [2, 2]
+
+
+@pytest.mark.parametrize(
+    ("order", "message"),
+    [
+        (lambda order: order[1:], "changed gives 299 rows, bare gather gives 300"),
+        (lambda order: np.r_[order[:-1], order[0]], "other rows .* of 300, sorted, differ"),
+    ],
+    ids=["one left out", "one twice"],
+)
+def test_but_not_another_set_of_rows(
+    data: Data, order: Callable[[np.ndarray], np.ndarray], message: str
+) -> None:
+    other = peer_that(with_order(order), own_order=True)
+    with pytest.raises(RowsDifferError, match=message):
+        compare_peers([BARE, other], data, shuffled(data, batch=32), rounds=1)
+
+
+def test_nor_rows_with_a_field_of_another_row(data: Data) -> None:
+    def batches(maps: Any, epoch: Epoch) -> Iterator[Any]:
+        for x, y in BARE.batches(maps, epoch):
+            yield x, torch.roll(y, 1)
+
+    other = replace(BARE, name="mixed", batches=batches, own_order=True)
+    with pytest.raises(RowsDifferError, match="mixed gives other rows"):
+        compare_peers([BARE, other], data, shuffled(data, batch=32), rounds=1)
+
+
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")
+@pytest.mark.parametrize("workers", [0, 2])
+@pytest.mark.parametrize("name", PEERS)
+def test_every_peer_gives_the_rows(data: Data, name: str, workers: int) -> None:
+    peers, skipped = installed((name,))
+    if skipped:
+        pytest.skip(skipped[0])
+    (peer,) = peers
+    if not peer.takes(workers) or not BARE.takes(0):
+        pytest.skip(f"{peer.name} has no {workers} workers")
+    convert(peers, data)
+    bare = replace(BARE, name="expected", takes=lambda workers: True)
+    timings = compare_peers([bare, peer], data, shuffled(data, batch=32, workers=workers), rounds=1)
+    assert timings[peer.name].passes[0].samples == 300
+    assert peer.version
+
+
+def test_a_peer_that_is_not_installed_is_left_out_with_a_line(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setitem(sys.modules, "torchdata", None)
+    monkeypatch.delitem(sys.modules, "benchmarks.peers.torchdata_nodes", raising=False)
+    peers, skipped = installed(("torchdata_nodes", "bare_gather"))
+    assert [peer.name for peer in peers] == ["bare gather"]
+    assert skipped == ["torchdata_nodes left out: no torchdata; pip install 'npdata[bench]'"]
+    with pytest.raises(ModuleNotFoundError):
+        installed(("misspelt",))
+
+
+def test_small_runs_of_the_questions_give_sections_that_can_be_drawn(tmp_path: Path) -> None:
+    here = ("bare_gather", "npdata_loader", "tensor_dataset")
+    bench = Bench(folder=tmp_path, quick=True)
+    sections = [
+        *beside_peers.run(bench, rows=600, names=here),
+        *row_size.run(bench, sizes=(8, 64), names=here, total=4096),
+        *batch_size.run(bench, rows=512, names=here),
+        *rows.run(bench, counts=(1000, 3000)),
+        *sources.run(bench, rows=600),
+        *chunks.run(bench, sizes=(4, 16), rows=600),
+    ]
+    report = report_of(*sections)
+    assert len({section.name for section in sections}) == len(sections)
+    paths = draw_all(report, tmp_path / "img")
+    assert [path.name for path in paths] == [c.file for s in sections for c in s.charts]
+    assert from_json(report.json()) == report
+    for section in sections:
+        assert section.table is not None
+        assert f"## {section.title}" in report.markdown()
+
+
+def test_rows_that_are_no_rows_of_the_file_are_found(tmp_path: Path) -> None:
+    rows.write(tmp_path / "rows.npy", 3000)
+    np.save(tmp_path / "other.npy", np.arange(3000, dtype="<u4")[::-1])
+    (contender, _), *_ = rows.entered(tmp_path / "other.npy", 3000)
+    (_, expected), *_ = rows.entered(tmp_path / "rows.npy", 3000)
+    with pytest.raises(RowsDifferError, match="other rows in batch 0"):
+        rows.check(contender, expected)
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="memory as Linux tells it")
+def test_memory_is_that_of_the_process_and_not_of_the_page_cache(tmp_path: Path) -> None:
+    np.save(tmp_path / "x.npy", np.ones(1 << 23))
+    before = memory.private(os.getpid())
+    mapped = np.load(tmp_path / "x.npy", mmap_mode="r")
+    assert mapped.sum() == 1 << 23
+    assert memory.private(os.getpid()) - before < 32 << 20
+    held = np.array(mapped)
+    assert 60 << 20 < memory.private(os.getpid()) - before < 96 << 20
+    assert len(held) == 1 << 23
+
+
+numbers = st.floats(allow_nan=False, allow_infinity=False)
+texts = st.text(max_size=10)
+figures = st.builds(Measured, median=numbers, low=numbers, high=numbers)
+cells = st.one_of(st.none(), texts, numbers, figures)
+tables = st.integers(1, 4).flatmap(
+    lambda width: st.builds(
+        Table,
+        columns=st.tuples(*[st.builds(Column, name=texts)] * width),
+        rows=st.lists(st.tuples(*[cells] * width), max_size=3).map(tuple),
+    )
+)
+sections_ = st.builds(
+    Section,
+    name=texts,
+    title=texts,
+    note=texts,
+    table=st.none() | tables,
+    ratios=st.lists(st.builds(Ratio, what=texts, value=numbers, goal=st.none() | numbers)).map(
+        tuple
+    ),
+    charts=st.just((Chart(kind="bars", file="a.svg", x="x", y="y", series=("a", "b")),)),
+)
+
+
+def report_of(*sections: Section) -> Report:
+    return Report(machine="m", versions={"a": "1"}, seconds=60, skipped=("b",), sections=sections)
+
+
+@given(st.lists(sections_, max_size=3))
+def test_a_report_comes_back_from_json_as_it_was(sections: list[Section]) -> None:
+    report = report_of(*sections)
+    assert from_json(report.json()) == report
+
+
+SPEED = Section(
+    name="speed",
+    title="Speed",
+    table=Table(
+        columns=(Column(name=""), Column(name="rows/s", format=",.0f")),
+        rows=(("ours", Measured(median=2000, low=1900, high=2100)), ("theirs", None)),
+    ),
+    ratios=(
+        Ratio(what="over theirs", value=2.5, goal=2),
+        Ratio(what="time over theirs", value=2.5, goal=2, most=True),
+    ),
+    charts=(Chart(kind="bars", file="a.svg", x="", y="rows/s", series=("rows/s",)),),
+)
+
+
+def test_a_section_as_markdown() -> None:
+    assert SPEED.markdown("img") == (
+        "## Speed\n\n"
+        "|  | rows/s |\n|---|---:|\n| ours | 2,000 ±5% |\n| theirs | - |\n\n"
+        "- over theirs: **2.5** (goal: at least 2, reached)\n"
+        "- time over theirs: **2.5** (goal: at most 2, missed)\n\n"
+        "![Speed: rows/s](img/a.svg)"
+    )
+
+
+def test_a_part_of_the_run_is_compared_with_what_is_shown() -> None:
+    def with_figure(low: float, high: float) -> Section:
+        figure = Measured(median=(low + high) / 2, low=low, high=high)
+        table = replace(SPEED.table, rows=(("ours", figure), ("new", figure)))
+        return replace(SPEED, table=table)
+
+    near, far = (repeated(SPEED, with_figure(*each)) for each in ((2050, 2250), (900, 1100)))
+    assert near.rows == (("ours, rows/s", "2,000 ±5%", "2,150 ±5%", "yes"),)
+    assert far.rows == (("ours, rows/s", "2,000 ±5%", "1,000 ±10%", "no, 0.50 of it"),)
+
+
+def test_the_median_and_the_range() -> None:
+    assert measured([3, 1, 2]) == Measured(median=2, low=1, high=3)
+    assert measured([4, 1, 2, 3]) == Measured(median=2.5, low=1, high=4)
+
+
+def test_charts_are_pictures_and_the_same_each_time(tmp_path: Path) -> None:
+    table = Table(
+        columns=(Column(name="x"), Column(name="npdata"), Column(name="other")),
+        rows=((1.0, 2.0, None), (10.0, Measured(median=3, low=2, high=4), 1.0)),
+    )
+    line = Chart(kind="lines", file="b.svg", x="x", y="y", series=("npdata", "other"))
+    report = report_of(SPEED, replace(SPEED, name="b", table=table, charts=(line,)))
+    first, second = (
+        [path.read_bytes() for path in draw_all(report, tmp_path / name)] for name in "ab"
+    )
+    assert first == second
+    for picture in first:
+        assert ElementTree.fromstring(picture).tag.endswith("svg")
+
+
+def test_a_chart_of_texts_is_refused(tmp_path: Path) -> None:
+    table = replace(SPEED.table, rows=(("ours", "fast"),))
+    with pytest.raises(TypeError, match="a chart is drawn of numbers, got 'fast'"):
+        draw_all(report_of(replace(SPEED, table=table)), tmp_path)
+
+
+def test_what_is_shown_is_what_was_measured() -> None:
+    report = from_json((ROOT / "benchmarks" / "results.json").read_text())
+    readme = (ROOT / "README.md").read_text()
+    assert readme == with_speed(readme, report.section("peers"))
+    assert (ROOT / "benchmarks" / "RESULTS.md").read_text() == report.markdown()
+    for section in report.sections:
+        for chart in section.charts:
+            assert (ROOT / "docs" / "img" / chart.file).exists()
