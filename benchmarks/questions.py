@@ -37,3 +37,6 @@ QUESTIONS: dict[str, Callable[[Bench], list[Section]]] = {
     "cold": cold.run,
     "gpu": gpu.run,
 }
+
+QUICK = ("peers", "dataloader", "sources", "rows", "batch_size", "workers")
+"""What is asked in three minutes."""
