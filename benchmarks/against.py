@@ -15,7 +15,7 @@ import torch
 
 from benchmarks.harness import Contender, Timing, rates
 from benchmarks.peers.peer import Data, Epoch, Peer
-from benchmarks.report import Column, Measured, Table
+from benchmarks.report import Chart, Column, Measured, Section, Table
 from npdata.cli.bench.contender import RowsDifferError, leaves, require_same
 from npdata.cli.bench.timing import collected, in_turns
 
@@ -89,10 +89,17 @@ def row_hashes(batches: Iterable[Any]) -> np.ndarray:
     return np.sort(np.concatenate(found))
 
 
-def speeds(
-    peers: Sequence[Peer], points: Iterable[tuple[float, Data, Epoch]], *, x: str, rounds: int
-) -> Table:
-    """Give a table of GB/s, a row for each point and a column for each peer."""
+def growth(
+    peers: Sequence[Peer],
+    points: Iterable[tuple[float, Data, Epoch]],
+    *,
+    name: str,
+    title: str,
+    note: str,
+    x: str,
+    rounds: int,
+) -> Section:
+    """Give GB/s of whole passes, a row for each point and a line for each peer."""
     rows = []
     for place, data, epoch in points:
         convert(peers, data)
@@ -102,5 +109,12 @@ def speeds(
             for peer in peers
         ]
         rows.append((place, *cells))
-    columns = (Column(name=x, format=",.0f"), *(Column(name=peer.name) for peer in peers))
-    return Table(columns=columns, rows=tuple(rows))
+    names = tuple(peer.name for peer in peers)
+    columns = (Column(name=x, format=",.0f"), *(Column(name=each) for each in names))
+    return Section(
+        name=name,
+        title=title,
+        note=f"GB/s of whole passes; {note}",
+        table=Table(columns=columns, rows=tuple(rows)),
+        charts=(Chart(kind="lines", file=f"bench-{name}.svg", x=x, y="GB/s", series=names),),
+    )

@@ -1,10 +1,10 @@
 """How speed grows with the size of a batch, from 1 row to 4096."""
 
-from benchmarks.against import speeds
+from benchmarks.against import growth
 from benchmarks.harness import Bench
 from benchmarks.peers import installed
 from benchmarks.peers.peer import Data, shuffled
-from benchmarks.report import Chart, Section
+from benchmarks.report import Section
 from benchmarks.row_size import CONTENDERS
 
 WIDTH = 784
@@ -20,20 +20,13 @@ def run(bench: Bench, rows: int = 65_536, names: tuple[str, ...] = CONTENDERS) -
         (float(size), data, shuffled(data, batch=size, most=rows if size > 8 else rows // 8))
         for size in (SIZES[::2] if bench.quick else SIZES)
     ]
-    table = speeds(peers, points, x="rows a batch", rounds=bench.rounds)
-    chart = Chart(
-        kind="lines",
-        file="bench-batch-size.svg",
+    section = growth(
+        peers,
+        points,
+        name="batch-size",
+        title="Speed by size of a batch",
+        note="rows of 3 KiB and a label, no workers.",
         x="rows a batch",
-        y="GB/s",
-        series=tuple(peer.name for peer in peers),
+        rounds=bench.rounds,
     )
-    return [
-        Section(
-            name="batch-size",
-            title="Speed by size of a batch",
-            note="GB/s; rows of 3 KiB and a label, no workers.",
-            table=table,
-            charts=(chart,),
-        )
-    ]
+    return [section]

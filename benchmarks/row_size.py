@@ -3,11 +3,11 @@
 import shutil
 from collections.abc import Iterator
 
-from benchmarks.against import speeds
+from benchmarks.against import growth
 from benchmarks.harness import Bench
 from benchmarks.peers import installed
 from benchmarks.peers.peer import Data, Epoch, shuffled
-from benchmarks.report import Chart, Section
+from benchmarks.report import Section
 
 BATCH = 64
 MOST_ROWS = 100_000
@@ -38,21 +38,14 @@ def run(
             yield float(size), data, shuffled(data, batch=BATCH)
             shutil.rmtree(data.folder)
 
-    table = speeds(peers, points(), x="bytes a row", rounds=bench.rounds)
-    chart = Chart(
-        kind="lines",
-        file="bench-row-size.svg",
+    section = growth(
+        peers,
+        points(),
+        name="row-size",
+        title="Speed by size of a row",
+        note=f"batches of {BATCH}, no workers, a label of 8 bytes beside each row, "
+        f"up to {MOST_ROWS:,} rows of {total >> 20} MiB in all.",
         x="bytes a row",
-        y="GB/s",
-        series=tuple(peer.name for peer in peers),
+        rounds=bench.rounds,
     )
-    return [
-        Section(
-            name="row-size",
-            title="Speed by size of a row",
-            note=f"GB/s; batches of {BATCH}, no workers, a label of 8 bytes beside each row, "
-            f"up to {MOST_ROWS:,} rows of {total >> 20} MiB in all.",
-            table=table,
-            charts=(chart,),
-        )
-    ]
+    return [section]

@@ -1,10 +1,10 @@
 """What worker processes and threads add, from none to four."""
 
-from benchmarks.against import speeds
+from benchmarks.against import growth
 from benchmarks.harness import Bench
 from benchmarks.peers import installed
 from benchmarks.peers.peer import Data, shuffled
-from benchmarks.report import Chart, Section
+from benchmarks.report import Section
 
 WIDTH, BATCH = 784, 256
 COUNTS = (0, 1, 2, 4)
@@ -27,22 +27,14 @@ def run(bench: Bench, rows: int = 50_000) -> list[Section]:
         (float(count), data, shuffled(data, batch=BATCH, workers=count))
         for count in (COUNTS[::2] if bench.quick else COUNTS)
     ]
-    table = speeds(peers, points, x="workers", rounds=bench.rounds)
     kinds = ", ".join(f"{peer.name}: {peer.kind}" for peer in peers)
-    chart = Chart(
-        kind="lines",
-        file="bench-workers.svg",
+    section = growth(
+        peers,
+        points,
+        name="workers",
+        title="Speed by number of workers",
+        note=f"rows of 3 KiB and a label, batches of {BATCH}. Workers are, of {kinds}.",
         x="workers",
-        y="GB/s",
-        series=tuple(peer.name for peer in peers),
+        rounds=bench.rounds,
     )
-    return [
-        Section(
-            name="workers",
-            title="Speed by number of workers",
-            note=f"GB/s of whole passes; rows of 3 KiB and a label, batches of {BATCH}. Workers "
-            f"are, of {kinds}.",
-            table=table,
-            charts=(chart,),
-        )
-    ]
+    return [section]
