@@ -204,12 +204,12 @@ def _cell(read: Any) -> Cell:
 
 
 def with_speed(readme: str, section: Section, images: str = "docs/img") -> str:
-    """Give README with the table and the charts of a section between its marks."""
+    """Give README with the note, the table and the charts of a section between its marks."""
     head, rest = readme.split(BEGIN)
     _, tail = rest.split(END)
-    parts = [section.table.markdown() if section.table else ""]
+    parts = [section.note, section.table.markdown() if section.table else ""]
     parts += [f"![{section.title}: {each.y}]({images}/{each.file})" for each in section.charts]
-    body = "\n\n".join(parts)
+    body = "\n\n".join(part for part in parts if part)
     return f"{head}{BEGIN}\n{body}\n{END}{tail}"
 
 
