@@ -14,8 +14,8 @@ MODULES = {
     ): path
     for path in ROOT.rglob("*.py")
 }
-WITH_H5PY = ("npdata.cli.bench.plain",)
-"""It is compared with, so it must not go through npdata."""
+WITH_H5PY = ("npdata.cli.bench.plain", "npdata.cli.convert.hdf5_writer")
+"""What npdata is compared with must not go through it, and npdata itself writes nothing."""
 TORCH_FREE = ("blocks", "order", "indexing", "arguments", "masked", "quality", "sources.hdf5.plan")
 
 

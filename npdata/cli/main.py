@@ -13,10 +13,11 @@ from importlib.metadata import version
 
 from npdata.cli.bench.command import BENCH
 from npdata.cli.command import FAILED, INTERRUPTED, USAGE, Command, UsageError
+from npdata.cli.convert.command import CONVERT
 from npdata.cli.inspect.command import INSPECT
 from npdata.errors import MemberNotFoundError, NpdataError
 
-COMMANDS: tuple[Command, ...] = (INSPECT, BENCH)
+COMMANDS: tuple[Command, ...] = (INSPECT, CONVERT, BENCH)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

@@ -156,6 +156,10 @@ class DecodedMember(InPlaceSource):
             raise TruncatedError(f"{where} has {filled} bytes of data, not {len(target)}")
         return array
 
+    def close(self) -> None:
+        """Let go of the rows."""
+        self._table = None
+
     def __reduce__(self) -> tuple[Any, ...]:
         """Pickle the path and the member, never the content."""
         return type(self), self._spec

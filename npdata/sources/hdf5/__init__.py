@@ -8,7 +8,21 @@ out of a slab of decoded chunks (`decoded`, `slab`, `residents`, `arena`, `ahead
 this folder only.
 """
 
-from npdata.sources.hdf5.address import Hdf5Options, address_of, is_open_dataset, open_hdf5
-from npdata.sources.hdf5.catalog import list_datasets
+from npdata.sources.hdf5.address import (
+    Hdf5Options,
+    address_of,
+    is_open_dataset,
+    open_hdf5,
+    source_of,
+)
+from npdata.sources.hdf5.catalog import Listed, list_datasets
 
-__all__ = ["Hdf5Options", "address_of", "is_open_dataset", "list_datasets", "open_hdf5"]
+__all__ = [
+    "Hdf5Options",
+    "Listed",
+    "address_of",
+    "is_open_dataset",
+    "list_datasets",
+    "open_hdf5",
+    "source_of",
+]

@@ -6,6 +6,7 @@ file is followed, and one damaged dataset hides none of the others. No rows are 
 few chunks by which an opening proves its layout.
 """
 
+import contextlib
 from dataclasses import dataclass
 
 import h5py
@@ -31,10 +32,14 @@ class Listed:
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Catalog:
-    """The datasets of a file, and `fault`: why there may be more of them, or None."""
+    """The datasets of a file, and `fault`: why there may be more of them, or None.
+
+    `attributes` is the number of attributes that they and their groups have.
+    """
 
     datasets: tuple[Listed, ...]
     fault: str | None = None
+    attributes: int = 0
 
 
 def list_datasets(path: str, name: str = "") -> Catalog:
@@ -50,7 +55,11 @@ def list_datasets(path: str, name: str = "") -> Catalog:
     path = require_file(path)
     with open_file(path, None) as file:
         names, fault = _names(file, path, name.strip("/"))
-        return Catalog(datasets=tuple(_listed(file, path, each) for each in names), fault=fault)
+        return Catalog(
+            datasets=tuple(_listed(file, path, each) for each in names),
+            fault=fault,
+            attributes=_attributes(file, name),
+        )
 
 
 def _names(file: h5py.File, path: str, name: str) -> tuple[list[str], str | None]:
@@ -87,6 +96,18 @@ def _names(file: h5py.File, path: str, name: str) -> tuple[list[str], str | None
     except (KeyError, OSError, RuntimeError, ValueError, TypeError) as error:
         return found, f"the groups of {path} cannot all be read: {error}; it is damaged"
     return found, None
+
+
+def _attributes(file: h5py.File, name: str) -> int:
+    if name and _leads_outside(file, name):
+        return 0
+    counts = []
+    with contextlib.suppress(KeyError, OSError, RuntimeError, ValueError, TypeError):
+        item = file[name or "/"]
+        counts.append(len(item.attrs))
+        if isinstance(item, h5py.Group):
+            item.visititems(lambda _, below: counts.append(len(below.attrs)))
+    return sum(counts)
 
 
 def _leads_outside(file: h5py.File, name: str) -> bool:

@@ -1,0 +1,152 @@
+"""Files that are their rows: raw binary, and `.npy` with a header before them.
+
+Idea: the place of every row is known from the start, so any thread writes its block where it
+belongs. Invariant: the file has its full length before the first row, rows in C order and the
+byte order of the source. Format: NumPy Enhancement Proposal 1.
+"""
+
+import os
+import threading
+import warnings
+from pathlib import Path
+from typing import Any, ClassVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+from npdata.cli.convert.writer import FieldPlan, Writer
+from npdata.dtypes import DType
+from npdata.sources.npy import MAGIC
+
+ALIGNMENT = 64
+GROWTH_DIGITS = 21
+
+
+def npy_refusal(dtype: DType) -> str | None:
+    """Say why `.npy` cannot hold a dtype; None where it can.
+
+    Examples:
+        >>> npy_refusal(np.dtype("f4")) is None
+        True
+        >>> npy_refusal(np.dtype("O"))
+        'its elements are Python objects, and they would be pickled'
+    """
+    if dtype.hasobject:
+        return "its elements are Python objects, and they would be pickled"
+    if dtype.itemsize == 0:
+        return "its elements have no bytes"
+    known = dtype.kind != "V" or dtype.names is not None or type(dtype) is np.dtypes.VoidDType
+    if not known or not _described(dtype):
+        return f"the header of a .npy has no way to say {dtype}"
+    return None
+
+
+def npy_header(dtype: DType, shape: tuple[int, ...], start: int = 0) -> bytes:
+    r"""Give the header of a `.npy` that begins at byte `start` of its file.
+
+    It is padded so that the rows begin at a multiple of 64 bytes of the file, and the same as
+    NumPy's where it begins the file.
+
+    Examples:
+        >>> header = npy_header(np.dtype("<f4"), (5, 3))
+        >>> len(header), header[:6]
+        (128, b'\x93NUMPY')
+    """
+    text = f"{{'descr': {_descr(dtype)!r}, 'fortran_order': False, 'shape': {shape!r}, }}"
+    # NumPy leaves room for more rows.
+    text += " " * (GROWTH_DIGITS - len(repr(shape[0])))
+    for version, width, encoding in ((1, 2, "latin1"), (2, 4, "latin1"), (3, 4, "utf8")):
+        try:
+            body = text.encode(encoding)
+        except UnicodeEncodeError:
+            continue
+        before = len(MAGIC) + 2 + width
+        length = len(body) + 1
+        length += ALIGNMENT - (start + before + length) % ALIGNMENT
+        if length < 1 << 8 * width:
+            prefix = MAGIC + bytes((version, 0)) + length.to_bytes(width, "little")
+            return prefix + body.ljust(length - 1) + b"\n"
+    raise ValueError(f"a .npy header of {len(text)} characters is longer than any")
+
+
+class RawWriter(Writer):
+    """Writes the rows of one array, and nothing else."""
+
+    format = "raw"
+    suffixes: ClassVar[tuple[str, ...]] = (".bin", ".raw", ".dat")
+    holds_many = False
+    has_chunks = False
+    compresses = False
+
+    @staticmethod
+    def refusal(dtype: DType) -> str | None:
+        """Say why a raw file cannot hold a dtype."""
+        if dtype.hasobject or dtype.itemsize == 0:
+            return "its elements have no bytes of a fixed number"
+        return None
+
+    def __init__(self, path: Path) -> None:
+        self._file = os.open(path, os.O_RDWR | getattr(os, "O_BINARY", 0))
+        self._lock = threading.Lock()
+        self._start = 0
+        self._row_bytes = 0
+
+    def begin(self, field: FieldPlan) -> None:
+        """Write what comes before the rows, and make the file as long as it will be."""
+        header = self._header(field)
+        self._start, self._row_bytes = len(header), field.row_bytes
+        os.truncate(self._file, len(header) + field.nbytes)
+        self._write(header, 0)
+
+    def prepare(self, first: int, rows: NDArray[Any]) -> None:
+        """Write the rows to their place."""
+        self._write(rows.reshape(-1).view(np.uint8).data, self._start + first * self._row_bytes)
+
+    def accept(self, first: int, prepared: None) -> None:
+        """Do nothing: the rows are written."""
+
+    def finish(self) -> None:
+        """Close the file."""
+        os.close(self._file)
+
+    def abandon(self) -> None:
+        """Close the file."""
+        os.close(self._file)
+
+    def _header(self, field: FieldPlan) -> bytes:
+        return b""
+
+    def _write(self, data: Any, offset: int) -> None:
+        done = 0
+        view = memoryview(data)
+        while done < len(view):
+            if hasattr(os, "pwrite"):
+                done += os.pwrite(self._file, view[done:], offset + done)
+                continue
+            with self._lock:
+                os.lseek(self._file, offset + done, os.SEEK_SET)
+                done += os.write(self._file, view[done:])
+
+
+class NpyWriter(RawWriter):
+    """Writes a `.npy`."""
+
+    format = ".npy"
+    suffixes = (".npy",)
+    refusal = staticmethod(npy_refusal)
+
+    def _header(self, field: FieldPlan) -> bytes:
+        return npy_header(field.dtype, field.shape)
+
+
+def _described(dtype: DType) -> bool:
+    try:
+        return np.lib.format.descr_to_dtype(_descr(dtype)) == dtype
+    except (TypeError, ValueError):
+        return False
+
+
+def _descr(dtype: DType) -> Any:
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # of the remarks that h5py makes on a dtype
+        return np.lib.format.dtype_to_descr(dtype)

@@ -1,0 +1,142 @@
+"""What is to be converted: the arrays of the files named, and what in them is no array.
+
+Idea: a file that holds several arrays stands for all of them. Invariant: whatever has a name in
+it is either opened or listed with the reason why not, before anything is written; an array that
+was named by itself is opened, or that is an error. It reads no rows.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TypeAlias
+
+from npdata.cli.command import UsageError
+from npdata.cli.convert.plan import ConvertError, FieldSpec
+from npdata.dtypes import is_variable_text
+from npdata.errors import MemberNotFoundError, SourceError, TruncatedError
+from npdata.sources.base import Source
+from npdata.sources.hdf5 import Listed, list_datasets, source_of
+from npdata.sources.npz import DecodedMember, examine_npz, npz_members
+from npdata.sources.opening import SEPARATOR, identify, open_source
+
+
+@dataclass(frozen=True, kw_only=True)
+class RawLayout:
+    """What a raw file holds: rows of `row_shape`, as many as there are from `offset` on."""
+
+    dtype: str
+    row_shape: tuple[int, ...]
+    offset: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class Input:
+    """One array, the name that it gets, and the file that it comes from."""
+
+    name: str
+    path: str
+    source: Source
+
+    def spec(self) -> FieldSpec:
+        """Give what the plan has to know of it."""
+        source = self.source
+        held = isinstance(source, DecodedMember)
+        return FieldSpec(
+            name=self.name,
+            where=source.where,
+            shape=source.shape,
+            dtype=source.dtype,
+            source_rows=1 if held else source.blocks.block_rows[0],
+            held_bytes=len(source) * source.row_bytes if held else 0,
+            decodes=source.access.kind == "decoded" and not held,
+        )
+
+
+Opened: TypeAlias = "Input | tuple[str, str]"
+"""An array, or the place of what is none and the reason."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Inputs:
+    """The arrays, what was left out as pairs of a place and a reason, and a count of attributes."""
+
+    arrays: tuple[Input, ...]
+    left_out: tuple[tuple[str, str], ...]
+    attributes: int
+
+
+def open_inputs(texts: Sequence[str], raw: RawLayout | None) -> Inputs:
+    """Open what `texts` name: a file, `path::member`, or `path::group` of HDF5.
+
+    `raw` is for files of no known format. Raises the errors of `open_source`, `UsageError` for a
+    raw file that is not described, and `ConvertError` where there is nothing to convert.
+    """
+    opened: list[Opened] = []
+    attributes = 0
+    for text in texts:
+        found = identify(text)
+        if raw is not None and found.format != "raw":
+            raise UsageError(f"--dtype is for raw files, and {found.path} is {found.format}")
+        if found.format == "hdf5":
+            catalog = list_datasets(found.path, found.member or "")
+            if catalog.fault is not None:
+                raise ConvertError(catalog.fault)
+            attributes += catalog.attributes
+            opened += [_dataset(found.path, listed) for listed in catalog.datasets]
+        elif found.format == "npz":
+            names = [found.member] if found.member else npz_members(found.path)
+            opened += [_member(found.path, name) for name in names]
+        elif found.format == "npy":
+            opened.append(_file(found.path, open_source(found.path)))
+        else:
+            opened.append(_file(found.path, _open_raw(found.path, raw)))
+    arrays = tuple(each for each in opened if isinstance(each, Input))
+    left_out = tuple(each for each in opened if not isinstance(each, Input))
+    if not arrays:
+        reasons = "".join(f"\n  {where}: {why}" for where, why in left_out)
+        raise ConvertError(f"{', '.join(texts)}: there is no array to convert{reasons}")
+    return Inputs(arrays=arrays, left_out=left_out, attributes=attributes)
+
+
+def _file(path: str, source: Source) -> Opened:
+    return _input(Path(path).stem, path, source)
+
+
+def _open_raw(path: str, raw: RawLayout | None) -> Source:
+    if raw is None:
+        raise UsageError(
+            f"{path} is neither .npy nor .npz nor HDF5; if it is raw binary, say what it holds, as "
+            f"in --dtype uint16 --row-shape 64"
+        )
+    try:
+        return open_source(path, dtype=raw.dtype, shape=(-1, *raw.row_shape), offset=raw.offset)
+    except TypeError as error:
+        raise UsageError(f"--dtype {raw.dtype}: {error}") from error
+
+
+def _member(path: str, name: str) -> Opened:
+    try:
+        source = examine_npz(path, name).source
+    except (TruncatedError, MemberNotFoundError):
+        raise
+    except SourceError as error:
+        return f"{path}{SEPARATOR}{name}", str(error)
+    return _input(name.removesuffix(".npy"), path, source)
+
+
+def _dataset(path: str, listed: Listed) -> Opened:
+    where = f"{path}{SEPARATOR}{listed.name}"
+    if listed.examined is None:
+        return where, str(listed.refusal)
+    if listed.missing:
+        filters = ", ".join(f"{step.id} ({step.name})" for step in listed.missing)
+        return where, f"neither npdata nor h5py has its filter {filters}"
+    return _input(listed.name, path, source_of(listed.examined))
+
+
+def _input(name: str, path: str, source: Source) -> Opened:
+    if is_variable_text(source.dtype):
+        return source.where, "it holds text of variable length"
+    if source.dtype.hasobject:
+        return source.where, f"its elements have no fixed size ({source.dtype})"
+    return Input(name=name, path=path, source=source)

@@ -1,0 +1,95 @@
+"""The file that is being written: under another name until it is whole.
+
+Idea: a temporary file in the folder of the target, synced to the disk, then put under its name in
+one step. Invariant: under the final name there is what was there before, or the whole new file;
+the temporary one is gone whatever ends the conversion, but for a kill that no program can handle.
+Without `force` nothing is ever replaced, also not a file that appears in the meantime.
+"""
+
+import os
+import secrets
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
+from pathlib import Path
+
+from npdata.cli.command import UsageError
+
+SUFFIX = ".part"
+
+
+def check_target(target: Path, sources: Sequence[str], *, force: bool) -> None:
+    """Raise where `target`, without links, must not be written.
+
+    `UsageError` for one of the `sources`, for what is there without `force`, and for what is no
+    file; FileNotFoundError for a missing folder.
+    """
+    if target.is_dir():
+        raise UsageError(f"{target} is a folder; give the name of a file in it")
+    if not target.parent.is_dir():
+        raise FileNotFoundError(f"there is no folder {target.parent}")
+    if not target.exists():
+        return
+    if any(target.samefile(source) for source in sources):
+        raise UsageError(f"{target} is what is to be converted; give another name")
+    if not target.is_file():
+        raise UsageError(f"{target} is no regular file and is not replaced")
+    if not force:
+        raise UsageError(f"{target} is there already; --force replaces it")
+
+
+class Output:
+    """A temporary file at `path`, until `publish` puts it under its name."""
+
+    def __init__(self, path: Path, target: Path) -> None:
+        self.path = path
+        self._target = target
+
+    def sync(self) -> None:
+        """Wait until the file is on the disk, and let it leave the cache: it is read from there."""
+        descriptor = os.open(self.path, os.O_RDWR)
+        try:
+            os.fsync(descriptor)
+            if hasattr(os, "posix_fadvise"):
+                os.posix_fadvise(descriptor, 0, 0, os.POSIX_FADV_DONTNEED)
+        finally:
+            os.close(descriptor)
+
+    def publish(self, *, force: bool) -> None:
+        """Give the synced file its name; FileExistsError where another took it, without `force`."""
+        if force:
+            self.path.replace(self._target)
+        else:
+            self._publish_once()
+        _sync_folder(self._target.parent)
+
+    def _publish_once(self) -> None:
+        try:
+            os.link(self.path, self._target)
+        except FileExistsError:
+            raise FileExistsError(
+                f"{self._target} appeared in the meantime and is kept; --force replaces it"
+            ) from None
+        except OSError:
+            # A file system without hard links: take the name, then replace what holds it.
+            os.close(os.open(self._target, os.O_CREAT | os.O_EXCL | os.O_WRONLY))
+            self.path.replace(self._target)
+
+
+@contextmanager
+def new_output(target: Path) -> Iterator[Output]:
+    """Make a temporary file beside `target`, which is removed in the end."""
+    path = target.parent / f".npdata-{secrets.token_hex(8)}{SUFFIX}"
+    try:
+        os.close(os.open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o666))
+        yield Output(path, target)
+    finally:
+        path.unlink(missing_ok=True)
+
+
+def _sync_folder(folder: Path) -> None:
+    with suppress(OSError):
+        descriptor = os.open(folder, os.O_RDONLY)
+        try:
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)

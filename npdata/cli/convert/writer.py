@@ -1,0 +1,93 @@
+"""What writes a kind of file: one class for each, told the same things in the same order.
+
+Idea: the costly part of a block (compressing it, copying it to its place) is done by any thread,
+the rest by one thread, in the order of the rows. Invariant: a writer writes to the path it is
+given and nowhere else; a file that is not finished is closed by `abandon`. It decides nothing, and
+reads no source.
+"""
+
+from abc import ABC, abstractmethod
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, ClassVar
+
+from numpy.typing import NDArray
+
+from npdata.dtypes import DType
+
+
+@dataclass(frozen=True, kw_only=True)
+class FieldPlan:
+    """How one array is written.
+
+    `block_rows` rows are read and handed on at a time, of which all but the last block have as
+    many. `chunk_shape` is that of an HDF5 dataset, None for one that lies in one piece;
+    `compression` is None, or the level of gzip (0 for the fastest that is installed).
+    """
+
+    name: str
+    shape: tuple[int, ...]
+    dtype: DType
+    block_rows: int
+    chunk_shape: tuple[int, ...] | None = None
+    compression: int | None = None
+
+    @property
+    def row_bytes(self) -> int:
+        """The bytes of one row."""
+        total = self.dtype.itemsize
+        for size in self.shape[1:]:
+            total *= size
+        return total
+
+    @property
+    def nbytes(self) -> int:
+        """The bytes of all rows."""
+        return self.shape[0] * self.row_bytes
+
+
+class Writer(ABC):
+    """Writes the arrays of a file, one after the other.
+
+    For each: `begin`, then for each block of rows `prepare` in any thread and `accept` in one
+    thread in order, then `end`. At last `finish`, or after a failure `abandon`.
+    """
+
+    format: ClassVar[str]
+    suffixes: ClassVar[tuple[str, ...]]
+    holds_many: ClassVar[bool]
+    """Whether a file holds several arrays, by name."""
+    has_chunks: ClassVar[bool]
+    compresses: ClassVar[bool]
+
+    @staticmethod
+    @abstractmethod
+    def refusal(dtype: DType) -> str | None:
+        """Say why the format cannot hold a dtype exactly; None where it can."""
+
+    @abstractmethod
+    def __init__(self, path: Path) -> None:
+        """Write to `path`, an empty file that is there."""
+
+    @abstractmethod
+    def begin(self, field: FieldPlan) -> None:
+        """Start an array."""
+
+    @abstractmethod
+    def prepare(self, first: int, rows: NDArray[Any]) -> Any:
+        """Do what can be done in any thread for the rows from row `first` on."""
+
+    @abstractmethod
+    def accept(self, first: int, prepared: Any) -> None:
+        """Take what `prepare` gave, in order; `rows` may be used again after that."""
+
+    def end(self) -> None:  # noqa: B027
+        """Complete the array."""
+
+    @abstractmethod
+    def finish(self) -> None:
+        """Complete and close the file."""
+
+    @abstractmethod
+    def abandon(self) -> None:
+        """Close the file as it is; never raises."""

@@ -1,0 +1,179 @@
+"""`npdata convert` as a user meets it: exit codes, messages, what is replaced and what is left."""
+
+import re
+import stat
+from pathlib import Path
+
+import h5py
+import numpy as np
+import pytest
+from conversions import assert_same, convert, load, run
+
+from npdata.cli.convert.output import new_output
+
+
+@pytest.fixture
+def x(tmp_path: Path, rng: np.random.Generator) -> np.ndarray:
+    """Rows, which are also in x.npy."""
+    array = rng.standard_normal((100, 3)).astype(np.float32)
+    np.save(tmp_path / "x.npy", array)
+    return array
+
+
+def names(folder: Path) -> list[str]:
+    return sorted(path.name for path in folder.iterdir())
+
+
+def test_help_names_every_option() -> None:
+    shown = run("--help")
+    assert shown.returncode == 0
+    options = ("--chunks", "--compression", "--memory", "--verify", "--force", "--dtype")
+    assert all(option in shown.stdout for option in options)
+
+
+def test_piped_output_is_plain_text_and_says_what_was_done(tmp_path: Path, x: np.ndarray) -> None:
+    done = run(tmp_path / "x.npy", tmp_path / "x.h5", "--verify")
+    assert (done.returncode, done.stderr) == (0, "")
+    lines = done.stdout.splitlines()
+    assert lines[0] == "x: 100×3 float32, chunks of 100×3"
+    end = r"x\.h5: 1 array, 1\.2 kB in .+B, .+ s, .+/s, every row verified"
+    assert re.search(end, lines[1])
+    assert "\x1b" not in done.stdout
+
+
+@pytest.mark.parametrize(
+    "arguments, message",
+    [
+        (("x.npy",), "required"),
+        (("none.npy", "y.h5"), "No such file"),
+        (("x.npy", "nowhere/y.h5"), "no folder"),
+        (("x.npy", "y.parquet"), "has to end in one of .npy"),
+        (("x.npy", "."), "has to end in|is a folder"),
+        (("x.npy", "y.h5", "--chunks", "0"), "are no chunks"),
+        (("x.npy", "y.h5", "--compression", "zip"), "none of gzip"),
+        (("x.npy", "y.npy", "--chunks", "5"), "--chunks is for HDF5"),
+        (("x.npy", "y.h5", "--memory", "much"), "is no size"),
+        (("x.npy", "y.h5", "--dtype", "f4"), "is for raw files"),
+        (("x.npy", "y.h5", "--row-shape", "3"), "give --dtype"),
+        (("t.bin", "y.h5"), "if it is raw binary"),
+        (("t.bin", "y.h5", "--dtype", "f3"), "--dtype f3"),
+        (("x.npy::a", "y.h5"), "is a .npy of one array"),
+        (("two.npz", "y.npy"), "name one, as in SRC::NAME, of 'a', 'b'"),
+    ],
+)
+def test_wrong_usage_is_code_2_and_writes_nothing(
+    in_folder: Path,
+    x: np.ndarray,
+    capsys: pytest.CaptureFixture[str],
+    arguments: tuple[str, ...],
+    message: str,
+) -> None:
+    np.savez("two.npz", a=x, b=x)
+    x.tofile("t.bin")
+    before = names(in_folder)
+    assert convert(*arguments) == 2
+    assert re.search(message, capsys.readouterr().err)
+    assert names(in_folder) == before
+
+
+def test_what_cannot_be_done_is_code_1_and_writes_nothing(
+    in_folder: Path, x: np.ndarray, capsys: pytest.CaptureFixture[str]
+) -> None:
+    np.save("text.npy", np.array(["a", "b"]))
+    Path("cut.npy").write_bytes(Path("x.npy").read_bytes()[:-1])
+    Path("t.bin").write_bytes(b"12345")
+    before = names(in_folder)
+    for arguments, message in (
+        (("text.npy", "y.h5"), "text.npy (<U1) does not fit HDF5"),
+        (("cut.npy", "y.h5"), "was cut short"),
+        (("t.bin", "y.npy", "--dtype", "f4"), "no whole number of 4-byte rows"),
+        (("x.npy", "y.h5", "--memory", "10MB"), "--memory 10 MB is too little"),
+    ):
+        assert convert(*arguments) == 1
+        errors = capsys.readouterr().err
+        assert message in errors
+        assert len(errors.splitlines()) == 1
+        assert names(in_folder) == before
+
+
+def test_nothing_is_replaced_without_force(
+    in_folder: Path, x: np.ndarray, capsys: pytest.CaptureFixture[str]
+) -> None:
+    Path("y.npy").write_text("precious")
+    assert convert("x.npy", "y.npy") == 2
+    assert "y.npy is there already; --force replaces it" in capsys.readouterr().err
+    assert Path("y.npy").read_text() == "precious"
+    assert convert("x.npy", "y.npy", "--force") == 0
+    assert_same(np.load("y.npy"), x)
+
+
+def test_a_source_is_never_the_target(in_folder: Path, x: np.ndarray) -> None:
+    Path("link.npy").symlink_to("x.npy")
+    Path("hard.npy").hardlink_to("x.npy")
+    for name in ("x.npy", "./x.npy", "link.npy", "hard.npy"):
+        assert convert("x.npy", name, "--force") == 2
+    assert convert("x.npy", "x.npy") == 2
+    assert_same(np.load("x.npy"), x)
+
+
+def test_a_link_is_written_through_and_stays(in_folder: Path, x: np.ndarray) -> None:
+    Path("disk").mkdir()
+    Path("disk/y.npy").write_text("old")
+    Path("y.npy").symlink_to("disk/y.npy")
+    assert convert("x.npy", "y.npy", "--force") == 0
+    assert Path("y.npy").is_symlink()
+    assert_same(np.load("disk/y.npy"), x)
+
+
+def test_a_file_that_appears_in_the_meantime_is_kept(tmp_path: Path) -> None:
+    target = tmp_path / "y.npy"
+    with (
+        pytest.raises(FileExistsError, match="appeared in the meantime"),
+        new_output(target) as output,
+    ):
+        output.path.write_text("new")
+        target.write_text("precious")
+        output.publish(force=False)
+    assert target.read_text() == "precious"
+    assert names(tmp_path) == ["y.npy"]
+
+
+def test_the_file_has_the_usual_permissions(in_folder: Path, x: np.ndarray) -> None:
+    Path("plain").touch()
+    assert convert("x.npy", "y.npy") == 0
+    assert stat.S_IMODE(Path("y.npy").stat().st_mode) == stat.S_IMODE(Path("plain").stat().st_mode)
+
+
+def test_what_is_left_out_is_named(
+    in_folder: Path, x: np.ndarray, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with h5py.File("d.h5", "w") as file:
+        file["a/x"] = x
+        file["a/x"].attrs["unit"] = "m"
+        file["text"] = ["one", "two"]
+        file["scalar"] = 3
+        file["elsewhere"] = h5py.ExternalLink("other.h5", "/x")
+        file["same"] = h5py.SoftLink("/a/x")
+    assert convert("d.h5", "d.npz") == 0
+    out, errors = capsys.readouterr()
+    assert "a/x: 100×3 float32" in out
+    assert_same(load(Path("d.npz"), "a/x", x), x)
+    for line in (
+        r"left out .*d.h5::/?text: it holds text of variable length",
+        r"left out .*d.h5::/?scalar: .*no rows",
+        r"left out .*d.h5::/?elsewhere: .*another file",
+        r"1 attribute not copied",
+    ):
+        assert re.search(line, errors), errors
+    assert convert("d.h5::text", "t.npz") == 1
+    assert "there is no array to convert\n  " in capsys.readouterr().err
+
+
+def test_pickled_members_are_left_out(
+    in_folder: Path, x: np.ndarray, capsys: pytest.CaptureFixture[str]
+) -> None:
+    np.savez("d.npz", x=x, o=np.array([{}, 3], object))
+    assert convert("d.npz", "d.h5") == 0
+    assert "left out d.npz::o: " in capsys.readouterr().err
+    with h5py.File("d.h5") as file:
+        assert list(file) == ["x"]

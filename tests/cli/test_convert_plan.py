@@ -1,0 +1,160 @@
+"""What a conversion decides before it writes: chunks, blocks, memory, and refusals."""
+
+import math
+
+import ml_dtypes
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from npdata.cli.command import UsageError
+from npdata.cli.convert.chunking import LARGEST_ROW, chunk_shape
+from npdata.cli.convert.flat_writer import NpyWriter, RawWriter, npy_header
+from npdata.cli.convert.hdf5_writer import Hdf5Writer
+from npdata.cli.convert.npz_writer import NpzWriter
+from npdata.cli.convert.plan import (
+    COPIES,
+    MORE_BLOCKS,
+    RUNTIME_BYTES,
+    ConvertError,
+    FieldSpec,
+    Options,
+    make_plan,
+)
+
+PLENTY = 1 << 62
+
+
+def spec(shape: tuple[int, ...] = (100, 3), dtype: object = "f4", **more: object) -> FieldSpec:
+    about = {"name": "x", "where": "x.npy", "shape": shape, "dtype": np.dtype(dtype)}
+    return FieldSpec(**(about | more))
+
+
+def plan(*specs: FieldSpec, target: type = Hdf5Writer, cores: int = 4, **options: object):
+    asked = {"chunks": None, "compression": None, "memory": 512_000_000} | options
+    free = asked.pop("free", PLENTY)
+    return make_plan(specs, target, Options(**asked), cores=cores, free_bytes=free)
+
+
+@given(
+    shape=st.lists(st.integers(1, 3000), min_size=1, max_size=4).map(tuple),
+    itemsize=st.sampled_from([1, 2, 4, 8, 16]),
+)
+def test_chunks_are_whole_rows_of_about_a_mebibyte(shape: tuple[int, ...], itemsize: int) -> None:
+    chunk = chunk_shape("auto", "x", shape, itemsize)
+    assert chunk is not None
+    assert all(1 <= size <= length for size, length in zip(chunk, shape, strict=True))
+    row = math.prod(shape[1:]) * itemsize
+    if row > LARGEST_ROW:
+        assert chunk[0] == 1
+        assert math.prod(chunk) * itemsize <= LARGEST_ROW
+    else:
+        assert chunk[1:] == shape[1:]
+        assert chunk[0] == min(shape[0], max(1, (1 << 20) // row))
+
+
+@given(
+    rows=st.integers(0, 1 << 40),
+    row=st.integers(0, 1 << 26),
+    cores=st.integers(1, 64),
+    memory=st.integers(0, 4 << 30),
+    source_rows=st.integers(1, 1 << 20),
+    decodes=st.booleans(),
+)
+def test_blocks_stay_within_the_memory_that_was_asked_for(
+    rows: int, row: int, cores: int, memory: int, source_rows: int, decodes: bool
+) -> None:
+    one = spec((rows, row), "u1", source_rows=source_rows, decodes=decodes)
+    try:
+        made = plan(one, cores=cores, memory=memory)
+    except ConvertError:
+        least = row * max(1, (1 << 20) // max(1, row))
+        assert memory < RUNTIME_BYTES + 2 * COPIES * (1 + MORE_BLOCKS) * max(1, least)
+        return
+    (field,) = made.fields
+    in_flight = COPIES * (made.threads + MORE_BLOCKS) * field.block_rows * row
+    assert 1 <= made.threads <= cores
+    assert RUNTIME_BYTES + made.slab_bytes + in_flight <= memory
+    if field.chunk_shape is not None:
+        assert field.block_rows % field.chunk_shape[0] == 0
+
+
+def test_a_member_that_is_decoded_whole_counts_as_memory() -> None:
+    with pytest.raises(ConvertError, match=r"--memory 512 MB is too little.* takes 1\.26 GB"):
+        plan(spec((1_000_000, 1000), "u1", held_bytes=1_000_000_000), target=NpyWriter)
+
+
+def test_the_disk_must_have_room_for_what_is_not_compressed() -> None:
+    with pytest.raises(ConvertError, match=r"take 1\.2 kB, and the disk has 1 kB free"):
+        plan(spec((100, 3)), free=1000)
+    assert plan(spec((100, 3)), free=1000, compression=0).nbytes == 1200
+
+
+@pytest.mark.parametrize(
+    "target, dtype",
+    [
+        (NpyWriter, ml_dtypes.bfloat16),
+        (NpzWriter, ml_dtypes.float8_e5m2),
+        (NpyWriter, "O"),
+        (Hdf5Writer, ml_dtypes.bfloat16),
+        (Hdf5Writer, "U5"),
+        (Hdf5Writer, "M8[s]"),
+        (Hdf5Writer, "S0"),
+        (RawWriter, "O"),
+    ],
+)
+def test_a_dtype_that_the_target_cannot_hold_is_refused(target: type, dtype: object) -> None:
+    with pytest.raises(ConvertError, match=r"x\.npy \(.*\) does not fit"):
+        plan(spec(dtype=dtype), target=target)
+
+
+@pytest.mark.parametrize("dtype", ["U5", "M8[s]", "m8[ns]", "V3", "g", ">c16"])
+def test_a_npy_holds_what_numpy_holds(dtype: str) -> None:
+    assert plan(spec(dtype=dtype), target=NpyWriter).nbytes
+
+
+@pytest.mark.parametrize(
+    "target, options, message",
+    [
+        (NpyWriter, {"chunks": (3,)}, "--chunks is for HDF5"),
+        (RawWriter, {"compression": 4}, "--compression is for HDF5 and .npz"),
+        (Hdf5Writer, {"compression": 4, "chunks": "none"}, "needs chunks"),
+        (Hdf5Writer, {"chunks": (3, 2, 1)}, "has 3 sizes, and x has the shape"),
+    ],
+)
+def test_options_that_mean_nothing_are_refused(target: type, options: dict, message: str) -> None:
+    with pytest.raises(UsageError, match=message):
+        plan(spec(), target=target, **options)
+
+
+@pytest.mark.parametrize(
+    "names, target, message",
+    [
+        (("x", "x"), NpzWriter, "two arrays would be named 'x'"),
+        (("a", "a/b"), Hdf5Writer, "a dataset and the group of 'a/b'"),
+        (("a//b",), Hdf5Writer, "cannot name a dataset"),
+        (("",), Hdf5Writer, "cannot name a dataset"),
+        (("x", "y"), NpyWriter, "holds one array, and 2 were given; .* of 'x', 'y'"),
+    ],
+)
+def test_names_that_cannot_be_are_refused(
+    names: tuple[str, ...], target: type, message: str
+) -> None:
+    with pytest.raises(UsageError, match=message):
+        plan(*(spec(name=name) for name in names), target=target)
+
+
+@given(start=st.integers(0, 200), rows=st.integers(0, 1 << 40))
+def test_a_header_ends_where_rows_are_aligned(start: int, rows: int) -> None:
+    header = npy_header(np.dtype([("µ", "f4"), ("b", ">i2")]), (rows, 2), start)
+    assert (start + len(header)) % 64 == 0
+
+
+@pytest.mark.parametrize("names", [["a"], ["µ"], ["数", "据"], [f"f{k}" for k in range(9000)]])
+def test_numpy_reads_the_header_of_any_version(tmp_path, names: list[str]) -> None:
+    dtype = np.dtype([(name, "u1") for name in names])
+    path = tmp_path / "x.npy"
+    path.write_bytes(npy_header(dtype, (2,)) + bytes(2 * dtype.itemsize))
+    read = np.load(path, max_header_size=1 << 20)
+    assert (read.dtype, read.shape) == (dtype, (2,))
