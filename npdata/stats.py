@@ -19,7 +19,7 @@ class LoaderStats:
 
     `seconds_waited` is the time the loop waited for batches, `seconds_used` the time it used.
     `decoded_chunks` tells how many compressed chunks were decoded, also for batches read ahead,
-    `reused_chunks` how often a batch found a chunk that it needs decoded already.
+    `reused_chunks` how often a batch found a chunk that it needs decoded already, ahead or before.
 
     Examples:
         >>> stats = LoaderStats(batches=10, samples=640, nbytes=10**9,
