@@ -2,12 +2,14 @@
 
 Idea: rich draws, and belongs to the extra `cli`; JSON needs nothing. Invariant: what goes into a
 pipe has no colour codes and no line broken for the width of a screen that is not there; names of
-files are never taken for markup, and print whatever they are. What is printed is the command's own.
+files are never taken for markup or for commands to a terminal, and print whatever they are. What
+is printed is the command's own.
 """
 
 import io
 import json
 import os
+import re
 import sys
 from typing import Any
 
@@ -15,6 +17,7 @@ from npdata.extras import require
 
 _NO_SCREEN = 10_000
 """Columns where nobody looks at a screen: enough for any table."""
+_CONTROL = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]")
 
 
 def new_console(*, stderr: bool = False) -> Any:
@@ -48,3 +51,13 @@ def print_json(value: object) -> None:
         }
     """
     print(json.dumps(value, indent=2, allow_nan=False))
+
+
+def printable(text: str) -> str:
+    r"""Give a name or a message on one line, with what controls a terminal as an escape.
+
+    Examples:
+        >>> printable("grün\x1b[31m\n")
+        'grün\\x1b[31m\\n'
+    """
+    return _CONTROL.sub(lambda match: match[0].encode("unicode_escape").decode(), text)

@@ -4,8 +4,10 @@ Idea: matplotlib belongs to the extra `plot` and is imported when a picture is a
 without a screen and without state. Invariant: a file under the name asked for is complete.
 """
 
+import errno
 import os
 import tempfile
+import warnings
 from pathlib import Path
 from typing import Any
 
@@ -25,7 +27,7 @@ def new_figure(width: float, height: float) -> Any:
 
 
 def require_format(path: str) -> None:
-    """Raise `UsageError` where a picture cannot be written under this name.
+    """Raise `UsageError` or OSError where a picture cannot be written under this name.
 
     Examples:
         >>> require_format("a.gif")
@@ -34,8 +36,13 @@ def require_format(path: str) -> None:
     """
     if Path(path).suffix.lower() not in FORMATS:
         raise UsageError(f"{path}: a picture is written as .png, .svg or .pdf")
-    if not Path(path).absolute().parent.is_dir():
-        raise UsageError(f"{path}: there is no folder {Path(path).absolute().parent}")
+    folder = Path(path).absolute().parent
+    if not folder.is_dir():
+        raise UsageError(f"{path}: there is no folder {folder}")
+    if Path(path).is_dir():
+        raise UsageError(f"{path} is a folder; name a file for the picture")
+    if not os.access(folder, os.W_OK):
+        raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), str(folder))
 
 
 def save_figure(figure: Any, path: str) -> None:
@@ -45,7 +52,10 @@ def save_figure(figure: Any, path: str) -> None:
     handle, temporary = tempfile.mkstemp(dir=target.absolute().parent, suffix=target.suffix)
     os.close(handle)
     try:
-        figure.savefig(temporary, facecolor="white")
+        with warnings.catch_warnings():
+            # A letter of a name that no font here has is drawn as a box.
+            warnings.filterwarnings("ignore", message="Glyph")
+            figure.savefig(temporary, facecolor="white")
         Path(temporary).chmod(0o666 & ~_umask())
         Path(temporary).replace(target)
     finally:

@@ -13,11 +13,19 @@ from importlib.metadata import version
 
 from npdata.cli.bench.command import BENCH
 from npdata.cli.command import FAILED, INTERRUPTED, USAGE, Command, UsageError
+from npdata.cli.console import printable
 from npdata.cli.convert.command import CONVERT
 from npdata.cli.inspect.command import INSPECT
 from npdata.errors import MemberNotFoundError, NpdataError
 
 COMMANDS: tuple[Command, ...] = (INSPECT, CONVERT, BENCH)
+WRONG = (
+    UsageError,
+    FileNotFoundError,
+    NotADirectoryError,
+    IsADirectoryError,
+    MemberNotFoundError,
+)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -41,16 +49,23 @@ def main(arguments: Sequence[str] | None = None) -> int:
         # Whoever read the output has enough, as `head` does; nothing more can be written.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return FAILED
-    except (UsageError, FileNotFoundError, IsADirectoryError, MemberNotFoundError) as error:
+    except WRONG as error:
         return _failed(name, error, USAGE)
     except (NpdataError, OSError) as error:
         return _failed(name, error, FAILED)
     return code
 
 
-def _failed(name: str, why: object, code: int) -> int:
-    print(f"{name}: {why}", file=sys.stderr)
+def _failed(name: str, why: str | Exception, code: int) -> int:
+    print(f"{name}: {printable(_message(why))}", file=sys.stderr)
     return code
+
+
+def _message(why: str | Exception) -> str:
+    """Give the path and the reason of an OSError as other commands write them."""
+    if isinstance(why, OSError) and why.strerror and why.filename is not None:
+        return f"{os.fsdecode(why.filename)}: {why.strerror}"
+    return str(why)
 
 
 def _parser() -> argparse.ArgumentParser:

@@ -7,6 +7,7 @@ whole numbers of bytes, is never rounded. JSON has plain numbers and none of thi
 import argparse
 import re
 from collections.abc import Sequence
+from fractions import Fraction
 
 _PREFIXES = ("", "k", "M", "G", "T", "P", "E")
 _SIZE = re.compile(r"(\d+(?:\.\d+)?)\s*([kmgtp]?)(i?)(b?)", re.IGNORECASE)
@@ -65,4 +66,4 @@ def byte_size(text: str) -> int:
             f"{text!r} is no size; give bytes, or as in 512MB or 1.5GiB"
         )
     power = "kmgtp".index(match[2].lower()) + 1 if match[2] else 0
-    return int(float(match[1]) * (1024 if match[3] else 1000) ** power)
+    return int(Fraction(match[1]) * (1024 if match[3] else 1000) ** power)

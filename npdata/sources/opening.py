@@ -6,6 +6,7 @@ construction, with what to do about it. Reading is left to the sources.
 """
 
 import os
+import stat
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -160,6 +161,10 @@ def split_member(text: str) -> tuple[str, str | None]:
 
 
 def _first_bytes(path: str) -> bytes:
+    mode = Path(path).stat().st_mode
+    if not stat.S_ISREG(mode) and not stat.S_ISDIR(mode):
+        # To open a pipe would wait for whoever writes into it.
+        raise FormatError(f"{path} is a pipe or a device; copy what it gives into a file first")
     with Path(path).open("rb") as stream:
         magic = stream.read(8)
     if not magic:
@@ -183,5 +188,7 @@ def _is_hdf5(path: str) -> bool:
 def _named(member: str | None, path: str, members: Any) -> str:
     if member:
         return member
-    known = ", ".join(repr(name) for name in members(path)) or "none at all"
+    known = ", ".join(repr(name) for name in members(path))
+    if not known:
+        raise MemberNotFoundError(f"{path} holds no array")
     raise MemberNotFoundError(f"{path} holds several arrays; name one: {path}::NAME, of {known}")

@@ -139,14 +139,17 @@ def test_a_pipe_gets_plain_text(files, capsys, monkeypatch):
 
 
 def test_the_picture_is_drawn(files, capsys):
-    assert main(["bench", *QUICK, "x.npy", "--plot", "x.png"]) == 0
+    Path("x.npy").rename(r"$\x$.npy")
+    assert main(["bench", *QUICK, r"$\x$.npy", "--plot", "x.png"]) == 0
     assert Path("x.png").read_bytes().startswith(b"\x89PNG")
 
 
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["nowhere.npy"], "nowhere.npy"),
+        (["nowhere.npy"], "npdata bench: nowhere.npy: No such file or directory"),
+        (["x.npy/x"], "npdata bench: x.npy/x: Not a directory"),
+        (["none.npz"], "none.npz holds no array"),
         (["d.npz"], "name one"),
         (["d.h5::nothing"], "no dataset 'nothing'"),
         (["x.npy", "short.npy"], "all fields need the same number"),
@@ -157,6 +160,7 @@ def test_the_picture_is_drawn(files, capsys):
 )
 def test_wrong_usage_ends_with_2(files, capsys, arguments, message):
     np.save("short.npy", X[:3])
+    np.savez("none.npz")
     assert main(["bench", *QUICK, *arguments]) == 2
     error = capsys.readouterr().err
     assert error.count("\n") == 1
@@ -176,6 +180,7 @@ def test_options_that_make_no_sense_end_with_2(files, capsys, option):
     ("array", "message"),
     [
         (np.zeros((0, 3)), "0 rows, so there is nothing to measure"),
+        (np.zeros((3, 0)), "rows of 0 bytes, so there is nothing to measure"),
         (np.array(["a", "b"]), "a tensor holds no text"),
     ],
 )

@@ -34,6 +34,7 @@ def test_a_size_is_written_in_three_digits_and_read_again_within_half_a_percent(
         ("1Ki", 1024),
         ("2.5 GB", 2_500_000_000),
         ("1tib", 1 << 40),
+        ("9007199254740993", (1 << 53) + 1),
     ],
 )
 def test_sizes_are_read_as_people_type_them(text: str, size: int) -> None:
@@ -95,3 +96,12 @@ def test_a_name_that_is_no_picture_is_wrong_usage(tmp_path) -> None:
         require_format(str(tmp_path / "a.gif"))
     with pytest.raises(UsageError, match="no folder"):
         require_format(str(tmp_path / "missing" / "a.png"))
+    (tmp_path / "a.png").mkdir()
+    with pytest.raises(UsageError, match="is a folder"):
+        require_format(str(tmp_path / "a.png"))
+
+
+def test_a_picture_says_nothing_of_letters_that_its_font_lacks(tmp_path) -> None:
+    figure = new_figure(2, 1)
+    figure.suptitle("中文")
+    save_figure(figure, str(tmp_path / "a.png"))

@@ -1,5 +1,6 @@
 """Paths: known by content, `file::member`, and errors that say what is there."""
 
+import os
 from pathlib import Path
 
 import h5py
@@ -44,6 +45,19 @@ def test_a_path_that_is_not_there(tmp_path: Path, name: str) -> None:
 def test_a_folder(tmp_path: Path) -> None:
     with pytest.raises(IsADirectoryError):
         open_source(tmp_path)
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="there are no pipes")
+def test_a_pipe_is_not_waited_for(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe.npy")
+    with pytest.raises(errors.FormatError, match=r"pipe\.npy is a pipe or a device"):
+        open_source(tmp_path / "pipe.npy")
+
+
+def test_a_file_of_no_arrays(tmp_path: Path) -> None:
+    np.savez(tmp_path / "none.npz")
+    with pytest.raises(errors.MemberNotFoundError, match="holds no array"):
+        open_source(tmp_path / "none.npz")
 
 
 def test_an_empty_file(tmp_path: Path) -> None:

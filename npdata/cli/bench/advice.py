@@ -5,11 +5,10 @@ too small or too large for, when the file itself is what has to change. Invarian
 rests on figures of this report, and names them. Pure: nothing is read or timed.
 """
 
-import shlex
 from dataclasses import dataclass
-from pathlib import Path
 
 from npdata.cli.bench.report import Figure, Report
+from npdata.cli.hint import convert_command
 from npdata.cli.units import bytes_text
 from npdata.schedule import SMALL_BYTES
 
@@ -144,12 +143,11 @@ def _convert(report: Report) -> list[str]:
         key=lambda field: field.row_bytes,
     )
     path = facts.paths[facts.fields.index(costly)]
-    target = f"{Path(path.rpartition('::')[2] or path).name.partition('.')[0]}.npy"
     size = bytes_text(costly.row_bytes * facts.rows)
     return [
         f"for a full shuffle the file is the limit: {full.rate:,.0f} rows/s, since a row costs a "
         f"chunk of {facts.block_rows:,} rows; as a .npy ({size}) it would be read in place: "
-        f"npdata convert {shlex.quote(path)} {shlex.quote(target)}"
+        f"{convert_command(path, '.npy')}"
     ]
 
 

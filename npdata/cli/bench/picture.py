@@ -46,7 +46,7 @@ def draw(report: Report) -> Any:
     # Room for the figures beside the bars.
     panels[0].set_xlim(low / 3, high * 6)
     panels[-1].set_xlabel("rows/s (part of the ceiling)")
-    figure.suptitle(_title(report), fontsize=10)
+    figure.suptitle(_title(report), fontsize=10, parse_math=False)
     return figure
 
 

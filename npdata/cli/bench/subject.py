@@ -48,8 +48,9 @@ class Subject:
         pairs = zip(found, self.dataset.sources, strict=True)
         self.files = tuple(self._plain(each, source) for each, source in pairs)
         self._chunked = any(file.format == "hdf5" for file in self.files)
-        if len(self.dataset) == 0:
-            raise SourceError(f"{', '.join(texts)}: 0 rows, so there is nothing to measure")
+        empty = "0 rows" if len(self.dataset) == 0 else "rows of 0 bytes"
+        if not any(len(source) * source.row_bytes for source in self.dataset.sources):
+            raise SourceError(f"{', '.join(texts)}: {empty}, so there is nothing to measure")
 
     def facts(self, batch_size: int | None, *, machine: Machine, seconds: float) -> Facts:
         """Tell what is known, after a look at the files for about `seconds`.

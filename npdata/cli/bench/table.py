@@ -11,6 +11,7 @@ from npdata.cli.bench.advice import Advice
 from npdata.cli.bench.facts import Facts
 from npdata.cli.bench.report import Figure, Report
 from npdata.cli.bench.way import TITLES
+from npdata.cli.console import printable
 from npdata.cli.units import bytes_text, count_text, shape_text
 from npdata.extras import require
 
@@ -21,7 +22,7 @@ _STYLES = {"loader": "green", "dataloader": "green", "ceiling": "cyan"}
 def print_report(console: Any, report: Report, advice: Advice) -> None:
     """Print a report to a `rich.console.Console`."""
     for line in facts_text(report):
-        console.print(line)
+        console.print(printable(line))
     console.print()
     console.print(_table(report))
     for line in notes(report):
@@ -128,4 +129,4 @@ def notes(report: Report) -> Iterator[str]:
 
 def _bullet(sentence: str) -> Any:
     padding = require("rich.padding", extra="cli", purpose="a table")
-    return padding.Padding(f"- {sentence}", (0, 0, 0, 2), expand=False)
+    return padding.Padding(f"- {printable(sentence)}", (0, 0, 0, 2), expand=False)

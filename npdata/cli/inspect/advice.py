@@ -6,10 +6,9 @@ and where nothing can be gained. It measures nothing: that is what `npdata bench
 """
 
 import math
-import shlex
 from collections.abc import Iterator
-from pathlib import PurePath
 
+from npdata.cli.hint import convert_command
 from npdata.cli.inspect.report import Chunks, Facts
 from npdata.cli.units import bytes_text, count_text
 from npdata.order.recipe import WINDOW_BLOCKS
@@ -115,20 +114,12 @@ def _member(facts: Facts, where: str) -> str:
 def _convert(facts: Facts, where: str) -> str:
     return (
         f"convert it to a .npy, which is read in place ({bytes_text(facts.nbytes)}): "
-        f"{_command(where, '.npy')}"
+        f"{convert_command(where, '.npy')}"
     )
 
 
 def _convert_to_hdf5(facts: Facts, where: str) -> str:
-    return _command(where, ".h5") + (" --compression gzip" if facts.filters else "")
-
-
-def _command(where: str, suffix: str) -> str:
-    """Give the command, whose target stands beside the source under another name."""
-    path, _, member = where.partition("::")
-    name = PurePath(member).name if member else f"{PurePath(path).stem}-rows"
-    target = PurePath(path).with_name(name + suffix)
-    return f"npdata convert {shlex.quote(where)} {shlex.quote(str(target))}"
+    return convert_command(where, ".h5", "--compression gzip" if facts.filters else "")
 
 
 def _block_bytes(chunks: Chunks) -> int:

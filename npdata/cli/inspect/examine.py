@@ -48,8 +48,6 @@ def examine(text: str, raw: RawLayout | None) -> FileReport:
         nbytes=status.st_size,
         disk_bytes=getattr(status, "st_blocks", -(-status.st_size // 512)) * 512,
     )
-    if not stat.S_ISREG(status.st_mode):
-        return replace(report, failure="it is no regular file, and cannot be read at any place")
     try:
         found = identify(text)
         report = replace(report, path=found.path, format=found.format)

@@ -47,6 +47,7 @@ def draw(reports: Sequence[FileReport], raw: RawLayout | None) -> Any:
             x=0.01,
             ha="left",
             weight="bold",
+            parse_math=False,
         )
         _draw_array(part, report, dataset, facts, raw if report.format == "raw" else None)
     if len(arrays) > len(shown):
@@ -197,7 +198,13 @@ def _draw_values(axis: Any, samples: Samples, facts: Facts) -> None:
     axis.set_yticks([])
     if not len(finite):
         axis.text(
-            0.5, 0.5, samples.reason or "no finite values", ha="center", fontsize=8, wrap=True
+            0.5,
+            0.5,
+            samples.reason or "no finite values",
+            ha="center",
+            fontsize=8,
+            wrap=True,
+            parse_math=False,
         )
         axis.set_axis_off()
         return

@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from npdata.cli.console import printable
 from npdata.cli.inspect.report import DatasetReport, Facts, FileReport, FilterUse
 from npdata.cli.units import bytes_text, count_text, shape_text
 from npdata.dtypes import DType, is_variable_text
@@ -154,7 +155,9 @@ class _Draw:
         for report in reports:
             for first, dataset in _rows(report):
                 cells = [self._cell(group, report, dataset) for group in groups]
-                table.add_row(self._text.Text(first, style="" if dataset else "bold"), *cells)
+                table.add_row(
+                    self._text.Text(printable(first), style="" if dataset else "bold"), *cells
+                )
         return table
 
     def _cell(
@@ -167,7 +170,7 @@ class _Draw:
 
     def _line(self, column: _Column, report: FileReport, dataset: DatasetReport | None) -> Any:
         if dataset is None:
-            if report.datasets:
+            if report.datasets or report.failure is None:
                 return self._text.Text(column.file(report), style="bold")
             return self._text.Text("failed" if column.head == "access" else "", _STYLES["failed"])
         if column.head == "access" and dataset.refusal is not None:
@@ -182,9 +185,9 @@ class _Draw:
         grid.add_column()
         grid.add_column(overflow="fold")
         for note in notes:
-            text = self._text.Text(note.text)
+            text = self._text.Text(printable(note.text))
             if named and note.of:
-                text.append(f"\n{_listed(note.of)}", "dim")
+                text.append(f"\n{printable(_listed(note.of))}", "dim")
             grid.add_row(self._text.Text(note.word, _STYLES.get(note.word, "")), text)
         return grid
 

@@ -208,7 +208,9 @@ def find(file: h5py.File, name: str, where: str) -> h5py.Dataset:
             f"{file.filename} has no dataset {name!r} ({error}); {_listing(file)}"
         ) from None
     if isinstance(found, h5py.Group):
-        raise MemberNotFoundError(f"{where} is a group, and a dataset is needed; {_listing(found)}")
+        raise MemberNotFoundError(
+            f"{where.removesuffix('::')} is a group, and a dataset is needed; {_listing(found)}"
+        )
     if not isinstance(found, h5py.Dataset):
         raise MemberNotFoundError(f"{where} is a named type and no dataset; {_listing(file)}")
     return found
