@@ -13,6 +13,7 @@ import platform
 import sys
 import tempfile
 import time
+import traceback
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
@@ -23,7 +24,7 @@ from benchmarks import report as reports
 from benchmarks.charts import draw_all
 from benchmarks.harness import Bench, UnavailableError
 from benchmarks.peers import installed
-from benchmarks.questions import QUESTIONS, QUICK
+from benchmarks.questions import QUESTIONS, QUICK, answer
 from benchmarks.report import Report, Section
 
 ROOT = Path(__file__).parent.parent
@@ -43,42 +44,49 @@ def machine() -> str:
 
 
 def measure(names: Sequence[str], *, quick: bool) -> Report:
-    """Ask the questions one after the other; what cannot be asked here is said in the report."""
+    """Ask the questions one after the other; what could not be answered is said in the report."""
     begun = time.perf_counter()
     peers, skipped = installed()
+    failed: list[str] = []
     sections: list[Section] = []
     for name in names:
         start = time.perf_counter()
         # A folder for each question, so that the files of one do not push out another's.
         with tempfile.TemporaryDirectory() as folder:
             try:
-                sections += QUESTIONS[name](Bench(folder=Path(folder), quick=quick))
+                sections += answer(name, Bench(folder=Path(folder), quick=quick))
             except UnavailableError as error:
                 skipped.append(f"{name} left out: {error}")
+            except Exception as error:
+                # Half an hour of other answers is not thrown away for one.
+                traceback.print_exc()
+                failed.append(f"{name}: {type(error).__name__}: {error}")
         print(f"{name}: {time.perf_counter() - start:.0f} s", file=sys.stderr, flush=True)
     return Report(
         machine=machine(),
         versions={peer.package: peer.version for peer in peers if peer.package != "torch"},
         seconds=time.perf_counter() - begun,
         skipped=tuple(skipped),
+        failed=tuple(failed),
         sections=tuple(sections),
     )
 
 
 def write(report: Report) -> None:
-    """Write all that a whole run writes."""
+    """Write all that a whole run writes; README stays as it is where its section failed."""
     RESULTS.write_text(report.markdown())
     JSON.write_text(report.json())
     draw_all(report, ROOT / "docs" / "img")
     readme = ROOT / "README.md"
-    readme.write_text(reports.with_speed(readme.read_text(), report.section(SHOWN)))
+    if report.has(SHOWN):
+        readme.write_text(reports.with_speed(readme.read_text(), report.section(SHOWN)))
 
 
 def write_aside(report: Report) -> None:
     """Write a part of the report, and compare it with what README shows."""
     OUT.mkdir(exist_ok=True)
     text = report.markdown(images=".")
-    if JSON.exists() and any(section.name == SHOWN for section in report.sections):
+    if JSON.exists() and report.has(SHOWN):
         before = reports.from_json(JSON.read_text()).section(SHOWN)
         compared = reports.repeated(before, report.section(SHOWN)).markdown()
         text += f"\n## Beside README\n\n{compared}\n"
@@ -88,8 +96,8 @@ def write_aside(report: Report) -> None:
     print(text)
 
 
-def main() -> None:
-    """Run what the arguments say."""
+def main() -> int:
+    """Run what the arguments say; 1 tells that a question failed."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
     parser.add_argument("questions", nargs="*", metavar="QUESTION", help=", ".join(QUESTIONS))
     parser.add_argument(
@@ -104,7 +112,10 @@ def main() -> None:
     report = measure(names, quick=arguments.quick)
     finish: Callable[[Report], None] = write_aside if partly else write
     finish(report)
+    for line in report.failed:
+        print(f"failed: {line}", file=sys.stderr)
+    return 1 if report.failed else 0
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(main())

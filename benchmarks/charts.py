@@ -120,14 +120,21 @@ def _scale(axes: Axes, chart: Chart, places: list[float]) -> None:
     if min(places) > 0:
         axes.set_xscale("log")
         axes.xaxis.set_minor_locator(NullLocator())
-    names = [f"{place:,.0f}" if place < 10_000 else short(place) for place in places]
-    axes.set_xticks(places, names)
+    axes.set_xticks(places, [place_text(place) for place in places])
     if chart.log_y:
         axes.set_yscale("log")
         axes.yaxis.set_minor_formatter(NullFormatter())
     else:
         axes.set_ylim(bottom=0)
     axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: short(value)))
+
+
+def place_text(place: float) -> str:
+    """Write a value of the axis across as it was chosen: a power of two is one of 1024."""
+    for unit, letter in ((1 << 30, "Gi"), (1 << 20, "Mi"), (1 << 10, "Ki")):
+        if place >= max(unit, 10_000) and place % unit == 0:
+            return f"{place / unit:,.0f} {letter}"
+    return f"{place:,.0f}" if place < 10_000 else short(place)
 
 
 def short(value: float) -> str:

@@ -4,9 +4,11 @@ Idea: contenders for the same rows are checked and timed by `npdata.cli.bench`; 
 figures that come from loops of another form, and the way from timings to a table.
 """
 
+import importlib
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from benchmarks.report import Column, Measured, Table, measured
 from npdata.cli.bench.contender import Contender
@@ -18,6 +20,7 @@ __all__ = [
     "Timing",
     "UnavailableError",
     "compare",
+    "imported",
     "of_seconds",
     "rates",
     "ratio",
@@ -41,6 +44,16 @@ class Bench:
     def rounds(self) -> int:
         """So many passes of each contender."""
         return 3 if self.quick else 5
+
+
+def imported(module: str) -> Any:
+    """Import a module of the benchmarks; `UnavailableError` where a package that it needs lacks."""
+    try:
+        return importlib.import_module(module)
+    except ModuleNotFoundError as error:
+        if (error.name or "").startswith("benchmarks"):
+            raise
+        raise UnavailableError(f"no {error.name}; pip install 'npdata[bench]'") from error
 
 
 def of_seconds(name: str, rows: int, seconds: Sequence[float]) -> Timing:

@@ -1,42 +1,33 @@
-"""The questions of a run, in the order of the report."""
+"""The questions of a run, in the order of the report, and the modules that answer them.
 
-from collections.abc import Callable
+Idea: a module is imported when its question is asked, since each may need packages of its own.
+"""
 
-from benchmarks import (
-    batch_size,
-    beside_peers,
-    chunks,
-    cold,
-    gpu,
-    hdf5,
-    loader,
-    main_job,
-    memory,
-    order,
-    row_size,
-    rows,
-    sources,
-    workers,
-)
-from benchmarks.harness import Bench
+from benchmarks.harness import Bench, imported
 from benchmarks.report import Section
 
-QUESTIONS: dict[str, Callable[[Bench], list[Section]]] = {
-    "peers": beside_peers.run,
-    "memory": memory.run,
-    "sources": sources.run,
-    "row_size": row_size.run,
-    "rows": rows.run,
-    "batch_size": batch_size.run,
-    "workers": workers.run,
-    "chunks": chunks.run,
-    "dataloader": main_job.run,
-    "hdf5": hdf5.run,
-    "loader": loader.run,
-    "order": order.run,
-    "cold": cold.run,
-    "gpu": gpu.run,
+QUESTIONS = {
+    "peers": "beside_peers",
+    "memory": "memory",
+    "sources": "sources",
+    "row_size": "row_size",
+    "rows": "rows",
+    "batch_size": "batch_size",
+    "workers": "workers",
+    "chunks": "chunks",
+    "dataloader": "main_job",
+    "hdf5": "hdf5",
+    "loader": "loader",
+    "order": "order",
+    "cold": "cold",
+    "gpu": "gpu",
 }
 
 QUICK = ("peers", "dataloader", "sources", "rows", "batch_size", "workers")
 """What is asked in three minutes."""
+
+
+def answer(name: str, bench: Bench) -> list[Section]:
+    """Ask a question; raises `UnavailableError` where this machine cannot answer it."""
+    sections: list[Section] = imported(f"benchmarks.{QUESTIONS[name]}").run(bench)
+    return sections

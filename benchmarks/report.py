@@ -140,13 +140,18 @@ class Section:
 
 @dataclass(frozen=True, kw_only=True)
 class Report:
-    """All sections, and what they were measured on."""
+    """All sections, what they were measured on, and why there are not more of them."""
 
     machine: str
     versions: dict[str, str]
     seconds: float
     skipped: tuple[str, ...]
     sections: tuple[Section, ...]
+    failed: tuple[str, ...] = ()
+
+    def has(self, name: str) -> bool:
+        """Tell whether there is a section of that name."""
+        return any(section.name == name for section in self.sections)
 
     def section(self, name: str) -> Section:
         """Give the section of that name; raises KeyError without one."""
@@ -166,6 +171,7 @@ class Report:
             f"Machine: {self.machine}. Versions: {versions}. The run took "
             f"{self.seconds / 60:.0f} minutes.",
             "\n".join(f"- {line}" for line in self.skipped),
+            "\n".join(f"- **failed**: {line}" for line in self.failed),
             *(section.markdown(images) for section in self.sections),
         ]
         return "\n\n".join(part for part in parts if part) + "\n"
@@ -179,7 +185,8 @@ def from_json(text: str) -> Report:
     """Give the report that `Report.json` wrote."""
     read = json.loads(text)
     sections = tuple(_section(each) for each in read.pop("sections"))
-    return Report(**{**read, "skipped": tuple(read["skipped"])}, sections=sections)
+    lines = {name: tuple(read.pop(name, ())) for name in ("skipped", "failed")}
+    return Report(**read, **lines, sections=sections)
 
 
 def _section(read: dict[str, Any]) -> Section:

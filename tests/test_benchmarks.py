@@ -14,13 +14,15 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
+import benchmarks.__main__ as run_of_all
 from benchmarks import batch_size, beside_peers, chunks, memory, row_size, rows, sources
 from benchmarks.against import compare_peers, convert
-from benchmarks.charts import draw_all
-from benchmarks.harness import Bench
+from benchmarks.charts import draw_all, place_text
+from benchmarks.harness import Bench, UnavailableError, imported
 from benchmarks.peers import PEERS, installed
 from benchmarks.peers.bare_gather import PEER as BARE
 from benchmarks.peers.peer import Data, Epoch, Peer, shuffled
+from benchmarks.questions import QUESTIONS
 from benchmarks.report import (
     Chart,
     Column,
@@ -145,6 +147,43 @@ def test_small_runs_of_the_questions_give_sections_that_can_be_drawn(tmp_path: P
         assert f"## {section.title}" in report.markdown()
 
 
+def test_a_question_that_fails_takes_no_other_with_it(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def answer(name: str, bench: Bench) -> list[Section]:
+        if name == "bad":
+            raise RowsDifferError("b gives other rows than a")
+        if name == "gone":
+            raise UnavailableError("no GPU")
+        return [SPEED]
+
+    monkeypatch.setattr(run_of_all, "answer", answer)
+    monkeypatch.setattr(run_of_all, "QUESTIONS", ("bad", "gone", "good"))
+    monkeypatch.setattr(run_of_all, "ROOT", tmp_path)
+    monkeypatch.setattr(run_of_all, "RESULTS", tmp_path / "RESULTS.md")
+    monkeypatch.setattr(run_of_all, "JSON", tmp_path / "results.json")
+    monkeypatch.setattr(sys, "argv", ["benchmarks"])
+    (tmp_path / "README.md").write_text("as it was")
+    assert run_of_all.main() == 1
+    assert "failed: bad: RowsDifferError: b gives other rows than a" in capsys.readouterr().err
+    report = from_json((tmp_path / "results.json").read_text())
+    assert report.sections == (SPEED,)
+    assert report.failed == ("bad: RowsDifferError: b gives other rows than a",)
+    text = (tmp_path / "RESULTS.md").read_text()
+    assert text == report.markdown()
+    assert "- gone left out: no GPU\n\n- **failed**: bad: RowsDifferError: b gives" in text
+    assert (tmp_path / "docs" / "img" / "a.svg").exists()
+    assert (tmp_path / "README.md").read_text() == "as it was"
+
+
+@pytest.mark.parametrize("name", QUESTIONS)
+def test_every_question_has_a_module_that_answers_it(name: str) -> None:
+    try:
+        assert callable(imported(f"benchmarks.{QUESTIONS[name]}").run)
+    except UnavailableError as error:
+        pytest.skip(str(error))
+
+
 def test_rows_that_are_no_rows_of_the_file_are_found(tmp_path: Path) -> None:
     rows.write(tmp_path / "rows.npy", 3000)
     np.save(tmp_path / "other.npy", np.arange(3000, dtype="<u4")[::-1])
@@ -254,6 +293,11 @@ def test_charts_are_pictures_and_the_same_each_time(tmp_path: Path) -> None:
     assert first == second
     for picture in first:
         assert ElementTree.fromstring(picture).tag.endswith("svg")
+
+
+def test_powers_of_two_are_written_as_such() -> None:
+    places = [place_text(place) for place in (8, 4096, 32_768, 1 << 20, 65_535, 10**6, 10**9)]
+    assert places == ["8", "4,096", "32 Ki", "1 Mi", "65.5k", "1M", "1G"]
 
 
 def test_a_chart_of_texts_is_refused(tmp_path: Path) -> None:

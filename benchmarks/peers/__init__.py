@@ -1,7 +1,6 @@
 """Other ways to the same batches, one file each; `PEERS` is the order of every table."""
 
-import importlib
-
+from benchmarks.harness import UnavailableError, imported
 from benchmarks.peers.peer import Peer
 
 PEERS = (
@@ -24,9 +23,7 @@ def installed(names: tuple[str, ...] = PEERS) -> tuple[list[Peer], list[str]]:
     peers, skipped = [], []
     for name in names:
         try:
-            peers.append(importlib.import_module(f"benchmarks.peers.{name}").PEER)
-        except ModuleNotFoundError as error:
-            if (error.name or "").startswith(__package__):
-                raise
-            skipped.append(f"{name} left out: no {error.name}; pip install 'npdata[bench]'")
+            peers.append(imported(f"benchmarks.peers.{name}").PEER)
+        except UnavailableError as error:
+            skipped.append(f"{name} left out: {error}")
     return peers, skipped

@@ -1,8 +1,8 @@
 """The entry of the command line: which command, and how it ends.
 
-Idea: a literal table of commands. Invariant: an error that a user can cause is one line on the
-standard error output and an exit code, never a traceback; Ctrl-C ends with 130. What a command
-does is its own.
+Idea: a literal table of commands. Invariant: an error that a user can cause is text on the
+standard error output, one line unless it lists what is wrong, and an exit code, never a traceback;
+Ctrl-C ends with 130. What a command does is its own.
 """
 
 import argparse
@@ -57,15 +57,15 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _failed(name: str, why: str | Exception, code: int) -> int:
-    print(f"{name}: {printable(_message(why))}", file=sys.stderr)
+    print(f"{name}: {_message(why)}", file=sys.stderr)
     return code
 
 
 def _message(why: str | Exception) -> str:
     """Give the path and the reason of an OSError as other commands write them."""
     if isinstance(why, OSError) and why.strerror and why.filename is not None:
-        return f"{os.fsdecode(why.filename)}: {why.strerror}"
-    return str(why)
+        return f"{printable(os.fsdecode(why.filename))}: {why.strerror}"
+    return "\n".join(map(printable, str(why).split("\n")))
 
 
 def _parser() -> argparse.ArgumentParser:
