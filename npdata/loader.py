@@ -10,7 +10,6 @@ schedules: the order is the sampler's, the rows the dataset's, threads are `look
 
 import functools
 import itertools
-import os
 import weakref
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any, Self
@@ -29,6 +28,7 @@ from npdata.device import (
 from npdata.errors import ClosedError, LoaderError, NotBatchedError
 from npdata.lookahead import Lookahead
 from npdata.order.plan import Shuffle
+from npdata.process import cores
 from npdata.progress import Bar
 from npdata.readahead import AHEAD_BYTES, Job, ReadAhead
 from npdata.samplers import BlockBatchSampler
@@ -116,7 +116,7 @@ class Loader:
             pin_memory=pin_memory,
             memory_budget=memory_budget,
             data=data,
-            machine=Machine(cores=_cores(), to_device=self._device is not None, pins=pins_memory()),
+            machine=Machine(cores=cores(), to_device=self._device is not None, pins=pins_memory()),
         )
         # Kept from one epoch to the next: memory that was used before is what makes it fast.
         self._buffers = Buffers(most=self._schedule.depth + self._schedule.threads + 2)
@@ -287,8 +287,3 @@ def _is_direct(dataset: Any) -> bool:
     """Tell whether batches are read as `NumpyDataset` does it, and not by a subclass or a patch."""
     method = getattr(dataset.__getitems__, "__func__", None)
     return isinstance(dataset, NumpyDataset) and method is NumpyDataset.__getitems__
-
-
-def _cores() -> int:
-    affinity = getattr(os, "sched_getaffinity", None)
-    return len(affinity(0)) if affinity else os.cpu_count() or 1

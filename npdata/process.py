@@ -32,6 +32,11 @@ class PerProcess(Generic[T]):
         self._made: tuple[int, T] | None = None
         self._lock = ForkSafeLock()
 
+    def made(self) -> T | None:
+        """Give the value of this process, None where it was not made yet."""
+        made = self._made
+        return made[1] if made is not None and made[0] == os.getpid() else None
+
     def get(self) -> T:
         """Give the value of this process; raises what `make` raises, and then tries again."""
         made = self._made
@@ -79,6 +84,17 @@ class ForkSafeLock:
                 if made[0] != os.getpid():
                     made = self._made = (os.getpid(), threading.RLock())
         return made[1]
+
+
+def cores() -> int:
+    """Give how many cores this process may use, at least 1.
+
+    Examples:
+        >>> cores() >= 1
+        True
+    """
+    allowed = getattr(os, "sched_getaffinity", None)
+    return len(allowed(0)) if allowed else os.cpu_count() or 1
 
 
 class _Guard:

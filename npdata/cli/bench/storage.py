@@ -14,6 +14,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from npdata.cli.bench.facts import Machine, Storage
+from npdata.process import cores
 
 _PIECE = 1 << 20
 _SAMPLES = 256
@@ -45,11 +46,10 @@ def look_at(paths: Iterable[str], *, seconds: float) -> Storage:
 
 def this_machine() -> Machine:
     """Tell what this process may use."""
-    affinity = getattr(os, "sched_getaffinity", None)
     shared = Path("/dev/shm")
     return Machine(
         memory_bytes=min(_memory_limits()),
-        cores=len(affinity(0)) if affinity else os.cpu_count() or 1,
+        cores=cores(),
         shared_bytes=shutil.disk_usage(shared).free if shared.is_dir() else None,
     )
 

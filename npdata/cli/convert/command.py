@@ -29,7 +29,8 @@ from npdata.cli.convert.transfer import write_field, written_behind
 from npdata.cli.convert.verify import verify_field
 from npdata.cli.convert.writer import Writer
 from npdata.cli.units import byte_size, bytes_text, count_text, shape_text
-from npdata.sources.hdf5.slab import BUDGET_VARIABLE, default_budget
+from npdata.process import cores
+from npdata.sources.hdf5.budget import BUDGET_VARIABLE, default_budget
 
 WRITERS: tuple[type[Writer], ...] = (NpyWriter, NpzWriter, Hdf5Writer, RawWriter)
 MEMORY = "512MB"
@@ -97,7 +98,7 @@ def run(arguments: argparse.Namespace) -> int:
                     compression=None if arguments.compression == "none" else arguments.compression,
                     memory=arguments.memory,
                 ),
-                cores=_cores(),
+                cores=cores(),
                 free_bytes=shutil.disk_usage(target.parent).free,
             )
             started = time.monotonic()
@@ -235,12 +236,6 @@ def _sizes(text: str) -> tuple[int, ...]:
         return tuple(int(part) for part in text.split(","))
     except ValueError:
         raise argparse.ArgumentTypeError(f"{text!r} is no shape; give sizes as in 28,28") from None
-
-
-def _cores() -> int:
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
 
 
 CONVERT = Command(

@@ -22,11 +22,11 @@ from npdata.field import conversion_of
 from npdata.sources.base import Source
 from npdata.sources.hdf5 import list_datasets
 from npdata.sources.hdf5.address import Examined, source_of
+from npdata.sources.hdf5.budget import default_budget
 from npdata.sources.hdf5.catalog import Listed
 from npdata.sources.hdf5.cost import decoded_per_used
 from npdata.sources.hdf5.filters import DECODERS
 from npdata.sources.hdf5.layout import Filter
-from npdata.sources.hdf5.slab import default_budget
 from npdata.sources.memory import MemorySource
 from npdata.sources.npz import examine_npz, npz_members
 from npdata.sources.opening import SEPARATOR, Identified, identify, open_source, split_member

@@ -24,6 +24,7 @@ from npdata.errors import (
 )
 from npdata.sources.base import Source
 from npdata.sources.filemap import FileIdentity, FileMap
+from npdata.sources.hdf5.budget import default_budget
 from npdata.sources.hdf5.cost import Details, details
 from npdata.sources.hdf5.decoded import DecodedSource
 from npdata.sources.hdf5.gate import Decision, decide, exaggeration
@@ -32,7 +33,6 @@ from npdata.sources.hdf5.library import LibrarySource
 from npdata.sources.hdf5.links import require_inside, require_own_data
 from npdata.sources.hdf5.mapped import ChunkMappedSource
 from npdata.sources.hdf5.probe import surprise
-from npdata.sources.hdf5.slab import default_budget
 from npdata.sources.hdf5.spec import ChunkSpec
 from npdata.sources.mapped import MappedSource, Place
 

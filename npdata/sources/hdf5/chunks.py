@@ -100,6 +100,11 @@ class ChunkTable:
         entries[entries == len(self.numbers)] = 0
         return np.where(self.numbers[entries] == numbers, entries, -1)
 
+    def span(self, first: int, stop: int) -> range:
+        """Give the entries of the chunks whose numbers are from `first` to `stop`."""
+        bounds = np.searchsorted(self.numbers, np.array([first, stop]))
+        return range(int(bounds[0]), int(bounds[1]))
+
     def places(self, entries: NDArray[np.int64]) -> NDArray[np.int64]:
         """Give the offsets of `entries` in the file, -1 for those that are -1."""
         if len(self.offsets) == 0:
@@ -120,10 +125,11 @@ class ChunkTable:
             >>> table.runs(0, 3)
             [(500, 64), (900, 32)]
         """
-        low, high = np.searchsorted(self.numbers, [first, stop]).tolist()
-        order = np.argsort(self.offsets[low:high], kind="stable")
-        starts = self.offsets[low:high][order]
-        ends = starts + self.sizes[low:high][order].astype(np.int64)
+        span = self.span(first, stop)
+        offsets, sizes = (array[span.start : span.stop] for array in (self.offsets, self.sizes))
+        order = np.argsort(offsets, kind="stable")
+        starts = offsets[order]
+        ends = starts + sizes[order].astype(np.int64)
         begins = np.append(True, starts[1:] != ends[:-1])[: len(starts)]
         firsts, lasts = starts[begins], ends[np.append(begins[1:], True)[: len(starts)]]
         return list(zip(firsts.tolist(), (lasts - firsts).tolist(), strict=True))

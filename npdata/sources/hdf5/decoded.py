@@ -4,8 +4,8 @@ Idea: where all chunks of a read are in the slab, their rows are gathered at onc
 kernel. Else a plan says which chunks are needed; they are leased from the slab, and those that are
 not there yet are decoded past h5py and its lock. Chunks that are announced are decoded before
 they are needed. Invariant: each chunk is decoded once, whichever thread asks, for as long as the
-slab keeps it; the file is seen unchanged before a read, and after decoding. No h5py object is
-touched once the layout is known.
+slab keeps it; the file is seen unchanged before each read of rows, and after each of a chunk. No
+h5py object is touched once the layout is known.
 """
 
 import functools
@@ -51,7 +51,7 @@ class _Decoding:
         self.decoded = 0
         self.reused = 0
         self.lock = threading.Lock()
-        weakref.finalize(self, self.slab.forget, self.chunks)
+        self.forget = weakref.finalize(self, self.slab.forget, self.chunks)
 
     def count(self, *, decoded: int = 0, reused: int = 0) -> None:
         with self.lock:
@@ -107,7 +107,6 @@ class DecodedSource(Source):
         most = state.slab.most(state.chunks.slot_bytes)
         for step in plan_steps(blocks, tiling.count, most):
             self._read_step(step, state, within, out)
-        self._file.check()
 
     def _gather_resident(
         self,
@@ -121,8 +120,9 @@ class DecodedSource(Source):
         if len(blocks) * tiling.count > MOST_PLACES:
             return False
         entries = table.find(blocks[:, None] * tiling.count + state.tiles)
-        ticket = state.slab.begin()
+        reads, ticket = state.slab.reads, state.slab.ticket()
         try:
+            reads[ticket] = None
             starts = chunks.places.take(entries)
             absent = starts < 0
             starts += within[:, None]
@@ -133,7 +133,8 @@ class DecodedSource(Source):
             chunks.used[entries] = ticket
             gather_rows(state.data, starts, tiling, state.range, state.fill, out, None)
         finally:
-            state.slab.end(ticket)
+            reads.pop(ticket, None)
+            state.slab.settle()
         state.count(reused=_distinct(entries))
         return True
 
@@ -143,8 +144,9 @@ class DecodedSource(Source):
         tiling = self._spec.tiling
         entries = state.table.find(step.blocks[:, None] * tiling.count + np.array(step.tiles))
         stored = entries[entries >= 0]
-        lease = state.slab.lease(state.chunks, stored.tolist())
+        lease = Lease()
         try:
+            state.slab.lease(lease, state.chunks, stored.tolist())
             self._decode(lease, state)
             state.slab.wait(lease)
             bases = np.full(entries.shape, -1)
@@ -179,54 +181,49 @@ class DecodedSource(Source):
                 return
             self._decode_one(state, entry)
 
-    def _decode_one(self, state: _Decoding, entry: Entry) -> None:
+    def _decode_one(self, state: _Decoding, entry: Entry, *, briefly: bool = False) -> None:
         error: Exception | None = None
         try:
-            self._decode_into(entry, state.table)
+            self._decode_into(entry, state.table, briefly)
             state.count(decoded=1)
         except Exception as caught:
             error = caught
         state.slab.done(entry, error)
 
-    def _decode_into(self, entry: Entry, table: ChunkTable) -> None:
+    def _decode_into(self, entry: Entry, table: ChunkTable, briefly: bool) -> None:
         number = entry.number
         spec = self._spec
-        data = self._file.read(int(table.offsets[number]), int(table.sizes[number]))
-        out = entry.arena.part(entry.slot, spec.chunk_bytes)
+        place, size = int(table.offsets[number]), int(table.sizes[number])
+        data = self._file.read(place, size, briefly=briefly)
         try:
-            decode_chunk(spec.filters, table.mask(number), data, out)
+            part = entry.arena.part(entry.slot, spec.chunk_bytes)
+            decode_chunk(spec.filters, table.mask(number), data, part)
         except ValueError as error:
-            self._file.check()
             shape = (spec.tiling.chunk_rows, *spec.tiling.tile)
             raise FormatError(
                 f"{self.where}: the chunk at {table.coordinates(number, shape)} (file offset "
-                f"{table.offsets[number]}, {table.sizes[number]} bytes) does not decode: {error}; "
-                f"the file is damaged"
+                f"{place}, {size} bytes) does not decode: {error}; the file is damaged"
             ) from error
 
     def will_need(self, first: int, stop: int) -> None:
-        """Decode the chunks of these rows before they are asked for, while half the slab is free.
-
-        Chunks beyond that half are left to the reads that need them.
-        """
+        """Decode the chunks of these rows before they are asked for, into half of the slab."""
         state = self._state.get()
-        most = self.ahead_bytes // state.chunks.slot_bytes
-        decode = functools.partial(self._decode_one, state)
-        ahead().announce(state.chunks, self._stored(state, first, stop)[:most].tolist(), decode)
+        chunks = self._stored(state, first, stop)[: self.ahead_bytes // state.chunks.slot_bytes]
+        # Its files may have been released when a thread comes to it: then it opens none to stay.
+        decode = functools.partial(self._decode_one, state, briefly=True)
+        ahead().announce(state.chunks, chunks, decode)
 
     def let_go(self, first: int, stop: int) -> None:
         """Let the chunks of these rows be the first to go."""
         state = self._state.get()
-        numbers = self._stored(state, first, stop).tolist()
-        ahead().withdraw(state.chunks, numbers)
-        state.slab.let_go(state.chunks, numbers)
+        chunks = self._stored(state, first, stop)
+        ahead().withdraw(state.chunks, chunks)
+        state.slab.let_go(state.chunks, chunks)
 
-    def _stored(self, state: _Decoding, first: int, stop: int) -> NDArray[np.int64]:
+    def _stored(self, state: _Decoding, first: int, stop: int) -> range:
         tiling = self._spec.tiling
         blocks = range(first // tiling.chunk_rows, -(-stop // tiling.chunk_rows))
-        numbers = np.arange(blocks.start * tiling.count, blocks.stop * tiling.count)
-        entries = state.table.find(numbers)
-        return entries[entries >= 0]
+        return state.table.span(blocks.start * tiling.count, blocks.stop * tiling.count)
 
     def check(self) -> None:
         """Raise `ChangedFileError` if the file changed since it was opened."""
@@ -241,7 +238,8 @@ class DecodedSource(Source):
         self._file.close()
         state = self._state.take()
         if state is not None:
-            state.slab.forget(state.chunks)
+            ahead().withdraw(state.chunks, range(len(state.table)))
+            state.forget()
 
     def __reduce__(self) -> tuple[Any, ...]:
         """Pickle the address and the cut, never the chunk table or the content."""

@@ -39,9 +39,13 @@ class Descriptor:
         self._closed = False
         self._handle = PerProcess(lambda: _Open(path, identity))
 
-    def read(self, offset: int, size: int) -> bytes:
-        """Give `size` bytes from `offset` on; `ChangedFileError` where the file ends before."""
-        handle = self._get()
+    def read(self, offset: int, size: int, *, briefly: bool = False) -> bytes:
+        """Give `size` bytes from `offset` on, of the file as it was identified.
+
+        With `briefly`, a file that is not open is opened for this alone. Raises `ChangedFileError`
+        where it has changed by the end of the reading.
+        """
+        handle = self._get(briefly=briefly)
         if hasattr(os, "pread"):
             data = os.pread(handle.number, size, offset)
         else:
@@ -53,11 +57,16 @@ class Descriptor:
                 f"{self.path} has {len(data)} bytes where {size} were at {offset}: it was cut "
                 f"short since it was opened; open it again"
             )
+        self._require_unchanged(handle)
         return data
 
     def check(self) -> None:
         """Raise `ChangedFileError` if the file changed since it was opened."""
-        now = os.fstat(self._get().number)
+        # Held by the call, so that no other thread closes the file meanwhile.
+        self._require_unchanged(self._get())
+
+    def _require_unchanged(self, handle: _Open) -> None:
+        now = os.fstat(handle.number)
         expected = self.identity
         if now.st_size != expected.size or now.st_mtime_ns != expected.mtime_ns:
             expected.require(FileIdentity.of_status(now), self.path)
@@ -71,9 +80,11 @@ class Descriptor:
         self._closed = True
         self.release()
 
-    def _get(self) -> _Open:
+    def _get(self, *, briefly: bool = False) -> _Open:
         if self._closed:
             raise ClosedError(f"{self.path} was closed")
+        if briefly:
+            return self._handle.made() or _Open(self.path, self.identity)
         return self._handle.get()
 
     def __reduce__(self) -> tuple[Any, ...]:

@@ -73,15 +73,17 @@ class Entry:
     def refreshed(self) -> bool:
         """Tell whether it was used since this was asked last."""
         last = int(self.chunks.used[self.number])
-        newer = last > self.stamp
-        if newer:
+        # A read that began before the chunk was there may be the one that used it last.
+        used = last != self.stamp
+        if used:
             self.stamp, self.ahead = last, False
-        return newer
+        return used
 
     def show(self) -> None:
-        """Let reads find it: its bytes are there."""
+        """Let reads find it, unless it was dropped meanwhile: its bytes are there."""
         self.ready = True
-        self.chunks.places[self.number] = self.offset
+        if not self.gone:
+            self.chunks.places[self.number] = self.offset
 
     def hide(self) -> None:
         """Let no further read find it."""

@@ -1,4 +1,4 @@
-"""Decoded chunks of this process, within a budget of bytes: the least recently used goes first.
+"""Decoded chunks of this process, within a budget of bytes: what was used long ago goes first.
 
 Idea: whoever needs chunks that are not there leases them; those that nobody has decoded yet are
 the leaser's to decode, and others that need them wait. A read whose chunks are all there leases
@@ -9,27 +9,31 @@ chunk larger than it. A thread that holds a lease never waits for room, so that 
 ever. One slab a process, made anew after a fork; this module decodes nothing.
 """
 
-import os
+import itertools
 import threading
 from collections import OrderedDict, deque
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 
+import numpy as np
 from torch.utils.data import get_worker_info
 
-from npdata.process import PerProcess
+from npdata.process import PerProcess, cores
 from npdata.sources.hdf5.arena import Arena
+from npdata.sources.hdf5.budget import default_budget, share
 from npdata.sources.hdf5.residents import Entry, Key, Residents
 
-SLAB_BYTES = 256 << 20
-"""The budget of a process without DataLoader workers, and of all workers of a DataLoader."""
-BUDGET_VARIABLE = "NPDATA_SLAB_BYTES"
+_SECONDS = 1.0
+"""Who waits looks again after so long: whoever should have told may have been interrupted."""
 
 
 @dataclass(kw_only=True)
 class Lease:
-    """Chunks that stay in place: all of them in `entries`, those to decode in `fresh`."""
+    """Chunks that stay in place: all of them in `entries`, those to decode in `fresh`.
+
+    It is made empty and filled by the slab, so that who was interrupted can still release it.
+    """
 
     entries: list[Entry] = field(default_factory=list)
     fresh: list[Entry] = field(default_factory=list)
@@ -43,17 +47,19 @@ class Slab:
         self.budget = budget
         self.threads = threads
         self.used = 0
-        self._lock = threading.Lock()
-        self._changed = threading.Condition(self._lock)
+        self._changed = threading.Condition(threading.Lock())
         self._entries: OrderedDict[Key, Entry] = OrderedDict()
         self._arenas: dict[int, Arena] = {}
         self._gone: deque[Residents] = deque()
-        self._reads: dict[int, None] = {}
-        self._ticket = 0
+        self.reads: dict[int, None] = {}
+        """The tickets of reads under way: what is shown while one is in here stays in place.
+
+        A read puts its own in and takes it out, in one step each, which no Ctrl-C comes between.
+        """
+        self._tickets = itertools.count(1)
         self._leaving: deque[tuple[int, Entry, bool]] = deque()
         self._leaving_bytes = 0
         self._ahead: deque[Entry] = deque()
-        self._ahead_bytes = 0
         self._pool: ThreadPoolExecutor | None = None
 
     def most(self, slot_bytes: int) -> int:
@@ -65,45 +71,52 @@ class Slab:
         with self._changed:
             return self._arena(slot_bytes)
 
-    def begin(self) -> int:
-        """Begin a read of chunks that are there: they stay in place until `end`, of this ticket."""
-        with self._lock:
-            self._ticket += 1
-            self._reads[self._ticket] = None
-            return self._ticket
+    def ticket(self) -> int:
+        """Give a number that is larger than those given before: a time."""
+        return next(self._tickets)
 
-    def end(self, ticket: int) -> None:
-        """End a read."""
-        with self._lock:
-            del self._reads[ticket]
-            if self._leaving:
+    def settle(self) -> None:
+        """Give back what waited for a read that has ended."""
+        if self._leaving:
+            with self._changed:
                 self._settle()
                 self._changed.notify_all()
 
-    def lease(self, chunks: Residents, numbers: Sequence[int]) -> Lease:
+    def lease(self, lease: Lease, chunks: Residents, numbers: Sequence[int]) -> None:
         """Lease the chunks `numbers` (unique, at most `most`), waiting for room."""
+        keys = [(chunks, number) for number in numbers]
         with self._changed:
             self._forget_gone()
-            keys = [(chunks, number) for number in numbers]
             while not self._make_room(chunks.slot_bytes, keys, ahead=False):
-                self._changed.wait()
-            return self._take(keys, ahead=False)
+                self._changed.wait(_SECONDS)
+            self._take(lease, keys, ahead=False)
 
-    def lease_ahead(self, chunks: Residents, number: int) -> Lease | None:
-        """Lease a chunk that will be asked for, None where there is no room to spare for it.
+    def lease_ahead(self, lease: Lease, chunks: Residents, number: int) -> None:
+        """Lease a chunk that will be asked for; nothing where there is no room to spare for it.
 
-        Half of the budget, and what was not used for the longest, is to spare.
+        To spare is what was not used for long, and was not decoded ahead itself.
         """
         key = (chunks, number)
         with self._changed:
             self._forget_gone()
-            while key not in self._entries and self._to_spare(chunks.slot_bytes):
-                if self._make_room(chunks.slot_bytes, [key], ahead=True):
-                    return self._take([key], ahead=True)
-                if not self._leaving:
-                    break
-                self._changed.wait()
-        return None
+            if key in self._entries:
+                return
+            room = self._make_room(chunks.slot_bytes, [key], ahead=True)
+            if not room and self._leaving:
+                self._changed.wait(_SECONDS)
+                room = self._make_room(chunks.slot_bytes, [key], ahead=True)
+            if room and key not in self._entries:
+                self._take(lease, [key], ahead=True)
+
+    def keep_ahead(self, nbytes: int) -> None:
+        """Keep at most so many bytes of what was decoded ahead and not used; the newest stay."""
+        with self._changed:
+            self._ahead = deque(entry for entry in self._ahead if entry.waits)
+            held = sum(entry.arena.slot_bytes for entry in self._ahead)
+            while self._ahead and held > nbytes:
+                entry = self._ahead.popleft()
+                entry.ahead = False
+                held -= entry.arena.slot_bytes
 
     def done(self, entry: Entry, error: Exception | None = None) -> None:
         """Tell that a fresh chunk is decoded, or why it can't be."""
@@ -122,7 +135,7 @@ class Slab:
         with self._changed:
             for entry in lease.entries:
                 while not entry.ready and entry.error is None:
-                    self._changed.wait()
+                    self._changed.wait(_SECONDS)
                 if entry.error is not None:
                     raise entry.error
 
@@ -139,10 +152,11 @@ class Slab:
                     self._free(entry, keep=False)
             self._changed.notify_all()
 
-    def let_go(self, chunks: Residents, numbers: Sequence[int]) -> None:
+    def let_go(self, chunks: Residents, numbers: range) -> None:
         """Let these chunks be the first to go."""
+        there = np.flatnonzero(chunks.places[numbers.start : numbers.stop] >= 0) + numbers.start
         with self._changed:
-            for number in numbers:
+            for number in there.tolist():
                 entry = self._entries.get((chunks, number))
                 if entry is not None:
                     entry.ahead = False
@@ -165,23 +179,20 @@ class Slab:
                 self._pool = ThreadPoolExecutor(self.threads, "npdata-decode")
             return self._pool
 
-    def _take(self, keys: list[Key], *, ahead: bool) -> Lease:
-        lease = Lease()
-        self._ticket += 1
+    def _take(self, lease: Lease, keys: list[Key], *, ahead: bool) -> None:
+        now = self.ticket()
         for key in keys:
             entry = self._entries.get(key)
             if entry is None:
                 arena = self._arena(key[0].slot_bytes)
-                entry = self._entries[key] = Entry(key, arena, arena.take(), self._ticket, ahead)
+                entry = self._entries[key] = Entry(key, arena, arena.take(), now, ahead)
                 self.used += arena.slot_bytes
                 lease.fresh.append(entry)
                 if ahead:
                     self._ahead.append(entry)
-                    self._ahead_bytes += arena.slot_bytes
-            entry.chunks.used[entry.number] = self._ticket
+            entry.chunks.used[entry.number] = now
             entry.leases += 1
             lease.entries.append(entry)
-        return lease
 
     def _make_room(self, size: int, keys: list[Key], *, ahead: bool) -> bool:
         """Drop chunks until the missing ones of `keys` fit; False where one has to wait for it."""
@@ -191,21 +202,20 @@ class Slab:
         def fits(used: int, free: int) -> bool:
             return not used or (used + size * count <= self.budget and free >= count)
 
+        spare = True
         while count and not fits(self.used - self._leaving_bytes, arena.free + arena.leaving):
-            victim = self._victim(wanted) or (None if ahead else self._farthest(wanted))
+            victim = self._victim(wanted) if spare else None
+            spare = victim is not None
+            if victim is None and not ahead:
+                victim = self._farthest(wanted)
             if victim is None:
                 return False
             self._drop(victim)
             self._free(victim, keep=victim.arena is arena)
         return not count or fits(self.used, arena.free)
 
-    def _to_spare(self, size: int) -> bool:
-        while self._ahead and not self._ahead[0].waits:
-            self._ahead_bytes -= self._ahead.popleft().arena.slot_bytes
-        return self._ahead_bytes + size <= self.budget // 2
-
     def _victim(self, wanted: set[Key]) -> Entry | None:
-        """Give the entry that was not used for the longest, of those that nobody waits for."""
+        """Give an entry that nobody waits for, not used since it was last looked at here."""
         for _ in range(2 * len(self._entries)):
             entry = next(iter(self._entries.values()))
             if not (entry.refreshed() or entry.leases or entry.ahead or entry.key in wanted):
@@ -225,14 +235,14 @@ class Slab:
 
     def _free(self, entry: Entry, *, keep: bool) -> None:
         """Give a slot back, once all reads that may look at it have ended."""
-        self._leaving.append((self._ticket, entry, keep))
+        self._leaving.append((self.ticket(), entry, keep))
         self._leaving_bytes += entry.arena.slot_bytes
         entry.arena.leaving += 1
         self._settle()
 
     def _settle(self) -> None:
-        oldest = next(iter(self._reads), self._ticket + 1)
-        while self._leaving and self._leaving[0][0] < oldest:
+        oldest = min(list(self.reads), default=None)
+        while self._leaving and (oldest is None or self._leaving[0][0] < oldest):
             _, entry, keep = self._leaving.popleft()
             entry.arena.put(entry.slot, keep=keep)
             entry.arena.leaving -= 1
@@ -254,31 +264,10 @@ class Slab:
                     self._free(entry, keep=False)
 
 
-def share(total: int, workers: int | None) -> int:
-    """Give this process its part of a budget or a number of threads.
-
-    Examples:
-        >>> share(256, None), share(256, 4), share(2, 4)
-        (256, 64, 1)
-    """
-    return max(1, total // (workers or 1))
-
-
 def _make() -> Slab:
     worker = get_worker_info()
     workers = None if worker is None else worker.num_workers
-    return Slab(share(default_budget(), workers), share(_processors(), workers))
-
-
-def default_budget() -> int:
-    """Give the bytes that all workers together may hold: `NPDATA_SLAB_BYTES`, or 256 MiB."""
-    return int(os.environ.get(BUDGET_VARIABLE, SLAB_BYTES))
-
-
-def _processors() -> int:
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
+    return Slab(share(default_budget(), workers), share(cores(), workers))
 
 
 _slab = PerProcess(_make)
