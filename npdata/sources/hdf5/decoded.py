@@ -91,8 +91,8 @@ class DecodedSource(Source):
 
     @property
     def ahead_bytes(self) -> int:
-        """Half of the slab."""
-        return slab().budget // 2
+        """A quarter of the slab; a window that is announced whole may be as much again."""
+        return slab().budget // 4
 
     def read(self, indices: NDArray[np.int64], out: NDArray[Any]) -> None:
         """Gather the rows from decoded chunks; what is missing is decoded first."""
@@ -208,7 +208,8 @@ class DecodedSource(Source):
     def will_need(self, first: int, stop: int) -> None:
         """Decode the chunks of these rows before they are asked for, into half of the slab."""
         state = self._state.get()
-        chunks = self._stored(state, first, stop)[: self.ahead_bytes // state.chunks.slot_bytes]
+        most = state.slab.budget // 2 // state.chunks.slot_bytes
+        chunks = self._stored(state, first, stop)[:most]
         # Its files may have been released when a thread comes to it: then it opens none to stay.
         decode = functools.partial(self._decode_one, state, briefly=True)
         ahead().announce(state.chunks, chunks, decode)
