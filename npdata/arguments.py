@@ -31,7 +31,11 @@ def fields_of(
     if isinstance(only, Mapping):
         fields, named = (), only
     if (fields and named) or any(isinstance(field, Mapping) for field in fields):
-        raise FieldError("fields are either all named or all positional; name the others too")
+        alone = ", ".join(map(repr, named)) or "a mapping"
+        raise FieldError(
+            f"fields are either all named or all positional, and {alone} stands beside positional "
+            f"ones; name all of them (options, which are no fields, are {', '.join(OPTIONS)})"
+        )
     if not fields and not named:
         raise FieldError("a dataset needs at least one field; give an array or a path")
     return (tuple(named), tuple(named.values())) if named else (None, fields)
@@ -66,8 +70,8 @@ def require_functions(**options: object) -> None:
     for name, value in options.items():
         if value is not None and not callable(value):
             raise FieldError(
-                f"{name}= is a function of the dataset, and a {type(value).__name__} was given; a "
-                f"field of that name goes into a mapping: NumpyDataset({{{name!r}: ...}})"
+                f"{name}= takes a function, and what was given is of type {type(value).__name__}; "
+                f"a field of that name goes into a mapping: NumpyDataset({{{name!r}: ...}})"
             )
 
 

@@ -200,8 +200,8 @@ def _why_not(dtype: DType) -> str:
         )
     if dtype.kind == "O":
         return (
-            "the elements are Python objects, which only unpickling could read; "
-            "store numbers with a fixed dtype"
+            "the elements are Python objects; give numbers of one fixed dtype, in rows of one "
+            "shape, padded where they differ"
         )
     if dtype.kind in "fc":
         return f"torch has no {dtype.name}; convert with array.astype('float64' or 'complex128')"

@@ -75,7 +75,7 @@ class TestRefusals:
 
     def test_options_that_are_no_functions(self, x: np.ndarray) -> None:
         with pytest.raises(
-            ValueError, match=r"transform= is a function .* ndarray was given; a field"
+            ValueError, match=r"transform= takes a function, .* of type ndarray; a field"
         ):
             NumpyDataset(image=x, transform=x)
 
@@ -88,6 +88,11 @@ class TestRefusals:
         for make in (lambda: NumpyDataset(x, label=x), lambda: NumpyDataset({"a": x}, b=x)):
             with pytest.raises(ValueError, match="all named or all positional"):
                 make()
+
+    def test_an_option_that_is_none_counts_as_a_field(self, x: np.ndarray) -> None:
+        reason = r"'transfrom' stands beside positional .* transform, batch_transform, dtype"
+        with pytest.raises(ValueError, match=reason):
+            NumpyDataset(x, transfrom=len)
 
     @pytest.mark.parametrize(
         ("field", "reason"),

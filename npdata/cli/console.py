@@ -26,7 +26,7 @@ def new_console(*, stderr: bool = False) -> Any:
     Its width is that of the terminal, or of `COLUMNS` where that is set, and unbounded in a pipe.
     Raises `MissingExtraError` (an ImportError) without rich.
     """
-    rich = require("rich.console", extra="cli", purpose="the command npdata")
+    rich = require("rich.console", extra="cli", purpose="output other than --json")
     stream = sys.stderr if stderr else sys.stdout
     if isinstance(stream, io.TextIOWrapper) and stream.errors == "strict":
         # A file's name may hold what the encoding of the output has not.

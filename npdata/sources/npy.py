@@ -75,7 +75,7 @@ def read_header(stream: BinaryIO, where: str) -> NpyHeader:
     if dtype.hasobject:
         raise FormatError(
             f"{where} holds pickled Python objects (dtype {dtype}), which could run any code when "
-            f"read; save numbers with a fixed dtype instead"
+            f"read; save numbers of a fixed dtype instead, in rows of one shape"
         )
     if len(shape) == 0:
         raise FormatError(f"{where} holds one value and no rows; save it with an axis 0")

@@ -9,6 +9,7 @@ from npdata.cli.bench.advice import advise
 from npdata.cli.bench.facts import Facts, Machine, Storage
 from npdata.cli.bench.pace import ROUNDS, pace_of
 from npdata.cli.bench.report import Figure, Report
+from npdata.cli.bench.table import notes
 from npdata.cli.bench.way import Way, ways_of
 from npdata.describe import FieldDescription
 
@@ -73,6 +74,12 @@ def report(about, *, block, full, threads=None, auto=2):
 
 def text(advice):
     return "\n".join([advice.code, *advice.sentences])
+
+
+@pytest.mark.parametrize(("rounds", "told"), [(1, True), (2, False)])
+def test_a_single_pass_is_told_to_have_no_spread(rounds, told):
+    once = dataclasses.replace(report(facts(), block=10, full=10), rounds=rounds)
+    assert ("a single pass tells no ±" in next(notes(once))) is told
 
 
 def test_a_full_shuffle_that_costs_little_is_taken():

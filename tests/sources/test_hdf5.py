@@ -94,6 +94,11 @@ def test_what_has_no_rows_says_what_is_there(path: Path, name: str) -> None:
         NumpyDataset.from_hdf5(path, name)
 
 
+def test_text_of_variable_length_is_named_as_why_h5py_reads_it(path: Path) -> None:
+    reason = open_source(f"{path}::names").access.reason
+    assert reason == "h5py reads it, in sorted runs of rows: it holds text of variable length"
+
+
 def test_a_file_without_a_name_lists_its_datasets(path: Path) -> None:
     with pytest.raises(KeyError, match="is a group, and a dataset is needed; it has 'big'"):
         open_source(path)

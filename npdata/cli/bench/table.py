@@ -112,9 +112,10 @@ def rate_text(rate: float) -> str:
 def notes(report: Report) -> Iterator[str]:
     """Give what has to be known to read the table, and what it does not show."""
     rounds = count_text(report.rounds, "round")
+    spread = "" if report.rounds > 1 else "a single pass tells no ±, more --seconds do; "
     yield (
         f"{rounds} in turns, passes of about {report.pass_seconds:.2g} s, {report.seconds:.0f} s "
-        "in all; every way gave the same rows. start: to the first row"
+        f"in all; {spread}every way gave the same rows. start: to the first row"
     )
     if any(figure.trial for figure in report.figures):
         yield "guess: a batch takes too long, so this is what a few rows of one took"

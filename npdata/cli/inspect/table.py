@@ -133,7 +133,7 @@ class _Draw:
 
     def __init__(self) -> None:
         modules = [
-            require(f"rich.{name}", extra="cli", purpose="the command npdata")
+            require(f"rich.{name}", extra="cli", purpose="output other than --json")
             for name in ("table", "text", "box")
         ]
         self._table, self._text, self._box = modules

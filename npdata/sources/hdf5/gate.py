@@ -13,6 +13,7 @@ from typing import Literal
 
 import numpy as np
 
+from npdata.dtypes import is_variable_text
 from npdata.sources.hdf5.filters import missing_decoder
 from npdata.sources.hdf5.layout import Layout
 
@@ -61,7 +62,9 @@ def _obstacles(layout: Layout) -> Iterator[str]:
     if layout.storage not in ("contiguous", "chunked"):
         yield f"its storage is {layout.storage}"
         return
-    if not layout.exact:
+    if is_variable_text(layout.dtype):
+        yield "it holds text of variable length"
+    elif not layout.exact:
         yield f"its stored type is not exactly NumPy's {layout.dtype}"
     if 0 in layout.shape or layout.row_bytes == 0:
         yield "it holds no bytes"
