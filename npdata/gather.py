@@ -105,7 +105,8 @@ class RowTable:
 class ByteRows:
     """A run of bytes, from which rows of one length can be gathered at any multiple of `step`.
 
-    `most` rows are gathered in one call: with few, torch does it on one core.
+    `most` rows are gathered in one call where torch has several threads: with few, it does it on
+    one core.
     """
 
     view: Tensor
@@ -144,7 +145,7 @@ class ByteRows:
             starts = starts // self.step
             target = target.view(self.view.dtype)
         rows = torch.from_numpy(starts)
-        if len(starts) <= self.most:
+        if len(starts) <= self.most or torch.get_num_threads() == 1:
             torch.index_select(self.view, 0, rows, out=target)
             return
         for first in range(0, len(starts), self.most):

@@ -121,12 +121,19 @@ source = npdata.open_source(f"{path}::x")
 ds = npdata.NumpyDataset(source)
 ds[:1]
 source.close()
+def batches(source):
+    ds = npdata.NumpyDataset(source)
+    if sys.argv[2] == "batches":
+        for first in range(0, len(ds), 64):
+            yield ds.__getitems__(np.arange(first, first + 64)).stacked
+    else:
+        sampler = npdata.BlockBatchSampler(ds, 64, shuffle="block", window_blocks=16)
+        yield from npdata.Loader(ds, sampler=sampler, num_threads=2)
 source = npdata.open_source(f"{path}::x")
-ds = npdata.NumpyDataset(source)
 before = most = private()
-for first in range(0, len(ds), 64):
-    ds.__getitems__(np.arange(first, first + 64))
-    if first % 1024 == 0:
+for k, batch in enumerate(batches(source)):
+    assert len(batch) == 64
+    if k % 16 == 0:
         most = max(most, private())
 print(source.decoded_chunks, most - before)
 assert slab().budget == 32 << 20
@@ -135,7 +142,10 @@ assert source.decoded_chunks == 320
 
 
 @pytest.mark.skipif(not Path("/proc/self/smaps_rollup").exists(), reason="measured on Linux")
-def test_an_epoch_over_ten_times_the_budget_stays_within_it_and_100_mb(tmp_path: Path) -> None:
+@pytest.mark.parametrize("way", ["batches", "Loader"])
+def test_an_epoch_over_ten_times_the_budget_stays_within_it_and_100_mb(
+    tmp_path: Path, way: str
+) -> None:
     budget, path = 32 << 20, tmp_path / "big.h5"
     chunk = zlib.compress(np.arange(1 << 18, dtype="f4").tobytes(), 1)
     with h5py.File(path, "w") as file:
@@ -146,7 +156,7 @@ def test_an_epoch_over_ten_times_the_budget_stays_within_it_and_100_mb(tmp_path:
     assert x_bytes == 10 * budget
     environment = os.environ | {"NPDATA_SLAB_BYTES": str(budget)}
     done = subprocess.run(
-        [sys.executable, "-c", MEMORY, str(path)],
+        [sys.executable, "-c", MEMORY, str(path), way],
         env=environment,
         check=True,
         capture_output=True,

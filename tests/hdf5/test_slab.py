@@ -229,16 +229,15 @@ def test_what_is_withdrawn_is_not_decoded() -> None:
     assert held(chunks) == [0, 2]
 
 
-def test_what_is_let_go_is_the_first_to_go() -> None:
-    slab, chunks = Slab(4 * PAGE, 1), Residents(6, PAGE)
-    announce(slab, chunks, 0)
-    for number in (1, 2, 3):
-        decode(slab, chunks, number)
-    slab.let_go(chunks, range(0, 1))
-    slab.let_go(chunks, range(3, 4))
-    decode(slab, chunks, 4)
-    decode(slab, chunks, 5)
-    assert held(chunks) == [1, 2, 4, 5]
+def test_what_was_decoded_ahead_and_used_stays_before_what_was_used_earlier() -> None:
+    slab, chunks = Slab(4 * PAGE, 1), Residents(9, PAGE)
+    decode(slab, chunks, 0)
+    decode(slab, chunks, 1)
+    look(slab, chunks, 0, 1)
+    announce(slab, chunks, 2, 3)
+    look(slab, chunks, 2, 3)
+    announce(slab, chunks, 4)
+    assert held(chunks) == [1, 2, 3, 4]
 
 
 @pytest.fixture
@@ -255,7 +254,6 @@ def test_announced_rows_are_decoded_once(path: Path) -> None:
     source.read(np.arange(64), out)
     assert (out == np.arange(64)).all()
     assert source.decoded_chunks == 8
-    source.let_go(0, 64)
     source.read(np.arange(64), out)
     assert source.decoded_chunks == 8
     assert 8 <= source.reused_chunks <= 16
@@ -300,7 +298,6 @@ def test_a_file_that_changed_before_a_chunk_was_read_gives_no_rows(path: Path) -
 def test_advice_past_the_end_is_cut_off(path: Path) -> None:
     source = open_source(f"{path}::x")
     source.will_need(60, 1000)
-    source.let_go(60, 1000)
     source.will_need(100, 1000)
 
 

@@ -214,13 +214,6 @@ class DecodedSource(Source):
         decode = functools.partial(self._decode_one, state, briefly=True)
         ahead().announce(state.chunks, chunks, decode)
 
-    def let_go(self, first: int, stop: int) -> None:
-        """Let the chunks of these rows be the first to go."""
-        state = self._state.get()
-        chunks = self._stored(state, first, stop)
-        ahead().withdraw(state.chunks, chunks)
-        state.slab.let_go(state.chunks, chunks)
-
     def _stored(self, state: _Decoding, first: int, stop: int) -> range:
         tiling = self._spec.tiling
         blocks = range(first // tiling.chunk_rows, -(-stop // tiling.chunk_rows))

@@ -68,16 +68,20 @@ class Entry:
     @property
     def waits(self) -> bool:
         """Whether it was decoded ahead and has not been used since."""
-        return not self.gone and self.ahead and not self.refreshed()
+        return self.ahead and not self.gone and self._last_use == self.stamp
 
     def refreshed(self) -> bool:
         """Tell whether it was used since this was asked last."""
-        last = int(self.chunks.used[self.number])
+        last = self._last_use
         # A read that began before the chunk was there may be the one that used it last.
         used = last != self.stamp
         if used:
             self.stamp, self.ahead = last, False
         return used
+
+    @property
+    def _last_use(self) -> int:
+        return int(self.chunks.used[self.number])
 
     def show(self) -> None:
         """Let reads find it, unless it was dropped meanwhile: its bytes are there."""

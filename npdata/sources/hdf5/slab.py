@@ -16,7 +16,6 @@ from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 
-import numpy as np
 from torch.utils.data import get_worker_info
 
 from npdata.process import PerProcess, cores
@@ -151,16 +150,6 @@ class Slab:
                 if entry.leases == 0 and entry.gone:
                     self._free(entry, keep=False)
             self._changed.notify_all()
-
-    def let_go(self, chunks: Residents, numbers: range) -> None:
-        """Let these chunks be the first to go."""
-        there = np.flatnonzero(chunks.places[numbers.start : numbers.stop] >= 0) + numbers.start
-        with self._changed:
-            for number in there.tolist():
-                entry = self._entries.get((chunks, number))
-                if entry is not None:
-                    entry.ahead = False
-                    self._entries.move_to_end(entry.key, last=False)
 
     def forget(self, chunks: Residents) -> None:
         """Drop the chunks of a source, now or as soon as nobody is in the way."""
