@@ -26,6 +26,17 @@ def new_figure(width: float, height: float) -> Any:
     return matplotlib.Figure(figsize=(width, height), dpi=120, layout="constrained")
 
 
+def shortened(name: str, most: int = 80) -> str:
+    """Give a name that fits a title, without its middle where it is long.
+
+    Examples:
+        >>> shortened("d.h5::x"), shortened("abcdefghijklmnop", 9)
+        ('d.h5::x', 'abcd…mnop')
+    """
+    half = most // 2
+    return name if len(name) <= most else f"{name[:half]}…{name[-half:]}"
+
+
 def require_format(path: str) -> None:
     """Raise `UsageError` or OSError where a picture cannot be written under this name.
 

@@ -50,7 +50,7 @@ def test_links_that_lead_out_or_nowhere_are_listed_and_not_followed(tmp_path: Pa
     assert refusals.keys() == {"out", "through", "lost", "dangling"}
     assert "another file" in refusals["out"]
     assert "another file" in refusals["through"]
-    assert "no dataset" in refusals["dangling"]
+    assert "links to /nothing, and that leads nowhere" in refusals["dangling"]
     for name in ("out", "out/secret", "through", "lost", "lost/x"):
         (listed,) = list_datasets(path, name).datasets
         assert "another file" in (listed.refusal or "")

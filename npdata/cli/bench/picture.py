@@ -9,7 +9,7 @@ from typing import Any
 from npdata.cli.bench.report import Report
 from npdata.cli.bench.table import rate_text
 from npdata.cli.bench.way import TITLES
-from npdata.cli.figure import new_figure
+from npdata.cli.figure import new_figure, shortened
 from npdata.cli.units import bytes_text, shape_text
 
 _COLORS = {"loader": "#2a7f62", "dataloader": "#5aa786", "plain": "#b0855a", "h5py": "#c9a66b"}
@@ -53,7 +53,7 @@ def draw(report: Report) -> Any:
 def _title(report: Report) -> str:
     facts = report.facts
     fields = "\n".join(
-        f"{path}: {shape_text(field.shape)}, {field.dtype}, {field.access}"
+        f"{shortened(path)}: {shape_text(field.shape)}, {field.dtype}, {field.access}"
         for path, field in zip(facts.paths, facts.fields, strict=True)
     )
     batch = f"batches of {facts.batch_size:,}, {bytes_text(facts.batch_bytes)}"

@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from npdata.cli.command import UsageError
-from npdata.cli.figure import new_figure
+from npdata.cli.figure import new_figure, shortened
 from npdata.cli.inspect.report import DatasetReport, Facts, FileReport
 from npdata.cli.inspect.samples import Samples, as_image, read_samples
 from npdata.cli.inspect.table import dtype_text
@@ -28,7 +28,7 @@ MOST_ARRAYS = 8
 IMAGES = 4
 CELLS = (48, 64)
 """So many cells of a chunk grid are drawn at most, downwards and across."""
-_COLOUR, _PALE, _GREY = "#2f6690", "#d6e4ee", "#777777"
+_COLOUR, _PALE, _GREY, _UNSTORED = "#2f6690", "#d6e4ee", "#777777", "#f3e9dc"
 
 
 def draw(reports: Sequence[FileReport], raw: RawLayout | None) -> Any:
@@ -41,7 +41,7 @@ def draw(reports: Sequence[FileReport], raw: RawLayout | None) -> Any:
     parts = figure.subfigures(len(shown), 1, squeeze=False)[:, 0]
     for part, (report, dataset, facts) in zip(parts, shown, strict=True):
         part.suptitle(
-            f"{dataset.where}   {shape_text(facts.shape)} {dtype_text(facts.dtype)}, "
+            f"{shortened(dataset.where)}   {shape_text(facts.shape)} {dtype_text(facts.dtype)}, "
             f"{bytes_text(facts.nbytes)}, {facts.access}",
             fontsize=10,
             x=0.01,
@@ -180,9 +180,12 @@ def _draw_chunks(
     bar = part.colorbar(shown, ax=axis)
     bar.ax.tick_params(labelsize=7)
     bar.set_label("stored / decoded bytes", fontsize=7)
-    count = count_text(math.prod(chunks.grid), "chunk")
-    shared = " (a cell is several)" if cells.size < math.prod(chunks.grid) else ""
-    axis.set_title(f"{count} of {shape_text(chunks.shape)}{shared}", fontsize=8)
+    axis.set_facecolor(_UNSTORED)
+    total = math.prod(chunks.grid)
+    count = count_text(total, "chunk")
+    partly = "" if chunks.stored == total else f", {chunks.stored:,} stored"
+    shared = " (a cell is several)" if cells.size < total else ""
+    axis.set_title(f"{count} of {shape_text(chunks.shape)}{partly}{shared}", fontsize=8)
 
 
 def _chunk_table(path: str, name: str) -> ChunkTable | None:
@@ -230,7 +233,7 @@ def _draw_rows(axis: Any, samples: Samples) -> None:
         for number, row in zip(_some(samples.numbers), _some(rows), strict=True):
             line = row.reshape(-1)[:512].astype(np.float64)
             axis.plot(line, linewidth=0.8, label=f"row {number:,}")
-        axis.legend(fontsize=7, loc="upper right")
+        axis.legend(fontsize=7, loc="best")
         axis.set_xlabel("element of a row", fontsize=8)
         return
     axis.plot(

@@ -6,6 +6,7 @@ there. Invariant: no handle of the user is kept, used for reading, or closed. Re
 is left to the sources.
 """
 
+import contextlib
 import os
 from dataclasses import dataclass
 from pathlib import Path
@@ -204,6 +205,12 @@ def find(file: h5py.File, name: str, where: str) -> h5py.Dataset:
     try:
         found: Any = file[name] if name else file
     except (KeyError, OSError, RuntimeError, ValueError) as error:
+        target = _target(file, name)
+        if target is not None:
+            raise MemberNotFoundError(
+                f"{file.filename} has no dataset {name!r}: it links to {target}, and "
+                f"that leads nowhere"
+            ) from None
         raise MemberNotFoundError(
             f"{file.filename} has no dataset {name!r} ({error}); {_listing(file)}"
         ) from None
@@ -214,6 +221,14 @@ def find(file: h5py.File, name: str, where: str) -> h5py.Dataset:
     if not isinstance(found, h5py.Dataset):
         raise MemberNotFoundError(f"{where} is a named type and no dataset; {_listing(file)}")
     return found
+
+
+def _target(file: h5py.File, name: str) -> str | None:
+    """Give where a soft link leads, None for what is none."""
+    with contextlib.suppress(KeyError, OSError, RuntimeError, ValueError):
+        link = file.get(name, getlink=True)
+        return str(link.path) if isinstance(link, h5py.SoftLink) else None
+    return None
 
 
 def _listing(group: h5py.Group) -> str:
