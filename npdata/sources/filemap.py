@@ -9,6 +9,7 @@ file that shrank would kill the process. This module knows nothing of rows.
 """
 
 import contextlib
+import errno
 import mmap
 import os
 import platform
@@ -27,6 +28,19 @@ from npdata.process import ForkSafeLock
 _GENERIC_NORESERVE = 0x4000
 _MADV_PAGEOUT = 21
 _GENERIC_MACHINES = ("x86_64", "aarch64", "riscv64", "s390x")
+
+
+def require_local(path: str | os.PathLike[str]) -> None:
+    """Raise `FileNotFoundError` for a URL, with what to do.
+
+    Examples:
+        >>> require_local("s3://bucket/x.npy")
+        Traceback (most recent call last):
+        FileNotFoundError: [Errno 2] only local files are read; mount or download it: 's3://...'
+    """
+    if "://" in os.fspath(path) and not Path(path).exists():
+        reason = "only local files are read; mount or download it"
+        raise FileNotFoundError(errno.ENOENT, reason, os.fspath(path))
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -24,7 +24,7 @@ from numpy.typing import NDArray
 from npdata.errors import FormatError, MemberNotFoundError, TruncatedError
 from npdata.gather import RowTable
 from npdata.sources.base import Access, InPlaceSource, Source
-from npdata.sources.filemap import FileIdentity, FileMap
+from npdata.sources.filemap import FileIdentity, FileMap, require_local
 from npdata.sources.mapped import MappedSource
 from npdata.sources.npy import NpyHeader, read_header
 
@@ -166,6 +166,7 @@ class DecodedMember(InPlaceSource):
 
 
 def _opened(path: str) -> zipfile.ZipFile:
+    require_local(path)
     try:
         return zipfile.ZipFile(path)
     except zipfile.BadZipFile as error:

@@ -25,6 +25,7 @@ from npdata.errors import (
 from npdata.sources import npy, npz
 from npdata.sources.base import Source
 from npdata.sources.concat import ConcatSource
+from npdata.sources.filemap import require_local
 from npdata.sources.hdf5 import Hdf5Options, address_of, is_open_dataset, open_hdf5
 from npdata.sources.memory import array_source
 from npdata.sources.raw import open_raw
@@ -112,6 +113,7 @@ def identify(text: str) -> Identified:
         Identified(path='d.npz', member='x', format='npz')
     """
     path, member = split_member(text)
+    require_local(path)
     magic = _first_bytes(path)
     if magic.startswith(npy.MAGIC):
         if member is not None:

@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import DTypeLike
 
 from npdata.errors import FormatError, SourceError, TruncatedError
-from npdata.sources.filemap import FileMap
+from npdata.sources.filemap import FileMap, require_local
 from npdata.sources.mapped import MappedSource, Place
 
 
@@ -34,6 +34,7 @@ def open_raw(
         >>> open_raw("t.bin", "uint16", (-1,)).shape
         (12,)
     """
+    require_local(path)
     file = FileMap(path)
     kind: np.dtype[Any] = np.dtype(dtype)
     sizes = tuple(shape) if isinstance(shape, tuple | list) else (operator.index(shape),)

@@ -1,6 +1,7 @@
 """Paths: known by content, `file::member`, and errors that say what is there."""
 
 import os
+from collections.abc import Callable
 from pathlib import Path
 
 import h5py
@@ -40,6 +41,27 @@ def test_a_source_is_given_back() -> None:
 def test_a_path_that_is_not_there(tmp_path: Path, name: str) -> None:
     with pytest.raises(FileNotFoundError, match="nothing"):
         open_source(tmp_path / name)
+
+
+@pytest.mark.parametrize(
+    "opened",
+    [
+        lambda: NumpyDataset("s3://bucket/x.npy"),
+        lambda: NumpyDataset("s3://bucket/d.h5::x"),
+        lambda: NumpyDataset.from_npz("s3://bucket/d.npz"),
+        lambda: NumpyDataset.from_hdf5("s3://bucket/d.h5", "x"),
+        lambda: NumpyDataset.from_raw("s3://bucket/x.bin", dtype="u1"),
+    ],
+)
+def test_a_url_is_to_be_downloaded(opened: Callable[[], NumpyDataset]) -> None:
+    with pytest.raises(FileNotFoundError, match="mount or download it: 's3://bucket/"):
+        opened()
+
+
+def test_a_folder_whose_name_looks_like_a_url_is_read(in_folder: Path) -> None:
+    Path("s3:").mkdir()
+    np.save("s3:/x.npy", X)
+    assert (NumpyDataset("s3://x.npy")[:].numpy() == X).all()
 
 
 def test_a_folder(tmp_path: Path) -> None:

@@ -20,6 +20,7 @@ from npdata.cli.raw import HOW_TO_DESCRIBE, RawLayout
 from npdata.errors import FormatError, MemberNotFoundError, NpdataError, SourceError
 from npdata.field import conversion_of
 from npdata.sources.base import Source
+from npdata.sources.filemap import require_local
 from npdata.sources.hdf5 import list_datasets
 from npdata.sources.hdf5.address import Examined, source_of
 from npdata.sources.hdf5.budget import default_budget
@@ -38,6 +39,7 @@ def examine(text: str, raw: RawLayout | None) -> FileReport:
     Raises `FileNotFoundError`, `MemberNotFoundError` and, for a folder, `UsageError`.
     """
     path, _ = split_member(text)
+    require_local(path)
     status = Path(path).stat()
     if stat.S_ISDIR(status.st_mode):
         raise UsageError(

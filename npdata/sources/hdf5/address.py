@@ -24,7 +24,7 @@ from npdata.errors import (
     UnsupportedSourceError,
 )
 from npdata.sources.base import Source
-from npdata.sources.filemap import FileIdentity, FileMap
+from npdata.sources.filemap import FileIdentity, FileMap, require_local
 from npdata.sources.hdf5.budget import default_budget
 from npdata.sources.hdf5.cost import Details, details
 from npdata.sources.hdf5.decoded import DecodedSource
@@ -118,6 +118,7 @@ class Examined:
 
 def require_file(path: str) -> str:
     """Give the absolute path; raises for a missing, an empty and for no file."""
+    require_local(path)
     path = str(Path(path).absolute())
     identity = FileIdentity.of(path)
     if Path(path).is_dir():
