@@ -5,7 +5,6 @@ import pty
 import subprocess
 import sys
 from pathlib import Path
-from typing import Any
 
 import h5py
 import numpy as np
@@ -43,16 +42,15 @@ def load(path: Path, name: str, like: np.ndarray) -> np.ndarray:
     return np.fromfile(path, like.dtype).reshape(like.shape)
 
 
-def run(*arguments: object, **options: Any) -> subprocess.CompletedProcess[str]:
+def run(*arguments: object, **variables: str) -> subprocess.CompletedProcess[str]:
     """Run the command in a process of its own."""
     return subprocess.run(
         [sys.executable, "-W", "error", "-m", "npdata", "convert", *map(str, arguments)],
         capture_output=True,
         text=True,
         check=False,
-        env=environment(),
+        env=environment(**variables),
         timeout=60,
-        **options,
     )
 
 

@@ -1,5 +1,7 @@
 """`npdata convert` as a user meets it: exit codes, messages, what is replaced and what is left."""
 
+import errno
+import os
 import re
 import stat
 from pathlib import Path
@@ -24,11 +26,11 @@ def names(folder: Path) -> list[str]:
     return sorted(path.name for path in folder.iterdir())
 
 
-def test_help_names_every_option() -> None:
-    shown = run("--help")
-    assert shown.returncode == 0
-    options = ("--chunks", "--compression", "--memory", "--verify", "--force", "--dtype")
-    assert all(option in shown.stdout for option in options)
+def test_help_names_every_option(capsys: pytest.CaptureFixture[str]) -> None:
+    assert convert("--help") == 0
+    shown = capsys.readouterr().out
+    options = ("--chunks", "--compression", "--memory", "--verify", "--force", "--dtype", "--shape")
+    assert all(option in shown for option in options)
 
 
 def test_piped_output_is_plain_text_and_says_what_was_done(tmp_path: Path, x: np.ndarray) -> None:
@@ -48,15 +50,17 @@ def test_piped_output_is_plain_text_and_says_what_was_done(tmp_path: Path, x: np
         (("none.npy", "y.h5"), "No such file"),
         (("x.npy", "nowhere/y.h5"), "no folder"),
         (("x.npy", "y.parquet"), "has to end in one of .npy"),
-        (("x.npy", "."), "has to end in|is a folder"),
+        (("x.npy", "."), "has to end in"),
+        (("x.npy", "d.h5"), "is a folder"),
+        (("x.npy", "pipe.npy", "--force"), "is no regular file"),
         (("x.npy", "y.h5", "--chunks", "0"), "are no chunks"),
         (("x.npy", "y.h5", "--compression", "zip"), "none of gzip"),
         (("x.npy", "y.npy", "--chunks", "5"), "--chunks is for HDF5"),
         (("x.npy", "y.h5", "--memory", "much"), "is no size"),
         (("x.npy", "y.h5", "--dtype", "f4"), "is for raw files"),
-        (("x.npy", "y.h5", "--row-shape", "3"), "give --dtype"),
-        (("t.bin", "y.h5"), "if it is raw binary"),
-        (("t.bin", "y.h5", "--dtype", "f3"), "--dtype f3"),
+        (("x.npy", "y.h5", "--shape", "3"), "give --dtype"),
+        (("t.bin", "y.h5"), "for raw binary say what it holds"),
+        (("t.bin", "y.h5", "--dtype", "f3"), "'f3' is no dtype"),
         (("x.npy::a", "y.h5"), "is a .npy of one array"),
         (("two.npz", "y.npy"), "name one, as in SRC::NAME, of 'a', 'b'"),
     ],
@@ -70,6 +74,8 @@ def test_wrong_usage_is_code_2_and_writes_nothing(
 ) -> None:
     np.savez("two.npz", a=x, b=x)
     x.tofile("t.bin")
+    Path("d.h5").mkdir()
+    os.mkfifo("pipe.npy")
     before = names(in_folder)
     assert convert(*arguments) == 2
     assert re.search(message, capsys.readouterr().err)
@@ -82,11 +88,15 @@ def test_what_cannot_be_done_is_code_1_and_writes_nothing(
     np.save("text.npy", np.array(["a", "b"]))
     Path("cut.npy").write_bytes(Path("x.npy").read_bytes()[:-1])
     Path("t.bin").write_bytes(b"12345")
+    Path("loop.npy").symlink_to("loop.npy")
+    np.save("scalar.npy", np.float64(3))
     before = names(in_folder)
     for arguments, message in (
         (("text.npy", "y.h5"), "text.npy (<U1) does not fit HDF5"),
         (("cut.npy", "y.h5"), "was cut short"),
         (("t.bin", "y.npy", "--dtype", "f4"), "no whole number of 4-byte rows"),
+        (("x.npy", "loop.npy"), "loop.npy: Too many levels of symbolic links"),
+        (("scalar.npy", "y.h5"), "no rows"),
         (("x.npy", "y.h5", "--memory", "10MB"), "--memory 10 MB is too little"),
     ):
         assert convert(*arguments) == 1
@@ -123,6 +133,55 @@ def test_a_link_is_written_through_and_stays(in_folder: Path, x: np.ndarray) -> 
     assert convert("x.npy", "y.npy", "--force") == 0
     assert Path("y.npy").is_symlink()
     assert_same(np.load("disk/y.npy"), x)
+
+
+def test_the_name_that_was_given_decides_the_format_not_what_it_links_to(
+    in_folder: Path, x: np.ndarray
+) -> None:
+    Path("y.npy").symlink_to("blob.bin")
+    Path("z.h5").symlink_to("blob")
+    assert convert("x.npy", "y.npy") == 0
+    assert_same(np.load("blob.bin"), x)
+    assert convert("x.npy", "z.h5", "--verify") == 0
+    assert_same(load(Path("z.h5"), "x", x), x)
+
+
+@pytest.mark.parametrize(
+    "magic", [b"\x93NUMPY\1\0", b"PK\3\4", b"\x89HDF\r\n\x1a\n"], ids=["npy", "npz", "hdf5"]
+)
+def test_raw_rows_that_look_like_a_file_are_verified_as_rows(in_folder: Path, magic: bytes) -> None:
+    rows = np.frombuffer(magic + bytes(1000), np.uint8)
+    np.save("x.npy", rows)
+    assert convert("x.npy", "y.bin", "--verify") == 0
+    assert Path("y.bin").read_bytes() == rows.tobytes()
+
+
+def test_what_is_replaced_hands_on_its_permissions(in_folder: Path, x: np.ndarray) -> None:
+    Path("y.npy").touch(mode=0o600)
+    assert convert("x.npy", "y.npy", "--force") == 0
+    assert stat.S_IMODE(Path("y.npy").stat().st_mode) == 0o600
+
+
+def test_without_hard_links_a_name_is_taken_only_by_a_whole_file(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(*_: object) -> None:
+        raise PermissionError(errno.EPERM, "no hard links here")
+
+    target = tmp_path / "y.npy"
+    monkeypatch.setattr(os, "link", refuse)
+    with new_output(target) as output:
+        output.path.write_text("new")
+        output.publish(force=False)
+    assert target.read_text() == "new"
+    with pytest.raises(FileExistsError), new_output(target) as output:
+        output.publish(force=False)
+    assert target.read_text() == "new"
+    target.unlink()
+    monkeypatch.setattr(os, "replace", refuse)
+    with pytest.raises(PermissionError), new_output(target) as output:
+        output.publish(force=False)
+    assert names(tmp_path) == []
 
 
 def test_a_file_that_appears_in_the_meantime_is_kept(tmp_path: Path) -> None:
@@ -177,3 +236,11 @@ def test_pickled_members_are_left_out(
     assert "left out d.npz::o: " in capsys.readouterr().err
     with h5py.File("d.h5") as file:
         assert list(file) == ["x"]
+
+
+def test_an_encoding_without_the_signs_of_the_report_is_no_failure(
+    tmp_path: Path, x: np.ndarray
+) -> None:
+    done = run(tmp_path / "x.npy", tmp_path / "y.npy", PYTHONIOENCODING="ascii")
+    assert (done.returncode, done.stderr) == (0, "")
+    assert done.stdout.startswith(r"x: 100\xd73 float32")

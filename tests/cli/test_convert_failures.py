@@ -1,5 +1,7 @@
 """Whatever ends a conversion, nothing half-written is left: signals, full and read-only disks."""
 
+import errno
+import os
 import resource
 import signal
 import subprocess
@@ -9,7 +11,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from conversions import convert, run, signalled
+from conversions import convert, signalled
 
 from npdata.cli.convert.plan import ConvertError
 from npdata.cli.convert.verify import verify_field
@@ -19,10 +21,9 @@ from npdata.sources.opening import open_source
 
 @pytest.fixture(scope="module")
 def noise(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A file that takes long to compress: 128 MB that do not get smaller."""
+    """A file that takes long to compress with zlib: 40 MB that do not get smaller."""
     path = tmp_path_factory.mktemp("noise") / "x.npy"
-    block = np.random.default_rng(0).integers(0, 256, (1000, 4000), dtype=np.uint8)
-    np.save(path, np.broadcast_to(block, (32, 1000, 4000)).reshape(-1, 4000))
+    np.save(path, np.random.default_rng(0).integers(0, 256, (10_000, 4000), dtype=np.uint8))
     return path
 
 
@@ -37,7 +38,20 @@ def mounted(folder: Path, options: str) -> Iterator[None]:
         subprocess.run(["umount", str(folder)], check=True)
 
 
-@pytest.mark.parametrize("number, code", [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+@contextmanager
+def largest_file(size: int) -> Iterator[None]:
+    """Let no file of this process get larger."""
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (size, before[1]))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+
+
+@pytest.mark.parametrize(
+    "number, code", [(signal.SIGINT, 130), (signal.SIGTERM, 143), (signal.SIGHUP, 129)]
+)
 def test_a_signal_in_the_middle_leaves_nothing(
     noise: Path, tmp_path: Path, number: int, code: int
 ) -> None:
@@ -52,37 +66,61 @@ def test_a_signal_in_the_middle_leaves_nothing(
 
 
 @pytest.mark.parametrize("how", [("y.npy",), ("y.h5", "--compression", "gzip"), ("y.npz",)])
-def test_a_full_disk_leaves_nothing(noise: Path, tmp_path: Path, how: tuple[str, ...]) -> None:
+def test_a_full_disk_leaves_nothing(
+    noise: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], how: tuple[str, ...]
+) -> None:
     with mounted(tmp_path, "size=20m"):
-        done = run(noise, tmp_path / how[0], *how[1:])
-        left = list(tmp_path.iterdir())
-    assert done.returncode == 1
-    assert ("No space left" if "gzip" in how else "the disk has 21 MB free") in done.stderr
-    assert len(done.stderr.splitlines()) == 1
-    assert left == []
+        assert convert(noise, tmp_path / how[0], *how[1:]) == 1
+        assert list(tmp_path.iterdir()) == []
+    (error,) = capsys.readouterr().err.splitlines()
+    assert ("No space left" if "gzip" in how else "the disk has 21 MB free") in error
 
 
 @pytest.mark.parametrize(
     "how", [("y.npy",), ("y.bin",), ("y.npz",), ("y.h5",), ("y.h5", "--compression", "gzip")]
 )
-def test_a_disk_that_fills_up_meanwhile_leaves_nothing(
-    noise: Path, tmp_path: Path, how: tuple[str, ...]
+def test_a_disk_that_fills_up_meanwhile_leaves_what_was_there(
+    noise: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], how: tuple[str, ...]
 ) -> None:
-    def limit() -> None:
-        resource.setrlimit(resource.RLIMIT_FSIZE, (20 << 20, 20 << 20))
+    target = tmp_path / how[0]
+    target.write_text("precious")
+    with largest_file(20 << 20):
+        assert convert(noise, target, *how[1:], "--force") == 1
+    (error,) = capsys.readouterr().err.splitlines()
+    assert error == f"npdata convert: {target}: File too large"
+    assert list(tmp_path.iterdir()) == [target]
+    assert target.read_text() == "precious"
 
-    done = run(noise, tmp_path / how[0], *how[1:], preexec_fn=limit)
-    assert done.returncode == 1
-    assert "File too large" in done.stderr
-    assert len(done.stderr.splitlines()) == 1
-    assert list(tmp_path.iterdir()) == []
 
-
-def test_a_read_only_disk_is_an_error(noise: Path, tmp_path: Path) -> None:
+def test_a_read_only_disk_is_an_error(
+    noise: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     with mounted(tmp_path, "ro"):
-        done = run(noise, tmp_path / "y.h5")
-    assert done.returncode == 1
-    assert "Read-only file system" in done.stderr
+        assert convert(noise, tmp_path / "y.h5") == 1
+    assert "y.h5: Read-only file system" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("step", ["fsync", "close"])
+def test_a_disk_that_tells_late_that_it_took_nothing_leaves_nothing(
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    step: str,
+) -> None:
+    """As network file systems do; no disk at hand can be made to."""
+    path, target = _small(tmp_path / "x.npy"), tmp_path / "y.npy"
+    working = getattr(os, step)
+
+    def fail(descriptor: int) -> None:
+        part = Path(f"/proc/self/fd/{descriptor}").readlink()
+        working(descriptor)
+        if part.suffix == ".part" and part.stat().st_size:
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr(os, step, fail)
+    assert convert(path, target) == 1
+    assert capsys.readouterr().err == f"npdata convert: {target}: No space left on device\n"
+    assert list(tmp_path.iterdir()) == [path]
 
 
 def test_a_copy_that_differs_is_found(tmp_path: Path) -> None:
@@ -92,8 +130,9 @@ def test_a_copy_that_differs_is_found(tmp_path: Path) -> None:
         file.seek(128 + 1234 * 16 + 9)
         file.write(b"!")
     field = FieldPlan(name="x", shape=(5000, 2), dtype=np.dtype("f8"), block_rows=1000)
+    copy = open_source(tmp_path / "y.npy")
     with pytest.raises(ConvertError, match=r"row 1234 of .*x\.npy differs from its copy"):
-        verify_field(open_source(path), field, tmp_path / "y.npy", 2, lambda count: None)
+        verify_field(open_source(path), field, copy, 2, lambda count: None)
 
 
 def _small(path: Path) -> Path:

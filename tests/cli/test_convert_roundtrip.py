@@ -74,7 +74,7 @@ def _comma(sizes: tuple[int, ...]) -> str:
 def test_a_raw_file_needs_what_it_holds(tmp_path: Path, rng: np.random.Generator) -> None:
     x = rng.integers(0, 1 << 16, (50, 3, 2), dtype=np.uint16).astype(">u2")
     (tmp_path / "x.bin").write_bytes(b"head" + x.tobytes())
-    how = ("--dtype", ">u2", "--row-shape", "3,2", "--offset", 4, "--verify")
+    how = ("--dtype", ">u2", "--shape=-1,3,2", "--offset", 4, "--verify")
     for name in ("x.npy", "x.h5", "x.npz"):
         assert convert(tmp_path / "x.bin", tmp_path / name, *how) == 0
         assert_same(load(tmp_path / name, "x", x), x)

@@ -16,18 +16,20 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from npdata.cli.command import SUCCESS, Command, UsageError
+from npdata.cli.console import printable
 from npdata.cli.convert.chunking import parse_chunks
 from npdata.cli.convert.flat_writer import NpyWriter, RawWriter
 from npdata.cli.convert.hdf5_writer import Hdf5Writer
-from npdata.cli.convert.inputs import Inputs, RawLayout, open_inputs
+from npdata.cli.convert.inputs import Inputs, open_inputs
 from npdata.cli.convert.meter import Meter, new_meter
 from npdata.cli.convert.npz_writer import NpzWriter
-from npdata.cli.convert.output import check_target, new_output
+from npdata.cli.convert.output import check_target, new_output, without_links
 from npdata.cli.convert.plan import Options, Plan, make_plan
 from npdata.cli.convert.signals import ends_once
 from npdata.cli.convert.transfer import write_field, written_behind
-from npdata.cli.convert.verify import verify_field
+from npdata.cli.convert.verify import open_written, verify_field
 from npdata.cli.convert.writer import Writer
+from npdata.cli.raw import add_raw_arguments, raw_layout
 from npdata.cli.units import byte_size, bytes_text, count_text, shape_text
 from npdata.process import cores
 from npdata.sources.hdf5.budget import BUDGET_VARIABLE, default_budget
@@ -74,20 +76,15 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--verify", action="store_true", help="read the file back and compare every row"
     )
     parser.add_argument("--force", action="store_true", help="replace DST if it is there")
-    raw = parser.add_argument_group("for a raw SRC")
-    raw.add_argument("--dtype", metavar="DTYPE", help="NumPy's name, as in uint16 or '>f4'")
-    raw.add_argument(
-        "--row-shape", type=_sizes, metavar="SIZES", help="of one row, as in 28,28 (default: none)"
-    )
-    raw.add_argument("--offset", type=int, metavar="BYTES", help="where the rows begin (default 0)")
+    add_raw_arguments(parser)
 
 
 def run(arguments: argparse.Namespace) -> int:
     """Convert; raises what `npdata.cli.main` turns into an exit code."""
-    target = Path(arguments.target).resolve()
-    writer = _writer(target)
+    writer = _writer(Path(arguments.target))
+    target = without_links(Path(arguments.target))
     with ends_once():
-        inputs = open_inputs(arguments.sources, _raw(arguments))
+        inputs = open_inputs(arguments.sources, raw_layout(arguments))
         try:
             check_target(target, [array.path for array in inputs.arrays], force=arguments.force)
             plan = make_plan(
@@ -139,7 +136,9 @@ def _convert(
         if arguments.verify:
             compared = meter("verify", plan.nbytes)
             for array, field in zip(inputs.arrays, plan.fields, strict=True):
-                verify_field(array.source, field, output.path, plan.threads, compared)
+                copy = open_written(output.path, kind.format, field)
+                if copy is not None:
+                    verify_field(array.source, field, copy, plan.threads, compared)
         size = output.path.stat().st_size
         output.publish(force=arguments.force)
         return size
@@ -193,15 +192,16 @@ def _report(
     inputs: Inputs, plan: Plan, arguments: argparse.Namespace, size: int, seconds: float
 ) -> None:
     for field in plan.fields:
-        print(f"{field.name}: {shape_text(field.shape)} {field.dtype}{_stored(field.chunk_shape)}")
+        what = f"{shape_text(field.shape)} {field.dtype}{_stored(field.chunk_shape)}"
+        print(f"{printable(field.name)}: {what}")
     rate = bytes_text(plan.nbytes / max(seconds, 1e-9))
     verified = ", every row verified" if arguments.verify else ""
     print(
-        f"{arguments.target}: {count_text(len(plan.fields), 'array')}, {bytes_text(plan.nbytes)} "
-        f"in {bytes_text(size)}, {seconds:.2f} s, {rate}/s{verified}"
+        f"{printable(arguments.target)}: {count_text(len(plan.fields), 'array')}, "
+        f"{bytes_text(plan.nbytes)} in {bytes_text(size)}, {seconds:.2f} s, {rate}/s{verified}"
     )
     for where, why in inputs.left_out:
-        print(f"npdata convert: left out {where}: {why}", file=sys.stderr)
+        print(f"npdata convert: left out {printable(where)}: {printable(why)}", file=sys.stderr)
     if inputs.attributes:
         count = count_text(inputs.attributes, "attribute")
         print(f"npdata convert: {count} not copied", file=sys.stderr)
@@ -217,25 +217,6 @@ def _writer(target: Path) -> type[Writer]:
             return writer
     known = ", ".join(suffix for writer in WRITERS for suffix in writer.suffixes)
     raise UsageError(f"{target}: the name has to end in one of {known}")
-
-
-def _raw(arguments: argparse.Namespace) -> RawLayout | None:
-    if arguments.dtype is None:
-        if arguments.row_shape is not None or arguments.offset is not None:
-            raise UsageError("--row-shape and --offset describe a raw file; give --dtype as well")
-        return None
-    return RawLayout(
-        dtype=arguments.dtype,
-        row_shape=arguments.row_shape or (),
-        offset=arguments.offset or 0,
-    )
-
-
-def _sizes(text: str) -> tuple[int, ...]:
-    try:
-        return tuple(int(part) for part in text.split(","))
-    except ValueError:
-        raise argparse.ArgumentTypeError(f"{text!r} is no shape; give sizes as in 28,28") from None
 
 
 CONVERT = Command(

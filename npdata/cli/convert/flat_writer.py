@@ -5,6 +5,7 @@ belongs. Invariant: the file has its full length before the first row, rows in C
 byte order of the source. Format: NumPy Enhancement Proposal 1.
 """
 
+import contextlib
 import os
 import threading
 import warnings
@@ -106,12 +107,15 @@ class RawWriter(Writer):
         """Do nothing: the rows are written."""
 
     def finish(self) -> None:
-        """Close the file."""
-        os.close(self._file)
+        """Close the file; OSError where the disk only now tells that it did not take the rows."""
+        file, self._file = self._file, -1
+        os.close(file)
 
     def abandon(self) -> None:
-        """Close the file."""
-        os.close(self._file)
+        """Close the file, unless closing it is what failed."""
+        if self._file >= 0:
+            with contextlib.suppress(OSError):
+                os.close(self._file)
 
     def _header(self, field: FieldPlan) -> bytes:
         return b""

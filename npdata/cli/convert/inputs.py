@@ -12,21 +12,13 @@ from typing import TypeAlias
 
 from npdata.cli.command import UsageError
 from npdata.cli.convert.plan import ConvertError, FieldSpec
+from npdata.cli.raw import HOW_TO_DESCRIBE, RawLayout
 from npdata.dtypes import is_variable_text
 from npdata.errors import MemberNotFoundError, SourceError, TruncatedError
 from npdata.sources.base import Source
 from npdata.sources.hdf5 import Listed, list_datasets, source_of
 from npdata.sources.npz import DecodedMember, examine_npz, npz_members
 from npdata.sources.opening import SEPARATOR, identify, open_source
-
-
-@dataclass(frozen=True, kw_only=True)
-class RawLayout:
-    """What a raw file holds: rows of `row_shape`, as many as there are from `offset` on."""
-
-    dtype: str
-    row_shape: tuple[int, ...]
-    offset: int
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -104,14 +96,8 @@ def _file(path: str, source: Source) -> Opened:
 
 def _open_raw(path: str, raw: RawLayout | None) -> Source:
     if raw is None:
-        raise UsageError(
-            f"{path} is neither .npy nor .npz nor HDF5; if it is raw binary, say what it holds, as "
-            f"in --dtype uint16 --row-shape 64"
-        )
-    try:
-        return open_source(path, dtype=raw.dtype, shape=(-1, *raw.row_shape), offset=raw.offset)
-    except TypeError as error:
-        raise UsageError(f"--dtype {raw.dtype}: {error}") from error
+        raise UsageError(f"{path}: {HOW_TO_DESCRIBE}")
+    return open_source(path, dtype=raw.dtype, shape=raw.shape, offset=raw.offset)
 
 
 def _member(path: str, name: str) -> Opened:

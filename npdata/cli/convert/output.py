@@ -6,8 +6,10 @@ the temporary one is gone whatever ends the conversion, but for a kill that no p
 Without `force` nothing is ever replaced, also not a file that appears in the meantime.
 """
 
+import errno
 import os
 import secrets
+import stat
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -15,6 +17,14 @@ from pathlib import Path
 from npdata.cli.command import UsageError
 
 SUFFIX = ".part"
+
+
+def without_links(target: Path) -> Path:
+    """Follow the links of a path, of which the last part need not be there; OSError for a loop."""
+    try:
+        return target.resolve()
+    except RuntimeError:
+        raise OSError(errno.ELOOP, os.strerror(errno.ELOOP), str(target)) from None
 
 
 def check_target(target: Path, sources: Sequence[str], *, force: bool) -> None:
@@ -48,7 +58,10 @@ class Output:
         """Wait until the file is on the disk, and let it leave the cache: it is read from there."""
         descriptor = os.open(self.path, os.O_RDWR)
         try:
-            os.fsync(descriptor)
+            try:
+                os.fsync(descriptor)
+            except OSError as error:
+                raise OSError(error.errno, error.strerror, str(self._target)) from error
             if hasattr(os, "posix_fadvise"):
                 os.posix_fadvise(descriptor, 0, 0, os.POSIX_FADV_DONTNEED)
         finally:
@@ -57,6 +70,8 @@ class Output:
     def publish(self, *, force: bool) -> None:
         """Give the synced file its name; FileExistsError where another took it, without `force`."""
         if force:
+            with suppress(FileNotFoundError):
+                self.path.chmod(stat.S_IMODE(self._target.stat().st_mode))
             self.path.replace(self._target)
         else:
             self._publish_once()
@@ -72,7 +87,12 @@ class Output:
         except OSError:
             # A file system without hard links: take the name, then replace what holds it.
             os.close(os.open(self._target, os.O_CREAT | os.O_EXCL | os.O_WRONLY))
-            self.path.replace(self._target)
+            try:
+                self.path.replace(self._target)
+            except BaseException:
+                if self.path.exists():
+                    self._target.unlink()
+                raise
 
 
 @contextmanager

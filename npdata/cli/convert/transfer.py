@@ -8,8 +8,8 @@ more blocks are in memory than the plan has counted. h5py is read in the caller'
 import os
 import queue
 import threading
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from collections.abc import Callable, Generator, Iterator
+from contextlib import closing, contextmanager, suppress
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -37,10 +37,11 @@ def read_rows(source: Source, first: int, out: Rows) -> Rows:
 
 def blocks(
     source: Source, block_rows: int, threads: int, work: Callable[[int, Rows], Result]
-) -> Iterator[tuple[int, int, Result]]:
+) -> Generator[tuple[int, int, Result], None, None]:
     """Give `first`, `stop` and what `work(first, rows)` makes of it, for each block in order.
 
-    The rows are used again as soon as the next one is asked for.
+    The rows are used again as soon as the next one is asked for. Until it is closed threads may
+    read the source and be at `work`, also after an error in the loop over it.
     """
     used: queue.SimpleQueue[Rows] = queue.SimpleQueue()
     through_h5py = source.access.kind == "library"
@@ -80,9 +81,10 @@ def write_field(
 ) -> None:
     """Write all rows of a source as one array; `wrote` is told the bytes of each block."""
     writer.begin(field)
-    for first, stop, prepared in blocks(source, field.block_rows, threads, writer.prepare):
-        writer.accept(first, prepared)
-        wrote((stop - first) * field.row_bytes)
+    with closing(blocks(source, field.block_rows, threads, writer.prepare)) as written:
+        for first, stop, prepared in written:
+            writer.accept(first, prepared)
+            wrote((stop - first) * field.row_bytes)
     writer.end()
 
 

@@ -5,6 +5,7 @@ array is compared, NaNs by their bits, records field by field (what lies between
 """
 
 from collections.abc import Callable
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +16,7 @@ from npdata.cli.convert.plan import ConvertError
 from npdata.cli.convert.transfer import blocks, read_rows
 from npdata.cli.convert.writer import FieldPlan
 from npdata.sources.base import Source
-from npdata.sources.opening import SEPARATOR, identify, open_source
+from npdata.sources.opening import SEPARATOR, open_source
 
 
 def differing_row(one: NDArray[Any], other: NDArray[Any]) -> int | None:
@@ -36,26 +37,23 @@ def differing_row(one: NDArray[Any], other: NDArray[Any]) -> int | None:
     return int(np.flatnonzero((left != right).any(axis=1))[0])
 
 
-def open_written(path: Path, field: FieldPlan) -> Source | None:
-    """Open an array of the written file; None for a raw file without bytes."""
-    if field.nbytes == 0 and path.stat().st_size == 0:
-        return None
-    held = identify(str(path)).format
-    if held == "raw":
-        return open_source(path, dtype=field.dtype, shape=field.shape)
-    return open_source(str(path) if held == "npy" else f"{path}{SEPARATOR}{field.name}")
+def open_written(path: Path, held: str, field: FieldPlan) -> Source | None:
+    """Open an array of the file written in the format `held`; None for a raw one without bytes.
+
+    The rows of a raw file may begin with what would make them a file of another format.
+    """
+    if held != "raw":
+        return open_source(str(path) if held == ".npy" else f"{path}{SEPARATOR}{field.name}")
+    return open_source(path, dtype=field.dtype, shape=field.shape) if field.nbytes else None
 
 
 def verify_field(
-    source: Source, field: FieldPlan, path: Path, threads: int, compared: Callable[[int], None]
+    source: Source, field: FieldPlan, copy: Source, threads: int, compared: Callable[[int], None]
 ) -> None:
-    """Compare a source with its copy in the file at `path`.
+    """Compare a source with its copy, which is closed then.
 
     Raises `ConvertError` with the first row that differs. `compared` is told the bytes of blocks.
     """
-    copy = open_written(path, field)
-    if copy is None:
-        return
     if (copy.shape, copy.dtype) != (source.shape, source.dtype):
         raise ConvertError(
             f"{source.where} is {source.shape} of {source.dtype}, and its copy {copy.shape} of "
@@ -68,13 +66,14 @@ def verify_field(
     # h5py must not be read in another thread.
     threads = 0 if copy.access.kind == "library" else threads
     try:
-        for first, stop, differs in blocks(source, field.block_rows, threads, compare):
-            if differs is not None:
-                raise ConvertError(
-                    f"row {first + differs} of {source.where} differs from its copy, which is "
-                    f"discarded; the disk or the memory is at fault, or the source changed"
-                )
-            copy.let_go(first, stop)
-            compared((stop - first) * field.row_bytes)
+        with closing(blocks(source, field.block_rows, threads, compare)) as verdicts:
+            for first, stop, differs in verdicts:
+                if differs is not None:
+                    raise ConvertError(
+                        f"row {first + differs} of {source.where} differs from its copy, which is "
+                        f"discarded; the disk or the memory is at fault, or the source changed"
+                    )
+                copy.let_go(first, stop)
+                compared((stop - first) * field.row_bytes)
     finally:
         copy.close()
