@@ -121,7 +121,8 @@ class FileMap:
 
     def will_need(self, offset: int, nbytes: int) -> None:
         """Ask the kernel to read this part of the file now, unless it is in memory already."""
-        ask_for(self._open()[0], offset, nbytes)
+        opened = self._open()  # held, so that no other thread closes the file now
+        ask_for(opened[0], offset, nbytes)
 
     def let_go(self, offset: int, nbytes: int) -> None:
         """Let the kernel take this part of the file out of memory; nothing that was written goes.

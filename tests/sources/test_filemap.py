@@ -2,6 +2,7 @@
 
 import os
 import pickle
+import threading
 from functools import partial
 from pathlib import Path
 
@@ -9,6 +10,7 @@ import numpy as np
 import pytest
 
 from npdata import NumpyDataset, errors
+from npdata.sources import filemap
 from npdata.sources.filemap import map_pages
 
 X = np.arange(4000, dtype=np.float32).reshape(1000, 4)
@@ -82,6 +84,20 @@ def test_relative_paths_mean_the_same_after_a_change_of_folder(in_folder: Path) 
     sent = pickle.dumps(NumpyDataset("x.npy"))
     os.chdir("other")
     assert (pickle.loads(sent)[3].numpy() == X[3]).all()
+
+
+@pytest.mark.skipif(not hasattr(os, "posix_fadvise"), reason="advice as Linux takes it")
+def test_advice_while_another_thread_lets_go_of_the_file(path: Path, monkeypatch) -> None:
+    (source,) = NumpyDataset(path).sources
+
+    def look(descriptor: int, offset: int) -> bool:
+        thread = threading.Thread(target=source.release)
+        thread.start()
+        thread.join()
+        return False
+
+    monkeypatch.setattr(filemap, "_in_memory", look)
+    source.will_need(0, len(source))
 
 
 def test_closing_lets_go_of_the_file(path: Path) -> None:
