@@ -77,7 +77,7 @@ class ReadAhead:
         self._resident_bytes = 0
 
     def jobs(self, batches: Iterable[Any]) -> Iterator[Job]:
-        """Give a job for each batch of row numbers, each in [0, rows), in order."""
+        """Give a job for each batch of row numbers, in order."""
         stretches: deque[list[Any]] = deque()
         rows_each = max(1, min(self._ahead // _STRETCHES // self._row_bytes, _STRETCH_ROWS))
         source, number = iter(batches), 0
@@ -98,6 +98,9 @@ class ReadAhead:
 
     def _advise(self, stretch: list[Any]) -> Advice:
         rows = np.concatenate([np.asarray(batch, np.int64) for batch in stretch])
+        last = (self._edges[-1] if self._rows is None else len(self._rows)) - 1
+        if len(rows) and not 0 <= rows.min() <= rows.max() <= last:
+            return Advice()  # reading will tell which row is not there
         rows = rows if self._rows is None else self._rows[rows]
         blocks = np.unique(np.searchsorted(self._edges, rows, side="right") - 1)
         sizes = (self._edges[blocks + 1] - self._edges[blocks]) * self._row_bytes

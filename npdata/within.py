@@ -75,7 +75,7 @@ class Advised:
 def advised(dataset: Any, least_bytes: int = 0) -> Advised | None:
     """Give the sources within `dataset` that advice helps, None where there are none.
 
-    Files of no more than `least_bytes` are read fast enough without. Where the wrappers pick
+    Mapped files of no more than `least_bytes` are read fast enough without. Where the wrappers pick
     different rows of them, those that are read with the first alone.
 
     Examples:
@@ -87,7 +87,7 @@ def advised(dataset: Any, least_bytes: int = 0) -> Advised | None:
         (source, rows)
         for part, rows in _parts(dataset)
         for source in part.sources
-        if _hears(source)
+        if _hears(source, least_bytes)
     ]
     if not parts:
         return None
@@ -113,9 +113,11 @@ def advised(dataset: Any, least_bytes: int = 0) -> Advised | None:
     )
 
 
-def _hears(source: Source) -> bool:
+def _hears(source: Source, least_bytes: int) -> bool:
     kind = source.access.kind
-    return kind == "mapped" or (kind == "decoded" and source.ahead_bytes is not None)
+    if kind == "mapped":
+        return len(source) * source.row_bytes > least_bytes
+    return kind == "decoded" and source.ahead_bytes is not None
 
 
 def _parts(dataset: Any) -> Iterator[tuple[NumpyDataset, NDArray[np.int64] | None]]:
@@ -130,7 +132,10 @@ def _parts(dataset: Any) -> Iterator[tuple[NumpyDataset, NDArray[np.int64] | Non
         for part in wrapped.values() if isinstance(wrapped, Mapping) else wrapped:
             yield from _parts(part)
     elif type(dataset) is Subset:
-        chosen = np.asarray(dataset.indices, np.int64)
-        positive = np.where(chosen < 0, chosen + len(dataset.dataset), chosen)  # type: ignore[arg-type]
         for inner, rows in _parts(dataset.dataset):
+            chosen = np.asarray(dataset.indices, np.int64)
+            length = len(inner) if rows is None else len(rows)
+            positive = np.where(chosen < 0, chosen + length, chosen)
+            if len(positive) and not 0 <= positive.min() <= positive.max() < length:
+                return  # reading will tell which row is not there
             yield inner, positive if rows is None else rows[positive]

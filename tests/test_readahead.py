@@ -205,6 +205,23 @@ class TestWhoIsTold:
         for _ in Loader(ds, 64, shuffle=False, memory_budget=1 << 20, **options):
             pass
 
+    def test_small_files_only_within_a_budget(self) -> None:
+        told = self.listener()
+        list(Loader(NumpyDataset(told), 64))
+        assert told.needed == []
+        wide = np.lib.stride_tricks.as_strided(np.zeros(1), (4, 1 << 23), (0, 0))
+        large = Listener(wide, "mapped")
+        next(iter(Loader(NumpyDataset(large), 1, num_threads=0)))
+        assert large.needed
+
+    def test_not_where_a_subset_names_what_npdata_does_not_know(self) -> None:
+        class Lengths:
+            def __getitems__(self, words):
+                return [len(word) for word in words]
+
+        batches = list(Loader(Subset(Lengths(), ["a", "bcd"]), 2, shuffle=False))
+        assert [batch.tolist() for batch in batches] == [[1, 3]]
+
     @pytest.mark.parametrize("threads", [0, 2])
     def test_sources_of_a_dataset(self, threads: int) -> None:
         told, deaf = self.listener(), self.listener("memory")
