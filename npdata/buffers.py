@@ -3,14 +3,17 @@
 Idea: memory for a large batch comes fresh from the system, which has to clear every page of it;
 that costs as much as the copy. A tensor made by `torch.from_numpy` holds a reference to its array
 for as long as any view of it lives, so the reference count of the array tells whether the user
-has let go of the batch. Invariant: memory that anything still refers to is never given out again.
+has let go of the batch. Whoever looks at an array takes it out of the pool meanwhile, so that no
+lock is held, neither by a thread that a fork leaves behind nor while garbage is collected.
+Invariant: memory that anything still refers to is never given out again.
 Page-locked memory is not kept here, since torch's allocator does that with events.
 """
 
+import contextlib
 import math
 import sys
-import threading
 from collections import deque
+from collections.abc import Iterable
 
 import numpy as np
 import torch
@@ -21,8 +24,15 @@ from npdata.device import plain_memory
 
 REUSE_BYTES = 1 << 19
 """From here on using memory again is faster: with two threads 1.7 times at 0.8 MB, 2 at 6 MB."""
-_UNUSED = 3
-"""References to an array that only this module knows: the pool's, the loop's, the count's."""
+
+
+def _references(arrays: Iterable[NDArray[np.uint8]]) -> list[int]:
+    """Count the references to each array: in C alone, since bytecode borrows some from 3.14 on."""
+    return list(map(sys.getrefcount, arrays))
+
+
+_UNUSED = _references([np.empty(0, np.uint8)])[0]
+"""The count of an array that only a list refers to."""
 
 
 class Buffers:
@@ -45,7 +55,6 @@ class Buffers:
     def __init__(self, most: int) -> None:
         self._most = most
         self._arrays: deque[NDArray[np.uint8]] = deque()
-        self._lock = threading.Lock()
         # Without the GIL a count seen here could be out of date.
         self._counted = getattr(sys, "_is_gil_enabled", lambda: True)()
 
@@ -54,23 +63,31 @@ class Buffers:
         nbytes = math.prod(shape) * dtype.itemsize
         if nbytes < REUSE_BYTES or not self._counted:
             return plain_memory(shape, dtype)
-        with self._lock:
-            array = self._unused(nbytes)
-            if array is None:
-                array = np.empty(nbytes, np.uint8)
-                self._arrays.append(array)
-                if len(self._arrays) > self._most:
-                    self._arrays.popleft()
-            part = array if array.nbytes == nbytes else array[:nbytes]
-            return torch.from_numpy(part).view(dtype).view(shape)
+        array = self._unused(nbytes)
+        part = array if array.nbytes == nbytes else array[:nbytes]
+        tensor = torch.from_numpy(part).view(dtype).view(shape)
+        self._remember(array)
+        return tensor
 
     def clear(self) -> None:
         """Remember none any more."""
-        with self._lock:
-            self._arrays.clear()
+        self._arrays.clear()
 
-    def _unused(self, nbytes: int) -> NDArray[np.uint8] | None:
-        for array in self._arrays:
-            if array.nbytes // 2 <= nbytes <= array.nbytes and sys.getrefcount(array) == _UNUSED:
-                return array
-        return None
+    def _unused(self, nbytes: int) -> NDArray[np.uint8]:
+        """Take an array that nothing else refers to out of the pool, or make one."""
+        for _ in range(len(self._arrays)):
+            try:
+                taken = [self._arrays.popleft()]
+            except IndexError:  # other threads look at them
+                break
+            fits = taken[0].nbytes // 2 <= nbytes <= taken[0].nbytes
+            if fits and _references(taken) == [_UNUSED]:
+                return taken[0]
+            self._remember(taken[0])
+        return np.empty(nbytes, np.uint8)
+
+    def _remember(self, array: NDArray[np.uint8]) -> None:
+        self._arrays.append(array)
+        if len(self._arrays) > self._most:
+            with contextlib.suppress(IndexError):
+                self._arrays.popleft()

@@ -35,7 +35,7 @@ from npdata.samplers import BlockBatchSampler
 from npdata.schedule import Auto, Machine, Schedule, decide_schedule
 from npdata.sources.base import Source
 from npdata.stats import Counter, LoaderStats
-from npdata.transfer import DTypes, Sender
+from npdata.transfer import DTypes, Sender, require_dtypes
 from npdata.within import advised, data_of, datasets_within
 from npdata.work import Made, Work
 
@@ -101,6 +101,7 @@ class Loader:
             raise LoaderError("sampler= decides shuffle, seed and drop_last; give them to it")
         elif batch_size not in (None, getattr(sampler, "batch_size", None)):
             raise LoaderError(f"batch_size={batch_size}, but sampler= decides it; leave it out")
+        require_dtypes(dtype)
         self._sampler = sampler
         self._dataset = dataset
         self._device = accelerator_of(device)
@@ -118,9 +119,10 @@ class Loader:
             data=data,
             machine=Machine(cores=cores(), to_device=self._device is not None, pins=pins_memory()),
         )
-        # Kept from one epoch to the next: memory that was used before is what makes it fast.
-        self._buffers = Buffers(most=self._schedule.depth + self._schedule.threads + 2)
         self._sources = tuple(s for each in datasets_within(dataset) for s in each.sources)
+        # Kept from one epoch to the next: memory that was used before is what makes it fast.
+        batches = self._schedule.depth + self._schedule.threads + 2
+        self._buffers = Buffers(most=batches * max(1, len(self._sources)))
         self._counter = Counter()
         self._iterators: weakref.WeakSet[_LoaderIterator] = weakref.WeakSet()
         self._closed = False
@@ -130,12 +132,10 @@ class Loader:
         if self._closed:
             raise ClosedError("the loader was closed; make a new one")
         self._counter = Counter(chunks=functools.partial(_chunks, self._sources))
-        bar = (
-            Bar(len(self), f"epoch {getattr(self._sampler, 'epoch', '')}")
-            if (self._progress)
-            else None
-        )
-        iterator = _LoaderIterator(self._lookahead(), self._sender, self._counter, bar)
+        made = self._lookahead()
+        epoch = getattr(self._sampler, "epoch", "")
+        bar = Bar(len(self), f"epoch {epoch}") if self._progress else None
+        iterator = _LoaderIterator(made, self._sender, self._counter, bar)
         self._iterators.add(iterator)
         return iterator
 
@@ -286,4 +286,7 @@ def _chunks(sources: tuple[Source, ...]) -> tuple[int, int]:
 def _is_direct(dataset: Any) -> bool:
     """Tell whether batches are read as `NumpyDataset` does it, and not by a subclass or a patch."""
     method = getattr(dataset.__getitems__, "__func__", None)
-    return isinstance(dataset, NumpyDataset) and method is NumpyDataset.__getitems__
+    return isinstance(dataset, NumpyDataset) and method is _GETITEMS
+
+
+_GETITEMS = NumpyDataset.__getitems__

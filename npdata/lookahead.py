@@ -10,6 +10,7 @@ work, never the `Lookahead`, so letting go of it is always noticed. It knows not
 """
 
 import contextlib
+import itertools
 import os
 import queue
 import threading
@@ -32,8 +33,9 @@ class Lookahead(Iterator[Result], Generic[Job, Result]):
     """Iterate over `work(job)` for each of `jobs`, in order, done `depth` jobs ahead.
 
     `threads` threads do the work, each with one core for torch; with 0 it is done when it is asked
-    for, in the caller. `jobs` is always iterated in the caller. An error of `work`, or of `jobs`,
-    is raised in its place and ends the iteration. `begin` is called once in every thread.
+    for, in the caller. `jobs` is always iterated in the caller, and begun at once. An error of
+    `work`, or of `jobs`, is raised in its place and ends the iteration. `begin` is called once in
+    every thread.
 
     One thread at a time may iterate. Raises `ForkError` (a RuntimeError) in a process that was
     forked from the one that made it, since threads do not come along.
@@ -71,6 +73,8 @@ class Lookahead(Iterator[Result], Generic[Job, Result]):
             _start(self._threads, self._ready)
             if threads:
                 self._submit(depth)
+            else:
+                self._jobs = _begun(self._jobs)
         except BaseException:
             self.close()
             raise
@@ -89,6 +93,8 @@ class Lookahead(Iterator[Result], Generic[Job, Result]):
         except BaseException:
             self.close()
             raise
+        finally:
+            error = None  # its traceback holds this frame, and what the work refers to
         return result  # type: ignore[no-any-return]
 
     def close(self) -> None:
@@ -130,6 +136,12 @@ class Lookahead(Iterator[Result], Generic[Job, Result]):
                 self._jobs = None
                 slot.put((None, error))
             self._slots.append(slot)
+
+
+def _begun(jobs: Iterator[Job]) -> Iterator[Job]:
+    """Take the first job now, as threads do: when a job is begun must not decide which it is."""
+    first = list(itertools.islice(jobs, 1))
+    return itertools.chain(first, jobs)
 
 
 def _outcome(work: Callable[[Any], Any], job: Any) -> Outcome:
@@ -184,7 +196,8 @@ def _stop(tasks: "queue.SimpleQueue[Any]", threads: list[threading.Thread], proc
         return
     with contextlib.suppress(queue.Empty):
         while True:
-            tasks.get_nowait()
+            slot, _ = tasks.get_nowait()
+            slot.put((None, StopIteration()))  # another thread may wait for it
     for _ in threads:
         tasks.put(None)
     for thread in threads:

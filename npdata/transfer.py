@@ -156,6 +156,19 @@ def cast(batch: Any, dtype: DTypes, *, after: bool | None = None) -> Any:
     return type(batch)(done.values()) if isinstance(batch, list | tuple) else done[0]
 
 
+def require_dtypes(dtype: DTypes) -> None:
+    """Raise `LoaderError` (a ValueError) unless `dtype` is what `cast` takes.
+
+    Examples:
+        >>> require_dtypes({"image": torch.float16})
+    """
+    for each in dtype.values() if isinstance(dtype, Mapping) else (dtype,):
+        if each is not None and not isinstance(each, torch.dtype):
+            raise LoaderError(
+                f"dtype={each!r}: expected a torch.dtype, or a mapping of fields to it"
+            )
+
+
 def _listed(batch: Any) -> Any:
     return batch if isinstance(batch, list | tuple) else [batch]
 

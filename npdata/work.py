@@ -5,12 +5,14 @@ Invariant: it refers to no loader and no iterator, so that threads never keep th
 decides nothing: neither which rows, nor which memory, nor which thread.
 """
 
+from collections.abc import Sized
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 from npdata.batch import Batch
 from npdata.collate import collate
 from npdata.device import Allocate, allocating
+from npdata.errors import LoaderError
 from npdata.readahead import Job, tell
 from npdata.sources.base import Source
 from npdata.stats import nbytes_of
@@ -50,15 +52,21 @@ class Work:
             with allocating(self.allocate):
                 samples = self.dataset.__getitems__(job.rows)
                 fields = collate(samples)
-                mask = fields[1:] if isinstance(samples, Batch) and samples.mask is not None else ()
-                return self._finished(job, fields[0] if mask else fields, mask)
+            mask = fields[1:] if isinstance(samples, Batch) and samples.mask is not None else ()
+            return self._finished(job, fields[0] if mask else fields, mask)
         except Exception as error:
+            if not isinstance(job.rows, Sized):
+                raise LoaderError(
+                    f"sampler= gave {job.rows!r} where a batch of rows was expected; for one "
+                    "row at a time, wrap it: BatchSampler(sampler, batch_size, drop_last=False)"
+                ) from error
             error.add_note(f"in batch {job.number} of this iteration, rows {_shown(job.rows)}")
             raise
 
     def _finished(self, job: Job, fields: Any, mask: tuple[Any, ...] = ()) -> Made:
         if self.dtype is not None:
-            fields = cast(fields, self.dtype, after=None if self.sender is None else False)
+            with allocating(self.allocate):
+                fields = cast(fields, self.dtype, after=None if self.sender is None else False)
         if self.pinned:
             fields = map_tensors(lambda t: t if t.is_pinned() else t.pin_memory(), fields)
         nbytes = nbytes_of(fields)

@@ -120,6 +120,22 @@ def test_a_loop_that_keeps_nothing_uses_few_buffers() -> None:
 
 
 @counted
+def test_each_of_several_fields_uses_memory_again() -> None:
+    fields = [np.zeros((20 * LARGE[0], ROW), np.uint8) for _ in range(3)]
+    loader = Loader(NumpyDataset(*fields), LARGE[0], num_threads=2, prefetch=2)
+    places = {part.data_ptr() for _ in range(3) for batch in loader for part in batch}
+    assert len(places) <= 3 * (2 + 2 + 2)
+
+
+@counted
+def test_what_a_loader_casts_is_cast_into_memory_used_before() -> None:
+    ds = NumpyDataset(np.zeros((20 * LARGE[0], ROW), np.uint8))
+    loader = Loader(ds, LARGE[0], num_threads=0, dtype=torch.int16)
+    assert {batch.nbytes for batch in loader} == {2 * REUSE_BYTES}
+    assert 2 * REUSE_BYTES in {array.nbytes for array in loader._buffers._arrays}
+
+
+@counted
 def test_the_short_batch_at_the_end_takes_no_memory_of_its_own() -> None:
     buffers = Buffers(most=2)
     place = buffers.allocate((2 * LARGE[0], ROW), torch.uint8).data_ptr()

@@ -1,8 +1,10 @@
 """`Loader` gives the batches of a stock DataLoader, on any number of threads, and cleans up."""
 
+import contextlib
 import gc
 import os
 import threading
+import weakref
 from pathlib import Path
 
 import h5py
@@ -13,7 +15,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from kinds import KINDS, ROWS, Data, dataset
 from processes import interrupted, run
-from torch.utils.data import ConcatDataset, DataLoader, StackDataset, Subset, TensorDataset
+from torch.utils.data import (
+    ConcatDataset,
+    DataLoader,
+    SequentialSampler,
+    StackDataset,
+    Subset,
+    TensorDataset,
+)
 
 import npdata
 from npdata import BlockBatchSampler, Loader, NumpyDataset
@@ -145,6 +154,14 @@ class TestBatches:
         assert_same_epochs(patched, threads)
 
     @pytest.mark.parametrize("threads", [0, 2])
+    def test_of_a_class_that_is_patched(self, data: Data, threads: int, monkeypatch) -> None:
+        read = NumpyDataset.__getitems__
+        monkeypatch.setattr(
+            NumpyDataset, "__getitems__", lambda ds, rows: [-s for s in read(ds, rows)]
+        )
+        assert_same_epochs(NumpyDataset(data.y), threads)
+
+    @pytest.mark.parametrize("threads", [0, 2])
     def test_of_lists_of_row_numbers(self, data: Data, threads: int) -> None:
         batches = list(Loader(NumpyDataset(data.y), sampler=[[3, -1], [0]], num_threads=threads))
         assert [b.tolist() for b in batches] == [data.y[[3, -1]].tolist(), data.y[[0]].tolist()]
@@ -163,6 +180,17 @@ class TestBatches:
         for count, (a, b) in enumerate(zip(iter(loader), iter(loader), strict=True)):
             assert torch.equal(a, first[count])
             assert torch.equal(b, second[count])
+
+    @pytest.mark.parametrize("threads", THREADS)
+    def test_iterations_begun_at_once_are_epochs_one_after_the_other(
+        self, data: Data, threads: int
+    ) -> None:
+        loader = Loader(NumpyDataset(data.y), 8, num_threads=threads)
+        epochs = [torch.cat(list(loader)).tolist() for _ in range(2)]
+        loader.set_epoch(0)
+        first, second = zip(*zip(loader, loader, strict=True), strict=True)
+        assert [torch.cat(first).tolist(), torch.cat(second).tolist()] == epochs
+        assert loader.state_dict()["epoch"] == 1
 
 
 class TestState:
@@ -244,6 +272,43 @@ class TestErrors:
         note = "in batch 0 of this iteration, rows [0, 1, 2, 3, 4, 5, 6, 7, ...] (20 of them)"
         assert caught.value.__notes__ == [note]
 
+    @pytest.mark.parametrize("threads", [0, 2])
+    def test_one_row_in_place_of_a_batch(self, data: Data, threads: int) -> None:
+        rows = SequentialSampler(data.y)
+        with pytest.raises(LoaderError, match=r"gave 0 where a batch .* wrap it: BatchSampler"):
+            list(Loader(NumpyDataset(data.y), sampler=rows, num_threads=threads))
+
+    @pytest.mark.parametrize("threads", [0, 2])
+    def test_rows_that_are_not_in_the_file_that_is_read_ahead(
+        self, data: Data, threads: int
+    ) -> None:
+        ds = NumpyDataset(data.folder / "x.npy")
+        batches = BlockBatchSampler(ROWS + 1, 8, shuffle=False)
+        loader = Loader(ds, sampler=batches, num_threads=threads, memory_budget=1 << 20)
+        with pytest.raises(IndexError, match=f"row {ROWS} at position 1") as caught:
+            list(loader)
+        assert "in batch 12" in caught.value.__notes__[0]
+        outside = Loader(Subset(ds, [0, ROWS]), 2, memory_budget=1 << 20, num_threads=threads)
+        with pytest.raises(IndexError, match=f"row {ROWS} at position"):
+            list(outside)
+
+    @pytest.mark.parametrize("threads", [0, 2])
+    def test_one_that_was_caught_keeps_nothing_alive(self, data: Data, threads: int) -> None:
+        def transform(sample: torch.Tensor) -> torch.Tensor:
+            raise ZeroDivisionError
+
+        ds = NumpyDataset(data.x, transform=transform)
+        alive = weakref.ref(ds)
+        loader = Loader(ds, 20, num_threads=threads)
+        gc.disable()
+        try:
+            with contextlib.suppress(ZeroDivisionError):
+                list(loader)
+            del ds, loader
+            assert alive() is None
+        finally:
+            gc.enable()
+
     def test_a_file_that_changed(self, data: Data, tmp_path: Path) -> None:
         path = tmp_path / "x.npy"
         np.save(path, data.x)
@@ -264,6 +329,8 @@ class TestErrors:
             ({"batch_size": 4, "sampler": [[0]]}, "batch_size=4, but sampler= decides"),
             ({"seed": 4, "sampler": [[0]]}, "decides shuffle, seed and drop_last"),
             ({"batch_size": 0}, "batch_size=0"),
+            ({"batch_size": 4, "dtype": "float32"}, "dtype='float32': expected a torch.dtype"),
+            ({"batch_size": 4, "dtype": {0: float}}, "expected a torch.dtype"),
         ],
     )
     def test_options_that_cannot_be(self, data: Data, options: dict, message: str) -> None:
@@ -437,6 +504,27 @@ assert len(list(iterator)) == 12
     assert issubclass(ForkError, RuntimeError)
 
 
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
+def test_forks_while_threads_take_memory_for_batches() -> None:
+    code = """
+import os, signal
+import numpy as np, npdata
+ds = npdata.NumpyDataset(np.zeros((160, 1 << 16), np.uint8))
+loader = npdata.Loader(ds, 8, num_threads=3)
+for _ in range(30):
+    iterator = iter(loader)
+    next(iterator)
+    child = os.fork()
+    if child == 0:
+        signal.alarm(20)
+        os._exit(0 if len(list(loader)) == 20 else 1)
+    list(iterator)
+    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
+"""
+    done = run(code)
+    assert done.returncode == 0, done.stderr
+
+
 class TestStats:
     @pytest.mark.parametrize("threads", [0, 2])
     def test_count_what_was_received(self, data: Data, threads: int) -> None:
@@ -480,7 +568,8 @@ class TestStats:
         for _ in loader:
             break
         shown = capsys.readouterr().err
-        assert all(text in shown for text in ("epoch", "7/7", "1/7", "-bound"))
+        names = ("epoch 0", "epoch 1", "epoch 2", "7/7", "1/7", "-bound")
+        assert all(text in shown for text in names)
         assert set(threading.enumerate()) <= before
 
     def test_a_bar_without_rich_names_the_extra(self, data: Data, tmp_path: Path) -> None:

@@ -2,6 +2,7 @@
 
 import gc
 import os
+import queue
 import threading
 import weakref
 
@@ -12,7 +13,7 @@ from hypothesis import strategies as st
 from processes import interrupted, run
 
 from npdata.errors import ForkError
-from npdata.lookahead import Lookahead
+from npdata.lookahead import Lookahead, _stop
 
 THREADS = (0, 1, 2, 8)
 
@@ -150,6 +151,12 @@ class TestLettingGo:
             next(results)
         assert made
         assert [ref() for ref in made] == [None] * len(made)
+
+    def test_whoever_waits_for_a_job_that_is_given_up_is_woken(self) -> None:
+        tasks, slot = queue.SimpleQueue(), queue.SimpleQueue()
+        tasks.put((slot, "a job that no thread has begun"))
+        _stop(tasks, [], os.getpid())
+        assert isinstance(slot.get_nowait()[1], StopIteration)
 
     def test_two_at_once(self) -> None:
         first = Lookahead(lambda job: job, range(50), threads=2, depth=3)
