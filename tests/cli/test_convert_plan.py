@@ -135,6 +135,9 @@ def test_options_that_mean_nothing_are_refused(target: type, options: dict, mess
         (("a", "a/b"), Hdf5Writer, "a dataset and the group of 'a/b'"),
         (("a//b",), Hdf5Writer, "cannot name a dataset"),
         (("",), Hdf5Writer, "cannot name a dataset"),
+        (("\udcff",), Hdf5Writer, "no valid UTF-8, as HDF5 asks"),
+        (("\udcff",), NpzWriter, r"no valid UTF-8, as \.npz asks"),
+        (("x", "x.npy"), NpzWriter, "are one name"),
         (("x", "y"), NpyWriter, "holds one array, and 2 were given; .* of 'x', 'y'"),
     ],
 )

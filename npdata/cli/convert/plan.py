@@ -144,6 +144,10 @@ def _require_names(specs: Sequence[FieldSpec], target: type[Writer]) -> None:
             )
         return
     for spec in specs:
+        if not _is_unicode(spec.name):
+            raise UsageError(f"{spec.where}: its name is no valid UTF-8, as {target.format} asks")
+        if not target.has_chunks and f"{spec.name}.npy" in names:
+            raise UsageError(f"{spec.name!r} and '{spec.name}.npy' are one name in a .npz")
         if target.has_chunks and spec.name != _hdf5_name(spec.name):
             raise UsageError(f"{spec.name!r} cannot name a dataset of HDF5")
         if names.count(spec.name) > 1:
@@ -154,6 +158,10 @@ def _require_names(specs: Sequence[FieldSpec], target: type[Writer]) -> None:
                 f"{spec.name!r} would have to be a dataset and the group of {inside[0]!r}; HDF5 "
                 f"cannot hold both"
             )
+
+
+def _is_unicode(name: str) -> bool:
+    return not any("\ud800" <= letter <= "\udfff" for letter in name)
 
 
 def _hdf5_name(name: str) -> str:
