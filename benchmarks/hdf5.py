@@ -9,7 +9,7 @@ all contenders of the comparison alike.
 import threading
 import time
 from collections import deque
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 
 import h5py
@@ -124,17 +124,23 @@ def bare_decode(path: Path) -> int:
     return len(done)
 
 
-def loader(dataset: npdata.NumpyDataset) -> npdata.Loader:
-    """Load blocks shuffled in windows, decoded ahead on `THREADS` threads."""
-    sampler = npdata.BlockBatchSampler(dataset, BATCH, shuffle="block", window_blocks=WINDOW)
-    return npdata.Loader(dataset, sampler=sampler, num_threads=THREADS)
+def in_turn(
+    dataset: npdata.NumpyDataset, sampler: npdata.BlockBatchSampler
+) -> Iterator[Sequence[Tensor]]:
+    """Read batch after batch; what a batch lacks is decoded on `THREADS` threads."""
+    for rows in sampler:
+        yield (dataset.__getitems__(rows).stacked,)
 
 
-def epoch(loader: npdata.Loader, source: npdata.Source) -> int:
-    """Read an epoch by npdata; gives how many chunks were decoded."""
-    loader.set_epoch(0)
+def epoch(
+    batches: Callable[[npdata.BlockBatchSampler], Iterable[Sequence[Tensor]]],
+    sampler: npdata.BlockBatchSampler,
+    source: npdata.Source,
+) -> int:
+    """Read the first epoch; gives how many chunks were decoded."""
+    sampler.set_epoch(0)
     before = source.decoded_chunks
-    rows = sum(len(batch) for batch in loader)
+    rows = sum(len(batch[0]) for batch in batches(sampler))
     assert rows == ROWS
     return source.decoded_chunks - before
 
@@ -167,20 +173,29 @@ def compressed(path: Path, rounds: int) -> Section:
     """
     source = npdata.open_source(f"{path}::gzip")
     dataset = npdata.NumpyDataset(source)
-    loading = loader(dataset)
-    order = npdata.BlockBatchSampler(dataset, BATCH, shuffle="block", window_blocks=WINDOW)
+    sampler = npdata.BlockBatchSampler(dataset, BATCH, shuffle="block", window_blocks=WINDOW)
+    loading = npdata.Loader(dataset, sampler=sampler)
+    ways = {
+        "npdata": lambda order: in_turn(dataset, order),
+        "npdata, Loader": lambda _: ((batch,) for batch in loading),
+    }
     with h5py.File(path) as file:
-        for number, (batch, rows) in enumerate(zip(loading, order, strict=True)):
-            if number % 20 == 0:
-                sort = np.argsort(rows)
-                assert np.array_equal(batch.numpy()[sort], file["gzip"][rows[sort]])
+        for batches in ways.values():
+            sampler.set_epoch(0)
+            order = list(sampler)
+            sampler.set_epoch(0)
+            for number, (batch, rows) in enumerate(zip(batches(sampler), order, strict=True)):
+                if number % 20 == 0:
+                    sort = np.argsort(rows)
+                    assert np.array_equal(batch[0].numpy()[sort], file["gzip"][rows[sort]])
     chunks = -(-ROWS // CHUNK)
     times: dict[str, list[float]] = {}
     decoded = set()
     for _ in range(rounds):
-        spent, count = seconds(epoch, loading, source)
-        decoded.add(count)
-        times.setdefault("npdata", []).append(spent)
+        for name, batches in ways.items():
+            spent, count = seconds(epoch, batches, sampler, source)
+            decoded.add(count)
+            times.setdefault(name, []).append(spent)
         spent, count = seconds(bare_decode, path)
         assert count == chunks
         times.setdefault("bare read and decode", []).append(spent)
