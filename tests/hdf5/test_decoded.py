@@ -127,7 +127,7 @@ def batches(source):
         for first in range(0, len(ds), 64):
             yield ds.__getitems__(np.arange(first, first + 64)).stacked
     else:
-        sampler = npdata.BlockBatchSampler(ds, 64, shuffle="block", window_blocks=16)
+        sampler = npdata.BlockBatchSampler(ds, 64, shuffle="block", window_blocks=8)
         yield from npdata.Loader(ds, sampler=sampler, num_threads=2)
 source = npdata.open_source(f"{path}::x")
 before = most = private()
