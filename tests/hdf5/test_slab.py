@@ -219,14 +219,18 @@ def test_nothing_is_decoded_ahead_where_all_is_in_use() -> None:
 
 
 def test_what_is_withdrawn_is_not_decoded() -> None:
-    slab, chunks, gate = Slab(8 * PAGE, 1), Residents(3, PAGE), threading.Event()
+    slab, gate = Slab(8 * PAGE, 1), threading.Event()
+    chunks, others = Residents(3, PAGE), Residents(3, PAGE)
     slab.pool.submit(gate.wait)
     ahead = Ahead(slab)
-    ahead.announce(chunks, range(3), lambda entry: fill(slab, entry))
-    ahead.withdraw(chunks, range(1, 2))
+    for number in range(2):
+        for each in (chunks, others):
+            ahead.announce(each, [number], lambda entry: fill(slab, entry))
+    ahead.withdraw(others)
     gate.set()
     slab.pool.submit(int).result()
-    assert held(chunks) == [0, 2]
+    assert held(chunks) == [0, 1]
+    assert held(others) == []
 
 
 def test_what_was_decoded_ahead_and_used_stays_before_what_was_used_earlier() -> None:

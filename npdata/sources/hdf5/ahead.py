@@ -18,6 +18,9 @@ from npdata.sources.hdf5.slab import Lease, Slab, slab
 Decode = Callable[[Entry], None]
 """Decodes a chunk into its place, and tells the slab that it is done, or why not."""
 
+AT_ONCE = 1 << 18
+"""Small chunks are taken so many bytes at a time, since taking one costs as much as decoding it."""
+
 
 class Ahead:
     """The chunks that were announced to `slab` and are not begun yet, in order."""
@@ -27,6 +30,7 @@ class Ahead:
         self._slab = slab
         self._lock = threading.Lock()
         self._announced: OrderedDict[Key, Decode] = OrderedDict()
+        self._nbytes = 0
         self._running = 0
 
     def announce(self, chunks: Residents, numbers: Iterable[int], decode: Decode) -> None:
@@ -34,23 +38,30 @@ class Ahead:
         half = self._slab.budget // 2
         with self._lock:
             for number in numbers:
-                if chunks.places[number] < 0:
-                    self._announced.setdefault((chunks, number), decode)
-            nbytes = sum(owner.slot_bytes for owner, _ in self._announced)
-            while nbytes > half:
-                (owner, _), _ = self._announced.popitem(last=False)
-                nbytes -= owner.slot_bytes
+                key = (chunks, number)
+                if chunks.places[number] < 0 and key not in self._announced:
+                    self._announced[key] = decode
+                    self._nbytes += chunks.slot_bytes
+            while self._nbytes > half:
+                self._next()
             start = min(self._slab.threads, len(self._announced)) - self._running
             self._running += max(0, start)
-        self._slab.keep_ahead(half - nbytes)
+            left = half - self._nbytes
+        self._slab.keep_ahead(left)
         for _ in range(start):
             self._start()
 
-    def withdraw(self, chunks: Residents, numbers: range) -> None:
-        """Take note that the chunks `numbers` will not be needed."""
+    def withdraw(self, chunks: Residents) -> None:
+        """Take note that the chunks of a source will not be needed."""
         with self._lock:
-            for key in [k for k in self._announced if k[0] is chunks and k[1] in numbers]:
+            for key in [key for key in self._announced if key[0] is chunks]:
                 del self._announced[key]
+                self._nbytes -= chunks.slot_bytes
+
+    def _next(self) -> tuple[Key, Decode]:
+        found = self._announced.popitem(last=False)
+        self._nbytes -= found[0][0].slot_bytes
+        return found
 
     def _start(self) -> None:
         try:
@@ -61,19 +72,28 @@ class Ahead:
                 self._running -= 1
 
     def _run(self) -> None:
-        while True:
-            with self._lock:
-                if not self._announced:
-                    self._running -= 1
-                    return
-                (chunks, number), decode = self._announced.popitem(last=False)
+        while (taken := self._some()) is not None:
+            chunks, numbers, decode = taken
             lease = Lease()
             try:
-                self._slab.lease_ahead(lease, chunks, number)
+                self._slab.lease_ahead(lease, chunks, numbers)
                 for entry in lease.fresh:
                     decode(entry)
             finally:
                 self._slab.release(lease)
+
+    def _some(self) -> tuple[Residents, list[int], Decode] | None:
+        """Take the next announcements of one source, or end the thread that asks."""
+        with self._lock:
+            if not self._announced:
+                self._running -= 1
+                return None
+            (chunks, number), decode = self._next()
+            numbers = [number]
+            most = min(AT_ONCE, self._slab.budget // 8) // chunks.slot_bytes
+            while len(numbers) < most and next(iter(self._announced), (None,))[0] is chunks:
+                numbers.append(self._next()[0][1])
+            return chunks, numbers, decode
 
 
 _ahead = PerProcess(lambda: Ahead(slab()))

@@ -232,7 +232,7 @@ class DecodedSource(Source):
         self._file.close()
         state = self._state.take()
         if state is not None:
-            ahead().withdraw(state.chunks, range(len(state.table)))
+            ahead().withdraw(state.chunks)
             state.forget()
 
     def __reduce__(self) -> tuple[Any, ...]:

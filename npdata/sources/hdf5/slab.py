@@ -59,6 +59,8 @@ class Slab:
         self._leaving: deque[tuple[int, Entry, bool]] = deque()
         self._leaving_bytes = 0
         self._ahead: deque[Entry] = deque()
+        self._ahead_bytes = 0
+        """The bytes of `_ahead`, with those that were used since it was last gone through."""
         self._pool: ThreadPoolExecutor | None = None
 
     def most(self, slot_bytes: int) -> int:
@@ -90,32 +92,33 @@ class Slab:
                 self._changed.wait(_SECONDS)
             self._take(lease, keys, ahead=False)
 
-    def lease_ahead(self, lease: Lease, chunks: Residents, number: int) -> None:
-        """Lease a chunk that will be asked for; nothing where there is no room to spare for it.
+    def lease_ahead(self, lease: Lease, chunks: Residents, numbers: Sequence[int]) -> None:
+        """Lease chunks that will be asked for; nothing where there is no room to spare for them.
 
         To spare is what was not used for long, and was not decoded ahead itself.
         """
-        key = (chunks, number)
         with self._changed:
             self._forget_gone()
-            if key in self._entries:
-                return
-            room = self._make_room(chunks.slot_bytes, [key], ahead=True)
-            if not room and self._leaving:
+            for wait in (True, False):
+                keys = [(chunks, n) for n in numbers if (chunks, n) not in self._entries]
+                if self._make_room(chunks.slot_bytes, keys, ahead=True):
+                    self._take(lease, keys, ahead=True)
+                    return
+                if not (wait and self._leaving):
+                    return
                 self._changed.wait(_SECONDS)
-                room = self._make_room(chunks.slot_bytes, [key], ahead=True)
-            if room and key not in self._entries:
-                self._take(lease, [key], ahead=True)
 
     def keep_ahead(self, nbytes: int) -> None:
         """Keep at most so many bytes of what was decoded ahead and not used; the newest stay."""
         with self._changed:
+            if self._ahead_bytes <= nbytes:
+                return
             self._ahead = deque(entry for entry in self._ahead if entry.waits)
-            held = sum(entry.arena.slot_bytes for entry in self._ahead)
-            while self._ahead and held > nbytes:
+            self._ahead_bytes = sum(entry.arena.slot_bytes for entry in self._ahead)
+            while self._ahead and self._ahead_bytes > nbytes:
                 entry = self._ahead.popleft()
                 entry.ahead = False
-                held -= entry.arena.slot_bytes
+                self._ahead_bytes -= entry.arena.slot_bytes
 
     def done(self, entry: Entry, error: Exception | None = None) -> None:
         """Tell that a fresh chunk is decoded, or why it can't be."""
@@ -179,6 +182,7 @@ class Slab:
                 lease.fresh.append(entry)
                 if ahead:
                     self._ahead.append(entry)
+                    self._ahead_bytes += arena.slot_bytes
             entry.chunks.used[entry.number] = now
             entry.leases += 1
             lease.entries.append(entry)
