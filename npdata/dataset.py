@@ -145,21 +145,25 @@ class NumpyDataset(FromFiles, Dataset[Any]):
 
         None where there is more to it: a transform, a mask, fields that are not read in place.
         """
-        if self._closed or self._transforms.any or not self._in_place or not is_exact(indices):
+        trusted = None if self._closed or self._transforms.any else self._trusted(indices, allocate)
+        if trusted is None:
+            return None
+        values = trusted[1]
+        return list(values) if self._form == SampleForm() else self._form.build(values)
+
+    def _trusted(self, indices: object, allocate: Allocate) -> tuple[Rows, tuple[Any, ...]] | None:
+        """Gather rows unchecked where the kernel refuses those outside, and negative ones too."""
+        if not self._in_place or not is_exact(indices):
             return None
         try:
-            values = [field.stack(indices, allocate) for field in self._fields]
+            return indices, tuple([field.stack(indices, allocate) for field in self._fields])
         except IndexError:
             return None
-        return values if self._form == SampleForm() else self._form.build(tuple(values))
 
     def _gathered(self, indices: object, allocate: Allocate) -> tuple[Rows, tuple[Any, ...]]:
-        if self._in_place and is_exact(indices):
-            # Trusted at first: the kernel refuses rows outside, and negative ones too.
-            try:
-                return indices, tuple([field.stack(indices, allocate) for field in self._fields])
-            except IndexError:
-                pass
+        trusted = self._trusted(indices, allocate)
+        if trusted is not None:
+            return trusted
         rows = row_numbers(indices, len(self))
         return rows, tuple([field.stack(rows, allocate) for field in self._fields])
 

@@ -84,7 +84,7 @@ class ReadAhead:
         while True:
             need: Runs = []
             leave: Runs = []
-            while len(stretches) <= _STRETCHES and (stretch := _take(source, rows_each)):
+            while len(stretches) <= _STRETCHES and (stretch := take_batches(source, rows_each)):
                 stretches.append(stretch)
                 advice = self._advise(stretch)
                 need += advice.need
@@ -147,7 +147,14 @@ def tell(advice: Advice | None, sources: Iterable[Source]) -> None:
             source.let_go(first, stop)
 
 
-def _take(batches: Iterator[Any], rows: int) -> list[Any]:
+def take_batches(batches: Iterator[Any], rows: int) -> list[Any]:
+    """Take the next batches, until they have `rows` rows together; at least one if there is one.
+
+    Examples:
+        >>> batches = iter([[1, 2], [3, 4], [5]])
+        >>> take_batches(batches, 3), take_batches(batches, 3), take_batches(batches, 3)
+        ([[1, 2], [3, 4]], [[5]], [])
+    """
     taken: list[Any] = []
     count = 0
     for batch in batches:

@@ -11,7 +11,7 @@ import itertools
 import os
 import threading
 from collections import deque
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any
@@ -158,15 +158,3 @@ def _layout(file: PlainFile) -> tuple[Layout, Tiling]:
         layout = read_layout(opened_file[file.member])
     chunk_shape = layout.chunk_shape or layout.shape
     return layout, Tiling.of(layout.shape, chunk_shape, layout.dtype.itemsize)
-
-
-def first_batches(batches: Iterable[Rows], most_rows: int) -> list[Rows]:
-    """Give the first batches, with `most_rows` rows together, at least one batch."""
-    taken: list[Rows] = []
-    count = 0
-    for rows in batches:
-        taken.append(rows)
-        count += len(rows)
-        if count >= most_rows:
-            break
-    return taken

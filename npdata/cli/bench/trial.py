@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from npdata.cli.bench.ceiling import Ceiling, first_batches
+from npdata.cli.bench.ceiling import Ceiling
 from npdata.cli.bench.contender import Contender, require_same
 from npdata.cli.bench.contenders import ceiling_contender, contender_of
 from npdata.cli.bench.facts import Facts
@@ -22,6 +22,7 @@ from npdata.cli.bench.plain import Rows
 from npdata.cli.bench.subject import Subject
 from npdata.cli.bench.timing import Pass, time_pass
 from npdata.cli.bench.way import ORDERS, Kind, OrderName, Way
+from npdata.readahead import take_batches
 from npdata.samplers import BlockBatchSampler
 
 _CEILING_ROWS = 1 << 22
@@ -70,7 +71,7 @@ class Setup:
     def contender(self, way: Way, order: OrderName) -> Contender:
         """Give a contender that reads this order without an end, after one row as a greeting."""
         if way.kind == "ceiling":
-            return self.bare(way, first_batches(self.sampler(order), _CEILING_ROWS))
+            return self.bare(way, take_batches(iter(self.sampler(order)), _CEILING_ROWS))
         greeting = functools.partial(self.sampler, order, Greeting)
         return contender_of(way, self.subject, greeting, endless=True)
 
@@ -119,7 +120,7 @@ def try_order(setup: Setup, order: OrderName, *, seconds: float) -> list[Entry]:
     Raises `RowsDifferError` where one gives other rows than the first way, the plain one.
     """
     batches = _rows_of_trial(setup, order, seconds)
-    whole = first_batches(setup.sampler(order), 1)
+    whole = take_batches(iter(setup.sampler(order)), 1)
     tried = [setup.tried(way, [_GREETING, *batches]) for way in setup.ways]
     delivering = [
         contender
