@@ -44,7 +44,7 @@ class Ahead:
                     self._nbytes += chunks.slot_bytes
             while self._nbytes > half:
                 self._next()
-            start = min(self._slab.threads, len(self._announced)) - self._running
+            start = min(self._slab.others, len(self._announced)) - self._running
             self._running += max(0, start)
             left = half - self._nbytes
         self._slab.keep_ahead(left)

@@ -39,12 +39,16 @@ class Lease:
 
 
 class Slab:
-    """Decoded chunks within `budget` bytes, and `threads` threads that decode."""
+    """Decoded chunks within `budget` bytes, and `threads` threads that decode, with the asking one.
+
+    `others` of them are its own: with one more than there are cores, all wait for the interpreter.
+    """
 
     def __init__(self, budget: int, threads: int) -> None:
         """Start empty."""
         self.budget = budget
         self.threads = threads
+        self.others = max(1, threads - 1)
         self.used = 0
         self._changed = threading.Condition(threading.Lock())
         self._entries: OrderedDict[Key, Entry] = OrderedDict()
@@ -168,7 +172,7 @@ class Slab:
         """The threads that decode besides those that ask."""
         with self._changed:
             if self._pool is None:
-                self._pool = ThreadPoolExecutor(self.threads, "npdata-decode")
+                self._pool = ThreadPoolExecutor(self.others, "npdata-decode")
             return self._pool
 
     def _take(self, lease: Lease, keys: list[Key], *, ahead: bool) -> None:
