@@ -6,12 +6,12 @@ without a screen and without state. Invariant: a file under the name asked for i
 
 import errno
 import os
-import tempfile
 import warnings
 from pathlib import Path
 from typing import Any
 
 from npdata.cli.command import UsageError
+from npdata.cli.output import new_output
 from npdata.extras import require
 
 FORMATS = (".png", ".svg", ".pdf")
@@ -59,21 +59,9 @@ def require_format(path: str) -> None:
 def save_figure(figure: Any, path: str) -> None:
     """Write a figure in the format of the name's suffix, over a file that may be there."""
     require_format(path)
-    target = Path(path)
-    handle, temporary = tempfile.mkstemp(dir=target.absolute().parent, suffix=target.suffix)
-    os.close(handle)
-    try:
-        with warnings.catch_warnings():
-            # A letter of a name that no font here has is drawn as a box.
-            warnings.filterwarnings("ignore", message="Glyph")
-            figure.savefig(temporary, facecolor="white")
-        Path(temporary).chmod(0o666 & ~_umask())
-        Path(temporary).replace(target)
-    finally:
-        Path(temporary).unlink(missing_ok=True)
-
-
-def _umask() -> int:
-    current = os.umask(0)
-    os.umask(current)
-    return current
+    target = Path(path).absolute()
+    with new_output(target) as output, warnings.catch_warnings():
+        # A letter of a name that no font here has is drawn as a box.
+        warnings.filterwarnings("ignore", message="Glyph")
+        figure.savefig(output.path, facecolor="white", format=target.suffix[1:].lower())
+        output.path.replace(target)

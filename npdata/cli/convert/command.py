@@ -23,12 +23,12 @@ from npdata.cli.convert.hdf5_writer import Hdf5Writer
 from npdata.cli.convert.inputs import Inputs, open_inputs
 from npdata.cli.convert.meter import Meter, new_meter
 from npdata.cli.convert.npz_writer import NpzWriter
-from npdata.cli.convert.output import check_target, new_output, without_links
 from npdata.cli.convert.plan import Options, Plan, make_plan
 from npdata.cli.convert.signals import ends_once
 from npdata.cli.convert.transfer import write_field, written_behind
 from npdata.cli.convert.verify import open_written, verify_field
 from npdata.cli.convert.writer import Writer
+from npdata.cli.output import check_target, new_output, without_links
 from npdata.cli.raw import add_raw_arguments, raw_layout
 from npdata.cli.units import byte_size, bytes_text, count_text, shape_text
 from npdata.process import cores
