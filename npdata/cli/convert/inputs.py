@@ -16,7 +16,7 @@ from npdata.cli.raw import HOW_TO_DESCRIBE, RawLayout
 from npdata.dtypes import is_variable_text
 from npdata.errors import MemberNotFoundError, SourceError, TruncatedError
 from npdata.sources.base import Source
-from npdata.sources.hdf5 import Listed, list_datasets, source_of
+from npdata.sources.hdf5 import Listed, count_attributes, list_datasets, source_of
 from npdata.sources.npz import DecodedMember, examine_npz, npz_members
 from npdata.sources.opening import SEPARATOR, identify, open_source
 
@@ -73,7 +73,7 @@ def open_inputs(texts: Sequence[str], raw: RawLayout | None) -> Inputs:
             catalog = list_datasets(found.path, found.member or "")
             if catalog.fault is not None:
                 raise ConvertError(catalog.fault)
-            attributes += catalog.attributes
+            attributes += count_attributes(found.path, found.member or "")
             opened += [_dataset(found.path, listed) for listed in catalog.datasets]
         elif found.format == "npz":
             names = [found.member] if found.member else npz_members(found.path)

@@ -15,12 +15,13 @@ from npdata.sources.hdf5.address import (
     open_hdf5,
     source_of,
 )
-from npdata.sources.hdf5.catalog import Listed, list_datasets
+from npdata.sources.hdf5.catalog import Listed, count_attributes, list_datasets
 
 __all__ = [
     "Hdf5Options",
     "Listed",
     "address_of",
+    "count_attributes",
     "is_open_dataset",
     "list_datasets",
     "open_hdf5",

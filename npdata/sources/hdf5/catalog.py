@@ -32,14 +32,10 @@ class Listed:
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Catalog:
-    """The datasets of a file, and `fault`: why there may be more of them, or None.
-
-    `attributes` is the number of attributes that they and their groups have.
-    """
+    """The datasets of a file, and `fault`: why there may be more of them, or None."""
 
     datasets: tuple[Listed, ...]
     fault: str | None = None
-    attributes: int = 0
 
 
 def list_datasets(path: str, name: str = "") -> Catalog:
@@ -58,8 +54,28 @@ def list_datasets(path: str, name: str = "") -> Catalog:
         return Catalog(
             datasets=tuple(_listed(file, path, each) for each in names),
             fault=fault,
-            attributes=_attributes(file, name),
         )
+
+
+def count_attributes(path: str, name: str = "") -> int:
+    """Count the attributes of the dataset `name`, or of that group and all below it.
+
+    What is not there, lies in another file or is damaged counts nothing.
+
+    Examples:
+        >>> count_attributes("d.h5")
+        0
+    """
+    counts = []
+    with open_file(require_file(path), None) as file:
+        if name and _leads_outside(file, name):
+            return 0
+        with contextlib.suppress(KeyError, OSError, RuntimeError, ValueError, TypeError):
+            item = file[name or "/"]
+            counts.append(len(item.attrs))
+            if isinstance(item, h5py.Group):
+                item.visititems(lambda _, below: counts.append(len(below.attrs)))
+    return sum(counts)
 
 
 def _names(file: h5py.File, path: str, name: str) -> tuple[list[str], str | None]:
@@ -96,18 +112,6 @@ def _names(file: h5py.File, path: str, name: str) -> tuple[list[str], str | None
     except (KeyError, OSError, RuntimeError, ValueError, TypeError) as error:
         return found, f"the groups of {path} cannot all be read: {error}; it is damaged"
     return found, None
-
-
-def _attributes(file: h5py.File, name: str) -> int:
-    if name and _leads_outside(file, name):
-        return 0
-    counts = []
-    with contextlib.suppress(KeyError, OSError, RuntimeError, ValueError, TypeError):
-        item = file[name or "/"]
-        counts.append(len(item.attrs))
-        if isinstance(item, h5py.Group):
-            item.visititems(lambda _, below: counts.append(len(below.attrs)))
-    return sum(counts)
 
 
 def _leads_outside(file: h5py.File, name: str) -> bool:
