@@ -1,26 +1,47 @@
 """The command that converts an array, as text to paste into a shell.
 
-Idea: the target is named after the array, and stands beside its file. Invariant: the target is
-never the source. Pure: nothing is looked up, so a target of that name may be there.
+Idea: the target is named after the file and the array, and stands beside its file, so commands for
+several arrays do not collide. Invariant: the target is never the source, and the memory is
+enough. Pure: nothing is looked up, so a target of that name may be there.
 """
 
 import shlex
 from pathlib import PurePath
 
+from npdata.cli.convert.plan import MEMORY, least_memory
+from npdata.cli.units import byte_size
 
-def convert_command(where: str, suffix: str, options: str = "") -> str:
+_MEGA = 10**6
+
+
+def convert_command(where: str, suffix: str, *options: str) -> str:
     """Give the command for `where`, a path or `file::member`, into a file with this suffix.
 
     Examples:
         >>> convert_command("d/photos.h5::train/images", ".npy")
-        'npdata convert d/photos.h5::train/images d/images.npy'
-        >>> convert_command("x.h5::x", ".h5", "--compression gzip")
-        'npdata convert x.h5::x x-rows.h5 --compression gzip'
+        'npdata convert d/photos.h5::train/images d/photos-train-images.npy'
+        >>> convert_command("x.npy", ".npy"), convert_command("-x.npz::x", ".h5", "--chunks 9")
+        ('npdata convert x.npy x-rows.npy', 'npdata convert ./-x.npz::x ./-x-x.h5 --chunks 9')
     """
+    if where.startswith("-"):
+        where = f"./{where}"
     path, _, member = where.partition("::")
-    source = PurePath(path)
-    target = source.with_name((PurePath(member).name or source.stem) + suffix)
-    if target == source:
-        target = source.with_name(f"{target.stem}-rows{suffix}")
-    words = ["npdata", "convert", shlex.quote(where), shlex.quote(str(target)), options]
-    return " ".join(words).rstrip()
+    folder = path[: len(path) - len(PurePath(path).name)]
+    names = [PurePath(path).stem, *(part for part in member.split("/") if part not in ("", "."))]
+    target = f"{folder}{'-'.join(names)}{suffix}"
+    if target == path:
+        target = f"{folder}{names[0]}-rows{suffix}"
+    return " ".join(["npdata", "convert", shlex.quote(where), shlex.quote(target), *options])
+
+
+def memory_options(least: int, *, held: int = 0, decodes: bool = False) -> tuple[str, ...]:
+    """Give the option for what a conversion needs, where that is more than it takes by itself.
+
+    See `least_memory` for the arguments.
+
+    Examples:
+        >>> memory_options(3136), memory_options(3136, held=10**9)
+        ((), ('--memory 1300MB',))
+    """
+    need = least_memory(least, held=held, decodes=decodes)
+    return () if need <= byte_size(MEMORY) else (f"--memory {-(-need // _MEGA // 100) * 100}MB",)

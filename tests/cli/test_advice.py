@@ -4,29 +4,19 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-import torch
+from hypothesis import given
+from hypothesis import strategies as st
+from inspected import facts
 
+from npdata.cli.convert.flat_writer import NpyWriter
+from npdata.cli.convert.plan import MEMORY, FieldSpec, Options, make_plan
+from npdata.cli.hint import convert_command, memory_options
 from npdata.cli.inspect.advice import advise, batch_decodes
 from npdata.cli.inspect.report import Chunks, Cost, Facts, FilterUse
+from npdata.cli.units import byte_size
 
 SLAB = 256 << 20
 GZIP = (FilterUse(id=1, name="deflate", values=(4,), decoder="isal"),)
-
-
-def facts(**changes: object) -> Facts:
-    """A million images of 784 bytes, in one piece."""
-    plain = Facts(
-        shape=(1_000_000, 28, 28),
-        dtype=np.dtype("u1"),
-        stored_bytes=784_000_000,
-        layout="contiguous",
-        access="mapped",
-        access_reason="",
-        sample="view",
-        sample_reason="",
-        tensor_dtype=torch.uint8,
-    )
-    return replace(plain, **changes)
 
 
 def compressed(rows: int, **changes: object) -> Facts:
@@ -44,6 +34,11 @@ def compressed(rows: int, **changes: object) -> Facts:
     return replace(made, **changes)
 
 
+def member() -> Facts:
+    """The same, compressed in a zip."""
+    return facts(access="decoded", layout="C order", filters=(FilterUse(id=None, name="deflate"),))
+
+
 def advice(known: Facts) -> str:
     return "\n".join(advise(known, where="d.h5::x", budget=SLAB))
 
@@ -58,7 +53,7 @@ def test_random_rows_of_compressed_chunks_cost_whole_chunks() -> None:
     assert "chunks of 4,096 rows: a batch of 256 random rows decodes" in text
     assert "for 201 kB used" in text
     assert 'shuffle="block"' in text
-    assert "npdata convert d.h5::x x.npy" in text
+    assert "npdata convert d.h5::x d-x.npy" in text
 
 
 def test_a_batch_decodes_each_chunk_once_and_what_the_slab_holds_not_at_all() -> None:
@@ -75,13 +70,59 @@ def test_a_dataset_that_fits_the_slab_is_decoded_once_in_any_order() -> None:
     assert advice(compressed(4096, cost=Cost(full=1.02, block=1.02))) == ""
 
 
-def test_a_window_that_the_slab_cannot_hold_is_made_smaller() -> None:
-    assert "window_blocks" not in advice(compressed(4096))
-    assert "window_blocks=34, so that a window fits the 268 MB" in advice(compressed(10_000))
+def test_a_window_is_made_so_small_that_the_slab_holds_three() -> None:
+    assert "window_blocks" not in advice(compressed(1000))
+    assert "window_blocks=11, so that the 268 MB of NPDATA_SLAB_BYTES hold 3" in advice(
+        compressed(10_000)
+    )
     few = advice(compressed(100_000))
-    assert "window_blocks=3," in few
+    assert "window_blocks=1," in few
     assert "mix badly" in few
-    assert "npdata convert d.h5::x x.h5 --compression gzip" in few
+    assert "npdata convert d.h5::x d-x.h5 --compression gzip" in few
+
+
+def test_smaller_chunks_are_named_only_where_they_would_mix() -> None:
+    tight = "\n".join(advise(compressed(4096), where="d.h5::x", budget=8_000_000))
+    assert "mix badly" in tight
+    assert "d-x.h5 --chunks 53 --compression gzip" in tight
+    tighter = "\n".join(advise(compressed(4096), where="d.h5::x", budget=100_000))
+    assert "window_blocks=1," in tighter
+    assert ".h5 --" not in tighter
+
+
+def test_rows_that_large_chunks_cut_are_left_as_they_are() -> None:
+    cut = Chunks(shape=(1, 1 << 20), nbytes=1 << 20, grid=(99, 40), stored=99 * 40)
+    assert advice(facts(shape=(99, 40 << 20), layout="chunked", chunks=cut)) == ""
+    finer = replace(cut, shape=(1, 1 << 19), nbytes=1 << 19, grid=(99, 80))
+    text = advice(facts(shape=(99, 40 << 20), layout="chunked", chunks=finer))
+    assert "each row lies in 80 chunks, a batch of 256 rows in up to 7,920; larger chunks" in text
+
+
+@given(least=st.integers(1, 1 << 33), held=st.integers(0, 1 << 36), decodes=st.booleans())
+def test_a_command_asks_for_the_memory_that_it_needs(least: int, held: int, decodes: bool) -> None:
+    spec = FieldSpec(
+        name="x",
+        where="x",
+        shape=(1000, least),
+        dtype=np.dtype("u1"),
+        held_bytes=held,
+        decodes=decodes,
+    )
+    words = memory_options(least, held=held, decodes=decodes)
+    memory = byte_size(words[0].removeprefix("--memory ") if words else MEMORY)
+    options = Options(chunks=None, compression=None, memory=memory)
+    assert make_plan([spec], NpyWriter, options, cores=2, free_bytes=1 << 60).threads > 0
+
+
+def test_commands_for_several_arrays_do_not_collide() -> None:
+    places = ("d.h5::train/x", "d.h5::test/x", "e.h5::test/x", "d.npy")
+    assert len({convert_command(where, ".npy").split()[-1] for where in places}) == 4
+
+
+def test_what_takes_more_memory_than_usual_says_so_in_its_command() -> None:
+    assert "npdata convert d.h5::x d-x.npy --memory 1100MB" in advice(member())
+    rows = facts(access="library", layout="compact", shape=(100, 90 << 20))
+    assert "--memory 1100MB" in advice(rows)
 
 
 def test_what_h5py_reads_is_told_to_be_converted() -> None:
@@ -112,10 +153,7 @@ def test_fortran_order_scatters_a_row() -> None:
 
 
 def test_a_compressed_member_is_decoded_whole_in_every_process() -> None:
-    member = facts(
-        access="decoded", layout="C order", filters=(FilterUse(id=None, name="deflate"),)
-    )
-    assert "every process that reads it decodes all 784 MB" in advice(member)
+    assert "every process that reads it decodes all 784 MB" in advice(member())
 
 
 @pytest.mark.parametrize("known", [compressed(4096), facts(access="library")])

@@ -94,7 +94,7 @@ def test_a_slow_full_shuffle_gives_way_to_blocks():
 
 def test_hopeless_chunks_are_to_be_converted():
     advice = advise(report(facts("decoded"), block=100_000, full=1_000))
-    assert "npdata convert d.h5::x x.npy" in advice.sentences[-1]
+    assert "npdata convert d.h5::x d-x.npy" in advice.sentences[-1]
     assert "4,096 rows" in advice.sentences[-1]
     assert "627 MB" in advice.sentences[-1]
 

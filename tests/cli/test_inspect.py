@@ -13,12 +13,12 @@ from typing import Any
 import h5py
 import numpy as np
 import pytest
-import torch
+from inspected import facts
 from processes import environment, run
 
 from npdata import NumpyDataset
 from npdata.cli.inspect.picture import bins_of, cells_of
-from npdata.cli.inspect.report import Chunks, Facts, FilterUse
+from npdata.cli.inspect.report import Chunks, FilterUse
 from npdata.cli.inspect.samples import MOST_BYTES, as_image, choose_rows
 from npdata.cli.main import main
 from npdata.sources.hdf5.chunks import ChunkTable
@@ -276,26 +276,11 @@ def test_a_picture_is_drawn_of_all_kinds_of_arrays(folder: Path) -> None:
     assert Path("c.pdf").read_bytes().startswith(b"%PDF")
 
 
-def facts(shape: tuple[int, ...], **changes: Any) -> Facts:
-    return Facts(
-        shape=shape,
-        dtype=np.dtype("f4"),
-        stored_bytes=0,
-        layout="C order",
-        access="mapped",
-        access_reason="",
-        sample="view",
-        sample_reason="",
-        tensor_dtype=torch.float32,
-        **changes,
-    )
-
-
 @pytest.mark.parametrize("shape", [(10**12,), (10**9, 300, 300), (3, 2000, 3000), (1, 1), (17, 5)])
 def test_samples_are_few_and_from_all_over_the_array(shape: tuple[int, ...]) -> None:
-    numbers, reason = choose_rows(facts(shape))
+    numbers, reason = choose_rows(facts(shape=shape))
     assert reason is None
-    assert len(numbers) * facts(shape).row_bytes <= MOST_BYTES
+    assert len(numbers) * facts(shape=shape).row_bytes <= MOST_BYTES
     assert (np.diff(numbers) > 0).all()
     assert numbers[0] == 0
     if len(numbers) > 1:
@@ -306,9 +291,9 @@ def test_what_is_dear_to_look_at_is_not_looked_at() -> None:
     chunks = Chunks(shape=(10**9, 2), nbytes=8 * 10**9, grid=(10, 1), stored=10)
     gzip = (FilterUse(id=1, name="deflate"),)
     for known in (
-        facts((10**10, 2), chunks=chunks, filters=gzip),
-        facts((10**10, 2), filters=gzip),
-        facts((10, 10**9)),
+        facts(shape=(10**10, 2), chunks=chunks, filters=gzip),
+        facts(shape=(10**10, 2), filters=gzip),
+        facts(shape=(10, 10**9)),
     ):
         numbers, reason = choose_rows(known)
         assert len(numbers) == 0

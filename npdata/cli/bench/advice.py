@@ -8,7 +8,7 @@ rests on figures of this report, and names them. Pure: nothing is read or timed.
 from dataclasses import dataclass
 
 from npdata.cli.bench.report import Figure, Report
-from npdata.cli.hint import convert_command
+from npdata.cli.hint import convert_command, memory_options
 from npdata.cli.units import bytes_text
 from npdata.schedule import SMALL_BYTES
 
@@ -144,10 +144,11 @@ def _convert(report: Report) -> list[str]:
     )
     path = facts.paths[facts.fields.index(costly)]
     size = bytes_text(costly.row_bytes * facts.rows)
+    memory = memory_options(costly.row_bytes, decodes=costly.access == "decoded")
     return [
         f"for a full shuffle the file is the limit: {full.rate:,.0f} rows/s, since a row costs a "
         f"chunk of {facts.block_rows:,} rows; as a .npy ({size}) it would be read in place: "
-        f"{convert_command(path, '.npy')}"
+        f"{convert_command(path, '.npy', *memory)}"
     ]
 
 

@@ -23,7 +23,7 @@ from npdata.cli.convert.hdf5_writer import Hdf5Writer
 from npdata.cli.convert.inputs import Inputs, open_inputs
 from npdata.cli.convert.meter import Meter, new_meter
 from npdata.cli.convert.npz_writer import NpzWriter
-from npdata.cli.convert.plan import Options, Plan, make_plan
+from npdata.cli.convert.plan import MEMORY, Options, Plan, make_plan
 from npdata.cli.convert.signals import ends_once
 from npdata.cli.convert.transfer import write_field, written_behind
 from npdata.cli.convert.verify import open_written, verify_field
@@ -35,7 +35,6 @@ from npdata.process import cores
 from npdata.sources.hdf5.budget import BUDGET_VARIABLE, default_budget
 
 WRITERS: tuple[type[Writer], ...] = (NpyWriter, NpzWriter, Hdf5Writer, RawWriter)
-MEMORY = "512MB"
 UNWRITABLE = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EACCES)
 
 

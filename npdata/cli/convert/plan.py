@@ -15,6 +15,8 @@ from npdata.cli.units import bytes_text
 from npdata.dtypes import DType
 from npdata.errors import NpdataError
 
+MEMORY = "512MB"
+"""The most memory to take, where nothing else is asked for."""
 RUNTIME_BYTES = 264_000_000
 """What the process takes with no rows in memory: Python, NumPy, torch and h5py (seen: 246 MB)."""
 BLOCK_BYTES = 8 << 20
@@ -102,7 +104,7 @@ def make_plan(
     least = max(unit * _row_bytes(spec) for unit, spec in zip(units, specs, strict=True))
     threads, limit = _threads(room - slab, least, cores)
     if threads == 0:
-        need = RUNTIME_BYTES + held + _blocks(1) * least * (2 if decodes else 1)
+        need = least_memory(least, held=held, decodes=decodes)
         raise ConvertError(
             f"--memory {bytes_text(options.memory)} is too little: reading "
             f"{bytes_text(least)} at a time takes {bytes_text(need)} in all"
@@ -122,6 +124,15 @@ def make_plan(
         threads=threads,
         slab_bytes=slab,
     )
+
+
+def least_memory(least: int, *, held: int, decodes: bool) -> int:
+    """Give the bytes that a conversion takes at least.
+
+    `least` bytes are read at a time, `held` kept by a source; `decodes` tells whether chunks are
+    decoded or compressed.
+    """
+    return RUNTIME_BYTES + held + _blocks(1) * least * (2 if decodes else 1)
 
 
 def _require_options(target: type[Writer], options: Options) -> None:

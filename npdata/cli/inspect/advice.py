@@ -1,14 +1,17 @@
 """Advice: what to do about the way an array is stored, in plain words and with figures.
 
 Idea: each rule looks at one trouble, and says what it costs and what to do. Invariant: a pure
-function of the facts; what it names (options, commands) exists; it is silent about what is small
-and where nothing can be gained. It measures nothing: that is what `npdata bench` is for.
+function of the facts; a command that it names runs as it is, and what it writes no longer gets
+that advice; it is silent about what is small and where nothing can be gained. It measures nothing:
+that is what `npdata bench` is for.
 """
 
 import math
 from collections.abc import Iterator
 
-from npdata.cli.hint import convert_command
+from npdata.blocks import BLOCK_BYTES
+from npdata.cli.convert.chunking import LARGEST_ROW
+from npdata.cli.hint import convert_command, memory_options
 from npdata.cli.inspect.report import Chunks, Facts
 from npdata.cli.units import bytes_text, count_text
 from npdata.order.recipe import WINDOW_BLOCKS
@@ -22,6 +25,8 @@ DEAR = 4.0
 TINY_CHUNK = 16 << 10
 MIXING = 8
 """Fewer blocks than these in a window mix badly."""
+ROOM = 3
+"""A window, the next one and batches under way: so many windows are in the slab at a time."""
 PAGE = 4096
 
 
@@ -48,51 +53,55 @@ def batch_decodes(facts: Facts, budget: int, batch: int = BATCH) -> int:
 
 def _rules(facts: Facts, where: str, budget: int) -> Iterator[str]:
     chunks = facts.chunks
-    held = 0 if facts.access == "library" else budget
     if chunks is None:
         if facts.layout == "Fortran order":
             yield from _scattered(facts, where)
         elif facts.filters:
             yield _member(facts, where)
         elif facts.access == "library":
-            yield f"h5py reads it, one thread at a time; {_convert(facts, where)}"
+            yield f"h5py reads it, one thread at a time; {_to_npy(facts, where)}"
         return
     if facts.filters and facts.cost.full >= DEAR * facts.cost.block and chunks.grid[0] > 1:
-        yield _random(facts, chunks, where, held)
+        yield _random(facts, chunks, where, budget)
     elif facts.access == "library":
-        yield f"h5py reads it, one thread at a time; {_convert(facts, where)}"
-    if chunks.a_row_needs > 1:
+        yield f"h5py reads it, one thread at a time; {_to_npy(facts, where)}"
+    piece = chunks.nbytes // chunks.shape[0]
+    if chunks.a_row_needs > 1 and piece < BLOCK_BYTES:
+        whole = facts.row_bytes <= LARGEST_ROW
         yield (
             f"each row lies in {count_text(chunks.a_row_needs)} chunks, a batch of {BATCH} rows in "
-            f"up to {count_text(min(BATCH, chunks.grid[0]) * chunks.a_row_needs)}; chunks of "
-            f"whole rows need one: {_convert_to_hdf5(facts, where)}"
+            f"up to {count_text(min(BATCH, chunks.grid[0]) * chunks.a_row_needs)}; "
+            f"{'chunks of whole rows need one' if whole else 'larger chunks are fewer'}: "
+            f"{_to_hdf5(facts, where, budget)}"
         )
     if facts.filters and chunks.nbytes < TINY_CHUNK and chunks.stored > 1:
         yield (
             f"its {count_text(chunks.stored)} chunks hold {bytes_text(chunks.nbytes)} each, and to "
-            f"look one up costs more than its bytes; about 1 MiB is right: "
-            f"{_convert_to_hdf5(facts, where)}"
+            f"look one up costs more than its bytes; about "
+            f"{bytes_text(_better_rows(facts, budget) * facts.row_bytes)} is right: "
+            f"{_to_hdf5(facts, where, budget)}"
         )
 
 
-def _random(facts: Facts, chunks: Chunks, where: str, held: int) -> str:
+def _random(facts: Facts, chunks: Chunks, where: str, budget: int) -> str:
+    held = 0 if facts.access == "library" else budget
     cost = (
         f"chunks of {count_text(chunks.shape[0], 'row')}: a batch of {BATCH} random rows decodes "
         f"{bytes_text(batch_decodes(facts, held))} for {bytes_text(BATCH * facts.row_bytes)} used"
     )
     if facts.access == "library":
-        return f"{cost}, by h5py, one thread at a time; {_convert(facts, where)}"
-    window = held // _block_bytes(chunks)
+        return f"{cost}, by h5py, one thread at a time; {_to_npy(facts, where)}"
+    window = _window(budget, _block_bytes(chunks))
     fits = smaller = ""
     if window < WINDOW_BLOCKS:
         fits = (
-            f" with window_blocks={max(1, window)}, so that a window fits the "
-            f"{bytes_text(held)} of NPDATA_SLAB_BYTES"
+            f" with window_blocks={max(1, window)}, so that the {bytes_text(held)} of "
+            f"NPDATA_SLAB_BYTES hold {ROOM} windows"
         )
-    if window < MIXING:
-        better = _convert_to_hdf5(facts, where)
+    if window < MIXING <= _window(budget, _better_rows(facts, budget) * facts.row_bytes):
+        better = _to_hdf5(facts, where, budget)
         smaller = f"; so few blocks mix badly, and smaller chunks mix better: {better}"
-    return f'{cost}; use shuffle="block"{fits}{smaller}, or {_convert(facts, where)}'
+    return f'{cost}; use shuffle="block"{fits}{smaller}, or {_to_npy(facts, where)}'
 
 
 def _scattered(facts: Facts, where: str) -> Iterator[str]:
@@ -100,26 +109,52 @@ def _scattered(facts: Facts, where: str) -> Iterator[str]:
     if pages > 1:
         yield (
             f"in Fortran order a row is scattered over {count_text(pages, 'page')} of the file; "
-            f"{_convert(facts, where)}"
+            f"{_to_npy(facts, where)}"
         )
 
 
 def _member(facts: Facts, where: str) -> str:
     return (
         f"every process that reads it decodes all {bytes_text(facts.nbytes)} into its memory; "
-        f"{_convert(facts, where)}"
+        f"{_to_npy(facts, where)}"
     )
 
 
-def _convert(facts: Facts, where: str) -> str:
+def _to_npy(facts: Facts, where: str) -> str:
+    member = facts.filters and facts.chunks is None
+    memory = memory_options(
+        facts.row_bytes,
+        held=facts.nbytes if member else 0,
+        decodes=facts.access == "decoded" and not member,
+    )
     return (
         f"convert it to a .npy, which is read in place ({bytes_text(facts.nbytes)}): "
-        f"{convert_command(where, '.npy')}"
+        f"{convert_command(where, '.npy', *memory)}"
     )
 
 
-def _convert_to_hdf5(facts: Facts, where: str) -> str:
-    return convert_command(where, ".h5", "--compression gzip" if facts.filters else "")
+def _to_hdf5(facts: Facts, where: str, budget: int) -> str:
+    rows = _better_rows(facts, budget)
+    memory = memory_options(rows * facts.row_bytes, decodes=bool(facts.filters))
+    if not facts.filters:
+        return convert_command(where, ".h5", *memory)
+    usual = max(1, BLOCK_BYTES // facts.row_bytes)
+    chunks = () if rows == usual else (f"--chunks {rows}",)
+    return convert_command(where, ".h5", *chunks, "--compression gzip", *memory)
+
+
+def _better_rows(facts: Facts, budget: int) -> int:
+    """Give rows for a chunk: about 1 MiB, or less where a window of them would not fit the slab."""
+    most = BLOCK_BYTES
+    if facts.filters:
+        most = min(most, max(TINY_CHUNK, budget // ROOM // WINDOW_BLOCKS))
+    rows = max(1, most // facts.row_bytes)
+    return rows if rows * facts.row_bytes >= TINY_CHUNK else rows + 1
+
+
+def _window(budget: int, block_bytes: int) -> int:
+    """Give the blocks of a window of which `ROOM` fit the slab."""
+    return budget // ROOM // block_bytes
 
 
 def _block_bytes(chunks: Chunks) -> int:

@@ -1,0 +1,24 @@
+"""What the tests of `npdata inspect` share: an array, as facts."""
+
+from dataclasses import replace
+
+import numpy as np
+import torch
+
+from npdata.cli.inspect.report import Facts
+
+
+def facts(**changes: object) -> Facts:
+    """A million images of 784 bytes, in one piece, but for the changes."""
+    plain = Facts(
+        shape=(1_000_000, 28, 28),
+        dtype=np.dtype("u1"),
+        stored_bytes=784_000_000,
+        layout="contiguous",
+        access="mapped",
+        access_reason="",
+        sample="view",
+        sample_reason="",
+        tensor_dtype=torch.uint8,
+    )
+    return replace(plain, **changes)
