@@ -8,7 +8,7 @@ enough. Pure: nothing is looked up, so a target of that name may be there.
 import shlex
 from pathlib import PurePath
 
-from npdata.cli.convert.plan import MEMORY, least_memory
+from npdata.cli.convert.memory import BETWEEN_FILTERS, ENCODING, MEMORY, Need
 from npdata.cli.units import byte_size
 
 _MEGA = 10**6
@@ -34,14 +34,22 @@ def convert_command(where: str, suffix: str, *options: str) -> str:
     return " ".join(["npdata", "convert", shlex.quote(where), shlex.quote(target), *options])
 
 
-def memory_options(least: int, *, held: int = 0, decodes: bool = False) -> tuple[str, ...]:
+def memory_options(
+    block: int, *, held: int = 0, chunk: int = 0, written: int = 0
+) -> tuple[str, ...]:
     """Give the option for what a conversion needs, where that is more than it takes by itself.
 
-    See `least_memory` for the arguments.
+    `block`, `held` and `chunk` are as in `Need`, `written` the bytes of a chunk to compress.
 
     Examples:
         >>> memory_options(3136), memory_options(3136, held=10**9)
         ((), ('--memory 1300MB',))
     """
-    need = least_memory(least, held=held, decodes=decodes)
+    need = Need(
+        block=block,
+        held=held,
+        chunk=chunk,
+        decoding=(1 + BETWEEN_FILTERS) * chunk,
+        encoding=ENCODING * written,
+    ).nbytes
     return () if need <= byte_size(MEMORY) else (f"--memory {-(-need // _MEGA // 100) * 100}MB",)

@@ -30,7 +30,7 @@ from npdata.sources.npy import NpyHeader, read_header
 
 MAGIC = b"PK"
 DAMAGE = (zipfile.BadZipFile, zlib.error, lzma.LZMAError, EOFError, OSError, RuntimeError)
-PIECE = 1 << 24
+PIECE = 1 << 20
 METHODS = {8: "deflate", 12: "bzip2", 14: "lzma", 93: "zstd"}
 LOCAL_HEADER = struct.Struct("<4s22xHH")
 

@@ -9,7 +9,8 @@ from hypothesis import strategies as st
 from inspected import facts
 
 from npdata.cli.convert.flat_writer import NpyWriter
-from npdata.cli.convert.plan import MEMORY, FieldSpec, Options, make_plan
+from npdata.cli.convert.memory import BETWEEN_FILTERS, MEMORY
+from npdata.cli.convert.plan import FieldSpec, Options, make_plan
 from npdata.cli.hint import convert_command, memory_options
 from npdata.cli.inspect.advice import advise, batch_decodes
 from npdata.cli.inspect.report import Chunks, Cost, Facts, FilterUse
@@ -98,20 +99,21 @@ def test_rows_that_large_chunks_cut_are_left_as_they_are() -> None:
     assert "each row lies in 80 chunks, a batch of 256 rows in up to 7,920; larger chunks" in text
 
 
-@given(least=st.integers(1, 1 << 33), held=st.integers(0, 1 << 36), decodes=st.booleans())
-def test_a_command_asks_for_the_memory_that_it_needs(least: int, held: int, decodes: bool) -> None:
+@given(least=st.integers(1, 1 << 33), held=st.integers(0, 1 << 36), chunk=st.integers(0, 1 << 32))
+def test_a_command_asks_for_the_memory_that_it_needs(least: int, held: int, chunk: int) -> None:
     spec = FieldSpec(
         name="x",
         where="x",
         shape=(1000, least),
         dtype=np.dtype("u1"),
         held_bytes=held,
-        decodes=decodes,
+        chunk_bytes=chunk,
+        decoding_bytes=(1 + BETWEEN_FILTERS) * chunk,
     )
-    words = memory_options(least, held=held, decodes=decodes)
+    words = memory_options(least, held=held, chunk=chunk)
     memory = byte_size(words[0].removeprefix("--memory ") if words else MEMORY)
     options = Options(chunks=None, compression=None, memory=memory)
-    assert make_plan([spec], NpyWriter, options, cores=2, free_bytes=1 << 60).threads > 0
+    assert make_plan([spec], NpyWriter, options, cores=2, free_bytes=1 << 60)
 
 
 def test_commands_for_several_arrays_do_not_collide() -> None:
@@ -121,7 +123,7 @@ def test_commands_for_several_arrays_do_not_collide() -> None:
 
 def test_what_takes_more_memory_than_usual_says_so_in_its_command() -> None:
     assert "npdata convert d.h5::x d-x.npy --memory 1100MB" in advice(member())
-    rows = facts(access="library", layout="compact", shape=(100, 90 << 20))
+    rows = facts(access="library", layout="compact", shape=(100, 380 << 20))
     assert "--memory 1100MB" in advice(rows)
 
 

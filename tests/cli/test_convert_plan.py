@@ -1,6 +1,7 @@
 """What a conversion decides before it writes: chunks, blocks, memory, and refusals."""
 
 import math
+import re
 
 import ml_dtypes
 import numpy as np
@@ -12,16 +13,16 @@ from npdata.cli.command import UsageError
 from npdata.cli.convert.chunking import LARGEST_ROW, chunk_shape
 from npdata.cli.convert.flat_writer import NpyWriter, RawWriter, npy_header
 from npdata.cli.convert.hdf5_writer import Hdf5Writer
-from npdata.cli.convert.npz_writer import NpzWriter
-from npdata.cli.convert.plan import (
+from npdata.cli.convert.memory import (
+    BETWEEN_FILTERS,
     COPIES,
+    ENCODING,
     MORE_BLOCKS,
     RUNTIME_BYTES,
-    ConvertError,
-    FieldSpec,
-    Options,
-    make_plan,
 )
+from npdata.cli.convert.npz_writer import NpzWriter
+from npdata.cli.convert.plan import ConvertError, FieldSpec, Options, make_plan
+from npdata.cli.units import byte_size
 
 PLENTY = 1 << 62
 
@@ -60,29 +61,91 @@ def test_chunks_are_whole_rows_of_about_a_mebibyte(shape: tuple[int, ...], items
     cores=st.integers(1, 64),
     memory=st.integers(0, 4 << 30),
     source_rows=st.integers(1, 1 << 20),
-    decodes=st.booleans(),
+    chunk=st.integers(0, 1 << 29),
+    stored=st.integers(0, 1 << 29),
+    target=st.sampled_from([Hdf5Writer, NpyWriter]),
+    compression=st.sampled_from([None, 0]),
+    verify=st.booleans(),
 )
-def test_blocks_stay_within_the_memory_that_was_asked_for(
-    rows: int, row: int, cores: int, memory: int, source_rows: int, decodes: bool
+def test_all_that_is_in_memory_at_one_time_fits_or_the_error_names_what_would_do(
+    rows: int,
+    row: int,
+    cores: int,
+    memory: int,
+    source_rows: int,
+    chunk: int,
+    stored: int,
+    target: type,
+    compression: int | None,
+    verify: bool,
 ) -> None:
-    one = spec((rows, row), "u1", source_rows=source_rows, decodes=decodes)
+    one = spec((rows, row), "u1", source_rows=source_rows, chunk_bytes=chunk, decoding_bytes=stored)
+    asked = {"target": target, "cores": cores, "verify": verify}
+    asked["compression"] = compression if target.compresses else None
     try:
-        made = plan(one, cores=cores, memory=memory)
-    except ConvertError:
-        least = row * max(1, (1 << 20) // max(1, row))
-        assert memory < RUNTIME_BYTES + 2 * COPIES * (1 + MORE_BLOCKS) * max(1, least)
-        return
+        made = plan(one, memory=memory, **asked)
+    except UsageError as error:
+        enough = byte_size(re.search(r"--memory (\d+MB) would do", str(error))[1])
+        assert memory < enough
+        memory, made = enough, plan(one, memory=enough, **asked)
     (field,) = made.fields
-    in_flight = COPIES * (made.threads + MORE_BLOCKS) * field.block_rows * row
-    assert 1 <= made.threads <= cores
-    assert RUNTIME_BYTES + made.slab_bytes + in_flight <= memory
+    readers = max(1, made.threads)
+    blocks = made.threads + MORE_BLOCKS if made.threads else 1
+    written = 0
+    if field.chunk_shape and field.compression is not None:
+        written = math.prod(field.chunk_shape)
+    used = RUNTIME_BYTES + made.slab_bytes
+    used += COPIES * blocks * field.block_rows * row + readers * ENCODING * written
+    slot, decoding = chunk, stored
+    if verify:
+        slot, decoding = max(chunk, written), max(stored, (1 + BETWEEN_FILTERS) * written)
+    if slot:
+        # The slab decodes on all cores but one, beside those that read.
+        assert made.slab_bytes >= slot
+        decoders = min(readers + max(1, cores - 1), made.slab_bytes // slot)
+        used += decoders * decoding
+    assert used <= memory
     if field.chunk_shape is not None:
         assert field.block_rows % field.chunk_shape[0] == 0
 
 
-def test_a_member_that_is_decoded_whole_counts_as_memory() -> None:
-    with pytest.raises(ConvertError, match=r"--memory 512 MB is too little.* takes 1\.26 GB"):
-        plan(spec((1_000_000, 1000), "u1", held_bytes=1_000_000_000), target=NpyWriter)
+def test_large_chunks_of_which_one_fits_are_decoded_one_at_a_time() -> None:
+    one = spec((400, 1 << 20), "u1", source_rows=32, chunk_bytes=32 << 20, decoding_bytes=80 << 20)
+    made = plan(one, target=NpyWriter, cores=2)
+    assert made.slab_bytes == 32 << 20
+    assert made.threads == 2
+    assert plan(one, target=NpyWriter, cores=2, memory=2 << 30).slab_bytes >= 3 * 32 << 20
+
+
+def test_where_memory_is_short_one_block_is_read_and_written_before_the_next() -> None:
+    made = plan(spec((10, 100 << 20), "u1"), target=NpyWriter)
+    assert (made.threads, made.fields[0].block_rows) == (0, 1)
+
+
+@pytest.mark.parametrize(
+    "more, message",
+    [
+        (
+            {"chunk_bytes": 315_000_000, "decoding_bytes": 700_000_000},
+            r"decoding chunks of 315 MB \(d\.h5::/x\) takes 1\.28 GB in all; --memory 1280MB would",
+        ),
+        ({"held_bytes": 10**9}, r"holding 1 GB of compressed members takes 1\.26 GB in all"),
+        ({"shape": (5, 10**9)}, r"reading 1 GB at a time takes 2\.26 GB in all"),
+    ],
+)
+def test_too_little_memory_says_what_for_and_how_much_would_do(
+    more: dict[str, object], message: str
+) -> None:
+    one = spec(**({"shape": (5, 10), "dtype": "u1", "where": "d.h5::/x"} | more))
+    with pytest.raises(UsageError, match=f"--memory 512 MB is too little: {message}"):
+        plan(one, target=NpyWriter)
+
+
+def test_a_member_that_is_read_back_whole_counts_as_memory() -> None:
+    one = spec((5, 10**8), "u1")
+    assert plan(one, target=NpzWriter, compression=0)
+    with pytest.raises(UsageError, match="500 MB of compressed members"):
+        plan(one, target=NpzWriter, compression=0, verify=True)
 
 
 def test_the_disk_must_have_room_for_what_is_not_compressed() -> None:

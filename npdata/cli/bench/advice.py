@@ -144,7 +144,7 @@ def _convert(report: Report) -> list[str]:
     )
     path = facts.paths[facts.fields.index(costly)]
     size = bytes_text(costly.row_bytes * facts.rows)
-    memory = memory_options(costly.row_bytes, decodes=costly.access == "decoded")
+    memory = memory_options(costly.row_bytes, chunk=facts.block_rows * costly.row_bytes)
     return [
         f"for a full shuffle the file is the limit: {full.rate:,.0f} rows/s, since a row costs a "
         f"chunk of {facts.block_rows:,} rows; as a .npy ({size}) it would be read in place: "

@@ -21,9 +21,10 @@ from npdata.cli.convert.chunking import parse_chunks
 from npdata.cli.convert.flat_writer import NpyWriter, RawWriter
 from npdata.cli.convert.hdf5_writer import Hdf5Writer
 from npdata.cli.convert.inputs import Inputs, open_inputs
+from npdata.cli.convert.memory import MEMORY
 from npdata.cli.convert.meter import Meter, new_meter
 from npdata.cli.convert.npz_writer import NpzWriter
-from npdata.cli.convert.plan import MEMORY, Options, Plan, make_plan
+from npdata.cli.convert.plan import Options, Plan, make_plan
 from npdata.cli.convert.signals import ends_once
 from npdata.cli.convert.transfer import write_field, written_behind
 from npdata.cli.convert.verify import open_written, verify_field
@@ -32,7 +33,8 @@ from npdata.cli.output import check_target, new_output, without_links
 from npdata.cli.raw import add_raw_arguments, raw_layout
 from npdata.cli.units import byte_size, bytes_text, count_text, shape_text
 from npdata.process import cores
-from npdata.sources.hdf5.budget import BUDGET_VARIABLE, default_budget
+from npdata.sources.hdf5.budget import BUDGET_VARIABLE
+from npdata.sources.hdf5.library import LibrarySource
 
 WRITERS: tuple[type[Writer], ...] = (NpyWriter, NpzWriter, Hdf5Writer, RawWriter)
 UNWRITABLE = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EACCES)
@@ -93,6 +95,7 @@ def run(arguments: argparse.Namespace) -> int:
                     chunks=arguments.chunks,
                     compression=None if arguments.compression == "none" else arguments.compression,
                     memory=arguments.memory,
+                    verify=arguments.verify,
                 ),
                 cores=cores(),
                 free_bytes=shutil.disk_usage(target.parent).free,
@@ -138,6 +141,7 @@ def _convert(
                 copy = open_written(output.path, kind.format, field)
                 if copy is not None:
                     verify_field(array.source, field, copy, plan.threads, compared)
+                array.let_go()
         size = output.path.stat().st_size
         output.publish(force=arguments.force)
         return size
@@ -159,7 +163,7 @@ def _small_slab(budget: int) -> Iterator[None]:
     """Let the slab of this process, made by the first read that needs it, be this small."""
     before = os.environ.get(BUDGET_VARIABLE)
     if budget:
-        os.environ[BUDGET_VARIABLE] = str(min(budget, default_budget()))
+        os.environ[BUDGET_VARIABLE] = str(min(budget, int(before or budget)))
     try:
         yield
     finally:
@@ -179,8 +183,10 @@ def _write(inputs: Inputs, plan: Plan, kind: type[Writer], path: Path, meter: Me
                 flush(count)
 
             for array, field in zip(inputs.arrays, plan.fields, strict=True):
+                if isinstance(array.source, LibrarySource):
+                    array.source.keep_decoded(plan.slab_bytes)
                 write_field(array.source, field, writer, plan.threads, wrote)
-                array.source.release()
+                array.let_go()
             writer.finish()
     except BaseException:
         writer.abandon()

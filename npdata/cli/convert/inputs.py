@@ -11,23 +11,36 @@ from pathlib import Path
 from typing import TypeAlias
 
 from npdata.cli.command import UsageError
+from npdata.cli.convert.memory import BETWEEN_FILTERS
 from npdata.cli.convert.plan import ConvertError, FieldSpec
 from npdata.cli.raw import HOW_TO_DESCRIBE, RawLayout
 from npdata.dtypes import is_variable_text
 from npdata.errors import MemberNotFoundError, SourceError, TruncatedError
 from npdata.sources.base import Source
 from npdata.sources.hdf5 import Listed, count_attributes, list_datasets, source_of
+from npdata.sources.hdf5.arena import slot_size
 from npdata.sources.npz import DecodedMember, examine_npz, npz_members
 from npdata.sources.opening import SEPARATOR, identify, open_source
 
 
 @dataclass(frozen=True, kw_only=True)
 class Input:
-    """One array, the name that it gets, and the file that it comes from."""
+    """One array, the name that it gets, and the file that it comes from.
+
+    `chunk_bytes` and `decoding_bytes` are as in `FieldSpec`.
+    """
 
     name: str
     path: str
     source: Source
+    chunk_bytes: int = 0
+    decoding_bytes: int = 0
+
+    def let_go(self) -> None:
+        """Let go of the file, and of a member that was decoded whole, until the next read."""
+        if isinstance(self.source, DecodedMember):
+            self.source.close()
+        self.source.release()
 
     def spec(self) -> FieldSpec:
         """Give what the plan has to know of it."""
@@ -40,7 +53,8 @@ class Input:
             dtype=source.dtype,
             source_rows=1 if held else source.blocks.block_rows[0],
             held_bytes=len(source) * source.row_bytes if held else 0,
-            decodes=source.access.kind == "decoded" and not held,
+            chunk_bytes=self.chunk_bytes,
+            decoding_bytes=self.decoding_bytes,
         )
 
 
@@ -117,12 +131,25 @@ def _dataset(path: str, listed: Listed) -> Opened:
     if listed.missing:
         filters = ", ".join(f"{step.id} ({step.name})" for step in listed.missing)
         return where, f"neither npdata nor h5py has its filter {filters}"
-    return _input(listed.name, path, source_of(listed.examined))
+    layout, source = listed.examined.layout, source_of(listed.examined)
+    if layout.chunks is None or source.access.kind == "mapped":
+        return _input(listed.name, path, source)
+    chunk = slot_size(layout.chunk_bytes)
+    stored = int(layout.chunks.sizes.max(initial=0))
+    return _input(listed.name, path, source, chunk, stored + BETWEEN_FILTERS * chunk)
 
 
-def _input(name: str, path: str, source: Source) -> Opened:
+def _input(
+    name: str, path: str, source: Source, chunk_bytes: int = 0, decoding_bytes: int = 0
+) -> Opened:
     if is_variable_text(source.dtype):
         return source.where, "it holds text of variable length"
     if source.dtype.hasobject:
         return source.where, f"its elements have no fixed size ({source.dtype})"
-    return Input(name=name, path=path, source=source)
+    return Input(
+        name=name,
+        path=path,
+        source=source,
+        chunk_bytes=chunk_bytes,
+        decoding_bytes=decoding_bytes,
+    )

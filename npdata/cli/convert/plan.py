@@ -5,25 +5,17 @@ memory that takes. Invariant: what the plan says is in memory at one time fits `
 the target cannot hold, and whatever does not fit the disk, is an error here. No file is opened.
 """
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 from npdata.cli.command import UsageError
 from npdata.cli.convert.chunking import Chunks, chunk_shape
+from npdata.cli.convert.memory import BETWEEN_FILTERS, BLOCK_BYTES, ENCODING, Need, divide
 from npdata.cli.convert.writer import FieldPlan, Writer
 from npdata.cli.units import bytes_text
 from npdata.dtypes import DType
 from npdata.errors import NpdataError
-
-MEMORY = "512MB"
-"""The most memory to take, where nothing else is asked for."""
-RUNTIME_BYTES = 264_000_000
-"""What the process takes with no rows in memory: Python, NumPy, torch and h5py (seen: 246 MB)."""
-BLOCK_BYTES = 8 << 20
-MORE_BLOCKS = 3
-"""Blocks beyond those that threads work on: two that wait, and one that is being written."""
-COPIES = 2
-"""A block is in memory as rows and as what is written, or what is compared."""
 
 
 class ConvertError(NpdataError, ValueError):
@@ -35,8 +27,9 @@ class FieldSpec:
     """An array to convert: `name` in the target, `where` for people.
 
     `source_rows` is the number of rows that are cheapest to read together, 1 where that is the
-    same for all; `held_bytes` what the source keeps in memory all the time, and `decodes` tells
-    whether it keeps decoded chunks.
+    same for all; `held_bytes` what the source keeps in memory all the time; `chunk_bytes` the size
+    of a chunk that has to be decoded, 0 where there is none, and `decoding_bytes` what it takes
+    beside that until it is.
     """
 
     name: str
@@ -45,21 +38,26 @@ class FieldSpec:
     dtype: DType
     source_rows: int = 1
     held_bytes: int = 0
-    decodes: bool = False
+    chunk_bytes: int = 0
+    decoding_bytes: int = 0
 
 
 @dataclass(frozen=True, kw_only=True)
 class Options:
-    """As asked for: chunks, the level of gzip or None, and bytes of memory."""
+    """As asked for: chunks, the level of gzip or None, bytes of memory, and whether to verify."""
 
     chunks: Chunks | None
     compression: int | None
     memory: int
+    verify: bool = False
 
 
 @dataclass(frozen=True, kw_only=True)
 class Plan:
-    """`slab_bytes` is for decoded chunks; `threads` read and compress, each one block at a time."""
+    """`slab_bytes` is for decoded chunks; `threads` read and compress, each one block at a time.
+
+    With 0 threads there is one block at a time, from the reading to the writing.
+    """
 
     fields: tuple[FieldPlan, ...]
     threads: int
@@ -81,8 +79,8 @@ def make_plan(
 ) -> Plan:
     """Decide how to convert these arrays, of which there is at least one.
 
-    Raises `UsageError` for options that do not fit the target or the arrays, and `ConvertError`
-    for a dtype that it cannot hold, for too little memory and for a disk that is too small.
+    Raises `UsageError` for options that do not fit the target or the arrays and for too little
+    memory, and `ConvertError` for a dtype that it cannot hold and a disk that is too small.
     """
     _require_options(target, options)
     _require_names(specs, target)
@@ -97,42 +95,25 @@ def make_plan(
         )
     chunks = [_chunks(spec, target, options) for spec in specs]
     units = [shape[0] if shape else 1 for shape in chunks]
-    held = max(spec.held_bytes for spec in specs)
-    room = options.memory - RUNTIME_BYTES - held
-    decodes = options.compression is not None or any(spec.decodes for spec in specs)
-    slab = max(0, room) // 2 if decodes else 0
-    least = max(unit * _row_bytes(spec) for unit, spec in zip(units, specs, strict=True))
-    threads, limit = _threads(room - slab, least, cores)
-    if threads == 0:
-        need = least_memory(least, held=held, decodes=decodes)
-        raise ConvertError(
-            f"--memory {bytes_text(options.memory)} is too little: reading "
-            f"{bytes_text(least)} at a time takes {bytes_text(need)} in all"
-        )
+    need = _need(specs, chunks, units, options)
+    if need.nbytes > options.memory:
+        raise UsageError(_too_little(specs, need, options.memory))
+    divided = divide(options.memory, need, cores)
     return Plan(
         fields=tuple(
             FieldPlan(
                 name=spec.name,
                 shape=spec.shape,
                 dtype=spec.dtype,
-                block_rows=_block_rows(spec, unit, limit),
+                block_rows=_block_rows(spec, unit, divided.block_bytes),
                 chunk_shape=shape,
                 compression=options.compression,
             )
             for spec, shape, unit in zip(specs, chunks, units, strict=True)
         ),
-        threads=threads,
-        slab_bytes=slab,
+        threads=divided.threads,
+        slab_bytes=divided.slab_bytes,
     )
-
-
-def least_memory(least: int, *, held: int, decodes: bool) -> int:
-    """Give the bytes that a conversion takes at least.
-
-    `least` bytes are read at a time, `held` kept by a source; `decodes` tells whether chunks are
-    decoded or compressed.
-    """
-    return RUNTIME_BYTES + held + _blocks(1) * least * (2 if decodes else 1)
 
 
 def _require_options(target: type[Writer], options: Options) -> None:
@@ -186,17 +167,42 @@ def _chunks(spec: FieldSpec, target: type[Writer], options: Options) -> tuple[in
     return chunk_shape(asked, spec.name, spec.shape, spec.dtype.itemsize)
 
 
-def _threads(room: int, least: int, cores: int) -> tuple[int, int]:
-    """Give how many threads can work on blocks of `least` bytes, and the largest block."""
-    for threads in range(cores, 0, -1):
-        limit = room // _blocks(threads)
-        if limit >= max(least, min(BLOCK_BYTES, room // _blocks(1))):
-            return threads, limit
-    return (1, room // _blocks(1)) if room // _blocks(1) >= max(1, least) else (0, 0)
+def _need(
+    specs: Sequence[FieldSpec],
+    chunks: Sequence[tuple[int, ...] | None],
+    units: Sequence[int],
+    options: Options,
+) -> Need:
+    written, members = 0, [spec.held_bytes for spec in specs]
+    if options.compression is not None:
+        for place, (spec, shape) in enumerate(zip(specs, chunks, strict=True)):
+            if shape is not None:
+                written = max(written, math.prod(shape) * spec.dtype.itemsize)
+            elif options.verify:
+                # A compressed member of a .npz is read back as one piece.
+                members[place] += _nbytes(spec)
+    read = written if options.verify else 0
+    return Need(
+        held=max(members),
+        block=max(unit * _row_bytes(spec) for unit, spec in zip(units, specs, strict=True)),
+        chunk=max(read, *(spec.chunk_bytes for spec in specs)),
+        decoding=max((1 + BETWEEN_FILTERS) * read, *(spec.decoding_bytes for spec in specs)),
+        encoding=ENCODING * written,
+    )
 
 
-def _blocks(threads: int) -> int:
-    return COPIES * (threads + MORE_BLOCKS)
+def _too_little(specs: Sequence[FieldSpec], need: Need, memory: int) -> str:
+    chunked = max(specs, key=lambda spec: spec.chunk_bytes)
+    where = chunked.where if chunked.chunk_bytes == need.chunk else "the target"
+    reasons = {
+        f"reading {bytes_text(need.block)} at a time": need.one_block,
+        f"decoding chunks of {bytes_text(need.chunk)} ({where})": (need.chunk + need.decoding),
+        f"holding {bytes_text(need.held)} of compressed members": need.held,
+    }
+    return (
+        f"--memory {bytes_text(memory)} is too little: {max(reasons, key=lambda k: reasons[k])} "
+        f"takes {bytes_text(need.nbytes)} in all; --memory {-(-need.nbytes // 10**6)}MB would do"
+    )
 
 
 def _block_rows(spec: FieldSpec, unit: int, limit: int) -> int:

@@ -125,7 +125,7 @@ def _to_npy(facts: Facts, where: str) -> str:
     memory = memory_options(
         facts.row_bytes,
         held=facts.nbytes if member else 0,
-        decodes=facts.access == "decoded" and not member,
+        chunk=_decoded(facts),
     )
     return (
         f"convert it to a .npy, which is read in place ({bytes_text(facts.nbytes)}): "
@@ -135,12 +135,19 @@ def _to_npy(facts: Facts, where: str) -> str:
 
 def _to_hdf5(facts: Facts, where: str, budget: int) -> str:
     rows = _better_rows(facts, budget)
-    memory = memory_options(rows * facts.row_bytes, decodes=bool(facts.filters))
+    block = rows * facts.row_bytes
+    written = block if facts.filters else 0
+    memory = memory_options(block, chunk=_decoded(facts), written=written)
     if not facts.filters:
         return convert_command(where, ".h5", *memory)
     usual = max(1, BLOCK_BYTES // facts.row_bytes)
     chunks = () if rows == usual else (f"--chunks {rows}",)
     return convert_command(where, ".h5", *chunks, "--compression gzip", *memory)
+
+
+def _decoded(facts: Facts) -> int:
+    """Give the bytes of a chunk that is decoded when it is read."""
+    return 0 if facts.chunks is None or facts.access == "mapped" else facts.chunks.nbytes
 
 
 def _better_rows(facts: Facts, budget: int) -> int:

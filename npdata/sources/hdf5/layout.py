@@ -182,14 +182,15 @@ class LayoutKeeper:
         self._reader = PerProcess(self._read)
 
 
-def open_file(path: str, locking: Locking) -> h5py.File:
+def open_file(path: str, locking: Locking, cache_bytes: int | None = None) -> h5py.File:
     """Open an HDF5 file for reading.
 
-    Raises `FileLockError` where the system or a writer refuses the lock, `FormatError` where the
-    file is damaged or none of HDF5.
+    HDF5 keeps `cache_bytes` of decoded chunks of each dataset; None is its default. Raises
+    `FileLockError` where the system or a writer refuses the lock, `FormatError` where the file is
+    damaged or none of HDF5.
     """
     try:
-        return h5py.File(path, "r", locking=locking)
+        return h5py.File(path, "r", locking=locking, rdcc_nbytes=cache_bytes)
     except OSError as error:
         if "unable to lock file" in str(error):
             raise FileLockError(

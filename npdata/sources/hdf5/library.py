@@ -58,6 +58,7 @@ class LibrarySource(Source):
         self._rank = len(shape) if rank is None else rank
         self._fill_is_written = fill_is_written
         self._locking = locking
+        self._cache_bytes: int | None = None
         self._handle = PerProcess(self._open, keep_inherited=True)
         self._reading = ForkSafeLock()
         self._closed = False
@@ -68,6 +69,14 @@ class LibrarySource(Source):
         if self._chunk_rows is None:
             return super().blocks
         return Blocks.uniform(len(self), self._chunk_rows)
+
+    def keep_decoded(self, nbytes: int) -> None:
+        """Let HDF5 keep so many bytes of decoded chunks here, instead of its default.
+
+        It decodes a chunk that is larger than that anew for every read that touches it.
+        """
+        self._cache_bytes = nbytes
+        self.release()
 
     def read(self, indices: NDArray[np.int64], out: NDArray[Any]) -> None:
         """Read sorted runs of rows, and put them in the order that was asked for."""
@@ -119,7 +128,7 @@ class LibrarySource(Source):
         if self._closed:
             raise ClosedError(f"{self.where} was closed")
         self.check()
-        file = open_file(self._path, self._locking)
+        file = open_file(self._path, self._locking, self._cache_bytes)
         dataset = file[self._name]
         if dataset.shape != self.shape[: self._rank]:
             raise ChangedFileError(
