@@ -12,6 +12,8 @@ import numpy as np
 import pytest
 from processes import environment
 
+import npdata
+from npdata.cli.bench.contender import leaves
 from npdata.cli.main import main
 
 QUICK = ("--seconds", "0.1", "--workers", "0")
@@ -75,20 +77,33 @@ def test_every_kind_of_file_is_measured_in_every_order(files, capsys, path):
         for way in (f"{plain}, row by row", "DataLoader, 0 workers", "Loader, 0 threads", ceiling):
             assert (order, way) in ways
     assert all(figure["rows_per_second"] > 0 for figure in found["figures"])
+    assert_runs_as_printed(found["advice"]["code"])
+
+
+def assert_runs_as_printed(code: str, rows: int = 1000) -> None:
+    with eval(code, {"npdata": npdata}) as loader:
+        assert sum(len(next(leaves(batch))) for batch in loader) == rows
 
 
 def test_several_paths_are_fields_of_one_dataset(files, capsys):
     found = bench(capsys, "x.npy", "y.npy", "d.h5::gzip")
     assert [field["dtype"] for field in found["fields"]] == ["float32", "int64", "float32"]
     assert found["row_bytes"] == 48 + 8 + 48
+    assert_runs_as_printed(found["advice"]["code"])
 
 
 def test_a_raw_file_needs_a_dtype(files, capsys):
     found = bench(capsys, "x.bin", "--dtype", "float32", "--shape=-1,12", "--batch-size", "100")
     assert (found["rows"], found["batch_size"]) == (1000, 100)
     assert "npdata.open_source('x.bin', dtype='<f4', shape=(-1, 12))" in found["advice"]["code"]
+    assert_runs_as_printed(found["advice"]["code"])
     assert main(["bench", "x.bin"]) == 1
     assert "--dtype float32" in capsys.readouterr().err
+
+
+def test_code_for_raw_records_names_their_fields(files, capsys):
+    found = bench(capsys, "x.bin", "--dtype", "f4,(2,)f4", "--offset", "12")
+    assert_runs_as_printed(found["advice"]["code"], rows=(1000 * 12 - 3) // 3)
 
 
 def test_a_file_of_one_array_needs_no_name(in_folder, capsys):
@@ -104,6 +119,7 @@ def test_one_row_is_one_batch(in_folder, capsys):
     found = bench(capsys, "one.npy")
     assert found["batch_size"] == 1
     assert "all rows are one batch" in found["advice"]["sentences"][0]
+    assert_runs_as_printed(found["advice"]["code"], rows=1)
 
 
 def test_workers_and_threads_are_tried_too(files, capsys):
@@ -221,6 +237,8 @@ def test_ctrl_c_ends_with_130_and_leaves_no_process(files):
 
 INTERRUPTED = """
 import multiprocessing, sys, threading, time
+import npdata
+from npdata.cli.bench.contender import leaves
 from npdata.cli.main import main
 
 def watch():

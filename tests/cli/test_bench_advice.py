@@ -1,16 +1,24 @@
 """From figures to advice, without a measurement; how the time is divided."""
 
 import dataclasses
+import shlex
+from pathlib import Path
 
+import h5py
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from npdata.cli.bench.advice import advise
+from npdata.cli.bench.comparison import compare
 from npdata.cli.bench.facts import Facts, Machine, Storage
 from npdata.cli.bench.pace import ROUNDS, pace_of
 from npdata.cli.bench.report import Figure, Report
 from npdata.cli.bench.table import notes
 from npdata.cli.bench.way import Way, ways_of
+from npdata.cli.main import main
+from npdata.dataset import NumpyDataset
 from npdata.describe import FieldDescription
 
 GB = 10**9
@@ -45,8 +53,12 @@ def facts(access="mapped", *, row_bytes=3136, rows=200_000, file_bytes=GB, batch
     )
 
 
-def report(about, *, block, full, threads=None, auto=2):
-    """Give a report where `Loader, 0 threads` has these rates, and a ceiling of 1,000,000."""
+def report(about, *, block, full, threads=None, auto=2, spread=0.01, rounds=3):
+    """Give a report where `Loader, 0 threads` has these rates, and a ceiling of 1,000,000.
+
+    `threads` is how many times as fast it is with two; every figure has this spread.
+    """
+    passes = (1.0, 1 - spread, 1 + spread)[:rounds]
     rates = {"sequential": block, "block": block, "full": full}
     figures = []
     for order, rate in rates.items():
@@ -59,13 +71,14 @@ def report(about, *, block, full, threads=None, auto=2):
         if threads is not None:
             ways[Way(kind="loader", name="Loader, 2 threads", helpers=2)] = rate * threads
         figures += [
-            Figure(order=order, way=way, rates=(each,), first=0.0) for way, each in ways.items()
+            Figure(order=order, way=way, rates=tuple(each * p for p in passes), first=0.0)
+            for way, each in ways.items()
         ]
     return Report(
         facts=about,
         rows=about.rows,
         auto_threads=auto,
-        rounds=1,
+        rounds=rounds,
         pass_seconds=1.0,
         seconds=1.0,
         figures=tuple(figures),
@@ -78,8 +91,9 @@ def text(advice):
 
 @pytest.mark.parametrize(("rounds", "told"), [(1, True), (2, False)])
 def test_a_single_pass_is_told_to_have_no_spread(rounds, told):
-    once = dataclasses.replace(report(facts(), block=10, full=10), rounds=rounds)
-    assert ("a single pass tells no ±" in next(notes(once))) is told
+    found = report(facts(), block=10, full=10, rounds=rounds)
+    assert ("a single pass tells no ±" in next(notes(found))) is told
+    assert ("more --seconds tell more" in text(advise(found))) is told
 
 
 def test_a_full_shuffle_that_costs_little_is_taken():
@@ -92,11 +106,70 @@ def test_a_slow_full_shuffle_gives_way_to_blocks():
     assert "2.0 times as fast" in advice.sentences[0]
 
 
+@pytest.mark.parametrize(("spread", "rounds"), [(0.15, 3), (0.01, 1)])
+def test_of_two_shuffles_that_cannot_be_told_apart_the_simpler_is_taken(spread, rounds):
+    found = report(facts(), block=100_000, full=77_000, spread=spread, rounds=rounds)
+    advice = advise(found)
+    assert 'shuffle="full"' in advice.code
+    assert "within 30%, less than can be told apart: either will do" in advice.sentences[0]
+
+
+def test_a_large_difference_counts_even_in_a_single_pass():
+    assert 'shuffle="block"' in advise(report(facts(), block=100_000, full=30_000, rounds=1)).code
+
+
+@pytest.mark.parametrize("threads", [1.05, 0.97])
+@pytest.mark.parametrize(("auto", "named"), [(2, False), (0, False), (4, True)])
+def test_threads_that_make_no_sure_difference_are_left_to_the_loader(threads, auto, named):
+    about = facts(row_bytes=8)
+    found = report(about, block=10_000, full=10_000, threads=threads, auto=auto, spread=0.1)
+    assert ("num_threads=2" in advise(found).code) is named
+    assert "num_threads=0" not in advise(found).code
+    assert "with threads or without is within" in text(advise(found))
+    assert "either will do (" in text(advise(found))
+
+
+@given(st.lists(st.floats(1, 1e9), min_size=1, max_size=5), st.floats(0.01, 100))
+def test_what_is_told_apart_is_so_from_both_sides_and_nothing_from_itself(rates, factor):
+    one, other = (figure([rate * f for rate in rates]) for f in (1, factor))
+    assert compare(one, one).same
+    assert compare(one, other).same == compare(other, one).same
+    if compare(one, other).same:
+        assert "within" in compare(one, other).gap_text
+    elif len(rates) > 1:
+        assert (factor < 1) == (compare(one, other).factor > 1)
+
+
+def figure(rates):
+    way = Way(kind="loader", name="Loader")
+    return Figure(order="full", way=way, rates=tuple(rates), first=0.0)
+
+
+def test_threads_that_were_not_tried_are_not_judged():
+    advice = advise(report(facts(), block=100_000, full=100_000))
+    assert "num_threads" not in advice.code
+    assert "threads were not measured" in text(advice)
+
+
 def test_hopeless_chunks_are_to_be_converted():
     advice = advise(report(facts("decoded"), block=100_000, full=1_000))
     assert "npdata convert d.h5::x d-x.npy" in advice.sentences[-1]
     assert "4,096 rows" in advice.sentences[-1]
     assert "627 MB" in advice.sentences[-1]
+
+
+def test_the_advised_conversion_runs_as_printed_and_is_not_advised_again(in_folder, capsys):
+    with h5py.File("d.h5", "w") as file:
+        file.create_dataset("x", data=np.ones((5000, 9)), chunks=(50, 9), compression=1)
+    (sentence,) = (
+        each
+        for each in advise(report(facts("decoded"), block=100_000, full=1_000)).sentences
+        if "npdata convert" in each
+    )
+    assert main(shlex.split(sentence[sentence.index("npdata convert") :])[1:]) == 0
+    (target,) = Path().glob("*.npy")
+    access = NumpyDataset(target).describe().fields[0].access
+    assert "convert" not in text(advise(report(facts(access), block=100_000, full=1_000)))
 
 
 @pytest.mark.parametrize(("access", "full"), [("mapped", 1_000), ("decoded", 50_000)])

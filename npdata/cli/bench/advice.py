@@ -2,11 +2,13 @@
 
 Idea: each piece of advice is a rule over one report: which shuffle, which loader, what a batch is
 too small or too large for, when the file itself is what has to change. Invariant: every sentence
-rests on figures of this report, and names them. Pure: nothing is read or timed.
+rests on figures of this report, and names them; of two ways whose figures do not differ for sure,
+the simpler is taken, and that is said. Pure: nothing is read or timed.
 """
 
 from dataclasses import dataclass
 
+from npdata.cli.bench.comparison import compare
 from npdata.cli.bench.report import Figure, Report
 from npdata.cli.hint import convert_command, memory_options
 from npdata.cli.units import bytes_text
@@ -33,7 +35,14 @@ def advise(report: Report) -> Advice:
     shuffle, why = _shuffle(report)
     best = report.best("full" if shuffle == '"full"' else "block")
     threads, why_threads = _threads(report, best)
-    sentences = (why, why_threads, *_batch(report, best), *_memory(report), *_convert(report))
+    sentences = (
+        why,
+        why_threads,
+        *_batch(report, best),
+        *_memory(report),
+        *_convert(report),
+        *_doubt(report),
+    )
     return Advice(code=_code(report, f"shuffle={shuffle}", *threads), sentences=sentences)
 
 
@@ -60,6 +69,13 @@ def _shuffle(report: Report) -> tuple[str, str]:
             f"{bytes_text(report.facts.machine.memory_bytes)}: a block shuffle reads them from the "
             "disk in large pieces, a full shuffle row by row"
         )
+    compared = compare(full, block)
+    if compared.same:
+        return '"full"', (
+            f'shuffle="full" and "block" are {compared.gap_text}, less than can be told apart: '
+            f'either will do, and "full" mixes best: {full.rate:,.0f} rows/s, {block.rate:,.0f} '
+            "with a block shuffle"
+        )
     if part >= FULL_IS_FREE:
         return '"full"', (
             f'shuffle="full" costs little here, and mixes best: {full.rate:,.0f} rows/s, '
@@ -78,12 +94,23 @@ def _threads(report: Report, best: Figure) -> tuple[list[str], str]:
     helped = next((f for f in loaders if f.way.helpers), None)
     batch_ms = report.facts.batch_size / alone.rate * 1e3 if alone.rate else 0.0
     if helped is None:
-        return ["num_threads=0"], (
-            f"a batch takes {_ms(batch_ms)} in the caller, and threads would not help"
-        )
+        left_out = (e for e in report.left_out if e.way.kind == "loader" and e.order is None)
+        for each in left_out:
+            return ["num_threads=0"], (
+                f"a batch takes {_ms(batch_ms)} in the caller, and threads would not help: "
+                f"{each.reason}"
+            )
+        return [], f"a batch takes {_ms(batch_ms)} in the caller; threads were not measured"
     named = (
         [] if report.auto_threads == helped.way.helpers else [f"num_threads={helped.way.helpers}"]
     )
+    compared = compare(helped, alone)
+    if compared.same:
+        default = report.auto_threads in (0, helped.way.helpers)
+        return [] if default else named, (
+            f"with threads or without is {compared.gap_text}, less than can be told apart: either "
+            f"will do ({helped.rate:,.0f} rows/s, {alone.rate:,.0f} without)"
+        )
     if helped.rate >= alone.rate * _CLOSE:
         return named, f"{helped.way.name}: {helped.rate:,.0f} rows/s, {alone.rate:,.0f} without"
     if report.facts.batch_bytes < SMALL_BYTES:
@@ -149,6 +176,15 @@ def _convert(report: Report) -> list[str]:
         f"for a full shuffle the file is the limit: {full.rate:,.0f} rows/s, since a row costs a "
         f"chunk of {facts.block_rows:,} rows; as a .npy ({size}) it would be read in place: "
         f"{convert_command(path, '.npy', *memory)}"
+    ]
+
+
+def _doubt(report: Report) -> list[str]:
+    if report.rounds > 1:
+        return []
+    return [
+        "each figure is from a single pass, so only what is twice as fast counts as faster; "
+        "more --seconds tell more"
     ]
 
 

@@ -141,4 +141,5 @@ def _text(found: Identified) -> str:
 def _as_code(raw: RawLayout) -> str:
     """Give the arguments of `npdata.open_source`."""
     begins = f", offset={raw.offset}" if raw.offset else ""
-    return f"dtype={raw.dtype.str!r}, shape={raw.shape}{begins}"
+    dtype = raw.dtype.str if raw.dtype.names is None else raw.dtype.descr
+    return f"dtype={dtype!r}, shape={raw.shape}{begins}"
