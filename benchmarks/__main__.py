@@ -4,7 +4,7 @@ python -m benchmarks [--quick] [QUESTION ...]
 
 The whole run writes benchmarks/RESULTS.md, results.json, the charts in docs/img and the table of
 README.md. With --quick, or for some questions only, everything goes to benchmarks/out, and what
-README shows is compared with what was measured now.
+README shows is compared with what was measured now, as ratios to the bare gather.
 """
 
 import argparse
@@ -32,6 +32,8 @@ RESULTS, JSON = ROOT / "benchmarks" / "RESULTS.md", ROOT / "benchmarks" / "resul
 OUT = ROOT / "benchmarks" / "out"
 SHOWN = "peers"
 """The section that README shows."""
+BARE = "bare gather"
+"""The row that the rates of a run are compared over."""
 
 
 def machine() -> str:
@@ -88,8 +90,8 @@ def write_aside(report: Report) -> None:
     text = report.markdown(images=".")
     if JSON.exists() and report.has(SHOWN):
         before = reports.from_json(JSON.read_text()).section(SHOWN)
-        compared = reports.repeated(before, report.section(SHOWN)).markdown()
-        text += f"\n## Beside README\n\n{compared}\n"
+        compared = reports.repeated(before, report.section(SHOWN), BARE)
+        text += f"\n{compared.markdown('.')}\n"
     (OUT / "RESULTS.md").write_text(text)
     (OUT / "results.json").write_text(report.json())
     draw_all(report, OUT)

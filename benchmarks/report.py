@@ -30,6 +30,14 @@ class Measured:
         """Tell whether the two ranges have a value in common."""
         return self.low <= other.high and other.low <= self.high
 
+    def over(self, other: "Measured") -> "Measured":
+        """Give the ratio to `other`, from the least that the two ranges allow to the most."""
+        return Measured(
+            median=self.median / other.median,
+            low=self.low / other.high,
+            high=self.high / other.low,
+        )
+
     def scaled(self, factor: float) -> "Measured":
         """Give it in another unit."""
         return Measured(median=self.median * factor, low=self.low * factor, high=self.high * factor)
@@ -220,22 +228,48 @@ def with_speed(readme: str, section: Section, images: str = "docs/img") -> str:
     return f"{head}{BEGIN}\n{body}\n{END}{tail}"
 
 
-def repeated(before: Section, now: Section) -> Table:
-    """Give every measured cell of `now` beside that of `before`, and whether the ranges meet."""
-    if before.table is None or now.table is None:
-        raise ValueError(f"{now.name} has no table to compare")
-    old = {str(row[0]): row for row in before.table.rows}
+def repeated(before: Section, now: Section, unit: str) -> Section:
+    """Compare what `now` measured with `before`, each rate over that of row `unit` in its own run.
+
+    The machine's speed drifts from run to run, and such ratios hardly do. Two agree where their
+    ranges meet, which hold the spreads of the rate and of the unit.
+    """
+    old, new = _rates(before), _rates(now)
+    if not any(row == unit for row, _ in old.keys() & new.keys()):
+        raise ValueError(f"{now.name} has no rates to compare, or no {unit!r}")
+    was, bare = (next(v for (row, _), v in e.items() if row == unit) for e in (old, new))
     rows: list[tuple[Cell, ...]] = []
-    for row in now.table.rows:
-        for number, column in enumerate(now.table.columns):
-            cell = row[number]
-            was = old.get(str(row[0]), (None,) * len(row))[number]
-            if isinstance(cell, Measured) and isinstance(was, Measured):
-                what = f"{row[0]}, {column.name}"
-                meet = "yes" if cell.overlaps(was) else f"no, {cell.median / was.median:.2f} of it"
-                rows.append((what, column.text(was), column.text(cell), meet))
-    columns = ("", "README", "now", "ranges meet")
-    return Table(columns=tuple(Column(name=name) for name in columns), rows=tuple(rows))
+    for (row, column), rate in new.items():
+        if row == unit or (row, column) not in old:
+            continue
+        first, second = old[row, column].over(was), rate.over(bare)
+        within = (
+            "yes" if first.overlaps(second) else f"no: {second.median / first.median:.2f} of it"
+        )
+        rows.append((f"{row}, {column}", first, second, within))
+    met = sum(row[-1] == "yes" for row in rows)
+    note = (
+        f"Rates over that of the {unit} of the same run, which was "
+        f"{bare.median / was.median:.2f} of README's: {met} of {len(rows)} are within the spread "
+        "of both runs."
+    )
+    columns = ("", "README", "now", "within the spread")
+    table = Table(
+        columns=tuple(Column(name=name, format=".3g") for name in columns), rows=tuple(rows)
+    )
+    return Section(name="beside", title="Beside README", note=note, table=table)
+
+
+def _rates(section: Section) -> dict[tuple[str, str], Measured]:
+    """Give the measured cells of a section by row and column."""
+    if section.table is None:
+        return {}
+    return {
+        (str(row[0]), column.name): cell
+        for row in section.table.rows
+        for column, cell in zip(section.table.columns, row, strict=True)
+        if isinstance(cell, Measured)
+    }
 
 
 def measured(values: Sequence[float]) -> Measured:

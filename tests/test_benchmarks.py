@@ -264,15 +264,41 @@ def test_a_section_as_markdown() -> None:
     )
 
 
-def test_a_part_of_the_run_is_compared_with_what_is_shown() -> None:
-    def with_figure(low: float, high: float) -> Section:
-        figure = Measured(median=(low + high) / 2, low=low, high=high)
-        table = replace(SPEED.table, rows=(("ours", figure), ("new", figure)))
-        return replace(SPEED, table=table)
+def rates_of(**rates: float) -> Section:
+    """A section with a bare rate of ±2 %, and others of ±5 %."""
+    figures = {
+        name: measured([rate * (1 - part), rate, rate * (1 + part)])
+        for name, rate in rates.items()
+        for part in [0.02 if name == "bare" else 0.05]
+    }
+    table = replace(SPEED.table, rows=tuple(figures.items()))
+    return replace(SPEED, table=table)
 
-    near, far = (repeated(SPEED, with_figure(*each)) for each in ((2050, 2250), (900, 1100)))
-    assert near.rows == (("ours, rows/s", "2,000 ±5%", "2,150 ±5%", "yes"),)
-    assert far.rows == (("ours, rows/s", "2,000 ±5%", "1,000 ±10%", "no, 0.50 of it"),)
+
+def test_a_part_of_the_run_is_compared_over_the_bare_rate_of_each_run() -> None:
+    before = rates_of(bare=4000, same=2000, faster=1000, gone=5)
+    now = rates_of(bare=2000, same=1130, faster=1000, new=5)
+    compared = repeated(before, now, "bare")
+    assert "which was 0.50 of README's: 1 of 2 are within" in compared.note
+    assert [(row[0], row[-1]) for row in compared.table.rows] == [
+        ("same, rows/s", "yes"),
+        ("faster, rows/s", "no: 2.00 of it"),
+    ]
+    assert "| same, rows/s | 0.5 ±7% | 0.565 ±7% | yes |" in compared.markdown("")
+
+
+@pytest.mark.parametrize("now", [rates_of(same=1), replace(SPEED, table=None), rates_of(bare=1)])
+def test_what_cannot_be_compared_is_an_error(now: Section) -> None:
+    with pytest.raises(ValueError, match="no rates to compare"):
+        repeated(rates_of(same=2), now, "bare")
+
+
+@given(factor=st.floats(0.01, 100), rate=st.floats(1, 1e7))
+def test_a_machine_of_another_speed_gives_the_same_ratios(factor: float, rate: float) -> None:
+    rows = repeated(
+        rates_of(bare=1e6, ours=rate), rates_of(bare=1e6 * factor, ours=rate * factor), "bare"
+    ).table.rows
+    assert rows[0][-1] == "yes"
 
 
 def test_the_median_and_the_range() -> None:
