@@ -105,6 +105,9 @@ def to_device(iterable: Iterable[Any], device: str | torch.device) -> Iterable[A
     or `collate_fn=npdata.collate` without workers. For the CPU it gives `iterable` itself. Raises
     `DeviceError` (a RuntimeError) for a device that is not there.
 
+    A batch is taken while the one before it is used, so a state that a loader gives inside the
+    loop is one batch too far: to resume, use `Loader(device=)`, which counts what it has given.
+
     Examples:
         >>> batches = [torch.zeros(3)]
         >>> npdata.to_device(batches, "cpu") is batches

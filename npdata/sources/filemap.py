@@ -31,15 +31,24 @@ _GENERIC_MACHINES = ("x86_64", "aarch64", "riscv64", "s390x")
 
 
 def require_local(path: str | os.PathLike[str]) -> None:
-    """Raise `FileNotFoundError` for a URL, with what to do.
+    """Raise `FileNotFoundError` for a URL and for a glob, with what to do.
 
     Examples:
         >>> require_local("s3://bucket/x.npy")
         Traceback (most recent call last):
         FileNotFoundError: [Errno 2] only local files are read; mount or download it: 's3://...'
     """
-    if "://" in os.fspath(path) and not Path(path).exists():
+    text = os.fsdecode(path)
+    if Path(text).exists():
+        return
+    if "://" in text:
         reason = "only local files are read; mount or download it"
+        raise FileNotFoundError(errno.ENOENT, reason, os.fspath(path))
+    if "*" in text or "?" in text:
+        reason = (
+            "no such file, and a glob is not expanded here; name one file, or let "
+            "NumpyDataset.from_hdf5(glob, dataset) put those of HDF5 one after the other"
+        )
         raise FileNotFoundError(errno.ENOENT, reason, os.fspath(path))
 
 

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import DTypeLike
 
-from npdata.errors import FormatError, SourceError, TruncatedError
+from npdata.errors import FormatError, SourceError, TruncatedError, UnsupportedSourceError
 from npdata.sources.filemap import FileMap, require_local
 from npdata.sources.mapped import MappedSource, Place
 
@@ -28,7 +28,8 @@ def open_raw(
 
     `dtype` is a NumPy dtype or its name (">f4" for big-endian); one size in `shape` may be -1.
     Raises `TruncatedError` where the file is too short, `FormatError` where bytes are left over,
-    `SourceError` for a shape or dtype that makes no rows, and OSError.
+    `SourceError` for a shape or dtype that makes no rows, `UnsupportedSourceError` (a TypeError)
+    for what is no dtype, and OSError.
 
     Examples:
         >>> open_raw("t.bin", "uint16", (-1,)).shape
@@ -36,7 +37,7 @@ def open_raw(
     """
     require_local(path)
     file = FileMap(path)
-    kind: np.dtype[Any] = np.dtype(dtype)
+    kind = _dtype(path, dtype)
     sizes = tuple(shape) if isinstance(shape, tuple | list) else (operator.index(shape),)
     if kind.hasobject or kind.itemsize == 0:
         raise SourceError(f"a raw file holds no {kind} elements; give a dtype of a fixed size")
@@ -63,3 +64,13 @@ def open_raw(
         )
     place = Place.contiguous(offset=offset, dtype=kind, shape=sizes)
     return MappedSource(file, place, "a raw file is its rows", str(path))
+
+
+def _dtype(path: str | os.PathLike[str], dtype: DTypeLike) -> np.dtype[Any]:
+    try:
+        return np.dtype(dtype)
+    except (TypeError, ValueError, SyntaxError) as error:
+        raise UnsupportedSourceError(
+            f"{path}: dtype={dtype!r} is no dtype of NumPy ({error}); give one such as "
+            f'"float32", or ">i2" for big-endian'
+        ) from error

@@ -209,6 +209,15 @@ def test_wrong_usage_ends_with_2_and_says_what_is_wrong(
     assert why in capsys.readouterr().err
 
 
+def test_a_picture_of_a_file_that_cannot_be_read_is_a_failure_and_no_wrong_usage(
+    folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    Path("bad.npy").write_bytes(b"\x93NUMPY")
+    assert main(["inspect", "bad.npy", "--plot", "x.png"]) == 1
+    assert "none to be read" in capsys.readouterr().err
+    assert not Path("x.png").exists()
+
+
 @pytest.mark.parametrize("arguments", [[], ["x.npy", "--dtype", "float33"], ["x", "--shape=a,b"]])
 def test_arguments_that_cannot_be_read_end_with_2(folder: Path, arguments: list[str]) -> None:
     with pytest.raises(SystemExit) as raised:

@@ -43,6 +43,14 @@ def test_a_path_that_is_not_there(tmp_path: Path, name: str) -> None:
         open_source(tmp_path / name)
 
 
+@pytest.mark.parametrize("name", ["*.npy", "part-?.h5::x", "part-*.npz::x"])
+def test_a_glob_is_not_expanded_and_says_where_it_would_be(tmp_path: Path, name: str) -> None:
+    with pytest.raises(FileNotFoundError, match=r"not expanded here.*from_hdf5\(glob, dataset\)"):
+        NumpyDataset(tmp_path / name)
+    np.save(tmp_path / "a*.npy", np.arange(3))
+    assert len(NumpyDataset(tmp_path / "a*.npy")) == 3
+
+
 @pytest.mark.parametrize(
     "opened",
     [
@@ -144,6 +152,13 @@ class TestRaw:
     def test_what_does_not_fit(self, path: Path, dtype: str, shape: object, reason: str) -> None:
         with pytest.raises(ValueError, match=reason):
             NumpyDataset.from_raw(path, dtype=dtype, shape=shape)
+
+    @pytest.mark.parametrize("dtype", ["flot32", 3.5, {"f4"}], ids=str)
+    def test_what_is_no_dtype(self, path: Path, dtype: object) -> None:
+        with pytest.raises(errors.UnsupportedSourceError) as caught:
+            NumpyDataset.from_raw(path, dtype=dtype)
+        assert isinstance(caught.value, TypeError)
+        assert str(caught.value).startswith(f"{path}: dtype={dtype!r} is no dtype of NumPy")
 
     def test_dtype_is_for_paths(self) -> None:
         with pytest.raises(TypeError, match="describe a raw file"):

@@ -15,6 +15,7 @@ from npdata.cli.inspect.interrupt import between_steps
 from npdata.cli.inspect.picture import draw
 from npdata.cli.inspect.table import print_reports
 from npdata.cli.raw import add_raw_arguments, raw_layout
+from npdata.errors import SourceError
 
 
 def _add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -47,9 +48,15 @@ def _run(arguments: argparse.Namespace) -> int:
         print_json({"files": [report.as_json() for report in reports]})
     else:
         print_reports(console, reports)
+    failed = any(report.failure is not None for report in reports)
     if arguments.plot is not None:
-        save_figure(draw(reports, raw), arguments.plot)
-    return FAILED if any(report.failure is not None for report in reports) else SUCCESS
+        try:
+            save_figure(draw(reports, raw), arguments.plot)
+        except UsageError as error:
+            if not failed:
+                raise
+            raise SourceError(str(error)) from error
+    return FAILED if failed else SUCCESS
 
 
 INSPECT = Command(
