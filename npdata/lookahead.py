@@ -27,6 +27,8 @@ Job = TypeVar("Job")
 Result = TypeVar("Result")
 Outcome = tuple[Any, BaseException | None]
 """A result, or the error in its place."""
+_ATTENTIVE = 0.5
+"""So long, in seconds, may a Ctrl-C wait that came in the moment before the consumer did."""
 
 
 class Lookahead(Iterator[Result], Generic[Job, Result]):
@@ -121,7 +123,12 @@ class Lookahead(Iterator[Result], Generic[Job, Result]):
             self._submit(self._depth + 1)
         if not self._slots:
             raise StopIteration
-        return self._slots.popleft().get()
+        slot = self._slots.popleft()
+        while True:
+            try:
+                return slot.get(timeout=_ATTENTIVE)
+            except queue.Empty:
+                continue  # Python now looks for signals
 
     def _submit(self, depth: int) -> None:
         """Put in jobs until `depth` are in flight."""

@@ -38,7 +38,10 @@ def interrupted(code: str, *arguments: str, after: str) -> tuple[int, str]:
         env=environment(),
     ) as process:
         assert process.stdout is not None
-        assert process.stdout.readline() == after
-        process.send_signal(signal.SIGINT)
-        _, errors = process.communicate(timeout=60)
+        try:
+            assert process.stdout.readline() == after
+            process.send_signal(signal.SIGINT)
+            _, errors = process.communicate(timeout=60)
+        finally:
+            process.kill()
     return process.returncode, errors

@@ -3,6 +3,7 @@
 import gc
 import os
 import queue
+import signal
 import threading
 import weakref
 
@@ -240,6 +241,34 @@ except KeyboardInterrupt:
     raise SystemExit(5)
 """
         assert interrupted(code, after="waiting\n") == (5, "")
+
+    @pytest.mark.skipif(not hasattr(signal, "pthread_kill"), reason="needs signals for threads")
+    def test_by_control_c_that_does_not_wake_the_waiting_thread(self) -> None:
+        """As one that comes just before the thread begins to wait; here it goes to another."""
+        code = """
+import signal, sys, threading
+from npdata.lookahead import Lookahead
+released, main = threading.Event(), threading.get_ident()
+def interrupt(*_):
+    released.set()
+    raise KeyboardInterrupt
+signal.signal(signal.SIGINT, interrupt)
+def work(job):
+    if job == 2:
+        while results._slots or sys._current_frames()[main].f_code.co_name != "_from_threads":
+            pass
+        signal.pthread_kill(threading.get_ident(), signal.SIGINT)
+        released.wait()
+    return job
+try:
+    results = Lookahead(work, range(3), threads=2, depth=4)
+    for result in results:
+        pass
+except KeyboardInterrupt:
+    assert threading.active_count() == 1
+    raise SystemExit(5)
+"""
+        assert run(code).returncode == 5
 
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")

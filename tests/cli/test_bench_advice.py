@@ -96,6 +96,19 @@ def test_a_single_pass_is_told_to_have_no_spread(rounds, told):
     assert ("more --seconds tell more" in text(advise(found))) is told
 
 
+@pytest.mark.parametrize(
+    ("access", "rate", "told"),
+    [
+        ("mapped", 2_000_000, "over 100%: rows in order are read in larger pieces, or something"),
+        ("decoded", 2_000_000, "over 100%: chunks that are still decoded"),
+        ("mapped", 900_000, ""),
+    ],
+)
+def test_what_is_faster_than_the_ceiling_is_explained(access, rate, told):
+    lines = list(notes(report(facts(access), block=rate, full=rate)))
+    assert [line.startswith(told) for line in lines[1:]] == [True] * bool(told)
+
+
 def test_a_full_shuffle_that_costs_little_is_taken():
     assert 'shuffle="full"' in advise(report(facts(), block=100_000, full=90_000)).code
 
