@@ -7,7 +7,7 @@ SOURCES := $(shell find npdata -name '*.py') README.md
 
 .PHONY: demo test check format bench docs gpu clean fuzz corpus
 
-demo: $(VENV)/.wheel
+demo: $(VENV)/.demo
 	$(BIN)/python examples/train_digits.py
 
 test: $(VENV)/.wheel corpus
@@ -51,6 +51,14 @@ clean:
 	$(BIN)/python -m pip download --quiet --disable-pip-version-check -c constraints.txt \
 		--no-deps --only-binary :all: --dest .corpus/wheels tables h5py scanpy
 	$(BIN)/python tests/unpack_corpus.py .corpus/wheels .corpus/files
+	touch $@
+
+# What the demo alone needs.
+$(VENV)/.demo: pyproject.toml constraints.txt $(SOURCES)
+	@echo "Installing npdata with PyTorch, h5py, scikit-learn and matplotlib into $(VENV) ..."
+	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	$(PIP) pip hatchling
+	$(PIP) --no-build-isolation '.[examples]'
 	touch $@
 
 # The dependencies, once; then the project as a built wheel, again whenever a source changes:
