@@ -28,6 +28,7 @@ _WORDS = {
     8: torch.int64,
     16: torch.complex128,
 }
+_NUMPY_WORDS = {1: "u1", 2: "i2", 4: "i4", 8: "i8", 16: "c16"}
 # From so many elements on torch divides a copy among its threads.
 _GRAIN = 32768
 
@@ -35,14 +36,37 @@ _GRAIN = 32768
 class _Memory:
     """Lets NumPy see any memory as plain writable bytes, so that torch takes it without a word."""
 
-    def __init__(self, array: NDArray[Any], low: int, high: int) -> None:
+    def __init__(
+        self,
+        array: NDArray[Any],
+        start: int,
+        shape: tuple[int, ...],
+        strides: tuple[int, ...] | None = None,
+    ) -> None:
         self.array = array
         self.__array_interface__ = {
-            "data": (low, False),
-            "shape": (high - low,),
+            "data": (start, False),
+            "shape": shape,
+            "strides": strides,
             "typestr": "|u1",
             "version": 3,
         }
+
+    def tensor(self) -> Tensor:
+        return torch.from_numpy(np.asarray(self))
+
+
+def tensor_of(array: NDArray[np.uint8]) -> Tensor:
+    """Give an array of bytes as a tensor without a copy, also where it is read-only.
+
+    Whoever writes to it must own the memory.
+
+    Examples:
+        >>> tensor_of(np.frombuffer(b"abc", np.uint8))
+        tensor([97, 98, 99], dtype=torch.uint8)
+    """
+    start = array.__array_interface__["data"][0]
+    return _Memory(array, start, array.shape, array.strides).tensor()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -71,7 +95,7 @@ class RowTable:
         if array.size == 0 or array.dtype.hasobject or min(array.strides) < 0:
             return cls(array=array, view=None, typed=False)
         low, high = byte_bounds(array)
-        flat = torch.from_numpy(np.asarray(_Memory(array, low, high)))
+        flat = _Memory(array, low, (high - low,)).tensor()
         native = array.dtype.isnative and array.dtype.name in NATIVE
         if native and array.flags.aligned and not any(step % item for step in array.strides):
             steps = [step // item for step in array.strides]
@@ -105,21 +129,18 @@ class RowTable:
 class ByteRows:
     """A run of bytes, from which rows of one length can be gathered at any multiple of `step`.
 
-    `most` rows are gathered in one call where torch has several threads: with few, it does it on
-    one core.
+    `few` rows are so few that torch gathers them on one core.
     """
 
     view: Tensor
     step: int
-    most: int
+    few: int
 
     @classmethod
-    def of(cls, array: NDArray[np.uint8], row: int, *, on_one_core: int = 0) -> "ByteRows":
+    def of(cls, array: NDArray[np.uint8], row: int, *, step: int = 1) -> "ByteRows":
         """Prepare contiguous bytes for rows of `row` bytes, at least 1; copies nothing.
 
-        `on_one_core` is 0, or a number (1, 2, 4, 8 or 16) of which all offsets, and the row
-        itself, are multiples: where other threads have the cores to themselves, torch's would
-        only spin beside them after the call.
+        `step` is 1, 2, 4, 8 or 16; all offsets, and the row itself, are multiples of it.
 
         Examples:
             >>> out = np.empty((2, 3), np.uint8)
@@ -127,29 +148,30 @@ class ByteRows:
             >>> out.tolist()
             [[5, 6, 7], [1, 2, 3]]
         """
-        start = array.__array_interface__["data"][0]
-        flat = torch.from_numpy(np.asarray(_Memory(array, start, start + len(array))))
-        step = on_one_core or 1
-        words = flat[: len(flat) // step * step].view(_WORDS[step])
+        words = tensor_of(array[: len(array) // step * step]).view(_WORDS[step])
         row //= step
         view = words.as_strided((max(0, len(words) - row + 1), row), (1, 1))
-        return cls(view=view, step=step, most=max(1, _GRAIN // row) if on_one_core else 1 << 62)
+        return cls(view=view, step=step, few=max(1, _GRAIN // row))
 
-    def gather(self, starts: NDArray[np.int64], out: NDArray[np.uint8]) -> None:
+    def gather(
+        self, starts: NDArray[np.int64], out: NDArray[np.uint8], *, on_one_core: bool = False
+    ) -> None:
         """Copy the bytes from `starts[k]` on to `out[k]`; `out` is (n, row), C-contiguous.
 
-        Raises IndexError where a row would lie outside.
+        `on_one_core` is for when other threads have work for the cores: torch's threads would spin
+        beside them after the call. Raises IndexError where a row would lie outside.
         """
-        target = torch.from_numpy(out)
+        # Views of tensors would let go of the interpreter and wait for it again, those of arrays
+        # do not.
+        target = torch.from_numpy(out.view(_NUMPY_WORDS[self.step]))
         if self.step > 1:
             starts = starts // self.step
-            target = target.view(self.view.dtype)
         rows = torch.from_numpy(starts)
-        if len(starts) <= self.most or torch.get_num_threads() == 1:
+        if not on_one_core or len(starts) <= self.few or torch.get_num_threads() == 1:
             torch.index_select(self.view, 0, rows, out=target)
             return
-        for first in range(0, len(starts), self.most):
-            part = slice(first, first + self.most)
+        for first in range(0, len(starts), self.few):
+            part = slice(first, first + self.few)
             torch.index_select(self.view, 0, rows[part], out=target[part])
 
 

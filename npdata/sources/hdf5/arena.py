@@ -52,14 +52,10 @@ class Arena:
             self._memory.madvise(mmap.MADV_DONTNEED, slot * self.slot_bytes, self.slot_bytes)
 
     def rows(self, row: int) -> ByteRows:
-        """Give the memory of all slots, ready for rows that begin `row` bytes apart in a slot.
-
-        One core gathers them: the others are wanted for decoding.
-        """
+        """Give the memory of all slots, ready for rows that begin `row` bytes apart in a slot."""
         found = self._rows.get(row)
         if found is None:
-            words = math.gcd(row, WORD)
-            found = self._rows[row] = ByteRows.of(self._array, row, on_one_core=words)
+            found = self._rows[row] = ByteRows.of(self._array, row, step=math.gcd(row, WORD))
         return found
 
     def part(self, slot: int, size: int) -> NDArray[np.uint8]:

@@ -48,6 +48,8 @@ class _Decoding:
         self.range = range(spec.tiling.count)
         self.tiles = np.arange(spec.tiling.count)
         self.fill = np.frombuffer(spec.fill, np.uint8)
+        self.ahead = False
+        """Whether chunks are decoded ahead, by threads that share the cores with the gather."""
         self.decoded = 0
         self.reused = 0
         self.lock = threading.Lock()
@@ -131,7 +133,10 @@ class DecodedSource(Source):
                     return False
                 starts[absent] = -1
             chunks.used[entries] = ticket
-            gather_rows(state.data, starts, tiling, state.range, state.fill, out, None)
+            data, shared = state.data, state.ahead
+            gather_rows(
+                data, starts, tiling, state.range, state.fill, out, None, on_one_core=shared
+            )
         finally:
             reads.pop(ticket, None)
             state.slab.settle()
@@ -154,7 +159,10 @@ class DecodedSource(Source):
             rows = bases[step.inverse]
             places = within if step.places is None else within[step.places]
             starts = np.where(rows < 0, -1, rows + places[:, None])
-            gather_rows(state.data, starts, tiling, step.tiles, state.fill, out, step.places)
+            data, shared = state.data, state.ahead
+            gather_rows(
+                data, starts, tiling, step.tiles, state.fill, out, step.places, on_one_core=shared
+            )
         finally:
             state.slab.release(lease)
         state.count(reused=len(stored) - len(lease.fresh))
@@ -208,6 +216,7 @@ class DecodedSource(Source):
     def will_need(self, first: int, stop: int) -> None:
         """Decode the chunks of these rows before they are asked for, into half of the slab."""
         state = self._state.get()
+        state.ahead = True
         most = state.slab.budget // 2 // state.chunks.slot_bytes
         chunks = self._stored(state, first, stop)[:most]
         # Its files may have been released when a thread comes to it: then it opens none to stay.
@@ -241,6 +250,5 @@ class DecodedSource(Source):
 
 
 def _distinct(entries: NDArray[np.int64]) -> int:
-    """Count the different entries of the chunk table, without -1."""
-    ordered = np.sort(entries, axis=None)
-    return int(np.count_nonzero(ordered[1:] != ordered[:-1])) + int(ordered[0] >= 0)
+    """Count the different entries of the chunk table, without -1; keeps the interpreter."""
+    return len(set(entries.ravel().tolist()) - {-1})

@@ -23,33 +23,41 @@ def gather_rows(
     fill: NDArray[np.uint8],
     out: NDArray[Any],
     places: NDArray[np.int64] | None,
+    *,
+    on_one_core: bool = False,
 ) -> None:
     """Copy `tiles` of rows to `out`, or with `places` to those rows of `out`.
 
+    With `on_one_core` the cores are left to other threads; see `ByteRows.gather`.
     `starts[k, j]` is the offset of row k's part of tile `tiles[j]`, or -1 for the fill value;
     `fill` is one element. `out` is C-contiguous, of the row shape and the stored dtype.
     """
     if places is None and tiling.seamless and len(tiles) == tiling.count:
         flat = out.reshape(-1).view(np.uint8).reshape(starts.size, tiling.tile_bytes)
-        _gather(data, starts.ravel(), flat, fill)
+        _gather(data, starts.ravel(), flat, fill, on_one_core)
         return
     part = np.empty((len(starts), tiling.tile_bytes), np.uint8)
     shaped = part.view(out.dtype).reshape(len(starts), *tiling.tile)
     rows: Any = slice(None) if places is None else places
     for j, tile in enumerate(tiles):
         target, inside = tiling.cuts(tile)
-        _gather(data, np.ascontiguousarray(starts[:, j]), part, fill)
+        _gather(data, np.ascontiguousarray(starts[:, j]), part, fill, on_one_core)
         out[(rows, *target)] = shaped[(slice(None), *inside)]
 
 
 def _gather(
-    data: ByteRows, starts: NDArray[np.int64], out: NDArray[np.uint8], fill: NDArray[np.uint8]
+    data: ByteRows,
+    starts: NDArray[np.int64],
+    out: NDArray[np.uint8],
+    fill: NDArray[np.uint8],
+    on_one_core: bool,
 ) -> None:
     missing = starts < 0
     if not missing.any():
-        data.gather(starts, out)
+        data.gather(starts, out, on_one_core=on_one_core)
         return
     there = np.flatnonzero(~missing)
     if len(there):
-        data.gather(np.where(missing, starts[there[0]], starts), out)
+        instead = np.where(missing, starts[there[0]], starts)
+        data.gather(instead, out, on_one_core=on_one_core)
     out.reshape(len(out), -1, len(fill))[missing] = fill
