@@ -18,6 +18,7 @@ def optional(name: str) -> Any:
 
 
 igzip_lib = optional("isal.igzip_lib")
+libdeflate = optional("deflate")
 blosc = optional("numcodecs.blosc")
 lz4 = optional("numcodecs.lz4")
 zstd = optional("numcodecs.zstd")
