@@ -20,7 +20,8 @@ from pathlib import Path
 import numpy as np
 
 import npdata
-from benchmarks.harness import Bench, UnavailableError
+from benchmarks.harness import Bench
+from benchmarks.page_cache import drop
 from benchmarks.report import Column, Ratio, Section, Table
 
 ROW, BATCH, MIB, IN_FLIGHT = 3136, 256, 1 << 20, 8
@@ -41,25 +42,6 @@ def write(path: Path, nbytes: int) -> int:
             file.write(noise[:count].tobytes())
         os.fsync(file.fileno())
     return rows
-
-
-def drop(path: Path) -> None:
-    """Let the file leave the page cache, and check that it has."""
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        os.posix_fadvise(descriptor, 0, 0, os.POSIX_FADV_DONTNEED)
-        size, there = path.stat().st_size, 0
-        for offset in range(0, size, size // 100):
-            try:
-                there += os.preadv(descriptor, [bytearray(1)], offset, os.RWF_NOWAIT)
-            except BlockingIOError:
-                continue
-        if there > 2:
-            raise UnavailableError(
-                f"the file cannot be dropped from memory: {there} of 100 places are still there"
-            )
-    finally:
-        os.close(descriptor)
 
 
 def sequential(path: Path) -> float:
