@@ -153,6 +153,7 @@ def run(bench: Bench) -> list[Section]:
     gib = 0.5 if bench.quick else 4.1
     path = bench.folder / "cold.npy"
     sequentially, loader = f"sequential, {IN_FLIGHT} requests in flight", "Loader, block shuffle"
+    budgeted = f"{loader}, memory_budget= two ninths of the file"
     through, within = (
         "full shuffle through a map",
         f"{loader}, the same in memory for two thirds of the file",
@@ -164,8 +165,10 @@ def run(bench: Bench) -> list[Section]:
         limited = Limited(path)
         peaks: list[int] = []
 
+        budget = limited.limit // 3
+
         def inside() -> float:
-            rate = limited.rate(f"blocks(path, memory_budget={512 * MIB})")
+            rate = limited.rate(f"blocks(path, memory_budget={budget})")
             peaks.append(limited.most)
             return rate
 
@@ -174,7 +177,7 @@ def run(bench: Bench) -> list[Section]:
             {
                 sequentially: lambda: sequential(path),
                 loader: lambda: blocks(path),
-                f"{loader}, memory_budget=512 MiB": lambda: blocks(path, memory_budget=512 * MIB),
+                budgeted: lambda: blocks(path, memory_budget=budget),
                 within: inside,
                 through: lambda: full(path),
             },
