@@ -10,6 +10,7 @@ from torch import Tensor
 
 import npdata
 from benchmarks.harness import Bench, Contender, rates
+from benchmarks.page_cache import warm
 from benchmarks.report import Cell, Chart, Column, Section, Table
 from npdata.cli.bench.contender import require_same
 from npdata.cli.bench.timing import collected, in_turns
@@ -30,6 +31,7 @@ def write(path: Path, x: np.ndarray, chunk: int) -> None:
     with h5py.File(path, "w") as file:
         file.create_dataset("plain", data=x, chunks=chunks)
         file.create_dataset("gzip", data=x, chunks=chunks, compression=1, shuffle=True)
+    warm(path)
 
 
 def by_npdata(path: Path, kind: str, sampler: list[np.ndarray]) -> Callable[[], Iterable[Tensor]]:

@@ -9,6 +9,7 @@ import numpy as np
 
 import npdata
 from benchmarks.harness import Bench, Contender, rates
+from benchmarks.page_cache import warm
 from benchmarks.report import Chart, Column, Section, Table
 from npdata.cli.bench.contender import require_same
 from npdata.cli.bench.timing import collected, in_turns
@@ -29,6 +30,8 @@ def write(folder: Path, rows: int) -> dict[str, npdata.NumpyDataset]:
         file.create_dataset("chunked", data=x, chunks=chunks)
         file.create_dataset("gzip", data=x, chunks=chunks, compression=4, shuffle=True)
         file.create_dataset("lzf", data=x, chunks=chunks, compression="lzf")
+    for path in folder.iterdir():
+        warm(path)
     hdf5 = {
         f"HDF5, {name}": npdata.NumpyDataset(f"{folder}/x.h5::{name}")
         for name in ("contiguous", "chunked", "gzip", "lzf")
