@@ -84,6 +84,14 @@ def test_masks_arrays_and_tensors_select_like_numpy(kind: str, data: Data) -> No
     ).all()
 
 
+@pytest.mark.parametrize(("first", "stop"), [(0, ROWS), (9, 31), (96, 97), (40, 40)])
+def test_a_run_of_rows_is_what_numpy_slices(kind: str, data: Data, first: int, stop: int) -> None:
+    (source,) = dataset(kind, data).sources
+    out = np.empty((stop - first, *source.shape[1:]), source.dtype)
+    source.read_run(first, out)
+    assert (out == data.x[first:stop]).all()
+
+
 def test_rows_that_are_not_there_raise_index_error(kind: str, data: Data) -> None:
     ds = dataset(kind, data)
     for index in (ROWS, -ROWS - 1, [0, ROWS], np.array([-ROWS - 1]), 1 << 40):

@@ -93,6 +93,13 @@ class Source(ABC):
         shape `(len(indices), *shape[1:])` and of this source's dtype.
         """
 
+    def read_run(self, first: int, out: NDArray[Any]) -> None:
+        """Copy the rows from `first` on to `out`, on a way through all of them.
+
+        What was written to views of a private map need not be seen.
+        """
+        self.read(np.arange(first, first + len(out)), out)
+
     def check(self) -> None:  # noqa: B027
         """Raise `ChangedFileError` if the file behind the source is no longer as it was opened."""
 

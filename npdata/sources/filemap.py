@@ -128,6 +128,20 @@ class FileMap:
         if now.st_size != expected.size or not same_time:
             expected.require(FileIdentity.of_status(now), self.path)
 
+    def read(self, offset: int, out: NDArray[np.uint8]) -> None:
+        """Read bytes from `offset` on into `out`, of the file as it was opened, past the map."""
+        opened = self._open()  # held, so that no other thread closes the file now
+        if not hasattr(os, "preadv"):
+            out[:] = opened[1][offset : offset + len(out)]
+        else:
+            done = 0
+            while done < len(out):
+                count = os.preadv(opened[0], [out[done:].data], offset + done)
+                if not count:
+                    break
+                done += count
+        self.check()
+
     def will_need(self, offset: int, nbytes: int) -> None:
         """Ask the kernel to read this part of the file now, unless it is in memory already."""
         opened = self._open()  # held, so that no other thread closes the file now

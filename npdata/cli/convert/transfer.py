@@ -31,7 +31,7 @@ def read_rows(source: Source, first: int, out: Rows) -> Rows:
     """Read the rows from `first` on into `out`; gaps between the fields of records become zeros."""
     if source.dtype.names is not None:
         out.reshape(-1).view(np.uint8)[...] = 0
-    source.read(np.arange(first, first + len(out)), out)
+    source.read_run(first, out)
     return out
 
 

@@ -51,10 +51,7 @@ class ChunkMappedSource(Source):
         if out.size == 0:
             return
         self._file.check()
-        ready = self._ready
-        if ready is None:
-            ready = self._ready = self._prepare()
-        data, table, bases = ready
+        data, table, bases = self._opened()
         tiling = self._spec.tiling
         if bases is None:
             self._gather_tiles(data, table, indices, out)
@@ -62,6 +59,30 @@ class ChunkMappedSource(Source):
         starts = indices * tiling.tile_bytes
         starts += bases.take(indices // tiling.chunk_rows)
         data.gather(starts, out.view(np.uint8).reshape(len(indices), tiling.tile_bytes))
+
+    def read_run(self, first: int, out: NDArray[Any]) -> None:
+        """Read rows from the file, chunk by chunk, past the map and its page faults."""
+        if out.size == 0:
+            return
+        tiling = self._spec.tiling
+        bases = self._opened()[2]
+        if bases is None:
+            super().read_run(first, out)
+            return
+        rows = out.view(np.uint8).reshape(len(out), tiling.tile_bytes)
+        row, end = first, first + len(out)
+        while row < end:
+            block = row // tiling.chunk_rows
+            stop = min((block + 1) * tiling.chunk_rows, end)
+            part = rows[row - first : stop - first].reshape(-1)
+            self._file.read(int(bases[block]) + row * tiling.tile_bytes, part)
+            row = stop
+
+    def _opened(self) -> Ready:
+        ready = self._ready
+        if ready is None:
+            ready = self._ready = self._prepare()
+        return ready
 
     def _prepare(self) -> Ready:
         """Map the file; where chunks hold whole rows, work out what a row's number lacks."""
