@@ -8,6 +8,7 @@ memory is only read, also where the view could write. It knows nothing of files 
 """
 
 import functools
+import os
 from dataclasses import dataclass
 from typing import Any
 
@@ -122,7 +123,7 @@ class RowTable:
         view = self.view
         if view is not None:
             words = out if out.dtype == view.dtype else out.view(view.dtype)
-            torch.index_select(view, 0, torch.from_numpy(indices), out=words)
+            _select(view, indices, words)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -166,13 +167,42 @@ class ByteRows:
         target = torch.from_numpy(out.view(_NUMPY_WORDS[self.step]))
         if self.step > 1:
             starts = starts // self.step
-        rows = torch.from_numpy(starts)
         if not on_one_core or len(starts) <= self.few or torch.get_num_threads() == 1:
-            torch.index_select(self.view, 0, rows, out=target)
+            _select(self.view, starts, target)
             return
         for first in range(0, len(starts), self.few):
             part = slice(first, first + self.few)
-            torch.index_select(self.view, 0, rows[part], out=target[part])
+            _select(self.view, starts[part], target[part])
+
+
+def _select(view: Tensor, rows: NDArray[np.int64], out: Tensor) -> None:
+    """Copy row `rows[k]` of `view` to `out[k]`, by torch wherever its threads are."""
+    if _Threads.lost and torch.get_num_threads() > 1:
+        if len(rows) and rows.view(np.uint64).max() >= len(view):
+            raise IndexError("a row lies outside")
+        out.numpy()[...] = view.numpy()[rows]
+        return
+    _Threads.used = _Threads.used or out.numel() >= _GRAIN
+    torch.index_select(view, 0, torch.from_numpy(rows), out=out)
+
+
+class _Threads:
+    """Whether torch's threads were `used`, and whether they were and stayed behind at a fork.
+
+    A child would wait for them for ever, unless told, as a DataLoader tells its workers, to do with
+    one.
+    """
+
+    used = False
+    lost = False
+
+
+def _forked() -> None:
+    _Threads.lost = _Threads.used
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_forked)
 
 
 @functools.cache

@@ -1,13 +1,16 @@
 """The same rows under every start method, any number of workers, after the parent has read."""
 
 import multiprocessing
+import os
 import warnings
+from pathlib import Path
 
 import h5py
 import numpy as np
 import pytest
 import torch
 from kinds import KINDS, ROWS, Data
+from processes import run
 from torch.utils.data import DataLoader
 
 import npdata
@@ -70,6 +73,45 @@ def test_in_workers(data: Data, method: str, workers: int, persistent: bool) -> 
     assert_epoch(batches, data)
     if persistent or method == "fork":
         assert_epoch(batches, data)
+
+
+FORKED = """
+import os, sys
+import numpy as np, torch
+from npdata import NumpyDataset
+
+torch.set_num_threads(2)
+x = np.random.default_rng(0).random((3000, 256), np.float32)
+np.save(sys.argv[1] + "/x.npy", x)
+import h5py
+with h5py.File(sys.argv[1] + "/x.h5", "w") as file:
+    file.create_dataset("plain", data=x, chunks=(100, 256))
+    file.create_dataset("packed", data=x, chunks=(100, 256), compression=1)
+files = ("x.npy", "x.h5::plain", "x.h5::packed")
+sets = [NumpyDataset(f"{sys.argv[1]}/{name}") for name in files]
+rows = np.random.default_rng(1).permutation(3000)
+for ds in sets:
+    assert (ds[rows].numpy() == x[rows]).all()
+child = os.fork()
+if child == 0:
+    for ds in sets:
+        assert (ds[rows].numpy() == x[rows]).all()
+        for outside in (3000, -3001):
+            try:
+                ds.__getitems__(np.array([0, outside]))
+            except IndexError:
+                continue
+            sys.exit(1)
+        assert (ds.__getitems__(np.array([0, -1])).stacked.numpy() == x[[0, -1]]).all()
+    os._exit(7)
+assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 7
+"""
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
+def test_a_child_reads_after_the_threads_of_torch_stayed_in_the_parent(tmp_path: Path) -> None:
+    done = run(FORKED, str(tmp_path))
+    assert (done.returncode, done.stderr) == (0, "")
 
 
 def test_the_parent_reads_on_while_workers_read(data: Data) -> None:

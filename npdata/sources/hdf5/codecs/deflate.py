@@ -19,7 +19,7 @@ LARGEST = (1 << 32) - 1
 def with_libdeflate(
     data: Bytes, values: tuple[int, ...], limit: int, into: NDArray[np.uint8] | None
 ) -> Bytes:
-    """Inflate with libdeflate, 1.4 times as fast as isal; zlib tells why it refuses a stream."""
+    """Inflate with libdeflate, up to 1.4 times as fast as isal; zlib tells why it refuses."""
     if len(data) and 0 < limit <= LARGEST:
         with contextlib.suppress(libdeflate.DeflateError):
             return as_array(libdeflate.zlib_decompress(data, limit))

@@ -41,8 +41,9 @@ def unshuffle(
 def _transposed(flat: NDArray[np.uint8], size: int) -> NDArray[np.uint8]:
     """Give the matrix of `size` rows in `flat`, transposed, as one run of bytes.
 
-    torch shuffles the channels of a pixel, where they lie side by side, with vector instructions in
-    one call: eight times as fast as NumPy copies four columns one by one.
+    torch shuffles the channels of a pixel, where they lie side by side, in one call and with vector
+    instructions: two to six times as fast, with a copy, as NumPy copies columns one by one. Only
+    elements of 3 bytes are slower.
     """
     n = len(flat)
     pixel = np.ndarray((1, n, 1, 1), np.uint8, flat.data, strides=(n, 1, n, n))
