@@ -26,7 +26,7 @@ from benchmarks.page_cache import warm
 from benchmarks.report import Ratio, Section
 
 ROWS, WIDTH, BATCH, CHUNK, WINDOW = 200_000, 784, 256, 256, 32
-SLOW_BATCHES = 40
+SLOW_BATCHES = 120
 """So many batches are timed where h5py takes minutes for an epoch."""
 THREADS = 2
 

@@ -33,6 +33,11 @@ class Ahead:
         self._nbytes = 0
         self._running = 0
 
+    @property
+    def busy(self) -> bool:
+        """Whether threads decode what was announced."""
+        return self._running > 0
+
     def announce(self, chunks: Residents, numbers: Iterable[int], decode: Decode) -> None:
         """Take note that the chunks `numbers` will be needed in this order."""
         half = self._slab.budget // 2

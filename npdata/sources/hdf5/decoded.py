@@ -149,6 +149,8 @@ class DecodedSource(Source):
         tiling = self._spec.tiling
         entries = state.table.find(step.blocks[:, None] * tiling.count + np.array(step.tiles))
         stored = entries[entries >= 0]
+        # Whoever read ahead has ended where nothing is announced any more and chunks are missing.
+        state.ahead = state.ahead and ahead().busy
         lease = Lease()
         try:
             state.slab.lease(lease, state.chunks, stored.tolist())
