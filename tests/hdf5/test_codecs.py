@@ -19,7 +19,7 @@ from npdata.sources.hdf5.codecs import deflate
 from npdata.sources.hdf5.codecs.base import Decode
 from npdata.sources.hdf5.codecs.fletcher32 import checksum
 from npdata.sources.hdf5.codecs.packages import optional
-from npdata.sources.hdf5.codecs.shuffle import unshuffle
+from npdata.sources.hdf5.codecs.shuffle import SMALL, unshuffle
 from npdata.sources.hdf5.filters import DECODERS, decode_chunk
 from npdata.sources.hdf5.layout import Filter
 
@@ -140,6 +140,16 @@ def test_unshuffle_undoes_shuffle(data: bytes, size: int) -> None:
     into = np.empty(len(data), np.uint8)
     for target in (None, into):
         assert bytes(unshuffle(shuffled, (size,), len(data), target)) == data
+
+
+@pytest.mark.parametrize("size", [2, 3, 4, 7, 8, 16, 100])
+@pytest.mark.parametrize("length", [SMALL - 1, SMALL, SMALL + 1, 3 * SMALL + 77])
+def test_unshuffle_undoes_shuffle_of_large_chunks(size: int, length: int) -> None:
+    data = np.random.default_rng(size).integers(0, 256, length, dtype=np.uint8)
+    whole = length // size * size
+    shuffled = np.append(data[:whole].reshape(-1, size).T.reshape(-1), data[whole:])
+    for into in (None, np.empty(length, np.uint8)):
+        assert (unshuffle(shuffled.tobytes(), (size,), length, into) == data).all()
 
 
 @given(st.binary(max_size=200_000 // 100))
