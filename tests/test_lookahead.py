@@ -199,6 +199,16 @@ assert seen == [3], seen
     assert done.returncode == 0, done.stderr
 
 
+RELEASING = """
+import signal, threading
+from npdata.lookahead import Lookahead
+released = threading.Event()
+def interrupt(*_):
+    released.set()
+    raise KeyboardInterrupt
+signal.signal(signal.SIGINT, interrupt)
+"""
+
 LIVE = """
 import sys
 from npdata.lookahead import Lookahead
@@ -220,14 +230,7 @@ class TestTheEndOfTheProcess:
 
     def test_by_control_c_while_it_waits(self) -> None:
         # A thread ends after the job that it is at, so the signal lets that job end.
-        code = """
-import signal, threading
-from npdata.lookahead import Lookahead
-released = threading.Event()
-def interrupt(*_):
-    released.set()
-    raise KeyboardInterrupt
-signal.signal(signal.SIGINT, interrupt)
+        code = f"""{RELEASING}
 def work(job):
     if job == 2:
         print("waiting", flush=True)
@@ -245,14 +248,9 @@ except KeyboardInterrupt:
     @pytest.mark.skipif(not hasattr(signal, "pthread_kill"), reason="needs signals for threads")
     def test_by_control_c_that_does_not_wake_the_waiting_thread(self) -> None:
         """As one that comes just before the thread begins to wait; here it goes to another."""
-        code = """
-import signal, sys, threading
-from npdata.lookahead import Lookahead
-released, main = threading.Event(), threading.get_ident()
-def interrupt(*_):
-    released.set()
-    raise KeyboardInterrupt
-signal.signal(signal.SIGINT, interrupt)
+        code = f"""{RELEASING}
+import sys
+main = threading.get_ident()
 def work(job):
     if job == 2:
         while results._slots or sys._current_frames()[main].f_code.co_name != "_from_threads":

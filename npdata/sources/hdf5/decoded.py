@@ -133,10 +133,7 @@ class DecodedSource(Source):
                     return False
                 starts[absent] = -1
             chunks.used[entries] = ticket
-            data, shared = state.data, state.ahead
-            gather_rows(
-                data, starts, tiling, state.range, state.fill, out, None, on_one_core=shared
-            )
+            self._gather(state, starts, state.range, out, None)
         finally:
             reads.pop(ticket, None)
             state.slab.settle()
@@ -161,13 +158,21 @@ class DecodedSource(Source):
             rows = bases[step.inverse]
             places = within if step.places is None else within[step.places]
             starts = np.where(rows < 0, -1, rows + places[:, None])
-            data, shared = state.data, state.ahead
-            gather_rows(
-                data, starts, tiling, step.tiles, state.fill, out, step.places, on_one_core=shared
-            )
+            self._gather(state, starts, step.tiles, out, step.places)
         finally:
             state.slab.release(lease)
         state.count(reused=len(stored) - len(lease.fresh))
+
+    def _gather(
+        self,
+        state: _Decoding,
+        starts: NDArray[np.int64],
+        tiles: range,
+        out: NDArray[Any],
+        places: NDArray[np.int64] | None,
+    ) -> None:
+        data, tiling, fill = state.data, self._spec.tiling, state.fill
+        gather_rows(data, starts, tiling, tiles, fill, out, places, on_one_core=state.ahead)
 
     def _decode(self, lease: Lease, state: _Decoding) -> None:
         """Decode the fresh chunks of a lease, in this thread and those of the slab."""
