@@ -26,8 +26,8 @@ from torch.utils.data import BatchSampler, RandomSampler
 
 from benchmarks.harness import Bench
 from benchmarks.report import Column, Measured, Section, Table, measured
-from npdata.order.recipe import WINDOW_BLOCKS
-from npdata.samplers import BlockBatchSampler
+from npdata.sampling.order.recipe import WINDOW_BLOCKS
+from npdata.sampling.sampler import BlockBatchSampler
 
 BATCH = 256
 ROW_BYTES = 3072

@@ -18,11 +18,11 @@ matplotlib.use("Agg")
 import matplotlib.pyplot as plt
 import numpy as np
 
-from npdata.blocks import Blocks
-from npdata.order import plan_order
-from npdata.order.layout import Layout
-from npdata.order.recipe import WINDOW_BLOCKS
-from npdata.quality import shuffle_quality
+from npdata.arrays.blocks import Blocks
+from npdata.sampling.order import plan_order
+from npdata.sampling.order.block_layout import Layout
+from npdata.sampling.order.recipe import WINDOW_BLOCKS
+from npdata.sampling.quality import shuffle_quality
 
 BATCH, BLOCK_ROWS, BLOCKS, KEPT = 256, 341, 3000, 64
 WINDOWS = (1, 4, 16, 32, 64, 128, 256, 1024, 3000)

@@ -1,20 +1,19 @@
 """Any NumPy data, where it lies, as a PyTorch dataset at memory speed."""
 
 from npdata import errors
-from npdata.batch import Batch
-from npdata.collate import collate
-from npdata.convert import Conversion, as_tensor, explain
-from npdata.dataset import NumpyDataset
-from npdata.loader import Loader
-from npdata.masked import MaskedRows
-from npdata.quality import ShuffleQuality, shuffle_quality
-from npdata.samplers import BlockBatchSampler
-from npdata.schedule import Schedule
-from npdata.seeded import SeededRows
+from npdata.arrays.convert import Conversion, as_tensor, explain
+from npdata.dataset.batch import Batch
+from npdata.dataset.collate import collate
+from npdata.dataset.numpy_dataset import NumpyDataset
+from npdata.loading.loader import Loader
+from npdata.loading.schedule import Schedule
+from npdata.loading.stats import LoaderStats
+from npdata.loading.to_device import to_device
+from npdata.sampling.quality import ShuffleQuality, shuffle_quality
+from npdata.sampling.rows import MaskedRows, SeededRows
+from npdata.sampling.sampler import BlockBatchSampler
 from npdata.sources.base import Access, Source
-from npdata.sources.opening import open_source
-from npdata.stats import LoaderStats
-from npdata.transfer import to_device
+from npdata.sources.open import open_source
 
 __all__ = [
     "Access",
@@ -37,3 +36,8 @@ __all__ = [
     "shuffle_quality",
     "to_device",
 ]
+
+
+def __dir__() -> list[str]:
+    """Give the public names, without the folders behind them."""
+    return __all__

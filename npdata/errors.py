@@ -31,6 +31,9 @@ A message says what was got, what was expected, where (file, field, index) and w
 A missing path is the builtin `FileNotFoundError`, a folder the builtin `IsADirectoryError`.
 """
 
+import importlib
+from typing import Any
+
 
 class NpdataError(Exception):
     """Base of every error of this package."""
@@ -134,3 +137,23 @@ class MissingExtraError(LoaderError, ImportError):
 
 class ForkError(NpdataError, RuntimeError):
     """An iterator with threads was used in a process that was forked later."""
+
+
+def require(module: str, *, extra: str, purpose: str) -> Any:
+    """Import the optional `module`, part of `extra`; `purpose` begins the error's sentence.
+
+    Raises `MissingExtraError` (an ImportError).
+
+    Examples:
+        >>> require("nowhere", extra="plot", purpose="--plot")
+        Traceback (most recent call last):
+        npdata.errors.MissingExtraError: --plot needs nowhere, ...: pip install 'npdata[plot]'
+    """
+    package = module.partition(".")[0]
+    try:
+        importlib.import_module(package)
+        return importlib.import_module(module)
+    except ImportError as error:
+        raise MissingExtraError(
+            f"{purpose} needs {package}, which is not installed: pip install 'npdata[{extra}]'"
+        ) from error

@@ -124,7 +124,11 @@ def test_every_public_name_is_in_the_reference(
     assert f"npdata.{name}" in pages[site / "api.html"].places
 
 
-ERRORS = [name for name, kind in vars(npdata.errors).items() if inspect.isclass(kind)]
+ERRORS = [
+    name
+    for name, kind in vars(npdata.errors).items()
+    if inspect.isclass(kind) and issubclass(kind, npdata.errors.NpdataError)
+]
 
 
 @pytest.mark.parametrize("name", ERRORS)

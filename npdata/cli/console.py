@@ -13,7 +13,7 @@ import re
 import sys
 from typing import Any
 
-from npdata.extras import require
+from npdata.errors import require
 
 _NO_SCREEN = 10_000
 """Columns where nobody looks at a screen: enough for any table."""

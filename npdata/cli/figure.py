@@ -12,7 +12,7 @@ from typing import Any
 
 from npdata.cli.command import UsageError
 from npdata.cli.output import new_output
-from npdata.extras import require
+from npdata.errors import require
 
 FORMATS = (".png", ".svg", ".pdf")
 

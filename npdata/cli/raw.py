@@ -9,8 +9,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from npdata.arrays.dtypes import DType
 from npdata.cli.command import UsageError
-from npdata.dtypes import DType
 
 HOW_TO_DESCRIBE = (
     "it is neither .npy nor .npz nor HDF5; for raw binary say what it holds, as in "

@@ -1,1 +1,1 @@
-"""Where the rows of a field live: one file per kind of source, one contract for all (`base`)."""
+"""Where rows lie: arrays, files and HDF5 datasets, each behind one contract."""

@@ -14,9 +14,9 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from npdata.blocks import Blocks
-from npdata.dtypes import DType
-from npdata.gather import RowTable
+from npdata.arrays.blocks import Blocks
+from npdata.arrays.dtypes import DType
+from npdata.arrays.gather import RowTable
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -13,9 +13,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from npdata.blocks import Blocks
+from npdata.arrays.blocks import Blocks
+from npdata.arrays.per_process import ForkSafeLock
 from npdata.errors import FieldError
-from npdata.process import ForkSafeLock
 from npdata.sources.base import Access, Source
 
 MOST_OPEN = 64

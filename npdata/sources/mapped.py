@@ -12,11 +12,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from npdata.dtypes import DType
+from npdata.arrays.dtypes import DType
+from npdata.arrays.gather import RowTable
 from npdata.errors import TruncatedError
-from npdata.gather import RowTable
 from npdata.sources.base import Access, InPlaceSource
-from npdata.sources.filemap import FileMap
+from npdata.sources.file import FileMap
 
 
 @dataclass(frozen=True, kw_only=True)

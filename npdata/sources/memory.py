@@ -13,11 +13,11 @@ from typing import Any, cast
 import numpy as np
 from numpy.typing import NDArray
 
-from npdata.convert import refusal
+from npdata.arrays.convert import refusal
+from npdata.arrays.gather import RowTable
 from npdata.errors import ChangedFileError, SourceError, UnsupportedSourceError
-from npdata.gather import RowTable
 from npdata.sources.base import Access, InPlaceSource
-from npdata.sources.filemap import FileIdentity, FileMap, ask_for, map_pages, page_out
+from npdata.sources.file import FileIdentity, FileMap, ask_for, map_pages, page_out
 from npdata.sources.mapped import MappedSource, Place
 
 

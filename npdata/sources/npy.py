@@ -17,9 +17,9 @@ from typing import BinaryIO
 
 import numpy as np
 
-from npdata.dtypes import DType
+from npdata.arrays.dtypes import DType
 from npdata.errors import FormatError, TruncatedError
-from npdata.sources.filemap import FileMap
+from npdata.sources.file import FileMap
 from npdata.sources.mapped import MappedSource, Place
 
 MAGIC = b"\x93NUMPY"

@@ -21,10 +21,10 @@ from typing import Any, BinaryIO, cast
 import numpy as np
 from numpy.typing import NDArray
 
+from npdata.arrays.gather import RowTable
 from npdata.errors import FormatError, MemberNotFoundError, TruncatedError
-from npdata.gather import RowTable
 from npdata.sources.base import Access, InPlaceSource, Source
-from npdata.sources.filemap import FileIdentity, FileMap, require_local
+from npdata.sources.file import FileIdentity, FileMap, require_local
 from npdata.sources.mapped import MappedSource
 from npdata.sources.npy import NpyHeader, read_header
 

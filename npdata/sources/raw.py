@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import DTypeLike
 
 from npdata.errors import FormatError, SourceError, TruncatedError, UnsupportedSourceError
-from npdata.sources.filemap import FileMap, require_local
+from npdata.sources.file import FileMap, require_local
 from npdata.sources.mapped import MappedSource, Place
 
 

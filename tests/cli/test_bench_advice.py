@@ -18,8 +18,8 @@ from npdata.cli.bench.report import Figure, Report
 from npdata.cli.bench.table import notes
 from npdata.cli.bench.way import Way, ways_of
 from npdata.cli.main import main
-from npdata.dataset import NumpyDataset
-from npdata.describe import FieldDescription
+from npdata.dataset.describe import FieldDescription
+from npdata.dataset.numpy_dataset import NumpyDataset
 
 GB = 10**9
 

@@ -13,7 +13,7 @@ from npdata.cli.command import UsageError
 from npdata.cli.console import new_console
 from npdata.cli.figure import new_figure, require_format, save_figure
 from npdata.cli.units import byte_size, bytes_text, count_text
-from npdata.extras import require
+from npdata.errors import require
 
 
 @given(st.integers(0, 10**20))

@@ -13,7 +13,7 @@ from h5fuzz import same
 
 from npdata.cli.convert.flat_writer import NpyWriter
 from npdata.sources.hdf5 import list_datasets
-from npdata.sources.opening import open_source
+from npdata.sources.open import open_source
 
 CORPUS = Path(__file__).parents[2] / ".corpus" / "files"
 FILES = sorted(p for p in CORPUS.rglob("*") if p.is_file())

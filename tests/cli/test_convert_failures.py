@@ -16,7 +16,7 @@ from conversions import convert, signalled
 from npdata.cli.convert.plan import ConvertError
 from npdata.cli.convert.verify import verify_field
 from npdata.cli.convert.writer import FieldPlan
-from npdata.sources.opening import open_source
+from npdata.sources.open import open_source
 
 
 @pytest.fixture(scope="module")

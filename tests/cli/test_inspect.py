@@ -21,7 +21,7 @@ from npdata.cli.inspect.picture import bins_of, cells_of
 from npdata.cli.inspect.report import Chunks, FilterUse
 from npdata.cli.inspect.samples import MOST_BYTES, as_image, choose_rows
 from npdata.cli.main import main
-from npdata.sources.hdf5.chunks import ChunkTable
+from npdata.sources.hdf5.chunk_table import ChunkTable
 
 CORPUS = Path(__file__).parents[2] / ".corpus" / "files"
 FILES = sorted(p for p in CORPUS.rglob("*") if p.is_file())

@@ -12,7 +12,7 @@ from npdata.cli.bench.comparison import compare
 from npdata.cli.bench.report import Figure, Report
 from npdata.cli.hint import convert_command, memory_options
 from npdata.cli.units import bytes_text
-from npdata.schedule import SMALL_BYTES
+from npdata.loading.schedule import SMALL_BYTES
 
 FULL_IS_FREE, FULL_IS_HOPELESS = 0.8, 0.2
 """Rates of a full shuffle as a part of a block shuffle: it is free from, or hopeless below."""

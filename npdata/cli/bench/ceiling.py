@@ -21,13 +21,13 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from npdata.arrays.dtypes import NATIVE
+from npdata.arrays.gather import ByteRows
 from npdata.cli.bench.plain import PlainFile, Rows, opened
-from npdata.dtypes import NATIVE
-from npdata.gather import ByteRows
 from npdata.sources.base import Source
-from npdata.sources.hdf5.filters import decode_chunk
+from npdata.sources.hdf5.codecs.pipeline import decode_chunk
 from npdata.sources.hdf5.layout import Layout, open_file, read_layout
-from npdata.sources.hdf5.tiles import Tiling
+from npdata.sources.hdf5.tiling import Tiling
 
 GATHER, DECODE, BLOCKS = "bare gather", "bare decode", "h5py, whole blocks"
 

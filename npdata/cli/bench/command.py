@@ -20,7 +20,7 @@ from npdata.cli.command import SUCCESS, Command
 from npdata.cli.console import new_console, print_json
 from npdata.cli.figure import new_figure, require_format, save_figure
 from npdata.cli.raw import add_raw_arguments, raw_layout
-from npdata.schedule import MOST_THREADS
+from npdata.loading.schedule import MOST_THREADS
 
 SECONDS = 60.0
 

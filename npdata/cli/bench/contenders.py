@@ -18,8 +18,8 @@ from npdata.cli.bench.contender import Contender
 from npdata.cli.bench.plain import Rows, row_by_row, sorted_batches
 from npdata.cli.bench.subject import Subject
 from npdata.cli.bench.way import Way
-from npdata.collate import collate
-from npdata.loader import Loader
+from npdata.dataset.collate import collate
+from npdata.loading.loader import Loader
 
 Sampler = Callable[[], Iterable[Rows]]
 

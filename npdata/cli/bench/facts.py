@@ -6,7 +6,7 @@ explained. Invariant: plain values; nothing here opens a file or reads a clock.
 
 from dataclasses import dataclass
 
-from npdata.describe import FieldDescription
+from npdata.dataset.describe import FieldDescription
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -20,8 +20,8 @@ from npdata.cli.bench.subject import Subject
 from npdata.cli.bench.timing import Pass, time_pass
 from npdata.cli.bench.trial import Entry, Setup, try_order
 from npdata.cli.bench.way import ORDERS, LeftOut, OrderName, ways_of
-from npdata.dataset import NumpyDataset
-from npdata.loader import Loader
+from npdata.dataset.numpy_dataset import NumpyDataset
+from npdata.loading.loader import Loader
 
 Tell = Callable[[str], None]
 

@@ -17,8 +17,8 @@ import torch
 from numpy.typing import NDArray
 from torch.utils.data import DataLoader, Dataset
 
-from npdata.convert import as_tensor
-from npdata.dtypes import NATIVE
+from npdata.arrays.convert import as_tensor
+from npdata.arrays.dtypes import NATIVE
 
 Rows = NDArray[np.int64]
 

@@ -10,7 +10,7 @@ from types import TracebackType
 from typing import Any, Self
 
 from npdata.cli.console import new_console
-from npdata.extras import require
+from npdata.errors import require
 
 
 class Progress:

@@ -13,8 +13,8 @@ from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from npdata.arrays.per_process import cores
 from npdata.cli.bench.facts import Machine, Storage
-from npdata.process import cores
 
 _PIECE = 1 << 20
 _SAMPLES = 256

@@ -16,12 +16,12 @@ from npdata.cli.bench.storage import look_at
 from npdata.cli.command import UsageError
 from npdata.cli.raw import HOW_TO_DESCRIBE, RawLayout
 from npdata.cli.units import bytes_text
-from npdata.dataset import NumpyDataset
+from npdata.dataset.numpy_dataset import NumpyDataset
 from npdata.errors import FieldError, FormatError, SourceError
 from npdata.sources.base import Source
 from npdata.sources.hdf5.catalog import list_datasets
 from npdata.sources.npz import npz_members
-from npdata.sources.opening import SEPARATOR, Identified, identify, open_source
+from npdata.sources.open import SEPARATOR, Identified, identify, open_source
 
 BATCH_SIZE, BATCH_BYTES = 256, 1 << 28
 """The batch size where none is asked for, and the bytes that make it smaller."""

@@ -13,7 +13,7 @@ from npdata.cli.bench.report import Figure, Report
 from npdata.cli.bench.way import TITLES
 from npdata.cli.console import printable
 from npdata.cli.units import bytes_text, count_text, shape_text
-from npdata.extras import require
+from npdata.errors import require
 
 _BAR = 8
 _STYLES = {"loader": "green", "dataloader": "green", "ceiling": "cyan"}

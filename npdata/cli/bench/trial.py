@@ -22,8 +22,8 @@ from npdata.cli.bench.plain import Rows
 from npdata.cli.bench.subject import Subject
 from npdata.cli.bench.timing import Pass, time_pass
 from npdata.cli.bench.way import ORDERS, Kind, OrderName, Way
-from npdata.readahead import take_batches
-from npdata.samplers import BlockBatchSampler
+from npdata.loading.readahead import take_batches
+from npdata.sampling.sampler import BlockBatchSampler
 
 _CEILING_ROWS = 1 << 22
 _BATCHES, _GROWTH = 4, 4

@@ -10,7 +10,7 @@ from typing import Literal, TypeAlias
 
 from npdata.cli.bench.facts import Facts
 from npdata.cli.units import bytes_text
-from npdata.order.plan import Shuffle
+from npdata.sampling.order.epoch_order import Shuffle
 
 Kind: TypeAlias = Literal["plain", "h5py", "dataloader", "loader", "ceiling"]
 OrderName: TypeAlias = Literal["sequential", "block", "full"]

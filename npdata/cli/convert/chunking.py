@@ -9,7 +9,7 @@ import argparse
 import math
 from typing import Literal, TypeAlias
 
-from npdata.blocks import BLOCK_BYTES
+from npdata.arrays.blocks import BLOCK_BYTES
 from npdata.cli.command import UsageError
 
 LARGEST_ROW = 16 << 20

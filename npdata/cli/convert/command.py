@@ -15,6 +15,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from npdata.arrays.per_process import cores
 from npdata.cli.command import SUCCESS, Command, UsageError
 from npdata.cli.console import printable
 from npdata.cli.convert.chunking import parse_chunks
@@ -32,7 +33,6 @@ from npdata.cli.convert.writer import Writer
 from npdata.cli.output import check_target, new_output, without_links
 from npdata.cli.raw import add_raw_arguments, raw_layout
 from npdata.cli.units import byte_size, bytes_text, count_text, shape_text
-from npdata.process import cores
 from npdata.sources.hdf5.budget import BUDGET_VARIABLE
 from npdata.sources.hdf5.library import LibrarySource
 

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from npdata.sources.hdf5.codecs.packages import igzip_lib
+from npdata.sources.hdf5.codecs.base import igzip_lib
 
 FASTEST = 0
 """The level that stands for isal where it is installed, and for zlib's 4 where it is not."""

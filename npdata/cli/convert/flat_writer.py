@@ -15,8 +15,8 @@ from typing import Any, ClassVar
 import numpy as np
 from numpy.typing import NDArray
 
+from npdata.arrays.dtypes import DType
 from npdata.cli.convert.writer import FieldPlan, Writer
-from npdata.dtypes import DType
 from npdata.sources.npy import MAGIC
 
 ALIGNMENT = 64

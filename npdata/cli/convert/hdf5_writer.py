@@ -16,10 +16,10 @@ import h5py
 import numpy as np
 from numpy.typing import NDArray
 
+from npdata.arrays.dtypes import DType
 from npdata.cli.convert.encode import ZLIB_LEVEL, encode_chunk
 from npdata.cli.convert.writer import FieldPlan, Writer
-from npdata.dtypes import DType
-from npdata.sources.hdf5.tiles import Tiling
+from npdata.sources.hdf5.tiling import Tiling
 
 ALIGNMENT = 64
 

@@ -10,17 +10,17 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeAlias
 
+from npdata.arrays.dtypes import is_variable_text
 from npdata.cli.command import UsageError
 from npdata.cli.convert.memory import BETWEEN_FILTERS
 from npdata.cli.convert.plan import ConvertError, FieldSpec
 from npdata.cli.raw import HOW_TO_DESCRIBE, RawLayout
-from npdata.dtypes import is_variable_text
 from npdata.errors import MemberNotFoundError, SourceError, TruncatedError
 from npdata.sources.base import Source
 from npdata.sources.hdf5 import Listed, count_attributes, list_datasets, source_of
-from npdata.sources.hdf5.arena import slot_size
+from npdata.sources.hdf5.cache_slots import slot_size
 from npdata.sources.npz import DecodedMember, examine_npz, npz_members
-from npdata.sources.opening import SEPARATOR, identify, open_source
+from npdata.sources.open import SEPARATOR, identify, open_source
 
 
 @dataclass(frozen=True, kw_only=True)

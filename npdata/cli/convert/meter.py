@@ -10,8 +10,7 @@ from contextlib import contextmanager
 from typing import Any
 
 from npdata.cli.console import new_console
-from npdata.errors import MissingExtraError
-from npdata.extras import require
+from npdata.errors import MissingExtraError, require
 
 Meter = Callable[[str, int], Callable[[int], None]]
 """Starts a stage of so many bytes; what it gives is told the bytes that are done."""

@@ -17,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from npdata.cli.convert.writer import FieldPlan, Writer
-from npdata.lookahead import Lookahead
+from npdata.loading.prefetcher import Lookahead
 from npdata.sources.base import Source
 
 AHEAD = 2

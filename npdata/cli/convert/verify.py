@@ -16,7 +16,7 @@ from npdata.cli.convert.plan import ConvertError
 from npdata.cli.convert.transfer import blocks, read_rows
 from npdata.cli.convert.writer import FieldPlan
 from npdata.sources.base import Source
-from npdata.sources.opening import SEPARATOR, open_source
+from npdata.sources.open import SEPARATOR, open_source
 
 
 def differing_row(one: NDArray[Any], other: NDArray[Any]) -> int | None:

@@ -13,7 +13,7 @@ from typing import Any, ClassVar
 
 from numpy.typing import NDArray
 
-from npdata.dtypes import DType
+from npdata.arrays.dtypes import DType
 
 
 @dataclass(frozen=True, kw_only=True)

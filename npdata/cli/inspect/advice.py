@@ -9,12 +9,12 @@ that is what `npdata bench` is for.
 import math
 from collections.abc import Iterator
 
-from npdata.blocks import BLOCK_BYTES
+from npdata.arrays.blocks import BLOCK_BYTES
 from npdata.cli.convert.chunking import LARGEST_ROW
 from npdata.cli.hint import convert_command, memory_options
 from npdata.cli.inspect.report import Chunks, Facts
 from npdata.cli.units import bytes_text, count_text
-from npdata.order.recipe import WINDOW_BLOCKS
+from npdata.sampling.order.recipe import WINDOW_BLOCKS
 
 BATCH = 256
 """The batch that is spoken of."""

@@ -17,20 +17,20 @@ from npdata.cli.command import UsageError
 from npdata.cli.inspect.advice import advise
 from npdata.cli.inspect.report import Chunks, Cost, DatasetReport, Facts, FileReport, FilterUse
 from npdata.cli.raw import HOW_TO_DESCRIBE, RawLayout
+from npdata.dataset.field import conversion_of
 from npdata.errors import FormatError, MemberNotFoundError, NpdataError, SourceError
-from npdata.field import conversion_of
 from npdata.sources.base import Source
-from npdata.sources.filemap import require_local
+from npdata.sources.file import require_local
 from npdata.sources.hdf5 import list_datasets
-from npdata.sources.hdf5.address import Examined, source_of
 from npdata.sources.hdf5.budget import default_budget
 from npdata.sources.hdf5.catalog import Listed
-from npdata.sources.hdf5.cost import decoded_per_used
-from npdata.sources.hdf5.filters import DECODERS
+from npdata.sources.hdf5.codecs.pipeline import DECODERS
+from npdata.sources.hdf5.details import decoded_per_used
 from npdata.sources.hdf5.layout import Filter
+from npdata.sources.hdf5.open import Examined, source_of
 from npdata.sources.memory import MemorySource
 from npdata.sources.npz import examine_npz, npz_members
-from npdata.sources.opening import SEPARATOR, Identified, identify, open_source, split_member
+from npdata.sources.open import SEPARATOR, Identified, identify, open_source, split_member
 
 
 def examine(text: str, raw: RawLayout | None) -> FileReport:

@@ -21,8 +21,8 @@ from npdata.cli.raw import RawLayout
 from npdata.cli.units import bytes_text, count_text, shape_text
 from npdata.errors import NpdataError
 from npdata.sources.hdf5 import list_datasets
-from npdata.sources.hdf5.chunks import ChunkTable
-from npdata.sources.opening import open_source
+from npdata.sources.hdf5.chunk_table import ChunkTable
+from npdata.sources.open import open_source
 
 MOST_ARRAYS = 8
 IMAGES = 4

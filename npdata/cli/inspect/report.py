@@ -10,7 +10,7 @@ from typing import Any
 
 import torch
 
-from npdata.dtypes import DType
+from npdata.arrays.dtypes import DType
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -9,11 +9,11 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from npdata.arrays.dtypes import DType, is_variable_text
 from npdata.cli.console import printable
 from npdata.cli.inspect.report import DatasetReport, Facts, FileReport, FilterUse
 from npdata.cli.units import bytes_text, count_text, shape_text
-from npdata.dtypes import DType, is_variable_text
-from npdata.extras import require
+from npdata.errors import require
 
 _STYLES = {
     "memory": "green",

@@ -8,14 +8,14 @@ out of a slab of decoded chunks (`decoded`, `slab`, `residents`, `arena`, `ahead
 this folder only.
 """
 
-from npdata.sources.hdf5.address import (
+from npdata.sources.hdf5.catalog import Listed, count_attributes, list_datasets
+from npdata.sources.hdf5.open import (
     Hdf5Options,
     address_of,
     is_open_dataset,
     open_hdf5,
     source_of,
 )
-from npdata.sources.hdf5.catalog import Listed, count_attributes, list_datasets
 
 __all__ = [
     "Hdf5Options",

@@ -12,9 +12,9 @@ from dataclasses import dataclass
 import h5py
 
 from npdata.errors import ExternalDataError
-from npdata.sources.hdf5.address import Examined, examine, find, require_file
 from npdata.sources.hdf5.layout import Filter, open_file
 from npdata.sources.hdf5.links import require_inside
+from npdata.sources.hdf5.open import Examined, examine, find, require_file
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)

@@ -18,20 +18,19 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from npdata.blocks import Blocks
+from npdata.arrays.blocks import Blocks
+from npdata.arrays.per_process import PerProcess
 from npdata.errors import FormatError
-from npdata.process import PerProcess
 from npdata.sources.base import Access, Source
-from npdata.sources.hdf5.ahead import ahead
-from npdata.sources.hdf5.chunks import ChunkTable
+from npdata.sources.hdf5.chunk_cache import Lease, slab
+from npdata.sources.hdf5.chunk_table import ChunkTable
+from npdata.sources.hdf5.codecs.pipeline import decode_chunk
+from npdata.sources.hdf5.decode_ahead import ahead
 from npdata.sources.hdf5.descriptor import Descriptor
-from npdata.sources.hdf5.filters import decode_chunk
 from npdata.sources.hdf5.layout import LayoutKeeper
 from npdata.sources.hdf5.residents import Entry, Residents
-from npdata.sources.hdf5.rows import gather_rows
-from npdata.sources.hdf5.slab import Lease, slab
-from npdata.sources.hdf5.spec import ChunkSpec
-from npdata.sources.hdf5.tiles import Step, plan_steps
+from npdata.sources.hdf5.rows import ChunkSpec, gather_rows
+from npdata.sources.hdf5.tiling import Step, plan_steps
 
 MOST_PLACES = 1 << 16
 """So many places in the slab are looked up at a time; more rows or tiles go step by step."""

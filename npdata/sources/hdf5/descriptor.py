@@ -10,9 +10,9 @@ import threading
 import weakref
 from typing import Any
 
+from npdata.arrays.per_process import PerProcess
 from npdata.errors import ChangedFileError, ClosedError
-from npdata.process import PerProcess
-from npdata.sources.filemap import FileIdentity
+from npdata.sources.file import FileIdentity
 
 
 class _Open:

@@ -14,11 +14,11 @@ from typing import Any
 import h5py
 import numpy as np
 
-from npdata.dtypes import DType
+from npdata.arrays.dtypes import DType
+from npdata.arrays.per_process import PerProcess
 from npdata.errors import ChangedFileError, FileLockError, FormatError
-from npdata.process import PerProcess
-from npdata.sources.filemap import FileIdentity
-from npdata.sources.hdf5.chunks import ChunkTable
+from npdata.sources.file import FileIdentity
+from npdata.sources.hdf5.chunk_table import ChunkTable
 
 Locking = bool | str | None
 

@@ -7,20 +7,20 @@ and must be the same one in every process. One read at a time: h5py's own lock a
 """
 
 import functools
+from dataclasses import dataclass
 from typing import Any
 
 import h5py
 import numpy as np
 from numpy.typing import NDArray
 
-from npdata.blocks import Blocks
-from npdata.dtypes import DType, is_variable_text
+from npdata.arrays.blocks import Blocks
+from npdata.arrays.dtypes import DType, is_variable_text
+from npdata.arrays.per_process import ForkSafeLock, PerProcess
 from npdata.errors import ChangedFileError, ClosedError, FormatError
-from npdata.process import ForkSafeLock, PerProcess
 from npdata.sources.base import Access, Source
-from npdata.sources.filemap import FileIdentity
+from npdata.sources.file import FileIdentity
 from npdata.sources.hdf5.layout import Locking, open_file
-from npdata.sources.hdf5.plan import plan_runs
 
 
 class LibrarySource(Source):
@@ -170,3 +170,41 @@ class LibrarySource(Source):
             details=self.details,
         )
         return rebuild, ()
+
+
+@dataclass(frozen=True, kw_only=True)
+class RunPlan:
+    """Runs `[starts[k], stops[k])` to be read one after the other; int64 arrays.
+
+    `inverse[j]` is the place of the j-th row asked for among the rows read, or None where the
+    rows read are the rows asked for, in order.
+    """
+
+    starts: NDArray[np.int64]
+    stops: NDArray[np.int64]
+    inverse: NDArray[np.int64] | None
+
+    @property
+    def rows(self) -> int:
+        """How many rows are read."""
+        return int((self.stops - self.starts).sum())
+
+
+def plan_runs(indices: NDArray[np.int64]) -> RunPlan:
+    """Decide which runs to read for `indices` (int64, in any order, with duplicates).
+
+    Examples:
+        >>> plan = plan_runs(np.array([7, 3, 4, 7]))
+        >>> plan.starts.tolist(), plan.stops.tolist(), plan.inverse.tolist()
+        ([3, 7], [5, 8], [2, 0, 1, 2])
+    """
+    inverse = None
+    unique = indices
+    if len(indices) > 1 and (np.diff(indices) <= 0).any():
+        unique, inverse = np.unique(indices, return_inverse=True)
+    last = np.flatnonzero(np.diff(unique) != 1)
+    if len(unique) == 0:
+        return RunPlan(starts=unique, stops=unique, inverse=None)
+    starts = unique[np.concatenate([[0], last + 1])]
+    stops = unique[np.concatenate([last, [len(unique) - 1]])] + 1
+    return RunPlan(starts=starts, stops=stops, inverse=inverse)

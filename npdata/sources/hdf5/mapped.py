@@ -11,14 +11,13 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from npdata.blocks import Blocks
-from npdata.gather import ByteRows
+from npdata.arrays.blocks import Blocks
+from npdata.arrays.gather import ByteRows
 from npdata.sources.base import Access, Source
-from npdata.sources.filemap import FileMap
-from npdata.sources.hdf5.chunks import ChunkTable
+from npdata.sources.file import FileMap
+from npdata.sources.hdf5.chunk_table import ChunkTable
 from npdata.sources.hdf5.layout import LayoutKeeper
-from npdata.sources.hdf5.rows import gather_rows
-from npdata.sources.hdf5.spec import ChunkSpec
+from npdata.sources.hdf5.rows import ChunkSpec, gather_rows
 
 MOST_STARTS = 1 << 18
 """So many offsets are worked out at a time."""

@@ -11,7 +11,7 @@ from typing import TypeAlias
 
 import numpy as np
 
-from npdata.sources.hdf5.arena import Arena, slot_size
+from npdata.sources.hdf5.cache_slots import Arena, slot_size
 
 
 class Residents:

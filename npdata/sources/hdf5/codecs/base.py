@@ -5,6 +5,7 @@ makes more than `limit` bytes, touches no h5py object and keeps no state, so tha
 call it; data that does not decode is a ValueError that says what is wrong with it.
 """
 
+import importlib
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, TypeAlias
@@ -41,3 +42,26 @@ def require_room(size: int, limit: int) -> None:
     """Raise ValueError where a stream declares more bytes than may come out."""
     if size > limit:
         raise ValueError(f"it declares {size} bytes, and at most {limit} can be right")
+
+
+def optional(name: str, *needs: str) -> Any:
+    """Give the module `name`, or None where it is not installed, or lacks one of `needs`.
+
+    Examples:
+        >>> optional("math", "sqrt").sqrt(4.0), optional("math", "zlib"), optional("no_such_module")
+        (2.0, None, None)
+    """
+    try:
+        module = importlib.import_module(name)
+    except ImportError:
+        return None
+    return module if all(hasattr(module, need) for need in needs) else None
+
+
+igzip_lib = optional("isal.igzip_lib")
+libdeflate = optional("deflate", "zlib_decompress", "DeflateError")
+blosc = optional("numcodecs.blosc")
+lz4 = optional("numcodecs.lz4")
+zstd = optional("numcodecs.zstd")
+
+MISSING = "the package numcodecs: pip install 'npdata[codecs]'" if zstd is None else None

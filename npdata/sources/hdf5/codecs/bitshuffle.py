@@ -11,8 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from npdata.sources.hdf5.codecs import lz4
-from npdata.sources.hdf5.codecs.base import Bytes, Decoder, as_array, require_room
-from npdata.sources.hdf5.codecs.packages import MISSING, zstd
+from npdata.sources.hdf5.codecs.base import MISSING, Bytes, Decoder, as_array, require_room, zstd
 
 HEADER = struct.Struct(">QI")
 LENGTH = struct.Struct(">I")

@@ -5,8 +5,7 @@ import struct
 import numpy as np
 from numpy.typing import NDArray
 
-from npdata.sources.hdf5.codecs.base import Bytes, Decoder, as_array, require_room
-from npdata.sources.hdf5.codecs.packages import MISSING, blosc
+from npdata.sources.hdf5.codecs.base import MISSING, Bytes, Decoder, as_array, blosc, require_room
 
 HEADER = struct.Struct("<4BIII")
 

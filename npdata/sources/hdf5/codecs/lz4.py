@@ -5,8 +5,7 @@ import struct
 import numpy as np
 from numpy.typing import NDArray
 
-from npdata.sources.hdf5.codecs.base import Bytes, Decoder, as_array, require_room
-from npdata.sources.hdf5.codecs.packages import MISSING, lz4
+from npdata.sources.hdf5.codecs.base import MISSING, Bytes, Decoder, as_array, lz4, require_room
 
 HEADER = struct.Struct(">QI")
 LENGTH = struct.Struct(">I")

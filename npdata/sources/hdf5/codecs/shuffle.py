@@ -8,7 +8,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from npdata.gather import tensor_of
+from npdata.arrays.gather import tensor_of
 from npdata.sources.hdf5.codecs.base import Bytes, Decoder, as_array
 
 SMALL = 1 << 16

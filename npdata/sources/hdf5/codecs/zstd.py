@@ -3,8 +3,7 @@
 import numpy as np
 from numpy.typing import NDArray
 
-from npdata.sources.hdf5.codecs.base import Bytes, Decoder, as_array, require_room
-from npdata.sources.hdf5.codecs.packages import MISSING, zstd
+from npdata.sources.hdf5.codecs.base import MISSING, Bytes, Decoder, as_array, require_room, zstd
 
 MAGIC = b"\x28\xb5\x2f\xfd"
 

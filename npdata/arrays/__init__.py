@@ -1,0 +1,1 @@
+"""NumPy arrays: how they become tensors, and the kernel that copies their rows."""

@@ -1,0 +1,261 @@
+"""NumPy array → tensor: share the memory where that is sound, copy where it is not, say why.
+
+Idea: `decide` looks at dtype, shape, strides and flags alone and returns a frozen `Conversion`;
+`apply` carries it out. `as_tensor`, `explain`, a dataset's samples and its `describe()` all use
+that one decision. Invariant: no warning of torch ever reaches the user, and no tensor is ever
+laid over memory that is read-only, misaligned or otherwise outside what torch promises. This
+module reads no files and keeps no state.
+"""
+
+from dataclasses import dataclass, replace
+from typing import Any, TypeAlias
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from npdata.arrays.dtypes import DType, DTypeRule, dtype_rule
+from npdata.errors import ConversionError
+
+Tensors: TypeAlias = "Tensor | dict[str, Tensors]"
+
+ARRAY_TYPES = (np.ndarray, np.memmap, np.recarray)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Layout:
+    """All that a conversion depends on: strides in bytes, flags as NumPy has them.
+
+    `fields` has the layout of each field of a structured dtype.
+    """
+
+    dtype: DType
+    shape: tuple[int, ...]
+    strides: tuple[int, ...]
+    writeable: bool
+    aligned: bool
+    fields: tuple[tuple[str, "Layout"], ...] = ()
+
+    @classmethod
+    def of(cls, array: NDArray[Any]) -> "Layout":
+        """Give the layout of `array`."""
+        dtype = array.dtype
+        # Not flags.writeable: NumPy warns when it is read of some broadcast arrays.
+        _, read_only = array.__array_interface__["data"]
+        return cls(
+            dtype=dtype,
+            shape=array.shape,
+            strides=array.strides,
+            writeable=not read_only,
+            aligned=array.flags.aligned,
+            fields=tuple((name, cls.of(array[name])) for name in dtype.names or ()),
+        )
+
+    @property
+    def row(self) -> "Layout":
+        """The layout of one row: what an index along axis 0 selects."""
+        return replace(
+            self,
+            shape=self.shape[1:],
+            strides=self.strides[1:],
+            fields=tuple((name, field.row) for name, field in self.fields),
+        )
+
+    @property
+    def contiguous(self) -> bool:
+        """Whether the elements lie in C order without gaps."""
+        expected = self.dtype.itemsize
+        for length, stride in zip(reversed(self.shape), reversed(self.strides), strict=True):
+            if length != 1 and stride != expected and 0 not in self.shape:
+                return False
+            expected *= length
+        return True
+
+
+@dataclass(frozen=True, kw_only=True)
+class Conversion:
+    """What `as_tensor` does with an array, and why.
+
+    `action` is "view" (the tensor shares the array's memory), "copy" (it is independent), "fields"
+    (a structured array becomes a dict; `fields` has a conversion for each) or "refuse". `dtype` is
+    the dtype of the tensor, None where there is no tensor.
+    """
+
+    action: str
+    reason: str
+    rule: DTypeRule | None = None
+    fields: tuple[tuple[str, "Conversion"], ...] = ()
+
+    @property
+    def dtype(self) -> torch.dtype | None:
+        """The dtype of the tensor that comes out."""
+        return self.rule.result if self.rule is not None else None
+
+    def __str__(self) -> str:
+        """Give one line for people: the action, the dtype and the reason."""
+        dtype = f" as {self.dtype}" if self.dtype is not None else ""
+        parts = "".join(f"; {name}: {part}" for name, part in self.fields)
+        return f"{self.action}{dtype}: {self.reason}{parts}"
+
+
+def as_tensor(
+    array: NDArray[Any] | np.generic, *, copy: bool | None = None, dtype: object = None
+) -> Tensors:
+    """Turn a NumPy array of any shape into a tensor of the same shape and values.
+
+    `copy=None` shares the memory (`torch.from_numpy`: a write to one shows in the other) where
+    the array is writable, C-contiguous and of a dtype that torch has, and otherwise makes an
+    independent copy (`torch.tensor`). `True` always copies. `False` shares or raises. `dtype`
+    casts (float64 stays float64 without it). A structured array becomes a dict of tensors.
+
+    Raises `ConversionError` (a TypeError) where no tensor can hold the array, where it cannot be
+    shared as asked, and for what is no plain array; the message is `explain`'s reason.
+
+    Examples:
+        >>> array = np.zeros((2, 3), np.float32)
+        >>> tensor = npdata.as_tensor(array)
+        >>> tensor[0, 0] = 7
+        >>> float(array[0, 0])
+        7.0
+        >>> npdata.as_tensor(array.T).is_contiguous()
+        True
+    """
+    conversion = explain(array, copy=copy, dtype=dtype)
+    if conversion.action == "refuse":
+        raise ConversionError(f"cannot turn {_shown(array)} into a tensor: {conversion.reason}")
+    return apply(conversion, np.asarray(array))
+
+
+def explain(
+    array: NDArray[Any] | np.generic, *, copy: bool | None = None, dtype: object = None
+) -> Conversion:
+    """Tell what `as_tensor` with the same arguments would do, and why; converts nothing.
+
+    Raises TypeError where `copy` or `dtype` is no value that `as_tensor` takes.
+
+    Examples:
+        >>> print(npdata.explain(np.zeros((2, 3), np.float32).T))
+        copy as torch.float32: the array is not C-contiguous
+    """
+    _check_copy(copy)
+    if isinstance(array, np.generic):
+        if copy is False:
+            reason = "a NumPy scalar cannot be shared; use copy=None or copy=True for a copy"
+            return Conversion(action="refuse", reason=reason)
+        return decide(Layout.of(np.asarray(array)), copy=True, dtype=dtype)
+    not_plain = refusal(array)
+    if not_plain is not None:
+        return Conversion(action="refuse", reason=not_plain)
+    return decide(Layout.of(array), copy=copy, dtype=dtype)
+
+
+def refusal(array: object) -> str | None:
+    """Give the reason why `array` is not a plain array, or None where it is one.
+
+    Examples:
+        >>> refusal(np.zeros(3)) is None, refusal([1, 2])
+        (True, 'a list is no NumPy array; pass np.asarray(...) of it')
+    """
+    kind = type(array)
+    if kind in ARRAY_TYPES:
+        return None
+    if isinstance(array, np.ma.MaskedArray):
+        return "a masked array's mask would be lost; pass array.filled(value), or data and mask"
+    if isinstance(array, np.matrix):
+        return "np.matrix is always two-dimensional, so its rows are no rows; pass np.asarray(...)"
+    if isinstance(array, np.ndarray):
+        return f"{kind.__name__} is a subclass whose meaning would be lost; pass np.asarray(...)"
+    return f"a {kind.__name__} is no NumPy array; pass np.asarray(...) of it"
+
+
+def decide(layout: Layout, *, copy: bool | None = None, dtype: object = None) -> Conversion:
+    """Decide on a conversion from the layout alone: pure, the same answer every time."""
+    rule = dtype_rule(layout.dtype, dtype)
+    if rule.kind == "refused":
+        return Conversion(action="refuse", reason=rule.reason)
+    if rule.kind == "text":
+        return Conversion(action="refuse", reason="a tensor holds no text")
+    if rule.kind == "record":
+        return _decide_fields(layout, rule, copy)
+    if copy is True:
+        return Conversion(action="copy", rule=rule, reason="an independent copy, as asked")
+    obstacle = _obstacle(layout, rule)
+    if obstacle is not None and copy is False:
+        hint = "use copy=None or copy=True for a copy"
+        return Conversion(action="refuse", reason=f"it cannot be shared, {obstacle}; {hint}")
+    if obstacle is None and copy is None and not layout.contiguous:
+        obstacle = "the array is not C-contiguous"
+    if obstacle is not None:
+        return Conversion(action="copy", rule=rule, reason=obstacle)
+    return Conversion(
+        action="view",
+        rule=rule,
+        reason=f"the memory is shared: writable, aligned, and {rule.reason}",
+    )
+
+
+def apply(conversion: Conversion, array: NDArray[Any]) -> Tensors:
+    """Carry out a conversion that was decided for an array of this layout."""
+    if conversion.action == "fields":
+        return {name: apply(part, array[name]) for name, part in conversion.fields}
+    rule = conversion.rule
+    if rule is None:
+        raise ConversionError(f"cannot turn an array into a tensor: {conversion.reason}")
+    if conversion.action == "view":
+        return _over(array, rule)
+    layout = Layout.of(array)
+    same = array.dtype == rule.carrier and array.dtype.num == rule.carrier.num
+    if same and layout.contiguous and _hazard(layout) is None:
+        tensor = torch.tensor(array)
+    else:
+        native = np.array(array, dtype=array.dtype.newbyteorder("="), order="C", subok=False)
+        tensor = _over(native, rule)
+    return tensor if rule.cast is None else tensor.to(rule.cast)
+
+
+def _shown(array: object) -> str:
+    if isinstance(array, np.ndarray):
+        return f"an array of shape {array.shape} and dtype {array.dtype}"
+    return f"a {type(array).__name__}"
+
+
+def _check_copy(copy: object) -> None:
+    if not any(copy is known for known in (None, True, False)):
+        raise TypeError(f"copy={copy!r} is none of None, True and False")
+
+
+def _over(array: NDArray[Any], rule: DTypeRule) -> Tensor:
+    if rule.carrier is not None and array.dtype.num == rule.carrier.num:
+        return torch.from_numpy(array)
+    tensor = torch.from_numpy(array.view(rule.carrier))
+    return tensor if rule.tensor is None else tensor.view(rule.tensor)
+
+
+def _obstacle(layout: Layout, rule: DTypeRule) -> str | None:
+    if rule.cast is not None or rule.swapped:
+        return rule.reason
+    if not layout.writeable:
+        return "the array is read-only, and a tensor is always writable"
+    return _hazard(layout)
+
+
+def _hazard(layout: Layout) -> str | None:
+    """Say what keeps torch from reading this memory at all."""
+    if any(stride < 0 for stride in layout.strides):
+        return "a stride is negative, and torch has no negative strides"
+    if any(n > 1 and stride == 0 for n, stride in zip(layout.shape, layout.strides, strict=True)):
+        return "a stride is zero, so that elements share their memory"
+    if any(stride % max(1, layout.dtype.itemsize) for stride in layout.strides):
+        return "a stride is no multiple of the item size"
+    if not layout.aligned:
+        return "the elements are not aligned in memory"
+    return None
+
+
+def _decide_fields(layout: Layout, rule: DTypeRule, copy: bool | None) -> Conversion:
+    parts = tuple((name, decide(field, copy=copy)) for name, field in layout.fields)
+    for name, part in parts:
+        if part.action == "refuse":
+            return Conversion(action="refuse", reason=f"its field {name!r}: {part.reason}")
+    return Conversion(action="fields", reason=rule.reason, fields=parts)

@@ -1,0 +1,227 @@
+"""The copy kernel: rows of equal size, anywhere in memory, gathered into one buffer.
+
+Idea: whatever holds its rows uncompressed is a run of bytes, and row i starts at
+`first + i * stride`. `torch.index_select` over a strided view of those bytes copies any set of
+rows in one call that releases the GIL, runs on several cores and writes straight into the final
+buffer. Invariant: the caller has checked that every row number is inside (`indexing`), and memory is
+only read, also where the view could write. It knows nothing of files and fields.
+"""
+
+import functools
+import os
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.lib.array_utils import byte_bounds
+from numpy.typing import NDArray
+from torch import Tensor
+
+from npdata.arrays.dtypes import NATIVE
+
+# index_select has no unsigned words but bytes; signed ones have the same bits.
+_SIGNED = {torch.uint16: torch.int16, torch.uint32: torch.int32, torch.uint64: torch.int64}
+_WORDS = {
+    1: torch.uint8,
+    2: torch.int16,
+    4: torch.int32,
+    8: torch.int64,
+    16: torch.complex128,
+}
+_NUMPY_WORDS = {1: "u1", 2: "i2", 4: "i4", 8: "i8", 16: "c16"}
+# From so many elements on torch divides a copy among its threads.
+_GRAIN = 32768
+
+
+class _Memory:
+    """Lets NumPy see any memory as plain writable bytes, so that torch takes it without a word."""
+
+    def __init__(
+        self,
+        array: NDArray[Any],
+        start: int,
+        shape: tuple[int, ...],
+        strides: tuple[int, ...] | None = None,
+    ) -> None:
+        self.array = array
+        self.__array_interface__ = {
+            "data": (start, False),
+            "shape": shape,
+            "strides": strides,
+            "typestr": "|u1",
+            "version": 3,
+        }
+
+    def tensor(self) -> Tensor:
+        return torch.from_numpy(np.asarray(self))
+
+
+def tensor_of(array: NDArray[np.uint8]) -> Tensor:
+    """Give an array of bytes as a tensor without a copy, also where it is read-only.
+
+    Whoever writes to it must own the memory.
+
+    Examples:
+        >>> tensor_of(np.frombuffer(b"abc", np.uint8))
+        tensor([97, 98, 99], dtype=torch.uint8)
+    """
+    start = array.__array_interface__["data"][0]
+    return _Memory(array, start, array.shape, array.strides).tensor()
+
+
+@dataclass(frozen=True, kw_only=True)
+class RowTable:
+    """The rows of `array`, of shape (n, ...), ready to be gathered.
+
+    `view` is what the kernel reads: with `typed` a tensor of the array's shape and dtype, else the
+    bytes of the rows, of shape (n, row bytes); None where neither is possible and NumPy does it.
+    """
+
+    array: NDArray[Any]
+    view: Tensor | None
+    typed: bool
+
+    @classmethod
+    def of(cls, array: NDArray[Any]) -> "RowTable":
+        """Prepare `array` (at least one-dimensional); copies nothing.
+
+        Examples:
+            >>> out = np.empty((2, 3), np.int64)
+            >>> RowTable.of(np.arange(12).reshape(4, 3)).gather(np.array([3, 0]), out)
+            >>> out.tolist()
+            [[9, 10, 11], [0, 1, 2]]
+        """
+        item = array.dtype.itemsize
+        if array.size == 0 or array.dtype.hasobject or min(array.strides) < 0:
+            return cls(array=array, view=None, typed=False)
+        low, high = byte_bounds(array)
+        flat = _Memory(array, low, (high - low,)).tensor()
+        native = array.dtype.isnative and array.dtype.name in NATIVE
+        if native and array.flags.aligned and not any(step % item for step in array.strides):
+            steps = [step // item for step in array.strides]
+            word = NATIVE[array.dtype.name]
+            view = flat.view(_SIGNED.get(word, word)).as_strided(array.shape, steps)
+            return cls(array=array, view=view, typed=True)
+        first = array[:1]
+        if first.flags.c_contiguous:
+            view = flat.as_strided((len(array), first.nbytes), (array.strides[0], 1))
+            return cls(array=array, view=view, typed=False)
+        return cls(array=array, view=None, typed=False)
+
+    def gather(self, indices: NDArray[np.int64], out: NDArray[Any]) -> None:
+        """Copy row `indices[k]` to `out[k]`; indices are in [0, n), `out` is C-contiguous."""
+        if self.view is None or out.size == 0:
+            out[...] = self.array[indices]
+            return
+        flat = torch.from_numpy(out.reshape(-1).view(np.uint8))
+        rows = out.shape if self.typed else (len(indices), -1)
+        self.select(indices, flat.view(self.view.dtype).view(rows))
+
+    def select(self, indices: NDArray[np.int64], out: Tensor) -> None:
+        """Copy rows of `view` into `out`, a contiguous tensor with words of the same size."""
+        view = self.view
+        if view is not None:
+            words = out if out.dtype == view.dtype else out.view(view.dtype)
+            _select(view, indices, words)
+
+
+@dataclass(frozen=True, kw_only=True)
+class ByteRows:
+    """A run of bytes, from which rows of one length can be gathered at any multiple of `step`.
+
+    `few` rows are so few that torch gathers them on one core.
+    """
+
+    view: Tensor
+    step: int
+    few: int
+
+    @classmethod
+    def of(cls, array: NDArray[np.uint8], row: int, *, step: int = 1) -> "ByteRows":
+        """Prepare contiguous bytes for rows of `row` bytes, at least 1; copies nothing.
+
+        `step` is 1, 2, 4, 8 or 16; all offsets, and the row itself, are multiples of it.
+
+        Examples:
+            >>> out = np.empty((2, 3), np.uint8)
+            >>> ByteRows.of(np.arange(9, dtype=np.uint8), 3).gather(np.array([5, 1]), out)
+            >>> out.tolist()
+            [[5, 6, 7], [1, 2, 3]]
+        """
+        words = tensor_of(array[: len(array) // step * step]).view(_WORDS[step])
+        row //= step
+        view = words.as_strided((max(0, len(words) - row + 1), row), (1, 1))
+        return cls(view=view, step=step, few=max(1, _GRAIN // row))
+
+    def gather(
+        self, starts: NDArray[np.int64], out: NDArray[np.uint8], *, on_one_core: bool = False
+    ) -> None:
+        """Copy the bytes from `starts[k]` on to `out[k]`; `out` is (n, row), C-contiguous.
+
+        `on_one_core` is for when other threads have work for the cores: torch's threads would spin
+        beside them after the call. Raises IndexError where a row would lie outside.
+        """
+        # Views of tensors would let go of the interpreter and wait for it again, those of arrays
+        # do not.
+        target = torch.from_numpy(out.view(_NUMPY_WORDS[self.step]))
+        if self.step > 1:
+            starts = starts // self.step
+        if not on_one_core or len(starts) <= self.few or torch.get_num_threads() == 1:
+            _select(self.view, starts, target)
+            return
+        for first in range(0, len(starts), self.few):
+            part = slice(first, first + self.few)
+            _select(self.view, starts[part], target[part])
+
+
+def _select(view: Tensor, rows: NDArray[np.int64], out: Tensor) -> None:
+    """Copy row `rows[k]` of `view` to `out[k]`, by torch wherever its threads are."""
+    if _Threads.lost and torch.get_num_threads() > 1:
+        if len(rows) and rows.view(np.uint64).max() >= len(view):
+            raise IndexError("a row lies outside")
+        out.numpy()[...] = view.numpy()[rows]
+        return
+    _Threads.used = _Threads.used or out.numel() >= _GRAIN
+    torch.index_select(view, 0, torch.from_numpy(rows), out=out)
+
+
+class _Threads:
+    """Whether torch's threads were `used`, and whether they were and stayed behind at a fork.
+
+    A child would wait for them for ever, unless told, as a DataLoader tells its workers, to do with
+    one.
+    """
+
+    used = False
+    lost = False
+
+
+def _forked() -> None:
+    _Threads.lost = _Threads.used
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_forked)
+
+
+@functools.cache
+def refuses_rows_outside() -> bool:
+    """Tell whether the kernel of this torch raises IndexError for a row outside its view.
+
+    Tried once per process, on views inside a larger buffer, so that nothing else could be read.
+
+    Examples:
+        >>> refuses_rows_outside()
+        True
+    """
+    buffer = torch.zeros(600, 2)
+    for view in (buffer[200:400], buffer[200:400, 0], buffer[200:400].T):
+        for row in (-1, len(view)):
+            indices = torch.tensor([0, row] * 50)
+            try:
+                torch.index_select(view, 0, indices, out=torch.empty(100, *view.shape[1:]))
+            except IndexError:
+                continue
+            return False
+    return True

@@ -1,0 +1,1 @@
+"""The dataset: fields, samples, batches, transforms, and the collate function."""

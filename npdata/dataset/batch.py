@@ -1,0 +1,192 @@
+"""A batch: a list of samples that already holds them stacked, field by field.
+
+Idea: torch asks a dataset's `__getitems__` for a list of samples and then stacks them, one Python
+object per sample. A `Batch` is that list, for everybody who looks (`Subset`, `default_collate`, a
+user's own function), but its samples are made only on the first look, and `npdata.collate` never
+looks: it takes the stacked fields as they are. Invariant: a batch is either stacked fields that
+nobody has looked into, or, from the first look on, an ordinary list of samples, which may be
+changed like any list. A batch with a mask gives no samples, which could not tell what is filler.
+It reads nothing: it is made of fields that were gathered. Code in C that
+reaches into the list without a call sees a stand-in; `torch.stack` and its like then ask that.
+"""
+
+import functools
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from typing import Any, Self
+
+import torch
+
+from npdata.dataset.field import row_of
+from npdata.dataset.transforms import SampleRng, Transform
+from npdata.errors import MaskLostError
+
+
+@dataclass(frozen=True, kw_only=True)
+class SampleForm:
+    """What a sample looks like: `names` for dicts; without, a tuple, or with `bare` one value."""
+
+    names: tuple[str, ...] | None = None
+    bare: bool = False
+
+    def build(self, values: tuple[Any, ...]) -> Any:
+        """Make a sample, or a stacked batch of the same form, of a value per field.
+
+        Examples:
+            >>> SampleForm(names=("x", "y")).build((1, 2)), SampleForm().build((1, 2))
+            ({'x': 1, 'y': 2}, (1, 2))
+        """
+        if self.names is not None:
+            return dict(zip(self.names, values, strict=True))
+        return values[0] if self.bare else values
+
+
+class _Unmade:
+    """Stands in the list for samples that nobody has looked at.
+
+    torch.stack and its like take the items out of a list from C, without a call that could make
+    them first; they do ask an item that is no tensor for `__torch_function__`.
+    """
+
+    @classmethod
+    def __torch_function__(
+        cls, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: Any = None
+    ) -> Any:
+        made = (list(arg) if isinstance(arg, Batch) else arg for arg in args)
+        named = {k: list(v) if isinstance(v, Batch) else v for k, v in (kwargs or {}).items()}
+        return func(*made, **named)
+
+
+class Batch(list[Any]):
+    """The samples of one batch, and the same rows stacked in `stacked`.
+
+    What `NumpyDataset.__getitems__` returns. `stacked` has the form of a sample with each field of
+    shape (n, *row shape); it is None once somebody has looked at the samples, which may then have
+    been changed. `mask`, if there is one, is a bool tensor of shape (n,): False for filler rows.
+
+    Examples:
+        >>> batch = npdata.NumpyDataset(np.arange(6).reshape(3, 2)).__getitems__([2, 0])
+        >>> batch.stacked
+        tensor([[4, 5],
+                [0, 1]])
+        >>> batch[0], len(batch)
+        (tensor([4, 5]), 2)
+    """
+
+    def __init__(self, samples: Iterable[Any] = ()) -> None:
+        """Hold samples, as any list does; `Batch.of` holds stacked fields."""
+        super().__init__(samples)
+        self._values: tuple[Any, ...] | None = None
+        self._length = 0
+        self._form = SampleForm()
+        self.batch_transform: Transform | None = None
+        self.mask: torch.Tensor | None = None
+
+    @classmethod
+    def of(
+        cls,
+        values: tuple[Any, ...],
+        length: int,
+        form: SampleForm,
+        batch_transform: Transform | None = None,
+        mask: torch.Tensor | None = None,
+    ) -> Self:
+        """Hold `values`, one stacked value of `length` rows per field."""
+        batch = cls((_Unmade(),))
+        batch._values, batch._length, batch._form = values, length, form
+        batch.batch_transform, batch.mask = batch_transform, mask
+        return batch
+
+    @property
+    def stacked(self) -> Any:
+        """The stacked fields in the form of a sample, before any transform."""
+        return None if self._values is None else self._form.build(self._values)
+
+    def pin_memory(self, device: object = None) -> "Batch":
+        """Give the same batch with its stacked fields in page-locked memory."""
+        if self._values is None:
+            return self
+        values = tuple(_pinned(value) for value in self._values)
+        return Batch.of(values, self._length, self._form, self.batch_transform, self.mask)
+
+    def samples(self) -> list[Any]:
+        """Give the samples as a plain list; a mask stays behind in `mask`."""
+        values = self._values
+        if values is None:
+            return list.copy(self)
+        rows = (tuple(row_of(value, k) for value in values) for k in range(self._length))
+        return [self._form.build(row) for row in rows]
+
+    def transformed(self, transform: Transform, sample_rng: SampleRng | None = None) -> "Batch":
+        """Give a batch of the transformed samples, which has no stacked fields.
+
+        With `sample_rng`, `transform` gets the generator of each sample as `rng`.
+        """
+        samples = self.samples()
+        made: Iterable[Any] = map(transform, samples)
+        if sample_rng is not None:
+            made = (transform(sample, rng=sample_rng(k)) for k, sample in enumerate(samples))
+        batch = Batch(made)
+        batch.batch_transform, batch.mask = self.batch_transform, self.mask
+        return batch
+
+    def _make(self) -> None:
+        if self.mask is not None:
+            raise MaskLostError(
+                f"a batch of {len(self)} rows with a mask (uneven='mask') was taken apart into "
+                "samples, which would lose the mask: use collate_fn=npdata.collate"
+            )
+        if self._values is not None:
+            list.__setitem__(self, slice(None), self.samples())
+            self._values = None
+
+    def __repr__(self) -> str:
+        """Give the samples; of a batch with a mask, its length."""
+        if self.mask is not None:
+            return f"<Batch of {len(self)} rows with a mask>"
+        return list.__repr__(self[:])
+
+    def __len__(self) -> int:
+        return list.__len__(self) if self._values is None else self._length
+
+    def __radd__(self, other: list[Any]) -> list[Any]:
+        return other + list(self)
+
+    def __reduce_ex__(self, protocol: object) -> tuple[Any, ...]:
+        if self._values is not None and self.batch_transform is None:
+            return Batch.of, (self._values, self._length, self._form, None, self.mask)
+        if self.mask is None:
+            return list, (self.samples(),)
+        return _masked, (self.samples(), self.mask)
+
+
+def _masked(samples: list[Any], mask: torch.Tensor) -> Batch:
+    batch = Batch(samples)
+    batch.mask = mask
+    return batch
+
+
+def _pinned(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {name: _pinned(part) for name, part in value.items()}
+    return value.pin_memory() if isinstance(value, torch.Tensor) else value
+
+
+def _after_making(name: str) -> Callable[..., Any]:
+    method = getattr(list, name)
+
+    @functools.wraps(method)
+    def call(self: Batch, *args: Any, **kwargs: Any) -> Any:
+        self._make()
+        return method(self, *args, **kwargs)
+
+    return call
+
+
+_LOOKS = (
+    "__getitem__ __iter__ __reversed__ __contains__ __eq__ __ne__ __lt__ __le__ __gt__ "
+    "__ge__ __add__ __mul__ __rmul__ copy count index __setitem__ __delitem__ __iadd__ __imul__ "
+    "append clear extend insert pop remove reverse sort"
+)
+for _name in _LOOKS.split():
+    setattr(Batch, _name, _after_making(_name))

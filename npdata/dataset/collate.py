@@ -1,0 +1,128 @@
+"""The collate function: a `Batch` gives its stacked fields, anything else goes torch's way.
+
+Idea: the rows of a `Batch` were gathered into their last buffer already, so there is nothing left
+to stack. Invariant: the result equals `torch.utils.data.default_collate` of the same samples, in
+form, dtype and values. No memory is allocated here for a `Batch` without a per-sample transform.
+"""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.utils.data import default_collate, get_worker_info
+
+from npdata.dataset.batch import Batch
+from npdata.errors import UnequalShapesError
+
+MOST_BYTES = 1 << 15
+
+
+def collate(batch: Sequence[Any]) -> Any:
+    """Stack samples into a batch: the `collate_fn` for a DataLoader.
+
+    A `Batch` gives its stacked tensors: a tensor, a list of tensors for tuple samples, a dict for
+    dict samples; then the dataset's `batch_transform` is applied. Anything else, also a `Batch`
+    that somebody has looked into, is stacked by `torch.utils.data.default_collate`. A
+    batch of `MaskedRows` (a sampler with `uneven="mask"`) gives a pair: the stacked fields, and a
+    bool tensor that is False for filler rows.
+
+    Raises `UnequalShapesError` (a ValueError and RuntimeError) where samples do not have the same
+    shape; it names the sample, the field and both shapes.
+
+    Examples:
+        >>> ds = npdata.NumpyDataset(np.arange(6).reshape(3, 2), np.arange(3))
+        >>> npdata.collate(ds.__getitems__([2, 0]))
+        [tensor([[4, 5],
+                [0, 1]]), tensor([2, 0])]
+    """
+    if not isinstance(batch, Batch):
+        return _stacked(batch)
+    result = batch.stacked
+    if result is None:
+        result = _stacked(batch.samples())
+    elif type(result) is tuple:
+        result = [tuple(value) if type(value) is list else value for value in result]
+    if batch.batch_transform is not None:
+        result = batch.batch_transform(result)
+    if batch.mask is not None:
+        result = (result, batch.mask)
+    return result if get_worker_info() is None else parcel(result)
+
+
+def _stacked(samples: Sequence[Any]) -> Any:
+    try:
+        return default_collate(samples)  # type: ignore[arg-type]
+    except (RuntimeError, KeyError) as error:
+        difference = _difference(samples)
+        if difference is None:
+            raise
+        raise UnequalShapesError(f"{difference}; pad or crop them in transform") from error
+
+
+def _difference(samples: Sequence[Any]) -> str | None:
+    first = dict(_leaves(samples[0]))
+    for number, sample in enumerate(samples):
+        leaves = dict(_leaves(sample))
+        if leaves.keys() != first.keys():
+            return f"sample {number} has fields {list(leaves)}, sample 0 has {list(first)}"
+        for field, shape in leaves.items():
+            if shape != first[field]:
+                where = f"field {field}" if field else "it"
+                return (
+                    f"sample {number} cannot be stacked with sample 0: {where} has shape {shape} "
+                    f"and there {first[field]}"
+                )
+    return None
+
+
+def _leaves(sample: Any, path: str = "") -> list[tuple[str, tuple[int, ...]]]:
+    if isinstance(sample, torch.Tensor) or hasattr(sample, "shape"):
+        return [(path, tuple(sample.shape))]
+    if isinstance(sample, Mapping):
+        items: Any = sample.items()
+    elif isinstance(sample, Sequence) and not isinstance(sample, str | bytes):
+        items = enumerate(sample)
+    else:
+        return [(path, ())]
+    return [leaf for key, value in items for leaf in _leaves(value, f"{path}[{key!r}]")]
+
+
+class SmallTensor(Tensor):
+    """A tensor that is sent by value; every operation on it gives a plain tensor."""
+
+    __torch_function__ = torch._C._disabled_torch_function_impl  # type: ignore[assignment]
+
+    def __reduce_ex__(self, protocol: object) -> tuple[Any, ...]:
+        plain = self.as_subclass(Tensor).contiguous()
+        data = bytearray(plain.reshape(-1).view(torch.uint8).numpy())
+        return _received, (data, self.dtype, tuple(self.shape))
+
+
+def parcel(result: Any) -> Any:
+    """Mark the small tensors of a batch; lists, tuples and dicts are gone through.
+
+    Examples:
+        >>> pickle.loads(pickle.dumps(parcel([torch.arange(3)])))
+        [tensor([0, 1, 2])]
+    """
+    if type(result) is Tensor and result.layout == torch.strided:
+        # torch sends a conjugate or negative view without its mark.
+        solid = result.resolve_conj().resolve_neg()
+        return solid.as_subclass(SmallTensor) if _is_small(solid) else solid
+    if type(result) is dict:
+        return {name: parcel(part) for name, part in result.items()}
+    if type(result) in (list, tuple):
+        return type(result)(parcel(part) for part in result)
+    return result
+
+
+def _is_small(tensor: Tensor) -> bool:
+    plain = tensor.device.type == "cpu" and not tensor.is_quantized and not tensor.requires_grad
+    return plain and tensor.nbytes <= MOST_BYTES
+
+
+def _received(data: bytearray, dtype: torch.dtype, shape: tuple[int, ...]) -> Tensor:
+    if not data:
+        return torch.empty(shape, dtype=dtype)
+    return torch.frombuffer(data, dtype=dtype).view(shape)

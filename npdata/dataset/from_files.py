@@ -1,0 +1,118 @@
+"""The constructors of a dataset that are named after files: `from_npy`, `from_npz` and so on.
+
+Idea: each turns paths and names into the arguments that `NumpyDataset` itself takes. Invariant:
+they add nothing that `NumpyDataset(...)` could not be given; errors are those of opening. Nothing
+is read here.
+"""
+
+import os
+from collections.abc import Callable
+from typing import Any, Literal, Self, TypeAlias
+
+from numpy.typing import DTypeLike
+
+from npdata.dataset.arguments import Paths, paths_of, split_options
+from npdata.errors import FieldError
+from npdata.sources.hdf5 import Hdf5Options
+from npdata.sources.npz import npz_members
+from npdata.sources.open import SEPARATOR, open_files, open_source
+
+Transform: TypeAlias = Callable[[Any], Any]
+Path_: TypeAlias = str | os.PathLike[str]
+
+
+class FromFiles:
+    """Constructors for a class that takes fields, by position or in a mapping, and options."""
+
+    def __init__(self, *fields: Any, **options: Any) -> None:
+        """Stand for the constructor of the dataset."""
+        raise NotImplementedError
+
+    def _owning_all(self) -> Self:
+        """Give the dataset, which closes also the sources that were opened for it."""
+        raise NotImplementedError
+
+    @classmethod
+    def from_npy(cls, *paths: Path_, **options: Any) -> Self:
+        """Open `.npy` files: `from_npy("x.npy", "y.npy")` or `from_npy(image="x.npy")`.
+
+        Examples:
+            >>> len(npdata.NumpyDataset.from_npy("x.npy", "y.npy"))
+            5
+        """
+        return cls(*paths, **options)
+
+    @classmethod
+    def from_npz(cls, path: Path_, /, *members: str, **options: Any) -> Self:
+        """Open arrays of one `.npz`: those named, or every one as a field of dict samples.
+
+        Examples:
+            >>> sorted(npdata.NumpyDataset.from_npz("d.npz")[0])
+            ['x', 'y']
+            >>> x, y = npdata.NumpyDataset.from_npz("d.npz", "x", "y")[0]
+        """
+        own, named = split_options(options)
+        if not members and not named:
+            named = {name: name for name in npz_members(os.fspath(path))}
+            if not named:
+                raise FieldError(f"{os.fspath(path)} holds no arrays")
+        at = f"{os.fspath(path)}{SEPARATOR}"
+        if named:
+            return cls(
+                *(f"{at}{m}" for m in members), {n: f"{at}{m}" for n, m in named.items()}, **own
+            )
+        return cls(*(f"{at}{member}" for member in members), **own)
+
+    @classmethod
+    def from_raw(
+        cls,
+        path: Path_,
+        *,
+        dtype: DTypeLike,
+        shape: int | tuple[int, ...] = (-1,),
+        offset: int = 0,
+        transform: Transform | None = None,
+        batch_transform: Transform | None = None,
+    ) -> Self:
+        """Open a raw binary file of `dtype` (a NumPy dtype) in C order; one size may be -1.
+
+        The rows begin at byte `offset`, behind a header if there is one.
+
+        Examples:
+            >>> npdata.NumpyDataset.from_raw("t.bin", dtype="uint16", shape=(-1, 4))[0].shape
+            torch.Size([4])
+        """
+        source = open_source(path, dtype=dtype, shape=shape, offset=offset)
+        made = cls(source, transform=transform, batch_transform=batch_transform)
+        return made._owning_all()
+
+    @classmethod
+    def from_hdf5(
+        cls,
+        path: Paths,
+        /,
+        *datasets: str,
+        access: Literal["auto", "library", "direct"] = "auto",
+        allow_external: bool = False,
+        locking: bool | str | None = None,
+        **options: Any,
+    ) -> Self:
+        """Open datasets of an HDF5 file: `from_hdf5("d.h5", "x", "y")` or `(..., image="x")`.
+
+        Several paths, or a glob such as `"part-*.h5"` (sorted), give their rows one after the
+        other. `access`: "library" is h5py, "direct" npdata, "auto" npdata wherever that is sure to
+        be right. Data in other files is refused without `allow_external`. `locking` is handed to
+        h5py. Raises `FieldError` where no dataset is named, a glob finds nothing or a file comes
+        twice, `DirectAccessError`, `ExternalDataError`, `FileLockError`.
+
+        Examples:
+            >>> npdata.NumpyDataset.from_hdf5("d.h5", "x", "y")[0][1]
+            tensor(0)
+        """
+        own, named = split_options(options)
+        how = Hdf5Options(access=access, allow_external=allow_external, locking=locking)
+        opened = open_files(paths_of(path), (*datasets, *named.values()), how)
+        sources, others = opened[: len(datasets)], opened[len(datasets) :]
+        fields = dict(zip(named, others, strict=True))
+        made = cls(*sources, fields, **own) if fields else cls(*sources, **own)
+        return made._owning_all()

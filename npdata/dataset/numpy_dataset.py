@@ -1,0 +1,292 @@
+"""`NumpyDataset`: fields of equal length, as a map-style dataset for any DataLoader.
+
+Idea: a dataset is a tuple of fields, the form of its samples and two optional functions; every
+way in (`ds[i]`, `ds[rows]`, `__getitems__`) picks rows from the same fields. Invariant: the rows
+are those of NumPy's `array[indices]`, whatever the source. It opens nothing itself (`sources`),
+converts nothing itself (`field`), and knows no order (samplers).
+"""
+
+from collections.abc import Mapping, Sequence
+from typing import Any, Self
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+from torch.utils.data import ConcatDataset, Dataset
+
+from npdata.arrays.blocks import Blocks
+from npdata.arrays.gather import refuses_rows_outside
+from npdata.arrays.indexing import is_exact, row_number, row_numbers, selects_many
+from npdata.dataset.arguments import dtypes_of, fields_of, require_functions
+from npdata.dataset.batch import Batch, SampleForm
+from npdata.dataset.batch_memory import Allocate, batch_memory, plain_memory
+from npdata.dataset.collate import collate
+from npdata.dataset.describe import Description, describe
+from npdata.dataset.field import Field
+from npdata.dataset.from_files import FromFiles
+from npdata.dataset.transforms import Bound, Transform, Transforms
+from npdata.errors import ClosedError, FieldError
+from npdata.sampling.order import split
+from npdata.sampling.rows import MaskedRows, SeededRows
+from npdata.sources.base import Source
+from npdata.sources.concat import ConcatSource
+from npdata.sources.open import SourceLike
+
+Rows = NDArray[np.int64]
+
+
+class NumpyDataset(FromFiles, Dataset[Any]):
+    """Rows of arrays and files as samples for PyTorch, without a conversion step.
+
+    `NumpyDataset(x, y)` gives tuples `(x[i], y[i])`, `NumpyDataset(x)` bare tensors,
+    `NumpyDataset(image=x, label=y)`, or a mapping, dicts. Every argument is whatever
+    `npdata.open_source` takes: an array, an `np.memmap`, a path to a `.npy`, `"d.npz::x"`,
+    `"d.h5::x"`, an open `h5py.Dataset`. All fields have the same number of rows.
+
+    `transform` is applied to each sample, which is then an independent copy, by `ds[i]` and in
+    batches; `batch_transform` to each stacked batch, by `ds[rows]` and `npdata.collate`. One with a
+    parameter `rng` gets a NumPy generator there, made of seed, epoch and position: such a dataset
+    is read by `npdata.Loader`, or a DataLoader with a `BlockBatchSampler` of it. `dtype`
+    casts after reading: one for all fields, or a mapping from field name or position, or a
+    sequence with one (or None) per field; `str` or `bytes` keeps text.
+
+    Raises `FieldError` (a ValueError) for fields of different length, for none, and for options
+    that name no field; and whatever opening a field raises.
+
+    Examples:
+        >>> ds = npdata.NumpyDataset(image="x.npy", label=np.arange(5))
+        >>> ds[-1]["label"], ds[[0, 3]]["image"].shape
+        (tensor(4), torch.Size([2, 2, 3]))
+    """
+
+    def __init__(
+        self,
+        *fields: SourceLike | Mapping[str, SourceLike],
+        transform: Transform | None = None,
+        batch_transform: Transform | None = None,
+        dtype: object = None,
+        **named: SourceLike,
+    ) -> None:
+        """Open the fields; see the class for the arguments."""
+        require_functions(transform=transform, batch_transform=batch_transform)
+        names, sources = fields_of(fields, named)
+        dtypes = dtypes_of(dtype, names, len(sources))
+        labels: Sequence[str | int] = names or range(len(sources))
+        opened = tuple(map(Field.open, labels, sources, dtypes))
+        for field in opened[1:]:
+            if len(field.source) != len(opened[0].source):
+                raise FieldError(
+                    f"field {opened[0].label!r} ({opened[0].source.where}) has "
+                    f"{len(opened[0].source)} rows, field {field.label!r} ({field.source.where}) "
+                    f"has {len(field.source)}; all fields need the same number"
+                )
+        self._fields = opened
+        self._in_place = refuses_rows_outside() and all(field.in_place for field in opened)
+        self._form = SampleForm(names=names, bare=names is None and len(opened) == 1)
+        self._transforms = Transforms.of(transform, batch_transform)
+        self._owned = tuple(
+            field.source
+            for field, given in zip(opened, sources, strict=True)
+            if field.source is not given
+        )
+        self._closed = False
+
+    def __init_subclass__(cls, **options: Any) -> None:
+        """Keep a subclass that changes `ds[i]` right: batches are then made of its samples."""
+        super().__init_subclass__(**options)
+        if "__getitem__" in vars(cls) and "__getitems__" not in vars(cls):
+            cls.__getitems__ = None  # type: ignore[assignment,method-assign]
+
+    def __len__(self) -> int:
+        """Give the number of samples."""
+        return len(self._fields[0].source)
+
+    def __getitem__(self, index: object) -> Any:
+        """Give sample `index`, or for a slice, mask, list, array or tensor the rows stacked.
+
+        A sample shares the memory of the data where that is sound (`describe()` tells), and so
+        does a slice; other selections are gathered into new tensors. Raises `RowIndexError` (an
+        IndexError) out of range, `RowIndexTypeError` (a TypeError) for what is no row number.
+        """
+        self._require_open()
+        if not selects_many(index):
+            return self._sample(row_number(index, len(self)))
+        if isinstance(index, slice) and not self._transforms.any:
+            return self._form.build(tuple(self._sliced(field, index) for field in self._fields))
+        bound = self._transforms.bound(index)
+        batch = self._batch(*self._gathered(row_numbers(index, len(self)), plain_memory), bound)
+        if not self._transforms.any:
+            return batch.stacked
+        result = collate(batch)
+        plain = self._transforms.batch is None and self._form.names is None and not self._form.bare
+        return tuple(result) if plain else result
+
+    def __getitems__(self, indices: object) -> Batch:
+        """Gather the rows of `indices` (a list, array or tensor of ints) into a `Batch`.
+
+        `MaskedRows`, from a sampler with `uneven="mask"`, give a batch with a mask; `SeededRows`
+        bring what random transforms need.
+
+        One gather per field, straight into the batch's last buffer: shared memory in a DataLoader
+        worker, page-locked memory in the main process where an accelerator is there. Raises like
+        `ds[indices]`.
+        """
+        self._require_open()
+        bound = self._transforms.bound(indices)
+        chosen = indices.rows if isinstance(indices, SeededRows) else indices
+        allocate = batch_memory() if bound.sample is None else plain_memory
+        mask = torch.from_numpy(chosen.mask) if isinstance(chosen, MaskedRows) else None
+        return self._batch(*self._gathered(chosen, allocate), bound, mask)
+
+    def stacked(self, indices: object, allocate: Allocate) -> Any | None:
+        """Give `collate(ds.__getitems__(indices))` where that is the gather and nothing else.
+
+        None where there is more to it: a transform, a mask, fields that are not read in place.
+        """
+        trusted = None if self._closed or self._transforms.any else self._trusted(indices, allocate)
+        if trusted is None:
+            return None
+        values = trusted[1]
+        return list(values) if self._form == SampleForm() else self._form.build(values)
+
+    def _trusted(self, indices: object, allocate: Allocate) -> tuple[Rows, tuple[Any, ...]] | None:
+        """Gather rows unchecked where the kernel refuses those outside, and negative ones too."""
+        if not self._in_place or not is_exact(indices):
+            return None
+        try:
+            return indices, tuple([field.stack(indices, allocate) for field in self._fields])
+        except IndexError:
+            return None
+
+    def _gathered(self, indices: object, allocate: Allocate) -> tuple[Rows, tuple[Any, ...]]:
+        trusted = self._trusted(indices, allocate)
+        if trusted is not None:
+            return trusted
+        rows = row_numbers(indices, len(self))
+        return rows, tuple([field.stack(rows, allocate) for field in self._fields])
+
+    def _batch(
+        self, rows: Rows, values: tuple[Any, ...], bound: Bound, mask: Tensor | None = None
+    ) -> Batch:
+        batch = Batch.of(values, len(rows), self._form, bound.batch, mask)
+        if bound.sample is None or not len(rows):
+            return batch
+        return batch.transformed(bound.sample, bound.sample_rng)
+
+    def _sample(self, row: int) -> Any:
+        transform = self._transforms.for_one(row)
+        copied = transform is not None
+        sample = self._form.build(tuple(f.row(row, independent=copied) for f in self._fields))
+        return sample if transform is None else transform(sample)
+
+    @property
+    def takes_rng(self) -> bool:
+        """Whether a transform takes `rng`, so that batches must be `SeededRows`."""
+        return self._transforms.seeded
+
+    @property
+    def sources(self) -> tuple[Source, ...]:
+        """Where the rows of each field lie."""
+        return tuple(field.source for field in self._fields)
+
+    def _sliced(self, field: Field, index: slice) -> Any:
+        view = field.span(index)
+        if view is not None:
+            return view
+        return field.stack(row_numbers(index, len(self)), plain_memory)
+
+    @property
+    def blocks(self) -> Blocks:
+        """The blocks of rows that are cheapest to read together, of the costliest field."""
+        return max(self.sources, key=lambda source: (source.access.cost, source.row_bytes)).blocks
+
+    def split(self, fraction: float, *, seed: int = 0) -> tuple[Rows, Rows]:
+        """Split the row numbers at random: two int64 arrays, disjoint, ascending, of every row.
+
+        The first has `round(fraction * len(ds))` rows. The same arguments give the same split.
+        Pass a part to `BlockBatchSampler(..., indices=)` or `torch.utils.data.Subset`. Raises
+        `SamplerError` (a ValueError) for a fraction outside [0, 1].
+
+        Examples:
+            >>> train, test = npdata.NumpyDataset("x.npy").split(0.8, seed=1)
+            >>> len(train), len(test)
+            (4, 1)
+        """
+        return split(len(self), fraction, seed)
+
+    def describe(self) -> Description:
+        """Tell per field its shape, dtype, access, whether samples are views, and why.
+
+        Examples:
+            >>> print(npdata.NumpyDataset(np.zeros((2, 3))).describe())
+            2 rows, 24 bytes each
+            0: array in memory
+              shape   (2, 3), float64 -> torch.float64
+              access  memory: an array of this process, read in place
+              sample  view: the memory is shared: writable, aligned, and float64 is native to torch
+        """
+        return describe(self._fields, independent=self._transforms.sample is not None)
+
+    def __repr__(self) -> str:
+        """Give the fields in one line."""
+        fields = ", ".join(f"{f.label}: {f.source.shape} {f.source.dtype}" for f in self._fields)
+        return f"{type(self).__name__}({fields})"
+
+    def __add__(self, other: Dataset[Any]) -> Any:
+        """Lay two datasets end to end; batches stay one gather where both are of the same form.
+
+        The sum reads through the sources of both, so close them after it. Datasets of different
+        fields, dtypes or transforms give torch's `ConcatDataset`, which knows no
+        `batch_transform`: `FieldError` (a ValueError) where one would be lost.
+        """
+        self._require_open()
+        if not isinstance(other, NumpyDataset) or not self._joins(other):
+            if any(isinstance(ds, NumpyDataset) and ds._transforms.batch for ds in (self, other)):
+                raise FieldError("the datasets differ, and their sum would lose a batch_transform")
+            return ConcatDataset([self, other])
+        joined = tuple(
+            ConcatSource([a.source, b.source])
+            for a, b in zip(self._fields, other._fields, strict=True)
+        )
+        arguments = (
+            (dict(zip(self._form.names, joined, strict=True)),) if self._form.names else joined
+        )
+        return NumpyDataset(
+            *arguments,
+            transform=self._transforms.sample,
+            batch_transform=self._transforms.batch,
+            dtype=[field.asked for field in self._fields],
+        )
+
+    def _joins(self, other: "NumpyDataset") -> bool:
+        def key(ds: NumpyDataset) -> tuple[Any, ...]:
+            rows = tuple((f.source.shape[1:], f.source.dtype, f.asked) for f in ds._fields)
+            return ds._form, rows, ds._transforms
+
+        return type(self) is type(other) is NumpyDataset and key(self) == key(other)
+
+    def close(self) -> None:
+        """Let go of files; tensors that were given out stay valid, further reads raise.
+
+        A `Source` that was passed in stays open: whoever opened it closes it.
+        """
+        self._closed = True
+        for source in self._owned:
+            source.close()
+
+    def _owning_all(self) -> Self:
+        self._owned = tuple(field.source for field in self._fields)
+        return self
+
+    def _require_open(self) -> None:
+        if self._closed:
+            raise ClosedError("the dataset was closed; make a new one")
+
+    def __enter__(self) -> Self:
+        """Use the dataset in a with block, which closes it."""
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        """Close the dataset."""
+        self.close()

@@ -1,0 +1,291 @@
+"""`Loader`: batches made ahead by threads of this process, in order, wherever they are needed.
+
+Idea: a batch is one task: advice to the kernel, the gather, the copy to the device. The gathers
+release the GIL, so threads do what worker processes do, without a way for a batch to travel.
+Invariant: the batches are those of a DataLoader with the same sampler and `npdata.collate`,
+whatever the threads; a state counts what the loop received, not what was read ahead. It only
+schedules: the order is the sampler's, the rows the dataset's, threads are `lookahead`'s, memory
+`buffers`' and `device`'s, the accelerator `transfer`'s.
+"""
+
+import functools
+import itertools
+import weakref
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any, Self
+
+import torch
+
+from npdata.arrays.per_process import cores
+from npdata.dataset.batch_memory import (
+    Allocate,
+    accelerator_of,
+    pinned_memory,
+    pins_memory,
+    plain_memory,
+)
+from npdata.dataset.numpy_dataset import NumpyDataset
+from npdata.errors import ClosedError, LoaderError, NotBatchedError
+from npdata.loading.buffer_pool import REUSE_BYTES, Buffers
+from npdata.loading.make_batch import Made, Work
+from npdata.loading.prefetcher import Lookahead
+from npdata.loading.readahead import AHEAD_BYTES, Job, ReadAhead
+from npdata.loading.schedule import Auto, Machine, Schedule, decide_schedule
+from npdata.loading.stats import Bar, Counter, LoaderStats
+from npdata.loading.to_device import DTypes, Sender, require_dtypes
+from npdata.loading.wrapped_datasets import advised, data_of, datasets_within
+from npdata.sampling.order.epoch_order import Shuffle
+from npdata.sampling.sampler import BlockBatchSampler
+from npdata.sources.base import Source
+
+
+class Loader:
+    """Iterate over the batches of a dataset, made by threads: the fast lane beside DataLoader.
+
+    `dataset` is a map-style dataset with `__getitems__`: a `NumpyDataset`, a `Subset` or
+    `StackDataset` of them, one of your own. Batches are what `npdata.collate` gives.
+
+    - `batch_size`, `shuffle`, `seed`, `drop_last`: as in `BlockBatchSampler`; or else `sampler`,
+      an iterable of batches of row numbers, which decides all of these.
+    - `num_threads`: "auto" looks at the size of a batch and how it is read (`describe()` tells);
+      0 makes each batch when it is asked for, in the caller.
+    - `prefetch`: so many batches are being made or ready while the loop uses one.
+    - `device`: batches arrive there, copied from page-locked memory on a stream of their own.
+    - `pin_memory`: "auto" page-locks where an accelerator is there.
+    - `dtype`: a torch.dtype, or a mapping from field name or position to one; cast after the copy
+      to the device where fewer bytes are copied so.
+    - `memory_budget`: bytes of files and batches that the loader keeps in memory; parts of files
+      that are behind are let go. None: the system decides.
+    - `progress`: draw a bar; needs the extra `cli`.
+
+    Each iteration is the next epoch. An error is raised in the place of its batch, with a note of
+    the batch and its rows, and ends the iteration. Raises `LoaderError` (a ValueError) for options
+    that cannot be, `NotBatchedError` (a TypeError), `DeviceError` (a RuntimeError).
+
+    Examples:
+        >>> loader = npdata.Loader(npdata.NumpyDataset(np.arange(5)), 2, shuffle=False)
+        >>> [batch.tolist() for batch in loader]
+        [[0, 1], [2, 3], [4]]
+    """
+
+    def __init__(
+        self,
+        dataset: Any,
+        batch_size: int | None = None,
+        *,
+        shuffle: Shuffle = "block",
+        seed: int = 0,
+        drop_last: bool = False,
+        sampler: Any = None,
+        num_threads: int | Auto = "auto",
+        prefetch: int = 4,
+        device: str | torch.device | None = None,
+        pin_memory: bool | Auto = "auto",
+        dtype: DTypes = None,
+        memory_budget: int | None = None,
+        progress: bool = False,
+    ) -> None:
+        if not callable(getattr(dataset, "__getitems__", None)):
+            raise NotBatchedError(
+                f"{type(dataset).__name__} has no __getitems__, which takes the row numbers of a "
+                "batch and gives its samples; add one, or use torch.utils.data.DataLoader"
+            )
+        if sampler is None:
+            if batch_size is None:
+                raise LoaderError("a loader needs a batch_size, or a sampler of whole batches")
+            sampler = BlockBatchSampler(
+                dataset, batch_size, shuffle=shuffle, seed=seed, drop_last=drop_last
+            )
+        elif (shuffle, seed, drop_last) != ("block", 0, False):
+            raise LoaderError("sampler= decides shuffle, seed and drop_last; give them to it")
+        elif batch_size not in (None, getattr(sampler, "batch_size", None)):
+            raise LoaderError(f"batch_size={batch_size}, but sampler= decides it; leave it out")
+        require_dtypes(dtype)
+        self._sampler = sampler
+        self._dataset = dataset
+        self._device = accelerator_of(device)
+        self._sender = None if self._device is None else Sender(self._device, dtype)
+        self._dtype = dtype
+        self._budget = memory_budget
+        self._progress = progress
+        data = data_of(dataset, getattr(sampler, "batch_size", None))
+        self._large = data.batch_bytes is None or data.batch_bytes >= REUSE_BYTES
+        self._schedule = decide_schedule(
+            num_threads=num_threads,
+            prefetch=prefetch,
+            pin_memory=pin_memory,
+            memory_budget=memory_budget,
+            data=data,
+            machine=Machine(cores=cores(), to_device=self._device is not None, pins=pins_memory()),
+        )
+        self._sources = tuple(s for each in datasets_within(dataset) for s in each.sources)
+        # Kept from one epoch to the next: memory that was used before is what makes it fast.
+        batches = self._schedule.depth + self._schedule.threads + 2
+        self._buffers = Buffers(most=batches * max(1, len(self._sources)))
+        self._counter = Counter()
+        self._iterators: weakref.WeakSet[_LoaderIterator] = weakref.WeakSet()
+        self._closed = False
+
+    def __iter__(self) -> Iterator[Any]:
+        """Begin the next epoch, or go on where a loaded state was; reading begins at once."""
+        if self._closed:
+            raise ClosedError("the loader was closed; make a new one")
+        self._counter = Counter(chunks=functools.partial(_chunks, self._sources))
+        made = self._lookahead()
+        epoch = getattr(self._sampler, "epoch", "")
+        bar = Bar(len(self), f"epoch {epoch}") if self._progress else None
+        iterator = _LoaderIterator(made, self._sender, self._counter, bar)
+        self._iterators.add(iterator)
+        return iterator
+
+    def __len__(self) -> int:
+        """Give the number of batches of a whole epoch."""
+        return len(self._sampler)
+
+    def set_epoch(self, epoch: int) -> None:
+        """Make the next iteration this epoch; see `BlockBatchSampler.set_epoch`."""
+        self._of_sampler("set_epoch")(epoch)
+        self._counter = Counter()
+
+    def state_dict(self) -> dict[str, Any]:
+        """Give the state after the batches that the iteration begun last has given.
+
+        It is the sampler's, so it fits any number of threads, a DataLoader and other ranks.
+        """
+        state: dict[str, Any] = self._of_sampler("state_dict")(consumed=self._counter.batches)
+        return state
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Let the next iteration go on where the state was; raises `StateError`."""
+        self._of_sampler("load_state_dict")(state)
+        self._counter = Counter()
+
+    def stats(self) -> LoaderStats:
+        """Tell what the iteration begun last did, and whether it waited for data; printable."""
+        return self._counter.stats()
+
+    def describe(self) -> Schedule:
+        """Tell on how many threads batches are made, how far ahead, in which memory; printable.
+
+        Examples:
+            >>> print(npdata.Loader(npdata.NumpyDataset(np.arange(5)), 2).describe())
+            in the caller, ordinary memory: a batch of 16 bytes is read faster than ...
+        """
+        return self._schedule
+
+    def close(self) -> None:
+        """End all iterations and their threads; the dataset stays open. Idempotent."""
+        self._closed = True
+        for iterator in list(self._iterators):
+            iterator.close()
+        self._buffers.clear()
+
+    def __enter__(self) -> Self:
+        """Use the loader in a with block, which closes it."""
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        """Close the loader."""
+        self.close()
+
+    def _lookahead(self) -> "Lookahead[Job, Made]":
+        schedule = self._schedule
+        sources, jobs = self._jobs()
+        allocate: Allocate = pinned_memory if schedule.pinned else plain_memory
+        if self._large and not schedule.pinned:
+            allocate = self._buffers.allocate
+        begin: Callable[[], object] = int
+        if schedule.pinned or self._sender is not None:
+            index = torch.accelerator.current_device_index()
+            device = index if self._device is None else self._device.index
+            begin = functools.partial(torch.accelerator.set_device_index, device)
+        work = Work(
+            dataset=self._dataset,
+            direct=_is_direct(self._dataset),
+            sources=sources,
+            allocate=allocate,
+            pinned=schedule.pinned,
+            sender=self._sender,
+            dtype=self._dtype,
+        )
+        return Lookahead(
+            work,
+            jobs,
+            threads=schedule.threads,
+            depth=schedule.depth,
+            begin=begin,
+        )
+
+    def _jobs(self) -> tuple[tuple[Source, ...], Iterator[Job]]:
+        """Give the sources to advise, in an order known ahead, and the jobs with the advice."""
+        known = isinstance(self._sampler, BlockBatchSampler)
+        within = advised(self._dataset, 0 if self._budget else AHEAD_BYTES) if known else None
+        if within is None:
+            return (), map(Job, itertools.count(), self._sampler)
+        plan = ReadAhead(
+            within.blocks,
+            row_bytes=within.row_bytes,
+            budget=None if self._budget is None else self._budget * 3 // 4,
+            ahead=within.ahead_bytes,
+            rows=within.rows,
+        )
+        return within.sources, plan.jobs(iter(self._sampler))
+
+    def _of_sampler(self, name: str) -> Any:
+        method = getattr(self._sampler, name, None)
+        if method is None:
+            raise LoaderError(
+                f"{type(self._sampler).__name__} has no {name}(); use a BlockBatchSampler"
+            )
+        return method
+
+
+class _LoaderIterator(Iterator[Any]):
+    """One iteration: hands over what the look-ahead made, and counts it."""
+
+    def __init__(
+        self,
+        made: "Lookahead[Job, Made]",
+        sender: Sender | None,
+        counter: Counter,
+        bar: Bar | None,
+    ) -> None:
+        self._made = made
+        self._sender = sender
+        self._counter = counter
+        self._bar = bar
+        self._close_bar = weakref.finalize(self, bar.close) if bar else None
+
+    def __next__(self) -> Any:
+        self._counter.ask()
+        try:
+            made = next(self._made)
+        except BaseException:
+            self.close()
+            raise
+        batch = made.batch
+        if self._sender is not None:
+            batch = self._sender.receive(batch)
+        self._counter.give(made.samples, made.nbytes)
+        if self._bar is not None:
+            self._bar.advance(self._counter.stats().short)
+        return batch
+
+    def close(self) -> None:
+        """End the iteration, and its threads."""
+        self._made.close()
+        if self._close_bar is not None:
+            self._close_bar()
+
+
+def _chunks(sources: tuple[Source, ...]) -> tuple[int, int]:
+    return sum(s.decoded_chunks for s in sources), sum(s.reused_chunks for s in sources)
+
+
+def _is_direct(dataset: Any) -> bool:
+    """Tell whether batches are read as `NumpyDataset` does it, and not by a subclass or a patch."""
+    method = getattr(dataset.__getitems__, "__func__", None)
+    return isinstance(dataset, NumpyDataset) and method is _GETITEMS
+
+
+_GETITEMS = NumpyDataset.__getitems__

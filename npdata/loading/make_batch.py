@@ -1,0 +1,82 @@
+"""What is done for one batch: advice, the gather, the cast, the copy to the device.
+
+Idea: everything a thread needs is in one frozen value, so a task depends on nothing that changes.
+Invariant: it refers to no loader and no iterator, so that threads never keep these alive. It
+decides nothing: neither which rows, nor which memory, nor which thread.
+"""
+
+from collections.abc import Sized
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+from npdata.dataset.batch import Batch
+from npdata.dataset.batch_memory import Allocate, allocating
+from npdata.dataset.collate import collate
+from npdata.errors import LoaderError
+from npdata.loading.readahead import Job, tell
+from npdata.loading.stats import nbytes_of
+from npdata.loading.to_device import DTypes, Sender, cast, map_tensors
+from npdata.sources.base import Source
+
+
+class Made(NamedTuple):
+    """A batch, or what was sent to the device, with its counts."""
+
+    batch: Any
+    samples: int
+    nbytes: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class Work:
+    """What is done for a batch; it must not refer to the loader or an iterator.
+
+    `direct` tells that nobody wants to see the samples, only what they stack to.
+    """
+
+    dataset: Any
+    direct: bool
+    sources: tuple[Source, ...]
+    allocate: Allocate
+    pinned: bool
+    sender: Sender | None
+    dtype: DTypes
+
+    def __call__(self, job: Job) -> Made:
+        """Make the batch of a job; an error gets a note that names the batch and its rows."""
+        try:
+            tell(job.advice, self.sources)
+            fields = self.dataset.stacked(job.rows, self.allocate) if self.direct else None
+            if fields is not None:
+                return self._finished(job, fields)
+            with allocating(self.allocate):
+                samples = self.dataset.__getitems__(job.rows)
+                fields = collate(samples)
+            mask = fields[1:] if isinstance(samples, Batch) and samples.mask is not None else ()
+            return self._finished(job, fields[0] if mask else fields, mask)
+        except Exception as error:
+            if not isinstance(job.rows, Sized):
+                raise LoaderError(
+                    f"sampler= gave {job.rows!r} where a batch of rows was expected; for one "
+                    "row at a time, wrap it: BatchSampler(sampler, batch_size, drop_last=False)"
+                ) from error
+            error.add_note(f"in batch {job.number} of this iteration, rows {_shown(job.rows)}")
+            raise
+
+    def _finished(self, job: Job, fields: Any, mask: tuple[Any, ...] = ()) -> Made:
+        if self.dtype is not None:
+            with allocating(self.allocate):
+                fields = cast(fields, self.dtype, after=None if self.sender is None else False)
+        if self.pinned:
+            fields = map_tensors(lambda t: t if t.is_pinned() else t.pin_memory(), fields)
+        nbytes = nbytes_of(fields)
+        batch = (fields, *mask) if mask else fields
+        if self.sender is not None:
+            batch = self.sender.send(fields, mask)
+        return Made(batch=batch, samples=len(job.rows), nbytes=nbytes)
+
+
+def _shown(rows: Any) -> str:
+    numbers = list(rows)
+    text = ", ".join(map(str, numbers[:8]))
+    return f"[{text}]" if len(numbers) <= 8 else f"[{text}, ...] ({len(numbers)} of them)"

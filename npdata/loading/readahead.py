@@ -1,0 +1,165 @@
+"""Which parts of the files the next batches need, told to the kernel before they are read.
+
+Idea: the order is known ahead, so row numbers are taken from the sampler some way before their
+rows are read; the blocks that they touch are announced once, in as many requests as there are
+runs of blocks, and blocks that no batch has touched for long are let go. Invariant: advice never
+changes what is read, only when it comes from the disk. A stretch of the order whose rows lie so
+thinly that whole blocks would read much more than the rows is left without advice.
+"""
+
+from collections import OrderedDict, deque
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from npdata.arrays.blocks import Blocks
+from npdata.sources.base import Source
+
+AHEAD_BYTES = 128 << 20
+"""So far ahead of the batches where no memory budget is given: two windows of 64 MiB."""
+_STRETCHES = 4
+_STRETCH_ROWS = 1 << 18
+_DENSE = 16
+"""Blocks are announced whole if that reads at most so many times the bytes of the rows."""
+
+Runs = list[tuple[int, int]]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Advice:
+    """Rows, as pairs of first and stop, that will be needed soon, and that will not."""
+
+    need: Runs = field(default_factory=list)
+    leave: Runs = field(default_factory=list)
+
+
+class Job(NamedTuple):
+    """A batch of rows to read, its number in the iteration, and the advice to give before it."""
+
+    number: int
+    rows: Any
+    advice: Advice | None = None
+
+
+class ReadAhead:
+    """Plans advice for rows of `row_bytes` in `blocks`, within `budget` bytes of them if given.
+
+    `ahead` is how many bytes of rows to be ahead, at most; `rows` gives for each row number of a
+    batch the row in `blocks`.
+
+    Examples:
+        >>> plan = ReadAhead(Blocks.uniform(8, 2), row_bytes=1, budget=None)
+        >>> [(job.rows.tolist(), job.advice.need) for job in plan.jobs([np.array([5, 0, 1, 4])])]
+        [([5, 0, 1, 4], [(0, 2), (4, 6)])]
+    """
+
+    def __init__(
+        self,
+        blocks: Blocks,
+        *,
+        row_bytes: int,
+        budget: int | None,
+        ahead: int | None = None,
+        rows: NDArray[np.int64] | None = None,
+    ) -> None:
+        self._edges = blocks.edges()
+        self._row_bytes = max(1, row_bytes)
+        most = AHEAD_BYTES if budget is None else budget // 2
+        self._ahead = most if ahead is None else min(ahead, most)
+        self._keep = budget
+        self._limit = 2 * self._ahead if budget is None else budget
+        self._bounded = budget is not None or ahead is not None
+        self._rows = rows
+        self._resident: OrderedDict[int, int] = OrderedDict()
+        self._resident_bytes = 0
+
+    def jobs(self, batches: Iterable[Any]) -> Iterator[Job]:
+        """Give a job for each batch of row numbers, in order."""
+        stretches: deque[list[Any]] = deque()
+        rows_each = max(1, min(self._ahead // _STRETCHES // self._row_bytes, _STRETCH_ROWS))
+        source, number = iter(batches), 0
+        while True:
+            need: Runs = []
+            leave: Runs = []
+            while len(stretches) <= _STRETCHES and (stretch := take_batches(source, rows_each)):
+                stretches.append(stretch)
+                advice = self._advise(stretch)
+                need += advice.need
+                leave += advice.leave
+            if not stretches:
+                return
+            told: Advice | None = Advice(need=need, leave=leave)
+            for rows in stretches.popleft():
+                yield Job(number=number, rows=rows, advice=told)
+                number, told = number + 1, None
+
+    def _advise(self, stretch: list[Any]) -> Advice:
+        rows = np.concatenate([np.asarray(batch, np.int64) for batch in stretch])
+        last = (self._edges[-1] if self._rows is None else len(self._rows)) - 1
+        if len(rows) and not 0 <= rows.min() <= rows.max() <= last:
+            return Advice()  # reading will tell which row is not there
+        rows = rows if self._rows is None else self._rows[rows]
+        blocks = np.unique(np.searchsorted(self._edges, rows, side="right") - 1)
+        sizes = (self._edges[blocks + 1] - self._edges[blocks]) * self._row_bytes
+        if sizes.sum() > _DENSE * len(rows) * self._row_bytes:
+            return Advice()  # they lie thinly
+        if self._bounded and sizes.sum() > self._limit:
+            return Advice()  # they would drive each other out
+        new = []
+        for block, size in zip(blocks.tolist(), sizes.tolist(), strict=True):
+            if block in self._resident:
+                self._resident.move_to_end(block)
+                continue
+            self._resident[block] = size
+            self._resident_bytes += size
+            new.append(block)
+        return Advice(need=self._runs(new), leave=self._runs(self._evicted()))
+
+    def _evicted(self) -> list[int]:
+        gone = []
+        while self._resident_bytes > self._limit and len(self._resident) > 1:
+            block, size = self._resident.popitem(last=False)
+            self._resident_bytes -= size
+            gone.append(block)
+        return gone if self._keep is not None else []
+
+    def _runs(self, blocks: list[int]) -> Runs:
+        if not blocks:
+            return []
+        ids: NDArray[np.int64] = np.sort(np.asarray(blocks, np.int64))
+        breaks = np.flatnonzero(np.diff(ids) > 1) + 1
+        firsts = self._edges[ids[np.append(0, breaks)]]
+        stops = self._edges[ids[np.append(breaks - 1, len(ids) - 1)] + 1]
+        return list(zip(firsts.tolist(), stops.tolist(), strict=True))
+
+
+def tell(advice: Advice | None, sources: Iterable[Source]) -> None:
+    """Pass advice on to the sources; those that can do nothing with it ignore it."""
+    if advice is None:
+        return
+    for source in sources:
+        for first, stop in advice.need:
+            source.will_need(first, stop)
+        for first, stop in advice.leave:
+            source.let_go(first, stop)
+
+
+def take_batches(batches: Iterator[Any], rows: int) -> list[Any]:
+    """Take the next batches, until they have `rows` rows together; at least one if there is one.
+
+    Examples:
+        >>> batches = iter([[1, 2], [3, 4], [5]])
+        >>> take_batches(batches, 3), take_batches(batches, 3), take_batches(batches, 3)
+        ([[1, 2], [3, 4]], [[5]], [])
+    """
+    taken: list[Any] = []
+    count = 0
+    for batch in batches:
+        taken.append(batch)
+        count += len(batch)
+        if count >= rows:
+            break
+    return taken

@@ -1,0 +1,171 @@
+"""What a loader did, and whether the data or the computation was what took the time.
+
+Idea: the time between two batches is either spent waiting in the loader or used by the loop, and
+the larger part says where to look. Invariant: counting costs two readings of the clock a batch,
+and figures are of one iteration. It prints nothing.
+"""
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+from torch import Tensor
+
+from npdata.errors import require
+
+_SECONDS = 0.1
+"""At least so long between two drawings."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class LoaderStats:
+    """Counts of one iteration: the one begun last, up to now.
+
+    `seconds_waited` is the time the loop waited for batches, `seconds_used` the time it used.
+    `decoded_chunks` tells how many compressed chunks were decoded, also for batches read ahead,
+    `reused_chunks` how often a batch found a chunk that it needs decoded already, ahead or before.
+
+    Examples:
+        >>> stats = LoaderStats(batches=10, samples=640, nbytes=10**9,
+        ...                     seconds_waited=0.5, seconds_used=1.5)
+        >>> print(stats)
+        10 batches, 640 samples, 320 samples/s, 0.50 GB/s, 25% of the time waiting: compute-bound
+    """
+
+    batches: int
+    samples: int
+    nbytes: int
+    seconds_waited: float
+    seconds_used: float
+    decoded_chunks: int = 0
+    reused_chunks: int = 0
+
+    @property
+    def seconds(self) -> float:
+        """The time since the iteration began, up to the last batch."""
+        return self.seconds_waited + self.seconds_used
+
+    @property
+    def samples_per_second(self) -> float:
+        """Samples by time, 0 before the first batch."""
+        return self.samples / self.seconds if self.seconds else 0.0
+
+    @property
+    def gigabytes_per_second(self) -> float:
+        """Bytes of batches (10**9) by time, 0 before the first batch."""
+        return self.nbytes / 1e9 / self.seconds if self.seconds else 0.0
+
+    @property
+    def bound(self) -> str:
+        """Say "data-bound" where the loop waited for more of the time than it used."""
+        return "data-bound" if self.seconds_waited > self.seconds_used else "compute-bound"
+
+    @property
+    def short(self) -> str:
+        """The rate and what bounds it, for a progress bar."""
+        return f"{self.gigabytes_per_second:.2f} GB/s, {self.bound}"
+
+    def __str__(self) -> str:
+        """Give all in one line."""
+        waited = self.seconds_waited / self.seconds if self.seconds else 0.0
+        chunks = f", {self.decoded_chunks} chunks decoded, {self.reused_chunks} reused"
+        return (
+            f"{self.batches} batches, {self.samples} samples, {self.samples_per_second:,.0f} "
+            f"samples/s, {self.gigabytes_per_second:.2f} GB/s, {waited:.0%} of the time waiting: "
+            f"{self.bound}{chunks if self.decoded_chunks or self.reused_chunks else ''}"
+        )
+
+
+@dataclass(kw_only=True)
+class Counter:
+    """The counts of an iteration under way; `chunks` gives those of the sources, ever rising."""
+
+    chunks: Callable[[], tuple[int, int]] = field(default=lambda: (0, 0))
+    batches: int = 0
+    samples: int = 0
+    nbytes: int = 0
+    waited: float = 0.0
+    used: float = 0.0
+    _left: float = field(default_factory=time.perf_counter)
+    _asked: float = 0.0
+
+    def __post_init__(self) -> None:
+        """Note where the counts of the sources begin."""
+        self._before = self.chunks()
+
+    def ask(self) -> None:
+        """Note that the loop asks for a batch."""
+        self._asked = time.perf_counter()
+        if self.batches:
+            self.used += self._asked - self._left
+
+    def give(self, samples: int, nbytes: int) -> None:
+        """Note that it gets one."""
+        self._left = time.perf_counter()
+        self.waited += self._left - self._asked
+        self.batches += 1
+        self.samples += samples
+        self.nbytes += nbytes
+
+    def stats(self) -> LoaderStats:
+        """Give the counts as they are now."""
+        decoded, reused = self.chunks()
+        return LoaderStats(
+            batches=self.batches,
+            samples=self.samples,
+            nbytes=self.nbytes,
+            seconds_waited=self.waited,
+            seconds_used=self.used,
+            decoded_chunks=decoded - self._before[0],
+            reused_chunks=reused - self._before[1],
+        )
+
+
+def nbytes_of(value: Any) -> int:
+    """Give the bytes of all tensors in `value`.
+
+    Examples:
+        >>> nbytes_of([torch.zeros(3), {"n": torch.zeros(2, dtype=torch.int64), "s": "text"}])
+        28
+    """
+    if isinstance(value, Tensor):
+        return value.nbytes
+    parts = value.values() if isinstance(value, dict) else value
+    return sum([nbytes_of(part) for part in parts]) if isinstance(value, _HOLDERS) else 0
+
+
+_HOLDERS = (list, tuple, dict)
+
+
+class Bar:
+    """A progress bar over `total` batches, on the standard error output."""
+
+    def __init__(self, total: int, description: str) -> None:
+        """Open it; raises `MissingExtraError` (an ImportError) without rich."""
+        rich = require("rich.progress", extra="cli", purpose="progress=True")
+        console = require("rich.console", extra="cli", purpose="progress=True")
+        self._progress = rich.Progress(
+            "[progress.description]{task.description}",
+            rich.BarColumn(),
+            rich.MofNCompleteColumn(),
+            rich.TimeRemainingColumn(),
+            "{task.fields[note]}",
+            # One of its own, since a console shows one bar only, and two iterations may run.
+            console=console.Console(stderr=True),
+            auto_refresh=False,
+        )
+        self._task = self._progress.add_task(description, total=total, note="")
+        self._progress.start()
+        self._drawn = time.monotonic()
+
+    def advance(self, note: str) -> None:
+        """Count one batch, and show `note` beside the bar."""
+        now = time.monotonic()
+        due = now - self._drawn > _SECONDS
+        self._drawn = now if due else self._drawn
+        self._progress.update(self._task, advance=1, note=note, refresh=due)
+
+    def close(self) -> None:
+        """Leave the bar as it is; idempotent."""
+        self._progress.stop()

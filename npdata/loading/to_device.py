@@ -1,0 +1,185 @@
+"""Batches on their way to an accelerator: copied on a stream of their own, while it computes.
+
+Idea: the copy is put on a side stream and followed by an event; the stream that computes waits
+for the event, not the program. Page-locked memory that is still being copied from is kept by
+torch's allocator, which knows the copies; `record_stream` tells it likewise that the batch on the
+device is used by another stream than the one that made it. Invariant: a batch is handed out with
+the wait in the stream that is then current, so it is never seen half copied. This module reads
+no rows, and casts only what it was told to.
+"""
+
+import contextlib
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sized
+from dataclasses import dataclass
+from typing import Any, TypeAlias
+
+import torch
+from torch import Tensor
+
+from npdata.dataset.batch_memory import accelerator_of, batch_memory
+from npdata.errors import LoaderError
+
+DTypes: TypeAlias = torch.dtype | Mapping[Any, torch.dtype] | None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Sent:
+    """A batch whose copy was begun, and the event after which it is there; None: it is there."""
+
+    batch: Any
+    event: torch.Event | None
+
+
+class Sender:
+    """Copies batches to `device`, an accelerator, on one side stream; for several threads."""
+
+    def __init__(self, device: torch.device, dtype: DTypes = None) -> None:
+        self.device = device
+        self._dtype = dtype
+        # MPS has one stream, on which everything is in order.
+        self._side = torch.Stream(device) if device.type != "mps" else None
+
+    def send(self, fields: Any, mask: tuple[Tensor, ...] = ()) -> Sent:
+        """Begin the copy of a batch, with its mask if it has one, and the casts that follow."""
+        with self._on_side():
+            there, *masks = map_tensors(self._copy, (fields, *mask))
+            there = cast(there, self._dtype, after=True)
+            event = self._side.record_event() if self._side else None
+            return Sent(batch=(there, *masks) if masks else there, event=event)
+
+    def _copy(self, tensor: Tensor) -> Tensor:
+        return tensor.to(self.device, non_blocking=self._side is not None)
+
+    def receive(self, sent: Sent) -> Any:
+        """Give the batch to the stream that is current, which waits for it."""
+        if sent.event is not None:
+            stream = torch.accelerator.current_stream(self.device)
+            stream.wait_event(sent.event)
+            map_tensors(lambda t: t.record_stream(stream), sent.batch)
+        return sent.batch
+
+    @contextlib.contextmanager
+    def _on_side(self) -> Iterator[None]:
+        if self._side is None:
+            yield
+            return
+        index = torch.accelerator.current_device_index()
+        before = torch.accelerator.current_stream(self.device)
+        torch.accelerator.set_stream(self._side)
+        try:
+            yield
+        finally:
+            torch.accelerator.set_stream(before)
+            torch.accelerator.set_device_index(index)
+
+
+class _OnDevice:
+    """An iterable of batches, each sent while the one before it is used."""
+
+    def __init__(self, batches: Iterable[Any], device: torch.device) -> None:
+        self._batches = batches
+        self._device = device
+
+    def __len__(self) -> int:
+        if not isinstance(self._batches, Sized):
+            raise TypeError(f"{type(self._batches).__name__} has no len()")
+        return len(self._batches)
+
+    def __iter__(self) -> Iterator[Any]:
+        sender = Sender(self._device)
+        ahead: Sent | None = None
+        for batch in self._batches:
+            sent = sender.send(batch)
+            if ahead is not None:
+                yield sender.receive(ahead)
+            ahead = sent
+        if ahead is not None:
+            yield sender.receive(ahead)
+
+
+def to_device(iterable: Iterable[Any], device: str | torch.device) -> Iterable[Any]:
+    """Give the batches of `iterable`, any DataLoader, on `device`, copied one batch ahead.
+
+    Tensors inside lists, tuples and dicts are moved, everything else is handed on. Copies overlap
+    with the computation where batches are in page-locked memory: `DataLoader(pin_memory=True)`,
+    or `collate_fn=npdata.collate` without workers. For the CPU it gives `iterable` itself. Raises
+    `DeviceError` (a RuntimeError) for a device that is not there.
+
+    A batch is taken while the one before it is used, so a state that a loader gives inside the
+    loop is one batch too far: to resume, use `Loader(device=)`, which counts what it has given.
+
+    Examples:
+        >>> batches = [torch.zeros(3)]
+        >>> npdata.to_device(batches, "cpu") is batches
+        True
+    """
+    accelerator = accelerator_of(device)
+    return iterable if accelerator is None else _OnDevice(iterable, accelerator)
+
+
+def map_tensors(function: Callable[[Tensor], Any], value: Any) -> Any:
+    """Give `value` with every tensor inside lists, tuples and dicts replaced.
+
+    Examples:
+        >>> map_tensors(lambda t: len(t), {"x": [torch.zeros(3)], "name": "text"})
+        {'x': [3], 'name': 'text'}
+    """
+    if isinstance(value, Tensor):
+        return function(value)
+    if isinstance(value, dict):
+        return {name: map_tensors(function, part) for name, part in value.items()}
+    if isinstance(value, tuple) and hasattr(value, "_fields"):
+        return type(value)(*(map_tensors(function, part) for part in value))
+    if isinstance(value, list | tuple):
+        return type(value)(map_tensors(function, part) for part in value)
+    return value
+
+
+def cast(batch: Any, dtype: DTypes, *, after: bool | None = None) -> Any:
+    """Cast the tensors of a batch: all of them to one dtype, or fields by name or position.
+
+    `after` True casts only those that grow, for after the copy, False only the others, for before
+    it; None casts all. Raises `LoaderError` (a ValueError) where a name is no field of the batch.
+
+    Examples:
+        >>> cast([torch.zeros(2), torch.zeros(2)], {1: torch.int8})
+        [tensor([0., 0.]), tensor([0, 0], dtype=torch.int8)]
+    """
+    if dtype is None:
+        return batch
+    if isinstance(dtype, torch.dtype):
+        return map_tensors(lambda t: _cast(t, dtype, after), batch)
+    fields = batch if isinstance(batch, dict) else dict(enumerate(_listed(batch)))
+    unknown = [name for name in dtype if name not in fields]
+    if unknown:
+        raise LoaderError(f"dtype= names {unknown[0]!r}, which is no field: {list(fields)}")
+    done = {name: cast(part, dtype.get(name), after=after) for name, part in fields.items()}
+    if isinstance(batch, dict):
+        return done
+    return type(batch)(done.values()) if isinstance(batch, list | tuple) else done[0]
+
+
+def require_dtypes(dtype: DTypes) -> None:
+    """Raise `LoaderError` (a ValueError) unless `dtype` is what `cast` takes.
+
+    Examples:
+        >>> require_dtypes({"image": torch.float16})
+    """
+    for each in dtype.values() if isinstance(dtype, Mapping) else (dtype,):
+        if each is not None and not isinstance(each, torch.dtype):
+            raise LoaderError(
+                f"dtype={each!r}: expected a torch.dtype, or a mapping of fields to it"
+            )
+
+
+def _listed(batch: Any) -> Any:
+    return batch if isinstance(batch, list | tuple) else [batch]
+
+
+def _cast(tensor: Tensor, dtype: torch.dtype, after: bool | None) -> Tensor:
+    grows = dtype.itemsize > tensor.dtype.itemsize
+    if tensor.dtype == dtype or (after is not None and after != grows):
+        return tensor
+    if after:
+        return tensor.to(dtype)
+    return batch_memory()(tuple(tensor.shape), dtype).copy_(tensor)

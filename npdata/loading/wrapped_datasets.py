@@ -1,0 +1,141 @@
+"""What is known of any dataset: the npdata datasets inside it, what reading them costs, and where.
+
+Idea: torch's own wrappers (`Subset`, `StackDataset`, `ConcatDataset`) keep what they wrap in
+`dataset` or `datasets`. Invariant: what is not recognised is unknown, never guessed. It reads
+nothing.
+"""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from torch.utils.data import StackDataset, Subset
+
+from npdata.arrays.blocks import Blocks
+from npdata.dataset.numpy_dataset import NumpyDataset
+from npdata.loading.schedule import Data
+from npdata.sources.base import Source
+
+
+def datasets_within(dataset: Any) -> Iterator[NumpyDataset]:
+    """Give the npdata datasets that `dataset` is or wraps.
+
+    Examples:
+        >>> inner = npdata.NumpyDataset(np.arange(5))
+        >>> next(datasets_within(torch.utils.data.Subset(inner, [0]))) is inner
+        True
+    """
+    if isinstance(dataset, NumpyDataset):
+        yield dataset
+        return
+    wrapped = getattr(dataset, "datasets", None)
+    parts = wrapped.values() if isinstance(wrapped, Mapping) else wrapped or ()
+    for part in (getattr(dataset, "dataset", None), *parts):
+        if part is not None:
+            yield from datasets_within(part)
+
+
+def data_of(dataset: Any, batch_size: int | None) -> Data:
+    """Give what the schedule of a loader depends on.
+
+    Examples:
+        >>> data_of(npdata.NumpyDataset(np.arange(5)), 2)
+        Data(batch_bytes=16, library=False)
+    """
+    sources = [source for each in datasets_within(dataset) for source in each.sources]
+    row_bytes = sum(source.row_bytes for source in sources)
+    known = batch_size is not None and bool(sources)
+    return Data(
+        batch_bytes=row_bytes * batch_size if known and batch_size is not None else None,
+        library=any(source.access.kind == "library" for source in sources),
+    )
+
+
+@dataclass(frozen=True, kw_only=True)
+class Advised:
+    """Sources that can make use of knowing what is read next, and where their rows lie.
+
+    `rows` gives the row of the sources for each row of the dataset; None: the same. `ahead_bytes`
+    is how far ahead they may be told.
+    """
+
+    sources: tuple[Source, ...]
+    blocks: Blocks
+    rows: NDArray[np.int64] | None
+    ahead_bytes: int | None
+
+    @property
+    def row_bytes(self) -> int:
+        """The bytes of a row in all sources."""
+        return sum(source.row_bytes for source in self.sources)
+
+
+def advised(dataset: Any, least_bytes: int = 0) -> Advised | None:
+    """Give the sources within `dataset` that advice helps, None where there are none.
+
+    Mapped files of no more than `least_bytes` are read fast enough without. Where the wrappers pick
+    different rows of them, those that are read with the first alone.
+
+    Examples:
+        >>> within = advised(torch.utils.data.Subset(npdata.NumpyDataset("x.npy"), [4, -1]))
+        >>> within.sources[0].access.kind, within.rows.tolist()
+        ('mapped', [4, 4])
+    """
+    parts = [
+        (source, rows)
+        for part, rows in _parts(dataset)
+        for source in part.sources
+        if _hears(source, least_bytes)
+    ]
+    if not parts:
+        return None
+    first = parts[0][1]
+    sources = tuple(
+        source
+        for source, rows in parts
+        if (rows is None and first is None)
+        or (rows is not None and first is not None and np.array_equal(rows, first))
+    )
+    costliest = max(sources, key=lambda source: (source.access.cost, source.row_bytes))
+    row_bytes = sum(source.row_bytes for source in sources)
+    limits = [
+        limit // max(1, source.row_bytes) * row_bytes
+        for source in sources
+        if (limit := source.ahead_bytes) is not None
+    ]
+    return Advised(
+        sources=sources,
+        blocks=costliest.blocks,
+        rows=first,
+        ahead_bytes=min(limits, default=None),
+    )
+
+
+def _hears(source: Source, least_bytes: int) -> bool:
+    kind = source.access.kind
+    if kind == "mapped":
+        return len(source) * source.row_bytes > least_bytes
+    return kind == "decoded" and source.ahead_bytes is not None
+
+
+def _parts(dataset: Any) -> Iterator[tuple[NumpyDataset, NDArray[np.int64] | None]]:
+    """Give the datasets whose rows are known for every row of `dataset`; None: the same row.
+
+    A subclass of torch's wrappers may do as it likes, and gives nothing.
+    """
+    if isinstance(dataset, NumpyDataset):
+        yield dataset, None
+    elif type(dataset) is StackDataset:
+        wrapped = dataset.datasets
+        for part in wrapped.values() if isinstance(wrapped, Mapping) else wrapped:
+            yield from _parts(part)
+    elif type(dataset) is Subset:
+        for inner, rows in _parts(dataset.dataset):
+            chosen = np.asarray(dataset.indices, np.int64)
+            length = len(inner) if rows is None else len(rows)
+            positive = np.where(chosen < 0, chosen + length, chosen)
+            if len(positive) and not 0 <= positive.min() <= positive.max() < length:
+                return  # reading will tell which row is not there
+            yield inner, positive if rows is None else rows[positive]

@@ -1,0 +1,1 @@
+"""Which row comes when: the batch sampler, its order, and what it hands out."""

@@ -1,0 +1,195 @@
+"""The order of an epoch as a function of (seed, epoch, position), never a stored permutation.
+
+Idea: an `Order` answers "which row is at position p" for any slice of positions, alone and in
+time that grows with the slice. `full` is a keyed permutation of all rows. `block` permutes the
+blocks, takes the rows of `window_blocks` consecutive ones as a window, and permutes the rows of
+each window. Blocks may be dealt to lanes, like cards: lane k has every `lanes`-th block of the
+permuted sequence and windows of its own, and position p belongs to lane p % lanes.
+
+Invariant: over the positions [0, n) every row comes once (weighted draws excepted), and the same
+arguments give the same rows in every release with the same `ORDER_VERSION`. Memory is a few
+numbers; blocks smaller than the largest add two numbers each. This module knows no batches and
+no ranks, and reads nothing.
+"""
+
+from dataclasses import dataclass
+from typing import Literal, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from npdata.errors import SamplerError
+from npdata.sampling.order.block_layout import Layout
+from npdata.sampling.order.checks import whole_number
+from npdata.sampling.order.permutation import Permutations
+from npdata.sampling.order.windows import Lane
+
+Ints = NDArray[np.int64]
+Shuffle = Literal["block", "full", False]
+
+ORDER_VERSION = 1
+"""Raised whenever the same arguments would give other rows."""
+BLOCK_PURPOSE, ROW_PURPOSE, DRAW_PURPOSE, SPLIT_PURPOSE = range(4)
+
+
+class Order(Protocol):
+    """The rows of an epoch by position."""
+
+    def rows(self, positions: Ints) -> Ints:
+        """Give the rows at these positions: int64, ascending, each in [0, n)."""
+        ...
+
+
+@dataclass(frozen=True, kw_only=True)
+class FileOrder:
+    """Row p at position p."""
+
+    def rows(self, positions: Ints) -> Ints:
+        """Give the positions themselves."""
+        return positions
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class FullOrder:
+    """A keyed permutation of [0, n).
+
+    Examples:
+        >>> FullOrder(n=10**9, keys=Permutations.of(0, 0, 1)).rows(np.arange(3)).tolist()
+        [988501604, 873622076, 253500762]
+    """
+
+    n: int
+    keys: Permutations
+
+    def rows(self, positions: Ints) -> Ints:
+        """Give the permuted positions."""
+        return self.keys.one(positions, self.n)
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class LaneOrder:
+    """Lanes taken in turn, one row each; what longer lanes have left over comes at the end."""
+
+    lanes: tuple[Lane, ...]
+
+    def rows(self, positions: Ints) -> Ints:
+        """Give the rows of the lanes at these positions."""
+        if len(self.lanes) == 1:
+            return self.lanes[0].rows(positions)
+        count = len(self.lanes)
+        shared = min(lane.length for lane in self.lanes)
+        left = np.cumsum([lane.length - shared for lane in self.lanes])
+        turns, owner = np.divmod(positions, count)
+        tail = turns >= shared
+        after = positions[tail] - count * shared
+        owner[tail] = np.searchsorted(left, after, side="right")
+        turns[tail] = shared + after - np.append(0, left)[owner[tail]]
+        result = np.empty_like(positions)
+        for number in np.unique(owner):
+            chosen = owner == number
+            result[chosen] = self.lanes[number].rows(turns[chosen])
+        return result
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class SubsetOrder:
+    """An order over positions in a subset, as rows of the dataset."""
+
+    subset: Ints
+    order: Order
+
+    def rows(self, positions: Ints) -> Ints:
+        """Give the rows of the subset."""
+        return self.subset[self.order.rows(positions)]
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class DrawOrder:
+    """Draws with replacement: position p gets row r with chance weight[r] / sum(weights).
+
+    `totals` is the running sum of the weights (float64), so a draw is a binary search with 53
+    random bits that depend on the position.
+    """
+
+    totals: NDArray[np.float64]
+    keys: Permutations
+
+    def rows(self, positions: Ints) -> Ints:
+        """Give the rows drawn at these positions."""
+        chance = self.keys.words(positions) >> np.uint64(11)
+        points = chance.astype(np.float64) * 2.0**-53 * self.totals[-1]
+        drawn = np.searchsorted(self.totals, points, side="right")
+        last = int(np.searchsorted(self.totals, self.totals[-1]))
+        clipped: Ints = np.minimum(drawn, last)
+        return clipped
+
+
+def plan_order(
+    n: int,
+    *,
+    shuffle: Shuffle,
+    seed: int,
+    epoch: int,
+    layout: Layout,
+    window_blocks: int,
+    lanes: int = 1,
+) -> Order:
+    """Give the order of `n` rows in this epoch.
+
+    With one lane and no shuffle it is the file order; with several lanes and no shuffle, each
+    lane has its blocks in file order. `layout` must hold `n` rows.
+
+    Examples:
+        >>> from npdata.arrays.blocks import Blocks
+        >>> layout = Layout.of(Blocks.uniform(6, 2))
+        >>> order = plan_order(6, shuffle="block", seed=0, epoch=0, layout=layout, window_blocks=2)
+        >>> order.rows(np.arange(6)).tolist()
+        [4, 2, 5, 3, 1, 0]
+    """
+    rows = Permutations.of(seed, epoch, ROW_PURPOSE)
+    if shuffle == "full":
+        return FullOrder(n=n, keys=rows)
+    if shuffle is False and lanes == 1:
+        return FileOrder()
+    blocks = Permutations.of(seed, epoch, BLOCK_PURPOSE) if shuffle else None
+    short, missing = layout.short
+    slots = short if blocks is None else blocks.undo_one(short, layout.count)
+    by_slot = np.argsort(slots)
+    return LaneOrder(
+        lanes=tuple(
+            Lane.of(
+                layout,
+                number=number,
+                lanes=lanes,
+                window_blocks=window_blocks,
+                short=(slots[by_slot], missing[by_slot]),
+                blocks=blocks,
+                within=rows if shuffle else None,
+            )
+            for number in range(lanes)
+        )
+    )
+
+
+def draw_order(totals: NDArray[np.float64], *, seed: int, epoch: int) -> Order:
+    """Give draws with replacement; `totals` is the running sum of the weights, not all 0."""
+    return DrawOrder(totals=totals, keys=Permutations.of(seed, epoch, DRAW_PURPOSE))
+
+
+def split(n: int, fraction: float, seed: int) -> tuple[Ints, Ints]:
+    """Split the rows [0, n) at random into two parts, the first of `round(fraction * n)` rows.
+
+    Both are int64 and ascending, so that a reader that goes through a part in order goes forward
+    in the file; they are disjoint and hold every row, and depend on nothing but the arguments.
+    Raises SamplerError (a ValueError) for a fraction outside [0, 1] or a seed outside [0, 2**64).
+
+    Examples:
+        >>> [part.tolist() for part in split(6, 0.5, seed=0)]
+        [[0, 1, 5], [2, 3, 4]]
+    """
+    seed = whole_number("seed", seed, least=0, below=1 << 64)
+    if not isinstance(fraction, int | float | np.number) or not 0 <= fraction <= 1:
+        raise SamplerError(f"fraction={fraction!r}: expected a share of the rows, from 0 to 1")
+    first = round(fraction * n)
+    shuffled = Permutations.of(seed, 0, SPLIT_PURPOSE).one(np.arange(n), n)
+    return np.sort(shuffled[:first]), np.sort(shuffled[first:])

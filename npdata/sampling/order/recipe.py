@@ -1,0 +1,215 @@
+"""Everything that decides the order of every epoch, checked once.
+
+Idea: dataset length, seed, shuffle, blocks, window, lanes, subset and weights make one frozen
+value that gives the order of any epoch, and its identity: the few integers that must agree for a
+saved position to mean the same samples. Invariant: two recipes of one identity give the same
+orders (subset and weights are compared by a checksum of 32 bits). It knows no batches, ranks or
+positions.
+"""
+
+import zlib
+from collections.abc import Sized
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any, Self
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from npdata.arrays.blocks import Blocks
+from npdata.errors import SamplerError
+from npdata.sampling.order.block_layout import Layout
+from npdata.sampling.order.checks import whole_number
+from npdata.sampling.order.epoch_order import (
+    ORDER_VERSION,
+    Order,
+    Shuffle,
+    SubsetOrder,
+    draw_order,
+    plan_order,
+)
+
+WINDOW_BLOCKS = 64
+"""Blocks that are shuffled together where the user names no number; see docs/shuffling.md."""
+UNKNOWN_BLOCK_ROWS = 1024
+"""Rows of a block where only the number of rows is known."""
+_SHUFFLES: tuple[Shuffle, ...] = (False, "block", "full")
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Recipe:
+    """The orders of `samples` positions over a dataset of `rows` rows.
+
+    `totals` is the running sum of the weights, for weighted draws.
+
+    Examples:
+        >>> recipe = Recipe.of(6, shuffle="full", seed=0)
+        >>> sorted(recipe.order(0).rows(np.arange(6)).tolist())
+        [0, 1, 2, 3, 4, 5]
+    """
+
+    rows: int
+    samples: int
+    shuffle: Shuffle
+    seed: int
+    layout: Layout
+    window_blocks: int
+    lanes: int
+    subset: NDArray[np.int64] | None
+    totals: NDArray[np.float64] | None
+
+    @classmethod
+    def of(
+        cls,
+        data: int | Sized,
+        *,
+        shuffle: Shuffle,
+        seed: int,
+        block_rows: int | None = None,
+        window_blocks: int | None = None,
+        lanes: int | None = None,
+        indices: ArrayLike | None = None,
+        weights: ArrayLike | None = None,
+    ) -> Self:
+        """Check the arguments of a sampler; each fault is a SamplerError."""
+        rows = _rows(data)
+        if not isinstance(shuffle, str | bool) or shuffle not in _SHUFFLES:
+            raise SamplerError(f"shuffle={shuffle!r}: expected 'block', 'full' or False")
+        seed = whole_number("seed", seed, least=0, below=1 << 64)
+        count = 1 if lanes is None else whole_number("lanes", lanes, least=1)
+        if count > 1 and (shuffle == "full" or weights is not None):
+            drawn = "weighted draws" if weights is not None else "shuffle='full'"
+            raise SamplerError(
+                f"lanes={count} with {drawn}: lanes deal blocks, and this order has none; "
+                "use shuffle='block' without weights, or no lanes"
+            )
+        if weights is not None and shuffle is False:
+            raise SamplerError(
+                "weights with shuffle=False: draws are random; leave shuffle out, or the weights"
+            )
+        subset = None if indices is None else _subset(indices, rows)
+        totals = None if weights is None else _totals(weights, rows, subset)
+        if block_rows is not None:
+            block_rows = whole_number("block_rows", block_rows, least=1)
+        wide = WINDOW_BLOCKS
+        if window_blocks is not None:
+            wide = whole_number("window_blocks", window_blocks, least=1)
+        in_blocks = totals is None and (shuffle == "block" or count > 1)
+        blocks = _blocks(data, rows, block_rows) if in_blocks else Blocks.uniform(rows, rows)
+        if subset is not None and in_blocks:
+            subset = np.sort(subset)
+            layout = Layout.of_subset(blocks, subset)
+        else:
+            layout = Layout.of(blocks)
+        return cls(
+            rows=rows,
+            samples=rows if subset is None else len(subset),
+            shuffle=shuffle,
+            seed=seed,
+            layout=layout,
+            window_blocks=wide,
+            lanes=count,
+            subset=subset,
+            totals=totals,
+        )
+
+    def order(self, epoch: int) -> Order:
+        """Give the order of an epoch, over the rows of the dataset."""
+        if self.totals is not None:
+            order = draw_order(self.totals, seed=self.seed, epoch=epoch)
+        else:
+            order = plan_order(
+                self.samples,
+                shuffle=self.shuffle,
+                seed=self.seed,
+                epoch=epoch,
+                layout=self.layout,
+                window_blocks=self.window_blocks,
+                lanes=self.lanes,
+            )
+        return order if self.subset is None else SubsetOrder(subset=self.subset, order=order)
+
+    @cached_property
+    def identity(self) -> dict[str, int]:
+        """The integers that must agree for a position to mean the same samples."""
+        in_blocks = self.totals is None and (self.shuffle == "block" or self.lanes > 1)
+        windows = in_blocks and self.shuffle == "block"
+        return {
+            "version": ORDER_VERSION,
+            "rows": self.rows,
+            "samples": self.samples,
+            "seed": self.seed,
+            "shuffle": _SHUFFLES.index(self.shuffle),
+            "lanes": self.lanes,
+            "indices_checksum": _checksum(self.subset),
+            "weights_checksum": _checksum(self.totals),
+            "block_rows": self.layout.size if in_blocks else 0,
+            "blocks_checksum": self.layout.fingerprint() if in_blocks else 0,
+            "window_blocks": self.window_blocks if windows else 0,
+        }
+
+
+def _rows(data: int | Sized) -> int:
+    if isinstance(data, str | bytes) or not (isinstance(data, Sized) or hasattr(data, "__index__")):
+        raise SamplerError(f"data={data!r}: expected a dataset or its number of rows")
+    length = len(data) if isinstance(data, Sized) else data
+    return whole_number("the number of rows", length, least=0, below=1 << 62)
+
+
+def _blocks(data: int | Sized, rows: int, block_rows: int | None) -> Blocks:
+    if block_rows is not None:
+        return Blocks.uniform(rows, block_rows)
+    blocks = getattr(data, "blocks", None)
+    if blocks is None:
+        return Blocks.uniform(rows, UNKNOWN_BLOCK_ROWS)
+    if not isinstance(blocks, Blocks) or blocks.total_rows != rows:
+        raise SamplerError(
+            f"the dataset has {rows} rows and blocks {blocks!r}: expected "
+            "npdata.arrays.blocks.Blocks of the same rows; give block_rows= to use your own"
+        )
+    return blocks
+
+
+def _subset(indices: ArrayLike, rows: int) -> NDArray[np.int64]:
+    array = _array("indices", indices)
+    if array.ndim != 1 or (array.size and array.dtype.kind not in "iu"):
+        raise SamplerError(
+            f"indices of shape {array.shape} and dtype {array.dtype}: expected one dimension of "
+            "integers (numpy.flatnonzero gives them for a bool mask)"
+        )
+    if array.size and (int(array.min()) < 0 or int(array.max()) >= rows):
+        raise SamplerError(
+            f"indices from {array.min()} to {array.max()}: expected row numbers from 0 to "
+            f"{rows - 1}, the last of the dataset"
+        )
+    return np.array(array, np.int64)
+
+
+def _totals(weights: ArrayLike, rows: int, subset: NDArray[np.int64] | None) -> NDArray[np.float64]:
+    array = _array("weights", weights, np.float64)
+    if array.shape != (rows,):
+        raise SamplerError(
+            f"weights of shape {array.shape}: expected one weight for each of the {rows} rows"
+        )
+    wrong = np.flatnonzero(~(np.isfinite(array) & (array >= 0)))
+    if wrong.size:
+        raise SamplerError(
+            f"weight {array[wrong[0]]} of row {wrong[0]} ({wrong.size} such rows): expected "
+            "finite numbers of at least 0"
+        )
+    with np.errstate(over="ignore"):
+        totals = np.cumsum(array if subset is None else array[subset])
+    if totals.size and not 0 < totals[-1] < np.inf:
+        raise SamplerError(f"weights that sum to {totals[-1]}: expected a finite sum above 0")
+    return totals
+
+
+def _array(name: str, values: ArrayLike, dtype: type[Any] | None = None) -> NDArray[Any]:
+    try:
+        return np.asarray(values, dtype)
+    except (TypeError, ValueError) as error:
+        raise SamplerError(f"{name}: expected an array of numbers: {error}") from error
+
+
+def _checksum(array: NDArray[Any] | None) -> int:
+    return 0 if array is None else zlib.crc32(array.data)

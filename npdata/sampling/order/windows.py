@@ -1,0 +1,149 @@
+"""One lane of a block shuffle: which row is at a position of it.
+
+Idea: think of every block as if it were as large as the largest ("padded"). Then the block slot of
+a padded address is a division, and a true position differs from its padded address only by the
+rows that short blocks before it miss, which a binary search in the short list gives. A position is
+found in its window, permuted inside the window, and that place found in its block. Windows are as
+even as can be, so that the last one mixes as well as the first: no two differ by more than a slot.
+Invariant: the positions [0, length) reach every row of the lane's blocks once; memory grows with
+the positions asked for, not with the windows between them. This module deals no blocks and makes
+no keys.
+"""
+
+from dataclasses import dataclass
+from typing import Any, Self
+
+import numpy as np
+from numpy.typing import NDArray
+
+from npdata.sampling.order.block_layout import Layout
+from npdata.sampling.order.permutation import Permutations
+
+Ints = NDArray[np.int64]
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Lane:
+    """Every `lanes`-th slot of the sequence of blocks, from `number` on, in windows.
+
+    The first `wider` windows have `narrow` + 1 slots, the others `narrow`. `short_slots` are the
+    lane's slots that hold short blocks, `short_ends` the positions where these end, `missing` the
+    rows missing up to the k-th of them (one longer, from 0 on).
+    """
+
+    layout: Layout
+    number: int
+    lanes: int
+    narrow: int
+    wider: int
+    length: int
+    short_slots: Ints
+    short_ends: Ints
+    missing: Ints
+    blocks: Permutations | None
+    within: Permutations | None
+
+    @classmethod
+    def of(
+        cls,
+        layout: Layout,
+        *,
+        number: int,
+        lanes: int,
+        window_blocks: int,
+        short: tuple[Ints, Ints],
+        blocks: Permutations | None,
+        within: Permutations | None,
+    ) -> Self:
+        """Give lane `number`, in windows of at most `window_blocks` slots.
+
+        `short` has the slots of short blocks, ascending, and the rows that each misses.
+        """
+        slots = len(range(number, layout.count, lanes))
+        narrow, wider = divmod(slots, max(1, -(-slots // window_blocks)))
+        own = short[0] % lanes == number
+        short_slots, missing = short[0][own] // lanes, np.append(0, np.cumsum(short[1][own]))
+        return cls(
+            layout=layout,
+            number=number,
+            lanes=lanes,
+            narrow=narrow,
+            wider=wider,
+            length=slots * layout.size - int(missing[-1]),
+            short_slots=short_slots,
+            short_ends=(short_slots + 1) * layout.size - missing[1:],
+            missing=missing,
+            blocks=blocks,
+            within=within,
+        )
+
+    def rows(self, positions: Ints) -> Ints:
+        """Give the rows at ascending positions of the lane, each in [0, length)."""
+        if len(positions) == 0:
+            return positions
+        first, last = self._slots(positions[[0, -1]]).tolist()
+        if self.within is None:
+            return self._at(positions.copy(), first, last + 1)
+        windows = np.arange(self._window_of(first), self._window_of(last) + 1)
+        if len(windows) > len(positions):
+            windows = np.unique(self._window_of(self._slots(positions)))
+        starts, ends = self._start(windows), self._start(windows + 1)
+        counts = np.diff(np.searchsorted(positions, ends), prepend=0)
+        start_of = np.repeat(starts, counts)
+        shuffled = self.within.many(
+            positions - start_of,
+            sizes=ends - starts,
+            members=windows * self.lanes + self.number,
+            counts=counts,
+        )
+        shuffled += start_of
+        return self._at(shuffled, *self._first_slot(windows[[0, -1]] + [0, 1]).tolist())
+
+    def _slots(self, positions: Ints) -> Ints:
+        """Give the slots that positions lie in, before any window is shuffled."""
+        before = np.searchsorted(self.short_ends, positions, side="right")
+        slots: Ints = (positions + self.missing[before]) // self.layout.size
+        return slots
+
+    def _window_of(self, slots: Any) -> Any:
+        edge = self.wider * (self.narrow + 1)
+        beyond = self.wider + (slots - edge) // max(1, self.narrow)
+        return np.where(slots < edge, slots // (self.narrow + 1), beyond)
+
+    def _first_slot(self, windows: Ints) -> Ints:
+        slots: Ints = windows * self.narrow + np.minimum(windows, self.wider)
+        return slots
+
+    def _start(self, windows: Ints) -> Ints:
+        """Give the position where each window starts."""
+        slots = self._first_slot(windows)
+        return slots * self.layout.size - self.missing[np.searchsorted(self.short_slots, slots)]
+
+    def _at(self, positions: Ints, first: int, last: int) -> Ints:
+        """Turn positions inside the slots [first, last), in place, into their rows."""
+        size = self.layout.size
+        low, high = np.searchsorted(self.short_slots, [first, last - 1])
+        missing = self.missing[low]
+        if low < high:
+            missing = self.missing[
+                low + np.searchsorted(self.short_ends[low:high], positions, "right")
+            ]
+        positions += missing - first * size
+        if (last - first) * size <= np.iinfo(np.uint32).max:
+            slots = (positions.astype(np.uint32) // np.uint32(size)).astype(np.int64)
+        else:
+            slots = positions // size
+        if last - first <= len(positions):
+            # What to add to the address of a slot to have its rows.
+            near = np.arange(last - first)
+            shifts = self._first_rows(first + near) - near * size
+            positions += shifts.take(slots, mode="clip")
+        else:
+            positions += self._first_rows(first + slots) - slots * size
+        return positions
+
+    def _first_rows(self, slots: Ints) -> Ints:
+        blocks = slots * self.lanes + self.number
+        if self.blocks is not None:
+            blocks = self.blocks.one(blocks, self.layout.count)
+        return self.layout.first_rows(blocks)

@@ -1,0 +1,114 @@
+"""Row numbers with what their random numbers are made of: seed, epoch and position.
+
+Idea: a random transform must draw the same numbers whoever calls it, so its generator is made of
+the seed, the epoch and the place of the sample in the order of that epoch, over all ranks. A
+sampler of a dataset with such a transform hands out this in place of plain rows, and it travels
+to threads and workers with the batch. Invariant: the generators depend on nothing else, and no
+two samples of an epoch share one. It holds no data and draws no numbers.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from typing import overload
+
+import numpy as np
+from numpy.typing import DTypeLike, NDArray
+
+from npdata.errors import SamplerError
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class MaskedRows:
+    """int64 rows, the last `filler` of them there only to fill the batch.
+
+    Examples:
+        >>> batch = MaskedRows(rows=np.array([7, 9, 9]), filler=1)
+        >>> list(batch), batch.mask.tolist()
+        ([7, 9, 9], [True, True, False])
+    """
+
+    rows: NDArray[np.int64]
+    filler: int
+
+    @property
+    def mask(self) -> NDArray[np.bool_]:
+        """True for the rows that count: bool, as long as `rows`."""
+        return np.arange(len(self.rows)) < len(self.rows) - self.filler
+
+    def __len__(self) -> int:
+        return len(self.rows)
+
+    @overload
+    def __getitem__(self, index: int) -> int: ...
+    @overload
+    def __getitem__(self, index: slice) -> "MaskedRows": ...
+    def __getitem__(self, index: int | slice) -> "int | MaskedRows":
+        """Give a row number, or for a slice its rows with their filler, which must stay last."""
+        if not isinstance(index, slice):
+            return int(self.rows[index])
+        mask = self.mask[index]
+        filler = int(np.count_nonzero(~mask))
+        if not mask[: len(mask) - filler].all():
+            raise SamplerError(f"{index} puts filler before other rows: slice forwards")
+        return MaskedRows(rows=self.rows[index], filler=filler)
+
+    def __iter__(self) -> Iterator[int]:
+        return iter(self.rows.tolist())
+
+    def __array__(
+        self, dtype: DTypeLike | None = None, copy: bool | None = None
+    ) -> NDArray[np.int64]:
+        return np.array(self.rows, dtype=dtype, copy=copy)
+
+
+_SAMPLE, _BATCH = 0, 1
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class SeededRows:
+    """Rows with the seed, the epoch and the position of each row in the order of the epoch.
+
+    A batch is known by the position of its first sample. Reads like a sequence of row numbers.
+
+    Examples:
+        >>> batch = SeededRows(rows=np.array([7, 9]), seed=0, epoch=2, positions=np.array([0, 1]))
+        >>> list(batch), float(batch.sample_rng(0).random()) != float(batch.sample_rng(1).random())
+        ([7, 9], True)
+    """
+
+    rows: NDArray[np.int64] | MaskedRows
+    seed: int
+    epoch: int
+    positions: NDArray[np.int64]
+
+    def sample_rng(self, number: int) -> np.random.Generator:
+        """Give the generator of sample `number` of this batch, at its beginning."""
+        return self._rng(_SAMPLE, int(self.positions[number]))
+
+    def batch_rng(self) -> np.random.Generator:
+        """Give the generator of this batch, at its beginning."""
+        return self._rng(_BATCH, int(self.positions[0]) if len(self.positions) else 0)
+
+    def _rng(self, kind: int, position: int) -> np.random.Generator:
+        return np.random.default_rng((self.seed, self.epoch, kind, position))
+
+    def __len__(self) -> int:
+        return len(self.rows)
+
+    @overload
+    def __getitem__(self, index: int) -> int: ...
+    @overload
+    def __getitem__(self, index: slice) -> "SeededRows": ...
+    def __getitem__(self, index: int | slice) -> "int | SeededRows":
+        """Give a row number, or for a slice its rows with their positions."""
+        if not isinstance(index, slice):
+            return int(self.rows[index])
+        return replace(self, rows=self.rows[index], positions=self.positions[index])
+
+    def __iter__(self) -> Iterator[int]:
+        return iter(self.rows.tolist() if isinstance(self.rows, np.ndarray) else self.rows)
+
+    def __array__(
+        self, dtype: DTypeLike | None = None, copy: bool | None = None
+    ) -> NDArray[np.int64]:
+        return np.array(self.rows, dtype=dtype, copy=copy)

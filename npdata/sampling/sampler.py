@@ -1,0 +1,287 @@
+"""Batches of row numbers for any DataLoader: shuffled by blocks, split over ranks, resumable.
+
+Idea: the order is a function of seed, epoch and position (`order`), a rank's share of it arithmetic
+(`order.ranks`), so a sampler's own state is an epoch and a position. Rows
+are numbered for many batches at a time. Invariant: a state says how many samples all ranks
+together have consumed, so it fits any batch size, number of ranks and workers. The sampler reads
+no data and starts no process; it learns its rank from torch.distributed when an epoch begins.
+"""
+
+from collections.abc import Callable, Iterator, Mapping, Sized
+from dataclasses import dataclass
+from typing import Any, Self
+
+import numpy as np
+import torch.distributed as dist
+from numpy.typing import ArrayLike, NDArray
+from torch.utils.data import BatchSampler, Sampler
+
+from npdata.errors import SamplerError, StateError
+from npdata.sampling.order.checks import whole_number
+from npdata.sampling.order.epoch_order import Shuffle
+from npdata.sampling.order.ranks import UNEVEN, Ranks, Uneven
+from npdata.sampling.order.recipe import Recipe
+from npdata.sampling.rows import MaskedRows, SeededRows
+
+_FIRST_CHUNK, _CHUNK = 1 << 12, 1 << 17
+"""Row numbers made at a time: few at first, so that the first batch is there at once."""
+_SPAN = 1 << 21
+"""Positions of all ranks that are gone through at a time, for the memory of small windows."""
+
+
+@dataclass(frozen=True)
+class _Start:
+    """Where an iteration begins."""
+
+    epoch: int
+    position: int
+
+
+@dataclass(kw_only=True)
+class _Run:
+    """An iteration, from the moment that its iterator is made."""
+
+    start: _Start
+    ranks: Ranks
+    given: int = 0
+
+
+class _Batches(Iterator[Any]):
+    """The batches of one run; `begin` is called once, before the first is made.
+
+    A DataLoader makes iterators that it never asks for a batch, and those use up no epoch. A
+    StatefulDataLoader may do so too with the iterator of an epoch that it had finished: it then
+    calls `load_state_dict`, and that uses the epoch up.
+    """
+
+    def __init__(self, batches: Iterator[Any], begin: Callable[[], None]) -> None:
+        self._batches, self._begin = batches, begin
+
+    def __iter__(self) -> Self:
+        return self
+
+    def __next__(self) -> Any:
+        return next(self._batches)
+
+    def state_dict(self) -> dict[str, int]:
+        return {}
+
+    def load_state_dict(self, state: Mapping[str, int]) -> None:
+        self._begin()
+
+
+class BlockBatchSampler(BatchSampler):
+    """Yield batches of row numbers, int64 arrays, to give to a DataLoader as `batch_sampler`.
+
+    `data` is a dataset (its `blocks`, if it has any, are the blocks of the shuffle) or a number
+    of rows. `batch_size` is per rank.
+
+    - `shuffle`: "block" permutes blocks, pools `window_blocks` of them and permutes the rows of
+      the pool; "full" permutes all rows; False keeps the order of the file.
+    - `block_rows`: rows of a block, instead of the dataset's own blocks.
+    - `rank`, `world_size`: taken from torch.distributed when an epoch begins, unless given.
+    - `uneven`, what happens after the last step in which every rank has a whole batch: "pad"
+      repeats fewer rows than there are ranks, so that ranks have equally many; "mask" fills up
+      likewise and yields `MaskedRows` that tell the filler; "ragged" gives ranks different
+      numbers of rows, perhaps none; "drop" leaves the rest out, as `drop_last=True` does with any.
+    - `lanes`: deal the blocks to so many lanes, of which each rank owns its share; a multiple of
+      every world size to come. None is one lane that all ranks share.
+    - `indices`: only these rows. `weights`: draw with replacement, one weight for each row of the
+      dataset, as many draws as there are rows.
+
+    Over a dataset with a transform that takes `rng`, batches are `SeededRows`.
+
+    Each iteration is the next epoch, from 0 on, unless `set_epoch` or `load_state_dict` says
+    otherwise. Raises SamplerError (a ValueError) for what cannot be.
+
+    Examples:
+        >>> sampler = BlockBatchSampler(5, 2, shuffle=False)
+        >>> [batch.tolist() for batch in sampler]
+        [[0, 1], [2, 3], [4]]
+    """
+
+    def __init__(
+        self,
+        data: int | Sized,
+        batch_size: int,
+        *,
+        shuffle: Shuffle = "block",
+        seed: int = 0,
+        drop_last: bool = False,
+        block_rows: int | None = None,
+        window_blocks: int | None = None,
+        rank: int | None = None,
+        world_size: int | None = None,
+        uneven: Uneven = "pad",
+        lanes: int | None = None,
+        weights: ArrayLike | None = None,
+        indices: ArrayLike | None = None,
+    ) -> None:
+        if isinstance(data, Sampler):
+            raise SamplerError(
+                f"data is a {type(data).__name__}: expected the dataset or its number of rows. A "
+                "trainer that puts a sampler here would split the rows among ranks a second time: "
+                "tell it not to, in Lightning with Trainer(use_distributed_sampler=False)"
+            )
+        batch_size = whole_number("batch_size", batch_size, least=1)
+        if uneven not in UNEVEN:
+            raise SamplerError(f"uneven={uneven!r}: expected one of {', '.join(UNEVEN)}")
+        if (rank is None) != (world_size is None):
+            raise SamplerError(
+                f"rank={rank} and world_size={world_size}: give both, or none to take them from "
+                "torch.distributed"
+            )
+        self._recipe = Recipe.of(
+            data,
+            shuffle=shuffle,
+            seed=seed,
+            block_rows=block_rows,
+            window_blocks=window_blocks,
+            lanes=lanes,
+            indices=indices,
+            weights=weights,
+        )
+        super().__init__(range(self._recipe.samples), batch_size, drop_last)
+        self._uneven: Uneven = "drop" if drop_last else uneven
+        self._masked = uneven == "mask"
+        self._seeded = bool(getattr(data, "takes_rng", False))
+        self._rank = None if rank is None else whole_number("rank", rank, least=0)
+        self._world_size = (
+            None if world_size is None else whole_number("world_size", world_size, least=1)
+        )
+        self._next = _Start(0, 0)
+        self._run: _Run | None = None
+        if rank is not None:
+            self._ranks()
+
+    def __iter__(self) -> Iterator[Any]:
+        """Begin the next epoch, or go on where a loaded state was; see `set_epoch`."""
+        run = self._run = _Run(start=self._next, ranks=self._ranks())
+        return _Batches(self._batches(run), lambda: self._begin(run))
+
+    def _begin(self, run: _Run) -> None:
+        if self._next is run.start:
+            self._run, self._next = run, _Start(run.start.epoch + 1, 0)
+
+    def _batches(self, run: _Run) -> Iterator[Any]:
+        self._begin(run)
+        order = self._recipe.order(run.start.epoch)
+        position, ranks = run.start.position, run.ranks
+        steps, size = ranks.whole_steps(position), _FIRST_CHUNK
+        while steps:
+            count = min(size // ranks.batch_size, _SPAN // ranks.step_size)
+            count = min(steps, max(1, count))
+            size = min(4 * size, _CHUNK)
+            chunk = ranks.positions(position, count)
+            chunk_rows = order.rows(chunk.reshape(-1)).reshape(chunk.shape)
+            for rows, positions in zip(chunk_rows, chunk, strict=True):
+                run.given += 1
+                yield self._batch(rows, positions, 0, run)
+            position += count * ranks.step_size
+            steps -= count
+        if ranks.steps(position):
+            last = ranks.last_step(position)
+            run.given += 1
+            positions = np.append(last.positions, last.fill)
+            rows = np.append(order.rows(last.positions), order.rows(last.fill))
+            yield self._batch(rows, positions, len(last.fill), run)
+
+    def __len__(self) -> int:
+        """Give the number of batches of this rank in a whole epoch."""
+        return self._ranks().steps(0)
+
+    @property
+    def epoch(self) -> int:
+        """The epoch being read; before the first iteration, the one that comes."""
+        return (self._next if self._run is None else self._run.start).epoch
+
+    def set_epoch(self, epoch: int) -> None:
+        """Make the next iteration this epoch.
+
+        It goes on where a state of this epoch, loaded and not yet gone on with, was; any other
+        epoch begins at its start.
+        """
+        epoch = whole_number("epoch", epoch, least=0, below=1 << 64)
+        if epoch != self._next.epoch:
+            self._next = _Start(epoch, 0)
+        self._run = None
+
+    def state_dict(self, consumed: int | None = None) -> dict[str, int]:
+        """Give the state after `consumed` batches of the iteration under way.
+
+        Count the batches that you received since the iteration began, and pass that number.
+        Without `consumed`, all that the sampler gave out counts as received. A DataLoader with
+        workers takes batches ahead, so then the state would skip those that are still on the
+        way; with `num_workers=0`, and inside a StatefulDataLoader, nothing is taken ahead.
+        """
+        run = self._run
+        given = 0 if run is None else run.given
+        count = given if consumed is None else whole_number("consumed", consumed, least=0)
+        if count > given:
+            raise StateError(
+                f"consumed={count}, but this iteration has given {given} batches: count from "
+                "where the iteration began"
+            )
+        start = self._next if run is None else run.start
+        ranks = self._ranks() if run is None else run.ranks
+        return {
+            **self._recipe.identity,
+            "epoch": start.epoch,
+            "position": min(start.position + count * ranks.step_size, self._recipe.samples),
+            "batch_size": self.batch_size,
+            "world_size": ranks.world_size,
+        }
+
+    def load_state_dict(self, state: Mapping[str, int]) -> None:
+        """Let the next iteration go on after the samples that the state counts as consumed.
+
+        Whatever decides the order must agree; batch size, ranks, `uneven` and workers need not.
+        The next iteration is what is left of the state's epoch: nothing, if that was at its end.
+        The epoch after it follows. Raises StateError, which names both values, for any other
+        state.
+        """
+        expected = self._recipe.identity
+        names = {*expected, "epoch", "position", "batch_size", "world_size"}
+        if not isinstance(state, Mapping) or set(state) != names:
+            got = sorted(map(str, state)) if isinstance(state, Mapping) else type(state).__name__
+            raise StateError(f"the state has {got}: expected {sorted(names)}, as of state_dict()")
+        for name, value in state.items():
+            if isinstance(value, bool) or not isinstance(value, int) or value < 0:
+                raise StateError(f"the state has {name}={value!r}: expected an int of at least 0")
+        for name, value in expected.items():
+            if state[name] != value:
+                raise StateError(
+                    f"the state is of {name}={state[name]}, this sampler of {name}={value}: "
+                    "a position in another order means other samples; make the sampler as it "
+                    "was, or begin an epoch without the state"
+                )
+        if state["position"] > expected["samples"]:
+            raise StateError(
+                f"the state has position={state['position']} of {expected['samples']} samples: "
+                "expected no more than there are"
+            )
+        self._next = _Start(state["epoch"], state["position"])
+        self._run = None
+
+    def _batch(
+        self, rows: NDArray[np.int64], positions: NDArray[np.int64], filler: int, run: _Run
+    ) -> NDArray[np.int64] | MaskedRows | SeededRows:
+        batch = MaskedRows(rows=rows, filler=filler) if self._masked else rows
+        if not self._seeded:
+            return batch
+        seed, epoch = self._recipe.seed, run.start.epoch
+        return SeededRows(rows=batch, seed=seed, epoch=epoch, positions=positions)
+
+    def _ranks(self) -> Ranks:
+        rank, world_size = self._rank, self._world_size
+        if rank is None or world_size is None:
+            present = dist.is_available() and dist.is_initialized()
+            rank, world_size = (dist.get_rank(), dist.get_world_size()) if present else (0, 1)
+        return Ranks(
+            n=self._recipe.samples,
+            batch_size=self.batch_size,
+            rank=rank,
+            world_size=world_size,
+            uneven=self._uneven,
+            lanes=self._recipe.lanes,
+        )

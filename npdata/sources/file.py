@@ -1,0 +1,274 @@
+"""A file as bytes in memory: mapped copy-on-write, opened in each process, watched for changes.
+
+Idea: a private map with MAP_NORESERVE makes the rows of any file, also one larger than memory or
+read-only, writable in place: a write goes to a page of this process and never to the file.
+Where the system refuses such a map, a read-only one serves, and rows are copied. Invariant: what
+is mapped is the file that was identified at construction, in this and in every other process; a
+batch is read only after `check` has seen that file unchanged, because a map past the end of a
+file that shrank would kill the process. This module knows nothing of rows.
+"""
+
+import contextlib
+import errno
+import mmap
+import os
+import platform
+import sys
+import weakref
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from npdata.arrays.per_process import ForkSafeLock
+from npdata.errors import ChangedFileError, ClosedError
+
+_GENERIC_NORESERVE = 0x4000
+_MADV_PAGEOUT = 21
+_GENERIC_MACHINES = ("x86_64", "aarch64", "riscv64", "s390x")
+
+
+def require_local(path: str | os.PathLike[str]) -> None:
+    """Raise `FileNotFoundError` for a URL and for a glob, with what to do.
+
+    Examples:
+        >>> require_local("s3://bucket/x.npy")
+        Traceback (most recent call last):
+        FileNotFoundError: [Errno 2] only local files are read; mount or download it: 's3://...'
+    """
+    text = os.fsdecode(path)
+    if Path(text).exists():
+        return
+    if "://" in text:
+        reason = "only local files are read; mount or download it"
+        raise FileNotFoundError(errno.ENOENT, reason, os.fspath(path))
+    if "*" in text or "?" in text:
+        reason = (
+            "no such file, and a glob is not expanded here; name one file, or let "
+            "NumpyDataset.from_hdf5(glob, dataset) put those of HDF5 one after the other"
+        )
+        raise FileNotFoundError(errno.ENOENT, reason, os.fspath(path))
+
+
+@dataclass(frozen=True, kw_only=True)
+class FileIdentity:
+    """Which file it is and in which state: device, inode, size in bytes, time of change in ns.
+
+    `mtime_ns` is None where the one who opened the file may also write to it.
+    """
+
+    device: int
+    inode: int
+    size: int
+    mtime_ns: int | None
+
+    @classmethod
+    def of(cls, path: str | os.PathLike[str]) -> "FileIdentity":
+        """Give the identity of the file at `path`; OSError where there is none."""
+        return cls.of_status(Path(path).stat())
+
+    @classmethod
+    def of_status(cls, status: os.stat_result) -> "FileIdentity":
+        """Give the identity that a stat or fstat tells."""
+        return cls(
+            device=status.st_dev,
+            inode=status.st_ino,
+            size=status.st_size,
+            mtime_ns=status.st_mtime_ns,
+        )
+
+    def without_time(self) -> "FileIdentity":
+        """Give the same identity, true whenever the file was written."""
+        return replace(self, mtime_ns=None)
+
+    def require(self, now: "FileIdentity", path: str) -> None:
+        """Raise `ChangedFileError` unless `now` is this same file in the same state."""
+        if self.mtime_ns is None:
+            now = now.without_time()
+        if now == self:
+            return
+        if (now.device, now.inode) != (self.device, self.inode):
+            what = "another file has taken its place"
+        elif now.size != self.size:
+            what = f"it had {self.size} bytes and now has {now.size}"
+        else:
+            what = "it was written to"
+        raise ChangedFileError(f"{path} changed since it was opened: {what}; open it again")
+
+
+class FileMap:
+    r"""The bytes of one file, mapped on first use in each process; picklable by path.
+
+    Examples:
+        >>> FileMap("x.npy").bytes[:6].tobytes()
+        b'\x93NUMPY'
+    """
+
+    def __init__(self, path: str | os.PathLike[str], identity: FileIdentity | None = None) -> None:
+        """Name the file; without `identity` the file as it is now. OSError if it isn't there."""
+        self.path = str(Path(path).absolute())
+        self.identity = FileIdentity.of(self.path) if identity is None else identity
+        self._opened: tuple[int, NDArray[np.uint8]] | None = None
+        self._closed = False
+        self._lock = ForkSafeLock()
+
+    @property
+    def bytes(self) -> NDArray[np.uint8]:
+        """The whole file as a one-dimensional array, writable where the system allows it."""
+        return self._open()[1]
+
+    def check(self) -> None:
+        """Raise `ChangedFileError` if the file changed since it was opened."""
+        opened = self._opened or self._open()  # held, so that no other thread closes the file now
+        now = os.fstat(opened[0])
+        expected = self.identity
+        same_time = expected.mtime_ns is None or now.st_mtime_ns == expected.mtime_ns
+        if now.st_size != expected.size or not same_time:
+            expected.require(FileIdentity.of_status(now), self.path)
+
+    def read(self, offset: int, out: NDArray[np.uint8]) -> None:
+        """Read bytes from `offset` on into `out`, of the file as it was opened, past the map."""
+        opened = self._open()  # held, so that no other thread closes the file now
+        if not hasattr(os, "preadv"):
+            out[:] = opened[1][offset : offset + len(out)]
+        else:
+            done = 0
+            while done < len(out):
+                count = os.preadv(opened[0], [out[done:].data], offset + done)
+                if not count:
+                    break
+                done += count
+        self.check()
+
+    def will_need(self, offset: int, nbytes: int) -> None:
+        """Ask the kernel to read this part of the file now, unless it is in memory already."""
+        opened = self._open()  # held, so that no other thread closes the file now
+        ask_for(opened[0], offset, nbytes)
+
+    def let_go(self, offset: int, nbytes: int) -> None:
+        """Let the kernel take this part of the file out of memory; nothing that was written goes.
+
+        A file that is not open now has nothing to let go.
+        """
+        opened = self._opened
+        if opened is None:
+            return
+        data = opened[1].base
+        while isinstance(data, memoryview | np.ndarray):
+            data = data.obj if isinstance(data, memoryview) else data.base
+        if isinstance(data, mmap.mmap):
+            page_out(data, offset, nbytes)
+
+    def release(self) -> None:
+        """Let go of the file until it is needed again; arrays given out keep their map."""
+        self._opened = None
+
+    def close(self) -> None:
+        """Let go of the file; the map lives on for as long as an array refers to it."""
+        self._closed = True
+        self._opened = None
+
+    def _open(self) -> tuple[int, NDArray[np.uint8]]:
+        opened = self._opened
+        if opened is not None:
+            return opened
+        with self._lock.get():
+            if self._closed:
+                raise ClosedError(f"{self.path} was closed")
+            if self._opened is None:
+                self._opened = self._map()
+            return self._opened
+
+    def _map(self) -> tuple[int, NDArray[np.uint8]]:
+        flags = os.O_RDONLY | getattr(os, "O_CLOEXEC", 0) | getattr(os, "O_BINARY", 0)
+        descriptor = os.open(self.path, flags)
+        try:
+            self.identity.require(FileIdentity.of_status(os.fstat(descriptor)), self.path)
+            data: Any = private_map(descriptor) if self.identity.size else b""
+        except BaseException:
+            os.close(descriptor)
+            raise
+        array = np.frombuffer(data, np.uint8)
+        weakref.finalize(array, os.close, descriptor)
+        return descriptor, array
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Pickle the path and the identity, never the content."""
+        return type(self), (self.path, self.identity)
+
+
+def ask_for(descriptor: int, offset: int, nbytes: int) -> None:
+    """Ask the kernel to read this part of a file now, unless it is in memory already.
+
+    Looking at its middle costs a microsecond, asking for a MiB that is there tens of them; the ends
+    may be in memory for the sake of a neighbour.
+    """
+    if hasattr(os, "posix_fadvise") and not _in_memory(descriptor, offset + nbytes // 2):
+        os.posix_fadvise(descriptor, offset, nbytes, os.POSIX_FADV_WILLNEED)
+
+
+def page_out(data: mmap.mmap, offset: int, nbytes: int) -> None:
+    """Let the kernel take the whole pages of this part of a map out of memory; no change is lost.
+
+    MADV_DONTNEED would undo what a user wrote to the rows; MADV_PAGEOUT (Linux 5.4) does not.
+    """
+    first = -(-offset // mmap.PAGESIZE) * mmap.PAGESIZE
+    whole = (offset + nbytes) // mmap.PAGESIZE * mmap.PAGESIZE - first
+    if sys.platform == "linux" and whole > 0:
+        with contextlib.suppress(OSError):
+            data.madvise(_MADV_PAGEOUT, first, whole)
+
+
+def _in_memory(descriptor: int, offset: int) -> bool:
+    try:
+        return os.preadv(descriptor, [bytearray(1)], offset, os.RWF_NOWAIT) == 1
+    except (OSError, AttributeError):
+        return False
+
+
+def private_map(descriptor: int) -> mmap.mmap:
+    """Map a whole file copy-on-write, without reserving memory; read-only where that fails."""
+    try:
+        if hasattr(mmap, "MAP_PRIVATE"):
+            flags = mmap.MAP_PRIVATE | noreserve_flag()
+            return mmap.mmap(descriptor, 0, flags=flags, prot=mmap.PROT_READ | mmap.PROT_WRITE)
+        return mmap.mmap(descriptor, 0, access=mmap.ACCESS_COPY)
+    except (OSError, ValueError):
+        return mmap.mmap(descriptor, 0, access=mmap.ACCESS_READ)
+
+
+def noreserve_flag() -> int:
+    """Give the flag of a map that reserves no memory, 0 where the system has none."""
+    if hasattr(mmap, "MAP_NORESERVE"):
+        return int(mmap.MAP_NORESERVE)
+    generic = sys.platform == "linux" and platform.machine() in _GENERIC_MACHINES
+    return _GENERIC_NORESERVE if generic else 0
+
+
+@dataclass(frozen=True, kw_only=True)
+class MapPages:
+    """What the system knows of a map: the file's inode, and whether pages were written to."""
+
+    inode: int
+    private: bool
+
+
+def map_pages(array: NDArray[Any]) -> MapPages | None:
+    """Look up the map that `array` lies in, in /proc/self/smaps; None where there is none."""
+    try:
+        lines = Path("/proc/self/smaps").read_text().splitlines()
+    except OSError:
+        return None
+    start = array.__array_interface__["data"][0]
+    inode, private, inside = None, False, False
+    for line in lines:
+        head, *rest = line.split()
+        if "-" in head and not head.endswith(":"):
+            low, high = (int(part, 16) for part in head.split("-"))
+            inside = low < start + max(1, array.nbytes) and start < high
+            inode = int(rest[3]) if inside else inode
+        elif inside and head == "Anonymous:":
+            private = private or int(rest[0]) > 0
+    return None if inode is None else MapPages(inode=inode, private=private)

@@ -1,0 +1,57 @@
+"""What `describe` tells of a dataset: chunks, filters, decoder, and what random access costs.
+
+Idea: the cost is a number that one can act on, the bytes decoded for each byte used. Invariant:
+computed from the layout alone; nothing is read or timed.
+"""
+
+import math
+
+from npdata.sources.hdf5.codecs.pipeline import DECODERS
+from npdata.sources.hdf5.decide import Decision
+from npdata.sources.hdf5.layout import Layout
+
+Details = tuple[tuple[str, str], ...]
+
+
+def details(layout: Layout, decision: Decision, budget: int) -> Details:
+    """Give pairs of a name and a text for people; `budget` is the slab's, in bytes."""
+    found = [("row", f"{layout.row_bytes} bytes")]
+    if layout.chunk_shape is not None:
+        stored = 0 if layout.chunks is None else len(layout.chunks)
+        found.append(("chunks", f"{layout.chunk_shape}, {stored} stored"))
+    if layout.filters:
+        found.append(("filters", ", ".join(_filter(f.name, f.values) for f in layout.filters)))
+    if decision.kind == "decoded":
+        parts = [DECODERS[step.id] for step in layout.filters]
+        found.append(("decoder", ", ".join(f"{part.name} by {part.by}" for part in parts)))
+    found.append(("cost", _cost(layout, decision, budget)))
+    return tuple(found)
+
+
+def decoded_per_used(layout: Layout, budget: int) -> tuple[float, float]:
+    """Give the bytes decoded for each byte used: shuffled by rows, and shuffled by blocks.
+
+    By rows, a chunk is decoded again whenever it left the slab since its last row; a slab that
+    holds the whole dataset decodes each chunk once.
+    """
+    if layout.chunk_shape is None or not layout.filters or 0 in layout.shape:
+        return 1.0, 1.0
+    grid = [-(-n // c) for n, c in zip(layout.shape, layout.chunk_shape, strict=True)]
+    total = math.prod(grid) * layout.chunk_bytes
+    once = total / (layout.shape[0] * layout.row_bytes)
+    absent = max(0.0, 1 - budget / total)
+    per_row = math.prod(grid[1:]) * layout.chunk_bytes / layout.row_bytes
+    return max(once, per_row * absent), once
+
+
+def _cost(layout: Layout, decision: Decision, budget: int) -> str:
+    if decision.kind == "mapped":
+        return "each byte used is read once, in any order"
+    if layout.chunk_shape is None:
+        return "each byte used is read once, in any order, through h5py's lock"
+    rows, blocks = decoded_per_used(layout, budget if decision.kind == "decoded" else 0)
+    return f"{rows:.3g} bytes decoded for each byte used shuffled by rows, {blocks:.3g} by blocks"
+
+
+def _filter(name: str, values: tuple[int, ...]) -> str:
+    return f"{name}({', '.join(map(str, values[:4]))})" if values else name

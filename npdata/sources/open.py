@@ -1,0 +1,196 @@
+"""From whatever the user has to a source: arrays, memory maps, paths, open datasets.
+
+Idea: a file is known by its first bytes, not by its name. `file::member` names one array of a
+file that holds several. Invariant: an argument that is no source of rows fails here, at
+construction, with what to do about it. Reading is left to the sources.
+"""
+
+import os
+import stat
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal, TypeAlias
+
+import numpy as np
+from numpy.typing import DTypeLike, NDArray
+
+from npdata.errors import (
+    FieldError,
+    FormatError,
+    MemberNotFoundError,
+    TruncatedError,
+    UnsupportedSourceError,
+)
+from npdata.sources import npy, npz
+from npdata.sources.base import Source
+from npdata.sources.concat import ConcatSource
+from npdata.sources.file import require_local
+from npdata.sources.hdf5 import Hdf5Options, address_of, is_open_dataset, open_hdf5
+from npdata.sources.memory import array_source
+from npdata.sources.raw import open_raw
+
+SEPARATOR = "::"
+HDF5_MAGIC = b"\x89HDF\r\n\x1a\n"
+
+SourceLike: TypeAlias = NDArray[Any] | str | os.PathLike[str] | Source | Any
+
+
+def open_source(
+    source: SourceLike,
+    *,
+    dtype: DTypeLike | None = None,
+    shape: int | tuple[int, ...] | None = None,
+    offset: int = 0,
+) -> Source:
+    """Open rows, wherever they lie: the one function behind every argument of `NumpyDataset`.
+
+    `source` is an array, an `np.memmap` (or a view of one), a path to a `.npy`, `"d.npz::member"`,
+    `"d.h5::dataset"`, an open `h5py.Dataset`, or a `Source`, which is given back. A raw binary
+    file needs `dtype`, may have `shape` with one -1, and begins at byte `offset`. Rows are read
+    lazily.
+
+    Raises `FileNotFoundError`, `FormatError`, `MemberNotFoundError`, `TruncatedError` and
+    `UnsupportedSourceError`, all with the place and what to do.
+
+    Examples:
+        >>> npdata.open_source("d.npz::y").shape
+        (5,)
+    """
+    if dtype is not None or shape is not None or offset:
+        if not isinstance(source, str | os.PathLike) or dtype is None:
+            raise UnsupportedSourceError(
+                "shape= and offset= describe a raw file; give its path, and dtype= as well"
+            )
+        return open_raw(source, dtype, (-1,) if shape is None else shape, offset)
+    if isinstance(source, Source):
+        return source
+    if isinstance(source, np.ndarray):
+        return array_source(source)
+    if isinstance(source, str | os.PathLike):
+        return _open_path(os.fspath(source))
+    if is_open_dataset(source):
+        return open_hdf5(*address_of(source))
+    kind = type(source).__name__
+    raise UnsupportedSourceError(
+        f"a {kind} is no source of rows; give an ndarray (np.asarray of a list, .numpy() of a "
+        f"tensor), a path, an h5py.Dataset or a Source"
+    )
+
+
+def open_files(paths: Sequence[str], names: Sequence[str], options: Hdf5Options) -> list[Source]:
+    """Open datasets of HDF5 files, for each name one source: the files one after the other.
+
+    Raises `FieldError` where nothing is named, else as `open_source` does.
+    """
+    if not names:
+        raise FieldError(
+            f"from_hdf5({paths[0]!r}) names no dataset; give their names, as in "
+            f'from_hdf5(path, "images", "labels")'
+        )
+    fields = [[open_hdf5(path, name, options) for path in paths] for name in names]
+    return [parts[0] if len(parts) == 1 else ConcatSource(parts) for parts in fields]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Identified:
+    """What a text names: a file, its format by its first bytes, and one of its members or None."""
+
+    path: str
+    member: str | None
+    format: Literal["npy", "npz", "hdf5", "raw"]
+
+
+def identify(text: str) -> Identified:
+    """Split `file::member` and look at the file; "raw" is whatever is no known format.
+
+    Raises `FileNotFoundError`, `TruncatedError` for an empty file, `FormatError` for one whose
+    name says .npy, .npz or HDF5 and whose bytes do not, `MemberNotFoundError` for a member of a
+    file that has none.
+
+    Examples:
+        >>> identify("d.npz::x")
+        Identified(path='d.npz', member='x', format='npz')
+    """
+    path, member = split_member(text)
+    require_local(path)
+    magic = _first_bytes(path)
+    if magic.startswith(npy.MAGIC):
+        if member is not None:
+            raise MemberNotFoundError(f"{path} is a .npy of one array and has no {member!r}")
+        return Identified(path=path, member=None, format="npy")
+    if magic.startswith(npz.MAGIC):
+        return Identified(path=path, member=member, format="npz")
+    if _is_hdf5(path):
+        return Identified(path=path, member=member, format="hdf5")
+    if path.endswith((".npy", ".npz", ".h5", ".hdf5")):
+        raise FormatError(
+            f"{path} begins with {magic!r}, which is neither .npy nor .npz nor HDF5; it is damaged"
+        )
+    return Identified(path=path, member=member, format="raw")
+
+
+def _open_path(text: str) -> Source:
+    found = identify(text)
+    if found.format == "npy":
+        return npy.open_npy(found.path)
+    if found.format == "npz":
+        return npz.open_npz(found.path, _named(found.member, found.path, npz.npz_members))
+    if found.format == "hdf5":
+        return open_hdf5(found.path, found.member or "")
+    raise FormatError(
+        f"{found.path} is neither .npy nor .npz nor HDF5; for raw binary say what it holds: "
+        f"NumpyDataset.from_raw(path, dtype=..., shape=(-1, ...))"
+    )
+
+
+def split_member(text: str) -> tuple[str, str | None]:
+    """Split `file::member` into the two, None where no member is named.
+
+    A file may have `::` in its own name: the longest part that is there counts.
+
+    Examples:
+        >>> split_member("d.npz::x"), split_member("x.npy")
+        (('d.npz', 'x'), ('x.npy', None))
+    """
+    if SEPARATOR not in text or Path(text).exists():
+        return text, None
+    path, _, member = text.partition(SEPARATOR)
+    while not Path(path).exists() and SEPARATOR in member:
+        head, _, member = member.partition(SEPARATOR)
+        path = f"{path}{SEPARATOR}{head}"
+    return (path, member) if Path(path).exists() else (text.partition(SEPARATOR)[0], None)
+
+
+def _first_bytes(path: str) -> bytes:
+    mode = Path(path).stat().st_mode
+    if not stat.S_ISREG(mode) and not stat.S_ISDIR(mode):
+        # To open a pipe would wait for whoever writes into it.
+        raise FormatError(f"{path} is a pipe or a device; copy what it gives into a file first")
+    with Path(path).open("rb") as stream:
+        magic = stream.read(8)
+    if not magic:
+        raise TruncatedError(f"{path} is empty (0 bytes)")
+    return magic
+
+
+def _is_hdf5(path: str) -> bool:
+    """Look for the signature where HDF5 allows it: at 0, 512, 1024, 2048, and so on."""
+    size = Path(path).stat().st_size
+    with Path(path).open("rb") as stream:
+        place = 0
+        while place < size:
+            stream.seek(place)
+            if stream.read(len(HDF5_MAGIC)) == HDF5_MAGIC:
+                return True
+            place = max(512, place * 2)
+    return False
+
+
+def _named(member: str | None, path: str, members: Any) -> str:
+    if member:
+        return member
+    known = ", ".join(repr(name) for name in members(path))
+    if not known:
+        raise MemberNotFoundError(f"{path} holds no array")
+    raise MemberNotFoundError(f"{path} holds several arrays; name one: {path}::NAME, of {known}")

@@ -1,0 +1,77 @@
+"""The copy kernel: rows of any array, as NumPy selects them."""
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from kinds import misaligned
+
+from npdata.arrays.gather import RowTable
+
+BASE = np.arange(7 * 4 * 3).reshape(7, 4, 3)
+ARRAYS = {
+    "contiguous": BASE,
+    "words": np.arange(7),
+    "one byte": np.arange(7, dtype=np.uint8),
+    "Fortran order": np.asfortranarray(BASE),
+    "every second row": np.repeat(BASE, 2, axis=0)[::2],
+    "reversed": BASE[::-1],
+    "columns": BASE[:, 1:3, ::2],
+    "misaligned": misaligned(BASE),
+    "byte-swapped": BASE.astype(">i8"),
+    "overlapping windows": np.lib.stride_tricks.sliding_window_view(np.arange(10), 4),
+    "overlapping windows, swapped": np.lib.stride_tricks.sliding_window_view(
+        np.arange(10, dtype=">i4"), 4
+    ),
+    "broadcast": np.broadcast_to(np.arange(3), (7, 3)),
+    "records": np.zeros(7, [("a", "i4"), ("b", "S3")]),
+    "a field of records": np.zeros(7, [("a", "i1"), ("b", "<f4")])["b"],
+    "text": np.array(["a", "bc", "", "d", "e", "f", "g"]),
+    "bytes": np.array([b"a", b"bc", b"", b"d", b"e", b"f", b"g"]),
+    "objects": np.array([None, 1, "a", 2, 3, 4, 5]),
+    "datetimes": np.arange(7).astype("M8[s]"),
+    "no columns": np.zeros((7, 0)),
+    "complex": np.arange(7) * 1j,
+}
+
+
+@pytest.mark.parametrize("array", ARRAYS.values(), ids=ARRAYS)
+def test_gathered_rows_are_what_numpy_selects(array: np.ndarray) -> None:
+    @given(st.lists(st.integers(0, 6), max_size=12))
+    def check(rows: list[int]) -> None:
+        indices = np.array(rows, np.int64)
+        out = np.zeros((len(rows), *array.shape[1:]), array.dtype)
+        RowTable.of(array).gather(indices, out)
+        assert out.tolist() == array[indices].tolist()
+
+    check()
+
+
+@pytest.mark.parametrize("case", ["contiguous", "Fortran order", "overlapping windows", "columns"])
+def test_ordinary_arrays_go_through_the_kernel(case: str) -> None:
+    assert RowTable.of(ARRAYS[case]).typed
+
+
+def test_preparing_copies_nothing() -> None:
+    table = RowTable.of(BASE)
+    assert table.view is not None
+    assert table.view.data_ptr() == BASE.ctypes.data
+
+
+def test_memory_that_may_not_be_written_is_only_read() -> None:
+    rows = np.frombuffer(bytes(range(12)), np.uint8).reshape(4, 3)
+    out = np.empty((2, 3), np.uint8)
+    RowTable.of(rows).gather(np.array([3, 0]), out)
+    assert out.tolist() == [[9, 10, 11], [0, 1, 2]]
+
+
+@pytest.mark.parametrize("array", ARRAYS.values(), ids=ARRAYS)
+@pytest.mark.parametrize("row", [7, -1, 1 << 40, -(1 << 63)])
+def test_the_kernel_itself_refuses_rows_outside(array: np.ndarray, row: int) -> None:
+    table = RowTable.of(array)
+    if not table.typed:
+        return
+    indices = np.array([0, row, 6] * 100)
+    out = np.zeros((300, *array.shape[1:]), array.dtype)
+    with pytest.raises(IndexError):
+        table.gather(indices, out)

@@ -1,0 +1,100 @@
+"""Row numbers: what NumPy would select, or an error that says what was wrong."""
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+from hypothesis.extra import numpy as npst
+
+from npdata import NumpyDataset
+from npdata.arrays.indexing import row_number, row_numbers
+
+INTEGERS = [
+    np.dtype(f"{order}{kind}{size}") for order in "<>" for kind in "iu" for size in (1, 2, 4, 8)
+]
+
+
+@given(st.data(), st.integers(1, 3000))
+def test_any_integer_array_selects_like_numpy(data: st.DataObject, rows: int) -> None:
+    dtype = data.draw(st.sampled_from(INTEGERS))
+    limits = np.iinfo(dtype)
+    numbers = st.integers(max(-rows, limits.min), min(rows - 1, limits.max))
+    indices = data.draw(npst.arrays(dtype, st.integers(0, 20), elements=numbers))
+    picked = row_numbers(indices, rows)
+    assert picked.dtype == np.int64
+    assert picked.flags.c_contiguous
+    assert (np.arange(rows)[indices] == picked).all()
+
+
+@given(st.slices(20), st.integers(0, 20))
+def test_any_slice_selects_like_numpy(rows: slice, length: int) -> None:
+    assert (row_numbers(rows, length) == np.arange(length)[rows]).all()
+
+
+@given(st.lists(st.booleans(), max_size=20))
+def test_any_mask_selects_like_numpy(mask: list[bool]) -> None:
+    expected = np.arange(len(mask))[np.array(mask, bool)]
+    for given_mask in (mask, np.array(mask, bool), torch.tensor(mask, dtype=torch.bool)):
+        assert (row_numbers(given_mask, len(mask)) == expected).all()
+
+
+@pytest.mark.parametrize("index", [np.iinfo(np.uint64).max, 10, -11, 1 << 63], ids=str)
+def test_a_number_outside_is_named_with_its_position(index: int) -> None:
+    indices = np.array([0, index], np.uint64 if index > 10 else np.int64)
+    with pytest.raises(IndexError, match=rf"row {index} at position 1 .* rows are -10 to 9"):
+        row_numbers(indices, 10)
+
+
+def test_an_empty_dataset_has_no_rows() -> None:
+    assert row_numbers([], 0).tolist() == []
+    with pytest.raises(IndexError, match="there are no rows"):
+        row_number(0, 0)
+
+
+@pytest.mark.parametrize(
+    "index",
+    [1.0, "a", None, (1,), True, np.True_, torch.tensor(True), np.float32(1), ...],
+    ids=repr,
+)
+def test_what_is_no_integer_is_no_row(index: object) -> None:
+    with pytest.raises(TypeError, match="selects no rows"):
+        row_number(index, 10)
+
+
+@pytest.mark.parametrize(
+    "indices",
+    [
+        [1.0],
+        ["a"],
+        "ab",
+        [[1]],
+        np.zeros((2, 2), int),
+        np.zeros(0),
+        {1: 2},
+        {1},
+        [None],
+        [1, [2]],
+        5,
+    ],
+    ids=repr,
+)
+def test_what_is_no_list_of_integers_selects_no_rows(indices: object) -> None:
+    with pytest.raises(TypeError):
+        row_numbers(indices, 10)
+
+
+def test_one_row_of_a_reversed_array() -> None:
+    last = np.arange(6)[::-1][:1]
+    assert row_numbers(last, 6).tolist() == [5]
+    assert NumpyDataset(np.arange(6)).__getitems__(last)[0].item() == 5
+
+
+def test_tensors_and_ranges_are_lists_of_integers() -> None:
+    for indices in (
+        torch.tensor([1, -1]),
+        [torch.tensor(1), torch.tensor(-1)],
+        (1, -1),
+        range(1, 10, 8),
+    ):
+        assert row_numbers(indices, 10).tolist() == [1, 9]

@@ -1,0 +1,389 @@
+"""`NumpyDataset`: what its arguments mean, and how it behaves inside torch's own classes."""
+
+import functools
+import operator
+import pickle
+from pathlib import Path
+
+import h5py
+import numpy as np
+import pytest
+import torch
+from kinds import Data
+from torch.utils.data import (
+    ConcatDataset,
+    DataLoader,
+    StackDataset,
+    Subset,
+    TensorDataset,
+    default_collate,
+    random_split,
+)
+
+import npdata
+from npdata import NumpyDataset, collate
+from npdata.arrays.dtypes import NATIVE
+
+
+@pytest.fixture
+def x() -> np.ndarray:
+    return np.arange(30, dtype=np.float32).reshape(10, 3)
+
+
+@pytest.fixture
+def y() -> np.ndarray:
+    return np.arange(10)
+
+
+class TestForm:
+    def test_one_array_gives_bare_tensors(self, x: np.ndarray) -> None:
+        ds = NumpyDataset(x)
+        assert ds[3].tolist() == x[3].tolist()
+        assert ds[2:4].tolist() == x[2:4].tolist()
+        assert collate(ds.__getitems__([1])).tolist() == x[[1]].tolist()
+
+    def test_several_arrays_give_tuples(self, x: np.ndarray, y: np.ndarray) -> None:
+        ds = NumpyDataset(x, y)
+        for sample in (ds[3], ds[[3, 4]], ds[3:5]):
+            assert isinstance(sample, tuple)
+            assert len(sample) == 2
+
+    def test_names_or_a_mapping_give_dicts(self, x: np.ndarray, y: np.ndarray) -> None:
+        for ds in (NumpyDataset(image=x, label=y), NumpyDataset({"image": x, "label": y})):
+            assert ds[3]["image"].tolist() == x[3].tolist()
+            assert ds[[3, 4]]["label"].tolist() == [3, 4]
+            assert list(collate(ds.__getitems__([1]))) == ["image", "label"]
+
+    def test_an_option_can_be_a_field_of_a_mapping(self, x: np.ndarray) -> None:
+        assert list(NumpyDataset({"transform": x, "dtype": x})[0]) == ["transform", "dtype"]
+
+    def test_slices_equal_those_of_a_tensor_dataset(self, x: np.ndarray, y: np.ndarray) -> None:
+        ours, theirs = NumpyDataset(x, y), TensorDataset(*map(torch.from_numpy, (x, y)))
+        for index in (4, slice(2, 7), [1, 1, 0]):
+            for a, b in zip(ours[index], theirs[index], strict=True):
+                assert torch.equal(a, b)
+
+
+class TestRefusals:
+    def test_lengths_that_differ(self, x: np.ndarray) -> None:
+        with pytest.raises(ValueError, match=r"'image' .* 10 rows, field 'label' .* has 9"):
+            NumpyDataset(image=x, label=np.arange(9))
+
+    def test_no_fields(self) -> None:
+        with pytest.raises(ValueError, match="at least one field"):
+            NumpyDataset()
+
+    def test_options_that_are_no_functions(self, x: np.ndarray) -> None:
+        with pytest.raises(
+            ValueError, match=r"transform= takes a function, .* of type ndarray; a field"
+        ):
+            NumpyDataset(image=x, transform=x)
+
+    def test_an_empty_npz(self, tmp_path: Path) -> None:
+        np.savez(tmp_path / "empty.npz")
+        with pytest.raises(ValueError, match=r"empty\.npz holds no arrays"):
+            NumpyDataset.from_npz(tmp_path / "empty.npz")
+
+    def test_named_and_positional_together(self, x: np.ndarray) -> None:
+        for make in (lambda: NumpyDataset(x, label=x), lambda: NumpyDataset({"a": x}, b=x)):
+            with pytest.raises(ValueError, match="all named or all positional"):
+                make()
+
+    def test_an_option_that_is_none_counts_as_a_field(self, x: np.ndarray) -> None:
+        reason = r"'transfrom' stands beside positional .* transform, batch_transform, dtype"
+        with pytest.raises(ValueError, match=reason):
+            NumpyDataset(x, transfrom=len)
+
+    @pytest.mark.parametrize(
+        ("field", "reason"),
+        [
+            ([1, 2], "a list is no source of rows"),
+            (torch.zeros(2), "a Tensor is no source of rows"),
+            (None, "a NoneType is no source"),
+            (np.float32(1), "float32 is no source"),
+            (np.array(1.0), "0-dimensional"),
+            (np.ma.zeros(3), "mask would be lost"),
+            (np.array(["a"]), "dtype=str"),
+            (np.array([None]), "Python objects"),
+        ],
+        ids=repr,
+    )
+    def test_what_is_no_field(self, field: object, reason: str) -> None:
+        with pytest.raises(TypeError, match=reason):
+            NumpyDataset(field)
+
+    def test_the_field_is_named(self, x: np.ndarray) -> None:
+        with pytest.raises(TypeError) as caught:
+            NumpyDataset(good=x, bad=[1])
+        assert caught.value.__notes__ == ["while opening field 'bad'"]
+
+    def test_dtype_for_a_field_that_is_not_there(self, x: np.ndarray) -> None:
+        with pytest.raises(ValueError, match=r"'z', which is no field; fields are \['a'\]"):
+            NumpyDataset(a=x, dtype={"z": "float32"})
+        with pytest.raises(ValueError, match="1 entries for 2 fields"):
+            NumpyDataset(x, x, dtype=["float32"])
+
+
+class TestDtype:
+    def test_one_for_all_by_name_by_position_or_in_order(
+        self, x: np.ndarray, y: np.ndarray
+    ) -> None:
+        half, whole = torch.float16, torch.int32
+        assert [t.dtype for t in NumpyDataset(x, y, dtype=half)[0]] == [half, half]
+        assert [t.dtype for t in NumpyDataset(x, y, dtype={1: whole})[0]] == [torch.float32, whole]
+        assert [t.dtype for t in NumpyDataset(x, y, dtype=(half, None))[0]] == [half, torch.int64]
+        assert NumpyDataset(a=x, dtype={"a": "float64"})[[0]]["a"].dtype == torch.float64
+
+    def test_nothing_is_narrowed_by_itself(self) -> None:
+        assert NumpyDataset(np.zeros((2, 2)))[[0]].dtype == torch.float64
+
+    def test_batches_and_samples_are_cast_alike(self, x: np.ndarray) -> None:
+        ds = NumpyDataset(x + 0.5, dtype=torch.int64)
+        assert torch.equal(torch.stack([ds[i] for i in (3, 1)]), ds[[3, 1]])
+        assert torch.equal(ds[3:5], ds[[3, 4]])
+
+    def test_datetimes_are_ticks_when_asked_for(self) -> None:
+        days = np.arange(5).astype(">M8[D]")
+        ds = NumpyDataset(days, dtype=torch.int64)
+        assert ds[[4, 0]].tolist() == [4, 0]
+        assert ds[3].item() == 3
+
+    def test_text_is_kept_when_asked_for(self) -> None:
+        ds = NumpyDataset(np.array(["a", "bc"]), np.array([b"d", b"e"]), dtype=(str, bytes))
+        assert ds[1] == ("bc", b"e")
+        assert collate(ds.__getitems__([1, 0])) == [("bc", "a"), (b"e", b"d")]
+        assert ds[:1] == (["a"], [b"d"])
+        with pytest.raises(TypeError, match="one string a row"):
+            NumpyDataset(np.array([["a"]]), dtype=str)
+
+    def test_structured_rows_are_dicts(self) -> None:
+        rows = np.zeros(4, [("a", ">f4"), ("b", "i2", (3,)), ("c", [("d", "u1")])])
+        rows["a"], rows["b"], rows["c"]["d"] = [0, 1, 2, 3], 5, 7
+        ds = NumpyDataset(rows)
+        assert ds[2]["a"].item() == 2
+        batch = ds[[3, 1]]
+        assert batch["a"].tolist() == [3, 1]
+        assert batch["b"].shape == (2, 3)
+        assert batch["c"]["d"].tolist() == [7, 7]
+        assert torch.equal(default_collate(list(ds.__getitems__([3, 1])))["a"], batch["a"])
+
+    @pytest.mark.parametrize("name", [*NATIVE, "longlong", "ulonglong"])
+    @pytest.mark.parametrize("order", ["<", ">"])
+    @pytest.mark.parametrize("shape", [(9,), (9, 2), (9, 2, 3)], ids=str)
+    def test_rows_of_every_dtype(self, name: str, order: str, shape: tuple[int, ...]) -> None:
+        size = int(np.prod(shape))
+        array = np.arange(size).reshape(shape).astype(np.dtype(name).newbyteorder(order))
+        for rows in (array, np.asfortranarray(array), np.repeat(array, 2, axis=0)[::2]):
+            ds = NumpyDataset(rows)
+            picked = [ds[[7, 0, 7]], collate(ds.__getitems__(np.array([7, 0, 7])))]
+            picked.append(torch.stack([ds[7], ds[0], ds[7]]))
+            for tensor in picked:
+                assert (tensor.numpy() == array[[7, 0, 7]]).all()
+            if not np.iscomplexobj(array):
+                cast = NumpyDataset(rows, dtype="float32")[[7, 0]]
+                assert (cast.numpy() == array[[7, 0]].astype("float32")).all()
+
+    def test_a_record_with_a_field_that_no_tensor_holds(self, tmp_path: Path) -> None:
+        rows = np.zeros(4, [("a", "f4"), ("b", "S4")])
+        with h5py.File(tmp_path / "r.h5", "w") as file:
+            file["r"] = rows
+        for source in (rows, f"{tmp_path}/r.h5::r"):
+            with pytest.raises(TypeError, match="its field 'b'"):
+                NumpyDataset(source)
+
+
+class TestSubclasses:
+    def test_a_changed_sample_is_what_batches_are_made_of(self, x: np.ndarray) -> None:
+        class Scaled(NumpyDataset):
+            def __getitem__(self, index: object) -> torch.Tensor:
+                return super().__getitem__(index) * 100
+
+        ds = Scaled(x)
+        (batch,) = DataLoader(ds, batch_size=10, collate_fn=collate)
+        assert torch.equal(batch, torch.from_numpy(x) * 100)
+        assert torch.equal((ds + ds)[12], torch.from_numpy(x[2]) * 100)
+
+
+class TestSharing:
+    def test_writing_to_a_sample_of_a_writable_array_shows_in_the_array(
+        self, x: np.ndarray
+    ) -> None:
+        ds = NumpyDataset(x)
+        ds[3].fill_(-1)
+        ds[5:7].fill_(-2)
+        assert (x[3] == -1).all()
+        assert (x[5:7] == -2).all()
+
+    def test_a_batch_is_independent_of_the_array(self, x: np.ndarray) -> None:
+        before = x.copy()
+        ds = NumpyDataset(x)
+        ds[[3]].fill_(-1)
+        ds.__getitems__([3])[0].fill_(-1)
+        assert (x == before).all()
+
+    def test_a_sample_holds_its_row_alone(self, x: np.ndarray) -> None:
+        assert NumpyDataset(x)[3].untyped_storage().nbytes() == 12
+
+
+class TestTransforms:
+    def test_a_transform_sees_each_sample_once_everywhere(self, x: np.ndarray) -> None:
+        ds = NumpyDataset(x, transform=lambda row: row * 2)
+        expected = torch.from_numpy(x) * 2
+        assert torch.equal(ds[3], expected[3])
+        assert torch.equal(ds[2:4], expected[2:4])
+        assert torch.equal(collate(ds.__getitems__([1, 0])), expected[[1, 0]])
+        assert torch.equal(default_collate(ds.__getitems__([1, 0])), expected[[1, 0]])
+
+    def test_a_transform_in_place_never_reaches_the_data(self, x: np.ndarray) -> None:
+        before = x.copy()
+        ds = NumpyDataset(x, transform=lambda row: row.mul_(2))
+        assert (ds[3].numpy() == before[3] * 2).all()
+        assert (ds[3].numpy() == before[3] * 2).all()
+        assert (x == before).all()
+        assert ds.describe().fields[0].conversion == "copy"
+
+    def test_a_batch_transform_in_place_never_reaches_the_data(self, x: np.ndarray) -> None:
+        before = x.copy()
+        ds = NumpyDataset(x, batch_transform=lambda rows: rows.mul_(2))
+        assert (ds[2:4].numpy() == before[2:4] * 2).all()
+        assert (collate(ds.__getitems__([5])).numpy() == before[[5]] * 2).all()
+        assert (x == before).all()
+        assert (ds[3].numpy() == before[3]).all()
+
+    def test_a_batch_transform_gets_what_collate_gives(self, x: np.ndarray, y: np.ndarray) -> None:
+        ds = NumpyDataset(x, y, batch_transform=lambda batch: {"n": len(batch[0]), "y": batch[1]})
+        (batch,) = DataLoader(ds, batch_size=10, collate_fn=collate)
+        assert batch["n"] == 10
+        assert batch["y"].tolist() == y.tolist()
+
+
+class TestInsideTorch:
+    def loaded(self, ds: object, **options: object) -> torch.Tensor:
+        return torch.cat(list(DataLoader(ds, batch_size=4, collate_fn=collate, **options)))
+
+    def test_subset_and_random_split_keep_batches(self, x: np.ndarray) -> None:
+        subset = Subset(NumpyDataset(x), [9, 0, 5, 5])
+        assert isinstance(subset.__getitems__([0, 2]), npdata.Batch)
+        assert torch.equal(self.loaded(subset), torch.from_numpy(x[[9, 0, 5, 5]]))
+        generator = torch.Generator().manual_seed(0)
+        parts = random_split(NumpyDataset(x), [0.7, 0.3], generator)
+        rows = torch.cat([self.loaded(part) for part in parts])
+        assert sorted(rows[:, 0].tolist()) == x[:, 0].tolist()
+
+    def test_concat_dataset(self, x: np.ndarray) -> None:
+        joined = ConcatDataset([NumpyDataset(x), NumpyDataset(x + 100)])
+        assert torch.equal(self.loaded(joined), torch.from_numpy(np.concatenate([x, x + 100])))
+
+    def test_stack_dataset(self, x: np.ndarray, y: np.ndarray) -> None:
+        stacked = StackDataset(image=NumpyDataset(x), label=NumpyDataset(y))
+        (batch,) = DataLoader(stacked, batch_size=10, collate_fn=collate)
+        assert batch["image"].tolist() == x.tolist()
+        assert batch["label"].tolist() == y.tolist()
+
+    @pytest.mark.parametrize("collate_fn", [None, torch.stack, collate, lambda rows: rows])
+    def test_any_collate_function(self, x: np.ndarray, collate_fn: object) -> None:
+        (batch,) = DataLoader(NumpyDataset(x), batch_size=10, collate_fn=collate_fn)
+        assert torch.equal(torch.stack(list(batch)), torch.from_numpy(x))
+
+    def test_without_batches(self, x: np.ndarray) -> None:
+        rows = list(DataLoader(NumpyDataset(x), batch_size=None))
+        assert torch.equal(torch.stack(rows), torch.from_numpy(x))
+
+
+class TestSum:
+    def test_the_sum_of_two_datasets_reads_batches_in_one_gather(
+        self, x: np.ndarray, data: Data
+    ) -> None:
+        for one, other in (
+            (data.x, f"{data.folder}/d.h5::chunked"),
+            (data.folder / "x.npy", data.x),
+        ):
+            joined = NumpyDataset(one) + NumpyDataset(other)
+            assert isinstance(joined, NumpyDataset)
+            rows = [190, 3, 97, 3, -1, 96]
+            assert isinstance(joined.__getitems__(rows), npdata.Batch)
+            expected = np.concatenate([data.x, data.x])
+            assert (joined[rows].numpy() == expected[rows]).all()
+            assert (joined[150].numpy() == expected[150]).all()
+            assert (joined[90:110].numpy() == expected[90:110]).all()
+
+    def test_form_dtype_and_transforms_are_kept(self, x: np.ndarray) -> None:
+        transform = torch.neg
+        ds = NumpyDataset(a=x, transform=None, dtype={"a": "float64"})
+        assert (ds + ds)[12]["a"].dtype == torch.float64
+        ds = NumpyDataset(x, transform=transform)
+        assert torch.equal((ds + ds)[[12]], -torch.from_numpy(x[[2]]))
+
+    def test_many_sums_are_one_source(self, x: np.ndarray) -> None:
+        total = functools.reduce(operator.add, [NumpyDataset(x)] * 1500)
+        assert torch.equal(total[[14_999, 3]], torch.from_numpy(x[[9, 3]]))
+        assert len(pickle.loads(pickle.dumps(total))) == 15_000
+
+    def test_a_batch_transform_is_never_dropped(self, x: np.ndarray) -> None:
+        with pytest.raises(ValueError, match="lose a batch_transform"):
+            NumpyDataset(x) + NumpyDataset(x, batch_transform=torch.neg)
+
+    def test_a_closed_dataset_has_no_sum(self, x: np.ndarray) -> None:
+        ds = NumpyDataset(x)
+        ds.close()
+        with pytest.raises(ValueError, match="closed"):
+            ds + ds
+
+    def test_datasets_that_differ_are_joined_by_torch(self, x: np.ndarray) -> None:
+        for other in (NumpyDataset(x[:, :2]), NumpyDataset(a=x), TensorDataset(torch.zeros(3))):
+            assert type(NumpyDataset(x) + other) is ConcatDataset
+
+
+class TestConstructors:
+    def test_from_npy(self, data: Data) -> None:
+        a, b = data.folder / "x.npy", str(data.folder / "y.npy")
+        assert (NumpyDataset.from_npy(a, b)[[5]][0].numpy() == data.x[[5]]).all()
+        assert NumpyDataset.from_npy(label=b)[5]["label"].item() == data.y[5]
+
+    def test_from_npz(self, data: Data) -> None:
+        for name in ("stored.npz", "packed.npz"):
+            path = data.folder / name
+            assert sorted(NumpyDataset.from_npz(path)[0]) == ["x", "y"]
+            assert NumpyDataset.from_npz(path, "y")[5].item() == data.y[5]
+            assert (NumpyDataset.from_npz(path, "y", "x")[5][1].numpy() == data.x[5]).all()
+            assert list(NumpyDataset.from_npz(path, image="x")[5]) == ["image"]
+            half = NumpyDataset.from_npz(path, "x", dtype="float16")
+            assert half[0].dtype == torch.float16
+
+    def test_from_raw(self, data: Data) -> None:
+        ds = NumpyDataset.from_raw(data.folder / "x.bin", dtype="float32", shape=(-1, 3, 5))
+        assert (ds[:].numpy() == data.x).all()
+        rest = NumpyDataset.from_raw(
+            data.folder / "odd.bin", dtype="f4", offset=1, shape=np.int64(-1)
+        )
+        assert (rest[[0, 7]].numpy() == data.x.ravel()[[0, 7]]).all()
+
+    def test_from_hdf5(self, data: Data) -> None:
+        path = data.folder / "d.h5"
+        assert (NumpyDataset.from_hdf5(path, "/group/x", "y")[5][0].numpy() == data.x[5]).all()
+        assert NumpyDataset.from_hdf5(path, label="y")[5]["label"].item() == data.y[5]
+
+    def test_from_hdf5_with_several_files_or_a_glob(self, data: Data) -> None:
+        paths = [data.folder / f"part-{k}.h5" for k in range(3)]
+        for files in (paths, str(data.folder / "part-*.h5")):
+            assert (NumpyDataset.from_hdf5(files, "x")[:].numpy() == data.x).all()
+        with pytest.raises(ValueError, match="no file matches"):
+            NumpyDataset.from_hdf5(str(data.folder / "nothing-*.h5"), "x")
+        with pytest.raises(ValueError, match="comes twice"):
+            NumpyDataset.from_hdf5([paths[0], paths[0]], "x")
+        with pytest.raises(ValueError, match="names no dataset"):
+            NumpyDataset.from_hdf5(paths[0])
+
+    def test_a_source_can_be_shared_by_two_datasets(self, data: Data) -> None:
+        source = npdata.open_source(data.folder / "x.npy")
+        with NumpyDataset(source) as ds:
+            kept = ds[[3]]
+        assert torch.equal(kept, NumpyDataset(a=source)[[3]]["a"])
+
+
+def test_describe_prints_a_table(x: np.ndarray, y: np.ndarray) -> None:
+    text = str(NumpyDataset(image=x.T[:2].T, label=y).describe())
+    assert "image: array in memory" in text
+    assert "copy: the array is not C-contiguous" not in text
+    assert "(10, 2), float32 -> torch.float32" in text
+    assert "view: the memory is shared" in text

@@ -1,0 +1,301 @@
+"""The pipeline of threads: in order, bounded, and gone when nobody iterates any more."""
+
+import gc
+import os
+import queue
+import signal
+import threading
+import weakref
+
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+from processes import interrupted, run
+
+from npdata.errors import ForkError
+from npdata.loading.prefetcher import Lookahead, _stop
+
+THREADS = (0, 1, 2, 8)
+
+
+def ours() -> list[threading.Thread]:
+    return [thread for thread in threading.enumerate() if thread.name == "npdata"]
+
+
+@pytest.fixture(autouse=True)
+def _no_thread_is_left():
+    yield
+    gc.collect()
+    assert ours() == []
+
+
+@given(
+    jobs=st.lists(st.integers(), max_size=30),
+    threads=st.sampled_from(THREADS),
+    depth=st.integers(1, 9),
+)
+def test_results_come_in_the_order_of_the_jobs(jobs: list[int], threads: int, depth: int) -> None:
+    with Lookahead(lambda job: job * 2, jobs, threads=threads, depth=depth) as results:
+        assert list(results) == [job * 2 for job in jobs]
+        assert list(results) == []
+
+
+@pytest.mark.parametrize("threads", [1, 3])
+def test_no_more_than_depth_jobs_are_ahead(threads: int) -> None:
+    taken = []
+
+    def jobs():
+        for job in range(50):
+            taken.append(job)
+            yield job
+
+    with Lookahead(lambda job: job, jobs(), threads=threads, depth=5) as results:
+        assert len(taken) == 5
+        for count, _ in zip(range(1, 40), results, strict=False):
+            assert 2 <= len(taken) - count <= 5
+
+
+def test_with_one_job_ahead_there_is_always_one() -> None:
+    taken = []
+
+    def jobs():
+        for job in range(50):
+            taken.append(job)
+            yield job
+
+    with Lookahead(lambda job: job, jobs(), threads=1, depth=1) as results:
+        for count, _ in zip(range(1, 40), results, strict=False):
+            assert len(taken) - count == 1
+
+
+def test_without_threads_nothing_is_ahead() -> None:
+    jobs = iter(range(10))
+    results = Lookahead(lambda job: job, jobs, threads=0, depth=5)
+    assert next(results) == 0
+    assert next(jobs) == 1
+
+
+def test_jobs_are_really_done_by_several_threads_at_once() -> None:
+    both = threading.Barrier(2)
+    with Lookahead(lambda _: both.wait(timeout=30), range(6), threads=2, depth=4) as results:
+        assert sorted(set(results)) == [0, 1]
+
+
+class TestErrors:
+    @pytest.mark.parametrize("threads", THREADS)
+    def test_an_error_comes_in_its_place_and_ends_the_rest(self, threads: int) -> None:
+        def work(job: int) -> int:
+            if job == 3:
+                raise KeyError("three")
+            return job
+
+        results = Lookahead(work, range(10), threads=threads, depth=6)
+        assert [next(results) for _ in range(3)] == [0, 1, 2]
+        with pytest.raises(KeyError, match="three"):
+            next(results)
+        assert list(results) == []
+        assert ours() == []
+
+    @pytest.mark.parametrize("threads", THREADS)
+    def test_an_error_of_the_jobs_comes_after_the_jobs_before_it(self, threads: int) -> None:
+        def jobs():
+            yield from (1, 2)
+            raise OSError("no more")
+
+        results = Lookahead(lambda job: job, jobs(), threads=threads, depth=6)
+        assert [next(results), next(results)] == [1, 2]
+        with pytest.raises(OSError, match="no more"):
+            next(results)
+
+    @pytest.mark.parametrize("threads", THREADS)
+    def test_stop_iteration_of_the_work_is_no_silent_end(self, threads: int) -> None:
+        results = Lookahead(lambda _: next(iter(())), range(3), threads=threads, depth=2)
+        with pytest.raises(RuntimeError, match="StopIteration"):
+            list(results)
+
+    def test_an_error_at_the_beginning_of_a_thread(self) -> None:
+        def begin() -> None:
+            raise OSError("no device")
+
+        with pytest.raises(OSError, match="no device"):
+            Lookahead(str, range(3), threads=2, depth=2, begin=begin)
+
+
+class TestLettingGo:
+    @pytest.mark.parametrize("threads", [1, 2, 8])
+    def test_break(self, threads: int) -> None:
+        for _ in range(100):
+            for result in Lookahead(lambda job: job, range(100), threads=threads, depth=4):
+                assert result == 0
+                break
+            assert ours() == []
+
+    def test_garbage(self) -> None:
+        results = Lookahead(lambda job: job, range(100), threads=2, depth=4)
+        ring = [results]
+        ring.append(ring)
+        assert len(ours()) == 2
+        del results, ring
+        gc.collect()
+        assert ours() == []
+
+    def test_results_that_nobody_took_are_let_go(self) -> None:
+        made: list[weakref.ref[torch.Tensor]] = []
+
+        def work(_: int) -> torch.Tensor:
+            tensor = torch.zeros(3)
+            made.append(weakref.ref(tensor))
+            return tensor
+
+        with Lookahead(work, range(10), threads=2, depth=4) as results:
+            next(results)
+        assert made
+        assert [ref() for ref in made] == [None] * len(made)
+
+    def test_whoever_waits_for_a_job_that_is_given_up_is_woken(self) -> None:
+        tasks, slot = queue.SimpleQueue(), queue.SimpleQueue()
+        tasks.put((slot, "a job that no thread has begun"))
+        _stop(tasks, [], os.getpid())
+        assert isinstance(slot.get_nowait()[1], StopIteration)
+
+    def test_two_at_once(self) -> None:
+        first = Lookahead(lambda job: job, range(50), threads=2, depth=3)
+        second = Lookahead(lambda job: -job, range(50), threads=2, depth=3)
+        pairs = list(zip(first, second, strict=True))
+        assert pairs == [(job, -job) for job in range(50)]
+
+    def test_let_go_of_by_a_thread_of_its_own(self) -> None:
+        held: list[Lookahead[int, int]] = []
+        gone = threading.Event()
+
+        def work(job: int) -> int:
+            if job == 1:
+                gone.wait(30)
+                held.clear()
+                gc.collect()
+            return job
+
+        held.append(Lookahead(work, range(3), threads=1, depth=3))
+        gone.set()
+        for thread in ours():
+            thread.join(30)
+
+
+def test_torch_uses_one_core_in_each_thread_and_all_elsewhere() -> None:
+    code = """
+import threading, torch
+from npdata.loading.prefetcher import Lookahead
+torch.set_num_threads(3)
+with Lookahead(lambda _: torch.get_num_threads(), range(9), threads=3, depth=9) as results:
+    assert list(results) == [1] * 9
+assert torch.get_num_threads() == 3
+seen = []
+later = threading.Thread(target=lambda: seen.append(torch.get_num_threads()))
+later.start(); later.join()
+assert seen == [3], seen
+"""
+    done = run(code)
+    assert done.returncode == 0, done.stderr
+
+
+RELEASING = """
+import signal, threading
+from npdata.loading.prefetcher import Lookahead
+released = threading.Event()
+def interrupt(*_):
+    released.set()
+    raise KeyboardInterrupt
+signal.signal(signal.SIGINT, interrupt)
+"""
+
+LIVE = """
+import sys
+from npdata.loading.prefetcher import Lookahead
+def work(job):
+    return job
+results = Lookahead(work, range(10**9), threads=3, depth=4)
+next(results)
+"""
+
+
+class TestTheEndOfTheProcess:
+    def test_with_a_live_iterator(self) -> None:
+        done = run(LIVE + "print('end')")
+        assert (done.returncode, done.stdout, done.stderr) == (0, "end\n", "")
+
+    def test_with_an_error_that_holds_it(self) -> None:
+        done = run(LIVE + "raise SystemExit(3)")
+        assert (done.returncode, done.stderr) == (3, "")
+
+    def test_by_control_c_while_it_waits(self) -> None:
+        # A thread ends after the job that it is at, so the signal lets that job end.
+        code = f"""{RELEASING}
+def work(job):
+    if job == 2:
+        print("waiting", flush=True)
+        released.wait()
+    return job
+try:
+    for result in Lookahead(work, range(10), threads=2, depth=4):
+        pass
+except KeyboardInterrupt:
+    assert threading.active_count() == 1
+    raise SystemExit(5)
+"""
+        assert interrupted(code, after="waiting\n") == (5, "")
+
+    @pytest.mark.skipif(not hasattr(signal, "pthread_kill"), reason="needs signals for threads")
+    def test_by_control_c_that_does_not_wake_the_waiting_thread(self) -> None:
+        """As one that comes just before the thread begins to wait; here it goes to another."""
+        code = f"""{RELEASING}
+import sys
+main = threading.get_ident()
+def work(job):
+    if job == 2:
+        while results._slots or sys._current_frames()[main].f_code.co_name != "_from_threads":
+            pass
+        signal.pthread_kill(threading.get_ident(), signal.SIGINT)
+        released.wait()
+    return job
+try:
+    results = Lookahead(work, range(3), threads=2, depth=4)
+    for result in results:
+        pass
+except KeyboardInterrupt:
+    assert threading.active_count() == 1
+    raise SystemExit(5)
+"""
+        assert run(code).returncode == 5
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
+class TestFork:
+    def test_a_child_that_iterates_gets_an_error_and_ends(self) -> None:
+        code = """
+import os, sys
+from npdata.errors import ForkError
+from npdata.loading.prefetcher import Lookahead
+results = Lookahead(lambda job: job, range(100), threads=2, depth=4)
+next(results)
+child = os.fork()
+if child == 0:
+    try:
+        next(results)
+    except ForkError as error:
+        assert "begin a new iteration" in str(error)
+    else:
+        sys.exit(1)
+    with Lookahead(lambda job: job, range(9), threads=2, depth=4) as fresh:
+        assert list(fresh) == list(range(9))
+    del results
+    sys.exit(7)
+_, status = os.waitpid(child, 0)
+assert os.waitstatus_to_exitcode(status) == 7, status
+assert list(results) == list(range(1, 100))
+"""
+        done = run(code)
+        assert done.returncode == 0, done.stderr
+
+    def test_the_error_is_a_runtime_error(self) -> None:
+        assert issubclass(ForkError, RuntimeError)

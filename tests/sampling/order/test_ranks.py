@@ -1,0 +1,315 @@
+"""Shares of ranks: each row once, counts as promised, the same steps for every world size."""
+
+import itertools
+import os
+import shutil
+import subprocess
+import sys
+import tracemalloc
+import uuid
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import assume, given, settings
+from hypothesis import strategies as st
+from processes import environment
+
+from npdata.sampling.sampler import BlockBatchSampler
+
+SETTINGS = settings(max_examples=80, derandomize=True, deadline=None)
+WORKER = Path(__file__).parents[2] / "helpers" / "rank_worker.py"
+
+
+@st.composite
+def setups(draw):
+    world = draw(st.integers(1, 5))
+    own_lanes = draw(st.sampled_from([None, 1, 2, 3]))
+    lanes = None if own_lanes is None else own_lanes * world
+    return {
+        "data": draw(st.integers(0, 400)),
+        "batch_size": draw(st.integers(1, 12)) * (own_lanes or 1),
+        "shuffle": draw(st.sampled_from(["block", False] + ["full"] * (lanes in (None, 1)))),
+        "seed": draw(st.integers(0, 99)),
+        "block_rows": draw(st.integers(1, 50)),
+        "window_blocks": draw(st.integers(1, 6)),
+        "lanes": lanes,
+        "world_size": world,
+    }
+
+
+def batches(setup, uneven, epoch=0, **more):
+    """The batches of every rank: a list per rank."""
+    result = []
+    for rank in range(setup["world_size"]):
+        sampler = BlockBatchSampler(**setup, rank=rank, uneven=uneven, **more)
+        sampler.set_epoch(epoch)
+        result.append(list(sampler))
+        assert len(result[-1]) == len(sampler)
+    return result
+
+
+def flat(ranks):
+    return [row for rank in ranks for batch in rank for row in batch]
+
+
+class TestShares:
+    @SETTINGS
+    @given(setup=setups())
+    def test_mask_each_row_once_and_as_many_steps(self, setup):
+        ranks = batches(setup, "mask")
+        real = [np.asarray(batch)[batch.mask] for rank in ranks for batch in rank]
+        assert sorted(np.concatenate([*real, []]).tolist()) == list(range(setup["data"]))
+        assert len({tuple(len(batch) for batch in rank) for rank in ranks}) == 1
+        assert all(batch.filler <= 1 for rank in ranks for batch in rank)
+        assert all(0 <= row < setup["data"] for row in flat(ranks))
+
+    @SETTINGS
+    @given(setup=setups())
+    def test_ragged_each_row_once(self, setup):
+        ranks = batches(setup, "ragged")
+        assert sorted(flat(ranks)) == list(range(setup["data"]))
+        assert all(len(batch) > 0 for rank in ranks for batch in rank)
+        totals = [sum(map(len, rank)) for rank in ranks]
+        assert max(totals) - min(totals) <= 1
+
+    @SETTINGS
+    @given(setup=setups())
+    def test_drop_whole_steps_of_rows_that_are_not_repeated(self, setup):
+        ranks = batches(setup, "drop")
+        step = setup["batch_size"] * setup["world_size"]
+        assert {len(batch) for rank in ranks for batch in rank} <= {setup["batch_size"]}
+        assert [len(rank) for rank in ranks] == [setup["data"] // step] * setup["world_size"]
+        assert len(set(flat(ranks))) == len(flat(ranks))
+
+    @SETTINGS
+    @given(setup=setups(), uneven=st.sampled_from(["pad", "mask", "ragged", "drop"]))
+    def test_drop_last_is_drop(self, setup, uneven):
+        ranks = batches(setup, uneven, drop_last=True)
+        expected = batches(setup, "drop")
+        assert flat(ranks) == flat(expected)
+
+    @SETTINGS
+    @given(setup=setups())
+    def test_pad_repeats_fewer_rows_than_there_are_ranks(self, setup):
+        ranks = batches(setup, "pad")
+        found = flat(ranks)
+        assert set(found) == set(range(setup["data"]))
+        assert len({tuple(len(batch) for batch in rank) for rank in ranks}) == 1
+        assert len(found) - setup["data"] < setup["world_size"]
+        assert len(found) == -(-setup["data"] // setup["world_size"]) * setup["world_size"]
+
+    @SETTINGS
+    @given(setup=setups())
+    def test_the_same_again_and_otherwise_in_another_epoch(self, setup):
+        assert flat(batches(setup, "ragged")) == flat(batches(setup, "ragged"))
+        assume(setup["shuffle"] and setup["data"] > 30)
+        assert flat(batches(setup, "ragged", epoch=1)) != flat(batches(setup, "ragged"))
+
+    @SETTINGS
+    @given(
+        n=st.integers(0, 500),
+        shuffle=st.sampled_from(["block", "full", False]),
+        lanes=st.sampled_from([None, 12]),
+    )
+    def test_a_step_has_the_same_rows_for_every_world_size(self, n, shuffle, lanes):
+        assume(not (lanes and shuffle == "full"))
+        steps = set()
+        for world in (1, 2, 3, 4, 6):
+            setup = {
+                "data": n,
+                "batch_size": 24 // world,
+                "shuffle": shuffle,
+                "block_rows": 7,
+                "lanes": lanes,
+                "world_size": world,
+            }
+            ranks = batches(setup, "ragged")
+            longest = max(map(len, ranks))
+            steps.add(
+                tuple(
+                    tuple(
+                        sorted(row for rank in ranks for batch in rank[k : k + 1] for row in batch)
+                    )
+                    for k in range(longest)
+                )
+            )
+        assert len(steps) == 1
+
+    @SETTINGS
+    @given(
+        n=st.integers(0, 400),
+        uneven=st.sampled_from(["drop", "pad", "mask", "ragged"]),
+        lanes=st.sampled_from([None, 12]),
+        seen=st.integers(0, 400),
+    )
+    def test_a_step_has_the_same_rows_for_every_world_size_also_resumed(
+        self, n, uneven, lanes, seen
+    ):
+        """But for the filler, which is from the start of the order with pad."""
+        found = set()
+        filler = next(iter(BlockBatchSampler(n, 12, lanes=lanes, block_rows=7)), ())
+        for world in (1, 2, 3, 4, 6):
+            steps = []
+            for rank in range(world):
+                sampler = BlockBatchSampler(
+                    *(n, 24 // world),
+                    rank=rank,
+                    world_size=world,
+                    uneven=uneven,
+                    lanes=lanes,
+                    block_rows=7,
+                )
+                sampler.load_state_dict({**sampler.state_dict(), "position": min(seen, n)})
+                for k, batch in enumerate(sampler):
+                    steps += [set()] * (k == len(steps))
+                    real = batch.rows[batch.mask] if uneven == "mask" else batch
+                    steps[k] = steps[k] | set(real.tolist())
+            if uneven == "pad":
+                steps[-1:] = [step - set(filler) for step in steps[-1:]]
+            found.add(tuple(map(frozenset, steps)))
+        assert len(found) == 1
+
+    def test_ranks_read_only_the_blocks_of_their_lanes(self):
+        setup = {
+            "data": 10_000,
+            "batch_size": 20,
+            "block_rows": 50,
+            "window_blocks": 4,
+            "lanes": 4,
+            "world_size": 4,
+        }
+        ranks = batches(setup, "drop")
+        blocks = [{int(row) // 50 for batch in rank for row in batch} for rank in ranks]
+        assert [len(one) for one in blocks] == [50] * 4
+        assert len(set.union(*blocks)) == 200
+
+    def test_until_the_shortest_lane_ends_ranks_read_only_their_own_blocks(self):
+        """17 blocks in 4 lanes: 200 rows of each rank are its own, the last 50 are shared out."""
+        setup = {"data": 850, "batch_size": 10, "block_rows": 50, "lanes": 4, "world_size": 4}
+        ranks = [np.concatenate(rank) for rank in batches(setup, "ragged")]
+        own = [set((rows[:200] // 50).tolist()) for rows in ranks]
+        assert sorted(block for blocks in own for block in blocks) == list(range(17))
+        assert sorted(map(len, own)) == [4, 4, 4, 5]
+        assert sorted(len(rows) - 200 for rows in ranks) == [12, 12, 13, 13]
+
+    def test_the_rows_that_lanes_have_left_over_are_shared(self):
+        """A last block of 1 row makes one lane shorter; the others end together."""
+        setup = {"data": 351, "batch_size": 10, "block_rows": 50, "lanes": 2, "world_size": 2}
+        assert sorted(flat(batches(setup, "ragged"))) == list(range(351))
+
+
+class TestMemory:
+    @pytest.mark.parametrize(
+        "more",
+        [
+            {"shuffle": "full"},
+            {"shuffle": False},
+            {"block_rows": 341},
+            {"block_rows": 4, "window_blocks": 4},
+            {"block_rows": 1, "window_blocks": 1},
+            {"block_rows": 128, "window_blocks": 1},
+            {"block_rows": 128, "window_blocks": 1, "batch_size": 1},
+            {"block_rows": 341, "lanes": 64},
+        ],
+    )
+    def test_one_rank_of_64_takes_what_its_own_rows_take(self, more):
+        sampler = BlockBatchSampler(
+            10**9, **{"batch_size": 256, "rank": 63, "world_size": 64, **more}
+        )
+        tracemalloc.start()
+        try:
+            for _ in itertools.islice(sampler, 1000):
+                pass
+            peak = tracemalloc.get_traced_memory()[1]
+        finally:
+            tracemalloc.stop()
+        assert peak < 50e6
+
+
+def check(outputs, n, uneven):
+    """The union of the rows that the ranks wrote, as `uneven` promises it."""
+    rows = [np.fromstring(line, np.int64, sep=" ") for line in outputs]
+    assert len(rows) == 2
+    if uneven == "mask":
+        assert sorted(np.concatenate(rows).tolist()) == list(range(n))
+    else:
+        assert len(rows[0]) == len(rows[1]) == -(-n // 2)
+        assert set(np.concatenate(rows).tolist()) == set(range(n))
+
+
+class TestProcesses:
+    def test_torchrun(self, tmp_path):
+        """Two ranks that learn who they are from torch.distributed and meet at every step."""
+        n = 1009
+        command = [
+            *(sys.executable, "-m", "torch.distributed.run", "--nproc-per-node=2"),
+            *("--master-addr=127.0.0.1", "--master-port=0", "--rdzv-backend=c10d"),
+            *("--rdzv-endpoint=127.0.0.1:0", str(WORKER), str(n), str(tmp_path)),
+        ]
+        subprocess.run(
+            command,
+            check=True,
+            timeout=120,
+            capture_output=True,
+            env=environment(GLOO_SOCKET_IFNAME="lo"),
+        )
+        for uneven in ("mask", "pad"):
+            check([path.read_text() for path in sorted(tmp_path.glob(f"{uneven}-*"))], n, uneven)
+
+    def test_two_hosts(self, tmp_path, two_hosts):
+        """A rank in each of two network namespaces that are joined by a cable."""
+        n = 1009
+        ranks = [
+            subprocess.Popen(
+                ["ip", "netns", "exec", host, sys.executable, str(WORKER), str(n), str(tmp_path)],
+                env=environment(
+                    RANK=str(rank),
+                    WORLD_SIZE="2",
+                    MASTER_ADDR="10.77.0.1",
+                    MASTER_PORT="29541",
+                    GLOO_SOCKET_IFNAME=f"cable{rank}",
+                ),
+            )
+            for rank, host in enumerate(two_hosts)
+        ]
+        try:
+            assert [rank.wait(timeout=120) for rank in ranks] == [0, 0]
+        finally:
+            for rank in ranks:
+                rank.kill()
+                rank.wait()
+        for uneven in ("mask", "pad"):
+            check([path.read_text() for path in sorted(tmp_path.glob(f"{uneven}-*"))], n, uneven)
+
+
+@pytest.fixture
+def two_hosts():
+    """Two network namespaces, 10.77.0.1 and 10.77.0.2; skipped where none can be made."""
+    if shutil.which("ip") is None or os.geteuid() != 0:
+        pytest.skip("network namespaces need iproute2 and root")
+    tag = uuid.uuid4().hex[:6]
+    hosts = [f"npdata-{tag}-{k}" for k in range(2)]
+
+    def ip(*words):
+        return subprocess.run(["ip", *words], capture_output=True, text=True, check=False)
+
+    try:
+        made = ip("netns", "add", hosts[0])
+        if made.returncode:
+            pytest.skip(f"network namespaces cannot be made here: {made.stderr.strip()}")
+        ip("netns", "add", hosts[1])
+        cable = ip(
+            *("link", "add", "cable0", "netns", hosts[0], "type", "veth"),
+            *("peer", "name", "cable1", "netns", hosts[1]),
+        )
+        if cable.returncode:
+            pytest.skip(f"virtual cables cannot be made here: {cable.stderr.strip()}")
+        for k, host in enumerate(hosts):
+            ip("-n", host, "addr", "add", f"10.77.0.{k + 1}/24", "dev", f"cable{k}")
+            ip("-n", host, "link", "set", f"cable{k}", "up")
+            ip("-n", host, "link", "set", "lo", "up")
+        yield hosts
+    finally:
+        for host in hosts:
+            ip("netns", "del", host)

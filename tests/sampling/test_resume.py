@@ -1,0 +1,344 @@
+"""Resume: exactly the samples not yet seen, by position, in real processes and with other ranks."""
+
+import itertools
+import json
+import re
+import signal
+import subprocess
+import sys
+import warnings
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+import torch.distributed as dist
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from processes import environment
+from torch.testing._internal.distributed.fake_pg import FakeStore
+from torch.utils.data import DataLoader, TensorDataset
+
+from npdata.errors import NpdataError, StateError
+from npdata.sampling.sampler import BlockBatchSampler
+
+SETTINGS = settings(max_examples=80, derandomize=True, deadline=None)
+WORKER = Path(__file__).parents[1] / "helpers" / "train_worker.py"
+N = 403
+
+
+def make(batch_size=8, world_size=1, rank=0, *, n=N, state=None, **more):
+    more = {"block_rows": 20, "window_blocks": 3, **more}
+    sampler = BlockBatchSampler(n, batch_size, rank=rank, world_size=world_size, **more)
+    if state is not None:
+        sampler.load_state_dict(state)
+    return sampler
+
+
+def go_on(state, batch_size, world_size, steps=None, **more):
+    """All ranks from a state: the rows that count, and the state after so many steps."""
+    rows, states = [], []
+    for rank in range(world_size):
+        sampler = make(batch_size, world_size, rank, state=state, **more)
+        for step, batch in enumerate(sampler, 1):
+            kept = batch.rows[batch.mask] if hasattr(batch, "mask") else batch
+            rows += kept.tolist()
+            if step == steps:
+                break
+        states.append(sampler.state_dict())
+    assert all(state == states[0] for state in states)
+    return rows, states[0]
+
+
+class TestPosition:
+    def test_three_resumes_in_one_epoch_one_of_them_at_its_very_end(self):
+        whole = [row for batch in make() for row in batch.tolist()]
+        sampler, seen = make(), []
+        for steps in (7, 20, 24):
+            for _, batch in zip(range(steps), sampler, strict=False):
+                seen += batch.tolist()
+            sampler = make(state=sampler.state_dict())
+        assert seen == whole
+        assert list(sampler) == []
+        assert sampler.epoch == 0
+        second = make()
+        second.set_epoch(1)
+        assert [b.tolist() for b in sampler] == [b.tolist() for b in second]
+
+    @pytest.mark.parametrize("lanes", [None, 12])
+    @pytest.mark.parametrize("uneven", ["mask", "ragged"])
+    def test_world_sizes_four_two_three(self, uneven, lanes):
+        more = {"uneven": uneven, "lanes": lanes}
+        first, state = go_on(None, 12, 4, steps=2, **more)
+        second, state = go_on(state, 18, 2, steps=3, **more)
+        third, state = go_on(state, 4, 3, **more)
+        assert state["position"] == N
+        assert sorted(first + second + third) == list(range(N))
+
+    @SETTINGS
+    @given(
+        n=st.integers(1, 300),
+        shuffle=st.sampled_from(["block", "full", False]),
+        legs=st.lists(
+            st.tuples(st.integers(1, 9), st.integers(1, 4), st.integers(1, 9)), max_size=4
+        ),
+    )
+    def test_any_batch_sizes_and_ranks_see_each_row_once(self, n, shuffle, legs):
+        state, seen = None, []
+        for batch_size, world_size, steps in [*legs, (5, 2, None)]:
+            if state is not None and state["position"] == n:
+                break
+            more = {"uneven": "mask", "n": n, "shuffle": shuffle}
+            rows, state = go_on(state, batch_size, world_size, steps, **more)
+            seen += rows
+        assert sorted(seen) == list(range(n))
+        assert (state["epoch"], state["position"]) == (0, n)
+
+    def test_after_dropped_rows_a_smaller_batch_goes_on_with_them(self):
+        rows, state = go_on(None, 50, 2, uneven="drop")
+        assert state["position"] == 400
+        rest, _ = go_on(state, 1, 2, uneven="drop")
+        assert len(set(rows + rest)) == 402
+
+    def test_consumed_counts_what_was_received(self):
+        sampler = make()
+        batches = [batch.tolist() for batch in sampler]
+        state = sampler.state_dict(consumed=3)
+        assert state["position"] == 24
+        resumed = make(state=state)
+        assert [batch.tolist() for batch in resumed] == batches[3:]
+        assert resumed.state_dict(consumed=2)["position"] == 40
+        assert resumed.state_dict()["position"] == N
+
+    def test_subset_and_weights(self):
+        for more in ({"indices": np.arange(0, N, 3)}, {"weights": np.arange(N)}):
+            batches = [batch.tolist() for batch in make(**more)]
+            sampler = make(**more)
+            iterator = iter(sampler)
+            next(iterator)
+            resumed = make(state=sampler.state_dict(), **more)
+            assert [batch.tolist() for batch in resumed] == batches[1:]
+
+
+class TestEpochs:
+    def test_a_state_from_before_the_first_batch(self):
+        sampler = make()
+        sampler.set_epoch(4)
+        resumed = make(state=sampler.state_dict())
+        assert resumed.epoch == 4
+        assert [b.tolist() for b in resumed] == [b.tolist() for b in sampler]
+
+    def test_set_epoch_keeps_the_position_of_a_loaded_state_of_that_epoch(self):
+        sampler = make()
+        list(sampler)
+        state = sampler.state_dict(consumed=50)
+        resumed = make(state=state)
+        resumed.set_epoch(0)
+        assert sum(map(len, resumed)) == 3
+        other = make(state=state)
+        other.set_epoch(1)
+        assert sum(map(len, other)) == N
+
+    @pytest.mark.parametrize("set_epoch", [False, True])
+    @pytest.mark.parametrize("num_workers", [0, 2])
+    @pytest.mark.parametrize("given", [0, 3, 51])
+    def test_what_is_left_of_the_epoch_then_the_next(self, given, num_workers, set_epoch):
+        """At the end of an epoch nothing is left of it: one empty iteration."""
+        plain = make()
+        epochs = [[row for batch in plain for row in batch.tolist()] for _ in range(3)]
+        state = {**plain.state_dict(), "epoch": 1, "position": min(given * 8, N)}
+        data = TensorDataset(torch.arange(N))
+        sampler = make(state=state)
+        loader = DataLoader(data, batch_sampler=sampler, num_workers=num_workers)
+        for epoch, expected in ((1, epochs[1][given * 8 :]), (2, epochs[2])):
+            if set_epoch:
+                sampler.set_epoch(epoch)
+            assert [row for (rows,) in loader for row in rows.tolist()] == expected
+            assert sampler.epoch == epoch
+
+    def test_an_iterator_that_gave_nothing_leaves_a_state_of_its_epoch(self):
+        sampler = make()
+        list(sampler)
+        iter(sampler)
+        state = sampler.state_dict()
+        assert (state["epoch"], state["position"]) == (1, 0)
+
+    def test_set_epoch_while_an_iterator_waits(self):
+        sampler = make()
+        waiting = iter(sampler)
+        sampler.set_epoch(5)
+        next(waiting)
+        assert sum(map(len, sampler)) == N
+        assert sampler.epoch == 5
+
+    def test_every_rank_of_ragged_goes_on_to_the_next_epoch_together(self):
+        """With one row left only one rank has a step; the others must not run ahead."""
+        state = {**make().state_dict(), "position": N - 1}
+        counts = [
+            [sum(map(len, sampler)), sampler.epoch]
+            for sampler in (make(8, 3, rank, state=state, uneven="ragged") for rank in range(3))
+        ]
+        assert counts == [[1, 0], [0, 0], [0, 0]]
+
+    @pytest.mark.parametrize("left", range(1, 24))
+    def test_the_end_of_rank_zero_is_the_end_of_the_epoch(self, left):
+        sampler = make(8, 3, 0, n=left, uneven="ragged")
+        list(sampler)
+        assert sampler.state_dict()["position"] == left
+
+
+class TestWorld:
+    def test_the_state_is_of_the_ranks_that_the_iteration_had(self):
+        """The process group may be gone when the state is asked for."""
+        dist.init_process_group("fake", rank=0, world_size=4, store=FakeStore())
+        try:
+            sampler = BlockBatchSampler(1000, 10, block_rows=10, lanes=4)
+            next(iter(sampler))
+        finally:
+            dist.destroy_process_group()
+        state = sampler.state_dict()
+        assert (state["world_size"], state["position"]) == (4, 40)
+
+
+class TestStatefulDataLoader:
+    """torchdata keeps the sampler's state itself, also that of an epoch that it has finished."""
+
+    @pytest.mark.parametrize("set_epoch", [False, True])
+    @pytest.mark.parametrize("num_workers", [0, 2])
+    @pytest.mark.parametrize("received, ended", [(0, False), (5, False), (51, False), (51, True)])
+    def test_no_epoch_is_skipped_or_read_twice(self, received, ended, num_workers, set_epoch):
+        stateful = pytest.importorskip("torchdata.stateful_dataloader")
+        plain = make()
+        epochs = [[row for batch in plain for row in batch.tolist()] for _ in range(5)]
+
+        def new():
+            sampler, data = make(), TensorDataset(torch.arange(N))
+            with warnings.catch_warnings():
+                warnings.filterwarnings("ignore", ".*set_vital.*")
+                loader = stateful.StatefulDataLoader(
+                    data, batch_sampler=sampler, num_workers=num_workers
+                )
+            return sampler, loader
+
+        def read(batches):
+            return [row for (rows,) in batches for row in rows.tolist()]
+
+        _, loader = new()
+        assert read(loader) == epochs[0]
+        begun = iter(loader)
+        seen = read(itertools.islice(begun, received))
+        if ended:
+            assert next(begun, None) is None
+        state = loader.state_dict()
+        del begun
+        sampler, loader = new()
+        loader.load_state_dict(state)
+        expected = [epochs[1][len(seen) :]] * (not ended) + epochs[2:4]
+        for epoch, rows in enumerate(expected, 2 if ended else 1):
+            if set_epoch:
+                sampler.set_epoch(epoch)
+            assert read(loader) == rows
+
+
+class TestState:
+    def test_it_is_a_few_integers(self):
+        state = make(indices=np.arange(50), lanes=2).state_dict()
+        assert json.loads(json.dumps(state)) == state
+        assert all(type(value) is int for value in state.values())
+        assert len(state) < 20
+
+    @pytest.mark.parametrize(
+        "more, message",
+        [
+            ({"n": N + 1}, f"the state is of rows={N}, this sampler of rows={N + 1}"),
+            ({"seed": 1}, "the state is of seed=0, this sampler of seed=1"),
+            ({"shuffle": "full"}, "the state is of shuffle=1, this sampler of shuffle=2"),
+            ({"block_rows": 21}, "the state is of block_rows=20, this sampler of block_rows=21"),
+            ({"window_blocks": 4}, "of window_blocks=3, this sampler of window_blocks=4"),
+            ({"lanes": 2}, "the state is of lanes=1, this sampler of lanes=2"),
+            (
+                {"indices": np.arange(N)},
+                "the state is of indices_checksum=0, this sampler of indices_checksum=",
+            ),
+            ({"weights": np.ones(N)}, "of weights_checksum=0, this sampler of weights_checksum="),
+        ],
+    )
+    def test_another_order_is_refused_naming_both(self, more, message):
+        with pytest.raises(StateError, match=re.escape(message)) as caught:
+            make(state=make().state_dict(), **more)
+        assert isinstance(caught.value, ValueError)
+        assert isinstance(caught.value, NpdataError)
+
+    def test_another_version_is_refused_naming_both(self):
+        state = {**make().state_dict(), "version": 0}
+        with pytest.raises(StateError, match="of version=0, this sampler of version=1"):
+            make(state=state)
+
+    def test_what_plays_no_part_in_the_order_may_change(self):
+        state = make(shuffle="full", block_rows=3).state_dict()
+        make(4, shuffle="full", block_rows=5, window_blocks=9, uneven="drop", state=state)
+
+    @pytest.mark.parametrize(
+        "change, message",
+        [
+            ({"position": -1}, "position=-1: expected an int of at least 0"),
+            ({"position": 2.0}, "position=2.0: expected an int"),
+            ({"position": N + 1}, f"position={N + 1} of {N} samples"),
+            ({"more": 1}, "expected ['batch_size', "),
+        ],
+    )
+    def test_the_wrong_shape_is_refused(self, change, message):
+        with pytest.raises(StateError, match=re.escape(message)):
+            make(state={**make().state_dict(), **change})
+
+    @pytest.mark.parametrize("state", [{}, {"epoch": 1}, [1, 2], 7])
+    def test_what_is_no_state_is_refused(self, state):
+        with pytest.raises(StateError, match="as of state_dict"):
+            make().load_state_dict(state)
+
+    def test_more_consumed_than_given_is_refused(self):
+        with pytest.raises(StateError, match="consumed=1, but this iteration has given 0"):
+            make().state_dict(consumed=1)
+
+    def test_a_refused_state_changes_nothing(self):
+        sampler = make()
+        with pytest.raises(StateError):
+            sampler.load_state_dict({})
+        assert sampler.state_dict()["position"] == 0
+
+
+class TestProcesses:
+    """A training run is killed in mid-epoch and started again from its last checkpoint."""
+
+    @pytest.mark.parametrize(
+        "loader, num_workers",
+        [
+            ("DataLoader", 0),
+            ("DataLoader", 2),
+            ("StatefulDataLoader", 0),
+            ("StatefulDataLoader", 2),
+        ],
+    )
+    def test_each_sample_once_over_a_kill(self, tmp_path, loader, num_workers):
+        if loader == "StatefulDataLoader":
+            pytest.importorskip("torchdata.stateful_dataloader")
+
+        def train(kill_at):
+            words = [str(WORKER), str(tmp_path), loader, str(num_workers), str(kill_at)]
+            return subprocess.run(
+                [sys.executable, *words], timeout=120, check=False, env=environment()
+            ).returncode
+
+        assert train(kill_at=13) == -signal.SIGKILL
+        assert train(kill_at=0) == 0
+        first, second = (
+            [json.loads(line) for line in (tmp_path / f"{run}.log").read_text().splitlines()]
+            for run in range(2)
+        )
+        assert len(first) == 13
+        kept = first[:10]
+        one = [row for epoch, rows in kept + second for row in rows if epoch == 0]
+        assert sorted(one) == list(range(N))
+        two = [row for epoch, rows in second for row in rows if epoch == 1]
+        assert sorted(two) == list(range(N))
+        assert one != two

@@ -1,0 +1,338 @@
+"""The batch sampler: batches, epochs, subsets, weights, errors, and stock DataLoaders."""
+
+import pickle
+import re
+from pathlib import Path
+
+import h5py
+import numpy as np
+import pytest
+import torch
+from torch.utils.data import (
+    BatchSampler,
+    DataLoader,
+    Dataset,
+    DistributedSampler,
+    SequentialSampler,
+    TensorDataset,
+)
+
+import npdata
+from npdata.arrays.blocks import Blocks
+from npdata.errors import NpdataError, SamplerError
+from npdata.sampling.order import split
+from npdata.sampling.order.recipe import Recipe
+from npdata.sampling.rows import MaskedRows
+from npdata.sampling.sampler import BlockBatchSampler
+
+
+def rows_of(sampler):
+    return [row for batch in sampler for row in batch]
+
+
+class Rows(Dataset):
+    """A dataset that gives what it was asked for."""
+
+    def __init__(self, length, blocks=None):
+        self.length = length
+        if blocks is not None:
+            self.blocks = blocks
+
+    def __len__(self):
+        return self.length
+
+    def __getitems__(self, indices):
+        rows = torch.from_numpy(np.asarray(indices))
+        if isinstance(indices, MaskedRows):
+            return rows, torch.from_numpy(indices.mask)
+        return rows
+
+
+def as_is(batch):
+    return batch
+
+
+class TestBatches:
+    @pytest.mark.parametrize("shuffle", ["block", "full", False])
+    @pytest.mark.parametrize("n, batch_size", [(0, 4), (1, 4), (12, 4), (13, 4), (100_003, 256)])
+    def test_int64_arrays_of_every_row_once(self, shuffle, n, batch_size):
+        sampler = BlockBatchSampler(n, batch_size, shuffle=shuffle, block_rows=7)
+        batches = list(sampler)
+        assert all(type(batch) is np.ndarray and batch.dtype == np.int64 for batch in batches)
+        assert [len(batch) for batch in batches[:-1]] == [batch_size] * (len(batches) - 1)
+        assert len(batches) == len(sampler) == -(-n // batch_size)
+        assert sorted(np.concatenate([*batches, []]).tolist()) == list(range(n))
+
+    @pytest.mark.parametrize("n", [0, 3, 12, 13])
+    def test_drop_last(self, n):
+        sampler = BlockBatchSampler(n, 4, drop_last=True)
+        assert [len(batch) for batch in sampler] == [4] * (n // 4)
+        assert len(sampler) == n // 4
+
+    def test_it_is_a_batch_sampler(self):
+        sampler = BlockBatchSampler(10, np.int64(4))
+        assert isinstance(sampler, BatchSampler)
+        assert (sampler.batch_size, sampler.drop_last, len(sampler.sampler)) == (4, False, 10)
+
+    def test_the_blocks_are_those_of_the_dataset_unless_given(self):
+        data = Rows(90, Blocks(rows=(40, 50), block_rows=(10, 25)))
+        found = rows_of(BlockBatchSampler(data, 8, window_blocks=1))
+        assert {frozenset(found[start : start + 25]) for start in range(0, 90, 5)} >= {
+            frozenset(range(40, 65)),
+            frozenset(range(65, 90)),
+        }
+        own = rows_of(BlockBatchSampler(data, 8, window_blocks=1, block_rows=45))
+        assert set(own[:45]) in (set(range(45)), set(range(45, 90)))
+
+    def test_the_global_generators_play_no_part(self):
+        before = rows_of(BlockBatchSampler(50, 4))
+        torch.manual_seed(1)
+        np.random.seed(1)
+        assert rows_of(BlockBatchSampler(50, 4)) == before
+
+    def test_it_is_pickled_with_its_state(self):
+        sampler = BlockBatchSampler(50, 4)
+        state = sampler.state_dict()
+        sampler.load_state_dict({**state, "position": 20})
+        assert rows_of(pickle.loads(pickle.dumps(sampler))) == rows_of(sampler)
+
+
+class TestEpochs:
+    def test_each_iteration_is_the_next_epoch(self):
+        sampler = BlockBatchSampler(50, 4, shuffle="full")
+        epochs = [(sampler.epoch, rows_of(sampler), sampler.epoch) for _ in range(3)]
+        assert [(before, after) for before, _, after in epochs] == [(0, 0), (0, 1), (1, 2)]
+        assert len({tuple(rows) for _, rows, _ in epochs}) == 3
+
+    def test_set_epoch(self):
+        sampler = BlockBatchSampler(50, 4)
+        first, second, third = (rows_of(sampler) for _ in range(3))
+        sampler.set_epoch(1)
+        assert [rows_of(sampler), rows_of(sampler)] == [second, third]
+        sampler.set_epoch(0)
+        sampler.set_epoch(0)
+        assert rows_of(sampler) == first
+
+    def test_an_iterator_that_gave_nothing_uses_up_no_epoch(self):
+        sampler = BlockBatchSampler(50, 4)
+        iter(sampler)
+        iter(sampler)
+        assert rows_of(sampler) == rows_of(BlockBatchSampler(50, 4))
+
+    @pytest.mark.parametrize("persistent", [False, True])
+    def test_workers_get_the_next_epoch_too(self, persistent):
+        loader = DataLoader(
+            Rows(50),
+            batch_sampler=BlockBatchSampler(50, 8),
+            num_workers=2,
+            persistent_workers=persistent,
+            collate_fn=as_is,
+        )
+        plain = BlockBatchSampler(50, 8)
+        for _ in range(3):
+            assert torch.cat(list(loader)).tolist() == rows_of(plain)
+
+
+class TestSubsets:
+    @pytest.mark.parametrize("shuffle", ["block", "full", False])
+    def test_each_row_of_the_subset_once(self, shuffle):
+        train, valid = split(1000, 0.9, seed=0)
+        for part in (train, valid, np.array([5, 3, 3, 900], np.uint16), []):
+            sampler = BlockBatchSampler(1000, 16, shuffle=shuffle, block_rows=32, indices=part)
+            found = rows_of(sampler)
+            assert sorted(found) == sorted(np.asarray(part).tolist())
+            assert len(sampler) == -(-len(part) // 16)
+
+    def test_without_shuffle_in_the_order_given(self):
+        assert rows_of(BlockBatchSampler(9, 2, shuffle=False, indices=[7, 1, 4])) == [7, 1, 4]
+
+    def test_windows_keep_to_the_blocks_of_the_file(self):
+        train, _ = split(1000, 0.9, seed=0)
+        found = rows_of(
+            BlockBatchSampler(1000, 16, block_rows=50, window_blocks=1, indices=torch.tensor(train))
+        )
+        blocks = np.array(found) // 50
+        assert np.count_nonzero(np.diff(blocks)) == 19
+
+
+class TestWeights:
+    def test_draws_follow_the_weights(self):
+        sampler = BlockBatchSampler(1000, 50, weights=np.repeat([0, 1, 3, 0], 250))
+        counts = np.bincount([row // 250 for _ in range(20) for row in rows_of(sampler)])
+        assert counts[0] == 0
+        assert counts.sum() == 20_000
+        assert counts[2] == pytest.approx(15_000, abs=300)
+
+    def test_epochs_share_the_running_totals(self):
+        recipe = Recipe.of(9, shuffle="block", seed=0, weights=np.arange(9))
+        assert recipe.order(0).totals is recipe.order(1).totals
+
+    def test_draws_from_a_subset(self):
+        sampler = BlockBatchSampler(10, 5, weights=np.arange(10), indices=[0, 8, 3])
+        drawn = rows_of(sampler)
+        assert len(drawn) == 3
+        assert set(drawn) <= {3, 8}
+
+
+class TestMask:
+    def test_one_rank_has_no_filler(self):
+        batches = list(BlockBatchSampler(7, 3, uneven="mask"))
+        assert [type(batch) for batch in batches] == [MaskedRows] * 3
+        assert [batch.mask.tolist() for batch in batches] == [[True] * 3, [True] * 3, [True]]
+
+    def test_it_reads_as_a_sequence_of_ints_and_as_an_array(self):
+        batch = MaskedRows(rows=np.array([4, 2]), filler=1)
+        assert (len(batch), batch[0], list(batch)) == (2, 4, [4, 2])
+        assert np.asarray(batch).tolist() == [4, 2]
+        assert np.asarray(batch) is batch.rows
+        assert np.array(batch, np.int32).dtype == np.int32
+
+    def test_a_slice_keeps_the_filler_apart(self):
+        batch = MaskedRows(rows=np.array([4, 2, 7, 7]), filler=2)
+        for part in (slice(None), slice(1, None), slice(2), slice(3), slice(0, 0), slice(0, 4, 2)):
+            found = batch[part]
+            assert list(found) == [4, 2, 7, 7][part]
+            assert found.mask.tolist() == [True, True, False, False][part]
+        with pytest.raises(SamplerError, match="slice forwards"):
+            batch[::-1]
+
+    @pytest.mark.parametrize("num_workers", [0, 2])
+    def test_the_mask_reaches_the_batch_through_a_stock_loader(self, num_workers):
+        seen = []
+        for rank in range(2):
+            sampler = BlockBatchSampler(7, 2, rank=rank, world_size=2, uneven="mask")
+            loader = DataLoader(
+                Rows(7), batch_sampler=sampler, num_workers=num_workers, collate_fn=as_is
+            )
+            for rows, mask in loader:
+                assert mask.dtype == torch.bool
+                seen += rows[mask].tolist()
+        assert sorted(seen) == list(range(7))
+
+    def test_a_stock_dataset_reads_filler_as_rows(self):
+        data = TensorDataset(torch.arange(7))
+        sampler = BlockBatchSampler(7, 2, rank=0, world_size=2, uneven="mask")
+        assert sum(len(batch) for (batch,) in DataLoader(data, batch_sampler=sampler)) == 4
+
+
+class TestErrors:
+    @pytest.mark.parametrize(
+        "arguments, message",
+        [
+            ({"batch_size": 0}, "batch_size=0: expected a whole number of at least 1"),
+            ({"batch_size": -3}, "batch_size=-3: expected a whole number of at least 1"),
+            ({"batch_size": 2.5}, "batch_size=2.5: expected a whole number"),
+            ({"batch_size": True}, "batch_size=True: expected a whole number"),
+            ({"data": -1}, "the number of rows=-1: expected a whole number of at least 0"),
+            ({"data": True}, "the number of rows=True: expected a whole number"),
+            ({"data": 2.5}, "data=2.5: expected a dataset or its number of rows"),
+            ({"data": "abc"}, "data='abc': expected a dataset or its number of rows"),
+            ({"data": 1 << 62}, "expected less than 2**62"),
+            ({"data": SequentialSampler(range(9))}, "data is a SequentialSampler"),
+            ({"shuffle": True}, "shuffle=True: expected 'block', 'full' or False"),
+            ({"shuffle": 0}, "shuffle=0: expected 'block', 'full' or False"),
+            ({"shuffle": np.array(["full"])}, "expected 'block', 'full' or False"),
+            ({"shuffle": "blocks"}, "shuffle='blocks': expected 'block', 'full' or False"),
+            ({"seed": -1}, "seed=-1: expected a whole number of at least 0"),
+            ({"seed": 2**64}, "expected less than 2**64"),
+            ({"block_rows": 0}, "block_rows=0: expected a whole number of at least 1"),
+            ({"window_blocks": 0}, "window_blocks=0: expected a whole number of at least 1"),
+            ({"rank": 2, "world_size": 2}, "rank 2 of a world of 2"),
+            ({"rank": -1, "world_size": 2}, "rank=-1: expected a whole number of at least 0"),
+            ({"rank": 0, "world_size": 0}, "world_size=0: expected a whole number of at least 1"),
+            ({"rank": 1}, "rank=1 and world_size=None: give both"),
+            ({"uneven": "skip"}, "uneven='skip': expected one of drop, pad, mask, ragged"),
+            ({"lanes": 0}, "lanes=0: expected a whole number of at least 1"),
+            ({"lanes": 3, "rank": 0, "world_size": 2}, "3 lanes cannot be owned evenly by 2"),
+            ({"lanes": 6, "rank": 0, "world_size": 2}, "give a batch_size that is a multiple of 3"),
+            ({"lanes": 2, "shuffle": "full"}, "lanes=2 with shuffle='full'"),
+            ({"lanes": 2, "weights": np.ones(10)}, "lanes=2 with weighted draws"),
+            ({"shuffle": False, "weights": np.ones(10)}, "weights with shuffle=False"),
+            ({"weights": np.ones(9)}, "weights of shape (9,): expected one weight for each of the"),
+            ({"weights": [1.0] * 9 + [np.nan]}, "weight nan of row 9 (1 such rows)"),
+            ({"weights": [-1.0] * 2 + [1] * 8}, "weight -1.0 of row 0 (2 such rows)"),
+            ({"weights": [np.inf] * 10}, "weight inf of row 0 (10 such rows)"),
+            ({"weights": np.zeros(10)}, "weights that sum to 0.0"),
+            ({"weights": [1e308] * 10}, "weights that sum to inf"),
+            ({"weights": "x"}, "weights: expected an array of numbers"),
+            ({"weights": [None] * 10 + [[1]]}, "weights: expected an array of numbers"),
+            ({"indices": [[1], [2, 3]]}, "indices: expected an array of numbers"),
+            ({"indices": [0, 10]}, "expected row numbers from 0 to 9"),
+            ({"indices": [-1, 3]}, "indices from -1 to 3"),
+            ({"indices": [0.5]}, "dtype float64: expected one dimension of integers"),
+            ({"indices": [[1]]}, "indices of shape (1, 1)"),
+            ({"indices": [True] * 10}, "numpy.flatnonzero gives them for a bool mask"),
+            ({"data": Rows(10, Blocks.uniform(9, 2))}, "give block_rows= to use your own"),
+        ],
+    )
+    def test_what_cannot_be_is_refused(self, arguments, message):
+        arguments = {"data": 10, "batch_size": 4, **arguments}
+        with pytest.raises(SamplerError, match=re.escape(message)) as caught:
+            BlockBatchSampler(**arguments)
+        assert isinstance(caught.value, ValueError)
+        assert isinstance(caught.value, NpdataError)
+
+    def test_epoch(self):
+        with pytest.raises(SamplerError, match="epoch=-1: expected a whole number of at least 0"):
+            BlockBatchSampler(10, 4).set_epoch(-1)
+        with pytest.raises(SamplerError, match=r"expected less than 2\*\*64"):
+            BlockBatchSampler(10, 4).set_epoch(2**64)
+
+    def test_the_number_of_rows_may_be_an_integer_of_numpy(self):
+        assert rows_of(BlockBatchSampler(np.int32(9), 4)) == rows_of(BlockBatchSampler(9, 4))
+
+    def test_blocks_that_the_order_has_no_use_for_are_not_looked_at(self):
+        data = Rows(10, blocks=[1, 2])
+        assert sorted(rows_of(BlockBatchSampler(data, 4, shuffle="full"))) == list(range(10))
+        with pytest.raises(SamplerError, match="give block_rows= to use your own"):
+            BlockBatchSampler(data, 4)
+
+
+class TestTrainers:
+    """A trainer makes a batch sampler of the same class around a sampler of its own."""
+
+    def test_a_sampler_put_in_place_of_the_data_is_refused_saying_what_to_do(self):
+        data = range(100)
+        ours = BlockBatchSampler(data, 4)
+        injected = DistributedSampler(data, num_replicas=2, rank=0)
+        with pytest.raises(SamplerError, match=r"Trainer\(use_distributed_sampler=False\)"):
+            type(ours)(injected, batch_size=ours.batch_size, drop_last=ours.drop_last)
+
+
+class TestWithADataset:
+    @pytest.mark.parametrize("workers", [0, 2])
+    def test_a_mask_comes_with_every_batch(self, workers: int) -> None:
+        ds = npdata.NumpyDataset(x=np.arange(11), y=np.arange(11) * 2.0)
+        seen: list[int] = []
+        for rank in range(3):
+            sampler = BlockBatchSampler(ds, 2, uneven="mask", rank=rank, world_size=3)
+            loader = DataLoader(
+                ds, batch_sampler=sampler, collate_fn=npdata.collate, num_workers=workers
+            )
+            batches = list(loader)
+            assert len(batches) == 2
+            for fields, mask in batches:
+                assert type(fields) is dict
+                assert mask.dtype == torch.bool
+                assert (fields["y"] == fields["x"] * 2).all()
+                seen += fields["x"][mask].tolist()
+        assert sorted(seen) == list(range(11))
+
+    def test_a_split_is_disjoint_and_whole_and_trains_apart(self) -> None:
+        ds = npdata.NumpyDataset(np.arange(50))
+        train, validation = ds.split(0.8, seed=3)
+        assert len(train) == 40
+        assert sorted([*train, *validation]) == list(range(50))
+        assert (ds.split(0.8, seed=3)[0] == train).all()
+        sampler = BlockBatchSampler(ds, 8, indices=train)
+        loader = DataLoader(ds, batch_sampler=sampler, collate_fn=npdata.collate)
+        assert sorted(torch.cat(list(loader)).tolist()) == train.tolist()
+
+    def test_blocks_are_those_of_the_costliest_field(self, tmp_path: Path) -> None:
+        with h5py.File(tmp_path / "d.h5", "w") as file:
+            file.create_dataset("x", data=np.arange(100), chunks=(7,), compression=4)
+        ds = npdata.NumpyDataset(np.zeros((100, 9)), tmp_path.joinpath("d.h5::x"))
+        assert ds.blocks.edges().tolist() == [*range(0, 100, 7), 100]
+        order = np.concatenate(list(BlockBatchSampler(ds, 7, window_blocks=1)))
+        blocks = order // 7
+        assert np.count_nonzero(np.diff(blocks)) == 14

@@ -1,0 +1,288 @@
+"""Decoded chunks: each decoded once, within the budget, by any number of threads and processes."""
+
+import multiprocessing
+import os
+import pickle
+import subprocess
+import sys
+import threading
+import zlib
+from concurrent.futures import ThreadPoolExecutor
+from multiprocessing.connection import Connection
+from pathlib import Path
+
+import h5py
+import numpy as np
+import pytest
+import torch
+from torch.utils.data import DataLoader
+
+import npdata
+from npdata import NumpyDataset, open_source
+
+ROWS = 5000
+X = np.random.default_rng(5).integers(0, 50, (ROWS, 40)).astype(np.float32)
+
+
+@pytest.fixture(scope="module")
+def path(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    found = tmp_path_factory.mktemp("decoded") / "d.h5"
+    with h5py.File(found, "w") as file:
+        file.create_dataset("x", data=X, chunks=(64, 40), compression=4, shuffle=True)
+        file.create_dataset("tiles", data=X, chunks=(64, 15), compression=1, fletcher32=True)
+        file.create_dataset("raw", data=X, chunks=(64, 15))
+        file["names"] = [f"row {k}" for k in range(ROWS)]
+    return found
+
+
+def windows(rows: int, block: int, count: int, batch: int) -> list[np.ndarray]:
+    """Batches of an epoch whose blocks are shuffled in windows of `count`."""
+    rng = np.random.default_rng(0)
+    blocks = rng.permutation(-(-rows // block))
+    batches = []
+    for k in range(0, len(blocks), count):
+        parts = [np.arange(b * block, min(rows, (b + 1) * block)) for b in blocks[k : k + count]]
+        window = rng.permutation(np.concatenate(parts))
+        batches += [window[j : j + batch] for j in range(0, len(window), batch)]
+    return batches
+
+
+def test_a_block_shuffled_epoch_decodes_each_chunk_once(path: Path) -> None:
+    source = open_source(f"{path}::x")
+    ds = NumpyDataset(source)
+    for rows in windows(ROWS, 64, 32, 50):
+        assert (ds[rows].numpy() == X[rows]).all()
+    assert source.decoded_chunks == -(-ROWS // 64)
+
+
+def test_threads_that_ask_for_one_chunk_decode_it_once(path: Path) -> None:
+    source = open_source(f"{path}::tiles")
+    ds = NumpyDataset(source)
+    gate = threading.Barrier(6)
+
+    def epoch(seed: int) -> None:
+        order = np.random.default_rng(seed).permutation(ROWS)
+        gate.wait()
+        for k in range(0, ROWS, 200):
+            rows = order[k : k + 200]
+            assert (ds[rows].numpy() == X[rows]).all()
+
+    with ThreadPoolExecutor(6) as pool:
+        list(pool.map(epoch, range(6)))
+    assert source.decoded_chunks == -(-ROWS // 64) * 3
+
+
+SMALL = """
+import sys, threading, numpy as np, npdata
+from npdata.sources.hdf5.chunk_cache import slab
+path, budget = sys.argv[1], int(sys.argv[2])
+assert slab().budget == budget
+with __import__("h5py").File(path) as file:
+    x = file["x"][...]
+fields = [npdata.open_source(f"{path}::{name}") for name in ("x", "tiles")]
+def epoch(seed):
+    order = np.random.default_rng(seed).integers(0, len(x), 600)
+    for k in range(0, 600, 150):
+        rows = order[k:k + 150]
+        for source in fields:
+            source.will_need(int(rows.min()), int(rows.max()) + 1)
+            out = np.empty((len(rows), 40), "f4")
+            source.read(rows, out)
+            if not (out == x[rows]).all():
+                failed.append(seed)
+    finished.append(seed)
+failed, finished = [], []
+threads = [threading.Thread(target=epoch, args=(k,)) for k in range(4)]
+[t.start() for t in threads]; [t.join(60) for t in threads]
+assert not failed and len(finished) == 4
+assert slab().used <= max(budget, 12288), slab().used
+"""
+
+
+@pytest.mark.parametrize("budget", [1, 12288, 100_000, 1 << 20])
+def test_any_budget_gives_the_same_rows_to_any_thread(path: Path, budget: int) -> None:
+    environment = os.environ | {"NPDATA_SLAB_BYTES": str(budget)}
+    subprocess.run(
+        [sys.executable, "-W", "error", "-c", SMALL, str(path), str(budget)],
+        env=environment,
+        check=True,
+        timeout=100,
+    )
+
+
+MEMORY = """
+import sys, numpy as np, npdata
+from npdata.sources.hdf5.chunk_cache import slab
+path = sys.argv[1]
+def private():
+    fields = (line.split() for line in open("/proc/self/smaps_rollup") if line[0] == "P")
+    return sum(int(f[1]) for f in fields if f[0] in ("Private_Clean:", "Private_Dirty:")) << 10
+source = npdata.open_source(f"{path}::x")
+ds = npdata.NumpyDataset(source)
+ds[:1]
+source.close()
+def batches(source):
+    ds = npdata.NumpyDataset(source)
+    if sys.argv[2] == "batches":
+        for first in range(0, len(ds), 64):
+            yield ds.__getitems__(np.arange(first, first + 64)).stacked
+    else:
+        sampler = npdata.BlockBatchSampler(ds, 64, shuffle="block", window_blocks=8)
+        yield from npdata.Loader(ds, sampler=sampler, num_threads=2)
+source = npdata.open_source(f"{path}::x")
+before = most = private()
+for k, batch in enumerate(batches(source)):
+    assert len(batch) == 64
+    if k % 16 == 0:
+        most = max(most, private())
+print(source.decoded_chunks, most - before)
+assert slab().budget == 32 << 20
+assert source.decoded_chunks == 320
+"""
+
+
+@pytest.mark.skipif(not Path("/proc/self/smaps_rollup").exists(), reason="measured on Linux")
+@pytest.mark.parametrize("way", ["batches", "Loader"])
+def test_an_epoch_over_ten_times_the_budget_stays_within_it_and_100_mb(
+    tmp_path: Path, way: str
+) -> None:
+    budget, path = 32 << 20, tmp_path / "big.h5"
+    chunk = zlib.compress(np.arange(1 << 18, dtype="f4").tobytes(), 1)
+    with h5py.File(path, "w") as file:
+        x = file.create_dataset("x", (320 * 64, 4096), "f4", chunks=(64, 4096), compression=1)
+        x_bytes = x.nbytes
+        for k in range(320):
+            x.id.write_direct_chunk((64 * k, 0), chunk)
+    assert x_bytes == 10 * budget
+    environment = os.environ | {"NPDATA_SLAB_BYTES": str(budget)}
+    done = subprocess.run(
+        [sys.executable, "-c", MEMORY, str(path), way],
+        env=environment,
+        check=True,
+        capture_output=True,
+        text=True,
+        timeout=100,
+    )
+    decoded, grown = map(int, done.stdout.split())
+    assert decoded == 320
+    assert grown < budget + 100_000_000
+    print(f"private memory grew by {grown / 1e6:.0f} MB with a budget of {budget / 1e6:.0f} MB")
+
+
+NAMES = ("x", "tiles", "raw")
+
+
+class Batches:
+    def __iter__(self):
+        return iter(windows(ROWS, 64, 32, 250))
+
+    def __len__(self) -> int:
+        return len(windows(ROWS, 64, 32, 250))
+
+
+@pytest.mark.parametrize("read_before", [True, False])
+@pytest.mark.parametrize("method", ["fork", "spawn", "forkserver"])
+def test_workers_read_the_same_rows(path: Path, method: str, read_before: bool) -> None:
+    multiprocessing.set_forkserver_preload(["npdata"])
+    ds = NumpyDataset.from_hdf5(path, **{name: name for name in NAMES})
+    text = NumpyDataset.from_hdf5(path, "names", dtype=str)
+    with h5py.File(path) as user:
+        user["x"][3:9], user["names"][5]
+        if read_before:
+            ds[[1, 4999]], text[3]
+        batches = DataLoader(
+            ds,
+            batch_sampler=Batches(),
+            collate_fn=npdata.collate,
+            num_workers=2,
+            multiprocessing_context=method,
+            persistent_workers=True,
+        )
+        for _ in range(2):
+            for batch, rows in zip(batches, Batches(), strict=True):
+                for name in NAMES:
+                    assert (batch[name].numpy() == X[rows]).all()
+        words = DataLoader(text, batch_size=500, num_workers=1, multiprocessing_context=method)
+        assert [w for batch in words for w in batch] == [f"row {k}" for k in range(ROWS)]
+        assert (user["x"][3:9] == X[3:9]).all()
+
+
+def test_a_fork_while_threads_read(path: Path) -> None:
+    ds = NumpyDataset.from_hdf5(path, *NAMES)
+    stop = threading.Event()
+
+    def read() -> None:
+        rng = np.random.default_rng(threading.get_ident())
+        while not stop.is_set():
+            ds[rng.integers(0, ROWS, 300)]
+
+    threads = [threading.Thread(target=read) for _ in range(3)]
+    for thread in threads:
+        thread.start()
+    try:
+        rows = np.arange(0, ROWS, 7)
+        context = multiprocessing.get_context("fork")
+        for _ in range(4):
+            receive, send = context.Pipe(duplex=False)
+            child = context.Process(target=send_equal, args=(send, ds, rows))
+            child.start()
+            assert receive.poll(60), "the child hangs"
+            assert receive.recv()
+            child.join(60)
+    finally:
+        stop.set()
+        for thread in threads:
+            thread.join()
+
+
+def send_equal(pipe: Connection, ds: NumpyDataset, rows: np.ndarray) -> None:
+    torch.set_num_threads(1)
+    pipe.send(all(bool((value.numpy() == X[rows]).all()) for value in ds[rows]))
+
+
+def test_a_pickle_has_no_table_and_no_rows(path: Path) -> None:
+    ds = NumpyDataset.from_hdf5(path, *NAMES)
+    ds[:]
+    assert len(pickle.dumps(ds)) <= 4096
+    assert (pickle.loads(pickle.dumps(ds))[[3, 1]][0].numpy() == X[[3, 1]]).all()
+
+
+def test_the_table_takes_at_most_40_bytes_a_chunk(tmp_path: Path) -> None:
+    with h5py.File(tmp_path / "d.h5", "w") as file:
+        x = file.create_dataset("x", (20_000, 2), "u1", chunks=(1, 2), compression="lzf")
+        for k in range(0, 20_000, 2):
+            x.id.write_direct_chunk((k, 0), bytes([k % 256, 1]), 1)
+    source = open_source(f"{tmp_path / 'd.h5'}::x")
+    table = source._keeper.table
+    assert table.nbytes <= 40 * len(table) == 40 * 10_000
+    rows = np.arange(20_000)
+    out = np.empty((20_000, 2), "u1")
+    source.read(rows, out)
+    assert (out[:, 0] == np.where(rows % 2, 0, rows % 256)).all()
+
+
+def test_many_files_keep_few_open(tmp_path: Path) -> None:
+    count = 150
+    for k in range(count):
+        with h5py.File(tmp_path / f"{k:03}.h5", "w") as file:
+            file["c"] = X[k * 3 : k * 3 + 3]
+            file.create_dataset("k", data=X[k * 3 : k * 3 + 3], chunks=(2, 40))
+            file.create_dataset("z", data=X[k * 3 : k * 3 + 3], chunks=(2, 40), compression=1)
+            file.create_dataset("s", data=X[k * 3 : k * 3 + 3], chunks=(2, 40), scaleoffset=4)
+    ds = NumpyDataset.from_hdf5(str(tmp_path / "*.h5"), "c", "k", "z", "s")
+    before = descriptors()
+    rng = np.random.default_rng(0)
+    for _ in range(5):
+        rows = rng.integers(0, len(ds), 300)
+        for value in ds[rows][:3]:
+            assert (value.numpy() == X[rows]).all()
+    # Four fields, each with at most 64 files, of which a map keeps two descriptors.
+    assert descriptors() - before <= 4 * 64 * 2
+    ds.close()
+    assert descriptors() - before <= 10
+
+
+def descriptors() -> int:
+    """Count the open descriptors of this process, where the system tells."""
+    folder = Path("/proc/self/fd")
+    return len(list(folder.iterdir())) if folder.exists() else 0

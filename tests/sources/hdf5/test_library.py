@@ -1,0 +1,214 @@
+"""HDF5 datasets by path and name, or as an open `h5py.Dataset`."""
+
+import pickle
+from pathlib import Path
+
+import h5py
+import numpy as np
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+
+from npdata import NumpyDataset, errors, open_source
+from npdata.sources.hdf5.library import plan_runs
+
+X = np.arange(60, dtype=np.float32).reshape(20, 3)
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    with h5py.File(tmp_path / "d.h5", "w") as file:
+        file["x"] = X
+        file["group/y"] = np.arange(20)
+        file["scalar"] = 3
+        file["null"] = h5py.Empty("f4")
+        file["kind"] = np.dtype("f4")
+        file["names"] = [f"name {k}" for k in range(20)]
+        file["fixed"] = np.array([b"a", b"bc"] * 10)
+        file["flags"] = np.arange(20) % 2 == 0
+        file["big"] = X.astype(">f8")
+        file["complex"] = X[:, 0] * 1j
+        file.create_dataset("half", data=X.astype("f2"), chunks=(7, 2), compression="lzf")
+        file["records"] = np.array([(k, k / 2) for k in range(20)], [("a", "i2"), ("b", "f8")])
+        file.create_dataset("vlen", (20,), h5py.vlen_dtype(np.int32))
+        file["enum"] = np.arange(20, dtype="i1").astype(h5py.enum_dtype({"A": 0, "B": 1}))
+        file.create_dataset("empty", (0, 3), "f4")
+        file.create_dataset("unwritten", (20, 3), "f4", chunks=(7, 3), fillvalue=9)
+    return tmp_path / "d.h5"
+
+
+@given(st.lists(st.integers(0, 50), max_size=40))
+def test_a_plan_reads_each_run_once_and_restores_the_order(rows: list[int]) -> None:
+    plan = plan_runs(np.array(rows, np.int64))
+    read = [
+        row
+        for start, stop in zip(plan.starts, plan.stops, strict=True)
+        for row in range(start, stop)
+    ]
+    assert read == sorted(set(rows))
+    assert (read if plan.inverse is None else [read[k] for k in plan.inverse]) == rows
+    assert (plan.starts[1:] > plan.stops[:-1]).all()
+    assert plan.rows == len(read)
+
+
+@pytest.mark.parametrize("name", ["flags", "big", "complex", "half", "enum", "unwritten", "empty"])
+def test_every_dtype_that_torch_has(path: Path, name: str) -> None:
+    with h5py.File(path) as file:
+        expected = file[name][:]
+    ds = NumpyDataset.from_hdf5(path, name)
+    rows = [5, -1, 5, 0] if len(expected) else []
+    assert (ds[rows].numpy() == expected[rows]).all()
+    assert (ds[:].numpy() == expected).all()
+
+
+def test_compound_rows_are_dicts(path: Path) -> None:
+    ds = NumpyDataset.from_hdf5(path, "records")
+    assert ds[[3, 1]]["a"].tolist() == [3, 1]
+    assert ds[3]["b"].item() == 1.5
+
+
+def test_text_is_kept_when_asked_for(path: Path) -> None:
+    assert NumpyDataset.from_hdf5(path, "names", dtype=str)[[2, 0]] == ["name 2", "name 0"]
+    assert NumpyDataset.from_hdf5(path, "names", dtype=bytes)[1] == b"name 1"
+    assert NumpyDataset.from_hdf5(path, "fixed", dtype=str)[[1, 0]] == ["bc", "a"]
+    for name in ("names", "fixed"):
+        with pytest.raises(TypeError, match="dtype=str"):
+            NumpyDataset.from_hdf5(path, name)
+
+
+REFUSED = {
+    "nothing": (KeyError, r"no dataset 'nothing'.*'group/y'"),
+    "group": (KeyError, r"is a group.*it has 'group/y'"),
+    "kind": (KeyError, "named type"),
+    "scalar": (ValueError, "a scalar dataset"),
+    "null": (ValueError, "a null dataset"),
+    "vlen": (TypeError, "Python objects"),
+}
+
+
+@pytest.mark.parametrize("name", REFUSED)
+def test_what_has_no_rows_says_what_is_there(path: Path, name: str) -> None:
+    kind, reason = REFUSED[name]
+    with pytest.raises(kind, match=reason):
+        NumpyDataset.from_hdf5(path, name)
+
+
+def test_text_of_variable_length_is_named_as_why_h5py_reads_it(path: Path) -> None:
+    reason = open_source(f"{path}::names").access.reason
+    assert reason == "h5py reads it, in sorted runs of rows: it holds text of variable length"
+
+
+def test_a_file_without_a_name_lists_its_datasets(path: Path) -> None:
+    with pytest.raises(KeyError, match="is a group, and a dataset is needed; it has 'big'"):
+        open_source(path)
+
+
+def test_a_file_that_is_damaged(path: Path) -> None:
+    path.write_bytes(path.read_bytes()[:600])
+    with pytest.raises(errors.FormatError, match=r"d\.h5 cannot be opened as HDF5"):
+        NumpyDataset.from_hdf5(path, "x")
+
+
+class TestOpenDatasets:
+    def test_become_path_and_name(self, path: Path) -> None:
+        with h5py.File(path) as file:
+            ds = NumpyDataset(file["x"], file["group/y"])
+        assert ds[[3, 1]][1].tolist() == [3, 1]
+        assert pickle.loads(pickle.dumps(ds))[4][0].tolist() == X[4].tolist()
+
+    def test_rows_written_before_are_read(self, tmp_path: Path) -> None:
+        with h5py.File(tmp_path / "new.h5", "w") as file:
+            ds = NumpyDataset(file.create_dataset("x", data=X))
+            assert (ds[:].numpy() == X).all()
+
+    def test_of_a_file_in_memory_are_refused(self) -> None:
+        with h5py.File("m.h5", "w", driver="core", backing_store=False) as file:
+            file["x"] = X
+            with pytest.raises(TypeError, match="driver 'core'"):
+                NumpyDataset(file["x"])
+
+    def test_that_are_closed_are_refused(self, path: Path) -> None:
+        with h5py.File(path) as file:
+            closed = file["x"]
+        with pytest.raises(TypeError, match="is closed"):
+            NumpyDataset(closed)
+
+    def test_without_a_name_are_refused(self, tmp_path: Path) -> None:
+        with h5py.File(tmp_path / "a.h5", "w") as file:
+            unnamed = file.create_dataset(None, data=X)
+            with pytest.raises(TypeError, match="no name"):
+                NumpyDataset(unnamed)
+
+    def test_the_file_is_left_open(self, path: Path) -> None:
+        with h5py.File(path) as file:
+            NumpyDataset(file["x"]).close()
+            assert file["x"][0].tolist() == X[0].tolist()
+
+
+def test_a_file_that_changed_before_another_process_opens_it(path: Path) -> None:
+    sent = pickle.dumps(NumpyDataset.from_hdf5(path, "x"))
+    with h5py.File(path, "a") as file:
+        file["more"] = np.zeros(1000)
+    with pytest.raises(errors.ChangedFileError, match="changed since it was opened"):
+        pickle.loads(sent)[[0]]
+
+
+@pytest.mark.parametrize("access", ["library", "direct"])
+@pytest.mark.parametrize("name", ["x", "chunked"])
+def test_a_file_that_changes_while_it_is_open(tmp_path: Path, access: str, name: str) -> None:
+    path = tmp_path / "a.h5"
+    with h5py.File(path, "w") as file:
+        file["x"] = X
+        file.create_dataset("chunked", data=X, chunks=(4, 3), compression=1)
+    ds = NumpyDataset.from_hdf5(path, name, access=access)
+    ds[[0]]
+    with path.open("r+b") as file:
+        file.truncate(path.stat().st_size - 8)
+    with pytest.raises(errors.ChangedFileError, match="changed since it was opened"):
+        ds[[19, 3]]
+
+
+def test_a_dataset_behind_an_external_link_is_read_from_its_own_file(tmp_path: Path) -> None:
+    with h5py.File(tmp_path / "rows.h5", "w") as file:
+        file["data"] = X
+    with h5py.File(tmp_path / "index.h5", "w") as file:
+        file["x"] = h5py.ExternalLink("rows.h5", "/data")
+        file["data"] = X * 0
+    with pytest.raises(errors.SourceError, match="allow_external=True"):
+        NumpyDataset(f"{tmp_path}/index.h5::x")
+    for access in ("library", "auto"):
+        ds = NumpyDataset.from_hdf5(tmp_path / "index.h5", "x", allow_external=True, access=access)
+        assert (ds[[3, 1]].numpy() == X[[3, 1]]).all()
+        assert (pickle.loads(pickle.dumps(ds))[[3, 1]].numpy() == X[[3, 1]]).all()
+
+
+def test_fixed_text_in_utf_8(tmp_path: Path) -> None:
+    with h5py.File(tmp_path / "a.h5", "w") as file:
+        text = file.create_dataset("s", (2,), h5py.string_dtype("utf-8", 10))
+        text[...] = ["ä".encode(), b"b"]
+    assert NumpyDataset(f"{tmp_path}/a.h5::s", dtype=str)[[1, 0]] == ["b", "ä"]
+
+
+def test_parts_whose_rows_differ_are_refused(tmp_path: Path) -> None:
+    for name, rows in (("a.h5", X), ("b.h5", X[:, :2])):
+        with h5py.File(tmp_path / name, "w") as file:
+            file["x"] = rows
+    with pytest.raises(ValueError, match=r"a\.h5::/x are \(3,\).*b\.h5::/x are \(2,\)"):
+        NumpyDataset.from_hdf5(str(tmp_path / "*.h5"), "x")
+
+
+def test_samples_of_chunks_are_independent_tensors(path: Path) -> None:
+    ds = NumpyDataset.from_hdf5(path, "half")
+    ds[3].fill_(-1)
+    assert torch.equal(ds[3], torch.from_numpy(X[3].astype("f2")))
+
+
+def test_samples_of_contiguous_rows_are_private_views_and_the_file_never_changes(
+    path: Path,
+) -> None:
+    before = path.read_bytes()
+    ds = NumpyDataset.from_hdf5(path, "x")
+    ds[3].fill_(-1)
+    assert ds[3].tolist() == [-1] * 3
+    assert path.read_bytes() == before
