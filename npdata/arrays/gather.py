@@ -3,8 +3,8 @@
 Idea: whatever holds its rows uncompressed is a run of bytes, and row i starts at
 `first + i * stride`. `torch.index_select` over a strided view of those bytes copies any set of
 rows in one call that releases the GIL, runs on several cores and writes straight into the final
-buffer. Invariant: the caller has checked that every row number is inside (`indexing`), and memory is
-only read, also where the view could write. It knows nothing of files and fields.
+buffer. Invariant: the caller has checked that every row number is inside (`indexing`), and memory
+is only read, also where the view could write. It knows nothing of files and fields.
 """
 
 import functools
