@@ -144,7 +144,7 @@ def tell(advice: Advice | None, sources: Iterable[Source]) -> None:
         for first, stop in advice.need:
             source.will_need(first, stop)
         for first, stop in advice.leave:
-            source.let_go(first, stop)
+            source.dont_need(first, stop)
 
 
 def take_batches(batches: Iterator[Any], rows: int) -> list[Any]:

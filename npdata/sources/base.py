@@ -106,10 +106,10 @@ class Source(ABC):
     def will_need(self, first: int, stop: int) -> None:  # noqa: B027
         """Take note that rows from `first` to `stop` will be read soon; an advice, no promise."""
 
-    def let_go(self, first: int, stop: int) -> None:  # noqa: B027
+    def dont_need(self, first: int, stop: int) -> None:  # noqa: B027
         """Take note that rows from `first` to `stop` will not be read soon."""
 
-    def release(self) -> None:  # noqa: B027
+    def close_idle(self) -> None:  # noqa: B027
         """Let go of files until the next read, which opens them again."""
 
     def close(self) -> None:  # noqa: B027

@@ -103,7 +103,7 @@ class ConcatSource(Source):
             self._recent.move_to_end(owner)
             idle = self._recent.popitem(last=False)[0] if len(self._recent) > MOST_OPEN else None
         if idle is not None:
-            self._parts[idle].release()
+            self._parts[idle].close_idle()
 
     def check(self) -> None:
         """Raise `ChangedFileError` if a file behind a part changed since it was opened."""
@@ -117,10 +117,10 @@ class ConcatSource(Source):
             self._use(owner)
             self._parts[owner].will_need(low, high)
 
-    def let_go(self, first: int, stop: int) -> None:
+    def dont_need(self, first: int, stop: int) -> None:
         """Pass it on to the parts that have these rows."""
         for owner, low, high in self._within(first, stop):
-            self._parts[owner].let_go(low, high)
+            self._parts[owner].dont_need(low, high)
 
     def _within(self, first: int, stop: int) -> Iterator[tuple[int, int, int]]:
         starts = self._starts.tolist()
@@ -132,10 +132,10 @@ class ConcatSource(Source):
             if max(first, start) < min(stop, end):
                 yield owner, max(first, start) - start, min(stop, end) - start
 
-    def release(self) -> None:
+    def close_idle(self) -> None:
         """Let go of the files of every part until the next read."""
         for part in self._parts:
-            part.release()
+            part.close_idle()
 
     def close(self) -> None:
         """Close every part."""

@@ -147,7 +147,7 @@ class FileMap:
         opened = self._open()  # held, so that no other thread closes the file now
         ask_for(opened[0], offset, nbytes)
 
-    def let_go(self, offset: int, nbytes: int) -> None:
+    def dont_need(self, offset: int, nbytes: int) -> None:
         """Let the kernel take this part of the file out of memory; nothing that was written goes.
 
         A file that is not open now has nothing to let go.
@@ -161,7 +161,7 @@ class FileMap:
         if isinstance(data, mmap.mmap):
             page_out(data, offset, nbytes)
 
-    def release(self) -> None:
+    def close_idle(self) -> None:
         """Let go of the file until it is needed again; arrays given out keep their map."""
         self._opened = None
 

@@ -126,15 +126,15 @@ class MappedSource(InPlaceSource):
         if first < stop and self._place.rows_together:
             self._file.will_need(*self._place.bytes_of(first, stop))
 
-    def let_go(self, first: int, stop: int) -> None:
+    def dont_need(self, first: int, stop: int) -> None:
         """Tell the kernel that the bytes of these rows may leave memory; no change is lost."""
         if first < stop and self._place.rows_together:
-            self._file.let_go(*self._place.bytes_of(first, stop))
+            self._file.dont_need(*self._place.bytes_of(first, stop))
 
-    def release(self) -> None:
+    def close_idle(self) -> None:
         """Let go of the map until the next read; arrays given out keep it."""
         self._table = None
-        self._file.release()
+        self._file.close_idle()
 
     def close(self) -> None:
         """Let go of the map."""

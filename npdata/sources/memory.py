@@ -94,7 +94,7 @@ class MemmapSource(MemorySource):
                 finally:
                     os.close(descriptor)
 
-    def let_go(self, first: int, stop: int) -> None:
+    def dont_need(self, first: int, stop: int) -> None:
         """Tell the kernel that the bytes of these rows may leave memory; no change is lost."""
         place = self._place
         if first < stop and place.rows_together:

@@ -92,7 +92,7 @@ class TestFiles:
         ds[5].fill_(-1)
         source = ds.sources[0]
         for _ in range(3):
-            source.let_go(0, 1024)
+            source.dont_need(0, 1024)
             source.will_need(0, 1024)
         assert (ds[5] == -1).all()
         assert (ds[6] == torch.arange(6 * 1024, 7 * 1024)).all()
@@ -102,7 +102,7 @@ class TestFiles:
         ds = NumpyDataset(path)
         ds[:].sum()
         before = resident_kib(path)
-        ds.sources[0].let_go(0, 1024)
+        ds.sources[0].dont_need(0, 1024)
         assert before > 8000
         assert resident_kib(path) < before / 2
 
@@ -113,7 +113,7 @@ class TestFiles:
             def will_need(self, first: int, stop: int) -> None:
                 told.append((self.number, "need", first, stop))
 
-            def let_go(self, first: int, stop: int) -> None:
+            def dont_need(self, first: int, stop: int) -> None:
                 told.append((self.number, "go", first, stop))
 
         parts = []
@@ -123,7 +123,7 @@ class TestFiles:
             parts.append(source)
         both = ConcatSource(parts)
         both.will_need(1000, 2050)
-        both.let_go(1024, 2048)
+        both.dont_need(1024, 2048)
         both.will_need(0, 0)
         assert told == [
             (0, "need", 1000, 1024),
@@ -138,7 +138,7 @@ class TestFiles:
         both = ConcatSource(parts)
         both.will_need(0, len(both))
         assert [part._file._opened is not None for part in parts] == [False] * 3 + [True] * 2
-        both.let_go(0, len(both))
+        both.dont_need(0, len(both))
         assert [part._file._opened is not None for part in parts] == [False] * 3 + [True] * 2
 
     @pytest.mark.parametrize("threads", [0, 2])
@@ -154,7 +154,7 @@ class TestFiles:
         for name in ("fortran.npy", "y.npy", "big_endian.npy"):
             source = open_source(data.folder / name)
             source.will_need(0, len(source))
-            source.let_go(0, len(source))
+            source.dont_need(0, len(source))
             assert NumpyDataset(source)[:] is not None
 
 
@@ -189,7 +189,7 @@ class Listener(MemorySource):
     def will_need(self, first: int, stop: int) -> None:
         self.needed.append((first, stop))
 
-    def let_go(self, first: int, stop: int) -> None:
+    def dont_need(self, first: int, stop: int) -> None:
         self.left.append((first, stop))
 
 
@@ -278,7 +278,7 @@ class TestOtherFiles:
             before = resident_kib(tmp_path / "x.npy")
             if mode != "r":
                 array[105] = -1
-            source.let_go(0, len(source))
+            source.dont_need(0, len(source))
             assert resident_kib(tmp_path / "x.npy") < before / 2
             source.will_need(0, len(source))
             assert (ds[5] == (-1 if mode != "r" else torch.arange(105 * 1024, 106 * 1024))).all()
@@ -289,7 +289,7 @@ class TestOtherFiles:
         (source,) = NumpyDataset(np.load(tmp_path / "x.npy", mmap_mode="r")).sources
         (tmp_path / "x.npy").unlink()
         source.will_need(0, len(source))
-        source.let_go(0, len(source))
+        source.dont_need(0, len(source))
 
     def test_chunks_in_a_file(self, tmp_path: Path) -> None:
         x = np.arange(1 << 20).reshape(-1, 1024)
@@ -299,7 +299,7 @@ class TestOtherFiles:
         assert ds.describe().fields[0].access == "mapped"
         assert (ds[:].numpy() == x).all()
         before = resident_kib(tmp_path / "d.h5")
-        ds.sources[0].let_go(0, 1024)
+        ds.sources[0].dont_need(0, 1024)
         assert resident_kib(tmp_path / "d.h5") < before / 2
         ds.sources[0].will_need(3, 1024)
         for batch, rows in zip(

@@ -91,7 +91,7 @@ def test_advice_while_another_thread_lets_go_of_the_file(path: Path, monkeypatch
     (source,) = NumpyDataset(path).sources
 
     def look(descriptor: int, offset: int) -> bool:
-        thread = threading.Thread(target=source.release)
+        thread = threading.Thread(target=source.close_idle)
         thread.start()
         thread.join()
         return False

@@ -141,7 +141,7 @@ def _convert(
                 copy = open_written(output.path, kind.format, field)
                 if copy is not None:
                     verify_field(array.source, field, copy, plan.threads, compared)
-                array.let_go()
+                array.close_idle()
         size = output.path.stat().st_size
         output.publish(force=arguments.force)
         return size
@@ -186,7 +186,7 @@ def _write(inputs: Inputs, plan: Plan, kind: type[Writer], path: Path, meter: Me
                 if isinstance(array.source, LibrarySource):
                     array.source.keep_decoded(plan.slab_bytes)
                 write_field(array.source, field, writer, plan.threads, wrote)
-                array.let_go()
+                array.close_idle()
             writer.finish()
     except BaseException:
         writer.abandon()

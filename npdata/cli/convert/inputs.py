@@ -36,11 +36,11 @@ class Input:
     chunk_bytes: int = 0
     decoding_bytes: int = 0
 
-    def let_go(self) -> None:
+    def close_idle(self) -> None:
         """Let go of the file, and of a member that was decoded whole, until the next read."""
         if isinstance(self.source, DecodedMember):
             self.source.close()
-        self.source.release()
+        self.source.close_idle()
 
     def spec(self) -> FieldSpec:
         """Give what the plan has to know of it."""

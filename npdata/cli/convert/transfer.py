@@ -69,7 +69,7 @@ def blocks(
             yield first, stop, result
             if len(rows) == block_rows:
                 used.put(rows)
-            source.let_go(first, stop)
+            source.dont_need(first, stop)
 
 
 def write_field(

@@ -73,7 +73,7 @@ def verify_field(
                         f"row {first + differs} of {source.where} differs from its copy, which is "
                         f"discarded; the disk or the memory is at fault, or the source changed"
                     )
-                copy.let_go(first, stop)
+                copy.dont_need(first, stop)
                 compared((stop - first) * field.row_bytes)
     finally:
         copy.close()

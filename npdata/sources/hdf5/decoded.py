@@ -238,9 +238,9 @@ class DecodedSource(Source):
         """Raise `ChangedFileError` if the file changed since it was opened."""
         self._file.check()
 
-    def release(self) -> None:
+    def close_idle(self) -> None:
         """Let go of the file until the next read; decoded chunks stay."""
-        self._file.release()
+        self._file.close_idle()
 
     def close(self) -> None:
         """Let go of the file and of the decoded chunks."""

@@ -71,14 +71,14 @@ class Descriptor:
         if now.st_size != expected.size or now.st_mtime_ns != expected.mtime_ns:
             expected.require(FileIdentity.of_status(now), self.path)
 
-    def release(self) -> None:
+    def close_idle(self) -> None:
         """Close the descriptor of this process until the next read."""
         self._handle.take()
 
     def close(self) -> None:
         """Close the descriptor of this process for good."""
         self._closed = True
-        self.release()
+        self.close_idle()
 
     def _get(self, *, briefly: bool = False) -> _Open:
         if self._closed:

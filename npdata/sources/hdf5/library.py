@@ -76,7 +76,7 @@ class LibrarySource(Source):
         It decodes a chunk that is larger than that anew for every read that touches it.
         """
         self._cache_bytes = nbytes
-        self.release()
+        self.close_idle()
 
     def read(self, indices: NDArray[np.int64], out: NDArray[Any]) -> None:
         """Read sorted runs of rows, and put them in the order that was asked for."""
@@ -141,7 +141,7 @@ class LibrarySource(Source):
         """Raise `ChangedFileError` if the file changed since it was opened."""
         self._identity.require(FileIdentity.of(self._path), self._path)
 
-    def release(self) -> None:
+    def close_idle(self) -> None:
         """Close the handle of this process until the next read."""
         with self._reading.get():
             handle = self._handle.take()
@@ -151,7 +151,7 @@ class LibrarySource(Source):
     def close(self) -> None:
         """Close the handle of this process for good."""
         self._closed = True
-        self.release()
+        self.close_idle()
 
     def __reduce__(self) -> tuple[Any, ...]:
         """Pickle the path and the name, never a handle or the content."""

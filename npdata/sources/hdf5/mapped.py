@@ -119,10 +119,10 @@ class ChunkMappedSource(Source):
         for offset, nbytes in self._runs(first, stop):
             self._file.will_need(offset, nbytes)
 
-    def let_go(self, first: int, stop: int) -> None:
+    def dont_need(self, first: int, stop: int) -> None:
         """Tell the kernel that the chunks of these rows may leave memory; no change is lost."""
         for offset, nbytes in self._runs(first, stop):
-            self._file.let_go(offset, nbytes)
+            self._file.dont_need(offset, nbytes)
 
     def _runs(self, first: int, stop: int) -> list[tuple[int, int]]:
         if first >= stop:
@@ -131,10 +131,10 @@ class ChunkMappedSource(Source):
         blocks = first // tiling.chunk_rows, -(-stop // tiling.chunk_rows)
         return self._keeper.table.runs(blocks[0] * tiling.count, blocks[1] * tiling.count)
 
-    def release(self) -> None:
+    def close_idle(self) -> None:
         """Let go of the map until the next read."""
         self._ready = None
-        self._file.release()
+        self._file.close_idle()
 
     def close(self) -> None:
         """Let go of the map."""
