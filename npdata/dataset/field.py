@@ -92,8 +92,12 @@ class Field:
             return row_of(self.stack(np.array([index]), plain_memory), 0)
         self.source.check()
         if independent:
-            return as_tensor(table.array[index, ...], copy=True, dtype=self.asked)
-        return apply(self.conversion, table.array[index, ...])
+            sample = as_tensor(table.array[index, ...], copy=True, dtype=self.asked)
+        else:
+            sample = apply(self.conversion, table.array[index, ...])
+        if independent or self.conversion.action != "view":
+            self.source.check()
+        return sample
 
     def span(self, rows: slice) -> Value | None:
         """Give consecutive or strided rows without a copy, or None where that is not sound."""
@@ -129,6 +133,7 @@ class Field:
         if table is not None and table.typed and out.numel():
             source.check()
             table.select(indices, out)
+            source.check()
             return
         raw = (out if rule.carried == rule.tensor else out.view(_known(rule.carried))).numpy()
         if raw.dtype != source.dtype:

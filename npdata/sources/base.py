@@ -90,7 +90,8 @@ class Source(ABC):
         """Copy row `indices[k]` to `out[k]`.
 
         `indices` are int64 in [0, len), in any order, with duplicates; `out` is C-contiguous, of
-        shape `(len(indices), *shape[1:])` and of this source's dtype.
+        shape `(len(indices), *shape[1:])` and of this source's dtype. Rows of a file are those of
+        the file as it was opened: `ChangedFileError` where it changed before or during the copy.
         """
 
     def read_run(self, first: int, out: NDArray[Any]) -> None:
@@ -125,6 +126,7 @@ class InPlaceSource(Source):
         """The rows in place, ready for the copy kernel."""
 
     def read(self, indices: NDArray[np.int64], out: NDArray[Any]) -> None:
-        """Gather the rows through the copy kernel, from a file that has not changed."""
+        """Gather the rows through the copy kernel, from a file that has not changed by the end."""
         self.check()
         self.table.gather(indices, out)
+        self.check()

@@ -71,6 +71,8 @@ class ExaminedMember:
 def examine_npz(path: str, member: str) -> ExaminedMember:
     """Learn how one array is stored, and decode none of its rows; raises as `open_npz`."""
     where = f"{path}::{member}"
+    require_local(path)
+    identity = FileIdentity.of(path)
     with _opened(path) as archive:
         names = archive.namelist()
         name = f"{member}.npy" if f"{member}.npy" in names else member
@@ -81,14 +83,14 @@ def examine_npz(path: str, member: str) -> ExaminedMember:
     if info.flag_bits & 0x1:
         raise FormatError(f"{where} is encrypted; save it without a password")
     if info.compress_type != zipfile.ZIP_STORED:
-        decoded = DecodedMember(path, FileIdentity.of(path), name, where)
+        decoded = DecodedMember(path, identity, name, where)
         return ExaminedMember(
             source=decoded,
             fortran=decoded.fortran,
             stored_bytes=info.compress_size,
             method=METHODS.get(info.compress_type, f"method {info.compress_type}"),
         )
-    file = FileMap(path)
+    file = FileMap(path, identity)
     with Path(path).open("rb") as stream:
         start = _data_start(stream, info, where)
         stream.seek(start)
@@ -152,6 +154,7 @@ class DecodedMember(InPlaceSource):
                     break
                 filled += count
             stream.read(1)
+        identity.require(FileIdentity.of(path), path)
         if filled < len(target):
             raise TruncatedError(f"{where} has {filled} bytes of data, not {len(target)}")
         return array

@@ -2,7 +2,7 @@
 
 Idea: the chunk table tells where each chunk lies in the file, and the copy kernel needs no more
 than a row's offset. Invariant: every offset was checked against the file's size when the dataset
-was opened, and the file is seen unchanged before each read. Rows are always copied:
+was opened, and the file is seen unchanged before and after each read. Rows are always copied:
 those in tiles lie in no one place. Contiguous datasets need nothing of this (`sources.mapped`).
 """
 
@@ -54,10 +54,11 @@ class ChunkMappedSource(Source):
         tiling = self._spec.tiling
         if bases is None:
             self._gather_tiles(data, table, indices, out)
-            return
-        starts = indices * tiling.tile_bytes
-        starts += bases.take(indices // tiling.chunk_rows)
-        data.gather(starts, out.view(np.uint8).reshape(len(indices), tiling.tile_bytes))
+        else:
+            starts = indices * tiling.tile_bytes
+            starts += bases.take(indices // tiling.chunk_rows)
+            data.gather(starts, out.view(np.uint8).reshape(len(indices), tiling.tile_bytes))
+        self._file.check()
 
     def read_run(self, first: int, out: NDArray[Any]) -> None:
         """Read rows from the file, chunk by chunk, past the map and its page faults."""

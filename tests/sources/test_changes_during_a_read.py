@@ -1,0 +1,115 @@
+"""A file that changes while it is read gives an error, and never rows of two versions."""
+
+import os
+import threading
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import h5py
+import numpy as np
+import pytest
+
+from npdata import NumpyDataset, errors, open_source
+from npdata.arrays import gather
+from npdata.sources.hdf5.library import LibrarySource
+
+X = np.arange(6000, dtype=np.float32).reshape(1000, 6)
+
+WRITERS: dict[str, Callable[[Path], Any]] = {
+    "npy": lambda path: np.save(path, X),
+    "npy in Fortran order": lambda path: np.save(path, np.asfortranarray(X)),
+    "npy of the other byte order": lambda path: np.save(path, X.astype(">f4")),
+    "npz, stored": lambda path: np.savez(path, x=X),
+    "raw": lambda path: X.tofile(path),
+    "hdf5, contiguous": lambda path: write_hdf5(path),
+    "hdf5, chunked": lambda path: write_hdf5(path, chunks=(7, 6)),
+    "hdf5, tiles": lambda path: write_hdf5(path, chunks=(7, 4)),
+    "hdf5, by h5py": lambda path: write_hdf5(path, chunks=(7, 6), scaleoffset=0, dtype="i4"),
+}
+
+
+def write_hdf5(path: Path, **options: Any) -> None:
+    with h5py.File(path, "w") as file:
+        file.create_dataset("x", data=X, **options)
+
+
+def open_kind(kind: str, path: Path) -> NumpyDataset:
+    if kind == "raw":
+        return NumpyDataset(open_source(path, dtype="f4", shape=(-1, 6)))
+    return NumpyDataset(path if kind.startswith("npy") else f"{path}::x")
+
+
+@pytest.fixture(params=WRITERS)
+def opened(request: pytest.FixtureRequest, tmp_path: Path) -> tuple[NumpyDataset, Path]:
+    path = tmp_path / "data"
+    if request.param.startswith("np"):
+        path = path.with_suffix(f".{request.param[:3]}")
+    WRITERS[request.param](path)
+    return open_kind(request.param, path), path
+
+
+READS: dict[str, Callable[[NumpyDataset], Any]] = {
+    "a batch": lambda ds: ds[[3, 999, 3]],
+    "a batch of a DataLoader": lambda ds: ds.__getitems__([3, 999, 3]).stacked,
+    "rows of a source": lambda ds: ds.sources[0].read(
+        np.array([3, 999, 3]), np.empty((3, 6), ds.sources[0].dtype)
+    ),
+}
+
+
+@pytest.mark.parametrize("read", READS)
+@pytest.mark.parametrize("change", ["written to", "cut short"])
+def test_a_change_during_the_copy_is_an_error(
+    opened: tuple[NumpyDataset, Path], read: str, change: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ds, path = opened
+    expected = ds[[3, 999, 3]]
+
+    def at_the_end_of(function: Callable[..., Any]) -> Callable[..., Any]:
+        def copy(*arguments: Any, **options: Any) -> Any:
+            result = function(*arguments, **options)
+            alter(path, change)
+            return result
+
+        return copy
+
+    assert (ds[[3, 999, 3]] == expected).all()
+    monkeypatch.setattr(gather, "_select", at_the_end_of(gather._select))
+    monkeypatch.setattr(gather.RowTable, "gather", at_the_end_of(gather.RowTable.gather))
+    monkeypatch.setattr(LibrarySource, "_read_runs", at_the_end_of(LibrarySource._read_runs))
+    with pytest.raises(errors.ChangedFileError, match="changed since it was opened"):
+        READS[read](ds)
+
+
+def alter(path: Path, change: str) -> None:
+    status = path.stat()
+    if change == "cut short":
+        os.truncate(path, status.st_size - 4)
+    else:
+        os.utime(path, ns=(status.st_atime_ns, status.st_mtime_ns + 1))
+
+
+def test_a_file_rewritten_by_another_thread_gives_one_version_or_an_error(tmp_path: Path) -> None:
+    path, rows = tmp_path / "x.npy", np.random.default_rng(0).permutation(1 << 16)
+    np.save(path, np.zeros((1 << 16, 64), np.float32))
+    start, caught = threading.Barrier(2), 0
+
+    def rewrite(value: int) -> None:
+        with path.open("r+b") as stream:
+            stream.seek(128)
+            start.wait()
+            stream.write(np.full((1 << 16, 64), value, np.float32).tobytes())
+
+    for value in range(1, 30):
+        ds = NumpyDataset(path)
+        writer = threading.Thread(target=rewrite, args=(value,))
+        writer.start()
+        start.wait()
+        try:
+            assert (ds[rows] == value - 1).all()
+        except errors.ChangedFileError:
+            caught += 1
+        finally:
+            writer.join()
+    assert caught
