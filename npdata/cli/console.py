@@ -1,23 +1,138 @@
-"""Where a command prints: a terminal, or a pipe or file that gets plain text.
+"""What every command shares: what a command is, where it prints, how it is interrupted, units.
 
-Idea: rich draws, and belongs to the extra `cli`; JSON needs nothing. Invariant: what goes into a
-pipe has no colour codes and no line broken for the width of a screen that is not there; names of
-files are never taken for markup or for commands to a terminal, and print whatever they are. What
-is printed is the command's own.
+Idea: a command is a value: a name, a sentence, its arguments and what runs them. rich draws and
+belongs to the extra `cli`; JSON needs nothing. Invariant: exit code 0 is success, 1 a check that
+failed or work that could not be done, 2 wrong usage; a pipe gets no colour codes and no line
+broken for a screen; names of files are never taken for markup or commands to a terminal; units are
+decimal (1 GB is 10**9 bytes), and `byte_size` never rounds.
 """
 
+import argparse
 import io
 import json
 import os
 import re
+import signal
 import sys
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from fractions import Fraction
+from types import FrameType
 from typing import Any
 
 from npdata.errors import require
 
+SUCCESS, FAILED, USAGE = 0, 1, 2
+INTERRUPTED = 130
+"""128 and the number of SIGINT, as shells have it."""
+
+_ENDING = ("SIGINT", "SIGTERM", "SIGHUP")
 _NO_SCREEN = 10_000
 """Columns where nobody looks at a screen: enough for any table."""
 _CONTROL = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]")
+_PREFIXES = ("", "k", "M", "G", "T", "P", "E")
+_SIZE = re.compile(r"(\d+(?:\.\d+)?)\s*([kmgtp]?)(i?)(b?)", re.IGNORECASE)
+
+
+class UsageError(Exception):
+    """What was asked for cannot be meant; the message says what to ask for instead."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Command:
+    """`add_arguments` fills the parser, `run` does the work and gives the exit code."""
+
+    name: str
+    summary: str
+    add_arguments: Callable[[argparse.ArgumentParser], None]
+    run: Callable[[argparse.Namespace], int]
+
+
+@contextmanager
+def ends_once() -> Iterator[None]:
+    """Let Ctrl-C, SIGTERM and SIGHUP end the block once, so that nothing interrupts tidying up.
+
+    The first raises KeyboardInterrupt, or SystemExit(128 + number), in the main thread; what
+    follows is ignored. Elsewhere than in the main thread nothing is changed.
+    """
+    ended = False
+
+    def end(number: int) -> None:
+        nonlocal ended
+        if ended:
+            return
+        ended = True
+        if number == signal.SIGINT:
+            raise KeyboardInterrupt
+        raise SystemExit(128 + number)
+
+    with _signals_call(end):
+        yield
+
+
+@contextmanager
+def interrupts_wait() -> Iterator[None]:
+    """Hold Ctrl-C, SIGTERM and SIGHUP until the block ends; a second one does not wait.
+
+    For a step that takes a moment and that must not be cut: in the middle of a fork Python loses
+    Ctrl-C or leaves a process behind, a finalizer drops it, and in h5py's callbacks it comes out
+    as a SystemError. Processes that are forked meanwhile leave Ctrl-C to their parent.
+
+    Examples:
+        >>> try:
+        ...     with interrupts_wait():
+        ...         signal.raise_signal(signal.SIGINT)
+        ...         print("the step ends")
+        ... except KeyboardInterrupt:
+        ...     print("and no other begins")
+        the step ends
+        and no other begins
+    """
+    held: list[int] = []
+
+    def hold(number: int) -> None:
+        held.append(number)
+        restore()
+
+    try:
+        with _signals_call(hold) as restore:
+            yield
+    finally:
+        if held:
+            signal.raise_signal(held[0])
+
+
+@contextmanager
+def _signals_call(handle: Callable[[int], None]) -> Iterator[Callable[[], None]]:
+    """Handle the signals that end a program, but for those ignored before; give what undoes it."""
+    process = os.getpid()
+
+    def handler(number: int, frame: FrameType | None) -> None:
+        if os.getpid() == process:
+            handle(number)
+        elif number != signal.SIGINT:
+            signal.signal(number, signal.SIG_DFL)
+            signal.raise_signal(number)
+
+    before: dict[int, Any] = {}
+
+    def restore() -> None:
+        for number, old in before.items():
+            signal.signal(number, old)
+
+    if threading.current_thread() is threading.main_thread():
+        numbers = [getattr(signal, name) for name in _ENDING if hasattr(signal, name)]
+        found = {number: signal.getsignal(number) for number in numbers}
+        # What was ignored stays so: `nohup` means it.
+        before |= {n: old for n, old in found.items() if old not in (signal.SIG_IGN, None)}
+    try:
+        for number in before:
+            signal.signal(number, handler)
+        yield restore
+    finally:
+        restore()
 
 
 def new_console(*, stderr: bool = False) -> Any:
@@ -61,3 +176,59 @@ def printable(text: str) -> str:
         'grün\\x1b[31m\\n'
     """
     return _CONTROL.sub(lambda match: match[0].encode("unicode_escape").decode(), text)
+
+
+def bytes_text(count: float) -> str:
+    """Give a number of bytes in three digits.
+
+    Examples:
+        >>> bytes_text(0), bytes_text(784), bytes_text(999_600), bytes_text(3.2108e9)
+        ('0 B', '784 B', '1 MB', '3.21 GB')
+    """
+    value, prefix = float(count), 0
+    while float(f"{value:.3g}") >= 1000 and prefix < len(_PREFIXES) - 1:
+        value, prefix = value / 1000, prefix + 1
+    return f"{float(f'{value:.3g}'):g} {_PREFIXES[prefix]}B"
+
+
+def count_text(count: int, noun: str = "") -> str:
+    """Give a count with its noun, in the plural where it is not 1.
+
+    Examples:
+        >>> count_text(1, "row"), count_text(4096, "row"), count_text(4096)
+        ('1 row', '4,096 rows', '4,096')
+    """
+    if not noun:
+        return f"{count:,}"
+    return f"{count:,} {noun}" if count == 1 else f"{count:,} {noun}s"
+
+
+def shape_text(shape: Sequence[int]) -> str:
+    """Give the sizes of an array.
+
+    Examples:
+        >>> shape_text((60000, 28, 28))
+        '60,000×28×28'
+    """
+    return "×".join(f"{size:,}" for size in shape)
+
+
+def byte_size(text: str) -> int:
+    """Read a size as people type it, in bytes: the `type=` of an option such as `--memory`.
+
+    `k`, `M`, `G`, `T` are powers of 1000, `Ki`, `Mi`, `Gi`, `Ti` of 1024; a B may follow.
+
+    Examples:
+        >>> byte_size("4096"), byte_size("512MB"), byte_size("1.5 GiB")
+        (4096, 512000000, 1610612736)
+        >>> byte_size("much")
+        Traceback (most recent call last):
+        argparse.ArgumentTypeError: 'much' is no size; give bytes, or as in 512MB or 1.5GiB
+    """
+    match = _SIZE.fullmatch(text.strip())
+    if match is None or (match[3] and not match[2]):
+        raise argparse.ArgumentTypeError(
+            f"{text!r} is no size; give bytes, or as in 512MB or 1.5GiB"
+        )
+    power = "kmgtp".index(match[2].lower()) + 1 if match[2] else 0
+    return int(Fraction(match[1]) * (1024 if match[3] else 1000) ** power)

@@ -8,8 +8,8 @@ enough. Pure: nothing is looked up, so a target of that name may be there.
 import shlex
 from pathlib import PurePath
 
+from npdata.cli.console import byte_size
 from npdata.cli.convert.memory import BETWEEN_FILTERS, ENCODING, MEMORY, Need
-from npdata.cli.units import byte_size
 
 _MEGA = 10**6
 

@@ -13,8 +13,15 @@ from collections.abc import Sequence
 from importlib.metadata import version
 
 from npdata.cli.bench.command import BENCH
-from npdata.cli.command import FAILED, INTERRUPTED, USAGE, Command, UsageError
-from npdata.cli.console import printable
+from npdata.cli.console import (
+    FAILED,
+    INTERRUPTED,
+    USAGE,
+    Command,
+    UsageError,
+    ends_once,
+    printable,
+)
 from npdata.cli.convert.command import CONVERT
 from npdata.cli.inspect.command import INSPECT
 from npdata.errors import MemberNotFoundError, NpdataError
@@ -46,7 +53,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         parsed = _parser().parse_args(arguments)
         command: Command = parsed.command
         name = f"npdata {command.name}"
-        code = command.run(parsed)
+        with ends_once():
+            code = command.run(parsed)
         sys.stdout.flush()
     except KeyboardInterrupt:
         return _failed(name, "interrupted", INTERRUPTED)

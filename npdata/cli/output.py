@@ -14,7 +14,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-from npdata.cli.command import UsageError
+from npdata.cli.console import UsageError
 
 SUFFIX = ".part"
 

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from npdata.arrays.dtypes import DType
-from npdata.cli.command import UsageError
+from npdata.cli.console import UsageError
 
 HOW_TO_DESCRIBE = (
     "it is neither .npy nor .npz nor HDF5; for raw binary say what it holds, as in "

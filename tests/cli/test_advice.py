@@ -8,13 +8,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 from inspected import facts
 
+from npdata.cli.console import byte_size
 from npdata.cli.convert.flat_writer import NpyWriter
 from npdata.cli.convert.memory import BETWEEN_FILTERS, MEMORY
 from npdata.cli.convert.plan import FieldSpec, Options, make_plan
 from npdata.cli.hint import convert_command, memory_options
 from npdata.cli.inspect.advice import advise, batch_decodes
 from npdata.cli.inspect.report import Chunks, Cost, Facts, FilterUse
-from npdata.cli.units import byte_size
 
 SLAB = 256 << 20
 GZIP = (FilterUse(id=1, name="deflate", values=(4,), decoder="isal"),)

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from npdata.cli.command import UsageError
+from npdata.cli.console import UsageError, byte_size
 from npdata.cli.convert.chunking import LARGEST_ROW, chunk_shape
 from npdata.cli.convert.flat_writer import NpyWriter, RawWriter, npy_header
 from npdata.cli.convert.hdf5_writer import Hdf5Writer
@@ -22,7 +22,6 @@ from npdata.cli.convert.memory import (
 )
 from npdata.cli.convert.npz_writer import NpzWriter
 from npdata.cli.convert.plan import ConvertError, FieldSpec, Options, make_plan
-from npdata.cli.units import byte_size
 
 PLENTY = 1 << 62
 

@@ -10,8 +10,8 @@ from dataclasses import dataclass
 
 from npdata.cli.bench.comparison import compare
 from npdata.cli.bench.report import Figure, Report
+from npdata.cli.console import bytes_text
 from npdata.cli.hint import convert_command, memory_options
-from npdata.cli.units import bytes_text
 from npdata.loading.schedule import SMALL_BYTES
 
 FULL_IS_FREE, FULL_IS_HOPELESS = 0.8, 0.2

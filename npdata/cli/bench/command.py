@@ -16,9 +16,8 @@ from npdata.cli.bench.progress import Progress
 from npdata.cli.bench.storage import this_machine
 from npdata.cli.bench.subject import Subject
 from npdata.cli.bench.table import print_report
-from npdata.cli.command import SUCCESS, Command
-from npdata.cli.console import new_console, print_json
-from npdata.cli.figure import new_figure, require_format, save_figure
+from npdata.cli.console import SUCCESS, Command, new_console, print_json
+from npdata.cli.plot import new_figure, require_format, save_figure
 from npdata.cli.raw import add_raw_arguments, raw_layout
 from npdata.loading.schedule import MOST_THREADS
 

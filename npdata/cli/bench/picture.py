@@ -9,8 +9,8 @@ from typing import Any
 from npdata.cli.bench.report import Report
 from npdata.cli.bench.table import rate_text
 from npdata.cli.bench.way import TITLES
-from npdata.cli.figure import new_figure, shortened
-from npdata.cli.units import bytes_text, shape_text
+from npdata.cli.console import bytes_text, shape_text
+from npdata.cli.plot import new_figure, shortened
 
 _COLORS = {"loader": "#2a7f62", "dataloader": "#5aa786", "plain": "#b0855a", "h5py": "#c9a66b"}
 

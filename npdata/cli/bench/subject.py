@@ -13,9 +13,8 @@ from dataclasses import replace
 from npdata.cli.bench.facts import Facts, Machine
 from npdata.cli.bench.plain import PlainFile
 from npdata.cli.bench.storage import look_at
-from npdata.cli.command import UsageError
+from npdata.cli.console import UsageError, bytes_text
 from npdata.cli.raw import HOW_TO_DESCRIBE, RawLayout
-from npdata.cli.units import bytes_text
 from npdata.dataset.numpy_dataset import NumpyDataset
 from npdata.errors import FieldError, FormatError, SourceError
 from npdata.sources.base import Source

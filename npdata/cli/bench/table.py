@@ -11,8 +11,7 @@ from npdata.cli.bench.advice import Advice
 from npdata.cli.bench.facts import Facts
 from npdata.cli.bench.report import Figure, Report
 from npdata.cli.bench.way import TITLES
-from npdata.cli.console import printable
-from npdata.cli.units import bytes_text, count_text, shape_text
+from npdata.cli.console import bytes_text, count_text, printable, shape_text
 from npdata.errors import require
 
 _BAR = 8

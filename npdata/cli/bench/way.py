@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import Literal, TypeAlias
 
 from npdata.cli.bench.facts import Facts
-from npdata.cli.units import bytes_text
+from npdata.cli.console import bytes_text
 from npdata.sampling.order.epoch_order import Shuffle
 
 Kind: TypeAlias = Literal["plain", "h5py", "dataloader", "loader", "ceiling"]

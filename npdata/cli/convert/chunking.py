@@ -10,7 +10,7 @@ import math
 from typing import Literal, TypeAlias
 
 from npdata.arrays.blocks import BLOCK_BYTES
-from npdata.cli.command import UsageError
+from npdata.cli.console import UsageError
 
 LARGEST_ROW = 16 << 20
 """Larger rows are cut, so that one row can be decoded by several threads."""

@@ -16,8 +16,16 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from npdata.arrays.per_process import cores
-from npdata.cli.command import SUCCESS, Command, UsageError
-from npdata.cli.console import printable
+from npdata.cli.console import (
+    SUCCESS,
+    Command,
+    UsageError,
+    byte_size,
+    bytes_text,
+    count_text,
+    printable,
+    shape_text,
+)
 from npdata.cli.convert.chunking import parse_chunks
 from npdata.cli.convert.flat_writer import NpyWriter, RawWriter
 from npdata.cli.convert.hdf5_writer import Hdf5Writer
@@ -26,13 +34,11 @@ from npdata.cli.convert.memory import MEMORY
 from npdata.cli.convert.meter import Meter, new_meter
 from npdata.cli.convert.npz_writer import NpzWriter
 from npdata.cli.convert.plan import Options, Plan, make_plan
-from npdata.cli.convert.signals import ends_once
 from npdata.cli.convert.transfer import write_field, written_behind
 from npdata.cli.convert.verify import open_written, verify_field
 from npdata.cli.convert.writer import Writer
 from npdata.cli.output import check_target, new_output, without_links
 from npdata.cli.raw import add_raw_arguments, raw_layout
-from npdata.cli.units import byte_size, bytes_text, count_text, shape_text
 from npdata.sources.hdf5.budget import BUDGET_VARIABLE
 from npdata.sources.hdf5.library import LibrarySource
 
@@ -84,27 +90,26 @@ def run(arguments: argparse.Namespace) -> int:
     """Convert; raises what `npdata.cli.main` turns into an exit code."""
     writer = _writer(Path(arguments.target))
     target = without_links(Path(arguments.target))
-    with ends_once():
-        inputs = open_inputs(arguments.sources, raw_layout(arguments))
-        try:
-            check_target(target, [array.path for array in inputs.arrays], force=arguments.force)
-            plan = make_plan(
-                [array.spec() for array in inputs.arrays],
-                writer,
-                Options(
-                    chunks=arguments.chunks,
-                    compression=None if arguments.compression == "none" else arguments.compression,
-                    memory=arguments.memory,
-                    verify=arguments.verify,
-                ),
-                cores=cores(),
-                free_bytes=shutil.disk_usage(target.parent).free,
-            )
-            started = time.monotonic()
-            size = _convert(inputs, plan, writer, target, arguments)
-        finally:
-            for array in inputs.arrays:
-                array.source.close()
+    inputs = open_inputs(arguments.sources, raw_layout(arguments))
+    try:
+        check_target(target, [array.path for array in inputs.arrays], force=arguments.force)
+        plan = make_plan(
+            [array.spec() for array in inputs.arrays],
+            writer,
+            Options(
+                chunks=arguments.chunks,
+                compression=None if arguments.compression == "none" else arguments.compression,
+                memory=arguments.memory,
+                verify=arguments.verify,
+            ),
+            cores=cores(),
+            free_bytes=shutil.disk_usage(target.parent).free,
+        )
+        started = time.monotonic()
+        size = _convert(inputs, plan, writer, target, arguments)
+    finally:
+        for array in inputs.arrays:
+            array.source.close()
     _report(inputs, plan, arguments, size, time.monotonic() - started)
     return SUCCESS
 

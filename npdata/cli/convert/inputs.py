@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TypeAlias
 
 from npdata.arrays.dtypes import is_variable_text
-from npdata.cli.command import UsageError
+from npdata.cli.console import UsageError
 from npdata.cli.convert.memory import BETWEEN_FILTERS
 from npdata.cli.convert.plan import ConvertError, FieldSpec
 from npdata.cli.raw import HOW_TO_DESCRIBE, RawLayout

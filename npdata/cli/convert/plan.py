@@ -10,11 +10,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from npdata.arrays.dtypes import DType
-from npdata.cli.command import UsageError
+from npdata.cli.console import UsageError, bytes_text
 from npdata.cli.convert.chunking import Chunks, chunk_shape
 from npdata.cli.convert.memory import BETWEEN_FILTERS, BLOCK_BYTES, ENCODING, Need, divide
 from npdata.cli.convert.writer import FieldPlan, Writer
-from npdata.cli.units import bytes_text
 from npdata.errors import NpdataError
 
 

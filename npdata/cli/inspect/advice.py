@@ -10,10 +10,10 @@ import math
 from collections.abc import Iterator
 
 from npdata.arrays.blocks import BLOCK_BYTES
+from npdata.cli.console import bytes_text, count_text
 from npdata.cli.convert.chunking import LARGEST_ROW
 from npdata.cli.hint import convert_command, memory_options
 from npdata.cli.inspect.report import Chunks, Facts
-from npdata.cli.units import bytes_text, count_text
 from npdata.sampling.order.recipe import WINDOW_BLOCKS
 
 BATCH = 256

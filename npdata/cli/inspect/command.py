@@ -7,13 +7,19 @@ a reason is an answer, and no failure. Wrong paths show before anything is looke
 
 import argparse
 
-from npdata.cli.command import FAILED, SUCCESS, Command, UsageError
-from npdata.cli.console import new_console, print_json
-from npdata.cli.figure import require_format, save_figure
+from npdata.cli.console import (
+    FAILED,
+    SUCCESS,
+    Command,
+    UsageError,
+    interrupts_wait,
+    new_console,
+    print_json,
+)
 from npdata.cli.inspect.examine import examine
-from npdata.cli.inspect.interrupt import between_steps
 from npdata.cli.inspect.picture import draw
 from npdata.cli.inspect.table import print_reports
+from npdata.cli.plot import require_format, save_figure
 from npdata.cli.raw import add_raw_arguments, raw_layout
 from npdata.errors import SourceError
 
@@ -35,13 +41,11 @@ def _run(arguments: argparse.Namespace) -> int:
     raw = raw_layout(arguments)
     if arguments.plot is not None:
         require_format(arguments.plot)
+    console = None if arguments.json else new_console()
     reports = []
-    with between_steps() as check:
-        console = None if arguments.json else new_console()
-        for path in arguments.paths:
-            check()
+    for path in arguments.paths:
+        with interrupts_wait():
             reports.append(examine(path, raw))
-        check()
     if raw is not None and all(report.format not in ("raw", None) for report in reports):
         raise UsageError("--dtype describes raw binary files, and none is among the paths")
     if console is None:

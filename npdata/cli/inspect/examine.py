@@ -13,7 +13,7 @@ from typing import Literal
 
 import numpy as np
 
-from npdata.cli.command import UsageError
+from npdata.cli.console import UsageError
 from npdata.cli.inspect.advice import advise
 from npdata.cli.inspect.report import Chunks, Cost, DatasetReport, Facts, FileReport, FilterUse
 from npdata.cli.raw import HOW_TO_DESCRIBE, RawLayout

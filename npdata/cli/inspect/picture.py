@@ -12,13 +12,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from npdata.cli.command import UsageError
-from npdata.cli.figure import new_figure, shortened
+from npdata.cli.console import UsageError, bytes_text, count_text, shape_text
 from npdata.cli.inspect.report import DatasetReport, Facts, FileReport
 from npdata.cli.inspect.samples import Samples, as_image, read_samples
 from npdata.cli.inspect.table import dtype_text
+from npdata.cli.plot import new_figure, shortened
 from npdata.cli.raw import RawLayout
-from npdata.cli.units import bytes_text, count_text, shape_text
 from npdata.errors import NpdataError
 from npdata.sources.hdf5 import list_datasets
 from npdata.sources.hdf5.chunk_table import ChunkTable

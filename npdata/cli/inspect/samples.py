@@ -11,8 +11,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from npdata.cli.console import bytes_text
 from npdata.cli.inspect.report import Facts
-from npdata.cli.units import bytes_text
 from npdata.sources.base import Source
 
 MOST_BYTES = 32 << 20

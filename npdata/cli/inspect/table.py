@@ -10,9 +10,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from npdata.arrays.dtypes import DType, is_variable_text
-from npdata.cli.console import printable
+from npdata.cli.console import bytes_text, count_text, printable, shape_text
 from npdata.cli.inspect.report import DatasetReport, Facts, FileReport, FilterUse
-from npdata.cli.units import bytes_text, count_text, shape_text
 from npdata.errors import require
 
 _STYLES = {

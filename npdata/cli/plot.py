@@ -10,7 +10,7 @@ import warnings
 from pathlib import Path
 from typing import Any
 
-from npdata.cli.command import UsageError
+from npdata.cli.console import UsageError
 from npdata.cli.output import new_output
 from npdata.errors import require
 
@@ -43,7 +43,7 @@ def require_format(path: str) -> None:
     Examples:
         >>> require_format("a.gif")
         Traceback (most recent call last):
-        npdata.cli.command.UsageError: a.gif: a picture is written as .png, .svg or .pdf
+        npdata.cli.console.UsageError: a.gif: a picture is written as .png, .svg or .pdf
     """
     if Path(path).suffix.lower() not in FORMATS:
         raise UsageError(f"{path}: a picture is written as .png, .svg or .pdf")
