@@ -32,13 +32,16 @@ NATIVE: dict[str, torch.dtype] = {
     "complex128": torch.complex128,
 }
 
+_ML_NAMES = (
+    "bfloat16",
+    "float8_e4m3fn",
+    "float8_e4m3fnuz",
+    "float8_e5m2",
+    "float8_e5m2fnuz",
+    "float8_e8m0fnu",
+)
 ML_DTYPES: dict[str, torch.dtype] = {
-    "bfloat16": torch.bfloat16,
-    "float8_e4m3fn": torch.float8_e4m3fn,
-    "float8_e4m3fnuz": torch.float8_e4m3fnuz,
-    "float8_e5m2": torch.float8_e5m2,
-    "float8_e5m2fnuz": torch.float8_e5m2fnuz,
-    "float8_e8m0fnu": torch.float8_e8m0fnu,
+    name: getattr(torch, name) for name in _ML_NAMES if hasattr(torch, name)
 }
 
 BITS: dict[int, tuple[DType, torch.dtype]] = {
@@ -145,15 +148,9 @@ def _number(dtype: DType, want: torch.dtype | None) -> DTypeRule:
     if dtype.names is not None:
         return DTypeRule(kind="record", reason="a structured dtype becomes a dict of its fields")
     if dtype.name in ML_DTYPES:
-        carrier, carried = BITS[dtype.itemsize]
-        tensor = ML_DTYPES[dtype.name]
-        return DTypeRule(
-            kind="number",
-            reason=f"{dtype.name} has the bits of {tensor}",
-            tensor=tensor,
-            carrier=carrier,
-            carried=carried,
-        )
+        return _bits(dtype, ML_DTYPES[dtype.name])
+    if _is_void(dtype) and want is not None and want in ML_DTYPES.values():
+        return _bits(dtype, want) if want.itemsize == dtype.itemsize else _refuse(_why_not(dtype))
     if dtype.kind in "mM":
         if want != torch.int64:
             return _refuse(
@@ -164,6 +161,22 @@ def _number(dtype: DType, want: torch.dtype | None) -> DTypeRule:
     if dtype.kind in "biufc" and dtype.name in NATIVE:
         return _plain(np.dtype(dtype.name), not dtype.isnative, f"{dtype} is native to torch")
     return _refuse(_why_not(dtype))
+
+
+def _bits(dtype: DType, tensor: torch.dtype) -> DTypeRule:
+    carrier, carried = BITS[dtype.itemsize]
+    return DTypeRule(
+        kind="number",
+        reason=f"{dtype.name} has the bits of {tensor}",
+        tensor=tensor,
+        carrier=carrier,
+        carried=carried,
+    )
+
+
+def _is_void(dtype: DType) -> bool:
+    """Tell whether elements are bytes without a meaning, as files keep those of ml_dtypes."""
+    return dtype.type is np.void and dtype.names is None and dtype.subdtype is None
 
 
 def _plain(carrier: DType, swapped: bool, reason: str) -> DTypeRule:
@@ -205,7 +218,21 @@ def _why_not(dtype: DType) -> str:
         )
     if dtype.kind in "fc":
         return f"torch has no {dtype.name}; convert with array.astype('float64' or 'complex128')"
+    if _is_void(dtype):
+        return _why_no_void(dtype)
     return f"torch has no dtype with the bits of {dtype}; view the array as integers of that size"
+
+
+def _why_no_void(dtype: DType) -> str:
+    stored = [name for name, tensor in ML_DTYPES.items() if tensor.itemsize == dtype.itemsize]
+    if not stored:
+        return f"torch has no dtype with the bits of {dtype}; view the array as uint8"
+    names = " or ".join(f"torch.{name}" for name in stored)
+    return (
+        f"{dtype} says nothing of what its bits mean; files keep {stored[0].partition('_')[0]} so: "
+        f"ask for dtype={names}, whichever was stored, and cast the tensor after that. Bits of "
+        f"integers: array.view('u{dtype.itemsize}')"
+    )
 
 
 def _refuse(reason: str) -> DTypeRule:

@@ -25,6 +25,9 @@ from npdata.sources.mapped import MappedSource, Place
 MAGIC = b"\x93NUMPY"
 LONGEST_HEADER = 1 << 20
 
+_FLOAT8_E5M2 = ("<f1", "|f1")
+"""What `np.save` writes for `ml_dtypes.float8_e5m2`, and no NumPy reads."""
+
 _VERSIONS = {(1, 0): ("<H", "latin1"), (2, 0): ("<I", "latin1"), (3, 0): ("<I", "utf8")}
 
 
@@ -120,5 +123,6 @@ def _checked(fields: object) -> tuple[DType, tuple[int, ...], bool]:
         raise ValueError(f"shape {shape!r:.80} is larger than any array")
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # of the old name 'a' for bytes
-        dtype = np.lib.format.descr_to_dtype(fields["descr"])
+        descr = fields["descr"]
+        dtype = np.dtype("V1") if descr in _FLOAT8_E5M2 else np.lib.format.descr_to_dtype(descr)
     return dtype, shape, fortran

@@ -36,6 +36,22 @@ def test_the_dtypes_of_ml_dtypes_keep_their_bits(name: str) -> None:
     assert as_tensor(array, copy=True).to(torch.float32).tolist() == [0.5, 1, 2, 4]
 
 
+@pytest.mark.parametrize("name", ML_DTYPES)
+def test_bits_without_a_name_are_read_as_the_dtype_asked_for(name: str) -> None:
+    array = np.array([0.5, 1, 2, 4]).astype(getattr(ml_dtypes, name))
+    void = array.view(f"V{array.itemsize}")
+    tensor = as_tensor(void, dtype=ML_DTYPES[name])
+    assert tensor.dtype == ML_DTYPES[name]
+    assert shares(tensor, void)
+    assert tensor.to(torch.float32).tolist() == [0.5, 1, 2, 4]
+    for odd in (void[::2], readonly(void.copy()), np.array((void[0],), object)[0]):
+        assert as_tensor(odd, dtype=name).float().reshape(-1)[0] == 0.5
+    with pytest.raises(npdata.errors.ConversionError, match="cast the tensor after that"):
+        as_tensor(void, dtype=torch.float32)
+    with pytest.raises(npdata.errors.ConversionError, match="says nothing of what its bits mean"):
+        as_tensor(void, dtype=torch.bfloat16 if array.itemsize == 1 else torch.float8_e5m2)
+
+
 def readonly(array: np.ndarray) -> np.ndarray:
     array.flags.writeable = False
     return array
@@ -160,7 +176,9 @@ REFUSED = {
     "datetimes": (np.array(["2020-01-01"], "M8[D]"), r"dtype=torch\.int64"),
     "durations": (np.array([5], "m8[s]"), r"dtype=torch\.int64"),
     "long double": (np.zeros(2, np.longdouble), r"astype"),
-    "void": (np.zeros(2, "V3"), "no dtype with the bits"),
+    "void": (np.zeros(2, "V3"), "no dtype with the bits.*as uint8"),
+    "void of two bytes": (np.zeros(2, "V2"), r"dtype=torch\.bfloat16, .* array\.view\('u2'\)"),
+    "void of one byte": (np.zeros(2, "V1"), r"dtype=torch\.float8_e4m3fn or torch\.float8"),
     "int4": (np.zeros(2, ml_dtypes.int4), "no dtype with the bits"),
     "a refused field": (np.zeros(2, [("a", "f4"), ("b", "O")]), "its field 'b'"),
 }
