@@ -65,7 +65,7 @@ def sequential(path: Path) -> float:
 def blocks(path: Path, **options: object) -> float:
     """Give GB/s of an epoch of the Loader in block shuffle; every row is counted."""
     with npdata.NumpyDataset(path) as ds:
-        loader = npdata.Loader(ds, BATCH, **options)
+        loader = npdata.Loader(ds, BATCH, shuffle="block", **options)
         total, start = 0, time.perf_counter()
         for batch in loader:
             total += int(batch[:, :8].contiguous().view(dtype_of_numbers()).sum())

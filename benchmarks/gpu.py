@@ -110,7 +110,7 @@ def run(bench: Bench) -> list[Section]:
         return _Moved(loader, device)
 
     loaders = {
-        "npdata.Loader": npdata.Loader(ours, BATCH, drop_last=True, device=device),
+        "npdata.Loader": npdata.Loader(ours, BATCH, shuffle=True, drop_last=True, device=device),
         "TensorDataset, DataLoader": stock(plain, None),
         "tensordict, DataLoader": stock(tensors, as_pair),
     }

@@ -55,18 +55,18 @@ assert torch.equal(packed[[5, 1000]]["image"], torch.from_numpy(images[[5, 1000]
 print(packed.describe())  # chunks, filters, who decodes them, what random access costs
 
 # %% Loader: threads in place of worker processes, and a state that counts what you received
-loader = npdata.Loader(packed, batch_size=64, seed=1)
+loader = npdata.Loader(packed, batch_size=64, shuffle="block", seed=1)
 epoch = [batch["label"] for batch in loader]
 print(loader.describe())
 print(loader.stats())
 
 # %% Stop after ten batches, go on in a new loader: the rest of the same epoch
-first = npdata.Loader(packed, batch_size=64, seed=1)
+first = npdata.Loader(packed, batch_size=64, shuffle="block", seed=1)
 for step, _ in enumerate(first, start=1):
     if step == 10:
         state = first.state_dict()
         break
-second = npdata.Loader(packed, batch_size=64, seed=1)
+second = npdata.Loader(packed, batch_size=64, shuffle="block", seed=1)
 second.load_state_dict(state)
 rest = [batch["label"] for batch in second]
 assert torch.equal(torch.cat(rest), torch.cat(epoch[10:]))
@@ -80,8 +80,8 @@ def shifted(sample, rng):
 
 
 moving = npdata.NumpyDataset(image=images, label=labels, transform=shifted)
-one = next(iter(npdata.Loader(moving, 64, num_threads=0)))
-other = next(iter(npdata.Loader(moving, 64, num_threads=2)))
+one = next(iter(npdata.Loader(moving, 64, shuffle=True, num_threads=0)))
+other = next(iter(npdata.Loader(moving, 64, shuffle=True, num_threads=2)))
 assert torch.equal(one["image"], other["image"])
 
 # %% Four ranks read what one rank would have read, in the same steps; the last one is filled up

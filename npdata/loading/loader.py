@@ -45,8 +45,10 @@ class Loader:
     `dataset` is a map-style dataset with `__getitems__`: a `NumpyDataset`, a `Subset` or
     `StackDataset` of them, one of your own. Batches are what `npdata.collate` gives.
 
-    - `batch_size`, `shuffle`, `seed`, `drop_last`: as in `BlockBatchSampler`; or else `sampler`,
-      an iterable of batches of row numbers, which decides all of these.
+    - `batch_size`, `shuffle`, `drop_last`: as in a DataLoader, so rows come in the order of the
+      file unless asked otherwise. `shuffle=True` permutes all rows, as "full" does; "block" reads
+      compressed or cold files faster; see `BlockBatchSampler`. `seed` decides every order.
+    - `sampler`: an iterable of batches of row numbers, which decides all of these.
     - `num_threads`: "auto" looks at the size of a batch and how it is read (`describe()` tells);
       0 makes each batch when it is asked for, in the caller.
     - `prefetch`: so many batches are being made or ready while the loop uses one.
@@ -63,7 +65,7 @@ class Loader:
     that cannot be, `NotBatchedError` (a TypeError), `DeviceError` (a RuntimeError).
 
     Examples:
-        >>> loader = npdata.Loader(npdata.NumpyDataset(np.arange(5)), 2, shuffle=False)
+        >>> loader = npdata.Loader(npdata.NumpyDataset(np.arange(5)), 2)
         >>> [batch.tolist() for batch in loader]
         [[0, 1], [2, 3], [4]]
     """
@@ -73,7 +75,7 @@ class Loader:
         dataset: Any,
         batch_size: int | None = None,
         *,
-        shuffle: Shuffle = "block",
+        shuffle: Shuffle | bool = False,
         seed: int = 0,
         drop_last: bool = False,
         sampler: Any = None,
@@ -93,10 +95,11 @@ class Loader:
         if sampler is None:
             if batch_size is None:
                 raise LoaderError("a loader needs a batch_size, or a sampler of whole batches")
+            order: Shuffle = "full" if shuffle is True else shuffle
             sampler = BlockBatchSampler(
-                dataset, batch_size, shuffle=shuffle, seed=seed, drop_last=drop_last
+                dataset, batch_size, shuffle=order, seed=seed, drop_last=drop_last
             )
-        elif (shuffle, seed, drop_last) != ("block", 0, False):
+        elif (shuffle, seed, drop_last) != (False, 0, False):
             raise LoaderError("sampler= decides shuffle, seed and drop_last; give them to it")
         elif batch_size not in (None, getattr(sampler, "batch_size", None)):
             raise LoaderError(f"batch_size={batch_size}, but sampler= decides it; leave it out")

@@ -36,7 +36,7 @@ def rows() -> NumpyDataset:
 @pytest.fixture
 def expected(rows: NumpyDataset) -> dict[int, float]:
     """What each row draws in epoch 0."""
-    drawn = samples_of(Loader(rows, 8, seed=3, num_threads=0))
+    drawn = samples_of(Loader(rows, 8, seed=3, num_threads=0, shuffle="block"))
     assert sorted(drawn) == list(range(ROWS))
     assert len(set(drawn.values())) == ROWS
     return drawn
@@ -48,7 +48,7 @@ class TestSamples:
     def test_on_any_threads_and_batch_sizes(
         self, rows: NumpyDataset, expected: dict[int, float], threads: int, batch_size: int
     ) -> None:
-        loader = Loader(rows, batch_size, seed=3, num_threads=threads)
+        loader = Loader(rows, batch_size, seed=3, num_threads=threads, shuffle="block")
         assert samples_of(loader) == expected
 
     @pytest.mark.parametrize("workers", [0, 2])
@@ -75,19 +75,19 @@ class TestSamples:
         assert drawn == expected
 
     def test_after_a_resume(self, rows: NumpyDataset, expected: dict[int, float]) -> None:
-        loader = Loader(rows, 8, seed=3, num_threads=2)
+        loader = Loader(rows, 8, seed=3, num_threads=2, shuffle="block")
         drawn = samples_of(batch for _, batch in zip(range(4), loader, strict=False))
         state = loader.state_dict()
-        resumed = Loader(rows, 5, seed=3)
+        resumed = Loader(rows, 5, seed=3, shuffle="block")
         resumed.load_state_dict(state)
         assert drawn | samples_of(resumed) == expected
 
     def test_of_another_seed_or_epoch_are_others(
         self, rows: NumpyDataset, expected: dict[int, float]
     ) -> None:
-        loader = Loader(rows, 8, seed=3)
+        loader = Loader(rows, 8, seed=3, shuffle="block")
         loader.set_epoch(1)
-        second, other = samples_of(loader), samples_of(Loader(rows, 8, seed=4))
+        second, other = samples_of(loader), samples_of(Loader(rows, 8, seed=4, shuffle="block"))
         assert not set(expected.values()) & set(second.values())
         assert not set(expected.values()) & set(other.values())
 
@@ -110,7 +110,7 @@ class TestBatches:
     @pytest.mark.parametrize("world_size", [1, 2])
     def test_are_known_by_their_place_in_the_epoch(self, threads: int, world_size: int) -> None:
         ds = NumpyDataset(np.arange(96), batch_transform=draw_batch)
-        expected = {tuple(rows.tolist()): drawn for rows, drawn in Loader(ds, 8)}
+        expected = {tuple(rows.tolist()): drawn for rows, drawn in Loader(ds, 8, shuffle="block")}
         assert len(set(expected.values())) == 12
         drawn = {}
         for rank in range(world_size):
@@ -121,7 +121,7 @@ class TestBatches:
 
     def test_both_transforms_draw_independently(self) -> None:
         ds = NumpyDataset(np.arange(4), transform=draw, batch_transform=draw_batch)
-        (_, samples), number = next(iter(Loader(ds, 4)))
+        (_, samples), number = next(iter(Loader(ds, 4, shuffle="block")))
         assert number not in samples.tolist()
 
 
@@ -133,7 +133,7 @@ class TestWithoutASeed:
             lambda: rows[:2],
             lambda: rows.__getitems__([0]),
             lambda: next(iter(DataLoader(rows, 4, collate_fn=npdata.collate))),
-            lambda: next(iter(Loader(Subset(rows, [3, 4]), 2))),
+            lambda: next(iter(Loader(Subset(rows, [3, 4]), 2, shuffle="block"))),
         ):
             with pytest.raises(RandomnessError, match="indices= selects a subset"):
                 read()

@@ -54,7 +54,9 @@ def assert_rows(image: torch.Tensor, label: torch.Tensor, arrays) -> None:
 def test_bits_are_the_same_while_the_device_is_busy(
     ds: NumpyDataset, arrays, device: torch.device, threads: int, pin_memory
 ) -> None:
-    loader = Loader(ds, BATCH, num_threads=threads, device=device, pin_memory=pin_memory)
+    loader = Loader(
+        ds, BATCH, num_threads=threads, device=device, pin_memory=pin_memory, shuffle="block"
+    )
     seen = []
     for image, label in loader:
         assert image.device.type == device.type
@@ -69,7 +71,7 @@ def test_bits_are_the_same_while_the_device_is_busy(
 
 def test_batches_that_are_kept_stay_as_they_were(ds: NumpyDataset, arrays, device) -> None:
     kept = []
-    for batch in Loader(ds, BATCH, num_threads=4, prefetch=8, device=device):
+    for batch in Loader(ds, BATCH, num_threads=4, prefetch=8, device=device, shuffle="block"):
         busy(device)
         kept.append(batch)
     for image, label in kept:
@@ -78,7 +80,7 @@ def test_batches_that_are_kept_stay_as_they_were(ds: NumpyDataset, arrays, devic
 
 def test_memory_let_go_while_in_use_is_not_overwritten(ds: NumpyDataset, device) -> None:
     sums, expected = [], []
-    for image, label in Loader(ds, BATCH, num_threads=4, device=device):
+    for image, label in Loader(ds, BATCH, num_threads=4, device=device, shuffle="block"):
         busy(device)
         sums.append(image.sum(dtype=torch.int64))
         expected.append(label)
@@ -89,7 +91,7 @@ def test_memory_let_go_while_in_use_is_not_overwritten(ds: NumpyDataset, device)
 
 
 def test_early_breaks_leave_no_memory_on_the_device(ds: NumpyDataset, device) -> None:
-    loader = Loader(ds, BATCH, num_threads=2, device=device)
+    loader = Loader(ds, BATCH, num_threads=2, device=device, shuffle="block")
     for _ in loader:
         break
     gc.collect()
@@ -109,7 +111,7 @@ def test_batches_on_a_stream_of_the_user(ds: NumpyDataset, arrays, device) -> No
     before = torch.accelerator.current_stream(device)
     torch.accelerator.set_stream(stream)
     try:
-        for image, label in Loader(ds, BATCH, num_threads=2, device=device):
+        for image, label in Loader(ds, BATCH, num_threads=2, device=device, shuffle="block"):
             assert torch.accelerator.current_stream(device) == stream
             assert_rows(image, label, arrays)
     finally:
@@ -117,17 +119,17 @@ def test_batches_on_a_stream_of_the_user(ds: NumpyDataset, arrays, device) -> No
 
 
 def test_casts_that_grow_are_done_on_the_device(ds: NumpyDataset, arrays, device) -> None:
-    loader = Loader(ds, BATCH, device=device, dtype={0: torch.float32})
+    loader = Loader(ds, BATCH, device=device, dtype={0: torch.float32}, shuffle="block")
     for image, label in loader:
         assert (image.dtype, label.dtype) == (torch.float32, torch.int64)
         assert_rows(image.to(torch.uint8), label, arrays)
 
 
 def test_page_locked_batches_in_memory(ds: NumpyDataset, arrays) -> None:
-    for image, label in Loader(ds, BATCH, num_threads=2, pin_memory=True):
+    for image, label in Loader(ds, BATCH, num_threads=2, pin_memory=True, shuffle="block"):
         assert image.is_pinned()
         assert_rows(image, label, arrays)
-    for image, _ in Loader(ds, BATCH, num_threads=2, pin_memory=False):
+    for image, _ in Loader(ds, BATCH, num_threads=2, pin_memory=False, shuffle="block"):
         assert not image.is_pinned()
 
 

@@ -168,13 +168,13 @@ class TestBatches:
 
     def test_are_kept_as_they_came(self, data: Data) -> None:
         ds = NumpyDataset(data.x)
-        kept = list(Loader(ds, 4, num_threads=2, prefetch=8))
+        kept = list(Loader(ds, 4, num_threads=2, prefetch=8, shuffle="block"))
         for batch, rows in zip(kept, BlockBatchSampler(ds, 4), strict=True):
             assert (batch.numpy() == data.x[rows]).all()
 
     def test_of_two_iterators_at_once(self, data: Data) -> None:
         ds = NumpyDataset(data.x)
-        loader = Loader(ds, 8, num_threads=2)
+        loader = Loader(ds, 8, num_threads=2, shuffle="block")
         first, second = list(loader), list(loader)
         loader.set_epoch(0)
         for count, (a, b) in enumerate(zip(iter(loader), iter(loader), strict=True)):
@@ -185,7 +185,7 @@ class TestBatches:
     def test_iterations_begun_at_once_are_epochs_one_after_the_other(
         self, data: Data, threads: int
     ) -> None:
-        loader = Loader(NumpyDataset(data.y), 8, num_threads=threads)
+        loader = Loader(NumpyDataset(data.y), 8, num_threads=threads, shuffle="block")
         epochs = [torch.cat(list(loader)).tolist() for _ in range(2)]
         loader.set_epoch(0)
         first, second = zip(*zip(loader, loader, strict=True), strict=True)
@@ -193,12 +193,30 @@ class TestBatches:
         assert loader.state_dict()["epoch"] == 1
 
 
+class TestShuffle:
+    def test_rows_come_in_the_order_of_the_file_unless_asked_otherwise(self, data: Data) -> None:
+        ds = NumpyDataset(data.x, data.y)
+        for mine, stock in zip(Loader(ds, 8), DataLoader(ds, 8), strict=True):
+            same(mine, stock)
+
+    def test_true_permutes_all_rows_as_full_does(self, data: Data) -> None:
+        ds = NumpyDataset(data.y)
+        rows = torch.cat(list(Loader(ds, 8, shuffle=True, seed=3)))
+        assert torch.equal(rows, torch.cat(list(Loader(ds, 8, shuffle="full", seed=3))))
+        assert not torch.equal(rows, torch.from_numpy(data.y))
+
+    def test_a_sampler_decides_it(self, data: Data) -> None:
+        ds = NumpyDataset(data.y)
+        with pytest.raises(LoaderError, match="sampler= decides shuffle"):
+            Loader(ds, sampler=BlockBatchSampler(ds, 8), shuffle=True)
+
+
 class TestState:
     @pytest.mark.parametrize("threads", THREADS)
     @pytest.mark.parametrize("consumed", [0, 1, 5, 12])
     def test_counts_what_the_loop_received(self, data: Data, threads: int, consumed: int) -> None:
         ds = NumpyDataset(data.y)
-        loader = Loader(ds, 8, num_threads=threads)
+        loader = Loader(ds, 8, num_threads=threads, shuffle="block")
         whole = [batch.tolist() for batch in loader]
         loader.set_epoch(0)
         iterator = iter(loader)
@@ -207,25 +225,25 @@ class TestState:
         state = loader.state_dict()
         iterator.close()
         assert state["position"] == consumed * 8
-        other = Loader(ds, 8, num_threads=2)
+        other = Loader(ds, 8, num_threads=2, shuffle="block")
         other.load_state_dict(state)
         assert other.state_dict()["position"] == consumed * 8
         assert [batch.tolist() for batch in other] == whole[consumed:]
 
     def test_goes_on_in_a_data_loader_and_back(self, data: Data) -> None:
         ds = NumpyDataset(data.y)
-        loader = Loader(ds, 8, num_threads=2)
+        loader = Loader(ds, 8, num_threads=2, shuffle="block")
         seen = [batch.tolist() for _, batch in zip(range(3), loader, strict=False)]
         batches = BlockBatchSampler(ds, 8)
         batches.load_state_dict(loader.state_dict())
         rest = DataLoader(ds, batch_sampler=batches, collate_fn=npdata.collate)
         seen += [batch.tolist() for batch in rest]
-        assert seen == [batch.tolist() for batch in Loader(ds, 8)]
+        assert seen == [batch.tolist() for batch in Loader(ds, 8, shuffle="block")]
 
     def test_the_end_of_an_epoch_goes_on_with_the_next(self, data: Data) -> None:
-        loader = Loader(NumpyDataset(data.y), 8, num_threads=2)
+        loader = Loader(NumpyDataset(data.y), 8, num_threads=2, shuffle="block")
         list(loader)
-        other = Loader(NumpyDataset(data.y), 8)
+        other = Loader(NumpyDataset(data.y), 8, shuffle="block")
         other.load_state_dict(loader.state_dict())
         assert list(other) == []
         assert [b.tolist() for b in other] == [b.tolist() for b in loader]
@@ -234,16 +252,18 @@ class TestState:
     def test_an_epoch_that_was_chosen_has_a_state_before_it_begins(
         self, data: Data, threads: int
     ) -> None:
-        loader = Loader(NumpyDataset(data.y), 8, num_threads=threads)
+        loader = Loader(NumpyDataset(data.y), 8, num_threads=threads, shuffle="block")
         list(loader)
         loader.set_epoch(3)
         state = loader.state_dict()
         assert (state["epoch"], state["position"]) == (3, 0)
 
     def test_a_state_of_another_order_is_refused(self, data: Data) -> None:
-        loader = Loader(NumpyDataset(data.y), 8)
+        loader = Loader(NumpyDataset(data.y), 8, shuffle="block")
         with pytest.raises(StateError, match="seed=1"):
-            Loader(NumpyDataset(data.y), 8, seed=1).load_state_dict(loader.state_dict())
+            Loader(NumpyDataset(data.y), 8, seed=1, shuffle="block").load_state_dict(
+                loader.state_dict()
+            )
 
     def test_a_sampler_without_state_says_so(self, data: Data) -> None:
         with pytest.raises(LoaderError, match="list has no state_dict"):

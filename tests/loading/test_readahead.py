@@ -207,11 +207,11 @@ class TestWhoIsTold:
 
     def test_small_files_only_within_a_budget(self) -> None:
         told = self.listener()
-        list(Loader(NumpyDataset(told), 64))
+        list(Loader(NumpyDataset(told), 64, shuffle="block"))
         assert told.needed == []
         wide = np.lib.stride_tricks.as_strided(np.zeros(1), (4, 1 << 23), (0, 0))
         large = Listener(wide, "mapped")
-        next(iter(Loader(NumpyDataset(large), 1, num_threads=0)))
+        next(iter(Loader(NumpyDataset(large), 1, num_threads=0, shuffle="block")))
         assert large.needed
 
     def test_not_where_a_subset_names_what_npdata_does_not_know(self) -> None:
@@ -303,6 +303,8 @@ class TestOtherFiles:
         assert resident_kib(tmp_path / "d.h5") < before / 2
         ds.sources[0].will_need(3, 1024)
         for batch, rows in zip(
-            Loader(ds, 64, memory_budget=3 << 20), BlockBatchSampler(ds, 64), strict=True
+            Loader(ds, 64, memory_budget=3 << 20, shuffle="block"),
+            BlockBatchSampler(ds, 64),
+            strict=True,
         ):
             assert (batch.numpy() == x[rows]).all()
