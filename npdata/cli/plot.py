@@ -1,40 +1,65 @@
-"""A picture that a command draws: matplotlib's figure, and a file that appears whole or not.
+"""The picture of `inspect`: where chunks lie, how values spread, how samples look; and its file.
 
-Idea: matplotlib belongs to the extra `plot` and is imported when a picture is asked for; it draws
-without a screen and without state. Invariant: a file under the name asked for is complete.
+Idea: a line of panels for each array. matplotlib belongs to the extra `plot`, is imported
+when a picture is asked for, and draws without a screen. Invariant: no more than `MOST_BYTES` of
+rows and `MOST_DECODED` of chunks are read for an array, whatever its size, else the reason stands
+in their place; a file under the name asked for is complete.
 """
 
 import errno
+import math
 import os
 import warnings
+from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from npdata.cli.console import UsageError
-from npdata.cli.output import new_output
-from npdata.errors import require
+import numpy as np
+from numpy.typing import NDArray
+
+from npdata.cli.console import UsageError, bytes_text, count_text, shape_text
+from npdata.cli.inspect.report import Facts
+from npdata.cli.output import new_output, without_links
+from npdata.errors import NpdataError, require
+from npdata.sources.base import Source
+from npdata.sources.hdf5.chunk_table import ChunkTable
 
 FORMATS = (".png", ".svg", ".pdf")
+MOST_BYTES = 32 << 20
+MOST_DECODED = 512 << 20
+ALL_BYTES = 4 << 20
+"""An array of no more bytes is read as a whole."""
+MOST_ROWS = 4096
+PLACES, DECODED_PLACES = 256, 16
+"""Of others so many runs of neighbours: few where each place has to be decoded."""
+BANDS = 16
+IMAGES = 4
+CELLS = (48, 64)
+"""So many cells of a chunk grid are drawn at most, downwards and across."""
+_BLUE, _BAND, _GREY, _UNSTORED = "#2f6690", "#b9d0e0", "#777777", "#f3e9dc"
 
 
-def new_figure(width: float, height: float) -> Any:
-    """Give an empty `matplotlib.figure.Figure` of so many inches.
+@dataclass(frozen=True, kw_only=True)
+class Panel:
+    """An array to draw: its `title`, what is known of it, its rows, and its chunks, if any.
 
-    Raises `MissingExtraError` (an ImportError) without matplotlib.
+    `source` is an open source, or the reason why it cannot be opened.
     """
-    matplotlib = require("matplotlib.figure", extra="plot", purpose="--plot")
-    return matplotlib.Figure(figsize=(width, height), dpi=120, layout="constrained")
+
+    title: str
+    facts: Facts
+    source: Source | str
+    chunks: ChunkTable | None = None
 
 
-def shortened(name: str, most: int = 80) -> str:
-    """Give a name that fits a title, without its middle where it is long.
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Samples:
+    """Some `rows` and their `numbers`, ascending; or `reason`, why there are none."""
 
-    Examples:
-        >>> shortened("d.h5::x"), shortened("abcdefghijklmnop", 9)
-        ('d.h5::x', 'abcd…mnop')
-    """
-    half = most // 2
-    return name if len(name) <= most else f"{name[:half]}…{name[-half:]}"
+    numbers: NDArray[np.int64]
+    rows: NDArray[Any]
+    reason: str = ""
 
 
 def require_format(path: str) -> None:
@@ -56,12 +81,298 @@ def require_format(path: str) -> None:
         raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), str(folder))
 
 
+def new_figure(width: float, height: float) -> Any:
+    """Give an empty `matplotlib.figure.Figure` of so many inches.
+
+    Raises `MissingExtraError` (an ImportError) without matplotlib.
+    """
+    matplotlib = require("matplotlib.figure", extra="plot", purpose="--plot")
+    return matplotlib.Figure(figsize=(width, height), dpi=120, layout="constrained")
+
+
 def save_figure(figure: Any, path: str) -> None:
     """Write a figure in the format of the name's suffix, over a file that may be there."""
     require_format(path)
-    target = Path(path).absolute()
+    target = without_links(Path(path))
     with new_output(target) as output, warnings.catch_warnings():
         # A letter of a name that no font here has is drawn as a box.
         warnings.filterwarnings("ignore", message="Glyph")
-        figure.savefig(output.path, facecolor="white", format=target.suffix[1:].lower())
-        output.path.replace(target)
+        figure.savefig(output.path, facecolor="white", format=Path(path).suffix[1:].lower())
+        output.publish(force=True)
+
+
+def shortened(name: str, most: int = 80) -> str:
+    """Give a name that fits a title, without its middle where it is long.
+
+    Examples:
+        >>> shortened("d.h5::x"), shortened("abcdefghijklmnop", 9)
+        ('d.h5::x', 'abcd…mnop')
+    """
+    half = most // 2
+    return name if len(name) <= most else f"{name[:half]}…{name[-half:]}"
+
+
+def draw_arrays(panels: Sequence[Panel], *, left_out: int) -> Any:
+    """Draw a line of panels for each array; `left_out` arrays are only counted."""
+    figure = new_figure(13, 0.4 + 2.6 * len(panels))
+    parts = figure.subfigures(len(panels), 1, squeeze=False)[:, 0]
+    for part, panel in zip(parts, panels, strict=True):
+        part.suptitle(panel.title, fontsize=10, x=0.01, ha="left", weight="bold", parse_math=False)
+        _draw_array(part, panel)
+    if left_out:
+        text = f"the first {len(panels)} of {len(panels) + left_out:,} arrays"
+        figure.supxlabel(text, fontsize=9, color=_GREY)
+    return figure
+
+
+def choose_rows(facts: Facts) -> tuple[NDArray[np.int64], str]:
+    """Choose the numbers of rows to read, or none and the reason why.
+
+    Examples:
+        >>> facts = Facts(shape=(100, 2), dtype=np.dtype("f4"), stored_bytes=800, layout="C order",
+        ...               access="mapped", access_reason="", sample="view", sample_reason="",
+        ...               tensor_dtype=torch.float32)
+        >>> len(choose_rows(facts)[0])
+        100
+    """
+    nothing = np.zeros(0, np.int64)
+    if facts.nbytes == 0:
+        return nothing, "it holds no rows"
+    place_bytes = facts.row_bytes
+    if facts.chunks is not None and facts.filters:
+        place_bytes = max(place_bytes, facts.chunks.a_row_needs * facts.chunks.nbytes)
+    elif facts.filters:
+        # A member of a zip is decoded as a whole.
+        place_bytes = facts.nbytes
+    if facts.row_bytes > MOST_BYTES or place_bytes > MOST_DECODED:
+        return nothing, f"a look at it takes {bytes_text(place_bytes)}"
+    if facts.nbytes <= ALL_BYTES:
+        return np.arange(facts.rows), ""
+    places = DECODED_PLACES if facts.filters else PLACES
+    places = max(1, min(places, MOST_DECODED // place_bytes, MOST_BYTES // facts.row_bytes))
+    run = max(1, min(MOST_ROWS, MOST_BYTES // facts.row_bytes) // places)
+    starts = np.linspace(0, max(0, facts.rows - run), places).astype(np.int64)
+    numbers = np.unique(starts[:, None] + np.arange(run))
+    return numbers[numbers < facts.rows], ""
+
+
+def as_image(row: NDArray[Any]) -> NDArray[Any] | None:
+    """Give a row as an image for matplotlib, (h, w) or (h, w, 3), None where it is none.
+
+    Two axes are a grey image. Three are one in colour, where the first or the last has size 1, 3
+    or 4, else a volume, of which the middle is shown.
+
+    Examples:
+        >>> as_image(np.zeros((3, 32, 32), np.uint8)).shape, as_image(np.zeros((9, 32, 32))).shape
+        ((32, 32, 3), (32, 32))
+        >>> as_image(np.zeros(10)) is None
+        True
+    """
+    if row.ndim == 3:
+        if row.shape[0] in (1, 3, 4) and row.shape[2] not in (1, 3, 4):
+            row = np.moveaxis(row, 0, 2)
+        if row.shape[2] in (3, 4):
+            row = row[..., :3]
+        else:
+            row = row[..., 0] if row.shape[2] == 1 else row[row.shape[0] // 2]
+    if row.ndim < 2 or min(row.shape[:2]) < 4:
+        return None
+    step = max(1, max(row.shape[:2]) // 256)
+    row = row[::step, ::step]
+    if row.ndim == 2 or row.dtype == np.uint8:
+        return row
+    values = np.nan_to_num(row.astype(np.float64), posinf=0, neginf=0)
+    low, high = float(values.min()), float(values.max())
+    return (values - low) / ((high - low) or 1.0)
+
+
+def cells_of(table: ChunkTable, chunk_bytes: int) -> NDArray[np.float64]:
+    """Give stored by decoded bytes of the chunks, in at most `CELLS` cells; NaN where none is.
+
+    Downwards are rows, across the chunks of one row; neighbours share a cell where there are more.
+
+    Examples:
+        >>> table = ChunkTable.of(
+        ...     shape=(5, 4), chunk_shape=(2, 4), coordinates=np.array([[4, 0], [0, 0]]),
+        ...     offsets=np.array([900, 500]), sizes=np.array([16, 32]), masks=np.array([0, 0]))
+        >>> cells_of(table, 32).tolist()
+        [[1.0], [nan], [0.5]]
+    """
+    down, across = table.grid[0], math.prod(table.grid[1:])
+    high, wide = min(down, CELLS[0]), min(across, CELLS[1])
+    block, tile = np.divmod(table.numbers, across)
+    cells = block * high // down * wide + tile * wide // across
+    counts = np.bincount(cells, minlength=high * wide)
+    sizes = np.bincount(cells, weights=table.sizes, minlength=high * wide)
+    mean = np.full(high * wide, np.nan)
+    np.divide(sizes, counts * chunk_bytes, out=mean, where=counts > 0)
+    return mean.reshape(high, wide)
+
+
+def bins_of(values: NDArray[np.float64], *, whole: bool) -> NDArray[np.float64]:
+    """Give the edges of at most 64 bins; `whole` numbers get bins of equally many numbers each.
+
+    Examples:
+        >>> bins_of(np.array([0.0, 3.0]), whole=True).tolist()
+        [-0.5, 0.5, 1.5, 2.5, 3.5]
+    """
+    low, high = float(values.min()), float(values.max())
+    if not whole or high - low >= 1 << 52:
+        return np.histogram_bin_edges(values, bins=64)
+    width = -(-(high - low + 1) // 64)
+    return low - 0.5 + width * np.arange(-(-(high - low + 1) // width) + 1)
+
+
+def bands_of(samples: Samples) -> NDArray[np.float64]:
+    """Give a line for each of at most `BANDS` parts of the rows, which hold a number each.
+
+    Its middle row, and the median, the 5 % and the 95 % quantile of its values.
+
+    Examples:
+        >>> numbers = np.arange(32)
+        >>> bands_of(Samples(numbers=numbers, rows=numbers // 16))[[0, -1]].tolist()
+        [[0.5, 0.0, 0.0, 0.0], [30.5, 1.0, 1.0, 1.0]]
+    """
+    parts = min(BANDS, len(samples.numbers))
+    pairs = zip(
+        np.array_split(samples.numbers, parts), np.array_split(samples.rows, parts), strict=True
+    )
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message="All-NaN slice")
+        return np.array(
+            [
+                [numbers.mean(), *np.nanquantile(rows.astype(np.float64), (0.5, 0.05, 0.95))]
+                for numbers, rows in pairs
+            ]
+        )
+
+
+def _draw_array(part: Any, panel: Panel) -> None:
+    samples = _read(panel)
+    pictures = [as_image(row) for row in _some(samples.rows)]
+    images = [picture for picture in pictures if picture is not None]
+    chunked = panel.chunks is not None and panel.facts.chunks is not None
+    wide = [2.0, *([1.0] * IMAGES if images else [float(IMAGES)])]
+    axes = part.subplots(1, len(wide) + chunked, width_ratios=[1.5, *wide] if chunked else wide)
+    for axis in axes:
+        axis.tick_params(labelsize=7)
+    if chunked:
+        _draw_chunks(part, axes[0], panel.chunks, panel.facts)
+        axes = axes[1:]
+    _draw_values(axes[0], samples, panel.facts)
+    if not images:
+        _draw_rows(axes[1], samples, panel.facts)
+        return
+    for axis, image, number in zip(axes[1:], images, _some(samples.numbers), strict=False):
+        axis.imshow(image, cmap="gray")
+        axis.set_title(f"row {number:,}", fontsize=8)
+    for axis in axes[1:]:
+        axis.set_axis_off()
+
+
+def _read(panel: Panel) -> Samples:
+    facts, source = panel.facts, panel.source
+    nothing = np.zeros((0, *facts.shape[1:]), facts.dtype)
+    if isinstance(source, str):
+        return Samples(numbers=np.zeros(0, np.int64), rows=nothing, reason=source)
+    numbers, reason = choose_rows(facts)
+    rows = np.empty((len(numbers), *facts.shape[1:]), facts.dtype)
+    try:
+        if len(numbers):
+            source.read(numbers, rows)
+    except (NpdataError, OSError) as error:
+        return Samples(numbers=numbers[:0], rows=nothing, reason=str(error))
+    finally:
+        source.close()
+    return Samples(numbers=numbers, rows=rows, reason=reason)
+
+
+def _draw_chunks(part: Any, axis: Any, table: Any, facts: Facts) -> None:
+    chunks: Any = facts.chunks
+    across = max(1, facts.row_bytes // max(1, facts.dtype.itemsize))
+    cells = cells_of(table, chunks.nbytes)
+    high = chunks.grid[0] * chunks.shape[0]
+    shown = axis.imshow(
+        cells,
+        aspect="auto",
+        cmap="Blues",
+        vmin=0,
+        vmax=max(1.0, float(np.nanmax(cells, initial=0.0))),
+        extent=(0, across, high, 0),
+        interpolation="nearest",
+    )
+    for edge in np.linspace(0, high, cells.shape[0] + 1)[1:-1]:
+        axis.axhline(edge, color="white", linewidth=0.6)
+    for edge in np.linspace(0, across, cells.shape[1] + 1)[1:-1]:
+        axis.axvline(edge, color="white", linewidth=0.6)
+    bar = part.colorbar(shown, ax=axis)
+    bar.ax.tick_params(labelsize=7)
+    bar.set_label("stored / decoded bytes", fontsize=7)
+    total = math.prod(chunks.grid)
+    partly = "" if chunks.stored == total else f", {chunks.stored:,} stored"
+    shared = " (a cell is several)" if cells.size < total else ""
+    axis.set_title(
+        f"{count_text(total, 'chunk')} of {shape_text(chunks.shape)}{partly}{shared}", fontsize=8
+    )
+    axis.set_facecolor(_UNSTORED)
+    axis.set_ylabel("row", fontsize=8)
+    axis.set_xlabel("element of a row", fontsize=8)
+    axis.set_ylim(facts.rows, 0)
+    axis.set_xlim(0, across)
+    axis.set_xticks([0, across])
+    axis.locator_params(axis="y", nbins=4, integer=True)
+    axis.xaxis.set_major_formatter("{x:,.0f}")
+    axis.yaxis.set_major_formatter("{x:,.0f}")
+
+
+def _draw_values(axis: Any, samples: Samples, facts: Facts) -> None:
+    values = samples.rows.reshape(-1)
+    values = np.abs(values) if values.dtype.kind == "c" else values
+    numbers = values.astype(np.float64)
+    finite = numbers[np.isfinite(numbers)]
+    axis.set_yticks([])
+    if not len(finite):
+        text = samples.reason or "no finite values"
+        axis.text(0.5, 0.5, text, ha="center", fontsize=8, wrap=True, parse_math=False)
+        axis.set_axis_off()
+        return
+    whole = facts.dtype.kind in "biu"
+    bins = bins_of(finite, whole=whole)
+    axis.hist(finite, bins=bins, color=_BLUE, rwidth=0.9 if len(bins) <= 33 else 1.0)
+    axis.locator_params(axis="x", integer=whole)
+    left = len(numbers) - len(finite)
+    strange = f", {left:,} not finite" if left else ""
+    what = "magnitudes" if facts.dtype.kind == "c" else "values"
+    looked = f"{len(samples.numbers):,} of {count_text(facts.rows, 'row')}"
+    axis.set_title(f"{what} of {looked}{strange}", fontsize=8)
+
+
+def _draw_rows(axis: Any, samples: Samples, facts: Facts) -> None:
+    rows = samples.rows
+    if not len(rows) or rows.dtype.kind == "c":
+        axis.set_axis_off()
+        return
+    if rows[0].size > 1:
+        for number, row in zip(_some(samples.numbers), _some(rows), strict=True):
+            line = row.reshape(-1)[:512].astype(np.float64)
+            axis.plot(line, linewidth=0.8, label=f"row {number:,}")
+        axis.legend(fontsize=7, loc="best")
+        axis.set_xlabel("element of a row", fontsize=8)
+        return
+    if len(rows) == facts.rows and len(rows) <= MOST_ROWS:
+        values = rows.reshape(-1).astype(np.float64)
+        axis.plot(samples.numbers, values, ".", markersize=2, color=_BLUE)
+        axis.set_title("value by row", fontsize=8)
+    else:
+        middle, median, low, high = bands_of(samples).T
+        axis.fill_between(middle, low, high, color=_BAND, label="5 to 95 %")
+        axis.plot(middle, median, ".-", markersize=4, linewidth=1, color=_BLUE, label="median")
+        axis.legend(fontsize=7, loc="best")
+        axis.set_title(f"values by row, in {len(middle)} parts", fontsize=8)
+    axis.set_xlim(0, facts.rows)
+    axis.set_xlabel("row", fontsize=8)
+    axis.xaxis.set_major_formatter("{x:,.0f}")
+
+
+def _some(values: NDArray[Any]) -> NDArray[Any]:
+    return values[np.linspace(0, len(values) - 1, IMAGES).astype(np.int64)[: len(values)]]

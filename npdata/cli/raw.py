@@ -11,6 +11,8 @@ import numpy as np
 
 from npdata.arrays.dtypes import DType
 from npdata.cli.console import UsageError
+from npdata.sources.base import Source
+from npdata.sources.open import open_source
 
 HOW_TO_DESCRIBE = (
     "it is neither .npy nor .npz nor HDF5; for raw binary say what it holds, as in "
@@ -25,6 +27,10 @@ class RawLayout:
     dtype: DType
     shape: tuple[int, ...]
     offset: int
+
+    def open(self, path: str) -> Source:
+        """Open a raw file; raises as `npdata.open_source`."""
+        return open_source(path, dtype=self.dtype, shape=self.shape, offset=self.offset)
 
 
 def add_raw_arguments(parser: argparse.ArgumentParser) -> None:

@@ -17,10 +17,17 @@ from inspected import facts
 from processes import environment, run
 
 from npdata import NumpyDataset
-from npdata.cli.inspect.picture import bins_of, cells_of
 from npdata.cli.inspect.report import Chunks, FilterUse
-from npdata.cli.inspect.samples import MOST_BYTES, as_image, choose_rows
 from npdata.cli.main import main
+from npdata.cli.plot import (
+    MOST_BYTES,
+    Samples,
+    as_image,
+    bands_of,
+    bins_of,
+    cells_of,
+    choose_rows,
+)
 from npdata.sources.hdf5.chunk_table import ChunkTable
 
 CORPUS = Path(__file__).parents[2] / ".corpus" / "files"
@@ -288,12 +295,23 @@ def test_a_picture_is_drawn_of_all_kinds_of_arrays(folder: Path) -> None:
 @pytest.mark.parametrize("shape", [(10**12,), (10**9, 300, 300), (3, 2000, 3000), (1, 1), (17, 5)])
 def test_samples_are_few_and_from_all_over_the_array(shape: tuple[int, ...]) -> None:
     numbers, reason = choose_rows(facts(shape=shape))
-    assert reason is None
+    assert not reason
     assert len(numbers) * facts(shape=shape).row_bytes <= MOST_BYTES
     assert (np.diff(numbers) > 0).all()
     assert numbers[0] == 0
     if len(numbers) > 1:
         assert numbers[-1] == shape[0] - 1
+
+
+def test_a_value_by_row_is_drawn_for_places_and_hides_no_gap_between_them() -> None:
+    numbers, _ = choose_rows(facts(shape=(10**6,)))
+    values = (numbers >= 500_000).astype(np.uint8)
+    middle, median, low, high = bands_of(Samples(numbers=numbers, rows=values)).T
+    assert len(middle) == 16
+    assert (np.diff(middle) > 0).all()
+    assert median.tolist() == [0.0] * 8 + [1.0] * 8
+    assert (low <= median).all()
+    assert (median <= high).all()
 
 
 def test_what_is_dear_to_look_at_is_not_looked_at() -> None:
@@ -306,7 +324,7 @@ def test_what_is_dear_to_look_at_is_not_looked_at() -> None:
     ):
         numbers, reason = choose_rows(known)
         assert len(numbers) == 0
-        assert "GB" in (reason or "")
+        assert "GB" in reason
 
 
 def test_many_chunks_share_the_cells_of_the_picture() -> None:

@@ -95,7 +95,9 @@ def open_inputs(texts: Sequence[str], raw: RawLayout | None) -> Inputs:
         elif found.format == "npy":
             opened.append(_file(found.path, open_source(found.path)))
         else:
-            opened.append(_file(found.path, _open_raw(found.path, raw)))
+            if raw is None:
+                raise UsageError(f"{found.path}: {HOW_TO_DESCRIBE}")
+            opened.append(_file(found.path, raw.open(found.path)))
     arrays = tuple(each for each in opened if isinstance(each, Input))
     left_out = tuple(each for each in opened if not isinstance(each, Input))
     if not arrays:
@@ -106,12 +108,6 @@ def open_inputs(texts: Sequence[str], raw: RawLayout | None) -> Inputs:
 
 def _file(path: str, source: Source) -> Opened:
     return _input(Path(path).stem, path, source)
-
-
-def _open_raw(path: str, raw: RawLayout | None) -> Source:
-    if raw is None:
-        raise UsageError(f"{path}: {HOW_TO_DESCRIBE}")
-    return open_source(path, dtype=raw.dtype, shape=raw.shape, offset=raw.offset)
 
 
 def _member(path: str, name: str) -> Opened:

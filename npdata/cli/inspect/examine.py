@@ -68,8 +68,7 @@ def _npy(report: FileReport, found: Identified, raw: RawLayout | None) -> FileRe
 def _raw(report: FileReport, found: Identified, raw: RawLayout | None) -> FileReport:
     if raw is None:
         raise FormatError(HOW_TO_DESCRIBE)
-    source = open_source(found.path, dtype=raw.dtype, shape=raw.shape, offset=raw.offset)
-    return replace(report, datasets=(_reported(found.path, None, _in_place(source)),))
+    return replace(report, datasets=(_reported(found.path, None, _in_place(raw.open(found.path))),))
 
 
 def _npz(report: FileReport, found: Identified, raw: RawLayout | None) -> FileReport:

@@ -105,8 +105,7 @@ class DatasetReport:
 
     def as_json(self) -> dict[str, Any]:
         """Give plain values under keys that do not change; null where nothing is known."""
-        facts = self.facts
-        known = dict.fromkeys(_KEYS) if facts is None else _plain(facts)
+        known = dict.fromkeys(_KEYS) if self.facts is None else _plain(self.facts)
         own = {"where": self.where, "name": self.name, "refusal": self.refusal}
         return {**own, **known, "advice": list(self.advice)}
 
@@ -138,32 +137,25 @@ class FileReport:
 
 
 def _plain(facts: Facts) -> dict[str, Any]:
-    chunks = facts.chunks
-    return {
-        "shape": list(facts.shape),
-        "dtype": str(facts.dtype),
-        "rows": facts.rows,
-        "row_bytes": facts.row_bytes,
-        "bytes": facts.nbytes,
-        "stored_bytes": facts.stored_bytes,
-        "layout": facts.layout,
-        "chunks": None
-        if chunks is None
-        else {
-            "shape": list(chunks.shape),
-            "bytes": chunks.nbytes,
-            "grid": list(chunks.grid),
-            "stored": chunks.stored,
-        },
-        "filters": [{**asdict(step), "values": list(step.values)} for step in facts.filters],
-        "access": {"kind": facts.access, "reason": facts.access_reason},
-        "sample": {
-            "kind": facts.sample,
-            "reason": facts.sample_reason,
-            "dtype": None if facts.tensor_dtype is None else str(facts.tensor_dtype),
-        },
-        "decoded_per_used": asdict(facts.cost),
-    }
+    chunks = None if facts.chunks is None else asdict(facts.chunks)
+    if chunks is not None:
+        chunks["bytes"] = chunks.pop("nbytes")
+    tensor = None if facts.tensor_dtype is None else str(facts.tensor_dtype)
+    values = (
+        facts.shape,
+        str(facts.dtype),
+        facts.rows,
+        facts.row_bytes,
+        facts.nbytes,
+        facts.stored_bytes,
+        facts.layout,
+        chunks,
+        [asdict(step) for step in facts.filters],
+        {"kind": facts.access, "reason": facts.access_reason},
+        {"kind": facts.sample, "reason": facts.sample_reason, "dtype": tensor},
+        asdict(facts.cost),
+    )
+    return dict(zip(_KEYS, values, strict=True))
 
 
 _KEYS = (
