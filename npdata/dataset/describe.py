@@ -10,7 +10,9 @@ from dataclasses import dataclass
 import torch
 
 from npdata.arrays.dtypes import DType
+from npdata.arrays.spans import Windows
 from npdata.dataset.field import Field
+from npdata.sources.windows import PaddingSource
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -37,14 +39,20 @@ class FieldDescription:
 
 @dataclass(frozen=True, kw_only=True)
 class Description:
-    """All fields of a dataset; print it for a table."""
+    """All fields of a dataset; print it for a table.
+
+    `notes` are pairs of a name and a text: for windows, their plan, the recordings and their
+    borders, and the rows that no window reaches, with the reason.
+    """
 
     rows: int
     fields: tuple[FieldDescription, ...]
+    notes: tuple[tuple[str, str], ...] = ()
 
     def __str__(self) -> str:
         """Give a paragraph per field."""
         lines = [f"{self.rows} rows, {sum(f.row_bytes for f in self.fields)} bytes each"]
+        lines += [f"  {name:<9} {text}" for name, text in self.notes]
         for field in self.fields:
             delivered = field.tensor_dtype or field.conversion
             lines += [
@@ -57,11 +65,47 @@ class Description:
         return "\n".join(lines)
 
 
-def describe(fields: Sequence[Field], *, independent: bool) -> Description:
+def describe(
+    fields: Sequence[Field], *, independent: bool, windows: Windows | None = None
+) -> Description:
     """Describe fields; `independent` tells that every sample is copied for a transform."""
     return Description(
-        rows=len(fields[0].source), fields=tuple(_field(field, independent) for field in fields)
+        rows=len(fields[0]),
+        fields=tuple(_field(field, independent) for field in fields),
+        notes=() if windows is None else _plan(fields, windows),
     )
+
+
+def _plan(fields: Sequence[Field], windows: Windows) -> tuple[tuple[str, str], ...]:
+    recordings = windows.recordings
+    shortest, longest = int(recordings.lengths.min()), int(recordings.lengths.max())
+    what = {
+        "drop": "whole windows only",
+        "repeat": "the nearest row of the recording stands in for rows outside it",
+        "zero": "zeros stand in for rows outside the recording",
+    }[windows.edge]
+    if windows.edge != "drop":
+        marked = any(isinstance(field.source, PaddingSource) for field in fields)
+        what += ", marked by fields _is_pad" if marked else ", and nothing marks them (mask=True)"
+    return (
+        ("windows", f"{len(windows)}, every {windows.stride} rows; {what}"),
+        (
+            "borders",
+            f"{len(recordings)} recordings of {shortest} to {longest} rows: {recordings.origin}",
+        ),
+        ("left out", _left_out(windows)),
+    )
+
+
+def _left_out(windows: Windows) -> str:
+    short, short_rows, rest = windows.left_out
+    needs = windows.before + windows.after + 1
+    reasons = []
+    if short:
+        reasons.append(f"{short_rows} rows in recordings shorter than {needs} ({short} of them)")
+    if rest:
+        reasons.append(f"{rest} rows between windows or behind the last, at this stride")
+    return "no row" if not reasons else " and ".join(reasons)
 
 
 def _field(field: Field, independent: bool) -> FieldDescription:

@@ -1,161 +1,76 @@
-"""One field of a dataset: a source, the dtype wanted, and how its rows become tensors.
+"""One field of a dataset, whatever its samples are: what the dataset asks of it.
 
-Idea: both ways out of a source are decided once. A single row, or a slice, is converted where it
-lies (`Conversion`); a set of rows is gathered into one buffer (`stack`). Invariant: both give the
-same values as NumPy's `array[indices]`, cast to the dtype asked for. A field knows nothing of the
-other fields.
+Idea: a dataset picks samples by number and knows no kinds of data; each kind of field decides how
+one sample becomes a tensor, and how many become a batch. Invariant: sample and batch hold the same
+values. Here is the interface alone; rows of one shape are `rows_field`.
 """
 
-import functools
-from dataclasses import replace
+from abc import ABC, abstractmethod
 from typing import Any, TypeAlias
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
-from torch import Tensor
 
-from npdata.arrays.convert import Conversion, Layout, apply, as_tensor, decide
-from npdata.arrays.dtypes import DTypeRule, dtype_rule
-from npdata.dataset.batch_memory import Allocate, plain_memory
-from npdata.errors import ConversionError
+from npdata.arrays.convert import Conversion
+from npdata.dataset.batch_memory import Allocate
 from npdata.sources.base import Source
-from npdata.sources.open import SourceLike, open_source
 
 Value: TypeAlias = Any
 """A tensor; for a structured field a dict of values, for a text field a str or a list of them."""
 
 
-class Field:
-    """The rows of one source as tensors.
+class Field(ABC):
+    """The samples of one source as tensors.
 
-    `label` is the field's name or position. Raises `ConversionError` (a TypeError) where no tensor
-    can hold the rows as they are or as `dtype`.
+    `label` is the field's name or position, `asked` the dtype asked for, None for as it is.
     """
 
-    def __init__(self, label: str | int, source: Source, dtype: object = None) -> None:
-        """Decide how the rows of `source` become tensors of `dtype` (None: as they are)."""
-        self.label = label
-        self.source = source
-        self.asked = dtype
-        self._row_shape = source.shape[1:]
-        if self.rule.kind == "text" and len(source.shape) > 1:
-            raise self._refused("text is kept for one string a row only")
-        if self.rule.kind == "refused":
-            raise self._refused(self.rule.reason)
-        if self.conversion.action == "refuse":
-            raise self._refused(self.conversion.reason)
+    label: str | int
+    source: Source
+    asked: object
+
+    @property
+    @abstractmethod
+    def conversion(self) -> Conversion:
+        """How one sample is made, and why so."""
+
+    def __len__(self) -> int:
+        """Give the number of samples."""
+        return len(self.source)
+
+    @property
+    def where(self) -> str:
+        """What the source is, for people."""
+        return self.source.where
 
     @property
     def in_place(self) -> bool:
         """Whether batches come from the copy kernel alone, which itself refuses rows outside."""
-        table = self.source.table
-        return self.rule.kind == "number" and table is not None and table.typed
+        return False
 
-    @classmethod
-    def open(cls, label: str | int, source: SourceLike, dtype: object = None) -> "Field":
-        """Open whatever holds the rows; errors of opening carry the label as a note."""
-        try:
-            return cls(label, open_source(source), dtype)
-        except (ValueError, TypeError) as error:
-            error.add_note(f"while opening field {label!r}")
-            raise
+    @property
+    def joinable(self) -> tuple[Any, ...]:
+        """What must agree for two fields to be laid end to end."""
+        return type(self), self.source.shape[1:], self.source.dtype, self.asked
 
-    def _refused(self, reason: str) -> ConversionError:
-        return ConversionError(
-            f"field {self.label!r} ({self.source.where}, dtype {self.source.dtype}) "
-            f"cannot become a tensor: {reason}"
-        )
+    @abstractmethod
+    def over(self, source: Source) -> "Field":
+        """Give a field of the same kind and dtype over another source."""
 
-    @functools.cached_property
-    def rule(self) -> DTypeRule:
-        """How the elements of the source become those of a tensor."""
-        return dtype_rule(self.source.dtype, self.asked)
-
-    @functools.cached_property
-    def conversion(self) -> Conversion:
-        """How one row becomes a sample, and why so."""
-        return conversion_of(self.source, self.asked)
-
-    def __getstate__(self) -> dict[str, Any]:
-        """Leave out what is decided again from the source."""
-        decided = ("rule", "conversion")
-        return {name: value for name, value in self.__dict__.items() if name not in decided}
-
+    @abstractmethod
     def row(self, index: int, *, independent: bool = False) -> Value:
-        """Give row `index`, in [0, len): a view of the data where that is sound, else a copy.
+        """Give sample `index`, in [0, len): a view of the data where that is sound, else a copy.
 
         With `independent`, always a copy.
         """
-        table = self.source.table
-        if table is None or self.rule.kind == "text":
-            return row_of(self.stack(np.array([index]), plain_memory), 0)
-        self.source.check()
-        if independent:
-            sample = as_tensor(table.array[index, ...], copy=True, dtype=self.asked)
-        else:
-            sample = apply(self.conversion, table.array[index, ...])
-        if independent or self.conversion.action != "view":
-            self.source.check()
-        return sample
+
+    @abstractmethod
+    def stack(self, indices: NDArray[np.int64], allocate: Allocate) -> Value:
+        """Gather samples (int64, each in [0, len)) into one new value of a batch."""
 
     def span(self, rows: slice) -> Value | None:
         """Give consecutive or strided rows without a copy, or None where that is not sound."""
-        table = self.source.table
-        if table is None or self.rule.kind != "number":
-            return None
-        conversion = decide(Layout.of(table.array[rows]), dtype=self.asked)
-        if conversion.action != "view":
-            return None
-        self.source.check()
-        return apply(conversion, table.array[rows])
-
-    def stack(self, indices: NDArray[np.int64], allocate: Allocate) -> Value:
-        """Gather rows (int64, each in [0, len)) into one new tensor of shape (n, *row shape).
-
-        A structured field gives a dict of such tensors, a text field a list.
-        """
-        shape = (len(indices), *self._row_shape)
-        rule = self.rule
-        if rule.kind == "number":
-            out = (allocate if rule.cast is None else plain_memory)(shape, _known(rule.tensor))
-            self._read(indices, out)
-            return out if rule.cast is None else allocate(shape, rule.cast).copy_(out)
-        staged = np.empty(shape, self.source.dtype)
-        self.source.read(indices, staged)
-        if rule.kind == "text":
-            return _texts(staged, bytes if self.asked is bytes else str)
-        return _fields(staged, allocate)
-
-    def _read(self, indices: NDArray[np.int64], out: Tensor) -> None:
-        source, rule = self.source, self.rule
-        table = source.table
-        if table is not None and table.typed and out.numel():
-            source.check()
-            table.select(indices, out)
-            source.check()
-            return
-        raw = (out if rule.carried == rule.tensor else out.view(_known(rule.carried))).numpy()
-        if raw.dtype != source.dtype:
-            raw = raw.view(source.dtype)
-        source.read(indices, raw)
-        if rule.swapped:
-            raw.byteswap(inplace=True)
-
-
-def conversion_of(source: Source, dtype: object = None) -> Conversion:
-    """Decide how one row of a source becomes a sample of `dtype` (None: as it is), or why not."""
-    rule = dtype_rule(source.dtype, dtype)
-    if rule.kind == "text":
-        return Conversion(action="text", reason=rule.reason)
-    table = source.table
-    if table is not None:
-        return decide(Layout.of(table.array).row, dtype=dtype)
-    fresh = Layout.of(np.empty((0, *source.shape[1:]), source.dtype)).row
-    decided = decide(fresh, copy=True, dtype=dtype)
-    if decided.action != "copy":
-        return decided
-    return replace(decided, reason=f"{source.access.kind} rows are read into fresh memory")
+        return None
 
 
 def row_of(stacked: Any, index: int) -> Any:
@@ -163,30 +78,3 @@ def row_of(stacked: Any, index: int) -> Any:
     if isinstance(stacked, dict):
         return {name: row_of(value, index) for name, value in stacked.items()}
     return stacked[index]
-
-
-def _known(dtype: torch.dtype | None) -> torch.dtype:
-    if dtype is None:
-        raise ConversionError("a field without a tensor dtype has no tensors")
-    return dtype
-
-
-def _texts(values: NDArray[Any], kind: type) -> list[str | bytes]:
-    if kind is bytes:
-        return [v if isinstance(v, bytes) else str(v).encode() for v in values.tolist()]
-    return [v.decode() if isinstance(v, bytes) else str(v) for v in values.tolist()]
-
-
-def _fields(records: NDArray[Any], allocate: Allocate) -> dict[str, Any]:
-    stacked: dict[str, Any] = {}
-    for name in records.dtype.names or ():
-        column = records[name]
-        if column.dtype.names is not None:
-            stacked[name] = _fields(column, allocate)
-            continue
-        rule = dtype_rule(column.dtype)
-        out = allocate(column.shape, _known(rule.tensor))
-        carried = out.view(_known(rule.carried)).numpy()
-        carried.view(column.dtype.newbyteorder("="))[...] = column
-        stacked[name] = out
-    return stacked

@@ -7,17 +7,19 @@ converts nothing itself (`field`), and knows no order (samplers).
 """
 
 from collections.abc import Mapping, Sequence
-from typing import Any, Self
+from types import MappingProxyType
+from typing import Any, Literal, Self
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 from torch import Tensor
 from torch.utils.data import ConcatDataset, Dataset
 
 from npdata.arrays.blocks import Blocks
 from npdata.arrays.gather import refuses_rows_outside
 from npdata.arrays.indexing import is_exact, row_number, row_numbers, selects_many
+from npdata.arrays.spans import Edge, Windows
 from npdata.dataset.arguments import dtypes_of, fields_of, require_functions
 from npdata.dataset.batch import Batch, SampleForm
 from npdata.dataset.batch_memory import Allocate, batch_memory, plain_memory
@@ -25,9 +27,11 @@ from npdata.dataset.collate import collate
 from npdata.dataset.describe import Description, describe
 from npdata.dataset.field import Field
 from npdata.dataset.from_files import FromFiles
+from npdata.dataset.open_field import open_field, require_equal_lengths
 from npdata.dataset.transforms import Bound, Transform, Transforms
+from npdata.dataset.windows import Offsets, recordings_of, windowed
 from npdata.errors import ClosedError, FieldError
-from npdata.sampling.order import split
+from npdata.sampling.order import split, split_groups
 from npdata.sampling.rows import MaskedRows, SeededRows
 from npdata.sources.base import Source
 from npdata.sources.concat import ConcatSource
@@ -73,24 +77,35 @@ class NumpyDataset(FromFiles, Dataset[Any]):
         names, sources = fields_of(fields, named)
         dtypes = dtypes_of(dtype, names, len(sources))
         labels: Sequence[str | int] = names or range(len(sources))
-        opened = tuple(map(Field.open, labels, sources, dtypes))
-        for field in opened[1:]:
-            if len(field.source) != len(opened[0].source):
-                raise FieldError(
-                    f"field {opened[0].label!r} ({opened[0].source.where}) has "
-                    f"{len(opened[0].source)} rows, field {field.label!r} ({field.source.where}) "
-                    f"has {len(field.source)}; all fields need the same number"
-                )
-        self._fields = opened
-        self._in_place = refuses_rows_outside() and all(field.in_place for field in opened)
-        self._form = SampleForm(names=names, bare=names is None and len(opened) == 1)
-        self._transforms = Transforms.of(transform, batch_transform)
-        self._owned = tuple(
-            field.source
-            for field, given in zip(opened, sources, strict=True)
-            if field.source is not given
+        opened = tuple(map(open_field, labels, sources, dtypes))
+        require_equal_lengths(opened)
+        self._hold(
+            opened,
+            SampleForm(names=names, bare=names is None and len(opened) == 1),
+            Transforms.of(transform, batch_transform),
+            owned=tuple(
+                field.source
+                for field, given in zip(opened, sources, strict=True)
+                if field.source is not given
+            ),
         )
+
+    def _hold(
+        self,
+        fields: tuple[Field, ...],
+        form: SampleForm,
+        transforms: Transforms,
+        owned: tuple[Source, ...],
+        windows: Windows | None = None,
+    ) -> Self:
+        self._fields = fields
+        self._in_place = refuses_rows_outside() and all(field.in_place for field in fields)
+        self._form = form
+        self._transforms = transforms
+        self._owned = owned
+        self._windows = windows
         self._closed = False
+        return self
 
     def __init_subclass__(cls, **options: Any) -> None:
         """Keep a subclass that changes `ds[i]` right: batches are then made of its samples."""
@@ -100,7 +115,7 @@ class NumpyDataset(FromFiles, Dataset[Any]):
 
     def __len__(self) -> int:
         """Give the number of samples."""
-        return len(self._fields[0].source)
+        return len(self._fields[0])
 
     def __getitem__(self, index: object) -> Any:
         """Give sample `index`, or for a slice, mask, list, array or tensor the rows stacked.
@@ -186,6 +201,16 @@ class NumpyDataset(FromFiles, Dataset[Any]):
         return self._transforms.seeded
 
     @property
+    def fields(self) -> Mapping[str | int, Field]:
+        """The fields by name or position, read-only.
+
+        Examples:
+            >>> npdata.NumpyDataset(image="x.npy").fields["image"].where
+            'x.npy'
+        """
+        return MappingProxyType({field.label: field for field in self._fields})
+
+    @property
     def sources(self) -> tuple[Source, ...]:
         """Where the rows of each field lie."""
         return tuple(field.source for field in self._fields)
@@ -201,19 +226,91 @@ class NumpyDataset(FromFiles, Dataset[Any]):
         """The blocks of rows that are cheapest to read together, of the costliest field."""
         return max(self.sources, key=lambda source: (source.access.cost, source.row_bytes)).blocks
 
-    def split(self, fraction: float, *, seed: int = 0) -> tuple[Rows, Rows]:
+    def windows(
+        self,
+        length_or_offsets: int | Offsets | Mapping[str | int, int | Offsets],
+        *,
+        stride: int = 1,
+        borders: ArrayLike | str | int | None = None,
+        edge: Edge = "drop",
+        mask: bool = False,
+    ) -> "NumpyDataset":
+        """Give a dataset whose samples are windows of the rows, of shape (length, *row shape).
+
+        No window crosses the border of a recording, and nothing is copied: a window of rows that
+        lie in place is a view of them, a batch one gather. Functions that this dataset has
+        (`transform`, `batch_transform`) are applied to windows. Both datasets share their files:
+        to close one closes both.
+
+        Args:
+            length_or_offsets: rows of a window, from its anchor row on; or their offsets from the
+                anchor, as `(-1, 0)` or `range(16)`. A mapping from field name or position to
+                either gives each field its own; a field that is not named keeps its anchor row.
+            stride: from one anchor row to the next in a recording.
+            borders: row numbers where recordings begin, or offsets with 0 and the end; or the name
+                (or position) of a field that changes from one recording to the next. None: the
+                parts that a field is made of (files, groups) are the recordings.
+            edge: "drop" gives whole windows only. With "repeat" every row is an anchor (every
+                `stride`-th), and the nearest row of the recording stands in for one outside, with
+                "zero" zeros; without `mask`, nothing in a sample tells that padding.
+            mask: with "repeat" and "zero", add for each windowed field NAME a bool field
+                NAME_is_pad of shape (length,), True where padded; to tuples, after all fields.
+
+        Raises `FieldError` (a ValueError) for borders or offsets that cannot be, and where no
+        window fits into any recording.
+
+        Examples:
+            >>> ds = npdata.NumpyDataset(np.arange(6) * 10)
+            >>> ds.windows(3)[1], len(ds.windows(3)), len(ds.windows(3, borders=[3]))
+            (tensor([10, 20, 30]), 4, 2)
+            >>> ds.windows((-1, 0), edge="repeat", mask=True)[0]
+            (tensor([0, 0]), tensor([ True, False]))
+        """
+        self._require_open()
+        for name in ("__getitem__", "__getitems__"):
+            if getattr(type(self), name) is not getattr(NumpyDataset, name):
+                raise FieldError(
+                    f"{type(self).__name__} changes {name}, which its windows would not go "
+                    "through; make windows of a plain NumpyDataset, and change their samples in "
+                    "transform="
+                )
+        made = windowed(
+            self._fields, length_or_offsets, stride=stride, borders=borders, edge=edge, mask=mask
+        )
+        names = self._form.names
+        form = SampleForm(
+            names=None if names is None else tuple(str(field.label) for field in made.fields),
+            bare=self._form.bare and not mask,
+        )
+        windows = NumpyDataset.__new__(NumpyDataset)
+        return windows._hold(made.fields, form, self._transforms, self._owned, made.plan)
+
+    def split(
+        self, fraction: float, *, seed: int = 0, by: Literal["recording"] | None = None
+    ) -> tuple[Rows, Rows]:
         """Split the row numbers at random: two int64 arrays, disjoint, ascending, of every row.
 
-        The first has `round(fraction * len(ds))` rows. The same arguments give the same split.
+        The first has `round(fraction * len(ds))` rows. With `by="recording"` no recording of
+        windows, and no file or group that a field is made of, has rows in both, and the first has
+        as near to that number as whole recordings allow. The same arguments give the same split.
         Pass a part to `BlockBatchSampler(..., indices=)` or `torch.utils.data.Subset`. Raises
-        `SamplerError` (a ValueError) for a fraction outside [0, 1].
+        `SamplerError` (a ValueError) for a fraction outside [0, 1], `FieldError` (a ValueError)
+        where there are no recordings.
 
         Examples:
             >>> train, test = npdata.NumpyDataset("x.npy").split(0.8, seed=1)
             >>> len(train), len(test)
             (4, 1)
+            >>> windows = npdata.NumpyDataset(np.arange(8)).windows(2, borders=[2, 5])
+            >>> [part.tolist() for part in windows.split(0.5, by="recording")]
+            [[0, 1, 2], [3, 4]]
         """
-        return split(len(self), fraction, seed)
+        if by is None:
+            return split(len(self), fraction, seed)
+        if by != "recording":
+            raise FieldError(f"by={by!r}: expected 'recording', or None to split the rows")
+        edges = recordings_of(self._fields, self._windows)
+        return split_groups(edges, fraction, seed)
 
     def describe(self) -> Description:
         """Tell per field its shape, dtype, access, whether samples are views, and why.
@@ -226,7 +323,8 @@ class NumpyDataset(FromFiles, Dataset[Any]):
               access  memory: an array of this process, read in place
               sample  view: the memory is shared: writable, aligned, and float64 is native to torch
         """
-        return describe(self._fields, independent=self._transforms.sample is not None)
+        independent = self._transforms.sample is not None
+        return describe(self._fields, independent=independent, windows=self._windows)
 
     def __repr__(self) -> str:
         """Give the fields in one line."""
@@ -246,23 +344,15 @@ class NumpyDataset(FromFiles, Dataset[Any]):
                 raise FieldError("the datasets differ, and their sum would lose a batch_transform")
             return ConcatDataset([self, other])
         joined = tuple(
-            ConcatSource([a.source, b.source])
+            a.over(ConcatSource([a.source, b.source]))
             for a, b in zip(self._fields, other._fields, strict=True)
         )
-        arguments = (
-            (dict(zip(self._form.names, joined, strict=True)),) if self._form.names else joined
-        )
-        return NumpyDataset(
-            *arguments,
-            transform=self._transforms.sample,
-            batch_transform=self._transforms.batch,
-            dtype=[field.asked for field in self._fields],
-        )
+        made = NumpyDataset.__new__(NumpyDataset)
+        return made._hold(joined, self._form, self._transforms, owned=())
 
     def _joins(self, other: "NumpyDataset") -> bool:
         def key(ds: NumpyDataset) -> tuple[Any, ...]:
-            rows = tuple((f.source.shape[1:], f.source.dtype, f.asked) for f in ds._fields)
-            return ds._form, rows, ds._transforms
+            return ds._form, tuple(field.joinable for field in ds._fields), ds._transforms
 
         return type(self) is type(other) is NumpyDataset and key(self) == key(other)
 

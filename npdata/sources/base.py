@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from npdata.arrays.blocks import Blocks
+from npdata.arrays.convert import Layout
 from npdata.arrays.dtypes import DType
 from npdata.arrays.gather import RowTable
 
@@ -65,6 +66,22 @@ class Source(ABC):
     @property
     def table(self) -> RowTable | None:
         """The rows in place, ready for the copy kernel; None where they must be read."""
+        return None
+
+    @property
+    def row_layout(self) -> Layout | None:
+        """The layout that every row in place has; None where rows must be read."""
+        table = self.table
+        return None if table is None else Layout.of(table.array).row
+
+    def row_in_place(self, index: int) -> NDArray[Any] | None:
+        """Give row `index`, in [0, len), where it lies; None where it must be read."""
+        table = self.table
+        return None if table is None else table.array[index, ...]
+
+    @property
+    def borders(self) -> NDArray[np.int64] | None:
+        """The first row of each part and the number of rows, int64; None for one part."""
         return None
 
     @property

@@ -69,6 +69,11 @@ class ConcatSource(Source):
         )
 
     @property
+    def borders(self) -> NDArray[np.int64]:
+        """The first row of each part, and the number of rows."""
+        return self._starts
+
+    @property
     def decoded_chunks(self) -> int:
         """The chunks that were decoded for all parts."""
         return sum(part.decoded_chunks for part in self._parts)

@@ -17,7 +17,7 @@ from npdata.cli.console import UsageError
 from npdata.cli.inspect.advice import advise
 from npdata.cli.inspect.report import Chunks, Cost, DatasetReport, Facts, FileReport, FilterUse
 from npdata.cli.raw import HOW_TO_DESCRIBE, RawLayout
-from npdata.dataset.field import conversion_of
+from npdata.dataset.rows_field import conversion_of
 from npdata.errors import FormatError, MemberNotFoundError, NpdataError, SourceError
 from npdata.sources.base import Source
 from npdata.sources.file import require_local

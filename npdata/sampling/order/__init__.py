@@ -6,5 +6,6 @@ must agree on. Nothing here knows torch, reads data or keeps state; `npdata.samp
 """
 
 from npdata.sampling.order.epoch_order import ORDER_VERSION, draw_order, plan_order, split
+from npdata.sampling.order.split_groups import split_groups
 
-__all__ = ["ORDER_VERSION", "draw_order", "plan_order", "split"]
+__all__ = ["ORDER_VERSION", "draw_order", "plan_order", "split", "split_groups"]

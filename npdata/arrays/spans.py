@@ -1,0 +1,230 @@
+"""Which rows a span takes: the arithmetic of windows, recordings and ragged rows, and no reading.
+
+Idea: a recording is a run of rows, `[edges[k], edges[k + 1])`, and a window is an anchor row with
+offsets around it. Windows are numbered through all recordings, so a window's anchor is arithmetic
+and a search among the recordings. Invariant: no row outside the anchor's recording is ever named;
+where an offset would lead out, the nearest row inside stands in and is marked as padding. Memory
+is two integers a recording, however many windows there are. Pure: no source, no tensor.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, Literal, Self
+
+import numpy as np
+from numpy.typing import NDArray
+
+from npdata.errors import FieldError
+
+Ints = NDArray[np.int64]
+Edge = Literal["drop", "repeat", "zero"]
+EDGES: tuple[Edge, ...] = ("drop", "repeat", "zero")
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Recordings:
+    """Runs of rows that belong together: int64 `edges`, the first row of each, then the last end.
+
+    `origin` says how they were told, for people.
+
+    Examples:
+        >>> Recordings.of_borders([3, 7], 10).edges.tolist()
+        [0, 3, 7, 10]
+        >>> Recordings.of_borders([0, 3, 10], 10).origin
+        '3 offsets, from 0 to the end'
+    """
+
+    edges: Ints
+    origin: str
+
+    @classmethod
+    def one(cls, rows: int) -> Self:
+        """Give one recording of all rows."""
+        return cls(edges=np.array([0, rows], np.int64), origin="one recording")
+
+    @classmethod
+    def of_borders(cls, borders: Any, rows: int) -> Self:
+        """Understand borders: rows where a recording begins, or offsets with 0 and the end.
+
+        Raises `FieldError` for what is no ascending list of integers from 0 to `rows`.
+        """
+        array = _integers("borders", borders)
+        fault = np.flatnonzero(np.diff(array) < 0)
+        if fault.size:
+            k = int(fault[0]) + 1
+            raise FieldError(
+                f"borders must ascend, and border {k} is {array[k]}, after {array[k - 1]}"
+            )
+        if array.size and (array[0] < 0 or array[-1] > rows):
+            wrong = array[0] if array[0] < 0 else array[-1]
+            raise FieldError(f"border {wrong} lies outside the {rows} rows, 0 to {rows}")
+        starts, ends = array.size and array[0] == 0, array.size and array[-1] == rows
+        what = f"{len(array)} rows where a recording begins"
+        if ends and rows:
+            what = f"{len(array)} rows where a recording ends"
+            if starts:
+                what = f"{len(array)} offsets, from 0 to the end"
+        first = [] if starts else [0]
+        last = [] if ends and (rows or len(array) > 1) else [rows]
+        edges = np.concatenate([first, array, last]).astype(np.int64)
+        return cls(edges=edges, origin=what)
+
+    def joined(self, edges: Ints, origin: str) -> "Recordings":
+        """Give the recordings that result where a border of either is one."""
+        both = np.union1d(self.edges, edges)
+        return Recordings(edges=both, origin=f"{self.origin}, and {origin}")
+
+    @property
+    def lengths(self) -> Ints:
+        """The rows of each recording."""
+        lengths: Ints = np.diff(self.edges)
+        return lengths
+
+    def __len__(self) -> int:
+        return len(self.edges) - 1
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Windows:
+    """Windows around anchors, in each recording the `firsts[k]`-th row and every `stride`-th on.
+
+    `starts` counts the windows before each recording, and then all of them. An anchor has `before`
+    rows before it and `after` rows behind it that the window may name without leaving the
+    recording, unless `edge` says what stands in for those outside.
+
+    Examples:
+        >>> plan = Windows.of(Recordings.of_borders([3], 7), (0, 1, 2), stride=1, edge="drop")
+        >>> len(plan), plan.rows(np.arange(3), np.array([0, 1, 2])).tolist()
+        (3, [[0, 1, 2], [3, 4, 5], [4, 5, 6]])
+    """
+
+    recordings: Recordings
+    starts: Ints
+    firsts: Ints
+    before: int
+    after: int
+    stride: int
+    edge: Edge
+
+    @classmethod
+    def of(cls, recordings: Recordings, offsets: Sequence[int], *, stride: int, edge: Edge) -> Self:
+        """Plan windows that name the rows at `offsets` from an anchor, which is a row itself."""
+        before = max(0, -min(offsets, default=0))
+        after = max(0, max(offsets, default=0))
+        margin = (before, after) if edge == "drop" else (0, 0)
+        anchors = np.maximum(0, recordings.lengths - sum(margin))
+        counts = -(-anchors // stride)
+        return cls(
+            recordings=recordings,
+            starts=np.append(0, np.cumsum(counts)),
+            firsts=recordings.edges[:-1] + margin[0],
+            before=before,
+            after=after,
+            stride=stride,
+            edge=edge,
+        )
+
+    def __len__(self) -> int:
+        return int(self.starts[-1])
+
+    @property
+    def uniform(self) -> bool:
+        """Whether anchors are equally far apart from the first window to the last."""
+        return len(self.recordings) == 1
+
+    def recordings_of(self, windows: Ints) -> Ints:
+        """Give the number of the recording of each of these windows."""
+        found: Ints = np.searchsorted(self.starts, windows, side="right") - 1
+        return found
+
+    def anchors(self, windows: Ints) -> Ints:
+        """Give the anchor rows of windows, each in [0, len)."""
+        if self.uniform:
+            anchors: Ints = windows * self.stride + self.firsts[0]
+            return anchors
+        found = self.recordings_of(windows)
+        return self.firsts[found] + (windows - self.starts[found]) * self.stride
+
+    def rows(self, windows: Ints, offsets: Ints) -> Ints:
+        """Give the rows of windows, (n, len(offsets)): where one leads out, the nearest inside."""
+        rows: Ints = self.anchors(windows)[:, None] + offsets
+        if self.edge != "drop":
+            low, high = self._bounds(windows)
+            np.clip(rows, low[:, None], high[:, None] - 1, out=rows)
+        return rows
+
+    def padded(self, windows: Ints, offsets: Ints) -> NDArray[np.bool_]:
+        """Tell which rows of windows lie outside their recording: bool, (n, len(offsets))."""
+        rows = self.anchors(windows)[:, None] + offsets
+        low, high = self._bounds(windows)
+        outside: NDArray[np.bool_] = (rows < low[:, None]) | (rows >= high[:, None])
+        return outside
+
+    def before_row(self, rows: Ints) -> Ints:
+        """Give how many windows have their anchor before each of these rows."""
+        found = np.searchsorted(self.recordings.edges, rows, side="right") - 1
+        found = np.minimum(found, len(self.recordings) - 1)
+        inside = -(-np.maximum(0, rows - self.firsts[found]) // self.stride)
+        counts = self.starts[found + 1] - self.starts[found]
+        before: Ints = self.starts[found] + np.minimum(inside, counts)
+        return before
+
+    @property
+    def left_out(self) -> tuple[int, int, int]:
+        """The rows that no window reaches: recordings too short, their rows, and other rows."""
+        lengths, counts = self.recordings.lengths, np.diff(self.starts)
+        gaps = np.maximum(0, counts - 1) * max(0, self.stride - self.before - self.after - 1)
+        last = self.firsts - self.recordings.edges[:-1] + (counts - 1) * self.stride
+        missing = gaps + np.maximum(0, lengths - (last + self.after + 1))
+        short = (counts == 0) & (lengths > 0)
+        return int(short.sum()), int(lengths[short].sum()), int(missing[counts > 0].sum())
+
+    def _bounds(self, windows: Ints) -> tuple[Ints, Ints]:
+        edges = self.recordings.edges
+        if self.uniform:
+            return edges[:1], edges[1:]
+        found = self.recordings_of(windows)
+        return edges[found], edges[found + 1]
+
+
+def step_of(offsets: Ints) -> int | None:
+    """Give the distance of offsets that ascend evenly, None where they do not.
+
+    Examples:
+        >>> step_of(np.array([-1, 0])), step_of(np.array([-4, -2, 0])), step_of(np.array([0, 3, 4]))
+        (1, 2, None)
+    """
+    steps = np.diff(offsets)
+    if steps.size == 0:
+        return 1
+    return int(steps[0]) if steps[0] > 0 and bool((steps == steps[0]).all()) else None
+
+
+def changes(values: NDArray[Any]) -> Ints:
+    """Give the places, from 1 on, where a row of `values` differs from the one before.
+
+    A number that is no number (NaN) differs from none of its kind.
+
+    Examples:
+        >>> changes(np.array([7, 7, 2, 2, 7])).tolist()
+        [2, 4]
+    """
+    other = values[1:] != values[:-1]
+    if values.dtype.kind in "fc":
+        other &= ~(np.isnan(values[1:]) & np.isnan(values[:-1]))
+    return np.flatnonzero(other.any(axis=tuple(range(1, values.ndim)))) + 1
+
+
+def _integers(name: str, values: Any) -> Ints:
+    try:
+        array = np.asarray(values)
+    except (TypeError, ValueError, RuntimeError) as error:
+        raise FieldError(f"{name}: expected a list of row numbers: {error}") from None
+    if array.ndim != 1 or (array.size and array.dtype.kind not in "iu"):
+        raise FieldError(
+            f"{name} of shape {array.shape} and dtype {array.dtype}: expected one dimension of "
+            "row numbers"
+        )
+    if array.size and array.dtype.kind == "u" and int(array.max()) >= 1 << 63:
+        raise FieldError(f"{name}: {array.max()} is no row number")
+    return array.astype(np.int64)

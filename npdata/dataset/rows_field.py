@@ -1,0 +1,177 @@
+"""A field of rows of one shape: a source, the dtype wanted, and how its rows become tensors.
+
+Idea: both ways out of a source are decided once. A single row, or a slice, is converted where it
+lies (`Conversion`); a set of rows is gathered into one buffer (`stack`). Invariant: both give the
+same values as NumPy's `array[indices]`, cast to the dtype asked for. A field knows nothing of the
+other fields.
+"""
+
+import functools
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from npdata.arrays.convert import Conversion, Layout, apply, as_tensor, decide
+from npdata.arrays.dtypes import DTypeRule, dtype_rule
+from npdata.dataset.batch_memory import Allocate, plain_memory
+from npdata.dataset.field import Field, Value, row_of
+from npdata.errors import ConversionError
+from npdata.sources.base import Source
+
+
+class RowsField(Field):
+    """The rows of one source as tensors.
+
+    `label` is the field's name or position. Raises `ConversionError` (a TypeError) where no tensor
+    can hold the rows as they are or as `dtype`.
+    """
+
+    def __init__(self, label: str | int, source: Source, dtype: object = None) -> None:
+        """Decide how the rows of `source` become tensors of `dtype` (None: as they are)."""
+        self.label = label
+        self.source = source
+        self.asked = dtype
+        self._row_shape = source.shape[1:]
+        if self.rule.kind == "text" and len(source.shape) > 1:
+            raise self._refused("text is kept for one string a row only")
+        if self.rule.kind == "refused":
+            raise self._refused(self.rule.reason)
+        if self.conversion.action == "refuse":
+            raise self._refused(self.conversion.reason)
+
+    @property
+    def in_place(self) -> bool:
+        """Whether batches come from the copy kernel alone, which itself refuses rows outside."""
+        table = self.source.table
+        return self.rule.kind == "number" and table is not None and table.typed
+
+    def over(self, source: Source) -> "RowsField":
+        """Give the rows of another source, cast to the same dtype."""
+        return RowsField(self.label, source, self.asked)
+
+    def _refused(self, reason: str) -> ConversionError:
+        return ConversionError(
+            f"field {self.label!r} ({self.source.where}, dtype {self.source.dtype}) "
+            f"cannot become a tensor: {reason}"
+        )
+
+    @functools.cached_property
+    def rule(self) -> DTypeRule:
+        """How the elements of the source become those of a tensor."""
+        return dtype_rule(self.source.dtype, self.asked)
+
+    @functools.cached_property
+    def conversion(self) -> Conversion:
+        """How one row becomes a sample, and why so."""
+        return conversion_of(self.source, self.asked)
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Leave out what is decided again from the source."""
+        decided = ("rule", "conversion")
+        return {name: value for name, value in self.__dict__.items() if name not in decided}
+
+    def row(self, index: int, *, independent: bool = False) -> Value:
+        """Give row `index`, in [0, len): a view of the data where that is sound, else a copy.
+
+        With `independent`, always a copy.
+        """
+        there = None if self.rule.kind == "text" else self.source.row_in_place(index)
+        if there is None:
+            return row_of(self.stack(np.array([index]), plain_memory), 0)
+        self.source.check()
+        if independent:
+            sample = as_tensor(there, copy=True, dtype=self.asked)
+        else:
+            sample = apply(self.conversion, there)
+        if independent or self.conversion.action != "view":
+            self.source.check()
+        return sample
+
+    def span(self, rows: slice) -> Value | None:
+        """Give consecutive or strided rows without a copy, or None where that is not sound."""
+        table = self.source.table
+        if table is None or self.rule.kind != "number":
+            return None
+        conversion = decide(Layout.of(table.array[rows]), dtype=self.asked)
+        if conversion.action != "view":
+            return None
+        self.source.check()
+        return apply(conversion, table.array[rows])
+
+    def stack(self, indices: NDArray[np.int64], allocate: Allocate) -> Value:
+        """Gather rows (int64, each in [0, len)) into one new tensor of shape (n, *row shape).
+
+        A structured field gives a dict of such tensors, a text field a list.
+        """
+        shape = (len(indices), *self._row_shape)
+        rule = self.rule
+        if rule.kind == "number":
+            out = (allocate if rule.cast is None else plain_memory)(shape, _known(rule.tensor))
+            self._read(indices, out)
+            return out if rule.cast is None else allocate(shape, rule.cast).copy_(out)
+        staged = np.empty(shape, self.source.dtype)
+        self.source.read(indices, staged)
+        if rule.kind == "text":
+            return _texts(staged, bytes if self.asked is bytes else str)
+        return _fields(staged, allocate)
+
+    def _read(self, indices: NDArray[np.int64], out: Tensor) -> None:
+        source, rule = self.source, self.rule
+        table = source.table
+        if table is not None and table.typed and out.numel():
+            source.check()
+            table.select(indices, out)
+            source.check()
+            return
+        raw = (out if rule.carried == rule.tensor else out.view(_known(rule.carried))).numpy()
+        if raw.dtype != source.dtype:
+            raw = raw.view(source.dtype)
+        source.read(indices, raw)
+        if rule.swapped:
+            raw.byteswap(inplace=True)
+
+
+def conversion_of(source: Source, dtype: object = None) -> Conversion:
+    """Decide how one row of a source becomes a sample of `dtype` (None: as it is), or why not."""
+    rule = dtype_rule(source.dtype, dtype)
+    if rule.kind == "text":
+        return Conversion(action="text", reason=rule.reason)
+    layout = source.row_layout
+    if layout is not None:
+        return decide(layout, dtype=dtype)
+    fresh = Layout.of(np.empty((0, *source.shape[1:]), source.dtype)).row
+    decided = decide(fresh, copy=True, dtype=dtype)
+    if decided.action != "copy":
+        return decided
+    return replace(decided, reason=f"{source.access.kind} rows are read into fresh memory")
+
+
+def _known(dtype: torch.dtype | None) -> torch.dtype:
+    if dtype is None:
+        raise ConversionError("a field without a tensor dtype has no tensors")
+    return dtype
+
+
+def _texts(values: NDArray[Any], kind: type) -> list[str | bytes]:
+    if kind is bytes:
+        return [v if isinstance(v, bytes) else str(v).encode() for v in values.tolist()]
+    return [v.decode() if isinstance(v, bytes) else str(v) for v in values.tolist()]
+
+
+def _fields(records: NDArray[Any], allocate: Allocate) -> dict[str, Any]:
+    stacked: dict[str, Any] = {}
+    for name in records.dtype.names or ():
+        column = records[name]
+        if column.dtype.names is not None:
+            stacked[name] = _fields(column, allocate)
+            continue
+        rule = dtype_rule(column.dtype)
+        out = allocate(column.shape, _known(rule.tensor))
+        carried = out.view(_known(rule.carried)).numpy()
+        carried.view(column.dtype.newbyteorder("="))[...] = column
+        stacked[name] = out
+    return stacked

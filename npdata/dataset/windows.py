@@ -1,0 +1,186 @@
+"""Windows of a dataset: from its fields and what the user asked for to fields of windows.
+
+Idea: the recordings are found once, from borders, a field or the parts that fields are made of;
+one plan then numbers the windows of all fields. Invariant: what is asked for is checked here,
+before a window is read; nothing is read but a field that tells the borders, once, in pieces.
+"""
+
+import operator
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, TypeAlias
+
+import numpy as np
+from numpy.typing import NDArray
+
+from npdata.arrays.spans import EDGES, Edge, Recordings, Windows, changes, step_of
+from npdata.dataset.field import Field
+from npdata.dataset.rows_field import RowsField
+from npdata.errors import FieldError
+from npdata.sources.base import Source
+from npdata.sources.windows import PaddingSource, WindowSource
+
+Offsets: TypeAlias = Sequence[int]
+
+PIECE_BYTES = 1 << 22
+"""So many bytes of a field that tells the borders are read at a time."""
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Windowed:
+    """The fields of a dataset of windows, and the plan that they share."""
+
+    fields: tuple[Field, ...]
+    plan: Windows
+
+
+def windowed(
+    fields: Sequence[Field],
+    asked: Any,
+    *,
+    stride: int,
+    borders: Any,
+    edge: Edge,
+    mask: bool,
+) -> Windowed:
+    """Make fields of windows; see `NumpyDataset.windows`."""
+    if edge not in EDGES:
+        raise FieldError(f"edge={edge!r}: expected one of {', '.join(map(repr, EDGES))}")
+    if mask and edge == "drop":
+        raise FieldError(
+            "mask=True with edge='drop', which gives whole windows and pads none; leave mask out, "
+            "or take edge='repeat' or 'zero'"
+        )
+    step = _whole("stride", stride)
+    offsets = _offsets_of(asked, fields)
+    for field in fields:
+        if not isinstance(field, RowsField):
+            raise FieldError(
+                f"field {field.label!r} ({field.where}) has no rows of one shape, and windows are "
+                "made of rows; leave it out"
+            )
+    recordings = _recordings(fields, borders)
+    named = [0] if len(offsets) < len(fields) else []
+    reach = [*named, *(o for each in offsets.values() for o in (min(each), max(each)))]
+    plan = Windows.of(recordings, reach, stride=step, edge=edge)
+    if not len(plan):
+        longest = int(recordings.lengths.max(initial=0))
+        raise FieldError(
+            f"no window fits: one needs {plan.before + plan.after + 1} rows (offsets {min(reach)} "
+            f"to {max(reach)}), and the longest of {len(recordings)} recordings has {longest}; "
+            "take shorter windows, or edge='repeat' or 'zero'"
+        )
+    made = [f.over(WindowSource(f.source, plan, offsets.get(f.label))) for f in fields]
+    if mask:
+        made += _masks(fields, offsets, plan)
+    return Windowed(fields=tuple(made), plan=plan)
+
+
+def recordings_of(fields: Sequence[Field], windows: Windows | None) -> NDArray[np.int64]:
+    """Give the first sample of each recording, and the number of samples.
+
+    Raises `FieldError` where no recordings are known.
+    """
+    if windows is not None:
+        return windows.starts
+    known = _parts(fields, Recordings.one(len(fields[0])))
+    if known is None:
+        raise FieldError(
+            "by='recording' needs recordings: windows with borders=, or fields of several files or "
+            "groups"
+        )
+    return known.edges
+
+
+def _offsets_of(asked: Any, fields: Sequence[Field]) -> dict[str | int, Offsets]:
+    labels = [field.label for field in fields]
+    if not isinstance(asked, Mapping):
+        offsets = _offsets(asked, "a window")
+        return dict.fromkeys(labels, offsets)
+    unknown = [key for key in asked if key not in labels]
+    if unknown:
+        raise FieldError(f"windows of {unknown[0]!r}, which is no field; fields are {labels}")
+    if not asked:
+        raise FieldError(f"windows of no field; name one of {labels} and its offsets")
+    return {label: _offsets(each, f"field {label!r}") for label, each in asked.items()}
+
+
+def _offsets(asked: Any, what: str) -> Offsets:
+    """Give the offsets of a length or of a list of them: a range where they are even."""
+    if not isinstance(asked, str | bytes) and np.ndim(asked) == 0:
+        return range(_whole(f"the length of {what}", asked))
+    array = np.asarray(asked)
+    if array.ndim != 1 or array.size == 0 or array.dtype.kind not in "iu":
+        raise FieldError(
+            f"{what}: expected a length, or offsets from the anchor row as (-1, 0) or range(16), "
+            f"and got {asked!r:.80}"
+        )
+    first, step = int(array[0]), step_of(array.astype(np.int64))
+    return tuple(array.tolist()) if step is None else range(first, first + len(array) * step, step)
+
+
+def _whole(what: str, value: Any) -> int:
+    try:
+        number = operator.index(value)
+    except TypeError:
+        number = 0
+    if number < 1 or isinstance(value, bool | np.bool_):
+        raise FieldError(f"{what} is {value!r}: expected a whole number of rows, at least 1")
+    return number
+
+
+def _recordings(fields: Sequence[Field], borders: Any) -> Recordings:
+    rows = len(fields[0])
+    one = Recordings.one(rows)
+    if borders is None:
+        return _parts(fields, one) or one
+    by_label = {field.label: field for field in fields}
+    if not isinstance(borders, str | int):
+        return Recordings.of_borders(borders, rows)
+    if borders not in by_label:
+        raise FieldError(f"borders={borders!r} is no field; fields are {list(by_label)}")
+    inner = changes_of(by_label[borders].source)
+    edges = np.concatenate([[0], inner, [rows]]).astype(np.int64)
+    told = Recordings(edges=edges, origin=f"where field {borders!r} changes")
+    return _parts(fields, told) or told
+
+
+def _parts(fields: Sequence[Field], told: Recordings) -> Recordings | None:
+    """Give the recordings that are told, cut where a field has parts; None where none has any."""
+    known: list[NDArray[np.int64]] = []
+    for field in fields:
+        edges = field.source.borders
+        if edges is not None and not any(np.array_equal(edges, each) for each in known):
+            known.append(edges)
+    if not known:
+        return None
+    if len(known) == 1 and len(told) == 1:
+        return Recordings(edges=known[0], origin=f"the {len(known[0]) - 1} parts of the fields")
+    for edges in known:
+        told = told.joined(edges, f"the {len(edges) - 1} parts of a field")
+    return told
+
+
+def changes_of(source: Source) -> NDArray[np.int64]:
+    """Give the rows of a source, from 1 on, that differ from the row before; read in pieces."""
+    piece = max(1, PIECE_BYTES // max(1, source.row_bytes))
+    found = []
+    for first in range(0, len(source), piece):
+        begin = max(0, first - 1)
+        rows = np.empty((min(first + piece, len(source)) - begin, *source.shape[1:]), source.dtype)
+        source.read_run(begin, rows)
+        found.append(changes(rows) + begin)
+    return np.concatenate([np.zeros(0, np.int64), *found])
+
+
+def _masks(
+    fields: Sequence[Field], offsets: Mapping[str | int, Offsets], plan: Windows
+) -> list[Field]:
+    labels = [field.label for field in fields]
+    masks: list[Field] = []
+    for label in (label for label in labels if label in offsets):
+        name = f"{label}_is_pad" if isinstance(label, str) else len(fields) + len(masks)
+        if name in labels:
+            raise FieldError(f"mask=True adds a field {name!r}, and there is one already")
+        masks.append(RowsField(name, PaddingSource(plan, offsets[label])))
+    return masks

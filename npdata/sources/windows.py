@@ -1,0 +1,223 @@
+"""Windows of a source as a source of its own: one row is the rows around an anchor.
+
+Idea: where rows lie in place and a window names evenly spaced ones, all windows are a strided view
+of the same memory, and the copy kernel gathers them as it gathers rows. Elsewhere a plan names the
+rows of a batch of windows, and one read of the source brings them. Invariant: a window is
+`rows[anchor + offsets]`, and what lies outside the recording is the nearest row of it, or 0. The
+rows are never copied whole; advice is passed on as the rows that windows touch.
+"""
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from numpy.lib.stride_tricks import as_strided
+from numpy.typing import NDArray
+
+from npdata.arrays.blocks import Blocks
+from npdata.arrays.convert import Layout
+from npdata.arrays.gather import RowTable
+from npdata.arrays.spans import Windows, step_of
+from npdata.sources.base import Access, Source
+
+MOST_BLOCKS = 1 << 17
+"""So many blocks are cut where those of the rows are; more become blocks of equal size."""
+
+
+class WindowSource(Source):
+    """The windows of `rows` that `plan` numbers, each of the rows at `offsets` from its anchor.
+
+    Without `offsets` each is the anchor row itself. A range of them makes a small pickle.
+
+    Examples:
+        >>> from npdata.arrays.spans import Recordings
+        >>> rows = npdata.open_source(np.arange(5) * 10)
+        >>> plan = Windows.of(Recordings.one(5), (0, 1), stride=1, edge="drop")
+        >>> out = np.empty((2, 2), np.int64)
+        >>> WindowSource(rows, plan, (0, 1)).read(np.array([3, 0]), out)
+        >>> out.tolist()
+        [[30, 40], [0, 10]]
+    """
+
+    def __init__(self, rows: Source, plan: Windows, offsets: Sequence[int] | None) -> None:
+        """Window the rows; `plan` allows for the offsets."""
+        self._rows = rows
+        self._plan = plan
+        self._offsets = offsets
+        self._at = np.array([0] if offsets is None else offsets, np.int64)
+        length = () if offsets is None else (len(offsets),)
+        self.shape = (len(plan), *length, *rows.shape[1:])
+        self.dtype = rows.dtype
+        self.where = rows.where
+        self.access = rows.access
+        self.details = rows.details
+        if offsets is not None:
+            named = f"{len(offsets)} rows, {min(offsets)} to {max(offsets)} from the anchor row"
+            self.details += (("window", named),)
+        clipped = plan.edge != "drop" and bool(self._at.any())
+        self._clipped = clipped
+        self._step = None if clipped else step_of(self._at)
+        self._views: tuple[RowTable, RowTable | None, RowTable] | None = None
+
+    @property
+    def table(self) -> RowTable | None:
+        """All windows in place: where rows lie in place, evenly, in one recording."""
+        views = self._in_place()
+        return None if views is None else views[1]
+
+    @property
+    def row_layout(self) -> Layout | None:
+        """The layout of a window in place."""
+        views = self._in_place()
+        return None if views is None else Layout.of(views[2].array).row
+
+    def row_in_place(self, index: int) -> NDArray[Any] | None:
+        """Give a window where it lies; None where it must be read."""
+        views = self._in_place()
+        if views is None:
+            return None
+        first = int(self._plan.anchors(np.array([index]))[0] + self._at[0])
+        window: NDArray[Any] = views[2].array[first, ...]
+        return window
+
+    @property
+    def borders(self) -> NDArray[np.int64] | None:
+        """The first window of each recording, and the number of windows."""
+        return None if self._plan.uniform else self._plan.starts
+
+    @property
+    def blocks(self) -> Blocks:
+        """The blocks of the rows, as the windows whose first row lies in them."""
+        plan, blocks = self._plan, self._rows.blocks
+        even = max(1, -(-blocks.total_rows // max(1, blocks.count)) // plan.stride)
+        if plan.uniform and len(blocks.rows) == 1:
+            size = blocks.block_rows[0] // plan.stride
+            return Blocks.uniform(len(plan), size if size > 1 else even)
+        if blocks.count > MOST_BLOCKS:
+            return Blocks.uniform(len(plan), even)
+        edges = plan.before_row(blocks.edges() - self._at.min())
+        edges[0], edges[-1] = 0, len(plan)
+        counts = np.diff(edges)
+        sizes = tuple(counts[counts > 0].tolist())
+        return Blocks(rows=sizes, block_rows=sizes)
+
+    @property
+    def decoded_chunks(self) -> int:
+        """How many chunks this process has decoded for the rows so far."""
+        return self._rows.decoded_chunks
+
+    @property
+    def reused_chunks(self) -> int:
+        """How often a chunk was found decoded already."""
+        return self._rows.reused_chunks
+
+    @property
+    def ahead_bytes(self) -> int | None:
+        """What the rows allow, in windows: neighbours share most of their rows."""
+        ahead = self._rows.ahead_bytes
+        if ahead is None:
+            return None
+        each = max(1, self._rows.row_bytes * self._plan.stride)
+        return max(1, ahead // each) * self.row_bytes
+
+    def read(self, indices: NDArray[np.int64], out: NDArray[Any]) -> None:
+        """Copy windows to `out`: one strided gather where rows lie in place, else one read."""
+        if out.size == 0:
+            return
+        plan, at, views = self._plan, self._at, self._in_place()
+        if views is not None:
+            self._rows.check()
+            views[2].gather(plan.anchors(indices) + at[0], out)
+            self._rows.check()
+            return
+        rows = plan.rows(indices, at)
+        self._rows.read(rows.reshape(-1), out.reshape(-1, *self._rows.shape[1:]))
+        if plan.edge == "zero" and self._clipped:
+            padded = plan.padded(indices, at)
+            out.reshape(*padded.shape, *self._rows.shape[1:])[padded] = np.zeros((), self.dtype)
+
+    def _in_place(self) -> tuple[RowTable, RowTable | None, RowTable] | None:
+        """Give the rows in place, the windows by their number, if they lie so, and by first row."""
+        table = self._rows.table if self._step is not None else None
+        if table is None or self._step is None or not len(self._plan):
+            return None
+        views = self._views
+        if views is None or views[0] is not table:
+            array, plan = table.array, self._plan
+            dense = RowTable.of(self._strided(array, len(array) - int(self._at[-1] - self._at[0])))
+            numbered = None
+            if plan.uniform:
+                first = int(plan.firsts[0] + self._at[0])
+                numbered = RowTable.of(self._strided(array[first:], len(plan), plan.stride))
+            views = self._views = (table, numbered, dense)
+        return views
+
+    def _strided(self, array: NDArray[Any], count: int, stride: int = 1) -> NDArray[Any]:
+        if self._offsets is None:
+            return array[: (count - 1) * stride + 1 : stride]
+        row, rest = array.strides[0], array.strides[1:]
+        shape = (count, len(self._at), *array.shape[1:])
+        strides = (row * stride, row * (self._step or 1), *rest)
+        _, read_only = array.__array_interface__["data"]
+        view: NDArray[Any] = as_strided(array, shape, strides, writeable=not read_only)
+        return view
+
+    def check(self) -> None:
+        """Raise `ChangedFileError` if the file behind the rows changed since it was opened."""
+        self._rows.check()
+
+    def will_need(self, first: int, stop: int) -> None:
+        """Pass it on as the rows of these windows."""
+        rows = self._touched(first, stop)
+        if rows is not None:
+            self._rows.will_need(*rows)
+
+    def dont_need(self, first: int, stop: int) -> None:
+        """Pass it on as the rows of these windows."""
+        rows = self._touched(first, stop)
+        if rows is not None:
+            self._rows.dont_need(*rows)
+
+    def _touched(self, first: int, stop: int) -> tuple[int, int] | None:
+        if first >= stop:
+            return None
+        low, high = self._plan.anchors(np.array([first, stop - 1])).tolist()
+        last = len(self._rows) - 1
+        begin = min(max(0, low + int(self._at.min())), last)
+        end = min(max(0, high + int(self._at.max())), last)
+        return begin, max(begin, end) + 1
+
+    def close_idle(self) -> None:
+        """Close the files of the rows until the next read."""
+        self._views = None
+        self._rows.close_idle()
+
+    def close(self) -> None:
+        """Close the rows."""
+        self._views = None
+        self._rows.close()
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Pickle the rows by what they are, and the plan."""
+        return type(self), (self._rows, self._plan, self._offsets)
+
+
+class PaddingSource(Source):
+    """Which rows of each window are padding: bool, (windows, rows of a window)."""
+
+    def __init__(self, plan: Windows, offsets: Sequence[int]) -> None:
+        """Tell the padding of the windows of `plan` at `offsets`."""
+        self._plan = plan
+        self._offsets = offsets
+        self.shape = (len(plan), len(offsets))
+        self.dtype = np.dtype(bool)
+        self.where = "padding of windows"
+        self.access = Access(kind="memory", reason="worked out from the borders of recordings")
+
+    def read(self, indices: NDArray[np.int64], out: NDArray[Any]) -> None:
+        """Work out which rows lie outside their recording."""
+        out[...] = self._plan.padded(indices, np.array(self._offsets))
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Pickle the plan."""
+        return type(self), (self._plan, self._offsets)

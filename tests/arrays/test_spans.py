@@ -1,0 +1,106 @@
+"""The plan of windows names the rows that trying every row names."""
+
+import numpy as np
+import pytest
+import spans
+from hypothesis import given
+from hypothesis import strategies as st
+
+from npdata.arrays.spans import EDGES, Recordings, Windows, changes, step_of
+from npdata.errors import FieldError
+
+lengths = st.lists(st.integers(0, 9), min_size=1, max_size=6)
+offsets = st.lists(st.integers(-5, 5), min_size=1, max_size=5)
+
+
+def recordings(sizes: list[int]) -> Recordings:
+    return Recordings(edges=np.append(0, np.cumsum(sizes)).astype(np.int64), origin="test")
+
+
+@given(lengths, offsets, st.integers(1, 4), st.sampled_from(EDGES))
+def test_windows_are_those_found_by_trying(
+    sizes: list[int], named: list[int], stride: int, edge: str
+) -> None:
+    plan = Windows.of(recordings(sizes), [*named, 0], stride=stride, edge=edge)
+    expected = spans.windows(plan.recordings.edges.tolist(), named, stride, edge, [*named, 0])
+    assert len(plan) == len(expected)
+    every, at = np.arange(len(plan)), np.array(named)
+    assert plan.rows(every, at).tolist() == [window.rows for window in expected]
+    if edge != "drop":
+        assert plan.padded(every, at).tolist() == [window.padded for window in expected]
+
+
+@given(lengths, offsets, st.integers(1, 4), st.sampled_from(EDGES))
+def test_rows_left_out_are_counted(
+    sizes: list[int], named: list[int], stride: int, edge: str
+) -> None:
+    reach = [*named, 0]
+    hull = list(range(min(reach), max(reach) + 1))
+    plan = Windows.of(recordings(sizes), reach, stride=stride, edge=edge)
+    edges = plan.recordings.edges.tolist()
+    seen = {
+        row
+        for window in spans.windows(edges, hull, stride, edge)
+        for row, padded in zip(window.rows, window.padded, strict=True)
+        if not padded
+    }
+    assert sum(plan.left_out[1:]) == sum(sizes) - len(seen)
+
+
+@given(lengths, st.integers(1, 4), st.integers(1, 4), st.lists(st.integers(0, 54), max_size=8))
+def test_windows_before_a_row_are_counted(
+    sizes: list[int], length: int, stride: int, rows: list[int]
+) -> None:
+    plan = Windows.of(recordings(sizes), range(length), stride=stride, edge="drop")
+    anchors = plan.anchors(np.arange(len(plan)))
+    ends = np.minimum(np.array(rows, np.int64), sum(sizes))
+    assert plan.before_row(ends).tolist() == [int((anchors < row).sum()) for row in ends]
+
+
+@given(st.lists(st.integers(0, 20), max_size=6).map(sorted))
+def test_borders_are_taken_in_each_form(inner: list[int]) -> None:
+    rows = 20
+    expected = sorted({0, *inner, rows})
+    for given_borders in (inner, [0, *inner], [*inner, rows], [0, *inner, rows]):
+        edges = Recordings.of_borders(given_borders, rows).edges
+        assert edges[0] == 0
+        assert edges[-1] == rows
+        assert sorted(set(edges.tolist())) == expected
+
+
+@pytest.mark.parametrize(
+    ("borders", "message"),
+    [
+        ([5, 3], "border 1 is 3, after 5"),
+        ([-1, 3], "border -1 lies outside the 10 rows"),
+        ([3, 11], "border 11 lies outside the 10 rows"),
+        ([2.5], "dtype float64"),
+        ([[1, 2]], r"shape \(1, 2\)"),
+        ([True, False], "dtype bool"),
+        (np.array([1 << 63], np.uint64), "is no row number"),
+    ],
+)
+def test_borders_that_cannot_be_are_named(borders: object, message: str) -> None:
+    with pytest.raises(FieldError, match=message):
+        Recordings.of_borders(borders, 10)
+
+
+def test_a_billion_windows_take_no_memory() -> None:
+    plan = Windows.of(Recordings.one(10**9), range(1024), stride=1, edge="drop")
+    assert len(plan) == 10**9 - 1023
+    assert plan.starts.nbytes + plan.firsts.nbytes + plan.recordings.edges.nbytes <= 64
+    assert plan.anchors(np.array([len(plan) - 1])).tolist() == [10**9 - 1024]
+
+
+@given(st.lists(st.integers(-4, 4), min_size=1, max_size=5))
+def test_a_step_is_the_distance_of_even_offsets(named: list[int]) -> None:
+    step = step_of(np.array(named))
+    even = [k for k in range(1, 9) if named == [named[0] + k * j for j in range(len(named))]]
+    assert step == (even[0] if even else None)
+
+
+@given(st.lists(st.sampled_from([0.0, 1.0, float("nan")]), max_size=9))
+def test_changes_are_where_a_value_differs(values: list[float]) -> None:
+    texts = [str(value) for value in values]
+    expected = [k for k in range(1, len(values)) if texts[k] != texts[k - 1]]
+    assert changes(np.array(values)).tolist() == expected

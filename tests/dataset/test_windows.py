@@ -1,0 +1,313 @@
+"""Windows of any source are NumPy's slices, one recording at a time."""
+
+import itertools
+import pickle
+from typing import Any
+
+import h5py
+import numpy as np
+import pytest
+import spans
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+from kinds import KINDS, ROWS, Data
+from numpy.lib.stride_tricks import sliding_window_view
+from torch.utils.data import DataLoader
+
+import npdata
+from npdata import NumpyDataset
+from npdata.errors import FieldError
+
+
+@pytest.fixture(params=KINDS)
+def kind(request: pytest.FixtureRequest) -> str:
+    return request.param
+
+
+borders = st.lists(st.integers(0, ROWS), max_size=5).map(lambda b: [0, *sorted(b), ROWS])
+offsets = st.one_of(
+    st.integers(1, 12).map(range),
+    st.lists(st.integers(-6, 9), min_size=1, max_size=5).map(tuple),
+)
+
+
+def test_windows_are_slices_of_each_recording(kind: str, data: Data) -> None:
+    ds = NumpyDataset(KINDS[kind](data))
+
+    @given(borders, offsets, st.integers(1, 5), st.sampled_from(["drop", "repeat", "zero"]))
+    def check(edges: list[int], named: Any, stride: int, edge: str) -> None:
+        expected = [
+            spans.values(data.x, window, edge)
+            for window in spans.windows(edges, named, stride, edge, [*named, *named])
+        ]
+        if not expected:
+            with pytest.raises(FieldError, match="no window fits"):
+                ds.windows(named, stride=stride, borders=edges, edge=edge)
+            return
+        windows = ds.windows(named, stride=stride, borders=edges, edge=edge)
+        assert len(windows) == len(expected)
+        order = np.random.default_rng(len(expected)).integers(0, len(expected), 9)
+        batch = npdata.collate(windows.__getitems__(order))
+        assert batch.numpy().tobytes() == np.stack([expected[k] for k in order]).tobytes()
+        for k in order[:3]:
+            assert (windows[k].numpy() == expected[k]).all()
+        assert (windows[2:9].numpy() == np.array(expected)[2:9].reshape(-1, *batch.shape[1:])).all()
+
+    check()
+
+
+def test_uniform_windows_are_those_of_sliding_window_view(kind: str, data: Data) -> None:
+    windows = NumpyDataset(KINDS[kind](data)).windows(7, stride=3, borders=[])
+    view = np.moveaxis(sliding_window_view(data.x, 7, axis=0), -1, 1)[::3]
+    assert len(windows) == len(view)
+    assert (windows[:].numpy() == view).all()
+    assert (windows[[-1, 0, 5, 5]].numpy() == view[[-1, 0, 5, 5]]).all()
+
+
+def test_each_field_has_its_own_offsets(data: Data) -> None:
+    ds = NumpyDataset(observation=data.x, action=f"{data.folder}/d.h5::packed", label=data.y)
+    edges = [0, 10, 10, 57, ROWS]
+    windows = ds.windows(
+        {"observation": (-1, 0), "action": range(16)}, borders=edges, edge="repeat", mask=True
+    )
+    assert list(windows[0]) == [
+        "observation",
+        "action",
+        "label",
+        "observation_is_pad",
+        "action_is_pad",
+    ]
+    before = spans.windows(edges, (-1, 0), 1, "repeat")
+    after = spans.windows(edges, range(16), 1, "repeat")
+    assert len(windows) == len(after) == ROWS
+    batch = windows[:]
+    assert (batch["observation"].numpy() == data.x[[w.rows for w in before]]).all()
+    assert (batch["action"].numpy() == data.x[[w.rows for w in after]]).all()
+    assert (batch["label"].numpy() == data.y).all()
+    assert batch["observation_is_pad"].tolist() == [w.padded for w in before]
+    assert batch["action_is_pad"].tolist() == [w.padded for w in after]
+
+
+def test_a_field_without_offsets_keeps_its_anchor_row(data: Data) -> None:
+    ds = NumpyDataset(data.x, data.y)
+    windows = ds.windows({0: (-3, -2)}, stride=2, borders=[50])
+    anchors = list(spans.anchors([0, 50, ROWS], (-3, -2, 0), 2, "drop"))
+    x, y = windows[:]
+    assert (y.numpy() == data.y[anchors]).all()
+    assert (x.numpy() == np.stack([data.x[a - 3 : a - 1] for a in anchors])).all()
+
+
+def test_masks_of_tuples_come_after_all_fields(data: Data) -> None:
+    sample = NumpyDataset(data.x, data.y).windows({1: 4}, edge="zero", mask=True)[ROWS - 1]
+    assert [part.shape for part in sample] == [(3, 5), (4,), (4,)]
+    assert sample[2].tolist() == [False, True, True, True]
+    assert sample[1].tolist() == [int(data.y[-1]), 0, 0, 0]
+
+
+def test_a_field_tells_the_borders_where_it_changes(data: Data, monkeypatch: Any) -> None:
+    monkeypatch.setattr("npdata.dataset.windows.PIECE_BYTES", 80)
+    episode = np.repeat([5, 5, 2, 7], [20, 20, 30, 27])
+    ds = NumpyDataset(x=data.x, episode=episode)
+    edges = [0, 40, 70, ROWS]
+    windows = ds.windows(6, borders="episode")
+    expected = spans.windows(edges, range(6), 1, "drop")
+    assert (windows[:]["x"].numpy() == data.x[[w.rows for w in expected]]).all()
+    assert (windows[:]["episode"] == windows[:]["episode"][:, :1]).all()
+    assert "where field 'episode' changes" in str(windows.describe())
+
+
+def test_files_end_to_end_are_recordings(data: Data) -> None:
+    windows = NumpyDataset.from_hdf5(f"{data.folder}/part-*.h5", "x").windows(5)
+    expected = spans.windows([0, 40, 41, ROWS], range(5), 1, "drop")
+    assert (windows[:].numpy() == data.x[[w.rows for w in expected]]).all()
+    assert len(NumpyDataset.from_hdf5(f"{data.folder}/part-*.h5", "x").windows(5, borders=[])) == 93
+    assert "the 3 parts of the fields" in str(windows.describe())
+
+
+def test_a_window_in_place_shares_the_memory() -> None:
+    x = np.arange(40, dtype=np.float32).reshape(20, 2)
+    for windows in (NumpyDataset(x).windows(4), NumpyDataset(x).windows(4, borders=[9])):
+        windows[3][1, 0] = -1
+        assert x[4, 0] == -1
+        x[4, 0] = 8
+        assert windows.describe().fields[0].conversion == "view"
+
+
+def test_windows_of_read_only_rows_are_copies() -> None:
+    x = np.arange(20)
+    x.flags.writeable = False
+    windows = NumpyDataset(x).windows(4)
+    windows[0][0] = 9
+    assert x[0] == 0
+    assert windows.describe().fields[0].conversion == "copy"
+
+
+def test_dtype_names_and_functions_are_kept() -> None:
+    def halves(batch: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        return batch[:, :-1], batch[:, 1:]
+
+    tokens = np.arange(100, dtype=np.uint16)
+    ds = NumpyDataset(tokens, dtype=torch.int64, batch_transform=halves).windows(9)
+    x, y = npdata.collate(ds.__getitems__([0, 50]))
+    assert x.dtype == torch.int64
+    assert x.tolist() == [list(range(8)), list(range(50, 58))]
+    assert (y == x + 1).all()
+
+
+def test_a_billion_windows_start_at_once(tmp_path: Any) -> None:
+    (tmp_path / "t.bin").touch()
+    with (tmp_path / "t.bin").open("r+b") as stream:
+        stream.truncate(2 * 10**9)
+    windows = NumpyDataset.from_raw(tmp_path / "t.bin", dtype="u2").windows(1025)
+    assert len(windows) == 10**9 - 1024
+    assert windows[[0, -1]].shape == (2, 1025)
+    assert len(pickle.dumps(windows)) < 4096
+    sampler = npdata.BlockBatchSampler(windows, 64, seed=0)
+    assert windows[next(iter(sampler))].shape == (64, 1025)
+
+
+@pytest.mark.parametrize("world", [1, 2, 3, 4])
+def test_every_window_comes_once_on_all_ranks(data: Data, world: int) -> None:
+    ds = NumpyDataset(f"{data.folder}/d.h5::packed", np.arange(ROWS))
+    windows = ds.windows({0: 4}, borders=[0, 30, 31, ROWS])
+    anchors = list(spans.anchors([0, 30, 31, ROWS], range(4), 1, "drop"))
+    seen: list[int] = []
+    for rank in range(world):
+        sampler = npdata.BlockBatchSampler(
+            windows, 5, seed=1, rank=rank, world_size=world, uneven="ragged"
+        )
+        for x, row in npdata.Loader(windows, sampler=sampler):
+            assert (x.numpy() == np.stack([data.x[r : r + 4] for r in row.tolist()])).all()
+            seen += row.tolist()
+    assert sorted(seen) == anchors
+
+
+def test_a_resumed_epoch_gives_the_windows_that_are_left(data: Data) -> None:
+    windows = NumpyDataset(np.arange(ROWS)).windows(3, borders=[40])
+    loader = npdata.Loader(windows, 8, seed=4)
+    whole = torch.cat(list(npdata.Loader(windows, 8, seed=4)))
+    batches = iter(loader)
+    first = [next(batches) for _ in range(4)]
+    again = npdata.Loader(windows, 8, seed=4)
+    again.load_state_dict(loader.state_dict())
+    assert torch.equal(torch.cat([*first, *again]), whole)
+
+
+def test_blocks_follow_the_file(data: Data) -> None:
+    windows = NumpyDataset(f"{data.folder}/d.h5::packed").windows(4, borders=[25, 60])
+    edges = windows.blocks.edges()
+    anchors = np.array(list(spans.anchors([0, 25, 60, ROWS], range(4), 1, "drop")))
+    assert edges[-1] == len(windows) == len(anchors)
+    for first, stop in itertools.pairwise(edges):
+        assert len(set(anchors[first:stop] // 10)) == 1
+
+
+@pytest.mark.parametrize("method", ["fork", "spawn", "forkserver"])
+def test_workers_give_the_same_windows(data: Data, method: str) -> None:
+    ds = NumpyDataset(x=f"{data.folder}/d.h5::packed", y=data.folder / "y.npy")
+    windows = ds.windows({"x": 4, "y": (-1, 0)}, borders=[30], edge="zero", mask=True)
+    loader = DataLoader(
+        windows,
+        batch_size=16,
+        collate_fn=npdata.collate,
+        num_workers=2,
+        multiprocessing_context=method,
+    )
+    batches = list(loader)
+    assert sum(len(batch["x"]) for batch in batches) == len(windows)
+    for name, whole in windows[:].items():
+        assert torch.equal(torch.cat([batch[name] for batch in batches]), whole)
+
+
+def test_no_recording_is_on_both_sides_of_a_split(data: Data) -> None:
+    edges = [0, 10, 10, 30, 44, 60, 90, ROWS]
+    windows = NumpyDataset(np.arange(ROWS)).windows(5, borders=edges)
+    for fraction in (0.0, 0.3, 0.8, 1.0):
+        parts = windows.split(fraction, seed=3, by="recording")
+        assert sorted(np.concatenate(parts).tolist()) == list(range(len(windows)))
+        firsts = [windows[part][:, 0].numpy() for part in parts]
+        owners = [set(np.searchsorted(edges, rows, "right").tolist()) for rows in firsts]
+        assert not owners[0] & owners[1]
+        assert bool(owners[0]) == (fraction > 0)
+        assert bool(owners[1]) == (fraction < 1)
+    with pytest.raises(FieldError, match="needs recordings"):
+        NumpyDataset(data.x).split(0.5, by="recording")
+
+
+def test_describe_tells_windows_borders_and_what_is_left_out(data: Data) -> None:
+    ds = NumpyDataset(x=data.x)
+    text = str(ds.windows(10, stride=10, borders=[5, 31]).describe())
+    assert "8, every 10 rows; whole windows only" in text
+    assert "3 recordings of 5 to 66 rows: 2 rows where a recording begins" in text
+    assert "5 rows in recordings shorter than 10 (1 of them) and 12 rows between windows" in text
+    assert "nothing marks them (mask=True)" in str(ds.windows(3, edge="zero").describe())
+    assert "marked by fields _is_pad" in str(ds.windows(3, edge="zero", mask=True).describe())
+
+
+def test_closing_the_windows_closes_the_files(data: Data) -> None:
+    with NumpyDataset(data.folder / "x.npy").windows(3) as windows:
+        kept = windows[0]
+    assert (kept.numpy() == data.x[:3]).all()
+    with pytest.raises(npdata.errors.ClosedError):
+        windows[0]
+
+
+def test_records_and_text_have_windows_where_they_can(tmp_path: Any) -> None:
+    records = np.array([(k, k / 2) for k in range(9)], [("a", "i4"), ("b", "f8")])
+    with h5py.File(tmp_path / "d.h5", "w") as file:
+        file["r"] = records
+    for source in (records, f"{tmp_path}/d.h5::r"):
+        batch = NumpyDataset(source).windows(3)[[6, 0]]
+        assert batch["a"].tolist() == [[6, 7, 8], [0, 1, 2]]
+        assert NumpyDataset(source).windows(3)[1]["b"].tolist() == [0.5, 1.0, 1.5]
+    with pytest.raises(npdata.errors.ConversionError, match="one string a row"):
+        NumpyDataset(np.array(["a", "b"]), dtype=str).windows(2)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ({"length_or_offsets": 0}, "the length of a window is 0"),
+        ({"length_or_offsets": 2.5}, "the length of a window is 2.5"),
+        ({"length_or_offsets": "x"}, "offsets from the anchor row"),
+        ({"length_or_offsets": ()}, "offsets from the anchor row"),
+        ({"length_or_offsets": {"z": 3}}, "'z', which is no field; fields are"),
+        ({"length_or_offsets": {}}, "windows of no field"),
+        ({"length_or_offsets": {"x": (0.5, 1)}}, "field 'x': expected a length, or offsets"),
+        ({"length_or_offsets": 98}, "needs 98 rows .*the longest of 1 recordings has 97"),
+        ({"length_or_offsets": 9, "borders": range(0, 97, 8)}, "the longest of 13 .*has 8"),
+        ({"length_or_offsets": 3, "stride": 0}, "stride is 0"),
+        ({"length_or_offsets": 3, "edge": "wrap"}, "edge='wrap': expected one of 'drop'"),
+        ({"length_or_offsets": 3, "mask": True}, "mask=True with edge='drop'"),
+        ({"length_or_offsets": 3, "borders": "z"}, "borders='z' is no field"),
+        ({"length_or_offsets": 3, "borders": [98]}, "border 98 lies outside the 97 rows"),
+    ],
+)
+def test_what_cannot_be_windowed_says_why(
+    arguments: dict[str, Any], message: str, data: Data
+) -> None:
+    with pytest.raises(FieldError, match=message):
+        NumpyDataset(x=data.x).windows(**arguments)
+
+
+def test_a_name_that_a_mask_needs_is_refused(data: Data) -> None:
+    with pytest.raises(FieldError, match="'x_is_pad', and there is one already"):
+        NumpyDataset(x=data.x, x_is_pad=data.y).windows(3, edge="zero", mask=True)
+
+
+def test_a_subclass_that_changes_samples_is_refused(data: Data) -> None:
+    class Doubled(NumpyDataset):
+        def __getitem__(self, index: object) -> Any:
+            return 2 * super().__getitem__(index)
+
+    with pytest.raises(FieldError, match="Doubled changes __getitem__"):
+        Doubled(data.x).windows(3)
+
+
+def test_fields_are_found_by_name_and_position(data: Data) -> None:
+    ds = NumpyDataset(x=data.x, y=data.y)
+    assert list(ds.fields) == ["x", "y"]
+    assert list(NumpyDataset(data.x, data.y).fields) == [0, 1]
+    with pytest.raises(TypeError):
+        ds.fields["x"] = None  # type: ignore[index]
