@@ -185,11 +185,11 @@ def test_every_window_comes_once_on_all_ranks(data: Data, world: int) -> None:
 
 def test_a_resumed_epoch_gives_the_windows_that_are_left(data: Data) -> None:
     windows = NumpyDataset(np.arange(ROWS)).windows(3, borders=[40])
-    loader = npdata.Loader(windows, 8, seed=4)
-    whole = torch.cat(list(npdata.Loader(windows, 8, seed=4)))
+    loader = npdata.Loader(windows, 8, shuffle="block", seed=4)
+    whole = torch.cat(list(npdata.Loader(windows, 8, shuffle="block", seed=4)))
     batches = iter(loader)
     first = [next(batches) for _ in range(4)]
-    again = npdata.Loader(windows, 8, seed=4)
+    again = npdata.Loader(windows, 8, shuffle="block", seed=4)
     again.load_state_dict(loader.state_dict())
     assert torch.equal(torch.cat([*first, *again]), whole)
 
