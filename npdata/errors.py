@@ -28,6 +28,7 @@ A message says what was got, what was expected, where (file, field, index) and w
     │   └── MissingExtraError (ImportError) an optional package that is not installed
     └── ForkError (RuntimeError)           an iterator with threads, used in a forked process
 
+`StateWarning` (UserWarning) tells of a loaded state that `set_epoch` contradicts.
 A missing path is the builtin `FileNotFoundError`, a folder the builtin `IsADirectoryError`.
 """
 
@@ -113,6 +114,10 @@ class SamplerError(NpdataError, ValueError):
 
 class StateError(NpdataError, ValueError):
     """The saved state does not belong to this sampler, or is none."""
+
+
+class StateWarning(UserWarning):
+    """A loaded state and `set_epoch` name different epochs; the message tells which one counts."""
 
 
 class RandomnessError(NpdataError, ValueError):

@@ -127,7 +127,7 @@ def test_every_public_name_is_in_the_reference(
 ERRORS = [
     name
     for name, kind in vars(npdata.errors).items()
-    if inspect.isclass(kind) and issubclass(kind, npdata.errors.NpdataError)
+    if inspect.isclass(kind) and issubclass(kind, (npdata.errors.NpdataError, Warning))
 ]
 
 

@@ -7,7 +7,8 @@ together have consumed, so it fits any batch size, number of ranks and workers. 
 no data and starts no process; it learns its rank from torch.distributed when an epoch begins.
 """
 
-from collections.abc import Callable, Iterator, Mapping, Sized
+import warnings
+from collections.abc import Iterator, Mapping, Sized
 from dataclasses import dataclass
 from typing import Any, Self
 
@@ -16,7 +17,7 @@ import torch.distributed as dist
 from numpy.typing import ArrayLike, NDArray
 from torch.utils.data import BatchSampler, Sampler
 
-from npdata.errors import SamplerError, StateError
+from npdata.errors import SamplerError, StateError, StateWarning
 from npdata.sampling.order.checks import whole_number
 from npdata.sampling.order.epoch_order import Shuffle
 from npdata.sampling.order.ranks import UNEVEN, Ranks, Uneven
@@ -44,18 +45,19 @@ class _Run:
     start: _Start
     ranks: Ranks
     given: int = 0
+    ended: bool = False
 
 
 class _Batches(Iterator[Any]):
-    """The batches of one run; `begin` is called once, before the first is made.
+    """The batches of one run, with the state that torchdata's StatefulDataLoader asks for.
 
-    A DataLoader makes iterators that it never asks for a batch, and those use up no epoch. A
-    StatefulDataLoader may do so too with the iterator of an epoch that it had finished: it then
-    calls `load_state_dict`, and that uses the epoch up.
+    It goes on with an iterator that was at its end by one that gives nothing, since it may throw
+    that one away and begin the next epoch with another. That must not use up the next epoch.
     """
 
-    def __init__(self, batches: Iterator[Any], begin: Callable[[], None]) -> None:
-        self._batches, self._begin = batches, begin
+    def __init__(self, sampler: "BlockBatchSampler", run: _Run) -> None:
+        self._sampler, self._run = sampler, run
+        self._batches = sampler._batches(run)
 
     def __iter__(self) -> Self:
         return self
@@ -63,11 +65,16 @@ class _Batches(Iterator[Any]):
     def __next__(self) -> Any:
         return next(self._batches)
 
-    def state_dict(self) -> dict[str, int]:
-        return {}
+    def state_dict(self) -> dict[str, bool]:
+        run = self._run
+        position = run.start.position + run.given * run.ranks.step_size
+        return {"ended": run.ranks.steps(position) == 0}
 
-    def load_state_dict(self, state: Mapping[str, int]) -> None:
-        self._begin()
+    def load_state_dict(self, state: Mapping[str, bool]) -> None:
+        if state["ended"]:
+            self._batches = iter(())
+            if self._run.start.position:
+                self._sampler._begin(self._run)
 
 
 class BlockBatchSampler(BatchSampler):
@@ -150,18 +157,27 @@ class BlockBatchSampler(BatchSampler):
             None if world_size is None else whole_number("world_size", world_size, least=1)
         )
         self._next = _Start(0, 0)
+        self._loaded = False
+        """Whether `_next` is a loaded state, of which nothing was read yet."""
+        self._begun = False
         self._run: _Run | None = None
         if rank is not None:
             self._ranks()
 
     def __iter__(self) -> Iterator[Any]:
-        """Begin the next epoch, or go on where a loaded state was; see `set_epoch`."""
-        run = self._run = _Run(start=self._next, ranks=self._ranks())
-        return _Batches(self._batches(run), lambda: self._begin(run))
+        """Begin the next epoch, or go on where a loaded state was; see `set_epoch`.
+
+        An iterator that is never asked for a batch, as a DataLoader makes some, uses up no epoch.
+        """
+        ranks = self._ranks()
+        self._next = _not_at_end(self._next, ranks)
+        run = self._run = _Run(start=self._next, ranks=ranks)
+        return _Batches(self, run)
 
     def _begin(self, run: _Run) -> None:
+        self._begun = True
         if self._next is run.start:
-            self._run, self._next = run, _Start(run.start.epoch + 1, 0)
+            self._run, self._next, self._loaded = run, _Start(run.start.epoch + 1, 0), False
 
     def _batches(self, run: _Run) -> Iterator[Any]:
         self._begin(run)
@@ -185,6 +201,7 @@ class BlockBatchSampler(BatchSampler):
             positions = np.append(last.positions, last.fill)
             rows = np.append(order.rows(last.positions), order.rows(last.fill))
             yield self._batch(rows, positions, len(last.fill), run)
+        run.ended = True
 
     def __len__(self) -> int:
         """Give the number of batches of this rank in a whole epoch."""
@@ -198,13 +215,31 @@ class BlockBatchSampler(BatchSampler):
     def set_epoch(self, epoch: int) -> None:
         """Make the next iteration this epoch.
 
-        It goes on where a state of this epoch, loaded and not yet gone on with, was; any other
-        epoch begins at its start.
+        A loaded state of this epoch is kept: the iteration goes on from its position. A trainer
+        that counts its own epochs calls `set_epoch(0)` before its first one, and that keeps a state
+        of a later epoch too. Any other epoch drops the state and begins at its start. Both issue a
+        `StateWarning` (a UserWarning).
         """
         epoch = whole_number("epoch", epoch, least=0, below=1 << 64)
-        if epoch != self._next.epoch:
-            self._next = _Start(epoch, 0)
         self._run = None
+        if epoch == self._next.epoch:
+            return
+        kept = self._loaded and epoch == 0 and not self._begun
+        if self._loaded:
+            at = f"epoch {self._next.epoch} at position {self._next.position}"
+            what = (
+                f"the state is kept, and this iteration is epoch {self._next.epoch}"
+                if kept
+                else f"the state is dropped, and epoch {epoch} begins at its start"
+            )
+            warnings.warn(
+                f"set_epoch({epoch}) after a state of {at} was loaded: {what}; begin the loop over "
+                f"epochs at {self._next.epoch}",
+                StateWarning,
+                stacklevel=2,
+            )
+        if not kept:
+            self._next, self._loaded = _Start(epoch, 0), False
 
     def state_dict(self, consumed: int | None = None) -> dict[str, int]:
         """Give the state after `consumed` batches of the iteration under way.
@@ -213,6 +248,8 @@ class BlockBatchSampler(BatchSampler):
         Without `consumed`, all that the sampler gave out counts as received. A DataLoader with
         workers takes batches ahead, so then the state would skip those that are still on the
         way; with `num_workers=0`, and inside a StatefulDataLoader, nothing is taken ahead.
+
+        After the last batch of an epoch it is the state of the next epoch, at position 0.
         """
         run = self._run
         given = 0 if run is None else run.given
@@ -224,10 +261,15 @@ class BlockBatchSampler(BatchSampler):
             )
         start = self._next if run is None else run.start
         ranks = self._ranks() if run is None else run.ranks
+        if run is not None and run.ended and count == given:
+            start = _Start(start.epoch + 1, 0)
+        else:
+            position = min(start.position + count * ranks.step_size, self._recipe.samples)
+            start = _not_at_end(_Start(start.epoch, position), ranks)
         return {
             **self._recipe.identity,
             "epoch": start.epoch,
-            "position": min(start.position + count * ranks.step_size, self._recipe.samples),
+            "position": start.position,
             "batch_size": self.batch_size,
             "world_size": ranks.world_size,
         }
@@ -236,9 +278,8 @@ class BlockBatchSampler(BatchSampler):
         """Let the next iteration go on after the samples that the state counts as consumed.
 
         Whatever decides the order must agree; batch size, ranks, `uneven` and workers need not.
-        The next iteration is what is left of the state's epoch: nothing, if that was at its end.
-        The epoch after it follows. Raises StateError, which names both values, for any other
-        state.
+        The next iteration is what is left of the state's epoch, or, if that was at its end, the
+        epoch after it. Raises StateError, which names both values, for any other state.
         """
         expected = self._recipe.identity
         names = {*expected, "epoch", "position", "batch_size", "world_size"}
@@ -260,7 +301,8 @@ class BlockBatchSampler(BatchSampler):
                 f"the state has position={state['position']} of {expected['samples']} samples: "
                 "expected no more than there are"
             )
-        self._next = _Start(state["epoch"], state["position"])
+        self._next = _not_at_end(_Start(state["epoch"], state["position"]), self._ranks())
+        self._loaded = True
         self._run = None
 
     def _batch(
@@ -285,3 +327,9 @@ class BlockBatchSampler(BatchSampler):
             uneven=self._uneven,
             lanes=self._recipe.lanes,
         )
+
+
+def _not_at_end(start: _Start, ranks: Ranks) -> _Start:
+    """Give the start of the next epoch where nothing is left of this one on any rank."""
+    ended = start.position > 0 and ranks.ends(start.position)
+    return _Start(start.epoch + 1, 0) if ended else start

@@ -245,8 +245,15 @@ class TestState:
         list(loader)
         other = Loader(NumpyDataset(data.y), 8, shuffle="block")
         other.load_state_dict(loader.state_dict())
-        assert list(other) == []
         assert [b.tolist() for b in other] == [b.tolist() for b in loader]
+
+    def test_after_a_state_was_loaded_it_is_the_state(self, data: Data) -> None:
+        loader = Loader(NumpyDataset(data.y), 8, num_threads=0)
+        next(iter(loader))
+        state = loader.state_dict()
+        list(loader)
+        loader.load_state_dict(state)
+        assert loader.state_dict() == state
 
     @pytest.mark.parametrize("threads", THREADS)
     def test_an_epoch_that_was_chosen_has_a_state_before_it_begins(

@@ -19,7 +19,8 @@ from processes import environment
 from torch.testing._internal.distributed.fake_pg import FakeStore
 from torch.utils.data import DataLoader, TensorDataset
 
-from npdata.errors import NpdataError, StateError
+from npdata import Loader, NumpyDataset
+from npdata.errors import NpdataError, StateError, StateWarning
 from npdata.sampling.sampler import BlockBatchSampler
 
 SETTINGS = settings(max_examples=80, derandomize=True, deadline=None)
@@ -59,8 +60,7 @@ class TestPosition:
                 seen += batch.tolist()
             sampler = make(state=sampler.state_dict())
         assert seen == whole
-        assert list(sampler) == []
-        assert sampler.epoch == 0
+        assert sampler.epoch == 1
         second = make()
         second.set_epoch(1)
         assert [b.tolist() for b in sampler] == [b.tolist() for b in second]
@@ -72,7 +72,7 @@ class TestPosition:
         first, state = go_on(None, 12, 4, steps=2, **more)
         second, state = go_on(state, 18, 2, steps=3, **more)
         third, state = go_on(state, 4, 3, **more)
-        assert state["position"] == N
+        assert (state["epoch"], state["position"]) == (1, 0)
         assert sorted(first + second + third) == list(range(N))
 
     @SETTINGS
@@ -86,19 +86,23 @@ class TestPosition:
     def test_any_batch_sizes_and_ranks_see_each_row_once(self, n, shuffle, legs):
         state, seen = None, []
         for batch_size, world_size, steps in [*legs, (5, 2, None)]:
-            if state is not None and state["position"] == n:
+            if state is not None and state["epoch"] == 1:
                 break
             more = {"uneven": "mask", "n": n, "shuffle": shuffle}
             rows, state = go_on(state, batch_size, world_size, steps, **more)
             seen += rows
         assert sorted(seen) == list(range(n))
-        assert (state["epoch"], state["position"]) == (0, n)
+        assert (state["epoch"], state["position"]) == (1, 0)
 
-    def test_after_dropped_rows_a_smaller_batch_goes_on_with_them(self):
-        rows, state = go_on(None, 50, 2, uneven="drop")
-        assert state["position"] == 400
-        rest, _ = go_on(state, 1, 2, uneven="drop")
-        assert len(set(rows + rest)) == 402
+    def test_an_epoch_whose_rest_is_dropped_is_at_its_end(self):
+        _, state = go_on(None, 50, 2, uneven="drop")
+        assert (state["epoch"], state["position"]) == (1, 0)
+
+    def test_a_state_of_which_larger_batches_would_drop_the_rest(self):
+        _, state = go_on(None, 8, 1, steps=50)
+        assert (state["epoch"], state["position"]) == (0, 400)
+        rows, _ = go_on(state, 50, 2, uneven="drop")
+        assert len(rows) == 400
 
     def test_consumed_counts_what_was_received(self):
         sampler = make()
@@ -108,7 +112,7 @@ class TestPosition:
         resumed = make(state=state)
         assert [batch.tolist() for batch in resumed] == batches[3:]
         assert resumed.state_dict(consumed=2)["position"] == 40
-        assert resumed.state_dict()["position"] == N
+        assert resumed.state_dict()["epoch"] == 1
 
     def test_subset_and_weights(self):
         for more in ({"indices": np.arange(0, N, 3)}, {"weights": np.arange(N)}):
@@ -135,22 +139,20 @@ class TestEpochs:
         resumed = make(state=state)
         resumed.set_epoch(0)
         assert sum(map(len, resumed)) == 3
-        other = make(state=state)
-        other.set_epoch(1)
-        assert sum(map(len, other)) == N
 
     @pytest.mark.parametrize("set_epoch", [False, True])
     @pytest.mark.parametrize("num_workers", [0, 2])
     @pytest.mark.parametrize("given", [0, 3, 51])
     def test_what_is_left_of_the_epoch_then_the_next(self, given, num_workers, set_epoch):
-        """At the end of an epoch nothing is left of it: one empty iteration."""
+        """At the end of an epoch nothing is left of it, and there is no empty iteration."""
         plain = make()
         epochs = [[row for batch in plain for row in batch.tolist()] for _ in range(3)]
         state = {**plain.state_dict(), "epoch": 1, "position": min(given * 8, N)}
         data = TensorDataset(torch.arange(N))
         sampler = make(state=state)
         loader = DataLoader(data, batch_sampler=sampler, num_workers=num_workers)
-        for epoch, expected in ((1, epochs[1][given * 8 :]), (2, epochs[2])):
+        left = [] if given == 51 else [(1, epochs[1][given * 8 :])]
+        for epoch, expected in (*left, (2, epochs[2])):
             if set_epoch:
                 sampler.set_epoch(epoch)
             assert [row for (rows,) in loader for row in rows.tolist()] == expected
@@ -180,11 +182,110 @@ class TestEpochs:
         ]
         assert counts == [[1, 0], [0, 0], [0, 0]]
 
+    @pytest.mark.parametrize("rank", range(3))
     @pytest.mark.parametrize("left", range(1, 24))
-    def test_the_end_of_rank_zero_is_the_end_of_the_epoch(self, left):
-        sampler = make(8, 3, 0, n=left, uneven="ragged")
+    def test_the_end_of_a_rank_is_the_end_of_the_epoch(self, left, rank):
+        sampler = make(8, 3, rank, n=left, uneven="ragged")
         list(sampler)
-        assert sampler.state_dict()["position"] == left
+        state = sampler.state_dict()
+        assert (state["epoch"], state["position"]) == (1, 0)
+
+    @pytest.mark.parametrize("uneven", ["pad", "mask", "ragged", "drop"])
+    def test_the_idiom_of_a_resume_at_the_end_of_an_epoch(self, uneven):
+        """Each epoch once, and none of them empty, whether the end was seen or not."""
+        for steps in (49, 50, 51, 52):
+            sampler = make(uneven=uneven)
+            read = [sum(map(len, itertools.islice(sampler, steps)))]
+            saved = sampler.state_dict()
+            resumed = make(state=saved, uneven=uneven)
+            for epoch in range(saved["epoch"], 3):
+                resumed.set_epoch(epoch)
+                read.append(sum(map(len, resumed)))
+            assert all(read)
+            assert sum(read) == 3 * (N - N % 8 if uneven == "drop" else N)
+
+    @pytest.mark.parametrize("num_threads", [0, 2])
+    def test_the_same_with_a_loader(self, num_threads):
+        data = NumpyDataset(np.arange(N))
+        loader = Loader(data, 8, num_threads=num_threads)
+        rows = [len(batch) for batch in loader]
+        state = loader.state_dict()
+        assert (state["epoch"], state["position"]) == (1, 0)
+        resumed = Loader(data, 8, num_threads=num_threads)
+        resumed.load_state_dict(state)
+        assert [[len(batch) for batch in resumed] for _ in range(state["epoch"], 3)] == [rows] * 2
+
+    @pytest.mark.parametrize("n", [0, 5])
+    def test_where_every_epoch_is_empty_epochs_are_counted_as_well(self, n):
+        sampler = make(n=n, uneven="drop")
+        assert list(sampler) == list(sampler) == []
+        state = sampler.state_dict()
+        assert (state["epoch"], state["position"]) == (2, 0)
+        assert list(make(n=n, uneven="drop", state=state)) == []
+
+    def test_an_iterator_made_before_a_state_was_loaded_uses_up_nothing(self):
+        sampler = make()
+        waiting = iter(sampler)
+        sampler.load_state_dict(make().state_dict())
+        next(waiting)
+        assert [b.tolist() for b in sampler] == [b.tolist() for b in make()]
+
+
+class TestSetEpochAfterALoad:
+    """A loaded state is not thrown away in silence."""
+
+    def state(self, epoch=3, batches=10):
+        sampler = make()
+        sampler.set_epoch(epoch)
+        next(itertools.islice(sampler, batches - 1, None))
+        return sampler.state_dict()
+
+    def test_of_the_same_epoch_goes_on(self):
+        resumed = make(state=self.state())
+        resumed.set_epoch(3)
+        assert sum(map(len, resumed)) == N - 80
+
+    def test_zero_from_a_trainer_that_counts_its_own_epochs_keeps_the_state(self):
+        resumed = make(state=self.state())
+        message = (
+            "set_epoch(0) after a state of epoch 3 at position 80 was loaded: the state is kept"
+        )
+        with pytest.warns(StateWarning, match=re.escape(message)):
+            resumed.set_epoch(0)
+        assert sum(map(len, resumed)) == N - 80
+        assert resumed.epoch == 3
+
+    def test_through_a_loader(self):
+        sampler = make()
+        next(iter(sampler))
+        loader = Loader(NumpyDataset(np.arange(N)), sampler=make(), num_threads=0)
+        loader.load_state_dict({**sampler.state_dict(), "epoch": 2})
+        with pytest.warns(StateWarning):
+            loader.set_epoch(0)
+        assert sum(map(len, loader)) == N - 8
+
+    def test_of_another_epoch_drops_the_state_and_says_so(self):
+        resumed = make(state=self.state())
+        with pytest.warns(
+            StateWarning, match=r"set_epoch\(5\) .* epoch 3 .*: the state is dropped"
+        ):
+            resumed.set_epoch(5)
+        assert sum(map(len, resumed)) == N
+        assert resumed.epoch == 5
+
+    def test_zero_after_an_epoch_was_read_here_is_meant(self):
+        sampler = make()
+        list(sampler)
+        sampler.load_state_dict(self.state())
+        with pytest.warns(StateWarning, match="dropped"):
+            sampler.set_epoch(0)
+        assert sum(map(len, sampler)) == N
+
+    def test_once_it_was_gone_on_with_any_epoch_may_follow(self):
+        resumed = make(state=self.state())
+        next(iter(resumed))
+        resumed.set_epoch(0)
+        assert sum(map(len, resumed)) == N
 
 
 class TestWorld:
