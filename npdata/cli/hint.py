@@ -9,7 +9,7 @@ import shlex
 from pathlib import PurePath
 
 from npdata.cli.console import byte_size
-from npdata.cli.convert.memory import BETWEEN_FILTERS, ENCODING, MEMORY, Need
+from npdata.cli.convert.plan import BETWEEN_FILTERS, ENCODING, MEMORY, Need
 
 _MEGA = 10**6
 
@@ -51,5 +51,5 @@ def memory_options(
         chunk=chunk,
         decoding=(1 + BETWEEN_FILTERS) * chunk,
         encoding=ENCODING * written,
-    ).nbytes
+    ).least
     return () if need <= byte_size(MEMORY) else (f"--memory {-(-need // _MEGA // 100) * 100}MB",)

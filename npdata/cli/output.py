@@ -58,13 +58,21 @@ class Output:
         """Wait until the file is on the disk, and let it leave the cache: it is read from there."""
         descriptor = os.open(self.path, os.O_RDWR)
         try:
-            try:
-                os.fsync(descriptor)
-            except OSError as error:
-                raise OSError(error.errno, error.strerror, str(self._target)) from error
-            if hasattr(os, "posix_fadvise"):
-                os.posix_fadvise(descriptor, 0, 0, os.POSIX_FADV_DONTNEED)
+            os.fsync(descriptor)
+        except OSError as error:
+            raise OSError(error.errno, error.strerror, str(self._target)) from error
         finally:
+            os.close(descriptor)
+        self.leave_cache()
+
+    def leave_cache(self) -> None:
+        """Let the kernel write what it holds of the file, and keep none of that in memory.
+
+        It would wait until a tenth of the memory is full, and then let the program wait.
+        """
+        if hasattr(os, "posix_fadvise"):
+            descriptor = os.open(self.path, os.O_RDONLY)
+            os.posix_fadvise(descriptor, 0, 0, os.POSIX_FADV_DONTNEED)
             os.close(descriptor)
 
     def publish(self, *, force: bool) -> None:

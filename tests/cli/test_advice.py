@@ -10,8 +10,7 @@ from inspected import facts
 
 from npdata.cli.console import byte_size
 from npdata.cli.convert.flat_writer import NpyWriter
-from npdata.cli.convert.memory import BETWEEN_FILTERS, MEMORY
-from npdata.cli.convert.plan import FieldSpec, Options, make_plan
+from npdata.cli.convert.plan import BETWEEN_FILTERS, MEMORY, FieldSpec, Options, make_plan
 from npdata.cli.hint import convert_command, memory_options
 from npdata.cli.inspect.advice import advise, batch_decodes
 from npdata.cli.inspect.report import Chunks, Cost, Facts, FilterUse

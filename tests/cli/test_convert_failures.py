@@ -14,7 +14,7 @@ import pytest
 from conversions import convert, signalled
 
 from npdata.cli.convert.plan import ConvertError
-from npdata.cli.convert.verify import verify_field
+from npdata.cli.convert.transfer import verify_field
 from npdata.cli.convert.writer import FieldPlan
 from npdata.sources.open import open_source
 

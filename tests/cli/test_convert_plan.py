@@ -10,20 +10,23 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from npdata.cli.console import UsageError, byte_size
-from npdata.cli.convert.chunking import LARGEST_ROW, chunk_shape
-from npdata.cli.convert.flat_writer import NpyWriter, RawWriter, npy_header
+from npdata.cli.convert.flat_writer import NpyWriter, NpzWriter, RawWriter, npy_header
 from npdata.cli.convert.hdf5_writer import Hdf5Writer
-from npdata.cli.convert.memory import (
+from npdata.cli.convert.plan import (
     BETWEEN_FILTERS,
     COPIES,
     ENCODING,
-    MORE_BLOCKS,
+    LARGEST_ROW,
     RUNTIME_BYTES,
+    WAITING,
+    ConvertError,
+    FieldSpec,
+    Options,
+    chunk_shape,
+    make_plan,
 )
-from npdata.cli.convert.npz_writer import NpzWriter
-from npdata.cli.convert.plan import ConvertError, FieldSpec, Options, make_plan
 
-PLENTY = 1 << 62
+PLENTY = 1 << 80
 
 
 def spec(shape: tuple[int, ...] = (100, 3), dtype: object = "f4", **more: object) -> FieldSpec:
@@ -89,19 +92,19 @@ def test_all_that_is_in_memory_at_one_time_fits_or_the_error_names_what_would_do
         memory, made = enough, plan(one, memory=enough, **asked)
     (field,) = made.fields
     readers = max(1, made.threads)
-    blocks = made.threads + MORE_BLOCKS if made.threads else 1
+    blocks = made.threads + WAITING if made.threads else 1
     written = 0
     if field.chunk_shape and field.compression is not None:
         written = math.prod(field.chunk_shape)
-    used = RUNTIME_BYTES + made.slab_bytes
+    used = RUNTIME_BYTES + made.cache_bytes
     used += COPIES * blocks * field.block_rows * row + readers * ENCODING * written
     slot, decoding = chunk, stored
     if verify:
         slot, decoding = max(chunk, written), max(stored, (1 + BETWEEN_FILTERS) * written)
     if slot:
-        # The slab decodes on all cores but one, beside those that read.
-        assert made.slab_bytes >= slot
-        decoders = min(readers + max(1, cores - 1), made.slab_bytes // slot)
+        # The cache decodes on all cores but one, beside those that read.
+        assert made.cache_bytes >= slot
+        decoders = min(readers + max(1, cores - 1), made.cache_bytes // slot)
         used += decoders * decoding
     assert used <= memory
     if field.chunk_shape is not None:
@@ -111,9 +114,9 @@ def test_all_that_is_in_memory_at_one_time_fits_or_the_error_names_what_would_do
 def test_large_chunks_of_which_one_fits_are_decoded_one_at_a_time() -> None:
     one = spec((400, 1 << 20), "u1", source_rows=32, chunk_bytes=32 << 20, decoding_bytes=80 << 20)
     made = plan(one, target=NpyWriter, cores=2)
-    assert made.slab_bytes == 32 << 20
+    assert made.cache_bytes == 32 << 20
     assert made.threads == 2
-    assert plan(one, target=NpyWriter, cores=2, memory=2 << 30).slab_bytes >= 3 * 32 << 20
+    assert plan(one, target=NpyWriter, cores=2, memory=2 << 30).cache_bytes >= 3 * 32 << 20
 
 
 def test_where_memory_is_short_one_block_is_read_and_written_before_the_next() -> None:

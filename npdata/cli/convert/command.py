@@ -11,9 +11,10 @@ import os
 import shutil
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any, TypeAlias
 
 from npdata.arrays.per_process import cores
 from npdata.cli.console import (
@@ -23,26 +24,27 @@ from npdata.cli.console import (
     byte_size,
     bytes_text,
     count_text,
+    new_console,
     printable,
     shape_text,
 )
-from npdata.cli.convert.chunking import parse_chunks
-from npdata.cli.convert.flat_writer import NpyWriter, RawWriter
-from npdata.cli.convert.hdf5_writer import Hdf5Writer
+from npdata.cli.convert.flat_writer import NpyWriter, NpzWriter, RawWriter
+from npdata.cli.convert.hdf5_writer import FASTEST, Hdf5Writer
 from npdata.cli.convert.inputs import Inputs, open_inputs
-from npdata.cli.convert.memory import MEMORY
-from npdata.cli.convert.meter import Meter, new_meter
-from npdata.cli.convert.npz_writer import NpzWriter
-from npdata.cli.convert.plan import Options, Plan, make_plan
-from npdata.cli.convert.transfer import write_field, written_behind
-from npdata.cli.convert.verify import open_written, verify_field
+from npdata.cli.convert.plan import MEMORY, Options, Plan, make_plan, parse_chunks
+from npdata.cli.convert.transfer import open_written, verify_field, write_field
 from npdata.cli.convert.writer import Writer
-from npdata.cli.output import check_target, new_output, without_links
+from npdata.cli.output import Output, check_target, new_output, without_links
 from npdata.cli.raw import add_raw_arguments, raw_layout
+from npdata.errors import MissingExtraError, require
 from npdata.sources.hdf5.budget import BUDGET_VARIABLE
 from npdata.sources.hdf5.library import LibrarySource
 
 WRITERS: tuple[type[Writer], ...] = (NpyWriter, NpzWriter, Hdf5Writer, RawWriter)
+LEVELS = {"none": None, "gzip": FASTEST, **{f"gzip:{level}": level for level in range(1, 10)}}
+FLUSH_BYTES = 64 << 20
+Meter: TypeAlias = Callable[[str, int], Callable[[int], None]]
+"""Starts a stage of so many bytes; what it gives is told the bytes that are done."""
 UNWRITABLE = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EACCES)
 
 
@@ -68,7 +70,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument(
         "--compression",
-        type=parse_compression,
+        choices=tuple(LEVELS),
+        default="none",
         metavar="HOW",
         help="of HDF5 and .npz: gzip, gzip:1 to gzip:9, or none (the default)",
     )
@@ -94,11 +97,11 @@ def run(arguments: argparse.Namespace) -> int:
     try:
         check_target(target, [array.path for array in inputs.arrays], force=arguments.force)
         plan = make_plan(
-            [array.spec() for array in inputs.arrays],
+            [array.spec for array in inputs.arrays],
             writer,
             Options(
                 chunks=arguments.chunks,
-                compression=None if arguments.compression == "none" else arguments.compression,
+                compression=LEVELS[arguments.compression],
                 memory=arguments.memory,
                 verify=arguments.verify,
             ),
@@ -106,7 +109,8 @@ def run(arguments: argparse.Namespace) -> int:
             free_bytes=shutil.disk_usage(target.parent).free,
         )
         started = time.monotonic()
-        size = _convert(inputs, plan, writer, target, arguments)
+        with _naming(target), _small_cache(plan.cache_bytes), new_output(target) as output:
+            size = _convert(inputs, plan, writer, output, arguments)
     finally:
         for array in inputs.arrays:
             array.source.close()
@@ -114,31 +118,16 @@ def run(arguments: argparse.Namespace) -> int:
     return SUCCESS
 
 
-def parse_compression(text: str) -> int | str:
-    """Read the option `--compression`: "none", or the level, 0 where none was given.
-
-    Examples:
-        >>> parse_compression("gzip"), parse_compression("gzip:9"), parse_compression("none")
-        (0, 9, 'none')
-    """
-    name, colon, level = text.partition(":")
-    if text in ("gzip", "none"):
-        return 0 if text == "gzip" else text
-    if name == "gzip" and colon and level in "123456789" and len(level) == 1:
-        return int(level)
-    raise argparse.ArgumentTypeError(f"{text!r} is none of gzip, gzip:1 to gzip:9, and none")
-
-
 def _convert(
-    inputs: Inputs, plan: Plan, kind: type[Writer], target: Path, arguments: argparse.Namespace
+    inputs: Inputs,
+    plan: Plan,
+    kind: type[Writer],
+    output: Output,
+    arguments: argparse.Namespace,
 ) -> int:
-    with (
-        _naming(target),
-        _small_slab(plan.slab_bytes),
-        new_output(target) as output,
-        new_meter() as meter,
-    ):
-        _write(inputs, plan, kind, output.path, meter)
+    """Write, sync, verify and publish the file; gives its size."""
+    with _new_meter() as meter:
+        _write(inputs, plan, kind, output, meter("write", plan.nbytes))
         output.sync()
         if arguments.verify:
             compared = meter("verify", plan.nbytes)
@@ -164,8 +153,8 @@ def _naming(target: Path) -> Iterator[None]:
 
 
 @contextmanager
-def _small_slab(budget: int) -> Iterator[None]:
-    """Let the slab of this process, made by the first read that needs it, be this small."""
+def _small_cache(budget: int) -> Iterator[None]:
+    """Let the chunk cache of this process, made by the first read that needs it, be this small."""
     before = os.environ.get(BUDGET_VARIABLE)
     if budget:
         os.environ[BUDGET_VARIABLE] = str(min(budget, int(before or budget)))
@@ -177,25 +166,66 @@ def _small_slab(budget: int) -> Iterator[None]:
             os.environ[BUDGET_VARIABLE] = before
 
 
-def _write(inputs: Inputs, plan: Plan, kind: type[Writer], path: Path, meter: Meter) -> None:
-    writer = kind(path)
+def _write(
+    inputs: Inputs, plan: Plan, kind: type[Writer], output: Output, done: Callable[[int], None]
+) -> None:
+    writer = kind(output.path)
+    dirty = 0
+
+    def wrote(count: int) -> None:
+        nonlocal dirty
+        done(count)
+        dirty += count
+        if dirty >= FLUSH_BYTES:
+            dirty = 0
+            output.leave_cache()
+
     try:
-        done = meter("write", plan.nbytes)
-        with written_behind(path) as flush:
-
-            def wrote(count: int) -> None:
-                done(count)
-                flush(count)
-
-            for array, field in zip(inputs.arrays, plan.fields, strict=True):
-                if isinstance(array.source, LibrarySource):
-                    array.source.keep_decoded(plan.slab_bytes)
-                write_field(array.source, field, writer, plan.threads, wrote)
-                array.close_idle()
-            writer.finish()
+        for array, field in zip(inputs.arrays, plan.fields, strict=True):
+            if isinstance(array.source, LibrarySource):
+                array.source.keep_decoded(plan.cache_bytes)
+            write_field(array.source, field, writer, plan.threads, wrote)
+            array.close_idle()
+        writer.finish()
     except BaseException:
         writer.abandon()
         raise
+
+
+@contextmanager
+def _new_meter() -> Iterator[Meter]:
+    """Give a meter that draws bars on a terminal, with rate and time left, and nothing elsewhere.
+
+    Without rich a note says what to install, and the work goes on.
+    """
+    try:
+        bars = _bars() if sys.stderr.isatty() else None
+    except MissingExtraError as error:
+        print(f"npdata convert: {error}", file=sys.stderr)
+        bars = None
+    if bars is None:
+        yield lambda stage, total: lambda count: None
+        return
+
+    def start(stage: str, total: int) -> Callable[[int], None]:
+        task = bars.add_task(stage, total=total)
+        return lambda count: bars.advance(task, count)
+
+    with bars:
+        yield start
+
+
+def _bars() -> Any:
+    rich = require("rich.progress", extra="cli", purpose="a progress bar")
+    return rich.Progress(
+        "{task.description}",
+        rich.BarColumn(),
+        rich.TaskProgressColumn(),
+        rich.DownloadColumn(),
+        rich.TransferSpeedColumn(),
+        rich.TimeRemainingColumn(),
+        console=new_console(stderr=True),
+    )
 
 
 def _report(

@@ -1,25 +1,26 @@
-"""Files that are their rows: raw binary, and `.npy` with a header before them.
+"""Files that are their rows: raw binary, `.npy` with a header before them, and a zip of those.
 
-Idea: the place of every row is known from the start, so any thread writes its block where it
-belongs. Invariant: the file has its full length before the first row, rows in C order and the
-byte order of the source. Format: NumPy Enhancement Proposal 1.
+Idea: the place of every row of a raw file and a `.npy` is known from the start, so any thread
+writes its block where it belongs; a `.npz` is written by one thread, piece by piece, by Python's
+zipfile. Invariant: rows in C order and the byte order of the source, aligned in the file where
+they are not compressed. Format: NumPy Enhancement Proposal 1.
 """
 
 import contextlib
 import os
 import threading
 import warnings
+import zipfile
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import IO, Any, ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
 
 from npdata.arrays.dtypes import DType
-from npdata.cli.convert.writer import FieldPlan, Writer
+from npdata.cli.convert.writer import ALIGNMENT, ZLIB_LEVEL, FieldPlan, Writer
 from npdata.sources.npy import MAGIC
 
-ALIGNMENT = 64
 GROWTH_DIGITS = 21
 
 
@@ -75,9 +76,6 @@ class RawWriter(Writer):
 
     format = "raw"
     suffixes: ClassVar[tuple[str, ...]] = (".bin", ".raw", ".dat")
-    holds_many = False
-    has_chunks = False
-    compresses = False
 
     @staticmethod
     def refusal(dtype: DType) -> str | None:
@@ -102,9 +100,6 @@ class RawWriter(Writer):
     def prepare(self, first: int, rows: NDArray[Any]) -> None:
         """Write the rows to their place."""
         self._write(rows.reshape(-1).view(np.uint8).data, self._start + first * self._row_bytes)
-
-    def accept(self, first: int, prepared: None) -> None:
-        """Do nothing: the rows are written."""
 
     def finish(self) -> None:
         """Close the file; OSError where the disk only now tells that it did not take the rows."""
@@ -141,6 +136,55 @@ class NpyWriter(RawWriter):
 
     def _header(self, field: FieldPlan) -> bytes:
         return npy_header(field.dtype, field.shape)
+
+
+class NpzWriter(Writer):
+    """Writes the arrays of a `.npz`, one member after the other."""
+
+    format = ".npz"
+    suffixes = (".npz",)
+    holds_many = True
+    compresses = True
+    refusal = staticmethod(npy_refusal)
+
+    def __init__(self, path: Path) -> None:
+        self._file = path.open("r+b")
+        self._archive = zipfile.ZipFile(self._file, "w")
+        self._member: IO[bytes] | None = None
+
+    def begin(self, field: FieldPlan) -> None:
+        """Start a member; its rows are aligned in the file where they are not compressed."""
+        if field.compression is not None:
+            self._archive.compression = zipfile.ZIP_DEFLATED
+            self._archive.compresslevel = field.compression or ZLIB_LEVEL
+        self._member = self._archive.open(f"{field.name}.npy", "w", force_zip64=True)
+        self._member.write(npy_header(field.dtype, field.shape, self._file.tell()))
+
+    def prepare(self, first: int, rows: NDArray[Any]) -> NDArray[Any]:
+        """Give the bytes of the rows."""
+        return rows.reshape(-1).view(np.uint8)
+
+    def accept(self, first: int, prepared: NDArray[Any]) -> None:
+        """Append the bytes to the member."""
+        if self._member is not None:
+            self._member.write(prepared.data)
+
+    def end(self) -> None:
+        """Complete the member, with its checksum."""
+        if self._member is not None:
+            self._member.close()
+            self._member = None
+
+    def finish(self) -> None:
+        """Write the directory of the zip."""
+        self._archive.close()
+        self._file.close()
+
+    def abandon(self) -> None:
+        """Close the file; the zip stays without its directory."""
+        self._archive.fp = None
+        with contextlib.suppress(OSError):
+            self._file.close()
 
 
 def _described(dtype: DType) -> bool:

@@ -1,13 +1,14 @@
 """An HDF5 file: chunks compressed by threads past HDF5, and written by one.
 
 Idea: HDF5's own filters run on one core under a lock; a chunk that is already encoded is written
-directly. Invariant: what is written is read by plain h5py, in any version of the format that this
-h5py writes by default; the bytes of a chunk are those of the rows, padded with zeros at the edge.
-Attributes are not written. The chunks of a block begin with its first row.
+directly, and one that does not get smaller without any filter. Invariant: what is written is read
+by plain h5py; the bytes of a chunk are those of the rows, padded with zeros at the edge. Attributes
+are not written. The chunks of a block begin with its first row.
 """
 
 import contextlib
 import os
+import zlib
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -17,11 +18,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from npdata.arrays.dtypes import DType
-from npdata.cli.convert.encode import ZLIB_LEVEL, encode_chunk
-from npdata.cli.convert.writer import FieldPlan, Writer
+from npdata.cli.convert.writer import ALIGNMENT, ZLIB_LEVEL, FieldPlan, Writer
+from npdata.sources.hdf5.codecs.base import igzip_lib
 from npdata.sources.hdf5.tiling import Tiling
 
-ALIGNMENT = 64
+FASTEST = 0
+"""The level that stands for isal where it is installed (ten times as fast), else for zlib's 4."""
+NO_FILTERS = 0b11
+"""The mask of a chunk that neither filter was applied to."""
 
 Encoded = tuple[tuple[int, ...], int, Any]
 """Where a chunk begins, its filter mask and its bytes."""
@@ -104,6 +108,41 @@ class Hdf5Writer(Writer):
             os.truncate(self._path, 0)
         with contextlib.suppress(OSError, RuntimeError, ValueError):
             self._file.close()
+
+
+def shuffle(data: NDArray[np.uint8], size: int) -> NDArray[np.uint8]:
+    """Put the first bytes of all elements of `size` bytes first, then the second bytes, and so on.
+
+    Examples:
+        >>> shuffle(np.frombuffer(b"abcd", np.uint8), 2).tobytes()
+        b'acbd'
+    """
+    if size == 1:
+        return data
+    elements = data.reshape(-1, size)
+    out = np.empty((size, len(elements)), np.uint8)
+    for byte in range(size):
+        out[byte] = elements[:, byte]
+    return out.reshape(-1)
+
+
+def deflate(data: NDArray[np.uint8], level: int) -> bytes:
+    """Compress to a zlib stream, at zlib's `level` 1 to 9, or `FASTEST`.
+
+    Examples:
+        >>> len(deflate(np.zeros(1000, np.uint8), FASTEST)) < 100
+        True
+    """
+    if level == FASTEST and igzip_lib is not None:
+        packed: bytes = igzip_lib.compress(data.data, 1, igzip_lib.COMP_ZLIB)
+        return packed
+    return zlib.compress(data.data, level or ZLIB_LEVEL)
+
+
+def encode_chunk(raw: NDArray[np.uint8], size: int, level: int) -> tuple[int, Any]:
+    """Give the filter mask and the bytes to store for a chunk with elements of `size` bytes."""
+    packed = deflate(shuffle(raw, size), level)
+    return (NO_FILTERS, raw) if len(packed) >= len(raw) else (0, packed)
 
 
 def _cut(

@@ -5,57 +5,35 @@ it is either opened or listed with the reason why not, before anything is writte
 was named by itself is opened, or that is an error. It reads no rows.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeAlias
 
 from npdata.arrays.dtypes import is_variable_text
 from npdata.cli.console import UsageError
-from npdata.cli.convert.memory import BETWEEN_FILTERS
-from npdata.cli.convert.plan import ConvertError, FieldSpec
+from npdata.cli.convert.plan import BETWEEN_FILTERS, ConvertError, FieldSpec
 from npdata.cli.raw import HOW_TO_DESCRIBE, RawLayout
 from npdata.errors import MemberNotFoundError, SourceError, TruncatedError
 from npdata.sources.base import Source
 from npdata.sources.hdf5 import Listed, count_attributes, list_datasets, source_of
-from npdata.sources.hdf5.cache_slots import slot_size
 from npdata.sources.npz import DecodedMember, examine_npz, npz_members
-from npdata.sources.open import SEPARATOR, identify, open_source
+from npdata.sources.open import SEPARATOR, Identified, identify, open_source
 
 
 @dataclass(frozen=True, kw_only=True)
 class Input:
-    """One array, the name that it gets, and the file that it comes from.
+    """One array: the file that it comes from, its rows, and what the plan has to know of it."""
 
-    `chunk_bytes` and `decoding_bytes` are as in `FieldSpec`.
-    """
-
-    name: str
     path: str
     source: Source
-    chunk_bytes: int = 0
-    decoding_bytes: int = 0
+    spec: FieldSpec
 
     def close_idle(self) -> None:
         """Let go of the file, and of a member that was decoded whole, until the next read."""
         if isinstance(self.source, DecodedMember):
             self.source.close()
         self.source.close_idle()
-
-    def spec(self) -> FieldSpec:
-        """Give what the plan has to know of it."""
-        source = self.source
-        held = isinstance(source, DecodedMember)
-        return FieldSpec(
-            name=self.name,
-            where=source.where,
-            shape=source.shape,
-            dtype=source.dtype,
-            source_rows=1 if held else source.blocks.block_rows[0],
-            held_bytes=len(source) * source.row_bytes if held else 0,
-            chunk_bytes=self.chunk_bytes,
-            decoding_bytes=self.decoding_bytes,
-        )
 
 
 Opened: TypeAlias = "Input | tuple[str, str]"
@@ -83,21 +61,9 @@ def open_inputs(texts: Sequence[str], raw: RawLayout | None) -> Inputs:
         found = identify(text)
         if raw is not None and found.format != "raw":
             raise UsageError(f"--dtype is for raw files, and {found.path} is {found.format}")
+        opened += _opened(found, raw)
         if found.format == "hdf5":
-            catalog = list_datasets(found.path, found.member or "")
-            if catalog.fault is not None:
-                raise ConvertError(catalog.fault)
             attributes += count_attributes(found.path, found.member or "")
-            opened += [_dataset(found.path, listed) for listed in catalog.datasets]
-        elif found.format == "npz":
-            names = [found.member] if found.member else npz_members(found.path)
-            opened += [_member(found.path, name) for name in names]
-        elif found.format == "npy":
-            opened.append(_file(found.path, open_source(found.path)))
-        else:
-            if raw is None:
-                raise UsageError(f"{found.path}: {HOW_TO_DESCRIBE}")
-            opened.append(_file(found.path, raw.open(found.path)))
     arrays = tuple(each for each in opened if isinstance(each, Input))
     left_out = tuple(each for each in opened if not isinstance(each, Input))
     if not arrays:
@@ -106,8 +72,22 @@ def open_inputs(texts: Sequence[str], raw: RawLayout | None) -> Inputs:
     return Inputs(arrays=arrays, left_out=left_out, attributes=attributes)
 
 
-def _file(path: str, source: Source) -> Opened:
-    return _input(Path(path).stem, path, source)
+def _opened(found: Identified, raw: RawLayout | None) -> Iterator[Opened]:
+    path = found.path
+    if found.format == "hdf5":
+        catalog = list_datasets(path, found.member or "")
+        if catalog.fault is not None:
+            raise ConvertError(catalog.fault)
+        yield from (_dataset(path, listed) for listed in catalog.datasets)
+    elif found.format == "npz":
+        names = [found.member] if found.member else npz_members(path)
+        yield from (_member(path, name) for name in names)
+    elif found.format == "npy":
+        yield _input(Path(path).stem, path, open_source(path))
+    elif raw is None:
+        raise UsageError(f"{path}: {HOW_TO_DESCRIBE}")
+    else:
+        yield _input(Path(path).stem, path, raw.open(path))
 
 
 def _member(path: str, name: str) -> Opened:
@@ -130,22 +110,30 @@ def _dataset(path: str, listed: Listed) -> Opened:
     layout, source = listed.examined.layout, source_of(listed.examined)
     if layout.chunks is None or source.access.kind == "mapped":
         return _input(listed.name, path, source)
-    chunk = slot_size(layout.chunk_bytes)
-    stored = int(layout.chunks.sizes.max(initial=0))
-    return _input(listed.name, path, source, chunk, stored + BETWEEN_FILTERS * chunk)
+    return _input(
+        listed.name,
+        path,
+        source,
+        chunk=layout.chunk_bytes,
+        stored=int(layout.chunks.sizes.max(initial=0)),
+    )
 
 
-def _input(
-    name: str, path: str, source: Source, chunk_bytes: int = 0, decoding_bytes: int = 0
-) -> Opened:
+def _input(name: str, path: str, source: Source, *, chunk: int = 0, stored: int = 0) -> Opened:
+    """Give an array, of which a chunk of `chunk` bytes, `stored` in the file, is decoded."""
     if is_variable_text(source.dtype):
         return source.where, "it holds text of variable length"
     if source.dtype.hasobject:
         return source.where, f"its elements have no fixed size ({source.dtype})"
-    return Input(
+    held = isinstance(source, DecodedMember)
+    spec = FieldSpec(
         name=name,
-        path=path,
-        source=source,
-        chunk_bytes=chunk_bytes,
-        decoding_bytes=decoding_bytes,
+        where=source.where,
+        shape=source.shape,
+        dtype=source.dtype,
+        source_rows=1 if held else source.blocks.block_rows[0],
+        held_bytes=len(source) * source.row_bytes if held else 0,
+        chunk_bytes=chunk,
+        decoding_bytes=stored + BETWEEN_FILTERS * chunk,
     )
+    return Input(path=path, source=source, spec=spec)

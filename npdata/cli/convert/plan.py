@@ -1,20 +1,43 @@
 """What a conversion will do, decided before anything is written: pure arithmetic.
 
-Idea: from shapes, dtypes and options to how each array is cut, how many threads work, and what
-memory that takes. Invariant: what the plan says is in memory at one time fits `memory`; whatever
-the target cannot hold, and whatever does not fit the disk, is an error here. No file is opened.
+Idea: from shapes, dtypes and options to how each array is cut into chunks and blocks, and to how
+many threads work on blocks of one size. Invariant: `in_use` counts what is in memory at one time,
+and the division chosen fits `memory`; whatever the target cannot hold, and whatever does not fit
+the disk, is an error here. No file is opened.
 """
 
+import argparse
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Literal, TypeAlias
 
+from npdata.arrays.blocks import BLOCK_BYTES as CHUNK_BYTES
 from npdata.arrays.dtypes import DType
 from npdata.cli.console import UsageError, bytes_text
-from npdata.cli.convert.chunking import Chunks, chunk_shape
-from npdata.cli.convert.memory import BETWEEN_FILTERS, BLOCK_BYTES, ENCODING, Need, divide
 from npdata.cli.convert.writer import FieldPlan, Writer
 from npdata.errors import NpdataError
+from npdata.sources.hdf5.budget import SLAB_BYTES
+
+MEMORY = "512MB"
+"""The most memory to take, where nothing else is asked for."""
+RUNTIME_BYTES = 264_000_000
+"""What the process takes with no rows in memory: Python, NumPy, torch and h5py (seen: 246 MB)."""
+BLOCK_BYTES = 8 << 20
+"""A block of rows, unless a row or a chunk is larger."""
+WAITING = 3
+"""Blocks beyond those that threads work on: two that wait, and one that is being written."""
+COPIES = 2
+"""A block is in memory as rows and as what is written, or what is compared."""
+BETWEEN_FILTERS = 2
+"""A chunk is in memory so often while it is decoded, beside what is stored of it."""
+ENCODING = 2
+"""A chunk that is being compressed: cut out of its rows, and shuffled."""
+LARGEST_ROW = 16 << 20
+"""Larger rows are cut into chunks, so that one row can be decoded by several threads."""
+LARGEST_CHUNK = (1 << 32) - 1
+
+Chunks: TypeAlias = Literal["auto", "none"] | tuple[int, ...]
 
 
 class ConvertError(NpdataError, ValueError):
@@ -40,6 +63,16 @@ class FieldSpec:
     chunk_bytes: int = 0
     decoding_bytes: int = 0
 
+    @property
+    def row_bytes(self) -> int:
+        """The bytes of one row."""
+        return math.prod(self.shape[1:]) * self.dtype.itemsize
+
+    @property
+    def nbytes(self) -> int:
+        """The bytes of all rows."""
+        return self.shape[0] * self.row_bytes
+
 
 @dataclass(frozen=True, kw_only=True)
 class Options:
@@ -53,19 +86,47 @@ class Options:
 
 @dataclass(frozen=True, kw_only=True)
 class Plan:
-    """`slab_bytes` is for decoded chunks; `threads` read and compress, each one block at a time.
+    """`cache_bytes` are for decoded chunks; `threads` read and compress, each one block at a time.
 
     With 0 threads there is one block at a time, from the reading to the writing.
     """
 
     fields: tuple[FieldPlan, ...]
     threads: int
-    slab_bytes: int
+    cache_bytes: int
 
     @property
     def nbytes(self) -> int:
         """The bytes of all rows."""
         return sum(field.nbytes for field in self.fields)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Need:
+    """What the work takes, in bytes.
+
+    `held` all the time; `block` for the smallest block of rows; `chunk` for a chunk that has to be
+    decoded, 0 where there is none, and `decoding` beside it until it is; `encoding` beside a block
+    while it is compressed.
+    """
+
+    block: int
+    held: int = 0
+    chunk: int = 0
+    decoding: int = 0
+    encoding: int = 0
+
+    @property
+    def least(self) -> int:
+        """The bytes in all, with one block and one chunk at a time."""
+        return self.in_use(threads=0, block=self.block, chunks=1)
+
+    def in_use(self, *, threads: int, block: int, chunks: int) -> int:
+        """Give the bytes in all, while `chunks` chunks are decoded and `threads` work on blocks."""
+        decoded = chunks * (self.chunk + self.decoding)
+        blocks = threads + WAITING if threads else 1
+        encoded = max(1, threads) * self.encoding
+        return RUNTIME_BYTES + self.held + decoded + blocks * COPIES * block + encoded
 
 
 def make_plan(
@@ -87,32 +148,100 @@ def make_plan(
         why = target.refusal(spec.dtype)
         if why is not None:
             raise ConvertError(f"{spec.where} ({spec.dtype}) does not fit {target.format}: {why}")
-    nbytes = sum(_nbytes(spec) for spec in specs)
+    nbytes = sum(spec.nbytes for spec in specs)
     if options.compression is None and nbytes > free_bytes:
         raise ConvertError(
             f"the rows take {bytes_text(nbytes)}, and the disk has {bytes_text(free_bytes)} free"
         )
-    chunks = [_chunks(spec, target, options) for spec in specs]
+    asked = options.chunks or "auto"
+    chunks = [
+        chunk_shape(asked, spec.name, spec.shape, spec.dtype.itemsize)
+        if target.has_chunks
+        else None
+        for spec in specs
+    ]
     units = [shape[0] if shape else 1 for shape in chunks]
     need = _need(specs, chunks, units, options)
-    if need.nbytes > options.memory:
+    if need.least > options.memory:
         raise UsageError(_too_little(specs, need, options.memory))
-    divided = divide(options.memory, need, cores)
-    return Plan(
-        fields=tuple(
-            FieldPlan(
-                name=spec.name,
-                shape=spec.shape,
-                dtype=spec.dtype,
-                block_rows=_block_rows(spec, unit, divided.block_bytes),
-                chunk_shape=shape,
-                compression=options.compression,
-            )
-            for spec, shape, unit in zip(specs, chunks, units, strict=True)
-        ),
-        threads=divided.threads,
-        slab_bytes=divided.slab_bytes,
+    wanted = max(BLOCK_BYTES, *(spec.source_rows * spec.row_bytes for spec in specs))
+    threads, block, cache = _divided(options.memory, need, wanted, cores)
+    fields = tuple(
+        FieldPlan(
+            name=spec.name,
+            shape=spec.shape,
+            dtype=spec.dtype,
+            block_rows=_block_rows(spec, unit, block),
+            chunk_shape=shape,
+            compression=options.compression,
+        )
+        for spec, shape, unit in zip(specs, chunks, units, strict=True)
     )
+    return Plan(fields=fields, threads=threads, cache_bytes=cache)
+
+
+def parse_chunks(text: str) -> Chunks:
+    """Read the option `--chunks`.
+
+    Examples:
+        >>> parse_chunks("256"), parse_chunks("64,8,8"), parse_chunks("none")
+        ((256,), (64, 8, 8), 'none')
+    """
+    if text in ("auto", "none"):
+        return "auto" if text == "auto" else "none"
+    try:
+        sizes = tuple(int(part) for part in text.split(","))
+    except ValueError:
+        sizes = (0,)
+    if min(sizes) < 1:
+        raise argparse.ArgumentTypeError(
+            f"{text!r} are no chunks; give rows (256), sizes along every axis (256,28,28), auto "
+            f"or none"
+        )
+    return sizes
+
+
+def chunk_shape(
+    asked: Chunks, name: str, shape: tuple[int, ...], itemsize: int
+) -> tuple[int, ...] | None:
+    """Give the shape of a chunk of HDF5, None where the dataset lies in one piece.
+
+    "auto" is about 1 MiB of whole rows, which a disk reads at its full speed; rows above 16 MiB
+    are cut. Raises `UsageError` where what was asked for does not fit the array.
+
+    Examples:
+        >>> chunk_shape("auto", "x", (60000, 28, 28), 1)
+        (1337, 28, 28)
+        >>> chunk_shape((64,), "x", (60000, 28, 28), 1)
+        (64, 28, 28)
+        >>> chunk_shape("auto", "x", (10, 512, 512, 300), 4)
+        (1, 27, 512, 300)
+    """
+    if asked == "none" or 0 in shape or itemsize == 0:
+        return None
+    if asked == "auto":
+        return _about_a_block(shape, itemsize)
+    if len(asked) not in (1, len(shape)):
+        raise UsageError(
+            f"--chunks {','.join(map(str, asked))} has {len(asked)} sizes, and {name} has the "
+            f"shape {shape}; give {len(shape)}, or one for whole rows"
+        )
+    sizes = (asked[0], *shape[1:]) if len(asked) == 1 else asked
+    chunk = tuple(min(size, length) for size, length in zip(sizes, shape, strict=True))
+    if math.prod(chunk) * itemsize > LARGEST_CHUNK:
+        raise UsageError(f"chunks of {chunk} for {name} are larger than HDF5's 4 GiB")
+    return chunk
+
+
+def _about_a_block(shape: tuple[int, ...], itemsize: int) -> tuple[int, ...]:
+    tile = list(shape[1:])
+    row_bytes = math.prod(tile) * itemsize
+    if row_bytes <= LARGEST_ROW:
+        return (min(shape[0], max(1, CHUNK_BYTES // row_bytes)), *tile)
+    for axis, size in enumerate(tile):
+        pieces = -(-math.prod(tile) * itemsize // LARGEST_ROW)
+        tile[axis] = -(-size // min(pieces, size))
+    return (1, *tile)
 
 
 def _require_options(target: type[Writer], options: Options) -> None:
@@ -135,11 +264,11 @@ def _require_names(specs: Sequence[FieldSpec], target: type[Writer]) -> None:
             )
         return
     for spec in specs:
-        if not _is_unicode(spec.name):
+        if any("\ud800" <= letter <= "\udfff" for letter in spec.name):
             raise UsageError(f"{spec.where}: its name is no valid UTF-8, as {target.format} asks")
         if not target.has_chunks and f"{spec.name}.npy" in names:
             raise UsageError(f"{spec.name!r} and '{spec.name}.npy' are one name in a .npz")
-        if target.has_chunks and spec.name != _hdf5_name(spec.name):
+        if target.has_chunks and any(part in ("", ".") for part in spec.name.split("/")):
             raise UsageError(f"{spec.name!r} cannot name a dataset of HDF5")
         if names.count(spec.name) > 1:
             raise UsageError(f"two arrays would be named {spec.name!r}, one of them {spec.where}")
@@ -149,21 +278,6 @@ def _require_names(specs: Sequence[FieldSpec], target: type[Writer]) -> None:
                 f"{spec.name!r} would have to be a dataset and the group of {inside[0]!r}; HDF5 "
                 f"cannot hold both"
             )
-
-
-def _is_unicode(name: str) -> bool:
-    return not any("\ud800" <= letter <= "\udfff" for letter in name)
-
-
-def _hdf5_name(name: str) -> str:
-    return "/".join(part for part in name.split("/") if part not in ("", ".")) or "?"
-
-
-def _chunks(spec: FieldSpec, target: type[Writer], options: Options) -> tuple[int, ...] | None:
-    if not target.has_chunks:
-        return None
-    asked = "auto" if options.chunks is None else options.chunks
-    return chunk_shape(asked, spec.name, spec.shape, spec.dtype.itemsize)
 
 
 def _need(
@@ -179,11 +293,11 @@ def _need(
                 written = max(written, math.prod(shape) * spec.dtype.itemsize)
             elif options.verify:
                 # A compressed member of a .npz is read back as one piece.
-                members[place] += _nbytes(spec)
+                members[place] += spec.nbytes
     read = written if options.verify else 0
     return Need(
         held=max(members),
-        block=max(unit * _row_bytes(spec) for unit, spec in zip(units, specs, strict=True)),
+        block=max(unit * spec.row_bytes for unit, spec in zip(units, specs, strict=True)),
         chunk=max(read, *(spec.chunk_bytes for spec in specs)),
         decoding=max((1 + BETWEEN_FILTERS) * read, *(spec.decoding_bytes for spec in specs)),
         encoding=ENCODING * written,
@@ -193,30 +307,40 @@ def _need(
 def _too_little(specs: Sequence[FieldSpec], need: Need, memory: int) -> str:
     chunked = max(specs, key=lambda spec: spec.chunk_bytes)
     where = chunked.where if chunked.chunk_bytes == need.chunk else "the target"
-    reasons = {
-        f"reading {bytes_text(need.block)} at a time": need.one_block,
-        f"decoding chunks of {bytes_text(need.chunk)} ({where})": (need.chunk + need.decoding),
+    taken = {
+        f"reading {bytes_text(need.block)} at a time": COPIES * need.block + need.encoding,
+        f"decoding chunks of {bytes_text(need.chunk)} ({where})": need.chunk + need.decoding,
         f"holding {bytes_text(need.held)} of compressed members": need.held,
     }
     return (
-        f"--memory {bytes_text(memory)} is too little: {max(reasons, key=lambda k: reasons[k])} "
-        f"takes {bytes_text(need.nbytes)} in all; --memory {-(-need.nbytes // 10**6)}MB would do"
+        f"--memory {bytes_text(memory)} is too little: {max(taken, key=lambda what: taken[what])} "
+        f"takes {bytes_text(need.least)} in all; --memory {-(-need.least // 10**6)}MB would do"
     )
 
 
-def _block_rows(spec: FieldSpec, unit: int, limit: int) -> int:
+def _divided(memory: int, need: Need, wanted: int, cores: int) -> tuple[int, int, int]:
+    """Give threads, the bytes of a block, and those for decoded chunks: the first that fits.
+
+    Fewer chunks are decoded at a time, and then smaller blocks read, before a thread is given up.
+
+    Examples:
+        >>> _divided(512_000_000, Need(block=1 << 20), 8 << 20, cores=2)
+        (2, 8388608, 0)
+    """
+    for threads in range(cores, 0, -1):
+        decoders = threads + max(1, cores - 1)
+        for chunks in (decoders, 1):
+            for block in (wanted, BLOCK_BYTES):
+                left = memory - need.in_use(threads=threads, block=block, chunks=chunks)
+                if left >= 0 and block >= need.block:
+                    kept = min(left, SLAB_BYTES) if need.chunk and chunks == decoders else 0
+                    return threads, block, chunks * need.chunk + kept
+    left = memory - need.in_use(threads=0, block=0, chunks=1)
+    return 0, left // COPIES, need.chunk
+
+
+def _block_rows(spec: FieldSpec, unit: int, block: int) -> int:
     """Give a multiple of `unit` rows: about 8 MiB, or more where the source's blocks are larger."""
-    row = max(1, _row_bytes(spec))
+    row = max(1, spec.row_bytes)
     wanted = max(BLOCK_BYTES // row, spec.source_rows)
-    return max(1, min(wanted, limit // row) // unit) * unit
-
-
-def _row_bytes(spec: FieldSpec) -> int:
-    return _nbytes(spec) // max(1, spec.shape[0])
-
-
-def _nbytes(spec: FieldSpec) -> int:
-    total = spec.dtype.itemsize
-    for size in spec.shape:
-        total *= size
-    return total
+    return max(1, min(wanted, block // row) // unit) * unit

@@ -6,6 +6,7 @@ given and nowhere else; a file that is not finished is closed by `abandon`. It d
 reads no source.
 """
 
+import math
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,6 +15,11 @@ from typing import Any, ClassVar
 from numpy.typing import NDArray
 
 from npdata.arrays.dtypes import DType
+
+ALIGNMENT = 64
+"""Rows in one piece begin at a multiple of so many bytes, so that they can be used in place."""
+ZLIB_LEVEL = 4
+"""The level of zlib where none was asked for."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -35,10 +41,7 @@ class FieldPlan:
     @property
     def row_bytes(self) -> int:
         """The bytes of one row."""
-        total = self.dtype.itemsize
-        for size in self.shape[1:]:
-            total *= size
-        return total
+        return math.prod(self.shape[1:]) * self.dtype.itemsize
 
     @property
     def nbytes(self) -> int:
@@ -55,10 +58,10 @@ class Writer(ABC):
 
     format: ClassVar[str]
     suffixes: ClassVar[tuple[str, ...]]
-    holds_many: ClassVar[bool]
+    holds_many: ClassVar[bool] = False
     """Whether a file holds several arrays, by name."""
-    has_chunks: ClassVar[bool]
-    compresses: ClassVar[bool]
+    has_chunks: ClassVar[bool] = False
+    compresses: ClassVar[bool] = False
 
     @staticmethod
     @abstractmethod
@@ -77,8 +80,7 @@ class Writer(ABC):
     def prepare(self, first: int, rows: NDArray[Any]) -> Any:
         """Do what can be done in any thread for the rows from row `first` on."""
 
-    @abstractmethod
-    def accept(self, first: int, prepared: Any) -> None:
+    def accept(self, first: int, prepared: Any) -> None:  # noqa: B027
         """Take what `prepare` gave, in order; `rows` may be used again after that."""
 
     def end(self) -> None:  # noqa: B027
