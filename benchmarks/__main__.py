@@ -2,7 +2,7 @@
 
 python -m benchmarks [--quick] [QUESTION ...]
 
-The whole run writes benchmarks/RESULTS.md, results.json, the charts in docs/img and the table of
+The whole run writes benchmarks/RESULTS.md, results.json, the charts in docs/img and the tables of
 README.md. With --quick, or for some questions only, everything goes to benchmarks/out, and what
 README shows is compared with what was measured now, as ratios to the bare gather.
 """
@@ -31,7 +31,9 @@ ROOT = Path(__file__).parent.parent
 RESULTS, JSON = ROOT / "benchmarks" / "RESULTS.md", ROOT / "benchmarks" / "results.json"
 OUT = ROOT / "benchmarks" / "out"
 SHOWN = "peers"
-"""The section that README shows."""
+"""The section that a quick run is compared with."""
+MARKS = {"before-after": "before-after", "speed": SHOWN}
+"""The marks in README, and the sections that it shows between them."""
 BARE = "bare gather"
 """The row that the rates of a run are compared over."""
 
@@ -75,13 +77,15 @@ def measure(names: Sequence[str], *, quick: bool) -> Report:
 
 
 def write(report: Report) -> None:
-    """Write all that a whole run writes; README stays as it is where its section failed."""
+    """Write all that a whole run writes; README keeps a table whose section failed."""
     RESULTS.write_text(report.markdown())
     JSON.write_text(report.json())
     draw_all(report, ROOT / "docs" / "img")
     readme = ROOT / "README.md"
-    if report.has(SHOWN):
-        readme.write_text(reports.with_speed(readme.read_text(), report.section(SHOWN)))
+    for mark, name in MARKS.items():
+        if report.has(name):
+            section = report.section(name)
+            readme.write_text(reports.with_section(readme.read_text(), mark, section))
 
 
 def write_aside(report: Report) -> None:

@@ -8,8 +8,9 @@ it is given `index_select`, the fastest that we know.
 from benchmarks.against import compare_peers, convert
 from benchmarks.harness import Bench, Timing, rates
 from benchmarks.peers import PEERS, installed
+from benchmarks.peers.bare_gather import PEER as CEILING
 from benchmarks.peers.peer import Data, shuffled
-from benchmarks.report import Chart, Column, Measured, Ratio, Section, Table
+from benchmarks.report import Cell, Chart, Column, Measured, Ratio, Section, Table
 
 WIDTH, BATCH = 784, 256
 NONE, TWO = "rows/s, no worker", "rows/s, 2 workers"
@@ -21,6 +22,12 @@ COLUMNS = (
     Column(name="workers are"),
     Column(name="first batch, 2 workers, ms", format=".0f"),
 )
+
+
+def _best(row: tuple[Cell, ...]) -> tuple[bool, float]:
+    """Give what rows are sorted by: the ceiling, then the better rate of each."""
+    measured = [cell.median for cell in row if isinstance(cell, Measured)]
+    return row[0] == CEILING.name, max(measured, default=0.0)
 
 
 def run(bench: Bench, rows: int = 100_000, names: tuple[str, ...] = PEERS) -> list[Section]:
@@ -38,7 +45,7 @@ def run(bench: Bench, rows: int = 100_000, names: tuple[str, ...] = PEERS) -> li
     def rate(timings: dict[str, Timing], name: str) -> Measured | None:
         return rates(timings[name], steady=True) if name in timings else None
 
-    table = []
+    table: list[tuple[Cell, ...]] = []
     for peer in peers:
         seconds = converted.get(peer.name)
         table.append(
@@ -51,13 +58,15 @@ def run(bench: Bench, rows: int = 100_000, names: tuple[str, ...] = PEERS) -> li
                 helped[peer.name].first * 1e3 if peer.name in helped else None,
             )
         )
+    table.sort(key=_best, reverse=True)
     ours = helped["npdata Loader"]
     return [
         Section(
             name="peers",
             title=f"Rows a second beside peers, {WIDTH * 4 / 1024:.0f} KiB a row",
             note=f"{rows:,} rows of {WIDTH} float32 and a label, batches of {BATCH} in random "
-            "order, page cache warm; the first batch of a pass is timed apart. scDataset and "
+            "order, page cache warm; the first batch of a pass is timed apart. The fastest is "
+            "first, at the better of its two rates. scDataset and "
             "Grain shuffle by themselves, so the set of their rows is compared; the others give "
             "the same batches.",
             table=Table(columns=COLUMNS, rows=tuple(table)),

@@ -7,6 +7,7 @@ from benchmarks.harness import Bench, imported
 from benchmarks.report import Section
 
 QUESTIONS = {
+    "before_after": "before_after",
     "peers": "beside_peers",
     "memory": "memory",
     "sources": "sources",

@@ -10,8 +10,6 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
-BEGIN, END = "<!-- speed -->", "<!-- /speed -->"
-
 
 @dataclass(frozen=True, kw_only=True)
 class Measured:
@@ -218,14 +216,18 @@ def _cell(read: Any) -> Cell:
     return Measured(**read) if isinstance(read, dict) else read
 
 
-def with_speed(readme: str, section: Section, images: str = "docs/img") -> str:
-    """Give README with the note, the table and the charts of a section between its marks."""
-    head, rest = readme.split(BEGIN)
-    _, tail = rest.split(END)
+def with_section(text: str, mark: str, section: Section, images: str = "docs/img") -> str:
+    """Give a page with the note, the table and the charts of a section between two marks.
+
+    The marks are `<!-- mark -->` and `<!-- /mark -->`.
+    """
+    begin, end = f"<!-- {mark} -->", f"<!-- /{mark} -->"
+    head, rest = text.split(begin)
+    _, tail = rest.split(end)
     parts = [section.note, section.table.markdown() if section.table else ""]
     parts += [f"![{section.title}: {each.y}]({images}/{each.file})" for each in section.charts]
     body = "\n\n".join(part for part in parts if part)
-    return f"{head}{BEGIN}\n{body}\n{END}{tail}"
+    return f"{head}{begin}\n{body}\n{end}{tail}"
 
 
 def repeated(before: Section, now: Section, unit: str) -> Section:

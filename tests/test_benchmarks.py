@@ -1,6 +1,8 @@
 """The benchmarks: who gives other rows is not timed, and what is shown is what was measured."""
 
+import inspect
 import os
+import re
 import sys
 import xml.etree.ElementTree as ElementTree
 from collections.abc import Callable, Iterator
@@ -15,7 +17,16 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import benchmarks.__main__ as run_of_all
-from benchmarks import batch_size, beside_peers, chunks, memory, row_size, rows, sources
+from benchmarks import (
+    batch_size,
+    before_after,
+    beside_peers,
+    chunks,
+    memory,
+    row_size,
+    rows,
+    sources,
+)
 from benchmarks.against import compare_peers, convert
 from benchmarks.charts import draw_all, place_text
 from benchmarks.harness import Bench, UnavailableError, imported
@@ -34,7 +45,7 @@ from benchmarks.report import (
     from_json,
     measured,
     repeated,
-    with_speed,
+    with_section,
 )
 from npdata.cli.bench.contender import RowsDifferError
 
@@ -130,6 +141,7 @@ def test_small_runs_of_the_questions_give_sections_that_can_be_drawn(tmp_path: P
     here = ("bare_gather", "npdata_loader", "tensor_dataset")
     bench = Bench(folder=tmp_path, quick=True)
     sections = [
+        *before_after.run(bench, rows=600),
         *beside_peers.run(bench, rows=600, names=here),
         *row_size.run(bench, sizes=(8, 64), names=here, total=4096),
         *batch_size.run(bench, rows=512, names=here),
@@ -334,13 +346,26 @@ def test_a_chart_of_texts_is_refused(tmp_path: Path) -> None:
 
 def test_readme_gets_the_note_the_table_and_the_chart_between_its_marks() -> None:
     section = replace(SPEED, note="Measured.")
-    shown = with_speed("a\n<!-- speed -->\nold\n<!-- /speed -->\nz\n", section, "img")
+    shown = with_section("a\n<!-- speed -->\nold\n<!-- /speed -->\nz\n", "speed", section, "img")
     assert shown == (
         "a\n<!-- speed -->\nMeasured.\n\n"
         "|  | rows/s |\n|---|---:|\n| ours | 2,000 ±5% |\n| theirs | - |\n\n"
         "![Speed: rows/s](img/a.svg)\n<!-- /speed -->\nz\n"
     )
-    assert with_speed(shown, section, "img") == shown
+    assert with_section(shown, "speed", section, "img") == shown
+
+
+def test_readme_shows_the_class_that_is_measured() -> None:
+    _, shown = inspect.getsource(before_after.Rows).split("\n", 1)
+    assert f"class Rows(Dataset):\n{shown}\n" in (ROOT / "README.md").read_text()
+
+
+def test_readme_says_what_each_line_of_its_table_is() -> None:
+    readme = (ROOT / "README.md").read_text()
+    names = [str(row[0]) for row in from_json(RESULTS.read_text()).section("peers").table.rows]
+    explained = re.findall(r"\*\*(.+?)\*\*", readme.split("What the lines are")[1])
+    for name in names:
+        assert any(name.startswith(each) for each in explained), name
 
 
 RESULTS = ROOT / "benchmarks" / "results.json"
@@ -350,7 +375,8 @@ RESULTS = ROOT / "benchmarks" / "results.json"
 def test_what_is_shown_is_what_was_measured() -> None:
     report = from_json(RESULTS.read_text())
     readme = (ROOT / "README.md").read_text()
-    assert readme == with_speed(readme, report.section("peers"))
+    for mark, name in run_of_all.MARKS.items():
+        assert readme == with_section(readme, mark, report.section(name))
     assert (ROOT / "benchmarks" / "RESULTS.md").read_text() == report.markdown()
     for section in report.sections:
         for chart in section.charts:

@@ -1,0 +1,147 @@
+"""The pages use the field's words, in sentences that can be read at once.
+
+Idea: a table of words that were retired, with the term to use instead. A page, and a folder of the
+package that `CLEAN` lists, contains none of them; `ALLOWED` names the phrases that may stay.
+"""
+
+import re
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parent.parent
+ALL = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").glob("*.md"))]
+CLEAN: tuple[str, ...] = ()
+"""What of `npdata/` is free of the retired words: folders and files."""
+NOT_YET = {
+    "CONTRIBUTING.md",
+    "command-line.md",
+    "design.md",
+    "distributed.md",
+    "getting-started.md",
+    "hdf5.md",
+    "how-it-works.md",
+    "larger-than-memory.md",
+    "loader.md",
+    "numpy-to-tensor.md",
+    "performance.md",
+    "shuffling.md",
+    "troubleshooting.md",
+}
+"""Pages that are still to be rewritten."""
+PAGES = [page for page in ALL if page.name not in NOT_YET]
+MOST_WORDS = 35
+
+RETIRED = {
+    r"slabs?": "chunk cache",
+    r"look-?ahead": "prefetch",
+    r"parcels?": "serialization",
+    r"let(?:s|ting)? go": "release",
+    r"without a word": "silently",
+    r"leas(?:e|es|ed|ing)": "reference",
+    r"arenas?": "slot pool",
+    r"residents": "cache index",
+    r"tickets?": "logical clock",
+    r"gates?": "eligibility, access policy",
+    r"_?hears": "accepts_hints",
+    r"tells|is told|are told|be told": "reports, says, shows",
+    r"contenders?": "candidate",
+    r"fillers?": "padding",
+    r"page-locked|page-locks": "pinned",
+    r"exaggerations?": "implausible size",
+    r"parcelled": "serialized",
+    r"in the making": "being made",
+    r"as many as you like": "unlimited",
+    r"it says so in a word": "says",
+}
+ALLOWED = (
+    r"<!--.*?-->",
+    r"`lease`",
+)
+LONG = (
+    # The public errors of a page are quoted as they come.
+    r"^SamplerError: ",
+)
+WORD = re.compile(r"[^\W\d_][\w'.-]*")
+
+
+def prose(page: Path) -> Iterator[tuple[int, str]]:
+    """Give paragraphs, items of lists and headings, each with its first line; no code, no table."""
+    text = re.sub(
+        r"^( *)(```|~~~).*?^\1\2 *$",
+        lambda block: "\n" * block[0].count("\n"),
+        page.read_text(),
+        flags=re.MULTILINE | re.DOTALL,
+    )
+    text = re.sub(r"<!--.*?-->", lambda mark: "\n" * mark[0].count("\n"), text, flags=re.DOTALL)
+    start, lines = 1, []
+    for number, line in enumerate([*text.split("\n"), ""], start=1):
+        begins = re.match(r"\s*([-*:]|\d+\.)\s|\s*[#|<!]", line)
+        if lines and (not line.strip() or begins):
+            yield start, " ".join(lines)
+            lines = []
+        if line.strip() and not line.lstrip().startswith(("|", "<", "![")):
+            start = number if not lines else start
+            lines.append(line.strip())
+
+
+def sentences(text: str) -> list[str]:
+    """Give the sentences of a paragraph, code and links of a word each.
+
+    Examples:
+        >>> sentences("It reads `a.b c`. It is [fast](x.md).")
+        ['It reads code.', 'It is fast.']
+    """
+    plain = re.sub(r"`[^`]*`", "code", text)
+    plain = re.sub(r"!?\[([^\]]*)\]\([^)]*\)", r"\1", plain)
+    return re.split(r"(?<=[.!?])\)?\**\s+(?=\S)", plain)
+
+
+def found(text: str) -> list[tuple[str, str]]:
+    """Give the retired words of a text, each with what to write instead."""
+    for phrase in ALLOWED:
+        text = re.sub(phrase, "", text, flags=re.DOTALL)
+    return [
+        (hit[0], instead)
+        for word, instead in RETIRED.items()
+        for hit in re.finditer(rf"\b(?:{word})\b", text, re.IGNORECASE)
+    ]
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_a_page_uses_no_retired_word(page: Path) -> None:
+    # What commands and errors print is looked at where it is written, in the package.
+    text = re.sub(r"^```(?:text|console).*?^```", "", page.read_text(), flags=re.M | re.S)
+    lines = text.split("\n")
+    assert [(n, *hit) for n, line in enumerate(lines, start=1) for hit in found(line)] == []
+
+
+@pytest.mark.parametrize("part", CLEAN)
+def test_a_folder_uses_no_retired_word(part: str) -> None:
+    path = ROOT / "npdata" / part
+    files = sorted(path.rglob("*.py")) if path.is_dir() else [path]
+    assert files
+    assert [(file.name, *hit) for file in files for hit in found(file.read_text())] == []
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_a_sentence_has_no_more_than_35_words(page: Path) -> None:
+    long = [
+        (line, len(WORD.findall(sentence)), sentence)
+        for line, text in prose(page)
+        for sentence in sentences(text)
+        if len(WORD.findall(sentence)) > MOST_WORDS
+        and not any(re.search(allowed, sentence) for allowed in LONG)
+    ]
+    assert long == []
+
+
+def test_a_retired_word_and_a_long_sentence_are_found(tmp_path: Path) -> None:
+    page = tmp_path / "page.md"
+    page.write_text("# Title\n\n```python\nslab = 1\n```\n\n" + "- word " + "word " * 35 + "end.\n")
+    ((_, title), (line, text)) = prose(page)
+    assert (title, line) == ("# Title", 7)
+    assert len(WORD.findall(sentences(text)[0])) == 37
+    assert found("a slab, and what it LETS GO") == [("slab", "chunk cache"), ("LETS GO", "release")]
+    assert found("propagates a gateway") == []
