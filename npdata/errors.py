@@ -19,6 +19,7 @@ A message says what was got, what was expected, where (file, field, index) and w
     ├── RowIndexTypeError (TypeError)      an index that is not a row number
     ├── UnequalShapesError (ValueError, RuntimeError) samples that cannot be stacked
     ├── MaskLostError (ValueError)         a batch with a mask taken apart into samples
+    ├── BatchTransformError (ValueError)   a batch_transform whose result has no samples
     ├── SamplerError (ValueError)          an order, batch or rank that cannot be
     ├── StateError (ValueError)            a saved state that does not belong to this sampler
     ├── RandomnessError (ValueError)       a random transform of rows that come without a seed
@@ -106,6 +107,10 @@ class UnequalShapesError(NpdataError, ValueError, RuntimeError):
 
 class MaskLostError(NpdataError, ValueError):
     """A batch that has a mask was taken apart into samples, which could not tell the filler."""
+
+
+class BatchTransformError(NpdataError, ValueError):
+    """What `batch_transform` gave has not one row for each sample, and samples were asked for."""
 
 
 class SamplerError(NpdataError, ValueError):

@@ -3,10 +3,9 @@
 Idea: torch asks a dataset's `__getitems__` for a list of samples and then stacks them, one Python
 object per sample. A `Batch` is that list, for everybody who looks (`Subset`, `default_collate`, a
 user's own function), but its samples are made only on the first look, and `npdata.collate` never
-looks: it takes the stacked fields as they are. Invariant: a batch is either stacked fields that
-nobody has looked into, or, from the first look on, an ordinary list of samples, which may be
-changed like any list. A batch with a mask gives no samples, which could not tell what is filler.
-It reads nothing: it is made of fields that were gathered. Code in C that
+looks: it takes the stacked fields as they are. Invariant: samples and the collated batch both have
+gone through `batch_transform`, which sees the batch whole; from the first look on a batch is an
+ordinary list. With a mask it gives no samples, which could not tell what is filler. Code in C that
 reaches into the list without a call sees a stand-in; `torch.stack` and its like then ask that.
 """
 
@@ -18,6 +17,7 @@ from typing import Any, Self
 import torch
 
 from npdata.dataset.field import row_of
+from npdata.dataset.stacking import stack_samples, take_apart
 from npdata.dataset.transforms import SampleRng, Transform
 from npdata.errors import MaskLostError
 
@@ -109,8 +109,26 @@ class Batch(list[Any]):
         values = tuple(_pinned(value) for value in self._values)
         return Batch.of(values, self._length, self._form, self.batch_transform, self.mask)
 
+    def collated(self) -> Any:
+        """Give the batch stacked, in the form of `default_collate`, after `batch_transform`."""
+        result = self.stacked
+        if result is None:
+            result = stack_samples(self._untransformed())
+        elif type(result) is tuple:
+            result = [tuple(value) if type(value) is list else value for value in result]
+        return result if self.batch_transform is None else self.batch_transform(result)
+
     def samples(self) -> list[Any]:
-        """Give the samples as a plain list; a mask stays behind in `mask`."""
+        """Give the samples as a plain list; a mask stays behind in `mask`.
+
+        `batch_transform` is applied to the whole batch, and its result taken apart; raises
+        `BatchTransformError` (a ValueError) where that has not one row for each sample.
+        """
+        if self.batch_transform is None or not len(self):
+            return self._untransformed()
+        return take_apart(self.collated(), len(self))
+
+    def _untransformed(self) -> list[Any]:
         values = self._values
         if values is None:
             return list.copy(self)
@@ -122,7 +140,7 @@ class Batch(list[Any]):
 
         With `sample_rng`, `transform` gets the generator of each sample as `rng`.
         """
-        samples = self.samples()
+        samples = self._untransformed()
         made: Iterable[Any] = map(transform, samples)
         if sample_rng is not None:
             made = (transform(sample, rng=sample_rng(k)) for k, sample in enumerate(samples))
@@ -136,9 +154,9 @@ class Batch(list[Any]):
                 f"a batch of {len(self)} rows with a mask (uneven='mask') was taken apart into "
                 "samples, which would lose the mask: use collate_fn=npdata.collate"
             )
-        if self._values is not None:
+        if self._values is not None or self.batch_transform is not None:
             list.__setitem__(self, slice(None), self.samples())
-            self._values = None
+            self._values = self.batch_transform = None
 
     def __repr__(self) -> str:
         """Give the samples; of a batch with a mask, its length."""

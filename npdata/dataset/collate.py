@@ -5,15 +5,15 @@ to stack. Invariant: the result equals `torch.utils.data.default_collate` of the
 form, dtype and values. No memory is allocated here for a `Batch` without a per-sample transform.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import torch
 from torch import Tensor
-from torch.utils.data import default_collate, get_worker_info
+from torch.utils.data import get_worker_info
 
 from npdata.dataset.batch import Batch
-from npdata.errors import UnequalShapesError
+from npdata.dataset.stacking import stack_samples
 
 MOST_BYTES = 1 << 15
 
@@ -37,55 +37,11 @@ def collate(batch: Sequence[Any]) -> Any:
                 [0, 1]]), tensor([2, 0])]
     """
     if not isinstance(batch, Batch):
-        return _stacked(batch)
-    result = batch.stacked
-    if result is None:
-        result = _stacked(batch.samples())
-    elif type(result) is tuple:
-        result = [tuple(value) if type(value) is list else value for value in result]
-    if batch.batch_transform is not None:
-        result = batch.batch_transform(result)
+        return stack_samples(batch)
+    result = batch.collated()
     if batch.mask is not None:
         result = (result, batch.mask)
     return result if get_worker_info() is None else parcel(result)
-
-
-def _stacked(samples: Sequence[Any]) -> Any:
-    try:
-        return default_collate(samples)  # type: ignore[arg-type]
-    except (RuntimeError, KeyError) as error:
-        difference = _difference(samples)
-        if difference is None:
-            raise
-        raise UnequalShapesError(f"{difference}; pad or crop them in transform") from error
-
-
-def _difference(samples: Sequence[Any]) -> str | None:
-    first = dict(_leaves(samples[0]))
-    for number, sample in enumerate(samples):
-        leaves = dict(_leaves(sample))
-        if leaves.keys() != first.keys():
-            return f"sample {number} has fields {list(leaves)}, sample 0 has {list(first)}"
-        for field, shape in leaves.items():
-            if shape != first[field]:
-                where = f"field {field}" if field else "it"
-                return (
-                    f"sample {number} cannot be stacked with sample 0: {where} has shape {shape} "
-                    f"and there {first[field]}"
-                )
-    return None
-
-
-def _leaves(sample: Any, path: str = "") -> list[tuple[str, tuple[int, ...]]]:
-    if isinstance(sample, torch.Tensor) or hasattr(sample, "shape"):
-        return [(path, tuple(sample.shape))]
-    if isinstance(sample, Mapping):
-        items: Any = sample.items()
-    elif isinstance(sample, Sequence) and not isinstance(sample, str | bytes):
-        items = enumerate(sample)
-    else:
-        return [(path, ())]
-    return [leaf for key, value in items for leaf in _leaves(value, f"{path}[{key!r}]")]
 
 
 class SmallTensor(Tensor):

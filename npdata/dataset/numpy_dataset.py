@@ -49,7 +49,9 @@ class NumpyDataset(FromFiles, Dataset[Any]):
     `"d.h5::x"`, an open `h5py.Dataset`. All fields have the same number of rows.
 
     `transform` is applied to each sample, which is then an independent copy, by `ds[i]` and in
-    batches; `batch_transform` to each stacked batch, by `ds[rows]` and `npdata.collate`. One with a
+    batches; `batch_transform` to each stacked batch, wherever rows leave the dataset. Where
+    samples are asked for (`ds[i]` is a batch of one; `default_collate`; a wrapper), its result is
+    taken apart: `BatchTransformError` (a ValueError) where it has not one row for each. One with a
     parameter `rng` gets a NumPy generator there, made of seed, epoch and position: such a dataset
     is read by `npdata.Loader`, or a DataLoader with a `BlockBatchSampler` of it. `dtype`
     casts after reading: one for all fields, or a mapping from field name or position, or a
@@ -190,6 +192,8 @@ class NumpyDataset(FromFiles, Dataset[Any]):
         return batch.transformed(bound.sample, bound.sample_rng)
 
     def _sample(self, row: int) -> Any:
+        if self._transforms.batch is not None:
+            return self._batch(*self._gathered([row], plain_memory), self._transforms.bound(row))[0]
         transform = self._transforms.for_one(row)
         copied = transform is not None
         sample = self._form.build(tuple(f.row(row, independent=copied) for f in self._fields))
@@ -335,13 +339,10 @@ class NumpyDataset(FromFiles, Dataset[Any]):
         """Lay two datasets end to end; batches stay one gather where both are of the same form.
 
         The sum reads through the sources of both, so close them after it. Datasets of different
-        fields, dtypes or transforms give torch's `ConcatDataset`, which knows no
-        `batch_transform`: `FieldError` (a ValueError) where one would be lost.
+        fields, dtypes or transforms give torch's `ConcatDataset`, which reads sample by sample.
         """
         self._require_open()
         if not isinstance(other, NumpyDataset) or not self._joins(other):
-            if any(isinstance(ds, NumpyDataset) and ds._transforms.batch for ds in (self, other)):
-                raise FieldError("the datasets differ, and their sum would lose a batch_transform")
             return ConcatDataset([self, other])
         joined = tuple(
             a.over(ConcatSource([a.source, b.source]))

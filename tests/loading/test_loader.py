@@ -190,7 +190,7 @@ class TestBatches:
         loader.set_epoch(0)
         first, second = zip(*zip(loader, loader, strict=True), strict=True)
         assert [torch.cat(first).tolist(), torch.cat(second).tolist()] == epochs
-        assert loader.state_dict()["epoch"] == 1
+        assert loader.state_dict()["epoch"] == 2
 
 
 class TestShuffle:

@@ -1,0 +1,101 @@
+"""Samples into one stacked value, and a stacked value into samples again.
+
+Idea: a stacked value is a tree of lists, tuples and dicts whose leaves have the rows of the batch
+along axis 0. Invariant: `stack_samples(take_apart(value, n))` has the rows of `value`; what has no
+such rows is refused, never guessed. It reads no data and calls no transform.
+"""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import torch
+from torch.utils.data import default_collate
+
+from npdata.errors import BatchTransformError, UnequalShapesError
+
+
+def take_apart(value: Any, length: int) -> list[Any]:
+    """Give the `length` samples of a stacked value: its dicts and tuples, with one row each.
+
+    A list of fields gives tuples, as `default_collate` made it of tuples. Raises
+    `BatchTransformError` (a ValueError) where a part has not one row for each sample.
+
+    Examples:
+        >>> take_apart({"x": torch.arange(2), "name": ["a", "b"]}, 2)
+        [{'x': tensor(0), 'name': 'a'}, {'x': tensor(1), 'name': 'b'}]
+    """
+    shape = getattr(value, "shape", None)
+    if shape and shape[0] == length:
+        return [value[row] for row in range(length)]
+    if isinstance(value, Mapping):
+        columns = [take_apart(part, length) for part in value.values()]
+        return [dict(zip(value, row, strict=True)) for row in _rows(columns, length)]
+    if isinstance(value, list | tuple):
+        return _of_sequence(value, length)
+    what = f"of shape {tuple(shape)}" if shape else repr(value)[:40]
+    raise BatchTransformError(
+        f"batch_transform gave {type(value).__name__} {what} for a batch of {length} rows, which "
+        "cannot be taken apart into samples: use collate_fn=npdata.collate, or npdata.Loader, "
+        "which take the batch whole"
+    )
+
+
+def _of_sequence(value: Sequence[Any], length: int) -> list[Any]:
+    if len(value) == length and all(isinstance(text, str | bytes) for text in value):
+        return list(value)
+    columns = [take_apart(part, length) for part in value]
+    rows = _rows(columns, length)
+    named = getattr(type(value), "_make", tuple)
+    return [named(row) for row in rows]
+
+
+def _rows(columns: list[list[Any]], length: int) -> list[tuple[Any, ...]]:
+    return list(zip(*columns, strict=True)) if columns else [()] * length
+
+
+def stack_samples(samples: Sequence[Any]) -> Any:
+    """Give `torch.utils.data.default_collate(samples)`.
+
+    Raises `UnequalShapesError` (a ValueError and RuntimeError), which names the first sample that
+    does not fit, its field and both shapes.
+
+    Examples:
+        >>> stack_samples([(torch.zeros(2), 1), (torch.ones(2), 2)])
+        [tensor([[0., 0.],
+                [1., 1.]]), tensor([1, 2])]
+    """
+    try:
+        return default_collate(samples)  # type: ignore[arg-type]
+    except (RuntimeError, KeyError) as error:
+        difference = _difference(samples)
+        if difference is None:
+            raise
+        raise UnequalShapesError(f"{difference}; pad or crop them in transform") from error
+
+
+def _difference(samples: Sequence[Any]) -> str | None:
+    first = dict(_leaves(samples[0]))
+    for number, sample in enumerate(samples):
+        leaves = dict(_leaves(sample))
+        if leaves.keys() != first.keys():
+            return f"sample {number} has fields {list(leaves)}, sample 0 has {list(first)}"
+        for field, shape in leaves.items():
+            if shape != first[field]:
+                where = f"field {field}" if field else "it"
+                return (
+                    f"sample {number} cannot be stacked with sample 0: {where} has shape {shape} "
+                    f"and there {first[field]}"
+                )
+    return None
+
+
+def _leaves(sample: Any, path: str = "") -> list[tuple[str, tuple[int, ...]]]:
+    if isinstance(sample, torch.Tensor) or hasattr(sample, "shape"):
+        return [(path, tuple(sample.shape))]
+    if isinstance(sample, Mapping):
+        items: Any = sample.items()
+    elif isinstance(sample, Sequence) and not isinstance(sample, str | bytes):
+        items = enumerate(sample)
+    else:
+        return [(path, ())]
+    return [leaf for key, value in items for leaf in _leaves(value, f"{path}[{key!r}]")]
