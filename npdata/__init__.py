@@ -4,6 +4,7 @@ from npdata import errors
 from npdata.arrays.convert import Conversion, as_tensor, explain
 from npdata.dataset.batch import Batch
 from npdata.dataset.collate import collate
+from npdata.dataset.many_files import concatenate, stack
 from npdata.dataset.numpy_dataset import NumpyDataset
 from npdata.loading.loader import Loader
 from npdata.loading.schedule import Schedule
@@ -30,10 +31,12 @@ __all__ = [
     "Source",
     "as_tensor",
     "collate",
+    "concatenate",
     "errors",
     "explain",
     "open_source",
     "shuffle_quality",
+    "stack",
     "to_device",
 ]
 

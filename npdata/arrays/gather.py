@@ -39,7 +39,7 @@ class _Memory:
 
     def __init__(
         self,
-        array: NDArray[Any],
+        array: NDArray[Any] | None,
         start: int,
         shape: tuple[int, ...],
         strides: tuple[int, ...] | None = None,
@@ -68,6 +68,26 @@ def tensor_of(array: NDArray[np.uint8]) -> Tensor:
     """
     start = array.__array_interface__["data"][0]
     return _Memory(array, start, array.shape, array.strides).tensor()
+
+
+def address_of(array: NDArray[Any]) -> int:
+    """Give the address of the first byte of an array.
+
+    Examples:
+        >>> x = np.zeros(3, np.uint8)
+        >>> address_of(x[2:]) - address_of(x)
+        2
+    """
+    address: int = array.__array_interface__["data"][0]
+    return address
+
+
+def memory_between(low: int, high: int) -> NDArray[np.uint8]:
+    """Give the bytes of this process from address `low` to `high`, holes included, as an array.
+
+    It keeps nothing alive: only what is known to be there may be touched.
+    """
+    return np.asarray(_Memory(None, low, (high - low,)))
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -6,6 +6,7 @@ values. Here is the interface alone; rows of one shape are `rows_field`.
 """
 
 from abc import ABC, abstractmethod
+from collections.abc import Sequence
 from typing import Any, TypeAlias
 
 import numpy as np
@@ -42,6 +43,19 @@ class Field(ABC):
     def where(self) -> str:
         """What the source is, for people."""
         return self.source.where
+
+    @property
+    def paths(self) -> Sequence[str]:
+        """The files that the samples come from, in their order; empty where there is one or none.
+
+        They can be counted, indexed and gone through; no list of texts is kept.
+        """
+        return self.source.paths
+
+    @property
+    def categories(self) -> tuple[str, ...]:
+        """The names that the numbers 0, 1, ... of a label stand for; empty for other fields."""
+        return self.source.categories
 
     @property
     def in_place(self) -> bool:

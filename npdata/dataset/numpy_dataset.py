@@ -29,7 +29,7 @@ from npdata.dataset.field import Field
 from npdata.dataset.from_files import FromFiles
 from npdata.dataset.open_field import open_field, require_equal_lengths
 from npdata.dataset.transforms import Bound, Transform, Transforms
-from npdata.dataset.windows import Offsets, recordings_of, windowed
+from npdata.dataset.windows import Offsets, is_stacked, recordings_of, windowed
 from npdata.errors import ClosedError, FieldError
 from npdata.sampling.order import split, split_groups
 from npdata.sampling.rows import MaskedRows, SeededRows
@@ -46,7 +46,8 @@ class NumpyDataset(FromFiles, Dataset[Any]):
     `NumpyDataset(x, y)` gives tuples `(x[i], y[i])`, `NumpyDataset(x)` bare tensors,
     `NumpyDataset(image=x, label=y)`, or a mapping, dicts. Every argument is whatever
     `npdata.open_source` takes: an array, an `np.memmap`, a path to a `.npy`, `"d.npz::x"`,
-    `"d.h5::x"`, an open `h5py.Dataset`. All fields have the same number of rows.
+    `"d.h5::x"`, an open `h5py.Dataset`; or a dataset of one field, as `npdata.stack` gives. All
+    fields have the same number of rows.
 
     `transform` is applied to each sample, which is then an independent copy, by `ds[i]` and in
     batches; `batch_transform` to each stacked batch, wherever rows leave the dataset. Where
@@ -78,6 +79,15 @@ class NumpyDataset(FromFiles, Dataset[Any]):
         require_functions(transform=transform, batch_transform=batch_transform)
         names, sources = fields_of(fields, named)
         dtypes = dtypes_of(dtype, names, len(sources))
+        inner = [_only_field(each) if isinstance(each, NumpyDataset) else None for each in sources]
+        sources = tuple(
+            given if field is None else field.source
+            for given, field in zip(sources, inner, strict=True)
+        )
+        dtypes = [
+            asked if field is None or asked is not None else field.asked
+            for asked, field in zip(dtypes, inner, strict=True)
+        ]
         labels: Sequence[str | int] = names or range(len(sources))
         opened = tuple(map(open_field, labels, sources, dtypes))
         require_equal_lengths(opened)
@@ -290,16 +300,17 @@ class NumpyDataset(FromFiles, Dataset[Any]):
         return windows._hold(made.fields, form, self._transforms, self._owned, made.plan)
 
     def split(
-        self, fraction: float, *, seed: int = 0, by: Literal["recording"] | None = None
+        self, fraction: float, *, seed: int = 0, by: Literal["recording", "file"] | None = None
     ) -> tuple[Rows, Rows]:
         """Split the row numbers at random: two int64 arrays, disjoint, ascending, of every row.
 
         The first has `round(fraction * len(ds))` rows. With `by="recording"` no recording of
         windows, and no file or group that a field is made of, has rows in both, and the first has
-        as near to that number as whole recordings allow. The same arguments give the same split.
-        Pass a part to `BlockBatchSampler(..., indices=)` or `torch.utils.data.Subset`. Raises
-        `SamplerError` (a ValueError) for a fraction outside [0, 1], `FieldError` (a ValueError)
-        where there are no recordings.
+        as near to that number as whole recordings allow; `by="file"` does the same for the files
+        of `npdata.concatenate`, and for those of `npdata.stack`, each of which is a sample. The
+        same arguments give the same split. Pass a part to `BlockBatchSampler(..., indices=)` or
+        `torch.utils.data.Subset`. Raises `SamplerError` (a ValueError) for a fraction outside
+        [0, 1], `FieldError` (a ValueError) where there are no recordings or files.
 
         Examples:
             >>> train, test = npdata.NumpyDataset("x.npy").split(0.8, seed=1)
@@ -311,8 +322,12 @@ class NumpyDataset(FromFiles, Dataset[Any]):
         """
         if by is None:
             return split(len(self), fraction, seed)
-        if by != "recording":
-            raise FieldError(f"by={by!r}: expected 'recording', or None to split the rows")
+        if by not in ("recording", "file"):
+            raise FieldError(
+                f"by={by!r}: expected 'recording' or 'file', or None to split the rows"
+            )
+        if by == "file" and self._windows is None and is_stacked(self._fields):
+            return split(len(self), fraction, seed)
         edges = recordings_of(self._fields, self._windows)
         return split_groups(edges, fraction, seed)
 
@@ -381,3 +396,13 @@ class NumpyDataset(FromFiles, Dataset[Any]):
     def __exit__(self, *_: object) -> None:
         """Close the dataset."""
         self.close()
+
+
+def _only_field(dataset: NumpyDataset) -> Field:
+    """Give the field of a dataset that stands for one field of another."""
+    if len(dataset._fields) > 1 or dataset._transforms.any or dataset._windows is not None:
+        raise FieldError(
+            "a dataset stands for a field only if it has one field and no functions; give its "
+            "fields one by one, and transform= to the whole"
+        )
+    return dataset._fields[0]

@@ -92,6 +92,11 @@ def recordings_of(fields: Sequence[Field], windows: Windows | None) -> NDArray[n
     return known.edges
 
 
+def is_stacked(fields: Sequence[Field]) -> bool:
+    """Tell whether each sample is a file of its own."""
+    return any(field.source.borders is None and len(field.paths) == len(field) for field in fields)
+
+
 def _offsets_of(asked: Any, fields: Sequence[Field]) -> dict[str | int, Offsets]:
     labels = [field.label for field in fields]
     if not isinstance(asked, Mapping):

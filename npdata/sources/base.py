@@ -8,6 +8,7 @@ nothing of tensors, samples or order.
 """
 
 from abc import ABC, abstractmethod
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -24,17 +25,18 @@ from npdata.arrays.gather import RowTable
 class Access:
     """How a source is read, and why so.
 
-    `kind` is "memory" (an array of this process), "mapped" (the bytes of a file, in place),
-    "decoded" (decompressed by npdata) or "library" (through h5py).
+    `kind` is "memory" (an array of this process), "mapped" (the bytes of a file, in place), "files"
+    (a file for each row, read into the batch), "decoded" (decompressed by npdata) or "library"
+    (through h5py).
     """
 
-    kind: Literal["memory", "mapped", "decoded", "library"]
+    kind: Literal["memory", "mapped", "files", "decoded", "library"]
     reason: str
 
     @property
     def cost(self) -> int:
         """How much it costs to read rows that do not lie together, as a rank from 0 on."""
-        return ("memory", "mapped", "library", "decoded").index(self.kind)
+        return ("memory", "mapped", "files", "library", "decoded").index(self.kind)
 
 
 class Source(ABC):
@@ -48,6 +50,12 @@ class Source(ABC):
 
     details: tuple[tuple[str, str], ...] = ()
     """More about how it is stored and what reading costs: pairs of a name and a text."""
+
+    paths: Sequence[str] = ()
+    """The files, in their order, where the rows come from many; they are not all kept as texts."""
+
+    categories: tuple[str, ...] = ()
+    """What the numbers 0, 1, ... in the rows stand for, where they stand for names."""
 
     def __len__(self) -> int:
         """Give the number of rows."""

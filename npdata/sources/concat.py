@@ -1,29 +1,154 @@
 """Several sources laid end to end: the rows of the first, then those of the second, and so on.
 
-Idea: a row number finds its part by a search in the running count. Invariant: the rows are
-exactly those of `np.concatenate` over the parts, and no part is read for rows that it does not
-have. The parts keep their own access, and no more than `MOST_OPEN` of them keep files open; this
-module opens no file.
+Idea: a row number finds its part by a search in the running count. Parts whose rows lie as they
+are in a file are kept as a few numbers each (`shards`), and one gather takes the rows of a batch
+out of all of them; the rows of other parts are read by these, and take part in that gather.
+Invariant: the rows are exactly those of `np.concatenate` over the parts, and no part is read for
+rows that it does not have. No more than `MOST_OPEN` of the other parts keep files open.
 """
 
-from collections import OrderedDict
-from collections.abc import Iterator, Sequence
+from collections import Counter, OrderedDict
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from npdata.arrays.blocks import Blocks
+from npdata.arrays.blocks import BLOCK_BYTES, Blocks
+from npdata.arrays.dtypes import DType
+from npdata.arrays.gather import address_of
 from npdata.arrays.per_process import ForkSafeLock
 from npdata.errors import FieldError
 from npdata.sources.base import Access, Source
+from npdata.sources.file_list import packed, unpacked
+from npdata.sources.file_table import FileTable, RawFormat
+from npdata.sources.mapped import MappedSource
+from npdata.sources.memory import MemorySource
+from npdata.sources.shards import Shards
 
-MOST_OPEN = 64
-"""So many parts keep their files open; the one that was not read for the longest lets go."""
+MOST_OPEN = 32
+"""So many parts keep files open, of two descriptors each; the one that was not read for the longest
+lets go."""
+
+IN_FILES = Access(kind="mapped", reason="the rows of each lie uncompressed in its file")
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Parts:
+    """What is laid end to end: `lengths` rows each, of shape `row_shape` and of `dtype`.
+
+    Part k lies in file `file[k]` of `table`; where that is -1, it is `own[k]`.
+    """
+
+    lengths: NDArray[np.int64]
+    row_shape: tuple[int, ...]
+    dtype: DType
+    table: FileTable
+    file: NDArray[np.int64]
+    own: Mapping[int, Source]
+
+    @classmethod
+    def of_sources(cls, sources: Sequence[Source]) -> "Parts":
+        """Join sources; raises `FieldError` where their rows differ, naming both."""
+        first = sources[0]
+        for part in sources[1:]:
+            if (part.shape[1:], part.dtype) != (first.shape[1:], first.dtype):
+                raise FieldError(
+                    f"rows of {first.where} are {first.shape[1:]} of {first.dtype}, those of "
+                    f"{part.where} are {part.shape[1:]} of {part.dtype}; they make no one field"
+                )
+        groups = [_as_parts(source) for source in sources]
+        counts = np.cumsum([0, *(len(group.lengths) for group in groups)]).tolist()
+        files = np.cumsum([0, *(len(group.table) for group in groups)]).tolist()
+        return cls(
+            lengths=np.concatenate([group.lengths for group in groups]),
+            row_shape=first.shape[1:],
+            dtype=first.dtype,
+            table=FileTable.joined([group.table for group in groups]),
+            file=np.concatenate(
+                [
+                    np.where(group.file < 0, -1, group.file + before)
+                    for group, before in zip(groups, files, strict=False)
+                ]
+            ),
+            own={
+                k + before: source
+                for group, before in zip(groups, counts, strict=False)
+                for k, source in group.own.items()
+            },
+        )
+
+    @classmethod
+    def of_files(cls, table: FileTable, raw: RawFormat | None = None) -> "Parts":
+        """Join the arrays in files; raises `FieldError` where their rows differ, by name."""
+        first = table.kinds[table.kind[0]]
+        for code, kind in enumerate(table.kinds):
+            if kind.rest is None or (kind.dtype, kind.rest) != (first.dtype, first.rest):
+                number = int(np.flatnonzero(table.kind == code)[0])
+                rows = "one value and no rows" if kind.rest is None else f"rows of {kind.rest}"
+                raise FieldError(
+                    f"{table.files[number]} holds {rows} of {kind.dtype}, and {table.files[0]} "
+                    f"rows of {first.rest} of {first.dtype}; they make no one field"
+                )
+        fortran = np.array([kind.fortran for kind in table.kinds])[table.kind]
+        alone = np.flatnonzero(fortran | (table.offset < 0))
+        file = np.arange(len(table))
+        file[alone] = -1
+        return cls(
+            lengths=table.length,
+            row_shape=first.rest or (),
+            dtype=first.dtype,
+            table=table,
+            file=file,
+            own={k: table.source(k, raw) for k in alone.tolist()},
+        )
+
+    @property
+    def row_bytes(self) -> int:
+        """The bytes of a row."""
+        return int(np.prod(self.row_shape, dtype=np.int64)) * self.dtype.itemsize
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Pickle numbers and names; own parts as they pickle themselves."""
+        spec = (self.row_shape, self.dtype, self.table, dict(self.own))
+        return _unpickled, (packed(self.lengths), packed(self.file), *spec)
+
+
+def _unpickled(
+    lengths: Any,
+    file: Any,
+    row_shape: tuple[int, ...],
+    dtype: DType,
+    table: FileTable,
+    own: dict[int, Source],
+) -> Parts:
+    return Parts(
+        lengths=unpacked(lengths),
+        row_shape=row_shape,
+        dtype=dtype,
+        table=table,
+        file=unpacked(file),
+        own=own,
+    )
+
+
+def _as_parts(source: Source) -> Parts:
+    if isinstance(source, ConcatSource):
+        return source.parts
+    table = FileTable.of_mapped(source) if type(source) is MappedSource else None
+    return Parts(
+        lengths=np.array([len(source)], np.int64),
+        row_shape=source.shape[1:],
+        dtype=source.dtype,
+        table=FileTable.joined([]) if table is None else table,
+        file=np.array([-1 if table is None else 0]),
+        own={} if table is not None else {0: source},
+    )
 
 
 class ConcatSource(Source):
-    """The rows of `parts`, one after the other; all of one row shape and one dtype.
+    """The rows of all `parts`, one after the other.
 
     Examples:
         >>> parts = [npdata.open_source("x.npy"), npdata.open_source("x.npy")]
@@ -31,42 +156,62 @@ class ConcatSource(Source):
         True
     """
 
-    def __init__(self, parts: Sequence[Source]) -> None:
-        """Join the parts; raises `FieldError` where their rows differ, naming both."""
-        parts = [part for each in parts for part in _flat(each)]
-        first = parts[0]
-        for part in parts[1:]:
-            if (part.shape[1:], part.dtype) != (first.shape[1:], first.dtype):
-                raise FieldError(
-                    f"rows of {first.where} are {first.shape[1:]} of {first.dtype}, those of "
-                    f"{part.where} are {part.shape[1:]} of {part.dtype}; they make no one field"
-                )
-        self._parts = tuple(parts)
+    def __init__(self, parts: Sequence[Source] | Parts, paths: Sequence[str] = ()) -> None:
+        """Join the parts; raises `FieldError` where their rows differ, naming both.
+
+        `paths` are the names of the files that the parts come from, one each, where they do.
+        """
+        if not isinstance(parts, Parts):
+            parts = Parts.of_sources(parts)
+        self.parts = parts
+        self.paths = paths
+        self._starts = np.cumsum(np.append(0, parts.lengths))
+        self.shape = (int(self._starts[-1]), *parts.row_shape)
+        self.dtype = parts.dtype
+        self.where, self.access, self.details = _described(parts)
         self._recent: OrderedDict[int, None] = OrderedDict()
         self._lock = ForkSafeLock()
-        self._starts = np.cumsum([0, *(len(part) for part in parts)])
-        self.shape = (int(self._starts[-1]), *first.shape[1:])
-        self.dtype = first.dtype
-        self.where = f"{first.where} and {len(parts) - 1} more"
-        kinds = {part.access.kind: part.access for part in parts}
-        slowest = next(kinds[k] for k in ("library", "decoded", "mapped", "memory") if k in kinds)
-        counts = ", ".join(
-            f"{sum(part.access.kind == kind for part in parts)} {kind}" for kind in kinds
-        )
-        self.access = Access(
-            kind=slowest.kind,
-            reason=f"{len(parts)} sources end to end ({counts}): {slowest.reason}",
-        )
-        self.details = next(p.details for p in parts if p.access is kinds[slowest.kind])
+        self._shards = Shards(parts.table, parts.row_bytes, step=self._lay_out())
+
+    def _lay_out(self) -> int:
+        """Work out where the rows of each part lie, but for the number of the row.
+
+        Gives the largest power of two, to 16, of which all these places are multiples.
+        """
+        parts, starts = self.parts, self._starts[:-1]
+        memory = {k: at for k, part in parts.own.items() if (at := _address(part)) is not None}
+        self._bases = -starts * parts.row_bytes
+        in_file = parts.file >= 0
+        used = parts.table.offset[parts.file[in_file]]
+        self._bases[in_file] += used
+        for k, address in memory.items():
+            self._bases[k] += address
+        self._slow = np.zeros(len(starts), bool)
+        self._slow[[k for k in parts.own if k not in memory]] = True
+        self._any_slow = bool(self._slow.any())
+        places = np.append(used, np.fromiter(memory.values(), np.int64, len(memory)))
+        return int(np.gcd.reduce(np.append(places % 16, [16, parts.row_bytes])))
 
     @property
     def blocks(self) -> Blocks:
-        """The blocks of each part, end to end."""
-        parts = [part.blocks for part in self._parts]
-        return Blocks(
-            rows=tuple(rows for part in parts for rows in part.rows),
-            block_rows=tuple(rows for part in parts for rows in part.block_rows),
-        )
+        """The blocks of each part, end to end; small files one after the other are one run."""
+        per_block = max(1, BLOCK_BYTES // max(1, self.row_bytes))
+        rows: list[int] = []
+        block_rows: list[int] = []
+        small = False
+        for k, length in enumerate(self.parts.lengths.tolist()):
+            if k in self.parts.own:
+                own = self.parts.own[k].blocks
+                rows += own.rows
+                block_rows += own.block_rows
+                small = False
+            elif small and length < per_block:
+                rows[-1] += length
+            elif length:
+                rows.append(length)
+                block_rows.append(per_block)
+                small = length < per_block
+        return Blocks(rows=tuple(rows), block_rows=tuple(block_rows))
 
     @property
     def borders(self) -> NDArray[np.int64]:
@@ -76,62 +221,119 @@ class ConcatSource(Source):
     @property
     def decoded_chunks(self) -> int:
         """The chunks that were decoded for all parts."""
-        return sum(part.decoded_chunks for part in self._parts)
+        return sum(part.decoded_chunks for part in self.parts.own.values())
 
     @property
     def reused_chunks(self) -> int:
         """The chunks that were found decoded, of all parts."""
-        return sum(part.reused_chunks for part in self._parts)
+        return sum(part.reused_chunks for part in self.parts.own.values())
 
     @property
     def ahead_bytes(self) -> int | None:
-        """The least that a part allows."""
-        return min((n for part in self._parts if (n := part.ahead_bytes) is not None), default=None)
+        """What the parts allow that allow the least, by the share that they have of all rows."""
+        limits = [(len(p), n) for p in self.parts.own.values() if (n := p.ahead_bytes) is not None]
+        if not limits:
+            return None
+        share = sum(rows for rows, _ in limits) / max(1, len(self))
+        return int(min(n for _, n in limits) / max(share, 1e-9))
 
     def read(self, indices: NDArray[np.int64], out: NDArray[Any]) -> None:
-        """Read each part's rows from that part, and put them where they were asked for."""
+        """Gather the rows of all parts by one call; parts that are not in place read theirs."""
+        if out.size == 0:
+            return
         owners = np.searchsorted(self._starts, indices, side="right") - 1
-        for owner in np.unique(owners):
-            part, start = self._parts[owner], self._starts[owner]
-            self._use(int(owner))
+        if self._any_slow and (owners[0] == owners).all() and self._slow[owners[0]]:
+            self._own(int(owners[0])).read(indices - self._starts[owners[0]], out)
+            return
+        if self.dtype.hasobject:
+            self._read_objects(owners, indices, out)
+            return
+        offsets = self._bases[owners] + indices * self.parts.row_bytes
+        kept = self._read_slow(owners, indices, offsets) if self._any_slow else None
+        rows = out.reshape(len(indices), -1).view(np.uint8)
+        self._shards.gather(self.parts.file[owners], offsets, rows)
+        del kept
+
+    def _read_slow(
+        self, owners: NDArray[np.int64], indices: NDArray[np.int64], offsets: NDArray[np.int64]
+    ) -> NDArray[Any] | None:
+        """Read the rows that are not in place into memory, and put their addresses down."""
+        places = np.flatnonzero(self._slow[owners])
+        if not len(places):
+            return None
+        places = places[np.argsort(owners[places], kind="stable")]
+        rows = np.empty((len(places), *self.shape[1:]), self.dtype)
+        found, starts = np.unique(owners[places], return_index=True)
+        for owner, first, stop in zip(
+            found.tolist(), starts.tolist(), [*starts[1:].tolist(), len(places)], strict=True
+        ):
+            within = indices[places[first:stop]] - self._starts[owner]
+            self._own(owner).read(within, rows[first:stop])
+        offsets[places] = address_of(rows) + np.arange(len(places)) * self.parts.row_bytes
+        return rows
+
+    def _read_objects(
+        self, owners: NDArray[np.int64], indices: NDArray[np.int64], out: NDArray[Any]
+    ) -> None:
+        for owner in np.unique(owners).tolist():
             places = np.flatnonzero(owners == owner)
-            if len(places) == len(indices):
-                part.read(indices - start, out)
-                return
             rows = np.empty((len(places), *self.shape[1:]), self.dtype)
-            part.read(indices[places] - start, rows)
+            self._own(owner).read(indices[places] - self._starts[owner], rows)
             out[places] = rows
 
-    def _use(self, owner: int) -> None:
+    def read_run(self, first: int, out: NDArray[Any]) -> None:
+        """Read each part's rows on its way through a file."""
+        for owner, low, high in self._within(first, first + len(out)):
+            start = int(self._starts[owner]) + low - first
+            rows = out[start : start + high - low]
+            number = int(self.parts.file[owner])
+            if number < 0:
+                self._own(owner).read_run(low, rows)
+            elif rows.size:
+                offset = int(self.parts.table.offset[number]) + low * self.parts.row_bytes
+                self._shards.read(number, offset, rows.reshape(-1).view(np.uint8))
+
+    def _own(self, owner: int) -> Source:
+        """Give a part that reads its rows itself, and have the one that waited longest let go."""
         with self._lock.get():
             self._recent[owner] = None
             self._recent.move_to_end(owner)
             idle = self._recent.popitem(last=False)[0] if len(self._recent) > MOST_OPEN else None
         if idle is not None:
-            self._parts[idle].close_idle()
+            self.parts.own[idle].close_idle()
+        return self.parts.own[owner]
 
     def check(self) -> None:
         """Raise `ChangedFileError` if a file behind a part changed since it was opened."""
-        for owner, part in enumerate(self._parts):
-            self._use(owner)
-            part.check()
+        self._shards.check()
+        for owner in self.parts.own:
+            self._own(owner).check()
 
     def will_need(self, first: int, stop: int) -> None:
         """Pass it on to the parts that have these rows."""
         for owner, low, high in self._within(first, stop):
-            self._use(owner)
-            self._parts[owner].will_need(low, high)
+            if owner in self.parts.own:
+                self._own(owner).will_need(low, high)
+            else:
+                self._shards.will_need(*self._bytes_of(owner, low, high))
 
     def dont_need(self, first: int, stop: int) -> None:
         """Pass it on to the parts that have these rows."""
         for owner, low, high in self._within(first, stop):
-            self._parts[owner].dont_need(low, high)
+            if owner in self.parts.own:
+                self.parts.own[owner].dont_need(low, high)
+            else:
+                self._shards.dont_need(*self._bytes_of(owner, low, high))
+
+    def _bytes_of(self, owner: int, low: int, high: int) -> tuple[int, int, int]:
+        number = int(self.parts.file[owner])
+        offset = int(self.parts.table.offset[number]) + low * self.parts.row_bytes
+        return number, offset, (high - low) * self.parts.row_bytes
 
     def _within(self, first: int, stop: int) -> Iterator[tuple[int, int, int]]:
-        starts = self._starts.tolist()
         found = max(0, int(np.searchsorted(self._starts, first, side="right")) - 1)
-        for owner in range(found, len(self._parts)):
-            start, end = starts[owner], starts[owner + 1]
+        for owner in range(found, len(self.parts.lengths)):
+            start, end = int(self._starts[owner]), int(self._starts[owner + 1])
             if start >= stop:
                 return
             if max(first, start) < min(stop, end):
@@ -139,18 +341,43 @@ class ConcatSource(Source):
 
     def close_idle(self) -> None:
         """Let go of the files of every part until the next read."""
-        for part in self._parts:
+        self._shards.close_idle()
+        for part in self.parts.own.values():
             part.close_idle()
 
     def close(self) -> None:
         """Close every part."""
-        for part in self._parts:
+        self._shards.close()
+        for part in self.parts.own.values():
             part.close()
 
     def __reduce__(self) -> tuple[Any, ...]:
-        """Pickle the parts."""
-        return type(self), (self._parts,)
+        """Pickle the parts: names and numbers, never the content of a file."""
+        return type(self), (self.parts, self.paths)
 
 
-def _flat(source: Source) -> tuple[Source, ...]:
-    return source._parts if isinstance(source, ConcatSource) else (source,)
+def _address(part: Source) -> int | None:
+    """Give where the rows of a part lie in memory one after the other, None where they do not."""
+    if type(part) is not MemorySource or part.dtype.hasobject:
+        return None
+    array = part.table.array
+    return address_of(array) if array.flags.c_contiguous else None
+
+
+def _described(parts: Parts) -> tuple[str, Access, tuple[tuple[str, str], ...]]:
+    """Give the name, how most rows are read, and the details of those parts."""
+    kinds: Counter[str] = Counter()
+    rows: Counter[str] = Counter()
+    firsts: dict[str, tuple[Access, tuple[tuple[str, str], ...]]] = {}
+    for k, length in enumerate(parts.lengths.tolist()):
+        part = parts.own.get(k)
+        access = IN_FILES if part is None else part.access
+        firsts.setdefault(access.kind, (access, () if part is None else part.details))
+        kinds[access.kind] += 1
+        rows[access.kind] += length
+    access, details = firsts[max(firsts, key=rows.__getitem__)]
+    counts = ", ".join(f"{count} {kind}" for kind, count in kinds.items())
+    reason = f"{len(parts.lengths)} sources end to end ({counts}): {access.reason}"
+    first = parts.own[0].where if 0 in parts.own else parts.table.files[0]
+    more = f" and {len(parts.lengths) - 1} more" if len(parts.lengths) > 1 else ""
+    return f"{first}{more}", Access(kind=access.kind, reason=reason), details

@@ -16,7 +16,7 @@ from npdata.arrays.dtypes import DType
 from npdata.arrays.gather import RowTable
 from npdata.errors import TruncatedError
 from npdata.sources.base import Access, InPlaceSource
-from npdata.sources.file import FileMap
+from npdata.sources.file import FileIdentity, FileMap
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -94,6 +94,11 @@ class MappedSource(InPlaceSource):
                 f"{where} declares {place.shape} of {place.dtype}, bytes {low} to {high}, but "
                 f"{file.path} has {file.identity.size} bytes; it was cut short, or its header lies"
             )
+
+    @property
+    def stored(self) -> tuple[str, FileIdentity, Place]:
+        """Where the rows are stored: the absolute path, which file that is, and the place in it."""
+        return self._file.path, self._file.identity, self._place
 
     @property
     def table(self) -> RowTable:

@@ -52,11 +52,11 @@ class NpyHeader:
         )
 
 
-def read_header(stream: BinaryIO, where: str) -> NpyHeader:
+def read_header(stream: BinaryIO, where: str, *, one_value: bool = False) -> NpyHeader:
     """Read the header at the stream's position; `where` names the file in errors.
 
-    Raises `FormatError` for what is no `.npy` header or holds pickled objects, `TruncatedError`
-    for one that ends too early.
+    A file of one value, without an axis, is taken with `one_value`. Raises `FormatError` for what
+    is no `.npy` header or holds pickled objects, `TruncatedError` for one that ends too early.
     """
     magic = _take(stream, len(MAGIC) + 2, where)
     if not magic.startswith(MAGIC):
@@ -80,7 +80,7 @@ def read_header(stream: BinaryIO, where: str) -> NpyHeader:
             f"{where} holds pickled Python objects (dtype {dtype}), which could run any code when "
             f"read; save numbers of a fixed dtype instead, in rows of one shape"
         )
-    if len(shape) == 0:
+    if len(shape) == 0 and not one_value:
         raise FormatError(f"{where} holds one value and no rows; save it with an axis 0")
     size = len(magic) + len(prefix) + length
     return NpyHeader(dtype=dtype, shape=shape, fortran=fortran, size=size)

@@ -26,6 +26,7 @@ from npdata.sources import npy, npz
 from npdata.sources.base import Source
 from npdata.sources.concat import ConcatSource
 from npdata.sources.file import require_local
+from npdata.sources.file_list import FileList
 from npdata.sources.hdf5 import Hdf5Options, address_of, is_open_dataset, open_hdf5
 from npdata.sources.memory import array_source
 from npdata.sources.raw import open_raw
@@ -89,7 +90,12 @@ def open_files(paths: Sequence[str], names: Sequence[str], options: Hdf5Options)
             f'from_hdf5(path, "images", "labels")'
         )
     fields = [[open_hdf5(path, name, options) for path in paths] for name in names]
-    return [parts[0] if len(parts) == 1 else ConcatSource(parts) for parts in fields]
+    if len(paths) == 1:
+        return [parts[0] for parts in fields]
+    return [
+        ConcatSource(parts, FileList.of(paths, [name] * len(paths)))
+        for parts, name in zip(fields, names, strict=True)
+    ]
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -132,14 +132,25 @@ class TestFiles:
             (1, "go", 0, 1024),
         ]
 
+    def test_advice_keeps_no_file_open(self, path: Path) -> None:
+        both = ConcatSource([open_source(path) for _ in range(5)])
+        before = len(list(Path("/proc/self/fd").iterdir()))
+        both.will_need(0, len(both))
+        both.dont_need(0, len(both))
+        assert len(list(Path("/proc/self/fd").iterdir())) == before
+
     def test_advice_opens_no_more_parts_than_reading_does(self, path: Path, monkeypatch) -> None:
         monkeypatch.setattr(concat, "MOST_OPEN", 2)
-        parts = [open_source(path) for _ in range(5)]
+        np.save(path.with_name("f.npy"), np.asfortranarray(np.load(path)))
+        parts = [open_source(path.with_name("f.npy")) for _ in range(5)]
         both = ConcatSource(parts)
+        opened = []
+        for part in parts:
+            monkeypatch.setattr(part, "will_need", lambda *_, part=part: part.table)
+            monkeypatch.setattr(part, "close_idle", lambda part=part: opened.append(part))
         both.will_need(0, len(both))
-        assert [part._file._opened is not None for part in parts] == [False] * 3 + [True] * 2
         both.dont_need(0, len(both))
-        assert [part._file._opened is not None for part in parts] == [False] * 3 + [True] * 2
+        assert opened == parts[:3]
 
     @pytest.mark.parametrize("threads", [0, 2])
     @pytest.mark.parametrize("shuffle", ["block", "full", False])

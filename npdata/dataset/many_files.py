@@ -1,0 +1,238 @@
+"""`stack` and `concatenate`: many files as one dataset, by NumPy's own two words.
+
+Idea: both find the files, look at what is in them, and give a `NumpyDataset` like any other; its
+only fields are the files, and a label that their names tell. Invariant: the samples are those of
+`np.stack` or `np.concatenate` over the files in the order of `ds.fields[...].paths`. Here arguments
+are sorted out; the files are read by `npdata.sources`.
+"""
+
+from collections.abc import Mapping, Sequence
+from typing import Any, Literal, TypeAlias
+
+import numpy as np
+from numpy.typing import DTypeLike
+
+from npdata.dataset.numpy_dataset import NumpyDataset
+from npdata.dataset.transforms import Transform
+from npdata.errors import FieldError
+from npdata.sources.base import Source
+from npdata.sources.concat import ConcatSource, Parts
+from npdata.sources.file_list import FileList
+from npdata.sources.file_table import FileTable, RawFormat
+from npdata.sources.find_files import Files, Found, find_files
+from npdata.sources.labels import LabelFrom, LabelSource, labels_of
+from npdata.sources.open import SourceLike, open_source
+from npdata.sources.pair_files import pair_files
+from npdata.sources.stack import StackSource
+
+Check: TypeAlias = Literal["open", "first use"]
+
+
+def stack(
+    files: Files | None = None,
+    /,
+    *,
+    label_from: LabelFrom | None = None,
+    check: Check = "open",
+    dtype: Any = None,
+    shape: int | tuple[int, ...] | None = None,
+    offset: int = 0,
+    transform: Transform | None = None,
+    batch_transform: Transform | None = None,
+    on_missing: Literal["raise"] = "raise",
+    **named: Files,
+) -> NumpyDataset:
+    """Give a dataset whose samples are files: the array in each, as by `np.stack`.
+
+    `stack("img/*.npy")` gives bare tensors, `stack(image="img/*.npy", mask="mask/*.npy")` dicts of
+    files that have the same stem. Files are read when their sample is asked for, straight into the
+    batch; none is kept open.
+
+    Args:
+        files: a glob (`**` too), a folder (every array below it), a list of paths, or a `.txt`
+            with one path a line; of `.npy`, `"*.npz::member"`, `"*.h5::dataset"` (a member may
+            hold wildcards), or raw files. A glob and a folder give natural order (`x2` before
+            `x10`), a list its own.
+        label_from: a function of the path, or a regular expression whose first group (or whole
+            match) is the label. Texts become int64 numbers of `ds.fields[...].categories`, in
+            natural order; ints, floats and bools stay. Samples are `(x, label)`, or have the key
+            "label".
+        check: "open" looks at every file now, so that a broken one is named at once; "first use"
+            looks at the first only, and expects the others to be like it when they are read.
+        dtype: as in `NumpyDataset`; but with `shape` or `offset` the dtype that raw files hold, as
+            in `NumpyDataset.from_raw`.
+        shape: of the array in each raw file; one size may be -1.
+        offset: the byte at which the array in each raw file begins.
+        transform: as in `NumpyDataset`.
+        batch_transform: as in `NumpyDataset`.
+        on_missing: "raise": no file is ever left out.
+        named: the files of each field, by its name.
+
+    Raises `FieldError` (a ValueError) where nothing is found, a file comes twice or has no partner,
+    and where dtypes or shapes differ; `FormatError`, `TruncatedError`, `MemberNotFoundError`,
+    FileNotFoundError, and while reading `ChangedFileError` (a RuntimeError): all name the file.
+
+    Examples:
+        >>> ds = npdata.stack(["x.npy"], label_from=lambda path: len(path))
+        >>> x, label = ds[0]
+        >>> x.shape, label, ds.fields[0].paths[0]
+        (torch.Size([5, 2, 3]), tensor(5), 'x.npy')
+    """
+    if check not in ("open", "first use"):
+        raise FieldError(f"check={check!r}: expected 'open' or 'first use'")
+    _require_raise(on_missing)
+    raw = _raw(dtype, shape, offset)
+    found = _found("stack", files, named)
+
+    def opened(files: FileList) -> Source:
+        return StackSource(FileTable.of(files, raw, first_only=check == "first use"), raw)
+
+    sources = {label: opened(files) for label, files in _paired(found).items()}
+    return _dataset(sources, label_from, None if raw else dtype, transform, batch_transform)
+
+
+def concatenate(
+    files: Files | Sequence[SourceLike] | None = None,
+    /,
+    *,
+    label_from: LabelFrom | None = None,
+    dtype: Any = None,
+    shape: int | tuple[int, ...] | None = None,
+    offset: int = 0,
+    transform: Transform | None = None,
+    batch_transform: Transform | None = None,
+    on_missing: Literal["raise"] = "raise",
+    **named: Files,
+) -> NumpyDataset:
+    """Give a dataset of the rows of many files, end to end, as by `np.concatenate`.
+
+    `concatenate("part-*.npy")` gives bare tensors, `concatenate(x="x-*.npy", y="y-*.npy")` dicts,
+    of files that have the same stem. Every file is looked at now and mapped when a row of it is
+    asked for; a map needs no open file. One gather takes the rows of a batch out of all files.
+
+    Args:
+        files: as in `stack`; a list may also hold what `npdata.open_source` takes: arrays, maps,
+            open datasets.
+        label_from: as in `stack`; each row has the label of its file.
+        dtype: as in `stack`.
+        shape: of the array in each raw file, as `(-1, 64)`; one size may be -1.
+        offset: the byte at which the array in each raw file begins.
+        transform: as in `NumpyDataset`.
+        batch_transform: as in `NumpyDataset`.
+        on_missing: "raise": no file is ever left out.
+        named: the files of each field, by its name.
+
+    Raises as `stack`, and `FieldError` where files that belong together differ in their number of
+    rows.
+
+    Examples:
+        >>> ds = npdata.concatenate(["x.npy", np.ones((2, 2, 3), np.float32)])
+        >>> len(ds), ds[[0, -1]].sum()
+        (7, tensor(6.))
+    """
+    _require_raise(on_missing)
+    raw = _raw(dtype, shape, offset)
+    cast = None if raw else dtype
+    if isinstance(files, list | tuple) and not all(map(_is_path, files)):
+        if named or label_from is not None:
+            raise FieldError(
+                "a list with arrays in it has no names: name= fields and label_from= need files"
+            )
+        parts = [source for each in files for source in _sources_of(each, raw)]
+        return _dataset({0: ConcatSource(parts)}, None, cast, transform, batch_transform)
+    sources: dict[str | int, ConcatSource] = {}
+    for label, each in _paired(_found("concatenate", files, named)).items():
+        if each.has_members:
+            sources[label] = ConcatSource(_sources(each, raw), each)
+        else:
+            sources[label] = ConcatSource(Parts.of_files(FileTable.of(each, raw), raw), each)
+    _require_equal_parts(sources)
+    return _dataset(sources, label_from, cast, transform, batch_transform)
+
+
+def _dataset(
+    sources: Mapping[Any, Source],
+    label_from: LabelFrom | None,
+    dtype: Any,
+    transform: Transform | None,
+    batch_transform: Transform | None,
+) -> NumpyDataset:
+    fields = dict(sources)
+    if label_from is not None:
+        label = "label" if isinstance(next(iter(fields)), str) else 1
+        if label in fields:
+            raise FieldError("label_from= adds a field 'label', and there is one already")
+        fields[label] = _labels(next(iter(fields.values())), label_from)
+        if dtype is not None and not isinstance(dtype, Mapping | list | tuple):
+            dtype = dict.fromkeys(sources, dtype)
+    options = {"dtype": dtype, "transform": transform, "batch_transform": batch_transform}
+    given = (fields,) if isinstance(next(iter(fields)), str) else tuple(fields.values())
+    made = NumpyDataset(*given, **options)
+    return made._owning_all()
+
+
+def _labels(source: Source, label_from: LabelFrom) -> LabelSource:
+    labels = labels_of(source.paths, label_from)
+    if not isinstance(source, ConcatSource):
+        return labels
+    values = np.repeat(labels.table.array, source.parts.lengths)
+    return LabelSource(values, labels.categories)
+
+
+def _found(function: str, files: Any, named: Mapping[str, Any]) -> dict[Any, Found]:
+    if (files is None) == (not named):
+        raise FieldError(
+            f'{function} takes files, or fields by name: {function}("x/*.npy") or '
+            f'{function}(x="x/*.npy", y="y/*.npy")'
+        )
+    given: dict[Any, Any] = dict(named) or {0: files}
+    return {label: find_files(each) for label, each in given.items()}
+
+
+def _paired(found: dict[Any, Found]) -> dict[Any, FileList]:
+    if len(found) == 1:
+        return {label: each.files for label, each in found.items()}
+    return dict(pair_files(found))
+
+
+def _raw(
+    dtype: DTypeLike | None, shape: int | tuple[int, ...] | None, offset: int
+) -> RawFormat | None:
+    if shape is None and not offset:
+        return None
+    if dtype is None:
+        raise FieldError("shape= and offset= describe raw files; give dtype= as well")
+    return RawFormat(dtype, (-1,) if shape is None else shape, offset)
+
+
+def _require_raise(on_missing: str) -> None:
+    if on_missing != "raise":
+        raise FieldError(
+            f"on_missing={on_missing!r}: expected 'raise'; no file is left out in silence, give a "
+            f"list of those that are wanted"
+        )
+
+
+def _is_path(value: Any) -> bool:
+    return isinstance(value, str) or hasattr(value, "__fspath__")
+
+
+def _sources_of(given: Any, raw: RawFormat | None) -> list[Source]:
+    return _sources(find_files(given).files, raw) if _is_path(given) else [open_source(given)]
+
+
+def _sources(files: FileList, raw: RawFormat | None) -> list[Source]:
+    described = {} if raw is None else raw._asdict()
+    return [open_source(path, **described) for path in files]
+
+
+def _require_equal_parts(sources: Mapping[Any, ConcatSource]) -> None:
+    (label, first), *others = sources.items()
+    for other, source in others:
+        different = np.flatnonzero(source.parts.lengths != first.parts.lengths)
+        if len(different):
+            k = int(different[0])
+            raise FieldError(
+                f"{first.paths[k]} of field {label!r} has {first.parts.lengths[k]} rows, and "
+                f"{source.paths[k]} of field {other!r} has {source.parts.lengths[k]}"
+            )

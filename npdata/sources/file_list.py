@@ -1,0 +1,193 @@
+"""Names of many files, kept small: a common folder, and one run of bytes for what differs.
+
+Idea: a million Python strings take 100 MB and as much in every worker process; their bytes behind
+each other take a fourth of that, and a name is made when somebody asks for it. Invariant: item k
+is the text that the user would open file k by, and `path(k)` is the same file wherever the process
+has gone since. It is a sequence of str that cannot be changed, and looks at no file.
+"""
+
+import os
+import zlib
+from collections.abc import Iterator, Sequence
+from typing import Any, overload
+
+import numpy as np
+from numpy.typing import NDArray
+
+SEPARATOR = "::"
+_SMALL = 1 << 12
+
+
+class FileList(Sequence[str]):
+    """The names of files, each perhaps with `::member`.
+
+    Examples:
+        >>> files = FileList.of(["a/x1.npy", "a/x2.npy"])
+        >>> files[1], len(files), files.root
+        ('a/x2.npy', 2, 'a/')
+    """
+
+    def __init__(
+        self,
+        root: str,
+        names: bytes,
+        ends: NDArray[np.int64],
+        members: tuple[str | None, ...],
+        codes: NDArray[np.int32] | None,
+        folder: str,
+    ) -> None:
+        """Take `names` (one run of bytes, which end at `ends`) below `root`; see `of`."""
+        self.root = root
+        self._names = names
+        self._ends = ends
+        self._members = members
+        self._codes = codes
+        self._folder = os.fsencode(os.path.join(folder, root))  # noqa: PTH118
+
+    @classmethod
+    def of(cls, paths: Sequence[str], members: Sequence[str | None] | None = None) -> "FileList":
+        """Keep the paths, seen from the working folder of now, and for each the member or None."""
+        root = common_folder(paths) if paths else ""
+        names = [os.fsencode(path)[len(os.fsencode(root)) :] for path in paths]
+        ends = np.cumsum(np.fromiter(map(len, names), np.int64, len(names)))
+        unique: tuple[str | None, ...] = (None,)
+        codes = None
+        if members is not None:
+            unique = tuple(dict.fromkeys(members))
+            if len(unique) > 1:
+                code = {member: k for k, member in enumerate(unique)}
+                codes = np.fromiter((code[m] for m in members), np.int32, len(members))
+        return cls(root, b"".join(names), ends, unique, codes, os.getcwd())  # noqa: PTH109
+
+    def __len__(self) -> int:
+        """Give the number of files."""
+        return len(self._ends)
+
+    @overload
+    def __getitem__(self, index: int) -> str: ...
+    @overload
+    def __getitem__(self, index: slice) -> list[str]: ...
+    def __getitem__(self, index: int | slice) -> str | list[str]:
+        """Give one name, or a list of them."""
+        if isinstance(index, slice):
+            return [self[k] for k in range(*index.indices(len(self)))]
+        if not -len(self) <= index < len(self):
+            raise IndexError(f"file {index} of {len(self)}")
+        member, text = self.member(index % len(self)), self.text(index % len(self))
+        return text if member is None else f"{text}{SEPARATOR}{member}"
+
+    def __iter__(self) -> Iterator[str]:
+        """Give every name in turn."""
+        return (self[k] for k in range(len(self)))
+
+    def text(self, index: int) -> str:
+        """Give the name of file `index`, in [0, len), without a member."""
+        return self.root + os.fsdecode(self._name(index))
+
+    def take(self, order: Sequence[int]) -> "FileList":
+        """Give the files of these numbers, in this order."""
+        members = [self.member(k) for k in order] if self.has_members else None
+        taken = FileList.of([self.text(k) for k in order], members)
+        taken._folder = os.path.join(self._start(), os.fsencode(taken.root))  # noqa: PTH118
+        return taken
+
+    def path(self, index: int) -> bytes:
+        """Give the absolute path of file `index`, in [0, len), for the system."""
+        return self._folder + self._name(index)
+
+    def member(self, index: int) -> str | None:
+        """Give the member that is meant in file `index`, in [0, len); None for the file itself."""
+        return self._members[0 if self._codes is None else self._codes[index]]
+
+    @property
+    def has_members(self) -> bool:
+        """Whether any file is named with a member."""
+        return self._members != (None,)
+
+    @property
+    def nbytes(self) -> int:
+        """The bytes that the list takes in memory."""
+        return len(self._names) + self._ends.nbytes + (0 if self._codes is None else 4 * len(self))
+
+    def _start(self) -> bytes:
+        """Give the folder that names without a leading slash are seen from."""
+        return self._folder[: len(self._folder) - len(os.fsencode(self.root))]
+
+    def _name(self, index: int) -> bytes:
+        first = self._ends[index - 1] if index else 0
+        return self._names[first : self._ends[index]]
+
+    def __repr__(self) -> str:
+        """Give the first names and the last."""
+        shown = [self[k] for k in range(min(2, len(self)))]
+        more = ["..."] if len(self) > 3 else []
+        last = [self[len(self) - 1]] if len(self) > 2 else []
+        return f"<{len(self)} files: {', '.join([*shown, *more, *last])}>"
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Pickle the names, compressed where there are many."""
+        lengths = np.diff(self._ends, prepend=np.int64(0)).astype(np.int32)
+        codes = None if self._codes is None else packed(self._codes)
+        return _unpickled, (
+            self.root,
+            zlib.compress(self._names, 1) if len(self._names) > _SMALL else self._names,
+            len(self._names),
+            packed(lengths),
+            self._members,
+            codes,
+            os.fsdecode(self._start()),
+        )
+
+
+def _unpickled(
+    root: str,
+    names: bytes,
+    count: int,
+    lengths: Any,
+    members: tuple[str | None, ...],
+    codes: Any,
+    folder: str,
+) -> FileList:
+    names = zlib.decompress(names) if count > _SMALL else names
+    ends = np.cumsum(unpacked(lengths), dtype=np.int64)
+    return FileList(root, names, ends, members, None if codes is None else unpacked(codes), folder)
+
+
+def common_folder(paths: Sequence[str]) -> str:
+    """Give the folder that all paths begin with, with its last slash; "" where there is none.
+
+    Examples:
+        >>> common_folder(["data/a/x1.npy", "data/ab/x2.npy"])
+        'data/'
+    """
+    first, last = min(paths), max(paths)
+    same = next(
+        (k for k, (a, b) in enumerate(zip(first, last, strict=False)) if a != b), len(first)
+    )
+    return first[: first.rfind("/", 0, same) + 1]
+
+
+Packed = tuple[str, int, bytes]
+
+
+def packed(array: NDArray[Any]) -> Packed:
+    """Give an array of numbers as a few bytes: alone where all are equal, else compressed.
+
+    Examples:
+        >>> unpacked(packed(np.arange(3))).tolist(), len(packed(np.zeros(10**6))[2])
+        ([0, 1, 2], 8)
+    """
+    if len(array) and (array == array[0]).all():
+        return array.dtype.str, -len(array), array[:1].tobytes()
+    data = array.tobytes()
+    return array.dtype.str, len(array), zlib.compress(data, 1) if len(data) > _SMALL else data
+
+
+def unpacked(given: Packed) -> NDArray[Any]:
+    """Give the array back that was packed."""
+    dtype, count, data = given
+    if count < 0:
+        return np.full(-count, np.frombuffer(data, dtype)[0])
+    if count * np.dtype(dtype).itemsize > _SMALL:
+        data = zlib.decompress(data)
+    return np.frombuffer(data, dtype).copy()

@@ -1,0 +1,357 @@
+"""What is known of many files before any row is read: where the array in each lies, and its shape.
+
+Idea: a `.npy` header takes a few microseconds to read, and files written by one program have the
+same one, so that each header is understood once; what differs fits into five numbers a file.
+Invariant: every declared size was compared with the size of its file, and every file has its
+identity (inode, size, time of change), by which a reader sees that it is still the same. Members of
+`.npz` and HDF5 files that lie uncompressed in their file are known in the same way; for others
+`offset` is -1, and they are read by their own source. It keeps no file open.
+"""
+
+import errno
+import io
+import os
+import stat
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from npdata.arrays.dtypes import DType
+from npdata.errors import ChangedFileError, FormatError, MemberNotFoundError, TruncatedError
+from npdata.sources import npy, npz
+from npdata.sources.base import Source
+from npdata.sources.file import FileIdentity
+from npdata.sources.file_list import FileList, packed, unpacked
+from npdata.sources.file_threads import THREADS, in_parts, spread
+from npdata.sources.hdf5 import open_hdf5
+from npdata.sources.mapped import MappedSource, Place
+from npdata.sources.npy import NpyHeader, read_header
+from npdata.sources.npz import npz_members
+from npdata.sources.raw import open_raw
+
+HDF5_MAGIC = b"\x89HDF\r\n\x1a\n"
+FLAGS = os.O_RDONLY | getattr(os, "O_CLOEXEC", 0) | getattr(os, "O_BINARY", 0)
+_NO_WAIT = getattr(os, "O_NONBLOCK", 0)  # to open a pipe would wait for whoever writes into it
+_HEADER = 128
+_PART = 256
+UNKNOWN = -1
+_INODE = (1 << 63) - 1  # some file systems use all 64 bits
+
+
+class Kind(NamedTuple):
+    """What an array is like but for the length of axis 0; `rest` is None where it has no axis."""
+
+    dtype: DType
+    rest: tuple[int, ...] | None
+    fortran: bool
+
+    def shape(self, length: int) -> tuple[int, ...]:
+        """Give the shape of an array of this kind with `length` rows."""
+        return () if self.rest is None else (length, *self.rest)
+
+
+class RawFormat(NamedTuple):
+    """What raw files hold, as in `NumpyDataset.from_raw`."""
+
+    dtype: Any
+    shape: int | tuple[int, ...]
+    offset: int
+
+
+class Facts(NamedTuple):
+    """What is known of one file: `header` tells its kind and, without a place of its own, -1."""
+
+    inode: int
+    size: int
+    mtime_ns: int
+    offset: int
+    length: int
+    kind: Kind
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class FileTable:
+    """The facts of all `files`, as int64 arrays with one entry per file.
+
+    `kind[k]` is the place in `kinds`. Where a file was not looked at yet, `size[k]` is -1, and the
+    rest holds what is expected of it.
+    """
+
+    files: FileList
+    inode: NDArray[np.int64]
+    size: NDArray[np.int64]
+    mtime_ns: NDArray[np.int64]
+    offset: NDArray[np.int64]
+    length: NDArray[np.int64]
+    kind: NDArray[np.int32]
+    kinds: tuple[Kind, ...]
+
+    @classmethod
+    def of(
+        cls, files: FileList, raw: RawFormat | None = None, *, first_only: bool = False
+    ) -> "FileTable":
+        """Look at all files, or at the first and expect the others to be like it.
+
+        Raises `FormatError`, `TruncatedError`, `MemberNotFoundError` and OSError, with the file.
+        """
+        kinds: dict[Kind, int] = {}
+        if first_only:
+            numbers = np.repeat(_numbers([look(files, 0, raw, {})], kinds), len(files), axis=1)
+            numbers[1, 1:] = UNKNOWN
+            return cls._of(files, numbers, kinds)
+        known: dict[bytes, Any] = {}
+
+        def part(run: range) -> list[Facts]:
+            return [look(files, k, raw, known) for k in run]
+
+        threads = 1 if files.has_members else THREADS  # one at a time is all that h5py can
+        done = []
+        for first in range(0, len(files), _PART * threads):
+            count = min(_PART * threads, len(files) - first)
+            runs = [range(first + r.start, first + r.stop) for r in in_parts(count, threads, 64)]
+            done += [_numbers(facts, kinds) for facts in spread(part, runs)]
+        return cls._of(files, np.concatenate(done, axis=1), kinds)
+
+    @classmethod
+    def _of(
+        cls, files: FileList, numbers: NDArray[np.int64], kinds: dict[Kind, int]
+    ) -> "FileTable":
+        inode, size, mtime_ns, offset, length, kind = numbers.copy()
+        return cls(
+            files=files,
+            inode=inode,
+            size=size,
+            mtime_ns=mtime_ns,
+            offset=offset,
+            length=length,
+            kind=kind.astype(np.int32),
+            kinds=tuple(kinds),
+        )
+
+    @classmethod
+    def of_mapped(cls, source: MappedSource) -> "FileTable | None":
+        """Give what a mapped source knows of its file, None where its rows are no plain run."""
+        path, identity, _ = source.stored
+        facts = _facts_of(source)
+        if facts.offset < 0 or facts.kind.fortran or identity.mtime_ns is None:
+            return None
+        kinds: dict[Kind, int] = {}
+        return cls._of(FileList.of([path]), _numbers([facts], kinds), kinds)
+
+    @classmethod
+    def joined(cls, tables: "Sequence[FileTable]") -> "FileTable":
+        """Lay tables end to end."""
+        tables = [table for table in tables if len(table)]
+        if len(tables) == 1:
+            return tables[0]
+        kinds: dict[Kind, int] = {}
+        columns = [np.zeros((6, 0), np.int64)]
+        for table in tables:
+            codes = np.array([kinds.setdefault(kind, len(kinds)) for kind in table.kinds])
+            numbers = (table.inode, table.size, table.mtime_ns, table.offset, table.length)
+            columns.append(np.stack([*numbers, codes[table.kind]]))
+        files = FileList.of([t.name(k) for t in tables for k in range(len(t))])
+        return cls._of(files, np.concatenate(columns, axis=1), kinds)
+
+    def __len__(self) -> int:
+        """Give the number of files."""
+        return len(self.files)
+
+    def identity(self, number: int) -> FileIdentity:
+        """Give what file `number` was when it was looked at; its device is not kept."""
+        return FileIdentity(
+            device=0,
+            inode=int(self.inode[number]),
+            size=int(self.size[number]),
+            mtime_ns=int(self.mtime_ns[number]),
+        )
+
+    def require(self, number: int, now: os.stat_result) -> None:
+        """Raise `ChangedFileError` unless `now` is file `number` as it was looked at."""
+        if (
+            now.st_size != self.size[number]
+            or now.st_mtime_ns != self.mtime_ns[number]
+            or now.st_ino & _INODE != self.inode[number]
+        ):
+            found = FileIdentity(
+                device=0, inode=now.st_ino & _INODE, size=now.st_size, mtime_ns=now.st_mtime_ns
+            )
+            self.identity(number).require(found, self.name(number))
+
+    def name(self, number: int) -> str:
+        """Give the absolute path of file `number`, as text."""
+        return os.fsdecode(self.files.path(number))
+
+    def shape(self, number: int) -> tuple[int, ...]:
+        """Give the shape of the array in file `number`."""
+        kind: Kind = self.kinds[self.kind[number]]
+        return kind.shape(int(self.length[number]))
+
+    def source(self, number: int, raw: RawFormat | None = None) -> Source:
+        """Open the array of file `number` as a source of its own."""
+        path, member = self.name(number), self.files.member(number)
+        if raw is not None:
+            return open_raw(path, *raw)
+        return npy.open_npy(path) if member is None else _member(path, member)
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Pickle the names and the facts, compressed where there are many; never a content."""
+        columns: tuple[NDArray[Any], ...] = (self.inode, self.size, self.mtime_ns)
+        columns += (self.offset, self.length, self.kind)
+        return _unpickled, (self.files, self.kinds, *(packed(column) for column in columns))
+
+
+def _unpickled(files: FileList, kinds: tuple[Kind, ...], *columns: Any) -> FileTable:
+    inode, size, mtime_ns, offset, length, kind = map(unpacked, columns)
+    return FileTable(
+        files=files,
+        inode=inode,
+        size=size,
+        mtime_ns=mtime_ns,
+        offset=offset,
+        length=length,
+        kind=kind,
+        kinds=kinds,
+    )
+
+
+def _numbers(facts: list[Facts], kinds: dict[Kind, int]) -> NDArray[np.int64]:
+    """Give the facts as columns, with the place of each kind in `kinds`, which grows."""
+    rows = [(*each[:5], kinds.setdefault(each.kind, len(kinds))) for each in facts]
+    return np.array(rows, np.int64).T
+
+
+def look(files: FileList, number: int, raw: RawFormat | None, known: Any) -> Facts:
+    """Look at one file; `known` remembers headers that were understood before."""
+    member = files.member(number)
+    path = files.path(number)
+    if raw is not None:
+        return _facts_of(open_raw(os.fsdecode(path), *raw))
+    if member is not None:
+        return _facts_of(_member(os.fsdecode(path), member))
+    descriptor = opened(path)
+    try:
+        status = os.fstat(descriptor)
+        if not stat.S_ISREG(status.st_mode):
+            raise not_regular(path, status)
+        return of_npy(descriptor, status, path, known)
+    finally:
+        os.close(descriptor)
+
+
+def of_npy(descriptor: int, status: os.stat_result, path: bytes, known: Any) -> Facts:
+    """Understand the header of an open `.npy`."""
+    start = os.pread(descriptor, _HEADER, 0)
+    found = known.get(start[: 10 + start[8] + 256 * start[9]]) if len(start) > 9 else None
+    if found is None:
+        found = _understood(descriptor, start, path, known)
+    kind, length, offset, nbytes = found
+    if status.st_size < offset + nbytes:
+        raise TruncatedError(
+            f"{os.fsdecode(path)} declares {kind.shape(length)} of {kind.dtype}, bytes {offset} to "
+            f"{offset + nbytes}, but it has {status.st_size} bytes; it was cut short, or its "
+            f"header lies"
+        )
+    return Facts(status.st_ino & _INODE, status.st_size, status.st_mtime_ns, offset, length, kind)
+
+
+def _understood(
+    descriptor: int, start: bytes, path: bytes, known: Any
+) -> tuple[Kind, int, int, int]:
+    where = os.fsdecode(path)
+    if not start.startswith(npy.MAGIC):
+        raise _no_npy(start, where)
+    if len(start) == _HEADER:
+        start = os.pread(descriptor, npy.LONGEST_HEADER + 12, 0)
+    header = read_header(io.BytesIO(start), where, one_value=True)
+    found = (_kind(header), header.shape[0] if header.shape else 1, header.size, header.data_bytes)
+    known[start[: header.size]] = found
+    return found
+
+
+def _kind(header: NpyHeader) -> Kind:
+    fortran = header.fortran and len(header.shape) > 1
+    return Kind(header.dtype, header.shape[1:] if header.shape else None, fortran)
+
+
+def _facts_of(source: Source) -> Facts:
+    kind = Kind(source.dtype, source.shape[1:], False)
+    if isinstance(source, MappedSource):
+        _, identity, place = source.stored
+        plain = Place.contiguous(offset=place.offset, dtype=place.dtype, shape=place.shape)
+        fortran = Place.contiguous(
+            offset=place.offset, dtype=place.dtype, shape=place.shape, fortran=True
+        )
+        if place.strides in (plain.strides, fortran.strides):
+            kind = kind._replace(fortran=place.strides != plain.strides)
+            return _identified(identity, place.offset, len(source), kind)
+    path = source.where.partition("::")[0]
+    return _identified(FileIdentity.of(path), UNKNOWN, len(source), kind)
+
+
+def _identified(identity: FileIdentity, offset: int, length: int, kind: Kind) -> Facts:
+    inode, mtime_ns = identity.inode & _INODE, identity.mtime_ns or 0
+    return Facts(inode, identity.size, mtime_ns, offset, length, kind)
+
+
+def _member(path: str, member: str) -> Source:
+    with Path(path).open("rb") as stream:
+        magic = stream.read(2)
+    if magic == npz.MAGIC:
+        return npz.examine_npz(path, member).source
+    if magic == npy.MAGIC[:2]:
+        raise MemberNotFoundError(f"{path} is a .npy of one array and has no {member!r}")
+    return open_hdf5(path, member)
+
+
+def opened(path: bytes) -> int:
+    """Open a file for reading, and wait for nobody; errors name it as text."""
+    try:
+        return os.open(path, FLAGS | _NO_WAIT)
+    except OSError as error:
+        error.filename = os.fsdecode(path)
+        raise
+
+
+def not_regular(path: bytes, status: os.stat_result) -> Exception:
+    """Give the error for what is no file."""
+    where = os.fsdecode(path)
+    if stat.S_ISDIR(status.st_mode):
+        return IsADirectoryError(errno.EISDIR, "is a folder, and a file is needed", where)
+    return FormatError(f"{where} is a pipe or a device; copy what it gives into a file first")
+
+
+def gone(path: bytes) -> ChangedFileError:
+    """Give the error for a file that was there when it was looked at."""
+    return ChangedFileError(f"{os.fsdecode(path)} is gone since it was opened; open it again")
+
+
+def _no_npy(start: bytes, where: str) -> Exception:
+    if not start:
+        return TruncatedError(f"{where} is empty (0 bytes)")
+    if start.startswith(npz.MAGIC):
+        names = ", ".join(map(repr, npz_members(where)))
+        return MemberNotFoundError(f"{where} is a .npz; name one of its arrays: ::NAME, of {names}")
+    if start.startswith(HDF5_MAGIC):
+        return MemberNotFoundError(f"{where} is HDF5; name one of its datasets: ::NAME")
+    if npy.MAGIC.startswith(start):
+        return TruncatedError(f"{where} ends inside its .npy header; it was cut short")
+    return FormatError(
+        f"{where} begins with {start[:6]!r} and is neither .npy nor .npz nor HDF5; for raw "
+        f"binary say what all files hold: dtype=..., shape=..."
+    )
+
+
+def fill(descriptor: int, offset: int, target: memoryview) -> bool:
+    """Read into all of `target`; False where the file ends before."""
+    done = 0
+    while done < len(target):
+        count = os.preadv(descriptor, [target[done:]], offset + done)
+        if not count:
+            return False
+        done += count
+    return True

@@ -1,0 +1,210 @@
+"""Which files a user means: a glob, a folder, a list of names, or a text file of them.
+
+Idea: whatever names files becomes one `FileList`, in natural order where the user gave none.
+Invariant: what finds nothing, finds a file twice, or finds kinds of files that do not belong
+together is refused here, by name. `file::member` names what is meant in each file; a member may
+hold wildcards too. It reads nothing but folders, lists of names, and names of members.
+"""
+
+import errno
+import fnmatch
+import glob
+import os
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import NamedTuple, TypeAlias
+
+from npdata.errors import FieldError, FormatError, MemberNotFoundError, UnsupportedSourceError
+from npdata.sources.file import require_local
+from npdata.sources.file_list import SEPARATOR, FileList, common_folder
+from npdata.sources.hdf5 import list_datasets
+from npdata.sources.natural_order import naturally_sorted
+from npdata.sources.npz import npz_members
+
+Files: TypeAlias = str | os.PathLike[str] | Sequence[str | os.PathLike[str]]
+
+HDF5_SUFFIXES = (".h5", ".hdf5")
+SUFFIXES = (".npy", ".npz", *HDF5_SUFFIXES)
+LIST_SUFFIX = ".txt"
+
+
+class Found(NamedTuple):
+    """The files, and `anchor`: the part of their names that was given and not searched for."""
+
+    files: FileList
+    anchor: str
+
+
+def find_files(files: Files) -> Found:
+    """Give the files that `files` names.
+
+    A glob (`**` too) and a folder (all arrays below it) give natural order; a list, or a `.txt`
+    with one name a line (seen from the folder of the `.txt`), its own. Raises `FieldError` where
+    nothing is found or a file comes twice, `FileNotFoundError`, `FormatError` for a folder of
+    several formats, `MemberNotFoundError`, and `UnsupportedSourceError` for what names no files.
+
+    Examples:
+        >>> list(find_files("*.npy").files), list(find_files("d.h5::[xy]").files)
+        (['x.npy', 'y.npy'], ['d.h5::x', 'd.h5::y'])
+    """
+    if isinstance(files, str | os.PathLike):
+        text = os.fspath(files)
+        if isinstance(text, bytes):
+            raise _no_files(files)
+        names, anchor = _expanded(text)
+    else:
+        names, anchor = _listed(files)
+        _require_once(names)
+    paths = [name for name, _ in names]
+    members = [member for _, member in names]
+    return Found(FileList.of(paths, members if any(members) else None), anchor)
+
+
+Names: TypeAlias = list[tuple[str, str | None]]
+
+
+def _listed(files: Sequence[str | os.PathLike[str]]) -> tuple[Names, str]:
+    if isinstance(files, dict | set) or not hasattr(files, "__iter__"):
+        raise _no_files(files)
+    names: Names = []
+    for each in files:
+        if not isinstance(each, str | os.PathLike):
+            raise _no_files(each)
+        text = os.fspath(each)
+        names += _expanded(text)[0] if _is_pattern(text) else [_split(text)]
+    if not names:
+        raise FieldError("an empty list of files makes no dataset")
+    return names, common_folder([name for name, _ in names])
+
+
+def _expanded(text: str) -> tuple[Names, str]:
+    path, member = _split(text)
+    if "://" in path:
+        require_local(path)
+    if Path(path).is_dir():
+        found, anchor = _below(path, member), os.path.join(path, "")  # noqa: PTH118
+    elif not glob.has_magic(path) or Path(path).exists():
+        require_local(path)
+        if not Path(path).exists():
+            raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), path)
+        if path.endswith(LIST_SUFFIX) and member is None:
+            return _named_in(path)
+        found, anchor = [path], path[: path.rfind("/") + 1]
+    else:
+        found, anchor = _matching(path)
+    return _with_members(found, member), anchor
+
+
+def _matching(pattern: str) -> tuple[list[str], str]:
+    found = glob.glob(pattern, recursive=True)  # noqa: PTH207
+    if not pattern.endswith(SUFFIXES):
+        found = [path for path in found if not Path(path).is_dir()]
+    if not found:
+        raise FieldError(f"no file matches {pattern!r}")
+    magic = min(k for k in map(pattern.find, "*?[") if k >= 0)
+    return naturally_sorted(found), pattern[: pattern.rfind("/", 0, magic) + 1]
+
+
+def _below(folder: str, member: str | None) -> list[str]:
+    wanted = SUFFIXES[1:] if member is not None else SUFFIXES
+    found = [path for path in _walk(folder) if path.endswith(wanted)]
+    if not found:
+        raise FieldError(f"{folder} holds no array: nothing below it ends with {', '.join(wanted)}")
+    kinds: dict[str, str] = {}
+    for path in found:
+        kinds.setdefault(_kind(path), path)
+    if len(kinds) > 1:
+        shown = " and ".join(f"{kind} ({path})" for kind, path in kinds.items())
+        raise FormatError(
+            f"{folder} holds files of several formats, {shown}; name those that belong together "
+            f"by a glob, such as {os.path.join(folder, '**', '*' + min(kinds))!r}"  # noqa: PTH118
+        )
+    return naturally_sorted(found)
+
+
+def _walk(folder: str) -> Iterator[str]:
+    """Give the files at any depth, also behind links to folders; each folder once."""
+    waiting, seen = [folder], set()
+    while waiting:
+        status = os.stat(here := waiting.pop())  # noqa: PTH116
+        if (status.st_dev, status.st_ino) in seen:
+            continue
+        seen.add((status.st_dev, status.st_ino))
+        with os.scandir(here) as entries:
+            for entry in entries:
+                if entry.name.startswith("."):
+                    continue
+                if entry.is_dir():
+                    waiting.append(entry.path)
+                else:
+                    yield entry.path
+
+
+def _kind(path: str) -> str:
+    suffix = next(suffix for suffix in SUFFIXES if path.endswith(suffix))
+    return ".h5" if suffix in HDF5_SUFFIXES else suffix
+
+
+def _named_in(path: str) -> tuple[Names, str]:
+    folder = path[: path.rfind("/") + 1]
+    lines = [line.strip() for line in Path(path).read_text().splitlines()]
+    texts = [os.path.join(folder, line) for line in lines if line]  # noqa: PTH118
+    if not texts:
+        raise FieldError(f"{path} names no file; it has one name a line")
+    names = [_split(text) for text in texts]
+    _require_once(names)
+    return names, common_folder([name for name, _ in names])
+
+
+def _with_members(paths: list[str], member: str | None) -> Names:
+    if member is None or not glob.has_magic(member):
+        return [(path, member) for path in paths]
+    found: Names = [(path, each) for path in paths for each in _members(path, member)]
+    if not found:
+        raise MemberNotFoundError(f"no member of {paths[0]} or the others matches {member!r}")
+    return found
+
+
+def _members(path: str, pattern: str) -> list[str]:
+    pattern = pattern.strip("/")
+    if path.endswith(".npz"):
+        known = npz_members(path)
+    else:
+        known = [listed.name for listed in list_datasets(path).datasets]
+    return naturally_sorted(
+        name
+        for name in known
+        if name.count("/") == pattern.count("/") and fnmatch.fnmatchcase(name, pattern)
+    )
+
+
+def _is_pattern(text: str) -> bool:
+    return glob.has_magic(text) and not Path(text).exists()
+
+
+def _split(text: str) -> tuple[str, str | None]:
+    """Split `file::member`; a file may have `::` in its own name: the longest that is there."""
+    if SEPARATOR not in text or Path(text).exists():
+        return text, None
+    path, _, member = text.partition(SEPARATOR)
+    while not Path(path).exists() and SEPARATOR in member:
+        head, _, member = member.partition(SEPARATOR)
+        path = f"{path}{SEPARATOR}{head}"
+    return (path, member) if Path(path).exists() else tuple(text.split(SEPARATOR, 1))  # type: ignore[return-value]
+
+
+def _require_once(names: Names) -> None:
+    known: set[tuple[str, str | None]] = set()
+    for path, member in names:
+        key = (os.path.normpath(path), member)
+        if key in known:
+            shown = path if member is None else f"{path}{SEPARATOR}{member}"
+            raise FieldError(f"{shown} comes twice among the files, and so would its rows")
+        known.add(key)
+
+
+def _no_files(given: object) -> UnsupportedSourceError:
+    return UnsupportedSourceError(
+        f"a {type(given).__name__} names no files; give a glob, a folder, a list of paths or a "
+        f".txt with one path a line (arrays in memory: np.stack, np.concatenate)"
+    )

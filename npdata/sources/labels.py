@@ -1,0 +1,95 @@
+"""Labels that are told by the names of files: numbers, with the names that they stand for.
+
+Idea: "the label is the folder's name" is a function or a regular expression over the path; names
+become 0, 1, 2, ... in natural order, and numbers stay what they are. Invariant: every file has a
+label, and all labels are of one kind. It looks at no file.
+"""
+
+import re
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any, TypeAlias
+
+import numpy as np
+from numpy.typing import NDArray
+
+from npdata.errors import FieldError
+from npdata.sources.base import Access
+from npdata.sources.file_list import packed, unpacked
+from npdata.sources.memory import MemorySource
+from npdata.sources.natural_order import naturally_sorted
+
+LabelFrom: TypeAlias = str | re.Pattern[str] | Callable[[str], Any]
+
+
+class LabelSource(MemorySource):
+    """A number for each row; where numbers stand for names, `categories[number]`."""
+
+    def __init__(self, values: NDArray[Any], categories: Sequence[str] = ()) -> None:
+        """Take the numbers."""
+        super().__init__(values)
+        self.categories = tuple(categories)
+        self.where = "labels from the names of files"
+        named = f"{len(categories)} categories" if categories else "numbers"
+        self.access = Access(kind="memory", reason=f"{named}, told by the names of the files")
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Pickle the numbers, compressed."""
+        return _unpickled, (packed(self.table.array), self.categories)
+
+
+def _unpickled(values: Any, categories: tuple[str, ...]) -> LabelSource:
+    return LabelSource(unpacked(values), categories)
+
+
+def labels_of(paths: Iterable[str], label_from: LabelFrom) -> LabelSource:
+    r"""Give the label of each path: what the function returns, or the expression finds.
+
+    An expression that has groups gives the text of the first one, else all that it finds. Texts
+    become int64 numbers of `categories`; ints, floats and bools stay. Raises `FieldError` (a
+    ValueError) for a path without a label, and for labels of several kinds.
+
+    Examples:
+        >>> source = labels_of(["d/cat/1.npy", "d/ant/1.npy", "d/cat/2.npy"], r"([^/]+)/[^/]+$")
+        >>> source.table.array.tolist(), source.categories
+        ([1, 0, 1], ('ant', 'cat'))
+    """
+    found = [(path, _label(path, label_from)) for path in paths]
+    values = [value for _, value in found]
+    first = _kind(values[0])
+    for path, value in found:
+        if first is None or _kind(value) is not first:
+            raise FieldError(
+                f"label_from= gives {value!r} for {path}, and {values[0]!r} for {found[0][0]}; all "
+                f"labels are text, or all are ints, floats or bools"
+            )
+    if first is not str:
+        return LabelSource(np.array(values))
+    categories = naturally_sorted(set(values))
+    code = {name: k for k, name in enumerate(categories)}
+    return LabelSource(np.array([code[name] for name in values], np.int64), categories)
+
+
+def _label(path: str, label_from: LabelFrom) -> Any:
+    if callable(label_from):
+        return label_from(path)
+    if not isinstance(label_from, str | re.Pattern):
+        raise FieldError(
+            f"label_from= takes a function of a path or a regular expression, not a "
+            f"{type(label_from).__name__}"
+        )
+    match = re.search(label_from, path)
+    label = None if match is None else match[1] if match.re.groups else match[0]
+    if label is None:
+        shown = label_from if isinstance(label_from, str) else label_from.pattern
+        raise FieldError(f"label_from={shown!r} finds no label in {path}")
+    return label
+
+
+def _kind(value: Any) -> type | None:
+    if isinstance(value, bool | np.bool_):
+        return bool
+    if isinstance(value, int | np.integer):
+        return int
+    if isinstance(value, float | np.floating):
+        return float
+    return str if isinstance(value, str) else None

@@ -1,0 +1,303 @@
+"""`npdata.concatenate`: rows end to end, as by `np.concatenate`, from one gather."""
+
+import multiprocessing
+import os
+import pickle
+from pathlib import Path
+
+import h5py
+import numpy as np
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+from processes import run
+from torch.utils.data import DataLoader
+
+import npdata
+from npdata import errors, open_source
+from npdata.sources import shards
+from npdata.sources.concat import ConcatSource
+
+LENGTHS = [3, 0, 10, 1, 700, 2, 60]
+ROWS = sum(LENGTHS)
+
+
+def rows() -> np.ndarray:
+    return np.random.default_rng(2).standard_normal((ROWS, 5, 3)).astype(np.float32)
+
+
+def pieces() -> list[np.ndarray]:
+    return np.split(rows(), np.cumsum(LENGTHS)[:-1])
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The same rows, in parts of unequal length, in files of every format."""
+    folder = tmp_path_factory.mktemp("parts")
+    for kind in ("npy", "npz", "packed", "raw", "h5", "packed_h5", "fortran"):
+        (folder / kind).mkdir()
+    for k, x in enumerate(pieces()):
+        np.save(folder / f"npy/x{k}.npy", x)
+        np.save(folder / f"fortran/x{k}.npy", np.asfortranarray(x))
+        np.savez(folder / f"npz/x{k}.npz", x=x)
+        np.savez_compressed(folder / f"packed/x{k}.npz", x=x)
+        (folder / f"raw/x{k}.bin").write_bytes(b"odd" + x.tobytes())
+        with h5py.File(folder / f"h5/x{k}.h5", "w") as file:
+            file["x"] = x
+        with h5py.File(folder / f"packed_h5/x{k}.h5", "w") as file:
+            file.create_dataset("x", data=x, chunks=(7, 5, 3), maxshape=(None, 5, 3), compression=4)
+    return folder
+
+
+def mixed(folder: Path) -> npdata.NumpyDataset:
+    """Parts of every kind beside each other: mapped, decoded, in memory, through h5py."""
+    given = [
+        f"{folder}/npy/x0.npy",
+        pieces()[1],
+        f"{folder}/packed_h5/x2.h5::x",
+        np.asfortranarray(pieces()[3]),
+        f"{folder}/h5/x4.h5::x",
+        f"{folder}/packed/x5.npz::x",
+        pieces()[6],
+    ]
+    return npdata.concatenate(given)
+
+
+KINDS = {
+    "npy": lambda d: npdata.concatenate(f"{d}/npy/*.npy"),
+    "Fortran order": lambda d: npdata.concatenate(f"{d}/fortran"),
+    "stored npz": lambda d: npdata.concatenate(f"{d}/npz/*.npz::x"),
+    "compressed npz": lambda d: npdata.concatenate(f"{d}/packed/*.npz::x"),
+    "raw": lambda d: npdata.concatenate(
+        [f"{d}/raw/x{k}.bin" for k in (0, 2, 3, 4, 5, 6)], dtype="f4", shape=(-1, 5, 3), offset=3
+    ),
+    "HDF5": lambda d: npdata.concatenate(f"{d}/h5/*.h5::x"),
+    "compressed HDF5": lambda d: npdata.concatenate(f"{d}/packed_h5::x"),
+    "mixed": mixed,
+    "arrays": lambda d: npdata.concatenate(pieces()),
+    "sums": lambda d: (
+        npdata.concatenate([f"{d}/npy/x{k}.npy" for k in range(3)])
+        + npdata.NumpyDataset(f"{d}/npy/x3.npy")
+        + npdata.concatenate([f"{d}/npy/x{k}.npy" for k in range(4, 7)])
+    ),
+}
+
+
+@pytest.mark.parametrize("kind", KINDS)
+class TestEqualsNumpy:
+    def test_batches_samples_slices_and_runs(self, folder: Path, kind: str) -> None:
+        ds, expected = KINDS[kind](folder), rows()
+        assert len(ds) == ROWS
+
+        @given(st.lists(st.integers(-ROWS, ROWS - 1), max_size=50))
+        def check(indices: list[int]) -> None:
+            got = npdata.collate(ds.__getitems__(indices))
+            assert got.numpy().tobytes() == expected[np.array(indices, np.int64)].tobytes()
+
+        check()
+        assert all(torch.equal(ds[k], torch.from_numpy(expected[k])) for k in (0, 3, 13, -1))
+        assert (ds[2:720:9].numpy() == expected[2:720:9]).all()
+        run_of_rows = np.empty((700, 5, 3), np.float32)
+        ds.sources[0].read_run(2, run_of_rows)
+        assert (run_of_rows == expected[2:702]).all()
+
+    @pytest.mark.parametrize("method", ["fork", "spawn", "forkserver"])
+    def test_every_kind_of_worker(self, folder: Path, kind: str, method: str) -> None:
+        if kind not in ("npy", "mixed") and method != "fork":
+            pytest.skip("one kind of each will do")
+        multiprocessing.set_forkserver_preload(["npdata"])
+        ds = KINDS[kind](folder)
+        ds[[0, -1]]
+        order = np.random.default_rng(0).permutation(ROWS)[:700].reshape(-1, 70)
+        loader = DataLoader(
+            ds,
+            batch_sampler=order.tolist(),
+            collate_fn=npdata.collate,
+            num_workers=2,
+            multiprocessing_context=method,
+        )
+        for numbers, batch in zip(order, loader, strict=True):
+            assert (batch.numpy() == rows()[numbers]).all()
+
+    @pytest.mark.parametrize("shuffle", ["full", "block"])
+    @pytest.mark.parametrize("budget", [None, 1 << 20])
+    def test_loader(self, folder: Path, kind: str, shuffle, budget: int | None) -> None:
+        ds = KINDS[kind](folder)
+        sampler = npdata.BlockBatchSampler(ds, 32, shuffle=shuffle)
+        loader = npdata.Loader(ds, sampler=sampler, num_threads=2, memory_budget=budget)
+        expected = list(npdata.BlockBatchSampler(ds, 32, shuffle=shuffle))
+        for numbers, batch in zip(expected, loader, strict=True):
+            assert (batch.numpy() == rows()[numbers]).all()
+
+    def test_pickles_without_content(self, folder: Path, kind: str) -> None:
+        ds = KINDS[kind](folder)
+        ds[[0, -1]]
+        sent = pickle.dumps(ds)
+        assert len(sent) < (6000 if kind not in ("arrays", "mixed") else 10**6)
+        assert (pickle.loads(sent)[[7, -1]].numpy() == rows()[[7, -1]]).all()
+
+
+class TestParts:
+    def test_borders_split_and_blocks_know_the_files(self, folder: Path) -> None:
+        ds = npdata.concatenate(f"{folder}/npy/*.npy")
+        (source,) = ds.sources
+        assert source.borders.tolist() == np.cumsum([0, *LENGTHS]).tolist()
+        parts = ds.split(0.5, by="file")
+        owner = np.searchsorted(np.cumsum(LENGTHS), np.arange(ROWS), side="right")
+        assert not set(owner[parts[0]]) & set(owner[parts[1]])
+        assert len(ds.windows(3)) == sum(max(0, n - 2) for n in LENGTHS)
+
+    def test_small_files_are_blocks_together_and_large_ones_alone(self, tmp_path: Path) -> None:
+        for k, length in enumerate([10, 20, 30, 5000, 10, 10]):
+            np.save(tmp_path / f"{k}.npy", np.zeros((length, 100)))
+        blocks = npdata.concatenate(tmp_path).blocks
+        assert blocks.rows == (60, 5000, 20)
+        assert blocks.block_rows == (1310, 1310, 1310)
+
+    def test_labels_repeat_for_the_rows_of_a_file(self, folder: Path) -> None:
+        ds = npdata.concatenate(f"{folder}/npy", label_from=r"x(\d+)\.npy$")
+        labels = ds[:][1].tolist()
+        assert labels == np.repeat(np.arange(len(LENGTHS)), LENGTHS).tolist()
+        assert ds.fields[1].categories == tuple("0123456")
+
+    def test_fields_pair_by_stem_and_need_equal_files(self, folder: Path, tmp_path: Path) -> None:
+        for k, x in enumerate(pieces()):
+            np.save(tmp_path / f"x{k}.npy", np.arange(len(x)))
+        ds = npdata.concatenate(x=f"{folder}/npy", y=tmp_path)
+        assert ds[15]["y"] == 1
+        np.save(tmp_path / "x4.npy", np.arange(8))
+        with pytest.raises(
+            errors.FieldError, match=r"x4\.npy of field 'x' has 700 rows.*'y' has 8"
+        ):
+            npdata.concatenate(x=f"{folder}/npy", y=tmp_path)
+
+    def test_the_slow_part_decides_for_itself_alone(self, folder: Path) -> None:
+        (source,) = mixed(folder).sources
+        assert source.access.kind == "mapped"
+        assert "7 sources end to end (2 mapped, " in source.access.reason
+        assert source.ahead_bytes > open_source(f"{folder}/packed_h5/x2.h5::x").ahead_bytes
+
+    def test_files_of_hdf5_know_their_names(self, folder: Path) -> None:
+        ds = npdata.NumpyDataset.from_hdf5(f"{folder}/h5/*.h5", "x")
+        assert ds.fields[0].paths[3] == f"{folder}/h5/x3.h5::x"
+        assert (ds[:].numpy() == rows()).all()
+
+
+class TestBadInput:
+    def test_rows_that_differ_are_named(self, folder: Path, tmp_path: Path) -> None:
+        np.save(tmp_path / "a.npy", np.zeros((2, 3)))
+        np.save(tmp_path / "b.npy", np.zeros((2, 4)))
+        for other, what in (("b", r"rows of \(4,\)"), ("c", "float32"), ("d", "one value")):
+            np.save(tmp_path / "c.npy", np.zeros((2, 3), np.float32))
+            np.save(tmp_path / "d.npy", np.float64(3))
+            with pytest.raises(errors.FieldError, match=rf"{other}\.npy holds .*{what}.*a\.npy"):
+                npdata.concatenate([tmp_path / "a.npy", tmp_path / f"{other}.npy"])
+
+    def test_a_truncated_file_is_named_at_opening(self, tmp_path: Path) -> None:
+        for k in range(100):
+            np.save(tmp_path / f"x{k}.npy", np.zeros((5, 3)))
+        os.truncate(tmp_path / "x42.npy", 200)
+        with pytest.raises(errors.TruncatedError, match=r"x42\.npy declares"):
+            npdata.concatenate(tmp_path)
+
+    def test_nothing_and_too_much(self, folder: Path) -> None:
+        with pytest.raises(errors.FieldError, match="no file matches"):
+            npdata.concatenate(f"{folder}/*.npy")
+        with pytest.raises(errors.FieldError, match="comes twice"):
+            npdata.concatenate([f"{folder}/npy/*.npy", f"{folder}/npy/x1.npy"])
+        with pytest.raises(errors.FieldError, match="has no names"):
+            npdata.concatenate([np.zeros(3)], label_from=len)
+        with pytest.raises(errors.FieldError, match="give dtype= as well"):
+            npdata.concatenate(f"{folder}/raw", shape=(-1, 3))
+
+
+CHANGES = {
+    "cut": (lambda p: os.truncate(p, 150), "and now has 150"),
+    "touched": (lambda p: os.utime(p, (1, 1)), "was written to"),
+    "written": (lambda p: p.write_bytes(p.read_bytes()), "was written to"),
+    "removed": (lambda p: p.unlink(), "is gone since it was opened"),
+    "replaced": (lambda p: p.with_name("new").write_bytes(b"x" * 3128)
+                 and p.with_name("new").replace(p), "another file has taken its place"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("watched", [True, False])
+@pytest.mark.parametrize("change", CHANGES)
+@pytest.mark.parametrize("read_before", [True, False])
+def test_changed_files_are_named(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, watched: bool, change: str, read_before: bool
+) -> None:
+    if not watched:
+        monkeypatch.setattr(shards.Watch, "add", lambda self, path: False)
+    for k in range(3):
+        np.save(tmp_path / f"x{k}.npy", np.full((5, 75), k, np.float64))
+    ds = npdata.concatenate(f"{tmp_path}/x?.npy")
+    if read_before:
+        ds[:]
+    alter, message = CHANGES[change]
+    alter(tmp_path / "x1.npy")
+    assert ds[[0, 11]][:, 0].tolist() == [0, 2]
+    for _ in range(2):
+        with pytest.raises(errors.ChangedFileError, match=rf"x1\.npy.*{message}"):
+            ds[[11, 7]]
+
+
+def test_maps_are_dropped_when_there_are_too_many(tmp_path: Path, monkeypatch) -> None:
+    monkeypatch.setattr(shards, "most_maps", lambda: 4)
+    for k in range(20):
+        np.save(tmp_path / f"{k}.npy", np.full((5, 3), k))
+    ds = npdata.concatenate(tmp_path)
+    rng = np.random.default_rng(0)
+    for _ in range(50):
+        numbers = rng.integers(0, 100, 10)
+        assert (ds[numbers][:, 0].numpy() == numbers // 5).all()
+        maps = ds.sources[0]._shards._maps.made()
+        assert maps is None or len(maps.held) <= 4
+
+
+LIMITED = """
+import os, resource, sys, threading
+import numpy as np, npdata
+resource.setrlimit(resource.RLIMIT_NOFILE, (128, 128))
+from torch.utils.data import DataLoader
+before = len(os.listdir("/proc/self/fd"))
+ds = npdata.concatenate(sys.argv[1])
+order = np.random.default_rng(0).permutation(len(ds)).reshape(-1, 250)
+for _ in range(2):
+    for rows, batch in zip(order, npdata.Loader(ds, sampler=order, num_threads=2)):
+        assert (batch[:, 0].numpy() == rows).all()
+    assert len(os.listdir("/proc/self/fd")) - before <= 64
+for workers in (0, 2):
+    loader = DataLoader(ds, batch_sampler=order.tolist(), collate_fn=npdata.collate,
+                        num_workers=workers)
+    for rows, batch in zip(order, loader):
+        assert (batch[:, 0].numpy() == rows).all()
+assert len(os.listdir("/proc/self/fd")) - before <= 64
+"""
+
+
+@pytest.mark.parametrize("kind", ["npy", "h5"])
+def test_a_limit_of_128_descriptors(tmp_path: Path, kind: str) -> None:
+    for k in range(300):
+        x = np.arange(10 * k, 10 * k + 10)[:, None].repeat(7, 1)
+        if kind == "npy":
+            np.save(tmp_path / f"{k}.npy", x)
+        else:
+            with h5py.File(tmp_path / f"{k}.h5", "w") as file:
+                file.create_dataset("x", data=x, chunks=(4, 7), compression=1)
+    done = run(LIMITED, str(tmp_path) + ("::x" if kind == "h5" else ""))
+    assert (done.returncode, done.stderr) == (0, "")
+
+
+@given(
+    st.lists(st.integers(0, 6), min_size=1, max_size=8),
+    st.sampled_from(["u1", "<f2", ">i4", "c16"]),
+)
+def test_any_lengths_and_dtypes(lengths: list[int], dtype: str) -> None:
+    arrays = [np.arange(k * 3, dtype=dtype).reshape(k, 3) + j for j, k in enumerate(lengths)]
+    source = ConcatSource([open_source(array) for array in arrays])
+    expected = np.concatenate(arrays)
+    out = np.empty_like(expected)
+    source.read(np.arange(len(expected))[::-1].copy(), out)
+    assert (out == expected[::-1]).all()

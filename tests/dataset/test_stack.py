@@ -1,0 +1,414 @@
+"""`npdata.stack`: every file is a sample, as by `np.stack`; what is wrong with a file names it."""
+
+import multiprocessing
+import os
+import pickle
+from pathlib import Path
+
+import h5py
+import numpy as np
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+from processes import run
+from torch.utils.data import DataLoader
+
+import npdata
+from npdata import NumpyDataset, errors
+
+COUNT = 37
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Numbered arrays of one shape, as files of every format."""
+    folder = tmp_path_factory.mktemp("stacked")
+    for kind in ("npy", "npz", "packed", "fortran", "raw", "h5", "packed_h5", "mask"):
+        (folder / kind).mkdir()
+    for k, x in enumerate(arrays()):
+        np.save(folder / f"npy/x{k}.npy", x)
+        np.save(folder / f"mask/x{k}.npy", x > 0)
+        np.save(folder / f"fortran/x{k}.npy", np.asfortranarray(x))
+        np.savez(folder / f"npz/x{k}.npz", image=x, other=x[:1])
+        np.savez_compressed(folder / f"packed/x{k}.npz", image=x)
+        (folder / f"raw/x{k}.bin").write_bytes(b"head" + x.tobytes())
+        with h5py.File(folder / f"h5/x{k}.h5", "w") as file:
+            file["x"] = x
+        with h5py.File(folder / f"packed_h5/x{k}.h5", "w") as file:
+            file.create_dataset("x", data=x, chunks=(2, 3), compression=4)
+    with h5py.File(folder / "all.h5", "w") as file:
+        for k, x in enumerate(arrays()):
+            file[f"scan_{k}"] = x
+    return folder
+
+
+def arrays() -> np.ndarray:
+    return np.random.default_rng(1).standard_normal((COUNT, 4, 3)).astype(np.float32)
+
+
+KINDS = {
+    "npy": lambda d: npdata.stack(f"{d}/npy/*.npy"),
+    "looked at when read": lambda d: npdata.stack(f"{d}/npy/*.npy", check="first use"),
+    "Fortran order": lambda d: npdata.stack(f"{d}/fortran"),
+    "stored npz": lambda d: npdata.stack(f"{d}/npz/*.npz::image"),
+    "compressed npz": lambda d: npdata.stack(f"{d}/packed/*.npz::image"),
+    "compressed npz, looked at when read": lambda d: npdata.stack(
+        f"{d}/packed/*.npz::image", check="first use"
+    ),
+    "raw": lambda d: npdata.stack(f"{d}/raw/*.bin", dtype="f4", shape=(4, 3), offset=4),
+    "HDF5": lambda d: npdata.stack(f"{d}/h5/*.h5::x"),
+    "compressed HDF5": lambda d: npdata.stack(f"{d}/packed_h5::x"),
+    "datasets of one file": lambda d: npdata.stack(f"{d}/all.h5::scan_*"),
+}
+
+
+@pytest.mark.parametrize("kind", KINDS)
+class TestEqualsNumpy:
+    def test_batches_samples_and_slices(self, folder: Path, kind: str) -> None:
+        ds, expected = KINDS[kind](folder), arrays()
+        assert len(ds) == COUNT
+
+        @given(st.lists(st.integers(-COUNT, COUNT - 1), max_size=30))
+        def check(indices: list[int]) -> None:
+            got = npdata.collate(ds.__getitems__(indices))
+            assert got.numpy().tobytes() == expected[np.array(indices, np.int64)].tobytes()
+
+        check()
+        assert all(torch.equal(ds[k], torch.from_numpy(expected[k])) for k in (0, 5, -1))
+        assert (ds[3:30:4].numpy() == expected[3:30:4]).all()
+
+    @pytest.mark.parametrize("method", ["fork", "spawn", "forkserver"])
+    def test_every_kind_of_worker(self, folder: Path, kind: str, method: str) -> None:
+        if kind not in ("npy", "looked at when read", "compressed HDF5") and method != "fork":
+            pytest.skip("one kind of each will do")
+        multiprocessing.set_forkserver_preload(["npdata"])
+        ds = KINDS[kind](folder)
+        ds[[1, 2]]
+        order = np.random.default_rng(0).permutation(COUNT).reshape(-1, 1)
+        loader = DataLoader(
+            ds,
+            batch_sampler=order.tolist(),
+            collate_fn=npdata.collate,
+            num_workers=2,
+            multiprocessing_context=method,
+        )
+        for rows, batch in zip(order, loader, strict=True):
+            assert (batch.numpy() == arrays()[rows]).all()
+
+    @pytest.mark.parametrize("threads", [0, 2])
+    def test_loader(self, folder: Path, kind: str, threads: int) -> None:
+        ds = KINDS[kind](folder)
+        order = np.random.default_rng(0).permutation(COUNT)[:36].reshape(9, 4)
+        loader = npdata.Loader(ds, sampler=order, num_threads=threads)
+        for rows, batch in zip(order, loader, strict=True):
+            assert (batch.numpy() == arrays()[rows]).all()
+
+    def test_pickles_by_name(self, folder: Path, kind: str) -> None:
+        ds = KINDS[kind](folder)
+        sent = pickle.dumps(ds)
+        assert len(sent) < 6000
+        assert (pickle.loads(sent)[[7, -1]].numpy() == arrays()[[7, -1]]).all()
+
+    def test_keeps_no_descriptor(self, folder: Path, kind: str) -> None:
+        ds = KINDS[kind](folder)
+        before = len(list(Path("/proc/self/fd").iterdir()))
+        ds[:]
+        assert len(list(Path("/proc/self/fd").iterdir())) <= before
+
+
+class TestFiles:
+    def test_natural_order_for_a_glob_and_a_folder(self, folder: Path) -> None:
+        names = [f"{folder}/npy/x{k}.npy" for k in range(COUNT)]
+        for files in (f"{folder}/npy/*.npy", f"{folder}/npy", folder / "npy", f"{folder}/n*/*.npy"):
+            assert list(npdata.stack(files).fields[0].paths) == names
+
+    def test_a_list_and_a_text_file_keep_their_order(self, folder: Path, in_folder: Path) -> None:
+        order = [5, 2, 9]
+        names = [f"{folder}/npy/x{k}.npy" for k in order]
+        Path("train.txt").write_text("\n".join(names) + "\n\n")
+        for files in (names, [Path(name) for name in names], "train.txt"):
+            ds = npdata.stack(files)
+            assert list(ds.fields[0].paths) == names
+            assert (ds[:].numpy() == arrays()[order]).all()
+
+    def test_a_text_file_is_seen_from_its_folder(self, tmp_path: Path) -> None:
+        (tmp_path / "a").mkdir()
+        np.save(tmp_path / "a/x.npy", np.ones(3))
+        (tmp_path / "a/list.txt").write_text("x.npy\r\n")
+        assert list(npdata.stack(tmp_path / "a/list.txt").fields[0].paths) == [
+            f"{tmp_path}/a/x.npy"
+        ]
+
+    def test_names_stay_as_given_and_files_are_found_from_elsewhere(self, in_folder: Path) -> None:
+        np.save("x.npy", np.ones(3))
+        ds = npdata.stack(["x.npy"])
+        os.chdir("/")
+        assert ds.fields[0].paths[0] == "x.npy"
+        assert pickle.loads(pickle.dumps(ds))[0].tolist() == [1, 1, 1]
+
+    def test_folders_of_every_depth_also_behind_links(self, tmp_path: Path) -> None:
+        (tmp_path / "a/b").mkdir(parents=True)
+        for name in ("a/b/x10", "a/b/x9", "a/y"):
+            np.save(tmp_path / f"{name}.npy", np.zeros(2))
+        (tmp_path / "a/.hidden.npy").write_bytes(b"no array")
+        (tmp_path / "a/readme.md").write_text("read me")
+        (tmp_path / "a/b/loop").symlink_to(tmp_path / "a")
+        shown = [Path(p).stem for p in npdata.stack(tmp_path / "a").fields[0].paths]
+        assert sorted(shown) == ["x10", "x9", "y"]
+
+    def test_values_without_an_axis(self, tmp_path: Path) -> None:
+        for k in range(3):
+            np.save(tmp_path / f"{k}.npy", np.float32(k))
+        assert npdata.stack(tmp_path)[:].tolist() == [0, 1, 2]
+
+    def test_structured_and_swapped_arrays(self, tmp_path: Path) -> None:
+        for k in range(3):
+            np.save(tmp_path / f"big{k}.npy", np.arange(k, k + 3, dtype=">i4"))
+            np.save(tmp_path / f"rec{k}.npy", np.array([(k, 0.5)], [("a", "i4"), ("b", "f4")]))
+        assert npdata.stack(f"{tmp_path}/big*.npy")[2].tolist() == [2, 3, 4]
+        assert npdata.stack(f"{tmp_path}/rec*.npy")[:]["a"].tolist() == [[0], [1], [2]]
+
+    def test_dtype_casts(self, folder: Path) -> None:
+        ds = npdata.stack(f"{folder}/npy", dtype="float64", label_from=lambda path: 3)
+        x, label = ds[0]
+        assert (x.dtype, label.dtype) == (torch.float64, torch.int64)
+
+
+class TestFieldsPairByStem:
+    def test_dicts_of_files_with_the_same_stem(self, folder: Path) -> None:
+        backwards = [f"{folder}/mask/x{k}.npy" for k in reversed(range(COUNT))]
+        for mask in (f"{folder}/mask/*.npy", backwards):
+            ds = npdata.stack(image=f"{folder}/npy/*.npy", mask=mask)
+            batch = ds[[3, -1, 3]]
+            assert (batch["image"].numpy() == arrays()[[3, -1, 3]]).all()
+            assert (batch["mask"].numpy() == (arrays()[[3, -1, 3]] > 0)).all()
+
+    def test_a_folder_for_each_sample(self, tmp_path: Path) -> None:
+        for k in (2, 10, 1):
+            (tmp_path / f"p{k}").mkdir()
+            np.save(tmp_path / f"p{k}/image.npy", np.full(2, k))
+            np.save(tmp_path / f"p{k}/mask.npy", np.full(3, -k))
+        ds = npdata.stack(image=f"{tmp_path}/*/image.npy", mask=f"{tmp_path}/*/mask.npy")
+        assert ds[:]["image"][:, 0].tolist() == [1, 2, 10]
+        assert ds[:]["mask"][:, 0].tolist() == [-1, -2, -10]
+
+    def test_a_missing_partner_is_named(self, folder: Path, tmp_path: Path) -> None:
+        np.save(tmp_path / "x1.npy", np.zeros(3))
+        with pytest.raises(errors.FieldError, match=r"x0\.npy of field 'image' has no partner"):
+            npdata.stack(image=f"{folder}/npy", mask=tmp_path)
+        with pytest.raises(errors.FieldError, match=r"x0\.npy of field 'mask' has no partner"):
+            npdata.stack(image=tmp_path, mask=f"{folder}/npy")
+
+    def test_two_files_of_one_stem_are_named(self, tmp_path: Path) -> None:
+        for name in ("a/x.npy", "b/x.npy", "c/x.npy"):
+            (tmp_path / name).parent.mkdir()
+            np.save(tmp_path / name, np.zeros(3))
+
+        with pytest.raises(errors.FieldError, match="comes twice"):
+            npdata.stack([tmp_path / "a/x.npy", tmp_path / "a/../a/x.npy"])
+        with pytest.raises(errors.FieldError, match="no partner"):
+            npdata.stack(image=f"{tmp_path}/[ab]/x.npy", mask=f"{tmp_path}/c/x.npy")
+
+    def test_a_dataset_of_one_field_is_a_field(self, folder: Path) -> None:
+        image = npdata.stack(f"{folder}/npy", dtype="float64")
+        ds = NumpyDataset(image=image, y=np.arange(COUNT))
+        assert ds[4]["image"].dtype == torch.float64
+        assert ds[4]["y"] == 4
+        with pytest.raises(errors.FieldError, match="one field and no functions"):
+            NumpyDataset(image=npdata.stack(f"{folder}/npy", transform=len), y=np.arange(COUNT))
+
+
+class TestLabels:
+    @pytest.fixture
+    def classes(self, tmp_path: Path) -> Path:
+        for name in ("c10/a", "c2/a", "c2/b", "c1/a"):
+            (tmp_path / name).parent.mkdir(exist_ok=True)
+            np.save(tmp_path / f"{name}.npy", np.zeros(2))
+        return tmp_path
+
+    @pytest.mark.parametrize(
+        "label_from",
+        [r"([^/]+)/[^/]*$", lambda path: Path(path).parent.name],
+        ids=["re", "function"],
+    )
+    def test_names_become_numbers_in_natural_order(self, classes: Path, label_from) -> None:
+        ds = npdata.stack(f"{classes}/*/*.npy", label_from=label_from)
+        assert [int(label) for _, label in ds] == [0, 1, 1, 2]
+        assert ds.fields[1].categories == ("c1", "c2", "c10")
+        named = npdata.stack(x=f"{classes}/*/*.npy", label_from=label_from)
+        assert named[3]["label"] == 2
+        assert pickle.loads(pickle.dumps(named)).fields["label"].categories == ("c1", "c2", "c10")
+
+    def test_numbers_stay(self, classes: Path) -> None:
+        for kind, dtype in ((int, torch.int64), (float, torch.float64)):
+            ds = npdata.stack(
+                classes, label_from=lambda p, kind=kind: kind(Path(p).parent.name[1:])
+            )
+            assert ds[:][1].tolist() == [1, 2, 2, 10]
+            assert ds[:][1].dtype == dtype
+            assert ds.fields[1].categories == ()
+
+    def test_a_file_without_a_label_is_named(self, classes: Path) -> None:
+        with pytest.raises(errors.FieldError, match=r"finds no label in .*c1/a\.npy"):
+            npdata.stack(classes, label_from=r"(c10?\d)/")
+        with pytest.raises(errors.FieldError, match=r"gives None for .*c1/a\.npy"):
+            npdata.stack(classes, label_from=lambda path: None)
+        with pytest.raises(errors.FieldError, match="takes a function"):
+            npdata.stack(classes, label_from=3)
+        with pytest.raises(errors.FieldError, match="one already"):
+            npdata.stack(x=classes, label=classes, label_from=len)
+
+
+class TestBadInput:
+    @pytest.fixture
+    def files(self, tmp_path: Path) -> Path:
+        for k in range(30):
+            np.save(tmp_path / f"x{k}.npy", np.full((4, 5), k, np.float32))
+        return tmp_path
+
+    def test_nothing_found(self, tmp_path: Path) -> None:
+        with pytest.raises(errors.FieldError, match="no file matches"):
+            npdata.stack(f"{tmp_path}/*.npy")
+        with pytest.raises(errors.FieldError, match="holds no array"):
+            npdata.stack(tmp_path)
+        with pytest.raises(errors.FieldError, match="an empty list"):
+            npdata.stack([])
+        with pytest.raises(FileNotFoundError, match="No such file"):
+            npdata.stack(f"{tmp_path}/x.npy")
+        (tmp_path / "empty.txt").write_text("\n")
+        with pytest.raises(errors.FieldError, match="names no file"):
+            npdata.stack(tmp_path / "empty.txt")
+
+    def test_what_names_no_files(self, files: Path) -> None:
+        for wrong in (3, np.zeros(3), [np.zeros(3)], {"a": 1}):
+            with pytest.raises(errors.UnsupportedSourceError, match="names no files"):
+                npdata.stack(wrong)
+        with pytest.raises(errors.FieldError, match="takes files, or fields by name"):
+            npdata.stack()
+        with pytest.raises(errors.FieldError, match="expected 'raise'"):
+            npdata.stack(files, on_missing="skip")
+        with pytest.raises(errors.FieldError, match="expected 'open' or 'first use'"):
+            npdata.stack(files, check="never")
+
+    def test_several_formats_in_a_folder(self, files: Path) -> None:
+        np.savez(files / "y.npz", x=np.zeros(3))
+        with pytest.raises(errors.FormatError, match=r"several formats, .*\.npy .* and .*y\.npz"):
+            npdata.stack(files)
+        with pytest.raises(errors.MemberNotFoundError, match=r"y\.npz is a \.npz; name one"):
+            npdata.stack(f"{files}/*")
+
+    def test_no_array_at_all(self, files: Path) -> None:
+        (files / "notes.dat").write_text("some text")
+        with pytest.raises(errors.FormatError, match=r"notes\.dat begins with b'some t'"):
+            npdata.stack(f"{files}/*")
+
+    def damage(self, files: Path, how: str) -> str:
+        path = files / "x17.npy"
+        if how == "truncated":
+            os.truncate(path, 200)
+            return r"x17\.npy declares \(4, 5\) of float32.*200 bytes; it was cut short"
+        if how == "cut in its header":
+            os.truncate(path, 50)
+            return r"x17\.npy ends inside its \.npy header"
+        if how == "empty":
+            os.truncate(path, 0)
+            return r"x17\.npy is empty"
+        if how == "another dtype":
+            np.save(path, np.zeros((4, 5), np.float64))
+            return r"x17\.npy holds .*float64.*x0\.npy .*float32"
+        if how == "another shape":
+            np.save(path, np.zeros((4, 6), np.float32))
+            return r"x17\.npy .*\(4, 6\).*x0\.npy .*\(4, 5\)"
+        if how == "pickled objects":
+            np.save(path, np.array([{}]), allow_pickle=True)
+            return r"x17\.npy holds pickled Python objects"
+        path.unlink()
+        if how == "a folder":
+            path.mkdir()
+            return r"is a folder, and a file is needed.*x17\.npy"
+        os.mkfifo(path)
+        return r"x17\.npy is a pipe"
+
+    @pytest.mark.parametrize(
+        "how",
+        [
+            "truncated",
+            "cut in its header",
+            "empty",
+            "another dtype",
+            "pickled objects",
+            "a folder",
+            "a pipe",
+        ],
+    )
+    def test_one_bad_file_is_named_at_opening_or_at_its_sample(self, files: Path, how: str) -> None:
+        message = self.damage(files, how)
+        with pytest.raises((ValueError, OSError), match=message):
+            npdata.stack(f"{files}/*.npy")
+        lazy = npdata.stack(f"{files}/*.npy", check="first use")
+        assert lazy[16].unique().tolist() == [16]
+        for read in (lambda: lazy[17], lambda: lazy[[3, 17]]):
+            with pytest.raises((ValueError, OSError), match=message):
+                read()
+
+    def test_another_shape_is_named_at_its_sample(self, files: Path) -> None:
+        message = self.damage(files, "another shape")
+        lazy = npdata.stack(files, check="first use")
+        with pytest.raises(errors.FormatError, match=f"{message}.* with check='open'"):
+            lazy[17]
+
+    @pytest.mark.skipif(os.geteuid() == 0, reason="root reads every file")
+    def test_an_unreadable_file(self, files: Path) -> None:
+        (files / "x17.npy").chmod(0)
+        with pytest.raises(PermissionError, match=r"x17\.npy"):
+            npdata.stack(files)
+        with pytest.raises(PermissionError, match=r"x17\.npy"):
+            npdata.stack(files, check="first use")[17]
+
+
+class TestChangedFiles:
+    @pytest.mark.parametrize("check", ["open", "first use"])
+    @pytest.mark.parametrize(
+        ("change", "message"),
+        [
+            (lambda p: os.truncate(p, 150), "had 208 bytes and now has 150"),
+            (lambda p: os.utime(p, (1, 1)), "was written to"),
+            (lambda p: p.unlink(), "is gone since it was opened"),
+            (lambda p: (np.save(p.with_suffix(".new.npy"), np.zeros((4, 5), "f4")),
+                        p.with_suffix(".new.npy").replace(p)), "another file has taken its place"),
+        ],
+    )  # fmt: skip
+    def test_are_named(self, tmp_path: Path, check, change, message: str) -> None:
+        for k in range(3):
+            np.save(tmp_path / f"x{k}.npy", np.full((4, 5), k, np.float32))
+        ds = npdata.stack(tmp_path, check=check)
+        ds[:]
+        change(tmp_path / "x1.npy")
+        assert ds[[0, 2]][:, 0, 0].tolist() == [0, 2]
+        with pytest.raises(errors.ChangedFileError, match=rf"x1\.npy.*{message}"):
+            ds[[2, 1, 0]]
+
+
+LIMITED = """
+import resource, sys
+import numpy as np, npdata
+resource.setrlimit(resource.RLIMIT_NOFILE, (128, 128))
+from torch.utils.data import DataLoader
+ds = npdata.stack(sys.argv[1])
+order = np.random.default_rng(0).permutation(len(ds)).reshape(-1, 50)
+for workers in (0, 2):
+    loader = DataLoader(ds, batch_sampler=order.tolist(), collate_fn=npdata.collate,
+                        num_workers=workers)
+    for rows, batch in zip(order, loader):
+        assert (batch[:, 0].numpy() == rows).all()
+for rows, batch in zip(order, npdata.Loader(ds, sampler=order, num_threads=2)):
+    assert (batch[:, 0].numpy() == rows).all()
+"""
+
+
+def test_a_limit_of_128_descriptors(tmp_path: Path) -> None:
+    for k in range(500):
+        np.save(tmp_path / f"{k}.npy", np.full(3000, k))
+    done = run(LIMITED, str(tmp_path))
+    assert (done.returncode, done.stderr) == (0, "")
