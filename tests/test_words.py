@@ -19,13 +19,10 @@ NOT_YET = {
     "command-line.md",
     "design.md",
     "distributed.md",
-    "getting-started.md",
     "hdf5.md",
-    "how-it-works.md",
     "larger-than-memory.md",
     "loader.md",
     "numpy-to-tensor.md",
-    "performance.md",
     "shuffling.md",
     "troubleshooting.md",
 }
