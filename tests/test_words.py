@@ -19,11 +19,7 @@ NOT_YET = {
     "command-line.md",
     "design.md",
     "distributed.md",
-    "hdf5.md",
-    "larger-than-memory.md",
-    "loader.md",
     "numpy-to-tensor.md",
-    "shuffling.md",
     "troubleshooting.md",
 }
 """Pages that are still to be rewritten."""
