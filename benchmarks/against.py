@@ -1,6 +1,6 @@
 """Peers beside each other: the same rows for all, checked, then timed in turns.
 
-Idea: each peer is a contender over the same epoch. Invariant: no peer is timed before it was shown
+Idea: each peer is a candidate over the same epoch. Invariant: no peer is timed before it was shown
 to give the same rows: in the same batches where it takes an order, as the same set where it
 shuffles by itself. A pass that ends has ended its processes and threads, so none of them runs
 beside the next peer's.
@@ -13,11 +13,11 @@ from typing import Any
 import numpy as np
 import torch
 
-from benchmarks.harness import Contender, Timing, rates
+from benchmarks.harness import Candidate, Timing, rates
 from benchmarks.peers.peer import Data, Epoch, Peer
 from benchmarks.report import Chart, Column, Measured, Section, Table
-from npdata.cli.bench.contender import RowsDifferError, leaves, require_same
-from npdata.cli.bench.timing import collected, in_turns
+from benchmarks.timing import in_turns
+from npdata.cli.bench.candidate import RowsDifferError, leaves, require_same
 
 
 def convert(peers: Sequence[Peer], data: Data) -> dict[str, float]:
@@ -31,10 +31,10 @@ def convert(peers: Sequence[Peer], data: Data) -> dict[str, float]:
     return seconds
 
 
-def contenders(peers: Sequence[Peer], data: Data, epoch: Epoch) -> dict[Peer, Contender]:
+def candidates(peers: Sequence[Peer], data: Data, epoch: Epoch) -> dict[Peer, Candidate]:
     """Give the peers that can have so many workers, opened."""
     return {
-        peer: Contender(name=peer.name, batches=_pass(peer, peer.open(data), epoch))
+        peer: Candidate(name=peer.name, batches=_pass(peer, peer.open(data), epoch))
         for peer in peers
         if peer.takes(epoch.workers)
     }
@@ -51,17 +51,16 @@ def compare_peers(
 
     The first of the peers takes an order. Raises `RowsDifferError` if one gives other rows.
     """
-    entered = contenders(peers, data, epoch)
+    entered = candidates(peers, data, epoch)
     ordered = [each for peer, each in entered.items() if not peer.own_order]
     require_same(ordered)
     for peer, each in entered.items():
         if peer.own_order:
             require_same_set(ordered[0], each)
-    each = list(entered.values())
-    return collected(each, in_turns(each, rounds=rounds))
+    return in_turns(list(entered.values()), rounds=rounds)
 
 
-def require_same_set(one: Contender, other: Contender) -> None:
+def require_same_set(one: Candidate, other: Candidate) -> None:
     """Raise `RowsDifferError` unless both give the same rows, in whatever order."""
     expected, got = row_hashes(one.batches()), row_hashes(other.batches())
     if len(expected) != len(got):

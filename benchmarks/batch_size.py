@@ -5,13 +5,13 @@ from benchmarks.harness import Bench
 from benchmarks.peers import installed
 from benchmarks.peers.peer import Data, shuffled
 from benchmarks.report import Section
-from benchmarks.row_size import CONTENDERS
+from benchmarks.row_size import CANDIDATES
 
 WIDTH = 784
 SIZES = (1, 8, 64, 256, 1024, 4096)
 
 
-def run(bench: Bench, rows: int = 65_536, names: tuple[str, ...] = CONTENDERS) -> list[Section]:
+def run(bench: Bench, rows: int = 65_536, names: tuple[str, ...] = CANDIDATES) -> list[Section]:
     """Measure, and give the section of the report."""
     peers, _ = installed(names)
     data = Data(folder=bench.folder, rows=rows, width=WIDTH).write()

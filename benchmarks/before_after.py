@@ -14,11 +14,11 @@ import numpy as np
 from torch.utils.data import DataLoader, Dataset
 
 import npdata
-from benchmarks.harness import Bench, Contender, rates
+from benchmarks.harness import Bench, Candidate, rates
 from benchmarks.page_cache import warm
 from benchmarks.report import Column, Section, Table
-from npdata.cli.bench.contender import require_same
-from npdata.cli.bench.timing import collected, in_turns
+from benchmarks.timing import in_turns
+from npdata.cli.bench.candidate import require_same
 
 WIDTH, BATCH, CHUNK, SECONDS, CHECKED = 784, 256, 256, 1.0, 2
 FULL, BLOCKS = "full", "block"
@@ -79,7 +79,7 @@ def write(folder: Path, rows: int) -> list[Kind]:
     ]
 
 
-def passes(kind: Kind, rows: int) -> list[Contender]:
+def passes(kind: Kind, rows: int) -> list[Candidate]:
     """Give the Dataset with no worker and with two, and npdata, over one order."""
     _, shuffle, before, after = kind
     order = npdata.BlockBatchSampler(rows, BATCH, shuffle=shuffle, block_rows=CHUNK)  # type: ignore[arg-type]
@@ -94,9 +94,9 @@ def passes(kind: Kind, rows: int) -> list[Contender]:
         return npdata.Loader(after(), sampler=batches)
 
     return [
-        Contender(name="0 workers", batches=by_dataloader(0)),
-        Contender(name="2 workers", batches=by_dataloader(2)),
-        Contender(name="after", batches=by_npdata),
+        Candidate(name="0 workers", batches=by_dataloader(0)),
+        Candidate(name="2 workers", batches=by_dataloader(2)),
+        Candidate(name="after", batches=by_npdata),
     ]
 
 
@@ -105,10 +105,10 @@ def run(bench: Bench, rows: int = 100_000) -> list[Section]:
     table = []
     factors = []
     for kind in write(bench.folder, rows):
-        contenders = passes(kind, rows)
-        require_same(contenders, batches=CHECKED)
-        timed = in_turns(contenders, rounds=bench.rounds, seconds=SECONDS)
-        *before, after = map(rates, collected(contenders, timed).values())
+        candidates = passes(kind, rows)
+        require_same(candidates, batches=CHECKED)
+        timings = in_turns(candidates, rounds=bench.rounds, seconds=SECONDS)
+        *before, after = map(rates, timings.values())
         best = max(before, key=lambda each: each.median)
         factors.append(after.median / best.median)
         table.append((kind[0], best, after, factors[-1]))

@@ -8,7 +8,7 @@ it is given `index_select`, the fastest that we know.
 from benchmarks.against import compare_peers, convert
 from benchmarks.harness import Bench, Timing, rates
 from benchmarks.peers import PEERS, installed
-from benchmarks.peers.bare_gather import PEER as CEILING
+from benchmarks.peers.bare_gather import PEER as ROOFLINE
 from benchmarks.peers.peer import Data, shuffled
 from benchmarks.report import Cell, Chart, Column, Measured, Ratio, Section, Table
 
@@ -25,9 +25,9 @@ COLUMNS = (
 
 
 def _best(row: tuple[Cell, ...]) -> tuple[bool, float]:
-    """Give what rows are sorted by: the ceiling, then the better rate of each."""
+    """Give what rows are sorted by: the roofline, then the better rate of each."""
     measured = [cell.median for cell in row if isinstance(cell, Measured)]
-    return row[0] == CEILING.name, max(measured, default=0.0)
+    return row[0] == ROOFLINE.name, max(measured, default=0.0)
 
 
 def run(bench: Bench, rows: int = 100_000, names: tuple[str, ...] = PEERS) -> list[Section]:

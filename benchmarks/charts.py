@@ -25,7 +25,7 @@ STYLE = {
 }
 OURS = ("#0b5fb0", "#d1495b", "#2a9d8f", "#8f5fb0")
 OTHERS = ("#8a6d3b", "#7a7a7a", "#c98b2b", "#4f8f4f", "#b06f9f", "#5f7f9f")
-CEILING = "#222222"
+ROOFLINE = "#222222"
 MARKS = "os^Dv<>P"
 UNITS = ((1e9, "G"), (1e6, "M"), (1e3, "k"))
 
@@ -172,7 +172,7 @@ def _bar_color(name: str) -> str:
 
 def _line_color(name: str, names: tuple[str, ...]) -> str:
     if name.startswith("bare"):
-        return CEILING
+        return ROOFLINE
     ours = name.startswith("npdata")
     alike = [each for each in names if each.startswith("npdata") == ours]
     alike = [each for each in alike if not each.startswith("bare")]

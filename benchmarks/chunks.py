@@ -9,11 +9,12 @@ import torch
 from torch import Tensor
 
 import npdata
-from benchmarks.harness import Bench, Contender, rates
+from benchmarks.harness import Bench, Candidate, rates
 from benchmarks.page_cache import warm
 from benchmarks.report import Cell, Chart, Column, Section, Table
-from npdata.cli.bench.contender import require_same
-from npdata.cli.bench.timing import collected, in_turns
+from benchmarks.timing import in_turns
+from npdata.cli.bench.candidate import require_same
+from npdata.cli.bench.plain import sorted_read
 
 WIDTH, BATCH, SECONDS, CHECKED = 784, 256, 0.5, 4
 SIZES = (4, 16, 64, 256, 1024, 4096)
@@ -45,10 +46,7 @@ def by_h5py(path: Path, kind: str, sampler: list[np.ndarray]) -> Callable[[], It
     def batches() -> Iterator[Tensor]:
         with h5py.File(path) as file:
             for rows in sampler:
-                order = np.argsort(rows)
-                out = np.empty((len(rows), WIDTH), np.float32)
-                out[order] = file[kind][rows[order]]
-                yield torch.from_numpy(out)
+                yield torch.from_numpy(sorted_read(file[kind], rows))
 
     return batches
 
@@ -58,13 +56,13 @@ def one_size(path: Path, rows: int, chunk: int, rounds: int) -> tuple[Cell, ...]
     cells: list[Cell] = []
     for kind, shuffle in KINDS.items():
         sampler = list(npdata.BlockBatchSampler(rows, BATCH, shuffle=shuffle, block_rows=chunk))
-        contenders = [
-            Contender(name="npdata", batches=by_npdata(path, kind, sampler)),
-            Contender(name="h5py", batches=by_h5py(path, kind, sampler)),
+        candidates = [
+            Candidate(name="npdata", batches=by_npdata(path, kind, sampler)),
+            Candidate(name="h5py", batches=by_h5py(path, kind, sampler)),
         ]
-        require_same(contenders, batches=CHECKED)
-        timed = in_turns(contenders, rounds=rounds, seconds=SECONDS)
-        cells += [rates(timing) for timing in collected(contenders, timed).values()]
+        require_same(candidates, batches=CHECKED)
+        timings = in_turns(candidates, rounds=rounds, seconds=SECONDS)
+        cells += [rates(timing) for timing in timings.values()]
     return tuple(cells)
 
 

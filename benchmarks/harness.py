@@ -1,7 +1,7 @@
 """What the benchmarks share with the command `npdata bench`, and the tables of its timings.
 
-Idea: contenders for the same rows are checked and timed by `npdata.cli.bench`; here are only the
-figures that come from loops of another form, and the way from timings to a table.
+Idea: candidates for the same rows are checked and timed by `npdata.cli.bench`; here are only the
+figures that come from loops of another form, and the step from timings to a table.
 """
 
 import importlib
@@ -11,12 +11,12 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.report import Column, Measured, Table, measured
-from npdata.cli.bench.contender import Contender
-from npdata.cli.bench.timing import Pass, Timing, compare
+from benchmarks.timing import Pass, Timing, compare
+from npdata.cli.bench.candidate import Candidate
 
 __all__ = [
     "Bench",
-    "Contender",
+    "Candidate",
     "Timing",
     "UnavailableError",
     "compare",
@@ -29,7 +29,7 @@ __all__ = [
 
 
 class UnavailableError(Exception):
-    """What a question needs is not on this machine; the message tells what."""
+    """What a question needs is not on this machine; the message says what."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -42,7 +42,7 @@ class Bench:
 
     @property
     def rounds(self) -> int:
-        """So many passes of each contender."""
+        """So many passes of each candidate."""
         return 3 if self.quick else 5
 
 
@@ -68,7 +68,7 @@ def rates(timing: Timing, *, steady: bool = False) -> Measured:
 
 
 def ratio(fast: Timing, slow: Timing) -> float:
-    """Tell how many times as fast."""
+    """Give how many times as fast."""
     return slow.median / fast.median
 
 

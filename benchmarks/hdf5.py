@@ -1,9 +1,9 @@
 """HDF5 files as they are: contiguous, chunked and compressed, against h5py, scDataset, bare loops.
 
 200,000 rows of 784 float32 in chunks of 256 rows, batches of 256, page cache warm, h5py's chunk
-cache at its default. Every round times the contenders one after the other; all of them deliver
+cache at its default. Every round times the candidates one after the other; all of them deliver
 the same rows, which is checked first. An epoch that takes minutes is cut to its first batches, for
-all contenders of the comparison alike.
+all candidates of the comparison alike.
 """
 
 import threading
@@ -21,9 +21,10 @@ from scdataset import BlockShuffling, scDataset
 from torch import Tensor
 
 import npdata
-from benchmarks.harness import Bench, Contender, Timing, compare, of_seconds, ratio, table
+from benchmarks.harness import Bench, Candidate, Timing, compare, of_seconds, ratio, table
 from benchmarks.page_cache import warm
 from benchmarks.report import Ratio, Section
+from npdata.cli.bench.plain import sorted_read
 
 ROWS, WIDTH, BATCH, CHUNK, WINDOW = 200_000, 784, 256, 256, 32
 SLOW_BATCHES = 120
@@ -58,10 +59,7 @@ def fancy(path: Path, name: str, batches: list[np.ndarray]) -> Iterator[Sequence
     with h5py.File(path) as file:
         dataset = file[name]
         for rows in batches:
-            order = np.argsort(rows)
-            out = np.empty((len(rows), WIDTH), np.float32)
-            out[order] = dataset[rows[order]]
-            yield (torch.from_numpy(out),)
+            yield (torch.from_numpy(sorted_read(dataset, rows)),)
 
 
 def direct(path: Path, rounds: int) -> tuple[dict[str, Timing], dict[str, Timing]]:
@@ -72,14 +70,14 @@ def direct(path: Path, rounds: int) -> tuple[dict[str, Timing], dict[str, Timing
     names = ("contiguous", "chunked")
     sets |= {name: npdata.NumpyDataset.from_hdf5(path, name) for name in names}
 
-    def of_npdata(batches: list[np.ndarray]) -> list[Contender]:
+    def of_npdata(batches: list[np.ndarray]) -> list[Candidate]:
         return [
-            Contender(name=f"npdata, {name}", batches=lambda d=dataset: ours(d, batches))
+            Candidate(name=f"npdata, {name}", batches=lambda d=dataset: ours(d, batches))
             for name, dataset in sets.items()
         ]
 
     theirs = [
-        Contender(name=f"h5py, {name}", batches=lambda n=name: fancy(path, n, few))
+        Candidate(name=f"h5py, {name}", batches=lambda n=name: fancy(path, n, few))
         for name in names
     ]
     return compare(of_npdata(whole), rounds=rounds), compare(of_npdata(few) + theirs, rounds=rounds)
@@ -199,19 +197,18 @@ def compressed(path: Path, rounds: int) -> Section:
     dataset = npdata.NumpyDataset(source)
     sampler = npdata.BlockBatchSampler(dataset, BATCH, shuffle="block", window_blocks=WINDOW)
     loading = npdata.Loader(dataset, sampler=sampler)
-    ways = {
+    readers = {
         "npdata": lambda order: in_turn(dataset, order),
         "npdata, Loader": lambda _: ((batch,) for batch in loading),
     }
     with h5py.File(path) as file:
-        for batches in ways.values():
+        for batches in readers.values():
             sampler.set_epoch(0)
             order = list(sampler)
             sampler.set_epoch(0)
             for number, (batch, rows) in enumerate(zip(batches(sampler), order, strict=True)):
                 if number % 20 == 0:
-                    sort = np.argsort(rows)
-                    assert np.array_equal(batch[0].numpy()[sort], file["gzip"][rows[sort]])
+                    assert np.array_equal(batch[0].numpy(), sorted_read(file["gzip"], rows))
     bare = {
         "bare read and decode": with_libdeflate,
         "bare read and decode, isal and NumPy": with_isal,
@@ -221,7 +218,7 @@ def compressed(path: Path, rounds: int) -> Section:
     times: dict[str, list[float]] = {}
     decoded = set()
     for _ in range(rounds):
-        for name, batches in ways.items():
+        for name, batches in readers.items():
             spent, count = seconds(epoch, batches, sampler, source)
             decoded.add(count)
             times.setdefault(name, []).append(spent)

@@ -4,7 +4,6 @@ Everything is in the page cache. Every comparison is of the same batches in the 
 before anything is timed, and in turns.
 """
 
-import itertools
 import queue
 import statistics
 import threading
@@ -19,19 +18,20 @@ from torch import Tensor
 from torch.utils.data import DataLoader, TensorDataset
 
 import npdata
-from benchmarks.harness import Bench, Contender, compare, ratio, table
-from benchmarks.main_job import BATCH, ROWS, WIDTH, ArrayBatches, bare_loop
+from benchmarks.harness import Bench, Candidate, compare, ratio, table
+from benchmarks.main_job import BATCH, ROWS, WIDTH, ArrayBatches
 from benchmarks.peers.tensordict_memmap import as_pair
 from benchmarks.report import Column, Ratio, Section, Table
+from npdata.cli.bench.roofline import gather
 
 WIDE_ROWS, WIDE = 2_000, 38_400
 
 
-def threads(dataset: npdata.NumpyDataset, sampler: object, count: int | str) -> Contender:
+def threads(dataset: npdata.NumpyDataset, sampler: object, count: int | str) -> Candidate:
     """Give a loader that lives for all passes, as one does in a training run."""
     loader = npdata.Loader(dataset, sampler=sampler, num_threads=count)
     name = f"Loader, {count} threads" if isinstance(count, int) else f"Loader, {count}"
-    return Contender(name=name, batches=lambda: loader)
+    return Candidate(name=name, batches=lambda: loader)
 
 
 def images(folder: Path, rounds: int) -> Section:
@@ -52,8 +52,8 @@ def images(folder: Path, rounds: int) -> Section:
     maps = [torch.from_numpy(np.load(folder / f"{name}.npy", mmap_mode="c")) for name in "xy"]
     sampler = ArrayBatches(ROWS)
 
-    def workers(name: str, dataset: object, collate: object) -> Contender:
-        return Contender(
+    def workers(name: str, dataset: object, collate: object) -> Candidate:
+        return Candidate(
             name=f"{name}, DataLoader, 2 workers",
             batches=lambda: DataLoader(
                 dataset, batch_sampler=sampler, collate_fn=collate, num_workers=2
@@ -62,7 +62,10 @@ def images(folder: Path, rounds: int) -> Section:
 
     timings = compare(
         [
-            Contender(name="bare index_select(out=)", batches=lambda: bare_loop(*maps, sampler)),
+            Candidate(
+                name="bare index_select(out=)",
+                batches=lambda: gather(maps, sampler.batches, most=BATCH),
+            ),
             *(threads(ours, sampler, count) for count in (0, 1, 2, "auto")),
             workers("npdata", ours, npdata.collate),
             workers("tensordict", tensors, as_pair),
@@ -95,21 +98,11 @@ def wide(rounds: int) -> Section:
     sampler = [order[k : k + BATCH] for k in range(0, WIDE_ROWS, BATCH)] * 3
     tensors = torch.from_numpy(x), torch.arange(WIDE_ROWS)
 
-    def bare(count: int) -> Contender:
-        buffers = [
-            (torch.empty(BATCH, WIDE), torch.empty(BATCH, dtype=torch.int64)) for _ in range(count)
-        ]
-
-        def batches() -> Iterator[list[Tensor]]:
-            for indices, pair in zip(sampler, itertools.cycle(buffers), strict=False):
-                rows = torch.from_numpy(indices)
-                yield [
-                    torch.index_select(tensor, 0, rows, out=buffer[: len(rows)])
-                    for tensor, buffer in zip(tensors, pair, strict=True)
-                ]
-
+    def bare(count: int) -> Candidate:
         name = "bare index_select(out=), " + ("1 buffer" if count == 1 else f"{count} buffers")
-        return Contender(name=name, batches=batches)
+        return Candidate(
+            name=name, batches=lambda: gather(tensors, sampler, most=BATCH, buffers=count)
+        )
 
     timings = compare(
         [
@@ -144,7 +137,7 @@ def narrow(rounds: int) -> Section:
     sampler = [order[k : k + 32] for k in range(0, rows, 32)]
     timings = compare(
         [
-            Contender(
+            Candidate(
                 name="loop over __getitems__",
                 batches=lambda: (npdata.collate(ours.__getitems__(rows)) for rows in sampler),
             ),
@@ -171,7 +164,7 @@ class Sized(list[object]):
 def overlap(folder: Path, rounds: int) -> Section:
     """Let a loop compute on one core for as long as a batch takes on one thread.
 
-    The ceiling is a bare thread: `index_select` into six buffers that two queues hand to and fro.
+    The roofline is a bare thread: `index_select` into six buffers that two queues hand to and fro.
     """
     ours = npdata.NumpyDataset(folder / "x.npy", folder / "y.npy")
     maps = [torch.from_numpy(np.load(folder / f"{name}.npy", mmap_mode="c")) for name in "xy"]

@@ -3,7 +3,7 @@
 200,000 rows of 784 float32 and an int64 label, batches of 256 in random order, page cache warm.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 
 import numpy as np
 import torch
@@ -12,9 +12,10 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, TensorDataset
 
 import npdata
-from benchmarks.harness import Bench, Contender, Timing, compare, ratio, table
+from benchmarks.harness import Bench, Candidate, Timing, compare, ratio, table
 from benchmarks.peers.tensordict_memmap import as_pair
 from benchmarks.report import Ratio, Section
+from npdata.cli.bench.roofline import gather
 
 ROWS, WIDTH, BATCH = 200_000, 784, 256
 
@@ -53,20 +54,6 @@ class ArrayBatches:
         return len(self.batches)
 
 
-def bare_loop(x: Tensor, y: Tensor, sampler: ArrayBatches) -> Iterator[Sequence[Tensor]]:
-    """Give the ceiling: one index_select a field, into buffers that are used again."""
-    for indices in sampler:
-        rows = torch.from_numpy(indices)
-        xs = BUFFERS[0][: len(rows)]
-        ys = BUFFERS[1][: len(rows)]
-        torch.index_select(x, 0, rows, out=xs)
-        torch.index_select(y, 0, rows, out=ys)
-        yield xs, ys
-
-
-BUFFERS = (torch.empty(BATCH, WIDTH), torch.empty(BATCH, dtype=torch.int64))
-
-
 def loader(dataset: Dataset, sampler: ArrayBatches, collate: object, workers: int) -> DataLoader:
     return DataLoader(dataset, batch_sampler=sampler, collate_fn=collate, num_workers=workers)
 
@@ -92,28 +79,31 @@ def run(bench: Bench) -> list[Section]:
     plain = TensorDataset(*maps)
     arrays, lists = ArrayBatches(ROWS), ArrayBatches(ROWS, as_lists=True)
 
-    def contender(
+    def candidate(
         name: str, dataset: Dataset, sampler: ArrayBatches, collate: object, workers: int
-    ) -> Contender:
-        return Contender(name=name, batches=lambda: loader(dataset, sampler, collate, workers))
+    ) -> Candidate:
+        return Candidate(name=name, batches=lambda: loader(dataset, sampler, collate, workers))
 
     zero = compare(
         [
-            Contender(name="bare index_select(out=)", batches=lambda: bare_loop(*maps, arrays)),
-            contender("DataLoader, bare dataset", BareDataset(*maps), arrays, as_it_is, 0),
-            contender("npdata", ours, arrays, npdata.collate, 0),
-            contender("npdata, lists of ints", ours, lists, npdata.collate, 0),
-            contender("tensordict MemoryMappedTensor", tensors, arrays, as_pair, 0),
-            contender("TensorDataset", plain, arrays, None, 0),
-            contender("TensorDataset, lists of ints", plain, lists, None, 0),
+            Candidate(
+                name="bare index_select(out=)",
+                batches=lambda: gather(maps, arrays.batches, most=BATCH),
+            ),
+            candidate("DataLoader, bare dataset", BareDataset(*maps), arrays, as_it_is, 0),
+            candidate("npdata", ours, arrays, npdata.collate, 0),
+            candidate("npdata, lists of ints", ours, lists, npdata.collate, 0),
+            candidate("tensordict MemoryMappedTensor", tensors, arrays, as_pair, 0),
+            candidate("TensorDataset", plain, arrays, None, 0),
+            candidate("TensorDataset, lists of ints", plain, lists, None, 0),
         ],
         rounds=rounds,
     )
     two = compare(
         [
-            contender("npdata", ours, arrays, npdata.collate, 2),
-            contender("tensordict MemoryMappedTensor", tensors, arrays, as_pair, 2),
-            contender("TensorDataset", plain, arrays, None, 2),
+            candidate("npdata", ours, arrays, npdata.collate, 2),
+            candidate("tensordict MemoryMappedTensor", tensors, arrays, as_pair, 2),
+            candidate("TensorDataset", plain, arrays, None, 2),
         ],
         rounds=rounds,
     )

@@ -10,6 +10,7 @@ import os
 from pathlib import Path
 
 from benchmarks.harness import UnavailableError
+from npdata.cli.bench.target import drop_cached
 
 
 def warm(path: Path) -> None:
@@ -24,14 +25,6 @@ def warm(path: Path) -> None:
 def drop(path: Path) -> None:
     """Let a file leave memory; raises UnavailableError where it stays."""
     with path.open("rb", buffering=0) as file:
-        os.posix_fadvise(file.fileno(), 0, 0, os.POSIX_FADV_DONTNEED)
-        size, there = path.stat().st_size, 0
-        for offset in range(0, size, size // 100):
-            try:
-                there += os.preadv(file.fileno(), [bytearray(1)], offset, os.RWF_NOWAIT)
-            except BlockingIOError:
-                continue
-    if there > 2:
-        raise UnavailableError(
-            f"the file cannot be dropped from memory: {there} of 100 places are still there"
-        )
+        left = drop_cached(file.fileno(), path.stat().st_size)
+    if left > 0.02:
+        raise UnavailableError(f"the file cannot be dropped from memory: {left:.0%} is still there")

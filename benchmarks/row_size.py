@@ -12,7 +12,7 @@ from benchmarks.report import Section
 BATCH = 64
 MOST_ROWS = 100_000
 SIZES = (*tuple(8 << k for k in range(0, 18, 3)), 1 << 20)
-CONTENDERS = (
+CANDIDATES = (
     "bare_gather",
     "npdata_loader",
     "npdata_dataset",
@@ -24,7 +24,7 @@ CONTENDERS = (
 def run(
     bench: Bench,
     sizes: tuple[int, ...] = SIZES,
-    names: tuple[str, ...] = CONTENDERS,
+    names: tuple[str, ...] = CANDIDATES,
     total: int = 256 << 20,
 ) -> list[Section]:
     """Measure, and give the section of the report."""

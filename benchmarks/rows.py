@@ -17,10 +17,10 @@ from torch import Tensor
 from torch.utils.data import DataLoader, TensorDataset
 
 import npdata
-from benchmarks.harness import Bench, Contender, Timing, rates
+from benchmarks.harness import Bench, Candidate, Timing, rates
 from benchmarks.report import Cell, Chart, Column, Section, Table, measured
-from npdata.cli.bench.contender import RowsDifferError, leaves
-from npdata.cli.bench.timing import collected, in_turns
+from benchmarks.timing import in_turns
+from npdata.cli.bench.candidate import RowsDifferError, leaves
 
 BATCH, BATCHES = 256, 1000
 COUNTS = (10**5, 10**6, 10**7, 10**8, 10**9)
@@ -38,15 +38,15 @@ def write(path: Path, rows: int) -> None:
             np.arange(first, min(rows, first + (1 << 22)), dtype="<u4").tofile(file)
 
 
-def entered(path: Path, rows: int) -> list[tuple[Contender, Iterable[np.ndarray] | None]]:
+def entered(path: Path, rows: int) -> list[tuple[Candidate, Iterable[np.ndarray] | None]]:
     """Give who takes part, and the rows that it should give where they are known."""
     dataset = npdata.NumpyDataset(path)
-    found: list[tuple[Contender, Iterable[np.ndarray] | None]] = []
+    found: list[tuple[Candidate, Iterable[np.ndarray] | None]] = []
     for shuffle in ("full", "block"):
         sampler = npdata.BlockBatchSampler(dataset, BATCH, shuffle=shuffle)
         found.append(
             (
-                Contender(
+                Candidate(
                     name=f"npdata Loader, {shuffle} shuffle",
                     batches=_loader(dataset, shuffle),
                 ),
@@ -57,7 +57,7 @@ def entered(path: Path, rows: int) -> list[tuple[Contender, Iterable[np.ndarray]
         tensors = TensorDataset(torch.from_numpy(np.load(path, mmap_mode="c")))
         found.append(
             (
-                Contender(
+                Candidate(
                     name="TensorDataset, shuffle=True",
                     batches=lambda: first_of(DataLoader(tensors, BATCH, shuffle=True)),
                 ),
@@ -76,16 +76,16 @@ def first_of(batches: Iterable[Any]) -> Iterator[Any]:
     yield from itertools.islice(batches, BATCHES)
 
 
-def check(contender: Contender, expected: Iterable[np.ndarray] | None, batches: int = 50) -> None:
+def check(candidate: Candidate, expected: Iterable[np.ndarray] | None, batches: int = 50) -> None:
     """Raise `RowsDifferError` unless its first batches are rows of the file, as they should be."""
-    got = [_values(batch) for batch in itertools.islice(contender.batches(), batches)]
+    got = [_values(batch) for batch in itertools.islice(candidate.batches(), batches)]
     if expected is not None:
         for number, (values, rows) in enumerate(zip(got, expected, strict=False)):
             if not np.array_equal(values, rows):
-                raise RowsDifferError(f"{contender.name} gives other rows in batch {number}")
+                raise RowsDifferError(f"{candidate.name} gives other rows in batch {number}")
     every = np.concatenate(got)
     if len(np.unique(every)) != len(every):
-        raise RowsDifferError(f"{contender.name} gives a row twice")
+        raise RowsDifferError(f"{candidate.name} gives a row twice")
 
 
 def _values(batch: Any) -> np.ndarray:
@@ -98,11 +98,10 @@ def one_size(path: Path, rows: int, rounds: int) -> dict[str, Timing]:
     """Write the file, check and time all on it, and take it away."""
     try:
         write(path, rows)
-        contenders = entered(path, rows)
-        for contender, expected in contenders:
-            check(contender, expected)
-        each = [contender for contender, _ in contenders]
-        return collected(each, in_turns(each, rounds=rounds))
+        candidates = entered(path, rows)
+        for candidate, expected in candidates:
+            check(candidate, expected)
+        return in_turns([candidate for candidate, _ in candidates], rounds=rounds)
     finally:
         path.unlink(missing_ok=True)
 

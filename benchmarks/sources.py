@@ -8,11 +8,11 @@ import h5py
 import numpy as np
 
 import npdata
-from benchmarks.harness import Bench, Contender, rates
+from benchmarks.harness import Bench, Candidate, rates
 from benchmarks.page_cache import warm
 from benchmarks.report import Chart, Column, Section, Table
-from npdata.cli.bench.contender import require_same
-from npdata.cli.bench.timing import collected, in_turns
+from benchmarks.timing import in_turns
+from npdata.cli.bench.candidate import require_same
 
 WIDTH, BATCH, BLOCK, SECONDS, CHECKED = 784, 256, 256, 0.7, 20
 FULL, BLOCKS = "full shuffle", "block shuffle"
@@ -57,13 +57,12 @@ def run(bench: Bench, rows: int = 100_000) -> list[Section]:
         sampler = list(
             npdata.BlockBatchSampler(rows, BATCH, shuffle=shuffle, block_rows=BLOCK)  # type: ignore[arg-type]
         )
-        contenders = [
-            Contender(name=name, batches=passes(dataset, sampler))
+        candidates = [
+            Candidate(name=name, batches=passes(dataset, sampler))
             for name, dataset in datasets.items()
         ]
-        require_same(contenders, batches=CHECKED)
-        each = in_turns(contenders, rounds=bench.rounds, seconds=SECONDS)
-        found[title] = collected(contenders, each)
+        require_same(candidates, batches=CHECKED)
+        found[title] = in_turns(candidates, rounds=bench.rounds, seconds=SECONDS)
     columns = (Column(name=""), Column(name=FULL), Column(name=BLOCKS))
     table = tuple(
         (name, *(rates(found[title][name]).scaled(WIDTH * 4 / 1e9) for title in (FULL, BLOCKS)))

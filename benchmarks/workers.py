@@ -8,7 +8,7 @@ from benchmarks.report import Section
 
 WIDTH, BATCH = 784, 256
 COUNTS = (0, 1, 2, 4)
-CONTENDERS = (
+CANDIDATES = (
     "npdata_loader",
     "npdata_dataset",
     "tensordict_memmap",
@@ -21,7 +21,7 @@ CONTENDERS = (
 
 def run(bench: Bench, rows: int = 50_000) -> list[Section]:
     """Measure, and give the section of the report."""
-    peers, _ = installed(CONTENDERS)
+    peers, _ = installed(CANDIDATES)
     data = Data(folder=bench.folder, rows=rows, width=WIDTH).write()
     points = [
         (float(count), data, shuffled(data, batch=BATCH, workers=count))

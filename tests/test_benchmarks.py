@@ -47,7 +47,8 @@ from benchmarks.report import (
     repeated,
     with_section,
 )
-from npdata.cli.bench.contender import RowsDifferError
+from benchmarks.timing import Timing, compare, in_turns
+from npdata.cli.bench.candidate import Candidate, Pass, RowsDifferError
 
 ROOT = Path(__file__).parent.parent
 
@@ -199,10 +200,10 @@ def test_every_question_has_a_module_that_answers_it(name: str) -> None:
 def test_rows_that_are_no_rows_of_the_file_are_found(tmp_path: Path) -> None:
     rows.write(tmp_path / "rows.npy", 3000)
     np.save(tmp_path / "other.npy", np.arange(3000, dtype="<u4")[::-1])
-    (contender, _), *_ = rows.entered(tmp_path / "other.npy", 3000)
+    (candidate, _), *_ = rows.entered(tmp_path / "other.npy", 3000)
     (_, expected), *_ = rows.entered(tmp_path / "rows.npy", 3000)
     with pytest.raises(RowsDifferError, match="other rows in batch 0"):
-        rows.check(contender, expected)
+        rows.check(candidate, expected)
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="memory as Linux tells it")
@@ -381,3 +382,41 @@ def test_what_is_shown_is_what_was_measured() -> None:
     for section in report.sections:
         for chart in section.charts:
             assert (ROOT / "docs" / "img" / chart.file).exists()
+
+
+X = torch.arange(24).reshape(4, 6)
+
+
+def candidate(*batches: Any, name: str = "it") -> Candidate:
+    return Candidate(name=name, batches=lambda: iter(batches))
+
+
+def test_nothing_is_timed_before_the_rows_agree() -> None:
+    with pytest.raises(RowsDifferError):
+        compare([candidate(X, name="one"), candidate(X + 1, name="two")])
+
+
+def test_candidates_take_turns() -> None:
+    turns: list[str] = []
+
+    def named(name: str) -> Candidate:
+        return Candidate(name=name, batches=lambda: (turns.append(name) or X for _ in range(1)))
+
+    in_turns([named(name) for name in "abc"], rounds=2)
+    assert turns == list("abcabc")
+
+
+def test_the_figures_are_those_of_the_median_pass() -> None:
+    passes = [
+        Pass(samples=8, seconds=seconds, first=seconds / 4, first_samples=8)
+        for seconds in (1.0, 4.0, 2.0)
+    ]
+    timing = Timing(name="it", passes=tuple(passes))
+    assert (timing.median, timing.rate, timing.first) == (2.0, 4.0, 0.5)
+    assert timing.spread == pytest.approx((8 - 2) / 2 / 4)
+
+
+def test_comparing_gives_every_name_its_passes() -> None:
+    found = compare([candidate(X, name="a"), candidate(X.clone(), name="b")], rounds=3)
+    assert {name: len(timing.passes) for name, timing in found.items()} == {"a": 3, "b": 3}
+    assert np.isfinite(found["a"].median)

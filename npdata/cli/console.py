@@ -157,7 +157,7 @@ def new_console(*, stderr: bool = False) -> Any:
 
 
 def print_json(value: object) -> None:
-    """Print plain values (dicts, lists, strings, numbers) as JSON, for machines.
+    """Print dicts, lists, strings and numbers as JSON, for machines; dtypes by their names.
 
     Examples:
         >>> print_json({"rows": 3})
@@ -165,7 +165,7 @@ def print_json(value: object) -> None:
           "rows": 3
         }
     """
-    print(json.dumps(value, indent=2, allow_nan=False))
+    print(json.dumps(value, indent=2, allow_nan=False, default=str))
 
 
 def printable(text: str) -> str:

@@ -1,9 +1,10 @@
-"""The picture of `inspect`: where chunks lie, how values spread, how samples look; and its file.
+"""The pictures of `inspect` and `bench`, and their files.
 
-Idea: a line of panels for each array. matplotlib belongs to the extra `plot`, is imported
-when a picture is asked for, and draws without a screen. Invariant: no more than `MOST_BYTES` of
-rows and `MOST_DECODED` of chunks are read for an array, whatever its size, else the reason stands
-in their place; a file under the name asked for is complete.
+Idea: for `inspect` a line of panels for each array: where chunks lie, how values spread, how
+samples look; for `bench` bars for each order, on a scale on which slow methods can be seen.
+matplotlib belongs to the extra `plot`, is imported when a picture is asked for, and draws without a
+screen. Invariant: no more than `MOST_BYTES` of rows and `MOST_DECODED` of chunks are read for an
+array, else the reason stands in their place; a file under the name asked for is complete.
 """
 
 import errno
@@ -18,6 +19,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from npdata.cli.bench.report import ORDERS, TITLES, Report
+from npdata.cli.bench.table import rate_text
 from npdata.cli.console import UsageError, bytes_text, count_text, shape_text
 from npdata.cli.inspect.report import Facts
 from npdata.cli.output import new_output, without_links
@@ -38,6 +41,14 @@ IMAGES = 4
 CELLS = (48, 64)
 """So many cells of a chunk grid are drawn at most, downwards and across."""
 _BLUE, _BAND, _GREY, _UNSTORED = "#2f6690", "#b9d0e0", "#777777", "#f3e9dc"
+
+_METHODS = {
+    "loader": "#2a7f62",
+    "dataloader": "#5aa786",
+    "plain": "#b0855a",
+    "h5py": "#c9a66b",
+    "roofline": "#999999",
+}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -122,6 +133,41 @@ def draw_arrays(panels: Sequence[Panel], *, left_out: int) -> Any:
     if left_out:
         text = f"the first {len(panels)} of {len(panels) + left_out:,} arrays"
         figure.supxlabel(text, fontsize=9, color=_GREY)
+    return figure
+
+
+def draw_figures(report: Report) -> Any:
+    """Give a `matplotlib.figure.Figure` of a report of `npdata bench`."""
+    most = max(len(report.of(order)) for order in ORDERS)
+    figure = new_figure(9, 0.8 + len(ORDERS) * (0.5 + 0.3 * most))
+    panels = figure.subplots(len(ORDERS), 1, sharex=True, squeeze=False)[:, 0]
+    rates = [rate for each in report.figures for rate in each.passes]
+    for panel, order in zip(panels, ORDERS, strict=True):
+        figures = report.of(order)[::-1]
+        for place, each in enumerate(figures):
+            panel.barh(place, each.rate, color=_METHODS[each.method.kind], height=0.75)
+            panel.plot([min(each.passes), max(each.passes)], [place, place], color="black", lw=1)
+            text = f" {rate_text(each.rate)}  ({report.of_roofline(each):.0%})"
+            label = panel.text(max(each.passes), place, text, va="center", fontsize=8)
+            # Legible where the line of the roofline goes through it.
+            label.set_bbox({"facecolor": "white", "edgecolor": "none", "pad": 0.5})
+        panel.axvline(figures[-1].rate, color=_GREY, ls="--", lw=1)
+        panel.set_yticks(range(len(figures)), [each.method.name for each in figures], fontsize=8)
+        panel.set_ylim(-0.6, len(figures) - 0.4)
+        panel.set_title(TITLES[order], loc="left", fontsize=10)
+        panel.set_xscale("log")
+        panel.spines[["top", "right"]].set_visible(False)
+    # Room for the figures beside the bars.
+    panels[0].set_xlim(min(rates) / 3, max(rates) * 5)
+    panels[-1].set_xlabel("rows/s (part of the roofline, dashed: the fastest that was seen)")
+    about = report.conditions
+    fields = "\n".join(
+        f"{shortened(path)}: {shape_text(field.shape)}, {field.dtype}, {field.access}"
+        for path, field in zip(about.paths, about.fields, strict=True)
+    )
+    batch = f"batches of {about.batch_size:,}, {bytes_text(about.batch_bytes)}"
+    title = f"{fields}\n{batch}, from memory, {about.cores} cores"
+    figure.suptitle(title, fontsize=10, parse_math=False)
     return figure
 
 

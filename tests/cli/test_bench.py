@@ -13,7 +13,7 @@ import pytest
 from processes import environment
 
 import npdata
-from npdata.cli.bench.contender import leaves
+from npdata.cli.bench.candidate import leaves
 from npdata.cli.main import main
 
 QUICK = ("--seconds", "0.1", "--workers", "0")
@@ -60,23 +60,29 @@ SOURCES = {
     "d.h5::chunked": ("mapped", "bare gather"),
     "d.h5::tiled": ("mapped", "bare gather"),
     "d.h5::unwritten": ("mapped", "bare gather"),
-    "d.h5::gzip": ("decoded", "bare decode"),
-    "d.h5::scaled": ("library", "h5py, whole blocks"),
+    "d.h5::gzip": ("decoded", "bare reading, blocks"),
+    "d.h5::scaled": ("library", "bare reading, blocks"),
 }
 
 
 @pytest.mark.parametrize("path", SOURCES)
 def test_every_kind_of_file_is_measured_in_every_order(files, capsys, path):
-    access, ceiling = SOURCES[path]
+    access, roofline = SOURCES[path]
     found = bench(capsys, path)
     assert 256 <= found["rows_measured"] <= found["rows"] == 1000
     assert found["fields"][0]["access"] == access
-    ways = {(figure["order"], figure["way"]) for figure in found["figures"]}
+    methods = {(figure["order"], figure["method"]["name"]) for figure in found["figures"]}
     plain = "h5py" if path.startswith("d.h5") else "NumPy"
     for order in ("sequential", "block", "full"):
-        for way in (f"{plain}, row by row", "DataLoader, 0 workers", "Loader, 0 threads", ceiling):
-            assert (order, way) in ways
+        for name in (
+            f"{plain}, row by row",
+            "DataLoader, 0 workers",
+            "Loader, 0 threads",
+            roofline,
+        ):
+            assert (order, name) in methods
     assert all(figure["rows_per_second"] > 0 for figure in found["figures"])
+    assert all(0 < figure["of_roofline"] <= 1 for figure in found["figures"])
     assert_runs_as_printed(found["advice"]["code"])
 
 
@@ -124,15 +130,28 @@ def test_one_row_is_one_batch(in_folder, capsys):
 
 def test_workers_and_threads_are_tried_too(files, capsys):
     found = bench(capsys, "d.h5::gzip", "--workers", "1")
-    measured = {figure["way"] for figure in found["figures"]}
-    left_out = {each["way"] for each in found["not_measured"]}
+    measured = {figure["method"]["name"] for figure in found["figures"]}
+    left_out = {each["method"]["name"] for each in found["not_measured"]}
     assert {"DataLoader, 1 worker", "Loader, 1 thread"} <= measured | left_out
 
 
 def test_h5py_reads_in_no_threads(files, capsys):
     found = bench(capsys, "d.h5::scaled", "--workers", "1")
-    (left_out,) = (each for each in found["not_measured"] if each["way"] == "Loader, 1 thread")
+    (left_out,) = (
+        each for each in found["not_measured"] if each["method"]["name"] == "Loader, 1 thread"
+    )
     assert "lock" in left_out["reason"]
+
+
+def test_what_is_too_slow_to_time_is_judged_by_its_first_rows(in_folder, capsys):
+    with h5py.File("d.h5", "w") as file:
+        # One chunk, larger than h5py's cache of chunks: every row decodes it.
+        file.create_dataset("x", data=np.ones((2000, 1000)), chunks=(2000, 1000), compression=1)
+    found = bench(capsys, "d.h5")
+    slow = {each["method"]["name"] for each in found["figures"] if each["estimate"]}
+    assert {"h5py, row by row", "h5py, sorted batches"} <= slow
+    assert main(["bench", *QUICK, "d.h5"]) == 0
+    assert "guess: a batch takes too long" in capsys.readouterr().out
 
 
 @pytest.mark.parametrize("columns", [80, 160])
@@ -141,7 +160,7 @@ def test_the_table_fits_the_screen(files, capsys, monkeypatch, columns):
     assert main(["bench", *QUICK, "d.h5::gzip"]) == 0
     text = capsys.readouterr().out
     assert max(map(len, text.splitlines())) <= columns
-    for part in ("full shuffle", "of the ceiling", "Advice", "npdata.Loader("):
+    for part in ("full shuffle", "of roofline", "Advice", "npdata.Loader("):
         assert part in text
 
 
@@ -238,7 +257,7 @@ def test_ctrl_c_ends_with_130_and_leaves_no_process(files):
 INTERRUPTED = """
 import multiprocessing, sys, threading, time
 import npdata
-from npdata.cli.bench.contender import leaves
+from npdata.cli.bench.candidate import leaves
 from npdata.cli.main import main
 
 def watch():

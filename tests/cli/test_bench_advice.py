@@ -1,6 +1,5 @@
-"""From figures to advice, without a measurement; how the time is divided."""
+"""From figures to advice, without a measurement."""
 
-import dataclasses
 import shlex
 from pathlib import Path
 
@@ -10,13 +9,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from npdata.cli.bench.advice import advise
-from npdata.cli.bench.comparison import compare
-from npdata.cli.bench.facts import Facts, Machine, Storage
-from npdata.cli.bench.pace import ROUNDS, pace_of
-from npdata.cli.bench.report import Figure, Report
+from npdata.cli.bench.advice import advise, alike
+from npdata.cli.bench.report import Conditions, Figure, Method, Report, methods_of
 from npdata.cli.bench.table import notes
-from npdata.cli.bench.way import Way, ways_of
 from npdata.cli.main import main
 from npdata.dataset.describe import FieldDescription
 from npdata.dataset.numpy_dataset import NumpyDataset
@@ -39,22 +34,28 @@ def field(access="mapped", row_bytes=3136, rows=200_000):
     )
 
 
-def facts(access="mapped", *, row_bytes=3136, rows=200_000, file_bytes=GB, batch=256, shm=GB):
-    return Facts(
+def conditions(access="mapped", *, row_bytes=3136, rows=200_000, file_bytes=GB, batch=256, shm=GB):
+    return Conditions(
         paths=("d.h5::x",),
         rows=rows,
+        row_bytes=row_bytes,
         fields=(field(access, row_bytes, rows),),
         block_rows=4096,
         batch_size=batch,
         hdf5=True,
         raw=None,
-        storage=Storage(file_bytes=file_bytes, cached=1.0, memory_rate=8e9, disk_rate=1e9),
-        machine=Machine(memory_bytes=16 * GB, cores=2, shared_bytes=shm),
+        file_bytes=file_bytes,
+        cached=1.0,
+        memory_rate=8e9,
+        disk_rate=1e9,
+        memory_bytes=16 * GB,
+        cores=2,
+        shared_bytes=shm,
     )
 
 
 def report(about, *, block, full, threads=None, auto=2, spread=0.01, rounds=3):
-    """Give a report where `Loader, 0 threads` has these rates, and a ceiling of 1,000,000.
+    """Give a report where `Loader, 0 threads` has these rates, and a bare rate of 1,000,000.
 
     `threads` is how many times as fast it is with two; every figure has this spread.
     """
@@ -62,21 +63,21 @@ def report(about, *, block, full, threads=None, auto=2, spread=0.01, rounds=3):
     rates = {"sequential": block, "block": block, "full": full}
     figures = []
     for order, rate in rates.items():
-        ways = {
-            Way(kind="plain", name="h5py, row by row"): 100,
-            Way(kind="dataloader", name="DataLoader, 0 workers"): rate * 0.9,
-            Way(kind="loader", name="Loader, 0 threads"): rate,
-            Way(kind="ceiling", name="bare"): 1_000_000,
+        methods = {
+            Method(kind="plain", name="h5py, row by row"): 100,
+            Method(kind="dataloader", name="DataLoader, 0 workers"): rate * 0.9,
+            Method(kind="loader", name="Loader, 0 threads"): rate,
+            Method(kind="roofline", name="bare"): 1_000_000,
         }
         if threads is not None:
-            ways[Way(kind="loader", name="Loader, 2 threads", helpers=2)] = rate * threads
+            methods[Method(kind="loader", name="Loader, 2 threads", helpers=2)] = rate * threads
         figures += [
-            Figure(order=order, way=way, rates=tuple(each * p for p in passes), first=0.0)
-            for way, each in ways.items()
+            Figure(order=order, method=method, passes=tuple(each * p for p in passes))
+            for method, each in methods.items()
         ]
     return Report(
-        facts=about,
-        rows=about.rows,
+        conditions=about,
+        rows_measured=about.rows,
         auto_threads=auto,
         rounds=rounds,
         pass_seconds=1.0,
@@ -90,51 +91,50 @@ def text(advice):
 
 
 @pytest.mark.parametrize(("rounds", "told"), [(1, True), (2, False)])
-def test_a_single_pass_is_told_to_have_no_spread(rounds, told):
-    found = report(facts(), block=10, full=10, rounds=rounds)
-    assert ("a single pass tells no ±" in next(notes(found))) is told
-    assert ("more --seconds tell more" in text(advise(found))) is told
+def test_a_single_pass_is_said_to_have_no_spread(rounds, told):
+    found = report(conditions(), block=10, full=10, rounds=rounds)
+    assert ("a single pass gives no ±" in next(notes(found))) is told
+    assert ("more --seconds say more" in text(advise(found))) is told
 
 
-@pytest.mark.parametrize(
-    ("access", "rate", "told"),
-    [
-        ("mapped", 2_000_000, "over 100%: rows in order are read in larger pieces, or something"),
-        ("decoded", 2_000_000, "over 100%: chunks that are still decoded"),
-        ("mapped", 900_000, ""),
-    ],
-)
-def test_what_is_faster_than_the_ceiling_is_explained(access, rate, told):
-    lines = list(notes(report(facts(access), block=rate, full=rate)))
-    assert [line.startswith(told) for line in lines[1:]] == [True] * bool(told)
+@pytest.mark.parametrize(("rate", "bare_part"), [(2_000_000, 0.5), (900_000, 1.0)])
+def test_nothing_is_above_the_roofline_and_a_faster_method_is_explained(rate, bare_part):
+    found = report(conditions(), block=rate, full=900_000)
+    assert max(map(found.of_roofline, found.figures)) == 1
+    assert found.of_roofline(found.bare("block")) == bare_part
+    assert found.of_roofline(found.bare("full")) == 1
+    told = "roofline: bare, or the fastest method where that is faster (sequential, block):"
+    assert [line.startswith(told) for line in notes(found)][1:] == [True] * (bare_part < 1)
 
 
 def test_a_full_shuffle_that_costs_little_is_taken():
-    assert 'shuffle="full"' in advise(report(facts(), block=100_000, full=90_000)).code
+    assert 'shuffle="full"' in advise(report(conditions(), block=100_000, full=90_000)).code
 
 
 def test_a_slow_full_shuffle_gives_way_to_blocks():
-    advice = advise(report(facts(), block=100_000, full=50_000))
+    advice = advise(report(conditions(), block=100_000, full=50_000))
     assert 'shuffle="block"' in advice.code
     assert "2.0 times as fast" in advice.sentences[0]
 
 
 @pytest.mark.parametrize(("spread", "rounds"), [(0.15, 3), (0.01, 1)])
 def test_of_two_shuffles_that_cannot_be_told_apart_the_simpler_is_taken(spread, rounds):
-    found = report(facts(), block=100_000, full=77_000, spread=spread, rounds=rounds)
+    found = report(conditions(), block=100_000, full=77_000, spread=spread, rounds=rounds)
     advice = advise(found)
     assert 'shuffle="full"' in advice.code
     assert "within 30%, less than can be told apart: either will do" in advice.sentences[0]
 
 
 def test_a_large_difference_counts_even_in_a_single_pass():
-    assert 'shuffle="block"' in advise(report(facts(), block=100_000, full=30_000, rounds=1)).code
+    assert (
+        'shuffle="block"' in advise(report(conditions(), block=100_000, full=30_000, rounds=1)).code
+    )
 
 
 @pytest.mark.parametrize("threads", [1.05, 0.97])
 @pytest.mark.parametrize(("auto", "named"), [(2, False), (0, False), (4, True)])
 def test_threads_that_make_no_sure_difference_are_left_to_the_loader(threads, auto, named):
-    about = facts(row_bytes=8)
+    about = conditions(row_bytes=8)
     found = report(about, block=10_000, full=10_000, threads=threads, auto=auto, spread=0.1)
     assert ("num_threads=2" in advise(found).code) is named
     assert "num_threads=0" not in advise(found).code
@@ -145,27 +145,26 @@ def test_threads_that_make_no_sure_difference_are_left_to_the_loader(threads, au
 @given(st.lists(st.floats(1, 1e9), min_size=1, max_size=5), st.floats(0.01, 100))
 def test_what_is_told_apart_is_so_from_both_sides_and_nothing_from_itself(rates, factor):
     one, other = (figure([rate * f for rate in rates]) for f in (1, factor))
-    assert compare(one, one).same
-    assert compare(one, other).same == compare(other, one).same
-    if compare(one, other).same:
-        assert "within" in compare(one, other).gap_text
-    elif len(rates) > 1:
-        assert (factor < 1) == (compare(one, other).factor > 1)
+    assert alike(one, one) == "within 1%"
+    assert alike(one, other) == alike(other, one)
+    apart = max(one.rate / other.rate, other.rate / one.rate) - 1
+    if len(rates) > 1 and abs(apart - 2 * one.spread) > 1e-6:
+        assert (alike(one, other) is None) == (apart > 2 * one.spread)
 
 
 def figure(rates):
-    way = Way(kind="loader", name="Loader")
-    return Figure(order="full", way=way, rates=tuple(rates), first=0.0)
+    method = Method(kind="loader", name="Loader")
+    return Figure(order="full", method=method, passes=tuple(rates))
 
 
 def test_threads_that_were_not_tried_are_not_judged():
-    advice = advise(report(facts(), block=100_000, full=100_000))
+    advice = advise(report(conditions(), block=100_000, full=100_000))
     assert "num_threads" not in advice.code
     assert "threads were not measured" in text(advice)
 
 
 def test_hopeless_chunks_are_to_be_converted():
-    advice = advise(report(facts("decoded"), block=100_000, full=1_000))
+    advice = advise(report(conditions("decoded"), block=100_000, full=1_000))
     assert "npdata convert d.h5::x d-x.npy" in advice.sentences[-1]
     assert "4,096 rows" in advice.sentences[-1]
     assert "627 MB" in advice.sentences[-1]
@@ -176,87 +175,61 @@ def test_the_advised_conversion_runs_as_printed_and_is_not_advised_again(in_fold
         file.create_dataset("x", data=np.ones((5000, 9)), chunks=(50, 9), compression=1)
     (sentence,) = (
         each
-        for each in advise(report(facts("decoded"), block=100_000, full=1_000)).sentences
+        for each in advise(report(conditions("decoded"), block=100_000, full=1_000)).sentences
         if "npdata convert" in each
     )
     assert main(shlex.split(sentence[sentence.index("npdata convert") :])[1:]) == 0
     (target,) = Path().glob("*.npy")
     access = NumpyDataset(target).describe().fields[0].access
-    assert "convert" not in text(advise(report(facts(access), block=100_000, full=1_000)))
+    assert "convert" not in text(advise(report(conditions(access), block=100_000, full=1_000)))
 
 
 @pytest.mark.parametrize(("access", "full"), [("mapped", 1_000), ("decoded", 50_000)])
 def test_nothing_is_converted_where_that_would_not_help(access, full):
-    assert "convert" not in text(advise(report(facts(access), block=100_000, full=full)))
+    assert "convert" not in text(advise(report(conditions(access), block=100_000, full=full)))
 
 
 def test_files_larger_than_memory_are_read_in_blocks_from_the_disk():
-    advice = advise(report(facts(file_bytes=100 * GB), block=100_000, full=100_000))
+    advice = advise(report(conditions(file_bytes=100 * GB), block=100_000, full=100_000))
     assert 'shuffle="block"' in advice.code
     assert "2,000 rows/s at most" in text(advice)
 
 
 def test_threads_that_help_are_left_to_the_loader():
-    code = advise(report(facts(), block=100_000, full=100_000, threads=1.5)).code
+    code = advise(report(conditions(), block=100_000, full=100_000, threads=1.5)).code
     assert "num_threads" not in code
 
 
 def test_threads_that_the_loader_would_not_take_are_named():
-    code = advise(report(facts(), block=100_000, full=100_000, threads=1.5, auto=4)).code
+    code = advise(report(conditions(), block=100_000, full=100_000, threads=1.5, auto=4)).code
     assert "num_threads=2" in code
 
 
 def test_small_batches_are_read_in_the_caller():
-    about = facts(row_bytes=8)
+    about = conditions(row_bytes=8)
     advice = advise(report(about, block=100_000, full=100_000, threads=0.3))
     assert "num_threads=0" in advice.code
     assert "larger batches" in text(advice)
 
 
 def test_threads_that_only_hide_the_reading_are_kept_and_the_reason_given():
-    advice = advise(report(facts(), block=100_000, full=100_000, threads=0.5))
+    advice = advise(report(conditions(), block=100_000, full=100_000, threads=0.5))
     assert "num_threads" not in advice.code
     assert "in a loop that does nothing but load, num_threads=0 is faster" in text(advice)
 
 
 def test_one_batch_leaves_nothing_to_choose():
-    about = facts(rows=100, batch=100)
+    about = conditions(rows=100, batch=100)
     assert advise(report(about, block=1, full=1)).sentences[0].startswith("all rows are one batch")
 
 
 def test_workers_are_left_out_where_shared_memory_is_too_small():
-    ways, left_out = ways_of(facts(shm=1_000_000), helpers=2, ceiling="bare")
-    assert not any(way.name == "DataLoader, 2 workers" for way in ways)
+    methods, left_out = methods_of(conditions(shm=1_000_000), helpers=2, roofline="bare")
+    assert not any(method.name == "DataLoader, 2 workers" for method in methods)
     assert "4.01 MB of shared memory, of which 1 MB are free" in left_out[0].reason
 
 
 def test_without_helpers_nothing_is_left_out():
-    ways, left_out = ways_of(facts("library"), helpers=0, ceiling="bare")
+    methods, left_out = methods_of(conditions("library"), helpers=0, roofline="bare")
     assert left_out == ()
-    assert all(way.helpers == 0 for way in ways)
-
-
-def test_time_is_divided_evenly():
-    pace = pace_of(dict.fromkeys("abcd", 0.001), seconds=8.0)
-    assert (pace.rounds, pace.share, pace.too_slow) == (ROUNDS, 2.0, frozenset())
-
-
-def test_little_time_makes_one_round():
-    assert pace_of({"a": 0.001}, seconds=0.1).rounds == 1
-
-
-def test_what_is_too_slow_leaves_its_share_to_the_others():
-    pace = pace_of({"fast": 0.001, "slow": 1000.0}, seconds=10.0)
-    assert pace.too_slow == {"slow"}
-    assert pace.share == pytest.approx(10.0)
-
-
-def test_all_too_slow_is_no_division_by_nothing():
-    assert pace_of({"slow": 1000.0}, seconds=1.0).too_slow == {"slow"}
-
-
-def test_the_best_and_the_plain_are_told_apart():
-    found = report(facts(), block=10, full=10, threads=2)
-    assert found.best("full").way.name == "Loader, 2 threads"
-    assert found.plain("full").way.name == "h5py, row by row"
-    assert dataclasses.replace(found, figures=found.of("full")).orders == ("full",)
+    assert all(method.helpers == 0 for method in methods)

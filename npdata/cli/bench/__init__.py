@@ -1,1 +1,1 @@
-"""Measuring: contenders for the same rows, timed in turns, and what follows from the figures."""
+"""Measuring: methods for the same rows, timed in turns, and what follows from the figures."""

@@ -2,13 +2,13 @@
 
 Idea: each piece of advice is a rule over one report: which shuffle, which loader, what a batch is
 too small or too large for, when the file itself is what has to change. Invariant: every sentence
-rests on figures of this report, and names them; of two ways whose figures do not differ for sure,
-the simpler is taken, and that is said. Pure: nothing is read or timed.
+rests on figures of this report, and names them; of two methods that cannot be told apart the
+simpler is taken, and that is said. Pure: nothing is read or timed.
 """
 
+import math
 from dataclasses import dataclass
 
-from npdata.cli.bench.comparison import compare
 from npdata.cli.bench.report import Figure, Report
 from npdata.cli.console import bytes_text
 from npdata.cli.hint import convert_command, memory_options
@@ -16,21 +16,39 @@ from npdata.loading.schedule import SMALL_BYTES
 
 FULL_IS_FREE, FULL_IS_HOPELESS = 0.8, 0.2
 """Rates of a full shuffle as a part of a block shuffle: it is free from, or hopeless below."""
+ONE_PASS = 0.5
+"""The spread of a single pass is not known; half of it was seen on busy machines."""
 _CLOSE = 0.9
 _FAR = 0.5
 
 
 @dataclass(frozen=True, kw_only=True)
-class Advice:
+class Recommendation:
     """What to do: `code` makes the loader, `sentences` say why so and what else."""
 
     code: str
     sentences: tuple[str, ...]
 
 
-def advise(report: Report) -> Advice:
+def alike(one: Figure, other: Figure) -> str | None:
+    """Say how close two figures are, where their spreads hide which one is faster; else None.
+
+    Examples:
+        >>> from npdata.cli.bench.report import Method
+        >>> slow, fast = (Figure(order="full", method=Method(kind="loader", name="x"), passes=rates)
+        ...               for rates in [(95, 100, 105), (96, 104, 110)])
+        >>> alike(slow, fast)
+        'within 4%'
+    """
+    doubt = sum(each.spread if len(each.passes) > 1 else ONE_PASS for each in (one, other))
+    slow, fast = sorted((one.rate, other.rate))
+    apart = fast / slow - 1 if slow else math.inf if fast else 0.0
+    return None if apart > doubt else f"within {max(1, math.ceil(round(apart * 100, 6)))}%"
+
+
+def advise(report: Report) -> Recommendation:
     """Recommend settings for the data of a report."""
-    if report.facts.batch_size == report.facts.rows:
+    if report.conditions.batch_size == report.conditions.rows:
         return _one_batch(report)
     shuffle, why = _shuffle(report)
     best = report.best("full" if shuffle == '"full"' else "block")
@@ -43,36 +61,35 @@ def advise(report: Report) -> Advice:
         *_convert(report),
         *_doubt(report),
     )
-    return Advice(code=_code(report, f"shuffle={shuffle}", *threads), sentences=sentences)
+    return Recommendation(code=_code(report, f"shuffle={shuffle}", *threads), sentences=sentences)
 
 
-def _one_batch(report: Report) -> Advice:
+def _one_batch(report: Report) -> Recommendation:
     sentence = "all rows are one batch, so there is little to choose: a Loader will do as it is"
-    return Advice(code=_code(report), sentences=(sentence,))
+    return Recommendation(code=_code(report), sentences=(sentence,))
 
 
 def _code(report: Report, *options: str) -> str:
-    facts = report.facts
-    fields = [repr(path) for path in facts.paths]
-    if facts.raw is not None:
-        fields = [f"npdata.open_source({field}, {facts.raw})" for field in fields]
+    about = report.conditions
+    fields = [repr(path) for path in about.paths]
+    if about.raw is not None:
+        fields = [f"npdata.open_source({field}, {about.raw})" for field in fields]
     made = f"npdata.NumpyDataset({', '.join(fields)})"
-    return f"npdata.Loader({', '.join([made, str(facts.batch_size), *options])})"
+    return f"npdata.Loader({', '.join([made, str(about.batch_size), *options])})"
 
 
 def _shuffle(report: Report) -> tuple[str, str]:
     block, full = report.best("block"), report.best("full")
     part = full.rate / block.rate if block.rate else 1.0
-    if not report.facts.fits_memory:
+    if not report.conditions.fits_memory:
         return '"block"', (
-            f"the files have {bytes_text(report.facts.storage.file_bytes)} and the memory "
-            f"{bytes_text(report.facts.machine.memory_bytes)}: a block shuffle reads them from the "
+            f"the files have {bytes_text(report.conditions.file_bytes)} and the memory "
+            f"{bytes_text(report.conditions.memory_bytes)}: a block shuffle reads them from the "
             "disk in large pieces, a full shuffle row by row"
         )
-    compared = compare(full, block)
-    if compared.same:
+    if apart := alike(full, block):
         return '"full"', (
-            f'shuffle="full" and "block" are {compared.gap_text}, less than can be told apart: '
+            f'shuffle="full" and "block" are {apart}, less than can be told apart: '
             f'either will do, and "full" mixes best: {full.rate:,.0f} rows/s, {block.rate:,.0f} '
             "with a block shuffle"
         )
@@ -89,31 +106,29 @@ def _shuffle(report: Report) -> tuple[str, str]:
 
 def _threads(report: Report, best: Figure) -> tuple[list[str], str]:
     """Choose among the loaders: threads, unless the caller is faster and batches are small."""
-    loaders = [f for f in report.of(best.order) if f.way.kind == "loader"]
-    alone = next(f for f in loaders if not f.way.helpers)
-    helped = next((f for f in loaders if f.way.helpers), None)
-    batch_ms = report.facts.batch_size / alone.rate * 1e3 if alone.rate else 0.0
+    loaders = [f for f in report.of(best.order) if f.method.kind == "loader"]
+    alone = next(f for f in loaders if not f.method.helpers)
+    helped = next((f for f in loaders if f.method.helpers), None)
+    batch_ms = report.conditions.batch_size / alone.rate * 1e3 if alone.rate else 0.0
     if helped is None:
-        left_out = (e for e in report.left_out if e.way.kind == "loader" and e.order is None)
-        for each in left_out:
-            return ["num_threads=0"], (
-                f"a batch takes {_ms(batch_ms)} in the caller, and threads would not help: "
-                f"{each.reason}"
-            )
+        for each in report.not_measured:
+            if each.method.kind == "loader" and each.order is None:
+                return ["num_threads=0"], (
+                    f"a batch takes {_ms(batch_ms)} in the caller, and threads would not help: "
+                    f"{each.reason}"
+                )
         return [], f"a batch takes {_ms(batch_ms)} in the caller; threads were not measured"
-    named = (
-        [] if report.auto_threads == helped.way.helpers else [f"num_threads={helped.way.helpers}"]
-    )
-    compared = compare(helped, alone)
-    if compared.same:
-        default = report.auto_threads in (0, helped.way.helpers)
+    count = helped.method.helpers
+    named = [] if report.auto_threads == count else [f"num_threads={count}"]
+    if apart := alike(helped, alone):
+        default = report.auto_threads in (0, count)
         return [] if default else named, (
-            f"with threads or without is {compared.gap_text}, less than can be told apart: either "
+            f"with threads or without is {apart}, less than can be told apart: either "
             f"will do ({helped.rate:,.0f} rows/s, {alone.rate:,.0f} without)"
         )
     if helped.rate >= alone.rate * _CLOSE:
-        return named, f"{helped.way.name}: {helped.rate:,.0f} rows/s, {alone.rate:,.0f} without"
-    if report.facts.batch_bytes < SMALL_BYTES:
+        return named, f"{helped.method.name}: {helped.rate:,.0f} rows/s, {alone.rate:,.0f} without"
+    if report.conditions.batch_bytes < SMALL_BYTES:
         zero = [] if report.auto_threads == 0 else ["num_threads=0"]
         return zero, (
             f"a batch takes {_ms(batch_ms)} in the caller, less than a thread needs to hand it over"
@@ -126,31 +141,30 @@ def _threads(report: Report, best: Figure) -> tuple[list[str], str]:
 
 
 def _batch(report: Report, best: Figure) -> list[str]:
-    facts = report.facts
-    ceiling = report.ceiling(best.order)
-    part = best.rate / ceiling.rate if ceiling.rate else 1.0
-    if part < _FAR and facts.batch_bytes < SMALL_BYTES and facts.slowest_access == "mapped":
+    about = report.conditions
+    part = report.of_roofline(best)
+    if part < _FAR and about.batch_bytes < SMALL_BYTES and about.slowest_access == "mapped":
         larger = min(
-            facts.rows, max(facts.batch_size * 2, SMALL_BYTES * 4 // max(1, facts.row_bytes))
+            about.rows, max(about.batch_size * 2, SMALL_BYTES * 4 // max(1, about.row_bytes))
         )
         return [
-            f"a batch has {bytes_text(facts.batch_bytes)}, and what is done once a batch takes "
+            f"a batch has {bytes_text(about.batch_bytes)}, and what is done once a batch takes "
             f"{1 - part:.0%} of the time: if the model allows, larger batches, up to {larger:,}"
         ]
-    if facts.batch_bytes > facts.machine.memory_bytes / 64:
+    if about.batch_bytes > about.memory_bytes / 64:
         return [
-            f"a batch has {bytes_text(facts.batch_bytes)}, and several are held ready: mind the "
+            f"a batch has {bytes_text(about.batch_bytes)}, and several are held ready: mind the "
             "memory, or give prefetch=1"
         ]
     return []
 
 
 def _memory(report: Report) -> list[str]:
-    facts = report.facts
-    rate = facts.storage.disk_rate
-    if facts.fits_memory or rate is None:
+    about = report.conditions
+    rate = about.disk_rate
+    if about.fits_memory or rate is None:
         return []
-    stored_row = facts.storage.file_bytes / facts.rows
+    stored_row = about.file_bytes / about.rows
     return [
         f"from the disk come {bytes_text(rate)}/s, {rate / stored_row:,.0f} rows/s at most; the "
         "rates above are from memory. memory_budget= bounds what the loader keeps"
@@ -159,22 +173,22 @@ def _memory(report: Report) -> list[str]:
 
 def _convert(report: Report) -> list[str]:
     """Advise a conversion where chunks make single rows too expensive to shuffle fully."""
-    facts = report.facts
-    if facts.slowest_access not in ("decoded", "library"):
+    about = report.conditions
+    if about.slowest_access not in ("decoded", "library"):
         return []
     block, full = report.best("block"), report.best("full")
     if not block.rate or full.rate / block.rate >= FULL_IS_HOPELESS:
         return []
     costly = max(
-        (field for field in facts.fields if field.access == facts.slowest_access),
+        (field for field in about.fields if field.access == about.slowest_access),
         key=lambda field: field.row_bytes,
     )
-    path = facts.paths[facts.fields.index(costly)]
-    size = bytes_text(costly.row_bytes * facts.rows)
-    memory = memory_options(costly.row_bytes, chunk=facts.block_rows * costly.row_bytes)
+    path = about.paths[about.fields.index(costly)]
+    size = bytes_text(costly.row_bytes * about.rows)
+    memory = memory_options(costly.row_bytes, chunk=about.block_rows * costly.row_bytes)
     return [
         f"for a full shuffle the file is the limit: {full.rate:,.0f} rows/s, since a row costs a "
-        f"chunk of {facts.block_rows:,} rows; as a .npy ({size}) it would be read in place: "
+        f"chunk of {about.block_rows:,} rows; as a .npy ({size}) it would be read in place: "
         f"{convert_command(path, '.npy', *memory)}"
     ]
 
@@ -184,7 +198,7 @@ def _doubt(report: Report) -> list[str]:
         return []
     return [
         "each figure is from a single pass, so only what is twice as fast counts as faster; "
-        "more --seconds tell more"
+        "more --seconds say more"
     ]
 
 

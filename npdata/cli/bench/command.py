@@ -1,24 +1,25 @@
 """The command `npdata bench`.
 
-Idea: open, look, measure, advise, show. Invariant: exit code 1 tells that ways of reading gave
-different rows, or that nothing could be measured; whatever is wrong with the arguments shows
-before any time is spent.
+Idea: open, look, measure, advise, show. Invariant: exit code 1 means that methods gave different
+rows, or that nothing could be measured; whatever is wrong with the arguments shows before any time
+is spent.
 """
 
 import argparse
+import sys
+import time
 import warnings
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 
 from npdata.cli.bench.advice import advise
-from npdata.cli.bench.document import as_json
 from npdata.cli.bench.measure import measure
-from npdata.cli.bench.picture import draw
-from npdata.cli.bench.progress import Progress
-from npdata.cli.bench.storage import this_machine
-from npdata.cli.bench.subject import Subject
-from npdata.cli.bench.table import print_report
+from npdata.cli.bench.table import as_json, print_report
+from npdata.cli.bench.target import Target
 from npdata.cli.console import SUCCESS, Command, new_console, print_json
-from npdata.cli.plot import new_figure, require_format, save_figure
+from npdata.cli.plot import draw_figures, new_figure, require_format, save_figure
 from npdata.cli.raw import add_raw_arguments, raw_layout
+from npdata.errors import require
 from npdata.loading.schedule import MOST_THREADS
 
 SECONDS = 60.0
@@ -49,7 +50,7 @@ def _add_arguments(parser: argparse.ArgumentParser) -> None:
         type=_seconds,
         default=SECONDS,
         metavar="S",
-        help=f"about so long in all, divided among the ways to read (default {SECONDS:g})",
+        help=f"time budget of all together, about, divided among the methods (default {SECONDS:g})",
     )
     parser.add_argument("--json", action="store_true", help="print JSON instead of a table")
     parser.add_argument("--plot", metavar="FILE", help="draw the figures: .png, .svg or .pdf")
@@ -62,33 +63,47 @@ def _run(arguments: argparse.Namespace) -> int:
         require_format(arguments.plot)
         new_figure(1, 1)
     console = None if arguments.json else new_console()
-    subject = Subject(arguments.paths, raw=raw)
+    target = Target(arguments.paths, raw=raw)
     try:
-        with Progress(arguments.seconds) as progress, warnings.catch_warnings():
+        with _progress(arguments.seconds) as show, warnings.catch_warnings():
             # More workers than cores are what was asked for.
             warnings.filterwarnings("ignore", message="This DataLoader will create")
-            machine = this_machine()
+            show("looking at the files")
+            about = target.conditions(arguments.batch_size, seconds=arguments.seconds / 60)
             helpers = arguments.workers
-            progress.tell("looking at the files")
-            report = measure(
-                subject,
-                subject.facts(
-                    arguments.batch_size, machine=machine, seconds=arguments.seconds / 60
-                ),
-                helpers=min(machine.cores, MOST_THREADS) if helpers is None else helpers,
-                seconds=arguments.seconds,
-                tell=progress.tell,
-            )
+            if helpers is None:
+                helpers = min(about.cores, MOST_THREADS)
+            report = measure(target, about, helpers=helpers, seconds=arguments.seconds, show=show)
     finally:
-        subject.close()
+        target.close()
     advice = advise(report)
     if console is None:
         print_json(as_json(report, advice))
     else:
         print_report(console, report, advice)
     if arguments.plot is not None:
-        save_figure(draw(report), arguments.plot)
+        save_figure(draw_figures(report), arguments.plot)
     return SUCCESS
+
+
+@contextmanager
+def _progress(seconds: float) -> Iterator[Callable[[str], None]]:
+    """Show a bar of the time on a terminal, drawn between passes only: no thread disturbs them."""
+    if not sys.stderr.isatty():
+        yield lambda doing: None
+        return
+    rich = require("rich.progress", extra="cli", purpose="the progress bar")
+    begun = time.monotonic()
+    columns = rich.BarColumn(20), "{task.description}"
+    console = new_console(stderr=True)
+    with rich.Progress(*columns, console=console, auto_refresh=False, transient=True) as bar:
+        task = bar.add_task("", total=seconds)
+
+        def show(doing: str) -> None:
+            done = min(seconds, time.monotonic() - begun)
+            bar.update(task, completed=done, description=doing, refresh=True)
+
+        yield show
 
 
 def _whole(text: str) -> int:

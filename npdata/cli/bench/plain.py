@@ -1,8 +1,8 @@
 """The rows without npdata: what NumPy and h5py give, as everyone writes it.
 
-Idea: arrays that are opened by NumPy's and h5py's own means serve as the oracle of every other
-way, and as what it is compared with. Invariant: no row passes through a source of npdata; only
-dtypes that torch lacks are converted by its rule. HDF5 is opened anew for every pass.
+Idea: arrays opened by NumPy and h5py themselves are the oracle of every other method, and what it
+is compared with. Invariant: no row passes through a source of npdata; only dtypes that torch lacks
+are converted by its rule. HDF5 is opened anew for every pass.
 """
 
 import functools
@@ -39,13 +39,12 @@ class PlainFile:
 def opened(files: Sequence[PlainFile]) -> Iterator[list[Any]]:
     """Open each as an `np.ndarray`, an `np.memmap` or an `h5py.Dataset`."""
     with ExitStack() as stack:
-        yield [_open(file, stack) for file in files]
-
-
-def _open(file: PlainFile, stack: ExitStack) -> Any:
-    if file.format == "hdf5":
-        return stack.enter_context(h5py.File(file.path))[file.member]
-    return _loaded(file)
+        yield [
+            stack.enter_context(h5py.File(file.path))[file.member]
+            if file.format == "hdf5"
+            else _loaded(file)
+            for file in files
+        ]
 
 
 @functools.lru_cache(maxsize=8)
@@ -74,17 +73,19 @@ class RowByRow(Dataset[Any]):
 def row_by_row(files: Sequence[PlainFile], batches: Iterable[Rows]) -> Iterator[Any]:
     """Give batches as a stock DataLoader makes them of single rows."""
     with opened(files) as arrays:
-        yield from DataLoader(RowByRow(arrays), batch_sampler=_Lists(batches))
+        lists = (rows.tolist() for rows in batches)
+        yield from DataLoader(RowByRow(arrays), batch_sampler=lists)
 
 
 def sorted_batches(files: Sequence[PlainFile], batches: Iterable[Rows]) -> Iterator[Any]:
-    """Give batches by h5py's slices and sorted fancy indices, as its documentation advises."""
+    """Give batches by h5py's slices and sorted fancy indices."""
     with opened(files) as datasets:
         for rows in batches:
-            yield tuple(_tensor(_sorted_read(dataset, rows)) for dataset in datasets)
+            yield tuple(_tensor(sorted_read(dataset, rows)) for dataset in datasets)
 
 
-def _sorted_read(dataset: Any, rows: Rows) -> NDArray[Any]:
+def sorted_read(dataset: Any, rows: Rows) -> NDArray[Any]:
+    """Read rows as h5py's documentation advises: one slice, or unique rows in sorted order."""
     first, stop = int(rows[0]), int(rows[0]) + len(rows)
     if np.array_equal(rows, np.arange(first, stop)):
         consecutive: NDArray[Any] = dataset[first:stop]
@@ -100,13 +101,3 @@ def _tensor(array: NDArray[Any]) -> Any:
     if array.dtype.isnative and array.dtype.name in NATIVE:
         return torch.from_numpy(array)
     return as_tensor(array, copy=True)
-
-
-class _Lists:
-    """Batches as lists of ints, as torch's own samplers give them."""
-
-    def __init__(self, batches: Iterable[Rows]) -> None:
-        self._batches = batches
-
-    def __iter__(self) -> Iterator[list[int]]:
-        return (rows.tolist() for rows in self._batches)

@@ -1,84 +1,189 @@
-"""What was measured: a figure for every way in every order, and how it came about.
+"""What was measured: a figure for every method in every order, and what is known of the data.
 
-Idea: frozen values between the measuring and everything that is made of it: the table, the
-picture, JSON, the advice. Invariant: a rate counts the samples after the first row of a pass, the
-median over passes; the time to that row stands beside it.
+Idea: frozen values between the measuring and all that is made of it: the table, the picture, JSON,
+the advice. Invariant: a rate counts the rows after the first one of a pass, and is the median over
+the passes; nothing here opens a file or reads a clock.
 """
 
 import statistics
-from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Literal, TypeAlias
 
-from npdata.cli.bench.facts import Facts
-from npdata.cli.bench.way import LeftOut, OrderName, Way
+from npdata.cli.console import bytes_text
+from npdata.dataset.describe import FieldDescription
+from npdata.sampling.order.epoch_order import Shuffle
+
+Kind: TypeAlias = Literal["plain", "h5py", "dataloader", "loader", "roofline"]
+OrderName: TypeAlias = Literal["sequential", "block", "full"]
+
+ORDERS: dict[OrderName, Shuffle] = {"sequential": False, "block": "block", "full": "full"}
+TITLES: dict[OrderName, str] = {
+    "sequential": "sequential",
+    "block": "block shuffle",
+    "full": "full shuffle",
+}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Conditions:
+    """What is read, on which machine; known before anything is timed.
+
+    Args:
+        row_bytes: of a sample, decoded.
+        fields: as in `describe()`; `hdf5` where all of them are HDF5.
+        raw: the arguments that describe a raw file in code, None for other files.
+        file_bytes: of all files; `cached` is the part of the largest that was in the page cache.
+        memory_rate, disk_rate: of plain reading, in bytes a second.
+        shared_bytes: free shared memory. These four are None where the system does not say.
+    """
+
+    paths: tuple[str, ...]
+    rows: int
+    row_bytes: int
+    batch_size: int
+    block_rows: int
+    fields: tuple[FieldDescription, ...]
+    hdf5: bool
+    raw: str | None
+    file_bytes: int
+    cached: float | None
+    memory_rate: float | None
+    disk_rate: float | None
+    memory_bytes: int
+    cores: int
+    shared_bytes: int | None
+
+    @property
+    def batch_bytes(self) -> int:
+        """The bytes of a whole batch."""
+        return self.row_bytes * self.batch_size
+
+    @property
+    def fits_memory(self) -> bool:
+        """Whether the page cache can hold the files, with room for the rest."""
+        return self.file_bytes <= self.memory_bytes * 0.8
+
+    @property
+    def slowest_access(self) -> str:
+        """The access of the field that costs most."""
+        kinds = ("memory", "mapped", "library", "decoded")
+        return max((field.access for field in self.fields), key=kinds.index)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Method:
+    """A kind of reader; `helpers` are its worker processes or threads."""
+
+    kind: Kind
+    name: str
+    helpers: int = 0
+
+
+@dataclass(frozen=True, kw_only=True)
+class NotMeasured:
+    """A method that is not measured, in one order or (None) in any, and why."""
+
+    method: Method
+    reason: str
+    order: OrderName | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
 class Figure:
-    """One way in one order: `rates` in samples a second, one for each pass.
+    """One method in one order: the rate of each pass in rows a second.
 
-    `first` is the time to the first row in seconds: opening files, starting processes. With
-    `trial`, a batch takes too long to be timed, and the one rate is a guess from the few rows of
-    the trial.
+    `seconds_to_first_row` is the median over passes: opening files, starting processes. With
+    `estimate`, a batch takes too long to be timed, and the one rate is that of a few rows.
     """
 
     order: OrderName
-    way: Way
-    rates: tuple[float, ...]
-    first: float
-    trial: bool = False
+    method: Method
+    passes: tuple[float, ...]
+    seconds_to_first_row: float = 0.0
+    estimate: bool = False
 
     @property
     def rate(self) -> float:
-        """Samples a second, the median."""
-        return statistics.median(self.rates)
+        """Rows a second, the median."""
+        return statistics.median(self.passes)
 
     @property
     def spread(self) -> float:
         """Half the range of the rates, as a part of the median."""
-        return (max(self.rates) - min(self.rates)) / 2 / self.rate if self.rate else 0.0
+        return (max(self.passes) - min(self.passes)) / 2 / self.rate if self.rate else 0.0
 
 
 @dataclass(frozen=True, kw_only=True)
 class Report:
-    """All figures of one run; `rows` were read of those that there are.
+    """All figures of one run, of the first `rows_measured` rows.
 
-    `auto_threads` is what `Loader` takes where no number is given, `rounds` and `pass_seconds`
-    how the contenders took turns.
+    `auto_threads` is what `Loader` takes where no number is given, `rounds` and `pass_seconds` how
+    the candidates took turns.
     """
 
-    facts: Facts
-    rows: int
+    conditions: Conditions
+    rows_measured: int
     auto_threads: int
     rounds: int
     pass_seconds: float
     seconds: float
     figures: tuple[Figure, ...]
-    left_out: tuple[LeftOut, ...] = ()
-
-    @property
-    def orders(self) -> tuple[OrderName, ...]:
-        """The orders that were measured."""
-        return tuple(dict.fromkeys(figure.order for figure in self.figures))
+    not_measured: tuple[NotMeasured, ...] = ()
 
     def of(self, order: OrderName) -> tuple[Figure, ...]:
-        """Give the figures of an order."""
-        return tuple(figure for figure in self.figures if figure.order == order)
+        """Give the figures of an order, the fastest first."""
+        found = (figure for figure in self.figures if figure.order == order)
+        return tuple(sorted(found, key=lambda figure: -figure.rate))
 
-    def ceiling(self, order: OrderName) -> Figure:
-        """Give the bare operation of an order."""
-        return next(figure for figure in self.of(order) if figure.way.kind == "ceiling")
+    def bare(self, order: OrderName) -> Figure:
+        """Give the bare operation in an order."""
+        return next(figure for figure in self.of(order) if figure.method.kind == "roofline")
 
     def best(self, order: OrderName) -> Figure:
-        """Give the fastest way of npdata in an order."""
-        return fastest([figure for figure in self.of(order) if figure.way.ours])
+        """Give the fastest method of npdata in an order."""
+        ours = ("dataloader", "loader")
+        return next(figure for figure in self.of(order) if figure.method.kind in ours)
 
-    def plain(self, order: OrderName) -> Figure:
-        """Give the fastest way without npdata in an order."""
-        others = [f for f in self.of(order) if not f.way.ours and f.way.kind != "ceiling"]
-        return fastest(others)
+    def of_roofline(self, figure: Figure) -> float:
+        """Give the part of the roofline: the bare operation, or what was seen to be faster."""
+        roofline = self.of(figure.order)[0].rate
+        return figure.rate / roofline if roofline else 0.0
 
 
-def fastest(figures: Sequence[Figure]) -> Figure:
-    """Give the figure with the highest rate."""
-    return max(figures, key=lambda figure: figure.rate)
+def methods_of(
+    about: Conditions, *, helpers: int, roofline: str
+) -> tuple[tuple[Method, ...], tuple[NotMeasured, ...]]:
+    """Give the methods to compare, the plain one first, and those that are left out.
+
+    `roofline` is the name of the bare operation.
+    """
+    library = "h5py" if about.hdf5 else "NumPy"
+    methods = [Method(kind="plain", name=f"{library}, row by row")]
+    if about.hdf5:
+        methods.append(Method(kind="h5py", name="h5py, sorted batches"))
+    methods.append(Method(kind="dataloader", name="DataLoader, 0 workers"))
+    methods.append(Method(kind="loader", name="Loader, 0 threads"))
+    not_measured = []
+    if helpers:
+        plural = "" if helpers == 1 else "s"
+        workers = Method(
+            kind="dataloader", name=f"DataLoader, {helpers} worker{plural}", helpers=helpers
+        )
+        # Each worker makes one batch and has another ready, and one is with the loop.
+        needed, free = about.batch_bytes * (2 * helpers + 1), about.shared_bytes
+        if free is not None and needed > free:
+            reason = (
+                f"its batches take {bytes_text(needed)} of shared memory, of which "
+                f"{bytes_text(free)} are free"
+            )
+            not_measured.append(NotMeasured(method=workers, reason=reason))
+        else:
+            methods.append(workers)
+        threads = Method(kind="loader", name=f"Loader, {helpers} thread{plural}", helpers=helpers)
+        if any(field.access == "library" for field in about.fields):
+            reason = "h5py reads one row range at a time, under a lock"
+            not_measured.append(NotMeasured(method=threads, reason=reason))
+        else:
+            methods.append(threads)
+    methods.append(Method(kind="roofline", name=roofline))
+    return tuple(methods), tuple(not_measured)

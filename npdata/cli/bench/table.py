@@ -1,24 +1,24 @@
-"""The report for people: what was measured, a table with bars, what is left out, the advice.
+"""The report for people and for machines: one table with what has to be known to read it; JSON.
 
-Idea: one table, a section for each order, the bars showing the distance to the ceiling. Invariant:
-all of it fits 80 columns, and what it says in bars it says in numbers too. It computes only text.
+Idea: a section for each order, the bars showing the part of the roofline. Invariant: all of it fits
+80 columns, and what it says in bars it says in numbers too. JSON has rows a second, seconds and
+bytes, nothing rounded.
 """
 
 from collections.abc import Iterator
+from dataclasses import asdict
 from typing import Any
 
-from npdata.cli.bench.advice import Advice
-from npdata.cli.bench.facts import Facts
-from npdata.cli.bench.report import Figure, Report
-from npdata.cli.bench.way import TITLES
+from npdata.cli.bench.advice import Recommendation
+from npdata.cli.bench.report import ORDERS, TITLES, Figure, Report
 from npdata.cli.console import bytes_text, count_text, printable, shape_text
 from npdata.errors import require
 
-_BAR = 8
-_STYLES = {"loader": "green", "dataloader": "green", "ceiling": "cyan"}
+_BAR = 6
+_STYLES = {"loader": "green", "dataloader": "green", "roofline": "cyan"}
 
 
-def print_report(console: Any, report: Report, advice: Advice) -> None:
+def print_report(console: Any, report: Report, advice: Recommendation) -> None:
     """Print a report to a `rich.console.Console`."""
     for line in facts_text(report):
         console.print(printable(line))
@@ -28,43 +28,47 @@ def print_report(console: Any, report: Report, advice: Advice) -> None:
         console.print(line, style="dim")
     console.print("\nAdvice", style="bold")
     console.print(f"  {advice.code}", style="green")
+    padding = require("rich.padding", extra="cli", purpose="a table")
     for sentence in advice.sentences:
-        console.print(_bullet(sentence))
+        bullet = f"- {printable(sentence)}"
+        console.print(padding.Padding(bullet, (0, 0, 0, 2), expand=False))
+
+
+def as_json(report: Report, advice: Recommendation) -> dict[str, Any]:
+    """Give a report and its advice as dicts, lists, strings and numbers, with what follows."""
+    plain = asdict(report)
+    conditions = plain.pop("conditions")
+    for figure, values in zip(report.figures, plain["figures"], strict=True):
+        values["rows_per_second"] = figure.rate
+        values["bytes_per_second"] = figure.rate * report.conditions.row_bytes
+        values["spread"] = figure.spread
+        values["of_roofline"] = report.of_roofline(figure)
+    return {**conditions, **plain, "advice": asdict(advice)}
 
 
 def facts_text(report: Report) -> Iterator[str]:
     """Give what was measured, and whether from memory, in lines."""
-    facts = report.facts
-    for path, field in zip(facts.paths, facts.fields, strict=True):
+    about = report.conditions
+    for path, field in zip(about.paths, about.fields, strict=True):
         yield f"{path}: {shape_text(field.shape)}, {field.dtype}, {field.access}"
-    batch = count_text(facts.batch_size, "row")
-    yield f"batches of {batch}, {bytes_text(facts.batch_bytes)}; {_part(report)}"
-    yield _storage(facts)
-
-
-def _part(report: Report) -> str:
-    facts = report.facts
-    if report.rows == facts.rows:
-        return "read to the end, from memory"
-    return (
-        f"the first {report.rows:,} of {facts.rows:,} rows stand for all, and were read from memory"
+    part = (
+        "read to the end, from memory"
+        if report.rows_measured == about.rows
+        else f"the first {report.rows_measured:,} of {about.rows:,} rows stand for all, and were "
+        "read from memory"
     )
-
-
-def _storage(facts: Facts) -> str:
-    storage, memory = facts.storage, facts.machine.memory_bytes
-    fits = "fit into" if facts.fits_memory else "do not fit into"
-    parts = [f"files of {bytes_text(storage.file_bytes)} {fits} {bytes_text(memory)} of memory"]
-    if storage.cached is not None:
-        parts.append(f"{storage.cached:.0%} was in the page cache before")
-    rates = []
-    if storage.memory_rate is not None:
-        rates.append(f"{bytes_text(storage.memory_rate)}/s from memory")
-    if storage.disk_rate is not None:
-        rates.append(f"{bytes_text(storage.disk_rate)}/s from the disk")
-    if rates:
-        parts.append(f"plain reading gives {', '.join(rates)}")
-    return "; ".join(parts)
+    batch = count_text(about.batch_size, "row")
+    yield f"batches of {batch}, {bytes_text(about.batch_bytes)}; {part}"
+    fits = "fit into" if about.fits_memory else "do not fit into"
+    memory = bytes_text(about.memory_bytes)
+    parts = [f"files of {bytes_text(about.file_bytes)} {fits} {memory} of memory"]
+    if about.cached is not None:
+        parts.append(f"{about.cached:.0%} was in the page cache before")
+    rates = {"memory": about.memory_rate, "the disk": about.disk_rate}
+    read = [f"{bytes_text(rate)}/s from {place}" for place, rate in rates.items() if rate]
+    if read:
+        parts.append(f"plain reading gives {', '.join(read)}")
+    yield "; ".join(parts)
 
 
 def _table(report: Report) -> Any:
@@ -74,28 +78,26 @@ def _table(report: Report) -> Any:
     table.add_column("", no_wrap=True)
     for head in ("rows/s", "bytes/s", "±", "start"):
         table.add_column(head, justify="right", no_wrap=True)
-    table.add_column("of the ceiling", no_wrap=True)
-    for number, order in enumerate(report.orders):
-        if number:
-            table.add_section()
+    table.add_column("of roofline", no_wrap=True)
+    for order in ORDERS:
+        table.add_section()
         table.add_row(TITLES[order], style="bold")
-        ceiling = report.ceiling(order).rate
-        figures = sorted(report.of(order), key=lambda figure: -figure.rate)
-        for figure in sorted(figures, key=lambda figure: figure.way.kind != "ceiling"):
-            table.add_row(*_cells(figure, report.facts.row_bytes, ceiling))
+        for figure in report.of(order):
+            table.add_row(*_cells(report, figure))
     return table
 
 
-def _cells(figure: Figure, row_bytes: int, ceiling: float) -> Iterator[Any]:
+def _cells(report: Report, figure: Figure) -> Iterator[Any]:
     text = require("rich.text", extra="cli", purpose="a table").Text
-    part = figure.rate / ceiling if ceiling else 0.0
-    yield f"  {figure.way.name}"
+    part, kind = report.of_roofline(figure), figure.method.kind
+    untimed = figure.estimate or kind == "roofline"
+    yield f"  {figure.method.name}"
     yield rate_text(figure.rate)
-    yield f"{bytes_text(figure.rate * row_bytes)}"
-    yield "guess" if figure.trial else f"{figure.spread:.0%}" if len(figure.rates) > 1 else ""
-    yield "" if figure.way.kind == "ceiling" else f"{figure.first * 1e3:,.0f} ms"
-    bar = "█" * round(_BAR * min(1.0, part))
-    yield text.assemble((f"{bar:<{_BAR}}", _STYLES.get(figure.way.kind, "yellow")), f"{part:>5.0%}")
+    yield f"{bytes_text(figure.rate * report.conditions.row_bytes)}"
+    yield "guess" if figure.estimate else f"{figure.spread:.0%}" if len(figure.passes) > 1 else ""
+    yield "" if untimed else f"{figure.seconds_to_first_row * 1e3:,.0f} ms"
+    bar = "█" * round(_BAR * part)
+    yield text.assemble((f"{bar:<{_BAR}}", _STYLES.get(kind, "yellow")), f"{part:>5.0%}")
 
 
 def rate_text(rate: float) -> str:
@@ -111,26 +113,21 @@ def rate_text(rate: float) -> str:
 def notes(report: Report) -> Iterator[str]:
     """Give what has to be known to read the table, and what it does not show."""
     rounds = count_text(report.rounds, "round")
-    spread = "" if report.rounds > 1 else "a single pass tells no ±, more --seconds do; "
+    spread = "" if report.rounds > 1 else "a single pass gives no ±, more --seconds do; "
     yield (
         f"{rounds} in turns, passes of about {report.pass_seconds:.2g} s, {report.seconds:.0f} s "
-        f"in all; {spread}every way gave the same rows. start: to the first row"
+        f"in all; {spread}every method gave the same rows. start: to the first row"
     )
-    if any(figure.trial for figure in report.figures):
-        yield "guess: a batch takes too long, so this is what a few rows of one took"
-    if any(figure.rate > report.ceiling(figure.order).rate for figure in report.figures):
-        if report.facts.slowest_access == "decoded":
-            yield "over 100%: chunks that are still decoded from before are used again"
-        else:
-            yield (
-                "over 100%: rows in order are read in larger pieces, or something else ran on the "
-                "machine while the ceiling was measured"
-            )
-    for left_out in report.left_out:
+    if any(figure.estimate for figure in report.figures):
+        yield "guess: a batch takes too long, so this is the rate of its first rows"
+    bare = [report.bare(order) for order in ORDERS]
+    beaten = [figure.order for figure in bare if report.of_roofline(figure) < 1]
+    if beaten:
+        yield (
+            f"roofline: {bare[0].method.name}, or the fastest method where that is faster "
+            f"({', '.join(beaten)}): it reads in larger pieces, decodes fewer chunks, "
+            "or something else ran on the machine"
+        )
+    for left_out in report.not_measured:
         order = f"{left_out.order}: " if left_out.order else ""
-        yield f"not measured: {order}{left_out.way.name}: {left_out.reason}"
-
-
-def _bullet(sentence: str) -> Any:
-    padding = require("rich.padding", extra="cli", purpose="a table")
-    return padding.Padding(f"- {printable(sentence)}", (0, 0, 0, 2), expand=False)
+        yield f"not measured: {order}{left_out.method.name}: {left_out.reason}"
