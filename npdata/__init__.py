@@ -6,6 +6,7 @@ from npdata.dataset.batch import Batch
 from npdata.dataset.collate import collate
 from npdata.dataset.many_files import concatenate, stack
 from npdata.dataset.numpy_dataset import NumpyDataset
+from npdata.dataset.padded import Padded
 from npdata.loading.loader import Loader
 from npdata.loading.schedule import Schedule
 from npdata.loading.stats import LoaderStats
@@ -14,6 +15,7 @@ from npdata.sampling.quality import ShuffleQuality, shuffle_quality
 from npdata.sampling.rows import MaskedRows, SeededRows
 from npdata.sampling.sampler import BlockBatchSampler
 from npdata.sources.base import Access, Source
+from npdata.sources.compose import ragged
 from npdata.sources.open import open_source
 
 __all__ = [
@@ -25,6 +27,7 @@ __all__ = [
     "LoaderStats",
     "MaskedRows",
     "NumpyDataset",
+    "Padded",
     "Schedule",
     "SeededRows",
     "ShuffleQuality",
@@ -35,6 +38,7 @@ __all__ = [
     "errors",
     "explain",
     "open_source",
+    "ragged",
     "shuffle_quality",
     "stack",
     "to_device",

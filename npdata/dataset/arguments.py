@@ -13,7 +13,7 @@ from typing import Any, TypeAlias
 
 from npdata.errors import FieldError
 
-OPTIONS = ("transform", "batch_transform", "dtype")
+OPTIONS = ("transform", "batch_transform", "dtype", "ragged", "padding")
 
 Paths: TypeAlias = str | os.PathLike[str] | Sequence[str | os.PathLike[str]]
 
@@ -41,22 +41,24 @@ def fields_of(
     return (tuple(named), tuple(named.values())) if named else (None, fields)
 
 
-def dtypes_of(asked: object, names: tuple[str, ...] | None, count: int) -> list[object]:
-    """Give the dtype asked for by each of `count` fields, None for as it is.
+def per_field(option: str, asked: Any, names: tuple[str, ...] | None, count: int) -> list[Any]:
+    """Give what `option` asks for each of `count` fields, None where it asks for nothing.
 
     Examples:
-        >>> dtypes_of({"y": "float32"}, ("x", "y"), 2), dtypes_of("float32", None, 2)
-        ([None, 'float32'], ['float32', 'float32'])
+        >>> per_field("dtype", {"y": "float32"}, ("x", "y"), 2), per_field("padding", 0, None, 2)
+        ([None, 'float32'], [0, 0])
     """
     labels: list[Any] = list(names or range(count))
     if isinstance(asked, Mapping):
         unknown = [key for key in asked if key not in labels]
         if unknown:
-            raise FieldError(f"dtype= names {unknown[0]!r}, which is no field; fields are {labels}")
+            raise FieldError(
+                f"{option}= names {unknown[0]!r}, which is no field; fields are {labels}"
+            )
         return [asked.get(label) for label in labels]
     if isinstance(asked, list | tuple):
         if len(asked) != count:
-            raise FieldError(f"dtype= has {len(asked)} entries for {count} fields")
+            raise FieldError(f"{option}= has {len(asked)} entries for {count} fields")
         return list(asked)
     return [asked] * count
 

@@ -17,6 +17,8 @@ from typing import Any, Self
 import torch
 
 from npdata.dataset.field import row_of
+from npdata.dataset.padded import Padded
+from npdata.dataset.ragged_form import RaggedForm
 from npdata.dataset.stacking import stack_samples, take_apart
 from npdata.dataset.transforms import SampleRng, Transform
 from npdata.errors import MaskLostError
@@ -24,10 +26,15 @@ from npdata.errors import MaskLostError
 
 @dataclass(frozen=True, kw_only=True)
 class SampleForm:
-    """What a sample looks like: `names` for dicts; without, a tuple, or with `bare` one value."""
+    """What a sample looks like: `names` for dicts; without, a tuple, or with `bare` one value.
+
+    `ragged` has for each field whose samples differ in length what their batch is, by its name or
+    position.
+    """
 
     names: tuple[str, ...] | None = None
     bare: bool = False
+    ragged: tuple[tuple[str | int, RaggedForm], ...] = ()
 
     def build(self, values: tuple[Any, ...]) -> Any:
         """Make a sample, or a stacked batch of the same form, of a value per field.
@@ -78,7 +85,7 @@ class Batch(list[Any]):
         super().__init__(samples)
         self._values: tuple[Any, ...] | None = None
         self._length = 0
-        self._form = SampleForm()
+        self.form = SampleForm()
         self.batch_transform: Transform | None = None
         self.mask: torch.Tensor | None = None
 
@@ -93,29 +100,29 @@ class Batch(list[Any]):
     ) -> Self:
         """Hold `values`, one stacked value of `length` rows per field."""
         batch = cls((_Unmade(),))
-        batch._values, batch._length, batch._form = values, length, form
+        batch._values, batch._length, batch.form = values, length, form
         batch.batch_transform, batch.mask = batch_transform, mask
         return batch
 
     @property
     def stacked(self) -> Any:
         """The stacked fields in the form of a sample, before any transform."""
-        return None if self._values is None else self._form.build(self._values)
+        return None if self._values is None else self.form.build(self._values)
 
     def pin_memory(self, device: object = None) -> "Batch":
         """Give the same batch with its stacked fields in page-locked memory."""
         if self._values is None:
             return self
         values = tuple(_pinned(value) for value in self._values)
-        return Batch.of(values, self._length, self._form, self.batch_transform, self.mask)
+        return Batch.of(values, self._length, self.form, self.batch_transform, self.mask)
 
     def collated(self) -> Any:
         """Give the batch stacked, in the form of `default_collate`, after `batch_transform`."""
         result = self.stacked
         if result is None:
-            result = stack_samples(self._untransformed())
+            result = stack_samples(self._untransformed(), dict(self.form.ragged))
         elif type(result) is tuple:
-            result = [tuple(value) if type(value) is list else value for value in result]
+            result = [tuple(value) if _is_texts(value) else value for value in result]
         return result if self.batch_transform is None else self.batch_transform(result)
 
     def samples(self) -> list[Any]:
@@ -133,7 +140,7 @@ class Batch(list[Any]):
         if values is None:
             return list.copy(self)
         rows = (tuple(row_of(value, k) for value in values) for k in range(self._length))
-        return [self._form.build(row) for row in rows]
+        return [self.form.build(row) for row in rows]
 
     def transformed(self, transform: Transform, sample_rng: SampleRng | None = None) -> "Batch":
         """Give a batch of the transformed samples, which has no stacked fields.
@@ -145,6 +152,7 @@ class Batch(list[Any]):
         if sample_rng is not None:
             made = (transform(sample, rng=sample_rng(k)) for k, sample in enumerate(samples))
         batch = Batch(made)
+        batch.form = self.form
         batch.batch_transform, batch.mask = self.batch_transform, self.mask
         return batch
 
@@ -172,10 +180,14 @@ class Batch(list[Any]):
 
     def __reduce_ex__(self, protocol: object) -> tuple[Any, ...]:
         if self._values is not None and self.batch_transform is None:
-            return Batch.of, (self._values, self._length, self._form, None, self.mask)
+            return Batch.of, (self._values, self._length, self.form, None, self.mask)
         if self.mask is None:
             return list, (self.samples(),)
         return _masked, (self.samples(), self.mask)
+
+
+def _is_texts(value: Any) -> bool:
+    return type(value) is list and not any(isinstance(part, torch.Tensor) for part in value[:1])
 
 
 def _masked(samples: list[Any], mask: torch.Tensor) -> Batch:
@@ -187,6 +199,10 @@ def _masked(samples: list[Any], mask: torch.Tensor) -> Batch:
 def _pinned(value: Any) -> Any:
     if isinstance(value, dict):
         return {name: _pinned(part) for name, part in value.items()}
+    if isinstance(value, Padded):
+        return Padded(*map(_pinned, value))
+    if type(value) is list:
+        return [_pinned(part) for part in value]
     return value.pin_memory() if isinstance(value, torch.Tensor) else value
 
 

@@ -68,6 +68,8 @@ def parcel(result: Any) -> Any:
         return solid.as_subclass(SmallTensor) if _is_small(solid) else solid
     if type(result) is dict:
         return {name: parcel(part) for name, part in result.items()}
+    if isinstance(result, tuple) and hasattr(result, "_fields"):
+        return type(result)(*(parcel(part) for part in result))
     if type(result) in (list, tuple):
         return type(result)(parcel(part) for part in result)
     return result

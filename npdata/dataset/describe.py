@@ -117,7 +117,7 @@ def _field(field: Field, independent: bool) -> FieldDescription:
         name=field.label,
         where=source.where,
         shape=source.shape,
-        dtype=source.dtype,
+        dtype=field.dtype,
         tensor_dtype=conversion.dtype,
         access=source.access.kind,
         access_reason=source.access.reason,

@@ -13,11 +13,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from npdata.arrays.convert import Conversion
+from npdata.arrays.dtypes import DType
 from npdata.dataset.batch_memory import Allocate
+from npdata.dataset.padded import Padded
 from npdata.sources.base import Source
 
 Value: TypeAlias = Any
-"""A tensor; for a structured field a dict of values, for a text field a str or a list of them."""
+"""A tensor; a dict of values (structured), a str or a list of them (text), or a ragged batch."""
 
 
 class Field(ABC):
@@ -58,6 +60,11 @@ class Field(ABC):
         return self.source.categories
 
     @property
+    def dtype(self) -> DType:
+        """The dtype of the values, as stored."""
+        return self.source.dtype
+
+    @property
     def in_place(self) -> bool:
         """Whether batches come from the copy kernel alone, which itself refuses rows outside."""
         return False
@@ -91,4 +98,6 @@ def row_of(stacked: Any, index: int) -> Any:
     """Give one row of a stacked value: of a tensor, a list, or a dict of them."""
     if isinstance(stacked, dict):
         return {name: row_of(value, index) for name, value in stacked.items()}
+    if isinstance(stacked, Padded):
+        return stacked.values[index, : int(stacked.lengths[index])]
     return stacked[index]

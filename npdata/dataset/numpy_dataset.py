@@ -6,7 +6,7 @@ are those of NumPy's `array[indices]`, whatever the source. It opens nothing its
 converts nothing itself (`field`), and knows no order (samplers).
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from types import MappingProxyType
 from typing import Any, Literal, Self
 
@@ -20,14 +20,16 @@ from npdata.arrays.blocks import Blocks
 from npdata.arrays.gather import refuses_rows_outside
 from npdata.arrays.indexing import is_exact, row_number, row_numbers, selects_many
 from npdata.arrays.spans import Edge, Windows
-from npdata.dataset.arguments import dtypes_of, fields_of, require_functions
+from npdata.dataset.arguments import fields_of, per_field, require_functions
 from npdata.dataset.batch import Batch, SampleForm
 from npdata.dataset.batch_memory import Allocate, batch_memory, plain_memory
 from npdata.dataset.collate import collate
 from npdata.dataset.describe import Description, describe
 from npdata.dataset.field import Field
 from npdata.dataset.from_files import FromFiles
-from npdata.dataset.open_field import open_field, require_equal_lengths
+from npdata.dataset.open_field import open_fields
+from npdata.dataset.ragged_field import RaggedField
+from npdata.dataset.ragged_form import Form
 from npdata.dataset.transforms import Bound, Transform, Transforms
 from npdata.dataset.windows import Offsets, is_stacked, recordings_of, windowed
 from npdata.errors import ClosedError, FieldError
@@ -58,6 +60,11 @@ class NumpyDataset(FromFiles, Dataset[Any]):
     casts after reading: one for all fields, or a mapping from field name or position, or a
     sequence with one (or None) per field; `str` or `bytes` keeps text.
 
+    Samples of different lengths (`npdata.ragged`, HDF5 datasets of variable length) make a batch of
+    the form `ragged`: "padded" (the default) gives `Padded` values and lengths, filled up with
+    `padding` (0), "jagged" a nested tensor of torch's jagged layout, "list" a list of tensors; one
+    for all such fields, or a mapping from field name or position.
+
     Raises `FieldError` (a ValueError) for fields of different length, for none, and for options
     that name no field; and whatever opening a field raises.
 
@@ -73,12 +80,14 @@ class NumpyDataset(FromFiles, Dataset[Any]):
         transform: Transform | None = None,
         batch_transform: Transform | None = None,
         dtype: object = None,
+        ragged: Form | Mapping[Any, Form] | None = None,
+        padding: float | Mapping[Any, float] | None = None,
         **named: SourceLike,
     ) -> None:
         """Open the fields; see the class for the arguments."""
         require_functions(transform=transform, batch_transform=batch_transform)
         names, sources = fields_of(fields, named)
-        dtypes = dtypes_of(dtype, names, len(sources))
+        dtypes = per_field("dtype", dtype, names, len(sources))
         inner = [_only_field(each) if isinstance(each, NumpyDataset) else None for each in sources]
         sources = tuple(
             given if field is None else field.source
@@ -88,12 +97,15 @@ class NumpyDataset(FromFiles, Dataset[Any]):
             asked if field is None or asked is not None else field.asked
             for asked, field in zip(dtypes, inner, strict=True)
         ]
-        labels: Sequence[str | int] = names or range(len(sources))
-        opened = tuple(map(open_field, labels, sources, dtypes))
-        require_equal_lengths(opened)
+        options = {"dtype": dtypes, "ragged": ragged, "padding": padding}
+        opened = open_fields(names, sources, options)
         self._hold(
             opened,
-            SampleForm(names=names, bare=names is None and len(opened) == 1),
+            SampleForm(
+                names=names,
+                bare=names is None and len(opened) == 1,
+                ragged=tuple((f.label, f.form) for f in opened if isinstance(f, RaggedField)),
+            ),
             Transforms.of(transform, batch_transform),
             owned=tuple(
                 field.source
@@ -175,7 +187,8 @@ class NumpyDataset(FromFiles, Dataset[Any]):
         if trusted is None:
             return None
         values = trusted[1]
-        return list(values) if self._form == SampleForm() else self._form.build(values)
+        plain = self._form.names is None and not self._form.bare
+        return list(values) if plain else self._form.build(values)
 
     def _trusted(self, indices: object, allocate: Allocate) -> tuple[Rows, tuple[Any, ...]] | None:
         """Gather rows unchecked where the kernel refuses those outside, and negative ones too."""

@@ -1,32 +1,73 @@
-"""From an argument of a dataset to a field: opened, and of the kind that its source asks for."""
+"""From the arguments of a dataset to its fields: opened, and of the kind that each source asks for.
 
-from collections.abc import Sequence
+Idea: what a source holds decides the kind of its field; the options of that kind are taken from
+what the user asked for. Invariant: an option that no field would heed is refused.
+"""
 
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from npdata.dataset.arguments import per_field
 from npdata.dataset.field import Field
+from npdata.dataset.ragged_field import RaggedField
+from npdata.dataset.ragged_form import RaggedForm
 from npdata.dataset.rows_field import RowsField
 from npdata.errors import FieldError
 from npdata.sources.open import SourceLike, open_source
+from npdata.sources.ragged import RaggedSource
+
+KINDS = {"ragged": RaggedField, "padding": RaggedField}
+"""The kind of field that an option is for."""
 
 
-def open_field(label: str | int, source: SourceLike, dtype: object = None) -> Field:
-    """Open whatever holds the samples; errors of opening carry the label as a note.
+def open_fields(
+    names: tuple[str, ...] | None, sources: Sequence[SourceLike], options: Mapping[str, Any]
+) -> tuple[Field, ...]:
+    """Open the fields of a dataset; `options` are those of `NumpyDataset` for fields.
 
-    Raises `ConversionError` (a TypeError) where no tensor can hold them as they are or as `dtype`,
-    and what `open_source` raises.
+    Raises `FieldError` for fields of different length and options that no field heeds, and what
+    opening raises, with the field as a note.
     """
-    try:
-        return RowsField(label, open_source(source), dtype)
-    except (ValueError, TypeError) as error:
-        error.add_note(f"while opening field {label!r}")
-        raise
-
-
-def require_equal_lengths(fields: Sequence[Field]) -> None:
-    """Raise `FieldError` where a field has another number of samples than the first."""
+    labels: Sequence[str | int] = names or range(len(sources))
+    asked = {name: per_field(name, value, names, len(sources)) for name, value in options.items()}
+    fields = tuple(
+        _open_field(label, source, {name: asked[name][k] for name in asked})
+        for k, (label, source) in enumerate(zip(labels, sources, strict=True))
+    )
+    _require_heeded(fields, options)
     first = fields[0]
     for field in fields[1:]:
         if len(field) != len(first):
             raise FieldError(
                 f"field {first.label!r} ({first.where}) has {len(first)} rows, field "
                 f"{field.label!r} ({field.where}) has {len(field)}; all fields need the same number"
+            )
+    return fields
+
+
+def _open_field(label: str | int, source: SourceLike, asked: Mapping[str, Any]) -> Field:
+    try:
+        opened = open_source(source)
+        if isinstance(opened, RaggedSource):
+            form = RaggedForm.of(asked["ragged"], asked["padding"])
+            return RaggedField(label, opened, asked["dtype"], form)
+        return RowsField(label, opened, asked["dtype"])
+    except (ValueError, TypeError) as error:
+        error.add_note(f"while opening field {label!r}")
+        raise
+
+
+def _require_heeded(fields: Sequence[Field], options: Mapping[str, Any]) -> None:
+    for option, kind in KINDS.items():
+        value = options[option]
+        heeding = {field.label for field in fields if isinstance(field, kind)}
+        if isinstance(value, Mapping):
+            lost = [label for label in value if label not in heeding]
+        else:
+            lost = [] if value is None or heeding else [fields[0].label]
+        if lost:
+            raise FieldError(
+                f"{option}= is for samples of different lengths, and field {lost[0]!r} has rows of "
+                f"one shape; a field named {option!r} goes into a mapping: "
+                f"NumpyDataset({{{option!r}: ...}})"
             )

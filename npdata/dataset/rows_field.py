@@ -19,8 +19,10 @@ from npdata.arrays.convert import Conversion, Layout, apply, as_tensor, decide
 from npdata.arrays.dtypes import DTypeRule, dtype_rule
 from npdata.dataset.batch_memory import Allocate, plain_memory
 from npdata.dataset.field import Field, Value, row_of
+from npdata.dataset.ragged_field import ragged_conversion
 from npdata.errors import ConversionError
 from npdata.sources.base import Source
+from npdata.sources.ragged import RaggedSource
 
 
 class RowsField(Field):
@@ -137,6 +139,8 @@ class RowsField(Field):
 
 def conversion_of(source: Source, dtype: object = None) -> Conversion:
     """Decide how one row of a source becomes a sample of `dtype` (None: as it is), or why not."""
+    if isinstance(source, RaggedSource):
+        return ragged_conversion(source, dtype)
     rule = dtype_rule(source.dtype, dtype)
     if rule.kind == "text":
         return Conversion(action="text", reason=rule.reason)

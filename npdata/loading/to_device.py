@@ -17,6 +17,7 @@ import torch
 from torch import Tensor
 
 from npdata.dataset.batch_memory import accelerator_of, batch_memory
+from npdata.dataset.padded import Padded
 from npdata.errors import LoaderError
 
 DTypes: TypeAlias = torch.dtype | Mapping[Any, torch.dtype] | None
@@ -147,6 +148,8 @@ def cast(batch: Any, dtype: DTypes, *, after: bool | None = None) -> Any:
     """
     if dtype is None:
         return batch
+    if isinstance(batch, Padded):
+        return batch._replace(values=cast(batch.values, dtype, after=after))
     if isinstance(dtype, torch.dtype):
         return map_tensors(lambda t: _cast(t, dtype, after), batch)
     fields = batch if isinstance(batch, dict) else dict(enumerate(_listed(batch)))
@@ -180,6 +183,6 @@ def _cast(tensor: Tensor, dtype: torch.dtype, after: bool | None) -> Tensor:
     grows = dtype.itemsize > tensor.dtype.itemsize
     if tensor.dtype == dtype or (after is not None and after != grows):
         return tensor
-    if after:
+    if after or tensor.is_nested or tensor.layout != torch.strided:
         return tensor.to(dtype)
     return batch_memory()(tuple(tensor.shape), dtype).copy_(tensor)

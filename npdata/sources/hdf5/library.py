@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from npdata.arrays.blocks import Blocks
-from npdata.arrays.dtypes import DType, is_variable_text
+from npdata.arrays.dtypes import DType
 from npdata.arrays.per_process import ForkSafeLock, PerProcess
 from npdata.errors import ChangedFileError, ClosedError, FormatError
 from npdata.sources.base import Access, Source
@@ -107,7 +107,7 @@ class LibrarySource(Source):
         self, starts: NDArray[np.int64], stops: NDArray[np.int64], out: NDArray[Any]
     ) -> None:
         dataset = self._handle.get()[1]
-        if is_variable_text(self.dtype):
+        if self.dtype.hasobject:
             done = 0
             for start, stop in zip(starts.tolist(), stops.tolist(), strict=True):
                 out[done : done + stop - start] = dataset[start:stop]

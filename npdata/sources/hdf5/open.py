@@ -35,6 +35,7 @@ from npdata.sources.hdf5.links import require_inside, require_own_data
 from npdata.sources.hdf5.mapped import ChunkMappedSource
 from npdata.sources.hdf5.probe import surprise
 from npdata.sources.hdf5.rows import ChunkSpec
+from npdata.sources.hdf5.variable import VariableSource, variable_numbers
 from npdata.sources.mapped import MappedSource, Place
 
 MOST_NAMES = 20
@@ -163,7 +164,7 @@ def source_of(examined: Examined, options: Hdf5Options = AUTO) -> Source:
     about = details(layout, decision, default_budget())
     if decision.kind == "library":
         chunk_shape = layout.chunk_shape
-        return LibrarySource(
+        rows = LibrarySource(
             layout.path,
             layout.name,
             identity=layout.identity,
@@ -176,6 +177,8 @@ def source_of(examined: Examined, options: Hdf5Options = AUTO) -> Source:
             locking=options.locking,
             details=about,
         )
+        numbers = variable_numbers(layout.dtype) if len(layout.shape) == 1 else None
+        return rows if numbers is None else VariableSource(rows, numbers)
     return _direct(layout, decision, where, about, options.locking)
 
 

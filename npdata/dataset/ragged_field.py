@@ -1,0 +1,186 @@
+"""A field of samples of different lengths: padded, jagged or a list in a batch.
+
+Idea: a batch is put together once, from views of the values: each sample is copied to its place in
+the last buffer, and only what is left of it is filled. Invariant: a batch holds the same values as
+the samples, whatever its form; padding is never among the values of `lengths` or offsets. A sample
+is a view of the data where that is sound.
+"""
+
+import functools
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from npdata.arrays.convert import Conversion, Layout, apply, as_tensor, decide
+from npdata.arrays.dtypes import DType, DTypeRule, dtype_rule
+from npdata.dataset.batch_memory import Allocate, plain_memory
+from npdata.dataset.field import Field, Value
+from npdata.dataset.padded import Padded
+from npdata.dataset.ragged_form import RaggedForm, batch_of, numbers_in
+from npdata.errors import ConversionError, FieldError
+from npdata.sources.base import Source
+from npdata.sources.ragged import RaggedSource
+
+
+class RaggedField(Field):
+    """Samples of different lengths as tensors.
+
+    Raises `ConversionError` (a TypeError) where no tensor can hold the values as they are or as
+    `dtype`, `FieldError` where `padding` is no value of that dtype.
+    """
+
+    source: RaggedSource
+
+    def __init__(
+        self,
+        label: str | int,
+        source: RaggedSource,
+        dtype: object = None,
+        form: RaggedForm | None = None,
+    ) -> None:
+        """Decide how the samples of `source` become tensors and batches of `form`."""
+        self.label = label
+        self.source = source
+        self.asked = dtype
+        self.form = form or RaggedForm()
+        if self.rule.kind != "number":
+            reason = self.rule.reason
+            if self.rule.kind != "refused":
+                reason = f"samples of different lengths hold numbers, and this is {source.dtype}"
+            raise ConversionError(
+                f"field {label!r} ({source.where}, values of {source.values_dtype}) cannot become "
+                f"a tensor: {reason}"
+            )
+        _require_value(self.form.padding, self.tensor_dtype, label)
+
+    @functools.cached_property
+    def rule(self) -> DTypeRule:
+        """How the elements of the values become those of a tensor."""
+        return dtype_rule(self.source.values_dtype, self.asked)
+
+    @functools.cached_property
+    def conversion(self) -> Conversion:
+        """How one sample becomes a tensor, and why so."""
+        return ragged_conversion(self.source, self.asked)
+
+    @property
+    def tensor_dtype(self) -> torch.dtype:
+        """The dtype of the tensors."""
+        dtype = self.rule.result
+        if dtype is None:
+            raise ConversionError("a field without a tensor dtype has no tensors")
+        return dtype
+
+    @property
+    def dtype(self) -> DType:
+        """The dtype of the values, as stored."""
+        return self.source.values_dtype
+
+    @property
+    def joinable(self) -> tuple[Any, ...]:
+        """Agree with no other field: spans are not laid end to end."""
+        return (id(self),)
+
+    def over(self, source: Source) -> "RaggedField":
+        """Give a field of the same form over another source of spans."""
+        if not isinstance(source, RaggedSource):
+            raise FieldError(f"{source.where} has no samples of different lengths")
+        return RaggedField(self.label, source, self.asked, self.form)
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Leave out what is decided again from the source."""
+        decided = ("rule", "conversion")
+        return {name: value for name, value in self.__dict__.items() if name not in decided}
+
+    def row(self, index: int, *, independent: bool = False) -> Tensor:
+        """Give sample `index`, in [0, len): a view of the data where that is sound, else a copy."""
+        self.source.check()
+        (piece,) = self.source.pieces(np.array([index]))
+        shared = self.source.pieces_layout is not None
+        if shared and not independent and self.conversion.action == "view":
+            return _tensor(apply(self.conversion, piece))
+        copied = _tensor(as_tensor(piece, copy=True if shared else None, dtype=self.asked))
+        self.source.check()
+        return copied
+
+    def stack(self, indices: NDArray[np.int64], allocate: Allocate) -> Value:
+        """Gather samples (int64, each in [0, len)) into a batch of this field's form."""
+        self.source.check()
+        pieces = self.source.pieces(indices)
+        sizes = np.fromiter(map(len, pieces), np.int64, len(pieces))
+        if self.form.form == "padded" and self.rule.cast is None:
+            shape = (len(pieces), int(sizes.max(initial=0)), *self.source.row_shape)
+            values = allocate(shape, self.tensor_dtype)
+            self._lay(pieces, values)
+            self.source.check()
+            return Padded(values, numbers_in(allocate, sizes))
+        flat = self._flat(pieces, int(sizes.sum()), allocate)
+        self.source.check()
+        return batch_of(flat, sizes, self.form, allocate)
+
+    def _flat(self, pieces: list[NDArray[Any]], rows: int, allocate: Allocate) -> Tensor:
+        """Lay the pieces end to end, in the dtype asked for."""
+        rule, shape = self.rule, (rows, *self.source.row_shape)
+        stored = rule.tensor or self.tensor_dtype
+        out = (allocate if rule.cast is None else plain_memory)(shape, stored)
+        if pieces:
+            raw = self._raw(out)
+            np.concatenate(pieces, out=raw)
+            if rule.swapped:
+                raw.byteswap(inplace=True)
+        return out if rule.cast is None else allocate(shape, rule.cast).copy_(out)
+
+    def _lay(self, pieces: list[NDArray[Any]], values: Tensor) -> None:
+        """Copy the pieces to their places, and fill what is left of each."""
+        raw = self._raw(values)
+        fill = self._raw(torch.full((1,), self.form.padding, dtype=values.dtype))
+        if self.rule.swapped:
+            fill = fill.byteswap()
+        for place, piece in zip(raw, pieces, strict=True):
+            size = len(piece)
+            place[:size] = piece
+            if size < len(place):
+                place[size:] = fill[0]
+        if self.rule.swapped:
+            raw.byteswap(inplace=True)
+
+    def _raw(self, out: Tensor) -> NDArray[Any]:
+        """Give the memory of a tensor as an array of the stored dtype."""
+        rule = self.rule
+        words = out if rule.carried == rule.tensor else out.view(rule.carried or out.dtype)
+        return words.numpy().view(self.source.values_dtype)
+
+
+def ragged_conversion(source: RaggedSource, dtype: object = None) -> Conversion:
+    """Decide how one sample of `source` becomes a tensor of `dtype` (None: as it is)."""
+    layout = source.pieces_layout
+    if layout is not None:
+        return decide(layout, dtype=dtype)
+    fresh = Layout.of(np.empty((0, *source.row_shape), source.values_dtype))
+    decided = decide(fresh, copy=True, dtype=dtype)
+    if decided.action != "copy":
+        return decided
+    return replace(decided, reason=f"{source.access.kind} rows are read into fresh memory")
+
+
+def _require_value(padding: Any, dtype: torch.dtype, label: str | int) -> None:
+    try:
+        kept = torch.full((1,), padding, dtype=dtype).item()
+    except (RuntimeError, TypeError, ValueError, OverflowError):
+        kept = None
+    exact = dtype.is_floating_point or dtype.is_complex
+    if kept is None or (not exact and kept != padding):
+        raise FieldError(
+            f"padding={padding!r} of field {label!r} is no value of {dtype}; give another, or a "
+            "wider dtype="
+        )
+
+
+def _tensor(value: Any) -> Tensor:
+    if not isinstance(value, Tensor):
+        raise ConversionError("samples of different lengths hold numbers alone")
+    return value

@@ -1,0 +1,96 @@
+"""What a batch of samples of different lengths is: padded, jagged, or a list.
+
+Idea: the samples lie end to end in one tensor; a list is views of it, a jagged tensor is it with
+offsets, and a padded batch is a copy with every sample in its row. Invariant: all three hold the
+same values. This module reads no source.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from npdata.dataset.batch_memory import Allocate
+from npdata.dataset.padded import Padded
+from npdata.errors import FieldError
+
+Form = Literal["padded", "jagged", "list"]
+FORMS: tuple[Form, ...] = ("padded", "jagged", "list")
+
+
+@dataclass(frozen=True, kw_only=True)
+class RaggedForm:
+    """What a batch of ragged samples is: `form`, and for "padded" the value of `padding`."""
+
+    form: Form = "padded"
+    padding: Any = 0
+
+    @classmethod
+    def of(cls, form: Any, padding: Any) -> "RaggedForm":
+        """Take what the user asked for, None where nothing; each fault is a `FieldError`.
+
+        Examples:
+            >>> RaggedForm.of(None, -100)
+            RaggedForm(form='padded', padding=-100)
+        """
+        if form is not None and (not isinstance(form, str) or form not in FORMS):
+            raise FieldError(
+                f"ragged={form!r:.60}: expected 'padded', 'jagged' or 'list'; a field of that name "
+                "goes into a mapping: NumpyDataset({'ragged': ...})"
+            )
+        if padding is None:
+            return cls(form=form or "padded")
+        if not isinstance(padding, int | float | complex | np.number | np.bool_):
+            raise FieldError(
+                f"padding= takes a number, and what was given is of type "
+                f"{type(padding).__name__}; a field of that name goes into a mapping: "
+                "NumpyDataset({'padding': ...})"
+            )
+        if form in ("jagged", "list"):
+            raise FieldError(f"padding={padding!r} with ragged={form!r}, which pads nothing")
+        return cls(padding=padding)
+
+
+def batch_of(
+    flat: Tensor, sizes: NDArray[np.int64], form: RaggedForm, allocate: Allocate
+) -> Padded | Tensor | list[Tensor]:
+    """Make a batch of samples of `sizes` rows that lie end to end in `flat`.
+
+    Examples:
+        >>> from npdata.dataset.batch_memory import plain_memory
+        >>> batch_of(torch.arange(3), np.array([2, 1]), RaggedForm(), plain_memory).values
+        tensor([[0, 1],
+                [2, 0]])
+    """
+    parts = torch.split(flat, sizes.tolist())
+    if form.form == "list":
+        return list(parts)
+    longest = int(sizes.max(initial=0))
+    if form.form == "jagged":
+        offsets = numbers_in(allocate, np.append(0, np.cumsum(sizes)))
+        shortest = int(sizes.min(initial=longest))
+        return torch.nested.nested_tensor_from_jagged(
+            flat, offsets, min_seqlen=shortest, max_seqlen=longest
+        )
+    values = allocate((len(sizes), longest, *flat.shape[1:]), flat.dtype)
+    for place, part in zip(values, parts, strict=True):
+        place[: len(part)] = part
+        place[len(part) :] = form.padding
+    return Padded(values, numbers_in(allocate, sizes))
+
+
+def batch_of_tensors(samples: Sequence[Tensor], form: RaggedForm, allocate: Allocate) -> Any:
+    """Make a batch of samples that are tensors of their own, equal in all axes but the first."""
+    sizes = np.array([len(sample) for sample in samples], np.int64)
+    return batch_of(torch.cat(list(samples)), sizes, form, allocate)
+
+
+def numbers_in(allocate: Allocate, numbers: NDArray[np.int64]) -> Tensor:
+    """Copy integers into memory of a batch."""
+    out = allocate(numbers.shape, torch.int64)
+    out.numpy()[...] = numbers
+    return out

@@ -1,0 +1,84 @@
+"""HDF5 datasets of variable length: each row is an array of numbers, which h5py reads.
+
+Idea: rows are read sorted and in runs, as `library` does it, and h5py gives one array for each.
+Invariant: numbers alone; text and objects of other kinds are told apart when a dataset is opened.
+Lengths are known once everything was read.
+"""
+
+from typing import Any
+
+import h5py
+import numpy as np
+from numpy.typing import NDArray
+
+from npdata.arrays.blocks import Blocks
+from npdata.arrays.dtypes import DType
+from npdata.sources.hdf5.library import LibrarySource
+from npdata.sources.ragged import OBJECTS, Ints, RaggedSource
+
+PIECE = 1 << 14
+"""So many rows are read at a time to learn their lengths."""
+
+
+def variable_numbers(dtype: DType) -> DType | None:
+    """Give the dtype of the numbers of a variable-length type, None for any other type.
+
+    Examples:
+        >>> variable_numbers(np.dtype("f4")) is None
+        True
+    """
+    base = h5py.check_vlen_dtype(dtype)
+    return base if isinstance(base, np.dtype) and base.kind in "biufc" else None
+
+
+class VariableSource(RaggedSource):
+    """The rows of a dataset of variable length, of `values_dtype`."""
+
+    def __init__(self, rows: LibrarySource, values_dtype: DType) -> None:
+        """Read `rows`, a source of objects."""
+        self._rows = rows
+        self.shape = rows.shape
+        self.dtype = OBJECTS
+        self.row_shape = ()
+        self.values_dtype = values_dtype
+        self.where = rows.where
+        self.access = rows.access
+        self.details = rows.details
+        self._lengths: Ints | None = None
+
+    @property
+    def blocks(self) -> Blocks:
+        """The rows of its chunks."""
+        return self._rows.blocks
+
+    def pieces(self, indices: Ints) -> list[NDArray[Any]]:
+        """Read the rows, each in memory of its own."""
+        read = np.empty(len(indices), self._rows.dtype)
+        self._rows.read(indices, read)
+        return list(read)
+
+    def lengths(self) -> Ints:
+        """Read all rows, once, for their lengths."""
+        if self._lengths is None:
+            sizes = [np.zeros(0, np.int64)]
+            for first in range(0, len(self), PIECE):
+                rows = np.arange(first, min(first + PIECE, len(self)))
+                sizes.append(np.array([len(piece) for piece in self.pieces(rows)], np.int64))
+            self._lengths = np.concatenate(sizes)
+        return self._lengths
+
+    def check(self) -> None:
+        """Raise `ChangedFileError` if the file changed since it was opened."""
+        self._rows.check()
+
+    def close_idle(self) -> None:
+        """Close the handle of this process until the next read."""
+        self._rows.close_idle()
+
+    def close(self) -> None:
+        """Close the handle of this process for good."""
+        self._rows.close()
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Pickle the path and the name."""
+        return type(self), (self._rows, self.values_dtype)

@@ -1,0 +1,203 @@
+"""Rows of different lengths: spans of the rows of another source, or of what h5py reads.
+
+Idea: sample i is the rows `[offsets[i], offsets[i + 1])` of `values`. As a source it is what NumPy
+calls it: one-dimensional, of objects that are arrays. Invariant: offsets ascend from 0 to the last
+row, so that every row is in one span, in order; that is seen when the source is made. Spans of
+rows in place are views of them; those of other rows come from one read.
+"""
+
+from abc import abstractmethod
+from typing import Any, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from npdata.arrays.blocks import Blocks
+from npdata.arrays.convert import Layout
+from npdata.arrays.dtypes import DType
+from npdata.errors import FieldError
+from npdata.sources.base import Source
+
+Ints = NDArray[np.int64]
+Bounds = Literal["offsets", "lengths"]
+OBJECTS = np.dtype(object)
+
+
+class RaggedSource(Source):
+    """Arrays that differ in their first axis alone: `row_shape` is the rest, of `values_dtype`."""
+
+    row_shape: tuple[int, ...]
+    values_dtype: DType
+
+    @abstractmethod
+    def pieces(self, indices: Ints) -> list[NDArray[Any]]:
+        """Give the arrays at `indices`, each in [0, len): views of the data or of fresh memory."""
+
+    @abstractmethod
+    def lengths(self) -> Ints:
+        """Give the length of every array, int64; where they lie by h5py, it must read them all."""
+
+    @property
+    def pieces_layout(self) -> Layout | None:
+        """The layout of a piece where pieces are views of the data, else None."""
+        return None
+
+    def read(self, indices: Ints, out: NDArray[Any]) -> None:
+        """Put the array `indices[k]`, a copy, at `out[k]`."""
+        for k, piece in enumerate(self.pieces(indices)):
+            out[k] = piece.copy()
+
+
+class SpansSource(RaggedSource):
+    """The spans of the rows of `values` that `bounds`, of n + 1 offsets or n lengths, tells.
+
+    Examples:
+        >>> values, lengths = map(npdata.open_source, (np.arange(5), np.array([2, 0, 3])))
+        >>> spans = SpansSource(values, lengths, "lengths")
+        >>> len(spans), [piece.tolist() for piece in spans.pieces(np.array([2, 1]))]
+        (3, [[2, 3, 4], []])
+    """
+
+    def __init__(self, values: Source, bounds: Source, kind: Bounds) -> None:
+        """Read the bounds; raises `FieldError` where they do not fit the values."""
+        self._values = values
+        self._bounds = bounds
+        self._kind = kind
+        self._offsets = offsets_of(bounds, kind, values)
+        self.shape = (len(self._offsets) - 1,)
+        self.dtype = OBJECTS
+        self.row_shape = values.shape[1:]
+        self.values_dtype = values.dtype
+        self.where = f"spans of {values.where}"
+        self.access = values.access
+        sizes = self.lengths()
+        shortest, longest = sizes.min(initial=sizes.max(initial=0)), sizes.max(initial=0)
+        self.details = (
+            *values.details,
+            ("lengths", f"{shortest} to {longest} rows of {self.row_shape}, {len(values)} in all"),
+        )
+
+    @property
+    def row_bytes(self) -> int:
+        """The bytes of a sample of mean length."""
+        return -(-len(self._values) * self._values.row_bytes // max(1, len(self)))
+
+    @property
+    def blocks(self) -> Blocks:
+        """The blocks of the values, as the samples that begin in them."""
+        blocks = self._values.blocks
+        counts = np.diff(np.searchsorted(self._offsets[:-1], blocks.edges()))
+        if not counts.size:
+            return Blocks.uniform(len(self), len(self))
+        counts[-1] += len(self) - counts.sum()
+        sizes = tuple(counts[counts > 0].tolist())
+        return Blocks(rows=sizes, block_rows=sizes)
+
+    @property
+    def decoded_chunks(self) -> int:
+        """How many chunks this process has decoded for the values so far."""
+        return self._values.decoded_chunks
+
+    @property
+    def reused_chunks(self) -> int:
+        """How often a chunk was found decoded already."""
+        return self._values.reused_chunks
+
+    @property
+    def ahead_bytes(self) -> int | None:
+        """What the values allow."""
+        return self._values.ahead_bytes
+
+    @property
+    def pieces_layout(self) -> Layout | None:
+        """The layout of the values where they lie in place."""
+        table = self._values.table
+        return None if table is None else Layout.of(table.array)
+
+    def lengths(self) -> Ints:
+        """Give the number of rows of each sample."""
+        lengths: Ints = np.diff(self._offsets)
+        return lengths
+
+    def pieces(self, indices: Ints) -> list[NDArray[Any]]:
+        """Give views of the values, or of what one read of them brought."""
+        starts, stops = self._offsets[indices], self._offsets[indices + 1]
+        table = self._values.table
+        if table is not None:
+            array = table.array
+            return [array[a:b] for a, b in zip(starts.tolist(), stops.tolist(), strict=True)]
+        sizes = stops - starts
+        ends = np.cumsum(sizes)
+        rows = np.arange(ends[-1] if len(ends) else 0) + np.repeat(starts - ends + sizes, sizes)
+        read = np.empty((len(rows), *self.row_shape), self.values_dtype)
+        self._values.read(rows, read)
+        return [read[b - n : b] for b, n in zip(ends.tolist(), sizes.tolist(), strict=True)]
+
+    def check(self) -> None:
+        """Raise `ChangedFileError` if the file behind the values changed since it was opened."""
+        self._values.check()
+
+    def will_need(self, first: int, stop: int) -> None:
+        """Pass it on as the rows of these samples."""
+        self._values.will_need(int(self._offsets[first]), int(self._offsets[stop]))
+
+    def dont_need(self, first: int, stop: int) -> None:
+        """Pass it on as the rows of these samples."""
+        self._values.dont_need(int(self._offsets[first]), int(self._offsets[stop]))
+
+    def close_idle(self) -> None:
+        """Close the files of the values until the next read."""
+        self._values.close_idle()
+
+    def close(self) -> None:
+        """Close the values."""
+        self._values.close()
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Pickle values and bounds by what they are: paths for files."""
+        return type(self), (self._values, self._bounds, self._kind)
+
+
+def offsets_of(bounds: Source, kind: Bounds, values: Source) -> Ints:
+    """Read offsets, or add up lengths; raises `FieldError` where they do not fit the values."""
+    rows = len(values)
+    if len(bounds.shape) != 1 or bounds.dtype.kind not in "iu":
+        raise FieldError(
+            f"{kind}= ({bounds.where}) are of shape {bounds.shape} and dtype {bounds.dtype}: "
+            "expected one dimension of integers"
+        )
+    read = np.empty(bounds.shape, bounds.dtype)
+    bounds.read_run(0, read)
+    numbers = read.astype(np.int64)
+    if kind == "lengths":
+        negative = np.flatnonzero(numbers < 0)
+        if negative.size:
+            raise FieldError(f"span {negative[0]} has length {read[negative[0]]}, below 0")
+        offsets = np.append(0, np.cumsum(numbers))
+    else:
+        offsets = numbers
+        require_ascending(offsets, "offsets=")
+    if not len(offsets) or offsets[0] != 0:
+        first = offsets[0] if len(offsets) else "missing"
+        raise FieldError(
+            f"the first of offsets= is {first}: expected 0, and one offset more than there are "
+            "spans, up to the number of rows"
+        )
+    if offsets[-1] != rows:
+        last, much = int(offsets[-1]), "more" if offsets[-1] > rows else "less"
+        raise FieldError(
+            f"{kind}= end span {len(offsets) - 2} at row {last}, {much} than the {rows} rows of "
+            f"{values.where}; if these offsets are starts alone, append {rows}"
+        )
+    return offsets
+
+
+def require_ascending(offsets: Ints, name: str) -> None:
+    """Raise `FieldError`, which names the span, where an offset is less than the one before."""
+    wrong = np.flatnonzero(np.diff(offsets) < 0)
+    if wrong.size:
+        k = int(wrong[0])
+        raise FieldError(
+            f"span {k} of {name} begins at row {offsets[k]} and ends at row {offsets[k + 1]}: "
+            "offsets must ascend, so that spans follow one another and none overlaps"
+        )

@@ -1,0 +1,313 @@
+"""Samples of different lengths are NumPy's slices, and a batch of them holds the same values."""
+
+import itertools
+import pickle
+from typing import Any
+
+import h5py
+import ml_dtypes
+import numpy as np
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+from kinds import KINDS, ROWS, Data
+from torch.nn.utils.rnn import pad_sequence
+from torch.utils.data import DataLoader, default_collate
+
+import npdata
+from npdata import NumpyDataset
+from npdata.errors import ConversionError, FieldError
+
+bounds = st.lists(st.integers(0, ROWS), max_size=8).map(lambda b: [0, *sorted(b), ROWS])
+
+
+@pytest.fixture(params=KINDS)
+def kind(request: pytest.FixtureRequest) -> str:
+    return request.param
+
+
+@pytest.fixture
+def jagged(data: Data) -> Any:
+    """Spans of x in each form, and the arrays that they are."""
+    offsets = np.array([0, 3, 3, 40, 41, ROWS])
+    made = npdata.ragged(data.folder / "x.npy", offsets=offsets)
+    return made, [data.x[a:b] for a, b in itertools.pairwise(offsets)]
+
+
+def padded(parts: list[np.ndarray], padding: float = 0) -> torch.Tensor:
+    return pad_sequence([torch.tensor(p) for p in parts], batch_first=True, padding_value=padding)
+
+
+def test_a_padded_batch_is_that_of_pad_sequence(kind: str, data: Data) -> None:
+    values = npdata.open_source(KINDS[kind](data))
+
+    @given(bounds, st.lists(st.integers(0, 8), min_size=1, max_size=6), st.sampled_from([0, -7]))
+    def check(offsets: list[int], picked: list[int], padding: int) -> None:
+        spans = npdata.ragged(values, offsets=np.array(offsets))
+        ds = NumpyDataset(spans, padding=padding)
+        parts = [data.x[a:b] for a, b in itertools.pairwise(offsets)]
+        rows = [k % len(parts) for k in picked]
+        batch = npdata.collate(ds.__getitems__(rows))
+        assert torch.equal(batch.values, padded([parts[k] for k in rows], padding))
+        assert batch.lengths.tolist() == [len(parts[k]) for k in rows]
+        assert batch.mask().sum(1).tolist() == batch.lengths.tolist()
+        for k in rows:
+            assert (ds[k].numpy() == parts[k]).all()
+            assert ds[k].shape == parts[k].shape
+
+    check()
+
+
+def test_offsets_and_lengths_say_the_same(data: Data) -> None:
+    lengths = np.array([5, 0, 92], np.uint16)
+    np.save(data.folder / "lengths.npy", lengths)
+    for spans in (
+        npdata.ragged(data.x, lengths=lengths),
+        npdata.ragged(data.x, lengths=data.folder / "lengths.npy"),
+        npdata.ragged(data.x, offsets=np.array([0, 5, 5, 97])),
+    ):
+        assert [len(sample) for sample in NumpyDataset(spans)] == [5, 0, 92]
+
+
+def test_each_form_holds_the_samples(jagged: Any) -> None:
+    spans, parts = jagged
+    rows = [4, 1, 0, 0]
+    listed = npdata.collate(NumpyDataset(spans, ragged="list").__getitems__(rows))
+    nested = npdata.collate(NumpyDataset(spans, ragged="jagged").__getitems__(rows))
+    assert type(listed) is list
+    assert nested.layout == torch.jagged
+    for made in (listed, nested.unbind()):
+        assert [part.shape for part in made] == [parts[k].shape for k in rows]
+        assert all((part.numpy() == parts[k]).all() for part, k in zip(made, rows, strict=True))
+    expected = padded([parts[k] for k in rows])
+    assert torch.equal(nested.to_padded_tensor(0.0), expected)
+    assert listed[0].untyped_storage().data_ptr() == listed[2].untyped_storage().data_ptr()
+
+
+@pytest.mark.parametrize("form", ["padded", "jagged", "list"])
+@pytest.mark.parametrize("method", [None, "fork", "spawn", "forkserver"])
+def test_every_process_model_gives_the_same_batches(
+    jagged: Any, form: str, method: str | None
+) -> None:
+    spans, parts = jagged
+    ds = NumpyDataset(spans=spans, number=np.arange(5), ragged=form)
+    loader = DataLoader(
+        ds,
+        batch_size=2,
+        collate_fn=npdata.collate,
+        num_workers=2 if method else 0,
+        multiprocessing_context=method,
+    )
+    seen = []
+    for batch in loader:
+        made = batch["spans"]
+        if form == "padded":
+            assert type(made) is npdata.Padded
+            made = [v[:n] for v, n in zip(made.values, made.lengths.tolist(), strict=True)]
+        made = made.unbind() if form == "jagged" else made
+        seen += [part.numpy().copy() for part in made]
+        assert len(made) == len(batch["number"])
+    assert all((a == b).all() for a, b in zip(seen, parts, strict=True))
+
+
+@pytest.mark.parametrize("form", ["padded", "jagged", "list"])
+@pytest.mark.parametrize("threads", [0, 2])
+def test_a_loader_gives_the_same_batches(jagged: Any, form: str, threads: int) -> None:
+    spans, parts = jagged
+    ds = NumpyDataset(spans, np.arange(5), ragged={0: form})
+    loader = npdata.Loader(ds, 3, num_threads=threads, dtype={0: torch.float64}, device="cpu")
+    seen = []
+    for made, number in loader:
+        flat = made.values() if form == "jagged" else None
+        if form == "padded":
+            assert made.lengths.dtype == torch.int64
+            made = [v[:n] for v, n in zip(made.values, made.lengths.tolist(), strict=True)]
+        made = made.unbind() if form == "jagged" else made
+        assert flat is None or flat.dtype == torch.float64
+        assert all(part.dtype == torch.float64 for part in made)
+        assert len(made) == len(number)
+        seen += [part.numpy() for part in made]
+    assert all((a == b).all() for a, b in zip(seen, parts, strict=True))
+    assert loader.stats().nbytes > 0
+
+
+def test_a_sample_of_writable_rows_is_a_view() -> None:
+    x = np.arange(10, dtype=np.float32)
+    ds = NumpyDataset(npdata.ragged(x, lengths=np.array([4, 6])))
+    ds[1][0] = -1
+    assert x[4] == -1
+    assert ds.describe().fields[0].conversion == "view"
+    assert "4 to 6 rows of (), 10 in all" in str(ds.describe())
+
+
+def test_a_transform_gets_samples_and_its_batches_are_padded(jagged: Any) -> None:
+    spans, parts = jagged
+
+    def last(sample: dict[str, Any]) -> dict[str, Any]:
+        return {"spans": sample["spans"][-4:], "size": len(sample["spans"])}
+
+    ds = NumpyDataset(spans=spans, transform=last, padding=9)
+    batch = npdata.collate(ds.__getitems__([0, 1, 2]))
+    assert torch.equal(batch["spans"].values, padded([p[-4:] for p in parts[:3]], 9))
+    assert batch["size"].tolist() == [3, 0, 37]
+    bare = NumpyDataset(spans, transform=lambda s: 2 * s, ragged="list")
+    assert [len(part) for part in bare[[1, 2]]] == [0, 37]
+    pair = NumpyDataset(spans, np.arange(5), transform=lambda s: (s[0], s[1]))[[0, 3]]
+    assert pair[0].lengths.tolist() == [3, 1]
+    assert pair[1].tolist() == [0, 3]
+
+
+def test_a_batch_that_is_looked_into_gives_the_samples(jagged: Any) -> None:
+    spans, parts = jagged
+    for form in ("padded", "jagged", "list"):
+        batch = NumpyDataset(spans, ragged=form).__getitems__([2, 0])
+        assert [sample.shape for sample in batch] == [(37, 3, 5), (3, 3, 5)]
+        assert (batch[1].numpy() == parts[0]).all()
+    with pytest.raises(npdata.errors.UnequalShapesError):
+        npdata.collate([NumpyDataset(spans)[0], NumpyDataset(spans)[2]])
+    with pytest.raises(RuntimeError):
+        default_collate(list(NumpyDataset(spans).__getitems__([0, 2])))
+
+
+@pytest.mark.parametrize("form", ["padded", "jagged", "list"])
+def test_dtypes_are_cast_and_swapped(form: str) -> None:
+    stored = [np.arange(9, dtype=d) for d in ("u2", ">i4", ">f8", "i1")]
+    stored += [np.arange(9).astype(ml_dtypes.bfloat16)]
+    for values in stored:
+        for dtype in (None, torch.int64, torch.float32):
+            spans = npdata.ragged(values, lengths=np.array([2, 7]))
+            made = NumpyDataset(spans, dtype=dtype, ragged=form)[[1, 0]]
+            parts = made.unbind() if form == "jagged" else made
+            if form == "padded":
+                parts = [v[:n] for v, n in zip(made.values, made.lengths.tolist(), strict=True)]
+                assert (made.values[1, 2:] == 0).all()
+            expected = [npdata.as_tensor(values[2:], dtype=dtype), npdata.as_tensor(values[:2])]
+            assert all(torch.equal(a, b.to(a.dtype)) for a, b in zip(parts, expected, strict=True))
+            assert parts[0].dtype == expected[0].dtype
+
+
+def test_padding_may_lie_outside_the_stored_dtype() -> None:
+    tokens = npdata.ragged(np.arange(6, dtype=np.uint16), lengths=np.array([2, 4]))
+    made = NumpyDataset(tokens, dtype=torch.int64, padding=-100)[:]
+    assert made.values.tolist() == [[0, 1, -100, -100], [2, 3, 4, 5]]
+    nan = npdata.ragged(np.ones(3, np.float32), lengths=np.array([1, 2]))
+    assert NumpyDataset(nan, padding=float("nan"))[:].values[0].isnan().tolist() == [False, True]
+
+
+def test_empty_batches_and_empty_samples(jagged: Any) -> None:
+    spans, _ = jagged
+    for form, rows in (("padded", []), ("padded", [1, 1]), ("list", []), ("jagged", [1, 1])):
+        made = npdata.collate(NumpyDataset(spans, ragged=form).__getitems__(rows))
+        assert len(made.lengths if form == "padded" else made) == len(rows)
+
+
+NUMBERS = ["i1", "u1", "i2", "u2", "i4", "u4", "i8", "u8", "f2", "f4", "f8", ">i4", ">f8", "?"]
+
+
+@pytest.mark.parametrize("dtype", NUMBERS)
+@pytest.mark.parametrize("chunks", [None, (3,)])
+def test_variable_length_of_h5py(dtype: str, chunks: Any, tmp_path: Any, rng: Any) -> None:
+    parts = [rng.integers(0, 2, n).astype(dtype) for n in (3, 0, 7, 1, 5, 2, 4)]
+    with h5py.File(tmp_path / "v.h5", "w") as file:
+        v = file.create_dataset("v", (8,), h5py.vlen_dtype(np.dtype(dtype)), chunks=chunks)
+        for k, part in enumerate(parts):
+            v[k] = part
+        # What h5py writes of big-endian numbers, it reads as others; so will everybody.
+        expected = list(v[:])
+    assert dtype.startswith(">") or all(map(np.array_equal, expected, parts))
+    ds = NumpyDataset(f"{tmp_path}/v.h5::v")
+    rows = [6, 0, 0, 5, 7, -6]
+    batch = npdata.collate(ds.__getitems__(rows))
+    native = [expected[k].astype(np.dtype(dtype).newbyteorder("=")) for k in rows]
+    assert torch.equal(batch.values, padded(native))
+    assert all((ds[k].numpy() == expected[k]).all() for k in range(8))
+    assert (pickle.loads(pickle.dumps(ds))[2].numpy() == expected[2]).all()
+
+
+def test_variable_length_of_pytables(tmp_path: Any, rng: Any) -> None:
+    tables = pytest.importorskip("tables", reason="the writer is not there: pip install tables")
+    parts = [rng.integers(-9, 9, n).astype(np.int32) for n in (2, 5, 1, 9)]
+    with tables.open_file(str(tmp_path / "t.h5"), "w") as file:
+        array = file.create_vlarray(file.root, "v", tables.Int32Atom())
+        for part in parts:
+            array.append(part)
+    ds = NumpyDataset.from_hdf5(tmp_path / "t.h5", v="v", ragged="list")
+    assert all((a.numpy() == b).all() for a, b in zip(ds[:]["v"], parts, strict=True))
+
+
+def test_every_sample_comes_once_on_all_ranks(data: Data) -> None:
+    offsets = np.linspace(0, ROWS, 31).astype(int)
+    ds = NumpyDataset(npdata.ragged(f"{data.folder}/d.h5::packed", offsets=offsets), np.arange(30))
+    seen: list[int] = []
+    for rank in range(3):
+        sampler = npdata.BlockBatchSampler(
+            ds, 4, seed=1, rank=rank, world_size=3, uneven="ragged", window_blocks=2
+        )
+        for batch, number in npdata.Loader(ds, sampler=sampler):
+            parts = [data.x[offsets[k] : offsets[k + 1]] for k in number.tolist()]
+            assert torch.equal(batch.values, padded(parts))
+            seen += number.tolist()
+    assert sorted(seen) == list(range(30))
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ({}, "takes offsets= or lengths=, and got neither"),
+        ({"offsets": [0, 97], "lengths": [97]}, "got both"),
+        ({"offsets": [0, 50, 40, 97]}, "span 1 of offsets= begins at row 50 and ends at row 40"),
+        ({"offsets": [0, 50]}, "end span 0 at row 50, less than the 97 rows of array in memory"),
+        ({"offsets": [0, 50, 98]}, "end span 1 at row 98, more than the 97 rows"),
+        ({"offsets": [5, 97]}, "the first of offsets= is 5: expected 0"),
+        ({"offsets": np.zeros(0, int)}, "the first of offsets= is missing"),
+        ({"lengths": [50, -3, 50]}, "span 1 has length -3, below 0"),
+        ({"lengths": [50, 40]}, "lengths= end span 1 at row 90, less than the 97 rows"),
+        ({"lengths": [50.0, 47.0]}, "dtype float64: expected one dimension of integers"),
+        ({"lengths": np.array([[97]])}, r"shape \(1, 1\)"),
+    ],
+)
+def test_bounds_that_do_not_fit_name_the_span(
+    arguments: dict[str, Any], message: str, data: Data
+) -> None:
+    given_bounds = {name: np.asarray(value) for name, value in arguments.items()}
+    with pytest.raises(FieldError, match=message):
+        npdata.ragged(data.x, **given_bounds)
+
+
+def test_options_that_no_field_heeds_are_refused(data: Data) -> None:
+    spans = npdata.ragged(data.x, lengths=np.array([97]))
+    for fields, options, message in (
+        ({"y": data.y}, {"ragged": "jagged"}, "field 'y' has rows of one shape"),
+        ({"y": data.y[:1], "s": spans}, {"padding": {"y": 3}}, "field 'y' has rows of one shape"),
+        ({"y": data.y}, {"padding": data.y}, "a field named 'padding' goes into a mapping"),
+        ({"y": data.y}, {"ragged": data.y}, "a field named 'ragged' goes into a mapping"),
+    ):
+        with pytest.raises(FieldError, match=message):
+            NumpyDataset(fields, **options)
+    for options, message in (
+        ({"ragged": "ragged"}, "expected 'padded', 'jagged' or 'list'"),
+        ({"ragged": "list", "padding": 1}, "padding=1 with ragged='list', which pads nothing"),
+        ({"padding": "x"}, "padding= takes a number"),
+    ):
+        with pytest.raises(FieldError, match=message):
+            NumpyDataset(spans, **options)
+    with pytest.raises(FieldError, match=r"padding=0.5 of field 0 is no value of torch.int32"):
+        NumpyDataset(npdata.ragged(np.zeros(2, np.int32), lengths=np.array([2])), padding=0.5)
+
+
+def test_what_holds_no_numbers_is_refused(tmp_path: Any) -> None:
+    with h5py.File(tmp_path / "v.h5", "w") as file:
+        file.create_dataset("text", data=["a", "bc"])
+        file.create_dataset("records", (2,), h5py.vlen_dtype(np.dtype([("a", "i4")])))
+    with pytest.raises(ConversionError, match=r"field 'v' .*a tensor holds no text"):
+        NumpyDataset(v=f"{tmp_path}/v.h5::text")
+    with pytest.raises(ConversionError, match=r"field 'v' .*Python objects"):
+        NumpyDataset(v=f"{tmp_path}/v.h5::records")
+    words = npdata.ragged(np.array(["a", "b"]), lengths=np.array([2]))
+    with pytest.raises(ConversionError, match=r"field 0 .*a tensor holds no text"):
+        NumpyDataset(words)
+    with pytest.raises(FieldError, match="rows of different lengths already"):
+        npdata.ragged(words, lengths=np.array([1]))
+    with pytest.raises(FieldError, match=r"field 0 .*has no rows of one shape"):
+        NumpyDataset(npdata.ragged(np.arange(3), lengths=np.array([3]))).windows(1)
