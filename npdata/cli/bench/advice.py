@@ -9,7 +9,7 @@ simpler is taken, and that is said. Pure: nothing is read or timed.
 import math
 from dataclasses import dataclass
 
-from npdata.cli.bench.report import Figure, Report
+from npdata.cli.bench.report import Figure, OrderName, Report
 from npdata.cli.console import bytes_text
 from npdata.cli.hint import convert_command, memory_options
 from npdata.loading.schedule import SMALL_BYTES
@@ -48,58 +48,56 @@ def alike(one: Figure, other: Figure) -> str | None:
 
 def advise(report: Report) -> Recommendation:
     """Recommend settings for the data of a report."""
-    if report.conditions.batch_size == report.conditions.rows:
-        return _one_batch(report)
-    shuffle, why = _shuffle(report)
-    best = report.best("full" if shuffle == '"full"' else "block")
-    threads, why_threads = _threads(report, best)
-    sentences = (
-        why,
-        why_threads,
-        *_batch(report, best),
-        *_memory(report),
-        *_convert(report),
-        *_doubt(report),
-    )
-    return Recommendation(code=_code(report, f"shuffle={shuffle}", *threads), sentences=sentences)
-
-
-def _one_batch(report: Report) -> Recommendation:
-    sentence = "all rows are one batch, so there is little to choose: a Loader will do as it is"
-    return Recommendation(code=_code(report), sentences=(sentence,))
-
-
-def _code(report: Report, *options: str) -> str:
     about = report.conditions
     fields = [repr(path) for path in about.paths]
     if about.raw is not None:
         fields = [f"npdata.open_source({field}, {about.raw})" for field in fields]
-    made = f"npdata.NumpyDataset({', '.join(fields)})"
-    return f"npdata.Loader({', '.join([made, str(about.batch_size), *options])})"
+    made = [f"npdata.NumpyDataset({', '.join(fields)})", str(about.batch_size)]
+    if about.batch_size == about.rows:
+        why = "all rows are one batch, so there is little to choose: a Loader will do as it is"
+        return Recommendation(code=f"npdata.Loader({', '.join(made)})", sentences=(why,))
+    order, why = _shuffle(report)
+    best = report.best(order)
+    threads, why_threads = _threads(report, best)
+    sentences = [why, why_threads, *_batch(report, best), *_convert(report)]
+    if not about.fits_memory and about.disk_rate is not None:
+        rows = about.disk_rate * about.rows / about.file_bytes
+        sentences.append(
+            f"from the disk come {bytes_text(about.disk_rate)}/s, {rows:,.0f} rows/s at most; the "
+            "rates above are from memory. memory_budget= bounds what the loader keeps"
+        )
+    if report.rounds == 1:
+        sentences.append(
+            "each figure is from a single pass, so only what is twice as fast counts as faster; "
+            "more --seconds say more"
+        )
+    options = [*made, f'shuffle="{order}"', *threads]
+    return Recommendation(code=f"npdata.Loader({', '.join(options)})", sentences=tuple(sentences))
 
 
-def _shuffle(report: Report) -> tuple[str, str]:
-    block, full = report.best("block"), report.best("full")
+def _shuffle(report: Report) -> tuple[OrderName, str]:
+    about, block, full = report.conditions, report.best("block"), report.best("full")
     part = full.rate / block.rate if block.rate else 1.0
-    if not report.conditions.fits_memory:
-        return '"block"', (
-            f"the files have {bytes_text(report.conditions.file_bytes)} and the memory "
-            f"{bytes_text(report.conditions.memory_bytes)}: a block shuffle reads them from the "
-            "disk in large pieces, a full shuffle row by row"
+    if not about.fits_memory:
+        return "block", (
+            f"the files have {bytes_text(about.file_bytes)} and the memory "
+            f"{bytes_text(about.memory_bytes)}: a block shuffle reads them from the disk in large "
+            "pieces, a full shuffle row by row"
         )
     if apart := alike(full, block):
-        return '"full"', (
+        return "full", (
             f'shuffle="full" and "block" are {apart}, less than can be told apart: '
             f'either will do, and "full" mixes best: {full.rate:,.0f} rows/s, {block.rate:,.0f} '
             "with a block shuffle"
         )
     if part >= FULL_IS_FREE:
-        return '"full"', (
+        return "full", (
             f'shuffle="full" costs little here, and mixes best: {full.rate:,.0f} rows/s, '
             f"{block.rate:,.0f} with a block shuffle"
         )
-    return '"block"', (
-        f'shuffle="block" is {_times(1 / part if part else 0)} as fast as "full": '
+    times = 1 / part if part else 0.0
+    return "block", (
+        f'shuffle="block" is {times:,.{0 if times >= 10 else 1}f} times as fast as "full": '
         f"{block.rate:,.0f} rows/s, {full.rate:,.0f} with a full shuffle"
     )
 
@@ -159,18 +157,6 @@ def _batch(report: Report, best: Figure) -> list[str]:
     return []
 
 
-def _memory(report: Report) -> list[str]:
-    about = report.conditions
-    rate = about.disk_rate
-    if about.fits_memory or rate is None:
-        return []
-    stored_row = about.file_bytes / about.rows
-    return [
-        f"from the disk come {bytes_text(rate)}/s, {rate / stored_row:,.0f} rows/s at most; the "
-        "rates above are from memory. memory_budget= bounds what the loader keeps"
-    ]
-
-
 def _convert(report: Report) -> list[str]:
     """Advise a conversion where chunks make single rows too expensive to shuffle fully."""
     about = report.conditions
@@ -191,19 +177,6 @@ def _convert(report: Report) -> list[str]:
         f"chunk of {about.block_rows:,} rows; as a .npy ({size}) it would be read in place: "
         f"{convert_command(path, '.npy', *memory)}"
     ]
-
-
-def _doubt(report: Report) -> list[str]:
-    if report.rounds > 1:
-        return []
-    return [
-        "each figure is from a single pass, so only what is twice as fast counts as faster; "
-        "more --seconds say more"
-    ]
-
-
-def _times(factor: float) -> str:
-    return f"{factor:,.0f} times" if factor >= 10 else f"{factor:.1f} times"
 
 
 def _ms(milliseconds: float) -> str:

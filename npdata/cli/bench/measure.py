@@ -99,7 +99,7 @@ class Run:
         """Read what every iteration over `batches` gives, once or again and again."""
         if method.kind in ("plain", "h5py"):
             read = row_by_row if method.kind == "plain" else sorted_batches
-            yield from read(self.target.files, _epochs(batches, endless))
+            yield from read(self.target.openers, _epochs(batches, endless))
             return
         while method.kind == "roofline":
             # Opened anew for each round: nothing decoded is used again.

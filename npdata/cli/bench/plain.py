@@ -5,10 +5,8 @@ is compared with. Invariant: no row passes through a source of npdata; only dtyp
 are converted by its rule. HDF5 is opened anew for every pass.
 """
 
-import functools
-from collections.abc import Iterable, Iterator, Sequence
-from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import ExitStack
 from typing import Any
 
 import h5py
@@ -19,43 +17,28 @@ from torch.utils.data import DataLoader, Dataset
 
 from npdata.arrays.convert import as_tensor
 from npdata.arrays.dtypes import NATIVE
+from npdata.sources.open import Identified
 
 Rows = NDArray[np.int64]
+Opener = Callable[[ExitStack], Any]
+"""Gives an `np.ndarray`, an `np.memmap` or an `h5py.Dataset`, open as long as the stack."""
 
 
-@dataclass(frozen=True, kw_only=True)
-class PlainFile:
-    """Where an array is found without npdata; `dtype`, `shape` and `offset` are of raw files."""
+def opener(found: Identified, dtype: np.dtype[Any], shape: tuple[int, ...], offset: int) -> Opener:
+    """Open an array by its own library; `dtype`, `shape` and `offset` are of raw files.
 
-    path: str
-    format: str
-    member: str | None
-    dtype: np.dtype[Any]
-    shape: tuple[int, ...]
-    offset: int
-
-
-@contextmanager
-def opened(files: Sequence[PlainFile]) -> Iterator[list[Any]]:
-    """Open each as an `np.ndarray`, an `np.memmap` or an `h5py.Dataset`."""
-    with ExitStack() as stack:
-        yield [
-            stack.enter_context(h5py.File(file.path))[file.member]
-            if file.format == "hdf5"
-            else _loaded(file)
-            for file in files
-        ]
-
-
-@functools.lru_cache(maxsize=8)
-def _loaded(file: PlainFile) -> Any:
-    """Open what NumPy reads, once: a compressed member takes its time."""
-    if file.format == "npy":
-        return np.load(file.path, mmap_mode="r")
-    if file.format == "npz":
-        with np.load(file.path) as archive:
-            return archive[file.member]
-    return np.memmap(file.path, file.dtype, "r", file.offset, file.shape)
+    What NumPy reads is opened once: a compressed member takes its time.
+    """
+    if found.format == "hdf5":
+        return lambda stack: stack.enter_context(h5py.File(found.path))[found.member]
+    if found.format == "npy":
+        array = np.load(found.path, mmap_mode="r")
+    elif found.format == "npz":
+        with np.load(found.path) as archive:
+            array = archive[found.member]
+    else:
+        array = np.memmap(found.path, dtype, "r", offset, shape)
+    return lambda stack: array
 
 
 class RowByRow(Dataset[Any]):
@@ -70,16 +53,18 @@ class RowByRow(Dataset[Any]):
         return tuple(_tensor(np.array(array[index])) for array in self._arrays)
 
 
-def row_by_row(files: Sequence[PlainFile], batches: Iterable[Rows]) -> Iterator[Any]:
+def row_by_row(openers: Sequence[Opener], batches: Iterable[Rows]) -> Iterator[Any]:
     """Give batches as a stock DataLoader makes them of single rows."""
-    with opened(files) as arrays:
+    with ExitStack() as stack:
+        arrays = [opened(stack) for opened in openers]
         lists = (rows.tolist() for rows in batches)
         yield from DataLoader(RowByRow(arrays), batch_sampler=lists)
 
 
-def sorted_batches(files: Sequence[PlainFile], batches: Iterable[Rows]) -> Iterator[Any]:
+def sorted_batches(openers: Sequence[Opener], batches: Iterable[Rows]) -> Iterator[Any]:
     """Give batches by h5py's slices and sorted fancy indices."""
-    with opened(files) as datasets:
+    with ExitStack() as stack:
+        datasets = [opened(stack) for opened in openers]
         for rows in batches:
             yield tuple(_tensor(sorted_read(dataset, rows)) for dataset in datasets)
 

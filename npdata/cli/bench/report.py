@@ -9,7 +9,7 @@ import statistics
 from dataclasses import dataclass
 from typing import Literal, TypeAlias
 
-from npdata.cli.console import bytes_text
+from npdata.cli.console import bytes_text, count_text
 from npdata.dataset.describe import FieldDescription
 from npdata.sampling.order.epoch_order import Shuffle
 
@@ -93,13 +93,13 @@ class Figure:
     """One method in one order: the rate of each pass in rows a second.
 
     `seconds_to_first_row` is the median over passes: opening files, starting processes. With
-    `estimate`, a batch takes too long to be timed, and the one rate is that of a few rows.
+    `estimate` there is none: a batch takes too long to time, and the one rate is of a few rows.
     """
 
     order: OrderName
     method: Method
     passes: tuple[float, ...]
-    seconds_to_first_row: float = 0.0
+    seconds_to_first_row: float | None = None
     estimate: bool = False
 
     @property
@@ -163,27 +163,24 @@ def methods_of(
         methods.append(Method(kind="h5py", name="h5py, sorted batches"))
     methods.append(Method(kind="dataloader", name="DataLoader, 0 workers"))
     methods.append(Method(kind="loader", name="Loader, 0 threads"))
-    not_measured = []
-    if helpers:
-        plural = "" if helpers == 1 else "s"
-        workers = Method(
-            kind="dataloader", name=f"DataLoader, {helpers} worker{plural}", helpers=helpers
+    workers = Method(
+        kind="dataloader", name=f"DataLoader, {count_text(helpers, 'worker')}", helpers=helpers
+    )
+    threads = Method(
+        kind="loader", name=f"Loader, {count_text(helpers, 'thread')}", helpers=helpers
+    )
+    reasons = {}
+    # Each worker makes one batch and has another ready, and one is with the loop.
+    needed, free = about.batch_bytes * (2 * helpers + 1), about.shared_bytes
+    if free is not None and needed > free:
+        reasons[workers] = (
+            f"its batches take {bytes_text(needed)} of shared memory, of which "
+            f"{bytes_text(free)} are free"
         )
-        # Each worker makes one batch and has another ready, and one is with the loop.
-        needed, free = about.batch_bytes * (2 * helpers + 1), about.shared_bytes
-        if free is not None and needed > free:
-            reason = (
-                f"its batches take {bytes_text(needed)} of shared memory, of which "
-                f"{bytes_text(free)} are free"
-            )
-            not_measured.append(NotMeasured(method=workers, reason=reason))
-        else:
-            methods.append(workers)
-        threads = Method(kind="loader", name=f"Loader, {helpers} thread{plural}", helpers=helpers)
-        if any(field.access == "library" for field in about.fields):
-            reason = "h5py reads one row range at a time, under a lock"
-            not_measured.append(NotMeasured(method=threads, reason=reason))
-        else:
-            methods.append(threads)
+    if any(field.access == "library" for field in about.fields):
+        reasons[threads] = "h5py reads one row range at a time, under a lock"
+    helped = (workers, threads) if helpers else ()
+    methods += [method for method in helped if method not in reasons]
     methods.append(Method(kind="roofline", name=roofline))
-    return tuple(methods), tuple(not_measured)
+    left_out = [NotMeasured(method=m, reason=reasons[m]) for m in helped if m in reasons]
+    return tuple(methods), tuple(left_out)

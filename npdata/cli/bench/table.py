@@ -20,7 +20,7 @@ _STYLES = {"loader": "green", "dataloader": "green", "roofline": "cyan"}
 
 def print_report(console: Any, report: Report, advice: Recommendation) -> None:
     """Print a report to a `rich.console.Console`."""
-    for line in facts_text(report):
+    for line in head(report):
         console.print(printable(line))
     console.print()
     console.print(_table(report))
@@ -46,7 +46,7 @@ def as_json(report: Report, advice: Recommendation) -> dict[str, Any]:
     return {**conditions, **plain, "advice": asdict(advice)}
 
 
-def facts_text(report: Report) -> Iterator[str]:
+def head(report: Report) -> Iterator[str]:
     """Give what was measured, and whether from memory, in lines."""
     about = report.conditions
     for path, field in zip(about.paths, about.fields, strict=True):
@@ -90,12 +90,12 @@ def _table(report: Report) -> Any:
 def _cells(report: Report, figure: Figure) -> Iterator[Any]:
     text = require("rich.text", extra="cli", purpose="a table").Text
     part, kind = report.of_roofline(figure), figure.method.kind
-    untimed = figure.estimate or kind == "roofline"
+    start = None if kind == "roofline" else figure.seconds_to_first_row
     yield f"  {figure.method.name}"
     yield rate_text(figure.rate)
     yield f"{bytes_text(figure.rate * report.conditions.row_bytes)}"
     yield "guess" if figure.estimate else f"{figure.spread:.0%}" if len(figure.passes) > 1 else ""
-    yield "" if untimed else f"{figure.seconds_to_first_row * 1e3:,.0f} ms"
+    yield "" if start is None else f"{start * 1e3:,.0f} ms"
     bar = "█" * round(_BAR * part)
     yield text.assemble((f"{bar:<{_BAR}}", _STYLES.get(kind, "yellow")), f"{part:>5.0%}")
 

@@ -15,7 +15,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from npdata.arrays.per_process import cores
-from npdata.cli.bench.plain import PlainFile
+from npdata.cli.bench.plain import opener
 from npdata.cli.bench.report import Conditions
 from npdata.cli.console import UsageError, bytes_text
 from npdata.cli.raw import HOW_TO_DESCRIBE, RawLayout
@@ -54,17 +54,11 @@ class Target:
             self.dataset = NumpyDataset(*map(self._source, self._texts))
         except FieldError as error:
             raise UsageError(str(error)) from error
-        self.files = tuple(
-            PlainFile(
-                path=each.path,
-                format=each.format,
-                member=each.member,
-                dtype=source.dtype,
-                shape=source.shape,
-                offset=raw.offset if raw else 0,
-            )
+        self.openers = [
+            opener(each, source.dtype, source.shape, raw.offset if raw else 0)
             for each, source in zip(found, self.dataset.sources, strict=True)
-        )
+        ]
+        self._files = found
         empty = "0 rows" if len(self.dataset) == 0 else "rows of 0 bytes"
         if not any(len(source) * source.row_bytes for source in self.dataset.sources):
             raise SourceError(f"{', '.join(texts)}: {empty}, so there is nothing to measure")
@@ -88,7 +82,8 @@ class Target:
                 f"--batch-size {batch_size} makes batches of {bytes_text(batch_size * row_bytes)}, "
                 f"of which {_BATCHES_AT_ONCE} have to fit into memory: give at most {most}"
             )
-        sizes = {path: path.stat().st_size for path in {Path(f.path).resolve() for f in self.files}}
+        paths = {Path(file.path).resolve() for file in self._files}
+        sizes = {path: path.stat().st_size for path in paths}
         largest = max(sizes, key=lambda path: (sizes[path], path))
         cached, disk_rate, memory_rate = _plain_reading(largest, seconds)
         shared = Path("/dev/shm")
@@ -100,7 +95,7 @@ class Target:
             batch_size=min(batch_size or usual, description.rows),
             block_rows=self.dataset.blocks.block_rows[0],
             fields=description.fields,
-            hdf5=all(file.format == "hdf5" for file in self.files),
+            hdf5=all(file.format == "hdf5" for file in self._files),
             raw=None if self._raw is None else _as_code(self._raw),
             file_bytes=sum(sizes.values()),
             cached=cached,
@@ -114,7 +109,7 @@ class Target:
     @contextmanager
     def opened(self) -> Iterator[NumpyDataset]:
         """Give a dataset for one pass."""
-        if all(file.format != "hdf5" for file in self.files):
+        if all(file.format != "hdf5" for file in self._files):
             yield self.dataset
             return
         with NumpyDataset(*self._texts) as dataset:
