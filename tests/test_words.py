@@ -15,11 +15,8 @@ ALL = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").glo
 CLEAN: tuple[str, ...] = ()
 """What of `npdata/` is free of the retired words: folders and files."""
 NOT_YET = {
-    "CONTRIBUTING.md",
     "command-line.md",
     "design.md",
-    "distributed.md",
-    "numpy-to-tensor.md",
     "troubleshooting.md",
 }
 """Pages that are still to be rewritten."""
