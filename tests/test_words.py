@@ -15,9 +15,7 @@ ALL = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").glo
 CLEAN: tuple[str, ...] = ()
 """What of `npdata/` is free of the retired words: folders and files."""
 NOT_YET = {
-    "command-line.md",
     "design.md",
-    "troubleshooting.md",
 }
 """Pages that are still to be rewritten."""
 PAGES = [page for page in ALL if page.name not in NOT_YET]
