@@ -6,7 +6,7 @@ is read here.
 """
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, Literal, Self, TypeAlias
 
 from numpy.typing import DTypeLike
@@ -95,15 +95,19 @@ class FromFiles:
         access: Literal["auto", "library", "direct"] = "auto",
         allow_external: bool = False,
         locking: bool | str | None = None,
+        groups: Sequence[str | bytes] | None = None,
         **options: Any,
     ) -> Self:
         """Open datasets of an HDF5 file: `from_hdf5("d.h5", "x", "y")` or `(..., image="x")`.
 
         Several paths, or a glob such as `"part-*.h5"` (sorted), give their rows one after the
-        other. `access`: "library" is h5py, "direct" npdata, "auto" npdata wherever that is sure to
-        be right. Data in other files is refused without `allow_external`. `locking` is handed to
-        h5py. Raises `FieldError` where no dataset is named, a glob finds nothing or a file comes
-        twice, `DirectAccessError`, `ExternalDataError`, `FileLockError`.
+        other. A wildcard in a dataset's name, as in `actions="data/*/actions"`, gives the rows of
+        all groups that match, in natural order; they are the recordings of `windows()`. `groups`
+        picks some of them, in its order. `access`: "library" is h5py, "direct" npdata, "auto"
+        npdata wherever that is sure to be right. Data in other files is refused without
+        `allow_external`. `locking` is handed to h5py. Raises `FieldError` where no dataset is
+        named, a glob finds nothing or a file comes twice, `MemberNotFoundError`,
+        `DirectAccessError`, `ExternalDataError`, `FileLockError`.
 
         Examples:
             >>> npdata.NumpyDataset.from_hdf5("d.h5", "x", "y")[0][1]
@@ -111,7 +115,7 @@ class FromFiles:
         """
         own, named = split_options(options)
         how = Hdf5Options(access=access, allow_external=allow_external, locking=locking)
-        opened = open_files(paths_of(path), (*datasets, *named.values()), how)
+        opened = open_files(paths_of(path), (*datasets, *named.values()), how, groups)
         sources, others = opened[: len(datasets)], opened[len(datasets) :]
         fields = dict(zip(named, others, strict=True))
         made = cls(*sources, fields, **own) if fields else cls(*sources, **own)

@@ -215,8 +215,12 @@ class ConcatSource(Source):
 
     @property
     def borders(self) -> NDArray[np.int64]:
-        """The first row of each part, and the number of rows."""
-        return self._starts
+        """The first row of each part, and of the parts that it has itself, and the end."""
+        inner = {k: b for k, part in self.parts.own.items() if (b := part.borders) is not None}
+        if not inner:
+            return self._starts
+        both = [self._starts, *(self._starts[k] + borders for k, borders in inner.items())]
+        return np.unique(np.concatenate(both))
 
     @property
     def decoded_chunks(self) -> int:

@@ -27,7 +27,15 @@ from npdata.sources.base import Source
 from npdata.sources.concat import ConcatSource
 from npdata.sources.file import require_local
 from npdata.sources.file_list import FileList
-from npdata.sources.hdf5 import Hdf5Options, address_of, is_open_dataset, open_hdf5
+from npdata.sources.hdf5 import (
+    AUTO,
+    Hdf5Options,
+    address_of,
+    is_open_dataset,
+    is_wildcard,
+    open_groups,
+    open_hdf5,
+)
 from npdata.sources.memory import array_source
 from npdata.sources.raw import open_raw
 
@@ -79,8 +87,26 @@ def open_source(
     )
 
 
-def open_files(paths: Sequence[str], names: Sequence[str], options: Hdf5Options) -> list[Source]:
+def _open_dataset(
+    path: str,
+    name: str,
+    options: Hdf5Options = AUTO,
+    groups: Sequence[str | bytes] | None = None,
+) -> Source:
+    if groups is not None or is_wildcard(name):
+        return open_groups(path, name, options, groups)
+    return open_hdf5(path, name, options)
+
+
+def open_files(
+    paths: Sequence[str],
+    names: Sequence[str],
+    options: Hdf5Options,
+    groups: Sequence[str | bytes] | None = None,
+) -> list[Source]:
     """Open datasets of HDF5 files, for each name one source: the files one after the other.
+
+    A name with wildcards stands for a dataset in many groups, of which `groups` picks some.
 
     Raises `FieldError` where nothing is named, else as `open_source` does.
     """
@@ -89,7 +115,7 @@ def open_files(paths: Sequence[str], names: Sequence[str], options: Hdf5Options)
             f"from_hdf5({paths[0]!r}) names no dataset; give their names, as in "
             f'from_hdf5(path, "images", "labels")'
         )
-    fields = [[open_hdf5(path, name, options) for path in paths] for name in names]
+    fields = [[_open_dataset(path, name, options, groups) for path in paths] for name in names]
     if len(paths) == 1:
         return [parts[0] for parts in fields]
     return [
@@ -143,7 +169,7 @@ def _open_path(text: str) -> Source:
     if found.format == "npz":
         return npz.open_npz(found.path, _named(found.member, found.path, npz.npz_members))
     if found.format == "hdf5":
-        return open_hdf5(found.path, found.member or "")
+        return _open_dataset(found.path, found.member or "")
     raise FormatError(
         f"{found.path} is neither .npy nor .npz nor HDF5; for raw binary say what it holds: "
         f"NumpyDataset.from_raw(path, dtype=..., shape=(-1, ...))"

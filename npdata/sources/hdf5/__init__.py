@@ -9,7 +9,9 @@ this folder only.
 """
 
 from npdata.sources.hdf5.catalog import Listed, count_attributes, list_datasets
+from npdata.sources.hdf5.groups import is_wildcard, open_groups
 from npdata.sources.hdf5.open import (
+    AUTO,
     Hdf5Options,
     address_of,
     is_open_dataset,
@@ -18,12 +20,15 @@ from npdata.sources.hdf5.open import (
 )
 
 __all__ = [
+    "AUTO",
     "Hdf5Options",
     "Listed",
     "address_of",
     "count_attributes",
     "is_open_dataset",
+    "is_wildcard",
     "list_datasets",
+    "open_groups",
     "open_hdf5",
     "source_of",
 ]

@@ -1,0 +1,198 @@
+"""A dataset out of each of many groups is their rows end to end, with their borders known."""
+
+import pickle
+from pathlib import Path
+from typing import Any
+
+import h5py
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from torch.utils.data import DataLoader
+
+import npdata
+from npdata import NumpyDataset, open_source
+from npdata.errors import ExternalDataError, FieldError, MemberNotFoundError
+
+STORED: dict[str, dict[str, Any]] = {
+    "contiguous": {},
+    "chunked": {"chunks": True},
+    "gzip": {"chunks": True, "compression": "gzip", "shuffle": True},
+    "big-endian": {"dtype": ">f4"},
+}
+LENGTHS = [7, 1, 12, 5, 9, 3, 8, 2, 6, 4, 11, 10]
+
+
+def demonstrations(path: Path, **stored: Any) -> list[np.ndarray]:
+    """Write a file laid out as robomimic's, and give the actions by demonstration."""
+    rng = np.random.default_rng(0)
+    written = []
+    with h5py.File(path, "w") as file:
+        data = file.create_group("data")
+        for k, length in enumerate(LENGTHS):
+            demo = data.create_group(f"demo_{k}")
+            demo.attrs["num_samples"] = length
+            actions = rng.standard_normal((length, 3)).astype(np.float32)
+            demo.create_dataset("actions", data=actions, **stored)
+            demo.create_dataset("obs/eef", data=actions[:, :2] * 2, **STORED["gzip"])
+            written.append(actions)
+        file["mask/train"] = np.array([b"demo_10", b"demo_2", b"demo_0"])
+    return written
+
+
+@pytest.fixture(params=STORED)
+def demos(request: pytest.FixtureRequest, tmp_path: Path) -> tuple[Path, list[np.ndarray]]:
+    path = tmp_path / "demo.hdf5"
+    return path, demonstrations(path, **STORED[request.param])
+
+
+def test_groups_are_end_to_end_in_natural_order(demos: Any) -> None:
+    path, written = demos
+    source = open_source(f"{path}::data/*/actions")
+    expected = np.concatenate(written)
+    assert source.borders is not None
+    assert source.borders.tolist() == [0, *np.cumsum(LENGTHS)]
+    datasets = [NumpyDataset(each) for each in (source, pickle.loads(pickle.dumps(source)))]
+
+    @given(st.lists(st.integers(-len(expected), len(expected) - 1), max_size=30))
+    def check(rows: list[int]) -> None:
+        for ds in datasets:
+            batch = npdata.collate(ds.__getitems__(rows))
+            assert (batch.numpy() == expected[np.array(rows, int)]).all()
+
+    check()
+    out = np.empty_like(expected, source.dtype)
+    source.read_run(0, out)
+    assert (out == expected).all()
+    source.close()
+
+
+def test_windows_stay_inside_their_group(demos: Any) -> None:
+    path, written = demos
+    ds = NumpyDataset.from_hdf5(path, actions="data/*/actions", eef="data/*/obs/eef")
+    windows = ds.windows({"actions": range(4), "eef": (-1, 0)})
+    expected = [
+        (a[k : k + 4], 2 * a[k - 1 : k + 1, :2]) for a in written for k in range(1, len(a) - 3)
+    ]
+    assert len(windows) == len(expected)
+    batch = windows[:]
+    assert (batch["actions"].numpy() == [actions for actions, _ in expected]).all()
+    assert (batch["eef"].numpy() == [eef for _, eef in expected]).all()
+    train, test = windows.split(0.7, by="recording")
+    assert len(train) + len(test) == len(windows)
+    assert "the 12 parts of the fields" in str(windows.describe())
+
+
+def test_groups_are_picked_in_the_order_given(demos: Any) -> None:
+    path, written = demos
+    with h5py.File(path) as file:
+        train = file["mask/train"][:]
+    expected = np.concatenate([written[10], written[2], written[0]])
+    for groups in (
+        train,
+        ["demo_10", "demo_2", "demo_0"],
+        ["data/demo_10", "/data/demo_2", "demo_0"],
+    ):
+        ds = NumpyDataset.from_hdf5(path, "data/*/actions", groups=groups)
+        assert (ds[:].numpy() == expected).all()
+    ds = NumpyDataset.from_hdf5(
+        path, "actions", groups=["data/demo_10", "data/demo_2", "data/demo_0"]
+    )
+    assert (ds[:].numpy() == expected).all()
+
+
+def test_groups_of_several_files_follow_each_other(tmp_path: Path) -> None:
+    parts = [demonstrations(tmp_path / f"part-{k}.hdf5", **STORED["contiguous"]) for k in range(2)]
+    ds = NumpyDataset.from_hdf5(f"{tmp_path}/part-*.hdf5", "data/*/actions")
+    assert (ds[:].numpy() == np.concatenate([*parts[0], *parts[1]])).all()
+    borders = ds.fields[0].source.borders
+    assert borders is not None
+    assert borders.tolist() == [0, *np.cumsum([*LENGTHS, *LENGTHS])]
+    assert len(ds.windows(2)) == 2 * (sum(LENGTHS) - len(LENGTHS))
+
+
+@pytest.mark.parametrize("method", ["fork", "spawn"])
+def test_workers_read_groups(tmp_path: Path, method: str) -> None:
+    written = demonstrations(tmp_path / "demo.hdf5", **STORED["gzip"])
+    ds = NumpyDataset(f"{tmp_path}/demo.hdf5::data/*/actions")
+    ds[0]
+    loader = DataLoader(
+        ds, 16, collate_fn=npdata.collate, num_workers=2, multiprocessing_context=method
+    )
+    assert (np.concatenate([b.numpy() for b in loader]) == np.concatenate(written)).all()
+
+
+def test_every_row_comes_once_through_the_loader(demos: Any) -> None:
+    path, written = demos
+    ds = NumpyDataset(f"{path}::data/*/actions", np.arange(sum(LENGTHS)))
+    assert ds.blocks.total_rows == len(ds)
+    rows = []
+    for actions, row in npdata.Loader(ds, 7, shuffle="block", num_threads=2, memory_budget=1 << 20):
+        assert (actions.numpy() == np.concatenate(written)[row.numpy()]).all()
+        rows += row.tolist()
+    assert sorted(rows) == list(range(sum(LENGTHS)))
+
+
+def test_a_dataset_that_has_a_star_in_its_name_is_itself(tmp_path: Path) -> None:
+    with h5py.File(tmp_path / "d.h5", "w") as file:
+        file["a*"], file["ab"] = np.arange(3), np.arange(5)
+    assert len(NumpyDataset(f"{tmp_path}/d.h5::a*")) == 3
+    assert len(NumpyDataset(f"{tmp_path}/d.h5::a?")) == 8
+
+
+def test_groups_of_other_storage_are_opened_one_by_one(tmp_path: Path) -> None:
+    x = np.arange(12.0).reshape(4, 3)
+    with h5py.File(tmp_path / "d.h5", "w") as file:
+        file["g/0/x"] = x
+        file.create_dataset("g/1/x", data=x + 1, chunks=(2, 3), compression="gzip")
+        file.create_dataset("g/2/x", shape=(2, 3), dtype="f8")
+        file.create_dataset("g/3/x", shape=(0, 3), dtype="f8")
+        file["g/4"] = h5py.SoftLink("/g/0")
+    ds = NumpyDataset(f"{tmp_path}/d.h5::g/*/x")
+    assert (ds[:].numpy() == np.concatenate([x, x + 1, np.zeros((2, 3)), x])).all()
+    assert "3 of them are opened one by one" in str(ds.describe())
+
+
+def test_a_changed_file_is_noticed(tmp_path: Path) -> None:
+    demonstrations(tmp_path / "demo.hdf5")
+    ds = NumpyDataset(f"{tmp_path}/demo.hdf5::data/*/actions")
+    with h5py.File(tmp_path / "demo.hdf5", "r+") as file:
+        file["data/demo_0/actions"][0] = 7
+    with pytest.raises(npdata.errors.ChangedFileError):
+        ds[[0]]
+
+
+def test_what_is_missing_or_different_is_named(tmp_path: Path) -> None:
+    path = tmp_path / "demo.hdf5"
+    demonstrations(path)
+    with h5py.File(path, "r+") as file:
+        file["data/demo_3/obs/extra"] = np.zeros(5)
+        file["odd/a/x"], file["odd/b/x"] = np.zeros((2, 3)), np.zeros((2, 4))
+        file["odd/c/y"] = np.zeros(2)
+        file["types/a/x"], file["types/b/x"] = np.zeros(2), np.zeros(2, "f4")
+        file["scalar/a/x"], file["scalar/b/x"] = np.zeros(2), 1.0
+        file["out/a"] = h5py.ExternalLink("other.h5", "/x")
+    for name, message in (
+        ("nothing/*/x", "no group that matches 'nothing/[*]/x'"),
+        ("data/*/speed", "no dataset '/data/demo_0/speed'"),
+        ("data/*/obs/extra", "no dataset '/data/demo_0/obs/extra'"),
+        ("data/*", "is a group, and a dataset is needed"),
+        ("odd/[!c]/x", "no dataset"),
+        ("odd/?/x", r"rows of .*::/odd/a/x are \(3,\) of float64, those of .*b/x are \(4,\)"),
+        ("types/*/x", r"those of .*::/types/b/x are \(\) of float32"),
+        ("scalar/*/x", "scalar or null dataset"),
+    ):
+        with pytest.raises((MemberNotFoundError, FieldError, ValueError), match=message):
+            open_source(f"{path}::{name}")
+    with pytest.raises(ExternalDataError):
+        open_source(f"{path}::out/*/x")
+    for groups, message in (
+        ([], "groups= is empty"),
+        (["demo_1", "demo_1"], "'demo_1' twice"),
+        (["demo_1", "demo_99"], "no group 'demo_99' .*1 of the 2 in groups= are missing"),
+    ):
+        with pytest.raises((FieldError, MemberNotFoundError), match=message):
+            NumpyDataset.from_hdf5(path, "data/*/actions", groups=groups)
+    with pytest.raises(MemberNotFoundError, match="'/data/demo_77/actions'"):
+        NumpyDataset.from_hdf5(path, "actions", groups=["data/demo_0", "data/demo_77"])
