@@ -5,8 +5,10 @@ from npdata.arrays.convert import Conversion, as_tensor, explain
 from npdata.dataset.batch import Batch
 from npdata.dataset.collate import collate
 from npdata.dataset.many_files import concatenate, stack
+from npdata.dataset.normalize import normalize
 from npdata.dataset.numpy_dataset import NumpyDataset
 from npdata.dataset.padded import Padded
+from npdata.dataset.statistics import FieldStatistics, Statistics
 from npdata.loading.loader import Loader
 from npdata.loading.schedule import Schedule
 from npdata.loading.stats import LoaderStats
@@ -23,6 +25,7 @@ __all__ = [
     "Batch",
     "BlockBatchSampler",
     "Conversion",
+    "FieldStatistics",
     "Loader",
     "LoaderStats",
     "MaskedRows",
@@ -32,11 +35,13 @@ __all__ = [
     "SeededRows",
     "ShuffleQuality",
     "Source",
+    "Statistics",
     "as_tensor",
     "collate",
     "concatenate",
     "errors",
     "explain",
+    "normalize",
     "open_source",
     "ragged",
     "shuffle_quality",

@@ -30,6 +30,7 @@ from npdata.dataset.from_files import FromFiles
 from npdata.dataset.open_field import open_fields
 from npdata.dataset.ragged_field import RaggedField
 from npdata.dataset.ragged_form import Form
+from npdata.dataset.statistics import KeepAxes, Statistics, statistics_of
 from npdata.dataset.transforms import Bound, Transform, Transforms
 from npdata.dataset.windows import Offsets, is_stacked, recordings_of, windowed
 from npdata.errors import ClosedError, FieldError
@@ -343,6 +344,31 @@ class NumpyDataset(FromFiles, Dataset[Any]):
             return split(len(self), fraction, seed)
         edges = recordings_of(self._fields, self._windows)
         return split_groups(edges, fraction, seed)
+
+    def statistics(
+        self, indices: object = None, *, keep_axes: KeepAxes = (), progress: bool = False
+    ) -> Statistics:
+        """Compute count, mean, standard deviation, minimum and maximum of every field of numbers.
+
+        The rows are read once, in the order of the file and by threads, as they are stored and
+        cast by `dtype=`, before any transform. `indices` chooses rows: a mask, or row numbers
+        without duplicates, such as a part of `split`. `keep_axes` are the axes of a sample that
+        keep figures of their own, for all fields or in a mapping: 0 for each channel of images of
+        shape (C, H, W). NaN counts as missing. Sums are float64, whatever the field's dtype.
+
+        Raises `FieldError` (a ValueError) for an axis that is not there and for complex numbers,
+        `RowIndexError` (an IndexError) for rows out of range.
+
+        Examples:
+            >>> found = npdata.NumpyDataset(np.arange(6.0).reshape(3, 2)).statistics(keep_axes=0)
+            >>> found[0].mean.tolist(), found[0].max.tolist()
+            ([2.0, 3.0], [4.0, 5.0])
+        """
+        self._require_open()
+        rows = None if indices is None else np.sort(row_numbers(indices, len(self)))
+        if rows is not None and (np.diff(rows) == 0).any():
+            raise FieldError("statistics of rows that come twice; pass each row number once")
+        return statistics_of(self._fields, rows, keep_axes, progress=progress)
 
     def describe(self) -> Description:
         """Tell per field its shape, dtype, access, whether samples are views, and why.

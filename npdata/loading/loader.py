@@ -25,13 +25,14 @@ from npdata.dataset.batch_memory import (
     plain_memory,
 )
 from npdata.dataset.numpy_dataset import NumpyDataset
+from npdata.dataset.progress import Bar
 from npdata.errors import ClosedError, LoaderError, NotBatchedError
 from npdata.loading.buffer_pool import REUSE_BYTES, Buffers
 from npdata.loading.make_batch import Made, Work
 from npdata.loading.prefetcher import Lookahead
 from npdata.loading.readahead import AHEAD_BYTES, Job, ReadAhead
 from npdata.loading.schedule import Auto, Machine, Schedule, decide_schedule
-from npdata.loading.stats import Bar, Counter, LoaderStats
+from npdata.loading.stats import Counter, LoaderStats
 from npdata.loading.to_device import DTypes, Sender, require_dtypes
 from npdata.loading.wrapped_datasets import advised, data_of, datasets_within
 from npdata.sampling.order.epoch_order import Shuffle

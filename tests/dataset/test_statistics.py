@@ -1,0 +1,187 @@
+"""Statistics equal NumPy's to 1e-12, whatever the source, the dtype and the pieces."""
+
+from pathlib import Path
+from typing import Any
+
+import h5py
+import hypothesis.extra.numpy as hnp
+import numpy as np
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+from torch.utils.data import DataLoader
+
+import npdata
+from npdata.dataset import statistics
+from npdata.dataset.statistics import moments_of
+from npdata.errors import FieldError
+
+
+def require_equal(found: Any, array: np.ndarray, axis: Any) -> None:
+    """Compare with NumPy in long double, relative to the size of the values."""
+    exact = array.astype(np.longdouble)
+    with np.errstate(invalid="ignore"):
+        mean, std = np.nanmean(exact, axis=axis), np.nanstd(exact, axis=axis)
+    size = np.maximum(np.nanmax(np.abs(exact), axis=axis), 1e-300)
+    np.testing.assert_allclose(found.mean.squeeze() / size, mean / size, rtol=0, atol=1e-12)
+    np.testing.assert_allclose(found.std.squeeze(), std, rtol=1e-12, atol=1e-12 * np.max(size))
+    np.testing.assert_array_equal(found.min.squeeze(), np.nanmin(array, axis=axis))
+    np.testing.assert_array_equal(found.max.squeeze(), np.nanmax(array, axis=axis))
+    missing = np.isnan(array) if array.dtype.kind == "f" else np.zeros(array.shape, bool)
+    np.testing.assert_array_equal(found.missing.squeeze(), missing.sum(axis=axis))
+    np.testing.assert_array_equal(found.count.squeeze(), (~missing).sum(axis=axis))
+
+
+@pytest.mark.parametrize("offset", [0, 1e6, -1e9])
+@pytest.mark.parametrize("missing", [False, True])
+def test_a_small_deviation_around_a_large_mean_is_exact(
+    rng: np.random.Generator, monkeypatch: pytest.MonkeyPatch, offset: float, missing: bool
+) -> None:
+    monkeypatch.setattr(statistics, "PIECE_BYTES", 1 << 14)
+    monkeypatch.setattr(statistics, "TILE", 1 << 9)
+    x = rng.standard_normal((3000, 7)) + offset
+    if missing:
+        x[rng.integers(0, 3000, 500), rng.integers(0, 7, 500)] = np.nan
+    ds = npdata.NumpyDataset(x)
+    require_equal(ds.statistics()[0], x, None)
+    require_equal(ds.statistics(keep_axes=0)[0], x, 0)
+
+
+def test_rows_sorted_by_value_are_exact(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(statistics, "PIECE_BYTES", 1 << 14)
+    x = np.sort(np.random.default_rng(0).lognormal(size=100_000)) ** 3
+    require_equal(npdata.NumpyDataset(x).statistics()[0], x, None)
+
+
+@given(
+    hnp.arrays(
+        st.sampled_from(["<f4", "<f8", "<i2", "u1", "<i8", "?", ">f4"]),
+        hnp.array_shapes(min_dims=1, max_dims=4, max_side=6),
+    ).filter(lambda a: bool(np.isfinite(a).any()) and float(np.nanmax(np.abs(a * 1.0))) < 1e30),
+    st.data(),
+)
+def test_any_array_over_any_axes(array: np.ndarray, data: st.DataObject) -> None:
+    array = np.where(np.isinf(array), np.nan, array) if array.dtype.kind == "f" else array
+    keep = data.draw(st.sets(st.integers(1, array.ndim - 1)) if array.ndim > 1 else st.just(set()))
+    over = tuple(k for k in range(array.ndim) if k not in keep)
+    found = moments_of(array.astype(array.dtype.newbyteorder("=")), over).finished()
+    if (found.count > 0).all():
+        require_equal(found, array, over)
+
+
+def test_pieces_and_threads_change_nothing(
+    rng: np.random.Generator, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ds = npdata.NumpyDataset(rng.standard_normal((5000, 9)).astype(np.float32))
+    monkeypatch.setattr(statistics, "PIECE_BYTES", 1 << 12)
+    first = ds.statistics(keep_axes=0)[0]
+    monkeypatch.setattr(statistics, "cores", lambda: 7)
+    second = ds.statistics(keep_axes=0)[0]
+    for name in ("mean", "std", "min", "max"):
+        np.testing.assert_array_equal(getattr(first, name), getattr(second, name))
+
+
+class TestFields:
+    def test_files_of_every_kind(self, tmp_path: Path, rng: np.random.Generator) -> None:
+        x = rng.standard_normal((300, 3, 4)).astype(np.float32)
+        np.save(tmp_path / "x.npy", x)
+        np.savez_compressed(tmp_path / "d.npz", x=x)
+        with h5py.File(tmp_path / "d.h5", "w") as file:
+            file.create_dataset("z", data=x, chunks=(16, 3, 4), compression="gzip")
+            file.create_dataset("s", data=x, chunks=(16, 3, 4), scaleoffset=3)
+        for name in ("x.npy", "d.npz::x", "d.h5::z"):
+            found = npdata.NumpyDataset(str(tmp_path / name)).statistics(keep_axes=-2)[0]
+            assert found.mean.shape == (3, 1)
+            require_equal(found, x, (0, 2))
+        assert npdata.NumpyDataset(str(tmp_path / "d.h5::s")).statistics()[0].count == x.size
+
+    def test_rows_are_chosen_by_a_mask_or_by_numbers(self) -> None:
+        x = np.arange(20.0)
+        ds = npdata.NumpyDataset(x)
+        train, _ = ds.split(0.5, seed=3)
+        require_equal(ds.statistics(train)[0], x[train], None)
+        require_equal(ds.statistics(x > 4)[0], x[x > 4], None)
+        require_equal(ds.statistics([7, -1, 2])[0], x[[7, -1, 2]], None)
+        with pytest.raises(FieldError, match="twice"):
+            ds.statistics([1, 1])
+
+    def test_columns_casts_and_text(self) -> None:
+        table = np.zeros(3, [("age", "i4"), ("at", [("x", "f8")])])
+        table["age"], table["at"]["x"] = [1, 2, 6], [0.5, np.nan, 1.5]
+        ds = npdata.NumpyDataset(t=table, name=np.array(["a", "b", "c"]), dtype={"name": str})
+        found = ds.statistics()
+        assert list(found) == ["t.age", "t.at.x"]
+        assert (found["t.age"].mean, found["t.at.x"].missing) == (3, 1)
+        half = npdata.NumpyDataset(np.array([1.0, 2.0]), dtype=torch.bfloat16)
+        assert half.statistics()[0].mean == 1.5
+
+    def test_large_integers_keep_their_range(self) -> None:
+        x = np.array([2**62 + 1, -(2**60) - 1])
+        found = npdata.NumpyDataset(x).statistics()[0]
+        assert (int(found.min), int(found.max)) == (x[1], x[0])
+
+    def test_no_rows_and_nothing_but_nan_have_no_figures(self) -> None:
+        for x in (np.zeros((0, 3)), np.full((4, 3), np.nan)):
+            found = npdata.NumpyDataset(x).statistics()[0]
+            assert found.count == 0
+            assert np.isnan([found.mean, found.std, found.min, found.max]).all()
+
+    def test_what_cannot_be_is_named(self) -> None:
+        ds = npdata.NumpyDataset(x=np.zeros((3, 2)), z=np.zeros(3, np.complex64))
+        with pytest.raises(FieldError, match="'z' holds complex"):
+            ds.statistics()
+        ds = npdata.NumpyDataset(x=np.zeros((3, 2)))
+        with pytest.raises(FieldError, match="keep_axes=1 of field 'x': a sample has shape"):
+            ds.statistics(keep_axes=1)
+        with pytest.raises(FieldError, match="'y', which is no field"):
+            ds.statistics(keep_axes={"y": 0})
+
+    def test_an_error_while_reading_comes_through_and_a_bar_is_drawn(
+        self, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        np.save(tmp_path / "x.npy", np.zeros((4, 2)))
+        ds = npdata.NumpyDataset(tmp_path / "x.npy")
+        ds.statistics(progress=True)
+        assert "statistics" in capsys.readouterr().err
+        np.save(tmp_path / "x.npy", np.zeros((3, 2)))
+        with pytest.raises(npdata.errors.ChangedFileError):
+            ds.statistics()
+
+
+class TestNormalize:
+    def test_floats_are_normalized_and_labels_stay(self, rng: np.random.Generator) -> None:
+        x = (rng.standard_normal((50, 3, 8)) * [[2], [3], [4]] + 7).astype(np.float32)
+        raw = npdata.NumpyDataset(x=x, y=np.arange(50))
+        scale = npdata.normalize(raw.statistics(keep_axes={"x": 0}))
+        ds = npdata.NumpyDataset(x=x, y=np.arange(50), batch_transform=scale)
+        batch = ds[:]
+        assert batch["y"].tolist() == list(range(50))
+        assert batch["x"].dtype == torch.float32
+        torch.testing.assert_close(batch["x"].mean((0, 2)), torch.zeros(3), atol=1e-5, rtol=0)
+        torch.testing.assert_close(
+            batch["x"].std((0, 2), correction=0), torch.ones(3), atol=1e-5, rtol=0
+        )
+        loader = DataLoader(ds, 10, collate_fn=npdata.collate, num_workers=1)
+        torch.testing.assert_close(torch.cat([b["x"] for b in loader]), batch["x"])
+
+    def test_named_integers_become_float32_and_constants_0(self) -> None:
+        raw = npdata.NumpyDataset(np.array([[0, 9], [4, 9]], np.uint8), np.arange(2))
+        scale = npdata.normalize(raw.statistics(keep_axes={0: 0}), [0])
+        values, labels = scale([torch.tensor([[0, 9]], dtype=torch.uint8), torch.tensor([1])])
+        assert values.tolist() == [[-1, 0]]
+        assert (values.dtype, labels.tolist()) == (torch.float32, [1])
+
+    def test_a_field_alone_is_a_bare_tensor(self) -> None:
+        raw = npdata.NumpyDataset(np.array([1.0, 3.0]))
+        assert npdata.normalize(raw.statistics())(torch.tensor([5.0])).tolist() == [3.0]
+
+    def test_what_cannot_be_normalized_is_named(self) -> None:
+        found = npdata.NumpyDataset(np.arange(4)).statistics()
+        with pytest.raises(FieldError, match=r"name those to normalize: fields=\[0\]"):
+            npdata.normalize(found)
+        with pytest.raises(FieldError, match="expected a list of fields"):
+            npdata.normalize(found, "x")
+        empty = npdata.NumpyDataset(np.full(3, np.nan)).statistics()
+        with pytest.raises(FieldError, match="no value to normalize by"):
+            npdata.normalize(empty)
