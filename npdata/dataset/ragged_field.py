@@ -122,6 +122,14 @@ class RaggedField(Field):
         self.source.check()
         return batch_of(flat, sizes, self.form, allocate)
 
+    def flat(self, indices: NDArray[np.int64]) -> Tensor:
+        """Give the rows of these samples end to end, without padding."""
+        self.source.check()
+        pieces = self.source.pieces(indices)
+        rows = self._flat(pieces, sum(map(len, pieces)), plain_memory)
+        self.source.check()
+        return rows
+
     def _flat(self, pieces: list[NDArray[Any]], rows: int, allocate: Allocate) -> Tensor:
         """Lay the pieces end to end, in the dtype asked for."""
         rule, shape = self.rule, (rows, *self.source.row_shape)

@@ -21,6 +21,7 @@ from npdata.arrays.per_process import cores
 from npdata.dataset.batch_memory import plain_memory
 from npdata.dataset.field import Field
 from npdata.dataset.progress import Bar
+from npdata.dataset.ragged_field import RaggedField
 from npdata.errors import FieldError
 
 PIECE_BYTES = 4 << 20
@@ -174,10 +175,15 @@ def _in_order(
 def _piece(
     field: Field, keep: tuple[int, ...], part: slice, rows: NDArray[np.int64] | None
 ) -> dict[str | int, "Moments"]:
-    value = field.span(part) if rows is None else None
-    if value is None:
-        chosen = np.arange(part.start, part.stop) if rows is None else rows[part]
-        value = field.stack(chosen, plain_memory)
+    chosen = np.arange(part.start, part.stop) if rows is None else rows[part]
+    if isinstance(field, RaggedField):
+        if 0 in keep:
+            raise FieldError(f"keep_axes=0 of field {field.label!r}: its samples differ in it")
+        value: Any = field.flat(chosen)
+        keep = tuple(axis - 1 if axis > 0 else axis for axis in keep)
+    else:
+        value = field.span(part) if rows is None else None
+        value = field.stack(chosen, plain_memory) if value is None else value
     found = dict(_moments(field.label, value, keep))
     field.source.check()
     return found
