@@ -6,7 +6,7 @@ a reason is an answer, and no failure. Wrong paths show before anything is looke
 """
 
 import argparse
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from typing import Any
 
 from npdata.cli.console import (
@@ -22,19 +22,26 @@ from npdata.cli.console import (
 )
 from npdata.cli.inspect.examine import examine
 from npdata.cli.inspect.report import DatasetReport, Facts, FileReport
-from npdata.cli.inspect.table import dtype_text, print_reports
+from npdata.cli.inspect.survey import Survey, expanded, kinds_of, survey
+from npdata.cli.inspect.table import dtype_text, print_reports, print_summary
 from npdata.cli.plot import Panel, draw_arrays, require_format, save_figure, shortened
 from npdata.cli.raw import RawLayout, add_raw_arguments, raw_layout
 from npdata.errors import NpdataError, SourceError
 from npdata.sources.hdf5 import list_datasets
 from npdata.sources.open import open_source
 
+_MOST_ARRAYS = 50
+"""More arrays than these are summed up."""
+_MOST_KINDS = 13
 _MOST_PANELS = 8
 
 
 def _add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
-        "paths", nargs="+", metavar="PATH", help=".npy, .npz, HDF5, FILE::MEMBER, or raw binary"
+        "paths",
+        nargs="+",
+        metavar="PATH",
+        help=".npy, .npz, HDF5, FILE::MEMBER, raw binary, or a folder of them",
     )
     parser.add_argument("--json", action="store_true", help="print JSON instead of a table")
     parser.add_argument(
@@ -50,20 +57,49 @@ def _run(arguments: argparse.Namespace) -> int:
     if arguments.plot is not None:
         require_format(arguments.plot)
     console = None if arguments.json else new_console()
+    paths = expanded(arguments.paths, raw)
+    if console is not None:
+        found = survey(paths, raw)
+        _require_raw(raw, found.formats)
+        if len(found.arrays) + len(found.failures) > _MOST_ARRAYS:
+            return _summarise(console, found, raw, arguments.plot)
     reports = []
-    for path in arguments.paths:
+    for path in paths:
         with interrupts_wait():
             reports.append(examine(path, raw))
-    if raw is not None and all(report.format not in ("raw", None) for report in reports):
-        raise UsageError("--dtype describes raw binary files, and none is among the paths")
+    _require_raw(raw, {report.format for report in reports})
     if console is None:
         print_json({"files": [report.as_json() for report in reports]})
     else:
         print_reports(console, reports)
-    failed = any(report.failure is not None for report in reports)
-    if arguments.plot is not None:
-        save_figure(_picture(reports, raw, failed=failed), arguments.plot)
+    return _end(reports, raw, arguments.plot, failed=any(report.failure for report in reports))
+
+
+def _summarise(console: Any, found: Survey, raw: RawLayout | None, picture: str | None) -> int:
+    """Show kinds of arrays, and look at the largest of each."""
+    kinds = kinds_of(found.arrays)
+    shown = sorted(kinds, key=lambda kind: kind.nbytes, reverse=True)[:_MOST_KINDS]
+    reports = []
+    for kind in shown:
+        with interrupts_wait():
+            reports.append(examine(kind.largest, raw))
+    ones = [report.datasets[0] for report in reports]
+    left_out = [kind for kind in kinds if kind not in shown]
+    print_summary(console, list(zip(shown, ones, strict=True)), left_out, found.failures)
+    return _end(reports, raw, picture, failed=bool(found.failures))
+
+
+def _end(
+    reports: Sequence[FileReport], raw: RawLayout | None, picture: str | None, *, failed: bool
+) -> int:
+    if picture is not None:
+        save_figure(_picture(reports, raw, failed=failed), picture)
     return FAILED if failed else SUCCESS
+
+
+def _require_raw(raw: RawLayout | None, formats: Collection[str | None]) -> None:
+    if raw is not None and formats and not {"raw", None} & set(formats):
+        raise UsageError("--dtype describes raw binary files, and none is among the paths")
 
 
 def _picture(reports: Sequence[FileReport], raw: RawLayout | None, *, failed: bool) -> Any:

@@ -12,6 +12,7 @@ from typing import Any, TypeAlias
 from npdata.arrays.dtypes import DType, is_variable_text
 from npdata.cli.console import bytes_text, count_text, printable, shape_text
 from npdata.cli.inspect.report import DatasetReport, Facts, FileReport, FilterUse
+from npdata.cli.inspect.survey import Kind
 from npdata.errors import require
 
 _STYLES = {
@@ -23,9 +24,14 @@ _STYLES = {
     "refused": "red",
     "failed": "bold red",
 }
+_ACCESS = ("memory", "mapped", "decoded", "library")
 _MOST_NAMES = 4
 _DEAR = 4.0
 _FORMATS = {"npy": ".npy", "npz": ".npz", "hdf5": "HDF5", "raw": "raw", None: "raw"}
+_KIND_NOTE = (
+    "arrays that are stored alike are one line, and the largest of them was looked at; FILE::GROUP "
+    "or --json tells of each"
+)
 _NOTE = "full, block: bytes decoded for each byte used, with rows shuffled fully or by blocks"
 _HEADS = (
     "shape",
@@ -39,7 +45,10 @@ _HEADS = (
     "full",
     "block",
 )
-_RIGHT = ("bytes", "stored", "full", "block")
+_KIND_HEADS = ("arrays", *_HEADS[:-2])
+_RIGHT = ("arrays", "bytes", "stored", "full", "block")
+_MOST_WHY, _MOST_ADVICE = 5, 3
+"""Sentences below a summary, so that it fits a screen."""
 
 Cell: TypeAlias = tuple[str, str]
 """A text and its style."""
@@ -49,18 +58,34 @@ Note: TypeAlias = tuple[str, str, str]
 
 def print_reports(console: Any, reports: Sequence[FileReport]) -> None:
     """Print everything about the files; `console` is rich's."""
-    rows = [row for report in reports for row in _rows(report)]
-    table = _table(rows, stacked=False)
-    if console.measure(table, options=console.options.update(width=10_000)).maximum > console.width:
-        table = _table(rows, stacked=True)
-    console.print(table)
+    _print_table(console, _HEADS, [row for report in reports for row in _rows(report)])
     console.print(_NOTE, style="dim")
     several = sum(max(1, len(report.datasets)) for report in reports) > 1
-    for head, notes in (("Why", _reasons(reports)), ("Advice", _advice(reports))):
-        merged = _merged(notes)
-        if merged:
-            console.print(f"\n{head}", style="bold")
-            console.print(_sentences(merged, named=several))
+    _print_notes(console, "Why", _merged(_reasons(reports)), named=several)
+    _print_notes(console, "Advice", _merged(_advice(reports)), named=several)
+
+
+def print_summary(
+    console: Any,
+    kinds: Sequence[tuple[Kind, DatasetReport]],
+    left_out: Sequence[Kind],
+    failures: Sequence[tuple[str, str]],
+) -> None:
+    """Print kinds of arrays, of each of which one was looked at, in about a screen."""
+    rows = [((printable(kind.pattern), ""), _kind_cells(kind, one)) for kind, one in kinds]
+    _print_table(console, _KIND_HEADS, rows)
+    if left_out:
+        count = sum(kind.count for kind in left_out)
+        size = bytes_text(sum(kind.nbytes for kind in left_out))
+        console.print(f"and {count_text(len(left_out), 'more kind')}: {count:,} arrays, {size}")
+    console.print(_KIND_NOTE, style="dim")
+    why = [("failed", reason, where) for where, reason in failures]
+    why += [note for kind, one in kinds for note in _why(kind.pattern, one)]
+    advice = [
+        ("-", text, kind.pattern) for kind, one in kinds if kind.count == 1 for text in one.advice
+    ]
+    _print_notes(console, "Why", _merged(why), most=_MOST_WHY)
+    _print_notes(console, "Advice", _merged(advice), most=_MOST_ADVICE)
 
 
 def dtype_text(dtype: DType) -> str:
@@ -75,18 +100,27 @@ def dtype_text(dtype: DType) -> str:
     return "text" if is_variable_text(dtype) else str(dtype)
 
 
-def _table(rows: Sequence[tuple[Cell, list[Cell]]], *, stacked: bool) -> Any:
+def _print_table(
+    console: Any, heads: Sequence[str], rows: Sequence[tuple[Cell, list[Cell]]]
+) -> None:
+    table = _table(heads, rows, stacked=False)
+    if console.measure(table, options=console.options.update(width=10_000)).maximum > console.width:
+        table = _table(heads, rows, stacked=True)
+    console.print(table)
+
+
+def _table(heads: Sequence[str], rows: Sequence[tuple[Cell, list[Cell]]], *, stacked: bool) -> Any:
     """Give the table, with a line for every column, or for every two."""
     step = 2 if stacked else 1
-    firsts = range(0, len(_HEADS), step)
+    firsts = range(0, len(heads), step)
     table = _rich("table").Table(
         box=_rich("box").SIMPLE_HEAD, pad_edge=False, padding=(0, 1), header_style="bold"
     )
     table.add_column(_text("array"), overflow="fold")
     for first in firsts:
         table.add_column(
-            _text("\n".join(_HEADS[first : first + step])),
-            justify="right" if _HEADS[first] in _RIGHT else "left",
+            _text("\n".join(heads[first : first + step])),
+            justify="right" if heads[first] in _RIGHT else "left",
             overflow="fold",
         )
     for name, cells in rows:
@@ -99,16 +133,26 @@ def _table(rows: Sequence[tuple[Cell, list[Cell]]], *, stacked: bool) -> Any:
     return table
 
 
-def _sentences(notes: dict[tuple[str, str], list[str]], *, named: bool) -> Any:
+def _print_notes(
+    console: Any,
+    head: str,
+    notes: dict[tuple[str, str], list[str]],
+    *,
+    named: bool = True,
+    most: int | None = None,
+) -> None:
+    if not notes:
+        return
     grid = _rich("table").Table.grid(padding=(0, 2, 0, 0))
     grid.add_column()
     grid.add_column(overflow="fold")
-    for (word, sentence), names in notes.items():
+    for (word, sentence), names in list(notes.items())[:most]:
         text = _text(printable(sentence))
         if named:
             text.append(f"\n{printable(_listed(names))}", "dim")
         grid.add_row(_text(word, _STYLES.get(word, "")), text)
-    return grid
+    console.print(f"\n{head}", style="bold")
+    console.print(grid)
 
 
 def _rich(module: str) -> Any:
@@ -160,6 +204,38 @@ def _array_cells(dataset: DatasetReport) -> list[Cell]:
     ]
 
 
+def _kind_cells(kind: Kind, one: DatasetReport) -> list[Cell]:
+    brief = kind.brief
+    layout = brief.storage
+    if kind.count == 1 and one.facts is not None:
+        layout = _layout(one.facts)
+    access, sample = "refused", ""
+    if one.facts is not None and one.refusal is None:
+        access, sample = one.facts.access, one.facts.sample
+    return [
+        (f"{kind.count:,}", ""),
+        ("" if kind.low is None else _range(kind.low, kind.high or kind.low), ""),
+        (layout, ""),
+        ("" if brief.dtype is None else dtype_text(brief.dtype), ""),
+        (", ".join(brief.filters), ""),
+        (bytes_text(kind.nbytes), ""),
+        (bytes_text(kind.stored_bytes), ""),
+        (access, _STYLES[access]),
+        (sample, _STYLES.get(sample, "")),
+    ]
+
+
+def _range(low: tuple[int, ...], high: tuple[int, ...]) -> str:
+    """Give the sizes of arrays, each from the smallest to the largest.
+
+    Examples:
+        >>> _range((57, 7), (312, 7))
+        '57..312×7'
+    """
+    sizes = zip(low, high, strict=True)
+    return "×".join(f"{a:,}" if a == b else f"{a:,}..{b:,}" for a, b in sizes)
+
+
 def _named(reports: Sequence[FileReport]) -> Iterator[tuple[str, DatasetReport]]:
     """Give every array with its name, which tells the file only where there are several."""
     for report in reports:
@@ -172,14 +248,16 @@ def _reasons(reports: Sequence[FileReport]) -> Iterator[Note]:
     for report in reports:
         if report.failure is not None:
             yield "failed", report.failure, report.path
-    arrays = list(_named(reports))
-    for name, dataset in arrays:
-        if dataset.refusal is not None:
-            yield "refused", dataset.refusal, name
-    read = [(name, d.facts) for name, d in arrays if d.facts and d.refusal is None]
-    for name, facts in read:
+    why = [note for name, dataset in _named(reports) for note in _why(name, dataset)]
+    yield from sorted(why, key=lambda note: (note[0] != "refused") + (note[0] not in _ACCESS))
+
+
+def _why(name: str, dataset: DatasetReport) -> Iterator[Note]:
+    facts = dataset.facts
+    if dataset.refusal is not None:
+        yield "refused", dataset.refusal, name
+    elif facts is not None:
         yield facts.access, facts.access_reason, name
-    for name, facts in read:
         yield facts.sample, facts.sample_reason, name
 
 

@@ -22,7 +22,7 @@ from npdata.sources.hdf5.chunk_table import ChunkTable
 
 Locking = bool | str | None
 
-_STORAGE = {
+STORAGE = {
     h5py.h5d.COMPACT: "compact",
     h5py.h5d.CONTIGUOUS: "contiguous",
     h5py.h5d.CHUNKED: "chunked",
@@ -95,7 +95,7 @@ def read_layout(dataset: h5py.Dataset) -> Layout:
     dtype = plain_dtype(dataset.dtype)
     base, inner = dtype.subdtype if dtype.subdtype is not None else (dtype, ())
     shape = tuple(int(n) for n in dataset.shape)
-    storage = _STORAGE.get(properties.get_layout(), "unknown")
+    storage = STORAGE.get(properties.get_layout(), "unknown")
     if properties.get_external_count() > 0:
         storage = "external"
     maxshape = dataset.maxshape or shape

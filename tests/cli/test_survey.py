@@ -1,0 +1,149 @@
+"""`npdata inspect` of thousands of arrays: kinds of them on one screen, every array counted."""
+
+import fnmatch
+import json
+from pathlib import Path
+
+import h5py
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from npdata.cli.inspect.survey import kinds_of, patterns_of
+from npdata.cli.main import main
+from npdata.sources.hdf5.catalog import Brief
+
+SCREEN = 40
+
+parts = st.text("ab01.", min_size=1, max_size=4)
+names = st.lists(st.lists(parts, min_size=1, max_size=3).map("/".join), max_size=60)
+
+
+def shown(capsys: pytest.CaptureFixture[str], *arguments: str, code: int = 0) -> list[str]:
+    capsys.readouterr()
+    assert main(["inspect", *arguments]) == code
+    return capsys.readouterr().out.splitlines()
+
+
+@given(names)
+def test_every_name_fits_its_pattern_and_alone_it_is_its_own(found: list[str]) -> None:
+    patterns = patterns_of(found)
+    assert len(patterns) == len(found)
+    for name, pattern in zip(found, patterns, strict=True):
+        assert fnmatch.fnmatchcase(name, pattern)
+        assert pattern.count("/") == name.count("/")
+    if len(set(found)) == 1:
+        assert set(patterns) == set(found)
+
+
+@given(names, st.data())
+def test_every_array_is_in_one_kind(found: list[str], data: st.DataObject) -> None:
+    briefs = [
+        Brief(
+            name=name,
+            shape=data.draw(st.lists(st.integers(0, 9), max_size=3).map(tuple)),
+            dtype=np.dtype(data.draw(st.sampled_from(["f4", "i8"]))),
+            storage="contiguous",
+        )
+        for name in found
+    ]
+    kinds = kinds_of([(brief.name, brief) for brief in briefs])
+    assert sum(kind.count for kind in kinds) == len(briefs)
+    assert sum(kind.nbytes for kind in kinds) == sum(brief.nbytes for brief in briefs)
+    for kind in kinds:
+        assert kind.low is not None
+        assert kind.high is not None
+        assert all(low <= high for low, high in zip(kind.low, kind.high, strict=True))
+
+
+def test_one_dataset_per_episode_is_a_line_per_kind(
+    in_folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with h5py.File("demos.h5", "w") as file:
+        for k in range(40):
+            file[f"data/demo_{k}/actions"] = np.zeros((57 + k, 7), np.float32)
+            file[f"data/demo_{k}/obs/state"] = np.zeros((57 + k, 19))
+        file["mask"] = np.arange(40)
+        file["note"] = "a scalar"
+    lines = shown(capsys, "demos.h5")
+    assert len(lines) <= SCREEN
+    words = [line.split() for line in lines]
+    assert ["demos.h5::data/demo_*/actions", "40", "57..96×7", "contiguous", "float32"] in [
+        line[:5] for line in words
+    ]
+    assert ["demos.h5::mask", "1", "40", "contiguous", "int64"] in [line[:5] for line in words]
+    assert any("scalar dataset" in line for line in lines)
+
+
+def test_many_kinds_fit_a_screen_too_and_what_is_left_out_is_counted(
+    in_folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with h5py.File("d.h5", "w") as file:
+        for k in range(100):
+            group = "abcdefghijklmnopqrst"[k % 20]
+            file[f"{group}/{k}"] = np.zeros((k + 1, 3), np.uint8)
+    lines = shown(capsys, "d.h5")
+    assert len(lines) <= SCREEN
+    listed = sum(int(line.split()[1]) for line in lines if line.startswith(" d.h5::"))
+    (rest,) = (line for line in lines if line.startswith("and 7 more kinds: "))
+    assert listed + int(rest.split()[4]) == 100
+
+
+def test_a_folder_and_a_glob_stand_for_their_files(
+    in_folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    Path("folder/deeper").mkdir(parents=True)
+    for k in range(60):
+        np.save(f"folder/deeper/{k:03d}.npy", np.zeros((4, 5), np.float32))
+    np.savez("folder/both.npz", x=np.zeros(3), y=np.zeros(3))
+    Path("folder/readme.md").write_text("no array")
+    lines = shown(capsys, "folder")
+    assert [line.split()[:5] for line in lines if ".npy " in line or ".npz::" in line][:3] == [
+        ["folder/deeper/*.npy", "60", "4×5", "C", "order"],
+        ["folder/both.npz::x", "1", "3", "C", "order"],
+        ["folder/both.npz::y", "1", "3", "C", "order"],
+    ]
+    assert len(lines) <= SCREEN
+    assert shown(capsys, "folder/**/*.npy")[3].split()[1] == "60"
+    assert shown(capsys, *map(str, sorted(Path("folder/deeper").iterdir())))[3].split()[1] == "60"
+    capsys.readouterr()
+    assert main(["inspect", "--json", "folder"]) == 0
+    assert len(json.loads(capsys.readouterr().out)["files"]) == 61
+
+
+def test_files_that_cannot_be_read_are_named_and_the_others_are_told(
+    in_folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    Path("folder").mkdir()
+    for k in range(60):
+        np.save(f"folder/{k}.npy", np.zeros((4, 5), np.float32))
+    Path("folder/7.npy").write_bytes(b"")
+    Path("folder/8.npy").write_bytes(b"\x93NUMPY\x01\x00")
+    lines = shown(capsys, "folder", code=1)
+    assert "58" in lines[3].split()
+    assert any("is empty" in line for line in lines)
+    assert any("folder/7.npy" in line for line in lines)
+    assert any("cut short" in line for line in lines)
+
+
+def test_raw_files_of_a_folder_are_told_once_they_are_described(
+    in_folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    Path("folder").mkdir()
+    for k in range(60):
+        np.zeros((k + 1, 5), np.float32).tofile(f"folder/{k}.bin")
+    lines = shown(capsys, "folder", "--dtype", "float32", "--shape=-1,5")
+    assert lines[3].split()[:3] == ["folder/*.bin", "60", "1..60×5"]
+
+
+def test_a_picture_shows_one_array_of_each_kind(in_folder: Path) -> None:
+    with h5py.File("d.h5", "w") as file:
+        for k in range(60):
+            file[f"a{k}"] = np.zeros((k + 1, 5), np.float32)
+            file[f"b{k}"] = np.arange(k + 1)
+    assert main(["inspect", "d.h5", "--plot", "a.svg"]) == 0
+    text = Path("a.svg").read_text()
+    assert "d.h5::a59" in text
+    assert "d.h5::b59" in text
+    assert "d.h5::a58" not in text
