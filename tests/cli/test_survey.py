@@ -2,6 +2,7 @@
 
 import fnmatch
 import json
+import re
 from pathlib import Path
 
 import h5py
@@ -10,6 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+import npdata
 from npdata.cli.inspect.survey import kinds_of, patterns_of
 from npdata.cli.main import main
 from npdata.sources.hdf5.catalog import Brief
@@ -74,6 +76,29 @@ def test_one_dataset_per_episode_is_a_line_per_kind(
     ]
     assert ["demos.h5::mask", "1", "40", "contiguous", "int64"] in [line[:5] for line in words]
     assert any("scalar dataset" in line for line in lines)
+
+
+def test_what_is_advised_for_many_arrays_gives_all_of_them_and_no_more(
+    in_folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    Path("same").mkdir()
+    Path("rows").mkdir()
+    for k in range(60):
+        np.save(f"same/{k}.npy", np.full((4, 5), k, np.float32))
+        with h5py.File(f"rows/{k}.h5", "w") as file:
+            file["x"] = np.full((k + 1, 5), k)
+            file["only here" if k else "y"] = np.arange(k + 1)
+    with h5py.File("d.h5", "w") as file:
+        for k in range(60):
+            file[f"demo_{k}/obs"] = np.full((k + 1, 3), k)
+            file[f"demo_{k}/size"] = np.arange(k + 1) if k % 2 else np.zeros(k + 1)
+    for what, length in (("same", 60), ("rows", 1830), ("d.h5", 1830)):
+        text = "\n".join(shown(capsys, what))
+        (call, *_) = re.findall(r"npdata\.\w+\('[^']+'\)", text)
+        with eval(call, {"npdata": npdata}) as ds:
+            assert len(ds) == length
+    assert "stack" not in "\n".join(shown(capsys, *(f"same/{k}.npy" for k in range(55))))
+    assert "demo_*/size" not in text.partition("Advice")[2]
 
 
 def test_many_kinds_fit_a_screen_too_and_what_is_left_out_is_counted(

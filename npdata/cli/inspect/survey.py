@@ -31,7 +31,7 @@ class Kind:
     """Arrays that are stored alike: how many, their sizes along each axis, and the largest one.
 
     `low` and `high` are the smallest and the largest size along each axis, None for what has no
-    rows. `only` tells whether no other kind has this pattern.
+    rows. `exact` tells whether `npdata.stack` finds these arrays by the pattern, and no others.
     """
 
     pattern: str
@@ -42,7 +42,7 @@ class Kind:
     stored_bytes: int
     largest: str
     brief: Brief
-    only: bool
+    exact: bool
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -99,7 +99,9 @@ def kinds_of(arrays: Sequence[tuple[str, Brief]]) -> list[Kind]:
         key = (name, axes, str(brief.dtype), brief.storage, brief.filters)
         kinds.setdefault(key, []).append((where, brief))
     keys = [key[0] for key in kinds]
-    return [_kind(str(key[0]), members, keys.count(key[0]) == 1) for key, members in kinds.items()]
+    return [
+        _kind(str(key[0]), members, alone=keys.count(key[0]) == 1) for key, members in kinds.items()
+    ]
 
 
 def patterns_of(names: Sequence[str]) -> list[str]:
@@ -190,7 +192,9 @@ def _member(path: str, name: str) -> Brief:
     )
 
 
-def _kind(pattern: str, members: Sequence[tuple[str, Brief]], only: bool) -> Kind:
+def _kind(pattern: str, members: Sequence[tuple[str, Brief]], *, alone: bool) -> Kind:
+    files = {where.partition(SEPARATOR)[0] for where, _ in members}
+    path = pattern.partition(SEPARATOR)[0]
     shapes = [brief.shape for _, brief in members if brief.shape is not None]
     where, largest = max(members, key=lambda member: member[1].nbytes)
     return Kind(
@@ -205,5 +209,9 @@ def _kind(pattern: str, members: Sequence[tuple[str, Brief]], only: bool) -> Kin
         ),
         largest=where,
         brief=largest,
-        only=only,
+        exact=alone and path.endswith(SUFFIXES) and _count(path) == len(files),
     )
+
+
+def _count(path: str) -> int:
+    return sum(1 for _ in glob.iglob(path)) if "*" in path else 1  # noqa: PTH207

@@ -11,6 +11,7 @@ from typing import Any, TypeAlias
 
 from npdata.arrays.dtypes import DType, is_variable_text
 from npdata.cli.console import bytes_text, count_text, printable, shape_text
+from npdata.cli.inspect.advice import advise_kind
 from npdata.cli.inspect.report import DatasetReport, Facts, FileReport, FilterUse
 from npdata.cli.inspect.survey import Kind
 from npdata.errors import require
@@ -81,9 +82,7 @@ def print_summary(
     console.print(_KIND_NOTE, style="dim")
     why = [("failed", reason, where) for where, reason in failures]
     why += [note for kind, one in kinds for note in _why(kind.pattern, one)]
-    advice = [
-        ("-", text, kind.pattern) for kind, one in kinds if kind.count == 1 for text in one.advice
-    ]
+    advice = [("-", text, kind.pattern) for kind, one in kinds for text in advise_kind(kind, one)]
     _print_notes(console, "Why", _merged(why), most=_MOST_WHY)
     _print_notes(console, "Advice", _merged(advice), most=_MOST_ADVICE)
 
