@@ -199,7 +199,7 @@ def test_a_damaged_file_is_a_line_with_the_reason_beside_the_others(
         (["x.npy/x"], "npdata inspect: x.npy/x: Not a directory\n"),
         (["a\x1b[31m\n"], r"npdata inspect: a\x1b[31m\n: No such file or directory"),
         (["x.npy", "missing.h5::x"], "missing.h5"),
-        (["empty"], "empty names no file; looked for .npy, .npz, .h5, .hdf5"),
+        (["empty"], "empty holds no file that ends in .npy, .npz, .h5, .hdf5"),
         (["empty/*.npy"], "empty/*.npy names no file"),
         (["d.h5::nothing"], "no dataset 'nothing'"),
         (["packed.npz::nothing"], "no array 'nothing'"),

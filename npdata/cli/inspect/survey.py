@@ -7,7 +7,7 @@ is read, and every array is counted in one kind or named among the failures.
 
 import glob
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePath
 
@@ -140,22 +140,21 @@ def patterns_of(names: Sequence[str]) -> list[str]:
     return patterns
 
 
-def _expanded(text: str, raw: RawLayout | None) -> Iterator[str]:
+def _expanded(text: str, raw: RawLayout | None) -> list[str]:
     path, separator, member = text.partition(SEPARATOR)
+    names = []
     if Path(path).is_dir():
         suffixes = SUFFIXES if raw is None else RAW_SUFFIXES
         files = sorted(p for p in Path(path).rglob("*") if p.suffix.lower() in suffixes)
         names = [str(file) for file in files if file.is_file()]
-        known = ", ".join(suffixes)
-    elif glob.has_magic(path) and not Path(text).exists() and not Path(path).exists():
+        if not names:
+            raise UsageError(f"{path} holds no file that ends in {', '.join(suffixes)}")
+    elif glob.has_magic(path) and not Path(path).exists():
         # Path.glob takes no absolute pattern.
-        names, known = sorted(glob.glob(path, recursive=True)), "any file"  # noqa: PTH207
-    else:
-        yield text
-        return
-    if not names:
-        raise UsageError(f"{path} names no file; looked for {known}")
-    yield from (f"{name}{separator}{member}" for name in names)
+        names = sorted(glob.glob(path, recursive=True))  # noqa: PTH207
+        if not names and "*" in path:
+            raise UsageError(f"{path} names no file")
+    return [f"{name}{separator}{member}" for name in names] or [text]
 
 
 def _where(path: str, name: str) -> str:
