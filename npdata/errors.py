@@ -70,7 +70,7 @@ class UnsupportedSourceError(SourceError, TypeError):
 
 
 class ExternalDataError(SourceError):
-    """The file points at other files, and `allow_external=True` was not given."""
+    """The file points at other files, which was not allowed, or which are not there."""
 
 
 class DirectAccessError(SourceError):

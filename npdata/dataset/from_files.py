@@ -94,6 +94,7 @@ class FromFiles:
         *datasets: str,
         access: Literal["auto", "library", "direct"] = "auto",
         allow_external: bool = False,
+        missing: Literal["error", "fill"] = "error",
         locking: bool | str | None = None,
         groups: Sequence[str | bytes] | None = None,
         **options: Any,
@@ -105,7 +106,8 @@ class FromFiles:
         all groups that match, in natural order; they are the recordings of `windows()`. `groups`
         picks some of them, in its order. `access`: "library" is h5py, "direct" npdata, "auto"
         npdata wherever that is sure to be right. Data in other files is refused without
-        `allow_external`. `locking` is handed to h5py. Raises `FieldError` where no dataset is
+        `allow_external`; with it, all of those files must be there and whole, or `missing="fill"`
+        gives HDF5's fill values. `locking` is handed to h5py. Raises `FieldError` where no dataset is
         named, a glob finds nothing or a file comes twice, `MemberNotFoundError`,
         `DirectAccessError`, `ExternalDataError`, `FileLockError`.
 
@@ -114,7 +116,9 @@ class FromFiles:
             tensor(0)
         """
         own, named = split_options(options)
-        how = Hdf5Options(access=access, allow_external=allow_external, locking=locking)
+        how = Hdf5Options(
+            access=access, allow_external=allow_external, missing=missing, locking=locking
+        )
         opened = open_files(paths_of(path), (*datasets, *named.values()), how, groups)
         sources, others = opened[: len(datasets)], opened[len(datasets) :]
         fields = dict(zip(named, others, strict=True))

@@ -30,9 +30,10 @@ from npdata.sources.file_list import FileList
 from npdata.sources.hdf5 import (
     AUTO,
     Hdf5Options,
-    address_of,
     is_open_dataset,
     is_wildcard,
+    open_dataset,
+    open_datasets,
     open_groups,
     open_hdf5,
 )
@@ -79,7 +80,7 @@ def open_source(
     if isinstance(source, str | os.PathLike):
         return _open_path(os.fspath(source))
     if is_open_dataset(source):
-        return open_hdf5(*address_of(source))
+        return open_dataset(source)
     kind = type(source).__name__
     raise UnsupportedSourceError(
         f"a {kind} is no source of rows; give an ndarray (np.asarray of a list, .numpy() of a "
@@ -96,6 +97,17 @@ def _open_dataset(
     if groups is not None or is_wildcard(name):
         return open_groups(path, name, options, groups)
     return open_hdf5(path, name, options)
+
+
+def _open_datasets(
+    path: str,
+    names: Sequence[str],
+    options: Hdf5Options,
+    groups: Sequence[str | bytes] | None,
+) -> list[Source]:
+    if groups is None and not any(map(is_wildcard, names)):
+        return open_datasets(path, names, options)
+    return [_open_dataset(path, name, options, groups) for name in names]
 
 
 def open_files(
@@ -115,12 +127,12 @@ def open_files(
             f"from_hdf5({paths[0]!r}) names no dataset; give their names, as in "
             f'from_hdf5(path, "images", "labels")'
         )
-    fields = [[_open_dataset(path, name, options, groups) for path in paths] for name in names]
+    files = [_open_datasets(path, names, options, groups) for path in paths]
     if len(paths) == 1:
-        return [parts[0] for parts in fields]
+        return files[0]
     return [
         ConcatSource(parts, FileList.of(paths, [name] * len(paths)))
-        for parts, name in zip(fields, names, strict=True)
+        for parts, name in zip(zip(*files, strict=True), names, strict=True)
     ]
 
 

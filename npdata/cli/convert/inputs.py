@@ -17,6 +17,7 @@ from npdata.cli.raw import HOW_TO_DESCRIBE, RawLayout
 from npdata.errors import MemberNotFoundError, SourceError, TruncatedError
 from npdata.sources.base import Source
 from npdata.sources.hdf5 import Listed, count_attributes, list_datasets, source_of
+from npdata.sources.hdf5.open import without_filters
 from npdata.sources.npz import DecodedMember, examine_npz, npz_members
 from npdata.sources.open import SEPARATOR, Identified, identify, open_source
 
@@ -104,9 +105,8 @@ def _dataset(path: str, listed: Listed) -> Opened:
     where = f"{path}{SEPARATOR}{listed.name}"
     if listed.examined is None:
         return where, str(listed.refusal)
-    if listed.missing:
-        filters = ", ".join(f"{step.id} ({step.name})" for step in listed.missing)
-        return where, f"neither npdata nor h5py has its filter {filters}"
+    if listed.examined.missing:
+        return where, without_filters(listed.examined)
     layout, source = listed.examined.layout, source_of(listed.examined)
     if layout.chunks is None or source.access.kind == "mapped":
         return _input(listed.name, path, source)

@@ -26,8 +26,9 @@ from npdata.sources.hdf5.budget import default_budget
 from npdata.sources.hdf5.catalog import Listed
 from npdata.sources.hdf5.codecs.pipeline import DECODERS
 from npdata.sources.hdf5.details import decoded_per_used
+from npdata.sources.hdf5.examine import Examined
 from npdata.sources.hdf5.layout import Filter
-from npdata.sources.hdf5.open import Examined, source_of
+from npdata.sources.hdf5.open import source_of, without_filters
 from npdata.sources.memory import MemorySource
 from npdata.sources.npz import examine_npz, npz_members
 from npdata.sources.open import SEPARATOR, Identified, identify, open_source, split_member
@@ -119,19 +120,15 @@ def _listed(path: str, listed: Listed) -> DatasetReport:
         facts = _stored(listed.examined)
     except (NpdataError, OSError) as error:
         return DatasetReport(where=where, name=listed.name, refusal=_without(where, error))
-    if not listed.missing:
+    if not listed.examined.missing:
         return _reported(where, listed.name, facts)
-    names = " and ".join(f"{step.id} ({step.name})" for step in listed.missing)
-    refusal = (
-        f"reading fails, since neither npdata nor h5py has its filter {names}; a plugin for HDF5 "
-        f"may have it: pip install hdf5plugin, then import hdf5plugin"
-    )
+    refusal = f"reading fails, since {without_filters(listed.examined)}"
     return DatasetReport(where=where, name=listed.name, facts=facts, refusal=refusal)
 
 
 def _stored(examined: Examined) -> Facts:
     layout, decision = examined.layout, examined.decision
-    source = source_of(examined)
+    source = source_of(replace(examined, missing=frozenset()))
     chunks = None
     if layout.chunk_shape is not None and layout.chunks is not None:
         chunks = Chunks(

@@ -14,22 +14,18 @@ import h5py
 
 from npdata.arrays.dtypes import DType
 from npdata.errors import ExternalDataError, FormatError
-from npdata.sources.hdf5.layout import STORAGE, Filter, open_file
+from npdata.sources.hdf5.examine import Examined, OpenedFile, examine, find, require_file
+from npdata.sources.hdf5.layout import STORAGE, open_file
 from npdata.sources.hdf5.links import require_inside
-from npdata.sources.hdf5.open import Examined, examine, find, require_file
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Listed:
-    """A dataset by its name: `examined`, or `refusal` with the reason.
-
-    `missing` are the filters that neither npdata nor this h5py can undo, so that reading fails.
-    """
+    """A dataset by its name: `examined`, or `refusal` with the reason."""
 
     name: str
     examined: Examined | None = None
     refusal: str | None = None
-    missing: tuple[Filter, ...] = ()
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -95,8 +91,9 @@ def list_datasets(path: str, name: str = "") -> Catalog:
     path = require_file(path)
     with open_file(path, None) as file:
         names = _names(file, path, name.strip("/"))
+        opened = OpenedFile(file, path)
         return Catalog(
-            datasets=tuple(_listed(file, path, each) for each in names.datasets + names.links),
+            datasets=tuple(_listed(opened, each) for each in names.datasets + names.links),
             fault=names.fault,
         )
 
@@ -182,6 +179,9 @@ def _brief(file: h5py.File, name: str) -> Brief:
     try:
         dataset = h5py.h5d.open(file.id, name.encode("utf8", "surrogateescape"))
         properties = dataset.get_create_plist()
+        if properties.get_layout() == h5py.h5d.VIRTUAL:
+            # Its shape may be that of its sources, which HDF5 would open for the answer.
+            return Brief(name=name, shape=None, dtype=None, storage="virtual")
         steps = [properties.get_filter(k) for k in range(properties.get_nfilters())]
         return Brief(
             name=name,
@@ -203,19 +203,11 @@ def _leads_outside(file: h5py.File, name: str) -> bool:
     return False
 
 
-def _listed(file: h5py.File, path: str, name: str) -> Listed:
+def _listed(opened: OpenedFile, name: str) -> Listed:
     try:
-        examined = examine(file, path, name)
+        return Listed(name=name, examined=examine(opened, name))
     except Exception as error:
         reason = str(error)
-        for where in (f"{path}::/{name}", f"{path}::{name}"):
+        for where in (f"{opened.path}::/{name}", f"{opened.path}::{name}"):
             reason = reason.removeprefix(where).lstrip(": ")
         return Listed(name=name, refusal=reason)
-    return Listed(name=name, examined=examined, missing=_missing(examined))
-
-
-def _missing(examined: Examined) -> tuple[Filter, ...]:
-    chunks, layout = examined.layout.chunks, examined.layout
-    if examined.decision.kind != "library" or chunks is None or len(chunks) == 0:
-        return ()
-    return tuple(step for step in layout.filters if not h5py.h5z.filter_avail(step.id))

@@ -77,16 +77,15 @@ def _obstacles(layout: Layout) -> Iterator[str]:
 
 
 def _file_obstacles(layout: Layout) -> Iterator[str]:
-    if layout.driver != "sec2":
-        yield f"HDF5 reads the file through its driver {layout.driver!r}"
-    if layout.mode != "r":
-        yield f"this process has the file open in mode {layout.mode!r}, and may write to it"
-    if layout.swmr:
-        yield "the file is open in SWMR mode, in which chunks move"
-    if layout.holder != layout.identity:
+    file = layout.file
+    if file.driver != "sec2":
+        yield f"HDF5 reads the file through its driver {file.driver!r}"
+    if file.mode != "r":
+        yield f"this process has the file open in mode {file.mode!r}, and may write to it"
+    if file.holder != file.identity:
         yield "the path leads to another file than the one that HDF5 holds open"
-    if layout.user_block and layout.hdf5_version < USER_BLOCK_SINCE:
-        version = ".".join(map(str, layout.hdf5_version))
+    if file.user_block and file.hdf5_version < USER_BLOCK_SINCE:
+        version = ".".join(map(str, file.hdf5_version))
         yield f"the file has a user block, about which HDF5 {version} is wrong (right from 1.14.4)"
 
 
@@ -103,7 +102,7 @@ def _contiguous_obstacles(layout: Layout) -> Iterator[str]:
 def _chunk_obstacles(layout: Layout) -> Iterator[str]:
     table, chunk_shape = layout.chunks, layout.chunk_shape
     if table is None or chunk_shape is None:
-        yield "its chunks are not listed"
+        yield "this h5py cannot list its chunks (HDF5 can from 1.12.3 on)"
         return
     if len(layout.unlimited) == 1 and layout.unlimited != (0,):
         yield (

@@ -23,16 +23,16 @@ from npdata.arrays.per_process import ForkSafeLock
 from npdata.errors import FieldError, MemberNotFoundError, SourceError
 from npdata.sources.base import Access, Source
 from npdata.sources.file import FileMap
-from npdata.sources.hdf5.layout import Layout, open_file
-from npdata.sources.hdf5.links import require_inside, require_own_data
-from npdata.sources.hdf5.open import (
+from npdata.sources.hdf5.examine import (
     AUTO,
     Hdf5Options,
+    OpenedFile,
     examine,
-    open_hdf5,
     require_file,
-    source_of,
 )
+from npdata.sources.hdf5.layout import Layout, open_file
+from npdata.sources.hdf5.links import require_inside, require_own_data
+from npdata.sources.hdf5.open import open_hdf5, source_of
 from npdata.sources.natural_order import naturally_sorted
 
 MOST_KEPT = 2048
@@ -148,8 +148,9 @@ class GroupsSource(Source):
             return
         groups, options = self._groups, self._options
         with self._lock.get(), open_file(groups.path, options.locking) as file:
+            opened = OpenedFile(file, groups.path, options)
             for owner in missing:
-                examined = examine(file, groups.path, groups.names[owner], options)
+                examined = examine(opened, groups.names[owner])
                 self._parts[owner] = source_of(examined, options)
             while len(self._parts) > max(MOST_KEPT, len(owners)):
                 self._parts.popitem(last=False)[1].close_idle()
@@ -240,7 +241,8 @@ def open_groups(
         if not literal:
             names = _expanded(file, path, name) if is_wildcard(name) else []
             names = names if groups is None else _picked(path, name, names, groups)
-            return GroupsSource(_look(file, path, names, options), options)
+            opened = OpenedFile(file, path, options)
+            return GroupsSource(_look(opened, names), options)
     return open_hdf5(path, name, options)
 
 
@@ -295,19 +297,20 @@ def _picked(path: str, pattern: str, names: list[str], groups: Sequence[str | by
     return [known[group.strip("/")] for group in asked]
 
 
-def _look(file: h5py.File, path: str, names: Sequence[str], options: Hdf5Options) -> Groups:
+def _look(opened: OpenedFile, names: Sequence[str]) -> Groups:
     """Look at each dataset once; the first is examined as any dataset is."""
-    examined = examine(file, path, names[0], options)
+    path = opened.path
+    examined = examine(opened, names[0])
     layout = examined.layout
     kind = examined.decision.kind
     plain = layout.storage == "contiguous" and layout.rank == len(layout.shape)
     direct = kind == "mapped" and plain
-    first = file[names[0]].id
+    first = opened.file[names[0]].id
     stored, rest = first.get_type(), first.shape[1:]
     seen = np.empty((3, len(names)), np.int64)
     with open(path, "rb", buffering=0) as raw:  # noqa: PTH123
         for k, name in enumerate(names):
-            found = _opened(file, path, name, options)
+            found = _opened(opened, name)
             if found.shape[1:] != rest or not (
                 found.get_type().equal(stored) and len(found.shape) == layout.rank
             ):
@@ -315,7 +318,7 @@ def _look(file: h5py.File, path: str, names: Sequence[str], options: Hdf5Options
                     f"rows of {path}::{names[0]} are {rest} of {layout.dtype}, those of "
                     f"{path}::{name} are {found.shape[1:]} of {found.dtype}; they make no one field"
                 )
-            seen[:, k] = _placed(found, layout, direct, raw, options, f"{path}::{name}")
+            seen[:, k] = _placed(found, layout, direct, raw)
     lengths, offsets, chunks = seen
     away = int((offsets < 0).sum())
     reason = examined.decision.reason
@@ -333,50 +336,32 @@ def _look(file: h5py.File, path: str, names: Sequence[str], options: Hdf5Options
     )
 
 
-def _opened(file: h5py.File, path: str, name: str, options: Hdf5Options) -> Any:
-    if not options.allow_external and _has_links(file, name):
-        require_inside(file, name)
+def _opened(opened: OpenedFile, name: str) -> Any:
+    path = opened.path
+    inside = not opened.options.allow_external
+    if inside:
+        opened.groups.require_inside(name)
     try:
-        found = h5py.h5o.open(file.id, name.encode())
+        found = h5py.h5o.open(opened.file.id, name.encode())
     except (KeyError, OSError, RuntimeError, ValueError) as error:
         raise MemberNotFoundError(
             f"{path} has no dataset {name!r}, which others of its groups have: {error}"
         ) from None
     if not isinstance(found, h5py.h5d.DatasetID):
         raise MemberNotFoundError(f"{path}::{name} is a group, and a dataset is needed")
+    if inside:
+        require_own_data(found, found.get_create_plist(), f"{path}::{name}")
     if not found.shape:
         raise SourceError(f"{path}::{name} is a scalar or null dataset and has no rows")
     return found
 
 
-def _has_links(file: h5py.File, name: str) -> bool:
-    """Tell whether a path leads through anything but plain names."""
-    links = file.id.links
-    path = b""
-    for part in name.encode().split(b"/"):
-        if not part:
-            continue
-        path += b"/" + part
-        try:
-            if links.get_info(path).type != h5py.h5l.TYPE_HARD:
-                return True
-        except (KeyError, OSError, RuntimeError, ValueError):
-            return True
-    return False
-
-
-def _placed(
-    found: Any, layout: Layout, direct: bool, raw: Any, options: Hdf5Options, where: str
-) -> tuple[int, int, int]:
+def _placed(found: Any, layout: Layout, direct: bool, raw: Any) -> tuple[int, int, int]:
     """Give the length of a dataset, where its rows lie (-1: open it), and the rows of a chunk."""
     properties = found.get_create_plist()
     storage, length = properties.get_layout(), int(found.shape[0])
     if storage == h5py.h5d.CHUNKED:
         return length, -1, int(properties.get_chunk()[0])
-    if not options.allow_external and (
-        storage == h5py.h5d.VIRTUAL or properties.get_external_count()
-    ):
-        require_own_data(h5py.Dataset(found), where)
     nbytes = length * layout.row_bytes
     offset = found.get_offset() if storage == h5py.h5d.CONTIGUOUS else None
     if not direct or offset is None or not nbytes or found.get_storage_size() != nbytes:

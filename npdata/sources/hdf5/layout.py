@@ -6,9 +6,11 @@ never pickled: a process that is handed a source by pickle reads the layout agai
 file. This module decides nothing and reads no rows.
 """
 
+import functools
 import os
 from array import array
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import h5py
@@ -29,6 +31,9 @@ STORAGE = {
     h5py.h5d.VIRTUAL: "virtual",
 }
 
+LISTS_CHUNKS = hasattr(h5py.h5d.DatasetID, "chunk_iter")
+"""Whether this h5py can list chunks: it cannot on HDF5 before 1.12.3."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class Filter:
@@ -40,6 +45,41 @@ class Filter:
     name: str
 
 
+@dataclass(frozen=True, kw_only=True)
+class FileFacts:
+    """What is the same for all datasets of a file.
+
+    `holder` is the identity of the file that HDF5 itself holds open, where it can tell; `mode` is
+    "r+" where this process may write to it.
+    """
+
+    path: str
+    identity: FileIdentity
+    holder: FileIdentity | None
+    user_block: int
+    driver: str
+    mode: str
+    swmr: bool
+    hdf5_version: tuple[int, ...]
+
+    @classmethod
+    def of(cls, file: h5py.File) -> "FileFacts":
+        """Learn them of an open file."""
+        path = str(Path(file.filename).absolute())
+        driver = file.driver
+        held = os.fstat(file.id.get_vfd_handle()) if driver == "sec2" else None
+        return cls(
+            path=path,
+            identity=FileIdentity.of(path),
+            holder=None if held is None else FileIdentity.of_status(held),
+            user_block=file.userblock_size,
+            driver=driver,
+            mode=file.mode,
+            swmr=bool(file.swmr_mode),
+            hdf5_version=h5py.version.hdf5_version_tuple,
+        )
+
+
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Layout:
     """A dataset as it is stored.
@@ -48,13 +88,11 @@ class Layout:
     is the dataset's own number of axes. `storage` is "contiguous", "chunked", "compact",
     "virtual" or "external". `fill` is one element as stored, None where it cannot be told;
     `unlimited` the axes that can grow; `exact` whether NumPy's dtype is the stored type, bit by
-    bit; `holder` the identity of the file that HDF5 itself holds open, where it can tell.
+    bit.
     """
 
-    path: str
+    file: FileFacts
     name: str
-    identity: FileIdentity
-    holder: FileIdentity | None
     shape: tuple[int, ...]
     rank: int
     dtype: DType
@@ -68,11 +106,16 @@ class Layout:
     fill: bytes | None
     fill_is_written: bool
     unlimited: tuple[int, ...]
-    user_block: int
-    driver: str
-    mode: str
-    swmr: bool
-    hdf5_version: tuple[int, ...]
+
+    @property
+    def path(self) -> str:
+        """The absolute path of its file."""
+        return self.file.path
+
+    @property
+    def identity(self) -> FileIdentity:
+        """The file in the state in which the layout was read."""
+        return self.file.identity
 
     @property
     def row_bytes(self) -> int:
@@ -85,54 +128,58 @@ class Layout:
         return _bytes(self.chunk_shape or (), self.dtype)
 
 
-def read_layout(dataset: h5py.Dataset) -> Layout:
-    """Read the layout of an open dataset, whose `.dtype` NumPy knows.
+def read_layout(
+    dataset: h5py.h5d.DatasetID, file: FileFacts, properties: Any = None, space: Any = None
+) -> Layout:
+    """Read the layout of an open dataset, whose `.dtype` NumPy knows, in the file of these facts.
 
-    Raises `FormatError` where the list of its chunks cannot be read.
+    `properties` and `space` are those of the dataset, for whoever has them already. Raises
+    `FormatError` where the list of its chunks cannot be read.
     """
-    file = dataset.file
-    properties = dataset.id.get_create_plist()
-    dtype = plain_dtype(dataset.dtype)
+    if properties is None:
+        properties = dataset.get_create_plist()
+    if space is None:
+        space = dataset.get_space()
+    stored_dtype = dataset.dtype
+    dtype = plain_dtype(stored_dtype)
     base, inner = dtype.subdtype if dtype.subdtype is not None else (dtype, ())
-    shape = tuple(int(n) for n in dataset.shape)
+    shape = space.get_simple_extent_dims()
     storage = STORAGE.get(properties.get_layout(), "unknown")
-    if properties.get_external_count() > 0:
+    if storage == "contiguous" and properties.get_external_count() > 0:
         storage = "external"
-    maxshape = dataset.maxshape or shape
     chunk_shape = tuple(properties.get_chunk()) if storage == "chunked" else None
     written = properties.get_fill_time() != h5py.h5d.FILL_TIME_NEVER
-    exact = _exact(dataset)
-    identity = FileIdentity.of(file.filename)
+    exact = _exact(dataset, stored_dtype)
     filters = tuple(_filters(properties))
+    name = h5py.h5i.get_name(dataset).decode("utf8", "surrogateescape")
     # Without filters an index can claim any number of chunks at no cost to the file; with
     # filters HDF5 would go through the whole index to sum up the sizes.
-    claimed = 0 if chunk_shape is not None and filters else dataset.id.get_storage_size()
+    indexed = chunk_shape is not None and LISTS_CHUNKS and filters
+    claimed = 0 if indexed else dataset.get_storage_size()
     chunks = None
-    if chunk_shape is not None:
-        chunks = _chunks(dataset, chunk_shape, inner, claimed, identity.size)
+    if chunk_shape is not None and LISTS_CHUNKS:
+        listed = _listed(dataset, f"{file.path}::{name}", claimed <= file.identity.size)
+        chunks = _table(listed, shape, chunk_shape, inner)
     return Layout(
-        path=file.filename,
-        name=str(dataset.name),
-        identity=identity,
-        holder=_holder(file),
+        file=file,
+        name=name,
         shape=shape + inner,
         rank=len(shape),
         dtype=base,
         exact=exact,
         storage=storage,
-        offset=dataset.id.get_offset(),
+        offset=None if chunk_shape is not None else dataset.get_offset(),
         stored_bytes=claimed or (0 if chunks is None else int(chunks.sizes.sum())),
         chunk_shape=None if chunk_shape is None else chunk_shape + inner,
         chunks=chunks,
         filters=filters,
         fill=_fill(dataset, properties, base, written) if exact else None,
         fill_is_written=written,
-        unlimited=tuple(axis for axis, n in enumerate(maxshape) if n is None),
-        user_block=file.userblock_size,
-        driver=file.driver,
-        mode=file.mode,
-        swmr=bool(file.swmr_mode),
-        hdf5_version=h5py.version.hdf5_version_tuple,
+        unlimited=tuple(
+            axis
+            for axis, n in enumerate(space.get_simple_extent_dims(True))
+            if n == h5py.h5s.UNLIMITED
+        ),
     )
 
 
@@ -166,7 +213,7 @@ class LayoutKeeper:
     def _read(self) -> Layout:
         self.identity.require(FileIdentity.of(self.path), self.path)
         with open_file(self.path, self.locking) as file:
-            layout = read_layout(file[self.name])
+            layout = read_layout(file[self.name].id, FileFacts.of(file))
         if layout.identity != self.identity:
             raise ChangedFileError(f"{self.path} changed while it was opened; open it again")
         return layout
@@ -186,8 +233,8 @@ def open_file(path: str, locking: Locking, cache_bytes: int | None = None) -> h5
     """Open an HDF5 file for reading.
 
     HDF5 keeps `cache_bytes` of decoded chunks of each dataset; None is its default. Raises
-    `FileLockError` where the system or a writer refuses the lock, `FormatError` where the file is
-    damaged or none of HDF5.
+    `FileLockError` where a writer has it, or the system refuses the lock, `FormatError` where the
+    file is damaged or none of HDF5.
     """
     try:
         return h5py.File(path, "r", locking=locking, rdcc_nbytes=cache_bytes)
@@ -197,6 +244,13 @@ def open_file(path: str, locking: Locking, cache_bytes: int | None = None) -> h5
                 f"{path} cannot be locked for reading (locking={locking!r}): {error}; close the "
                 f"program that writes to it. On a network file system that has no locks (NFS, "
                 f"Lustre) pass locking=False to from_hdf5"
+            ) from error
+        if "already open for write" in str(error):
+            raise FileLockError(
+                f"{path} is marked as open for writing, perhaps in SWMR mode: wait until the "
+                f"program that writes has closed it, since npdata reads files that do not change. "
+                f"If none is running, one ended without closing it: `h5clear -s {path}` takes the "
+                f"mark away"
             ) from error
         raise FormatError(f"{path} cannot be opened as HDF5: {error}") from error
 
@@ -215,19 +269,21 @@ def _bytes(shape: tuple[int, ...], dtype: DType) -> int:
     return total
 
 
-def _exact(dataset: h5py.Dataset) -> bool:
-    if dataset.dtype.hasobject:
+def _exact(dataset: h5py.h5d.DatasetID, dtype: DType) -> bool:
+    if dtype.hasobject:
         return False
     try:
-        return bool(h5py.h5t.py_create(dataset.dtype, logical=True) == dataset.id.get_type())
+        simple = dtype.kind in "iuf" and dtype.metadata is None
+        made = _simple_type(dtype.str) if simple else h5py.h5t.py_create(dtype, logical=True)
+        return bool(made == dataset.get_type())
     except (TypeError, ValueError):
         return False
 
 
-def _holder(file: h5py.File) -> FileIdentity | None:
-    if file.driver != "sec2":
-        return None
-    return FileIdentity.of_status(os.fstat(file.id.get_vfd_handle()))
+@functools.cache
+def _simple_type(dtype: str) -> Any:
+    """Give HDF5's type of a number; made once, since that is a tenth of looking at a dataset."""
+    return h5py.h5t.py_create(np.dtype(dtype), logical=True)
 
 
 def _filters(properties: Any) -> list[Filter]:
@@ -240,26 +296,20 @@ def _filters(properties: Any) -> list[Filter]:
     return found
 
 
-def _fill(dataset: h5py.Dataset, properties: Any, base: DType, written: bool) -> bytes | None:
+def _fill(dataset: h5py.h5d.DatasetID, properties: Any, base: DType, written: bool) -> bytes | None:
     # h5py hands out zeros where HDF5 would leave the buffer as it is.
     if not written or properties.fill_value_defined() != h5py.h5d.FILL_VALUE_USER_DEFINED:
         return bytes(base.itemsize)
     if dataset.dtype.subdtype is not None:
         return None
     try:
-        return np.array(dataset.fillvalue, dtype=base).tobytes()
+        return np.array(h5py.Dataset(dataset).fillvalue, dtype=base).tobytes()
     except (TypeError, ValueError, RuntimeError):
         return None
 
 
-def _chunks(
-    dataset: h5py.Dataset,
-    chunk_shape: tuple[int, ...],
-    inner: tuple[int, ...],
-    claimed: int,
-    file_size: int,
-) -> ChunkTable:
-    rank = len(chunk_shape)
+def _listed(dataset: h5py.h5d.DatasetID, where: str, credible: bool) -> tuple[Any, Any]:
+    """List the chunks: their coordinates one after the other, and mask, offset and size of each."""
     coordinates, rest = array("q"), array("q")
     extend_coordinates, extend_rest = coordinates.extend, rest.extend
 
@@ -267,20 +317,31 @@ def _chunks(
         extend_coordinates(info[0])
         extend_rest(info[1:])
 
-    if claimed <= file_size:
+    if credible:
         try:
-            dataset.id.chunk_iter(take)
+            dataset.chunk_iter(take)
         except (OverflowError, RuntimeError, OSError) as error:
             raise FormatError(
-                f"{dataset.file.filename}::{dataset.name}: the list of its chunks cannot be read: "
-                f"{error}; the file is damaged"
+                f"{where}: the list of its chunks cannot be read: {error}; the file is damaged"
             ) from error
-    numbers = np.frombuffer(coordinates, np.int64).reshape(-1, rank)
+    return coordinates, rest
+
+
+def _table(
+    listed: tuple[Any, Any],
+    shape: tuple[int, ...],
+    chunk_shape: tuple[int, ...],
+    inner: tuple[int, ...],
+) -> ChunkTable:
+    coordinates, rest = listed
+    numbers = np.frombuffer(coordinates, np.int64).reshape(-1, len(chunk_shape))
     each = np.frombuffer(rest, np.int64).reshape(-1, 3)
+    if inner:
+        numbers = np.hstack([numbers, np.zeros((len(numbers), len(inner)), np.int64)])
     return ChunkTable.of(
-        shape=tuple(dataset.shape) + inner,
+        shape=shape + inner,
         chunk_shape=chunk_shape + inner,
-        coordinates=np.hstack([numbers, np.zeros((len(numbers), len(inner)), np.int64)]),
+        coordinates=numbers,
         offsets=each[:, 1].copy(),
         sizes=each[:, 2].copy(),
         masks=each[:, 0],

@@ -2,8 +2,9 @@
 
 Idea: a plan of sorted runs, each read into its place in the output. Invariant: a handle belongs
 to the process that opened it; one inherited through a fork is set aside, neither used nor closed,
-because closing it here would release the parent's lock. The file is identified at construction
-and must be the same one in every process. One read at a time: h5py's own lock allows no more.
+because closing it here would release the parent's lock. All files that hold rows are identified at
+construction and must be the same in every process. No handle outlives a read where this process
+may write to the file. One read at a time: h5py's own lock allows no more.
 """
 
 import functools
@@ -20,7 +21,9 @@ from npdata.arrays.per_process import ForkSafeLock, PerProcess
 from npdata.errors import ChangedFileError, ClosedError, FormatError
 from npdata.sources.base import Access, Source
 from npdata.sources.file import FileIdentity
+from npdata.sources.hdf5.external_files import ExternalFile, external_files
 from npdata.sources.hdf5.layout import Locking, open_file
+from npdata.sources.hdf5.plugins import filters_missing
 
 
 class LibrarySource(Source):
@@ -40,11 +43,16 @@ class LibrarySource(Source):
         fill_is_written: bool = True,
         locking: Locking = None,
         details: tuple[tuple[str, str], ...] = (),
+        holds_file: bool = True,
+        external: tuple[ExternalFile, ...] = (),
+        fill_missing: bool = False,
     ) -> None:
         """Name the dataset `name` of the file `path`; opens nothing before the first read.
 
         `rank` is the number of axes without those of an array type (None: all of them). Where
-        not `fill_is_written`, HDF5 leaves rows that were never written as the buffer is.
+        not `fill_is_written`, HDF5 leaves rows that were never written as the buffer is. Without
+        `holds_file` the file is open during a read only. `external` are the files beside it that
+        hold rows; with `fill_missing`, some may be missing or short.
         """
         self.shape = shape
         self.dtype = dtype
@@ -58,6 +66,9 @@ class LibrarySource(Source):
         self._rank = len(shape) if rank is None else rank
         self._fill_is_written = fill_is_written
         self._locking = locking
+        self._holds_file = holds_file
+        self._external = external
+        self._fill_missing = fill_missing
         self._cache_bytes: int | None = None
         self._handle = PerProcess(self._open, keep_inherited=True)
         self._reading = ForkSafeLock()
@@ -90,18 +101,24 @@ class LibrarySource(Source):
         if not self._fill_is_written:
             rows[...] = np.zeros((), self.dtype)
         try:
-            with self._reading.get():
-                self._read_runs(plan.starts, plan.stops, rows)
-            # HDF5 gives zeros, and no error, past the end of a file that is cut while it reads.
-            self.check()
+            self._read_plan(plan, rows)
         except OSError as error:
             self.check()
             raise FormatError(
-                f"{self.where} cannot be read: {error} ({self.access.reason}); where a filter is "
-                f"missing, `pip install hdf5plugin` and `import hdf5plugin`"
+                f"{self.where} cannot be read: {error} ({self.access.reason})"
             ) from error
+        # HDF5 gives zeros, and no error, past the end of a file that is cut while it reads.
+        self.check()
         if plan.inverse is not None:
             np.take(rows, plan.inverse, axis=0, out=out, mode="clip")
+
+    def _read_plan(self, plan: "RunPlan", out: NDArray[Any]) -> None:
+        with self._reading.get():
+            try:
+                self._read_runs(plan.starts, plan.stops, out)
+            finally:
+                if not self._holds_file:
+                    self.close_idle()
 
     def _read_runs(
         self, starts: NDArray[np.int64], stops: NDArray[np.int64], out: NDArray[Any]
@@ -131,17 +148,39 @@ class LibrarySource(Source):
             raise ClosedError(f"{self.where} was closed")
         self.check()
         file = open_file(self._path, self._locking, self._cache_bytes)
-        dataset = file[self._name]
+        try:
+            dataset = file[self._name]
+            self._require_same(dataset)
+        except BaseException:
+            file.close()
+            raise
+        return file, dataset
+
+    def _require_same(self, dataset: h5py.Dataset) -> None:
         if dataset.shape != self.shape[: self._rank]:
             raise ChangedFileError(
                 f"{self.where} had shape {self.shape} when it was opened and now has "
                 f"{dataset.shape}; open it again"
             )
-        return file, dataset
+        properties = dataset.id.get_create_plist()
+        filters_missing(properties.get_filter(k)[0] for k in range(properties.get_nfilters()))
+        if not self._external:
+            return
+        now = external_files(dataset.id, self.where, self._locking, fill=self._fill_missing)
+        for before, found in zip(self._external, now, strict=False):
+            if before.path != found.path:
+                raise ChangedFileError(
+                    f"{self.where} had its rows in {before.path} when it was opened, and in this "
+                    f"process in {found.path}: its folder or HDF5's environment is another"
+                )
+        if now != self._external:
+            raise ChangedFileError(f"the files of {self.where} changed since it was opened")
 
     def check(self) -> None:
-        """Raise `ChangedFileError` if the file changed since it was opened."""
+        """Raise `ChangedFileError` if a file that holds rows changed since it was opened."""
         self._identity.require(FileIdentity.of(self._path), self._path)
+        for file in self._external:
+            file.check()
 
     def close_idle(self) -> None:
         """Close the handle of this process until the next read."""
@@ -170,6 +209,9 @@ class LibrarySource(Source):
             fill_is_written=self._fill_is_written,
             locking=self._locking,
             details=self.details,
+            holds_file=self._holds_file,
+            external=self._external,
+            fill_missing=self._fill_missing,
         )
         return rebuild, ()
 

@@ -6,11 +6,50 @@ not been opened. A file from elsewhere could otherwise show any HDF5 file, and a
 its reader may read.
 """
 
+from typing import Any
+
 import h5py
 
 from npdata.errors import ExternalDataError
 
 MOST_LINKS = 32
+
+
+class HardGroups:
+    """The groups of an open file that are known to be reached by hard links alone.
+
+    What lies in one of them and is no link itself needs no more than one question: asked about
+    each component, 2,000 datasets of one group took 0.3 s longer.
+    """
+
+    def __init__(self, file: h5py.File) -> None:
+        """Know none yet but the root."""
+        self._file = file
+        self._known = {""}
+
+    def require_inside(self, name: str) -> None:
+        """Raise `ExternalDataError` where `name` leads through a link to another file."""
+        parts = _parts(name)
+        above = all(self._hard(parts[:count]) for count in range(1, len(parts)))
+        if not (above and _is_hard(self._file, "/".join(parts))):
+            require_inside(self._file, name)
+
+    def _hard(self, parts: list[str]) -> bool:
+        path = "/".join(parts)
+        if path in self._known:
+            return True
+        found = _is_hard(self._file, path)
+        if found:
+            self._known.add(path)
+        return found
+
+
+def _is_hard(file: h5py.File, path: str) -> bool:
+    try:
+        info = file.id.links.get_info(path.encode("utf8", "surrogateescape"))
+    except (KeyError, ValueError, RuntimeError, TypeError):
+        return False
+    return bool(info.type == h5py.h5l.TYPE_HARD)
 
 
 def require_inside(file: h5py.File, name: str) -> None:
@@ -48,17 +87,18 @@ def require_inside(file: h5py.File, name: str) -> None:
         group = found
 
 
-def require_own_data(dataset: h5py.Dataset, where: str) -> None:
-    """Raise `ExternalDataError` where the rows of a dataset lie in other files."""
-    properties = dataset.id.get_create_plist()
-    if properties.get_external_count() > 0:
-        names = ", ".join(repr(name) for name, _, _ in dataset.external or ())
+def require_own_data(dataset: h5py.h5d.DatasetID, properties: Any, where: str) -> None:
+    """Raise `ExternalDataError` where the rows of a dataset, of these properties, lie elsewhere."""
+    layout = properties.get_layout()
+    if layout == h5py.h5d.CONTIGUOUS and properties.get_external_count() > 0:
+        names = ", ".join(repr(name) for name, _, _ in h5py.Dataset(dataset).external or ())
         raise ExternalDataError(
             f"{where} keeps its rows in other files ({names}); pass allow_external=True to "
             f"from_hdf5 if you trust this file"
         )
-    if properties.get_layout() == h5py.h5d.VIRTUAL:
-        names = ", ".join(sorted({repr(source.file_name) for source in dataset.virtual_sources()}))
+    if layout == h5py.h5d.VIRTUAL:
+        sources = h5py.Dataset(dataset).virtual_sources()
+        names = ", ".join(sorted({repr(source.file_name) for source in sources}))
         raise ExternalDataError(
             f"{where} is a virtual dataset over other datasets ({names}); pass "
             f"allow_external=True to from_hdf5 if you trust this file"

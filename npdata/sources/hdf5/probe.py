@@ -17,7 +17,7 @@ from npdata.sources.hdf5.layout import Layout
 LARGEST_PROBE = 64 << 20
 
 
-def surprise(dataset: h5py.Dataset, layout: Layout) -> str | None:
+def surprise(dataset: h5py.h5d.DatasetID, layout: Layout) -> str | None:
     """Say what is not as the layout says, or None where all is."""
     file = Descriptor(layout.path, layout.identity)
     try:
@@ -25,7 +25,7 @@ def surprise(dataset: h5py.Dataset, layout: Layout) -> str | None:
             return None if _same_rows(dataset, layout, file) else "its rows are not at its offset"
         for entry in entries_to_probe(layout):
             place = layout.chunks.coordinates(entry, layout.chunk_shape or ())[: layout.rank]
-            mask, stored = dataset.id.read_direct_chunk(place)
+            mask, stored = dataset.read_direct_chunk(place)
             size = int(layout.chunks.sizes[entry])
             found = file.read(int(layout.chunks.offsets[entry]), size)
             if found != bytes(stored) or mask != layout.chunks.mask(entry):
@@ -35,6 +35,13 @@ def surprise(dataset: h5py.Dataset, layout: Layout) -> str | None:
     finally:
         file.close()
     return None
+
+
+def kind_of(layout: Layout) -> object:
+    """Give what decides how HDF5 finds the bytes of a dataset: alike for many of a file."""
+    table = layout.chunks
+    grid = () if table is None else tuple(min(count, 2) for count in table.grid)
+    return layout.storage, layout.unlimited, bool(layout.filters), grid
 
 
 def entries_to_probe(layout: Layout) -> list[int]:
@@ -53,14 +60,14 @@ def entries_to_probe(layout: Layout) -> list[int]:
     return [entry for entry in sorted(chosen) if int(table.sizes[entry]) <= LARGEST_PROBE]
 
 
-def _same_rows(dataset: h5py.Dataset, layout: Layout, file: Descriptor) -> bool:
+def _same_rows(dataset: h5py.h5d.DatasetID, layout: Layout, file: Descriptor) -> bool:
     row = layout.row_bytes
     if layout.offset is None or row > LARGEST_PROBE:
         return layout.offset is not None
     for number in {0, layout.shape[0] - 1}:
         found = file.read(layout.offset + number * row, row)
         direct = np.frombuffer(found, layout.dtype).reshape(layout.shape[1:])
-        if not _same(direct, np.asarray(dataset[number], layout.dtype)):
+        if not _same(direct, np.asarray(h5py.Dataset(dataset)[number], layout.dtype)):
             return False
     return True
 

@@ -6,7 +6,7 @@ import h5py
 import numpy as np
 import pytest
 
-from npdata import errors
+from npdata import errors, open_source
 from npdata.sources.hdf5 import list_datasets
 from npdata.sources.hdf5.catalog import brief_datasets
 
@@ -87,7 +87,10 @@ def test_filters_that_nothing_here_can_undo_are_named(tmp_path: Path) -> None:
     assert raw[at : at + 2] == b"\x01\x00"
     Path(path).write_bytes(raw[:at] + b"\xff\x01" + raw[at + 2 :])
     (listed,) = list_datasets(path).datasets
-    assert [step.id for step in listed.missing] == [511]
+    assert listed.examined is not None
+    assert listed.examined.missing == {511}
+    with pytest.raises(errors.FormatError, match=r"has its filter 511 .*pip install hdf5plugin"):
+        open_source(f"{path}::x")
 
 
 def test_a_brief_list_names_the_same_and_follows_no_link(tmp_path: Path) -> None:

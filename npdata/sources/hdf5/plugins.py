@@ -1,0 +1,27 @@
+"""Filters that h5py has not by itself: those of hdf5plugin, where it is installed.
+
+Idea: a filter is registered in one process, so whoever imports hdf5plugin under
+`if __name__ == "__main__"` has it in the parent and in no worker; here it is imported wherever a
+filter is missing. Invariant: nothing is imported while h5py has all filters.
+"""
+
+import contextlib
+import importlib
+from collections.abc import Iterable
+
+import h5py
+
+
+def filters_missing(codes: Iterable[int]) -> set[int]:
+    """Give those of these filters, by their numbers, that h5py cannot undo in this process.
+
+    Examples:
+        >>> filters_missing([1, 2, 511])
+        {511}
+    """
+    missing = {code for code in codes if not h5py.h5z.filter_avail(code)}
+    if not missing:
+        return missing
+    with contextlib.suppress(ImportError):
+        importlib.import_module("hdf5plugin")
+    return {code for code in missing if not h5py.h5z.filter_avail(code)}
