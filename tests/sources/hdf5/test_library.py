@@ -83,7 +83,6 @@ REFUSED = {
     "kind": (KeyError, "named type"),
     "scalar": (ValueError, "a scalar dataset"),
     "null": (ValueError, "a null dataset"),
-    "vlen": (TypeError, "Python objects"),
 }
 
 
