@@ -107,8 +107,8 @@ class FromFiles:
         picks some of them, in its order. `access`: "library" is h5py, "direct" npdata, "auto"
         npdata wherever that is sure to be right. Data in other files is refused without
         `allow_external`; with it, all of those files must be there and whole, or `missing="fill"`
-        gives HDF5's fill values. `locking` is handed to h5py. Raises `FieldError` where no dataset is
-        named, a glob finds nothing or a file comes twice, `MemberNotFoundError`,
+        gives HDF5's fill values. `locking` is handed to h5py. Raises `FieldError` where no
+        dataset is named, a glob finds nothing or a file comes twice, `MemberNotFoundError`,
         `DirectAccessError`, `ExternalDataError`, `FileLockError`.
 
         Examples:
