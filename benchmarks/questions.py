@@ -11,6 +11,7 @@ QUESTIONS = {
     "peers": "beside_peers",
     "memory": "memory",
     "sources": "sources",
+    "files": "files",
     "row_size": "row_size",
     "rows": "rows",
     "batch_size": "batch_size",

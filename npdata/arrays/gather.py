@@ -182,11 +182,17 @@ class ByteRows:
         `on_one_core` is for when other threads have work for the cores: torch's threads would spin
         beside them after the call. Raises IndexError where a row would lie outside.
         """
+        if self.step > 1:
+            starts = starts // self.step
+        self.select(starts, out, on_one_core=on_one_core)
+
+    def select(
+        self, starts: NDArray[np.int64], out: NDArray[np.uint8], *, on_one_core: bool = False
+    ) -> None:
+        """Copy the bytes from `starts[k] * step` on to `out[k]`, as `gather` does."""
         # Views of tensors would let go of the interpreter and wait for it again, those of arrays
         # do not.
         target = torch.from_numpy(out.view(_NUMPY_WORDS[self.step]))
-        if self.step > 1:
-            starts = starts // self.step
         if not on_one_core or len(starts) <= self.few or torch.get_num_threads() == 1:
             _select(self.view, starts, target)
             return

@@ -70,6 +70,11 @@ class Field(ABC):
         return False
 
     @property
+    def plain(self) -> bool:
+        """Whether a batch is one tensor, of which a sample is a row."""
+        return False
+
+    @property
     def joinable(self) -> tuple[Any, ...]:
         """What must agree for two fields to be laid end to end."""
         return type(self), self.source.shape[1:], self.source.dtype, self.asked

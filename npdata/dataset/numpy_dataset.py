@@ -124,6 +124,7 @@ class NumpyDataset(FromFiles, Dataset[Any]):
         windows: Windows | None = None,
     ) -> Self:
         self._fields = fields
+        self._plain = all(field.plain for field in fields)
         self._in_place = refuses_rows_outside() and all(field.in_place for field in fields)
         self._form = form
         self._transforms = transforms

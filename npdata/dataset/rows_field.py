@@ -51,6 +51,11 @@ class RowsField(Field):
         table = self.source.table
         return self.rule.kind == "number" and table is not None and table.typed
 
+    @property
+    def plain(self) -> bool:
+        """Whether a batch is one tensor: for numbers, and not for records and text."""
+        return self.rule.kind == "number"
+
     def over(self, source: Source) -> "RowsField":
         """Give the rows of another source, cast to the same dtype."""
         return RowsField(self.label, source, self.asked)

@@ -166,31 +166,40 @@ class ConcatSource(Source):
         self.parts = parts
         self.paths = paths
         self._starts = np.cumsum(np.append(0, parts.lengths))
+        self._ends = self._starts[1:]
+        lengths = parts.lengths
+        alike = (lengths[:-1] == lengths[0]).all() and lengths[-1] <= lengths[0]
+        self._even = int(lengths[0]) if alike else 0
         self.shape = (int(self._starts[-1]), *parts.row_shape)
         self.dtype = parts.dtype
         self.where, self.access, self.details = _described(parts)
         self._recent: OrderedDict[int, None] = OrderedDict()
         self._lock = ForkSafeLock()
-        self._shards = Shards(parts.table, parts.row_bytes, step=self._lay_out())
+        self._shards = self._lay_out()
 
-    def _lay_out(self) -> int:
-        """Work out where the rows of each part lie, but for the number of the row.
-
-        Gives the largest power of two, to 16, of which all these places are multiples.
-        """
+    def _lay_out(self) -> Shards:
+        """Work out where the rows of each part lie, but for the number of the row."""
         parts, starts = self.parts, self._starts[:-1]
-        memory = {k: at for k, part in parts.own.items() if (at := _address(part)) is not None}
-        self._bases = -starts * parts.row_bytes
-        in_file = parts.file >= 0
-        used = parts.table.offset[parts.file[in_file]]
-        self._bases[in_file] += used
-        for k, address in memory.items():
-            self._bases[k] += address
+        found = {k: _rows_of(part) for k, part in parts.own.items()}
+        arrays = {k: array for k, array in found.items() if array is not None}
         self._slow = np.zeros(len(starts), bool)
-        self._slow[[k for k in parts.own if k not in memory]] = True
+        self._slow[[k for k in parts.own if k not in arrays]] = True
         self._any_slow = bool(self._slow.any())
-        places = np.append(used, np.fromiter(memory.values(), np.int64, len(memory)))
-        return int(np.gcd.reduce(np.append(places % 16, [16, parts.row_bytes])))
+        places = np.zeros(len(starts), np.int64)
+        in_file = parts.file >= 0
+        places[in_file] = parts.table.offset[parts.file[in_file]]
+        for k, array in arrays.items():
+            places[k] = address_of(array)
+        ends = [address_of(array) + array.nbytes for array in arrays.values()]
+        begins = [address_of(array) for array in arrays.values()]
+        return Shards(
+            parts.table,
+            parts.file,
+            places - starts * parts.row_bytes,
+            row_bytes=parts.row_bytes,
+            step=int(np.gcd.reduce(np.append(places % 16, [16, parts.row_bytes]))),
+            memory=(min(begins), max(ends)) if arrays else None,
+        )
 
     @property
     def blocks(self) -> Blocks:
@@ -245,23 +254,28 @@ class ConcatSource(Source):
         """Gather the rows of all parts by one call; parts that are not in place read theirs."""
         if out.size == 0:
             return
-        owners = np.searchsorted(self._starts, indices, side="right") - 1
+        owners = self._owners(indices)
         if self._any_slow and (owners[0] == owners).all() and self._slow[owners[0]]:
             self._own(int(owners[0])).read(indices - self._starts[owners[0]], out)
             return
         if self.dtype.hasobject:
             self._read_objects(owners, indices, out)
             return
-        offsets = self._bases[owners] + indices * self.parts.row_bytes
-        kept = self._read_slow(owners, indices, offsets) if self._any_slow else None
+        slow = self._read_slow(owners, indices) if self._any_slow else None
         rows = out.reshape(len(indices), -1).view(np.uint8)
-        self._shards.gather(self.parts.file[owners], offsets, rows)
-        del kept
+        elsewhere = None if slow is None else (slow[0], address_of(slow[1]))
+        self._shards.gather(owners, indices, rows, elsewhere=elsewhere)
+
+    def _owners(self, indices: NDArray[np.int64]) -> NDArray[np.int64]:
+        """Find the part of each row; a search takes 13 µs of a batch of 256, a division 2."""
+        if self._even:
+            return indices // self._even
+        return np.searchsorted(self._ends, indices, side="right")
 
     def _read_slow(
-        self, owners: NDArray[np.int64], indices: NDArray[np.int64], offsets: NDArray[np.int64]
-    ) -> NDArray[Any] | None:
-        """Read the rows that are not in place into memory, and put their addresses down."""
+        self, owners: NDArray[np.int64], indices: NDArray[np.int64]
+    ) -> tuple[NDArray[np.int64], NDArray[Any]] | None:
+        """Read the rows that are not in place, and give their places in the batch with them."""
         places = np.flatnonzero(self._slow[owners])
         if not len(places):
             return None
@@ -271,10 +285,9 @@ class ConcatSource(Source):
         for owner, first, stop in zip(
             found.tolist(), starts.tolist(), [*starts[1:].tolist(), len(places)], strict=True
         ):
-            within = indices[places[first:stop]] - self._starts[owner]
-            self._own(owner).read(within, rows[first:stop])
-        offsets[places] = address_of(rows) + np.arange(len(places)) * self.parts.row_bytes
-        return rows
+            inside = indices[places[first:stop]] - self._starts[owner]
+            self._own(owner).read(inside, rows[first:stop])
+        return places, rows
 
     def _read_objects(
         self, owners: NDArray[np.int64], indices: NDArray[np.int64], out: NDArray[Any]
@@ -360,12 +373,12 @@ class ConcatSource(Source):
         return type(self), (self.parts, self.paths)
 
 
-def _address(part: Source) -> int | None:
-    """Give where the rows of a part lie in memory one after the other, None where they do not."""
-    if type(part) is not MemorySource or part.dtype.hasobject:
+def _rows_of(part: Source) -> NDArray[Any] | None:
+    """Give the memory in which the rows of a part follow one another, None where they do not."""
+    if type(part) is not MemorySource or part.dtype.hasobject or not len(part):
         return None
     array = part.table.array
-    return address_of(array) if array.flags.c_contiguous else None
+    return array if array.flags.c_contiguous else None
 
 
 def _described(parts: Parts) -> tuple[str, Access, tuple[tuple[str, str], ...]]:
