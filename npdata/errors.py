@@ -4,6 +4,7 @@ A message says what was got, what was expected, where (file, field, index) and w
 
     NpdataError
     ├── ConversionError (TypeError)        an array that no tensor can hold, or not as asked
+    ├── SettingError (ValueError)          an environment variable that holds no usable value
     ├── SourceError (ValueError)           data that cannot be read as rows
     │   ├── FormatError                    a file that is not what it says it is
     │   │   └── TruncatedError             a file that holds less than it declares
@@ -43,6 +44,10 @@ class NpdataError(Exception):
 
 class ConversionError(NpdataError, TypeError):
     """The array cannot become a tensor, or not in the way that was asked for."""
+
+
+class SettingError(NpdataError, ValueError):
+    """An environment variable that npdata reads holds no value that it can use."""
 
 
 class SourceError(NpdataError, ValueError):

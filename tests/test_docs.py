@@ -113,7 +113,7 @@ def test_a_search_finds_the_page(site: Path) -> None:
     assert "distributed" in found("torchrun")
     assert "recipes" in found("sliding")
     assert "troubleshooting" in found("ancdata")
-    assert "hdf5" in found("npdata_slab_bytes")
+    assert "hdf5" in found("npdata_cache_bytes")
     assert {"index", "design", "performance"} <= {e["location"].split(".html")[0] for e in entries}
 
 

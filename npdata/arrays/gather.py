@@ -39,12 +39,12 @@ class _Memory:
 
     def __init__(
         self,
-        array: NDArray[Any] | None,
+        owner: object,
         start: int,
         shape: tuple[int, ...],
         strides: tuple[int, ...] | None = None,
     ) -> None:
-        self.array = array
+        self.owner = owner
         self.__array_interface__ = {
             "data": (start, False),
             "shape": shape,
@@ -169,7 +169,19 @@ class ByteRows:
             >>> out.tolist()
             [[5, 6, 7], [1, 2, 3]]
         """
-        words = tensor_of(array[: len(array) // step * step]).view(_WORDS[step])
+        low = array.__array_interface__["data"][0]
+        return cls.between(low, low + len(array), row, step=step, owner=array)
+
+    @classmethod
+    def between(
+        cls, low: int, high: int, row: int, *, step: int, owner: object = None
+    ) -> "ByteRows":
+        """Prepare the memory from address `low` to `high`, which is kept only if `owner` is.
+
+        Only what is gathered is ever read: the rest may be anything, also memory of nobody.
+        """
+        flat = _Memory(owner, low, ((high - low) // step * step,)).tensor()
+        words = flat.view(_WORDS[step])
         row //= step
         view = words.as_strided((max(0, len(words) - row + 1), row), (1, 1))
         return cls(view=view, step=step, few=max(1, _GRAIN // row))

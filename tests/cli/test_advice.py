@@ -72,7 +72,7 @@ def test_a_dataset_that_fits_the_slab_is_decoded_once_in_any_order() -> None:
 
 def test_a_window_is_made_so_small_that_the_slab_holds_three() -> None:
     assert "window_blocks" not in advice(compressed(1000))
-    assert "window_blocks=11, so that the 268 MB of NPDATA_SLAB_BYTES hold 3" in advice(
+    assert "window_blocks=11, so that the 268 MB of NPDATA_CACHE_BYTES hold 3" in advice(
         compressed(10_000)
     )
     few = advice(compressed(100_000))

@@ -86,7 +86,7 @@ def test_what_is_advised_against_something_cures_it(
     case: str,
 ) -> None:
     trouble, slab, write = FILE_OF[case]
-    monkeypatch.setenv("NPDATA_SLAB_BYTES", str(slab))
+    monkeypatch.setenv("NPDATA_CACHE_BYTES", str(slab))
     where = write()
     (sentence,) = (each for each in advice(where, capsys) if trouble in each)
     commands = re.findall(r"npdata (convert [^,;]*)", sentence)

@@ -128,7 +128,7 @@ def test_hdf5_is_told_with_chunks_filters_and_cost_as_numbers(inspect: Inspect) 
 def test_random_rows_cost_more_when_the_slab_is_small(
     inspect: Inspect, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setenv("NPDATA_SLAB_BYTES", str(50 * 784 * 4))
+    monkeypatch.setenv("NPDATA_CACHE_BYTES", str(50 * 784 * 4))
     images = inspect("d.h5::a/images")["d.h5::a/images"]
     assert images["decoded_per_used"] == {"full": pytest.approx(45.0), "block": 1.0}
     assert "random rows decodes" in images["advice"][0]

@@ -37,7 +37,7 @@ from npdata.cli.convert.writer import Writer
 from npdata.cli.output import Output, check_target, new_output, without_links
 from npdata.cli.raw import add_raw_arguments, raw_layout
 from npdata.errors import MissingExtraError, require
-from npdata.sources.hdf5.budget import BUDGET_VARIABLE
+from npdata.sources.hdf5.budget import BUDGET_VARIABLE, asked_budget
 from npdata.sources.hdf5.library import LibrarySource
 
 WRITERS: tuple[type[Writer], ...] = (NpyWriter, NpzWriter, Hdf5Writer, RawWriter)
@@ -157,7 +157,7 @@ def _small_cache(budget: int) -> Iterator[None]:
     """Let the chunk cache of this process, made by the first read that needs it, be this small."""
     before = os.environ.get(BUDGET_VARIABLE)
     if budget:
-        os.environ[BUDGET_VARIABLE] = str(min(budget, int(before or budget)))
+        os.environ[BUDGET_VARIABLE] = str(min(budget, asked_budget() or budget))
     try:
         yield
     finally:

@@ -17,7 +17,7 @@ from npdata.arrays.dtypes import DType
 from npdata.cli.console import UsageError, bytes_text
 from npdata.cli.convert.writer import FieldPlan, Writer
 from npdata.errors import NpdataError
-from npdata.sources.hdf5.budget import SLAB_BYTES
+from npdata.sources.hdf5.budget import CACHE_BYTES
 
 MEMORY = "512MB"
 """The most memory to take, where nothing else is asked for."""
@@ -333,7 +333,7 @@ def _divided(memory: int, need: Need, wanted: int, cores: int) -> tuple[int, int
             for block in (wanted, BLOCK_BYTES):
                 left = memory - need.in_use(threads=threads, block=block, chunks=chunks)
                 if left >= 0 and block >= need.block:
-                    kept = min(left, SLAB_BYTES) if need.chunk and chunks == decoders else 0
+                    kept = min(left, CACHE_BYTES) if need.chunk and chunks == decoders else 0
                     return threads, block, chunks * need.chunk + kept
     left = memory - need.in_use(threads=0, block=0, chunks=1)
     return 0, left // COPIES, need.chunk

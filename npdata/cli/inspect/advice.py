@@ -27,12 +27,12 @@ TINY_CHUNK = 16 << 10
 MIXING = 8
 """Fewer blocks than these in a window mix badly."""
 ROOM = 3
-"""A window, the next one and batches under way: so many windows are in the slab at a time."""
+"""A window, the next one and batches under way: so many windows are in the cache at a time."""
 PAGE = 4096
 
 
 def advise(facts: Facts, *, where: str, budget: int) -> tuple[str, ...]:
-    """Advise on an array that `where` names, for a slab of `budget` bytes of decoded chunks."""
+    """Advise on an array that `where` names, with `budget` bytes for decoded chunks."""
     if facts.nbytes < SMALL or facts.sample == "refused":
         return ()
     return tuple(_rules(facts, where, budget))
@@ -60,7 +60,7 @@ def advise_kind(kind: Kind, one: DatasetReport) -> tuple[str, ...]:
 def batch_decodes(facts: Facts, budget: int, batch: int = BATCH) -> int:
     """Give the bytes that a batch of random rows decodes on average; 0 without filters.
 
-    Rows of one block share it, and the part of the chunks that the slab can hold is there already.
+    Rows of one block share it, and the part of the chunks that the cache can hold is there already.
     """
     chunks = facts.chunks
     if chunks is None or not facts.filters:
@@ -116,7 +116,7 @@ def _random(facts: Facts, chunks: Chunks, where: str, budget: int) -> str:
     if window < WINDOW_BLOCKS:
         fits = (
             f" with window_blocks={max(1, window)}, so that the {bytes_text(held)} of "
-            f"NPDATA_SLAB_BYTES hold {ROOM} windows"
+            f"NPDATA_CACHE_BYTES hold {ROOM} windows"
         )
     if window < MIXING <= _window(budget, _better_rows(facts, budget) * facts.row_bytes):
         better = _to_hdf5(facts, where, budget)
@@ -171,7 +171,7 @@ def _decoded(facts: Facts) -> int:
 
 
 def _better_rows(facts: Facts, budget: int) -> int:
-    """Give rows for a chunk: about 1 MiB, or less where a window of them would not fit the slab."""
+    """Give rows for a chunk: about 1 MiB, or less where their window would not fit the cache."""
     most = BLOCK_BYTES
     if facts.filters:
         most = min(most, max(TINY_CHUNK, budget // ROOM // WINDOW_BLOCKS))
@@ -180,7 +180,7 @@ def _better_rows(facts: Facts, budget: int) -> int:
 
 
 def _window(budget: int, block_bytes: int) -> int:
-    """Give the blocks of a window of which `ROOM` fit the slab."""
+    """Give the blocks of a window of which `ROOM` fit the cache."""
     return budget // ROOM // block_bytes
 
 

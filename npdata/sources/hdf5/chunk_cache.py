@@ -1,275 +1,430 @@
-"""Decoded chunks of this process, within a budget of bytes: what was used long ago goes first.
+"""Decoded chunks of this process: each is decoded once, by a thread, and read by reference.
 
-Idea: whoever needs chunks that are not there leases them; those that nobody has decoded yet are
-the leaser's to decode, and others that need them wait. A read whose chunks are all there leases
-nothing: it only says when it begins and ends, and memory is used again when every read that began
-before has ended. Invariants: a chunk is decoded by one thread only; a leased chunk, and one that a
-read may look at, stays in place; the chunks held never exceed the budget, except for a single
-chunk larger than it. A thread that holds a lease never waits for room, so that nobody waits for
-ever. One slab a process, made anew after a fork; this module decodes nothing.
+Idea: a caller looks chunks up, puts a request for those that are missing into a queue, and waits
+for one reply; threads do the rest, under a lock that no caller takes. All that a caller changes is
+one operation of a dict, a queue or an attribute, so a Ctrl-C leaves nothing half done. Invariant:
+a chunk that is found is whole and never written again; whoever holds it keeps its memory, and to
+evict it drops the cache's reference alone. Limit: what readers hold, at most a quarter of the
+budget each, is not waited for.
 """
 
+import _thread
+import atexit
 import itertools
+import os
 import threading
 from collections import OrderedDict, deque
-from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field
+from collections.abc import Callable, Sequence
+from queue import Empty, SimpleQueue
+from typing import Any, TypeAlias
 
+import numpy as np
+from numpy.typing import NDArray
 from torch.utils.data import get_worker_info
 
 from npdata.arrays.per_process import PerProcess, cores
 from npdata.sources.hdf5.budget import default_budget, share
-from npdata.sources.hdf5.cache_slots import Arena
-from npdata.sources.hdf5.residents import Entry, Key, Residents
+from npdata.sources.hdf5.chunk_memory import Chunk, ChunkMemory
 
-_SECONDS = 1.0
-"""Who waits looks again after so long: whoever should have told may have been interrupted."""
+Decode: TypeAlias = Callable[[int, NDArray[np.uint8], bool], None]
+"""Decodes chunk `number` into memory; the last argument tells that nobody asked for it yet."""
+
+AT_ONCE = 1 << 18
+"""Small chunks are taken so many bytes at a time, since taking one costs as much as decoding it."""
 
 
-@dataclass(kw_only=True)
-class Lease:
-    """Chunks that stay in place: all of them in `entries`, those to decode in `fresh`.
+class SourceChunks:
+    """The chunks of one source, of `nbytes` bytes each, by number; `ready` are those in the cache.
 
-    It is made empty and filled by the slab, so that who was interrupted can still release it.
+    `decode` must not refer to the source, which is closed when nothing refers to it any more.
     """
 
-    entries: list[Entry] = field(default_factory=list)
-    fresh: list[Entry] = field(default_factory=list)
+    def __init__(self, nbytes: int, decode: Decode) -> None:
+        """Begin with none of them ready."""
+        self.nbytes = nbytes
+        self.decode = decode
+        self.ready: dict[int, Chunk] = {}
+        self.decoded = 0
+        self.closed = False
 
 
-class Slab:
-    """Decoded chunks within `budget` bytes, and `threads` threads that decode, with the asking one.
+Key: TypeAlias = tuple[SourceChunks, int]
+Job: TypeAlias = tuple[Key, NDArray[np.uint8]]
 
-    `others` of them are its own: with one more than there are cores, all wait for the interpreter.
+
+class _Request:
+    """The chunks that one read needs: `found` where they are there, `left` how many are missing.
+
+    One reply comes: the chunks, or the error of the first that cannot be decoded.
+    """
+
+    def __init__(
+        self, chunks: SourceChunks, numbers: Sequence[int], found: list[Chunk | None]
+    ) -> None:
+        self.chunks = chunks
+        self.numbers = numbers
+        self.found = found
+        self.left = 0
+        self.reply: SimpleQueue[list[Any] | BaseException] = SimpleQueue()
+
+    def fill(self, place: int, chunk: Chunk | BaseException) -> None:
+        if isinstance(chunk, BaseException):
+            self.reply.put(chunk)
+            return
+        self.found[place] = chunk
+        self.left -= 1
+        if self.left == 0:
+            self.reply.put(self.found)
+
+
+class ChunkCache:
+    """Decoded chunks within `budget` bytes, and `threads` threads that decode.
+
+    All but one of them decode what was announced, so that a core is left to who reads.
     """
 
     def __init__(self, budget: int, threads: int) -> None:
-        """Start empty."""
+        """Begin with no chunk; the threads start with the first request."""
         self.budget = budget
-        self.threads = threads
-        self.others = max(1, threads - 1)
-        self.used = 0
-        self._changed = threading.Condition(threading.Lock())
-        self._entries: OrderedDict[Key, Entry] = OrderedDict()
-        self._arenas: dict[int, Arena] = {}
-        self._gone: deque[Residents] = deque()
-        self.reads: dict[int, None] = {}
-        """The tickets of reads under way: what is shown while one is in here stays in place.
-
-        A read puts its own in and takes it out, in one step each, which no Ctrl-C comes between.
-        """
-        self._tickets = itertools.count(1)
-        self._leaving: deque[tuple[int, Entry, bool]] = deque()
-        self._leaving_bytes = 0
-        self._ahead: deque[Entry] = deque()
+        self.memory = ChunkMemory(budget)
+        self._count = threads
+        self._most_ahead = max(1, threads - 1)
+        self._threads: list[threading.Thread] = []
+        self._process = os.getpid()
+        self._inbox: SimpleQueue[Any] = SimpleQueue()
+        self._clock = itertools.count(1)
+        self._lock = threading.Lock()
+        """Taken by the threads of the cache alone; what follows is theirs."""
+        self._held: dict[Key, Chunk] = {}
+        self._oldest: deque[tuple[Key, int]] = deque()
+        """Chunks with the time of their last use when this was sorted by it."""
+        self._waiting: dict[Key, list[tuple[_Request, int]]] = {}
+        """Who waits for each chunk that is being decoded, or is to be."""
+        self._wanted: deque[Key] = deque()
+        self._announced: OrderedDict[Key, None] = OrderedDict()
+        self._announced_bytes = 0
+        self._threads_ahead: set[int] = set()
+        """The threads that decode what nobody waits for."""
+        self._ahead: OrderedDict[Key, int] = OrderedDict()
+        """Chunks that were decoded before anyone asked, with the time of it."""
         self._ahead_bytes = 0
-        """The bytes of `_ahead`, with those that were used since it was last gone through."""
-        self._pool: ThreadPoolExecutor | None = None
-
-    def most(self, slot_bytes: int) -> int:
-        """Give how many slots of this size a lease may hold: a quarter of the budget."""
-        return max(1, self.budget // 4 // slot_bytes)
-
-    def arena(self, slot_bytes: int) -> Arena:
-        """Give the memory in which all slots of this size lie."""
-        with self._changed:
-            return self._arena(slot_bytes)
-
-    def ticket(self) -> int:
-        """Give a number that is larger than those given before: a time."""
-        return next(self._tickets)
-
-    def settle(self) -> None:
-        """Give back what waited for a read that has ended."""
-        if self._leaving:
-            with self._changed:
-                self._settle()
-                self._changed.notify_all()
-
-    def lease(self, lease: Lease, chunks: Residents, numbers: Sequence[int]) -> None:
-        """Lease the chunks `numbers` (unique, at most `most`), waiting for room."""
-        keys = [(chunks, number) for number in numbers]
-        with self._changed:
-            self._forget_gone()
-            while not self._make_room(chunks.slot_bytes, keys, ahead=False):
-                self._changed.wait(_SECONDS)
-            self._take(lease, keys, ahead=False)
-
-    def lease_ahead(self, lease: Lease, chunks: Residents, numbers: Sequence[int]) -> None:
-        """Lease chunks that will be asked for; nothing where there is no room to spare for them.
-
-        To spare is what was not used for long, and was not decoded ahead itself.
-        """
-        with self._changed:
-            self._forget_gone()
-            for wait in (True, False):
-                keys = [(chunks, n) for n in numbers if (chunks, n) not in self._entries]
-                if self._make_room(chunks.slot_bytes, keys, ahead=True):
-                    self._take(lease, keys, ahead=True)
-                    return
-                if not (wait and self._leaving):
-                    return
-                self._changed.wait(_SECONDS)
-
-    def keep_ahead(self, nbytes: int) -> None:
-        """Keep at most so many bytes of what was decoded ahead and not used; the newest stay."""
-        with self._changed:
-            if self._ahead_bytes <= nbytes:
-                return
-            self._ahead = deque(entry for entry in self._ahead if entry.waits)
-            self._ahead_bytes = sum(entry.arena.slot_bytes for entry in self._ahead)
-            while self._ahead and self._ahead_bytes > nbytes:
-                entry = self._ahead.popleft()
-                entry.ahead = False
-                self._ahead_bytes -= entry.arena.slot_bytes
-
-    def done(self, entry: Entry, error: Exception | None = None) -> None:
-        """Tell that a fresh chunk is decoded, or why it can't be."""
-        with self._changed:
-            entry.error = error
-            if error is None:
-                entry.show()
-            else:
-                self._drop(entry)
-            self._changed.notify_all()
-
-    def wait(self, lease: Lease) -> None:
-        """Wait until every chunk of a lease is decoded; raises what its decoding raised."""
-        if all(entry.ready for entry in lease.entries):
-            return
-        with self._changed:
-            for entry in lease.entries:
-                while not entry.ready and entry.error is None:
-                    self._changed.wait(_SECONDS)
-                if entry.error is not None:
-                    raise entry.error
-
-    def release(self, lease: Lease) -> None:
-        """Give a lease back."""
-        with self._changed:
-            for entry in lease.fresh:
-                if not entry.ready and entry.error is None:
-                    entry.error = InterruptedError("the decoding of a chunk was interrupted")
-                    self._drop(entry)
-            for entry in lease.entries:
-                entry.leases -= 1
-                if entry.leases == 0 and entry.gone:
-                    self._free(entry, keep=False)
-            self._changed.notify_all()
-
-    def forget(self, chunks: Residents) -> None:
-        """Drop the chunks of a source, now or as soon as nobody is in the way."""
-        self._gone.append(chunks)
-        if self._changed.acquire(blocking=False):
-            try:
-                self._forget_gone()
-            finally:
-                self._changed.release()
 
     @property
-    def pool(self) -> ThreadPoolExecutor:
-        """The threads that decode besides those that ask."""
-        with self._changed:
-            if self._pool is None:
-                self._pool = ThreadPoolExecutor(self.others, "npdata-decode")
-            return self._pool
+    def busy(self) -> bool:
+        """Whether chunks are being decoded."""
+        return bool(self._waiting)
 
-    def _take(self, lease: Lease, keys: list[Key], *, ahead: bool) -> None:
-        now = self.ticket()
-        for key in keys:
-            entry = self._entries.get(key)
-            if entry is None:
-                arena = self._arena(key[0].slot_bytes)
-                entry = self._entries[key] = Entry(key, arena, arena.take(), now, ahead)
-                self.used += arena.slot_bytes
-                lease.fresh.append(entry)
-                if ahead:
-                    self._ahead.append(entry)
-                    self._ahead_bytes += arena.slot_bytes
-            entry.chunks.used[entry.number] = now
-            entry.leases += 1
-            lease.entries.append(entry)
+    def most(self, nbytes: int) -> int:
+        """Give how many chunks of this size a read may hold at a time: a quarter of the budget."""
+        return max(1, self.budget // 4 // nbytes)
 
-    def _make_room(self, size: int, keys: list[Key], *, ahead: bool) -> bool:
-        """Drop chunks until the missing ones of `keys` fit; False where one has to wait for it."""
-        count = sum(key not in self._entries for key in keys)
-        arena, wanted = self._arena(size), set(keys)
+    def get(self, chunks: SourceChunks, numbers: Sequence[int]) -> tuple[list[Chunk], int]:
+        """Give the chunks `numbers` (unique), and how many of them were there already.
 
-        def fits(used: int, free: int) -> bool:
-            return not used or (used + size * count <= self.budget and free >= count)
+        Waits for those that are missing; raises what decoding them raised.
+        """
+        ready = chunks.ready
+        try:
+            there = list(map(ready.__getitem__, numbers))
+        except KeyError:
+            found = list(map(ready.get, numbers))
+            there = [chunk for chunk in found if chunk is not None]
+            self._use(there)
+            return self._ask(_Request(chunks, numbers, found)), len(there)
+        self._use(there)
+        return there, len(there)
 
-        spare = True
-        while count and not fits(self.used - self._leaving_bytes, arena.free + arena.leaving):
-            victim = self._victim(wanted) if spare else None
-            spare = victim is not None
-            if victim is None and not ahead:
-                victim = self._farthest(wanted)
-            if victim is None:
+    def _use(self, chunks: list[Chunk]) -> None:
+        now = next(self._clock)
+        for chunk in chunks:
+            chunk.used = now
+
+    def announce(self, chunks: SourceChunks, numbers: range) -> None:
+        """Take note that these chunks will be needed in this order; an advice, no promise."""
+        self._inbox.put((chunks, numbers))
+        self._start()
+
+    def forget(self, chunks: SourceChunks) -> None:
+        """Drop the chunks of a source, as soon as a thread comes to it."""
+        chunks.closed = True
+        self._inbox.put(chunks)
+
+    def close(self) -> None:
+        """End the threads, each after the chunk that it is at."""
+        threads = self._threads
+        if threads and os.getpid() == self._process:
+            for _ in threads:
+                self._inbox.put(_END)
+            for thread in threads:
+                thread.join()
+            self._threads = []
+
+    def _ask(self, request: _Request) -> list[Chunk]:
+        self._inbox.put(request)
+        self._start()
+        answer = request.reply.get()
+        if isinstance(answer, BaseException):
+            try:
+                raise answer
+            finally:
+                del answer, request  # its traceback holds this frame
+        return answer
+
+    def _start(self) -> None:
+        """See to it that there are threads, which only a thread can start undisturbed."""
+        if not self._threads:
+            _thread.start_new_thread(self._start_threads, ())
+
+    def _start_threads(self) -> None:
+        with self._lock:
+            if self._threads:
+                return
+            # Before the interpreter ends: a daemon that decodes would be killed inside C++.
+            atexit.register(self.close)
+            try:
+                for k in range(self._count):
+                    name = f"npdata-decode_{k}"
+                    thread = threading.Thread(target=self._run, name=name, daemon=True)
+                    thread.start()
+                    self._threads.append(thread)
+            except RuntimeError as error:  # the system gives no more
+                if not self._threads:
+                    self._refuse(error)
+
+    def _refuse(self, error: RuntimeError) -> None:
+        while not self._inbox.empty():
+            message = self._inbox.get()
+            if isinstance(message, _Request):
+                message.reply.put(error)
+
+    def _run(self) -> None:
+        idle = False
+        while True:
+            try:
+                message = self._inbox.get(block=idle)
+            except Empty:
+                idle = not self._decode_next()
+                continue
+            idle = False
+            if message is _END:
+                return
+            self._handle(message)
+            message = None  # a request refers to chunks
+
+    def _handle(self, message: Any) -> None:
+        try:
+            with self._lock:
+                if isinstance(message, _Request):
+                    self._take_request(message)
+                elif isinstance(message, SourceChunks):
+                    self._drop_source(message)
+                elif message is not None:
+                    self._take_announcement(*message)
+        except BaseException as error:
+            if isinstance(message, _Request):
+                message.reply.put(error)
+            self._begin_anew(error)
+
+    def _wake(self, jobs: int) -> None:
+        """Let other threads look for something to do, besides this one."""
+        for _ in range(min(jobs, self._count) - 1):
+            self._inbox.put(None)
+
+    def _take_request(self, request: _Request) -> None:
+        chunks, new = request.chunks, 0
+        for place, number in enumerate(request.numbers):
+            if request.found[place] is not None:
+                continue
+            key = chunks, number
+            chunk = request.found[place] = chunks.ready.get(number)
+            if chunk is not None:
+                chunk.used = next(self._clock)
+                continue
+            request.left += 1
+            if key not in self._waiting:
+                self._waiting[key] = []
+                self._wanted.append(key)
+                self._withdraw(key)
+                new += 1
+            self._waiting[key].append((request, place))
+        if request.left == 0:
+            request.reply.put(request.found)
+        self._wake(new)
+
+    def _take_announcement(self, chunks: SourceChunks, numbers: range) -> None:
+        half = self.budget // 2
+        for number in numbers:
+            key = chunks, number
+            if number not in chunks.ready and key not in self._waiting:
+                self._withdraw(key)
+                self._announced[key] = None
+                self._announced_bytes += chunks.nbytes
+        while self._announced_bytes > half:
+            self._withdraw(next(iter(self._announced)))
+        if self._ahead_bytes > half - self._announced_bytes:
+            for key in [key for key, used in self._ahead.items() if self._held[key].used > used]:
+                self._unprotect(key)
+            while self._ahead and self._ahead_bytes > half - self._announced_bytes:
+                self._unprotect(next(iter(self._ahead)))
+        self._wake(min(len(self._announced), self._most_ahead))
+
+    def _withdraw(self, key: Key) -> None:
+        if key in self._announced:
+            del self._announced[key]
+            self._announced_bytes -= key[0].nbytes
+
+    def _unprotect(self, key: Key) -> None:
+        if self._ahead.pop(key, None) is not None:
+            self._ahead_bytes -= key[0].nbytes
+
+    def _drop_source(self, chunks: SourceChunks) -> None:
+        for key in [key for key in self._announced if key[0] is chunks]:
+            self._withdraw(key)
+        for number in list(chunks.ready):
+            self._drop((chunks, number))
+        self.memory.reclaim()
+        self.memory.drop_spare()
+
+    def _drop(self, key: Key) -> None:
+        chunks, number = key
+        chunks.ready.pop(number, None)
+        self._held.pop(key, None)
+        self._unprotect(key)
+
+    def _decode_next(self) -> bool:
+        """Decode a chunk, or a few small ones; False where there is nothing to do."""
+        try:
+            with self._lock:
+                ahead = not self._wanted
+                jobs = self._announced_jobs() if ahead else self._wanted_jobs()
+            if not jobs:
                 return False
-            self._drop(victim)
-            self._free(victim, keep=victim.arena is arena)
-        return not count or fits(self.used, arena.free)
+            done = [_decode(key, memory, ahead) for key, memory in jobs]
+            with self._lock:
+                self._threads_ahead.discard(threading.get_ident())
+                for (key, memory), error in zip(jobs, done, strict=True):
+                    self._publish(key, memory, error, ahead)
+        except BaseException as error:
+            self._begin_anew(error)
+        return True
 
-    def _victim(self, wanted: set[Key]) -> Entry | None:
-        """Give an entry that nobody waits for, not used since it was last looked at here."""
-        for _ in range(2 * len(self._entries)):
-            entry = next(iter(self._entries.values()))
-            if not (entry.refreshed() or entry.leases or entry.ahead or entry.key in wanted):
-                return entry
-            self._entries.move_to_end(entry.key)
+    def _wanted_jobs(self) -> list[Job]:
+        """Take chunks that somebody waits for, and make room for them."""
+        jobs: list[Job] = []
+        while self._wanted and sum(memory.nbytes for _, memory in jobs) < AT_ONCE:
+            key = self._wanted.popleft()
+            memory = self._room(key[0].nbytes)
+            jobs.append((key, self.memory.beyond(key[0].nbytes) if memory is None else memory))
+        return jobs
+
+    def _announced_jobs(self) -> list[Job]:
+        """Take chunks that will be needed, where there is room to spare for them."""
+        jobs: list[Job] = []
+        if len(self._threads_ahead) >= self._most_ahead:
+            return jobs
+        while self._announced and sum(memory.nbytes for _, memory in jobs) < AT_ONCE:
+            key = next(iter(self._announced))
+            self._withdraw(key)
+            if key[0].closed or key[1] in key[0].ready or key in self._waiting:
+                continue
+            memory = self._room(key[0].nbytes, ahead=True)
+            if memory is not None:
+                self._waiting[key] = []
+                self._threads_ahead.add(threading.get_ident())
+                jobs.append((key, memory))
+        return jobs
+
+    def _publish(
+        self, key: Key, memory: NDArray[np.uint8], error: BaseException | None, ahead: bool
+    ) -> None:
+        """Show a chunk to readers, and answer who waits for it, perhaps with the error."""
+        chunks, number = key
+        waiting = self._waiting.pop(key, [])
+        if error is not None:
+            self.memory.give_back(memory)
+        else:
+            chunk = self.memory.chunk(memory)
+            chunk.used = next(self._clock)
+            chunks.decoded += 1
+            if not chunks.closed:
+                self._held[key] = chunk
+                if ahead and not waiting:
+                    self._ahead[key] = chunk.used
+                    self._ahead_bytes += chunks.nbytes
+                chunks.ready[number] = chunk
+        for request, place in waiting:
+            request.fill(place, chunk if error is None else error)
+
+    def _room(self, nbytes: int, *, ahead: bool = False) -> NDArray[np.uint8] | None:
+        """Take memory for a chunk, dropping chunks that were not used for long; None: no room."""
+        self.memory.reclaim()
+        while (memory := self.memory.take(nbytes)) is None:
+            victim = self._victim()
+            if victim is None and not ahead and self._ahead:
+                victim = next(reversed(self._ahead))
+            if victim is None:
+                return None
+            self._drop(victim)
+            # What is decoded ahead takes nothing that somebody reads.
+            if self.memory.reclaim() == 0 and ahead:
+                return None
+        return memory
+
+    def _victim(self) -> Key | None:
+        """Give the chunk that was not used for the longest, but none that was decoded ahead."""
+        for _ in range(2):
+            while self._oldest:
+                key, used = self._oldest.popleft()
+                if key in self._held and self._held[key].used == used and key not in self._ahead:
+                    return key
+            # All that is decoded or used from now on is newer than what stands in this list.
+            for key in [key for key, used in self._ahead.items() if self._held[key].used > used]:
+                self._unprotect(key)
+            times = ((key, chunk.used) for key, chunk in self._held.items())
+            self._oldest.extend(sorted(times, key=_time))
         return None
 
-    def _farthest(self, wanted: set[Key]) -> Entry | None:
-        """Give the entry that was decoded ahead last, and not asked for yet."""
-        there = (e for e in reversed(self._ahead) if not (e.gone or e.leases or e.key in wanted))
-        return next(there, None)
-
-    def _drop(self, entry: Entry) -> None:
-        if not entry.gone:
-            entry.hide()
-            del self._entries[entry.key]
-
-    def _free(self, entry: Entry, *, keep: bool) -> None:
-        """Give a slot back, once all reads that may look at it have ended."""
-        self._leaving.append((self.ticket(), entry, keep))
-        self._leaving_bytes += entry.arena.slot_bytes
-        entry.arena.leaving += 1
-        self._settle()
-
-    def _settle(self) -> None:
-        oldest = min(list(self.reads), default=None)
-        while self._leaving and (oldest is None or self._leaving[0][0] < oldest):
-            _, entry, keep = self._leaving.popleft()
-            entry.arena.put(entry.slot, keep=keep)
-            entry.arena.leaving -= 1
-            self._leaving_bytes -= entry.arena.slot_bytes
-            self.used -= entry.arena.slot_bytes
-
-    def _arena(self, size: int) -> Arena:
-        arena = self._arenas.get(size)
-        if arena is None:
-            arena = self._arenas[size] = Arena(size, max(1, self.budget // size))
-        return arena
-
-    def _forget_gone(self) -> None:
-        while self._gone:
-            chunks = self._gone.popleft()
-            for entry in [e for e in self._entries.values() if e.chunks is chunks]:
-                self._drop(entry)
-                if entry.leases == 0:
-                    self._free(entry, keep=False)
+    def _begin_anew(self, error: BaseException) -> None:
+        """After an error in the bookkeeping itself: drop all, and answer all who wait with it."""
+        with self._lock:
+            waiting = [request for each in self._waiting.values() for request, _ in each]
+            for chunks in {key[0] for key in self._held}:
+                chunks.ready.clear()
+            for books in (self._held, self._waiting, self._announced, self._ahead):
+                books.clear()
+            self._wanted.clear()
+            self._oldest.clear()
+            self._threads_ahead.clear()
+            self._announced_bytes = self._ahead_bytes = 0
+        for request in waiting:
+            request.reply.put(error)
 
 
-def _make() -> Slab:
+def _time(entry: tuple[Key, int]) -> int:
+    return entry[1]
+
+
+def _decode(key: Key, memory: NDArray[np.uint8], ahead: bool) -> BaseException | None:
+    chunks, number = key
+    try:
+        chunks.decode(number, memory, ahead)
+    except BaseException as error:
+        return error
+    return None
+
+
+_END = object()
+
+
+def _make() -> ChunkCache:
     worker = get_worker_info()
     workers = None if worker is None else worker.num_workers
-    return Slab(share(default_budget(), workers), share(cores(), workers))
+    return ChunkCache(share(default_budget(), workers), share(cores(), workers))
 
 
-_slab = PerProcess(_make)
+_cache = PerProcess(_make)
 
 
-def slab() -> Slab:
-    """Give the slab of this process."""
-    return _slab.get()
+def chunk_cache() -> ChunkCache:
+    """Give the cache of this process."""
+    return _cache.get()

@@ -14,7 +14,7 @@ Details = tuple[tuple[str, str], ...]
 
 
 def details(layout: Layout, decision: Decision, budget: int) -> Details:
-    """Give pairs of a name and a text for people; `budget` is the slab's, in bytes."""
+    """Give pairs of a name and a text for people; `budget` is in bytes, for decoded chunks."""
     found = [("row", f"{layout.row_bytes} bytes")]
     if layout.chunk_shape is not None:
         stored = 0 if layout.chunks is None else len(layout.chunks)
@@ -31,7 +31,7 @@ def details(layout: Layout, decision: Decision, budget: int) -> Details:
 def decoded_per_used(layout: Layout, budget: int) -> tuple[float, float]:
     """Give the bytes decoded for each byte used: shuffled by rows, and shuffled by blocks.
 
-    By rows, a chunk is decoded again whenever it left the slab since its last row; a slab that
+    By rows, a chunk is decoded again whenever it left the cache since its last row; a cache that
     holds the whole dataset decodes each chunk once.
     """
     if layout.chunk_shape is None or not layout.filters or 0 in layout.shape:

@@ -1,4 +1,4 @@
-"""Rows put together from chunks that lie raw in memory: a file map, or a slab of decoded chunks.
+"""Rows put together from chunks that lie raw in memory: a file map, or decoded chunks.
 
 Idea: where each chunk starts is an array of offsets, -1 for a chunk that was never written; the
 copy kernel takes a row's part of each of them in one call. Invariant: the caller's chunks are
@@ -52,7 +52,7 @@ class ChunkSpec:
 
 
 def gather_rows(
-    data: ByteRows,
+    data: ByteRows | None,
     starts: NDArray[np.int64],
     tiling: Tiling,
     tiles: range,
@@ -66,7 +66,8 @@ def gather_rows(
 
     With `on_one_core` the cores are left to other threads; see `ByteRows.gather`.
     `starts[k, j]` is the offset of row k's part of tile `tiles[j]`, or -1 for the fill value;
-    `fill` is one element. `out` is C-contiguous, of the row shape and the stored dtype.
+    `fill` is one element. `out` is C-contiguous, of the row shape and the stored dtype. `data` is
+    None where every start is -1.
     """
     if places is None and tiling.seamless and len(tiles) == tiling.count:
         flat = out.reshape(-1).view(np.uint8).reshape(starts.size, tiling.tile_bytes)
@@ -82,18 +83,18 @@ def gather_rows(
 
 
 def _gather(
-    data: ByteRows,
+    data: ByteRows | None,
     starts: NDArray[np.int64],
     out: NDArray[np.uint8],
     fill: NDArray[np.uint8],
     on_one_core: bool,
 ) -> None:
-    missing = starts < 0
-    if not missing.any():
+    if data is not None and starts.min() >= 0:
         data.gather(starts, out, on_one_core=on_one_core)
         return
+    missing = starts < 0
     there = np.flatnonzero(~missing)
-    if len(there):
+    if data is not None and len(there):
         instead = np.where(missing, starts[there[0]], starts)
         data.gather(instead, out, on_one_core=on_one_core)
     out.reshape(len(out), -1, len(fill))[missing] = fill

@@ -1,10 +1,9 @@
-"""The slab: which chunk stays, which goes, and what is decoded before it is asked for."""
+"""The cache of decoded chunks: which stays, which goes, what is decoded before it is asked for."""
 
 import os
-import signal
-import subprocess
-import sys
 import threading
+import weakref
+from collections.abc import Iterator
 from pathlib import Path
 
 import h5py
@@ -12,60 +11,71 @@ import numpy as np
 import pytest
 
 from npdata import NumpyDataset, open_source
-from npdata.errors import ChangedFileError, FormatError
-from npdata.sources.hdf5.budget import share
-from npdata.sources.hdf5.chunk_cache import Lease, Slab
-from npdata.sources.hdf5.decode_ahead import Ahead
-from npdata.sources.hdf5.residents import Entry, Residents
+from npdata.errors import ChangedFileError, FormatError, SettingError
+from npdata.sources.hdf5.budget import default_budget, share
+from npdata.sources.hdf5.chunk_cache import ChunkCache, SourceChunks, _Request
+from npdata.sources.hdf5.chunk_memory import ChunkMemory
 
-PAGE = 4096
-
-
-def decode(slab: Slab, chunks: Residents, number: int) -> None:
-    """Have a chunk in the slab, with bytes that tell it."""
-    lease = leased(slab, chunks, number)
-    for entry in lease.fresh:
-        fill(slab, entry)
-    slab.release(lease)
+SIZE = 4096
 
 
-def leased(slab: Slab, chunks: Residents, *numbers: int) -> Lease:
-    lease = Lease()
-    slab.lease(lease, chunks, numbers)
-    return lease
+@pytest.fixture
+def caches() -> Iterator[list[ChunkCache]]:
+    made: list[ChunkCache] = []
+    yield made
+    for cache in made:
+        cache.close()
 
 
-def fill(slab: Slab, entry: Entry) -> None:
-    entry.arena.part(entry.slot, entry.arena.slot_bytes)[:] = entry.number
-    slab.done(entry)
+class Numbers:
+    """Decodes chunk n to bytes that are all n, and keeps a list of what it decoded."""
+
+    def __init__(self) -> None:
+        self.decoded: list[int] = []
+        self.refused: set[int] = set()
+        self.gate = threading.Event()
+        self.gate.set()
+
+    def __call__(self, number: int, out: np.ndarray, ahead: bool) -> None:
+        assert self.gate.wait(60)
+        self.decoded.append(number)
+        if number in self.refused:
+            raise FormatError(f"chunk {number} is damaged")
+        out[:] = number
 
 
-def held(chunks: Residents) -> list[int]:
-    """The chunks that a read finds."""
-    return np.flatnonzero(chunks.places >= 0).tolist()
+class Tried:
+    """A cache of so many chunks with one source of chunks, or more."""
 
+    def __init__(self, caches: list[ChunkCache], chunks: int, threads: int = 1) -> None:
+        self.cache = ChunkCache(chunks * SIZE, threads)
+        caches.append(self.cache)
+        self.decode = Numbers()
+        self.chunks = SourceChunks(SIZE, self.decode)
 
-def look(slab: Slab, chunks: Residents, *numbers: int) -> None:
-    """Do what a read of these chunks does, when all of them are there."""
-    assert (chunks.places[list(numbers)] >= 0).all()
-    chunks.used[list(numbers)] = slab.ticket()
+    def read(self, *numbers: int) -> None:
+        found, _ = self.cache.get(self.chunks, numbers)
+        assert [chunk.data[0] for chunk in found] == [n % 256 for n in numbers]
 
+    def announce(self, *numbers: int) -> None:
+        """Announce chunks, and wait until the only thread has nothing left to do."""
+        for number in numbers:
+            self.cache.announce(self.chunks, range(number, number + 1))
+        self.settle()
 
-def begin(slab: Slab) -> int:
-    ticket = slab.ticket()
-    slab.reads[ticket] = None
-    return ticket
+    def settle(self) -> None:
+        """Wait until the only thread of the cache has nothing left to do."""
+        cache = self.cache
+        assert cache.get(self.chunks, []) == ([], 0)
+        cache._ask(_Request(self.chunks, [], []))  # answered after all that was asked before
+        busy = True
+        while busy:
+            with cache._lock:
+                busy = bool(cache._waiting or cache._announced)
 
-
-def end(slab: Slab, ticket: int) -> None:
-    del slab.reads[ticket]
-    slab.settle()
-
-
-def announce(slab: Slab, chunks: Residents, *numbers: int) -> None:
-    """Announce chunks, and wait until the only thread of the slab has nothing left to do."""
-    Ahead(slab).announce(chunks, numbers, lambda entry: fill(slab, entry))
-    slab.pool.submit(int).result()
+    @property
+    def held(self) -> list[int]:
+        return sorted(self.chunks.ready)
 
 
 def test_the_budget_and_the_threads_are_divided_among_workers() -> None:
@@ -73,175 +83,246 @@ def test_the_budget_and_the_threads_are_divided_among_workers() -> None:
     assert share(2, 4) == 1
 
 
-def test_a_closed_source_gives_its_chunks_back() -> None:
-    slab, chunks = Slab(1 << 20, 1), Residents(3, 5000)
-    lease = leased(slab, chunks, 0, 1, 2)
-    for entry in lease.fresh:
-        slab.done(entry)
-    assert slab.used == 3 * 2 * PAGE
-    slab.forget(chunks)
-    slab.release(lease)
-    assert slab.used == 0
+@pytest.mark.parametrize(
+    ("text", "size"), [("1000", 1000), ("8GB", 8 * 10**9), ("512 MiB", 512 << 20), (" ", 256 << 20)]
+)
+@pytest.mark.parametrize("name", ["NPDATA_CACHE_BYTES", "NPDATA_SLAB_BYTES"])
+def test_the_budget_is_read_with_its_unit_also_by_its_former_name(
+    monkeypatch: pytest.MonkeyPatch, name: str, text: str, size: int
+) -> None:
+    monkeypatch.delenv("NPDATA_SLAB_BYTES", raising=False)
+    monkeypatch.setenv(name, text)
+    assert default_budget() == size
 
 
-def test_the_chunk_that_was_not_used_for_the_longest_goes_first() -> None:
-    slab, chunks = Slab(4 * PAGE, 1), Residents(6, PAGE)
+def test_a_budget_that_is_no_size_is_an_error_that_names_it(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("NPDATA_CACHE_BYTES", "plenty")
+    with pytest.raises(SettingError, match="NPDATA_CACHE_BYTES: 'plenty' is no size"):
+        default_budget()
+
+
+def test_a_large_budget_takes_no_memory_before_it_is_used(caches: list[ChunkCache]) -> None:
+    tried = Tried(caches, 1 << 40)
+    tried.read(0)
+    assert tried.cache.memory.used == SIZE
+
+
+def test_a_closed_source_gives_its_chunks_back(caches: list[ChunkCache]) -> None:
+    tried = Tried(caches, 8)
+    tried.read(0, 1, 2)
+    tried.cache.forget(tried.chunks)
+    tried.settle()
+    assert tried.held == []
+    assert tried.cache.memory.used == 0
+
+
+def test_the_chunk_that_was_not_used_for_the_longest_goes_first(caches: list[ChunkCache]) -> None:
+    tried = Tried(caches, 4)
     for number in (0, 1, 2, 3, 0, 4):
-        decode(slab, chunks, number)
-    assert held(chunks) == [0, 2, 3, 4]
-    look(slab, chunks, 2)
-    decode(slab, chunks, 5)
-    assert held(chunks) == [0, 2, 4, 5]
-    look(slab, chunks, 4, 0)
-    look(slab, chunks, 5, 2)
-    decode(slab, chunks, 1)
-    decode(slab, chunks, 3)
-    assert held(chunks) == [1, 2, 3, 5]
+        tried.read(number)
+    assert tried.held == [0, 2, 3, 4]
+    for number in (2, 5):
+        tried.read(number)
+    assert tried.held == [0, 2, 4, 5]
+    tried.read(4, 0)
+    tried.read(5, 2)
+    tried.read(1)
+    tried.read(3)
+    assert tried.held == [1, 2, 3, 5]
 
 
-def test_chunks_of_another_size_push_out_the_oldest() -> None:
-    slab = Slab(4 * PAGE, 1)
-    for chunks in (Residents(2, PAGE), Residents(2, 2 * PAGE)):
-        for number in range(2):
-            decode(slab, chunks, number)
-        assert slab.used <= slab.budget
-    assert slab.used == 4 * PAGE
-
-
-def test_whoever_waits_for_a_chunk_gets_the_error_of_its_decoding() -> None:
-    slab, chunks = Slab(1 << 20, 1), Residents(1, PAGE)
-    first, second = (leased(slab, chunks, 0) for _ in range(2))
-    assert (len(first.fresh), len(second.fresh)) == (1, 0)
-    slab.done(first.fresh[0], FormatError("damaged"))
-    with pytest.raises(FormatError, match="damaged"):
-        slab.wait(second)
-    slab.release(first)
-    slab.release(second)
-    assert slab.used == 0
-    assert leased(slab, chunks, 0).fresh
-
-
-def test_memory_that_a_read_may_look_at_is_not_used_again_before_its_end() -> None:
-    slab, chunks = Slab(PAGE, 1), Residents(2, PAGE)
-    decode(slab, chunks, 1)
-    there = slab.arena(PAGE).part(0, PAGE)
-    ticket = begin(slab)
-    other = threading.Thread(target=decode, args=(slab, chunks, 0))
-    other.start()
-    while chunks.places[1] >= 0:
-        assert other.is_alive()
-    assert (there == 1).all()
-    assert slab.used == PAGE
-    end(slab, ticket)
-    other.join()
-    assert held(chunks) == [0]
-    assert (there == 0).all()
-
-
-def test_a_read_that_begins_later_keeps_nothing_back() -> None:
-    slab, chunks = Slab(PAGE, 1), Residents(2, PAGE)
-    decode(slab, chunks, 0)
-    early = begin(slab)
-    other = threading.Thread(target=decode, args=(slab, chunks, 1))
-    other.start()
-    while chunks.places[0] >= 0:
-        assert other.is_alive()
-    late = begin(slab)
-    end(slab, early)
-    other.join()
-    assert held(chunks) == [1]
-    end(slab, late)
-
-
-def test_announced_chunks_are_decoded_ahead_into_half_of_the_slab() -> None:
-    slab, chunks = Slab(8 * PAGE, 1), Residents(9, PAGE)
-    announce(slab, chunks, *range(4))
-    assert held(chunks) == [0, 1, 2, 3]
-    look(slab, chunks, 0, 1)
-    announce(slab, chunks, 4, 5)
-    assert held(chunks) == [0, 1, 2, 3, 4, 5]
-
-
-def test_the_newest_announcements_count() -> None:
-    slab, chunks = Slab(4 * PAGE, 1), Residents(99, PAGE)
-    announce(slab, chunks, 0, 1)
-    look(slab, chunks, 1)
-    for number in range(2, 90, 2):
-        announce(slab, chunks, number, number + 1)
-        assert held(chunks)[-2:] == [number, number + 1]
-    assert len(held(chunks)) == 4
-    announce(slab, chunks, 90, 91, 92, 93)
-    assert held(chunks)[-2:] == [92, 93]
-
-
-def test_a_chunk_whose_source_was_closed_meanwhile_is_not_shown() -> None:
-    slab, chunks = Slab(4 * PAGE, 1), Residents(1, PAGE)
-    lease = leased(slab, chunks, 0)
-    slab.forget(chunks)
-    fill(slab, lease.fresh[0])
-    slab.release(lease)
-    assert held(chunks) == []
-    assert slab.used == 0
-
-
-def test_what_is_decoded_ahead_takes_the_place_of_what_was_used_longest_ago() -> None:
-    slab, chunks = Slab(4 * PAGE, 1), Residents(8, PAGE)
-    for number in (0, 1, 2, 3):
-        decode(slab, chunks, number)
-    look(slab, chunks, 0, 1)
-    announce(slab, chunks, 4, 5)
-    assert held(chunks) == [0, 1, 4, 5]
-
-
-def test_what_is_decoded_ahead_and_not_used_yet_stays() -> None:
-    slab, chunks = Slab(4 * PAGE, 1), Residents(9, PAGE)
-    announce(slab, chunks, 0, 1)
-    for number in (2, 3, 4, 5):
-        decode(slab, chunks, number)
-    assert held(chunks) == [0, 1, 4, 5]
-
-
-def test_what_is_needed_now_goes_before_what_was_decoded_ahead() -> None:
-    slab, chunks = Slab(4 * PAGE, 1), Residents(9, PAGE)
-    announce(slab, chunks, 0, 1)
-    leases = [leased(slab, chunks, number) for number in (2, 3, 4)]
-    assert held(chunks) == [0]
-    for lease in leases:
-        slab.release(lease)
-
-
-def test_nothing_is_decoded_ahead_where_all_is_in_use() -> None:
-    slab, chunks = Slab(4 * PAGE, 1), Residents(5, PAGE)
-    lease = leased(slab, chunks, 0, 1, 2, 3)
-    announce(slab, chunks, 4)
-    assert held(chunks) == []
-    slab.release(lease)
-
-
-def test_what_is_withdrawn_is_not_decoded() -> None:
-    slab, gate = Slab(8 * PAGE, 1), threading.Event()
-    chunks, others = Residents(3, PAGE), Residents(3, PAGE)
-    slab.pool.submit(gate.wait)
-    ahead = Ahead(slab)
+def test_chunks_of_another_size_push_out_the_oldest(caches: list[ChunkCache]) -> None:
+    tried = Tried(caches, 4)
+    larger = SourceChunks(2 * SIZE, Numbers())
+    tried.read(0)
+    tried.read(1)
     for number in range(2):
-        for each in (chunks, others):
-            ahead.announce(each, [number], lambda entry: fill(slab, entry))
-    ahead.withdraw(others)
-    gate.set()
-    slab.pool.submit(int).result()
-    assert held(chunks) == [0, 1]
-    assert held(others) == []
+        tried.cache.get(larger, [number])
+    assert (tried.held, sorted(larger.ready)) == ([], [0, 1])
+    assert tried.cache.memory.used == 4 * SIZE
 
 
-def test_what_was_decoded_ahead_and_used_stays_before_what_was_used_earlier() -> None:
-    slab, chunks = Slab(4 * PAGE, 1), Residents(9, PAGE)
-    decode(slab, chunks, 0)
-    decode(slab, chunks, 1)
-    look(slab, chunks, 0, 1)
-    announce(slab, chunks, 2, 3)
-    look(slab, chunks, 2, 3)
-    announce(slab, chunks, 4)
-    assert held(chunks) == [1, 2, 3, 4]
+def test_a_chunk_is_decoded_once_and_its_error_goes_to_all_who_wait(
+    caches: list[ChunkCache],
+) -> None:
+    tried = Tried(caches, 8, threads=2)
+    tried.decode.refused = {1}
+    tried.decode.gate.clear()
+    outcomes: list[object] = []
+
+    def ask(*numbers: int) -> None:
+        try:
+            tried.read(*numbers)
+            outcomes.append("read")
+        except FormatError as error:
+            outcomes.append(str(error))
+
+    threads = [threading.Thread(target=ask, args=n) for n in ((0,), (0,), (1,), (0, 1))]
+    for thread in threads:
+        thread.start()
+    tried.decode.gate.set()
+    for thread in threads:
+        thread.join(60)
+    assert sorted(map(str, outcomes)) == ["chunk 1 is damaged"] * 2 + ["read"] * 2
+    assert tried.decode.decoded.count(0) == 1
+    tried.decode.refused.clear()
+    tried.read(0, 1)
+
+
+def test_chunks_that_a_reader_holds_are_never_written_again(caches: list[ChunkCache]) -> None:
+    tried = Tried(caches, 2)
+    (held,), _ = tried.cache.get(tried.chunks, [7])
+    for number in range(20, 40):
+        tried.read(number)
+        assert (held.data == 7).all()
+    assert 7 not in tried.held
+    assert not held.data.flags.writeable
+    assert tried.cache.memory.used == 2 * SIZE
+    gone = weakref.ref(held)
+    del held
+    assert gone() is None
+
+
+def test_memory_is_used_again_once_nothing_refers_to_its_chunk() -> None:
+    memory = ChunkMemory(SIZE)
+    first = memory.take(SIZE)
+    assert first is not None
+    chunk = memory.chunk(first)
+    assert memory.take(SIZE) is None
+    assert memory.reclaim() == 0
+    address = chunk.address
+    assert address % 64 == 0
+    del chunk
+    assert memory.reclaim() == 1
+    again = memory.take(SIZE)
+    assert again is not None
+    assert memory.chunk(again).address == address
+    assert memory.used == SIZE
+
+
+def test_what_readers_hold_may_exceed_the_budget_and_nobody_waits(caches: list[ChunkCache]) -> None:
+    tried = Tried(caches, 2)
+    held = [tried.cache.get(tried.chunks, [number])[0][0] for number in range(5)]
+    assert [chunk.data[0] for chunk in held] == [0, 1, 2, 3, 4]
+    assert tried.cache.memory.used == 5 * SIZE
+    del held
+    tried.read(9)
+    assert tried.cache.memory.used <= 2 * SIZE
+
+
+def test_announced_chunks_are_decoded_ahead_into_half_of_the_cache(
+    caches: list[ChunkCache],
+) -> None:
+    tried = Tried(caches, 8)
+    tried.announce(0, 1, 2, 3)
+    assert tried.held == [0, 1, 2, 3]
+    tried.read(0, 1)
+    tried.announce(4, 5)
+    assert tried.held == [0, 1, 2, 3, 4, 5]
+
+
+def test_the_newest_announcements_count(caches: list[ChunkCache]) -> None:
+    tried = Tried(caches, 4)
+    tried.announce(0, 1)
+    tried.read(1)
+    for number in range(2, 90, 2):
+        tried.announce(number, number + 1)
+        assert tried.held[-2:] == [number, number + 1]
+    assert len(tried.held) == 4
+    tried.cache.announce(tried.chunks, range(90, 94))
+    tried.settle()
+    assert tried.held[-2:] == [92, 93]
+
+
+def test_a_chunk_whose_source_was_closed_meanwhile_is_not_shown(caches: list[ChunkCache]) -> None:
+    tried = Tried(caches, 4)
+    tried.decode.gate.clear()
+    tried.cache.announce(tried.chunks, range(1))
+    tried.cache.forget(tried.chunks)
+    tried.decode.gate.set()
+    tried.settle()
+    assert tried.held == []
+
+
+def test_what_is_decoded_ahead_takes_the_place_of_what_was_used_longest_ago(
+    caches: list[ChunkCache],
+) -> None:
+    tried = Tried(caches, 4)
+    for number in (0, 1, 2, 3):
+        tried.read(number)
+    tried.read(0, 1)
+    tried.announce(4, 5)
+    assert tried.held == [0, 1, 4, 5]
+
+
+def test_what_is_decoded_ahead_and_not_used_yet_stays(caches: list[ChunkCache]) -> None:
+    tried = Tried(caches, 4)
+    tried.announce(0, 1)
+    for number in (2, 3, 4, 5):
+        tried.read(number)
+    assert tried.held == [0, 1, 4, 5]
+
+
+def test_what_is_needed_now_goes_before_what_was_decoded_ahead(caches: list[ChunkCache]) -> None:
+    tried = Tried(caches, 4)
+    tried.announce(0, 1)
+    held = [tried.cache.get(tried.chunks, [number]) for number in (2, 3, 4)]
+    assert 4 in tried.held
+    assert tried.cache.memory.used <= 5 * SIZE
+    del held
+
+
+def test_nothing_is_decoded_ahead_where_all_is_in_use(caches: list[ChunkCache]) -> None:
+    tried = Tried(caches, 4)
+    held = tried.cache.get(tried.chunks, [0, 1, 2, 3])
+    tried.announce(4)
+    assert 4 not in tried.decode.decoded
+    del held
+
+
+def test_what_is_withdrawn_is_not_decoded(caches: list[ChunkCache]) -> None:
+    tried = Tried(caches, 8)
+    others = SourceChunks(SIZE, Numbers())
+    tried.decode.gate.clear()
+    tried.cache.announce(tried.chunks, range(1))
+    while not tried.cache.busy:
+        pass
+    tried.cache.announce(others, range(1, 3))
+    tried.cache.forget(others)
+    tried.decode.gate.set()
+    tried.settle()
+    assert tried.held == [0]
+    assert others.decode.decoded == []
+
+
+def test_an_error_ahead_is_met_by_the_read_and_ends_nothing(caches: list[ChunkCache]) -> None:
+    tried = Tried(caches, 8)
+    tried.decode.refused = {1}
+    tried.announce(0, 1, 2)
+    assert tried.held == [0, 2]
+    with pytest.raises(FormatError, match="chunk 1"):
+        tried.read(1)
+    tried.announce(3)
+    assert tried.held == [0, 2, 3]
+
+
+def test_an_error_of_the_cache_itself_answers_who_waits_and_loses_nothing(
+    caches: list[ChunkCache], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tried = Tried(caches, 8)
+    tried.read(0, 1)
+
+    def fail(nbytes: int) -> None:
+        raise MemoryError("no memory for the books")
+
+    for number, name in ((2, "take"), (3, "reclaim")):
+        with monkeypatch.context() as patched:
+            patched.setattr(tried.cache.memory, name, fail if name == "take" else lambda: fail(0))
+            with pytest.raises(MemoryError, match="books"):
+                tried.read(number)
+        tried.read(0, 1, number)
 
 
 @pytest.fixture
@@ -320,40 +401,3 @@ def test_advice_to_many_files_keeps_few_open(tmp_path: Path) -> None:
     assert (ds[rows].numpy() == rows).all()
     assert source.decoded_chunks == 400
     assert len(list(folder.iterdir())) - before <= 70
-
-
-INTERRUPTED = """
-import signal, sys, numpy as np, npdata
-from npdata.sources.hdf5.chunk_cache import slab
-source = npdata.open_source(sys.argv[1] + "::x")
-out, rows = np.empty(64, np.int64), np.arange(64)
-source.read(rows, out)
-armed = False
-def interrupt(*_):
-    global armed
-    if armed:
-        armed = False
-        raise KeyboardInterrupt
-signal.signal(signal.SIGALRM, interrupt)
-signal.setitimer(signal.ITIMER_REAL, 0.0003, 0.0003)
-for _ in range(500):
-    try:
-        armed = True
-        while True:
-            source.read(rows, out)
-    except KeyboardInterrupt:
-        pass
-print(len(slab().reads))
-"""
-
-
-@pytest.mark.skipif(not hasattr(signal, "setitimer"), reason="needs a timer that interrupts")
-def test_ctrl_c_leaves_no_read_under_way(path: Path) -> None:
-    done = subprocess.run(
-        [sys.executable, "-c", INTERRUPTED, str(path)],
-        capture_output=True,
-        text=True,
-        timeout=100,
-        check=False,
-    )
-    assert done.stdout == "0\n", done.stderr

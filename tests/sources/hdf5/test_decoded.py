@@ -74,9 +74,9 @@ def test_threads_that_ask_for_one_chunk_decode_it_once(path: Path) -> None:
 
 SMALL = """
 import sys, threading, numpy as np, npdata
-from npdata.sources.hdf5.chunk_cache import slab
+from npdata.sources.hdf5.chunk_cache import chunk_cache
 path, budget = sys.argv[1], int(sys.argv[2])
-assert slab().budget == budget
+assert chunk_cache().budget == budget
 with __import__("h5py").File(path) as file:
     x = file["x"][...]
 fields = [npdata.open_source(f"{path}::{name}") for name in ("x", "tiles")]
@@ -95,13 +95,13 @@ failed, finished = [], []
 threads = [threading.Thread(target=epoch, args=(k,)) for k in range(4)]
 [t.start() for t in threads]; [t.join(60) for t in threads]
 assert not failed and len(finished) == 4
-assert slab().used <= max(budget, 12288), slab().used
+assert chunk_cache().memory.used <= max(budget, 12288), chunk_cache().memory.used
 """
 
 
 @pytest.mark.parametrize("budget", [1, 12288, 100_000, 1 << 20])
 def test_any_budget_gives_the_same_rows_to_any_thread(path: Path, budget: int) -> None:
-    environment = os.environ | {"NPDATA_SLAB_BYTES": str(budget)}
+    environment = os.environ | {"NPDATA_CACHE_BYTES": str(budget)}
     subprocess.run(
         [sys.executable, "-W", "error", "-c", SMALL, str(path), str(budget)],
         env=environment,
@@ -112,7 +112,7 @@ def test_any_budget_gives_the_same_rows_to_any_thread(path: Path, budget: int) -
 
 MEMORY = """
 import sys, numpy as np, npdata
-from npdata.sources.hdf5.chunk_cache import slab
+from npdata.sources.hdf5.chunk_cache import chunk_cache
 path = sys.argv[1]
 def private():
     fields = (line.split() for line in open("/proc/self/smaps_rollup") if line[0] == "P")
@@ -136,7 +136,7 @@ for k, batch in enumerate(batches(source)):
     if k % 16 == 0:
         most = max(most, private())
 print(source.decoded_chunks, most - before)
-assert slab().budget == 32 << 20
+assert chunk_cache().budget == 32 << 20
 assert source.decoded_chunks == 320
 """
 
@@ -154,7 +154,7 @@ def test_an_epoch_over_ten_times_the_budget_stays_within_it_and_100_mb(
         for k in range(320):
             x.id.write_direct_chunk((64 * k, 0), chunk)
     assert x_bytes == 10 * budget
-    environment = os.environ | {"NPDATA_SLAB_BYTES": str(budget)}
+    environment = os.environ | {"NPDATA_CACHE_BYTES": str(budget)}
     done = subprocess.run(
         [sys.executable, "-c", MEMORY, str(path), way],
         env=environment,

@@ -1,0 +1,155 @@
+"""Read every kind of source while a timer interrupts at random moments; count what went wrong.
+
+`python -m tests.helpers.ctrl_c 500` interrupts 500 times in all ways together and prints a line
+for each way: interrupts, wrong batches, errors, threads left. Exits with 1 where a count is not 0.
+A hang prints all stacks.
+"""
+
+import faulthandler
+import gc
+import random
+import signal
+import sys
+import tempfile
+import threading
+from collections.abc import Callable
+from pathlib import Path
+
+import h5py
+import numpy as np
+
+import npdata
+
+ROWS, WIDTH = 4096, 64
+X = np.random.default_rng(7).integers(0, 60, (ROWS, WIDTH)).astype(np.float32)
+HANGS_AFTER = 120.0
+
+
+def write(folder: Path) -> dict[str, list[str]]:
+    """Write the same rows in every kind of file."""
+    half = ROWS // 2
+    with h5py.File(folder / "d.h5", "w") as file:
+        options = {"compression": 4, "shuffle": True}
+        file.create_dataset("gzip", data=X, chunks=(128, WIDTH), **options)
+        file.create_dataset("tiles", data=X, chunks=(128, 48), **options)
+        file.create_dataset("chunked", data=X, chunks=(128, WIDTH))
+        file.create_dataset("scaled", data=X.astype(np.int32), chunks=(128, WIDTH), scaleoffset=0)
+        file.create_dataset("first", data=X[:half], chunks=(128, WIDTH), **options)
+        file.create_dataset("second", data=X[half:], chunks=(64, WIDTH), **options)
+    np.save(folder / "x.npy", X)
+    np.savez_compressed(folder / "x.npz", x=X)
+    at = f"{folder / 'd.h5'}::"
+    return {
+        "decoded": [f"{at}gzip"],
+        "decoded in tiles": [f"{at}tiles"],
+        "mapped": [f"{at}chunked"],
+        "through h5py": [f"{at}scaled"],
+        "npy": [str(folder / "x.npy")],
+        "npz": [f"{folder / 'x.npz'}::x"],
+        "two parts": [f"{at}first", f"{at}second"],
+    }
+
+
+def dataset(addresses: list[str]) -> npdata.NumpyDataset:
+    """Open them, end to end."""
+    sources = [npdata.open_source(address) for address in addresses]
+    whole = sources[0]
+    if len(sources) > 1:
+        from npdata.sources.concat import ConcatSource
+
+        whole = ConcatSource(sources)
+    return npdata.NumpyDataset(whole)
+
+
+def epoch(ds: npdata.NumpyDataset, way: str, seed: int) -> int:
+    """Read every row once, in one of three ways, and count the batches that are wrong."""
+    order = np.random.default_rng(seed).permutation(ROWS)
+    if way == "batches":
+        parts = np.array_split(order, 16)
+        return sum(not (ds[rows].numpy() == X[rows]).all() for rows in parts)
+    batches = [part.tolist() for part in np.array_split(order, 16)]
+    threads = int(way.removeprefix("Loader "))
+    with npdata.Loader(ds, sampler=batches, num_threads=threads) as loader:
+        return sum(
+            not (batch.numpy() == X[rows]).all()
+            for batch, rows in zip(loader, batches, strict=True)
+        )
+
+
+class Timer:
+    """Raises KeyboardInterrupt in the main thread, once, some time after it was armed."""
+
+    def __init__(self) -> None:
+        self.fired = 0
+        signal.signal(signal.SIGALRM, self._interrupt)
+
+    def arm(self, seconds: float) -> None:
+        signal.setitimer(signal.ITIMER_REAL, seconds)
+
+    def disarm(self) -> None:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+
+    def _interrupt(self, *_: object) -> None:
+        self.fired += 1
+        raise KeyboardInterrupt
+
+
+def interrupted(timer: Timer, read: Callable[[], int], seconds: float) -> int:
+    """Read until interrupted, and give what was wrong before."""
+    wrong, before = 0, timer.fired
+    try:
+        timer.arm(seconds)
+        # Python drops what is raised in a finalizer, so the interrupt need not arrive here.
+        while timer.fired == before:
+            wrong += read()
+    except KeyboardInterrupt:
+        timer.disarm()
+    return wrong
+
+
+def threads_left() -> list[str]:
+    """Name the threads of loaders that do not end, now that nothing refers to a loader."""
+    gc.collect()
+    threads = [thread for thread in threading.enumerate() if thread.name == "npdata"]
+    for thread in threads:
+        thread.join(10)
+    return [thread.name for thread in threads if thread.is_alive()]
+
+
+WAYS = ("batches", "Loader 0", "Loader 1", "Loader 2", "Loader 8")
+
+
+def main(times: int) -> int:
+    """Interrupt `times` times in all, and give how many things went wrong."""
+    rng, timer, bad = random.Random(times), Timer(), 0
+    with tempfile.TemporaryDirectory() as folder:
+        files = write(Path(folder))
+        cases = [(kind, way) for kind in files for way in WAYS]
+        each = max(1, round(times / len(cases)))
+        for kind, way in cases:
+            faulthandler.dump_traceback_later(HANGS_AFTER, exit=True)
+            ds = dataset(files[kind])
+            before = timer.fired
+            wrong = errors = 0
+            for k in range(each):
+                try:
+                    ds = dataset(files[kind]) if k % 3 == 0 else ds
+                    wrong += interrupted(timer, lambda: epoch(ds, way, k), rng.expovariate(100))  # noqa: B023
+                    wrong += epoch(ds, "batches", k)
+                except Exception as error:
+                    timer.disarm()
+                    errors += 1
+                    print(f"{kind}, {way}: {type(error).__name__}: {error}")
+            left = threads_left()
+            bad += wrong + errors + len(left)
+            print(
+                f"{kind}, {way}: {timer.fired - before} interrupts, {wrong} wrong batches, "
+                f"{errors} errors, {len(left)} threads left"
+            )
+    faulthandler.cancel_dump_traceback_later()
+    print(f"in all {timer.fired} interrupts, {bad} things wrong")
+    return bad
+
+
+if __name__ == "__main__":
+    sys.exit(1 if main(int(sys.argv[1])) else 0)
