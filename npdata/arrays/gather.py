@@ -169,7 +169,7 @@ class ByteRows:
             >>> out.tolist()
             [[5, 6, 7], [1, 2, 3]]
         """
-        low = array.__array_interface__["data"][0]
+        low = address_of(array)
         return cls.between(low, low + len(array), row, step=step, owner=array)
 
     @classmethod

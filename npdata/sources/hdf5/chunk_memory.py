@@ -13,6 +13,8 @@ from collections import deque
 import numpy as np
 from numpy.typing import NDArray
 
+from npdata.arrays.gather import address_of
+
 ALIGNMENT = 64
 """Every chunk begins at a multiple of this address: a cache line, and any word of the gather."""
 
@@ -29,7 +31,7 @@ class Chunk:
         """Take over bytes that nobody writes to any more."""
         data.flags.writeable = False
         self.data = data
-        self.address = int(data.__array_interface__["data"][0])
+        self.address = address_of(data)
         self.used = 0
 
 
@@ -98,5 +100,5 @@ class ChunkMemory:
 def _aligned(nbytes: int) -> NDArray[np.uint8]:
     """Give fresh memory that begins at a multiple of `ALIGNMENT`."""
     memory = np.empty(nbytes + ALIGNMENT, np.uint8)
-    start = -int(memory.__array_interface__["data"][0]) % ALIGNMENT
+    start = -address_of(memory) % ALIGNMENT
     return memory[start : start + nbytes]
