@@ -225,6 +225,12 @@ def test_what_cannot_be_measured_ends_with_1(in_folder, capsys, array, message):
     assert message in capsys.readouterr().err
 
 
+def test_an_empty_raw_file_ends_with_1(in_folder, capsys):
+    Path("x.bin").touch()
+    assert main(["bench", *QUICK, "x.bin", "--dtype", "f4"]) == 1
+    assert "x.bin is empty" in capsys.readouterr().err
+
+
 def test_a_damaged_chunk_ends_with_1(files, capsys):
     with h5py.File("d.h5") as file:
         offset = file["gzip"].id.get_chunk_info(0).byte_offset

@@ -54,14 +54,14 @@ class Target:
             self.dataset = NumpyDataset(*map(self._source, self._texts))
         except FieldError as error:
             raise UsageError(str(error)) from error
+        empty = "0 rows" if len(self.dataset) == 0 else "rows of 0 bytes"
+        if not any(len(source) * source.row_bytes for source in self.dataset.sources):
+            raise SourceError(f"{', '.join(texts)}: {empty}, so there is nothing to measure")
         self.openers = [
             opener(each, source.dtype, source.shape, raw.offset if raw else 0)
             for each, source in zip(found, self.dataset.sources, strict=True)
         ]
         self._files = found
-        empty = "0 rows" if len(self.dataset) == 0 else "rows of 0 bytes"
-        if not any(len(source) * source.row_bytes for source in self.dataset.sources):
-            raise SourceError(f"{', '.join(texts)}: {empty}, so there is nothing to measure")
 
     def conditions(self, batch_size: int | None, *, seconds: float) -> Conditions:
         """Say what is known, after a look at the files for about `seconds`.
