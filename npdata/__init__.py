@@ -17,7 +17,7 @@ from npdata.sampling.quality import ShuffleQuality, shuffle_quality
 from npdata.sampling.rows import MaskedRows, SeededRows
 from npdata.sampling.sampler import BlockBatchSampler
 from npdata.sources.base import Access, Source
-from npdata.sources.compose import ragged
+from npdata.sources.compose import csr, ragged
 from npdata.sources.open import open_source
 
 __all__ = [
@@ -39,6 +39,7 @@ __all__ = [
     "as_tensor",
     "collate",
     "concatenate",
+    "csr",
     "errors",
     "explain",
     "normalize",

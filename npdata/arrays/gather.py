@@ -30,6 +30,7 @@ _WORDS = {
     16: torch.complex128,
 }
 _NUMPY_WORDS = {1: "u1", 2: "i2", 4: "i4", 8: "i8", 16: "c16"}
+_ADDED = frozenset(["float16", "float32", "float64", "int8", "int16", "int32", "int64", "uint8"])
 # From so many elements on torch divides a copy among its threads.
 _GRAIN = 32768
 
@@ -222,6 +223,24 @@ def _select(view: Tensor, rows: NDArray[np.int64], out: Tensor) -> None:
         return
     _Threads.used = _Threads.used or out.numel() >= _GRAIN
     torch.index_select(view, 0, torch.from_numpy(rows), out=out)
+
+
+def scatter_add(out: NDArray[Any], places: NDArray[np.int64], values: NDArray[Any]) -> None:
+    """Add `values[k]` to `out[places[k]]`, both one-dimensional and of one dtype.
+
+    Places are in [0, len(out)); one that comes twice gets both values.
+
+    Examples:
+        >>> out = np.zeros(3)
+        >>> scatter_add(out, np.array([2, 0, 2]), np.array([1.0, 5.0, 1.0]))
+        >>> out.tolist()
+        [5.0, 0.0, 2.0]
+    """
+    if out.dtype.name not in _ADDED or (_Threads.lost and torch.get_num_threads() > 1):
+        np.add.at(out, places, values)
+        return
+    _Threads.used = _Threads.used or values.size >= _GRAIN
+    torch.from_numpy(out).scatter_add_(0, torch.from_numpy(places), torch.from_numpy(values))
 
 
 class _Threads:

@@ -10,7 +10,9 @@ from collections.abc import Sequence
 from typing import Any, TypeAlias
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
+from torch import Tensor
 
 from npdata.arrays.convert import Conversion
 from npdata.arrays.dtypes import DType
@@ -105,4 +107,6 @@ def row_of(stacked: Any, index: int) -> Any:
         return {name: row_of(value, index) for name, value in stacked.items()}
     if isinstance(stacked, Padded):
         return stacked.values[index, : int(stacked.lengths[index])]
+    if isinstance(stacked, Tensor) and stacked.layout == torch.sparse_csr:
+        return stacked[index].to_dense()
     return stacked[index]

@@ -30,6 +30,7 @@ from npdata.dataset.from_files import FromFiles
 from npdata.dataset.open_field import open_fields
 from npdata.dataset.ragged_field import RaggedField
 from npdata.dataset.ragged_form import Form
+from npdata.dataset.sparse_field import SparseField
 from npdata.dataset.statistics import KeepAxes, Statistics, statistics_of
 from npdata.dataset.transforms import Bound, Transform, Transforms
 from npdata.dataset.windows import Offsets, is_stacked, recordings_of, windowed
@@ -39,6 +40,7 @@ from npdata.sampling.rows import MaskedRows, SeededRows
 from npdata.sources.base import Source
 from npdata.sources.concat import ConcatSource
 from npdata.sources.open import SourceLike
+from npdata.sources.sparse import CsrSource, Layout
 
 Rows = NDArray[np.int64]
 
@@ -64,7 +66,8 @@ class NumpyDataset(FromFiles, Dataset[Any]):
     Samples of different lengths (`npdata.ragged`, HDF5 datasets of variable length) make a batch of
     the form `ragged`: "padded" (the default) gives `Padded` values and lengths, filled up with
     `padding` (0), "jagged" a nested tensor of torch's jagged layout, "list" a list of tensors; one
-    for all such fields, or a mapping from field name or position.
+    for all such fields, or a mapping from field name or position. Likewise `layout` for sparse rows
+    (`npdata.csr`, `"cells.h5ad::X"`): "dense" (the default) or "csr", a tensor of torch's layout.
 
     Raises `FieldError` (a ValueError) for fields of different length, for none, and for options
     that name no field; and whatever opening a field raises.
@@ -83,6 +86,7 @@ class NumpyDataset(FromFiles, Dataset[Any]):
         dtype: object = None,
         ragged: Form | Mapping[Any, Form] | None = None,
         padding: float | Mapping[Any, float] | None = None,
+        layout: Layout | Mapping[Any, Layout] | None = None,
         **named: SourceLike,
     ) -> None:
         """Open the fields; see the class for the arguments."""
@@ -98,7 +102,7 @@ class NumpyDataset(FromFiles, Dataset[Any]):
             asked if field is None or asked is not None else field.asked
             for asked, field in zip(dtypes, inner, strict=True)
         ]
-        options = {"dtype": dtypes, "ragged": ragged, "padding": padding}
+        options = {"dtype": dtypes, "ragged": ragged, "padding": padding, "layout": layout}
         opened = open_fields(names, sources, options)
         self._hold(
             opened,
@@ -411,6 +415,27 @@ class NumpyDataset(FromFiles, Dataset[Any]):
             return ds._form, tuple(field.joinable for field in ds._fields), ds._transforms
 
         return type(self) is type(other) is NumpyDataset and key(self) == key(other)
+
+    def with_sparse_batches(self) -> tuple["NumpyDataset", frozenset[str | int]]:
+        """Give a dataset of the same samples whose sparse rows stay sparse, and what that changes.
+
+        These are the names or positions of the fields that were dense; none with a transform.
+        """
+        dense = frozenset(
+            field.label
+            for field in self._fields
+            if isinstance(field.source, CsrSource) and not isinstance(field, SparseField)
+        )
+        if not dense or self._transforms.any:
+            return self, frozenset()
+        fields = tuple(
+            SparseField(field.label, field.source, field.asked)
+            if isinstance(field.source, CsrSource)
+            else field
+            for field in self._fields
+        )
+        made = NumpyDataset.__new__(NumpyDataset)
+        return made._hold(fields, self._form, self._transforms, (), self._windows), dense
 
     def close(self) -> None:
         """Let go of files; tensors that were given out stay valid, further reads raise.

@@ -12,12 +12,20 @@ from npdata.dataset.field import Field
 from npdata.dataset.ragged_field import RaggedField
 from npdata.dataset.ragged_form import RaggedForm
 from npdata.dataset.rows_field import RowsField
+from npdata.dataset.sparse_field import SparseField
 from npdata.errors import FieldError
+from npdata.sources.base import Source
 from npdata.sources.open import SourceLike, open_source
 from npdata.sources.ragged import RaggedSource
+from npdata.sources.sparse import LAYOUTS, CsrSource
 
-KINDS = {"ragged": RaggedField, "padding": RaggedField}
-"""The kind of field that an option is for."""
+DIFFERENT, SPARSE = "samples of different lengths", "sparse rows"
+KINDS: dict[str, tuple[type[Source], str]] = {
+    "ragged": (RaggedSource, DIFFERENT),
+    "padding": (RaggedSource, DIFFERENT),
+    "layout": (CsrSource, SPARSE),
+}
+"""The kind of source that an option is for."""
 
 
 def open_fields(
@@ -51,23 +59,35 @@ def _open_field(label: str | int, source: SourceLike, asked: Mapping[str, Any]) 
         if isinstance(opened, RaggedSource):
             form = RaggedForm.of(asked["ragged"], asked["padding"])
             return RaggedField(label, opened, asked["dtype"], form)
+        if isinstance(opened, CsrSource) and _layout(asked["layout"], opened) == "csr":
+            return SparseField(label, opened, asked["dtype"])
         return RowsField(label, opened, asked["dtype"])
     except (ValueError, TypeError) as error:
         error.add_note(f"while opening field {label!r}")
         raise
 
 
+def _layout(asked: Any, source: CsrSource) -> str:
+    if asked is None:
+        return source.layout
+    if not isinstance(asked, str) or asked not in LAYOUTS:
+        raise FieldError(
+            f"layout={asked!r:.60}: expected 'dense' or 'csr'; a field of that name goes into a "
+            "mapping: NumpyDataset({'layout': ...})"
+        )
+    return asked
+
+
 def _require_heeded(fields: Sequence[Field], options: Mapping[str, Any]) -> None:
-    for option, kind in KINDS.items():
+    for option, (kind, what) in KINDS.items():
         value = options[option]
-        heeding = {field.label for field in fields if isinstance(field, kind)}
+        heeding = {field.label for field in fields if isinstance(field.source, kind)}
         if isinstance(value, Mapping):
             lost = [label for label in value if label not in heeding]
         else:
             lost = [] if value is None or heeding else [fields[0].label]
         if lost:
             raise FieldError(
-                f"{option}= is for samples of different lengths, and field {lost[0]!r} has rows of "
-                f"one shape; a field named {option!r} goes into a mapping: "
-                f"NumpyDataset({{{option!r}: ...}})"
+                f"{option}= is for {what}, and field {lost[0]!r} has rows of one shape; a field "
+                f"named {option!r} goes into a mapping: NumpyDataset({{{option!r}: ...}})"
             )

@@ -34,7 +34,12 @@ from npdata.loading.readahead import AHEAD_BYTES, Job, ReadAhead
 from npdata.loading.schedule import Auto, Machine, Schedule, decide_schedule
 from npdata.loading.stats import Counter, LoaderStats
 from npdata.loading.to_device import DTypes, Sender, require_dtypes
-from npdata.loading.wrapped_datasets import advised, data_of, datasets_within
+from npdata.loading.wrapped_datasets import (
+    advised,
+    data_of,
+    datasets_within,
+    sent_sparse,
+)
 from npdata.sampling.order.epoch_order import Shuffle
 from npdata.sampling.sampler import BlockBatchSampler
 from npdata.sources.base import Source
@@ -108,7 +113,11 @@ class Loader:
         self._sampler = sampler
         self._dataset = dataset
         self._device = accelerator_of(device)
-        self._sender = None if self._device is None else Sender(self._device, dtype)
+        self._sent: Any = dataset
+        self._sender = None
+        if self._device is not None:
+            self._sent, dense = sent_sparse(dataset)
+            self._sender = Sender(self._device, dtype, dense)
         self._dtype = dtype
         self._budget = memory_budget
         self._progress = progress
@@ -204,8 +213,8 @@ class Loader:
             device = index if self._device is None else self._device.index
             begin = functools.partial(torch.accelerator.set_device_index, device)
         work = Work(
-            dataset=self._dataset,
-            direct=_is_direct(self._dataset),
+            dataset=self._sent,
+            direct=_is_direct(self._sent),
             sources=sources,
             allocate=allocate,
             pinned=schedule.pinned,

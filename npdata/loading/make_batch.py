@@ -9,6 +9,9 @@ from collections.abc import Sized
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
+import torch
+from torch import Tensor
+
 from npdata.dataset.batch import Batch
 from npdata.dataset.batch_memory import Allocate, allocating
 from npdata.dataset.collate import collate
@@ -68,12 +71,17 @@ class Work:
             with allocating(self.allocate):
                 fields = cast(fields, self.dtype, after=None if self.sender is None else False)
         if self.pinned:
-            fields = map_tensors(lambda t: t if t.is_pinned() else t.pin_memory(), fields)
+            fields = map_tensors(_pinned, fields)
         nbytes = nbytes_of(fields)
         batch = (fields, *mask) if mask else fields
         if self.sender is not None:
             batch = self.sender.send(fields, mask)
         return Made(batch=batch, samples=len(job.rows), nbytes=nbytes)
+
+
+def _pinned(tensor: Tensor) -> Tensor:
+    plain = tensor.layout == torch.strided and not tensor.is_nested
+    return tensor.pin_memory() if plain and not tensor.is_pinned() else tensor
 
 
 def _shown(rows: Any) -> str:

@@ -32,11 +32,17 @@ class Sent:
 
 
 class Sender:
-    """Copies batches to `device`, an accelerator, on one side stream; for several threads."""
+    """Copies batches to `device`, an accelerator, on one side stream; for several threads.
 
-    def __init__(self, device: torch.device, dtype: DTypes = None) -> None:
+    Fields with labels in `dense` come sparse and are made dense there.
+    """
+
+    def __init__(
+        self, device: torch.device, dtype: DTypes = None, dense: frozenset[Any] = frozenset()
+    ) -> None:
         self.device = device
         self._dtype = dtype
+        self._dense = dense
         # MPS has one stream, on which everything is in order.
         self._side = torch.Stream(device) if device.type != "mps" else None
 
@@ -44,19 +50,22 @@ class Sender:
         """Begin the copy of a batch, with its mask if it has one, and the casts that follow."""
         with self._on_side():
             there, *masks = map_tensors(self._copy, (fields, *mask))
-            there = cast(there, self._dtype, after=True)
+            there = cast(made_dense(there, self._dense), self._dtype, after=True)
             event = self._side.record_event() if self._side else None
             return Sent(batch=(there, *masks) if masks else there, event=event)
 
     def _copy(self, tensor: Tensor) -> Tensor:
-        return tensor.to(self.device, non_blocking=self._side is not None)
+        if tensor.layout != torch.sparse_csr:
+            return tensor.to(self.device, non_blocking=self._side is not None)
+        parts = map(self._copy, buffers_of(tensor))
+        return torch.sparse_csr_tensor(*parts, tensor.shape, check_invariants=False)  # type: ignore[misc]
 
     def receive(self, sent: Sent) -> Any:
         """Give the batch to the stream that is current, which waits for it."""
         if sent.event is not None:
             stream = torch.accelerator.current_stream(self.device)
             stream.wait_event(sent.event)
-            map_tensors(lambda t: t.record_stream(stream), sent.batch)
+            map_tensors(lambda t: [b.record_stream(stream) for b in buffers_of(t)], sent.batch)
         return sent.batch
 
     @contextlib.contextmanager
@@ -116,6 +125,37 @@ def to_device(iterable: Iterable[Any], device: str | torch.device) -> Iterable[A
     """
     accelerator = accelerator_of(device)
     return iterable if accelerator is None else _OnDevice(iterable, accelerator)
+
+
+def made_dense(fields: Any, labels: frozenset[Any]) -> Any:
+    """Give the fields of a batch with those of these names or positions made dense.
+
+    Examples:
+        >>> made_dense([torch.eye(2).to_sparse_csr(), torch.zeros(1)], frozenset({0}))[0]
+        tensor([[1., 0.],
+                [0., 1.]])
+    """
+    if not labels:
+        return fields
+    if isinstance(fields, dict):
+        return {k: part.to_dense() if k in labels else part for k, part in fields.items()}
+    if isinstance(fields, list):
+        return [part.to_dense() if k in labels else part for k, part in enumerate(fields)]
+    return fields.to_dense()
+
+
+def buffers_of(tensor: Tensor) -> tuple[Tensor, ...]:
+    """Give the plain tensors that a tensor is made of: itself, or the parts of its layout.
+
+    Examples:
+        >>> [len(part) for part in buffers_of(torch.eye(3).to_sparse_csr())]
+        [4, 3, 3]
+    """
+    if tensor.layout == torch.sparse_csr:
+        return tensor.crow_indices(), tensor.col_indices(), tensor.values()
+    if tensor.is_nested:
+        return tensor.values(), tensor.offsets()  # type: ignore[no-untyped-call]
+    return (tensor,)
 
 
 def map_tensors(function: Callable[[Tensor], Any], value: Any) -> Any:

@@ -1,13 +1,17 @@
-"""Sources that are put together from others: values with the bounds of their spans.
+"""Sources that are put together from others: spans of values, sparse rows.
 
 Idea: each part is whatever `open_source` takes, so that values may be a file larger than memory.
 Invariant: parts that do not fit together are refused here. Nothing is read but the bounds.
 """
 
+import operator
+from collections.abc import Sequence
+
 from npdata.errors import FieldError
 from npdata.sources.base import Source
 from npdata.sources.open import SourceLike, open_source
 from npdata.sources.ragged import RaggedSource, SpansSource
+from npdata.sources.sparse import LAYOUTS, CsrSource, Layout
 
 
 def ragged(
@@ -31,18 +35,57 @@ def ragged(
     if (offsets is None) == (lengths is None):
         both = "both" if offsets is not None else "neither"
         raise FieldError(f"ragged() takes offsets= or lengths=, and got {both}")
-    rows = _rows_of(values, "values")
+    rows = _rows_of(values, "values= of ragged()")
     if offsets is not None:
-        return SpansSource(rows, _rows_of(offsets, "offsets"), "offsets")
-    return SpansSource(rows, _rows_of(lengths, "lengths"), "lengths")
+        return SpansSource(rows, _rows_of(offsets, "offsets= of ragged()"), "offsets")
+    return SpansSource(rows, _rows_of(lengths, "lengths= of ragged()"), "lengths")
+
+
+def csr(
+    data: SourceLike,
+    indices: SourceLike,
+    indptr: SourceLike,
+    shape: Sequence[int],
+    *,
+    layout: Layout = "dense",
+) -> CsrSource:
+    """Give the rows of a sparse matrix in CSR form, as `scipy.sparse` and AnnData have it.
+
+    Row i has the values `data[indptr[i]:indptr[i + 1]]` in the columns `indices[...]` of the same
+    span; each part is whatever `open_source` takes. `shape` is (rows, columns). A sample is a dense
+    row; a batch is dense, or with `layout="csr"` a `torch.sparse_csr` tensor. Values given twice
+    for a column add up, as in scipy. Raises `FieldError` (a ValueError), which names the row, where
+    the parts do not fit together, and what opening raises.
+
+    Examples:
+        >>> cells = npdata.csr(np.array([5.0, 7.0]), np.array([2, 0]), np.array([0, 1, 2]), (2, 3))
+        >>> npdata.NumpyDataset(cells)[:]
+        tensor([[0., 0., 5.],
+                [7., 0., 0.]], dtype=torch.float64)
+    """
+    if layout not in LAYOUTS:
+        raise FieldError(f"layout={layout!r}: expected 'dense' or 'csr'")
+    try:
+        rows, columns = map(operator.index, shape)
+    except (TypeError, ValueError):
+        raise FieldError(f"shape={shape!r}: expected (rows, columns)") from None
+    if rows < 0 or columns < 0:
+        raise FieldError(f"shape={shape!r}: expected (rows, columns), at least 0")
+    return CsrSource(
+        _rows_of(data, "data of csr()"),
+        _rows_of(indices, "indices of csr()"),
+        _rows_of(indptr, "indptr of csr()"),
+        (rows, columns),
+        layout,
+    )
 
 
 def _rows_of(part: SourceLike, name: str) -> Source:
     try:
         source = open_source(part)
     except (ValueError, TypeError) as error:
-        error.add_note(f"while opening {name}= of ragged()")
+        error.add_note(f"while opening {name}")
         raise
     if isinstance(source, RaggedSource):
-        raise FieldError(f"{name}= of ragged() are rows of different lengths already")
+        raise FieldError(f"{name} are rows of different lengths already")
     return source

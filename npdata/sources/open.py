@@ -5,6 +5,7 @@ file that holds several. Invariant: an argument that is no source of rows fails 
 construction, with what to do about it. Reading is left to the sources.
 """
 
+import contextlib
 import os
 import stat
 from collections.abc import Sequence
@@ -34,6 +35,7 @@ from npdata.sources.hdf5 import (
     is_wildcard,
     open_dataset,
     open_datasets,
+    open_encoded,
     open_groups,
     open_hdf5,
 )
@@ -96,7 +98,13 @@ def _open_dataset(
 ) -> Source:
     if groups is not None or is_wildcard(name):
         return open_groups(path, name, options, groups)
-    return open_hdf5(path, name, options)
+    try:
+        return open_hdf5(path, name, options)
+    except MemberNotFoundError:
+        encoded = open_encoded(path, name, options)
+        if encoded is None:
+            raise
+        return encoded
 
 
 def _open_datasets(
@@ -106,7 +114,8 @@ def _open_datasets(
     groups: Sequence[str | bytes] | None,
 ) -> list[Source]:
     if groups is None and not any(map(is_wildcard, names)):
-        return open_datasets(path, names, options)
+        with contextlib.suppress(MemberNotFoundError):  # it may be a group that stands for an array
+            return open_datasets(path, names, options)
     return [_open_dataset(path, name, options, groups) for name in names]
 
 

@@ -9,6 +9,7 @@ filters of `plugins`). h5py is imported in this folder only.
 """
 
 from npdata.sources.hdf5.catalog import Listed, count_attributes, list_datasets
+from npdata.sources.hdf5.encoded import open_encoded
 from npdata.sources.hdf5.examine import AUTO, Hdf5Options
 from npdata.sources.hdf5.groups import is_wildcard, open_groups
 from npdata.sources.hdf5.open import (
@@ -29,6 +30,7 @@ __all__ = [
     "list_datasets",
     "open_dataset",
     "open_datasets",
+    "open_encoded",
     "open_groups",
     "open_hdf5",
     "source_of",

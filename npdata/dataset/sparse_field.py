@@ -1,0 +1,70 @@
+"""A field of sparse rows whose batches stay sparse: tensors of torch's CSR layout.
+
+Idea: the values of a batch, their columns and the running count are what torch's layout is made of,
+so that a batch is two reads and no dense row. A sample is a dense row. Invariant: a batch in dense
+form is the samples, stacked.
+"""
+
+import functools
+import warnings
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from npdata.dataset.batch_memory import Allocate, plain_memory
+from npdata.dataset.field import Value, row_of
+from npdata.dataset.rows_field import RowsField
+from npdata.sources.base import Source
+from npdata.sources.sparse import CsrSource
+
+
+class SparseField(RowsField):
+    """The rows of a `CsrSource`, sparse in a batch."""
+
+    source: CsrSource
+
+    def __init__(self, label: str | int, source: CsrSource, dtype: object = None) -> None:
+        """Decide how the values of `source` become tensors of `dtype`."""
+        super().__init__(label, source, dtype)
+        self.source = source
+        _warn_once()  # here too: what workers send is rebuilt in this process
+
+    def over(self, source: Source) -> RowsField:
+        """Give sparse rows of another source; dense ones where it has no sparse rows."""
+        if isinstance(source, CsrSource):
+            return SparseField(self.label, source, self.asked)
+        return RowsField(self.label, source, self.asked)
+
+    def row(self, index: int, *, independent: bool = False) -> Value:
+        """Give row `index`, in [0, len): dense, in memory of its own."""
+        return row_of(RowsField.stack(self, np.array([index]), plain_memory), 0)
+
+    def stack(self, indices: NDArray[np.int64], allocate: Allocate) -> Tensor:
+        """Gather rows into one sparse tensor of shape (n, columns)."""
+        self.source.check()
+        read = self.source.entries(indices)
+        self.source.check()
+        values = torch.from_numpy(read.values)
+        dtype = self.rule.result or values.dtype
+        wide = read.columns.dtype.itemsize > 4 or len(read.columns) >= 1 << 31
+        index = torch.int64 if wide else torch.int32
+        starts = allocate((len(indices) + 1,), index)
+        starts.numpy()[...] = np.append(0, np.cumsum(read.counts))
+        columns = allocate(read.columns.shape, index)
+        columns.numpy()[...] = read.columns
+        kept = allocate(values.shape, dtype).copy_(values)
+        _warn_once()
+        return torch.sparse_csr_tensor(
+            starts, columns, kept, (len(indices), self.source.shape[1]), check_invariants=False
+        )
+
+
+@functools.cache
+def _warn_once() -> None:
+    """Have torch say once, unheard, that its sparse layout is young and not checked."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        zero = torch.zeros(1, dtype=torch.int64)
+        torch.sparse_csr_tensor(torch.tensor([0, 1]), zero, torch.zeros(1), (1, 1))

@@ -1,0 +1,97 @@
+"""Groups that stand for one array, as AnnData writes them: sparse matrices and categories.
+
+Idea: such a group says by its attribute `encoding-type` what its datasets are together; they are
+opened like any dataset. Invariant: a matrix that is stored by columns is refused, since its rows
+lie nowhere together. Attributes of AnnData from 0.6 on are known.
+"""
+
+from typing import Any
+
+import h5py
+import numpy as np
+from numpy.typing import NDArray
+
+from npdata.errors import FormatError, UnsupportedSourceError
+from npdata.sources.base import Access, Source
+from npdata.sources.hdf5.examine import Hdf5Options, require_file
+from npdata.sources.hdf5.layout import open_file
+from npdata.sources.hdf5.links import require_inside
+from npdata.sources.hdf5.open import open_hdf5
+from npdata.sources.memory import MemorySource
+from npdata.sources.sparse import CsrSource
+
+
+class CategoriesSource(MemorySource):
+    """The integer codes of a categorical column; -1 stands for a value that is missing."""
+
+    def __init__(self, codes: NDArray[Any], categories: tuple[str, ...], where: str) -> None:
+        """Take the codes, and the names that they stand for."""
+        super().__init__(codes)
+        self.categories = categories
+        self.where = where
+        self.access = Access(kind="memory", reason="codes of a categorical column, read at opening")
+        shown = ", ".join(map(repr, categories[:5])) + (", ..." if len(categories) > 5 else "")
+        self.details = (("codes", f"of {len(categories)} categories: {shown}"),)
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Pickle the codes and their names."""
+        return type(self), (self.table.array, self.categories, self.where)
+
+
+def open_encoded(path: str, name: str, options: Hdf5Options) -> Source | None:
+    """Open a group that stands for one array; None where it is none.
+
+    Raises `UnsupportedSourceError` for a matrix stored by columns, `FormatError` for a group
+    without the datasets that it needs, and what opening these raises.
+    """
+    path = require_file(path)
+    with open_file(path, options.locking) as file:
+        if not options.allow_external:
+            require_inside(file, name)
+        group = file.get(name) if name else None
+        if not isinstance(group, h5py.Group):
+            return None
+        kind, where = _kind(group), f"{path}::{group.name}"
+        name = str(group.name)
+        if kind is None:
+            return None
+        if kind.startswith("csc"):
+            raise UnsupportedSourceError(
+                f"{where} is sparse and stored by columns (CSC), so that a row lies nowhere "
+                "together; write it by rows once: adata.X = adata.X.tocsr(), then write_h5ad"
+            )
+        needed = ("codes", "categories")
+        if kind.startswith("csr"):
+            needed = ("data", "indices", "indptr")  # type: ignore[assignment]
+        missing = [part for part in needed if part not in group]
+        if missing:
+            raise FormatError(f"{where} says that it is {kind!r} and has no {missing[0]!r}")
+        shape = _shape(group, where) if kind.startswith("csr") else (0, 0)
+        names = tuple(map(_text, group["categories"][:])) if kind == "categorical" else ()
+    if kind == "categorical":
+        codes = open_hdf5(path, f"{name}/codes", options)
+        read = np.empty(codes.shape, codes.dtype)
+        codes.read_run(0, read)
+        codes.close()
+        return CategoriesSource(read, names, where)
+    data, indices, indptr = (open_hdf5(path, f"{name}/{part}", options) for part in needed)
+    return CsrSource(data, indices, indptr, shape)
+
+
+def _kind(group: h5py.Group) -> str | None:
+    kind = group.attrs.get("encoding-type", group.attrs.get("h5sparse_format"))
+    text = None if kind is None else _text(kind)
+    if text in ("csr", "csc"):
+        return f"{text}_matrix"
+    return text if text in ("csr_matrix", "csc_matrix", "categorical") else None
+
+
+def _shape(group: h5py.Group, where: str) -> tuple[int, int]:
+    shape = group.attrs.get("shape", group.attrs.get("h5sparse_shape"))
+    if shape is None or np.shape(shape) != (2,):
+        raise FormatError(f"{where} is sparse and has no attribute shape of two numbers: {shape!r}")
+    return int(shape[0]), int(shape[1])
+
+
+def _text(value: Any) -> str:
+    return value.decode() if isinstance(value, bytes) else str(value)

@@ -1,0 +1,192 @@
+"""Sparse rows in compressed form (CSR): values and their columns, in spans of two other sources.
+
+Idea: row i has the values `data[indptr[i]:indptr[i + 1]]` in the columns `indices[...]` of the same
+span. A batch is two reads of spans, whatever they lie in, and as dense rows one scatter into zeros.
+Invariant: as a source it is the dense rows, those of scipy's `toarray`: values that are given twice
+for a column add up. `indptr` is checked when the source is made, columns whenever they are read.
+"""
+
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from npdata.arrays.blocks import Blocks
+from npdata.arrays.gather import scatter_add
+from npdata.errors import FieldError, FormatError
+from npdata.sources.base import Source
+from npdata.sources.ragged import Ints, SpansSource, require_ascending
+
+Layout = Literal["dense", "csr"]
+LAYOUTS: tuple[Layout, ...] = ("dense", "csr")
+SCATTER_BYTES = 1 << 20
+"""So many bytes of dense rows are cleared and filled at a time, while they are in the cache."""
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Entries:
+    """The values of some rows, row after row: `counts` of them each, with their `columns`."""
+
+    counts: Ints
+    columns: NDArray[Any]
+    values: NDArray[Any]
+
+
+class CsrSource(Source):
+    """The dense rows of a sparse matrix of `shape`, in parts `data`, `indices` and `indptr`.
+
+    Examples:
+        >>> parts = [np.array([5.0, 7.0]), np.array([2, 0]), np.array([0, 1, 1, 2])]
+        >>> source = CsrSource(*map(npdata.open_source, parts), (3, 3))
+        >>> out = np.empty((3, 3))
+        >>> source.read(np.array([0, 1, 2]), out)
+        >>> out.tolist()
+        [[0.0, 0.0, 5.0], [0.0, 0.0, 0.0], [7.0, 0.0, 0.0]]
+    """
+
+    def __init__(
+        self,
+        data: Source,
+        indices: Source,
+        indptr: Source,
+        shape: tuple[int, int],
+        layout: Layout = "dense",
+    ) -> None:
+        """Check `indptr`; raises `FieldError`, which names the row, where it does not fit."""
+        _require_fit(data, indices, indptr, shape)
+        self.shape = shape
+        self.dtype = data.dtype.newbyteorder("=")
+        self.where = f"sparse rows of {data.where}"
+        self.access = data.access
+        self.layout = layout
+        filled = len(data) / max(1, shape[0])
+        self.details = (
+            *data.details,
+            ("sparse", f"CSR, {len(data)} values, {filled:.0f} in a row of {shape[1]} columns"),
+        )
+        self._parts = (data, indices, indptr)
+        self._data = SpansSource(data, indptr, "offsets")
+        self._indices = SpansSource(indices, indptr, "offsets")
+
+    @property
+    def blocks(self) -> Blocks:
+        """The blocks of the values, as the rows that begin in them."""
+        return self._data.blocks
+
+    @property
+    def decoded_chunks(self) -> int:
+        """The chunks that were decoded for values and columns."""
+        return self._data.decoded_chunks + self._indices.decoded_chunks
+
+    @property
+    def reused_chunks(self) -> int:
+        """The chunks that were found decoded, of values and columns."""
+        return self._data.reused_chunks + self._indices.reused_chunks
+
+    @property
+    def ahead_bytes(self) -> int | None:
+        """What values and columns allow, in dense rows."""
+        limits = [
+            max(1, ahead // max(1, spans.row_bytes)) * self.row_bytes
+            for spans in (self._data, self._indices)
+            if (ahead := spans.ahead_bytes) is not None
+        ]
+        return min(limits, default=None)
+
+    def entries(self, rows: Ints) -> Entries:
+        """Read the values of rows; raises `FormatError` where a column is none."""
+        values, columns = self._data.pieces(rows), self._indices.pieces(rows)
+        read = Entries(
+            counts=np.fromiter(map(len, columns), np.int64, len(columns)),
+            columns=_end_to_end(columns, self._indices.values_dtype.newbyteorder("=")),
+            values=_end_to_end(values, self.dtype),
+        )
+        if read.columns.size:
+            low, high = read.columns.min(), read.columns.max()
+            if low < 0 or high >= self.shape[1]:
+                wrong = (read.columns < 0) | (read.columns >= self.shape[1])
+                place = int(np.flatnonzero(wrong)[0])
+                row = int(rows[np.searchsorted(np.cumsum(read.counts), place, side="right")])
+                raise FormatError(
+                    f"row {row} of {self.where} has a value in column {read.columns[place]}, and "
+                    f"its shape {self.shape} says {self.shape[1]} columns; the file is damaged, or "
+                    "shape is wrong"
+                )
+        return read
+
+    def read(self, indices: Ints, out: NDArray[Any]) -> None:
+        """Write dense rows: zeros, and the values in their columns."""
+        read = self.entries(indices)
+        width = self.shape[1]
+        step = max(1, SCATTER_BYTES // max(1, self.row_bytes))
+        ends = np.append(0, np.cumsum(read.counts))
+        places = np.repeat(np.arange(len(indices)) % step * width, read.counts)
+        places += read.columns
+        for first in range(0, len(indices), step):
+            rows = out[first : first + step]
+            rows.fill(0)
+            low, high = ends[first], ends[min(first + step, len(indices))]
+            scatter_add(rows.reshape(-1), places[low:high], read.values[low:high])
+
+    def check(self) -> None:
+        """Raise `ChangedFileError` if a file behind the parts changed since it was opened."""
+        for part in self._parts:
+            part.check()
+
+    def will_need(self, first: int, stop: int) -> None:
+        """Pass it on as the values and columns of these rows."""
+        self._data.will_need(first, stop)
+        self._indices.will_need(first, stop)
+
+    def dont_need(self, first: int, stop: int) -> None:
+        """Pass it on as the values and columns of these rows."""
+        self._data.dont_need(first, stop)
+        self._indices.dont_need(first, stop)
+
+    def close_idle(self) -> None:
+        """Close the files of the parts until the next read."""
+        for part in self._parts:
+            part.close_idle()
+
+    def close(self) -> None:
+        """Close the parts."""
+        for part in self._parts:
+            part.close()
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Pickle the parts by what they are: paths for files."""
+        return type(self), (*self._parts, self.shape, self.layout)
+
+
+def _end_to_end(pieces: list[NDArray[Any]], dtype: np.dtype[Any]) -> NDArray[Any]:
+    return np.concatenate(pieces, dtype=dtype) if pieces else np.zeros(0, dtype)
+
+
+def _require_fit(data: Source, indices: Source, indptr: Source, shape: tuple[int, int]) -> None:
+    for name, part in (("data", data), ("indices", indices), ("indptr", indptr)):
+        kinds = "iu" if name != "data" else "biufc"
+        if len(part.shape) != 1 or part.dtype.kind not in kinds:
+            raise FieldError(
+                f"{name} ({part.where}) is of shape {part.shape} and dtype {part.dtype}: expected "
+                f"one dimension of {'integers' if name != 'data' else 'numbers'}"
+            )
+    if len(data) != len(indices):
+        raise FieldError(
+            f"{data.where} has {len(data)} values and {indices.where} {len(indices)} columns: "
+            "expected one column for each value"
+        )
+    if len(indptr) != shape[0] + 1:
+        raise FieldError(
+            f"indptr ({indptr.where}) has {len(indptr)} entries for {shape[0]} rows: expected one "
+            "more than there are rows"
+        )
+    offsets = np.empty(indptr.shape, indptr.dtype)
+    indptr.read_run(0, offsets)
+    offsets = offsets.astype(np.int64)
+    require_ascending(offsets, f"indptr ({indptr.where})")
+    if offsets[0] != 0 or offsets[-1] != len(data):
+        raise FieldError(
+            f"indptr ({indptr.where}) goes from {offsets[0]} to {offsets[-1]}: expected 0 to "
+            f"{len(data)}, the number of values, so that row {shape[0] - 1} ends with the last one"
+        )

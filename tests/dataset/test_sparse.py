@@ -1,0 +1,247 @@
+"""Sparse rows are those of scipy's `toarray`, dense or sparse in a batch."""
+
+import pickle
+from pathlib import Path
+from typing import Any
+
+import h5py
+import numpy as np
+import pytest
+import scipy.sparse
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+from torch.utils.data import DataLoader
+
+import npdata
+from npdata import NumpyDataset
+from npdata.errors import (
+    ConversionError,
+    FieldError,
+    FormatError,
+    MemberNotFoundError,
+    UnsupportedSourceError,
+)
+
+ROWS, COLUMNS = 60, 11
+
+
+def matrix(dtype: str = "f4", index: str = "i4", density: float = 0.3) -> scipy.sparse.csr_matrix:
+    rng = np.random.default_rng(0)
+    dense = rng.integers(1, 9, (ROWS, COLUMNS)) * (rng.random((ROWS, COLUMNS)) < density)
+    dense[7] = 0
+    made = scipy.sparse.csr_matrix(dense.astype(dtype))
+    made.indices, made.indptr = made.indices.astype(index), made.indptr.astype(index)
+    return made
+
+
+def stored(kind: str, folder: Path, m: scipy.sparse.csr_matrix) -> Any:
+    """The matrix in a kind of storage, as a field."""
+    parts = {"data": m.data, "indices": m.indices, "indptr": m.indptr}
+    if kind == "memory":
+        return npdata.csr(*parts.values(), m.shape)
+    if kind == "npy":
+        for name, part in parts.items():
+            np.save(folder / f"{name}.npy", part)
+        return npdata.csr(*(folder / f"{name}.npy" for name in parts), m.shape)
+    options: Any = {"hdf5": {}, "chunked": {"chunks": (16,)}}.get(
+        kind, {"chunks": (16,), "compression": "gzip", "shuffle": True}
+    )
+    with h5py.File(folder / f"{kind}.h5", "w") as file:
+        group = file.create_group("X")
+        group.attrs["encoding-type"], group.attrs["shape"] = "csr_matrix", m.shape
+        for name, part in parts.items():
+            group.create_dataset(name, data=part, **options)
+    return f"{folder}/{kind}.h5::X"
+
+
+def as_array(batch: torch.Tensor) -> np.ndarray:
+    """What a sparse tensor holds: torch makes not every dtype dense."""
+    made = np.zeros(batch.shape, batch.values().numpy().dtype)
+    counts = np.diff(batch.crow_indices().numpy())
+    made[np.repeat(np.arange(len(counts)), counts), batch.col_indices().numpy()] = batch.values()
+    return made
+
+
+@pytest.mark.parametrize("kind", ["memory", "npy", "hdf5", "chunked", "gzip"])
+@pytest.mark.parametrize("index", ["i4", "i8"])
+def test_batches_are_those_of_scipy(kind: str, index: str, tmp_path: Path) -> None:
+    m = matrix(index=index)
+    field = stored(kind, tmp_path, m)
+    dense, sparse = NumpyDataset(field), NumpyDataset(field, layout="csr")
+
+    @given(st.lists(st.integers(-ROWS, ROWS - 1), max_size=12))
+    def check(rows: list[int]) -> None:
+        expected = m[np.array(rows, int)].toarray() if rows else np.zeros((0, COLUMNS), "f4")
+        batch = npdata.collate(dense.__getitems__(rows))
+        assert batch.numpy().tobytes() == expected.tobytes()
+        made = npdata.collate(sparse.__getitems__(rows))
+        assert made.layout == torch.sparse_csr
+        assert torch.equal(made.to_dense(), batch)
+        for row in rows[:2]:
+            assert (dense[row].numpy() == m[row].toarray()[0]).all()
+            assert torch.equal(sparse[row], dense[row])
+
+    check()
+    assert (dense[5:20].numpy() == m[5:20].toarray()).all()
+    assert (pickle.loads(pickle.dumps(dense))[[3, 7]].numpy() == m[[3, 7]].toarray()).all()
+
+
+@pytest.mark.parametrize("dtype", ["f4", "f8", "i4", "i8", "u1", "u2", "?", ">f4", "f2", "c8"])
+def test_every_dtype_has_the_values_of_scipy(dtype: str) -> None:
+    m = matrix("f4")
+    data = m.data.astype(dtype)
+    expected = np.zeros(m.shape, np.dtype(dtype).newbyteorder("="))
+    expected[m.nonzero()] = data
+    for layout in ("dense", "csr"):
+        ds = NumpyDataset(npdata.csr(data, m.indices, m.indptr, m.shape, layout=layout))
+        batch = ds[[9, 7, 9]]
+        made = batch.numpy() if layout == "dense" else as_array(batch)
+        assert made.dtype == expected.dtype
+        assert (made == expected[[9, 7, 9]]).all()
+    cast = NumpyDataset(npdata.csr(m.data, m.indices, m.indptr, m.shape), dtype=torch.float64)
+    assert cast[[1]].dtype == cast[1].dtype == torch.float64
+
+
+def test_values_given_twice_add_up() -> None:
+    field = npdata.csr(np.array([1.0, 2, 4]), np.array([1, 1, 0]), np.array([0, 2, 3]), (2, 2))
+    assert NumpyDataset(field)[:].tolist() == [[0, 3], [4, 0]]
+    assert NumpyDataset(field, layout="csr")[:].to_dense().tolist() == [[0, 3], [4, 0]]
+
+
+@pytest.mark.parametrize("method", [None, "fork", "spawn", "forkserver"])
+def test_every_process_model_gives_the_same_rows(tmp_path: Path, method: str | None) -> None:
+    m = matrix()
+    ds = NumpyDataset(
+        {"dense": stored("gzip", tmp_path, m), "csr": stored("hdf5", tmp_path, m)},
+        layout={"csr": "csr"},
+    )
+    loader = DataLoader(
+        ds,
+        batch_size=16,
+        collate_fn=npdata.collate,
+        num_workers=2 if method else 0,
+        multiprocessing_context=method,
+    )
+    batches = list(loader)
+    assert (torch.cat([b["dense"] for b in batches]).numpy() == m.toarray()).all()
+    assert (torch.cat([b["csr"].to_dense() for b in batches]).numpy() == m.toarray()).all()
+
+
+def test_a_loader_gives_every_row_once(tmp_path: Path) -> None:
+    m = matrix()
+    ds = NumpyDataset(
+        stored("gzip", tmp_path, m),
+        stored("memory", tmp_path, m),
+        np.arange(ROWS),
+        layout={1: "csr"},
+    )
+    seen = []
+    for dense, sparse, row in npdata.Loader(
+        ds, 8, shuffle="block", num_threads=2, dtype={1: torch.float64}
+    ):
+        assert (dense.numpy() == m[row.numpy()].toarray()).all()
+        assert sparse.dtype == torch.float64
+        assert torch.equal(sparse.to_dense().float(), dense)
+        seen += row.tolist()
+    assert sorted(seen) == list(range(ROWS))
+
+
+@pytest.mark.parametrize("dtype", ["f4", "f8", "i8"])
+@pytest.mark.parametrize("index", ["i4", "i8"])
+@pytest.mark.parametrize("compression", [None, "gzip"])
+def test_cells_of_anndata(dtype: str, index: str, compression: Any, tmp_path: Path) -> None:
+    anndata = pytest.importorskip("anndata", reason="the writer is not there: pip install anndata")
+    pandas = pytest.importorskip("pandas")
+    m = matrix(dtype, index)
+    kinds = np.array(["T cell", "B cell", "NK"])[np.arange(ROWS) % 3]
+
+    def names(what: str, count: int) -> Any:  # this AnnData cannot write the text of this pandas
+        return pandas.Index([f"{what} {k}" for k in range(count)], dtype=object)
+
+    def cells_of(x: Any) -> Any:
+        kind = pandas.Categorical(kinds.astype(object), categories=sorted(set(kinds)))
+        kind = kind.rename_categories(pandas.Index(list(kind.categories), dtype=object))
+        obs = pandas.DataFrame({"cell_type": kind}, index=names("cell", ROWS))
+        var = pandas.DataFrame(index=names("gene", COLUMNS))
+        return anndata.AnnData(X=x, obs=obs, var=var)
+
+    cells = cells_of(m)
+    cells.layers["counts"] = m * 2
+    cells.write_h5ad(tmp_path / "cells.h5ad", compression=compression)
+    path = tmp_path / "cells.h5ad"
+    ds = NumpyDataset.from_hdf5(path, x="X", counts="layers/counts", cell="obs/cell_type")
+    batch = ds[:]
+    assert (batch["x"].numpy() == m.toarray()).all()
+    assert (batch["counts"].numpy() == 2 * m.toarray()).all()
+    field = ds.fields["cell"]
+    assert field.categories == ("B cell", "NK", "T cell")
+    assert [field.categories[code] for code in batch["cell"].tolist()] == kinds.tolist()
+    text = str(ds.describe())
+    assert "of 3 categories: 'B cell', 'NK', 'T cell'" in text
+    assert "CSR, " in text
+    assert (pickle.loads(pickle.dumps(ds))[5]["x"].numpy() == m[5].toarray()[0]).all()
+    assert pickle.loads(pickle.dumps(ds)).fields["cell"].categories == field.categories
+    by_columns = tmp_path / "csc.h5ad"
+    cells_of(m.tocsc()).write_h5ad(by_columns)
+    with pytest.raises(UnsupportedSourceError, match=r"stored by columns .*adata.X.tocsr\(\)"):
+        NumpyDataset(f"{by_columns}::X")
+
+
+def test_parts_that_do_not_fit_are_named() -> None:
+    m = matrix()
+    good = {"data": m.data, "indices": m.indices, "indptr": m.indptr, "shape": m.shape}
+    lying = m.indptr.copy()
+    lying[3] = lying[5] + 1
+    for changed, message in (
+        ({"indptr": lying}, r"span 3 of indptr .*begins at row"),
+        ({"indptr": m.indptr[:-1]}, "has 60 entries for 60 rows"),
+        ({"indptr": np.append(m.indptr[:-1], m.nnz + 1)}, "goes from 0 to .*: expected 0 to"),
+        ({"indptr": np.append(1, m.indptr[1:])}, "goes from 1 to"),
+        ({"indices": m.indices[:-1]}, "values and .* columns: expected one column"),
+        ({"indices": m.indices.astype("f4")}, "indices .*expected one dimension of integers"),
+        ({"data": m.data[:, None]}, "data .*expected one dimension of numbers"),
+        ({"data": m.data.astype("U3")}, "data .*expected one dimension of numbers"),
+        ({"shape": (60,)}, "expected \\(rows, columns\\)"),
+        ({"shape": (60, -1)}, "at least 0"),
+        ({"layout": "csc"}, "layout='csc'"),
+    ):
+        with pytest.raises(FieldError, match=message):
+            npdata.csr(**(good | changed))
+    narrow = npdata.csr(m.data, m.indices, m.indptr, (ROWS, COLUMNS - 1))
+    row = int(np.flatnonzero(m.toarray()[:, -1])[0])
+    for layout in ("dense", "csr"):
+        with pytest.raises(FormatError, match=f"row {row} of .* has a value in column 10"):
+            NumpyDataset(narrow, layout=layout)[[7, row]]
+    with pytest.raises(FieldError, match="layout= is for sparse rows, and field 0"):
+        NumpyDataset(m.data, layout="csr")
+    with pytest.raises(FieldError, match="a field of that name goes into a mapping"):
+        NumpyDataset(npdata.csr(**good), layout=m.data)
+    with pytest.raises(ConversionError, match="holds no text"):
+        NumpyDataset(np.array(["a"]))
+
+
+def test_groups_that_are_no_matrix_are_refused(tmp_path: Path) -> None:
+    with h5py.File(tmp_path / "d.h5", "w") as file:
+        file.create_group("plain")["x"] = np.zeros(3)
+        for name, attributes in (
+            ("half", {"encoding-type": "csr_matrix", "shape": (3, 3)}),
+            ("shapeless", {"encoding-type": "csr_matrix"}),
+        ):
+            group = file.create_group(name)
+            group.attrs.update(attributes)
+            group["data"], group["indices"] = np.zeros(2), np.zeros(2, int)
+        file["shapeless/indptr"] = np.array([0, 2])
+    with pytest.raises(MemberNotFoundError, match="is a group, and a dataset is needed"):
+        NumpyDataset(f"{tmp_path}/d.h5::plain")
+    with pytest.raises(FormatError, match="'csr_matrix' and has no 'indptr'"):
+        NumpyDataset(f"{tmp_path}/d.h5::half")
+    with pytest.raises(FormatError, match="no attribute shape of two numbers"):
+        NumpyDataset(f"{tmp_path}/d.h5::shapeless")
+
+
+def test_windows_of_sparse_rows_are_dense() -> None:
+    m = matrix()
+    for layout in ("dense", "csr"):
+        ds = NumpyDataset(npdata.csr(m.data, m.indices, m.indptr, m.shape, layout=layout))
+        assert (ds.windows(3)[[4]].numpy() == m[4:7].toarray()).all()
