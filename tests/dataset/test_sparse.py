@@ -22,6 +22,8 @@ from npdata.errors import (
     MemberNotFoundError,
     UnsupportedSourceError,
 )
+from npdata.loading.to_device import made_dense
+from npdata.loading.wrapped_datasets import sent_sparse
 
 ROWS, COLUMNS = 60, 11
 
@@ -245,3 +247,15 @@ def test_windows_of_sparse_rows_are_dense() -> None:
     for layout in ("dense", "csr"):
         ds = NumpyDataset(npdata.csr(m.data, m.indices, m.indptr, m.shape, layout=layout))
         assert (ds.windows(3)[[4]].numpy() == m[4:7].toarray()).all()
+
+
+def test_what_is_sent_to_a_device_is_sparse_and_made_dense_there() -> None:
+    m = matrix()
+    ds = NumpyDataset(x=npdata.csr(m.data, m.indices, m.indptr, m.shape), y=np.arange(ROWS))
+    sent, dense = sent_sparse(ds)
+    assert dense == {"x"}
+    batch = npdata.collate(sent.__getitems__([4, 9]))
+    assert batch["x"].layout == torch.sparse_csr
+    assert (made_dense(batch, dense)["x"].numpy() == m[[4, 9]].toarray()).all()
+    changed = NumpyDataset(npdata.csr(m.data, m.indices, m.indptr, m.shape), transform=torch.clone)
+    assert sent_sparse(changed) == (changed, frozenset())
