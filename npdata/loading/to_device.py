@@ -9,6 +9,7 @@ no rows, and casts only what it was told to.
 """
 
 import contextlib
+import functools
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sized
 from dataclasses import dataclass
 from typing import Any, TypeAlias
@@ -57,15 +58,17 @@ class Sender:
     def _copy(self, tensor: Tensor) -> Tensor:
         if tensor.layout != torch.sparse_csr:
             return tensor.to(self.device, non_blocking=self._side is not None)
-        parts = map(self._copy, buffers_of(tensor))
-        return torch.sparse_csr_tensor(*parts, tensor.shape, check_invariants=False)  # type: ignore[misc]
+        starts, columns, values = map(self._copy, buffers_of(tensor))
+        return torch.sparse_csr_tensor(
+            starts, columns, values, tuple(tensor.shape), check_invariants=False
+        )
 
     def receive(self, sent: Sent) -> Any:
         """Give the batch to the stream that is current, which waits for it."""
         if sent.event is not None:
             stream = torch.accelerator.current_stream(self.device)
             stream.wait_event(sent.event)
-            map_tensors(lambda t: [b.record_stream(stream) for b in buffers_of(t)], sent.batch)
+            map_tensors(functools.partial(_use_on, stream), sent.batch)
         return sent.batch
 
     @contextlib.contextmanager
@@ -154,8 +157,14 @@ def buffers_of(tensor: Tensor) -> tuple[Tensor, ...]:
     if tensor.layout == torch.sparse_csr:
         return tensor.crow_indices(), tensor.col_indices(), tensor.values()
     if tensor.is_nested:
-        return tensor.values(), tensor.offsets()  # type: ignore[no-untyped-call]
+        jagged: Any = tensor
+        return jagged.values(), jagged.offsets()
     return (tensor,)
+
+
+def _use_on(stream: torch.Stream, tensor: Tensor) -> None:
+    for buffer in buffers_of(tensor):
+        buffer.record_stream(stream)
 
 
 def map_tensors(function: Callable[[Tensor], Any], value: Any) -> Any:
