@@ -1,18 +1,17 @@
 """Where the memory of a batch is taken from: plain, shared between processes, or page-locked.
 
 Idea: a batch is gathered straight into its last buffer. In a DataLoader worker that is shared
-memory, so that nothing is copied on the way to the trainer; elsewhere it is what `allocating` says,
-and without that page-locked memory where an accelerator is there, so that the copy to the device
-can be asynchronous. Invariant: a worker never touches the accelerator's runtime, and without an
+memory, so that nothing is copied on the way to the trainer; elsewhere what `allocating_from` sets,
+or else pinned memory where an accelerator is there, so that the copy to the device can be
+asynchronous. Invariant: a worker never touches the accelerator's runtime, and without an
 accelerator nothing is pinned and nothing warns. This module copies no rows.
 """
 
-import contextlib
 import functools
 import math
-from collections.abc import Callable, Iterator
-from contextvars import ContextVar
-from typing import TypeAlias
+from collections.abc import Callable
+from contextvars import ContextVar, copy_context
+from typing import TypeAlias, TypeVar
 
 import torch
 from torch import Tensor
@@ -20,6 +19,7 @@ from torch.utils.data import get_worker_info
 
 from npdata.errors import DeviceError
 
+Result = TypeVar("Result")
 Allocate: TypeAlias = Callable[[tuple[int, ...], torch.dtype], Tensor]
 _allocate: ContextVar[Allocate | None] = ContextVar("allocate", default=None)
 
@@ -39,20 +39,20 @@ def batch_memory() -> Allocate:
     return pinned_memory if pins_memory() else plain_memory
 
 
-@contextlib.contextmanager
-def allocating(allocate: Allocate) -> Iterator[None]:
-    """Let `batch_memory` be `allocate`, in this thread.
+def allocating_from(
+    allocate: Allocate, function: Callable[..., Result], *arguments: object
+) -> Result:
+    """Give `function(*arguments)`, during which `batch_memory` is `allocate` in this thread.
+
+    It is set in a context of its own, so an interrupt cannot leave it set.
 
     Examples:
-        >>> with allocating(plain_memory):
-        ...     batch_memory()((2,), torch.float32).is_pinned()
-        False
+        >>> allocating_from(plain_memory, batch_memory) is plain_memory
+        True
     """
-    token = _allocate.set(allocate)
-    try:
-        yield
-    finally:
-        _allocate.reset(token)
+    context = copy_context()
+    context.run(_allocate.set, allocate)
+    return context.run(function, *arguments)
 
 
 def pinned_memory(shape: tuple[int, ...], dtype: torch.dtype) -> Tensor:

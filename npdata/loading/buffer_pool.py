@@ -38,20 +38,20 @@ _UNUSED = _references([np.empty(0, np.uint8)])[0]
 """The count of an array that only a list refers to."""
 
 
-class Buffers:
+class BufferPool:
     """Uninitialised tensors, of which at most `most` are remembered to be used again.
 
     Memory is given out for fewer bytes too, down to half of it, so that the short batch at the end
     of an epoch takes the place of none.
 
     Examples:
-        >>> buffers = Buffers(most=2)
-        >>> first = buffers.allocate((1 << 22, 2), torch.float32)
+        >>> pool = BufferPool(most=2)
+        >>> first = pool.allocate((1 << 22, 2), torch.float32)
         >>> place = first.data_ptr()
-        >>> buffers.allocate((1 << 22, 2), torch.float32).data_ptr() == place
+        >>> pool.allocate((1 << 22, 2), torch.float32).data_ptr() == place
         False
         >>> del first
-        >>> buffers.allocate((1 << 22, 2), torch.float32).data_ptr() == place
+        >>> pool.allocate((1 << 22, 2), torch.float32).data_ptr() == place
         True
     """
 

@@ -4,15 +4,15 @@ Idea: a batch is one task: advice to the kernel, the gather, the copy to the dev
 release the GIL, so threads do what worker processes do, without a way for a batch to travel.
 Invariant: the batches are those of a DataLoader with the same sampler and `npdata.collate`,
 whatever the threads; a state counts what the loop received, not what was read ahead. It only
-schedules: the order is the sampler's, the rows the dataset's, threads are `lookahead`'s, memory
-`buffers`' and `device`'s, the accelerator `transfer`'s.
+schedules: the order is the sampler's, the rows the dataset's, threads are `prefetcher`'s, memory
+`buffer_pool`'s, the accelerator `to_device`'s.
 """
 
 import functools
 import itertools
 import weakref
 from collections.abc import Callable, Iterator, Mapping
-from typing import Any, Self
+from typing import Any, NamedTuple, Self
 
 import torch
 
@@ -27,9 +27,9 @@ from npdata.dataset.batch_memory import (
 from npdata.dataset.numpy_dataset import NumpyDataset
 from npdata.dataset.progress import Bar
 from npdata.errors import ClosedError, LoaderError, NotBatchedError
-from npdata.loading.buffer_pool import REUSE_BYTES, Buffers
-from npdata.loading.make_batch import Made, Work
-from npdata.loading.prefetcher import Lookahead
+from npdata.loading.batch_task import BatchResult, BatchTask
+from npdata.loading.buffer_pool import REUSE_BYTES, BufferPool
+from npdata.loading.prefetcher import Prefetcher
 from npdata.loading.readahead import AHEAD_BYTES, Job, ReadAhead
 from npdata.loading.schedule import Auto, Machine, Schedule, decide_schedule
 from npdata.loading.stats import Counter, LoaderStats
@@ -41,7 +41,7 @@ from npdata.loading.wrapped_datasets import (
     sent_sparse,
 )
 from npdata.sampling.order.epoch_order import Shuffle
-from npdata.sampling.sampler import BlockBatchSampler
+from npdata.sampling.sampler import BlockBatchSampler, RunBatches
 from npdata.sources.base import Source
 
 
@@ -134,8 +134,8 @@ class Loader:
         self._sources = tuple(s for each in datasets_within(dataset) for s in each.sources)
         # Kept from one epoch to the next: memory that was used before is what makes it fast.
         batches = self._schedule.depth + self._schedule.threads + 2
-        self._buffers = Buffers(most=batches * max(1, len(self._sources)))
-        self._counter = Counter()
+        self._buffers = BufferPool(most=batches * max(1, len(self._sources)))
+        self._current: _Current | None = None
         self._iterators: weakref.WeakSet[_LoaderIterator] = weakref.WeakSet()
         self._closed = False
 
@@ -143,12 +143,14 @@ class Loader:
         """Begin the next epoch, or go on where a loaded state was; reading begins at once."""
         if self._closed:
             raise ClosedError("the loader was closed; make a new one")
-        self._counter = Counter(chunks=functools.partial(_chunks, self._sources))
-        made = self._lookahead()
+        batches = iter(self._sampler)
+        made = self._prefetcher(batches)
+        counter = Counter(chunks=functools.partial(_chunks, self._sources))
         epoch = getattr(self._sampler, "epoch", "")
         bar = Bar(len(self), f"epoch {epoch}") if self._progress else None
-        iterator = _LoaderIterator(made, self._sender, self._counter, bar)
+        iterator = _LoaderIterator(made, self._sender, counter, bar)
         self._iterators.add(iterator)
+        self._current = _Current(batches, counter)
         return iterator
 
     def __len__(self) -> int:
@@ -158,24 +160,29 @@ class Loader:
     def set_epoch(self, epoch: int) -> None:
         """Make the next iteration this epoch; see `BlockBatchSampler.set_epoch`."""
         self._of_sampler("set_epoch")(epoch)
-        self._counter = Counter()
+        self._current = None
 
     def state_dict(self) -> dict[str, Any]:
         """Give the state after the batches that the iteration begun last has given.
 
         It is the sampler's, so it fits any number of threads, a DataLoader and other ranks.
         """
-        state: dict[str, Any] = self._of_sampler("state_dict")(consumed=self._counter.batches)
+        now, method = self._current, self._of_sampler("state_dict")
+        state: dict[str, Any]
+        if now is not None and isinstance(now.batches, RunBatches):
+            state = now.batches.state_after(now.counter.batches)
+        else:
+            state = method(consumed=0 if now is None else now.counter.batches)
         return state
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Let the next iteration go on where the state was; raises `StateError`."""
         self._of_sampler("load_state_dict")(state)
-        self._counter = Counter()
+        self._current = None
 
     def stats(self) -> LoaderStats:
         """Tell what the iteration begun last did, and whether it waited for data; printable."""
-        return self._counter.stats()
+        return (Counter() if self._current is None else self._current.counter).stats()
 
     def describe(self) -> Schedule:
         """Tell on how many threads batches are made, how far ahead, in which memory; printable.
@@ -201,9 +208,9 @@ class Loader:
         """Close the loader."""
         self.close()
 
-    def _lookahead(self) -> "Lookahead[Job, Made]":
+    def _prefetcher(self, batches: Iterator[Any]) -> "Prefetcher[Job, BatchResult]":
         schedule = self._schedule
-        sources, jobs = self._jobs()
+        sources, jobs = self._jobs(batches)
         allocate: Allocate = pinned_memory if schedule.pinned else plain_memory
         if self._large and not schedule.pinned:
             allocate = self._buffers.allocate
@@ -212,7 +219,7 @@ class Loader:
             index = torch.accelerator.current_device_index()
             device = index if self._device is None else self._device.index
             begin = functools.partial(torch.accelerator.set_device_index, device)
-        work = Work(
+        task = BatchTask(
             dataset=self._sent,
             direct=_is_direct(self._sent),
             sources=sources,
@@ -221,20 +228,20 @@ class Loader:
             sender=self._sender,
             dtype=self._dtype,
         )
-        return Lookahead(
-            work,
+        return Prefetcher(
+            task,
             jobs,
             threads=schedule.threads,
             depth=schedule.depth,
             begin=begin,
         )
 
-    def _jobs(self) -> tuple[tuple[Source, ...], Iterator[Job]]:
+    def _jobs(self, batches: Iterator[Any]) -> tuple[tuple[Source, ...], Iterator[Job]]:
         """Give the sources to advise, in an order known ahead, and the jobs with the advice."""
         known = isinstance(self._sampler, BlockBatchSampler)
         within = advised(self._dataset, 0 if self._budget else AHEAD_BYTES) if known else None
         if within is None:
-            return (), map(Job, itertools.count(), self._sampler)
+            return (), map(Job, itertools.count(), batches)
         plan = ReadAhead(
             within.blocks,
             row_bytes=within.row_bytes,
@@ -242,7 +249,7 @@ class Loader:
             ahead=within.ahead_bytes,
             rows=within.rows,
         )
-        return within.sources, plan.jobs(iter(self._sampler))
+        return within.sources, plan.jobs(batches)
 
     def _of_sampler(self, name: str) -> Any:
         method = getattr(self._sampler, name, None)
@@ -253,12 +260,22 @@ class Loader:
         return method
 
 
+class _Current(NamedTuple):
+    """The iteration begun last: what the sampler gave for it, and what the loop received of it."""
+
+    batches: Iterator[Any]
+    counter: Counter
+
+
 class _LoaderIterator(Iterator[Any]):
-    """One iteration: hands over what the look-ahead made, and counts it."""
+    """One iteration: hands over what the prefetcher made, and counts it.
+
+    An interrupt inside it ends it, and the batch that it cut short is not counted.
+    """
 
     def __init__(
         self,
-        made: "Lookahead[Job, Made]",
+        made: "Prefetcher[Job, BatchResult]",
         sender: Sender | None,
         counter: Counter,
         bar: Bar | None,
@@ -270,19 +287,21 @@ class _LoaderIterator(Iterator[Any]):
         self._close_bar = weakref.finalize(self, bar.close) if bar else None
 
     def __next__(self) -> Any:
-        self._counter.ask()
+        counter, received = self._counter, self._counter.batches
         try:
+            counter.ask()
             made = next(self._made)
+            batch = made.batch
+            if self._sender is not None:
+                batch = self._sender.receive(batch)
+            counter.give(made.samples, made.nbytes)
+            if self._bar is not None:
+                self._bar.advance(counter.stats().short)
+            return batch
         except BaseException:
+            counter.batches = received
             self.close()
             raise
-        batch = made.batch
-        if self._sender is not None:
-            batch = self._sender.receive(batch)
-        self._counter.give(made.samples, made.nbytes)
-        if self._bar is not None:
-            self._bar.advance(self._counter.stats().short)
-        return batch
 
     def close(self) -> None:
         """End the iteration, and its threads."""

@@ -1,12 +1,10 @@
-"""Work done ahead by threads, and handed out in order.
+"""An ordered prefetcher: results are made ahead by threads, and handed out in order.
 
 Idea: the consumer takes jobs from an iterator and puts them into a queue that threads serve; each
-job has a slot of its own, and the slots are emptied in order. So the number of jobs in flight is
-bounded, the jobs are numbered in the consumer's thread, and no result depends on which thread made
-it. To wake a thread costs the consumer up to 50 us, so it puts in several jobs at a time.
-Invariant: when the consumer has let go of a
-`Lookahead`, for whatever reason, no thread of it runs any more; threads know the queue and the
-work, never the `Lookahead`, so letting go of it is always noticed. It knows nothing of batches.
+job has a slot of its own, and the slots are emptied in order. To wake a thread costs the consumer
+up to 50 us, so it puts in several jobs at a time. Invariant: once the consumer has dropped or
+closed a `Prefetcher`, or was interrupted inside it, its threads end; they refer to the queue and
+the function, never to the `Prefetcher`. It knows nothing of batches.
 """
 
 import contextlib
@@ -27,54 +25,93 @@ Job = TypeVar("Job")
 Result = TypeVar("Result")
 Outcome = tuple[Any, BaseException | None]
 """A result, or the error in its place."""
-_ATTENTIVE = 0.5
-"""So long, in seconds, may a Ctrl-C wait that came in the moment before the consumer did."""
+_Slot = queue.SimpleQueue[Outcome]
+_POLL_SECONDS = 0.5
+"""Waiters look again after so long, in case a signal or a call to stop was lost."""
 
 
-class Lookahead(Iterator[Result], Generic[Job, Result]):
-    """Iterate over `work(job)` for each of `jobs`, in order, done `depth` jobs ahead.
+class _Queue:
+    """What the threads of one prefetcher share: pairs of a slot and a job; None ends a thread.
 
-    `threads` threads do the work, each with one core for torch; with 0 it is done when it is asked
-    for, in the caller. `jobs` is always iterated in the caller, and begun at once. An error of
-    `work`, or of `jobs`, is raised in its place and ends the iteration. `begin` is called once in
-    every thread.
+    It outlives the prefetcher in its threads, which watch `owner` for the end of it.
+    """
 
-    One thread at a time may iterate. Raises `ForkError` (a RuntimeError) in a process that was
-    forked from the one that made it, since threads do not come along.
+    def __init__(self, owner: "_Owner") -> None:
+        self.tasks: queue.SimpleQueue[tuple[_Slot, Any] | None] = queue.SimpleQueue()
+        self.closed = False
+        self.owner = weakref.ref(owner)
+
+    def get(self) -> tuple[_Slot, Any] | None:
+        while self.owner() is not None:
+            with contextlib.suppress(queue.Empty):
+                return self.tasks.get(timeout=_POLL_SECONDS)
+        return None
+
+    def close(self) -> None:
+        # One call ends all threads, since each puts it back: no interrupt can come in between.
+        self.tasks.put(None)
+        self.closed = True
+
+
+class _Owner:
+    """Lives exactly as long as its prefetcher."""
+
+
+class Prefetcher(Iterator[Result], Generic[Job, Result]):
+    """Iterate over `function(job)` for each of `jobs`, in order, made `depth` jobs ahead.
+
+    With `threads=0` each result is made when it is asked for, in the caller. `jobs` is always
+    iterated in the caller, and begun at once. An error of `function`, or of `jobs`, is raised in
+    its place and ends the iteration; so does an exception that interrupts the caller.
+
+    Args:
+        function: called in the threads, each of which has one core for torch.
+        jobs: an iterable, also an endless one.
+        threads: how many threads, at least 0.
+        depth: how many jobs are being made or ready at most, at least 1.
+        begin: called once in every thread, before any job.
+
+    Raises:
+        ForkError: (a RuntimeError) on iterating in a process that was forked from the one that made
+            it, since threads do not come along.
+
+    One thread at a time may iterate.
 
     Examples:
-        >>> with Lookahead(str.upper, ["a", "b"], threads=2, depth=4) as results:
+        >>> with Prefetcher(str.upper, ["a", "b"], threads=2, depth=4) as results:
         ...     list(results)
         ['A', 'B']
     """
 
     def __init__(
         self,
-        work: Callable[[Job], Result],
+        function: Callable[[Job], Result],
         jobs: Iterable[Job],
         *,
         threads: int,
         depth: int,
         begin: Callable[[], object] = int,
     ) -> None:
-        self._work = work
+        self._function = function
         self._depth = depth
         self._jobs: Iterator[Job] | None = iter(jobs)
         self._process = os.getpid()
-        self._slots: deque[queue.SimpleQueue[Outcome]] = deque()
-        self._tasks: queue.SimpleQueue[Any] = queue.SimpleQueue()
-        self._ready: queue.SimpleQueue[Outcome] = queue.SimpleQueue()
-        arguments = (work, self._tasks, begin, self._ready)
+        self._slots: deque[_Slot] | None = deque()
+        """Of the jobs under way, in order; None once it was closed."""
+        self._owner = _Owner()
+        self._queue = _Queue(self._owner)
+        ready: queue.SimpleQueue[Outcome] = queue.SimpleQueue()
+        arguments = (function, self._queue, begin, ready)
         self._threads = [
             threading.Thread(target=_serve, args=arguments, name="npdata", daemon=True)
             for _ in range(threads)
         ]
         # Also called when the interpreter exits, before the memory that threads read goes away.
-        self._stop = weakref.finalize(self, _stop, self._tasks, self._threads, self._process)
+        self._stop = weakref.finalize(self, _stop, self._queue, self._threads, self._process)
         try:
-            _start(self._threads, self._ready)
+            _start(self._threads, ready)
             if threads:
-                self._submit(depth)
+                self._submit(self._slots, depth)
             else:
                 self._jobs = _begun(self._jobs)
         except BaseException:
@@ -83,26 +120,31 @@ class Lookahead(Iterator[Result], Generic[Job, Result]):
 
     def __next__(self) -> Result:
         """Give the next result; once an error was raised, or after `close`, there is none."""
+        slots = self._slots
+        if slots is None:
+            raise StopIteration
         if self._threads and os.getpid() != self._process:
             raise ForkError(
                 f"this iterator was made in process {self._process}, and its threads stayed "
                 f"there; in process {os.getpid()} begin a new iteration"
             )
         try:
-            result, error = self._from_threads() if self._threads else self._from_caller()
-            if error is not None:
+            result, error = self._from_threads(slots) if self._threads else self._from_caller()
+            if error is None:
+                return result  # type: ignore[no-any-return]
+            try:
                 raise error
+            finally:
+                del error  # its traceback holds this frame, and what the function refers to
         except BaseException:
             self.close()
             raise
-        finally:
-            error = None  # its traceback holds this frame, and what the work refers to
-        return result  # type: ignore[no-any-return]
 
     def close(self) -> None:
         """End the threads, after the job that each is at; idempotent."""
-        self._jobs = None
-        self._slots.clear()
+        self._slots = self._jobs = None
+        if os.getpid() == self._process:
+            self._queue.close()
         self._stop()
 
     def __enter__(self) -> Self:
@@ -116,33 +158,34 @@ class Lookahead(Iterator[Result], Generic[Job, Result]):
     def _from_caller(self) -> Outcome:
         if self._jobs is None:
             raise StopIteration
-        return _outcome(self._work, next(self._jobs))
+        return _outcome(self._function, next(self._jobs))
 
-    def _from_threads(self) -> Outcome:
-        if len(self._slots) <= max(1, self._depth // 2):
-            self._submit(self._depth + 1)
-        if not self._slots:
+    def _from_threads(self, slots: deque[_Slot]) -> Outcome:
+        if len(slots) <= max(1, self._depth // 2):
+            self._submit(slots, self._depth + 1)
+        if not slots:
             raise StopIteration
-        slot = self._slots.popleft()
+        slot = slots.popleft()
         while True:
             try:
-                return slot.get(timeout=_ATTENTIVE)
-            except queue.Empty:
-                continue  # Python now looks for signals
+                return slot.get(timeout=_POLL_SECONDS)
+            except queue.Empty:  # Python now looks for signals
+                if slot.empty() and not all(thread.is_alive() for thread in self._threads):
+                    raise RuntimeError("a thread that makes batches has died") from None
 
-    def _submit(self, depth: int) -> None:
-        """Put in jobs until `depth` are in flight."""
-        while self._jobs is not None and len(self._slots) < depth:
-            slot: queue.SimpleQueue[Outcome] = queue.SimpleQueue()
+    def _submit(self, slots: deque[_Slot], depth: int) -> None:
+        """Put in jobs until `depth` are under way."""
+        while self._jobs is not None and len(slots) < depth:
+            slot: _Slot = queue.SimpleQueue()
             try:
-                self._tasks.put((slot, next(self._jobs)))
+                self._queue.tasks.put((slot, next(self._jobs)))
             except StopIteration:
                 self._jobs = None
                 return
             except Exception as error:
                 self._jobs = None
                 slot.put((None, error))
-            self._slots.append(slot)
+            slots.append(slot)
 
 
 def _begun(jobs: Iterator[Job]) -> Iterator[Job]:
@@ -151,12 +194,12 @@ def _begun(jobs: Iterator[Job]) -> Iterator[Job]:
     return itertools.chain(first, jobs)
 
 
-def _outcome(work: Callable[[Any], Any], job: Any) -> Outcome:
+def _outcome(function: Callable[[Any], Any], job: Any) -> Outcome:
     try:
-        return work(job), None
+        return function(job), None
     except StopIteration as error:
         # Raised from __next__ it would end the iteration as if all were done.
-        wrapped = RuntimeError(f"the work raised StopIteration: {error}")
+        wrapped = RuntimeError(f"the function raised StopIteration: {error}")
         wrapped.__cause__ = error
         return None, wrapped
     except BaseException as error:
@@ -164,20 +207,21 @@ def _outcome(work: Callable[[Any], Any], job: Any) -> Outcome:
 
 
 def _serve(
-    work: Callable[[Any], Any],
-    tasks: "queue.SimpleQueue[Any]",
+    function: Callable[[Any], Any],
+    tasks: _Queue,
     begin: Callable[[], object],
     ready: "queue.SimpleQueue[Outcome]",
 ) -> None:
     # The first call in a thread sets its number to that of the process: it must come before.
     torch.get_num_threads()
     torch.set_num_threads(1)
-    outcome = _outcome(lambda _: begin(), None)
-    ready.put(outcome)
+    ready.put(_outcome(lambda _: begin(), None))
     while (task := tasks.get()) is not None:
         slot, job = task
-        slot.put(_outcome(work, job))
+        # Another thread may wait for a job that was given up.
+        slot.put((None, StopIteration()) if tasks.closed else _outcome(function, job))
         del task, slot, job
+    tasks.tasks.put(None)
 
 
 def _start(threads: list[threading.Thread], ready: "queue.SimpleQueue[Outcome]") -> None:
@@ -198,15 +242,10 @@ def _start(threads: list[threading.Thread], ready: "queue.SimpleQueue[Outcome]")
             raise error
 
 
-def _stop(tasks: "queue.SimpleQueue[Any]", threads: list[threading.Thread], process: int) -> None:
+def _stop(tasks: _Queue, threads: list[threading.Thread], process: int) -> None:
     if os.getpid() != process:
         return
-    with contextlib.suppress(queue.Empty):
-        while True:
-            slot, _ = tasks.get_nowait()
-            slot.put((None, StopIteration()))  # another thread may wait for it
-    for _ in threads:
-        tasks.put(None)
+    tasks.close()
     for thread in threads:
         # Garbage may be collected in any thread, also in one of these.
         if thread.ident is not None and thread is not threading.current_thread():

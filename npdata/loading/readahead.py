@@ -136,7 +136,7 @@ class ReadAhead:
         return list(zip(firsts.tolist(), stops.tolist(), strict=True))
 
 
-def tell(advice: Advice | None, sources: Iterable[Source]) -> None:
+def send_hints(advice: Advice | None, sources: Iterable[Source]) -> None:
     """Pass advice on to the sources; those that can do nothing with it ignore it."""
     if advice is None:
         return

@@ -185,7 +185,7 @@ def map_tensors(function: Callable[[Tensor], Any], value: Any) -> Any:
     return value
 
 
-def cast(batch: Any, dtype: DTypes, *, after: bool | None = None) -> Any:
+def cast(batch: Any, dtype: DTypes, after: bool | None = None) -> Any:
     """Cast the tensors of a batch: all of them to one dtype, or fields by name or position.
 
     `after` True casts only those that grow, for after the copy, False only the others, for before

@@ -9,7 +9,7 @@ no data and starts no process; it learns its rank from torch.distributed when an
 
 import warnings
 from collections.abc import Iterator, Mapping, Sized
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Self
 
 import numpy as np
@@ -48,7 +48,21 @@ class _Run:
     ended: bool = False
 
 
-class _Batches(Iterator[Any]):
+@dataclass(frozen=True, kw_only=True)
+class _Place:
+    """Where a sampler stands: replaced whole, so that no interrupt leaves half of it.
+
+    `coming` is where the next iteration begins, `loaded` whether that is a loaded state of which
+    nothing was read yet, `begun` whether any epoch was read, `run` the iteration begun last.
+    """
+
+    coming: _Start
+    loaded: bool = False
+    begun: bool = False
+    run: _Run | None = None
+
+
+class RunBatches(Iterator[Any]):
     """The batches of one run, with the state that torchdata's StatefulDataLoader asks for.
 
     It goes on with an iterator that was at its end by one that gives nothing, since it may throw
@@ -63,14 +77,21 @@ class _Batches(Iterator[Any]):
         return self
 
     def __next__(self) -> Any:
+        """Give the row numbers of the next batch."""
         return next(self._batches)
 
+    def state_after(self, consumed: int) -> dict[str, int]:
+        """Give the sampler's state after so many batches of this run."""
+        return self._sampler._state(self._run.start, self._run, consumed)
+
     def state_dict(self) -> dict[str, bool]:
+        """Give whether this run is at its end."""
         run = self._run
         position = run.start.position + run.given * run.ranks.step_size
         return {"ended": run.ranks.steps(position) == 0}
 
     def load_state_dict(self, state: Mapping[str, bool]) -> None:
+        """Go on with an iterator of this state: one that was at its end gives nothing more."""
         if state["ended"]:
             self._batches = iter(())
             if self._run.start.position:
@@ -156,11 +177,7 @@ class BlockBatchSampler(BatchSampler):
         self._world_size = (
             None if world_size is None else whole_number("world_size", world_size, least=1)
         )
-        self._next = _Start(0, 0)
-        self._loaded = False
-        """Whether `_next` is a loaded state, of which nothing was read yet."""
-        self._begun = False
-        self._run: _Run | None = None
+        self._place = _Place(coming=_Start(0, 0))
         if rank is not None:
             self._ranks()
 
@@ -170,14 +187,16 @@ class BlockBatchSampler(BatchSampler):
         An iterator that is never asked for a batch, as a DataLoader makes some, uses up no epoch.
         """
         ranks = self._ranks()
-        self._next = _not_at_end(self._next, ranks)
-        run = self._run = _Run(start=self._next, ranks=ranks)
-        return _Batches(self, run)
+        coming = _not_at_end(self._place.coming, ranks)
+        run = _Run(start=coming, ranks=ranks)
+        self._place = replace(self._place, coming=coming, run=run)
+        return RunBatches(self, run)
 
     def _begin(self, run: _Run) -> None:
-        self._begun = True
-        if self._next is run.start:
-            self._run, self._next, self._loaded = run, _Start(run.start.epoch + 1, 0), False
+        if self._place.coming is run.start:
+            self._place = _Place(coming=_Start(run.start.epoch + 1, 0), begun=True, run=run)
+        elif not self._place.begun:
+            self._place = replace(self._place, begun=True)
 
     def _batches(self, run: _Run) -> Iterator[Any]:
         self._begin(run)
@@ -191,16 +210,18 @@ class BlockBatchSampler(BatchSampler):
             chunk = ranks.positions(position, count)
             chunk_rows = order.rows(chunk.reshape(-1)).reshape(chunk.shape)
             for rows, positions in zip(chunk_rows, chunk, strict=True):
+                batch = self._batch(rows, positions, 0, run)
                 run.given += 1
-                yield self._batch(rows, positions, 0, run)
+                yield batch
             position += count * ranks.step_size
             steps -= count
         if ranks.steps(position):
             last = ranks.last_step(position)
-            run.given += 1
             positions = np.append(last.positions, last.fill)
             rows = np.append(order.rows(last.positions), order.rows(last.fill))
-            yield self._batch(rows, positions, len(last.fill), run)
+            batch = self._batch(rows, positions, len(last.fill), run)
+            run.given += 1
+            yield batch
         run.ended = True
 
     def __len__(self) -> int:
@@ -210,7 +231,8 @@ class BlockBatchSampler(BatchSampler):
     @property
     def epoch(self) -> int:
         """The epoch being read; before the first iteration, the one that comes."""
-        return (self._next if self._run is None else self._run.start).epoch
+        place = self._place
+        return (place.coming if place.run is None else place.run.start).epoch
 
     def set_epoch(self, epoch: int) -> None:
         """Make the next iteration this epoch.
@@ -221,25 +243,26 @@ class BlockBatchSampler(BatchSampler):
         `StateWarning` (a UserWarning).
         """
         epoch = whole_number("epoch", epoch, least=0, below=1 << 64)
-        self._run = None
-        if epoch == self._next.epoch:
+        place = self._place = replace(self._place, run=None)
+        coming = place.coming
+        if epoch == coming.epoch:
             return
-        kept = self._loaded and epoch == 0 and not self._begun
-        if self._loaded:
-            at = f"epoch {self._next.epoch} at position {self._next.position}"
+        kept = place.loaded and epoch == 0 and not place.begun
+        if place.loaded:
+            at = f"epoch {coming.epoch} at position {coming.position}"
             what = (
-                f"the state is kept, and this iteration is epoch {self._next.epoch}"
+                f"the state is kept, and this iteration is epoch {coming.epoch}"
                 if kept
                 else f"the state is dropped, and epoch {epoch} begins at its start"
             )
             warnings.warn(
                 f"set_epoch({epoch}) after a state of {at} was loaded: {what}; begin the loop over "
-                f"epochs at {self._next.epoch}",
+                f"epochs at {coming.epoch}",
                 StateWarning,
                 stacklevel=2,
             )
         if not kept:
-            self._next, self._loaded = _Start(epoch, 0), False
+            self._place = _Place(coming=_Start(epoch, 0), begun=place.begun)
 
     def state_dict(self, consumed: int | None = None) -> dict[str, int]:
         """Give the state after `consumed` batches of the iteration under way.
@@ -251,7 +274,10 @@ class BlockBatchSampler(BatchSampler):
 
         After the last batch of an epoch it is the state of the next epoch, at position 0.
         """
-        run = self._run
+        run = self._place.run
+        return self._state(self._place.coming if run is None else run.start, run, consumed)
+
+    def _state(self, start: _Start, run: _Run | None, consumed: int | None) -> dict[str, int]:
         given = 0 if run is None else run.given
         count = given if consumed is None else whole_number("consumed", consumed, least=0)
         if count > given:
@@ -259,7 +285,6 @@ class BlockBatchSampler(BatchSampler):
                 f"consumed={count}, but this iteration has given {given} batches: count from "
                 "where the iteration began"
             )
-        start = self._next if run is None else run.start
         ranks = self._ranks() if run is None else run.ranks
         if run is not None and run.ended and count == given:
             start = _Start(start.epoch + 1, 0)
@@ -301,9 +326,8 @@ class BlockBatchSampler(BatchSampler):
                 f"the state has position={state['position']} of {expected['samples']} samples: "
                 "expected no more than there are"
             )
-        self._next = _not_at_end(_Start(state["epoch"], state["position"]), self._ranks())
-        self._loaded = True
-        self._run = None
+        coming = _not_at_end(_Start(state["epoch"], state["position"]), self._ranks())
+        self._place = _Place(coming=coming, loaded=True, begun=self._place.begun)
 
     def _batch(
         self, rows: NDArray[np.int64], positions: NDArray[np.int64], filler: int, run: _Run

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from npdata import Loader, NumpyDataset
-from npdata.loading.buffer_pool import REUSE_BYTES, Buffers
+from npdata.loading.buffer_pool import REUSE_BYTES, BufferPool
 
 ROW = 1 << 16
 LARGE = (REUSE_BYTES // ROW, ROW)
@@ -36,7 +36,7 @@ counted = pytest.mark.skipif(
     ],
 )
 def test_whatever_refers_to_a_batch_keeps_its_memory(keep) -> None:
-    buffers = Buffers(most=4)
+    buffers = BufferPool(most=4)
     kept = keep(buffers.allocate(LARGE, torch.uint8).fill_(7))
     others = [buffers.allocate(LARGE, torch.uint8).fill_(k) for k in range(8)]
     again = buffers.allocate(LARGE, torch.uint8).fill_(9)
@@ -60,19 +60,19 @@ def assert_sevens(kept) -> None:
 
 @counted
 def test_memory_that_nothing_refers_to_is_used_again() -> None:
-    buffers = Buffers(most=3)
+    buffers = BufferPool(most=3)
     places = {buffers.allocate(LARGE, torch.float32).data_ptr() for _ in range(10)}
     assert len(places) == 1
 
 
 def test_small_tensors_are_torchs() -> None:
-    buffers = Buffers(most=3)
+    buffers = BufferPool(most=3)
     assert buffers.allocate((3, 5), torch.int16).shape == (3, 5)
     assert not buffers._arrays
 
 
 def test_what_the_user_keeps_is_soon_forgotten() -> None:
-    buffers = Buffers(most=2)
+    buffers = BufferPool(most=2)
     kept = [buffers.allocate(LARGE, torch.uint8) for _ in range(6)]
     assert len(buffers._arrays) == 2
     assert len({tensor.data_ptr() for tensor in kept}) == 6
@@ -80,7 +80,7 @@ def test_what_the_user_keeps_is_soon_forgotten() -> None:
 
 @given(actions=st.lists(st.integers(-4, 3), max_size=30))
 def test_any_order_of_keeping_and_letting_go(actions: list[int]) -> None:
-    buffers = Buffers(most=3)
+    buffers = BufferPool(most=3)
     held: dict[int, torch.Tensor] = {}
     for number, action in enumerate(actions):
         if action < 0:
@@ -137,7 +137,7 @@ def test_what_a_loader_casts_is_cast_into_memory_used_before() -> None:
 
 @counted
 def test_the_short_batch_at_the_end_takes_no_memory_of_its_own() -> None:
-    buffers = Buffers(most=2)
+    buffers = BufferPool(most=2)
     place = buffers.allocate((2 * LARGE[0], ROW), torch.uint8).data_ptr()
     short = buffers.allocate((LARGE[0] + 1, ROW), torch.uint8)
     assert short.data_ptr() == place
@@ -147,7 +147,7 @@ def test_the_short_batch_at_the_end_takes_no_memory_of_its_own() -> None:
 
 @counted
 def test_much_less_is_not_kept_in_much_more() -> None:
-    buffers = Buffers(most=2)
+    buffers = BufferPool(most=2)
     place = buffers.allocate((4 * LARGE[0], ROW), torch.uint8).data_ptr()
     assert buffers.allocate(LARGE, torch.uint8).data_ptr() != place
 

@@ -1,8 +1,8 @@
 """The pipeline of threads: in order, bounded, and gone when nobody iterates any more."""
 
 import gc
+import itertools
 import os
-import queue
 import signal
 import threading
 import weakref
@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from processes import interrupted, run
 
 from npdata.errors import ForkError
-from npdata.loading.prefetcher import Lookahead, _stop
+from npdata.loading.prefetcher import Prefetcher
 
 THREADS = (0, 1, 2, 8)
 
@@ -36,7 +36,7 @@ def _no_thread_is_left():
     depth=st.integers(1, 9),
 )
 def test_results_come_in_the_order_of_the_jobs(jobs: list[int], threads: int, depth: int) -> None:
-    with Lookahead(lambda job: job * 2, jobs, threads=threads, depth=depth) as results:
+    with Prefetcher(lambda job: job * 2, jobs, threads=threads, depth=depth) as results:
         assert list(results) == [job * 2 for job in jobs]
         assert list(results) == []
 
@@ -50,7 +50,7 @@ def test_no_more_than_depth_jobs_are_ahead(threads: int) -> None:
             taken.append(job)
             yield job
 
-    with Lookahead(lambda job: job, jobs(), threads=threads, depth=5) as results:
+    with Prefetcher(lambda job: job, jobs(), threads=threads, depth=5) as results:
         assert len(taken) == 5
         for count, _ in zip(range(1, 40), results, strict=False):
             assert 2 <= len(taken) - count <= 5
@@ -64,21 +64,21 @@ def test_with_one_job_ahead_there_is_always_one() -> None:
             taken.append(job)
             yield job
 
-    with Lookahead(lambda job: job, jobs(), threads=1, depth=1) as results:
+    with Prefetcher(lambda job: job, jobs(), threads=1, depth=1) as results:
         for count, _ in zip(range(1, 40), results, strict=False):
             assert len(taken) - count == 1
 
 
 def test_without_threads_nothing_is_ahead() -> None:
     jobs = iter(range(10))
-    results = Lookahead(lambda job: job, jobs, threads=0, depth=5)
+    results = Prefetcher(lambda job: job, jobs, threads=0, depth=5)
     assert next(results) == 0
     assert next(jobs) == 1
 
 
 def test_jobs_are_really_done_by_several_threads_at_once() -> None:
     both = threading.Barrier(2)
-    with Lookahead(lambda _: both.wait(timeout=30), range(6), threads=2, depth=4) as results:
+    with Prefetcher(lambda _: both.wait(timeout=30), range(6), threads=2, depth=4) as results:
         assert sorted(set(results)) == [0, 1]
 
 
@@ -90,7 +90,7 @@ class TestErrors:
                 raise KeyError("three")
             return job
 
-        results = Lookahead(work, range(10), threads=threads, depth=6)
+        results = Prefetcher(work, range(10), threads=threads, depth=6)
         assert [next(results) for _ in range(3)] == [0, 1, 2]
         with pytest.raises(KeyError, match="three"):
             next(results)
@@ -103,14 +103,14 @@ class TestErrors:
             yield from (1, 2)
             raise OSError("no more")
 
-        results = Lookahead(lambda job: job, jobs(), threads=threads, depth=6)
+        results = Prefetcher(lambda job: job, jobs(), threads=threads, depth=6)
         assert [next(results), next(results)] == [1, 2]
         with pytest.raises(OSError, match="no more"):
             next(results)
 
     @pytest.mark.parametrize("threads", THREADS)
     def test_stop_iteration_of_the_work_is_no_silent_end(self, threads: int) -> None:
-        results = Lookahead(lambda _: next(iter(())), range(3), threads=threads, depth=2)
+        results = Prefetcher(lambda _: next(iter(())), range(3), threads=threads, depth=2)
         with pytest.raises(RuntimeError, match="StopIteration"):
             list(results)
 
@@ -119,20 +119,20 @@ class TestErrors:
             raise OSError("no device")
 
         with pytest.raises(OSError, match="no device"):
-            Lookahead(str, range(3), threads=2, depth=2, begin=begin)
+            Prefetcher(str, range(3), threads=2, depth=2, begin=begin)
 
 
 class TestLettingGo:
     @pytest.mark.parametrize("threads", [1, 2, 8])
     def test_break(self, threads: int) -> None:
         for _ in range(100):
-            for result in Lookahead(lambda job: job, range(100), threads=threads, depth=4):
+            for result in Prefetcher(lambda job: job, range(100), threads=threads, depth=4):
                 assert result == 0
                 break
             assert ours() == []
 
     def test_garbage(self) -> None:
-        results = Lookahead(lambda job: job, range(100), threads=2, depth=4)
+        results = Prefetcher(lambda job: job, range(100), threads=2, depth=4)
         ring = [results]
         ring.append(ring)
         assert len(ours()) == 2
@@ -140,7 +140,7 @@ class TestLettingGo:
         gc.collect()
         assert ours() == []
 
-    def test_results_that_nobody_took_are_let_go(self) -> None:
+    def test_results_that_nobody_took_are_dropped(self) -> None:
         made: list[weakref.ref[torch.Tensor]] = []
 
         def work(_: int) -> torch.Tensor:
@@ -148,25 +148,60 @@ class TestLettingGo:
             made.append(weakref.ref(tensor))
             return tensor
 
-        with Lookahead(work, range(10), threads=2, depth=4) as results:
+        with Prefetcher(work, range(10), threads=2, depth=4) as results:
             next(results)
         assert made
         assert [ref() for ref in made] == [None] * len(made)
 
     def test_whoever_waits_for_a_job_that_is_given_up_is_woken(self) -> None:
-        tasks, slot = queue.SimpleQueue(), queue.SimpleQueue()
-        tasks.put((slot, "a job that no thread has begun"))
-        _stop(tasks, [], os.getpid())
-        assert isinstance(slot.get_nowait()[1], StopIteration)
+        """Another thread takes the result while this one closes the prefetcher."""
+        begun, may_end = threading.Event(), threading.Event()
+
+        def slow(job: int) -> int:
+            begun.set()
+            may_end.wait(30)
+            return job
+
+        results = Prefetcher(slow, range(3), threads=1, depth=3)
+        begun.wait(30)
+        seen: list[list[int]] = []
+        first = results._slots.popleft()
+        reader = threading.Thread(target=lambda: seen.append(list(results)))
+        reader.start()
+        closer = threading.Thread(target=results.close)
+        closer.start()
+        while not results._queue.closed:
+            pass
+        may_end.set()
+        for thread in (closer, reader):
+            thread.join(30)
+        assert (seen, first.get_nowait()) == ([[]], (0, None))
+
+    def test_a_thread_that_dies_is_an_error_and_no_wait_for_ever(self) -> None:
+        results = Prefetcher(lambda job: job, itertools.count(), threads=1, depth=1)
+        results._queue.tasks.put(None)
+        with pytest.raises(RuntimeError, match="has died"):
+            for _ in results:
+                pass
+
+    def test_threads_end_where_the_call_to_stop_was_lost(self) -> None:
+        """As by an interrupt inside `weakref.finalize`, which forgets its call before making it."""
+        results = Prefetcher(lambda job: job, range(9), threads=2, depth=2)
+        results._stop.detach()
+        threads = ours()
+        del results
+        for thread in threads:
+            thread.join(30)
+        assert ours() == []
 
     def test_two_at_once(self) -> None:
-        first = Lookahead(lambda job: job, range(50), threads=2, depth=3)
-        second = Lookahead(lambda job: -job, range(50), threads=2, depth=3)
+        first = Prefetcher(lambda job: job, range(50), threads=2, depth=3)
+        second = Prefetcher(lambda job: -job, range(50), threads=2, depth=3)
         pairs = list(zip(first, second, strict=True))
         assert pairs == [(job, -job) for job in range(50)]
 
-    def test_let_go_of_by_a_thread_of_its_own(self) -> None:
-        held: list[Lookahead[int, int]] = []
+    def test_dropped_by_a_thread_of_its_own(self) -> None:
+        held: list[Prefetcher[int, int]] = []
         gone = threading.Event()
 
         def work(job: int) -> int:
@@ -176,7 +211,7 @@ class TestLettingGo:
                 gc.collect()
             return job
 
-        held.append(Lookahead(work, range(3), threads=1, depth=3))
+        held.append(Prefetcher(work, range(3), threads=1, depth=3))
         gone.set()
         for thread in ours():
             thread.join(30)
@@ -185,9 +220,9 @@ class TestLettingGo:
 def test_torch_uses_one_core_in_each_thread_and_all_elsewhere() -> None:
     code = """
 import threading, torch
-from npdata.loading.prefetcher import Lookahead
+from npdata.loading.prefetcher import Prefetcher
 torch.set_num_threads(3)
-with Lookahead(lambda _: torch.get_num_threads(), range(9), threads=3, depth=9) as results:
+with Prefetcher(lambda _: torch.get_num_threads(), range(9), threads=3, depth=9) as results:
     assert list(results) == [1] * 9
 assert torch.get_num_threads() == 3
 seen = []
@@ -201,7 +236,7 @@ assert seen == [3], seen
 
 RELEASING = """
 import signal, threading
-from npdata.loading.prefetcher import Lookahead
+from npdata.loading.prefetcher import Prefetcher
 released = threading.Event()
 def interrupt(*_):
     released.set()
@@ -211,10 +246,10 @@ signal.signal(signal.SIGINT, interrupt)
 
 LIVE = """
 import sys
-from npdata.loading.prefetcher import Lookahead
+from npdata.loading.prefetcher import Prefetcher
 def work(job):
     return job
-results = Lookahead(work, range(10**9), threads=3, depth=4)
+results = Prefetcher(work, range(10**9), threads=3, depth=4)
 next(results)
 """
 
@@ -237,7 +272,7 @@ def work(job):
         released.wait()
     return job
 try:
-    for result in Lookahead(work, range(10), threads=2, depth=4):
+    for result in Prefetcher(work, range(10), threads=2, depth=4):
         pass
 except KeyboardInterrupt:
     assert threading.active_count() == 1
@@ -259,7 +294,7 @@ def work(job):
         released.wait()
     return job
 try:
-    results = Lookahead(work, range(3), threads=2, depth=4)
+    results = Prefetcher(work, range(3), threads=2, depth=4)
     for result in results:
         pass
 except KeyboardInterrupt:
@@ -275,8 +310,8 @@ class TestFork:
         code = """
 import os, sys
 from npdata.errors import ForkError
-from npdata.loading.prefetcher import Lookahead
-results = Lookahead(lambda job: job, range(100), threads=2, depth=4)
+from npdata.loading.prefetcher import Prefetcher
+results = Prefetcher(lambda job: job, range(100), threads=2, depth=4)
 next(results)
 child = os.fork()
 if child == 0:
@@ -286,7 +321,7 @@ if child == 0:
         assert "begin a new iteration" in str(error)
     else:
         sys.exit(1)
-    with Lookahead(lambda job: job, range(9), threads=2, depth=4) as fresh:
+    with Prefetcher(lambda job: job, range(9), threads=2, depth=4) as fresh:
         assert list(fresh) == list(range(9))
     del results
     sys.exit(7)

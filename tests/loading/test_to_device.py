@@ -10,7 +10,7 @@ from kinds import Data
 from torch.utils.data import DataLoader
 
 import npdata
-from npdata.dataset.batch_memory import accelerator_of, allocating, batch_memory, plain_memory
+from npdata.dataset.batch_memory import accelerator_of, allocating_from, batch_memory, plain_memory
 from npdata.errors import DeviceError, LoaderError
 from npdata.loading.schedule import Data as Known
 from npdata.loading.schedule import Machine, decide_schedule
@@ -47,8 +47,8 @@ class TestMemory:
             given.append((shape, dtype))
             return plain_memory(shape, dtype)
 
-        with allocating(allocate):
-            npdata.NumpyDataset(np.zeros((4, 2)), np.zeros(4, np.int8)).__getitems__([1, 2])
+        ds = npdata.NumpyDataset(np.zeros((4, 2)), np.zeros(4, np.int8))
+        allocating_from(allocate, ds.__getitems__, [1, 2])
         batch_memory()((3,), torch.int32)
         assert given == [((2, 2), torch.float64), ((2,), torch.int8)]
 

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from npdata.cli.convert.plan import ConvertError
 from npdata.cli.convert.writer import FieldPlan, Writer
-from npdata.loading.prefetcher import Lookahead
+from npdata.loading.prefetcher import Prefetcher
 from npdata.sources.base import Source
 from npdata.sources.open import SEPARATOR, open_source
 
@@ -123,7 +123,7 @@ def _blocks(
         rows = _read(source, first, buffer[: stop - first])
         return first, stop, buffer, work(first, rows)
 
-    with Lookahead(do, jobs(), threads=threads, depth=threads + AHEAD - 1) as results:
+    with Prefetcher(do, jobs(), threads=threads, depth=threads + AHEAD - 1) as results:
         for first, stop, buffer, result in results:
             yield first, stop, result
             used.put(buffer)

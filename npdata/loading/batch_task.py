@@ -13,16 +13,16 @@ import torch
 from torch import Tensor
 
 from npdata.dataset.batch import Batch
-from npdata.dataset.batch_memory import Allocate, allocating
+from npdata.dataset.batch_memory import Allocate, allocating_from
 from npdata.dataset.collate import collate
 from npdata.errors import LoaderError
-from npdata.loading.readahead import Job, tell
+from npdata.loading.readahead import Job, send_hints
 from npdata.loading.stats import nbytes_of
 from npdata.loading.to_device import DTypes, Sender, cast, map_tensors
 from npdata.sources.base import Source
 
 
-class Made(NamedTuple):
+class BatchResult(NamedTuple):
     """A batch, or what was sent to the device, with its counts."""
 
     batch: Any
@@ -31,7 +31,7 @@ class Made(NamedTuple):
 
 
 @dataclass(frozen=True, kw_only=True)
-class Work:
+class BatchTask:
     """What is done for a batch; it must not refer to the loader or an iterator.
 
     `direct` tells that nobody wants to see the samples, only what they stack to.
@@ -45,16 +45,14 @@ class Work:
     sender: Sender | None
     dtype: DTypes
 
-    def __call__(self, job: Job) -> Made:
+    def __call__(self, job: Job) -> BatchResult:
         """Make the batch of a job; an error gets a note that names the batch and its rows."""
         try:
-            tell(job.advice, self.sources)
+            send_hints(job.advice, self.sources)
             fields = self.dataset.stacked(job.rows, self.allocate) if self.direct else None
             if fields is not None:
                 return self._finished(job, fields)
-            with allocating(self.allocate):
-                samples = self.dataset.__getitems__(job.rows)
-                fields = collate(samples)
+            samples, fields = allocating_from(self.allocate, self._collated, job.rows)
             mask = fields[1:] if isinstance(samples, Batch) and samples.mask is not None else ()
             return self._finished(job, fields[0] if mask else fields, mask)
         except Exception as error:
@@ -66,17 +64,21 @@ class Work:
             error.add_note(f"in batch {job.number} of this iteration, rows {_shown(job.rows)}")
             raise
 
-    def _finished(self, job: Job, fields: Any, mask: tuple[Any, ...] = ()) -> Made:
+    def _collated(self, rows: Any) -> tuple[Any, Any]:
+        samples = self.dataset.__getitems__(rows)
+        return samples, collate(samples)
+
+    def _finished(self, job: Job, fields: Any, mask: tuple[Any, ...] = ()) -> BatchResult:
         if self.dtype is not None:
-            with allocating(self.allocate):
-                fields = cast(fields, self.dtype, after=None if self.sender is None else False)
+            after = None if self.sender is None else False
+            fields = allocating_from(self.allocate, cast, fields, self.dtype, after)
         if self.pinned:
             fields = map_tensors(_pinned, fields)
         nbytes = nbytes_of(fields)
         batch = (fields, *mask) if mask else fields
         if self.sender is not None:
             batch = self.sender.send(fields, mask)
-        return Made(batch=batch, samples=len(job.rows), nbytes=nbytes)
+        return BatchResult(batch=batch, samples=len(job.rows), nbytes=nbytes)
 
 
 def _pinned(tensor: Tensor) -> Tensor:

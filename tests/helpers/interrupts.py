@@ -1,0 +1,47 @@
+"""An interrupt at any bytecode of chosen files, as Ctrl-C may come between any two of them."""
+
+import faulthandler
+import sys
+from collections.abc import Callable
+from types import FrameType
+from typing import Any
+
+SECONDS = 120
+"""A hang ends the process after so long, with the stacks of all threads."""
+
+
+def run_interrupted(action: Callable[[], object], files: str, boundary: int) -> int:
+    """Run `action`; raise KeyboardInterrupt at bytecode number `boundary` in `files`.
+
+    `files` is a part of the path of a module. Returns how many bytecodes of them ran; the interrupt
+    is caught, as a notebook does. Only the calling thread is interrupted.
+    """
+    count = 0
+
+    def at_opcode(frame: FrameType, event: str, argument: Any) -> Any:
+        nonlocal count
+        if event == "opcode":
+            count += 1
+            if count == boundary:
+                raise KeyboardInterrupt
+        return at_opcode
+
+    def at_call(frame: FrameType, event: str, argument: Any) -> Any:
+        if files not in frame.f_code.co_filename:
+            return None
+        frame.f_trace_opcodes = True
+        frame.f_trace_lines = False
+        return at_opcode
+
+    faulthandler.dump_traceback_later(SECONDS, exit=True)
+    before = sys.gettrace()
+    sys.settrace(at_call)
+    try:
+        action()
+    except KeyboardInterrupt:
+        if count < boundary:
+            raise
+    finally:
+        sys.settrace(before)
+        faulthandler.cancel_dump_traceback_later()
+    return count
