@@ -13,7 +13,9 @@ import pytest
 from processes import environment
 
 import npdata
-from npdata.cli.bench.candidate import leaves
+from npdata.cli.bench.candidate import RowsDifferError, leaves
+from npdata.cli.bench.measure import measure
+from npdata.cli.bench.target import Target
 from npdata.cli.main import main
 
 QUICK = ("--seconds", "0.1", "--workers", "0")
@@ -141,6 +143,14 @@ def test_h5py_reads_in_no_threads(files, capsys):
         each for each in found["not_measured"] if each["method"]["name"] == "Loader, 1 thread"
     )
     assert "lock" in left_out["reason"]
+
+
+def test_other_rows_than_numpy_gives_end_the_run(files):
+    target, other = Target(["x.npy"]), Target(["half.npy"])
+    about = target.conditions(None, seconds=0.01)
+    target.openers = other.openers
+    with pytest.raises(RowsDifferError, match="0 workers gives other rows than NumPy, row by row"):
+        measure(target, about, helpers=0, seconds=0.1, show=print)
 
 
 def test_what_is_too_slow_to_time_is_judged_by_its_first_rows(in_folder, capsys):
