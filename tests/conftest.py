@@ -1,6 +1,7 @@
 """Shared by all tests: reproducible property tests, one thread per process, data to read."""
 
 import os
+import subprocess
 import sys
 from pathlib import Path
 
@@ -23,6 +24,23 @@ sys.path.append(str(Path(__file__).parent.parent))
 def data(tmp_path_factory: pytest.TempPathFactory) -> Data:
     """The same rows in every kind of source, and the arrays that they must equal."""
     return write(tmp_path_factory.mktemp("data"))
+
+
+@pytest.fixture(scope="session")
+def site(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The pages, built."""
+    folder = tmp_path_factory.mktemp("site")
+    done = subprocess.run(
+        [sys.executable, "-m", "mkdocs", "build", "--strict", "--site-dir", str(folder)],
+        cwd=Path(__file__).parent.parent,
+        capture_output=True,
+        text=True,
+        check=False,
+        env={**os.environ, "NO_MKDOCS_2_WARNING": "1"},
+    )
+    assert done.returncode == 0, done.stderr
+    assert "WARNING" not in done.stderr
+    return folder
 
 
 @pytest.fixture
