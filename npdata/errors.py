@@ -30,7 +30,7 @@ A message says what was got, what was expected, where (file, field, index) and w
     │   └── MissingExtraError (ImportError) an optional package that is not installed
     └── ForkError (RuntimeError)           an iterator with threads, used in a forked process
 
-`StateWarning` (UserWarning) tells of a loaded state that `set_epoch` contradicts.
+`StateWarning` (UserWarning) names a loaded state that `set_epoch` contradicts.
 A missing path is the builtin `FileNotFoundError`, a folder the builtin `IsADirectoryError`.
 """
 
@@ -111,7 +111,7 @@ class UnequalShapesError(NpdataError, ValueError, RuntimeError):
 
 
 class MaskLostError(NpdataError, ValueError):
-    """A batch that has a mask was taken apart into samples, which could not tell the filler."""
+    """A batch that has a mask was taken apart into samples, which cannot mark padding."""
 
 
 class BatchTransformError(NpdataError, ValueError):
@@ -127,7 +127,7 @@ class StateError(NpdataError, ValueError):
 
 
 class StateWarning(UserWarning):
-    """A loaded state and `set_epoch` name different epochs; the message tells which one counts."""
+    """A loaded state and `set_epoch` name different epochs; the message says which one counts."""
 
 
 class RandomnessError(NpdataError, ValueError):

@@ -56,7 +56,7 @@ class DTypeRule:
 
     `tensor` is the torch dtype with the same bits, or None where there is none; `carrier` is the
     NumPy dtype, in native byte order, that torch can share memory with and `carried` its torch
-    twin; `swapped` tells that the bytes must be swapped first; `cast` is the dtype asked for,
+    twin; `swapped` says that the bytes must be swapped first; `cast` is the dtype asked for,
     where it differs. `kind` is "number", "record", "text" or "refused".
     """
 

@@ -36,7 +36,7 @@ _GRAIN = 32768
 
 
 class _Memory:
-    """Lets NumPy see any memory as plain writable bytes, so that torch takes it without a word."""
+    """Any memory as plain writable bytes for NumPy, which torch takes without a warning."""
 
     def __init__(
         self,
@@ -203,8 +203,7 @@ class ByteRows:
         self, starts: NDArray[np.int64], out: NDArray[np.uint8], *, on_one_core: bool = False
     ) -> None:
         """Copy the bytes from `starts[k] * step` on to `out[k]`, as `gather` does."""
-        # Views of tensors would let go of the interpreter and wait for it again, those of arrays
-        # do not.
+        # Views of tensors release and reacquire the GIL, those of arrays do not.
         target = torch.from_numpy(out.view(_NUMPY_WORDS[self.step]))
         if not on_one_core or len(starts) <= self.few or torch.get_num_threads() == 1:
             _select(self.view, starts, target)
@@ -246,8 +245,7 @@ def scatter_add(out: NDArray[Any], places: NDArray[np.int64], values: NDArray[An
 class _Threads:
     """Whether torch's threads were `used`, and whether they were and stayed behind at a fork.
 
-    A child would wait for them for ever, unless told, as a DataLoader tells its workers, to do with
-    one.
+    A child would wait for them forever, unless it uses one thread, as a DataLoader's workers do.
     """
 
     used = False
