@@ -3,7 +3,7 @@
 A message says what was got, what was expected, where (file, field, index) and what to do.
 
     NpdataError
-    ├── ConversionError (TypeError)        an array that no tensor can hold, or not as asked
+    ├── ConversionError (TypeError, ValueError) an array that no tensor can hold, or not as asked
     ├── SettingError (ValueError)          an environment variable that holds no usable value
     ├── SourceError (ValueError)           data that cannot be read as rows
     │   ├── FormatError                    a file that is not what it says it is
@@ -42,8 +42,11 @@ class NpdataError(Exception):
     """Base of every error of this package."""
 
 
-class ConversionError(NpdataError, TypeError):
-    """The array cannot become a tensor, or not in the way that was asked for."""
+class ConversionError(NpdataError, TypeError, ValueError):
+    """The array cannot become a tensor, or not in the way that was asked for.
+
+    A ValueError too, as NumPy and torch raise where a copy cannot be avoided.
+    """
 
 
 class SettingError(NpdataError, ValueError):

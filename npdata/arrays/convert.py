@@ -109,8 +109,9 @@ def as_tensor(
     independent copy (`torch.tensor`). `True` always copies. `False` shares or raises. `dtype`
     casts (float64 stays float64 without it). A structured array becomes a dict of tensors.
 
-    Raises `ConversionError` (a TypeError) where no tensor can hold the array, where it cannot be
-    shared as asked, and for what is no plain array; the message is `explain`'s reason.
+    Raises `ConversionError` (a TypeError and a ValueError) where no tensor can hold the array,
+    where it cannot be shared as asked, and for what is no plain array; the message is `explain`'s
+    reason.
 
     Examples:
         >>> array = np.zeros((2, 3), np.float32)

@@ -211,6 +211,17 @@ def _why_not(dtype: DType) -> str:
             "a tensor holds no text; give the field dtype=str (or bytes) to keep Python strings, "
             "or encode the strings as integers"
         )
+    metadata: dict[str, Any] = dict(dtype.metadata or {})
+    if dtype.kind == "O" and metadata.get("ref") is not None:
+        return (
+            "the elements are references of HDF5 to other objects or regions, and no numbers; "
+            "follow them with h5py, file[reference], and store what they lead to"
+        )
+    if dtype.kind == "O" and metadata.get("vlen") is not None:
+        return (
+            f"the elements are of variable length (HDF5's vlen of {metadata['vlen']}); store them "
+            f"padded with their lengths, or as one run of values with the first of each"
+        )
     if dtype.kind == "O":
         return (
             "the elements are Python objects; give numbers of one fixed dtype, in rows of one "

@@ -88,6 +88,36 @@ def split_options(options: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str,
     return own, {key: value for key, value in options.items() if key not in OPTIONS}
 
 
+def require_dataset_names(
+    constructor: str, names: Sequence[object], named: Mapping[str, object], known: str
+) -> None:
+    """Raise `FieldError` for what names no dataset of a file, such as an option that is not there.
+
+    Examples:
+        >>> require_dataset_names("from_hdf5", ["x"], {}, "access")
+        >>> require_dataset_names("from_hdf5", ["x"], {"num_workers": 2}, "access")
+        Traceback (most recent call last):
+        npdata.errors.FieldError: num_workers=2 is no option of from_hdf5 (those are access, ...
+    """
+    options = f"{known}, {', '.join(OPTIONS)}"
+    for key, value in named.items():
+        if not isinstance(value, str):
+            raise FieldError(
+                f"{key}={value!r} is no option of {constructor} (those are {options}), and as a "
+                f"field it needs the name of a dataset as text; options of a DataLoader go there"
+            )
+    for name in names:
+        if not isinstance(name, str):
+            raise FieldError(f"{constructor} takes names of datasets, and {name!r} is none")
+    if names and named:
+        key = next(iter(named))
+        raise FieldError(
+            f"{key}={named[key]!r} is no option of {constructor} (those are {options}), and as a "
+            f"field it would be named while {names[0]!r} is not: fields are either all named or "
+            f"all positional"
+        )
+
+
 def paths_of(path: Paths) -> list[str]:
     """Give the files that a path, a list of paths or a glob (sorted) names.
 

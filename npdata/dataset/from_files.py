@@ -11,7 +11,12 @@ from typing import Any, Literal, Self, TypeAlias
 
 from numpy.typing import DTypeLike
 
-from npdata.dataset.arguments import Paths, paths_of, split_options
+from npdata.dataset.arguments import (
+    Paths,
+    paths_of,
+    require_dataset_names,
+    split_options,
+)
 from npdata.errors import FieldError
 from npdata.sources.hdf5 import Hdf5Options
 from npdata.sources.npz import npz_members
@@ -52,6 +57,7 @@ class FromFiles:
             >>> x, y = npdata.NumpyDataset.from_npz("d.npz", "x", "y")[0]
         """
         own, named = split_options(options)
+        require_dataset_names("from_npz", members, named, "none of its own")
         if not members and not named:
             named = {name: name for name in npz_members(os.fspath(path))}
             if not named:
@@ -116,6 +122,8 @@ class FromFiles:
             tensor(0)
         """
         own, named = split_options(options)
+        known = "access, allow_external, missing, locking, groups"
+        require_dataset_names("from_hdf5", datasets, named, known)
         how = Hdf5Options(
             access=access, allow_external=allow_external, missing=missing, locking=locking
         )

@@ -37,6 +37,7 @@ def open_fields(
     opening raises, with the field as a note.
     """
     labels: Sequence[str | int] = names or range(len(sources))
+    _require_one_length(labels, sources)
     asked = {name: per_field(name, value, names, len(sources)) for name, value in options.items()}
     fields = tuple(
         _open_field(label, source, {name: asked[name][k] for name in asked})
@@ -51,6 +52,31 @@ def open_fields(
                 f"{field.label!r} ({field.where}) has {len(field)}; all fields need the same number"
             )
     return fields
+
+
+def _require_one_length(labels: Sequence[str | int], sources: Sequence[SourceLike]) -> None:
+    """Raise `FieldError` for lengths that are known unopened and differ.
+
+    A group of h5py is a mapping, so each of its datasets would be opened as a field first.
+    """
+    known = [(label, _length(source)) for label, source in zip(labels, sources, strict=True)]
+    lengths = [(label, length) for label, length in known if length is not None]
+    for label, length in lengths[1:]:
+        if length != lengths[0][1]:
+            raise FieldError(
+                f"field {lengths[0][0]!r} has {lengths[0][1]} rows, field {label!r} has {length}; "
+                f"all fields need the same number. Each of a mapping, or of an h5py.Group, is a "
+                f"field: name a dataset of it for that alone"
+            )
+
+
+def _length(source: SourceLike) -> int | None:
+    """Give the length of an array or an open dataset, None where it is not known yet."""
+    try:
+        shape = getattr(source, "shape", None)
+    except (ValueError, RuntimeError):
+        return None  # a closed dataset
+    return int(shape[0]) if isinstance(shape, tuple) and shape else None
 
 
 def _open_field(label: str | int, source: SourceLike, asked: Mapping[str, Any]) -> Field:

@@ -25,6 +25,7 @@ from npdata.arrays.gather import RowTable
 from npdata.errors import FormatError, MemberNotFoundError, TruncatedError
 from npdata.sources.base import Access, InPlaceSource, Source
 from npdata.sources.file import FileIdentity, FileMap, require_local
+from npdata.sources.foreign import foreign_zip
 from npdata.sources.mapped import MappedSource
 from npdata.sources.npy import NpyHeader, read_header
 
@@ -38,14 +39,18 @@ LOCAL_HEADER = struct.Struct("<4s22xHH")
 def npz_members(path: str) -> list[str]:
     """Name the arrays of the `.npz` at `path`, in the order of the file.
 
-    Raises `FormatError` where it is no zip.
+    Raises `FormatError` where it is no zip, or one of another kind.
 
     Examples:
         >>> npz_members("d.npz")
         ['x', 'y']
     """
     with _opened(path) as archive:
-        return [name.removesuffix(".npy") for name in archive.namelist() if name.endswith(".npy")]
+        names = [n.removesuffix(".npy") for n in archive.namelist() if n.endswith(".npy")]
+    what = None if names else foreign_zip(path)
+    if what is not None:
+        raise FormatError(f"{path} is {what}")
+    return names
 
 
 def open_npz(path: str, member: str) -> Source:

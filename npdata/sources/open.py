@@ -28,10 +28,12 @@ from npdata.sources.base import Source
 from npdata.sources.concat import ConcatSource
 from npdata.sources.file import require_local
 from npdata.sources.file_list import FileList
+from npdata.sources.foreign import foreign_file
 from npdata.sources.hdf5 import (
     AUTO,
     Hdf5Options,
     is_open_dataset,
+    is_open_group,
     is_wildcard,
     open_dataset,
     open_datasets,
@@ -84,6 +86,11 @@ def open_source(
     if is_open_dataset(source):
         return open_dataset(source)
     kind = type(source).__name__
+    if is_open_group(source):
+        raise UnsupportedSourceError(
+            f"{source.file.filename}::{source.name} is a group, and a dataset is needed; it has "
+            f"{', '.join(map(repr, list(source)[:20])) or 'nothing'}"
+        )
     raise UnsupportedSourceError(
         f"a {kind} is no source of rows; give an ndarray (np.asarray of a list, .numpy() of a "
         f"tensor), a path, an h5py.Dataset or a Source"
@@ -167,6 +174,8 @@ def identify(text: str) -> Identified:
     """
     path, member = split_member(text)
     require_local(path)
+    if Path(path).is_dir() and (what := foreign_file(path)) is not None:
+        raise FormatError(f"{path} is {what}")
     magic = _first_bytes(path)
     if magic.startswith(npy.MAGIC):
         if member is not None:
@@ -177,6 +186,9 @@ def identify(text: str) -> Identified:
     if _is_hdf5(path):
         return Identified(path=path, member=member, format="hdf5")
     if path.endswith((".npy", ".npz", ".h5", ".hdf5")):
+        what = foreign_file(path)
+        if what is not None:
+            raise FormatError(f"{path} is {what}")
         raise FormatError(
             f"{path} begins with {magic!r}, which is neither .npy nor .npz nor HDF5; it is damaged"
         )
@@ -191,6 +203,9 @@ def _open_path(text: str) -> Source:
         return npz.open_npz(found.path, _named(found.member, found.path, npz.npz_members))
     if found.format == "hdf5":
         return _open_dataset(found.path, found.member or "")
+    what = foreign_file(found.path)
+    if what is not None:
+        raise FormatError(f"{found.path} is {what}")
     raise FormatError(
         f"{found.path} is neither .npy nor .npz nor HDF5; for raw binary say what it holds: "
         f"NumpyDataset.from_raw(path, dtype=..., shape=(-1, ...))"

@@ -21,6 +21,7 @@ from npdata.dataset.rows_field import conversion_of
 from npdata.errors import FormatError, MemberNotFoundError, NpdataError, SourceError
 from npdata.sources.base import Source
 from npdata.sources.file import require_local
+from npdata.sources.foreign import foreign_file
 from npdata.sources.hdf5 import list_datasets
 from npdata.sources.hdf5.budget import default_budget
 from npdata.sources.hdf5.catalog import Listed
@@ -68,7 +69,8 @@ def _npy(report: FileReport, found: Identified, raw: RawLayout | None) -> FileRe
 
 def _raw(report: FileReport, found: Identified, raw: RawLayout | None) -> FileReport:
     if raw is None:
-        raise FormatError(HOW_TO_DESCRIBE)
+        what = foreign_file(found.path)
+        raise FormatError(HOW_TO_DESCRIBE if what is None else f"it is {what}")
     return replace(report, datasets=(_reported(found.path, None, _in_place(raw.open(found.path))),))
 
 

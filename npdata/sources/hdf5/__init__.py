@@ -14,6 +14,7 @@ from npdata.sources.hdf5.examine import AUTO, Hdf5Options
 from npdata.sources.hdf5.groups import is_wildcard, open_groups
 from npdata.sources.hdf5.open import (
     is_open_dataset,
+    is_open_group,
     open_dataset,
     open_datasets,
     open_hdf5,
@@ -26,6 +27,7 @@ __all__ = [
     "Listed",
     "count_attributes",
     "is_open_dataset",
+    "is_open_group",
     "is_wildcard",
     "list_datasets",
     "open_dataset",

@@ -40,6 +40,11 @@ def is_open_dataset(value: object) -> TypeGuard[h5py.Dataset]:
     return isinstance(value, h5py.Dataset)
 
 
+def is_open_group(value: object) -> TypeGuard[h5py.Group]:
+    """Tell whether `value` is an `h5py.Group` or an `h5py.File`."""
+    return isinstance(value, h5py.Group)
+
+
 def open_dataset(dataset: h5py.Dataset) -> Source:
     """Open an `h5py.Dataset` by the path and name of it, after a flush of its file.
 

@@ -32,6 +32,9 @@ def path(tmp_path: Path) -> Path:
         file.create_dataset("half", data=X.astype("f2"), chunks=(7, 2), compression="lzf")
         file["records"] = np.array([(k, k / 2) for k in range(20)], [("a", "i2"), ("b", "f8")])
         file.create_dataset("vlen", (20,), h5py.vlen_dtype(np.int32))
+        file.create_dataset("vlen table", (20, 2), h5py.vlen_dtype(np.int32))
+        file.create_dataset("references", (20,), h5py.ref_dtype)
+        file.create_dataset("regions", (20,), h5py.regionref_dtype)
         file["enum"] = np.arange(20, dtype="i1").astype(h5py.enum_dtype({"A": 0, "B": 1}))
         file.create_dataset("empty", (0, 3), "f4")
         file.create_dataset("unwritten", (20, 3), "f4", chunks=(7, 3), fillvalue=9)
@@ -83,6 +86,9 @@ REFUSED = {
     "kind": (KeyError, "named type"),
     "scalar": (ValueError, "a scalar dataset"),
     "null": (ValueError, "a null dataset"),
+    "vlen table": (TypeError, r"variable length \(HDF5's vlen of int32\)"),
+    "references": (TypeError, "references of HDF5 to other objects"),
+    "regions": (TypeError, "references of HDF5 to other objects"),
 }
 
 

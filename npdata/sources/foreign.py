@@ -1,0 +1,83 @@
+"""Files of other formats, known by their first bytes: what they are, and what to do with them.
+
+Idea: whoever hands over a netCDF, a checkpoint or an archive gets its name and the call that turns
+it into arrays, not "it is damaged". Invariant: nothing is decoded; a few hundred bytes and the
+names in a zip's directory are looked at. What is not known here may be raw binary.
+"""
+
+import zipfile
+from pathlib import Path
+
+_BEGINNINGS = (
+    (
+        (b"CDF\x01", b"CDF\x02", b"CDF\x05"),
+        "netCDF-3: `nccopy -k nc4 IN OUT` makes it netCDF-4, which is HDF5, or open it with "
+        "scipy.io.netcdf_file",
+    ),
+    (
+        (b"MATLAB 5.0 MAT-file",),
+        "a MATLAB file of version 5: save it with -v7.3, which is HDF5, or load it with "
+        "scipy.io.loadmat",
+    ),
+    ((b"\x1f\x8b",), "compressed by gzip: unpack it first (gunzip), npdata maps what is inside"),
+    ((b"BZh",), "compressed by bzip2: unpack it first (bunzip2)"),
+    ((b"\xfd7zXZ\x00",), "compressed by xz: unpack it first (unxz)"),
+    ((b"\x28\xb5\x2f\xfd",), "compressed by zstd: unpack it first (unzstd)"),
+    (
+        (b"PAR1",),
+        "Parquet: read it with pyarrow.parquet.read_table, whose columns have to_numpy()",
+    ),
+    ((b"ARROW1",), "Arrow IPC: read it with pyarrow.feather.read_table"),
+    (
+        (b"\x80\x02\x8a\nl\xfc\x9cF\xf9 j\xa8P\x19",),
+        "a torch file of the old form: torch.load it, and give its tensors as .numpy()",
+    ),
+    ((b"\x80\x03", b"\x80\x04\x95", b"\x80\x05\x95"), "a pickle, which could run any code"),
+)
+_ZARR = (
+    "Zarr, which npdata does not read: open it with zarr.open and give array[:], or write it to "
+    "HDF5 or .npy once"
+)
+_ZARR_FILES = ("zarr.json", ".zarray", ".zgroup")
+_TAR = "a tar archive: unpack it first, or read it with webdataset"
+_TORCH = "a file of torch.save: torch.load it, and give its tensors as .numpy()"
+
+
+def foreign_file(path: str) -> str | None:
+    """Say what the file or folder at `path` is and what to do, None where it is not known.
+
+    Examples:
+        >>> foreign_file("x.npy") is None
+        True
+    """
+    place = Path(path)
+    if place.is_dir():
+        return _ZARR if any((place / name).is_file() for name in _ZARR_FILES) else None
+    with place.open("rb") as stream:
+        head = stream.read(512)
+    for beginnings, what in _BEGINNINGS:
+        if head.startswith(beginnings):
+            return what
+    if head[257:262] == b"ustar":
+        return _TAR
+    if place.name in _ZARR_FILES and b'"zarr_format"' in head:
+        return _ZARR
+    return foreign_zip(path) if head.startswith(b"PK") else None
+
+
+def foreign_zip(path: str) -> str | None:
+    """Say what a zip without arrays is; None for one that has some, is empty, or is broken."""
+    try:
+        with zipfile.ZipFile(path) as archive:
+            names = archive.namelist()
+    except (zipfile.BadZipFile, OSError):
+        return None
+    if not names or any(name.endswith(".npy") for name in names):
+        return None
+    last = {name.rpartition("/")[2] for name in names}
+    if "data.pkl" in last:
+        return _TORCH
+    if not last.isdisjoint(_ZARR_FILES):
+        return _ZARR
+    shown = ", ".join(map(repr, names[:3])) + (", ..." if len(names) > 3 else "")
+    return f"a zip and no .npz, since nothing in it is a .npy (it has {shown}): unpack it first"

@@ -1,0 +1,67 @@
+"""Arguments that mean nothing, or another thing than was meant, are named before anything opens."""
+
+import re
+from pathlib import Path
+
+import h5py
+import numpy as np
+import pytest
+
+from npdata import NumpyDataset, as_tensor, errors
+from npdata.dataset import open_field
+
+X = np.arange(12, dtype=np.float32).reshape(4, 3)
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    with h5py.File(tmp_path / "d.h5", "w") as file:
+        file["x"] = X
+        for k in range(50):
+            file[f"images/{k:02}"] = np.zeros((k % 7 + 1, 3))
+    np.savez(tmp_path / "d.npz", x=X)
+    return tmp_path / "d.h5"
+
+
+@pytest.mark.parametrize(
+    ("names", "options", "message"),
+    [
+        ((), {"num_workers": 2}, "num_workers=2 is no option of from_"),
+        (("x",), {"num_workers": 2}, "num_workers=2 is no option of from_"),
+        (("x",), {"shuffle": True}, "options of a DataLoader go there"),
+        (("x",), {"mode": "r"}, "mode='r' is no option of from_"),
+        ((3,), {}, "takes names of datasets, and 3 is none"),
+    ],
+)
+def test_an_option_that_is_not_there_is_named(
+    path: Path, names: tuple[object, ...], options: dict[str, object], message: str
+) -> None:
+    with pytest.raises(errors.FieldError, match=re.escape(message)):
+        NumpyDataset.from_hdf5(path, *names, **options)
+    with pytest.raises(errors.FieldError, match=re.escape(message)):
+        NumpyDataset.from_npz(path.with_suffix(".npz"), *names, **options)
+
+
+def test_a_group_of_images_of_many_lengths_is_refused_before_one_is_opened(
+    path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(open_field, "open_source", lambda source: pytest.fail("it was opened"))
+    with (
+        h5py.File(path) as file,
+        pytest.raises(errors.FieldError, match=r"field '00' has 1 rows, field '01' has 2.*Group"),
+    ):
+        NumpyDataset(file["images"])
+
+
+def test_a_group_among_the_fields_lists_what_it_has(path: Path) -> None:
+    with (
+        h5py.File(path) as file,
+        pytest.raises(errors.UnsupportedSourceError, match=r"/images is a group.*it has '00', "),
+    ):
+        NumpyDataset({"image": file["images"]})
+
+
+@pytest.mark.parametrize("kind", [TypeError, ValueError])
+def test_what_cannot_be_shared_raises_what_numpy_and_torch_do(kind: type[Exception]) -> None:
+    with pytest.raises(kind, match="it cannot be shared"):
+        as_tensor(X[:, ::-1], copy=False)
