@@ -15,6 +15,7 @@ from npdata.dataset.rows_field import RowsField
 from npdata.dataset.sparse_field import SparseField
 from npdata.errors import FieldError
 from npdata.sources.base import Source
+from npdata.sources.hdf5 import is_open_dataset
 from npdata.sources.open import SourceLike, open_source
 from npdata.sources.ragged import RaggedSource
 from npdata.sources.sparse import LAYOUTS, CsrSource
@@ -55,7 +56,7 @@ def open_fields(
 
 
 def _require_one_length(labels: Sequence[str | int], sources: Sequence[SourceLike]) -> None:
-    """Raise `FieldError` for lengths that are known unopened and differ.
+    """Raise `FieldError` for open datasets of different lengths, before any is looked at closely.
 
     A group of h5py is a mapping, so each of its datasets would be opened as a field first.
     """
@@ -65,18 +66,16 @@ def _require_one_length(labels: Sequence[str | int], sources: Sequence[SourceLik
         if length != lengths[0][1]:
             raise FieldError(
                 f"field {lengths[0][0]!r} has {lengths[0][1]} rows, field {label!r} has {length}; "
-                f"all fields need the same number. Each of a mapping, or of an h5py.Group, is a "
-                f"field: name a dataset of it for that alone"
+                f"all fields need the same number. Each dataset of an h5py.Group is a field: name one "
+                f"of them for that alone"
             )
 
 
 def _length(source: SourceLike) -> int | None:
-    """Give the length of an array or an open dataset, None where it is not known yet."""
-    try:
-        shape = getattr(source, "shape", None)
-    except (ValueError, RuntimeError):
-        return None  # a closed dataset
-    return int(shape[0]) if isinstance(shape, tuple) and shape else None
+    """Give the length of an open dataset, None for any other source and for a closed one."""
+    if not is_open_dataset(source) or not source or not source.shape:
+        return None
+    return int(source.shape[0])
 
 
 def _open_field(label: str | int, source: SourceLike, asked: Mapping[str, Any]) -> Field:
