@@ -66,8 +66,8 @@ def _require_one_length(labels: Sequence[str | int], sources: Sequence[SourceLik
         if length != lengths[0][1]:
             raise FieldError(
                 f"field {lengths[0][0]!r} has {lengths[0][1]} rows, field {label!r} has {length}; "
-                f"all fields need the same number. Each dataset of an h5py.Group is a field: name one "
-                f"of them for that alone"
+                f"all fields need the same number. Each dataset of an h5py.Group is a field: name "
+                f"one of them for that alone"
             )
 
 
