@@ -8,7 +8,6 @@ decimal (1 GB is 10**9 bytes), and `byte_size` never rounds.
 """
 
 import argparse
-import io
 import json
 import os
 import re
@@ -143,9 +142,6 @@ def new_console(*, stderr: bool = False) -> Any:
     """
     rich = require("rich.console", extra="cli", purpose="output other than --json")
     stream = sys.stderr if stderr else sys.stdout
-    if isinstance(stream, io.TextIOWrapper) and stream.errors == "strict":
-        # A file's name may hold what the encoding of the output has not.
-        stream.reconfigure(errors="replace")
     screen = stream.isatty() or os.environ.get("COLUMNS", "").isdigit()
     return rich.Console(
         file=stream,

@@ -44,7 +44,7 @@ WRITERS: tuple[type[Writer], ...] = (NpyWriter, NpzWriter, Hdf5Writer, RawWriter
 LEVELS = {"none": None, "gzip": FASTEST, **{f"gzip:{level}": level for level in range(1, 10)}}
 FLUSH_BYTES = 64 << 20
 Meter: TypeAlias = Callable[[str, int], Callable[[int], None]]
-"""Starts a stage of so many bytes; what it gives is told the bytes that are done."""
+"""Starts a stage of so many bytes; what it gives is called with the bytes that are done."""
 UNWRITABLE = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EACCES)
 
 

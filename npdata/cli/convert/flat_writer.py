@@ -102,7 +102,7 @@ class RawWriter(Writer):
         self._write(rows.reshape(-1).view(np.uint8).data, self._start + first * self._row_bytes)
 
     def finish(self) -> None:
-        """Close the file; OSError where the disk only now tells that it did not take the rows."""
+        """Close the file; OSError where the disk reports only now that it did not take the rows."""
         file, self._file = self._file, -1
         os.close(file)
 

@@ -31,7 +31,7 @@ class Input:
     spec: FieldSpec
 
     def close_idle(self) -> None:
-        """Let go of the file, and of a member that was decoded whole, until the next read."""
+        """Close the file, and drop a member that was decoded whole, until the next read."""
         if isinstance(self.source, DecodedMember):
             self.source.close()
         self.source.close_idle()

@@ -13,9 +13,8 @@ from dataclasses import dataclass
 from typing import Literal, TypeAlias
 
 from npdata.arrays.blocks import BLOCK_BYTES as CHUNK_BYTES
-from npdata.arrays.dtypes import DType
 from npdata.cli.console import UsageError, bytes_text
-from npdata.cli.convert.writer import FieldPlan, Writer
+from npdata.cli.convert.writer import Array, FieldPlan, Writer
 from npdata.errors import NpdataError
 from npdata.sources.hdf5.budget import CACHE_BYTES
 
@@ -45,8 +44,8 @@ class ConvertError(NpdataError, ValueError):
 
 
 @dataclass(frozen=True, kw_only=True)
-class FieldSpec:
-    """An array to convert: `name` in the target, `where` for people.
+class FieldSpec(Array):
+    """An array to convert; `where` is for people.
 
     `source_rows` is the number of rows that are cheapest to read together, 1 where that is the
     same for all; `held_bytes` what the source keeps in memory all the time; `chunk_bytes` the size
@@ -54,24 +53,11 @@ class FieldSpec:
     beside that until it is.
     """
 
-    name: str
     where: str
-    shape: tuple[int, ...]
-    dtype: DType
     source_rows: int = 1
     held_bytes: int = 0
     chunk_bytes: int = 0
     decoding_bytes: int = 0
-
-    @property
-    def row_bytes(self) -> int:
-        """The bytes of one row."""
-        return math.prod(self.shape[1:]) * self.dtype.itemsize
-
-    @property
-    def nbytes(self) -> int:
-        """The bytes of all rows."""
-        return self.shape[0] * self.row_bytes
 
 
 @dataclass(frozen=True, kw_only=True)

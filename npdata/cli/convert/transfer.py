@@ -30,7 +30,7 @@ Result = TypeVar("Result")
 def write_field(
     source: Source, field: FieldPlan, writer: Writer, threads: int, wrote: Callable[[int], None]
 ) -> None:
-    """Write all rows of a source as one array; `wrote` is told the bytes of each block."""
+    """Write all rows of a source as one array; `wrote` gets the bytes of each block."""
     writer.begin(field)
     with closing(_blocks(source, field.block_rows, threads, writer.prepare)) as written:
         for first, stop, prepared in written:
@@ -54,7 +54,7 @@ def verify_field(
 ) -> None:
     """Compare a source with its copy, which is closed then.
 
-    Raises `ConvertError` with the first row that differs. `compared` is told the bytes of blocks.
+    Raises `ConvertError` with the first row that differs. `compared` gets the bytes of each block.
     """
     if (copy.shape, copy.dtype) != (source.shape, source.dtype):
         raise ConvertError(

@@ -1,4 +1,4 @@
-"""What writes a kind of file: one class for each, told the same things in the same order.
+"""What writes a kind of file: one class for each, called in the same order.
 
 Idea: the costly part of a block (compressing it, copying it to its place) is done by any thread,
 the rest by one thread, in the order of the rows. Invariant: a writer writes to the path it is
@@ -23,20 +23,12 @@ ZLIB_LEVEL = 4
 
 
 @dataclass(frozen=True, kw_only=True)
-class FieldPlan:
-    """How one array is written.
-
-    `block_rows` rows are read and handed on at a time, of which all but the last block have as
-    many. `chunk_shape` is that of an HDF5 dataset, None for one that lies in one piece;
-    `compression` is None, or the level of gzip (0 for the fastest that is installed).
-    """
+class Array:
+    """An array by its name in the target, its shape and its dtype."""
 
     name: str
     shape: tuple[int, ...]
     dtype: DType
-    block_rows: int
-    chunk_shape: tuple[int, ...] | None = None
-    compression: int | None = None
 
     @property
     def row_bytes(self) -> int:
@@ -47,6 +39,20 @@ class FieldPlan:
     def nbytes(self) -> int:
         """The bytes of all rows."""
         return self.shape[0] * self.row_bytes
+
+
+@dataclass(frozen=True, kw_only=True)
+class FieldPlan(Array):
+    """How one array is written.
+
+    `block_rows` rows are read and handed on at a time, of which all but the last block have as
+    many. `chunk_shape` is that of an HDF5 dataset, None for one that lies in one piece;
+    `compression` is None, or the level of gzip (0 for the fastest that is installed).
+    """
+
+    block_rows: int
+    chunk_shape: tuple[int, ...] | None = None
+    compression: int | None = None
 
 
 class Writer(ABC):

@@ -1,7 +1,7 @@
 """The command `npdata inspect`.
 
 Idea: look at every path, then show all that was found, as a table or as JSON. Invariant: exit
-code 1 tells that a file could not be inspected, in whole or in part; an array that is refused with
+code 1 means that a file could not be inspected, in whole or in part; an array that is refused with
 a reason is an answer, and no failure. Wrong paths show before anything is looked at.
 """
 

@@ -6,14 +6,12 @@ array; only a path or a member that is not there raises. No rows are read.
 """
 
 import math
-import stat
 from dataclasses import replace
 from pathlib import Path
 from typing import Literal
 
 import numpy as np
 
-from npdata.cli.console import UsageError
 from npdata.cli.inspect.advice import advise
 from npdata.cli.inspect.report import Chunks, Cost, DatasetReport, Facts, FileReport, FilterUse
 from npdata.cli.raw import HOW_TO_DESCRIBE, RawLayout
@@ -32,21 +30,14 @@ from npdata.sources.hdf5.layout import Filter
 from npdata.sources.hdf5.open import source_of, without_filters
 from npdata.sources.memory import MemorySource
 from npdata.sources.npz import examine_npz, npz_members
-from npdata.sources.open import SEPARATOR, Identified, identify, open_source, split_member
+from npdata.sources.open import SEPARATOR, identify, open_source, split_member
 
 
 def examine(text: str, raw: RawLayout | None) -> FileReport:
-    """Report on `text`, a path or `file::member`.
-
-    Raises `FileNotFoundError`, `MemberNotFoundError` and, for a folder, `UsageError`.
-    """
+    """Report on `text`, a path or `file::member`; raises for what is not there."""
     path, _ = split_member(text)
     require_local(path)
     status = Path(path).stat()
-    if stat.S_ISDIR(status.st_mode):
-        raise UsageError(
-            f"{path} is a folder; name the files in it, as in {path.rstrip('/')}/*.npy"
-        )
     report = FileReport(
         path=path,
         nbytes=status.st_size,
@@ -55,29 +46,23 @@ def examine(text: str, raw: RawLayout | None) -> FileReport:
     try:
         found = identify(text)
         report = replace(report, path=found.path, format=found.format)
-        return _EXAMINERS[found.format](report, found, raw)
+        if found.format == "hdf5":
+            catalog = list_datasets(found.path, found.member or "")
+            arrays = [_listed(found.path, listed) for listed in catalog.datasets]
+            return replace(report, datasets=tuple(arrays), failure=catalog.fault)
+        if found.format == "npz":
+            names = [found.member] if found.member else npz_members(found.path)
+            arrays = [_npz_member(found.path, name, named=bool(found.member)) for name in names]
+            return replace(report, datasets=tuple(arrays))
+        if found.format == "raw" and raw is None:
+            what = foreign_file(found.path)
+            raise FormatError(HOW_TO_DESCRIBE if what is None else f"it is {what}")
+        source = raw.open(found.path) if raw and found.format == "raw" else open_source(found.path)
+        return replace(report, datasets=(_reported(found.path, None, _in_place(source)),))
     except MemberNotFoundError:
         raise
     except (NpdataError, OSError) as error:
         return replace(report, failure=_without(path, error))
-
-
-def _npy(report: FileReport, found: Identified, raw: RawLayout | None) -> FileReport:
-    source = open_source(found.path)
-    return replace(report, datasets=(_reported(found.path, None, _in_place(source)),))
-
-
-def _raw(report: FileReport, found: Identified, raw: RawLayout | None) -> FileReport:
-    if raw is None:
-        what = foreign_file(found.path)
-        raise FormatError(HOW_TO_DESCRIBE if what is None else f"it is {what}")
-    return replace(report, datasets=(_reported(found.path, None, _in_place(raw.open(found.path))),))
-
-
-def _npz(report: FileReport, found: Identified, raw: RawLayout | None) -> FileReport:
-    names = [found.member] if found.member else npz_members(found.path)
-    members = tuple(_npz_member(found.path, name, named=bool(found.member)) for name in names)
-    return replace(report, datasets=members)
 
 
 def _npz_member(path: str, name: str, *, named: bool) -> DatasetReport:
@@ -106,12 +91,6 @@ def _npz_member(path: str, name: str, *, named: bool) -> DatasetReport:
         filters=(FilterUse(id=None, name=member.method, decoder=member.method),),
     )
     return _reported(where, name, facts)
-
-
-def _hdf5(report: FileReport, found: Identified, raw: RawLayout | None) -> FileReport:
-    catalog = list_datasets(found.path, found.member or "")
-    datasets = tuple(_listed(found.path, listed) for listed in catalog.datasets)
-    return replace(report, datasets=datasets, failure=catalog.fault)
 
 
 def _listed(path: str, listed: Listed) -> DatasetReport:
@@ -192,6 +171,3 @@ def _without(where: str, error: Exception) -> str:
     for place in (str(Path(where).absolute()), where):
         reason = reason.removeprefix(place).lstrip(": ")
     return reason
-
-
-_EXAMINERS = {"npy": _npy, "npz": _npz, "hdf5": _hdf5, "raw": _raw}

@@ -8,6 +8,7 @@ import math
 from dataclasses import asdict, dataclass
 from typing import Any
 
+import numpy as np
 import torch
 
 from npdata.arrays.dtypes import DType
@@ -105,8 +106,8 @@ class DatasetReport:
 
     def as_json(self) -> dict[str, Any]:
         """Give plain values under keys that do not change; null where nothing is known."""
-        known = dict.fromkeys(_KEYS) if self.facts is None else _plain(self.facts)
         own = {"where": self.where, "name": self.name, "refusal": self.refusal}
+        known = _plain(self.facts) if self.facts else dict.fromkeys(_plain(_NOTHING))
         return {**own, **known, "advice": list(self.advice)}
 
 
@@ -141,34 +142,30 @@ def _plain(facts: Facts) -> dict[str, Any]:
     if chunks is not None:
         chunks["bytes"] = chunks.pop("nbytes")
     tensor = None if facts.tensor_dtype is None else str(facts.tensor_dtype)
-    values = (
-        facts.shape,
-        str(facts.dtype),
-        facts.rows,
-        facts.row_bytes,
-        facts.nbytes,
-        facts.stored_bytes,
-        facts.layout,
-        chunks,
-        [asdict(step) for step in facts.filters],
-        {"kind": facts.access, "reason": facts.access_reason},
-        {"kind": facts.sample, "reason": facts.sample_reason, "dtype": tensor},
-        asdict(facts.cost),
-    )
-    return dict(zip(_KEYS, values, strict=True))
+    return {
+        "shape": facts.shape,
+        "dtype": str(facts.dtype),
+        "rows": facts.rows,
+        "row_bytes": facts.row_bytes,
+        "bytes": facts.nbytes,
+        "stored_bytes": facts.stored_bytes,
+        "layout": facts.layout,
+        "chunks": chunks,
+        "filters": [asdict(step) for step in facts.filters],
+        "access": {"kind": facts.access, "reason": facts.access_reason},
+        "sample": {"kind": facts.sample, "reason": facts.sample_reason, "dtype": tensor},
+        "decoded_per_used": asdict(facts.cost),
+    }
 
 
-_KEYS = (
-    "shape",
-    "dtype",
-    "rows",
-    "row_bytes",
-    "bytes",
-    "stored_bytes",
-    "layout",
-    "chunks",
-    "filters",
-    "access",
-    "sample",
-    "decoded_per_used",
+_NOTHING = Facts(
+    shape=(0,),
+    dtype=np.dtype("u1"),
+    stored_bytes=0,
+    layout="",
+    access="",
+    access_reason="",
+    sample="",
+    sample_reason="",
+    tensor_dtype=None,
 )

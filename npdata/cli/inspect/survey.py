@@ -31,7 +31,7 @@ class Kind:
     """Arrays that are stored alike: how many, their sizes along each axis, and the largest one.
 
     `low` and `high` are the smallest and the largest size along each axis, None for what has no
-    rows. `exact` tells whether `npdata.stack` finds these arrays by the pattern, and no others.
+    rows. `exact` says whether `npdata.stack` finds these arrays by the pattern, and no others.
     """
 
     pattern: str

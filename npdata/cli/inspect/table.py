@@ -31,7 +31,7 @@ _DEAR = 4.0
 _FORMATS = {"npy": ".npy", "npz": ".npz", "hdf5": "HDF5", "raw": "raw", None: "raw"}
 _KIND_NOTE = (
     "arrays that are stored alike are one line, and the largest of them was looked at; FILE::GROUP "
-    "or --json tells of each"
+    "or --json shows each"
 )
 _NOTE = "full, block: bytes decoded for each byte used, with rows shuffled fully or by blocks"
 _HEADS = (
@@ -236,7 +236,7 @@ def _range(low: tuple[int, ...], high: tuple[int, ...]) -> str:
 
 
 def _named(reports: Sequence[FileReport]) -> Iterator[tuple[str, DatasetReport]]:
-    """Give every array with its name, which tells the file only where there are several."""
+    """Give every array with its name, which names the file only where there are several."""
     for report in reports:
         for dataset in report.datasets:
             short = dataset.name is not None and len(reports) == 1
