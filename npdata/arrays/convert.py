@@ -208,7 +208,7 @@ def apply(conversion: Conversion, array: NDArray[Any]) -> Tensors:
     layout = Layout.of(array)
     same = array.dtype == rule.carrier and array.dtype.num == rule.carrier.num
     if same and layout.contiguous and _hazard(layout) is None:
-        tensor = torch.tensor(array)
+        tensor = torch.tensor(array, device="cpu")
     else:
         native = np.array(array, dtype=array.dtype.newbyteorder("="), order="C", subok=False)
         tensor = _over(native, rule)

@@ -7,7 +7,6 @@ buffer. Invariant: the caller has checked that every row number is inside (`inde
 is only read, also where the view could write. It knows nothing of files and fields.
 """
 
-import functools
 import os
 from dataclasses import dataclass
 from typing import Any
@@ -258,25 +257,3 @@ def _forked() -> None:
 
 if hasattr(os, "register_at_fork"):
     os.register_at_fork(after_in_child=_forked)
-
-
-@functools.cache
-def refuses_rows_outside() -> bool:
-    """Tell whether the kernel of this torch raises IndexError for a row outside its view.
-
-    Tried once per process, on views inside a larger buffer, so that nothing else could be read.
-
-    Examples:
-        >>> refuses_rows_outside()
-        True
-    """
-    buffer = torch.zeros(600, 2)
-    for view in (buffer[200:400], buffer[200:400, 0], buffer[200:400].T):
-        for row in (-1, len(view)):
-            indices = torch.tensor([0, row] * 50)
-            try:
-                torch.index_select(view, 0, indices, out=torch.empty(100, *view.shape[1:]))
-            except IndexError:
-                continue
-            return False
-    return True

@@ -57,12 +57,12 @@ def allocating_from(
 
 def pinned_memory(shape: tuple[int, ...], dtype: torch.dtype) -> Tensor:
     """Give an uninitialised CPU tensor in page-locked memory; RuntimeError without accelerator."""
-    return torch.empty(shape, dtype=dtype, pin_memory=True)
+    return torch.empty(shape, dtype=dtype, pin_memory=True, device="cpu")
 
 
 def plain_memory(shape: tuple[int, ...], dtype: torch.dtype) -> Tensor:
     """Give an uninitialised CPU tensor in ordinary memory."""
-    return torch.empty(shape, dtype=dtype)
+    return torch.empty(shape, dtype=dtype, device="cpu")
 
 
 @functools.cache
@@ -71,7 +71,7 @@ def pins_memory() -> bool:
     if not torch.accelerator.is_available():
         return False
     try:
-        return torch.empty(1, pin_memory=True).is_pinned()
+        return torch.empty(1, pin_memory=True, device="cpu").is_pinned()
     except (RuntimeError, NotImplementedError):
         return False
 
@@ -80,7 +80,7 @@ def _shared(shape: tuple[int, ...], dtype: torch.dtype) -> Tensor:
     # As torch's own collate does in a worker; share_memory_() would copy the empty buffer.
     nbytes = math.prod(shape) * dtype.itemsize
     storage = torch.UntypedStorage._new_shared(nbytes)  # type: ignore[no-untyped-call]
-    return torch.empty(0, dtype=dtype).set_(storage).view(shape)
+    return torch.empty(0, dtype=dtype, device="cpu").set_(storage).view(shape)
 
 
 def accelerator_of(device: str | torch.device | None) -> torch.device | None:

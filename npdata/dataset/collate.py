@@ -82,5 +82,5 @@ def _is_small(tensor: Tensor) -> bool:
 
 def _received(data: bytearray, dtype: torch.dtype, shape: tuple[int, ...]) -> Tensor:
     if not data:
-        return torch.empty(shape, dtype=dtype)
+        return torch.empty(shape, dtype=dtype, device="cpu")
     return torch.frombuffer(data, dtype=dtype).view(shape)

@@ -67,11 +67,6 @@ class Field(ABC):
         return self.source.dtype
 
     @property
-    def in_place(self) -> bool:
-        """Whether batches come from the copy kernel alone, which itself refuses rows outside."""
-        return False
-
-    @property
     def plain(self) -> bool:
         """Whether a batch is one tensor, of which a sample is a row."""
         return False

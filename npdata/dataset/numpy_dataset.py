@@ -17,7 +17,6 @@ from torch import Tensor
 from torch.utils.data import ConcatDataset, Dataset
 
 from npdata.arrays.blocks import Blocks
-from npdata.arrays.gather import refuses_rows_outside
 from npdata.arrays.indexing import is_exact, row_number, row_numbers, selects_many
 from npdata.arrays.spans import Edge, Windows
 from npdata.dataset.arguments import fields_of, per_field, require_functions
@@ -129,7 +128,6 @@ class NumpyDataset(FromFiles, Dataset[Any]):
     ) -> Self:
         self._fields = fields
         self._plain = all(field.plain for field in fields)
-        self._in_place = refuses_rows_outside() and all(field.in_place for field in fields)
         self._form = form
         self._transforms = transforms
         self._owned = owned
@@ -187,28 +185,17 @@ class NumpyDataset(FromFiles, Dataset[Any]):
     def stacked(self, indices: object, allocate: Allocate) -> Any | None:
         """Give `collate(ds.__getitems__(indices))` where that is the gather and nothing else.
 
-        None where there is more to it: a transform, a mask, fields that are not read in place.
+        None where there is more to it: a transform, a mask, fields whose batch is no tensor. It
+        spares a `Batch` that nobody looks into: 80 calls in place of 108 for a Loader's batch of
+        two fields.
         """
-        trusted = None if self._closed or self._transforms.any else self._trusted(indices, allocate)
-        if trusted is None:
+        if self._closed or self._transforms.any or not self._plain or not is_exact(indices):
             return None
-        values = trusted[1]
+        values = self._gathered(indices, allocate)[1]
         plain = self._form.names is None and not self._form.bare
         return list(values) if plain else self._form.build(values)
 
-    def _trusted(self, indices: object, allocate: Allocate) -> tuple[Rows, tuple[Any, ...]] | None:
-        """Gather rows unchecked where the kernel refuses those outside, and negative ones too."""
-        if not self._in_place or not is_exact(indices):
-            return None
-        try:
-            return indices, tuple([field.stack(indices, allocate) for field in self._fields])
-        except IndexError:
-            return None
-
     def _gathered(self, indices: object, allocate: Allocate) -> tuple[Rows, tuple[Any, ...]]:
-        trusted = self._trusted(indices, allocate)
-        if trusted is not None:
-            return trusted
         rows = row_numbers(indices, len(self))
         return rows, tuple([field.stack(rows, allocate) for field in self._fields])
 

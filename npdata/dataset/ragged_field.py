@@ -145,7 +145,7 @@ class RaggedField(Field):
     def _lay(self, pieces: list[NDArray[Any]], values: Tensor) -> None:
         """Copy the pieces to their places, and fill what is left of each."""
         raw = self._raw(values)
-        fill = self._raw(torch.full((1,), self.form.padding, dtype=values.dtype))
+        fill = self._raw(torch.full((1,), self.form.padding, dtype=values.dtype, device="cpu"))
         if self.rule.swapped:
             fill = fill.byteswap()
         for place, piece in zip(raw, pieces, strict=True):
@@ -177,7 +177,7 @@ def ragged_conversion(source: RaggedSource, dtype: object = None) -> Conversion:
 
 def _require_value(padding: Any, dtype: torch.dtype, label: str | int) -> None:
     try:
-        kept = torch.full((1,), padding, dtype=dtype).item()
+        kept = torch.full((1,), padding, dtype=dtype, device="cpu").item()
     except (RuntimeError, TypeError, ValueError, OverflowError):
         kept = None
     exact = dtype.is_floating_point or dtype.is_complex

@@ -46,12 +46,6 @@ class RowsField(Field):
             raise self._refused(self.conversion.reason)
 
     @property
-    def in_place(self) -> bool:
-        """Whether batches come from the copy kernel alone, which itself refuses rows outside."""
-        table = self.source.table
-        return self.rule.kind == "number" and table is not None and table.typed
-
-    @property
     def plain(self) -> bool:
         """Whether a batch is one tensor: for numbers, and not for records and text."""
         return self.rule.kind == "number"

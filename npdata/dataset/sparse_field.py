@@ -66,5 +66,7 @@ def _warn_once() -> None:
     """Have torch say once, unheard, that its sparse layout is young and not checked."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        zero = torch.zeros(1, dtype=torch.int64)
-        torch.sparse_csr_tensor(torch.tensor([0, 1]), zero, torch.zeros(1), (1, 1))
+        zero = torch.zeros(1, dtype=torch.int64, device="cpu")
+        torch.sparse_csr_tensor(
+            torch.arange(2, device="cpu"), zero, torch.zeros(1, device="cpu"), (1, 1)
+        )

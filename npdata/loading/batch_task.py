@@ -34,7 +34,7 @@ class BatchResult(NamedTuple):
 class BatchTask:
     """What is done for a batch; it must not refer to the loader or an iterator.
 
-    `direct` tells that nobody wants to see the samples, only what they stack to.
+    `direct`: whether batches are those of `NumpyDataset` itself, which may then be stacked at once.
     """
 
     dataset: Any

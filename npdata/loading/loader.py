@@ -15,6 +15,7 @@ from collections.abc import Callable, Iterator, Mapping
 from typing import Any, NamedTuple, Self
 
 import torch
+from torch.utils.data import get_worker_info
 
 from npdata.arrays.per_process import cores
 from npdata.dataset.batch_memory import (
@@ -143,6 +144,13 @@ class Loader:
         """Begin the next epoch, or go on where a loaded state was; reading begins at once."""
         if self._closed:
             raise ClosedError("the loader was closed; make a new one")
+        if get_worker_info() is not None and not isinstance(self._sampler, BlockBatchSampler):
+            raise LoaderError(
+                "a worker of a DataLoader iterates a Loader, and every worker would read all rows "
+                f"of its {type(self._sampler).__name__}: give it sampler=BlockBatchSampler(..., "
+                "rank=info.id, world_size=info.num_workers, uneven='ragged'), with info = "
+                "torch.utils.data.get_worker_info(), or iterate the Loader in the main process"
+            )
         batches = iter(self._sampler)
         made = self._prefetcher(batches)
         counter = Counter(chunks=functools.partial(_chunks, self._sources))
@@ -315,7 +323,7 @@ def _chunks(sources: tuple[Source, ...]) -> tuple[int, int]:
 
 
 def _is_direct(dataset: Any) -> bool:
-    """Tell whether batches are read as `NumpyDataset` does it, and not by a subclass or a patch."""
+    """Whether batches are read as `NumpyDataset` does it, and not by a subclass or a patch."""
     method = getattr(dataset.__getitems__, "__func__", None)
     return isinstance(dataset, NumpyDataset) and method is _GETITEMS
 

@@ -15,7 +15,7 @@ from typing import Any, Self
 import numpy as np
 import torch.distributed as dist
 from numpy.typing import ArrayLike, NDArray
-from torch.utils.data import BatchSampler, Sampler
+from torch.utils.data import BatchSampler, Sampler, get_worker_info
 
 from npdata.errors import SamplerError, StateError, StateWarning
 from npdata.sampling.order.checks import whole_number
@@ -341,6 +341,14 @@ class BlockBatchSampler(BatchSampler):
     def _ranks(self) -> Ranks:
         rank, world_size = self._rank, self._world_size
         if rank is None or world_size is None:
+            worker = get_worker_info()
+            if worker is not None:
+                raise SamplerError(
+                    f"worker {worker.id} of {worker.num_workers} of a DataLoader iterates a "
+                    "BlockBatchSampler, or a Loader, and every worker would read all rows: give "
+                    "the sampler rank=info.id, world_size=info.num_workers, uneven='ragged', with "
+                    "info = torch.utils.data.get_worker_info(), or iterate in the main process"
+                )
             present = dist.is_available() and dist.is_initialized()
             rank, world_size = (dist.get_rank(), dist.get_world_size()) if present else (0, 1)
         return Ranks(

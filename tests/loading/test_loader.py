@@ -18,10 +18,12 @@ from processes import interrupted, run
 from torch.utils.data import (
     ConcatDataset,
     DataLoader,
+    IterableDataset,
     SequentialSampler,
     StackDataset,
     Subset,
     TensorDataset,
+    get_worker_info,
 )
 
 import npdata
@@ -191,6 +193,40 @@ class TestBatches:
         first, second = zip(*zip(loader, loader, strict=True), strict=True)
         assert [torch.cat(first).tolist(), torch.cat(second).tolist()] == epochs
         assert loader.state_dict()["epoch"] == 2
+
+
+class Streamed(IterableDataset):
+    """A dataset that reads through a Loader, in whichever process it is iterated."""
+
+    def __init__(self, **options: object) -> None:
+        self.options = options
+
+    def __iter__(self):
+        ds, options = NumpyDataset(np.arange(100)), dict(self.options)
+        info = get_worker_info()
+        if options.pop("shared", False) and info is not None:
+            options["sampler"] = BlockBatchSampler(
+                ds, 8, rank=info.id, world_size=info.num_workers, uneven="ragged"
+            )
+        yield from Loader(ds, **options)
+
+
+class TestInAWorker:
+    """Every worker would read every row, so a Loader there has to be given its share."""
+
+    def rows(self, num_workers: int, **options: object) -> list[int]:
+        stream = DataLoader(Streamed(**options), batch_size=None, num_workers=num_workers)
+        return sorted(row for batch in stream for row in batch.tolist())
+
+    @pytest.mark.parametrize("options", [{"batch_size": 8}, {"sampler": [[1, 2]]}])
+    def test_it_is_refused_with_what_to_type(self, options: dict[str, object]) -> None:
+        with pytest.raises(ValueError, match=r"rank=info.id, world_size=info.num_workers"):
+            self.rows(2, **options)
+
+    @pytest.mark.parametrize("num_workers", [0, 1, 3])
+    def test_with_its_share_each_row_comes_once(self, num_workers: int) -> None:
+        options = {"shared": True} if num_workers else {"batch_size": 8}
+        assert self.rows(num_workers, **options) == list(range(100))
 
 
 class TestShuffle:

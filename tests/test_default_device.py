@@ -1,0 +1,48 @@
+"""A default device of torch changes nothing: npdata makes its tensors on the CPU by name."""
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from kinds import KINDS, Data, dataset
+
+import npdata
+from npdata import Loader, NumpyDataset
+
+USES: dict[str, Callable[[Any], Any]] = {
+    "sample": lambda ds: ds[3],
+    "slice": lambda ds: ds[2:5],
+    "rows": lambda ds: ds[[1, 2]],
+    "empty": lambda ds: ds[[]],
+    "collate": lambda ds: npdata.collate(ds.__getitems__([1, 2])),
+    "loader": lambda ds: next(iter(Loader(ds, 4, num_threads=0))),
+    "loader with threads": lambda ds: next(iter(Loader(ds, 4, num_threads=2))),
+    "cast": lambda ds: next(iter(Loader(ds, 4, num_threads=0, dtype=torch.float64))),
+}
+
+
+@pytest.mark.parametrize("use", USES)
+@pytest.mark.parametrize("kind", KINDS)
+def test_every_kind_of_source(kind: str, use: str, data: Data) -> None:
+    with torch.device("meta"):
+        found = USES[use](dataset(kind, data))
+    assert torch.equal(found, USES[use](dataset(kind, data)))
+
+
+@pytest.mark.parametrize("use", USES)
+def test_a_default_of_the_process(use: str, data: Data) -> None:
+    expected = USES[use](NumpyDataset(data.x))
+    torch.set_default_device("meta")
+    try:
+        found = USES[use](NumpyDataset(data.x))
+    finally:
+        torch.set_default_device(None)
+    assert torch.equal(found, expected)
+
+
+def test_as_tensor_of_any_array() -> None:
+    with torch.device("meta"):
+        for array in (np.array(3.0), np.arange(3)[::-1], np.arange(3, dtype=">i4"), np.zeros(0)):
+            assert npdata.as_tensor(array).tolist() == array.tolist()
