@@ -12,12 +12,8 @@ import numpy as np
 from npdata.arrays.dtypes import DType
 from npdata.cli.console import UsageError
 from npdata.sources.base import Source
+from npdata.sources.foreign import foreign_file
 from npdata.sources.open import open_source
-
-HOW_TO_DESCRIBE = (
-    "it is neither .npy nor .npz nor HDF5; for raw binary say what it holds, as in "
-    "--dtype float32 --shape=-1,28,28"
-)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -31,6 +27,17 @@ class RawLayout:
     def open(self, path: str) -> Source:
         """Open a raw file; raises as `npdata.open_source`."""
         return open_source(path, dtype=self.dtype, shape=self.shape, offset=self.offset)
+
+
+def undescribed(path: str) -> str:
+    """Say what a file of no format that is read is, or how to describe it as raw binary."""
+    what = foreign_file(path)
+    if what is not None:
+        return f"it is {what}"
+    return (
+        "it is neither .npy nor .npz nor HDF5; for raw binary say what it holds, as in "
+        "--dtype float32 --shape=-1,28,28"
+    )
 
 
 def add_raw_arguments(parser: argparse.ArgumentParser) -> None:

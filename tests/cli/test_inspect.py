@@ -200,6 +200,7 @@ def test_a_damaged_file_is_a_line_with_the_reason_beside_the_others(
         (["a\x1b[31m\n"], r"npdata inspect: a\x1b[31m\n: No such file or directory"),
         (["x.npy", "missing.h5::x"], "missing.h5"),
         (["empty"], "empty holds no file that ends in .npy, .npz, .h5, .hdf5"),
+        (["d.zarr"], "d.zarr: it is Zarr, which npdata does not read"),
         (["empty/*.npy"], "empty/*.npy names no file"),
         (["d.h5::nothing"], "no dataset 'nothing'"),
         (["packed.npz::nothing"], "no array 'nothing'"),
@@ -214,6 +215,8 @@ def test_wrong_usage_ends_with_2_and_says_what_is_wrong(
     folder: Path, capsys: pytest.CaptureFixture[str], arguments: list[str], why: str
 ) -> None:
     Path("empty").mkdir()
+    Path("d.zarr").mkdir()
+    Path("d.zarr/zarr.json").write_text("{}")
     assert main(["inspect", *arguments]) == 2
     assert why in capsys.readouterr().err
 

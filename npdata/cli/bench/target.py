@@ -18,7 +18,7 @@ from npdata.arrays.per_process import cores
 from npdata.cli.bench.plain import opener
 from npdata.cli.bench.report import Conditions
 from npdata.cli.console import UsageError, bytes_text
-from npdata.cli.raw import HOW_TO_DESCRIBE, RawLayout
+from npdata.cli.raw import RawLayout, undescribed
 from npdata.dataset.numpy_dataset import NumpyDataset
 from npdata.errors import FieldError, FormatError, SourceError
 from npdata.sources.base import Source
@@ -125,7 +125,7 @@ class Target:
             return Identified(path=text, member=None, format="raw")
         found = identify(text)
         if found.format == "raw":
-            raise FormatError(f"{text}: {HOW_TO_DESCRIBE}")
+            raise FormatError(f"{text}: {undescribed(text)}")
         names = []
         if found.format == "npz" and not found.member:
             names = npz_members(found.path)

@@ -13,7 +13,7 @@ from typing import TypeAlias
 from npdata.arrays.dtypes import is_variable_text
 from npdata.cli.console import UsageError
 from npdata.cli.convert.plan import BETWEEN_FILTERS, ConvertError, FieldSpec
-from npdata.cli.raw import HOW_TO_DESCRIBE, RawLayout
+from npdata.cli.raw import RawLayout, undescribed
 from npdata.errors import MemberNotFoundError, SourceError, TruncatedError
 from npdata.sources.base import Source
 from npdata.sources.hdf5 import Listed, count_attributes, list_datasets, source_of
@@ -86,7 +86,7 @@ def _opened(found: Identified, raw: RawLayout | None) -> Iterator[Opened]:
     elif found.format == "npy":
         yield _input(Path(path).stem, path, open_source(path))
     elif raw is None:
-        raise UsageError(f"{path}: {HOW_TO_DESCRIBE}")
+        raise UsageError(f"{path}: {undescribed(path)}")
     else:
         yield _input(Path(path).stem, path, raw.open(path))
 

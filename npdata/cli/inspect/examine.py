@@ -14,12 +14,11 @@ import numpy as np
 
 from npdata.cli.inspect.advice import advise
 from npdata.cli.inspect.report import Chunks, Cost, DatasetReport, Facts, FileReport, FilterUse
-from npdata.cli.raw import HOW_TO_DESCRIBE, RawLayout
+from npdata.cli.raw import RawLayout, undescribed
 from npdata.dataset.rows_field import conversion_of
 from npdata.errors import FormatError, MemberNotFoundError, NpdataError, SourceError
 from npdata.sources.base import Source
 from npdata.sources.file import require_local
-from npdata.sources.foreign import foreign_file
 from npdata.sources.hdf5 import list_datasets
 from npdata.sources.hdf5.budget import default_budget
 from npdata.sources.hdf5.catalog import Listed
@@ -55,8 +54,7 @@ def examine(text: str, raw: RawLayout | None) -> FileReport:
             arrays = [_npz_member(found.path, name, named=bool(found.member)) for name in names]
             return replace(report, datasets=tuple(arrays))
         if found.format == "raw" and raw is None:
-            what = foreign_file(found.path)
-            raise FormatError(HOW_TO_DESCRIBE if what is None else f"it is {what}")
+            raise FormatError(undescribed(found.path))
         source = raw.open(found.path) if raw and found.format == "raw" else open_source(found.path)
         return replace(report, datasets=(_reported(found.path, None, _in_place(source)),))
     except MemberNotFoundError:

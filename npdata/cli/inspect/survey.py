@@ -12,8 +12,9 @@ from dataclasses import dataclass
 from pathlib import Path, PurePath
 
 from npdata.cli.console import UsageError, interrupts_wait
-from npdata.cli.raw import HOW_TO_DESCRIBE, RawLayout
+from npdata.cli.raw import RawLayout, undescribed
 from npdata.errors import FormatError, MemberNotFoundError, NpdataError
+from npdata.sources.foreign import foreign_file
 from npdata.sources.hdf5.catalog import Brief, brief_datasets
 from npdata.sources.npy import read_header
 from npdata.sources.npz import examine_npz, npz_members
@@ -147,6 +148,8 @@ def _expanded(text: str, raw: RawLayout | None) -> list[str]:
         suffixes = SUFFIXES if raw is None else RAW_SUFFIXES
         files = sorted(p for p in Path(path).rglob("*") if p.suffix.lower() in suffixes)
         names = [str(file) for file in files if file.is_file()]
+        if foreign_file(path) is not None:
+            raise UsageError(f"{path}: {undescribed(path)}")
         if not names:
             raise UsageError(f"{path} holds no file that ends in {', '.join(suffixes)}")
     elif glob.has_magic(path) and not Path(path).exists():
@@ -169,7 +172,7 @@ def _briefs(found: Identified, raw: RawLayout | None) -> list[Brief]:
         return [_member(found.path, name) for name in names]
     if found.format == "raw":
         if raw is None:
-            raise FormatError(HOW_TO_DESCRIBE)
+            raise FormatError(undescribed(found.path))
         source = raw.open(found.path)
         source.close()
         return [Brief(name="", shape=source.shape, dtype=source.dtype, storage="C order")]
