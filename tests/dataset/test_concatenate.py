@@ -17,6 +17,7 @@ from torch.utils.data import DataLoader
 import npdata
 from npdata import errors, open_source
 from npdata.sources import shards
+from npdata.sources.base import Access
 from npdata.sources.concat import ConcatSource
 
 LENGTHS = [3, 0, 10, 1, 700, 2, 60]
@@ -301,3 +302,26 @@ def test_any_lengths_and_dtypes(lengths: list[int], dtype: str) -> None:
     out = np.empty_like(expected)
     source.read(np.arange(len(expected))[::-1].copy(), out)
     assert (out == expected[::-1]).all()
+
+
+class Counted(npdata.Source):
+    """Rows of an array that are not in place, and how often they were read."""
+
+    def __init__(self, array: np.ndarray) -> None:
+        self.array, self.shape, self.dtype = array, array.shape, array.dtype
+        self.where, self.reads = "counted", 0
+        self.access = Access(kind="library", reason="to be counted")
+
+    def read(self, indices: np.ndarray, out: np.ndarray) -> None:
+        self.reads += 1
+        out[...] = self.array[indices]
+
+
+def test_each_part_is_read_once_for_a_batch_and_only_for_its_rows() -> None:
+    parts = [Counted(np.arange(5)), Counted(np.arange(5, 9)), Counted(np.arange(9, 20))]
+    joined = ConcatSource(parts)
+    for rows, reads in (([6, 5, 8, 6], [0, 1, 0]), ([19, 0, 9, 1], [1, 1, 1])):
+        out = np.empty(4, np.int64)
+        joined.read(np.array(rows), out)
+        assert out.tolist() == rows
+        assert [part.reads for part in parts] == reads
