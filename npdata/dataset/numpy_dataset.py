@@ -242,6 +242,15 @@ class NumpyDataset(FromFiles, Dataset[Any]):
         return field.stack(row_numbers(index, len(self)), plain_memory)
 
     @property
+    def lengths(self) -> Rows | None:
+        """The rows of each sample, of the longest field where several differ; None without any.
+
+        For `BlockBatchSampler(max_rows=)`. A dataset of variable length in HDF5 is read for it.
+        """
+        ragged = [f.source.lengths() for f in self._fields if isinstance(f, RaggedField)]
+        return np.maximum.reduce(ragged) if ragged else None
+
+    @property
     def blocks(self) -> Blocks:
         """The blocks of rows that are cheapest to read together, of the costliest field."""
         return max(self.sources, key=lambda source: (source.access.cost, source.row_bytes)).blocks

@@ -9,7 +9,7 @@ no data and starts no process; it learns its rank from torch.distributed when an
 
 import warnings
 from collections.abc import Iterator, Mapping, Sized
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any, Self
 
 import numpy as np
@@ -18,6 +18,7 @@ from numpy.typing import ArrayLike, NDArray
 from torch.utils.data import BatchSampler, Sampler, get_worker_info
 
 from npdata.errors import SamplerError, StateError, StateWarning
+from npdata.sampling.order.by_size import BySize
 from npdata.sampling.order.checks import whole_number
 from npdata.sampling.order.epoch_order import Shuffle
 from npdata.sampling.order.ranks import UNEVEN, Ranks, Uneven
@@ -44,8 +45,17 @@ class _Run:
 
     start: _Start
     ranks: Ranks
+    sized: BySize | None = None
     given: int = 0
     ended: bool = False
+    consumed: list[int] = field(default_factory=list)
+    """With `sized`, the samples consumed before the first batch, and after each one given."""
+
+    def position(self, count: int) -> int:
+        """Give the position after `count` batches of those given."""
+        if self.sized is not None:
+            return self.consumed[count] if self.consumed else self.start.position
+        return self.start.position + count * self.ranks.step_size
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -87,8 +97,8 @@ class RunBatches(Iterator[Any]):
     def state_dict(self) -> dict[str, bool]:
         """Give whether this run is at its end."""
         run = self._run
-        position = run.start.position + run.given * run.ranks.step_size
-        return {"ended": run.ranks.steps(position) == 0}
+        position = run.position(run.given)
+        return {"ended": self._sampler._ends(_Start(run.start.epoch, position), run.ranks)}
 
     def load_state_dict(self, state: Mapping[str, bool]) -> None:
         """Go on with an iterator of this state: one that was at its end gives nothing more."""
@@ -114,6 +124,10 @@ class BlockBatchSampler(BatchSampler):
       numbers of rows, perhaps none; "drop" leaves the rest out, as `drop_last=True` does with any.
     - `lanes`: deal the blocks to so many lanes, of which each rank owns its share; a multiple of
       every world size to come. None is one lane that all ranks share.
+    - `max_rows`: in place of `batch_size`, as many samples of different lengths as make at most so
+      many rows, after padding or with `padded=False` without it. Samples of similar length come
+      together, inside pools of some 64 batches of the shuffle. Ranks take turns, and "pad" and
+      "mask" repeat whole batches in the last turn.
     - `indices`: only these rows. `weights`: draw with replacement, one weight for each row of the
       dataset, as many draws as there are rows.
 
@@ -131,8 +145,10 @@ class BlockBatchSampler(BatchSampler):
     def __init__(
         self,
         data: int | Sized,
-        batch_size: int,
+        batch_size: int | None = None,
         *,
+        max_rows: int | None = None,
+        padded: bool = True,
         shuffle: Shuffle = "block",
         seed: int = 0,
         drop_last: bool = False,
@@ -151,7 +167,10 @@ class BlockBatchSampler(BatchSampler):
                 "trainer that puts a sampler here would split the rows among ranks a second time: "
                 "tell it not to, in Lightning with Trainer(use_distributed_sampler=False)"
             )
-        batch_size = whole_number("batch_size", batch_size, least=1)
+        if (batch_size is None) == (max_rows is None):
+            given = "neither" if batch_size is None else "both"
+            raise SamplerError(f"give batch_size or max_rows, and not {given}")
+        batch_size = 1 if batch_size is None else whole_number("batch_size", batch_size, least=1)
         if uneven not in UNEVEN:
             raise SamplerError(f"uneven={uneven!r}: expected one of {', '.join(UNEVEN)}")
         if (rank is None) != (world_size is None):
@@ -170,6 +189,10 @@ class BlockBatchSampler(BatchSampler):
             weights=weights,
         )
         super().__init__(range(self._recipe.samples), batch_size, drop_last)
+        self._sized = None
+        if max_rows is not None:
+            self._sized = self._by_size(data, max_rows, padded, shuffle)
+            self.batch_size = None  # type: ignore[assignment]
         self._uneven: Uneven = "drop" if drop_last else uneven
         self._masked = uneven == "mask"
         self._seeded = bool(getattr(data, "takes_rng", False))
@@ -187,8 +210,8 @@ class BlockBatchSampler(BatchSampler):
         An iterator that is never asked for a batch, as a DataLoader makes some, uses up no epoch.
         """
         ranks = self._ranks()
-        coming = _not_at_end(self._place.coming, ranks)
-        run = _Run(start=coming, ranks=ranks)
+        coming = self._not_at_end(self._place.coming, ranks)
+        run = _Run(start=coming, ranks=ranks, sized=self._sized)
         self._place = replace(self._place, coming=coming, run=run)
         return RunBatches(self, run)
 
@@ -198,8 +221,43 @@ class BlockBatchSampler(BatchSampler):
         elif not self._place.begun:
             self._place = replace(self._place, begun=True)
 
+    def _by_size(self, data: Any, max_rows: int, padded: bool, shuffle: Shuffle) -> BySize:
+        recipe = self._recipe
+        if recipe.lanes > 1:
+            raise SamplerError(f"lanes={recipe.lanes} with max_rows: ranks take turns; leave lanes")
+        return BySize.of(
+            data,
+            order=recipe.order,
+            samples=recipe.samples,
+            subset=recipe.subset,
+            seed=recipe.seed,
+            max_rows=max_rows,
+            padded=padded,
+            shuffled=shuffle is not False,
+        )
+
+    def _sized_batches(self, run: _Run, sized: BySize) -> Iterator[Any]:
+        start, ranks = run.start, run.ranks
+        order = self._recipe.order(start.epoch)
+        run.consumed = [start.position]
+        for step in sized.own(
+            start.epoch, start.position, ranks.world_size, self._uneven, ranks.rank
+        ):
+            positions = np.append(step.positions, step.fill)
+            by_position = np.argsort(positions, kind="stable")
+            rows = np.empty(len(positions), np.int64)
+            rows[by_position] = order.rows(positions[by_position])
+            batch = self._batch(rows, positions, len(step.fill), run)
+            run.consumed.append(step.consumed)
+            run.given += 1
+            yield batch
+        run.ended = True
+
     def _batches(self, run: _Run) -> Iterator[Any]:
         self._begin(run)
+        if self._sized is not None:
+            yield from self._sized_batches(run, self._sized)
+            return
         order = self._recipe.order(run.start.epoch)
         position, ranks = run.start.position, run.ranks
         steps, size = ranks.whole_steps(position), _FIRST_CHUNK
@@ -226,7 +284,27 @@ class BlockBatchSampler(BatchSampler):
 
     def __len__(self) -> int:
         """Give the number of batches of this rank in a whole epoch."""
-        return self._ranks().steps(0)
+        ranks = self._ranks()
+        if self._sized is None:
+            return ranks.steps(0)
+        return self._sized.steps(self.epoch, ranks.world_size, self._uneven, ranks.rank)
+
+    def _not_at_end(self, start: _Start, ranks: Ranks) -> _Start:
+        """Give the start of the next epoch where nothing is left of this one on any rank."""
+        if self._sized is None:
+            ended = start.position > 0 and ranks.ends(start.position)
+        else:
+            ended = start.position > 0 and self._ends(start, replace(ranks, rank=0))
+        return _Start(start.epoch + 1, 0) if ended else start
+
+    def _ends(self, start: _Start, ranks: Ranks) -> bool:
+        """Tell whether this rank has no batch from `start` on."""
+        if self._sized is None:
+            return ranks.steps(start.position) == 0
+        left = self._sized.own(
+            start.epoch, start.position, ranks.world_size, self._uneven, ranks.rank
+        )
+        return next(left, None) is None
 
     @property
     def epoch(self) -> int:
@@ -289,13 +367,14 @@ class BlockBatchSampler(BatchSampler):
         if run is not None and run.ended and count == given:
             start = _Start(start.epoch + 1, 0)
         else:
-            position = min(start.position + count * ranks.step_size, self._recipe.samples)
-            start = _not_at_end(_Start(start.epoch, position), ranks)
+            position = start.position if run is None else run.position(count)
+            position = min(position, self._recipe.samples)
+            start = self._not_at_end(_Start(start.epoch, position), ranks)
         return {
-            **self._recipe.identity,
+            **self._identity,
             "epoch": start.epoch,
             "position": start.position,
-            "batch_size": self.batch_size,
+            "batch_size": self.batch_size or 0,
             "world_size": ranks.world_size,
         }
 
@@ -306,7 +385,7 @@ class BlockBatchSampler(BatchSampler):
         The next iteration is what is left of the state's epoch, or, if that was at its end, the
         epoch after it. Raises StateError, which names both values, for any other state.
         """
-        expected = self._recipe.identity
+        expected = self._identity
         names = {*expected, "epoch", "position", "batch_size", "world_size"}
         if not isinstance(state, Mapping) or set(state) != names:
             got = sorted(map(str, state)) if isinstance(state, Mapping) else type(state).__name__
@@ -326,7 +405,7 @@ class BlockBatchSampler(BatchSampler):
                 f"the state has position={state['position']} of {expected['samples']} samples: "
                 "expected no more than there are"
             )
-        coming = _not_at_end(_Start(state["epoch"], state["position"]), self._ranks())
+        coming = self._not_at_end(_Start(state["epoch"], state["position"]), self._ranks())
         self._place = _Place(coming=coming, loaded=True, begun=self._place.begun)
 
     def _batch(
@@ -337,6 +416,11 @@ class BlockBatchSampler(BatchSampler):
             return batch
         seed, epoch = self._recipe.seed, run.start.epoch
         return SeededRows(rows=batch, seed=seed, epoch=epoch, positions=positions)
+
+    @property
+    def _identity(self) -> dict[str, int]:
+        sized = {} if self._sized is None else self._sized.identity
+        return {**self._recipe.identity, **sized}
 
     def _ranks(self) -> Ranks:
         rank, world_size = self._rank, self._world_size
@@ -353,15 +437,9 @@ class BlockBatchSampler(BatchSampler):
             rank, world_size = (dist.get_rank(), dist.get_world_size()) if present else (0, 1)
         return Ranks(
             n=self._recipe.samples,
-            batch_size=self.batch_size,
+            batch_size=self.batch_size or 1,
             rank=rank,
             world_size=world_size,
             uneven=self._uneven,
             lanes=self._recipe.lanes,
         )
-
-
-def _not_at_end(start: _Start, ranks: Ranks) -> _Start:
-    """Give the start of the next epoch where nothing is left of this one on any rank."""
-    ended = start.position > 0 and ranks.ends(start.position)
-    return _Start(start.epoch + 1, 0) if ended else start

@@ -1,0 +1,209 @@
+"""Batches of as many samples as fit into a number of rows, for samples of different lengths.
+
+Idea: the order of an epoch is cut into pools of a fixed number of positions. Inside a pool, samples
+are sorted by length, cut into batches as full as can be, and the batches permuted; so a batch holds
+samples of similar length, and pools mix as the order does. Invariant: the sequence of batches is a
+function of the order, the seed and the epoch alone, and holds every position once; ranks take turns
+in it, so a count of samples is a place in it for any number of ranks. It plans one pool at a time.
+"""
+
+import zlib
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from functools import cached_property
+from itertools import islice
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from npdata.errors import SamplerError, StateError
+from npdata.sampling.order.checks import whole_number
+from npdata.sampling.order.epoch_order import Order
+from npdata.sampling.order.permutation import Permutations
+from npdata.sampling.order.ranks import Uneven
+
+Ints = NDArray[np.int64]
+
+BATCH_PURPOSE = 4
+POOL_BATCHES = 64
+"""A pool holds about so many batches: their padding is 2 % for lengths that differ tenfold."""
+LARGEST_POOL = 1 << 16
+
+
+class Step(NamedTuple):
+    """A batch of one rank: the positions, those that only fill up, and the samples up to its end.
+
+    `consumed` counts the samples of all ranks.
+    """
+
+    positions: Ints
+    fill: Ints
+    consumed: int
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class BySize:
+    """Batches of at most `max_rows` rows out of samples of `lengths` rows.
+
+    `padded` counts a batch as its number of samples times the longest. `order` gives the order of
+    an epoch of `samples` positions.
+    """
+
+    order: Callable[[int], Order]
+    samples: int
+    seed: int
+    lengths: Ints
+    max_rows: int
+    padded: bool
+    shuffled: bool
+    counted: dict[int, int]
+    """Batches of the epochs that were counted last."""
+
+    @classmethod
+    def of(
+        cls,
+        data: Any,
+        *,
+        order: Callable[[int], Order],
+        samples: int,
+        subset: Ints | None,
+        seed: int,
+        max_rows: int,
+        padded: bool,
+        shuffled: bool,
+    ) -> "BySize":
+        """Check the arguments of a sampler; each fault is a SamplerError."""
+        max_rows = whole_number("max_rows", max_rows, least=1)
+        lengths = getattr(data, "lengths", None)
+        if lengths is None:
+            raise SamplerError(
+                f"max_rows={max_rows} of {type(data).__name__}, which has no lengths: expected a "
+                "NumpyDataset with a field of samples of different lengths; give batch_size for "
+                "others, and indices= in place of a Subset"
+            )
+        sizes = np.maximum(1, np.asarray(lengths, np.int64))
+        used = sizes if subset is None else sizes[subset]
+        if used.max(initial=0) > max_rows:
+            long = sizes > max_rows
+            chosen = np.arange(len(sizes)) if subset is None else subset
+            row = int(chosen[np.flatnonzero(long[chosen])[0]])
+            raise SamplerError(
+                f"sample {row} has {sizes[row]} rows, more than max_rows={max_rows}: give at least "
+                f"{used.max()}, or leave out long samples by indices="
+            )
+        return cls(
+            order=order,
+            samples=samples,
+            seed=seed,
+            lengths=sizes,
+            max_rows=max_rows,
+            padded=padded,
+            shuffled=shuffled,
+            counted={},
+        )
+
+    @cached_property
+    def pool(self) -> int:
+        """The positions of a pool."""
+        mean = max(1, int(self.lengths.mean())) if len(self.lengths) else 1
+        return min(LARGEST_POOL, max(POOL_BATCHES, POOL_BATCHES * self.max_rows // mean))
+
+    @cached_property
+    def identity(self) -> dict[str, int]:
+        """The integers that must agree for a position to mean the same samples."""
+        return {
+            "max_rows": self.max_rows,
+            "padded": int(self.padded),
+            "lengths_checksum": zlib.crc32(np.ascontiguousarray(self.lengths).data),
+        }
+
+    def steps(self, epoch: int, world: int, uneven: Uneven, rank: int) -> int:
+        """Give the number of steps of a rank in a whole epoch."""
+        whole, more = divmod(self._count(epoch), world)
+        last = more > 0 and (uneven in ("pad", "mask") or (uneven == "ragged" and rank < more))
+        return whole + last
+
+    def own(
+        self, epoch: int, position: int, world: int, uneven: Uneven, rank: int
+    ) -> Iterator[Step]:
+        """Give the batches of a rank from `position` on, a sum of the sizes of batches."""
+        stream, consumed = self._sequence(epoch, position), position
+        nothing = np.zeros(0, np.int64)
+        while turn := list(islice(stream, world)):
+            if len(turn) < world and uneven == "drop":
+                return
+            consumed += sum(map(len, turn))
+            if rank < len(turn):
+                yield Step(turn[rank], nothing, consumed)
+            elif uneven == "pad":
+                first = list(islice(self._sequence(epoch, 0), world))
+                yield Step(nothing, first[(rank - len(turn)) % len(first)], consumed)
+            elif uneven == "mask":
+                yield Step(nothing, turn[-1], consumed)
+
+    def _sequence(self, epoch: int, position: int) -> Iterator[Ints]:
+        """Give the positions of each batch of an epoch, from `position` on."""
+        order = self.order(epoch)
+        for number in range(position // self.pool, -(-self.samples // self.pool)):
+            batches = self._pool(order, epoch, number)
+            skip, first = 0, number * self.pool
+            while first < position and skip < len(batches):
+                first += len(batches[skip])
+                skip += 1
+            if skip and first != position:
+                raise StateError(
+                    f"position={position} is inside a batch: expected the end of one, as "
+                    "state_dict() gives it"
+                )
+            yield from batches[skip:]
+
+    def _pool(self, order: Order, epoch: int, number: int) -> list[Ints]:
+        first = number * self.pool
+        positions = np.arange(first, min(first + self.pool, self.samples))
+        sizes = self.lengths[order.rows(positions)]
+        if not self.shuffled:
+            return cut(positions, sizes, self.max_rows, self.padded)
+        by_size = np.argsort(sizes, kind="stable")
+        batches = cut(positions[by_size], sizes[by_size], self.max_rows, self.padded)
+        turns = Permutations.of(self.seed, epoch, BATCH_PURPOSE).many(
+            np.arange(len(batches)),
+            sizes=np.array([len(batches)]),
+            members=np.array([number]),
+            counts=np.array([len(batches)]),
+        )
+        return [batches[turn] for turn in turns.tolist()]
+
+    def _count(self, epoch: int) -> int:
+        """Count the batches of an epoch, which takes planning them all; two epochs are kept."""
+        count = self.counted.get(epoch)
+        if count is None:
+            count = self.counted[epoch] = sum(1 for _ in self._sequence(epoch, 0))
+            if len(self.counted) > 2:
+                self.counted.pop(next(iter(self.counted)))
+        return count
+
+
+def cut(positions: Ints, sizes: Ints, max_rows: int, padded: bool) -> list[Ints]:
+    """Cut positions into batches of at most `max_rows` rows, each as full as can be.
+
+    Examples:
+        >>> sizes = np.array([1, 2, 2, 5])
+        >>> [batch.tolist() for batch in cut(np.arange(4), sizes, 6, True)]
+        [[0, 1, 2], [3]]
+        >>> [batch.tolist() for batch in cut(np.arange(4), sizes, 10, False)]
+        [[0, 1, 2, 3]]
+    """
+    batches: list[Ints] = []
+    first = 0
+    while first < len(positions):
+        near = sizes[first : first + max_rows // int(sizes[first]) + 1]
+        if padded:
+            rows = np.maximum.accumulate(near) * np.arange(1, len(near) + 1)
+        else:
+            near = sizes[first : first + max_rows]
+            rows = np.cumsum(near)
+        count = max(1, int(np.searchsorted(rows, max_rows, side="right")))
+        batches.append(positions[first : first + count])
+        first += count
+    return batches

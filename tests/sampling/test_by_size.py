@@ -1,0 +1,210 @@
+"""Batches by size: as many samples as fit into a number of rows, under the sampler's contract."""
+
+import itertools
+import pickle
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+from torch.utils.data import DataLoader
+
+import npdata
+from npdata import BlockBatchSampler, NumpyDataset
+from npdata.errors import SamplerError, StateError
+from npdata.sampling.order.by_size import cut
+
+lengths = st.lists(st.integers(0, 30), min_size=1, max_size=200)
+
+
+def ragged(sizes: Any, **options: Any) -> NumpyDataset:
+    """Samples whose values tell their number, and that number."""
+    sizes = np.asarray(sizes, np.int64)
+    values = np.repeat(np.arange(len(sizes)), sizes)
+    spans = npdata.ragged(values, lengths=sizes)
+    return NumpyDataset(spans=spans, number=np.arange(len(sizes)), **options)
+
+
+def rows_of(batch: Any, sizes: np.ndarray, padded: bool) -> int:
+    held = np.maximum(1, sizes[np.asarray(batch)])
+    return int(held.max() * len(held) if padded else held.sum())
+
+
+@given(lengths, st.integers(30, 90), st.booleans(), st.sampled_from(["block", "full", False]))
+def test_every_sample_comes_once_in_batches_that_fit(
+    sizes: list[int], most: int, padded: bool, shuffle: Any
+) -> None:
+    ds = ragged(sizes)
+    sampler = BlockBatchSampler(ds, max_rows=most, padded=padded, shuffle=shuffle, seed=3)
+    for _ in range(2):
+        expected = len(sampler)
+        batches = list(sampler)
+        assert len(batches) == expected
+        assert sorted(np.concatenate(batches).tolist()) == list(range(len(sizes)))
+        assert all(rows_of(b, np.array(sizes), padded) <= most for b in batches)
+    if shuffle is False:
+        assert np.concatenate(batches).tolist() == list(range(len(sizes)))
+
+
+@given(lengths, st.integers(30, 90), st.booleans())
+def test_batches_are_as_full_as_can_be(sizes: list[int], most: int, padded: bool) -> None:
+    held = np.maximum(1, np.array(sizes))
+    batches = cut(np.arange(len(held)), held, most, padded)
+    assert np.concatenate(batches).tolist() == list(range(len(held)))
+    for batch, after in itertools.pairwise(batches):
+        more = np.append(batch, after[0])
+        assert rows_of(batch, held, padded) <= most < rows_of(more, held, padded)
+
+
+def test_similar_lengths_come_together() -> None:
+    sizes = np.random.default_rng(0).integers(1, 100, 20_000)
+    ds = ragged(sizes)
+    held = padding = 0
+    for batch in BlockBatchSampler(ds, max_rows=2048, shuffle="full"):
+        held += int(sizes[batch].sum())
+        padding += rows_of(batch, sizes, True) - int(sizes[batch].sum())
+    assert padding < 0.05 * held
+
+
+def test_epochs_differ_and_come_again() -> None:
+    ds = ragged(np.random.default_rng(0).integers(1, 20, 300))
+    made = [list(BlockBatchSampler(ds, max_rows=64, seed=seed)) for seed in (0, 0, 1)]
+    assert [b.tolist() for b in made[0]] == [b.tolist() for b in made[1]]
+    assert [b.tolist() for b in made[0]] != [b.tolist() for b in made[2]]
+    sampler = BlockBatchSampler(ds, max_rows=64, seed=0)
+    first, second = list(sampler), list(sampler)
+    assert [b.tolist() for b in first] != [b.tolist() for b in second]
+    sampler.set_epoch(1)
+    assert [b.tolist() for b in sampler] == [b.tolist() for b in second]
+
+
+@given(
+    lengths,
+    st.integers(1, 4),
+    st.sampled_from(["pad", "mask", "ragged", "drop"]),
+)
+def test_ranks_share_the_batches(sizes: list[int], world: int, uneven: Any) -> None:
+    ds = ragged(sizes)
+    options: Any = {"max_rows": 40, "seed": 5}
+    whole = [batch.tolist() for batch in BlockBatchSampler(ds, **options, rank=0, world_size=1)]
+    samplers = [
+        BlockBatchSampler(ds, **options, rank=rank, world_size=world, uneven=uneven)
+        for rank in range(world)
+    ]
+    given_out = [list(sampler) for sampler in samplers]
+    assert [len(batches) for batches in given_out] == [len(sampler) for sampler in samplers]
+    turns = len(whole) // world if uneven == "drop" else -(-len(whole) // world)
+    for rank, batches in enumerate(given_out):
+        own = whole[rank::world][:turns]
+        assert [np.asarray(batch).tolist() for batch in batches[: len(own)]] == own
+        if uneven in ("pad", "mask"):
+            assert len(batches) == turns
+        else:
+            assert len(batches) == len(own)
+        for batch in batches[len(own) :]:
+            assert uneven == "pad" or not batch.mask.any()
+
+
+@given(lengths, st.integers(1, 3), st.integers(1, 3), st.integers(0, 30))
+def test_a_state_goes_on_with_any_number_of_ranks(
+    sizes: list[int], before: int, after: int, steps: int
+) -> None:
+    ds = ragged(sizes)
+    options: Any = {"max_rows": 35, "seed": 2, "uneven": "ragged"}
+    whole = [batch.tolist() for batch in BlockBatchSampler(ds, **options)]
+    steps = min(steps, len(whole) // before)
+    first = BlockBatchSampler(ds, **options, rank=0, world_size=before)
+    batches = iter(first)
+    for _ in range(steps):
+        next(batches)
+    state = pickle.loads(pickle.dumps(first.state_dict(consumed=steps)))
+    left = []
+    for rank in range(after):
+        again = BlockBatchSampler(ds, **options, rank=rank, world_size=after)
+        again.load_state_dict(state)
+        left += [batch.tolist() for batch in again]
+    done = steps * before
+    if done < len(whole):
+        assert sorted(left) == sorted(whole[done:])
+    else:
+        assert state["epoch"] == 1
+
+
+def test_a_loader_goes_on_where_it_was() -> None:
+    ds = ragged(np.random.default_rng(0).integers(0, 20, 200))
+
+    def loader() -> npdata.Loader:
+        return npdata.Loader(ds, sampler=BlockBatchSampler(ds, max_rows=50, seed=1), num_threads=2)
+
+    whole = [batch["number"].tolist() for batch in loader()]
+    first = loader()
+    batches = iter(first)
+    for _ in range(7):
+        batch = next(batches)
+        assert batch["spans"].values.numel() <= 50
+    again = loader()
+    again.load_state_dict(first.state_dict())
+    assert [batch["number"].tolist() for batch in again] == whole[7:]
+
+
+def test_a_data_loader_takes_the_batches() -> None:
+    ds = ragged(np.random.default_rng(0).integers(0, 20, 100))
+    sampler = BlockBatchSampler(ds, max_rows=50)
+    loader = DataLoader(ds, batch_sampler=sampler, collate_fn=npdata.collate, num_workers=2)
+    seen = torch.cat([batch["number"] for batch in loader])
+    assert sorted(seen.tolist()) == list(range(100))
+
+
+def test_subsets_and_random_transforms_keep_their_meaning() -> None:
+    sizes = np.random.default_rng(0).integers(0, 20, 100)
+
+    def noisy(sample: dict[str, Any], rng: np.random.Generator) -> dict[str, Any]:
+        return sample | {"noise": rng.random()}
+
+    ds = ragged(sizes, transform=noisy)
+    chosen = np.arange(10, 60)
+    noise = []
+    for world in (1, 2):
+        found: dict[int, float] = {}
+        for rank in range(world):
+            sampler = BlockBatchSampler(
+                ds, max_rows=50, indices=chosen, rank=rank, world_size=world, uneven="ragged"
+            )
+            for batch in npdata.Loader(ds, sampler=sampler):
+                found |= dict(zip(batch["number"].tolist(), batch["noise"].tolist(), strict=True))
+        assert sorted(found) == chosen.tolist()
+        noise.append(found)
+    assert noise[0] == noise[1]
+    assert len(set(noise[0].values())) == 50
+
+
+def test_what_cannot_be_is_named() -> None:
+    ds = ragged([3, 9, 1])
+    for arguments, message in (
+        ({}, "give batch_size or max_rows, and not neither"),
+        ({"batch_size": 2, "max_rows": 9}, "give batch_size or max_rows, and not both"),
+        ({"max_rows": 0}, "max_rows"),
+        ({"max_rows": 8}, "sample 1 has 9 rows, more than max_rows=8: give at least 9"),
+        ({"max_rows": 9, "lanes": 2}, "lanes=2 with max_rows"),
+    ):
+        with pytest.raises(SamplerError, match=message):
+            BlockBatchSampler(ds, **arguments)
+    assert len(list(BlockBatchSampler(ds, max_rows=8, indices=[0, 2]))) == 1
+    with pytest.raises(SamplerError, match="has no lengths"):
+        BlockBatchSampler(10, max_rows=8)
+    with pytest.raises(SamplerError, match="has no lengths"):
+        BlockBatchSampler(NumpyDataset(np.arange(3)), max_rows=8)
+    state = BlockBatchSampler(ds, max_rows=9).state_dict()
+    for other in (
+        BlockBatchSampler(ds, max_rows=10),
+        BlockBatchSampler(ds, max_rows=9, padded=False),
+        BlockBatchSampler(ragged([3, 8, 2]), max_rows=9),
+        BlockBatchSampler(ds, 2),
+    ):
+        with pytest.raises(StateError):
+            other.load_state_dict(state)
+    sampler = BlockBatchSampler(ragged([3] * 9), max_rows=9)
+    with pytest.raises(StateError, match="position=1 is inside a batch"):
+        sampler.load_state_dict(sampler.state_dict() | {"position": 1})
