@@ -2,6 +2,8 @@
 
 import multiprocessing
 import os
+import subprocess
+import sys
 import warnings
 from pathlib import Path
 
@@ -148,3 +150,38 @@ def test_an_error_in_a_worker_names_its_cause(data: Data) -> None:
     batches = DataLoader(ds, batch_sampler=[[ROWS]], collate_fn=npdata.collate, num_workers=1)
     with pytest.raises(IndexError, match="row 97 at position 0"):
         list(batches)
+
+
+AFTER_TORCH = """
+import os, signal, sys, h5py, numpy as np, torch, npdata
+x = np.arange(3000 * 200, dtype="f4").reshape(3000, 200)
+np.save("x.npy", x)
+with h5py.File("d.h5", "w") as file:
+    file.create_dataset("x", data=x, chunks=(500, 200), compression=1, shuffle=True)
+torch.set_num_threads(2)
+torch.rand(700, 700) @ torch.rand(700, 700)
+torch.rand(1 << 20).exp()
+names = ("x.npy", "d.h5::x")
+datasets = [npdata.NumpyDataset(n, dtype=d) for n in names for d in (None, torch.float64)]
+if sys.argv[1] == "read":
+    [ds[:5] for ds in datasets]
+child = os.fork()
+if child == 0:
+    signal.alarm(60)
+    rows = np.random.default_rng(0).permutation(3000)
+    right = all((ds[rows].numpy() == x[rows]).all() for ds in datasets)
+    os._exit(0 if right and torch.get_num_threads() == 2 else 1)
+sys.exit(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]))
+"""
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="needs os.fork")
+@pytest.mark.parametrize("before", ["read", "nothing"])
+def test_a_forked_child_reads_whoever_used_the_threads_of_torch(
+    tmp_path: Path, before: str
+) -> None:
+    command = [sys.executable, "-W", "ignore", "-c", AFTER_TORCH, before]
+    done = subprocess.run(
+        command, cwd=tmp_path, capture_output=True, text=True, timeout=100, check=False
+    )
+    assert done.returncode == 0, done.stderr

@@ -214,12 +214,11 @@ class ByteRows:
 
 def _select(view: Tensor, rows: NDArray[np.int64], out: Tensor) -> None:
     """Copy row `rows[k]` of `view` to `out[k]`, by torch wherever its threads are."""
-    if _Threads.lost and torch.get_num_threads() > 1:
-        if len(rows) and rows.view(np.uint64).max() >= len(view):
+    if _lost_threads():
+        if len(rows) and rows.min() < 0:  # to NumPy a row from the end
             raise IndexError("a row lies outside")
         out.numpy()[...] = view.numpy()[rows]
         return
-    _Threads.used = _Threads.used or out.numel() >= _GRAIN
     torch.index_select(view, 0, torch.from_numpy(rows), out=out)
 
 
@@ -234,25 +233,39 @@ def scatter_add(out: NDArray[Any], places: NDArray[np.int64], values: NDArray[An
         >>> out.tolist()
         [5.0, 0.0, 2.0]
     """
-    if out.dtype.name not in _ADDED or (_Threads.lost and torch.get_num_threads() > 1):
+    if out.dtype.name not in _ADDED or _lost_threads():
         np.add.at(out, places, values)
         return
-    _Threads.used = _Threads.used or values.size >= _GRAIN
     torch.from_numpy(out).scatter_add_(0, torch.from_numpy(places), torch.from_numpy(values))
 
 
-class _Threads:
-    """Whether torch's threads were `used`, and whether they were and stayed behind at a fork.
+def copy_values(source: Tensor, out: Tensor) -> Tensor:
+    """Copy contiguous `source` to `out` of the same shape, in the dtype of `out`; gives `out`."""
+    if not _lost_threads():
+        return out.copy_(source)
+    values, target = source.view(-1), out.view(-1)
+    for first in range(0, len(target), _GRAIN):  # so few that torch uses no other thread
+        part = slice(first, first + _GRAIN)
+        target[part].copy_(values[part])
+    return out
 
-    A child would wait for them forever, unless it uses one thread, as a DataLoader's workers do.
+
+class _Process:
+    """Whether this process was `forked`: threads of torch, whoever used them, do not come along."""
+
+    forked = False
+
+
+def _lost_threads() -> bool:
+    """Tell whether torch would wait for ever for threads that stayed behind at a fork.
+
+    A DataLoader tells its workers to do with one, and then torch waits for none.
     """
-
-    used = False
-    lost = False
+    return _Process.forked and torch.get_num_threads() > 1
 
 
 def _forked() -> None:
-    _Threads.lost = _Threads.used
+    _Process.forked = True
 
 
 if hasattr(os, "register_at_fork"):

@@ -17,6 +17,7 @@ from torch import Tensor
 
 from npdata.arrays.convert import Conversion, Layout, apply, as_tensor, decide
 from npdata.arrays.dtypes import DType, DTypeRule, dtype_rule
+from npdata.arrays.gather import copy_values
 from npdata.dataset.batch_memory import Allocate, plain_memory
 from npdata.dataset.field import Field, Value
 from npdata.dataset.padded import Padded
@@ -140,7 +141,7 @@ class RaggedField(Field):
             np.concatenate(pieces, out=raw)
             if rule.swapped:
                 raw.byteswap(inplace=True)
-        return out if rule.cast is None else allocate(shape, rule.cast).copy_(out)
+        return out if rule.cast is None else copy_values(out, allocate(shape, rule.cast))
 
     def _lay(self, pieces: list[NDArray[Any]], values: Tensor) -> None:
         """Copy the pieces to their places, and fill what is left of each."""

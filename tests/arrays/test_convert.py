@@ -276,3 +276,11 @@ def test_values_are_numpys_for_every_layout(array: np.ndarray, copy: bool | None
     assert tensor.dtype == decision.dtype == NATIVE[array.dtype.name]
     if array.size:
         assert shares(tensor, array) == (decision.action == "view")
+
+
+@pytest.mark.parametrize("stride", [0, 24, 192])
+def test_the_stride_of_an_axis_of_length_one_does_not_matter(stride: int) -> None:
+    array = np.lib.stride_tricks.as_strided(np.arange(3.0), (1, 3), (stride, 8))
+    assert array.flags.c_contiguous
+    assert npdata.explain(array).action == "view"
+    assert npdata.as_tensor(array).tolist() == [[0.0, 1.0, 2.0]]

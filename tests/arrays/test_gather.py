@@ -2,11 +2,13 @@
 
 import numpy as np
 import pytest
+import torch
 from hypothesis import given
 from hypothesis import strategies as st
 from kinds import misaligned
 
-from npdata.arrays.gather import RowTable
+from npdata.arrays import gather
+from npdata.arrays.gather import ByteRows, RowTable, copy_values
 
 BASE = np.arange(7 * 4 * 3).reshape(7, 4, 3)
 ARRAYS = {
@@ -17,7 +19,11 @@ ARRAYS = {
     "every second row": np.repeat(BASE, 2, axis=0)[::2],
     "reversed": BASE[::-1],
     "columns": BASE[:, 1:3, ::2],
+    "columns, byte-swapped": BASE.astype(">i8")[:, 1:3, ::2],
     "misaligned": misaligned(BASE),
+    "complex beside a float": np.array(
+        [(k * 1j, k) for k in range(7)], [("c", "c16"), ("f", "f8")]
+    )["c"],
     "byte-swapped": BASE.astype(">i8"),
     "overlapping windows": np.lib.stride_tricks.sliding_window_view(np.arange(10), 4),
     "overlapping windows, swapped": np.lib.stride_tricks.sliding_window_view(
@@ -35,8 +41,14 @@ ARRAYS = {
 }
 
 
+@pytest.mark.parametrize("forked", [False, True])
 @pytest.mark.parametrize("array", ARRAYS.values(), ids=ARRAYS)
-def test_gathered_rows_are_what_numpy_selects(array: np.ndarray) -> None:
+def test_gathered_rows_are_what_numpy_selects(
+    array: np.ndarray, forked: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if forked:
+        leave_threads_behind(monkeypatch)
+
     @given(st.lists(st.integers(0, 6), max_size=12))
     def check(rows: list[int]) -> None:
         indices = np.array(rows, np.int64)
@@ -47,9 +59,20 @@ def test_gathered_rows_are_what_numpy_selects(array: np.ndarray) -> None:
     check()
 
 
+def leave_threads_behind(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let this process seem forked, with more than one thread for torch."""
+    monkeypatch.setattr(gather._Process, "forked", True)
+    monkeypatch.setattr(torch, "get_num_threads", lambda: 2)
+
+
 @pytest.mark.parametrize("case", ["contiguous", "Fortran order", "overlapping windows", "columns"])
 def test_ordinary_arrays_go_through_the_kernel(case: str) -> None:
     assert RowTable.of(ARRAYS[case]).typed
+
+
+@pytest.mark.parametrize("case", ["misaligned", "complex beside a float", "a field of records"])
+def test_torch_is_given_no_words_that_are_misaligned(case: str) -> None:
+    assert not RowTable.of(ARRAYS[case]).typed
 
 
 def test_preparing_copies_nothing() -> None:
@@ -66,8 +89,13 @@ def test_memory_that_may_not_be_written_is_only_read() -> None:
 
 
 @pytest.mark.parametrize("array", ARRAYS.values(), ids=ARRAYS)
+@pytest.mark.parametrize("forked", [False, True])
 @pytest.mark.parametrize("row", [7, -1, 1 << 40, -(1 << 63)])
-def test_the_kernel_itself_refuses_rows_outside(array: np.ndarray, row: int) -> None:
+def test_the_kernel_itself_refuses_rows_outside(
+    array: np.ndarray, row: int, forked: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if forked:
+        leave_threads_behind(monkeypatch)
     table = RowTable.of(array)
     if not table.typed:
         return
@@ -75,3 +103,28 @@ def test_the_kernel_itself_refuses_rows_outside(array: np.ndarray, row: int) -> 
     out = np.zeros((300, *array.shape[1:]), array.dtype)
     with pytest.raises(IndexError):
         table.gather(indices, out)
+
+
+@pytest.mark.parametrize("row", [1000, 40_000])
+@pytest.mark.parametrize("on_one_core", [False, True])
+def test_rows_of_bytes_are_the_same_on_one_core_and_on_all(row: int, on_one_core: bool) -> None:
+    threads = torch.get_num_threads()
+    torch.set_num_threads(2)
+    try:
+        data = np.random.default_rng(0).integers(0, 256, 90_000, np.uint8)
+        starts = np.random.default_rng(1).integers(0, len(data) - row + 1, 99)
+        out = np.zeros((99, row), np.uint8)
+        ByteRows.of(data, row).gather(starts, out, on_one_core=on_one_core)
+    finally:
+        torch.set_num_threads(threads)
+    assert (out == data[starts[:, None] + np.arange(row)]).all()
+
+
+@pytest.mark.parametrize("forked", [False, True])
+def test_values_are_cast_with_and_without_threads(
+    forked: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if forked:
+        leave_threads_behind(monkeypatch)
+    source = torch.arange(100_000, dtype=torch.int64).view(50, 2000)
+    assert torch.equal(copy_values(source, torch.empty(50, 2000)), source.float())

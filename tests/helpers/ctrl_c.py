@@ -125,7 +125,7 @@ def main(times: int) -> int:
     with tempfile.TemporaryDirectory() as folder:
         files = write(Path(folder))
         cases = [(kind, way) for kind in files for way in WAYS]
-        each = max(1, round(times / len(cases)))
+        each = -(-times // len(cases))
         for kind, way in cases:
             faulthandler.dump_traceback_later(HANGS_AFTER, exit=True)
             ds = dataset(files[kind])

@@ -187,3 +187,13 @@ class TestMemmaps:
         assert NumpyDataset(unnamed)[0].item() == X[0, 0]
         with pytest.raises(ValueError, match="no path to find it by"):
             pickle.dumps(NumpyDataset(unnamed))
+
+
+def test_a_file_that_grew_within_one_tick_of_its_clock_is_another(path: Path) -> None:
+    (source,) = NumpyDataset(path).sources
+    before = path.stat()
+    with path.open("ab") as file:
+        file.write(bytes(8))
+    os.utime(path, ns=(before.st_atime_ns, before.st_mtime_ns))
+    with pytest.raises(errors.ChangedFileError, match="bytes and now has"):
+        source.check()

@@ -3,6 +3,7 @@
 import bz2
 import contextlib
 import os
+import struct
 import subprocess
 import sys
 import zlib
@@ -214,3 +215,34 @@ def test_inflating_is_exact_and_bounded(inflate: Decode, size: int) -> None:
 
 def test_a_module_that_is_not_installed_is_none() -> None:
     assert optional("no_such_module") is None
+
+
+def test_a_zstd_block_that_holds_fewer_bytes_than_declared_is_refused() -> None:
+    numcodecs = pytest.importorskip("numcodecs")
+    content = np.arange(512, dtype=np.uint8)
+    for held, method in ((100, 3), (512, 3)):
+        block = numcodecs.zstd.compress(content[:held].tobytes())
+        data = struct.pack(">QI", 512, 512) + struct.pack(">I", len(block)) + block
+        step = Filter(id=32008, flags=0, values=(0, 2, 2, 0, method), name="bitshuffle")
+        out = np.empty(512, np.uint8)
+        if held == 512:
+            decode_chunk([step], 0, data, out)
+        else:
+            with pytest.raises(ValueError, match="declares 100 bytes, not 512"):
+                decode_chunk([step], 0, data, out)
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="limits its memory")
+def test_damaged_streams_give_the_rows_of_h5py_or_an_error() -> None:
+    count = os.environ.get("NPDATA_CODEC_STREAMS", "150")
+    seed = os.environ.get("NPDATA_FUZZ_SEED", "1")
+    done = subprocess.run(
+        [sys.executable, "-m", "tests.helpers.codec_fuzz", count, seed],
+        cwd=Path(__file__).parents[3],
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=600,
+    )
+    assert done.returncode == 0, done.stdout + done.stderr[-2000:]
+    print(done.stdout)

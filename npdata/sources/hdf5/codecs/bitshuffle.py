@@ -6,17 +6,22 @@ over at the end is as it was. The bits are put back in NumPy, eight by eight as 
 """
 
 import struct
+from collections.abc import Callable
+from typing import TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
 
-from npdata.sources.hdf5.codecs import lz4
-from npdata.sources.hdf5.codecs.base import MISSING, Bytes, Decoder, as_array, require_room, zstd
+from npdata.sources.hdf5.codecs import lz4, zstd
+from npdata.sources.hdf5.codecs.base import MISSING, Bytes, Decoder, as_array, require_room
 
 HEADER = struct.Struct(">QI")
 LENGTH = struct.Struct(">I")
 TARGET_BYTES = 8192
 MULTIPLE = 8
+Block: TypeAlias = Callable[[NDArray[np.uint8], NDArray[np.uint8]], None]
+BLOCKS: dict[int, Block] = {2: lz4.block, 3: zstd.block}
+"""How to decompress a block into memory that it must fill, by the compression of the filter."""
 
 
 def default_block(size: int) -> int:
@@ -50,7 +55,7 @@ def decompress(
         require_room(len(source), limit)
         asked = values[3] if len(values) > 3 else 0
         return _plain(source, size, asked or default_block(size))
-    if method not in (2, 3):
+    if method not in BLOCKS:
         raise ValueError(f"bitshuffle has compression {method}; known are 0, 2 (LZ4), 3 (zstd)")
     if len(source) < HEADER.size:
         raise ValueError(f"bitshuffle data of {len(source)} bytes is too short for its header")
@@ -59,7 +64,7 @@ def decompress(
     block = block_bytes // size
     if block == 0 or block % MULTIPLE:
         raise ValueError(f"bitshuffle declares blocks of {block_bytes} bytes")
-    return _compressed(source[HEADER.size :], total, size, block, zstd if method == 3 else None)
+    return _compressed(source[HEADER.size :], total, size, block, BLOCKS[method])
 
 
 def _blocks(elements: int, block: int) -> list[int]:
@@ -78,7 +83,7 @@ def _plain(source: NDArray[np.uint8], size: int, block: int) -> NDArray[np.uint8
 
 
 def _compressed(
-    source: NDArray[np.uint8], total: int, size: int, block: int, zstd_module: object
+    source: NDArray[np.uint8], total: int, size: int, block: int, decompress_block: Block
 ) -> NDArray[np.uint8]:
     out = np.empty(total, np.uint8)
     place = done = 0
@@ -88,10 +93,7 @@ def _compressed(
         if len(stored) < length:
             raise ValueError("the bitshuffle data breaks off inside a block")
         bits = np.empty(count * size, np.uint8)
-        if zstd_module is None:
-            lz4.block(stored, bits)
-        else:
-            bits[:] = as_array(_zstd(stored, len(bits)))
+        decompress_block(stored, bits)
         out[done : done + len(bits)] = unshuffle_bits(bits, size)
         place += 4 + length
         done += len(bits)
@@ -99,15 +101,6 @@ def _compressed(
     if len(rest) != total - done:
         raise ValueError("the bitshuffle data breaks off at its end")
     out[done:] = rest
-    return out
-
-
-def _zstd(stored: NDArray[np.uint8], size: int) -> NDArray[np.uint8]:
-    out = np.empty(size, np.uint8)
-    try:
-        zstd.decompress(stored, out)
-    except RuntimeError as error:
-        raise ValueError(f"the zstd block is damaged: {error}") from None
     return out
 
 

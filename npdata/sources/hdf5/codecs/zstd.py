@@ -22,6 +22,20 @@ def content_size(frame: bytes) -> int:
     return size + 256 if width == 2 else size
 
 
+def block(frame: NDArray[np.uint8], out: NDArray[np.uint8]) -> None:
+    """Decompress one frame that fills `out` exactly.
+
+    numcodecs accepts a frame that fills less, and leaves the rest of `out` as it was.
+    """
+    size = content_size(frame[:18].tobytes())
+    if size != len(out):
+        raise ValueError(f"the zstd frame declares {size} bytes, not {len(out)}")
+    try:
+        zstd.decompress(frame, out)
+    except RuntimeError as error:
+        raise ValueError(f"the zstd frame is damaged: {error}") from None
+
+
 def decompress(
     data: Bytes, values: tuple[int, ...], limit: int, into: NDArray[np.uint8] | None
 ) -> NDArray[np.uint8]:
@@ -30,10 +44,7 @@ def decompress(
     size = content_size(source[:18].tobytes())
     require_room(size, limit)
     out = into if into is not None and len(into) == size else np.empty(size, np.uint8)
-    try:
-        zstd.decompress(source, out)
-    except RuntimeError as error:
-        raise ValueError(f"the zstd frame is damaged: {error}") from None
+    block(source, out)
     return out
 
 
