@@ -10,6 +10,7 @@ budget each, is not waited for.
 
 import _thread
 import atexit
+import contextlib
 import itertools
 import os
 import threading
@@ -19,6 +20,7 @@ from queue import Empty, SimpleQueue
 from typing import Any, TypeAlias
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 from torch.utils.data import get_worker_info
 
@@ -123,16 +125,14 @@ class ChunkCache:
 
         Waits for those that are missing; raises what decoding them raised.
         """
-        ready = chunks.ready
-        try:
-            there = list(map(ready.__getitem__, numbers))
-        except KeyError:
-            found = list(map(ready.get, numbers))
-            there = [chunk for chunk in found if chunk is not None]
+        with contextlib.suppress(KeyError):
+            there = list(map(chunks.ready.__getitem__, numbers))
             self._use(there)
-            return self._ask(_Request(chunks, numbers, found)), len(there)
+            return there, len(there)
+        found = list(map(chunks.ready.get, numbers))
+        there = [chunk for chunk in found if chunk is not None]
         self._use(there)
-        return there, len(there)
+        return self._ask(_Request(chunks, numbers, found)), len(there)
 
     def _use(self, chunks: list[Chunk]) -> None:
         now = next(self._clock)
@@ -181,6 +181,8 @@ class ChunkCache:
                 return
             # Before the interpreter ends: a daemon that decodes would be killed inside C++.
             atexit.register(self.close)
+            # After a fork torch makes its threads anew, which two threads must not do at once.
+            torch.get_num_threads()
             try:
                 for k in range(self._count):
                     name = f"npdata-decode_{k}"
