@@ -1,15 +1,160 @@
 """An interrupt at any moment of a read: later rows are right, nothing hangs, no thread is left."""
 
+import faulthandler
 import os
+import random
 import subprocess
 import sys
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
+import h5py
+import inject
+import numpy as np
 import pytest
+
+from npdata import open_source
+from npdata.sources.base import Source
+from npdata.sources.concat import ConcatSource
+from npdata.sources.hdf5.chunk_cache import chunk_cache
 
 ROOT = Path(__file__).parent.parent
 TIMES = int(os.environ.get("NPDATA_INTERRUPTS", "0"))
 """So many interrupts in the long form; the short one has few."""
+BOUNDARIES = int(os.environ.get("NPDATA_BOUNDARIES", "40"))
+"""So many boundaries between instructions are tried for each case; 0 for all."""
+X = np.random.default_rng(2).integers(0, 9, (96, 24)).astype(np.int32)
+
+
+@pytest.fixture(autouse=True)
+def _watched() -> Iterator[None]:
+    """Show all stacks, and end, where something hangs."""
+    faulthandler.dump_traceback_later(300, exit=True)
+    yield
+    faulthandler.cancel_dump_traceback_later()
+
+
+@pytest.fixture(scope="module")
+def files(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("interrupts")
+    with h5py.File(folder / "d.h5", "w") as file:
+        options = {"compression": 1, "shuffle": True}
+        file.create_dataset("x", data=X, chunks=(8, 24), **options)
+        file.create_dataset("tiles", data=X, chunks=(8, 10), **options)
+        file.create_dataset("plain", data=X, chunks=(8, 24))
+        file.create_dataset("first", data=X[:40], chunks=(8, 24), **options)
+        file.create_dataset("second", data=X[40:], chunks=(8, 24))
+    np.save(folder / "x.npy", X)
+    np.savez_compressed(folder / "x.npz", x=X)
+    return folder
+
+
+OPENED: dict[str, Callable[[Path], Source]] = {
+    "decoded": lambda folder: open_source(f"{folder}/d.h5::x"),
+    "decoded in tiles": lambda folder: open_source(f"{folder}/d.h5::tiles"),
+    "chunks in place": lambda folder: open_source(f"{folder}/d.h5::plain"),
+    "npy": lambda folder: open_source(f"{folder}/x.npy"),
+    "npz": lambda folder: open_source(f"{folder}/x.npz::x"),
+    "two parts": lambda folder: ConcatSource(
+        [open_source(f"{folder}/d.h5::{part}") for part in ("first", "second")]
+    ),
+}
+
+
+def boundaries(count: int) -> list[int]:
+    """Choose boundaries: all, or some at random, which NPDATA_FUZZ_SEED changes."""
+    chosen = range(1, count + 1)
+    seed = int(os.environ.get("NPDATA_FUZZ_SEED", "0"))
+    if not BOUNDARIES or count <= BOUNDARIES:
+        return list(chosen)
+    return sorted(random.Random(seed).sample(chosen, BOUNDARIES))
+
+
+def read(source: Source, rows: np.ndarray) -> np.ndarray:
+    out = np.full((len(rows), 24), -1, np.int32)
+    source.read(rows, out)
+    return out
+
+
+def require_right(source: Source) -> None:
+    rows = np.random.default_rng(0).permutation(96)
+    assert (read(source, rows) == X[rows]).all()
+
+
+@pytest.mark.parametrize("kind", OPENED)
+def test_an_interrupt_between_any_two_instructions_of_a_read_costs_no_row(
+    kind: str, files: Path
+) -> None:
+    rows = np.array([3, 90, 41, 3])
+    first = OPENED[kind](files)
+    count = inject.run(lambda: read(first, rows), sys.maxsize)
+    assert count is not None
+    interrupted = 0
+    for boundary in boundaries(count):
+        source = OPENED[kind](files)
+        interrupted += inject.run(lambda: read(source, rows), boundary) is None  # noqa: B023
+        require_right(source)
+        # Once more, with the file open and the chunks there.
+        inject.run(lambda: read(source, rows), boundary)  # noqa: B023
+        source.will_need(0, 96)
+        require_right(source)
+    assert interrupted > 0.5 * len(boundaries(count))
+    require_right(first)
+
+
+@pytest.mark.parametrize("kind", OPENED)
+def test_an_interrupt_between_any_two_instructions_of_an_opening_costs_no_row(
+    kind: str, files: Path
+) -> None:
+    def opened() -> None:
+        require_right(OPENED[kind](files))
+
+    count = inject.run(opened, sys.maxsize)
+    assert count is not None
+    for boundary in boundaries(count):
+        inject.run(opened, boundary)
+        opened()
+
+
+@pytest.mark.parametrize("step", ["decode", "_wanted_jobs", "_publish", "_take_request"])
+def test_an_error_between_any_two_instructions_of_a_decoding_thread_costs_no_row(
+    step: str, files: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    boundary, seen = sys.maxsize, 0
+
+    def failing(work: Callable[..., Any]) -> Callable[..., Any]:
+        def call(*arguments: Any) -> Any:
+            nonlocal boundary, seen
+            at, boundary = boundary, sys.maxsize
+            result = []
+            done = inject.run(lambda: result.append(work(*arguments)), at)
+            if done is None:
+                raise inject.Injected
+            seen = max(seen, done)
+            return result[0]
+
+        return call
+
+    source = OPENED["decoded"](files)
+    state = source._state.get()
+    owner = state.chunks if step == "decode" else chunk_cache()
+    monkeypatch.setattr(owner, step, failing(getattr(owner, step)))
+    require_right(source)
+    failed = 0
+    for each in boundaries(seen):
+        chunk_cache().forget(state.chunks)
+        state.chunks.closed = False
+        while state.chunks.ready:
+            pass
+        boundary = each
+        try:
+            require_right(source)
+        except inject.Injected:
+            failed += 1
+        boundary = sys.maxsize
+        require_right(source)
+    assert failed > 0.5 * len(boundaries(seen))
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="needs a timer that interrupts")
