@@ -5,7 +5,9 @@ BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt
 SOURCES := $(shell find npdata -name '*.py') README.md
 
-.PHONY: demo test check format bench docs gpu clean fuzz corpus
+LOWEST := $(shell sed -n 's/^dependencies = \[\(.*\)\]/\1/p' pyproject.toml | tr -d '",' | sed 's/>=/==/g')
+
+.PHONY: demo lowest test check format bench docs gpu clean fuzz corpus
 
 demo: $(VENV)/.demo
 	$(BIN)/python examples/train_digits.py
@@ -43,8 +45,20 @@ docs: $(VENV)/.wheel
 gpu: $(VENV)/.wheel
 	$(BIN)/pytest tests/gpu $(ARGS)
 
+# Reading on the lowest versions that pyproject.toml declares, in a venv of its own: 6 GB, since
+# torch of that age comes from PyPI with CUDA only.
+lowest: .lowest/.ready $(SOURCES)
+	.lowest/bin/python -m pip install --quiet --no-build-isolation --no-deps --force-reinstall .
+	.lowest/bin/pytest $(ARGS) tests/arrays tests/sources tests/dataset
+
+.lowest/.ready: pyproject.toml
+	test -x .lowest/bin/python || $(PYTHON) -m venv .lowest
+	.lowest/bin/python -m pip install --quiet --disable-pip-version-check \
+		$(LOWEST) hatchling pytest hypothesis ml_dtypes
+	touch $@
+
 clean:
-	rm -rf $(VENV) dist build site .corpus
+	rm -rf .lowest $(VENV) dist build site .corpus
 
 .corpus/.ready: constraints.txt tests/unpack_corpus.py $(VENV)/.ready
 	rm -rf .corpus

@@ -51,12 +51,12 @@ def row_number(index: object, rows: int) -> int:
         >>> row_number(np.int8(-1), 10)
         9
     """
+    if isinstance(index, bool | np.bool_) or "bool" in str(getattr(index, "dtype", "")):
+        raise _wrong_type(index)
     try:
         number = operator.index(index)  # type: ignore[arg-type]
     except TypeError:
         raise _wrong_type(index) from None
-    if isinstance(index, bool | np.bool_) or "bool" in str(getattr(index, "dtype", "")):
-        raise _wrong_type(index)
     if not -rows <= number < rows:
         raise _outside(number, rows, "")
     return number + rows if number < 0 else number

@@ -17,7 +17,7 @@ X = np.arange(60, dtype=np.float32).reshape(20, 3)
 
 @pytest.fixture
 def path(tmp_path: Path) -> Path:
-    with h5py.File(tmp_path / "d.h5", "w", userblock_size=512) as file:
+    with h5py.File(tmp_path / "d.h5", "w") as file:
         file.create_dataset("raw", data=X, chunks=(8, 3))
         file.create_dataset("packed", data=X, chunks=(8, 3), compression=1)
     return tmp_path / "d.h5"
@@ -31,7 +31,7 @@ def layout_of(path: Path, name: str) -> Layout:
 def test_a_user_block_is_read_past_h5py_from_the_release_that_is_right_about_it(path: Path) -> None:
     layout = layout_of(path, "raw")
     for version, kind in ((USER_BLOCK_SINCE, "mapped"), ((1, 14, 3), "library")):
-        facts = replace(layout.file, hdf5_version=version)
+        facts = replace(layout.file, user_block=512, hdf5_version=version)
         assert decide(replace(layout, file=facts)).kind == kind
 
 

@@ -21,6 +21,11 @@ from npdata.sources.hdf5.layout import FileFacts, Filter, read_layout
 
 X = np.arange(60, dtype=np.float32).reshape(20, 3)
 
+USER_BLOCK = "mapped" if h5py.version.hdf5_version_tuple >= (1, 14, 4) else "library"
+with_fill_time = pytest.mark.skipif(
+    h5py.version.version_tuple[:2] < (3, 12), reason="this h5py sets no fill time"
+)
+
 
 @pytest.fixture
 def path(tmp_path: Path) -> Path:
@@ -82,14 +87,14 @@ def test_trap_2_partial_chunks_may_be_stored_without_their_filters(path: Path) -
 def test_trap_3_a_user_block_shifts_offsets(path: Path, chunks: tuple[int, int] | None) -> None:
     with h5py.File(path, "w", userblock_size=2048) as file:
         file.create_dataset("x", data=X, chunks=chunks)
-    assert opened(path).access.kind == "mapped"
+    assert opened(path).access.kind == USER_BLOCK
 
 
 def test_trap_3_a_user_block_is_left_to_h5py_where_hdf5_is_wrong_about_it(path: Path) -> None:
     with h5py.File(path, "w", userblock_size=512) as file:
         file.create_dataset("x", data=X, chunks=(7, 3))
     layout = layout_of(path)
-    assert decide(layout).kind == "mapped"
+    assert decide(layout).kind == USER_BLOCK
     old = decide(replace(layout, file=replace(layout.file, hdf5_version=(1, 14, 3))))
     assert old.kind == "library"
     assert "user block, about which HDF5 1.14.3 is wrong" in old.reason
@@ -121,6 +126,7 @@ def test_trap_5_a_file_that_a_writer_cuts_to_nothing_is_an_error(path: Path, opt
 
 
 class TestTrap6NoOffsetIsNotTheFillValue:
+    @with_fill_time
     @pytest.mark.parametrize("fill_time", ["alloc", "never", "ifset"])
     @pytest.mark.parametrize("options", [{}, {"chunks": (7, 3)}])
     def test_never_written(self, path: Path, options: dict, fill_time: str) -> None:
@@ -248,6 +254,7 @@ def test_trap_11_a_stream_of_the_wrong_length_is_an_error(path: Path, length: in
 
 
 @pytest.mark.parametrize("dtype", ["<f4", ">f4", ">i2", "c8", "S3", "bool"])
+@with_fill_time
 @pytest.mark.parametrize("fill_time", ["alloc", "never", "ifset"])
 @pytest.mark.parametrize("compression", [None, 4])
 @pytest.mark.parametrize("access", ["library", "direct"])
