@@ -1,6 +1,7 @@
 """What every source promises: the rows of NumPy's `array[indices]`, bit for bit."""
 
 import pickle
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -120,15 +121,19 @@ def test_files_are_pickled_by_path(kind: str, data: Data) -> None:
     assert max(before, len(pickle.dumps(ds))) <= 4096
 
 
+def contents(folder: Path) -> dict[Path, bytes]:
+    return {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+
+
 @pytest.mark.parametrize("kind", FILE_KINDS)
 def test_writing_to_a_sample_never_reaches_the_file(kind: str, data: Data) -> None:
     if kind == "memmap, writable":
         pytest.skip("the user opened this map to write to the file")
     ds = dataset(kind, data)
-    before = {path: path.read_bytes() for path in data.folder.iterdir()}
+    before = contents(data.folder)
     for rows in (ds[3], ds[2:5], ds[[7, 8]], ds.__getitems__([9])[0]):
         rows.fill_(-1)
-    assert {path: path.read_bytes() for path in data.folder.iterdir()} == before
+    assert contents(data.folder) == before
 
 
 def test_describe_gives_access_and_conversion_with_reasons(kind: str, data: Data) -> None:

@@ -21,6 +21,7 @@ from npdata.dataset.padded import Padded
 from npdata.dataset.ragged_form import RaggedForm
 from npdata.dataset.stacking import stack_samples, take_apart
 from npdata.dataset.transforms import SampleRng, Transform
+from npdata.dataset.varied_field import Varied
 from npdata.errors import MaskLostError
 
 
@@ -119,7 +120,7 @@ class Batch(list[Any]):
     def collated(self) -> Any:
         """Give the batch stacked, in the form of `default_collate`, after `batch_transform`."""
         result = self.stacked
-        if result is None:
+        if result is None or any(isinstance(value, Varied) for value in self._values or ()):
             result = stack_samples(self._untransformed(), dict(self.form.ragged))
         elif type(result) is tuple:
             result = [tuple(value) if _is_texts(value) else value for value in result]

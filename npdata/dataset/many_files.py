@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import DTypeLike
 
 from npdata.dataset.numpy_dataset import NumpyDataset
+from npdata.dataset.ragged_form import Form
 from npdata.dataset.transforms import Transform
 from npdata.errors import FieldError
 from npdata.sources.base import Source
@@ -23,7 +24,7 @@ from npdata.sources.find_files import Files, Found, find_files
 from npdata.sources.labels import LabelFrom, LabelSource, labels_of
 from npdata.sources.open import SourceLike, open_source
 from npdata.sources.pair_files import pair_files
-from npdata.sources.stack import StackSource
+from npdata.sources.stack import open_stack
 
 Check: TypeAlias = Literal["open", "first use"]
 
@@ -37,6 +38,8 @@ def stack(
     dtype: Any = None,
     shape: int | tuple[int, ...] | None = None,
     offset: int = 0,
+    ragged: Form | None = None,
+    padding: float | None = None,
     transform: Transform | None = None,
     batch_transform: Transform | None = None,
     on_missing: Literal["raise"] = "raise",
@@ -47,6 +50,10 @@ def stack(
     `stack("img/*.npy")` gives bare tensors, `stack(image="img/*.npy", mask="mask/*.npy")` dicts of
     files that have the same stem. Files are read when their sample is asked for, straight into the
     batch; none is kept open.
+
+    Files of one shape stack. Where they differ in axis 0 alone, a batch is padded, jagged or a
+    list, as `ragged` says. Where they differ otherwise, samples have their own shapes, and
+    `transform` has to bring them to one.
 
     Args:
         files: a glob (`**` too), a folder (every array below it), a list of paths, or a `.txt`
@@ -63,13 +70,15 @@ def stack(
             in `NumpyDataset.from_raw`.
         shape: of the array in each raw file; one size may be -1.
         offset: the byte at which the array in each raw file begins.
+        ragged: "padded", "jagged" or "list", as in `NumpyDataset`.
+        padding: as in `NumpyDataset`.
         transform: as in `NumpyDataset`.
         batch_transform: as in `NumpyDataset`.
         on_missing: "raise": no file is ever left out.
         named: the files of each field, by its name.
 
     Raises `FieldError` (a ValueError) where nothing is found, a file comes twice or has no partner,
-    and where dtypes or shapes differ; `FormatError`, `TruncatedError`, `MemberNotFoundError`,
+    and where dtypes differ; `FormatError`, `TruncatedError`, `MemberNotFoundError`,
     FileNotFoundError, and while reading `ChangedFileError` (a RuntimeError): all name the file.
 
     Examples:
@@ -85,10 +94,13 @@ def stack(
     found = _found("stack", files, named)
 
     def opened(files: FileList) -> Source:
-        return StackSource(FileTable.of(files, raw, first_only=check == "first use"), raw)
+        return open_stack(FileTable.of(files, raw, first_only=check == "first use"), raw)
 
     sources = {label: opened(files) for label, files in _paired(found).items()}
-    return _dataset(sources, label_from, None if raw else dtype, transform, batch_transform)
+    options = {"ragged": ragged, "padding": padding}
+    return _dataset(
+        sources, label_from, None if raw else dtype, transform, batch_transform, **options
+    )
 
 
 def concatenate(
@@ -156,6 +168,7 @@ def _dataset(
     dtype: Any,
     transform: Transform | None,
     batch_transform: Transform | None,
+    **options: Any,
 ) -> NumpyDataset:
     fields = dict(sources)
     if label_from is not None:
@@ -165,7 +178,7 @@ def _dataset(
         fields[label] = _labels(next(iter(fields.values())), label_from)
         if dtype is not None and not isinstance(dtype, Mapping | list | tuple):
             dtype = dict.fromkeys(sources, dtype)
-    options = {"dtype": dtype, "transform": transform, "batch_transform": batch_transform}
+    options |= {"dtype": dtype, "transform": transform, "batch_transform": batch_transform}
     given = (fields,) if isinstance(next(iter(fields)), str) else tuple(fields.values())
     made = NumpyDataset(*given, **options)
     return made._owning_all()

@@ -19,7 +19,7 @@ from torch.utils.data import ConcatDataset, Dataset
 from npdata.arrays.blocks import Blocks
 from npdata.arrays.indexing import is_exact, row_number, row_numbers, selects_many
 from npdata.arrays.spans import Edge, Windows
-from npdata.dataset.arguments import fields_of, per_field, require_functions
+from npdata.dataset.arguments import fields_of, require_functions
 from npdata.dataset.batch import Batch, SampleForm
 from npdata.dataset.batch_memory import Allocate, batch_memory, plain_memory
 from npdata.dataset.collate import collate
@@ -91,17 +91,10 @@ class NumpyDataset(FromFiles, Dataset[Any]):
         """Open the fields; see the class for the arguments."""
         require_functions(transform=transform, batch_transform=batch_transform)
         names, sources = fields_of(fields, named)
-        dtypes = per_field("dtype", dtype, names, len(sources))
-        inner = [_only_field(each) if isinstance(each, NumpyDataset) else None for each in sources]
         sources = tuple(
-            given if field is None else field.source
-            for given, field in zip(sources, inner, strict=True)
+            _only_field(given) if isinstance(given, NumpyDataset) else given for given in sources
         )
-        dtypes = [
-            asked if field is None or asked is not None else field.asked
-            for asked, field in zip(dtypes, inner, strict=True)
-        ]
-        options = {"dtype": dtypes, "ragged": ragged, "padding": padding, "layout": layout}
+        options = {"dtype": dtype, "ragged": ragged, "padding": padding, "layout": layout}
         opened = open_fields(names, sources, options)
         self._hold(
             opened,
@@ -114,7 +107,7 @@ class NumpyDataset(FromFiles, Dataset[Any]):
             owned=tuple(
                 field.source
                 for field, given in zip(opened, sources, strict=True)
-                if field.source is not given
+                if field.source is not given and not isinstance(given, Field)
             ),
         )
 

@@ -13,12 +13,14 @@ from npdata.dataset.ragged_field import RaggedField
 from npdata.dataset.ragged_form import RaggedForm
 from npdata.dataset.rows_field import RowsField
 from npdata.dataset.sparse_field import SparseField
+from npdata.dataset.varied_field import VariedField
 from npdata.errors import FieldError
 from npdata.sources.base import Source
 from npdata.sources.hdf5 import is_open_dataset
 from npdata.sources.open import SourceLike, open_source
 from npdata.sources.ragged import RaggedSource
 from npdata.sources.sparse import LAYOUTS, CsrSource
+from npdata.sources.stack import PiecesSource
 
 DIFFERENT, SPARSE = "samples of different lengths", "sparse rows"
 KINDS: dict[str, tuple[type[Source], str]] = {
@@ -33,6 +35,8 @@ def open_fields(
     names: tuple[str, ...] | None, sources: Sequence[SourceLike], options: Mapping[str, Any]
 ) -> tuple[Field, ...]:
     """Open the fields of a dataset; `options` are those of `NumpyDataset` for fields.
+
+    A field of another dataset keeps its options where no others are asked for.
 
     Raises `FieldError` for fields of different length and options that no field heeds, and what
     opening raises, with the field as a note.
@@ -79,6 +83,13 @@ def _length(source: SourceLike) -> int | None:
 
 
 def _open_field(label: str | int, source: SourceLike, asked: Mapping[str, Any]) -> Field:
+    if isinstance(source, Field):
+        dtype = source.asked if asked["dtype"] is None else asked["dtype"]
+        if isinstance(source, RaggedField) and asked["ragged"] is asked["padding"] is None:
+            return RaggedField(label, source.source, dtype, source.form)
+        if isinstance(source, SparseField) and asked["layout"] is None:
+            return SparseField(label, source.source, dtype)
+        source, asked = source.source, {**asked, "dtype": dtype}
     try:
         opened = open_source(source)
         if isinstance(opened, RaggedSource):
@@ -86,6 +97,8 @@ def _open_field(label: str | int, source: SourceLike, asked: Mapping[str, Any]) 
             return RaggedField(label, opened, asked["dtype"], form)
         if isinstance(opened, CsrSource) and _layout(asked["layout"], opened) == "csr":
             return SparseField(label, opened, asked["dtype"])
+        if isinstance(opened, PiecesSource):
+            return VariedField(label, opened, asked["dtype"])
         return RowsField(label, opened, asked["dtype"])
     except (ValueError, TypeError) as error:
         error.add_note(f"while opening field {label!r}")

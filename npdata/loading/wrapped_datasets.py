@@ -131,7 +131,7 @@ def advised(dataset: Any, least_bytes: int = 0) -> Advised | None:
 
 def _hears(source: Source, least_bytes: int) -> bool:
     kind = source.access.kind
-    if kind == "mapped":
+    if kind in ("mapped", "files"):
         return len(source) * source.row_bytes > least_bytes
     return kind == "decoded" and source.ahead_bytes is not None
 

@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 SEPARATOR = "::"
-_SMALL = 1 << 12
+_SMALL = 1 << 9
 
 
 class FileList(Sequence[str]):

@@ -219,6 +219,61 @@ class TestFieldsPairByStem:
             NumpyDataset(image=npdata.stack(f"{folder}/npy", transform=len), y=np.arange(COUNT))
 
 
+class TestShapesThatDiffer:
+    @pytest.fixture
+    def ragged(self, tmp_path: Path) -> Path:
+        for k, length in enumerate([3, 0, 5, 1]):
+            np.save(tmp_path / f"x{k}.npy", np.full((length, 2), k + 1, np.float32))
+        return tmp_path
+
+    def test_in_axis_0_alone_are_padded_jagged_or_a_list(self, ragged: Path) -> None:
+        ds = npdata.stack(ragged)
+        values, lengths = npdata.collate(ds.__getitems__([2, 0, 1]))
+        assert lengths.tolist() == [5, 3, 0]
+        assert values[:, :, 0].tolist() == [[3] * 5, [1, 1, 1, 0, 0], [0] * 5]
+        assert ds[0].tolist() == [[1, 1]] * 3
+        padded = npdata.stack(ragged, padding=-1)[[2, 0]]
+        assert padded.values[1, :, 1].tolist() == [1, 1, 1, -1, -1]
+        alone = npdata.stack(ragged, ragged="list")[[3, 0]]
+        assert [len(each) for each in alone] == [1, 3]
+
+    def test_in_axis_0_alone_in_workers_and_loader(self, ragged: Path) -> None:
+        ds = pickle.loads(pickle.dumps(npdata.stack(x=ragged, label_from=r"x(\d)\.npy$")))
+        order = [[0, 3], [2, 1]]
+        for loader in (
+            DataLoader(ds, batch_sampler=order, collate_fn=npdata.collate, num_workers=2),
+            npdata.Loader(ds, sampler=[np.array(rows) for rows in order], num_threads=2),
+        ):
+            batches = list(loader)
+            assert [b["x"].lengths.tolist() for b in batches] == [[3, 1], [5, 0]]
+            assert [b["label"].tolist() for b in batches] == order
+
+    def test_as_a_field_of_another_dataset_keep_their_form(self, ragged: Path) -> None:
+        ds = NumpyDataset(x=npdata.stack(ragged, padding=-1), y=np.arange(4))
+        assert ds[[1, 3]]["x"].values[0].tolist() == [[-1, -1]]
+
+    def test_otherwise_a_transform_brings_to_one(self, tmp_path: Path) -> None:
+        shapes = [(2, 3), (3, 2), (4, 4)]
+        for k, shape in enumerate(shapes):
+            np.save(tmp_path / f"x{k}.npy", np.full(shape, k, np.int16))
+        ds = npdata.stack(tmp_path)
+        assert [tuple(ds[k].shape) for k in range(3)] == shapes
+        assert [tuple(x.shape) for x in ds.__getitems__([2, 0])] == [(4, 4), (2, 3)]
+        message = r"sample 1 .*shape \(2, 3\) and there \(4, 4\); pad or crop them in transform"
+        with pytest.raises(errors.UnequalShapesError, match=message):
+            npdata.collate(ds.__getitems__([2, 0]))
+        cropped = npdata.stack(tmp_path, transform=lambda x: x[:2, :2], dtype="float32")
+        assert npdata.collate(cropped.__getitems__([2, 0]))[:, 0, 0].tolist() == [2, 0]
+        for loader in (
+            DataLoader(cropped, 3, collate_fn=npdata.collate, num_workers=1),
+            npdata.Loader(pickle.loads(pickle.dumps(npdata.stack(tmp_path))), 1, num_threads=1),
+        ):
+            assert sum(len(batch) for batch in loader) == 3
+        pairs = npdata.stack(x=tmp_path, label_from=len)
+        with pytest.raises(errors.UnequalShapesError, match=r"field \['x'\]"):
+            npdata.collate(pairs.__getitems__([2, 0]))
+
+
 class TestLabels:
     @pytest.fixture
     def classes(self, tmp_path: Path) -> Path:

@@ -8,6 +8,7 @@ from typing import Any
 import h5py
 import numpy as np
 
+import npdata
 from npdata import NumpyDataset, open_source
 from npdata.sources.concat import ConcatSource
 
@@ -45,6 +46,12 @@ def write(folder: Path) -> Data:
     for part, rows in enumerate((slice(0, 40), slice(40, 41), slice(41, None))):
         with h5py.File(folder / f"part-{part}.h5", "w") as file:
             file["x"] = x[rows]
+    (folder / "each").mkdir()
+    for row, values in enumerate(x):
+        np.save(folder / f"each/{row}.npy", values)
+    (folder / "parts").mkdir()
+    for part, rows in enumerate((slice(0, 40), slice(40, 41), slice(41, None))):
+        np.save(folder / f"parts/{part}.npy", x[rows])
     return Data(folder=folder, x=x, y=y)
 
 
@@ -68,6 +75,8 @@ FILE_KINDS: dict[str, Callable[[Data], Any]] = {
     "hdf5, several files": lambda d: ConcatSource(
         [open_source(f"{d.folder}/part-{k}.h5::x") for k in range(3)]
     ),
+    "a file for each row": lambda d: npdata.stack(d.folder / "each").sources[0],
+    "npy, several files": lambda d: npdata.concatenate(d.folder / "parts").sources[0],
 }
 
 MEMORY_KINDS: dict[str, Callable[[Data], Any]] = {

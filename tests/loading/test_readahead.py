@@ -132,6 +132,15 @@ class TestFiles:
             (1, "go", 0, 1024),
         ]
 
+    def test_files_that_are_samples_are_asked_for(self, tmp_path: Path) -> None:
+        for k in range(12):
+            np.save(tmp_path / f"{k}.npy", np.full(1 << 18, k, np.float32))
+        ds = npdata.stack(tmp_path)
+        (within,) = advised(ds, 1 << 20).sources
+        assert within is ds.sources[0]
+        loader = Loader(ds, 3, shuffle="block", memory_budget=32 << 20)
+        assert sorted(int(x[0]) for batch in loader for x in batch) == list(range(12))
+
     def test_advice_keeps_no_file_open(self, path: Path) -> None:
         both = ConcatSource([open_source(path) for _ in range(5)])
         before = len(list(Path("/proc/self/fd").iterdir()))

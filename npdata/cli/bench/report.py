@@ -66,7 +66,7 @@ class Conditions:
     @property
     def slowest_access(self) -> str:
         """The access of the field that costs most."""
-        kinds = ("memory", "mapped", "library", "decoded")
+        kinds = ("memory", "mapped", "files", "library", "decoded")
         return max((field.access for field in self.fields), key=kinds.index)
 
 

@@ -1,0 +1,65 @@
+"""A field of samples of different shapes, which a transform brings to one shape.
+
+Idea: each sample is a tensor of its own, and a batch a list of them, which no collate stacks.
+Invariant: the values are those of the source; nothing is padded or cropped here.
+"""
+
+import functools
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from torch import Tensor
+
+from npdata.arrays.convert import Conversion, Layout, apply, decide
+from npdata.dataset.batch_memory import Allocate
+from npdata.dataset.field import Field
+from npdata.errors import ConversionError
+from npdata.sources.base import Source
+from npdata.sources.stack import PiecesSource
+
+
+class Varied(list[Any]):
+    """Tensors of different shapes, one for each sample of a batch."""
+
+
+class VariedField(Field):
+    """Samples of different shapes as tensors; raises `ConversionError` where there are none."""
+
+    source: PiecesSource
+
+    def __init__(self, label: str | int, source: PiecesSource, dtype: object = None) -> None:
+        """Decide how the samples become tensors of `dtype` (None: as they are)."""
+        self.label = label
+        self.source = source
+        self.asked = dtype
+        if self.conversion.action not in ("copy", "view"):
+            raise ConversionError(
+                f"field {label!r} ({source.where}, {source.values_dtype}) cannot become a tensor: "
+                f"{self.conversion.reason}"
+            )
+
+    @functools.cached_property
+    def conversion(self) -> Conversion:
+        """How one sample is made, and why so."""
+        return decide(Layout.of(np.empty(0, self.source.values_dtype)), dtype=self.asked)
+
+    @property
+    def joinable(self) -> tuple[Any, ...]:
+        """Agree with no other field: samples are not laid end to end."""
+        return (id(self),)
+
+    def over(self, source: Source) -> "VariedField":
+        """Give a field over other files of different shapes."""
+        if not isinstance(source, PiecesSource):
+            raise ConversionError(f"{source.where} has no samples of different shapes")
+        return VariedField(self.label, source, self.asked)
+
+    def row(self, index: int, *, independent: bool = False) -> Tensor:
+        """Give sample `index`, in [0, len), in memory of its own."""
+        tensor: Tensor = self.stack(np.array([index]), None)[0]
+        return tensor
+
+    def stack(self, indices: NDArray[np.int64], allocate: Allocate | None) -> Varied:
+        """Give the samples, each a tensor."""
+        return Varied(apply(self.conversion, piece) for piece in self.source.pieces(indices))
