@@ -12,9 +12,11 @@ from hypothesis import strategies as st
 from kinds import Data
 from torch.utils.data import StackDataset, Subset
 
+import npdata
 from npdata import BlockBatchSampler, Loader, NumpyDataset, open_source
 from npdata.arrays.blocks import Blocks
 from npdata.loading.readahead import ReadAhead
+from npdata.loading.wrapped_datasets import advised
 from npdata.sources import concat
 from npdata.sources.base import Access
 from npdata.sources.concat import ConcatSource
