@@ -139,7 +139,7 @@ def test_writing_to_a_sample_never_reaches_the_file(kind: str, data: Data) -> No
 def test_describe_gives_access_and_conversion_with_reasons(kind: str, data: Data) -> None:
     ds = dataset(kind, data)
     (field,) = ds.describe().fields
-    assert field.access in ("memory", "mapped", "decoded", "library")
+    assert field.access in ("memory", "mapped", "files", "decoded", "library")
     assert field.conversion in ("view", "copy")
     assert field.access_reason
     assert field.conversion_reason in str(ds.describe())
