@@ -259,7 +259,7 @@ class _Process:
 def _lost_threads() -> bool:
     """Tell whether torch would wait for ever for threads that stayed behind at a fork.
 
-    A DataLoader tells its workers to do with one, and then torch waits for none.
+    A DataLoader gives its workers one thread, and then torch waits for none.
     """
     return _Process.forked and torch.get_num_threads() > 1
 
