@@ -22,10 +22,10 @@ from npdata.arrays.gather import ByteRows
 from npdata.arrays.per_process import PerProcess
 from npdata.errors import FormatError
 from npdata.sources.base import Access, Source
+from npdata.sources.file import FileReader
 from npdata.sources.hdf5.chunk_cache import SourceChunks, chunk_cache
 from npdata.sources.hdf5.chunk_table import ChunkTable
 from npdata.sources.hdf5.codecs.pipeline import decode_chunk
-from npdata.sources.hdf5.descriptor import Descriptor
 from npdata.sources.hdf5.layout import LayoutKeeper
 from npdata.sources.hdf5.rows import ChunkSpec, gather_rows
 from npdata.sources.hdf5.tiling import Step, plan_steps
@@ -38,7 +38,7 @@ WORD = 16
 class _ChunkReader:
     """Reads and decodes a chunk of one file; knows no source, which may go while this is used."""
 
-    file: Descriptor
+    file: FileReader
     table: ChunkTable
     spec: ChunkSpec
 
@@ -72,7 +72,7 @@ class _Span:
 class _Decoding:
     """What one process knows of a source: its chunk table, its chunks in the cache, and counts."""
 
-    def __init__(self, keeper: LayoutKeeper, spec: ChunkSpec, file: Descriptor) -> None:
+    def __init__(self, keeper: LayoutKeeper, spec: ChunkSpec, file: FileReader) -> None:
         self.table = keeper.table
         self.cache = chunk_cache()
         reader = _ChunkReader(file=file, table=self.table, spec=spec)
@@ -112,7 +112,7 @@ class DecodedSource(Source):
         self.details = spec.details
         self._keeper = keeper
         self._spec = spec
-        self._file = Descriptor(keeper.path, keeper.identity)
+        self._file = FileReader(keeper.path, keeper.identity)
         self._state = PerProcess(functools.partial(_Decoding, keeper, spec, self._file))
 
     @property

@@ -11,7 +11,7 @@ import h5py
 import numpy as np
 from numpy.typing import NDArray
 
-from npdata.sources.hdf5.descriptor import Descriptor
+from npdata.sources.file import FileReader
 from npdata.sources.hdf5.layout import Layout
 
 LARGEST_PROBE = 64 << 20
@@ -19,7 +19,7 @@ LARGEST_PROBE = 64 << 20
 
 def surprise(dataset: h5py.h5d.DatasetID, layout: Layout) -> str | None:
     """Say what is not as the layout says, or None where all is."""
-    file = Descriptor(layout.path, layout.identity)
+    file = FileReader(layout.path, layout.identity)
     try:
         if layout.chunks is None:
             return None if _same_rows(dataset, layout, file) else "its rows are not at its offset"
@@ -60,7 +60,7 @@ def entries_to_probe(layout: Layout) -> list[int]:
     return [entry for entry in sorted(chosen) if int(table.sizes[entry]) <= LARGEST_PROBE]
 
 
-def _same_rows(dataset: h5py.h5d.DatasetID, layout: Layout, file: Descriptor) -> bool:
+def _same_rows(dataset: h5py.h5d.DatasetID, layout: Layout, file: FileReader) -> bool:
     row = layout.row_bytes
     if layout.offset is None or row > LARGEST_PROBE:
         return layout.offset is not None
