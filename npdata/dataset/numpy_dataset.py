@@ -399,6 +399,10 @@ class NumpyDataset(FromFiles, Dataset[Any]):
         made = NumpyDataset.__new__(NumpyDataset)
         return made._hold(joined, self._form, self._transforms, owned=())
 
+    def __radd__(self, other: object) -> Any:
+        """Give the dataset itself for 0, with which `sum(parts)` begins."""
+        return self if isinstance(other, int) and other == 0 else NotImplemented
+
     def _joins(self, other: "NumpyDataset") -> bool:
         def key(ds: NumpyDataset) -> tuple[Any, ...]:
             return ds._form, tuple(field.joinable for field in ds._fields), ds._transforms

@@ -325,3 +325,11 @@ def test_each_part_is_read_once_for_a_batch_and_only_for_its_rows() -> None:
         joined.read(np.array(rows), out)
         assert out.tolist() == rows
         assert [part.reads for part in parts] == reads
+
+
+def test_sum_begins_with_nothing_and_lays_datasets_end_to_end() -> None:
+    parts = [npdata.NumpyDataset(x) for x in pieces()]
+    assert (sum(parts)[:].numpy() == rows()).all()
+    assert sum(parts[:1]) is parts[0]
+    with pytest.raises(TypeError):
+        1 + parts[0]
