@@ -31,6 +31,7 @@ A message says what was got, what was expected, where (file, field, index) and w
     └── ForkError (RuntimeError)           an iterator with threads, used in a forked process
 
 `StateWarning` (UserWarning) names a loaded state that `set_epoch` contradicts.
+`WindowWarning` (UserWarning) names a window of more decoded chunks than memory holds.
 A missing path is the builtin `FileNotFoundError`, a folder the builtin `IsADirectoryError`.
 """
 
@@ -131,6 +132,10 @@ class StateError(NpdataError, ValueError):
 
 class StateWarning(UserWarning):
     """A loaded state and `set_epoch` name different epochs; the message says which one counts."""
+
+
+class WindowWarning(UserWarning):
+    """A window that was asked for holds more decoded chunks than there is memory for."""
 
 
 class RandomnessError(NpdataError, ValueError):

@@ -45,6 +45,11 @@ class Blocks:
         return sum(-(-rows // size) for rows, size in zip(self.rows, self.block_rows, strict=True))
 
     @property
+    def largest(self) -> int:
+        """The number of rows of the largest block, at least 1."""
+        return max((min(r, b) for r, b in zip(self.rows, self.block_rows, strict=True)), default=1)
+
+    @property
     def total_rows(self) -> int:
         """The number of rows in all segments."""
         return sum(self.rows)

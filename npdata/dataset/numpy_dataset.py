@@ -36,7 +36,7 @@ from npdata.dataset.windows import Offsets, is_stacked, recordings_of, windowed
 from npdata.errors import ClosedError, FieldError
 from npdata.sampling.order import split, split_groups
 from npdata.sampling.rows import MaskedRows, SeededRows
-from npdata.sources.base import Source
+from npdata.sources.base import Source, rows_held
 from npdata.sources.concat import ConcatSource
 from npdata.sources.open import SourceLike
 from npdata.sources.sparse import CsrSource, Layout
@@ -247,6 +247,11 @@ class NumpyDataset(FromFiles, Dataset[Any]):
     def blocks(self) -> Blocks:
         """The blocks of rows that are cheapest to read together, of the costliest field."""
         return max(self.sources, key=lambda source: (source.access.cost, source.row_bytes)).blocks
+
+    @property
+    def rows_in_memory(self) -> int | None:
+        """How many rows, of all fields, the memory for decoded chunks holds; None: unlimited."""
+        return rows_held(*self.sources)
 
     def windows(
         self,

@@ -103,6 +103,14 @@ class Source(ABC):
         return 0
 
     @property
+    def rows_in_memory(self) -> int | None:
+        """How many rows of whole blocks the memory for decoded chunks holds; None: unlimited.
+
+        Of a process without DataLoader workers; workers share that memory.
+        """
+        return None
+
+    @property
     def ahead_bytes(self) -> int | None:
         """How many bytes of rows `will_need` may be ahead of the reads; None: as many as you like.
 
@@ -155,3 +163,16 @@ class InPlaceSource(Source):
         self.check()
         self.table.gather(indices, out)
         self.check()
+
+
+def rows_held(*sources: Source) -> int | None:
+    """Give how many rows of all sources together the memory for decoded chunks holds.
+
+    Examples:
+        >>> rows_held(npdata.open_source("x.npy")) is None
+        True
+    """
+    limits = [held for source in sources if (held := source.rows_in_memory) is not None]
+    if not limits:
+        return None
+    return int(1 / sum(1 / held for held in limits)) if all(limits) else 0

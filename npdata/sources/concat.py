@@ -242,6 +242,12 @@ class ConcatSource(Source):
         return sum(part.reused_chunks for part in self.parts.own.values())
 
     @property
+    def rows_in_memory(self) -> int | None:
+        """The rows of the part of which the fewest fit."""
+        limits = [n for p in self.parts.own.values() if (n := p.rows_in_memory) is not None]
+        return min(limits, default=None)
+
+    @property
     def ahead_bytes(self) -> int | None:
         """What the parts allow that allow the least, by the share that they have of all rows."""
         limits = [(len(p), n) for p in self.parts.own.values() if (n := p.ahead_bytes) is not None]

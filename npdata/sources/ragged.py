@@ -104,6 +104,12 @@ class SpansSource(RaggedSource):
         return self._values.reused_chunks
 
     @property
+    def rows_in_memory(self) -> int | None:
+        """What of its rows the memory for decoded chunks holds, by their share."""
+        held = self._values.rows_in_memory
+        return None if held is None else held * len(self) // max(1, len(self._values))
+
+    @property
     def ahead_bytes(self) -> int | None:
         """What the values allow."""
         return self._values.ahead_bytes

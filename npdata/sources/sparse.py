@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from npdata.arrays.blocks import Blocks
 from npdata.arrays.gather import scatter_add
 from npdata.errors import FieldError, FormatError
-from npdata.sources.base import Source
+from npdata.sources.base import Source, rows_held
 from npdata.sources.ragged import Ints, SpansSource, require_ascending
 
 Layout = Literal["dense", "csr"]
@@ -83,6 +83,11 @@ class CsrSource(Source):
     def reused_chunks(self) -> int:
         """The chunks that were found decoded, of values and columns."""
         return self._data.reused_chunks + self._indices.reused_chunks
+
+    @property
+    def rows_in_memory(self) -> int | None:
+        """What of its rows the memory for decoded chunks holds, for values and columns."""
+        return rows_held(self._data, self._indices)
 
     @property
     def ahead_bytes(self) -> int | None:

@@ -112,6 +112,12 @@ class WindowSource(Source):
         return self._rows.reused_chunks
 
     @property
+    def rows_in_memory(self) -> int | None:
+        """What of its rows the memory for decoded chunks holds, by their share."""
+        held = self._rows.rows_in_memory
+        return None if held is None else held * len(self) // max(1, len(self._rows))
+
+    @property
     def ahead_bytes(self) -> int | None:
         """What the rows allow, in windows: neighbours share most of their rows."""
         ahead = self._rows.ahead_bytes

@@ -7,6 +7,7 @@ orders (subset and weights are compared by a checksum of 32 bits). It knows no b
 positions.
 """
 
+import warnings
 import zlib
 from collections.abc import Sized
 from dataclasses import dataclass
@@ -17,7 +18,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from npdata.arrays.blocks import Blocks
-from npdata.errors import SamplerError
+from npdata.errors import SamplerError, WindowWarning
 from npdata.sampling.order.block_layout import Layout
 from npdata.sampling.order.checks import whole_number
 from npdata.sampling.order.epoch_order import (
@@ -30,7 +31,7 @@ from npdata.sampling.order.epoch_order import (
 )
 
 WINDOW_BLOCKS = 64
-"""Blocks that are shuffled together where the user names no number; see docs/shuffling.md."""
+"""Blocks shuffled together where no number is given, or fewer where chunks are large."""
 UNKNOWN_BLOCK_ROWS = 1024
 """Rows of a block where only the number of rows is known."""
 _SHUFFLES: tuple[Shuffle, ...] = (False, "block", "full")
@@ -91,9 +92,8 @@ class Recipe:
         totals = None if weights is None else _totals(weights, rows, subset)
         if block_rows is not None:
             block_rows = whole_number("block_rows", block_rows, least=1)
-        wide = WINDOW_BLOCKS
         if window_blocks is not None:
-            wide = whole_number("window_blocks", window_blocks, least=1)
+            window_blocks = whole_number("window_blocks", window_blocks, least=1)
         in_blocks = totals is None and (shuffle == "block" or count > 1)
         blocks = _blocks(data, rows, block_rows) if in_blocks else Blocks.uniform(rows, rows)
         if subset is not None and in_blocks:
@@ -101,6 +101,11 @@ class Recipe:
             layout = Layout.of_subset(blocks, subset)
         else:
             layout = Layout.of(blocks)
+        held = getattr(data, "rows_in_memory", None) if shuffle == "block" and in_blocks else None
+        if held is not None and block_rows is None and held < rows:
+            wide = _fitted(held // (count * blocks.largest), window_blocks)
+        else:
+            wide = window_blocks or WINDOW_BLOCKS
         return cls(
             rows=rows,
             samples=rows if subset is None else len(subset),
@@ -147,6 +152,25 @@ class Recipe:
             "blocks_checksum": self.layout.fingerprint() if in_blocks else 0,
             "window_blocks": self.window_blocks if windows else 0,
         }
+
+
+def _fitted(held: int, asked: int | None) -> int:
+    """Give the blocks of a window where memory holds `held` decoded blocks; warn of `asked` above.
+
+    A quarter by default: so the window that is read ahead fits as well, and one of each of four
+    DataLoader workers, which share that memory.
+    """
+    if asked is None:
+        return min(WINDOW_BLOCKS, max(1, held // 4))
+    if asked > held:
+        warnings.warn(
+            f"window_blocks={asked}, but the memory for decoded chunks holds {held} blocks, so "
+            "chunks are decoded again and again: leave window_blocks out, or set the environment "
+            f"variable NPDATA_CACHE_BYTES to {asked / max(1, held):.1f} times what it is",
+            WindowWarning,
+            stacklevel=4,
+        )
+    return asked
 
 
 def _rows(data: int | Sized) -> int:

@@ -23,6 +23,7 @@ from npdata.arrays.per_process import PerProcess
 from npdata.errors import FormatError
 from npdata.sources.base import Access, Source
 from npdata.sources.file import FileReader
+from npdata.sources.hdf5.budget import default_budget
 from npdata.sources.hdf5.chunk_cache import SourceChunks, chunk_cache
 from npdata.sources.hdf5.chunk_table import ChunkTable
 from npdata.sources.hdf5.codecs.pipeline import decode_chunk
@@ -129,6 +130,12 @@ class DecodedSource(Source):
     def reused_chunks(self) -> int:
         """How often a read in this process found a chunk that it needs decoded already."""
         return sum(list(self._state.get().reused.values()))
+
+    @property
+    def rows_in_memory(self) -> int:
+        """The rows of as many blocks, with all tiles of a row, as the whole budget holds."""
+        tiling = self._spec.tiling
+        return default_budget() // (tiling.count * self._spec.chunk_bytes) * tiling.chunk_rows
 
     @property
     def ahead_bytes(self) -> int:
