@@ -19,6 +19,8 @@ from npdata.sources.base import Source
 from npdata.sources.concat import ConcatSource
 from npdata.sources.hdf5.chunk_cache import chunk_cache
 
+# Python drops what is raised in a finalizer, and warns; what a finalizer misses is only memory.
+pytestmark = pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
 ROOT = Path(__file__).parent.parent
 TIMES = int(os.environ.get("NPDATA_INTERRUPTS", "0"))
 """So many interrupts in the long form; the short one has few."""
