@@ -9,6 +9,7 @@ accelerator nothing is pinned and nothing warns. This module copies no rows.
 
 import functools
 import math
+import threading
 from collections.abc import Callable
 from contextvars import ContextVar, copy_context
 from typing import TypeAlias, TypeVar
@@ -21,6 +22,9 @@ from npdata.errors import DeviceError
 
 Result = TypeVar("Result")
 Allocate: TypeAlias = Callable[[tuple[int, ...], torch.dtype], Tensor]
+MOST_SCRATCH = 8 << 20
+"""Threads keep no more bytes than this."""
+_scratch = threading.local()
 _allocate: ContextVar[Allocate | None] = ContextVar("allocate", default=None)
 
 
@@ -63,6 +67,21 @@ def pinned_memory(shape: tuple[int, ...], dtype: torch.dtype) -> Tensor:
 def plain_memory(shape: tuple[int, ...], dtype: torch.dtype) -> Tensor:
     """Give an uninitialised CPU tensor in ordinary memory."""
     return torch.empty(shape, dtype=dtype, device="cpu")
+
+
+def scratch_memory(shape: tuple[int, ...], dtype: torch.dtype) -> Tensor:
+    """Give memory of this thread that the next call gives out again, to be cast from at once.
+
+    Fresh memory of 131 KB costs 33 page faults, which took 170 of the 250 µs of a batch of 64 x
+    1,025 tokens cast to int64.
+    """
+    nbytes = math.prod(shape) * dtype.itemsize
+    if nbytes > MOST_SCRATCH:
+        return plain_memory(shape, dtype)
+    held = getattr(_scratch, "memory", None)
+    if held is None or len(held) < nbytes:
+        held = _scratch.memory = torch.empty(nbytes, dtype=torch.uint8)
+    return held[:nbytes].view(dtype).view(shape)
 
 
 @functools.cache

@@ -18,7 +18,7 @@ from torch import Tensor
 from npdata.arrays.convert import Conversion, Layout, apply, as_tensor, decide
 from npdata.arrays.dtypes import DType, DTypeRule, dtype_rule
 from npdata.arrays.gather import copy_values
-from npdata.dataset.batch_memory import Allocate, plain_memory
+from npdata.dataset.batch_memory import Allocate, plain_memory, scratch_memory
 from npdata.dataset.field import Field, Value
 from npdata.dataset.padded import Padded
 from npdata.dataset.ragged_form import RaggedForm, batch_of, numbers_in
@@ -135,7 +135,7 @@ class RaggedField(Field):
         """Lay the pieces end to end, in the dtype asked for."""
         rule, shape = self.rule, (rows, *self.source.row_shape)
         stored = rule.tensor or self.tensor_dtype
-        out = (allocate if rule.cast is None else plain_memory)(shape, stored)
+        out = (allocate if rule.cast is None else scratch_memory)(shape, stored)
         if pieces:
             raw = self._raw(out)
             np.concatenate(pieces, out=raw)

@@ -18,7 +18,7 @@ from torch import Tensor
 from npdata.arrays.convert import Conversion, Layout, apply, as_tensor, decide
 from npdata.arrays.dtypes import DTypeRule, dtype_rule
 from npdata.arrays.gather import copy_values
-from npdata.dataset.batch_memory import Allocate, plain_memory
+from npdata.dataset.batch_memory import Allocate, plain_memory, scratch_memory
 from npdata.dataset.field import Field, Value, row_of
 from npdata.dataset.ragged_field import ragged_conversion
 from npdata.errors import ConversionError
@@ -112,7 +112,7 @@ class RowsField(Field):
         shape = (len(indices), *self._row_shape)
         rule = self.rule
         if rule.kind == "number":
-            out = (allocate if rule.cast is None else plain_memory)(shape, _known(rule.tensor))
+            out = (allocate if rule.cast is None else scratch_memory)(shape, _known(rule.tensor))
             self._read(indices, out)
             return out if rule.cast is None else copy_values(out, allocate(shape, rule.cast))
         staged = np.empty(shape, self.source.dtype)

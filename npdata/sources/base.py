@@ -134,6 +134,19 @@ class Source(ABC):
         """
         self.read(np.arange(first, first + len(out)), out)
 
+    def runs(self, starts: NDArray[np.int64], stops: NDArray[np.int64]) -> list[NDArray[Any]]:
+        """Give runs of rows, `[starts[k], stops[k])` each: where they lie, or all from one read."""
+        table = self.table
+        if table is not None:
+            array = table.array
+            return [array[a:b] for a, b in zip(starts.tolist(), stops.tolist(), strict=True)]
+        sizes = stops - starts
+        ends = np.cumsum(sizes)
+        rows = np.arange(ends[-1] if len(ends) else 0) + np.repeat(starts - ends + sizes, sizes)
+        read = np.empty((len(rows), *self.shape[1:]), self.dtype)
+        self.read(rows, read)
+        return [read[b - n : b] for b, n in zip(ends.tolist(), sizes.tolist(), strict=True)]
+
     def check(self) -> None:  # noqa: B027
         """Raise `ChangedFileError` if the file behind the source is no longer as it was opened."""
 

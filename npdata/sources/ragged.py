@@ -127,17 +127,7 @@ class SpansSource(RaggedSource):
 
     def pieces(self, indices: Ints) -> list[NDArray[Any]]:
         """Give views of the values, or of what one read of them brought."""
-        starts, stops = self._offsets[indices], self._offsets[indices + 1]
-        table = self._values.table
-        if table is not None:
-            array = table.array
-            return [array[a:b] for a, b in zip(starts.tolist(), stops.tolist(), strict=True)]
-        sizes = stops - starts
-        ends = np.cumsum(sizes)
-        rows = np.arange(ends[-1] if len(ends) else 0) + np.repeat(starts - ends + sizes, sizes)
-        read = np.empty((len(rows), *self.row_shape), self.values_dtype)
-        self._values.read(rows, read)
-        return [read[b - n : b] for b, n in zip(ends.tolist(), sizes.tolist(), strict=True)]
+        return self._values.runs(self._offsets[indices], self._offsets[indices + 1])
 
     def check(self) -> None:
         """Raise `ChangedFileError` if the file behind the values changed since it was opened."""

@@ -60,6 +60,28 @@ class ChunkMappedSource(Source):
             data.gather(starts, out.view(np.uint8).reshape(len(indices), tiling.tile_bytes))
         self._file.check()
 
+    def runs(self, starts: NDArray[np.int64], stops: NDArray[np.int64]) -> list[NDArray[Any]]:
+        """Give runs of rows in the map, chunk by chunk: narrow rows are not gathered one by one."""
+        bases = self._opened()[2]
+        if bases is None:
+            return super().runs(starts, stops)
+        self._file.check()
+        tiling, rest, data = self._spec.tiling, self.shape[1:], self._file.bytes
+        size, width = tiling.chunk_rows, tiling.tile_bytes
+        runs = []
+        for first, stop in zip(starts.tolist(), stops.tolist(), strict=True):
+            pieces = []
+            row = first
+            while row < stop:
+                end = min((row // size + 1) * size, stop)
+                offset = int(bases[row // size])
+                piece = data[offset + row * width : offset + end * width]
+                pieces.append(piece.view(self.dtype).reshape(end - row, *rest))
+                row = end
+            empty = len(pieces) == 0
+            runs.append(np.empty((0, *rest), self.dtype) if empty else _joined(pieces))
+        return runs
+
     def read_run(self, first: int, out: NDArray[Any]) -> None:
         """Read rows from the file, chunk by chunk, past the map and its page faults."""
         if out.size == 0:
@@ -145,3 +167,7 @@ class ChunkMappedSource(Source):
     def __reduce__(self) -> tuple[Any, ...]:
         """Pickle the address and the cut, never the chunk table or the content."""
         return type(self), (self._keeper, self._spec)
+
+
+def _joined(pieces: list[NDArray[Any]]) -> NDArray[Any]:
+    return pieces[0] if len(pieces) == 1 else np.concatenate(pieces)
