@@ -51,6 +51,12 @@ def find_files(files: Files) -> Found:
         text = os.fspath(files)
         if isinstance(text, bytes):
             raise _no_files(files)
+        path, member = _split(text)
+        if member is None and _is_pattern(path):
+            if "://" in path:
+                require_local(path)
+            paths, anchor = _matching(path)
+            return Found(FileList.of(paths), anchor)
         names, anchor = _expanded(text)
     else:
         names, anchor = _listed(files)

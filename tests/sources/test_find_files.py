@@ -1,0 +1,105 @@
+"""Names of files: natural order, lists kept small, pairs by stem."""
+
+import itertools
+import os
+import pickle
+import re
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from npdata.errors import FieldError, MemberNotFoundError
+from npdata.sources.file_list import FileList, packed, unpacked
+from npdata.sources.find_files import find_files
+from npdata.sources.natural_order import natural_key, naturally_sorted
+
+names = st.lists(
+    st.text("ab019/-.é", min_size=1, max_size=8).map(lambda t: t.strip("/") or "a"), unique=True
+)
+
+
+@given(names)
+def test_natural_order_compares_numbers_as_numbers(given_names: list[str]) -> None:
+    def slow(name: str) -> list[list[object]]:
+        folders = [re.split(r"([0-9]+)", folder) for folder in name.split("/")]
+        return [[(0, int(p)) if p.isdigit() else p for p in parts] for parts in folders]
+
+    ordered = naturally_sorted(given_names)
+    assert sorted(ordered) == sorted(given_names)
+    assert ordered == sorted(given_names, key=natural_key)
+    for one, two in itertools.pairwise(ordered):
+        a, b = slow(one), slow(two)
+        if [[t for t in f if isinstance(t, str)] for f in a] == [
+            [t for t in f if isinstance(t, str)] for f in b
+        ]:
+            assert a <= b
+
+
+@pytest.mark.parametrize(
+    "ordered",
+    [
+        ["x1.npy", "x2.npy", "x10.npy"],
+        ["x01", "x1", "x2"],
+        ["a/x2", "a/x10", "a-b/x1"],
+        ["1", "2", "10"],
+        ["v1.2", "v1.10", "v2.1"],
+        ["x0.npy", "x00.npy", "x1.npy"],
+    ],
+)
+def test_natural_order_of_usual_names(ordered: list[str]) -> None:
+    assert naturally_sorted(reversed(ordered)) == ordered
+
+
+@given(names, st.data())
+def test_a_list_of_files_is_the_names(paths: list[str], data: st.DataObject) -> None:
+    members = [data.draw(st.sampled_from([None, "x", "a::b"])) for _ in paths]
+    files = FileList.of(paths, members)
+    shown = [p if m is None else f"{p}::{m}" for p, m in zip(paths, members, strict=True)]
+    for each in (files, pickle.loads(pickle.dumps(files))):
+        assert list(each) == shown
+        assert each[::-1] == shown[::-1]
+        assert [each.path(k) for k in range(len(each))] == [
+            os.fsencode(f"{Path.cwd()}/{path}") for path in paths
+        ]
+    if paths:
+        order = data.draw(st.permutations(range(len(paths))))
+        assert list(files.take(order)) == [shown[k] for k in order]
+        assert files.take(order).path(0) == files.path(order[0])
+
+
+def test_absolute_and_odd_names_are_found_again() -> None:
+    for name in ("/a/b.npy", "/", "é/ü.npy", os.fsdecode(b"\xff/x.npy")):
+        files = FileList.of([name, name + "x"])
+        assert list(files) == [name, name + "x"]
+        assert files.path(0) == os.fsencode(Path.cwd() / name)
+    with pytest.raises(IndexError):
+        files[2]
+
+
+@given(st.lists(st.integers(-(1 << 40), 1 << 40)))
+def test_packed_numbers_come_back(numbers: list[int]) -> None:
+    array = np.array(numbers, np.int64)
+    assert (unpacked(packed(array)) == array).all()
+
+
+def test_a_million_names_pickle_into_a_tenth() -> None:
+    files = FileList.of([f"/data/train/{k // 1000}/image_{k}.npy" for k in range(10**5)])
+    assert len(pickle.dumps(files)) < files.nbytes / 5
+
+
+def test_members_by_wildcards_and_files_with_colons(in_folder: Path) -> None:
+    np.savez("a.npz", scan_10=1, scan_2=1, other=1)
+    np.savez("b::c.npz", scan_1=1)
+    assert list(find_files("*.npz::scan_*").files) == [
+        "a.npz::scan_2",
+        "a.npz::scan_10",
+        "b::c.npz::scan_1",
+    ]
+    assert list(find_files("b::c.npz::scan_1").files) == ["b::c.npz::scan_1"]
+    with pytest.raises(MemberNotFoundError, match="matches 'y"):
+        find_files("*.npz::y*")
+    with pytest.raises(FieldError, match="comes twice"):
+        find_files(["a.npz::scan_2", "a.npz::scan_*"])
