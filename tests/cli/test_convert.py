@@ -244,3 +244,39 @@ def test_an_encoding_without_the_signs_of_the_report_is_no_failure(
     done = run(tmp_path / "x.npy", tmp_path / "y.npy", PYTHONIOENCODING="ascii")
     assert (done.returncode, done.stderr) == (0, "")
     assert done.stdout.startswith(r"x: 100\xd73 float32")
+
+
+class TestManyFiles:
+    @pytest.fixture
+    def folder(self, tmp_path: Path, rng: np.random.Generator) -> Path:
+        (tmp_path / "scans").mkdir()
+        for k in range(12):
+            np.save(tmp_path / f"scans/{k}.npy", rng.standard_normal((4, 3)))
+        return tmp_path / "scans"
+
+    @pytest.mark.parametrize("how", ["stack", "concatenate"])
+    @pytest.mark.parametrize("target", ["all.npy", "all.h5"])
+    def test_of_a_folder_or_a_glob_become_one_array(
+        self, tmp_path: Path, folder: Path, how: str, target: str
+    ) -> None:
+        arrays = [np.load(folder / f"{k}.npy") for k in range(12)]
+        expected = np.stack(arrays) if how == "stack" else np.concatenate(arrays)
+        for source in (folder, f"{folder}/*.npy"):
+            done = convert(source, tmp_path / target, "--files", how, "--verify", "--force")
+            assert done == 0
+            assert (load(tmp_path / target, "scans", expected) == expected).all()
+
+    def test_need_to_be_told_how(self, tmp_path: Path, folder: Path, capsys) -> None:
+        assert convert(folder, tmp_path / "all.npy") == 2
+        assert "--files stack makes a row of each" in capsys.readouterr().err
+
+    def test_of_different_shapes_are_refused(self, tmp_path: Path, folder: Path, capsys) -> None:
+        np.save(folder / "3.npy", np.zeros((5, 3)))
+        assert convert(folder, tmp_path / "all.npy", "--files", "stack") != 0
+        assert "--files concatenate" in capsys.readouterr().err
+        assert not (tmp_path / "all.npy").exists()
+
+    def test_are_not_replaced_by_their_own_array(self, folder: Path) -> None:
+        before = (folder / "7.npy").read_bytes()
+        assert convert(folder, folder / "7.npy", "--files", "stack", "--force") != 0
+        assert (folder / "7.npy").read_bytes() == before

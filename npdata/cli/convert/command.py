@@ -54,12 +54,19 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "sources",
         metavar="SRC",
         nargs="+",
-        help="a .npy, .npz, HDF5 or raw file; all its arrays, or the one in SRC::NAME",
+        help="a .npy, .npz, HDF5 or raw file; all its arrays, or the one in SRC::NAME; or, with "
+        "--files, a folder, or a glob in quotes",
     )
     parser.add_argument(
         "target",
         metavar="DST",
         help="what to write: .npy, .npz, .h5 or .hdf5, or raw as .bin, .raw or .dat",
+    )
+    parser.add_argument(
+        "--files",
+        choices=("stack", "concatenate"),
+        help="make one array of the files of a folder or a glob: each file a row (stack), or their "
+        "rows end to end (concatenate)",
     )
     parser.add_argument(
         "--chunks",
@@ -93,9 +100,10 @@ def run(arguments: argparse.Namespace) -> int:
     """Convert; raises what `npdata.cli.main` turns into an exit code."""
     writer = _writer(Path(arguments.target))
     target = without_links(Path(arguments.target))
-    inputs = open_inputs(arguments.sources, raw_layout(arguments))
+    inputs = open_inputs(arguments.sources, raw_layout(arguments), arguments.files)
     try:
-        check_target(target, [array.path for array in inputs.arrays], force=arguments.force)
+        read = [path for array in inputs.arrays for path in array.paths]
+        check_target(target, read, force=arguments.force)
         plan = make_plan(
             [array.spec for array in inputs.arrays],
             writer,

@@ -5,21 +5,25 @@ it is either opened or listed with the reason why not, before anything is writte
 was named by itself is opened, or that is an error. It reads no rows.
 """
 
+import glob
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import TypeAlias
+from typing import Any, Literal, TypeAlias
 
 from npdata.arrays.dtypes import is_variable_text
 from npdata.cli.console import UsageError
 from npdata.cli.convert.plan import BETWEEN_FILTERS, ConvertError, FieldSpec
 from npdata.cli.raw import RawLayout, undescribed
+from npdata.dataset.many_files import concatenate, stack
 from npdata.errors import MemberNotFoundError, SourceError, TruncatedError
 from npdata.sources.base import Source
+from npdata.sources.file_list import FileList
 from npdata.sources.hdf5 import Listed, count_attributes, list_datasets, source_of
 from npdata.sources.hdf5.open import without_filters
 from npdata.sources.npz import DecodedMember, examine_npz, npz_members
-from npdata.sources.open import SEPARATOR, Identified, identify, open_source
+from npdata.sources.open import SEPARATOR, Identified, identify, open_source, split_member
+from npdata.sources.stack import PiecesSource
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -30,12 +34,22 @@ class Input:
     source: Source
     spec: FieldSpec
 
+    @property
+    def paths(self) -> list[str]:
+        """The files that the rows come from."""
+        many = self.source.paths
+        return (
+            [many.text(k) for k in range(len(many))] if isinstance(many, FileList) else [self.path]
+        )
+
     def close_idle(self) -> None:
         """Close the file, and drop a member that was decoded whole, until the next read."""
         if isinstance(self.source, DecodedMember):
             self.source.close()
         self.source.close_idle()
 
+
+ManyFiles: TypeAlias = Literal["stack", "concatenate"]
 
 Opened: TypeAlias = "Input | tuple[str, str]"
 """An array, or the place of what is none and the reason."""
@@ -50,8 +64,12 @@ class Inputs:
     attributes: int
 
 
-def open_inputs(texts: Sequence[str], raw: RawLayout | None) -> Inputs:
+def open_inputs(
+    texts: Sequence[str], raw: RawLayout | None, files: ManyFiles | None = None
+) -> Inputs:
     """Open what `texts` name: a file, `path::member`, or `path::group` of HDF5.
+
+    A folder or a glob stands for many files, of which `files` makes one array.
 
     `raw` is for files of no known format. Raises the errors of `open_source`, `UsageError` for a
     raw file that is not described, and `ConvertError` where there is nothing to convert.
@@ -59,6 +77,9 @@ def open_inputs(texts: Sequence[str], raw: RawLayout | None) -> Inputs:
     opened: list[Opened] = []
     attributes = 0
     for text in texts:
+        if _names_many(text):
+            opened.append(_many(text, raw, files))
+            continue
         found = identify(text)
         if raw is not None and found.format != "raw":
             raise UsageError(f"--dtype is for raw files, and {found.path} is {found.format}")
@@ -71,6 +92,30 @@ def open_inputs(texts: Sequence[str], raw: RawLayout | None) -> Inputs:
         reasons = "".join(f"\n  {where}: {why}" for where, why in left_out)
         raise ConvertError(f"{', '.join(texts)}: there is no array to convert{reasons}")
     return Inputs(arrays=arrays, left_out=left_out, attributes=attributes)
+
+
+def _names_many(text: str) -> bool:
+    path = split_member(text)[0]
+    return Path(path).is_dir() or (glob.has_magic(text) and not Path(path).exists())
+
+
+def _many(text: str, raw: RawLayout | None, files: ManyFiles | None) -> Opened:
+    """Open the files of a folder or a glob as one array, which has the name of the folder."""
+    if files is None:
+        raise UsageError(
+            f"{text} stands for many files; --files stack makes a row of each of them, and "
+            f"--files concatenate lays their rows end to end"
+        )
+    described: dict[str, Any] = {} if raw is None else asdict(raw)
+    make = stack if files == "stack" else concatenate
+    (source,) = make(text, **described).sources
+    if isinstance(source, PiecesSource):
+        raise ConvertError(
+            f"{text}: the files differ in shape, and make no rows of one array; where they differ "
+            f"in their first axis alone, --files concatenate lays them end to end"
+        )
+    first = source.paths[0]
+    return _input(Path(first).parent.name or Path(first).stem, first, source)
 
 
 def _opened(found: Identified, raw: RawLayout | None) -> Iterator[Opened]:
@@ -131,7 +176,7 @@ def _input(name: str, path: str, source: Source, *, chunk: int = 0, stored: int 
         where=source.where,
         shape=source.shape,
         dtype=source.dtype,
-        source_rows=1 if held else source.blocks.block_rows[0],
+        source_rows=1 if held else next(iter(source.blocks.block_rows), 1),
         held_bytes=len(source) * source.row_bytes if held else 0,
         chunk_bytes=chunk,
         decoding_bytes=stored + BETWEEN_FILTERS * chunk,
