@@ -13,7 +13,7 @@ from typing import Any, TypeAlias
 
 from npdata.errors import FieldError
 
-OPTIONS = ("transform", "batch_transform", "dtype", "ragged", "padding", "layout")
+OPTIONS = ("transform", "batch_transform", "dtype", "ragged", "padding", "layout", "decode")
 
 Paths: TypeAlias = str | os.PathLike[str] | Sequence[str | os.PathLike[str]]
 

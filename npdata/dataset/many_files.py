@@ -18,6 +18,7 @@ from npdata.dataset.transforms import Transform
 from npdata.errors import FieldError
 from npdata.sources.base import Source
 from npdata.sources.concat import ConcatSource, Parts
+from npdata.sources.decode import Decode
 from npdata.sources.file_list import FileList
 from npdata.sources.file_table import FileTable, RawFormat
 from npdata.sources.find_files import Files, Found, find_files
@@ -36,6 +37,7 @@ def stack(
     label_from: LabelFrom | None = None,
     check: Check = "open",
     dtype: Any = None,
+    decode: Decode | Mapping[Any, Decode] | None = None,
     shape: int | tuple[int, ...] | None = None,
     offset: int = 0,
     ragged: Form | None = None,
@@ -68,6 +70,7 @@ def stack(
             looks at the first only, and expects the others to be like it when they are read.
         dtype: as in `NumpyDataset`; but with `shape` or `offset` the dtype that raw files hold, as
             in `NumpyDataset.from_raw`.
+        decode: as in `NumpyDataset`; each file is decoded by its own attributes.
         shape: of the array in each raw file; one size may be -1.
         offset: the byte at which the array in each raw file begins.
         ragged: "padded", "jagged" or "list", as in `NumpyDataset`.
@@ -97,7 +100,7 @@ def stack(
         return open_stack(FileTable.of(files, raw, first_only=check == "first use"), raw)
 
     sources = {label: opened(files) for label, files in _paired(found).items()}
-    options = {"ragged": ragged, "padding": padding}
+    options = {"ragged": ragged, "padding": padding, "decode": decode}
     return _dataset(
         sources, label_from, None if raw else dtype, transform, batch_transform, **options
     )
@@ -109,6 +112,7 @@ def concatenate(
     *,
     label_from: LabelFrom | None = None,
     dtype: Any = None,
+    decode: Decode | Mapping[Any, Decode] | None = None,
     shape: int | tuple[int, ...] | None = None,
     offset: int = 0,
     transform: Transform | None = None,
@@ -127,6 +131,7 @@ def concatenate(
             open datasets.
         label_from: as in `stack`; each row has the label of its file.
         dtype: as in `stack`.
+        decode: as in `NumpyDataset`; each file is decoded by its own attributes.
         shape: of the array in each raw file, as `(-1, 64)`; one size may be -1.
         offset: the byte at which the array in each raw file begins.
         transform: as in `NumpyDataset`.
@@ -151,7 +156,9 @@ def concatenate(
                 "a list with arrays in it has no names: name= fields and label_from= need files"
             )
         parts = [source for each in files for source in _sources_of(each, raw)]
-        return _dataset({0: ConcatSource(parts)}, None, cast, transform, batch_transform)
+        return _dataset(
+            {0: ConcatSource(parts)}, None, cast, transform, batch_transform, decode=decode
+        )
     sources: dict[str | int, ConcatSource] = {}
     for label, each in _paired(_found("concatenate", files, named)).items():
         if each.has_members:
@@ -159,7 +166,7 @@ def concatenate(
         else:
             sources[label] = ConcatSource(Parts.of_files(FileTable.of(each, raw), raw), each)
     _require_equal_parts(sources)
-    return _dataset(sources, label_from, cast, transform, batch_transform)
+    return _dataset(sources, label_from, cast, transform, batch_transform, decode=decode)
 
 
 def _dataset(

@@ -38,6 +38,8 @@ from npdata.sampling.order import split, split_groups
 from npdata.sampling.rows import MaskedRows, SeededRows
 from npdata.sources.base import Source, rows_held
 from npdata.sources.concat import ConcatSource
+from npdata.sources.decode import Decode
+from npdata.sources.derived import origin
 from npdata.sources.open import SourceLike
 from npdata.sources.sparse import CsrSource, Layout
 
@@ -68,6 +70,11 @@ class NumpyDataset(FromFiles, Dataset[Any]):
     for all such fields, or a mapping from field name or position. Likewise `layout` for sparse rows
     (`npdata.csr`, `"cells.h5ad::X"`): "dense" (the default) or "csr", a tensor of torch's layout.
 
+    `decode="cf"` gives the values that numbers of netCDF-4 and other HDF5 files stand for by their
+    attributes: scaled, NaN where missing or not valid, times as int64 nanoseconds since 1970; for
+    all fields, or in a mapping for some. Without it numbers are as stored, and rows that are packed
+    in different ways are refused.
+
     Raises `FieldError` (a ValueError) for fields of different length, for none, and for options
     that name no field; and whatever opening a field raises.
 
@@ -86,6 +93,7 @@ class NumpyDataset(FromFiles, Dataset[Any]):
         ragged: Form | Mapping[Any, Form] | None = None,
         padding: float | Mapping[Any, float] | None = None,
         layout: Layout | Mapping[Any, Layout] | None = None,
+        decode: Decode | Mapping[Any, Decode] | None = None,
         **named: SourceLike,
     ) -> None:
         """Open the fields; see the class for the arguments."""
@@ -94,7 +102,8 @@ class NumpyDataset(FromFiles, Dataset[Any]):
         sources = tuple(
             _only_field(given) if isinstance(given, NumpyDataset) else given for given in sources
         )
-        options = {"dtype": dtype, "ragged": ragged, "padding": padding, "layout": layout}
+        options: dict[str, Any] = {"dtype": dtype, "decode": decode}
+        options |= {"ragged": ragged, "padding": padding, "layout": layout}
         opened = open_fields(names, sources, options)
         self._hold(
             opened,
@@ -107,7 +116,7 @@ class NumpyDataset(FromFiles, Dataset[Any]):
             owned=tuple(
                 field.source
                 for field, given in zip(opened, sources, strict=True)
-                if field.source is not given and not isinstance(given, Field)
+                if origin(field.source) is not origin(given) and not isinstance(given, Field)
             ),
         )
 

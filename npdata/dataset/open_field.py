@@ -16,6 +16,7 @@ from npdata.dataset.sparse_field import SparseField
 from npdata.dataset.varied_field import VariedField
 from npdata.errors import FieldError
 from npdata.sources.base import Source
+from npdata.sources.decode import decoded
 from npdata.sources.hdf5 import is_open_dataset
 from npdata.sources.open import SourceLike, open_source
 from npdata.sources.ragged import RaggedSource
@@ -91,7 +92,7 @@ def _open_field(label: str | int, source: SourceLike, asked: Mapping[str, Any]) 
             return SparseField(label, source.source, dtype)
         source, asked = source.source, {**asked, "dtype": dtype}
     try:
-        opened = open_source(source)
+        opened = decoded(open_source(source), asked["decode"])
         if isinstance(opened, RaggedSource):
             form = RaggedForm.of(asked["ragged"], asked["padding"])
             return RaggedField(label, opened, asked["dtype"], form)

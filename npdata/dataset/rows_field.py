@@ -23,6 +23,7 @@ from npdata.dataset.field import Field, Value, row_of
 from npdata.dataset.ragged_field import ragged_conversion
 from npdata.errors import ConversionError
 from npdata.sources.base import Source
+from npdata.sources.decode import require_one_packing
 from npdata.sources.ragged import RaggedSource
 
 
@@ -39,6 +40,7 @@ class RowsField(Field):
         self.source = source
         self.asked = dtype
         self._row_shape = source.shape[1:]
+        require_one_packing(source)
         if self.rule.kind == "text" and len(source.shape) > 1:
             raise self._refused("text is kept for one string a row only")
         if self.rule.kind == "refused":

@@ -19,6 +19,7 @@ from npdata.arrays.blocks import Blocks
 from npdata.arrays.convert import Layout
 from npdata.arrays.dtypes import DType
 from npdata.arrays.gather import RowTable
+from npdata.sources.packing import NOT_PACKED, Packing, Packings
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -57,6 +58,9 @@ class Source(ABC):
     categories: tuple[str, ...] = ()
     """What the numbers 0, 1, ... in the rows stand for, where they stand for names."""
 
+    packing: Packing | None = None
+    """What the numbers stand for by the attributes of a dataset, known where it was opened."""
+
     def __len__(self) -> int:
         """Give the number of rows."""
         return self.shape[0]
@@ -91,6 +95,11 @@ class Source(ABC):
     def borders(self) -> NDArray[np.int64] | None:
         """The first row of each part and the number of rows, int64; None for one part."""
         return None
+
+    @property
+    def packings(self) -> Packings:
+        """What the numbers stand for, run of rows by run of rows."""
+        return NOT_PACKED if self.packing is None else Packings.one(self.packing)
 
     @property
     def decoded_chunks(self) -> int:

@@ -25,6 +25,7 @@ from npdata.sources.file_list import packed, unpacked
 from npdata.sources.file_table import FileTable, RawFormat
 from npdata.sources.mapped import MappedSource
 from npdata.sources.memory import MemorySource
+from npdata.sources.packing import Packings
 from npdata.sources.shards import Shards
 
 MOST_OPEN = 32
@@ -230,6 +231,22 @@ class ConcatSource(Source):
             return self._starts
         both = [self._starts, *(self._starts[k] + borders for k, borders in inner.items())]
         return np.unique(np.concatenate(both))
+
+    @property
+    def packings(self) -> Packings:
+        """What the numbers of each part stand for."""
+        parts = self.parts
+        kinds = {kind.packing for kind in parts.table.kinds}
+        own = {k: part.packings for k, part in parts.own.items()}
+        kinds |= {kind for each in own.values() for kind in each.kinds}
+        if len(kinds) <= 1:
+            return Packings.one(next(iter(kinds), None))
+        table = parts.table
+        each = [
+            own[k] if k in own else Packings.one(table.kinds[table.kind[number]].packing)
+            for k, number in enumerate(parts.file.tolist())
+        ]
+        return Packings.of_parts(each, self._starts[:-1])
 
     @property
     def decoded_chunks(self) -> int:

@@ -125,6 +125,11 @@ class FileReader:
                 f"{table.files[number]} holds {shape} of {kind.dtype}, and {table.files[0]} "
                 f"{self._first[1]} of {self._first[0]}; with check='open' shapes may differ"
             )
+        if kind.packing != table.kinds[0].packing:
+            raise FormatError(
+                f"{table.files[number]} is packed in another way than {table.files[0]} (scale, "
+                f"missing values or times); files of both are read with check='open'"
+            )
         if kind != table.kinds[0]:
             raise FormatError(
                 f"{table.files[number]} is in Fortran order and {table.files[0]} is not, or the "

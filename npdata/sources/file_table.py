@@ -31,6 +31,7 @@ from npdata.sources.hdf5 import open_hdf5
 from npdata.sources.mapped import MappedSource, Place
 from npdata.sources.npy import NpyHeader, read_header
 from npdata.sources.npz import npz_members
+from npdata.sources.packing import Packing
 from npdata.sources.raw import open_raw
 
 HDF5_MAGIC = b"\x89HDF\r\n\x1a\n"
@@ -43,11 +44,15 @@ _INODE = (1 << 63) - 1  # some file systems use all 64 bits
 
 
 class Kind(NamedTuple):
-    """What an array is like but for the length of axis 0; `rest` is None where it has no axis."""
+    """What an array is like but for the length of axis 0; `rest` is None where it has no axis.
+
+    `packing` is what its numbers stand for by the attributes of a dataset.
+    """
 
     dtype: DType
     rest: tuple[int, ...] | None
     fortran: bool
+    packing: Packing | None = None
 
     def shape(self, length: int) -> tuple[int, ...]:
         """Give the shape of an array of this kind with `length` rows."""
@@ -279,7 +284,7 @@ def _kind(header: NpyHeader) -> Kind:
 
 
 def _facts_of(source: Source) -> Facts:
-    kind = Kind(source.dtype, source.shape[1:], False)
+    kind = Kind(source.dtype, source.shape[1:], False, source.packing)
     if isinstance(source, MappedSource):
         _, identity, place = source.stored
         plain = Place.contiguous(offset=place.offset, dtype=place.dtype, shape=place.shape)

@@ -63,6 +63,7 @@ class SpansSource(RaggedSource):
         self._values = values
         self._bounds = bounds
         self._kind = kind
+        self.packing = values.packing
         self._offsets = offsets_of(bounds, kind, values)
         self.shape = (len(self._offsets) - 1,)
         self.dtype = OBJECTS

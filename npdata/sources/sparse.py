@@ -60,6 +60,7 @@ class CsrSource(Source):
         self.where = f"sparse rows of {data.where}"
         self.access = data.access
         self.layout = layout
+        self.packing = data.packing
         filled = len(data) / max(1, shape[0])
         self.details = (
             *data.details,

@@ -16,6 +16,7 @@ from npdata.sources.base import Access, Source
 from npdata.sources.file_list import FileList
 from npdata.sources.file_reader import FileReader
 from npdata.sources.file_table import FileTable, RawFormat
+from npdata.sources.packing import Packings
 from npdata.sources.ragged import OBJECTS, RaggedSource
 
 
@@ -65,6 +66,16 @@ class _FilesSource(Source):
             for kind in table.kinds
         ]
         return int((np.array(sizes)[table.kind] * table.length).mean())
+
+    @property
+    def packings(self) -> Packings:
+        """What the numbers of each file stand for."""
+        table = self._reader.table
+        kinds = [kind.packing for kind in table.kinds]
+        if len(set(kinds)) == 1:
+            return Packings.one(kinds[0])
+        each = [kinds[code] for code in table.kind.tolist()]
+        return Packings.of_parts(each, np.arange(len(each)))
 
     def will_need(self, first: int, stop: int) -> None:
         """Ask the kernel for these files."""

@@ -100,7 +100,12 @@ def _listed(path: str, listed: Listed) -> DatasetReport:
     except (NpdataError, OSError) as error:
         return DatasetReport(where=where, name=listed.name, refusal=_without(where, error))
     if not listed.examined.missing:
-        return _reported(where, listed.name, facts)
+        report = _reported(where, listed.name, facts)
+        packing = listed.examined.packing
+        if packing is None or packing.fault is not None:
+            return report
+        unpack = f'packed ({packing}): NumpyDataset({where!r}, decode="cf") gives its values'
+        return replace(report, advice=(unpack, *report.advice))
     refusal = f"reading fails, since {without_filters(listed.examined)}"
     return DatasetReport(where=where, name=listed.name, facts=facts, refusal=refusal)
 

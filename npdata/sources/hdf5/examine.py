@@ -27,8 +27,10 @@ from npdata.sources.hdf5.decide import Decision, decide, exaggeration
 from npdata.sources.hdf5.external_files import ExternalFile, external_files
 from npdata.sources.hdf5.layout import FileFacts, Layout, Locking, read_layout
 from npdata.sources.hdf5.links import HardGroups, require_own_data
+from npdata.sources.hdf5.packed import read_packing
 from npdata.sources.hdf5.plugins import filters_missing
 from npdata.sources.hdf5.probe import kind_of, surprise
+from npdata.sources.packing import Packing
 
 MOST_NAMES = 20
 MOST_PROVEN = 8
@@ -94,7 +96,7 @@ class Examined:
     """A dataset, known before any row is read: where it is, how it is stored and will be read.
 
     `external` are the files beside its own that hold rows; `missing` the filters, by number, that
-    nothing here can undo.
+    nothing here can undo, `packing` what its numbers stand for by its attributes.
     """
 
     where: str
@@ -102,6 +104,7 @@ class Examined:
     decision: Decision
     external: tuple[ExternalFile, ...] = ()
     missing: frozenset[int] = frozenset()
+    packing: Packing | None = None
 
 
 def require_file(path: str) -> str:
@@ -151,6 +154,7 @@ def examine(opened: OpenedFile, name: str) -> Examined:
         decision=decision,
         external=external,
         missing=_missing(layout, decision),
+        packing=read_packing(dataset, layout.dtype),
     )
 
 

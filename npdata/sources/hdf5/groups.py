@@ -33,7 +33,9 @@ from npdata.sources.hdf5.examine import (
 from npdata.sources.hdf5.layout import Layout, open_file
 from npdata.sources.hdf5.links import require_inside, require_own_data
 from npdata.sources.hdf5.open import open_hdf5, source_of
+from npdata.sources.hdf5.packed import NOT_APPLIED, read_packing
 from npdata.sources.natural_order import naturally_sorted
+from npdata.sources.packing import Packing, Packings
 
 MOST_KEPT = 2048
 MOST_OPEN = 32
@@ -54,6 +56,7 @@ class Groups:
     block_rows: NDArray[np.int64]
     first: Layout
     access: Access
+    packings: Packings
 
 
 class GroupsSource(Source):
@@ -67,6 +70,8 @@ class GroupsSource(Source):
         self.where = f"{groups.path}::{groups.names[0]} and {len(groups.names) - 1} more"
         self.access = groups.access
         self.details = (("groups", f"{len(groups.names)}, of {_range(groups.lengths)} rows each"),)
+        if groups.packings.kinds != (None,):
+            self.details += (("packing", f"{groups.packings.kinds[0]}{NOT_APPLIED}"),)
         self._groups = groups
         self._options = options
         self._starts = np.append(0, np.cumsum(groups.lengths))
@@ -81,6 +86,11 @@ class GroupsSource(Source):
     def borders(self) -> NDArray[np.int64]:
         """The first row of each group, and the number of rows."""
         return self._starts
+
+    @property
+    def packings(self) -> Packings:
+        """What the numbers of each group stand for."""
+        return self._groups.packings
 
     @property
     def blocks(self) -> Blocks:
@@ -308,6 +318,7 @@ def _look(opened: OpenedFile, names: Sequence[str]) -> Groups:
     first = opened.file[names[0]].id
     stored, rest = first.get_type(), first.shape[1:]
     seen = np.empty((3, len(names)), np.int64)
+    packed: list[Packing | None] = []
     with open(path, "rb", buffering=0) as raw:  # noqa: PTH123
         for k, name in enumerate(names):
             found = _opened(opened, name)
@@ -319,6 +330,7 @@ def _look(opened: OpenedFile, names: Sequence[str]) -> Groups:
                     f"{path}::{name} are {found.shape[1:]} of {found.dtype}; they make no one field"
                 )
             seen[:, k] = _placed(found, layout, direct, raw)
+            packed.append(read_packing(found, layout.dtype))
     lengths, offsets, chunks = seen
     away = int((offsets < 0).sum())
     reason = examined.decision.reason
@@ -333,6 +345,7 @@ def _look(opened: OpenedFile, names: Sequence[str]) -> Groups:
         block_rows=chunks,
         first=layout,
         access=access,
+        packings=Packings.of_parts(packed, np.append(0, np.cumsum(lengths)[:-1])),
     )
 
 

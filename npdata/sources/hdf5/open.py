@@ -30,6 +30,7 @@ from npdata.sources.hdf5.examine import (
 from npdata.sources.hdf5.layout import Layout, LayoutKeeper, Locking, open_file
 from npdata.sources.hdf5.library import LibrarySource
 from npdata.sources.hdf5.mapped import ChunkMappedSource
+from npdata.sources.hdf5.packed import NOT_APPLIED
 from npdata.sources.hdf5.rows import ChunkSpec
 from npdata.sources.hdf5.variable import VariableSource, variable_numbers
 from npdata.sources.mapped import MappedSource, Place
@@ -119,6 +120,15 @@ def source_of(examined: Examined, options: Hdf5Options = AUTO) -> Source:
     if examined.missing:
         raise FormatError(f"{where} cannot be read: {without_filters(examined)}")
     about = details(layout, decision, default_budget())
+    if examined.packing is not None:
+        about = (*about, ("packing", f"{examined.packing}{NOT_APPLIED}"))
+    source = _read_as_decided(examined, about, options)
+    source.packing = examined.packing
+    return source
+
+
+def _read_as_decided(examined: Examined, about: Details, options: Hdf5Options) -> Source:
+    where, layout, decision = examined.where, examined.layout, examined.decision
     if decision.kind == "library":
         chunk_shape = layout.chunk_shape
         rows = LibrarySource(

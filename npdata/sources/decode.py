@@ -1,0 +1,124 @@
+"""Rows decoded by the conventions of their files, as part of reading them.
+
+Idea: the stored rows of a batch are gathered as ever, and then decoded by a few vectorised steps.
+Invariant: each row is decoded as its own file says. Where nothing is packed, rows stay as they are.
+"""
+
+from typing import Any, Literal, TypeAlias
+
+import numpy as np
+from numpy.typing import NDArray
+
+from npdata.errors import FieldError, FormatError
+from npdata.sources.base import Source
+from npdata.sources.derived import DerivedSource
+from npdata.sources.packing import BLOCK_BYTES, Packings
+from npdata.sources.sparse import CsrSource
+
+Decode: TypeAlias = Literal["cf"]
+
+
+class DecodedCfSource(DerivedSource):
+    """The rows of a source in the units that its attributes give them."""
+
+    def __init__(self, rows: Source, packings: Packings) -> None:
+        """Decode `rows`, packed as `packings` say.
+
+        Raises `FieldError` for times that NumPy has not, and where some rows are times and others
+        are not; `FormatError` for attributes that say nothing sound.
+        """
+        super().__init__(rows)
+        self._packings = packings
+        kinds = [kind for kind in packings.kinds if kind is not None]
+        for kind in kinds:
+            if kind.fault is not None:
+                raise FormatError(f"{rows.where} cannot be decoded: {kind.fault}")
+            if kind.since is not None:
+                _ = kind.clock
+        if len({kind is not None and kind.since is not None for kind in packings.kinds}) > 1:
+            raise FieldError(f"some rows of {rows.where} are times, and others are not")
+        plain = [rows.dtype] if None in packings.kinds else []
+        self.dtype = np.result_type(*plain, *(kind.result(rows.dtype) for kind in kinds))
+        shown = str(kinds[0]) if len(packings.kinds) == 1 else f"{len(packings.kinds)} ways"
+        if kinds[0].since is not None:
+            shown += f"; int64 nanoseconds since 1970-01-01, {np.iinfo(np.int64).min} if missing"
+        kept = tuple(pair for pair in rows.details if pair[0] != "packing")
+        self.details = (*kept, ("decoded", f"cf: {shown}"))
+
+    def read(self, indices: NDArray[np.int64], out: NDArray[Any]) -> None:
+        """Read the stored rows, and decode them."""
+        if out.size == 0:
+            return
+        raw = np.empty((len(indices), *self.rows.shape[1:]), self.rows.dtype)
+        self.rows.read(indices, raw)
+        self._decode(indices, raw, out)
+
+    def read_run(self, first: int, out: NDArray[Any]) -> None:
+        """Read a run of stored rows, and decode them."""
+        raw = np.empty((len(out), *self.rows.shape[1:]), self.rows.dtype)
+        self.rows.read_run(first, raw)
+        self._decode(np.arange(first, first + len(out)), raw, out)
+
+    def _decode(self, indices: NDArray[np.int64], raw: NDArray[Any], out: NDArray[Any]) -> None:
+        kinds = self._packings.kinds
+        if len(kinds) > 1:
+            codes = self._packings.of_rows(indices)
+            for code in np.unique(codes).tolist():
+                places = codes == code
+                some, kind = raw[places], kinds[code]
+                decoded = np.empty(some.shape, self.dtype)
+                if kind is None:
+                    decoded[...] = some
+                else:
+                    kind.decode(some, decoded)
+                out[places] = decoded
+            return
+        kind = kinds[0]
+        assert kind is not None
+        step = max(1, BLOCK_BYTES // max(1, self.row_bytes))
+        for at in range(0, len(out), step):
+            kind.decode(raw[at : at + step], out[at : at + step])
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Pickle the rows by what they are, and how they are packed."""
+        return type(self), (self.rows, self._packings)
+
+
+def decoded(source: Source, asked: object) -> Source:
+    """Decode the rows of a source as asked: "cf", or None for as they are stored.
+
+    Raises `FieldError` for anything else, and where rows as they are stored would mix several
+    packings: the same number would mean different things in them.
+
+    Examples:
+        >>> decoded(npdata.open_source("x.npy"), "cf").where
+        'x.npy'
+    """
+    if asked not in (None, "cf"):
+        raise FieldError(
+            f"decode={asked!r:.60}: expected 'cf', or None for numbers as they are stored; a field "
+            f"of that name goes into a mapping: NumpyDataset({{'decode': ...}})"
+        )
+    packings = source.packings
+    if asked == "cf" and packings.kinds != (None,):
+        if source.dtype.hasobject or isinstance(source, CsrSource):
+            raise FieldError(
+                f"{source.where} is packed ({packings.kinds[0]}), and decode= is for rows of one "
+                f"shape; decode its batches in batch_transform="
+            )
+        return DecodedCfSource(source, packings)
+    require_one_packing(source)
+    return source
+
+
+def require_one_packing(source: Source) -> None:
+    """Raise `FieldError` where a number means different things in different rows."""
+    packings = source.packings
+    if len(packings.kinds) > 1:
+        first, other = packings.kinds[:2]
+        row = int(packings.starts[packings.codes == 1][0])
+        raise FieldError(
+            f"{source.where}: rows are packed in different ways ({first or 'not at all'}; from row "
+            f"{row} on: {other or 'not at all'}), so the same number means different things; "
+            f'decode="cf" gives the values that they stand for'
+        )

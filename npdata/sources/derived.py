@@ -1,0 +1,87 @@
+"""A source that makes each of its rows from one row of another.
+
+Idea: what is made differs, and where the rows lie, what is cheap and what is open does not. It is
+all passed on. Invariant: row i comes from row i. Subclasses read.
+"""
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from npdata.arrays.blocks import Blocks
+from npdata.sources.base import Source
+
+
+class DerivedSource(Source):
+    """Rows made of those of `rows`, one of one; a subclass sets the rest and reads."""
+
+    def __init__(self, rows: Source) -> None:
+        """Take over what the rows say of themselves."""
+        self.rows = rows
+        self.shape = rows.shape
+        self.dtype = rows.dtype
+        self.where = rows.where
+        self.access = rows.access
+        self.details = rows.details
+        self.paths = rows.paths
+
+    @property
+    def blocks(self) -> Blocks:
+        """The blocks of the rows."""
+        return self.rows.blocks
+
+    @property
+    def borders(self) -> NDArray[np.int64] | None:
+        """The borders of the rows."""
+        return self.rows.borders
+
+    @property
+    def decoded_chunks(self) -> int:
+        """The chunks that were decoded for the rows."""
+        return self.rows.decoded_chunks
+
+    @property
+    def reused_chunks(self) -> int:
+        """The chunks that were found decoded."""
+        return self.rows.reused_chunks
+
+    @property
+    def rows_in_memory(self) -> int | None:
+        """The rows that the memory for decoded chunks holds."""
+        return self.rows.rows_in_memory
+
+    @property
+    def ahead_bytes(self) -> int | None:
+        """What the rows allow, in bytes of this source."""
+        ahead = self.rows.ahead_bytes
+        if ahead is None:
+            return None
+        return max(1, ahead // max(1, self.rows.row_bytes)) * self.row_bytes
+
+    def check(self) -> None:
+        """Raise `ChangedFileError` if the file behind the rows changed since it was opened."""
+        self.rows.check()
+
+    def will_need(self, first: int, stop: int) -> None:
+        """Pass it on."""
+        self.rows.will_need(first, stop)
+
+    def dont_need(self, first: int, stop: int) -> None:
+        """Pass it on."""
+        self.rows.dont_need(first, stop)
+
+    def close_idle(self) -> None:
+        """Close the files of the rows until the next read."""
+        self.rows.close_idle()
+
+    def close(self) -> None:
+        """Close the rows."""
+        self.rows.close()
+
+
+def origin(source: Any) -> Any:
+    """Give what a source derives from in the end: itself for any other."""
+    while isinstance(source, DerivedSource):
+        source = source.rows
+    return source

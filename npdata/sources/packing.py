@@ -1,0 +1,351 @@
+"""What stored numbers stand for by the CF conventions: scale, missing values, times.
+
+Idea: the attributes of a variable become one frozen value, which decodes an array in a few
+vectorised steps, as xarray does. Invariant: nothing is decoded unless that was asked for, and rows
+that are packed in different ways are never joined as they are stored. It reads no file. Valid
+ranges follow netCDF4 and the conventions, since xarray leaves them alone.
+"""
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from npdata.arrays.dtypes import DType
+from npdata.errors import FieldError, FormatError
+
+ATTRIBUTES = (
+    "scale_factor",
+    "add_offset",
+    "_FillValue",
+    "missing_value",
+    "valid_range",
+    "valid_min",
+    "valid_max",
+    "_Unsigned",
+    "units",
+    "calendar",
+)
+BLOCK_BYTES = 1 << 20
+MISSING_TIME = np.iinfo(np.int64).min
+CALENDARS = ("standard", "gregorian", "proleptic_gregorian")
+_NANOSECONDS = {"d": 86400 * 10**9, "h": 3600 * 10**9, "min": 60 * 10**9, "s": 10**9}
+_NANOSECONDS |= {"ms": 10**6, "us": 10**3, "ns": 1}
+_UNITS = {
+    "d": ("d", "day", "days"),
+    "h": ("h", "hr", "hrs", "hour", "hours"),
+    "min": ("min", "mins", "minute", "minutes"),
+    "s": ("s", "sec", "secs", "second", "seconds"),
+    "ms": ("ms", "msec", "msecs", "millisec", "millisecs", "millisecond", "milliseconds"),
+    "us": ("us", "microsec", "microsecs", "microsecond", "microseconds"),
+    "ns": ("ns", "nanosecond", "nanoseconds"),
+}
+_UNIT = {name: unit for unit, names in _UNITS.items() for name in names}
+_SINCE = re.compile(r"\s*(\w+)\s+since\s+(.+?)\s*$", re.IGNORECASE)
+_DATE = re.compile(
+    r"(\d{1,4})-(\d{1,2})-(\d{1,2})"
+    r"(?:[T\s]+(\d{1,2})(?::(\d{1,2})(?::(\d{1,2})(?:\.(\d*))?)?)?)?"
+    r"\s*(?:Z|UTC|GMT|([+-]\d{1,2}):?(\d{2})?)?$",
+    re.IGNORECASE,
+)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Packing:
+    """How stored numbers of one variable are decoded.
+
+    `missing` are the stored numbers that stand for no value, `low` and `high` the bounds of those
+    that are valid; all as stored. `since` is the text of the units of times. `fault` says why it
+    cannot be decoded. `masked` tells of numbers to scale, some of which may be missing by NaN.
+    """
+
+    scale: Any = None
+    offset: Any = None
+    missing: tuple[Any, ...] = ()
+    low: Any = None
+    high: Any = None
+    unsigned: bool | None = None
+    since: str | None = None
+    calendar: str = "standard"
+    masked: bool = False
+    fault: str | None = None
+
+    @classmethod
+    def of(cls, attributes: Mapping[str, Any], dtype: DType) -> "Packing | None":
+        """Give what attributes (those of `ATTRIBUTES`) say of numbers of `dtype`; None for nothing.
+
+        Examples:
+            >>> print(Packing.of({"scale_factor": 0.5, "_FillValue": -1}, np.dtype("i2")))
+            scale_factor 0.5, missing -1
+            >>> Packing.of({"_FillValue": np.nan, "units": "K"}, np.dtype("f4")) is None
+            True
+        """
+        try:
+            packing = cls._of(attributes, dtype)
+        except (TypeError, ValueError, OverflowError) as error:
+            return cls(fault=f"its attributes are none of the CF conventions: {error}")
+        return None if packing == cls() else packing
+
+    @classmethod
+    def _of(cls, given: Mapping[str, Any], dtype: DType) -> "Packing":
+        unsigned = None
+        if dtype.kind in "iu" and "_Unsigned" in given:
+            said = _text(given["_Unsigned"]).lower() in ("true", "1")
+            unsigned = said if said != (dtype.kind == "u") else None
+        meant = _meant(dtype, unsigned)
+
+        def stored(value: Any) -> Any:
+            return _as_stored(value, dtype, meant)
+
+        missing = [*_flat(given.get("_FillValue")), *_flat(given.get("missing_value"))]
+        low, high = given.get("valid_min"), given.get("valid_max")
+        if "valid_range" in given:
+            low, high = _flat(given["valid_range"])
+        since = _text(given["units"]) if "units" in given else ""
+        times = _SINCE.match(since) is not None
+        kept = dict.fromkeys(map(stored, missing))
+        scale, offset = _factor(given.get("scale_factor")), _factor(given.get("add_offset"))
+        return cls(
+            scale=scale,
+            offset=offset,
+            masked=bool(missing) and not (scale is None and offset is None),
+            missing=tuple(value for value in kept if value is not None and value == value),
+            low=None if low is None else stored(_one(low)),
+            high=None if high is None else stored(_one(high)),
+            unsigned=unsigned,
+            since=since if times else None,
+            calendar=_text(given.get("calendar", "standard")).lower() if times else "standard",
+        )
+
+    def __str__(self) -> str:
+        """Give it in a few words, in the names of the attributes."""
+        words = []
+        if self.scale is not None:
+            words.append(f"scale_factor {self.scale}")
+        if self.offset is not None:
+            words.append(f"add_offset {self.offset}")
+        if self.missing:
+            words.append("missing " + " and ".join(map(str, self.missing)))
+        if self.low is not None or self.high is not None:
+            bounds = ["" if bound is None else str(bound) for bound in (self.low, self.high)]
+            words.append("valid from {} to {}".format(*bounds).replace(" from  to", " to"))
+        if self.unsigned is not None:
+            words.append("unsigned" if self.unsigned else "signed")
+        if self.since is not None:
+            calendar = "" if self.calendar in CALENDARS else f" in the calendar {self.calendar}"
+            words.append(f"times in {self.since}{calendar}")
+        return ", ".join(words) if self.fault is None else self.fault
+
+    def result(self, dtype: DType) -> DType:
+        """Give the dtype of decoded numbers, which is xarray's: int64 for times."""
+        meant = _meant(dtype, self.unsigned)
+        if self.since is not None:
+            return np.dtype(np.int64)
+        if self.scale is not None or self.offset is not None:
+            kept = self.masked and not self.missing and meant.kind == "f"  # as xarray has it
+            return meant if kept else _scaled_dtype(meant, self.scale, self.offset)
+        if self.missing or self.low is not None or self.high is not None:
+            return meant if meant.kind == "f" else _wide_float(meant)
+        return meant
+
+    def decode(self, raw: NDArray[Any], out: NDArray[Any]) -> None:
+        """Decode `raw` into `out`, of the same shape and of a dtype that holds `result`."""
+        if self.unsigned is not None:
+            raw = raw.view(_meant(raw.dtype, self.unsigned).newbyteorder(raw.dtype.byteorder))
+        absent = self._absent(raw)
+        if self.since is not None:
+            self._decode_times(raw, absent, out)
+            return
+        values = out if out.dtype == self.result(raw.dtype) else np.empty(out.shape, out.dtype)
+        values[...] = raw
+        if absent is not None:
+            values[absent] = np.nan
+        if self.scale is not None:
+            values *= self.scale
+        if self.offset is not None:
+            values += self.offset
+        if values is not out:
+            out[...] = values
+
+    def _absent(self, raw: NDArray[Any]) -> NDArray[np.bool_] | None:
+        tests = [raw == value for value in self.missing]
+        if self.low is not None:
+            tests.append(raw < self.low)
+        if self.high is not None:
+            tests.append(raw > self.high)
+        return np.logical_or.reduce(tests) if tests else None
+
+    def _decode_times(
+        self, raw: NDArray[Any], absent: NDArray[np.bool_] | None, out: NDArray[Any]
+    ) -> None:
+        each, start = self.clock
+        values: NDArray[Any] = raw.astype(np.float64 if raw.dtype.kind == "f" else np.int64)
+        if self.scale is not None or self.offset is not None:
+            values = values * (1 if self.scale is None else self.scale)
+            values = values + (0 if self.offset is None else self.offset)
+        nothing = np.isnan(values) if values.dtype.kind == "f" else values == MISSING_TIME
+        absent = nothing if absent is None else absent | nothing
+        values = np.where(absent, values.dtype.type(0), values)
+        limit = np.iinfo(np.int64).max
+        low, high = (-limit - start) / each, (limit - start) / each
+        outside = ~((values > low) & (values < high)) & ~absent
+        if outside.any():
+            raise FormatError(
+                f"{values[outside].flat[0]} in {self.since!r} is outside the years 1678 to 2262 "
+                f"that int64 nanoseconds reach; read this field without decode="
+            )
+        whole, rest = divmod(start, each)
+        if values.dtype.kind == "f" and abs(start) < limit:
+            out[...] = (values * each).astype(np.int64) + start
+        else:
+            out[...] = ((values + whole) * each).astype(np.int64) + rest
+        out[absent] = MISSING_TIME
+
+    @property
+    def clock(self) -> tuple[int, int]:
+        """The nanoseconds of one unit, and of the reference date since 1970.
+
+        Raises `FieldError` for a calendar, a unit or a date that has none.
+        """
+        match = _SINCE.match(self.since or "")
+        unit = _UNIT.get(match[1].lower()) if match else None
+        date = _DATE.match(match[2]) if match else None
+        if self.calendar not in CALENDARS or unit is None or date is None:
+            what = f" in the calendar {self.calendar!r}"
+            raise FieldError(
+                f"times in {self.since!r}{what if self.calendar not in CALENDARS else ''} are no "
+                f"datetime64 of NumPy; leave this field out of decode=, by a mapping from the "
+                f"other fields to 'cf', and it is read as stored"
+            )
+        return _NANOSECONDS[unit], _reference(date, self.calendar)
+
+
+class Packings(NamedTuple):
+    """The ways in which the rows of a source are packed: run k begins at row `starts[k]`.
+
+    It is packed as `kinds[codes[k]]` says, None for not at all.
+    """
+
+    kinds: tuple[Packing | None, ...]
+    starts: NDArray[np.int64]
+    codes: NDArray[np.int64]
+
+    @classmethod
+    def one(cls, packing: Packing | None) -> "Packings":
+        """Give those of a source that is packed in one way."""
+        return cls((packing,), np.zeros(1, np.int64), np.zeros(1, np.int64))
+
+    @classmethod
+    def of_parts(
+        cls, parts: "list[Packing | None] | list[Packings]", starts: NDArray[np.int64]
+    ) -> "Packings":
+        """Join those of parts, each of which begins at a row."""
+        kinds: dict[Packing | None, int] = {}
+        found: list[tuple[int, int]] = []
+        for part, start in zip(parts, starts.tolist(), strict=True):
+            each = part if isinstance(part, Packings) else cls.one(part)
+            for first, code in zip(each.starts.tolist(), each.codes.tolist(), strict=True):
+                number = kinds.setdefault(each.kinds[code], len(kinds))
+                if not found or found[-1][1] != number:
+                    found.append((start + first, number))
+        begins, codes = np.array(found, np.int64).reshape(-1, 2).T
+        return cls(tuple(kinds), begins, codes)
+
+    def of_rows(self, rows: NDArray[np.int64]) -> NDArray[np.int64]:
+        """Give for each row the place of its packing in `kinds`."""
+        codes: NDArray[np.int64] = self.codes[np.searchsorted(self.starts, rows, "right") - 1]
+        return codes
+
+
+NOT_PACKED = Packings.one(None)
+
+
+def _reference(date: "re.Match[str]", calendar: str) -> int:
+    year, month, day, hour, minute, second = (int(date[k] or 0) for k in range(1, 7))
+    days = _days(year, month, day, julian=False)
+    if calendar != "proleptic_gregorian" and (year, month, day) < (1582, 10, 15):
+        days = _days(year, month, day, julian=True)
+    fraction = int((date[7] or "").ljust(9, "0")[:9])
+    shift = 0
+    if date[8]:
+        minutes = int(date[9] or 0)
+        shift = int(date[8]) * 60 + (-minutes if date[8].startswith("-") else minutes)
+    seconds = days * 86400 + hour * 3600 + (minute - shift) * 60 + second
+    return seconds * 10**9 + fraction
+
+
+def _days(year: int, month: int, day: int, *, julian: bool) -> int:
+    """Count the days from 1970-01-01 (Gregorian) to a date of either calendar."""
+    shifted = (14 - month) // 12
+    y, m = year + 4800 - shifted, month + 12 * shifted - 3
+    number = day + (153 * m + 2) // 5 + 365 * y + y // 4
+    number += -32083 if julian else -(y // 100) + y // 400 - 32045
+    return number - 2440588
+
+
+def _meant(dtype: DType, unsigned: bool | None) -> DType:
+    if unsigned is None or dtype.kind not in "iu":
+        return dtype.newbyteorder("=")
+    return np.dtype(f"{'u' if unsigned else 'i'}{dtype.itemsize}")
+
+
+def _as_stored(value: Any, dtype: DType, meant: DType) -> Any:
+    """Give a number of the attribute as one of the variable; None where it cannot be one."""
+    if isinstance(value, np.generic | np.ndarray) and value.dtype.kind in "iu":
+        same = value.dtype.itemsize == meant.itemsize and meant.kind in "iu"
+        if same and value.dtype.kind != meant.kind:
+            return value.view(meant)
+    if meant.kind == "f":
+        return meant.type(value)
+    if value != value or int(value) != value:
+        return float(value)
+    number = int(value)
+    limits = np.iinfo(meant)
+    if meant.kind == "u" and dtype.kind == "i" and number < 0:
+        number += 1 << (8 * meant.itemsize)
+    return meant.type(number) if limits.min <= number <= limits.max else float(value)
+
+
+def _factor(value: Any) -> Any:
+    if value is None:
+        return None
+    number = _one(value)
+    return number if number.dtype.kind == "f" else np.float64(number)
+
+
+def _one(value: Any) -> Any:
+    flat = _flat(value)
+    if len(flat) != 1:
+        raise ValueError(f"one number was expected, and {value!r} found")
+    return flat[0]
+
+
+def _flat(value: Any) -> list[Any]:
+    if value is None:
+        return []
+    array = np.asarray(value)
+    if array.dtype.kind not in "iufb":
+        raise TypeError(f"a number was expected, and {value!r} found")
+    return list(array.reshape(-1))
+
+
+def _text(value: Any) -> str:
+    if isinstance(value, np.ndarray):
+        value = value.reshape(-1)[0] if value.size == 1 else ""
+    return value.decode("utf8", "replace") if isinstance(value, bytes) else str(value)
+
+
+def _scaled_dtype(dtype: DType, scale: Any, offset: Any) -> DType:
+    """Give the dtype that xarray chooses for scaled numbers."""
+    double = np.dtype(np.float64)
+    if scale is not None and offset is not None and scale.dtype == offset.dtype:
+        wide = dtype.kind in "iu" and dtype.itemsize == 4
+        return double if wide else np.dtype(scale.dtype)
+    return double if offset is not None else np.dtype(scale.dtype)
+
+
+def _wide_float(dtype: DType) -> DType:
+    return np.dtype(np.float32 if dtype.itemsize <= 2 else np.float64)
