@@ -66,12 +66,12 @@ class FileReader:
 
     def _read(self, number: int, out: NDArray[Any]) -> None:
         table = self.table
-        target = memoryview(out.reshape(-1).view(np.uint8).data)
         if table.size[number] == UNKNOWN and self._needs_own_source(number):
             self._learn(number, look(table.files, number, self.raw, self._known))
         if table.offset[number] < 0:
             self._read_own(number, out)
             return
+        target = memoryview(out.reshape(-1).view(np.uint8).data)
         path = table.files.path(number)
         try:
             descriptor = opened(path)

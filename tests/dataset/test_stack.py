@@ -467,3 +467,11 @@ def test_a_limit_of_128_descriptors(tmp_path: Path) -> None:
         np.save(tmp_path / f"{k}.npy", np.full(3000, k))
     done = run(LIMITED, str(tmp_path))
     assert (done.returncode, done.stderr) == (0, "")
+
+
+def test_text_of_hdf5_stacks_too(tmp_path: Path) -> None:
+    for k in range(3):
+        with h5py.File(tmp_path / f"{k}.h5", "w") as file:
+            file.create_dataset("words", data=[f"a{k}"], dtype=h5py.string_dtype())
+    with pytest.raises(errors.ConversionError, match="text"):
+        npdata.stack(f"{tmp_path}::words")
