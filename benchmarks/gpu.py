@@ -1,6 +1,6 @@
 """To the accelerator: bytes a second, and what a training step waits, beside other loaders.
 
-Needs an accelerator. The bare loop copies one page-locked buffer again and again, which is the
+Needs an accelerator. The bare loop copies one pinned buffer again and again, which is the
 most that the bus does. The step time is that of a small convolutional network, once with one
 resident batch, then fed by each loader.
 """
@@ -23,7 +23,7 @@ ROWS, SIDE, BATCH, WORKERS = 40_000, 64, 512, 8
 
 
 def bare(device: torch.device, batches: int) -> float:
-    """Give the seconds of so many copies of one page-locked batch."""
+    """Give the seconds of so many copies of one pinned batch."""
     source = torch.empty(BATCH, 3, SIDE, SIDE, dtype=torch.uint8, pin_memory=True)
     target = torch.empty_like(source, device=device)
     torch.accelerator.synchronize()

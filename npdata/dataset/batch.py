@@ -1,12 +1,11 @@
 """A batch: a list of samples that already holds them stacked, field by field.
 
-Idea: torch asks a dataset's `__getitems__` for a list of samples and then stacks them, one Python
-object per sample. A `Batch` is that list, for everybody who looks (`Subset`, `default_collate`, a
-user's own function), but its samples are made only on the first look, and `npdata.collate` never
-looks: it takes the stacked fields as they are. Invariant: samples and the collated batch both have
-gone through `batch_transform`, which sees the batch whole; from the first look on a batch is an
-ordinary list. With a mask it gives no samples, which could not tell what is filler. Code in C that
-reaches into the list without a call sees a stand-in; `torch.stack` and its like then ask that.
+Idea: torch stacks the list of samples that `__getitems__` gives. A `Batch` is that list for
+everybody who looks (`Subset`, `default_collate`), but its samples are made only on the first look;
+`npdata.collate` never looks. Invariant: samples and the collated batch both have gone through
+`batch_transform`, which sees the batch whole; from the first look on it is an ordinary list. With a
+mask it gives no samples, which could not show what is padding. Code in C that reaches into the list
+without a call sees a stand-in; `torch.stack` and its like then ask that.
 """
 
 import functools
@@ -70,7 +69,7 @@ class Batch(list[Any]):
 
     What `NumpyDataset.__getitems__` returns. `stacked` has the form of a sample with each field of
     shape (n, *row shape); it is None once somebody has looked at the samples, which may then have
-    been changed. `mask`, if there is one, is a bool tensor of shape (n,): False for filler rows.
+    been changed. `mask`, if there is one, is a bool tensor of shape (n,): False for padding.
 
     Examples:
         >>> batch = npdata.NumpyDataset(np.arange(6).reshape(3, 2)).__getitems__([2, 0])
@@ -111,7 +110,7 @@ class Batch(list[Any]):
         return None if self._values is None else self.form.build(self._values)
 
     def pin_memory(self, device: object = None) -> "Batch":
-        """Give the same batch with its stacked fields in page-locked memory."""
+        """Give the same batch with its stacked fields in pinned memory."""
         if self._values is None:
             return self
         values = tuple(_pinned(value) for value in self._values)

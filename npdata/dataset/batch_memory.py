@@ -1,4 +1,4 @@
-"""Where the memory of a batch is taken from: plain, shared between processes, or page-locked.
+"""Where the memory of a batch is taken from: plain, shared between processes, or pinned.
 
 Idea: a batch is gathered straight into its last buffer. In a DataLoader worker that is shared
 memory, so that nothing is copied on the way to the trainer; elsewhere what `allocating_from` sets,
@@ -60,7 +60,7 @@ def allocating_from(
 
 
 def pinned_memory(shape: tuple[int, ...], dtype: torch.dtype) -> Tensor:
-    """Give an uninitialised CPU tensor in page-locked memory; RuntimeError without accelerator."""
+    """Give an uninitialised CPU tensor in pinned memory; RuntimeError without accelerator."""
     return torch.empty(shape, dtype=dtype, pin_memory=True, device="cpu")
 
 
@@ -86,7 +86,7 @@ def scratch_memory(shape: tuple[int, ...], dtype: torch.dtype) -> Tensor:
 
 @functools.cache
 def pins_memory() -> bool:
-    """Tell whether this process has an accelerator for which memory can be page-locked."""
+    """Tell whether this process has an accelerator for which memory can be pinned."""
     if not torch.accelerator.is_available():
         return False
     try:

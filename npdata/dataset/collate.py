@@ -25,7 +25,7 @@ def collate(batch: Sequence[Any]) -> Any:
     dict samples; then the dataset's `batch_transform` is applied. Anything else, also a `Batch`
     that somebody has looked into, is stacked by `torch.utils.data.default_collate`. A
     batch of `MaskedRows` (a sampler with `uneven="mask"`) gives a pair: the stacked fields, and a
-    bool tensor that is False for filler rows.
+    bool tensor that is False for padding.
 
     Raises `UnequalShapesError` (a ValueError and RuntimeError) where samples do not have the same
     shape; it names the sample, the field and both shapes.
@@ -41,7 +41,7 @@ def collate(batch: Sequence[Any]) -> Any:
     result = batch.collated()
     if batch.mask is not None:
         result = (result, batch.mask)
-    return result if get_worker_info() is None else parcel(result)
+    return result if get_worker_info() is None else inline_small_tensors(result)
 
 
 class SmallTensor(Tensor):
@@ -55,11 +55,11 @@ class SmallTensor(Tensor):
         return _received, (data, self.dtype, tuple(self.shape))
 
 
-def parcel(result: Any) -> Any:
+def inline_small_tensors(result: Any) -> Any:
     """Mark the small tensors of a batch; lists, tuples and dicts are gone through.
 
     Examples:
-        >>> pickle.loads(pickle.dumps(parcel([torch.arange(3)])))
+        >>> pickle.loads(pickle.dumps(inline_small_tensors([torch.arange(3)])))
         [tensor([0, 1, 2])]
     """
     if type(result) is Tensor and result.layout == torch.strided:
@@ -67,11 +67,11 @@ def parcel(result: Any) -> Any:
         solid = result.resolve_conj().resolve_neg()
         return solid.as_subclass(SmallTensor) if _is_small(solid) else solid
     if type(result) is dict:
-        return {name: parcel(part) for name, part in result.items()}
+        return {name: inline_small_tensors(part) for name, part in result.items()}
     if isinstance(result, tuple) and hasattr(result, "_fields"):
-        return type(result)(*(parcel(part) for part in result))
+        return type(result)(*(inline_small_tensors(part) for part in result))
     if type(result) in (list, tuple):
-        return type(result)(parcel(part) for part in result)
+        return type(result)(inline_small_tensors(part) for part in result)
     return result
 
 

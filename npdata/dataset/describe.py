@@ -68,7 +68,7 @@ class Description:
 def describe(
     fields: Sequence[Field], *, independent: bool, windows: Windows | None = None
 ) -> Description:
-    """Describe fields; `independent` tells that every sample is copied for a transform."""
+    """Describe fields; `independent` is True where every sample is copied for a transform."""
     return Description(
         rows=len(fields[0]),
         fields=tuple(_field(field, independent) for field in fields),

@@ -150,7 +150,7 @@ class NumpyDataset(FromFiles, Dataset[Any]):
     def __getitem__(self, index: object) -> Any:
         """Give sample `index`, or for a slice, mask, list, array or tensor the rows stacked.
 
-        A sample shares the memory of the data where that is sound (`describe()` tells), and so
+        A sample shares the memory of the data where that is sound (`describe()` shows it), and so
         does a slice; other selections are gathered into new tensors. Raises `RowIndexError` (an
         IndexError) out of range, `RowIndexTypeError` (a TypeError) for what is no row number.
         """
@@ -174,7 +174,7 @@ class NumpyDataset(FromFiles, Dataset[Any]):
         bring what random transforms need.
 
         One gather per field, straight into the batch's last buffer: shared memory in a DataLoader
-        worker, page-locked memory in the main process where an accelerator is there. Raises like
+        worker, pinned memory in the main process where an accelerator is there. Raises like
         `ds[indices]`.
         """
         self._require_open()
@@ -288,7 +288,7 @@ class NumpyDataset(FromFiles, Dataset[Any]):
                 parts that a field is made of (files, groups) are the recordings.
             edge: "drop" gives whole windows only. With "repeat" every row is an anchor (every
                 `stride`-th), and the nearest row of the recording stands in for one outside, with
-                "zero" zeros; without `mask`, nothing in a sample tells that padding.
+                "zero" zeros; without `mask`, nothing in a sample shows that padding.
             mask: with "repeat" and "zero", add for each windowed field NAME a bool field
                 NAME_is_pad of shape (length,), True where padded; to tuples, after all fields.
 
@@ -445,7 +445,7 @@ class NumpyDataset(FromFiles, Dataset[Any]):
         return made._hold(fields, self._form, self._transforms, (), self._windows), dense
 
     def close(self) -> None:
-        """Let go of files; tensors that were given out stay valid, further reads raise.
+        """Close files; tensors that were given out stay valid, further reads raise.
 
         A `Source` that was passed in stays open: whoever opened it closes it.
         """

@@ -2,7 +2,7 @@
 
 Idea: the recordings are found once, from borders, a field or the parts that fields are made of;
 one plan then numbers the windows of all fields. Invariant: what is asked for is checked here,
-before a window is read; nothing is read but a field that tells the borders, once, in pieces.
+before a window is read; nothing is read but a field that gives the borders, once, in pieces.
 """
 
 import operator
@@ -23,7 +23,7 @@ from npdata.sources.windows import PaddingSource, WindowSource
 Offsets: TypeAlias = Sequence[int]
 
 PIECE_BYTES = 1 << 22
-"""So many bytes of a field that tells the borders are read at a time."""
+"""So many bytes of a field that gives the borders are read at a time."""
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -151,7 +151,7 @@ def _recordings(fields: Sequence[Field], borders: Any) -> Recordings:
 
 
 def _parts(fields: Sequence[Field], told: Recordings) -> Recordings | None:
-    """Give the recordings that are told, cut where a field has parts; None where none has any."""
+    """Give the recordings `told`, cut where a field has parts; None where none has any."""
     known: list[NDArray[np.int64]] = []
     for field in fields:
         edges = field.source.borders

@@ -1,12 +1,11 @@
 """Batch memory that is used again as soon as nothing refers to it.
 
-Idea: memory for a large batch comes fresh from the system, which has to clear every page of it;
-that costs as much as the copy. A tensor made by `torch.from_numpy` holds a reference to its array
-for as long as any view of it lives, so the reference count of the array tells whether the user
-has let go of the batch. Whoever looks at an array takes it out of the pool meanwhile, so that no
-lock is held, neither by a thread that a fork leaves behind nor while garbage is collected.
-Invariant: memory that anything still refers to is never given out again.
-Page-locked memory is not kept here, since torch's allocator does that with events.
+Idea: the system has to clear every page of fresh memory, which costs as much as the copy of a large
+batch. A tensor made by `torch.from_numpy` holds a reference to its array for as long as any view of
+it lives, so the array's reference count shows whether the user has dropped the batch. A thread
+takes an array out of the pool to look at it, so no lock is held over a fork or a collection.
+Invariant: memory that anything still refers to is never given out again. Pinned memory is not kept
+here, since torch's allocator does that with events.
 """
 
 import contextlib

@@ -56,15 +56,15 @@ class Loader:
       file unless asked otherwise. `shuffle=True` permutes all rows, as "full" does; "block" reads
       compressed or cold files faster; see `BlockBatchSampler`. `seed` decides every order.
     - `sampler`: an iterable of batches of row numbers, which decides all of these.
-    - `num_threads`: "auto" looks at the size of a batch and how it is read (`describe()` tells);
+    - `num_threads`: "auto" looks at the size of a batch and how it is read (as in `describe()`);
       0 makes each batch when it is asked for, in the caller.
     - `prefetch`: so many batches are being made or ready while the loop uses one.
-    - `device`: batches arrive there, copied from page-locked memory on a stream of their own.
-    - `pin_memory`: "auto" page-locks where an accelerator is there.
+    - `device`: batches arrive there, copied from pinned memory on a stream of their own.
+    - `pin_memory`: "auto" pins where an accelerator is there.
     - `dtype`: a torch.dtype, or a mapping from field name or position to one; cast after the copy
       to the device where fewer bytes are copied so.
-    - `memory_budget`: bytes of files and batches that the loader keeps in memory; parts of files
-      that are behind are let go. None: the system decides.
+    - `memory_budget`: bytes of files and batches that the loader keeps in memory; pages
+      already read are dropped. None: the system decides.
     - `progress`: draw a bar; needs the extra `cli`.
 
     Each iteration is the next epoch. An error is raised in the place of its batch, with a note of

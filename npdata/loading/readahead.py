@@ -1,8 +1,8 @@
-"""Which parts of the files the next batches need, told to the kernel before they are read.
+"""Which parts of the files the next batches need, announced to the kernel before they are read.
 
 Idea: the order is known ahead, so row numbers are taken from the sampler some way before their
 rows are read; the blocks that they touch are announced once, in as many requests as there are
-runs of blocks, and blocks that no batch has touched for long are let go. Invariant: advice never
+runs of blocks, and blocks that no batch has touched for long are dropped. Invariant: advice never
 changes what is read, only when it comes from the disk. A stretch of the order whose rows lie so
 thinly that whole blocks would read much more than the rows is left without advice.
 """

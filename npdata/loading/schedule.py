@@ -39,7 +39,7 @@ class Machine:
 class Schedule:
     """Batches are made on `threads` threads (0: in the caller), `depth` batches ahead.
 
-    `pinned` tells whether into page-locked memory. `reason` is why so many threads.
+    `pinned` is whether into pinned memory. `reason` is why so many threads.
     """
 
     threads: int
@@ -51,7 +51,7 @@ class Schedule:
         """Give it in one line."""
         threads = "1 thread" if self.threads == 1 else f"{self.threads} threads"
         where = f"{threads}, {self.depth} batches ahead"
-        memory = "page-locked" if self.pinned else "ordinary"
+        memory = "pinned" if self.pinned else "ordinary"
         return f"{where if self.threads else 'in the caller'}, {memory} memory: {self.reason}"
 
 
@@ -77,7 +77,7 @@ def decide_schedule(
         raise LoaderError(f"prefetch={prefetch}: expected at least 1 batch ahead")
     if pin_memory is True and not machine.pins:
         raise LoaderError(
-            "pin_memory=True, but there is no accelerator to page-lock memory for; leave it out"
+            "pin_memory=True, but there is no accelerator to pin memory for; leave it out"
         )
     threads, reason = _threads(num_threads, data, machine)
     depth = prefetch

@@ -18,7 +18,7 @@ class LoaderStats:
     """Counts of one iteration: the one begun last, up to now.
 
     `seconds_waited` is the time the loop waited for batches, `seconds_used` the time it used.
-    `decoded_chunks` tells how many compressed chunks were decoded, also for batches read ahead,
+    `decoded_chunks` is how many compressed chunks were decoded, also for batches read ahead,
     `reused_chunks` how often a batch found a chunk that it needs decoded already, ahead or before.
 
     Examples:

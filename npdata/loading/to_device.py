@@ -1,11 +1,11 @@
 """Batches on their way to an accelerator: copied on a stream of their own, while it computes.
 
 Idea: the copy is put on a side stream and followed by an event; the stream that computes waits
-for the event, not the program. Page-locked memory that is still being copied from is kept by
-torch's allocator, which knows the copies; `record_stream` tells it likewise that the batch on the
+for the event, not the program. Pinned memory that is still being copied from is kept by
+torch's allocator, which knows the copies; `record_stream` says likewise that the batch on the
 device is used by another stream than the one that made it. Invariant: a batch is handed out with
 the wait in the stream that is then current, so it is never seen half copied. This module reads
-no rows, and casts only what it was told to.
+no rows, and casts only what it was asked to.
 """
 
 import contextlib
@@ -114,7 +114,7 @@ def to_device(iterable: Iterable[Any], device: str | torch.device) -> Iterable[A
     """Give the batches of `iterable`, any DataLoader, on `device`, copied one batch ahead.
 
     Tensors inside lists, tuples and dicts are moved, everything else is handed on. Copies overlap
-    with the computation where batches are in page-locked memory: `DataLoader(pin_memory=True)`,
+    with the computation where batches are in pinned memory: `DataLoader(pin_memory=True)`,
     or `collate_fn=npdata.collate` without workers. For the CPU it gives `iterable` itself. Raises
     `DeviceError` (a RuntimeError) for a device that is not there.
 

@@ -74,7 +74,7 @@ class Advised:
     """Sources that can make use of knowing what is read next, and where their rows lie.
 
     `rows` gives the row of the sources for each row of the dataset; None: the same. `ahead_bytes`
-    is how far ahead they may be told.
+    is how far ahead hints may be.
     """
 
     sources: tuple[Source, ...]
@@ -103,7 +103,7 @@ def advised(dataset: Any, least_bytes: int = 0) -> Advised | None:
         (source, rows)
         for part, rows in _parts(dataset)
         for source in part.sources
-        if _hears(source, least_bytes)
+        if _accepts_hints(source, least_bytes)
     ]
     if not parts:
         return None
@@ -129,7 +129,7 @@ def advised(dataset: Any, least_bytes: int = 0) -> Advised | None:
     )
 
 
-def _hears(source: Source, least_bytes: int) -> bool:
+def _accepts_hints(source: Source, least_bytes: int) -> bool:
     kind = source.access.kind
     if kind in ("mapped", "files"):
         return len(source) * source.row_bytes > least_bytes

@@ -1,7 +1,7 @@
 """How random an order is, measured against a full shuffle.
 
 Idea: three figures that a shuffle by windows spoils first: how far rows move, how much a row
-tells of the next one, and how mixed the labels of a batch are. Each is scaled so that a full
+says of the next one, and how mixed the labels of a batch are. Each is scaled so that a full
 shuffle gives about 1, 0 and 1. Invariant: the same order gives the same figures; the full shuffle
 that it is compared with has a fixed key. This is no test of a generator.
 """

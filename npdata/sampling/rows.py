@@ -19,7 +19,7 @@ from npdata.errors import SamplerError
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class MaskedRows:
-    """int64 rows, the last `filler` of them there only to fill the batch.
+    """int64 rows, the last `filler` of them padding.
 
     Examples:
         >>> batch = MaskedRows(rows=np.array([7, 9, 9]), filler=1)
@@ -43,14 +43,14 @@ class MaskedRows:
     @overload
     def __getitem__(self, index: slice) -> "MaskedRows": ...
     def __getitem__(self, index: int | slice) -> "int | MaskedRows":
-        """Give a row number, or for a slice its rows with their filler, which must stay last."""
+        """Give a row number, or for a slice its rows with their padding, which must stay last."""
         if not isinstance(index, slice):
             return int(self.rows[index])
         mask = self.mask[index]
-        filler = int(np.count_nonzero(~mask))
-        if not mask[: len(mask) - filler].all():
-            raise SamplerError(f"{index} puts filler before other rows: slice forwards")
-        return MaskedRows(rows=self.rows[index], filler=filler)
+        padding = int(np.count_nonzero(~mask))
+        if not mask[: len(mask) - padding].all():
+            raise SamplerError(f"{index} puts padding before other rows: slice forwards")
+        return MaskedRows(rows=self.rows[index], filler=padding)
 
     def __iter__(self) -> Iterator[int]:
         return iter(self.rows.tolist())

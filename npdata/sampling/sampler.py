@@ -120,7 +120,7 @@ class BlockBatchSampler(BatchSampler):
     - `rank`, `world_size`: taken from torch.distributed when an epoch begins, unless given.
     - `uneven`, what happens after the last step in which every rank has a whole batch: "pad"
       repeats fewer rows than there are ranks, so that ranks have equally many; "mask" fills up
-      likewise and yields `MaskedRows` that tell the filler; "ragged" gives ranks different
+      likewise and yields `MaskedRows` that mark the padding; "ragged" gives ranks different
       numbers of rows, perhaps none; "drop" leaves the rest out, as `drop_last=True` does with any.
     - `lanes`: deal the blocks to so many lanes, of which each rank owns its share; a multiple of
       every world size to come. None is one lane that all ranks share.
@@ -409,9 +409,9 @@ class BlockBatchSampler(BatchSampler):
         self._place = _Place(coming=coming, loaded=True, begun=self._place.begun)
 
     def _batch(
-        self, rows: NDArray[np.int64], positions: NDArray[np.int64], filler: int, run: _Run
+        self, rows: NDArray[np.int64], positions: NDArray[np.int64], padding: int, run: _Run
     ) -> NDArray[np.int64] | MaskedRows | SeededRows:
-        batch = MaskedRows(rows=rows, filler=filler) if self._masked else rows
+        batch = MaskedRows(rows=rows, filler=padding) if self._masked else rows
         if not self._seeded:
             return batch
         seed, epoch = self._recipe.seed, run.start.epoch

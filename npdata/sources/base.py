@@ -121,9 +121,9 @@ class Source(ABC):
 
     @property
     def ahead_bytes(self) -> int | None:
-        """How many bytes of rows `will_need` may be ahead of the reads; None: as many as you like.
+        """How many bytes of rows `will_need` may be ahead of the reads; None: unlimited.
 
-        Asked for more, it would let go of what was asked for before.
+        Asked for more, it would drop what was asked for before.
         """
         return None
 
@@ -166,10 +166,10 @@ class Source(ABC):
         """Take note that rows from `first` to `stop` will not be read soon."""
 
     def close_idle(self) -> None:  # noqa: B027
-        """Let go of files until the next read, which opens them again."""
+        """Close files until the next read, which opens them again."""
 
     def close(self) -> None:  # noqa: B027
-        """Let go of files; the source must not be read again. Arrays given out stay valid."""
+        """Close files for good: further reads raise. Arrays given out stay valid."""
 
 
 class InPlaceSource(Source):

@@ -29,8 +29,7 @@ from npdata.sources.packing import Packings
 from npdata.sources.shards import Shards
 
 MOST_OPEN = 32
-"""So many parts keep files open, of two descriptors each; the one that was not read for the longest
-lets go."""
+"""So many parts keep files open, of two descriptors each; the least recently read is closed."""
 
 IN_FILES = Access(kind="mapped", reason="the rows of each lie uncompressed in its file")
 
@@ -334,7 +333,7 @@ class ConcatSource(Source):
                 self._shards.read(number, offset, rows.reshape(-1).view(np.uint8))
 
     def _own(self, owner: int) -> Source:
-        """Give a part that reads its rows itself, and have the one that waited longest let go."""
+        """Give a part that reads its rows itself; the least recently read one closes its files."""
         with self._lock.get():
             self._recent[owner] = None
             self._recent.move_to_end(owner)
@@ -380,7 +379,7 @@ class ConcatSource(Source):
                 yield owner, max(first, start) - start, min(stop, end) - start
 
     def close_idle(self) -> None:
-        """Let go of the files of every part until the next read."""
+        """Close the files of every part until the next read."""
         self._shards.close_idle()
         for part in self.parts.own.values():
             part.close_idle()

@@ -72,7 +72,7 @@ class FileIdentity:
 
     @classmethod
     def of_status(cls, status: os.stat_result) -> "FileIdentity":
-        """Give the identity that a stat or fstat tells."""
+        """Give the identity that a stat or fstat reports."""
         return cls(
             device=status.st_dev,
             inode=status.st_ino,
@@ -151,7 +151,7 @@ class FileMap:
     def dont_need(self, offset: int, nbytes: int) -> None:
         """Let the kernel take this part of the file out of memory; nothing that was written goes.
 
-        A file that is not open now has nothing to let go.
+        A file that is not open now has no pages to drop.
         """
         opened = self._opened
         if opened is None:
@@ -163,11 +163,11 @@ class FileMap:
             page_out(data, offset, nbytes)
 
     def close_idle(self) -> None:
-        """Let go of the file until it is needed again; arrays given out keep their map."""
+        """Close the file until it is needed again; arrays given out keep their map."""
         self._opened = None
 
     def close(self) -> None:
-        """Let go of the file; the map lives on for as long as an array refers to it."""
+        """Close the file for good; the map lives on for as long as an array refers to it."""
         self._closed = True
         self._opened = None
 

@@ -146,7 +146,7 @@ class FileReader:
             try:
                 descriptor = opened(self.table.files.path(number))
             except OSError:
-                continue  # reading tells what is wrong with it
+                continue  # reading reports what is wrong with it
             try:
                 os.posix_fadvise(descriptor, 0, 0, getattr(os, name))
             finally:

@@ -68,7 +68,7 @@ class RawFormat(NamedTuple):
 
 
 class Facts(NamedTuple):
-    """What is known of one file: `header` tells its kind and, without a place of its own, -1."""
+    """What is known of one file: `header` identifies its kind; -1 without a place of its own."""
 
     inode: int
     size: int

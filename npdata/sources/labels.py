@@ -1,4 +1,4 @@
-"""Labels that are told by the names of files: numbers, with the names that they stand for.
+"""Labels taken from the names of files: numbers, with the names that they stand for.
 
 Idea: "the label is the folder's name" is a function or a regular expression over the path; names
 become 0, 1, 2, ... in natural order, and numbers stay what they are. Invariant: every file has a

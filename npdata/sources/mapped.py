@@ -137,12 +137,12 @@ class MappedSource(InPlaceSource):
             self._file.dont_need(*self._place.bytes_of(first, stop))
 
     def close_idle(self) -> None:
-        """Let go of the map until the next read; arrays given out keep it."""
+        """Close the file until the next read; arrays given out keep the map."""
         self._table = None
         self._file.close_idle()
 
     def close(self) -> None:
-        """Let go of the map."""
+        """Close the file."""
         self._table = None
         self._file.close()
 

@@ -165,7 +165,7 @@ class DecodedMember(InPlaceSource):
         return array
 
     def close(self) -> None:
-        """Let go of the rows."""
+        """Drop the rows."""
         self._table = None
 
     def __reduce__(self) -> tuple[Any, ...]:

@@ -49,7 +49,7 @@ class RaggedSource(Source):
 
 
 class SpansSource(RaggedSource):
-    """The spans of the rows of `values` that `bounds`, of n + 1 offsets or n lengths, tells.
+    """The spans of the rows of `values` that `bounds`, of n + 1 offsets or n lengths, gives.
 
     Examples:
         >>> values, lengths = map(npdata.open_source, (np.arange(5), np.array([2, 0, 3])))

@@ -271,7 +271,7 @@ class Shards:
 
     def will_need(self, number: int, offset: int, nbytes: int) -> None:
         """Ask the kernel to read this part of file `number` now."""
-        with contextlib.suppress(OSError):  # reading tells what is wrong
+        with contextlib.suppress(OSError):  # reading reports what is wrong
             descriptor = opened(self.table.files.path(number))
             try:
                 ask_for(descriptor, offset, nbytes)
@@ -288,11 +288,11 @@ class Shards:
             _libc.madvise(first, whole, _MADV_PAGEOUT)
 
     def close_idle(self) -> None:
-        """Let go of all maps; reads that have begun keep theirs."""
+        """Release all maps; reads that have begun keep theirs."""
         self._maps.take()
 
     def close(self) -> None:
-        """Let go of all maps, and map no more."""
+        """Release all maps, and map no more."""
         self._closed = True
         self._maps.take()
 

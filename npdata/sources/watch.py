@@ -1,7 +1,7 @@
 """Whether any of many files may have changed, asked in half a microsecond.
 
 Idea: to look at the time of 150 files takes 260 µs, four times as long as to copy a row of 3 KiB
-out of each; on Linux the kernel can be told to report changes instead (inotify), and one question
+out of each; on Linux the kernel can report changes instead (inotify), and one question
 answers for all. Invariant: `events` rises after any write, cut, rename or removal by this machine,
 before the next answer. Writes through a map and those of other machines are not reported: whoever
 asks has to look at a file itself now and then, and always where `add` says False.

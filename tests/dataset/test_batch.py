@@ -14,7 +14,7 @@ from torch.utils.data._utils.pin_memory import pin_memory
 
 import npdata
 from npdata import Batch, NumpyDataset, collate
-from npdata.dataset.collate import parcel
+from npdata.dataset.collate import inline_small_tensors
 from npdata.sampling.rows import MaskedRows
 
 X = np.arange(12, dtype=np.float32).reshape(4, 3)
@@ -113,7 +113,7 @@ def test_pinning_without_an_accelerator_is_torchs_own_answer() -> None:
         pin_memory(batch())
 
 
-def test_a_parcel_arrives_as_plain_containers_of_equal_tensors() -> None:
+def test_inlined_small_tensors_arrive_as_plain_containers_of_equal_tensors() -> None:
     tensors = [
         torch.arange(3),
         torch.zeros(0, 3),
@@ -123,19 +123,19 @@ def test_a_parcel_arrives_as_plain_containers_of_equal_tensors() -> None:
         torch.arange(6).reshape(2, 3).T,
         torch.zeros(1 << 16),
     ]
-    got = pickle.loads(pickle.dumps(parcel(list(tensors))))
+    got = pickle.loads(pickle.dumps(inline_small_tensors(list(tensors))))
     assert type(got) is list
     for sent, arrived in zip(tensors, got, strict=True):
         assert arrived.dtype == sent.dtype
         assert torch.equal(arrived, sent)
-    named = pickle.loads(pickle.dumps(parcel({"a": tensors[0], "b": "text"})))
+    named = pickle.loads(pickle.dumps(inline_small_tensors({"a": tensors[0], "b": "text"})))
     assert type(named) is dict
     assert torch.equal(named["a"], tensors[0])
     assert named["b"] == "text"
 
 
 class TestMask:
-    """Samples cannot tell what is filler, so a batch with a mask gives none."""
+    """Samples cannot tell what is padding, so a batch with a mask gives none."""
 
     def masked(self, **options: object) -> Batch:
         rows = MaskedRows(rows=np.array(ROWS), filler=1)

@@ -1,15 +1,10 @@
 """The order of an epoch as a function of (seed, epoch, position), never a stored permutation.
 
 Idea: an `Order` answers "which row is at position p" for any slice of positions, alone and in
-time that grows with the slice. `full` is a keyed permutation of all rows. `block` permutes the
-blocks, takes the rows of `window_blocks` consecutive ones as a window, and permutes the rows of
-each window. Blocks may be dealt to lanes, like cards: lane k has every `lanes`-th block of the
-permuted sequence and windows of its own, and position p belongs to lane p % lanes.
-
-Invariant: over the positions [0, n) every row comes once (weighted draws excepted), and the same
-arguments give the same rows in every release with the same `ORDER_VERSION`. Memory is a few
-numbers; blocks smaller than the largest add two numbers each. This module knows no batches and
-no ranks, and reads nothing.
+time that grows with the slice. Invariant: over the positions [0, n) every row comes once (weighted
+draws excepted), and the same arguments give the same rows in every release with the same
+`ORDER_VERSION`. Memory is a few numbers; blocks smaller than the largest add two numbers each.
+This module knows no batches and no ranks, and reads nothing.
 """
 
 from dataclasses import dataclass
@@ -136,6 +131,10 @@ def plan_order(
 ) -> Order:
     """Give the order of `n` rows in this epoch.
 
+    "full" is a keyed permutation of all rows. "block" permutes the blocks, takes the rows of
+    `window_blocks` consecutive ones as a window, and permutes the rows of each window. Blocks may
+    be dealt to lanes, like cards: lane k has every `lanes`-th block of the permuted sequence and
+    windows of its own, and position p belongs to lane p % lanes.
     With one lane and no shuffle it is the file order; with several lanes and no shuffle, each
     lane has its blocks in file order. `layout` must hold `n` rows.
 

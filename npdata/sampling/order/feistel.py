@@ -1,24 +1,8 @@
 """A Feistel network over [0, size), for many sizes and keys at once.
 
-Idea: write a number as (left, right) with left < a and right < b, where a is the square root of
-the size rounded up and b just enough that a * b >= size. A round adds to one half a keyed hash of
-the other half, modulo a or b; each round can be undone, so all of them together are a permutation
-of [0, a * b). The few results outside [0, size), less than one in the square root of the size, go
-through the rounds again until they fall inside ("cycle walking").
-
-Sources: generalised Feistel networks and cycle walking by Black and Rogaway (Ciphers with
-arbitrary finite domains, 2002); the hash of a round is the square of the half times a multiplier
-plus a summand (after Widynski: Squares, a fast counter-based RNG, 2020), of which the upper bits
-are scaled to [0, a).
-
-In 32-bit words a hash has 16 bits, so where a is well above 2**15 some summands come twice as
-often as others. What is left of that after all rounds is measurable between about 1.9e9 and 2**31
-rows: one Fourier coefficient of how far the left half moves is 0.010 instead of 0, 14 standard
-deviations in two million positions; at 6.9e8 rows it is 0.002, at 1e9 and above 2**32 none was
-found. No such sizes fail the tests of pairs of neighbours or epochs.
-
-Invariant: 32-bit words serve every size up to 2**32, 64-bit words the
-larger ones; the two do not give the same permutation. This module makes no keys.
+Idea: a round adds to one half of a number a keyed hash of the other half, which can be undone, so
+all rounds together are a permutation. Invariant: 32-bit words serve every size up to 2**32, 64-bit
+words the larger ones; the two do not give the same permutation. This module makes no keys.
 """
 
 from collections.abc import Callable
@@ -42,6 +26,19 @@ class Network:
     """Networks of the same rounds, one per run: tables of `runs` words each.
 
     `multipliers` has one odd word per round, `round_keys` a row of `runs` words per round.
+
+    A number is (left, right) with left < a and right < b, where a is the square root of the size
+    rounded up and b just enough that a * b >= size. The few results outside [0, size), less than
+    one in the square root of the size, go through the rounds again until they fall inside ("cycle
+    walking"). The hash is the square of the half times a multiplier plus a summand, of which the
+    upper bits are scaled to [0, a). Sources: Black and Rogaway, Ciphers with arbitrary finite
+    domains, 2002; Widynski, Squares: a fast counter-based RNG, 2020.
+
+    In 32-bit words a hash has 16 bits, so where a is well above 2**15 some summands come twice as
+    often as others. What is left of that after all rounds is measurable between about 1.9e9 and
+    2**31 rows: one Fourier coefficient of how far the left half moves is 0.010 instead of 0, 14
+    standard deviations in two million positions; at 6.9e8 rows it is 0.002, at 1e9 and above 2**32
+    none was found. No such sizes fail the tests of pairs of neighbours or epochs.
     """
 
     limits: Words

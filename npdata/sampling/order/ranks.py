@@ -1,13 +1,10 @@
 """Which positions of the order a rank reads at each step.
 
-Idea: step k of a run that starts at position s is the positions from s + k * G on, where G is the
-batch size times the number of ranks; so the ranks together go through the same rows whatever
-their number, and a run is resumed by its position alone. With one lane a rank has a run of
-consecutive positions of each step; with more it has the positions of its own lanes. What is left
-after the last whole step is spread evenly, and `uneven` says what happens where it does not
-divide. Invariant: no position before n is given to two ranks, and no rank waits for another: all
-is arithmetic. Who has a row more than others is the first ranks, so rank 0 has a row in every step
-that anyone has one in. This module does not know which rows are at the positions.
+Idea: step k of a run that starts at position s is the G positions from s + k * G on, G the batch
+size times the number of ranks: the ranks together read the same rows whatever their number, and a
+position is all that a resumed run needs. Invariant: no position before n is given to two ranks,
+and no rank waits for another: all is arithmetic. Rank 0 has a row in every step that any rank has
+one in. This module does not know which rows are at the positions.
 """
 
 from dataclasses import dataclass
@@ -33,6 +30,10 @@ class LastStep:
 @dataclass(frozen=True, kw_only=True)
 class Ranks:
     """The share of `rank` in `n` positions.
+
+    With one lane a rank has a run of consecutive positions of each step; with more it has the
+    positions of its own lanes. What is left after the last whole step is spread evenly, the first
+    ranks having a row more; `uneven` decides what happens where it does not divide.
 
     Examples:
         >>> ranks = Ranks(n=11, batch_size=2, rank=1, world_size=2, uneven="ragged", lanes=1)
@@ -106,12 +107,12 @@ class Ranks:
         left = self.n - start
         low, high = self._bounds(left)
         positions = np.arange(start + low, start + high)
-        filler = self._last_size(left) - len(positions)
+        missing = self._last_size(left) - len(positions)
         if self.uneven == "pad":
             earlier = max(0, self.rank - left % self.world_size)
-            fill = np.arange(earlier, earlier + filler) % self.n
+            fill = np.arange(earlier, earlier + missing) % self.n
         else:
-            fill = np.full(filler, max(0, start + high - 1))
+            fill = np.full(missing, max(0, start + high - 1))
         return LastStep(positions=positions, fill=fill)
 
     def _bounds(self, left: int) -> tuple[int, int]:

@@ -1,13 +1,10 @@
 """One lane of a block shuffle: which row is at a position of it.
 
-Idea: think of every block as if it were as large as the largest ("padded"). Then the block slot of
-a padded address is a division, and a true position differs from its padded address only by the
-rows that short blocks before it miss, which a binary search in the short list gives. A position is
-found in its window, permuted inside the window, and that place found in its block. Windows are as
-even as can be, so that the last one mixes as well as the first: no two differ by more than a slot.
-Invariant: the positions [0, length) reach every row of the lane's blocks once; memory grows with
-the positions asked for, not with the windows between them. This module deals no blocks and makes
-no keys.
+Idea: in "padded" addresses every block is as large as the largest, so the slot of a block is a
+division; a binary search gives the rows that short blocks before a position miss. A position is
+found in its window, permuted inside the window, and that place found in its block. Invariant: the
+positions [0, length) reach every row of the lane's blocks once; memory grows with the positions
+asked for, not with the windows between them. This module deals no blocks and makes no keys.
 """
 
 from dataclasses import dataclass
@@ -26,7 +23,8 @@ Ints = NDArray[np.int64]
 class Lane:
     """Every `lanes`-th slot of the sequence of blocks, from `number` on, in windows.
 
-    The first `wider` windows have `narrow` + 1 slots, the others `narrow`. `short_slots` are the
+    The first `wider` windows have `narrow` + 1 slots, the others `narrow`: so the last window
+    mixes as well as the first. `short_slots` are the
     lane's slots that hold short blocks, `short_ends` the positions where these end, `missing` the
     rows missing up to the k-th of them (one longer, from 0 on).
     """

@@ -38,7 +38,7 @@ class Catalog:
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Brief:
-    """A dataset by its header alone: no more than tells it from datasets of another kind.
+    """A dataset by its header alone: what distinguishes it from datasets of another kind.
 
     `shape` and `dtype` are None where NumPy has none, `filters` the names of its filters,
     `stored_bytes` what it takes in the file, None where that is what its rows take.

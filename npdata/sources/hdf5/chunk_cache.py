@@ -29,7 +29,7 @@ from npdata.sources.hdf5.budget import default_budget, share
 from npdata.sources.hdf5.chunk_memory import Chunk, ChunkMemory
 
 Decode: TypeAlias = Callable[[int, NDArray[np.uint8], bool], None]
-"""Decodes chunk `number` into memory; the last argument tells that nobody asked for it yet."""
+"""Decodes chunk `number` into memory; the last argument is True for a prefetched chunk."""
 
 AT_ONCE = 1 << 18
 """Small chunks are taken so many bytes at a time, since taking one costs as much as decoding it."""

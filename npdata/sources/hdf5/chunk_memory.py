@@ -1,10 +1,10 @@
 """Memory for decoded chunks, which is used again only when nothing refers to its chunk any more.
 
 Idea: fresh memory costs the system a page fault for each 4 KiB, about a third of what inflating the
-chunk costs, so the memory of chunks that are gone is kept for the next ones. A weak reference tells
-when a `Chunk` is gone. Invariant: memory under a living `Chunk` belongs to no other, and a chunk is
-never written to. It decides nothing about which chunk is kept, and takes no lock: one thread at a
-time may call it.
+chunk costs, so the memory of chunks that are gone is kept for the next ones. A weak reference
+reports when a `Chunk` is gone. Invariant: memory under a living `Chunk` belongs to no other, and a
+chunk is never written to. It decides nothing about which chunk is kept, and takes no lock: one
+thread at a time may call it.
 """
 
 import weakref

@@ -21,7 +21,7 @@ class ChunkTable:
     """The chunks that a file holds: `numbers` sorted, `offsets` and `sizes` in bytes, `masks`.
 
     All arrays have one entry a chunk. `masks` is None where every filter was applied to every
-    chunk; `grid` tells how many chunks there are along each axis,
+    chunk; `grid` is the number of chunks along each axis,
     and `complete` whether the file holds all of them.
     """
 
@@ -135,7 +135,7 @@ class ChunkTable:
         return list(zip(firsts.tolist(), (lasts - firsts).tolist(), strict=True))
 
     def mask(self, entry: int) -> int:
-        """Give the filter mask of an entry: bit i tells that filter i was left out."""
+        """Give the filter mask of an entry: bit i is set where filter i was left out."""
         return 0 if self.masks is None else int(self.masks[entry])
 
     def coordinates(self, entry: int, chunk_shape: tuple[int, ...]) -> tuple[int, ...]:

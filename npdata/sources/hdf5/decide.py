@@ -3,7 +3,7 @@
 Idea: reading past h5py is right only where everything that could go wrong silently is ruled out;
 each rule names the reason that people get to see. When in doubt, h5py. Invariant: a pure function
 of the layout: the same answer every time, and no file is touched. Whether the bytes are where the
-layout says is `probe`'s to see.
+layout says is checked by `verify_offsets`.
 """
 
 import math
@@ -47,7 +47,7 @@ def decide(layout: Layout) -> Decision:
     return Decision(kind="decoded", reason=f"npdata decodes its chunks ({names}) by itself")
 
 
-def exaggeration(layout: Layout) -> str | None:
+def implausible_size(layout: Layout) -> str | None:
     """Say how a layout declares rows that its file cannot hold; None where it is credible."""
     if layout.row_bytes <= max(ROW_ALLOWANCE, LARGEST_RATIO * layout.stored_bytes):
         return None
@@ -116,7 +116,7 @@ def _chunk_obstacles(layout: Layout) -> Iterator[str]:
     if (table.offsets < 0).any() or (ends > layout.identity.size).any():
         yield "a chunk lies outside the file"
     if layout.fill is None and not table.complete:
-        yield "chunks are missing, and their fill value cannot be told"
+        yield "chunks are missing, and their fill value is unknown"
     if layout.filters:
         yield from _filter_obstacles(layout)
     elif (table.sizes != layout.chunk_bytes).any():

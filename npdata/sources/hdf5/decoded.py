@@ -206,11 +206,11 @@ class DecodedSource(Source):
         self._file.check()
 
     def close_idle(self) -> None:
-        """Let go of the file until the next read; decoded chunks stay."""
+        """Close the file until the next read; decoded chunks stay."""
         self._file.close_idle()
 
     def close(self) -> None:
-        """Let go of the file and of the decoded chunks."""
+        """Close the file and drop the decoded chunks."""
         self._file.close()
         state = self._state.take()
         if state is not None:

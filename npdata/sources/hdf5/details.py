@@ -1,4 +1,4 @@
-"""What `describe` tells of a dataset: chunks, filters, decoder, and what random access costs.
+"""What `describe` shows of a dataset: chunks, filters, decoder, and what random access costs.
 
 Idea: the cost is a number that one can act on, the bytes decoded for each byte used. Invariant:
 computed from the layout alone; nothing is read or timed.

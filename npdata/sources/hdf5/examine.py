@@ -23,13 +23,13 @@ from npdata.errors import (
     TruncatedError,
 )
 from npdata.sources.file import FileIdentity, require_local
-from npdata.sources.hdf5.decide import Decision, decide, exaggeration
+from npdata.sources.hdf5.decide import Decision, decide, implausible_size
 from npdata.sources.hdf5.external_files import ExternalFile, external_files
 from npdata.sources.hdf5.layout import FileFacts, Layout, Locking, read_layout
 from npdata.sources.hdf5.links import HardGroups, require_own_data
 from npdata.sources.hdf5.packed import read_packing
 from npdata.sources.hdf5.plugins import filters_missing
-from npdata.sources.hdf5.probe import kind_of, surprise
+from npdata.sources.hdf5.verify_offsets import kind_of, verify_offsets
 from npdata.sources.packing import Packing
 
 MOST_NAMES = 20
@@ -140,9 +140,9 @@ def examine(opened: OpenedFile, name: str) -> Examined:
         if isinstance(error, SourceError):
             raise
         raise SourceError(f"{where} has a type that NumPy has not: {error}") from error
-    exaggerated = exaggeration(layout)
-    if exaggerated is not None:
-        raise FormatError(f"{where} is refused: {exaggerated}")
+    implausible = implausible_size(layout)
+    if implausible is not None:
+        raise FormatError(f"{where} is refused: {implausible}")
     external: tuple[ExternalFile, ...] = ()
     if layout.storage in ("virtual", "external"):
         fill = options.missing == "fill"
@@ -182,7 +182,7 @@ def _decided(opened: OpenedFile, dataset: h5py.h5d.DatasetID, layout: Layout) ->
     decision = decide(layout)
     if decision.kind == "library" or opened.proven[kind_of(layout)] >= MOST_PROVEN:
         return decision
-    wrong = surprise(dataset, layout)
+    wrong = verify_offsets(dataset, layout)
     if wrong is not None:
         return Decision(kind="library", reason=wrong)
     opened.proven[kind_of(layout)] += 1

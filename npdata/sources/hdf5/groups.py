@@ -205,14 +205,14 @@ class GroupsSource(Source):
         return [(offset, rows * self.row_bytes) for offset, rows in spans]
 
     def close_idle(self) -> None:
-        """Let go of the files until the next read."""
+        """Close the files until the next read."""
         self._rows = None
         self._file.close_idle()
         for part in list(self._parts.values()):
             part.close_idle()
 
     def close(self) -> None:
-        """Let go of the files."""
+        """Close the files."""
         self._rows = None
         self._file.close()
         for part in list(self._parts.values()):

@@ -1,6 +1,6 @@
 """Everything that HDF5 knows of a dataset, read once, as a frozen value.
 
-Idea: h5py is asked here and nowhere else; what follows (the gate, the readers) works on this
+Idea: h5py is asked here and nowhere else; what follows (`decide`, the readers) works on this
 value, in any thread. Invariant: a layout is that of the file in the state of `identity`. It is
 never pickled: a process that is handed a source by pickle reads the layout again, from that same
 file. This module decides nothing and reads no rows.
@@ -86,7 +86,7 @@ class Layout:
 
     `shape`, `chunk_shape` and `dtype` have the axes of an array type drawn into the shape; `rank`
     is the dataset's own number of axes. `storage` is "contiguous", "chunked", "compact",
-    "virtual" or "external". `fill` is one element as stored, None where it cannot be told;
+    "virtual" or "external". `fill` is one element as stored, None where it is unknown;
     `unlimited` the axes that can grow; `exact` whether NumPy's dtype is the stored type, bit by
     bit.
     """

@@ -1,7 +1,7 @@
 """What a file points at outside itself: external links, external storage, virtual datasets.
 
 Idea: a path such as `a/b/c` is followed link by link, through soft links as well, before HDF5
-follows it; HDF5 itself would open other files without a word. Invariant: what is refused here has
+follows it; HDF5 itself would open other files silently. Invariant: what is refused here has
 not been opened. A file from elsewhere could otherwise show any HDF5 file, and any raw file, that
 its reader may read.
 """

@@ -1,6 +1,6 @@
 """Rows in chunks without filters: gathered from the map of the file, chunk by offset.
 
-Idea: the chunk table tells where each chunk lies in the file, and the copy kernel needs no more
+Idea: the chunk table says where each chunk lies in the file, and the copy kernel needs no more
 than a row's offset. Invariant: every offset was checked against the file's size when the dataset
 was opened, and the file is seen unchanged before and after each read. Rows are always copied:
 those in tiles lie in no one place. Contiguous datasets need nothing of this (`sources.mapped`).
@@ -155,12 +155,12 @@ class ChunkMappedSource(Source):
         return self._keeper.table.runs(blocks[0] * tiling.count, blocks[1] * tiling.count)
 
     def close_idle(self) -> None:
-        """Let go of the map until the next read."""
+        """Close the file until the next read."""
         self._ready = None
         self._file.close_idle()
 
     def close(self) -> None:
-        """Let go of the map."""
+        """Close the file."""
         self._ready = None
         self._file.close()
 

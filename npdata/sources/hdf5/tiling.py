@@ -15,14 +15,14 @@ from numpy.typing import NDArray
 
 Cut = tuple[slice, ...]
 CLOSE = 1 << 14
-"""Numbers of blocks within so many are told apart by marking each, without sorting."""
+"""Numbers of blocks in a range of so many are made unique by marking each, without sorting."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Tiling:
     """Rows of shape `row` in chunks of `chunk_rows` rows, each a tile of shape `tile` of a row.
 
-    A row has `grid` tiles, `count` in all, of `tile_bytes` bytes; `seamless` tells whether the
+    A row has `grid` tiles, `count` in all, of `tile_bytes` bytes; `seamless` is whether the
     tiles of a row, laid end to end, are the row.
     """
 

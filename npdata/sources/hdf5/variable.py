@@ -1,7 +1,7 @@
 """HDF5 datasets of variable length: each row is an array of numbers, which h5py reads.
 
 Idea: rows are read sorted and in runs, as `library` does it, and h5py gives one array for each.
-Invariant: numbers alone; text and objects of other kinds are told apart when a dataset is opened.
+Invariant: numbers alone; text and objects of other kinds are recognised when a dataset is opened.
 Lengths are known once everything was read.
 """
 

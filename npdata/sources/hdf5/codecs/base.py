@@ -1,6 +1,6 @@
 """What a decoder is: the inverse of one filter, on bytes.
 
-Idea: a decoder is told how many bytes may come out, and where they may go. Invariant: it never
+Idea: a decoder gets the most bytes that may come out, and where they may go. Invariant: it never
 makes more than `limit` bytes, touches no h5py object and keeps no state, so that any thread may
 call it; data that does not decode is a ValueError that says what is wrong with it.
 """

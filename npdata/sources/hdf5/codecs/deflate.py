@@ -12,13 +12,13 @@ from numpy.typing import NDArray
 from npdata.sources.hdf5.codecs.base import Bytes, Decoder, as_array, igzip_lib, libdeflate
 
 LARGEST = (1 << 32) - 1
-"""libdeflate is told how many bytes may come out as 32 bits."""
+"""libdeflate takes the number of bytes that may come out as 32 bits."""
 
 
 def with_libdeflate(
     data: Bytes, values: tuple[int, ...], limit: int, into: NDArray[np.uint8] | None
 ) -> Bytes:
-    """Inflate with libdeflate, up to 1.4 times as fast as isal; zlib tells why it refuses."""
+    """Inflate with libdeflate, up to 1.4 times as fast as isal; zlib reports the errors."""
     if len(data) and 0 < limit <= LARGEST:
         with contextlib.suppress(libdeflate.DeflateError):
             return as_array(libdeflate.zlib_decompress(data, limit))

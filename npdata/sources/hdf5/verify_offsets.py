@@ -1,7 +1,7 @@
 """A self-check at opening: the bytes where the layout says are those that HDF5 itself finds there.
 
 Idea: a few chunks (the first, the last, and one that differs from the first in each axis) are
-read raw through h5py and from the file; any surprise about offsets shows here. Invariant: called
+read raw through h5py and from the file; any difference of offsets shows here. Invariant: called
 with the dataset open, in the thread that opened it; it answers and raises nothing.
 """
 
@@ -14,16 +14,16 @@ from numpy.typing import NDArray
 from npdata.sources.file import FileReader
 from npdata.sources.hdf5.layout import Layout
 
-LARGEST_PROBE = 64 << 20
+LARGEST_CHECKED = 64 << 20
 
 
-def surprise(dataset: h5py.h5d.DatasetID, layout: Layout) -> str | None:
+def verify_offsets(dataset: h5py.h5d.DatasetID, layout: Layout) -> str | None:
     """Say what is not as the layout says, or None where all is."""
     file = FileReader(layout.path, layout.identity)
     try:
         if layout.chunks is None:
             return None if _same_rows(dataset, layout, file) else "its rows are not at its offset"
-        for entry in entries_to_probe(layout):
+        for entry in entries_to_check(layout):
             place = layout.chunks.coordinates(entry, layout.chunk_shape or ())[: layout.rank]
             mask, stored = dataset.read_direct_chunk(place)
             size = int(layout.chunks.sizes[entry])
@@ -44,7 +44,7 @@ def kind_of(layout: Layout) -> object:
     return layout.storage, layout.unlimited, bool(layout.filters), grid
 
 
-def entries_to_probe(layout: Layout) -> list[int]:
+def entries_to_check(layout: Layout) -> list[int]:
     """Choose entries of the chunk table: the first, the last, the first further on in each axis."""
     table = layout.chunks
     if table is None or len(table) == 0:
@@ -57,12 +57,12 @@ def entries_to_probe(layout: Layout) -> list[int]:
             entry = int(table.find(table.numbers[:1] + step)[0])
             chosen |= {entry} if entry >= 0 else set()
         step *= table.grid[axis]
-    return [entry for entry in sorted(chosen) if int(table.sizes[entry]) <= LARGEST_PROBE]
+    return [entry for entry in sorted(chosen) if int(table.sizes[entry]) <= LARGEST_CHECKED]
 
 
 def _same_rows(dataset: h5py.h5d.DatasetID, layout: Layout, file: FileReader) -> bool:
     row = layout.row_bytes
-    if layout.offset is None or row > LARGEST_PROBE:
+    if layout.offset is None or row > LARGEST_CHECKED:
         return layout.offset is not None
     for number in {0, layout.shape[0] - 1}:
         found = file.read(layout.offset + number * row, row)
