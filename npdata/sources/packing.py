@@ -59,7 +59,7 @@ class Packing:
 
     `missing` are the stored numbers that stand for no value, `low` and `high` the bounds of those
     that are valid; all as stored. `since` is the text of the units of times. `fault` says why it
-    cannot be decoded. `masked` tells of numbers to scale, some of which may be missing by NaN.
+    cannot be decoded. `masked` is True for numbers to scale that may be missing by NaN.
     """
 
     scale: Any = None

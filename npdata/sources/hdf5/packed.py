@@ -1,7 +1,7 @@
 """The attributes of a dataset that say what its numbers stand for.
 
-Idea: most datasets have no attributes, which one call of 1 us tells. Invariant: only attributes of
-the CF conventions are read, and one that cannot be read is a fault that is told when decoding is
+Idea: most datasets have no attributes, as one call of 1 us shows. Invariant: only attributes of the
+CF conventions are read, and one that cannot be read is a fault that is reported when decoding is
 asked for. What they mean is `sources.packing`.
 """
 
