@@ -9,12 +9,14 @@ schedules: the order is the sampler's, the rows the dataset's, threads are `pref
 """
 
 import functools
+import inspect
 import itertools
 import weakref
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sized
 from typing import Any, NamedTuple, Self
 
 import torch
+from numpy.typing import ArrayLike
 from torch.utils.data import get_worker_info
 
 from npdata.arrays.per_process import cores
@@ -25,16 +27,19 @@ from npdata.dataset.batch_memory import (
     pins_memory,
     plain_memory,
 )
+from npdata.dataset.collate import collate
 from npdata.dataset.numpy_dataset import NumpyDataset
 from npdata.dataset.progress import Bar
-from npdata.errors import ClosedError, LoaderError, NotBatchedError
+from npdata.errors import ClosedError, LoaderError, NotBatchedError, require
 from npdata.loading.batch_task import BatchResult, BatchTask
 from npdata.loading.buffer_pool import REUSE_BYTES, BufferPool
+from npdata.loading.dataloader_words import batches_for, require_npdata_words
 from npdata.loading.prefetcher import Prefetcher
 from npdata.loading.readahead import AHEAD_BYTES, Job, ReadAhead
 from npdata.loading.schedule import Auto, Machine, Schedule, decide_schedule
 from npdata.loading.stats import Counter, LoaderStats
-from npdata.loading.to_device import DTypes, Sender, require_dtypes
+from npdata.loading.to_device import DTypes, Sender, cast, map_tensors, require_dtypes
+from npdata.loading.trainers import Reading
 from npdata.loading.wrapped_datasets import (
     advised,
     data_of,
@@ -42,7 +47,9 @@ from npdata.loading.wrapped_datasets import (
     sent_sparse,
 )
 from npdata.sampling.order.epoch_order import Shuffle
-from npdata.sampling.sampler import BlockBatchSampler, RunBatches
+from npdata.sampling.order.ranks import Uneven
+from npdata.sampling.run import RunBatches
+from npdata.sampling.sampler import BlockBatchSampler
 from npdata.sources.base import Source
 
 
@@ -55,7 +62,10 @@ class Loader:
     - `batch_size`, `shuffle`, `drop_last`: as in a DataLoader, so rows come in the order of the
       file unless asked otherwise. `shuffle=True` permutes all rows, as "full" does; "block" reads
       compressed or cold files faster; see `BlockBatchSampler`. `seed` decides every order.
-    - `sampler`: an iterable of batches of row numbers, which decides all of these.
+    - `sampler`: an iterable of batches of row numbers, which decides all of these; or of single
+      row numbers beside a `batch_size`, as in a DataLoader. `batch_sampler` is the former.
+    - `indices`, `weights`, `rank`, `world_size`, `uneven`, `num_samples`, `steps_per_epoch`: as in
+      `BlockBatchSampler`.
     - `num_threads`: "auto" looks at the size of a batch and how it is read (as in `describe()`);
       0 makes each batch when it is asked for, in the caller.
     - `prefetch`: so many batches are being made or ready while the loop uses one.
@@ -66,6 +76,9 @@ class Loader:
     - `memory_budget`: bytes of files and batches that the loader keeps in memory; pages
       already read are dropped. None: the system decides.
     - `progress`: draw a bar; needs the extra `cli`.
+
+    Other arguments of a DataLoader are understood where they ask for nothing else than what is done
+    here (`num_workers=0`, `collate_fn=npdata.collate`), and refused with npdata's word where not.
 
     Each iteration is the next epoch. An error is raised in the place of its batch, with a note of
     the batch and its rows, and ends the iteration. Raises `LoaderError` (a ValueError) for options
@@ -86,6 +99,13 @@ class Loader:
         seed: int = 0,
         drop_last: bool = False,
         sampler: Any = None,
+        indices: ArrayLike | None = None,
+        weights: ArrayLike | None = None,
+        rank: int | None = None,
+        world_size: int | None = None,
+        uneven: Uneven = "pad",
+        num_samples: int | None = None,
+        steps_per_epoch: int | None = None,
         num_threads: int | Auto = "auto",
         prefetch: int = 4,
         device: str | torch.device | None = None,
@@ -93,23 +113,32 @@ class Loader:
         dtype: DTypes = None,
         memory_budget: int | None = None,
         progress: bool = False,
+        **words: Any,
     ) -> None:
+        require_npdata_words(words, _ARGUMENTS)
         if not callable(getattr(dataset, "__getitems__", None)):
             raise NotBatchedError(
                 f"{type(dataset).__name__} has no __getitems__, which takes the row numbers of a "
                 "batch and gives its samples; add one, or use torch.utils.data.DataLoader"
             )
-        if sampler is None:
-            if batch_size is None:
-                raise LoaderError("a loader needs a batch_size, or a sampler of whole batches")
-            order: Shuffle = "full" if shuffle is True else shuffle
-            sampler = BlockBatchSampler(
-                dataset, batch_size, shuffle=order, seed=seed, drop_last=drop_last
-            )
-        elif (shuffle, seed, drop_last) != (False, 0, False):
-            raise LoaderError("sampler= decides shuffle, seed and drop_last; give them to it")
-        elif batch_size not in (None, getattr(sampler, "batch_size", None)):
-            raise LoaderError(f"batch_size={batch_size}, but sampler= decides it; leave it out")
+        sampler = batches_for(
+            dataset,
+            batch_size,
+            sampler,
+            words.get("batch_sampler"),
+            shuffle=shuffle,
+            seed=seed,
+            drop_last=drop_last,
+            indices=indices,
+            weights=weights,
+            rank=rank,
+            world_size=world_size,
+            uneven=uneven,
+            num_samples=num_samples,
+            steps_per_epoch=steps_per_epoch,
+        )
+        if num_threads == "auto" and words.get("num_workers") == 0:
+            num_threads = 0
         require_dtypes(dtype)
         self._sampler = sampler
         self._dataset = dataset
@@ -122,6 +151,8 @@ class Loader:
         self._dtype = dtype
         self._budget = memory_budget
         self._progress = progress
+        if progress:
+            require("rich", extra="cli", purpose="progress=True")
         data = data_of(dataset, getattr(sampler, "batch_size", None))
         self._large = data.batch_bytes is None or data.batch_bytes >= REUSE_BYTES
         self._schedule = decide_schedule(
@@ -141,7 +172,10 @@ class Loader:
         self._closed = False
 
     def __iter__(self) -> Iterator[Any]:
-        """Begin the next epoch, or go on where a loaded state was; reading begins at once."""
+        """Begin the next epoch, or go on where a loaded state was; see `BlockBatchSampler`.
+
+        It begins, and so does reading, with the first batch that is asked for.
+        """
         if self._closed:
             raise ClosedError("the loader was closed; make a new one")
         if get_worker_info() is not None and not isinstance(self._sampler, BlockBatchSampler):
@@ -151,19 +185,65 @@ class Loader:
                 "rank=info.id, world_size=info.num_workers, uneven='ragged'), with info = "
                 "torch.utils.data.get_worker_info(), or iterate the Loader in the main process"
             )
-        batches = iter(self._sampler)
-        made = self._prefetcher(batches)
-        counter = Counter(chunks=functools.partial(_chunks, self._sources))
-        epoch = getattr(self._sampler, "epoch", "")
-        bar = Bar(len(self), f"epoch {epoch}") if self._progress else None
-        iterator = _LoaderIterator(made, self._sender, counter, bar)
+        iterator = _LoaderIterator(self)
         self._iterators.add(iterator)
-        self._current = _Current(batches, counter)
+        self._current = _Current(iterator.batches, iterator.counter)
         return iterator
 
     def __len__(self) -> int:
-        """Give the number of batches of a whole epoch."""
-        return len(self._sampler)
+        """Give the number of batches of the iteration under way, else of the one that comes.
+
+        After a state was loaded that is what is left of its epoch.
+        """
+        now, sampler_length = self._current, len(self._sampler)
+        if now is None or now.counter.ended or not isinstance(now.batches, RunBatches):
+            return sampler_length
+        return now.batches.length(sampler_length)
+
+    def __repr__(self) -> str:
+        """Say in one line what it reads, in which order, on how many threads."""
+        sampler, size = self._sampler, self.batch_size
+        order = repr(sampler) if isinstance(sampler, BlockBatchSampler) else type(sampler).__name__
+        of = type(self._dataset).__name__
+        return f"Loader({of}, batch_size={size}, {order}, num_threads={self._schedule.threads})"
+
+    @property
+    def dataset(self) -> Any:
+        """The dataset."""
+        return self._dataset
+
+    @property
+    def batch_size(self) -> int | None:
+        """The samples of a batch; None where the sampler does not tell."""
+        size: int | None = getattr(self._sampler, "batch_size", None)
+        return size
+
+    @property
+    def drop_last(self) -> bool:
+        """Whether what makes no whole batch is left out."""
+        return bool(getattr(self._sampler, "drop_last", False))
+
+    @property
+    def batch_sampler(self) -> Any:
+        """What gives the batches of row numbers."""
+        return self._sampler
+
+    @property
+    def sampler(self) -> Any:
+        """What gives single row numbers, where trainers look for `set_epoch`."""
+        return getattr(self._sampler, "sampler", self._sampler)
+
+    @property
+    def num_workers(self) -> int:
+        """0: there are no worker processes."""
+        return 0
+
+    @property
+    def collate_fn(self) -> Callable[[Any], Any]:
+        """The function that makes a batch of a DataLoader the same as one of this loader."""
+        if self._device is None and self._dtype is None:
+            return collate
+        return functools.partial(_as_batch_of, self._device, self._dtype)
 
     def set_epoch(self, epoch: int) -> None:
         """Make the next iteration this epoch; see `BlockBatchSampler.set_epoch`."""
@@ -281,28 +361,48 @@ class _LoaderIterator(Iterator[Any]):
     An interrupt inside it ends it, and the batch that it cut short is not counted.
     """
 
-    def __init__(
-        self,
-        made: "Prefetcher[Job, BatchResult]",
-        sender: Sender | None,
-        counter: Counter,
-        bar: Bar | None,
-    ) -> None:
-        self._made = made
-        self._sender = sender
-        self._counter = counter
-        self._bar = bar
-        self._close_bar = weakref.finalize(self, bar.close) if bar else None
+    def __init__(self, loader: Loader) -> None:
+        self.batches = iter(loader._sampler)
+        self.counter = Counter(chunks=functools.partial(_chunks, loader._sources))
+        self._loader: Loader | None = loader
+        self._sender = loader._sender
+        self._made: Prefetcher[Job, BatchResult] | None = None
+        self._count: int | None = None
+        self._reading: Reading | None = None
+        self._bar: Bar | None = None
+        self._close_bar: Callable[[], object] | None = None
+
+    def _begin(self, loader: Loader) -> "Prefetcher[Job, BatchResult]":
+        """Begin to read, at the epoch that the sampler has coming by now."""
+        batches, remainder = self.batches, -1
+        if isinstance(batches, RunBatches):
+            batches.begin()
+            self._count, remainder = batches.count, batches.samples_in_last_step
+        elif isinstance(loader._sampler, Sized):
+            self._count = len(loader._sampler)
+        if loader._progress:
+            epoch = getattr(loader._sampler, "epoch", "")
+            self._bar = Bar(len(loader) if self._count is None else self._count, f"epoch {epoch}")
+            self._close_bar = weakref.finalize(self, self._bar.close)
+        self._reading = Reading(remainder)
+        return loader._prefetcher(batches)
 
     def __next__(self) -> Any:
-        counter, received = self._counter, self._counter.batches
+        counter, received = self.counter, self.counter.batches
         try:
             counter.ask()
+            if self._made is None:
+                if self._loader is None:
+                    raise StopIteration
+                self._made = self._begin(self._loader)
+                self._loader = None  # an iterator may outlive its loader
             made = next(self._made)
             batch = made.batch
             if self._sender is not None:
                 batch = self._sender.receive(batch)
             counter.give(made.samples, made.nbytes)
+            if self._reading is not None:
+                self._reading.ends_with(counter.batches, self._count)
             if self._bar is not None:
                 self._bar.advance(counter.stats().short)
             return batch
@@ -313,9 +413,19 @@ class _LoaderIterator(Iterator[Any]):
 
     def close(self) -> None:
         """End the iteration, and its threads."""
-        self._made.close()
+        self.counter.ended = True
+        self._loader = None
+        if self._made is not None:
+            self._made.close()
+        if self._reading is not None:
+            self._reading.end()
         if self._close_bar is not None:
             self._close_bar()
+
+
+def _as_batch_of(device: torch.device | None, dtype: DTypes, samples: Any) -> Any:
+    batch = cast(collate(samples), dtype)
+    return batch if device is None else map_tensors(lambda tensor: tensor.to(device), batch)
 
 
 def _chunks(sources: tuple[Source, ...]) -> tuple[int, int]:
@@ -329,3 +439,4 @@ def _is_direct(dataset: Any) -> bool:
 
 
 _GETITEMS = NumpyDataset.__getitems__
+_ARGUMENTS = tuple(name for name in inspect.signature(Loader).parameters if name != "words")

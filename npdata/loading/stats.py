@@ -82,6 +82,7 @@ class Counter:
     nbytes: int = 0
     waited: float = 0.0
     used: float = 0.0
+    ended: bool = False
     _left: float = field(default_factory=time.perf_counter)
     _asked: float = 0.0
 

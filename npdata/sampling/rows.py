@@ -9,7 +9,7 @@ two samples of an epoch share one. It holds no data and draws no numbers.
 
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
-from typing import overload
+from typing import Any, Self, overload
 
 import numpy as np
 from numpy.typing import DTypeLike, NDArray
@@ -112,3 +112,30 @@ class SeededRows:
         self, dtype: DTypeLike | None = None, copy: bool | None = None
     ) -> NDArray[np.int64]:
         return np.array(self.rows, dtype=dtype, copy=copy)
+
+
+class SeededRow(int):
+    """A row number with what its random numbers are made of, for lists that others cut and join.
+
+    Examples:
+        >>> row = SeededRow(7, seed=0, epoch=2, position=0)
+        >>> row == 7, row.epoch
+        (True, 2)
+    """
+
+    seed: int
+    epoch: int
+    position: int
+
+    def __new__(cls, row: int, *, seed: int, epoch: int, position: int) -> Self:
+        """Give the row with its seed, epoch and position."""
+        made = super().__new__(cls, row)
+        made.seed, made.epoch, made.position = seed, epoch, position
+        return made
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return _seeded_row, (int(self), self.seed, self.epoch, self.position)
+
+
+def _seeded_row(row: int, seed: int, epoch: int, position: int) -> SeededRow:
+    return SeededRow(row, seed=seed, epoch=epoch, position=position)

@@ -9,8 +9,8 @@ no data and starts no process; it learns its rank from torch.distributed when an
 
 import warnings
 from collections.abc import Iterator, Mapping, Sized
-from dataclasses import dataclass, field, replace
-from typing import Any, Self
+from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import torch.distributed as dist
@@ -20,10 +20,20 @@ from torch.utils.data import BatchSampler, Sampler, get_worker_info
 from npdata.errors import SamplerError, StateError, StateWarning
 from npdata.sampling.order.by_size import BySize
 from npdata.sampling.order.checks import whole_number
+from npdata.sampling.order.epoch_length import EpochLength
 from npdata.sampling.order.epoch_order import Shuffle
 from npdata.sampling.order.ranks import UNEVEN, Ranks, Uneven
 from npdata.sampling.order.recipe import Recipe
-from npdata.sampling.rows import MaskedRows, SeededRows
+from npdata.sampling.rows import MaskedRows, SeededRow, SeededRows
+from npdata.sampling.run import Place, Run, RunBatches, Start
+from npdata.sampling.trainers import (
+    FoundByLightning,
+    RowSampler,
+    is_for_predicting,
+    refuse_overfitting_other_rows,
+    require_divisible,
+    who_asks,
+)
 
 _FIRST_CHUNK, _CHUNK = 1 << 12, 1 << 17
 """Row numbers made at a time: few at first, so that the first batch is there at once."""
@@ -31,84 +41,7 @@ _SPAN = 1 << 21
 """Positions of all ranks that are gone through at a time, for the memory of small windows."""
 
 
-@dataclass(frozen=True)
-class _Start:
-    """Where an iteration begins."""
-
-    epoch: int
-    position: int
-
-
-@dataclass(kw_only=True)
-class _Run:
-    """An iteration, from the moment that its iterator is made."""
-
-    start: _Start
-    ranks: Ranks
-    sized: BySize | None = None
-    given: int = 0
-    ended: bool = False
-    consumed: list[int] = field(default_factory=list)
-    """With `sized`, the samples consumed before the first batch, and after each one given."""
-
-    def position(self, count: int) -> int:
-        """Give the position after `count` batches of those given."""
-        if self.sized is not None:
-            return self.consumed[count] if self.consumed else self.start.position
-        return self.start.position + count * self.ranks.step_size
-
-
-@dataclass(frozen=True, kw_only=True)
-class _Place:
-    """Where a sampler stands: replaced whole, so that no interrupt leaves half of it.
-
-    `coming` is where the next iteration begins, `loaded` whether that is a loaded state of which
-    nothing was read yet, `begun` whether any epoch was read, `run` the iteration begun last.
-    """
-
-    coming: _Start
-    loaded: bool = False
-    begun: bool = False
-    run: _Run | None = None
-
-
-class RunBatches(Iterator[Any]):
-    """The batches of one run, with the state that torchdata's StatefulDataLoader asks for.
-
-    It goes on with an iterator that was at its end by one that gives nothing, since it may throw
-    that one away and begin the next epoch with another. That must not use up the next epoch.
-    """
-
-    def __init__(self, sampler: "BlockBatchSampler", run: _Run) -> None:
-        self._sampler, self._run = sampler, run
-        self._batches = sampler._batches(run)
-
-    def __iter__(self) -> Self:
-        return self
-
-    def __next__(self) -> Any:
-        """Give the row numbers of the next batch."""
-        return next(self._batches)
-
-    def state_after(self, consumed: int) -> dict[str, int]:
-        """Give the sampler's state after so many batches of this run."""
-        return self._sampler._state(self._run.start, self._run, consumed)
-
-    def state_dict(self) -> dict[str, bool]:
-        """Give whether this run is at its end."""
-        run = self._run
-        position = run.position(run.given)
-        return {"ended": self._sampler._ends(_Start(run.start.epoch, position), run.ranks)}
-
-    def load_state_dict(self, state: Mapping[str, bool]) -> None:
-        """Go on with an iterator of this state: one that was at its end gives nothing more."""
-        if state["ended"]:
-            self._batches = iter(())
-            if self._run.start.position:
-                self._sampler._begin(self._run)
-
-
-class BlockBatchSampler(BatchSampler):
+class BlockBatchSampler(FoundByLightning, BatchSampler):
     """Yield batches of row numbers, int64 arrays, to give to a DataLoader as `batch_sampler`.
 
     `data` is a dataset (its `blocks`, if it has any, are the blocks of the shuffle) or a number
@@ -128,8 +61,10 @@ class BlockBatchSampler(BatchSampler):
       many rows, after padding or with `padded=False` without it. Samples of similar length come
       together, inside pools of some 64 batches of the shuffle. Ranks take turns, and "pad" and
       "mask" repeat whole batches in the last turn.
-    - `indices`: only these rows. `weights`: draw with replacement, one weight for each row of the
-      dataset, as many draws as there are rows.
+    - `indices`: only these rows: row numbers, or a bool mask of the dataset. `weights`: draw with
+      replacement, one weight for each row of the dataset, as many draws as there are rows.
+    - `num_samples`: so many samples an epoch, over all ranks, or `steps_per_epoch`: so many steps.
+      Without weights they are no more than there are rows, and each epoch begins a new order.
 
     Over a dataset with a transform that takes `rng`, batches are `SeededRows`.
 
@@ -149,7 +84,7 @@ class BlockBatchSampler(BatchSampler):
         *,
         max_rows: int | None = None,
         padded: bool = True,
-        shuffle: Shuffle = "block",
+        shuffle: Shuffle | bool = "block",
         seed: int = 0,
         drop_last: bool = False,
         block_rows: int | None = None,
@@ -160,7 +95,12 @@ class BlockBatchSampler(BatchSampler):
         lanes: int | None = None,
         weights: ArrayLike | None = None,
         indices: ArrayLike | None = None,
+        num_samples: int | None = None,
+        steps_per_epoch: int | None = None,
     ) -> None:
+        if isinstance(batch_size, BlockBatchSampler):
+            self._made_anew(batch_size, data)
+            return
         if isinstance(data, Sampler):
             raise SamplerError(
                 f"data is a {type(data).__name__}: expected the dataset or its number of rows. A "
@@ -178,9 +118,10 @@ class BlockBatchSampler(BatchSampler):
                 f"rank={rank} and world_size={world_size}: give both, or none to take them from "
                 "torch.distributed"
             )
+        order: Shuffle = "full" if shuffle is True else shuffle
         self._recipe = Recipe.of(
             data,
-            shuffle=shuffle,
+            shuffle=order,
             seed=seed,
             block_rows=block_rows,
             window_blocks=window_blocks,
@@ -188,36 +129,90 @@ class BlockBatchSampler(BatchSampler):
             indices=indices,
             weights=weights,
         )
-        super().__init__(range(self._recipe.samples), batch_size, drop_last)
+        self._length = EpochLength.of(
+            self._recipe, batch_size, num_samples=num_samples, steps_per_epoch=steps_per_epoch
+        )
+        self.batch_size = batch_size
         self._sized = None
         if max_rows is not None:
-            self._sized = self._by_size(data, max_rows, padded, shuffle)
+            if not self._length.whole:
+                raise SamplerError("num_samples= and steps_per_epoch= need batch_size=")
+            self._sized = self._by_size(data, max_rows, padded, order)
             self.batch_size = None  # type: ignore[assignment]
         self._uneven: Uneven = "drop" if drop_last else uneven
+        self.drop_last = self._uneven == "drop"
         self._masked = uneven == "mask"
         self._seeded = bool(getattr(data, "takes_rng", False))
         self._rank = None if rank is None else whole_number("rank", rank, least=0)
         self._world_size = (
             None if world_size is None else whole_number("world_size", world_size, least=1)
         )
-        self._place = _Place(coming=_Start(0, 0))
+        self._place = Place(coming=Start(0, 0))
         if rank is not None:
             self._ranks()
+
+    def _made_anew(self, other: "BlockBatchSampler", injected: object) -> None:
+        """Be `other`, which divides its rows itself, where a trainer injects a sampler into it."""
+        if is_for_predicting(injected):
+            self.__dict__ = dict(other.__dict__)
+            self._uneven = "ragged" if self._uneven in ("pad", "drop") else self._uneven
+            self.drop_last = False
+            self._place = Place(coming=Start(0, 0))
+        else:
+            self.__dict__ = other.__dict__
+
+    @property
+    def sampler(self) -> RowSampler:  # type: ignore[override]
+        """The rows of the batches one by one: where trainers look for `set_epoch`."""
+        return RowSampler(self, self._recipe.samples)
 
     def __iter__(self) -> Iterator[Any]:
         """Begin the next epoch, or go on where a loaded state was; see `set_epoch`.
 
-        An iterator that is never asked for a batch, as a DataLoader makes some, uses up no epoch.
+        It begins with the first batch that is asked for: an iterator that is never asked for one,
+        as some trainers make, uses up no epoch.
         """
-        ranks = self._ranks()
-        coming = self._not_at_end(self._place.coming, ranks)
-        run = _Run(start=coming, ranks=ranks, sized=self._sized)
-        self._place = replace(self._place, coming=coming, run=run)
-        return RunBatches(self, run)
+        self._place = replace(self._place, run=None)
+        return RunBatches(self)
 
-    def _begin(self, run: _Run) -> None:
+    def _next_run(self, peek: bool = False) -> Run:
+        """Give the run of the epoch that comes, which is then the one under way."""
+        ranks, counted, lists = self._asked_for()
+        coming = self._not_at_end(self._place.coming, counted)
+        run = Run(start=coming, ranks=ranks, counted=counted, sized=self._sized, lists=lists)
+        if not peek:
+            self._place = replace(self._place, coming=coming, run=run)
+        return run
+
+    def _asked_for(self) -> tuple[Ranks, Ranks, bool]:
+        """Give the ranks to make batches for, those to count by, and whether batches are lists."""
+        asking = who_asks()
+        refuse_overfitting_other_rows(asking, bool(self._recipe.shuffle))
+        if asking.divides:
+            require_divisible(
+                asking,
+                lanes=self._recipe.lanes,
+                uneven=self._uneven,
+                masked=self._masked,
+                ranked=(self._world_size or 1) > 1,
+                sized=self._sized is not None,
+            )
+            uneven: Uneven = "drop" if self.drop_last else "ragged"
+            processes = 1 if asking.split else asking.processes
+            counted = self._ranks_of(0, processes, uneven)
+            ranks = self._ranks_of(0, 1, uneven, counted.n)
+        else:
+            counted = ranks = self._ranks()
+        if asking.loader is not None:
+            # Accelerate takes it from the dataset, whatever the sampler gives of it.
+            asking.loader.remainder = (
+                0 if self.drop_last else (ranks.n - self._place.coming.position) % counted.step_size
+            )
+        return ranks, counted, asking.divides
+
+    def _begin(self, run: Run) -> None:
         if self._place.coming is run.start:
-            self._place = _Place(coming=_Start(run.start.epoch + 1, 0), begun=True, run=run)
+            self._place = Place(coming=Start(run.start.epoch + 1, 0), begun=True, run=run)
         elif not self._place.begun:
             self._place = replace(self._place, begun=True)
 
@@ -236,7 +231,7 @@ class BlockBatchSampler(BatchSampler):
             shuffled=shuffle is not False,
         )
 
-    def _sized_batches(self, run: _Run, sized: BySize) -> Iterator[Any]:
+    def _sized_batches(self, run: Run, sized: BySize) -> Iterator[Any]:
         start, ranks = run.start, run.ranks
         order = self._recipe.order(start.epoch)
         run.consumed = [start.position]
@@ -253,7 +248,7 @@ class BlockBatchSampler(BatchSampler):
             yield batch
         run.ended = True
 
-    def _batches(self, run: _Run) -> Iterator[Any]:
+    def _batches(self, run: Run) -> Iterator[Any]:
         self._begin(run)
         if self._sized is not None:
             yield from self._sized_batches(run, self._sized)
@@ -283,21 +278,37 @@ class BlockBatchSampler(BatchSampler):
         run.ended = True
 
     def __len__(self) -> int:
-        """Give the number of batches of this rank in a whole epoch."""
-        ranks = self._ranks()
-        if self._sized is None:
-            return ranks.steps(0)
-        return self._sized.steps(self.epoch, ranks.world_size, self._uneven, ranks.rank)
+        """Give the number of batches of the iteration under way, else of the one that comes.
 
-    def _not_at_end(self, start: _Start, ranks: Ranks) -> _Start:
+        After a state was loaded that is what is left of its epoch. To Lightning, which counts the
+        batches that it had before, it is always a whole epoch.
+        """
+        ranks, counted, _ = self._asked_for()
+        run = self._place.run
+        if who_asks().lightning is not None:
+            return self._steps(Start(self.epoch, 0), ranks)
+        if run is not None and not run.ended:
+            return self._steps(run.start, ranks)
+        return self._steps(self._not_at_end(self._place.coming, counted), ranks)
+
+    def _steps(self, start: Start, ranks: Ranks) -> int:
+        """Give the number of batches of a rank from `start` on."""
+        if self._sized is None:
+            return ranks.steps(start.position)
+        of = (ranks.world_size, self._uneven, ranks.rank)
+        if start.position == 0:
+            return self._sized.steps(start.epoch, *of)
+        return sum(1 for _ in self._sized.own(start.epoch, start.position, *of))
+
+    def _not_at_end(self, start: Start, ranks: Ranks) -> Start:
         """Give the start of the next epoch where nothing is left of this one on any rank."""
         if self._sized is None:
             ended = start.position > 0 and ranks.ends(start.position)
         else:
             ended = start.position > 0 and self._ends(start, replace(ranks, rank=0))
-        return _Start(start.epoch + 1, 0) if ended else start
+        return Start(start.epoch + 1, 0) if ended else start
 
-    def _ends(self, start: _Start, ranks: Ranks) -> bool:
+    def _ends(self, start: Start, ranks: Ranks) -> bool:
         """Tell whether this rank has no batch from `start` on."""
         if self._sized is None:
             return ranks.steps(start.position) == 0
@@ -305,6 +316,15 @@ class BlockBatchSampler(BatchSampler):
             start.epoch, start.position, ranks.world_size, self._uneven, ranks.rank
         )
         return next(left, None) is None
+
+    def __repr__(self) -> str:
+        """Say in one line what decides the order."""
+        recipe, length = self._recipe, self._length.samples(1)
+        return (
+            f"BlockBatchSampler({recipe.rows} rows, {length} samples an epoch, batch_size="
+            f"{self.batch_size}, shuffle={recipe.shuffle!r}, seed={recipe.seed}, "
+            f"uneven={self._uneven!r})"
+        )
 
     @property
     def epoch(self) -> int:
@@ -340,7 +360,7 @@ class BlockBatchSampler(BatchSampler):
                 stacklevel=2,
             )
         if not kept:
-            self._place = _Place(coming=_Start(epoch, 0), begun=place.begun)
+            self._place = Place(coming=Start(epoch, 0), begun=place.begun)
 
     def state_dict(self, consumed: int | None = None) -> dict[str, int]:
         """Give the state after `consumed` batches of the iteration under way.
@@ -355,21 +375,21 @@ class BlockBatchSampler(BatchSampler):
         run = self._place.run
         return self._state(self._place.coming if run is None else run.start, run, consumed)
 
-    def _state(self, start: _Start, run: _Run | None, consumed: int | None) -> dict[str, int]:
-        given = 0 if run is None else run.given
+    def _state(self, start: Start, run: Run | None, consumed: int | None) -> dict[str, int]:
+        given = 0 if run is None else run.steps
         count = given if consumed is None else whole_number("consumed", consumed, least=0)
         if count > given:
             raise StateError(
                 f"consumed={count}, but this iteration has given {given} batches: count from "
                 "where the iteration began"
             )
-        ranks = self._ranks() if run is None else run.ranks
+        ranks = self._ranks() if run is None else run.counted
         if run is not None and run.ended and count == given:
-            start = _Start(start.epoch + 1, 0)
+            start = Start(start.epoch + 1, 0)
         else:
             position = start.position if run is None else run.position(count)
-            position = min(position, self._recipe.samples)
-            start = self._not_at_end(_Start(start.epoch, position), ranks)
+            position = min(position, ranks.n)
+            start = self._not_at_end(Start(start.epoch, position), ranks)
         return {
             **self._identity,
             "epoch": start.epoch,
@@ -400,17 +420,20 @@ class BlockBatchSampler(BatchSampler):
                     "a position in another order means other samples; make the sampler as it "
                     "was, or begin an epoch without the state"
                 )
-        if state["position"] > expected["samples"]:
+        most = max(expected["samples"], self._length.samples(self._ranks().world_size))
+        if state["position"] > most:
             raise StateError(
-                f"the state has position={state['position']} of {expected['samples']} samples: "
+                f"the state has position={state['position']} of {most} samples: "
                 "expected no more than there are"
             )
-        coming = self._not_at_end(_Start(state["epoch"], state["position"]), self._ranks())
-        self._place = _Place(coming=coming, loaded=True, begun=self._place.begun)
+        coming = self._not_at_end(Start(state["epoch"], state["position"]), self._ranks())
+        self._place = Place(coming=coming, loaded=True, begun=self._place.begun)
 
     def _batch(
-        self, rows: NDArray[np.int64], positions: NDArray[np.int64], padding: int, run: _Run
-    ) -> NDArray[np.int64] | MaskedRows | SeededRows:
+        self, rows: NDArray[np.int64], positions: NDArray[np.int64], padding: int, run: Run
+    ) -> NDArray[np.int64] | MaskedRows | SeededRows | list[int]:
+        if run.lists:
+            return self._listed(rows, positions, run)
         batch = MaskedRows(rows=rows, filler=padding) if self._masked else rows
         if not self._seeded:
             return batch
@@ -435,11 +458,22 @@ class BlockBatchSampler(BatchSampler):
                 )
             present = dist.is_available() and dist.is_initialized()
             rank, world_size = (dist.get_rank(), dist.get_world_size()) if present else (0, 1)
+        return self._ranks_of(rank, world_size, self._uneven)
+
+    def _ranks_of(self, rank: int, world_size: int, uneven: Uneven, n: int | None = None) -> Ranks:
         return Ranks(
-            n=self._recipe.samples,
+            n=self._length.samples(world_size) if n is None else n,
             batch_size=self.batch_size or 1,
             rank=rank,
             world_size=world_size,
-            uneven=self._uneven,
+            uneven=uneven,
             lanes=self._recipe.lanes,
         )
+
+    def _listed(self, rows: NDArray[np.int64], positions: NDArray[np.int64], run: Run) -> list[int]:
+        """Give a batch that a trainer may cut and join to others, as it does with lists."""
+        if not self._seeded:
+            return list(map(int, rows.tolist()))
+        of = {"seed": self._recipe.seed, "epoch": run.start.epoch}
+        pairs = zip(rows.tolist(), positions.tolist(), strict=True)
+        return [SeededRow(row, position=position, **of) for row, position in pairs]

@@ -337,7 +337,7 @@ class TestErrors:
 
     @pytest.mark.parametrize("threads", [0, 2])
     def test_one_row_in_place_of_a_batch(self, data: Data, threads: int) -> None:
-        rows = SequentialSampler(data.y)
+        rows = range(len(data.y))
         with pytest.raises(LoaderError, match=r"gave 0 where a batch .* wrap it: BatchSampler"):
             list(Loader(NumpyDataset(data.y), sampler=rows, num_threads=threads))
 
@@ -390,7 +390,8 @@ class TestErrors:
             ({"batch_size": 4, "prefetch": 0}, "prefetch=0"),
             ({"batch_size": 4, "memory_budget": 100}, "memory_budget=100 holds fewer than 4"),
             ({"batch_size": 4, "sampler": [[0]]}, "batch_size=4, but sampler= decides"),
-            ({"seed": 4, "sampler": [[0]]}, "decides shuffle, seed and drop_last"),
+            ({"seed": 4, "sampler": [[0]]}, "sampler= decides seed; give"),
+            ({"sampler": SequentialSampler([0])}, "gives single rows: give batch_size= as well"),
             ({"batch_size": 0}, "batch_size=0"),
             ({"batch_size": 4, "dtype": "float32"}, "dtype='float32': expected a torch.dtype"),
             ({"batch_size": 4, "dtype": {0: float}}, "expected a torch.dtype"),
@@ -501,6 +502,7 @@ print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before)
         with Loader(NumpyDataset(data.x), 8, num_threads=2) as loader:
             first, second = iter(loader), iter(loader)
             next(first)
+            next(second)
             assert len(ours()) == 4
         assert ours() == []
         assert list(first) == list(second) == []

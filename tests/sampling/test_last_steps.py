@@ -12,7 +12,7 @@ def ranks(rank: int, **more: object) -> Ranks:
 
 
 def test_ranks_that_repeat_a_row_repeat_different_ones() -> None:
-    assert [ranks(rank).last_step(0).fill.tolist() for rank in range(4)] == [[], [], [0], [1]]
+    assert [ranks(rank).last_step(0).fill.tolist() for rank in range(4)] == [[], [], [], [0, 1]]
 
 
 def test_positions_ascend_also_from_the_middle_of_a_turn() -> None:

@@ -169,8 +169,8 @@ class TestEpochs:
         sampler = make()
         waiting = iter(sampler)
         sampler.set_epoch(5)
-        next(waiting)
-        assert sum(map(len, sampler)) == N
+        assert sampler.state_dict()["epoch"] == 5
+        assert len(next(waiting)) + sum(map(len, waiting)) == N
         assert sampler.epoch == 5
 
     def test_every_rank_of_ragged_goes_on_to_the_next_epoch_together(self):
@@ -223,12 +223,13 @@ class TestEpochs:
         assert (state["epoch"], state["position"]) == (2, 0)
         assert list(make(n=n, uneven="drop", state=state)) == []
 
-    def test_an_iterator_made_before_a_state_was_loaded_uses_up_nothing(self):
+    def test_an_iterator_that_waits_begins_where_a_state_was_loaded_meanwhile(self):
         sampler = make()
         waiting = iter(sampler)
-        sampler.load_state_dict(make().state_dict())
-        next(waiting)
-        assert [b.tolist() for b in sampler] == [b.tolist() for b in make()]
+        sampler.load_state_dict({**make().state_dict(), "epoch": 2, "position": 16})
+        whole = make()
+        whole.set_epoch(2)
+        assert [b.tolist() for b in waiting] == [b.tolist() for b in whole][2:]
 
 
 class TestSetEpochAfterALoad:

@@ -2,9 +2,10 @@
 
 Idea: step k of a run that starts at position s is the G positions from s + k * G on, G the batch
 size times the number of ranks: the ranks together read the same rows whatever their number, and a
-position is all that a resumed run needs. Invariant: no position before n is given to two ranks,
-and no rank waits for another: all is arithmetic. Rank 0 has a row in every step that any rank has
-one in. This module does not know which rows are at the positions.
+position is all that a resumed run needs. "pad" fills the first ranks, so that the padding is last
+where a metric joins the batches of all ranks. Invariant: no position before n is given to two
+ranks, and no rank waits for another: all is arithmetic. Rank 0 has a row in every step that any
+rank has one in. This module does not know which rows are at the positions.
 """
 
 from dataclasses import dataclass
@@ -109,13 +110,28 @@ class Ranks:
         positions = np.arange(start + low, start + high)
         missing = self._last_size(left) - len(positions)
         if self.uneven == "pad":
-            earlier = max(0, self.rank - left % self.world_size)
+            earlier = max(0, self.rank * self._last_size(left) - left)
             fill = np.arange(earlier, earlier + missing) % self.n
         else:
             fill = np.full(missing, max(0, start + high - 1))
         return LastStep(positions=positions, fill=fill)
 
+    def samples_in_last_step(self, start: int) -> int:
+        """Give the samples, without padding, of the last step from `start` on, of all ranks.
+
+        Examples:
+            >>> ranks = Ranks(n=11, batch_size=2, rank=1, world_size=2, uneven="pad", lanes=1)
+            >>> ranks.samples_in_last_step(0), ranks.samples_in_last_step(7)
+            (3, 4)
+        """
+        left = max(0, self.n - start)
+        more = 0 if self.uneven == "drop" else left % self.step_size
+        return more or min(left, self.step_size)
+
     def _bounds(self, left: int) -> tuple[int, int]:
+        if self.uneven == "pad":
+            size = self._last_size(left)
+            return min(left, self.rank * size), min(left, (self.rank + 1) * size)
         share, more = divmod(left, self.world_size)
         low = self.rank * share + min(self.rank, more)
         return low, low + share + (self.rank < more)
@@ -124,5 +140,7 @@ class Ranks:
         """Give the number of rows of this rank in a last step of `left` positions."""
         if self.uneven == "drop":
             return 0
+        if self.uneven != "ragged":
+            return -(-left // self.world_size)
         low, high = self._bounds(left)
-        return high - low if self.uneven == "ragged" else -(-left // self.world_size)
+        return high - low

@@ -196,10 +196,12 @@ def _blocks(data: int | Sized, rows: int, block_rows: int | None) -> Blocks:
 
 def _subset(indices: ArrayLike, rows: int) -> NDArray[np.int64]:
     array = _array("indices", indices)
+    if array.dtype == np.bool_ and array.shape == (rows,):
+        return np.flatnonzero(array)
     if array.ndim != 1 or (array.size and array.dtype.kind not in "iu"):
         raise SamplerError(
             f"indices of shape {array.shape} and dtype {array.dtype}: expected one dimension of "
-            "integers (numpy.flatnonzero gives them for a bool mask)"
+            f"integers, or a bool mask of the {rows} rows"
         )
     if array.size and (int(array.min()) < 0 or int(array.max()) >= rows):
         raise SamplerError(

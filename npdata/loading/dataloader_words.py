@@ -1,0 +1,129 @@
+"""The arguments of a DataLoader, as a `Loader` understands them.
+
+Idea: what someone types who has used DataLoader for years works where it means the same here, and
+is else refused naming npdata's word. Invariant: no argument is ignored that would change a batch.
+It reads nothing and makes no thread.
+"""
+
+import difflib
+from collections.abc import Mapping, Sequence, Sized
+from typing import Any
+
+from torch.utils.data import BatchSampler, Sampler
+
+from npdata.dataset.collate import collate
+from npdata.errors import LoaderError
+from npdata.sampling.sampler import BlockBatchSampler
+
+_HARMLESS: dict[str, tuple[Any, ...]] = {
+    "num_workers": (0,),
+    "collate_fn": (None, collate),
+    "generator": (None,),
+    "timeout": (0,),
+    "worker_init_fn": (None,),
+    "multiprocessing_context": (None,),
+    "prefetch_factor": (None,),
+    "persistent_workers": (False, True),
+    "pin_memory_device": ("",),
+    "in_order": (True,),
+    "batch_sampler": (None,),
+}
+"""The arguments that have no place in a signature, and values that ask for nothing else here."""
+_CURES = {
+    "num_workers": "a Loader makes batches on threads of this process: write num_threads=, or "
+    "leave it out",
+    "collate_fn": "a Loader gathers each batch whole: change batches by batch_transform= of the "
+    "dataset, or use DataLoader",
+    "generator": "the order is made of a number: write seed=",
+    "timeout": "threads cannot hang as worker processes do: leave it out",
+    "worker_init_fn": "there are no worker processes: give transform= a parameter rng, and set up "
+    "the rest in this process",
+    "multiprocessing_context": "there are no worker processes: leave it out",
+    "prefetch_factor": "write prefetch=, the batches ready for all threads together",
+    "pin_memory_device": "write device=, where batches then arrive",
+    "in_order": "batches always come in order: leave it out",
+}
+
+
+def require_npdata_words(words: Mapping[str, Any], known: tuple[str, ...]) -> None:
+    """Raise `LoaderError` for arguments of a DataLoader that mean nothing here; `known` are ours.
+
+    Examples:
+        >>> require_npdata_words({"num_workers": 0, "collate_fn": npdata.collate}, ())
+        >>> require_npdata_words({"num_workers": 4}, ())
+        Traceback (most recent call last):
+        npdata.errors.LoaderError: num_workers=4: a Loader makes batches on threads of this ...
+    """
+    for name, value in words.items():
+        if name not in _HARMLESS:
+            near = difflib.get_close_matches(name, [*known, *_HARMLESS], 1)
+            raise LoaderError(
+                f"{name}= is no argument of a Loader{f'; did you mean {near[0]}=?' if near else ''}"
+                f" (it has {', '.join(known)})"
+            )
+        if name != "batch_sampler" and not any(
+            value is each or (value == each and isinstance(each, int | str | bool))
+            for each in _HARMLESS[name]
+        ):
+            raise LoaderError(f"{name}={value!r}: {_CURES[name]}")
+
+
+_ORDER: dict[str, Any] = {
+    "shuffle": False,
+    "seed": 0,
+    "indices": None,
+    "weights": None,
+    "rank": None,
+    "world_size": None,
+    "uneven": "pad",
+    "num_samples": None,
+    "steps_per_epoch": None,
+}
+
+
+def batches_for(
+    dataset: Any, batch_size: int | None, sampler: Any, batch_sampler: Any, **order: Any
+) -> Any:
+    """Give the iterable of batches that these arguments of a `Loader` ask for.
+
+    A sampler of single rows, one that is no `BatchSampler` and stands beside a batch_size, is
+    batched as a DataLoader does it. Raises `LoaderError` (a ValueError) for arguments that a
+    sampler decides.
+
+    Examples:
+        >>> rows = torch.utils.data.SequentialSampler(range(5))
+        >>> list(batches_for(None, 2, rows, None, drop_last=True))
+        [[0, 1], [2, 3]]
+    """
+    if batch_sampler is not None:
+        if sampler is not None:
+            raise LoaderError("sampler= and batch_sampler= both decide the batches: give one")
+        sampler = batch_sampler
+    if sampler is None:
+        if batch_size is None:
+            raise LoaderError("a loader needs a batch_size, or a sampler of whole batches")
+        return BlockBatchSampler(dataset, batch_size, **order)
+    drop_last = order.pop("drop_last")
+    given = [name for name, value in order.items() if not _is(value, _ORDER[name])]
+    single = isinstance(sampler, Sampler) and not isinstance(sampler, BatchSampler)
+    own = getattr(sampler, "batch_size", None)
+    if own is None and batch_size is not None and batch_sampler is None:
+        first = next(iter(sampler), None) if isinstance(sampler, Sequence) else None
+        single = not isinstance(first, Sized)
+    if given or (drop_last and not single):
+        names = ", ".join([*given, *(["drop_last"] if drop_last and not single else [])])
+        raise LoaderError(f"sampler= decides {names}; give them to it")
+    if single:
+        if batch_size is None:
+            raise LoaderError(
+                f"{type(sampler).__name__} gives single rows: give batch_size= as well, or "
+                "batch_sampler="
+            )
+        return BatchSampler(sampler, batch_size, drop_last)
+    if batch_size not in (None, own):
+        raise LoaderError(f"batch_size={batch_size}, but sampler= decides it; leave it out")
+    return sampler
+
+
+def _is(value: Any, default: Any) -> bool:
+    return value is default or (isinstance(default, int | str) and value == default)

@@ -1,0 +1,42 @@
+"""What Accelerate asks of a loader that it did not make: where an iteration is, and what counts.
+
+Idea: Accelerate steps the optimizer and cuts padding off metrics at the last batch of the loader
+that is being read, of which it keeps a list. A `Loader` divides the rows itself, so it is not to be
+prepared, and puts itself into that list. Invariant: without an Accelerator in the process nothing
+happens here, and Accelerate is never imported.
+"""
+
+import sys
+from typing import Any
+
+
+class Reading:
+    """An iteration, as Accelerate sees it; it leaves the list when it is dropped.
+
+    `remainder` is the number of samples that count in the last step, over all ranks.
+    """
+
+    def __init__(self, remainder: int) -> None:
+        self.end_of_dataloader = False
+        self.remainder = remainder
+        self._state = _gradient_state()
+        if self._state is not None:
+            self._state._add_dataloader(self)
+
+    def ends_with(self, given: int, count: int | None) -> None:
+        """Note that the batch about to be given is number `given` of `count`."""
+        self.end_of_dataloader = given == count
+
+    def end(self) -> None:
+        """Leave the list."""
+        state, self._state = self._state, None
+        if state is not None:
+            state._remove_dataloader(self)
+
+
+def _gradient_state() -> Any:
+    """Give the state that all of Accelerate shares, None where no Accelerator was made."""
+    module = sys.modules.get("accelerate.state")
+    if module is None or not module.GradientState._shared_state:
+        return None
+    return module.GradientState()

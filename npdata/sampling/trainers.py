@@ -1,0 +1,202 @@
+"""What trainers do with the batch sampler of a DataLoader, and how it stays one division of rows.
+
+Idea: Accelerate divides the batches of any batch sampler among processes, which this one has done
+already. So a sampler looks, once an epoch, at who asks for its batches: torch's and a trainer's
+frames above it say so, and nothing else does. Then it gives the batches of all processes, as lists,
+and the trainer divides them. Lightning makes a batch sampler anew from arguments that it finds on
+it: they give the same sampler again. Invariant: what is not recognised is refused, never guessed.
+"""
+
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass
+from types import FrameType
+from typing import Any
+
+from torch.utils.data import BatchSampler, SequentialSampler
+from torch.utils.data.distributed import DistributedSampler
+
+from npdata.errors import SamplerError
+
+_LIGHTNING = ("lightning.", "pytorch_lightning.")
+_BETWEEN = ("torch.utils.data", "torchdata.", "npdata.", "accelerate.", *_LIGHTNING)
+_PASS_ON = {"DataLoaderShard", "SkipBatchSampler", "SkipDataLoader", "DataLoaderAdapter"}
+"""Classes of accelerate.data_loader that hand batches on as they are."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Asking:
+    """Who asks for batches: how Accelerate divides them, its loader, and Lightning's trainer.
+
+    `processes` is 1 where nobody divides. `split`: each batch is divided, else batches are dealt.
+    """
+
+    processes: int = 1
+    split: bool = False
+    even: bool = False
+    loader: Any = None
+    lightning: Any = None
+
+    @property
+    def divides(self) -> bool:
+        """Whether the batches will be divided among processes."""
+        return self.processes > 1
+
+
+def who_asks() -> Asking:
+    """Look at the frames above the caller, up to the first that is of no loader or trainer.
+
+    Raises `SamplerError` (a ValueError) for a class of Accelerate that is not known, and where a
+    sampler of batches stands in the place of a sampler of rows.
+
+    Examples:
+        >>> who_asks().divides
+        False
+    """
+    found: dict[str, Any] = {}
+    for frame in _frames_between():
+        module = frame.f_globals.get("__name__", "")
+        owner = frame.f_locals.get("self")
+        if isinstance(owner, BatchSampler) and isinstance(
+            getattr(owner, "sampler", None), FoundByLightning
+        ):
+            raise SamplerError(
+                f"{type(owner.sampler).__name__} gives whole batches, and stands in the place of a "
+                "sampler of single rows: pass it as batch_sampler=, without batch_size"
+            )
+        if module == "accelerate.data_loader" and owner is not None:
+            found = {**_accelerate(owner), **found}
+        elif module.startswith(_LIGHTNING) and "lightning" not in found:
+            trainer = getattr(owner, "trainer", None)
+            if trainer is not None:
+                found["lightning"] = trainer
+    return Asking(**found)
+
+
+def _accelerate(owner: Any) -> dict[str, Any]:
+    kind = next(
+        (
+            each.__name__
+            for each in type(owner).__mro__
+            if each.__module__ == "accelerate.data_loader"
+        ),
+        "",
+    )
+    if kind == "BatchSamplerShard":
+        return {
+            "processes": owner.num_processes,
+            "split": owner.split_batches,
+            "even": owner.even_batches,
+        }
+    if kind == "DataLoaderDispatcher":
+        return {"processes": owner.state.num_processes, "split": owner.split_batches, "even": True}
+    if kind == "DataLoaderShard":
+        return {"loader": owner}
+    if kind in _PASS_ON:
+        return {}
+    raise SamplerError(
+        f"{type(owner).__name__} of this version of Accelerate asks for batches, and npdata does "
+        "not know how it divides them: give the model to accelerator.prepare() without the loader, "
+        "and use npdata.Loader"
+    )
+
+
+def _frames_between() -> Iterator[FrameType]:
+    frame: FrameType | None = sys._getframe(2)
+    while frame is not None and frame.f_globals.get("__name__", "").startswith(_BETWEEN):
+        yield frame
+        frame = frame.f_back
+
+
+def require_divisible(
+    asking: Asking, *, lanes: int, uneven: str, masked: bool, ranked: bool, sized: bool
+) -> None:
+    """Raise `SamplerError` (a ValueError) for options that Accelerate's division would void.
+
+    Examples:
+        >>> no = dict(masked=False, ranked=False, sized=False)
+        >>> require_divisible(Asking(), lanes=1, uneven="pad", **no)
+    """
+    what = None
+    if ranked:
+        what = "rank= and world_size= divide the rows among processes"
+    elif sized:
+        what = "max_rows= gives processes batches of different sizes in turn"
+    elif lanes > 1:
+        what = f"lanes={lanes} gives each process lanes of its own"
+    elif masked:
+        what = 'uneven="mask" marks the padding that this sampler adds'
+    elif uneven == "ragged" and asking.even:
+        what = 'uneven="ragged" repeats no row, and Accelerate does, unless even_batches=False'
+    if what is not None:
+        raise SamplerError(
+            f"{what}, and Accelerate, which prepared this DataLoader, divides its batches by its "
+            "own rule: leave that option out, or give accelerator.prepare() the model without the "
+            "DataLoader"
+        )
+
+
+def refuse_overfitting_other_rows(asking: Asking, shuffled: bool) -> None:
+    """Raise `SamplerError` (a ValueError) where Lightning wants the same batches in every epoch.
+
+    Examples:
+        >>> refuse_overfitting_other_rows(Asking(), shuffled=True)
+    """
+    wanted = getattr(asking.lightning, "overfit_batches", 0)
+    if wanted and shuffled:
+        raise SamplerError(
+            f"Trainer(overfit_batches={wanted}) reads the same batches in every epoch, and this "
+            "sampler shuffles them anew: make it with shuffle=False"
+        )
+
+
+class RowSampler(SequentialSampler):
+    """The rows of a batch sampler one by one, where trainers look for `batch_sampler.sampler`.
+
+    A SequentialSampler to the eye: trainers replace what they know to shuffle. Its `set_epoch` is
+    the batch sampler's.
+
+    Examples:
+        >>> rows = npdata.BlockBatchSampler(5, 2, shuffle=False).sampler
+        >>> list(rows), len(rows)
+        ([0, 1, 2, 3, 4], 5)
+    """
+
+    def __init__(self, batches: Any, rows: int) -> None:
+        super().__init__(range(rows))
+        self._batches = batches
+
+    def __iter__(self) -> Iterator[int]:
+        for batch in self._batches:
+            yield from map(int, batch)
+
+    def set_epoch(self, epoch: int) -> None:
+        """Make the next iteration this epoch; see `BlockBatchSampler.set_epoch`."""
+        self._batches.set_epoch(epoch)
+
+
+class FoundByLightning:
+    """A batch sampler that Lightning and Fabric make anew: type(sampler)(their sampler, sampler).
+
+    They do so to put a DistributedSampler into it, or, for predict, to keep the last batch.
+    """
+
+
+for _name, _value in {
+    "__pl_saved_args": lambda self: (None, self),
+    "__pl_saved_arg_names": lambda _: ("sampler",),
+    "__pl_saved_kwargs": lambda _: {},
+    "__pl_saved_default_kwargs": lambda _: {"drop_last": False},
+}.items():
+    setattr(FoundByLightning, _name, property(_value))
+
+
+def is_for_predicting(sampler: Any) -> bool:
+    """Tell whether Lightning made a batch sampler anew for `predict`: each row once, none left out.
+
+    Examples:
+        >>> is_for_predicting(torch.utils.data.SequentialSampler(range(5)))
+        True
+    """
+    training = isinstance(sampler, DistributedSampler)
+    return not training or type(sampler).__name__.startswith("Unrepeated")

@@ -1,0 +1,246 @@
+"""A `Loader` takes the words of a DataLoader, or names its own."""
+
+import itertools
+
+import numpy as np
+import pytest
+import torch
+from torch.utils.data import (
+    BatchSampler,
+    DataLoader,
+    DistributedSampler,
+    RandomSampler,
+    SequentialSampler,
+    SubsetRandomSampler,
+    WeightedRandomSampler,
+)
+
+import npdata
+from npdata import BlockBatchSampler, Loader, NumpyDataset
+from npdata.errors import LoaderError, SamplerError
+
+N = 103
+
+
+@pytest.fixture
+def ds() -> NumpyDataset:
+    return NumpyDataset(np.arange(N))
+
+
+def rows(loader: object) -> list[list[int]]:
+    return [batch.tolist() for batch in loader]
+
+
+def flat(batches: list[list[int]]) -> list[int]:
+    return list(itertools.chain.from_iterable(batches))
+
+
+class TestWords:
+    @pytest.mark.parametrize(
+        "words",
+        [
+            {"num_workers": 0},
+            {"collate_fn": npdata.collate},
+            {"collate_fn": None},
+            {"generator": None, "timeout": 0, "worker_init_fn": None},
+            {"multiprocessing_context": None, "prefetch_factor": None},
+            {"persistent_workers": True, "pin_memory_device": "", "in_order": True},
+            {"persistent_workers": False, "batch_sampler": None, "sampler": None},
+        ],
+    )
+    def test_that_ask_for_nothing_else_are_understood(self, ds, words) -> None:
+        assert rows(Loader(ds, 8, **words)) == rows(DataLoader(ds, 8))
+
+    def test_no_workers_are_no_threads(self, ds) -> None:
+        big = NumpyDataset(np.zeros((64, 1 << 18), np.float32))
+        assert Loader(big, 8, num_workers=0).describe().threads == 0
+
+    @pytest.mark.parametrize(
+        "words, message",
+        [
+            ({"num_workers": 4}, "num_workers=4: .* write num_threads="),
+            ({"collate_fn": list}, "collate_fn=.*batch_transform="),
+            ({"generator": torch.Generator()}, "generator=.*write seed="),
+            ({"timeout": 5}, "timeout=5: .*leave it out"),
+            ({"worker_init_fn": print}, "worker_init_fn=.*rng"),
+            ({"multiprocessing_context": "spawn"}, "no worker processes"),
+            ({"prefetch_factor": 2}, "prefetch_factor=2: write prefetch="),
+            ({"pin_memory_device": "cuda"}, "write device="),
+            ({"in_order": False}, "in_order=False: batches always come in order"),
+            ({"shufle": True}, "shufle= is no argument of a Loader; did you mean shuffle="),
+            ({"xyz": True}, r"xyz= is no argument of a Loader \(it has dataset, batch_size"),
+        ],
+    )
+    def test_that_ask_for_more_are_refused_with_ours(self, ds, words, message) -> None:
+        with pytest.raises(LoaderError, match=message):
+            Loader(ds, 8, **words)
+
+
+class TestSamplers:
+    @pytest.mark.parametrize(
+        "make",
+        [
+            lambda: SequentialSampler(range(N)),
+            lambda: RandomSampler(range(N), generator=torch.Generator().manual_seed(3)),
+            lambda: SubsetRandomSampler(range(5, 50), torch.Generator().manual_seed(3)),
+            lambda: WeightedRandomSampler(
+                torch.ones(N), 40, generator=torch.Generator().manual_seed(3)
+            ),
+            lambda: DistributedSampler(range(N), num_replicas=2, rank=1),
+            lambda: list(range(N)),
+        ],
+    )
+    @pytest.mark.parametrize("drop_last", [False, True])
+    def test_of_single_rows_are_batched_as_in_a_data_loader(self, ds, make, drop_last) -> None:
+        ours = Loader(ds, 8, sampler=make(), drop_last=drop_last)
+        stock = DataLoader(ds, 8, sampler=make(), drop_last=drop_last)
+        assert len(ours) == len(stock)
+        assert rows(ours) == rows(stock)
+
+    @pytest.mark.parametrize("word", ["sampler", "batch_sampler"])
+    def test_of_batches_come_as_they_are(self, ds, word) -> None:
+        batches = BatchSampler(SequentialSampler(range(N)), 8, False)
+        assert rows(Loader(ds, **{word: batches})) == rows(DataLoader(ds, 8))
+        assert rows(Loader(ds, **{word: [[3, 4], [5]]})) == [[3, 4], [5]]
+
+    def test_epochs_reach_a_distributed_sampler(self, ds) -> None:
+        of = DistributedSampler(range(N), num_replicas=2, rank=0)
+        loader = Loader(ds, 8, sampler=of)
+        loader.sampler.set_epoch(3)
+        assert of.epoch == 3
+
+    @pytest.mark.parametrize(
+        "words, message",
+        [
+            ({"sampler": [[0]], "batch_sampler": [[0]]}, "both decide the batches"),
+            ({"sampler": [[0]], "shuffle": True}, "sampler= decides shuffle"),
+            ({"batch_sampler": [[0]], "drop_last": True}, "sampler= decides drop_last"),
+            ({"sampler": [[0]], "indices": [1]}, "sampler= decides indices"),
+            ({"batch_size": 2, "sampler": [0], "weights": np.ones(N)}, "sampler= decides weights"),
+            ({"sampler": [[0]], "rank": 0, "world_size": 1}, "decides rank, world_size"),
+        ],
+    )
+    def test_what_they_decide_is_refused(self, ds, words, message) -> None:
+        with pytest.raises(LoaderError, match=message):
+            Loader(ds, **words)
+
+    @pytest.mark.parametrize("batch_size", [1, 8])
+    def test_ours_in_the_place_of_a_sampler_of_rows(self, ds, batch_size) -> None:
+        loader = DataLoader(ds, batch_size, sampler=BlockBatchSampler(ds, 8))
+        with pytest.raises(SamplerError, match="pass it as batch_sampler="):
+            next(iter(loader))
+
+    def test_ours_without_batches_of_torch(self, ds) -> None:
+        whole = DataLoader(ds, None, sampler=BlockBatchSampler(ds, 8, shuffle=False))
+        assert rows(whole) == rows(DataLoader(ds, 8))
+
+
+class TestOrder:
+    def test_options_pass_through_to_the_sampler(self, ds) -> None:
+        options = {"indices": np.arange(0, N, 2), "rank": 1, "world_size": 2, "uneven": "ragged"}
+        for more in (options, {"weights": np.arange(N), "num_samples": 20}):
+            ours = Loader(ds, 8, shuffle="block", **more)
+            stock = BlockBatchSampler(ds, 8, **more)
+            assert rows(ours) == [batch.tolist() for batch in stock]
+
+    def test_indices_take_masks(self, ds) -> None:
+        mask = np.arange(N) % 3 == 0
+        for given in (mask, torch.from_numpy(mask), mask.tolist()):
+            assert flat(rows(Loader(ds, 8, indices=given))) == list(range(0, N, 3))
+
+    @pytest.mark.parametrize("shuffle", [False, "block", True])
+    def test_num_samples_ends_the_epoch(self, ds, shuffle) -> None:
+        whole, part = Loader(ds, 8, shuffle=shuffle), Loader(ds, 8, shuffle=shuffle, num_samples=20)
+        assert len(part) == 3
+        for _ in range(2):
+            assert flat(rows(part)) == flat(rows(whole))[:20]
+
+    def test_steps_per_epoch_are_steps_of_all_ranks(self, ds) -> None:
+        draws = {"weights": np.ones(N), "steps_per_epoch": 50, "shuffle": True}
+        for world in (1, 2):
+            ranks = [Loader(ds, 8, **draws, rank=r, world_size=world) for r in range(world)]
+            assert [len(rank) for rank in ranks] == [50] * world
+            assert {len(batch) for rank in ranks for batch in rank} == {8}
+
+    def test_a_state_at_the_end_of_a_short_epoch_is_the_next(self, ds) -> None:
+        part = Loader(ds, 8, shuffle=True, steps_per_epoch=5)
+        first, state = rows(part), part.state_dict()
+        assert (state["epoch"], state["position"]) == (1, 0)
+        resumed = Loader(ds, 8, shuffle=True, steps_per_epoch=5)
+        resumed.load_state_dict(state)
+        assert first != rows(resumed) == rows(part)
+
+    @pytest.mark.parametrize(
+        "options, message",
+        [
+            (
+                {"num_samples": 104},
+                "num_samples=104 asks for 104 samples of 103 rows",
+            ),
+            ({"steps_per_epoch": 13}, "steps_per_epoch=13 of 8 samples asks for 104 samples"),
+            ({"steps_per_epoch": 2, "num_samples": 9}, "both end the epoch"),
+            ({"num_samples": 0}, "num_samples=0"),
+        ],
+    )
+    def test_lengths_that_cannot_be(self, ds, options, message) -> None:
+        with pytest.raises(SamplerError, match=message):
+            Loader(ds, 8, **options)
+
+    def test_steps_of_more_ranks_than_there_are_rows_for(self, ds) -> None:
+        with pytest.raises(SamplerError, match="8 samples on 2 ranks asks for 112 samples"):
+            len(Loader(ds, 8, steps_per_epoch=7, rank=0, world_size=2))
+
+
+class TestToTheEye:
+    def test_attributes(self, ds) -> None:
+        loader = Loader(ds, 8, shuffle=True, drop_last=True)
+        assert loader.dataset is ds
+        assert (loader.batch_size, loader.drop_last, loader.num_workers) == (8, True, 0)
+        assert isinstance(loader.batch_sampler, BlockBatchSampler)
+        assert len(loader.sampler) == N
+        assert loader.collate_fn is npdata.collate
+
+    def test_collate_fn_casts_as_the_loader_does(self, ds) -> None:
+        loader = Loader(ds, 8, dtype=torch.float64)
+        again = DataLoader(ds, batch_sampler=loader.batch_sampler, collate_fn=loader.collate_fn)
+        assert torch.cat(list(again)).dtype == torch.float64
+
+    def test_epochs_through_the_sampler(self, ds) -> None:
+        loader = Loader(ds, 8, shuffle=True)
+        first = rows(loader)
+        rows(loader)
+        loader.sampler.set_epoch(0)
+        assert rows(loader) == first
+        loader.batch_sampler.sampler.set_epoch(0)
+        assert rows(loader) == first
+
+    def test_the_rows_of_its_sampler_one_by_one(self, ds) -> None:
+        loader = Loader(ds, 8, shuffle=True)
+        assert list(Loader(ds, 8, shuffle=True).sampler) == flat(rows(loader))
+
+    def test_it_is_one_line(self, ds) -> None:
+        text = repr(Loader(ds, 8, shuffle=True, seed=3))
+        assert "\n" not in text
+        for part in ("NumpyDataset", "batch_size=8", "shuffle='full'", "seed=3", "num_threads=0"):
+            assert part in text
+
+    @pytest.mark.parametrize("threads", [0, 2])
+    def test_the_length_after_a_resume_is_what_is_left(self, ds, threads) -> None:
+        loader = Loader(ds, 8, shuffle=True, num_threads=threads)
+        iterator = iter(loader)
+        for _ in range(5):
+            next(iterator)
+        state, whole = loader.state_dict(), len(loader)
+        loader.close()
+        resumed = Loader(ds, 8, shuffle=True, num_threads=threads)
+        resumed.load_state_dict(state)
+        assert (whole, len(resumed)) == (13, 8)
+        assert [len(resumed) for _ in resumed] == [8] * 8
+        assert len(resumed) == 13
+
+    def test_an_iterator_that_is_asked_for_nothing_begins_nothing(self, ds) -> None:
+        loader = Loader(ds, 8, shuffle=True, num_threads=2)
+        first = rows(Loader(ds, 8, shuffle=True))
+        iter(loader)
+        iter(loader)
+        assert rows(loader) == first
