@@ -17,6 +17,7 @@ QUESTIONS = {
     "batch_size": "batch_size",
     "workers": "workers",
     "chunks": "chunks",
+    "spans": "spans",
     "dataloader": "main_job",
     "hdf5": "hdf5",
     "loader": "loader",

@@ -1,8 +1,7 @@
 """Samples that are spans of rows, beside the code that people write for each.
 
-Idea: windows, episodes,
-ragged rows, sparse rows and many groups, each read both ways in turns. Invariant: both sides are
-seen to give the same values before they are timed.
+Idea: windows, episodes, ragged rows, sparse rows and many groups are each read both ways, in turns.
+Invariant: both sides are seen to give the same values before they are timed.
 """
 
 import time
@@ -14,6 +13,7 @@ from typing import Any
 import h5py
 import numpy as np
 import torch
+from scipy import sparse
 from torch.nn.utils.rnn import pad_sequence
 
 import npdata
@@ -174,7 +174,6 @@ def ragged(folder: Path, count: int, batches: int) -> Iterator[Pair]:
 
 def cells(folder: Path, count: int, batches: int) -> Iterator[Pair]:
     """Sparse rows of 20,000 columns with 1,000 values, dense batches of 256."""
-    sparse: Any = __import__("scipy.sparse").sparse
     rng = np.random.default_rng(0)
     columns = np.arange(1000, dtype=np.int32) * 20 + rng.integers(0, 20, (count, 1000), np.int32)
     data = rng.random((count, 1000), np.float32)

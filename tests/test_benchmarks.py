@@ -26,6 +26,7 @@ from benchmarks import (
     row_size,
     rows,
     sources,
+    spans,
 )
 from benchmarks.against import compare_peers, convert
 from benchmarks.charts import draw_all, place_text
@@ -149,6 +150,7 @@ def test_small_runs_of_the_questions_give_sections_that_can_be_drawn(tmp_path: P
         *rows.run(bench, counts=(1000, 3000)),
         *sources.run(bench, rows=600),
         *chunks.run(bench, sizes=(4, 16), rows=600),
+        *spans.run(bench, share=1e-3),
     ]
     report = report_of(*sections)
     assert len({section.name for section in sections}) == len(sections)

@@ -57,3 +57,14 @@ def test_code_on_a_page_runs_from_top_to_bottom(page: Path, in_folder: Path) -> 
 
 def test_the_tour_runs(in_folder: Path) -> None:
     load("tour")
+
+
+@pytest.mark.parametrize("name", ["train_tokens", "train_episodes"])
+def test_training_on_spans_reaches_its_goal(name: str) -> None:
+    done = subprocess.run(
+        [sys.executable, str(ROOT / "examples" / f"{name}.py")],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr or done.stdout
