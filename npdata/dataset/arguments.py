@@ -13,7 +13,16 @@ from typing import Any, TypeAlias
 
 from npdata.errors import FieldError
 
-OPTIONS = ("transform", "batch_transform", "dtype", "ragged", "padding", "layout", "decode")
+OPTIONS = (
+    "transform",
+    "batch_transform",
+    "dtype",
+    "ragged",
+    "padding",
+    "layout",
+    "decode",
+    "columns",
+)
 
 Paths: TypeAlias = str | os.PathLike[str] | Sequence[str | os.PathLike[str]]
 
@@ -56,7 +65,7 @@ def per_field(option: str, asked: Any, names: tuple[str, ...] | None, count: int
                 f"{option}= names {unknown[0]!r}, which is no field; fields are {labels}"
             )
         return [asked.get(label) for label in labels]
-    if isinstance(asked, list | tuple):
+    if isinstance(asked, list | tuple) and option != "columns":
         if len(asked) != count:
             raise FieldError(f"{option}= has {len(asked)} entries for {count} fields")
         return list(asked)

@@ -17,6 +17,7 @@ from npdata.dataset.ragged_form import Form
 from npdata.dataset.transforms import Transform
 from npdata.errors import FieldError
 from npdata.sources.base import Source
+from npdata.sources.columns import Columns
 from npdata.sources.concat import ConcatSource, Parts
 from npdata.sources.decode import Decode
 from npdata.sources.file_list import FileList
@@ -38,6 +39,7 @@ def stack(
     check: Check = "open",
     dtype: Any = None,
     decode: Decode | Mapping[Any, Decode] | None = None,
+    columns: Columns | Mapping[Any, Columns] | None = None,
     shape: int | tuple[int, ...] | None = None,
     offset: int = 0,
     ragged: Form | None = None,
@@ -71,6 +73,7 @@ def stack(
         dtype: as in `NumpyDataset`; but with `shape` or `offset` the dtype that raw files hold, as
             in `NumpyDataset.from_raw`.
         decode: as in `NumpyDataset`; each file is decoded by its own attributes.
+        columns: as in `NumpyDataset`.
         shape: of the array in each raw file; one size may be -1.
         offset: the byte at which the array in each raw file begins.
         ragged: "padded", "jagged" or "list", as in `NumpyDataset`.
@@ -100,7 +103,7 @@ def stack(
         return open_stack(FileTable.of(files, raw, first_only=check == "first use"), raw)
 
     sources = {label: opened(files) for label, files in _paired(found).items()}
-    options = {"ragged": ragged, "padding": padding, "decode": decode}
+    options = {"ragged": ragged, "padding": padding, "decode": decode, "columns": columns}
     return _dataset(
         sources, label_from, None if raw else dtype, transform, batch_transform, **options
     )
@@ -113,6 +116,7 @@ def concatenate(
     label_from: LabelFrom | None = None,
     dtype: Any = None,
     decode: Decode | Mapping[Any, Decode] | None = None,
+    columns: Columns | Mapping[Any, Columns] | None = None,
     shape: int | tuple[int, ...] | None = None,
     offset: int = 0,
     transform: Transform | None = None,
@@ -132,6 +136,7 @@ def concatenate(
         label_from: as in `stack`; each row has the label of its file.
         dtype: as in `stack`.
         decode: as in `NumpyDataset`; each file is decoded by its own attributes.
+        columns: as in `NumpyDataset`.
         shape: of the array in each raw file, as `(-1, 64)`; one size may be -1.
         offset: the byte at which the array in each raw file begins.
         transform: as in `NumpyDataset`.
@@ -148,6 +153,7 @@ def concatenate(
         (7, tensor(6.))
     """
     _require_raise(on_missing)
+    options = {"decode": decode, "columns": columns}
     raw = _raw(dtype, shape, offset)
     cast = None if raw else dtype
     if isinstance(files, list | tuple) and not all(map(_is_path, files)):
@@ -156,9 +162,7 @@ def concatenate(
                 "a list with arrays in it has no names: name= fields and label_from= need files"
             )
         parts = [source for each in files for source in _sources_of(each, raw)]
-        return _dataset(
-            {0: ConcatSource(parts)}, None, cast, transform, batch_transform, decode=decode
-        )
+        return _dataset({0: ConcatSource(parts)}, None, cast, transform, batch_transform, **options)
     sources: dict[str | int, ConcatSource] = {}
     for label, each in _paired(_found("concatenate", files, named)).items():
         if each.has_members:
@@ -166,7 +170,7 @@ def concatenate(
         else:
             sources[label] = ConcatSource(Parts.of_files(FileTable.of(each, raw), raw), each)
     _require_equal_parts(sources)
-    return _dataset(sources, label_from, cast, transform, batch_transform, decode=decode)
+    return _dataset(sources, label_from, cast, transform, batch_transform, **options)
 
 
 def _dataset(

@@ -37,6 +37,7 @@ from npdata.errors import ClosedError, FieldError
 from npdata.sampling.order import split, split_groups
 from npdata.sampling.rows import MaskedRows, SeededRows
 from npdata.sources.base import Source, rows_held
+from npdata.sources.columns import Columns
 from npdata.sources.concat import ConcatSource
 from npdata.sources.decode import Decode
 from npdata.sources.derived import origin
@@ -75,6 +76,10 @@ class NumpyDataset(FromFiles, Dataset[Any]):
     all fields, or in a mapping for some. Without it numbers are as stored, and rows that are packed
     in different ways are refused.
 
+    `columns` chooses among the columns of records (tables, structured arrays): a name such as "age"
+    or "pos.x" gives that column alone, several names a dict of them, with text as str; for all
+    fields of records, or in a mapping. `"t.h5::table.age"` names one column as well.
+
     Raises `FieldError` (a ValueError) for fields of different length, for none, and for options
     that name no field; and whatever opening a field raises.
 
@@ -94,6 +99,7 @@ class NumpyDataset(FromFiles, Dataset[Any]):
         padding: float | Mapping[Any, float] | None = None,
         layout: Layout | Mapping[Any, Layout] | None = None,
         decode: Decode | Mapping[Any, Decode] | None = None,
+        columns: Columns | Mapping[Any, Columns] | None = None,
         **named: SourceLike,
     ) -> None:
         """Open the fields; see the class for the arguments."""
@@ -104,6 +110,7 @@ class NumpyDataset(FromFiles, Dataset[Any]):
         )
         options: dict[str, Any] = {"dtype": dtype, "decode": decode}
         options |= {"ragged": ragged, "padding": padding, "layout": layout}
+        options["columns"] = columns
         opened = open_fields(names, sources, options)
         self._hold(
             opened,

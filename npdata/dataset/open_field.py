@@ -16,6 +16,7 @@ from npdata.dataset.sparse_field import SparseField
 from npdata.dataset.varied_field import VariedField
 from npdata.errors import FieldError
 from npdata.sources.base import Source
+from npdata.sources.columns import ColumnSource, ColumnsSource, columns_of
 from npdata.sources.decode import decoded
 from npdata.sources.hdf5 import is_open_dataset
 from npdata.sources.open import SourceLike, open_source
@@ -24,10 +25,12 @@ from npdata.sources.sparse import LAYOUTS, CsrSource
 from npdata.sources.stack import PiecesSource
 
 DIFFERENT, SPARSE = "samples of different lengths", "sparse rows"
-KINDS: dict[str, tuple[type[Source], str]] = {
+RECORDS = "rows that are records (a structured dtype)"
+KINDS: dict[str, tuple[type[Source] | tuple[type[Source], ...], str]] = {
     "ragged": (RaggedSource, DIFFERENT),
     "padding": (RaggedSource, DIFFERENT),
     "layout": (CsrSource, SPARSE),
+    "columns": ((ColumnSource, ColumnsSource), RECORDS),
 }
 """The kind of source that an option is for."""
 
@@ -93,6 +96,7 @@ def _open_field(label: str | int, source: SourceLike, asked: Mapping[str, Any]) 
         source, asked = source.source, {**asked, "dtype": dtype}
     try:
         opened = decoded(open_source(source), asked["decode"])
+        opened = columns_of(opened, asked["columns"])
         if isinstance(opened, RaggedSource):
             form = RaggedForm.of(asked["ragged"], asked["padding"])
             return RaggedField(label, opened, asked["dtype"], form)

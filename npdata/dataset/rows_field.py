@@ -23,6 +23,7 @@ from npdata.dataset.field import Field, Value, row_of
 from npdata.dataset.ragged_field import ragged_conversion
 from npdata.errors import ConversionError
 from npdata.sources.base import Source
+from npdata.sources.columns import ColumnsSource, numeric_columns
 from npdata.sources.decode import require_one_packing
 from npdata.sources.ragged import RaggedSource
 
@@ -146,6 +147,8 @@ def conversion_of(source: Source, dtype: object = None) -> Conversion:
     rule = dtype_rule(source.dtype, dtype)
     if rule.kind == "text":
         return Conversion(action="text", reason=rule.reason)
+    if rule.kind == "record":
+        return _of_columns(source)
     layout = source.row_layout
     if layout is not None:
         return decide(layout, dtype=dtype)
@@ -154,6 +157,31 @@ def conversion_of(source: Source, dtype: object = None) -> Conversion:
     if decided.action != "copy":
         return decided
     return replace(decided, reason=f"{source.access.kind} rows are read into fresh memory")
+
+
+def _of_columns(source: Source) -> Conversion:
+    """Decide on the columns of records; text that was chosen by name is kept as str."""
+    layout = source.row_layout
+    known = layout or Layout.of(np.empty((0, *source.shape[1:]), source.dtype)).row
+    parts = []
+    for name, column in known.fields:
+        text = isinstance(source, ColumnsSource) and dtype_rule(column.dtype, str).kind == "text"
+        if text and not column.shape:
+            parts.append((name, Conversion(action="text", reason="text, chosen by its name")))
+            continue
+        part = decide(column, copy=True if layout is None else None)
+        if part.action == "refuse":
+            reason = f"its column {name!r}: {part.reason.partition(';')[0]}; {_advised(source)}"
+            return Conversion(action="refuse", reason=reason)
+        parts.append((name, part))
+    rule = dtype_rule(source.dtype)
+    return Conversion(action="fields", reason=rule.reason, fields=tuple(parts))
+
+
+def _advised(source: Source) -> str:
+    numeric = numeric_columns(source.dtype)
+    some = f"columns={numeric!r} leaves it out" if numeric else "no column holds numbers"
+    return f"{some}, and text is kept as str in a column that columns= names"
 
 
 def _known(dtype: torch.dtype | None) -> torch.dtype:
@@ -176,6 +204,9 @@ def _fields(records: NDArray[Any], allocate: Allocate) -> dict[str, Any]:
             stacked[name] = _fields(column, allocate)
             continue
         rule = dtype_rule(column.dtype)
+        if rule.kind == "refused":
+            stacked[name] = _texts(column, str)
+            continue
         out = allocate(column.shape, _known(rule.tensor))
         carried = out.view(_known(rule.carried)).numpy()
         carried.view(column.dtype.newbyteorder("="))[...] = column

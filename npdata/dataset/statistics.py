@@ -196,6 +196,8 @@ def _moments(
         for name, column in value.items():
             yield from _moments(f"{label}.{name}", column, keep)
         return
+    if isinstance(value, list):  # text
+        return
     half = value.is_floating_point() and value.dtype not in (torch.float32, torch.float64)
     array = (value.float() if half else value).numpy()
     if array.dtype.kind == "c":

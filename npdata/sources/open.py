@@ -25,6 +25,7 @@ from npdata.errors import (
 )
 from npdata.sources import npy, npz
 from npdata.sources.base import Source
+from npdata.sources.columns import ColumnSource
 from npdata.sources.concat import ConcatSource
 from npdata.sources.file import require_local
 from npdata.sources.file_list import FileList
@@ -108,10 +109,24 @@ def _open_dataset(
     try:
         return open_hdf5(path, name, options)
     except MemberNotFoundError:
-        encoded = open_encoded(path, name, options)
-        if encoded is None:
+        found = open_encoded(path, name, options) or _open_column(path, name, options)
+        if found is None:
             raise
-        return encoded
+        return found
+
+
+def _open_column(path: str, name: str, options: Hdf5Options) -> Source | None:
+    """Open `table.column` or `table.outer.inner`; None where no table has the first of the name."""
+    last = len(name)
+    while (last := name.rfind(".", 0, last)) > 0:
+        try:
+            records = open_hdf5(path, name[:last], options)
+        except MemberNotFoundError:
+            continue
+        if records.dtype.names is None:
+            return None
+        return ColumnSource(records, tuple(name[last + 1 :].split(".")))
+    return None
 
 
 def _open_datasets(

@@ -1,0 +1,160 @@
+"""Columns of rows that are records: one as a field of its own, or some of them together.
+
+Idea: a column of records that lie in place is a view with longer steps, and is gathered like any
+rows; elsewhere records are read, and the columns taken out of them. Invariant: column `a.b` is
+NumPy's `array["a"]["b"]`, whose own axes follow those of the rows.
+"""
+
+from collections.abc import Sequence
+from typing import Any, TypeAlias
+
+import numpy as np
+from numpy.typing import NDArray
+
+from npdata.arrays.dtypes import DType, dtype_rule
+from npdata.arrays.gather import RowTable
+from npdata.errors import FieldError, MemberNotFoundError
+from npdata.sources.base import Source
+from npdata.sources.derived import DerivedSource
+
+MOST_NAMES = 20
+
+Columns: TypeAlias = str | Sequence[str]
+
+
+class ColumnSource(DerivedSource):
+    """One column of records, by its names from the outside in.
+
+    Examples:
+        >>> people = np.array([(1, 2.5), (2, 3.5)], [("id", "i4"), ("size", "f8")])
+        >>> ColumnSource(npdata.open_source(people), ("size",)).table.array.tolist()
+        [2.5, 3.5]
+    """
+
+    def __init__(self, rows: Source, names: tuple[str, ...]) -> None:
+        """Take the column; raises `MemberNotFoundError` where there is none of this name."""
+        super().__init__(rows)
+        self._names = names
+        self.dtype, shape = _found(rows, names)
+        self.shape = (*rows.shape, *shape)
+        self.where = f"{rows.where}.{'.'.join(names)}"
+        share = f"{self.row_bytes} of the {rows.row_bytes} bytes of a record"
+        read = "" if rows.table is not None else ", all of which are read"
+        self.details = (*rows.details, ("column", share + read))
+        self._views: tuple[RowTable, RowTable] | None = None
+
+    @property
+    def table(self) -> RowTable | None:
+        """The column in place, where the records are."""
+        records = self.rows.table
+        if records is None:
+            return None
+        views = self._views
+        if views is None or views[0] is not records:
+            views = self._views = (records, RowTable.of(_taken(records.array, self._names)))
+        return views[1]
+
+    def read(self, indices: NDArray[np.int64], out: NDArray[Any]) -> None:
+        """Gather the column in place, or take it out of the records."""
+        table = self.table
+        if table is not None:
+            self.rows.check()
+            table.gather(indices, out)
+            self.rows.check()
+        elif out.size:
+            records = np.empty((len(indices), *self.rows.shape[1:]), self.rows.dtype)
+            self.rows.read(indices, records)
+            out[...] = _taken(records, self._names)
+
+    def close_idle(self) -> None:
+        """Close the files of the records until the next read."""
+        self._views = None
+        super().close_idle()
+
+    def close(self) -> None:
+        """Close the records."""
+        self._views = None
+        super().close()
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Pickle the records by what they are, and the names."""
+        return type(self), (self.rows, self._names)
+
+
+class ColumnsSource(DerivedSource):
+    """Some columns of records, as records of these alone; text columns that are named are kept."""
+
+    def __init__(self, rows: Source, columns: tuple[str, ...]) -> None:
+        """Take the columns, named as `a` or `a.b`; raises as `ColumnSource`, and `FieldError`."""
+        super().__init__(rows)
+        if len(set(columns)) < len(columns) or not columns:
+            raise FieldError(f"columns={columns!r} names a column twice, or none")
+        found = [(name, *_found(rows, tuple(name.split(".")))) for name in columns]
+        self._columns = columns
+        self.dtype = np.dtype(found)
+        self.details = (*rows.details, ("columns", f"{len(columns)} of a record"))
+
+    def read(self, indices: NDArray[np.int64], out: NDArray[Any]) -> None:
+        """Read the records, and take these columns out of them."""
+        if not out.size:
+            return
+        records = np.empty((len(indices), *self.rows.shape[1:]), self.rows.dtype)
+        self.rows.read(indices, records)
+        for name in self._columns:
+            out[name] = _taken(records, tuple(name.split(".")))
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Pickle the records by what they are, and the names."""
+        return type(self), (self.rows, self._columns)
+
+
+def columns_of(source: Source, asked: object) -> Source:
+    """Choose columns of records: one by its name, or several by a sequence of names.
+
+    Rows that are no records stay as they are. Raises `FieldError` for what is no name, and
+    `MemberNotFoundError` for a column that is not there.
+    """
+    if asked is None or source.dtype.names is None:
+        return source
+    if isinstance(asked, str):
+        return ColumnSource(source, tuple(asked.split(".")))
+    if not isinstance(asked, Sequence) or not all(isinstance(each, str) for each in asked):
+        raise FieldError(f"columns={asked!r:.60}: expected the name of a column, or several names")
+    return ColumnsSource(source, tuple(asked))
+
+
+def numeric_columns(dtype: DType) -> tuple[str, ...]:
+    """Give the names of the columns that tensors can hold, those of nested records too.
+
+    Examples:
+        >>> numeric_columns(np.dtype([("id", "i4"), ("name", "S5"), ("at", [("x", "f4")])]))
+        ('id', 'at.x')
+    """
+    found: list[str] = []
+    for name in dtype.names or ():
+        base = dtype[name].base
+        if base.names is not None:
+            found += [f"{name}.{inner}" for inner in numeric_columns(base)]
+        elif dtype_rule(base).kind == "number":
+            found.append(name)
+    return tuple(found)
+
+
+def _found(rows: Source, names: tuple[str, ...]) -> tuple[DType, tuple[int, ...]]:
+    dtype, shape = rows.dtype, ()
+    for k, name in enumerate(names):
+        known = dtype.names or ()
+        if name not in known:
+            where = ".".join((rows.where, *names[:k]))
+            some = ", ".join(map(repr, known[:MOST_NAMES])) or "none"
+            more = ", ..." if len(known) > MOST_NAMES else ""
+            raise MemberNotFoundError(f"{where} has no column {name!r}; it has {some}{more}")
+        inner = dtype[name]
+        dtype, shape = inner.base, (*shape, *inner.shape)
+    return dtype, shape
+
+
+def _taken(records: NDArray[Any], names: tuple[str, ...]) -> NDArray[Any]:
+    for name in names:
+        records = records[name]
+    return records
