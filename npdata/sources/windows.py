@@ -51,6 +51,7 @@ class WindowSource(Source):
         self.where = rows.where
         self.access = rows.access
         self.details = rows.details
+        self.categories = rows.categories
         if offsets is not None:
             named = f"{len(offsets)} rows, {min(offsets)} to {max(offsets)} from the anchor row"
             self.details += (("window", named),)

@@ -311,3 +311,13 @@ def test_fields_are_found_by_name_and_position(data: Data) -> None:
     assert list(NumpyDataset(data.x, data.y).fields) == [0, 1]
     with pytest.raises(TypeError):
         ds.fields["x"] = None  # type: ignore[index]
+
+
+def test_categories_stay_with_windows(tmp_path: Any) -> None:
+    with h5py.File(tmp_path / "d.h5", "w") as file:
+        kind = file.create_group("kind")
+        kind.attrs["encoding-type"] = "categorical"
+        kind["codes"], kind["categories"] = np.array([0, 1, 1, -1], np.int8), ["a", "b"]
+    windows = NumpyDataset(kind=f"{tmp_path}/d.h5::kind").windows(2)
+    assert windows.fields["kind"].categories == ("a", "b")
+    assert windows[2]["kind"].tolist() == [1, -1]
