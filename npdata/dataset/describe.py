@@ -12,6 +12,7 @@ import torch
 from npdata.arrays.dtypes import DType
 from npdata.arrays.spans import Windows
 from npdata.dataset.field import Field
+from npdata.dataset.html import table
 from npdata.sources.windows import PaddingSource
 
 
@@ -36,6 +37,17 @@ class FieldDescription:
     row_bytes: int
     details: tuple[tuple[str, str], ...] = ()
 
+    @property
+    def lines(self) -> list[tuple[str, str]]:
+        """What `print` shows of it: pairs of a name and a text."""
+        delivered = self.tensor_dtype or self.conversion
+        return [
+            ("shape", f"{self.shape}, {self.dtype} -> {delivered}"),
+            ("access", f"{self.access}: {self.access_reason}"),
+            *self.details,
+            ("sample", f"{self.conversion}: {self.conversion_reason}"),
+        ]
+
 
 @dataclass(frozen=True, kw_only=True)
 class Description:
@@ -49,19 +61,24 @@ class Description:
     fields: tuple[FieldDescription, ...]
     notes: tuple[tuple[str, str], ...] = ()
 
+    def __repr__(self) -> str:
+        """Give the fields in one line; print it for all of them."""
+        fields = ", ".join(f"{f.name}: {f.shape} {f.dtype} {f.access}" for f in self.fields[:8])
+        more = f", and {len(self.fields) - 8} more" if len(self.fields) > 8 else ""
+        return f"<Description of {self.rows} rows: {fields}{more}>"
+
+    def _repr_html_(self) -> str:
+        """Give a table for the notes, and one for each field, for notebooks."""
+        notes = [table(f"{self.rows} rows", (), self.notes)]
+        return "".join(notes + [table(f"{f.name}: {f.where}", (), f.lines) for f in self.fields])
+
     def __str__(self) -> str:
         """Give a paragraph per field."""
         lines = [f"{self.rows} rows, {sum(f.row_bytes for f in self.fields)} bytes each"]
         lines += [f"  {name:<9} {text}" for name, text in self.notes]
         for field in self.fields:
-            delivered = field.tensor_dtype or field.conversion
-            lines += [
-                f"{field.name}: {field.where}",
-                f"  shape   {field.shape}, {field.dtype} -> {delivered}",
-                f"  access  {field.access}: {field.access_reason}",
-                *(f"  {name:<7} {text}" for name, text in field.details),
-                f"  sample  {field.conversion}: {field.conversion_reason}",
-            ]
+            lines.append(f"{field.name}: {field.where}")
+            lines += [f"  {name:<7} {text}" for name, text in field.lines]
         return "\n".join(lines)
 
 

@@ -7,7 +7,6 @@ converts nothing itself (`field`), and knows no order (samplers).
 """
 
 from collections.abc import Mapping
-from types import MappingProxyType
 from typing import Any, Literal, Self
 
 import numpy as np
@@ -26,6 +25,7 @@ from npdata.dataset.collate import collate
 from npdata.dataset.describe import Description, describe
 from npdata.dataset.field import Field
 from npdata.dataset.from_files import FromFiles
+from npdata.dataset.glance import Glance
 from npdata.dataset.open_field import open_fields
 from npdata.dataset.ragged_field import RaggedField
 from npdata.dataset.ragged_form import Form
@@ -47,7 +47,7 @@ from npdata.sources.sparse import CsrSource, Layout
 Rows = NDArray[np.int64]
 
 
-class NumpyDataset(FromFiles, Dataset[Any]):
+class NumpyDataset(Glance, FromFiles, Dataset[Any]):
     """Rows of arrays and files as samples for PyTorch, without a conversion step.
 
     `NumpyDataset(x, y)` gives tuples `(x[i], y[i])`, `NumpyDataset(x)` bare tensors,
@@ -230,16 +230,6 @@ class NumpyDataset(FromFiles, Dataset[Any]):
         return self._transforms.seeded
 
     @property
-    def fields(self) -> Mapping[str | int, Field]:
-        """The fields by name or position, read-only.
-
-        Examples:
-            >>> npdata.NumpyDataset(image="x.npy").fields["image"].where
-            'x.npy'
-        """
-        return MappingProxyType({field.label: field for field in self._fields})
-
-    @property
     def sources(self) -> tuple[Source, ...]:
         """Where the rows of each field lie."""
         return tuple(field.source for field in self._fields)
@@ -398,11 +388,6 @@ class NumpyDataset(FromFiles, Dataset[Any]):
         """
         independent = self._transforms.sample is not None
         return describe(self._fields, independent=independent, windows=self._windows)
-
-    def __repr__(self) -> str:
-        """Give the fields in one line."""
-        fields = ", ".join(f"{f.label}: {f.source.shape} {f.source.dtype}" for f in self._fields)
-        return f"{type(self).__name__}({fields})"
 
     def __add__(self, other: Dataset[Any]) -> Any:
         """Lay two datasets end to end; batches stay one gather where both are of the same form.

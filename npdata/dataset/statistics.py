@@ -20,7 +20,8 @@ from numpy.typing import NDArray
 from npdata.arrays.per_process import cores
 from npdata.dataset.batch_memory import plain_memory
 from npdata.dataset.field import Field
-from npdata.dataset.progress import Bar
+from npdata.dataset.html import table
+from npdata.dataset.progress import open_bar
 from npdata.dataset.ragged_field import RaggedField
 from npdata.errors import FieldError
 
@@ -86,8 +87,12 @@ class Statistics(Mapping[str | int, FieldStatistics]):
     def __repr__(self) -> str:
         return str(self)
 
-    def __str__(self) -> str:
-        """Give a line per field, or per channel where axes were kept."""
+    def _repr_html_(self) -> str:
+        """Give it as a table, for notebooks."""
+        head, *rows = self._table()
+        return table("statistics", head, rows)
+
+    def _table(self) -> list[tuple[str, ...]]:
         names = ("count", "missing", "mean", "std", "min", "max")
         lines: list[tuple[str, ...]] = [("field", *names)]
         for label, found in self._fields.items():
@@ -96,6 +101,11 @@ class Statistics(Mapping[str | int, FieldStatistics]):
                 kept = [str(k) for k, n in zip(place, found.mean.shape, strict=True) if n > 1]
                 where = f"{label}[{', '.join(kept)}]" if kept else str(label)
                 lines.append((where, *(f"{column[place]:.6g}" for column in columns)))
+        return lines
+
+    def __str__(self) -> str:
+        """Give a line per field, or per channel where axes were kept."""
+        lines = self._table()
         widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
         rows = (
             "  ".join([first.ljust(widths[0]), *map(str.rjust, rest, widths[1:])])
@@ -127,7 +137,7 @@ def statistics_of(
         for part in _parts(count, field.source.row_bytes)
     ]
     merged: dict[str | int, Moments] = {}
-    bar = Bar(len(jobs), "statistics") if progress else None
+    bar = open_bar(len(jobs), "statistics") if progress else None
     try:
         for found in _in_order([functools.partial(_piece, *job, rows) for job in jobs], fields):
             for label, moments in found.items():

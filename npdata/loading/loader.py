@@ -28,9 +28,10 @@ from npdata.dataset.batch_memory import (
     plain_memory,
 )
 from npdata.dataset.collate import collate
+from npdata.dataset.html import table
 from npdata.dataset.numpy_dataset import NumpyDataset
-from npdata.dataset.progress import Bar
-from npdata.errors import ClosedError, LoaderError, NotBatchedError, require
+from npdata.dataset.progress import Bar, open_bar, require_bar
+from npdata.errors import ClosedError, LoaderError, NotBatchedError
 from npdata.loading.batch_task import BatchResult, BatchTask
 from npdata.loading.buffer_pool import REUSE_BYTES, BufferPool
 from npdata.loading.dataloader_words import batches_for, require_npdata_words
@@ -152,7 +153,7 @@ class Loader:
         self._budget = memory_budget
         self._progress = progress
         if progress:
-            require("rich", extra="cli", purpose="progress=True")
+            require_bar()
         data = data_of(dataset, getattr(sampler, "batch_size", None))
         self._large = data.batch_bytes is None or data.batch_bytes >= REUSE_BYTES
         self._schedule = decide_schedule(
@@ -206,6 +207,11 @@ class Loader:
         order = repr(sampler) if isinstance(sampler, BlockBatchSampler) else type(sampler).__name__
         of = type(self._dataset).__name__
         return f"Loader({of}, batch_size={size}, {order}, num_threads={self._schedule.threads})"
+
+    def _repr_html_(self) -> str:
+        """Say it as a table, for notebooks."""
+        said = [("dataset", self._dataset), ("order", self._sampler), ("batches", self._schedule)]
+        return table(f"Loader of {len(self)} batches", (), said)
 
     @property
     def dataset(self) -> Any:
@@ -382,7 +388,9 @@ class _LoaderIterator(Iterator[Any]):
             self._count = len(loader._sampler)
         if loader._progress:
             epoch = getattr(loader._sampler, "epoch", "")
-            self._bar = Bar(len(loader) if self._count is None else self._count, f"epoch {epoch}")
+            self._bar = open_bar(
+                len(loader) if self._count is None else self._count, f"epoch {epoch}"
+            )
             self._close_bar = weakref.finalize(self, self._bar.close)
         self._reading = Reading(remainder)
         return loader._prefetcher(batches)

@@ -47,6 +47,10 @@ class Schedule:
     pinned: bool
     reason: str
 
+    def __repr__(self) -> str:
+        """Give it in one line, as for people."""
+        return f"<Schedule: {self}>"
+
     def __str__(self) -> str:
         """Give it in one line."""
         threads = "1 thread" if self.threads == 1 else f"{self.threads} threads"

@@ -7,10 +7,12 @@ and figures are of one iteration. It prints nothing.
 
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from typing import Any
 
 from torch import Tensor
+
+from npdata.dataset.html import table
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -60,6 +62,18 @@ class LoaderStats:
     def short(self) -> str:
         """The rate and what bounds it, for a progress bar."""
         return f"{self.gigabytes_per_second:.2f} GB/s, {self.bound}"
+
+    def __repr__(self) -> str:
+        """Give all in one line, as for people."""
+        return f"<LoaderStats: {self}>"
+
+    def _repr_html_(self) -> str:
+        """Give it as a table, for notebooks."""
+        rates = ("samples_per_second", "gigabytes_per_second", "bound")
+        names = [*(f.name for f in fields(self)), *rates]
+        values = [(name, getattr(self, name)) for name in names]
+        shown = [(name, f"{v:,.4g}" if isinstance(v, float) else v) for name, v in values]
+        return table("LoaderStats", (), shown)
 
     def __str__(self) -> str:
         """Give all in one line."""

@@ -1,0 +1,111 @@
+"""What a prompt and a notebook show: one line for each thing, a table, and a bar."""
+
+import html
+import sys
+from html.parser import HTMLParser
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+from npdata import Loader, NumpyDataset
+
+
+class Cells(HTMLParser):
+    """The texts of a table; whatever is left open is an error."""
+
+    def __init__(self, text: str) -> None:
+        super().__init__()
+        self.texts: list[str] = []
+        self.open: list[str] = []
+        self.feed(text)
+        assert self.open == []
+
+    def handle_starttag(self, tag: str, attributes: list[tuple[str, str | None]]) -> None:
+        self.open.append(tag)
+
+    def handle_endtag(self, tag: str) -> None:
+        assert self.open.pop() == tag
+
+    def handle_data(self, data: str) -> None:
+        self.texts.append(data)
+
+
+@pytest.fixture
+def ds() -> NumpyDataset:
+    return NumpyDataset(image=np.zeros((6, 2, 3), np.float32), label=np.arange(6))
+
+
+def test_names_shapes_and_dtypes_are_told(ds: NumpyDataset) -> None:
+    assert ds.names == ("image", "label")
+    assert dict(ds.shapes) == {"image": (6, 2, 3), "label": (6,)}
+    assert dict(ds.dtypes) == {"image": torch.float32, "label": torch.int64}
+    plain = NumpyDataset(np.zeros((4, 2)), np.array(list("abcd")), dtype=["float32", str])
+    assert plain.names == (0, 1)
+    assert plain.dtypes[0] == torch.float32
+    assert plain.dtypes[1] is None
+
+
+def test_each_thing_is_one_line_at_a_prompt(ds: NumpyDataset) -> None:
+    loader = Loader(ds, 2)
+    list(loader)
+    for thing in (ds, ds.describe(), loader, loader.stats(), loader.describe()):
+        assert "\n" not in repr(thing)
+        assert len(repr(thing)) < 200
+    assert "image: (6, 2, 3) float32" in repr(ds)
+    assert "image: (6, 2, 3) float32 memory" in repr(ds.describe())
+    assert "3 batches, 6 samples" in repr(loader.stats())
+    many = NumpyDataset({f"f{k}": np.zeros(2) for k in range(100)})
+    assert "and 92 more" in repr(many)
+    assert "and 92 more" in repr(many.describe())
+
+
+def test_a_notebook_shows_what_print_shows(ds: NumpyDataset) -> None:
+    loader = Loader(ds, 2)
+    list(loader)
+    assert {"image", "(6, 2, 3)", "float32", "torch.float32"} <= set(Cells(ds._repr_html_()).texts)
+    described = Cells(ds.describe()._repr_html_()).texts
+    for line in str(ds.describe()).splitlines()[1:]:
+        assert line.strip().partition("  ")[2].strip() in described or line in described
+    assert {"batches", "3", "samples", "6"} <= set(Cells(loader.stats()._repr_html_()).texts)
+    assert repr(ds) in Cells(loader._repr_html_()).texts
+    assert {"mean", "2.5"} <= set(Cells(ds.statistics()._repr_html_()).texts)
+
+
+def test_names_of_fields_and_files_are_escaped(tmp_path: Path) -> None:
+    np.save(tmp_path / "<b>.npy", np.zeros(2))
+    ds = NumpyDataset({"<i>": tmp_path / "<b>.npy"})
+    text = ds._repr_html_() + ds.describe()._repr_html_()
+    assert "<i>" not in text
+    assert "<b>" not in text
+    assert html.escape("<i>") in text
+
+
+def test_a_notebook_needs_nothing_else_for_a_bar(
+    ds: NumpyDataset, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pytest.importorskip("IPython")
+    from IPython.core.displaypub import CapturingDisplayPublisher
+    from IPython.core.interactiveshell import InteractiveShell
+
+    class Notebook(InteractiveShell):
+        kernel: Any = object()
+
+    shown = CapturingDisplayPublisher()
+    shell = Notebook.instance()
+    monkeypatch.setattr(shell, "display_pub", shown)
+    monkeypatch.setitem(sys.modules, "rich", None)
+    monkeypatch.setitem(sys.modules, "ipywidgets", None)
+    try:
+        list(Loader(ds, 2, progress=True))
+        ds.statistics(progress=True)
+    finally:
+        Notebook.clear_instance()
+    texts = [output["data"]["text/plain"] for output in shown.outputs]
+    assert texts[0].startswith("epoch 0 0/3")
+    assert any(text.startswith("epoch 0 3/3") and "GB/s" in text for text in texts)
+    assert any(text.startswith("statistics") for text in texts)
+    assert all("<progress value=" in output["data"]["text/html"] for output in shown.outputs)
+    assert [output["update"] for output in shown.outputs][:2] == [False, True]
