@@ -16,7 +16,7 @@ MOST_FIELDS = 8
 
 
 class Glance:
-    """What can be told of fields without reading them."""
+    """What is known of fields without reading them."""
 
     _fields: tuple[Field, ...]
 
