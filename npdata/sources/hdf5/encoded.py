@@ -48,7 +48,10 @@ def open_encoded(path: str, name: str, options: Hdf5Options) -> Source | None:
     with open_file(path, options.locking) as file:
         if not options.allow_external:
             require_inside(file, name)
-        group = file.get(name) if name else None
+        try:
+            group = file.get(name) if name else None
+        except (OSError, RuntimeError, ValueError):  # such as a circle of links: no group
+            return None
         if not isinstance(group, h5py.Group):
             return None
         kind, where = _kind(group), f"{path}::{group.name}"
