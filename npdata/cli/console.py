@@ -17,11 +17,11 @@ import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from fractions import Fraction
 from types import FrameType
 from typing import Any
 
 from npdata.errors import require
+from npdata.sources.hdf5.budget import read_size
 
 SUCCESS, FAILED, USAGE = 0, 1, 2
 INTERRUPTED = 130
@@ -32,7 +32,6 @@ _NO_SCREEN = 10_000
 """Columns where nobody looks at a screen: enough for any table."""
 _CONTROL = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]")
 _PREFIXES = ("", "k", "M", "G", "T", "P", "E")
-_SIZE = re.compile(r"(\d+(?:\.\d+)?)\s*([kmgtp]?)(i?)(b?)", re.IGNORECASE)
 
 
 class UsageError(Exception):
@@ -210,9 +209,7 @@ def shape_text(shape: Sequence[int]) -> str:
 
 
 def byte_size(text: str) -> int:
-    """Read a size as people type it, in bytes: the `type=` of an option such as `--memory`.
-
-    `k`, `M`, `G`, `T` are powers of 1000, `Ki`, `Mi`, `Gi`, `Ti` of 1024; a B may follow.
+    """Read a size as people type it, in bytes: `read_size` as the `type=` of an option.
 
     Examples:
         >>> byte_size("4096"), byte_size("512MB"), byte_size("1.5 GiB")
@@ -221,10 +218,7 @@ def byte_size(text: str) -> int:
         Traceback (most recent call last):
         argparse.ArgumentTypeError: 'much' is no size; give bytes, or as in 512MB or 1.5GiB
     """
-    match = _SIZE.fullmatch(text.strip())
-    if match is None or (match[3] and not match[2]):
-        raise argparse.ArgumentTypeError(
-            f"{text!r} is no size; give bytes, or as in 512MB or 1.5GiB"
-        )
-    power = "kmgtp".index(match[2].lower()) + 1 if match[2] else 0
-    return int(Fraction(match[1]) * (1024 if match[3] else 1000) ** power)
+    try:
+        return read_size(text)
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(str(error)) from None

@@ -23,7 +23,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from npdata.arrays.per_process import ForkSafeLock, PerProcess
+from npdata.arrays.per_process import ForkSafeLock
 from npdata.errors import ChangedFileError, ClosedError
 
 _GENERIC_NORESERVE = 0x4000
@@ -99,64 +99,102 @@ class FileIdentity:
         raise ChangedFileError(f"{path} changed since it was opened: {what}; open it again")
 
 
-class FileMap:
-    r"""The bytes of one file, mapped on first use in each process; picklable by path.
+class _Descriptor:
+    """An open file, closed when nothing refers to it; ChangedFileError if it is another one."""
+
+    def __init__(self, path: str, identity: FileIdentity) -> None:
+        flags = os.O_RDONLY | getattr(os, "O_CLOEXEC", 0) | getattr(os, "O_BINARY", 0)
+        self.number = os.open(path, flags)
+        weakref.finalize(self, os.close, self.number)
+        self._lock = threading.Lock()
+        identity.require(FileIdentity.of_status(os.fstat(self.number)), path)
+
+    def read(self, size: int, offset: int) -> bytes:
+        if hasattr(os, "pread"):
+            return os.pread(self.number, size, offset)
+        with self._lock:
+            os.lseek(self.number, offset, os.SEEK_SET)
+            return os.read(self.number, size)
+
+
+class File:
+    r"""One file, opened on first use and mapped when its map is asked for; picklable by path.
+
+    Reads from the descriptor have no position, so any number of threads may read at once.
 
     Examples:
-        >>> FileMap("x.npy").bytes[:6].tobytes()
-        b'\x93NUMPY'
+        >>> file = File("x.npy")
+        >>> file.array[:6].tobytes(), file.read(1, 5)
+        (b'\x93NUMPY', b'NUMPY')
     """
 
     def __init__(self, path: str | os.PathLike[str], identity: FileIdentity | None = None) -> None:
         """Name the file; without `identity` the file as it is now. OSError if it isn't there."""
         self.path = str(Path(path).absolute())
         self.identity = FileIdentity.of(self.path) if identity is None else identity
-        self._opened: tuple[int, NDArray[np.uint8]] | None = None
+        self._descriptor: _Descriptor | None = None
+        self._map: NDArray[np.uint8] | None = None
         self._closed = False
         self._lock = ForkSafeLock()
 
     @property
-    def bytes(self) -> NDArray[np.uint8]:
+    def array(self) -> NDArray[np.uint8]:
         """The whole file as a one-dimensional array, writable where the system allows it."""
-        return self._open()[1]
+        array = self._map
+        if array is None:
+            with self._lock.get():
+                array = self._map
+                if array is None:
+                    number = self._open().number
+                    data: Any = private_map(number) if self.identity.size else b""
+                    array = self._map = np.frombuffer(data, np.uint8)
+        return array
 
     def check(self) -> None:
         """Raise `ChangedFileError` if the file changed since it was opened."""
-        opened = self._opened or self._open()  # held, so that no other thread closes the file now
-        now = os.fstat(opened[0])
-        expected = self.identity
-        same_time = expected.mtime_ns is None or now.st_mtime_ns == expected.mtime_ns
-        if now.st_size != expected.size or not same_time:
-            expected.require(FileIdentity.of_status(now), self.path)
+        self._require_unchanged(self._open())
 
-    def read(self, offset: int, out: NDArray[np.uint8]) -> None:
-        """Read bytes from `offset` on into `out`, of the file as it was opened, past the map."""
-        opened = self._open()  # held, so that no other thread closes the file now
+    def read(self, offset: int, size: int, *, briefly: bool = False) -> bytes:
+        """Give `size` bytes from `offset` on, past the map.
+
+        With `briefly`, a file that is not open is opened for this alone. Raises `ChangedFileError`
+        where it has changed by the end of the reading.
+        """
+        descriptor = self._open(briefly=briefly)
+        data = descriptor.read(size, offset)
+        if len(data) < size:
+            raise ChangedFileError(
+                f"{self.path} has {len(data)} bytes where {size} were at {offset}: it was cut "
+                f"short since it was opened; open it again"
+            )
+        self._require_unchanged(descriptor)
+        return data
+
+    def read_into(self, offset: int, out: NDArray[np.uint8]) -> None:
+        """Read bytes from `offset` on into `out`, past the map; raises as `read`."""
+        descriptor = self._open()
         if not hasattr(os, "preadv"):
-            out[:] = opened[1][offset : offset + len(out)]
+            out[:] = self.array[offset : offset + len(out)]
         else:
             done = 0
             while done < len(out):
-                count = os.preadv(opened[0], [out[done:].data], offset + done)
+                count = os.preadv(descriptor.number, [out[done:].data], offset + done)
                 if not count:
                     break
                 done += count
-        self.check()
+        self._require_unchanged(descriptor)
 
     def will_need(self, offset: int, nbytes: int) -> None:
         """Ask the kernel to read this part of the file now, unless it is in memory already."""
-        opened = self._open()  # held, so that no other thread closes the file now
-        ask_for(opened[0], offset, nbytes)
+        descriptor = self._open()
+        ask_for(descriptor.number, offset, nbytes)
 
     def dont_need(self, offset: int, nbytes: int) -> None:
         """Let the kernel take this part of the file out of memory; nothing that was written goes.
 
-        A file that is not open now has no pages to drop.
+        A file that is not mapped now has no pages to drop.
         """
-        opened = self._opened
-        if opened is None:
-            return
-        data = opened[1].base
+        data: Any = self._map
         while isinstance(data, memoryview | np.ndarray):
             data = data.obj if isinstance(data, memoryview) else data.base
         if isinstance(data, mmap.mmap):
@@ -164,118 +202,36 @@ class FileMap:
 
     def close_idle(self) -> None:
         """Close the file until it is needed again; arrays given out keep their map."""
-        self._opened = None
+        self._map = self._descriptor = None
 
     def close(self) -> None:
         """Close the file for good; the map lives on for as long as an array refers to it."""
         self._closed = True
-        self._opened = None
+        self.close_idle()
 
-    def _open(self) -> tuple[int, NDArray[np.uint8]]:
-        opened = self._opened
-        if opened is not None:
-            return opened
+    def _open(self, *, briefly: bool = False) -> _Descriptor:
+        """Give the descriptor; the caller holds it, so that no other thread closes it meanwhile."""
+        descriptor = self._descriptor
+        if descriptor is not None:
+            return descriptor
+        if briefly and not self._closed:
+            return _Descriptor(self.path, self.identity)
         with self._lock.get():
             if self._closed:
                 raise ClosedError(f"{self.path} was closed")
-            if self._opened is None:
-                self._opened = self._map()
-            return self._opened
+            if self._descriptor is None:
+                self._descriptor = _Descriptor(self.path, self.identity)
+            return self._descriptor
 
-    def _map(self) -> tuple[int, NDArray[np.uint8]]:
-        flags = os.O_RDONLY | getattr(os, "O_CLOEXEC", 0) | getattr(os, "O_BINARY", 0)
-        descriptor = os.open(self.path, flags)
-        try:
-            self.identity.require(FileIdentity.of_status(os.fstat(descriptor)), self.path)
-            data: Any = private_map(descriptor) if self.identity.size else b""
-        except BaseException:
-            os.close(descriptor)
-            raise
-        array = np.frombuffer(data, np.uint8)
-        weakref.finalize(array, os.close, descriptor)
-        return descriptor, array
+    def _require_unchanged(self, descriptor: _Descriptor) -> None:
+        now = os.fstat(descriptor.number)
+        expected = self.identity
+        same_time = expected.mtime_ns is None or now.st_mtime_ns == expected.mtime_ns
+        if now.st_size != expected.size or not same_time:
+            expected.require(FileIdentity.of_status(now), self.path)
 
     def __reduce__(self) -> tuple[Any, ...]:
         """Pickle the path and the identity, never the content."""
-        return type(self), (self.path, self.identity)
-
-
-class _OpenFile:
-    def __init__(self, path: str, identity: FileIdentity) -> None:
-        flags = os.O_RDONLY | getattr(os, "O_CLOEXEC", 0) | getattr(os, "O_BINARY", 0)
-        self.number = os.open(path, flags)
-        self.lock = threading.Lock()
-        weakref.finalize(self, os.close, self.number)
-        identity.require(FileIdentity.of_status(os.fstat(self.number)), path)
-
-
-class FileReader:
-    """Pieces of the file at `path`, in the state of `identity`, read past any map.
-
-    `pread` has no position, so any number of threads read from one descriptor.
-
-    Examples:
-        >>> FileReader("x.npy", FileIdentity.of("x.npy")).read(1, 5)
-        b'NUMPY'
-    """
-
-    def __init__(self, path: str, identity: FileIdentity) -> None:
-        """Name the file; opens nothing yet."""
-        self.path = path
-        self.identity = identity
-        self._closed = False
-        self._handle = PerProcess(lambda: _OpenFile(path, identity))
-
-    def read(self, offset: int, size: int, *, briefly: bool = False) -> bytes:
-        """Give `size` bytes from `offset` on, of the file as it was identified.
-
-        With `briefly`, a file that is not open is opened for this alone. Raises `ChangedFileError`
-        where it has changed by the end of the reading.
-        """
-        handle = self._get(briefly=briefly)
-        if hasattr(os, "pread"):
-            data = os.pread(handle.number, size, offset)
-        else:
-            with handle.lock:
-                os.lseek(handle.number, offset, os.SEEK_SET)
-                data = os.read(handle.number, size)
-        if len(data) < size:
-            raise ChangedFileError(
-                f"{self.path} has {len(data)} bytes where {size} were at {offset}: it was cut "
-                f"short since it was opened; open it again"
-            )
-        self._require_unchanged(handle)
-        return data
-
-    def check(self) -> None:
-        """Raise `ChangedFileError` if the file changed since it was opened."""
-        # Held by the call, so that no other thread closes the file meanwhile.
-        self._require_unchanged(self._get())
-
-    def _require_unchanged(self, handle: _OpenFile) -> None:
-        now = os.fstat(handle.number)
-        expected = self.identity
-        if now.st_size != expected.size or now.st_mtime_ns != expected.mtime_ns:
-            expected.require(FileIdentity.of_status(now), self.path)
-
-    def close_idle(self) -> None:
-        """Close the descriptor of this process until the next read."""
-        self._handle.take()
-
-    def close(self) -> None:
-        """Close the descriptor of this process for good."""
-        self._closed = True
-        self.close_idle()
-
-    def _get(self, *, briefly: bool = False) -> _OpenFile:
-        if self._closed:
-            raise ClosedError(f"{self.path} was closed")
-        if briefly:
-            return self._handle.made() or _OpenFile(self.path, self.identity)
-        return self._handle.get()
-
-    def __reduce__(self) -> tuple[Any, ...]:
-        """Pickle the path and the identity."""
         return type(self), (self.path, self.identity)
 
 

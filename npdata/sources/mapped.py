@@ -16,7 +16,7 @@ from npdata.arrays.dtypes import DType
 from npdata.arrays.gather import RowTable
 from npdata.errors import TruncatedError
 from npdata.sources.base import Access, InPlaceSource
-from npdata.sources.file import FileIdentity, FileMap
+from npdata.sources.file import File, FileIdentity
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -73,7 +73,7 @@ class MappedSource(InPlaceSource):
 
     def __init__(
         self,
-        file: FileMap,
+        file: File,
         place: Place,
         reason: str,
         where: str,
@@ -107,7 +107,7 @@ class MappedSource(InPlaceSource):
         if table is None:
             place = self._place
             array: NDArray[Any] = np.ndarray(
-                place.shape, place.dtype, self._file.bytes.data, place.offset, place.strides
+                place.shape, place.dtype, self._file.array.data, place.offset, place.strides
             )
             if not place.writeable:
                 array.flags.writeable = False
@@ -120,7 +120,7 @@ class MappedSource(InPlaceSource):
         if not place.rows_together or place.strides[0] != self.row_bytes or self.dtype.names:
             super().read_run(first, out)
         elif out.size:
-            self._file.read(place.bytes_of(first, first)[0], out.reshape(-1).view(np.uint8))
+            self._file.read_into(place.bytes_of(first, first)[0], out.reshape(-1).view(np.uint8))
 
     def check(self) -> None:
         """Raise `ChangedFileError` if the file changed since it was opened."""

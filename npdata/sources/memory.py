@@ -17,7 +17,7 @@ from npdata.arrays.convert import refusal
 from npdata.arrays.gather import RowTable
 from npdata.errors import ChangedFileError, SourceError, UnsupportedSourceError
 from npdata.sources.base import Access, InPlaceSource
-from npdata.sources.file import FileIdentity, FileMap, ask_for, map_pages, page_out
+from npdata.sources.file import File, FileIdentity, ask_for, map_pages, page_out
 from npdata.sources.mapped import MappedSource, Place
 
 
@@ -135,7 +135,7 @@ class MemmapSource(MemorySource):
                 f"the np.memmap of {path} in mode 'c' was written to; those changes exist in this "
                 f"process alone. Use start method 'fork', or write them to a file"
             )
-        file = FileMap(path, identity)
+        file = File(path, identity)
         return MappedSource, (file, self._place, self.access.reason, str(path))
 
 

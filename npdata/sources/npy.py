@@ -19,7 +19,7 @@ import numpy as np
 
 from npdata.arrays.dtypes import DType
 from npdata.errors import FormatError, TruncatedError
-from npdata.sources.file import FileMap
+from npdata.sources.file import File
 from npdata.sources.mapped import MappedSource, Place
 
 MAGIC = b"\x93NUMPY"
@@ -88,7 +88,7 @@ def read_header(stream: BinaryIO, where: str, *, one_value: bool = False) -> Npy
 
 def open_npy(path: str) -> MappedSource:
     """Map the `.npy` file at `path`; raises the errors of `read_header` and OSError."""
-    file = FileMap(path)
+    file = File(path)
     with Path(path).open("rb") as stream:
         header = read_header(stream, str(path))
     layout = "in Fortran order" if header.fortran else "as one run of rows"

@@ -24,7 +24,7 @@ from numpy.typing import NDArray
 from npdata.arrays.gather import RowTable
 from npdata.errors import FormatError, MemberNotFoundError, TruncatedError
 from npdata.sources.base import Access, InPlaceSource, Source
-from npdata.sources.file import FileIdentity, FileMap, require_local
+from npdata.sources.file import File, FileIdentity, require_local
 from npdata.sources.foreign import foreign_zip
 from npdata.sources.mapped import MappedSource
 from npdata.sources.npy import NpyHeader, read_header
@@ -95,7 +95,7 @@ def examine_npz(path: str, member: str) -> ExaminedMember:
             stored_bytes=info.compress_size,
             method=METHODS.get(info.compress_type, f"method {info.compress_type}"),
         )
-    file = FileMap(path, identity)
+    file = File(path, identity)
     with Path(path).open("rb") as stream:
         start = _data_start(stream, info, where)
         stream.seek(start)

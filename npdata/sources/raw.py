@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import DTypeLike
 
 from npdata.errors import FormatError, SourceError, TruncatedError, UnsupportedSourceError
-from npdata.sources.file import FileMap, require_local
+from npdata.sources.file import File, require_local
 from npdata.sources.mapped import MappedSource, Place
 
 
@@ -36,7 +36,7 @@ def open_raw(
         (12,)
     """
     require_local(path)
-    file = FileMap(path)
+    file = File(path)
     kind = _dtype(path, dtype)
     sizes = tuple(shape) if isinstance(shape, tuple | list) else (operator.index(shape),)
     if kind.hasobject or kind.itemsize == 0:

@@ -17,18 +17,17 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from npdata.arrays.blocks import Blocks
 from npdata.arrays.gather import ByteRows
 from npdata.arrays.per_process import PerProcess
 from npdata.errors import FormatError
-from npdata.sources.base import Access, Source
-from npdata.sources.file import FileReader
+from npdata.sources.file import File
 from npdata.sources.hdf5.budget import default_budget
 from npdata.sources.hdf5.chunk_cache import SourceChunks, chunk_cache
 from npdata.sources.hdf5.chunk_table import ChunkTable
+from npdata.sources.hdf5.chunked import ChunkedSource, ChunkSpec
 from npdata.sources.hdf5.codecs.pipeline import decode_chunk
 from npdata.sources.hdf5.layout import LayoutKeeper
-from npdata.sources.hdf5.rows import ChunkSpec, gather_rows
+from npdata.sources.hdf5.rows import gather_rows
 from npdata.sources.hdf5.tiling import Step, plan_steps
 
 WORD = 16
@@ -39,7 +38,7 @@ WORD = 16
 class _ChunkReader:
     """Reads and decodes a chunk of one file; knows no source, which may go while this is used."""
 
-    file: FileReader
+    file: File
     table: ChunkTable
     spec: ChunkSpec
 
@@ -73,7 +72,7 @@ class _Span:
 class _Decoding:
     """What one process knows of a source: its chunk table, its chunks in the cache, and counts."""
 
-    def __init__(self, keeper: LayoutKeeper, spec: ChunkSpec, file: FileReader) -> None:
+    def __init__(self, keeper: LayoutKeeper, spec: ChunkSpec, file: File) -> None:
         self.table = keeper.table
         self.cache = chunk_cache()
         reader = _ChunkReader(file=file, table=self.table, spec=spec)
@@ -101,25 +100,13 @@ class _Decoding:
         return span
 
 
-class DecodedSource(Source):
+class DecodedSource(ChunkedSource):
     """The rows of a dataset whose chunks npdata decodes."""
 
     def __init__(self, keeper: LayoutKeeper, spec: ChunkSpec) -> None:
         """Read the dataset of `keeper`, whose rows are cut as `spec` says."""
-        self.shape = spec.shape
-        self.dtype = spec.dtype
-        self.where = spec.where
-        self.access = Access(kind="decoded", reason=spec.reason)
-        self.details = spec.details
-        self._keeper = keeper
-        self._spec = spec
-        self._file = FileReader(keeper.path, keeper.identity)
+        super().__init__(keeper, spec)
         self._state = PerProcess(functools.partial(_Decoding, keeper, spec, self._file))
-
-    @property
-    def blocks(self) -> Blocks:
-        """The rows of its chunks."""
-        return Blocks.uniform(len(self), self._spec.tiling.chunk_rows)
 
     @property
     def decoded_chunks(self) -> int:
@@ -201,21 +188,9 @@ class DecodedSource(Source):
         blocks = range(first // tiling.chunk_rows, -(-stop // tiling.chunk_rows))
         return state.table.span(blocks.start * tiling.count, blocks.stop * tiling.count)
 
-    def check(self) -> None:
-        """Raise `ChangedFileError` if the file changed since it was opened."""
-        self._file.check()
-
-    def close_idle(self) -> None:
-        """Close the file until the next read; decoded chunks stay."""
-        self._file.close_idle()
-
     def close(self) -> None:
         """Close the file and drop the decoded chunks."""
-        self._file.close()
+        super().close()
         state = self._state.take()
         if state is not None:
             state.forget()
-
-    def __reduce__(self) -> tuple[Any, ...]:
-        """Pickle the address and the cut, never the chunk table or the content."""
-        return type(self), (self._keeper, self._spec)

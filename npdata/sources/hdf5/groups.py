@@ -22,7 +22,7 @@ from npdata.arrays.gather import ByteRows
 from npdata.arrays.per_process import ForkSafeLock
 from npdata.errors import FieldError, MemberNotFoundError, SourceError
 from npdata.sources.base import Access, Source
-from npdata.sources.file import FileMap
+from npdata.sources.file import File
 from npdata.sources.hdf5.examine import (
     AUTO,
     Hdf5Options,
@@ -76,7 +76,7 @@ class GroupsSource(Source):
         self._options = options
         self._starts = np.append(0, np.cumsum(groups.lengths))
         self._in_place = bool((groups.offsets >= 0).all())
-        self._file = FileMap(groups.path, layout.identity)
+        self._file = File(groups.path, layout.identity)
         self._rows: ByteRows | None = None
         self._parts: OrderedDict[int, Source] = OrderedDict()
         self._open: OrderedDict[int, Source] = OrderedDict()
@@ -147,7 +147,7 @@ class GroupsSource(Source):
         self._file.check()
         table = self._rows
         if table is None:
-            table = self._rows = ByteRows.of(self._file.bytes, self.row_bytes)
+            table = self._rows = ByteRows.of(self._file.array, self.row_bytes)
         table.gather(offsets + rows * self.row_bytes, out.reshape(len(out), -1).view(np.uint8))
         self._file.check()
 

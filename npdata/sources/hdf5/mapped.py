@@ -11,13 +11,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from npdata.arrays.blocks import Blocks
 from npdata.arrays.gather import ByteRows
-from npdata.sources.base import Access, Source
-from npdata.sources.file import FileMap
 from npdata.sources.hdf5.chunk_table import ChunkTable
+from npdata.sources.hdf5.chunked import ChunkedSource, ChunkSpec
 from npdata.sources.hdf5.layout import LayoutKeeper
-from npdata.sources.hdf5.rows import ChunkSpec, gather_rows
+from npdata.sources.hdf5.rows import gather_rows
 
 MOST_STARTS = 1 << 18
 """So many offsets are worked out at a time."""
@@ -25,25 +23,13 @@ MOST_STARTS = 1 << 18
 Ready = tuple[ByteRows, ChunkTable, NDArray[np.int64] | None]
 
 
-class ChunkMappedSource(Source):
+class ChunkMappedSource(ChunkedSource):
     """The rows of a chunked dataset without filters, in the map of its file."""
 
     def __init__(self, keeper: LayoutKeeper, spec: ChunkSpec) -> None:
         """Read the dataset of `keeper`, whose rows are cut as `spec` says."""
-        self.shape = spec.shape
-        self.dtype = spec.dtype
-        self.where = spec.where
-        self.access = Access(kind="mapped", reason=spec.reason)
-        self.details = spec.details
-        self._keeper = keeper
-        self._spec = spec
-        self._file = FileMap(keeper.path, keeper.identity)
+        super().__init__(keeper, spec)
         self._ready: Ready | None = None
-
-    @property
-    def blocks(self) -> Blocks:
-        """The rows of its chunks."""
-        return Blocks.uniform(len(self), self._spec.tiling.chunk_rows)
 
     def read(self, indices: NDArray[np.int64], out: NDArray[Any]) -> None:
         """Gather the rows, a tile at a time where chunks split a row."""
@@ -66,7 +52,7 @@ class ChunkMappedSource(Source):
         if bases is None:
             return super().runs(starts, stops)
         self._file.check()
-        tiling, rest, data = self._spec.tiling, self.shape[1:], self._file.bytes
+        tiling, rest, data = self._spec.tiling, self.shape[1:], self._file.array
         size, width = tiling.chunk_rows, tiling.tile_bytes
         runs = []
         for first, stop in zip(starts.tolist(), stops.tolist(), strict=True):
@@ -97,7 +83,7 @@ class ChunkMappedSource(Source):
             block = row // tiling.chunk_rows
             stop = min((block + 1) * tiling.chunk_rows, end)
             part = rows[row - first : stop - first].reshape(-1)
-            self._file.read(int(bases[block]) + row * tiling.tile_bytes, part)
+            self._file.read_into(int(bases[block]) + row * tiling.tile_bytes, part)
             row = stop
 
     def _opened(self) -> Ready:
@@ -109,7 +95,7 @@ class ChunkMappedSource(Source):
     def _prepare(self) -> Ready:
         """Map the file; where chunks hold whole rows, work out what a row's number lacks."""
         tiling, table = self._spec.tiling, self._keeper.table
-        data = ByteRows.of(self._file.bytes, tiling.tile_bytes)
+        data = ByteRows.of(self._file.array, tiling.tile_bytes)
         if tiling.count > 1 or not tiling.seamless or not table.complete:
             return data, table, None
         chunk_bytes = tiling.chunk_rows * tiling.tile_bytes
@@ -133,10 +119,6 @@ class ChunkMappedSource(Source):
             starts = np.where(places < 0, -1, places + within[:, None])
             gather_rows(data, starts, tiling, tiles, fill, out, None)
 
-    def check(self) -> None:
-        """Raise `ChangedFileError` if the file changed since it was opened."""
-        self._file.check()
-
     def will_need(self, first: int, stop: int) -> None:
         """Ask the kernel for the chunks of these rows."""
         for offset, nbytes in self._runs(first, stop):
@@ -157,16 +139,12 @@ class ChunkMappedSource(Source):
     def close_idle(self) -> None:
         """Close the file until the next read."""
         self._ready = None
-        self._file.close_idle()
+        super().close_idle()
 
     def close(self) -> None:
         """Close the file."""
         self._ready = None
-        self._file.close()
-
-    def __reduce__(self) -> tuple[Any, ...]:
-        """Pickle the address and the cut, never the chunk table or the content."""
-        return type(self), (self._keeper, self._spec)
+        super().close()
 
 
 def _joined(pieces: list[NDArray[Any]]) -> NDArray[Any]:

@@ -13,9 +13,10 @@ from typing import TypeGuard
 import h5py
 
 from npdata.errors import DirectAccessError, FormatError, UnsupportedSourceError
-from npdata.sources.base import Source
-from npdata.sources.file import FileMap
+from npdata.sources.base import Access, Source
+from npdata.sources.file import File
 from npdata.sources.hdf5.budget import default_budget
+from npdata.sources.hdf5.chunked import ChunkSpec
 from npdata.sources.hdf5.decide import Decision
 from npdata.sources.hdf5.decoded import DecodedSource
 from npdata.sources.hdf5.details import Details, details
@@ -31,7 +32,6 @@ from npdata.sources.hdf5.layout import Layout, LayoutKeeper, Locking, open_file
 from npdata.sources.hdf5.library import LibrarySource
 from npdata.sources.hdf5.mapped import ChunkMappedSource
 from npdata.sources.hdf5.packed import NOT_APPLIED
-from npdata.sources.hdf5.rows import ChunkSpec
 from npdata.sources.hdf5.variable import VariableSource, variable_numbers
 from npdata.sources.mapped import MappedSource, Place
 
@@ -168,11 +168,12 @@ def _direct(
     layout: Layout, decision: Decision, where: str, about: Details, locking: Locking
 ) -> Source:
     if layout.storage == "contiguous":
-        file = FileMap(layout.path, layout.identity)
+        file = File(layout.path, layout.identity)
         place = Place.contiguous(offset=layout.offset or 0, dtype=layout.dtype, shape=layout.shape)
         return MappedSource(file, place, decision.reason, where, about)
     keeper = LayoutKeeper(layout, locking)
-    spec = ChunkSpec.of(layout, where=where, reason=decision.reason, details=about)
+    access = Access(kind=decision.kind, reason=decision.reason)
+    spec = ChunkSpec.of(layout, where=where, access=access, details=about)
     if decision.kind == "mapped":
         return ChunkMappedSource(keeper, spec)
     return DecodedSource(keeper, spec)

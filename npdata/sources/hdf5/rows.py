@@ -6,49 +6,13 @@ whole and stay in place during the call; only rows asked for are written. This m
 file and decodes nothing.
 """
 
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from npdata.arrays.dtypes import DType
 from npdata.arrays.gather import ByteRows
-from npdata.sources.hdf5.layout import Filter, Layout
 from npdata.sources.hdf5.tiling import Tiling
-
-Details = tuple[tuple[str, str], ...]
-
-
-@dataclass(frozen=True, kw_only=True)
-class ChunkSpec:
-    """A chunked dataset without its table; `details` are for people, `fill` one element."""
-
-    where: str
-    reason: str
-    details: Details
-    shape: tuple[int, ...]
-    dtype: DType
-    tiling: Tiling
-    chunk_bytes: int
-    filters: tuple[Filter, ...]
-    fill: bytes
-
-    @classmethod
-    def of(cls, layout: Layout, *, where: str, reason: str, details: Details) -> "ChunkSpec":
-        """Take from a layout what is small."""
-        chunk_shape = layout.chunk_shape or layout.shape
-        return cls(
-            where=where,
-            reason=reason,
-            details=details,
-            shape=layout.shape,
-            dtype=layout.dtype,
-            tiling=Tiling.of(layout.shape, chunk_shape, layout.dtype.itemsize),
-            chunk_bytes=layout.chunk_bytes,
-            filters=layout.filters,
-            fill=layout.fill or bytes(layout.dtype.itemsize),
-        )
 
 
 def gather_rows(

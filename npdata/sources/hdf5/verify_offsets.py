@@ -11,7 +11,7 @@ import h5py
 import numpy as np
 from numpy.typing import NDArray
 
-from npdata.sources.file import FileReader
+from npdata.sources.file import File
 from npdata.sources.hdf5.layout import Layout
 
 LARGEST_CHECKED = 64 << 20
@@ -19,7 +19,7 @@ LARGEST_CHECKED = 64 << 20
 
 def verify_offsets(dataset: h5py.h5d.DatasetID, layout: Layout) -> str | None:
     """Say what is not as the layout says, or None where all is."""
-    file = FileReader(layout.path, layout.identity)
+    file = File(layout.path, layout.identity)
     try:
         if layout.chunks is None:
             return None if _same_rows(dataset, layout, file) else "its rows are not at its offset"
@@ -60,7 +60,7 @@ def entries_to_check(layout: Layout) -> list[int]:
     return [entry for entry in sorted(chosen) if int(table.sizes[entry]) <= LARGEST_CHECKED]
 
 
-def _same_rows(dataset: h5py.h5d.DatasetID, layout: Layout, file: FileReader) -> bool:
+def _same_rows(dataset: h5py.h5d.DatasetID, layout: Layout, file: File) -> bool:
     row = layout.row_bytes
     if layout.offset is None or row > LARGEST_CHECKED:
         return layout.offset is not None
