@@ -22,6 +22,7 @@ OPTIONS = (
     "layout",
     "decode",
     "columns",
+    "axis",
 )
 
 Paths: TypeAlias = str | os.PathLike[str] | Sequence[str | os.PathLike[str]]

@@ -80,6 +80,10 @@ class NumpyDataset(Glance, FromFiles, Dataset[Any]):
     or "pos.x" gives that column alone, several names a dict of them, with text as str; for all
     fields of records, or in a mapping. `"t.h5::table.age"` names one column as well.
 
+    `axis` is the axis that the rows lie along, as in `np.moveaxis(array, axis, 0)`: -1 for files of
+    MATLAB, whose first axis is the last here. `decode="matlab"` makes its logical values bool,
+    and `decode="nwb"` applies the conversion of NWB time series.
+
     Raises `FieldError` (a ValueError) for fields of different length, for none, and for options
     that name no field; and whatever opening a field raises.
 
@@ -100,6 +104,7 @@ class NumpyDataset(Glance, FromFiles, Dataset[Any]):
         layout: Layout | Mapping[Any, Layout] | None = None,
         decode: Decode | Mapping[Any, Decode] | None = None,
         columns: Columns | Mapping[Any, Columns] | None = None,
+        axis: int | Mapping[Any, int] = 0,
         **named: SourceLike,
     ) -> None:
         """Open the fields; see the class for the arguments."""
@@ -110,7 +115,7 @@ class NumpyDataset(Glance, FromFiles, Dataset[Any]):
         )
         options: dict[str, Any] = {"dtype": dtype, "decode": decode}
         options |= {"ragged": ragged, "padding": padding, "layout": layout}
-        options["columns"] = columns
+        options |= {"columns": columns, "axis": axis}
         opened = open_fields(names, sources, options)
         self._hold(
             opened,

@@ -15,6 +15,7 @@ from npdata.dataset.rows_field import RowsField
 from npdata.dataset.sparse_field import SparseField
 from npdata.dataset.varied_field import VariedField
 from npdata.errors import FieldError
+from npdata.sources.axis import along_axis
 from npdata.sources.base import Source
 from npdata.sources.columns import ColumnSource, ColumnsSource, columns_of
 from npdata.sources.decode import decoded
@@ -95,7 +96,7 @@ def _open_field(label: str | int, source: SourceLike, asked: Mapping[str, Any]) 
             return SparseField(label, source.source, dtype)
         source, asked = source.source, {**asked, "dtype": dtype}
     try:
-        opened = decoded(open_source(source), asked["decode"])
+        opened = decoded(along_axis(open_source(source), asked["axis"]), asked["decode"])
         opened = columns_of(opened, asked["columns"])
         if isinstance(opened, RaggedSource):
             form = RaggedForm.of(asked["ragged"], asked["padding"])

@@ -8,7 +8,7 @@ nothing of tensors, samples or order.
 """
 
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -57,6 +57,12 @@ class Source(ABC):
 
     categories: tuple[str, ...] = ()
     """What the numbers 0, 1, ... in the rows stand for, where they stand for names."""
+
+    across: "Callable[[int], Source] | None" = None
+    """Opens the rows along another axis, where a dataset was opened that has them."""
+
+    matlab: str | None = None
+    """The attribute MATLAB_class, "logical" or "char", known where a dataset was opened."""
 
     packing: Packing | None = None
     """What the numbers stand for by the attributes of a dataset, known where it was opened."""

@@ -12,13 +12,14 @@ from numpy.typing import NDArray
 from npdata.errors import FieldError, FormatError
 from npdata.sources.base import Source
 from npdata.sources.derived import DerivedSource
+from npdata.sources.matlab import MatlabSource
 from npdata.sources.packing import BLOCK_BYTES, Packings
 from npdata.sources.sparse import CsrSource
 
-Decode: TypeAlias = Literal["cf"]
+Decode: TypeAlias = Literal["cf", "nwb", "matlab"]
 
 
-class DecodedCfSource(DerivedSource):
+class UnpackedSource(DerivedSource):
     """The rows of a source in the units that its attributes give them."""
 
     def __init__(self, rows: Source, packings: Packings) -> None:
@@ -43,7 +44,7 @@ class DecodedCfSource(DerivedSource):
         if kinds[0].since is not None:
             shown += f"; int64 nanoseconds since 1970-01-01, {np.iinfo(np.int64).min} if missing"
         kept = tuple(pair for pair in rows.details if pair[0] != "packing")
-        self.details = (*kept, ("decoded", f"cf: {shown}"))
+        self.details = (*kept, ("decoded", f"{kinds[0].convention}: {shown}"))
 
     def read(self, indices: NDArray[np.int64], out: NDArray[Any]) -> None:
         """Read the stored rows, and decode them."""
@@ -85,7 +86,7 @@ class DecodedCfSource(DerivedSource):
 
 
 def decoded(source: Source, asked: object) -> Source:
-    """Decode the rows of a source as asked: "cf", or None for as they are stored.
+    """Decode the rows of a source as asked: "cf", "nwb", "matlab", or None for as they are stored.
 
     Raises `FieldError` for anything else, and where rows as they are stored would mix several
     packings: the same number would mean different things in them.
@@ -94,19 +95,27 @@ def decoded(source: Source, asked: object) -> Source:
         >>> decoded(npdata.open_source("x.npy"), "cf").where
         'x.npy'
     """
-    if asked not in (None, "cf"):
+    if asked not in (None, "cf", "nwb", "matlab"):
         raise FieldError(
-            f"decode={asked!r:.60}: expected 'cf', or None for numbers as they are stored; a field "
-            f"of that name goes into a mapping: NumpyDataset({{'decode': ...}})"
+            f"decode={asked!r:.60}: expected 'cf', 'nwb' or 'matlab', or None for numbers as they "
+            f"are stored; a field of that name goes into a mapping: NumpyDataset({{'decode': ...}})"
         )
+    if asked == "matlab" and source.matlab is not None:
+        return MatlabSource(source, source.matlab)
     packings = source.packings
-    if asked == "cf" and packings.kinds != (None,):
+    if asked in ("cf", "nwb") and packings.kinds != (None,):
+        others = {kind.convention for kind in packings.kinds if kind is not None} - {asked}
+        if others:
+            raise FieldError(
+                f"{source.where} is packed by the convention {others.pop()!r}, and {asked!r} was "
+                f"asked for; a mapping from field to convention decodes each by its own"
+            )
         if source.dtype.hasobject or isinstance(source, CsrSource):
             raise FieldError(
                 f"{source.where} is packed ({packings.kinds[0]}), and decode= is for rows of one "
                 f"shape; decode its batches in batch_transform="
             )
-        return DecodedCfSource(source, packings)
+        return UnpackedSource(source, packings)
     require_one_packing(source)
     return source
 

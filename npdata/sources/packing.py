@@ -1,4 +1,4 @@
-"""What stored numbers stand for by the CF conventions: scale, missing values, times.
+"""What stored numbers stand for, by the conventions of CF or NWB: scale, missing values, times.
 
 Idea: the attributes of a variable become one frozen value, which decodes an array in a few
 vectorised steps, as xarray does. Invariant: nothing is decoded unless that was asked for, and rows
@@ -71,6 +71,7 @@ class Packing:
     since: str | None = None
     calendar: str = "standard"
     masked: bool = False
+    convention: str = "cf"
     fault: str | None = None
 
     @classmethod
@@ -120,6 +121,23 @@ class Packing:
             calendar=_text(given.get("calendar", "standard")).lower() if times else "standard",
         )
 
+    @classmethod
+    def nwb(cls, conversion: Any, offset: Any) -> "Packing | None":
+        """Give what the attributes of an NWB time series say; None where numbers stay as they are.
+
+        Examples:
+            >>> print(Packing.nwb(0.5, 0.0))
+            scale_factor 0.5
+        """
+        try:
+            scale, shift = _factor(conversion), _factor(offset)
+        except (TypeError, ValueError) as error:
+            return cls(fault=f"its conversion is no number: {error}", convention="nwb")
+        shift = None if shift is None or shift == 0 else shift
+        if scale == 1 and shift is None:
+            return None
+        return cls(scale=scale, offset=shift, convention="nwb")
+
     def __str__(self) -> str:
         """Give it in a few words, in the names of the attributes."""
         words = []
@@ -145,6 +163,8 @@ class Packing:
         if self.since is not None:
             return np.dtype(np.int64)
         if self.scale is not None or self.offset is not None:
+            if self.convention == "nwb":
+                return np.result_type(meant, np.asarray(self.scale).dtype)
             kept = self.masked and not self.missing and meant.kind == "f"  # as xarray has it
             return meant if kept else _scaled_dtype(meant, self.scale, self.offset)
         if self.missing or self.low is not None or self.high is not None:

@@ -3,12 +3,14 @@
 import itertools
 import pickle
 import warnings
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 import h5py
 import numpy as np
 import pytest
+import torch
 from hypothesis import given
 from hypothesis import strategies as st
 from torch.utils.data import DataLoader
@@ -301,3 +303,57 @@ def test_valid_ranges_are_those_of_netcdf4(tmp_path: Path) -> None:
         wanted = variable[:].filled(np.nan)
     got = NumpyDataset(f"{tmp_path}/a.nc::t", decode="cf")[:].numpy()
     np.testing.assert_array_equal(got, wanted)
+
+
+def test_time_series_of_nwb_are_in_their_unit(tmp_path: Path) -> None:
+    pynwb = pytest.importorskip("pynwb")
+    made = datetime(2020, 1, 1, tzinfo=UTC)
+    session = pynwb.NWBFile(session_description="one", identifier="1", session_start_time=made)
+    series = pynwb.TimeSeries(
+        name="force",
+        data=np.arange(20, dtype="i2").reshape(10, 2),
+        unit="newton",
+        conversion=0.25,
+        offset=1.5,
+        timestamps=np.arange(10) / 10,
+    )
+    session.add_acquisition(series)
+    with pynwb.NWBHDF5IO(tmp_path / "s.nwb", "w") as io:
+        io.write(session)
+    with pynwb.NWBHDF5IO(tmp_path / "s.nwb", "r") as io:
+        wanted = io.read().acquisition["force"].get_data_in_units()
+    at = f"{tmp_path}/s.nwb::acquisition/force"
+    ds = NumpyDataset(x=f"{at}/data", t=f"{at}/timestamps", decode={"x": "nwb"})
+    got = ds[:]
+    assert got["x"].numpy().dtype == wanted.dtype
+    np.testing.assert_array_equal(got["x"].numpy(), wanted)
+    assert got["t"].tolist() == (np.arange(10) / 10).tolist()
+
+
+def series(folder: Path, name: str, conversion: float, **beside: Any) -> str:
+    with h5py.File(folder / f"{name}.nwb", "w") as file:
+        file["s/data"] = np.arange(4, dtype="i2")
+        file["s/data"].attrs["conversion"] = conversion
+        file["s/data"].attrs["offset"] = 0.0
+        for key, value in beside.items():
+            file[f"s/{key}"] = value
+    return f"{folder}/{name}.nwb::s/data"
+
+
+def test_a_conversion_is_shown_and_never_mixed(tmp_path: Path) -> None:
+    files = [series(tmp_path, f"s{k}", conversion) for k, conversion in enumerate((0.5, 2.0))]
+    shown = 'scale_factor 0.5; numbers are as stored, decode="nwb" decodes them'
+    assert shown in str(NumpyDataset(files[0]).describe())
+    with pytest.raises(FieldError, match="packed in different ways"):
+        npdata.concatenate(files)
+    assert npdata.concatenate(files, decode="nwb")[:].tolist() == [0, 0.5, 1, 1.5, 0, 2, 4, 6]
+    with pytest.raises(FieldError, match="packed by the convention 'nwb', and 'cf' was asked"):
+        NumpyDataset(files[0], decode="cf")
+    assert NumpyDataset(series(tmp_path, "one", 1.0), decode="nwb")[3].dtype == torch.int16
+
+
+def test_factors_for_each_channel_are_not_left_out_silently(tmp_path: Path) -> None:
+    where = series(tmp_path, "c", 0.5, channel_conversion=np.ones(4))
+    with pytest.raises(FormatError, match="channel_conversion"):
+        NumpyDataset(where, decode="nwb")
+    assert "channel_conversion" in str(NumpyDataset(where).describe())

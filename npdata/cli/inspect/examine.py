@@ -104,7 +104,8 @@ def _listed(path: str, listed: Listed) -> DatasetReport:
         packing = listed.examined.packing
         if packing is None or packing.fault is not None:
             return report
-        unpack = f'packed ({packing}): NumpyDataset({where!r}, decode="cf") gives its values'
+        call = f'NumpyDataset({where!r}, decode="{packing.convention}")'
+        unpack = f"packed ({packing}): {call} gives its values"
         return replace(report, advice=(unpack, *report.advice))
     refusal = f"reading fails, since {without_filters(listed.examined)}"
     return DatasetReport(where=where, name=listed.name, facts=facts, refusal=refusal)

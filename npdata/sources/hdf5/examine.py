@@ -27,7 +27,7 @@ from npdata.sources.hdf5.decide import Decision, decide, implausible_size
 from npdata.sources.hdf5.external_files import ExternalFile, external_files
 from npdata.sources.hdf5.layout import FileFacts, Layout, Locking, read_layout
 from npdata.sources.hdf5.links import HardGroups, require_own_data
-from npdata.sources.hdf5.packed import read_packing
+from npdata.sources.hdf5.packed import read_matlab_class, read_packing
 from npdata.sources.hdf5.plugins import filters_missing
 from npdata.sources.hdf5.verify_offsets import kind_of, verify_offsets
 from npdata.sources.packing import Packing
@@ -96,7 +96,8 @@ class Examined:
     """A dataset, known before any row is read: where it is, how it is stored and will be read.
 
     `external` are the files beside its own that hold rows; `missing` the filters, by number, that
-    nothing here can undo, `packing` what its numbers stand for by its attributes.
+    nothing here can undo, `packing` what its numbers stand for by its attributes,
+    `matlab` the class that MATLAB gave them.
     """
 
     where: str
@@ -105,6 +106,7 @@ class Examined:
     external: tuple[ExternalFile, ...] = ()
     missing: frozenset[int] = frozenset()
     packing: Packing | None = None
+    matlab: str | None = None
 
 
 def require_file(path: str) -> str:
@@ -155,6 +157,7 @@ def examine(opened: OpenedFile, name: str) -> Examined:
         external=external,
         missing=_missing(layout, decision),
         packing=read_packing(dataset, layout.dtype),
+        matlab=read_matlab_class(dataset),
     )
 
 

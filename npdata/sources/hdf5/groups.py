@@ -33,7 +33,7 @@ from npdata.sources.hdf5.examine import (
 from npdata.sources.hdf5.layout import Layout, open_file
 from npdata.sources.hdf5.links import require_inside, require_own_data
 from npdata.sources.hdf5.open import open_hdf5, source_of
-from npdata.sources.hdf5.packed import NOT_APPLIED, read_packing
+from npdata.sources.hdf5.packed import read_packing, shown
 from npdata.sources.natural_order import naturally_sorted
 from npdata.sources.packing import Packing, Packings
 
@@ -70,8 +70,9 @@ class GroupsSource(Source):
         self.where = f"{groups.path}::{groups.names[0]} and {len(groups.names) - 1} more"
         self.access = groups.access
         self.details = (("groups", f"{len(groups.names)}, of {_range(groups.lengths)} rows each"),)
-        if groups.packings.kinds != (None,):
-            self.details += (("packing", f"{groups.packings.kinds[0]}{NOT_APPLIED}"),)
+        packing = groups.packings.kinds[0]
+        if packing is not None:
+            self.details += (("packing", shown(packing)),)
         self._groups = groups
         self._options = options
         self._starts = np.append(0, np.cumsum(groups.lengths))

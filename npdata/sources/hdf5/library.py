@@ -46,15 +46,19 @@ class LibrarySource(Source):
         holds_file: bool = True,
         external: tuple[ExternalFile, ...] = (),
         fill_missing: bool = False,
+        axis: int = 0,
     ) -> None:
         """Name the dataset `name` of the file `path`; opens nothing before the first read.
 
         `rank` is the number of axes without those of an array type (None: all of them). Where
         not `fill_is_written`, HDF5 leaves rows that were never written as the buffer is. Without
         `holds_file` the file is open during a read only. `external` are the files beside it that
-        hold rows; with `fill_missing`, some may be missing or short.
+        hold rows; with `fill_missing`, some may be missing or short. The rows lie along `axis` of
+        the stored `shape`.
         """
-        self.shape = shape
+        self._stored_shape = shape
+        self._axis = axis
+        self.shape = (shape[axis], *shape[:axis], *shape[axis + 1 :])
         self.dtype = dtype
         self.where = f"{path}::{name}"
         self.access = Access(kind="library", reason=reason)
@@ -124,6 +128,9 @@ class LibrarySource(Source):
         self, starts: NDArray[np.int64], stops: NDArray[np.int64], out: NDArray[Any]
     ) -> None:
         dataset = self._handle.get()[1]
+        if self._axis:
+            self._read_across(dataset, starts, stops, out)
+            return
         if self.dtype.hasobject:
             done = 0
             for start, stop in zip(starts.tolist(), stops.tolist(), strict=True):
@@ -143,6 +150,19 @@ class LibrarySource(Source):
             dataset.id.read(h5py.h5s.create_simple(count), space, place, memory_type)
             done += stop - start
 
+    def _read_across(
+        self,
+        dataset: h5py.Dataset,
+        starts: NDArray[np.int64],
+        stops: NDArray[np.int64],
+        out: NDArray[Any],
+    ) -> None:
+        done = 0
+        for start, stop in zip(starts.tolist(), stops.tolist(), strict=True):
+            box = dataset[(*[slice(None)] * self._axis, slice(start, stop))]
+            out[done : done + stop - start] = np.moveaxis(box, self._axis, 0)
+            done += stop - start
+
     def _open(self) -> tuple[h5py.File, h5py.Dataset]:
         if self._closed:
             raise ClosedError(f"{self.where} was closed")
@@ -157,9 +177,9 @@ class LibrarySource(Source):
         return file, dataset
 
     def _require_same(self, dataset: h5py.Dataset) -> None:
-        if dataset.shape != self.shape[: self._rank]:
+        if dataset.shape != self._stored_shape[: self._rank]:
             raise ChangedFileError(
-                f"{self.where} had shape {self.shape} when it was opened and now has "
+                f"{self.where} had shape {self._stored_shape} when it was opened and now has "
                 f"{dataset.shape}; open it again"
             )
         properties = dataset.id.get_create_plist()
@@ -201,7 +221,7 @@ class LibrarySource(Source):
             self._path,
             self._name,
             identity=self._identity,
-            shape=self.shape,
+            shape=self._stored_shape,
             dtype=self.dtype,
             chunk_rows=self._chunk_rows,
             reason=self.access.reason,
@@ -212,6 +232,7 @@ class LibrarySource(Source):
             holds_file=self._holds_file,
             external=self._external,
             fill_missing=self._fill_missing,
+            axis=self._axis,
         )
         return rebuild, ()
 

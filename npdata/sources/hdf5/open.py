@@ -6,13 +6,15 @@ there. A file is opened once for all its datasets. Invariant: no handle of the u
 for reading, or closed. Reading is left to the sources.
 """
 
+import functools
+import math
 import os
 from collections.abc import Sequence
 from typing import TypeGuard
 
 import h5py
 
-from npdata.errors import DirectAccessError, FormatError, UnsupportedSourceError
+from npdata.errors import DirectAccessError, FieldError, FormatError, UnsupportedSourceError
 from npdata.sources.base import Access, Source
 from npdata.sources.file import File
 from npdata.sources.hdf5.budget import default_budget
@@ -31,7 +33,7 @@ from npdata.sources.hdf5.examine import (
 from npdata.sources.hdf5.layout import Layout, LayoutKeeper, Locking, open_file
 from npdata.sources.hdf5.library import LibrarySource
 from npdata.sources.hdf5.mapped import ChunkMappedSource
-from npdata.sources.hdf5.packed import NOT_APPLIED
+from npdata.sources.hdf5.packed import shown
 from npdata.sources.hdf5.variable import VariableSource, variable_numbers
 from npdata.sources.mapped import MappedSource, Place
 
@@ -121,35 +123,67 @@ def source_of(examined: Examined, options: Hdf5Options = AUTO) -> Source:
         raise FormatError(f"{where} cannot be read: {without_filters(examined)}")
     about = details(layout, decision, default_budget())
     if examined.packing is not None:
-        about = (*about, ("packing", f"{examined.packing}{NOT_APPLIED}"))
+        about = (*about, ("packing", shown(examined.packing)))
+    if examined.matlab is not None:
+        about = (*about, ("matlab", f'class {examined.matlab}; decode="matlab" understands it'))
     source = _read_as_decided(examined, about, options)
-    source.packing = examined.packing
+    source.packing, source.matlab = examined.packing, examined.matlab
+    source.across = functools.partial(_across, examined, about, options)
     return source
+
+
+def _across(examined: Examined, about: Details, options: Hdf5Options, axis: int) -> LibrarySource:
+    """Give the rows along another axis, which h5py reads."""
+    layout = examined.layout
+    if axis >= layout.rank:
+        raise FieldError(f"axis {axis} of {examined.where} is of its type; it has {layout.rank}")
+    shape, chunk = layout.shape, layout.chunk_shape
+    row_bytes = layout.row_bytes * shape[0] // max(1, shape[axis])
+    cost = "a row is scattered through the file, and h5py reads its pieces"
+    if chunk is not None:
+        touched = math.prod(-(-n // c) for n, c in zip(shape, chunk, strict=True))
+        touched //= max(1, -(-shape[axis] // chunk[axis]))
+        rows = touched * layout.chunk_bytes / max(1, row_bytes)
+        cost = (
+            f"a row lies in {touched} chunks: {rows:.3g} bytes read for each byte used shuffled by "
+            f"rows, {rows / chunk[axis]:.3g} by blocks of {chunk[axis]} rows"
+        )
+    kept = tuple(pair for pair in about if pair[0] not in ("row", "cost", "decoder"))
+    details = (*kept, ("axis", f"{axis} of {shape}"), ("cost", cost))
+    return _library(examined, details, options, axis=axis)
 
 
 def _read_as_decided(examined: Examined, about: Details, options: Hdf5Options) -> Source:
     where, layout, decision = examined.where, examined.layout, examined.decision
     if decision.kind == "library":
-        chunk_shape = layout.chunk_shape
-        rows = LibrarySource(
-            layout.path,
-            layout.name,
-            identity=layout.identity,
-            shape=layout.shape,
-            dtype=layout.dtype,
-            chunk_rows=chunk_shape[0] if chunk_shape else None,
-            reason=f"h5py reads it, in sorted runs of rows: {decision.reason}",
-            rank=layout.rank,
-            fill_is_written=layout.fill_is_written,
-            locking=options.locking,
-            details=about,
-            holds_file=layout.file.mode == "r",
-            external=examined.external,
-            fill_missing=options.missing == "fill",
-        )
+        rows = _library(examined, about, options)
         numbers = variable_numbers(layout.dtype) if len(layout.shape) == 1 else None
         return rows if numbers is None else VariableSource(rows, numbers)
     return _direct(layout, decision, where, about, options.locking)
+
+
+def _library(
+    examined: Examined, about: Details, options: Hdf5Options, *, axis: int = 0
+) -> LibrarySource:
+    layout, chunk_shape = examined.layout, examined.layout.chunk_shape
+    why = f"its rows lie along axis {axis}" if axis else examined.decision.reason
+    return LibrarySource(
+        layout.path,
+        layout.name,
+        identity=layout.identity,
+        shape=layout.shape,
+        dtype=layout.dtype,
+        chunk_rows=chunk_shape[axis] if chunk_shape else None,
+        reason=f"h5py reads it, in sorted runs of rows: {why}",
+        rank=layout.rank,
+        fill_is_written=layout.fill_is_written,
+        locking=options.locking,
+        details=about,
+        holds_file=layout.file.mode == "r",
+        external=examined.external,
+        fill_missing=options.missing == "fill",
+        axis=axis,
+    )
 
 
 def without_filters(examined: Examined) -> str:

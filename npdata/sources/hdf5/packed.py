@@ -5,6 +5,7 @@ CF conventions are read, and one that cannot be read is a fault that is reported
 asked for. What they mean is `sources.packing`.
 """
 
+import contextlib
 from typing import Any
 
 import h5py
@@ -12,7 +13,20 @@ import h5py
 from npdata.arrays.dtypes import DType
 from npdata.sources.packing import ATTRIBUTES, Packing
 
-NOT_APPLIED = '; numbers are as stored, decode="cf" decodes them'
+
+def shown(packing: Packing) -> str:
+    """Say what numbers stand for, and how to get it."""
+    return f'{packing}; numbers are as stored, decode="{packing.convention}" decodes them'
+
+
+def read_matlab_class(dataset: h5py.h5d.DatasetID) -> str | None:
+    """Give the class that MATLAB stored as other numbers: "logical", "char", or None."""
+    with contextlib.suppress(KeyError, OSError, RuntimeError, ValueError, TypeError):
+        if h5py.h5a.get_num_attrs(dataset) and h5py.h5a.exists(dataset, b"MATLAB_class"):
+            found = h5py.AttributeManager(h5py.Dataset(dataset))["MATLAB_class"]
+            text = found.decode() if isinstance(found, bytes) else str(found)
+            return text if text in ("logical", "char") else None
+    return None
 
 
 def read_packing(dataset: h5py.h5d.DatasetID, dtype: DType) -> Packing | None:
@@ -21,9 +35,18 @@ def read_packing(dataset: h5py.h5d.DatasetID, dtype: DType) -> Packing | None:
     try:
         if dtype.kind not in "iuf" or not h5py.h5a.get_num_attrs(dataset):
             return None
+        if h5py.h5a.exists(dataset, b"conversion"):
+            return _nwb(h5py.Dataset(dataset))
         for name in ATTRIBUTES:
             if h5py.h5a.exists(dataset, name.encode()):
                 found[name] = h5py.AttributeManager(h5py.Dataset(dataset))[name]
     except (KeyError, OSError, RuntimeError, ValueError, TypeError) as error:
         return Packing(fault=f"its attributes cannot be read: {error}")
     return Packing.of(found, dtype)
+
+
+def _nwb(dataset: h5py.Dataset) -> Packing | None:
+    if "channel_conversion" in dataset.parent:
+        fault = "channel_conversion beside it has a factor for each channel; multiply by it"
+        return Packing(fault=fault, convention="nwb")
+    return Packing.nwb(dataset.attrs["conversion"], dataset.attrs.get("offset"))

@@ -1,0 +1,109 @@
+"""Rows along another axis than the first: those of MATLAB, whose first axis is the last here.
+
+Idea: an array in place is seen with its axes moved; of an HDF5 dataset in chunks, h5py reads the
+boxes that the rows lie in. Invariant: row i is that of `np.moveaxis(array, axis, 0)`. The cost is
+stated, since such a row is scattered through the file.
+"""
+
+import math
+from typing import Any
+
+import numpy as np
+
+from npdata.arrays.blocks import Blocks
+from npdata.arrays.gather import RowTable
+from npdata.errors import FieldError
+from npdata.sources.base import Source
+from npdata.sources.derived import DerivedSource
+
+
+class MovedAxisSource(DerivedSource):
+    """The rows along `axis` of an array in place.
+
+    Examples:
+        >>> source = MovedAxisSource(npdata.open_source(np.arange(6).reshape(2, 3)), 1)
+        >>> source.shape, source.table.array[0].tolist()
+        ((3, 2), [0, 3])
+    """
+
+    def __init__(self, rows: Source, axis: int) -> None:
+        """Move `axis`, in [1, rank), of an array in place to the front."""
+        super().__init__(rows)
+        self._axis = axis
+        shape = list(rows.shape)
+        self.shape = (shape.pop(axis), *shape)
+        pieces = math.prod(rows.shape[:axis])
+        about = f"{axis} of {rows.shape}; a row lies in {pieces} pieces of {rows.access.kind} data"
+        self.details = (*rows.details, ("axis", about))
+        self.paths = ()
+        self._views: tuple[RowTable, RowTable] | None = None
+
+    @property
+    def blocks(self) -> Blocks:
+        """Blocks of about as many bytes as any."""
+        return Blocks.of_bytes(len(self), self.row_bytes)
+
+    @property
+    def borders(self) -> None:
+        """No borders: all rows lie in every part."""
+        return
+
+    @property
+    def table(self) -> RowTable:
+        """The array with its axes moved."""
+        given = self.rows.table
+        assert given is not None
+        views = self._views
+        if views is None or views[0] is not given:
+            moved = np.moveaxis(given.array, self._axis, 0)
+            views = self._views = (given, RowTable.of(moved))
+        return views[1]
+
+    def read(self, indices: np.ndarray[Any, Any], out: np.ndarray[Any, Any]) -> None:
+        """Gather the rows out of the array."""
+        self.rows.check()
+        self.table.gather(indices, out)
+        self.rows.check()
+
+    def will_need(self, first: int, stop: int) -> None:
+        """Do nothing: the rows lie everywhere."""
+
+    def dont_need(self, first: int, stop: int) -> None:
+        """Do nothing: the rows lie everywhere."""
+
+    def close_idle(self) -> None:
+        """Close the files of the array until the next read."""
+        self._views = None
+        super().close_idle()
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Pickle the array by what it is, and the axis."""
+        return type(self), (self.rows, self._axis)
+
+
+def along_axis(source: Source, axis: object) -> Source:
+    """Give the rows along an axis, counted from the end where it is negative; None: the first.
+
+    Raises `FieldError` for what is no axis, and for data that cannot be read so.
+    """
+    if axis is None or axis == 0:
+        return source
+    rank = len(source.shape)
+    if not isinstance(axis, int) or isinstance(axis, bool) or not -rank <= axis < rank:
+        raise FieldError(f"axis={axis!r}: {source.where} has {rank} axes, 0 to {rank - 1}")
+    number = axis % rank
+    if number == 0:
+        return source
+    if len(source.packings.kinds) > 1:
+        raise FieldError(f"{source.where} is packed in different ways from row to row")
+    if source.table is not None:
+        moved: Source = MovedAxisSource(source, number)
+    elif source.across is not None:
+        moved = source.across(number)
+    else:
+        raise FieldError(
+            f"axis={axis!r} is for arrays in memory, .npy files and datasets of one HDF5 file; "
+            f"{source.where} is read by {source.access.kind}"
+        )
+    moved.packing, moved.matlab = source.packing, source.matlab
+    return moved
