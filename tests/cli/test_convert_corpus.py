@@ -27,7 +27,7 @@ def convertible(path: Path) -> list[str]:
         listed.name
         for listed in list_datasets(str(path)).datasets
         if listed.examined is not None
-        and not listed.missing
+        and not listed.examined.missing
         and not listed.examined.layout.dtype.hasobject
     ]
 
