@@ -2,8 +2,9 @@
 
 The same 1,797 images of 8 x 8 pixels are written in every format and trained from each, in a
 stock DataLoader with 0 and with 2 workers. The same seed gives the same accuracy everywhere,
-because every source delivers the same rows. Prints a table and saves a picture with a batch and
-the learning curves to `out/train_digits.png` beside this file, or to the folder given.
+because every source delivers the same rows. Prints a table and saves a picture with a batch, the
+curve that all runs share and how fast each source was read to `out/train_digits.png` beside this
+file, or to the folder given.
 """
 
 import sys
@@ -116,21 +117,30 @@ def table(runs: list[Run]) -> str:
 
 
 def picture(digits: npdata.NumpyDataset, runs: list[Run], path: Path) -> None:
-    """Draw one batch and the learning curves."""
+    """Draw one batch, the learning curve of all runs, and the speed of each."""
     mpl.use("Agg")
     batch = digits[np.random.default_rng(SEED).integers(0, len(digits), BATCH)]
-    figure, (left, right) = plt.subplots(1, 2, figsize=(11, 4), layout="constrained")
+    figure, (left, middle, right) = plt.subplots(1, 3, figsize=(14, 4), layout="constrained")
     framed = nn.functional.pad(batch["image"], (1, 1, 1, 1))
     rows = framed.reshape(4, 8, 10, 10).permute(0, 2, 1, 3).reshape(40, 80)
     left.imshow(rows, cmap="gray_r")
     left.set_title("one batch of 32 digits")
     left.set_axis_off()
-    for run in runs:
-        right.plot(range(1, EPOCHS + 1), run.curve, alpha=0.6, label=f"{run.source}, {run.workers}")
-    right.axhline(0.95, color="gray", linestyle=":", linewidth=1)
-    right.set(xlabel="epoch", ylabel="accuracy on held-out digits", ylim=(0.85, 1))
-    right.set_title("twelve runs, one curve (source, workers)")
-    right.legend(fontsize=6, ncols=2, loc="lower right")
+    curves = {run.curve for run in runs}
+    for curve in curves:
+        middle.plot(range(1, EPOCHS + 1), curve, marker="o", markersize=3)
+    middle.set(xlabel="epoch", ylabel="accuracy on held-out digits", ylim=(0.85, 1))
+    middle.set_title(f"{len(runs)} runs, {len(curves)} learning curve{'s' * (len(curves) > 1)}")
+    middle.grid(alpha=0.3)
+    for shift, workers, color in ((-0.2, 0, "tab:blue"), (0.2, 2, "tab:orange")):
+        rates = {run.source: run.rate / 1000 for run in runs if run.workers == workers}
+        places = [k + shift for k in range(len(rates))]
+        right.barh(places, list(rates.values()), 0.4, color=color, label=f"{workers} workers")
+    right.set_yticks(range(len(rates)), list(rates))
+    right.invert_yaxis()
+    right.set(xlabel="thousand samples a second through a DataLoader")
+    right.set_title("the same rows, read at different speeds")
+    right.legend()
     path.parent.mkdir(parents=True, exist_ok=True)
     figure.savefig(path, dpi=120)
     plt.close(figure)

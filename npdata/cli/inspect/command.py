@@ -21,9 +21,10 @@ from npdata.cli.console import (
     shape_text,
 )
 from npdata.cli.inspect.examine import examine
+from npdata.cli.inspect.layouts import recognised
 from npdata.cli.inspect.report import DatasetReport, Facts, FileReport
 from npdata.cli.inspect.survey import Survey, expanded, kinds_of, survey
-from npdata.cli.inspect.table import dtype_text, print_reports, print_summary
+from npdata.cli.inspect.table import dtype_text, print_layouts, print_reports, print_summary
 from npdata.cli.plot import Panel, draw_arrays, require_format, save_figure, shortened
 from npdata.cli.raw import RawLayout, add_raw_arguments, raw_layout
 from npdata.errors import NpdataError, SourceError
@@ -61,8 +62,9 @@ def _run(arguments: argparse.Namespace) -> int:
     if console is not None:
         found = survey(paths, raw)
         _require_raw(raw, found.formats)
+        known = recognised(found.arrays)
         if len(found.arrays) + len(found.failures) > _MOST_ARRAYS:
-            return _summarise(console, found, raw, arguments.plot)
+            return _summarise(console, found, raw, arguments.plot, known)
     reports = []
     for path in paths:
         with interrupts_wait():
@@ -72,10 +74,13 @@ def _run(arguments: argparse.Namespace) -> int:
         print_json({"files": [report.as_json() for report in reports]})
     else:
         print_reports(console, reports)
+        print_layouts(console, known)
     return _end(reports, raw, arguments.plot, failed=any(report.failure for report in reports))
 
 
-def _summarise(console: Any, found: Survey, raw: RawLayout | None, picture: str | None) -> int:
+def _summarise(
+    console: Any, found: Survey, raw: RawLayout | None, picture: str | None, known: Sequence[str]
+) -> int:
     """Show kinds of arrays, and look at the largest of each."""
     kinds = kinds_of(found.arrays)
     shown = sorted(kinds, key=lambda kind: kind.nbytes, reverse=True)[:_MOST_KINDS]
@@ -86,6 +91,7 @@ def _summarise(console: Any, found: Survey, raw: RawLayout | None, picture: str 
     ones = [report.datasets[0] for report in reports]
     left_out = [kind for kind in kinds if kind not in shown]
     print_summary(console, list(zip(shown, ones, strict=True)), left_out, found.failures)
+    print_layouts(console, known)
     return _end(reports, raw, picture, failed=bool(found.failures))
 
 

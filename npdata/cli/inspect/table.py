@@ -87,6 +87,12 @@ def print_summary(
     _print_notes(console, "Advice", _merged(advice), most=_MOST_ADVICE)
 
 
+def print_layouts(console: Any, lines: Sequence[str]) -> None:
+    """Print which known layouts were found; a line is not broken, so that it can be pasted."""
+    for line in lines:
+        console.print(printable(line), soft_wrap=True, markup=False, highlight=False)
+
+
 def dtype_text(dtype: DType) -> str:
     """Name a dtype in few words.
 

@@ -1,0 +1,90 @@
+"""Files of well-known programs, recognised by the names of their arrays: the line to paste.
+
+Idea: robomimic, Keras, AnnData and episodes as LeRobot takes them each use names of their own.
+Invariant: a line names arrays that were found, and is given for a file that fits as a whole. It
+opens nothing.
+"""
+
+import os
+from collections.abc import Iterable, Sequence
+
+from npdata.sources.hdf5.catalog import Brief
+from npdata.sources.open import SEPARATOR
+
+_MOST_LINES = 3
+
+
+def recognised(arrays: Sequence[tuple[str, Brief]]) -> tuple[str, ...]:
+    """Say which files are of a known layout, and the line that opens each.
+
+    Examples:
+        >>> brief = Brief(name="", shape=(4, 3), dtype=np.dtype("f4"), storage="contiguous")
+        >>> names = ("data/demo_0/actions", "data/demo_0/obs/eef_pos")
+        >>> print(recognised([(f"d.hdf5::{name}", brief) for name in names])[0])
+        robomimic demonstrations: npdata.NumpyDataset.from_hdf5('d.hdf5', actions='data/*/...
+    """
+    files: dict[str, list[str]] = {}
+    for where, _ in arrays:
+        path, _, member = where.partition(SEPARATOR)
+        files.setdefault(path, []).append(member.strip("/"))
+    episodes = [path for path, names in files.items() if _is_episode(names)]
+    lines = [_episodes(episodes, files[episodes[0]])] if episodes else []
+    for path, names in files.items():
+        lines += [line for rule in (_robomimic, _keras, _anndata) if (line := rule(path, names))]
+    return tuple(lines[:_MOST_LINES])
+
+
+def _robomimic(path: str, names: Sequence[str]) -> str | None:
+    split = [name.split("/", 2) for name in names]
+    inner = [parts[2] for parts in split if parts[0] == "data" and len(parts) == 3]
+    demos = {parts[1] for parts in split if parts[0] == "data" and len(parts) == 3}
+    if len(inner) < len(names) or inner.count("actions") != len(demos):
+        return None
+    kept = [n for n in dict.fromkeys(inner) if inner.count(n) == len(demos) and _is_field(n)]
+    fields = _fields((n.rpartition("/")[2], f"data/*/{n}") for n in kept)
+    return f"robomimic demonstrations: npdata.NumpyDataset.from_hdf5({path!r}, {fields})"
+
+
+def _is_field(name: str) -> bool:
+    return name in ("actions", "rewards", "dones") or name.startswith("obs/")
+
+
+def _keras(path: str, names: Sequence[str]) -> str | None:
+    if {"x_train", "y_train"} <= set(names):
+        fields = _fields((n[0], f"{path}{SEPARATOR}{n}") for n in ("x_train", "y_train"))
+        return f"a data set as Keras has it: npdata.NumpyDataset({fields})"
+    layers = [name.startswith(("model_weights/", "layers/", "_layer_checkpoint")) for name in names]
+    if names and all(layers):
+        return f"weights of a Keras model, which are no samples: keras.models.load_model({path!r})"
+    return None
+
+
+def _anndata(path: str, names: Sequence[str]) -> str | None:
+    sparse = {"X/data", "X/indices", "X/indptr"} <= set(names)
+    if not (sparse or "X" in names) or not any(name.startswith("obs/") for name in names):
+        return None
+    labels = [n.removesuffix("/codes") for n in names if n.startswith("obs/") and "/codes" in n]
+    chosen = [("x", f"{path}{SEPARATOR}X")]
+    chosen += [("label", f"{path}{SEPARATOR}{labels[0]}")] if labels else []
+    return f"AnnData: npdata.NumpyDataset({_fields(chosen)})"
+
+
+def _is_episode(names: Sequence[str]) -> bool:
+    return "action" in names and any(name.startswith("observations/") for name in names)
+
+
+def _episodes(paths: Sequence[str], names: Sequence[str]) -> str:
+    where = paths[0]
+    if len(paths) > 1:
+        where = os.path.join(os.path.dirname(where), f"*{os.path.splitext(where)[1]}")  # noqa: PTH118, PTH120, PTH122
+    kept = [name for name in names if name == "action" or name.startswith("observations/")]
+    fields = _fields((n.rpartition("/")[2], f"{where}{SEPARATOR}{n}") for n in kept)
+    return f"one episode a file, as ALOHA and LeRobot have them: npdata.concatenate({fields})"
+
+
+def _fields(chosen: Iterable[tuple[str, str]]) -> str:
+    known: dict[str, str] = {}
+    for name, where in chosen:
+        if name.isidentifier():
+            known.setdefault(name, where)
+    return ", ".join(f"{name}={where!r}" for name, where in known.items())

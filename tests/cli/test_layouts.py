@@ -1,0 +1,83 @@
+"""Files of well-known programs are recognised by `inspect`, with a line that opens them."""
+
+from pathlib import Path
+
+import h5py
+import numpy as np
+import pytest
+import torch
+
+import npdata
+from npdata.cli.main import main
+
+SHAPES = {"actions": (7,), "rewards": (), "obs/eef_pos": (3,), "obs/image": (8, 8, 3)}
+
+
+def line(capsys: pytest.CaptureFixture[str], *paths: str) -> str:
+    assert main(["inspect", *paths]) == 0
+    return " ".join(capsys.readouterr().out.split())
+
+
+def pasted(text: str, says: str) -> npdata.NumpyDataset:
+    """Run the line that was printed after `says`."""
+    assert says in text
+    call = text.partition(says)[2].strip()
+    return eval(call[: call.index(")") + 1], {"npdata": npdata})
+
+
+@pytest.mark.parametrize("demos", [2, 30])
+def test_demonstrations_of_robomimic(
+    in_folder: Path, capsys: pytest.CaptureFixture[str], demos: int
+) -> None:
+    with h5py.File("demo.hdf5", "w") as file:
+        for k in range(demos):
+            for name, shape in SHAPES.items():
+                file[f"data/demo_{k}/{name}"] = np.full((5, *shape), k, np.float32)
+    ds = pasted(line(capsys, "demo.hdf5"), "robomimic demonstrations:")
+    assert set(ds.names) == {"actions", "rewards", "eef_pos", "image"}
+    assert len(ds) == 5 * demos
+    assert (ds[7]["eef_pos"] == 1).all()
+
+
+def test_data_of_keras(in_folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    arrays = {"x_train": np.zeros((6, 4)), "y_train": np.arange(6)}
+    np.savez("mnist.npz", **arrays, x_test=np.zeros((2, 4)), y_test=np.arange(2))
+    ds = pasted(line(capsys, "mnist.npz"), "as Keras has it:")
+    assert ds[3]["y"] == 3
+    with h5py.File("model.weights.h5", "w") as file:
+        file["layers/dense/vars/0"] = np.zeros((3, 3))
+    assert "keras.models.load_model('model.weights.h5')" in line(capsys, "model.weights.h5")
+
+
+def test_episodes_of_aloha(in_folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    Path("raw").mkdir()
+    for k in range(3):
+        with h5py.File(f"raw/episode_{k}.hdf5", "w") as file:
+            file["action"] = np.full((4, 14), k, np.float32)
+            file["observations/qpos"] = np.full((4, 14), k, np.float32)
+    ds = pasted(line(capsys, "raw"), "as ALOHA and LeRobot have them:")
+    assert torch.equal(ds[5]["qpos"], torch.ones(14))
+
+
+def test_cells_of_anndata(in_folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    with h5py.File("c.h5ad", "w") as file:
+        x = file.create_group("X")
+        x.attrs["encoding-type"], x.attrs["shape"] = "csr_matrix", (3, 4)
+        x["data"], x["indices"] = np.array([5.0, 7.0]), np.array([2, 0])
+        x["indptr"] = np.array([0, 1, 1, 2])
+        kind = file.create_group("obs/type")
+        kind.attrs["encoding-type"] = "categorical"
+        kind["codes"], kind["categories"] = np.array([0, 1, 0], "i1"), np.array([b"B", b"T"])
+    ds = pasted(line(capsys, "c.h5ad"), "AnnData:")
+    assert ds[0]["x"].tolist() == [0, 0, 5, 0]
+    assert ds[1]["label"] == 1
+
+
+def test_other_files_are_not_taken_for_them(
+    in_folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with h5py.File("x.h5", "w") as file:
+        file["data/a"], file["other/actions"] = np.zeros(3), np.zeros(3)
+    text = line(capsys, "x.h5")
+    for word in ("robomimic", "Keras", "AnnData", "ALOHA"):
+        assert word not in text
