@@ -18,9 +18,10 @@ from npdata.dataset.arguments import (
     split_options,
 )
 from npdata.errors import FieldError
+from npdata.sources.file_list import SEPARATOR
 from npdata.sources.hdf5 import Hdf5Options
 from npdata.sources.npz import npz_members
-from npdata.sources.open import SEPARATOR, open_files, open_source
+from npdata.sources.open import open_files, open_source
 
 Transform: TypeAlias = Callable[[Any], Any]
 Path_: TypeAlias = str | os.PathLike[str]

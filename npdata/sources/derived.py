@@ -1,7 +1,7 @@
-"""A source that makes each of its rows from one row of another.
+"""Sources made of others: of several, or each row from one row of another.
 
 Idea: what is made differs, and where the rows lie, what is cheap and what is open does not. It is
-all passed on. Invariant: row i comes from row i. Subclasses read.
+all passed on. Invariant: in a `DerivedSource` row i comes from row i. Subclasses read.
 """
 
 from typing import Any
@@ -13,12 +13,44 @@ from npdata.arrays.blocks import Blocks
 from npdata.sources.base import Source
 
 
-class DerivedSource(Source):
+class CompositeSource(Source):
+    """Rows made of those of other sources, `made_of`; a subclass sets these and reads."""
+
+    made_of: tuple[Source, ...]
+
+    @property
+    def decoded_chunks(self) -> int:
+        """How many chunks this process has decoded for all parts so far."""
+        return sum(part.decoded_chunks for part in self.made_of)
+
+    @property
+    def reused_chunks(self) -> int:
+        """How often a chunk was found decoded already."""
+        return sum(part.reused_chunks for part in self.made_of)
+
+    def check(self) -> None:
+        """Raise `ChangedFileError` if a file behind a part changed since it was opened."""
+        for part in self.made_of:
+            part.check()
+
+    def close_idle(self) -> None:
+        """Close the files of the parts until the next read."""
+        for part in self.made_of:
+            part.close_idle()
+
+    def close(self) -> None:
+        """Close the parts."""
+        for part in self.made_of:
+            part.close()
+
+
+class DerivedSource(CompositeSource):
     """Rows made of those of `rows`, one of one; a subclass sets the rest and reads."""
 
     def __init__(self, rows: Source) -> None:
         """Take over what the rows say of themselves."""
         self.rows = rows
+        self.made_of = (rows,)
         self.shape = rows.shape
         self.dtype = rows.dtype
         self.where = rows.where
@@ -37,16 +69,6 @@ class DerivedSource(Source):
         return self.rows.borders
 
     @property
-    def decoded_chunks(self) -> int:
-        """The chunks that were decoded for the rows."""
-        return self.rows.decoded_chunks
-
-    @property
-    def reused_chunks(self) -> int:
-        """The chunks that were found decoded."""
-        return self.rows.reused_chunks
-
-    @property
     def rows_in_memory(self) -> int | None:
         """The rows that the memory for decoded chunks holds."""
         return self.rows.rows_in_memory
@@ -59,10 +81,6 @@ class DerivedSource(Source):
             return None
         return max(1, ahead // max(1, self.rows.row_bytes)) * self.row_bytes
 
-    def check(self) -> None:
-        """Raise `ChangedFileError` if the file behind the rows changed since it was opened."""
-        self.rows.check()
-
     def will_need(self, first: int, stop: int) -> None:
         """Pass it on."""
         self.rows.will_need(first, stop)
@@ -70,14 +88,6 @@ class DerivedSource(Source):
     def dont_need(self, first: int, stop: int) -> None:
         """Pass it on."""
         self.rows.dont_need(first, stop)
-
-    def close_idle(self) -> None:
-        """Close the files of the rows until the next read."""
-        self.rows.close_idle()
-
-    def close(self) -> None:
-        """Close the rows."""
-        self.rows.close()
 
 
 def origin(source: Any) -> Any:

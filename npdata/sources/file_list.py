@@ -9,6 +9,7 @@ has gone since. It is a sequence of str that cannot be changed, and looks at no 
 import os
 import zlib
 from collections.abc import Iterator, Sequence
+from pathlib import Path
 from typing import Any, overload
 
 import numpy as np
@@ -191,3 +192,24 @@ def unpacked(given: Packed) -> NDArray[Any]:
     if count * np.dtype(dtype).itemsize > _SMALL:
         data = zlib.decompress(data)
     return np.frombuffer(data, dtype).copy()
+
+
+def split_member(text: str) -> tuple[str, str | None]:
+    """Split `file::member` into the two, None where no member is named.
+
+    A file may have `::` in its own name: the longest part that is there counts.
+
+    Examples:
+        >>> split_member("d.npz::x"), split_member("x.npy")
+        (('d.npz', 'x'), ('x.npy', None))
+    """
+    if SEPARATOR not in text or Path(text).exists():
+        return text, None
+    path, _, member = text.partition(SEPARATOR)
+    while not Path(path).exists() and SEPARATOR in member:
+        head, _, member = member.partition(SEPARATOR)
+        path = f"{path}{SEPARATOR}{head}"
+    if Path(path).exists():
+        return path, member
+    path, _, member = text.partition(SEPARATOR)
+    return path, member

@@ -16,7 +16,7 @@ from typing import NamedTuple, TypeAlias
 
 from npdata.errors import FieldError, FormatError, MemberNotFoundError, UnsupportedSourceError
 from npdata.sources.file import require_local
-from npdata.sources.file_list import SEPARATOR, FileList, common_folder
+from npdata.sources.file_list import SEPARATOR, FileList, common_folder, split_member
 from npdata.sources.hdf5 import list_datasets
 from npdata.sources.natural_order import naturally_sorted
 from npdata.sources.npz import npz_members
@@ -51,7 +51,7 @@ def find_files(files: Files) -> Found:
         text = os.fspath(files)
         if isinstance(text, bytes):
             raise _no_files(files)
-        path, member = _split(text)
+        path, member = split_member(text)
         if member is None and _is_pattern(path):
             if "://" in path:
                 require_local(path)
@@ -77,14 +77,14 @@ def _listed(files: Sequence[str | os.PathLike[str]]) -> tuple[Names, str]:
         if not isinstance(each, str | os.PathLike):
             raise _no_files(each)
         text = os.fspath(each)
-        names += _expanded(text)[0] if _is_pattern(text) else [_split(text)]
+        names += _expanded(text)[0] if _is_pattern(text) else [split_member(text)]
     if not names:
         raise FieldError("an empty list of files makes no dataset")
     return names, common_folder([name for name, _ in names])
 
 
 def _expanded(text: str) -> tuple[Names, str]:
-    path, member = _split(text)
+    path, member = split_member(text)
     if "://" in path:
         require_local(path)
     if Path(path).is_dir():
@@ -157,7 +157,7 @@ def _named_in(path: str) -> tuple[Names, str]:
     texts = [os.path.join(folder, line) for line in lines if line]  # noqa: PTH118
     if not texts:
         raise FieldError(f"{path} names no file; it has one name a line")
-    names = [_split(text) for text in texts]
+    names = [split_member(text) for text in texts]
     _require_once(names)
     return names, common_folder([name for name, _ in names])
 
@@ -186,17 +186,6 @@ def _members(path: str, pattern: str) -> list[str]:
 
 def _is_pattern(text: str) -> bool:
     return glob.has_magic(text) and not Path(text).exists()
-
-
-def _split(text: str) -> tuple[str, str | None]:
-    """Split `file::member`; a file may have `::` in its own name: the longest that is there."""
-    if SEPARATOR not in text or Path(text).exists():
-        return text, None
-    path, _, member = text.partition(SEPARATOR)
-    while not Path(path).exists() and SEPARATOR in member:
-        head, _, member = member.partition(SEPARATOR)
-        path = f"{path}{SEPARATOR}{head}"
-    return (path, member) if Path(path).exists() else tuple(text.split(SEPARATOR, 1))  # type: ignore[return-value]
 
 
 def _require_once(names: Names) -> None:

@@ -28,7 +28,7 @@ from npdata.sources.base import Source
 from npdata.sources.columns import ColumnSource
 from npdata.sources.concat import ConcatSource
 from npdata.sources.file import require_local
-from npdata.sources.file_list import FileList
+from npdata.sources.file_list import FileList, split_member
 from npdata.sources.foreign import foreign_file
 from npdata.sources.hdf5 import (
     AUTO,
@@ -45,7 +45,6 @@ from npdata.sources.hdf5 import (
 from npdata.sources.memory import array_source
 from npdata.sources.raw import open_raw
 
-SEPARATOR = "::"
 HDF5_MAGIC = b"\x89HDF\r\n\x1a\n"
 
 SourceLike: TypeAlias = NDArray[Any] | str | os.PathLike[str] | Source | Any
@@ -225,24 +224,6 @@ def _open_path(text: str) -> Source:
         f"{found.path} is neither .npy nor .npz nor HDF5; for raw binary say what it holds: "
         f"NumpyDataset.from_raw(path, dtype=..., shape=(-1, ...))"
     )
-
-
-def split_member(text: str) -> tuple[str, str | None]:
-    """Split `file::member` into the two, None where no member is named.
-
-    A file may have `::` in its own name: the longest part that is there counts.
-
-    Examples:
-        >>> split_member("d.npz::x"), split_member("x.npy")
-        (('d.npz', 'x'), ('x.npy', None))
-    """
-    if SEPARATOR not in text or Path(text).exists():
-        return text, None
-    path, _, member = text.partition(SEPARATOR)
-    while not Path(path).exists() and SEPARATOR in member:
-        head, _, member = member.partition(SEPARATOR)
-        path = f"{path}{SEPARATOR}{head}"
-    return (path, member) if Path(path).exists() else (text.partition(SEPARATOR)[0], None)
 
 
 def _first_bytes(path: str) -> bytes:

@@ -17,6 +17,7 @@ from npdata.arrays.convert import Layout
 from npdata.arrays.dtypes import DType
 from npdata.errors import FieldError
 from npdata.sources.base import Source
+from npdata.sources.derived import CompositeSource
 
 Ints = NDArray[np.int64]
 Bounds = Literal["offsets", "lengths"]
@@ -48,7 +49,7 @@ class RaggedSource(Source):
             out[k] = piece.copy()
 
 
-class SpansSource(RaggedSource):
+class SpansSource(CompositeSource, RaggedSource):
     """The spans of the rows of `values` that `bounds`, of n + 1 offsets or n lengths, gives.
 
     Examples:
@@ -61,6 +62,7 @@ class SpansSource(RaggedSource):
     def __init__(self, values: Source, bounds: Source, kind: Bounds) -> None:
         """Read the bounds; raises `FieldError` where they do not fit the values."""
         self._values = values
+        self.made_of = (values,)
         self._bounds = bounds
         self._kind = kind
         self.packing = values.packing
@@ -95,16 +97,6 @@ class SpansSource(RaggedSource):
         return Blocks(rows=sizes, block_rows=sizes)
 
     @property
-    def decoded_chunks(self) -> int:
-        """How many chunks this process has decoded for the values so far."""
-        return self._values.decoded_chunks
-
-    @property
-    def reused_chunks(self) -> int:
-        """How often a chunk was found decoded already."""
-        return self._values.reused_chunks
-
-    @property
     def rows_in_memory(self) -> int | None:
         """What of its rows the memory for decoded chunks holds, by their share."""
         held = self._values.rows_in_memory
@@ -130,10 +122,6 @@ class SpansSource(RaggedSource):
         """Give views of the values, or of what one read of them brought."""
         return self._values.runs(self._offsets[indices], self._offsets[indices + 1])
 
-    def check(self) -> None:
-        """Raise `ChangedFileError` if the file behind the values changed since it was opened."""
-        self._values.check()
-
     def will_need(self, first: int, stop: int) -> None:
         """Pass it on as the rows of these samples."""
         self._values.will_need(int(self._offsets[first]), int(self._offsets[stop]))
@@ -141,14 +129,6 @@ class SpansSource(RaggedSource):
     def dont_need(self, first: int, stop: int) -> None:
         """Pass it on as the rows of these samples."""
         self._values.dont_need(int(self._offsets[first]), int(self._offsets[stop]))
-
-    def close_idle(self) -> None:
-        """Close the files of the values until the next read."""
-        self._values.close_idle()
-
-    def close(self) -> None:
-        """Close the values."""
-        self._values.close()
 
     def __reduce__(self) -> tuple[Any, ...]:
         """Pickle values and bounds by what they are: paths for files."""

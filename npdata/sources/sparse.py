@@ -16,6 +16,7 @@ from npdata.arrays.blocks import Blocks
 from npdata.arrays.gather import scatter_add
 from npdata.errors import FieldError, FormatError
 from npdata.sources.base import Source, rows_held
+from npdata.sources.derived import CompositeSource
 from npdata.sources.ragged import Ints, SpansSource, require_ascending
 
 Layout = Literal["dense", "csr"]
@@ -33,7 +34,7 @@ class Entries:
     values: NDArray[Any]
 
 
-class CsrSource(Source):
+class CsrSource(CompositeSource):
     """The dense rows of a sparse matrix of `shape`, in parts `data`, `indices` and `indptr`.
 
     Examples:
@@ -66,7 +67,7 @@ class CsrSource(Source):
             *data.details,
             ("sparse", f"CSR, {len(data)} values, {filled:.0f} in a row of {shape[1]} columns"),
         )
-        self._parts = (data, indices, indptr)
+        self.made_of = (data, indices, indptr)
         self._data = SpansSource(data, indptr, "offsets")
         self._indices = SpansSource(indices, indptr, "offsets")
 
@@ -74,16 +75,6 @@ class CsrSource(Source):
     def blocks(self) -> Blocks:
         """The blocks of the values, as the rows that begin in them."""
         return self._data.blocks
-
-    @property
-    def decoded_chunks(self) -> int:
-        """The chunks that were decoded for values and columns."""
-        return self._data.decoded_chunks + self._indices.decoded_chunks
-
-    @property
-    def reused_chunks(self) -> int:
-        """The chunks that were found decoded, of values and columns."""
-        return self._data.reused_chunks + self._indices.reused_chunks
 
     @property
     def rows_in_memory(self) -> int | None:
@@ -135,11 +126,6 @@ class CsrSource(Source):
             low, high = ends[first], ends[min(first + step, len(indices))]
             scatter_add(rows.reshape(-1), places[low:high], read.values[low:high])
 
-    def check(self) -> None:
-        """Raise `ChangedFileError` if a file behind the parts changed since it was opened."""
-        for part in self._parts:
-            part.check()
-
     def will_need(self, first: int, stop: int) -> None:
         """Pass it on as the values and columns of these rows."""
         self._data.will_need(first, stop)
@@ -150,19 +136,9 @@ class CsrSource(Source):
         self._data.dont_need(first, stop)
         self._indices.dont_need(first, stop)
 
-    def close_idle(self) -> None:
-        """Close the files of the parts until the next read."""
-        for part in self._parts:
-            part.close_idle()
-
-    def close(self) -> None:
-        """Close the parts."""
-        for part in self._parts:
-            part.close()
-
     def __reduce__(self) -> tuple[Any, ...]:
         """Pickle the parts by what they are: paths for files."""
-        return type(self), (*self._parts, self.shape, self.layout)
+        return type(self), (*self.made_of, self.shape, self.layout)
 
 
 def _end_to_end(pieces: list[NDArray[Any]], dtype: np.dtype[Any]) -> NDArray[Any]:

@@ -19,12 +19,13 @@ from npdata.arrays.convert import Layout
 from npdata.arrays.gather import RowTable
 from npdata.arrays.spans import Windows, step_of
 from npdata.sources.base import Access, Source
+from npdata.sources.derived import CompositeSource
 
 MOST_BLOCKS = 1 << 17
 """So many blocks are cut where those of the rows are; more become blocks of equal size."""
 
 
-class WindowSource(Source):
+class WindowSource(CompositeSource):
     """The windows of `rows` that `plan` numbers, each of the rows at `offsets` from its anchor.
 
     Without `offsets` each is the anchor row itself. A range of them makes a small pickle.
@@ -42,6 +43,7 @@ class WindowSource(Source):
     def __init__(self, rows: Source, plan: Windows, offsets: Sequence[int] | None) -> None:
         """Window the rows; `plan` allows for the offsets."""
         self._rows = rows
+        self.made_of = (rows,)
         self._plan = plan
         self._offsets = offsets
         self._at = np.array([0] if offsets is None else offsets, np.int64)
@@ -103,16 +105,6 @@ class WindowSource(Source):
         return Blocks(rows=sizes, block_rows=sizes)
 
     @property
-    def decoded_chunks(self) -> int:
-        """How many chunks this process has decoded for the rows so far."""
-        return self._rows.decoded_chunks
-
-    @property
-    def reused_chunks(self) -> int:
-        """How often a chunk was found decoded already."""
-        return self._rows.reused_chunks
-
-    @property
     def rows_in_memory(self) -> int | None:
         """What of its rows the memory for decoded chunks holds, by their share."""
         held = self._rows.rows_in_memory
@@ -169,10 +161,6 @@ class WindowSource(Source):
         view: NDArray[Any] = as_strided(array, shape, strides, writeable=not read_only)
         return view
 
-    def check(self) -> None:
-        """Raise `ChangedFileError` if the file behind the rows changed since it was opened."""
-        self._rows.check()
-
     def will_need(self, first: int, stop: int) -> None:
         """Pass it on as the rows of these windows."""
         rows = self._touched(first, stop)
@@ -197,12 +185,12 @@ class WindowSource(Source):
     def close_idle(self) -> None:
         """Close the files of the rows until the next read."""
         self._views = None
-        self._rows.close_idle()
+        super().close_idle()
 
     def close(self) -> None:
         """Close the rows."""
         self._views = None
-        self._rows.close()
+        super().close()
 
     def __reduce__(self) -> tuple[Any, ...]:
         """Pickle the rows by what they are, and the plan."""

@@ -18,11 +18,11 @@ from npdata.cli.raw import RawLayout, undescribed
 from npdata.dataset.many_files import concatenate, stack
 from npdata.errors import MemberNotFoundError, SourceError, TruncatedError
 from npdata.sources.base import Source
-from npdata.sources.file_list import FileList
+from npdata.sources.file_list import SEPARATOR, FileList, split_member
 from npdata.sources.hdf5 import Listed, count_attributes, list_datasets, source_of
 from npdata.sources.hdf5.open import without_filters
 from npdata.sources.npz import DecodedMember, examine_npz, npz_members
-from npdata.sources.open import SEPARATOR, Identified, identify, open_source, split_member
+from npdata.sources.open import Identified, identify, open_source
 from npdata.sources.stack import PiecesSource
 
 

@@ -19,7 +19,8 @@ from npdata.cli.convert.plan import ConvertError
 from npdata.cli.convert.writer import FieldPlan, Writer
 from npdata.loading.prefetcher import Prefetcher
 from npdata.sources.base import Source
-from npdata.sources.open import SEPARATOR, open_source
+from npdata.sources.file_list import SEPARATOR
+from npdata.sources.open import open_source
 
 AHEAD = 2
 

@@ -19,6 +19,7 @@ from npdata.dataset.rows_field import conversion_of
 from npdata.errors import FormatError, MemberNotFoundError, NpdataError, SourceError
 from npdata.sources.base import Source
 from npdata.sources.file import require_local
+from npdata.sources.file_list import SEPARATOR, split_member
 from npdata.sources.hdf5 import list_datasets
 from npdata.sources.hdf5.budget import default_budget
 from npdata.sources.hdf5.catalog import Listed
@@ -29,7 +30,7 @@ from npdata.sources.hdf5.layout import Filter
 from npdata.sources.hdf5.open import source_of, without_filters
 from npdata.sources.memory import MemorySource
 from npdata.sources.npz import examine_npz, npz_members
-from npdata.sources.open import SEPARATOR, identify, open_source, split_member
+from npdata.sources.open import identify, open_source
 
 
 def examine(text: str, raw: RawLayout | None) -> FileReport:

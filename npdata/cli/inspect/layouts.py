@@ -8,8 +8,8 @@ opens nothing.
 import os
 from collections.abc import Iterable, Sequence
 
+from npdata.sources.file_list import SEPARATOR
 from npdata.sources.hdf5.catalog import Brief
-from npdata.sources.open import SEPARATOR
 
 _MOST_LINES = 3
 

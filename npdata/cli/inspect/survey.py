@@ -14,11 +14,12 @@ from pathlib import Path, PurePath
 from npdata.cli.console import UsageError, interrupts_wait
 from npdata.cli.raw import RawLayout, undescribed
 from npdata.errors import FormatError, MemberNotFoundError, NpdataError
+from npdata.sources.file_list import SEPARATOR
 from npdata.sources.foreign import foreign_file
 from npdata.sources.hdf5.catalog import Brief, brief_datasets
 from npdata.sources.npy import read_header
 from npdata.sources.npz import examine_npz, npz_members
-from npdata.sources.open import SEPARATOR, Identified, identify
+from npdata.sources.open import Identified, identify
 
 SUFFIXES = (".npy", ".npz", ".h5", ".hdf5")
 RAW_SUFFIXES = (".bin", ".raw", ".dat")
