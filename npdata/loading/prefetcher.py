@@ -143,8 +143,7 @@ class Prefetcher(Iterator[Result], Generic[Job, Result]):
     def close(self) -> None:
         """End the threads, after the job that each is at; idempotent."""
         self._slots = self._jobs = None
-        if os.getpid() == self._process:
-            self._queue.close()
+        self._queue.close()
         self._stop()
 
     def __enter__(self) -> Self:

@@ -82,6 +82,21 @@ def test_what_is_behind_is_let_go() -> None:
     assert rows_of(left) == set(range(60))
 
 
+def test_what_was_needed_again_is_let_go_later() -> None:
+    plan = ReadAhead(Blocks.uniform(100, 10), row_bytes=1, budget=40)
+    batches = [np.arange(10 * block, 10 * block + 10) for block in (0, 1, 2, 3, 0, 4)]
+    left = [job.advice.leave for job in plan.jobs(batches) if job.advice and job.advice.leave]
+    assert left == [[(10, 20)]]
+
+
+def test_blocks_that_would_drive_each_other_out_are_not_announced() -> None:
+    batches = [np.arange(0, 100, 10), np.arange(0, 100, 10)]
+    for budget, needed in ((40, []), (100, [(0, 100)])):
+        plan = ReadAhead(Blocks.uniform(100, 10), row_bytes=1, budget=budget)
+        runs = [run for job in plan.jobs(batches) if job.advice for run in job.advice.need]
+        assert runs == needed
+
+
 @linux
 class TestFiles:
     @pytest.fixture
@@ -281,6 +296,14 @@ class TestWhoIsTold:
         assert rows_of(told.needed) == set(range(self.ROWS))
         # A stretch is a quarter of what is ahead, and there is one more.
         assert 0 < max(seen) <= self.ROWS // 8 * 5 // 4
+
+    def test_a_quarter_of_the_budget_is_left_for_batches(self) -> None:
+        told, most = self.listener(), 0
+        budget = self.ROWS * 512 // 2
+        ds = NumpyDataset(told)
+        for _ in Loader(ds, 64, shuffle=False, memory_budget=budget, num_threads=0):
+            most = max(most, len(rows_of(told.needed)) - len(rows_of(told.left)))
+        assert budget * 5 // 8 < 512 * most <= budget * 3 // 4
 
     def test_decoded_sources_that_hold_nothing_ahead_are_left_alone(self) -> None:
         told = self.listener("decoded")

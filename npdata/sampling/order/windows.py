@@ -82,8 +82,10 @@ class Lane:
         first, last = self._slots(positions[[0, -1]]).tolist()
         if self.within is None:
             return self._at(positions.copy(), first, last + 1)
-        windows = np.arange(self._window_of(first), self._window_of(last) + 1)
-        if len(windows) > len(positions):
+        low, high = self._window_of(first), self._window_of(last)
+        if high - low < len(positions):
+            windows = np.arange(low, high + 1)
+        else:
             windows = np.unique(self._window_of(self._slots(positions)))
         starts, ends = self._start(windows), self._start(windows + 1)
         counts = np.diff(np.searchsorted(positions, ends), prepend=0)
@@ -106,7 +108,7 @@ class Lane:
     def _window_of(self, slots: Any) -> Any:
         edge = self.wider * (self.narrow + 1)
         beyond = self.wider + (slots - edge) // max(1, self.narrow)
-        return np.where(slots < edge, slots // (self.narrow + 1), beyond)
+        return np.maximum(slots // (self.narrow + 1), beyond)
 
     def _first_slot(self, windows: Ints) -> Ints:
         slots: Ints = windows * self.narrow + np.minimum(windows, self.wider)

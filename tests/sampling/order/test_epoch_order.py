@@ -148,6 +148,19 @@ class TestOrder:
         rows = order.rows(np.arange(1000))
         assert len(np.unique(rows // 100)) > 990
 
+    def test_windows_between_two_positions_cost_no_memory(self):
+        order = plan(Blocks.uniform(10**13, 1), window_blocks=1)
+        first, last = order.rows(np.array([0, 10**13 - 1])).tolist()
+        assert first != last
+        assert (order.rows(np.array([0])), order.rows(np.array([10**13 - 1]))) == (first, last)
+
+    def test_positions_beyond_32_bits(self):
+        n, size = 1 << 34, 1 << 20
+        order = plan(Blocks.uniform(n, size), False, lanes=2)
+        positions = np.array([0, 1, 2 * size, (1 << 33) + 1, n - 2, n - 1])
+        rows = order.rows(positions).tolist()
+        assert rows == [0, size, 2 * size, (1 << 33) + size, n - size - 1, n - 1]
+
 
 class TestPinned:
     """These numbers change only with ORDER_VERSION: saved positions depend on them."""

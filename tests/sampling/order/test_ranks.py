@@ -159,7 +159,9 @@ class TestShares:
                     lanes=lanes,
                     block_rows=7,
                 )
-                sampler.load_state_dict({**sampler.state_dict(), "position": min(seen, n)})
+                sampler.load_state_dict(
+                    {**sampler.state_dict(), "position": min(seen, max(0, n - 1))}
+                )
                 for k, batch in enumerate(sampler):
                     steps += [set()] * (k == len(steps))
                     real = batch.rows[batch.mask] if uneven == "mask" else batch
