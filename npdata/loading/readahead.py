@@ -80,12 +80,16 @@ class ReadAhead:
         """Give a job for each batch of row numbers, in order."""
         stretches: deque[list[Any]] = deque()
         rows_each = max(1, min(self._ahead // _STRETCHES // self._row_bytes, _STRETCH_ROWS))
-        source, number = iter(batches), 0
+        source, number, waiting = iter(batches), 0, 0
         while True:
             need: Runs = []
             leave: Runs = []
-            while len(stretches) <= _STRETCHES and (stretch := take_batches(source, rows_each)):
+            # A batch may be more than a stretch, so rows are counted, and not stretches.
+            while waiting <= _STRETCHES * rows_each and (
+                stretch := take_batches(source, rows_each)
+            ):
                 stretches.append(stretch)
+                waiting += sum(map(len, stretch))
                 advice = self._advise(stretch)
                 need += advice.need
                 leave += advice.leave
@@ -93,6 +97,7 @@ class ReadAhead:
                 return
             told: Advice | None = Advice(need=need, leave=leave)
             for rows in stretches.popleft():
+                waiting -= len(rows)
                 yield Job(number=number, rows=rows, advice=told)
                 number, told = number + 1, None
 

@@ -1,13 +1,16 @@
 """The default window fits the memory for decoded chunks; `describe()` counts what is decoded."""
 
-import os
+import json
 import re
+import subprocess
+import sys
 from pathlib import Path
+from typing import Any
 
 import h5py
 import numpy as np
 import pytest
-from processes import run
+from processes import environment
 
 from npdata import BlockBatchSampler, NumpyDataset
 from npdata.errors import WindowWarning
@@ -32,40 +35,93 @@ def small_budget(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("NPDATA_CACHE_BYTES", str(BUDGET))
 
 
-def write(path: Path, row: tuple[int, ...], chunk: tuple[int, ...]) -> str:
+def write(path: Path, row: tuple[int, ...], chunk: tuple[int, ...], rows: int = ROWS) -> str:
     with h5py.File(path, "w") as file:
-        data = np.arange(ROWS * int(np.prod(row)), dtype=np.float32).reshape(ROWS, *row)
+        data = np.arange(rows * int(np.prod(row)), dtype=np.float32).reshape(rows, *row)
         file.create_dataset("x", data=data, chunks=chunk, compression="gzip", compression_opts=1)
     return f"{path}::x"
 
 
-@pytest.mark.parametrize("row, chunk", LAYOUTS)
-def test_each_chunk_is_decoded_as_often_as_described(
-    row: tuple[int, ...], chunk: tuple[int, ...], tmp_path: Path
-) -> None:
-    """In a process of its own, whose memory for decoded chunks is small."""
-    place = write(tmp_path / "d.h5", row, chunk)
-    code = f"""
+SMALL = 1 << 16
+SMALL_ROWS = 1600
+READ = """
+import json
+import sys
 import numpy as np
-from npdata import Loader, NumpyDataset
-ds = NumpyDataset({place!r})
-loader = Loader(ds, 16, shuffle="block", num_threads=0)
-rows = np.sort(np.concatenate([b.reshape(len(b), -1)[:, 0].numpy() for b in loader]))
-assert (rows == np.arange(len(ds)) * {int(np.prod(row))}).all()
-print(ds.describe())
-print("decoded", ds.sources[0].decoded_chunks)
+from torch.utils.data import DataLoader, get_worker_info
+from npdata import BlockBatchSampler, Loader, NumpyDataset, collate
+from npdata.cli.inspect.examine import examine
+
+def counted(samples):
+    (source,) = get_worker_info().dataset.sources
+    return collate(samples), get_worker_info().id, source.decoded_chunks
+
+def read(place):
+    decoded = {}
+    for threads in (0, 2):
+        with NumpyDataset(place) as ds:
+            rows = [batch.reshape(len(batch), -1)[:, 0] for batch in
+                    Loader(ds, 16, shuffle="block", num_threads=threads)]
+            decoded[f"Loader {threads}"] = ds.sources[0].decoded_chunks
+            assert (np.sort(np.concatenate(rows)) == ds[:].reshape(len(ds), -1)[:, 0].numpy()).all()
+    with NumpyDataset(place) as ds:
+        for _ in DataLoader(ds, batch_sampler=BlockBatchSampler(ds, 16), collate_fn=collate):
+            pass
+        decoded["DataLoader"] = ds.sources[0].decoded_chunks
+    with NumpyDataset(place) as ds:
+        for _, worker, count in DataLoader(ds, batch_sampler=BlockBatchSampler(ds, 16),
+                                           collate_fn=counted, num_workers=2):
+            decoded[f"worker {worker}"] = count
+        (dataset,) = examine(place.partition("::")[0], None).datasets
+        cost = dataset.as_json()["decoded_per_used"]["block"]
+        return {"decoded": decoded, "described": str(ds.describe()), "inspected": cost}
+
+if __name__ == "__main__":
+    print(json.dumps([read(place) for place in sys.argv[1:]]))
 """
-    os.environ["NPDATA_CACHE_BYTES"] = str(BUDGET)
-    try:
-        done = run(code)
-    finally:
-        del os.environ["NPDATA_CACHE_BYTES"]
+
+
+@pytest.fixture(scope="module")
+def readings(tmp_path_factory: pytest.TempPathFactory) -> list[dict[str, Any]]:
+    """Read all layouts in a process of its own, whose memory holds 2 to 256 blocks."""
+    folder = tmp_path_factory.mktemp("layouts")
+    places = [write(folder / f"{k}.h5", *each, SMALL_ROWS) for k, each in enumerate(LAYOUTS)]
+    (folder / "read.py").write_text(READ)
+    done = subprocess.run(
+        [sys.executable, "-W", "error", folder / "read.py", *places],
+        capture_output=True,
+        text=True,
+        check=False,
+        env=environment(NPDATA_CACHE_BYTES=str(SMALL)),
+        timeout=300,
+    )
     assert done.returncode == 0, done.stderr
-    decoded = int(done.stdout.split("decoded ")[-1])
-    cost = re.search(r"([\d.e+]+) by blocks", done.stdout)
-    assert cost is not None
-    used = ROWS * int(np.prod(row)) * 4
-    assert decoded * int(np.prod(chunk)) * 4 / used == pytest.approx(float(cost[1]), rel=0.02)
+    found: list[dict[str, Any]] = json.loads(done.stdout)
+    return found
+
+
+@pytest.mark.parametrize("layout", range(len(LAYOUTS)), ids=map(str, LAYOUTS))
+def test_each_chunk_is_decoded_as_often_as_described(
+    layout: int, readings: list[dict[str, Any]]
+) -> None:
+    (row, chunk), reading = LAYOUTS[layout], readings[layout]
+    inspected = reading["inspected"]
+    chunk_bytes, row_bytes = int(np.prod(chunk)) * 4, int(np.prod(row)) * 4
+    used = SMALL_ROWS * row_bytes
+    cost = {way: count * chunk_bytes / used for way, count in reading["decoded"].items()}
+    described = re.search(r"(up to )?([\d.e+]+) by blocks", reading["described"])
+    assert described is not None
+    assert float(described[2]) == pytest.approx(inspected, rel=0.01)
+    block_bytes = -(-row[0] // chunk[1]) * chunk_bytes
+    fits = 2 * block_bytes <= SMALL
+    assert bool(described[1]) is not fits
+    once = -(-SMALL_ROWS // chunk[0]) * block_bytes / used
+    assert inspected == (pytest.approx(once) if fits else pytest.approx(chunk[0], rel=0.1))
+    for way in ("Loader 0", "Loader 2", "DataLoader"):
+        assert cost[way] == pytest.approx(once, rel=0.1) or (cost[way] < inspected and not fits)
+    # Each worker reads every second batch, and decodes a chunk once for as many as it has of it.
+    assert max(cost["worker 0"], cost["worker 1"]) <= 1.1 * once
+    assert cost["DataLoader"] == pytest.approx(once)
 
 
 @pytest.mark.usefixtures("small_budget")

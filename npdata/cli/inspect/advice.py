@@ -81,7 +81,8 @@ def _rules(facts: Facts, where: str, budget: int) -> Iterator[str]:
         elif facts.access == "library":
             yield f"h5py reads it, one thread at a time; {_to_npy(facts, where)}"
         return
-    if facts.filters and facts.cost.full >= DEAR * facts.cost.block and chunks.grid[0] > 1:
+    once = math.prod(chunks.grid) * chunks.nbytes / max(1, facts.nbytes)
+    if facts.filters and facts.cost.full >= DEAR * once and chunks.grid[0] > 1:
         yield _random(facts, chunks, where, budget)
     elif facts.access == "library":
         yield f"h5py reads it, one thread at a time; {_to_npy(facts, where)}"
@@ -111,6 +112,12 @@ def _random(facts: Facts, chunks: Chunks, where: str, budget: int) -> str:
     )
     if facts.access == "library":
         return f"{cost}, by h5py, one thread at a time; {_to_npy(facts, where)}"
+    if 2 * _block_bytes(chunks) > budget:
+        return (
+            f"{cost}; a block by blocks, of {bytes_text(_block_bytes(chunks))}, is decoded for "
+            f"each batch as well, since NPDATA_CACHE_BYTES={budget} does not hold two: set it to "
+            f"{4 * _block_bytes(chunks)}, or {_to_npy(facts, where)}"
+        )
     window = _window(budget, _block_bytes(chunks))
     fits = smaller = ""
     if window < WINDOW_BLOCKS:

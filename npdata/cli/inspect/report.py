@@ -47,7 +47,7 @@ class FilterUse:
 
 @dataclass(frozen=True, kw_only=True)
 class Cost:
-    """Bytes decoded for each byte used, when rows are shuffled fully and by blocks."""
+    """Bytes decoded for each byte used, at most, when rows are shuffled fully and by blocks."""
 
     full: float = 1.0
     block: float = 1.0

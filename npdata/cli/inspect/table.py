@@ -33,7 +33,7 @@ _KIND_NOTE = (
     "arrays that are stored alike are one line, and the largest of them was looked at; FILE::GROUP "
     "or --json shows each"
 )
-_NOTE = "full, block: bytes decoded for each byte used, with rows shuffled fully or by blocks"
+_NOTE = "full, block: bytes decoded for each byte used, shuffled fully or by blocks, at most"
 _HEADS = (
     "shape",
     "stored as",

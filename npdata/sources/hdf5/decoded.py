@@ -137,8 +137,17 @@ class DecodedSource(ChunkedSource):
         state, tiling = self._state.get(), self._spec.tiling
         blocks, within = np.divmod(indices, tiling.chunk_rows)
         within *= tiling.tile_bytes
-        for step in plan_steps(blocks, tiling.count, state.cache.most(state.chunks.nbytes)):
+        steps = list(plan_steps(blocks, tiling.count, state.cache.most(state.chunks.nbytes)))
+        if len(steps) > 1:
+            # First what is there, which the others might drive out.
+            steps.sort(key=lambda step: not self._is_there(step, state))
+        for step in steps:
             self._read_step(step, state, within, out)
+
+    def _is_there(self, step: Step, state: _Decoding) -> bool:
+        first = int(step.blocks[0]) * self._spec.tiling.count + step.tiles.start
+        number = int(state.table.find(np.array([first]))[0])
+        return number in state.chunks.ready
 
     def _read_step(
         self, step: Step, state: _Decoding, within: NDArray[np.int64], out: NDArray[Any]

@@ -32,7 +32,8 @@ def decoded_per_used(layout: Layout, budget: int) -> tuple[float, float]:
     """Give the bytes decoded for each byte used: shuffled by rows, and shuffled by blocks.
 
     By rows, a chunk is decoded again whenever it left the cache since its last row; a cache that
-    holds the whole dataset decodes each chunk once.
+    holds the whole dataset decodes each chunk once. By blocks each is decoded once where the cache
+    holds two blocks, one that is read and the next. Else it is as by rows, at worst.
     """
     if layout.chunk_shape is None or not layout.filters or 0 in layout.shape:
         return 1.0, 1.0
@@ -41,7 +42,14 @@ def decoded_per_used(layout: Layout, budget: int) -> tuple[float, float]:
     once = total / (layout.shape[0] * layout.row_bytes)
     absent = max(0.0, 1 - budget / total)
     per_row = math.prod(grid[1:]) * layout.chunk_bytes / layout.row_bytes
-    return max(once, per_row * absent), once
+    rows = max(once, per_row * absent)
+    return rows, once if 2 * block_bytes(layout) <= budget else rows
+
+
+def block_bytes(layout: Layout) -> int:
+    """Give the decoded bytes of all chunks that the rows of one chunk lie in."""
+    shape, chunk = layout.shape[1:], (layout.chunk_shape or layout.shape)[1:]
+    return layout.chunk_bytes * math.prod(-(-n // c) for n, c in zip(shape, chunk, strict=True))
 
 
 def _cost(layout: Layout, decision: Decision, budget: int) -> str:
@@ -49,8 +57,18 @@ def _cost(layout: Layout, decision: Decision, budget: int) -> str:
         return "each byte used is read once, in any order"
     if layout.chunk_shape is None:
         return "each byte used is read once, in any order, through h5py's lock"
-    rows, blocks = decoded_per_used(layout, budget if decision.kind == "decoded" else 0)
-    return f"{rows:.3g} bytes decoded for each byte used shuffled by rows, {blocks:.3g} by blocks"
+    held = budget if decision.kind == "decoded" else 0
+    rows, blocks = decoded_per_used(layout, held)
+    by_rows = f"{rows:.3g} bytes decoded for each byte used shuffled by rows"
+    if 2 * block_bytes(layout) <= held or blocks <= 1:
+        return f"{by_rows}, {blocks:.3g} by blocks"
+    why = (
+        f"the chunks of one block take {block_bytes(layout)} bytes, more than half of the "
+        f"{budget} of NPDATA_CACHE_BYTES"
+        if held
+        else "h5py keeps few decoded chunks"
+    )
+    return f"{by_rows}, up to {blocks:.3g} by blocks: {why}"
 
 
 def _filter(name: str, values: tuple[int, ...]) -> str:
