@@ -86,7 +86,7 @@ def test_smaller_chunks_are_named_only_where_they_would_mix() -> None:
     assert "mix badly" in tight
     assert "d-x.h5 --chunks 53 --compression gzip" in tight
     tighter = "\n".join(advise(compressed(4096), where="d.h5::x", budget=100_000))
-    assert "window_blocks=1," in tighter
+    assert "do not hold two: set it to 12845056, or convert it to a .npy" in tighter
     assert ".h5 --" not in tighter
 
 

@@ -130,7 +130,7 @@ def test_random_rows_cost_more_when_the_slab_is_small(
 ) -> None:
     monkeypatch.setenv("NPDATA_CACHE_BYTES", str(50 * 784 * 4))
     images = inspect("d.h5::a/images")["d.h5::a/images"]
-    assert images["decoded_per_used"] == {"full": pytest.approx(45.0), "block": 1.0}
+    assert images["decoded_per_used"] == {"full": pytest.approx(45.0), "block": pytest.approx(45.0)}
     assert "random rows decodes" in images["advice"][0]
 
 

@@ -114,9 +114,10 @@ def _random(facts: Facts, chunks: Chunks, where: str, budget: int) -> str:
         return f"{cost}, by h5py, one thread at a time; {_to_npy(facts, where)}"
     if 2 * _block_bytes(chunks) > budget:
         return (
-            f"{cost}; a block by blocks, of {bytes_text(_block_bytes(chunks))}, is decoded for "
-            f"each batch as well, since NPDATA_CACHE_BYTES={budget} does not hold two: set it to "
-            f"{4 * _block_bytes(chunks)}, or {_to_npy(facts, where)}"
+            f"{cost}; a shuffle by blocks may decode a block, of "
+            f"{bytes_text(_block_bytes(chunks))}, for each batch, since the {bytes_text(budget)} "
+            f"of NPDATA_CACHE_BYTES do not hold two: set it to {4 * _block_bytes(chunks)}, or "
+            f"{_to_npy(facts, where)}"
         )
     window = _window(budget, _block_bytes(chunks))
     fits = smaller = ""
