@@ -166,7 +166,7 @@ def test_ctrl_c_at_a_random_moment_costs_no_row_and_no_thread() -> None:
         cwd=ROOT,
         capture_output=True,
         text=True,
-        timeout=60 + 10 * TIMES,
+        timeout=240 + 10 * TIMES,
         check=False,
     )
     assert done.returncode == 0, done.stdout + done.stderr

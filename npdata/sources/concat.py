@@ -7,9 +7,10 @@ Invariant: the rows are exactly those of `np.concatenate` over the parts, and no
 rows that it does not have. No more than `MOST_OPEN` of the other parts keep files open.
 """
 
-from collections import Counter, OrderedDict
+from collections import OrderedDict
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -27,6 +28,7 @@ from npdata.sources.mapped import MappedSource
 from npdata.sources.memory import MemorySource
 from npdata.sources.packing import Packings
 from npdata.sources.shards import Shards
+from npdata.sources.summary import Summary
 
 MOST_OPEN = 32
 """So many parts keep files open, of two descriptors each; the least recently read is closed."""
@@ -52,12 +54,7 @@ class Parts:
     def of_sources(cls, sources: Sequence[Source]) -> "Parts":
         """Join sources; raises `FieldError` where their rows differ, naming both."""
         first = sources[0]
-        for part in sources[1:]:
-            if (part.shape[1:], part.dtype) != (first.shape[1:], first.dtype):
-                raise FieldError(
-                    f"rows of {first.where} are {first.shape[1:]} of {first.dtype}, those of "
-                    f"{part.where} are {part.shape[1:]} of {part.dtype}; they make no one field"
-                )
+        _require_alike(sources)
         groups = [_as_parts(source) for source in sources]
         counts = np.cumsum([0, *(len(group.lengths) for group in groups)]).tolist()
         files = np.cumsum([0, *(len(group.table) for group in groups)]).tolist()
@@ -133,6 +130,16 @@ def _unpickled(
     )
 
 
+def _require_alike(sources: Sequence[Source]) -> None:
+    first = sources[0]
+    for part in sources[1:]:
+        if (part.shape[1:], part.dtype) != (first.shape[1:], first.dtype):
+            raise FieldError(
+                f"rows of {first.where} are {first.shape[1:]} of {first.dtype}, those of "
+                f"{part.where} are {part.shape[1:]} of {part.dtype}; they make no one field"
+            )
+
+
 def _as_parts(source: Source) -> Parts:
     if isinstance(source, ConcatSource):
         return source.parts
@@ -161,30 +168,64 @@ class ConcatSource(Source):
 
         `paths` are the names of the files that the parts come from, one each, where they do.
         """
-        if not isinstance(parts, Parts):
-            parts = Parts.of_sources(parts)
-        self.parts = parts
+        if isinstance(parts, Parts):
+            self.shape = (int(parts.lengths.sum()), *parts.row_shape)
+            self.dtype = parts.dtype
+            self._summary = _summary_of(parts)
+        else:
+            _require_alike(parts)
+            self.shape = (sum(map(len, parts)), *parts[0].shape[1:])
+            self.dtype = parts[0].dtype
+            self._summary = Summary.joined(map(_summary, parts))
+        self.where, self.access, self.details = self._summary.described()
+        self._given = parts
         self.paths = paths
-        self._starts = np.cumsum(np.append(0, parts.lengths))
-        self._ends = self._starts[1:]
-        lengths = parts.lengths
-        alike = (lengths[:-1] == lengths[0]).all() and lengths[-1] <= lengths[0]
-        self._even = int(lengths[0]) if alike else 0
-        self.shape = (int(self._starts[-1]), *parts.row_shape)
-        self.dtype = parts.dtype
-        self.where, self.access, self.details = _described(parts)
         self._recent: OrderedDict[int, None] = OrderedDict()
         self._lock = ForkSafeLock()
-        self._shards = self._lay_out()
 
-    def _lay_out(self) -> Shards:
-        """Work out where the rows of each part lie, but for the number of the row."""
-        parts, starts = self.parts, self._starts[:-1]
-        found = {k: _rows_of(part) for k, part in parts.own.items()}
-        arrays = {k: array for k, array in found.items() if array is not None}
-        self._slow = np.zeros(len(starts), bool)
-        self._slow[[k for k in parts.own if k not in arrays]] = True
-        self._any_slow = bool(self._slow.any())
+    @cached_property
+    def parts(self) -> Parts:
+        """What is laid end to end, worked out at the first use: a sum of n takes n steps."""
+        if not isinstance(self._given, Parts):
+            self._given = Parts.of_sources(_flattened(self._given))
+        return self._given
+
+    @cached_property
+    def _starts(self) -> NDArray[np.int64]:
+        return np.cumsum(np.append(0, self.parts.lengths))
+
+    @cached_property
+    def _ends(self) -> NDArray[np.int64]:
+        return self._starts[1:]
+
+    @cached_property
+    def _even(self) -> int:
+        """The rows of each part where they have equally many, the last perhaps fewer, else 0."""
+        lengths = self.parts.lengths
+        alike = (lengths[:-1] == lengths[0]).all() and lengths[-1] <= lengths[0]
+        return int(lengths[0]) if alike else 0
+
+    @cached_property
+    def _arrays(self) -> dict[int, NDArray[Any]]:
+        """The parts in memory whose rows follow one another there."""
+        found = {k: _rows_of(part) for k, part in self.parts.own.items()}
+        return {k: array for k, array in found.items() if array is not None}
+
+    @cached_property
+    def _slow(self) -> NDArray[np.bool_]:
+        """Whether each part reads its rows itself."""
+        slow = np.zeros(len(self.parts.lengths), bool)
+        slow[[k for k in self.parts.own if k not in self._arrays]] = True
+        return slow
+
+    @cached_property
+    def _any_slow(self) -> bool:
+        return bool(self._slow.any())
+
+    @cached_property
+    def _shards(self) -> Shards:
+        """Where the rows of each part lie, but for the number of the row."""
+        parts, starts, arrays = self.parts, self._starts[:-1], self._arrays
         places = np.zeros(len(starts), np.int64)
         in_file = parts.file >= 0
         places[in_file] = parts.table.offset[parts.file[in_file]]
@@ -231,10 +272,17 @@ class ConcatSource(Source):
         both = [self._starts, *(self._starts[k] + borders for k, borders in inner.items())]
         return np.unique(np.concatenate(both))
 
-    @property
+    @cached_property
     def packings(self) -> Packings:
         """What the numbers of each part stand for."""
-        parts = self.parts
+        given = self._given
+        if not isinstance(given, Parts):
+            each = [part.packings for part in given]
+            kinds = {kind for part in each for kind in part.kinds}
+            if len(kinds) > 1:
+                return Packings.of_parts(each, np.cumsum([0, *map(len, given[:-1])]))
+            return Packings.one(next(iter(kinds), None))
+        parts = given
         kinds = {kind.packing for kind in parts.table.kinds}
         own = {k: part.packings for k, part in parts.own.items()}
         kinds |= {kind for each in own.values() for kind in each.kinds}
@@ -395,6 +443,19 @@ class ConcatSource(Source):
         return type(self), (self.parts, self.paths)
 
 
+def _flattened(sources: Sequence[Source]) -> list[Source]:
+    """Give sources with the parts of those among them that were not worked out, in order."""
+    found: list[Source] = []
+    left = list(reversed(sources))
+    while left:
+        source = left.pop()
+        if isinstance(source, ConcatSource) and not isinstance(source._given, Parts):
+            left += reversed(source._given)
+        else:
+            found.append(source)
+    return found
+
+
 def _rows_of(part: Source) -> NDArray[Any] | None:
     """Give the memory in which the rows of a part follow one another, None where they do not."""
     if type(part) is not MemorySource or part.dtype.hasobject or not len(part):
@@ -403,20 +464,19 @@ def _rows_of(part: Source) -> NDArray[Any] | None:
     return array if array.flags.c_contiguous else None
 
 
-def _described(parts: Parts) -> tuple[str, Access, tuple[tuple[str, str], ...]]:
-    """Give the name, how most rows are read, and the details of those parts."""
-    kinds: Counter[str] = Counter()
-    rows: Counter[str] = Counter()
-    firsts: dict[str, tuple[Access, tuple[tuple[str, str], ...]]] = {}
-    for k, length in enumerate(parts.lengths.tolist()):
-        part = parts.own.get(k)
-        access = IN_FILES if part is None else part.access
-        firsts.setdefault(access.kind, (access, () if part is None else part.details))
-        kinds[access.kind] += 1
-        rows[access.kind] += length
-    access, details = firsts[max(firsts, key=rows.__getitem__)]
-    counts = ", ".join(f"{count} {kind}" for kind, count in kinds.items())
-    reason = f"{len(parts.lengths)} sources end to end ({counts}): {access.reason}"
-    first = parts.own[0].where if 0 in parts.own else parts.table.files[0]
-    more = f" and {len(parts.lengths) - 1} more" if len(parts.lengths) > 1 else ""
-    return f"{first}{more}", Access(kind=access.kind, reason=reason), details
+def _summary(source: Source) -> Summary:
+    if isinstance(source, ConcatSource):
+        return source._summary
+    mapped = type(source) is MappedSource and FileTable.of_mapped(source) is not None
+    return Summary.one(source.where, len(source), IN_FILES) if mapped else Summary.of(source)
+
+
+def _summary_of(parts: Parts) -> Summary:
+    return Summary.joined(
+        Summary.of(parts.own[k])
+        if k in parts.own
+        else Summary.one(parts.table.files[number], length, IN_FILES)
+        for k, (length, number) in enumerate(
+            zip(parts.lengths.tolist(), parts.file.tolist(), strict=True)
+        )
+    )

@@ -3,6 +3,7 @@
 import multiprocessing
 import os
 import pickle
+import sys
 from pathlib import Path
 
 import h5py
@@ -333,3 +334,27 @@ def test_sum_begins_with_nothing_and_lays_datasets_end_to_end() -> None:
     assert sum(parts[:1]) is parts[0]
     with pytest.raises(TypeError):
         1 + parts[0]
+
+
+def test_a_sum_takes_time_in_proportion_to_its_terms() -> None:
+    def steps(count: int) -> int:
+        parts = [npdata.NumpyDataset(np.full((2, 3), k)) for k in range(count)]
+        calls = 0
+
+        def count_call(*_: object) -> None:
+            nonlocal calls
+            calls += 1
+
+        before = sys.getprofile()
+        sys.setprofile(count_call)
+        try:
+            joined = sum(parts)
+            last = joined[[-1]]
+        finally:
+            sys.setprofile(before)
+        assert last.tolist() == [[count - 1] * 3]
+        assert joined[:].shape == (2 * count, 3)
+        return calls
+
+    steps(5)
+    assert steps(200) < 2.5 * steps(100)

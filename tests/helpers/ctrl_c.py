@@ -17,11 +17,13 @@ from pathlib import Path
 
 import h5py
 import numpy as np
+from torch.utils.data import DataLoader
 
 import npdata
 
 ROWS, WIDTH = 4096, 64
 X = np.random.default_rng(7).integers(0, 60, (ROWS, WIDTH)).astype(np.float32)
+FILES = 64
 HANGS_AFTER = 120.0
 
 
@@ -38,6 +40,9 @@ def write(folder: Path) -> dict[str, list[str]]:
         file.create_dataset("second", data=X[half:], chunks=(64, WIDTH), **options)
     np.save(folder / "x.npy", X)
     np.savez_compressed(folder / "x.npz", x=X)
+    (folder / "files").mkdir()
+    for k, part in enumerate(np.split(X, FILES)):
+        np.save(folder / "files" / f"{k}.npy", part)
     at = f"{folder / 'd.h5'}::"
     return {
         "decoded": [f"{at}gzip"],
@@ -47,11 +52,22 @@ def write(folder: Path) -> dict[str, list[str]]:
         "npy": [str(folder / "x.npy")],
         "npz": [f"{folder / 'x.npz'}::x"],
         "two parts": [f"{at}first", f"{at}second"],
+        "concatenated files": [str(folder / "files")],
+        "stacked files": [str(folder / "files")],
     }
 
 
-def dataset(addresses: list[str]) -> npdata.NumpyDataset:
+def rows_of(kind: str) -> np.ndarray:
+    """Give the rows of a kind of file."""
+    return X.reshape(FILES, -1, WIDTH) if kind == "stacked files" else X
+
+
+def dataset(kind: str, addresses: list[str]) -> npdata.NumpyDataset:
     """Open them, end to end."""
+    if kind == "concatenated files":
+        return npdata.concatenate(addresses[0])
+    if kind == "stacked files":
+        return npdata.stack(addresses[0])
     sources = [npdata.open_source(address) for address in addresses]
     whole = sources[0]
     if len(sources) > 1:
@@ -61,17 +77,23 @@ def dataset(addresses: list[str]) -> npdata.NumpyDataset:
     return npdata.NumpyDataset(whole)
 
 
-def epoch(ds: npdata.NumpyDataset, way: str, seed: int) -> int:
-    """Read every row once, in one of three ways, and count the batches that are wrong."""
-    order = np.random.default_rng(seed).permutation(ROWS)
+def epoch(ds: npdata.NumpyDataset, x: np.ndarray, way: str, seed: int) -> int:
+    """Read every row once, in one of four ways, and count the batches that are wrong."""
+    order = np.random.default_rng(seed).permutation(len(x))
     if way == "batches":
         parts = np.array_split(order, 16)
-        return sum(not (ds[rows].numpy() == X[rows]).all() for rows in parts)
+        return sum(not (ds[rows].numpy() == x[rows]).all() for rows in parts)
     batches = [part.tolist() for part in np.array_split(order, 16)]
+    if way.startswith("DataLoader "):
+        workers = int(way.removeprefix("DataLoader "))
+        made = DataLoader(ds, batch_sampler=batches, collate_fn=npdata.collate, num_workers=workers)
+        return sum(
+            not (batch.numpy() == x[rows]).all() for batch, rows in zip(made, batches, strict=True)
+        )
     threads = int(way.removeprefix("Loader "))
     with npdata.Loader(ds, sampler=batches, num_threads=threads) as loader:
         return sum(
-            not (batch.numpy() == X[rows]).all()
+            not (batch.numpy() == x[rows]).all()
             for batch, rows in zip(loader, batches, strict=True)
         )
 
@@ -116,7 +138,7 @@ def threads_left() -> list[str]:
     return [thread.name for thread in threads if thread.is_alive()]
 
 
-WAYS = ("batches", "Loader 0", "Loader 1", "Loader 2", "Loader 8")
+WAYS = ("batches", "Loader 0", "Loader 1", "Loader 2", "Loader 8", "DataLoader 0", "DataLoader 2")
 
 
 def main(times: int) -> int:
@@ -128,14 +150,15 @@ def main(times: int) -> int:
         each = -(-times // len(cases))
         for kind, way in cases:
             faulthandler.dump_traceback_later(HANGS_AFTER, exit=True)
-            ds = dataset(files[kind])
+            x, ds = rows_of(kind), dataset(kind, files[kind])
             before = timer.fired
             wrong = errors = 0
             for k in range(each):
                 try:
-                    ds = dataset(files[kind]) if k % 3 == 0 else ds
-                    wrong += interrupted(timer, lambda: epoch(ds, way, k), rng.expovariate(100))  # noqa: B023
-                    wrong += epoch(ds, "batches", k)
+                    ds = dataset(kind, files[kind]) if k % 3 == 0 else ds
+                    delay = rng.expovariate(5 if way == "DataLoader 2" else 100)
+                    wrong += interrupted(timer, lambda: epoch(ds, x, way, k), delay)  # noqa: B023
+                    wrong += epoch(ds, x, "batches", k)
                 except Exception as error:
                     timer.disarm()
                     errors += 1

@@ -1,0 +1,71 @@
+"""How the parts of a source end to end are read, in a few words.
+
+Idea: parts are counted by the kind of their access, so that the summary of a sum is made of those
+of its terms, whatever their number of parts. Invariant: only kinds are kept, never parts.
+"""
+
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
+
+from npdata.sources.base import Access, Source
+
+Details = tuple[tuple[str, str], ...]
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Kind:
+    """So many parts and rows, with the access and the details of the first of them."""
+
+    parts: int
+    rows: int
+    access: Access
+    details: Details
+
+
+@dataclass(frozen=True, kw_only=True)
+class Summary:
+    """The name of the first part, and the parts by the kind of their access, in order."""
+
+    first: str
+    kinds: dict[str, _Kind]
+
+    @classmethod
+    def of(cls, source: Source) -> "Summary":
+        """Summarise a source that is one part.
+
+        Examples:
+            >>> Summary.of(npdata.open_source("x.npy")).described()[0]
+            'x.npy'
+        """
+        return cls.one(source.where, len(source), source.access, source.details)
+
+    @classmethod
+    def one(cls, where: str, rows: int, access: Access, details: Details = ()) -> "Summary":
+        """Summarise a part of `rows` rows."""
+        kind = _Kind(parts=1, rows=rows, access=access, details=details)
+        return cls(first=where, kinds={access.kind: kind})
+
+    @classmethod
+    def joined(cls, summaries: Iterable["Summary"]) -> "Summary":
+        """Summarise the parts of all, at least one."""
+        first = None
+        kinds: dict[str, _Kind] = {}
+        for each in summaries:
+            first = each.first if first is None else first
+            for name, kind in each.kinds.items():
+                if name in kinds:
+                    parts, rows = kinds[name].parts + kind.parts, kinds[name].rows + kind.rows
+                    kinds[name] = replace(kinds[name], parts=parts, rows=rows)
+                else:
+                    kinds[name] = kind
+        return cls(first=first or "", kinds=kinds)
+
+    def described(self) -> tuple[str, Access, Details]:
+        """Give the name, how most rows are read, and the details of those parts."""
+        most = max(self.kinds.values(), key=lambda kind: kind.rows)
+        parts = sum(kind.parts for kind in self.kinds.values())
+        counts = ", ".join(f"{kind.parts} {name}" for name, kind in self.kinds.items())
+        reason = f"{parts} sources end to end ({counts}): {most.access.reason}"
+        more = f" and {parts - 1} more" if parts > 1 else ""
+        access = Access(kind=most.access.kind, reason=reason)
+        return f"{self.first}{more}", access, most.details
