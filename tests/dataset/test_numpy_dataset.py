@@ -188,7 +188,7 @@ class TestDtype:
         with h5py.File(tmp_path / "r.h5", "w") as file:
             file["r"] = rows
         for source in (rows, f"{tmp_path}/r.h5::r"):
-            with pytest.raises(TypeError, match="its field 'b'"):
+            with pytest.raises(TypeError, match="its column 'b'"):
                 NumpyDataset(source)
 
 
