@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from npdata.arrays.blocks import Blocks
 from npdata.arrays.dtypes import DType
+from npdata.sources.derived import CompositeSource
 from npdata.sources.hdf5.library import LibrarySource
 from npdata.sources.ragged import OBJECTS, Ints, RaggedSource
 
@@ -31,12 +32,13 @@ def variable_numbers(dtype: DType) -> DType | None:
     return base if isinstance(base, np.dtype) and base.kind in "biufc" else None
 
 
-class VariableSource(RaggedSource):
+class VariableSource(CompositeSource, RaggedSource):
     """The rows of a dataset of variable length, of `values_dtype`."""
 
     def __init__(self, rows: LibrarySource, values_dtype: DType) -> None:
         """Read `rows`, a source of objects."""
         self._rows = rows
+        self.made_of = (rows,)
         self.shape = rows.shape
         self.dtype = OBJECTS
         self.row_shape = ()
@@ -66,18 +68,6 @@ class VariableSource(RaggedSource):
                 sizes.append(np.array([len(piece) for piece in self.pieces(rows)], np.int64))
             self._lengths = np.concatenate(sizes)
         return self._lengths
-
-    def check(self) -> None:
-        """Raise `ChangedFileError` if the file changed since it was opened."""
-        self._rows.check()
-
-    def close_idle(self) -> None:
-        """Close the handle of this process until the next read."""
-        self._rows.close_idle()
-
-    def close(self) -> None:
-        """Close the handle of this process for good."""
-        self._rows.close()
 
     def __reduce__(self) -> tuple[Any, ...]:
         """Pickle the path and the name."""
