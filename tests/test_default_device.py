@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 import torch
 from kinds import KINDS, Data, dataset
+from torch.utils.data import DataLoader
 
 import npdata
 from npdata import Loader, NumpyDataset
@@ -46,3 +47,26 @@ def test_as_tensor_of_any_array() -> None:
     with torch.device("meta"):
         for array in (np.array(3.0), np.arange(3)[::-1], np.arange(3, dtype=">i4"), np.zeros(0)):
             assert npdata.as_tensor(array).tolist() == array.tolist()
+
+
+def _meta_by_default(_: int) -> None:
+    torch.set_default_device("meta")
+
+
+@pytest.mark.parametrize("kind", ["hdf5, compressed", "npy"])
+def test_in_a_worker_of_a_data_loader(kind: str, data: Data) -> None:
+    """Where torch's own DataLoader works: it draws its seed on the default device."""
+    ds = dataset(kind, data)
+    options: dict[str, Any] = {"collate_fn": npdata.collate, "num_workers": 1}
+    expected = list(DataLoader(ds, 4, **options))
+    found = list(DataLoader(ds, 4, worker_init_fn=_meta_by_default, **options))
+    torch.set_default_device("cpu")
+    try:
+        found += list(DataLoader(ds, 4, **options))
+        workers = iter(DataLoader(ds, 4, **options))
+        torch.set_default_device("meta")
+        found += list(workers)
+    finally:
+        torch.set_default_device(None)
+    assert len(found) == 3 * len(expected)
+    assert all(map(torch.equal, found, 3 * expected))
