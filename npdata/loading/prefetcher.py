@@ -96,6 +96,7 @@ class Prefetcher(Iterator[Result], Generic[Job, Result]):
         self._depth = depth
         self._jobs: Iterator[Job] | None = iter(jobs)
         self._process = os.getpid()
+        self.is_threaded = threads > 0
         self._slots: deque[_Slot] | None = deque()
         """Of the jobs under way, in order; None once it was closed."""
         self._owner = _Owner()
@@ -123,7 +124,7 @@ class Prefetcher(Iterator[Result], Generic[Job, Result]):
         slots = self._slots
         if slots is None:
             raise StopIteration
-        if self._threads and os.getpid() != self._process:
+        if self.is_forked:
             raise ForkError(
                 f"this iterator was made in process {self._process}, and its threads stayed "
                 f"there; in process {os.getpid()} begin a new iteration"
@@ -139,6 +140,11 @@ class Prefetcher(Iterator[Result], Generic[Job, Result]):
         except BaseException:
             self.close()
             raise
+
+    @property
+    def is_forked(self) -> bool:
+        """Whether this is a process that the threads did not come along to."""
+        return self.is_threaded and os.getpid() != self._process
 
     def close(self) -> None:
         """End the threads, after the job that each is at; idempotent."""

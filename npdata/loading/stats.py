@@ -21,7 +21,8 @@ class LoaderStats:
 
     `seconds_waited` is the time the loop waited for batches, `seconds_used` the time it used.
     `decoded_chunks` is how many compressed chunks were decoded, also for batches read ahead,
-    `reused_chunks` how often a batch found a chunk that it needs decoded already, ahead or before.
+    `reused_chunks` how often a read, of a batch or of a run of small ones, found a chunk that it
+    needs decoded already, ahead or before.
 
     Examples:
         >>> stats = LoaderStats(batches=10, samples=640, nbytes=10**9,
@@ -98,22 +99,17 @@ class Counter:
     used: float = 0.0
     ended: bool = False
     _left: float = field(default_factory=time.perf_counter)
-    _asked: float = 0.0
 
     def __post_init__(self) -> None:
         """Note where the counts of the sources begin."""
         self._before = self.chunks()
 
-    def ask(self) -> None:
-        """Note that the loop asks for a batch."""
-        self._asked = time.perf_counter()
+    def count(self, asked: float, samples: int, nbytes: int) -> None:
+        """Note that the loop gets a batch, for which it asked at that time."""
         if self.batches:
-            self.used += self._asked - self._left
-
-    def give(self, samples: int, nbytes: int) -> None:
-        """Note that it gets one."""
+            self.used += asked - self._left
         self._left = time.perf_counter()
-        self.waited += self._left - self._asked
+        self.waited += self._left - asked
         self.batches += 1
         self.samples += samples
         self.nbytes += nbytes

@@ -217,11 +217,22 @@ def require_dtypes(dtype: DTypes) -> None:
     Examples:
         >>> require_dtypes({"image": torch.float16})
     """
-    for each in dtype.values() if isinstance(dtype, Mapping) else (dtype,):
-        if each is not None and not isinstance(each, torch.dtype):
+    for each in dtypes_of(dtype):
+        if not isinstance(each, torch.dtype):
             raise LoaderError(
                 f"dtype={each!r}: expected a torch.dtype, or a mapping of fields to it"
             )
+
+
+def dtypes_of(dtype: DTypes) -> set[torch.dtype]:
+    """Give the dtypes that `dtype` names.
+
+    Examples:
+        >>> dtypes_of({"image": torch.float16, "label": torch.float16})
+        {torch.float16}
+    """
+    named = dtype.values() if isinstance(dtype, Mapping) else (dtype,)
+    return {each for each in named if each is not None}
 
 
 def _listed(batch: Any) -> Any:

@@ -18,6 +18,19 @@ from npdata.dataset.numpy_dataset import NumpyDataset
 from npdata.loading.schedule import Data
 from npdata.sources.base import Source
 
+_GETITEMS = NumpyDataset.__getitems__
+
+
+def is_direct(dataset: Any) -> bool:
+    """Whether batches are read as `NumpyDataset` does it, and not by a subclass or a patch.
+
+    Examples:
+        >>> is_direct(npdata.NumpyDataset(np.arange(5)))
+        True
+    """
+    method = getattr(dataset.__getitems__, "__func__", None)
+    return isinstance(dataset, NumpyDataset) and method is _GETITEMS
+
 
 def datasets_within(dataset: Any) -> Iterator[NumpyDataset]:
     """Give the npdata datasets that `dataset` is or wraps.
@@ -42,7 +55,7 @@ def data_of(dataset: Any, batch_size: int | None) -> Data:
 
     Examples:
         >>> data_of(npdata.NumpyDataset(np.arange(5)), 2)
-        Data(batch_bytes=16, library=False)
+        Data(batch_bytes=16, library=False, gathered_bytes=None)
     """
     sources = [source for each in datasets_within(dataset) for source in each.sources]
     row_bytes = sum(source.row_bytes for source in sources)
@@ -101,7 +114,7 @@ def advised(dataset: Any, least_bytes: int = 0) -> Advised | None:
     """
     parts = [
         (source, rows)
-        for part, rows in _parts(dataset)
+        for part, rows in parts_of(dataset)
         for source in part.sources
         if _accepts_hints(source, least_bytes)
     ]
@@ -136,7 +149,7 @@ def _accepts_hints(source: Source, least_bytes: int) -> bool:
     return kind == "decoded" and source.ahead_bytes is not None
 
 
-def _parts(dataset: Any) -> Iterator[tuple[NumpyDataset, NDArray[np.int64] | None]]:
+def parts_of(dataset: Any) -> Iterator[tuple[NumpyDataset, NDArray[np.int64] | None]]:
     """Give the datasets whose rows are known for every row of `dataset`; None: the same row.
 
     A subclass of torch's wrappers may do as it likes, and gives nothing.
@@ -146,9 +159,9 @@ def _parts(dataset: Any) -> Iterator[tuple[NumpyDataset, NDArray[np.int64] | Non
     elif type(dataset) is StackDataset:
         wrapped = dataset.datasets
         for part in wrapped.values() if isinstance(wrapped, Mapping) else wrapped:
-            yield from _parts(part)
+            yield from parts_of(part)
     elif type(dataset) is Subset:
-        for inner, rows in _parts(dataset.dataset):
+        for inner, rows in parts_of(dataset.dataset):
             chosen = np.asarray(dataset.indices, np.int64)
             length = len(inner) if rows is None else len(rows)
             positive = np.where(chosen < 0, chosen + length, chosen)

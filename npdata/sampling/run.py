@@ -4,7 +4,7 @@ Idea: a sampler has one place, replaced whole, so that no interrupt leaves half 
 is a run, which takes the sampler's place when it is asked for its first batch. It numbers no rows.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Self
 
@@ -77,21 +77,34 @@ class RunBatches(Iterator[Any]):
     def __init__(self, sampler: Any) -> None:
         self._sampler = sampler
         self._run: Run | None = None
-        self._batches: Iterator[Any] = iter(())
+        self._chunks: Iterator[Sequence[Any]] = iter(())
+        self._chunk: Sequence[Any] = ()
+        self._taken = 0
 
     def __iter__(self) -> Self:
         return self
 
     def __next__(self) -> Any:
         """Give the row numbers of the next batch."""
-        if self._run is None:
-            self.begin()
-        return next(self._batches)
+        for batch in self.take(1):
+            return batch
+        raise StopIteration
 
-    def begin(self) -> None:
+    def take(self, most: int) -> Sequence[Any]:
+        """Give the row numbers of the next batches, of at most so many; of none at the end."""
+        run = self.begin() if self._run is None else self._run
+        if self._taken == len(self._chunk):
+            self._chunk, self._taken = next(self._chunks, ()), 0
+        batches = self._chunk[self._taken : self._taken + most]
+        self._taken += len(batches)
+        run.given += len(batches)
+        return batches
+
+    def begin(self) -> Run:
         """Begin the run: the epoch is now that which the sampler had coming."""
-        run = self._sampler._next_run()
-        self._run, self._batches = run, self._sampler._batches(run)
+        run: Run = self._sampler._next_run()
+        self._run, self._chunks = run, self._sampler._chunks(run)
+        return run
 
     def state_after(self, consumed: int) -> dict[str, int]:
         """Give the sampler's state after so many batches of this run."""
@@ -133,6 +146,6 @@ class RunBatches(Iterator[Any]):
         """Go on with an iterator of this state: one that was at its end gives nothing more."""
         if state["ended"]:
             run = self._sampler._next_run(peek=True)
-            self._run, self._batches = run, iter(())
+            self._run, self._chunks, self._chunk, self._taken = run, iter(()), (), 0
             if run.start.position:
                 self._sampler._begin(run)

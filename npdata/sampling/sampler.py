@@ -8,7 +8,7 @@ no data and starts no process; it learns its rank from torch.distributed when an
 """
 
 import warnings
-from collections.abc import Iterator, Mapping, Sized
+from collections.abc import Iterator, Mapping, Sequence, Sized
 from dataclasses import replace
 from typing import Any
 
@@ -231,7 +231,7 @@ class BlockBatchSampler(FoundByLightning, BatchSampler):
             shuffled=shuffle is not False,
         )
 
-    def _sized_batches(self, run: Run, sized: BySize) -> Iterator[Any]:
+    def _sized_chunks(self, run: Run, sized: BySize) -> Iterator[Sequence[Any]]:
         start, ranks = run.start, run.ranks
         order = self._recipe.order(start.epoch)
         run.consumed = [start.position]
@@ -244,14 +244,14 @@ class BlockBatchSampler(FoundByLightning, BatchSampler):
             rows[by_position] = order.rows(positions[by_position])
             batch = self._batch(rows, positions, len(step.fill), run)
             run.consumed.append(step.consumed)
-            run.given += 1
-            yield batch
+            yield (batch,)
         run.ended = True
 
-    def _batches(self, run: Run) -> Iterator[Any]:
+    def _chunks(self, run: Run) -> Iterator[Sequence[Any]]:
+        """Give the batches of a run, as many at a time as were numbered together."""
         self._begin(run)
         if self._sized is not None:
-            yield from self._sized_batches(run, self._sized)
+            yield from self._sized_chunks(run, self._sized)
             return
         order = self._recipe.order(run.start.epoch)
         position, ranks = run.start.position, run.ranks
@@ -262,19 +262,18 @@ class BlockBatchSampler(FoundByLightning, BatchSampler):
             size = min(4 * size, _CHUNK)
             chunk = ranks.positions(position, count)
             chunk_rows = order.rows(chunk.reshape(-1)).reshape(chunk.shape)
-            for rows, positions in zip(chunk_rows, chunk, strict=True):
-                batch = self._batch(rows, positions, 0, run)
-                run.given += 1
-                yield batch
+            if self._masked or self._seeded or run.lists:
+                pairs = zip(chunk_rows, chunk, strict=True)
+                yield [self._batch(rows, positions, 0, run) for rows, positions in pairs]
+            else:
+                yield list(chunk_rows)
             position += count * ranks.step_size
             steps -= count
         if ranks.steps(position):
             last = ranks.last_step(position)
             positions = np.append(last.positions, last.fill)
             rows = np.append(order.rows(last.positions), order.rows(last.fill))
-            batch = self._batch(rows, positions, len(last.fill), run)
-            run.given += 1
-            yield batch
+            yield (self._batch(rows, positions, len(last.fill), run),)
         run.ended = True
 
     def __len__(self) -> int:

@@ -1,0 +1,236 @@
+"""Runs of small batches: the same batches, counts and errors as one by one, over one memory."""
+
+import io
+import os
+import pickle
+from pathlib import Path
+from typing import Any
+
+import h5py
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from torch.utils.data import DataLoader, Subset
+
+import npdata
+from npdata import BlockBatchSampler, Loader, NumpyDataset
+from npdata.loading.schedule import RUN_BYTES
+
+X = np.random.default_rng(0).random((1000, 3), np.float32)
+Y = np.arange(1000)
+THREADS = ("auto", 1, 3)
+
+
+def one_by_one(ds: Any, sampler: Any, **options: Any) -> list[Any]:
+    """The batches of the way without runs."""
+    loader = Loader(ds, sampler=sampler, num_threads=0, **options)
+    assert loader.describe().run == 1
+    return list(loader)
+
+
+def assert_same(ours: Any, other: Any) -> None:
+    assert type(ours) is type(other)
+    if isinstance(ours, torch.Tensor):
+        assert ours.dtype == other.dtype
+        assert torch.equal(ours, other)
+    elif isinstance(ours, dict):
+        assert list(ours) == list(other)
+        assert_same(list(ours.values()), list(other.values()))
+    else:
+        for a, b in zip(ours, other, strict=True):
+            assert_same(a, b)
+
+
+class TestBatches:
+    @settings(max_examples=60, deadline=None)
+    @given(
+        rows=st.integers(1, 400),
+        size=st.integers(1, 40),
+        shuffle=st.sampled_from(["full", "block", False]),
+        uneven=st.sampled_from(["pad", "mask", "ragged", "drop"]),
+        world=st.integers(1, 3),
+        form=st.sampled_from(["bare", "tuple", "dict"]),
+        weighted=st.booleans(),
+        threads=st.sampled_from([*THREADS]),
+        skipped=st.integers(0, 6),
+    )
+    def test_are_those_made_one_by_one(
+        self, rows, size, shuffle, uneven, world, form, weighted, threads, skipped
+    ):
+        fields = {"bare": ((X[:rows],), {}), "tuple": ((X[:rows], Y[:rows]), {})}
+        given, named = fields.get(form, ((), {"x": X[:rows], "y": Y[:rows]}))
+        ds = NumpyDataset(*given, **named)
+        options = {"shuffle": shuffle, "uneven": uneven, "rank": 0, "world_size": world}
+        if weighted and shuffle:
+            options["weights"] = np.arange(1, rows + 1)
+        samplers = [BlockBatchSampler(ds, size, seed=3, **options) for _ in range(2)]
+        loader = Loader(ds, sampler=samplers[0], num_threads=threads)
+        assert loader.describe().run > 1
+        other = one_by_one(ds, samplers[1])
+        received = 0
+        for ours, theirs in zip(loader, other, strict=True):
+            assert_same(ours, theirs)
+            received += 1
+            if received == skipped:
+                state = loader.state_dict()
+                rest = BlockBatchSampler(ds, size, seed=3, **options)
+                rest.load_state_dict(state)
+                expected = other[skipped:]
+                if expected:
+                    assert_same(list(Loader(ds, sampler=rest)), expected)
+        assert loader.stats().batches == len(other) == received
+        tensors = [each for batch in other for each in _tensors(batch)]
+        assert loader.stats().nbytes == sum(each.nbytes for each in tensors)
+
+    @pytest.mark.parametrize("threads", THREADS)
+    def test_of_files_subsets_and_casts(self, tmp_path: Path, threads: Any) -> None:
+        np.save(tmp_path / "x.npy", X)
+        with h5py.File(tmp_path / "d.h5", "w") as file:
+            file.create_dataset("x", data=X, chunks=(64, 3), compression="gzip")
+            file.create_dataset("y", data=Y)
+            file.create_dataset("scaled", data=Y, scaleoffset=0, chunks=(64,))
+        ds = NumpyDataset(
+            x=tmp_path / "x.npy",
+            packed=f"{tmp_path}/d.h5::x",
+            y=f"{tmp_path}/d.h5::y",
+            scaled=f"{tmp_path}/d.h5::scaled",
+            half=X.astype(">f2"),
+            dtype={"y": torch.int32},
+        )
+        chosen = np.random.default_rng(1).permutation(1000)[:333].tolist()
+        for data in (ds, Subset(ds, chosen), Subset(Subset(ds, chosen), range(-1, -300, -2))):
+            for dtype in (None, torch.float64, {"x": torch.float16}):
+                samplers = [BlockBatchSampler(data, 7, seed=2) for _ in range(2)]
+                ours = Loader(data, sampler=samplers[0], num_threads=threads, dtype=dtype)
+                assert ours.describe().run > 1
+                assert_same(list(ours), one_by_one(data, samplers[1], dtype=dtype))
+
+    def test_are_not_gathered_where_a_batch_is_more_than_a_gather(self) -> None:
+        class Own(NumpyDataset):
+            def __getitems__(self, indices: Any) -> Any:
+                return super().__getitems__(indices)
+
+        for ds, options in [
+            (NumpyDataset(X, transform=torch.neg), {}),
+            (NumpyDataset(X, batch_transform=torch.neg), {}),
+            (NumpyDataset(np.array(["a", "b"]), dtype=str), {}),
+            (NumpyDataset(X), {"dtype": torch.bfloat16}),
+            (NumpyDataset(X), {"num_threads": 0}),
+            (NumpyDataset(X), {"sampler": [[0, 1]], "batch_size": None}),
+            (Own(X), {}),
+            (Subset(Own(X), [0, 1]), {}),
+            (NumpyDataset(npdata.ragged(Y, offsets=np.array([0, 3, 1000]))), {}),
+        ]:
+            assert Loader(ds, **{"batch_size": 2, **options}).describe().run == 1
+
+    def test_the_first_run_is_one_batch(self) -> None:
+        data = X.copy()
+        batches = iter(Loader(NumpyDataset(data), 10))
+        next(batches)
+        data[:] = 7
+        assert (torch.cat(list(batches)) == 7).all()
+
+
+def _tensors(batch: Any) -> list[torch.Tensor]:
+    if isinstance(batch, torch.Tensor):
+        return [batch]
+    if isinstance(batch, tuple):  # with a mask, which is not counted
+        return _tensors(batch[0])
+    return list(batch.values()) if isinstance(batch, dict) else list(batch)
+
+
+class TestMemory:
+    def test_a_batch_that_is_kept_keeps_no_more_than_a_mebibyte(self) -> None:
+        ds = NumpyDataset(np.zeros((100_000, 32), np.uint8), np.arange(100_000))
+        for dtype in (None, torch.float64):
+            loader = Loader(ds, 64, dtype=dtype)
+            run = loader.describe().run
+            batches = list(loader)
+            whole = batches[run : 2 * run]
+            assert sum(t.nbytes for batch in whole for t in batch) <= RUN_BYTES == 1 << 20
+
+    def test_each_is_a_tensor_of_its_own(self) -> None:
+        """Of its own storage, for torch.save, and of its own version, for autograd."""
+        batches = list(Loader(NumpyDataset(X), 10))
+        for batch in batches:
+            assert batch.untyped_storage().nbytes() == batch.nbytes
+            assert not batch._is_view()
+            assert len(pickle.dumps(batch)) < 1000
+        file = io.BytesIO()
+        torch.save(batches[50], file)
+        assert file.tell() < 3000
+        weight = torch.ones(3, requires_grad=True)
+        loss = (batches[50] * weight).sum()
+        batches[51].add_(1)
+        loss.backward()
+        assert torch.equal(weight.grad, torch.from_numpy(X[500:510]).sum(0))
+        batches[51].add_(weight)
+
+    def test_a_change_in_place_stays_in_its_batch_and_out_of_the_data(self) -> None:
+        data = X.copy()
+        for number, batch in enumerate(Loader(NumpyDataset(data), 10)):
+            assert torch.equal(batch, torch.from_numpy(X[10 * number : 10 * number + 10]))
+            batch.fill_(9)
+        assert np.array_equal(data, X)
+
+
+class TestErrors:
+    @pytest.mark.parametrize("threads", THREADS)
+    def test_one_is_raised_in_the_place_of_its_batch(self, threads: Any) -> None:
+        ds = NumpyDataset(X[:95])
+        sampler = BlockBatchSampler(100, 4, shuffle=False)
+        iterator = iter(Loader(ds, sampler=sampler, num_threads=threads))
+        with pytest.raises(IndexError, match="row 95 at position 3") as caught:
+            list(iterator)
+        with pytest.raises(StopIteration):
+            next(iterator)
+        assert "in batch 23 of this iteration" in caught.value.__notes__[0]
+
+    @pytest.mark.parametrize("threads", THREADS)
+    def test_all_batches_before_it_are_given(self, threads: Any) -> None:
+        ds = Subset(NumpyDataset(X), list(range(95)))
+        loader = Loader(ds, sampler=BlockBatchSampler(100, 4, shuffle=False), num_threads=threads)
+        got = []
+        with pytest.raises(IndexError):
+            got.extend(loader)
+        assert len(got) == 23
+        assert torch.equal(torch.cat(got), torch.from_numpy(X[:92]))
+        assert loader.state_dict()["position"] == 92
+
+    def test_a_dataset_that_is_closed(self) -> None:
+        ds = NumpyDataset(X)
+        with pytest.raises(npdata.errors.ClosedError):
+            for _ in Loader(ds, 10):
+                ds.close()
+
+    def test_closing_the_loader_ends_the_run(self) -> None:
+        loader = Loader(NumpyDataset(X), 10)
+        iterator = iter(loader)
+        for _ in range(10):
+            next(iterator)
+        loader.close()
+        assert list(iterator) == []
+
+    @pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork")
+    def test_a_child_gets_none_of_the_run_of_its_parent(self) -> None:
+        iterator = iter(Loader(NumpyDataset(X), 10, num_threads=1))
+        for _ in range(4):
+            next(iterator)
+        child = os.fork()
+        if not child:
+            try:
+                next(iterator)
+            except npdata.errors.ForkError:
+                os._exit(7)
+            os._exit(0)
+        assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 7
+
+
+def test_a_data_loader_gives_the_same() -> None:
+    ds = NumpyDataset(X, Y)
+    stock = DataLoader(
+        ds, batch_sampler=BlockBatchSampler(ds, 16, seed=5), collate_fn=npdata.collate
+    )
+    assert_same(list(Loader(ds, 16, shuffle="block", seed=5)), list(stock))
