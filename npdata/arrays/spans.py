@@ -49,7 +49,7 @@ class Recordings:
         Raises `FieldError` for what is no ascending list of integers from 0 to `rows`.
         """
         array = _integers("borders", borders)
-        fault = np.flatnonzero(np.diff(array) < 0)
+        fault = np.flatnonzero(array[1:] < array[:-1])
         if fault.size:
             k = int(fault[0]) + 1
             raise FieldError(
@@ -198,6 +198,18 @@ def step_of(offsets: Ints) -> int | None:
     if steps.size == 0:
         return 1
     return int(steps[0]) if steps[0] > 0 and bool((steps == steps[0]).all()) else None
+
+
+def offsets_array(offsets: Sequence[int]) -> Ints:
+    """Give offsets as int64, a range of them in no time.
+
+    Examples:
+        >>> offsets_array(range(-1, 2)).tolist()
+        [-1, 0, 1]
+    """
+    if isinstance(offsets, range):
+        return np.arange(offsets.start, offsets.stop, offsets.step, dtype=np.int64)
+    return np.array(offsets, np.int64)
 
 
 def changes(values: NDArray[Any]) -> Ints:

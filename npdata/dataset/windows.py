@@ -22,6 +22,9 @@ from npdata.sources.windows import PaddingSource, WindowSource
 
 Offsets: TypeAlias = Sequence[int]
 
+FARTHEST = 1 << 60
+"""Offsets up to this far, added to any row number, are int64."""
+
 PIECE_BYTES = 1 << 22
 """So many bytes of a field that gives the borders are read at a time."""
 
@@ -61,7 +64,7 @@ def windowed(
             )
     recordings = _recordings(fields, borders)
     named = [0] if len(offsets) < len(fields) else []
-    reach = [*named, *(o for each in offsets.values() for o in (min(each), max(each)))]
+    reach = [*named, *(offset for each in offsets.values() for offset in _ends(each))]
     plan = Windows.of(recordings, reach, stride=step, edge=edge)
     if not len(plan):
         longest = int(recordings.lengths.max(initial=0))
@@ -112,16 +115,33 @@ def _offsets_of(asked: Any, fields: Sequence[Field]) -> dict[str | int, Offsets]
 
 def _offsets(asked: Any, what: str) -> Offsets:
     """Give the offsets of a length or of a list of them: a range where they are even."""
-    if not isinstance(asked, str | bytes) and np.ndim(asked) == 0:
-        return range(_whole(f"the length of {what}", asked))
+    if not isinstance(asked, str | bytes | range) and np.ndim(asked) == 0:
+        asked = range(_whole(f"the length of {what}", asked))
+    if isinstance(asked, range) and asked and asked.step > 0:
+        _require_in_reach(what, asked)
+        return asked
     array = np.asarray(asked)
     if array.ndim != 1 or array.size == 0 or array.dtype.kind not in "iu":
         raise FieldError(
             f"{what}: expected a length, or offsets from the anchor row as (-1, 0) or range(16), "
             f"and got {asked!r:.80}"
         )
+    _require_in_reach(what, array.tolist())
     first, step = int(array[0]), step_of(array.astype(np.int64))
     return tuple(array.tolist()) if step is None else range(first, first + len(array) * step, step)
+
+
+def _ends(offsets: Offsets) -> tuple[int, int]:
+    """Give the lowest and the highest offset; a range is not walked through."""
+    if isinstance(offsets, range):
+        return offsets[0], offsets[-1]
+    return min(offsets), max(offsets)
+
+
+def _require_in_reach(what: str, offsets: Offsets) -> None:
+    for offset in _ends(offsets):
+        if abs(offset) > FARTHEST:
+            raise FieldError(f"{what}: an offset of {offset} rows leads out of any data")
 
 
 def _whole(what: str, value: Any) -> int:

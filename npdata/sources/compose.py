@@ -4,8 +4,13 @@ Idea: each part is whatever `open_source` takes, so that values may be a file la
 Invariant: parts that do not fit together are refused here. Nothing is read but the bounds.
 """
 
+import contextlib
 import operator
 from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from torch import Tensor
 
 from npdata.errors import FieldError
 from npdata.sources.base import Source
@@ -20,10 +25,10 @@ def ragged(
     """Give rows of different lengths: sample i is `values[offsets[i]:offsets[i + 1]]`.
 
     `values` are rows of one shape, `offsets` n + 1 integers from 0 to the number of rows, or
-    `lengths` n integers that add up to it; each is whatever `open_source` takes. The result is a
-    field of a `NumpyDataset`, whose option `ragged=` says what a batch looks like. Raises
-    `FieldError` (a ValueError), which names the span, where the bounds do not ascend or do not
-    cover the rows, and what opening raises.
+    `lengths` n integers that add up to it; each is whatever `open_source` takes, or a list or
+    tensor of numbers. The result is a field of a `NumpyDataset`, whose option `ragged=` says what a
+    batch looks like. Raises `FieldError` (a ValueError), which names the span, where the bounds do
+    not ascend or do not cover the rows, and what opening raises.
 
     Examples:
         >>> tokens = npdata.ragged(np.arange(6), lengths=np.array([3, 1, 2]))
@@ -52,10 +57,11 @@ def csr(
     """Give the rows of a sparse matrix in CSR form, as `scipy.sparse` and AnnData have it.
 
     Row i has the values `data[indptr[i]:indptr[i + 1]]` in the columns `indices[...]` of the same
-    span; each part is whatever `open_source` takes. `shape` is (rows, columns). A sample is a dense
-    row; a batch is dense, or with `layout="csr"` a `torch.sparse_csr` tensor. Values given twice
-    for a column add up, as in scipy. Raises `FieldError` (a ValueError), which names the row, where
-    the parts do not fit together, and what opening raises.
+    span; each part is whatever `open_source` takes, or a list or tensor of numbers. `shape` is
+    (rows, columns). A sample is a dense row; a batch is dense, or with `layout="csr"` a
+    `torch.sparse_csr` tensor. Values given twice for a column add up, as in scipy. Raises
+    `FieldError` (a ValueError), which names the row, where the parts do not fit together, and what
+    opening raises.
 
     Examples:
         >>> cells = npdata.csr(np.array([5.0, 7.0]), np.array([2, 0]), np.array([0, 1, 2]), (2, 3))
@@ -82,10 +88,23 @@ def csr(
 
 def _rows_of(part: SourceLike, name: str) -> Source:
     try:
-        source = open_source(part)
+        source = open_source(_numbers(part))
     except (ValueError, TypeError) as error:
         error.add_note(f"while opening {name}")
         raise
     if isinstance(source, RaggedSource):
         raise FieldError(f"{name} are rows of different lengths already")
     return source
+
+
+def _numbers(part: Any) -> Any:
+    """Give a list of numbers or a tensor as an array, and all else as it is."""
+    if isinstance(part, Tensor):
+        return np.asarray(part)
+    if not isinstance(part, list | tuple | range):
+        return part
+    with contextlib.suppress(ValueError):  # of lists of unequal length, which no array is
+        array = np.asarray(part, None if len(part) else np.int64)
+        if array.ndim == 1 and array.dtype.kind in "biufc":
+            return array
+    return part

@@ -91,6 +91,11 @@ def open_source(
             f"{source.file.filename}::{source.name} is a group, and a dataset is needed; it has "
             f"{', '.join(map(repr, list(source)[:20])) or 'nothing'}"
         )
+    if hasattr(source, "tocsr"):
+        raise UnsupportedSourceError(
+            f"a {kind} is sparse; give npdata.csr(m.data, m.indices, m.indptr, m.shape), with "
+            "m = matrix.tocsr()"
+        )
     raise UnsupportedSourceError(
         f"a {kind} is no source of rows; give an ndarray (np.asarray of a list, .numpy() of a "
         f"tensor), a path, an h5py.Dataset or a Source"

@@ -151,6 +151,13 @@ def offsets_of(bounds: Source, kind: Bounds, values: Source) -> Ints:
         if negative.size:
             raise FieldError(f"span {negative[0]} has length {read[negative[0]]}, below 0")
         offsets = np.append(0, np.cumsum(numbers))
+        beyond = np.flatnonzero((offsets < 0) | (offsets > rows))  # a sum that overflows is below 0
+        if beyond.size:
+            k = int(beyond[0]) - 1
+            raise FieldError(
+                f"lengths= end span {k} at row {int(offsets[k]) + int(read[k])}, more than the "
+                f"{rows} rows of {values.where}"
+            )
     else:
         offsets = numbers
         require_ascending(offsets, "offsets=")
@@ -171,7 +178,7 @@ def offsets_of(bounds: Source, kind: Bounds, values: Source) -> Ints:
 
 def require_ascending(offsets: Ints, name: str) -> None:
     """Raise `FieldError`, which names the span, where an offset is less than the one before."""
-    wrong = np.flatnonzero(np.diff(offsets) < 0)
+    wrong = np.flatnonzero(offsets[1:] < offsets[:-1])
     if wrong.size:
         k = int(wrong[0])
         raise FieldError(

@@ -53,11 +53,14 @@ class Watch:
     def events(self) -> int:
         """Give a number that is higher than before if any file may have changed."""
         if sys.platform == "linux" and self._descriptor >= 0:
-            waiting = fcntl.ioctl(self._descriptor, _FIONREAD, b"\0\0\0\0")
-            if waiting != b"\0\0\0\0":
-                with self._lock:
-                    # First, so that nobody finds the reports gone and the number as it was.
+            # Asked and counted under one lock: else who asks between the count and the read takes a
+            # number that already stands for reports to come.
+            with self._lock:
+                waiting = fcntl.ioctl(self._descriptor, _FIONREAD, b"\0\0\0\0")
+                if waiting != b"\0\0\0\0":
+                    # Counted first: an interrupt in between leaves the reports waiting.
                     self._events += 1
                     with contextlib.suppress(BlockingIOError):
                         os.read(self._descriptor, 1 << 16)
+                return self._events
         return self._events

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from npdata.arrays.blocks import Blocks
 from npdata.arrays.convert import Layout
 from npdata.arrays.gather import RowTable
-from npdata.arrays.spans import Windows, step_of
+from npdata.arrays.spans import Windows, offsets_array, step_of
 from npdata.sources.base import Access, Source
 from npdata.sources.derived import CompositeSource
 
@@ -46,7 +46,7 @@ class WindowSource(CompositeSource):
         self.made_of = (rows,)
         self._plan = plan
         self._offsets = offsets
-        self._at = np.array([0] if offsets is None else offsets, np.int64)
+        self._at = offsets_array([0] if offsets is None else offsets)
         length = () if offsets is None else (len(offsets),)
         self.shape = (len(plan), *length, *rows.shape[1:])
         self.dtype = rows.dtype
@@ -55,7 +55,8 @@ class WindowSource(CompositeSource):
         self.details = rows.details
         self.categories = rows.categories
         if offsets is not None:
-            named = f"{len(offsets)} rows, {min(offsets)} to {max(offsets)} from the anchor row"
+            low, high = self._at.min(), self._at.max()
+            named = f"{len(offsets)} rows, {low} to {high} from the anchor row"
             self.details += (("window", named),)
         clipped = plan.edge != "drop" and bool(self._at.any())
         self._clipped = clipped
@@ -211,7 +212,7 @@ class PaddingSource(Source):
 
     def read(self, indices: NDArray[np.int64], out: NDArray[Any]) -> None:
         """Work out which rows lie outside their recording."""
-        out[...] = self._plan.padded(indices, np.array(self._offsets))
+        out[...] = self._plan.padded(indices, offsets_array(self._offsets))
 
     def __reduce__(self) -> tuple[Any, ...]:
         """Pickle the plan."""

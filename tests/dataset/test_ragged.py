@@ -66,8 +66,18 @@ def test_offsets_and_lengths_say_the_same(data: Data) -> None:
         npdata.ragged(data.x, lengths=lengths),
         npdata.ragged(data.x, lengths=data.folder / "lengths.npy"),
         npdata.ragged(data.x, offsets=np.array([0, 5, 5, 97])),
+        npdata.ragged(data.x, lengths=[5, 0, 92]),
+        npdata.ragged(torch.from_numpy(data.x.copy()), lengths=torch.tensor([5, 0, 92])),
+        npdata.ragged(list(range(97)), offsets=(0, 5, 5, 97)),
     ):
         assert [len(sample) for sample in NumpyDataset(spans)] == [5, 0, 92]
+
+
+def test_a_list_of_no_numbers_is_no_part() -> None:
+    for values in (["a.npy"], [[1], [2, 3]], [np.zeros(3)], [None]):
+        with pytest.raises(npdata.errors.UnsupportedSourceError, match="a list is no source"):
+            npdata.ragged(values, lengths=[1])
+    assert len(NumpyDataset(npdata.ragged(np.zeros((0, 2)), lengths=[]))) == 0
 
 
 def test_each_form_holds_the_samples(jagged: Any) -> None:
@@ -262,6 +272,12 @@ def test_every_sample_comes_once_on_all_ranks(data: Data) -> None:
         ({"offsets": np.zeros(0, int)}, "the first of offsets= is missing"),
         ({"lengths": [50, -3, 50]}, "span 1 has length -3, below 0"),
         ({"lengths": [50, 40]}, "lengths= end span 1 at row 90, less than the 97 rows"),
+        ({"lengths": [50, 50, 50]}, "lengths= end span 1 at row 100, more than the 97 rows"),
+        ({"lengths": [1 << 62] * 4 + [97]}, f"end span 0 at row {1 << 62}, more than"),
+        (
+            {"offsets": np.array([0, (1 << 63) - 1, 1 << 63, (1 << 64) - 1, 97], np.uint64)},
+            "span 1 of offsets= begins at row 9223372036854775807",
+        ),
         ({"lengths": [50.0, 47.0]}, "dtype float64: expected one dimension of integers"),
         ({"lengths": np.array([[97]])}, r"shape \(1, 1\)"),
     ],

@@ -259,3 +259,13 @@ def test_what_is_sent_to_a_device_is_sparse_and_made_dense_there() -> None:
     assert (made_dense(batch, dense)["x"].numpy() == m[[4, 9]].toarray()).all()
     changed = NumpyDataset(npdata.csr(m.data, m.indices, m.indptr, m.shape), transform=torch.clone)
     assert sent_sparse(changed) == (changed, frozenset())
+
+
+def test_parts_may_be_lists_and_tensors() -> None:
+    for parts in (([5.0, 7.0], [2, 0], [0, 1, 2]), (torch.tensor([5.0, 7.0]), (2, 0), range(3))):
+        assert NumpyDataset(npdata.csr(*parts, (2, 3)))[:].tolist() == [[0, 0, 5], [7, 0, 0]]
+
+
+def test_a_matrix_of_scipy_says_how_to_give_it() -> None:
+    with pytest.raises(UnsupportedSourceError, match=r"is sparse; give npdata.csr\(m.data"):
+        NumpyDataset(x=matrix())
