@@ -21,6 +21,7 @@ QUESTIONS = {
     "dataloader": "main_job",
     "hdf5": "hdf5",
     "loader": "loader",
+    "small_batches": "small_batches",
     "order": "order",
     "cold": "cold",
     "gpu": "gpu",
