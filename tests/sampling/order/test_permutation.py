@@ -179,3 +179,10 @@ class TestKeys:
         for shift in (0, 29, 56):
             counts = np.bincount((words >> np.uint64(shift) & np.uint64(255)).astype(int))
             assert abs(deviation(counts)) < 5
+
+
+@pytest.mark.parametrize("size", [SMALL, SMALL + 1])
+def test_a_size_at_the_edge_of_the_table_is_undone(size: int) -> None:
+    family = Permutations.of(3)
+    values = np.arange(size)
+    assert (family.undo_one(family.one(values, size), size) == values).all()
