@@ -115,8 +115,16 @@ def _wrong_type(index: object) -> RowIndexTypeError:
     shown = repr(index) if len(repr(index)) < 60 else f"{repr(index)[:57]}..."
     return RowIndexTypeError(
         f"{shown} ({type(index).__name__}) selects no rows; give an int, a slice, a bool mask, "
-        f"or a list, array or tensor of ints"
+        f"or a list, array or tensor of ints{_cure(index)}"
     )
+
+
+def _cure(index: object) -> str:
+    if isinstance(index, str):
+        return f"; a field is chosen after the rows: data[:][{index!r}]"
+    if isinstance(index, tuple):
+        return "; choose rows first, then in what they give: data[i][j]"
+    return ""
 
 
 def _outside(number: int, rows: int, where: str) -> RowIndexError:

@@ -118,7 +118,10 @@ def require_dataset_names(
             )
     for name in names:
         if not isinstance(name, str):
-            raise FieldError(f"{constructor} takes names of datasets, and {name!r} is none")
+            raise FieldError(
+                f"{constructor} takes names of datasets, and {name!r} is none; give each name as "
+                f'an argument, as in {constructor}(path, "images", "labels")'
+            )
     if names and named:
         key = next(iter(named))
         raise FieldError(

@@ -61,8 +61,13 @@ class Glance:
         return MappingProxyType({field.label: field.conversion.dtype for field in self._fields})
 
     def __repr__(self) -> str:
-        """Give the fields in one line."""
-        shown = [f"{f.label}: {f.source.shape} {f.dtype}" for f in self._fields[:MOST_FIELDS]]
+        """Give the fields in one line, with the dtype of the tensors where it is another.
+
+        Examples:
+            >>> npdata.NumpyDataset(image="x.npy", dtype="float16")
+            NumpyDataset(image: (5, 2, 3) float32 -> torch.float16)
+        """
+        shown = [f"{f.label}: {f.source.shape} {_dtypes(f)}" for f in self._fields[:MOST_FIELDS]]
         more = len(self._fields) - len(shown)
         shown += [f"and {more} more"] if more else []
         return f"{type(self).__name__}({', '.join(shown)})"
@@ -75,3 +80,10 @@ class Glance:
         ]
         head = ("field", "shape", "stored", "tensor", "where")
         return table(f"{type(self).__name__} of {len(self._fields[0])} samples", head, rows)
+
+
+def _dtypes(field: Field) -> str:
+    stored, given = field.dtype, field.conversion.dtype
+    if given is None or str(given) == f"torch.{stored.name}":
+        return str(stored)
+    return f"{stored} -> {given}"

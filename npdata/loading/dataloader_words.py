@@ -112,7 +112,10 @@ def batches_for(
         single = not isinstance(first, Sized)
     if given or (drop_last and not single):
         names = ", ".join([*given, *(["drop_last"] if drop_last and not single else [])])
-        raise LoaderError(f"sampler= decides {names}; give them to it")
+        raise LoaderError(
+            f"sampler= decides {names}; give that to the sampler, or leave sampler= out (rows to "
+            "choose from are indices=)"
+        )
     if single:
         if batch_size is None:
             raise LoaderError(

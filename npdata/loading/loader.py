@@ -123,7 +123,8 @@ class Loader:
         if not callable(getattr(dataset, "__getitems__", None)):
             raise NotBatchedError(
                 f"{type(dataset).__name__} has no __getitems__, which takes the row numbers of a "
-                "batch and gives its samples; add one, or use torch.utils.data.DataLoader"
+                "batch and gives its samples; arrays and files go into npdata.NumpyDataset(...), "
+                "a choice of rows into indices=; for other datasets use torch.utils.data.DataLoader"
             )
         sampler = batches_for(
             dataset,

@@ -23,7 +23,7 @@ from npdata.sampling.order.checks import whole_number
 from npdata.sampling.order.epoch_length import EpochLength
 from npdata.sampling.order.epoch_order import Shuffle
 from npdata.sampling.order.ranks import UNEVEN, Ranks, Uneven
-from npdata.sampling.order.recipe import Recipe
+from npdata.sampling.order.recipe import Recipe, shuffle_name
 from npdata.sampling.rows import MaskedRows, SeededRow, SeededRows
 from npdata.sampling.run import Place, Run, RunBatches, Start
 from npdata.sampling.trainers import (
@@ -108,8 +108,8 @@ class BlockBatchSampler(FoundByLightning, BatchSampler):
                 "tell it not to, in Lightning with Trainer(use_distributed_sampler=False)"
             )
         if (batch_size is None) == (max_rows is None):
-            given = "neither" if batch_size is None else "both"
-            raise SamplerError(f"give batch_size or max_rows, and not {given}")
+            given = "one is needed" if batch_size is None else "not both"
+            raise SamplerError(f"give batch_size or max_rows: {given}")
         batch_size = 1 if batch_size is None else whole_number("batch_size", batch_size, least=1)
         if uneven not in UNEVEN:
             raise SamplerError(f"uneven={uneven!r}: expected one of {', '.join(UNEVEN)}")
@@ -414,8 +414,10 @@ class BlockBatchSampler(FoundByLightning, BatchSampler):
                 raise StateError(f"the state has {name}={value!r}: expected an int of at least 0")
         for name, value in expected.items():
             if state[name] != value:
+                show = shuffle_name if name == "shuffle" else repr
                 raise StateError(
-                    f"the state is of {name}={state[name]}, this sampler of {name}={value}: "
+                    f"the state is of {name}={show(state[name])}, this sampler of "
+                    f"{name}={show(value)}: "
                     "a position in another order means other samples; make the sampler as it "
                     "was, or begin an epoch without the state"
                 )

@@ -31,7 +31,7 @@ def ragged(
     not ascend or do not cover the rows, and what opening raises.
 
     Examples:
-        >>> tokens = npdata.ragged(np.arange(6), lengths=np.array([3, 1, 2]))
+        >>> tokens = npdata.ragged(np.arange(6), lengths=[3, 1, 2])
         >>> ds = npdata.NumpyDataset(tokens=tokens, label=np.arange(3))
         >>> ds[0]["tokens"], ds[[0, 1]]["tokens"].values
         (tensor([0, 1, 2]), tensor([[0, 1, 2],
@@ -39,7 +39,10 @@ def ragged(
     """
     if (offsets is None) == (lengths is None):
         both = "both" if offsets is not None else "neither"
-        raise FieldError(f"ragged() takes offsets= or lengths=, and got {both}")
+        raise FieldError(
+            f"ragged() takes offsets= or lengths=, and got {both}; of a list of arrays make "
+            "ragged(np.concatenate(arrays), lengths=[len(array) for array in arrays])"
+        )
     rows = _rows_of(values, "values= of ragged()")
     if offsets is not None:
         return SpansSource(rows, _rows_of(offsets, "offsets= of ragged()"), "offsets")

@@ -32,7 +32,7 @@ _GENERIC_MACHINES = ("x86_64", "aarch64", "riscv64", "s390x")
 
 
 def require_local(path: str | os.PathLike[str]) -> None:
-    """Raise `FileNotFoundError` for a URL and for a glob, with what to do.
+    """Raise `FileNotFoundError` for a URL, a glob and a member without `::`, with what to do.
 
     Examples:
         >>> require_local("s3://bucket/x.npy")
@@ -47,10 +47,15 @@ def require_local(path: str | os.PathLike[str]) -> None:
         raise FileNotFoundError(errno.ENOENT, reason, os.fspath(path))
     if "*" in text or "?" in text:
         reason = (
-            "no such file, and a glob is not expanded here; name one file, or let "
-            "NumpyDataset.from_hdf5(glob, dataset) put those of HDF5 one after the other"
+            "no such file, and a glob is not expanded here; npdata.concatenate(glob) lays the rows "
+            "of files end to end, npdata.stack(glob) makes each file a sample"
         )
         raise FileNotFoundError(errno.ENOENT, reason, os.fspath(path))
+    for end in (k for k, letter in enumerate(text) if letter in ":/"):
+        if Path(text[:end]).is_file():
+            meant = f"{text[:end]}::{text[end:].strip(':/')}"
+            reason = f"no such file; an array of a file comes after '::', as {meant!r}"
+            raise FileNotFoundError(errno.ENOENT, reason, os.fspath(path))
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -71,7 +71,11 @@ def labels_of(paths: Iterable[str], label_from: LabelFrom) -> LabelSource:
 
 def _label(path: str, label_from: LabelFrom) -> Any:
     if callable(label_from):
-        return label_from(path)
+        try:
+            return label_from(path)
+        except Exception as error:
+            error.add_note(f"while label_from= was called with the path {path!r}, a str")
+            raise
     if not isinstance(label_from, str | re.Pattern):
         raise FieldError(
             f"label_from= takes a function of a path or a regular expression, not a "
@@ -81,7 +85,10 @@ def _label(path: str, label_from: LabelFrom) -> Any:
     label = None if match is None else match[1] if match.re.groups else match[0]
     if label is None:
         shown = label_from if isinstance(label_from, str) else label_from.pattern
-        raise FieldError(f"label_from={shown!r} finds no label in {path}")
+        raise FieldError(
+            f"label_from={shown!r} finds no label in {path}; the name of the file's folder is "
+            "found by r'([^/]+)/[^/]+$'"
+        )
     return label
 
 

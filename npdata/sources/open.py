@@ -6,6 +6,7 @@ construction, with what to do about it. Reading is left to the sources.
 """
 
 import contextlib
+import errno
 import os
 import stat
 from collections.abc import Sequence
@@ -96,10 +97,30 @@ def open_source(
             f"a {kind} is sparse; give npdata.csr(m.data, m.indices, m.indptr, m.shape), with "
             "m = matrix.tocsr()"
         )
-    raise UnsupportedSourceError(
-        f"a {kind} is no source of rows; give an ndarray (np.asarray of a list, .numpy() of a "
-        f"tensor), a path, an h5py.Dataset or a Source"
-    )
+    raise UnsupportedSourceError(f"a {kind} is no source of rows; {_cure(source)}")
+
+
+def _cure(source: object) -> str:
+    """Say what to type in place of an argument that is no source of rows."""
+    if isinstance(source, list | tuple) and source:
+        if isinstance(source[0], str | os.PathLike):
+            return (
+                "files that are fields are arguments of their own, NumpyDataset(a, b); "
+                "npdata.concatenate(list) lays the rows of files end to end, npdata.stack(list) "
+                "makes each file a sample"
+            )
+        if isinstance(source[0], np.ndarray):
+            return (
+                "arrays that are fields are arguments of their own, NumpyDataset(a, b); np.stack "
+                "or np.concatenate makes one of them, npdata.ragged takes those of different "
+                "lengths"
+            )
+        return "give np.asarray of it"
+    if hasattr(source, "to_numpy"):
+        return "give .to_numpy() of each column, as NumpyDataset(a=table['a'].to_numpy())"
+    if hasattr(source, "detach"):
+        return "give its .numpy(), which shares the memory"
+    return "give an ndarray, a path, an h5py.Dataset or a Source"
 
 
 def _open_dataset(
@@ -160,7 +181,7 @@ def open_files(
     if not names:
         raise FieldError(
             f"from_hdf5({paths[0]!r}) names no dataset; give their names, as in "
-            f'from_hdf5(path, "images", "labels")'
+            f'from_hdf5(path, "images", "labels"); `npdata inspect` lists them'
         )
     files = [_open_datasets(path, names, options, groups) for path in paths]
     if len(paths) == 1:
@@ -193,8 +214,14 @@ def identify(text: str) -> Identified:
     """
     path, member = split_member(text)
     require_local(path)
-    if Path(path).is_dir() and (what := foreign_file(path)) is not None:
-        raise FormatError(f"{path} is {what}")
+    if Path(path).is_dir():
+        if (what := foreign_file(path)) is not None:
+            raise FormatError(f"{path} is {what}")
+        reason = (
+            "is a folder; npdata.stack(folder) makes each file below it a sample, "
+            "npdata.concatenate(folder) lays their rows end to end"
+        )
+        raise IsADirectoryError(errno.EISDIR, reason, path)
     magic = _first_bytes(path)
     if magic.startswith(npy.MAGIC):
         if member is not None:

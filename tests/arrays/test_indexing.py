@@ -63,6 +63,14 @@ def test_what_is_no_integer_is_no_row(index: object) -> None:
 
 
 @pytest.mark.parametrize(
+    ("index", "cure"), [("x", r"data\[:\]\['x'\]"), ((0, 1), r"data\[i\]\[j\]")], ids=repr
+)
+def test_a_field_or_an_element_is_chosen_after_the_row(index: object, cure: str) -> None:
+    with pytest.raises(TypeError, match=cure):
+        row_number(index, 10)
+
+
+@pytest.mark.parametrize(
     "indices",
     [
         [1.0],

@@ -97,8 +97,10 @@ class TestRefusals:
     @pytest.mark.parametrize(
         ("field", "reason"),
         [
-            ([1, 2], "a list is no source of rows"),
-            (torch.zeros(2), "a Tensor is no source of rows"),
+            ([1, 2], "a list is no source of rows; give np.asarray"),
+            (["a.npy", "b.npy"], r"a list .* NumpyDataset\(a, b\); npdata\.concatenate"),
+            ((np.zeros(2), np.zeros(3)), r"a tuple .* NumpyDataset\(a, b\); np\.stack"),
+            (torch.zeros(2), r"a Tensor is no source of rows; give its \.numpy\(\)"),
             (None, "a NoneType is no source"),
             (np.float32(1), "float32 is no source"),
             (np.array(1.0), "0-dimensional"),
@@ -111,6 +113,13 @@ class TestRefusals:
     def test_what_is_no_field(self, field: object, reason: str) -> None:
         with pytest.raises(TypeError, match=reason):
             NumpyDataset(field)
+
+    def test_a_table_is_given_by_its_columns(self) -> None:
+        pandas = pytest.importorskip("pandas")
+        table = pandas.DataFrame({"a": [1.0, 2.0]})
+        with pytest.raises(TypeError, match=r"a DataFrame .* give \.to_numpy\(\) of each column"):
+            NumpyDataset(table)
+        assert NumpyDataset(a=table["a"].to_numpy())[1] == {"a": 2}
 
     def test_the_field_is_named(self, x: np.ndarray) -> None:
         with pytest.raises(TypeError) as caught:

@@ -3,6 +3,7 @@
 import multiprocessing
 import os
 import pickle
+import re
 from pathlib import Path
 
 import h5py
@@ -309,6 +310,11 @@ class TestLabels:
             npdata.stack(classes, label_from=r"(c10?\d)/")
         with pytest.raises(errors.FieldError, match=r"gives None for .*c1/a\.npy"):
             npdata.stack(classes, label_from=lambda path: None)
+        with pytest.raises(errors.FieldError, match=r"folder is found by r'\(\[\^/\]\+\)/"):
+            npdata.stack(classes, label_from="folder")
+        with pytest.raises(AttributeError) as caught:
+            npdata.stack(classes, label_from=lambda path: path.parent.name)
+        assert re.search(r"called with the path .*, a str", caught.value.__notes__[0])
         with pytest.raises(errors.FieldError, match="takes a function"):
             npdata.stack(classes, label_from=3)
         with pytest.raises(errors.FieldError, match="one already"):

@@ -183,8 +183,8 @@ def test_subsets_and_random_transforms_keep_their_meaning() -> None:
 def test_what_cannot_be_is_named() -> None:
     ds = ragged([3, 9, 1])
     for arguments, message in (
-        ({}, "give batch_size or max_rows, and not neither"),
-        ({"batch_size": 2, "max_rows": 9}, "give batch_size or max_rows, and not both"),
+        ({}, "give batch_size or max_rows: one is needed"),
+        ({"batch_size": 2, "max_rows": 9}, "give batch_size or max_rows: not both"),
         ({"max_rows": 0}, "max_rows"),
         ({"max_rows": 8}, "sample 1 has 9 rows, more than max_rows=8: give at least 9"),
         ({"max_rows": 9, "lanes": 2}, "lanes=2 with max_rows"),

@@ -354,7 +354,10 @@ class TestState:
         [
             ({"n": N + 1}, f"the state is of rows={N}, this sampler of rows={N + 1}"),
             ({"seed": 1}, "the state is of seed=0, this sampler of seed=1"),
-            ({"shuffle": "full"}, "the state is of shuffle=1, this sampler of shuffle=2"),
+            (
+                {"shuffle": "full"},
+                "the state is of shuffle='block', this sampler of shuffle='full'",
+            ),
             ({"block_rows": 21}, "the state is of block_rows=20, this sampler of block_rows=21"),
             ({"window_blocks": 4}, "of window_blocks=3, this sampler of window_blocks=4"),
             ({"lanes": 2}, "the state is of lanes=1, this sampler of lanes=2"),

@@ -73,8 +73,29 @@ def test_a_folder_whose_name_looks_like_a_url_is_read(in_folder: Path) -> None:
 
 
 def test_a_folder(tmp_path: Path) -> None:
-    with pytest.raises(IsADirectoryError):
+    with pytest.raises(IsADirectoryError, match=r"is a folder; npdata\.stack"):
         open_source(tmp_path)
+
+
+def test_a_glob_names_what_takes_it(in_folder: Path) -> None:
+    np.save("x.npy", X)
+    with pytest.raises(FileNotFoundError, match=r"npdata\.concatenate\(glob\)"):
+        open_source("*.npy")
+
+
+@pytest.mark.parametrize("text", ["d.h5/group/x", "d.h5:group/x", "d.h5:/group/x", "d.h5//group/x"])
+def test_a_member_without_two_colons(text: str, in_folder: Path) -> None:
+    with h5py.File("d.h5", "w") as file:
+        file["group/x"] = X
+    with pytest.raises(FileNotFoundError, match=r"comes after '::', as 'd\.h5::group/x'"):
+        open_source(text)
+
+
+def test_a_file_of_several_arrays_says_how_to_name_one(in_folder: Path) -> None:
+    with h5py.File("d.h5", "w") as file:
+        file["x"], file["y"] = X, X
+    with pytest.raises(KeyError, match="it has 'x', 'y'; name one, as in FILE::NAME"):
+        open_source("d.h5")
 
 
 @pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="there are no pipes")

@@ -188,7 +188,10 @@ def split(n: int, fraction: float, seed: int) -> tuple[Ints, Ints]:
     """
     seed = whole_number("seed", seed, least=0, below=1 << 64)
     if not isinstance(fraction, int | float | np.number) or not 0 <= fraction <= 1:
-        raise SamplerError(f"fraction={fraction!r}: expected a share of the rows, from 0 to 1")
+        raise SamplerError(
+            f"fraction={fraction!r}: expected the share of the first part, from 0 to 1; for three "
+            "parts split twice, or use torch.utils.data.random_split"
+        )
     first = round(fraction * n)
     shuffled = Permutations.of(seed, 0, SPLIT_PURPOSE).one(np.arange(n), n)
     return np.sort(shuffled[:first]), np.sort(shuffled[first:])

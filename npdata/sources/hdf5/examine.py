@@ -215,7 +215,8 @@ def find(file: h5py.File, name: str, where: str) -> h5py.Dataset:
         ) from None
     if isinstance(found, h5py.Group):
         raise MemberNotFoundError(
-            f"{where.removesuffix('::')} is a group, and a dataset is needed; {_listing(found)}"
+            f"{where.removesuffix('::')} is a group, and a dataset is needed; {_listing(found)}; "
+            f"name one, as in FILE::NAME, or several: NumpyDataset.from_hdf5(FILE, NAME, NAME)"
         )
     if not isinstance(found, h5py.Dataset):
         raise MemberNotFoundError(f"{where} is a named type and no dataset; {_listing(file)}")
