@@ -3,6 +3,7 @@
 import multiprocessing
 import os
 import pickle
+import shutil
 import sys
 from pathlib import Path
 
@@ -17,7 +18,7 @@ from torch.utils.data import DataLoader
 
 import npdata
 from npdata import errors, open_source
-from npdata.sources import shards
+from npdata.sources import shards, watch
 from npdata.sources.base import Access
 from npdata.sources.concat import ConcatSource
 
@@ -242,6 +243,67 @@ def test_changed_files_are_named(
     assert ds[[0, 11]][:, 0].tolist() == [0, 2]
     for _ in range(2):
         with pytest.raises(errors.ChangedFileError, match=rf"x1\.npy.*{message}"):
+            ds[[11, 7]]
+
+
+def _fill_through_a_map(path: Path) -> None:
+    rows = np.load(path, mmap_mode="r+")
+    rows[...] = 9
+    rows.flush()
+
+
+def _take_its_place(path: Path) -> None:
+    other = path.rename(path.with_name("old"))
+    if other.is_symlink():
+        path.symlink_to(other.resolve().with_name("other"))
+    else:
+        shutil.copytree(other, path)
+
+
+REPORTED = {
+    **{name: (change, "file/x1.npy") for name, (change, _) in CHANGES.items()},
+    "through a map": (_fill_through_a_map, "file/x1.npy"),
+    "folder replaced": (_take_its_place, "file"),
+    "link to another file": (_take_its_place, "link/x1.npy"),
+    "link to another folder": (_take_its_place, "to"),
+    "folder behind a link": (_take_its_place, "file"),
+}
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="only Linux reports changes")
+@pytest.mark.parametrize("change", REPORTED)
+def test_changes_are_reported_before_the_next_look(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, change: str
+) -> None:
+    monkeypatch.setattr(shards, "LOOK_AGAIN", 1e9)
+    for name in ("file", "link", "other"):
+        (tmp_path / name).mkdir()
+    for k in range(3):
+        np.save(tmp_path / f"file/x{k}.npy", np.full((5, 75), k, np.float64))
+        (tmp_path / f"link/x{k}.npy").symlink_to(tmp_path / f"file/x{k}.npy")
+        np.save(tmp_path / f"other/x{k}.npy", np.full((5, 75), 7, np.float64))
+    shutil.copy(tmp_path / "other/x1.npy", tmp_path / "file/other")
+    (tmp_path / "to").symlink_to(tmp_path / "file")
+    alter, changed = REPORTED[change]
+    read = {"link to another folder": "to", "folder behind a link": "to"}
+    ds = npdata.concatenate(f"{tmp_path}/{read.get(change, changed.split('/')[0])}/x?.npy")
+    assert ds[[11, 7, 0]][:, 0].tolist() == [2, 1, 0]
+    alter(tmp_path / changed)
+    with pytest.raises(errors.ChangedFileError, match="x1"):
+        ds[[7, 6]]
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="only Linux reports changes")
+def test_many_datasets_leave_reports_to_other_programs(tmp_path: Path) -> None:
+    for k in range(3):
+        np.save(tmp_path / f"x{k}.npy", np.full((5, 75), k))
+    datasets = [npdata.concatenate(tmp_path) for _ in range(20)]
+    assert all(ds[[11, 7]][:, 0].tolist() == [2, 1] for ds in datasets)
+    links = [os.path.realpath(link.path) for link in os.scandir("/proc/self/fd")]
+    assert 1 <= sum("inotify" in link for link in links) <= watch.MOST_INSTANCES
+    os.truncate(tmp_path / "x1.npy", 150)
+    for ds in datasets:
+        with pytest.raises(errors.ChangedFileError, match="x1"):
             ds[[11, 7]]
 
 
