@@ -107,8 +107,22 @@ def _matching(pattern: str) -> tuple[list[str], str]:
         found = [path for path in found if not Path(path).is_dir()]
     if not found:
         raise FieldError(f"no file matches {pattern!r}")
+    if "**" in pattern:
+        found = _once(found)
     magic = min(k for k in map(pattern.find, "*?[") if k >= 0)
     return naturally_sorted(found), pattern[: pattern.rfind("/", 0, magic) + 1]
+
+
+def _once(paths: list[str]) -> list[str]:
+    """Leave out what a link to a folder above leads to again, under a longer name."""
+    real: dict[str, str] = {}
+    first: dict[tuple[str, str], str] = {}
+    for path in sorted(paths, key=lambda path: path.count("/")):
+        folder, name = os.path.split(path)
+        if folder not in real:
+            real[folder] = os.path.realpath(folder)
+        first.setdefault((real[folder], name), path)
+    return list(first.values())
 
 
 def _below(folder: str, member: str | None) -> list[str]:

@@ -80,7 +80,7 @@ class Watch:
                 waiting.append(folder)
                 if stat.S_ISLNK(mode):
                     waiting.append(os.path.join(folder, os.readlink(place)))  # noqa: PTH115, PTH118
-            except OSError:  # to open it tells what is wrong
+            except OSError:  # to open it says what is wrong
                 return False
             if not stat.S_ISREG(mode):
                 self._known.add(place)

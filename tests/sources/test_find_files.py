@@ -103,3 +103,13 @@ def test_members_by_wildcards_and_files_with_colons(in_folder: Path) -> None:
         find_files("*.npz::y*")
     with pytest.raises(FieldError, match="comes twice"):
         find_files(["a.npz::scan_2", "a.npz::scan_*"])
+
+
+def test_a_link_to_a_folder_above_repeats_no_file(tmp_path: Path) -> None:
+    for name in ("a/x.npy", "a/b/x.npy", "x.npy"):
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).touch()
+    (tmp_path / "a/b/up").symlink_to(tmp_path)
+    found = [f"{tmp_path}/{name}" for name in ("a/b/x.npy", "a/x.npy", "x.npy")]
+    assert list(find_files(f"{tmp_path}/**/*.npy").files) == found
+    assert sorted(find_files(tmp_path).files) == found
