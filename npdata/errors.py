@@ -23,7 +23,6 @@ A message says what was got, what was expected, where (file, field, index) and w
     ├── BatchTransformError (ValueError)   a batch_transform whose result has no samples
     ├── SamplerError (ValueError)          an order, batch or rank that cannot be
     ├── StateError (ValueError)            a saved state that does not belong to this sampler
-    ├── RandomnessError (ValueError)       a random transform of rows that come without a seed
     ├── LoaderError (ValueError)           options of a loader that cannot be, or not together
     │   ├── NotBatchedError (TypeError)    a dataset without __getitems__
     │   ├── DeviceError (RuntimeError)     a device that is not there
@@ -138,8 +137,8 @@ class WindowWarning(UserWarning):
     """A window that was asked for holds more decoded chunks than there is memory for."""
 
 
-class RandomnessError(NpdataError, ValueError):
-    """A transform takes `rng`, but the rows came without seed, epoch and position."""
+class RandomnessWarning(UserWarning):
+    """A transform takes `rng`, but a batch came without seed and epoch: epochs draw the same."""
 
 
 class LoaderError(NpdataError, ValueError):

@@ -60,8 +60,8 @@ class NumpyDataset(Glance, FromFiles, Dataset[Any]):
     batches; `batch_transform` to each stacked batch, wherever rows leave the dataset. Where
     samples are asked for (`ds[i]` is a batch of one; `default_collate`; a wrapper), its result is
     taken apart: `BatchTransformError` (a ValueError) where it has not one row for each. One with a
-    parameter `rng` gets a NumPy generator there, made of seed, epoch and position: such a dataset
-    is read by `npdata.Loader`, or a DataLoader with a `BlockBatchSampler` of it. `dtype`
+    parameter `rng` gets a NumPy generator there, made of seed, epoch and position where rows come
+    from `npdata.Loader` or a `BlockBatchSampler`, else of the row alone. `dtype`
     casts after reading: one for all fields, or a mapping from field name or position, or a
     sequence with one (or None) per field; `str` or `bytes` keeps text.
 
@@ -171,7 +171,7 @@ class NumpyDataset(Glance, FromFiles, Dataset[Any]):
             return self._sample(row_number(index, len(self)))
         if isinstance(index, slice) and not self._transforms.any:
             return self._form.build(tuple(self._sliced(field, index) for field in self._fields))
-        bound = self._transforms.bound(index)
+        bound = self._transforms.bound(index, len(self))
         batch = self._batch(*self._gathered(row_numbers(index, len(self)), plain_memory), bound)
         if not self._transforms.any:
             return batch.stacked
@@ -190,7 +190,8 @@ class NumpyDataset(Glance, FromFiles, Dataset[Any]):
         `ds[indices]`.
         """
         self._require_open()
-        bound = self._transforms.bound(indices)
+        self._transforms.warn_of_same_numbers(indices)
+        bound = self._transforms.bound(indices, len(self))
         chosen = indices.rows if isinstance(indices, SeededRows) else indices
         allocate = batch_memory() if bound.sample is None else plain_memory
         mask = torch.from_numpy(chosen.mask) if isinstance(chosen, MaskedRows) else None
@@ -228,7 +229,9 @@ class NumpyDataset(Glance, FromFiles, Dataset[Any]):
 
     def _sample(self, row: int) -> Any:
         if self._transforms.batch is not None:
-            return self._batch(*self._gathered([row], plain_memory), self._transforms.bound(row))[0]
+            return self._batch(
+                *self._gathered([row], plain_memory), self._transforms.bound([row], len(self))
+            )[0]
         transform = self._transforms.for_one(row)
         copied = transform is not None
         sample = self._form.build(tuple(f.row(row, independent=copied) for f in self._fields))

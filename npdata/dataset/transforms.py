@@ -2,20 +2,23 @@
 
 Idea: a function with a parameter named `rng` gets a NumPy generator there; that is seen from its
 signature once, when the dataset is made. Invariant: what a function draws depends on the seed, the
-epoch and the position of the sample or batch alone, so rows that come without them are refused
-and nothing falls back to a global generator. It calls no function itself.
+epoch and the position of the sample or batch alone: rows that come without them have seed 0, epoch
+0 and their own number, and nothing falls back to a global generator. It calls no function itself.
 """
 
 import functools
 import inspect
+import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, NamedTuple, Self
 
 import numpy as np
+from numpy.typing import NDArray
 
-from npdata.errors import RandomnessError
-from npdata.sampling.rows import SeededRows
+from npdata.arrays.indexing import row_numbers
+from npdata.errors import RandomnessWarning
+from npdata.sampling.rows import SeededRow, SeededRows
 
 Transform = Callable[..., Any]
 SampleRng = Callable[[int], np.random.Generator]
@@ -60,25 +63,55 @@ class Transforms:
         return self.sample_draws or self.batch_draws
 
     def for_one(self, row: int) -> Transform | None:
-        """Give the function for a sample alone; raises `RandomnessError` where it takes `rng`."""
-        if self.sample_draws:
-            raise _unseeded(row)
-        return self.sample
+        """Give the function for a sample alone, with the generator of its row if it takes one."""
+        if self.sample is None or not self.sample_draws:
+            return self.sample
+        return functools.partial(self.sample, rng=_by_row(np.array([row])).sample_rng(0))
 
-    def bound(self, indices: object) -> Bound:
-        """Give the functions for a batch of `indices`, with its generators.
+    def bound(self, indices: object, length: int) -> Bound:
+        """Give the functions for a batch of `indices` of `length` rows, with its generators.
 
-        `sample_rng` is None where `sample` takes no `rng`. Raises `RandomnessError` (a ValueError)
-        where a function takes `rng` and `indices` are no `SeededRows`.
+        `sample_rng` is None where `sample` takes no `rng`. Rows that bring no seed get the numbers
+        of seed 0 and epoch 0, each at the position that is its row.
         """
         if not self.seeded:
             return Bound(self.sample, self.batch)
-        if not isinstance(indices, SeededRows):
-            raise _unseeded(indices)
+        seeded = _seeded(indices, length)
         batch = self.batch
         if batch is not None and self.batch_draws:
-            batch = functools.partial(_with_rng, batch, indices)
-        return Bound(self.sample, batch, indices.sample_rng if self.sample_draws else None)
+            batch = functools.partial(_with_rng, batch, seeded)
+        return Bound(self.sample, batch, seeded.sample_rng if self.sample_draws else None)
+
+    def warn_of_same_numbers(self, indices: object) -> None:
+        """Warn (`RandomnessWarning`) where a loader's rows bring no seed: epochs are then alike."""
+        if self.seeded and not isinstance(indices, SeededRows) and not _are_seeded(indices):
+            warnings.warn(
+                f"a transform takes rng, and the rows of this batch came as "
+                f"{type(indices).__name__}, without seed, epoch and position: each row draws the "
+                "same numbers in every epoch. For new ones iterate with npdata.Loader, or with a "
+                "BlockBatchSampler of the dataset itself (indices= selects a subset)",
+                RandomnessWarning,
+                stacklevel=3,
+            )
+
+
+def _seeded(indices: object, length: int) -> SeededRows:
+    if isinstance(indices, SeededRows):
+        return indices
+    if _are_seeded(indices):
+        rows: list[SeededRow] = indices  # type: ignore[assignment]
+        positions = np.array([row.position for row in rows], np.int64)
+        plain = np.array([int(row) for row in rows], np.int64)
+        return SeededRows(rows=plain, seed=rows[0].seed, epoch=rows[0].epoch, positions=positions)
+    return _by_row(row_numbers(indices, length))
+
+
+def _are_seeded(indices: object) -> bool:
+    return isinstance(indices, list) and bool(indices) and isinstance(indices[0], SeededRow)
+
+
+def _by_row(rows: NDArray[np.int64]) -> SeededRows:
+    return SeededRows(rows=rows, seed=0, epoch=0, positions=rows)
 
 
 def _takes_rng(function: Transform | None) -> bool:
@@ -88,15 +121,6 @@ def _takes_rng(function: Transform | None) -> bool:
         return "rng" in inspect.signature(function).parameters
     except (ValueError, TypeError):
         return False
-
-
-def _unseeded(indices: object) -> RandomnessError:
-    return RandomnessError(
-        f"a transform takes rng, which is made of seed, epoch and position, and the rows came "
-        f"without them, as {type(indices).__name__}: iterate with npdata.Loader, or with "
-        f"BlockBatchSampler(dataset, ...) over the dataset itself (indices= selects a subset), or "
-        f"call ds.__getitems__ with npdata.SeededRows"
-    )
 
 
 def _with_rng(function: Transform, rows: SeededRows, batch: Any) -> Any:

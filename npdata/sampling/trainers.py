@@ -11,7 +11,7 @@ import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
 from types import FrameType
-from typing import Any
+from typing import Any, Self
 
 from torch.utils.data import BatchSampler, SequentialSampler
 from torch.utils.data.distributed import DistributedSampler
@@ -180,6 +180,11 @@ class FoundByLightning:
 
     They do so to put a DistributedSampler into it, or, for predict, to keep the last batch.
     """
+
+    @property
+    def batch_sampler(self) -> Self:
+        """Itself: transformers' Trainer sets the epoch of what is inside a batch sampler."""
+        return self
 
 
 for _name, _value in {

@@ -22,7 +22,7 @@ from torch.utils.data import (
 import npdata
 from npdata import Loader, MaskedRows, NumpyDataset, SeededRows
 from npdata.dataset.stacking import stack_samples, take_apart
-from npdata.errors import BatchTransformError, MaskLostError, RandomnessError
+from npdata.errors import BatchTransformError, MaskLostError
 
 ROWS = 20
 X = np.arange(ROWS * 3, dtype=np.float32).reshape(ROWS, 3)
@@ -154,8 +154,8 @@ def test_a_random_one_draws_the_same_for_whoever_looks() -> None:
     rows = SeededRows(rows=np.array([3, 1]), seed=5, epoch=2, positions=np.array([8, 9]))
     taken = torch.stack(list(ds.__getitems__(rows)))
     assert torch.equal(taken, npdata.collate(ds.__getitems__(rows)))
-    with pytest.raises(RandomnessError, match="rng"):
-        ds[0]
+    assert torch.equal(ds[3], ds[3])
+    assert not torch.equal(ds[3] - ds[1], WANTED[3] - WANTED[1])
 
 
 def test_an_empty_batch_has_no_samples() -> None:

@@ -1,5 +1,7 @@
 """Random transforms draw the same numbers on any number of threads, workers and ranks."""
 
+import pickle
+
 import numpy as np
 import pytest
 import torch
@@ -8,7 +10,8 @@ from torch.utils.data import DataLoader, Subset
 
 import npdata
 from npdata import BlockBatchSampler, Loader, NumpyDataset, SeededRows
-from npdata.errors import RandomnessError
+from npdata.errors import RandomnessWarning
+from npdata.sampling.rows import SeededRow
 
 
 def draw(sample, rng: np.random.Generator):
@@ -126,17 +129,30 @@ class TestBatches:
 
 
 class TestWithoutASeed:
-    def test_rows_are_refused(self, rows: NumpyDataset) -> None:
+    def test_rows_draw_by_their_number_whoever_asks(self, rows: NumpyDataset) -> None:
+        drawn = [float(rows[5][1]), float(rows[5 - ROWS][1])]
+        drawn += [float(rows[5:6][1][0]), float(rows[[5]][1][0])]
+        assert len(set(drawn)) == 1
+        assert drawn[0] != rows[4][1]
+
+    def test_a_loader_that_would_draw_the_same_in_every_epoch_is_warned_of(
+        self, rows: NumpyDataset
+    ) -> None:
         for read in (
-            lambda: rows[0],
-            lambda: rows[[0, 1]],
-            lambda: rows[:2],
             lambda: rows.__getitems__([0]),
             lambda: next(iter(DataLoader(rows, 4, collate_fn=npdata.collate))),
             lambda: next(iter(Loader(Subset(rows, [3, 4]), 2, shuffle="block"))),
         ):
-            with pytest.raises(RandomnessError, match="indices= selects a subset"):
+            with pytest.warns(RandomnessWarning, match="indices= selects a subset"):
                 read()
+
+    def test_lists_of_seeded_rows_draw_as_seeded_rows(self, rows: NumpyDataset) -> None:
+        whole = SeededRows(rows=np.array([5, 8]), seed=3, epoch=2, positions=np.array([0, 1]))
+        one, two = (SeededRow(row, seed=3, epoch=2, position=k) for k, row in enumerate([5, 8]))
+        listed = [two, pickle.loads(pickle.dumps(one))]
+        forward, backward = (npdata.collate(rows.__getitems__(each)) for each in (whole, listed))
+        assert forward[1].tolist() == backward[1].tolist()[::-1]
+        assert forward[0].tolist() == backward[0].tolist()[::-1] == [5, 8]
 
     def test_seeded_rows_are_read(self, rows: NumpyDataset) -> None:
         seeded = SeededRows(rows=np.array([5]), seed=3, epoch=0, positions=np.array([0]))

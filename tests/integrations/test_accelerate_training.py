@@ -1,0 +1,175 @@
+"""Accelerate: accumulation, metrics and resumes count right; what cannot be exact is refused."""
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from torch.utils.data import DataLoader
+from trained_ranks import on_ranks
+
+import npdata
+from npdata import BlockBatchSampler, Loader, NumpyDataset
+from npdata.errors import SamplerError
+
+pytest.importorskip("accelerate", reason="pip install 'npdata[integrations]'")
+
+N = 203
+pytestmark = pytest.mark.filterwarnings("ignore")
+
+
+def accelerator(**more: Any) -> Any:
+    from accelerate import Accelerator
+    from accelerate.state import AcceleratorState, GradientState
+    from accelerate.utils import DataLoaderConfiguration
+
+    AcceleratorState._reset_state()
+    GradientState._reset_state()
+    steps = more.pop("gradient_accumulation_steps", 1)
+    return Accelerator(
+        cpu=True,
+        gradient_accumulation_steps=steps,
+        dataloader_config=DataLoaderConfiguration(**more),
+    )
+
+
+def data_loader(data: Any, sampler: Any) -> Any:
+    return DataLoader(data, batch_sampler=sampler, collate_fn=npdata.collate)
+
+
+def noisy(sample: torch.Tensor, rng: np.random.Generator) -> dict[str, Any]:
+    return {"row": sample, "noise": rng.random()}
+
+
+def train(rank: int, kind: str, stop: int | None, state: Any, steps: int) -> Any:
+    """Train two epochs, or to step `stop` and give the state: weights, rows and updates."""
+    tool = accelerator(gradient_accumulation_steps=steps)
+    data = NumpyDataset(np.arange(N))
+    sampler = BlockBatchSampler(data, 8, shuffle="full")
+    loader = Loader(data, sampler=sampler, num_threads=2)
+    if kind == "DataLoader":
+        loader = data_loader(data, sampler)
+    model = torch.nn.Linear(1, 1, dtype=torch.float64)
+    torch.nn.init.zeros_(model.weight), torch.nn.init.zeros_(model.bias)
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.1, momentum=0.9)
+    model, optimizer, loader = tool.prepare(model, optimizer, loader)
+    holder, first, updates, seen = sampler if kind == "DataLoader" else loader, 0, [], []
+    if state is not None:
+        saved, weights, momentum = state
+        model.load_state_dict(weights), optimizer.load_state_dict(momentum)
+        holder.load_state_dict(saved)
+        first = saved["epoch"]
+    total = 0
+    for epoch in range(first, 2):
+        if kind == "DataLoader":
+            loader.set_epoch(epoch)
+        for received, rows in enumerate(loader, 1):
+            with tool.accumulate(model):
+                loss = ((model(rows[:, None].double() / N) - 1) ** 2).mean()
+                tool.backward(loss)
+                optimizer.step()
+                optimizer.zero_grad()
+                updates.append(tool.sync_gradients)
+            seen.append(rows.tolist())
+            total += 1
+            if total == stop:
+                counted = {"consumed": received} if kind == "DataLoader" else {}
+                kept = [{k: v.clone() for k, v in model.state_dict().items()}]
+                return holder.state_dict(**counted), kept[0], optimizer.state_dict()
+    return [p.detach().clone() for p in model.parameters()], seen, updates
+
+
+class TestTraining:
+    @pytest.mark.parametrize("world", [1, 2])
+    @pytest.mark.parametrize("kind", ["Loader", "DataLoader"])
+    def test_resumed_ends_with_the_same_weights(
+        self, tmp_path: Path, kind: str, world: int
+    ) -> None:
+        whole = on_ranks(tmp_path, train, kind, None, None, 1, world=world)
+        per_epoch = len(whole[0][1]) // 2
+        for stop in (5, per_epoch):
+            state = on_ranks(tmp_path, train, kind, stop, None, 1, world=world)[0]
+            rest = on_ranks(tmp_path, train, kind, None, state, 1, world=world)
+            for (weights, seen, _), (again, left, _) in zip(whole, rest, strict=True):
+                assert seen[stop:] == left
+                assert all(map(torch.equal, weights, again))
+
+    @pytest.mark.parametrize("kind", ["Loader", "DataLoader"])
+    def test_accumulation_steps_at_the_end_of_each_epoch(self, tmp_path: Path, kind: str) -> None:
+        for _, _, updates in on_ranks(tmp_path, train, kind, None, None, 4):
+            assert updates == ([False, False, False, True] * 3 + [True]) * 2
+
+
+def metrics(rank: int, kind: str, options: dict[str, Any], mode: dict[str, Any]) -> Any:
+    tool = accelerator(**mode)
+    data = NumpyDataset(np.arange(N))
+    sampler = BlockBatchSampler(data, 8, shuffle=False, **options)
+    loader = Loader(data, sampler=sampler, num_threads=2)
+    if kind == "DataLoader":
+        loader = data_loader(data, sampler)
+    loader = tool.prepare(loader)
+    rows = torch.cat([tool.gather_for_metrics(batch) for batch in loader]).tolist()
+    skipped = tool.skip_first_batches(loader, 3)
+    return rows, [batch.tolist() for batch in skipped], [batch.tolist() for batch in loader]
+
+
+class TestMetrics:
+    @pytest.mark.parametrize("world", [2, 3])
+    @pytest.mark.parametrize("options", [{}, {"drop_last": True}, {"indices": np.arange(5, 90)}])
+    @pytest.mark.parametrize("kind", ["Loader", "DataLoader"])
+    def test_count_each_row_once(
+        self, tmp_path: Path, kind: str, options: dict[str, Any], world: int
+    ) -> None:
+        expected = options.get("indices", np.arange(N)).tolist()
+        if "drop_last" in options:
+            expected = expected[: N - N % (8 * world)]
+        for rows, skipped, whole in on_ranks(tmp_path, metrics, kind, options, {}, world=world):
+            assert rows == expected
+            assert skipped == whole[3:]
+
+
+def refused(rank: int, options: dict[str, Any], mode: dict[str, Any]) -> str:
+    tool = accelerator(**mode)
+    data = NumpyDataset(np.arange(N))
+    try:
+        loader = tool.prepare(data_loader(data, BlockBatchSampler(data, 8, **options)))
+        next(iter(loader))
+    except SamplerError as error:
+        return str(error)
+    return ""
+
+
+@pytest.mark.parametrize(
+    "options, message",
+    [
+        ({"uneven": "mask"}, 'uneven="mask" marks the padding'),
+        ({"uneven": "ragged"}, "unless even_batches=False"),
+        ({"lanes": 2, "block_rows": 4}, "lanes=2 gives each process lanes"),
+        ({"rank": 1, "world_size": 2}, "rank= and world_size= divide the rows"),
+    ],
+)
+def test_options_that_the_division_voids_are_refused(
+    tmp_path: Path, options: dict[str, Any], message: str
+) -> None:
+    for text in on_ranks(tmp_path, refused, options, {}):
+        assert message in text
+        assert "accelerator.prepare() the model without the DataLoader" in text
+
+
+def seeded(rank: int) -> Any:
+    tool = accelerator()
+    data = NumpyDataset(np.arange(N), transform=noisy)
+    loader = tool.prepare(data_loader(data, BlockBatchSampler(data, 8)))
+    return [dict(zip(b["row"].tolist(), b["noise"].tolist(), strict=True)) for b in loader]
+
+
+def test_random_transforms_draw_what_one_process_draws(tmp_path: Path) -> None:
+    data = NumpyDataset(np.arange(N), transform=noisy)
+    alone = {}
+    for b in Loader(data, 8, shuffle="block"):
+        alone.update(zip(b["row"].tolist(), b["noise"].tolist(), strict=True))
+    assert len(set(alone.values())) == N
+    for rank in on_ranks(tmp_path, seeded):
+        for batch in rank:
+            assert batch.items() <= alone.items()

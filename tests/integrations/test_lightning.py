@@ -1,0 +1,195 @@
+"""Lightning: the promised rows in every stage, and a resumed run ends with the same weights."""
+
+import warnings
+from collections import Counter
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from torch.utils.data import DataLoader
+from trained_ranks import on_ranks
+
+import npdata
+from npdata import BlockBatchSampler, Loader, NumpyDataset
+from npdata.errors import SamplerError
+
+pytest.importorskip("lightning", reason="pip install 'npdata[integrations]'")
+
+N, BATCH, EPOCHS = 203, 8, 3
+pytestmark = pytest.mark.filterwarnings("ignore")
+
+
+def module(log: list[tuple[str, int, list[int]]]) -> Any:
+    import lightning
+
+    class Model(lightning.LightningModule):
+        """Its weight depends on every row and on their order."""
+
+        def __init__(self) -> None:
+            super().__init__()
+            self.weight = torch.nn.Parameter(torch.zeros(1, dtype=torch.float64))
+
+        def note(self, stage: str, rows: torch.Tensor) -> None:
+            log.append((stage, self.current_epoch, rows.tolist()))
+
+        def training_step(self, rows: torch.Tensor, index: int) -> torch.Tensor:
+            self.note("fit", rows)
+            return ((self.weight - rows / N) ** 2).mean()
+
+        def validation_step(self, rows: torch.Tensor, index: int) -> None:
+            self.note("sanity" if self.trainer.sanity_checking else "validate", rows)
+
+        def test_step(self, rows: torch.Tensor, index: int) -> None:
+            self.note("test", rows)
+
+        def predict_step(self, rows: torch.Tensor, index: int) -> torch.Tensor:
+            self.note("predict", rows)
+            return rows
+
+        def configure_optimizers(self) -> Any:
+            return torch.optim.SGD(self.parameters(), lr=0.1, momentum=0.9)
+
+    return Model()
+
+
+def trainer(folder: str, world: int = 1, **more: Any) -> Any:
+    import lightning
+
+    options = {
+        "accelerator": "cpu",
+        "logger": False,
+        "enable_progress_bar": False,
+        "enable_model_summary": False,
+        "enable_checkpointing": False,
+        "default_root_dir": folder,
+        "max_epochs": EPOCHS,
+    }
+    if world > 1:
+        options.update(devices=world, strategy="ddp")
+    return lightning.Trainer(**{**options, **more})
+
+
+def loader_of(kind: str, shuffle: Any = True, **more: Any) -> Any:
+    data = NumpyDataset(np.arange(N))
+    if kind == "Loader":
+        return Loader(data, BATCH, shuffle=shuffle, num_threads=2, **more)
+    sampler = BlockBatchSampler(data, BATCH, shuffle=shuffle, **more)
+    return DataLoader(data, batch_sampler=sampler, collate_fn=npdata.collate)
+
+
+def rows_of(log: Any, stage: str, epoch: int | None = None) -> list[int]:
+    return [row for s, e, rows in log if s == stage and epoch in (None, e) for row in rows]
+
+
+def all_stages(rank: int, folder: str, kind: str, world: int, distributed: bool) -> Any:
+    warnings.simplefilter("ignore")
+    log: list[Any] = []
+    options = {"use_distributed_sampler": distributed, "num_sanity_val_steps": 2}
+    make = trainer(folder, world, **options)
+    model = module(log)
+    make.fit(model, loader_of(kind), loader_of(kind, shuffle="block"))
+    for stage in ("validate", "test", "predict"):
+        part: list[Any] = []
+        again = trainer(folder, world, **options)
+        of = module(part)
+        result = getattr(again, stage)(of, loader_of(kind, shuffle=False))
+        log += [("only " + s, e, rows) for s, e, rows in part]
+        if stage == "predict":
+            log.append(("predictions", 0, torch.cat(result).tolist()))
+    return log
+
+
+KINDS = ["Loader", "DataLoader"]
+
+
+class TestRows:
+    @pytest.mark.parametrize("world, distributed", [(1, True), (2, True), (2, False)])
+    @pytest.mark.parametrize("kind", KINDS)
+    def test_of_every_stage(self, tmp_path: Path, kind: str, world: int, distributed: bool) -> None:
+        logs = on_ranks(tmp_path, all_stages, str(tmp_path), kind, world, distributed, world=world)
+        one = [[e for log in logs for e in rows_of(log, "fit", k)] for k in range(EPOCHS)]
+        for rows in one:
+            once(rows, world)
+        assert one[0] != one[1] != one[2]
+        for k in range(EPOCHS):
+            once([e for log in logs for e in rows_of(log, "validate", k)], world)
+        sanity = [rows_of(log, "sanity") for log in logs]
+        first = [rows_of(log, "validate", 0)[: 2 * BATCH] for log in logs]
+        assert sanity == first
+        for stage in ("only validate", "only test"):
+            once([e for log in logs for e in rows_of(log, stage)], world)
+        exact = world == 1 or kind == "DataLoader"
+        for stage in ("only predict", "predictions"):
+            rows = [e for log in logs for e in rows_of(log, stage)]
+            once(rows, 1 if exact else world)
+
+    @pytest.mark.parametrize("kind", KINDS)
+    def test_limits_and_overfitting(self, tmp_path: Path, kind: str) -> None:
+        log: list[Any] = []
+        trainer(str(tmp_path), limit_train_batches=5).fit(module(log), loader_of(kind))
+        plain = BlockBatchSampler(N, BATCH, shuffle=True)
+        for epoch in range(EPOCHS):
+            want = [row for batch in list(plain)[:5] for row in batch.tolist()]
+            assert rows_of(log, "fit", epoch) == want
+        log.clear()
+        trainer(str(tmp_path), overfit_batches=3).fit(module(log), loader_of(kind, shuffle=False))
+        for epoch in range(EPOCHS):
+            assert rows_of(log, "fit", epoch) == list(range(3 * BATCH))
+        with pytest.raises(SamplerError, match=r"overfit_batches=3.*make it with shuffle=False"):
+            trainer(str(tmp_path), overfit_batches=3).fit(module(log), loader_of(kind))
+
+
+def once(rows: list[int], world: int) -> None:
+    counts = Counter(rows)
+    assert set(counts) == set(range(N))
+    assert len(rows) - N < world
+
+
+def train(rank: int, folder: str, world: int, every: dict[str, Any], more: dict[str, Any]) -> Any:
+    """Train to the end with checkpoints; then resume from each of them. Give all weights."""
+    from lightning.pytorch.callbacks import ModelCheckpoint
+
+    warnings.simplefilter("ignore")
+    keep = ModelCheckpoint(Path(folder) / "kept", save_top_k=-1, filename="{step}", **every)
+    log: list[Any] = []
+    model = module(log)
+    trainer(folder, world, enable_checkpointing=True, callbacks=[keep], **more).fit(
+        model, loader_of("Loader")
+    )
+    found = {}
+    paths = sorted((Path(folder) / "kept").glob("*.ckpt"))
+    for path in paths:
+        part: list[Any] = []
+        again = module(part)
+        trainer(folder, world, **more).fit(again, loader_of("Loader"), ckpt_path=str(path))
+        found[path.stem] = (again.weight.item(), [rows for _, _, rows in part])
+    return model.weight.item(), [rows for _, _, rows in log], found
+
+
+class TestResume:
+    """26 steps an epoch on one process, 13 on two."""
+
+    @pytest.mark.parametrize("world", [1, 2])
+    @pytest.mark.parametrize(
+        "every, more",
+        [
+            ({"every_n_train_steps": 13}, {}),
+            ({"every_n_epochs": 1}, {}),
+            ({"every_n_train_steps": 4}, {"limit_train_batches": 10}),
+            ({"every_n_train_steps": 5}, {"limit_train_batches": 10}),
+        ],
+    )
+    def test_ends_with_the_same_weights(
+        self, tmp_path: Path, world: int, every: dict[str, Any], more: dict[str, Any]
+    ) -> None:
+        for weight, log, found in on_ranks(
+            tmp_path, train, str(tmp_path), world, every, more, world=world
+        ):
+            assert len(found) >= 2
+            for name, (again, rest) in found.items():
+                assert rest == log[len(log) - len(rest) :], name
+                step = int(name.split("=")[1])
+                assert len(rest) == len(log) - step, name
+                assert again == weight, name
