@@ -7,7 +7,7 @@ converts nothing itself (`field`), and knows no order (samplers).
 """
 
 from collections.abc import Mapping
-from typing import Any, Literal, Self
+from typing import Any, Self
 
 import numpy as np
 import torch
@@ -30,11 +30,11 @@ from npdata.dataset.open_field import open_fields
 from npdata.dataset.ragged_field import RaggedField
 from npdata.dataset.ragged_form import Form
 from npdata.dataset.sparse_field import SparseField
+from npdata.dataset.splits import Splits
 from npdata.dataset.statistics import KeepAxes, Statistics, statistics_of
 from npdata.dataset.transforms import Bound, Transform, Transforms
-from npdata.dataset.windows import Offsets, is_stacked, recordings_of, windowed
+from npdata.dataset.windows import Offsets, windowed
 from npdata.errors import ClosedError, FieldError
-from npdata.sampling.order import split, split_groups
 from npdata.sampling.rows import MaskedRows, SeededRows
 from npdata.sources.base import Source, rows_held
 from npdata.sources.columns import Columns
@@ -47,14 +47,14 @@ from npdata.sources.sparse import CsrSource, Layout
 Rows = NDArray[np.int64]
 
 
-class NumpyDataset(Glance, FromFiles, Dataset[Any]):
+class NumpyDataset(Glance, FromFiles, Splits, Dataset[Any]):
     """Rows of arrays and files as samples for PyTorch, without a conversion step.
 
     `NumpyDataset(x, y)` gives tuples `(x[i], y[i])`, `NumpyDataset(x)` bare tensors,
     `NumpyDataset(image=x, label=y)`, or a mapping, dicts. Every argument is whatever
-    `npdata.open_source` takes: an array, an `np.memmap`, a path to a `.npy`, `"d.npz::x"`,
-    `"d.h5::x"`, an open `h5py.Dataset`; or a dataset of one field, as `npdata.stack` gives. All
-    fields have the same number of rows.
+    `npdata.open_source` takes: an array, tensor or column, an `np.memmap`, a path to a `.npy`,
+    `"d.npz::x"`, `"d.h5::x"`, an open `h5py.Dataset`; or a dataset of one field, as `npdata.stack`
+    gives. All fields have the same number of rows.
 
     `transform` is applied to each sample, which is then an independent copy, by `ds[i]` and in
     batches; `batch_transform` to each stacked batch, wherever rows leave the dataset. Where
@@ -330,38 +330,6 @@ class NumpyDataset(Glance, FromFiles, Dataset[Any]):
         )
         windows = NumpyDataset.__new__(NumpyDataset)
         return windows._hold(made.fields, form, self._transforms, self._owned, made.plan)
-
-    def split(
-        self, fraction: float, *, seed: int = 0, by: Literal["recording", "file"] | None = None
-    ) -> tuple[Rows, Rows]:
-        """Split the row numbers at random: two int64 arrays, disjoint, ascending, of every row.
-
-        The first has `round(fraction * len(ds))` rows. With `by="recording"` no recording of
-        windows, and no file or group that a field is made of, has rows in both, and the first has
-        as near to that number as whole recordings allow; `by="file"` does the same for the files
-        of `npdata.concatenate`, and for those of `npdata.stack`, each of which is a sample. The
-        same arguments give the same split. Pass a part to `BlockBatchSampler(..., indices=)` or
-        `torch.utils.data.Subset`. Raises `SamplerError` (a ValueError) for a fraction outside
-        [0, 1], `FieldError` (a ValueError) where there are no recordings or files.
-
-        Examples:
-            >>> train, test = npdata.NumpyDataset("x.npy").split(0.8, seed=1)
-            >>> len(train), len(test)
-            (4, 1)
-            >>> windows = npdata.NumpyDataset(np.arange(8)).windows(2, borders=[2, 5])
-            >>> [part.tolist() for part in windows.split(0.5, by="recording")]
-            [[0, 1, 2], [3, 4]]
-        """
-        if by is None:
-            return split(len(self), fraction, seed)
-        if by not in ("recording", "file"):
-            raise FieldError(
-                f"by={by!r}: expected 'recording' or 'file', or None to split the rows"
-            )
-        if by == "file" and self._windows is None and is_stacked(self._fields):
-            return split(len(self), fraction, seed)
-        edges = recordings_of(self._fields, self._windows)
-        return split_groups(edges, fraction, seed)
 
     def statistics(
         self, indices: object = None, *, keep_axes: KeepAxes = (), progress: bool = False

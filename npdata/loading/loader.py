@@ -253,6 +253,10 @@ class Loader:
         return 0
 
     @property
+    def prefetch_factor(self) -> None:
+        """None, as of a DataLoader without worker processes."""
+
+    @property
     def collate_fn(self) -> Callable[[Any], Any]:
         """The function that makes a batch of a DataLoader the same as one of this loader."""
         if self._device is None and self._dtype is None:

@@ -32,6 +32,7 @@ from npdata.sampling.trainers import (
     is_for_predicting,
     refuse_overfitting_other_rows,
     require_divisible,
+    state_within,
     who_asks,
 )
 
@@ -400,10 +401,12 @@ class BlockBatchSampler(FoundByLightning, BatchSampler):
     def load_state_dict(self, state: Mapping[str, int]) -> None:
         """Let the next iteration go on after the samples that the state counts as consumed.
 
-        Whatever decides the order must agree; batch size, ranks, `uneven` and workers need not.
+        A whole state of torchdata's StatefulDataLoader will do, of any number of workers. Whatever
+        decides the order must agree; batch size, ranks, `uneven` and workers need not.
         The next iteration is what is left of the state's epoch, or, if that was at its end, the
         epoch after it. Raises StateError, which names both values, for any other state.
         """
+        state = state_within(state)
         expected = self._identity
         names = {*expected, "epoch", "position", "batch_size", "world_size"}
         if not isinstance(state, Mapping) or set(state) != names:

@@ -8,7 +8,7 @@ it: they give the same sampler again. Invariant: what is not recognised is refus
 """
 
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from types import FrameType
 from typing import Any, Self
@@ -16,7 +16,7 @@ from typing import Any, Self
 from torch.utils.data import BatchSampler, SequentialSampler
 from torch.utils.data.distributed import DistributedSampler
 
-from npdata.errors import SamplerError
+from npdata.errors import SamplerError, StateError
 
 _LIGHTNING = ("lightning.", "pytorch_lightning.")
 _BETWEEN = ("torch.utils.data", "torchdata.", "npdata.", "accelerate.", *_LIGHTNING)
@@ -205,3 +205,24 @@ def is_for_predicting(sampler: Any) -> bool:
     """
     training = isinstance(sampler, DistributedSampler)
     return not training or type(sampler).__name__.startswith("Unrepeated")
+
+
+def state_within(state: Any) -> Any:
+    """Give the sampler's part of a state of torchdata's StatefulDataLoader; others as they are.
+
+    Raises `StateError` (a ValueError) for one that was not taken at its last step.
+
+    Examples:
+        >>> state_within({"_index_sampler_state": {"epoch": 1}})
+        {'epoch': 1}
+    """
+    if not isinstance(state, Mapping):
+        return state
+    if state.get("_steps_since_snapshot"):
+        raise StateError(
+            f"the state of a StatefulDataLoader is {state['_steps_since_snapshot']} batches "
+            "behind: make it with snapshot_every_n_steps=1"
+        )
+    snapshot = state.get("_snapshot")
+    main = snapshot.get("_main_snapshot", state) if isinstance(snapshot, Mapping) else state
+    return main.get("_index_sampler_state", state)

@@ -25,9 +25,10 @@ from npdata.errors import (
     UnsupportedSourceError,
 )
 from npdata.sources import npy, npz
-from npdata.sources.base import Source
+from npdata.sources.base import Access, Source
 from npdata.sources.columns import ColumnSource
 from npdata.sources.concat import ConcatSource
+from npdata.sources.containers import rows_held_by
 from npdata.sources.file import require_local
 from npdata.sources.file_list import FileList, split_member
 from npdata.sources.foreign import foreign_file
@@ -61,7 +62,9 @@ def open_source(
     """Open rows, wherever they lie: the one function behind every argument of `NumpyDataset`.
 
     `source` is an array, an `np.memmap` (or a view of one), a path to a `.npy`, `"d.npz::member"`,
-    `"d.h5::dataset"`, an open `h5py.Dataset`, or a `Source`, which is given back. A raw binary
+    `"d.h5::dataset"`, an open `h5py.Dataset`, or a `Source`, which is given back. A tensor, a
+    column of pandas, polars or Arrow, and whatever gives an array by `__array__` or DLPack is read
+    in place where its library can, as `describe()` shows; a list is copied. A raw binary
     file needs `dtype`, may have `shape` with one -1, and begins at byte `offset`. Rows are read
     lazily.
 
@@ -97,7 +100,18 @@ def open_source(
             f"a {kind} is sparse; give npdata.csr(m.data, m.indices, m.indptr, m.shape), with "
             "m = matrix.tocsr()"
         )
+    held = None if _means_fields(source) else rows_held_by(source)
+    if held is not None:
+        opened = array_source(held.array)
+        opened.access = Access(kind="memory", reason=held.reason)
+        return opened
     raise UnsupportedSourceError(f"a {kind} is no source of rows; {_cure(source)}")
+
+
+def _means_fields(source: object) -> bool:
+    """Whether it is a list of files or arrays, which may be fields or rows: none is guessed."""
+    of = source[0] if isinstance(source, list | tuple) and source else None
+    return isinstance(of, str | os.PathLike) or (isinstance(of, np.ndarray) and of.ndim > 0)
 
 
 def _cure(source: object) -> str:
@@ -115,12 +129,10 @@ def _cure(source: object) -> str:
                 "or np.concatenate makes one of them, npdata.ragged takes those of different "
                 "lengths"
             )
-        return "give np.asarray of it"
-    if hasattr(source, "to_numpy"):
-        return "give .to_numpy() of each column, as NumpyDataset(a=table['a'].to_numpy())"
-    if hasattr(source, "detach"):
-        return "give its .numpy(), which shares the memory"
-    return "give an ndarray, a path, an h5py.Dataset or a Source"
+    return (
+        "give an array (of NumPy, torch, pandas, polars, Arrow, JAX, or a list of numbers), a path, "
+        "an h5py.Dataset or a Source"
+    )
 
 
 def _open_dataset(

@@ -97,10 +97,10 @@ class TestRefusals:
     @pytest.mark.parametrize(
         ("field", "reason"),
         [
-            ([1, 2], "a list is no source of rows; give np.asarray"),
             (["a.npy", "b.npy"], r"a list .* NumpyDataset\(a, b\); npdata\.concatenate"),
             ((np.zeros(2), np.zeros(3)), r"a tuple .* NumpyDataset\(a, b\); np\.stack"),
-            (torch.zeros(2), r"a Tensor is no source of rows; give its \.numpy\(\)"),
+            (3, "a int is no source of rows"),
+            (torch.zeros(2, requires_grad=True), "x.detach"),
             (None, "a NoneType is no source"),
             (np.float32(1), "float32 is no source"),
             (np.array(1.0), "0-dimensional"),

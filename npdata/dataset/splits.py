@@ -1,0 +1,219 @@
+"""Row numbers split at random into parts and folds, which samplers take as `indices=`.
+
+Idea: parts of rows are cut from one permutation; what keeps groups together or classes in
+proportion is done by scikit-learn's splitters. Invariant: parts are disjoint, ascending, hold every
+row, and depend on the arguments alone. Of a dataset only its labels are read, where they are named.
+"""
+
+from collections.abc import Sequence
+from typing import Any, Literal
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from npdata.arrays.spans import Windows
+from npdata.dataset.batch_memory import plain_memory
+from npdata.dataset.field import Field
+from npdata.dataset.windows import is_stacked, recordings_of
+from npdata.errors import FieldError, SamplerError, require
+from npdata.sampling.order import split, split_groups
+
+Rows = NDArray[np.int64]
+By = Literal["recording", "file"]
+
+
+class Splits:
+    """The method `split` of a dataset."""
+
+    _fields: tuple[Field, ...]
+    _windows: Windows | None
+
+    def split(
+        self,
+        fraction: float | Sequence[float] | None = None,
+        *,
+        seed: int = 0,
+        by: By | None = None,
+        groups: ArrayLike | str | None = None,
+        stratify: ArrayLike | str | None = None,
+        folds: int | None = None,
+    ) -> Any:
+        """Split the row numbers at random: int64 arrays, disjoint, ascending, of every row.
+
+        The first of two has `round(fraction * len(ds))` rows; shares that sum to 1, as `[0.8, 0.1,
+        0.1]`, give so many parts. With `by="recording"` no recording of
+        windows, and no file or group that a field is made of, has rows in both, and the first has
+        as near to that number as whole recordings allow; `by="file"` does the same for the files
+        of `npdata.concatenate`, and for those of `npdata.stack`, each of which is a sample. The
+        same arguments give the same split. Pass a part to `Loader(..., indices=)` or
+        `torch.utils.data.Subset`.
+
+        Args:
+            fraction: the share of the first of two parts, or the shares of all parts.
+            seed: of the permutation, from 0 to 2**64 - 1 (2**32 - 1 for scikit-learn).
+            by: what has rows in one part only.
+            groups: the name of a field, or a value for each row: rows of equal value stay together.
+            stratify: likewise: each value has its share in every part. With scikit-learn (extra
+                `examples`), as `groups` and `folds`.
+            folds: in place of `fraction`, a list of so many pairs (train, test), of which the
+                second ones together hold every row once.
+
+        Raises `SamplerError` (a ValueError) for a fraction outside [0, 1] or shares that do not sum
+        to 1, `FieldError` (a ValueError) where there are no recordings or files.
+
+        Examples:
+            >>> train, test = npdata.NumpyDataset("x.npy").split(0.8, seed=1)
+            >>> len(train), len(test)
+            (4, 1)
+            >>> windows = npdata.NumpyDataset(np.arange(8)).windows(2, borders=[2, 5])
+            >>> [part.tolist() for part in windows.split(0.5, by="recording")]
+            [[0, 1, 2], [3, 4]]
+        """
+        count = len(self._fields[0])
+        if (fraction is None) == (folds is None):
+            raise SamplerError("give fraction= (or shares, as [0.8, 0.1, 0.1]) or folds=, not both")
+        if by not in (None, "recording", "file"):
+            raise FieldError(
+                f"by={by!r}: expected 'recording' or 'file', or None to split the rows"
+            )
+        labels = self._values("stratify", stratify)
+        together = self._values("groups", groups)
+        if by is not None:
+            if groups is not None or (folds is None and stratify is not None):
+                raise SamplerError(f"by={by!r} keeps rows together itself: leave out the others")
+            whole = by == "file" and self._windows is None and is_stacked(self._fields)
+            edges = np.arange(count + 1) if whole else recordings_of(self._fields, self._windows)
+            if isinstance(fraction, int | float | np.number):
+                if whole:
+                    return split(count, float(fraction), seed)
+                return split_groups(edges, float(fraction), seed)
+            together = np.repeat(np.arange(len(edges) - 1), np.diff(edges))
+        if folds is not None:
+            return _folds(count, folds, seed, together, labels)
+        if isinstance(fraction, Sequence | np.ndarray):
+            return _parts(count, shares_of(fraction), seed, together, labels)
+        if not isinstance(fraction, int | float | np.number) or together is labels is None:
+            return split(count, fraction, seed)  # type: ignore[arg-type]
+        shares = shares_of([float(fraction), 1 - float(fraction)])
+        return _parts(count, shares, seed, together, labels)
+
+    def _values(self, option: str, given: ArrayLike | str | None) -> NDArray[Any] | None:
+        """Give a value for each row, of the field that is named or as they are."""
+        if given is None:
+            return None
+        count = len(self._fields[0])
+        if isinstance(given, str):
+            field = next((each for each in self._fields if each.label == given), None)
+            if field is None:
+                known = [each.label for each in self._fields]
+                raise FieldError(f"{option}={given!r} names no field; fields are {known}")
+            values = np.asarray(field.stack(np.arange(count), plain_memory))
+        else:
+            values = np.asarray(given)
+        if values.shape != (count,):
+            raise FieldError(
+                f"{option} of shape {values.shape}: expected one value for each of {count} rows"
+            )
+        return values
+
+
+def shares_of(given: Any) -> tuple[float, ...]:
+    """Check the shares of parts, which sum to 1.
+
+    Examples:
+        >>> shares_of([0.5, 0.25, 0.25])
+        (0.5, 0.25, 0.25)
+    """
+    shares = tuple(float(share) for share in given)
+    if not shares or any(not 0 <= share <= 1 for share in shares) or abs(sum(shares) - 1) > 1e-6:
+        raise SamplerError(
+            f"shares {list(shares)} sum to {sum(shares):g}: expected shares from 0 to 1 that sum "
+            "to 1, as [0.8, 0.1, 0.1]"
+        )
+    return shares
+
+
+def _parts(
+    count: int,
+    shares: tuple[float, ...],
+    seed: int,
+    groups: NDArray[Any] | None,
+    labels: NDArray[Any] | None,
+) -> tuple[Rows, ...]:
+    if groups is not None and labels is not None:
+        raise SamplerError("groups= and stratify= of shares: give folds=, whose folds keep both")
+    if groups is None and labels is None:
+        cuts = [round(share * count) for share in np.cumsum(shares)[:-1]]
+        shuffled = np.concatenate(_shuffled(count, seed, cuts))
+        return tuple(np.sort(part) for part in np.split(shuffled, cuts))
+    parts: list[Rows] = []
+    left, rest = np.arange(count), 1.0
+    for share in shares[:-1]:
+        part = share / rest if rest > 1e-9 else 0.0
+        if part <= 0 or not len(left):
+            parts.append(left[:0])
+            continue
+        if part >= 1 - 1e-9:
+            first, second = left, left[:0]
+        else:
+            first, second = _two(left, part, seed, groups, labels)
+        parts.append(first)
+        left, rest = second, rest - share
+    return (*parts, left)
+
+
+def _shuffled(count: int, seed: int, cuts: Sequence[int]) -> list[Rows]:
+    """Give the rows of the parts that `cuts` end, in no order inside a part."""
+    parts, left = [], np.arange(count)
+    done = 0
+    for cut in cuts:
+        size = cut - done
+        first, second = split(len(left), size / len(left) if len(left) else 0.0, seed)
+        parts.append(left[first])
+        left, done = left[second], cut
+    return [*parts, left]
+
+
+def _two(
+    rows: Rows, share: float, seed: int, groups: NDArray[Any] | None, labels: NDArray[Any] | None
+) -> tuple[Rows, Rows]:
+    sklearn = _splitters()
+    try:
+        if groups is not None:
+            splitter = sklearn.GroupShuffleSplit(1, train_size=share, random_state=seed)
+            pair = next(splitter.split(rows, groups=groups[rows]))
+        else:
+            splitter = sklearn.StratifiedShuffleSplit(1, train_size=share, random_state=seed)
+            pair = next(splitter.split(rows, labels[rows]))  # type: ignore[index]
+    except ValueError as error:
+        raise SamplerError(f"scikit-learn cannot split these rows: {error}") from error
+    first, second = (np.sort(rows[part]) for part in pair)
+    return first, second
+
+
+def _folds(
+    count: int,
+    folds: int,
+    seed: int,
+    groups: NDArray[Any] | None,
+    labels: NDArray[Any] | None,
+) -> list[tuple[Rows, Rows]]:
+    sklearn = _splitters()
+    kinds = {
+        (False, False): "KFold",
+        (False, True): "StratifiedKFold",
+        (True, False): "GroupKFold",
+        (True, True): "StratifiedGroupKFold",
+    }
+    name = kinds[groups is not None, labels is not None]
+    try:
+        splitter = getattr(sklearn, name)(folds, shuffle=True, random_state=seed)
+        pairs = list(splitter.split(np.zeros(count), labels, groups))
+    except (ValueError, TypeError) as error:
+        raise SamplerError(f"scikit-learn's {name} cannot split these rows: {error}") from error
+    return [(np.sort(train), np.sort(test)) for train, test in pairs]
+
+
+def _splitters() -> Any:
+    purpose = "a split by groups, stratify or folds"
+    return require("sklearn.model_selection", extra="examples", purpose=purpose)

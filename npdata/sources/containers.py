@@ -1,0 +1,220 @@
+"""What people hold rows in besides NumPy: torch, pandas, polars, Arrow, JAX, xarray, lists.
+
+Idea: each gives its memory as an array, without a copy where its own library can, or is refused
+naming the one conversion that works. Invariant: no value changes on the way: what a library would
+turn into NaN, text or objects is refused; nothing lazy is computed, nothing leaves a device. No
+library is imported for this but pyarrow, for objects that give Arrow arrays alone.
+"""
+
+import array
+import warnings
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from npdata.errors import UnsupportedSourceError, require
+
+
+class Held(NamedTuple):
+    """The rows of a container as an array, and how they came: the reason of its access."""
+
+    array: NDArray[Any]
+    reason: str
+
+
+def rows_held_by(given: Any) -> Held | None:
+    """Give the rows of `given` as an array; None for what is no container of rows.
+
+    Raises `UnsupportedSourceError` (a TypeError and ValueError) for one whose rows would change on
+    the way, naming the conversion to write.
+
+    Examples:
+        >>> rows_held_by(torch.arange(3))
+        Held(array=array([0, 1, 2]), reason='the memory of a torch tensor, read in place')
+        >>> rows_held_by(3) is None
+        True
+    """
+    if isinstance(given, torch.Tensor):
+        return _of_torch(given)
+    if isinstance(given, list | tuple):
+        return _of_list(given)
+    library = type(given).__module__.partition(".")[0]
+    known = _LIBRARIES.get(library)
+    if known is not None:
+        return known(given)
+    return _of_protocol(given)
+
+
+def _refuse(given: Any, why: str, write: str) -> UnsupportedSourceError:
+    kind = f"{type(given).__module__.partition('.')[0]}.{type(given).__name__}"
+    return UnsupportedSourceError(f"a {kind} {why}: give {write}")
+
+
+def _of_torch(given: torch.Tensor) -> Held:
+    cures = (
+        (given.device.type != "cpu", f"lies on {given.device}", "x.cpu()"),
+        (given.requires_grad, "requires gradients", "x.detach()"),
+        (given.layout != torch.strided, f"has the layout {given.layout}", "x.to_dense()"),
+        (given.is_nested, "is nested", "npdata.ragged(values, offsets)"),
+        (given.is_quantized, "is quantized", "x.dequantize()"),
+        (given.dtype == torch.bfloat16, "of bfloat16 has no NumPy dtype", "x.float()"),
+    )
+    for true, why, write in cures:
+        if true:
+            raise _refuse(given, why, write)
+    solid = given.resolve_conj().resolve_neg()
+    try:
+        rows = solid.numpy()
+    except TypeError as error:
+        raise _refuse(given, f"of {given.dtype} has no NumPy dtype", "x.float()") from error
+    return Held(rows, "the memory of a torch tensor, read in place")
+
+
+def _of_list(given: list[Any] | tuple[Any, ...]) -> Held:
+    inner = next((each for each in given if isinstance(each, torch.Tensor)), None)
+    if inner is not None:
+        raise _refuse(given, "holds tensors", "torch.stack(x), or NumpyDataset(*x) for fields")
+    try:
+        rows = np.asarray(given)
+    except ValueError as error:
+        write = "npdata.ragged(np.concatenate(x), lengths=[len(row) for row in x])"
+        raise _refuse(given, "holds rows of different shapes", write) from error
+    if rows.dtype == object:
+        raise _refuse(given, "holds objects", "an array of numbers, np.asarray(x, dtype)")
+    return Held(rows, f"a {type(given).__name__}, copied once into an array")
+
+
+def _of_pandas(given: Any) -> Held:
+    kind = type(given).__name__
+    if kind == "DataFrame" and len(set(given.dtypes)) > 1:
+        raise _refuse(given, "has columns of different dtypes", "{name: df[name] for name in df}")
+    if kind not in ("DataFrame", "Series", "Index", "RangeIndex", "DatetimeIndex"):
+        raise _refuse(given, "holds no plain numbers", "x.to_numpy()")
+    dtype = given.dtypes.iloc[0] if kind == "DataFrame" and len(given.columns) else None
+    dtype = getattr(given, "dtype", None) if dtype is None else dtype
+    if str(dtype) == "category":
+        raise _refuse(given, "is categorical", "x.cat.codes.to_numpy(), and keep x.cat.categories")
+    missing = given.isna().to_numpy() if hasattr(given.isna(), "to_numpy") else given.isna()
+    if not isinstance(dtype, np.dtype) and bool(missing.any()):
+        raise _refuse(given, f"of {dtype} has missing values", "x.to_numpy(dtype, na_value=...)")
+    rows = given.to_numpy()
+    if rows.dtype == object:
+        raise _refuse(given, f"of {dtype} holds objects", "x.to_numpy(dtype=...)")
+    return _compared(given, rows, given.to_numpy)
+
+
+def _of_polars(given: Any) -> Held:
+    nulls = given.null_count()
+    count = nulls if isinstance(nulls, int) else nulls.sum_horizontal().sum()
+    if count:
+        raise _refuse(given, "has nulls, which NumPy has not", "x.fill_null(value)")
+    if type(given).__name__ == "DataFrame" and len(set(given.dtypes)) > 1:
+        raise _refuse(
+            given, "has columns of different dtypes", "{name: df[name] for name in df.columns}"
+        )
+    if type(given).__name__ == "LazyFrame":
+        raise _refuse(given, "is not computed", "x.collect()")
+    rows = given.to_numpy()
+    if rows.dtype == object:
+        raise _refuse(given, "holds no numbers", "a column of numbers, x.to_physical()")
+    return _compared(given, rows, given.to_numpy)
+
+
+def _of_arrow(given: Any) -> Held:
+    kind = type(given).__name__
+    if kind in ("Table", "RecordBatch"):
+        raise _refuse(
+            given, "has columns", "{name: x[name] for name in x.schema.names}, one field for each"
+        )
+    if not hasattr(given, "null_count"):
+        raise _refuse(given, "is no array", "x.to_numpy()")
+    if given.null_count:
+        raise _refuse(given, "has nulls, which NumPy has not", "x.fill_null(value)")
+    whole = given.combine_chunks() if kind == "ChunkedArray" else given
+    whole = getattr(whole, "storage", whole)
+    rows = whole.to_numpy(zero_copy_only=False)
+    if rows.dtype == object:
+        raise _refuse(
+            given, f"of {given.type} holds objects", "np.stack(x.to_numpy(zero_copy_only=False))"
+        )
+    again = whole.to_numpy(zero_copy_only=False)
+    return _told(given, rows, np.shares_memory(rows, again) and kind != "ChunkedArray")
+
+
+def _of_xarray(given: Any) -> Held:
+    if not hasattr(given, "values") or not hasattr(given, "dims") or hasattr(given, "data_vars"):
+        raise _refuse(given, "has variables", "{name: x[name] for name in x.data_vars}")
+    inner = getattr(given.variable, "_data", None)
+    if isinstance(inner, np.ndarray):
+        return _told(given, inner, True)
+    raise _refuse(given, "is not in memory", "x.to_numpy(), or the path of its file")
+
+
+def _of_dask(given: Any) -> Held:
+    raise _refuse(given, "is not computed", "x.compute(), or the path of its file")
+
+
+def _of_cupy(given: Any) -> Held:
+    raise _refuse(given, "lies on a GPU", "x.get()")
+
+
+def _of_jax(given: Any) -> Held | None:
+    if any(device.platform != "cpu" for device in getattr(given, "devices", set)()):
+        raise _refuse(given, "lies on a device", "np.asarray(x), which copies it")
+    if str(getattr(given, "dtype", "")) == "bfloat16":
+        raise _refuse(given, "of bfloat16 has no torch-free NumPy dtype", "x.astype('float32')")
+    return _of_protocol(given)
+
+
+_LIBRARIES: dict[str, Callable[[Any], Held | None]] = {
+    "pandas": _of_pandas,
+    "polars": _of_polars,
+    "pyarrow": _of_arrow,
+    "xarray": _of_xarray,
+    "dask": _of_dask,
+    "cupy": _of_cupy,
+    "jax": _of_jax,
+    "jaxlib": _of_jax,
+}
+
+
+def _of_protocol(given: Any) -> Held | None:
+    """Take what gives an array by one of the protocols that libraries share."""
+    if isinstance(given, bytes | bytearray | str):
+        return None
+    if isinstance(given, memoryview | array.array) or hasattr(given, "__array_interface__"):
+        return _told(given, np.asarray(given), True)
+    if hasattr(given, "__array__"):
+        rows = _from_array_method(given)
+        if rows.dtype == object:
+            raise _refuse(given, "gives an array of objects", "np.asarray(x, dtype)")
+        return _compared(given, rows, lambda: _from_array_method(given))
+    if hasattr(given, "__dlpack__"):
+        try:
+            return _told(given, np.from_dlpack(given), True)
+        except (RuntimeError, BufferError, TypeError, ValueError) as error:
+            raise _refuse(given, "gives no memory of the CPU", "a copy on the CPU") from error
+    if hasattr(given, "__arrow_c_array__"):
+        arrow = require("pyarrow", extra="integrations", purpose="an Arrow array")
+        return _of_arrow(arrow.array(given))
+    return None
+
+
+def _from_array_method(given: Any) -> NDArray[Any]:
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", DeprecationWarning)  # of a method that knows no copy=
+        return np.asarray(given)
+
+
+def _compared(given: Any, rows: NDArray[Any], again: Callable[[], NDArray[Any]]) -> Held:
+    """Tell whether the rows lie where the container has them: it then gives the same twice."""
+    return _told(given, rows, rows.size == 0 or np.shares_memory(rows, again()))
+
+
+def _told(given: Any, rows: NDArray[Any], in_place: bool) -> Held:
+    kind = f"{type(given).__module__.partition('.')[0]} {type(given).__name__}"
+    how = f"the memory of a {kind}, read in place"
+    return Held(rows, how if in_place else f"a {kind}, copied once into an array")

@@ -1,0 +1,108 @@
+"""Parts and folds of row numbers: disjoint, whole, together by group, in proportion by class."""
+
+import numpy as np
+import pytest
+
+from npdata import Loader, NumpyDataset
+from npdata.errors import FieldError, SamplerError
+
+N = 1000
+LABELS = np.random.default_rng(0).choice(3, N, p=[0.7, 0.2, 0.1])
+GROUPS = np.random.default_rng(1).integers(0, 50, N)
+
+
+@pytest.fixture
+def ds() -> NumpyDataset:
+    return NumpyDataset(x=np.arange(N), label=LABELS, group=GROUPS)
+
+
+def whole(parts: list[np.ndarray]) -> None:
+    assert np.array_equal(np.sort(np.concatenate(parts)), np.arange(N))
+    for part in parts:
+        assert part.dtype == np.int64
+        assert (np.diff(part) > 0).all()
+
+
+class TestShares:
+    @pytest.mark.parametrize("shares", [[0.8, 0.1, 0.1], (0.333, 0.667), [1.0], [0, 0.5, 0.5]])
+    def test_parts_have_their_shares(self, ds: NumpyDataset, shares: list[float]) -> None:
+        parts = ds.split(shares, seed=3)
+        whole(parts)
+        assert [len(part) for part in parts] == [round(share * N) for share in shares]
+        assert all(map(np.array_equal, parts, ds.split(shares, seed=3)))
+
+    def test_two_shares_are_a_fraction(self, ds: NumpyDataset) -> None:
+        assert all(map(np.array_equal, ds.split([0.8, 0.2], seed=1), ds.split(0.8, seed=1)))
+
+    @pytest.mark.parametrize("by", ["label", "array"])
+    def test_classes_keep_their_proportion(self, ds: NumpyDataset, by: str) -> None:
+        parts = ds.split([0.8, 0.1, 0.1], stratify="label" if by == "label" else LABELS)
+        whole(parts)
+        for part in parts:
+            counts = np.bincount(LABELS[part], minlength=3) / len(part)
+            assert np.allclose(counts, np.bincount(LABELS) / N, atol=0.02)
+
+    @pytest.mark.parametrize("fraction", [0.7, [0.6, 0.2, 0.2]])
+    def test_groups_stay_together(self, ds: NumpyDataset, fraction: object) -> None:
+        parts = ds.split(fraction, groups="group")
+        whole(parts)
+        seen = [set(GROUPS[part]) for part in parts]
+        assert sum(map(len, seen)) == len(set(GROUPS))
+
+    def test_recordings_stay_together_in_many_parts(self) -> None:
+        windows = NumpyDataset(np.arange(90)).windows(1, borders=list(range(10, 90, 10)))
+        parts = windows.split([0.5, 0.25, 0.25], by="recording")
+        assert np.array_equal(np.sort(np.concatenate(parts)), np.arange(90))
+        assert sum(len(set(part // 10)) for part in parts) == 9
+
+
+class TestFolds:
+    @pytest.mark.parametrize("more", [{}, {"stratify": "label"}, {"groups": GROUPS}])
+    def test_each_row_is_tested_once(self, ds: NumpyDataset, more: dict) -> None:
+        pairs = ds.split(folds=5, **more)
+        whole([test for _, test in pairs])
+        for train, test in pairs:
+            whole([train, test])
+            if "groups" in more:
+                assert not set(GROUPS[train]) & set(GROUPS[test])
+
+    def test_groups_and_classes_at_once(self, ds: NumpyDataset) -> None:
+        for train, test in ds.split(folds=4, groups="group", stratify="label"):
+            assert not set(GROUPS[train]) & set(GROUPS[test])
+
+    def test_a_loader_takes_a_fold(self, ds: NumpyDataset) -> None:
+        train, _ = ds.split(folds=5)[0]
+        rows = np.concatenate([b["x"].numpy() for b in Loader(ds, 32, shuffle=True, indices=train)])
+        assert np.array_equal(np.sort(rows), train)
+
+
+@pytest.mark.parametrize(
+    "options, error, message",
+    [
+        ({}, SamplerError, "give fraction="),
+        ({"fraction": 0.5, "folds": 3}, SamplerError, "not both"),
+        ({"fraction": [0.5, 0.4]}, SamplerError, "sum to 0.9"),
+        ({"fraction": [1.5, -0.5]}, SamplerError, "from 0 to 1"),
+        ({"fraction": 2.0}, SamplerError, "fraction=2.0"),
+        ({"fraction": 0.5, "stratify": "nothing"}, FieldError, "names no field"),
+        ({"fraction": 0.5, "groups": [1, 2]}, FieldError, "one value for each of 1000 rows"),
+        (
+            {"fraction": [0.5, 0.5], "groups": GROUPS, "stratify": LABELS},
+            SamplerError,
+            "give folds=",
+        ),
+        ({"folds": 1}, SamplerError, "scikit-learn's KFold cannot split"),
+        ({"fraction": 0.5, "by": "recording", "groups": GROUPS}, SamplerError, "leave out"),
+    ],
+)
+def test_what_cannot_be_is_refused(ds: NumpyDataset, options: dict, error: type, message: str):
+    with pytest.raises(error, match=message):
+        ds.split(**options)
+
+
+def test_draws_balanced_by_class(ds: NumpyDataset) -> None:
+    weights = (1 / np.bincount(LABELS))[LABELS]
+    ranks = [Loader(ds, 50, shuffle=True, weights=weights, rank=r, world_size=2) for r in (0, 1)]
+    drawn = np.concatenate([b["label"].numpy() for rank in ranks for b in rank])
+    assert len(drawn) == N
+    assert np.bincount(drawn).min() > 270

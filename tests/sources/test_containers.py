@@ -1,0 +1,148 @@
+"""What people hold rows in is read in place, copied with a word of it, or refused with the cure."""
+
+import array
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+import npdata
+from npdata import NumpyDataset
+from npdata.errors import UnsupportedSourceError
+
+X = np.arange(12, dtype=np.float32).reshape(4, 3)
+IN_PLACE, COPIED = "read in place", "copied once into an array"
+
+
+class HasArray:
+    def __init__(self, rows: np.ndarray) -> None:
+        self.rows = rows
+
+    def __array__(self, dtype: Any = None, copy: bool | None = None) -> np.ndarray:
+        return self.rows
+
+
+class HasInterface:
+    def __init__(self, rows: np.ndarray) -> None:
+        self.rows = rows
+        self.__array_interface__ = rows.__array_interface__
+
+
+class HasDlpack:
+    def __init__(self, rows: np.ndarray) -> None:
+        self.rows = rows
+
+    def __dlpack__(self, **options: Any) -> Any:
+        return self.rows.__dlpack__(**options)
+
+    def __dlpack_device__(self) -> Any:
+        return self.rows.__dlpack_device__()
+
+
+class HasArrow:
+    def __init__(self, inner: Any) -> None:
+        self.inner = inner
+
+    def __arrow_c_array__(self, requested_schema: Any = None) -> Any:
+        return self.inner.__arrow_c_array__(requested_schema)
+
+
+def library(name: str) -> Any:
+    return pytest.importorskip(name, reason="pip install 'npdata[integrations]'")
+
+
+TAKEN = {
+    "tensor": (lambda: torch.from_numpy(X), X, IN_PLACE),
+    "view of a tensor": (lambda: torch.from_numpy(X)[1:, ::2], X[1:, ::2], IN_PLACE),
+    "list": (lambda: [3, 1, 2], np.array([3, 1, 2]), COPIED),
+    "list of rows": (lambda: [[3, 1], [2, 0]], np.array([[3, 1], [2, 0]]), COPIED),
+    "tuple": (lambda: (1.5, 2.5), np.array([1.5, 2.5]), COPIED),
+    "series": (lambda: library("pandas").Series(X[:, 0]), X[:, 0], IN_PLACE),
+    "frame": (lambda: library("pandas").DataFrame(X), X, IN_PLACE),
+    "nullable series": (
+        lambda: library("pandas").Series([1, 2], dtype="Int64"),
+        np.array([1, 2]),
+        "",
+    ),
+    "polars": (lambda: library("polars").Series(X[:, 0].copy()), X[:, 0], IN_PLACE),
+    "polars frame": (lambda: library("polars").DataFrame(X), X, ""),
+    "arrow": (lambda: library("pyarrow").array(X[:, 0].copy()), X[:, 0], IN_PLACE),
+    "arrow chunks": (
+        lambda: library("pyarrow").chunked_array([[1, 2], [3]]),
+        np.array([1, 2, 3]),
+        COPIED,
+    ),
+    "xarray": (lambda: library("xarray").DataArray(X, dims=("row", "n")), X, IN_PLACE),
+    "jax": (lambda: library("jax").numpy.asarray(X), X, ""),
+    "__array__": (lambda: HasArray(X), X, IN_PLACE),
+    "__array_interface__": (lambda: HasInterface(X), X, IN_PLACE),
+    "__dlpack__": (lambda: HasDlpack(X.copy()), X, IN_PLACE),
+    "__arrow_c_array__": (
+        lambda: HasArrow(library("pyarrow").array([1, 2, 3])),
+        np.array([1, 2, 3]),
+        IN_PLACE,
+    ),
+    "memoryview": (lambda: memoryview(X), X, IN_PLACE),
+    "array.array": (lambda: array.array("d", [1, 2]), np.array([1.0, 2.0]), IN_PLACE),
+}
+
+
+@pytest.mark.parametrize("name", TAKEN)
+def test_rows_are_those_of_the_library_and_how_is_said(name: str) -> None:
+    make, rows, how = TAKEN[name]
+    ds = NumpyDataset(make())
+    assert len(ds) == len(rows)
+    assert torch.equal(ds[[1, 0]], torch.from_numpy(np.ascontiguousarray(rows[[1, 0]])))
+    assert torch.equal(ds[-1], torch.tensor(rows[-1]))
+    (source,) = ds.sources
+    assert how in source.access.reason
+    assert how in str(ds.describe())
+
+
+def test_a_tensor_is_shared_as_an_array_is() -> None:
+    tensor = torch.from_numpy(X.copy())
+    ds = NumpyDataset(tensor)
+    tensor[2, 1] = -5
+    assert ds[2][1] == -5
+    assert ds[2].data_ptr() == tensor[2].data_ptr()
+
+
+def frame() -> Any:
+    return library("pandas").DataFrame({"a": [1, 2], "b": ["x", "y"]})
+
+
+REFUSED = {
+    "tensor of a graph": (lambda: torch.zeros(3, requires_grad=True), "x.detach()"),
+    "sparse tensor": (lambda: torch.eye(3).to_sparse(), "x.to_dense()"),
+    "bfloat16": (lambda: torch.zeros(3, dtype=torch.bfloat16), "x.float()"),
+    "tensor elsewhere": (lambda: torch.zeros(3, device="meta"), "x.cpu()"),
+    "list of tensors": (lambda: [torch.zeros(3)], "torch.stack(x)"),
+    "list of different rows": (lambda: [[1, 2], [3]], "npdata.ragged("),
+    "list of objects": (lambda: [object()], "np.asarray(x, dtype)"),
+    "mixed frame": (frame, "{name: df[name] for name in df}"),
+    "text of pandas": (lambda: frame()["b"].astype(object), "x.to_numpy(dtype=...)"),
+    "missing values": (
+        lambda: library("pandas").Series([1, None], dtype="Int64"),
+        "na_value=",
+    ),
+    "categories": (lambda: library("pandas").Series(["a"], dtype="category"), "x.cat.codes"),
+    "nulls of polars": (lambda: library("polars").Series([1, None]), "x.fill_null(value)"),
+    "nulls of arrow": (lambda: library("pyarrow").array([1, None]), "x.fill_null(value)"),
+    "table": (lambda: library("pyarrow").table({"a": [1]}), "{name: x[name] for name in"),
+    "lists of arrow": (lambda: library("pyarrow").array([[1], [2]]), "np.stack("),
+    "dask": (lambda: library("dask.array").zeros(3), "x.compute()"),
+    "xarray dataset": (lambda: library("xarray").Dataset({"a": ("r", [1])}), "x.data_vars"),
+    "scipy": (lambda: library("scipy.sparse").eye(3), "npdata.csr(m.data"),
+    "number": (lambda: 3, "is no source of rows"),
+    "bytes": (lambda: b"abc", "is no source of rows"),
+    "generator": (lambda: (k for k in range(3)), "is no source of rows"),
+}
+
+
+@pytest.mark.parametrize("name", REFUSED)
+def test_what_would_change_on_the_way_is_refused_with_the_conversion(name: str) -> None:
+    make, cure = REFUSED[name]
+    with pytest.raises(UnsupportedSourceError) as caught:
+        npdata.open_source(make())
+    assert cure in str(caught.value)
