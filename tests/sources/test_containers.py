@@ -1,11 +1,13 @@
 """What people hold rows in is read in place, copied with a word of it, or refused with the cure."""
 
 import array
+import importlib.util
 from typing import Any
 
 import numpy as np
 import pytest
 import torch
+from processes import run
 
 import npdata
 from npdata import NumpyDataset
@@ -74,7 +76,6 @@ TAKEN = {
         COPIED,
     ),
     "xarray": (lambda: library("xarray").DataArray(X, dims=("row", "n")), X, IN_PLACE),
-    "jax": (lambda: library("jax").numpy.asarray(X), X, ""),
     "__array__": (lambda: HasArray(X), X, IN_PLACE),
     "__array_interface__": (lambda: HasInterface(X), X, IN_PLACE),
     "__dlpack__": (lambda: HasDlpack(X.copy()), X, IN_PLACE),
@@ -98,6 +99,26 @@ def test_rows_are_those_of_the_library_and_how_is_said(name: str) -> None:
     (source,) = ds.sources
     assert how in source.access.reason
     assert how in str(ds.describe())
+
+
+def test_an_array_of_jax_is_read_in_place() -> None:
+    """In a process of its own, since jax watches forks from its import on."""
+    if importlib.util.find_spec("jax") is None:
+        pytest.skip("pip install 'npdata[integrations]'")
+    done = run(
+        """
+import warnings
+with warnings.catch_warnings():
+    warnings.simplefilter("ignore")
+    import jax.numpy as jnp
+    x = jnp.arange(12.0).reshape(4, 3)
+import npdata
+ds = npdata.NumpyDataset(x)
+assert ds[[1, 0]].tolist() == [[3, 4, 5], [0, 1, 2]]
+assert "read in place" in ds.sources[0].access.reason, ds.describe()
+"""
+    )
+    assert done.returncode == 0, done.stderr
 
 
 def test_a_tensor_is_shared_as_an_array_is() -> None:
