@@ -183,7 +183,7 @@ _LIBRARIES: dict[str, Callable[[Any], Held | None]] = {
 
 def _of_protocol(given: Any) -> Held | None:
     """Take what gives an array by one of the protocols that libraries share."""
-    if isinstance(given, bytes | bytearray | str):
+    if isinstance(given, bytes | bytearray | str | np.generic):
         return None
     if isinstance(given, memoryview | array.array) or hasattr(given, "__array_interface__"):
         return _told(given, np.asarray(given), True)
