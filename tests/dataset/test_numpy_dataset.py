@@ -123,7 +123,7 @@ class TestRefusals:
 
     def test_the_field_is_named(self, x: np.ndarray) -> None:
         with pytest.raises(TypeError) as caught:
-            NumpyDataset(good=x, bad=[1])
+            NumpyDataset(good=x, bad=3)
         assert caught.value.__notes__ == ["while opening field 'bad'"]
 
     def test_dtype_for_a_field_that_is_not_there(self, x: np.ndarray) -> None:
