@@ -1,5 +1,6 @@
 """Accelerate: accumulation, metrics and resumes count right; what cannot be exact is refused."""
 
+import copy
 from pathlib import Path
 from typing import Any
 
@@ -56,7 +57,7 @@ def train(rank: int, kind: str, stop: int | None, state: Any, steps: int) -> Any
     model, optimizer, loader = tool.prepare(model, optimizer, loader)
     holder, first, updates, seen = sampler if kind == "DataLoader" else loader, 0, [], []
     if state is not None:
-        saved, weights, momentum = state
+        saved, weights, momentum = copy.deepcopy(state)  # all ranks share the memory of one
         model.load_state_dict(weights), optimizer.load_state_dict(momentum)
         holder.load_state_dict(saved)
         first = saved["epoch"]
