@@ -130,7 +130,7 @@ def _cure(source: object) -> str:
                 "lengths"
             )
     return (
-        "give an array (of NumPy, torch, pandas, polars, Arrow, JAX, or a list of numbers), a path, "
+        "give an array (of NumPy, torch, pandas, polars, Arrow, JAX; a list of numbers), a path, "
         "an h5py.Dataset or a Source"
     )
 
