@@ -114,13 +114,6 @@ class TestRefusals:
         with pytest.raises(TypeError, match=reason):
             NumpyDataset(field)
 
-    def test_a_table_is_given_by_its_columns(self) -> None:
-        pandas = pytest.importorskip("pandas")
-        table = pandas.DataFrame({"a": [1.0, 2.0]})
-        with pytest.raises(TypeError, match=r"a DataFrame .* give \.to_numpy\(\) of each column"):
-            NumpyDataset(table)
-        assert NumpyDataset(a=table["a"].to_numpy())[1] == {"a": 2}
-
     def test_the_field_is_named(self, x: np.ndarray) -> None:
         with pytest.raises(TypeError) as caught:
             NumpyDataset(good=x, bad=3)
