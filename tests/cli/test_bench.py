@@ -193,7 +193,7 @@ def test_the_picture_is_drawn(files, capsys):
     ("arguments", "message"),
     [
         (["nowhere.npy"], "npdata bench: nowhere.npy: No such file or directory"),
-        (["x.npy/x"], "npdata bench: x.npy/x: Not a directory"),
+        (["x.npy/x"], "npdata bench: x.npy/x: no such file; an array of a file comes after '::'"),
         (["none.npz"], "none.npz holds no array"),
         (["d.npz"], "name one"),
         (["d.h5::nothing"], "no dataset 'nothing'"),

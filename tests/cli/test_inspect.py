@@ -196,7 +196,11 @@ def test_a_damaged_file_is_a_line_with_the_reason_beside_the_others(
     [
         (["missing.npy"], "npdata inspect: missing.npy: No such file or directory\n"),
         (["s3://a/x.npy"], "npdata inspect: s3://a/x.npy: only local files are read; mount"),
-        (["x.npy/x"], "npdata inspect: x.npy/x: Not a directory\n"),
+        (
+            ["x.npy/x"],
+            "npdata inspect: x.npy/x: no such file; an array of a file comes after '::', as "
+            "'x.npy::x'\n",
+        ),
         (["a\x1b[31m\n"], r"npdata inspect: a\x1b[31m\n: No such file or directory"),
         (["x.npy", "missing.h5::x"], "missing.h5"),
         (["empty"], "empty holds no file that ends in .npy, .npz, .h5, .hdf5"),
