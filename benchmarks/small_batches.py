@@ -1,7 +1,7 @@
 """Small batches of rows in memory: `Loader` beside `randperm` with `index_select`.
 
-Each side goes through the same epoch size and touches every byte; that all give every row once,
-with its label, is checked first. Figures are of processor time, in turns.
+Each side makes every batch of an epoch; that all give every row once, with its label, is checked
+first. Figures are of processor time, in turns.
 """
 
 import time

@@ -30,6 +30,8 @@ _WORDS = {
 }
 _NUMPY_WORDS = {1: "u1", 2: "i2", 4: "i4", 8: "i8", 16: "c16"}
 _ADDED = frozenset(["float16", "float32", "float64", "int8", "int16", "int32", "int64", "uint8"])
+ON_ONE_CORE = 1 << 20
+"""So many bytes of narrow rows NumPy gathers, on one core; more go to torch's threads."""
 NARROW_BYTES = 128
 """Up to here NumPy gathers a row faster, on one core: 31 ns in place of 41, of 8 bytes 3 for 15."""
 # From so many elements on torch divides a copy among its threads.
@@ -146,7 +148,7 @@ class RowTable:
     def select(self, indices: NDArray[np.int64], out: Tensor) -> None:
         """Copy rows of `view` into `out`, a contiguous tensor with words of the same size."""
         view = self.view
-        if self.narrow:
+        if self.narrow and out.nbytes <= ON_ONE_CORE:
             array = self.array
             # A negative number is a huge unsigned one.
             if len(indices) and indices.view(np.uint64).max() >= len(array):
