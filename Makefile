@@ -7,7 +7,7 @@ SOURCES := $(shell find npdata -name '*.py') README.md
 
 LOWEST := $(shell sed -n 's/^dependencies = \[\(.*\)\]/\1/p' pyproject.toml | tr -d '",' | sed 's/>=/==/g')
 
-.PHONY: demo lowest test check format bench docs gpu clean fuzz corpus
+.PHONY: demo lowest test check format bench docs gpu clean fuzz corpus integrations
 
 demo: $(VENV)/.demo
 	$(BIN)/python examples/train_digits.py
@@ -41,6 +41,15 @@ bench: $(VENV)/.wheel
 
 docs: $(VENV)/.wheel
 	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --quiet
+
+# Trainers and containers of rows, in their own packages, in a virtual environment of their own.
+integrations:
+	$(MAKE) VENV=.venv-integrations .venv-integrations/.integrations
+	.venv-integrations/bin/pytest tests/integrations tests/sources/test_containers.py $(ARGS)
+
+$(VENV)/.integrations: $(VENV)/.wheel
+	$(PIP) --no-build-isolation '.[integrations]'
+	touch $@
 
 gpu: $(VENV)/.wheel
 	$(BIN)/pytest tests/gpu $(ARGS)
