@@ -318,7 +318,8 @@ class Loader:
         self, batches: Iterator[Any]
     ) -> "tuple[Prefetcher[Job, Any], Iterator[BatchResult]]":
         schedule = self._schedule
-        gathered = Gathered.of(self._dataset) if schedule.run > 1 else None
+        in_runs = schedule.run > 1 and isinstance(batches, RunBatches)
+        gathered = Gathered.of(self._dataset) if in_runs else None
         sources, jobs = self._jobs(batches if gathered is None else runs_of(batches, schedule.run))
         allocate: Allocate = pinned_memory if schedule.pinned else plain_memory
         if self._large and not schedule.pinned:

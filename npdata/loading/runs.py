@@ -113,7 +113,7 @@ def gathered_row_bytes(dataset: Any, dtype: DTypes) -> int | None:
         return None
     total = 0
     for field in found.dataset.fields.values():
-        if not isinstance(field, RowsField) or field.rule.result not in _SHARED:
+        if type(field) is not RowsField or field.rule.result not in _SHARED:
             return None
         words = [*wanted, *(d for d in (field.rule.tensor, field.rule.cast) if d is not None)]
         elements = int(np.prod(field.source.shape[1:], dtype=np.int64))

@@ -49,7 +49,8 @@ def rows_held_by(given: Any) -> Held | None:
 
 
 def _refuse(given: Any, why: str, write: str) -> UnsupportedSourceError:
-    kind = f"{type(given).__module__.partition('.')[0]}.{type(given).__name__}"
+    library = type(given).__module__.partition(".")[0]
+    kind = f"{library}.{type(given).__name__}".removeprefix("builtins.")
     return UnsupportedSourceError(f"a {kind} {why}: give {write}")
 
 
