@@ -16,6 +16,8 @@ SMALL_BYTES = 1 << 17
 """Batches below this are read faster than one thread hands them to another; see docs/loader.md."""
 RUN_BYTES = 1 << 20
 """Small batches are gathered together, so many bytes at most; with 256 KiB it took 1.2 times."""
+LEAST_RUN = 4
+"""Fewer batches are made one by one: large ones use memory again, which a run does not."""
 MOST_THREADS = 8
 """More threads than this copy no faster: memory is the limit."""
 
@@ -110,7 +112,8 @@ def decide_schedule(
     alone = num_threads == 0 or pinned or machine.to_device
     if data.gathered_bytes is not None and not alone:
         room = RUN_BYTES if memory_budget is None else min(RUN_BYTES, memory_budget // 4 // depth)
-        run = max(1, room // max(1, data.gathered_bytes))
+        fits = room // max(1, data.gathered_bytes)
+        run = fits if fits >= LEAST_RUN else 1
     return Schedule(threads=threads, depth=depth, pinned=pinned, reason=reason, run=run)
 
 
