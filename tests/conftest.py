@@ -3,6 +3,7 @@
 import os
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import hypothesis
@@ -10,6 +11,8 @@ import numpy as np
 import pytest
 import torch
 from kinds import Data, write
+
+from npdata.sources.hdf5 import budget, chunk_cache
 
 hypothesis.settings.register_profile(
     "suite", derandomize=True, deadline=None, max_examples=40, database=None
@@ -56,3 +59,13 @@ def in_folder(tmp_path: Path):
 def rng() -> np.random.Generator:
     """A generator that gives the same numbers in every run."""
     return np.random.default_rng(0)
+
+
+@pytest.fixture(autouse=True)
+def usual_chunk_cache() -> Iterator[None]:
+    """A test that sets the size of the chunk cache leaves no cache of that size to others."""
+    yield
+    made = chunk_cache._cache.made()
+    if made is not None and made.budget != budget.default_budget():
+        chunk_cache._cache.take()
+        made.close()

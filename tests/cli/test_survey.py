@@ -22,6 +22,11 @@ parts = st.text("ab01.", min_size=1, max_size=4)
 names = st.lists(st.lists(parts, min_size=1, max_size=3).map("/".join), max_size=60)
 
 
+@pytest.fixture(autouse=True)
+def no_screen(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("COLUMNS", raising=False)
+
+
 def shown(capsys: pytest.CaptureFixture[str], *arguments: str, code: int = 0) -> list[str]:
     capsys.readouterr()
     assert main(["inspect", *arguments]) == code

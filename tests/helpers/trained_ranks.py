@@ -24,6 +24,7 @@ def _one(rank: int, world: int, port: int, folder: str, function: Any, arguments
     torch.set_num_threads(1)
     found = function(rank, *arguments)
     (Path(folder) / f"{rank}.pickle").write_bytes(pickle.dumps(found))
+    os._exit(0)  # threads of the process group may abort the end of the interpreter
 
 
 def on_ranks(folder: Path, function: Callable[..., Any], *arguments: Any, world: int = 2) -> Any:

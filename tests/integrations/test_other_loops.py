@@ -1,5 +1,6 @@
 """Keras, ignite, skorch, torchdata, torch's distributed checkpoints and FSDP2: the same rows."""
 
+import gc
 import importlib.util
 import os
 from pathlib import Path
@@ -132,11 +133,19 @@ def test_torchdata_with_another_number_of_workers(before: int, after: int) -> No
 def shards(rank: int, folder: str, resume: bool) -> Any:
     """Train a step sharded by FSDP2, save it with the loader's state, and go on."""
     import torch.distributed as dist
+
+    dist.init_process_group("gloo")
+    result = _step_and_save(folder, resume)
+    gc.collect()  # the model goes before its group, or the process may abort
+    dist.destroy_process_group()
+    return result
+
+
+def _step_and_save(folder: str, resume: bool) -> Any:
     import torch.distributed.checkpoint as dcp
     from torch.distributed.checkpoint.state_dict import get_model_state_dict, set_model_state_dict
     from torch.distributed.fsdp import fully_shard
 
-    dist.init_process_group("gloo")
     model = torch.nn.Linear(1, 4)
     torch.nn.init.zeros_(model.weight), torch.nn.init.zeros_(model.bias)
     fully_shard(model)
@@ -158,7 +167,6 @@ def shards(rank: int, folder: str, resume: bool) -> Any:
             kept = {"model": get_model_state_dict(model), "loader": loader.state_dict()}
             dcp.save(kept, checkpoint_id=folder)
     weights = [p.full_tensor().tolist() for p in model.parameters()]
-    dist.destroy_process_group()
     return weights, seen
 
 
