@@ -293,6 +293,23 @@ def test_changes_are_reported_before_the_next_look(
         ds[[7, 6]]
 
 
+@pytest.mark.parametrize("change", CHANGES)
+def test_changes_that_are_not_reported_are_seen_at_the_next_look(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, change: str
+) -> None:
+    monkeypatch.setattr(shards.Watch, "add", lambda self, path: True)
+    monkeypatch.setattr(shards.Watch, "events", lambda self: 0)
+    monkeypatch.setattr(shards, "look_again", lambda files: 1e-9)
+    for k in range(3):
+        np.save(tmp_path / f"x{k}.npy", np.full((5, 75), k, np.float64))
+    ds = npdata.concatenate(f"{tmp_path}/x?.npy")
+    ds[[0, 7]]
+    alter, message = CHANGES[change]
+    alter(tmp_path / "x1.npy")
+    with pytest.raises(errors.ChangedFileError, match=rf"x1\.npy.*{message}"):
+        ds[[0, 7]]
+
+
 @pytest.mark.skipif(sys.platform != "linux", reason="only Linux reports changes")
 def test_many_datasets_leave_reports_to_other_programs(tmp_path: Path) -> None:
     for k in range(3):
