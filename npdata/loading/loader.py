@@ -4,52 +4,35 @@ Idea: a batch is one task: advice to the kernel, the gather, the copy to the dev
 release the GIL, so threads do what worker processes do, without a way for a batch to travel.
 Invariant: the batches are those of a DataLoader with the same sampler and `npdata.collate`,
 whatever the threads; a state counts what the loop received, not what was read ahead. It only
-schedules: the order is the sampler's, the rows the dataset's, threads are `prefetcher`'s, memory
-`buffer_pool`'s, the accelerator `to_device`'s.
+counts: the order is the sampler's, the rows the dataset's, how a batch is made `pipeline`'s, the
+accelerator `to_device`'s.
 """
 
 import functools
 import inspect
-import itertools
 import time
 import weakref
 from collections.abc import Callable, Iterator, Mapping, Sized
-from dataclasses import replace
 from typing import Any, NamedTuple, Self
 
 import torch
 from numpy.typing import ArrayLike
 from torch.utils.data import get_worker_info
 
-from npdata.arrays.per_process import cores
-from npdata.dataset.batch_memory import (
-    Allocate,
-    accelerator_of,
-    pinned_memory,
-    pins_memory,
-    plain_memory,
-)
+from npdata.dataset.batch_memory import accelerator_of
 from npdata.dataset.collate import collate
 from npdata.dataset.html import table
 from npdata.dataset.progress import Bar, open_bar, require_bar
 from npdata.errors import ClosedError, LoaderError, NotBatchedError
-from npdata.loading.batch_task import BatchResult, BatchTask
-from npdata.loading.buffer_pool import REUSE_BYTES, BufferPool
 from npdata.loading.dataloader_words import batches_for, require_npdata_words
+from npdata.loading.pipeline import Options, Pipeline
 from npdata.loading.prefetcher import Prefetcher
-from npdata.loading.readahead import AHEAD_BYTES, Job, ReadAhead
-from npdata.loading.runs import Gathered, RunTask, gathered_row_bytes, runs_of
-from npdata.loading.schedule import Auto, Machine, Schedule, decide_schedule
+from npdata.loading.readahead import Job
+from npdata.loading.schedule import Auto, Schedule
 from npdata.loading.stats import Counter, LoaderStats
 from npdata.loading.to_device import DTypes, Sender, cast, map_tensors, require_dtypes
 from npdata.loading.trainers import Reading
-from npdata.loading.wrapped_datasets import (
-    advised,
-    data_of,
-    datasets_within,
-    is_direct,
-    sent_sparse,
-)
+from npdata.loading.wrapped_datasets import datasets_within
 from npdata.sampling.order.epoch_order import Shuffle
 from npdata.sampling.order.ranks import Uneven
 from npdata.sampling.run import RunBatches
@@ -148,34 +131,20 @@ class Loader:
         self._sampler = sampler
         self._dataset = dataset
         self._device = accelerator_of(device)
-        self._sent: Any = dataset
-        self._sender = None
-        if self._device is not None:
-            self._sent, dense = sent_sparse(dataset)
-            self._sender = Sender(self._device, dtype, dense)
         self._dtype = dtype
-        self._budget = memory_budget
         self._progress = progress
         if progress:
             require_bar()
-        size = getattr(sampler, "batch_size", None)
-        data = data_of(dataset, size)
-        if isinstance(sampler, BlockBatchSampler) and size is not None:
-            row_bytes = gathered_row_bytes(dataset, dtype)
-            data = replace(data, gathered_bytes=None if row_bytes is None else row_bytes * size)
-        self._large = data.batch_bytes is None or data.batch_bytes >= REUSE_BYTES
-        self._schedule = decide_schedule(
+        options = Options(
             num_threads=num_threads,
             prefetch=prefetch,
             pin_memory=pin_memory,
+            dtype=dtype,
             memory_budget=memory_budget,
-            data=data,
-            machine=Machine(cores=cores(), to_device=self._device is not None, pins=pins_memory()),
+            device=self._device,
         )
+        self._pipeline = Pipeline.of(dataset, sampler, options)
         self._sources = tuple(s for each in datasets_within(dataset) for s in each.sources)
-        # Kept from one epoch to the next: memory that was used before is what makes it fast.
-        batches = self._schedule.depth + self._schedule.threads + 2
-        self._buffers = BufferPool(most=batches * max(1, len(self._sources)))
         self._current: _Current | None = None
         self._iterators: weakref.WeakSet[_LoaderIterator] = weakref.WeakSet()
         self._closed = False
@@ -214,11 +183,12 @@ class Loader:
         sampler, size = self._sampler, self.batch_size
         order = repr(sampler) if isinstance(sampler, BlockBatchSampler) else type(sampler).__name__
         of = type(self._dataset).__name__
-        return f"Loader({of}, batch_size={size}, {order}, num_threads={self._schedule.threads})"
+        threads = self._pipeline.schedule.threads
+        return f"Loader({of}, batch_size={size}, {order}, num_threads={threads})"
 
     def _repr_html_(self) -> str:
         """Say it as a table, for notebooks."""
-        said = [("dataset", self._dataset), ("order", self._sampler), ("batches", self._schedule)]
+        said = [("dataset", self._dataset), ("order", self._sampler), ("batches", self.describe())]
         return table(f"Loader of {len(self)} batches", (), said)
 
     @property
@@ -297,14 +267,14 @@ class Loader:
             >>> print(npdata.Loader(npdata.NumpyDataset(np.arange(5)), 2).describe())
             in the caller, 65536 batches at once, ordinary memory: a batch of 16 bytes is ...
         """
-        return self._schedule
+        return self._pipeline.schedule
 
     def close(self) -> None:
         """End all iterations and their threads; the dataset stays open. Idempotent."""
         self._closed = True
         for iterator in list(self._iterators):
             iterator.close()
-        self._buffers.clear()
+        self._pipeline.buffers.clear()
 
     def __enter__(self) -> Self:
         """Use the loader in a with block, which closes it."""
@@ -313,54 +283,6 @@ class Loader:
     def __exit__(self, *_: object) -> None:
         """Close the loader."""
         self.close()
-
-    def _prefetcher(
-        self, batches: Iterator[Any]
-    ) -> "tuple[Prefetcher[Job, Any], Iterator[BatchResult]]":
-        schedule = self._schedule
-        in_runs = schedule.run > 1 and isinstance(batches, RunBatches)
-        gathered = Gathered.of(self._dataset) if in_runs else None
-        sources, jobs = self._jobs(batches if gathered is None else runs_of(batches, schedule.run))
-        allocate: Allocate = pinned_memory if schedule.pinned else plain_memory
-        if self._large and not schedule.pinned:
-            allocate = self._buffers.allocate
-        begin: Callable[[], object] = int
-        if schedule.pinned or self._sender is not None:
-            index = torch.accelerator.current_device_index()
-            device = index if self._device is None else self._device.index
-            begin = functools.partial(torch.accelerator.set_device_index, device)
-        task = BatchTask(
-            dataset=self._sent,
-            direct=is_direct(self._sent),
-            sources=sources,
-            allocate=allocate,
-            pinned=schedule.pinned,
-            sender=self._sender,
-            dtype=self._dtype,
-        )
-        made: Prefetcher[Job, Any] = Prefetcher(
-            task if gathered is None else RunTask(one=task, gathered=gathered),
-            jobs,
-            threads=schedule.threads,
-            depth=schedule.depth,
-            begin=begin,
-        )
-        return made, made if gathered is None else itertools.chain.from_iterable(made)
-
-    def _jobs(self, batches: Iterator[Any]) -> tuple[tuple[Source, ...], Iterator[Job]]:
-        """Give the sources to advise, in an order known ahead, and the jobs with the advice."""
-        known = isinstance(self._sampler, BlockBatchSampler)
-        within = advised(self._dataset, 0 if self._budget else AHEAD_BYTES) if known else None
-        if within is None:
-            return (), map(Job, itertools.count(), batches)
-        plan = ReadAhead(
-            within.blocks,
-            row_bytes=within.row_bytes,
-            budget=None if self._budget is None else self._budget * 3 // 4,
-            ahead=within.ahead_bytes,
-            rows=within.rows,
-        )
-        return within.sources, plan.jobs(batches)
 
     def _of_sampler(self, name: str) -> Any:
         method = getattr(self._sampler, name, None)
@@ -388,7 +310,7 @@ class _LoaderIterator(Iterator[Any]):
         self.batches = iter(loader._sampler)
         self.counter = Counter(chunks=functools.partial(_chunks, loader._sources))
         self._loader: Loader | None = loader
-        self._sender = loader._sender
+        self._sender: Sender | None = None
         self._made: Prefetcher[Job, Any] | None = None
         self._results: Iterator[Any] = iter(())
         self._count: int | None = None
@@ -411,7 +333,8 @@ class _LoaderIterator(Iterator[Any]):
             )
             self._close_bar = weakref.finalize(self, self._bar.close)
         self._reading = Reading(remainder)
-        made, self._results = loader._prefetcher(batches)
+        self._sender = loader._pipeline.sender
+        made, self._results = loader._pipeline.start(batches)
         return made
 
     def __next__(self) -> Any:

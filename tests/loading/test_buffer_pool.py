@@ -132,7 +132,7 @@ def test_what_a_loader_casts_is_cast_into_memory_used_before() -> None:
     ds = NumpyDataset(np.zeros((20 * LARGE[0], ROW), np.uint8))
     loader = Loader(ds, LARGE[0], num_threads=0, dtype=torch.int16)
     assert {batch.nbytes for batch in loader} == {2 * REUSE_BYTES}
-    assert 2 * REUSE_BYTES in {array.nbytes for array in loader._buffers._arrays}
+    assert 2 * REUSE_BYTES in {array.nbytes for array in loader._pipeline.buffers._arrays}
 
 
 @counted
@@ -159,4 +159,4 @@ def test_the_next_epoch_uses_the_memory_of_the_one_before() -> None:
     places = [batch.data_ptr() for _ in range(3) for batch in loader]
     assert len(set(places)) <= 2 + 1 + 2
     loader.close()
-    assert not loader._buffers._arrays
+    assert not loader._pipeline.buffers._arrays

@@ -1,0 +1,142 @@
+"""How the batches of an iteration are made: of which dataset, on which threads, in which memory.
+
+Idea: what a loader decides once about a dataset is one frozen value, which starts the prefetcher of
+each iteration. Invariant: the batches are those of the dataset for the rows that the sampler gives;
+it refers to no loader and no iterator.
+"""
+
+import functools
+import itertools
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
+from typing import Any, Self
+
+import torch
+
+from npdata.arrays.per_process import cores
+from npdata.dataset.batch_memory import Allocate, pinned_memory, pins_memory, plain_memory
+from npdata.loading.batch_task import BatchResult, BatchTask
+from npdata.loading.buffer_pool import REUSE_BYTES, BufferPool
+from npdata.loading.prefetcher import Prefetcher
+from npdata.loading.readahead import AHEAD_BYTES, Job, ReadAhead
+from npdata.loading.runs import Gathered, RunTask, gathered_row_bytes, runs_of
+from npdata.loading.schedule import Auto, Machine, Schedule, decide_schedule
+from npdata.loading.to_device import DTypes, Sender
+from npdata.loading.wrapped_datasets import (
+    advised,
+    data_of,
+    datasets_within,
+    is_direct,
+    sent_sparse,
+)
+from npdata.sampling.run import RunBatches
+from npdata.sampling.sampler import BlockBatchSampler
+from npdata.sources.base import Source
+
+
+@dataclass(frozen=True, kw_only=True)
+class Options:
+    """What the user asked for: see `Loader`."""
+
+    num_threads: int | Auto
+    prefetch: int
+    pin_memory: bool | Auto
+    dtype: DTypes
+    memory_budget: int | None
+    device: torch.device | None
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Pipeline:
+    """What makes the batches of `dataset`; `sent` is the dataset as it travels to a device."""
+
+    dataset: Any
+    sent: Any
+    sender: Sender | None
+    ordered: bool
+    options: Options
+    schedule: Schedule
+    reuses: bool
+    buffers: BufferPool
+
+    @classmethod
+    def of(cls, dataset: Any, sampler: Any, options: Options) -> Self:
+        """Decide for a dataset, of which `sampler` gives batches of row numbers."""
+        sent, sender = dataset, None
+        if options.device is not None:
+            sent, dense = sent_sparse(dataset)
+            sender = Sender(options.device, options.dtype, dense)
+        size, ordered = getattr(sampler, "batch_size", None), isinstance(sampler, BlockBatchSampler)
+        data = data_of(dataset, size)
+        if ordered and size is not None:
+            row_bytes = gathered_row_bytes(dataset, options.dtype)
+            data = replace(data, gathered_bytes=None if row_bytes is None else row_bytes * size)
+        to_device = options.device is not None
+        schedule = decide_schedule(
+            num_threads=options.num_threads,
+            prefetch=options.prefetch,
+            pin_memory=options.pin_memory,
+            memory_budget=options.memory_budget,
+            data=data,
+            machine=Machine(cores=cores(), to_device=to_device, pins=pins_memory()),
+        )
+        # Kept from one epoch to the next: memory that was used before is what makes it fast.
+        batches = schedule.depth + schedule.threads + 2
+        fields = sum(len(each.sources) for each in datasets_within(dataset))
+        return cls(
+            dataset=dataset,
+            sent=sent,
+            sender=sender,
+            ordered=ordered,
+            options=options,
+            schedule=schedule,
+            reuses=data.batch_bytes is None or data.batch_bytes >= REUSE_BYTES,
+            buffers=BufferPool(most=batches * max(1, fields)),
+        )
+
+    def start(self, batches: Iterator[Any]) -> tuple[Prefetcher[Job, Any], Iterator[BatchResult]]:
+        """Begin to make the batches of these row numbers: what makes them, and what they are."""
+        schedule = self.schedule
+        in_runs = schedule.run > 1 and isinstance(batches, RunBatches)
+        gathered = Gathered.of(self.dataset) if in_runs else None
+        sources, jobs = self._jobs(batches if gathered is None else runs_of(batches, schedule.run))
+        allocate: Allocate = pinned_memory if schedule.pinned else plain_memory
+        if self.reuses and not schedule.pinned:
+            allocate = self.buffers.allocate
+        begin: Callable[[], object] = int
+        if schedule.pinned or self.sender is not None:
+            device = self.options.device
+            index = torch.accelerator.current_device_index() if device is None else device.index
+            begin = functools.partial(torch.accelerator.set_device_index, index)
+        task = BatchTask(
+            dataset=self.sent,
+            direct=is_direct(self.sent),
+            sources=sources,
+            allocate=allocate,
+            pinned=schedule.pinned,
+            sender=self.sender,
+            dtype=self.options.dtype,
+        )
+        made: Prefetcher[Job, Any] = Prefetcher(
+            task if gathered is None else RunTask(one=task, gathered=gathered),
+            jobs,
+            threads=schedule.threads,
+            depth=schedule.depth,
+            begin=begin,
+        )
+        return made, made if gathered is None else itertools.chain.from_iterable(made)
+
+    def _jobs(self, batches: Iterator[Any]) -> tuple[tuple[Source, ...], Iterator[Job]]:
+        """Give the sources to advise, in an order known ahead, and the jobs with the advice."""
+        budget = self.options.memory_budget
+        within = advised(self.dataset, 0 if budget else AHEAD_BYTES) if self.ordered else None
+        if within is None:
+            return (), map(Job, itertools.count(), batches)
+        plan = ReadAhead(
+            within.blocks,
+            row_bytes=within.row_bytes,
+            budget=None if budget is None else budget * 3 // 4,
+            ahead=within.ahead_bytes,
+            rows=within.rows,
+        )
+        return within.sources, plan.jobs(batches)
