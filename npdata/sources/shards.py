@@ -93,20 +93,19 @@ class View(NamedTuple):
 class _Maps:
     """The maps of one process: `address[k]` is that of byte 0 of file k, 0 where it has no map.
 
-    One more, 0, is that of file -1, the whole memory. `stamp[k]` is what `now` gave when file k was
-    looked at last. Maps are added and never taken away, so who holds this object may use every
-    address in it.
+    One more, 0, is that of file -1, the whole memory. `looks` are what `now` gave last, and for
+    each part a byte that is 0 once its file was looked at since. Maps are added and never taken
+    away, so who holds this object may use every address in it.
     """
 
     def __init__(self, count: int, bounds: tuple[int, int]) -> None:
         self.address: NDArray[np.int64] = np.zeros(count + 1, np.int64)
-        self.stamp: NDArray[np.int64] = np.full(count + 1, -1, np.int64)
+        self.looks: tuple[int, NDArray[np.uint8]] = (-1, np.zeros(0, np.uint8))
         self.held: list[object] = []
         self.bounds = bounds
         self.view: View | None = None
         self.watch = Watch()
         self.all_watched = True
-        self.all_looked_at = -1
         self._always_new = itertools.count(1 << 32)
         self.lock = threading.Lock()
 
@@ -127,7 +126,7 @@ class _Maps:
 
         Without its last bits it is `events`.
         """
-        tick = int(time.monotonic() / look_again(len(self.stamp))) % (1 << _TICK_BITS)
+        tick = int(time.monotonic() / look_again(len(self.address))) % (1 << _TICK_BITS)
         return self.events() << _TICK_BITS | tick
 
 
@@ -184,8 +183,7 @@ class Shards:
         """
         maps = self._maps.get()  # held until the end, and with it every map
         now = maps.now()
-        if now != maps.all_looked_at:
-            self._look(maps, parts, now)
+        self._look(maps, parts, now)
         if elsewhere is None:
             view = maps.view or self._view(maps)
             starts = view.starts.take(parts)
@@ -218,22 +216,22 @@ class Shards:
 
     def _look(self, maps: _Maps, parts: NDArray[np.int64], now: int) -> None:
         """Map the files of these parts that are not, and see that the others are unchanged."""
-        files = self._file.take(parts)
-        old = files[maps.stamp.take(files) != now]
-        old = old[old >= 0]
-        if not len(old):
+        since, unseen = maps.looks
+        if since != now:
+            unseen = (self._file >= 0).view(np.uint8)
+            maps.looks = now, unseen
+        if b"\1" not in unseen.take(parts).tobytes():
             return
         if self._closed:
             raise ClosedError(f"{self.table.files!r} were closed")
+        old = parts[unseen.take(parts) == 1]
         with maps.lock:
-            for number in np.unique(old).tolist():
+            for number in np.unique(self._file[old]).tolist():
                 if maps.address[number]:
                     self._require(number)
                 else:
                     self._map(maps, number)
-                maps.stamp[number] = now
-            if (maps.stamp[:-1] == now).all():
-                maps.all_looked_at = now
+        unseen[old] = 0
         if len(maps.held) > self._most:
             # Whoever uses these maps holds them; the next batch begins with none.
             self.close_idle()
