@@ -14,7 +14,7 @@ from benchmarks.page_cache import warm
 from benchmarks.report import Cell, Chart, Column, Section, Table
 from benchmarks.timing import in_turns
 from npdata.cli.bench.candidate import require_same
-from npdata.cli.bench.plain import sorted_read
+from npdata.cli.bench.methods import sorted_read
 
 WIDTH, BATCH, SECONDS, CHECKED = 784, 256, 0.5, 4
 SIZES = (4, 16, 64, 256, 1024, 4096)

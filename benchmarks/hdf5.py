@@ -24,7 +24,7 @@ import npdata
 from benchmarks.harness import Bench, Candidate, Timing, compare, of_seconds, ratio, table
 from benchmarks.page_cache import warm
 from benchmarks.report import Ratio, Section
-from npdata.cli.bench.plain import sorted_read
+from npdata.cli.bench.methods import sorted_read
 
 ROWS, WIDTH, BATCH, CHUNK, WINDOW = 200_000, 784, 256, 256, 32
 SLOW_BATCHES = 120

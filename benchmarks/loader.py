@@ -22,7 +22,7 @@ from benchmarks.harness import Bench, Candidate, compare, ratio, table
 from benchmarks.main_job import BATCH, ROWS, WIDTH, ArrayBatches
 from benchmarks.peers.tensordict_memmap import as_pair
 from benchmarks.report import Column, Ratio, Section, Table
-from npdata.cli.bench.roofline import gather
+from npdata.cli.bench.methods import gather
 
 WIDE_ROWS, WIDE = 2_000, 38_400
 

@@ -15,7 +15,7 @@ import npdata
 from benchmarks.harness import Bench, Candidate, Timing, compare, ratio, table
 from benchmarks.peers.tensordict_memmap import as_pair
 from benchmarks.report import Ratio, Section
-from npdata.cli.bench.roofline import gather
+from npdata.cli.bench.methods import gather
 
 ROWS, WIDTH, BATCH = 200_000, 784, 256
 

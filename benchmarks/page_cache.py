@@ -10,7 +10,7 @@ import os
 from pathlib import Path
 
 from benchmarks.harness import UnavailableError
-from npdata.cli.bench.target import drop_cached
+from npdata.cli.bench.page_cache import drop_cached
 
 
 def warm(path: Path) -> None:

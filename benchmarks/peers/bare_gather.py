@@ -4,7 +4,7 @@ import torch
 from torch import Tensor
 
 from benchmarks.peers.peer import Data, Peer
-from npdata.cli.bench.roofline import gather
+from npdata.cli.bench.methods import gather
 
 
 def open_maps(data: Data) -> tuple[Tensor, ...]:

@@ -59,9 +59,9 @@ SOURCES = {
     "half.npy": ("mapped", "bare gather"),
     "words.npy": ("mapped", "bare gather"),
     "d.h5::plain": ("mapped", "bare gather"),
-    "d.h5::chunked": ("mapped", "bare gather"),
-    "d.h5::tiled": ("mapped", "bare gather"),
-    "d.h5::unwritten": ("mapped", "bare gather"),
+    "d.h5::chunked": ("mapped", "bare reading, blocks"),
+    "d.h5::tiled": ("mapped", "bare reading, blocks"),
+    "d.h5::unwritten": ("mapped", "bare reading, blocks"),
     "d.h5::gzip": ("decoded", "bare reading, blocks"),
     "d.h5::scaled": ("library", "bare reading, blocks"),
 }
@@ -135,14 +135,6 @@ def test_workers_and_threads_are_tried_too(files, capsys):
     measured = {figure["method"]["name"] for figure in found["figures"]}
     left_out = {each["method"]["name"] for each in found["not_measured"]}
     assert {"DataLoader, 1 worker", "Loader, 1 thread"} <= measured | left_out
-
-
-def test_h5py_reads_in_no_threads(files, capsys):
-    found = bench(capsys, "d.h5::scaled", "--workers", "1")
-    (left_out,) = (
-        each for each in found["not_measured"] if each["method"]["name"] == "Loader, 1 thread"
-    )
-    assert "lock" in left_out["reason"]
 
 
 def test_other_rows_than_numpy_gives_end_the_run(files):

@@ -1,9 +1,9 @@
 """From figures to settings, in plain words.
 
-Idea: each piece of advice is a rule over one report: which shuffle, which loader, what a batch is
-too small or too large for, when the file itself is what has to change. Invariant: every sentence
-rests on figures of this report, and names them; of two methods that cannot be told apart the
-simpler is taken, and that is said. Pure: nothing is read or timed.
+Idea: each piece of advice is a rule over one report: which shuffle, whether threads, when the file
+itself is what has to change. Invariant: every sentence rests on figures of this report, and names
+them; of two methods that cannot be told apart the simpler is taken, and that is said. Pure: nothing
+is read or timed.
 """
 
 import math
@@ -18,8 +18,6 @@ FULL_IS_FREE, FULL_IS_HOPELESS = 0.8, 0.2
 """Rates of a full shuffle as a part of a block shuffle: it is free from, or hopeless below."""
 ONE_PASS = 0.5
 """The spread of a single pass is not known; half of it was seen on busy machines."""
-_CLOSE = 0.9
-_FAR = 0.5
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -57,19 +55,13 @@ def advise(report: Report) -> Recommendation:
         why = "all rows are one batch, so there is little to choose: a Loader will do as it is"
         return Recommendation(code=f"npdata.Loader({', '.join(made)})", sentences=(why,))
     order, why = _shuffle(report)
-    best = report.best(order)
-    threads, why_threads = _threads(report, best)
-    sentences = [why, why_threads, *_batch(report, best), *_convert(report)]
+    threads, why_threads = _threads(report, order)
+    sentences = [why, why_threads, *_convert(report)]
     if not about.fits_memory and about.disk_rate is not None:
         rows = about.disk_rate * about.rows / about.file_bytes
         sentences.append(
             f"from the disk come {bytes_text(about.disk_rate)}/s, {rows:,.0f} rows/s at most; the "
             "rates above are from memory. memory_budget= bounds what the loader keeps"
-        )
-    if report.rounds == 1:
-        sentences.append(
-            "each figure is from a single pass, so only what is twice as fast counts as faster; "
-            "more --seconds say more"
         )
     options = [*made, f'shuffle="{order}"', *threads]
     return Recommendation(code=f"npdata.Loader({', '.join(options)})", sentences=tuple(sentences))
@@ -77,7 +69,7 @@ def advise(report: Report) -> Recommendation:
 
 def _shuffle(report: Report) -> tuple[OrderName, str]:
     about, block, full = report.conditions, report.best("block"), report.best("full")
-    part = full.rate / block.rate if block.rate else 1.0
+    rates = f"{full.rate:,.0f} rows/s, {block.rate:,.0f} with a block shuffle"
     if not about.fits_memory:
         return "block", (
             f"the files have {bytes_text(about.file_bytes)} and the memory "
@@ -87,14 +79,11 @@ def _shuffle(report: Report) -> tuple[OrderName, str]:
     if apart := alike(full, block):
         return "full", (
             f'shuffle="full" and "block" are {apart}, less than can be told apart: '
-            f'either will do, and "full" mixes best: {full.rate:,.0f} rows/s, {block.rate:,.0f} '
-            "with a block shuffle"
+            f'either will do, and "full" mixes best: {rates}'
         )
+    part = full.rate / block.rate if block.rate else 1.0
     if part >= FULL_IS_FREE:
-        return "full", (
-            f'shuffle="full" costs little here, and mixes best: {full.rate:,.0f} rows/s, '
-            f"{block.rate:,.0f} with a block shuffle"
-        )
+        return "full", f'shuffle="full" costs little here, and mixes best: {rates}'
     times = 1 / part if part else 0.0
     return "block", (
         f'shuffle="block" is {times:,.{0 if times >= 10 else 1}f} times as fast as "full": '
@@ -102,73 +91,46 @@ def _shuffle(report: Report) -> tuple[OrderName, str]:
     )
 
 
-def _threads(report: Report, best: Figure) -> tuple[list[str], str]:
+def _threads(report: Report, order: OrderName) -> tuple[list[str], str]:
     """Choose among the loaders: threads, unless the caller is faster and batches are small."""
-    loaders = [f for f in report.of(best.order) if f.method.kind == "loader"]
+    loaders = [f for f in report.of(order) if f.method.kind == "loader"]
     alone = next(f for f in loaders if not f.method.helpers)
     helped = next((f for f in loaders if f.method.helpers), None)
-    batch_ms = report.conditions.batch_size / alone.rate * 1e3 if alone.rate else 0.0
+    seconds = report.conditions.batch_size / alone.rate if alone.rate else 0.0
+    batch = f"{seconds * 1e3:,.2g} ms" if seconds < 0.1 else f"{seconds * 1e3:,.0f} ms"
     if helped is None:
-        for each in report.not_measured:
-            if each.method.kind == "loader" and each.order is None:
-                return ["num_threads=0"], (
-                    f"a batch takes {_ms(batch_ms)} in the caller, and threads would not help: "
-                    f"{each.reason}"
-                )
-        return [], f"a batch takes {_ms(batch_ms)} in the caller; threads were not measured"
+        return [], f"a batch takes {batch} in the caller; threads were not measured"
     count = helped.method.helpers
     named = [] if report.auto_threads == count else [f"num_threads={count}"]
+    rates = f"{helped.rate:,.0f} rows/s, {alone.rate:,.0f} without"
     if apart := alike(helped, alone):
-        default = report.auto_threads in (0, count)
-        return [] if default else named, (
+        return [] if report.auto_threads == 0 else named, (
             f"with threads or without is {apart}, less than can be told apart: either "
-            f"will do ({helped.rate:,.0f} rows/s, {alone.rate:,.0f} without)"
+            f"will do ({rates})"
         )
-    if helped.rate >= alone.rate * _CLOSE:
-        return named, f"{helped.method.name}: {helped.rate:,.0f} rows/s, {alone.rate:,.0f} without"
+    if helped.rate > alone.rate:
+        return named, f"{helped.method.name}: {rates}"
     if report.conditions.batch_bytes < SMALL_BYTES:
-        zero = [] if report.auto_threads == 0 else ["num_threads=0"]
-        return zero, (
-            f"a batch takes {_ms(batch_ms)} in the caller, less than a thread needs to hand it over"
+        return [] if report.auto_threads == 0 else ["num_threads=0"], (
+            f"a batch takes {batch} in the caller, less than a thread needs to hand it over"
         )
     return named, (
         f"in a loop that does nothing but load, num_threads=0 is faster ({alone.rate:,.0f} rows/s, "
-        f"{helped.rate:,.0f} with threads); with threads, the loop does not wait the "
-        f"{_ms(batch_ms)} that a batch takes"
+        f"{helped.rate:,.0f} with threads); with threads, the loop does not wait the {batch} that "
+        "a batch takes"
     )
-
-
-def _batch(report: Report, best: Figure) -> list[str]:
-    about = report.conditions
-    part = report.of_roofline(best)
-    if part < _FAR and about.batch_bytes < SMALL_BYTES and about.slowest_access == "mapped":
-        larger = min(
-            about.rows, max(about.batch_size * 2, SMALL_BYTES * 4 // max(1, about.row_bytes))
-        )
-        return [
-            f"a batch has {bytes_text(about.batch_bytes)}, and what is done once a batch takes "
-            f"{1 - part:.0%} of the time: if the model allows, larger batches, up to {larger:,}"
-        ]
-    if about.batch_bytes > about.memory_bytes / 64:
-        return [
-            f"a batch has {bytes_text(about.batch_bytes)}, and several are held ready: mind the "
-            "memory, or give prefetch=1"
-        ]
-    return []
 
 
 def _convert(report: Report) -> list[str]:
     """Advise a conversion where chunks make single rows too expensive to shuffle fully."""
     about = report.conditions
-    if about.slowest_access not in ("decoded", "library"):
-        return []
     block, full = report.best("block"), report.best("full")
     if not block.rate or full.rate / block.rate >= FULL_IS_HOPELESS:
         return []
-    costly = max(
-        (field for field in about.fields if field.access == about.slowest_access),
-        key=lambda field: field.row_bytes,
-    )
+    decoded = [f for f in about.fields if f.access in ("decoded", "library")]
+    if not decoded:
+        return []
+    costly = max(decoded, key=lambda field: field.row_bytes)
     path = about.paths[about.fields.index(costly)]
     size = bytes_text(costly.row_bytes * about.rows)
     memory = memory_options(costly.row_bytes, chunk=about.block_rows * costly.row_bytes)
@@ -177,7 +139,3 @@ def _convert(report: Report) -> list[str]:
         f"chunk of {about.block_rows:,} rows; as a .npy ({size}) it would be read in place: "
         f"{convert_command(path, '.npy', *memory)}"
     ]
-
-
-def _ms(milliseconds: float) -> str:
-    return f"{milliseconds:.2g} ms" if milliseconds < 100 else f"{milliseconds:,.0f} ms"

@@ -6,11 +6,12 @@ is spent.
 """
 
 import argparse
+import math
 import sys
-import time
 import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from typing import Any
 
 from npdata.cli.bench.advice import advise
 from npdata.cli.bench.measure import measure
@@ -19,7 +20,6 @@ from npdata.cli.bench.target import Target
 from npdata.cli.console import SUCCESS, Command, new_console, print_json
 from npdata.cli.plot import draw_figures, new_figure, require_format, save_figure
 from npdata.cli.raw import add_raw_arguments, raw_layout
-from npdata.errors import require
 from npdata.loading.schedule import MOST_THREADS
 
 SECONDS = 60.0
@@ -34,20 +34,20 @@ def _add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument(
         "--batch-size",
-        type=_whole,
+        type=_number(int, 1, "a number of rows, 1 or more"),
         metavar="N",
         help="rows of a batch (default 256, fewer where rows are large)",
     )
     parser.add_argument(
         "--workers",
-        type=_workers,
+        type=_number(int, 0, "a number of workers, 0 or more"),
         metavar="N",
         help="worker processes and threads that are tried, beside none (default: the cores, up to "
         f"{MOST_THREADS}; 0: none)",
     )
     parser.add_argument(
         "--seconds",
-        type=_seconds,
+        type=_number(float, 1e-3, "seconds, as in 20 or 0.5"),
         default=SECONDS,
         metavar="S",
         help=f"time budget of all together, about, divided among the methods (default {SECONDS:g})",
@@ -65,7 +65,7 @@ def _run(arguments: argparse.Namespace) -> int:
     console = None if arguments.json else new_console()
     target = Target(arguments.paths, raw=raw)
     try:
-        with _progress(arguments.seconds) as show, warnings.catch_warnings():
+        with _progress() as show, warnings.catch_warnings():
             # More workers than cores are what was asked for.
             warnings.filterwarnings("ignore", message="This DataLoader will create")
             show("looking at the files")
@@ -87,45 +87,31 @@ def _run(arguments: argparse.Namespace) -> int:
 
 
 @contextmanager
-def _progress(seconds: float) -> Iterator[Callable[[str], None]]:
-    """Show a bar of the time on a terminal, drawn between passes only: no thread disturbs them."""
+def _progress() -> Iterator[Callable[[str], None]]:
+    """Show on a terminal what is done, in one line that is gone in the end."""
+    clear = "\r\x1b[K"
     if not sys.stderr.isatty():
         yield lambda doing: None
         return
-    rich = require("rich.progress", extra="cli", purpose="the progress bar")
-    begun = time.monotonic()
-    columns = rich.BarColumn(20), "{task.description}"
-    console = new_console(stderr=True)
-    with rich.Progress(*columns, console=console, auto_refresh=False, transient=True) as bar:
-        task = bar.add_task("", total=seconds)
-
-        def show(doing: str) -> None:
-            done = min(seconds, time.monotonic() - begun)
-            bar.update(task, completed=done, description=doing, refresh=True)
-
-        yield show
-
-
-def _whole(text: str) -> int:
-    if not text.isdecimal() or int(text) < 1:
-        raise argparse.ArgumentTypeError(f"{text!r} is no number of rows; give 1 or more")
-    return int(text)
-
-
-def _workers(text: str) -> int:
-    if not text.isdecimal():
-        raise argparse.ArgumentTypeError(f"{text!r} is no number of workers; give 0 or more")
-    return int(text)
-
-
-def _seconds(text: str) -> float:
     try:
-        seconds = float(text)
-    except ValueError:
-        seconds = 0.0
-    if not 0 < seconds < float("inf"):
-        raise argparse.ArgumentTypeError(f"{text!r} is no time; give seconds, as in 20 or 0.5")
-    return seconds
+        yield lambda doing: print(f"{clear}{doing}", end="", file=sys.stderr, flush=True)
+    finally:
+        print(clear, end="", file=sys.stderr, flush=True)
+
+
+def _number(kind: type[int] | type[float], least: float, hint: str) -> Callable[[str], Any]:
+    """Give the `type=` of an option that is a number from `least` on."""
+
+    def read(text: str) -> Any:
+        try:
+            value = kind(text)
+        except ValueError:
+            value = math.nan
+        if not least <= value < math.inf:
+            raise argparse.ArgumentTypeError(f"{text!r} is none; give {hint}")
+        return value
+
+    return read
 
 
 BENCH = Command(

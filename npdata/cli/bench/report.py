@@ -63,12 +63,6 @@ class Conditions:
         """Whether the page cache can hold the files, with room for the rest."""
         return self.file_bytes <= self.memory_bytes * 0.8
 
-    @property
-    def slowest_access(self) -> str:
-        """The access of the field that costs most."""
-        kinds = ("memory", "mapped", "files", "library", "decoded")
-        return max((field.access for field in self.fields), key=kinds.index)
-
 
 @dataclass(frozen=True, kw_only=True)
 class Method:
@@ -151,36 +145,27 @@ class Report:
 
 
 def methods_of(
-    about: Conditions, *, helpers: int, roofline: str
+    about: Conditions, *, helpers: int
 ) -> tuple[tuple[Method, ...], tuple[NotMeasured, ...]]:
-    """Give the methods to compare, the plain one first, and those that are left out.
-
-    `roofline` is the name of the bare operation.
-    """
+    """Give the methods to compare, the plain one first, and those that are left out."""
     library = "h5py" if about.hdf5 else "NumPy"
     methods = [Method(kind="plain", name=f"{library}, row by row")]
     if about.hdf5:
         methods.append(Method(kind="h5py", name="h5py, sorted batches"))
     methods.append(Method(kind="dataloader", name="DataLoader, 0 workers"))
     methods.append(Method(kind="loader", name="Loader, 0 threads"))
-    workers = Method(
-        kind="dataloader", name=f"DataLoader, {count_text(helpers, 'worker')}", helpers=helpers
-    )
-    threads = Method(
-        kind="loader", name=f"Loader, {count_text(helpers, 'thread')}", helpers=helpers
-    )
-    reasons = {}
+    if not helpers:
+        return tuple(methods), ()
+    name = f"Loader, {count_text(helpers, 'thread')}"
+    methods.append(Method(kind="loader", name=name, helpers=helpers))
+    name = f"DataLoader, {count_text(helpers, 'worker')}"
+    workers = Method(kind="dataloader", name=name, helpers=helpers)
     # Each worker makes one batch and has another ready, and one is with the loop.
     needed, free = about.batch_bytes * (2 * helpers + 1), about.shared_bytes
-    if free is not None and needed > free:
-        reasons[workers] = (
-            f"its batches take {bytes_text(needed)} of shared memory, of which "
-            f"{bytes_text(free)} are free"
-        )
-    if any(field.access == "library" for field in about.fields):
-        reasons[threads] = "h5py reads one row range at a time, under a lock"
-    helped = (workers, threads) if helpers else ()
-    methods += [method for method in helped if method not in reasons]
-    methods.append(Method(kind="roofline", name=roofline))
-    left_out = [NotMeasured(method=m, reason=reasons[m]) for m in helped if m in reasons]
-    return tuple(methods), tuple(left_out)
+    if free is None or needed <= free:
+        return (*methods, workers), ()
+    reason = (
+        f"its batches take {bytes_text(needed)} of shared memory, of which "
+        f"{bytes_text(free)} are free"
+    )
+    return tuple(methods), (NotMeasured(method=workers, reason=reason),)

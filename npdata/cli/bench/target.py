@@ -1,21 +1,23 @@
 """What is measured: the fields that the paths name, the files they are in, and this machine.
 
 Idea: what the user typed becomes, for each field, a source of npdata and a place where NumPy or
-h5py finds the same array. HDF5 is opened anew for every pass, so that none finds the chunks that
-an earlier one decoded; the rest stays open. Invariant: whatever cannot be measured is refused
-here, with a reason, before any time is spent. The files are only read.
+h5py finds the same array. Invariant: whatever cannot be measured is refused here, with a reason,
+before any time is spent. The files are only read.
 """
 
 import os
 import shutil
-import time
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
 from dataclasses import replace
 from pathlib import Path
+from typing import Any, TypeAlias
+
+import h5py
+import numpy as np
 
 from npdata.arrays.per_process import cores
-from npdata.cli.bench.plain import opener
+from npdata.cli.bench.page_cache import plain_reading
 from npdata.cli.bench.report import Conditions
 from npdata.cli.console import UsageError, bytes_text
 from npdata.cli.raw import RawLayout, undescribed
@@ -31,9 +33,8 @@ BATCH_SIZE, BATCH_BYTES = 256, 1 << 28
 """The batch size where none is asked for, and the bytes that make it smaller."""
 _BATCHES_AT_ONCE = 16
 """So many batches have to fit into memory: what loaders hold ready, and workers send."""
-_PIECE, _COLD_BYTES = 1 << 20, 256 << 20
-"""Plain reading goes piece by piece; so many bytes are read from the disk at most."""
-_PAGES_ASKED = 256
+Opener: TypeAlias = Callable[[ExitStack], Any]
+"""Gives an `np.ndarray`, an `np.memmap` or an `h5py.Dataset`, open as long as the stack."""
 
 
 class Target:
@@ -59,7 +60,7 @@ class Target:
         if not any(len(source) * source.row_bytes for source in self.dataset.sources):
             raise SourceError(f"{', '.join(texts)}: {empty}, so there is nothing to measure")
         self.openers = [
-            opener(each, source.dtype, source.shape, raw.offset if raw else 0)
+            _opener(each, source, raw.offset if raw else 0)
             for each, source in zip(found, self.dataset.sources, strict=True)
         ]
         self._files = found
@@ -86,7 +87,7 @@ class Target:
         paths = {Path(file.path).resolve() for file in self._files}
         sizes = {path: path.stat().st_size for path in paths}
         largest = max(sizes, key=lambda path: (sizes[path], path))
-        cached, disk_rate, memory_rate = _plain_reading(largest, seconds)
+        cached, memory_rate, disk_rate = plain_reading(largest, seconds)
         shared = Path("/dev/shm")
         usual = max(1, min(BATCH_SIZE, most, BATCH_BYTES // row_bytes))
         return Conditions(
@@ -141,6 +142,20 @@ class Target:
         return open_source(text, dtype=raw.dtype, shape=raw.shape, offset=raw.offset)
 
 
+def _opener(found: Identified, source: Source, offset: int) -> Opener:
+    """Open an array by its own library; what NumPy reads once, since a member takes its time."""
+    if found.format == "hdf5":
+        return lambda stack: stack.enter_context(h5py.File(found.path))[found.member]
+    if found.format == "npy":
+        array = np.load(found.path, mmap_mode="r")
+    elif found.format == "npz":
+        with np.load(found.path) as archive:
+            array = archive[found.member]
+    else:
+        array = np.memmap(found.path, source.dtype, "r", offset, source.shape)
+    return lambda stack: array
+
+
 def _as_code(raw: RawLayout) -> str:
     """Give the arguments of `npdata.open_source`."""
     begins = f", offset={raw.offset}" if raw.offset else ""
@@ -156,62 +171,3 @@ def _memory_bytes() -> int:
         if limit.is_file() and (text := limit.read_text().strip()).isdigit():
             memory.append(int(text))
     return min(memory)
-
-
-def _plain_reading(path: Path, seconds: float) -> tuple[float | None, float | None, float | None]:
-    """Give the part that was cached, and the rates from the disk and from memory.
-
-    A part of the file is read for about `seconds`, and again. There is a rate from the disk only
-    where the part was seen to have left memory.
-    """
-    size = path.stat().st_size
-    stop, disk_rate = min(size, _COLD_BYTES), None
-    with path.open("rb", buffering=0) as file:
-        cached = cached_part(file.fileno(), size)
-        if stop >= _PIECE and drop_cached(file.fileno(), stop) < 0.05:
-            disk_rate = _read_rate(file.fileno(), stop, seconds)
-        # What was read is in memory now, for as far as the time was enough.
-        _read_rate(file.fileno(), stop, seconds)
-        return cached, disk_rate, _read_rate(file.fileno(), stop, seconds)
-
-
-def cached_part(descriptor: int, stop: int) -> float | None:
-    """Give the part of the first `stop` bytes of a file that is in the page cache.
-
-    Evenly spread pages are read without waiting (RWF_NOWAIT), which brings none into memory; None
-    where the system cannot do that.
-    """
-    if not hasattr(os, "RWF_NOWAIT") or stop <= 0:
-        return None
-    places = range(0, stop, max(os.sysconf("SC_PAGE_SIZE"), stop // _PAGES_ASKED))
-    found = 0
-    for place in places:
-        try:
-            found += os.preadv(descriptor, [bytearray(1)], place, os.RWF_NOWAIT)
-        except BlockingIOError:
-            continue
-        except OSError:
-            return None
-    return found / len(places)
-
-
-def drop_cached(descriptor: int, stop: int) -> float:
-    """Ask that the first `stop` bytes leave the page cache; give the part that is still there.
-
-    It needs no rights and leaves other files alone; 1.0 where the system cannot do or say it.
-    """
-    if not hasattr(os, "posix_fadvise"):
-        return 1.0
-    os.posix_fadvise(descriptor, 0, stop, os.POSIX_FADV_DONTNEED)
-    left = cached_part(descriptor, stop)
-    return 1.0 if left is None else left
-
-
-def _read_rate(descriptor: int, stop: int, seconds: float) -> float | None:
-    buffer = bytearray(_PIECE)
-    begun = time.perf_counter()
-    place, spent = 0, 0.0
-    while place < stop and spent < seconds and (count := os.preadv(descriptor, [buffer], place)):
-        place += count
-        spent = time.perf_counter() - begun
-    return place / spent if spent else None

@@ -1,0 +1,216 @@
+"""The ways to read the same rows: as everyone writes it, by npdata, and with nothing around it.
+
+Idea: a method reads batches of row numbers; arrays opened by NumPy and h5py themselves are the
+oracle of every other one. Invariant: no row of a plain method passes through a source of npdata;
+only dtypes that torch lacks are converted by its rule. HDF5 is opened anew for every pass, so that
+none finds the chunks that an earlier one decoded. The bare operation is no method that one could
+use: rows in place are gathered into one buffer, others are read in whole blocks and thrown away.
+"""
+
+import itertools
+import threading
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import ExitStack, closing
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+from torch.utils.data import DataLoader, Dataset
+
+from npdata.arrays.convert import as_tensor
+from npdata.arrays.dtypes import NATIVE
+from npdata.cli.bench.report import Method
+from npdata.cli.bench.target import Opener, Target
+from npdata.cli.console import interrupts_wait
+from npdata.dataset.collate import collate
+from npdata.dataset.numpy_dataset import NumpyDataset
+from npdata.loading.loader import Loader
+from npdata.loading.prefetcher import Prefetcher
+from npdata.loading.readahead import take_batches
+from npdata.sampling.order.epoch_order import Shuffle
+from npdata.sampling.sampler import BlockBatchSampler
+from npdata.sources.base import Source
+
+Rows = NDArray[np.int64]
+FIRST_ROW: Rows = np.zeros(1, np.int64)
+_BARE_ROWS = 1 << 22
+"""The row numbers of so many rows are made before the bare operation begins."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Endless:
+    """Batches of an order, epoch after epoch as in a training, behind a batch of one row.
+
+    What begins a pass (opening, processes, threads) is over when that row arrives, and is not
+    taken for the reading of a first batch.
+    """
+
+    rows: int
+    batch_size: int
+    shuffle: Shuffle
+    block_rows: int
+
+    def sampler(self) -> BlockBatchSampler:
+        """Give a fresh sampler, at its first epoch."""
+        return BlockBatchSampler(
+            self.rows, self.batch_size, shuffle=self.shuffle, block_rows=self.block_rows
+        )
+
+    def __iter__(self) -> Iterator[Rows]:
+        """Give the row, and the batches."""
+        yield FIRST_ROW
+        yield from _again_and_again(self.sampler())
+
+
+def read(method: Method, target: Target, batches: Endless | Sequence[Rows]) -> Iterator[Any]:
+    """Read batches by a method, which is not the bare operation."""
+    if method.kind == "plain":
+        yield from row_by_row(target.openers, batches)
+    elif method.kind == "h5py":
+        yield from sorted_batches(target.openers, batches)
+    else:
+        with target.opened() as dataset:
+            if method.kind == "loader":
+                yield from _by_loader(dataset, batches, method.helpers)
+            else:
+                yield from _by_dataloader(dataset, batches, method.helpers)
+
+
+def _by_loader(
+    dataset: NumpyDataset, batches: Endless | Sequence[Rows], threads: int
+) -> Iterator[Any]:
+    sampler: Any = batches
+    if isinstance(batches, Endless):
+        # Of a sampler of npdata the Loader knows the order, and what it can gather together.
+        sampler = batches.sampler()
+        yield collate(dataset.__getitems__(FIRST_ROW))
+    with Loader(dataset, sampler=sampler, num_threads=threads) as loader:
+        yield from _again_and_again(loader) if isinstance(batches, Endless) else loader
+
+
+def _by_dataloader(dataset: NumpyDataset, batches: Any, workers: int) -> Iterator[Any]:
+    loaded: DataLoader[Any] = DataLoader(
+        dataset, batch_sampler=batches, collate_fn=collate, num_workers=workers
+    )
+    # The iterator starts the processes.
+    with interrupts_wait():
+        iterator = iter(loaded)
+    yield from iterator
+
+
+def _again_and_again(batches: Iterable[Any]) -> Iterator[Any]:
+    while True:
+        yield from batches
+
+
+class RowByRow(Dataset[Any]):
+    """The dataset of most tutorials: `array[i]` as a tensor, for each field."""
+
+    def __init__(self, arrays: Sequence[Any]) -> None:
+        """Index `arrays`."""
+        self._arrays = arrays
+
+    def __getitem__(self, index: int) -> Any:
+        """Give one sample, copied."""
+        return tuple(_tensor(np.array(array[index])) for array in self._arrays)
+
+
+def row_by_row(openers: Sequence[Opener], batches: Iterable[Rows]) -> Iterator[Any]:
+    """Give batches as a stock DataLoader makes them of single rows."""
+    with ExitStack() as stack:
+        arrays = [opened(stack) for opened in openers]
+        lists: Any = (rows.tolist() for rows in batches)
+        yield from DataLoader(RowByRow(arrays), batch_sampler=lists)
+
+
+def sorted_batches(openers: Sequence[Opener], batches: Iterable[Rows]) -> Iterator[Any]:
+    """Give batches by h5py's slices and sorted fancy indices."""
+    with ExitStack() as stack:
+        datasets = [opened(stack) for opened in openers]
+        for rows in batches:
+            yield tuple(_tensor(sorted_read(dataset, rows)) for dataset in datasets)
+
+
+def sorted_read(dataset: Any, rows: Rows) -> NDArray[Any]:
+    """Read rows as h5py's documentation advises: one slice, or unique rows in sorted order."""
+    first, stop = int(rows[0]), int(rows[0]) + len(rows)
+    if np.array_equal(rows, np.arange(first, stop)):
+        consecutive: NDArray[Any] = dataset[first:stop]
+        return consecutive
+    order = np.argsort(rows)
+    found: NDArray[Any] = dataset[rows[order]]
+    out = np.empty_like(found)
+    out[order] = found
+    return out
+
+
+def _tensor(array: NDArray[Any]) -> Any:
+    if array.dtype.isnative and array.dtype.name in NATIVE:
+        return torch.from_numpy(array)
+    return as_tensor(array, copy=True)
+
+
+def bare_name(sources: Sequence[Source]) -> str:
+    """Name the bare operation that these sources are measured against."""
+    return "bare reading, blocks" if _views(sources) is None else "bare gather"
+
+
+def bare(target: Target, batches: Endless, *, threads: int) -> Iterator[Any]:
+    """Read with nothing around it, again and again; what it gives has only the right length."""
+    views = _views(target.dataset.sources)
+    if views is not None:
+        numbers = itertools.cycle(take_batches(iter(batches.sampler()), _BARE_ROWS))
+        yield from gather(views, numbers, most=batches.batch_size)
+    while True:
+        with target.opened() as dataset, closing(_blocks(dataset, batches, threads)) as blocks:
+            yield from blocks
+
+
+def gather(
+    views: Sequence[Tensor], batches: Iterable[Rows], *, most: int, buffers: int = 1
+) -> Iterator[tuple[Tensor, ...]]:
+    """Copy the rows of each batch by one `index_select` a tensor, into `buffers` used in turn.
+
+    `most` is the largest number of rows of a batch.
+
+    Examples:
+        >>> batches = [np.array([8, 3]), np.array([0])]
+        >>> [x.tolist() for x, in gather([torch.arange(9)], batches, most=2)]
+        [[8, 3], [0]]
+    """
+    outs = [[view.new_empty(most, *view.shape[1:]) for view in views] for _ in range(buffers)]
+    for rows, pair in zip(batches, itertools.cycle(outs), strict=False):
+        index = torch.from_numpy(rows)
+        yield tuple(
+            torch.index_select(view, 0, index, out=out[: len(rows)])
+            for view, out in zip(views, pair, strict=True)
+        )
+
+
+def _views(sources: Sequence[Source]) -> list[Tensor] | None:
+    """Give the rows of all sources as tensors, where they lie in place."""
+    tables = [source.table for source in sources]
+    views = [table.view for table in tables if table is not None and table.view is not None]
+    return views if len(views) == len(sources) else None
+
+
+def _blocks(dataset: NumpyDataset, batches: Endless, threads: int) -> "Prefetcher[int, Tensor]":
+    """Read the rows once, in whole blocks and in their order; give a tensor as long as each."""
+    mine = threading.local()
+
+    def block(first: int) -> Tensor:
+        if not hasattr(mine, "outs"):
+            mine.outs = [
+                np.empty((batches.block_rows, *source.shape[1:]), source.dtype)
+                for source in dataset.sources
+            ]
+        count = min(batches.block_rows, batches.rows - first)
+        for source, out in zip(dataset.sources, mine.outs, strict=True):
+            source.read_run(first, out[:count])
+        return torch.empty(count, 0)
+
+    firsts = range(0, batches.rows, batches.block_rows)
+    return Prefetcher(block, firsts, threads=threads, depth=2 * threads)
