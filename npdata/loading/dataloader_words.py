@@ -102,6 +102,8 @@ def batches_for(
     if sampler is None:
         if batch_size is None:
             raise LoaderError("a loader needs a batch_size, or a sampler of whole batches")
+        if order.get("weights") is not None and order["shuffle"] is False:
+            order["shuffle"] = "block"  # the sampler's own default: draws are random by themselves
         return BlockBatchSampler(dataset, batch_size, **order)
     drop_last = order.pop("drop_last")
     given = [name for name, value in order.items() if not _is(value, _ORDER[name])]

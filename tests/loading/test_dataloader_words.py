@@ -143,6 +143,10 @@ class TestOrder:
             stock = BlockBatchSampler(ds, 8, **more)
             assert rows(ours) == [batch.tolist() for batch in stock]
 
+    def test_weights_draw_without_a_word_for_the_shuffle(self, ds) -> None:
+        stock = BlockBatchSampler(ds, 8, weights=np.arange(N))
+        assert rows(Loader(ds, 8, weights=np.arange(N))) == [batch.tolist() for batch in stock]
+
     def test_indices_take_masks(self, ds) -> None:
         mask = np.arange(N) % 3 == 0
         for given in (mask, torch.from_numpy(mask), mask.tolist()):
