@@ -11,9 +11,11 @@ import argparse
 import json
 import os
 import re
+import shutil
 import signal
 import sys
 import threading
+import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -133,22 +135,45 @@ def _signals_call(handle: Callable[[int], None]) -> Iterator[Callable[[], None]]
         restore()
 
 
-def new_console(*, stderr: bool = False) -> Any:
-    """Give a `rich.console.Console` on the standard output, or error output (for progress).
+def new_console() -> Any:
+    """Give a `rich.console.Console` on the standard output.
 
     Its width is that of the terminal, or of `COLUMNS` where that is set, and unbounded in a pipe.
     Raises `MissingExtraError` (an ImportError) without rich.
     """
     rich = require("rich.console", extra="cli", purpose="output other than --json")
-    stream = sys.stderr if stderr else sys.stdout
-    screen = stream.isatty() or os.environ.get("COLUMNS", "").isdigit()
+    screen = sys.stdout.isatty() or os.environ.get("COLUMNS", "").isdigit()
     return rich.Console(
-        file=stream,
+        file=sys.stdout,
         width=None if screen else _NO_SCREEN,
         highlight=False,
         markup=False,
         emoji=False,
     )
+
+
+@contextmanager
+def status_line() -> Iterator[Callable[[str], None]]:
+    """Give what shows on a terminal what is being done, in one line that is gone in the end.
+
+    It draws at most ten times a second, and nothing where the error output is no terminal.
+    """
+    clear, drawn = "\r\x1b[K", 0.0
+
+    def show(doing: str) -> None:
+        nonlocal drawn
+        if time.monotonic() - drawn > 0.1:
+            drawn = time.monotonic()
+            line = printable(doing)[: shutil.get_terminal_size().columns - 1]
+            print(f"{clear}{line}", end="", file=sys.stderr, flush=True)
+
+    if not sys.stderr.isatty():
+        yield lambda doing: None
+        return
+    try:
+        yield show
+    finally:
+        print(clear, end="", file=sys.stderr, flush=True)
 
 
 def print_json(value: object) -> None:

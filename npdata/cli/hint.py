@@ -1,17 +1,12 @@
 """The command that converts an array, as text to paste into a shell.
 
 Idea: the target is named after the file and the array, and stands beside its file, so commands for
-several arrays do not collide. Invariant: the target is never the source, and the memory is
-enough. Pure: nothing is looked up, so a target of that name may be there.
+several arrays do not collide. Invariant: the target is never the source. Pure: nothing is looked
+up, so a target of that name may be there.
 """
 
 import shlex
 from pathlib import PurePath
-
-from npdata.cli.console import byte_size
-from npdata.cli.convert.plan import BETWEEN_FILTERS, ENCODING, MEMORY, Need
-
-_MEGA = 10**6
 
 
 def convert_command(where: str, suffix: str, *options: str) -> str:
@@ -32,24 +27,3 @@ def convert_command(where: str, suffix: str, *options: str) -> str:
     if target == path:
         target = f"{folder}{names[0]}-rows{suffix}"
     return " ".join(["npdata", "convert", shlex.quote(where), shlex.quote(target), *options])
-
-
-def memory_options(
-    block: int, *, held: int = 0, chunk: int = 0, written: int = 0
-) -> tuple[str, ...]:
-    """Give the option for what a conversion needs, where that is more than it takes by itself.
-
-    `block`, `held` and `chunk` are as in `Need`, `written` the bytes of a chunk to compress.
-
-    Examples:
-        >>> memory_options(3136), memory_options(3136, held=10**9)
-        ((), ('--memory 1300MB',))
-    """
-    need = Need(
-        block=block,
-        held=held,
-        chunk=chunk,
-        decoding=(1 + BETWEEN_FILTERS) * chunk,
-        encoding=ENCODING * written,
-    ).least
-    return () if need <= byte_size(MEMORY) else (f"--memory {-(-need // _MEGA // 100) * 100}MB",)

@@ -2,16 +2,10 @@
 
 from dataclasses import replace
 
-import numpy as np
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 from inspected import facts
 
-from npdata.cli.console import byte_size
-from npdata.cli.convert.flat_writer import NpyWriter
-from npdata.cli.convert.plan import BETWEEN_FILTERS, MEMORY, FieldSpec, Options, make_plan
-from npdata.cli.hint import convert_command, memory_options
+from npdata.cli.hint import convert_command
 from npdata.cli.inspect.advice import advise, batch_decodes
 from npdata.cli.inspect.report import Chunks, Cost, Facts, FilterUse
 
@@ -70,24 +64,9 @@ def test_a_dataset_that_fits_the_slab_is_decoded_once_in_any_order() -> None:
     assert advice(compressed(4096, cost=Cost(full=1.02, block=1.02))) == ""
 
 
-def test_a_window_is_made_so_small_that_the_slab_holds_three() -> None:
-    assert "window_blocks" not in advice(compressed(1000))
-    assert "window_blocks=11, so that the 268 MB of NPDATA_CACHE_BYTES hold 3" in advice(
-        compressed(10_000)
-    )
-    few = advice(compressed(100_000))
-    assert "window_blocks=1," in few
-    assert "mix badly" in few
-    assert "npdata convert d.h5::x d-x.h5 --compression gzip" in few
-
-
-def test_smaller_chunks_are_named_only_where_they_would_mix() -> None:
-    tight = "\n".join(advise(compressed(4096), where="d.h5::x", budget=8_000_000))
-    assert "mix badly" in tight
-    assert "d-x.h5 --chunks 53 --compression gzip" in tight
-    tighter = "\n".join(advise(compressed(4096), where="d.h5::x", budget=100_000))
-    assert "do not hold two: set it to 12845056, or convert it to a .npy" in tighter
-    assert ".h5 --" not in tighter
+def test_a_cache_that_does_not_hold_two_blocks_is_to_be_larger() -> None:
+    tight = "\n".join(advise(compressed(4096), where="d.h5::x", budget=100_000))
+    assert "do not hold two: set it to 12845056, or convert it to a .npy" in tight
 
 
 def test_rows_that_large_chunks_cut_are_left_as_they_are() -> None:
@@ -98,32 +77,9 @@ def test_rows_that_large_chunks_cut_are_left_as_they_are() -> None:
     assert "each row lies in 80 chunks, a batch of 256 rows in up to 7,920; larger chunks" in text
 
 
-@given(least=st.integers(1, 1 << 33), held=st.integers(0, 1 << 36), chunk=st.integers(0, 1 << 32))
-def test_a_command_asks_for_the_memory_that_it_needs(least: int, held: int, chunk: int) -> None:
-    spec = FieldSpec(
-        name="x",
-        where="x",
-        shape=(1000, least),
-        dtype=np.dtype("u1"),
-        held_bytes=held,
-        chunk_bytes=chunk,
-        decoding_bytes=(1 + BETWEEN_FILTERS) * chunk,
-    )
-    words = memory_options(least, held=held, chunk=chunk)
-    memory = byte_size(words[0].removeprefix("--memory ") if words else MEMORY)
-    options = Options(chunks=None, compression=None, memory=memory)
-    assert make_plan([spec], NpyWriter, options, cores=2, free_bytes=1 << 60)
-
-
 def test_commands_for_several_arrays_do_not_collide() -> None:
     places = ("d.h5::train/x", "d.h5::test/x", "e.h5::test/x", "d.npy")
     assert len({convert_command(where, ".npy").split()[-1] for where in places}) == 4
-
-
-def test_what_takes_more_memory_than_usual_says_so_in_its_command() -> None:
-    assert "npdata convert d.h5::x d-x.npy --memory 1100MB" in advice(member())
-    rows = facts(access="library", layout="compact", shape=(100, 380 << 20))
-    assert "--memory 1100MB" in advice(rows)
 
 
 def test_what_h5py_reads_is_told_to_be_converted() -> None:

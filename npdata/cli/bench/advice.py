@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 from npdata.cli.bench.report import Figure, OrderName, Report
 from npdata.cli.console import bytes_text
-from npdata.cli.hint import convert_command, memory_options
+from npdata.cli.hint import convert_command
 from npdata.loading.schedule import SMALL_BYTES
 
 FULL_IS_FREE, FULL_IS_HOPELESS = 0.8, 0.2
@@ -133,9 +133,8 @@ def _convert(report: Report) -> list[str]:
     costly = max(decoded, key=lambda field: field.row_bytes)
     path = about.paths[about.fields.index(costly)]
     size = bytes_text(costly.row_bytes * about.rows)
-    memory = memory_options(costly.row_bytes, chunk=about.block_rows * costly.row_bytes)
     return [
         f"for a full shuffle the file is the limit: {full.rate:,.0f} rows/s, since a row costs a "
         f"chunk of {about.block_rows:,} rows; as a .npy ({size}) it would be read in place: "
-        f"{convert_command(path, '.npy', *memory)}"
+        f"{convert_command(path, '.npy')}"
     ]

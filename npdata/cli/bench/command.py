@@ -7,17 +7,15 @@ is spent.
 
 import argparse
 import math
-import sys
 import warnings
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from typing import Any
 
 from npdata.cli.bench.advice import advise
 from npdata.cli.bench.measure import measure
 from npdata.cli.bench.table import as_json, print_report
 from npdata.cli.bench.target import Target
-from npdata.cli.console import SUCCESS, Command, new_console, print_json
+from npdata.cli.console import SUCCESS, Command, new_console, print_json, status_line
 from npdata.cli.plot import draw_figures, new_figure, require_format, save_figure
 from npdata.cli.raw import add_raw_arguments, raw_layout
 from npdata.loading.schedule import MOST_THREADS
@@ -65,7 +63,7 @@ def _run(arguments: argparse.Namespace) -> int:
     console = None if arguments.json else new_console()
     target = Target(arguments.paths, raw=raw)
     try:
-        with _progress() as show, warnings.catch_warnings():
+        with status_line() as show, warnings.catch_warnings():
             # More workers than cores are what was asked for.
             warnings.filterwarnings("ignore", message="This DataLoader will create")
             show("looking at the files")
@@ -84,19 +82,6 @@ def _run(arguments: argparse.Namespace) -> int:
     if arguments.plot is not None:
         save_figure(draw_figures(report), arguments.plot)
     return SUCCESS
-
-
-@contextmanager
-def _progress() -> Iterator[Callable[[str], None]]:
-    """Show on a terminal what is done, in one line that is gone in the end."""
-    clear = "\r\x1b[K"
-    if not sys.stderr.isatty():
-        yield lambda doing: None
-        return
-    try:
-        yield lambda doing: print(f"{clear}{doing}", end="", file=sys.stderr, flush=True)
-    finally:
-        print(clear, end="", file=sys.stderr, flush=True)
 
 
 def _number(kind: type[int] | type[float], least: float, hint: str) -> Callable[[str], Any]:

@@ -14,7 +14,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, TypeAlias
+from typing import TypeAlias
 
 from npdata.arrays.per_process import cores
 from npdata.cli.console import (
@@ -24,9 +24,9 @@ from npdata.cli.console import (
     byte_size,
     bytes_text,
     count_text,
-    new_console,
     printable,
     shape_text,
+    status_line,
 )
 from npdata.cli.convert.flat_writer import NpyWriter, NpzWriter, RawWriter
 from npdata.cli.convert.hdf5_writer import FASTEST, Hdf5Writer
@@ -36,7 +36,6 @@ from npdata.cli.convert.transfer import open_written, verify_field, write_field
 from npdata.cli.convert.writer import Writer
 from npdata.cli.output import Output, check_target, new_output, without_links
 from npdata.cli.raw import add_raw_arguments, raw_layout
-from npdata.errors import MissingExtraError, require
 from npdata.sources.hdf5.budget import BUDGET_VARIABLE, asked_budget
 from npdata.sources.hdf5.library import LibrarySource
 
@@ -85,9 +84,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--memory",
         type=byte_size,
-        default=byte_size(MEMORY),
         metavar="SIZE",
-        help=f"most memory to take (default {MEMORY})",
+        help=f"most memory to take (default {bytes_text(MEMORY)}, or what one row, chunk or "
+        "compressed member needs)",
     )
     parser.add_argument(
         "--verify", action="store_true", help="read the file back and compare every row"
@@ -202,38 +201,23 @@ def _write(
 
 @contextmanager
 def _new_meter() -> Iterator[Meter]:
-    """Give a meter that draws bars on a terminal, with rate and time left, and nothing elsewhere.
+    """Give a meter that shows on a terminal how much is done, how fast, and what time is left."""
+    with status_line() as show:
 
-    Without rich a note says what to install, and the work goes on.
-    """
-    try:
-        bars = _bars() if sys.stderr.isatty() else None
-    except MissingExtraError as error:
-        print(f"npdata convert: {error}", file=sys.stderr)
-        bars = None
-    if bars is None:
-        yield lambda stage, total: lambda count: None
-        return
+        def start(stage: str, total: int) -> Callable[[int], None]:
+            done, begun = 0, time.monotonic()
 
-    def start(stage: str, total: int) -> Callable[[int], None]:
-        task = bars.add_task(stage, total=total)
-        return lambda count: bars.advance(task, count)
+            def count(more: int) -> None:
+                nonlocal done
+                done += more
+                rate = done / max(time.monotonic() - begun, 1e-9)
+                left = (total - done) / max(rate, 1)
+                part = done / max(total, 1)
+                show(f"{stage}: {part:.0%}, {bytes_text(rate)}/s, {left:,.0f} s left")
 
-    with bars:
+            return count
+
         yield start
-
-
-def _bars() -> Any:
-    rich = require("rich.progress", extra="cli", purpose="a progress bar")
-    return rich.Progress(
-        "{task.description}",
-        rich.BarColumn(),
-        rich.TaskProgressColumn(),
-        rich.DownloadColumn(),
-        rich.TransferSpeedColumn(),
-        rich.TimeRemainingColumn(),
-        console=new_console(stderr=True),
-    )
 
 
 def _report(

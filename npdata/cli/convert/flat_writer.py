@@ -1,14 +1,11 @@
 """Files that are their rows: raw binary, `.npy` with a header before them, and a zip of those.
 
-Idea: the place of every row of a raw file and a `.npy` is known from the start, so any thread
-writes its block where it belongs; a `.npz` is written by one thread, piece by piece, by Python's
-zipfile. Invariant: rows in C order and the byte order of the source, aligned in the file where
-they are not compressed. Format: NumPy Enhancement Proposal 1.
+Idea: all three are a stream of bytes, which one thread appends to. Invariant: rows in C order and
+the byte order of the source, aligned in the file where they are not compressed. Format: NumPy
+Enhancement Proposal 1.
 """
 
 import contextlib
-import os
-import threading
 import warnings
 import zipfile
 from pathlib import Path
@@ -85,46 +82,28 @@ class RawWriter(Writer):
         return None
 
     def __init__(self, path: Path) -> None:
-        self._file = os.open(path, os.O_RDWR | getattr(os, "O_BINARY", 0))
-        self._lock = threading.Lock()
-        self._start = 0
-        self._row_bytes = 0
+        self._file = path.open("r+b")
+        self._stream: IO[bytes] = self._file
 
     def begin(self, field: FieldPlan) -> None:
-        """Write what comes before the rows, and make the file as long as it will be."""
-        header = self._header(field)
-        self._start, self._row_bytes = len(header), field.row_bytes
-        os.truncate(self._file, len(header) + field.nbytes)
-        self._write(header, 0)
+        """Write nothing: the rows begin the file."""
 
-    def prepare(self, first: int, rows: NDArray[Any]) -> None:
-        """Write the rows to their place."""
-        self._write(rows.reshape(-1).view(np.uint8).data, self._start + first * self._row_bytes)
+    def prepare(self, first: int, rows: NDArray[Any]) -> NDArray[Any]:
+        """Give the bytes of the rows."""
+        return rows.reshape(-1).view(np.uint8)
+
+    def accept(self, first: int, prepared: NDArray[Any]) -> None:
+        """Append the bytes."""
+        self._stream.write(prepared.data)
 
     def finish(self) -> None:
         """Close the file; OSError where the disk reports only now that it did not take the rows."""
-        file, self._file = self._file, -1
-        os.close(file)
+        self._file.close()
 
     def abandon(self) -> None:
-        """Close the file, unless closing it is what failed."""
-        if self._file >= 0:
-            with contextlib.suppress(OSError):
-                os.close(self._file)
-
-    def _header(self, field: FieldPlan) -> bytes:
-        return b""
-
-    def _write(self, data: Any, offset: int) -> None:
-        done = 0
-        view = memoryview(data)
-        while done < len(view):
-            if hasattr(os, "pwrite"):
-                done += os.pwrite(self._file, view[done:], offset + done)
-                continue
-            with self._lock:
-                os.lseek(self._file, offset + done, os.SEEK_SET)
-                done += os.write(self._file, view[done:])
+        """Close the file."""
+        with contextlib.suppress(OSError):
+            self._file.close()
 
 
 class NpyWriter(RawWriter):
@@ -134,57 +113,44 @@ class NpyWriter(RawWriter):
     suffixes = (".npy",)
     refusal = staticmethod(npy_refusal)
 
-    def _header(self, field: FieldPlan) -> bytes:
-        return npy_header(field.dtype, field.shape)
+    def begin(self, field: FieldPlan) -> None:
+        """Write the header."""
+        self._stream.write(npy_header(field.dtype, field.shape, self._file.tell()))
 
 
-class NpzWriter(Writer):
+class NpzWriter(NpyWriter):
     """Writes the arrays of a `.npz`, one member after the other."""
 
     format = ".npz"
     suffixes = (".npz",)
     holds_many = True
     compresses = True
-    refusal = staticmethod(npy_refusal)
 
     def __init__(self, path: Path) -> None:
-        self._file = path.open("r+b")
+        super().__init__(path)
         self._archive = zipfile.ZipFile(self._file, "w")
-        self._member: IO[bytes] | None = None
 
     def begin(self, field: FieldPlan) -> None:
         """Start a member; its rows are aligned in the file where they are not compressed."""
         if field.compression is not None:
             self._archive.compression = zipfile.ZIP_DEFLATED
             self._archive.compresslevel = field.compression or ZLIB_LEVEL
-        self._member = self._archive.open(f"{field.name}.npy", "w", force_zip64=True)
-        self._member.write(npy_header(field.dtype, field.shape, self._file.tell()))
-
-    def prepare(self, first: int, rows: NDArray[Any]) -> NDArray[Any]:
-        """Give the bytes of the rows."""
-        return rows.reshape(-1).view(np.uint8)
-
-    def accept(self, first: int, prepared: NDArray[Any]) -> None:
-        """Append the bytes to the member."""
-        if self._member is not None:
-            self._member.write(prepared.data)
+        self._stream = self._archive.open(f"{field.name}.npy", "w", force_zip64=True)
+        super().begin(field)
 
     def end(self) -> None:
         """Complete the member, with its checksum."""
-        if self._member is not None:
-            self._member.close()
-            self._member = None
+        self._stream.close()
 
     def finish(self) -> None:
         """Write the directory of the zip."""
         self._archive.close()
-        self._file.close()
+        super().finish()
 
     def abandon(self) -> None:
         """Close the file; the zip stays without its directory."""
         self._archive.fp = None
-        with contextlib.suppress(OSError):
-            self._file.close()
+        super().abandon()
 
 
 def _described(dtype: DType) -> bool:

@@ -67,6 +67,8 @@ class Hdf5Writer(Writer):
         self._dataset = self._file.create_dataset(
             field.name, field.shape, field.dtype, chunks=field.chunk_shape, **filters
         )
+        if self._dataset.name != f"/{field.name}":
+            raise ValueError(f"HDF5 would name it {self._dataset.name}")
         self._field = field
         self._tiling = None
         if field.chunk_shape is not None:

@@ -18,8 +18,8 @@ from npdata.cli.convert.writer import Array, FieldPlan, Writer
 from npdata.errors import NpdataError
 from npdata.sources.hdf5.budget import CACHE_BYTES
 
-MEMORY = "512MB"
-"""The most memory to take, where nothing else is asked for."""
+MEMORY = 512_000_000
+"""The most memory to take, where nothing else is asked for and nothing needs more."""
 RUNTIME_BYTES = 280_000_000
 """What the process takes with no rows in memory: Python, NumPy, torch and h5py (seen: 265 MB)."""
 BLOCK_BYTES = 8 << 20
@@ -62,11 +62,14 @@ class FieldSpec(Array):
 
 @dataclass(frozen=True, kw_only=True)
 class Options:
-    """As asked for: chunks, the level of gzip or None, bytes of memory, and whether to verify."""
+    """As asked for: chunks, the level of gzip or None, bytes of memory, and whether to verify.
+
+    Without `memory` it is `MEMORY`, or as much as a row, a chunk or a member needs.
+    """
 
     chunks: Chunks | None
     compression: int | None
-    memory: int
+    memory: int | None
     verify: bool = False
 
 
@@ -148,10 +151,11 @@ def make_plan(
     ]
     units = [shape[0] if shape else 1 for shape in chunks]
     need = _need(specs, chunks, units, options)
-    if need.least > options.memory:
-        raise UsageError(_too_little(specs, need, options.memory))
+    memory = max(MEMORY, need.least) if options.memory is None else options.memory
+    if need.least > memory:
+        raise UsageError(_too_little(specs, need, memory))
     wanted = max(BLOCK_BYTES, *(spec.source_rows * spec.row_bytes for spec in specs))
-    threads, block, cache = _divided(options.memory, need, wanted, cores)
+    threads, block, cache = _divided(memory, need, wanted, cores)
     fields = tuple(
         FieldPlan(
             name=spec.name,
@@ -241,29 +245,17 @@ def _require_options(target: type[Writer], options: Options) -> None:
 
 def _require_names(specs: Sequence[FieldSpec], target: type[Writer]) -> None:
     names = [spec.name for spec in specs]
-    if not target.holds_many:
-        if len(names) > 1:
-            known = ", ".join(repr(name) for name in names)
-            raise UsageError(
-                f"{target.format} holds one array, and {len(names)} were given; name one, as in "
-                f"SRC::NAME, of {known}"
-            )
-        return
-    for spec in specs:
-        if any("\ud800" <= letter <= "\udfff" for letter in spec.name):
-            raise UsageError(f"{spec.where}: its name is no valid UTF-8, as {target.format} asks")
-        if not target.has_chunks and f"{spec.name}.npy" in names:
-            raise UsageError(f"{spec.name!r} and '{spec.name}.npy' are one name in a .npz")
-        if target.has_chunks and any(part in ("", ".") for part in spec.name.split("/")):
-            raise UsageError(f"{spec.name!r} cannot name a dataset of HDF5")
-        if names.count(spec.name) > 1:
-            raise UsageError(f"two arrays would be named {spec.name!r}, one of them {spec.where}")
-        inside = [name for name in names if name.startswith(f"{spec.name}/")]
-        if inside and target.has_chunks:
-            raise UsageError(
-                f"{spec.name!r} would have to be a dataset and the group of {inside[0]!r}; HDF5 "
-                f"cannot hold both"
-            )
+    if len(names) > 1 and not target.holds_many:
+        known = ", ".join(repr(name) for name in names)
+        raise UsageError(
+            f"{target.format} holds one array, and {len(names)} were given; name one, as in "
+            f"SRC::NAME, of {known}"
+        )
+    if target.holds_many and not target.has_chunks:
+        names = [name.removesuffix(".npy") for name in names]
+    for spec, name in zip(specs, names, strict=True):
+        if names.count(name) > 1:
+            raise UsageError(f"two arrays would be named {name!r}, one of them {spec.where}")
 
 
 def _need(
@@ -291,36 +283,30 @@ def _need(
 
 
 def _too_little(specs: Sequence[FieldSpec], need: Need, memory: int) -> str:
-    chunked = max(specs, key=lambda spec: spec.chunk_bytes)
-    where = chunked.where if chunked.chunk_bytes == need.chunk else "the target"
-    taken = {
-        f"reading {bytes_text(need.block)} at a time": COPIES * need.block + need.encoding,
-        f"decoding chunks of {bytes_text(need.chunk)} ({where})": need.chunk + need.decoding,
-        f"holding {bytes_text(need.held)} of compressed members": need.held,
-    }
+    largest = max(specs, key=lambda spec: spec.row_bytes + spec.held_bytes + spec.chunk_bytes)
     return (
-        f"--memory {bytes_text(memory)} is too little: {max(taken, key=lambda what: taken[what])} "
-        f"takes {bytes_text(need.least)} in all; --memory {-(-need.least // 10**6)}MB would do"
+        f"--memory {bytes_text(memory)} is too little: {largest.where} takes "
+        f"{bytes_text(need.least)} in all, with its rows, chunks or members that are decoded "
+        f"whole; --memory {-(-need.least // 10**6)}MB would do"
     )
 
 
 def _divided(memory: int, need: Need, wanted: int, cores: int) -> tuple[int, int, int]:
-    """Give threads, the bytes of a block, and those for decoded chunks: the first that fits.
+    """Give threads, the bytes of a block, and those for decoded chunks: as many threads as fit.
 
-    Fewer chunks are decoded at a time, and then smaller blocks read, before a thread is given up.
+    Where not even one does, one block is read and written after the other.
 
     Examples:
         >>> _divided(512_000_000, Need(block=1 << 20), 8 << 20, cores=2)
         (2, 8388608, 0)
     """
+    block = max(wanted, need.block)
     for threads in range(cores, 0, -1):
-        decoders = threads + max(1, cores - 1)
-        for chunks in (decoders, 1):
-            for block in (wanted, BLOCK_BYTES):
-                left = memory - need.in_use(threads=threads, block=block, chunks=chunks)
-                if left >= 0 and block >= need.block:
-                    kept = min(left, CACHE_BYTES) if need.chunk and chunks == decoders else 0
-                    return threads, block, chunks * need.chunk + kept
+        chunks = threads + max(1, cores - 1)
+        left = memory - need.in_use(threads=threads, block=block, chunks=chunks)
+        if left >= 0:
+            kept = min(left, CACHE_BYTES) if need.chunk else 0
+            return threads, block, chunks * need.chunk + kept
     left = memory - need.in_use(threads=0, block=0, chunks=1)
     return 0, left // COPIES, need.chunk
 

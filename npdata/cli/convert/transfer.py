@@ -15,6 +15,7 @@ from typing import Any, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
+from npdata.cli.console import UsageError
 from npdata.cli.convert.plan import ConvertError
 from npdata.cli.convert.writer import FieldPlan, Writer
 from npdata.loading.prefetcher import Prefetcher
@@ -31,8 +32,16 @@ Result = TypeVar("Result")
 def write_field(
     source: Source, field: FieldPlan, writer: Writer, threads: int, wrote: Callable[[int], None]
 ) -> None:
-    """Write all rows of a source as one array; `wrote` gets the bytes of each block."""
-    writer.begin(field)
+    """Write all rows of a source as one array; `wrote` gets the bytes of each block.
+
+    Raises `UsageError` where the format has no such name, or has it already.
+    """
+    try:
+        writer.begin(field)
+    except (ValueError, TypeError) as error:
+        raise UsageError(
+            f"{field.name!r} cannot name an array of {writer.format}: {error}"
+        ) from error
     with closing(_blocks(source, field.block_rows, threads, writer.prepare)) as written:
         for first, stop, prepared in written:
             writer.accept(first, prepared)

@@ -12,10 +12,9 @@ from collections.abc import Iterator
 from npdata.arrays.blocks import BLOCK_BYTES
 from npdata.cli.console import bytes_text, count_text, shape_text
 from npdata.cli.convert.plan import LARGEST_ROW
-from npdata.cli.hint import convert_command, memory_options
+from npdata.cli.hint import convert_command
 from npdata.cli.inspect.report import Chunks, DatasetReport, Facts
 from npdata.cli.inspect.survey import Kind
-from npdata.sampling.order.recipe import WINDOW_BLOCKS
 
 BATCH = 256
 """The batch that is spoken of."""
@@ -24,10 +23,6 @@ SMALL = 1 << 20
 DEAR = 4.0
 """So many bytes decoded for each byte used are worth a word."""
 TINY_CHUNK = 16 << 10
-MIXING = 8
-"""Fewer blocks than these in a window mix badly."""
-ROOM = 3
-"""A window, the next one and batches under way: so many windows are in the cache at a time."""
 PAGE = 4096
 
 
@@ -93,14 +88,14 @@ def _rules(facts: Facts, where: str, budget: int) -> Iterator[str]:
             f"each row lies in {count_text(chunks.a_row_needs)} chunks, a batch of {BATCH} rows in "
             f"up to {count_text(min(BATCH, chunks.grid[0]) * chunks.a_row_needs)}; "
             f"{'chunks of whole rows need one' if whole else 'larger chunks are fewer'}: "
-            f"{_to_hdf5(facts, where, budget)}"
+            f"{_to_hdf5(facts, where)}"
         )
     if facts.filters and chunks.nbytes < TINY_CHUNK and chunks.stored > 1:
         yield (
             f"its {count_text(chunks.stored)} chunks hold {bytes_text(chunks.nbytes)} each, and to "
             f"look one up costs more than its bytes; about "
-            f"{bytes_text(_better_rows(facts, budget) * facts.row_bytes)} is right: "
-            f"{_to_hdf5(facts, where, budget)}"
+            f"{bytes_text(BLOCK_BYTES)} is right: "
+            f"{_to_hdf5(facts, where)}"
         )
 
 
@@ -119,17 +114,7 @@ def _random(facts: Facts, chunks: Chunks, where: str, budget: int) -> str:
             f"of NPDATA_CACHE_BYTES do not hold two: set it to {4 * _block_bytes(chunks)}, or "
             f"{_to_npy(facts, where)}"
         )
-    window = _window(budget, _block_bytes(chunks))
-    fits = smaller = ""
-    if window < WINDOW_BLOCKS:
-        fits = (
-            f" with window_blocks={max(1, window)}, so that the {bytes_text(held)} of "
-            f"NPDATA_CACHE_BYTES hold {ROOM} windows"
-        )
-    if window < MIXING <= _window(budget, _better_rows(facts, budget) * facts.row_bytes):
-        better = _to_hdf5(facts, where, budget)
-        smaller = f"; so few blocks mix badly, and smaller chunks mix better: {better}"
-    return f'{cost}; use shuffle="block"{fits}{smaller}, or {_to_npy(facts, where)}'
+    return f'{cost}; use shuffle="block", or {_to_npy(facts, where)}'
 
 
 def _scattered(facts: Facts, where: str) -> Iterator[str]:
@@ -149,47 +134,15 @@ def _member(facts: Facts, where: str) -> str:
 
 
 def _to_npy(facts: Facts, where: str) -> str:
-    member = facts.filters and facts.chunks is None
-    memory = memory_options(
-        facts.row_bytes,
-        held=facts.nbytes if member else 0,
-        chunk=_decoded(facts),
-    )
     return (
         f"convert it to a .npy, which is read in place ({bytes_text(facts.nbytes)}): "
-        f"{convert_command(where, '.npy', *memory)}"
+        f"{convert_command(where, '.npy')}"
     )
 
 
-def _to_hdf5(facts: Facts, where: str, budget: int) -> str:
-    rows = _better_rows(facts, budget)
-    block = rows * facts.row_bytes
-    written = block if facts.filters else 0
-    memory = memory_options(block, chunk=_decoded(facts), written=written)
-    if not facts.filters:
-        return convert_command(where, ".h5", *memory)
-    usual = max(1, BLOCK_BYTES // facts.row_bytes)
-    chunks = () if rows == usual else (f"--chunks {rows}",)
-    return convert_command(where, ".h5", *chunks, "--compression gzip", *memory)
-
-
-def _decoded(facts: Facts) -> int:
-    """Give the bytes of a chunk that is decoded when it is read."""
-    return 0 if facts.chunks is None or facts.access == "mapped" else facts.chunks.nbytes
-
-
-def _better_rows(facts: Facts, budget: int) -> int:
-    """Give rows for a chunk: about 1 MiB, or less where their window would not fit the cache."""
-    most = BLOCK_BYTES
-    if facts.filters:
-        most = min(most, max(TINY_CHUNK, budget // ROOM // WINDOW_BLOCKS))
-    rows = max(1, most // facts.row_bytes)
-    return rows if rows * facts.row_bytes >= TINY_CHUNK else rows + 1
-
-
-def _window(budget: int, block_bytes: int) -> int:
-    """Give the blocks of a window of which `ROOM` fit the cache."""
-    return budget // ROOM // block_bytes
+def _to_hdf5(facts: Facts, where: str) -> str:
+    """Give the command that writes chunks of whole rows, of about 1 MiB."""
+    return convert_command(where, ".h5", *(("--compression gzip",) if facts.filters else ()))
 
 
 def _block_bytes(chunks: Chunks) -> int:
