@@ -22,6 +22,7 @@ QUESTIONS = {
     "hdf5": "hdf5",
     "loader": "loader",
     "small_batches": "small_batches",
+    "resident": "resident",
     "order": "order",
     "cold": "cold",
     "gpu": "gpu",

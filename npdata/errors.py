@@ -26,6 +26,7 @@ A message says what was got, what was expected, where (file, field, index) and w
     ├── LoaderError (ValueError)           options of a loader that cannot be, or not together
     │   ├── NotBatchedError (TypeError)    a dataset without __getitems__
     │   ├── DeviceError (RuntimeError)     a device that is not there
+    │   ├── DoesNotFitError (MemoryError)  rows that are more than the memory for them
     │   └── MissingExtraError (ImportError) an optional package that is not installed
     └── ForkError (RuntimeError)           an iterator with threads, used in a forked process
 
@@ -151,6 +152,10 @@ class NotBatchedError(LoaderError, TypeError):
 
 class DeviceError(LoaderError, RuntimeError):
     """The device asked for is not there."""
+
+
+class DoesNotFitError(LoaderError, MemoryError):
+    """The rows that were to be resident are more than the memory that they may take."""
 
 
 class MissingExtraError(LoaderError, ImportError):

@@ -19,8 +19,8 @@ from torch import Tensor
 
 from npdata.arrays.dtypes import NATIVE
 
-# index_select has no unsigned words but bytes; signed ones have the same bits.
-_SIGNED = {torch.uint16: torch.int16, torch.uint32: torch.int32, torch.uint64: torch.int64}
+SIGNED = {torch.uint16: torch.int16, torch.uint32: torch.int32, torch.uint64: torch.int64}
+"""`index_select` has no unsigned words but bytes; signed ones have the same bits."""
 _WORDS = {
     1: torch.uint8,
     2: torch.int16,
@@ -127,7 +127,7 @@ class RowTable:
         if native and array.flags.aligned and not any(step % item for step in array.strides):
             steps = [step // item for step in array.strides]
             word = NATIVE[array.dtype.name]
-            view = flat.view(_SIGNED.get(word, word)).as_strided(array.shape, steps)
+            view = flat.view(SIGNED.get(word, word)).as_strided(array.shape, steps)
             narrow = array.flags.c_contiguous and array.nbytes <= NARROW_BYTES * len(array)
             return cls(array=array, view=view, typed=True, narrow=narrow)
         first = array[:1]

@@ -6,7 +6,7 @@ are those of NumPy's `array[indices]`, whatever the source. It opens nothing its
 converts nothing itself (`field`), and knows no order (samplers).
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, Self
 
 import numpy as np
@@ -243,6 +243,11 @@ class NumpyDataset(Glance, FromFiles, Splits, Dataset[Any]):
         return self._transforms.seeded
 
     @property
+    def transforms(self) -> Transforms:
+        """The functions of the dataset."""
+        return self._transforms
+
+    @property
     def sources(self) -> tuple[Source, ...]:
         """Where the rows of each field lie."""
         return tuple(field.source for field in self._fields)
@@ -414,8 +419,16 @@ class NumpyDataset(Glance, FromFiles, Splits, Dataset[Any]):
             else field
             for field in self._fields
         )
+        return self.with_fields(fields), dense
+
+    def with_fields(self, fields: Sequence[Field]) -> "NumpyDataset":
+        """Give a dataset of the same samples, whose rows are read by other fields.
+
+        It closes nothing: that is for whoever opened their sources.
+        """
+        self._require_open()
         made = NumpyDataset.__new__(NumpyDataset)
-        return made._hold(fields, self._form, self._transforms, (), self._windows), dense
+        return made._hold(tuple(fields), self._form, self._transforms, (), self._windows)
 
     def close(self) -> None:
         """Close files; tensors that were given out stay valid, further reads raise.

@@ -13,6 +13,7 @@ import inspect
 import time
 import weakref
 from collections.abc import Callable, Iterator, Mapping, Sized
+from dataclasses import replace
 from typing import Any, NamedTuple, Self
 
 import torch
@@ -25,9 +26,11 @@ from npdata.dataset.html import table
 from npdata.dataset.progress import Bar, open_bar, require_bar
 from npdata.errors import ClosedError, LoaderError, NotBatchedError
 from npdata.loading.dataloader_words import batches_for, require_npdata_words
+from npdata.loading.load import ToLoad
 from npdata.loading.pipeline import Options, Pipeline
 from npdata.loading.prefetcher import Prefetcher
 from npdata.loading.readahead import Job
+from npdata.loading.resident import Residence
 from npdata.loading.schedule import Auto, Schedule
 from npdata.loading.stats import Counter, LoaderStats
 from npdata.loading.to_device import DTypes, Sender, cast, map_tensors, require_dtypes
@@ -63,6 +66,9 @@ class Loader:
     - `memory_budget`: bytes of files and batches that the loader keeps in memory; pages
       already read are dropped. None: the system decides.
     - `progress`: draw a bar; needs the extra `cli`.
+    - `resident`: True loads the rows once, with the first batch, into memory or onto `device`, and
+      gathers all batches there; "auto" does so where it is faster and they fit into half of what
+      is free. The file is not looked at any more after that.
 
     Other arguments of a DataLoader are understood where they ask for nothing else than what is done
     here (`num_workers=0`, `collate_fn=npdata.collate`), and refused with npdata's word where not.
@@ -100,6 +106,7 @@ class Loader:
         dtype: DTypes = None,
         memory_budget: int | None = None,
         progress: bool = False,
+        resident: bool | Auto = False,
         **words: Any,
     ) -> None:
         require_npdata_words(words, _ARGUMENTS)
@@ -143,7 +150,18 @@ class Loader:
             memory_budget=memory_budget,
             device=self._device,
         )
+        self._options = options
         self._pipeline = Pipeline.of(dataset, sampler, options)
+        self._to_load: ToLoad | None = None
+        if resident is not False:
+            self._to_load = ToLoad.of(
+                dataset,
+                sampler.subset if isinstance(sampler, BlockBatchSampler) else None,
+                asked=resident,
+                device=self._device,
+                budget=memory_budget,
+            )
+        self._held: _Held | None = None
         self._sources = tuple(s for each in datasets_within(dataset) for s in each.sources)
         self._current: _Current | None = None
         self._iterators: weakref.WeakSet[_LoaderIterator] = weakref.WeakSet()
@@ -183,8 +201,9 @@ class Loader:
         sampler, size = self._sampler, self.batch_size
         order = repr(sampler) if isinstance(sampler, BlockBatchSampler) else type(sampler).__name__
         of = type(self._dataset).__name__
-        threads = self._pipeline.schedule.threads
-        return f"Loader({of}, batch_size={size}, {order}, num_threads={threads})"
+        threads = self._now.schedule.threads
+        held = "" if self._to_load is None else f", resident={self._to_load.asked!r}"
+        return f"Loader({of}, batch_size={size}, {order}, num_threads={threads}{held})"
 
     def _repr_html_(self) -> str:
         """Say it as a table, for notebooks."""
@@ -258,7 +277,9 @@ class Loader:
 
     def stats(self) -> LoaderStats:
         """Tell what the iteration begun last did, and whether it waited for data; printable."""
-        return (Counter() if self._current is None else self._current.counter).stats()
+        stats = (Counter() if self._current is None else self._current.counter).stats()
+        held = self._held
+        return stats if held is None else replace(stats, resident_bytes=held.residence.nbytes)
 
     def describe(self) -> Schedule:
         """Tell on how many threads batches are made, how far ahead, in which memory; printable.
@@ -267,7 +288,11 @@ class Loader:
             >>> print(npdata.Loader(npdata.NumpyDataset(np.arange(5)), 2).describe())
             in the caller, 65536 batches at once, ordinary memory: a batch of 16 bytes is ...
         """
-        return self._pipeline.schedule
+        if self._to_load is None:
+            return self._pipeline.schedule
+        held = self._held
+        when = "with the first batch it is decided which rows are held"
+        return replace(self._now.schedule, resident=when if held is None else held.residence.reason)
 
     def close(self) -> None:
         """End all iterations and their threads; the dataset stays open. Idempotent."""
@@ -275,6 +300,7 @@ class Loader:
         for iterator in list(self._iterators):
             iterator.close()
         self._pipeline.buffers.clear()
+        self._held = None
 
     def __enter__(self) -> Self:
         """Use the loader in a with block, which closes it."""
@@ -284,6 +310,23 @@ class Loader:
         """Close the loader."""
         self.close()
 
+    @property
+    def _now(self) -> Pipeline:
+        """How batches are made now."""
+        return self._pipeline if self._held is None else self._held.pipeline
+
+    def _loaded(self) -> Pipeline:
+        """Give how batches are made, once what is to be resident was loaded."""
+        if self._to_load is not None and self._held is None:
+            residence, dataset = self._to_load.load(progress=self._progress)
+            pipeline = self._pipeline
+            if residence.chosen and self._device is not None:
+                pipeline = Pipeline.on_device(dataset, self._device, self._options)
+            elif residence.chosen:
+                pipeline = Pipeline.of(dataset, self._sampler, self._options)
+            self._held = _Held(residence, pipeline)
+        return self._now
+
     def _of_sampler(self, name: str) -> Any:
         method = getattr(self._sampler, name, None)
         if method is None:
@@ -291,6 +334,13 @@ class Loader:
                 f"{type(self._sampler).__name__} has no {name}(); use a BlockBatchSampler"
             )
         return method
+
+
+class _Held(NamedTuple):
+    """What was decided to be resident, and how batches are made since then."""
+
+    residence: Residence
+    pipeline: Pipeline
 
 
 class _Current(NamedTuple):
@@ -320,6 +370,7 @@ class _LoaderIterator(Iterator[Any]):
 
     def _begin(self, loader: Loader) -> "Prefetcher[Job, Any]":
         """Begin to read, at the epoch that the sampler has coming by now."""
+        pipeline = loader._loaded()  # before the epoch begins: an interrupt uses none up
         batches, remainder = self.batches, -1
         if isinstance(batches, RunBatches):
             batches.begin()
@@ -333,8 +384,8 @@ class _LoaderIterator(Iterator[Any]):
             )
             self._close_bar = weakref.finalize(self, self._bar.close)
         self._reading = Reading(remainder)
-        self._sender = loader._pipeline.sender
-        made, self._results = loader._pipeline.start(batches)
+        self._sender = pipeline.sender
+        made, self._results = pipeline.start(batches)
         return made
 
     def __next__(self) -> Any:

@@ -94,6 +94,24 @@ class Pipeline:
             buffers=BufferPool(most=batches * max(1, fields)),
         )
 
+    @classmethod
+    def on_device(cls, dataset: Any, device: torch.device, options: Options) -> Self:
+        """Give the pipeline of a dataset whose rows lie on `device`, where each batch is a gather.
+
+        It is done in the stream of the loop, so there is nothing to do ahead.
+        """
+        reason = f"rows are gathered on {device}, in the stream of the loop"
+        return cls(
+            dataset=dataset,
+            sent=dataset,
+            sender=Sender(device, options.dtype, aside=False),
+            ordered=False,
+            options=options,
+            schedule=Schedule(threads=0, depth=1, pinned=False, reason=reason),
+            reuses=False,
+            buffers=BufferPool(most=1),
+        )
+
     def start(self, batches: Iterator[Any]) -> tuple[Prefetcher[Job, Any], Iterator[BatchResult]]:
         """Begin to make the batches of these row numbers: what makes them, and what they are."""
         schedule = self.schedule

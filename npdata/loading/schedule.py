@@ -48,7 +48,8 @@ class Schedule:
     """Batches are made on `threads` threads (0: in the caller), `depth` batches ahead.
 
     `pinned` is whether into pinned memory. `reason` is why so many threads. Up to `run` batches are
-    gathered at once, and `depth` is then a number of runs.
+    gathered at once, and `depth` is then a number of runs. `resident` says which rows are held in
+    memory or on a device, where that was asked for.
     """
 
     threads: int
@@ -56,6 +57,7 @@ class Schedule:
     pinned: bool
     reason: str
     run: int = 1
+    resident: str = ""
 
     def __repr__(self) -> str:
         """Give it in one line, as for people."""
@@ -68,7 +70,8 @@ class Schedule:
         where = f"{threads}, {self.depth} {ahead} ahead"
         caller = "in the caller" if self.run == 1 else f"in the caller, {self.run} batches at once"
         memory = "pinned" if self.pinned else "ordinary"
-        return f"{where if self.threads else caller}, {memory} memory: {self.reason}"
+        held = f"; {self.resident}" if self.resident else ""
+        return f"{where if self.threads else caller}, {memory} memory: {self.reason}{held}"
 
 
 def decide_schedule(

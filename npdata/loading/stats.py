@@ -22,7 +22,7 @@ class LoaderStats:
     `seconds_waited` is the time the loop waited for batches, `seconds_used` the time it used.
     `decoded_chunks` is how many compressed chunks were decoded, also for batches read ahead,
     `reused_chunks` how often a read, of a batch or of a run of small ones, found a chunk that it
-    needs decoded already, ahead or before.
+    needs decoded already, ahead or before. `resident_bytes` are held by a `Loader(resident=)`.
 
     Examples:
         >>> stats = LoaderStats(batches=10, samples=640, nbytes=10**9,
@@ -38,6 +38,7 @@ class LoaderStats:
     seconds_used: float
     decoded_chunks: int = 0
     reused_chunks: int = 0
+    resident_bytes: int = 0
 
     @property
     def seconds(self) -> float:
@@ -79,11 +80,12 @@ class LoaderStats:
     def __str__(self) -> str:
         """Give all in one line."""
         waited = self.seconds_waited / self.seconds if self.seconds else 0.0
+        held = f", {self.resident_bytes} bytes resident" if self.resident_bytes else ""
         chunks = f", {self.decoded_chunks} chunks decoded, {self.reused_chunks} reused"
         return (
             f"{self.batches} batches, {self.samples} samples, {self.samples_per_second:,.0f} "
             f"samples/s, {self.gigabytes_per_second:.2f} GB/s, {waited:.0%} of the time waiting: "
-            f"{self.bound}{chunks if self.decoded_chunks or self.reused_chunks else ''}"
+            f"{self.bound}{chunks if self.decoded_chunks or self.reused_chunks else ''}{held}"
         )
 
 

@@ -35,17 +35,23 @@ class Sent:
 class Sender:
     """Copies batches to `device`, an accelerator, on one side stream; for several threads.
 
-    Fields with labels in `dense` come sparse and are made dense there.
+    Fields with labels in `dense` come sparse and are made dense there. Without `aside` it is all
+    done in the stream that is current, for batches that were made there.
     """
 
     def __init__(
-        self, device: torch.device, dtype: DTypes = None, dense: frozenset[Any] = frozenset()
+        self,
+        device: torch.device,
+        dtype: DTypes = None,
+        dense: frozenset[Any] = frozenset(),
+        *,
+        aside: bool = True,
     ) -> None:
         self.device = device
         self._dtype = dtype
         self._dense = dense
         # MPS has one stream, on which everything is in order.
-        self._side = torch.Stream(device) if device.type != "mps" else None
+        self._side = torch.Stream(device) if aside and device.type != "mps" else None
 
     def send(self, fields: Any, mask: tuple[Tensor, ...] = ()) -> Sent:
         """Begin the copy of a batch, with its mask if it has one, and the casts that follow."""
@@ -243,6 +249,7 @@ def _cast(tensor: Tensor, dtype: torch.dtype, after: bool | None) -> Tensor:
     grows = dtype.itemsize > tensor.dtype.itemsize
     if tensor.dtype == dtype or (after is not None and after != grows):
         return tensor
-    if after or tensor.is_nested or tensor.layout != torch.strided:
+    there = tensor.device.type != "cpu"
+    if after or there or tensor.is_nested or tensor.layout != torch.strided:
         return tensor.to(dtype)
     return batch_memory()(tuple(tensor.shape), dtype).copy_(tensor)

@@ -168,3 +168,21 @@ def parts_of(dataset: Any) -> Iterator[tuple[NumpyDataset, NDArray[np.int64] | N
             if len(positive) and not 0 <= positive.min() <= positive.max() < length:
                 return  # reading will tell which row is not there
             yield inner, positive if rows is None else rows[positive]
+
+
+def rebuilt(dataset: Any, parts: Iterator[NumpyDataset]) -> Any:
+    """Give `dataset`, of which `parts_of` knows the rows, over other datasets, in their order.
+
+    Examples:
+        >>> inner = npdata.NumpyDataset(np.arange(5))
+        >>> rebuilt(torch.utils.data.Subset(inner, [4]), iter([inner]))[0]
+        tensor(4)
+    """
+    if isinstance(dataset, NumpyDataset):
+        return next(parts)
+    if type(dataset) is Subset:
+        return Subset(rebuilt(dataset.dataset, parts), dataset.indices)
+    wrapped = dataset.datasets
+    if isinstance(wrapped, Mapping):
+        return StackDataset(**{name: rebuilt(part, parts) for name, part in wrapped.items()})
+    return StackDataset(*(rebuilt(part, parts) for part in wrapped))

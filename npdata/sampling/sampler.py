@@ -167,6 +167,11 @@ class BlockBatchSampler(FoundByLightning, BatchSampler):
         """The rows of the batches one by one: where trainers look for `set_epoch`."""
         return RowSampler(self, self._recipe.samples)
 
+    @property
+    def subset(self) -> NDArray[np.int64] | None:
+        """The only rows that any batch is made of, in no order of meaning; None: all."""
+        return self._recipe.subset
+
     def __iter__(self) -> Iterator[Any]:
         """Begin the next epoch, or go on where a loaded state was; see `set_epoch`.
 

@@ -162,6 +162,16 @@ class Source(ABC):
         self.read(rows, read)
         return [read[b - n : b] for b, n in zip(ends.tolist(), sizes.tolist(), strict=True)]
 
+    @property
+    def bases(self) -> "tuple[Source, ...]":
+        """The sources whose rows are all that these rows are made of: itself for most."""
+        return (self,)
+
+    def over(self, bases: "Sequence[Source]") -> "Source":
+        """Give the same rows, made of `bases` in place of the sources of that name."""
+        (only,) = bases
+        return only
+
     def check(self) -> None:  # noqa: B027
         """Raise `ChangedFileError` if the file behind the source is no longer as it was opened."""
 

@@ -94,6 +94,15 @@ class ColumnsSource(DerivedSource):
         self.dtype = np.dtype(found)
         self.details = (*rows.details, ("columns", f"{len(columns)} of a record"))
 
+    @property
+    def bases(self) -> tuple[Source, ...]:
+        """What the records are made of: whole records are held, since they name their columns."""
+        return self.rows.bases
+
+    def over(self, bases: Sequence[Source]) -> "ColumnsSource":
+        """Give the same columns of other records."""
+        return ColumnsSource(self.rows.over(bases), self._columns)
+
     def read(self, indices: NDArray[np.int64], out: NDArray[Any]) -> None:
         """Read the records, and take these columns out of them."""
         if not out.size:

@@ -6,7 +6,9 @@ row, so that every row is in one span, in order; that is seen when the source is
 rows in place are views of them; those of other rows come from one read.
 """
 
+import copy
 from abc import abstractmethod
+from collections.abc import Sequence
 from typing import Any, Literal
 
 import numpy as np
@@ -112,6 +114,19 @@ class SpansSource(CompositeSource, RaggedSource):
         """The layout of the values where they lie in place."""
         table = self._values.table
         return None if table is None else Layout.of(table.array)
+
+    @property
+    def bases(self) -> tuple[Source, ...]:
+        """What the values are made of; the bounds were read."""
+        return self._values.bases
+
+    def over(self, bases: Sequence[Source]) -> "SpansSource":
+        """Give the same spans of other values."""
+        made = copy.copy(self)
+        made._values = self._values.over(bases)
+        made.made_of = (made._values,)
+        made.values_dtype, made.access = made._values.dtype, made._values.access
+        return made
 
     def lengths(self) -> Ints:
         """Give the number of rows of each sample."""

@@ -6,6 +6,8 @@ Invariant: as a source it is the dense rows, those of scipy's `toarray`: values 
 for a column add up. `indptr` is checked when the source is made, columns whenever they are read.
 """
 
+import copy
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -70,6 +72,23 @@ class CsrSource(CompositeSource):
         self.made_of = (data, indices, indptr)
         self._data = SpansSource(data, indptr, "offsets")
         self._indices = SpansSource(indices, indptr, "offsets")
+
+    @property
+    def bases(self) -> tuple[Source, ...]:
+        """What values and columns are made of; the bounds of the rows were read."""
+        return (*self._data.bases, *self._indices.bases)
+
+    def over(self, bases: Sequence[Source]) -> "CsrSource":
+        """Give the same rows of other values and columns."""
+        made, count = copy.copy(self), len(self._data.bases)
+        made._data, made._indices = (
+            self._data.over(bases[:count]),
+            self._indices.over(bases[count:]),
+        )
+        data, indices = *made._data.made_of, *made._indices.made_of
+        made.made_of = (data, indices, self.made_of[2])
+        made.access = data.access
+        return made
 
     @property
     def blocks(self) -> Blocks:

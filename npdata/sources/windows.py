@@ -64,6 +64,15 @@ class WindowSource(CompositeSource):
         self._views: tuple[RowTable, RowTable | None, RowTable] | None = None
 
     @property
+    def bases(self) -> tuple[Source, ...]:
+        """What the rows are made of."""
+        return self._rows.bases
+
+    def over(self, bases: Sequence[Source]) -> "WindowSource":
+        """Give the same windows of other rows."""
+        return WindowSource(self._rows.over(bases), self._plan, self._offsets)
+
+    @property
     def table(self) -> RowTable | None:
         """All windows in place: where rows lie in place, evenly, in one recording."""
         views = self._in_place()
@@ -130,11 +139,21 @@ class WindowSource(CompositeSource):
             views[2].gather(plan.anchors(indices) + at[0], out)
             self._rows.check()
             return
-        rows = plan.rows(indices, at)
+        rows, padded = self.rows_of(indices)
         self._rows.read(rows.reshape(-1), out.reshape(-1, *self._rows.shape[1:]))
-        if plan.edge == "zero" and self._clipped:
-            padded = plan.padded(indices, at)
+        if padded is not None:
             out.reshape(*padded.shape, *self._rows.shape[1:])[padded] = np.zeros((), self.dtype)
+
+    def rows_of(
+        self, indices: NDArray[np.int64]
+    ) -> tuple[NDArray[np.int64], NDArray[np.bool_] | None]:
+        """Give the rows of windows, (n, rows of a window), and which of them are 0 in their place.
+
+        None where no row is.
+        """
+        plan, at = self._plan, self._at
+        zeros = plan.edge == "zero" and self._clipped
+        return plan.rows(indices, at), plan.padded(indices, at) if zeros else None
 
     def _in_place(self) -> tuple[RowTable, RowTable | None, RowTable] | None:
         """Give the rows in place, the windows by their number, if they lie so, and by first row."""
@@ -209,6 +228,15 @@ class PaddingSource(Source):
         self.dtype = np.dtype(bool)
         self.where = "padding of windows"
         self.access = Access(kind="memory", reason="worked out from the borders of recordings")
+
+    @property
+    def bases(self) -> tuple[Source, ...]:
+        """Nothing."""
+        return ()
+
+    def over(self, bases: Sequence[Source]) -> "PaddingSource":
+        """Give itself."""
+        return self
 
     def read(self, indices: NDArray[np.int64], out: NDArray[Any]) -> None:
         """Work out which rows lie outside their recording."""

@@ -78,7 +78,7 @@ def dataset(kind: str, addresses: list[str]) -> npdata.NumpyDataset:
 
 
 def epoch(ds: npdata.NumpyDataset, x: np.ndarray, way: str, seed: int) -> int:
-    """Read every row once, in one of four ways, and count the batches that are wrong."""
+    """Read every row once, in one of five ways, and count the batches that are wrong."""
     order = np.random.default_rng(seed).permutation(len(x))
     if way == "batches":
         parts = np.array_split(order, 16)
@@ -90,8 +90,8 @@ def epoch(ds: npdata.NumpyDataset, x: np.ndarray, way: str, seed: int) -> int:
         return sum(
             not (batch.numpy() == x[rows]).all() for batch, rows in zip(made, batches, strict=True)
         )
-    threads = int(way.removeprefix("Loader "))
-    with npdata.Loader(ds, sampler=batches, num_threads=threads) as loader:
+    resident, threads = way.startswith("resident"), int(way.split()[1])
+    with npdata.Loader(ds, sampler=batches, num_threads=threads, resident=resident) as loader:
         return sum(
             not (batch.numpy() == x[rows]).all()
             for batch, rows in zip(loader, batches, strict=True)
@@ -138,7 +138,16 @@ def threads_left() -> list[str]:
     return [thread.name for thread in threads if thread.is_alive()]
 
 
-WAYS = ("batches", "Loader 0", "Loader 1", "Loader 2", "Loader 8", "DataLoader 0", "DataLoader 2")
+WAYS = (
+    "batches",
+    "Loader 0",
+    "Loader 1",
+    "Loader 2",
+    "Loader 8",
+    "resident 1",
+    "DataLoader 0",
+    "DataLoader 2",
+)
 
 
 def main(times: int) -> int:

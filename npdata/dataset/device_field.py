@@ -1,0 +1,96 @@
+"""A field whose rows lie on a device: a batch is one `index_select` there.
+
+Idea: the rows are held as they are stored, which is small, and cast batch by batch as the field
+says. Invariant: a batch has the values that the field itself gives, in rows of the same numbers.
+Everything is done in the stream that is current; it reads no file.
+"""
+
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from npdata.arrays.convert import Conversion
+from npdata.arrays.gather import SIGNED
+from npdata.dataset.batch_memory import Allocate, pins_memory
+from npdata.dataset.field import Field
+from npdata.dataset.rows_field import RowsField
+from npdata.errors import FieldError
+from npdata.sources.base import Source
+from npdata.sources.part import Places
+from npdata.sources.windows import WindowSource
+
+
+def words_of(field: RowsField) -> torch.dtype:
+    """Give the dtype that the rows of a field of numbers have on a device, of the same bits.
+
+    `index_select` lacks unsigned words but bytes, and the small floats.
+
+    Examples:
+        >>> words_of(RowsField(0, npdata.open_source(np.zeros(3, np.uint16))))
+        torch.int16
+    """
+    carried = field.rule.carried or torch.uint8
+    return SIGNED.get(carried, carried)
+
+
+class DeviceField(Field):
+    """The samples of `field`, of numbers, whose rows `rows` holds, in `words_of(field)`.
+
+    For a field of windows `rows` are those that windows are made of. `places` says where the rows
+    lie if they are a part.
+    """
+
+    def __init__(self, field: RowsField, rows: Tensor, places: Places | None = None) -> None:
+        """Hold the rows."""
+        self.label = field.label
+        self.source = field.source
+        self.asked = field.asked
+        self._field = field
+        self._rows = rows
+        self._places = places
+
+    @property
+    def conversion(self) -> Conversion:
+        """How one sample is made where the rows are stored."""
+        return self._field.conversion
+
+    @property
+    def plain(self) -> bool:
+        """A batch is one tensor."""
+        return True
+
+    def over(self, source: Source) -> Field:
+        """Refuse: the rows are those on the device."""
+        raise FieldError(f"field {self.label!r} lies on {self._rows.device}, and has no others")
+
+    def row(self, index: int, *, independent: bool = False) -> Tensor:
+        """Give row `index`, a copy."""
+        return self.stack(np.array([index]), None)[0]
+
+    def stack(self, indices: NDArray[np.int64], allocate: Allocate | None) -> Tensor:
+        """Gather rows into a new tensor on the device, where `allocate` has no memory."""
+        rule, source, zeros = self._field.rule, self.source, None
+        shape = (len(indices), *source.shape[1:])
+        if isinstance(source, WindowSource):
+            rows, zeros = source.rows_of(indices)
+            indices = rows.reshape(-1)
+        if self._places is not None:
+            indices = self._places.of(indices)
+        device = self._rows.device
+        taken = self._rows.index_select(0, _sent(indices, device)).view(shape)
+        if zeros is not None:
+            row = (1,) * (len(shape) - zeros.ndim)
+            taken.masked_fill_(_sent(zeros, device).view(*zeros.shape, *row), 0)
+        values = taken if rule.tensor in (None, taken.dtype) else taken.view(rule.tensor)
+        return values if rule.cast is None else values.to(rule.cast)
+
+
+def _sent(array: NDArray[Any], device: torch.device) -> Tensor:
+    """Send an array to a device; from pinned memory the caller need not wait until it is there."""
+    plain = torch.from_numpy(np.ascontiguousarray(array))
+    if device.type == "cpu" or not pins_memory():
+        return plain.to(device)
+    return plain.pin_memory().to(device, non_blocking=True)

@@ -1,0 +1,95 @@
+"""How much memory is free: of this machine, as far as this process may have it, or of a device.
+
+Idea: the smallest of what the system calls available and of what each control group around the
+process still allows, where pages of files count as free, since the system takes them back.
+Invariant: what cannot be found out is None, never a guess. It takes no memory.
+"""
+
+import os
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import torch
+
+_UNLIMITED = 1 << 60
+"""Control groups of version 1 write a huge number for no limit."""
+
+
+def free_bytes(device: torch.device | None) -> int | None:
+    """Give the free bytes of a device, of the machine for None; None where nothing says.
+
+    Examples:
+        >>> free_bytes(None) > 0
+        True
+    """
+    return free_of_machine() if device is None else _free_of_device(device)
+
+
+def free_of_machine(root: Path = Path("/")) -> int | None:
+    """Give the bytes that this process may still take; `root` has `proc` and `sys`.
+
+    Where the system has no `/proc/meminfo`, all memory of the machine counts as free.
+    """
+    found = [*_available(root / "proc/meminfo"), *_left_by_groups(root)]
+    if not found and hasattr(os, "sysconf") and "SC_PHYS_PAGES" in os.sysconf_names:
+        found = [os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")]
+    return max(0, min(found)) if found else None
+
+
+def _available(meminfo: Path) -> Iterator[int]:
+    for line in _text(meminfo).splitlines():
+        name, _, value = line.partition(":")
+        if name == "MemAvailable":
+            yield int(value.split()[0]) * 1024
+
+
+def _left_by_groups(root: Path) -> Iterator[int]:
+    """Give what each control group of memory around this process has left of its limit."""
+    for line in _text(root / "proc/self/cgroup").splitlines():
+        _, controllers, path = line.split(":", 2)
+        if controllers == "":
+            top, names = root / "sys/fs/cgroup", ("memory.max", "memory.current", "inactive_file")
+        elif "memory" in controllers.split(","):
+            top = root / "sys/fs/cgroup/memory"
+            names = ("memory.limit_in_bytes", "memory.usage_in_bytes", "total_inactive_file")
+        else:
+            continue
+        # In a container the group of the process is often what is mounted at the top.
+        inner = top / path.lstrip("/")
+        for group in {top, inner, *(p for p in inner.parents if p.is_relative_to(top))}:
+            left = _left(group, *names)
+            if left is not None:
+                yield left
+
+
+def _left(group: Path, limit: str, usage: str, files: str) -> int | None:
+    most, used = _text(group / limit).strip(), _text(group / usage).strip()
+    if not most.isdigit() or not used.isdigit() or int(most) >= _UNLIMITED:
+        return None
+    pairs = (line.split() for line in _text(group / "memory.stat").splitlines())
+    reclaimed = sum(int(pair[1]) for pair in pairs if pair[:1] == [files])
+    return int(most) - int(used) + reclaimed
+
+
+def _text(path: Path) -> str:
+    try:
+        return path.read_text()
+    except OSError:
+        return ""
+
+
+def _free_of_device(device: torch.device) -> int | None:
+    if device.type == "mps":
+        return torch.mps.recommended_max_memory() - torch.mps.driver_allocated_memory()
+    own: Any = getattr(torch, device.type, None)
+    told: Any = getattr(torch.accelerator, "get_memory_info", getattr(own, "mem_get_info", None))
+    if told is None:
+        return None
+    free = int(told(device)[0])
+    # torch keeps memory that tensors have left, and gives it out again.
+    reserved = getattr(own, "memory_reserved", None)
+    allocated = getattr(own, "memory_allocated", None)
+    if reserved is not None and allocated is not None:
+        free += int(reserved(device)) - int(allocated(device))
+    return free

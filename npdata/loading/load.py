@@ -1,0 +1,243 @@
+"""Fields loaded whole: read once, in the order of the file, into memory or onto a device.
+
+Idea: the rows are cut into pieces of some MiB at the borders of blocks, which threads read ahead;
+each piece goes to its place as it comes. Invariant: rows have the bits of the file, in native
+order, and nothing is handed out before all of them are there. What is read is never written to.
+"""
+
+import os
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from typing import Any, Self
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from npdata.arrays.per_process import cores
+from npdata.dataset.batch_memory import pinned_memory, pins_memory, plain_memory
+from npdata.dataset.device_field import DeviceField, words_of
+from npdata.dataset.field import Field
+from npdata.dataset.progress import open_bar
+from npdata.dataset.rows_field import RowsField
+from npdata.errors import DoesNotFitError, LoaderError
+from npdata.loading.free_memory import free_bytes
+from npdata.loading.prefetcher import Prefetcher
+from npdata.loading.resident import (
+    HeldField,
+    Residence,
+    decide_residence,
+    held_fields,
+    obstacle_to_all,
+)
+from npdata.loading.schedule import MOST_THREADS, Auto
+from npdata.loading.wrapped_datasets import parts_of, rebuilt
+from npdata.sources.base import Source
+from npdata.sources.memory import MemorySource
+from npdata.sources.part import PartSource, Places
+
+PIECE_BYTES = 4 << 20
+"""So many bytes are read at a time, or a block if that is more."""
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class _Rows:
+    """The rows `numbers` of `source` (None: all) on their way to `array`, or to `tensor`."""
+
+    source: Source
+    numbers: NDArray[np.int64] | None
+    array: NDArray[Any] | None
+    tensor: Tensor | None
+
+    def pieces(self) -> Iterator["_Piece"]:
+        """Cut the rows, all of them at the borders of blocks."""
+        source, numbers = self.source, self.numbers
+        count = len(source) if numbers is None else len(numbers)
+        cuts = np.arange(0, count, max(1, PIECE_BYTES // max(1, source.row_bytes)))
+        if numbers is None and count:
+            edges = source.blocks.edges()
+            cuts = edges[np.searchsorted(edges, cuts)]
+        cuts = np.unique(np.append(cuts, count))
+        for first, stop in zip(cuts[:-1].tolist(), cuts[1:].tolist(), strict=True):
+            yield _Piece(rows=self, first=first, stop=stop)
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class _Piece:
+    """Rows `first` to `stop` of those that are loaded."""
+
+    rows: _Rows
+    first: int
+    stop: int
+
+    def read(self) -> Tensor | None:
+        """Read them into their place, or for a device into memory that is given."""
+        rows = self.rows
+        if rows.array is not None:
+            self._read(rows.array[self.first : self.stop])
+            return None
+        assert rows.tensor is not None
+        allocate = pinned_memory if pins_memory() else plain_memory
+        staged = allocate((self.stop - self.first, *rows.tensor.shape[1:]), rows.tensor.dtype)
+        self._read(staged.numpy())
+        return staged
+
+    def _read(self, out: NDArray[Any]) -> None:
+        source, numbers = self.rows.source, self.rows.numbers
+        words = out if out.dtype == source.dtype else out.view(source.dtype)
+        if numbers is not None:
+            source.read(numbers[self.first : self.stop], words)
+        elif source.access.kind == "mapped":  # changes in private maps are in batches too
+            source.will_need(self.first, self.stop)
+            source.read(np.arange(self.first, self.stop), words)
+        else:
+            source.read_run(self.first, words)
+        if source.dtype.kind in "biufcmM" and not source.dtype.isnative:
+            words.byteswap(inplace=True)
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class ToLoad:
+    """What of `dataset` may be held on `device` (None: in memory), as `asked`."""
+
+    dataset: Any
+    asked: bool | Auto
+    device: torch.device | None
+    fields: Sequence[HeldField]
+    whole: str | None
+
+    @classmethod
+    def of(
+        cls,
+        dataset: Any,
+        chosen: NDArray[np.int64] | None,
+        *,
+        asked: bool | Auto,
+        device: torch.device | None,
+        budget: int | None,
+    ) -> Self:
+        """Look at a dataset, of which the rows `chosen` are used (None: all).
+
+        Raises `LoaderError` (a ValueError) where True asks for what cannot be held.
+        """
+        if not isinstance(asked, bool) and asked != "auto":
+            raise LoaderError(f"resident={asked!r}: expected True, False or 'auto'")
+        whole = obstacle_to_all(dataset, asked, device, budget)
+        fields = [] if whole else held_fields(dataset, chosen, device)
+        made = cls(dataset=dataset, asked=asked, device=device, fields=fields, whole=whole)
+        made._decided(free=None)
+        return made
+
+    def load(self, *, progress: bool) -> tuple[Residence, Any]:
+        """Decide by what is free now, and load: what was decided, and the dataset to read then.
+
+        Raises `DoesNotFitError` (a MemoryError), and what reading raises.
+        """
+        decided = self._decided(free=free_bytes(self.device))
+        if not decided.chosen:
+            return decided, self.dataset
+        kept = [
+            held if k in decided.chosen else replace(held, sources=())
+            for k, held in enumerate(self.fields)
+        ]
+        try:
+            return decided, load(self.dataset, kept, self.device, progress=progress)
+        except (MemoryError, torch.OutOfMemoryError) as error:
+            if self.asked is not True:
+                return Residence.streamed(f"rows are streamed: {error}"), self.dataset
+            raise DoesNotFitError(
+                f"resident=True needs {decided.nbytes} bytes, which the system refused: {error}; "
+                "use fewer rows (indices=), or resident='auto'"
+            ) from error
+
+    def _decided(self, free: int | None) -> Residence:
+        return decide_residence(
+            self.asked,
+            self.fields,
+            free=free,
+            shared_by=processes_here() if self.device is None else 1,
+            device=self.device,
+            whole=self.whole,
+        )
+
+
+def processes_here() -> int:
+    """Give how many processes of a training share this machine, by what torchrun says.
+
+    Examples:
+        >>> processes_here()
+        1
+    """
+    told = os.environ.get("LOCAL_WORLD_SIZE", "")
+    return max(1, int(told)) if told.isdigit() else 1
+
+
+def load(
+    dataset: Any, fields: Sequence[HeldField], device: torch.device | None, *, progress: bool
+) -> Any:
+    """Give `dataset` with these fields held in memory, or on `device`; of others as they are.
+
+    `fields` are all of it, in order, of which those without sources stay. Raises what reading
+    raises, MemoryError and torch's OutOfMemoryError.
+    """
+    loading = [[_empty(held, base, device) for base in held.sources] for held in fields]
+    _read([rows for of_field in loading for rows in of_field], progress)
+    made = iter([_field(held, rows) for held, rows in zip(fields, loading, strict=True)])
+    parts = [part.with_fields([next(made) for _ in part.fields]) for part, _ in parts_of(dataset)]
+    return rebuilt(dataset, iter(parts))
+
+
+def _empty(held: HeldField, source: Source, device: torch.device | None) -> _Rows:
+    count = len(source) if held.numbers is None else len(held.numbers)
+    shape = (count, *source.shape[1:])
+    array = tensor = None
+    if device is None:
+        numbers = source.dtype.kind in "biufcmM"
+        array = np.empty(shape, source.dtype.newbyteorder("=") if numbers else source.dtype)
+    else:
+        assert isinstance(held.field, RowsField)
+        tensor = torch.empty(shape, dtype=words_of(held.field), device=device)
+    return _Rows(source=source, numbers=held.numbers, array=array, tensor=tensor)
+
+
+def _read(loading: Sequence[_Rows], progress: bool) -> None:
+    pieces = [piece for rows in loading for piece in rows.pieces()]
+    bar = open_bar(len(pieces), "loading") if progress else None
+    library = any(rows.source.access.kind == "library" for rows in loading)
+    threads = 0 if library else min(cores(), MOST_THREADS)
+    try:
+        with Prefetcher(_Piece.read, pieces, threads=threads, depth=2 * threads + 1) as read:
+            for piece, staged in zip(pieces, read, strict=True):
+                tensor = piece.rows.tensor
+                if staged is not None and tensor is not None:
+                    tensor[piece.first : piece.stop].copy_(staged)
+                if bar is not None:
+                    bar.advance("")
+    finally:
+        if bar is not None:
+            bar.close()
+    for rows in loading:
+        rows.source.check()
+        if rows.tensor is not None and rows.tensor.device.type != "cpu":
+            torch.accelerator.synchronize(rows.tensor.device)
+
+
+def _field(held: HeldField, loaded: Sequence[_Rows]) -> Field:
+    """Give the field over the rows that were loaded."""
+    if not held.sources:
+        return held.field
+    field, numbers = held.field, held.numbers
+    if loaded[0].tensor is not None:
+        assert isinstance(field, RowsField)
+        places = None if numbers is None else Places(numbers, len(field))
+        return DeviceField(field, loaded[0].tensor, places)
+    sources = {id(rows.source): _held_source(rows, len(rows.source)) for rows in loaded}
+    bases = [sources.get(id(base), base) for base in field.source.bases]
+    return field.over(field.source.over(bases))
+
+
+def _held_source(rows: _Rows, count: int) -> Source:
+    assert rows.array is not None
+    held = MemorySource(rows.array)
+    return held if rows.numbers is None else PartSource(held, rows.numbers, count)

@@ -1,0 +1,513 @@
+"""Rows that are loaded once: the same batches as from the file, and what fits, decided and told."""
+
+import gc
+import os
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import h5py
+import numpy as np
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+from interrupts import run_interrupted
+from kinds import KINDS, Data
+from torch.utils.data import ConcatDataset, StackDataset, Subset
+
+import npdata
+from npdata import BlockBatchSampler, Loader, NumpyDataset
+from npdata.errors import ChangedFileError, DoesNotFitError, LoaderError, RowIndexError
+from npdata.loading.free_memory import free_of_machine
+from npdata.loading.load import ToLoad, load
+from npdata.loading.pipeline import Options, Pipeline
+from npdata.loading.resident import decide_residence, held_fields
+from npdata.loading.to_device import buffers_of
+from npdata.sources.part import Places
+
+BOUNDARIES = int(os.environ.get("NPDATA_TEST_BOUNDARIES", "12"))
+CPU = torch.device("cpu")
+
+
+def assert_same(ours: Any, other: Any) -> None:
+    assert type(ours) is type(other)
+    if isinstance(ours, torch.Tensor):
+        assert ours.layout == other.layout
+        for a, b in zip(buffers_of(ours), buffers_of(other), strict=True):
+            assert a.dtype == b.dtype
+            assert a.shape == b.shape
+            bits = [each.contiguous().reshape(-1).view(torch.uint8) for each in (a, b)]
+            assert torch.equal(*bits)
+    elif isinstance(ours, dict):
+        assert list(ours) == list(other)
+        assert_same(list(ours.values()), list(other.values()))
+    elif isinstance(ours, str | bytes):
+        assert ours == other
+    else:
+        for a, b in zip(ours, other, strict=True):
+            assert_same(a, b)
+
+
+def on_device(ds: Any, sampler: Any, dtype: Any = None) -> Iterator[Any]:
+    """The batches of the way for accelerators, by the memory of the machine."""
+    options = Options(
+        num_threads="auto",
+        prefetch=4,
+        pin_memory="auto",
+        dtype=dtype,
+        memory_budget=None,
+        device=CPU,
+    )
+    asked = {"asked": True, "device": CPU, "budget": None}
+    subset = sampler.subset if isinstance(sampler, BlockBatchSampler) else None
+    held = ToLoad.of(ds, subset, **asked)
+    loaded = load(ds, held.fields, CPU, progress=False)
+    pipeline = Pipeline.on_device(loaded, CPU, options)
+    made, results = pipeline.start(iter(sampler))
+    with made:
+        for batch, _, _ in results:
+            yield pipeline.sender.receive(batch)
+
+
+@pytest.fixture(scope="module")
+def files(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Rows of many kinds in one file: x, y, small, half, big, time."""
+    folder = tmp_path_factory.mktemp("resident")
+    rng = np.random.default_rng(3)
+    with h5py.File(folder / "d.h5", "w") as file:
+        gzip = {"compression": 4, "shuffle": True}
+        file.create_dataset("x", data=rng.random((200, 4), np.float32), chunks=(16, 4), **gzip)
+        file.create_dataset("y", data=np.arange(200), chunks=(64,), **gzip)
+        small = rng.integers(0, 256, (200, 3), np.uint8)
+        file.create_dataset("small", data=small, chunks=(16, 3), **gzip)
+        file.create_dataset("half", data=rng.random(200).astype(">f2"), chunks=(16,), **gzip)
+        file.create_dataset("big", data=rng.integers(0, 1 << 63, 200).astype(">u8"))
+        file.create_dataset("scaled", data=np.arange(200), scaleoffset=0, chunks=(64,))
+        people = np.zeros(200, [("age", "i2"), ("name", "S4"), ("pos", [("x", ">f4")])])
+        people["age"], people["name"] = np.arange(200), b"ab"
+        file.create_dataset("people", data=people, chunks=(32,), **gzip)
+        file.create_dataset("text", data=np.array([b"row%d" % k for k in range(200)]), **gzip)
+        file["variable"] = [f"row {k}" for k in range(200)]
+        counts = rng.integers(0, 4, 200)
+        file["offsets"] = np.append(0, np.cumsum(counts))
+        file.create_dataset("values", data=rng.random((counts.sum(), 2)), chunks=(32, 2), **gzip)
+        file.create_dataset("columns", data=rng.integers(0, 6, counts.sum()), **gzip)
+        file.create_dataset("filled", data=rng.random(counts.sum()), **gzip)
+    return folder / "d.h5"
+
+
+def both(ds: Any, sampler: Any = None, **options: Any) -> tuple[Loader, Loader]:
+    """A loader that holds its rows, and one that reads them."""
+    return Loader(ds, sampler=sampler, resident=True, **options), Loader(
+        ds, sampler=sampler, **options
+    )
+
+
+class TestBatches:
+    @pytest.mark.parametrize("kind", KINDS)
+    def test_are_the_same_from_every_kind_of_source(self, data: Data, kind: str) -> None:
+        ds = NumpyDataset(KINDS[kind](data))
+        ours, other = both(ds, batch_size=8, shuffle=True)
+        for _ in range(2):
+            assert_same(list(ours), list(other))
+        order = BlockBatchSampler(ds, 8, shuffle="full")
+        whole = torch.cat(list(on_device(ds, order)))
+        order.set_epoch(0)
+        assert (whole.numpy() == data.x[np.concatenate(list(order))]).all()
+
+    @given(
+        size=st.integers(1, 70),
+        shuffle=st.sampled_from(["full", "block", False]),
+        uneven=st.sampled_from(["pad", "mask", "ragged", "drop"]),
+        world=st.integers(1, 3),
+        weighted=st.booleans(),
+        part=st.sampled_from(["all", "run", "few", "most", "none"]),
+        form=st.sampled_from(["bare", "tuple", "dict"]),
+        dtype=st.sampled_from([None, torch.float64, torch.float16, torch.int32]),
+        threads=st.sampled_from(["auto", 0, 2]),
+    )
+    def test_are_the_same_in_every_order(
+        self, files, size, shuffle, uneven, world, weighted, part, form, dtype, threads
+    ):
+        given = {
+            "bare": ((f"{files}::x",), {}),
+            "tuple": ((f"{files}::x", f"{files}::y", f"{files}::half"), {}),
+            "dict": ((), {"x": f"{files}::small", "y": f"{files}::y"}),
+        }
+        ds = NumpyDataset(*given[form][0], **given[form][1])
+        rows = {
+            "all": None,
+            "run": np.arange(20, 90),
+            "few": np.array([7, 150, 3]),
+            "most": np.random.default_rng(1).permutation(200)[:150],
+            "none": np.arange(0),
+        }[part]
+        options = {"shuffle": shuffle, "uneven": uneven, "rank": world - 1, "world_size": world}
+        options |= {"indices": rows, "seed": 5}
+        if weighted and shuffle and rows is None:
+            options["weights"] = np.arange(200) % 5
+        samplers = [BlockBatchSampler(ds, size, **options) for _ in range(3)]
+        ours = Loader(ds, sampler=samplers[0], dtype=dtype, num_threads=threads, resident=True)
+        other = Loader(ds, sampler=samplers[1], dtype=dtype)
+        for _ in range(2):
+            expected = list(other)
+            assert_same(list(ours), expected)
+            assert_same(list(on_device(ds, samplers[2], dtype)), expected)
+
+    @pytest.mark.parametrize(
+        "name, options",
+        [
+            ("big", {}),
+            ("half", {"dtype": torch.float32}),
+            ("small", {"dtype": torch.float32}),
+            ("scaled", {}),
+            ("y", {"dtype": torch.bfloat16}),
+        ],
+    )
+    def test_of_numbers_are_the_same(self, files: Path, name: str, options: Any) -> None:
+        ds = NumpyDataset(f"{files}::{name}", **options)
+        expected = list(Loader(ds, 7, shuffle=True))
+        assert_same(list(Loader(ds, 7, shuffle=True, resident=True)), expected)
+        assert_same(list(on_device(ds, BlockBatchSampler(ds, 7, shuffle="full"))), expected)
+
+    @pytest.mark.parametrize(
+        "make",
+        [
+            lambda f: NumpyDataset(f"{f}::people", columns=("name", "age", "pos.x")),
+            lambda f: NumpyDataset(f"{f}::people", columns="pos.x"),
+            lambda f: NumpyDataset(f"{f}::text", dtype=str),
+            lambda f: NumpyDataset(npdata.ragged(f"{f}::values", offsets=f"{f}::offsets")),
+            lambda f: NumpyDataset(
+                npdata.ragged(f"{f}::values", offsets=f"{f}::offsets"), ragged="jagged"
+            ),
+            lambda f: NumpyDataset(
+                npdata.csr(f"{f}::filled", f"{f}::columns", f"{f}::offsets", (200, 6))
+            ),
+            lambda f: NumpyDataset(
+                npdata.csr(f"{f}::filled", f"{f}::columns", f"{f}::offsets", (200, 6)),
+                layout="csr",
+            ),
+        ],
+    )
+    def test_of_records_text_and_rows_of_any_length_are_the_same(self, files, make) -> None:
+        ds = make(files)
+        for options in ({}, {"indices": [5, 9, 3]}):
+            ours, other = both(ds, batch_size=8, shuffle=True, **options)
+            assert_same(list(ours), list(other))
+            assert "held in memory" in str(ours.describe())
+
+    @pytest.mark.parametrize("edge", ["drop", "repeat", "zero"])
+    @pytest.mark.parametrize("offsets", [4, (-3, 0, 1), {"x": (-1, 0)}])
+    def test_of_windows_are_the_same(self, files: Path, edge: str, offsets: Any) -> None:
+        ds = NumpyDataset(x=f"{files}::x", y=f"{files}::big").windows(
+            offsets, stride=2, borders=[50, 53, 120], edge=edge, mask=edge != "drop"
+        )
+        for options in ({}, {"indices": [5, 9, 3]}):
+            ours, other = both(ds, batch_size=8, shuffle=True, **options)
+            expected = list(other)
+            assert_same(list(ours), expected)
+            order = BlockBatchSampler(ds, 8, shuffle="full", **options)
+            assert_same(list(on_device(ds, order)), expected)
+
+    def test_of_wrapped_datasets_are_the_same(self, files: Path) -> None:
+        x, y = NumpyDataset(f"{files}::x"), NumpyDataset(y=f"{files}::y")
+        chosen = [5, -1, 30, 5, 199]
+        for ds in (
+            Subset(x, chosen),
+            Subset(Subset(y, chosen), [1, 1, -1]),
+            StackDataset(x, y),
+            StackDataset(a=x, b=Subset(y, range(199, -1, -1))),
+        ):
+            ours, other = both(ds, batch_size=2, shuffle=True, indices=[1, 2])
+            assert_same(list(ours), list(other))
+        assert Loader(Subset(x, chosen), 2, resident=True)._to_load.fields[0].nbytes == 3 * 16
+
+    def test_of_decoded_values_are_the_same(self, tmp_path: Path) -> None:
+        with h5py.File(tmp_path / "d.h5", "w") as file:
+            made = file.create_dataset("t", data=np.arange(50, dtype="i2"), chunks=(8,))
+            made.attrs["scale_factor"], made.attrs["add_offset"] = 0.5, 3.0
+        ds = NumpyDataset(f"{tmp_path}/d.h5::t", decode="cf")
+        expected = list(Loader(ds, 7, shuffle=True))
+        assert_same(list(Loader(ds, 7, shuffle=True, resident=True)), expected)
+        assert_same(list(on_device(ds, BlockBatchSampler(ds, 7, shuffle="full"))), expected)
+
+    def test_take_up_changes_in_private_maps(self, tmp_path: Path) -> None:
+        np.save(tmp_path / "x.npy", np.zeros((50, 3)))
+        ds = NumpyDataset(tmp_path / "x.npy")
+        ds[7][...] = 5
+        assert torch.cat(list(Loader(ds, 8, resident=True)))[7].tolist() == [5, 5, 5]
+
+    def test_of_random_transforms_are_the_same(self, files: Path) -> None:
+        def noisy(sample: torch.Tensor, rng: np.random.Generator) -> torch.Tensor:
+            return sample + float(rng.random())
+
+        for options in ({"transform": noisy}, {"batch_transform": noisy}):
+            ds = NumpyDataset(f"{files}::x", **options)
+            ours, other = both(ds, batch_size=8, shuffle=True)
+            for _ in range(2):
+                expected = list(other)
+                assert_same(list(ours), expected)
+        order = BlockBatchSampler(ds, 8, shuffle="full")
+        order.set_epoch(1)
+        assert_same(list(on_device(ds, order)), expected)
+
+    def test_go_on_from_each_others_states(self, files: Path) -> None:
+        ds = NumpyDataset(f"{files}::x", f"{files}::y")
+        loaders = [*both(ds, batch_size=16, shuffle=True, seed=2), Loader(ds, 16, shuffle=True)]
+        whole = list(Loader(ds, 16, shuffle=True, seed=2))
+        for first, then in [(0, 1), (1, 0)]:
+            one, other = loaders[first], loaders[then]
+            one.set_epoch(0)
+            batches = iter(one)
+            taken = [next(batches) for _ in range(5)]
+            other.load_state_dict(one.state_dict())
+            assert len(other) == len(whole) - 5
+            assert_same([*taken, *other], whole)
+
+
+class TestWhatIsHeld:
+    def test_the_file_is_read_once(self, files: Path) -> None:
+        ds = NumpyDataset(f"{files}::x")
+        loader = Loader(ds, 16, resident=True)
+        source = ds.sources[0]
+        before = source.decoded_chunks
+        list(loader)
+        read = source.decoded_chunks
+        assert read - before == 13 == loader.stats().decoded_chunks
+        list(loader)
+        assert source.decoded_chunks == read
+        assert loader.stats().decoded_chunks == 0
+        assert loader.stats().resident_bytes == 200 * 16
+        assert "3200 bytes resident" in str(loader.stats())
+
+    def test_rows_in_memory_are_not_copied(self) -> None:
+        x = np.random.default_rng(0).random((500, 3))
+        loader = Loader(NumpyDataset(x, transform=torch.clone), 50, resident=True)
+        assert torch.equal(torch.cat(list(loader)), torch.from_numpy(x))
+        x[:] = 7
+        assert (torch.cat(list(loader)) == 7).all()
+        assert "all rows are in memory already" in str(loader.describe())
+        assert loader.stats().resident_bytes == 0
+
+    def test_only_rows_that_are_used_are_loaded(self, files: Path) -> None:
+        ds = NumpyDataset(f"{files}::x")
+        loader = Loader(ds, 4, indices=np.arange(32, 48), resident=True)
+        assert len(torch.cat(list(loader))) == 16
+        assert loader.stats().decoded_chunks == 1
+        assert loader.stats().resident_bytes == 16 * 16
+
+    def test_runs_of_small_batches_are_made_of_them(self, files: Path) -> None:
+        loader = Loader(NumpyDataset(f"{files}::x"), 2, shuffle=True, resident=True)
+        list(loader)
+        assert loader.describe().run > 1
+
+    def test_rows_of_h5py_are_gathered_by_threads_then(self, files: Path) -> None:
+        ds = NumpyDataset(f"{files}::scaled")
+        ours, other = both(ds, batch_size=50_000)
+        list(ours)
+        assert "through h5py" in str(other.describe())
+        assert "through h5py" not in str(ours.describe())
+
+    def test_a_change_of_the_file_is_seen_while_loading_and_not_after(self, tmp_path) -> None:
+        np.save(tmp_path / "x.npy", np.zeros((50, 3)))
+        ds = NumpyDataset(tmp_path / "x.npy")
+        loader = Loader(ds, 8, resident=True)
+        list(loader)
+        np.save(tmp_path / "x.npy", np.ones((50, 3)))
+        assert (torch.cat(list(loader)) == 0).all()
+        with pytest.raises(ChangedFileError):
+            list(Loader(ds, 8, resident=True))
+
+    def test_it_is_given_back_when_the_loader_is_closed(self, files: Path) -> None:
+        loader = Loader(NumpyDataset(f"{files}::x"), 8, resident=True)
+        list(loader)
+        held = loader._held.pipeline.dataset.sources[0].table.array
+        loader.close()
+        gc.collect()
+        assert [each for each in gc.get_referrers(held) if isinstance(each, NumpyDataset)] == []
+        assert loader._held is None
+
+    def test_a_row_that_was_not_loaded_is_refused(self) -> None:
+        for numbers, count in [([5, 6], 9), ([5, 7], 9), ([5, 7], 900), ([], 9)]:
+            places = Places(np.array(numbers, np.int64), count)
+            for row in (0, 8):
+                with pytest.raises(RowIndexError, match=f"row {row} is none of the"):
+                    places.of(np.array([*numbers, row]))
+            assert places.of(np.array(numbers, np.int64)).tolist() == list(range(len(numbers)))
+
+    def test_a_bar_shows_the_loading(self, files: Path, capsys: Any) -> None:
+        ds = NumpyDataset(f"{files}::x")
+        list(Loader(ds, 64, resident=True, progress=True))
+        assert "loading" in capsys.readouterr().err
+
+
+class TestAuto:
+    def test_loads_what_is_slow_to_read(self, files: Path, tmp_path: Path) -> None:
+        np.save(tmp_path / "y.npy", np.arange(200))
+        ds = NumpyDataset(
+            x=f"{files}::x", y=tmp_path / "y.npy", text=f"{files}::variable", dtype={"text": str}
+        )
+        loader = Loader(ds, 16, shuffle=True, resident="auto")
+        assert "it is decided with" not in str(loader)
+        assert "with the first batch it is decided" in str(loader.describe())
+        assert_same(list(loader), list(Loader(ds, 16, shuffle=True)))
+        assert "3200 bytes of 1 field are held in memory" in str(loader.describe())
+
+    @pytest.mark.parametrize("resident", [False, "auto"])
+    def test_leaves_mapped_files_where_they_are(self, tmp_path: Path, resident: Any) -> None:
+        np.save(tmp_path / "y.npy", np.arange(200))
+        loader = Loader(NumpyDataset(tmp_path / "y.npy"), 16, resident=resident)
+        list(loader)
+        assert loader.stats().resident_bytes == 0
+        assert ("read where they lie" in str(loader.describe())) == (resident == "auto")
+
+    def test_streams_what_does_not_fit_or_is_not_known(self, files: Path) -> None:
+        ds = NumpyDataset(f"{files}::x")
+        fields = held_fields(ds, None, None)
+        fits = decide_residence("auto", fields, free=6400)
+        assert fits.chosen == {0}
+        for options, reason in [
+            ({"free": 6398}, "3200 bytes do not fit into 50% of the 6398 bytes that are free"),
+            ({"free": 9999, "shared_by": 2}, "for each of 2 processes"),
+            ({"free": None}, "what is free in memory is not known"),
+            ({"free": 9999, "whole": "it rains"}, "rows are streamed: it rains"),
+        ]:
+            decided = decide_residence("auto", fields, **options)
+            assert not decided.chosen
+            assert reason in decided.reason
+        budget = Loader(ds, 16, resident="auto", memory_budget=1 << 30)
+        both_ways = ConcatDataset([ds, ds])
+        both_ways.__getitems__ = lambda rows: [both_ways[row] for row in rows]
+        for loader, reason in [
+            (budget, "memory_budget= bounds"),
+            (Loader(both_ways, 16, resident="auto"), "which rows a ConcatDataset reads"),
+        ]:
+            list(loader)
+            assert reason in str(loader.describe())
+            assert loader.stats().resident_bytes == 0
+
+    def test_holds_all_on_a_device_or_nothing(self, files: Path) -> None:
+        x = NumpyDataset(np.zeros((3, 2)))
+        assert decide_residence("auto", held_fields(x, None, CPU), free=96, device=CPU).chosen
+        mixed = NumpyDataset(np.zeros((3, 2)), np.array(["a"] * 3), dtype=[None, str])
+        decided = decide_residence("auto", held_fields(mixed, None, CPU), free=999, device=CPU)
+        assert "field 1 (array in memory): only numbers" in decided.reason
+        functions = NumpyDataset(np.zeros((3, 2)), batch_transform=torch.neg)
+        asked = {"device": CPU, "budget": None}
+        assert "batch_transform=" in ToLoad.of(functions, None, asked="auto", **asked).whole
+        assert ToLoad.of(functions, None, asked=True, **asked).whole is None
+
+
+class TestRefusals:
+    def test_what_true_cannot_hold_is_named(self, files: Path) -> None:
+        class Own(NumpyDataset):
+            pass
+
+        text = NumpyDataset(x=f"{files}::x", name=f"{files}::variable", dtype={"name": str})
+        x = NumpyDataset(f"{files}::x")
+        for ds, options, said in [
+            (text, {}, r"resident=True, but field 'name' .*variable.*only when they are read"),
+            (Own(f"{files}::x"), {}, "Own may read its fields in ways of its own"),
+            (x, {"memory_budget": 1 << 30}, "memory_budget="),
+        ]:
+            with pytest.raises(LoaderError, match=said):
+                Loader(ds, 8, resident=True, **options)
+        with pytest.raises(LoaderError, match="resident='yes': expected True, False or 'auto'"):
+            Loader(x, 8, resident="yes")
+
+    def test_what_a_device_cannot_hold_is_named(self, files: Path) -> None:
+        x, y = f"{files}::x", NumpyDataset(f"{files}::y")
+        windows = NumpyDataset(x).windows(2)
+        for ds, said in [
+            (NumpyDataset(f"{files}::text", dtype=str), "only numbers in rows of one shape"),
+            (NumpyDataset(x, transform=torch.neg), "transform= gets samples in the memory"),
+            (StackDataset(NumpyDataset(x), y), "StackDataset takes batches apart"),
+            (NumpyDataset(windows.sources[0]).windows(2), "not read row by row"),
+        ]:
+            with pytest.raises(LoaderError, match=said):
+                ToLoad.of(ds, None, asked=True, device=CPU, budget=None)
+
+    def test_more_than_fits_is_refused_with_both_figures(self, tmp_path: Path) -> None:
+        with h5py.File(tmp_path / "d.h5", "w") as file:
+            file.create_dataset(
+                "x", shape=(1 << 36, 64), chunks=(1 << 14, 64), dtype="f4", compression=1
+            )
+        ds = NumpyDataset(f"{tmp_path}/d.h5::x")
+        loader = Loader(ds, 64, resident=True)
+        with pytest.raises(MemoryError, match=f"needs {1 << 44} bytes in memory, and may take"):
+            next(iter(loader))
+        with pytest.raises(DoesNotFitError, match=r"90% of the 99 bytes.* for each of 3 processes"):
+            decide_residence(True, held_fields(ds, None, None), free=99, shared_by=3)
+        streamed = Loader(ds, 64, resident="auto")
+        assert next(iter(streamed)).shape == (64, 64)
+        assert "rows are streamed" in str(streamed.describe())
+        few = Loader(ds, 64, indices=np.arange(100), resident=True)
+        assert len(list(few)) == 2
+
+
+class TestFreeMemory:
+    def write(self, root: Path, files: dict[str, str]) -> Path:
+        for name, text in files.items():
+            (root / name).parent.mkdir(parents=True, exist_ok=True)
+            (root / name).write_text(text)
+        return root
+
+    def test_is_what_the_system_has_available(self, tmp_path: Path) -> None:
+        root = self.write(tmp_path, {"proc/meminfo": "MemFree: 1 kB\nMemAvailable:  100 kB\n"})
+        assert free_of_machine(root) == 102400
+
+    def test_is_what_the_tightest_group_has_left(self, tmp_path: Path) -> None:
+        group = "sys/fs/cgroup/a"
+        files = {
+            "proc/meminfo": "MemAvailable:  100 kB\n",
+            "proc/self/cgroup": "0::/a/b\n",
+            f"{group}/b/memory.max": "max\n",
+            f"{group}/b/memory.current": "5\n",
+            f"{group}/memory.max": "9000\n",
+            f"{group}/memory.current": "5000\n",
+            f"{group}/memory.stat": "anon 7\ninactive_file 700\n",
+        }
+        assert free_of_machine(self.write(tmp_path, files)) == 4700
+        files[f"{group}/memory.current"] = "9999"
+        assert free_of_machine(self.write(tmp_path, files)) == 0
+
+    def test_is_what_groups_of_version_1_have_left(self, tmp_path: Path) -> None:
+        group = "sys/fs/cgroup/memory"
+        files = {
+            "proc/meminfo": "MemAvailable:  100 kB\n",
+            "proc/self/cgroup": "5:cpu:/\n4:memory:/gone\n0::/\n",
+            f"{group}/memory.limit_in_bytes": "6000\n",
+            f"{group}/memory.usage_in_bytes": "5000\n",
+            f"{group}/memory.stat": "total_inactive_file 1\n",
+        }
+        assert free_of_machine(self.write(tmp_path, files)) == 1001
+
+    def test_of_this_machine_is_no_more_than_it_has(self) -> None:
+        assert 0 < free_of_machine() <= os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+
+
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
+def test_an_interrupt_at_any_moment_leaves_nothing_half_loaded(files: Path) -> None:
+    ds = NumpyDataset(f"{files}::x", f"{files}::y")
+    expected = list(Loader(ds, 16, shuffle=True, seed=4))
+
+    def fresh() -> Loader:
+        return Loader(ds, 16, shuffle=True, seed=4, resident=True)
+
+    def first_batch(loader: Loader) -> None:
+        next(iter(loader))
+
+    total = run_interrupted(lambda: first_batch(fresh()), "/npdata/", -1)
+    for boundary in np.unique(np.linspace(1, total, BOUNDARIES).astype(int)).tolist():
+        loader = fresh()
+        run_interrupted(lambda: first_batch(loader), "/npdata/", boundary)  # noqa: B023
+        loader.set_epoch(0)
+        assert_same(list(loader), expected)
+        assert loader.stats().resident_bytes == 200 * 24
+    loader.close()
+    left = [thread for thread in threading.enumerate() if thread.name == "npdata"]
+    for thread in left:
+        thread.join(30)
+    assert not any(thread.is_alive() for thread in left)
