@@ -42,16 +42,18 @@ class Normalize:
         return f"normalize({', '.join(map(str, self._scales))})"
 
 
-def normalize(statistics: Statistics, fields: Iterable[str | int] | None = None) -> Normalize:
+def normalize(
+    statistics: Statistics, fields: str | int | Iterable[str | int] | None = None
+) -> Normalize:
     """Make a `batch_transform` that gives fields a mean of 0 and a standard deviation of 1.
 
     `statistics` are those of `NumpyDataset.statistics`, and decide which axes have figures of
-    their own. Without `fields`, the fields of floating-point numbers are normalized; integers, such
-    as labels, stay unless they are named, and become float32. Where all values are equal, they
-    become 0. In a `Loader` with `device=` it runs there.
+    their own. `fields` names one field or several. Without it, the fields of floating-point numbers
+    are normalized; integers, such as labels, stay unless they are named, and become float32. Where
+    all values are equal, they become 0. In a `Loader` with `device=` it runs there.
 
-    Raises `FieldError` (a ValueError) for a name without statistics, for no field at all, and for
-    a field without a value that counts.
+    Raises `FieldError` (a ValueError) for anything but statistics, for a name without them, for no
+    field at all, and for a field without a value that counts.
 
     Examples:
         >>> ds = npdata.NumpyDataset(np.array([1.0, 3.0]))
@@ -61,10 +63,19 @@ def normalize(statistics: Statistics, fields: Iterable[str | int] | None = None)
         >>> ds[:]
         tensor([-1.,  1.], dtype=torch.float64)
     """
+    if not isinstance(statistics, Statistics):
+        raise FieldError(
+            f"normalize takes what ds.statistics() gives, not {type(statistics).__name__}: "
+            "normalize(ds.statistics(), 'x') for one field x"
+        )
     known = list(statistics)
-    chosen = [k for k in known if statistics[k].floating] if fields is None else list(fields)
-    if isinstance(fields, str) or any(label not in known for label in chosen):
-        raise FieldError(f"fields={fields!r}: expected a list of fields, which are {known}")
+    if fields is None:
+        chosen = [label for label in known if statistics[label].floating]
+    else:
+        chosen = [fields] if isinstance(fields, str | int) else list(fields)
+    unknown = [label for label in chosen if label not in known]
+    if unknown:
+        raise FieldError(f"no field {unknown[0]!r} with statistics; those fields are {known}")
     if not chosen:
         raise FieldError(
             f"no field holds floating-point numbers; name those to normalize: fields={known[:1]}"

@@ -344,8 +344,10 @@ class NumpyDataset(Glance, FromFiles, Splits, Dataset[Any]):
         The rows are read once, in the order of the file and by threads, as they are stored and
         cast by `dtype=`, before any transform. `indices` chooses rows: a mask, or row numbers
         without duplicates, such as a part of `split`. `keep_axes` are the axes of a sample that
-        keep figures of their own, for all fields or in a mapping: 0 for each channel of images of
-        shape (C, H, W). NaN counts as missing. Sums are float64, whatever the field's dtype.
+        keep figures of their own: 0 for each column of a table, and for each channel of images of
+        shape (C, H, W). It is for all fields but those whose samples are one number; a mapping, as
+        `{"image": 0}`, gives fields their own. NaN counts as missing. Sums are float64, whatever
+        the field's dtype.
 
         Raises `FieldError` (a ValueError) for an axis that is not there and for complex numbers,
         `RowIndexError` (an IndexError) for rows out of range.
