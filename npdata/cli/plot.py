@@ -1,14 +1,13 @@
 """The pictures of `inspect` and `bench`, and their files.
 
-Idea: for `inspect` a line of panels for each array: where chunks lie, how values spread, how
-samples look; for `bench` bars for each order, on a scale on which slow methods can be seen.
-matplotlib belongs to the extra `plot`, is imported when a picture is asked for, and draws without a
-screen. Invariant: no more than `MOST_BYTES` of rows and `MOST_DECODED` of chunks are read for an
+Idea: for `inspect` a line of panels for each array: how values spread, how samples look; for
+`bench` bars for each order, on a scale on which slow methods can be seen. matplotlib
+belongs to the extra `plot`, is imported when a picture is asked for, and draws without a screen.
+Invariant: no more than `MOST_BYTES` of rows and `MOST_DECODED` of chunks are read for an
 array, else the reason stands in their place; a file under the name asked for is complete.
 """
 
 import errno
-import math
 import os
 import warnings
 from collections.abc import Sequence
@@ -26,7 +25,6 @@ from npdata.cli.inspect.report import Facts
 from npdata.cli.output import new_output, without_links
 from npdata.errors import NpdataError, require
 from npdata.sources.base import Source
-from npdata.sources.hdf5.chunk_table import ChunkTable
 
 FORMATS = (".png", ".svg", ".pdf")
 MOST_BYTES = 32 << 20
@@ -36,11 +34,8 @@ ALL_BYTES = 4 << 20
 MOST_ROWS = 4096
 PLACES, DECODED_PLACES = 256, 16
 """Of others so many runs of neighbours: few where each place has to be decoded."""
-BANDS = 16
 IMAGES = 4
-CELLS = (48, 64)
-"""So many cells of a chunk grid are drawn at most, downwards and across."""
-_BLUE, _BAND, _GREY, _UNSTORED = "#2f6690", "#b9d0e0", "#777777", "#f3e9dc"
+_BLUE, _GREY = "#2f6690", "#777777"
 
 _METHODS = {
     "loader": "#2a7f62",
@@ -53,7 +48,7 @@ _METHODS = {
 
 @dataclass(frozen=True, kw_only=True)
 class Panel:
-    """An array to draw: its `title`, what is known of it, its rows, and its chunks, if any.
+    """An array to draw: its `title`, what is known of it, and its rows.
 
     `source` is an open source, or the reason why it cannot be opened.
     """
@@ -61,7 +56,6 @@ class Panel:
     title: str
     facts: Facts
     source: Source | str
-    chunks: ChunkTable | None = None
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -232,29 +226,6 @@ def as_image(row: NDArray[Any]) -> NDArray[Any] | None:
     return (values - low) / ((high - low) or 1.0)
 
 
-def cells_of(table: ChunkTable, chunk_bytes: int) -> NDArray[np.float64]:
-    """Give stored by decoded bytes of the chunks, in at most `CELLS` cells; NaN where none is.
-
-    Downwards are rows, across the chunks of one row; neighbours share a cell where there are more.
-
-    Examples:
-        >>> table = ChunkTable.of(
-        ...     shape=(5, 4), chunk_shape=(2, 4), coordinates=np.array([[4, 0], [0, 0]]),
-        ...     offsets=np.array([900, 500]), sizes=np.array([16, 32]), masks=np.array([0, 0]))
-        >>> cells_of(table, 32).tolist()
-        [[1.0], [nan], [0.5]]
-    """
-    down, across = table.grid[0], math.prod(table.grid[1:])
-    high, wide = min(down, CELLS[0]), min(across, CELLS[1])
-    block, tile = np.divmod(table.numbers, across)
-    cells = block * high // down * wide + tile * wide // across
-    counts = np.bincount(cells, minlength=high * wide)
-    sizes = np.bincount(cells, weights=table.sizes, minlength=high * wide)
-    mean = np.full(high * wide, np.nan)
-    np.divide(sizes, counts * chunk_bytes, out=mean, where=counts > 0)
-    return mean.reshape(high, wide)
-
-
 def bins_of(values: NDArray[np.float64], *, whole: bool) -> NDArray[np.float64]:
     """Give the edges of at most 64 bins; `whole` numbers get bins of equally many numbers each.
 
@@ -269,50 +240,22 @@ def bins_of(values: NDArray[np.float64], *, whole: bool) -> NDArray[np.float64]:
     return low - 0.5 + width * np.arange(-(-(high - low + 1) // width) + 1)
 
 
-def bands_of(samples: Samples) -> NDArray[np.float64]:
-    """Give a line for each of at most `BANDS` parts of the rows, which hold a number each.
-
-    Its middle row, and the median, the 5 % and the 95 % quantile of its values.
-
-    Examples:
-        >>> numbers = np.arange(32)
-        >>> bands_of(Samples(numbers=numbers, rows=numbers // 16))[[0, -1]].tolist()
-        [[0.5, 0.0, 0.0, 0.0], [30.5, 1.0, 1.0, 1.0]]
-    """
-    parts = min(BANDS, len(samples.numbers))
-    pairs = zip(
-        np.array_split(samples.numbers, parts), np.array_split(samples.rows, parts), strict=True
-    )
-    with warnings.catch_warnings():
-        warnings.filterwarnings("ignore", message="All-NaN slice")
-        return np.array(
-            [
-                [numbers.mean(), *np.nanquantile(rows.astype(np.float64), (0.5, 0.05, 0.95))]
-                for numbers, rows in pairs
-            ]
-        )
-
-
 def _draw_array(part: Any, panel: Panel) -> None:
     samples = _read(panel)
     pictures = [as_image(row) for row in _some(samples.rows)]
     images = [picture for picture in pictures if picture is not None]
-    chunked = panel.chunks is not None and panel.facts.chunks is not None
     wide = [2.0, *([1.0] * IMAGES if images else [float(IMAGES)])]
-    axes = part.subplots(1, len(wide) + chunked, width_ratios=[1.5, *wide] if chunked else wide)
-    for axis in axes:
+    values, *axes = part.subplots(1, len(wide), width_ratios=wide)
+    for axis in (values, *axes):
         axis.tick_params(labelsize=7)
-    if chunked:
-        _draw_chunks(part, axes[0], panel.chunks, panel.facts)
-        axes = axes[1:]
-    _draw_values(axes[0], samples, panel.facts)
+    _draw_values(values, samples, panel.facts)
     if not images:
-        _draw_rows(axes[1], samples, panel.facts)
+        _draw_rows(axes[0], samples, panel.facts)
         return
-    for axis, image, number in zip(axes[1:], images, _some(samples.numbers), strict=False):
+    for axis, image, number in zip(axes, images, _some(samples.numbers), strict=False):
         axis.imshow(image, cmap="gray")
         axis.set_title(f"row {number:,}", fontsize=8)
-    for axis in axes[1:]:
+    for axis in axes:
         axis.set_axis_off()
 
 
@@ -331,44 +274,6 @@ def _read(panel: Panel) -> Samples:
     finally:
         source.close()
     return Samples(numbers=numbers, rows=rows, reason=reason)
-
-
-def _draw_chunks(part: Any, axis: Any, table: Any, facts: Facts) -> None:
-    chunks: Any = facts.chunks
-    across = max(1, facts.row_bytes // max(1, facts.dtype.itemsize))
-    cells = cells_of(table, chunks.nbytes)
-    high = chunks.grid[0] * chunks.shape[0]
-    shown = axis.imshow(
-        cells,
-        aspect="auto",
-        cmap="Blues",
-        vmin=0,
-        vmax=max(1.0, float(np.nanmax(cells, initial=0.0))),
-        extent=(0, across, high, 0),
-        interpolation="nearest",
-    )
-    for edge in np.linspace(0, high, cells.shape[0] + 1)[1:-1]:
-        axis.axhline(edge, color="white", linewidth=0.6)
-    for edge in np.linspace(0, across, cells.shape[1] + 1)[1:-1]:
-        axis.axvline(edge, color="white", linewidth=0.6)
-    bar = part.colorbar(shown, ax=axis)
-    bar.ax.tick_params(labelsize=7)
-    bar.set_label("stored / decoded bytes", fontsize=7)
-    total = math.prod(chunks.grid)
-    partly = "" if chunks.stored == total else f", {chunks.stored:,} stored"
-    shared = " (a cell is several)" if cells.size < total else ""
-    axis.set_title(
-        f"{count_text(total, 'chunk')} of {shape_text(chunks.shape)}{partly}{shared}", fontsize=8
-    )
-    axis.set_facecolor(_UNSTORED)
-    axis.set_ylabel("row", fontsize=8)
-    axis.set_xlabel("element of a row", fontsize=8)
-    axis.set_ylim(facts.rows, 0)
-    axis.set_xlim(0, across)
-    axis.set_xticks([0, across])
-    axis.locator_params(axis="y", nbins=4, integer=True)
-    axis.xaxis.set_major_formatter("{x:,.0f}")
-    axis.yaxis.set_major_formatter("{x:,.0f}")
 
 
 def _draw_values(axis: Any, samples: Samples, facts: Facts) -> None:
@@ -405,16 +310,11 @@ def _draw_rows(axis: Any, samples: Samples, facts: Facts) -> None:
         axis.legend(fontsize=7, loc="best")
         axis.set_xlabel("element of a row", fontsize=8)
         return
-    if len(rows) == facts.rows and len(rows) <= MOST_ROWS:
-        values = rows.reshape(-1).astype(np.float64)
-        axis.plot(samples.numbers, values, ".", markersize=2, color=_BLUE)
-        axis.set_title("value by row", fontsize=8)
-    else:
-        middle, median, low, high = bands_of(samples).T
-        axis.fill_between(middle, low, high, color=_BAND, label="5 to 95 %")
-        axis.plot(middle, median, ".-", markersize=4, linewidth=1, color=_BLUE, label="median")
-        axis.legend(fontsize=7, loc="best")
-        axis.set_title(f"values by row, in {len(middle)} parts", fontsize=8)
+    # Not every n-th row: labels may have a period.
+    some = np.random.default_rng(0).permutation(len(rows))[:MOST_ROWS]
+    values = rows[some].reshape(-1).astype(np.float64)
+    axis.plot(samples.numbers[some], values, ".", markersize=2, color=_BLUE)
+    axis.set_title("value by row", fontsize=8)
     axis.set_xlim(0, facts.rows)
     axis.set_xlabel("row", fontsize=8)
     axis.xaxis.set_major_formatter("{x:,.0f}")

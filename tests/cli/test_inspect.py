@@ -21,14 +21,10 @@ from npdata.cli.inspect.report import Chunks, FilterUse
 from npdata.cli.main import main
 from npdata.cli.plot import (
     MOST_BYTES,
-    Samples,
     as_image,
-    bands_of,
     bins_of,
-    cells_of,
     choose_rows,
 )
-from npdata.sources.hdf5.chunk_table import ChunkTable
 
 CORPUS = Path(__file__).parents[2] / ".corpus" / "files"
 FILES = sorted(p for p in CORPUS.rglob("*") if p.is_file())
@@ -312,17 +308,6 @@ def test_samples_are_few_and_from_all_over_the_array(shape: tuple[int, ...]) -> 
         assert numbers[-1] == shape[0] - 1
 
 
-def test_a_value_by_row_is_drawn_for_places_and_hides_no_gap_between_them() -> None:
-    numbers, _ = choose_rows(facts(shape=(10**6,)))
-    values = (numbers >= 500_000).astype(np.uint8)
-    middle, median, low, high = bands_of(Samples(numbers=numbers, rows=values)).T
-    assert len(middle) == 16
-    assert (np.diff(middle) > 0).all()
-    assert median.tolist() == [0.0] * 8 + [1.0] * 8
-    assert (low <= median).all()
-    assert (median <= high).all()
-
-
 def test_what_is_dear_to_look_at_is_not_looked_at() -> None:
     chunks = Chunks(shape=(10**9, 2), nbytes=8 * 10**9, grid=(10, 1), stored=10)
     gzip = (FilterUse(id=1, name="deflate"),)
@@ -334,23 +319,6 @@ def test_what_is_dear_to_look_at_is_not_looked_at() -> None:
         numbers, reason = choose_rows(known)
         assert len(numbers) == 0
         assert "GB" in reason
-
-
-def test_many_chunks_share_the_cells_of_the_picture() -> None:
-    rng = np.random.default_rng(0)
-    numbers = np.sort(rng.choice(100_000, 70_000, replace=False))
-    coordinates = np.stack(np.divmod(numbers, 100), axis=1) * (4, 5)
-    table = ChunkTable.of(
-        shape=(4000, 500),
-        chunk_shape=(4, 5),
-        coordinates=coordinates,
-        offsets=np.arange(70_000),
-        sizes=np.full(70_000, 40),
-        masks=np.zeros(70_000, np.int64),
-    )
-    cells = cells_of(table, 80)
-    assert cells.shape == (48, 64)
-    assert np.allclose(cells, 0.5)
 
 
 @pytest.mark.parametrize("low, high", [(0, 255), (-3, 3), (5, 5), (0, 63), (0, 64), (-1000, 1000)])

@@ -10,11 +10,10 @@ import math
 from collections.abc import Iterator
 
 from npdata.arrays.blocks import BLOCK_BYTES
-from npdata.cli.console import bytes_text, count_text, shape_text
+from npdata.cli.console import bytes_text, count_text
 from npdata.cli.convert.plan import LARGEST_ROW
 from npdata.cli.hint import convert_command
-from npdata.cli.inspect.report import Chunks, DatasetReport, Facts
-from npdata.cli.inspect.survey import Kind
+from npdata.cli.inspect.report import Chunks, Facts
 
 BATCH = 256
 """The batch that is spoken of."""
@@ -31,25 +30,6 @@ def advise(facts: Facts, *, where: str, budget: int) -> tuple[str, ...]:
     if facts.nbytes < SMALL or facts.sample == "refused":
         return ()
     return tuple(_rules(facts, where, budget))
-
-
-def advise_kind(kind: Kind, one: DatasetReport) -> tuple[str, ...]:
-    """Advise on arrays that are stored alike, of which `one` was looked at."""
-    if kind.count == 1:
-        return one.advice
-    if one.facts is None or one.refusal is not None or not kind.exact:
-        return ()
-    low, high = kind.low or (), kind.high or ()
-    if low == high:
-        count = count_text(kind.count, "sample")
-        return (
-            f"one sample per array: npdata.stack({kind.pattern!r}) is a dataset of {count} of "
-            f"{shape_text(low)}",
-        )
-    if low[1:] == high[1:]:
-        text = f"npdata.concatenate({kind.pattern!r}) is a dataset of all rows"
-        return (f"rows in many arrays: {text}",)
-    return ()
 
 
 def batch_decodes(facts: Facts, budget: int, batch: int = BATCH) -> int:

@@ -5,6 +5,7 @@ report. Invariant: a file that cannot be inspected gives a report that says why,
 array; only a path or a member that is not there raises. No rows are read.
 """
 
+import glob
 import math
 from dataclasses import replace
 from pathlib import Path
@@ -12,6 +13,7 @@ from typing import Literal
 
 import numpy as np
 
+from npdata.cli.console import UsageError
 from npdata.cli.inspect.advice import advise
 from npdata.cli.inspect.report import Chunks, Cost, DatasetReport, Facts, FileReport, FilterUse
 from npdata.cli.raw import RawLayout, undescribed
@@ -20,6 +22,7 @@ from npdata.errors import FormatError, MemberNotFoundError, NpdataError, SourceE
 from npdata.sources.base import Source
 from npdata.sources.file import require_local
 from npdata.sources.file_list import SEPARATOR, split_member
+from npdata.sources.foreign import foreign_file
 from npdata.sources.hdf5 import list_datasets
 from npdata.sources.hdf5.budget import default_budget
 from npdata.sources.hdf5.catalog import Listed
@@ -31,6 +34,32 @@ from npdata.sources.hdf5.open import source_of, without_filters
 from npdata.sources.memory import MemorySource
 from npdata.sources.npz import examine_npz, npz_members
 from npdata.sources.open import identify, open_source
+
+SUFFIXES = (".npy", ".npz", ".h5", ".hdf5")
+RAW_SUFFIXES = (".bin", ".raw", ".dat")
+
+
+def files_of(text: str, raw: RawLayout | None) -> list[str]:
+    """Give the files that a path, a folder or a glob names, each with its member, if any.
+
+    Raises `UsageError` for a folder or a glob without a file.
+    """
+    path, separator, member = text.partition(SEPARATOR)
+    names = []
+    if Path(path).is_dir():
+        suffixes = SUFFIXES if raw is None else RAW_SUFFIXES
+        files = sorted(p for p in Path(path).rglob("*") if p.suffix.lower() in suffixes)
+        names = [str(file) for file in files if file.is_file()]
+        if foreign_file(path) is not None:
+            raise UsageError(f"{path}: {undescribed(path)}")
+        if not names:
+            raise UsageError(f"{path} holds no file that ends in {', '.join(suffixes)}")
+    elif glob.has_magic(path) and not Path(path).exists():
+        # Path.glob takes no absolute pattern.
+        names = sorted(glob.glob(path, recursive=True))  # noqa: PTH207
+        if not names and "*" in path:
+            raise UsageError(f"{path} names no file")
+    return [f"{name}{separator}{member}" for name in names] or [text]
 
 
 def examine(text: str, raw: RawLayout | None) -> FileReport:

@@ -9,22 +9,20 @@ import os
 from collections.abc import Iterable, Sequence
 
 from npdata.sources.file_list import SEPARATOR
-from npdata.sources.hdf5.catalog import Brief
 
 _MOST_LINES = 3
 
 
-def recognised(arrays: Sequence[tuple[str, Brief]]) -> tuple[str, ...]:
-    """Say which files are of a known layout, and the line that opens each.
+def recognised(arrays: Iterable[str]) -> tuple[str, ...]:
+    """Say which files, by the names of their `arrays`, are of a known layout, and how to open each.
 
     Examples:
-        >>> brief = Brief(name="", shape=(4, 3), dtype=np.dtype("f4"), storage="contiguous")
         >>> names = ("data/demo_0/actions", "data/demo_0/obs/eef_pos")
-        >>> print(recognised([(f"d.hdf5::{name}", brief) for name in names])[0])
+        >>> print(recognised([f"d.hdf5::{name}" for name in names])[0])
         robomimic demonstrations: npdata.NumpyDataset.from_hdf5('d.hdf5', actions='data/*/...
     """
     files: dict[str, list[str]] = {}
-    for where, _ in arrays:
+    for where in arrays:
         path, _, member = where.partition(SEPARATOR)
         files.setdefault(path, []).append(member.strip("/"))
     episodes = [path for path, names in files.items() if _is_episode(names)]

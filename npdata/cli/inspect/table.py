@@ -6,14 +6,13 @@ nothing is cut off; what does not fit is folded. It computes nothing but text.
 """
 
 import math
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, TypeAlias
 
 from npdata.arrays.dtypes import DType, is_variable_text
 from npdata.cli.console import bytes_text, count_text, printable, shape_text
-from npdata.cli.inspect.advice import advise_kind
+from npdata.cli.inspect.kinds import Kind
 from npdata.cli.inspect.report import DatasetReport, Facts, FileReport, FilterUse
-from npdata.cli.inspect.survey import Kind
 from npdata.errors import require
 
 _STYLES = {
@@ -25,12 +24,12 @@ _STYLES = {
     "refused": "red",
     "failed": "bold red",
 }
-_ACCESS = ("memory", "mapped", "decoded", "library")
+_SAMPLES = ("view", "copy", "fields")
 _MOST_NAMES = 4
 _DEAR = 4.0
 _FORMATS = {"npy": ".npy", "npz": ".npz", "hdf5": "HDF5", "raw": "raw", None: "raw"}
 _KIND_NOTE = (
-    "arrays that are stored alike are one line, and the largest of them was looked at; FILE::GROUP "
+    "arrays that are stored alike are one line, with how the largest of them is read; FILE::GROUP "
     "or --json shows each"
 )
 _NOTE = "full, block: bytes decoded for each byte used, shuffled fully or by blocks, at most"
@@ -48,11 +47,13 @@ _HEADS = (
 )
 _KIND_HEADS = ("arrays", *_HEADS[:-2])
 _RIGHT = ("arrays", "bytes", "stored", "full", "block")
-_MOST_WHY, _MOST_ADVICE = 5, 3
-"""Sentences below a summary, so that it fits a screen."""
+_MOST_KINDS, _MOST_WHY, _MOST_ADVICE = 13, 5, 3
+"""So much of a summary fits a screen: lines, and sentences below them."""
 
 Cell: TypeAlias = tuple[str, str]
 """A text and its style."""
+Row: TypeAlias = tuple[Cell, Mapping[str, Cell]]
+"""The name of an array, and its cells by their heads."""
 Note: TypeAlias = tuple[str, str, str]
 """A word of the table, the sentence that explains it, and the array that it is about."""
 
@@ -62,29 +63,29 @@ def print_reports(console: Any, reports: Sequence[FileReport]) -> None:
     _print_table(console, _HEADS, [row for report in reports for row in _rows(report)])
     console.print(_NOTE, style="dim")
     several = sum(max(1, len(report.datasets)) for report in reports) > 1
-    _print_notes(console, "Why", _merged(_reasons(reports)), named=several)
-    _print_notes(console, "Advice", _merged(_advice(reports)), named=several)
+    named = list(_named(reports))
+    why = [*_failures(reports), *(note for name, each in named for note in _why(name, each))]
+    # What fails or is refused first, then the access, then the sample.
+    why.sort(key=lambda note: (note[0] not in ("failed", "refused")) + (note[0] in _SAMPLES))
+    advice = [("-", text, name) for name, each in named for text in each.advice]
+    _print_notes(console, "Why", why, named=several)
+    _print_notes(console, "Advice", advice, named=several)
 
 
-def print_summary(
-    console: Any,
-    kinds: Sequence[tuple[Kind, DatasetReport]],
-    left_out: Sequence[Kind],
-    failures: Sequence[tuple[str, str]],
-) -> None:
-    """Print kinds of arrays, of each of which one was looked at, in about a screen."""
-    rows = [((printable(kind.pattern), ""), _kind_cells(kind, one)) for kind, one in kinds]
+def print_kinds(console: Any, kinds: Sequence[Kind], reports: Sequence[FileReport]) -> None:
+    """Print the largest kinds of arrays in about a screen, and what could not be inspected."""
+    shown, left_out = kinds[:_MOST_KINDS], kinds[_MOST_KINDS:]
+    rows = [((printable(kind.pattern), ""), _kind_cells(kind)) for kind in shown]
     _print_table(console, _KIND_HEADS, rows)
     if left_out:
-        count = sum(kind.count for kind in left_out)
+        count = sum(len(kind.members) for kind in left_out)
         size = bytes_text(sum(kind.nbytes for kind in left_out))
         console.print(f"and {count_text(len(left_out), 'more kind')}: {count:,} arrays, {size}")
     console.print(_KIND_NOTE, style="dim")
-    why = [("failed", reason, where) for where, reason in failures]
-    why += [note for kind, one in kinds for note in _why(kind.pattern, one)]
-    advice = [("-", text, kind.pattern) for kind, one in kinds for text in advise_kind(kind, one)]
-    _print_notes(console, "Why", _merged(why), most=_MOST_WHY)
-    _print_notes(console, "Advice", _merged(advice), most=_MOST_ADVICE)
+    why = [note for kind in shown for note in _why(kind.pattern, kind.largest)]
+    advice = [("-", text, kind.pattern) for kind in shown for text in kind.advice]
+    _print_notes(console, "Why", [*_failures(reports), *why], most=_MOST_WHY)
+    _print_notes(console, "Advice", advice, most=_MOST_ADVICE)
 
 
 def print_layouts(console: Any, lines: Sequence[str]) -> None:
@@ -105,16 +106,14 @@ def dtype_text(dtype: DType) -> str:
     return "text" if is_variable_text(dtype) else str(dtype)
 
 
-def _print_table(
-    console: Any, heads: Sequence[str], rows: Sequence[tuple[Cell, list[Cell]]]
-) -> None:
+def _print_table(console: Any, heads: Sequence[str], rows: Sequence[Row]) -> None:
     table = _table(heads, rows, stacked=False)
     if console.measure(table, options=console.options.update(width=10_000)).maximum > console.width:
         table = _table(heads, rows, stacked=True)
     console.print(table)
 
 
-def _table(heads: Sequence[str], rows: Sequence[tuple[Cell, list[Cell]]], *, stacked: bool) -> Any:
+def _table(heads: Sequence[str], rows: Sequence[Row], *, stacked: bool) -> Any:
     """Give the table, with a line for every column, or for every two."""
     step = 2 if stacked else 1
     firsts = range(0, len(heads), step)
@@ -131,7 +130,8 @@ def _table(heads: Sequence[str], rows: Sequence[tuple[Cell, list[Cell]]], *, sta
     for name, cells in rows:
         stacks = []
         for first in firsts:
-            upper, *lower = cells[first : first + step]
+            known = [cells.get(head, ("", "")) for head in heads[first : first + step]]
+            upper, *lower = known
             lines = [_text(*upper), *(_text(text, style or "dim") for text, style in lower)]
             stacks.append(_text("\n").join(lines))
         table.add_row(_text(*name), *stacks)
@@ -139,22 +139,23 @@ def _table(heads: Sequence[str], rows: Sequence[tuple[Cell, list[Cell]]], *, sta
 
 
 def _print_notes(
-    console: Any,
-    head: str,
-    notes: dict[tuple[str, str], list[str]],
-    *,
-    named: bool = True,
-    most: int | None = None,
+    console: Any, head: str, notes: Sequence[Note], *, named: bool = True, most: int | None = None
 ) -> None:
-    if not notes:
+    """Print each sentence once, with the arrays that it is about."""
+    merged: dict[tuple[str, str], list[str]] = {}
+    for word, sentence, name in notes:
+        merged.setdefault((word, sentence), []).append(name)
+    if not merged:
         return
     grid = _rich("table").Table.grid(padding=(0, 2, 0, 0))
     grid.add_column()
     grid.add_column(overflow="fold")
-    for (word, sentence), names in list(notes.items())[:most]:
+    for (word, sentence), names in list(merged.items())[:most]:
         text = _text(printable(sentence))
         if named:
-            text.append(f"\n{printable(_listed(names))}", "dim")
+            more = len(names) - _MOST_NAMES
+            listed = ", ".join(names[:_MOST_NAMES]) + (f" and {more:,} more" if more > 0 else "")
+            text.append(f"\n{printable(listed)}", "dim")
         grid.add_row(_text(word, _STYLES.get(word, "")), text)
     console.print(f"\n{head}", style="bold")
     console.print(grid)
@@ -168,76 +169,67 @@ def _text(text: str, style: str = "") -> Any:
     return _rich("text").Text(text, style)
 
 
-def _rows(report: FileReport) -> Iterator[tuple[Cell, list[Cell]]]:
+def _rows(report: FileReport) -> Iterator[Row]:
     """Give a row for a file, unless it is an array by itself, and for each of its arrays."""
     if report.datasets and report.datasets[0].name is None:
-        yield (printable(report.path), ""), _array_cells(report.datasets[0])
+        yield (printable(report.path), ""), _cells(report.datasets[0])
         return
-    yield (printable(report.path), "bold"), _file_cells(report)
-    for dataset in report.datasets:
-        yield (f"  {printable(dataset.name or '')}", ""), _array_cells(dataset)
-
-
-def _file_cells(report: FileReport) -> list[Cell]:
     if report.failure is not None and not report.datasets:
-        return [("failed" if head == "access" else "", _STYLES["failed"]) for head in _HEADS]
-    known = {
+        yield (printable(report.path), "bold"), {"access": ("failed", _STYLES["failed"])}
+        return
+    stored = bytes_text(min(report.nbytes, report.disk_bytes))
+    cells = {
         "shape": count_text(len(report.datasets), "array"),
         "stored as": _FORMATS[report.format],
         "bytes": bytes_text(report.nbytes),
-        "stored": bytes_text(min(report.nbytes, report.disk_bytes)),
+        "stored": stored,
     }
-    return [(known.get(head, ""), "bold") for head in _HEADS]
+    yield (printable(report.path), "bold"), {head: (text, "bold") for head, text in cells.items()}
+    for dataset in report.datasets:
+        yield (f"  {printable(dataset.name or '')}", ""), _cells(dataset)
 
 
-def _array_cells(dataset: DatasetReport) -> list[Cell]:
+def _cells(dataset: DatasetReport) -> dict[str, Cell]:
     facts = dataset.facts
     access = "refused" if dataset.refusal is not None or facts is None else facts.access
-    if facts is None:
-        return [(access if head == "access" else "", _STYLES[access]) for head in _HEADS]
-    return [
-        (shape_text(facts.shape), ""),
-        (_layout(facts), ""),
-        (dtype_text(facts.dtype), ""),
-        (", ".join(map(_filter, facts.filters)), ""),
-        (bytes_text(facts.nbytes), ""),
-        (bytes_text(facts.stored_bytes), ""),
-        (access, _STYLES[access]),
-        (facts.sample, _STYLES.get(facts.sample, "")),
-        _factor(facts.cost.full),
-        _factor(facts.cost.block),
-    ]
+    cells = {"access": (access, _STYLES[access])}
+    if facts is not None:
+        cells |= {
+            "shape": (shape_text(facts.shape), ""),
+            "stored as": (_layout(facts), ""),
+            "dtype": (dtype_text(facts.dtype), ""),
+            "filters": (", ".join(map(_filter, facts.filters)), ""),
+            "bytes": (bytes_text(facts.nbytes), ""),
+            "stored": (bytes_text(facts.stored_bytes), ""),
+            "sample": (facts.sample, _STYLES.get(facts.sample, "")),
+            "full": _factor(facts.cost.full),
+            "block": _factor(facts.cost.block),
+        }
+    return cells
 
 
-def _kind_cells(kind: Kind, one: DatasetReport) -> list[Cell]:
-    brief = kind.brief
-    layout = brief.storage
-    if kind.count == 1 and one.facts is not None:
-        layout = _layout(one.facts)
-    access, sample = "refused", ""
-    if one.facts is not None and one.refusal is None:
-        access, sample = one.facts.access, one.facts.sample
-    return [
-        (f"{kind.count:,}", ""),
-        ("" if kind.low is None else _range(kind.low, kind.high or kind.low), ""),
-        (layout, ""),
-        ("" if brief.dtype is None else dtype_text(brief.dtype), ""),
-        (", ".join(brief.filters), ""),
-        (bytes_text(kind.nbytes), ""),
-        (bytes_text(kind.stored_bytes), ""),
-        (access, _STYLES[access]),
-        (sample, _STYLES.get(sample, "")),
-    ]
+def _kind_cells(kind: Kind) -> dict[str, Cell]:
+    """Give the cells of the largest array, with the sizes and the sums of all."""
+    cells = _cells(kind.largest) | {
+        "arrays": (f"{len(kind.members):,}", ""),
+        "bytes": (bytes_text(kind.nbytes), ""),
+        "stored": (bytes_text(kind.stored_bytes), ""),
+    }
+    facts = kind.largest.facts
+    if len(kind.members) > 1 and facts is not None:
+        cells["shape"] = (_range(kind.shapes), "")
+        cells["stored as"] = (facts.layout, "")
+    return cells
 
 
-def _range(low: tuple[int, ...], high: tuple[int, ...]) -> str:
+def _range(shapes: Sequence[tuple[int, ...]]) -> str:
     """Give the sizes of arrays, each from the smallest to the largest.
 
     Examples:
-        >>> _range((57, 7), (312, 7))
+        >>> _range([(57, 7), (312, 7)])
         '57..312×7'
     """
-    sizes = zip(low, high, strict=True)
+    sizes = [(min(axis), max(axis)) for axis in zip(*shapes, strict=True)]
     return "×".join(f"{a:,}" if a == b else f"{a:,}..{b:,}" for a, b in sizes)
 
 
@@ -249,12 +241,10 @@ def _named(reports: Sequence[FileReport]) -> Iterator[tuple[str, DatasetReport]]
             yield (dataset.name or "") if short else dataset.where, dataset
 
 
-def _reasons(reports: Sequence[FileReport]) -> Iterator[Note]:
+def _failures(reports: Sequence[FileReport]) -> Iterator[Note]:
     for report in reports:
         if report.failure is not None:
             yield "failed", report.failure, report.path
-    why = [note for name, dataset in _named(reports) for note in _why(name, dataset)]
-    yield from sorted(why, key=lambda note: (note[0] != "refused") + (note[0] not in _ACCESS))
 
 
 def _why(name: str, dataset: DatasetReport) -> Iterator[Note]:
@@ -264,25 +254,6 @@ def _why(name: str, dataset: DatasetReport) -> Iterator[Note]:
     elif facts is not None:
         yield facts.access, facts.access_reason, name
         yield facts.sample, facts.sample_reason, name
-
-
-def _advice(reports: Sequence[FileReport]) -> Iterator[Note]:
-    for name, dataset in _named(reports):
-        for text in dataset.advice:
-            yield "-", text, name
-
-
-def _merged(notes: Iterable[Note]) -> dict[tuple[str, str], list[str]]:
-    found: dict[tuple[str, str], list[str]] = {}
-    for word, text, name in notes:
-        found.setdefault((word, text), []).append(name)
-    return found
-
-
-def _listed(names: Sequence[str]) -> str:
-    shown = ", ".join(names[:_MOST_NAMES])
-    left = len(names) - _MOST_NAMES
-    return f"{shown} and {left:,} more" if left > 0 else shown
 
 
 def _layout(facts: Facts) -> str:

@@ -8,7 +8,6 @@ import pytest
 
 from npdata import errors, open_source
 from npdata.sources.hdf5 import list_datasets
-from npdata.sources.hdf5.catalog import brief_datasets
 
 
 def test_datasets_are_found_at_any_depth_and_once(tmp_path: Path) -> None:
@@ -91,37 +90,3 @@ def test_filters_that_nothing_here_can_undo_are_named(tmp_path: Path) -> None:
     assert listed.examined.missing == {511}
     with pytest.raises(errors.FormatError, match=r"has its filter 511 .*pip install hdf5plugin"):
         open_source(f"{path}::x")
-
-
-def test_a_brief_list_names_the_same_and_follows_no_link(tmp_path: Path) -> None:
-    path, other = str(tmp_path / "d.h5"), str(tmp_path / "other.h5")
-    with h5py.File(other, "w") as file:
-        file["secret"] = np.arange(3)
-    with h5py.File(path, "w") as file:
-        file["out"] = h5py.ExternalLink(other, "/secret")
-        file["soft"] = h5py.SoftLink("/a/x")
-        file["dangling"] = h5py.SoftLink("/nothing")
-        file["a/x"] = np.zeros((5, 2), ">i2")
-        file["a/scalar"] = 3
-        file["a/null"] = h5py.Empty("f4")
-        file["a/µ"] = ["text"]
-        file.create_dataset("z", (100, 7), "f4", chunks=(10, 7), compression=1)[:50] = 1
-    briefs = {brief.name: brief for brief in brief_datasets(path)}
-    assert briefs.keys() == {each.name for each in list_datasets(path).datasets}
-    assert {name for name, brief in briefs.items() if brief.storage == "link"} == {
-        "out",
-        "dangling",
-    }
-    with h5py.File(path) as file:
-        for name in ("a/x", "a/scalar", "a/null", "a/µ", "z"):
-            assert briefs[name].shape == file[name].shape
-            assert briefs[name].stored_bytes == file[name].id.get_storage_size()
-        assert briefs["a/x"].dtype == np.dtype(">i2")
-        assert briefs["z"].filters == ("deflate",)
-    assert [brief.name for brief in brief_datasets(path, "a")] == [
-        "a/null",
-        "a/scalar",
-        "a/x",
-        "a/µ",
-    ]
-    assert brief_datasets(path, "out")[0].shape is None

@@ -10,11 +10,12 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from inspected import facts
 
 import npdata
-from npdata.cli.inspect.survey import kinds_of, patterns_of
+from npdata.cli.inspect.kinds import kinds_of, patterns_of
+from npdata.cli.inspect.report import DatasetReport
 from npdata.cli.main import main
-from npdata.sources.hdf5.catalog import Brief
 
 SCREEN = 40
 
@@ -46,22 +47,22 @@ def test_every_name_fits_its_pattern_and_alone_it_is_its_own(found: list[str]) -
 
 @given(names, st.data())
 def test_every_array_is_in_one_kind(found: list[str], data: st.DataObject) -> None:
-    briefs = [
-        Brief(
-            name=name,
-            shape=data.draw(st.lists(st.integers(0, 9), max_size=3).map(tuple)),
-            dtype=np.dtype(data.draw(st.sampled_from(["f4", "i8"]))),
-            storage="contiguous",
+    arrays = [
+        DatasetReport(
+            where=name,
+            name=None,
+            facts=facts(
+                shape=data.draw(st.lists(st.integers(0, 9), min_size=1, max_size=3).map(tuple)),
+                dtype=np.dtype(data.draw(st.sampled_from(["f4", "i8"]))),
+            ),
         )
         for name in found
     ]
-    kinds = kinds_of([(brief.name, brief) for brief in briefs])
-    assert sum(kind.count for kind in kinds) == len(briefs)
-    assert sum(kind.nbytes for kind in kinds) == sum(brief.nbytes for brief in briefs)
+    kinds = kinds_of(arrays)
+    assert sum(len(kind.members) for kind in kinds) == len(arrays)
+    assert sum(kind.nbytes for kind in kinds) == sum(each.facts.nbytes for each in arrays)
     for kind in kinds:
-        assert kind.low is not None
-        assert kind.high is not None
-        assert all(low <= high for low, high in zip(kind.low, kind.high, strict=True))
+        assert len({(len(each.facts.shape), each.facts.dtype) for each in kind.members}) == 1
 
 
 def test_one_dataset_per_episode_is_a_line_per_kind(
