@@ -32,6 +32,7 @@ A message says what was got, what was expected, where (file, field, index) and w
 
 `StateWarning` (UserWarning) names a loaded state that `set_epoch` contradicts.
 `WindowWarning` (UserWarning) names a window of more decoded chunks than memory holds.
+`CacheWarning` (UserWarning) names a cache that is full or was cut short; rows stay right.
 A missing path is the builtin `FileNotFoundError`, a folder the builtin `IsADirectoryError`.
 """
 
@@ -136,6 +137,10 @@ class StateWarning(UserWarning):
 
 class WindowWarning(UserWarning):
     """A window that was asked for holds more decoded chunks than there is memory for."""
+
+
+class CacheWarning(UserWarning):
+    """Decoded rows are no longer kept: the disk is full, or somebody cut the file of the cache."""
 
 
 class RandomnessWarning(UserWarning):

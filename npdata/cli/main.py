@@ -13,6 +13,7 @@ from collections.abc import Sequence
 from importlib.metadata import version
 
 from npdata.cli.bench.command import BENCH
+from npdata.cli.cache import CACHE
 from npdata.cli.console import (
     FAILED,
     INTERRUPTED,
@@ -26,7 +27,7 @@ from npdata.cli.convert.command import CONVERT
 from npdata.cli.inspect.command import INSPECT
 from npdata.errors import MemberNotFoundError, NpdataError
 
-COMMANDS: tuple[Command, ...] = (INSPECT, CONVERT, BENCH)
+COMMANDS: tuple[Command, ...] = (INSPECT, CONVERT, BENCH, CACHE)
 WRONG = (
     UsageError,
     FileNotFoundError,

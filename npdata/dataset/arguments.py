@@ -23,6 +23,8 @@ OPTIONS = (
     "decode",
     "columns",
     "axis",
+    "cache",
+    "cache_bytes",
 )
 
 Paths: TypeAlias = str | os.PathLike[str] | Sequence[str | os.PathLike[str]]

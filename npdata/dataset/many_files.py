@@ -17,6 +17,7 @@ from npdata.dataset.ragged_form import Form
 from npdata.dataset.transforms import Transform
 from npdata.errors import FieldError
 from npdata.sources.base import Source
+from npdata.sources.cache.cache import CachePlace
 from npdata.sources.columns import Columns
 from npdata.sources.concat import ConcatSource, Parts
 from npdata.sources.decode import Decode
@@ -117,6 +118,8 @@ def concatenate(
     dtype: Any = None,
     decode: Decode | Mapping[Any, Decode] | None = None,
     columns: Columns | Mapping[Any, Columns] | None = None,
+    cache: CachePlace | Mapping[Any, CachePlace] | None = None,
+    cache_bytes: int | None = None,
     shape: int | tuple[int, ...] | None = None,
     offset: int = 0,
     transform: Transform | None = None,
@@ -137,6 +140,8 @@ def concatenate(
         dtype: as in `stack`.
         decode: as in `NumpyDataset`; each file is decoded by its own attributes.
         columns: as in `NumpyDataset`.
+        cache: as in `NumpyDataset`; each file is kept by itself.
+        cache_bytes: as in `NumpyDataset`.
         shape: of the array in each raw file, as `(-1, 64)`; one size may be -1.
         offset: the byte at which the array in each raw file begins.
         transform: as in `NumpyDataset`.
@@ -153,7 +158,7 @@ def concatenate(
         (7, tensor(6.))
     """
     _require_raise(on_missing)
-    options = {"decode": decode, "columns": columns}
+    options = {"decode": decode, "columns": columns, "cache": cache, "cache_bytes": cache_bytes}
     raw = _raw(dtype, shape, offset)
     cast = None if raw else dtype
     if isinstance(files, list | tuple) and not all(map(_is_path, files)):

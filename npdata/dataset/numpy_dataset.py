@@ -37,6 +37,7 @@ from npdata.dataset.windows import Offsets, windowed
 from npdata.errors import ClosedError, FieldError
 from npdata.sampling.rows import MaskedRows, SeededRows
 from npdata.sources.base import Source, rows_held
+from npdata.sources.cache.cache import CachePlace
 from npdata.sources.columns import Columns
 from npdata.sources.concat import ConcatSource
 from npdata.sources.decode import Decode
@@ -84,6 +85,13 @@ class NumpyDataset(Glance, FromFiles, Splits, Dataset[Any]):
     MATLAB, whose first axis is the last here. `decode="matlab"` makes its logical values bool,
     and `decode="nwb"` applies the conversion of NWB time series.
 
+    `cache` keeps compressed HDF5 decoded, so that each chunk is decoded once: in a folder, which
+    ranks, workers and later runs share, or with "ram" in memory, for as long as the dataset lives;
+    for all fields, or in a mapping. `cache_bytes` bounds all that is in the folder (or in memory)
+    together: what was not used for the longest is removed, and of a dataset that does not fit the
+    first chunks are kept. None is half of what the disk (or memory) has free without it. OSError
+    where nothing can be written in the folder; data that needs no decoding is read as ever.
+
     Raises `FieldError` (a ValueError) for fields of different length, for none, and for options
     that name no field; and whatever opening a field raises.
 
@@ -105,6 +113,8 @@ class NumpyDataset(Glance, FromFiles, Splits, Dataset[Any]):
         decode: Decode | Mapping[Any, Decode] | None = None,
         columns: Columns | Mapping[Any, Columns] | None = None,
         axis: int | Mapping[Any, int] = 0,
+        cache: CachePlace | Mapping[Any, CachePlace] | None = None,
+        cache_bytes: int | None = None,
         **named: SourceLike,
     ) -> None:
         """Open the fields; see the class for the arguments."""
@@ -116,6 +126,7 @@ class NumpyDataset(Glance, FromFiles, Splits, Dataset[Any]):
         options: dict[str, Any] = {"dtype": dtype, "decode": decode}
         options |= {"ragged": ragged, "padding": padding, "layout": layout}
         options |= {"columns": columns, "axis": axis}
+        options |= {"cache": cache, "cache_bytes": cache_bytes}
         opened = open_fields(names, sources, options)
         self._hold(
             opened,

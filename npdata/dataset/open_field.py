@@ -17,6 +17,8 @@ from npdata.dataset.varied_field import VariedField
 from npdata.errors import FieldError
 from npdata.sources.axis import along_axis
 from npdata.sources.base import Source
+from npdata.sources.cache.cache import Cache
+from npdata.sources.cached import cached
 from npdata.sources.columns import ColumnSource, ColumnsSource, columns_of
 from npdata.sources.decode import decoded
 from npdata.sources.hdf5 import is_open_dataset
@@ -49,6 +51,11 @@ def open_fields(
     labels: Sequence[str | int] = names or range(len(sources))
     _require_one_length(labels, sources)
     asked = {name: per_field(name, value, names, len(sources)) for name, value in options.items()}
+    if any(asked["cache"]):
+        asked["cache_bytes"] = [
+            None if cache is None else most
+            for cache, most in zip(asked["cache"], asked["cache_bytes"], strict=True)
+        ]
     fields = tuple(
         _open_field(label, source, {name: asked[name][k] for name in asked})
         for k, (label, source) in enumerate(zip(labels, sources, strict=True))
@@ -96,7 +103,9 @@ def _open_field(label: str | int, source: SourceLike, asked: Mapping[str, Any]) 
             return SparseField(label, source.source, dtype)
         source, asked = source.source, {**asked, "dtype": dtype}
     try:
-        opened = decoded(along_axis(open_source(source), asked["axis"]), asked["decode"])
+        opened = along_axis(open_source(source), asked["axis"])
+        cache = Cache.of(asked["cache"], asked["cache_bytes"])
+        opened = decoded(cached(opened, cache), asked["decode"])
         opened = columns_of(opened, asked["columns"])
         if isinstance(opened, RaggedSource):
             form = RaggedForm.of(asked["ragged"], asked["padding"])

@@ -10,7 +10,7 @@ nothing of tensors, samples or order.
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,6 +20,9 @@ from npdata.arrays.convert import Layout
 from npdata.arrays.dtypes import DType
 from npdata.arrays.gather import RowTable
 from npdata.sources.packing import NOT_PACKED, Packing, Packings
+
+if TYPE_CHECKING:
+    from npdata.sources.cache.cache import Cache
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -171,6 +174,10 @@ class Source(ABC):
         """Give the same rows, made of `bases` in place of the sources of that name."""
         (only,) = bases
         return only
+
+    def cached(self, cache: "Cache") -> "Source":
+        """Give the same rows, decoded once and kept in `cache`; this source where it needs none."""
+        return self
 
     def check(self) -> None:  # noqa: B027
         """Raise `ChangedFileError` if the file behind the source is no longer as it was opened."""

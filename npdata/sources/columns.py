@@ -15,6 +15,7 @@ from npdata.arrays.dtypes import DType, dtype_rule
 from npdata.arrays.gather import RowTable
 from npdata.errors import FieldError, MemberNotFoundError
 from npdata.sources.base import Source
+from npdata.sources.cache.cache import Cache
 from npdata.sources.derived import DerivedSource
 
 MOST_NAMES = 20
@@ -65,6 +66,11 @@ class ColumnSource(DerivedSource):
             records = np.empty((len(indices), *self.rows.shape[1:]), self.rows.dtype)
             self.rows.read(indices, records)
             out[...] = _taken(records, self._names)
+
+    def cached(self, cache: Cache) -> Source:
+        """Give the same column of records that are decoded once."""
+        rows = self.rows.cached(cache)
+        return self if rows is self.rows else ColumnSource(rows, self._names)
 
     def close_idle(self) -> None:
         """Close the files of the records until the next read."""

@@ -9,7 +9,7 @@ rows that it does not have. No more than `MOST_OPEN` of the other parts keep fil
 
 from collections import OrderedDict
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any
 
@@ -22,6 +22,7 @@ from npdata.arrays.gather import address_of
 from npdata.arrays.per_process import ForkSafeLock
 from npdata.errors import FieldError
 from npdata.sources.base import Access, Source
+from npdata.sources.cache.cache import Cache
 from npdata.sources.file_list import packed, unpacked
 from npdata.sources.file_table import FileTable, RawFormat
 from npdata.sources.mapped import MappedSource
@@ -389,6 +390,13 @@ class ConcatSource(Source):
         if idle is not None:
             self.parts.own[idle].close_idle()
         return self.parts.own[owner]
+
+    def cached(self, cache: Cache) -> Source:
+        """Give the same rows, with parts that are decoded once and kept in `cache`."""
+        own = {k: part.cached(cache) for k, part in self.parts.own.items()}
+        if all(own[k] is part for k, part in self.parts.own.items()):
+            return self
+        return ConcatSource(replace(self.parts, own=own), self.paths)
 
     def check(self) -> None:
         """Raise `ChangedFileError` if a file behind a part changed since it was opened."""

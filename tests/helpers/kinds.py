@@ -43,6 +43,9 @@ def write(folder: Path) -> Data:
         file.create_dataset("chunked", data=x, chunks=(10, 3, 5))
         file.create_dataset("tiles", data=x, chunks=(10, 2, 2))
         file.create_dataset("packed", data=x, chunks=(10, 3, 5), compression=4, shuffle=True)
+        file.create_dataset("packed tiles", data=x, chunks=(10, 2, 2), compression=1)
+        last = np.moveaxis(x, 0, -1)
+        file.create_dataset("rows last", data=last, chunks=(3, 2, 10), compression=1)
     for part, rows in enumerate((slice(0, 40), slice(40, 41), slice(41, None))):
         with h5py.File(folder / f"part-{part}.h5", "w") as file:
             file["x"] = x[rows]
@@ -72,6 +75,10 @@ FILE_KINDS: dict[str, Callable[[Data], Any]] = {
     "hdf5, chunked": lambda d: f"{d.folder}/d.h5::chunked",
     "hdf5, tiles": lambda d: f"{d.folder}/d.h5::tiles",
     "hdf5, compressed": lambda d: f"{d.folder}/d.h5::packed",
+    "hdf5, kept in a folder": lambda d: kept(d, "packed", cache=f"{d.folder}-cache"),
+    "hdf5, tiles kept in a folder": lambda d: kept(d, "packed tiles", cache=f"{d.folder}-cache"),
+    "hdf5, kept in memory": lambda d: kept(d, "packed", cache="ram"),
+    "hdf5, rows last, kept": lambda d: kept(d, "rows last", cache=f"{d.folder}-cache", axis=-1),
     "hdf5, several files": lambda d: ConcatSource(
         [open_source(f"{d.folder}/part-{k}.h5::x") for k in range(3)]
     ),
@@ -90,6 +97,11 @@ MEMORY_KINDS: dict[str, Callable[[Data], Any]] = {
 }
 
 KINDS = FILE_KINDS | MEMORY_KINDS
+
+
+def kept(data: Data, name: str, **options: Any) -> Any:
+    """A source of a dataset of HDF5 that is decoded once."""
+    return NumpyDataset(f"{data.folder}/d.h5::{name}", **options).sources[0]
 
 
 def misaligned(array: np.ndarray) -> np.ndarray:

@@ -28,8 +28,11 @@ from npdata.arrays.per_process import PerProcess, cores
 from npdata.sources.hdf5.budget import default_budget, share
 from npdata.sources.hdf5.chunk_memory import Chunk, ChunkMemory
 
-Decode: TypeAlias = Callable[[int, NDArray[np.uint8], bool], None]
-"""Decodes chunk `number` into memory; the last argument is True for a prefetched chunk."""
+Decode: TypeAlias = Callable[[int, NDArray[np.uint8], bool], Chunk | None]
+"""Decodes chunk `number` into memory; the last argument is True for a prefetched chunk.
+
+A chunk that it gives lies elsewhere, in memory that needs none of the budget.
+"""
 
 AT_ONCE = 1 << 18
 """Small chunks are taken so many bytes at a time, since taking one costs as much as decoding it."""
@@ -304,8 +307,8 @@ class ChunkCache:
             done = [_decode(key, memory, ahead) for key, memory in jobs]
             with self._lock:
                 self._threads_ahead.discard(threading.get_ident())
-                for (key, memory), error in zip(jobs, done, strict=True):
-                    self._publish(key, memory, error, ahead)
+                for (key, memory), result in zip(jobs, done, strict=True):
+                    self._publish(key, memory, result, ahead)
         except BaseException as error:
             self._begin_anew(error)
         return True
@@ -337,25 +340,33 @@ class ChunkCache:
         return jobs
 
     def _publish(
-        self, key: Key, memory: NDArray[np.uint8], error: BaseException | None, ahead: bool
+        self,
+        key: Key,
+        memory: NDArray[np.uint8],
+        result: Chunk | BaseException | None,
+        ahead: bool,
     ) -> None:
         """Show a chunk to readers, and answer who waits for it, perhaps with the error."""
         chunks, number = key
         waiting = self._waiting.pop(key, [])
-        if error is not None:
+        if result is not None:
             self.memory.give_back(memory)
-        else:
-            chunk = self.memory.chunk(memory)
+        chunk = self.memory.chunk(memory) if result is None else result
+        if isinstance(chunk, Chunk):
             chunk.used = next(self._clock)
             chunks.decoded += 1
             if not chunks.closed:
-                self._held[key] = chunk
-                if ahead and not waiting:
-                    self._ahead[key] = chunk.used
-                    self._ahead_bytes += chunks.nbytes
+                if result is None:
+                    self._hold(key, chunk, ahead=ahead and not waiting)
                 chunks.ready[number] = chunk
         for request, place in waiting:
-            request.fill(place, chunk if error is None else error)
+            request.fill(place, chunk)
+
+    def _hold(self, key: Key, chunk: Chunk, *, ahead: bool) -> None:
+        self._held[key] = chunk
+        if ahead:
+            self._ahead[key] = chunk.used
+            self._ahead_bytes += chunk.data.nbytes
 
     def _room(self, nbytes: int, *, ahead: bool = False) -> NDArray[np.uint8] | None:
         """Take memory for a chunk, dropping chunks that were not used for long; None: no room."""
@@ -406,13 +417,12 @@ def _time(entry: tuple[Key, int]) -> int:
     return entry[1]
 
 
-def _decode(key: Key, memory: NDArray[np.uint8], ahead: bool) -> BaseException | None:
+def _decode(key: Key, memory: NDArray[np.uint8], ahead: bool) -> Chunk | BaseException | None:
     chunks, number = key
     try:
-        chunks.decode(number, memory, ahead)
+        return chunks.decode(number, memory, ahead)
     except BaseException as error:
         return error
-    return None
 
 
 _END = object()

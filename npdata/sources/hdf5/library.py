@@ -8,6 +8,7 @@ may write to the file. One read at a time: h5py's own lock allows no more.
 """
 
 import functools
+import weakref
 from dataclasses import dataclass
 from typing import Any
 
@@ -20,10 +21,24 @@ from npdata.arrays.dtypes import DType
 from npdata.arrays.per_process import ForkSafeLock, PerProcess
 from npdata.errors import ChangedFileError, ClosedError, FormatError
 from npdata.sources.base import Access, Source
+from npdata.sources.cache.cache import Cache
 from npdata.sources.file import FileIdentity
 from npdata.sources.hdf5.external_files import ExternalFile, external_files
+from npdata.sources.hdf5.kept_library import KeptLibrarySource
 from npdata.sources.hdf5.layout import Locking, open_file
 from npdata.sources.hdf5.plugins import filters_missing
+
+_over_other_files: "weakref.WeakSet[LibrarySource]" = weakref.WeakSet()
+
+
+def close_other_files() -> None:
+    """Close until their next read the files that virtual datasets of this process have open.
+
+    HDF5 opens a file once for all who open it: a new virtual dataset would show rows of sources
+    that were replaced since.
+    """
+    for source in list(_over_other_files):
+        source.close_idle()
 
 
 class LibrarySource(Source):
@@ -77,6 +92,8 @@ class LibrarySource(Source):
         self._handle = PerProcess(self._open, keep_inherited=True)
         self._reading = ForkSafeLock()
         self._closed = False
+        if external:
+            _over_other_files.add(self)
 
     @property
     def blocks(self) -> Blocks:
@@ -84,6 +101,19 @@ class LibrarySource(Source):
         if self._chunk_rows is None:
             return super().blocks
         return Blocks.uniform(len(self), self._chunk_rows)
+
+    def cached(self, cache: Cache) -> Source:
+        """Give the same rows, of which each block is read once and kept.
+
+        Objects, files that this process may write to, and missing ones have no rows to be kept.
+        """
+        files = [(file.path, file.identity) for file in self._external]
+        known = [(path, identity) for path, identity in files if identity is not None]
+        nothing = self.dtype.hasobject or not len(self) or not self.row_bytes
+        if nothing or not self._holds_file or known != files:
+            return self
+        place = {"dataset": self._name, "axis": self._axis}
+        return KeptLibrarySource.of(self, place, [(self._path, self._identity), *known], cache)
 
     def keep_decoded(self, nbytes: int) -> None:
         """Let HDF5 keep so many bytes of decoded chunks here, instead of its default.

@@ -31,7 +31,7 @@ from npdata.sources.hdf5.examine import (
     require_file,
 )
 from npdata.sources.hdf5.layout import Layout, LayoutKeeper, Locking, open_file
-from npdata.sources.hdf5.library import LibrarySource
+from npdata.sources.hdf5.library import LibrarySource, close_other_files
 from npdata.sources.hdf5.mapped import ChunkMappedSource
 from npdata.sources.hdf5.packed import shown
 from npdata.sources.hdf5.variable import VariableSource, variable_numbers
@@ -101,6 +101,8 @@ def open_hdf5(path: str, name: str, options: Hdf5Options = AUTO) -> Source:
 def open_datasets(path: str, names: Sequence[str], options: Hdf5Options = AUTO) -> list[Source]:
     """Open several datasets of one file, which is opened once; raises as `open_hdf5`."""
     path = require_file(path)
+    if options.allow_external:
+        close_other_files()
     with open_file(path, options.locking) as file:
         opened = OpenedFile(file, path, options)
         examined = [examine(opened, name) for name in names]

@@ -223,3 +223,16 @@ def test_missing_is_for_files_that_may_be_elsewhere(tmp_path: Path) -> None:
         NumpyDataset.from_hdf5(tmp_path / "d.h5", "x", missing="fill")
     with pytest.raises(errors.FieldError, match="missing='skip' is none of 'error' and 'fill'"):
         NumpyDataset.from_hdf5(tmp_path / "d.h5", "x", allow_external=True, missing="skip")
+
+
+def test_a_new_dataset_shows_the_new_source_while_an_old_one_is_open(tmp_path: Path) -> None:
+    virtual(tmp_path)
+    old = NumpyDataset.from_hdf5(tmp_path / "d.h5", "x", allow_external=True)
+    assert (old[:].numpy() == X).all()
+    with h5py.File(tmp_path / "new.h5", "w") as file:
+        file["x"] = X[10:] + 100
+    (tmp_path / "new.h5").replace(tmp_path / "part-1.h5")
+    new = NumpyDataset.from_hdf5(tmp_path / "d.h5", "x", allow_external=True)
+    assert (new[10:].numpy() == X[10:] + 100).all()
+    with pytest.raises(errors.ChangedFileError):
+        old[0]

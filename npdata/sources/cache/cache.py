@@ -1,0 +1,200 @@
+"""Where decoded rows are to be kept, as a user says it: in a folder, or in memory.
+
+Idea: when a dataset is opened, room is made for its chunks, and what travels to other processes is
+an address, which each opens for itself. Invariant: an address is small and pickles; what it leads
+to has the chunks of one dataset in one state of its file, or is made anew.
+"""
+
+import contextlib
+import json
+import operator
+import os
+import tempfile
+import time
+import weakref
+from abc import ABC, abstractmethod
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, TypeAlias
+
+from npdata.errors import FieldError
+from npdata.sources.cache.entry import Entry, Plan, is_laid_out, lay_out
+from npdata.sources.cache.folder import Folder
+from npdata.sources.file import FileIdentity
+
+CachePlace: TypeAlias = str | os.PathLike[str]
+Details: TypeAlias = tuple[tuple[str, str], ...]
+FORMAT = 1
+"""Other versions of npdata that lay files out in another way have another number."""
+_SETTLED_NS = 20_000_000
+"""Writes closer to each other than this may leave a file with one time of change."""
+
+
+class Kept(ABC):
+    """Where the chunks of a dataset are kept; `limit` of them, from the first on, find room."""
+
+    plan: Plan
+    limit: int
+    place: str
+
+    @property
+    def whole(self) -> bool:
+        """Whether all chunks find room."""
+        return self.limit >= self.plan.count
+
+    @property
+    def text(self) -> str:
+        """Say where the chunks are kept, and how many."""
+        count = self.plan.count
+        if self.whole:
+            return f"each chunk is decoded once and kept in {self.place}"
+        return f"the first {self.limit} of {count} chunks are decoded once and kept in {self.place}"
+
+    @abstractmethod
+    def open(self) -> Entry:
+        """Open the file of the chunks in this process; OSError where the system refuses."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class KeptInFolder(Kept):
+    """Chunks in a file of a folder."""
+
+    plan: Plan
+    limit: int
+    place: str
+
+    def open(self) -> Entry:
+        """Open the file, or make it again."""
+        return Entry(Folder(self.place).open(self.plan), self.plan, self.limit)
+
+
+class KeptInMemory(Kept):
+    """Chunks in a file without a name, in memory, that ends with the processes that have it open.
+
+    Processes that were started by this one, forked or not, find it by its descriptor here; where
+    the system does not allow that, each has one of its own.
+    """
+
+    place = "memory"
+
+    def __init__(self, plan: Plan, limit: int) -> None:
+        """Make the file."""
+        self.plan = plan
+        self.limit = limit
+        self._descriptor = _unnamed(plan)
+        self._path = f"/proc/{os.getpid()}/fd/{self._descriptor}"
+        weakref.finalize(self, os.close, self._descriptor).atexit = False
+        _in_memory.add(self)
+
+    def open(self) -> Entry:
+        """Open the file of the process that made this."""
+        with contextlib.suppress(OSError):
+            descriptor = os.open(self._path, os.O_RDWR | os.O_CLOEXEC)
+            if is_laid_out(descriptor, self.plan):
+                return Entry(descriptor, self.plan, self.limit)
+            os.close(descriptor)
+        return Entry(_unnamed(self.plan), self.plan, self.limit)
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Leave out the descriptor, which is that of one process."""
+        return {"plan": self.plan, "limit": self.limit, "_path": self._path}
+
+
+_in_memory: "weakref.WeakSet[KeptInMemory]" = weakref.WeakSet()
+
+
+@dataclass(frozen=True, kw_only=True)
+class Cache:
+    """`folder` (None: memory), in which all datasets together take `most` bytes (None: half)."""
+
+    folder: str | None
+    most: int | None
+
+    @classmethod
+    def of(cls, asked: Any, most: Any) -> "Cache | None":
+        """Understand the arguments `cache=` and `cache_bytes=`; None where no cache is asked for.
+
+        Raises `FieldError` for what is none.
+
+        Examples:
+            >>> Cache.of("ram", 1 << 30), Cache.of(None, None)
+            (Cache(folder=None, most=1073741824), None)
+        """
+        if most is not None:
+            number = -1
+            with contextlib.suppress(TypeError):
+                number = operator.index(most)
+            if number < 0 or isinstance(most, bool):
+                raise FieldError(
+                    f"cache_bytes={most!r}: expected a number of bytes, as 100 * 10**9"
+                )
+        if asked is None:
+            if most is not None:
+                raise FieldError('cache_bytes= is for cache=, which is a folder or "ram"')
+            return None
+        if not isinstance(asked, str | os.PathLike) or not os.fspath(asked):
+            raise FieldError(
+                f'cache={asked!r:.60}: expected a folder, or "ram"; a field of that name goes into '
+                f"a mapping: NumpyDataset({{'cache': ...}})"
+            )
+        if not hasattr(os, "pwrite") or not hasattr(os, "preadv"):
+            raise FieldError("cache= needs a system that can write at a place of a file (pwrite)")
+        path = os.fsdecode(asked)
+        folder = None if path == "ram" else str(Path(path).absolute())
+        return cls(folder=folder, most=None if most is None else operator.index(most))
+
+    def keep(self, plan: Plan) -> Kept:
+        """Make room for a dataset; OSError, with the folder, where nothing can be written there."""
+        if self.folder is not None:
+            limit = Folder(self.folder).reserve(plan, self.most)
+            return KeptInFolder(plan=plan, limit=limit, place=self.folder)
+        others = sum(kept.limit * kept.plan.chunk_bytes for kept in list(_in_memory))
+        room = (_available_memory() // 2 if self.most is None else self.most) - others
+        return KeptInMemory(plan, max(0, min(plan.count, room // plan.chunk_bytes)))
+
+
+def with_cache(details: Details, text: str) -> Details:
+    """Add to the details of a source what is kept of it."""
+    return (*(pair for pair in details if pair[0] != "cache"), ("cache", text))
+
+
+def plan_of(
+    files: Iterable[tuple[str, FileIdentity]], what: dict[str, Any], chunk_bytes: int, count: int
+) -> Plan:
+    """Plan what to keep of `what`, a dataset of the first of some files.
+
+    Each is known by its path and its state, the time of its last change of any kind included.
+    Raises `ChangedFileError` where one is no longer as `identity` says.
+    """
+    known = []
+    for path, identity in files:
+        status = Path(path).stat()
+        # What is written right after this must get another time than what is here now.
+        while 0 <= time.time_ns() - status.st_ctime_ns < _SETTLED_NS:
+            time.sleep(_SETTLED_NS / 1e9)
+            status = Path(path).stat()
+        identity.require(FileIdentity.of_status(status), path)
+        state = (status.st_ino, status.st_size, status.st_mtime_ns, status.st_ctime_ns)
+        known.append([str(Path(path).resolve()), *state])
+    about = {"format": FORMAT, "files": known, **what, "bytes": chunk_bytes * count}
+    return Plan(about=json.dumps(about), chunk_bytes=chunk_bytes, count=count)
+
+
+def _unnamed(plan: Plan) -> int:
+    """Make an empty file without a name."""
+    if hasattr(os, "memfd_create"):
+        descriptor = os.memfd_create("npdata-cache")
+    else:
+        with tempfile.TemporaryFile() as file:
+            descriptor = os.dup(file.fileno())
+    lay_out(descriptor, plan)
+    return descriptor
+
+
+def _available_memory() -> int:
+    """Give the bytes that programs may still take; all of the memory where that is not known."""
+    with contextlib.suppress(OSError, IndexError, ValueError):
+        text = Path("/proc/meminfo").read_text()
+        return int(text.split("MemAvailable:")[1].split()[0]) << 10
+    return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")

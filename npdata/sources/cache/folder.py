@@ -1,0 +1,185 @@
+"""A folder of cached datasets, one file each, together within a number of bytes.
+
+Idea: before a dataset is opened, the files that were not used for the longest make room for it.
+Invariant: a file that a process uses is not removed: it holds a shared lock on it, which ends with
+the process; files are made, found and removed under the lock of the folder. Under its name there is
+a whole file (`entry.lay_out`), or none.
+"""
+
+import contextlib
+import json
+import os
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from npdata.sources.cache.entry import (
+    HEADER,
+    Plan,
+    is_laid_out,
+    lay_out,
+    note_use,
+    read_most,
+)
+
+with contextlib.suppress(ImportError):
+    import fcntl
+
+SUFFIX, _UNFINISHED = ".npdata", ".part"
+_NAME = "[0-9a-f]" * 32
+_BLOCK = 512
+_reserved: set[Path] = set()
+"""Files that this process made room for, which it may not have opened yet."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Held:
+    """A file of the folder: `about` its data, `nbytes` on the disk.
+
+    `most` bytes are what it may come to hold, 0 where no process uses it; `used` is the time of its
+    last use, in ns since 1970.
+    """
+
+    path: Path
+    about: dict[str, Any]
+    nbytes: int
+    most: int
+    used: int
+
+
+class Folder:
+    """The cached datasets in `path`, which is made when one is opened there.
+
+    Examples:
+        >>> folder = Folder("cached")
+        >>> os.close(folder.open(Plan(about="{}", chunk_bytes=8, count=2)))
+        >>> len(folder.held()), folder.clear(), folder.held()
+        (1, 1, [])
+    """
+
+    def __init__(self, path: str | os.PathLike[str]) -> None:
+        """Name the folder."""
+        self.path = Path(path).absolute()
+
+    def open(self, plan: Plan) -> int:
+        """Give a descriptor of the file of `plan`, which holds a shared lock on it.
+
+        OSError, with its name, where nothing can be written in the folder.
+        """
+        with self._locked():
+            return self._open(plan)
+
+    def reserve(self, plan: Plan, most: int | None) -> int:
+        """Make room for `plan` within `most` bytes; give how many of its chunks there is room for.
+
+        None is half of what the disk would have free without this folder. OSError as `open`.
+        """
+        with self._locked():
+            there, own = self.held(), self._path(plan)
+            if most is None:
+                disk = os.statvfs(self.path)
+                most = (disk.f_bavail * disk.f_frsize + sum(h.nbytes for h in there)) // 2
+            others = [held for held in there if held.path != own]
+            room = most - sum(max(held.nbytes, held.most) for held in others)
+            for held in sorted(others, key=lambda held: held.used):
+                if room < plan.nbytes and not held.most:
+                    held.path.unlink(missing_ok=True)
+                    room += held.nbytes
+            chunks = max(0, min(plan.count, (room - plan.data_at) // plan.chunk_bytes))
+            _reserved.add(own)
+            descriptor = self._open(plan)
+            try:
+                note_use(descriptor, plan.data_at + chunks * plan.chunk_bytes)
+            finally:
+                os.close(descriptor)
+            return chunks
+
+    def held(self) -> list[Held]:
+        """Look at the files, by their names."""
+        found = []
+        for path in sorted(self.path.glob(f"{_NAME}{SUFFIX}")):
+            with contextlib.suppress(FileNotFoundError):
+                found.append(_held(path))
+        return found
+
+    def clear(self) -> int:
+        """Remove every file, also those in use, whose users go on with what they have open."""
+        held = self.held()
+        for path in [*(each.path for each in held), *self.path.glob(f"{_NAME}{_UNFINISHED}")]:
+            path.unlink(missing_ok=True)
+        return len(held)
+
+    def _path(self, plan: Plan) -> Path:
+        return self.path / f"{plan.digest}{SUFFIX}"
+
+    def _open(self, plan: Plan) -> int:
+        path = self._path(plan)
+        with contextlib.suppress(FileNotFoundError):
+            descriptor = os.open(path, os.O_RDWR | os.O_CLOEXEC)
+            if is_laid_out(descriptor, plan):
+                return _shared(descriptor)
+            os.close(descriptor)
+        # Not cut to size in its place: a process that maps what is there would read zeros.
+        part = path.with_suffix(_UNFINISHED)
+        descriptor = os.open(part, os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o666)
+        try:
+            lay_out(descriptor, plan)
+            part.replace(path)
+        except BaseException as error:
+            os.close(descriptor)
+            part.unlink(missing_ok=True)
+            if isinstance(error, OSError):
+                raise OSError(error.errno, error.strerror, str(path)) from error
+            raise
+        return _shared(descriptor)
+
+    @contextlib.contextmanager
+    def _locked(self) -> Iterator[None]:
+        self.path.mkdir(parents=True, exist_ok=True)
+        flags = os.O_RDWR | os.O_CREAT | os.O_CLOEXEC
+        descriptor = os.open(self.path / ".lock", flags, 0o666)
+        try:
+            with contextlib.suppress(OSError):  # a file system that has no locks
+                fcntl.flock(descriptor, fcntl.LOCK_EX)
+            yield
+        finally:
+            os.close(descriptor)
+
+
+def _shared(descriptor: int) -> int:
+    with contextlib.suppress(OSError):
+        fcntl.flock(descriptor, fcntl.LOCK_SH)
+    return descriptor
+
+
+def _held(path: Path) -> Held:
+    descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        status = os.fstat(descriptor)
+        header = os.pread(descriptor, HEADER, 0).split(b"\0", 1)[0]
+        used = path in _reserved or _is_locked(descriptor)
+        most = read_most(descriptor) if used else 0
+    finally:
+        os.close(descriptor)
+    try:
+        about = json.loads(header)
+    except ValueError:
+        about = {}
+    return Held(
+        path=path,
+        about=about if isinstance(about, dict) else {},
+        nbytes=status.st_blocks * _BLOCK,
+        most=most,
+        used=status.st_atime_ns,
+    )
+
+
+def _is_locked(descriptor: int) -> bool:
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return True
+    except OSError:
+        return False
+    return False

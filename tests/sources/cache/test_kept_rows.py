@@ -1,0 +1,481 @@
+"""Rows that are decoded once: those of h5py, whatever happens to the file that keeps them."""
+
+import json
+import multiprocessing
+import os
+import pickle
+import resource
+import signal
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import h5py
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from torch.utils.data import DataLoader
+
+import npdata
+from npdata import NumpyDataset
+from npdata.errors import CacheWarning, ChangedFileError
+from npdata.sources.cache.cache import Cache
+from npdata.sources.cache.entry import HEADER
+from npdata.sources.cache.folder import Folder
+from npdata.sources.cached import cached
+
+ROWS, CHUNK = 1000, 64
+CHUNKS = -(-ROWS // CHUNK)
+X = np.random.default_rng(3).integers(0, 99, (ROWS, 40)).astype(np.float32)
+ORDER = np.random.default_rng(4).permutation(ROWS)
+LINUX = pytest.mark.skipif(sys.platform != "linux", reason="for Linux")
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    with h5py.File(tmp_path / "d.h5", "w") as file:
+        file.create_dataset("x", data=X, chunks=(CHUNK, 40), compression=4, shuffle=True)
+        file.create_dataset("tiles", data=X, chunks=(CHUNK, 15), compression=1)
+        file["plain"] = X
+        file["numbers"] = np.arange(ROWS)
+    return tmp_path / "d.h5"
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    return tmp_path / "cache"
+
+
+def opened(path: Path, cache: Any, name: str = "x", **options: Any) -> NumpyDataset:
+    return NumpyDataset.from_hdf5(path, name, cache=cache, **options)
+
+
+def decodes(ds: NumpyDataset, expected: np.ndarray = X) -> int:
+    """Read all rows in random order; gives how many chunks were decoded for that."""
+    before = ds.sources[0].decoded_chunks
+    for k in range(0, ROWS, 128):
+        rows = ORDER[k : k + 128]
+        assert (ds[rows].numpy() == expected[rows]).all()
+    return ds.sources[0].decoded_chunks - before
+
+
+def kept_file(folder: Path) -> Path:
+    (found,) = folder.glob("*.npdata")
+    return found
+
+
+@pytest.mark.parametrize("name", ["x", "tiles"])
+def test_a_chunk_is_decoded_once_by_all_runs(path: Path, folder: Path, name: str) -> None:
+    chunks = CHUNKS * (3 if name == "tiles" else 1)
+    ds = opened(path, folder, name)
+    assert decodes(ds) == chunks
+    assert decodes(ds) == 0
+    for _ in range(2):
+        ds = opened(path, folder, name)
+        assert decodes(ds) == 0
+        assert decodes(ds) == 0
+
+
+def test_rows_in_memory_are_decoded_once_and_end_with_the_dataset(path: Path) -> None:
+    with opened(path, "ram") as ds:
+        assert decodes(ds) == CHUNKS
+        assert decodes(ds) == 0
+    ds = opened(path, "ram")
+    assert decodes(ds) == CHUNKS
+    assert "kept in memory" in str(ds.describe())
+
+
+dtypes = st.sampled_from(["u1", "<i2", ">f4", "<f8", "S3", "?", "c8"])
+
+
+@given(
+    shape=st.lists(st.integers(1, 9), min_size=1, max_size=3),
+    chunk=st.lists(st.integers(1, 9), min_size=3, max_size=3),
+    dtype=dtypes,
+    filters=st.sampled_from(
+        [{"compression": 1}, {"compression": "lzf", "shuffle": True}, {"fletcher32": True}]
+    ),
+    written=st.integers(0, 9),
+    most=st.sampled_from([None, 0, 20_000, 21_000]),
+    rows=st.lists(st.integers(0, 8), max_size=12),
+)
+@settings(max_examples=60)
+def test_kept_rows_are_those_of_h5py(
+    tmp_path_factory: pytest.TempPathFactory,
+    shape: list[int],
+    chunk: list[int],
+    dtype: str,
+    filters: dict[str, Any],
+    written: int,
+    most: int | None,
+    rows: list[int],
+) -> None:
+    here = tmp_path_factory.mktemp("kept")
+    sizes = tuple(min(n, c) for n, c in zip(shape, chunk, strict=False))
+    values = np.random.default_rng(written).integers(0, 2, shape).astype(dtype)
+    with h5py.File(here / "d.h5", "w") as file:
+        dataset = file.create_dataset("x", shape, dtype, chunks=sizes, fillvalue=None, **filters)
+        dataset[:written] = values[:written]
+        expected = dataset[...]
+    indices = np.array([row % shape[0] for row in rows], np.int64)
+    for cache in (here / "cache", here / "cache", "ram"):
+        source = _source(here / "d.h5", cache, most)
+        for _ in range(2):
+            out = np.empty((len(indices), *shape[1:]), source.dtype)
+            source.read(indices, out)
+            assert out.tobytes() == expected[indices].tobytes()
+        source.close()
+
+
+def _source(path: Path, cache: Any, most: int | None) -> npdata.Source:
+    return cached(npdata.open_source(f"{path}::x"), Cache.of(cache, most))
+
+
+def overwrite(offset: int) -> Callable[[Path], None]:
+    def write(path: Path) -> None:
+        with path.open("r+b") as file:
+            file.seek(offset if offset >= 0 else path.stat().st_size + offset)
+            file.write(b"\xff" * 8)
+
+    return write
+
+
+def cut(path: Path) -> None:
+    os.truncate(path, path.stat().st_size // 2)
+
+
+def cut_and_extended(path: Path) -> None:
+    size = path.stat().st_size
+    os.truncate(path, HEADER + 4096 + 5 * CHUNK * 160)
+    os.truncate(path, size)
+
+
+@pytest.mark.parametrize(
+    ("damage", "again"),
+    [
+        (overwrite(HEADER), 1),
+        (overwrite(HEADER + 8 * (CHUNKS - 1)), 1),
+        (overwrite(HEADER + 4096), 1),
+        (overwrite(-8), 1),
+        (overwrite(0), CHUNKS),
+        (cut, CHUNKS),
+        (cut_and_extended, CHUNKS - 5),
+        (lambda path: path.write_bytes(b""), CHUNKS),
+        (lambda path: path.unlink(), CHUNKS),
+    ],
+    ids=["record", "last record", "chunk", "last", "header", "cut", "holes", "empty", "gone"],
+)
+def test_what_is_damaged_is_decoded_again(
+    path: Path, folder: Path, damage: Callable[[Path], None], again: int
+) -> None:
+    decodes(opened(path, folder))
+    damage(kept_file(folder))
+    assert decodes(opened(path, folder)) == again
+    assert decodes(opened(path, folder)) == 0
+
+
+@pytest.mark.parametrize("name", ["x", "tiles"])
+def test_a_file_that_is_cut_while_in_use_is_left(path: Path, folder: Path, name: str) -> None:
+    ds = opened(path, folder, name)
+    decodes(ds)
+    os.truncate(kept_file(folder), 0)
+    with pytest.warns(CacheWarning, match="cut short, and rows are decoded as without it"):
+        decodes(ds)
+    decodes(ds)
+    assert decodes(opened(path, folder, name)) > 0
+    decodes(ds)
+
+
+def test_a_cache_that_is_removed_while_in_use_goes_on(path: Path, folder: Path) -> None:
+    ds = opened(path, folder)
+    decodes(ds)
+    assert Folder(folder).clear() == 1
+    assert decodes(ds) == 0
+    assert decodes(opened(path, folder)) == CHUNKS
+
+
+FILL = """
+import sys, numpy as np, npdata
+path, cache, seed = sys.argv[1], sys.argv[2], int(sys.argv[3])
+ds = npdata.NumpyDataset.from_hdf5(path, "x", cache=cache)
+for row in np.random.default_rng(seed).permutation(len(ds)):
+    print(int(row), float(ds[int(row)].sum()), flush=True)
+"""
+
+
+def filling(path: Path, folder: Path, seed: int) -> subprocess.Popen[str]:
+    command = [sys.executable, "-W", "error", "-c", FILL, str(path), str(folder), str(seed)]
+    return subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
+
+
+@pytest.mark.parametrize("lines", [1, 5, 12])
+def test_a_kill_costs_no_row(path: Path, folder: Path, lines: int) -> None:
+    process = filling(path, folder, lines)
+    assert process.stdout is not None
+    for _ in range(lines):
+        process.stdout.readline()
+    process.kill()
+    process.communicate()
+    assert process.returncode == -signal.SIGKILL
+    assert decodes(opened(path, folder)) < CHUNKS
+
+
+def test_processes_that_fill_one_cache_at_once_read_their_rows(path: Path, folder: Path) -> None:
+    processes = [filling(path, folder, seed) for seed in range(3)]
+    for process in processes:
+        lines = process.communicate(timeout=120)[0].split("\n")[:-1]
+        assert process.returncode == 0
+        assert len(lines) == ROWS
+        for line in lines:
+            row, total = line.split()
+            assert float(total) == X[int(row)].sum()
+    assert decodes(opened(path, folder)) == 0
+
+
+def test_a_cache_holds_the_first_chunks_within_its_bytes(path: Path, folder: Path) -> None:
+    most = 100_000
+    ds = opened(path, folder, cache_bytes=most)
+    decodes(ds)
+    decodes(ds)
+    assert kept_file(folder).stat().st_blocks * 512 <= most
+    assert "the first 7 of 16 chunks are decoded once" in str(ds.describe())
+    again = opened(path, folder, cache_bytes=most)
+    assert decodes(again) == CHUNKS - 7
+
+
+def test_a_cache_without_room_keeps_nothing(path: Path, folder: Path) -> None:
+    for cache in (folder, "ram"):
+        ds = opened(path, cache, cache_bytes=0)
+        assert decodes(ds) == CHUNKS
+        assert "the first 0 of 16 chunks" in str(ds.describe())
+
+
+def test_memory_is_bounded_over_all_datasets(path: Path) -> None:
+    most = 16 * CHUNK * 160 + 5 * CHUNK * 160
+    with opened(path, "ram", cache_bytes=most) as first:
+        decodes(first)
+        with opened(path, "ram", cache_bytes=most) as second:
+            assert "the first 5 of 16 chunks" in str(second.describe())
+            decodes(second)
+
+
+def test_what_was_not_used_for_the_longest_makes_room(path: Path, folder: Path) -> None:
+    for name in ("x", "tiles"):
+        script = "import sys, npdata; npdata.NumpyDataset.from_hdf5(sys.argv[1], sys.argv[2], "
+        script += "cache=sys.argv[3])[:]"
+        arguments = [str(path), name, str(folder)]
+        subprocess.run([sys.executable, "-c", script, *arguments], check=True, timeout=60)
+    assert {held.about["dataset"] for held in Folder(folder).held()} == {"/x", "/tiles"}
+    with h5py.File(path.with_name("new.h5"), "w") as file:
+        file.create_dataset("x", data=X, chunks=(CHUNK, 40), compression=4)
+    ds = opened(path.with_name("new.h5"), folder, cache_bytes=400_000)
+    assert decodes(ds) == CHUNKS
+    assert [held.about["dataset"] for held in Folder(folder).held()].count("/tiles") == 1
+    files = {Path(held.about["files"][0][0]).name for held in Folder(folder).held()}
+    assert files == {"d.h5", "new.h5"}
+    # What is in use stays, and the newcomer has what is left.
+    third = opened(path, folder, cache_bytes=300_000)
+    assert "the first" in str(third.describe())
+    decodes(third)
+    assert decodes(ds) == 0
+
+
+@LINUX
+def test_a_full_disk_ends_the_writing_and_no_reading(path: Path, folder: Path) -> None:
+    ds = opened(path, folder)
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    try:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (HEADER + 4096 + 5 * CHUNK * 160 + 99, hard))
+        with pytest.warns(CacheWarning, match="no more rows are kept: .*too large"):
+            decodes(ds)
+        assert decodes(ds) == 0
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+    assert 0 < decodes(opened(path, folder)) <= CHUNKS
+
+
+def test_a_folder_that_cannot_be_written_is_an_error_with_its_name(path: Path) -> None:
+    with pytest.raises(OSError, match=r"d\.h5"):
+        opened(path, path / "cache")
+
+
+@pytest.mark.skipif(not hasattr(os, "geteuid") or os.geteuid() == 0, reason="root may write")
+def test_a_read_only_folder_is_an_error_with_its_name(path: Path, folder: Path) -> None:
+    folder.mkdir(mode=0o500)
+    with pytest.raises(PermissionError, match="cache"):
+        opened(path, folder)
+
+
+def test_a_changed_file_has_other_rows(path: Path, folder: Path) -> None:
+    ds = opened(path, folder)
+    decodes(ds)
+    status = path.stat()
+    with h5py.File(path, "r+") as file:
+        file["x"][...] = X + 1
+    # As tools that copy files do; what tells them apart is the time of the change itself.
+    os.utime(path, ns=(status.st_atime_ns, status.st_mtime_ns))
+    if path.stat().st_size == status.st_size:
+        assert decodes(opened(path, folder), X + 1) == CHUNKS
+    os.utime(path)
+    with pytest.raises(ChangedFileError):
+        ds[0]
+    assert decodes(opened(path, folder), X + 1) == CHUNKS
+
+
+def test_a_pickle_is_an_address(path: Path, folder: Path) -> None:
+    for cache in (folder, "ram"):
+        ds = opened(path, cache)
+        decodes(ds)
+        text = pickle.dumps(ds)
+        assert len(text) < 3000
+        again = pickle.loads(text)
+        assert decodes(again) == 0
+
+
+@pytest.mark.parametrize("method", ["fork", "spawn"])
+@pytest.mark.parametrize("cache", ["folder", "ram"])
+def test_workers_share_what_is_kept(path: Path, folder: Path, cache: str, method: str) -> None:
+    ds = opened(path, folder if cache == "folder" else "ram")
+    torch.get_num_threads()
+    context = multiprocessing.get_context(method)
+    loader = DataLoader(ds, 50, num_workers=2, multiprocessing_context=context)
+    assert (torch.cat(list(loader)).numpy() == X).all()
+    # All of the chunks came from the workers, which have ended.
+    assert decodes(ds) == 0
+    assert (torch.cat(list(loader)).numpy() == X).all()
+
+
+def test_loader_reads_kept_rows(path: Path, folder: Path) -> None:
+    ds = opened(path, folder)
+    for shuffle in ("block", True, False, "block"):
+        seen = torch.cat(list(npdata.Loader(ds, 30, shuffle=shuffle))).numpy()
+        assert sorted(map(tuple, seen)) == sorted(map(tuple, X))
+    assert ds.sources[0].decoded_chunks == CHUNKS
+
+
+def test_rows_that_need_no_decoding_are_read_as_ever(path: Path, folder: Path) -> None:
+    ds = NumpyDataset.from_hdf5(path, "plain", "x", "numbers", cache=folder)
+    assert [held.about["dataset"] for held in Folder(folder).held()] == ["/x"]
+    plain, kept, _ = ds.describe().fields
+    assert dict(plain.details)["cache"] == "not needed: its rows are mapped"
+    assert str(folder) in dict(kept.details)["cache"]
+    assert (ds[5][0] == ds[5][1]).all()
+
+
+def test_rows_along_another_axis_are_read_by_h5py_once(path: Path, folder: Path) -> None:
+    ds = opened(path, folder, axis=-1)
+    expected = X.T
+    for _ in range(2):
+        rows = np.array([39, 0, 5, 39])
+        assert (ds[rows].numpy() == expected[rows]).all()
+        assert (ds[:].numpy() == expected).all()
+    assert ds.sources[0].decoded_chunks == 1
+    again = opened(path, folder, axis=-1)
+    assert (again[:].numpy() == expected).all()
+    assert again.sources[0].decoded_chunks == 0
+    os.utime(path)
+    with pytest.raises(ChangedFileError):
+        again[0]
+
+
+def test_virtual_rows_are_known_by_all_their_files(tmp_path: Path, folder: Path) -> None:
+    layout = h5py.VirtualLayout((20, 4), "f4")
+    for part in range(2):
+        name = tmp_path / f"part-{part}.h5"
+        with h5py.File(name, "w") as file:
+            file["x"] = np.full((10, 4), part, "f4")
+        layout[10 * part : 10 * part + 10] = h5py.VirtualSource(name, "x", (10, 4))
+    with h5py.File(tmp_path / "v.h5", "w") as file:
+        file.create_virtual_dataset("x", layout)
+    ds = opened(tmp_path / "v.h5", folder, allow_external=True)
+    assert ds[:].sum() == 40
+    with h5py.File(tmp_path / "new.h5", "w") as file:
+        file["x"] = np.full((10, 4), 7, "f4")
+    (tmp_path / "new.h5").replace(tmp_path / "part-1.h5")
+    with pytest.raises(ChangedFileError):
+        ds[0]
+    ds = opened(tmp_path / "v.h5", folder, allow_external=True)
+    assert ds[:].sum() == 280
+
+
+def test_many_files_are_kept_each_by_itself(tmp_path: Path, folder: Path) -> None:
+    for part in range(3):
+        with h5py.File(tmp_path / f"part-{part}.h5", "w") as file:
+            file.create_dataset("x", data=X + part, chunks=(CHUNK, 40), compression=1)
+    expected = np.concatenate([X + part for part in range(3)])
+    glob = f"{tmp_path}/part-*.h5"
+    for ds in (
+        NumpyDataset.from_hdf5(glob, "x", cache=folder),
+        npdata.concatenate(f"{glob}::x", cache=folder),
+    ):
+        rows = np.random.default_rng(0).permutation(3 * ROWS)
+        assert (ds[rows].numpy() == expected[rows]).all()
+        assert "cache" in str(ds.describe())
+    assert len(Folder(folder).held()) == 3
+    assert ds.sources[0].decoded_chunks == 0
+
+
+def test_what_rows_are_made_of_is_kept(tmp_path: Path, folder: Path) -> None:
+    values = np.arange(3000, dtype="f4")
+    bounds = np.arange(0, 3001, 30)
+    records = np.zeros(500, [("id", "i4"), ("pos", "f8", 2)])
+    records["id"] = np.arange(500)
+    with h5py.File(tmp_path / "d.h5", "w") as file:
+        for name, data in {"data": values, "columns": np.arange(3000) % 40, "t": records}.items():
+            file.create_dataset(name, data=data, chunks=(100,), compression=1)
+    path = tmp_path / "d.h5"
+    for runs in (1, 0):
+        spans = npdata.ragged(f"{path}::data", offsets=bounds)
+        sparse = npdata.csr(f"{path}::data", f"{path}::columns", bounds, (100, 40))
+        ds = NumpyDataset(spans, sparse, cache=folder)
+        rows = [99, 5, 5, 0]
+        _, dense = ds[rows]
+        assert (ds[5][0].numpy() == values[150:180]).all()
+        assert dense.sum() == sum(values[30 * k : 30 * k + 30].sum() for k in rows)
+        columns = NumpyDataset(
+            f"{path}::t.id", f"{path}::t", columns={1: ["id", "pos"]}, cache=folder
+        )
+        assert (columns[:][0].numpy() == records["id"]).all()
+        assert (columns[:][1]["id"].numpy() == records["id"]).all()
+        for field in (*ds.describe().fields, *columns.describe().fields):
+            assert str(folder) in dict(field.details)["cache"]
+        decoded = [source.decoded_chunks for source in (*ds.sources, *columns.sources)]
+        assert any(decoded) == bool(runs)
+    assert len(Folder(folder).held()) == 3
+
+
+def test_a_cache_may_be_for_some_fields(path: Path, folder: Path) -> None:
+    ds = NumpyDataset.from_hdf5(
+        path, a="x", b="tiles", cache={"a": folder}, cache_bytes=10**9, decode=None
+    )
+    assert [held.about["dataset"] for held in Folder(folder).held()] == ["/x"]
+    assert (ds[3]["a"] == ds[3]["b"]).all()
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"cache": True}, r"cache=True: expected a folder, or \"ram\""),
+        ({"cache": ""}, "expected a folder"),
+        ({"cache_bytes": 5}, r"cache_bytes= is for cache="),
+        ({"cache": "ram", "cache_bytes": "1GB"}, "expected a number of bytes"),
+        ({"cache": "ram", "cache_bytes": -1}, "expected a number of bytes"),
+        ({"cache": "ram", "cache_bytes": True}, "expected a number of bytes"),
+    ],
+)
+def test_what_is_no_cache_says_what_to_give(
+    path: Path, options: dict[str, Any], message: str
+) -> None:
+    with pytest.raises(npdata.errors.FieldError, match=message):
+        NumpyDataset.from_hdf5(path, "x", **options)
+
+
+def test_the_file_says_what_it_keeps(path: Path, folder: Path) -> None:
+    opened(path, folder)
+    about = json.loads(kept_file(folder).read_bytes().split(b"\0")[0])
+    assert about["files"][0][0] == str(path)
+    assert about["dataset"] == "/x"
