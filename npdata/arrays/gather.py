@@ -126,6 +126,7 @@ class RowTable:
         native = array.dtype.isnative and array.dtype.name in NATIVE
         if native and array.flags.aligned and not any(step % item for step in array.strides):
             steps = [step // item for step in array.strides]
+            array = array.view(array.dtype.name)  # torch takes uint64, and not C's ulonglong
             word = NATIVE[array.dtype.name]
             view = flat.view(SIGNED.get(word, word)).as_strided(array.shape, steps)
             narrow = array.flags.c_contiguous and array.nbytes <= NARROW_BYTES * len(array)
@@ -141,22 +142,40 @@ class RowTable:
         if self.view is None or out.size == 0:
             out[...] = self.array[indices]
             return
+        if self.narrow and np.maximum.reduce(indices.view(np.uint64)) >= len(self.array):
+            raise IndexError("a row lies outside")  # a negative number is a huge unsigned one
         flat = torch.from_numpy(out.reshape(-1).view(np.uint8))
         rows = out.shape if self.typed else (len(indices), -1)
         self.select(indices, flat.view(self.view.dtype).view(rows))
 
+    def rows(self, indices: NDArray[np.int64]) -> Tensor:
+        """Give rows of `view` in new memory, with words of the same size; indices as in `select`.
+
+        For 64 rows of 128 bytes it takes 1.3 µs; to make a tensor and `select` into it takes 3.1.
+        """
+        array, view = self.array, self.view
+        if self.narrow and len(indices) * array.strides[0] <= ON_ONE_CORE:
+            return torch.from_numpy(array.take(indices, 0, None, "clip"))
+        if view is None or _Process.forked:
+            out = torch.from_numpy(np.empty((len(indices), *array.shape[1:]), array.dtype))
+            self.select(indices, out)
+            return out
+        return torch.index_select(view, 0, torch.from_numpy(indices))
+
     def select(self, indices: NDArray[np.int64], out: Tensor) -> None:
-        """Copy rows of `view` into `out`, a contiguous tensor with words of the same size."""
+        """Copy rows of `view` into `out`, a contiguous tensor with words of the same size.
+
+        Indices are in [0, n), and are not looked at again.
+        """
         view = self.view
         if self.narrow and out.nbytes <= ON_ONE_CORE:
             array = self.array
-            # A negative number is a huge unsigned one.
-            if len(indices) and indices.view(np.uint64).max() >= len(array):
-                raise IndexError("a row lies outside")
-            array.take(indices, 0, out.numpy().view(array.dtype), "clip")
+            words = out.numpy()
+            if words.dtype != array.dtype:
+                words = words.view(array.dtype)
+            array.take(indices, 0, words, "clip")
         elif view is not None:
-            words = out if out.dtype == view.dtype else out.view(view.dtype)
-            _select(view, indices, words)
+            _select(view, indices, out if out.dtype == view.dtype else out.view(view.dtype))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -227,7 +246,7 @@ class ByteRows:
 
 def _select(view: Tensor, rows: NDArray[np.int64], out: Tensor) -> None:
     """Copy row `rows[k]` of `view` to `out[k]`, by torch wherever its threads are."""
-    if _lost_threads():
+    if _Process.forked and _lost_threads():
         if len(rows) and rows.min() < 0:  # to NumPy a row from the end
             raise IndexError("a row lies outside")
         out.numpy()[...] = view.numpy()[rows]
@@ -254,7 +273,7 @@ def scatter_add(out: NDArray[Any], places: NDArray[np.int64], values: NDArray[An
 
 def copy_values(source: Tensor, out: Tensor) -> Tensor:
     """Copy contiguous `source` to `out` of the same shape, in the dtype of `out`; gives `out`."""
-    if not _lost_threads():
+    if not (_Process.forked and _lost_threads()):
         return out.copy_(source)
     values, target = source.view(-1), out.view(-1)
     for first in range(0, len(target), _GRAIN):  # so few that torch uses no other thread

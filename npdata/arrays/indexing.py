@@ -7,7 +7,7 @@ Python would round it or take True for row 1. This module reads no data.
 """
 
 import operator
-from typing import Any, TypeGuard
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -23,22 +23,6 @@ def selects_many(index: object) -> bool:
         (True, True, False)
     """
     return isinstance(index, slice | list | range) or getattr(index, "ndim", 0) > 0
-
-
-def is_exact(indices: object) -> TypeGuard[NDArray[np.int64]]:
-    """Tell whether `indices` have the form of row numbers already, be they in range or not.
-
-    Examples:
-        >>> is_exact(np.array([3, 99])), is_exact([3])
-        (True, False)
-    """
-    return (
-        type(indices) is np.ndarray
-        and indices.dtype == np.int64
-        and indices.ndim == 1
-        and indices.strides == (8,)
-        and indices.flags.carray
-    )
 
 
 def row_number(index: object, rows: int) -> int:
@@ -74,8 +58,16 @@ def row_numbers(indices: object, rows: int) -> NDArray[np.int64]:
         >>> row_numbers([-1, 0, -1], 5), row_numbers(slice(1, None, 2), 5)
         (array([4, 0, 4]), array([1, 3]))
     """
-    # A negative number is a huge unsigned one, so that one comparison finds both.
-    if is_exact(indices) and indices.size and indices.view(np.uint64).max() < rows:
+    if (
+        type(indices) is np.ndarray
+        and indices.dtype == np.int64
+        and indices.ndim == 1
+        and indices.strides == (8,)
+        and indices.flags.carray
+        and indices.size
+        # A negative number is a huge unsigned one, so that one comparison finds both.
+        and np.maximum.reduce(indices.view(np.uint64)) < rows
+    ):
         return indices
     if isinstance(indices, slice):
         return np.arange(*indices.indices(rows), dtype=np.int64)

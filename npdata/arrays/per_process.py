@@ -15,6 +15,12 @@ from typing import Any, Generic, TypeVar
 T = TypeVar("T")
 
 
+class this_process:  # noqa: N801
+    """The `number` of this process, without a call into the system, which takes 0.2 µs."""
+
+    number = os.getpid()
+
+
 class PerProcess(Generic[T]):
     """A value of this process, made by `make` on the first `get`.
 
@@ -35,28 +41,28 @@ class PerProcess(Generic[T]):
     def made(self) -> T | None:
         """Give the value of this process, None where it was not made yet."""
         made = self._made
-        return made[1] if made is not None and made[0] == os.getpid() else None
+        return made[1] if made is not None and made[0] == this_process.number else None
 
     def get(self) -> T:
         """Give the value of this process; raises what `make` raises, and then tries again."""
         made = self._made
-        if made is not None and made[0] == os.getpid():
+        if made is not None and made[0] == this_process.number:
             return made[1]
         with self._lock.get():
             made = self._made
-            if made is not None and made[0] == os.getpid():
+            if made is not None and made[0] == this_process.number:
                 return made[1]
             if made is not None and self._keep:
                 self._inherited.append(made[1])
             value = self._make()
-            self._made = (os.getpid(), value)
+            self._made = (this_process.number, value)
             return value
 
     def take(self) -> T | None:
         """Give the value of this process away, None where there is none; `get` makes a new one."""
         with self._lock.get():
             made = self._made
-            if made is None or made[0] != os.getpid():
+            if made is None or made[0] != this_process.number:
                 return None
             self._made = None
             return made[1]
@@ -72,17 +78,17 @@ class ForkSafeLock:
 
     def __init__(self) -> None:
         """Make the lock of this process."""
-        self._made = (os.getpid(), threading.RLock())
+        self._made = (this_process.number, threading.RLock())
 
     def get(self) -> AbstractContextManager[Any]:
         """Give the lock of this process, which a thread may take several times."""
         made = self._made
-        if made[0] != os.getpid():
+        if made[0] != this_process.number:
             # Threads of a child that meet here at once must agree on one lock.
             with _guard.lock:
                 made = self._made
-                if made[0] != os.getpid():
-                    made = self._made = (os.getpid(), threading.RLock())
+                if made[0] != this_process.number:
+                    made = self._made = (this_process.number, threading.RLock())
         return made[1]
 
 
@@ -102,6 +108,7 @@ class _Guard:
 
 
 def _renew() -> None:
+    this_process.number = os.getpid()
     _Guard.lock = threading.Lock()
 
 

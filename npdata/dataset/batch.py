@@ -64,6 +64,9 @@ class _Unmade:
         return func(*made, **named)
 
 
+_UNMADE = (_Unmade(),)
+
+
 class Batch(list[Any]):
     """The samples of one batch, and the same rows stacked in `stacked`.
 
@@ -80,14 +83,12 @@ class Batch(list[Any]):
         (tensor([4, 5]), 2)
     """
 
-    def __init__(self, samples: Iterable[Any] = ()) -> None:
-        """Hold samples, as any list does; `Batch.of` holds stacked fields."""
-        super().__init__(samples)
-        self._values: tuple[Any, ...] | None = None
-        self._length = 0
-        self.form = SampleForm()
-        self.batch_transform: Transform | None = None
-        self.mask: torch.Tensor | None = None
+    # Of the class, so that a batch takes time only for what it has.
+    _values: tuple[Any, ...] | None = None
+    _length = 0
+    form = SampleForm()
+    batch_transform: Transform | None = None
+    mask: torch.Tensor | None = None
 
     @classmethod
     def of(
@@ -99,9 +100,10 @@ class Batch(list[Any]):
         mask: torch.Tensor | None = None,
     ) -> Self:
         """Hold `values`, one stacked value of `length` rows per field."""
-        batch = cls((_Unmade(),))
+        batch = cls(_UNMADE)
         batch._values, batch._length, batch.form = values, length, form
-        batch.batch_transform, batch.mask = batch_transform, mask
+        if batch_transform is not None or mask is not None:
+            batch.batch_transform, batch.mask = batch_transform, mask
         return batch
 
     @property
@@ -118,11 +120,15 @@ class Batch(list[Any]):
 
     def collated(self) -> Any:
         """Give the batch stacked, in the form of `default_collate`, after `batch_transform`."""
-        result = self.stacked
-        if result is None or any(isinstance(value, Varied) for value in self._values or ()):
-            result = stack_samples(self._untransformed(), dict(self.form.ragged))
-        elif type(result) is tuple:
-            result = [tuple(value) if _is_texts(value) else value for value in result]
+        values, form = self._values, self.form
+        if values is None or Varied in map(type, values):
+            result: Any = stack_samples(self._untransformed(), dict(form.ragged))
+        elif form.names is None and not form.bare:
+            result = list(values)
+            if list in map(type, values):
+                result = [tuple(value) if _is_texts(value) else value for value in values]
+        else:
+            result = form.build(values)
         return result if self.batch_transform is None else self.batch_transform(result)
 
     def samples(self) -> list[Any]:

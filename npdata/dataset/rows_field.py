@@ -114,9 +114,23 @@ class RowsField(Field):
         """
         shape = (len(indices), *self._row_shape)
         rule = self.rule
-        if rule.kind == "number":
-            out = (allocate if rule.cast is None else scratch_memory)(shape, _known(rule.tensor))
-            self._read(indices, out)
+        if rule.tensor is not None and rule.kind == "number":
+            source = self.source
+            table = source.table
+            if table is not None and not (table.typed and len(indices)):
+                table = None
+            if table is not None and allocate is plain_memory and rule.cast is None:
+                source.check()
+                rows = table.rows(indices)
+                source.check()
+                return rows if rows.dtype == rule.tensor else rows.view(rule.tensor)
+            out = (allocate if rule.cast is None else scratch_memory)(shape, rule.tensor)
+            if table is not None:
+                source.check()
+                table.select(indices, out)
+                source.check()
+            else:
+                self._read(indices, out)
             return out if rule.cast is None else copy_values(out, allocate(shape, rule.cast))
         staged = np.empty(shape, self.source.dtype)
         self.source.read(indices, staged)
@@ -126,12 +140,6 @@ class RowsField(Field):
 
     def _read(self, indices: NDArray[np.int64], out: Tensor) -> None:
         source, rule = self.source, self.rule
-        table = source.table
-        if table is not None and table.typed and out.numel():
-            source.check()
-            table.select(indices, out)
-            source.check()
-            return
         raw = (out if rule.carried == rule.tensor else out.view(_known(rule.carried))).numpy()
         if raw.dtype != source.dtype:
             raw = raw.view(source.dtype)

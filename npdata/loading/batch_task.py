@@ -48,7 +48,8 @@ class BatchTask:
     def __call__(self, job: Job) -> BatchResult:
         """Make the batch of a job; an error gets a note that names the batch and its rows."""
         try:
-            send_hints(job.advice, self.sources)
+            if job.advice is not None:
+                send_hints(job.advice, self.sources)
             fields = self.dataset.stacked(job.rows, self.allocate) if self.direct else None
             if fields is not None:
                 return self._finished(job, fields)

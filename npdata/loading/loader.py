@@ -20,17 +20,20 @@ import torch
 from numpy.typing import ArrayLike
 from torch.utils.data import get_worker_info
 
+from npdata.arrays.per_process import this_process
 from npdata.dataset.batch_memory import accelerator_of
 from npdata.dataset.collate import collate
 from npdata.dataset.html import table
 from npdata.dataset.progress import Bar, open_bar, require_bar
 from npdata.errors import ClosedError, LoaderError, NotBatchedError
+from npdata.loading.batch_task import BatchResult
 from npdata.loading.dataloader_words import batches_for, require_npdata_words
 from npdata.loading.load import ToLoad
 from npdata.loading.pipeline import Options, Pipeline
 from npdata.loading.prefetcher import Prefetcher
 from npdata.loading.readahead import Job
 from npdata.loading.resident import Residence
+from npdata.loading.runs import RunResult
 from npdata.loading.schedule import Auto, Schedule
 from npdata.loading.stats import Counter, LoaderStats
 from npdata.loading.to_device import DTypes, Sender, cast, map_tensors, require_dtypes
@@ -361,14 +364,14 @@ class _LoaderIterator(Iterator[Any]):
         self.counter = Counter(chunks=functools.partial(_chunks, loader._sources))
         self._loader: Loader | None = loader
         self._sender: Sender | None = None
-        self._made: Prefetcher[Job, Any] | None = None
-        self._results: Iterator[Any] = iter(())
+        self._made: Prefetcher[Job, BatchResult | RunResult] | None = None
+        self._at_hand: Iterator[Any] = iter(())
         self._count: int | None = None
         self._reading: Reading | None = None
         self._bar: Bar | None = None
         self._close_bar: Callable[[], object] | None = None
 
-    def _begin(self, loader: Loader) -> "Prefetcher[Job, Any]":
+    def _begin(self, loader: Loader) -> "Prefetcher[Job, BatchResult | RunResult]":
         """Begin to read, at the epoch that the sampler has coming by now."""
         pipeline = loader._loaded()  # before the epoch begins: an interrupt uses none up
         batches, remainder = self.batches, -1
@@ -385,26 +388,21 @@ class _LoaderIterator(Iterator[Any]):
             self._close_bar = weakref.finalize(self, self._bar.close)
         self._reading = Reading(remainder)
         self._sender = pipeline.sender
-        made, self._results = pipeline.start(batches)
-        return made
+        return pipeline.start(batches)
 
     def __next__(self) -> Any:
         counter, received = self.counter, self.counter.batches
         try:
-            asked = time.perf_counter()
-            if self._made is None:
-                if self._loader is None:
-                    raise StopIteration
-                self._made = self._begin(self._loader)
-                self._loader = None  # an iterator may outlive its loader
-            if self._made.is_threaded and self._made.is_forked:
-                next(self._made)  # raises, also in the middle of a run
-            batch, samples, nbytes = next(self._results)
-            if self._sender is not None:
-                batch = self._sender.receive(batch)
-            counter.count(asked, samples, nbytes)
-            if self._reading is not None:
-                self._reading.ends_with(counter.batches, self._count)
+            made = self._made
+            if made is not None and made.process != this_process.number and made.is_threaded:
+                next(made)  # raises, also in the middle of a run
+            batch = next(self._at_hand, None)
+            if batch is None:
+                batch = self._arrived(counter)
+            else:
+                counter.batches, counter.left = received + 1, time.perf_counter()
+            if self._reading is not None and received + 1 == self._count:
+                self._reading.end_of_dataloader = True
             if self._bar is not None:
                 self._bar.advance(counter.stats().short)
             return batch
@@ -413,11 +411,30 @@ class _LoaderIterator(Iterator[Any]):
             self.close()
             raise
 
+    def _arrived(self, counter: Counter) -> Any:
+        """Give the next batch of the prefetcher, or the first of its next run."""
+        asked = time.perf_counter()
+        if self._made is None:
+            if self._loader is None:
+                raise StopIteration
+            self._made = self._begin(self._loader)
+            self._loader = None  # an iterator may outlive its loader
+        made = next(self._made)
+        if isinstance(made, RunResult):
+            self._at_hand, sizes = made.batches, made.sizes
+            batch = next(self._at_hand)
+        else:
+            batch, sizes = made.batch, (made.samples,)
+            if self._sender is not None:
+                batch = self._sender.receive(batch)
+        counter.arrived(asked, sizes, made.nbytes)
+        return batch
+
     def close(self) -> None:
         """End the iteration, and its threads."""
         self.counter.ended = True
         self._loader = None
-        self._results = iter(())
+        self._at_hand = iter(())
         if self._made is not None:
             self._made.close()
         if self._reading is not None:

@@ -19,7 +19,7 @@ from npdata.loading.batch_task import BatchResult, BatchTask
 from npdata.loading.buffer_pool import REUSE_BYTES, BufferPool
 from npdata.loading.prefetcher import Prefetcher
 from npdata.loading.readahead import AHEAD_BYTES, Job, ReadAhead
-from npdata.loading.runs import Gathered, RunTask, gathered_row_bytes, runs_of
+from npdata.loading.runs import Gathered, RunResult, RunTask, gathered_row_bytes, runs_of
 from npdata.loading.schedule import Auto, Machine, Schedule, decide_schedule
 from npdata.loading.to_device import DTypes, Sender
 from npdata.loading.wrapped_datasets import (
@@ -112,8 +112,8 @@ class Pipeline:
             buffers=BufferPool(most=1),
         )
 
-    def start(self, batches: Iterator[Any]) -> tuple[Prefetcher[Job, Any], Iterator[BatchResult]]:
-        """Begin to make the batches of these row numbers: what makes them, and what they are."""
+    def start(self, batches: Iterator[Any]) -> Prefetcher[Job, BatchResult | RunResult]:
+        """Begin to make the batches of these row numbers, one by one or in runs."""
         schedule = self.schedule
         in_runs = schedule.run > 1 and isinstance(batches, RunBatches)
         gathered = Gathered.of(self.dataset) if in_runs else None
@@ -135,14 +135,13 @@ class Pipeline:
             sender=self.sender,
             dtype=self.options.dtype,
         )
-        made: Prefetcher[Job, Any] = Prefetcher(
+        return Prefetcher(
             task if gathered is None else RunTask(one=task, gathered=gathered),
             jobs,
             threads=schedule.threads,
             depth=schedule.depth,
             begin=begin,
         )
-        return made, made if gathered is None else itertools.chain.from_iterable(made)
 
     def _jobs(self, batches: Iterator[Any]) -> tuple[tuple[Source, ...], Iterator[Job]]:
         """Give the sources to advise, in an order known ahead, and the jobs with the advice."""

@@ -19,6 +19,7 @@ from typing import Any, Generic, Self, TypeVar
 
 import torch
 
+from npdata.arrays.per_process import this_process
 from npdata.errors import ForkError
 
 Job = TypeVar("Job")
@@ -95,7 +96,7 @@ class Prefetcher(Iterator[Result], Generic[Job, Result]):
         self._function = function
         self._depth = depth
         self._jobs: Iterator[Job] | None = iter(jobs)
-        self._process = os.getpid()
+        self.process = this_process.number
         self.is_threaded = threads > 0
         self._slots: deque[_Slot] | None = deque()
         """Of the jobs under way, in order; None once it was closed."""
@@ -108,7 +109,7 @@ class Prefetcher(Iterator[Result], Generic[Job, Result]):
             for _ in range(threads)
         ]
         # Also called when the interpreter exits, before the memory that threads read goes away.
-        self._stop = weakref.finalize(self, _stop, self._queue, self._threads, self._process)
+        self._stop = weakref.finalize(self, _stop, self._queue, self._threads, self.process)
         try:
             _start(self._threads, ready)
             if threads:
@@ -124,10 +125,10 @@ class Prefetcher(Iterator[Result], Generic[Job, Result]):
         slots = self._slots
         if slots is None:
             raise StopIteration
-        if self.is_forked:
+        if self.process != this_process.number and self.is_threaded:
             raise ForkError(
-                f"this iterator was made in process {self._process}, and its threads stayed "
-                f"there; in process {os.getpid()} begin a new iteration"
+                f"this iterator was made in process {self.process}, and its threads stayed "
+                f"there; in process {this_process.number} begin a new iteration"
             )
         try:
             result, error = self._from_threads(slots) if self._threads else self._from_caller()
@@ -140,11 +141,6 @@ class Prefetcher(Iterator[Result], Generic[Job, Result]):
         except BaseException:
             self.close()
             raise
-
-    @property
-    def is_forked(self) -> bool:
-        """Whether this is a process that the threads did not come along to."""
-        return self.is_threaded and os.getpid() != self._process
 
     def close(self) -> None:
         """End the threads, after the job that each is at; idempotent."""
@@ -248,7 +244,7 @@ def _start(threads: list[threading.Thread], ready: "queue.SimpleQueue[Outcome]")
 
 
 def _stop(tasks: _Queue, threads: list[threading.Thread], process: int) -> None:
-    if os.getpid() != process:
+    if this_process.number != process:
         return
     tasks.close()
     for thread in threads:

@@ -141,10 +141,8 @@ class ReadAhead:
         return list(zip(firsts.tolist(), stops.tolist(), strict=True))
 
 
-def send_hints(advice: Advice | None, sources: Iterable[Source]) -> None:
+def send_hints(advice: Advice, sources: Iterable[Source]) -> None:
     """Pass advice on to the sources; those that can do nothing with it ignore it."""
-    if advice is None:
-        return
     for source in sources:
         for first, stop in advice.need:
             source.will_need(first, stop)

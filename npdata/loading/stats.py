@@ -1,12 +1,12 @@
 """What a loader did, and whether the data or the computation was what took the time.
 
 Idea: the time between two batches is either spent waiting in the loader or used by the loop, and
-the larger part says where to look. Invariant: counting costs two readings of the clock a batch,
-and figures are of one iteration. It prints nothing.
+the larger part says where to look. Invariant: counting costs two readings of the clock a batch, of
+a run of small ones one, and figures are of one iteration. It prints nothing.
 """
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, fields
 from typing import Any
 
@@ -91,42 +91,53 @@ class LoaderStats:
 
 @dataclass(kw_only=True)
 class Counter:
-    """The counts of an iteration under way; `chunks` gives those of the sources, ever rising."""
+    """The counts of an iteration under way; `chunks` gives those of the sources, ever rising.
+
+    Batches arrive one by one or in runs, and are counted as they arrive; `batches` and `left`, the
+    time when the loop got the last, tell how far it has come in a run.
+    """
 
     chunks: Callable[[], tuple[int, int]] = field(default=lambda: (0, 0))
     batches: int = 0
-    samples: int = 0
-    nbytes: int = 0
-    waited: float = 0.0
-    used: float = 0.0
+    left: float = 0.0
     ended: bool = False
-    _left: float = field(default_factory=time.perf_counter)
+    _samples: int = 0
+    _nbytes: int = 0
+    _waited: float = 0.0
+    _used: float = 0.0
+    _since: float = 0.0
+    _before: int = 0
+    _run: tuple[Sequence[int], int] = ((), 0)
 
     def __post_init__(self) -> None:
         """Note where the counts of the sources begin."""
-        self._before = self.chunks()
+        self._chunks_before = self.chunks()
 
-    def count(self, asked: float, samples: int, nbytes: int) -> None:
-        """Note that the loop gets a batch, for which it asked at that time."""
+    def arrived(self, asked: float, sizes: Sequence[int], nbytes: int) -> None:
+        """Note batches of `sizes` samples, for which the loop asked at that time; it gets one."""
+        whole, whole_bytes = self._run
+        self._samples += sum(whole)
+        self._nbytes += whole_bytes
         if self.batches:
-            self.used += asked - self._left
-        self._left = time.perf_counter()
-        self.waited += self._left - asked
+            self._used += asked - self._since
+        self._since = self.left = time.perf_counter()
+        self._waited += self.left - asked
+        self._before, self._run = self.batches, (sizes, nbytes)
         self.batches += 1
-        self.samples += samples
-        self.nbytes += nbytes
 
     def stats(self) -> LoaderStats:
         """Give the counts as they are now."""
         decoded, reused = self.chunks()
+        sizes, nbytes = self._run
+        given = sum(sizes[: self.batches - self._before])
         return LoaderStats(
             batches=self.batches,
-            samples=self.samples,
-            nbytes=self.nbytes,
-            seconds_waited=self.waited,
-            seconds_used=self.used,
-            decoded_chunks=decoded - self._before[0],
-            reused_chunks=reused - self._before[1],
+            samples=self._samples + given,
+            nbytes=self._nbytes + nbytes * given // max(1, sum(sizes)),
+            seconds_waited=self._waited,
+            seconds_used=self._used + self.left - self._since,
+            decoded_chunks=decoded - self._chunks_before[0],
+            reused_chunks=reused - self._chunks_before[1],
         )
 
 
@@ -139,8 +150,11 @@ def nbytes_of(value: Any) -> int:
     """
     if isinstance(value, Tensor):
         return value.nbytes
-    parts = value.values() if isinstance(value, dict) else value
-    return sum([nbytes_of(part) for part in parts]) if isinstance(value, _HOLDERS) else 0
+    total = 0
+    if isinstance(value, _HOLDERS):
+        for part in value.values() if isinstance(value, dict) else value:
+            total += part.nbytes if isinstance(part, Tensor) else nbytes_of(part)
+    return total
 
 
 _HOLDERS = (list, tuple, dict)

@@ -13,7 +13,8 @@ from typing import Any
 class Reading:
     """An iteration, as Accelerate sees it; it leaves the list when it is dropped.
 
-    `remainder` is the number of samples that count in the last step, over all ranks.
+    `remainder` is the number of samples that count in the last step, over all ranks;
+    `end_of_dataloader` is set when the last batch is about to be given.
     """
 
     def __init__(self, remainder: int) -> None:
@@ -22,10 +23,6 @@ class Reading:
         self._state = _gradient_state()
         if self._state is not None:
             self._state._add_dataloader(self)
-
-    def ends_with(self, given: int, count: int | None) -> None:
-        """Note that the batch about to be given is number `given` of `count`."""
-        self.end_of_dataloader = given == count
 
     def end(self) -> None:
         """Leave the list."""

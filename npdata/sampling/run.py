@@ -6,11 +6,17 @@ is a run, which takes the sampler's place when it is asked for its first batch. 
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Self
+from typing import Any, Self, TypeAlias
+
+import numpy as np
+from numpy.typing import NDArray
 
 from npdata.sampling.order.by_size import BySize
 from npdata.sampling.order.ranks import Ranks
 from npdata.sampling.trainers import who_asks
+
+Batches: TypeAlias = Sequence[Any] | NDArray[np.int64]
+"""Batches that were numbered together; plain row numbers are one array of two dimensions."""
 
 
 @dataclass(frozen=True)
@@ -77,8 +83,8 @@ class RunBatches(Iterator[Any]):
     def __init__(self, sampler: Any) -> None:
         self._sampler = sampler
         self._run: Run | None = None
-        self._chunks: Iterator[Sequence[Any]] = iter(())
-        self._chunk: Sequence[Any] = ()
+        self._chunks: Iterator[Batches] = iter(())
+        self._chunk: Batches = ()
         self._taken = 0
 
     def __iter__(self) -> Self:
@@ -86,11 +92,17 @@ class RunBatches(Iterator[Any]):
 
     def __next__(self) -> Any:
         """Give the row numbers of the next batch."""
-        for batch in self.take(1):
-            return batch
-        raise StopIteration
+        run = self.begin() if self._run is None else self._run
+        if self._taken == len(self._chunk):
+            self._chunk, self._taken = next(self._chunks, ()), 0
+            if not len(self._chunk):
+                raise StopIteration
+        batch = self._chunk[self._taken]
+        self._taken += 1
+        run.given += 1
+        return batch
 
-    def take(self, most: int) -> Sequence[Any]:
+    def take(self, most: int) -> Batches:
         """Give the row numbers of the next batches, of at most so many; of none at the end."""
         run = self.begin() if self._run is None else self._run
         if self._taken == len(self._chunk):

@@ -8,7 +8,7 @@ no data and starts no process; it learns its rank from torch.distributed when an
 """
 
 import warnings
-from collections.abc import Iterator, Mapping, Sequence, Sized
+from collections.abc import Iterator, Mapping, Sized
 from dataclasses import replace
 from typing import Any
 
@@ -25,7 +25,7 @@ from npdata.sampling.order.epoch_order import Shuffle
 from npdata.sampling.order.ranks import UNEVEN, Ranks, Uneven
 from npdata.sampling.order.recipe import Recipe, shuffle_name
 from npdata.sampling.rows import MaskedRows, SeededRow, SeededRows
-from npdata.sampling.run import Place, Run, RunBatches, Start
+from npdata.sampling.run import Batches, Place, Run, RunBatches, Start
 from npdata.sampling.trainers import (
     FoundByLightning,
     RowSampler,
@@ -237,7 +237,7 @@ class BlockBatchSampler(FoundByLightning, BatchSampler):
             shuffled=shuffle is not False,
         )
 
-    def _sized_chunks(self, run: Run, sized: BySize) -> Iterator[Sequence[Any]]:
+    def _sized_chunks(self, run: Run, sized: BySize) -> Iterator[Batches]:
         start, ranks = run.start, run.ranks
         order = self._recipe.order(start.epoch)
         run.consumed = [start.position]
@@ -253,7 +253,7 @@ class BlockBatchSampler(FoundByLightning, BatchSampler):
             yield (batch,)
         run.ended = True
 
-    def _chunks(self, run: Run) -> Iterator[Sequence[Any]]:
+    def _chunks(self, run: Run) -> Iterator[Batches]:
         """Give the batches of a run, as many at a time as were numbered together."""
         self._begin(run)
         if self._sized is not None:
@@ -272,7 +272,7 @@ class BlockBatchSampler(FoundByLightning, BatchSampler):
                 pairs = zip(chunk_rows, chunk, strict=True)
                 yield [self._batch(rows, positions, 0, run) for rows, positions in pairs]
             else:
-                yield list(chunk_rows)
+                yield chunk_rows
             position += count * ranks.step_size
             steps -= count
         if ranks.steps(position):

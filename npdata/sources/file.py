@@ -155,9 +155,17 @@ class File:
                     array = self._map = np.frombuffer(data, np.uint8)
         return array
 
-    def check(self) -> None:
-        """Raise `ChangedFileError` if the file changed since it was opened."""
-        self._require_unchanged(self._open())
+    def check(self, descriptor: _Descriptor | None = None) -> None:
+        """Raise `ChangedFileError` if the file changed since it was opened.
+
+        `descriptor` is the one that the caller holds, so that no other thread closes it.
+        """
+        if descriptor is None:
+            descriptor = self._descriptor or self._open()
+        now, expected = os.fstat(descriptor.number), self.identity
+        same_time = expected.mtime_ns is None or now.st_mtime_ns == expected.mtime_ns
+        if now.st_size != expected.size or not same_time:
+            expected.require(FileIdentity.of_status(now), self.path)
 
     def read(self, offset: int, size: int, *, briefly: bool = False) -> bytes:
         """Give `size` bytes from `offset` on, past the map.
@@ -172,7 +180,7 @@ class File:
                 f"{self.path} has {len(data)} bytes where {size} were at {offset}: it was cut "
                 f"short since it was opened; open it again"
             )
-        self._require_unchanged(descriptor)
+        self.check(descriptor)
         return data
 
     def read_into(self, offset: int, out: NDArray[np.uint8]) -> None:
@@ -187,7 +195,7 @@ class File:
                 if not count:
                     break
                 done += count
-        self._require_unchanged(descriptor)
+        self.check(descriptor)
 
     def will_need(self, offset: int, nbytes: int) -> None:
         """Ask the kernel to read this part of the file now, unless it is in memory already."""
@@ -227,13 +235,6 @@ class File:
             if self._descriptor is None:
                 self._descriptor = _Descriptor(self.path, self.identity)
             return self._descriptor
-
-    def _require_unchanged(self, descriptor: _Descriptor) -> None:
-        now = os.fstat(descriptor.number)
-        expected = self.identity
-        same_time = expected.mtime_ns is None or now.st_mtime_ns == expected.mtime_ns
-        if now.st_size != expected.size or not same_time:
-            expected.require(FileIdentity.of_status(now), self.path)
 
     def __reduce__(self) -> tuple[Any, ...]:
         """Pickle the path and the identity, never the content."""

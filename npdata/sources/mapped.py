@@ -68,8 +68,23 @@ class Place:
         return self.offset + first * self.strides[0], (stop - first) * self.strides[0]
 
 
+class _Table:
+    """The table of a source: made when it is first asked for, and then an attribute of its own.
+
+    So it costs no call for a batch. `functools.cached_property` has a lock in Python 3.11, which a
+    fork would copy while another thread holds it.
+    """
+
+    def __get__(self, source: "MappedSource", _: object = None) -> RowTable:
+        table = source.__dict__["table"] = source._made_table()
+        return table
+
+
 class MappedSource(InPlaceSource):
     """The rows of an array that lies uncompressed in a file."""
+
+    table = _Table()
+    """The rows in the map: writable without an effect on the file, where the map allows it."""
 
     def __init__(
         self,
@@ -87,7 +102,8 @@ class MappedSource(InPlaceSource):
         self.details = details
         self._file = file
         self._place = place
-        self._table: RowTable | None = None
+        # Bound once: a method around it would be one more call, four times a batch.
+        self.check = file.check  # type: ignore[method-assign]
         low, high = place.bounds
         if low < 0 or high > file.identity.size:
             raise TruncatedError(
@@ -100,19 +116,14 @@ class MappedSource(InPlaceSource):
         """Where the rows are stored: the absolute path, which file that is, and the place in it."""
         return self._file.path, self._file.identity, self._place
 
-    @property
-    def table(self) -> RowTable:
-        """The rows in the map: writable without an effect on the file, where the map allows it."""
-        table = self._table
-        if table is None:
-            place = self._place
-            array: NDArray[Any] = np.ndarray(
-                place.shape, place.dtype, self._file.array.data, place.offset, place.strides
-            )
-            if not place.writeable:
-                array.flags.writeable = False
-            table = self._table = RowTable.of(array)
-        return table
+    def _made_table(self) -> RowTable:
+        place = self._place
+        array: NDArray[Any] = np.ndarray(
+            place.shape, place.dtype, self._file.array.data, place.offset, place.strides
+        )
+        if not place.writeable:
+            array.flags.writeable = False
+        return RowTable.of(array)
 
     def read_run(self, first: int, out: NDArray[Any]) -> None:
         """Read rows that lie together from the file, past the map and its page faults."""
@@ -121,10 +132,6 @@ class MappedSource(InPlaceSource):
             super().read_run(first, out)
         elif out.size:
             self._file.read_into(place.bytes_of(first, first)[0], out.reshape(-1).view(np.uint8))
-
-    def check(self) -> None:
-        """Raise `ChangedFileError` if the file changed since it was opened."""
-        self._file.check()
 
     def will_need(self, first: int, stop: int) -> None:
         """Ask the kernel for the bytes of these rows, where they lie together."""
@@ -138,12 +145,12 @@ class MappedSource(InPlaceSource):
 
     def close_idle(self) -> None:
         """Close the file until the next read; arrays given out keep the map."""
-        self._table = None
+        self.__dict__.pop("table", None)
         self._file.close_idle()
 
     def close(self) -> None:
         """Close the file."""
-        self._table = None
+        self.__dict__.pop("table", None)
         self._file.close()
 
     def __reduce__(self) -> tuple[Any, ...]:

@@ -65,8 +65,7 @@ def on_device(ds: Any, sampler: Any, dtype: Any = None) -> Iterator[Any]:
     held = ToLoad.of(ds, subset, **asked)
     loaded = load(ds, held.fields, CPU, progress=False)
     pipeline = Pipeline.on_device(loaded, CPU, options)
-    made, results = pipeline.start(iter(sampler))
-    with made:
+    with pipeline.start(iter(sampler)) as results:
         for batch, _, _ in results:
             yield pipeline.sender.receive(batch)
 
