@@ -18,7 +18,7 @@ from typing import Any, NamedTuple, Self
 
 import torch
 from numpy.typing import ArrayLike
-from torch.utils.data import get_worker_info
+from torch.utils.data import IterableDataset, get_worker_info
 
 from npdata.arrays.per_process import this_process
 from npdata.dataset.batch_memory import accelerator_of
@@ -37,7 +37,7 @@ from npdata.loading.runs import RunResult
 from npdata.loading.schedule import Auto, Schedule
 from npdata.loading.stats import Counter, LoaderStats
 from npdata.loading.to_device import DTypes, Sender, cast, map_tensors, require_dtypes
-from npdata.loading.trainers import Reading
+from npdata.loading.trainers import Reading, refuse_batches_of_batches
 from npdata.loading.wrapped_datasets import datasets_within
 from npdata.sampling.order.epoch_order import Shuffle
 from npdata.sampling.order.ranks import Uneven
@@ -75,6 +75,7 @@ class Loader:
 
     Other arguments of a DataLoader are understood where they ask for nothing else than what is done
     here (`num_workers=0`, `collate_fn=npdata.collate`), and refused with npdata's word where not.
+    What takes only a DataLoader, as Keras does, takes `DataLoader(loader, batch_size=None)`.
 
     Each iteration is the next epoch. An error is raised in the place of its batch, with a note of
     the batch and its rows, and ends the iteration. Raises `LoaderError` (a ValueError) for options
@@ -177,6 +178,7 @@ class Loader:
         """
         if self._closed:
             raise ClosedError("the loader was closed; make a new one")
+        refuse_batches_of_batches()
         if get_worker_info() is not None and not isinstance(self._sampler, BlockBatchSampler):
             raise LoaderError(
                 "a worker of a DataLoader iterates a Loader, and every worker would read all rows "
@@ -452,4 +454,5 @@ def _chunks(sources: tuple[Source, ...]) -> tuple[int, int]:
     return sum(s.decoded_chunks for s in sources), sum(s.reused_chunks for s in sources)
 
 
+IterableDataset.register(Loader)  # so that DataLoader(loader, batch_size=None) hands its batches on
 _ARGUMENTS = tuple(name for name in inspect.signature(Loader).parameters if name != "words")

@@ -32,6 +32,7 @@ class Run:
     """An iteration, from the moment that it is asked for a batch.
 
     `counted` are the ranks that a state counts by: not `ranks` where a trainer divides the batches.
+    `filled`: the last batches are filled up to a whole step of those ranks.
     """
 
     start: Start
@@ -39,6 +40,7 @@ class Run:
     counted: Ranks
     sized: BySize | None = None
     lists: bool = False
+    filled: bool = False
     given: int = 0
     ended: bool = False
     consumed: list[int] = field(default_factory=list)

@@ -27,6 +27,7 @@ from npdata.sampling.order.recipe import Recipe, shuffle_name
 from npdata.sampling.rows import MaskedRows, SeededRow, SeededRows
 from npdata.sampling.run import Batches, Place, Run, RunBatches, Start
 from npdata.sampling.trainers import (
+    Asking,
     FoundByLightning,
     RowSampler,
     is_for_predicting,
@@ -183,15 +184,22 @@ class BlockBatchSampler(FoundByLightning, BatchSampler):
 
     def _next_run(self, peek: bool = False) -> Run:
         """Give the run of the epoch that comes, which is then the one under way."""
-        ranks, counted, lists = self._asked_for()
+        asking, ranks, counted = self._asked_for()
         coming = self._not_at_end(self._place.coming, counted)
-        run = Run(start=coming, ranks=ranks, counted=counted, sized=self._sized, lists=lists)
+        run = Run(
+            start=coming,
+            ranks=ranks,
+            counted=counted,
+            sized=self._sized,
+            lists=asking.divides,
+            filled=asking.divides and asking.fills and not self.drop_last,
+        )
         if not peek:
             self._place = replace(self._place, coming=coming, run=run)
         return run
 
-    def _asked_for(self) -> tuple[Ranks, Ranks, bool]:
-        """Give the ranks to make batches for, those to count by, and whether batches are lists."""
+    def _asked_for(self) -> tuple[Asking, Ranks, Ranks]:
+        """Give who asks, the ranks to make batches for, and those to count by."""
         asking = who_asks()
         refuse_overfitting_other_rows(asking, bool(self._recipe.shuffle))
         if asking.divides:
@@ -214,7 +222,7 @@ class BlockBatchSampler(FoundByLightning, BatchSampler):
             asking.loader.remainder = (
                 0 if self.drop_last else (ranks.n - self._place.coming.position) % counted.step_size
             )
-        return ranks, counted, asking.divides
+        return asking, ranks, counted
 
     def _begin(self, run: Run) -> None:
         if self._place.coming is run.start:
@@ -275,11 +283,15 @@ class BlockBatchSampler(FoundByLightning, BatchSampler):
                 yield chunk_rows
             position += count * ranks.step_size
             steps -= count
-        if ranks.steps(position):
-            last = ranks.last_step(position)
+        last = ranks.last_step(position) if ranks.steps(position) else None
+        if run.filled:
+            last = ranks.filled(position, run.start.position, run.counted.step_size)
+        if last is not None and len(last.positions) + len(last.fill):
+            size, padding = ranks.batch_size, len(last.fill)
             positions = np.append(last.positions, last.fill)
             rows = np.append(order.rows(last.positions), order.rows(last.fill))
-            yield (self._batch(rows, positions, len(last.fill), run),)
+            cuts = (slice(k, k + size) for k in range(0, len(rows), size))
+            yield [self._batch(rows[cut], positions[cut], padding, run) for cut in cuts]
         run.ended = True
 
     def __len__(self) -> int:
@@ -288,9 +300,9 @@ class BlockBatchSampler(FoundByLightning, BatchSampler):
         After a state was loaded that is what is left of its epoch. To Lightning, which counts the
         batches that it had before, it is always a whole epoch.
         """
-        ranks, counted, _ = self._asked_for()
+        asking, ranks, counted = self._asked_for()
         run = self._place.run
-        if who_asks().lightning is not None:
+        if asking.lightning is not None:
             return self._steps(Start(self.epoch, 0), ranks)
         if run is not None and not run.ended:
             return self._steps(run.start, ranks)

@@ -29,11 +29,14 @@ class Asking:
     """Who asks for batches: how Accelerate divides them, its loader, and Lightning's trainer.
 
     `processes` is 1 where nobody divides. `split`: each batch is divided, else batches are dealt.
+    `fills`: it would fill the last step with the rows that came first in this iteration, which are
+    others after a resume.
     """
 
     processes: int = 1
     split: bool = False
     even: bool = False
+    fills: bool = False
     loader: Any = None
     lightning: Any = None
 
@@ -87,6 +90,7 @@ def _accelerate(owner: Any) -> dict[str, Any]:
             "processes": owner.num_processes,
             "split": owner.split_batches,
             "even": owner.even_batches,
+            "fills": owner.even_batches,
         }
     if kind == "DataLoaderDispatcher":
         return {"processes": owner.state.num_processes, "split": owner.split_batches, "even": True}

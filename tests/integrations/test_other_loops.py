@@ -56,7 +56,7 @@ def keras_rows(rank: int) -> Any:
     model.compile(run_eagerly=True)
     x = np.arange(N, dtype=np.float32)[:, None]
     loader = Loader(NumpyDataset(x, x), BATCH, shuffle=True)
-    model.fit(loader, epochs=3, verbose=0)
+    model.fit(DataLoader(loader, batch_size=None), epochs=3, verbose=0)
     trained = list(seen)
     seen.clear()
     sampler = BlockBatchSampler(N, BATCH, shuffle=True)
@@ -64,7 +64,8 @@ def keras_rows(rank: int) -> Any:
     model.fit(stock, epochs=3, verbose=0)
     plain = list(seen)
     seen.clear()
-    model.evaluate(Loader(NumpyDataset(x, x), BATCH), verbose=0)
+    loader = Loader(NumpyDataset(x, x), BATCH)
+    model.evaluate(DataLoader(loader, batch_size=None), verbose=0)
     return trained, plain, [row for rows in seen for row in rows]
 
 

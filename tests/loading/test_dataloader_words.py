@@ -1,6 +1,7 @@
 """A `Loader` takes the words of a DataLoader, or names its own."""
 
 import itertools
+from typing import Any
 
 import numpy as np
 import pytest
@@ -248,3 +249,23 @@ class TestToTheEye:
         iter(loader)
         iter(loader)
         assert rows(loader) == first
+
+
+class TestInsideADataLoader:
+    """For what takes nothing but a DataLoader."""
+
+    @pytest.mark.parametrize("threads", [0, 2])
+    def test_without_a_batch_size_its_batches_are_handed_on(self, ds, threads) -> None:
+        def epochs(loader: Any) -> list[list[int]]:
+            return [[batch.tolist() for batch in loader] for _ in range(2)]
+
+        loader = Loader(ds, 4, shuffle=True, num_threads=threads)
+        outer = DataLoader(loader, batch_size=None)
+        assert len(outer) == len(loader)
+        assert epochs(outer) == epochs(Loader(ds, 4, shuffle=True))
+
+    @pytest.mark.parametrize("options", [{}, {"batch_size": 2}])
+    def test_with_one_it_is_refused(self, ds, options) -> None:
+        outer = DataLoader(Loader(ds, 4), **options)
+        with pytest.raises(LoaderError, match=r"write DataLoader\(loader, batch_size=None\)"):
+            next(iter(outer))

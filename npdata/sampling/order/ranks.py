@@ -116,6 +116,20 @@ class Ranks:
             fill = np.full(missing, max(0, start + high - 1))
         return LastStep(positions=positions, fill=fill)
 
+    def filled(self, position: int, start: int, step: int) -> LastStep:
+        """Give all positions from `position` on, filled up to whole steps since `start`.
+
+        The padding is the start of the order, wherever the iteration began.
+
+        Examples:
+            >>> ranks = Ranks(n=11, batch_size=2, rank=0, world_size=1, uneven="ragged", lanes=1)
+            >>> last = ranks.filled(10, 4, 4)
+            >>> last.positions.tolist(), last.fill.tolist()
+            ([10], [0])
+        """
+        fill = np.arange(-max(0, self.n - start) % step) % max(1, self.n)
+        return LastStep(positions=np.arange(position, self.n), fill=fill)
+
     def samples_in_last_step(self, start: int) -> int:
         """Give the samples, without padding, of the last step from `start` on, of all ranks.
 
