@@ -7,7 +7,7 @@ SOURCES := $(shell find npdata -name '*.py') README.md
 
 LOWEST := $(shell sed -n 's/^dependencies = \[\(.*\)\]/\1/p' pyproject.toml | tr -d '",' | sed 's/>=/==/g')
 
-.PHONY: demo lowest test check format bench docs gpu clean fuzz corpus integrations
+.PHONY: demo lowest test check format bench docs gpu clean fuzz corpus integrations interop
 
 demo: $(VENV)/.demo
 	$(BIN)/python examples/train_digits.py
@@ -47,6 +47,17 @@ integrations:
 	$(MAKE) VENV=.venv-integrations .venv-integrations/.integrations
 	.venv-integrations/bin/pytest tests/integrations tests/sources/test_containers.py $(ARGS)
 
+# Files by the real writers of netCDF, MATLAB, NWB, AnnData and tables, likewise.
+interop:
+	$(MAKE) VENV=.venv-interop .venv-interop/.interop
+	.venv-interop/bin/pytest tests/dataset/test_decode.py tests/dataset/test_columns.py \
+		tests/dataset/test_axis.py tests/dataset/test_sparse.py tests/dataset/test_ragged.py \
+		tests/dataset/test_glance.py $(ARGS)
+
+$(VENV)/.interop: $(VENV)/.wheel
+	$(PIP) --no-build-isolation '.[interop-tests]'
+	touch $@
+
 $(VENV)/.integrations: $(VENV)/.wheel
 	$(PIP) --no-build-isolation '.[integrations]'
 	touch $@
@@ -67,7 +78,7 @@ lowest: .lowest/.ready $(SOURCES)
 	touch $@
 
 clean:
-	rm -rf .lowest $(VENV) dist build site .corpus
+	rm -rf .lowest $(VENV) .venv-interop dist build site .corpus
 
 .corpus/.ready: constraints.txt tests/unpack_corpus.py $(VENV)/.ready
 	rm -rf .corpus

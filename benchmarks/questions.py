@@ -22,6 +22,7 @@ QUESTIONS = {
     "hdf5": "hdf5",
     "loader": "loader",
     "small_batches": "small_batches",
+    "statistics": "field_statistics",
     "resident": "resident",
     "order": "order",
     "cold": "cold",

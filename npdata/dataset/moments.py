@@ -1,9 +1,9 @@
-"""Count, mean, squared deviations and range of values that come block by block.
+"""Count, mean, squared deviations and range of an array, which merge with those of another.
 
-Idea: torch sums up a block in float64 on all cores, around a mean near by where the mean is large;
-the moments of blocks merge as if the values had been summed up at once (Chan, Golub and LeVeque,
-1979). Invariant: means and deviations agree with NumPy's to 1e-12. One thread adds all blocks, by
-long calls: two threads with short calls wait for the GIL, at 1.9 GB/s in place of 13.
+Idea: NumPy sums up a block in float64, around a mean near by where the mean is large; the moments
+of blocks merge as if the values had been summed up at once (Chan, Golub and LeVeque, 1979).
+Invariant: means and deviations agree with NumPy's to 1e-12. A block is large: threads wait for the
+GIL after each call, and blocks of 128 Ki elements take twice as long on two cores.
 """
 
 import math
@@ -11,27 +11,18 @@ from dataclasses import dataclass, fields
 from typing import Any
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
-from torch import Tensor
 
-BLOCK = 1 << 20
+BLOCK = 1 << 19
 """So many elements are summed up by one call; as float64 they stay in the last level of cache."""
 FOLDED = 2048
-"""Narrow rows are laid side by side up to here: columns of 3 sum up at 49 GB/s in place of 16."""
+"""Narrow rows are laid side by side up to here: NumPy adds up columns of 3 at 0.8 GB/s."""
 FAR = 64.0
 """A squared mean of up to so many variances costs no digits that count."""
-MERGED = 64
-"""So many blocks are kept apart before they are merged."""
-_BY_TORCH = (
-    torch.uint8,
-    torch.int8,
-    torch.int16,
-    torch.int32,
-    torch.int64,
-    torch.float32,
-    torch.float64,
-)
+_DOT = 8192
+"""BLAS multiplies up to here in the calling thread alone."""
+_EXACT = 256
+"""So many bytes, squared and summed up, are whole numbers that float32 holds."""
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -48,6 +39,12 @@ class Moments:
     squares: NDArray[np.float64]
     low: NDArray[Any]
     high: NDArray[Any]
+
+    @classmethod
+    def of_none(cls, shape: tuple[int, ...]) -> "Moments":
+        """Give the moments of no value."""
+        none, zero = np.zeros(shape, np.int64), np.zeros(shape)
+        return cls(count=none, missing=none, mean=zero, squares=zero, low=zero, high=zero)
 
     def shaped(self, shape: tuple[int, ...]) -> "Moments":
         """Give the same in another shape."""
@@ -83,68 +80,71 @@ class Moments:
             missing=np.asarray(self.missing.sum(axis=0)),
             mean=np.asarray(mean),
             squares=np.asarray(squares),
-            low=np.asarray(self.low.min(axis=0)),
-            high=np.asarray(self.high.max(axis=0)),
+            low=np.asarray(np.fmin.reduce(self.low)),
+            high=np.asarray(np.fmax.reduce(self.high)),
         )
 
 
-class Summing:
-    """Sums up all arrays that are added, over some axes, of which 0 is one.
+class Memory:
+    """Where one thread widens blocks; fresh pages for each would cost more than the sums.
 
     Examples:
-        >>> summing = Summing(wide_memory())
-        >>> summing.add(torch.tensor([[1.0, 5.0], [3.0, 5.0]]), (0,))
-        >>> summing.moments().mean.tolist()
-        [2.0, 5.0]
+        >>> len(Memory().of(10))
+        10
     """
 
-    def __init__(self, memory: Tensor) -> None:
-        """Begin with no values; `memory` is of `wide_memory`, and may serve others in turn."""
-        self._memory = memory
-        self._near: NDArray[np.float64] | None = None
-        self._parts: list[Moments] = []
-        self._shape: tuple[int, ...] = ()
+    def __init__(self) -> None:
+        """Begin with none."""
+        self._held: NDArray[np.float64] = np.empty(0)
 
-    def add(self, values: Tensor, over: tuple[int, ...]) -> None:
-        """Add an array; all arrays have one number of axes, and one shape but for `over`."""
-        shape = tuple(1 if k in over else n for k, n in enumerate(values.shape))[1:]
-        self._shape = shape
-        if not values.numel():
-            return
-        if len(over) == values.ndim:
-            values, over = values.reshape(-1), (0,)
-        step = max(1, BLOCK // math.prod(values.shape[1:]))
-        for first in range(0, len(values), step):
-            block, axes = _collapsed(values[first : first + step], over)
-            self._parts += [self._summed(part, axes).shaped(shape) for part in _folded(block, axes)]
-        if len(self._parts) > max(2, min(MERGED, BLOCK // math.prod(shape))):
-            self._parts = [self.moments()]
-
-    def moments(self) -> Moments:
-        """Give the moments of all values so far, of the shape of a sample with 1 for axes lost."""
-        if self._parts:
-            return Moments.stacked(self._parts).merged()
-        none, zero = np.zeros(self._shape, np.int64), np.zeros(self._shape)
-        return Moments(count=none, missing=none, mean=zero, squares=zero, low=zero, high=zero)
-
-    def _summed(self, block: Tensor, over: tuple[int, ...]) -> Moments:
-        near = self._near
-        found = _around(near, block, over, self._memory)
-        with np.errstate(invalid="ignore", over="ignore"):
-            away = found.mean if near is None else found.mean - near
-            exact = found.squares * FAR >= found.count * away * away
-        if exact.all():
-            return found
-        self._near = np.where(np.isfinite(found.mean), found.mean, 0.0)
-        return _around(self._near, block, over, self._memory)
+    def of(self, size: int) -> NDArray[np.float64]:
+        """Give memory for so many numbers, which the next call gives out again."""
+        if size > len(self._held):
+            self._held = np.empty(size)
+        return self._held[:size]
 
 
-def wide_memory() -> Tensor:
-    """Make the memory that blocks are widened in."""
-    return torch.empty(BLOCK, dtype=torch.float64)
+def moments_of(
+    values: NDArray[Any],
+    over: tuple[int, ...],
+    memory: Memory,
+    near: NDArray[np.float64] | None = None,
+) -> tuple[Moments | None, NDArray[np.float64] | None]:
+    """Give the moments over the axes `over`, of which 0 is one; None where there is no value.
+
+    Of the shape of a sample, with 1 for each axis that is gone. `near` is about the mean; what is
+    given beside the moments serves as `near` of arrays like this one, None for 0.
+
+    Examples:
+        >>> moments_of(np.array([[1.0, 5.0], [3.0, 5.0]]), (0,), Memory())[0].mean.tolist()
+        [2.0, 5.0]
+    """
+    shape = tuple(1 if k in over else n for k, n in enumerate(values.shape))[1:]
+    if not values.size:
+        return None, near
+    if len(over) == values.ndim:
+        values, over = values.reshape(-1), (0,)
+    step = max(1, BLOCK // math.prod(values.shape[1:]))
+    parts = []
+    for first in range(0, len(values), step):
+        block, axes = _collapsed(values[first : first + step], over)
+        for part in _folded(block, axes):
+            found = _around(near, part, axes, memory)
+            if not _exact(found, near):
+                near = np.where(np.isfinite(found.mean), found.mean, 0.0)
+                found = _around(near, part, axes, memory)
+            parts.append(found)
+    return Moments.stacked(parts).merged().shaped(shape), near
 
 
-def _collapsed(values: Tensor, over: tuple[int, ...]) -> tuple[Tensor, tuple[int, ...]]:
+def _exact(found: Moments, near: NDArray[np.float64] | None) -> bool:
+    """Whether the deviations were taken from a place that is near enough to the mean."""
+    with np.errstate(invalid="ignore", over="ignore"):
+        away = found.mean if near is None else found.mean - near
+        return bool((found.squares * FAR >= found.count * away * away).all())
+
+
+def _collapsed(values: NDArray[Any], over: tuple[int, ...]) -> tuple[NDArray[Any], tuple[int, ...]]:
     """Join neighbouring axes that are all summed up, or all kept."""
     sizes: list[int] = []
     summed: list[bool] = []
@@ -157,11 +157,11 @@ def _collapsed(values: Tensor, over: tuple[int, ...]) -> tuple[Tensor, tuple[int
     return values.reshape(sizes), tuple(k for k, each in enumerate(summed) if each)
 
 
-def _folded(block: Tensor, over: tuple[int, ...]) -> list[Tensor]:
+def _folded(block: NDArray[Any], over: tuple[int, ...]) -> list[NDArray[Any]]:
     """Lay narrow rows side by side, of shape (n, times, width), and give the rest as it is."""
     width = block.shape[-1]
     times = FOLDED // width
-    if block.ndim != 2 or over != (0,) or times < 2 or len(block) < 2 * times:
+    if block.ndim != 2 or times < 2 or len(block) < 2 * times:
         return [block]
     most = len(block) // times * times
     parts = [block[:most].reshape(-1, times, width), block[most:]]
@@ -169,64 +169,67 @@ def _folded(block: Tensor, over: tuple[int, ...]) -> list[Tensor]:
 
 
 def _around(
-    near: NDArray[np.float64] | None, block: Tensor, over: tuple[int, ...], memory: Tensor
+    near: NDArray[np.float64] | None, block: NDArray[Any], over: tuple[int, ...], memory: Memory
 ) -> Moments:
     """Give the moments of a block, whose deviations are taken from `near`, None for 0."""
-    size = block.numel()
-    memory = memory if size <= len(memory) else torch.empty(size, dtype=torch.float64)
-    wide = memory[:size].view(block.shape).copy_(block)
+    times = block.shape[1] if block.ndim == 3 and over == (0,) else 1
+    if times > 1:
+        block = block.reshape(len(block), -1)
+    wide: NDArray[Any] = block
+    if block.dtype.itemsize == 1 and block.ndim == 1 and near is None:
+        wide = memory.of(block.size).view(np.float32)[: block.size]
+        np.copyto(wide, block)
+    elif block.dtype != np.float64 or block.ndim > 1 or near is not None:
+        wide = memory.of(block.size).reshape(block.shape)
+        np.copyto(wide, block)
     if near is not None:
-        wide.sub_(torch.from_numpy(np.expand_dims(near, over)))
-    sums = _sum(wide, over)
-    lost = block.isnan() if block.is_floating_point() and np.isnan(sums).any() else None
-    missing = np.zeros(sums.shape, np.int64)
-    if lost is not None:
-        sums = _sum(wide.masked_fill_(lost, 0.0), over)
-        missing = _sum(lost, over)
-    low, high = _range(block, over, lost)
-    count = size // sums.size - missing
+        start = np.tile(near, times) if times > 1 else near
+        np.subtract(wide, np.expand_dims(start, over), out=wide)
     with np.errstate(invalid="ignore", over="ignore"):
+        sums = _sums(wide, over)
+        lost = np.isnan(block) if block.dtype.kind == "f" and np.isnan(sums).any() else None
+        missing = np.zeros(sums.shape, np.int64)
+        if lost is not None:
+            wide = np.where(lost, 0.0, wide)
+            sums = _sums(wide, over)
+            missing = lost.sum(axis=over)
+        count = block.size // sums.size - missing
         away = sums / np.maximum(1, count)
         squares = np.maximum(0.0, _squares(wide, over) - sums * away)
-    mean = np.asarray(away if near is None else near + away)
-    found = Moments(
-        count=np.asarray(count),
-        missing=np.asarray(missing),
-        mean=mean,
-        squares=np.asarray(squares),
-        low=low,
-        high=high,
-    )
-    folded = block.ndim == 3 and over == (0,)
-    return found.merged() if folded else found
+        lowest, highest = (np.minimum, np.maximum) if lost is None else (np.fmin, np.fmax)
+        found = Moments(
+            count=np.asarray(count),
+            missing=np.asarray(missing),
+            mean=np.asarray(away if near is None else start + away),
+            squares=np.asarray(squares),
+            low=np.asarray(_reduced(lowest, block, over)),
+            high=np.asarray(_reduced(highest, block, over)),
+        )
+    return found.shaped((times, block.shape[1] // times)).merged() if times > 1 else found
 
 
-def _sum(values: Tensor, over: tuple[int, ...]) -> NDArray[Any]:
+def _reduced(function: np.ufunc, values: NDArray[Any], over: tuple[int, ...]) -> NDArray[Any]:
     for axis in reversed(over):
-        values = values.sum(axis)
-    return values.numpy()
+        values = function.reduce(values, axis=axis)
+    return values
 
 
-def _squares(wide: Tensor, over: tuple[int, ...]) -> NDArray[Any]:
+def _sums(wide: NDArray[Any], over: tuple[int, ...]) -> NDArray[Any]:
+    if wide.dtype == np.float64:
+        return _reduced(np.add, wide, over)
+    rows, rest = _cut(wide, _EXACT)
+    return np.asarray(rows.sum(axis=1).sum(dtype=np.float64) + rest.sum(dtype=np.float64))
+
+
+def _squares(wide: NDArray[Any], over: tuple[int, ...]) -> Any:
     """Sum up the squares; `wide` is used up."""
-    if wide.ndim == 1:
-        flat = wide.numpy()
-        return np.asarray(np.dot(flat, flat))
-    return _sum(wide.mul_(wide), over)
+    if wide.ndim > 1:
+        return _reduced(np.add, np.multiply(wide, wide, out=wide), over)
+    rows, rest = _cut(wide, _DOT if wide.dtype == np.float64 else _EXACT)
+    return np.vecdot(rows, rows).sum(dtype=np.float64) + float(np.vecdot(rest, rest))
 
 
-def _range(
-    block: Tensor, over: tuple[int, ...], lost: Tensor | None
-) -> tuple[NDArray[Any], NDArray[Any]]:
-    if block.dtype not in _BY_TORCH:
-        array = block.numpy()
-        return np.asarray(array.min(axis=over)), np.asarray(array.max(axis=over))
-    low = high = block
-    if lost is not None:
-        low, high = block.masked_fill(lost, math.inf), block.masked_fill(lost, -math.inf)
-    elif block.ndim == 1:
-        low, high = torch.aminmax(block)
-        return low.numpy(), high.numpy()
-    for axis in reversed(over):
-        low, high = low.amin(axis), high.amax(axis)
-    return low.numpy(), high.numpy()
+def _cut(wide: NDArray[Any], width: int) -> tuple[NDArray[Any], NDArray[Any]]:
+    """Cut numbers into rows of `width`, and what is left over."""
+    most = len(wide) // width * width
+    return wide[:most].reshape(-1, width), wide[most:]

@@ -1,36 +1,40 @@
 """Mean, deviation and range of every field, in one pass over the rows in the order of the file.
 
-Idea: pieces of a field are taken where they lie, or read ahead by threads, and summed up in order
-(`moments`). Invariant: the figures do not depend on the threads that read, and memory is a few
-pieces, whatever the length of the file.
+Idea: pieces of a field are read and summed up by threads (`moments`), and merged in order.
+Invariant: the figures do not depend on the threads, and memory is a few pieces, whatever the length
+of the file.
 """
 
+import math
+import threading
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from itertools import islice
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import Tensor
 
 from npdata.arrays.per_process import cores
 from npdata.dataset.batch_memory import plain_memory
 from npdata.dataset.field import Field
 from npdata.dataset.html import table
-from npdata.dataset.moments import Moments, Summing, wide_memory
+from npdata.dataset.moments import BLOCK, Memory, Moments, moments_of
 from npdata.dataset.progress import open_bar
 from npdata.dataset.ragged_field import RaggedField
 from npdata.errors import FieldError
 
-PIECE_BYTES = 4 << 20
+PIECE_BYTES = 8 << 20
 """So many bytes of a field are read at a time."""
 MOST_LINES = 24
 """So many lines of a field are printed."""
-AHEAD = 8
+AHEAD = 4
 """So many pieces ahead, the disk is asked for what lies in a file and not in memory."""
+
+MERGED = 64
+"""So many pieces are kept apart before they are merged."""
 
 KeepAxes = int | Sequence[int] | Mapping[Any, int | Sequence[int]]
 
@@ -56,6 +60,17 @@ class FieldStatistics:
     max: NDArray[Any]
     floating: bool
     """Whether the field holds floating-point numbers."""
+
+
+class Kept(NamedTuple):
+    """What a field keeps: the shape of its figures; and whether its numbers are floating-point."""
+
+    shape: tuple[int, ...]
+    floating: bool
+
+
+Piece = dict[str | int, tuple[Kept, Moments | None]]
+"""What one piece of a field gives for the field, or for each of its columns."""
 
 
 class Statistics(Mapping[str | int, FieldStatistics]):
@@ -145,26 +160,26 @@ def statistics_of(
     count = len(fields[0]) if rows is None else len(rows)
     numbers = [field for field in fields if field.conversion.action != "text"]
     parts = {field.label: _parts(count, field.source.row_bytes) for field in numbers}
-    memory = wide_memory()
-    sums: dict[str | int, Summing] = {}
-    floating: dict[str | int, bool] = {}
+    found: dict[str | int, list[Moments]] = {}
+    known: dict[str | int, Kept] = {}
     bar = open_bar(sum(map(len, parts.values())), "statistics") if progress else None
     try:
         for field in numbers:
             asked = _keep_of(keep_axes, field)
-            for value in _values(field, parts[field.label], rows):
-                for label, tensor in _tensors(field.label, value):
-                    over = _over(field, label, tensor.shape, asked)
-                    sums.setdefault(label, Summing(memory)).add(tensor, over)
-                    floating[label] = tensor.is_floating_point()
-                field.source.check()
+            for piece in _pieces(field, parts[field.label], rows, asked):
+                for label, (kept, moments) in piece.items():
+                    known[label] = kept
+                    some = found.setdefault(label, [])
+                    some += [] if moments is None else [moments]
+                    if len(some) > max(2, min(MERGED, BLOCK // max(1, math.prod(kept.shape)))):
+                        found[label] = [Moments.stacked(some).merged()]
                 if bar is not None:
                     bar.advance("")
     finally:
         if bar is not None:
             bar.close()
     notes = [note for field in numbers for note in _note(field, _keep_of(keep_axes, field))]
-    return Statistics({k: _finished(sums[k].moments(), floating[k]) for k in sums}, notes)
+    return Statistics({k: _finished(found[k], known[k]) for k in known}, notes)
 
 
 def _note(field: Field, kept: tuple[int, ...]) -> Iterator[str]:
@@ -178,7 +193,8 @@ def _note(field: Field, kept: tuple[int, ...]) -> Iterator[str]:
     )
 
 
-def _finished(moments: Moments, floating: bool) -> FieldStatistics:
+def _finished(parts: list[Moments], kept: Kept) -> FieldStatistics:
+    moments = Moments.stacked(parts).merged() if parts else Moments.of_none(kept.shape)
     none = moments.count == 0
     with np.errstate(invalid="ignore"):
         deviation = np.sqrt(moments.squares / np.maximum(1, moments.count))
@@ -189,7 +205,7 @@ def _finished(moments: Moments, floating: bool) -> FieldStatistics:
         std=np.where(none, np.nan, deviation),
         min=np.where(none, np.nan, moments.low) if none.any() else moments.low,
         max=np.where(none, np.nan, moments.high) if none.any() else moments.high,
-        floating=floating,
+        floating=kept.floating,
     )
 
 
@@ -199,26 +215,44 @@ def _parts(count: int, row_bytes: int) -> list[slice]:
     return [slice(first, min(first + step, count)) for first in range(0, max(1, count), step)]
 
 
-def _values(field: Field, parts: Sequence[slice], rows: NDArray[np.int64] | None) -> Iterator[Any]:
-    """Give the value of each part in order: in place, or read ahead by threads where that helps."""
-    if field.source.table is not None:
-        for k, part in enumerate(parts):
-            _will_need(field, parts[min(k + AHEAD, len(parts) - 1)], rows)
-            yield _value(field, part, rows)
-        return
+def _pieces(
+    field: Field, parts: Sequence[slice], rows: NDArray[np.int64] | None, asked: tuple[int, ...]
+) -> Iterator[Piece]:
+    """Sum up each part, by threads where the source can be read by them; give them in order.
+
+    The first part finds numbers near the means, around which all others are summed up.
+    """
+    memories = threading.local()
+    near: dict[str | int, NDArray[np.float64] | None] = {}
+
+    def summed(k: int) -> Piece:
+        if not hasattr(memories, "one"):
+            memories.one = Memory()
+        _will_need(field, parts[min(k + AHEAD, len(parts) - 1)], rows)
+        found: Piece = {}
+        for label, array in _arrays(field.label, _value(field, parts[k], rows)):
+            over = _over(field, label, array.shape, asked)
+            moments, beside = moments_of(array, over, memories.one, near.get(label))
+            if k == 0:
+                near[label] = beside
+            shape = tuple(1 if axis in over else n for axis, n in enumerate(array.shape))[1:]
+            found[label] = Kept(shape, array.dtype.kind == "f"), moments
+        field.source.check()
+        return found
+
+    yield summed(0)
     threads = 1 if field.source.access.kind == "library" else cores()
-    if threads == 1:
-        for part in parts:
-            yield _value(field, part, rows)
+    if threads == 1 or len(parts) == 1:
+        yield from map(summed, range(1, len(parts)))
         return
     with ThreadPoolExecutor(threads, "npdata") as pool:
-        waiting = iter(parts)
-        begun: list[Future[Any]] = []
+        waiting = iter(range(1, len(parts)))
+        begun: list[Future[Piece]] = []
         try:
-            begun.extend(pool.submit(_value, field, p, rows) for p in islice(waiting, 2 * threads))
+            begun.extend(pool.submit(summed, k) for k in islice(waiting, 2 * threads))
             while begun:
                 yield begun.pop(0).result()
-                begun.extend(pool.submit(_value, field, p, rows) for p in islice(waiting, 1))
+                begun.extend(pool.submit(summed, k) for k in islice(waiting, 1))
         finally:
             pool.shutdown(wait=True, cancel_futures=True)
 
@@ -240,17 +274,17 @@ def _value(field: Field, part: slice, rows: NDArray[np.int64] | None) -> Any:
     return field.stack(chosen, plain_memory)
 
 
-def _tensors(label: str | int, value: Any) -> Iterator[tuple[str | int, Tensor]]:
+def _arrays(label: str | int, value: Any) -> Iterator[tuple[str | int, NDArray[Any]]]:
     if isinstance(value, dict):
         for name, column in value.items():
-            yield from _tensors(f"{label}.{name}", column)
+            yield from _arrays(f"{label}.{name}", column)
         return
     if isinstance(value, list):  # text
         return
     if value.is_complex():
         raise FieldError(f"field {label!r} holds complex numbers, which have no order and no range")
     half = value.is_floating_point() and value.dtype not in (torch.float32, torch.float64)
-    yield label, value.float() if half else value
+    yield label, (value.float() if half else value).numpy()
 
 
 def _keep_of(keep_axes: KeepAxes, field: Field) -> tuple[int, ...]:
