@@ -5,8 +5,9 @@ each piece goes to its place as it comes. Invariant: rows have the bits of the f
 order, and nothing is handed out before all of them are there. What is read is never written to.
 """
 
+import functools
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Self
 
@@ -35,7 +36,7 @@ from npdata.loading.schedule import MOST_THREADS, Auto
 from npdata.loading.wrapped_datasets import parts_of, rebuilt
 from npdata.sources.base import Source
 from npdata.sources.memory import MemorySource
-from npdata.sources.part import PartSource, Places
+from npdata.sources.part import PartSource
 
 PIECE_BYTES = 4 << 20
 """So many bytes are read at a time, or a block if that is more."""
@@ -182,32 +183,38 @@ def load(
     raises, MemoryError and torch's OutOfMemoryError.
     """
     loading = [[_empty(held, base, device) for base in held.sources] for held in fields]
-    _read([rows for of_field in loading for rows in of_field], progress)
+    begin: Callable[[], object] = int
+    if device is not None and device.type != "cpu":
+        begin = functools.partial(torch.accelerator.set_device_index, device.index)
+    _read([rows for of_field in loading for rows in of_field], begin, progress)
     made = iter([_field(held, rows) for held, rows in zip(fields, loading, strict=True)])
     parts = [part.with_fields([next(made) for _ in part.fields]) for part, _ in parts_of(dataset)]
     return rebuilt(dataset, iter(parts))
 
 
 def _empty(held: HeldField, source: Source, device: torch.device | None) -> _Rows:
-    count = len(source) if held.numbers is None else len(held.numbers)
+    numbers = None if held.part is None else held.part.numbers
+    count = len(source) if numbers is None else len(numbers)
     shape = (count, *source.shape[1:])
     array = tensor = None
     if device is None:
-        numbers = source.dtype.kind in "biufcmM"
-        array = np.empty(shape, source.dtype.newbyteorder("=") if numbers else source.dtype)
+        native = source.dtype.kind in "biufcmM"
+        array = np.empty(shape, source.dtype.newbyteorder("=") if native else source.dtype)
     else:
         assert isinstance(held.field, RowsField)
         tensor = torch.empty(shape, dtype=words_of(held.field), device=device)
-    return _Rows(source=source, numbers=held.numbers, array=array, tensor=tensor)
+    return _Rows(source=source, numbers=numbers, array=array, tensor=tensor)
 
 
-def _read(loading: Sequence[_Rows], progress: bool) -> None:
+def _read(loading: Sequence[_Rows], begin: Callable[[], object], progress: bool) -> None:
     pieces = [piece for rows in loading for piece in rows.pieces()]
     bar = open_bar(len(pieces), "loading") if progress else None
     library = any(rows.source.access.kind == "library" for rows in loading)
     threads = 0 if library else min(cores(), MOST_THREADS)
     try:
-        with Prefetcher(_Piece.read, pieces, threads=threads, depth=2 * threads + 1) as read:
+        with Prefetcher(
+            _Piece.read, pieces, threads=threads, depth=2 * threads + 1, begin=begin
+        ) as read:
             for piece, staged in zip(pieces, read, strict=True):
                 tensor = piece.rows.tensor
                 if staged is not None and tensor is not None:
@@ -218,7 +225,6 @@ def _read(loading: Sequence[_Rows], progress: bool) -> None:
         if bar is not None:
             bar.close()
     for rows in loading:
-        rows.source.check()
         if rows.tensor is not None and rows.tensor.device.type != "cpu":
             torch.accelerator.synchronize(rows.tensor.device)
 
@@ -227,17 +233,16 @@ def _field(held: HeldField, loaded: Sequence[_Rows]) -> Field:
     """Give the field over the rows that were loaded."""
     if not held.sources:
         return held.field
-    field, numbers = held.field, held.numbers
+    field, part = held.field, held.part
+    places = None if part is None else part.places
     if loaded[0].tensor is not None:
         assert isinstance(field, RowsField)
-        places = None if numbers is None else Places(numbers, len(field))
         return DeviceField(field, loaded[0].tensor, places)
-    sources = {id(rows.source): _held_source(rows, len(rows.source)) for rows in loaded}
+    sources: dict[int, Source] = {}
+    for rows in loaded:
+        assert rows.array is not None
+        memory = MemorySource(rows.array)
+        whole = memory if places is None else PartSource(memory, places, len(rows.source))
+        sources[id(rows.source)] = whole
     bases = [sources.get(id(base), base) for base in field.source.bases]
     return field.over(field.source.over(bases))
-
-
-def _held_source(rows: _Rows, count: int) -> Source:
-    assert rows.array is not None
-    held = MemorySource(rows.array)
-    return held if rows.numbers is None else PartSource(held, rows.numbers, count)

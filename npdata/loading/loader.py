@@ -375,7 +375,7 @@ class _LoaderIterator(Iterator[Any]):
 
     def _begin(self, loader: Loader) -> "Prefetcher[Job, BatchResult | RunResult]":
         """Begin to read, at the epoch that the sampler has coming by now."""
-        pipeline = loader._loaded()  # before the epoch begins: an interrupt uses none up
+        pipeline = loader._loaded()
         batches, remainder = self.batches, -1
         if isinstance(batches, RunBatches):
             batches.begin()

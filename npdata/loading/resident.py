@@ -6,6 +6,7 @@ held or an error says what is in the way; "auto" changes where rows come from, n
 no rows; `load` does.
 """
 
+import functools
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Self
@@ -23,6 +24,7 @@ from npdata.errors import DoesNotFitError, LoaderError
 from npdata.loading.schedule import Auto
 from npdata.loading.wrapped_datasets import is_direct, parts_of
 from npdata.sources.base import Source
+from npdata.sources.part import Places
 from npdata.sources.windows import WindowSource
 
 AUTO_SHARE, MOST_SHARE = 0.5, 0.9
@@ -31,16 +33,31 @@ _IN_PLACE = ("memory", "mapped")
 """What "auto" leaves where it is: on the machine itself it is read at the speed of memory."""
 
 
+class UsedRows:
+    """The rows of a dataset that are used, by their numbers, ascending, out of `count`."""
+
+    def __init__(self, numbers: NDArray[np.int64], count: int) -> None:
+        """Take the numbers."""
+        self.numbers = numbers
+        self.nbytes = Places.nbytes(numbers, count)
+        self._count = count
+
+    @functools.cached_property
+    def places(self) -> Places:
+        """Where each of them lies, once they are loaded: the same for all fields."""
+        return Places(self.numbers, self._count)
+
+
 @dataclass(frozen=True, kw_only=True, eq=False)
 class HeldField:
-    """A field as something to load: `nbytes` of `sources`, or of their rows `numbers`.
+    """A field as something to load: `nbytes` of `sources`, or of the rows `part` of it.
 
     `obstacle` says why it cannot be held; `quick` whether its rows are read as fast without.
     """
 
     field: Field
     sources: tuple[Source, ...]
-    numbers: NDArray[np.int64] | None
+    part: UsedRows | None
     nbytes: int
     obstacle: str | None
     quick: bool
@@ -73,20 +90,21 @@ def held_fields(
         [(120, True), (0, True)]
     """
     found = []
-    for part, rows in parts_of(dataset):
+    for inner, rows in parts_of(dataset):
         used = rows if chosen is None else chosen if rows is None else rows[chosen]
         numbers = None if used is None else np.unique(used)
-        if numbers is not None and len(numbers) == len(part):
-            numbers = None
-        obstacle = _obstacle_of(part, device)
-        found += [_held(field, numbers, device, obstacle) for field in part.fields.values()]
+        part = None
+        if numbers is not None and len(numbers) < len(inner):
+            part = UsedRows(numbers, len(inner))
+        obstacle = _obstacle_of(inner, device)
+        found += [_held(field, part, device, obstacle) for field in inner.fields.values()]
     return found
 
 
-def _obstacle_of(part: NumpyDataset, device: torch.device | None) -> str | None:
-    if type(part) is not NumpyDataset or not is_direct(part):
-        return f"{type(part).__name__} may read its fields in ways of its own"
-    if device is not None and part.transforms.sample is not None:
+def _obstacle_of(inner: NumpyDataset, device: torch.device | None) -> str | None:
+    if type(inner) is not NumpyDataset or not is_direct(inner):
+        return f"{type(inner).__name__} may read its fields in ways of its own"
+    if device is not None and inner.transforms.sample is not None:
         return (
             f"transform= gets samples in the memory of the machine, and not on {device}; "
             "batch_transform= gets batches there"
@@ -95,27 +113,24 @@ def _obstacle_of(part: NumpyDataset, device: torch.device | None) -> str | None:
 
 
 def _held(
-    field: Field,
-    numbers: NDArray[np.int64] | None,
-    device: torch.device | None,
-    obstacle: str | None,
+    field: Field, part: UsedRows | None, device: torch.device | None, obstacle: str | None
 ) -> HeldField:
     source = field.source
     bases = source.bases
     if bases != (source,) or not isinstance(field, RowsField):
-        numbers = None
+        part = None
     to_load = tuple(base for base in bases if device is not None or base.access.kind != "memory")
-    rows = [len(base) if numbers is None else len(numbers) for base in to_load]
     if obstacle is None:
         obstacle = _obstacle_to(field, to_load, device)
-    kept = obstacle is None
+    if obstacle is not None:
+        to_load = ()
     return HeldField(
         field=field,
-        sources=to_load if kept else (),
-        numbers=numbers,
-        nbytes=sum(n * b.row_bytes for n, b in zip(rows, to_load, strict=True)) if kept else 0,
+        sources=to_load,
+        part=part,
+        nbytes=sum((len(b) if part is None else len(part.numbers)) * b.row_bytes for b in to_load),
         obstacle=obstacle,
-        quick=all(base.access.kind in _IN_PLACE for base in to_load),
+        quick=all(base.access.kind in _IN_PLACE for base in bases),
     )
 
 
@@ -172,7 +187,8 @@ def decide_residence(
         return Residence.streamed(
             "rows are read where they lie: memory and mapped files are as fast"
         )
-    nbytes = sum(fields[k].nbytes for k in chosen)
+    used = {each for k in chosen if (each := fields[k].part) is not None}
+    nbytes = sum(fields[k].nbytes for k in chosen) + sum(each.nbytes for each in used)
     share = MOST_SHARE if asked is True else AUTO_SHARE
     room = None if free is None else int(free * share) // shared_by
     if room is None and asked is not True:

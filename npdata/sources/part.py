@@ -14,28 +14,6 @@ from npdata.sources.base import Source
 from npdata.sources.derived import DerivedSource
 
 
-class PartSource(DerivedSource):
-    """`count` rows, of which `held` are those with the numbers `numbers`, ascending.
-
-    Examples:
-        >>> part = PartSource(npdata.open_source(np.array([50, 70])), np.array([5, 7]), 9)
-        >>> out = np.empty(3, np.int64)
-        >>> part.read(np.array([7, 5, 7]), out)
-        >>> len(part), out.tolist()
-        (9, [70, 50, 70])
-    """
-
-    def __init__(self, held: Source, numbers: NDArray[np.int64], count: int) -> None:
-        """Hold the rows of `held`."""
-        super().__init__(held)
-        self.shape = (count, *held.shape[1:])
-        self.places = Places(numbers, count)
-
-    def read(self, indices: NDArray[np.int64], out: NDArray[Any]) -> None:
-        """Copy the rows with these numbers; raises `RowIndexError` for one that is not held."""
-        self.rows.read(self.places.of(indices), out)
-
-
 class Places:
     """Where the rows with the numbers `numbers`, ascending and each in [0, count), lie.
 
@@ -45,14 +23,24 @@ class Places:
     """
 
     def __init__(self, numbers: NDArray[np.int64], count: int) -> None:
+        """Make a table where that is small beside the rows: it is 50 times as fast as a search."""
         self._numbers = numbers
         self._first = int(numbers[0]) if len(numbers) else 0
-        self._run = len(numbers) > 0 and int(numbers[-1]) - self._first + 1 == len(numbers)
-        self._table: NDArray[np.int64] | None = None
-        # For a run of 8,192 rows a table takes 20 µs and a search 1 ms; it may be large beside it.
-        if not self._run and count <= 16 * len(numbers):
-            self._table = np.full(count, -1)
-            self._table[numbers] = np.arange(len(numbers))
+        self._run = _is_run(numbers)
+        self._table: NDArray[np.int32] | None = None
+        if _has_table(numbers, count):
+            self._table = np.full(count, -1, np.int32)
+            self._table[numbers] = np.arange(len(numbers), dtype=np.int32)
+
+    @staticmethod
+    def nbytes(numbers: NDArray[np.int64], count: int) -> int:
+        """Give the bytes of memory that this takes, with the numbers.
+
+        Examples:
+            >>> Places.nbytes(np.arange(5), 9), Places.nbytes(np.array([0, 2, 4]), 9)
+            (40, 60)
+        """
+        return numbers.nbytes + (4 * count if _has_table(numbers, count) else 0)
 
     def of(self, rows: NDArray[np.int64]) -> NDArray[np.int64]:
         """Give the place of each row; raises `RowIndexError` (an IndexError) for one without."""
@@ -61,7 +49,7 @@ class Places:
             places = rows - self._first
             wrong = (places < 0) | (places >= len(self._numbers))
         elif self._table is not None:
-            places = self._table[rows]
+            places = self._table[rows].astype(np.int64)
             wrong = places < 0
         else:
             places = np.searchsorted(self._numbers, rows)
@@ -73,3 +61,35 @@ class Places:
                 f"row {rows[wrong][0]} is none of the {len(self._numbers)} rows that are loaded"
             )
         return places
+
+
+def _is_run(numbers: NDArray[np.int64]) -> bool:
+    return len(numbers) > 0 and int(numbers[-1]) - int(numbers[0]) + 1 == len(numbers)
+
+
+def _has_table(numbers: NDArray[np.int64], count: int) -> bool:
+    small = count <= 4 * len(numbers) and count < 1 << 31
+    return small and not _is_run(numbers)
+
+
+class PartSource(DerivedSource):
+    """`count` rows, of which `held` are those that `places` knows.
+
+    Examples:
+        >>> places = Places(np.array([5, 7]), 9)
+        >>> part = PartSource(npdata.open_source(np.array([50, 70])), places, 9)
+        >>> out = np.empty(3, np.int64)
+        >>> part.read(np.array([7, 5, 7]), out)
+        >>> len(part), out.tolist()
+        (9, [70, 50, 70])
+    """
+
+    def __init__(self, held: Source, places: Places, count: int) -> None:
+        """Hold the rows of `held`."""
+        super().__init__(held)
+        self.shape = (count, *held.shape[1:])
+        self._places = places
+
+    def read(self, indices: NDArray[np.int64], out: NDArray[Any]) -> None:
+        """Copy the rows with these numbers; raises `RowIndexError` for one that is not held."""
+        self.rows.read(self._places.of(indices), out)

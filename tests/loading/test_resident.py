@@ -295,7 +295,7 @@ class TestWhatIsHeld:
         loader = Loader(ds, 4, indices=np.arange(32, 48), resident=True)
         assert len(torch.cat(list(loader))) == 16
         assert loader.stats().decoded_chunks == 1
-        assert loader.stats().resident_bytes == 16 * 16
+        assert loader.stats().resident_bytes == 16 * 16 + 16 * 8  # and the row numbers
 
     def test_runs_of_small_batches_are_made_of_them(self, files: Path) -> None:
         loader = Loader(NumpyDataset(f"{files}::x"), 2, shuffle=True, resident=True)
@@ -485,6 +485,35 @@ class TestFreeMemory:
 
     def test_of_this_machine_is_no_more_than_it_has(self) -> None:
         assert 0 < free_of_machine() <= os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+
+
+class Interrupted(npdata.Source):
+    """Rows of which the second read is cut short, once."""
+
+    def __init__(self, rows: int) -> None:
+        self.shape, self.dtype = (rows, 1 << 18), np.dtype(np.int64)
+        self.where, self.access = "interrupted", npdata.Access(kind="library", reason="a test")
+        self.reads = 0
+
+    def read(self, indices: np.ndarray, out: np.ndarray) -> None:
+        self.reads += 1
+        if self.reads == 2:
+            raise KeyboardInterrupt
+        out[...] = indices[:, None]
+
+
+def test_an_interrupt_while_loading_uses_up_no_epoch() -> None:
+    def rows_of(loader: Loader) -> list[int]:
+        return torch.cat([batch[:, 0] for batch in loader]).tolist()
+
+    source = Interrupted(8)
+    loader = Loader(NumpyDataset(source), 2, shuffle=True, resident=True)
+    with pytest.raises(KeyboardInterrupt):
+        next(iter(loader))
+    assert loader.stats().resident_bytes == 0
+    assert loader.state_dict() == loader.batch_sampler.state_dict()
+    assert rows_of(loader) == next(iter(BlockBatchSampler(8, 8, shuffle="full"))).tolist()
+    assert source.reads > 3
 
 
 @pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
