@@ -23,6 +23,7 @@ from benchmarks import (
     beside_peers,
     chunks,
     memory,
+    resident,
     row_size,
     rows,
     sources,
@@ -151,6 +152,7 @@ def test_small_runs_of_the_questions_give_sections_that_can_be_drawn(tmp_path: P
         *sources.run(bench, rows=600),
         *chunks.run(bench, sizes=(4, 16), rows=600),
         *spans.run(bench, share=1e-3),
+        *resident.run(bench, rows=600),
     ]
     report = report_of(*sections)
     assert len({section.name for section in sections}) == len(sections)

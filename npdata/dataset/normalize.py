@@ -22,6 +22,8 @@ class Normalize:
     def __init__(self, scales: dict[str | int, tuple[Tensor, Tensor]], alone: bool) -> None:
         self._scales = scales
         self._alone = alone
+        self._there: dict[tuple[Any, ...], tuple[Tensor, Tensor]] = {}
+        """The figures on each device and in each dtype: to send them waits for the device."""
 
     def __call__(self, batch: Any) -> Any:
         """Give a batch of the same form with its fields normalized; the given one stays."""
@@ -35,8 +37,17 @@ class Normalize:
         if label not in self._scales:
             return value
         dtype = value.dtype if value.is_floating_point() else torch.float32
-        mean, scale = (s.to(value.device, dtype) for s in self._scales[label])
-        return (value.to(dtype) - mean) / scale
+        key = label, value.device, dtype
+        figures = self._there.get(key)
+        if figures is None:
+            mean, scale = self._scales[label]
+            figures = mean.to(dtype).to(value.device), scale.to(dtype).to(value.device)
+            self._there[key] = figures
+        return (value.to(dtype) - figures[0]) / figures[1]
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Pickle the figures once."""
+        return type(self), (self._scales, self._alone)
 
     def __repr__(self) -> str:
         return f"normalize({', '.join(map(str, self._scales))})"

@@ -452,6 +452,11 @@ class NumpyDataset(Glance, FromFiles, Splits, Dataset[Any]):
         made = NumpyDataset.__new__(NumpyDataset)
         return made._hold(tuple(fields), self._form, self._transforms, (), self._windows)
 
+    def without_batch_transform(self) -> "NumpyDataset":
+        """Give a dataset of the same samples, whose batches are left as they are stacked."""
+        made, sample = NumpyDataset.__new__(NumpyDataset), self._transforms.sample
+        return made._hold(self._fields, self._form, Transforms.of(sample, None), (), self._windows)
+
     def close(self) -> None:
         """Close files; tensors that were given out stay valid, further reads raise.
 

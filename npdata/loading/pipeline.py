@@ -27,6 +27,7 @@ from npdata.loading.wrapped_datasets import (
     data_of,
     datasets_within,
     is_direct,
+    sent_plain,
     sent_sparse,
 )
 from npdata.sampling.run import RunBatches
@@ -64,8 +65,9 @@ class Pipeline:
         """Decide for a dataset, of which `sampler` gives batches of row numbers."""
         sent, sender = dataset, None
         if options.device is not None:
-            sent, dense = sent_sparse(dataset)
-            sender = Sender(options.device, options.dtype, dense)
+            sent, function = sent_plain(dataset)
+            sent, dense = sent_sparse(sent)
+            sender = Sender(options.device, options.dtype, dense, function=function)
         size, ordered = getattr(sampler, "batch_size", None), isinstance(sampler, BlockBatchSampler)
         data = data_of(dataset, size)
         if ordered and size is not None:
@@ -100,11 +102,12 @@ class Pipeline:
 
         It is done in the stream of the loop, so there is nothing to do ahead.
         """
+        sent, function = sent_plain(dataset)
         reason = f"rows are gathered on {device}, in the stream of the loop"
         return cls(
             dataset=dataset,
-            sent=dataset,
-            sender=Sender(device, options.dtype, aside=False),
+            sent=sent,
+            sender=Sender(device, options.dtype, function=function, aside=False),
             ordered=False,
             options=options,
             schedule=Schedule(threads=0, depth=1, pinned=False, reason=reason),

@@ -35,8 +35,9 @@ class Sent:
 class Sender:
     """Copies batches to `device`, an accelerator, on one side stream; for several threads.
 
-    Fields with labels in `dense` come sparse and are made dense there. Without `aside` it is all
-    done in the stream that is current, for batches that were made there.
+    Fields with labels in `dense` come sparse and are made dense there. `function` is applied
+    to batches there, and all casts follow it. Without `aside` it is all done in the stream that is
+    current, for batches that were made there.
     """
 
     def __init__(
@@ -45,11 +46,13 @@ class Sender:
         dtype: DTypes = None,
         dense: frozenset[Any] = frozenset(),
         *,
+        function: Callable[[Any], Any] | None = None,
         aside: bool = True,
     ) -> None:
         self.device = device
         self._dtype = dtype
         self._dense = dense
+        self.function = function
         # MPS has one stream, on which everything is in order.
         self._side = torch.Stream(device) if aside and device.type != "mps" else None
 
@@ -57,7 +60,11 @@ class Sender:
         """Begin the copy of a batch, with its mask if it has one, and the casts that follow."""
         with self._on_side():
             there, *masks = map_tensors(self._copy, (fields, *mask))
-            there = cast(made_dense(there, self._dense), self._dtype, after=True)
+            there = made_dense(there, self._dense)
+            if self.function is None:
+                there = cast(there, self._dtype, after=True)
+            else:
+                there = cast(self.function(there), self._dtype)
             event = self._side.record_event() if self._side else None
             return Sent(batch=(there, *masks) if masks else there, event=event)
 

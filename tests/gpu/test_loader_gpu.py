@@ -2,6 +2,7 @@
 
 import gc
 
+import h5py
 import numpy as np
 import pytest
 import torch
@@ -159,3 +160,52 @@ def test_to_device_with_a_data_loader(ds: NumpyDataset, arrays, device, workers:
 def test_a_device_number_that_is_not_there(ds: NumpyDataset, device) -> None:
     with pytest.raises(DeviceError, match="numbered from 0"):
         Loader(ds, BATCH, device=f"{device.type}:{torch.accelerator.device_count()}")
+
+
+@pytest.mark.parametrize("resident", [True, "auto"])
+@pytest.mark.parametrize("options", [{}, {"indices": np.arange(5, 9000, 3)}, {"uneven": "mask"}])
+def test_resident_rows_are_those_of_the_file(tmp_path, arrays, device, resident, options) -> None:
+    with h5py.File(tmp_path / "d.h5", "w") as file:
+        file.create_dataset("x", data=arrays[0], chunks=(256, WIDTH), compression=1)
+        file.create_dataset("big", data=arrays[1].astype(">u8"))
+    ds = NumpyDataset(f"{tmp_path}/d.h5::x", f"{tmp_path}/d.h5::big")
+    ours = Loader(ds, BATCH, shuffle=True, device=device, resident=resident, **options)
+    other = Loader(ds, BATCH, shuffle=True, **options)
+    for _ in range(2):
+        for batch, expected in zip(ours, other, strict=True):
+            there = busy(device)
+            (x, y), *mask = batch if "uneven" in options else (batch,)
+            (a, b), *marks = expected if "uneven" in options else (expected,)
+            assert x.device.type == y.device.type == device.type
+            assert torch.equal(x.cpu(), a)
+            assert torch.equal(y.cpu(), b)
+            assert all(torch.equal(m.cpu(), n) for m, n in zip(mask, marks, strict=True))
+            del there
+    assert f"held on {device.type}" in str(ours.describe())
+
+
+def test_resident_rows_fit_or_the_error_has_the_figures(device) -> None:
+    rows = np.broadcast_to(np.zeros(1 << 20, np.float32), (1 << 24, 1 << 20))
+    with pytest.raises(MemoryError, match=f"needs {1 << 46} bytes on {device.type}"):
+        next(iter(Loader(NumpyDataset(rows), 2, device=device, resident=True)))
+    batch = next(iter(Loader(NumpyDataset(rows), 2, device=device, resident="auto")))
+    assert batch.device.type == device.type
+
+
+@pytest.mark.parametrize("edge", ["drop", "repeat", "zero"])
+def test_resident_windows_are_those_of_the_rows(ds, device, edge) -> None:
+    windows = ds.windows({0: (-2, 0, 1)}, borders=[1000, 1003], edge=edge, mask=edge != "drop")
+    ours = Loader(windows, BATCH, shuffle=True, device=device, resident=True)
+    for batch, expected in zip(ours, Loader(windows, BATCH, shuffle=True), strict=True):
+        assert all(torch.equal(a.cpu(), b) for a, b in zip(batch, expected, strict=True))
+
+
+@pytest.mark.parametrize("resident", [True, False])
+def test_normalize_runs_there(ds, device, resident) -> None:
+    function = npdata.normalize(ds.statistics(), [0])
+    normal = NumpyDataset(ds.fields[0].source, ds.fields[1].source, batch_transform=function)
+    ours = Loader(normal, BATCH, shuffle=True, device=device, resident=resident)
+    for (x, y), (a, b) in zip(ours, Loader(normal, BATCH, shuffle=True), strict=True):
+        assert x.device.type == device.type
+        torch.testing.assert_close(x.cpu(), a, rtol=1e-6, atol=1e-6)
+        assert torch.equal(y.cpu(), b)

@@ -1,20 +1,27 @@
 """What happens with memory and devices on a machine without an accelerator, and what is decided."""
 
+import pickle
 import warnings
 from collections import namedtuple
+from typing import Any
 
 import numpy as np
 import pytest
 import torch
 from kinds import Data
-from torch.utils.data import DataLoader
+from torch.utils.data import DataLoader, Subset
 
 import npdata
+from npdata import NumpyDataset
 from npdata.dataset.batch_memory import accelerator_of, allocating_from, batch_memory, plain_memory
 from npdata.errors import DeviceError, LoaderError
+from npdata.loading.batch_task import BatchResult, BatchTask
+from npdata.loading.readahead import Job
 from npdata.loading.schedule import Data as Known
 from npdata.loading.schedule import Machine, decide_schedule
-from npdata.loading.to_device import cast, map_tensors
+from npdata.loading.to_device import Sender, cast, map_tensors
+from npdata.loading.wrapped_datasets import is_direct, sent_plain
+from npdata.sampling.rows import MaskedRows
 
 without = pytest.mark.skipif(torch.accelerator.is_available(), reason="an accelerator is there")
 
@@ -115,3 +122,72 @@ class TestSchedule:
         assert self.decide(memory_budget=1 << 30, prefetch=9).depth == 9
         with pytest.raises(LoaderError, match="give at least 4194304"):
             self.decide(memory_budget=(4 << 20) - 1)
+
+
+def sent_to_cpu(ds: Any, rows: Any, dtype: Any = None) -> tuple[Any, BatchResult]:
+    """The batch that a loader sends to a device, which here is the CPU."""
+    sent, function = sent_plain(ds)
+    sender = Sender(torch.device("cpu"), dtype, function=function, aside=False)
+    task = BatchTask(
+        dataset=sent,
+        direct=is_direct(sent),
+        sources=(),
+        allocate=plain_memory,
+        pinned=False,
+        sender=sender,
+        dtype=dtype,
+    )
+    made = task(Job(number=0, rows=rows))
+    return sender.receive(made.batch), made
+
+
+class TestNormalize:
+    X = np.random.default_rng(0).integers(0, 256, (50, 3, 4)).astype(np.uint8)
+    Y = np.random.default_rng(1).random(50)
+
+    @pytest.mark.parametrize("form", ["bare", "tuple", "dict"])
+    @pytest.mark.parametrize("dtype", [None, torch.float16])
+    @pytest.mark.parametrize("way", ["whole", "subset", "transform", "mask"])
+    def test_runs_on_the_device_with_the_same_result(self, form, dtype, way) -> None:
+        given, named = {
+            "bare": ((self.X,), {}),
+            "tuple": ((self.X, self.Y), {}),
+            "dict": ((), {"x": self.X, "y": self.Y}),
+        }[form]
+        plain = NumpyDataset(*given, **named)
+        image = "x" if form == "dict" else 0
+        function = npdata.normalize(plain.statistics(keep_axes={image: 0}), [image])
+        transform = (lambda sample: sample) if way == "transform" else None
+        ds = NumpyDataset(*given, **named, batch_transform=function, transform=transform)
+        ds = Subset(ds, range(49, -1, -1)) if way == "subset" else ds
+        rows: Any = np.array([7, 3, 3, 49])
+        rows = MaskedRows(rows=rows, filler=1) if way == "mask" else rows
+        ours, made = sent_to_cpu(ds, rows, dtype)
+        (expected,) = npdata.Loader(ds, sampler=[rows], dtype=dtype)
+        assert_same(ours, expected)
+        if way != "mask":
+            size = self.X[rows].nbytes + (0 if form == "bare" else self.Y[rows].nbytes)
+            assert made.nbytes == size  # the bytes of the images were sent, and not floats
+
+    def test_functions_of_others_run_where_numpy_can_read(self) -> None:
+        ds = NumpyDataset(self.X, batch_transform=lambda batch: torch.from_numpy(batch.numpy() + 1))
+        assert sent_plain(ds) == (ds, None)
+        assert_same(sent_to_cpu(ds, np.array([4]))[0], torch.from_numpy(self.X[[4]] + 1))
+
+    def test_its_figures_are_pickled_and_not_what_was_sent(self) -> None:
+        function = npdata.normalize(NumpyDataset(self.Y).statistics())
+        size = len(pickle.dumps(function))
+        batch = function(torch.from_numpy(self.Y))
+        assert len(pickle.dumps(function)) == size
+        assert_same(pickle.loads(pickle.dumps(function))(torch.from_numpy(self.Y)), batch)
+
+
+def assert_same(ours: Any, other: Any) -> None:
+    assert type(ours) is type(other)
+    if isinstance(ours, torch.Tensor):
+        assert ours.dtype == other.dtype
+        assert torch.equal(ours, other)
+        return
+    pairs = (ours.items(), other.items()) if isinstance(ours, dict) else (ours, other)
+    for a, b in zip(*pairs, strict=True):
+        assert a == b if isinstance(a, str) else assert_same(a, b) is None
