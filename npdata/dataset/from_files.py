@@ -7,7 +7,7 @@ is read here.
 
 import os
 from collections.abc import Callable, Sequence
-from typing import Any, Literal, Self, TypeAlias
+from typing import Any, Literal, Protocol, Self, TypeAlias, TypeVar
 
 from numpy.typing import DTypeLike
 
@@ -27,19 +27,24 @@ Transform: TypeAlias = Callable[[Any], Any]
 Path_: TypeAlias = str | os.PathLike[str]
 
 
-class FromFiles:
-    """Constructors for a class that takes fields, by position or in a mapping, and options."""
+class Opened(Protocol):
+    """What the constructors make: fields, by position or in a mapping, and options."""
 
-    def __init__(self, *fields: Any, **options: Any) -> None:
-        """Stand for the constructor of the dataset."""
-        raise NotImplementedError
+    def __init__(self, *fields: Any, **options: Any) -> None: ...
 
     def _owning_all(self) -> Self:
         """Give the dataset, which closes also the sources that were opened for it."""
-        raise NotImplementedError
+        ...
+
+
+Made = TypeVar("Made", bound=Opened)
+
+
+class FromFiles:
+    """Constructors of a class that is `Opened`."""
 
     @classmethod
-    def from_npy(cls, *paths: Path_, **options: Any) -> Self:
+    def from_npy(cls: type[Made], *paths: Path_, **options: Any) -> Made:
         """Open `.npy` files: `from_npy("x.npy", "y.npy")` or `from_npy(image="x.npy")`.
 
         Examples:
@@ -49,7 +54,7 @@ class FromFiles:
         return cls(*paths, **options)
 
     @classmethod
-    def from_npz(cls, path: Path_, /, *members: str, **options: Any) -> Self:
+    def from_npz(cls: type[Made], path: Path_, /, *members: str, **options: Any) -> Made:
         """Open arrays of one `.npz`: those named, or every one as a field of dict samples.
 
         Examples:
@@ -72,7 +77,7 @@ class FromFiles:
 
     @classmethod
     def from_raw(
-        cls,
+        cls: type[Made],
         path: Path_,
         *,
         dtype: DTypeLike,
@@ -80,7 +85,7 @@ class FromFiles:
         offset: int = 0,
         transform: Transform | None = None,
         batch_transform: Transform | None = None,
-    ) -> Self:
+    ) -> Made:
         """Open a raw binary file of `dtype` (a NumPy dtype) in C order; one size may be -1.
 
         The rows begin at byte `offset`, behind a header if there is one.
@@ -95,7 +100,7 @@ class FromFiles:
 
     @classmethod
     def from_hdf5(
-        cls,
+        cls: type[Made],
         path: Paths,
         /,
         *datasets: str,
@@ -105,7 +110,7 @@ class FromFiles:
         locking: bool | str | None = None,
         groups: Sequence[str | bytes] | None = None,
         **options: Any,
-    ) -> Self:
+    ) -> Made:
         """Open datasets of an HDF5 file: `from_hdf5("d.h5", "x", "y")` or `(..., image="x")`.
 
         Several paths, or a glob such as `"part-*.h5"` (sorted), give their rows one after the
