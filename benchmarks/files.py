@@ -150,20 +150,13 @@ def sharded(bench: Bench) -> Section:
         note=f"{SHARDS * SHARD_ROWS:,} rows of 3 KiB, batches of {ROW_BATCH}, `Loader`, warm.",
         table=Table(columns=columns, rows=tuple(rows)),
         ratios=(
-            Ratio(
-                what="full shuffle, over one file",
-                value=ratio_of(full, shards, "one file"),
-                goal=0.6,
-            ),
-            Ratio(
-                what="block shuffle, over one file",
-                value=ratio_of(block, shards, "one file"),
-                goal=0.9,
-            ),
-            Ratio(
-                what="full shuffle, over maps row by row",
-                value=ratio_of(full, shards, "maps, row by row"),
-                goal=4,
+            *(
+                Ratio(what=what, value=ratio_of(found, shards, other), goal=goal)
+                for what, found, other, goal in (
+                    ("full shuffle, over one file", full, "one file", 0.6),
+                    ("block shuffle, over one file", block, "one file", 0.9),
+                    ("full shuffle, over maps row by row", full, "maps, row by row", 4),
+                )
             ),
             Ratio(
                 what="time of a batch of 5,000 shards over that of 200",

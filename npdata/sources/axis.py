@@ -71,11 +71,6 @@ class MovedAxisSource(DerivedSource):
     def dont_need(self, first: int, stop: int) -> None:
         """Do nothing: the rows lie everywhere."""
 
-    def close_idle(self) -> None:
-        """Close the files of the array until the next read."""
-        self._views = None
-        super().close_idle()
-
     def __reduce__(self) -> tuple[Any, ...]:
         """Pickle the array by what it is, and the axis."""
         return type(self), (self.rows, self._axis)

@@ -72,16 +72,6 @@ class ColumnSource(DerivedSource):
         rows = self.rows.cached(cache)
         return self if rows is self.rows else ColumnSource(rows, self._names)
 
-    def close_idle(self) -> None:
-        """Close the files of the records until the next read."""
-        self._views = None
-        super().close_idle()
-
-    def close(self) -> None:
-        """Close the records."""
-        self._views = None
-        super().close()
-
     def __reduce__(self) -> tuple[Any, ...]:
         """Pickle the records by what they are, and the names."""
         return type(self), (self.rows, self._names)

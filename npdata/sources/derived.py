@@ -17,6 +17,8 @@ class CompositeSource(Source):
     """Rows made of those of other sources, `made_of`; a subclass sets these and reads."""
 
     made_of: tuple[Source, ...]
+    _views: Any = None
+    """What a subclass made of open parts to read from; gone when they are closed."""
 
     @property
     def decoded_chunks(self) -> int:
@@ -35,11 +37,13 @@ class CompositeSource(Source):
 
     def close_idle(self) -> None:
         """Close the files of the parts until the next read."""
+        self._views = None
         for part in self.made_of:
             part.close_idle()
 
     def close(self) -> None:
         """Close the parts."""
+        self._views = None
         for part in self.made_of:
             part.close()
 

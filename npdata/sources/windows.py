@@ -202,16 +202,6 @@ class WindowSource(CompositeSource):
         end = min(max(0, high + int(self._at.max())), last)
         return begin, max(begin, end) + 1
 
-    def close_idle(self) -> None:
-        """Close the files of the rows until the next read."""
-        self._views = None
-        super().close_idle()
-
-    def close(self) -> None:
-        """Close the rows."""
-        self._views = None
-        super().close()
-
     def __reduce__(self) -> tuple[Any, ...]:
         """Pickle the rows by what they are, and the plan."""
         return type(self), (self._rows, self._plan, self._offsets)

@@ -1,6 +1,5 @@
 """`npdata.concatenate`: rows end to end, as by `np.concatenate`, from one gather."""
 
-import multiprocessing
 import os
 import pickle
 import shutil
@@ -13,8 +12,7 @@ import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
-from processes import run
-from torch.utils.data import DataLoader
+from processes import require_workers_read, run
 
 import npdata
 from npdata import errors, open_source
@@ -109,19 +107,10 @@ class TestEqualsNumpy:
     def test_every_kind_of_worker(self, folder: Path, kind: str, method: str) -> None:
         if kind not in ("npy", "mixed") and method != "fork":
             pytest.skip("one kind of each will do")
-        multiprocessing.set_forkserver_preload(["npdata"])
         ds = KINDS[kind](folder)
         ds[[0, -1]]
         order = np.random.default_rng(0).permutation(ROWS)[:700].reshape(-1, 70)
-        loader = DataLoader(
-            ds,
-            batch_sampler=order.tolist(),
-            collate_fn=npdata.collate,
-            num_workers=2,
-            multiprocessing_context=method,
-        )
-        for numbers, batch in zip(order, loader, strict=True):
-            assert (batch.numpy() == rows()[numbers]).all()
+        require_workers_read(ds, order, rows(), method)
 
     @pytest.mark.parametrize("shuffle", ["full", "block"])
     @pytest.mark.parametrize("budget", [None, 1 << 20])

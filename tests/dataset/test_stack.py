@@ -1,6 +1,5 @@
 """`npdata.stack`: every file is a sample, as by `np.stack`; what is wrong with a file names it."""
 
-import multiprocessing
 import os
 import pickle
 import re
@@ -12,7 +11,7 @@ import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
-from processes import run
+from processes import require_workers_read, run
 from torch.utils.data import DataLoader
 
 import npdata
@@ -83,19 +82,10 @@ class TestEqualsNumpy:
     def test_every_kind_of_worker(self, folder: Path, kind: str, method: str) -> None:
         if kind not in ("npy", "looked at when read", "compressed HDF5") and method != "fork":
             pytest.skip("one kind of each will do")
-        multiprocessing.set_forkserver_preload(["npdata"])
         ds = KINDS[kind](folder)
         ds[[1, 2]]
         order = np.random.default_rng(0).permutation(COUNT).reshape(-1, 1)
-        loader = DataLoader(
-            ds,
-            batch_sampler=order.tolist(),
-            collate_fn=npdata.collate,
-            num_workers=2,
-            multiprocessing_context=method,
-        )
-        for rows, batch in zip(order, loader, strict=True):
-            assert (batch.numpy() == arrays()[rows]).all()
+        require_workers_read(ds, order, arrays(), method)
 
     @pytest.mark.parametrize("threads", [0, 2])
     def test_loader(self, folder: Path, kind: str, threads: int) -> None:

@@ -1,10 +1,15 @@
 """What the tests with processes of their own share."""
 
+import multiprocessing
 import os
 import signal
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
+
+import numpy as np
+from torch.utils.data import DataLoader
 
 import npdata
 
@@ -45,3 +50,19 @@ def interrupted(code: str, *arguments: str, after: str) -> tuple[int, str]:
         finally:
             process.kill()
     return process.returncode, errors
+
+
+def require_workers_read(
+    dataset: Any, order: np.ndarray, expected: np.ndarray, method: str
+) -> None:
+    """Let two worker processes of this kind read batches of rows, and compare them with NumPy's."""
+    multiprocessing.set_forkserver_preload(["npdata"])
+    loader = DataLoader(
+        dataset,
+        batch_sampler=order.tolist(),
+        collate_fn=npdata.collate,
+        num_workers=2,
+        multiprocessing_context=method,
+    )
+    for rows, batch in zip(order, loader, strict=True):
+        assert (batch.numpy() == expected[rows]).all()
