@@ -17,7 +17,7 @@ import torch
 
 from npdata.dataset.field import row_of
 from npdata.dataset.padded import Padded
-from npdata.dataset.ragged_form import RaggedForm
+from npdata.dataset.ragged_form import RaggedForm, marked
 from npdata.dataset.stacking import stack_samples, take_apart
 from npdata.dataset.transforms import SampleRng, Transform
 from npdata.dataset.varied_field import Varied
@@ -46,6 +46,23 @@ class SampleForm:
         if self.names is not None:
             return dict(zip(self.names, values, strict=True))
         return values[0] if self.bare else values
+
+    def marked(self, sample: Any) -> Any:
+        """Let `default_collate` know of the values of a sample that differ in length.
+
+        Examples:
+            >>> form = SampleForm(ragged=((0, RaggedForm()),))
+            >>> [type(part).__name__ for part in form.marked((torch.ones(2), torch.ones(2)))]
+            ['RaggedSample', 'Tensor']
+        """
+        if not self.ragged:
+            return sample
+        forms = dict(self.ragged)
+        if isinstance(sample, dict):
+            return {at: marked(v, forms[at]) if at in forms else v for at, v in sample.items()}
+        if type(sample) is tuple:
+            return tuple(marked(v, forms[k]) if k in forms else v for k, v in enumerate(sample))
+        return marked(sample, forms[0]) if 0 in forms else sample
 
 
 class _Unmade:
@@ -138,7 +155,7 @@ class Batch(list[Any]):
         `BatchTransformError` (a ValueError) where that has not one row for each sample.
         """
         if self.batch_transform is None or not len(self):
-            return self._untransformed()
+            return list(map(self.form.marked, self._untransformed()))
         return take_apart(self.collated(), len(self))
 
     def _untransformed(self) -> list[Any]:
@@ -157,7 +174,7 @@ class Batch(list[Any]):
         made: Iterable[Any] = map(transform, samples)
         if sample_rng is not None:
             made = (transform(sample, rng=sample_rng(k)) for k, sample in enumerate(samples))
-        batch = Batch(made)
+        batch = Batch(map(self.form.marked, made))
         batch.form = self.form
         batch.batch_transform, batch.mask = self.batch_transform, self.mask
         return batch

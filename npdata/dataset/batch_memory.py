@@ -73,15 +73,19 @@ def scratch_memory(shape: tuple[int, ...], dtype: torch.dtype) -> Tensor:
     """Give memory of this thread that the next call gives out again, to be cast from at once.
 
     Fresh memory of 131 KB costs 33 page faults, which took 170 of the 250 µs of a batch of 64 x
-    1,025 tokens cast to int64.
+    1,025 tokens cast to int64. The last tensor is kept as it is: views of it take 4 µs of 50.
     """
+    last: Tensor | None = getattr(_scratch, "last", None)
+    if last is not None and last.shape == shape and last.dtype == dtype:
+        return last
     nbytes = math.prod(shape) * dtype.itemsize
     if nbytes > MOST_SCRATCH:
         return plain_memory(shape, dtype)
     held = getattr(_scratch, "memory", None)
     if held is None or len(held) < nbytes:
-        held = _scratch.memory = torch.empty(nbytes, dtype=torch.uint8)
-    return held[:nbytes].view(dtype).view(shape)
+        held = _scratch.memory = torch.empty(nbytes, dtype=torch.uint8, device="cpu")
+    made = _scratch.last = held[:nbytes].view(dtype).view(shape)
+    return made
 
 
 @functools.cache

@@ -11,6 +11,7 @@ import torch
 
 from npdata.dataset.field import Field
 from npdata.dataset.html import table
+from npdata.sources.ragged import RaggedSource
 
 MOST_FIELDS = 8
 
@@ -66,8 +67,10 @@ class Glance:
         Examples:
             >>> npdata.NumpyDataset(image="x.npy", dtype="float16")
             NumpyDataset(image: (5, 2, 3) float32 -> torch.float16)
+            >>> npdata.NumpyDataset(npdata.ragged(np.zeros((9, 2)), lengths=[4, 5]))
+            NumpyDataset(0: (2, *, 2) float64)
         """
-        shown = [f"{f.label}: {f.source.shape} {_dtypes(f)}" for f in self._fields[:MOST_FIELDS]]
+        shown = [f"{f.label}: {_shape(f)} {_dtypes(f)}" for f in self._fields[:MOST_FIELDS]]
         more = len(self._fields) - len(shown)
         shown += [f"and {more} more"] if more else []
         return f"{type(self).__name__}({', '.join(shown)})"
@@ -75,11 +78,19 @@ class Glance:
     def _repr_html_(self) -> str:
         """Give the fields as a table, for notebooks."""
         rows = [
-            (f.label, f.source.shape, f.dtype, f.conversion.dtype or f.conversion.action, f.where)
+            (f.label, _shape(f), f.dtype, f.conversion.dtype or f.conversion.action, f.where)
             for f in self._fields
         ]
         head = ("field", "shape", "stored", "tensor", "where")
         return table(f"{type(self).__name__} of {len(self._fields[0])} samples", head, rows)
+
+
+def _shape(field: Field) -> str:
+    """Give the shape, with * for the rows of a sample where they differ."""
+    source = field.source
+    if not isinstance(source, RaggedSource):
+        return str(source.shape)
+    return f"({', '.join(map(str, (len(source), '*', *source.row_shape)))})"
 
 
 def _dtypes(field: Field) -> str:

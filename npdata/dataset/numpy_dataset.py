@@ -33,7 +33,7 @@ from npdata.dataset.sparse_field import SparseField
 from npdata.dataset.splits import Splits
 from npdata.dataset.statistics import KeepAxes, Statistics, statistics_of
 from npdata.dataset.transforms import Bound, Transform, Transforms
-from npdata.dataset.windows import Offsets, windowed
+from npdata.dataset.windows import Offsets, require_words, windowed
 from npdata.errors import ClosedError, FieldError
 from npdata.sampling.rows import MaskedRows, SeededRows
 from npdata.sources.base import Source, rows_held
@@ -185,10 +185,10 @@ class NumpyDataset(Glance, FromFiles, Splits, Dataset[Any]):
             return self._sample(row_number(index, len(self)))
         if isinstance(index, slice) and not self._transforms.any:
             return self._form.build(tuple(self._sliced(field, index) for field in self._fields))
-        bound = self._transforms.bound(index, len(self))
-        batch = self._batch(*self._gathered(row_numbers(index, len(self)), plain_memory), bound)
+        rows, values = self._gathered(index, plain_memory)
         if not self._transforms.any:
-            return batch.stacked
+            return self._form.build(values)
+        batch = self._batch(rows, values, self._transforms.bound(index, len(self)))
         result = collate(batch)
         plain = self._transforms.batch is None and self._form.names is None and not self._form.bare
         return tuple(result) if plain else result
@@ -299,12 +299,13 @@ class NumpyDataset(Glance, FromFiles, Splits, Dataset[Any]):
 
     def windows(
         self,
-        length_or_offsets: int | Offsets | Mapping[str | int, int | Offsets],
+        length: int | Offsets | Mapping[str | int, int | Offsets] | None = None,
         *,
         stride: int = 1,
         borders: ArrayLike | str | int | None = None,
         edge: Edge = "drop",
         mask: bool = False,
+        **words: Any,
     ) -> "NumpyDataset":
         """Give a dataset whose samples are windows of the rows, of shape (length, *row shape).
 
@@ -314,7 +315,7 @@ class NumpyDataset(Glance, FromFiles, Splits, Dataset[Any]):
         to close one closes both.
 
         Args:
-            length_or_offsets: rows of a window, from its anchor row on; or their offsets from the
+            length: rows of a window, from its anchor row on; or their offsets from the
                 anchor, as `(-1, 0)` or `range(16)`. A mapping from field name or position to
                 either gives each field its own; a field that is not named keeps its anchor row.
             stride: from one anchor row to the next in a recording.
@@ -326,6 +327,7 @@ class NumpyDataset(Glance, FromFiles, Splits, Dataset[Any]):
                 "zero" zeros; without `mask`, nothing in a sample shows that padding.
             mask: with "repeat" and "zero", add for each windowed field NAME a bool field
                 NAME_is_pad of shape (length,), True where padded; to tuples, after all fields.
+            words: refused, with our word for one of another library.
 
         Raises `FieldError` (a ValueError) for borders or offsets that cannot be, and where no
         window fits into any recording.
@@ -338,6 +340,7 @@ class NumpyDataset(Glance, FromFiles, Splits, Dataset[Any]):
             (tensor([0, 0]), tensor([ True, False]))
         """
         self._require_open()
+        require_words(length, words)
         for name in ("__getitem__", "__getitems__"):
             if getattr(type(self), name) is not getattr(NumpyDataset, name):
                 raise FieldError(
@@ -345,9 +348,7 @@ class NumpyDataset(Glance, FromFiles, Splits, Dataset[Any]):
                     "through; make windows of a plain NumpyDataset, and change their samples in "
                     "transform="
                 )
-        made = windowed(
-            self._fields, length_or_offsets, stride=stride, borders=borders, edge=edge, mask=mask
-        )
+        made = windowed(self._fields, length, stride=stride, borders=borders, edge=edge, mask=mask)
         names = self._form.names
         form = SampleForm(
             names=None if names is None else tuple(str(field.label) for field in made.fields),

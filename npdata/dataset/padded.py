@@ -1,6 +1,6 @@
 """A batch of samples of different lengths, padded to the longest."""
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
@@ -9,15 +9,46 @@ from torch import Tensor
 class Padded(NamedTuple):
     """Samples padded to the longest: `values` (n, longest, *row shape) and `lengths` (n,) int64.
 
+    A pair of tensors, so `values, lengths = batch` takes it apart, and `len(batch)` is 2; the
+    number of samples is `batch.shape[0]`.
+
     Examples:
         >>> batch = npdata.Padded(torch.tensor([[5, 6], [7, 0]]), torch.tensor([2, 1]))
         >>> batch.mask()
         tensor([[ True,  True],
                 [ True, False]])
+        >>> batch.shape, batch.to(torch.float32).samples()
+        (torch.Size([2, 2]), [tensor([5., 6.]), tensor([7.])])
     """
 
     values: Tensor
     lengths: Tensor
+
+    @property
+    def shape(self) -> torch.Size:
+        """The shape of `values`."""
+        return self.values.shape
+
+    @property
+    def dtype(self) -> torch.dtype:
+        """The dtype of `values`."""
+        return self.values.dtype
+
+    @property
+    def device(self) -> torch.device:
+        """The device of `values`."""
+        return self.values.device
+
+    def to(self, *args: Any, **options: Any) -> "Padded":
+        """Give the batch as `Tensor.to` does; a dtype changes the values alone."""
+        values = self.values.to(*args, **options)
+        waits = options.get("non_blocking", False)
+        return Padded(values, self.lengths.to(values.device, non_blocking=waits))
+
+    def samples(self) -> list[Tensor]:
+        """Give the samples without padding, as views of `values`."""
+        rows = zip(self.values, self.lengths.tolist(), strict=True)
+        return [sample[:length] for sample, length in rows]
 
     def mask(self) -> Tensor:
         """Give a bool tensor (n, longest): True for what a sample holds, False for padding.

@@ -2,7 +2,8 @@
 
 Idea: the samples lie end to end in one tensor; a list is views of it, a jagged tensor is it with
 offsets, and a padded batch is a copy with every sample in its row. Invariant: all three hold the
-same values. This module reads no source.
+same values. A sample that somebody takes out of a batch knows its form, so that torch's
+`default_collate` makes the same batch of such samples. This module reads no source.
 """
 
 from collections.abc import Sequence
@@ -13,8 +14,9 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
+from torch.utils.data._utils.collate import default_collate_fn_map
 
-from npdata.dataset.batch_memory import Allocate
+from npdata.dataset.batch_memory import Allocate, batch_memory
 from npdata.dataset.padded import Padded
 from npdata.errors import FieldError
 
@@ -94,3 +96,35 @@ def numbers_in(allocate: Allocate, numbers: NDArray[np.int64]) -> Tensor:
     out = allocate(numbers.shape, torch.int64)
     out.numpy()[...] = numbers
     return out
+
+
+class RaggedSample(Tensor):
+    """A sample that `default_collate` puts into a batch of `form`; an operation gives a Tensor.
+
+    Examples:
+        >>> torch.utils.data.default_collate([marked(torch.ones(2)), marked(torch.ones(1))]).lengths
+        tensor([2, 1])
+    """
+
+    __torch_function__ = torch._C._disabled_torch_function_impl  # type: ignore[assignment]
+    form = RaggedForm()
+
+    def __repr__(self, *, tensor_contents: Any = None) -> Any:  # type: ignore[override]
+        return repr(self.as_subclass(Tensor))
+
+
+def marked(sample: Any, form: RaggedForm | None = None) -> Any:
+    """Give a tensor as a `RaggedSample`; anything else as it is."""
+    if not isinstance(sample, Tensor):
+        return sample
+    made = sample.as_subclass(RaggedSample)
+    made.form = form or RaggedForm()
+    return made
+
+
+def _collate(samples: Sequence[RaggedSample], *, collate_fn_map: object = None) -> Any:
+    return batch_of_tensors(samples, samples[0].form, batch_memory())
+
+
+# torch's own way to teach default_collate a type.
+default_collate_fn_map[RaggedSample] = _collate

@@ -14,7 +14,7 @@ from numpy.typing import ArrayLike, NDArray
 from npdata.arrays.spans import Windows
 from npdata.dataset.batch_memory import plain_memory
 from npdata.dataset.field import Field
-from npdata.dataset.windows import is_stacked, recordings_of
+from npdata.dataset.windows import is_stacked, recordings_of, require_apart
 from npdata.errors import FieldError, SamplerError, require
 from npdata.sampling.order import split, split_groups
 
@@ -59,7 +59,8 @@ class Splits:
                 second ones together hold every row once.
 
         Raises `SamplerError` (a ValueError) for a fraction outside [0, 1] or shares that do not sum
-        to 1, `FieldError` (a ValueError) where there are no recordings or files.
+        to 1, `FieldError` (a ValueError) where there are no two recordings or files, and for
+        windows that share rows, unless `by` or `groups` says which stay together.
 
         Examples:
             >>> train, test = npdata.NumpyDataset("x.npy").split(0.8, seed=1)
@@ -83,11 +84,14 @@ class Splits:
                 raise SamplerError(f"by={by!r} keeps rows together itself: leave out the others")
             whole = by == "file" and self._windows is None and is_stacked(self._fields)
             edges = np.arange(count + 1) if whole else recordings_of(self._fields, self._windows)
+            _require_two(edges, by)
             if isinstance(fraction, int | float | np.number):
                 if whole:
                     return split(count, float(fraction), seed)
                 return split_groups(edges, float(fraction), seed)
             together = np.repeat(np.arange(len(edges) - 1), np.diff(edges))
+        elif groups is None:
+            require_apart(self._windows)
         if folds is not None:
             return _folds(count, folds, seed, together, labels)
         if isinstance(fraction, Sequence | np.ndarray):
@@ -115,6 +119,15 @@ class Splits:
                 f"{option} of shape {values.shape}: expected one value for each of {count} rows"
             )
         return values
+
+
+def _require_two(edges: Rows, by: By) -> None:
+    if np.count_nonzero(np.diff(edges)) == 1:
+        raise FieldError(
+            f"by={by!r}: there is one {by}, and one part would get all; tell borders=, or cut it "
+            "by row numbers: cut = int(0.8 * len(ds)) gives train, test = range(cut), "
+            "range(cut, len(ds)), and windows that share rows need a gap of length - 1 between them"
+        )
 
 
 def shares_of(given: Any) -> tuple[float, ...]:

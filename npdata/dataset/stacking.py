@@ -13,7 +13,7 @@ from torch.utils.data import default_collate
 
 from npdata.dataset.batch_memory import batch_memory
 from npdata.dataset.padded import Padded
-from npdata.dataset.ragged_form import RaggedForm, batch_of_tensors
+from npdata.dataset.ragged_form import RaggedForm, batch_of_tensors, marked
 from npdata.errors import BatchTransformError, UnequalShapesError
 
 
@@ -28,8 +28,7 @@ def take_apart(value: Any, length: int) -> list[Any]:
         [{'x': tensor(0), 'name': 'a'}, {'x': tensor(1), 'name': 'b'}]
     """
     if isinstance(value, Padded):
-        rows = zip(value.values, value.lengths.tolist(), strict=True)
-        return [sample[:rows_of_it] for sample, rows_of_it in rows]
+        return list(map(marked, value.samples()))
     shape = getattr(value, "shape", None)
     if shape and shape[0] == length:
         return [value[row] for row in range(length)]

@@ -25,6 +25,15 @@ Offsets: TypeAlias = Sequence[int]
 FARTHEST = 1 << 60
 """Offsets up to this far, added to any row number, are int64."""
 
+_WORDS = {
+    **dict.fromkeys(("size", "window", "window_size", "window_length", "offsets"), "length"),
+    **dict.fromkeys(("seq_len", "sequence_length", "block_size", "context"), "length"),
+    **dict.fromkeys(("step", "shift", "hop", "hop_length"), "stride"),
+    **dict.fromkeys(("groups", "episodes", "recordings", "boundaries"), "borders"),
+    **dict.fromkeys(("pad", "padding", "drop_last"), "edge"),
+}
+"""Words of other libraries, and ours for them."""
+
 PIECE_BYTES = 1 << 22
 """So many bytes of a field that gives the borders are read at a time."""
 
@@ -60,7 +69,8 @@ def windowed(
         if not isinstance(field, RowsField):
             raise FieldError(
                 f"field {field.label!r} ({field.where}) has no rows of one shape, and windows are "
-                "made of rows; leave it out"
+                "made of rows; leave it out, or make windows of its values: "
+                "NumpyDataset(values).windows(length, borders=offsets)"
             )
     recordings = _recordings(fields, borders)
     named = [0] if len(offsets) < len(fields) else []
@@ -77,6 +87,43 @@ def windowed(
     if mask:
         made += _masks(fields, offsets, plan)
     return Windowed(fields=tuple(made), plan=plan)
+
+
+def require_words(length: Any, words: Mapping[str, Any]) -> None:
+    """Raise `FieldError` for arguments that `windows` does not have, and where the length lacks.
+
+    Examples:
+        >>> require_words(None, {"size": 16})
+        Traceback (most recent call last):
+        npdata.errors.FieldError: size= is no argument of windows(); write length=16
+    """
+    for name, value in words.items():
+        ours = _WORDS.get(name)
+        told = f"length={value!r:.60}" if ours == "length" else f"{ours}="
+        known = "length, stride, borders, edge, mask"
+        raise FieldError(
+            f"{name}= is no argument of windows(); "
+            f"{f'it has {known}' if ours is None else f'write {told}'}"
+        )
+    if length is None:
+        raise FieldError("windows() needs a length: windows(16), or offsets, as windows((-1, 0))")
+
+
+def require_apart(windows: Windows | None) -> None:
+    """Raise `FieldError` where windows share rows, which a split at random would leak."""
+    if windows is None or np.diff(windows.starts).max(initial=0) < 2:
+        return
+    span, stride = windows.before + windows.after + 1, windows.stride
+    if span <= stride:
+        return
+    gap = -(-span // stride) - 1
+    raise FieldError(
+        f"windows of {span} rows, every {stride} rows, share rows, and a split at random would put "
+        "the same rows into several parts: split(..., by='recording') keeps recordings whole; "
+        f"windows(..., stride={span}) share none; and of one recording, "
+        "cut = int(0.8 * len(windows)) gives train, test = range(cut), "
+        f"range(cut + {gap}, len(windows))"
+    )
 
 
 def recordings_of(fields: Sequence[Field], windows: Windows | None) -> NDArray[np.int64]:

@@ -117,8 +117,8 @@ class Advised:
 
     @property
     def row_bytes(self) -> int:
-        """The bytes of a row in all sources."""
-        return sum(source.row_bytes for source in self.sources)
+        """The bytes that a row takes in all files."""
+        return sum(source.stored_bytes for source in self.sources)
 
 
 def advised(dataset: Any, least_bytes: int = 0) -> Advised | None:
@@ -148,9 +148,9 @@ def advised(dataset: Any, least_bytes: int = 0) -> Advised | None:
         or (rows is not None and first is not None and np.array_equal(rows, first))
     )
     costliest = max(sources, key=lambda source: (source.access.cost, source.row_bytes))
-    row_bytes = sum(source.row_bytes for source in sources)
+    row_bytes = sum(source.stored_bytes for source in sources)
     limits = [
-        limit // max(1, source.row_bytes) * row_bytes
+        limit // max(1, source.stored_bytes) * row_bytes
         for source in sources
         if (limit := source.ahead_bytes) is not None
     ]
@@ -165,7 +165,7 @@ def advised(dataset: Any, least_bytes: int = 0) -> Advised | None:
 def _accepts_hints(source: Source, least_bytes: int) -> bool:
     kind = source.access.kind
     if kind in ("mapped", "files"):
-        return len(source) * source.row_bytes > least_bytes
+        return len(source) * source.stored_bytes > least_bytes
     return kind == "decoded" and source.ahead_bytes is not None
 
 

@@ -80,6 +80,11 @@ class Source(ABC):
         return int(np.prod(self.shape[1:], dtype=np.int64)) * self.dtype.itemsize
 
     @property
+    def stored_bytes(self) -> int:
+        """The bytes of the file that a row takes, uncompressed, where all rows are read."""
+        return self.row_bytes
+
+    @property
     def blocks(self) -> Blocks:
         """The blocks of rows that are cheapest to read together."""
         return Blocks.of_bytes(len(self), self.row_bytes)
@@ -130,7 +135,7 @@ class Source(ABC):
 
     @property
     def ahead_bytes(self) -> int | None:
-        """How many bytes of rows `will_need` may be ahead of the reads; None: unlimited.
+        """How many `stored_bytes` of rows `will_need` may be ahead of the reads; None: unlimited.
 
         Asked for more, it would drop what was asked for before.
         """
@@ -158,11 +163,10 @@ class Source(ABC):
         if table is not None:
             array = table.array
             return [array[a:b] for a, b in zip(starts.tolist(), stops.tolist(), strict=True)]
-        sizes = stops - starts
-        ends = np.cumsum(sizes)
-        rows = np.arange(ends[-1] if len(ends) else 0) + np.repeat(starts - ends + sizes, sizes)
+        rows, sizes = rows_of_runs(starts, stops), stops - starts
         read = np.empty((len(rows), *self.shape[1:]), self.dtype)
         self.read(rows, read)
+        ends = np.cumsum(sizes)
         return [read[b - n : b] for b, n in zip(ends.tolist(), sizes.tolist(), strict=True)]
 
     @property
@@ -221,3 +225,17 @@ def rows_held(*sources: Source) -> int | None:
     if not limits:
         return None
     return int(1 / sum(1 / held for held in limits)) if all(limits) else 0
+
+
+def rows_of_runs(starts: NDArray[np.int64], stops: NDArray[np.int64]) -> NDArray[np.int64]:
+    """Give the rows of the runs `[starts[k], stops[k])`, one run after the other.
+
+    Examples:
+        >>> rows_of_runs(np.array([7, 0]), np.array([9, 3])).tolist()
+        [7, 8, 0, 1, 2]
+    """
+    sizes = stops - starts
+    ends = np.cumsum(sizes)
+    first = np.repeat(starts - ends + sizes, sizes)
+    rows: NDArray[np.int64] = np.arange(ends[-1] if len(ends) else 0) + first
+    return rows

@@ -78,12 +78,14 @@ class DerivedSource(CompositeSource):
         return self.rows.rows_in_memory
 
     @property
+    def stored_bytes(self) -> int:
+        """The bytes that a row takes where it comes from."""
+        return self.rows.stored_bytes
+
+    @property
     def ahead_bytes(self) -> int | None:
-        """What the rows allow, in bytes of this source."""
-        ahead = self.rows.ahead_bytes
-        if ahead is None:
-            return None
-        return max(1, ahead // max(1, self.rows.row_bytes)) * self.row_bytes
+        """What the rows allow."""
+        return self.rows.ahead_bytes
 
     def will_need(self, first: int, stop: int) -> None:
         """Pass it on."""

@@ -9,7 +9,7 @@ for a column add up. `indptr` is checked when the source is made, columns whenev
 import copy
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any, Literal, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
@@ -23,8 +23,9 @@ from npdata.sources.ragged import Ints, SpansSource, require_ascending
 
 Layout = Literal["dense", "csr"]
 LAYOUTS: tuple[Layout, ...] = ("dense", "csr")
-SCATTER_BYTES = 1 << 20
+SCATTER_BYTES = 1 << 21
 """So many bytes of dense rows are cleared and filled at a time, while they are in the cache."""
+Pieces: TypeAlias = list[NDArray[Any]]
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -101,10 +102,15 @@ class CsrSource(CompositeSource):
         return rows_held(self._data, self._indices)
 
     @property
+    def stored_bytes(self) -> int:
+        """The bytes of the values and columns of a row of mean length."""
+        return self._data.stored_bytes + self._indices.stored_bytes
+
+    @property
     def ahead_bytes(self) -> int | None:
-        """What values and columns allow, in dense rows."""
+        """What values and columns allow together."""
         limits = [
-            max(1, ahead // max(1, spans.row_bytes)) * self.row_bytes
+            ahead * self.stored_bytes // max(1, spans.stored_bytes)
             for spans in (self._data, self._indices)
             if (ahead := spans.ahead_bytes) is not None
         ]
@@ -112,38 +118,42 @@ class CsrSource(CompositeSource):
 
     def entries(self, rows: Ints) -> Entries:
         """Read the values of rows; raises `FormatError` where a column is none."""
-        values, columns = self._data.pieces(rows), self._indices.pieces(rows)
+        self.check()
+        read = self._joined(rows, self._data.pieces(rows), self._indices.pieces(rows))
+        self.check()
+        return read
+
+    def _joined(self, rows: Ints, values: Pieces, columns: Pieces) -> Entries:
+        """Lay values and columns of rows end to end."""
         read = Entries(
             counts=np.fromiter(map(len, columns), np.int64, len(columns)),
             columns=_end_to_end(columns, self._indices.values_dtype.newbyteorder("=")),
             values=_end_to_end(values, self.dtype),
         )
-        if read.columns.size:
-            low, high = read.columns.min(), read.columns.max()
-            if low < 0 or high >= self.shape[1]:
-                wrong = (read.columns < 0) | (read.columns >= self.shape[1])
-                place = int(np.flatnonzero(wrong)[0])
-                row = int(rows[np.searchsorted(np.cumsum(read.counts), place, side="right")])
-                raise FormatError(
-                    f"row {row} of {self.where} has a value in column {read.columns[place]}, and "
-                    f"its shape {self.shape} says {self.shape[1]} columns; the file is damaged, or "
-                    "shape is wrong"
-                )
+        if read.columns.size and (read.columns.min() < 0 or read.columns.max() >= self.shape[1]):
+            wrong = (read.columns < 0) | (read.columns >= self.shape[1])
+            place = int(np.flatnonzero(wrong)[0])
+            row = int(rows[np.searchsorted(np.cumsum(read.counts), place, side="right")])
+            raise FormatError(
+                f"row {row} of {self.where} has a value in column {read.columns[place]}, and "
+                f"its shape {self.shape} says {self.shape[1]} columns; the file is damaged, or "
+                "shape is wrong"
+            )
         return read
 
-    def read(self, indices: Ints, out: NDArray[Any]) -> None:
+    def read(self, indices: NDArray[np.int64], out: NDArray[Any]) -> None:
         """Write dense rows: zeros, and the values in their columns."""
-        read = self.entries(indices)
-        width = self.shape[1]
+        self.check()
+        values, columns = self._data.pieces(indices), self._indices.pieces(indices)
         step = max(1, SCATTER_BYTES // max(1, self.row_bytes))
-        ends = np.append(0, np.cumsum(read.counts))
-        places = np.repeat(np.arange(len(indices)) % step * width, read.counts)
-        places += read.columns
         for first in range(0, len(indices), step):
-            rows = out[first : first + step]
+            some = slice(first, first + step)
+            read, rows = self._joined(indices[some], values[some], columns[some]), out[some]
             rows.fill(0)
-            low, high = ends[first], ends[min(first + step, len(indices))]
-            scatter_add(rows.reshape(-1), places[low:high], read.values[low:high])
+            places = read.columns.astype(np.int64)
+            places += np.repeat(np.arange(len(rows)) * self.shape[1], read.counts)
+            scatter_add(rows.reshape(-1), places, read.values)
+        self.check()
 
     def will_need(self, first: int, stop: int) -> None:
         """Pass it on as the values and columns of these rows."""
@@ -160,7 +170,7 @@ class CsrSource(CompositeSource):
         return type(self), (*self.made_of, self.shape, self.layout)
 
 
-def _end_to_end(pieces: list[NDArray[Any]], dtype: np.dtype[Any]) -> NDArray[Any]:
+def _end_to_end(pieces: Pieces, dtype: np.dtype[Any]) -> NDArray[Any]:
     return np.concatenate(pieces, dtype=dtype) if pieces else np.zeros(0, dtype)
 
 

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from npdata.arrays.blocks import Blocks
 from npdata.arrays.convert import Layout
-from npdata.arrays.gather import RowTable
+from npdata.arrays.gather import NARROW_BYTES, RowTable
 from npdata.arrays.spans import Windows, offsets_array, step_of
 from npdata.sources.base import Access, Source
 from npdata.sources.derived import CompositeSource
@@ -121,13 +121,14 @@ class WindowSource(CompositeSource):
         return None if held is None else held * len(self) // max(1, len(self._rows))
 
     @property
+    def stored_bytes(self) -> int:
+        """The bytes of the rows that a window does not share with the next one."""
+        return self._rows.stored_bytes * min(self._plan.stride, len(self._at))
+
+    @property
     def ahead_bytes(self) -> int | None:
-        """What the rows allow, in windows: neighbours share most of their rows."""
-        ahead = self._rows.ahead_bytes
-        if ahead is None:
-            return None
-        each = max(1, self._rows.row_bytes * self._plan.stride)
-        return max(1, ahead // each) * self.row_bytes
+        """What the rows allow."""
+        return self._rows.ahead_bytes
 
     def read(self, indices: NDArray[np.int64], out: NDArray[Any]) -> None:
         """Copy windows to `out`: one strided gather where rows lie in place, else one read."""
@@ -137,6 +138,15 @@ class WindowSource(CompositeSource):
         if views is not None:
             self._rows.check()
             views[2].gather(plan.anchors(indices) + at[0], out)
+            self._rows.check()
+            return
+        if (
+            self._step == 1
+            and self._rows.row_bytes <= NARROW_BYTES < len(at) * self._rows.row_bytes
+        ):
+            starts = plan.anchors(indices) + at[0]
+            runs = self._rows.runs(starts, starts + len(at))
+            np.concatenate(runs, out=out.reshape(-1, *self._rows.shape[1:]))
             self._rows.check()
             return
         rows, padded = self.rows_of(indices)

@@ -13,7 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from kinds import KINDS, ROWS, Data
 from torch.nn.utils.rnn import pad_sequence
-from torch.utils.data import DataLoader, default_collate
+from torch.utils.data import DataLoader, Subset
 
 import npdata
 from npdata import NumpyDataset
@@ -179,8 +179,59 @@ def test_a_batch_that_is_looked_into_gives_the_samples(jagged: Any) -> None:
         assert (batch[1].numpy() == parts[0]).all()
     with pytest.raises(npdata.errors.UnequalShapesError):
         npdata.collate([NumpyDataset(spans)[0], NumpyDataset(spans)[2]])
-    with pytest.raises(RuntimeError):
-        default_collate(list(NumpyDataset(spans).__getitems__([0, 2])))
+
+
+@pytest.mark.parametrize("workers", [0, 1])
+@pytest.mark.parametrize("form", ["padded", "jagged", "list"])
+def test_default_collate_makes_the_same_batches(jagged: Any, form: str, workers: int) -> None:
+    spans, _ = jagged
+    plain = NumpyDataset(s=spans, n=np.arange(5), ragged={"s": form})
+    halved = NumpyDataset(spans, transform=lambda sample: sample[::2], ragged=form)
+    pairs = NumpyDataset(spans, np.arange(5), ragged={0: form})
+    options: dict[str, Any] = {"batch_size": 2, "num_workers": workers}
+    if workers:
+        options["multiprocessing_context"] = "fork"
+    for ds in (plain, halved, pairs, Subset(pairs, [4, 0, 3])):
+        usual, ours = (
+            DataLoader(ds, **options),
+            DataLoader(ds, **options, collate_fn=npdata.collate),
+        )
+        for one, other in zip(usual, ours, strict=True):
+            for a, b in zip(parts_of(one), parts_of(other), strict=True):
+                assert type(a) is type(b)
+                a, b = (v.unbind() if v.layout == torch.jagged else [v] for v in (a, b))
+                assert all(map(torch.equal, a, b))
+
+
+def parts_of(batch: Any) -> list[torch.Tensor]:
+    if isinstance(batch, torch.Tensor):
+        return [batch]
+    parts = batch.values() if isinstance(batch, dict) else batch
+    return [leaf for part in parts for leaf in parts_of(part)]
+
+
+def test_a_sample_of_a_batch_is_a_tensor_like_any(jagged: Any) -> None:
+    spans, parts = jagged
+    sample = NumpyDataset(spans).__getitems__([2, 0])[0]
+    assert isinstance(sample, torch.Tensor)
+    assert repr(sample) == repr(torch.tensor(parts[2]))
+    assert type(sample + 1) is torch.Tensor
+    assert torch.equal(pickle.loads(pickle.dumps(sample)), torch.tensor(parts[2]))
+    assert torch.equal(pad_sequence([sample], batch_first=True)[0], torch.tensor(parts[2]))
+
+
+def test_a_padded_batch_moves_and_comes_apart(jagged: Any) -> None:
+    spans, parts = jagged
+    batch = NumpyDataset(spans)[[3, 0]]
+    moved = batch.to("cpu", torch.float64, non_blocking=True)
+    assert type(moved) is npdata.Padded
+    assert (moved.dtype, moved.lengths.dtype) == (torch.float64, torch.int64)
+    assert (moved.shape, moved.device) == (batch.values.shape, batch.lengths.device)
+    assert all((a.numpy() == parts[k]).all() for a, k in zip(batch.samples(), (3, 0), strict=True))
+
+
+def test_the_axis_that_differs_is_a_star(jagged: Any) -> None:
+    assert repr(NumpyDataset(jagged[0])) == "NumpyDataset(0: (5, *, 3, 5) float32)"
 
 
 @pytest.mark.parametrize("form", ["padded", "jagged", "list"])
@@ -328,5 +379,5 @@ def test_what_holds_no_numbers_is_refused(tmp_path: Any) -> None:
         NumpyDataset(words)
     with pytest.raises(FieldError, match="rows of different lengths already"):
         npdata.ragged(words, lengths=np.array([1]))
-    with pytest.raises(FieldError, match=r"field 0 .*has no rows of one shape"):
+    with pytest.raises(FieldError, match=r"field 0 .*has no rows of one shape.*borders=offsets"):
         NumpyDataset(npdata.ragged(np.arange(3), lengths=np.array([3]))).windows(1)

@@ -235,6 +235,28 @@ def test_no_recording_is_on_both_sides_of_a_split(data: Data) -> None:
         NumpyDataset(data.x).split(0.5, by="recording")
 
 
+@pytest.mark.parametrize("how", [{"fraction": 0.8}, {"fraction": [0.5, 0.5]}, {"folds": 3}])
+def test_windows_that_share_rows_are_not_split_at_random(how: dict[str, Any]) -> None:
+    ds = NumpyDataset(np.arange(ROWS))
+    for windows in (ds.windows(4, stride=3), ds.windows((-3, 0), edge="repeat", borders=[50])):
+        with pytest.raises(FieldError, match=r"share rows.*by='recording'.*stride=4\) share none"):
+            windows.split(**how)
+    with pytest.raises(FieldError, match=r"range\(cut \+ 1, len"):
+        ds.windows(4, stride=3).split(**how)
+    for windows in (ds.windows(4, stride=4), ds.windows(4, borders=range(4, ROWS, 4))):
+        parts = [np.concatenate(np.atleast_2d(part)) for part in windows.split(**how)]
+        assert set(np.concatenate(parts).tolist()) == set(range(len(windows)))
+    groups = np.arange(len(ds.windows(4))) // 8
+    assert sum(map(len, ds.windows(4).split(0.5, groups=groups))) == len(groups)
+
+
+def test_one_recording_is_not_split_by_recording() -> None:
+    windows = NumpyDataset(np.arange(ROWS)).windows(5)
+    for by in ("recording", "file"):
+        with pytest.raises(FieldError, match=f"there is one {by}.*range\\(cut, len"):
+            windows.split(0.5, by=by)
+
+
 def test_describe_tells_windows_borders_and_what_is_left_out(data: Data) -> None:
     ds = NumpyDataset(x=data.x)
     text = str(ds.windows(10, stride=10, borders=[5, 31]).describe())
@@ -268,23 +290,27 @@ def test_records_and_text_have_windows_where_they_can(tmp_path: Any) -> None:
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ({"length_or_offsets": 0}, "the length of a window is 0"),
-        ({"length_or_offsets": 2.5}, "the length of a window is 2.5"),
-        ({"length_or_offsets": "x"}, "offsets from the anchor row"),
-        ({"length_or_offsets": ()}, "offsets from the anchor row"),
-        ({"length_or_offsets": {"z": 3}}, "'z', which is no field; fields are"),
-        ({"length_or_offsets": {}}, "windows of no field"),
-        ({"length_or_offsets": {"x": (0.5, 1)}}, "field 'x': expected a length, or offsets"),
-        ({"length_or_offsets": 98}, "needs 98 rows .*the longest of 1 recordings has 97"),
-        ({"length_or_offsets": 1 << 50}, f"needs {1 << 50} rows .*has 97"),
-        ({"length_or_offsets": 10**20}, "a window: an offset of 9+ rows leads out of any data"),
-        ({"length_or_offsets": {"x": (0, 1 << 62)}, "edge": "zero"}, "field 'x': an offset of"),
-        ({"length_or_offsets": 9, "borders": range(0, 97, 8)}, "the longest of 13 .*has 8"),
-        ({"length_or_offsets": 3, "stride": 0}, "stride is 0"),
-        ({"length_or_offsets": 3, "edge": "wrap"}, "edge='wrap': expected one of 'drop'"),
-        ({"length_or_offsets": 3, "mask": True}, "mask=True with edge='drop'"),
-        ({"length_or_offsets": 3, "borders": "z"}, "borders='z' is no field"),
-        ({"length_or_offsets": 3, "borders": [98]}, "border 98 lies outside the 97 rows"),
+        ({"length": 0}, "the length of a window is 0"),
+        ({"length": 2.5}, "the length of a window is 2.5"),
+        ({"length": "x"}, "offsets from the anchor row"),
+        ({"length": ()}, "offsets from the anchor row"),
+        ({"length": {"z": 3}}, "'z', which is no field; fields are"),
+        ({"length": {}}, "windows of no field"),
+        ({"length": {"x": (0.5, 1)}}, "field 'x': expected a length, or offsets"),
+        ({"length": 98}, "needs 98 rows .*the longest of 1 recordings has 97"),
+        ({"length": 1 << 50}, f"needs {1 << 50} rows .*has 97"),
+        ({"length": 10**20}, "a window: an offset of 9+ rows leads out of any data"),
+        ({"length": {"x": (0, 1 << 62)}, "edge": "zero"}, "field 'x': an offset of"),
+        ({"length": 9, "borders": range(0, 97, 8)}, "the longest of 13 .*has 8"),
+        ({"length": 3, "stride": 0}, "stride is 0"),
+        ({"length": 3, "edge": "wrap"}, "edge='wrap': expected one of 'drop'"),
+        ({"length": 3, "mask": True}, "mask=True with edge='drop'"),
+        ({"length": 3, "borders": "z"}, "borders='z' is no field"),
+        ({"length": 3, "borders": [98]}, "border 98 lies outside the 97 rows"),
+        ({}, r"needs a length: windows\(16\)"),
+        ({"size": 3}, r"size= is no argument of windows\(\); write length=3"),
+        ({"length": 3, "step": 2}, "step= is no argument .*; write stride="),
+        ({"length": 3, "wide": 2}, "wide= is no argument .*; it has length, stride, borders"),
     ],
 )
 def test_what_cannot_be_windowed_says_why(

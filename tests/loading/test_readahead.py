@@ -297,6 +297,15 @@ class TestWhoIsTold:
         # A stretch is a quarter of what is ahead, and there is one more.
         assert 0 < max(seen) <= self.ROWS // 8 * 5 // 4
 
+    def test_windows_as_far_ahead_as_their_rows(self) -> None:
+        told = {}
+        for length in (1, 256):
+            told[length] = self.listener("decoded", ahead=self.ROWS * 512 // 8)
+            windows = NumpyDataset(told[length]).windows(length)
+            next(iter(Loader(windows, 16, num_threads=0)))
+        assert rows_of(told[1].needed) <= rows_of(told[256].needed)
+        assert len(rows_of(told[256].needed)) <= len(rows_of(told[1].needed)) + 256 + 64
+
     def test_a_quarter_of_the_budget_is_left_for_batches(self) -> None:
         told, most = self.listener(), 0
         budget = self.ROWS * 512 // 2

@@ -11,6 +11,7 @@ import math
 import threading
 import warnings
 import weakref
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -20,7 +21,7 @@ from numpy.typing import NDArray
 from npdata.arrays.gather import ByteRows, RowTable
 from npdata.arrays.per_process import PerProcess
 from npdata.errors import CacheWarning
-from npdata.sources.base import Source
+from npdata.sources.base import Source, rows_of_runs
 from npdata.sources.cache.cache import Kept
 from npdata.sources.cache.entry import Entry
 from npdata.sources.hdf5.budget import default_budget
@@ -29,10 +30,12 @@ from npdata.sources.hdf5.chunk_memory import Chunk
 from npdata.sources.hdf5.chunk_table import ChunkTable
 from npdata.sources.hdf5.chunked import ChunkSpec
 from npdata.sources.hdf5.rows import gather_rows
-from npdata.sources.hdf5.tiling import Step, plan_steps
+from npdata.sources.hdf5.tiling import Pieces, Step, plan_steps
 
 WORD = 16
 """The most bytes that torch copies as one element."""
+LONG_RUN = 32
+"""Runs of so many rows are copied by slices of chunks: 0.5 µs a slice, and 8 ns a row else."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -105,28 +108,54 @@ class DecodedRows:
 
     def read(self, indices: NDArray[np.int64], out: NDArray[Any]) -> None:
         """Gather rows; what is missing is decoded first."""
+        self._copy(
+            lambda rows: rows.gather(indices, out),
+            lambda: self._gather(indices, out),
+        )
+
+    def read_runs(
+        self, starts: NDArray[np.int64], stops: NDArray[np.int64], out: NDArray[Any]
+    ) -> None:
+        """Copy the runs of rows `[starts[k], stops[k])` end to end; long ones not row by row."""
+        tiling = self.spec.tiling
+        cut = Pieces.of_runs(starts, stops, tiling.chunk_rows)
+        if not self._whole_rows or len(out) <= LONG_RUN * len(cut):
+            self.read(rows_of_runs(starts, stops), out)
+            return
+        self._copy(
+            lambda rows: np.concatenate(_slices(rows.array, starts, stops), out=out),
+            lambda: self._copy_pieces(cut, out),
+        )
+
+    def _copy(
+        self, from_rows: Callable[[RowTable], object], from_chunks: Callable[[], object]
+    ) -> None:
+        """Copy from the rows in place, or else from chunks, and again from these if need be."""
         entry = self.entry
         if entry is None:
-            self._gather(indices, out)
+            from_chunks()
             return
         if entry.intact():
             rows = self._rows_in_place(entry)
             if rows is None:
-                self._gather(indices, out)
+                from_chunks()
             else:
-                rows.gather(indices, out)
+                from_rows(rows)
             if entry.intact():
                 if entry.trouble is not None:
                     self._warn(f"no more rows are kept: {entry.trouble}")
                 return
         self._leave(entry)
-        self._gather(indices, out)
+        from_chunks()
+
+    @property
+    def _whole_rows(self) -> bool:
+        tiling = self.spec.tiling
+        return tiling.count == 1 and tiling.seamless and self.table.complete
 
     def _rows_in_place(self, entry: Entry) -> RowTable | None:
         """Give the rows where they are kept; None where chunks are tiles, or not all are there."""
-        tiling = self.spec.tiling
-        whole_rows = tiling.count == 1 and tiling.seamless and self.table.complete
-        if self._rows is None and entry.complete and whole_rows:
+        if self._rows is None and entry.complete and self._whole_rows:
             self._rows = RowTable.of(entry.rows(self.spec.shape, self.spec.dtype))
             self.chunks.ready.clear()
         return self._rows
@@ -154,6 +183,25 @@ class DecodedRows:
             steps.sort(key=lambda step: not self._is_there(step, chunks))
         for step in steps:
             self._gather_step(step, chunks, within, out)
+
+    def _copy_pieces(self, cut: Pieces, out: NDArray[Any]) -> None:
+        chunks, width = self.chunks, self.spec.tiling.tile_bytes
+        flat = out.reshape(-1).view(np.uint8)
+        for step in plan_steps(cut.blocks, 1, self.cache.most(chunks.nbytes)):
+            # Held until their slices are copied: nothing else keeps the memory of the chunks.
+            held, there = self.cache.get(chunks, step.blocks.tolist())
+            chosen = slice(None) if step.places is None else step.places
+            bounds = [cut.firsts[chosen], cut.counts[chosen], cut.places[chosen]]
+            pieces = zip(step.inverse.tolist(), *(b.tolist() for b in bounds), strict=True)
+            for number, first, count, place in pieces:
+                part = held[number].data[first * width : (first + count) * width]
+                flat[place * width : (place + count) * width] = part
+            del held
+            self._count_reused(there)
+
+    def _count_reused(self, there: int) -> None:
+        thread = threading.get_ident()
+        self._reused[thread] = self._reused.get(thread, 0) + there
 
     def _is_there(self, step: Step, chunks: SourceChunks) -> bool:
         first = int(step.blocks[0]) * self.spec.tiling.count + step.tiles.start
@@ -194,8 +242,7 @@ class DecodedRows:
             on_one_core=self.cache.busy,
         )
         del held
-        thread = threading.get_ident()
-        self._reused[thread] = self._reused.get(thread, 0) + there
+        self._count_reused(there)
 
     def _spanning(self, low: int, high: int) -> _Span:
         """Give a span of memory that reaches from `low` to `high`; it keeps no memory alive."""
@@ -263,6 +310,16 @@ class OfDecodedRows(Source):
             self.check()
             self._state.get().read(indices, out)
 
+    def runs(self, starts: NDArray[np.int64], stops: NDArray[np.int64]) -> list[NDArray[Any]]:
+        """Give runs of rows, all from one read."""
+        sizes = stops - starts
+        read = np.empty((int(sizes.sum()), *self.shape[1:]), self.dtype)
+        if read.size:
+            self.check()
+            self._state.get().read_runs(starts, stops, read)
+        ends = np.cumsum(sizes)
+        return _slices(read, ends - sizes, ends)
+
     def will_need(self, first: int, stop: int) -> None:
         """Decode the chunks of these rows before they are asked for, into half of the cache."""
         self._state.get().will_need(first, stop)
@@ -289,3 +346,9 @@ class OfDecodedRows(Source):
         state = self._state.take()
         if state is not None:
             state.forget()
+
+
+def _slices(
+    rows: NDArray[Any], starts: NDArray[np.int64], stops: NDArray[np.int64]
+) -> list[NDArray[Any]]:
+    return [rows[a:b] for a, b in zip(starts.tolist(), stops.tolist(), strict=True)]

@@ -127,11 +127,16 @@ class LibrarySource(Source):
         """Read sorted runs of rows, and put them in the order that was asked for."""
         if out.size == 0:
             return
-        self.check()
         plan = plan_runs(indices)
         rows = out
         if plan.inverse is not None:
             rows = np.empty((plan.rows, *self.shape[1:]), self.dtype)
+        self._read(plan, rows)
+        if plan.inverse is not None:
+            np.take(rows, plan.inverse, axis=0, out=out, mode="clip")
+
+    def _read(self, plan: "RunPlan", rows: NDArray[Any]) -> None:
+        self.check()
         if not self._fill_is_written:
             rows[...] = np.zeros((), self.dtype)
         try:
@@ -143,8 +148,19 @@ class LibrarySource(Source):
             ) from error
         # HDF5 gives zeros, and no error, past the end of a file that is cut while it reads.
         self.check()
-        if plan.inverse is not None:
-            np.take(rows, plan.inverse, axis=0, out=out, mode="clip")
+
+    def runs(self, starts: NDArray[np.int64], stops: NDArray[np.int64]) -> list[NDArray[Any]]:
+        """Give runs of rows, all from one read; what several share is read once."""
+        firsts, ends = merged(starts, stops)
+        places = np.cumsum(ends - firsts) - (ends - firsts)
+        rows = np.empty((int((ends - firsts).sum()), *self.shape[1:]), self.dtype)
+        if not len(firsts):
+            return [rows] * len(starts)
+        self._read(RunPlan(starts=firsts, stops=ends, inverse=None), rows)
+        within = np.searchsorted(firsts, starts, side="right") - 1
+        begins = places[within] + starts - firsts[within]
+        sizes = stops - starts
+        return [rows[a : a + n] for a, n in zip(begins.tolist(), sizes.tolist(), strict=True)]
 
     def _read_plan(self, plan: "RunPlan", out: NDArray[Any]) -> None:
         with self._reading.get():
@@ -303,3 +319,20 @@ def plan_runs(indices: NDArray[np.int64]) -> RunPlan:
     starts = unique[np.concatenate([[0], last + 1])]
     stops = unique[np.concatenate([last, [len(unique) - 1]])] + 1
     return RunPlan(starts=starts, stops=stops, inverse=inverse)
+
+
+def merged(
+    starts: NDArray[np.int64], stops: NDArray[np.int64]
+) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Give the runs that hold all rows of `[starts[k], stops[k])`, ascending and apart.
+
+    Examples:
+        >>> [part.tolist() for part in merged(np.array([7, 2, 3, 5]), np.array([9, 4, 6, 5]))]
+        [[2, 7], [6, 9]]
+    """
+    some = stops > starts
+    order = np.argsort(starts[some], kind="stable")
+    firsts, ends = starts[some][order], np.maximum.accumulate(stops[some][order])
+    begins = np.append(True, firsts[1:] > ends[:-1])[: len(firsts)]
+    lasts = np.append(begins[1:], True)[: len(firsts)]
+    return firsts[begins], ends[lasts]

@@ -89,6 +89,47 @@ class Step:
     tiles: range
 
 
+@dataclass(frozen=True, kw_only=True)
+class Pieces:
+    """Runs of rows cut where blocks end: piece k is `counts[k]` rows of block `blocks[k]`.
+
+    It begins at row `firsts[k]` of its block, and belongs at row `places[k]` of the runs laid end
+    to end.
+    """
+
+    blocks: NDArray[np.int64]
+    firsts: NDArray[np.int64]
+    counts: NDArray[np.int64]
+    places: NDArray[np.int64]
+
+    @classmethod
+    def of_runs(
+        cls, starts: NDArray[np.int64], stops: NDArray[np.int64], block_rows: int
+    ) -> "Pieces":
+        """Cut the runs `[starts[k], stops[k])` where blocks of `block_rows` rows end.
+
+        Examples:
+            >>> cut = Pieces.of_runs(np.array([6, 2, 0]), np.array([13, 2, 4]), 4)
+            >>> [part.tolist() for part in (cut.blocks, cut.firsts, cut.counts, cut.places)]
+            [[1, 2, 3, 0], [2, 0, 0, 0], [2, 4, 1, 4], [0, 2, 6, 7]]
+        """
+        some = stops > starts
+        starts, stops = starts[some], stops[some]
+        first_block = starts // block_rows
+        each = (stops - 1) // block_rows - first_block + 1
+        ends = np.cumsum(each)
+        blocks = np.arange(ends[-1] if len(ends) else 0) + np.repeat(
+            first_block - ends + each, each
+        )
+        begins = np.maximum(np.repeat(starts, each), blocks * block_rows)
+        counts = np.minimum(np.repeat(stops, each), (blocks + 1) * block_rows) - begins
+        places = np.cumsum(counts) - counts
+        return cls(blocks=blocks, firsts=begins - blocks * block_rows, counts=counts, places=places)
+
+    def __len__(self) -> int:
+        return len(self.blocks)
+
+
 def distinct(blocks: NDArray[np.int64]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
     """Give what `np.unique(blocks, return_inverse=True)` gives, of numbers from 0 on.
 

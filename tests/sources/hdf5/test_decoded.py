@@ -15,6 +15,8 @@ import h5py
 import numpy as np
 import pytest
 import torch
+from hypothesis import given
+from hypothesis import strategies as st
 from torch.utils.data import DataLoader
 
 import npdata
@@ -286,3 +288,49 @@ def descriptors() -> int:
     """Count the open descriptors of this process, where the system tells."""
     folder = Path("/proc/self/fd")
     return len(list(folder.iterdir())) if folder.exists() else 0
+
+
+@pytest.mark.parametrize("kind", ["x", "tiles", "raw", "holes", "big"])
+@pytest.mark.parametrize("access", ["auto", "library"])
+def test_runs_of_rows_are_slices(
+    kind: str, access: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("NPDATA_CACHE_BYTES", "8192")  # holds no read whole
+    values = np.arange(900, dtype=">i2" if kind == "big" else "i2")
+    with h5py.File(tmp_path / "n.h5", "w") as file:
+        packed = {} if kind == "raw" else {"compression": 1}
+        chunks = (64, 2) if kind == "tiles" else (64,)
+        stored = np.stack([values] * 3, 1) if kind == "tiles" else values
+        made = file.create_dataset("n", stored.shape, stored.dtype, chunks=chunks, **packed)
+        made[: 640 if kind == "holes" else None] = stored[: 640 if kind == "holes" else None]
+        stored = made[:]
+    source = NumpyDataset.from_hdf5(tmp_path / "n.h5", n="n", access=access).sources[0]
+
+    @given(st.lists(st.tuples(st.integers(0, 900), st.integers(0, 900)), max_size=9))
+    def check(bounds: list[tuple[int, int]]) -> None:
+        pairs = np.array([sorted(pair) for pair in bounds], np.int64).reshape(-1, 2)
+        runs = source.runs(pairs[:, 0], pairs[:, 1])
+        assert len(runs) == len(pairs)
+        for run, (first, stop) in zip(runs, pairs.tolist(), strict=True):
+            assert run.dtype == stored.dtype
+            assert run.tobytes() == stored[first:stop].tobytes()
+
+    check()
+
+
+def test_windows_and_spans_of_narrow_packed_rows_decode_each_chunk_once(tmp_path: Path) -> None:
+    values = np.random.default_rng(0).integers(0, 99, 6400).astype(np.uint16)
+    with h5py.File(tmp_path / "t.h5", "w") as file:
+        file.create_dataset("t", data=values, chunks=(640,), compression=1)
+    rows = np.random.default_rng(1).integers(0, 6300, 64)
+    for ds, expected in (
+        (NumpyDataset(f"{tmp_path}/t.h5::t").windows(100), lambda k: values[k : k + 100]),
+        (
+            NumpyDataset(npdata.ragged(f"{tmp_path}/t.h5::t", lengths=[1] * 6300 + [100])),
+            lambda k: values[k : k + 1],
+        ),
+    ):
+        batch = npdata.collate(ds.__getitems__(rows))
+        made = batch.values if isinstance(batch, npdata.Padded) else batch
+        assert (made.numpy() == np.stack([expected(k) for k in rows])).all()
+        assert ds.sources[0].decoded_chunks == 10
