@@ -13,7 +13,7 @@ demo: $(VENV)/.demo
 	$(BIN)/python examples/train_digits.py
 
 test: $(VENV)/.wheel corpus
-	$(BIN)/pytest -n 2 $(ARGS)
+	$(BIN)/pytest -n 2 --instafail $(ARGS)
 
 # 10,000 random HDF5 datasets, each compared with h5py.
 fuzz: $(VENV)/.wheel
