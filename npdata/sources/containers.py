@@ -136,13 +136,32 @@ def _of_arrow(given: Any) -> Held:
         raise _refuse(given, "has nulls, which NumPy has not", "x.fill_null(value)")
     whole = given.combine_chunks() if kind == "ChunkedArray" else given
     whole = getattr(whole, "storage", whole)
-    rows = whole.to_numpy(zero_copy_only=False)
-    if rows.dtype == object:
-        raise _refuse(
-            given, f"of {given.type} holds objects", "np.stack(x.to_numpy(zero_copy_only=False))"
-        )
-    again = whole.to_numpy(zero_copy_only=False)
+    rows = _rows_of_arrow(given, whole)
+    again = _rows_of_arrow(given, whole)
     return _told(given, rows, np.shares_memory(rows, again) and kind != "ChunkedArray")
+
+
+def _rows_of_arrow(given: Any, whole: Any) -> NDArray[Any]:
+    """Give numbers, or lists of one length as rows, as LeRobot and HF datasets write them."""
+    if not str(whole.type).startswith(("list<", "large_list<", "fixed_size_list<")):
+        rows: NDArray[Any] = whole.to_numpy(zero_copy_only=False)
+        if rows.dtype == object:
+            raise _refuse(given, f"of {given.type} holds objects", "a column of numbers")
+        return rows
+    inner = whole.flatten()
+    size, left = divmod(len(inner), max(1, len(whole)))
+    fixed = str(whole.type).startswith("fixed_size")
+    if left or not (fixed or (np.asarray(whole.value_lengths()) == size).all()):
+        raise _refuse(
+            given,
+            "holds lists of different lengths",
+            "npdata.ragged(a.flatten(), lengths=a.value_lengths()) with "
+            "a = pyarrow.concat_arrays(x.chunks) or x",
+        )
+    if inner.null_count:
+        raise _refuse(given, "has nulls in its lists, which NumPy has not", "x without them")
+    rows = _rows_of_arrow(given, inner)
+    return rows.reshape(len(whole), size, *rows.shape[1:])
 
 
 def _of_xarray(given: Any) -> Held:

@@ -1,10 +1,11 @@
 """Files of other formats, known by their first bytes: what they are, and what to do with them.
 
 Idea: whoever hands over a netCDF, a checkpoint or an archive gets its name and the call that turns
-it into arrays, not "it is damaged". Invariant: nothing is decoded; a few hundred bytes and the
-names in a zip's directory are looked at. What is not known here may be raw binary.
+it into arrays, not "it is damaged". Invariant: no array is decoded; a few hundred bytes, the names
+in a zip's directory and the description in a folder are looked at. The rest may be raw binary.
 """
 
+import json
 import zipfile
 from pathlib import Path
 
@@ -52,7 +53,8 @@ def foreign_file(path: str) -> str | None:
     """
     place = Path(path)
     if place.is_dir():
-        return _ZARR if any((place / name).is_file() for name in _ZARR_FILES) else None
+        zarr = any((place / name).is_file() for name in _ZARR_FILES)
+        return _ZARR if zarr else _lerobot(place)
     with place.open("rb") as stream:
         head = stream.read(512)
     for beginnings, what in _BEGINNINGS:
@@ -63,6 +65,24 @@ def foreign_file(path: str) -> str | None:
     if place.name in _ZARR_FILES and b'"zarr_format"' in head:
         return _ZARR
     return foreign_zip(path) if head.startswith(b"PK") else None
+
+
+def _lerobot(folder: Path) -> str | None:
+    """Say how to read a folder as LeRobot writes it: Parquet of numbers, and videos beside it."""
+    try:
+        info = json.loads((folder / "meta" / "info.json").read_text())
+        features = {name: feature["dtype"] for name, feature in info["features"].items()}
+    except (OSError, ValueError, KeyError, TypeError, AttributeError):
+        return None
+    names = [name for name, kind in features.items() if kind not in ("video", "image", "string")]
+    here = folder / "data"
+    videos = "video" in features.values() or "image" in features.values()
+    return (
+        f"a LeRobot dataset, whose numbers are Parquet: table = pyarrow.parquet.read_table("
+        f"{str(here)!r}), then npdata.NumpyDataset({{name: table[name] for name in {names}}}), and "
+        "borders='episode_index' for windows"
+        + ("; its images are videos, which lerobot decodes" if videos else "")
+    )
 
 
 def foreign_zip(path: str) -> str | None:

@@ -1,5 +1,6 @@
 """Files of well-known programs are recognised by `inspect`, with a line that opens them."""
 
+import json
 from pathlib import Path
 
 import h5py
@@ -81,3 +82,31 @@ def test_other_files_are_not_taken_for_them(
     text = line(capsys, "x.h5")
     for word in ("robomimic", "Keras", "AnnData", "ALOHA"):
         assert word not in text
+
+
+def test_a_folder_of_lerobot(in_folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    pa, parquet = pytest.importorskip("pyarrow"), pytest.importorskip("pyarrow.parquet")
+    Path("arm/data/chunk-000").mkdir(parents=True)
+    Path("arm/meta").mkdir()
+    kinds = {"observation.state": "float32", "action": "float32", "episode_index": "int64"}
+    features = {name: {"dtype": kind, "shape": [6]} for name, kind in kinds.items()}
+    features["observation.images.top"] = {"dtype": "video", "shape": [480, 640, 3]}
+    info = {"codebase_version": "v2.1", "total_episodes": 3, "features": features}
+    Path("arm/meta/info.json").write_text(json.dumps(info))
+    for k in range(3):
+        numbers = np.full((4 + k, 6), k, np.float32)
+        state = pa.FixedSizeListArray.from_arrays(pa.array(numbers.ravel()), 6)
+        lists = pa.array(numbers.tolist(), pa.list_(pa.float32()))
+        episode = np.full(4 + k, k)
+        table = {"observation.state": state, "action": lists, "episode_index": episode}
+        parquet.write_table(pa.table(table), f"arm/data/chunk-000/episode_{k:06d}.parquet")
+    assert main(["inspect", "arm"]) == 2
+    said = " ".join(capsys.readouterr().err.split())
+    assert "which lerobot decodes" in said
+    read, _, rest = said.partition("table = ")[2].partition(", then ")
+    table = eval(read, {"pyarrow": pa})
+    ds = eval(rest.partition(", and ")[0], {"npdata": npdata, "table": table})
+    assert ds.shapes["observation.state"] == ds.shapes["action"] == (15, 6)
+    assert len(ds.windows(4, borders="episode_index")) == 1 + 2 + 3
+    with pytest.raises(npdata.errors.FormatError, match="a LeRobot dataset"):
+        npdata.NumpyDataset("arm")

@@ -54,6 +54,11 @@ def library(name: str) -> Any:
     return pytest.importorskip(name, reason="pip install 'npdata[integrations]'")
 
 
+def fixed_lists(rows: np.ndarray) -> Any:
+    arrow = library("pyarrow")
+    return arrow.FixedSizeListArray.from_arrays(arrow.array(rows.ravel()), rows.shape[1])
+
+
 TAKEN = {
     "tensor": (lambda: torch.from_numpy(X), X, IN_PLACE),
     "view of a tensor": (lambda: torch.from_numpy(X)[1:, ::2], X[1:, ::2], IN_PLACE),
@@ -75,6 +80,17 @@ TAKEN = {
         np.array([1, 2, 3]),
         COPIED,
     ),
+    "arrow lists": (
+        lambda: library("pyarrow").array([[9, 9], [1, 2], [3, 4], [5, 6]])[1:],
+        np.array([[1, 2], [3, 4], [5, 6]]),
+        IN_PLACE,
+    ),
+    "arrow lists of lists": (
+        lambda: library("pyarrow").chunked_array([[[[1], [2]]], [[[3], [4]]]]),
+        np.array([[[1], [2]], [[3], [4]]]),
+        COPIED,
+    ),
+    "arrow lists of one size": (lambda: fixed_lists(X.copy())[1:], X[1:], IN_PLACE),
     "xarray": (lambda: library("xarray").DataArray(X, dims=("row", "n")), X, IN_PLACE),
     "__array__": (lambda: HasArray(X), X, IN_PLACE),
     "__array_interface__": (lambda: HasInterface(X), X, IN_PLACE),
@@ -151,7 +167,9 @@ REFUSED = {
     "nulls of polars": (lambda: library("polars").Series([1, None]), "x.fill_null(value)"),
     "nulls of arrow": (lambda: library("pyarrow").array([1, None]), "x.fill_null(value)"),
     "table": (lambda: library("pyarrow").table({"a": [1]}), "{name: x[name] for name in"),
-    "lists of arrow": (lambda: library("pyarrow").array([[1], [2]]), "np.stack("),
+    "lists of arrow": (lambda: library("pyarrow").array([[1], [2, 3]]), "npdata.ragged("),
+    "nulls in lists": (lambda: library("pyarrow").array([[1], [None]]), "without them"),
+    "text of arrow": (lambda: library("pyarrow").array(["a"]), "a column of numbers"),
     "dask": (lambda: library("dask.array").zeros(3), "x.compute()"),
     "xarray dataset": (lambda: library("xarray").Dataset({"a": ("r", [1])}), "x.data_vars"),
     "scipy": (lambda: library("scipy.sparse").eye(3), "npdata.csr(m.data"),
