@@ -20,6 +20,7 @@ QUESTIONS = {
     "spans": "spans",
     "dataloader": "main_job",
     "hdf5": "hdf5",
+    "cache": "cache",
     "loader": "loader",
     "small_batches": "small_batches",
     "statistics": "field_statistics",

@@ -129,7 +129,7 @@ class RowsField(Field):
                 source.check()
                 table.select(indices, out)
                 source.check()
-            else:
+            elif not source.select(indices, out):
                 self._read(indices, out)
             return out if rule.cast is None else copy_values(out, allocate(shape, rule.cast))
         staged = np.empty(shape, self.source.dtype)

@@ -16,6 +16,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from npdata.arrays.free_memory import free_bytes
 from npdata.arrays.per_process import cores
 from npdata.dataset.batch_memory import pinned_memory, pins_memory, plain_memory
 from npdata.dataset.device_field import DeviceField, words_of
@@ -23,7 +24,6 @@ from npdata.dataset.field import Field
 from npdata.dataset.progress import open_bar
 from npdata.dataset.rows_field import RowsField
 from npdata.errors import DoesNotFitError, LoaderError
-from npdata.loading.free_memory import free_bytes
 from npdata.loading.prefetcher import Prefetcher
 from npdata.loading.resident import (
     HeldField,

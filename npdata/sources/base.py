@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
+from torch import Tensor
 
 from npdata.arrays.blocks import Blocks
 from npdata.arrays.convert import Layout
@@ -149,6 +150,13 @@ class Source(ABC):
         shape `(len(indices), *shape[1:])` and of this source's dtype. Rows of a file are those of
         the file as it was opened: `ChangedFileError` where it changed before or during the copy.
         """
+
+    def select(self, indices: NDArray[np.int64], out: Tensor) -> bool:
+        """Copy row `indices[k]` to `out[k]`, a tensor of their dtype; False where it must `read`.
+
+        For rows that lie in place in the course of time, though `table` is None.
+        """
+        return False
 
     def read_run(self, first: int, out: NDArray[Any]) -> None:
         """Copy the rows from `first` on to `out`, on a way through all of them.

@@ -19,8 +19,8 @@ from torch.utils.data import ConcatDataset, StackDataset, Subset
 
 import npdata
 from npdata import BlockBatchSampler, Loader, NumpyDataset
+from npdata.arrays.free_memory import free_of_machine
 from npdata.errors import ChangedFileError, DoesNotFitError, LoaderError, RowIndexError
-from npdata.loading.free_memory import free_of_machine
 from npdata.loading.load import ToLoad, load
 from npdata.loading.pipeline import Options, Pipeline
 from npdata.loading.resident import decide_residence, held_fields

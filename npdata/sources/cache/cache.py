@@ -18,6 +18,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeAlias
 
+from npdata.arrays.free_memory import free_of_machine
 from npdata.errors import FieldError
 from npdata.sources.cache.entry import Entry, Plan, is_laid_out, lay_out
 from npdata.sources.cache.folder import Folder
@@ -150,7 +151,7 @@ class Cache:
             limit = Folder(self.folder).reserve(plan, self.most)
             return KeptInFolder(plan=plan, limit=limit, place=self.folder)
         others = sum(kept.limit * kept.plan.chunk_bytes for kept in list(_in_memory))
-        room = (_available_memory() // 2 if self.most is None else self.most) - others
+        room = (self.most if self.most is not None else (free_of_machine() or 0) // 2) - others
         return KeptInMemory(plan, max(0, min(plan.count, room // plan.chunk_bytes)))
 
 
@@ -190,11 +191,3 @@ def _unnamed(plan: Plan) -> int:
             descriptor = os.dup(file.fileno())
     lay_out(descriptor, plan)
     return descriptor
-
-
-def _available_memory() -> int:
-    """Give the bytes that programs may still take; all of the memory where that is not known."""
-    with contextlib.suppress(OSError, IndexError, ValueError):
-        text = Path("/proc/meminfo").read_text()
-        return int(text.split("MemAvailable:")[1].split()[0]) << 10
-    return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")

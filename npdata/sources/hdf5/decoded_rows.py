@@ -17,6 +17,7 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from torch import Tensor
 
 from npdata.arrays.gather import ByteRows, RowTable
 from npdata.arrays.per_process import PerProcess
@@ -152,6 +153,20 @@ class DecodedRows:
     def _whole_rows(self) -> bool:
         tiling = self.spec.tiling
         return tiling.count == 1 and tiling.seamless and self.table.complete
+
+    def select(self, indices: NDArray[np.int64], out: Tensor) -> bool:
+        """Gather rows into a tensor, where they are kept in place; False where they are not.
+
+        It spares a tenth of a batch of 256 rows of 3 KiB, which views of the tensor as arrays cost.
+        """
+        entry = self.entry
+        if entry is None or not entry.complete or not entry.intact():
+            return False
+        rows = self._rows_in_place(entry)
+        if rows is None or not rows.typed or not len(indices):
+            return False
+        rows.select(indices, out)
+        return entry.intact()
 
     def _rows_in_place(self, entry: Entry) -> RowTable | None:
         """Give the rows where they are kept; None where chunks are tiles, or not all are there."""
@@ -319,6 +334,13 @@ class OfDecodedRows(Source):
             self._state.get().read_runs(starts, stops, read)
         ends = np.cumsum(sizes)
         return _slices(read, ends - sizes, ends)
+
+    def select(self, indices: NDArray[np.int64], out: Tensor) -> bool:
+        """Gather the rows into a tensor, where they are kept in place."""
+        if self._kept is None:
+            return False
+        self.check()
+        return self._state.get().select(indices, out)
 
     def will_need(self, first: int, stop: int) -> None:
         """Decode the chunks of these rows before they are asked for, into half of the cache."""
