@@ -20,6 +20,7 @@ A message says what was got, what was expected, where (file, field, index) and w
     ├── RowIndexTypeError (TypeError)      an index that is not a row number
     ├── UnequalShapesError (ValueError, RuntimeError) samples that cannot be stacked
     ├── MaskLostError (ValueError)         a batch with a mask taken apart into samples
+    ├── SampleWrittenError (RuntimeError)  a transform that writes in spite of copy=False
     ├── BatchTransformError (ValueError)   a batch_transform whose result has no samples
     ├── SamplerError (ValueError)          an order, batch or rank that cannot be
     ├── StateError (ValueError)            a saved state that does not belong to this sampler
@@ -119,6 +120,10 @@ class MaskLostError(NpdataError, ValueError):
     """A batch that has a mask was taken apart into samples, which cannot mark padding."""
 
 
+class SampleWrittenError(NpdataError, RuntimeError):
+    """A transform wrote into its sample, and `copy=False` promised that it does not."""
+
+
 class BatchTransformError(NpdataError, ValueError):
     """What `batch_transform` gave has not one row for each sample, and samples were asked for."""
 
@@ -144,7 +149,7 @@ class CacheWarning(UserWarning):
 
 
 class RandomnessWarning(UserWarning):
-    """A transform takes `rng`, but a batch came without seed and epoch: epochs draw the same."""
+    """Random numbers of transforms that are alike in all epochs, or depend on the threads."""
 
 
 class LoaderError(NpdataError, ValueError):

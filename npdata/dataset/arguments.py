@@ -25,6 +25,7 @@ OPTIONS = (
     "axis",
     "cache",
     "cache_bytes",
+    "copy",
 )
 
 Paths: TypeAlias = str | os.PathLike[str] | Sequence[str | os.PathLike[str]]
@@ -87,6 +88,19 @@ def require_functions(**options: object) -> None:
                 f"{name}= takes a function, and what was given is of type {type(value).__name__}; "
                 f"a field of that name goes into a mapping: NumpyDataset({{{name!r}: ...}})"
             )
+
+
+def require_flag(name: str, value: object) -> None:
+    """Raise `FieldError` for an option that must be True or False and is something else.
+
+    Examples:
+        >>> require_flag("copy", False)
+    """
+    if not isinstance(value, bool):
+        raise FieldError(
+            f"{name}= takes True or False, and what was given is of type {type(value).__name__}; "
+            f"a field of that name goes into a mapping: NumpyDataset({{{name!r}: ...}})"
+        )
 
 
 def split_options(options: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:

@@ -87,6 +87,10 @@ class Field(ABC):
         With `independent`, always a copy.
         """
 
+    def views(self, rows: NDArray[np.int64]) -> list[Value] | None:
+        """Give samples as views of the data, or None where that is not sound."""
+        return None
+
     @abstractmethod
     def stack(self, indices: NDArray[np.int64], allocate: Allocate) -> Value:
         """Gather samples (int64, each in [0, len)) into one new value of a batch."""

@@ -85,6 +85,7 @@ class FromFiles:
         offset: int = 0,
         transform: Transform | None = None,
         batch_transform: Transform | None = None,
+        copy: bool = True,
     ) -> Made:
         """Open a raw binary file of `dtype` (a NumPy dtype) in C order; one size may be -1.
 
@@ -95,7 +96,7 @@ class FromFiles:
             torch.Size([4])
         """
         source = open_source(path, dtype=dtype, shape=shape, offset=offset)
-        made = cls(source, transform=transform, batch_transform=batch_transform)
+        made = cls(source, transform=transform, batch_transform=batch_transform, copy=copy)
         return made._owning_all()
 
     @classmethod

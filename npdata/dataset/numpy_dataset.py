@@ -18,7 +18,7 @@ from torch.utils.data import ConcatDataset, Dataset
 from npdata.arrays.blocks import Blocks
 from npdata.arrays.indexing import row_number, row_numbers, selects_many
 from npdata.arrays.spans import Edge, Windows
-from npdata.dataset.arguments import fields_of, require_functions
+from npdata.dataset.arguments import fields_of, require_flag, require_functions
 from npdata.dataset.batch import Batch, SampleForm
 from npdata.dataset.batch_memory import Allocate, batch_memory, plain_memory
 from npdata.dataset.collate import collate
@@ -60,7 +60,9 @@ class NumpyDataset(Glance, FromFiles, Splits, Dataset[Any]):
     gives. All fields have the same number of rows.
 
     `transform` is applied to each sample, which is then an independent copy, by `ds[i]` and in
-    batches; `batch_transform` to each stacked batch, wherever rows leave the dataset. Where
+    batches. With `copy=False` it promises not to write into its sample, and gets a view where rows
+    lie in place: a crop then reads what it crops. `SampleWrittenError` (a RuntimeError) where it
+    wrote after all. `batch_transform` to each stacked batch, wherever rows leave the dataset. Where
     samples are asked for (`ds[i]` is a batch of one; `default_collate`; a wrapper), its result is
     taken apart: `BatchTransformError` (a ValueError) where it has not one row for each. One with a
     parameter `rng` gets a NumPy generator there, made of seed, epoch and position where rows come
@@ -117,10 +119,12 @@ class NumpyDataset(Glance, FromFiles, Splits, Dataset[Any]):
         axis: int | Mapping[Any, int] = 0,
         cache: CachePlace | Mapping[Any, CachePlace] | None = None,
         cache_bytes: int | None = None,
+        copy: bool = True,
         **named: SourceLike,
     ) -> None:
         """Open the fields; see the class for the arguments."""
         require_functions(transform=transform, batch_transform=batch_transform)
+        require_flag("copy", copy)
         names, sources = fields_of(fields, named)
         sources = tuple(
             _only_field(given) if isinstance(given, NumpyDataset) else given for given in sources
@@ -137,7 +141,7 @@ class NumpyDataset(Glance, FromFiles, Splits, Dataset[Any]):
                 bare=names is None and len(opened) == 1,
                 ragged=tuple((f.label, f.form) for f in opened if isinstance(f, RaggedField)),
             ),
-            Transforms.of(transform, batch_transform),
+            Transforms.of(transform, batch_transform, copy),
             owned=tuple(
                 field.source
                 for field, given in zip(opened, sources, strict=True)
@@ -233,10 +237,11 @@ class NumpyDataset(Glance, FromFiles, Splits, Dataset[Any]):
         return self._gathers_only
 
     def _gathered(self, indices: object, allocate: Allocate) -> tuple[Rows, tuple[Any, ...]]:
-        rows = row_numbers(indices, self._length)
+        rows, copies = row_numbers(indices, self._length), self._transforms.copies
         values = []
         for field in self._fields:
-            values.append(field.stack(rows, allocate))  # noqa: PERF401 - a call less
+            views = None if copies else field.views(rows)
+            values.append(field.stack(rows, allocate) if views is None else views)
         return rows, tuple(values)
 
     def _batch(
@@ -245,15 +250,17 @@ class NumpyDataset(Glance, FromFiles, Splits, Dataset[Any]):
         batch = Batch.of(values, len(rows), self._form, bound.batch, mask)
         if bound.sample is None or not len(rows):
             return batch
-        return batch.transformed(bound.sample, bound.sample_rng)
+        made = batch.transformed(bound.sample, bound.sample_rng)
+        for field in () if self._transforms.copies else self._fields:
+            field.source.check()
+        return made
 
     def _sample(self, row: int) -> Any:
         if self._transforms.batch is not None:
-            return self._batch(
-                *self._gathered([row], plain_memory), self._transforms.bound([row], len(self))
-            )[0]
+            bound = self._transforms.bound([row], len(self))
+            return self._batch(*self._gathered([row], plain_memory), bound)[0]
         transform = self._transforms.for_one(row)
-        copied = transform is not None
+        copied = transform is not None and self._transforms.copies
         sample = self._form.build(tuple(f.row(row, independent=copied) for f in self._fields))
         return sample if transform is None else transform(sample)
 
@@ -274,9 +281,7 @@ class NumpyDataset(Glance, FromFiles, Splits, Dataset[Any]):
 
     def _sliced(self, field: Field, index: slice) -> Any:
         view = field.span(index)
-        if view is not None:
-            return view
-        return field.stack(row_numbers(index, len(self)), plain_memory)
+        return field.stack(row_numbers(index, len(self)), plain_memory) if view is None else view
 
     @property
     def lengths(self) -> Rows | None:
@@ -395,7 +400,7 @@ class NumpyDataset(Glance, FromFiles, Splits, Dataset[Any]):
               access  memory: an array of this process, read in place
               sample  view: the memory is shared: writable, aligned, and float64 is native to torch
         """
-        independent = self._transforms.sample is not None
+        independent = self._transforms.sample is not None and self._transforms.copies
         return describe(self._fields, independent=independent, windows=self._windows)
 
     def __add__(self, other: Dataset[Any]) -> Any:

@@ -96,6 +96,16 @@ class RowsField(Field):
             self.source.check()
         return sample
 
+    def views(self, rows: NDArray[np.int64]) -> list[Value] | None:
+        """Give rows as views of the data, or None where that is not sound."""
+        if self.conversion.action != "view":
+            return None
+        self.source.check()
+        there = [self.source.row_in_place(row) for row in rows.tolist()]
+        if any(row is None for row in there):
+            return None
+        return [apply(self.conversion, row) for row in there if row is not None]
+
     def span(self, rows: slice) -> Value | None:
         """Give consecutive or strided rows without a copy, or None where that is not sound."""
         table = self.source.table

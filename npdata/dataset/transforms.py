@@ -9,15 +9,16 @@ epoch and the position of the sample or batch alone: rows that come without them
 import functools
 import inspect
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any, NamedTuple, Self
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 
 from npdata.arrays.indexing import row_numbers
-from npdata.errors import RandomnessWarning
+from npdata.errors import RandomnessWarning, SampleWrittenError
 from npdata.sampling.rows import SeededRow, SeededRows
 
 Transform = Callable[..., Any]
@@ -32,9 +33,50 @@ class Bound(NamedTuple):
     sample_rng: SampleRng | None = None
 
 
+@dataclass(frozen=True)
+class Promised:
+    """A transform that promised not to write into its sample (`copy=False`), and is held to it.
+
+    torch counts the writes into a tensor and into its views. Raises `SampleWrittenError` (a
+    RuntimeError) after the call that wrote; a write through `.numpy()` is not seen.
+
+    Examples:
+        >>> Promised(lambda sample: sample[:2])(torch.arange(3))
+        tensor([0, 1])
+        >>> Promised(lambda sample: sample.zero_())(torch.arange(3))
+        Traceback (most recent call last):
+        npdata.errors.SampleWrittenError: transform wrote into its sample, which is the data ...
+    """
+
+    function: Transform
+
+    def __call__(self, sample: Any, **random: np.random.Generator) -> Any:
+        """Give what the transform gives."""
+        before = [(tensor, tensor._version) for tensor in _tensors(sample)]
+        result = self.function(sample, **random)
+        if any(tensor._version != version for tensor, version in before):
+            raise SampleWrittenError(
+                "transform wrote into its sample, which is the data itself with copy=False: this "
+                "process goes on with the changed row, a file stays as it is. Leave copy=False "
+                "out, or write x - mean in place of x -= mean"
+            )
+        return result
+
+
+def _tensors(sample: Any) -> Iterator[torch.Tensor]:
+    if isinstance(sample, torch.Tensor):
+        if not sample.is_inference():
+            yield sample
+    elif isinstance(sample, dict | tuple | list):
+        for part in sample.values() if isinstance(sample, dict) else sample:
+            yield from _tensors(part)
+
+
 @dataclass(frozen=True, kw_only=True)
 class Transforms:
     """`sample` for each sample, `batch` for each stacked batch; None where there is none.
+
+    `copies`: `sample` gets copies, which it may write into; else views, where rows lie in place.
 
     Examples:
         >>> Transforms.of(lambda sample, rng: sample, None).seeded
@@ -45,12 +87,21 @@ class Transforms:
     batch: Transform | None
     sample_draws: bool
     batch_draws: bool
+    copies: bool = True
 
     @classmethod
-    def of(cls, sample: Transform | None, batch: Transform | None) -> Self:
+    def of(cls, sample: Transform | None, batch: Transform | None, copies: bool = True) -> Self:
         """Look at the signatures of both."""
         draws = _takes_rng(sample), _takes_rng(batch)
-        return cls(sample=sample, batch=batch, sample_draws=draws[0], batch_draws=draws[1])
+        if sample is not None and not copies:
+            sample = Promised(sample)
+        return cls(
+            sample=sample,
+            batch=batch,
+            sample_draws=draws[0],
+            batch_draws=draws[1],
+            copies=copies or sample is None,
+        )
 
     @property
     def any(self) -> bool:

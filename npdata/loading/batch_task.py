@@ -5,6 +5,7 @@ Invariant: it refers to no loader and no iterator, so that threads never keep th
 decides nothing: neither which rows, nor which memory, nor which thread.
 """
 
+import contextlib
 from collections.abc import Sized
 from dataclasses import dataclass
 from typing import Any, NamedTuple
@@ -17,6 +18,7 @@ from npdata.dataset.batch_memory import Allocate, allocating_from
 from npdata.dataset.collate import collate
 from npdata.errors import LoaderError
 from npdata.loading.readahead import Job, send_hints
+from npdata.loading.shared_generators import warning_of_draws
 from npdata.loading.stats import nbytes_of
 from npdata.loading.to_device import DTypes, Sender, cast, map_tensors
 from npdata.sources.base import Source
@@ -36,10 +38,12 @@ class BatchTask:
 
     `direct`: whether batches are those of `NumpyDataset` itself, which may then be stacked at once.
     Without it an epoch of 128 rows of 3 KiB takes 1.3 times the processor time.
+    `threaded`: whether other threads do the same at the same time.
     """
 
     dataset: Any
     direct: bool
+    threaded: bool
     sources: tuple[Source, ...]
     allocate: Allocate
     pinned: bool
@@ -54,7 +58,9 @@ class BatchTask:
             fields = self.dataset.stacked(job.rows, self.allocate) if self.direct else None
             if fields is not None:
                 return self._finished(job, fields)
-            samples, fields = allocating_from(self.allocate, self._collated, job.rows)
+            shares = self.threaded and job.number == 0
+            with warning_of_draws() if shares else contextlib.nullcontext():
+                samples, fields = allocating_from(self.allocate, self._collated, job.rows)
             mask = fields[1:] if isinstance(samples, Batch) and samples.mask is not None else ()
             return self._finished(job, fields[0] if mask else fields, mask)
         except Exception as error:

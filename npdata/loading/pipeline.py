@@ -132,6 +132,7 @@ class Pipeline:
         task = BatchTask(
             dataset=self.sent,
             direct=is_direct(self.sent),
+            threaded=schedule.threads > 0,
             sources=sources,
             allocate=allocate,
             pinned=schedule.pinned,

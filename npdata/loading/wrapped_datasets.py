@@ -136,7 +136,7 @@ def advised(dataset: Any, least_bytes: int = 0) -> Advised | None:
         (source, rows)
         for part, rows in parts_of(dataset)
         for source in part.sources
-        if _accepts_hints(source, least_bytes)
+        if _accepts_hints(source, least_bytes, whole=part.transforms.copies)
     ]
     if not parts:
         return None
@@ -162,8 +162,11 @@ def advised(dataset: Any, least_bytes: int = 0) -> Advised | None:
     )
 
 
-def _accepts_hints(source: Source, least_bytes: int) -> bool:
+def _accepts_hints(source: Source, least_bytes: int, whole: bool) -> bool:
+    """`whole`: whole rows are read; a transform of views may read a small part of them."""
     kind = source.access.kind
+    if kind == "mapped" and least_bytes and not whole:
+        return False
     if kind in ("mapped", "files"):
         return len(source) * source.stored_bytes > least_bytes
     return kind == "decoded" and source.ahead_bytes is not None
