@@ -77,7 +77,7 @@ class BatchTask:
         return samples, collate(samples)
 
     def _finished(self, job: Job, fields: Any, mask: tuple[Any, ...] = ()) -> BatchResult:
-        if self.dtype is not None and (self.sender is None or self.sender.function is None):
+        if self.dtype is not None and (self.sender is None or self.sender.finish is None):
             after = None if self.sender is None else False
             fields = allocating_from(self.allocate, cast, fields, self.dtype, after)
         if self.pinned:

@@ -159,7 +159,7 @@ class Loader:
         self._to_load: ToLoad | None = None
         if resident is not False:
             self._to_load = ToLoad.of(
-                dataset,
+                self._pipeline.sent,
                 sampler.subset if isinstance(sampler, BlockBatchSampler) else None,
                 asked=resident,
                 device=self._device,
@@ -325,8 +325,8 @@ class Loader:
         if self._to_load is not None and self._held is None:
             residence, dataset = self._to_load.load(progress=self._progress)
             pipeline = self._pipeline
-            if residence.chosen and self._device is not None:
-                pipeline = Pipeline.on_device(dataset, self._device, self._options)
+            if residence.chosen and pipeline.sender is not None:
+                pipeline = Pipeline.on_device(dataset, self._options, pipeline.sender)
             elif residence.chosen:
                 pipeline = Pipeline.of(dataset, self._sampler, self._options)
             self._held = _Held(residence, pipeline)

@@ -21,14 +21,13 @@ from npdata.loading.prefetcher import Prefetcher
 from npdata.loading.readahead import AHEAD_BYTES, Job, ReadAhead
 from npdata.loading.runs import Gathered, RunResult, RunTask, gathered_row_bytes, runs_of
 from npdata.loading.schedule import Auto, Machine, Schedule, decide_schedule
+from npdata.loading.sent import sent_plain, sent_sparse
 from npdata.loading.to_device import DTypes, Sender
 from npdata.loading.wrapped_datasets import (
     advised,
     data_of,
     datasets_within,
     is_direct,
-    sent_plain,
-    sent_sparse,
 )
 from npdata.sampling.run import RunBatches
 from npdata.sampling.sampler import BlockBatchSampler
@@ -65,9 +64,9 @@ class Pipeline:
         """Decide for a dataset, of which `sampler` gives batches of row numbers."""
         sent, sender = dataset, None
         if options.device is not None:
-            sent, function = sent_plain(dataset)
+            sent, finish = sent_plain(dataset, options.device)
             sent, dense = sent_sparse(sent)
-            sender = Sender(options.device, options.dtype, dense, function=function)
+            sender = Sender(options.device, options.dtype, dense, finish=finish)
         size, ordered = getattr(sampler, "batch_size", None), isinstance(sampler, BlockBatchSampler)
         data = data_of(dataset, size)
         if ordered and size is not None:
@@ -97,17 +96,17 @@ class Pipeline:
         )
 
     @classmethod
-    def on_device(cls, dataset: Any, device: torch.device, options: Options) -> Self:
-        """Give the pipeline of a dataset whose rows lie on `device`, where each batch is a gather.
+    def on_device(cls, dataset: Any, options: Options, sender: Sender) -> Self:
+        """Give the pipeline of a dataset whose rows lie on a device, where each batch is a gather.
 
-        It is done in the stream of the loop, so there is nothing to do ahead.
+        They are rows as `sender` would get them. It is all done in the stream of the loop, so there
+        is nothing to do ahead.
         """
-        sent, function = sent_plain(dataset)
-        reason = f"rows are gathered on {device}, in the stream of the loop"
+        reason = f"rows are gathered on {sender.device}, in the stream of the loop"
         return cls(
             dataset=dataset,
-            sent=sent,
-            sender=Sender(device, options.dtype, function=function, aside=False),
+            sent=dataset,
+            sender=Sender(sender.device, options.dtype, finish=sender.finish, aside=False),
             ordered=False,
             options=options,
             schedule=Schedule(threads=0, depth=1, pinned=False, reason=reason),

@@ -17,7 +17,6 @@ from numpy.typing import NDArray
 from torch.utils.data import StackDataset
 
 from npdata.dataset.field import Field
-from npdata.dataset.normalize import Normalize
 from npdata.dataset.numpy_dataset import NumpyDataset
 from npdata.dataset.rows_field import RowsField
 from npdata.errors import DoesNotFitError, LoaderError
@@ -227,7 +226,6 @@ def obstacle_to_all(
         return None
     if isinstance(dataset, StackDataset):
         return f"a StackDataset takes batches apart, which is slow on {device}"
-    functions = [part.transforms.batch for part in parts]
-    if asked is not True and any(f is not None and not isinstance(f, Normalize) for f in functions):
+    if asked is not True and any(part.transforms.batch is not None for part in parts):
         return f"batch_transform= would get its batches on {device}, which resident=True allows"
     return None

@@ -35,8 +35,8 @@ class Sent:
 class Sender:
     """Copies batches to `device`, an accelerator, on one side stream; for several threads.
 
-    Fields with labels in `dense` come sparse and are made dense there. `function` is applied
-    to batches there, and all casts follow it. Without `aside` it is all done in the stream that is
+    Fields with labels in `dense` come sparse and are made dense there. `finish` is applied to
+    batches there, and all casts follow it. Without `aside` it is all done in the stream that is
     current, for batches that were made there.
     """
 
@@ -46,13 +46,13 @@ class Sender:
         dtype: DTypes = None,
         dense: frozenset[Any] = frozenset(),
         *,
-        function: Callable[[Any], Any] | None = None,
+        finish: Callable[[Any], Any] | None = None,
         aside: bool = True,
     ) -> None:
         self.device = device
         self._dtype = dtype
         self._dense = dense
-        self.function = function
+        self.finish = finish
         # MPS has one stream, on which everything is in order.
         self._side = torch.Stream(device) if aside and device.type != "mps" else None
 
@@ -61,10 +61,10 @@ class Sender:
         with self._on_side():
             there, *masks = map_tensors(self._copy, (fields, *mask))
             there = made_dense(there, self._dense)
-            if self.function is None:
+            if self.finish is None:
                 there = cast(there, self._dtype, after=True)
             else:
-                there = cast(self.function(there), self._dtype)
+                there = cast(self.finish(there), self._dtype)
             event = self._side.record_event() if self._side else None
             return Sent(batch=(there, *masks) if masks else there, event=event)
 

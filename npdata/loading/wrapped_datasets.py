@@ -14,7 +14,6 @@ from numpy.typing import NDArray
 from torch.utils.data import StackDataset, Subset
 
 from npdata.arrays.blocks import Blocks
-from npdata.dataset.normalize import Normalize
 from npdata.dataset.numpy_dataset import NumpyDataset
 from npdata.loading.schedule import Data
 from npdata.sources.base import Source
@@ -65,41 +64,6 @@ def data_of(dataset: Any, batch_size: int | None) -> Data:
         batch_bytes=row_bytes * batch_size if known and batch_size is not None else None,
         library=any(source.access.kind == "library" for source in sources),
     )
-
-
-def sent_sparse(dataset: Any) -> tuple[Any, frozenset[str | int]]:
-    """Give the dataset with its dense batches of sparse rows left sparse, and their labels.
-
-    They are a few hundredths of the bytes, and are made dense on the device. A dataset with
-    functions, which would see the difference, stays as it is.
-
-    Examples:
-        >>> cells = npdata.csr(np.ones(1), np.array([2]), np.array([0, 1]), (1, 3))
-        >>> sent_sparse(npdata.NumpyDataset(cells))[1]
-        frozenset({0})
-    """
-    if type(dataset) is not NumpyDataset:
-        return dataset, frozenset()
-    return dataset.with_sparse_batches()
-
-
-def sent_plain(dataset: Any) -> tuple[Any, Normalize | None]:
-    """Give the dataset without a `batch_transform` that can run on the device, and that function.
-
-    That is `npdata.normalize`, whose batches are smaller before it than after. Functions of others
-    get their batches in the memory of the machine, where NumPy can read them.
-
-    Examples:
-        >>> sent_plain(npdata.NumpyDataset(np.arange(5), batch_transform=torch.neg))[1] is None
-        True
-    """
-    parts = [part for part, _ in parts_of(dataset)]
-    if len(parts) != 1 or type(parts[0]) is not NumpyDataset or type(dataset) is StackDataset:
-        return dataset, None
-    function = parts[0].transforms.batch
-    if not isinstance(function, Normalize):
-        return dataset, None
-    return rebuilt(dataset, iter([parts[0].without_batch_transform()])), function
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -13,7 +13,7 @@ from npdata.errors import FieldError, FormatError
 from npdata.sources.base import Source
 from npdata.sources.derived import DerivedSource
 from npdata.sources.matlab import MatlabSource
-from npdata.sources.packing import BLOCK_BYTES, Packings
+from npdata.sources.packing import BLOCK_BYTES, Packing, Packings
 from npdata.sources.sparse import CsrSource
 
 Decode: TypeAlias = Literal["cf", "nwb", "matlab"]
@@ -45,6 +45,11 @@ class UnpackedSource(DerivedSource):
             shown += f"; int64 nanoseconds since 1970-01-01, {np.iinfo(np.int64).min} if missing"
         kept = tuple(pair for pair in rows.details if pair[0] != "packing")
         self.details = (*kept, ("decoded", f"{kinds[0].convention}: {shown}"))
+
+    @property
+    def one_packing(self) -> Packing | None:
+        """The way in which all rows are packed; None where there are several."""
+        return self._packings.kinds[0] if len(self._packings.kinds) == 1 else None
 
     def read(self, indices: NDArray[np.int64], out: NDArray[Any]) -> None:
         """Read the stored rows, and decode them."""

@@ -157,6 +157,10 @@ class Packing:
             words.append(f"times in {self.since}{calendar}")
         return ", ".join(words) if self.fault is None else self.fault
 
+    def meant(self, dtype: DType) -> DType:
+        """Give the dtype of stored numbers, native, where an attribute says if they are signed."""
+        return _meant(dtype, self.unsigned)
+
     def result(self, dtype: DType) -> DType:
         """Give the dtype of decoded numbers, which is xarray's: int64 for times."""
         meant = _meant(dtype, self.unsigned)

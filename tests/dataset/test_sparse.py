@@ -22,8 +22,8 @@ from npdata.errors import (
     MemberNotFoundError,
     UnsupportedSourceError,
 )
+from npdata.loading.sent import sent_sparse
 from npdata.loading.to_device import made_dense
-from npdata.loading.wrapped_datasets import sent_sparse
 
 ROWS, COLUMNS = 60, 11
 

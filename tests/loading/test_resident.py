@@ -24,7 +24,8 @@ from npdata.errors import ChangedFileError, DoesNotFitError, LoaderError, RowInd
 from npdata.loading.load import ToLoad, load
 from npdata.loading.pipeline import Options, Pipeline
 from npdata.loading.resident import decide_residence, held_fields
-from npdata.loading.to_device import buffers_of
+from npdata.loading.sent import sent_plain
+from npdata.loading.to_device import Sender, buffers_of
 from npdata.sources.part import Places
 
 BOUNDARIES = int(os.environ.get("NPDATA_TEST_BOUNDARIES", "12"))
@@ -62,9 +63,11 @@ def on_device(ds: Any, sampler: Any, dtype: Any = None) -> Iterator[Any]:
     )
     asked = {"asked": True, "device": CPU, "budget": None}
     subset = sampler.subset if isinstance(sampler, BlockBatchSampler) else None
-    held = ToLoad.of(ds, subset, **asked)
-    loaded = load(ds, held.fields, CPU, progress=False)
-    pipeline = Pipeline.on_device(loaded, CPU, options)
+    sent, finish = sent_plain(ds, CPU)
+    held = ToLoad.of(sent, subset, **asked)
+    loaded = load(sent, held.fields, CPU, progress=False)
+    sender = Sender(CPU, dtype, finish=finish, aside=False)
+    pipeline = Pipeline.on_device(loaded, options, sender)
     with pipeline.start(iter(sampler)) as results:
         for batch, _, _ in results:
             yield pipeline.sender.receive(batch)

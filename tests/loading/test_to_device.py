@@ -19,8 +19,9 @@ from npdata.loading.batch_task import BatchResult, BatchTask
 from npdata.loading.readahead import Job
 from npdata.loading.schedule import Data as Known
 from npdata.loading.schedule import Machine, decide_schedule
+from npdata.loading.sent import sent_plain
 from npdata.loading.to_device import Sender, cast, map_tensors
-from npdata.loading.wrapped_datasets import is_direct, sent_plain
+from npdata.loading.wrapped_datasets import is_direct
 from npdata.sampling.rows import MaskedRows
 
 without = pytest.mark.skipif(torch.accelerator.is_available(), reason="an accelerator is there")
@@ -126,8 +127,8 @@ class TestSchedule:
 
 def sent_to_cpu(ds: Any, rows: Any, dtype: Any = None) -> tuple[Any, BatchResult]:
     """The batch that a loader sends to a device, which here is the CPU."""
-    sent, function = sent_plain(ds)
-    sender = Sender(torch.device("cpu"), dtype, function=function, aside=False)
+    sent, finish = sent_plain(ds, torch.device("cpu"))
+    sender = Sender(torch.device("cpu"), dtype, finish=finish, aside=False)
     task = BatchTask(
         dataset=sent,
         direct=is_direct(sent),
@@ -171,7 +172,7 @@ class TestNormalize:
 
     def test_functions_of_others_run_where_numpy_can_read(self) -> None:
         ds = NumpyDataset(self.X, batch_transform=lambda batch: torch.from_numpy(batch.numpy() + 1))
-        assert sent_plain(ds) == (ds, None)
+        assert sent_plain(ds, torch.device("cpu")) == (ds, None)
         assert_same(sent_to_cpu(ds, np.array([4]))[0], torch.from_numpy(self.X[[4]] + 1))
 
     def test_its_figures_are_pickled_and_not_what_was_sent(self) -> None:

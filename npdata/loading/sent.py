@@ -1,0 +1,115 @@
+"""What is sent to a device in place of a batch, where that is smaller, and made into it there.
+
+Idea: rows that are sparse, packed by a convention, or normalized become more bytes than they were
+stored in, so they travel as they are stored. Invariant: what is made of them there is the batch
+that the dataset gives. Whatever a function of the user would see stays in the memory of the
+machine. Here nothing is read or copied.
+"""
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.utils.data import StackDataset
+
+from npdata.dataset.field import Field
+from npdata.dataset.normalize import Normalize
+from npdata.dataset.numpy_dataset import NumpyDataset
+from npdata.dataset.rows_field import RowsField
+from npdata.dataset.tensor_decoder import TensorDecoder
+from npdata.loading.wrapped_datasets import parts_of, rebuilt
+from npdata.sources.decode import UnpackedSource
+
+
+def sent_sparse(dataset: Any) -> tuple[Any, frozenset[str | int]]:
+    """Give the dataset with its dense batches of sparse rows left sparse, and their labels.
+
+    They are a few hundredths of the bytes, and are made dense on the device. A dataset with
+    functions, which would see the difference, stays as it is.
+
+    Examples:
+        >>> cells = npdata.csr(np.ones(1), np.array([2]), np.array([0, 1]), (1, 3))
+        >>> sent_sparse(npdata.NumpyDataset(cells))[1]
+        frozenset({0})
+    """
+    if type(dataset) is not NumpyDataset:
+        return dataset, frozenset()
+    return dataset.with_sparse_batches()
+
+
+@dataclass(frozen=True, kw_only=True)
+class Finish:
+    """What is left to do to a batch on the device: decode fields, by name or position; a function.
+
+    Examples:
+        >>> Finish(decoders={}, function=torch.neg)(torch.ones(2))
+        tensor([-1., -1.])
+    """
+
+    decoders: dict[str | int, TensorDecoder]
+    function: Callable[[Any], Any] | None
+
+    def __call__(self, fields: Any) -> Any:
+        """Give the batch that the dataset gives, made of what was sent."""
+        made = fields
+        if isinstance(fields, dict):
+            made = {name: self._decoded(name, part) for name, part in fields.items()}
+        elif isinstance(fields, list):
+            made = [self._decoded(k, part) for k, part in enumerate(fields)]
+        elif self.decoders:
+            made = self._decoded(0, fields)
+        return made if self.function is None else self.function(made)
+
+    def _decoded(self, label: str | int, part: Any) -> Any:
+        decoder = self.decoders.get(label)
+        return part if decoder is None or not isinstance(part, Tensor) else decoder(part)
+
+
+def sent_plain(dataset: Any, device: torch.device) -> tuple[Any, Finish | None]:
+    """Give the dataset whose batches are as they are stored, and what makes batches of these.
+
+    That leaves out `npdata.normalize` as `batch_transform`, and `decode=`, where no function of the
+    user is in the way. None where there is neither.
+
+    Examples:
+        >>> ds = npdata.NumpyDataset(np.arange(5), batch_transform=torch.neg)
+        >>> sent_plain(ds, torch.device("cpu"))[1] is None
+        True
+    """
+    parts = [part for part, _ in parts_of(dataset)]
+    if len(parts) != 1 or type(parts[0]) is not NumpyDataset or type(dataset) is StackDataset:
+        return dataset, None
+    (part,) = parts
+    function = part.transforms.batch
+    if isinstance(function, Normalize):
+        part = part.without_batch_transform()
+    else:
+        function = None
+    decoders = {} if part.transforms.any else dict(_decoders(part, device))
+    if function is None and not decoders:
+        return dataset, None
+    if decoders:
+        part = part.with_fields([_stored(f, f.label in decoders) for f in part.fields.values()])
+    return rebuilt(dataset, iter([part])), Finish(decoders=decoders, function=function)
+
+
+def _decoders(
+    part: NumpyDataset, device: torch.device
+) -> Iterator[tuple[str | int, TensorDecoder]]:
+    for label, field in part.fields.items():
+        source = field.source
+        # Other devices may lack float64, and what was decoded would be cast there first.
+        if type(field) is RowsField and isinstance(source, UnpackedSource) and device.type != "mps":
+            packing = source.one_packing
+            if packing is not None and TensorDecoder.can(packing, source.rows.dtype):
+                cast = field.rule.cast
+                yield label, TensorDecoder(packing=packing, stored=source.rows.dtype, cast=cast)
+
+
+def _stored(field: Field, decoded: bool) -> Field:
+    source = field.source
+    if not decoded or not isinstance(source, UnpackedSource):
+        return field
+    return RowsField(field.label, source.rows)
