@@ -2,7 +2,7 @@
 
 Idea: a `batch_transform` that subtracts the mean and divides by the deviation, wherever the batch
 lies. Invariant: which fields it changes is decided once, when it is made; all others, and values
-that are missing, stay as they are. It computes no statistics.
+that are missing, stay as they are, and so does padding. It computes no statistics.
 """
 
 from collections.abc import Iterable
@@ -12,6 +12,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from npdata.dataset.padded import Padded
 from npdata.dataset.statistics import Statistics
 from npdata.errors import FieldError
 
@@ -26,16 +27,40 @@ class Normalize:
         """The figures on each device and in each dtype: to send them waits for the device."""
 
     def __call__(self, batch: Any) -> Any:
-        """Give a batch of the same form with its fields normalized; the given one stays."""
-        if self._alone:
-            return self._scaled(batch, 0)
-        if isinstance(batch, dict):
-            return {name: self._scaled(value, name) for name, value in batch.items()}
-        return type(batch)(self._scaled(value, k) for k, value in enumerate(batch))
+        """Give a batch of the same form with its fields normalized; the given one stays.
 
-    def _scaled(self, value: Any, label: str | int) -> Any:
+        Raises `FieldError` (a ValueError) for a batch without one of the fields.
+        """
+        done: set[str | int] = set()
+        result = batch
+        if self._alone:
+            result = self._value(batch, 0, done)
+        elif isinstance(batch, dict):
+            result = {name: self._value(value, name, done) for name, value in batch.items()}
+        elif type(batch) in (tuple, list):
+            result = type(batch)(self._value(value, k, done) for k, value in enumerate(batch))
+        if len(done) < len(self._scales):
+            raise FieldError(
+                f"normalize was made of statistics of the fields {list(self._scales)}, and this "
+                f"batch is {_form_of(batch)}: take the statistics of a dataset of the same fields"
+            )
+        return result
+
+    def _value(self, value: Any, label: str | int, done: set[str | int]) -> Any:
+        if isinstance(value, dict):
+            return {k: self._value(column, f"{label}.{k}", done) for k, column in value.items()}
         if label not in self._scales:
             return value
+        done.add(label)
+        if isinstance(value, Padded):
+            scaled = self._scaled(value.values, label)
+            mask = value.mask().view(*value.lengths.shape, -1, *[1] * (scaled.ndim - 2))
+            return Padded(torch.where(mask, scaled, value.values.to(scaled.dtype)), value.lengths)
+        if isinstance(value, list):
+            return [self._scaled(sample, label) for sample in value]
+        return self._scaled(value, label)
+
+    def _scaled(self, value: Tensor, label: str | int) -> Tensor:
         dtype = value.dtype if value.is_floating_point() else torch.float32
         key = label, value.device, dtype
         figures = self._there.get(key)
@@ -51,6 +76,14 @@ class Normalize:
 
     def __repr__(self) -> str:
         return f"normalize({', '.join(map(str, self._scales))})"
+
+
+def _form_of(batch: Any) -> str:
+    if isinstance(batch, dict):
+        return f"a dict of {list(batch)}"
+    if type(batch) in (tuple, list):
+        return f"a {type(batch).__name__} of {len(batch)}"
+    return f"a {type(batch).__name__} alone"
 
 
 def normalize(
@@ -101,4 +134,4 @@ def normalize(
             )
         std = np.where(found.std > 0, found.std, 1.0)
         scales[label] = (torch.from_numpy(np.array(found.mean)), torch.from_numpy(std))
-    return Normalize(scales, known == [0])
+    return Normalize(scales, statistics.alone)

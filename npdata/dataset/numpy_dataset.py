@@ -31,7 +31,7 @@ from npdata.dataset.ragged_field import RaggedField
 from npdata.dataset.ragged_form import Form
 from npdata.dataset.sparse_field import SparseField
 from npdata.dataset.splits import Splits
-from npdata.dataset.statistics import KeepAxes, Statistics, statistics_of
+from npdata.dataset.statistics import Summed
 from npdata.dataset.transforms import Bound, Transform, Transforms
 from npdata.dataset.windows import Offsets, require_words, windowed
 from npdata.errors import ClosedError, FieldError
@@ -50,7 +50,7 @@ _WITH_MORE = (MaskedRows, SeededRows)
 """Row numbers that bring something along."""
 
 
-class NumpyDataset(Glance, FromFiles, Splits, Dataset[Any]):
+class NumpyDataset(Glance, FromFiles, Splits, Summed, Dataset[Any]):
     """Rows of arrays and files as samples for PyTorch, without a conversion step.
 
     `NumpyDataset(x, y)` gives tuples `(x[i], y[i])`, `NumpyDataset(x)` bare tensors,
@@ -361,33 +361,6 @@ class NumpyDataset(Glance, FromFiles, Splits, Dataset[Any]):
         )
         windows = NumpyDataset.__new__(NumpyDataset)
         return windows._hold(made.fields, form, self._transforms, self._owned, made.plan)
-
-    def statistics(
-        self, indices: object = None, *, keep_axes: KeepAxes = (), progress: bool = False
-    ) -> Statistics:
-        """Compute count, mean, standard deviation, minimum and maximum of every field of numbers.
-
-        The rows are read once, in the order of the file and by threads, as they are stored and
-        cast by `dtype=`, before any transform. `indices` chooses rows: a mask, or row numbers
-        without duplicates, such as a part of `split`. `keep_axes` are the axes of a sample that
-        keep figures of their own: 0 for each column of a table, and for each channel of images of
-        shape (C, H, W). It is for all fields but those whose samples are one number; a mapping, as
-        `{"image": 0}`, gives fields their own. NaN counts as missing. Sums are float64, whatever
-        the field's dtype.
-
-        Raises `FieldError` (a ValueError) for an axis that is not there and for complex numbers,
-        `RowIndexError` (an IndexError) for rows out of range.
-
-        Examples:
-            >>> found = npdata.NumpyDataset(np.arange(6.0).reshape(3, 2)).statistics(keep_axes=0)
-            >>> found[0].mean.tolist(), found[0].max.tolist()
-            ([2.0, 3.0], [4.0, 5.0])
-        """
-        self._require_open()
-        rows = None if indices is None else np.sort(row_numbers(indices, len(self)))
-        if rows is not None and (np.diff(rows) == 0).any():
-            raise FieldError("statistics of rows that come twice; pass each row number once")
-        return statistics_of(self._fields, rows, keep_axes, progress=progress)
 
     def describe(self) -> Description:
         """Tell per field its shape, dtype, access, whether samples are views, and why.

@@ -5,7 +5,7 @@ proportion is done by scikit-learn's splitters. Invariant: parts are disjoint, a
 row, and depend on the arguments alone. Of a dataset only its labels are read, where they are named.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, Literal
 
 import numpy as np
@@ -31,25 +31,27 @@ class Splits:
     def split(
         self,
         fraction: float | Sequence[float] | None = None,
-        *,
+        *more: float,
         seed: int = 0,
         by: By | None = None,
         groups: ArrayLike | str | None = None,
         stratify: ArrayLike | str | None = None,
         folds: int | None = None,
+        **words: Any,
     ) -> Any:
         """Split the row numbers at random: int64 arrays, disjoint, ascending, of every row.
 
-        The first of two has `round(fraction * len(ds))` rows; shares that sum to 1, as `[0.8, 0.1,
-        0.1]`, give so many parts. With `by="recording"` no recording of
-        windows, and no file or group that a field is made of, has rows in both, and the first has
-        as near to that number as whole recordings allow; `by="file"` does the same for the files
-        of `npdata.concatenate`, and for those of `npdata.stack`, each of which is a sample. The
-        same arguments give the same split. Pass a part to `Loader(..., indices=)` or
-        `torch.utils.data.Subset`.
+        The first of two has `round(fraction * len(ds))` rows; shares that sum to 1, as `split(0.8,
+        0.1, 0.1)`, or numbers of rows that sum to `len(ds)`, give so many parts, and so does a list
+        of them. With `by="recording"` no recording of windows, and no file or group that a field is
+        made of, has rows in both, and the first has as near to that number as whole recordings
+        allow; `by="file"` does the same for the files of `npdata.concatenate`, and for those of
+        `npdata.stack`, each of which is a sample. The same arguments give the same split. Pass a
+        part to `Loader(..., indices=)` or `torch.utils.data.Subset`.
 
         Args:
-            fraction: the share of the first of two parts, or the shares of all parts.
+            fraction: the share of the first of two parts, or the shares or sizes of all parts.
+            more: the shares or sizes of further parts.
             seed: of the permutation, from 0 to 2**64 - 1 (2**32 - 1 for scikit-learn).
             by: what has rows in one part only.
             groups: the name of a field, or a value for each row: rows of equal value stay together.
@@ -57,6 +59,7 @@ class Splits:
                 `examples`), as `groups` and `folds`.
             folds: in place of `fraction`, a list of so many pairs (train, test), of which the
                 second ones together hold every row once.
+            words: what other libraries call them; the error says what to write.
 
         Raises `SamplerError` (a ValueError) for a fraction outside [0, 1] or shares that do not sum
         to 1, `FieldError` (a ValueError) where there are no two recordings or files, and for
@@ -70,7 +73,10 @@ class Splits:
             >>> [part.tolist() for part in windows.split(0.5, by="recording")]
             [[0, 1, 2], [3, 4]]
         """
+        _refuse_words(words)
         count = len(self._fields[0])
+        if more:
+            fraction = [fraction, *more]  # type: ignore[list-item]
         if (fraction is None) == (folds is None):
             raise SamplerError("give fraction= (or shares, as [0.8, 0.1, 0.1]) or folds=, not both")
         if by not in (None, "recording", "file"):
@@ -95,7 +101,7 @@ class Splits:
         if folds is not None:
             return _folds(count, folds, seed, together, labels)
         if isinstance(fraction, Sequence | np.ndarray):
-            return _parts(count, shares_of(fraction), seed, together, labels)
+            return _parts(count, shares_of(fraction, count), seed, together, labels)
         if not isinstance(fraction, int | float | np.number) or together is labels is None:
             return split(count, fraction, seed)  # type: ignore[arg-type]
         shares = shares_of([float(fraction), 1 - float(fraction)])
@@ -130,18 +136,51 @@ def _require_two(edges: Rows, by: By) -> None:
         )
 
 
-def shares_of(given: Any) -> tuple[float, ...]:
-    """Check the shares of parts, which sum to 1.
+_WORDS = {
+    "train": "write the share of the first part, as split(0.8)",
+    "random_state": "write seed=",
+    "generator": "write seed=, a number",
+    "rng": "write seed=, a number",
+    "n_splits": "write folds=",
+    "shuffle": "it takes rows at random; range(800) and range(800, len(ds)) are parts in order",
+}
+_WORDS |= dict.fromkeys(("train_size", "train_fraction", "ratio", "size"), _WORDS["train"])
+_WORDS |= dict.fromkeys(
+    ("test_size", "val_size", "test", "val", "test_fraction", "val_fraction"),
+    "write the share of the first part, which is 1 - that of the second, as split(0.8)",
+)
+_WORDS |= dict.fromkeys(
+    ("lengths", "sizes", "shares", "fractions"), "write them by themselves, as split(0.8, 0.1, 0.1)"
+)
+
+
+def _refuse_words(words: Mapping[str, Any]) -> None:
+    for name in words:
+        ours = _WORDS.get(name, "it has fraction, seed, by, groups, stratify, folds")
+        raise SamplerError(f"{name}= is no argument of split(); {ours}")
+
+
+def shares_of(given: Any, count: int = 0) -> tuple[float, ...]:
+    """Check the shares of parts, which sum to 1, or their numbers of rows, which sum to `count`.
 
     Examples:
-        >>> shares_of([0.5, 0.25, 0.25])
-        (0.5, 0.25, 0.25)
+        >>> shares_of([0.5, 0.25, 0.25]), shares_of([6, 2], 8)
+        ((0.5, 0.25, 0.25), (0.75, 0.25))
     """
-    shares = tuple(float(share) for share in given)
+    try:
+        shares = tuple(float(share) for share in given)
+    except (TypeError, ValueError):
+        raise SamplerError(
+            f"fraction={given!r}: expected a number from 0 to 1, or shares that sum to 1, as "
+            "[0.8, 0.1, 0.1]"
+        ) from None
+    sizes = all(isinstance(each, int | np.integer) for each in given)
+    if count > 1 and sizes and sum(given) == count and min(given) >= 0:
+        return tuple(each / count for each in given)
     if not shares or any(not 0 <= share <= 1 for share in shares) or abs(sum(shares) - 1) > 1e-6:
         raise SamplerError(
             f"shares {list(shares)} sum to {sum(shares):g}: expected shares from 0 to 1 that sum "
-            "to 1, as [0.8, 0.1, 0.1]"
+            f"to 1, as [0.8, 0.1, 0.1], or numbers of rows that sum to {count:,}; the seed is seed="
         )
     return shares
 

@@ -7,6 +7,7 @@ of the file.
 
 import math
 import threading
+from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
@@ -17,6 +18,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from npdata.arrays.indexing import row_numbers
 from npdata.arrays.per_process import cores
 from npdata.dataset.batch_memory import plain_memory
 from npdata.dataset.field import Field
@@ -91,10 +93,15 @@ class Statistics(Mapping[str | int, FieldStatistics]):
     """
 
     def __init__(
-        self, fields: Mapping[str | int, FieldStatistics], notes: Sequence[str] = ()
+        self,
+        fields: Mapping[str | int, FieldStatistics],
+        notes: Sequence[str] = (),
+        *,
+        alone: bool = False,
     ) -> None:
-        """Hold the statistics of each field."""
+        """Hold the statistics of each field; `alone` says that a batch is one value, no tuple."""
         self._fields = dict(fields)
+        self.alone = alone
         self._notes = tuple(notes)
 
     def __getitem__(self, label: str | int) -> FieldStatistics:
@@ -103,6 +110,13 @@ class Statistics(Mapping[str | int, FieldStatistics]):
         raise KeyError(
             f"no statistics of a field {label!r}; the fields of numbers are {list(self._fields)}"
         )
+
+    def __getattr__(self, name: str) -> Any:
+        """Say where the figures are."""
+        if name in FieldStatistics.__dataclass_fields__ and "_fields" in self.__dict__:
+            label = next(iter(self._fields), 0)
+            raise AttributeError(f"each field has its own {name}: found[{label!r}].{name}")
+        raise AttributeError(f"{type(self).__name__} has no attribute {name!r}")
 
     def __iter__(self) -> Iterator[str | int]:
         return iter(self._fields)
@@ -126,7 +140,7 @@ class Statistics(Mapping[str | int, FieldStatistics]):
             for place in islice(np.ndindex(found.mean.shape), MOST_LINES):
                 kept = [str(k) for k, n in zip(place, found.mean.shape, strict=True) if n > 1]
                 where = f"{label}[{', '.join(kept)}]" if kept else str(label)
-                lines.append((where, *(f"{column[place]:.6g}" for column in columns)))
+                lines.append((where, *(_number(column[place]) for column in columns)))
             if found.mean.size > MOST_LINES:
                 lines.append((f"{label}: {found.mean.size - MOST_LINES} more", *[""] * len(names)))
         return lines
@@ -140,6 +154,74 @@ class Statistics(Mapping[str | int, FieldStatistics]):
             for first, *rest in lines
         )
         return "\n".join([*map(str.rstrip, rows), *self._notes])
+
+
+def chosen_rows(indices: object, count: int, words: Mapping[str, Any]) -> NDArray[np.int64] | None:
+    """Give the rows that statistics are of, ascending; None for all `count`.
+
+    Raises `FieldError` (a ValueError) for rows that come twice, for a name, and for `words`, which
+    are arguments that `statistics` does not have.
+    """
+    for name in words:
+        axes = name in ("axis", "axes", "dim", "keepdims", "keep_axis", "per_channel", "channels")
+        advice = "axes of a sample that keep their own figures are keep_axes="
+        known = "it is of all fields, and has indices, keep_axes and progress"
+        raise FieldError(f"{name}= is no argument of statistics(); {advice if axes else known}")
+    if isinstance(indices, str):
+        raise FieldError(
+            f"statistics() is of all fields, and {indices!r} chooses no rows: "
+            f"statistics()[{indices!r}] are those of one"
+        )
+    if indices is None:
+        return None
+    rows = np.sort(row_numbers(indices, count))
+    if (np.diff(rows) == 0).any():
+        raise FieldError("statistics of rows that come twice; pass each row number once")
+    return rows
+
+
+def _number(value: Any) -> str:
+    return str(int(value)) if isinstance(value, np.integer) else f"{value:.6g}"
+
+
+class Summed(ABC):
+    """The method `statistics` of a dataset."""
+
+    _fields: tuple[Field, ...]
+
+    @abstractmethod
+    def _require_open(self) -> None:
+        """Raise `ClosedError` for a closed dataset."""
+
+    def statistics(
+        self,
+        indices: object = None,
+        *,
+        keep_axes: KeepAxes = (),
+        progress: bool = False,
+        **words: Any,
+    ) -> Statistics:
+        """Compute count, mean, standard deviation, minimum and maximum of every field of numbers.
+
+        The rows are read once, in the order of the file and by threads, as they are stored and
+        cast by `dtype=`, before any transform. `indices` chooses rows: a mask, or row numbers
+        without duplicates, such as a part of `split`. `keep_axes` are the axes of a sample that
+        keep figures of their own: 0 for each column of a table, and for each channel of images of
+        shape (C, H, W). It is for all fields but those whose samples are one number; a mapping, as
+        `{"image": 0}`, gives fields their own. NaN counts as missing. Sums are float64, whatever
+        the field's dtype.
+
+        Raises `FieldError` (a ValueError) for an axis that is not there and for complex numbers,
+        `RowIndexError` (an IndexError) for rows out of range.
+
+        Examples:
+            >>> found = npdata.NumpyDataset(np.arange(6.0).reshape(3, 2)).statistics(keep_axes=0)
+            >>> found[0].mean.tolist(), found[0].max.tolist()
+            ([2.0, 3.0], [4.0, 5.0])
+        """
+        self._require_open()
+        rows = chosen_rows(indices, len(self._fields[0]), words)
+        return statistics_of(self._fields, rows, keep_axes, progress=progress)
 
 
 def statistics_of(
@@ -179,7 +261,8 @@ def statistics_of(
         if bar is not None:
             bar.close()
     notes = [note for field in numbers for note in _note(field, _keep_of(keep_axes, field))]
-    return Statistics({k: _finished(found[k], known[k]) for k in known}, notes)
+    alone = len(fields) == 1 and fields[0].label == 0
+    return Statistics({k: _finished(found[k], known[k]) for k in known}, notes, alone=alone)
 
 
 def _note(field: Field, kept: tuple[int, ...]) -> Iterator[str]:

@@ -76,6 +76,19 @@ class TestFolds:
         assert np.array_equal(np.sort(rows), train)
 
 
+def test_shares_and_sizes_are_written_in_a_list_or_by_themselves(ds: NumpyDataset) -> None:
+    expected = ds.split([0.7, 0.2, 0.1], seed=4)
+    for parts in (
+        ds.split(0.7, 0.2, 0.1, seed=4),
+        ds.split(700, 200, 100, seed=4),
+        ds.split((700, 200, 100), seed=4),
+    ):
+        for part, other in zip(parts, expected, strict=True):
+            np.testing.assert_array_equal(part, other)
+    with pytest.raises(SamplerError, match=r"sum to 1.8: .* the seed is seed="):
+        ds.split(0.8, 1)
+
+
 @pytest.mark.parametrize(
     "options, error, message",
     [
@@ -84,6 +97,12 @@ class TestFolds:
         ({"fraction": [0.5, 0.4]}, SamplerError, "sum to 0.9"),
         ({"fraction": [1.5, -0.5]}, SamplerError, "from 0 to 1"),
         ({"fraction": 2.0}, SamplerError, "fraction=2.0"),
+        ({"fraction": "80%"}, SamplerError, "expected a number from 0 to 1"),
+        ({"fraction": (700, 200)}, SamplerError, "numbers of rows that sum to 1,000"),
+        ({"test_size": 0.2}, SamplerError, r"test_size= is no argument .* 1 - that of the second"),
+        ({"fraction": 0.5, "random_state": 0}, SamplerError, r"write seed="),
+        ({"fraction": 0.5, "shuffle": False}, SamplerError, r"are parts in order"),
+        ({"fraction": 0.5, "colour": 1}, SamplerError, "it has fraction, seed, by"),
         ({"fraction": 0.5, "stratify": "nothing"}, FieldError, "names no field"),
         ({"fraction": 0.5, "groups": [1, 2]}, FieldError, "one value for each of 1000 rows"),
         (

@@ -160,6 +160,12 @@ class TestFields:
             ds.statistics(keep_axes={"y": 0})
         with pytest.raises(FieldError, match=r"keep_axes='x': expected axes .* as \{'x': 0\}"):
             ds.statistics(keep_axes="x")
+        with pytest.raises(FieldError, match=r"axis= is no argument .* keep_axes="):
+            ds.statistics(axis=0)
+        with pytest.raises(FieldError, match=r"statistics\(\)\['x'\] are those of one"):
+            ds.statistics("x")
+        with pytest.raises(AttributeError, match=r"each field has its own mean: found\['x'\].mean"):
+            ds.statistics().mean  # noqa: B018
         with pytest.raises(KeyError, match=r"no statistics of a field 'y'; .* are \['x'\]"):
             ds.statistics()["y"]
 
@@ -264,3 +270,43 @@ class TestNormalize:
         empty = npdata.NumpyDataset(np.full(3, np.nan)).statistics()
         with pytest.raises(FieldError, match="no value to normalize by"):
             npdata.normalize(empty)
+
+    def test_a_batch_of_other_fields_is_refused(self) -> None:
+        scale = npdata.normalize(npdata.NumpyDataset(x=np.array([1.0, 3.0])).statistics())
+        for batch, form in (
+            ({"y": torch.zeros(2)}, r"a dict of \['y'\]"),
+            ((torch.zeros(2), torch.zeros(2)), "a tuple of 2"),
+            (torch.zeros(2), "a Tensor alone"),
+        ):
+            with pytest.raises(
+                FieldError, match=rf"of the fields \['x'\], and this batch is {form}"
+            ):
+                scale(batch)
+
+    def test_columns_of_records_are_normalized(self) -> None:
+        table = np.zeros(2, [("age", "f4"), ("at", [("x", "f8")]), ("id", "i8")])
+        table["age"], table["at"]["x"], table["id"] = [1, 3], [0, 10], [7, 8]
+        for form in ({"t": table}, table):
+            raw = npdata.NumpyDataset(form)
+            batch = npdata.normalize(raw.statistics())(raw[:])
+            batch = batch["t"] if isinstance(form, dict) else batch
+            assert batch["age"].tolist() == batch["at"]["x"].tolist() == [-1, 1]
+            assert batch["id"].tolist() == [7, 8]
+
+    def test_text_beside_numbers_stays(self) -> None:
+        raw = npdata.NumpyDataset(np.array([1.0, 3.0]), np.array(["a", "b"]), dtype=[None, str])
+        values, names = npdata.normalize(raw.statistics())(raw[:])
+        assert (values.tolist(), list(names)) == ([-1, 1], ["a", "b"])
+
+    @pytest.mark.parametrize("form", ["padded", "list"])
+    def test_samples_of_different_lengths_keep_their_padding(self, form: Any) -> None:
+        field = npdata.ragged(np.array([[1.0], [3.0], [1.0]]), lengths=np.array([2, 1]))
+        raw = npdata.NumpyDataset(field, ragged=form)
+        normal = npdata.normalize(raw.statistics())(raw[:])
+        low = -float(np.sqrt(0.5))
+        expected = torch.tensor([[[low], [-2 * low]], [[low], [0]]], dtype=torch.float64)
+        if form == "padded":
+            torch.testing.assert_close(normal.values, expected)
+        else:
+            torch.testing.assert_close(normal[0], expected[0])
+            torch.testing.assert_close(normal[1], expected[1, :1])
