@@ -21,6 +21,7 @@ QUESTIONS = {
     "dataloader": "main_job",
     "hdf5": "hdf5",
     "cache": "cache",
+    "datasets": "datasets",
     "loader": "loader",
     "small_batches": "small_batches",
     "statistics": "field_statistics",

@@ -7,7 +7,6 @@ other fields.
 """
 
 import functools
-from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -170,11 +169,10 @@ def conversion_of(source: Source, dtype: object = None) -> Conversion:
     layout = source.row_layout
     if layout is not None:
         return decide(layout, dtype=dtype)
-    fresh = Layout.of(np.empty((0, *source.shape[1:]), source.dtype)).row
-    decided = decide(fresh, copy=True, dtype=dtype)
-    if decided.action != "copy":
-        return decided
-    return replace(decided, reason=f"{source.access.kind} rows are read into fresh memory")
+    if rule.kind == "refused":
+        return Conversion(action="refuse", reason=rule.reason)
+    reason = f"{source.access.kind} rows are read into fresh memory"
+    return Conversion(action="copy", rule=rule, reason=reason)
 
 
 def _of_columns(source: Source) -> Conversion:

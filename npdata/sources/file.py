@@ -122,6 +122,20 @@ class _Descriptor:
             return os.read(self.number, size)
 
 
+class _Opening:
+    """What the `File`s of one file share in a process: its descriptor and its map."""
+
+    def __init__(self, path: str, identity: FileIdentity) -> None:
+        self.path = path
+        self.identity = identity
+        self.descriptor: _Descriptor | None = None
+        self.map: NDArray[np.uint8] | None = None
+        self.lock = ForkSafeLock()
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return type(self), (self.path, self.identity)
+
+
 class File:
     r"""One file, opened on first use and mapped when its map is asked for; picklable by path.
 
@@ -135,24 +149,32 @@ class File:
 
     def __init__(self, path: str | os.PathLike[str], identity: FileIdentity | None = None) -> None:
         """Name the file; without `identity` the file as it is now. OSError if it isn't there."""
-        self.path = str(Path(path).absolute())
-        self.identity = FileIdentity.of(self.path) if identity is None else identity
-        self._descriptor: _Descriptor | None = None
-        self._map: NDArray[np.uint8] | None = None
+        path = str(Path(path).absolute())
+        self._share(_Opening(path, FileIdentity.of(path) if identity is None else identity))
+
+    def _share(self, opening: _Opening) -> "File":
+        self.path = opening.path
+        self.identity = opening.identity
+        self._opening = opening
         self._closed = False
-        self._lock = ForkSafeLock()
+        return self
+
+    def again(self) -> "File":
+        """Give the same file for another source: open and mapped once for both, closed apart."""
+        return _again(self._opening)
 
     @property
     def array(self) -> NDArray[np.uint8]:
         """The whole file as a one-dimensional array, writable where the system allows it."""
-        array = self._map
+        opening = self._opening
+        array = opening.map
         if array is None:
-            with self._lock.get():
-                array = self._map
+            with opening.lock.get():
+                number = self._open().number
+                array = opening.map
                 if array is None:
-                    number = self._open().number
                     data: Any = private_map(number) if self.identity.size else b""
-                    array = self._map = np.frombuffer(data, np.uint8)
+                    array = opening.map = np.frombuffer(data, np.uint8)
         return array
 
     def check(self, descriptor: _Descriptor | None = None) -> None:
@@ -161,7 +183,7 @@ class File:
         `descriptor` is the one that the caller holds, so that no other thread closes it.
         """
         if descriptor is None:
-            descriptor = self._descriptor or self._open()
+            descriptor = self._opening.descriptor or self._open()
         now, expected = os.fstat(descriptor.number), self.identity
         same_time = expected.mtime_ns is None or now.st_mtime_ns == expected.mtime_ns
         if now.st_size != expected.size or not same_time:
@@ -207,7 +229,7 @@ class File:
 
         A file that is not mapped now has no pages to drop.
         """
-        data: Any = self._map
+        data: Any = self._opening.map
         while isinstance(data, memoryview | np.ndarray):
             data = data.obj if isinstance(data, memoryview) else data.base
         if isinstance(data, mmap.mmap):
@@ -215,30 +237,36 @@ class File:
 
     def close_idle(self) -> None:
         """Close the file until it is needed again; arrays given out keep their map."""
-        self._map = self._descriptor = None
+        self._opening.map = self._opening.descriptor = None
 
     def close(self) -> None:
         """Close the file for good; the map lives on for as long as an array refers to it."""
         self._closed = True
         self.close_idle()
+        self._opening = _Opening(self.path, self.identity)  # no longer that of others
 
     def _open(self, *, briefly: bool = False) -> _Descriptor:
         """Give the descriptor; the caller holds it, so that no other thread closes it meanwhile."""
-        descriptor = self._descriptor
+        opening = self._opening
+        descriptor = opening.descriptor
         if descriptor is not None:
             return descriptor
         if briefly and not self._closed:
             return _Descriptor(self.path, self.identity)
-        with self._lock.get():
+        with opening.lock.get():
             if self._closed:
                 raise ClosedError(f"{self.path} was closed")
-            if self._descriptor is None:
-                self._descriptor = _Descriptor(self.path, self.identity)
-            return self._descriptor
+            if opening.descriptor is None:
+                opening.descriptor = _Descriptor(self.path, self.identity)
+            return opening.descriptor
 
     def __reduce__(self) -> tuple[Any, ...]:
-        """Pickle the path and the identity, never the content."""
-        return type(self), (self.path, self.identity)
+        """Pickle the path and the identity, once for all that share them, never the content."""
+        return _again, (self._opening,)
+
+
+def _again(opening: _Opening) -> File:
+    return File.__new__(File)._share(opening)
 
 
 def ask_for(descriptor: int, offset: int, nbytes: int) -> None:

@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from npdata.arrays.convert import Layout
 from npdata.arrays.dtypes import DType
 from npdata.arrays.gather import RowTable
 from npdata.errors import TruncatedError
@@ -117,13 +118,21 @@ class MappedSource(InPlaceSource):
         return self._file.path, self._file.identity, self._place
 
     def _made_table(self) -> RowTable:
+        return RowTable.of(self._array())
+
+    @property
+    def row_layout(self) -> Layout:
+        """The layout that every row in the map has; no more is made than that takes."""
+        return Layout.of(self._array()).row
+
+    def _array(self) -> NDArray[Any]:
         place = self._place
         array: NDArray[Any] = np.ndarray(
             place.shape, place.dtype, self._file.array.data, place.offset, place.strides
         )
         if not place.writeable:
             array.flags.writeable = False
-        return RowTable.of(array)
+        return array
 
     def read_run(self, first: int, out: NDArray[Any]) -> None:
         """Read rows that lie together from the file, past the map and its page faults."""

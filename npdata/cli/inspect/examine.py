@@ -9,7 +9,7 @@ import glob
 import math
 from dataclasses import replace
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 
@@ -29,7 +29,7 @@ from npdata.sources.hdf5.catalog import Listed
 from npdata.sources.hdf5.codecs.pipeline import DECODERS
 from npdata.sources.hdf5.details import decoded_per_used
 from npdata.sources.hdf5.examine import Examined
-from npdata.sources.hdf5.layout import Filter
+from npdata.sources.hdf5.kinds import Filter
 from npdata.sources.hdf5.open import source_of, without_filters
 from npdata.sources.memory import MemorySource
 from npdata.sources.npz import examine_npz, npz_members
@@ -77,7 +77,11 @@ def examine(text: str, raw: RawLayout | None) -> FileReport:
         report = replace(report, path=found.path, format=found.format)
         if found.format == "hdf5":
             catalog = list_datasets(found.path, found.member or "")
-            arrays = [_listed(found.path, listed) for listed in catalog.datasets]
+            budget = default_budget()
+            arrays = [_listed(found.path, listed, budget) for listed in catalog.datasets]
+            for listed in catalog.datasets[:1]:
+                if listed.examined is not None:
+                    listed.examined.file.close()  # that of all
             return replace(report, datasets=tuple(arrays), failure=catalog.fault)
         if found.format == "npz":
             names = [found.member] if found.member else npz_members(found.path)
@@ -121,29 +125,30 @@ def _npz_member(path: str, name: str, *, named: bool) -> DatasetReport:
     return _reported(where, name, facts)
 
 
-def _listed(path: str, listed: Listed) -> DatasetReport:
+def _listed(path: str, listed: Listed, budget: int) -> DatasetReport:
     where = f"{path}{SEPARATOR}{listed.name}"
-    if listed.examined is None:
+    examined = listed.examined
+    if examined is None:
         return DatasetReport(where=where, name=listed.name, refusal=listed.refusal)
     try:
-        facts = _stored(listed.examined)
+        facts = _stored(examined, budget)
     except (NpdataError, OSError) as error:
         return DatasetReport(where=where, name=listed.name, refusal=_without(where, error))
-    if not listed.examined.missing:
-        report = _reported(where, listed.name, facts)
-        packing = listed.examined.packing
-        if packing is None or packing.fault is not None:
-            return report
+    if examined.missing:
+        refusal = f"reading fails, since {without_filters(examined)}"
+        return DatasetReport(where=where, name=listed.name, facts=facts, refusal=refusal)
+    advice = advise(facts, where=where, budget=budget)
+    packing = examined.packing
+    if packing is not None and packing.fault is None:
         call = f'NumpyDataset({where!r}, decode="{packing.convention}")'
-        unpack = f"packed ({packing}): {call} gives its values"
-        return replace(report, advice=(unpack, *report.advice))
-    refusal = f"reading fails, since {without_filters(listed.examined)}"
-    return DatasetReport(where=where, name=listed.name, facts=facts, refusal=refusal)
+        advice = (f"packed ({packing}): {call} gives its values", *advice)
+    return DatasetReport(where=where, name=listed.name, facts=facts, advice=advice)
 
 
-def _stored(examined: Examined) -> Facts:
+def _stored(examined: Examined, budget: int) -> Facts:
     layout, decision = examined.layout, examined.decision
-    source = source_of(replace(examined, missing=frozenset()))
+    readable = replace(examined, missing=frozenset()) if examined.missing else examined
+    source = source_of(readable, budget=budget)
     chunks = None
     if layout.chunk_shape is not None and layout.chunks is not None:
         chunks = Chunks(
@@ -152,17 +157,15 @@ def _stored(examined: Examined) -> Facts:
             grid=layout.chunks.grid,
             stored=len(layout.chunks),
         )
-    full, block = decoded_per_used(layout, default_budget() if decision.kind == "decoded" else 0)
-    facts = replace(
-        _facts(source),
+    full, block = decoded_per_used(layout, budget if decision.kind == "decoded" else 0)
+    return _facts(
+        source,
         stored_bytes=layout.stored_bytes,
         layout=layout.storage,
         chunks=chunks,
         filters=tuple(_filter(step, decision.kind) for step in layout.filters),
         cost=Cost(full=full, block=block),
     )
-    source.close()
-    return facts
 
 
 def _filter(step: Filter, access: str) -> FilterUse:
@@ -173,24 +176,26 @@ def _filter(step: Filter, access: str) -> FilterUse:
 def _in_place(source: Source) -> Facts:
     table = source.table
     ordered = table is None or table.array.flags.c_contiguous
-    facts = _facts(source)
+    facts = _facts(
+        source,
+        stored_bytes=math.prod(source.shape) * source.dtype.itemsize,
+        layout="C order" if ordered else "Fortran order",
+    )
     source.close()
-    return replace(facts, layout="C order" if ordered else "Fortran order")
+    return facts
 
 
-def _facts(source: Source) -> Facts:
+def _facts(source: Source, **stored: Any) -> Facts:
     conversion = conversion_of(source)
-    sample = "refused" if conversion.action == "refuse" else conversion.action
     return Facts(
         shape=source.shape,
         dtype=source.dtype,
-        stored_bytes=math.prod(source.shape) * source.dtype.itemsize,
-        layout="C order",
         access=source.access.kind,
         access_reason=source.access.reason,
-        sample=sample,
+        sample="refused" if conversion.action == "refuse" else conversion.action,
         sample_reason=conversion.reason,
         tensor_dtype=conversion.dtype,
+        **stored,
     )
 
 

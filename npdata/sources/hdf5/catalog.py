@@ -103,8 +103,8 @@ def _names(file: h5py.File, path: str, name: str) -> _Names:
     links: list[str] = []
 
     # Below h5py's own visitors, which make an object of everything: 5,000 datasets take 0.4 s less.
-    def visit(below: bytes) -> None:
-        if h5py.h5o.get_info(group.id, below).type == h5py.h5o.TYPE_DATASET:
+    def visit(below: bytes, info: h5py.h5o.ObjInfo) -> None:
+        if info.type == h5py.h5o.TYPE_DATASET:
             datasets.append(above + _text(below))
 
     def visit_link(below: bytes, info: h5py.h5l.LinkInfo) -> None:
@@ -119,7 +119,7 @@ def _names(file: h5py.File, path: str, name: str) -> _Names:
 
     fault = None
     try:
-        h5py.h5o.visit(group.id, visit)
+        h5py.h5o.visit(group.id, visit, info=True)
         group.id.links.visit(visit_link, info=True)
     except (KeyError, OSError, RuntimeError, ValueError, TypeError) as error:
         fault = f"the groups of {path} cannot all be read: {error}; it is damaged"

@@ -2,7 +2,7 @@
 
 Idea: a `ChunkSpec` is what is small of a layout, and travels; the chunk table stays with a
 `LayoutKeeper`, which reads it again in another process. Invariant: a source is pickled by these
-two, never by its table or content. This module reads no rows.
+two and its file, never by its table or content. This module reads no rows.
 """
 
 from dataclasses import dataclass
@@ -13,7 +13,8 @@ from npdata.arrays.dtypes import DType
 from npdata.sources.base import Access, Source
 from npdata.sources.file import File
 from npdata.sources.hdf5.details import Details
-from npdata.sources.hdf5.layout import Filter, Layout, LayoutKeeper
+from npdata.sources.hdf5.kinds import Filter
+from npdata.sources.hdf5.layout import Layout, LayoutKeeper
 from npdata.sources.hdf5.tiling import Tiling
 
 
@@ -51,8 +52,8 @@ class ChunkSpec:
 class ChunkedSource(Source):
     """The rows of a chunked dataset; subclasses read them."""
 
-    def __init__(self, keeper: LayoutKeeper, spec: ChunkSpec) -> None:
-        """Read the dataset of `keeper`, whose rows are cut as `spec` says."""
+    def __init__(self, file: File, keeper: LayoutKeeper, spec: ChunkSpec) -> None:
+        """Read the dataset of `keeper` from `file`, whose rows are cut as `spec` says."""
         self.shape = spec.shape
         self.dtype = spec.dtype
         self.where = spec.where
@@ -60,7 +61,7 @@ class ChunkedSource(Source):
         self.details = spec.details
         self._keeper = keeper
         self._spec = spec
-        self._file = File(keeper.path, keeper.identity)
+        self._file = file
 
     @property
     def blocks(self) -> Blocks:
@@ -81,4 +82,4 @@ class ChunkedSource(Source):
 
     def __reduce__(self) -> tuple[Any, ...]:
         """Pickle the address and the cut, never the chunk table or the content."""
-        return type(self), (self._keeper, self._spec)
+        return type(self), (self._file, self._keeper, self._spec)

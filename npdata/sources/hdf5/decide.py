@@ -112,14 +112,13 @@ def _chunk_obstacles(layout: Layout) -> Iterator[str]:
     if table.fault is not None:
         yield table.fault
         return
-    ends = table.offsets + table.sizes.astype(np.int64)
-    if (table.offsets < 0).any() or (ends > layout.identity.size).any():
+    if table.begin < 0 or table.end > layout.identity.size:
         yield "a chunk lies outside the file"
     if layout.fill is None and not table.complete:
         yield "chunks are missing, and their fill value is unknown"
     if layout.filters:
         yield from _filter_obstacles(layout)
-    elif (table.sizes != layout.chunk_bytes).any():
+    elif len(table) and not table.smallest == table.largest == layout.chunk_bytes:
         yield "a chunk without filters has another size than its shape needs"
 
 
@@ -138,6 +137,8 @@ def _ambiguous_edge(layout: Layout) -> bool:
     """Tell whether a partial chunk has the size of a raw one and a mask that denies it."""
     table, chunk_shape = layout.chunks, layout.chunk_shape
     if table is None or chunk_shape is None:
+        return False
+    if not table.smallest <= layout.chunk_bytes <= table.largest:
         return False
     suspects = np.flatnonzero(table.sizes == layout.chunk_bytes)
     if table.masks is not None:

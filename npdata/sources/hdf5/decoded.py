@@ -53,9 +53,11 @@ class _ChunkReader:
 class DecodedSource(OfDecodedRows, ChunkedSource):
     """The rows of a dataset whose chunks npdata decodes."""
 
-    def __init__(self, keeper: LayoutKeeper, spec: ChunkSpec, kept: Kept | None = None) -> None:
-        """Read the dataset of `keeper`, whose rows are cut as `spec` says; `kept` decoded."""
-        super().__init__(keeper, spec)
+    def __init__(
+        self, file: File, keeper: LayoutKeeper, spec: ChunkSpec, kept: Kept | None = None
+    ) -> None:
+        """Read the dataset of `keeper` from `file`, cut as `spec` says; `kept` decoded."""
+        super().__init__(file, keeper, spec)
         self._kept = kept
         self._state = PerProcess(functools.partial(_opened, keeper, spec, self._file, kept))
 
@@ -74,9 +76,8 @@ class DecodedSource(OfDecodedRows, ChunkedSource):
             len(keeper.table),
         )
         kept = cache.keep(plan)
-        made = DecodedSource(
-            keeper, replace(spec, details=with_cache(spec.details, kept.text)), kept
-        )
+        spec = replace(spec, details=with_cache(spec.details, kept.text))
+        made = DecodedSource(self._file.again(), keeper, spec, kept)
         made.packing, made.matlab = self.packing, self.matlab
         return made
 
@@ -87,7 +88,7 @@ class DecodedSource(OfDecodedRows, ChunkedSource):
 
     def __reduce__(self) -> tuple[Any, ...]:
         """Pickle the address and the cut, never the chunk table or the content."""
-        return type(self), (self._keeper, self._spec, self._kept)
+        return type(self), (self._file, self._keeper, self._spec, self._kept)
 
 
 def _opened(

@@ -22,12 +22,13 @@ from npdata.errors import (
     SourceError,
     TruncatedError,
 )
-from npdata.sources.file import FileIdentity, require_local
+from npdata.sources.file import File, FileIdentity, require_local
 from npdata.sources.hdf5.decide import Decision, decide, implausible_size
 from npdata.sources.hdf5.external_files import ExternalFile, external_files
+from npdata.sources.hdf5.kinds import Kinds
 from npdata.sources.hdf5.layout import FileFacts, Layout, Locking, read_layout
-from npdata.sources.hdf5.links import HardGroups, require_own_data
-from npdata.sources.hdf5.packed import read_matlab_class, read_packing
+from npdata.sources.hdf5.links import HardGroups, encoded, require_own_data
+from npdata.sources.hdf5.packed import read_meaning
 from npdata.sources.hdf5.plugins import filters_missing
 from npdata.sources.hdf5.verify_offsets import kind_of, verify_offsets
 from npdata.sources.packing import Packing
@@ -74,6 +75,9 @@ class OpenedFile:
         self.options = options
         self.facts = FileFacts.of(file)
         self.groups = HardGroups(file)
+        self.kinds = Kinds()
+        self.reader = File(path, self.facts.identity)
+        """What sources read rows with, each by its own `reader.again()`; it opens nothing here."""
         self.proven: Counter[object] = Counter()
         """How many datasets of a kind were checked against the file."""
         if self.facts.swmr:
@@ -103,6 +107,7 @@ class Examined:
     where: str
     layout: Layout
     decision: Decision
+    file: File
     external: tuple[ExternalFile, ...] = ()
     missing: frozenset[int] = frozenset()
     packing: Packing | None = None
@@ -124,20 +129,21 @@ def require_file(path: str) -> str:
 def examine(opened: OpenedFile, name: str) -> Examined:
     """Learn how the dataset `name` of an opened file is stored; raises as `open_hdf5`."""
     options, path = opened.options, opened.path
-    if not options.allow_external:
-        opened.groups.require_inside(name)
-    dataset = _open(opened.file, name, f"{path}::{name}")
-    where = f"{path}::{h5py.h5i.get_name(dataset).decode('utf8', 'replace')}"
-    properties = dataset.get_create_plist()
-    if not options.allow_external:
-        # First of all: the shape of a virtual dataset may be that of its sources.
-        require_own_data(dataset, properties, where)
-    space = dataset.get_space()
-    if space.get_simple_extent_type() != h5py.h5s.SIMPLE:
-        kind = "a null" if space.get_simple_extent_type() == h5py.h5s.NULL else "a scalar"
-        raise SourceError(f"{where} is {kind} dataset and has no rows")
+    dataset = _open(opened, name)
+    named = h5py.h5i.get_name(dataset)
+    where = f"{path}::{named.decode('utf8', 'replace')}"
     try:
-        layout = read_layout(dataset, opened.facts_of(dataset), properties, space)
+        kind = opened.kinds.of(dataset, dataset.get_create_plist())
+        if not options.allow_external:
+            # Before its shape: that of a virtual dataset may be that of its sources.
+            require_own_data(dataset, kind.storage, where)
+        space = dataset.get_space()
+        extent = space.get_simple_extent_type()
+        if extent != h5py.h5s.SIMPLE:
+            what = "a null" if extent == h5py.h5s.NULL else "a scalar"
+            raise SourceError(f"{where} is {what} dataset and has no rows")
+        facts = opened.facts_of(dataset)
+        layout = read_layout(dataset, facts, kind, space, named.decode("utf8", "surrogateescape"))
     except (TypeError, ValueError) as error:
         if isinstance(error, SourceError):
             raise
@@ -150,14 +156,16 @@ def examine(opened: OpenedFile, name: str) -> Examined:
         fill = options.missing == "fill"
         external = external_files(dataset, where, options.locking, fill=fill)
     decision = _decided(opened, dataset, layout)
+    packing, matlab = read_meaning(dataset, layout.dtype)
     return Examined(
         where=where,
         layout=layout,
         decision=decision,
+        file=opened.reader if facts is opened.facts else File(facts.path, facts.identity),
         external=external,
         missing=_missing(layout, decision),
-        packing=read_packing(dataset, layout.dtype),
-        matlab=read_matlab_class(dataset),
+        packing=packing,
+        matlab=matlab,
     )
 
 
@@ -192,11 +200,14 @@ def _decided(opened: OpenedFile, dataset: h5py.h5d.DatasetID, layout: Layout) ->
     return decision
 
 
-def _open(file: h5py.File, name: str, where: str) -> h5py.h5d.DatasetID:
+def _open(opened: OpenedFile, name: str) -> h5py.h5d.DatasetID:
+    group, own = opened.file.id, encoded(name)
+    if not opened.options.allow_external:
+        group, own = opened.groups.find(name)
     try:
-        return h5py.h5d.open(file.id, name.encode("utf8", "surrogateescape"))
+        return h5py.h5d.open(group, own)
     except (KeyError, OSError, RuntimeError, ValueError, TypeError):
-        return find(file, name, where).id
+        return find(opened.file, name, f"{opened.path}::{name}").id
 
 
 def find(file: h5py.File, name: str, where: str) -> h5py.Dataset:

@@ -30,6 +30,7 @@ from npdata.sources.hdf5.examine import (
     examine,
     require_file,
 )
+from npdata.sources.hdf5.kinds import storage_of
 from npdata.sources.hdf5.layout import Layout, open_file
 from npdata.sources.hdf5.links import require_inside, require_own_data
 from npdata.sources.hdf5.open import open_hdf5, source_of
@@ -353,10 +354,9 @@ def _look(opened: OpenedFile, names: Sequence[str]) -> Groups:
 def _opened(opened: OpenedFile, name: str) -> Any:
     path = opened.path
     inside = not opened.options.allow_external
-    if inside:
-        opened.groups.require_inside(name)
+    group, own = opened.groups.find(name) if inside else (opened.file.id, name.encode())
     try:
-        found = h5py.h5o.open(opened.file.id, name.encode())
+        found = h5py.h5o.open(group, own)
     except (KeyError, OSError, RuntimeError, ValueError) as error:
         raise MemberNotFoundError(
             f"{path} has no dataset {name!r}, which others of its groups have: {error}"
@@ -364,7 +364,7 @@ def _opened(opened: OpenedFile, name: str) -> Any:
     if not isinstance(found, h5py.h5d.DatasetID):
         raise MemberNotFoundError(f"{path}::{name} is a group, and a dataset is needed")
     if inside:
-        require_own_data(found, found.get_create_plist(), f"{path}::{name}")
+        require_own_data(found, storage_of(found.get_create_plist()), f"{path}::{name}")
     if not found.shape:
         raise SourceError(f"{path}::{name} is a scalar or null dataset and has no rows")
     return found

@@ -96,8 +96,12 @@ class KeptLibrarySource(OfDecodedRows, DerivedSource):
 def _opened(rows: Source, spec: ChunkSpec, kept: Kept | None = None) -> DecodedRows:
     reader = _BlockReader(rows=rows, block_rows=spec.tiling.chunk_rows)
     count = -(-len(rows) // spec.tiling.chunk_rows)
-    every = np.arange(count)
-    table = ChunkTable(
-        grid=(count,), numbers=every, offsets=every, sizes=every, masks=None, complete=True
+    table = ChunkTable.of(
+        shape=(count,),
+        chunk_shape=(1,),
+        coordinates=np.arange(count),
+        offsets=range(count),
+        sizes=[1] * count,
+        masks=(),
     )
     return DecodedRows(table, spec, reader.decode, kept)

@@ -14,35 +14,18 @@ from pathlib import Path
 from typing import Any
 
 import h5py
-import numpy as np
 
 from npdata.arrays.dtypes import DType
 from npdata.arrays.per_process import PerProcess
 from npdata.errors import ChangedFileError, FileLockError, FormatError
 from npdata.sources.file import FileIdentity
 from npdata.sources.hdf5.chunk_table import ChunkTable
+from npdata.sources.hdf5.kinds import Filter, Kind, Kinds
 
 Locking = bool | str | None
 
-STORAGE = {
-    h5py.h5d.COMPACT: "compact",
-    h5py.h5d.CONTIGUOUS: "contiguous",
-    h5py.h5d.CHUNKED: "chunked",
-    h5py.h5d.VIRTUAL: "virtual",
-}
-
 LISTS_CHUNKS = hasattr(h5py.h5d.DatasetID, "chunk_iter")
 """Whether this h5py can list chunks: it cannot on HDF5 before 1.12.3."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class Filter:
-    """One step of the pipeline that every chunk goes through when it is written."""
-
-    id: int
-    flags: int
-    values: tuple[int, ...]
-    name: str
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -117,69 +100,63 @@ class Layout:
         """The file in the state in which the layout was read."""
         return self.file.identity
 
-    @property
+    @functools.cached_property
     def row_bytes(self) -> int:
         """The bytes of one row, decoded."""
         return _bytes(self.shape[1:], self.dtype)
 
-    @property
+    @functools.cached_property
     def chunk_bytes(self) -> int:
         """The bytes of one chunk, decoded; chunks at the edge are stored at full size."""
         return _bytes(self.chunk_shape or (), self.dtype)
 
 
 def read_layout(
-    dataset: h5py.h5d.DatasetID, file: FileFacts, properties: Any = None, space: Any = None
+    dataset: h5py.h5d.DatasetID,
+    file: FileFacts,
+    kind: Kind | None = None,
+    space: Any = None,
+    name: str | None = None,
 ) -> Layout:
     """Read the layout of an open dataset, whose `.dtype` NumPy knows, in the file of these facts.
 
-    `properties` and `space` are those of the dataset, for whoever has them already. Raises
+    `kind`, `space` and `name` are those of the dataset, for whoever has them already. Raises
     `FormatError` where the list of its chunks cannot be read.
     """
-    if properties is None:
-        properties = dataset.get_create_plist()
+    if kind is None:
+        kind = Kinds().of(dataset, dataset.get_create_plist())
     if space is None:
         space = dataset.get_space()
-    stored_dtype = dataset.dtype
-    dtype = plain_dtype(stored_dtype)
-    base, inner = dtype.subdtype if dtype.subdtype is not None else (dtype, ())
-    shape = space.get_simple_extent_dims()
-    storage = STORAGE.get(properties.get_layout(), "unknown")
-    if storage == "contiguous" and properties.get_external_count() > 0:
-        storage = "external"
-    chunk_shape = tuple(properties.get_chunk()) if storage == "chunked" else None
-    written = properties.get_fill_time() != h5py.h5d.FILL_TIME_NEVER
-    exact = _exact(dataset, stored_dtype)
-    filters = tuple(_filters(properties))
-    name = h5py.h5i.get_name(dataset).decode("utf8", "surrogateescape")
+    if name is None:
+        name = h5py.h5i.get_name(dataset).decode("utf8", "surrogateescape")
+    shape, longest = space.get_simple_extent_dims(), space.get_simple_extent_dims(True)
+    chunk_shape, inner = kind.chunk_shape, kind.inner
     # Without filters an index can claim any number of chunks at no cost to the file; with
     # filters HDF5 would go through the whole index to sum up the sizes.
-    indexed = chunk_shape is not None and LISTS_CHUNKS and filters
+    indexed = chunk_shape is not None and LISTS_CHUNKS and kind.filters
     claimed = 0 if indexed else dataset.get_storage_size()
     chunks = None
     if chunk_shape is not None and LISTS_CHUNKS:
-        listed = _listed(dataset, f"{file.path}::{name}", claimed <= file.identity.size)
-        chunks = _table(listed, shape, chunk_shape, inner)
+        listed = _listed(dataset, file.path, name, claimed <= file.identity.size)
+        chunks = ChunkTable.of(shape=shape + inner, chunk_shape=chunk_shape + inner, **listed)
     return Layout(
         file=file,
         name=name,
         shape=shape + inner,
         rank=len(shape),
-        dtype=base,
-        exact=exact,
-        storage=storage,
+        dtype=kind.dtype,
+        exact=kind.exact,
+        storage=kind.storage,
         offset=None if chunk_shape is not None else dataset.get_offset(),
-        stored_bytes=claimed or (0 if chunks is None else int(chunks.sizes.sum())),
+        stored_bytes=claimed or (0 if chunks is None else chunks.stored_bytes),
         chunk_shape=None if chunk_shape is None else chunk_shape + inner,
         chunks=chunks,
-        filters=filters,
-        fill=_fill(dataset, properties, base, written) if exact else None,
-        fill_is_written=written,
-        unlimited=tuple(
-            axis
-            for axis, n in enumerate(space.get_simple_extent_dims(True))
-            if n == h5py.h5s.UNLIMITED
-        ),
+        filters=kind.filters,
+        fill=kind.fill,
+        fill_is_written=kind.fill_is_written,
+        unlimited=()
+        if shape == longest
+        else tuple(axis for axis, n in enumerate(longest) if n == h5py.h5s.UNLIMITED),
     )
 
 
@@ -193,12 +170,11 @@ class LayoutKeeper:
         self.identity = layout.identity
         self.locking = locking
         self._layout: Layout | None = layout
-        self._reader = PerProcess(self._read)
 
     def get(self) -> Layout:
         """Give the layout; raises `ChangedFileError` where the file is another by now."""
         layout = self._layout
-        if layout is None:
+        if layout is None:  # this was handed over by pickle
             layout = self._layout = self._reader.get()
         return layout
 
@@ -255,13 +231,6 @@ def open_file(path: str, locking: Locking, cache_bytes: int | None = None) -> h5
         raise FormatError(f"{path} cannot be opened as HDF5: {error}") from error
 
 
-def plain_dtype(dtype: DType) -> DType:
-    """Drop h5py's remarks from a dtype that NumPy knows fully without them."""
-    if dtype.kind in "OV" or dtype.names is not None:
-        return dtype
-    return np.dtype(dtype.str)
-
-
 def _bytes(shape: tuple[int, ...], dtype: DType) -> int:
     total = dtype.itemsize
     for length in shape:
@@ -269,80 +238,25 @@ def _bytes(shape: tuple[int, ...], dtype: DType) -> int:
     return total
 
 
-def _exact(dataset: h5py.h5d.DatasetID, dtype: DType) -> bool:
-    if dtype.hasobject:
-        return False
-    try:
-        simple = dtype.kind in "iuf" and dtype.metadata is None
-        made = _simple_type(dtype.str) if simple else h5py.h5t.py_create(dtype, logical=True)
-        return bool(made == dataset.get_type())
-    except (TypeError, ValueError):
-        return False
-
-
-@functools.cache
-def _simple_type(dtype: str) -> Any:
-    """Give HDF5's type of a number; made once, since that is a tenth of looking at a dataset."""
-    return h5py.h5t.py_create(np.dtype(dtype), logical=True)
-
-
-def _filters(properties: Any) -> list[Filter]:
-    found = []
-    for position in range(properties.get_nfilters()):
-        code, flags, values, name = properties.get_filter(position)
-        found.append(
-            Filter(id=code, flags=flags, values=tuple(values), name=name.decode("utf8", "replace"))
-        )
-    return found
-
-
-def _fill(dataset: h5py.h5d.DatasetID, properties: Any, base: DType, written: bool) -> bytes | None:
-    # h5py hands out zeros where HDF5 would leave the buffer as it is.
-    if not written or properties.fill_value_defined() != h5py.h5d.FILL_VALUE_USER_DEFINED:
-        return bytes(base.itemsize)
-    if dataset.dtype.subdtype is not None:
-        return None
-    try:
-        return np.array(h5py.Dataset(dataset).fillvalue, dtype=base).tobytes()
-    except (TypeError, ValueError, RuntimeError):
-        return None
-
-
-def _listed(dataset: h5py.h5d.DatasetID, where: str, credible: bool) -> tuple[Any, Any]:
-    """List the chunks: their coordinates one after the other, and mask, offset and size of each."""
-    coordinates, rest = array("q"), array("q")
-    extend_coordinates, extend_rest = coordinates.extend, rest.extend
+def _listed(
+    dataset: h5py.h5d.DatasetID, path: str, name: str, credible: bool
+) -> dict[str, "array[int]"]:
+    """List the chunks, for `ChunkTable.of`; none where that is not `credible`."""
+    coordinates, masks, offsets, sizes = array("q"), array("q"), array("q"), array("q")
 
     def take(info: Any) -> None:
-        extend_coordinates(info[0])
-        extend_rest(info[1:])
+        start, mask, offset, size = info
+        coordinates.extend(start)
+        masks.append(mask)
+        offsets.append(offset)
+        sizes.append(size)
 
     if credible:
         try:
             dataset.chunk_iter(take)
         except (OverflowError, RuntimeError, OSError) as error:
             raise FormatError(
-                f"{where}: the list of its chunks cannot be read: {error}; the file is damaged"
+                f"{path}::{name}: the list of its chunks cannot be read: {error}; the file is "
+                f"damaged"
             ) from error
-    return coordinates, rest
-
-
-def _table(
-    listed: tuple[Any, Any],
-    shape: tuple[int, ...],
-    chunk_shape: tuple[int, ...],
-    inner: tuple[int, ...],
-) -> ChunkTable:
-    coordinates, rest = listed
-    numbers = np.frombuffer(coordinates, np.int64).reshape(-1, len(chunk_shape))
-    each = np.frombuffer(rest, np.int64).reshape(-1, 3)
-    if inner:
-        numbers = np.hstack([numbers, np.zeros((len(numbers), len(inner)), np.int64)])
-    return ChunkTable.of(
-        shape=shape + inner,
-        chunk_shape=chunk_shape + inner,
-        coordinates=numbers,
-        offsets=each[:, 1].copy(),
-        sizes=each[:, 2].copy(),
-        masks=each[:, 0],
-    )
+    return {"coordinates": coordinates, "masks": masks, "offsets": offsets, "sizes": sizes}

@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from npdata.arrays.gather import ByteRows
+from npdata.sources.file import File
 from npdata.sources.hdf5.chunk_table import ChunkTable
 from npdata.sources.hdf5.chunked import ChunkedSource, ChunkSpec
 from npdata.sources.hdf5.layout import LayoutKeeper
@@ -26,9 +27,9 @@ Ready = tuple[ByteRows, ChunkTable, NDArray[np.int64] | None]
 class ChunkMappedSource(ChunkedSource):
     """The rows of a chunked dataset without filters, in the map of its file."""
 
-    def __init__(self, keeper: LayoutKeeper, spec: ChunkSpec) -> None:
-        """Read the dataset of `keeper`, whose rows are cut as `spec` says."""
-        super().__init__(keeper, spec)
+    def __init__(self, file: File, keeper: LayoutKeeper, spec: ChunkSpec) -> None:
+        """Read the dataset of `keeper` from `file`, whose rows are cut as `spec` says."""
+        super().__init__(file, keeper, spec)
         self._ready: Ready | None = None
 
     def read(self, indices: NDArray[np.int64], out: NDArray[Any]) -> None:

@@ -16,10 +16,8 @@ import h5py
 
 from npdata.errors import DirectAccessError, FieldError, FormatError, UnsupportedSourceError
 from npdata.sources.base import Access, Source
-from npdata.sources.file import File
 from npdata.sources.hdf5.budget import default_budget
 from npdata.sources.hdf5.chunked import ChunkSpec
-from npdata.sources.hdf5.decide import Decision
 from npdata.sources.hdf5.decoded import DecodedSource
 from npdata.sources.hdf5.details import Details, details
 from npdata.sources.hdf5.examine import (
@@ -30,7 +28,7 @@ from npdata.sources.hdf5.examine import (
     examine,
     require_file,
 )
-from npdata.sources.hdf5.layout import Layout, LayoutKeeper, Locking, open_file
+from npdata.sources.hdf5.layout import LayoutKeeper, Locking, open_file
 from npdata.sources.hdf5.library import LibrarySource, close_other_files
 from npdata.sources.hdf5.mapped import ChunkMappedSource
 from npdata.sources.hdf5.packed import shown
@@ -106,11 +104,12 @@ def open_datasets(path: str, names: Sequence[str], options: Hdf5Options = AUTO) 
     with open_file(path, options.locking) as file:
         opened = OpenedFile(file, path, options)
         examined = [examine(opened, name) for name in names]
-        return [source_of(each, options) for each in examined]
+        budget = default_budget()
+        return [source_of(each, options, budget) for each in examined]
 
 
-def source_of(examined: Examined, options: Hdf5Options = AUTO) -> Source:
-    """Make the source that was decided for.
+def source_of(examined: Examined, options: Hdf5Options = AUTO, budget: int | None = None) -> Source:
+    """Make the source that was decided for; `budget` is that for decoded chunks, if it is known.
 
     Raises `DirectAccessError` where only h5py can read it, and that was ruled out, `FormatError`
     where nothing can.
@@ -123,7 +122,7 @@ def source_of(examined: Examined, options: Hdf5Options = AUTO) -> Source:
         )
     if examined.missing:
         raise FormatError(f"{where} cannot be read: {without_filters(examined)}")
-    about = details(layout, decision, default_budget())
+    about = details(layout, decision, default_budget() if budget is None else budget)
     if examined.packing is not None:
         about = (*about, ("packing", shown(examined.packing)))
     if examined.matlab is not None:
@@ -156,12 +155,12 @@ def _across(examined: Examined, about: Details, options: Hdf5Options, axis: int)
 
 
 def _read_as_decided(examined: Examined, about: Details, options: Hdf5Options) -> Source:
-    where, layout, decision = examined.where, examined.layout, examined.decision
-    if decision.kind == "library":
+    layout = examined.layout
+    if examined.decision.kind == "library":
         rows = _library(examined, about, options)
         numbers = variable_numbers(layout.dtype) if len(layout.shape) == 1 else None
         return rows if numbers is None else VariableSource(rows, numbers)
-    return _direct(layout, decision, where, about, options.locking)
+    return _direct(examined, about, options.locking)
 
 
 def _library(
@@ -200,16 +199,15 @@ def without_filters(examined: Examined) -> str:
     )
 
 
-def _direct(
-    layout: Layout, decision: Decision, where: str, about: Details, locking: Locking
-) -> Source:
+def _direct(examined: Examined, about: Details, locking: Locking) -> Source:
+    layout, decision, where = examined.layout, examined.decision, examined.where
+    file = examined.file.again()
     if layout.storage == "contiguous":
-        file = File(layout.path, layout.identity)
         place = Place.contiguous(offset=layout.offset or 0, dtype=layout.dtype, shape=layout.shape)
         return MappedSource(file, place, decision.reason, where, about)
     keeper = LayoutKeeper(layout, locking)
     access = Access(kind=decision.kind, reason=decision.reason)
     spec = ChunkSpec.of(layout, where=where, access=access, details=about)
     if decision.kind == "mapped":
-        return ChunkMappedSource(keeper, spec)
-    return DecodedSource(keeper, spec)
+        return ChunkMappedSource(file, keeper, spec)
+    return DecodedSource(file, keeper, spec)

@@ -19,10 +19,20 @@ def shown(packing: Packing) -> str:
     return f'{packing}; numbers are as stored, decode="{packing.convention}" decodes them'
 
 
-def read_matlab_class(dataset: h5py.h5d.DatasetID) -> str | None:
+def read_meaning(dataset: h5py.h5d.DatasetID, dtype: DType) -> tuple[Packing | None, str | None]:
+    """Give what the attributes of a dataset say of its numbers, and the class that MATLAB gave."""
+    try:
+        if not h5py.h5a.get_num_attrs(dataset):
+            return None, None
+    except (KeyError, OSError, RuntimeError, ValueError, TypeError) as error:
+        return Packing(fault=f"its attributes cannot be read: {error}"), None
+    return read_packing(dataset, dtype), _matlab_class(dataset)
+
+
+def _matlab_class(dataset: h5py.h5d.DatasetID) -> str | None:
     """Give the class that MATLAB stored as other numbers: "logical", "char", or None."""
     with contextlib.suppress(KeyError, OSError, RuntimeError, ValueError, TypeError):
-        if h5py.h5a.get_num_attrs(dataset) and h5py.h5a.exists(dataset, b"MATLAB_class"):
+        if h5py.h5a.exists(dataset, b"MATLAB_class"):
             found = h5py.AttributeManager(h5py.Dataset(dataset))["MATLAB_class"]
             text = found.decode() if isinstance(found, bytes) else str(found)
             return text if text in ("logical", "char") else None

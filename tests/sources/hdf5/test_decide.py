@@ -9,6 +9,7 @@ import pytest
 
 from npdata import open_source
 from npdata.sources.hdf5 import layout as layouts
+from npdata.sources.hdf5.chunk_table import ChunkTable
 from npdata.sources.hdf5.decide import LARGEST_CHUNK, USER_BLOCK_SINCE, decide
 from npdata.sources.hdf5.layout import FileFacts, Layout, read_layout
 
@@ -40,9 +41,16 @@ def test_a_user_block_is_read_past_h5py_from_the_release_that_is_right_about_it(
 def test_a_chunk_outside_the_file(path: Path, name: str, place: int) -> None:
     layout = layout_of(path, name)
     assert layout.chunks is not None
-    offsets = layout.chunks.offsets.copy()
-    offsets[1] = place
-    damaged = replace(layout, chunks=replace(layout.chunks, offsets=offsets))
+    assert layout.chunk_shape is not None
+    table = ChunkTable.of(
+        shape=layout.shape,
+        chunk_shape=layout.chunk_shape,
+        coordinates=np.array([[0, 0], [8, 0], [16, 0]]),
+        offsets=[4096, place, 8192],
+        sizes=layout.chunks.sizes.tolist(),
+        masks=[0] * 3,
+    )
+    damaged = replace(layout, chunks=table)
     assert decide(damaged).reason == "a chunk lies outside the file"
 
 

@@ -17,7 +17,8 @@ from npdata.sources.hdf5.codecs.fletcher32 import FLETCHER32, checksum
 from npdata.sources.hdf5.codecs.pipeline import decode_chunk
 from npdata.sources.hdf5.codecs.shuffle import SHUFFLE
 from npdata.sources.hdf5.decide import decide
-from npdata.sources.hdf5.layout import FileFacts, Filter, read_layout
+from npdata.sources.hdf5.kinds import Filter
+from npdata.sources.hdf5.layout import FileFacts, read_layout
 
 X = np.arange(60, dtype=np.float32).reshape(20, 3)
 

@@ -1,0 +1,166 @@
+"""How datasets are made: type, filters, fill value, understood once for all that are made alike.
+
+Idea: most datasets of a file were created by the same call, and what follows from a type and the
+properties of the creation is worked out for the first of them. Invariant: a kind is a function of
+what is asked of each dataset; HDF5 compares types, but not properties, since its H5Pequal finds
+chunks of (256, 128) and of (256, 7) equal. It is for one opening of one file, in one thread.
+"""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+import h5py
+import numpy as np
+
+from npdata.arrays.dtypes import DType
+
+MOST_TYPES = 8
+
+STORAGE = {
+    h5py.h5d.COMPACT: "compact",
+    h5py.h5d.CONTIGUOUS: "contiguous",
+    h5py.h5d.CHUNKED: "chunked",
+    h5py.h5d.VIRTUAL: "virtual",
+}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Filter:
+    """One step of the pipeline that every chunk goes through when it is written."""
+
+    id: int
+    flags: int
+    values: tuple[int, ...]
+    name: str
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Kind:
+    """What datasets that were made alike have in common; see `Layout`.
+
+    `dtype` is that of an element, `inner` the axes of an array type.
+    """
+
+    storage: str
+    dtype: DType
+    inner: tuple[int, ...]
+    exact: bool
+    chunk_shape: tuple[int, ...] | None
+    filters: tuple[Filter, ...]
+    fill: bytes | None
+    fill_is_written: bool
+
+
+class _Type(NamedTuple):
+    """What follows from the type of a dataset: `remarked` is h5py's dtype."""
+
+    remarked: DType
+    dtype: DType
+    inner: tuple[int, ...]
+    exact: bool
+
+
+class Kinds:
+    """The types and the kinds that were seen in a file."""
+
+    def __init__(self) -> None:
+        """Know none yet."""
+        self._types: list[tuple[Any, _Type]] = []
+        self._kinds: dict[Any, Kind] = {}
+
+    def of(self, dataset: h5py.h5d.DatasetID, properties: Any) -> Kind:
+        """Give the kind of an open dataset, with its creation properties.
+
+        Raises TypeError or ValueError where NumPy has no such type.
+        """
+        kind_of_type = self._type(dataset.get_type())
+        storage = storage_of(properties)
+        chunk_shape = properties.get_chunk() if storage == "chunked" else None
+        steps = tuple(map(properties.get_filter, range(properties.get_nfilters())))
+        fill = properties.get_fill_time(), properties.fill_value_defined()
+        key = id(kind_of_type), storage, chunk_shape, steps, fill
+        known = self._kinds.get(key)
+        if known is not None:
+            return known
+        kind = _understood(dataset, kind_of_type, storage, chunk_shape, steps, fill)
+        if fill[1] != h5py.h5d.FILL_VALUE_USER_DEFINED:  # else the value is each one's own
+            self._kinds[key] = kind
+        return kind
+
+    def _type(self, stored: Any) -> _Type:
+        for place, (known, found) in enumerate(self._types):
+            if known.equal(stored):
+                if place:
+                    self._types.insert(0, self._types.pop(place))
+                return found
+        remarked = stored.dtype
+        dtype = plain_dtype(remarked)
+        base, inner = dtype.subdtype if dtype.subdtype is not None else (dtype, ())
+        found = _Type(remarked, base, inner, _exact(stored, remarked))
+        if len(self._types) == MOST_TYPES:
+            self._types.pop()
+            self._kinds.clear()
+        self._types.insert(0, (stored, found))
+        return found
+
+
+def storage_of(properties: Any) -> str:
+    """Tell how rows are stored, by the creation properties: one of `Layout.storage`."""
+    storage = STORAGE.get(properties.get_layout(), "unknown")
+    if storage == "contiguous" and properties.get_external_count() > 0:
+        return "external"
+    return storage
+
+
+def plain_dtype(dtype: DType) -> DType:
+    """Drop h5py's remarks from a dtype that NumPy knows fully without them."""
+    if dtype.kind in "OV" or dtype.names is not None:
+        return dtype
+    return np.dtype(dtype.str)
+
+
+def _understood(
+    dataset: h5py.h5d.DatasetID,
+    its_type: _Type,
+    storage: str,
+    chunk_shape: tuple[int, ...] | None,
+    steps: Iterable[Any],
+    fill: tuple[int, int],
+) -> Kind:
+    written = fill[0] != h5py.h5d.FILL_TIME_NEVER
+    return Kind(
+        storage=storage,
+        dtype=its_type.dtype,
+        inner=its_type.inner,
+        exact=its_type.exact,
+        chunk_shape=chunk_shape,
+        filters=tuple(
+            Filter(id=code, flags=flags, values=tuple(values), name=name.decode("utf8", "replace"))
+            for code, flags, values, name in steps
+        ),
+        fill=_fill(dataset, its_type, fill) if its_type.exact else None,
+        fill_is_written=written,
+    )
+
+
+def _exact(stored: Any, dtype: DType) -> bool:
+    if dtype.hasobject:
+        return False
+    try:
+        return bool(h5py.h5t.py_create(dtype, logical=True) == stored)
+    except (TypeError, ValueError):
+        return False
+
+
+def _fill(dataset: h5py.h5d.DatasetID, its_type: _Type, fill: tuple[int, int]) -> bytes | None:
+    time, defined = fill
+    # h5py hands out zeros where HDF5 would leave the buffer as it is.
+    if time == h5py.h5d.FILL_TIME_NEVER or defined != h5py.h5d.FILL_VALUE_USER_DEFINED:
+        return bytes(its_type.dtype.itemsize)
+    if its_type.inner:
+        return None
+    try:
+        return np.array(h5py.Dataset(dataset).fillvalue, dtype=its_type.dtype).tobytes()
+    except (TypeError, ValueError, RuntimeError):
+        return None
