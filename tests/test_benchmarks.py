@@ -140,6 +140,7 @@ def test_a_peer_that_is_not_installed_is_left_out_with_a_line(
         installed(("misspelt",))
 
 
+@pytest.mark.slow
 def test_small_runs_of_the_questions_give_sections_that_can_be_drawn(tmp_path: Path) -> None:
     here = ("bare_gather", "npdata_loader", "tensor_dataset")
     bench = Bench(folder=tmp_path, quick=True)

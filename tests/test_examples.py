@@ -22,6 +22,7 @@ def load(name: str) -> ModuleType:
     return module
 
 
+@pytest.mark.slow
 def test_digits_are_learned_alike_from_every_source(tmp_path: Path) -> None:
     done = subprocess.run(
         [sys.executable, str(ROOT / "examples" / "train_digits.py"), str(tmp_path)],
@@ -49,6 +50,7 @@ def test_the_speeds_of_conversion_are_measured() -> None:
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
 
 
+@pytest.mark.slow
 @pytest.mark.filterwarnings("ignore:.*shard-0.tar:pytest.PytestUnraisableExceptionWarning")
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
 def test_code_on_a_page_runs_from_top_to_bottom(page: Path, in_folder: Path) -> None:
@@ -59,6 +61,7 @@ def test_the_tour_runs(in_folder: Path) -> None:
     load("tour")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["train_tokens", "train_episodes"])
 def test_training_on_spans_reaches_its_goal(name: str) -> None:
     done = subprocess.run(

@@ -159,6 +159,7 @@ def test_an_error_between_any_two_instructions_of_a_decoding_thread_costs_no_row
     assert failed > 0.5 * len(boundaries(seen))
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(sys.platform == "win32", reason="needs a timer that interrupts")
 def test_ctrl_c_at_a_random_moment_costs_no_row_and_no_thread() -> None:
     done = subprocess.run(

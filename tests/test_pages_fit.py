@@ -72,6 +72,7 @@ def server(site: Path) -> Iterator[http.server.ThreadingHTTPServer]:
         thread.join()
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(CHROMIUM is None, reason="no Chromium")
 @pytest.mark.parametrize("width", [400, 1400])
 def test_nothing_is_cut_off(

@@ -67,6 +67,7 @@ def test_in_the_main_process(data: Data) -> None:
     assert_epoch(loader(all_kinds(data), 0, None), data)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("persistent", [True, False])
 @pytest.mark.parametrize("workers", [1, 3])
 @pytest.mark.parametrize("method", ["fork", "spawn", "forkserver"])

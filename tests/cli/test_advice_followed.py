@@ -73,6 +73,7 @@ FILE_OF = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("case", FILE_OF)
 def test_what_is_advised_against_something_cures_it(
     in_folder: object,

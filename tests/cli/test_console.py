@@ -154,6 +154,7 @@ def test_a_second_signal_does_not_wait_for_a_step_that_hangs() -> None:
     assert ended(body) == 7
 
 
+@pytest.mark.slow
 def test_a_process_forked_meanwhile_ends_by_sigterm_and_not_by_ctrl_c() -> None:
     body = """
         with ends_once(), interrupts_wait():
@@ -168,6 +169,7 @@ def test_a_process_forked_meanwhile_ends_by_sigterm_and_not_by_ctrl_c() -> None:
     assert ended(body) == 100 - signal.SIGTERM
 
 
+@pytest.mark.slow
 def test_handlers_are_those_from_before_afterwards_and_what_was_ignored_stays_so() -> None:
     body = """
         signal.signal(signal.SIGHUP, signal.SIG_IGN)

@@ -33,6 +33,7 @@ def test_help_names_every_option(capsys: pytest.CaptureFixture[str]) -> None:
     assert all(option in shown for option in options)
 
 
+@pytest.mark.slow
 def test_piped_output_is_plain_text_and_says_what_was_done(tmp_path: Path, x: np.ndarray) -> None:
     done = run(tmp_path / "x.npy", tmp_path / "x.h5", "--verify")
     assert (done.returncode, done.stderr) == (0, "")

@@ -50,6 +50,7 @@ SOURCES = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", SOURCES)
 def test_what_the_refusal_names_is_enough_and_is_kept_to(tmp_path: Path, kind: str) -> None:
     source, target = tmp_path / "x", tmp_path / "y.h5"

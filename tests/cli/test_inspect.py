@@ -278,6 +278,7 @@ def _is_dataset(item: object) -> bool:
     return isinstance(item, h5py.Dataset)
 
 
+@pytest.mark.slow
 def test_a_picture_is_drawn_of_all_kinds_of_arrays(folder: Path) -> None:
     np.save("colour.npy", np.random.default_rng(0).integers(0, 255, (50, 32, 32, 3), np.uint8))
     np.save("complex.npy", np.ones((50, 9), np.complex64))
@@ -431,6 +432,7 @@ def test_a_pipe_is_not_waited_for(inspect: Inspect, capsys: pytest.CaptureFixtur
     assert "is a pipe or a device" in shown(capsys, "pipe.npy", code=1)
 
 
+@pytest.mark.slow
 def test_ctrl_c_ends_it_with_130_and_one_line(folder: Path) -> None:
     code = (
         "import os, signal, sys, threading; from npdata.cli.main import main; "

@@ -103,6 +103,7 @@ class TestEqualsNumpy:
         ds.sources[0].read_run(2, run_of_rows)
         assert (run_of_rows == expected[2:702]).all()
 
+    @pytest.mark.slow
     @pytest.mark.parametrize("method", ["fork", "spawn", "forkserver"])
     def test_every_kind_of_worker(self, folder: Path, kind: str, method: str) -> None:
         if kind not in ("npy", "mixed") and method != "fork":

@@ -180,6 +180,7 @@ def test_groups_are_decoded_each_by_its_own_attributes(tmp_path: Path) -> None:
         NumpyDataset(where)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("storage", [{}, {"chunks": True}, {"chunks": True, "compression": 4}])
 def test_workers_windows_and_statistics_see_decoded_values(
     tmp_path: Path, storage: dict[str, Any]

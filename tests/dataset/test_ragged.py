@@ -99,6 +99,7 @@ def test_each_form_holds_the_samples(jagged: Any) -> None:
     assert listed[0].untyped_storage().data_ptr() == listed[2].untyped_storage().data_ptr()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("method", [None, "fork", "spawn", "forkserver"])
 def test_every_process_model_gives_the_same_batches(jagged: Any, method: str | None) -> None:
     spans, parts = jagged

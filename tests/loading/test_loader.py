@@ -222,6 +222,7 @@ class TestInAWorker:
         stream = DataLoader(Streamed(**options), batch_size=None, num_workers=num_workers)
         return sorted(row for batch in stream for row in batch.tolist())
 
+    @pytest.mark.slow
     @pytest.mark.parametrize("options", [{"batch_size": 8}, {"sampler": [[1, 2]]}])
     def test_it_is_refused_with_what_to_type(self, options: dict[str, object]) -> None:
         with pytest.raises(ValueError, match=r"rank=info.id, world_size=info.num_workers"):
@@ -471,6 +472,7 @@ class TestDevice:
 
 
 class TestLettingGo:
+    @pytest.mark.slow
     @pytest.mark.parametrize("threads", THREADS)
     def test_early_breaks_leave_nothing(self, data: Data, threads) -> None:
         ds = NumpyDataset(data.folder / "x.npy", data.folder / "y.npy")
@@ -483,6 +485,7 @@ class TestLettingGo:
         assert ours() == []
         assert count_handles() == handles
 
+    @pytest.mark.slow
     def test_a_thousand_early_breaks_leave_no_memory(self, data: Data) -> None:
         code = """
 import sys, threading, os, resource
@@ -537,6 +540,7 @@ except KeyboardInterrupt:
 """
         assert interrupted(code, str(data.folder / "x.npy"), after="begun\n") == (5, "")
 
+    @pytest.mark.slow
     def test_the_end_of_the_process_while_threads_read_a_map(self, data: Data) -> None:
         code = """
 import sys, npdata
@@ -577,6 +581,7 @@ assert len(list(iterator)) == 12
     assert issubclass(ForkError, RuntimeError)
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
 def test_forks_while_threads_take_memory_for_batches() -> None:
     code = """

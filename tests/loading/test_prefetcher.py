@@ -217,6 +217,7 @@ class TestLettingGo:
             thread.join(30)
 
 
+@pytest.mark.slow
 def test_torch_uses_one_core_in_each_thread_and_all_elsewhere() -> None:
     code = """
 import threading, torch
@@ -255,6 +256,7 @@ next(results)
 
 
 class TestTheEndOfTheProcess:
+    @pytest.mark.slow
     def test_with_a_live_iterator(self) -> None:
         done = run(LIVE + "print('end')")
         assert (done.returncode, done.stdout, done.stderr) == (0, "end\n", "")

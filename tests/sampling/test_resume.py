@@ -415,6 +415,7 @@ class TestState:
 class TestProcesses:
     """A training run is killed in mid-epoch and started again from its last checkpoint."""
 
+    @pytest.mark.slow
     @pytest.mark.parametrize(
         "loader, num_workers",
         [

@@ -243,6 +243,7 @@ def check(outputs, n, uneven):
 
 
 class TestProcesses:
+    @pytest.mark.slow
     def test_torchrun(self, tmp_path):
         """Two ranks that learn who they are from torch.distributed and meet at every step."""
         n = 1009

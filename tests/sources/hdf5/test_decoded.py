@@ -57,6 +57,7 @@ def test_a_block_shuffled_epoch_decodes_each_chunk_once(path: Path) -> None:
     assert source.decoded_chunks == -(-ROWS // 64)
 
 
+@pytest.mark.slow
 def test_threads_that_ask_for_one_chunk_decode_it_once(path: Path) -> None:
     source = open_source(f"{path}::tiles")
     ds = NumpyDataset(source)
@@ -143,6 +144,7 @@ assert source.decoded_chunks == 320
 """
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not Path("/proc/self/smaps_rollup").exists(), reason="measured on Linux")
 @pytest.mark.parametrize("way", ["batches", "Loader"])
 def test_an_epoch_over_ten_times_the_budget_stays_within_it_and_100_mb(
@@ -182,6 +184,7 @@ class Batches:
         return len(windows(ROWS, 64, 32, 250))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("read_before", [True, False])
 @pytest.mark.parametrize("method", ["fork", "spawn", "forkserver"])
 def test_workers_read_the_same_rows(path: Path, method: str, read_before: bool) -> None:

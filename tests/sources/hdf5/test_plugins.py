@@ -77,6 +77,7 @@ def test_the_command_line_has_them(tmp_path: Path, path: str) -> None:
     assert np.load(tmp_path / "x.npy").tolist() == list(range(400))
 
 
+@pytest.mark.slow
 def test_without_the_package_the_error_says_what_to_install(path: str) -> None:
     code = "import sys; sys.modules['hdf5plugin'] = None; import npdata\n"
     code += "npdata.NumpyDataset(sys.argv[1] + '::x')"

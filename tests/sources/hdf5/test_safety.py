@@ -167,6 +167,7 @@ class TestLocks:
             ds = NumpyDataset.from_hdf5(path, "x", locking=False)
             assert (ds[:].numpy() == X).all()
 
+    @pytest.mark.slow
     def test_locking_reaches_h5py_in_every_process(self, tmp_path: Path) -> None:
         path = tmp_path / "d.h5"
         with h5py.File(path, "w") as file:
