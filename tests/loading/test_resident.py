@@ -2,6 +2,8 @@
 
 import gc
 import os
+import subprocess
+import sys
 import threading
 from collections.abc import Iterator
 from pathlib import Path
@@ -542,3 +544,37 @@ def test_an_interrupt_at_any_moment_leaves_nothing_half_loaded(files: Path) -> N
     for thread in left:
         thread.join(30)
     assert not any(thread.is_alive() for thread in left)
+
+
+REFUSED = """
+import resource, sys
+import h5py, npdata
+with h5py.File(sys.argv[1], "w") as file:
+    file.create_dataset("x", shape=(1 << 22, 64), chunks=(64, 64), dtype="f4", compression=1)
+ds = npdata.NumpyDataset(sys.argv[1] + "::x")
+next(iter(npdata.Loader(ds, 8)))
+size = next(int(line.split()[1]) for line in open("/proc/self/status") if "VmSize" in line) * 1024
+resource.setrlimit(resource.RLIMIT_AS, (size + (512 << 20), -1))
+try:
+    next(iter(npdata.Loader(ds, 8, resident=True)))
+except MemoryError as error:
+    print(error)
+auto = npdata.Loader(ds, 8, resident="auto")
+next(iter(auto))
+print(auto.describe())
+"""
+
+
+@pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="needs /proc")
+@pytest.mark.skipif((free_of_machine() or 0) < 3 << 30, reason="needs 3 GiB of free memory")
+def test_memory_that_the_system_refuses_is_an_error_or_read_from_the_file(tmp_path: Path) -> None:
+    done = subprocess.run(
+        [sys.executable, "-c", REFUSED, str(tmp_path / "d.h5")],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    error, described = done.stdout.splitlines()
+    assert f"resident=True needs {1 << 30} bytes, which the system refused" in error
+    assert "rows are streamed: Unable to allocate" in described
