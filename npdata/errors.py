@@ -157,7 +157,7 @@ class LoaderError(NpdataError, ValueError):
 
 
 class NotBatchedError(LoaderError, TypeError):
-    """The dataset has no `__getitems__`, so it reads no batches."""
+    """A dataset without `__getitems__`, which reads no batches, or a sample in place of a batch."""
 
 
 class DeviceError(LoaderError, RuntimeError):

@@ -5,7 +5,9 @@ to stack. Invariant: the result equals `torch.utils.data.default_collate` of the
 form, dtype and values. No memory is allocated here for a `Batch` without a per-sample transform.
 """
 
+import sys
 from collections.abc import Sequence
+from types import FrameType
 from typing import Any
 
 import torch
@@ -14,6 +16,7 @@ from torch.utils.data import get_worker_info
 
 from npdata.dataset.batch import Batch
 from npdata.dataset.stacking import stack_samples
+from npdata.errors import NotBatchedError
 
 MOST_BYTES = 1 << 15
 
@@ -28,7 +31,8 @@ def collate(batch: Sequence[Any]) -> Any:
     bool tensor that is False for padding.
 
     Raises `UnequalShapesError` (a ValueError and RuntimeError) where samples do not have the same
-    shape; it names the sample, the field and both shapes.
+    shape; it names the sample, the field and both shapes. `NotBatchedError` (a TypeError) in a
+    DataLoader with `batch_size=None`, whose single samples are no batch.
 
     Examples:
         >>> ds = npdata.NumpyDataset(np.arange(6).reshape(3, 2), np.arange(3))
@@ -37,11 +41,29 @@ def collate(batch: Sequence[Any]) -> Any:
                 [0, 1]]), tensor([2, 0])]
     """
     if not isinstance(batch, Batch):
+        _refuse_one_sample()
         return stack_samples(batch)
     result = batch.collated()
     if batch.mask is not None:
         result = (result, batch.mask)
     return result if get_worker_info() is None else inline_small_tensors(result)
+
+
+def _refuse_one_sample() -> None:
+    """Raise `NotBatchedError` where a DataLoader gave one sample in place of a batch.
+
+    Its fields would be stacked as if each were a sample, where they have one shape.
+    """
+    fetch: FrameType | None = sys._getframe(2)
+    if fetch is None or fetch.f_globals.get("__name__") != "torch.utils.data._utils.fetch":
+        return
+    if not getattr(fetch.f_locals.get("self"), "auto_collation", True):
+        raise NotBatchedError(
+            "collate got one item of a DataLoader with batch_size=None, and no batch. Give the "
+            "DataLoader batch_sampler= or batch_size=; leave collate_fn= out where an item is a "
+            "batch. Ray Train puts its own sampler in the place of a batch sampler: call "
+            "prepare_data_loader(..., add_dist_sampler=False)"
+        )
 
 
 class SmallTensor(Tensor):

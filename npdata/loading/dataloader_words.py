@@ -68,6 +68,24 @@ def require_npdata_words(words: Mapping[str, Any], known: tuple[str, ...]) -> No
             raise LoaderError(f"{name}={value!r}: {_CURES[name]}")
 
 
+def no_attribute(name: str) -> str:
+    """Say that a `Loader` has no such attribute; of a DataLoader's, what takes its place.
+
+    Examples:
+        >>> no_attribute("x")
+        "'Loader' object has no attribute 'x'"
+    """
+    text = f"'Loader' object has no attribute {name!r}"
+    if name == "new":
+        return f"{text}: fastai makes a loader anew where it is given none; get_preds(dl=loader)"
+    if name not in (*_HARMLESS, "pin_memory"):
+        return text
+    return (
+        f"{text}: it is no DataLoader. What needs one, as ray.train.torch.prepare_data_loader, "
+        "takes DataLoader(loader, batch_size=None); the rows are divided among ranks already"
+    )
+
+
 _ORDER: dict[str, Any] = {
     "shuffle": False,
     "seed": 0,

@@ -14,7 +14,7 @@ import time
 import weakref
 from collections.abc import Callable, Iterator, Mapping, Sized
 from dataclasses import replace
-from typing import Any, NamedTuple, Self
+from typing import TYPE_CHECKING, Any, NamedTuple, Self
 
 import torch
 from numpy.typing import ArrayLike
@@ -27,7 +27,7 @@ from npdata.dataset.html import table
 from npdata.dataset.progress import Bar, open_bar, require_bar
 from npdata.errors import ClosedError, LoaderError, NotBatchedError
 from npdata.loading.batch_task import BatchResult
-from npdata.loading.dataloader_words import batches_for, require_npdata_words
+from npdata.loading.dataloader_words import batches_for, no_attribute, require_npdata_words
 from npdata.loading.load import ToLoad
 from npdata.loading.pipeline import Options, Pipeline
 from npdata.loading.prefetcher import Prefetcher
@@ -200,6 +200,12 @@ class Loader:
         if now is None or now.counter.ended or not isinstance(now.batches, RunBatches):
             return sampler_length
         return now.batches.length(sampler_length)
+
+    if not TYPE_CHECKING:
+
+        def __getattr__(self, name: str) -> Any:
+            """Raise AttributeError, which says what to give to code that needs a DataLoader."""
+            raise AttributeError(no_attribute(name))
 
     def __repr__(self) -> str:
         """Say in one line what it reads, in which order, on how many threads."""

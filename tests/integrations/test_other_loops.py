@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 import torch
 from torch.utils.data import DataLoader
+from torchvision_here import import_torchvision
 from trained_ranks import on_ranks
 
 import npdata
@@ -106,6 +107,37 @@ def test_skorch() -> None:
     assert sorted(seen[:N]) == sorted(seen[N:]) == list(range(N))
     assert seen == [row for batch in order(2) for row in batch]
     assert len(net.predict(NumpyDataset(x, x))) == N
+
+
+def test_fastai() -> None:
+    """Its extra would bring spaCy along: it is run where it is installed."""
+    pytest.importorskip("fastcore", reason="pip install fastai")
+    import_torchvision()
+    learner = pytest.importorskip("fastai.learner")
+    from fastai.callback.core import Callback
+    from fastai.data.core import DataLoaders
+    from fastai.optimizer import SGD
+
+    seen: list[list[int]] = []
+
+    class Note(Callback):
+        def before_batch(self) -> None:
+            seen.append(self.learn.xb[0][:, 0].int().tolist())
+
+    x = np.arange(N, dtype=np.float32)[:, None]
+    ds = NumpyDataset(x, x)
+    loaders = DataLoaders(Loader(ds, BATCH, shuffle=True), Loader(ds, BATCH))
+    model, loss = torch.nn.Linear(1, 1), torch.nn.MSELoss()
+    learn = learner.Learner(loaders, model, loss_func=loss, opt_func=SGD, cbs=Note())
+    learn.fit(1, lr=1e-6)
+    flat = [row for rows in seen for row in rows]
+    assert sorted(flat[:N]) == flat[N:] == list(range(N))
+    seen.clear()
+    predicted, _ = learn.get_preds(dl=Loader(ds, BATCH))
+    assert [row for rows in seen for row in rows] == list(range(N))
+    assert torch.allclose(predicted, model(torch.from_numpy(x)))
+    with pytest.raises(AttributeError, match=r"get_preds\(dl=loader\)"):
+        learn.get_preds()
 
 
 @pytest.mark.parametrize("before, after", [(0, 2), (2, 0), (2, 3)])

@@ -18,7 +18,7 @@ from torch.utils.data import (
 
 import npdata
 from npdata import BlockBatchSampler, Loader, NumpyDataset
-from npdata.errors import LoaderError, SamplerError
+from npdata.errors import LoaderError, NotBatchedError, SamplerError
 
 N = 103
 
@@ -269,3 +269,22 @@ class TestInsideADataLoader:
         outer = DataLoader(Loader(ds, 4), **options)
         with pytest.raises(LoaderError, match=r"write DataLoader\(loader, batch_size=None\)"):
             next(iter(outer))
+
+    def test_attributes_of_a_data_loader_that_it_lacks_name_the_wrapper(self, ds) -> None:
+        with pytest.raises(AttributeError, match=r"takes DataLoader\(loader, batch_size=None\)"):
+            _ = Loader(ds, 4).timeout
+        with pytest.raises(AttributeError, match=r"get_preds\(dl=loader\)"):
+            _ = Loader(ds, 4).new
+        with pytest.raises(AttributeError, match=r"has no attribute 'nothing'$"):
+            _ = Loader(ds, 4).nothing
+        assert not hasattr(Loader(ds, 4), "generator")
+
+
+@pytest.mark.parametrize("workers", [0, 2])
+def test_collate_refuses_the_fields_of_one_sample(workers: int) -> None:
+    """As a trainer gives them that replaces a batch sampler: they would be stacked."""
+    ds = NumpyDataset(np.zeros((6, 2)), np.ones((6, 2)))
+    with pytest.raises(NotBatchedError, match="add_dist_sampler=False"):
+        next(iter(DataLoader(ds, None, collate_fn=npdata.collate, num_workers=workers)))
+    assert len(npdata.collate([ds[0], ds[1]])) == 2
+    assert len(npdata.collate((ds[0], ds[1]))) == 2
