@@ -131,8 +131,9 @@ def require_one_packing(source: Source) -> None:
     if len(packings.kinds) > 1:
         first, other = packings.kinds[:2]
         row = int(packings.starts[packings.codes == 1][0])
+        convention = next(kind.convention for kind in packings.kinds if kind is not None)
         raise FieldError(
             f"{source.where}: rows are packed in different ways ({first or 'not at all'}; from row "
             f"{row} on: {other or 'not at all'}), so the same number means different things; "
-            f'decode="cf" gives the values that they stand for'
+            f'decode="{convention}" gives the values that they stand for'
         )
