@@ -9,14 +9,10 @@ every batch. Files are mapped on first use, in each process.
 """
 
 import contextlib
-import ctypes
 import itertools
-import mmap
 import os
-import sys
 import threading
 import time
-import weakref
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -27,7 +23,8 @@ from numpy.typing import NDArray
 from npdata.arrays.gather import ByteRows, address_of, memory_between
 from npdata.arrays.per_process import PerProcess
 from npdata.errors import ClosedError
-from npdata.sources.file import ask_for, noreserve_flag
+from npdata.sources.file import ask_for
+from npdata.sources.file_map import WITHOUT_DESCRIPTOR, mapped, page_out_memory
 from npdata.sources.file_table import FileTable, fill, gone, opened
 from npdata.sources.watch import Watch
 
@@ -36,26 +33,6 @@ LOOK_AGAIN, LOOK_AGAIN_PER_FILE = 0.1, 50e-6
 
 MOST_WITH_DESCRIPTOR = 48
 _TICK_BITS = 16
-_MADV_PAGEOUT = 21
-
-
-_FAILED = ctypes.c_void_p(-1).value
-
-
-def _system() -> Any:
-    """Give the functions of the system that Python has not: a map without a descriptor."""
-    if sys.platform == "win32":
-        return None
-    library = ctypes.CDLL(None, use_errno=True)
-    library.mmap.restype = ctypes.c_void_p
-    integers = (ctypes.c_int, ctypes.c_int, ctypes.c_int, ctypes.c_int64)
-    library.mmap.argtypes = (ctypes.c_void_p, ctypes.c_size_t, *integers)
-    library.munmap.argtypes = (ctypes.c_void_p, ctypes.c_size_t)
-    library.madvise.argtypes = (ctypes.c_void_p, ctypes.c_size_t, ctypes.c_int)
-    return library
-
-
-_libc = _system()
 
 
 def most_maps() -> int:
@@ -65,7 +42,7 @@ def most_maps() -> int:
         >>> most_maps() >= 48
         True
     """
-    if _libc is None:
+    if not WITHOUT_DESCRIPTOR:
         return MOST_WITH_DESCRIPTOR
     try:
         return max(1024, int(Path("/proc/sys/vm/max_map_count").read_text()) // 4)
@@ -290,10 +267,8 @@ class Shards:
         """Tell the kernel that this part of file `number` may leave memory."""
         maps = self._maps.made()
         address = 0 if maps is None else int(maps.address[number])
-        first = -(-(address + offset) // mmap.PAGESIZE) * mmap.PAGESIZE
-        whole = (address + offset + nbytes) // mmap.PAGESIZE * mmap.PAGESIZE - first
-        if address and whole > 0 and _libc is not None and sys.platform == "linux":
-            _libc.madvise(first, whole, _MADV_PAGEOUT)
+        if address:
+            page_out_memory(address + offset, nbytes)
 
     def close_idle(self) -> None:
         """Release all maps; reads that have begun keep theirs."""
@@ -303,37 +278,3 @@ class Shards:
         """Release all maps, and map no more."""
         self._closed = True
         self._maps.take()
-
-
-class _Region:
-    """A map that lives as long as this object, as an array for NumPy."""
-
-    def __init__(self, start: int, nbytes: int) -> None:
-        self.__array_interface__ = {
-            "data": (start, True),
-            "shape": (nbytes,),
-            "typestr": "|u1",
-            "version": 3,
-        }
-        # At exit the maps stay: a thread may still read.
-        weakref.finalize(self, _unmap, start, nbytes).atexit = False
-
-
-def mapped(descriptor: int, nbytes: int) -> Any:
-    """Map a file of `nbytes` bytes for reading: what `np.asarray` makes an array of.
-
-    The map needs no descriptor, where those of Python keep one open. Raises OSError.
-    """
-    if _libc is None:
-        return np.frombuffer(mmap.mmap(descriptor, 0, access=mmap.ACCESS_READ), np.uint8)
-    flags = mmap.MAP_PRIVATE | noreserve_flag()
-    start = _libc.mmap(None, nbytes, mmap.PROT_READ, flags, descriptor, 0)
-    if start in (None, _FAILED):
-        code = ctypes.get_errno()
-        raise OSError(code, f"a map of {nbytes} bytes is refused: {os.strerror(code)}")
-    return _Region(start, nbytes)
-
-
-def _unmap(start: int, nbytes: int) -> None:
-    if _libc is not None:
-        _libc.munmap(start, nbytes)

@@ -20,7 +20,7 @@ from typing import Any, TypeAlias
 
 from npdata.arrays.free_memory import free_of_machine
 from npdata.errors import FieldError
-from npdata.sources.cache.entry import Entry, Plan, is_laid_out, lay_out
+from npdata.sources.cache.entry import OPENING, Entry, Plan, is_laid_out, lay_out
 from npdata.sources.cache.folder import Folder
 from npdata.sources.file import FileIdentity
 
@@ -67,7 +67,8 @@ class KeptInFolder(Kept):
 
     def open(self) -> Entry:
         """Open the file, or make it again."""
-        return Entry(Folder(self.place).open(self.plan), self.plan, self.limit)
+        folder = Folder(self.place)
+        return Entry(folder.open(self.plan), self.plan, self.limit, folder.path_of(self.plan))
 
 
 class KeptInMemory(Kept):
@@ -83,15 +84,17 @@ class KeptInMemory(Kept):
         """Make the file."""
         self.plan = plan
         self.limit = limit
-        self._descriptor = _unnamed(plan)
-        self._path = f"/proc/{os.getpid()}/fd/{self._descriptor}"
-        weakref.finalize(self, os.close, self._descriptor).atexit = False
+        descriptor = _unnamed(plan)
+        self._descriptor: int | None = descriptor
+        self._path = f"/proc/{os.getpid()}/fd/{descriptor}"
+        weakref.finalize(self, os.close, descriptor).atexit = False
         _in_memory.add(self)
 
     def open(self) -> Entry:
         """Open the file of the process that made this."""
         with contextlib.suppress(OSError):
-            descriptor = os.open(self._path, os.O_RDWR | os.O_CLOEXEC)
+            own = self._descriptor
+            descriptor = os.open(self._path, OPENING) if own is None else os.dup(own)
             if is_laid_out(descriptor, self.plan):
                 return Entry(descriptor, self.plan, self.limit)
             os.close(descriptor)
@@ -99,7 +102,7 @@ class KeptInMemory(Kept):
 
     def __getstate__(self) -> dict[str, Any]:
         """Leave out the descriptor, which is that of one process."""
-        return {"plan": self.plan, "limit": self.limit, "_path": self._path}
+        return self.__dict__ | {"_descriptor": None}
 
 
 _in_memory: "weakref.WeakSet[KeptInMemory]" = weakref.WeakSet()

@@ -8,10 +8,10 @@ wrote; so a cut in power, a kill or a full disk costs chunks, never rows. Bytes 
 """
 
 import contextlib
+import errno
 import functools
 import hashlib
 import importlib
-import mmap
 import os
 import struct
 import threading
@@ -26,10 +26,16 @@ import numpy as np
 from numpy.typing import NDArray
 
 from npdata.arrays.dtypes import DType
-from npdata.sources.file import ask_for, page_out
+from npdata.arrays.gather import address_of
+from npdata.sources.file import ask_for
+from npdata.sources.file_map import mapped, page_out_memory
+
+with contextlib.suppress(ImportError):
+    import fcntl
 
 Bytes: TypeAlias = NDArray[np.uint8]
 
+OPENING = os.O_RDWR | getattr(os, "O_CLOEXEC", 0)
 HEADER = 1 << 14
 """So many bytes at the beginning say what is kept; the last 8 say how many it may become."""
 _PAGE = 1 << 12
@@ -72,6 +78,14 @@ class Plan:
         return self.data_at + self.count * self.chunk_bytes
 
 
+class _Descriptor:
+    """An open file, closed when nothing refers to it any more."""
+
+    def __init__(self, number: int) -> None:
+        self.number = number
+        weakref.finalize(self, os.close, number).atexit = False
+
+
 class Entry:
     """The file of `plan`, open in this process, which keeps the first `limit` chunks.
 
@@ -79,24 +93,54 @@ class Entry:
     that ended the writing, if any. `found` counts chunks that were there already.
     """
 
-    def __init__(self, descriptor: int, plan: Plan, limit: int) -> None:
-        """Take over the descriptor of a file that `lay_out` made."""
+    def __init__(self, descriptor: int, plan: Plan, limit: int, path: Path | None = None) -> None:
+        """Take over the descriptor of a file that `lay_out` made, at `path` if it has a name."""
         self.plan = plan
         self.limit = limit
+        self.complete = False
         self.trouble: OSError | None = None
         self.found = 0
-        self._descriptor = descriptor
-        weakref.finalize(self, os.close, descriptor).atexit = False
-        self._map = mmap.mmap(descriptor, plan.nbytes, access=mmap.ACCESS_READ)
-        self._bytes = np.frombuffer(self._map, np.uint8)
-        self.complete = _seal() == os.fstat(descriptor).st_mtime_ns
+        self._path = path
+        self._descriptor: _Descriptor | None = _Descriptor(descriptor)
+        self._bytes: Bytes = np.asarray(mapped(descriptor, plan.nbytes))
+        status = os.fstat(descriptor)
+        self._inode = status.st_dev, status.st_ino
+        self.complete = _seal() == status.st_mtime_ns
         self._known = np.full(plan.count, self.complete)
         self._left = 0 if self.complete else plan.count
         self._lock = threading.Lock()
 
     def intact(self) -> bool:
-        """Whether the file has its length: a map of one that was cut short must not be read."""
-        return os.fstat(self._descriptor).st_size == self.plan.nbytes
+        """Whether the file has its length: a map of one that was cut short must not be read.
+
+        A file that has lost its name, and that this process has not open, nobody can cut short.
+        """
+        held = self._descriptor
+        if held is not None:
+            return os.fstat(held.number).st_size == self.plan.nbytes
+        try:
+            status = os.stat(self._path or "")  # noqa: PTH116
+        except FileNotFoundError:
+            return True
+        other = (status.st_dev, status.st_ino) != self._inode
+        return other or status.st_size == self.plan.nbytes
+
+    def close_idle(self) -> None:
+        """Close the file until it is needed; the map stays."""
+        if self._path is not None:
+            self._descriptor = None
+
+    def _opened(self) -> _Descriptor:
+        """Give the descriptor; the caller holds it, so that no other thread closes it meanwhile."""
+        held = self._descriptor
+        if held is None:
+            held = _Descriptor(os.open(self._path or "", OPENING))
+            lock_shared(held.number)
+            status = os.fstat(held.number)
+            if (status.st_dev, status.st_ino) != self._inode:
+                raise FileNotFoundError(errno.ENOENT, "it was removed", str(self._path))
+            self._descriptor = held
+        return held
 
     def find(self, number: int, scratch: Bytes) -> Bytes | None:
         """Give a chunk that is whole, and None for any other; `scratch` is room for its bytes."""
@@ -127,11 +171,11 @@ class Entry:
 
     def will_need(self, offset: int, nbytes: int) -> None:
         """Ask the kernel to read this part of the chunks now."""
-        ask_for(self._descriptor, self.plan.data_at + offset, nbytes)
+        ask_for(self._opened().number, self.plan.data_at + offset, nbytes)
 
     def dont_need(self, offset: int, nbytes: int) -> None:
         """Let the kernel take this part of the chunks out of memory."""
-        page_out(self._map, self.plan.data_at + offset, nbytes)
+        page_out_memory(address_of(self._bytes) + self.plan.data_at + offset, nbytes)
 
     def _place(self, number: int) -> int:
         return self.plan.data_at + number * self.plan.chunk_bytes
@@ -146,21 +190,22 @@ class Entry:
 
     def _matches(self, number: int, scratch: Bytes) -> bool:
         try:
-            record = os.pread(self._descriptor, _RECORD.size, HEADER + _RECORD.size * number)
+            held = self._opened()
+            record = os.pread(held.number, _RECORD.size, HEADER + _RECORD.size * number)
             if len(record) < _RECORD.size or record == bytes(_RECORD.size):
                 return False
             checksum = _RECORD.unpack(record)[0]
             if record != self._record(number, checksum):
                 return False
-            count = os.preadv(self._descriptor, [scratch.data], self._place(number))
+            count = os.preadv(held.number, [scratch.data], self._place(number))
         except OSError:  # the disk cannot read it: it is decoded again
             return False
         return count == len(scratch) and bool(_crc32(scratch.data) == checksum)
 
     def _write(self, data: Any, offset: int) -> None:
-        rest = memoryview(data)
+        rest, held = memoryview(data), self._opened()
         while rest:
-            count = os.pwrite(self._descriptor, rest, offset)
+            count = os.pwrite(held.number, rest, offset)
             rest, offset = rest[count:], offset + count
 
     def _note(self, number: int) -> None:
@@ -173,8 +218,15 @@ class Entry:
                 return
         seal = _seal()
         if seal is not None:
-            os.utime(self._descriptor, ns=(time.time_ns(), seal))
+            with contextlib.suppress(OSError):
+                os.utime(self._opened().number, ns=(time.time_ns(), seal))
         self.complete = True
+
+
+def lock_shared(descriptor: int) -> None:
+    """Show other processes that a file is in use, where the file system has locks."""
+    with contextlib.suppress(OSError):
+        fcntl.flock(descriptor, fcntl.LOCK_SH)
 
 
 def lay_out(descriptor: int, plan: Plan) -> None:

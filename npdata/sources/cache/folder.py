@@ -9,16 +9,20 @@ a whole file (`entry.lay_out`), or none.
 import contextlib
 import json
 import os
-from collections.abc import Iterator
+import threading
+from collections.abc import Callable, Iterator
+from concurrent.futures import Future
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from npdata.sources.cache.entry import (
     HEADER,
+    OPENING,
     Plan,
     is_laid_out,
     lay_out,
+    lock_shared,
     note_use,
     read_most,
 )
@@ -67,25 +71,30 @@ class Folder:
 
         OSError, with its name, where nothing can be written in the folder.
         """
-        with self._locked():
-            return self._open(plan)
+        return _undisturbed(lambda: self._open_locked(plan))
 
     def reserve(self, plan: Plan, most: int | None) -> int:
         """Make room for `plan` within `most` bytes; give how many of its chunks there is room for.
 
         None is half of what the disk would have free without this folder. OSError as `open`.
         """
+        return _undisturbed(lambda: self._reserve(plan, most))
+
+    def _open_locked(self, plan: Plan) -> int:
         with self._locked():
-            there, own = self.held(), self._path(plan)
+            return self._open(plan)
+
+    def _reserve(self, plan: Plan, most: int | None) -> int:
+        with self._locked():
+            own = self.path_of(plan)
+            there = {path: path.stat() for path in self.path.glob(f"{_NAME}{SUFFIX}")}
             if most is None:
                 disk = os.statvfs(self.path)
-                most = (disk.f_bavail * disk.f_frsize + sum(h.nbytes for h in there)) // 2
-            others = [held for held in there if held.path != own]
-            room = most - sum(max(held.nbytes, held.most) for held in others)
-            for held in sorted(others, key=lambda held: held.used):
-                if room < plan.nbytes and not held.most:
-                    held.path.unlink(missing_ok=True)
-                    room += held.nbytes
+                kept = sum(status.st_blocks for status in there.values()) * _BLOCK
+                most = (disk.f_bavail * disk.f_frsize + kept) // 2
+            room = most - sum(status.st_size for path, status in there.items() if path != own)
+            if room < plan.nbytes:
+                room = self._make_room(own, plan.nbytes, most)
             chunks = max(0, min(plan.count, (room - plan.data_at) // plan.chunk_bytes))
             _reserved.add(own)
             descriptor = self._open(plan)
@@ -94,6 +103,16 @@ class Folder:
             finally:
                 os.close(descriptor)
             return chunks
+
+    def _make_room(self, own: Path, nbytes: int, most: int) -> int:
+        """Remove files until `nbytes` of `most` are free, as far as can be; give what is free."""
+        others = [held for held in self.held() if held.path != own]
+        room = most - sum(max(held.nbytes, held.most) for held in others)
+        for held in sorted(others, key=lambda held: held.used):
+            if room < nbytes and not held.most:
+                held.path.unlink(missing_ok=True)
+                room += held.nbytes
+        return room
 
     def held(self) -> list[Held]:
         """Look at the files, by their names."""
@@ -110,19 +129,21 @@ class Folder:
             path.unlink(missing_ok=True)
         return len(held)
 
-    def _path(self, plan: Plan) -> Path:
+    def path_of(self, plan: Plan) -> Path:
+        """Give the path of the file of `plan`."""
         return self.path / f"{plan.digest}{SUFFIX}"
 
     def _open(self, plan: Plan) -> int:
-        path = self._path(plan)
+        path = self.path_of(plan)
         with contextlib.suppress(FileNotFoundError):
-            descriptor = os.open(path, os.O_RDWR | os.O_CLOEXEC)
+            descriptor = os.open(path, OPENING)
             if is_laid_out(descriptor, plan):
-                return _shared(descriptor)
+                lock_shared(descriptor)
+                return descriptor
             os.close(descriptor)
         # Not cut to size in its place: a process that maps what is there would read zeros.
         part = path.with_suffix(_UNFINISHED)
-        descriptor = os.open(part, os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o666)
+        descriptor = os.open(part, OPENING | os.O_CREAT | os.O_TRUNC, 0o666)
         try:
             lay_out(descriptor, plan)
             part.replace(path)
@@ -132,13 +153,13 @@ class Folder:
             if isinstance(error, OSError):
                 raise OSError(error.errno, error.strerror, str(path)) from error
             raise
-        return _shared(descriptor)
+        lock_shared(descriptor)
+        return descriptor
 
     @contextlib.contextmanager
     def _locked(self) -> Iterator[None]:
         self.path.mkdir(parents=True, exist_ok=True)
-        flags = os.O_RDWR | os.O_CREAT | os.O_CLOEXEC
-        descriptor = os.open(self.path / ".lock", flags, 0o666)
+        descriptor = os.open(self.path / ".lock", OPENING | os.O_CREAT, 0o666)
         try:
             with contextlib.suppress(OSError):  # a file system that has no locks
                 fcntl.flock(descriptor, fcntl.LOCK_EX)
@@ -147,10 +168,18 @@ class Folder:
             os.close(descriptor)
 
 
-def _shared(descriptor: int) -> int:
-    with contextlib.suppress(OSError):
-        fcntl.flock(descriptor, fcntl.LOCK_SH)
-    return descriptor
+def _undisturbed(function: Callable[[], int]) -> int:
+    """Call a function in a thread, where no Ctrl-C arrives, which would leave the folder locked."""
+    result: Future[int] = Future()
+
+    def call() -> None:
+        try:
+            result.set_result(function())
+        except BaseException as error:
+            result.set_exception(error)
+
+    threading.Thread(target=call, name="npdata-cache", daemon=True).start()
+    return result.result()
 
 
 def _held(path: Path) -> Held:

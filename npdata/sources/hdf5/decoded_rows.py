@@ -353,10 +353,11 @@ class OfDecodedRows(Source):
             state.dont_need(first, stop)
 
     def close_idle(self) -> None:
-        """Close files until the next read; chunks in the chunk cache stay."""
+        """Close files until the next read; decoded chunks stay."""
         super().close_idle()
-        if self._kept is not None:
-            self._drop()
+        state = self._state.made()
+        if state is not None and state.entry is not None:
+            state.entry.close_idle()
 
     def close(self) -> None:
         """Close files and drop the decoded chunks."""

@@ -419,6 +419,27 @@ def test_many_files_are_kept_each_by_itself(tmp_path: Path, folder: Path) -> Non
     assert ds.sources[0].decoded_chunks == 0
 
 
+@LINUX
+def test_of_many_files_few_stay_open(tmp_path: Path, folder: Path) -> None:
+    for part in range(100):
+        with h5py.File(tmp_path / f"part-{part}.h5", "w") as file:
+            file.create_dataset("x", data=X[part : part + 7], chunks=(3, 40), compression=1)
+    expected = np.concatenate([X[part : part + 7] for part in range(100)])
+    before = len(list(Path("/proc/self/fd").iterdir()))
+    ds = npdata.concatenate(f"{tmp_path}/part-*.h5::x", cache=folder)
+    rows = np.random.default_rng(0).permutation(700)
+    for _ in range(2):
+        for k in range(0, 700, 50):
+            assert (ds[rows[k : k + 50]].numpy() == expected[rows[k : k + 50]]).all()
+        assert len(list(Path("/proc/self/fd").iterdir())) - before < 80
+    # A file that is cut short while it is closed is left as well.
+    os.truncate(next(folder.glob("*.npdata")), 5)
+    with pytest.warns(CacheWarning, match="cut short"):
+        assert (ds[rows].numpy() == expected[rows]).all()
+    Folder(folder).clear()
+    assert (ds[rows].numpy() == expected[rows]).all()
+
+
 def test_what_rows_are_made_of_is_kept(tmp_path: Path, folder: Path) -> None:
     values = np.arange(3000, dtype="f4")
     bounds = np.arange(0, 3001, 30)

@@ -1,0 +1,80 @@
+"""Maps of files that need no descriptor, where those of Python keep one open each.
+
+Idea: a map outlives the descriptor it was made by, so thousands of files stay mapped, none open.
+Invariant: memory that an array refers to is mapped; at exit maps stay: a thread may still read.
+"""
+
+import ctypes
+import mmap
+import os
+import sys
+import weakref
+from typing import Any
+
+import numpy as np
+
+from npdata.sources.file import noreserve_flag
+
+_MADV_PAGEOUT = 21
+_FAILED = ctypes.c_void_p(-1).value
+
+
+def _system() -> Any:
+    """Give the functions of the system that Python has not: a map without a descriptor."""
+    if sys.platform == "win32":
+        return None
+    library = ctypes.CDLL(None, use_errno=True)
+    library.mmap.restype = ctypes.c_void_p
+    integers = (ctypes.c_int, ctypes.c_int, ctypes.c_int, ctypes.c_int64)
+    library.mmap.argtypes = (ctypes.c_void_p, ctypes.c_size_t, *integers)
+    library.munmap.argtypes = (ctypes.c_void_p, ctypes.c_size_t)
+    library.madvise.argtypes = (ctypes.c_void_p, ctypes.c_size_t, ctypes.c_int)
+    return library
+
+
+_libc = _system()
+
+WITHOUT_DESCRIPTOR = _libc is not None
+"""Whether this system has such maps."""
+
+
+class _Region:
+    """A map that lives as long as this object, as an array for NumPy."""
+
+    def __init__(self, start: int, nbytes: int) -> None:
+        self.__array_interface__ = {
+            "data": (start, True),
+            "shape": (nbytes,),
+            "typestr": "|u1",
+            "version": 3,
+        }
+        # At exit the maps stay: a thread may still read.
+        weakref.finalize(self, _unmap, start, nbytes).atexit = False
+
+
+def mapped(descriptor: int, nbytes: int) -> Any:
+    """Map a file of `nbytes` bytes for reading: what `np.asarray` makes an array of.
+
+    The map needs no descriptor, where those of Python keep one open. Raises OSError.
+    """
+    if _libc is None:
+        return np.frombuffer(mmap.mmap(descriptor, 0, access=mmap.ACCESS_READ), np.uint8)
+    flags = mmap.MAP_PRIVATE | noreserve_flag()
+    start = _libc.mmap(None, nbytes, mmap.PROT_READ, flags, descriptor, 0)
+    if start in (None, _FAILED):
+        code = ctypes.get_errno()
+        raise OSError(code, f"a map of {nbytes} bytes is refused: {os.strerror(code)}")
+    return _Region(start, nbytes)
+
+
+def _unmap(start: int, nbytes: int) -> None:
+    if _libc is not None:
+        _libc.munmap(start, nbytes)
+
+
+def page_out_memory(address: int, nbytes: int) -> None:
+    """Let the kernel take the whole pages of mapped memory out of it; no change is lost."""
+    first = -(-address // mmap.PAGESIZE) * mmap.PAGESIZE
+    whole = (address + nbytes) // mmap.PAGESIZE * mmap.PAGESIZE - first
+    if whole > 0 and _libc is not None and sys.platform == "linux":
+        _libc.madvise(first, whole, _MADV_PAGEOUT)
