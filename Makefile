@@ -7,7 +7,7 @@ SOURCES := $(shell find npdata -name '*.py') README.md
 
 LOWEST := $(shell sed -n 's/^dependencies = \[\(.*\)\]/\1/p' pyproject.toml | tr -d '",' | sed 's/>=/==/g')
 
-.PHONY: demo lowest test check format bench docs gpu clean fuzz corpus integrations interop
+.PHONY: demo lowest test check format bench docs gpu clean fuzz corpus integrations interop matrix
 
 demo: $(VENV)/.demo
 	$(BIN)/python examples/train_digits.py
@@ -57,6 +57,10 @@ interop:
 $(VENV)/.interop: $(VENV)/.wheel
 	$(PIP) --no-build-isolation '.[interop-tests]'
 	touch $@
+
+# Writes what these tests show into docs/trainers.md; a test compares it.
+matrix: $(VENV)/.wheel
+	$(BIN)/python tests/helpers/matrix.py
 
 $(VENV)/.integrations: $(VENV)/.wheel
 	$(PIP) --no-build-isolation '.[integrations]'

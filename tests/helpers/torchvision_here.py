@@ -13,7 +13,7 @@ import torch
 def import_torchvision() -> None:
     """Import torchvision, or skip the test where it is not installed."""
     if importlib.util.find_spec("torchvision") is None:
-        pytest.skip("pip install 'npdata[integrations]'")
+        pytest.skip("pip install torchvision")
     try:
         importlib.import_module("torchvision")
     except RuntimeError:

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from matrix import shows
 from torch.utils.data import DataLoader
 from trained_ranks import on_ranks
 
@@ -69,6 +70,13 @@ def joined(steps: Any) -> list[int]:
 
 
 class TestRows:
+    @shows(
+        "Accelerate",
+        "accelerate",
+        "each row once, in each mode of `split_batches`, `dispatch_batches`, `even_batches` "
+        "and `drop_last`; 1 and 2 processes",
+        "`prepare(loader)`, of a `Loader` or a DataLoader",
+    )
     @pytest.mark.parametrize("world", [1, 2])
     def test_each_comes_once_in_every_mode(self, tmp_path: Path, world: int) -> None:
         sizes = [1, 16] if world == 1 else [2, 16]
@@ -77,6 +85,12 @@ class TestRows:
         assert len(ranks[0]) == 2 * len(sizes) * len(modes) * 2
         check(ranks, world)
 
+    @shows(
+        "Accelerate",
+        "accelerate",
+        "each row once in batches of one row",
+        "the same",
+    )
     def test_batches_of_one_row(self, tmp_path: Path) -> None:
         modes = [m for m in MODES if not m["split_batches"]]
         check(on_ranks(tmp_path, all_modes, [1], modes), 2)

@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from matrix import shows
 from torch.utils.data import DataLoader
 from trained_ranks import on_ranks
 
@@ -82,6 +83,12 @@ def train(rank: int, kind: str, stop: int | None, state: Any, steps: int) -> Any
 
 
 class TestTraining:
+    @shows(
+        "Accelerate",
+        "accelerate",
+        "a resumed run ends with the same weights, bit for bit; 1 and 2 processes",
+        "`loader.state_dict()`; of a DataLoader `sampler.state_dict(consumed=steps)`",
+    )
     @pytest.mark.parametrize("world", [1, 2])
     @pytest.mark.parametrize("kind", ["Loader", "DataLoader"])
     def test_resumed_ends_with_the_same_weights(
@@ -96,6 +103,12 @@ class TestTraining:
                 assert seen[stop:] == left
                 assert all(map(torch.equal, weights, again))
 
+    @shows(
+        "Accelerate",
+        "accelerate",
+        "`accumulate` steps at the end of each epoch",
+        "the same as with any loader",
+    )
     @pytest.mark.parametrize("kind", ["Loader", "DataLoader"])
     def test_accumulation_steps_at_the_end_of_each_epoch(self, tmp_path: Path, kind: str) -> None:
         for _, _, updates in on_ranks(tmp_path, train, kind, None, None, 4):
@@ -116,6 +129,13 @@ def metrics(rank: int, kind: str, options: dict[str, Any], mode: dict[str, Any])
 
 
 class TestMetrics:
+    @shows(
+        "Accelerate",
+        "accelerate",
+        "`gather_for_metrics` counts each row once, `skip_first_batches` skips batches; 2 and "
+        "3 processes",
+        "the same as with any loader",
+    )
     @pytest.mark.parametrize("world", [2, 3])
     @pytest.mark.parametrize("options", [{}, {"drop_last": True}, {"indices": np.arange(5, 90)}])
     @pytest.mark.parametrize("kind", ["Loader", "DataLoader"])
@@ -141,6 +161,12 @@ def refused(rank: int, options: dict[str, Any], mode: dict[str, Any]) -> str:
     return ""
 
 
+@shows(
+    "Accelerate",
+    "accelerate",
+    '`uneven="mask"`, `lanes=`, `rank=` of a prepared DataLoader are refused',
+    "a `Loader`, which divides the rows itself",
+)
 @pytest.mark.parametrize(
     "options, message",
     [
@@ -165,6 +191,12 @@ def seeded(rank: int) -> Any:
     return [dict(zip(b["row"].tolist(), b["noise"].tolist(), strict=True)) for b in loader]
 
 
+@shows(
+    "Accelerate",
+    "accelerate",
+    "transforms draw what one process draws",
+    "`def transform(sample, rng)`",
+)
 def test_random_transforms_draw_what_one_process_draws(tmp_path: Path) -> None:
     data = NumpyDataset(np.arange(N), transform=noisy)
     alone = {}

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from matrix import shows
 from torch.utils.data import DataLoader
 from trained_ranks import on_ranks
 
@@ -105,6 +106,15 @@ KINDS = ["Loader", "DataLoader"]
 
 
 class TestRows:
+    @shows(
+        "Lightning",
+        "lightning",
+        "each row once in `fit`, `validate`, `test` and `predict`, with "
+        "`use_distributed_sampler` True and False; the sanity check uses up no epoch; 1 and 2 "
+        "processes",
+        '`trainer.fit(model, loader)`; `uneven="ragged"` for `predict` of a `Loader` on '
+        "several ranks",
+    )
     @pytest.mark.parametrize("world, distributed", [(1, True), (2, True), (2, False)])
     @pytest.mark.parametrize("kind", KINDS)
     def test_of_every_stage(self, tmp_path: Path, kind: str, world: int, distributed: bool) -> None:
@@ -125,6 +135,12 @@ class TestRows:
             rows = [e for log in logs for e in rows_of(log, stage)]
             once(rows, 1 if exact else world)
 
+    @shows(
+        "Lightning",
+        "lightning",
+        "`limit_train_batches` and `overfit_batches`",
+        "`shuffle=False` for `overfit_batches`",
+    )
     @pytest.mark.parametrize("kind", KINDS)
     def test_limits_and_overfitting(self, tmp_path: Path, kind: str) -> None:
         log: list[Any] = []
@@ -171,6 +187,13 @@ def train(rank: int, folder: str, world: int, every: dict[str, Any], more: dict[
 class TestResume:
     """26 steps an epoch on one process, 13 on two."""
 
+    @shows(
+        "Lightning",
+        "lightning",
+        "a run resumed in mid-epoch or at an epoch's end ends with the same weights, bit for "
+        "bit; 1 and 2 processes",
+        "a `Loader` in mid-epoch; of a DataLoader Lightning saves no position inside an epoch",
+    )
     @pytest.mark.parametrize("world", [1, 2])
     @pytest.mark.parametrize(
         "every, more",

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from matrix import shows
 from torch.utils.data import DataLoader
 from torchvision_here import import_torchvision
 from trained_ranks import on_ranks
@@ -26,6 +27,12 @@ def order(epochs: int) -> list[list[int]]:
     return [batch.tolist() for _ in range(epochs) for batch in sampler]
 
 
+@shows(
+    "ignite",
+    "pytorch-ignite",
+    "each iteration is the next epoch",
+    "`engine.run(loader, max_epochs=3)`",
+)
 def test_ignite() -> None:
     pytest.importorskip("ignite", reason=WHY)
     from ignite.engine import Engine
@@ -70,6 +77,12 @@ def keras_rows(rank: int) -> Any:
     return trained, plain, [row for rows in seen for row in rows]
 
 
+@shows(
+    "Keras on torch",
+    "keras",
+    "each row once in `fit` and `evaluate`",
+    "`model.fit(DataLoader(loader, batch_size=None))`",
+)
 def test_keras(tmp_path: Path) -> None:
     if importlib.util.find_spec("keras") is None:  # its import looks for a backend
         pytest.skip(WHY)
@@ -84,6 +97,12 @@ def test_keras(tmp_path: Path) -> None:
     assert evaluated == list(range(N))
 
 
+@shows(
+    "skorch",
+    "skorch",
+    "each iteration is the next epoch",
+    "`NeuralNet(..., iterator_train=npdata.Loader, iterator_train__shuffle=True)`",
+)
 def test_skorch() -> None:
     skorch = pytest.importorskip("skorch", reason=WHY)
     seen: list[int] = []
@@ -109,6 +128,12 @@ def test_skorch() -> None:
     assert len(net.predict(NumpyDataset(x, x))) == N
 
 
+@shows(
+    "fastai",
+    "2.8",
+    "each row once in `fit` and `get_preds`",
+    "`get_preds(dl=loader)`",
+)
 def test_fastai() -> None:
     """Its extra would bring spaCy along: it is run where it is installed."""
     pytest.importorskip("fastcore", reason="pip install fastai")
@@ -140,6 +165,12 @@ def test_fastai() -> None:
         learn.get_preds()
 
 
+@shows(
+    "torchdata",
+    "torchdata",
+    "the state of a StatefulDataLoader on another number of workers",
+    "`sampler.load_state_dict(state)`",
+)
 @pytest.mark.parametrize("before, after", [(0, 2), (2, 0), (2, 3)])
 def test_torchdata_with_another_number_of_workers(before: int, after: int) -> None:
     stateful = pytest.importorskip("torchdata.stateful_dataloader", reason=WHY)
@@ -203,6 +234,12 @@ def _step_and_save(folder: str, resume: bool) -> Any:
     return weights, seen
 
 
+@shows(
+    "FSDP2 and torch's distributed checkpoints",
+    "torch",
+    "a resumed run ends with the same weights, bit for bit; 2 processes",
+    '`dcp.save({"model": ..., "loader": loader.state_dict()})`',
+)
 def test_fsdp_and_distributed_checkpoints(tmp_path: Path) -> None:
     folder = str(tmp_path / "checkpoint")
     whole = on_ranks(tmp_path, shards, folder, False)

@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from matrix import shows
 
 pytest.importorskip("ray.train", reason="pip install 'npdata[integrations]'")
 
@@ -130,6 +131,13 @@ def _cluster() -> Iterator[None]:
 
 @pytest.mark.usefixtures("_cluster")
 class TestTrain:
+    @shows(
+        "Ray",
+        "ray",
+        "each row once; a run resumed from a checkpoint of Ray ends with the same weights, bit "
+        "for bit; 2 workers",
+        "a `Loader` as it is; its ranks are those of `ray.train.get_context()`",
+    )
     def test_rows_and_a_resume_from_a_checkpoint(self, tmp_path: Path) -> None:
         per_epoch = -(-N // (2 * BATCH))
         result, whole = fit(loop, tmp_path, per_epoch=per_epoch)
@@ -141,6 +149,14 @@ class TestTrain:
             assert left == seen[5:]
             assert again == weight
 
+    @shows(
+        "Ray",
+        "ray",
+        "`prepare_data_loader` gives each row once; a batch sampler that it would replace is "
+        "refused; 2 workers",
+        "`add_dist_sampler=False` for a DataLoader; `DataLoader(loader, batch_size=None)` for "
+        "a `Loader`",
+    )
     def test_prepared_loaders(self, tmp_path: Path) -> None:
         _, ranks = fit(prepared, tmp_path)
         for name in ("DataLoader", "wrapped"):
@@ -151,6 +167,12 @@ class TestTrain:
             assert "DataLoader(loader, batch_size=None)" in rank["bare"]
 
 
+@shows(
+    "Ray",
+    "ray",
+    "rows of Ray Data",
+    '`NumpyDataset(table.take_batch(n, batch_format="numpy"))`',
+)
 @pytest.mark.usefixtures("_cluster")
 def test_rows_of_ray_data_in_one_line() -> None:
     import ray.data

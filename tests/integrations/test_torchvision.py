@@ -6,6 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from matrix import shows
 from torch.utils.data import DataLoader
 from torchvision_here import import_torchvision
 
@@ -15,6 +16,12 @@ from npdata import BlockBatchSampler, Loader, NumpyDataset
 PAGE = Path(__file__).parent.parent.parent / "docs" / "images.md"
 
 
+@shows(
+    "torchvision",
+    "0.28",
+    "transforms draw the same numbers on any number of workers",
+    "[seed them from `rng`](images.md#torchvision)",
+)
 def test_the_page_repeats_exactly_on_workers_and_without(in_folder: Path) -> None:
     import_torchvision()
     rng = np.random.default_rng(0)

@@ -6,6 +6,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from matrix import shows
 from torch.utils.data import DataLoader
 from trained_ranks import on_ranks
 
@@ -69,6 +70,13 @@ def run(rank: int, folder: str, kind: str, every: int) -> Any:
     return whole.model.weight.item(), seen, found
 
 
+@shows(
+    "transformers",
+    "transformers",
+    "each row once; a run resumed in mid-epoch or at an epoch's end ends with the same "
+    "weights, bit for bit; 1 and 2 processes",
+    "return a `Loader`, or a DataLoader with the sampler, from `get_train_dataloader`",
+)
 @pytest.mark.parametrize("world", [1, 2])
 @pytest.mark.parametrize("kind", ["Loader", "DataLoader", "prepared"])
 def test_rows_and_resumes(tmp_path: Path, kind: str, world: int) -> None:
