@@ -32,6 +32,7 @@ A message says what was got, what was expected, where (file, field, index) and w
     └── ForkError (RuntimeError)           an iterator with threads, used in a forked process
 
 `StateWarning` (UserWarning) names a loaded state that `set_epoch` contradicts.
+`PaddingWarning` (UserWarning) names rows that a trainer's predictions repeat.
 `WindowWarning` (UserWarning) names a window of more decoded chunks than memory holds.
 `CacheWarning` (UserWarning) names a cache that is full or was cut short; rows stay right.
 A missing path is the builtin `FileNotFoundError`, a folder the builtin `IsADirectoryError`.
@@ -150,6 +151,10 @@ class CacheWarning(UserWarning):
 
 class RandomnessWarning(UserWarning):
     """Random numbers of transforms that are alike in all epochs, or depend on the threads."""
+
+
+class PaddingWarning(UserWarning):
+    """A trainer predicts, and some of the predictions are of rows that came before."""
 
 
 class LoaderError(NpdataError, ValueError):

@@ -34,6 +34,7 @@ from npdata.sampling.trainers import (
     refuse_overfitting_other_rows,
     require_divisible,
     state_within,
+    warn_of_repeated_predictions,
     who_asks,
 )
 
@@ -186,16 +187,11 @@ class BlockBatchSampler(FoundByLightning, BatchSampler):
         """Give the run of the epoch that comes, which is then the one under way."""
         asking, ranks, counted = self._asked_for()
         coming = self._not_at_end(self._place.coming, counted)
-        run = Run(
-            start=coming,
-            ranks=ranks,
-            counted=counted,
-            sized=self._sized,
-            lists=asking.divides,
-            filled=asking.divides and asking.fills and not self.drop_last,
-        )
+        run = Run(start=coming, ranks=ranks, counted=counted, sized=self._sized)
+        run.lists, run.filled = asking.divides, asking.fills and not self.drop_last
         if not peek:
             self._place = replace(self._place, coming=coming, run=run)
+            warn_of_repeated_predictions(asking, counted, coming.position)
         return run
 
     def _asked_for(self) -> tuple[Asking, Ranks, Ranks]:

@@ -8,6 +8,7 @@ it: they give the same sampler again. Invariant: what is not recognised is refus
 """
 
 import sys
+import warnings
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from types import FrameType
@@ -16,7 +17,8 @@ from typing import Any, Self
 from torch.utils.data import BatchSampler, SequentialSampler
 from torch.utils.data.distributed import DistributedSampler
 
-from npdata.errors import SamplerError, StateError
+from npdata.errors import PaddingWarning, SamplerError, StateError
+from npdata.sampling.order.ranks import Ranks
 
 _LIGHTNING = ("lightning.", "pytorch_lightning.")
 _BETWEEN = ("torch.utils.data", "torchdata.", "npdata.", "accelerate.", *_LIGHTNING)
@@ -90,7 +92,7 @@ def _accelerate(owner: Any) -> dict[str, Any]:
             "processes": owner.num_processes,
             "split": owner.split_batches,
             "even": owner.even_batches,
-            "fills": owner.even_batches,
+            "fills": owner.even_batches and owner.num_processes > 1,
         }
     if kind == "DataLoaderDispatcher":
         return {"processes": owner.state.num_processes, "split": owner.split_batches, "even": True}
@@ -151,6 +153,25 @@ def refuse_overfitting_other_rows(asking: Asking, shuffled: bool) -> None:
         raise SamplerError(
             f"Trainer(overfit_batches={wanted}) reads the same batches in every epoch, and this "
             "sampler shuffles them anew: make it with shuffle=False"
+        )
+
+
+def warn_of_repeated_predictions(asking: Asking, ranks: Ranks, start: int) -> None:
+    """Issue a `PaddingWarning` where Lightning predicts, and ranks repeat rows from `start` on.
+
+    Examples:
+        >>> ranks = Ranks(n=5, batch_size=2, rank=0, world_size=2, uneven="pad", lanes=1)
+        >>> warn_of_repeated_predictions(Asking(), ranks, 0)
+    """
+    left = (ranks.n - start) % ranks.step_size
+    repeated = -left % ranks.world_size if ranks.uneven == "pad" else 0
+    if repeated and getattr(asking.lightning, "predicting", False):
+        warnings.warn(
+            f"predict: {ranks.n} rows do not divide by {ranks.world_size} ranks, so {repeated} "
+            "of the predictions are of rows that came before; make the loader with "
+            'uneven="ragged", which repeats none',
+            PaddingWarning,
+            stacklevel=2,
         )
 
 

@@ -14,7 +14,7 @@ from trained_ranks import on_ranks
 
 import npdata
 from npdata import BlockBatchSampler, Loader, NumpyDataset
-from npdata.errors import SamplerError
+from npdata.errors import PaddingWarning, SamplerError
 
 pytest.importorskip("lightning", reason="pip install 'npdata[integrations]'")
 
@@ -102,6 +102,16 @@ def all_stages(rank: int, folder: str, kind: str, world: int, distributed: bool)
     return log
 
 
+def predictions(rank: int, folder: str, uneven: str) -> Any:
+    """The rows that a rank predicts with a Loader, and what it is warned of."""
+    with warnings.catch_warnings(record=True) as found:
+        warnings.simplefilter("always")
+        loader = Loader(NumpyDataset(np.arange(N)), BATCH, uneven=uneven)
+        parts = trainer(folder, 2).predict(module([]), loader)
+    told = [str(each.message) for each in found if each.category is PaddingWarning]
+    return torch.cat(parts).tolist(), told
+
+
 KINDS = ["Loader", "DataLoader"]
 
 
@@ -112,8 +122,7 @@ class TestRows:
         "each row once in `fit`, `validate`, `test` and `predict`, with "
         "`use_distributed_sampler` True and False; the sanity check uses up no epoch; 1 and 2 "
         "processes",
-        '`trainer.fit(model, loader)`; `uneven="ragged"` for `predict` of a `Loader` on '
-        "several ranks",
+        "`trainer.fit(model, loader)`",
     )
     @pytest.mark.parametrize("world, distributed", [(1, True), (2, True), (2, False)])
     @pytest.mark.parametrize("kind", KINDS)
@@ -134,6 +143,22 @@ class TestRows:
         for stage in ("only predict", "predictions"):
             rows = [e for log in logs for e in rows_of(log, stage)]
             once(rows, 1 if exact else world)
+
+    @shows(
+        "Lightning",
+        "lightning",
+        "rows that `predict` of a `Loader` repeats on 2 processes are warned of",
+        '`uneven="ragged"` repeats none',
+    )
+    def test_predictions_of_a_loader_on_ranks(self, tmp_path: Path) -> None:
+        for uneven, warned in (("pad", 1), ("ragged", 0)):
+            ranks = on_ranks(tmp_path, predictions, str(tmp_path), uneven)
+            rows = [row for part, _ in ranks for row in part]
+            assert set(rows) == set(range(N))
+            assert len(rows) - N == warned
+            for _, told in ranks:
+                assert len(told) == warned
+                assert all('make the loader with uneven="ragged"' in text for text in told)
 
     @shows(
         "Lightning",
