@@ -29,10 +29,14 @@ BOUNDARIES = int(os.environ.get("NPDATA_BOUNDARIES", "40"))
 X = np.random.default_rng(2).integers(0, 9, (96, 24)).astype(np.int32)
 
 
+def watch() -> None:
+    """Show all stacks, and end, where something hangs from here on; all boundaries take minutes."""
+    faulthandler.dump_traceback_later(300, exit=True)
+
+
 @pytest.fixture(autouse=True)
 def _watched() -> Iterator[None]:
-    """Show all stacks, and end, where something hangs."""
-    faulthandler.dump_traceback_later(300, exit=True)
+    watch()
     yield
     faulthandler.cancel_dump_traceback_later()
 
@@ -94,6 +98,7 @@ def test_an_interrupt_between_any_two_instructions_of_a_read_costs_no_row(
     assert count is not None
     interrupted = 0
     for boundary in boundaries(count):
+        watch()
         source = OPENED[kind](files)
         interrupted += inject.run(lambda: read(source, rows), boundary) is None  # noqa: B023
         require_right(source)
@@ -115,6 +120,7 @@ def test_an_interrupt_between_any_two_instructions_of_an_opening_costs_no_row(
     count = inject.run(opened, sys.maxsize)
     assert count is not None
     for boundary in boundaries(count):
+        watch()
         inject.run(opened, boundary)
         opened()
 
@@ -145,6 +151,7 @@ def test_an_error_between_any_two_instructions_of_a_decoding_thread_costs_no_row
     require_right(source)
     failed = 0
     for each in boundaries(seen):
+        watch()
         chunk_cache().forget(state.chunks)
         state.chunks.closed = False
         while state.chunks.ready:

@@ -198,6 +198,7 @@ class BlockBatchSampler(FoundByLightning, BatchSampler):
         """Give who asks, the ranks to make batches for, and those to count by."""
         asking = who_asks()
         refuse_overfitting_other_rows(asking, bool(self._recipe.shuffle))
+        self._recipe.warn_of_workers(0 if self._place.begun else asking.workers)
         if asking.divides:
             require_divisible(
                 asking,
@@ -215,9 +216,8 @@ class BlockBatchSampler(FoundByLightning, BatchSampler):
             counted = ranks = self._ranks()
         if asking.loader is not None:
             # Accelerate takes it from the dataset, whatever the sampler gives of it.
-            asking.loader.remainder = (
-                0 if self.drop_last else (ranks.n - self._place.coming.position) % counted.step_size
-            )
+            left = ranks.n - self._place.coming.position
+            asking.loader.remainder = 0 if self.drop_last else left % counted.step_size
         return asking, ranks, counted
 
     def _begin(self, run: Run) -> None:

@@ -32,13 +32,14 @@ class Asking:
 
     `processes` is 1 where nobody divides. `split`: each batch is divided, else batches are dealt.
     `fills`: it would fill the last step with the rows that came first in this iteration, which are
-    others after a resume.
+    others after a resume. `workers` is how many processes of a DataLoader read the batches.
     """
 
     processes: int = 1
     split: bool = False
     even: bool = False
     fills: bool = False
+    workers: int = 0
     loader: Any = None
     lightning: Any = None
 
@@ -69,6 +70,9 @@ def who_asks() -> Asking:
                 f"{type(owner.sampler).__name__} gives whole batches, and stands in the place of a "
                 "sampler of single rows: pass it as batch_sampler=, without batch_size"
             )
+        workers = getattr(owner, "_num_workers", None)
+        if workers is not None:
+            found["workers"] = workers
         if module == "accelerate.data_loader" and owner is not None:
             found = {**_accelerate(owner), **found}
         elif module.startswith(_LIGHTNING) and "lightning" not in found:

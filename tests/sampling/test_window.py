@@ -4,6 +4,7 @@ import json
 import re
 import subprocess
 import sys
+import warnings
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +12,7 @@ import h5py
 import numpy as np
 import pytest
 from processes import environment
+from torch.utils.data import DataLoader
 
 from npdata import BlockBatchSampler, NumpyDataset
 from npdata.errors import WindowWarning
@@ -157,3 +159,29 @@ def test_memory_that_holds_all_or_needs_no_decoding_changes_nothing(tmp_path: Pa
     for data in (np.zeros((ROWS, 4)), write(tmp_path / "d.h5", (64,), (1, 64))):
         sampler = BlockBatchSampler(NumpyDataset(data), 8)
         assert sampler.state_dict()["window_blocks"] == 64
+
+
+@pytest.mark.parametrize(("workers", "warned"), [(0, False), (1, False), (4, False), (5, True)])
+def test_workers_whose_windows_do_not_fit_give_one_warning_and_the_same_order(
+    tmp_path: Path, small_budget: None, workers: int, warned: bool
+) -> None:
+    ds = NumpyDataset(write(tmp_path / "x.h5", (64,), (20, 64)))
+    sampler = BlockBatchSampler(ds, 640, seed=3)
+    window = sampler.state_dict()["window_blocks"]
+    loader = DataLoader(ds, batch_sampler=sampler, collate_fn=len, num_workers=workers)
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        assert [sum(loader) for _ in range(2)] == [ROWS] * 2
+    messages = [str(each.message) for each in caught if each.category is WindowWarning]
+    assert len(messages) == warned
+    if warned:
+        assert re.search(
+            rf"each of 5 DataLoader workers decodes windows of {window} blocks", messages[0]
+        )
+        fewer = int(re.search(r"use window_blocks=(\d+), ", messages[0])[1])  # type: ignore[index]
+        again = BlockBatchSampler(ds, 640, window_blocks=fewer)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            warnings.simplefilter("error", WindowWarning)
+            next(iter(DataLoader(ds, batch_sampler=again, collate_fn=len, num_workers=workers)))
+    assert sampler.state_dict()["window_blocks"] == window

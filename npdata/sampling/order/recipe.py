@@ -51,7 +51,8 @@ def shuffle_name(number: int) -> str:
 class Recipe:
     """The orders of `samples` positions over a dataset of `rows` rows.
 
-    `totals` is the running sum of the weights, for weighted draws.
+    `totals` is the running sum of the weights, for weighted draws; `blocks_held` how many blocks
+    the memory for decoded chunks holds, None where there is no need to know.
 
     Examples:
         >>> recipe = Recipe.of(6, shuffle="full", seed=0)
@@ -65,6 +66,7 @@ class Recipe:
     seed: int
     layout: Layout
     window_blocks: int
+    blocks_held: int | None
     lanes: int
     subset: NDArray[np.int64] | None
     totals: NDArray[np.float64] | None
@@ -112,8 +114,10 @@ class Recipe:
         else:
             layout = Layout.of(blocks)
         held = getattr(data, "rows_in_memory", None) if shuffle == "block" and in_blocks else None
+        blocks_held = None
         if held is not None and block_rows is None and held < rows:
-            wide = _fitted(held // (count * blocks.largest), window_blocks)
+            blocks_held = held // (count * blocks.largest)
+            wide = _fitted(blocks_held, window_blocks)
         else:
             wide = window_blocks or WINDOW_BLOCKS
         return cls(
@@ -123,9 +127,30 @@ class Recipe:
             seed=seed,
             layout=layout,
             window_blocks=wide,
+            blocks_held=blocks_held,
             lanes=count,
             subset=subset,
             totals=totals,
+        )
+
+    def warn_of_workers(self, workers: int) -> None:
+        """Warn where the windows of so many DataLoader workers do not fit in their memory.
+
+        Each of them decodes the whole window. How many there are must not change the order, so the
+        window stays as it is.
+        """
+        held = self.blocks_held
+        if held is None or not workers or not max(1, held // workers) < self.window_blocks <= held:
+            return  # the rows of one block are read together, so a window of one needs no memory
+        fewer = max(1, held // workers)
+        warnings.warn(
+            f"each of {workers} DataLoader workers decodes windows of {self.window_blocks} blocks, "
+            f"and the memory for decoded chunks of all of them holds {held} blocks, so chunks are "
+            f"decoded again and again: use window_blocks={fewer}, fewer workers, npdata.Loader, "
+            f"whose threads share one window, or set the environment variable NPDATA_CACHE_BYTES "
+            f"to {workers * self.window_blocks / max(1, held):.1f} times what it is",
+            WindowWarning,
+            stacklevel=2,
         )
 
     def order(self, epoch: int) -> Order:
