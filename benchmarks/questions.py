@@ -25,6 +25,8 @@ QUESTIONS = {
     "loader": "loader",
     "small_batches": "small_batches",
     "statistics": "field_statistics",
+    "path": "path",
+    "defaults": "defaults",
     "resident": "resident",
     "order": "order",
     "cold": "cold",

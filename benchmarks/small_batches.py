@@ -1,22 +1,27 @@
-"""Small batches of rows in memory: `Loader` beside `randperm` with `index_select`.
+"""Small batches: `Loader` beside `randperm` with `index_select`, and beside torch's own classes.
 
 Each side makes every batch of an epoch; that all give every row once, with its label, is checked
-first. Figures are of processor time, in turns.
+first. The recipe runs on one core, and `Loader` on all: there are ratios of the time that passes,
+and of the time of all processors.
 """
 
+import itertools
 import time
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
 import numpy as np
 import torch
+from torch.utils.data import DataLoader, TensorDataset
 
 import npdata
 from benchmarks.harness import Bench
-from benchmarks.report import Column, Section, Table, measured
+from benchmarks.report import Column, Ratio, Section, Table, measured
 
 ROWS, WIDTH = 1_000_000, 32
 GOALS = {64: 3.0, 256: 2.0, 1024: 1.3}
+ROW_BY_ROW_GOAL = 40.0
+Batches = Callable[[], Iterable[Any]]
 
 
 def recipe(x: torch.Tensor, y: torch.Tensor, size: int) -> Iterator[Any]:
@@ -34,41 +39,69 @@ def check(batches: Iterable[Any], x: torch.Tensor) -> None:
     assert torch.equal(rows, x[labels])
 
 
-def seconds(batches: Callable[[], Iterable[Any]]) -> float:
-    """Give the processor time of a pass."""
-    start = time.process_time()
-    for _ in batches():
-        pass
-    return time.process_time() - start
+def seconds(batches: Batches, count: int | None = None) -> tuple[float, float]:
+    """Give the time that a pass takes, and that of all processors, for a batch of it."""
+    start, spent, made = time.perf_counter(), time.process_time(), 0
+    for _ in itertools.islice(batches(), count):
+        made += 1
+    return (time.perf_counter() - start) / made, (time.process_time() - spent) / made
 
 
 def run(bench: Bench, rows: int = ROWS) -> list[Section]:
     """Measure and give the section of the report."""
     data = np.random.default_rng(0).random((rows, WIDTH), np.float32)
     labels = np.arange(rows)
+    np.save(bench.folder / "x.npy", data)
     x, y = torch.from_numpy(data), torch.from_numpy(labels)
     dataset = npdata.NumpyDataset(data, labels)
-    lines = []
+    mapped = npdata.NumpyDataset(bench.folder / "x.npy", labels)
+    lines, ratios = [], []
     for size, goal in GOALS.items():
-        loader = npdata.Loader(dataset, size, shuffle=True, seed=1)
-        check(loader, x)
-        check(recipe(x, y, size), x)
-        pairs = [
-            (seconds(lambda size=size: recipe(x, y, size)), seconds(lambda loader=loader: loader))
-            for _ in range(bench.rounds)
+        full = npdata.Loader(dataset, size, shuffle=True, seed=1)
+        block = npdata.Loader(mapped, size, shuffle="block", seed=1)
+        stock = DataLoader(TensorDataset(x, y), batch_size=size, shuffle=True)
+        for each in (full, block, recipe(x, y, size)):
+            check(each, x)
+        few = max(1, len(stock) // 50)
+        passes = [
+            (
+                seconds(lambda size=size: recipe(x, y, size)),
+                seconds(lambda full=full: full),
+                seconds(lambda block=block: block),
+                seconds(lambda stock=stock: stock, few),
+            )
+            for _ in range(2 * bench.rounds)
         ]
-        lines.append((size, measured([usual / ours for usual, ours in pairs]), goal))
-        bench.say(f"batches of {size}: {lines[-1][1].median:.2f} times the recipe")
+        over = {
+            "recipe": measured([usual[0] / ours[0] for usual, ours, _, _ in passes]),
+            "processor": measured([usual[1] / ours[1] for usual, ours, _, _ in passes]),
+            "rows": measured([row[0] / ours[0] for _, ours, _, row in passes]),
+            "block": measured([ours[0] / block[0] for _, ours, block, _ in passes]),
+        }
+        spent = measured([1e6 * ours[0] for _, ours, _, _ in passes])
+        lines.append((size, spent, *over.values()))
+        what = f"batches of {size:,}: times the recipe"
+        ratios.append(Ratio(what=what, value=over["recipe"].median, goal=goal))
+        what = f"batches of {size:,}: times TensorDataset in a DataLoader"
+        ratios.append(Ratio(what=what, value=over["rows"].median, goal=ROW_BY_ROW_GOAL))
+        what = f"batches of {size:,}: block shuffle from .npy over full from memory"
+        ratios.append(Ratio(what=what, value=over["block"].median, goal=1.0))
+        bench.say(f"batches of {size}: {over['recipe'].median:.2f} times the recipe")
     columns = (
         Column(name="batch", format=",d"),
-        Column(name="times as fast", format=",.2f"),
-        Column(name="goal", format=",.1f"),
+        Column(name="Loader, µs a batch", format=",.1f"),
+        Column(name="times the recipe"),
+        Column(name="in processor time"),
+        Column(name="times TensorDataset", format=",.0f"),
+        Column(name="block, .npy / full, memory"),
     )
     return [
         Section(
             name="small-batches",
             title="Small batches in memory, beside randperm and index_select",
-            note="Ratios of processor time of an epoch, measured in turns.",
+            note=f"{rows:,} rows of {WIDTH} float32 and a label. Ratios of pairs of passes, taken "
+            "in turns.",
             table=Table(columns=columns, rows=tuple(lines)),
+            ratios=tuple(ratios),
         )
     ]

@@ -22,10 +22,13 @@ from benchmarks import (
     before_after,
     beside_peers,
     chunks,
+    defaults,
     memory,
+    path,
     resident,
     row_size,
     rows,
+    small_batches,
     sources,
     spans,
 )
@@ -154,6 +157,9 @@ def test_small_runs_of_the_questions_give_sections_that_can_be_drawn(tmp_path: P
         *chunks.run(bench, sizes=(4, 16), rows=600),
         *spans.run(bench, share=1e-3),
         *resident.run(bench, rows=600),
+        *path.run(bench, rows=path.ROWS),
+        *defaults.run(bench, rows=2048),
+        *small_batches.run(bench, rows=2048),
     ]
     report = report_of(*sections)
     assert len({section.name for section in sections}) == len(sections)

@@ -9,8 +9,10 @@ is only read, also where the view could write. It knows nothing of files and fie
 
 import math
 import os
+from collections.abc import Callable
+from contextvars import ContextVar, copy_context
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 import torch
@@ -40,6 +42,23 @@ FEW_BYTES = 1 << 18
 _WHOLE = frozenset(d for d in NATIVE.values() if not d.is_floating_point and not d.is_complex)
 # From so many elements on torch divides a copy among its threads.
 _GRAIN = 32768
+Result = TypeVar("Result")
+_alone: ContextVar[bool] = ContextVar("alone", default=False)
+
+
+def without_threads(function: Callable[..., Result], *arguments: object) -> Result:
+    """Give `function(*arguments)`, in which this thread copies without torch's other threads.
+
+    For when the other cores have work: torch's threads would wait for each other, turning idly.
+    It is set in a context of its own, so an interrupt cannot leave it set.
+
+    Examples:
+        >>> without_threads(sum, [1, 2])
+        3
+    """
+    context = copy_context()
+    context.run(_alone.set, True)
+    return context.run(function, *arguments)
 
 
 class _Memory:
@@ -109,8 +128,10 @@ class RowTable:
     array: NDArray[Any]
     view: Tensor | None
     typed: bool
+    flat: bool = False
+    """Whether NumPy can gather as well, on one core: typed rows that lie end to end."""
     narrow: bool = False
-    """Whether NumPy gathers faster: rows of up to `NARROW_BYTES` that lie end to end."""
+    """Whether NumPy gathers faster: flat rows of up to `NARROW_BYTES`."""
 
     @classmethod
     def of(cls, array: NDArray[Any]) -> "RowTable":
@@ -126,18 +147,19 @@ class RowTable:
         if array.size == 0 or array.dtype.hasobject or min(array.strides) < 0:
             return cls(array=array, view=None, typed=False)
         low, high = byte_bounds(array)
-        flat = _Memory(array, low, (high - low,)).tensor()
+        memory = _Memory(array, low, (high - low,)).tensor()
         native = array.dtype.isnative and array.dtype.name in NATIVE
         if native and array.flags.aligned and not any(step % item for step in array.strides):
             steps = [step // item for step in array.strides]
             array = array.view(array.dtype.name)  # torch takes uint64, and not C's ulonglong
             word = NATIVE[array.dtype.name]
-            view = flat.view(SIGNED.get(word, word)).as_strided(array.shape, steps)
-            narrow = array.flags.c_contiguous and array.nbytes <= NARROW_BYTES * len(array)
-            return cls(array=array, view=view, typed=True, narrow=narrow)
+            view = memory.view(SIGNED.get(word, word)).as_strided(array.shape, steps)
+            flat = array.flags.c_contiguous
+            narrow = flat and array.nbytes <= NARROW_BYTES * len(array)
+            return cls(array=array, view=view, typed=True, flat=flat, narrow=narrow)
         first = array[:1]
         if first.flags.c_contiguous:
-            view = flat.as_strided((len(array), first.nbytes), (array.strides[0], 1))
+            view = memory.as_strided((len(array), first.nbytes), (array.strides[0], 1))
             return cls(array=array, view=view, typed=False)
         return cls(array=array, view=None, typed=False)
 
@@ -146,7 +168,7 @@ class RowTable:
         if self.view is None or out.size == 0:
             out[...] = self.array[indices]
             return
-        if self.narrow and np.maximum.reduce(indices.view(np.uint64)) >= len(self.array):
+        if self.flat and np.maximum.reduce(indices.view(np.uint64)) >= len(self.array):
             raise IndexError("a row lies outside")  # a negative number is a huge unsigned one
         flat = torch.from_numpy(out.reshape(-1).view(np.uint8))
         rows = out.shape if self.typed else (len(indices), -1)
@@ -160,7 +182,7 @@ class RowTable:
         array, view = self.array, self.view
         if self.narrow and len(indices) * array.strides[0] <= ON_ONE_CORE:
             return torch.from_numpy(array.take(indices, 0, None, "clip"))
-        if view is None or _Process.forked:
+        if view is None or _Process.forked or _alone.get():
             out = torch.from_numpy(np.empty((len(indices), *array.shape[1:]), array.dtype))
             self.select(indices, out)
             return out
@@ -174,7 +196,7 @@ class RowTable:
         Indices are in [0, n), and are not looked at again.
         """
         view = self.view
-        if self.narrow and out.nbytes <= ON_ONE_CORE:
+        if (self.narrow and out.nbytes <= ON_ONE_CORE) or (self.flat and _alone.get()):
             array = self.array
             words = out.numpy()
             if words.dtype != array.dtype:
@@ -259,7 +281,14 @@ def _select(view: Tensor, rows: NDArray[np.int64], out: Tensor) -> None:
             raise IndexError("a row lies outside")
         out.numpy()[...] = view.numpy()[rows]
         return
-    torch.index_select(view, 0, torch.from_numpy(rows), out=out)
+    numbers = torch.from_numpy(rows)
+    if out.numel() <= _GRAIN or not _alone.get():
+        torch.index_select(view, 0, numbers, out=out)
+        return
+    few = max(1, _GRAIN * len(rows) // out.numel())
+    for first in range(0, len(rows), few):
+        part = slice(first, first + few)
+        torch.index_select(view, 0, numbers[part], out=out[part])
 
 
 def _on_one_core(elements: int, item: int) -> bool:
@@ -290,7 +319,7 @@ def copy_values(source: Tensor, out: Tensor) -> Tensor:
         if source.dtype in _WHOLE and out.dtype in _WHOLE:
             out.numpy()[...] = source.numpy()
             return out
-    elif not (_Process.forked and _lost_threads()):
+    elif not (_alone.get() or (_Process.forked and _lost_threads())):
         return out.copy_(source)
     values, target = source.view(-1), out.view(-1)
     for first in range(0, len(target), _GRAIN):  # so few that torch uses no other thread

@@ -10,10 +10,10 @@ accelerator `to_device`'s.
 
 import functools
 import inspect
-import time
 import weakref
 from collections.abc import Callable, Iterator, Mapping, Sized
 from dataclasses import replace
+from time import perf_counter
 from typing import TYPE_CHECKING, Any, NamedTuple, Self
 
 import torch
@@ -408,7 +408,7 @@ class _LoaderIterator(Iterator[Any]):
             if batch is None:
                 batch = self._arrived(counter)
             else:
-                counter.batches, counter.left = received + 1, time.perf_counter()
+                counter.batches, counter.left = received + 1, perf_counter()
             if self._reading is not None and received + 1 == self._count:
                 self._reading.end_of_dataloader = True
             if self._bar is not None:
@@ -421,7 +421,7 @@ class _LoaderIterator(Iterator[Any]):
 
     def _arrived(self, counter: Counter) -> Any:
         """Give the next batch of the prefetcher, or the first of its next run."""
-        asked = time.perf_counter()
+        asked = perf_counter()
         if self._made is None:
             if self._loader is None:
                 raise StopIteration

@@ -82,7 +82,7 @@ class Pipeline:
             machine=Machine(cores=cores(), to_device=to_device, pins=pins_memory()),
         )
         # Kept from one epoch to the next: memory that was used before is what makes it fast.
-        batches = schedule.depth + schedule.threads + 2
+        batches = schedule.depth + schedule.threads + schedule.helps + 2
         fields = sum(len(each.sources) for each in datasets_within(dataset))
         return cls(
             dataset=dataset,
@@ -91,7 +91,7 @@ class Pipeline:
             ordered=ordered,
             options=options,
             schedule=schedule,
-            reuses=data.batch_bytes is None or data.batch_bytes >= REUSE_BYTES,
+            reuses=data.batch_bytes is None or data.batch_bytes >= REUSE_BYTES or schedule.run > 1,
             buffers=BufferPool(most=batches * max(1, fields)),
         )
 
@@ -144,6 +144,7 @@ class Pipeline:
             threads=schedule.threads,
             depth=schedule.depth,
             begin=begin,
+            helps=schedule.helps,
         )
 
     def _jobs(self, batches: Iterator[Any]) -> tuple[tuple[Source, ...], Iterator[Job]]:

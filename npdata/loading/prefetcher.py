@@ -19,6 +19,7 @@ from typing import Any, Generic, Self, TypeVar
 
 import torch
 
+from npdata.arrays.gather import without_threads
 from npdata.arrays.per_process import this_process
 from npdata.errors import ForkError
 
@@ -71,6 +72,7 @@ class Prefetcher(Iterator[Result], Generic[Job, Result]):
         threads: how many threads, at least 0.
         depth: how many jobs are being made or ready at most, at least 1.
         begin: called once in every thread, before any job.
+        helps: whether the consumer, where it would wait, does jobs that no thread has begun.
 
     Raises:
         ForkError: (a RuntimeError) on iterating in a process that was forked from the one that made
@@ -92,9 +94,11 @@ class Prefetcher(Iterator[Result], Generic[Job, Result]):
         threads: int,
         depth: int,
         begin: Callable[[], object] = int,
+        helps: bool = False,
     ) -> None:
         self._function = function
         self._depth = depth
+        self._helps = helps
         self._jobs: Iterator[Job] | None = iter(jobs)
         self.process = this_process.number
         self.is_threaded = threads > 0
@@ -167,12 +171,30 @@ class Prefetcher(Iterator[Result], Generic[Job, Result]):
         if not slots:
             raise StopIteration
         slot = slots.popleft()
+        while self._helps and slot.empty() and self._does_one():
+            pass
         while True:
             try:
                 return slot.get(timeout=_POLL_SECONDS)
             except queue.Empty:  # Python now looks for signals
                 if slot.empty() and not all(thread.is_alive() for thread in self._threads):
                     raise RuntimeError("a thread that makes batches has died") from None
+
+    def _does_one(self) -> bool:
+        """Do the next job that no thread has begun, on one core; tell whether there was one."""
+        try:
+            task = self._queue.tasks.get_nowait()
+        except queue.Empty:
+            return False
+        if task is None:  # it was closed
+            self._queue.tasks.put(None)
+            return False
+        slot, job = task
+        result, error = without_threads(_outcome, self._function, job)
+        if error is not None and not isinstance(error, Exception):
+            raise error  # an interrupt is of the consumer, and not of the job
+        slot.put((result, error))
+        return True
 
     def _submit(self, slots: deque[_Slot], depth: int) -> None:
         """Put in jobs until `depth` are under way."""

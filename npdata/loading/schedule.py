@@ -20,6 +20,12 @@ LEAST_RUN = 4
 """Fewer batches are made one by one: large ones use memory again, which a run does not."""
 MOST_THREADS = 8
 """More threads than this copy no faster: memory is the limit."""
+RUN_THREADS = 2
+"""As many keep up with a loop that does nothing: it hands a run out in the time of a gather."""
+MOST_HELPED = 64
+"""A loop that gets more batches than this of a run is the slower part, and does not help."""
+LEAST_EPOCH = 1 << 24
+"""An epoch of runs with fewer bytes is over before threads, which take 0.2 ms to begin, help."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -27,11 +33,13 @@ class Data:
     """What is known of the data: `batch_bytes` is None where it is not npdata's.
 
     `gathered_bytes` are those of a batch that can be gathered with others; None: it cannot be.
+    `epoch_bytes` are those of all rows.
     """
 
     batch_bytes: int | None
     library: bool
     gathered_bytes: int | None = None
+    epoch_bytes: int = 0
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -47,9 +55,10 @@ class Machine:
 class Schedule:
     """Batches are made on `threads` threads (0: in the caller), `depth` batches ahead.
 
-    `pinned` is whether into pinned memory. `reason` is why so many threads. Up to `run` batches are
-    gathered at once, and `depth` is then a number of runs. `resident` says which rows are held in
-    memory or on a device, where that was asked for.
+    With `helps` the loop makes batches as well, where it would wait. `pinned` is whether into
+    pinned memory. `reason` is why so many threads. Up to `run` batches are gathered at once, and
+    `depth` is then a number of runs. `resident` says which rows are held in memory or on a device,
+    where that was asked for.
     """
 
     threads: int
@@ -58,6 +67,7 @@ class Schedule:
     reason: str
     run: int = 1
     resident: str = ""
+    helps: bool = False
 
     def __repr__(self) -> str:
         """Give it in one line, as for people."""
@@ -66,6 +76,8 @@ class Schedule:
     def __str__(self) -> str:
         """Give it in one line."""
         threads = "1 thread" if self.threads == 1 else f"{self.threads} threads"
+        if self.helps:
+            threads += " and the loop while it waits"
         ahead = "batches" if self.run == 1 else f"runs of {self.run} batches"
         where = f"{threads}, {self.depth} {ahead} ahead"
         caller = "in the caller" if self.run == 1 else f"in the caller, {self.run} batches at once"
@@ -98,7 +110,6 @@ def decide_schedule(
         raise LoaderError(
             "pin_memory=True, but there is no accelerator to pin memory for; leave it out"
         )
-    threads, reason = _threads(num_threads, data, machine)
     depth = prefetch
     if memory_budget is not None:
         size = data.batch_bytes or 1
@@ -117,10 +128,18 @@ def decide_schedule(
         room = RUN_BYTES if memory_budget is None else min(RUN_BYTES, memory_budget // 4 // depth)
         fits = room // max(1, data.gathered_bytes)
         run = fits if fits >= LEAST_RUN else 1
-    return Schedule(threads=threads, depth=depth, pinned=pinned, reason=reason, run=run)
+    threads, reason = _threads(num_threads, data, machine, in_runs=run > 1)
+    return Schedule(
+        threads=threads,
+        depth=depth,
+        pinned=pinned,
+        reason=reason,
+        run=run,
+        helps=num_threads == "auto" and threads > 0 and not alone and run <= MOST_HELPED,
+    )
 
 
-def _threads(asked: int | Auto, data: Data, machine: Machine) -> tuple[int, str]:
+def _threads(asked: int | Auto, data: Data, machine: Machine, *, in_runs: bool) -> tuple[int, str]:
     if asked != "auto":
         if isinstance(asked, bool) or not isinstance(asked, int) or asked < 0:
             raise LoaderError(f"num_threads={asked!r}: expected 'auto' or an int of at least 0")
@@ -130,6 +149,9 @@ def _threads(asked: int | Auto, data: Data, machine: Machine) -> tuple[int, str]
             "rows are read through h5py, one at a time, and its lock must not be held by a "
             "thread when the process forks"
         )
+    if in_runs and machine.cores > 1 and data.epoch_bytes >= LEAST_EPOCH:
+        threads = min(machine.cores - 1, RUN_THREADS)
+        return threads, "small batches are gathered together, while the loop uses those before"
     if data.batch_bytes is not None and data.batch_bytes < SMALL_BYTES and not machine.to_device:
         return 0, (
             f"a batch of {data.batch_bytes} bytes is read faster than a thread hands it over"

@@ -5,7 +5,7 @@ Idea: torch's own wrappers (`Subset`, `StackDataset`, `ConcatDataset`) keep what
 nothing.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sized
 from dataclasses import dataclass
 from typing import Any
 
@@ -55,7 +55,7 @@ def data_of(dataset: Any, batch_size: int | None) -> Data:
 
     Examples:
         >>> data_of(npdata.NumpyDataset(np.arange(5)), 2)
-        Data(batch_bytes=16, library=False, gathered_bytes=None)
+        Data(batch_bytes=16, library=False, gathered_bytes=None, epoch_bytes=40)
     """
     sources = [source for each in datasets_within(dataset) for source in each.sources]
     row_bytes = sum(source.row_bytes for source in sources)
@@ -63,6 +63,7 @@ def data_of(dataset: Any, batch_size: int | None) -> Data:
     return Data(
         batch_bytes=row_bytes * batch_size if known and batch_size is not None else None,
         library=any(source.access.kind == "library" for source in sources),
+        epoch_bytes=row_bytes * len(dataset) if isinstance(dataset, Sized) else 0,
     )
 
 

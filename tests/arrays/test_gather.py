@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from kinds import misaligned
 
 from npdata.arrays import gather
-from npdata.arrays.gather import ByteRows, RowTable, copy_values
+from npdata.arrays.gather import ByteRows, RowTable, copy_values, without_threads
 
 BASE = np.arange(7 * 4 * 3).reshape(7, 4, 3)
 ARRAYS = {
@@ -120,6 +120,18 @@ def test_rows_of_bytes_are_the_same_on_one_core_and_on_all(row: int, on_one_core
     assert (out == data[starts[:, None] + np.arange(row)]).all()
 
 
+@pytest.mark.parametrize("order", ["C", "F"])
+@pytest.mark.parametrize("dtype", [np.float32, np.uint16])
+def test_rows_are_the_same_without_other_threads(order: str, dtype: type) -> None:
+    data = np.arange(200 * 1000).astype(dtype).reshape(200, 1000, order=order)
+    rows = np.random.default_rng(0).integers(0, 200, 99)
+    table, out = RowTable.of(data), np.zeros((99, 1000), dtype)
+    without_threads(table.gather, rows, out)
+    assert (out == data[rows]).all()
+    made = without_threads(table.rows, rows)
+    assert (made.numpy().view(dtype) == data[rows]).all()
+
+
 @pytest.mark.parametrize("forked", [False, True])
 def test_values_are_cast_with_and_without_threads(
     forked: bool, monkeypatch: pytest.MonkeyPatch
@@ -128,3 +140,5 @@ def test_values_are_cast_with_and_without_threads(
         leave_threads_behind(monkeypatch)
     source = torch.arange(100_000, dtype=torch.int64).view(50, 2000)
     assert torch.equal(copy_values(source, torch.empty(50, 2000)), source.float())
+    alone = without_threads(copy_values, source, torch.empty(50, 2000))
+    assert torch.equal(alone, source.float())

@@ -17,6 +17,7 @@ from torch.utils.data import DataLoader
 
 import npdata
 from npdata import BlockBatchSampler, Loader, NumpyDataset
+from npdata.loading import schedule
 from npdata.loading.buffer_pool import REUSE_BYTES, BufferPool
 from npdata.loading.prefetcher import Prefetcher
 
@@ -50,8 +51,14 @@ def loader(threads: Any) -> Loader:
 
 @pytest.mark.slow
 @pytest.mark.parametrize("files", ["/npdata/", "/weakref.py"])
-@pytest.mark.parametrize("threads", [0, 1, 2, 8, "auto"])
-def test_an_epoch_of_a_loader(threads: Any, files: str) -> None:
+@pytest.mark.parametrize("threads", [0, 1, 2, 8, "auto", "auto, helped"])
+def test_an_epoch_of_a_loader(threads: Any, files: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    if threads == "auto, helped":
+        monkeypatch.setattr(schedule, "SMALL_BYTES", 0)
+        monkeypatch.setattr(schedule, "RUN_BYTES", 0)
+        threads = "auto"
+        assert loader(threads).describe().helps
+
     def read(mine: Loader, rows: list[int]) -> None:
         for batch in mine:
             rows += batch.tolist()
@@ -63,7 +70,7 @@ def test_an_epoch_of_a_loader(threads: Any, files: str) -> None:
         return torch.cat(list(fresh)).tolist()
 
     whole, later = epoch(0), epoch(5)
-    if files == "/weakref.py" and threads in (0, "auto"):
+    if files == "/weakref.py" and not loader(threads).describe().threads:
         pytest.skip("nothing is stopped there")
     total = run_interrupted(lambda: read(loader(threads), []), files, -1)
     for boundary in np.unique(np.linspace(1, total, BOUNDARIES).astype(int)).tolist():
@@ -122,10 +129,11 @@ def test_an_epoch_of_a_data_loader_without_workers() -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize("helps", [False, True])
 @pytest.mark.parametrize("threads", [0, 1, 2, 8])
-def test_a_prefetcher(threads: int) -> None:
+def test_a_prefetcher(threads: int, helps: bool) -> None:
     def read() -> None:
-        with Prefetcher(str, range(9), threads=threads, depth=3) as results:
+        with Prefetcher(str, range(9), threads=threads, depth=3, helps=helps) as results:
             list(results)
 
     for boundary in each_boundary(read):

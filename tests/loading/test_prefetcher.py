@@ -34,9 +34,13 @@ def _no_thread_is_left():
     jobs=st.lists(st.integers(), max_size=30),
     threads=st.sampled_from(THREADS),
     depth=st.integers(1, 9),
+    helps=st.booleans(),
 )
-def test_results_come_in_the_order_of_the_jobs(jobs: list[int], threads: int, depth: int) -> None:
-    with Prefetcher(lambda job: job * 2, jobs, threads=threads, depth=depth) as results:
+def test_results_come_in_the_order_of_the_jobs(
+    jobs: list[int], threads: int, depth: int, helps: bool
+) -> None:
+    options = {"threads": threads, "depth": depth, "helps": helps}
+    with Prefetcher(lambda job: job * 2, jobs, **options) as results:
         assert list(results) == [job * 2 for job in jobs]
         assert list(results) == []
 
@@ -82,15 +86,22 @@ def test_jobs_are_really_done_by_several_threads_at_once() -> None:
         assert sorted(set(results)) == [0, 1]
 
 
+def test_a_consumer_that_helps_does_what_no_thread_has_begun() -> None:
+    begun = threading.Barrier(2, timeout=60)
+    with Prefetcher(lambda job: begun.wait() and job, [1, 2], threads=1, depth=2, helps=True) as it:
+        list(it)  # one thread alone would wait for ever
+
+
 class TestErrors:
+    @pytest.mark.parametrize("helps", [False, True])
     @pytest.mark.parametrize("threads", THREADS)
-    def test_an_error_comes_in_its_place_and_ends_the_rest(self, threads: int) -> None:
+    def test_an_error_comes_in_its_place_and_ends_the_rest(self, threads: int, helps: bool) -> None:
         def work(job: int) -> int:
             if job == 3:
                 raise KeyError("three")
             return job
 
-        results = Prefetcher(work, range(10), threads=threads, depth=6)
+        results = Prefetcher(work, range(10), threads=threads, depth=6, helps=helps)
         assert [next(results) for _ in range(3)] == [0, 1, 2]
         with pytest.raises(KeyError, match="three"):
             next(results)

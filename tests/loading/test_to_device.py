@@ -111,6 +111,23 @@ class TestSchedule:
         small = {"data": {"batch_bytes": 100}, "machine": {"to_device": True}}
         assert self.decide(**small).threads == 3
 
+    def test_the_loop_helps_where_it_waits_for_whole_batches(self) -> None:
+        assert self.decide().helps
+        assert "3 threads and the loop while it waits" in str(self.decide())
+        assert not self.decide(num_threads=3).helps
+        assert not self.decide(machine={"pins": True}).helps
+        assert not self.decide(machine={"to_device": True}).helps
+
+    def test_long_epochs_of_runs_are_gathered_ahead(self) -> None:
+        few = {"batch_bytes": 1 << 15, "gathered_bytes": 1 << 15, "epoch_bytes": 1 << 24}
+        many = {**few, "batch_bytes": 1 << 10, "gathered_bytes": 1 << 10}
+        for data, helps in ((few, True), (many, False)):
+            schedule = self.decide(data=data)
+            assert schedule.run > 1
+            assert (schedule.threads, schedule.helps) == (2, helps)
+            assert self.decide(data=data, machine={"cores": 1}).threads == 0
+            assert self.decide(data={**data, "epoch_bytes": 1 << 20}).threads == 0
+
     def test_pinning(self) -> None:
         assert not self.decide().pinned
         assert self.decide(machine={"pins": True}).pinned
@@ -137,6 +154,7 @@ def sent_to_cpu(ds: Any, rows: Any, dtype: Any = None) -> tuple[Any, BatchResult
         pinned=False,
         sender=sender,
         dtype=dtype,
+        threaded=False,
     )
     made = task(Job(number=0, rows=rows))
     return sender.receive(made.batch), made
