@@ -68,6 +68,13 @@ class RaggedField(Field):
         """How one sample becomes a tensor, and why so."""
         return ragged_conversion(self.source, self.asked)
 
+    @functools.cached_property
+    def _fill(self) -> Any:
+        """The padding in the stored dtype: an array without axes."""
+        value = torch.full((1,), self.form.padding, dtype=self.tensor_dtype, device="cpu")
+        fill = self._raw(value)
+        return (fill.byteswap() if self.rule.swapped else fill)[0, ...]
+
     @property
     def tensor_dtype(self) -> torch.dtype:
         """The dtype of the tensors."""
@@ -94,7 +101,7 @@ class RaggedField(Field):
 
     def __getstate__(self) -> dict[str, Any]:
         """Leave out what is decided again from the source."""
-        decided = ("rule", "conversion")
+        decided = ("rule", "conversion", "_fill")
         return {name: value for name, value in self.__dict__.items() if name not in decided}
 
     def row(self, index: int, *, independent: bool = False) -> Tensor:
@@ -145,15 +152,12 @@ class RaggedField(Field):
 
     def _lay(self, pieces: list[NDArray[Any]], values: Tensor) -> None:
         """Copy the pieces to their places, and fill what is left of each."""
-        raw = self._raw(values)
-        fill = self._raw(torch.full((1,), self.form.padding, dtype=values.dtype, device="cpu"))
-        if self.rule.swapped:
-            fill = fill.byteswap()
+        raw, fill = self._raw(values), self._fill
         for place, piece in zip(raw, pieces, strict=True):
             size = len(piece)
             place[:size] = piece
             if size < len(place):
-                place[size:] = fill[0]
+                place[size:] = fill
         if self.rule.swapped:
             raw.byteswap(inplace=True)
 

@@ -17,6 +17,7 @@ from npdata.sources.hdf5.chunk_table import ChunkTable
 from npdata.sources.hdf5.chunked import ChunkedSource, ChunkSpec
 from npdata.sources.hdf5.layout import LayoutKeeper
 from npdata.sources.hdf5.rows import gather_rows
+from npdata.sources.hdf5.tiling import Pieces
 
 MOST_STARTS = 1 << 18
 """So many offsets are worked out at a time."""
@@ -54,20 +55,20 @@ class ChunkMappedSource(ChunkedSource):
             return super().runs(starts, stops)
         self._file.check()
         tiling, rest, data = self._spec.tiling, self.shape[1:], self._file.array
-        size, width = tiling.chunk_rows, tiling.tile_bytes
-        runs = []
-        for first, stop in zip(starts.tolist(), stops.tolist(), strict=True):
-            pieces = []
-            row = first
-            while row < stop:
-                end = min((row // size + 1) * size, stop)
-                offset = int(bases[row // size])
-                piece = data[offset + row * width : offset + end * width]
-                pieces.append(piece.view(self.dtype).reshape(end - row, *rest))
-                row = end
-            empty = len(pieces) == 0
-            runs.append(np.empty((0, *rest), self.dtype) if empty else _joined(pieces))
-        return runs
+        cut = Pieces.of_runs(starts, stops, tiling.chunk_rows)
+        firsts = cut.blocks * tiling.chunk_rows + cut.firsts
+        low = bases.take(cut.blocks) + firsts * tiling.tile_bytes
+        high = low + cut.counts * tiling.tile_bytes
+        pieces = [
+            data[a:b].view(self.dtype) for a, b in zip(low.tolist(), high.tolist(), strict=True)
+        ]
+        if rest:
+            pieces = [piece.reshape(-1, *rest) for piece in pieces]
+        each = np.searchsorted(cut.places, np.cumsum(stops - starts)).tolist()
+        if len(pieces) == len(starts) and 0 not in np.diff(each):
+            return pieces
+        empty = [np.empty((0, *rest), self.dtype)]
+        return [_joined(pieces[a:b] or empty) for a, b in zip([0, *each], each, strict=False)]
 
     def read_run(self, first: int, out: NDArray[Any]) -> None:
         """Read rows from the file, chunk by chunk, past the map and its page faults."""
