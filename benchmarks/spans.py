@@ -250,7 +250,7 @@ class Size:
 
 QUESTIONS: tuple[tuple[Any, Size, Size], ...] = (
     (tokens, Size(count=250_000_000, batches=200), Size(count=50_000_000, batches=100)),
-    (episodes, Size(count=1_000, batches=40), Size(count=150, batches=3)),
+    (episodes, Size(count=1_000, batches=40), Size(count=60, batches=4)),
     (ragged, Size(count=4_000, batches=30), Size(count=1_500, batches=15)),
     (cells, Size(count=50_000, batches=12), Size(count=8_000, batches=12)),
     (groups, Size(count=10_000, batches=1), Size(count=2_000, batches=1)),
@@ -264,7 +264,7 @@ def run(bench: Bench, share: float = 1.0) -> list[Section]:
     for question, whole, quick in QUESTIONS:
         size = quick if bench.quick else whole
         few = max(1, int(size.batches * share))
-        for pair in question(bench.folder, max(300, int(size.count * share)), few):
+        for pair in question(bench.folder, max(60, int(size.count * share)), few):
             rows.append(row(pair, bench.rounds))
             bench.say(f"{rows[-1][0]}: {rows[-1][4].median:.2f} times {rows[-1][1]}")
     columns = (

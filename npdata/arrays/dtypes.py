@@ -32,6 +32,9 @@ NATIVE: dict[str, torch.dtype] = {
     "complex128": torch.complex128,
 }
 
+NAMES = {dtype: name for name, dtype in NATIVE.items()}
+"""The dtype of NumPy for each of torch that it has."""
+
 _ML_NAMES = (
     "bfloat16",
     "float8_e4m3fn",
