@@ -23,6 +23,7 @@ from benchmarks import (
     beside_peers,
     chunks,
     defaults,
+    field_statistics,
     memory,
     path,
     resident,
@@ -160,6 +161,7 @@ def test_small_runs_of_the_questions_give_sections_that_can_be_drawn(tmp_path: P
         *path.run(bench, rows=path.ROWS),
         *defaults.run(bench, rows=2048),
         *small_batches.run(bench, rows=2048),
+        *field_statistics.run(bench, nbytes=16 << 20),
     ]
     report = report_of(*sections)
     assert len({section.name for section in sections}) == len(sections)

@@ -241,7 +241,7 @@ def statistics_of(
         raise FieldError(f"keep_axes names {unknown[0]!r}, which is no field; fields are {labels}")
     count = len(fields[0]) if rows is None else len(rows)
     numbers = [field for field in fields if field.conversion.action != "text"]
-    parts = {field.label: _parts(count, field.source.row_bytes) for field in numbers}
+    parts = {field.label: _parts(count, _row_bytes(field)) for field in numbers}
     found: dict[str | int, list[Moments]] = {}
     known: dict[str | int, Kept] = {}
     bar = open_bar(sum(map(len, parts.values())), "statistics") if progress else None
@@ -292,6 +292,14 @@ def _finished(parts: list[Moments], kept: Kept) -> FieldStatistics:
     )
 
 
+def _row_bytes(field: Field) -> int:
+    """Give the bytes of a row as it is stored, or as it is cast where these are more."""
+    stored, cast = field.source.row_bytes, field.conversion.dtype
+    if cast is None:
+        return stored
+    return max(stored, stored // max(1, field.source.dtype.itemsize) * cast.itemsize)
+
+
 def _parts(count: int, row_bytes: int) -> list[slice]:
     """Cut `count` rows into pieces; one piece, without rows, where there are none."""
     step = max(1, PIECE_BYTES // max(1, row_bytes))
@@ -310,10 +318,10 @@ def _pieces(
 
     def summed(k: int) -> Piece:
         if not hasattr(memories, "one"):
-            memories.one = Memory()
+            memories.one, memories.rows = Memory(), Memory()
         _will_need(field, parts[min(k + AHEAD, len(parts) - 1)], rows)
         found: Piece = {}
-        for label, array in _arrays(field.label, _value(field, parts[k], rows)):
+        for label, array in _arrays(field.label, _value(field, parts[k], rows, memories.rows)):
             over = _over(field, label, array.shape, asked)
             moments, beside = moments_of(array, over, memories.one, near.get(label))
             if k == 0:
@@ -347,14 +355,26 @@ def _will_need(field: Field, part: slice, rows: NDArray[np.int64] | None) -> Non
         field.source.will_need(int(chosen[0]), int(chosen[-1]) + 1)
 
 
-def _value(field: Field, part: slice, rows: NDArray[np.int64] | None) -> Any:
+def _value(field: Field, part: slice, rows: NDArray[np.int64] | None, memory: Memory) -> Any:
+    """Give the rows of a part: where they lie, or in the memory of this thread.
+
+    Fresh memory for each part stayed with the threads that freed it: 300 MiB in place of 20.
+    """
     value = field.span(part) if rows is None else None
     if value is not None:
         return value
     chosen = np.arange(part.start, part.stop) if rows is None else rows[part]
     if isinstance(field, RaggedField):
         return field.flat(chosen)
-    return field.stack(chosen, plain_memory)
+    if not field.plain:
+        return field.stack(chosen, plain_memory)
+
+    def again(shape: tuple[int, ...], dtype: torch.dtype) -> torch.Tensor:
+        nbytes = math.prod(shape) * dtype.itemsize
+        held = torch.from_numpy(memory.of(-(-nbytes // 8)).view(np.uint8))
+        return held[:nbytes].view(dtype).view(shape)
+
+    return field.stack(chosen, again)
 
 
 def _arrays(label: str | int, value: Any) -> Iterator[tuple[str | int, NDArray[Any]]]:
