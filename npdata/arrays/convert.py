@@ -167,6 +167,8 @@ def refusal(array: object) -> str | None:
         return "np.matrix is always two-dimensional, so its rows are no rows; pass np.asarray(...)"
     if isinstance(array, np.ndarray):
         return f"{kind.__name__} is a subclass whose meaning would be lost; pass np.asarray(...)"
+    if hasattr(kind, "__getitems__"):
+        return f"a {kind.__name__} is no NumPy array; ds[:] gives its rows as tensors"
     return f"a {kind.__name__} is no NumPy array; pass np.asarray(...) of it"
 
 

@@ -40,6 +40,7 @@ def fields_of(
         >>> fields_of((1, 2), {}), fields_of(({"x": 1},), {})
         ((None, (1, 2)), (('x',), (1,)))
     """
+    _refuse_words_of_loaders(named)
     only = fields[0] if len(fields) == 1 and not named else None
     if isinstance(only, Mapping):
         fields, named = (), only
@@ -52,6 +53,35 @@ def fields_of(
     if not fields and not named:
         raise FieldError("a dataset needs at least one field; give an array or a path")
     return (tuple(named), tuple(named.values())) if named else (None, fields)
+
+
+_OF_DATA_LOADERS = {"num_workers", "collate_fn", "persistent_workers", "prefetch_factor"}
+_OF_LOADERS = {"batch_size", "shuffle", "drop_last", "sampler", "batch_sampler", "pin_memory"} | {
+    "seed",
+    "num_threads",
+    "prefetch",
+    "device",
+    "rank",
+    "world_size",
+}
+
+
+def _refuse_words_of_loaders(named: Mapping[str, Any]) -> None:
+    """Raise `FieldError` for an option of a loader; an array or path of that name is a field."""
+    for name, value in named.items():
+        if name not in _OF_LOADERS | _OF_DATA_LOADERS or isinstance(
+            value, str | os.PathLike | list | Mapping
+        ):
+            continue
+        order = name in ("sampler", "batch_sampler") and not hasattr(value, "__array__")
+        if order or value is None or isinstance(value, bool | int | float) or callable(value):
+            shown = repr(value) if isinstance(value, bool | int | float) else "..."
+            loader = "DataLoader" if name in _OF_DATA_LOADERS else "npdata.Loader"
+            raise FieldError(
+                f"{name}= is for what reads the dataset: leave it out here, and write "
+                f"{loader}(dataset, {name}={shown}, ...); options of a dataset are "
+                f"{', '.join(OPTIONS)}"
+            )
 
 
 def per_field(option: str, asked: Any, names: tuple[str, ...] | None, count: int) -> list[Any]:

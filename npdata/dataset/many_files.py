@@ -47,6 +47,7 @@ def stack(
     padding: float | None = None,
     transform: Transform | None = None,
     batch_transform: Transform | None = None,
+    copy: bool = True,
     on_missing: Literal["raise"] = "raise",
     **named: Files,
 ) -> NumpyDataset:
@@ -81,6 +82,7 @@ def stack(
         padding: as in `NumpyDataset`.
         transform: as in `NumpyDataset`.
         batch_transform: as in `NumpyDataset`.
+        copy: as in `NumpyDataset`.
         on_missing: "raise": no file is ever left out.
         named: the files of each field, by its name.
 
@@ -104,7 +106,8 @@ def stack(
         return open_stack(FileTable.of(files, raw, first_only=check == "first use"), raw)
 
     sources = {label: opened(files) for label, files in _paired(found).items()}
-    options = {"ragged": ragged, "padding": padding, "decode": decode, "columns": columns}
+    options: dict[str, Any] = {"ragged": ragged, "padding": padding, "decode": decode}
+    options |= {"columns": columns, "copy": copy}
     return _dataset(
         sources, label_from, None if raw else dtype, transform, batch_transform, **options
     )
@@ -124,6 +127,7 @@ def concatenate(
     offset: int = 0,
     transform: Transform | None = None,
     batch_transform: Transform | None = None,
+    copy: bool = True,
     on_missing: Literal["raise"] = "raise",
     **named: Files,
 ) -> NumpyDataset:
@@ -146,6 +150,7 @@ def concatenate(
         offset: the byte at which the array in each raw file begins.
         transform: as in `NumpyDataset`.
         batch_transform: as in `NumpyDataset`.
+        copy: as in `NumpyDataset`.
         on_missing: "raise": no file is ever left out.
         named: the files of each field, by its name.
 
@@ -158,10 +163,13 @@ def concatenate(
         (7, tensor(6.))
     """
     _require_raise(on_missing)
-    options = {"decode": decode, "columns": columns, "cache": cache, "cache_bytes": cache_bytes}
+    options: dict[str, Any] = {"decode": decode, "columns": columns, "copy": copy}
+    options |= {"cache": cache, "cache_bytes": cache_bytes}
     raw = _raw(dtype, shape, offset)
     cast = None if raw else dtype
     if isinstance(files, list | tuple) and not all(map(_is_path, files)):
+        if any(isinstance(each, NumpyDataset) for each in files):
+            raise FieldError("datasets are laid end to end by sum(datasets), or one + other")
         if named or label_from is not None:
             raise FieldError(
                 "a list with arrays in it has no names: name= fields and label_from= need files"

@@ -6,6 +6,7 @@ It reads nothing and makes no thread.
 """
 
 import difflib
+import inspect
 from collections.abc import Mapping, Sequence, Sized
 from typing import Any
 
@@ -45,6 +46,10 @@ _CURES = {
 }
 
 
+_OF_SAMPLERS = frozenset(inspect.signature(BlockBatchSampler).parameters) - {"data"}
+"""Of these, `Loader` has the most common; it passes no others on."""
+
+
 def require_npdata_words(words: Mapping[str, Any], known: tuple[str, ...]) -> None:
     """Raise `LoaderError` for arguments of a DataLoader that mean nothing here; `known` are ours.
 
@@ -55,6 +60,11 @@ def require_npdata_words(words: Mapping[str, Any], known: tuple[str, ...]) -> No
         npdata.errors.LoaderError: num_workers=4: a Loader makes batches on threads of this ...
     """
     for name, value in words.items():
+        if name in _OF_SAMPLERS:
+            raise LoaderError(
+                f"{name}= is an argument of the sampler: write Loader(dataset, "
+                f"sampler=BlockBatchSampler(dataset, {name}={value!r}, ...))"
+            )
         if name not in _HARMLESS:
             near = difflib.get_close_matches(name, [*known, *_HARMLESS], 1)
             raise LoaderError(

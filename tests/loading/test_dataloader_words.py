@@ -18,7 +18,7 @@ from torch.utils.data import (
 
 import npdata
 from npdata import BlockBatchSampler, Loader, NumpyDataset
-from npdata.errors import LoaderError, NotBatchedError, SamplerError
+from npdata.errors import ConversionError, FieldError, LoaderError, NotBatchedError, SamplerError
 
 N = 103
 
@@ -288,3 +288,29 @@ def test_collate_refuses_the_fields_of_one_sample(workers: int) -> None:
         next(iter(DataLoader(ds, None, collate_fn=npdata.collate, num_workers=workers)))
     assert len(npdata.collate([ds[0], ds[1]])) == 2
     assert len(npdata.collate((ds[0], ds[1]))) == 2
+
+
+class TestWordsInTheWrongPlace:
+    @pytest.mark.parametrize(
+        "words", [{"batch_size": 32}, {"shuffle": True}, {"num_workers": 2}, {"collate_fn": len}]
+    )
+    def test_of_a_loader_for_a_dataset(self, words) -> None:
+        (name,) = words
+        for fields in ((np.arange(3),), ()):
+            named = {} if fields else {"x": np.arange(3)}
+            with pytest.raises(FieldError, match=rf"write (npdata.|Data)Loader\(dataset, {name}="):
+                NumpyDataset(*fields, **named, **words)
+        assert NumpyDataset(**{name: np.arange(3)}).names == (name,)
+
+    @pytest.mark.parametrize("words", [{"max_rows": 10}, {"lanes": 2}, {"block_rows": 4}])
+    def test_of_the_sampler_for_a_loader(self, ds, words) -> None:
+        message = r"sampler=BlockBatchSampler\(dataset, {}={}, ...\)"
+        ((name, value),) = words.items()
+        with pytest.raises(LoaderError, match=message.format(name, value)):
+            Loader(ds, **words)
+
+    def test_datasets_for_arrays(self, ds) -> None:
+        with pytest.raises(FieldError, match=r"sum\(datasets\)"):
+            npdata.concatenate([ds, ds])
+        with pytest.raises(ConversionError, match=r"ds\[:\] gives its rows"):
+            npdata.as_tensor(ds)
