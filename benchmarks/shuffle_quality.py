@@ -20,7 +20,7 @@ import numpy as np
 
 from npdata.arrays.blocks import Blocks
 from npdata.sampling.order import plan_order
-from npdata.sampling.order.block_layout import Layout
+from npdata.sampling.order.block_layout import BlockLayout
 from npdata.sampling.order.recipe import WINDOW_BLOCKS
 from npdata.sampling.quality import shuffle_quality
 
@@ -48,7 +48,7 @@ def blocks_read(rows: np.ndarray, kept: int) -> int:
 def main() -> None:
     n = BLOCK_ROWS * BLOCKS
     labels = np.arange(n) * 10 // n
-    layout = Layout.of(Blocks.uniform(n, BLOCK_ROWS))
+    layout = BlockLayout.of(Blocks.uniform(n, BLOCK_ROWS))
     print("window   label entropy   neighbours   read, 64 blocks kept   read, none kept")
     found = []
     for window in WINDOWS:

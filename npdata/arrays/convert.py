@@ -24,7 +24,7 @@ ARRAY_TYPES = (np.ndarray, np.memmap, np.recarray)
 
 
 @dataclass(frozen=True, kw_only=True)
-class Layout:
+class ArrayLayout:
     """All that a conversion depends on: strides in bytes, flags as NumPy has them.
 
     `fields` has the layout of each field of a structured dtype.
@@ -35,10 +35,10 @@ class Layout:
     strides: tuple[int, ...]
     writeable: bool
     aligned: bool
-    fields: tuple[tuple[str, "Layout"], ...] = ()
+    fields: tuple[tuple[str, "ArrayLayout"], ...] = ()
 
     @classmethod
-    def of(cls, array: NDArray[Any]) -> "Layout":
+    def of(cls, array: NDArray[Any]) -> "ArrayLayout":
         """Give the layout of `array`."""
         dtype = array.dtype
         # Not flags.writeable: NumPy warns when it is read of some broadcast arrays.
@@ -53,7 +53,7 @@ class Layout:
         )
 
     @property
-    def row(self) -> "Layout":
+    def row(self) -> "ArrayLayout":
         """The layout of one row: what an index along axis 0 selects."""
         return replace(
             self,
@@ -144,11 +144,11 @@ def explain(
         if copy is False:
             reason = "a NumPy scalar cannot be shared; use copy=None or copy=True for a copy"
             return Conversion(action="refuse", reason=reason)
-        return decide(Layout.of(np.asarray(array)), copy=True, dtype=dtype)
+        return decide(ArrayLayout.of(np.asarray(array)), copy=True, dtype=dtype)
     not_plain = refusal(array)
     if not_plain is not None:
         return Conversion(action="refuse", reason=not_plain)
-    return decide(Layout.of(array), copy=copy, dtype=dtype)
+    return decide(ArrayLayout.of(array), copy=copy, dtype=dtype)
 
 
 def refusal(array: object) -> str | None:
@@ -172,7 +172,7 @@ def refusal(array: object) -> str | None:
     return f"a {kind.__name__} is no NumPy array; pass np.asarray(...) of it"
 
 
-def decide(layout: Layout, *, copy: bool | None = None, dtype: object = None) -> Conversion:
+def decide(layout: ArrayLayout, *, copy: bool | None = None, dtype: object = None) -> Conversion:
     """Decide on a conversion from the layout alone: pure, the same answer every time."""
     rule = dtype_rule(layout.dtype, dtype)
     if rule.kind == "refused":
@@ -207,7 +207,7 @@ def apply(conversion: Conversion, array: NDArray[Any]) -> Tensors:
         raise ConversionError(f"cannot turn an array into a tensor: {conversion.reason}")
     if conversion.action == "view":
         return _over(array, rule)
-    layout = Layout.of(array)
+    layout = ArrayLayout.of(array)
     same = array.dtype == rule.carrier and array.dtype.num == rule.carrier.num
     if same and layout.contiguous and _hazard(layout) is None:
         tensor = torch.tensor(array, device="cpu")
@@ -235,7 +235,7 @@ def _over(array: NDArray[Any], rule: DTypeRule) -> Tensor:
     return tensor if rule.tensor is None else tensor.view(rule.tensor)
 
 
-def _obstacle(layout: Layout, rule: DTypeRule) -> str | None:
+def _obstacle(layout: ArrayLayout, rule: DTypeRule) -> str | None:
     if rule.cast is not None or rule.swapped:
         return rule.reason
     if not layout.writeable:
@@ -243,7 +243,7 @@ def _obstacle(layout: Layout, rule: DTypeRule) -> str | None:
     return _hazard(layout)
 
 
-def _hazard(layout: Layout) -> str | None:
+def _hazard(layout: ArrayLayout) -> str | None:
     """Say what keeps torch from reading this memory at all."""
     if any(stride < 0 for stride in layout.strides):
         return "a stride is negative, and torch has no negative strides"
@@ -256,7 +256,7 @@ def _hazard(layout: Layout) -> str | None:
     return None
 
 
-def _decide_fields(layout: Layout, rule: DTypeRule, copy: bool | None) -> Conversion:
+def _decide_fields(layout: ArrayLayout, rule: DTypeRule, copy: bool | None) -> Conversion:
     parts = tuple((name, decide(field, copy=copy)) for name, field in layout.fields)
     for name, part in parts:
         if part.action == "refuse":

@@ -15,7 +15,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from npdata.arrays.convert import Conversion, Layout, apply, as_tensor, decide
+from npdata.arrays.convert import ArrayLayout, Conversion, apply, as_tensor, decide
 from npdata.arrays.dtypes import DType, DTypeRule, dtype_rule
 from npdata.arrays.gather import copy_values
 from npdata.dataset.batch_memory import Allocate, plain_memory, scratch_memory
@@ -173,7 +173,7 @@ def ragged_conversion(source: RaggedSource, dtype: object = None) -> Conversion:
     layout = source.pieces_layout
     if layout is not None:
         return decide(layout, dtype=dtype)
-    fresh = Layout.of(np.empty((0, *source.row_shape), source.values_dtype))
+    fresh = ArrayLayout.of(np.empty((0, *source.row_shape), source.values_dtype))
     decided = decide(fresh, copy=True, dtype=dtype)
     if decided.action != "copy":
         return decided

@@ -14,7 +14,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from npdata.arrays.convert import Conversion, Layout, apply, as_tensor, decide
+from npdata.arrays.convert import ArrayLayout, Conversion, apply, as_tensor, decide
 from npdata.arrays.dtypes import DTypeRule, dtype_rule
 from npdata.arrays.gather import copy_values
 from npdata.dataset.batch_memory import Allocate, plain_memory, scratch_memory
@@ -110,7 +110,7 @@ class RowsField(Field):
         table = self.source.table
         if table is None or self.rule.kind != "number":
             return None
-        conversion = decide(Layout.of(table.array[rows]), dtype=self.asked)
+        conversion = decide(ArrayLayout.of(table.array[rows]), dtype=self.asked)
         if conversion.action != "view":
             return None
         self.source.check()
@@ -178,7 +178,7 @@ def conversion_of(source: Source, dtype: object = None) -> Conversion:
 def _of_columns(source: Source) -> Conversion:
     """Decide on the columns of records; text that was chosen by name is kept as str."""
     layout = source.row_layout
-    known = layout or Layout.of(np.empty((0, *source.shape[1:]), source.dtype)).row
+    known = layout or ArrayLayout.of(np.empty((0, *source.shape[1:]), source.dtype)).row
     parts = []
     for name, column in known.fields:
         text = isinstance(source, ColumnsSource) and dtype_rule(column.dtype, str).kind == "text"

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 from torch import Tensor
 
-from npdata.arrays.convert import Conversion, Layout, apply, decide
+from npdata.arrays.convert import ArrayLayout, Conversion, apply, decide
 from npdata.dataset.batch_memory import Allocate
 from npdata.dataset.field import Field
 from npdata.errors import ConversionError
@@ -42,7 +42,7 @@ class VariedField(Field):
     @functools.cached_property
     def conversion(self) -> Conversion:
         """How one sample is made, and why so."""
-        return decide(Layout.of(np.empty(0, self.source.values_dtype)), dtype=self.asked)
+        return decide(ArrayLayout.of(np.empty(0, self.source.values_dtype)), dtype=self.asked)
 
     @property
     def joinable(self) -> tuple[Any, ...]:

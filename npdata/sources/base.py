@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from npdata.arrays.blocks import Blocks
-from npdata.arrays.convert import Layout
+from npdata.arrays.convert import ArrayLayout
 from npdata.arrays.dtypes import DType
 from npdata.arrays.gather import RowTable
 from npdata.sources.packing import NOT_PACKED, Packing, Packings
@@ -96,10 +96,10 @@ class Source(ABC):
         return None
 
     @property
-    def row_layout(self) -> Layout | None:
+    def row_layout(self) -> ArrayLayout | None:
         """The layout that every row in place has; None where rows must be read."""
         table = self.table
-        return None if table is None else Layout.of(table.array).row
+        return None if table is None else ArrayLayout.of(table.array).row
 
     def row_in_place(self, index: int) -> NDArray[Any] | None:
         """Give row `index`, in [0, len), where it lies; None where it must be read."""

@@ -67,7 +67,7 @@ class RawFormat(NamedTuple):
     offset: int
 
 
-class Facts(NamedTuple):
+class KnownFile(NamedTuple):
     """What is known of one file: `header` identifies its kind; -1 without a place of its own."""
 
     inode: int
@@ -110,7 +110,7 @@ class FileTable:
             return cls._of(files, numbers, kinds)
         known: dict[bytes, Any] = {}
 
-        def part(run: range) -> list[Facts]:
+        def part(run: range) -> list[KnownFile]:
             return [look(files, k, raw, known) for k in run]
 
         threads = 1 if files.has_members else THREADS  # one at a time is all that h5py can
@@ -141,7 +141,7 @@ class FileTable:
     def of_mapped(cls, source: MappedSource) -> "FileTable | None":
         """Give what a mapped source knows of its file, None where its rows are no plain run."""
         path, identity, _ = source.stored
-        facts = _facts_of(source)
+        facts = _known_of(source)
         if facts.offset < 0 or facts.kind.fortran or identity.mtime_ns is None:
             return None
         kinds: dict[Kind, int] = {}
@@ -224,20 +224,20 @@ def _unpickled(files: FileList, kinds: tuple[Kind, ...], *columns: Any) -> FileT
     )
 
 
-def _numbers(facts: list[Facts], kinds: dict[Kind, int]) -> NDArray[np.int64]:
+def _numbers(facts: list[KnownFile], kinds: dict[Kind, int]) -> NDArray[np.int64]:
     """Give the facts as columns, with the place of each kind in `kinds`, which grows."""
     rows = [(*each[:5], kinds.setdefault(each.kind, len(kinds))) for each in facts]
     return np.array(rows, np.int64).T
 
 
-def look(files: FileList, number: int, raw: RawFormat | None, known: Any) -> Facts:
+def look(files: FileList, number: int, raw: RawFormat | None, known: Any) -> KnownFile:
     """Look at one file; `known` remembers headers that were understood before."""
     member = files.member(number)
     path = files.path(number)
     if raw is not None:
-        return _facts_of(open_raw(os.fsdecode(path), *raw))
+        return _known_of(open_raw(os.fsdecode(path), *raw))
     if member is not None:
-        return _facts_of(_member(os.fsdecode(path), member))
+        return _known_of(_member(os.fsdecode(path), member))
     descriptor = opened(path)
     try:
         status = os.fstat(descriptor)
@@ -248,7 +248,7 @@ def look(files: FileList, number: int, raw: RawFormat | None, known: Any) -> Fac
         os.close(descriptor)
 
 
-def of_npy(descriptor: int, status: os.stat_result, path: bytes, known: Any) -> Facts:
+def of_npy(descriptor: int, status: os.stat_result, path: bytes, known: Any) -> KnownFile:
     """Understand the header of an open `.npy`."""
     start = os.pread(descriptor, _HEADER, 0)
     found = known.get(start[: 10 + start[8] + 256 * start[9]]) if len(start) > 9 else None
@@ -261,7 +261,9 @@ def of_npy(descriptor: int, status: os.stat_result, path: bytes, known: Any) -> 
             f"{offset + nbytes}, but it has {status.st_size} bytes; it was cut short, or its "
             f"header lies"
         )
-    return Facts(status.st_ino & _INODE, status.st_size, status.st_mtime_ns, offset, length, kind)
+    return KnownFile(
+        status.st_ino & _INODE, status.st_size, status.st_mtime_ns, offset, length, kind
+    )
 
 
 def _understood(
@@ -283,7 +285,7 @@ def _kind(header: NpyHeader) -> Kind:
     return Kind(header.dtype, header.shape[1:] if header.shape else None, fortran)
 
 
-def _facts_of(source: Source) -> Facts:
+def _known_of(source: Source) -> KnownFile:
     kind = Kind(source.dtype, source.shape[1:], False, source.packing)
     if isinstance(source, MappedSource):
         _, identity, place = source.stored
@@ -298,9 +300,9 @@ def _facts_of(source: Source) -> Facts:
     return _identified(FileIdentity.of(path), UNKNOWN, len(source), kind)
 
 
-def _identified(identity: FileIdentity, offset: int, length: int, kind: Kind) -> Facts:
+def _identified(identity: FileIdentity, offset: int, length: int, kind: Kind) -> KnownFile:
     inode, mtime_ns = identity.inode & _INODE, identity.mtime_ns or 0
-    return Facts(inode, identity.size, mtime_ns, offset, length, kind)
+    return KnownFile(inode, identity.size, mtime_ns, offset, length, kind)
 
 
 def _member(path: str, member: str) -> Source:

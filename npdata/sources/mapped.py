@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from npdata.arrays.convert import Layout
+from npdata.arrays.convert import ArrayLayout
 from npdata.arrays.dtypes import DType
 from npdata.arrays.gather import RowTable
 from npdata.errors import TruncatedError
@@ -121,9 +121,9 @@ class MappedSource(InPlaceSource):
         return RowTable.of(self._array())
 
     @property
-    def row_layout(self) -> Layout:
+    def row_layout(self) -> ArrayLayout:
         """The layout that every row in the map has; no more is made than that takes."""
-        return Layout.of(self._array()).row
+        return ArrayLayout.of(self._array()).row
 
     def _array(self) -> NDArray[Any]:
         place = self._place

@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from npdata.arrays.blocks import Blocks
-from npdata.arrays.convert import Layout
+from npdata.arrays.convert import ArrayLayout
 from npdata.arrays.dtypes import DType
 from npdata.errors import FieldError
 from npdata.sources.base import Source
@@ -41,7 +41,7 @@ class RaggedSource(Source):
         """Give the length of every array, int64; where they lie by h5py, it must read them all."""
 
     @property
-    def pieces_layout(self) -> Layout | None:
+    def pieces_layout(self) -> ArrayLayout | None:
         """The layout of a piece where pieces are views of the data, else None."""
         return None
 
@@ -110,10 +110,10 @@ class SpansSource(CompositeSource, RaggedSource):
         return self._values.ahead_bytes
 
     @property
-    def pieces_layout(self) -> Layout | None:
+    def pieces_layout(self) -> ArrayLayout | None:
         """The layout of the values where they lie in place."""
         table = self._values.table
-        return None if table is None else Layout.of(table.array)
+        return None if table is None else ArrayLayout.of(table.array)
 
     @property
     def bases(self) -> tuple[Source, ...]:

@@ -15,7 +15,7 @@ from numpy.lib.stride_tricks import as_strided
 from numpy.typing import NDArray
 
 from npdata.arrays.blocks import Blocks
-from npdata.arrays.convert import Layout
+from npdata.arrays.convert import ArrayLayout
 from npdata.arrays.gather import NARROW_BYTES, RowTable
 from npdata.arrays.spans import Windows, offsets_array, step_of
 from npdata.sources.base import Access, Source
@@ -79,10 +79,10 @@ class WindowSource(CompositeSource):
         return None if views is None else views[1]
 
     @property
-    def row_layout(self) -> Layout | None:
+    def row_layout(self) -> ArrayLayout | None:
         """The layout of a window in place."""
         views = self._in_place()
-        return None if views is None else Layout.of(views[2].array).row
+        return None if views is None else ArrayLayout.of(views[2].array).row
 
     def row_in_place(self, index: int) -> NDArray[Any] | None:
         """Give a window where it lies; None where it must be read."""

@@ -5,7 +5,7 @@ import pytest
 
 from npdata.arrays.blocks import Blocks
 from npdata.sampling.order import plan_order
-from npdata.sampling.order.block_layout import Layout
+from npdata.sampling.order.block_layout import BlockLayout
 from npdata.sampling.quality import shuffle_quality
 
 N = 20_000
@@ -18,7 +18,7 @@ def quality(shuffle, window_blocks=1):
         shuffle=shuffle,
         seed=0,
         epoch=0,
-        layout=Layout.of(Blocks.uniform(N, 100)),
+        layout=BlockLayout.of(Blocks.uniform(N, 100)),
         window_blocks=window_blocks,
     )
     return shuffle_quality(order.rows(np.arange(N)), LABELS, batch_size=100)

@@ -21,11 +21,11 @@ Ints = NDArray[np.int64]
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
-class Layout:
+class BlockLayout:
     """Segments of blocks; every table is int64 with one entry per segment.
 
     Examples:
-        >>> layout = Layout.of(Blocks(rows=(10, 3), block_rows=(4, 4)))
+        >>> layout = BlockLayout.of(Blocks(rows=(10, 3), block_rows=(4, 4)))
         >>> layout.count, layout.size, layout.first_rows(np.arange(4)).tolist()
         (4, 4, [0, 4, 8, 10])
         >>> [table.tolist() for table in layout.short]

@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from npdata.errors import SamplerError
-from npdata.sampling.order.block_layout import Layout
+from npdata.sampling.order.block_layout import BlockLayout
 from npdata.sampling.order.checks import whole_number
 from npdata.sampling.order.permutation import Permutations
 from npdata.sampling.order.windows import Lane
@@ -125,7 +125,7 @@ def plan_order(
     shuffle: Shuffle,
     seed: int,
     epoch: int,
-    layout: Layout,
+    layout: BlockLayout,
     window_blocks: int,
     lanes: int = 1,
 ) -> Order:
@@ -140,7 +140,7 @@ def plan_order(
 
     Examples:
         >>> from npdata.arrays.blocks import Blocks
-        >>> layout = Layout.of(Blocks.uniform(6, 2))
+        >>> layout = BlockLayout.of(Blocks.uniform(6, 2))
         >>> order = plan_order(6, shuffle="block", seed=0, epoch=0, layout=layout, window_blocks=2)
         >>> order.rows(np.arange(6)).tolist()
         [4, 2, 5, 3, 1, 0]

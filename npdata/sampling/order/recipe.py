@@ -19,7 +19,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from npdata.arrays.blocks import Blocks
 from npdata.errors import SamplerError, WindowWarning
-from npdata.sampling.order.block_layout import Layout
+from npdata.sampling.order.block_layout import BlockLayout
 from npdata.sampling.order.checks import whole_number
 from npdata.sampling.order.epoch_order import (
     ORDER_VERSION,
@@ -64,7 +64,7 @@ class Recipe:
     samples: int
     shuffle: Shuffle
     seed: int
-    layout: Layout
+    layout: BlockLayout
     window_blocks: int
     blocks_held: int | None
     lanes: int
@@ -110,9 +110,9 @@ class Recipe:
         blocks = _blocks(data, rows, block_rows) if in_blocks else Blocks.uniform(rows, rows)
         if subset is not None and in_blocks:
             subset = np.sort(subset)
-            layout = Layout.of_subset(blocks, subset)
+            layout = BlockLayout.of_subset(blocks, subset)
         else:
-            layout = Layout.of(blocks)
+            layout = BlockLayout.of(blocks)
         held = getattr(data, "rows_in_memory", None) if shuffle == "block" and in_blocks else None
         blocks_held = None
         if held is not None and block_rows is None and held < rows:

@@ -13,7 +13,7 @@ from typing import Any, Self
 import numpy as np
 from numpy.typing import NDArray
 
-from npdata.sampling.order.block_layout import Layout
+from npdata.sampling.order.block_layout import BlockLayout
 from npdata.sampling.order.permutation import Permutations
 
 Ints = NDArray[np.int64]
@@ -29,7 +29,7 @@ class Lane:
     rows missing up to the k-th of them (one longer, from 0 on).
     """
 
-    layout: Layout
+    layout: BlockLayout
     number: int
     lanes: int
     narrow: int
@@ -44,7 +44,7 @@ class Lane:
     @classmethod
     def of(
         cls,
-        layout: Layout,
+        layout: BlockLayout,
         *,
         number: int,
         lanes: int,

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 from npdata.arrays.blocks import Blocks
 from npdata.sampling.order import ORDER_VERSION, draw_order, plan_order, split
-from npdata.sampling.order.block_layout import Layout
+from npdata.sampling.order.block_layout import BlockLayout
 
 SETTINGS = settings(max_examples=120, derandomize=True, deadline=None)
 
@@ -26,7 +26,7 @@ def plan(blocks, shuffle="block", seed=0, epoch=0, window_blocks=3, lanes=1):
         shuffle=shuffle,
         seed=seed,
         epoch=epoch,
-        layout=Layout.of(blocks),
+        layout=BlockLayout.of(blocks),
         window_blocks=window_blocks,
         lanes=lanes,
     )
@@ -36,7 +36,7 @@ class TestLayout:
     @SETTINGS
     @given(blocks=segments())
     def test_it_has_the_blocks_of_the_source(self, blocks):
-        layout = Layout.of(blocks)
+        layout = BlockLayout.of(blocks)
         edges = np.unique(blocks.edges())
         assert layout.count == blocks.count
         assert layout.first_rows(np.arange(layout.count)).tolist() == edges[:-1].tolist()
@@ -51,7 +51,7 @@ class TestLayout:
     def test_a_subset_is_cut_at_the_edges_of_the_blocks(self, blocks, data):
         rows = data.draw(st.lists(st.integers(0, max(0, blocks.total_rows - 1)), max_size=50))
         subset = np.sort(np.array(rows if blocks.total_rows else [], np.int64))
-        layout = Layout.of_subset(blocks, subset)
+        layout = BlockLayout.of_subset(blocks, subset)
         block_of = np.searchsorted(np.unique(blocks.edges()), subset, side="right")
         starts = np.flatnonzero(np.diff(np.append(-1, block_of)))
         assert layout.first_rows(np.arange(layout.count)).tolist() == starts.tolist()
