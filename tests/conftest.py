@@ -1,6 +1,7 @@
 """Shared by all tests: reproducible property tests, one thread per process, data to read."""
 
 import os
+import signal
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -19,6 +20,8 @@ hypothesis.settings.register_profile(
 )
 hypothesis.settings.load_profile("suite")
 torch.set_num_threads(1)
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:  # a shell begins what it runs behind so
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 # For `import benchmarks`; last, so that what is tested is the installed package.
 sys.path.append(str(Path(__file__).parent.parent))
 

@@ -27,7 +27,10 @@ def kept(tmp_path: Path) -> Path:
     return folder
 
 
-def test_it_lists_files_datasets_and_bytes(kept: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_it_lists_files_datasets_and_bytes(
+    kept: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("COLUMNS", "1000")
     assert main(["cache", str(kept)]) == 0
     head, *rows, total = capsys.readouterr().out.splitlines()
     assert head.split() == ["file", "dataset", "kept", "whole", "last", "used"]
