@@ -154,9 +154,18 @@ def cut_and_extended(path: Path) -> None:
     os.truncate(path, size)
 
 
+def moved(path: Path) -> None:
+    """As blocks of the disk that were another chunk's: whole, and at the wrong place."""
+    data = bytearray(path.read_bytes())
+    for start, size in ((HEADER, 8), (HEADER + 4096, CHUNK * 160)):
+        data[start + size : start + 2 * size] = data[start : start + size]
+    path.write_bytes(data)
+
+
 @pytest.mark.parametrize(
     ("damage", "again"),
     [
+        (moved, 1),
         (overwrite(HEADER), 1),
         (overwrite(HEADER + 8 * (CHUNKS - 1)), 1),
         (overwrite(HEADER + 4096), 1),
@@ -167,7 +176,18 @@ def cut_and_extended(path: Path) -> None:
         (lambda path: path.write_bytes(b""), CHUNKS),
         (lambda path: path.unlink(), CHUNKS),
     ],
-    ids=["record", "last record", "chunk", "last", "header", "cut", "holes", "empty", "gone"],
+    ids=[
+        "moved",
+        "record",
+        "last record",
+        "chunk",
+        "last",
+        "header",
+        "cut",
+        "holes",
+        "empty",
+        "gone",
+    ],
 )
 def test_what_is_damaged_is_decoded_again(
     path: Path, folder: Path, damage: Callable[[Path], None], again: int
