@@ -81,8 +81,10 @@ def _print(held: list[Held]) -> None:
 
 
 def _file(held: Held) -> str:
-    files = held.about.get("files")
-    return str(files[0][0]) if files else "unknown"
+    try:
+        return str(held.about["files"][0][0])
+    except (LookupError, TypeError):  # it is damaged
+        return "unknown"
 
 
 def _time(held: Held) -> str:

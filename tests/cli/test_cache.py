@@ -43,6 +43,23 @@ def test_it_lists_files_datasets_and_bytes(
     assert first["nbytes"] >= 400_000
 
 
+@pytest.mark.parametrize(
+    "header", ["", "{", "[1]", '{"files": 5}', '{"files": [[]]}', '{"files": {}}', "[" * 9000]
+)
+def test_a_damaged_file_is_listed_as_unknown(
+    kept: Path, header: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    damaged = next(kept.glob(f"{'?' * 32}.npdata"))
+    damaged.write_text(header)
+    (kept / f"{'1' * 32}.npdata").mkdir()
+    assert main(["cache", str(kept)]) == 0
+    out = capsys.readouterr().out
+    assert "unknown" in out
+    assert "2 datasets" in out
+    assert main(["cache", str(kept), "--clear"]) == 0
+    assert not damaged.exists()
+
+
 def test_it_removes_what_the_cache_made_and_nothing_else(
     kept: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -145,7 +145,7 @@ class Cache:
         if not hasattr(os, "pwrite") or not hasattr(os, "preadv"):
             raise FieldError("cache= needs a system that can write at a place of a file (pwrite)")
         path = os.fsdecode(asked)
-        folder = None if path == "ram" else str(Path(path).absolute())
+        folder = None if path == "ram" else str(Path(path).expanduser().absolute())
         return cls(folder=folder, most=None if most is None else operator.index(most))
 
     def keep(self, plan: Plan) -> Kept:

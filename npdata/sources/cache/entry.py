@@ -170,8 +170,9 @@ class Entry:
         return np.ndarray(shape, dtype, self._bytes.data, self.plan.data_at)
 
     def will_need(self, offset: int, nbytes: int) -> None:
-        """Ask the kernel to read this part of the chunks now."""
-        ask_for(self._opened().number, self.plan.data_at + offset, nbytes)
+        """Ask the kernel to read this part of the chunks now; nothing if the file was removed."""
+        with contextlib.suppress(OSError):
+            ask_for(self._opened().number, self.plan.data_at + offset, nbytes)
 
     def dont_need(self, offset: int, nbytes: int) -> None:
         """Let the kernel take this part of the chunks out of memory."""

@@ -7,6 +7,7 @@ a whole file (`entry.lay_out`), or none.
 """
 
 import contextlib
+import errno
 import json
 import os
 import threading
@@ -118,7 +119,7 @@ class Folder:
         """Look at the files, by their names."""
         found = []
         for path in sorted(self.path.glob(f"{_NAME}{SUFFIX}")):
-            with contextlib.suppress(FileNotFoundError):
+            with contextlib.suppress(FileNotFoundError, IsADirectoryError):
                 found.append(_held(path))
         return found
 
@@ -158,7 +159,12 @@ class Folder:
 
     @contextlib.contextmanager
     def _locked(self) -> Iterator[None]:
-        self.path.mkdir(parents=True, exist_ok=True)
+        try:
+            self.path.mkdir(parents=True, exist_ok=True)
+        except FileExistsError:
+            raise NotADirectoryError(
+                errno.ENOTDIR, "this is no folder, and cache= needs one", str(self.path)
+            ) from None
         descriptor = os.open(self.path / ".lock", OPENING | os.O_CREAT, 0o666)
         try:
             with contextlib.suppress(OSError):  # a file system that has no locks
@@ -191,17 +197,22 @@ def _held(path: Path) -> Held:
         most = read_most(descriptor) if used else 0
     finally:
         os.close(descriptor)
-    try:
-        about = json.loads(header)
-    except ValueError:
-        about = {}
     return Held(
         path=path,
-        about=about if isinstance(about, dict) else {},
+        about=_about(header),
         nbytes=status.st_blocks * _BLOCK,
         most=most,
         used=status.st_atime_ns,
     )
+
+
+def _about(header: bytes) -> dict[str, Any]:
+    """Understand what a file says of itself; nothing where it is damaged."""
+    try:
+        about = json.loads(header)
+    except (ValueError, RecursionError):
+        return {}
+    return about if isinstance(about, dict) else {}
 
 
 def _is_locked(descriptor: int) -> bool:

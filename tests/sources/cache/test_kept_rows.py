@@ -321,6 +321,14 @@ def test_a_full_disk_ends_the_writing_and_no_reading(path: Path, folder: Path) -
 def test_a_folder_that_cannot_be_written_is_an_error_with_its_name(path: Path) -> None:
     with pytest.raises(OSError, match=r"d\.h5"):
         opened(path, path / "cache")
+    with pytest.raises(NotADirectoryError, match=r"no folder, and cache= needs one: .*d\.h5"):
+        opened(path, path)
+
+
+def test_a_folder_may_be_in_the_home(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HOME", str(path.parent))
+    decodes(opened(path, "~/kept"))
+    assert len(Folder(path.parent / "kept").held()) == 1
 
 
 @pytest.mark.skipif(not hasattr(os, "geteuid") or os.geteuid() == 0, reason="root may write")
@@ -458,6 +466,8 @@ def test_of_many_files_few_stay_open(tmp_path: Path, folder: Path) -> None:
         assert (ds[rows].numpy() == expected[rows]).all()
     Folder(folder).clear()
     assert (ds[rows].numpy() == expected[rows]).all()
+    batches = list(npdata.Loader(ds, 16))  # its advice looks for the files that were removed
+    assert (torch.cat(batches).numpy() == expected).all()
 
 
 def test_what_rows_are_made_of_is_kept(tmp_path: Path, folder: Path) -> None:
