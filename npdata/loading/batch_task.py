@@ -21,6 +21,7 @@ from npdata.loading.readahead import Job, send_hints
 from npdata.loading.shared_generators import warning_of_draws
 from npdata.loading.stats import nbytes_of
 from npdata.loading.to_device import DTypes, Sender, cast, map_tensors
+from npdata.sampling.rows import MaskedRows, SeededRows
 from npdata.sources.base import Source
 
 
@@ -61,8 +62,9 @@ class BatchTask:
             shares = self.threaded and job.number == 0
             with warning_of_draws() if shares else contextlib.nullcontext():
                 samples, fields = allocating_from(self.allocate, self._collated, job.rows)
-            mask = fields[1:] if isinstance(samples, Batch) and samples.mask is not None else ()
-            return self._finished(job, fields[0] if mask else fields, mask)
+            if isinstance(samples, Batch) and samples.mask is not None:
+                return self._finished(job, fields[0], fields[1:])
+            return self._finished(job, fields, _mask_of(job.rows, samples))
         except Exception as error:
             if not isinstance(job.rows, Sized):
                 raise LoaderError(
@@ -87,6 +89,14 @@ class BatchTask:
         if self.sender is not None:
             batch = self.sender.send(fields, mask)
         return BatchResult(batch=batch, samples=len(job.rows), nbytes=nbytes)
+
+
+def _mask_of(rows: Any, samples: Any) -> tuple[Tensor, ...]:
+    """Give the mask of rows whose dataset has lost it, as a `Subset` does."""
+    plain = rows.rows if isinstance(rows, SeededRows) else rows
+    if not isinstance(plain, MaskedRows) or len(samples) != len(plain):
+        return ()
+    return (torch.from_numpy(plain.mask),)
 
 
 def _pinned(tensor: Tensor) -> Tensor:

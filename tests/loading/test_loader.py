@@ -121,6 +121,15 @@ class TestBatches:
             assert_same_epochs(ds, threads, rank=rank, world_size=3, uneven=uneven)
 
     @pytest.mark.parametrize("threads", [0, 2])
+    @pytest.mark.parametrize("width", [3, 20_000], ids=["in runs", "one by one"])
+    def test_of_a_subset_with_masks(self, width: int, threads) -> None:
+        subset = Subset(NumpyDataset(np.arange(30 * width).reshape(30, width)), range(25))
+        for rank in range(2):
+            loader = Loader(subset, 10, rank=rank, world_size=2, uneven="mask", num_threads=threads)
+            masks = [mask.tolist() for _, mask in loader]
+            assert masks == [[True] * 10, [True, True, rank == 0]]
+
+    @pytest.mark.parametrize("threads", [0, 2])
     def test_with_transforms(self, data: Data, threads) -> None:
         ds = NumpyDataset(
             data.x, data.y, transform=lambda s: (s[0].mul_(2), s[1]), batch_transform=tuple
