@@ -20,8 +20,11 @@ hypothesis.settings.register_profile(
 )
 hypothesis.settings.load_profile("suite")
 torch.set_num_threads(1)
-if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:  # a shell begins what it runs behind so
+# What a shell runs in the background ignores Ctrl-C, and under nohup the end of the terminal.
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     signal.signal(signal.SIGINT, signal.default_int_handler)
+if signal.getsignal(signal.SIGHUP) is signal.SIG_IGN:
+    signal.signal(signal.SIGHUP, signal.SIG_DFL)
 # For `import benchmarks`; last, so that what is tested is the installed package.
 sys.path.append(str(Path(__file__).parent.parent))
 
