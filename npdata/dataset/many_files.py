@@ -12,6 +12,7 @@ from typing import Any, Literal, TypeAlias
 import numpy as np
 from numpy.typing import DTypeLike
 
+from npdata.dataset.arguments import OPTIONS
 from npdata.dataset.numpy_dataset import NumpyDataset
 from npdata.dataset.ragged_form import Form
 from npdata.dataset.transforms import Transform
@@ -217,6 +218,8 @@ def _labels(source: Source, label_from: LabelFrom) -> LabelSource:
 
 
 def _found(function: str, files: Any, named: Mapping[str, Any]) -> dict[Any, Found]:
+    if files is not None and (options := [name for name in named if name in OPTIONS]):
+        raise FieldError(f"{options[0]}= is no option of {function}: leave it out")
     if (files is None) == (not named):
         raise FieldError(
             f'{function} takes files, or fields by name: {function}("x/*.npy") or '

@@ -12,6 +12,7 @@ from typing import Any
 
 from torch.utils.data import BatchSampler, Sampler
 
+from npdata.dataset.arguments import OPTIONS
 from npdata.dataset.collate import collate
 from npdata.errors import LoaderError
 from npdata.sampling.sampler import BlockBatchSampler
@@ -64,6 +65,11 @@ def require_npdata_words(words: Mapping[str, Any], known: tuple[str, ...]) -> No
             raise LoaderError(
                 f"{name}= is an argument of the sampler: write Loader(dataset, "
                 f"sampler=BlockBatchSampler(dataset, {name}={value!r}, ...))"
+            )
+        if name in OPTIONS:
+            raise LoaderError(
+                f"{name}= is for the rows of a dataset: NumpyDataset(..., {name}=...), which the "
+                "Loader then reads"
             )
         if name not in _HARMLESS:
             near = difflib.get_close_matches(name, [*known, *_HARMLESS], 1)

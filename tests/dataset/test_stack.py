@@ -337,6 +337,8 @@ class TestBadInput:
                 npdata.stack(wrong)
         with pytest.raises(errors.FieldError, match="takes files, or fields by name"):
             npdata.stack()
+        with pytest.raises(errors.FieldError, match="cache= is no option of stack: leave it out"):
+            npdata.stack(files, cache="kept")
         with pytest.raises(errors.FieldError, match="expected 'raise'"):
             npdata.stack(files, on_missing="skip")
         with pytest.raises(errors.FieldError, match="expected 'open' or 'first use'"):

@@ -68,6 +68,10 @@ class TestWords:
             ({"prefetch_factor": 2}, "prefetch_factor=2: write prefetch="),
             ({"pin_memory_device": "cuda"}, "write device="),
             ({"in_order": False}, "in_order=False: batches always come in order"),
+            (
+                {"cache": "ram"},
+                r"cache= is for the rows of a dataset: NumpyDataset\(\.\.\., cache=",
+            ),
             ({"shufle": True}, "shufle= is no argument of a Loader; did you mean shuffle="),
             ({"xyz": True}, r"xyz= is no argument of a Loader \(it has dataset, batch_size"),
         ],
