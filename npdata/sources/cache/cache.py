@@ -151,8 +151,11 @@ class Cache:
     def keep(self, plan: Plan) -> Kept:
         """Make room for a dataset; OSError, with the folder, where nothing can be written there."""
         if self.folder is not None:
-            limit = Folder(self.folder).reserve(plan, self.most)
-            return KeptInFolder(plan=plan, limit=limit, place=self.folder)
+            folder = Folder(self.folder)
+            limit = folder.reserve(plan, self.most)
+            kept = KeptInFolder(plan=plan, limit=limit, place=self.folder)
+            weakref.finalize(kept, folder.release, plan).atexit = False
+            return kept
         others = sum(kept.limit * kept.plan.chunk_bytes for kept in list(_in_memory))
         room = (self.most if self.most is not None else (free_of_machine() or 0) // 2) - others
         return KeptInMemory(plan, max(0, min(plan.count, room // plan.chunk_bytes)))

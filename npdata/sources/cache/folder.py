@@ -34,8 +34,8 @@ with contextlib.suppress(ImportError):
 SUFFIX, _UNFINISHED = ".npdata", ".part"
 _NAME = "[0-9a-f]" * 32
 _BLOCK = 512
-_reserved: set[Path] = set()
-"""Files that this process made room for, which it may not have opened yet."""
+_reserved: list[Path] = []
+"""Files that datasets of this process made room for, each once for each of these."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -97,13 +97,17 @@ class Folder:
             if room < plan.nbytes:
                 room = self._make_room(own, plan.nbytes, most)
             chunks = max(0, min(plan.count, (room - plan.data_at) // plan.chunk_bytes))
-            _reserved.add(own)
             descriptor = self._open(plan)
             try:
                 note_use(descriptor, plan.data_at + chunks * plan.chunk_bytes)
             finally:
                 os.close(descriptor)
+            _reserved.append(own)
             return chunks
+
+    def release(self, plan: Plan) -> None:
+        """Let others have the room that `reserve` made, now that a dataset does without."""
+        _reserved.remove(self.path_of(plan))
 
     def _make_room(self, own: Path, nbytes: int, most: int) -> int:
         """Remove files until `nbytes` of `most` are free, as far as can be; give what is free."""

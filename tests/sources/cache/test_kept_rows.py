@@ -304,6 +304,15 @@ def test_what_was_not_used_for_the_longest_makes_room(path: Path, folder: Path) 
     assert decodes(ds) == 0
 
 
+def test_what_was_closed_makes_room_in_the_same_process(path: Path, folder: Path) -> None:
+    for name in ("x", "tiles", "x"):
+        with opened(path, folder, name, cache_bytes=250_000) as ds:
+            assert "each chunk is decoded once" in str(ds.describe())
+            ds[:]
+        del ds
+        assert len(Folder(folder).held()) == 1
+
+
 @LINUX
 def test_a_full_disk_ends_the_writing_and_no_reading(path: Path, folder: Path) -> None:
     ds = opened(path, folder)
