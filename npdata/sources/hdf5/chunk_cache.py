@@ -210,11 +210,12 @@ class ChunkCache:
             except Empty:
                 idle = not self._decode_next()
                 continue
-            idle = False
             if message is _END:
                 return
             self._handle(message)
             message = None  # a request refers to chunks
+            # Not back to the queue first: this thread would take what it put in to wake another.
+            idle = not self._decode_next()
 
     def _handle(self, message: Any) -> None:
         try:

@@ -171,6 +171,18 @@ def test_a_chunk_is_decoded_once_and_its_error_goes_to_all_who_wait(
     tried.read(0, 1)
 
 
+def test_the_chunks_of_one_read_are_decoded_by_all_threads(caches: list[ChunkCache]) -> None:
+    together = threading.Barrier(2)
+
+    def decode(number: int, out: np.ndarray, ahead: bool) -> None:
+        together.wait(60)  # broken, and an error, where one thread decodes alone
+
+    cache = ChunkCache(1 << 23, 2)
+    caches.append(cache)
+    for _ in range(100):
+        cache.get(SourceChunks(1 << 20, decode), [0, 1])
+
+
 def test_chunks_that_a_reader_holds_are_never_written_again(caches: list[ChunkCache]) -> None:
     tried = Tried(caches, 2)
     (held,), _ = tried.cache.get(tried.chunks, [7])
