@@ -208,14 +208,10 @@ class RowTable:
 
 @dataclass(frozen=True, kw_only=True)
 class ByteRows:
-    """A run of bytes, from which rows of one length can be gathered at any multiple of `step`.
-
-    `few` rows are so few that torch gathers them on one core.
-    """
+    """A run of bytes, from which rows of one length can be gathered at any multiple of `step`."""
 
     view: Tensor
     step: int
-    few: int
 
     @classmethod
     def of(cls, array: NDArray[np.uint8], row: int, *, step: int = 1) -> "ByteRows":
@@ -244,7 +240,7 @@ class ByteRows:
         words = flat.view(_WORDS[step])
         row //= step
         view = words.as_strided((max(0, len(words) - row + 1), row), (1, 1))
-        return cls(view=view, step=step, few=max(1, _GRAIN // row))
+        return cls(view=view, step=step)
 
     def gather(
         self, starts: NDArray[np.int64], out: NDArray[np.uint8], *, on_one_core: bool = False
@@ -265,12 +261,10 @@ class ByteRows:
         """Copy the bytes from `starts[k] * step` on to `out[k]`, as `gather` does."""
         # Views of tensors release and reacquire the GIL, those of arrays do not.
         target = torch.from_numpy(out.view(_NUMPY_WORDS[self.step]))
-        if not on_one_core or len(starts) <= self.few or torch.get_num_threads() == 1:
+        if on_one_core:
+            without_threads(_select, self.view, starts, target)
+        else:
             _select(self.view, starts, target)
-            return
-        for first in range(0, len(starts), self.few):
-            part = slice(first, first + self.few)
-            _select(self.view, starts[part], target[part])
 
 
 def _select(view: Tensor, rows: NDArray[np.int64], out: Tensor) -> None:
