@@ -14,6 +14,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from processes import HANG
 
 CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "chrome"))), None)
 DRIVER = """<!doctype html><body><script>
@@ -96,7 +97,7 @@ def test_nothing_is_cut_off(
         stderr=subprocess.DEVNULL,
     )
     try:
-        found = json.loads(Pages.posted.get(timeout=300))
+        found = json.loads(Pages.posted.get(timeout=HANG))
     finally:
         browser.terminate()
         browser.wait()

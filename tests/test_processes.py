@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 import torch
 from kinds import KINDS, ROWS, Data
-from processes import run
+from processes import HANG, run
 from torch.utils.data import DataLoader
 
 import npdata
@@ -168,7 +168,7 @@ if sys.argv[1] == "read":
     [ds[:5] for ds in datasets]
 child = os.fork()
 if child == 0:
-    signal.alarm(60)
+    signal.alarm(200)
     rows = np.random.default_rng(0).permutation(3000)
     right = all((ds[rows].numpy() == x[rows]).all() for ds in datasets)
     os._exit(0 if right and torch.get_num_threads() == 2 else 1)
@@ -183,6 +183,6 @@ def test_a_forked_child_reads_whoever_used_the_threads_of_torch(
 ) -> None:
     command = [sys.executable, "-W", "ignore", "-c", AFTER_TORCH, before]
     done = subprocess.run(
-        command, cwd=tmp_path, capture_output=True, text=True, timeout=100, check=False
+        command, cwd=tmp_path, capture_output=True, text=True, timeout=HANG, check=False
     )
     assert done.returncode == 0, done.stderr

@@ -10,7 +10,7 @@ from pathlib import Path
 import h5py
 import numpy as np
 import pytest
-from processes import environment
+from processes import HANG, environment
 
 import npdata
 from npdata.cli.bench.candidate import RowsDifferError, leaves
@@ -255,7 +255,7 @@ def test_ctrl_c_ends_with_130_and_leaves_no_process(files):
         assert process.stdout is not None
         assert process.stdout.readline() == "a worker runs\n"
         os.kill(process.pid, signal.SIGINT)
-        _, errors = process.communicate(timeout=60)
+        _, errors = process.communicate(timeout=HANG)
     assert process.returncode == 130
     assert errors == "npdata bench: interrupted\n"
     with pytest.raises(ProcessLookupError):

@@ -8,6 +8,7 @@ import pickle
 import numpy as np
 import pytest
 import torch
+from processes import HANG
 from torch.utils._pytree import tree_map
 from torch.utils.data import DataLoader, default_collate
 from torch.utils.data._utils.pin_memory import pin_memory
@@ -218,7 +219,9 @@ class TestAsAnOrdinaryList:
 
 class TestInAWorker:
     def loaded(self, ds: NumpyDataset, collate_fn: object) -> list:
-        return list(DataLoader(ds, batch_size=4, collate_fn=collate_fn, num_workers=1, timeout=30))
+        return list(
+            DataLoader(ds, batch_size=4, collate_fn=collate_fn, num_workers=1, timeout=HANG)
+        )
 
     def test_small_tensors_are_tensors_to_whoever_wraps_collate(self) -> None:
         def halved(samples: list) -> object:

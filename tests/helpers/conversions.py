@@ -9,7 +9,7 @@ from pathlib import Path
 import h5py
 import numpy as np
 from h5fuzz import same
-from processes import environment
+from processes import HANG, environment
 
 from npdata.cli.main import main
 
@@ -50,7 +50,7 @@ def run(*arguments: object, **variables: str) -> subprocess.CompletedProcess[str
         text=True,
         check=False,
         env=environment(**variables),
-        timeout=60,
+        timeout=HANG,
     )
 
 
@@ -74,7 +74,7 @@ def signalled(*arguments: object, number: int) -> tuple[int, str]:
             if not sent and b"MB/s" in shown:
                 process.send_signal(number)
                 sent = True
-        process.wait(timeout=60)
+        process.wait(timeout=HANG)
     os.close(own)
     return process.returncode, shown.decode()
 

@@ -134,7 +134,7 @@ def threads_left() -> list[str]:
     gc.collect()
     threads = [thread for thread in threading.enumerate() if thread.name == "npdata"]
     for thread in threads:
-        thread.join(10)
+        thread.join(300)
     return [thread.name for thread in threads if thread.is_alive()]
 
 

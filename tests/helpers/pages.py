@@ -19,7 +19,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from processes import environment
+from processes import HANG, environment
 
 FENCE = re.compile(r"^```(python|sh|text)([^\n]*)\n(.*?)^```\n", re.MULTILINE | re.DOTALL)
 SETS_UP = ("pip", "make", "git", "cd")
@@ -91,7 +91,7 @@ def run_commands(block: Block) -> str:
             text=True,
             check=False,
             env=environment(PATH=path),
-            timeout=120,
+            timeout=HANG,
         )
         assert done.returncode == 0, f"{command}\n{done.stdout}{done.stderr}"
         printed += done.stdout

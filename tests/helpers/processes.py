@@ -13,6 +13,9 @@ from torch.utils.data import DataLoader
 
 import npdata
 
+HANG = 300
+"""Seconds that no step takes on the busiest machine, but one that hangs does."""
+
 
 def environment(**more: str) -> dict[str, str]:
     """Give the variables of a process that imports the same npdata and computes on one core."""
@@ -29,7 +32,7 @@ def run(code: str, *arguments: str) -> subprocess.CompletedProcess[str]:
         text=True,
         check=False,
         env=environment(),
-        timeout=60,
+        timeout=HANG,
     )
 
 
@@ -46,7 +49,7 @@ def interrupted(code: str, *arguments: str, after: str) -> tuple[int, str]:
         try:
             assert process.stdout.readline() == after
             process.send_signal(signal.SIGINT)
-            _, errors = process.communicate(timeout=60)
+            _, errors = process.communicate(timeout=HANG)
         finally:
             process.kill()
     return process.returncode, errors

@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 import torch
 from interrupts import run_interrupted
+from processes import HANG
 from torch.utils.data import DataLoader
 
 import npdata
@@ -41,7 +42,7 @@ def each_boundary(action: Callable[[], object], files: str = "/npdata/") -> list
 def assert_no_thread_is_left() -> None:
     gc.collect()
     for thread in ours():
-        thread.join(30)
+        thread.join(HANG)
     assert ours() == []
 
 

@@ -11,7 +11,7 @@ import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
-from processes import interrupted, run
+from processes import HANG, interrupted, run
 
 from npdata.errors import ForkError
 from npdata.loading.prefetcher import Prefetcher
@@ -82,12 +82,12 @@ def test_without_threads_nothing_is_ahead() -> None:
 
 def test_jobs_are_really_done_by_several_threads_at_once() -> None:
     both = threading.Barrier(2)
-    with Prefetcher(lambda _: both.wait(timeout=30), range(6), threads=2, depth=4) as results:
+    with Prefetcher(lambda _: both.wait(timeout=HANG), range(6), threads=2, depth=4) as results:
         assert sorted(set(results)) == [0, 1]
 
 
 def test_a_consumer_that_helps_does_what_no_thread_has_begun() -> None:
-    begun = threading.Barrier(2, timeout=60)
+    begun = threading.Barrier(2, timeout=HANG)
     with Prefetcher(lambda job: begun.wait() and job, [1, 2], threads=1, depth=2, helps=True) as it:
         list(it)  # one thread alone would wait for ever
 
@@ -170,11 +170,11 @@ class TestLettingGo:
 
         def slow(job: int) -> int:
             begun.set()
-            may_end.wait(30)
+            may_end.wait(HANG)
             return job
 
         results = Prefetcher(slow, range(3), threads=1, depth=3)
-        begun.wait(30)
+        begun.wait(HANG)
         seen: list[list[int]] = []
         first = results._slots.popleft()
         reader = threading.Thread(target=lambda: seen.append(list(results)))
@@ -185,7 +185,7 @@ class TestLettingGo:
             pass
         may_end.set()
         for thread in (closer, reader):
-            thread.join(30)
+            thread.join(HANG)
         assert (seen, first.get_nowait()) == ([[]], (0, None))
 
     def test_a_thread_that_dies_is_an_error_and_no_wait_for_ever(self) -> None:
@@ -202,7 +202,7 @@ class TestLettingGo:
         threads = ours()
         del results
         for thread in threads:
-            thread.join(30)
+            thread.join(HANG)
         assert ours() == []
 
     def test_two_at_once(self) -> None:
@@ -217,7 +217,7 @@ class TestLettingGo:
 
         def work(job: int) -> int:
             if job == 1:
-                gone.wait(30)
+                gone.wait(HANG)
                 held.clear()
                 gc.collect()
             return job
@@ -225,7 +225,7 @@ class TestLettingGo:
         held.append(Prefetcher(work, range(3), threads=1, depth=3))
         gone.set()
         for thread in ours():
-            thread.join(30)
+            thread.join(HANG)
 
 
 @pytest.mark.slow

@@ -17,6 +17,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from interrupts import run_interrupted
 from kinds import KINDS, Data
+from processes import HANG
 from torch.utils.data import ConcatDataset, StackDataset, Subset
 
 import npdata
@@ -542,7 +543,7 @@ def test_an_interrupt_at_any_moment_leaves_nothing_half_loaded(files: Path) -> N
     loader.close()
     left = [thread for thread in threading.enumerate() if thread.name == "npdata"]
     for thread in left:
-        thread.join(30)
+        thread.join(HANG)
     assert not any(thread.is_alive() for thread in left)
 
 

@@ -15,7 +15,7 @@ import torch
 import torch.distributed as dist
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from processes import environment
+from processes import HANG, environment
 from torch.testing._internal.distributed.fake_pg import FakeStore
 from torch.utils.data import DataLoader, TensorDataset
 
@@ -432,7 +432,7 @@ class TestProcesses:
         def train(kill_at):
             words = [str(WORKER), str(tmp_path), loader, str(num_workers), str(kill_at)]
             return subprocess.run(
-                [sys.executable, *words], timeout=120, check=False, env=environment()
+                [sys.executable, *words], timeout=HANG, check=False, env=environment()
             ).returncode
 
         assert train(kill_at=13) == -signal.SIGKILL

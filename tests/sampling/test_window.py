@@ -11,7 +11,7 @@ from typing import Any
 import h5py
 import numpy as np
 import pytest
-from processes import environment
+from processes import HANG, environment
 from torch.utils.data import DataLoader
 
 from npdata import BlockBatchSampler, NumpyDataset
@@ -95,7 +95,7 @@ def readings(tmp_path_factory: pytest.TempPathFactory) -> list[dict[str, Any]]:
         text=True,
         check=False,
         env=environment(NPDATA_CACHE_BYTES=str(SMALL)),
-        timeout=300,
+        timeout=HANG,
     )
     assert done.returncode == 0, done.stderr
     found: list[dict[str, Any]] = json.loads(done.stdout)

@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
-from processes import environment
+from processes import HANG, environment
 
 from npdata.sampling.sampler import BlockBatchSampler
 
@@ -255,7 +255,7 @@ class TestProcesses:
         subprocess.run(
             command,
             check=True,
-            timeout=120,
+            timeout=HANG,
             capture_output=True,
             env=environment(GLOO_SOCKET_IFNAME="lo"),
         )
@@ -279,7 +279,7 @@ class TestProcesses:
             for rank, host in enumerate(two_hosts)
         ]
         try:
-            assert [rank.wait(timeout=120) for rank in ranks] == [0, 0]
+            assert [rank.wait(timeout=HANG) for rank in ranks] == [0, 0]
         finally:
             for rank in ranks:
                 rank.kill()

@@ -18,6 +18,7 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from processes import HANG
 from torch.utils.data import DataLoader
 
 import npdata
@@ -247,7 +248,7 @@ def test_a_kill_costs_no_row(path: Path, folder: Path, lines: int) -> None:
 def test_processes_that_fill_one_cache_at_once_read_their_rows(path: Path, folder: Path) -> None:
     processes = [filling(path, folder, seed) for seed in range(3)]
     for process in processes:
-        lines = process.communicate(timeout=120)[0].split("\n")[:-1]
+        lines = process.communicate(timeout=HANG)[0].split("\n")[:-1]
         assert process.returncode == 0
         assert len(lines) == ROWS
         for line in lines:
@@ -288,7 +289,7 @@ def test_what_was_not_used_for_the_longest_makes_room(path: Path, folder: Path) 
         script = "import sys, npdata; npdata.NumpyDataset.from_hdf5(sys.argv[1], sys.argv[2], "
         script += "cache=sys.argv[3])[:]"
         arguments = [str(path), name, str(folder)]
-        subprocess.run([sys.executable, "-c", script, *arguments], check=True, timeout=60)
+        subprocess.run([sys.executable, "-c", script, *arguments], check=True, timeout=HANG)
     assert {held.about["dataset"] for held in Folder(folder).held()} == {"/x", "/tiles"}
     with h5py.File(path.with_name("new.h5"), "w") as file:
         file.create_dataset("x", data=X, chunks=(CHUNK, 40), compression=4)

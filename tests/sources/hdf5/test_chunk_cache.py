@@ -9,6 +9,7 @@ from pathlib import Path
 import h5py
 import numpy as np
 import pytest
+from processes import HANG
 
 from npdata import NumpyDataset, open_source
 from npdata.errors import ChangedFileError, FormatError, SettingError
@@ -37,7 +38,7 @@ class Numbers:
         self.gate.set()
 
     def __call__(self, number: int, out: np.ndarray, ahead: bool) -> None:
-        assert self.gate.wait(60)
+        assert self.gate.wait(HANG)
         self.decoded.append(number)
         if number in self.refused:
             raise FormatError(f"chunk {number} is damaged")
@@ -164,7 +165,7 @@ def test_a_chunk_is_decoded_once_and_its_error_goes_to_all_who_wait(
         thread.start()
     tried.decode.gate.set()
     for thread in threads:
-        thread.join(60)
+        thread.join(HANG)
     assert sorted(map(str, outcomes)) == ["chunk 1 is damaged"] * 2 + ["read"] * 2
     assert tried.decode.decoded.count(0) == 1
     tried.decode.refused.clear()
@@ -175,7 +176,7 @@ def test_the_chunks_of_one_read_are_decoded_by_all_threads(caches: list[ChunkCac
     together = threading.Barrier(2)
 
     def decode(number: int, out: np.ndarray, ahead: bool) -> None:
-        together.wait(60)  # broken, and an error, where one thread decodes alone
+        together.wait(HANG)  # broken, and an error, where one thread decodes alone
 
     cache = ChunkCache(1 << 23, 2)
     caches.append(cache)

@@ -17,6 +17,7 @@ import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
+from processes import HANG
 from torch.utils.data import DataLoader
 
 import npdata
@@ -96,7 +97,7 @@ def epoch(seed):
     finished.append(seed)
 failed, finished = [], []
 threads = [threading.Thread(target=epoch, args=(k,)) for k in range(4)]
-[t.start() for t in threads]; [t.join(60) for t in threads]
+[t.start() for t in threads]; [t.join(200) for t in threads]
 assert not failed and len(finished) == 4
 assert chunk_cache().memory.used <= max(budget, 12288), chunk_cache().memory.used
 """
@@ -109,7 +110,7 @@ def test_any_budget_gives_the_same_rows_to_any_thread(path: Path, budget: int) -
         [sys.executable, "-W", "error", "-c", SMALL, str(path), str(budget)],
         env=environment,
         check=True,
-        timeout=100,
+        timeout=HANG,
     )
 
 
@@ -165,7 +166,7 @@ def test_an_epoch_over_ten_times_the_budget_stays_within_it_and_100_mb(
         check=True,
         capture_output=True,
         text=True,
-        timeout=100,
+        timeout=HANG,
     )
     decoded, grown = map(int, done.stdout.split())
     assert decoded == 320
@@ -231,9 +232,9 @@ def test_a_fork_while_threads_read(path: Path) -> None:
             receive, send = context.Pipe(duplex=False)
             child = context.Process(target=send_equal, args=(send, ds, rows))
             child.start()
-            assert receive.poll(60), "the child hangs"
+            assert receive.poll(HANG), "the child hangs"
             assert receive.recv()
-            child.join(60)
+            child.join(HANG)
     finally:
         stop.set()
         for thread in threads:
