@@ -8,12 +8,8 @@ batch is read only after `check` has seen that file unchanged, because a map pas
 file that shrank would kill the process. This module knows nothing of rows.
 """
 
-import contextlib
 import errno
-import mmap
 import os
-import platform
-import sys
 import threading
 import weakref
 from dataclasses import dataclass, replace
@@ -23,12 +19,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from npdata.arrays.gather import address_of
 from npdata.arrays.per_process import ForkSafeLock
 from npdata.errors import ChangedFileError, ClosedError
-
-_GENERIC_NORESERVE = 0x4000
-_MADV_PAGEOUT = 21
-_GENERIC_MACHINES = ("x86_64", "aarch64", "riscv64", "s390x")
+from npdata.sources.file_map import mapped, page_out
 
 
 def require_local(path: str | os.PathLike[str]) -> None:
@@ -173,8 +167,7 @@ class File:
                 number = self._open().number
                 array = opening.map
                 if array is None:
-                    data: Any = private_map(number) if self.identity.size else b""
-                    array = opening.map = np.frombuffer(data, np.uint8)
+                    array = opening.map = _mapped(number, self.identity.size)
         return array
 
     def check(self, descriptor: _Descriptor | None = None) -> None:
@@ -229,11 +222,9 @@ class File:
 
         A file that is not mapped now has no pages to drop.
         """
-        data: Any = self._opening.map
-        while isinstance(data, memoryview | np.ndarray):
-            data = data.obj if isinstance(data, memoryview) else data.base
-        if isinstance(data, mmap.mmap):
-            page_out(data, offset, nbytes)
+        array = self._opening.map
+        if array is not None:
+            page_out(address_of(array) + offset, nbytes)
 
     def close_idle(self) -> None:
         """Close the file until it is needed again; arrays given out keep their map."""
@@ -269,6 +260,15 @@ def _again(opening: _Opening) -> File:
     return File.__new__(File)._share(opening)
 
 
+def _mapped(descriptor: int, nbytes: int) -> NDArray[np.uint8]:
+    if not nbytes:
+        return np.empty(0, np.uint8)
+    try:
+        return mapped(descriptor, nbytes, writable=True)
+    except OSError:
+        return mapped(descriptor, nbytes)
+
+
 def ask_for(descriptor: int, offset: int, nbytes: int) -> None:
     """Ask the kernel to read this part of a file now, unless it is in memory already.
 
@@ -279,42 +279,11 @@ def ask_for(descriptor: int, offset: int, nbytes: int) -> None:
         os.posix_fadvise(descriptor, offset, nbytes, os.POSIX_FADV_WILLNEED)
 
 
-def page_out(data: mmap.mmap, offset: int, nbytes: int) -> None:
-    """Let the kernel take the whole pages of this part of a map out of memory; no change is lost.
-
-    MADV_DONTNEED would undo what a user wrote to the rows; MADV_PAGEOUT (Linux 5.4) does not.
-    """
-    first = -(-offset // mmap.PAGESIZE) * mmap.PAGESIZE
-    whole = (offset + nbytes) // mmap.PAGESIZE * mmap.PAGESIZE - first
-    if sys.platform == "linux" and whole > 0:
-        with contextlib.suppress(OSError):
-            data.madvise(_MADV_PAGEOUT, first, whole)
-
-
 def _in_memory(descriptor: int, offset: int) -> bool:
     try:
         return os.preadv(descriptor, [bytearray(1)], offset, os.RWF_NOWAIT) == 1
     except (OSError, AttributeError):
         return False
-
-
-def private_map(descriptor: int) -> mmap.mmap:
-    """Map a whole file copy-on-write, without reserving memory; read-only where that fails."""
-    try:
-        if hasattr(mmap, "MAP_PRIVATE"):
-            flags = mmap.MAP_PRIVATE | noreserve_flag()
-            return mmap.mmap(descriptor, 0, flags=flags, prot=mmap.PROT_READ | mmap.PROT_WRITE)
-        return mmap.mmap(descriptor, 0, access=mmap.ACCESS_COPY)
-    except (OSError, ValueError):
-        return mmap.mmap(descriptor, 0, access=mmap.ACCESS_READ)
-
-
-def noreserve_flag() -> int:
-    """Give the flag of a map that reserves no memory, 0 where the system has none."""
-    if hasattr(mmap, "MAP_NORESERVE"):
-        return int(mmap.MAP_NORESERVE)
-    generic = sys.platform == "linux" and platform.machine() in _GENERIC_MACHINES
-    return _GENERIC_NORESERVE if generic else 0
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -331,7 +300,7 @@ def map_pages(array: NDArray[Any]) -> MapPages | None:
         lines = Path("/proc/self/smaps").read_text().splitlines()
     except OSError:
         return None
-    start = array.__array_interface__["data"][0]
+    start = address_of(array)
     inode, private, inside = None, False, False
     for line in lines:
         head, *rest = line.split()

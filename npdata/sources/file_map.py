@@ -7,15 +7,17 @@ Invariant: memory that an array refers to is mapped; at exit maps stay: a thread
 import ctypes
 import mmap
 import os
+import platform
 import sys
 import weakref
 from typing import Any
 
 import numpy as np
-
-from npdata.sources.file import noreserve_flag
+from numpy.typing import NDArray
 
 _MADV_PAGEOUT = 21
+_GENERIC_NORESERVE = 0x4000
+_GENERIC_MACHINES = ("x86_64", "aarch64", "riscv64", "s390x")
 _FAILED = ctypes.c_void_p(-1).value
 
 
@@ -41,9 +43,9 @@ WITHOUT_DESCRIPTOR = _libc is not None
 class _Region:
     """A map that lives as long as this object, as an array for NumPy."""
 
-    def __init__(self, start: int, nbytes: int) -> None:
+    def __init__(self, start: int, nbytes: int, writable: bool) -> None:
         self.__array_interface__ = {
-            "data": (start, True),
+            "data": (start, not writable),
             "shape": (nbytes,),
             "typestr": "|u1",
             "version": 3,
@@ -52,19 +54,21 @@ class _Region:
         weakref.finalize(self, _unmap, start, nbytes).atexit = False
 
 
-def mapped(descriptor: int, nbytes: int) -> Any:
-    """Map a file of `nbytes` bytes for reading: what `np.asarray` makes an array of.
+def mapped(descriptor: int, nbytes: int, *, writable: bool = False) -> NDArray[np.uint8]:
+    """Map a file of `nbytes` bytes, at least 1: for reading, or copy-on-write without reserving.
 
     The map needs no descriptor, where those of Python keep one open. Raises OSError.
     """
     if _libc is None:
-        return np.frombuffer(mmap.mmap(descriptor, 0, access=mmap.ACCESS_READ), np.uint8)
-    flags = mmap.MAP_PRIVATE | noreserve_flag()
-    start = _libc.mmap(None, nbytes, mmap.PROT_READ, flags, descriptor, 0)
+        access = mmap.ACCESS_COPY if writable else mmap.ACCESS_READ
+        return np.frombuffer(mmap.mmap(descriptor, 0, access=access), np.uint8)
+    flags = mmap.MAP_PRIVATE | _noreserve()
+    rights = mmap.PROT_READ | (mmap.PROT_WRITE if writable else 0)
+    start = _libc.mmap(None, nbytes, rights, flags, descriptor, 0)
     if start in (None, _FAILED):
         code = ctypes.get_errno()
         raise OSError(code, f"a map of {nbytes} bytes is refused: {os.strerror(code)}")
-    return _Region(start, nbytes)
+    return np.asarray(_Region(start, nbytes, writable))
 
 
 def _unmap(start: int, nbytes: int) -> None:
@@ -72,8 +76,19 @@ def _unmap(start: int, nbytes: int) -> None:
         _libc.munmap(start, nbytes)
 
 
-def page_out_memory(address: int, nbytes: int) -> None:
-    """Let the kernel take the whole pages of mapped memory out of it; no change is lost."""
+def _noreserve() -> int:
+    """Give the flag of a map that reserves no memory, 0 where the system has none."""
+    if hasattr(mmap, "MAP_NORESERVE"):
+        return int(mmap.MAP_NORESERVE)
+    generic = sys.platform == "linux" and platform.machine() in _GENERIC_MACHINES
+    return _GENERIC_NORESERVE if generic else 0
+
+
+def page_out(address: int, nbytes: int) -> None:
+    """Let the kernel take the whole pages of mapped memory out of it; no change is lost.
+
+    MADV_DONTNEED would undo what a user wrote to the rows; MADV_PAGEOUT (Linux 5.4) does not.
+    """
     first = -(-address // mmap.PAGESIZE) * mmap.PAGESIZE
     whole = (address + nbytes) // mmap.PAGESIZE * mmap.PAGESIZE - first
     if whole > 0 and _libc is not None and sys.platform == "linux":

@@ -14,10 +14,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from npdata.arrays.convert import refusal
-from npdata.arrays.gather import RowTable
+from npdata.arrays.gather import RowTable, address_of
 from npdata.errors import ChangedFileError, SourceError, UnsupportedSourceError
 from npdata.sources.base import Access, InPlaceSource
-from npdata.sources.file import File, FileIdentity, ask_for, map_pages, page_out
+from npdata.sources.file import File, FileIdentity, ask_for, map_pages
+from npdata.sources.file_map import page_out
 from npdata.sources.mapped import MappedSource, Place
 
 
@@ -98,17 +99,15 @@ class MemmapSource(MemorySource):
         """Tell the kernel that the bytes of these rows may leave memory; no change is lost."""
         place = self._place
         if first < stop and place.rows_together:
+            begin = self._root.offset - address_of(self._root)
             offset, nbytes = place.bytes_of(first, stop)
-            begin = self._root.offset - self._root.offset % mmap.ALLOCATIONGRANULARITY
-            page_out(cast(mmap.mmap, self._root.base), offset - begin, nbytes)
+            page_out(offset - begin, nbytes)
 
     @property
     def _place(self) -> Place:
         """Where the rows lie in the file."""
-        start = self._array.__array_interface__["data"][0]
-        root_start = self._root.__array_interface__["data"][0]
         return Place(
-            offset=self._root.offset + start - root_start,
+            offset=self._root.offset + address_of(self._array) - address_of(self._root),
             dtype=self.dtype,
             shape=self.shape,
             strides=self._array.strides,

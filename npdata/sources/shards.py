@@ -15,7 +15,7 @@ import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -24,7 +24,7 @@ from npdata.arrays.gather import ByteRows, address_of, memory_between
 from npdata.arrays.per_process import PerProcess
 from npdata.errors import ClosedError
 from npdata.sources.file import ask_for
-from npdata.sources.file_map import WITHOUT_DESCRIPTOR, mapped, page_out_memory
+from npdata.sources.file_map import WITHOUT_DESCRIPTOR, mapped, page_out
 from npdata.sources.file_table import FileTable, fill, gone, opened
 from npdata.sources.watch import Watch
 
@@ -86,11 +86,11 @@ class _Maps:
         self._always_new = itertools.count(1 << 32)
         self.lock = threading.Lock()
 
-    def add(self, number: int, region: Any, nbytes: int) -> None:
+    def add(self, number: int, array: NDArray[np.uint8]) -> None:
         """Hold the map of a file; only with `lock`."""
-        address = address_of(np.asarray(region))
-        self.held.append(region)
-        self.bounds = min(self.bounds[0], address), max(self.bounds[1], address + nbytes)
+        address = address_of(array)
+        self.held.append(array)
+        self.bounds = min(self.bounds[0], address), max(self.bounds[1], address + len(array))
         self.view = None
         self.address[number] = address
 
@@ -227,7 +227,7 @@ class Shards:
         with self._opened(number) as descriptor:
             status = os.fstat(descriptor)
             self.table.require(number, status)
-            maps.add(number, mapped(descriptor, status.st_size), status.st_size)
+            maps.add(number, mapped(descriptor, status.st_size))
 
     @contextlib.contextmanager
     def _opened(self, number: int) -> Iterator[int]:
@@ -268,7 +268,7 @@ class Shards:
         maps = self._maps.made()
         address = 0 if maps is None else int(maps.address[number])
         if address:
-            page_out_memory(address + offset, nbytes)
+            page_out(address + offset, nbytes)
 
     def close_idle(self) -> None:
         """Release all maps; reads that have begun keep theirs."""

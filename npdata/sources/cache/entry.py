@@ -28,7 +28,7 @@ from numpy.typing import NDArray
 from npdata.arrays.dtypes import DType
 from npdata.arrays.gather import address_of
 from npdata.sources.file import ask_for
-from npdata.sources.file_map import mapped, page_out_memory
+from npdata.sources.file_map import mapped, page_out
 
 with contextlib.suppress(ImportError):
     import fcntl
@@ -102,7 +102,7 @@ class Entry:
         self.found = 0
         self._path = path
         self._descriptor: _Descriptor | None = _Descriptor(descriptor)
-        self._bytes: Bytes = np.asarray(mapped(descriptor, plan.nbytes))
+        self._bytes: Bytes = mapped(descriptor, plan.nbytes)
         status = os.fstat(descriptor)
         self._inode = status.st_dev, status.st_ino
         self.complete = _seal() == status.st_mtime_ns
@@ -176,7 +176,7 @@ class Entry:
 
     def dont_need(self, offset: int, nbytes: int) -> None:
         """Let the kernel take this part of the chunks out of memory."""
-        page_out_memory(address_of(self._bytes) + self.plan.data_at + offset, nbytes)
+        page_out(address_of(self._bytes) + self.plan.data_at + offset, nbytes)
 
     def _place(self, number: int) -> int:
         return self.plan.data_at + number * self.plan.chunk_bytes
