@@ -16,9 +16,8 @@ from npdata.dataset.sparse_field import SparseField
 from npdata.dataset.varied_field import VariedField
 from npdata.errors import FieldError
 from npdata.sources.axis import along_axis
-from npdata.sources.base import Source
+from npdata.sources.base import Source, cached
 from npdata.sources.cache.cache import Cache
-from npdata.sources.cached import cached
 from npdata.sources.columns import ColumnSource, ColumnsSource, columns_of
 from npdata.sources.decode import decoded
 from npdata.sources.hdf5 import is_open_dataset

@@ -10,7 +10,7 @@ nothing of tensors, samples or order.
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Literal
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,10 +20,17 @@ from npdata.arrays.blocks import Blocks
 from npdata.arrays.convert import ArrayLayout
 from npdata.arrays.dtypes import DType
 from npdata.arrays.gather import RowTable
+from npdata.sources.cache.cache import Cache, with_cache
 from npdata.sources.packing import NOT_PACKED, Packing, Packings
 
-if TYPE_CHECKING:
-    from npdata.sources.cache.cache import Cache
+_AS_BEFORE = {
+    "memory": "in memory",
+    "mapped": "mapped",
+    "files": "each a file",
+    "library": "read by h5py, and of a kind for which it is not",
+    "decoded": "in many groups, or of different lengths",
+}
+"""Why rows of an access are as they were."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -187,7 +194,7 @@ class Source(ABC):
         (only,) = bases
         return only
 
-    def cached(self, cache: "Cache") -> "Source":
+    def cached(self, cache: Cache) -> "Source":
         """Give the same rows, decoded once and kept in `cache`; this source where it needs none."""
         return self
 
@@ -233,6 +240,31 @@ def rows_held(*sources: Source) -> int | None:
     if not limits:
         return None
     return int(1 / sum(1 / held for held in limits)) if all(limits) else 0
+
+
+def cached(source: Source, cache: Cache | None) -> Source:
+    """Give the rows of a source so that they are decoded once; the source where that changes none.
+
+    OSError where nothing can be written in the folder.
+
+    Examples:
+        >>> source = npdata.open_source("x.npy")
+        >>> cached(source, Cache.of("ram", None)) is source, source.details
+        (True, (('cache', 'not needed: its rows are mapped'),))
+    """
+    if cache is None:
+        return source
+    bases = source.bases
+    made = [base.cached(cache) for base in bases]
+    kept = [new for new, base in zip(made, bases, strict=True) if new is not base]
+    if kept:
+        given = source.over(made)
+        given.details = with_cache(given.details, dict(kept[0].details)["cache"])
+        return given
+    needed = "not kept" if source.access.kind in ("decoded", "library") else "not needed"
+    text = f"{needed}: its rows are {_AS_BEFORE[source.access.kind]}"
+    source.details = with_cache(source.details, text)
+    return source
 
 
 def rows_of_runs(starts: NDArray[np.int64], stops: NDArray[np.int64]) -> NDArray[np.int64]:

@@ -24,10 +24,10 @@ from torch.utils.data import DataLoader
 import npdata
 from npdata import NumpyDataset
 from npdata.errors import CacheWarning, ChangedFileError
+from npdata.sources.base import cached
 from npdata.sources.cache.cache import Cache
 from npdata.sources.cache.entry import HEADER
 from npdata.sources.cache.folder import Folder
-from npdata.sources.cached import cached
 
 ROWS, CHUNK = 1000, 64
 CHUNKS = -(-ROWS // CHUNK)
