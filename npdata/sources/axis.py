@@ -6,18 +6,17 @@ stated, since such a row is scattered through the file.
 """
 
 import math
-from typing import Any
 
 import numpy as np
 
 from npdata.arrays.blocks import Blocks
 from npdata.arrays.gather import RowTable
 from npdata.errors import FieldError
-from npdata.sources.base import Source
+from npdata.sources.base import InPlaceSource, Source
 from npdata.sources.derived import DerivedSource
 
 
-class MovedAxisSource(DerivedSource):
+class MovedAxisSource(DerivedSource, InPlaceSource):
     """The rows along `axis` of an array in place.
 
     Examples:
@@ -36,7 +35,6 @@ class MovedAxisSource(DerivedSource):
         about = f"{axis} of {rows.shape}; a row lies in {pieces} pieces of {rows.access.kind} data"
         self.details = (*rows.details, ("axis", about))
         self.paths = ()
-        self._views: tuple[RowTable, RowTable] | None = None
 
     @property
     def blocks(self) -> Blocks:
@@ -51,29 +49,15 @@ class MovedAxisSource(DerivedSource):
     @property
     def table(self) -> RowTable:
         """The array with its axes moved."""
-        given = self.rows.table
-        assert given is not None
-        views = self._views
-        if views is None or views[0] is not given:
-            moved = np.moveaxis(given.array, self._axis, 0)
-            views = self._views = (given, RowTable.of(moved))
-        return views[1]
-
-    def read(self, indices: np.ndarray[Any, Any], out: np.ndarray[Any, Any]) -> None:
-        """Gather the rows out of the array."""
-        self.rows.check()
-        self.table.gather(indices, out)
-        self.rows.check()
+        table = self._seen(lambda array: np.moveaxis(array, self._axis, 0))
+        assert table is not None
+        return table
 
     def will_need(self, first: int, stop: int) -> None:
         """Do nothing: the rows lie everywhere."""
 
     def dont_need(self, first: int, stop: int) -> None:
         """Do nothing: the rows lie everywhere."""
-
-    def __reduce__(self) -> tuple[Any, ...]:
-        """Pickle the array by what it is, and the axis."""
-        return type(self), (self.rows, self._axis)
 
 
 def along_axis(source: Source, axis: object) -> Source:

@@ -42,18 +42,11 @@ class ColumnSource(DerivedSource):
         share = f"{self.row_bytes} of the {rows.row_bytes} bytes of a record"
         read = "" if rows.table is not None else ", all of which are read"
         self.details = (*rows.details, ("column", share + read))
-        self._views: tuple[RowTable, RowTable] | None = None
 
     @property
     def table(self) -> RowTable | None:
         """The column in place, where the records are."""
-        records = self.rows.table
-        if records is None:
-            return None
-        views = self._views
-        if views is None or views[0] is not records:
-            views = self._views = (records, RowTable.of(_taken(records.array, self._names)))
-        return views[1]
+        return self._seen(lambda records: _taken(records, self._names))
 
     def read(self, indices: NDArray[np.int64], out: NDArray[Any]) -> None:
         """Gather the column in place, or take it out of the records."""
@@ -71,10 +64,6 @@ class ColumnSource(DerivedSource):
         """Give the same column of records that are decoded once."""
         rows = self.rows.cached(cache)
         return self if rows is self.rows else ColumnSource(rows, self._names)
-
-    def __reduce__(self) -> tuple[Any, ...]:
-        """Pickle the records by what they are, and the names."""
-        return type(self), (self.rows, self._names)
 
 
 class ColumnsSource(DerivedSource):
@@ -107,10 +96,6 @@ class ColumnsSource(DerivedSource):
         self.rows.read(indices, records)
         for name in self._columns:
             out[name] = _taken(records, tuple(name.split(".")))
-
-    def __reduce__(self) -> tuple[Any, ...]:
-        """Pickle the records by what they are, and the names."""
-        return type(self), (self.rows, self._columns)
 
 
 def columns_of(source: Source, asked: object) -> Source:

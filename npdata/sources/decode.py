@@ -85,10 +85,6 @@ class UnpackedSource(DerivedSource):
         for at in range(0, len(out), step):
             kind.decode(raw[at : at + step], out[at : at + step])
 
-    def __reduce__(self) -> tuple[Any, ...]:
-        """Pickle the rows by what they are, and how they are packed."""
-        return type(self), (self.rows, self._packings)
-
 
 def decoded(source: Source, asked: object) -> Source:
     """Decode the rows of a source as asked: "cf", "nwb", "matlab", or None for as they are stored.

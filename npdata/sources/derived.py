@@ -4,12 +4,14 @@ Idea: what is made differs, and where the rows lie, what is cheap and what is op
 all passed on. Invariant: in a `DerivedSource` row i comes from row i. Subclasses read.
 """
 
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from npdata.arrays.blocks import Blocks
+from npdata.arrays.gather import RowTable
 from npdata.sources.base import Source
 
 
@@ -47,6 +49,10 @@ class CompositeSource(Source):
         for part in self.made_of:
             part.close()
 
+    def __getstate__(self) -> dict[str, Any]:
+        """Pickle the parts by what they are, and no memory that they lie in."""
+        return self.__dict__ | {"_views": None}
+
 
 class DerivedSource(CompositeSource):
     """Rows made of those of `rows`, one of one; a subclass sets the rest and reads."""
@@ -61,6 +67,17 @@ class DerivedSource(CompositeSource):
         self.access = rows.access
         self.details = rows.details
         self.paths = rows.paths
+
+    def _seen(self, view: Callable[[NDArray[Any]], NDArray[Any]]) -> RowTable | None:
+        """Give the rows in place as `view` shows them, once for each opening; None without."""
+        given = self.rows.table
+        if given is None:
+            return None
+        views = self._views
+        if views is None or views[0] is not given:
+            views = self._views = given, RowTable.of(view(given.array))
+        table: RowTable = views[1]
+        return table
 
     @property
     def blocks(self) -> Blocks:

@@ -45,7 +45,3 @@ class MatlabSource(DerivedSource):
             np.not_equal(raw, 0, out=out)
         else:
             out.view(np.uint32).reshape(len(out), -1)[...] = raw
-
-    def __reduce__(self) -> tuple[Any, ...]:
-        """Pickle the rows by what they are, and their class."""
-        return type(self), (self.rows, self._kind)
