@@ -39,6 +39,11 @@ class Field(ABC):
     def conversion(self) -> Conversion:
         """How one sample is made, and why so."""
 
+    def __getstate__(self) -> dict[str, Any]:
+        """Leave out what is decided again from the source, which another process may open anew."""
+        decided = [name for name in dir(type(self)) if name in vars(self)]
+        return {name: value for name, value in vars(self).items() if name not in decided}
+
     def __len__(self) -> int:
         """Give the number of samples."""
         return len(self.source)
@@ -70,11 +75,6 @@ class Field(ABC):
     def plain(self) -> bool:
         """Whether a batch is one tensor, of which a sample is a row."""
         return False
-
-    @property
-    def joinable(self) -> tuple[Any, ...]:
-        """What must agree for two fields to be laid end to end."""
-        return type(self), self.source.shape[1:], self.source.dtype, self.asked
 
     @abstractmethod
     def over(self, source: Source) -> "Field":

@@ -29,6 +29,7 @@ from npdata.dataset.glance import Glance
 from npdata.dataset.open_field import open_fields
 from npdata.dataset.ragged_field import RaggedField
 from npdata.dataset.ragged_form import Form
+from npdata.dataset.rows_field import RowsField
 from npdata.dataset.sparse_field import SparseField
 from npdata.dataset.splits import Splits
 from npdata.dataset.statistics import Summed
@@ -398,9 +399,11 @@ class NumpyDataset(Glance, FromFiles, Splits, Summed, Dataset[Any]):
 
     def _joins(self, other: "NumpyDataset") -> bool:
         def key(ds: NumpyDataset) -> tuple[Any, ...]:
-            return ds._form, tuple(field.joinable for field in ds._fields), ds._transforms
+            each = [(type(f), f.source.shape[1:], f.source.dtype, f.asked) for f in ds._fields]
+            return type(ds), ds._form, each, ds._transforms
 
-        return type(self) is type(other) is NumpyDataset and key(self) == key(other)
+        of_rows = all(isinstance(field, RowsField) for field in self._fields)
+        return type(self) is NumpyDataset and of_rows and key(self) == key(other)
 
     def with_sparse_batches(self) -> tuple["NumpyDataset", frozenset[str | int]]:
         """Give a dataset of the same samples whose sparse rows stay sparse, and what that changes.

@@ -88,21 +88,11 @@ class RaggedField(Field):
         """The dtype of the values, as stored."""
         return self.source.values_dtype
 
-    @property
-    def joinable(self) -> tuple[Any, ...]:
-        """Agree with no other field: spans are not laid end to end."""
-        return (id(self),)
-
     def over(self, source: Source) -> "RaggedField":
         """Give a field of the same form over another source of spans."""
         if not isinstance(source, RaggedSource):
             raise FieldError(f"{source.where} has no samples of different lengths")
         return RaggedField(self.label, source, self.asked, self.form)
-
-    def __getstate__(self) -> dict[str, Any]:
-        """Leave out what is decided again from the source."""
-        decided = ("rule", "conversion", "_fill")
-        return {name: value for name, value in self.__dict__.items() if name not in decided}
 
     def row(self, index: int, *, independent: bool = False) -> Tensor:
         """Give sample `index`, in [0, len): a view of the data where that is sound, else a copy."""

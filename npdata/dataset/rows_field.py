@@ -73,11 +73,6 @@ class RowsField(Field):
         """How one row becomes a sample, and why so."""
         return conversion_of(self.source, self.asked)
 
-    def __getstate__(self) -> dict[str, Any]:
-        """Leave out what is decided again from the source."""
-        decided = ("rule", "conversion")
-        return {name: value for name, value in self.__dict__.items() if name not in decided}
-
     def row(self, index: int, *, independent: bool = False) -> Value:
         """Give row `index`, in [0, len): a view of the data where that is sound, else a copy.
 

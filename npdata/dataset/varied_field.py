@@ -44,11 +44,6 @@ class VariedField(Field):
         """How one sample is made, and why so."""
         return decide(ArrayLayout.of(np.empty(0, self.source.values_dtype)), dtype=self.asked)
 
-    @property
-    def joinable(self) -> tuple[Any, ...]:
-        """Agree with no other field: samples are not laid end to end."""
-        return (id(self),)
-
     def over(self, source: Source) -> "VariedField":
         """Give a field over other files of different shapes."""
         if not isinstance(source, PiecesSource):
