@@ -30,7 +30,6 @@ from npdata.dataset.open_field import open_fields
 from npdata.dataset.ragged_field import RaggedField
 from npdata.dataset.ragged_form import Form
 from npdata.dataset.rows_field import RowsField
-from npdata.dataset.sparse_field import SparseField
 from npdata.dataset.splits import Splits
 from npdata.dataset.statistics import Summed
 from npdata.dataset.transforms import Bound, Transform, Transforms
@@ -44,7 +43,7 @@ from npdata.sources.concat import ConcatSource
 from npdata.sources.decode import Decode
 from npdata.sources.derived import origin
 from npdata.sources.open import SourceLike
-from npdata.sources.sparse import CsrSource, Layout
+from npdata.sources.sparse import Layout
 
 Rows = NDArray[np.int64]
 _WITH_MORE = (MaskedRows, SeededRows)
@@ -405,39 +404,18 @@ class NumpyDataset(Glance, FromFiles, Splits, Summed, Dataset[Any]):
         of_rows = all(isinstance(field, RowsField) for field in self._fields)
         return type(self) is NumpyDataset and of_rows and key(self) == key(other)
 
-    def with_sparse_batches(self) -> tuple["NumpyDataset", frozenset[str | int]]:
-        """Give a dataset of the same samples whose sparse rows stay sparse, and what that changes.
-
-        These are the names or positions of the fields that were dense; none with a transform.
-        """
-        dense = frozenset(
-            field.label
-            for field in self._fields
-            if isinstance(field.source, CsrSource) and not isinstance(field, SparseField)
-        )
-        if not dense or self._transforms.any:
-            return self, frozenset()
-        fields = tuple(
-            SparseField(field.label, field.source, field.asked)
-            if isinstance(field.source, CsrSource)
-            else field
-            for field in self._fields
-        )
-        return self.with_fields(fields), dense
-
-    def with_fields(self, fields: Sequence[Field]) -> "NumpyDataset":
+    def with_fields(
+        self, fields: Sequence[Field], transforms: Transforms | None = None
+    ) -> "NumpyDataset":
         """Give a dataset of the same samples, whose rows are read by other fields.
 
-        It closes nothing: that is for whoever opened their sources.
+        It has its own functions where none are given, and closes nothing: that is for whoever
+        opened the sources.
         """
         self._require_open()
         made = NumpyDataset.__new__(NumpyDataset)
-        return made._hold(tuple(fields), self._form, self._transforms, (), self._windows)
-
-    def without_batch_transform(self) -> "NumpyDataset":
-        """Give a dataset of the same samples, whose batches are left as they are stacked."""
-        made, sample = NumpyDataset.__new__(NumpyDataset), self._transforms.sample
-        return made._hold(self._fields, self._form, Transforms.of(sample, None), (), self._windows)
+        functions = transforms or self._transforms
+        return made._hold(tuple(fields), self._form, functions, (), self._windows)
 
     def close(self) -> None:
         """Close files; tensors that were given out stay valid, further reads raise.

@@ -18,9 +18,12 @@ from npdata.dataset.field import Field
 from npdata.dataset.normalize import Normalize
 from npdata.dataset.numpy_dataset import NumpyDataset
 from npdata.dataset.rows_field import RowsField
+from npdata.dataset.sparse_field import SparseField
 from npdata.dataset.tensor_decoder import TensorDecoder
+from npdata.dataset.transforms import Transforms
 from npdata.loading.wrapped_datasets import parts_of, rebuilt
 from npdata.sources.decode import UnpackedSource
+from npdata.sources.sparse import CsrSource
 
 
 def sent_sparse(dataset: Any) -> tuple[Any, frozenset[str | int]]:
@@ -34,9 +37,18 @@ def sent_sparse(dataset: Any) -> tuple[Any, frozenset[str | int]]:
         >>> sent_sparse(npdata.NumpyDataset(cells))[1]
         frozenset({0})
     """
-    if type(dataset) is not NumpyDataset:
+    if type(dataset) is not NumpyDataset or dataset.transforms.any:
         return dataset, frozenset()
-    return dataset.with_sparse_batches()
+    fields = list(dataset.fields.values())
+    sent = [_sent(field) for field in fields]
+    made = frozenset(f.label for f, other in zip(fields, sent, strict=True) if f is not other)
+    return (dataset.with_fields(sent), made) if made else (dataset, made)
+
+
+def _sent(field: Field) -> Field:
+    if type(field) is not RowsField or not isinstance(field.source, CsrSource):
+        return field
+    return SparseField(field.label, field.source, field.asked)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -84,7 +96,8 @@ def sent_plain(dataset: Any, device: torch.device) -> tuple[Any, Finish | None]:
     (part,) = parts
     function = part.transforms.batch
     if isinstance(function, Normalize):
-        part = part.without_batch_transform()
+        alone = Transforms.of(part.transforms.sample, None)
+        part = part.with_fields(list(part.fields.values()), alone)
     else:
         function = None
     decoders = {} if part.transforms.any else dict(_decoders(part, device))
