@@ -21,8 +21,6 @@ FAR = 64.0
 """A squared mean of up to so many variances costs no digits that count."""
 _DOT = 8192
 """BLAS multiplies up to here in the calling thread alone."""
-_EXACT = 256
-"""So many bytes, squared and summed up, are whole numbers that float32 holds."""
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -176,22 +174,19 @@ def _around(
     if times > 1:
         block = block.reshape(len(block), -1)
     wide: NDArray[Any] = block
-    if block.dtype.itemsize == 1 and block.ndim == 1 and near is None:
-        wide = memory.of(block.size).view(np.float32)[: block.size]
-        np.copyto(wide, block)
-    elif block.dtype != np.float64 or block.ndim > 1 or near is not None:
+    if block.dtype != np.float64 or block.ndim > 1 or near is not None:
         wide = memory.of(block.size).reshape(block.shape)
         np.copyto(wide, block)
     if near is not None:
         start = np.tile(near, times) if times > 1 else near
         np.subtract(wide, np.expand_dims(start, over), out=wide)
     with np.errstate(invalid="ignore", over="ignore"):
-        sums = _sums(wide, over)
+        sums = _reduced(np.add, wide, over)
         lost = np.isnan(block) if block.dtype.kind == "f" and np.isnan(sums).any() else None
         missing = np.zeros(sums.shape, np.int64)
         if lost is not None:
             wide = np.where(lost, 0.0, wide)
-            sums = _sums(wide, over)
+            sums = _reduced(np.add, wide, over)
             missing = lost.sum(axis=over)
         count = block.size // sums.size - missing
         away = sums / np.maximum(1, count)
@@ -214,22 +209,10 @@ def _reduced(function: np.ufunc, values: NDArray[Any], over: tuple[int, ...]) ->
     return values
 
 
-def _sums(wide: NDArray[Any], over: tuple[int, ...]) -> NDArray[Any]:
-    if wide.dtype == np.float64:
-        return _reduced(np.add, wide, over)
-    rows, rest = _cut(wide, _EXACT)
-    return np.asarray(rows.sum(axis=1).sum(dtype=np.float64) + rest.sum(dtype=np.float64))
-
-
 def _squares(wide: NDArray[Any], over: tuple[int, ...]) -> Any:
     """Sum up the squares; `wide` is used up."""
     if wide.ndim > 1:
         return _reduced(np.add, np.multiply(wide, wide, out=wide), over)
-    rows, rest = _cut(wide, _DOT if wide.dtype == np.float64 else _EXACT)
-    return np.vecdot(rows, rows).sum(dtype=np.float64) + float(np.vecdot(rest, rest))
-
-
-def _cut(wide: NDArray[Any], width: int) -> tuple[NDArray[Any], NDArray[Any]]:
-    """Cut numbers into rows of `width`, and what is left over."""
-    most = len(wide) // width * width
-    return wide[:most].reshape(-1, width), wide[most:]
+    most = len(wide) // _DOT * _DOT
+    rows, rest = wide[:most].reshape(-1, _DOT), wide[most:]
+    return np.vecdot(rows, rows).sum() + float(np.vecdot(rest, rest))
