@@ -68,7 +68,7 @@ class RawFormat(NamedTuple):
 
 
 class KnownFile(NamedTuple):
-    """What is known of one file: `header` identifies its kind; -1 without a place of its own."""
+    """What is known of one file; `offset` is -1 where its array has no place of its own."""
 
     inode: int
     size: int
@@ -125,17 +125,9 @@ class FileTable:
     def _of(
         cls, files: FileList, numbers: NDArray[np.int64], kinds: dict[Kind, int]
     ) -> "FileTable":
-        inode, size, mtime_ns, offset, length, kind = numbers.copy()
-        return cls(
-            files=files,
-            inode=inode,
-            size=size,
-            mtime_ns=mtime_ns,
-            offset=offset,
-            length=length,
-            kind=kind.astype(np.int32),
-            kinds=tuple(kinds),
-        )
+        *columns, kind = numbers.copy()
+        named = dict(zip(_COLUMNS, columns, strict=True))
+        return cls(files=files, kind=kind.astype(np.int32), kinds=tuple(kinds), **named)
 
     @classmethod
     def of_mapped(cls, source: MappedSource) -> "FileTable | None":
@@ -157,8 +149,7 @@ class FileTable:
         columns = [np.zeros((6, 0), np.int64)]
         for table in tables:
             codes = np.array([kinds.setdefault(kind, len(kinds)) for kind in table.kinds])
-            numbers = (table.inode, table.size, table.mtime_ns, table.offset, table.length)
-            columns.append(np.stack([*numbers, codes[table.kind]]))
+            columns.append(np.stack([*table._columns, codes[table.kind]]))
         files = FileList.of([t.name(k) for t in tables for k in range(len(t))])
         return cls._of(files, np.concatenate(columns, axis=1), kinds)
 
@@ -205,23 +196,20 @@ class FileTable:
 
     def __reduce__(self) -> tuple[Any, ...]:
         """Pickle the names and the facts, compressed where there are many; never a content."""
-        columns: tuple[NDArray[Any], ...] = (self.inode, self.size, self.mtime_ns)
-        columns += (self.offset, self.length, self.kind)
-        return _unpickled, (self.files, self.kinds, *(packed(column) for column in columns))
+        columns: list[NDArray[Any]] = [*self._columns, self.kind]
+        return _unpickled, (self.files, self.kinds, *map(packed, columns))
+
+    @property
+    def _columns(self) -> list[NDArray[np.int64]]:
+        return [getattr(self, name) for name in _COLUMNS]
+
+
+_COLUMNS = KnownFile._fields[:-1]
 
 
 def _unpickled(files: FileList, kinds: tuple[Kind, ...], *columns: Any) -> FileTable:
-    inode, size, mtime_ns, offset, length, kind = map(unpacked, columns)
-    return FileTable(
-        files=files,
-        inode=inode,
-        size=size,
-        mtime_ns=mtime_ns,
-        offset=offset,
-        length=length,
-        kind=kind,
-        kinds=kinds,
-    )
+    numbers = np.stack([unpacked(column) for column in columns])
+    return FileTable._of(files, numbers, dict.fromkeys(kinds, 0))
 
 
 def _numbers(facts: list[KnownFile], kinds: dict[Kind, int]) -> NDArray[np.int64]:
