@@ -1,7 +1,11 @@
 """Any NumPy data, where it lies, as a PyTorch dataset at memory speed."""
 
+import importlib.metadata
+from typing import Any
+
 from npdata import errors
 from npdata.arrays.convert import Conversion, as_tensor, explain
+from npdata.calls import near
 from npdata.dataset.batch import Batch
 from npdata.dataset.collate import collate
 from npdata.dataset.many_files import concatenate, stack
@@ -49,6 +53,30 @@ __all__ = [
     "stack",
     "to_device",
 ]
+
+
+_ELSEWHERE = {
+    "DataLoader": "npdata.Loader is ours, torch.utils.data.DataLoader is torch's",
+    "Dataset": "write npdata.NumpyDataset",
+    "Sampler": "write npdata.BlockBatchSampler",
+    "windows": "it is a method: NumpyDataset(...).windows(16)",
+    "split": "it is a method: train, test = NumpyDataset(...).split(0.8)",
+    "statistics": "it is a method: NumpyDataset(...).statistics()",
+    "inspect": "it is a command of a shell: npdata inspect FILE",
+    "convert": "it is a command of a shell: npdata convert FILE NEW_FILE",
+    **dict.fromkeys(("load", "open", "read"), 'write npdata.NumpyDataset("x.npy")'),
+    **dict.fromkeys(
+        ("from_hdf5", "from_npy", "from_npz", "from_raw"), "it is in npdata.NumpyDataset"
+    ),
+}
+
+
+def __getattr__(name: str) -> Any:
+    """Give the version; for any other name raise AttributeError, which says what to write."""
+    if name == "__version__":
+        return importlib.metadata.version("npdata")
+    cure = f"; {_ELSEWHERE[name]}" if name in _ELSEWHERE else near(name, __all__, "")
+    raise AttributeError(f"module 'npdata' has no attribute {name!r}{cure}")
 
 
 def __dir__() -> list[str]:

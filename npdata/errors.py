@@ -3,6 +3,7 @@
 A message says what was got, what was expected, where (file, field, index) and what to do.
 
     NpdataError
+    ├── ArgumentError (TypeError, ValueError) a call with arguments that the function has not
     ├── ConversionError (TypeError, ValueError) an array that no tensor can hold, or not as asked
     ├── SettingError (ValueError)          an environment variable that holds no usable value
     ├── SourceError (ValueError)           data that cannot be read as rows
@@ -44,6 +45,13 @@ from typing import Any
 
 class NpdataError(Exception):
     """Base of every error of this package."""
+
+
+class ArgumentError(NpdataError, TypeError, ValueError):
+    """A function was called with arguments that it does not have, or without one that it needs.
+
+    A TypeError as Python raises it, and a ValueError as all that is wrong with an argument.
+    """
 
 
 class ConversionError(NpdataError, TypeError, ValueError):

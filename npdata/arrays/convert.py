@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from npdata.arrays.dtypes import DType, DTypeRule, dtype_rule
+from npdata.calls import explained
 from npdata.errors import ConversionError
 
 Tensors: TypeAlias = "Tensor | dict[str, Tensors]"
@@ -99,8 +100,16 @@ class Conversion:
         return f"{self.action}{dtype}: {self.reason}{parts}"
 
 
+_WORDS = {
+    "device": "as_tensor(array).to(device) copies it there",
+    "requires_grad": "as_tensor(array).requires_grad_() is its own step",
+}
+"""Arguments of `torch.as_tensor`, and what to write for them."""
+
+
+@explained(_WORDS)
 def as_tensor(
-    array: NDArray[Any] | np.generic, *, copy: bool | None = None, dtype: object = None
+    array: NDArray[Any] | np.generic, *, dtype: object = None, copy: bool | None = None
 ) -> Tensors:
     """Turn a NumPy array of any shape into a tensor of the same shape and values.
 
@@ -128,8 +137,9 @@ def as_tensor(
     return apply(conversion, np.asarray(array))
 
 
+@explained(_WORDS)
 def explain(
-    array: NDArray[Any] | np.generic, *, copy: bool | None = None, dtype: object = None
+    array: NDArray[Any] | np.generic, *, dtype: object = None, copy: bool | None = None
 ) -> Conversion:
     """Tell what `as_tensor` with the same arguments would do, and why; converts nothing.
 

@@ -7,11 +7,12 @@ glob names; nothing is opened here.
 
 import glob
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, TypeAlias
 
-from npdata.errors import FieldError
+from npdata.calls import near
+from npdata.errors import FieldError, UnsupportedSourceError
 
 OPTIONS = (
     "transform",
@@ -45,6 +46,7 @@ def fields_of(
     if isinstance(only, Mapping):
         fields, named = (), only
     if (fields and named) or any(isinstance(field, Mapping) for field in fields):
+        _refuse_misspelled(named)
         alone = ", ".join(map(repr, named)) or "a mapping"
         raise FieldError(
             f"fields are either all named or all positional, and {alone} stands beside positional "
@@ -82,6 +84,63 @@ def _refuse_words_of_loaders(named: Mapping[str, Any]) -> None:
                 f"{loader}(dataset, {name}={shown}, ...); options of a dataset are "
                 f"{', '.join(OPTIONS)}"
             )
+
+
+_OF_OTHERS = {
+    "mmap_mode": "a .npy is always mapped, and a write never reaches the file: leave it out",
+    "target_transform": "transform= gets the whole sample, and may change a part of it",
+    **dict.fromkeys(
+        ("key", "keys", "member", "members", "dataset", "datasets"),
+        'name it behind ::, NumpyDataset("d.h5::x"), or several: from_hdf5("d.h5", "x", "y")',
+    ),
+    **dict.fromkeys(("mode", "driver", "swmr"), "files are opened for reading: leave it out"),
+}
+"""Arguments of other libraries, and what to write for them."""
+
+_ROWS = (
+    "rows are chosen by ds[rows]; torch.utils.data.Subset(ds, rows) is a dataset of them, and "
+    "Loader(ds, 64, indices=rows) gives their batches"
+)
+ATTRIBUTES = {
+    **dict.fromkeys(("keys", "columns", "column_names", "features", "items"), "write ds.names"),
+    **dict.fromkeys(("shape", "size", "ndim"), "each field has its own: ds.shapes"),
+    "dtype": "each field has its own: ds.dtypes",
+    **dict.fromkeys(("info", "summary", "nbytes"), "print(ds.describe()) shows how rows are read"),
+    **dict.fromkeys(
+        ("map", "apply", "transform", "batch_transform", "set_transform", "with_transform"),
+        "functions are given where it is made: NumpyDataset(..., transform=f) for samples, "
+        "batch_transform=f for batches",
+    ),
+    **dict.fromkeys(
+        ("select", "filter", "take", "skip", "subset", "sample", "head", "iloc", "isel", "sel"),
+        _ROWS,
+    ),
+    **dict.fromkeys(
+        ("batch", "shuffle", "repeat", "prefetch", "loader", "dataloader", "iter", "collate_fn"),
+        "batches are made by npdata.Loader(ds, 64, shuffle=True), or by a DataLoader with "
+        "collate_fn=npdata.collate",
+    ),
+    **dict.fromkeys(("to", "cuda", "cpu", "device"), 'write npdata.Loader(ds, 64, device="cuda")'),
+    **dict.fromkeys(
+        ("values", "data", "load", "read", "compute", "tensors", "numpy", "to_numpy"),
+        "ds[:] reads all rows, and gives tensors",
+    ),
+    **dict.fromkeys(("set_format", "with_format"), "rows are tensors; dtype= casts them"),
+    **dict.fromkeys(("train_test_split", "random_split"), "write train, test = ds.split(0.8)"),
+    **dict.fromkeys(("mean", "std", "min", "max", "stats"), "write ds.statistics()"),
+    **dict.fromkeys(("window", "rolling", "unfold", "sliding_window"), "write ds.windows(16)"),
+    **dict.fromkeys(("concat", "append", "extend", "concatenate"), "write ds + other"),
+    **dict.fromkeys(("save", "to_hdf5", "to_disk"), "a shell writes files: npdata convert"),
+}
+"""Attributes that people look for, and what takes their place."""
+
+
+def _refuse_misspelled(named: Mapping[str, Any]) -> None:
+    """Raise `FieldError` for a name that is nearly an option, or is one of another library."""
+    for name in named:
+        cure = f"; {_OF_OTHERS[name]}" if name in _OF_OTHERS else near(name, OPTIONS)
+        if cure:
+            raise FieldError(f"{name}= is no option of a dataset{cure}")
 
 
 def per_field(option: str, asked: Any, names: tuple[str, ...] | None, count: int) -> list[Any]:
@@ -145,22 +204,30 @@ def split_options(options: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str,
 
 
 def require_dataset_names(
-    constructor: str, names: Sequence[object], named: Mapping[str, object], known: str
+    constructor: str,
+    names: Sequence[object],
+    named: Mapping[str, object],
+    known: Sequence[str] = (),
 ) -> None:
     """Raise `FieldError` for what names no dataset of a file, such as an option that is not there.
 
     Examples:
-        >>> require_dataset_names("from_hdf5", ["x"], {}, "access")
-        >>> require_dataset_names("from_hdf5", ["x"], {"num_workers": 2}, "access")
+        >>> require_dataset_names("from_hdf5", ["x"], {})
+        >>> require_dataset_names("from_hdf5", ["x"], {"num_workers": 2}, ["access"])
         Traceback (most recent call last):
-        npdata.errors.FieldError: num_workers=2 is no option of from_hdf5 (those are access, ...
+        npdata.errors.FieldError: num_workers=2 is no option of from_hdf5 (it has access, ...
     """
-    options = f"{known}, {', '.join(OPTIONS)}"
+    known = (*known, *OPTIONS)
+
+    def no_option(key: str) -> str:
+        given = f"{key}={named[key]!r} is no option of {constructor}"
+        return f"{given}{near(key, known)} (it has {', '.join(known)})"
+
     for key, value in named.items():
         if not isinstance(value, str):
             raise FieldError(
-                f"{key}={value!r} is no option of {constructor} (those are {options}), and as a "
-                f"field it needs the name of a dataset as text; options of a DataLoader go there"
+                f"{no_option(key)}, and as a field it needs the name of a dataset as text; options "
+                "of a DataLoader go there"
             )
     for name in names:
         if not isinstance(name, str):
@@ -169,12 +236,25 @@ def require_dataset_names(
                 f'an argument, as in {constructor}(path, "images", "labels")'
             )
     if names and named:
-        key = next(iter(named))
         raise FieldError(
-            f"{key}={named[key]!r} is no option of {constructor} (those are {options}), and as a "
-            f"field it would be named while {names[0]!r} is not: fields are either all named or "
-            f"all positional"
+            f"{no_option(next(iter(named)))}, and as a field it would be named while {names[0]!r} "
+            "is not: fields are either all named or all positional"
         )
+
+
+def path_of(path: object) -> str:
+    """Give a path as text; raise `UnsupportedSourceError` (a TypeError) for what is none.
+
+    Examples:
+        >>> path_of("x.npy")
+        'x.npy'
+    """
+    if not isinstance(path, str | os.PathLike):
+        raise UnsupportedSourceError(
+            f"a {type(path).__name__} names no file: expected a path, a glob or a list of paths; "
+            'of an open file give its datasets, as NumpyDataset(file["x"], file["y"])'
+        )
+    return os.fspath(path)
 
 
 def paths_of(path: Paths) -> list[str]:
@@ -192,7 +272,9 @@ def paths_of(path: Paths) -> list[str]:
         if not found:
             raise FieldError(f"no file matches {text!r}")
         return found
-    paths = [os.fspath(each) for each in path]
+    if isinstance(path, Mapping) or not isinstance(path, Iterable):  # a file of h5py is a mapping
+        path_of(path)
+    paths = [path_of(each) for each in path]
     if not paths:
         raise FieldError("an empty list of files makes no dataset")
     real = [os.path.realpath(each) for each in paths]

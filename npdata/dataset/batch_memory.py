@@ -130,7 +130,7 @@ def accelerator_of(device: str | torch.device | None) -> torch.device | None:
         return None
     try:
         wanted = torch.device(device)
-    except RuntimeError as error:
+    except (RuntimeError, TypeError) as error:
         raise DeviceError(f"device={device!r} is no device of torch: {error}") from None
     if wanted.type == "cpu":
         return None

@@ -6,7 +6,7 @@ form, dtype and values. No memory is allocated here for a `Batch` without a per-
 """
 
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from types import FrameType
 from typing import Any
 
@@ -41,6 +41,11 @@ def collate(batch: Sequence[Any]) -> Any:
                 [0, 1]]), tensor([2, 0])]
     """
     if not isinstance(batch, Batch):
+        if not isinstance(batch, Iterable):
+            raise NotBatchedError(
+                f"collate() got one {type(batch).__name__}: expected a list of samples, as "
+                "DataLoader(dataset, 64, collate_fn=npdata.collate) gives it"
+            )
         _refuse_one_sample()
         return stack_samples(batch)
     result = batch.collated()

@@ -11,8 +11,10 @@ from typing import Any, Literal, Protocol, Self, TypeAlias, TypeVar
 
 from numpy.typing import DTypeLike
 
+from npdata.calls import explained
 from npdata.dataset.arguments import (
     Paths,
+    path_of,
     paths_of,
     require_dataset_names,
     split_options,
@@ -25,6 +27,18 @@ from npdata.sources.open import open_files, open_source
 
 Transform: TypeAlias = Callable[[Any], Any]
 Path_: TypeAlias = str | os.PathLike[str]
+
+
+_OF_MEMMAP = {
+    "mode": "the file is mapped, and a write never reaches it: leave it out",
+    "count": "write shape=(count, ...)",
+    "order": "the rows are in C order: give np.memmap(...) of another order as it is",
+    **dict.fromkeys(
+        ("decode", "columns", "axis", "cache", "ragged", "padding", "layout"),
+        "give the dataset npdata.open_source(path, dtype=..., shape=...), and that option",
+    ),
+}
+"""Arguments of NumPy's own functions, and what to write for them."""
 
 
 class Opened(Protocol):
@@ -54,6 +68,7 @@ class FromFiles:
         return cls(*paths, **options)
 
     @classmethod
+    @explained()
     def from_npz(cls: type[Made], path: Path_, /, *members: str, **options: Any) -> Made:
         """Open arrays of one `.npz`: those named, or every one as a field of dict samples.
 
@@ -62,13 +77,14 @@ class FromFiles:
             ['x', 'y']
             >>> x, y = npdata.NumpyDataset.from_npz("d.npz", "x", "y")[0]
         """
+        path = path_of(path)
         own, named = split_options(options)
-        require_dataset_names("from_npz", members, named, "none of its own")
+        require_dataset_names("from_npz", members, named)
         if not members and not named:
-            named = {name: name for name in npz_members(os.fspath(path))}
+            named = {name: name for name in npz_members(path)}
             if not named:
-                raise FieldError(f"{os.fspath(path)} holds no arrays")
-        at = f"{os.fspath(path)}{SEPARATOR}"
+                raise FieldError(f"{path} holds no arrays")
+        at = f"{path}{SEPARATOR}"
         if named:
             return cls(
                 *(f"{at}{m}" for m in members), {n: f"{at}{m}" for n, m in named.items()}, **own
@@ -76,6 +92,7 @@ class FromFiles:
         return cls(*(f"{at}{member}" for member in members), **own)
 
     @classmethod
+    @explained(_OF_MEMMAP, usage='from_raw("t.bin", dtype="uint16", shape=(-1, 64))')
     def from_raw(
         cls: type[Made],
         path: Path_,
@@ -100,6 +117,7 @@ class FromFiles:
         return made._owning_all()
 
     @classmethod
+    @explained(usage='from_hdf5("d.h5", "x", "y")')
     def from_hdf5(
         cls: type[Made],
         path: Paths,
@@ -129,7 +147,7 @@ class FromFiles:
             tensor(0)
         """
         own, named = split_options(options)
-        known = "access, allow_external, missing, locking, groups"
+        known = ("access", "allow_external", "missing", "locking", "groups")
         require_dataset_names("from_hdf5", datasets, named, known)
         how = Hdf5Options(
             access=access, allow_external=allow_external, missing=missing, locking=locking

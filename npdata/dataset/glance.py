@@ -6,14 +6,33 @@ file opened.
 
 from collections.abc import Mapping
 from types import MappingProxyType
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import torch
 
+from npdata.calls import no_attribute
+from npdata.dataset.arguments import ATTRIBUTES
 from npdata.dataset.field import Field
 from npdata.dataset.html import table
 from npdata.sources.ragged import RaggedSource
 
 MOST_FIELDS = 8
+
+
+V = TypeVar("V")
+
+
+class ByField(dict[str | int, V]):
+    """What is known of each field; a name that is no field is named with those that are.
+
+    Examples:
+        >>> ByField(image=1)["imgae"]
+        Traceback (most recent call last):
+        KeyError: "no field 'imgae'; fields are ['image']"
+    """
+
+    def __missing__(self, label: object) -> V:
+        raise KeyError(f"no field {label!r}; fields are {list(self)}")
 
 
 class Glance:
@@ -29,7 +48,7 @@ class Glance:
             >>> npdata.NumpyDataset(image="x.npy").fields["image"].where
             'x.npy'
         """
-        return MappingProxyType({field.label: field for field in self._fields})
+        return MappingProxyType(ByField({field.label: field for field in self._fields}))
 
     @property
     def names(self) -> tuple[str | int, ...]:
@@ -49,7 +68,7 @@ class Glance:
             >>> npdata.NumpyDataset(image="x.npy").shapes["image"]
             (5, 2, 3)
         """
-        return MappingProxyType({field.label: field.source.shape for field in self._fields})
+        return ByField({field.label: field.source.shape for field in self._fields})
 
     @property
     def dtypes(self) -> Mapping[str | int, torch.dtype | None]:
@@ -59,7 +78,16 @@ class Glance:
             >>> npdata.NumpyDataset(image="x.npy").dtypes["image"]
             torch.float32
         """
-        return MappingProxyType({field.label: field.conversion.dtype for field in self._fields})
+        return ByField({field.label: field.conversion.dtype for field in self._fields})
+
+    if not TYPE_CHECKING:
+
+        def __getattr__(self, name: str) -> Any:
+            """Raise AttributeError, which says what to write for words of other libraries."""
+            if any(field.label == name for field in self.__dict__.get("_fields", ())):
+                cure = f"a field is chosen behind the rows: ds[0][{name!r}], ds[:][{name!r}]"
+                raise no_attribute(self, name, {name: cure})
+            raise no_attribute(self, name, ATTRIBUTES)
 
     def __repr__(self) -> str:
         """Give the fields in one line, with the dtype of the tensors where it is another.

@@ -6,12 +6,14 @@ only fields are the files, and a label that their names tell. Invariant: the sam
 are sorted out; the files are read by `npdata.sources`.
 """
 
+import inspect
 from collections.abc import Mapping, Sequence
 from typing import Any, Literal, TypeAlias
 
 import numpy as np
 from numpy.typing import DTypeLike
 
+from npdata.calls import explained, near
 from npdata.dataset.arguments import OPTIONS
 from npdata.dataset.numpy_dataset import NumpyDataset
 from npdata.dataset.ragged_form import Form
@@ -33,6 +35,7 @@ from npdata.sources.stack import open_stack
 Check: TypeAlias = Literal["open", "first use"]
 
 
+@explained(by_name='stack(["a.npy", "b.npy"]): one list, or a glob')
 def stack(
     files: Files | None = None,
     /,
@@ -114,6 +117,7 @@ def stack(
     )
 
 
+@explained(by_name="concatenate([a, b]): one list, or a glob")
 def concatenate(
     files: Files | Sequence[SourceLike] | None = None,
     /,
@@ -187,6 +191,13 @@ def concatenate(
     return _dataset(sources, label_from, cast, transform, batch_transform, **options)
 
 
+OWN = {
+    function.__name__: tuple(inspect.signature(function).parameters)[1:-1]
+    for function in (stack, concatenate)
+}
+"""The options of each."""
+
+
 def _dataset(
     sources: Mapping[Any, Source],
     label_from: LabelFrom | None,
@@ -218,15 +229,19 @@ def _labels(source: Source, label_from: LabelFrom) -> LabelSource:
 
 
 def _found(function: str, files: Any, named: Mapping[str, Any]) -> dict[Any, Found]:
-    if files is not None and (options := [name for name in named if name in OPTIONS]):
-        raise FieldError(f"{options[0]}= is no option of {function}: leave it out")
-    if (files is None) == (not named):
-        raise FieldError(
-            f'{function} takes files, or fields by name: {function}("x/*.npy") or '
-            f'{function}(x="x/*.npy", y="y/*.npy")'
-        )
+    if isinstance(files, Mapping):
+        files, named = None, {**files, **named}
+    for name in () if files is None else named:
+        cure = ": leave it out" if name in OPTIONS else near(name, OWN[function])
+        raise FieldError(f"{name}= is no option of {function}{cure or _all_named(function)}")
+    if not named and files is None:
+        raise FieldError(f"{function} needs files{_all_named(function)}")
     given: dict[Any, Any] = dict(named) or {0: files}
     return {label: find_files(each) for label, each in given.items()}
+
+
+def _all_named(function: str) -> str:
+    return f': write {function}("x/*.npy"), or name all fields: x="x/*.npy", y="y/*.npy"'
 
 
 def _paired(found: dict[Any, Found]) -> dict[Any, FileList]:

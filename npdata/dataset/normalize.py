@@ -12,6 +12,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from npdata.calls import explained
 from npdata.dataset.padded import Padded
 from npdata.dataset.statistics import Statistics
 from npdata.errors import FieldError
@@ -86,6 +87,15 @@ def _form_of(batch: Any) -> str:
     return f"a {type(batch).__name__} alone"
 
 
+_KNOWN = (
+    "write normalize(ds.statistics()); figures that you know go into a function: "
+    'batch_transform=lambda batch: {**batch, "x": (batch["x"] - mean) / std}'
+)
+_WORDS = dict.fromkeys(("mean", "std", "eps", "inplace"), _KNOWN)
+_WORDS |= dict.fromkeys(("field", "name", "names", "columns"), "fields")
+
+
+@explained(_WORDS, usage="normalize(ds.statistics())")
 def normalize(
     statistics: Statistics, fields: str | int | Iterable[str | int] | None = None
 ) -> Normalize:
@@ -109,8 +119,7 @@ def normalize(
     """
     if not isinstance(statistics, Statistics):
         raise FieldError(
-            f"normalize takes what ds.statistics() gives, not {type(statistics).__name__}: "
-            "normalize(ds.statistics(), 'x') for one field x"
+            f"normalize takes what ds.statistics() gives, not {type(statistics).__name__}: {_KNOWN}"
         )
     known = list(statistics)
     if fields is None:

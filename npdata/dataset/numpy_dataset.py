@@ -18,6 +18,7 @@ from torch.utils.data import ConcatDataset, Dataset
 from npdata.arrays.blocks import Blocks
 from npdata.arrays.indexing import row_number, row_numbers, selects_many
 from npdata.arrays.spans import Edge, Windows
+from npdata.calls import explained
 from npdata.dataset.arguments import fields_of, require_flag, require_functions
 from npdata.dataset.batch import Batch, SampleForm
 from npdata.dataset.batch_memory import Allocate, batch_memory, plain_memory
@@ -33,7 +34,7 @@ from npdata.dataset.rows_field import RowsField
 from npdata.dataset.splits import Splits
 from npdata.dataset.statistics import Summed
 from npdata.dataset.transforms import Bound, Transform, Transforms
-from npdata.dataset.windows import Offsets, require_words, windowed
+from npdata.dataset.windows import WORDS, Offsets, windowed
 from npdata.errors import ClosedError, FieldError
 from npdata.sampling.rows import MaskedRows, SeededRows
 from npdata.sources.base import Source, rows_held
@@ -302,15 +303,15 @@ class NumpyDataset(Glance, FromFiles, Splits, Summed, Dataset[Any]):
         """How many rows, of all fields, the memory for decoded chunks holds; None: unlimited."""
         return rows_held(*self.sources)
 
+    @explained(WORDS, usage="windows(16), or windows((-1, 0)) for offsets")
     def windows(
         self,
-        length: int | Offsets | Mapping[str | int, int | Offsets] | None = None,
+        length: int | Offsets | Mapping[str | int, int | Offsets],
         *,
         stride: int = 1,
         borders: ArrayLike | str | int | None = None,
         edge: Edge = "drop",
         mask: bool = False,
-        **words: Any,
     ) -> "NumpyDataset":
         """Give a dataset whose samples are windows of the rows, of shape (length, *row shape).
 
@@ -332,7 +333,6 @@ class NumpyDataset(Glance, FromFiles, Splits, Summed, Dataset[Any]):
                 "zero" zeros; without `mask`, nothing in a sample shows that padding.
             mask: with "repeat" and "zero", add for each windowed field NAME a bool field
                 NAME_is_pad of shape (length,), True where padded; to tuples, after all fields.
-            words: refused, with our word for one of another library.
 
         Raises `FieldError` (a ValueError) for borders or offsets that cannot be, and where no
         window fits into any recording.
@@ -345,7 +345,6 @@ class NumpyDataset(Glance, FromFiles, Splits, Summed, Dataset[Any]):
             (tensor([0, 0]), tensor([ True, False]))
         """
         self._require_open()
-        require_words(length, words)
         for name in ("__getitem__", "__getitems__"):
             if getattr(type(self), name) is not getattr(NumpyDataset, name):
                 raise FieldError(
@@ -362,6 +361,7 @@ class NumpyDataset(Glance, FromFiles, Splits, Summed, Dataset[Any]):
         windows = NumpyDataset.__new__(NumpyDataset)
         return windows._hold(made.fields, form, self._transforms, self._owned, made.plan)
 
+    @explained()
     def describe(self) -> Description:
         """Tell per field its shape, dtype, access, whether samples are views, and why.
 
@@ -417,6 +417,7 @@ class NumpyDataset(Glance, FromFiles, Splits, Summed, Dataset[Any]):
         functions = transforms or self._transforms
         return made._hold(tuple(fields), self._form, functions, (), self._windows)
 
+    @explained()
     def close(self) -> None:
         """Close files; tensors that were given out stay valid, further reads raise.
 

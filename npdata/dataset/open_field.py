@@ -7,7 +7,8 @@ what the user asked for. Invariant: an option that no field would heed is refuse
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from npdata.dataset.arguments import per_field
+from npdata.calls import near
+from npdata.dataset.arguments import OPTIONS, per_field
 from npdata.dataset.field import Field
 from npdata.dataset.ragged_field import RaggedField
 from npdata.dataset.ragged_form import RaggedForm
@@ -114,8 +115,8 @@ def _open_field(label: str | int, source: SourceLike, asked: Mapping[str, Any]) 
         if isinstance(opened, PiecesSource):
             return VariedField(label, opened, asked["dtype"])
         return RowsField(label, opened, asked["dtype"])
-    except (ValueError, TypeError) as error:
-        error.add_note(f"while opening field {label!r}")
+    except (ValueError, TypeError, OSError) as error:
+        error.add_note(f"while opening field {label!r}{near(label, OPTIONS)}")
         raise
 
 

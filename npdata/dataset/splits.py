@@ -5,13 +5,14 @@ proportion is done by scikit-learn's splitters. Invariant: parts are disjoint, a
 row, and depend on the arguments alone. Of a dataset only its labels are read, where they are named.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from npdata.arrays.spans import Windows
+from npdata.calls import explained
 from npdata.dataset.batch_memory import plain_memory
 from npdata.dataset.field import Field
 from npdata.dataset.windows import is_stacked, recordings_of, require_apart
@@ -22,12 +23,32 @@ Rows = NDArray[np.int64]
 By = Literal["recording", "file"]
 
 
+_WORDS = {
+    "train": "write the share of the first part, as split(0.8)",
+    "random_state": "seed",
+    "generator": "write seed=, a number",
+    "rng": "write seed=, a number",
+    "n_splits": "folds",
+    "shuffle": "it takes rows at random; range(800) and range(800, len(ds)) are parts in order",
+}
+_WORDS |= dict.fromkeys(("train_size", "train_fraction", "ratio", "size"), _WORDS["train"])
+_WORDS |= dict.fromkeys(
+    ("test_size", "val_size", "test", "val", "test_fraction", "val_fraction"),
+    "write the share of the first part, which is 1 - that of the second, as split(0.8)",
+)
+_WORDS |= dict.fromkeys(
+    ("lengths", "sizes", "shares", "fractions"), "write them by themselves, as split(0.8, 0.1, 0.1)"
+)
+"""Words of other libraries, and what to write for them."""
+
+
 class Splits:
     """The method `split` of a dataset."""
 
     _fields: tuple[Field, ...]
     _windows: Windows | None
 
+    @explained(_WORDS)
     def split(
         self,
         fraction: float | Sequence[float] | None = None,
@@ -37,7 +58,6 @@ class Splits:
         groups: ArrayLike | str | None = None,
         stratify: ArrayLike | str | None = None,
         folds: int | None = None,
-        **words: Any,
     ) -> Any:
         """Split the row numbers at random: int64 arrays, disjoint, ascending, of every row.
 
@@ -59,7 +79,6 @@ class Splits:
                 `examples`), as `groups` and `folds`.
             folds: in place of `fraction`, a list of so many pairs (train, test), of which the
                 second ones together hold every row once.
-            words: what other libraries call them; the error says what to write.
 
         Raises `SamplerError` (a ValueError) for a fraction outside [0, 1] or shares that do not sum
         to 1, `FieldError` (a ValueError) where there are no two recordings or files, and for
@@ -73,7 +92,6 @@ class Splits:
             >>> [part.tolist() for part in windows.split(0.5, by="recording")]
             [[0, 1, 2], [3, 4]]
         """
-        _refuse_words(words)
         count = len(self._fields[0])
         if more:
             fraction = [fraction, *more]  # type: ignore[list-item]
@@ -134,30 +152,6 @@ def _require_two(edges: Rows, by: By) -> None:
             "by row numbers: cut = int(0.8 * len(ds)) gives train, test = range(cut), "
             "range(cut, len(ds)), and windows that share rows need a gap of length - 1 between them"
         )
-
-
-_WORDS = {
-    "train": "write the share of the first part, as split(0.8)",
-    "random_state": "write seed=",
-    "generator": "write seed=, a number",
-    "rng": "write seed=, a number",
-    "n_splits": "write folds=",
-    "shuffle": "it takes rows at random; range(800) and range(800, len(ds)) are parts in order",
-}
-_WORDS |= dict.fromkeys(("train_size", "train_fraction", "ratio", "size"), _WORDS["train"])
-_WORDS |= dict.fromkeys(
-    ("test_size", "val_size", "test", "val", "test_fraction", "val_fraction"),
-    "write the share of the first part, which is 1 - that of the second, as split(0.8)",
-)
-_WORDS |= dict.fromkeys(
-    ("lengths", "sizes", "shares", "fractions"), "write them by themselves, as split(0.8, 0.1, 0.1)"
-)
-
-
-def _refuse_words(words: Mapping[str, Any]) -> None:
-    for name in words:
-        ours = _WORDS.get(name, "it has fraction, seed, by, groups, stratify, folds")
-        raise SamplerError(f"{name}= is no argument of split(); {ours}")
 
 
 def shares_of(given: Any, count: int = 0) -> tuple[float, ...]:

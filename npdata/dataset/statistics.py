@@ -20,6 +20,7 @@ from numpy.typing import NDArray
 
 from npdata.arrays.indexing import row_numbers
 from npdata.arrays.per_process import cores
+from npdata.calls import explained
 from npdata.dataset.batch_memory import plain_memory
 from npdata.dataset.field import Field
 from npdata.dataset.html import table
@@ -156,17 +157,11 @@ class Statistics(Mapping[str | int, FieldStatistics]):
         return "\n".join([*map(str.rstrip, rows), *self._notes])
 
 
-def chosen_rows(indices: object, count: int, words: Mapping[str, Any]) -> NDArray[np.int64] | None:
+def chosen_rows(indices: object, count: int) -> NDArray[np.int64] | None:
     """Give the rows that statistics are of, ascending; None for all `count`.
 
-    Raises `FieldError` (a ValueError) for rows that come twice, for a name, and for `words`, which
-    are arguments that `statistics` does not have.
+    Raises `FieldError` (a ValueError) for rows that come twice, and for a name.
     """
-    for name in words:
-        axes = name in ("axis", "axes", "dim", "keepdims", "keep_axis", "per_channel", "channels")
-        advice = "axes of a sample that keep their own figures are keep_axes="
-        known = "it is of all fields, and has indices, keep_axes and progress"
-        raise FieldError(f"{name}= is no argument of statistics(); {advice if axes else known}")
     if isinstance(indices, str):
         raise FieldError(
             f"statistics() is of all fields, and {indices!r} chooses no rows: "
@@ -184,6 +179,17 @@ def _number(value: Any) -> str:
     return str(int(value)) if isinstance(value, np.integer) else f"{value:.6g}"
 
 
+_WORDS = dict.fromkeys(
+    ("axis", "axes", "dim", "keepdims", "keep_axis", "per_channel", "channels"),
+    "axes of a sample that keep their own figures are keep_axes=",
+)
+_WORDS |= dict.fromkeys(
+    ("field", "fields", "name", "names", "columns"),
+    "it is of all fields: found = ds.statistics(), and found[name] are those of one",
+)
+"""Words of other libraries, and what to write for them."""
+
+
 class Summed(ABC):
     """The method `statistics` of a dataset."""
 
@@ -193,13 +199,13 @@ class Summed(ABC):
     def _require_open(self) -> None:
         """Raise `ClosedError` for a closed dataset."""
 
+    @explained(_WORDS)
     def statistics(
         self,
         indices: object = None,
         *,
         keep_axes: KeepAxes = (),
         progress: bool = False,
-        **words: Any,
     ) -> Statistics:
         """Compute count, mean, standard deviation, minimum and maximum of every field of numbers.
 
@@ -220,7 +226,7 @@ class Summed(ABC):
             ([2.0, 3.0], [4.0, 5.0])
         """
         self._require_open()
-        rows = chosen_rows(indices, len(self._fields[0]), words)
+        rows = chosen_rows(indices, len(self._fields[0]))
         return statistics_of(self._fields, rows, keep_axes, progress=progress)
 
 

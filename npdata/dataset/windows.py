@@ -25,7 +25,7 @@ Offsets: TypeAlias = Sequence[int]
 FARTHEST = 1 << 60
 """Offsets up to this far, added to any row number, are int64."""
 
-_WORDS = {
+WORDS = {
     **dict.fromkeys(("size", "window", "window_size", "window_length", "offsets"), "length"),
     **dict.fromkeys(("seq_len", "sequence_length", "block_size", "context"), "length"),
     **dict.fromkeys(("step", "shift", "hop", "hop_length"), "stride"),
@@ -87,26 +87,6 @@ def windowed(
     if mask:
         made += _masks(fields, offsets, plan)
     return Windowed(fields=tuple(made), plan=plan)
-
-
-def require_words(length: Any, words: Mapping[str, Any]) -> None:
-    """Raise `FieldError` for arguments that `windows` does not have, and where the length lacks.
-
-    Examples:
-        >>> require_words(None, {"size": 16})
-        Traceback (most recent call last):
-        npdata.errors.FieldError: size= is no argument of windows(); write length=16
-    """
-    for name, value in words.items():
-        ours = _WORDS.get(name)
-        told = f"length={value!r:.60}" if ours == "length" else f"{ours}="
-        known = "length, stride, borders, edge, mask"
-        raise FieldError(
-            f"{name}= is no argument of windows(); "
-            f"{f'it has {known}' if ours is None else f'write {told}'}"
-        )
-    if length is None:
-        raise FieldError("windows() needs a length: windows(16), or offsets, as windows((-1, 0))")
 
 
 def require_apart(windows: Windows | None) -> None:

@@ -5,17 +5,21 @@ is else refused naming npdata's word. Invariant: no argument is ignored that wou
 It reads nothing and makes no thread.
 """
 
-import difflib
 import inspect
+import os
 from collections.abc import Mapping, Sequence, Sized
 from typing import Any
 
+import numpy as np
+from torch import Tensor
 from torch.utils.data import BatchSampler, Sampler
 
+from npdata.calls import near
 from npdata.dataset.arguments import OPTIONS
 from npdata.dataset.collate import collate
 from npdata.errors import LoaderError
 from npdata.sampling.sampler import BlockBatchSampler
+from npdata.sampling.torch_words import WORDS
 
 _HARMLESS: dict[str, tuple[Any, ...]] = {
     "num_workers": (0,),
@@ -72,10 +76,12 @@ def require_npdata_words(words: Mapping[str, Any], known: tuple[str, ...]) -> No
                 "Loader then reads"
             )
         if name not in _HARMLESS:
-            near = difflib.get_close_matches(name, [*known, *_HARMLESS], 1)
+            ours = WORDS.get(name)
+            cure = near(name, [*known, *_HARMLESS])
+            if ours is not None:
+                cure = f"; write {ours}=" if ours in known else f"; {ours}"
             raise LoaderError(
-                f"{name}= is no argument of a Loader{f'; did you mean {near[0]}=?' if near else ''}"
-                f" (it has {', '.join(known)})"
+                f"{name}= is no argument of a Loader{cure} (it has {', '.join(known)})"
             )
         if name != "batch_sampler" and not any(
             value is each or (value == each and isinstance(each, int | str | bool))
@@ -84,21 +90,38 @@ def require_npdata_words(words: Mapping[str, Any], known: tuple[str, ...]) -> No
             raise LoaderError(f"{name}={value!r}: {_CURES[name]}")
 
 
-def no_attribute(name: str) -> str:
-    """Say that a `Loader` has no such attribute; of a DataLoader's, what takes its place.
+_NO_DATALOADER = (
+    "it is no DataLoader. What needs one, as ray.train.torch.prepare_data_loader, takes "
+    "DataLoader(loader, batch_size=None); the rows are divided among ranks already"
+)
+ATTRIBUTES = {
+    **dict.fromkeys((*_HARMLESS, "pin_memory"), _NO_DATALOADER),
+    "new": "fastai makes a loader anew where it is given none; get_preds(dl=loader)",
+    "epoch": "loader.batch_sampler.epoch counts them",
+    "reset": "each loop over it is the next epoch, and set_epoch(0) begins again",
+    **dict.fromkeys(("shape", "shapes", "dtypes", "names"), "loader.dataset has them"),
+}
+"""Attributes that people look for, and what takes their place."""
+
+
+def no_dataset(given: object) -> str:
+    """Say what to give a `Loader` in place of what has no `__getitems__`.
 
     Examples:
-        >>> no_attribute("x")
-        "'Loader' object has no attribute 'x'"
+        >>> no_dataset("x.npy")
+        "a Loader reads a dataset, not a str: write Loader(npdata.NumpyDataset('x.npy'), 64)"
     """
-    text = f"'Loader' object has no attribute {name!r}"
-    if name == "new":
-        return f"{text}: fastai makes a loader anew where it is given none; get_preds(dl=loader)"
-    if name not in (*_HARMLESS, "pin_memory"):
-        return text
+    kind = type(given).__name__
+    if isinstance(given, str | os.PathLike | np.ndarray | Tensor | Mapping):
+        shown = repr(os.fspath(given)) if isinstance(given, str | os.PathLike) else "data"
+        return (
+            f"a Loader reads a dataset, not a {kind}: write Loader(npdata.NumpyDataset({shown}), "
+            "64)"
+        )
     return (
-        f"{text}: it is no DataLoader. What needs one, as ray.train.torch.prepare_data_loader, "
-        "takes DataLoader(loader, batch_size=None); the rows are divided among ranks already"
+        f"{kind} has no __getitems__, which takes the row numbers of a batch and gives its "
+        "samples; arrays and files go into npdata.NumpyDataset(...), a choice of rows into "
+        "indices=; for other datasets use torch.utils.data.DataLoader"
     )
 
 

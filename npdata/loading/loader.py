@@ -21,13 +21,19 @@ from numpy.typing import ArrayLike
 from torch.utils.data import IterableDataset, get_worker_info
 
 from npdata.arrays.per_process import this_process
+from npdata.calls import explained, no_attribute
 from npdata.dataset.batch_memory import accelerator_of
 from npdata.dataset.collate import collate
 from npdata.dataset.html import table
 from npdata.dataset.progress import Bar, open_bar, require_bar
 from npdata.errors import ClosedError, LoaderError, NotBatchedError
 from npdata.loading.batch_task import BatchResult
-from npdata.loading.dataloader_words import batches_for, no_attribute, require_npdata_words
+from npdata.loading.dataloader_words import (
+    ATTRIBUTES,
+    batches_for,
+    no_dataset,
+    require_npdata_words,
+)
 from npdata.loading.load import ToLoad
 from npdata.loading.pipeline import Options, Pipeline
 from npdata.loading.prefetcher import Prefetcher
@@ -87,6 +93,7 @@ class Loader:
         [[0, 1], [2, 3], [4]]
     """
 
+    @explained(usage="Loader(dataset, 64)")
     def __init__(
         self,
         dataset: Any,
@@ -115,11 +122,7 @@ class Loader:
     ) -> None:
         require_npdata_words(words, _ARGUMENTS)
         if not callable(getattr(dataset, "__getitems__", None)):
-            raise NotBatchedError(
-                f"{type(dataset).__name__} has no __getitems__, which takes the row numbers of a "
-                "batch and gives its samples; arrays and files go into npdata.NumpyDataset(...), "
-                "a choice of rows into indices=; for other datasets use torch.utils.data.DataLoader"
-            )
+            raise NotBatchedError(no_dataset(dataset))
         sampler = batches_for(
             dataset,
             batch_size,
@@ -205,7 +208,7 @@ class Loader:
 
         def __getattr__(self, name: str) -> Any:
             """Raise AttributeError, which says what to give to code that needs a DataLoader."""
-            raise AttributeError(no_attribute(name))
+            raise no_attribute(self, name, ATTRIBUTES)
 
     def __repr__(self) -> str:
         """Say in one line what it reads, in which order, on how many threads."""
@@ -263,11 +266,13 @@ class Loader:
             return collate
         return functools.partial(_as_batch_of, self._device, self._dtype)
 
+    @explained()
     def set_epoch(self, epoch: int) -> None:
         """Make the next iteration this epoch; see `BlockBatchSampler.set_epoch`."""
         self._of_sampler("set_epoch")(epoch)
         self._current = None
 
+    @explained()
     def state_dict(self) -> dict[str, Any]:
         """Give the state after the batches that the iteration begun last has given.
 
@@ -281,17 +286,20 @@ class Loader:
             state = method(consumed=0 if now is None else now.counter.batches)
         return state
 
+    @explained()
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Let the next iteration go on where the state was; raises `StateError`."""
         self._of_sampler("load_state_dict")(state)
         self._current = None
 
+    @explained()
     def stats(self) -> LoaderStats:
         """Tell what the iteration begun last did, and whether it waited for data; printable."""
         stats = (Counter() if self._current is None else self._current.counter).stats()
         held = self._held
         return stats if held is None else replace(stats, resident_bytes=held.residence.nbytes)
 
+    @explained()
     def describe(self) -> Schedule:
         """Tell on how many threads batches are made, how far ahead, in which memory; printable.
 
@@ -305,6 +313,7 @@ class Loader:
         when = "with the first batch it is decided which rows are held"
         return replace(self._now.schedule, resident=when if held is None else held.residence.reason)
 
+    @explained()
     def close(self) -> None:
         """End all iterations and their threads; the dataset stays open. Idempotent."""
         self._closed = True

@@ -6,7 +6,8 @@ sources are read, cores, accelerator). Invariant: what the user names is done or
 """
 
 from dataclasses import dataclass
-from typing import Literal, TypeAlias
+from numbers import Integral
+from typing import Any, Literal, TypeAlias
 
 from npdata.errors import LoaderError
 
@@ -104,8 +105,11 @@ def decide_schedule(
         ...                       memory_budget=None, data=data, machine=machine))
         in the caller, ordinary memory: rows are read through h5py, one at a time, and its lock ...
     """
-    if prefetch < 1:
-        raise LoaderError(f"prefetch={prefetch}: expected at least 1 batch ahead")
+    prefetch = _whole("prefetch", prefetch, "batches that are ready ahead")
+    if memory_budget is not None:
+        memory_budget = _whole("memory_budget", memory_budget, "bytes, as 4 * 10**9")
+    if pin_memory not in (True, False, "auto"):
+        raise LoaderError(f"pin_memory={pin_memory!r}: expected True, False or 'auto'")
     if pin_memory is True and not machine.pins:
         raise LoaderError(
             "pin_memory=True, but there is no accelerator to pin memory for; leave it out"
@@ -137,6 +141,12 @@ def decide_schedule(
         run=run,
         helps=num_threads == "auto" and threads > 0 and not alone and run <= MOST_HELPED,
     )
+
+
+def _whole(name: str, value: Any, of: str) -> int:
+    if isinstance(value, bool) or not isinstance(value, Integral) or value < 1:
+        raise LoaderError(f"{name}={value!r}: expected a whole number of {of}, at least 1")
+    return int(value)
 
 
 def _threads(asked: int | Auto, data: Data, machine: Machine, *, in_runs: bool) -> tuple[int, str]:

@@ -17,6 +17,7 @@ from typing import Any, TypeAlias
 import torch
 from torch import Tensor
 
+from npdata.calls import explained
 from npdata.dataset.batch_memory import accelerator_of, batch_memory
 from npdata.dataset.padded import Padded
 from npdata.errors import LoaderError
@@ -123,6 +124,7 @@ class _OnDevice:
             yield sender.receive(ahead)
 
 
+@explained({"non_blocking": "copies do not block where they need not: leave it out"})
 def to_device(iterable: Iterable[Any], device: str | torch.device) -> Iterable[Any]:
     """Give the batches of `iterable`, any DataLoader, on `device`, copied one batch ahead.
 

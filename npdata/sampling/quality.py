@@ -11,7 +11,9 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from npdata.calls import explained
 from npdata.errors import SamplerError
+from npdata.sampling.order.checks import whole_number
 from npdata.sampling.order.epoch_order import SPLIT_PURPOSE
 from npdata.sampling.order.permutation import Permutations
 
@@ -31,6 +33,7 @@ class ShuffleQuality:
     label_entropy: float | None
 
 
+@explained()
 def shuffle_quality(
     order: ArrayLike, labels: ArrayLike | None = None, *, batch_size: int = 256
 ) -> ShuffleQuality:
@@ -47,11 +50,12 @@ def shuffle_quality(
         >>> quality.displacement, round(quality.neighbours, 6), quality.label_entropy
         (0.0, 1.0, 0.0)
     """
+    batch_size = whole_number("batch_size", batch_size, least=1)
     rows = np.asarray(order)
     if rows.ndim != 1 or len(rows) < 2 or rows.dtype.kind not in "iu":
         raise SamplerError(
             f"an order of shape {rows.shape} and dtype {rows.dtype}: expected one dimension of "
-            "at least 2 integers, the rows of an epoch"
+            "at least 2 integers, the rows of an epoch: np.concatenate(list(sampler))"
         )
     n = len(rows)
     ranks = np.empty(n, np.int64)

@@ -1,10 +1,9 @@
 """Batches of row numbers for any DataLoader: shuffled by blocks, split over ranks, resumable.
 
 Idea: the order is a function of seed, epoch and position (`order`), a rank's share of it arithmetic
-(`order.ranks`), so a sampler's own state is an epoch and a position. Rows
-are numbered for many batches at a time. Invariant: a state says how many samples all ranks
-together have consumed, so it fits any batch size, number of ranks and workers. The sampler reads
-no data and starts no process; it learns its rank from torch.distributed when an epoch begins.
+(`order.ranks`), so a sampler's own state is an epoch and a position. Invariant: a state says how
+many samples all ranks together have consumed, so it fits any batch size, number of ranks and
+workers. The sampler reads no data; it learns its rank from torch.distributed as an epoch begins.
 """
 
 import warnings
@@ -17,6 +16,7 @@ import torch.distributed as dist
 from numpy.typing import ArrayLike, NDArray
 from torch.utils.data import BatchSampler, Sampler, get_worker_info
 
+from npdata.calls import explained
 from npdata.errors import SamplerError, StateError, StateWarning
 from npdata.sampling.order.by_size import BySize
 from npdata.sampling.order.checks import whole_number
@@ -26,6 +26,7 @@ from npdata.sampling.order.ranks import UNEVEN, Ranks, Uneven
 from npdata.sampling.order.recipe import Recipe, shuffle_name
 from npdata.sampling.rows import MaskedRows, SeededRow, SeededRows
 from npdata.sampling.run import Batches, Place, Run, RunBatches, Start
+from npdata.sampling.torch_words import WORDS
 from npdata.sampling.trainers import (
     Asking,
     FoundByLightning,
@@ -80,14 +81,15 @@ class BlockBatchSampler(FoundByLightning, BatchSampler):
         [[0, 1], [2, 3], [4]]
     """
 
+    @explained(WORDS, usage="BlockBatchSampler(dataset, 64)")
     def __init__(
         self,
         data: int | Sized,
         batch_size: int | None = None,
         *,
+        shuffle: Shuffle | bool = "block",
         max_rows: int | None = None,
         padded: bool = True,
-        shuffle: Shuffle | bool = "block",
         seed: int = 0,
         drop_last: bool = False,
         block_rows: int | None = None,
@@ -345,6 +347,7 @@ class BlockBatchSampler(FoundByLightning, BatchSampler):
         place = self._place
         return (place.coming if place.run is None else place.run.start).epoch
 
+    @explained()
     def set_epoch(self, epoch: int) -> None:
         """Make the next iteration this epoch.
 
@@ -375,6 +378,7 @@ class BlockBatchSampler(FoundByLightning, BatchSampler):
         if not kept:
             self._place = Place(coming=Start(epoch, 0), begun=place.begun)
 
+    @explained()
     def state_dict(self, consumed: int | None = None) -> dict[str, int]:
         """Give the state after `consumed` batches of the iteration under way.
 
@@ -401,8 +405,7 @@ class BlockBatchSampler(FoundByLightning, BatchSampler):
             start = Start(start.epoch + 1, 0)
         else:
             position = start.position if run is None else run.position(count)
-            position = min(position, ranks.n)
-            start = self._not_at_end(Start(start.epoch, position), ranks)
+            start = self._not_at_end(Start(start.epoch, min(position, ranks.n)), ranks)
         return {
             **self._identity,
             "epoch": start.epoch,
@@ -411,6 +414,7 @@ class BlockBatchSampler(FoundByLightning, BatchSampler):
             "world_size": ranks.world_size,
         }
 
+    @explained()
     def load_state_dict(self, state: Mapping[str, int]) -> None:
         """Let the next iteration go on after the samples that the state counts as consumed.
 

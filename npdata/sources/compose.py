@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 from torch import Tensor
 
+from npdata.calls import explained
 from npdata.errors import FieldError
 from npdata.sources.base import Source
 from npdata.sources.open import SourceLike, open_source
@@ -19,6 +20,14 @@ from npdata.sources.ragged import RaggedSource, SpansSource
 from npdata.sources.sparse import LAYOUTS, CsrSource, Layout
 
 
+@explained(
+    {
+        **dict.fromkeys(("offset", "indptr", "splits", "row_splits", "starts"), "offsets"),
+        **dict.fromkeys(("length", "sizes", "counts", "row_lengths"), "lengths"),
+    },
+    usage="ragged(values, offsets=...) or ragged(values, lengths=...)",
+    by_name="ragged(values, offsets=...) or ragged(values, lengths=...)",
+)
 def ragged(
     values: SourceLike, *, offsets: SourceLike | None = None, lengths: SourceLike | None = None
 ) -> RaggedSource:
@@ -49,6 +58,7 @@ def ragged(
     return SpansSource(rows, _rows_of(lengths, "lengths= of ragged()"), "lengths")
 
 
+@explained(usage="csr(m.data, m.indices, m.indptr, m.shape), with m = matrix.tocsr()")
 def csr(
     data: SourceLike,
     indices: SourceLike,

@@ -81,7 +81,10 @@ def _label(path: str, label_from: LabelFrom) -> Any:
             f"label_from= takes a function of a path or a regular expression, not a "
             f"{type(label_from).__name__}"
         )
-    match = re.search(label_from, path)
+    try:
+        match = re.search(label_from, path)
+    except re.error as error:
+        raise FieldError(f"label_from={label_from!r} is no regular expression: {error}") from error
     label = None if match is None else match[1] if match.re.groups else match[0]
     if label is None:
         shown = label_from if isinstance(label_from, str) else label_from.pattern

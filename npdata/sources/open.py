@@ -17,6 +17,7 @@ from typing import Any, Literal, TypeAlias
 import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
+from npdata.calls import explained
 from npdata.errors import (
     FieldError,
     FormatError,
@@ -52,6 +53,10 @@ HDF5_MAGIC = b"\x89HDF\r\n\x1a\n"
 SourceLike: TypeAlias = NDArray[Any] | str | os.PathLike[str] | Source | Any
 
 
+@explained(
+    dict.fromkeys(("member", "name", "key", "dataset"), 'it stands behind ::, as "d.h5::x"'),
+    by_name='open_source("d.h5::x") for one array of a file, or dtype= of a raw file',
+)
 def open_source(
     source: SourceLike,
     *,
@@ -76,9 +81,14 @@ def open_source(
         (5,)
     """
     if dtype is not None or shape is not None or offset:
-        if not isinstance(source, str | os.PathLike) or dtype is None:
+        if not isinstance(source, str | os.PathLike):
             raise UnsupportedSourceError(
-                "shape= and offset= describe a raw file; give its path, and dtype= as well"
+                f"a {type(source).__name__} is no path of a raw file, which dtype=, shape= and "
+                "offset= describe; an array is given alone: NumpyDataset(array, dtype=...)"
+            )
+        if dtype is None:
+            raise UnsupportedSourceError(
+                "shape= and offset= describe a raw file; give dtype= as well"
             )
         return open_raw(source, dtype, (-1,) if shape is None else shape, offset)
     if isinstance(source, Source):

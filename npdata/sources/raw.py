@@ -38,7 +38,14 @@ def open_raw(
     require_local(path)
     file = File(path)
     kind = _dtype(path, dtype)
-    sizes = tuple(shape) if isinstance(shape, tuple | list) else (operator.index(shape),)
+    try:
+        sizes = tuple(map(operator.index, shape if isinstance(shape, tuple | list) else (shape,)))
+        offset = operator.index(offset)
+    except TypeError:
+        raise UnsupportedSourceError(
+            f"shape={shape!r}, offset={offset!r} make no rows; give whole numbers, as shape=(-1, "
+            "64), and an offset in bytes"
+        ) from None
     if kind.hasobject or kind.itemsize == 0:
         raise SourceError(f"a raw file holds no {kind} elements; give a dtype of a fixed size")
     if not sizes or sizes.count(-1) > 1 or any(size < -1 for size in sizes) or offset < 0:

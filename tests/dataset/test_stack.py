@@ -335,7 +335,7 @@ class TestBadInput:
         for wrong in (3, np.zeros(3), [np.zeros(3)], {"a": 1}):
             with pytest.raises(errors.UnsupportedSourceError, match="names no files"):
                 npdata.stack(wrong)
-        with pytest.raises(errors.FieldError, match="takes files, or fields by name"):
+        with pytest.raises(errors.FieldError, match="stack needs files: write stack"):
             npdata.stack()
         with pytest.raises(errors.FieldError, match="cache= is no option of stack: leave it out"):
             npdata.stack(files, cache="kept")

@@ -1,0 +1,243 @@
+"""A call that Python refuses says what to type, for every function and method that is public."""
+
+import inspect
+import pickle
+import re
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import h5py
+import numpy as np
+import pytest
+
+import npdata
+from npdata import BlockBatchSampler, Loader, NumpyDataset, errors
+from npdata.calls import explained
+
+X = np.arange(60, dtype=np.float32).reshape(20, 3)
+MADE_BY_NPDATA = {
+    "Access", "Batch", "Conversion", "FieldStatistics", "LoaderStats", "MaskedRows", "Padded",
+    "Schedule", "SeededRows", "ShuffleQuality", "Source", "Statistics",
+}  # fmt: skip
+"""Values that npdata gives; users read them."""
+OF_TORCH = {"collate", "stacked", "with_fields", "with_sparse_batches", "without_batch_transform"}
+"""What torch or npdata calls, with the arguments that it has."""
+OPEN = {"NumpyDataset", "from_npy"}
+"""What takes any name, as that of a field, and any number of fields."""
+
+
+def public() -> Iterator[tuple[str, Callable[..., Any]]]:
+    dataset = NumpyDataset(X)
+    owners = {
+        "NumpyDataset": dataset,
+        "Loader": Loader(dataset, 4),
+        "BlockBatchSampler": BlockBatchSampler(20, 4),
+    }
+    for name in sorted(set(npdata.__all__) - MADE_BY_NPDATA - {"errors"}):
+        yield name, getattr(npdata, name)
+    for kind, owner in owners.items():
+        for name in dir(owner):
+            if not name.startswith("_") and inspect.ismethod(getattr(owner, name)):
+                yield f"{kind}.{name}", getattr(owner, name)
+
+
+CALLS = {name: call for name, call in public() if name.rpartition(".")[2] not in OPEN | OF_TORCH}
+
+
+@pytest.fixture
+def files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    np.save("x.npy", X)
+    X.tofile("t.bin")
+    np.savez("d.npz", x=X)
+    with h5py.File("d.h5", "w") as file:
+        file["x"] = X
+
+
+def test_there_are_calls() -> None:
+    assert {"ragged", "Loader", "NumpyDataset.windows", "Loader.set_epoch"} <= CALLS.keys()
+    assert len(CALLS) > 25
+
+
+@pytest.mark.usefixtures("files")
+@pytest.mark.parametrize("name", CALLS)
+def test_an_argument_that_is_not_there_is_named(name: str) -> None:
+    with pytest.raises((errors.ArgumentError, errors.LoaderError, errors.FieldError)) as caught:
+        CALLS[name]("x.npy", no_such_word=X)
+    assert "no_such_word" in str(caught.value) or " needs " in str(caught.value)
+
+
+@pytest.mark.usefixtures("files")
+@pytest.mark.parametrize("name", CALLS)
+def test_too_many_arguments_name_those_that_there_are(name: str) -> None:
+    open_ended = any(
+        each.kind == each.VAR_POSITIONAL
+        for each in inspect.signature(CALLS[name]).parameters.values()
+    )
+    expected = errors.NpdataError if open_ended else errors.ArgumentError
+    with pytest.raises(expected, match=r"takes|sum to|names no file") as caught:
+        CALLS[name](*[0.5] * 20)
+    assert name.rpartition(".")[2] in str(caught.value) or open_ended
+
+
+def of(dataset: NumpyDataset, call: str) -> object:
+    return eval(call, {"ds": dataset, "X": X, "np": np, **vars(npdata)})
+
+
+@pytest.mark.usefixtures("files")
+@pytest.mark.parametrize(
+    ("call", "message"),
+    [
+        ("ds.windows(16, 4)", "windows() takes length by position, and the rest by name: write "
+         "windows(16, stride=4)"),
+        ("ds.windows(strid=2)", "windows() has no argument strid=; did you mean stride=?"),
+        ("ds.windows(seq_len=16)", "windows() has no argument seq_len=; write length=16"),
+        ("ds.windows()", "windows() needs length: write windows(16), or windows((-1, 0))"),
+        ("ds.split(0.8, random_state=3)", "split() has no argument random_state=; write seed=3"),
+        ("ds.statistics(None, 0)", "by name: write statistics(None, keep_axes=0)"),
+        ("ds.statistics(axis=0)", "axes of a sample that keep their own figures are keep_axes="),
+        ("ds.describe('x')", "describe() takes no argument, and got 1"),
+        ("ragged(X, X)", "write ragged(values, offsets=...) or ragged(values, lengths=...)"),
+        ("ragged(X, indptr=[0, 20])", "ragged() has no argument indptr=; write offsets=..."),
+        ("concatenate(X, X)", "write concatenate([a, b]): one list, or a glob"),
+        ("concatenate('x.npy', transforms=len)", "did you mean transform=?"),
+        ("stack('x.npy', 'x.npy')", 'write stack(["a.npy", "b.npy"]): one list, or a glob'),
+        ("stack('x.npy', labels_from=len)", "did you mean label_from=?"),
+        ("stack('x.npy', label_from='(')", "label_from='(' is no regular expression: missing )"),
+        ("normalize(mean=0.5, std=0.5)", "normalize() has no argument mean=; write "
+         "normalize(ds.statistics()); figures that you know go into a function: batch_transform"),
+        ("normalize([0.5], [0.5])", "normalize takes what ds.statistics() gives, not list: write"),
+        ("csr(X)", "csr() needs indices, indptr, shape: write csr(m.data, m.indices, m.indptr, "
+         "m.shape), with m = matrix.tocsr()"),
+        ("csr(X, X, X, (1, 2), 'csr')", "(data, indices, indptr, (1, 2), layout='csr')"),
+        ("as_tensor(X, float)", "write as_tensor(array, dtype=...)"),
+        ("as_tensor(X, device='cuda')", "as_tensor(array).to(device)"),
+        ("open_source('d.h5', 'x')", 'write open_source("d.h5::x") for one array of a file'),
+        ("to_device([X])", "to_device() needs device: write to_device(iterable, device)"),
+        ("shuffle_quality(X, X, 4)", "write shuffle_quality(order, labels, batch_size=4)"),
+        ("Loader(ds, 4, True)", "write Loader(dataset, 4, shuffle=True)"),
+        ("Loader(ds, batchsize=4)", "did you mean batch_size=?"),
+        ("Loader(ds, 4, num_replicas=2)", "num_replicas= is no argument of a Loader; write "
+         "world_size="),
+        ("Loader(ds, 4, batch_size=4)", "Loader() has batch_size= twice"),
+        ("Loader('x.npy', 4)", "write Loader(npdata.NumpyDataset('x.npy'), 64)"),
+        ("Loader(X, 4)", "not a ndarray: write Loader(npdata.NumpyDataset(data), 64)"),
+        ("Loader(ds, 4, prefetch=None)", "prefetch=None: expected a whole number of batches"),
+        ("Loader(ds, 4, memory_budget='1GB')", "expected a whole number of bytes, as 4 * 10**9"),
+        ("Loader(ds, 4, pin_memory='yes')", "pin_memory='yes': expected True, False or 'auto'"),
+        ("Loader(ds, 4, device=3.5)", "device=3.5 is no device of torch"),
+        ("Loader(ds, 4).set_epoch()", "set_epoch() needs epoch: write set_epoch(epoch)"),
+        ("BlockBatchSampler(ds, 4, True)", "write BlockBatchSampler(data, 4, shuffle=True)"),
+        ("BlockBatchSampler(ds, 4, num_replicas=2)", "write world_size=2"),
+        ("BlockBatchSampler(dataset=ds)", "BlockBatchSampler() has no argument dataset=; write "
+         "data=..."),
+        ("NumpyDataset('x.npy', dtypes='float16')", "dtypes= is no option of a dataset; did you "
+         "mean dtype=?"),
+        ("NumpyDataset('x.npy', mmap_mode='r')", "a .npy is always mapped"),
+        ("NumpyDataset('d.h5', key='x')", 'NumpyDataset("d.h5::x")'),
+        ("NumpyDataset.from_raw('t.bin', 'uint16', (-1, 4))", "write from_raw('t.bin', "
+         "dtype='uint16')"),
+        ("NumpyDataset.from_raw('t.bin')", "from_raw() needs dtype=: write "
+         "from_raw(\"t.bin\", dtype=\"uint16\", shape=(-1, 64))"),
+        ("NumpyDataset.from_raw('t.bin', dtype='u2', count=5)", "write shape=(count, ...)"),
+        ("NumpyDataset.from_raw('t.bin', dtype='u2', shape='x')", "as shape=(-1, 64)"),
+        ("NumpyDataset.from_raw(X, dtype='u2')", "a ndarray is no path of a raw file"),
+        ("NumpyDataset.from_npz(path='d.npz')", "from_npz() needs path: write from_npz(path)"),
+        ("NumpyDataset.from_npz(X)", "a ndarray names no file"),
+        ("NumpyDataset.from_hdf5(5, 'x')", "a int names no file: expected a path, a glob or"),
+        ("NumpyDataset.from_hdf5('d.h5', 'x', transfrom=len)", "did you mean transform=?"),
+        ("collate(5)", "collate() got one int: expected a list of samples"),
+    ],
+)  # fmt: skip
+def test_what_to_type_is_said(call: str, message: str) -> None:
+    ds = NumpyDataset(x=X)
+    with pytest.raises(errors.NpdataError, match=re.escape(message)):
+        of(ds, call)
+
+
+@pytest.mark.usefixtures("files")
+def test_an_open_file_is_no_path_and_its_datasets_are_fields() -> None:
+    with h5py.File("d.h5") as file, pytest.raises(TypeError, match=r'NumpyDataset\(file\["x"\]'):
+        NumpyDataset.from_hdf5(file, "x")
+
+
+@pytest.mark.usefixtures("files")
+def test_a_mapping_names_the_fields_of_many_files() -> None:
+    assert npdata.concatenate({"x": ["x.npy"]}).names == ("x",)
+    assert npdata.stack({"x": ["x.npy"]}).names == ("x",)
+
+
+@pytest.mark.usefixtures("files")
+def test_a_field_that_was_meant_as_an_option_has_a_note() -> None:
+    with pytest.raises(FileNotFoundError) as caught:
+        NumpyDataset(x=X, dtypes="float32")
+    assert caught.value.__notes__ == ["while opening field 'dtypes'; did you mean dtype=?"]
+
+
+@pytest.mark.parametrize(
+    ("attribute", "message"),
+    [
+        ("x", "a field is chosen behind the rows: ds[0]['x'], ds[:]['x']"),
+        ("shape", "ds.shapes"),
+        ("keys", "ds.names"),
+        ("map", "transform=f"),
+        ("shuffle", "npdata.Loader(ds, 64, shuffle=True)"),
+        ("to", 'device="cuda"'),
+        ("statistic", "did you mean statistics?"),
+        ("zzz", "'NumpyDataset' object has no attribute 'zzz'"),
+    ],
+)
+def test_an_attribute_that_is_not_there_says_what_to_write(attribute: str, message: str) -> None:
+    ds = NumpyDataset(x=X)
+    assert not hasattr(ds, attribute)
+    with pytest.raises(AttributeError, match=re.escape(message)):
+        getattr(ds, attribute)
+
+
+def test_a_property_that_raises_is_not_hidden() -> None:
+    class Mine(NumpyDataset):
+        @property
+        def mean(self) -> float:
+            return self.missing_figure  # type: ignore[no-any-return]
+
+    with pytest.raises(AttributeError, match="no attribute 'missing_figure'"):
+        Mine(X).mean  # noqa: B018
+
+
+def test_a_dataset_with_attributes_that_are_not_there_is_pickled() -> None:
+    assert len(pickle.loads(pickle.dumps(NumpyDataset(X)))) == 20
+
+
+@pytest.mark.parametrize("known", ["shapes", "dtypes", "fields"])
+def test_a_name_that_is_no_field_is_named_with_those_that_are(known: str) -> None:
+    with pytest.raises(KeyError, match=r"no field 'y'; fields are \['x'\]"):
+        getattr(NumpyDataset(x=X), known)["y"]
+
+
+@pytest.mark.parametrize(
+    ("name", "message"),
+    [
+        ("DataLoader", "npdata.Loader is ours"),
+        ("from_hdf5", "it is in npdata.NumpyDataset"),
+        ("concat", "did you mean concatenate?"),
+        ("windows", "it is a method"),
+    ],
+)
+def test_a_name_that_is_not_in_the_package_says_what_to_write(name: str, message: str) -> None:
+    with pytest.raises(AttributeError, match=re.escape(message)):
+        getattr(npdata, name)
+
+
+def test_the_package_says_its_version() -> None:
+    assert re.fullmatch(r"\d+\.\d+.*", npdata.__version__)
+
+
+def test_an_error_from_inside_is_left_as_it_is() -> None:
+    @explained()
+    def broken(x: int) -> int:
+        return len(x)  # type: ignore[arg-type]
+
+    with pytest.raises(TypeError, match="has no len") as caught:
+        broken(3)
+    assert type(caught.value) is TypeError
