@@ -110,24 +110,22 @@ def patterns_of(names: Sequence[str]) -> list[str]:
         ['d.h5::demo_*/x', 'd.h5::demo_*/x', 'd.h5::mask1']
     """
     parts = [re.split(f"(/|{SEPARATOR})", name) for name in names]
+    starred = {part: _starred(part) for part in {part for split in parts for part in split}}
     patterns = [""] * len(names)
 
     def fill(members: list[int], depth: int) -> None:
         neighbours: dict[str, list[int]] = {}
         for member in members:
             if depth < len(parts[member]):
-                name = PurePath(parts[member][depth])
-                starred = f"{_NUMBER.sub('*', name.stem)}{name.suffix}"
-                neighbours.setdefault(starred, []).append(member)
-        many = len(neighbours) > MOST_NEIGHBOURS
+                neighbours.setdefault(starred[parts[member][depth]], []).append(member)
         many = len(neighbours) > MOST_NEIGHBOURS
         merged: dict[str, list[int]] = {}
-        for starred, alike in neighbours.items():
+        for pattern, alike in neighbours.items():
             part = parts[alike[0]][depth]
             if many:
                 part = f"*{PurePath(part).suffix}"
             elif any(parts[member][depth] != part for member in alike):
-                part = starred
+                part = pattern
             merged.setdefault(part, []).extend(alike)
         for part, alike in merged.items():
             for member in alike:
@@ -137,6 +135,11 @@ def patterns_of(names: Sequence[str]) -> list[str]:
     if names:
         fill(list(range(len(names))), 0)
     return patterns
+
+
+def _starred(part: str) -> str:
+    name = PurePath(part)
+    return f"{_NUMBER.sub('*', name.stem)}{name.suffix}"
 
 
 def _nbytes(array: DatasetReport) -> int:

@@ -49,7 +49,11 @@ def list_datasets(path: str, name: str = "") -> Catalog:
         names = _names(file, path, name.strip("/"))
         opened = OpenedFile(file, path)
         return Catalog(
-            datasets=tuple(_listed(opened, each) for each in names.datasets + names.links),
+            datasets=tuple(
+                _listed(opened, each, inside=inside)
+                for inside, found in ((True, names.datasets), (False, names.links))
+                for each in found
+            ),
             fault=names.fault,
         )
 
@@ -77,7 +81,10 @@ def count_attributes(path: str, name: str = "") -> int:
 
 @dataclass(frozen=True, kw_only=True)
 class _Names:
-    """The names of datasets, those of links that are not followed, and `fault` as in `Catalog`."""
+    """The names of datasets, those of links that are not followed, and `fault` as in `Catalog`.
+
+    The datasets are reached by hard links, or their name was followed to the end: they lie inside.
+    """
 
     datasets: tuple[str, ...] = ()
     links: tuple[str, ...] = ()
@@ -139,9 +146,9 @@ def _leads_outside(file: h5py.File, name: str) -> bool:
     return False
 
 
-def _listed(opened: OpenedFile, name: str) -> Listed:
+def _listed(opened: OpenedFile, name: str, *, inside: bool) -> Listed:
     try:
-        return Listed(name=name, examined=examine(opened, name))
+        return Listed(name=name, examined=examine(opened, name, inside=inside))
     except Exception as error:
         reason = str(error)
         for where in (f"{opened.path}::/{name}", f"{opened.path}::{name}"):

@@ -126,10 +126,13 @@ def require_file(path: str) -> str:
     return path
 
 
-def examine(opened: OpenedFile, name: str) -> Examined:
-    """Learn how the dataset `name` of an opened file is stored; raises as `open_hdf5`."""
+def examine(opened: OpenedFile, name: str, *, inside: bool = False) -> Examined:
+    """Learn how the dataset `name` of an opened file is stored; raises as `open_hdf5`.
+
+    With `inside` the name is known to lead through no link to another file.
+    """
     options, path = opened.options, opened.path
-    dataset = _open(opened, name)
+    dataset = _open(opened, name, inside=inside)
     named = h5py.h5i.get_name(dataset)
     where = f"{path}::{named.decode('utf8', 'replace')}"
     try:
@@ -200,9 +203,9 @@ def _decided(opened: OpenedFile, dataset: h5py.h5d.DatasetID, layout: Layout) ->
     return decision
 
 
-def _open(opened: OpenedFile, name: str) -> h5py.h5d.DatasetID:
+def _open(opened: OpenedFile, name: str, *, inside: bool) -> h5py.h5d.DatasetID:
     group, own = opened.file.id, encoded(name)
-    if not opened.options.allow_external:
+    if not inside and not opened.options.allow_external:
         group, own = opened.groups.find(name)
     try:
         return h5py.h5d.open(group, own)
