@@ -103,7 +103,7 @@ def write_aside(report: Report) -> None:
 
 
 def main() -> int:
-    """Run what the arguments say; 1 tells that a question failed."""
+    """Run what the arguments say; 1 means that a question failed."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
     parser.add_argument("questions", nargs="*", metavar="QUESTION", help=", ".join(QUESTIONS))
     parser.add_argument(

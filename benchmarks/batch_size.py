@@ -15,7 +15,7 @@ def run(bench: Bench, rows: int = 65_536, names: tuple[str, ...] = CANDIDATES) -
     """Measure, and give the section of the report."""
     peers, _ = installed(names)
     data = Data(folder=bench.folder, rows=rows, width=WIDTH).write()
-    # Single rows are slow enough that a part of the epoch tells.
+    # Single rows are slow: a part of the epoch is enough.
     points = [
         (float(size), data, shuffled(data, batch=size, most=rows if size > 8 else rows // 8))
         for size in (SIZES[::2] if bench.quick else SIZES)

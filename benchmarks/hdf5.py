@@ -191,7 +191,7 @@ def compressed(path: Path, rounds: int) -> Section:
     """Time gzip 4 + shuffle, blocks shuffled in windows.
 
     The source stays open, as over the epochs of a training; the order is the same in each, so that
-    the slab has let go of a chunk before it is needed again.
+    the chunk cache has dropped a chunk before it is needed again.
     """
     source = npdata.open_source(f"{path}::gzip")
     dataset = npdata.NumpyDataset(source)

@@ -2,7 +2,7 @@
 
 Idea: the kernel keeps what a program wrote piece by piece in small pieces, and what it read ahead
 from the disk in large ones, from which rows are gathered a fourth faster. A training run finds
-files that were read. Invariant: whoever needs a file to be gone is told where it is not. It needs
+files that were read. Invariant: where a file is not gone, the answer says so. It needs
 no rights, and leaves other files alone.
 """
 

@@ -65,7 +65,7 @@ class Column:
 
 @dataclass(frozen=True, kw_only=True)
 class Table:
-    """Rows of cells; the first column tells what the row is of."""
+    """Rows of cells; the first column says what the row is of."""
 
     columns: tuple[Column, ...]
     rows: tuple[tuple[Cell, ...], ...]

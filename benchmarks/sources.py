@@ -75,7 +75,7 @@ def run(bench: Bench, rows: int = 100_000) -> list[Section]:
             title="Speed by source",
             note=f"GB/s of `npdata.Loader` as it is by default; {rows:,} rows of 3 KiB, "
             f"batches of {BATCH}, blocks and chunks of {BLOCK} rows. Decoded, they are more than "
-            "the slab keeps, so a full shuffle decodes a chunk for about every row.",
+            "the chunk cache holds, so a full shuffle decodes a chunk for about every row.",
             table=Table(columns=columns, rows=table),
             charts=(chart,),
         )

@@ -13,7 +13,10 @@ import pytest
 
 ROOT = Path(__file__).parent.parent
 PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").glob("*.md"))]
+REPORTS = [ROOT / "CHANGELOG.md", ROOT / "benchmarks" / "RESULTS.md"]
 MODULES = sorted((ROOT / "npdata").rglob("*.py"))
+BESIDE = [*sorted((ROOT / "benchmarks").rglob("*.py")), *sorted((ROOT / "examples").glob("*.py"))]
+TESTS = sorted((ROOT / "tests").rglob("test_*.py"))
 MOST_WORDS = 35
 
 RETIRED = {
@@ -94,7 +97,7 @@ def found(text: str) -> list[tuple[str, str]]:
     ]
 
 
-@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+@pytest.mark.parametrize("page", [*PAGES, *REPORTS], ids=lambda page: page.name)
 def test_a_page_uses_no_retired_word(page: Path) -> None:
     # What commands and errors print is looked at where it is written, in the package.
     text = re.sub(r"^```(?:text|console).*?^```", "", page.read_text(), flags=re.M | re.S)
@@ -102,10 +105,16 @@ def test_a_page_uses_no_retired_word(page: Path) -> None:
     assert [(n, *hit) for n, line in enumerate(lines, start=1) for hit in found(line)] == []
 
 
-@pytest.mark.parametrize("module", MODULES, ids=lambda path: str(path.relative_to(ROOT)))
+@pytest.mark.parametrize("module", MODULES + BESIDE, ids=lambda p: str(p.relative_to(ROOT)))
 def test_a_module_uses_no_retired_word(module: Path) -> None:
     lines = module.read_text().split("\n")
     assert [(n, *hit) for n, line in enumerate(lines, start=1) for hit in found(line)] == []
+
+
+def test_the_names_of_tests_use_no_retired_word() -> None:
+    names = [name for each in TESTS for name in re.findall(r"def (test_\w+)", each.read_text())]
+    assert len(names) > 1000
+    assert [(name, *hit) for name in names for hit in found(name.replace("_", " "))] == []
 
 
 @pytest.mark.parametrize("module", MODULES, ids=lambda path: str(path.relative_to(ROOT)))

@@ -97,7 +97,7 @@ def shuffled(data: Data, *, batch: int, workers: int = 0, most: int | None = Non
 class Peer:
     """`convert` writes its own form, `open` opens what is read, `batches` begins a pass.
 
-    `package` is the distribution it is part of. `own_order` tells that it shuffles by itself, so
+    `package` is the distribution it is part of. `own_order` says that it shuffles by itself, so
     that only the set of rows can be compared. `workers` are the numbers it can have, which are
     `processes` or `threads`.
     """

@@ -50,7 +50,7 @@ def test_random_rows_of_compressed_chunks_cost_whole_chunks() -> None:
     assert "npdata convert d.h5::x d-x.npy" in text
 
 
-def test_a_batch_decodes_each_chunk_once_and_what_the_slab_holds_not_at_all() -> None:
+def test_a_batch_decodes_each_chunk_once_and_what_the_chunk_cache_holds_not_at_all() -> None:
     one = replace(compressed(4096), chunks=replace(compressed(4096).chunks, grid=(1, 1, 1)))
     assert batch_decodes(one, budget=0) == 4096 * 784
     many = compressed(1)
@@ -60,7 +60,7 @@ def test_a_batch_decodes_each_chunk_once_and_what_the_slab_holds_not_at_all() ->
     assert batch_decodes(facts(), budget=0) == 0
 
 
-def test_a_dataset_that_fits_the_slab_is_decoded_once_in_any_order() -> None:
+def test_a_dataset_that_fits_the_chunk_cache_is_decoded_once_in_any_order() -> None:
     assert advice(compressed(4096, cost=Cost(full=1.02, block=1.02))) == ""
 
 
@@ -82,7 +82,7 @@ def test_commands_for_several_arrays_do_not_collide() -> None:
     assert len({convert_command(where, ".npy").split()[-1] for where in places}) == 4
 
 
-def test_what_h5py_reads_is_told_to_be_converted() -> None:
+def test_what_h5py_reads_is_advised_to_be_converted() -> None:
     assert "h5py reads it" in advice(facts(access="library", layout="compact"))
     chunked = compressed(100, access="library", cost=Cost(full=1.0, block=1.0))
     assert "h5py reads it" in advice(chunked)

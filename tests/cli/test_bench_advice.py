@@ -142,7 +142,7 @@ def test_threads_that_make_no_sure_difference_are_left_to_the_loader(threads, au
 
 
 @given(st.lists(st.floats(1, 1e9), min_size=1, max_size=5), st.floats(0.01, 100))
-def test_what_is_told_apart_is_so_from_both_sides_and_nothing_from_itself(rates, factor):
+def test_what_differs_does_so_from_both_sides_and_nothing_from_itself(rates, factor):
     one, other = (figure([rate * f for rate in rates]) for f in (1, factor))
     assert alike(one, one) == "within 1%"
     assert alike(one, other) == alike(other, one)

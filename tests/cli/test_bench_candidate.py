@@ -55,7 +55,7 @@ def test_one_wrong_batch_is_named():
     require_same([right, wrong], batches=1)
 
 
-def test_a_missing_batch_is_told():
+def test_a_missing_batch_is_reported():
     with pytest.raises(RowsDifferError, match="short gives 1 batches, long gives 2"):
         require_same([candidate(X, X, name="long"), candidate(X, name="short")])
 

@@ -267,7 +267,7 @@ class TestManyFiles:
             assert done == 0
             assert (load(tmp_path / target, "scans", expected) == expected).all()
 
-    def test_need_to_be_told_how(self, tmp_path: Path, folder: Path, capsys) -> None:
+    def test_need_a_description(self, tmp_path: Path, folder: Path, capsys) -> None:
         assert convert(folder, tmp_path / "all.npy") == 2
         assert "--files stack makes a row of each" in capsys.readouterr().err
 

@@ -102,7 +102,7 @@ def test_a_read_only_disk_is_an_error(
 
 
 @pytest.mark.parametrize("step", ["fsync", "close"])
-def test_a_disk_that_tells_late_that_it_took_nothing_leaves_nothing(
+def test_a_disk_that_reports_late_that_it_took_nothing_leaves_nothing(
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],

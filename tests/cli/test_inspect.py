@@ -1,4 +1,4 @@
-"""`npdata inspect`: what it tells is what the library does, for any file, and never a traceback."""
+"""`npdata inspect`: what it shows is what the library does, for any file, and never a traceback."""
 
 import io
 import json
@@ -83,7 +83,7 @@ def shown(capsys: pytest.CaptureFixture[str], *arguments: str, code: int = 0) ->
 @pytest.mark.parametrize(
     "where", ["x.npy", "fortran.npy", "stored.npz::x", "packed.npz::y", "d.h5::a/images"]
 )
-def test_it_tells_what_describe_tells(inspect: Inspect, where: str) -> None:
+def test_it_shows_what_describe_shows(inspect: Inspect, where: str) -> None:
     told = inspect(where)[where]
     with NumpyDataset(where) as ds:
         (field,) = ds.describe().fields
@@ -105,7 +105,7 @@ def test_every_array_has_the_same_keys_also_one_that_is_refused(inspect: Inspect
     assert "another file" in told["d.h5::out"]["refusal"]
 
 
-def test_hdf5_is_told_with_chunks_filters_and_cost_as_numbers(inspect: Inspect) -> None:
+def test_hdf5_is_shown_with_chunks_filters_and_cost_as_numbers(inspect: Inspect) -> None:
     images = inspect("d.h5::a/images")["d.h5::a/images"]
     assert images["layout"] == "chunked"
     assert images["chunks"] == {
@@ -121,7 +121,7 @@ def test_hdf5_is_told_with_chunks_filters_and_cost_as_numbers(inspect: Inspect) 
         assert images["stored_bytes"] == file["a/images"].id.get_storage_size()
 
 
-def test_random_rows_cost_more_when_the_slab_is_small(
+def test_random_rows_cost_more_when_the_chunk_cache_is_small(
     inspect: Inspect, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("NPDATA_CACHE_BYTES", str(50 * 784 * 4))
@@ -130,7 +130,7 @@ def test_random_rows_cost_more_when_the_slab_is_small(
     assert "random rows decodes" in images["advice"][0]
 
 
-def test_a_compressed_member_is_not_decoded_to_be_told(inspect: Inspect) -> None:
+def test_a_compressed_member_is_not_decoded_to_be_shown(inspect: Inspect) -> None:
     raw = bytearray(Path("packed.npz").read_bytes())
     middle = len(raw) // 2
     raw[middle : middle + 99] = bytes(99)
@@ -150,7 +150,7 @@ def test_a_group_stands_for_what_lies_below_it(inspect: Inspect) -> None:
     assert inspect("d.h5::a/b").keys() == {"d.h5::a/b/labels"}
 
 
-def test_raw_binary_is_told_once_it_is_described(
+def test_raw_binary_is_shown_once_it_is_described(
     inspect: Inspect, capsys: pytest.CaptureFixture[str]
 ) -> None:
     told = inspect("x.bin", "x.npy", "--dtype", "float32", "--shape=-1,28,28")
@@ -258,7 +258,7 @@ def test_the_table_fits_the_screen_and_loses_nothing(
 
 @pytest.mark.skipif(not FILES, reason="`make corpus` brings the files")
 @pytest.mark.parametrize("path", FILES, ids=lambda path: path.name)
-def test_files_that_others_wrote_are_told(path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_files_that_others_wrote_are_shown(path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["inspect", "--json", str(path)]) == 0
     (file,) = json.loads(capsys.readouterr().out)["files"]
     assert shown(capsys, str(path))

@@ -143,7 +143,7 @@ def test_a_folder_and_a_glob_stand_for_their_files(
     assert len(json.loads(capsys.readouterr().out)["files"]) == 61
 
 
-def test_files_that_cannot_be_read_are_named_and_the_others_are_told(
+def test_files_that_cannot_be_read_are_named_and_the_others_are_shown(
     in_folder: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     Path("folder").mkdir()
@@ -158,7 +158,7 @@ def test_files_that_cannot_be_read_are_named_and_the_others_are_told(
     assert any("cut short" in line for line in lines)
 
 
-def test_raw_files_of_a_folder_are_told_once_they_are_described(
+def test_raw_files_of_a_folder_are_shown_once_they_are_described(
     in_folder: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     Path("folder").mkdir()

@@ -111,7 +111,7 @@ def test_the_advice_of_the_error_works(kind: str, tmp_path: Path) -> None:
     assert NumpyDataset(given, columns=("age", "name"))[1]["name"] == "n1"
 
 
-def test_a_column_that_is_not_there_is_told_with_those_that_are(tmp_path: Path) -> None:
+def test_a_column_that_is_not_there_is_named_with_those_that_are(tmp_path: Path) -> None:
     where = stored("hdf5", tmp_path)
     with pytest.raises(MemberNotFoundError, match="no column 'agee'; it has 'age', 'name'"):
         NumpyDataset(f"{where}.agee")

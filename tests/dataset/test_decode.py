@@ -121,7 +121,7 @@ def test_a_time_outside_of_int64_is_refused(tmp_path: Path) -> None:
         NumpyDataset(where, decode="cf")[0]
 
 
-def test_attributes_that_make_no_sense_are_told_when_decoding_is_asked_for(tmp_path: Path) -> None:
+def test_attributes_that_make_no_sense_are_named_when_decoding_is_asked_for(tmp_path: Path) -> None:
     where = write(tmp_path / "a.nc", [1], scale_factor="a lot")
     assert NumpyDataset(where)[0] == 1
     with pytest.raises(FormatError, match="a number was expected"):

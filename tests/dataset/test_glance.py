@@ -38,7 +38,7 @@ def ds() -> NumpyDataset:
     return NumpyDataset(image=np.zeros((6, 2, 3), np.float32), label=np.arange(6))
 
 
-def test_names_shapes_and_dtypes_are_told(ds: NumpyDataset) -> None:
+def test_names_shapes_and_dtypes_are_given(ds: NumpyDataset) -> None:
     assert ds.names == ("image", "label")
     assert dict(ds.shapes) == {"image": (6, 2, 3), "label": (6,)}
     assert dict(ds.dtypes) == {"image": torch.float32, "label": torch.int64}

@@ -105,7 +105,7 @@ def test_masks_of_tuples_come_after_all_fields(data: Data) -> None:
     assert sample[1].tolist() == [int(data.y[-1]), 0, 0, 0]
 
 
-def test_a_field_tells_the_borders_where_it_changes(data: Data, monkeypatch: Any) -> None:
+def test_a_field_gives_the_borders_where_it_changes(data: Data, monkeypatch: Any) -> None:
     monkeypatch.setattr("npdata.dataset.windows.PIECE_BYTES", 80)
     episode = np.repeat([5, 5, 2, 7], [20, 20, 30, 27])
     ds = NumpyDataset(x=data.x, episode=episode)
@@ -258,7 +258,7 @@ def test_one_recording_is_not_split_by_recording() -> None:
             windows.split(0.5, by=by)
 
 
-def test_describe_tells_windows_borders_and_what_is_left_out(data: Data) -> None:
+def test_describe_shows_windows_borders_and_what_is_left_out(data: Data) -> None:
     ds = NumpyDataset(x=data.x)
     text = str(ds.windows(10, stride=10, borders=[5, 31]).describe())
     assert "8, every 10 rows; whole windows only" in text

@@ -79,7 +79,7 @@ def test_batches_that_are_kept_stay_as_they_were(ds: NumpyDataset, arrays, devic
         assert_rows(image, label, arrays)
 
 
-def test_memory_let_go_while_in_use_is_not_overwritten(ds: NumpyDataset, device) -> None:
+def test_memory_released_while_in_use_is_not_overwritten(ds: NumpyDataset, device) -> None:
     sums, expected = [], []
     for image, label in Loader(ds, BATCH, num_threads=4, device=device, shuffle="block"):
         busy(device)

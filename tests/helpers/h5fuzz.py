@@ -210,7 +210,7 @@ def _write(dataset: h5py.Dataset, rng: np.random.Generator) -> None:
 
 
 def dont_filter_partial_chunks(properties: Any) -> bool:
-    """Set an option that h5py has no function for; tells whether that was possible."""
+    """Set an option that h5py has no function for; returns whether that was possible."""
     library = _hdf5()
     if library is None:
         return False

@@ -79,7 +79,7 @@ def test_what_the_user_keeps_is_soon_forgotten() -> None:
 
 
 @given(actions=st.lists(st.integers(-4, 3), max_size=30))
-def test_any_order_of_keeping_and_letting_go(actions: list[int]) -> None:
+def test_any_order_of_keeping_and_releasing(actions: list[int]) -> None:
     buffers = BufferPool(most=3)
     held: dict[int, torch.Tensor] = {}
     for number, action in enumerate(actions):

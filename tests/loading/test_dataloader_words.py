@@ -148,7 +148,7 @@ class TestOrder:
             stock = BlockBatchSampler(ds, 8, **more)
             assert rows(ours) == [batch.tolist() for batch in stock]
 
-    def test_weights_draw_without_a_word_for_the_shuffle(self, ds) -> None:
+    def test_weights_draw_without_a_shuffle_argument(self, ds) -> None:
         stock = BlockBatchSampler(ds, 8, weights=np.arange(N))
         assert rows(Loader(ds, 8, weights=np.arange(N))) == [batch.tolist() for batch in stock]
 

@@ -75,14 +75,14 @@ def test_rows_that_lie_thinly_are_left_alone() -> None:
     assert job.advice.need == []
 
 
-def test_what_is_behind_is_let_go() -> None:
+def test_what_is_behind_is_dropped() -> None:
     plan = ReadAhead(Blocks.uniform(100, 10), row_bytes=1, budget=40)
     advices = [job.advice for job in plan.jobs([np.arange(k, k + 10) for k in range(0, 100, 10)])]
     left = [run for advice in advices if advice for run in advice.leave]
     assert rows_of(left) == set(range(60))
 
 
-def test_what_was_needed_again_is_let_go_later() -> None:
+def test_what_was_needed_again_is_dropped_later() -> None:
     plan = ReadAhead(Blocks.uniform(100, 10), row_bytes=1, budget=40)
     batches = [np.arange(10 * block, 10 * block + 10) for block in (0, 1, 2, 3, 0, 4)]
     left = [job.advice.leave for job in plan.jobs(batches) if job.advice and job.advice.leave]
@@ -115,7 +115,7 @@ class TestFiles:
         assert (ds[6] == torch.arange(6 * 1024, 7 * 1024)).all()
         assert (np.load(path)[5] == np.arange(5 * 1024, 6 * 1024)).all()
 
-    def test_rows_let_go_leave_the_memory_of_the_process(self, path: Path) -> None:
+    def test_rows_dropped_leave_the_memory_of_the_process(self, path: Path) -> None:
         ds = NumpyDataset(path)
         ds[:].sum()
         before = resident_kib(path)

@@ -48,7 +48,7 @@ class TestToDevice:
 
 
 class TestMemory:
-    def test_a_batch_buffer_comes_from_where_it_is_told(self) -> None:
+    def test_a_batch_buffer_comes_from_where_it_is_asked_for(self) -> None:
         given = []
 
         def allocate(shape: tuple[int, ...], dtype: torch.dtype) -> torch.Tensor:

@@ -175,7 +175,7 @@ class TestWeights:
 
 
 class TestMask:
-    def test_one_rank_has_no_filler(self):
+    def test_one_rank_has_no_padding(self):
         batches = list(BlockBatchSampler(7, 3, uneven="mask"))
         assert [type(batch) for batch in batches] == [MaskedRows] * 3
         assert [batch.mask.tolist() for batch in batches] == [[True] * 3, [True] * 3, [True]]
@@ -187,7 +187,7 @@ class TestMask:
         assert np.asarray(batch) is batch.rows
         assert np.array(batch, np.int32).dtype == np.int32
 
-    def test_a_slice_keeps_the_filler_apart(self):
+    def test_a_slice_keeps_the_padding_apart(self):
         batch = MaskedRows(rows=np.array([4, 2, 7, 7]), filler=2)
         for part in (slice(None), slice(1, None), slice(2), slice(3), slice(0, 0), slice(0, 4, 2)):
             found = batch[part]
@@ -209,7 +209,7 @@ class TestMask:
                 seen += rows[mask].tolist()
         assert sorted(seen) == list(range(7))
 
-    def test_a_stock_dataset_reads_filler_as_rows(self):
+    def test_a_stock_dataset_reads_padding_as_rows(self):
         data = TensorDataset(torch.arange(7))
         sampler = BlockBatchSampler(7, 2, rank=0, world_size=2, uneven="mask")
         assert sum(len(batch) for (batch,) in DataLoader(data, batch_sampler=sampler)) == 4

@@ -87,7 +87,7 @@ def test_relative_paths_mean_the_same_after_a_change_of_folder(in_folder: Path) 
 
 
 @pytest.mark.skipif(not hasattr(os, "posix_fadvise"), reason="advice as Linux takes it")
-def test_advice_while_another_thread_lets_go_of_the_file(path: Path, monkeypatch) -> None:
+def test_advice_while_another_thread_releases_the_file(path: Path, monkeypatch) -> None:
     (source,) = NumpyDataset(path).sources
 
     def look(descriptor: int, offset: int) -> bool:
@@ -100,7 +100,7 @@ def test_advice_while_another_thread_lets_go_of_the_file(path: Path, monkeypatch
     source.will_need(0, len(source))
 
 
-def test_closing_lets_go_of_the_file(path: Path) -> None:
+def test_closing_releases_the_file(path: Path) -> None:
     def open_files() -> int:
         return len(list(Path("/proc/self/fd").iterdir()))
 

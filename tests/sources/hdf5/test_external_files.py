@@ -192,7 +192,7 @@ def test_an_external_file_that_is_cut_short_or_missing(tmp_path: Path) -> None:
             opened(tmp_path, missing=missing)
 
 
-def test_a_process_in_another_folder_is_told_that_it_would_read_other_files(
+def test_a_process_in_another_folder_is_warned_that_it_would_read_other_files(
     in_folder: Path,
 ) -> None:
     X.tofile("x.bin")
