@@ -121,10 +121,10 @@ class TestSchedule:
     def test_long_epochs_of_runs_are_gathered_ahead(self) -> None:
         few = {"batch_bytes": 1 << 15, "gathered_bytes": 1 << 15, "epoch_bytes": 1 << 24}
         many = {**few, "batch_bytes": 1 << 10, "gathered_bytes": 1 << 10}
-        for data, helps in ((few, True), (many, False)):
-            schedule = self.decide(data=data)
+        for data in (few, many):
+            schedule = self.decide(data=data, prefetch=3)
             assert schedule.run > 1
-            assert (schedule.threads, schedule.helps) == (2, helps)
+            assert (schedule.threads, schedule.helps, schedule.depth) == (2, True, 6)
             assert self.decide(data=data, machine={"cores": 1}).threads == 0
             assert self.decide(data={**data, "epoch_bytes": 1 << 20}).threads == 0
 
