@@ -212,8 +212,9 @@ class ChunkCache:
                 continue
             if message is _END:
                 return
-            self._handle(message)
-            message = None  # a request refers to chunks
+            if message is not None:
+                self._handle(message)
+                message = None  # a request refers to chunks
             # Not back to the queue first: this thread would take what it put in to wake another.
             idle = not self._decode_next()
 
@@ -224,7 +225,7 @@ class ChunkCache:
                     self._take_request(message)
                 elif isinstance(message, SourceChunks):
                     self._drop_source(message)
-                elif message is not None:
+                else:
                     self._take_announcement(*message)
         except BaseException as error:
             if isinstance(message, _Request):
@@ -303,6 +304,9 @@ class ChunkCache:
             with self._lock:
                 ahead = not self._wanted
                 jobs = self._announced_jobs() if ahead else self._wanted_jobs()
+                if jobs and self._more_to_do:
+                    # A busy thread may have taken the message that was to wake an idle one.
+                    self._inbox.put(None)
             if not jobs:
                 return False
             done = [_decode(key, memory, ahead) for key, memory in jobs]
@@ -313,6 +317,11 @@ class ChunkCache:
         except BaseException as error:
             self._begin_anew(error)
         return True
+
+    @property
+    def _more_to_do(self) -> bool:
+        room_ahead = len(self._threads_ahead) < self._most_ahead
+        return bool(self._wanted or (self._announced and room_ahead))
 
     def _wanted_jobs(self) -> list[Job]:
         """Take chunks that somebody waits for, and make room for them."""

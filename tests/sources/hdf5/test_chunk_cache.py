@@ -1,6 +1,7 @@
 """The cache of decoded chunks: which stays, which goes, what is decoded before it is asked for."""
 
 import os
+import queue
 import threading
 import weakref
 from collections.abc import Iterator
@@ -172,16 +173,27 @@ def test_a_chunk_is_decoded_once_and_its_error_goes_to_all_who_wait(
     tried.read(0, 1)
 
 
-def test_the_chunks_of_one_read_are_decoded_by_all_threads(caches: list[ChunkCache]) -> None:
+@pytest.mark.parametrize("announced", [False, True])
+def test_a_thread_that_is_soon_ready_leaves_the_next_chunks_to_other_threads_too(
+    caches: list[ChunkCache], announced: bool
+) -> None:
     together = threading.Barrier(2)
+    ended: queue.SimpleQueue[int] = queue.SimpleQueue()
 
     def decode(number: int, out: np.ndarray, ahead: bool) -> None:
-        together.wait(HANG)  # broken, and an error, where one thread decodes alone
+        if number > 0:
+            together.wait(HANG)  # broken, and an error, where one thread decodes alone
+        ended.put(number)
 
-    cache = ChunkCache(1 << 23, 2)
+    cache = ChunkCache(1 << 24, 2 + announced)
     caches.append(cache)
     for _ in range(100):
-        cache.get(SourceChunks(1 << 20, decode), [0, 1])
+        chunks = SourceChunks(1 << 19, decode)
+        if announced:
+            cache.announce(chunks, range(3))
+        else:
+            cache.get(chunks, [0, 1, 2])
+        assert sorted(ended.get(timeout=HANG) for _ in range(3)) == [0, 1, 2]
 
 
 def test_chunks_that_a_reader_holds_are_never_written_again(caches: list[ChunkCache]) -> None:
