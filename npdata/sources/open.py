@@ -156,7 +156,9 @@ def _open_dataset(
     try:
         return open_hdf5(path, name, options)
     except MemberNotFoundError:
-        found = open_encoded(path, name, options) or _open_column(path, name, options)
+        found = open_encoded(path, name, options)
+        if found is None:
+            found = _open_column(path, name, options)
         if found is None:
             raise
         return found

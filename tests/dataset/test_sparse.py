@@ -190,6 +190,11 @@ def test_cells_of_anndata(dtype: str, index: str, compression: Any, tmp_path: Pa
         NumpyDataset(f"{by_columns}::X")
 
 
+def test_a_matrix_without_rows_is_opened(tmp_path: Path) -> None:
+    empty = scipy.sparse.csr_matrix((0, COLUMNS), dtype=np.float32)
+    assert NumpyDataset(stored("hdf5", tmp_path, empty))[:].shape == (0, COLUMNS)
+
+
 def test_parts_that_do_not_fit_are_named() -> None:
     m = matrix()
     good = {"data": m.data, "indices": m.indices, "indptr": m.indptr, "shape": m.shape}

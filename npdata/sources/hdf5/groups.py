@@ -138,7 +138,7 @@ class GroupsSource(Source):
         rest = rest[np.argsort(owners[rest], kind="stable")]
         found, firsts = np.unique(owners[rest], return_index=True)
         self._open_all(found.tolist())
-        for owner, places in zip(found.tolist(), np.split(rest, firsts[1:]), strict=True):
+        for owner, places in zip(found.tolist(), np.split(rest, firsts)[1:], strict=True):
             part = np.empty((len(places), *self.shape[1:]), self.dtype)
             self._part(owner).read(indices[places] - self._starts[owner], part)
             out[places] = part

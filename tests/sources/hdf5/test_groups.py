@@ -154,6 +154,16 @@ def test_groups_of_other_storage_are_opened_one_by_one(tmp_path: Path) -> None:
     assert "3 of them are opened one by one" in str(ds.describe())
 
 
+def test_groups_without_rows_are_among_others(tmp_path: Path) -> None:
+    path, lengths = tmp_path / "demo.hdf5", [3, 0, 4, 0]
+    with h5py.File(path, "w") as file:
+        for k, length in enumerate(lengths):
+            file[f"data/demo_{k}/x"] = np.arange(length) + 10 * k
+    ds = NumpyDataset(f"{path}::data/*/x")
+    assert ds[[6, 0]].tolist() == [23, 0]
+    assert ds[:].tolist() == [0, 1, 2, 20, 21, 22, 23]
+
+
 def test_a_changed_file_is_noticed(tmp_path: Path) -> None:
     demonstrations(tmp_path / "demo.hdf5")
     ds = NumpyDataset(f"{tmp_path}/demo.hdf5::data/*/actions")
