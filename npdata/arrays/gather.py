@@ -20,7 +20,7 @@ from numpy.lib.array_utils import byte_bounds
 from numpy.typing import NDArray
 from torch import Tensor
 
-from npdata.arrays.dtypes import NATIVE
+from npdata.arrays.dtypes import NAMES, NATIVE
 
 SIGNED = {torch.uint16: torch.int16, torch.uint32: torch.int32, torch.uint64: torch.int64}
 """`index_select` has no unsigned words but bytes; signed ones have the same bits."""
@@ -305,6 +305,17 @@ def scatter_add(out: NDArray[Any], places: NDArray[np.int64], values: NDArray[An
         np.add.at(out, places, values)
         return
     torch.from_numpy(out).scatter_add_(0, torch.from_numpy(places), torch.from_numpy(values))
+
+
+def cast_values(source: Tensor, dtype: torch.dtype) -> Tensor:
+    """Give contiguous `source` as `dtype`, in new memory.
+
+    For 64 x 1,025 tokens NumPy's `astype` takes 8 of 60 µs less than `copy_values` to a new tensor.
+    """
+    few = _on_one_core(source.numel(), source.element_size())
+    if few and source.dtype in _WHOLE and dtype in _WHOLE:
+        return torch.from_numpy(source.numpy().astype(NAMES[dtype]))
+    return copy_values(source, torch.empty(source.shape, dtype=dtype, device="cpu"))
 
 
 def copy_values(source: Tensor, out: Tensor) -> Tensor:

@@ -137,27 +137,25 @@ class Windows:
         found: Ints = np.searchsorted(self.starts, windows, side="right") - 1
         return found
 
-    def anchors(self, windows: Ints) -> Ints:
-        """Give the anchor rows of windows, each in [0, len)."""
+    def anchors(self, windows: Ints, found: Ints | None = None) -> Ints:
+        """Give the anchor rows of windows, each in [0, len); `found` are their recordings."""
         if self.uniform:
             anchors: Ints = windows * self.stride + self.firsts[0]
             return anchors
-        found = self.recordings_of(windows)
+        found = self.recordings_of(windows) if found is None else found
         return self.firsts[found] + (windows - self.starts[found]) * self.stride
 
     def rows(self, windows: Ints, offsets: Ints) -> Ints:
         """Give the rows of windows, (n, len(offsets)): where one leads out, the nearest inside."""
-        rows: Ints = self.anchors(windows)[:, None] + offsets
-        if self.edge != "drop":
-            low, high = self._bounds(windows)
-            np.clip(rows, low[:, None], high[:, None] - 1, out=rows)
-        return rows
+        rows, low, high = self._named(windows, offsets)
+        if self.edge == "drop":
+            return rows
+        return np.minimum(np.maximum(rows, low, out=rows), high - 1, out=rows)
 
     def padded(self, windows: Ints, offsets: Ints) -> NDArray[np.bool_]:
         """Tell which rows of windows lie outside their recording: bool, (n, len(offsets))."""
-        rows = self.anchors(windows)[:, None] + offsets
-        low, high = self._bounds(windows)
-        outside: NDArray[np.bool_] = (rows < low[:, None]) | (rows >= high[:, None])
+        rows, low, high = self._named(windows, offsets)
+        outside: NDArray[np.bool_] = (rows < low) | (rows >= high)
         return outside
 
     def before_row(self, rows: Ints) -> Ints:
@@ -179,12 +177,11 @@ class Windows:
         short = (counts == 0) & (lengths > 0)
         return int(short.sum()), int(lengths[short].sum()), int(missing[counts > 0].sum())
 
-    def _bounds(self, windows: Ints) -> tuple[Ints, Ints]:
-        edges = self.recordings.edges
-        if self.uniform:
-            return edges[:1], edges[1:]
-        found = self.recordings_of(windows)
-        return edges[found], edges[found + 1]
+    def _named(self, windows: Ints, offsets: Ints) -> tuple[Ints, Ints, Ints]:
+        """Give the rows at `offsets`, (n, len(offsets)), and the ends of recordings, (n, 1)."""
+        found = np.zeros(1, np.int64) if self.uniform else self.recordings_of(windows)
+        rows, edges = self.anchors(windows, found)[:, None] + offsets, self.recordings.edges
+        return rows, edges[found, None], edges[found + 1, None]
 
 
 def step_of(offsets: Ints) -> int | None:

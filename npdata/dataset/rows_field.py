@@ -7,6 +7,7 @@ other fields.
 """
 
 import functools
+import math
 from typing import Any
 
 import numpy as np
@@ -16,7 +17,7 @@ from torch import Tensor
 
 from npdata.arrays.convert import ArrayLayout, Conversion, apply, as_tensor, decide
 from npdata.arrays.dtypes import DTypeRule, dtype_rule
-from npdata.arrays.gather import copy_values
+from npdata.arrays.gather import FEW_BYTES, cast_values, copy_values
 from npdata.dataset.batch_memory import Allocate, plain_memory, scratch_memory
 from npdata.dataset.field import Field, Value, row_of
 from npdata.dataset.ragged_field import ragged_conversion
@@ -123,11 +124,13 @@ class RowsField(Field):
             table = source.table
             if table is not None and not (table.typed and len(indices)):
                 table = None
-            if table is not None and allocate is plain_memory and rule.cast is None:
+            few = rule.cast is None or math.prod(shape) * rule.tensor.itemsize <= FEW_BYTES
+            if table is not None and allocate is plain_memory and few:
                 source.check()
                 rows = table.rows(indices)
                 source.check()
-                return rows if rows.dtype == rule.tensor else rows.view(rule.tensor)
+                rows = rows if rows.dtype == rule.tensor else rows.view(rule.tensor)
+                return rows if rule.cast is None else cast_values(rows, rule.cast)
             out = (allocate if rule.cast is None else scratch_memory)(shape, rule.tensor)
             if table is not None:
                 source.check()
