@@ -15,6 +15,7 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from torch import Tensor
 
 from npdata.arrays.blocks import BLOCK_BYTES, Blocks
 from npdata.arrays.dtypes import DType
@@ -238,7 +239,8 @@ class ConcatSource(Source):
             parts.table,
             parts.file,
             places - starts * parts.row_bytes,
-            row_bytes=parts.row_bytes,
+            dtype=parts.dtype,
+            row_shape=parts.row_shape,
             step=int(np.gcd.reduce(np.append(places % 16, [16, parts.row_bytes]))),
             memory=(min(begins), max(ends)) if arrays else None,
         )
@@ -333,9 +335,14 @@ class ConcatSource(Source):
             self._read_objects(owners, indices, out)
             return
         slow = self._read_slow(owners, indices) if self._any_slow else None
-        rows = out.reshape(len(indices), -1).view(np.uint8)
         elsewhere = None if slow is None else (slow[0], address_of(slow[1]))
-        self._shards.gather(owners, indices, rows, elsewhere=elsewhere)
+        self._shards.gather(owners, indices, out, elsewhere=elsewhere)
+
+    def select(self, indices: NDArray[np.int64], out: Tensor) -> bool:
+        """Gather the rows of all parts into a tensor, where all lie in files."""
+        if self.parts.own or not out.numel():
+            return False
+        return self._shards.select(self._owners(indices), indices, out)
 
     def _owners(self, indices: NDArray[np.int64]) -> NDArray[np.int64]:
         """Find the part of each row; a search takes 13 µs of a batch of 256, a division 2."""

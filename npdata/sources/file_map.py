@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 _MADV_PAGEOUT = 21
 _GENERIC_NORESERVE = 0x4000
 _GENERIC_MACHINES = ("x86_64", "aarch64", "riscv64", "s390x")
+_GENERIC_FIXED = 0x10
 _FAILED = ctypes.c_void_p(-1).value
 
 
@@ -66,9 +67,36 @@ def mapped(descriptor: int, nbytes: int, *, writable: bool = False) -> NDArray[n
     rights = mmap.PROT_READ | (mmap.PROT_WRITE if writable else 0)
     start = _libc.mmap(None, nbytes, rights, flags, descriptor, 0)
     if start in (None, _FAILED):
-        code = ctypes.get_errno()
-        raise OSError(code, f"a map of {nbytes} bytes is refused: {os.strerror(code)}")
+        raise _refused(nbytes)
     return np.asarray(_Region(start, nbytes, writable))
+
+
+def reserved(nbytes: int, align: int) -> NDArray[np.uint8] | None:
+    """Reserve addresses, from a multiple of `align` on, of which none may be read yet.
+
+    They take no memory, and are free again when the array is gone, with what was mapped there. None
+    where the system refuses, or is not known to replace a map by another (Linux is).
+    """
+    if _libc is None or not _generic_linux():
+        return None
+    flags = mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS | _noreserve()
+    start = _libc.mmap(None, nbytes + align, 0, flags, -1, 0)
+    if start in (None, _FAILED):
+        return None
+    return np.asarray(_Region(start, nbytes + align, writable=False))[-start % align :][:nbytes]
+
+
+def map_at(address: int, descriptor: int, offset: int, nbytes: int) -> None:
+    """Map bytes of a file for reading at an address that was `reserved`; raises OSError."""
+    flags = mmap.MAP_PRIVATE | _noreserve() | _GENERIC_FIXED
+    start = _libc.mmap(address, nbytes, mmap.PROT_READ, flags, descriptor, offset)
+    if start in (None, _FAILED):
+        raise _refused(nbytes)
+
+
+def _refused(nbytes: int) -> OSError:
+    code = ctypes.get_errno()
+    return OSError(code, f"a map of {nbytes} bytes is refused: {os.strerror(code)}")
 
 
 def _unmap(start: int, nbytes: int) -> None:
@@ -80,8 +108,12 @@ def _noreserve() -> int:
     """Give the flag of a map that reserves no memory, 0 where the system has none."""
     if hasattr(mmap, "MAP_NORESERVE"):
         return int(mmap.MAP_NORESERVE)
-    generic = sys.platform == "linux" and platform.machine() in _GENERIC_MACHINES
-    return _GENERIC_NORESERVE if generic else 0
+    return _GENERIC_NORESERVE if _generic_linux() else 0
+
+
+def _generic_linux() -> bool:
+    """Tell whether flags of the system have the numbers that most machines give them."""
+    return sys.platform == "linux" and platform.machine() in _GENERIC_MACHINES
 
 
 def page_out(address: int, nbytes: int) -> None:

@@ -1,31 +1,35 @@
 """Many files mapped without a descriptor each, and rows gathered out of all by one call.
 
-Idea: the maps of a process lie in one space of addresses, so a row of any file is an address, and
-the copy kernel reads them all as rows of one run of bytes. A map outlives its descriptor, so
-thousands of files stay mapped with none open. Invariant: an address is used only while the map
-behind it is held, and only after the file was seen unchanged; after the copy that is asked again. A
-file is looked at itself again after `look_again` seconds where the system reports changes, else for
-every batch. Files are mapped on first use, in each process.
+Idea: a map outlives its descriptor, so thousands of files stay mapped with none open. They are
+mapped as one array where that can be; else a row is an address, and the copy kernel reads all as
+rows of one run of bytes. Invariant: a row is read only while its map is held, and only after the
+file was seen unchanged; after the copy that is asked again. A file is looked at itself again after
+`look_again` seconds where the system reports changes, else for every batch. Files are mapped on
+first use, in each process.
 """
 
 import contextlib
 import itertools
+import math
 import os
 import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
+from torch import Tensor
 
+from npdata.arrays.dtypes import DType
 from npdata.arrays.gather import ByteRows, address_of, memory_between
 from npdata.arrays.per_process import PerProcess
 from npdata.errors import ClosedError
 from npdata.sources.file import ask_for
 from npdata.sources.file_map import WITHOUT_DESCRIPTOR, mapped, page_out
 from npdata.sources.file_table import FileTable, fill, gone, opened
+from npdata.sources.joint_map import JointLayout, JointMap
 from npdata.sources.watch import Watch
 
 LOOK_AGAIN, LOOK_AGAIN_PER_FILE = 0.1, 50e-6
@@ -72,10 +76,11 @@ class _Maps:
 
     One more, 0, is that of file -1, the whole memory. `looks` are what `now` gave last, and for
     each part a byte that is 0 once its file was looked at since. Maps are added and never taken
-    away, so who holds this object may use every address in it.
+    away, so who holds this object may use every address in it. With `joint` all are in that.
     """
 
-    def __init__(self, count: int, bounds: tuple[int, int]) -> None:
+    def __init__(self, count: int, bounds: tuple[int, int], joint: JointMap | None) -> None:
+        self.joint = joint
         self.address: NDArray[np.int64] = np.zeros(count + 1, np.int64)
         self.looks: tuple[int, NDArray[np.uint8]] = (-1, np.zeros(0, np.uint8))
         self.held: list[object] = []
@@ -86,13 +91,13 @@ class _Maps:
         self._always_new = itertools.count(1 << 32)
         self.lock = threading.Lock()
 
-    def add(self, number: int, array: NDArray[np.uint8]) -> None:
-        """Hold the map of a file; only with `lock`."""
+    def add(self, number: int, array: NDArray[np.uint8], begin: int = 0) -> None:
+        """Hold the map of a file from byte `begin` of it on; only with `lock`."""
         address = address_of(array)
         self.held.append(array)
         self.bounds = min(self.bounds[0], address), max(self.bounds[1], address + len(array))
         self.view = None
-        self.address[number] = address
+        self.address[number] = address - begin
 
     def events(self) -> int:
         """Give a number that stays the same while no file changes, as far as that is known."""
@@ -113,12 +118,14 @@ class Shards:
     Part k lies in file `file[k]`, and row r of it from byte `base[k] + r * row_bytes` on; r may
     count from the first row of all parts, so that `base` is negative. File -1 is the memory of this
     process, and the byte an address. `step` is 1, 2, 4, 8 or 16, and all these are multiples of it.
+    Where all parts lie in files, they are mapped as one array if that can be.
 
     Examples:
         >>> from npdata.sources.file_list import FileList
         >>> table = FileTable.of(FileList.of(["x.npy"]))
-        >>> shards = Shards(table, np.array([0]), np.array([128]), row_bytes=24, step=8)
-        >>> shards.gather(np.array([0, 0]), np.array([4, 0]), np.empty((2, 24), np.uint8))
+        >>> row = {"dtype": np.dtype("f4"), "row_shape": (3,), "step": 4}
+        >>> shards = Shards(table, np.array([0]), np.array([128]), **row)
+        >>> shards.gather(np.array([0, 0]), np.array([4, 0]), np.empty((2, 3), np.float32))
     """
 
     def __init__(
@@ -127,7 +134,8 @@ class Shards:
         file: NDArray[np.int64],
         base: NDArray[np.int64],
         *,
-        row_bytes: int,
+        dtype: DType,
+        row_shape: tuple[int, ...],
         step: int,
         memory: tuple[int, int] | None = None,
     ) -> None:
@@ -138,22 +146,49 @@ class Shards:
         self.table = table
         self._file = file
         self._base = base
-        self._row_bytes = row_bytes
+        self._row_bytes = row_bytes = math.prod(row_shape) * dtype.itemsize
         self._step = step
         self._most = most_maps()
         self._closed = False
+        layout = None
+        # Each file counts as two maps: what is reserved in front of it stays one.
+        if memory is None and len(table) <= self._most // 2 and (file >= 0).all():
+            layout = JointLayout.of(table.offset, table.length, row_bytes)
+        if layout is not None:
+            in_rows = layout.places - layout.begins - layout.lead
+            self._gaps = (in_rows[file] + base) // row_bytes
         bounds = memory or (1 << 62, 0)
-        self._maps = PerProcess(lambda: _Maps(len(table), bounds))
+        self._maps = PerProcess(
+            lambda: _Maps(len(table), bounds, JointMap.reserved(layout, dtype, row_shape))
+        )
+
+    def select(self, parts: NDArray[np.int64], rows: NDArray[np.int64], out: Tensor) -> bool:
+        """Copy row `rows[k]` of part `parts[k]` to `out[k]`, a tensor of their dtype.
+
+        False where they are no rows of one array, so that it must `gather`. Raises
+        `ChangedFileError`.
+        """
+        maps = self._maps.get()  # held until the end, and with it every map
+        joint = maps.joint
+        if joint is None or not joint.table.typed:
+            return False
+        now = maps.now()
+        self._look(maps, parts, now)
+        numbers = self._gaps[parts]
+        numbers += rows
+        joint.table.select(numbers, out)
+        self._look_again(maps, parts, now)
+        return True
 
     def gather(
         self,
         parts: NDArray[np.int64],
         rows: NDArray[np.int64],
-        out: NDArray[np.uint8],
+        out: NDArray[Any],
         *,
         elsewhere: tuple[NDArray[np.int64], int] | None = None,
     ) -> None:
-        """Copy row `rows[k]` of part `parts[k]` to `out[k]`, which has `row_bytes` bytes.
+        """Copy row `rows[k]` of part `parts[k]` to `out[k]`; `out` is C-contiguous.
 
         `elsewhere` has places in `out` whose rows lie in other memory, one after the other from an
         address on, which the caller keeps alive. Raises `ChangedFileError`.
@@ -161,11 +196,13 @@ class Shards:
         maps = self._maps.get()  # held until the end, and with it every map
         now = maps.now()
         self._look(maps, parts, now)
-        if elsewhere is None:
+        if maps.joint is not None:
+            maps.joint.table.gather(self._gaps[parts] + rows, out)
+        elif elsewhere is None:
             view = maps.view or self._view(maps)
-            starts = view.starts.take(parts)
+            starts = view.starts[parts]  # `take` would release the GIL
             starts += rows * (self._row_bytes // self._step)
-            view.rows.select(starts, out)
+            view.rows.select(starts, out.reshape(len(rows), -1).view(np.uint8))
         else:
             addresses = maps.address[self._file[parts]] + self._base[parts]
             addresses += rows * self._row_bytes
@@ -174,9 +211,8 @@ class Shards:
             low = int(addresses.min())
             memory = memory_between(low, int(addresses.max()) + self._row_bytes)
             read = ByteRows.of(memory, self._row_bytes, step=self._step)
-            read.gather(addresses - low, out)
-        if maps.events() != now >> _TICK_BITS:
-            self._look(maps, parts, maps.now())
+            read.gather(addresses - low, out.reshape(len(rows), -1).view(np.uint8))
+        self._look_again(maps, parts, now)
 
     def _view(self, maps: _Maps) -> View:
         """Work out where the rows of all parts lie; kept until a map comes.
@@ -197,11 +233,11 @@ class Shards:
         if since != now:
             unseen = (self._file >= 0).view(np.uint8)
             maps.looks = now, unseen
-        if b"\1" not in unseen.take(parts).tobytes():
+        if b"\1" not in unseen[parts].tobytes():
             return
         if self._closed:
             raise ClosedError(f"{self.table.files!r} were closed")
-        old = parts[unseen.take(parts) == 1]
+        old = parts[unseen[parts] == 1]
         with maps.lock:
             for number in np.unique(self._file[old]).tolist():
                 if maps.address[number]:
@@ -212,6 +248,11 @@ class Shards:
         if len(maps.held) > self._most:
             # Whoever uses these maps holds them; the next batch begins with none.
             self.close_idle()
+
+    def _look_again(self, maps: _Maps, parts: NDArray[np.int64], before: int) -> None:
+        """See that the files of these parts did not change since `now` gave `before`."""
+        if maps.events() != before >> _TICK_BITS:
+            self._look(maps, parts, maps.now())
 
     def _require(self, number: int) -> None:
         path = self.table.files.path(number)
@@ -227,7 +268,10 @@ class Shards:
         with self._opened(number) as descriptor:
             status = os.fstat(descriptor)
             self.table.require(number, status)
-            maps.add(number, mapped(descriptor, status.st_size))
+            if maps.joint is None:
+                maps.add(number, mapped(descriptor, status.st_size))
+            else:
+                maps.add(number, *maps.joint.add(number, descriptor))
 
     @contextlib.contextmanager
     def _opened(self, number: int) -> Iterator[int]:

@@ -16,7 +16,7 @@ from processes import require_workers_read, run
 
 import npdata
 from npdata import errors, open_source
-from npdata.sources import shards, watch
+from npdata.sources import joint_map, shards, watch
 from npdata.sources.base import Access
 from npdata.sources.concat import ConcatSource
 
@@ -129,6 +129,17 @@ class TestEqualsNumpy:
         sent = pickle.dumps(ds)
         assert len(sent) < (6000 if kind not in ("arrays", "mixed") else 10**6)
         assert (pickle.loads(sent)[[7, -1]].numpy() == rows()[[7, -1]]).all()
+
+
+@pytest.mark.parametrize("kind", ["npy", "raw", "stored npz", "HDF5", "sums"])
+def test_files_that_are_mapped_apart(
+    folder: Path, kind: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(joint_map, "reserved", lambda nbytes, align: None)
+    ds = KINDS[kind](folder)
+    numbers = np.random.default_rng(0).integers(0, len(ds), (40, 30))
+    assert all((ds[each].numpy() == rows()[each]).all() for each in numbers)
+    assert ds.sources[0]._shards._maps.get().joint is None
 
 
 class TestParts:
