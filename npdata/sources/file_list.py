@@ -16,6 +16,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 SEPARATOR = "::"
+_MEMBER = b"\0"
+"""Between a name and its member: no name of a file has this byte."""
 _SMALL = 1 << 9
 
 
@@ -28,21 +30,11 @@ class FileList(Sequence[str]):
         ('a/x2.npy', 2, 'a/')
     """
 
-    def __init__(
-        self,
-        root: str,
-        names: bytes,
-        ends: NDArray[np.int64],
-        members: tuple[str | None, ...],
-        codes: NDArray[np.int32] | None,
-        folder: str,
-    ) -> None:
+    def __init__(self, root: str, names: bytes, ends: NDArray[np.int64], folder: str) -> None:
         """Take `names` (one run of bytes, which end at `ends`) below `root`; see `of`."""
         self.root = root
         self._names = names
         self._ends = ends
-        self._members = members
-        self._codes = codes
         self._folder = os.fsencode(os.path.join(folder, root))  # noqa: PTH118
 
     @classmethod
@@ -50,15 +42,10 @@ class FileList(Sequence[str]):
         """Keep the paths, seen from the working folder of now, and for each the member or None."""
         root = common_folder(paths) if paths else ""
         names = [os.fsencode(path)[len(os.fsencode(root)) :] for path in paths]
+        for k, member in enumerate(members or ()):
+            names[k] += b"" if member is None else _MEMBER + os.fsencode(member)
         ends = np.cumsum(np.fromiter(map(len, names), np.int64, len(names)))
-        unique: tuple[str | None, ...] = (None,)
-        codes = None
-        if members is not None:
-            unique = tuple(dict.fromkeys(members))
-            if len(unique) > 1:
-                code = {member: k for k, member in enumerate(unique)}
-                codes = np.fromiter((code[m] for m in members), np.int32, len(members))
-        return cls(root, b"".join(names), ends, unique, codes, os.getcwd())  # noqa: PTH109
+        return cls(root, b"".join(names), ends, os.getcwd())  # noqa: PTH109
 
     def __len__(self) -> int:
         """Give the number of files."""
@@ -83,40 +70,40 @@ class FileList(Sequence[str]):
 
     def text(self, index: int) -> str:
         """Give the name of file `index`, in [0, len), without a member."""
-        return self.root + os.fsdecode(self._name(index))
+        return self.root + os.fsdecode(self._parts(index)[0])
 
     def take(self, order: Sequence[int]) -> "FileList":
         """Give the files of these numbers, in this order."""
-        members = [self.member(k) for k in order] if self.has_members else None
-        taken = FileList.of([self.text(k) for k in order], members)
+        taken = FileList.of([self.text(k) for k in order], [self.member(k) for k in order])
         taken._folder = os.path.join(self._start(), os.fsencode(taken.root))  # noqa: PTH118
         return taken
 
     def path(self, index: int) -> bytes:
         """Give the absolute path of file `index`, in [0, len), for the system."""
-        return self._folder + self._name(index)
+        return self._folder + self._parts(index)[0]
 
     def member(self, index: int) -> str | None:
         """Give the member that is meant in file `index`, in [0, len); None for the file itself."""
-        return self._members[0 if self._codes is None else self._codes[index]]
+        _, named, member = self._parts(index)
+        return os.fsdecode(member) if named else None
 
     @property
     def has_members(self) -> bool:
         """Whether any file is named with a member."""
-        return self._members != (None,)
+        return _MEMBER in self._names
 
     @property
     def nbytes(self) -> int:
         """The bytes that the list takes in memory."""
-        return len(self._names) + self._ends.nbytes + (0 if self._codes is None else 4 * len(self))
+        return len(self._names) + self._ends.nbytes
 
     def _start(self) -> bytes:
         """Give the folder that names without a leading slash are seen from."""
         return self._folder[: len(self._folder) - len(os.fsencode(self.root))]
 
-    def _name(self, index: int) -> bytes:
+    def _parts(self, index: int) -> tuple[bytes, bytes, bytes]:
         first = self._ends[index - 1] if index else 0
-        return self._names[first : self._ends[index]]
+        return self._names[first : self._ends[index]].partition(_MEMBER)
 
     def __repr__(self) -> str:
         """Give the first names and the last."""
@@ -127,31 +114,15 @@ class FileList(Sequence[str]):
 
     def __reduce__(self) -> tuple[Any, ...]:
         """Pickle the names, compressed where there are many."""
+        names = np.frombuffer(self._names, np.uint8)
         lengths = np.diff(self._ends, prepend=np.int64(0)).astype(np.int32)
-        codes = None if self._codes is None else packed(self._codes)
-        return _unpickled, (
-            self.root,
-            zlib.compress(self._names, 1) if len(self._names) > _SMALL else self._names,
-            len(self._names),
-            packed(lengths),
-            self._members,
-            codes,
-            os.fsdecode(self._start()),
-        )
+        folder = os.fsdecode(self._start())
+        return _unpickled, (self.root, packed(names), packed(lengths), folder)
 
 
-def _unpickled(
-    root: str,
-    names: bytes,
-    count: int,
-    lengths: Any,
-    members: tuple[str | None, ...],
-    codes: Any,
-    folder: str,
-) -> FileList:
-    names = zlib.decompress(names) if count > _SMALL else names
+def _unpickled(root: str, names: Any, lengths: Any, folder: str) -> FileList:
     ends = np.cumsum(unpacked(lengths), dtype=np.int64)
-    return FileList(root, names, ends, members, None if codes is None else unpacked(codes), folder)
+    return FileList(root, unpacked(names).tobytes(), ends, folder)
 
 
 def common_folder(paths: Sequence[str]) -> str:
