@@ -24,6 +24,8 @@ from npdata.arrays.per_process import ForkSafeLock
 from npdata.errors import ChangedFileError, ClosedError
 from npdata.sources.file_map import mapped, page_out
 
+READING = os.O_RDONLY | getattr(os, "O_CLOEXEC", 0) | getattr(os, "O_BINARY", 0)
+
 
 def require_local(path: str | os.PathLike[str]) -> None:
     """Raise `FileNotFoundError` for a URL, a glob and a member without `::`, with what to do.
@@ -98,17 +100,24 @@ class FileIdentity:
         raise ChangedFileError(f"{path} changed since it was opened: {what}; open it again")
 
 
-class _Descriptor:
-    """An open file, closed when nothing refers to it; ChangedFileError if it is another one."""
+class Descriptor:
+    """An open file, closed when nothing refers to it; at exit it stays: a thread may still read."""
 
-    def __init__(self, path: str, identity: FileIdentity) -> None:
-        flags = os.O_RDONLY | getattr(os, "O_CLOEXEC", 0) | getattr(os, "O_BINARY", 0)
-        self.number = os.open(path, flags)
-        weakref.finalize(self, os.close, self.number)
+    def __init__(self, number: int) -> None:
+        """Take over an open descriptor."""
+        self.number = number
         self._lock = threading.Lock()
-        identity.require(FileIdentity.of_status(os.fstat(self.number)), path)
+        weakref.finalize(self, os.close, number).atexit = False
+
+    @classmethod
+    def of(cls, path: str, identity: FileIdentity) -> "Descriptor":
+        """Open a file for reading; `ChangedFileError` if it is another one, or has changed."""
+        opened = cls(os.open(path, READING))
+        identity.require(FileIdentity.of_status(os.fstat(opened.number)), path)
+        return opened
 
     def read(self, size: int, offset: int) -> bytes:
+        """Give up to `size` bytes from `offset` on."""
         if hasattr(os, "pread"):
             return os.pread(self.number, size, offset)
         with self._lock:
@@ -122,7 +131,7 @@ class _Opening:
     def __init__(self, path: str, identity: FileIdentity) -> None:
         self.path = path
         self.identity = identity
-        self.descriptor: _Descriptor | None = None
+        self.descriptor: Descriptor | None = None
         self.map: NDArray[np.uint8] | None = None
         self.lock = ForkSafeLock()
 
@@ -170,7 +179,7 @@ class File:
                     array = opening.map = _mapped(number, self.identity.size)
         return array
 
-    def check(self, descriptor: _Descriptor | None = None) -> None:
+    def check(self, descriptor: Descriptor | None = None) -> None:
         """Raise `ChangedFileError` if the file changed since it was opened.
 
         `descriptor` is the one that the caller holds, so that no other thread closes it.
@@ -201,15 +210,10 @@ class File:
     def read_into(self, offset: int, out: NDArray[np.uint8]) -> None:
         """Read bytes from `offset` on into `out`, past the map; raises as `read`."""
         descriptor = self._open()
-        if not hasattr(os, "preadv"):
-            out[:] = self.array[offset : offset + len(out)]
+        if hasattr(os, "preadv"):
+            fill(descriptor.number, offset, out.data)  # a file that ended has changed
         else:
-            done = 0
-            while done < len(out):
-                count = os.preadv(descriptor.number, [out[done:].data], offset + done)
-                if not count:
-                    break
-                done += count
+            out[:] = self.array[offset : offset + len(out)]
         self.check(descriptor)
 
     def will_need(self, offset: int, nbytes: int) -> None:
@@ -236,19 +240,19 @@ class File:
         self.close_idle()
         self._opening = _Opening(self.path, self.identity)  # no longer that of others
 
-    def _open(self, *, briefly: bool = False) -> _Descriptor:
+    def _open(self, *, briefly: bool = False) -> Descriptor:
         """Give the descriptor; the caller holds it, so that no other thread closes it meanwhile."""
         opening = self._opening
         descriptor = opening.descriptor
         if descriptor is not None:
             return descriptor
         if briefly and not self._closed:
-            return _Descriptor(self.path, self.identity)
+            return Descriptor.of(self.path, self.identity)
         with opening.lock.get():
             if self._closed:
                 raise ClosedError(f"{self.path} was closed")
             if opening.descriptor is None:
-                opening.descriptor = _Descriptor(self.path, self.identity)
+                opening.descriptor = Descriptor.of(self.path, self.identity)
             return opening.descriptor
 
     def __reduce__(self) -> tuple[Any, ...]:
@@ -267,6 +271,17 @@ def _mapped(descriptor: int, nbytes: int) -> NDArray[np.uint8]:
         return mapped(descriptor, nbytes, writable=True)
     except OSError:
         return mapped(descriptor, nbytes)
+
+
+def fill(descriptor: int, offset: int, target: memoryview) -> bool:
+    """Read into all of `target`; False where the file ends before."""
+    done = 0
+    while done < len(target):
+        count = os.preadv(descriptor, [target[done:]], offset + done)
+        if not count:
+            return False
+        done += count
+    return True
 
 
 def ask_for(descriptor: int, offset: int, nbytes: int) -> None:

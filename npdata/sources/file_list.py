@@ -42,6 +42,8 @@ class FileList(Sequence[str]):
         """Keep the paths, seen from the working folder of now, and for each the member or None."""
         root = common_folder(paths) if paths else ""
         names = [os.fsencode(path)[len(os.fsencode(root)) :] for path in paths]
+        if _MEMBER in b"".join(names):
+            raise ValueError("embedded null byte in the name of a file")
         for k, member in enumerate(members or ()):
             names[k] += b"" if member is None else _MEMBER + os.fsencode(member)
         ends = np.cumsum(np.fromiter(map(len, names), np.int64, len(names)))

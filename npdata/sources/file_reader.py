@@ -16,12 +16,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from npdata.errors import FormatError
+from npdata.sources.file import fill
 from npdata.sources.file_table import (
     UNKNOWN,
     FileTable,
     Kind,
     RawFormat,
-    fill,
     gone,
     look,
     not_regular,

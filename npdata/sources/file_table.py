@@ -24,7 +24,7 @@ from npdata.arrays.dtypes import DType
 from npdata.errors import ChangedFileError, FormatError, MemberNotFoundError, TruncatedError
 from npdata.sources import npy, npz
 from npdata.sources.base import Source
-from npdata.sources.file import FileIdentity
+from npdata.sources.file import READING, FileIdentity
 from npdata.sources.file_list import FileList, packed, unpacked
 from npdata.sources.file_threads import THREADS, in_parts, spread
 from npdata.sources.hdf5 import open_hdf5
@@ -35,7 +35,6 @@ from npdata.sources.packing import Packing
 from npdata.sources.raw import open_raw
 
 HDF5_MAGIC = b"\x89HDF\r\n\x1a\n"
-FLAGS = os.O_RDONLY | getattr(os, "O_CLOEXEC", 0) | getattr(os, "O_BINARY", 0)
 _NO_WAIT = getattr(os, "O_NONBLOCK", 0)  # to open a pipe would wait for whoever writes into it
 _HEADER = 128
 _PART = 256
@@ -306,7 +305,7 @@ def _member(path: str, member: str) -> Source:
 def opened(path: bytes) -> int:
     """Open a file for reading, and wait for nobody; errors name it as text."""
     try:
-        return os.open(path, FLAGS | _NO_WAIT)
+        return os.open(path, READING | _NO_WAIT)
     except OSError as error:
         error.filename = os.fsdecode(path)
         raise
@@ -339,14 +338,3 @@ def _no_npy(start: bytes, where: str) -> Exception:
         f"{where} begins with {start[:6]!r} and is neither .npy nor .npz nor HDF5; for raw "
         f"binary say what all files hold: dtype=..., shape=..."
     )
-
-
-def fill(descriptor: int, offset: int, target: memoryview) -> bool:
-    """Read into all of `target`; False where the file ends before."""
-    done = 0
-    while done < len(target):
-        count = os.preadv(descriptor, [target[done:]], offset + done)
-        if not count:
-            return False
-        done += count
-    return True

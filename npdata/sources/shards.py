@@ -26,9 +26,9 @@ from npdata.arrays.dtypes import DType
 from npdata.arrays.gather import ByteRows, address_of, memory_between
 from npdata.arrays.per_process import PerProcess
 from npdata.errors import ClosedError
-from npdata.sources.file import ask_for
+from npdata.sources.file import ask_for, fill
 from npdata.sources.file_map import WITHOUT_DESCRIPTOR, mapped, page_out
-from npdata.sources.file_table import FileTable, fill, gone, opened
+from npdata.sources.file_table import FileTable, gone, opened
 from npdata.sources.joint_map import JointLayout, JointMap
 from npdata.sources.watch import Watch
 

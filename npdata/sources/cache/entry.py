@@ -16,7 +16,6 @@ import os
 import struct
 import threading
 import time
-import weakref
 import zlib
 from dataclasses import dataclass
 from pathlib import Path
@@ -27,7 +26,7 @@ from numpy.typing import NDArray
 
 from npdata.arrays.dtypes import DType
 from npdata.arrays.gather import address_of
-from npdata.sources.file import ask_for
+from npdata.sources.file import Descriptor, ask_for
 from npdata.sources.file_map import mapped, page_out
 
 with contextlib.suppress(ImportError):
@@ -78,14 +77,6 @@ class Plan:
         return self.data_at + self.count * self.chunk_bytes
 
 
-class _Descriptor:
-    """An open file, closed when nothing refers to it any more."""
-
-    def __init__(self, number: int) -> None:
-        self.number = number
-        weakref.finalize(self, os.close, number).atexit = False
-
-
 class Entry:
     """The file of `plan`, open in this process, which keeps the first `limit` chunks.
 
@@ -101,7 +92,7 @@ class Entry:
         self.trouble: OSError | None = None
         self.found = 0
         self._path = path
-        self._descriptor: _Descriptor | None = _Descriptor(descriptor)
+        self._descriptor: Descriptor | None = Descriptor(descriptor)
         self._bytes: Bytes = mapped(descriptor, plan.nbytes)
         status = os.fstat(descriptor)
         self._inode = status.st_dev, status.st_ino
@@ -130,11 +121,11 @@ class Entry:
         if self._path is not None:
             self._descriptor = None
 
-    def _opened(self) -> _Descriptor:
+    def _opened(self) -> Descriptor:
         """Give the descriptor; the caller holds it, so that no other thread closes it meanwhile."""
         held = self._descriptor
         if held is None:
-            held = _Descriptor(os.open(self._path or "", OPENING))
+            held = Descriptor(os.open(self._path or "", OPENING))
             lock_shared(held.number)
             status = os.fstat(held.number)
             if (status.st_dev, status.st_ino) != self._inode:
