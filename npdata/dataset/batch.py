@@ -14,9 +14,9 @@ from dataclasses import dataclass
 from typing import Any, Self
 
 import torch
+from torch.utils.data._utils.pin_memory import pin_memory
 
 from npdata.dataset.field import row_of
-from npdata.dataset.padded import Padded
 from npdata.dataset.ragged_form import RaggedForm, marked
 from npdata.dataset.stacking import stack_samples, take_apart
 from npdata.dataset.transforms import SampleRng, Transform
@@ -132,7 +132,7 @@ class Batch(list[Any]):
         """Give the same batch with its stacked fields in pinned memory."""
         if self._values is None:
             return self
-        values = tuple(_pinned(value) for value in self._values)
+        values = tuple(map(pin_memory, self._values))
         return Batch.of(values, self._length, self.form, self.batch_transform, self.mask)
 
     def collated(self) -> Any:
@@ -217,16 +217,6 @@ def _masked(samples: list[Any], mask: torch.Tensor) -> Batch:
     batch = Batch(samples)
     batch.mask = mask
     return batch
-
-
-def _pinned(value: Any) -> Any:
-    if isinstance(value, dict):
-        return {name: _pinned(part) for name, part in value.items()}
-    if isinstance(value, Padded):
-        return Padded(*map(_pinned, value))
-    if type(value) is list:
-        return [_pinned(part) for part in value]
-    return value.pin_memory() if isinstance(value, torch.Tensor) else value
 
 
 def _after_making(name: str) -> Callable[..., Any]:
