@@ -109,14 +109,6 @@ def address_of(array: NDArray[Any]) -> int:
     return address
 
 
-def memory_between(low: int, high: int) -> NDArray[np.uint8]:
-    """Give the bytes of this process from address `low` to `high`, holes included, as an array.
-
-    It keeps nothing alive: only what is known to be there may be touched.
-    """
-    return np.asarray(_Memory(None, low, (high - low,)))
-
-
 @dataclass(frozen=True, kw_only=True)
 class RowTable:
     """The rows of `array`, of shape (n, ...), ready to be gathered.

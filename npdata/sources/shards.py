@@ -23,7 +23,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from npdata.arrays.dtypes import DType
-from npdata.arrays.gather import ByteRows, address_of, memory_between
+from npdata.arrays.gather import ByteRows, address_of
 from npdata.arrays.per_process import PerProcess
 from npdata.errors import ClosedError
 from npdata.sources.file import ask_for, fill
@@ -209,8 +209,8 @@ class Shards:
             places, address = elsewhere
             addresses[places] = address + np.arange(len(places)) * self._row_bytes
             low = int(addresses.min())
-            memory = memory_between(low, int(addresses.max()) + self._row_bytes)
-            read = ByteRows.of(memory, self._row_bytes, step=self._step)
+            high = int(addresses.max()) + self._row_bytes
+            read = ByteRows.between(low, high, self._row_bytes, step=self._step)
             read.gather(addresses - low, out.reshape(len(rows), -1).view(np.uint8))
         self._look_again(maps, parts, now)
 
@@ -221,10 +221,9 @@ class Shards:
         """
         with maps.lock:
             low, high = maps.bounds
-            memory = memory_between(low, high)
+            rows = ByteRows.between(low, high, self._row_bytes, step=self._step)
             starts = (maps.address[self._file] + self._base - low) // self._step
-            view = View(ByteRows.of(memory, self._row_bytes, step=self._step), starts)
-            maps.view = view
+            view = maps.view = View(rows, starts)
         return view
 
     def _look(self, maps: _Maps, parts: NDArray[np.int64], now: int) -> None:
