@@ -9,7 +9,7 @@ without a call sees a stand-in; `torch.stack` and its like then ask that.
 """
 
 import functools
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Self
 
@@ -19,7 +19,7 @@ from torch.utils.data._utils.pin_memory import pin_memory
 from npdata.dataset.field import row_of
 from npdata.dataset.ragged_form import RaggedForm, marked
 from npdata.dataset.stacking import stack_samples, take_apart
-from npdata.dataset.transforms import SampleRng, Transform
+from npdata.dataset.transforms import Bound, Transform
 from npdata.dataset.varied_field import Varied
 from npdata.errors import MaskLostError
 
@@ -165,15 +165,10 @@ class Batch(list[Any]):
         rows = (tuple(row_of(value, k) for value in values) for k in range(self._length))
         return [self.form.build(row) for row in rows]
 
-    def transformed(self, transform: Transform, sample_rng: SampleRng | None = None) -> "Batch":
-        """Give a batch of the transformed samples, which has no stacked fields.
-
-        With `sample_rng`, `transform` gets the generator of each sample as `rng`.
-        """
-        samples = self._untransformed()
-        made: Iterable[Any] = map(transform, samples)
-        if sample_rng is not None:
-            made = (transform(sample, rng=sample_rng(k)) for k, sample in enumerate(samples))
+    def transformed(self, functions: Bound) -> "Batch":
+        """Give a batch of the transformed samples, which has no stacked fields."""
+        samples = enumerate(self._untransformed())
+        made = (functions.transformed(sample, k) for k, sample in samples)
         batch = Batch(map(self.form.marked, made))
         batch.form = self.form
         batch.batch_transform, batch.mask = self.batch_transform, self.mask

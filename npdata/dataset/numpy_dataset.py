@@ -251,19 +251,20 @@ class NumpyDataset(Glance, FromFiles, Splits, Summed, Dataset[Any]):
         batch = Batch.of(values, len(rows), self._form, bound.batch, mask)
         if bound.sample is None or not len(rows):
             return batch
-        made = batch.transformed(bound.sample, bound.sample_rng)
+        made = batch.transformed(bound)
         for field in () if self._transforms.copies else self._fields:
             field.source.check()
         return made
 
     def _sample(self, row: int) -> Any:
-        if self._transforms.batch is not None:
-            bound = self._transforms.bound([row], len(self))
+        if not self._transforms.any:
+            return self._form.build(tuple(field.row(row) for field in self._fields))
+        bound = self._transforms.bound([row], len(self))
+        if bound.batch is not None:
             return self._batch(*self._gathered([row], plain_memory), bound)[0]
-        transform = self._transforms.for_one(row)
-        copied = transform is not None and self._transforms.copies
+        copied = bound.sample is not None and self._transforms.copies
         sample = self._form.build(tuple(f.row(row, independent=copied) for f in self._fields))
-        return sample if transform is None else transform(sample)
+        return bound.transformed(sample, 0)
 
     @property
     def takes_rng(self) -> bool:

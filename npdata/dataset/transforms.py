@@ -32,6 +32,14 @@ class Bound(NamedTuple):
     batch: Transform | None
     sample_rng: SampleRng | None = None
 
+    def transformed(self, sample: Any, number: int) -> Any:
+        """Give sample `number` of the batch after `sample`, which is given its generator."""
+        if self.sample is None:
+            return sample
+        if self.sample_rng is None:
+            return self.sample(sample)
+        return self.sample(sample, rng=self.sample_rng(number))
+
 
 @dataclass(frozen=True)
 class Promised:
@@ -112,12 +120,6 @@ class Transforms:
     def seeded(self) -> bool:
         """Tell whether any of them needs `SeededRows`."""
         return self.sample_draws or self.batch_draws
-
-    def for_one(self, row: int) -> Transform | None:
-        """Give the function for a sample alone, with the generator of its row if it takes one."""
-        if self.sample is None or not self.sample_draws:
-            return self.sample
-        return functools.partial(self.sample, rng=_by_row(np.array([row])).sample_rng(0))
 
     def bound(self, indices: object, length: int) -> Bound:
         """Give the functions for a batch of `indices` of `length` rows, with its generators.
