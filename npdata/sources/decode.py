@@ -12,11 +12,14 @@ from numpy.typing import NDArray
 from npdata.errors import FieldError, FormatError
 from npdata.sources.base import Source
 from npdata.sources.derived import DerivedSource
-from npdata.sources.matlab import MatlabSource
 from npdata.sources.packing import BLOCK_BYTES, Packing, Packings
 from npdata.sources.sparse import CsrSource
 
 Decode: TypeAlias = Literal["cf", "nwb", "matlab"]
+
+
+_MATLAB = {"logical": "bool", "char": "text, kept with dtype=str"}
+"""What rows of each class of MATLAB become."""
 
 
 class UnpackedSource(DerivedSource):
@@ -84,6 +87,37 @@ class UnpackedSource(DerivedSource):
         step = max(1, BLOCK_BYTES // max(1, self.row_bytes))
         for at in range(0, len(out), step):
             kind.decode(raw[at : at + step], out[at : at + step])
+
+
+class MatlabSource(DerivedSource):
+    """Rows of MATLAB's class "logical" as bool, and of "char" as strings, with its padding."""
+
+    def __init__(self, rows: Source, kind: str) -> None:
+        """Take rows of 0 and 1, or rows of characters, of the class `kind`."""
+        super().__init__(rows)
+        self._kind = kind
+        kept = tuple(pair for pair in rows.details if pair[0] != "matlab")
+        self.details = (*kept, ("matlab", f"{kind} as {_MATLAB[kind]}"))
+        if kind == "logical":
+            self.dtype = np.dtype(bool)
+        elif len(rows.shape) != 2 or rows.dtype.kind != "u":
+            raise FieldError(
+                f"{rows.where} is MATLAB text of shape {rows.shape}, expected two axes"
+            )
+        else:
+            self.shape = rows.shape[:1]
+            self.dtype = np.dtype(f"U{max(1, rows.shape[1])}")
+
+    def read(self, indices: NDArray[np.int64], out: NDArray[Any]) -> None:
+        """Read the numbers, and give what they stand for."""
+        if not out.size:
+            return
+        raw = np.empty((len(indices), *self.rows.shape[1:]), self.rows.dtype)
+        self.rows.read(indices, raw)
+        if self._kind == "logical":
+            np.not_equal(raw, 0, out=out)
+        else:
+            out.view(np.uint32).reshape(len(out), -1)[...] = raw
 
 
 def decoded(source: Source, asked: object) -> Source:
