@@ -60,7 +60,9 @@ def open_npz(path: str, member: str) -> Source:
     `FormatError` for a broken zip or member.
     """
     source = examine_npz(path, member).source
-    return source.decoded() if isinstance(source, DecodedMember) else source
+    if isinstance(source, DecodedMember):
+        source.table  # noqa: B018  # decoded now, so that a broken member shows at once
+    return source
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -129,11 +131,6 @@ class DecodedMember(InPlaceSource):
                 raise TruncatedError(_lie(where, header, archive.getinfo(name)))
         self._header = header
         self.shape, self.dtype, self.fortran = header.shape, header.dtype, header.fortran
-
-    def decoded(self) -> "DecodedMember":
-        """Decode now, so that a broken member shows at once; gives the source itself."""
-        self.table  # noqa: B018
-        return self
 
     @property
     def table(self) -> RowTable:

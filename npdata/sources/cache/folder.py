@@ -72,38 +72,33 @@ class Folder:
 
         OSError, with its name, where nothing can be written in the folder.
         """
-        return _undisturbed(lambda: self._open_locked(plan))
+        return self._alone(lambda: self._open(plan))
 
     def reserve(self, plan: Plan, most: int | None) -> int:
         """Make room for `plan` within `most` bytes; give how many of its chunks there is room for.
 
         None is half of what the disk would have free without this folder. OSError as `open`.
         """
-        return _undisturbed(lambda: self._reserve(plan, most))
-
-    def _open_locked(self, plan: Plan) -> int:
-        with self._locked():
-            return self._open(plan)
+        return self._alone(lambda: self._reserve(plan, most))
 
     def _reserve(self, plan: Plan, most: int | None) -> int:
-        with self._locked():
-            own = self.path_of(plan)
-            there = {path: path.stat() for path in self.path.glob(f"{_NAME}{SUFFIX}")}
-            if most is None:
-                disk = os.statvfs(self.path)
-                kept = sum(status.st_blocks for status in there.values()) * _BLOCK
-                most = (disk.f_bavail * disk.f_frsize + kept) // 2
-            room = most - sum(status.st_size for path, status in there.items() if path != own)
-            if room < plan.nbytes:
-                room = self._make_room(own, plan.nbytes, most)
-            chunks = max(0, min(plan.count, (room - plan.data_at) // plan.chunk_bytes))
-            descriptor = self._open(plan)
-            try:
-                note_use(descriptor, plan.data_at + chunks * plan.chunk_bytes)
-            finally:
-                os.close(descriptor)
-            _reserved.append(own)
-            return chunks
+        own = self.path_of(plan)
+        there = {path: path.stat() for path in self.path.glob(f"{_NAME}{SUFFIX}")}
+        if most is None:
+            disk = os.statvfs(self.path)
+            kept = sum(status.st_blocks for status in there.values()) * _BLOCK
+            most = (disk.f_bavail * disk.f_frsize + kept) // 2
+        room = most - sum(status.st_size for path, status in there.items() if path != own)
+        if room < plan.nbytes:
+            room = self._make_room(own, plan.nbytes, most)
+        chunks = max(0, min(plan.count, (room - plan.data_at) // plan.chunk_bytes))
+        descriptor = self._open(plan)
+        try:
+            note_use(descriptor, plan.data_at + chunks * plan.chunk_bytes)
+        finally:
+            os.close(descriptor)
+        _reserved.append(own)
+        return chunks
 
     def release(self, plan: Plan) -> None:
         """Let others have the room that `reserve` made, now that a dataset does without."""
@@ -161,6 +156,21 @@ class Folder:
         lock_shared(descriptor)
         return descriptor
 
+    def _alone(self, function: Callable[[], int]) -> int:
+        """Call a function under the lock of the folder, in a thread, where no Ctrl-C arrives."""
+        result: Future[int] = Future()
+
+        def call() -> None:
+            try:
+                with self._locked():
+                    given = function()
+                result.set_result(given)
+            except BaseException as error:
+                result.set_exception(error)
+
+        threading.Thread(target=call, name="npdata-cache", daemon=True).start()
+        return result.result()
+
     @contextlib.contextmanager
     def _locked(self) -> Iterator[None]:
         try:
@@ -176,20 +186,6 @@ class Folder:
             yield
         finally:
             os.close(descriptor)
-
-
-def _undisturbed(function: Callable[[], int]) -> int:
-    """Call a function in a thread, where no Ctrl-C arrives, which would leave the folder locked."""
-    result: Future[int] = Future()
-
-    def call() -> None:
-        try:
-            result.set_result(function())
-        except BaseException as error:
-            result.set_exception(error)
-
-    threading.Thread(target=call, name="npdata-cache", daemon=True).start()
-    return result.result()
 
 
 def _held(path: Path) -> Held:
