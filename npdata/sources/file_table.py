@@ -188,10 +188,7 @@ class FileTable:
 
     def source(self, number: int, raw: RawFormat | None = None) -> Source:
         """Open the array of file `number` as a source of its own."""
-        path, member = self.name(number), self.files.member(number)
-        if raw is not None:
-            return open_raw(path, *raw)
-        return npy.open_npy(path) if member is None else _member(path, member)
+        return _opened_alone(self.files, number, raw)
 
     def __reduce__(self) -> tuple[Any, ...]:
         """Pickle the names and the facts, compressed where there are many; never a content."""
@@ -219,12 +216,9 @@ def _numbers(facts: list[KnownFile], kinds: dict[Kind, int]) -> NDArray[np.int64
 
 def look(files: FileList, number: int, raw: RawFormat | None, known: Any) -> KnownFile:
     """Look at one file; `known` remembers headers that were understood before."""
-    member = files.member(number)
+    if raw is not None or files.member(number) is not None:
+        return _known_of(_opened_alone(files, number, raw))
     path = files.path(number)
-    if raw is not None:
-        return _known_of(open_raw(os.fsdecode(path), *raw))
-    if member is not None:
-        return _known_of(_member(os.fsdecode(path), member))
     descriptor = opened(path)
     try:
         status = os.fstat(descriptor)
@@ -273,26 +267,26 @@ def _kind(header: NpyHeader) -> Kind:
 
 
 def _known_of(source: Source) -> KnownFile:
-    kind = Kind(source.dtype, source.shape[1:], False, source.packing)
+    kind, offset = Kind(source.dtype, source.shape[1:], False, source.packing), UNKNOWN
     if isinstance(source, MappedSource):
         _, identity, place = source.stored
-        plain = Place.contiguous(offset=place.offset, dtype=place.dtype, shape=place.shape)
-        fortran = Place.contiguous(
-            offset=place.offset, dtype=place.dtype, shape=place.shape, fortran=True
-        )
-        if place.strides in (plain.strides, fortran.strides):
-            kind = kind._replace(fortran=place.strides != plain.strides)
-            return _identified(identity, place.offset, len(source), kind)
-    path = source.where.partition("::")[0]
-    return _identified(FileIdentity.of(path), UNKNOWN, len(source), kind)
-
-
-def _identified(identity: FileIdentity, offset: int, length: int, kind: Kind) -> KnownFile:
+        of: dict[str, Any] = {"offset": place.offset, "dtype": place.dtype, "shape": place.shape}
+        orders = [Place.contiguous(fortran=fortran, **of).strides for fortran in (False, True)]
+        if place.strides in orders:
+            kind = kind._replace(fortran=place.strides != orders[0])
+            offset = place.offset
+    else:
+        identity = FileIdentity.of(source.where.partition("::")[0])
     inode, mtime_ns = identity.inode & _INODE, identity.mtime_ns or 0
-    return KnownFile(inode, identity.size, mtime_ns, offset, length, kind)
+    return KnownFile(inode, identity.size, mtime_ns, offset, len(source), kind)
 
 
-def _member(path: str, member: str) -> Source:
+def _opened_alone(files: FileList, number: int, raw: RawFormat | None) -> Source:
+    path, member = os.fsdecode(files.path(number)), files.member(number)
+    if raw is not None:
+        return open_raw(path, *raw)
+    if member is None:
+        return npy.open_npy(path)
     with Path(path).open("rb") as stream:
         magic = stream.read(2)
     if magic == npz.MAGIC:

@@ -32,6 +32,7 @@ from npdata.sources.concat import ConcatSource
 from npdata.sources.containers import rows_held_by
 from npdata.sources.file import require_local
 from npdata.sources.file_list import FileList, split_member
+from npdata.sources.file_table import HDF5_MAGIC
 from npdata.sources.foreign import foreign_file
 from npdata.sources.hdf5 import (
     AUTO,
@@ -47,8 +48,6 @@ from npdata.sources.hdf5 import (
 )
 from npdata.sources.memory import array_source
 from npdata.sources.raw import open_raw
-
-HDF5_MAGIC = b"\x89HDF\r\n\x1a\n"
 
 SourceLike: TypeAlias = NDArray[Any] | str | os.PathLike[str] | Source | Any
 
