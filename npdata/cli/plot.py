@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 from npdata.cli.bench.report import ORDERS, TITLES, Report
 from npdata.cli.bench.table import rate_text
 from npdata.cli.console import UsageError, bytes_text, count_text, shape_text
-from npdata.cli.inspect.report import Facts
+from npdata.cli.inspect.report import Stored
 from npdata.cli.output import new_output, without_links
 from npdata.errors import NpdataError, require
 from npdata.sources.base import Source
@@ -54,7 +54,7 @@ class Panel:
     """
 
     title: str
-    facts: Facts
+    facts: Stored
     source: Source | str
 
 
@@ -165,11 +165,11 @@ def draw_figures(report: Report) -> Any:
     return figure
 
 
-def choose_rows(facts: Facts) -> tuple[NDArray[np.int64], str]:
+def choose_rows(facts: Stored) -> tuple[NDArray[np.int64], str]:
     """Choose the numbers of rows to read, or none and the reason why.
 
     Examples:
-        >>> facts = Facts(shape=(100, 2), dtype=np.dtype("f4"), stored_bytes=800, layout="C order",
+        >>> facts = Stored(shape=(100, 2), dtype=np.dtype("f4"), stored_bytes=800, layout="C order",
         ...               access="mapped", access_reason="", sample="view", sample_reason="",
         ...               tensor_dtype=torch.float32)
         >>> len(choose_rows(facts)[0])
@@ -180,7 +180,7 @@ def choose_rows(facts: Facts) -> tuple[NDArray[np.int64], str]:
         return nothing, "it holds no rows"
     place_bytes = facts.row_bytes
     if facts.chunks is not None and facts.filters:
-        place_bytes = max(place_bytes, facts.chunks.a_row_needs * facts.chunks.nbytes)
+        place_bytes = max(place_bytes, facts.chunks.a_row_needs * facts.chunks.bytes)
     elif facts.filters:
         # A member of a zip is decoded as a whole.
         place_bytes = facts.nbytes
@@ -276,7 +276,7 @@ def _read(panel: Panel) -> Samples:
     return Samples(numbers=numbers, rows=rows, reason=reason)
 
 
-def _draw_values(axis: Any, samples: Samples, facts: Facts) -> None:
+def _draw_values(axis: Any, samples: Samples, facts: Stored) -> None:
     values = samples.rows.reshape(-1)
     values = np.abs(values) if values.dtype.kind == "c" else values
     numbers = values.astype(np.float64)
@@ -298,7 +298,7 @@ def _draw_values(axis: Any, samples: Samples, facts: Facts) -> None:
     axis.set_title(f"{what} of {looked}{strange}", fontsize=8)
 
 
-def _draw_rows(axis: Any, samples: Samples, facts: Facts) -> None:
+def _draw_rows(axis: Any, samples: Samples, facts: Stored) -> None:
     rows = samples.rows
     if not len(rows) or rows.dtype.kind == "c":
         axis.set_axis_off()

@@ -7,33 +7,33 @@ from inspected import facts
 
 from npdata.cli.hint import convert_command
 from npdata.cli.inspect.advice import advise, batch_decodes
-from npdata.cli.inspect.report import Chunks, Cost, Facts, FilterUse
+from npdata.cli.inspect.report import Chunks, Cost, FilterUse, Stored
 
 SLAB = 256 << 20
 GZIP = (FilterUse(id=1, name="deflate", values=(4,), decoder="isal"),)
 
 
-def compressed(rows: int, **changes: object) -> Facts:
+def compressed(rows: int, **changes: object) -> Stored:
     """The same, in chunks of so many rows with gzip."""
     chunks = Chunks(
-        shape=(rows, 28, 28), nbytes=rows * 784, grid=(-(-1_000_000 // rows), 1, 1), stored=1
+        shape=(rows, 28, 28), bytes=rows * 784, grid=(-(-1_000_000 // rows), 1, 1), stored=1
     )
     made = facts(
         layout="chunked",
         access="decoded",
         chunks=chunks,
         filters=GZIP,
-        cost=Cost(full=rows * (1 - SLAB / 784_000_000), block=1.0),
+        decoded_per_used=Cost(full=rows * (1 - SLAB / 784_000_000), block=1.0),
     )
     return replace(made, **changes)
 
 
-def member() -> Facts:
+def member() -> Stored:
     """The same, compressed in a zip."""
     return facts(access="decoded", layout="C order", filters=(FilterUse(id=None, name="deflate"),))
 
 
-def advice(known: Facts) -> str:
+def advice(known: Stored) -> str:
     return "\n".join(advise(known, where="d.h5::x", budget=SLAB))
 
 
@@ -61,7 +61,7 @@ def test_a_batch_decodes_each_chunk_once_and_what_the_chunk_cache_holds_not_at_a
 
 
 def test_a_dataset_that_fits_the_chunk_cache_is_decoded_once_in_any_order() -> None:
-    assert advice(compressed(4096, cost=Cost(full=1.02, block=1.02))) == ""
+    assert advice(compressed(4096, decoded_per_used=Cost(full=1.02, block=1.02))) == ""
 
 
 def test_a_cache_that_does_not_hold_two_blocks_is_to_be_larger() -> None:
@@ -70,9 +70,9 @@ def test_a_cache_that_does_not_hold_two_blocks_is_to_be_larger() -> None:
 
 
 def test_rows_that_large_chunks_cut_are_left_as_they_are() -> None:
-    cut = Chunks(shape=(1, 1 << 20), nbytes=1 << 20, grid=(99, 40), stored=99 * 40)
+    cut = Chunks(shape=(1, 1 << 20), bytes=1 << 20, grid=(99, 40), stored=99 * 40)
     assert advice(facts(shape=(99, 40 << 20), layout="chunked", chunks=cut)) == ""
-    finer = replace(cut, shape=(1, 1 << 19), nbytes=1 << 19, grid=(99, 80))
+    finer = replace(cut, shape=(1, 1 << 19), bytes=1 << 19, grid=(99, 80))
     text = advice(facts(shape=(99, 40 << 20), layout="chunked", chunks=finer))
     assert "each row lies in 80 chunks, a batch of 256 rows in up to 7,920; larger chunks" in text
 
@@ -84,7 +84,7 @@ def test_commands_for_several_arrays_do_not_collide() -> None:
 
 def test_what_h5py_reads_is_advised_to_be_converted() -> None:
     assert "h5py reads it" in advice(facts(access="library", layout="compact"))
-    chunked = compressed(100, access="library", cost=Cost(full=1.0, block=1.0))
+    chunked = compressed(100, access="library", decoded_per_used=Cost(full=1.0, block=1.0))
     assert "h5py reads it" in advice(chunked)
     # A window of many chunks is decoded anew for every batch by h5py, which keeps hardly any.
     shuffled = advice(compressed(4096, access="library"))
@@ -94,11 +94,11 @@ def test_what_h5py_reads_is_advised_to_be_converted() -> None:
 
 
 def test_rows_cut_by_chunks_and_tiny_chunks_are_named() -> None:
-    cut = Chunks(shape=(1000, 7, 7), nbytes=49_000, grid=(1000, 4, 4), stored=16_000)
+    cut = Chunks(shape=(1000, 7, 7), bytes=49_000, grid=(1000, 4, 4), stored=16_000)
     text = advice(facts(layout="chunked", chunks=cut))
     assert "each row lies in 16 chunks, a batch of 256 rows in up to 4,096" in text
-    tiny = Chunks(shape=(1, 28, 28), nbytes=784, grid=(1_000_000, 1, 1), stored=1_000_000)
-    text = advice(compressed(1, chunks=tiny, cost=Cost()))
+    tiny = Chunks(shape=(1, 28, 28), bytes=784, grid=(1_000_000, 1, 1), stored=1_000_000)
+    text = advice(compressed(1, chunks=tiny, decoded_per_used=Cost()))
     assert "1,000,000 chunks hold 784 B each" in text
 
 
@@ -114,6 +114,6 @@ def test_a_compressed_member_is_decoded_whole_in_every_process() -> None:
 
 
 @pytest.mark.parametrize("known", [compressed(4096), facts(access="library")])
-def test_small_arrays_and_those_that_make_no_tensor_get_no_advice(known: Facts) -> None:
+def test_small_arrays_and_those_that_make_no_tensor_get_no_advice(known: Stored) -> None:
     assert advice(replace(known, shape=(1000, 28, 28))) == ""
     assert advice(replace(known, sample="refused")) == ""

@@ -11,7 +11,7 @@ import pytest
 from conversions import assert_same, convert
 from h5fuzz import same
 
-from npdata.cli.convert.flat_writer import NpyWriter
+from npdata.cli.convert.writer import NpyWriter
 from npdata.sources.hdf5 import list_datasets
 from npdata.sources.open import open_source
 

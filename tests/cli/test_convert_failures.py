@@ -14,8 +14,8 @@ import pytest
 from conversions import convert, signalled
 
 from npdata.cli.convert.plan import ConvertError
-from npdata.cli.convert.transfer import verify_field
-from npdata.cli.convert.writer import FieldPlan
+from npdata.cli.convert.transfer import verify_array
+from npdata.cli.convert.writer import Array, NpyWriter
 from npdata.sources.open import open_source
 
 
@@ -130,10 +130,9 @@ def test_a_copy_that_differs_is_found(tmp_path: Path) -> None:
     with (tmp_path / "y.npy").open("r+b") as file:
         file.seek(128 + 1234 * 16 + 9)
         file.write(b"!")
-    field = FieldPlan(name="x", shape=(5000, 2), dtype=np.dtype("f8"), block_rows=1000)
-    copy = open_source(tmp_path / "y.npy")
+    array = Array(name="x", where="x.npy", shape=(5000, 2), dtype=np.dtype("f8"), block_rows=1000)
     with pytest.raises(ConvertError, match=r"row 1234 of .*x\.npy differs from its copy"):
-        verify_field(open_source(path), field, copy, 2, lambda count: None)
+        verify_array(open_source(path), array, tmp_path / "y.npy", NpyWriter, 2, lambda count: None)
 
 
 def _small(path: Path) -> Path:

@@ -10,7 +10,6 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from npdata.cli.console import UsageError, byte_size
-from npdata.cli.convert.flat_writer import NpyWriter, NpzWriter, RawWriter, npy_header
 from npdata.cli.convert.hdf5_writer import Hdf5Writer
 from npdata.cli.convert.plan import (
     BETWEEN_FILTERS,
@@ -20,24 +19,23 @@ from npdata.cli.convert.plan import (
     RUNTIME_BYTES,
     WAITING,
     ConvertError,
-    FieldSpec,
-    Options,
     chunk_shape,
     make_plan,
 )
+from npdata.cli.convert.writer import Array, NpyWriter, NpzWriter, RawWriter, npy_header
 
 PLENTY = 1 << 80
 
 
-def spec(shape: tuple[int, ...] = (100, 3), dtype: object = "f4", **more: object) -> FieldSpec:
+def spec(shape: tuple[int, ...] = (100, 3), dtype: object = "f4", **more: object) -> Array:
     about = {"name": "x", "where": "x.npy", "shape": shape, "dtype": np.dtype(dtype)}
-    return FieldSpec(**(about | more))
+    return Array(**(about | more))
 
 
-def plan(*specs: FieldSpec, target: type = Hdf5Writer, cores: int = 4, **options: object):
+def plan(*arrays: Array, target: type = Hdf5Writer, cores: int = 4, **options: object):
     asked = {"chunks": None, "compression": None, "memory": 512_000_000} | options
     free = asked.pop("free", PLENTY)
-    return make_plan(specs, target, Options(**asked), cores=cores, free_bytes=free)
+    return make_plan(arrays, target, **asked, cores=cores, free_bytes=free)
 
 
 @given(
@@ -90,14 +88,14 @@ def test_all_that_is_in_memory_at_one_time_fits_or_the_error_names_what_would_do
         enough = byte_size(re.search(r"--memory (\d+MB) would do", str(error))[1])
         assert memory < enough
         memory, made = enough, plan(one, memory=enough, **asked)
-    (field,) = made.fields
+    (array,) = made.arrays
     readers = max(1, made.threads)
     blocks = made.threads + WAITING if made.threads else 1
     written = 0
-    if field.chunk_shape and field.compression is not None:
-        written = math.prod(field.chunk_shape)
+    if array.chunk_shape and array.compression is not None:
+        written = math.prod(array.chunk_shape)
     used = RUNTIME_BYTES + made.cache_bytes
-    used += COPIES * blocks * field.block_rows * row + readers * ENCODING * written
+    used += COPIES * blocks * array.block_rows * row + readers * ENCODING * written
     slot, decoding = chunk, stored
     if verify:
         slot, decoding = max(chunk, written), max(stored, (1 + BETWEEN_FILTERS) * written)
@@ -107,13 +105,13 @@ def test_all_that_is_in_memory_at_one_time_fits_or_the_error_names_what_would_do
         decoders = min(readers + max(1, cores - 1), made.cache_bytes // slot)
         used += decoders * decoding
     assert used <= memory
-    if field.chunk_shape is not None:
-        assert field.block_rows % field.chunk_shape[0] == 0
+    if array.chunk_shape is not None:
+        assert array.block_rows % array.chunk_shape[0] == 0
 
 
 def test_where_memory_is_short_one_block_is_read_and_written_before_the_next() -> None:
     made = plan(spec((10, 100 << 20), "u1"), target=NpyWriter)
-    assert (made.threads, made.fields[0].block_rows) == (0, 1)
+    assert (made.threads, made.arrays[0].block_rows) == (0, 1)
 
 
 @pytest.mark.parametrize(

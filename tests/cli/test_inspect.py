@@ -310,7 +310,7 @@ def test_samples_are_few_and_from_all_over_the_array(shape: tuple[int, ...]) -> 
 
 
 def test_what_is_dear_to_look_at_is_not_looked_at() -> None:
-    chunks = Chunks(shape=(10**9, 2), nbytes=8 * 10**9, grid=(10, 1), stored=10)
+    chunks = Chunks(shape=(10**9, 2), bytes=8 * 10**9, grid=(10, 1), stored=10)
     gzip = (FilterUse(id=1, name="deflate"),)
     for known in (
         facts(shape=(10**10, 2), chunks=chunks, filters=gzip),

@@ -5,12 +5,12 @@ from dataclasses import replace
 import numpy as np
 import torch
 
-from npdata.cli.inspect.report import Facts
+from npdata.cli.inspect.report import Stored
 
 
-def facts(**changes: object) -> Facts:
+def facts(**changes: object) -> Stored:
     """A million images of 784 bytes, in one piece, but for the changes."""
-    plain = Facts(
+    plain = Stored(
         shape=(1_000_000, 28, 28),
         dtype=np.dtype("u1"),
         stored_bytes=784_000_000,

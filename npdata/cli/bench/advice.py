@@ -56,26 +56,22 @@ def advise(report: Report) -> Recommendation:
         return Recommendation(code=f"npdata.Loader({', '.join(made)})", sentences=(why,))
     order, why = _shuffle(report)
     threads, why_threads = _threads(report, order)
-    sentences = [why, why_threads, *_convert(report)]
-    if not about.fits_memory and about.disk_rate is not None:
-        rows = about.disk_rate * about.rows / about.file_bytes
-        sentences.append(
-            f"from the disk come {bytes_text(about.disk_rate)}/s, {rows:,.0f} rows/s at most; the "
-            "rates above are from memory. memory_budget= bounds what the loader keeps"
-        )
     options = [*made, f'shuffle="{order}"', *threads]
-    return Recommendation(code=f"npdata.Loader({', '.join(options)})", sentences=tuple(sentences))
+    return Recommendation(
+        code=f"npdata.Loader({', '.join(options)})",
+        sentences=(why, why_threads, *_convert(report)),
+    )
 
 
 def _shuffle(report: Report) -> tuple[OrderName, str]:
     about, block, full = report.conditions, report.best("block"), report.best("full")
-    rates = f"{full.rate:,.0f} rows/s, {block.rate:,.0f} with a block shuffle"
     if not about.fits_memory:
         return "block", (
-            f"the files have {bytes_text(about.file_bytes)} and the memory "
+            f"the files have {bytes_text(about.file_bytes)} and the free memory "
             f"{bytes_text(about.memory_bytes)}: a block shuffle reads them from the disk in large "
-            "pieces, a full shuffle row by row"
+            "pieces, a full shuffle row by row; the rates above are from memory"
         )
+    rates = f"{full.rate:,.0f} rows/s, {block.rate:,.0f} with a block shuffle"
     if apart := alike(full, block):
         return "full", (
             f'shuffle="full" and "block" are {apart}, less than can be told apart: '
@@ -100,21 +96,19 @@ def _threads(report: Report, order: OrderName) -> tuple[list[str], str]:
     batch = f"{seconds * 1e3:,.2g} ms" if seconds < 0.1 else f"{seconds * 1e3:,.0f} ms"
     if helped is None:
         return [], f"a batch takes {batch} in the caller; threads were not measured"
-    count = helped.method.helpers
-    named = [] if report.auto_threads == count else [f"num_threads={count}"]
     rates = f"{helped.rate:,.0f} rows/s, {alone.rate:,.0f} without"
     if apart := alike(helped, alone):
-        return [] if report.auto_threads == 0 else named, (
+        return [], (
             f"with threads or without is {apart}, less than can be told apart: either "
             f"will do ({rates})"
         )
     if helped.rate > alone.rate:
-        return named, f"{helped.method.name}: {rates}"
+        return [f"num_threads={helped.method.helpers}"], f"{helped.method.name}: {rates}"
     if report.conditions.batch_bytes < SMALL_BYTES:
-        return [] if report.auto_threads == 0 else ["num_threads=0"], (
+        return ["num_threads=0"], (
             f"a batch takes {batch} in the caller, less than a thread needs to hand it over"
         )
-    return named, (
+    return [], (
         f"in a loop that does nothing but load, num_threads=0 is faster ({alone.rate:,.0f} rows/s, "
         f"{helped.rate:,.0f} with threads); with threads, the loop does not wait the {batch} that "
         "a batch takes"
@@ -125,10 +119,8 @@ def _convert(report: Report) -> list[str]:
     """Advise a conversion where chunks make single rows too expensive to shuffle fully."""
     about = report.conditions
     block, full = report.best("block"), report.best("full")
-    if not block.rate or full.rate / block.rate >= FULL_IS_HOPELESS:
-        return []
     decoded = [f for f in about.fields if f.access in ("decoded", "library")]
-    if not decoded:
+    if not decoded or not block.rate or full.rate / block.rate >= FULL_IS_HOPELESS:
         return []
     costly = max(decoded, key=lambda field: field.row_bytes)
     path = about.paths[about.fields.index(costly)]

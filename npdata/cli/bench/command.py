@@ -67,7 +67,7 @@ def _run(arguments: argparse.Namespace) -> int:
             # More workers than cores are what was asked for.
             warnings.filterwarnings("ignore", message="This DataLoader will create")
             show("looking at the files")
-            about = target.conditions(arguments.batch_size, seconds=arguments.seconds / 60)
+            about = target.conditions(arguments.batch_size)
             helpers = arguments.workers
             if helpers is None:
                 helpers = min(about.cores, MOST_THREADS)

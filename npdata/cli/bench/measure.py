@@ -6,6 +6,7 @@ used. Invariant: nothing is timed that was not shown to give the rows of the oth
 A method for which a batch takes too long is judged by the first rows of one.
 """
 
+import functools
 import statistics
 import time
 from collections.abc import Callable, Sequence
@@ -13,20 +14,9 @@ from collections.abc import Callable, Sequence
 import numpy as np
 
 from npdata.cli.bench.candidate import Candidate, Pass, require_same, time_pass
-from npdata.cli.bench.methods import FIRST_ROW, Endless, Rows, bare, bare_name, read
-from npdata.cli.bench.report import (
-    ORDERS,
-    Conditions,
-    Figure,
-    Kind,
-    Method,
-    NotMeasured,
-    OrderName,
-    Report,
-    methods_of,
-)
+from npdata.cli.bench.methods import FIRST_ROW, Endless, Rows, bare, bare_method, methods_of, read
+from npdata.cli.bench.report import ORDERS, Conditions, Figure, Kind, Method, OrderName, Report
 from npdata.cli.bench.target import Target
-from npdata.loading.loader import Loader
 
 _ROUNDS, _PASS_SECONDS, _PASS_BATCHES = 5, 0.5, 8
 """At most so many rounds; a pass has so many seconds and batches where the time is enough."""
@@ -51,10 +41,9 @@ def measure(
     Raises `RowsDifferError` where a method gives other rows than the plain one.
     """
     begun = time.perf_counter()
-    bare_method = Method(kind="roofline", name=bare_name(target.dataset.sources))
     methods, not_measured = methods_of(about, helpers=helpers)
     show("reading the first rows")
-    rows = warm_up(target, about, seconds=seconds / 10)
+    rows = _warm_up(target, about, seconds=seconds / 10)
     figures: list[Figure] = []
     turns: dict[Turn, Candidate] = {}
     for order, shuffle in ORDERS.items():
@@ -63,21 +52,23 @@ def measure(
             rows=rows, batch_size=about.batch_size, shuffle=shuffle, block_rows=about.block_rows
         )
         limit = seconds / len(ORDERS) / (len(methods) + 1)
-        slow = too_slow(target, next(iter(batches.sampler())), methods, seconds=limit)
+        slow = _too_slow(target, next(iter(batches.sampler())), methods, seconds=limit)
         quick: dict[Turn, Candidate] = {}
         for method in methods:
             rate = slow.get(method.kind)
             if rate is None:
                 quick[order, method] = _candidate(target, method, batches)
             elif method.helpers:
-                reason = f"a batch takes about {about.batch_size / rate:.2g} s"
-                not_measured += (NotMeasured(method=method, order=order, reason=reason),)
+                took = f"a batch takes about {about.batch_size / rate:.2g} s"
+                not_measured.append(f"{order}: {method.name}: {took}")
             else:
                 figures.append(Figure(order=order, method=method, passes=(rate,), estimate=True))
         if quick:
             require_same(list(quick.values()), batches=_COMPARED_BATCHES)
         turns |= quick
-        turns[order, bare_method] = _bare(target, bare_method.name, batches, about.cores)
+        roofline = bare_method(target.dataset.sources)
+        again = functools.partial(bare, target, batches, threads=about.cores)
+        turns[order, roofline] = Candidate(name=roofline.name, batches=again)
     share = max(seconds / 3, seconds - (time.perf_counter() - begun)) / len(turns)
     rounds = max(1, min(_ROUNDS, int(share / _PASS_SECONDS)))
     for (order, method), passes in _take_turns(turns, rounds, share, show).items():
@@ -89,21 +80,18 @@ def measure(
                 seconds_to_first_row=statistics.median(one.first for one in passes),
             )
         )
-    with target.opened() as dataset:
-        auto_threads = Loader(dataset, about.batch_size).describe().threads
     return Report(
         conditions=about,
         rows_measured=rows,
-        auto_threads=auto_threads,
         rounds=rounds,
         pass_seconds=share / rounds,
         seconds=time.perf_counter() - begun,
         figures=tuple(figures),
-        not_measured=not_measured,
+        not_measured=tuple(not_measured),
     )
 
 
-def warm_up(target: Target, about: Conditions, *, seconds: float) -> int:
+def _warm_up(target: Target, about: Conditions, *, seconds: float) -> int:
     """Read rows in file order until a limit of bytes or time; give how many are to be measured.
 
     These are whole blocks, and at least one batch, where there are more rows than that.
@@ -123,7 +111,7 @@ def warm_up(target: Target, about: Conditions, *, seconds: float) -> int:
     return min(about.rows, max(whole, about.batch_size))
 
 
-def too_slow(
+def _too_slow(
     target: Target, batch: Rows, methods: Sequence[Method], *, seconds: float
 ) -> dict[Kind, float]:
     """Give the rows a second of each kind of method for which the batch would take too long.
@@ -147,11 +135,7 @@ def too_slow(
 
 
 def _candidate(target: Target, method: Method, batches: Endless | Sequence[Rows]) -> Candidate:
-    return Candidate(name=method.name, batches=lambda: read(method, target, batches))
-
-
-def _bare(target: Target, name: str, batches: Endless, threads: int) -> Candidate:
-    return Candidate(name=name, batches=lambda: bare(target, batches, threads=threads))
+    return Candidate(name=method.name, batches=functools.partial(read, method, target, batches))
 
 
 def _take_turns(

@@ -22,9 +22,9 @@ from torch.utils.data import DataLoader, Dataset
 
 from npdata.arrays.convert import as_tensor
 from npdata.arrays.dtypes import NATIVE
-from npdata.cli.bench.report import Method
+from npdata.cli.bench.report import Conditions, Method
 from npdata.cli.bench.target import Opener, Target
-from npdata.cli.console import interrupts_wait
+from npdata.cli.console import bytes_text, count_text, interrupts_wait
 from npdata.dataset.collate import collate
 from npdata.dataset.numpy_dataset import NumpyDataset
 from npdata.loading.loader import Loader
@@ -38,6 +38,27 @@ Rows = NDArray[np.int64]
 FIRST_ROW: Rows = np.zeros(1, np.int64)
 _BARE_ROWS = 1 << 22
 """The row numbers of so many rows are made before the bare operation begins."""
+
+
+def methods_of(about: Conditions, *, helpers: int) -> tuple[list[Method], list[str]]:
+    """Give the methods to compare, the plain one first, and why others are left out."""
+    library = "h5py" if about.hdf5 else "NumPy"
+    methods = [Method(kind="plain", name=f"{library}, row by row")]
+    if about.hdf5:
+        methods.append(Method(kind="h5py", name="h5py, sorted batches"))
+    methods.append(Method(kind="dataloader", name="DataLoader, 0 workers"))
+    methods.append(Method(kind="loader", name="Loader, 0 threads"))
+    if not helpers:
+        return methods, []
+    threads = f"Loader, {count_text(helpers, 'thread')}"
+    methods.append(Method(kind="loader", name=threads, helpers=helpers))
+    workers = f"DataLoader, {count_text(helpers, 'worker')}"
+    # Each worker makes one batch and has another ready, and one is with the loop.
+    needed, free = about.batch_bytes * (2 * helpers + 1), about.shared_bytes
+    if free is not None and needed > free:
+        why = f"its batches take {bytes_text(needed)} of shared memory, of which {bytes_text(free)}"
+        return methods, [f"{workers}: {why} are free"]
+    return [*methods, Method(kind="dataloader", name=workers, helpers=helpers)], []
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -68,9 +89,9 @@ class Endless:
 def read(method: Method, target: Target, batches: Endless | Sequence[Rows]) -> Iterator[Any]:
     """Read batches by a method, which is not the bare operation."""
     if method.kind == "plain":
-        yield from row_by_row(target.openers, batches)
+        yield from _row_by_row(target.openers, batches)
     elif method.kind == "h5py":
-        yield from sorted_batches(target.openers, batches)
+        yield from _sorted_batches(target.openers, batches)
     else:
         with target.opened() as dataset:
             if method.kind == "loader":
@@ -106,27 +127,25 @@ def _again_and_again(batches: Iterable[Any]) -> Iterator[Any]:
         yield from batches
 
 
-class RowByRow(Dataset[Any]):
+class _RowByRow(Dataset[Any]):
     """The dataset of most tutorials: `array[i]` as a tensor, for each field."""
 
     def __init__(self, arrays: Sequence[Any]) -> None:
-        """Index `arrays`."""
         self._arrays = arrays
 
     def __getitem__(self, index: int) -> Any:
-        """Give one sample, copied."""
         return tuple(_tensor(np.array(array[index])) for array in self._arrays)
 
 
-def row_by_row(openers: Sequence[Opener], batches: Iterable[Rows]) -> Iterator[Any]:
+def _row_by_row(openers: Sequence[Opener], batches: Iterable[Rows]) -> Iterator[Any]:
     """Give batches as a stock DataLoader makes them of single rows."""
     with ExitStack() as stack:
         arrays = [opened(stack) for opened in openers]
         lists: Any = (rows.tolist() for rows in batches)
-        yield from DataLoader(RowByRow(arrays), batch_sampler=lists)
+        yield from DataLoader(_RowByRow(arrays), batch_sampler=lists)
 
 
-def sorted_batches(openers: Sequence[Opener], batches: Iterable[Rows]) -> Iterator[Any]:
+def _sorted_batches(openers: Sequence[Opener], batches: Iterable[Rows]) -> Iterator[Any]:
     """Give batches by h5py's slices and sorted fancy indices."""
     with ExitStack() as stack:
         datasets = [opened(stack) for opened in openers]
@@ -153,9 +172,10 @@ def _tensor(array: NDArray[Any]) -> Any:
     return as_tensor(array, copy=True)
 
 
-def bare_name(sources: Sequence[Source]) -> str:
+def bare_method(sources: Sequence[Source]) -> Method:
     """Name the bare operation that these sources are measured against."""
-    return "bare reading, blocks" if _views(sources) is None else "bare gather"
+    name = "bare reading, blocks" if _views(sources) is None else "bare gather"
+    return Method(kind="roofline", name=name)
 
 
 def bare(target: Target, batches: Endless, *, threads: int) -> Iterator[Any]:

@@ -9,7 +9,6 @@ import statistics
 from dataclasses import dataclass
 from typing import Literal, TypeAlias
 
-from npdata.cli.console import bytes_text, count_text
 from npdata.dataset.describe import FieldDescription
 from npdata.sampling.order.epoch_order import Shuffle
 
@@ -32,9 +31,8 @@ class Conditions:
         row_bytes: of a sample, decoded.
         fields: as in `describe()`; `hdf5` where all of them are HDF5.
         raw: the arguments that describe a raw file in code, None for other files.
-        file_bytes: of all files; `cached` is the part of the largest that was in the page cache.
-        memory_rate, disk_rate: of plain reading, in bytes a second.
-        shared_bytes: free shared memory. These four are None where the system does not say.
+        file_bytes: of all files; `memory_bytes` is the free memory.
+        shared_bytes: free shared memory, None where there is none.
     """
 
     paths: tuple[str, ...]
@@ -46,9 +44,6 @@ class Conditions:
     hdf5: bool
     raw: str | None
     file_bytes: int
-    cached: float | None
-    memory_rate: float | None
-    disk_rate: float | None
     memory_bytes: int
     cores: int
     shared_bytes: int | None
@@ -71,15 +66,6 @@ class Method:
     kind: Kind
     name: str
     helpers: int = 0
-
-
-@dataclass(frozen=True, kw_only=True)
-class NotMeasured:
-    """A method that is not measured, in one order or (None) in any, and why."""
-
-    method: Method
-    reason: str
-    order: OrderName | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -111,18 +97,17 @@ class Figure:
 class Report:
     """All figures of one run, of the first `rows_measured` rows.
 
-    `auto_threads` is what `Loader` takes where no number is given, `rounds` and `pass_seconds` how
-    the candidates took turns.
+    The candidates took turns in so many `rounds`, each pass of `pass_seconds`. `not_measured` says
+    which methods were left out, and why.
     """
 
     conditions: Conditions
     rows_measured: int
-    auto_threads: int
     rounds: int
     pass_seconds: float
     seconds: float
     figures: tuple[Figure, ...]
-    not_measured: tuple[NotMeasured, ...] = ()
+    not_measured: tuple[str, ...] = ()
 
     def of(self, order: OrderName) -> tuple[Figure, ...]:
         """Give the figures of an order, the fastest first."""
@@ -142,30 +127,3 @@ class Report:
         """Give the part of the roofline: the bare operation, or what was seen to be faster."""
         roofline = self.of(figure.order)[0].rate
         return figure.rate / roofline if roofline else 0.0
-
-
-def methods_of(
-    about: Conditions, *, helpers: int
-) -> tuple[tuple[Method, ...], tuple[NotMeasured, ...]]:
-    """Give the methods to compare, the plain one first, and those that are left out."""
-    library = "h5py" if about.hdf5 else "NumPy"
-    methods = [Method(kind="plain", name=f"{library}, row by row")]
-    if about.hdf5:
-        methods.append(Method(kind="h5py", name="h5py, sorted batches"))
-    methods.append(Method(kind="dataloader", name="DataLoader, 0 workers"))
-    methods.append(Method(kind="loader", name="Loader, 0 threads"))
-    if not helpers:
-        return tuple(methods), ()
-    name = f"Loader, {count_text(helpers, 'thread')}"
-    methods.append(Method(kind="loader", name=name, helpers=helpers))
-    name = f"DataLoader, {count_text(helpers, 'worker')}"
-    workers = Method(kind="dataloader", name=name, helpers=helpers)
-    # Each worker makes one batch and has another ready, and one is with the loop.
-    needed, free = about.batch_bytes * (2 * helpers + 1), about.shared_bytes
-    if free is None or needed <= free:
-        return (*methods, workers), ()
-    reason = (
-        f"its batches take {bytes_text(needed)} of shared memory, of which "
-        f"{bytes_text(free)} are free"
-    )
-    return tuple(methods), (NotMeasured(method=workers, reason=reason),)

@@ -20,7 +20,7 @@ _STYLES = {"loader": "green", "dataloader": "green", "roofline": "cyan"}
 
 def print_report(console: Any, report: Report, advice: Recommendation) -> None:
     """Print a report to a `rich.console.Console`."""
-    for line in head(report):
+    for line in _head(report):
         console.print(printable(line))
     console.print()
     console.print(_table(report))
@@ -46,7 +46,7 @@ def as_json(report: Report, advice: Recommendation) -> dict[str, Any]:
     return {**conditions, **plain, "advice": asdict(advice)}
 
 
-def head(report: Report) -> Iterator[str]:
+def _head(report: Report) -> Iterator[str]:
     """Give what was measured, and whether from memory, in lines."""
     about = report.conditions
     for path, field in zip(about.paths, about.fields, strict=True):
@@ -61,14 +61,7 @@ def head(report: Report) -> Iterator[str]:
     yield f"batches of {batch}, {bytes_text(about.batch_bytes)}; {part}"
     fits = "fit into" if about.fits_memory else "do not fit into"
     memory = bytes_text(about.memory_bytes)
-    parts = [f"files of {bytes_text(about.file_bytes)} {fits} {memory} of memory"]
-    if about.cached is not None:
-        parts.append(f"{about.cached:.0%} was in the page cache before")
-    rates = {"memory": about.memory_rate, "the disk": about.disk_rate}
-    read = [f"{bytes_text(rate)}/s from {place}" for place, rate in rates.items() if rate]
-    if read:
-        parts.append(f"plain reading gives {', '.join(read)}")
-    yield "; ".join(parts)
+    yield f"files of {bytes_text(about.file_bytes)} {fits} {memory} of free memory"
 
 
 def _table(report: Report) -> Any:
@@ -129,5 +122,4 @@ def notes(report: Report) -> Iterator[str]:
             "or something else ran on the machine"
         )
     for left_out in report.not_measured:
-        order = f"{left_out.order}: " if left_out.order else ""
-        yield f"not measured: {order}{left_out.method.name}: {left_out.reason}"
+        yield f"not measured: {left_out}"

@@ -5,7 +5,6 @@ h5py finds the same array. Invariant: whatever cannot be measured is refused her
 before any time is spent. The files are only read.
 """
 
-import os
 import shutil
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
@@ -16,8 +15,8 @@ from typing import Any, TypeAlias
 import h5py
 import numpy as np
 
+from npdata.arrays.free_memory import free_of_machine
 from npdata.arrays.per_process import cores
-from npdata.cli.bench.page_cache import plain_reading
 from npdata.cli.bench.report import Conditions
 from npdata.cli.console import UsageError, bytes_text
 from npdata.cli.raw import RawLayout, undescribed
@@ -47,13 +46,13 @@ class Target:
         and whatever opening a field and making a dataset of it raises.
         """
         self._raw = raw
-        found = [self._identified(text) for text in texts]
+        self._files = [_identified(text, raw) for text in texts]
         self._texts = tuple(
             each.path if each.member is None else f"{each.path}{SEPARATOR}{each.member}"
-            for each in found
+            for each in self._files
         )
         try:
-            self.dataset = NumpyDataset(*map(self._source, self._texts))
+            self.dataset = NumpyDataset(*(_source(text, raw) for text in self._texts))
         except FieldError as error:
             raise UsageError(str(error)) from error
         empty = "0 rows" if len(self.dataset) == 0 else "rows of 0 bytes"
@@ -61,33 +60,24 @@ class Target:
             raise SourceError(f"{', '.join(texts)}: {empty}, so there is nothing to measure")
         self.openers = [
             _opener(each, source, raw.offset if raw else 0)
-            for each, source in zip(found, self.dataset.sources, strict=True)
+            for each, source in zip(self._files, self.dataset.sources, strict=True)
         ]
-        self._files = found
 
-    def conditions(self, batch_size: int | None, *, seconds: float) -> Conditions:
-        """Say what is known, after a look at the files for about `seconds`.
-
-        Raises `UsageError` where batches of `batch_size` do not fit into memory.
-        """
-        memory_bytes = _memory_bytes()
+    def conditions(self, batch_size: int | None) -> Conditions:
+        """Say what is known; `UsageError` where batches of `batch_size` do not fit into memory."""
         description = self.dataset.describe()
         row_bytes = sum(field.row_bytes for field in description.fields)
-        most = memory_bytes // _BATCHES_AT_ONCE // row_bytes
-        if most == 0:
-            raise SourceError(
-                f"{', '.join(self._texts)}: a row has {bytes_text(row_bytes)}, and "
-                f"{_BATCHES_AT_ONCE} of them do not fit into {bytes_text(memory_bytes)}"
-            )
-        if batch_size is not None and batch_size > most:
-            raise UsageError(
-                f"--batch-size {batch_size} makes batches of {bytes_text(batch_size * row_bytes)}, "
-                f"of which {_BATCHES_AT_ONCE} have to fit into memory: give at most {most}"
-            )
         paths = {Path(file.path).resolve() for file in self._files}
-        sizes = {path: path.stat().st_size for path in paths}
-        largest = max(sizes, key=lambda path: (sizes[path], path))
-        cached, memory_rate, disk_rate = plain_reading(largest, seconds)
+        file_bytes = sum(path.stat().st_size for path in paths)
+        # Where the system does not say what is free, the files are taken to fit.
+        memory_bytes = free_of_machine() or 2 * (file_bytes + _BATCHES_AT_ONCE * row_bytes)
+        most = memory_bytes // _BATCHES_AT_ONCE // row_bytes
+        if max(1, batch_size or 1) > most:
+            raise UsageError(
+                f"{', '.join(self._texts)}: a row has {bytes_text(row_bytes)}, and "
+                f"{_BATCHES_AT_ONCE} batches have to fit into {bytes_text(memory_bytes)} of free "
+                f"memory: give at most --batch-size {most}"
+            )
         shared = Path("/dev/shm")
         usual = max(1, min(BATCH_SIZE, most, BATCH_BYTES // row_bytes))
         return Conditions(
@@ -99,10 +89,7 @@ class Target:
             fields=description.fields,
             hdf5=all(file.format == "hdf5" for file in self._files),
             raw=None if self._raw is None else _as_code(self._raw),
-            file_bytes=sum(sizes.values()),
-            cached=cached,
-            memory_rate=memory_rate,
-            disk_rate=disk_rate,
+            file_bytes=file_bytes,
             memory_bytes=memory_bytes,
             cores=cores(),
             shared_bytes=shutil.disk_usage(shared).free if shared.is_dir() else None,
@@ -110,7 +97,7 @@ class Target:
 
     @contextmanager
     def opened(self) -> Iterator[NumpyDataset]:
-        """Give a dataset for one pass."""
+        """Give a dataset for one pass: HDF5 is opened anew, so that none finds decoded chunks."""
         if all(file.format != "hdf5" for file in self._files):
             yield self.dataset
             return
@@ -122,24 +109,23 @@ class Target:
         for source in self.dataset.sources:
             source.close()
 
-    def _identified(self, text: str) -> Identified:
-        if self._raw is not None:
-            return Identified(path=text, member=None, format="raw")
-        found = identify(text)
-        if found.format == "raw":
-            raise FormatError(f"{text}: {undescribed(text)}")
-        names = []
-        if found.format == "npz" and not found.member:
-            names = npz_members(found.path)
-        elif found.format == "hdf5" and not found.member:
-            names = [dataset.name for dataset in list_datasets(found.path).datasets]
-        return replace(found, member=names[0]) if len(names) == 1 else found
 
-    def _source(self, text: str) -> Source:
-        raw = self._raw
-        if raw is None:
-            return open_source(text)
-        return open_source(text, dtype=raw.dtype, shape=raw.shape, offset=raw.offset)
+def _identified(text: str, raw: RawLayout | None) -> Identified:
+    if raw is not None:
+        return Identified(path=text, member=None, format="raw")
+    found = identify(text)
+    if found.format == "raw":
+        raise FormatError(f"{text}: {undescribed(text)}")
+    names = []
+    if found.format == "npz" and not found.member:
+        names = npz_members(found.path)
+    elif found.format == "hdf5" and not found.member:
+        names = [dataset.name for dataset in list_datasets(found.path).datasets]
+    return replace(found, member=names[0]) if len(names) == 1 else found
+
+
+def _source(text: str, raw: RawLayout | None) -> Source:
+    return open_source(text) if raw is None else raw.open(text)
 
 
 def _opener(found: Identified, source: Source, offset: int) -> Opener:
@@ -161,13 +147,3 @@ def _as_code(raw: RawLayout) -> str:
     begins = f", offset={raw.offset}" if raw.offset else ""
     dtype = raw.dtype.str if raw.dtype.names is None else raw.dtype.descr
     return f"dtype={dtype!r}, shape={raw.shape}{begins}"
-
-
-def _memory_bytes() -> int:
-    """Give the memory that this process may use."""
-    memory = [os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")]
-    for name in ("memory.max", "memory/memory.limit_in_bytes"):
-        limit = Path("/sys/fs/cgroup") / name
-        if limit.is_file() and (text := limit.read_text().strip()).isdigit():
-            memory.append(int(text))
-    return min(memory)

@@ -14,7 +14,6 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TypeAlias
 
 from npdata.arrays.per_process import cores
 from npdata.cli.console import (
@@ -28,22 +27,21 @@ from npdata.cli.console import (
     shape_text,
     status_line,
 )
-from npdata.cli.convert.flat_writer import NpyWriter, NpzWriter, RawWriter
 from npdata.cli.convert.hdf5_writer import FASTEST, Hdf5Writer
 from npdata.cli.convert.inputs import Inputs, open_inputs
-from npdata.cli.convert.plan import MEMORY, Options, Plan, make_plan, parse_chunks
-from npdata.cli.convert.transfer import open_written, verify_field, write_field
-from npdata.cli.convert.writer import Writer
+from npdata.cli.convert.plan import MEMORY, Plan, make_plan, parse_chunks
+from npdata.cli.convert.transfer import verify_array, write_array
+from npdata.cli.convert.writer import NpyWriter, NpzWriter, RawWriter, Writer
 from npdata.cli.output import Output, check_target, new_output, without_links
 from npdata.cli.raw import add_raw_arguments, raw_layout
+from npdata.sources.base import Source
 from npdata.sources.hdf5.budget import BUDGET_VARIABLE, asked_budget
 from npdata.sources.hdf5.library import LibrarySource
+from npdata.sources.npz import DecodedMember
 
 WRITERS: tuple[type[Writer], ...] = (NpyWriter, NpzWriter, Hdf5Writer, RawWriter)
 LEVELS = {"none": None, "gzip": FASTEST, **{f"gzip:{level}": level for level in range(1, 10)}}
 FLUSH_BYTES = 64 << 20
-Meter: TypeAlias = Callable[[str, int], Callable[[int], None]]
-"""Starts a stage of so many bytes; what it gives is called with the bytes that are done."""
 UNWRITABLE = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EACCES)
 
 
@@ -97,55 +95,69 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     """Convert; raises what `npdata.cli.main` turns into an exit code."""
-    writer = _writer(Path(arguments.target))
+    kind = _writer(Path(arguments.target))
     target = without_links(Path(arguments.target))
     inputs = open_inputs(arguments.sources, raw_layout(arguments), arguments.files)
     try:
-        read = [path for array in inputs.arrays for path in array.paths]
-        check_target(target, read, force=arguments.force)
+        check_target(target, inputs.files, force=arguments.force)
         plan = make_plan(
-            [array.spec for array in inputs.arrays],
-            writer,
-            Options(
-                chunks=arguments.chunks,
-                compression=LEVELS[arguments.compression],
-                memory=arguments.memory,
-                verify=arguments.verify,
-            ),
+            inputs.arrays,
+            kind,
+            chunks=arguments.chunks,
+            compression=LEVELS[arguments.compression],
+            memory=arguments.memory,
+            verify=arguments.verify,
             cores=cores(),
             free_bytes=shutil.disk_usage(target.parent).free,
         )
         started = time.monotonic()
         with _naming(target), _small_cache(plan.cache_bytes), new_output(target) as output:
-            size = _convert(inputs, plan, writer, output, arguments)
+            _write(inputs, plan, kind, output)
+            output.sync()
+            if arguments.verify:
+                with _meter("verify", plan.nbytes) as compared:
+                    for source, array in zip(inputs.sources, plan.arrays, strict=True):
+                        verify_array(source, array, output.path, kind, plan.threads, compared)
+                        _rest(source)
+            size = output.path.stat().st_size
+            output.publish(force=arguments.force)
     finally:
-        for array in inputs.arrays:
-            array.source.close()
+        for source in inputs.sources:
+            source.close()
     _report(inputs, plan, arguments, size, time.monotonic() - started)
     return SUCCESS
 
 
-def _convert(
-    inputs: Inputs,
-    plan: Plan,
-    kind: type[Writer],
-    output: Output,
-    arguments: argparse.Namespace,
-) -> int:
-    """Write, sync, verify and publish the file; gives its size."""
-    with _new_meter() as meter:
-        _write(inputs, plan, kind, output, meter("write", plan.nbytes))
-        output.sync()
-        if arguments.verify:
-            compared = meter("verify", plan.nbytes)
-            for array, field in zip(inputs.arrays, plan.fields, strict=True):
-                copy = open_written(output.path, kind.format, field)
-                if copy is not None:
-                    verify_field(array.source, field, copy, plan.threads, compared)
-                array.close_idle()
-        size = output.path.stat().st_size
-        output.publish(force=arguments.force)
-        return size
+def _write(inputs: Inputs, plan: Plan, kind: type[Writer], output: Output) -> None:
+    writer = kind(output.path)
+    dirty = 0
+    with _meter("write", plan.nbytes) as done:
+
+        def wrote(count: int) -> None:
+            nonlocal dirty
+            done(count)
+            dirty += count
+            if dirty >= FLUSH_BYTES:
+                dirty = 0
+                output.leave_cache()
+
+        try:
+            for source, array in zip(inputs.sources, plan.arrays, strict=True):
+                if isinstance(source, LibrarySource):
+                    source.keep_decoded(plan.cache_bytes)
+                write_array(source, array, writer, plan.threads, wrote)
+                _rest(source)
+            writer.close(whole=True)
+        except BaseException:
+            writer.close(whole=False)
+            raise
+
+
+def _rest(source: Source) -> None:
+    """Close the file, and drop a member that was decoded whole, until the next read."""
+    if isinstance(source, DecodedMember):
+        source.close()
+    source.close_idle()
 
 
 @contextmanager
@@ -173,63 +185,35 @@ def _small_cache(budget: int) -> Iterator[None]:
             os.environ[BUDGET_VARIABLE] = before
 
 
-def _write(
-    inputs: Inputs, plan: Plan, kind: type[Writer], output: Output, done: Callable[[int], None]
-) -> None:
-    writer = kind(output.path)
-    dirty = 0
-
-    def wrote(count: int) -> None:
-        nonlocal dirty
-        done(count)
-        dirty += count
-        if dirty >= FLUSH_BYTES:
-            dirty = 0
-            output.leave_cache()
-
-    try:
-        for array, field in zip(inputs.arrays, plan.fields, strict=True):
-            if isinstance(array.source, LibrarySource):
-                array.source.keep_decoded(plan.cache_bytes)
-            write_field(array.source, field, writer, plan.threads, wrote)
-            array.close_idle()
-        writer.finish()
-    except BaseException:
-        writer.abandon()
-        raise
-
-
 @contextmanager
-def _new_meter() -> Iterator[Meter]:
-    """Give a meter that shows on a terminal how much is done, how fast, and what time is left."""
+def _meter(stage: str, total: int) -> Iterator[Callable[[int], None]]:
+    """Show on a terminal how much of `total` bytes is done, how fast, and what time is left.
+
+    What it gives is called with the bytes that are done.
+    """
+    done, begun = 0, time.monotonic()
     with status_line() as show:
 
-        def start(stage: str, total: int) -> Callable[[int], None]:
-            done, begun = 0, time.monotonic()
+        def count(more: int) -> None:
+            nonlocal done
+            done += more
+            rate = done / max(time.monotonic() - begun, 1e-9)
+            part, left = done / max(total, 1), (total - done) / max(rate, 1)
+            show(f"{stage}: {part:.0%}, {bytes_text(rate)}/s, {left:,.0f} s left")
 
-            def count(more: int) -> None:
-                nonlocal done
-                done += more
-                rate = done / max(time.monotonic() - begun, 1e-9)
-                left = (total - done) / max(rate, 1)
-                part = done / max(total, 1)
-                show(f"{stage}: {part:.0%}, {bytes_text(rate)}/s, {left:,.0f} s left")
-
-            return count
-
-        yield start
+        yield count
 
 
 def _report(
     inputs: Inputs, plan: Plan, arguments: argparse.Namespace, size: int, seconds: float
 ) -> None:
-    for field in plan.fields:
-        what = f"{shape_text(field.shape)} {field.dtype}{_stored(field.chunk_shape)}"
-        print(f"{printable(field.name)}: {what}")
+    for array in plan.arrays:
+        chunks = f", chunks of {shape_text(array.chunk_shape)}" if array.chunk_shape else ""
+        print(f"{printable(array.name)}: {shape_text(array.shape)} {array.dtype}{chunks}")
     rate = bytes_text(plan.nbytes / max(seconds, 1e-9))
     verified = ", every row verified" if arguments.verify else ""
     print(
-        f"{printable(arguments.target)}: {count_text(len(plan.fields), 'array')}, "
+        f"{printable(arguments.target)}: {count_text(len(plan.arrays), 'array')}, "
         f"{bytes_text(plan.nbytes)} in {bytes_text(size)}, {seconds:.2f} s, {rate}/s{verified}"
     )
     for where, why in inputs.left_out:
@@ -237,10 +221,6 @@ def _report(
     if inputs.attributes:
         count = count_text(inputs.attributes, "attribute")
         print(f"npdata convert: {count} not copied", file=sys.stderr)
-
-
-def _stored(chunk_shape: tuple[int, ...] | None) -> str:
-    return f", chunks of {shape_text(chunk_shape)}" if chunk_shape else ""
 
 
 def _writer(target: Path) -> type[Writer]:

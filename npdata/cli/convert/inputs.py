@@ -13,7 +13,8 @@ from typing import Any, Literal, TypeAlias
 
 from npdata.arrays.dtypes import is_variable_text
 from npdata.cli.console import UsageError
-from npdata.cli.convert.plan import BETWEEN_FILTERS, ConvertError, FieldSpec
+from npdata.cli.convert.plan import BETWEEN_FILTERS, ConvertError
+from npdata.cli.convert.writer import Array
 from npdata.cli.raw import RawLayout, undescribed
 from npdata.dataset.many_files import concatenate, stack
 from npdata.errors import MemberNotFoundError, SourceError, TruncatedError
@@ -25,41 +26,21 @@ from npdata.sources.npz import DecodedMember, examine_npz, npz_members
 from npdata.sources.open import Identified, identify, open_source
 from npdata.sources.stack import PiecesSource
 
-
-@dataclass(frozen=True, kw_only=True)
-class Input:
-    """One array: the file that it comes from, its rows, and what the plan has to know of it."""
-
-    path: str
-    source: Source
-    spec: FieldSpec
-
-    @property
-    def paths(self) -> list[str]:
-        """The files that the rows come from."""
-        many = self.source.paths
-        return (
-            [many.text(k) for k in range(len(many))] if isinstance(many, FileList) else [self.path]
-        )
-
-    def close_idle(self) -> None:
-        """Close the file, and drop a member that was decoded whole, until the next read."""
-        if isinstance(self.source, DecodedMember):
-            self.source.close()
-        self.source.close_idle()
-
-
 ManyFiles: TypeAlias = Literal["stack", "concatenate"]
-
-Opened: TypeAlias = "Input | tuple[str, str]"
-"""An array, or the place of what is none and the reason."""
+Opened: TypeAlias = tuple[Source, Array] | tuple[str, str]
+"""An array and what the plan has to know of it, or the place of what is none and the reason."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Inputs:
-    """The arrays, what was left out as pairs of a place and a reason, and a count of attributes."""
+    """The arrays with the `sources` of their rows, and the `files` that these come from.
 
-    arrays: tuple[Input, ...]
+    `left_out` are pairs of a place and a reason, `attributes` is a count.
+    """
+
+    sources: tuple[Source, ...]
+    arrays: tuple[Array, ...]
+    files: tuple[str, ...]
     left_out: tuple[tuple[str, str], ...]
     attributes: int
 
@@ -69,38 +50,45 @@ def open_inputs(
 ) -> Inputs:
     """Open what `texts` name: a file, `path::member`, or `path::group` of HDF5.
 
-    A folder or a glob stands for many files, of which `files` makes one array.
-
-    `raw` is for files of no known format. Raises the errors of `open_source`, `UsageError` for a
-    raw file that is not described, and `ConvertError` where there is nothing to convert.
+    A folder or a glob stands for many files, of which `files` makes one array. `raw` is for files
+    of no known format. Raises the errors of `open_source`, `UsageError` for a raw file that is not
+    described, and `ConvertError` where there is nothing to convert.
     """
     opened: list[Opened] = []
+    read: list[str] = []
     attributes = 0
     for text in texts:
-        if _names_many(text):
-            opened.append(_many(text, raw, files))
+        path = split_member(text)[0]
+        if Path(path).is_dir() or (glob.has_magic(text) and not Path(path).exists()):
+            source = _many(text, raw, files)
+            many, first = source.paths, source.paths[0]
+            read += map(many.text, range(len(many))) if isinstance(many, FileList) else [first]
+            opened.append(_array(Path(first).parent.name or Path(first).stem, source))
             continue
         found = identify(text)
         if raw is not None and found.format != "raw":
             raise UsageError(f"--dtype is for raw files, and {found.path} is {found.format}")
+        read.append(found.path)
         opened += _opened(found, raw)
         if found.format == "hdf5":
             attributes += count_attributes(found.path, found.member or "")
-    arrays = tuple(each for each in opened if isinstance(each, Input))
-    left_out = tuple(each for each in opened if not isinstance(each, Input))
-    if not arrays:
+    kept = [(source, array) for source, array in opened if isinstance(array, Array)]
+    left_out = tuple((str(where), why) for where, why in opened if isinstance(why, str))
+    if not kept:
         reasons = "".join(f"\n  {where}: {why}" for where, why in left_out)
         raise ConvertError(f"{', '.join(texts)}: there is no array to convert{reasons}")
-    return Inputs(arrays=arrays, left_out=left_out, attributes=attributes)
+    sources, arrays = zip(*kept, strict=True)
+    return Inputs(
+        sources=sources,
+        arrays=arrays,
+        files=tuple(read),
+        left_out=left_out,
+        attributes=attributes,
+    )
 
 
-def _names_many(text: str) -> bool:
-    path = split_member(text)[0]
-    return Path(path).is_dir() or (glob.has_magic(text) and not Path(path).exists())
-
-
-def _many(text: str, raw: RawLayout | None, files: ManyFiles | None) -> Opened:
-    """Open the files of a folder or a glob as one array, which has the name of the folder."""
+def _many(text: str, raw: RawLayout | None, files: ManyFiles | None) -> Source:
+    """Open the files of a folder or a glob as one array."""
     if files is None:
         raise UsageError(
             f"{text} stands for many files; --files stack makes a row of each of them, and "
@@ -114,8 +102,7 @@ def _many(text: str, raw: RawLayout | None, files: ManyFiles | None) -> Opened:
             f"{text}: the files differ in shape, and make no rows of one array; where they differ "
             f"in their first axis alone, --files concatenate lays them end to end"
         )
-    first = source.paths[0]
-    return _input(Path(first).parent.name or Path(first).stem, first, source)
+    return source
 
 
 def _opened(found: Identified, raw: RawLayout | None) -> Iterator[Opened]:
@@ -129,11 +116,11 @@ def _opened(found: Identified, raw: RawLayout | None) -> Iterator[Opened]:
         names = [found.member] if found.member else npz_members(path)
         yield from (_member(path, name) for name in names)
     elif found.format == "npy":
-        yield _input(Path(path).stem, path, open_source(path))
+        yield _array(Path(path).stem, open_source(path))
     elif raw is None:
         raise UsageError(f"{path}: {undescribed(path)}")
     else:
-        yield _input(Path(path).stem, path, raw.open(path))
+        yield _array(Path(path).stem, raw.open(path))
 
 
 def _member(path: str, name: str) -> Opened:
@@ -143,7 +130,7 @@ def _member(path: str, name: str) -> Opened:
         raise
     except SourceError as error:
         return f"{path}{SEPARATOR}{name}", str(error)
-    return _input(name.removesuffix(".npy"), path, source)
+    return _array(name.removesuffix(".npy"), source)
 
 
 def _dataset(path: str, listed: Listed) -> Opened:
@@ -154,24 +141,19 @@ def _dataset(path: str, listed: Listed) -> Opened:
         return where, without_filters(listed.examined)
     layout, source = listed.examined.layout, source_of(listed.examined)
     if layout.chunks is None or source.access.kind == "mapped":
-        return _input(listed.name, path, source)
-    return _input(
-        listed.name,
-        path,
-        source,
-        chunk=layout.chunk_bytes,
-        stored=int(layout.chunks.sizes.max(initial=0)),
-    )
+        return _array(listed.name, source)
+    stored = int(layout.chunks.sizes.max(initial=0))
+    return _array(listed.name, source, chunk=layout.chunk_bytes, stored=stored)
 
 
-def _input(name: str, path: str, source: Source, *, chunk: int = 0, stored: int = 0) -> Opened:
+def _array(name: str, source: Source, *, chunk: int = 0, stored: int = 0) -> Opened:
     """Give an array, of which a chunk of `chunk` bytes, `stored` in the file, is decoded."""
     if is_variable_text(source.dtype):
         return source.where, "it holds text of variable length"
     if source.dtype.hasobject:
         return source.where, f"its elements have no fixed size ({source.dtype})"
     held = isinstance(source, DecodedMember)
-    spec = FieldSpec(
+    return source, Array(
         name=name,
         where=source.where,
         shape=source.shape,
@@ -181,4 +163,3 @@ def _input(name: str, path: str, source: Source, *, chunk: int = 0, stored: int 
         chunk_bytes=chunk,
         decoding_bytes=stored + BETWEEN_FILTERS * chunk,
     )
-    return Input(path=path, source=source, spec=spec)

@@ -1,20 +1,20 @@
 """What a conversion will do, decided before anything is written: pure arithmetic.
 
 Idea: from shapes, dtypes and options to how each array is cut into chunks and blocks, and to how
-many threads work on blocks of one size. Invariant: `in_use` counts what is in memory at one time,
-and the division chosen fits `memory`; whatever the target cannot hold, and whatever does not fit
+many threads work on blocks of one size. Invariant: `_Need.in_use` counts what is in memory at one
+time, and what is chosen fits `memory`; whatever the target cannot hold, and whatever does not fit
 the disk, is an error here. No file is opened.
 """
 
 import argparse
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal, TypeAlias
 
 from npdata.arrays.blocks import BLOCK_BYTES as CHUNK_BYTES
 from npdata.cli.console import UsageError, bytes_text
-from npdata.cli.convert.writer import Array, FieldPlan, Writer
+from npdata.cli.convert.writer import Array, Writer
 from npdata.errors import NpdataError
 from npdata.sources.hdf5.budget import CACHE_BYTES
 
@@ -44,54 +44,25 @@ class ConvertError(NpdataError, ValueError):
 
 
 @dataclass(frozen=True, kw_only=True)
-class FieldSpec(Array):
-    """An array to convert; `where` is for people.
-
-    `source_rows` is the number of rows that are cheapest to read together, 1 where that is the
-    same for all; `held_bytes` what the source keeps in memory all the time; `chunk_bytes` the size
-    of a chunk that has to be decoded, 0 where there is none, and `decoding_bytes` what it takes
-    beside that until it is.
-    """
-
-    where: str
-    source_rows: int = 1
-    held_bytes: int = 0
-    chunk_bytes: int = 0
-    decoding_bytes: int = 0
-
-
-@dataclass(frozen=True, kw_only=True)
-class Options:
-    """As asked for: chunks, the level of gzip or None, bytes of memory, and whether to verify.
-
-    Without `memory` it is `MEMORY`, or as much as a row, a chunk or a member needs.
-    """
-
-    chunks: Chunks | None
-    compression: int | None
-    memory: int | None
-    verify: bool = False
-
-
-@dataclass(frozen=True, kw_only=True)
 class Plan:
-    """`cache_bytes` are for decoded chunks; `threads` read and compress, each one block at a time.
+    """How the arrays are cut, and the bytes of `cache_bytes` for decoded chunks.
 
-    With 0 threads there is one block at a time, from the reading to the writing.
+    Each of the `threads` reads and compresses one block at a time. With 0 threads there is one
+    block at a time, from the reading to the writing.
     """
 
-    fields: tuple[FieldPlan, ...]
+    arrays: tuple[Array, ...]
     threads: int
     cache_bytes: int
 
     @property
     def nbytes(self) -> int:
         """The bytes of all rows."""
-        return sum(field.nbytes for field in self.fields)
+        return sum(array.nbytes for array in self.arrays)
 
 
 @dataclass(frozen=True, kw_only=True)
-class Need:
+class _Need:
     """What the work takes, in bytes.
 
     `held` all the time; `block` for the smallest block of rows; `chunk` for a chunk that has to be
@@ -100,15 +71,10 @@ class Need:
     """
 
     block: int
-    held: int = 0
-    chunk: int = 0
-    decoding: int = 0
-    encoding: int = 0
-
-    @property
-    def least(self) -> int:
-        """The bytes in all, with one block and one chunk at a time."""
-        return self.in_use(threads=0, block=self.block, chunks=1)
+    held: int
+    chunk: int
+    decoding: int
+    encoding: int
 
     def in_use(self, *, threads: int, block: int, chunks: int) -> int:
         """Give the bytes in all, while `chunks` chunks are decoded and `threads` work on blocks."""
@@ -119,55 +85,57 @@ class Need:
 
 
 def make_plan(
-    specs: Sequence[FieldSpec],
+    arrays: Sequence[Array],
     target: type[Writer],
-    options: Options,
     *,
+    chunks: Chunks | None,
+    compression: int | None,
+    memory: int | None,
+    verify: bool = False,
     cores: int,
     free_bytes: int,
 ) -> Plan:
     """Decide how to convert these arrays, of which there is at least one.
 
-    Raises `UsageError` for options that do not fit the target or the arrays and for too little
-    memory, and `ConvertError` for a dtype that it cannot hold and a disk that is too small.
+    `chunks`, `compression` (the level of gzip), `memory` (bytes) and `verify` are as asked for;
+    without `memory` it is `MEMORY`, or as much as a row, a chunk or a member needs. Raises
+    `UsageError` for options that do not fit the target or the arrays and for too little memory,
+    and `ConvertError` for a dtype that it cannot hold and a disk that is too small.
     """
-    _require_options(target, options)
-    _require_names(specs, target)
-    for spec in specs:
-        why = target.refusal(spec.dtype)
+    _require_options(target, chunks, compression)
+    _require_names(arrays, target)
+    for array in arrays:
+        why = target.refusal(array.dtype)
         if why is not None:
-            raise ConvertError(f"{spec.where} ({spec.dtype}) does not fit {target.format}: {why}")
-    nbytes = sum(spec.nbytes for spec in specs)
-    if options.compression is None and nbytes > free_bytes:
+            raise ConvertError(f"{array.where} ({array.dtype}) does not fit {target.format}: {why}")
+    nbytes = sum(array.nbytes for array in arrays)
+    if compression is None and nbytes > free_bytes:
         raise ConvertError(
             f"the rows take {bytes_text(nbytes)}, and the disk has {bytes_text(free_bytes)} free"
         )
-    asked = options.chunks or "auto"
-    chunks = [
-        chunk_shape(asked, spec.name, spec.shape, spec.dtype.itemsize)
-        if target.has_chunks
-        else None
-        for spec in specs
-    ]
-    units = [shape[0] if shape else 1 for shape in chunks]
-    need = _need(specs, chunks, units, options)
-    memory = max(MEMORY, need.least) if options.memory is None else options.memory
-    if need.least > memory:
-        raise UsageError(_too_little(specs, need, memory))
-    wanted = max(BLOCK_BYTES, *(spec.source_rows * spec.row_bytes for spec in specs))
-    threads, block, cache = _divided(memory, need, wanted, cores)
-    fields = tuple(
-        FieldPlan(
-            name=spec.name,
-            shape=spec.shape,
-            dtype=spec.dtype,
-            block_rows=_block_rows(spec, unit, block),
-            chunk_shape=shape,
-            compression=options.compression,
+    cut = [replace(array, compression=compression) for array in arrays]
+    if target.has_chunks:
+        cut = [
+            replace(each, chunk_shape=chunk_shape(chunks or "auto", each.name, each.shape, size))
+            for each, size in ((array, array.dtype.itemsize) for array in cut)
+        ]
+    need = _need(cut, verify=verify)
+    least = need.in_use(threads=0, block=need.block, chunks=1)
+    memory = max(MEMORY, least) if memory is None else memory
+    if least > memory:
+        largest = max(cut, key=lambda each: each.row_bytes + each.held_bytes + each.chunk_bytes)
+        raise UsageError(
+            f"--memory {bytes_text(memory)} is too little: {largest.where} takes "
+            f"{bytes_text(least)} in all, with its rows, chunks or members that are decoded "
+            f"whole; --memory {-(-least // 10**6)}MB would do"
         )
-        for spec, shape, unit in zip(specs, chunks, units, strict=True)
+    block = max(BLOCK_BYTES, need.block, *(each.source_rows * each.row_bytes for each in cut))
+    threads, block, cache = _divided(memory, need, block, cores)
+    return Plan(
+        arrays=tuple(replace(each, block_rows=_block_rows(each, block)) for each in cut),
+        threads=threads,
+        cache_bytes=cache,
     )
-    return Plan(fields=fields, threads=threads, cache_bytes=cache)
 
 
 def parse_chunks(text: str) -> Chunks:
@@ -234,17 +202,17 @@ def _about_a_block(shape: tuple[int, ...], itemsize: int) -> tuple[int, ...]:
     return (1, *tile)
 
 
-def _require_options(target: type[Writer], options: Options) -> None:
-    if options.chunks is not None and not target.has_chunks:
+def _require_options(target: type[Writer], chunks: Chunks | None, compression: int | None) -> None:
+    if chunks is not None and not target.has_chunks:
         raise UsageError(f"--chunks is for HDF5; {target.format} has no chunks")
-    if options.compression is not None and not target.compresses:
+    if compression is not None and not target.compresses:
         raise UsageError(f"--compression is for HDF5 and .npz; {target.format} is not compressed")
-    if options.compression is not None and options.chunks == "none":
+    if compression is not None and chunks == "none":
         raise UsageError("--compression needs chunks, and --chunks none was given")
 
 
-def _require_names(specs: Sequence[FieldSpec], target: type[Writer]) -> None:
-    names = [spec.name for spec in specs]
+def _require_names(arrays: Sequence[Array], target: type[Writer]) -> None:
+    names = [array.name for array in arrays]
     if len(names) > 1 and not target.holds_many:
         known = ", ".join(repr(name) for name in names)
         raise UsageError(
@@ -253,54 +221,31 @@ def _require_names(specs: Sequence[FieldSpec], target: type[Writer]) -> None:
         )
     if target.holds_many and not target.has_chunks:
         names = [name.removesuffix(".npy") for name in names]
-    for spec, name in zip(specs, names, strict=True):
+    for array, name in zip(arrays, names, strict=True):
         if names.count(name) > 1:
-            raise UsageError(f"two arrays would be named {name!r}, one of them {spec.where}")
+            raise UsageError(f"two arrays would be named {name!r}, one of them {array.where}")
 
 
-def _need(
-    specs: Sequence[FieldSpec],
-    chunks: Sequence[tuple[int, ...] | None],
-    units: Sequence[int],
-    options: Options,
-) -> Need:
-    written, members = 0, [spec.held_bytes for spec in specs]
-    if options.compression is not None:
-        for place, (spec, shape) in enumerate(zip(specs, chunks, strict=True)):
-            if shape is not None:
-                written = max(written, math.prod(shape) * spec.dtype.itemsize)
-            elif options.verify:
-                # A compressed member of a .npz is read back as one piece.
-                members[place] += spec.nbytes
-    read = written if options.verify else 0
-    return Need(
-        held=max(members),
-        block=max(unit * spec.row_bytes for unit, spec in zip(units, specs, strict=True)),
-        chunk=max(read, *(spec.chunk_bytes for spec in specs)),
-        decoding=max((1 + BETWEEN_FILTERS) * read, *(spec.decoding_bytes for spec in specs)),
+def _need(arrays: Sequence[Array], *, verify: bool) -> _Need:
+    packed = [array for array in arrays if array.compression is not None]
+    written = max((each.written_bytes for each in packed if each.chunk_shape), default=0)
+    # A compressed member of a .npz is read back as one piece.
+    whole = [each for each in packed if each.chunk_shape is None and verify]
+    read = written if verify else 0
+    return _Need(
+        held=max(each.held_bytes + (each.nbytes if each in whole else 0) for each in arrays),
+        block=max(each.unit_rows * each.row_bytes for each in arrays),
+        chunk=max(read, *(each.chunk_bytes for each in arrays)),
+        decoding=max((1 + BETWEEN_FILTERS) * read, *(each.decoding_bytes for each in arrays)),
         encoding=ENCODING * written,
     )
 
 
-def _too_little(specs: Sequence[FieldSpec], need: Need, memory: int) -> str:
-    largest = max(specs, key=lambda spec: spec.row_bytes + spec.held_bytes + spec.chunk_bytes)
-    return (
-        f"--memory {bytes_text(memory)} is too little: {largest.where} takes "
-        f"{bytes_text(need.least)} in all, with its rows, chunks or members that are decoded "
-        f"whole; --memory {-(-need.least // 10**6)}MB would do"
-    )
-
-
-def _divided(memory: int, need: Need, wanted: int, cores: int) -> tuple[int, int, int]:
+def _divided(memory: int, need: _Need, block: int, cores: int) -> tuple[int, int, int]:
     """Give threads, the bytes of a block, and those for decoded chunks: as many threads as fit.
 
     Where not even one does, one block is read and written after the other.
-
-    Examples:
-        >>> _divided(512_000_000, Need(block=1 << 20), 8 << 20, cores=2)
-        (2, 8388608, 0)
     """
-    block = max(wanted, need.block)
     for threads in range(cores, 0, -1):
         chunks = threads + max(1, cores - 1)
         left = memory - need.in_use(threads=threads, block=block, chunks=chunks)
@@ -311,8 +256,8 @@ def _divided(memory: int, need: Need, wanted: int, cores: int) -> tuple[int, int
     return 0, left // COPIES, need.chunk
 
 
-def _block_rows(spec: FieldSpec, unit: int, block: int) -> int:
-    """Give a multiple of `unit` rows: about 8 MiB, or more where the source's blocks are larger."""
-    row = max(1, spec.row_bytes)
-    wanted = max(BLOCK_BYTES // row, spec.source_rows)
+def _block_rows(array: Array, block: int) -> int:
+    """Give a multiple of a chunk's rows: about 8 MiB, or more where the source's blocks have."""
+    row, unit = max(1, array.row_bytes), array.unit_rows
+    wanted = max(BLOCK_BYTES // row, array.source_rows)
     return max(1, min(wanted, block // row) // unit) * unit

@@ -1,23 +1,22 @@
 """The rows, moved: read by threads block by block, handed to a writer or compared, in order.
 
-Idea: `blocks` gives what `work` makes of each block, in order; writing and verifying are two kinds
+Idea: `_blocks` gives what `work` makes of each block, in order; writing and verifying are two kinds
 of work. What is verified is what the library will read, so it reads both sides. Invariant: at any
 time no more blocks are in memory than the plan has counted; every row of every array is compared,
 NaNs by their bits, records field by field (what lies between is no data).
 """
 
-import queue
+import functools
 from collections.abc import Callable, Generator, Iterator
-from contextlib import closing, suppress
+from contextlib import closing
 from pathlib import Path
 from typing import Any, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
-from npdata.cli.console import UsageError
 from npdata.cli.convert.plan import ConvertError
-from npdata.cli.convert.writer import FieldPlan, Writer
+from npdata.cli.convert.writer import Array, Writer
 from npdata.loading.prefetcher import Prefetcher
 from npdata.sources.base import Source
 from npdata.sources.file_list import SEPARATOR
@@ -27,45 +26,32 @@ AHEAD = 2
 
 Rows = NDArray[Any]
 Result = TypeVar("Result")
+Done = Callable[[int], None]
+"""Is called with the bytes of each block that is done."""
 
 
-def write_field(
-    source: Source, field: FieldPlan, writer: Writer, threads: int, wrote: Callable[[int], None]
+def write_array(source: Source, array: Array, writer: Writer, threads: int, wrote: Done) -> None:
+    """Write all rows of a source as one array; raises as `Writer.write`."""
+    work = functools.partial(writer.prepare, array)
+    with closing(_blocks(source, array, threads, work, wrote)) as blocks:
+        writer.write(array, blocks)
+
+
+def verify_array(
+    source: Source, array: Array, path: Path, kind: type[Writer], threads: int, compared: Done
 ) -> None:
-    """Write all rows of a source as one array; `wrote` gets the bytes of each block.
+    """Compare a source with its copy in the file at `path`.
 
-    Raises `UsageError` where the format has no such name, or has it already.
+    Raises `ConvertError` with the first row that differs.
     """
-    try:
-        writer.begin(field)
-    except (ValueError, TypeError) as error:
-        raise UsageError(
-            f"{field.name!r} cannot name an array of {writer.format}: {error}"
-        ) from error
-    with closing(_blocks(source, field.block_rows, threads, writer.prepare)) as written:
-        for first, stop, prepared in written:
-            writer.accept(first, prepared)
-            wrote((stop - first) * field.row_bytes)
-    writer.end()
-
-
-def open_written(path: Path, held: str, field: FieldPlan) -> Source | None:
-    """Open an array of the file written in the format `held`; None for a raw one without bytes.
-
-    The rows of a raw file may begin with what would make them a file of another format.
-    """
-    if held != "raw":
-        return open_source(str(path) if held == ".npy" else f"{path}{SEPARATOR}{field.name}")
-    return open_source(path, dtype=field.dtype, shape=field.shape) if field.nbytes else None
-
-
-def verify_field(
-    source: Source, field: FieldPlan, copy: Source, threads: int, compared: Callable[[int], None]
-) -> None:
-    """Compare a source with its copy, which is closed then.
-
-    Raises `ConvertError` with the first row that differs. `compared` gets the bytes of each block.
-    """
+    where = str(path) if kind.format in (".npy", "raw") else f"{path}{SEPARATOR}{array.name}"
+    if kind.format != "raw":
+        copy = open_source(where)
+    elif array.nbytes:
+        # The rows of a raw file may begin with what would make them a file of another format.
+        copy = open_source(where, dtype=array.dtype, shape=array.shape)
+    else:
+        return
     if (copy.shape, copy.dtype) != (source.shape, source.dtype):
         raise ConvertError(
             f"{source.where} is {source.shape} of {source.dtype}, and its copy {copy.shape} of "
@@ -73,20 +59,17 @@ def verify_field(
         )
 
     def compare(first: int, rows: Rows) -> int | None:
-        return differing_row(rows, _read(copy, first, np.empty_like(rows)))
+        found = differing_row(rows, _read(copy, first, np.empty_like(rows)))
+        copy.dont_need(first, first + len(rows))
+        return found
 
-    try:
-        with closing(_blocks(source, field.block_rows, threads, compare)) as verdicts:
-            for first, stop, differs in verdicts:
-                if differs is not None:
-                    raise ConvertError(
-                        f"row {first + differs} of {source.where} differs from its copy, which is "
-                        f"discarded; the disk or the memory is at fault, or the source changed"
-                    )
-                copy.dont_need(first, stop)
-                compared((stop - first) * field.row_bytes)
-    finally:
-        copy.close()
+    with closing(copy), closing(_blocks(source, array, threads, compare, compared)) as verdicts:
+        for first, differs in verdicts:
+            if differs is not None:
+                raise ConvertError(
+                    f"row {first + differs} of {source.where} differs from its copy, which is "
+                    f"discarded; the disk or the memory is at fault, or the source changed"
+                )
 
 
 def differing_row(one: Rows, other: Rows) -> int | None:
@@ -108,36 +91,28 @@ def differing_row(one: Rows, other: Rows) -> int | None:
 
 
 def _blocks(
-    source: Source, block_rows: int, threads: int, work: Callable[[int, Rows], Result]
-) -> Generator[tuple[int, int, Result], None, None]:
-    """Give `first`, `stop` and what `work(first, rows)` makes of it, for each block in order.
+    source: Source, array: Array, threads: int, work: Callable[[int, Rows], Result], done: Done
+) -> Generator[tuple[int, Result], None, None]:
+    """Give the first row of each block in order, and what `work(first, rows)` makes of it.
 
-    The rows are used again as soon as the next one is asked for. Until it is closed threads may
-    read the source and be at `work`, also after an error in the loop over it.
+    Until it is closed threads may read the source and be at `work`, also after an error in the
+    loop over it.
     """
-    used: queue.SimpleQueue[Rows] = queue.SimpleQueue()
 
-    def jobs() -> Iterator[tuple[int, int]]:
-        for first in range(0, len(source), block_rows):
-            stop = min(first + block_rows, len(source))
-            source.will_need(first, stop)
-            yield first, stop
+    def starts() -> Iterator[int]:
+        for first in range(0, len(source), array.block_rows):
+            source.will_need(first, min(first + array.block_rows, len(source)))
+            yield first
 
-    def do(job: tuple[int, int]) -> tuple[int, int, Rows, Result]:
-        first, stop = job
-        buffer = None
-        with suppress(queue.Empty):
-            buffer = used.get_nowait()
-        if buffer is None:
-            buffer = np.empty((block_rows, *source.shape[1:]), source.dtype)
-        rows = _read(source, first, buffer[: stop - first])
-        return first, stop, buffer, work(first, rows)
+    def do(first: int) -> tuple[int, int, Result]:
+        rows = np.empty((min(array.block_rows, len(source) - first), *array.shape[1:]), array.dtype)
+        return first, len(rows), work(first, _read(source, first, rows))
 
-    with Prefetcher(do, jobs(), threads=threads, depth=threads + AHEAD - 1) as results:
-        for first, stop, buffer, result in results:
-            yield first, stop, result
-            used.put(buffer)
-            source.dont_need(first, stop)
+    with Prefetcher(do, starts(), threads=threads, depth=threads + AHEAD - 1) as results:
+        for first, count, result in results:
+            yield first, result
+            done(count * array.row_bytes)
+            source.dont_need(first, first + count)
 
 
 def _read(source: Source, first: int, out: Rows) -> Rows:

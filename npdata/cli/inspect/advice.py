@@ -13,7 +13,7 @@ from npdata.arrays.blocks import BLOCK_BYTES
 from npdata.cli.console import bytes_text, count_text
 from npdata.cli.convert.plan import LARGEST_ROW
 from npdata.cli.hint import convert_command
-from npdata.cli.inspect.report import Chunks, Facts
+from npdata.cli.inspect.report import Chunks, Stored
 
 BATCH = 256
 """The batch that is spoken of."""
@@ -25,14 +25,14 @@ TINY_CHUNK = 16 << 10
 PAGE = 4096
 
 
-def advise(facts: Facts, *, where: str, budget: int) -> tuple[str, ...]:
+def advise(facts: Stored, *, where: str, budget: int) -> tuple[str, ...]:
     """Advise on an array that `where` names, with `budget` bytes for decoded chunks."""
     if facts.nbytes < SMALL or facts.sample == "refused":
         return ()
     return tuple(_rules(facts, where, budget))
 
 
-def batch_decodes(facts: Facts, budget: int, batch: int = BATCH) -> int:
+def batch_decodes(facts: Stored, budget: int, batch: int = BATCH) -> int:
     """Give the bytes that a batch of random rows decodes on average; 0 without filters.
 
     Rows of one block share it, and the part of the chunks that the cache can hold is there already.
@@ -42,11 +42,11 @@ def batch_decodes(facts: Facts, budget: int, batch: int = BATCH) -> int:
         return 0
     blocks = chunks.grid[0]
     touched = blocks * -math.expm1(batch * math.log1p(-1 / blocks)) if blocks > 1 else 1.0
-    total = math.prod(chunks.grid) * chunks.nbytes
+    total = math.prod(chunks.grid) * chunks.bytes
     return round(touched * _block_bytes(chunks) * max(0.0, 1 - budget / total))
 
 
-def _rules(facts: Facts, where: str, budget: int) -> Iterator[str]:
+def _rules(facts: Stored, where: str, budget: int) -> Iterator[str]:
     chunks = facts.chunks
     if chunks is None:
         if facts.layout == "Fortran order":
@@ -56,12 +56,12 @@ def _rules(facts: Facts, where: str, budget: int) -> Iterator[str]:
         elif facts.access == "library":
             yield f"h5py reads it, one thread at a time; {_to_npy(facts, where)}"
         return
-    once = math.prod(chunks.grid) * chunks.nbytes / max(1, facts.nbytes)
-    if facts.filters and facts.cost.full >= DEAR * once and chunks.grid[0] > 1:
+    once = math.prod(chunks.grid) * chunks.bytes / max(1, facts.nbytes)
+    if facts.filters and facts.decoded_per_used.full >= DEAR * once and chunks.grid[0] > 1:
         yield _random(facts, chunks, where, budget)
     elif facts.access == "library":
         yield f"h5py reads it, one thread at a time; {_to_npy(facts, where)}"
-    piece = chunks.nbytes // chunks.shape[0]
+    piece = chunks.bytes // chunks.shape[0]
     if chunks.a_row_needs > 1 and piece < BLOCK_BYTES:
         whole = facts.row_bytes <= LARGEST_ROW
         yield (
@@ -70,16 +70,16 @@ def _rules(facts: Facts, where: str, budget: int) -> Iterator[str]:
             f"{'chunks of whole rows need one' if whole else 'larger chunks are fewer'}: "
             f"{_to_hdf5(facts, where)}"
         )
-    if facts.filters and chunks.nbytes < TINY_CHUNK and chunks.stored > 1:
+    if facts.filters and chunks.bytes < TINY_CHUNK and chunks.stored > 1:
         yield (
-            f"its {count_text(chunks.stored)} chunks hold {bytes_text(chunks.nbytes)} each, and to "
+            f"its {count_text(chunks.stored)} chunks hold {bytes_text(chunks.bytes)} each, and to "
             f"look one up costs more than its bytes; about "
             f"{bytes_text(BLOCK_BYTES)} is right: "
             f"{_to_hdf5(facts, where)}"
         )
 
 
-def _random(facts: Facts, chunks: Chunks, where: str, budget: int) -> str:
+def _random(facts: Stored, chunks: Chunks, where: str, budget: int) -> str:
     held = 0 if facts.access == "library" else budget
     cost = (
         f"chunks of {count_text(chunks.shape[0], 'row')}: a batch of {BATCH} random rows decodes "
@@ -97,7 +97,7 @@ def _random(facts: Facts, chunks: Chunks, where: str, budget: int) -> str:
     return f'{cost}; use shuffle="block", or {_to_npy(facts, where)}'
 
 
-def _scattered(facts: Facts, where: str) -> Iterator[str]:
+def _scattered(facts: Stored, where: str) -> Iterator[str]:
     pages = min(facts.row_bytes // max(1, facts.dtype.itemsize), -(-facts.nbytes // PAGE))
     if pages > 1:
         yield (
@@ -106,24 +106,24 @@ def _scattered(facts: Facts, where: str) -> Iterator[str]:
         )
 
 
-def _member(facts: Facts, where: str) -> str:
+def _member(facts: Stored, where: str) -> str:
     return (
         f"every process that reads it decodes all {bytes_text(facts.nbytes)} into its memory; "
         f"{_to_npy(facts, where)}"
     )
 
 
-def _to_npy(facts: Facts, where: str) -> str:
+def _to_npy(facts: Stored, where: str) -> str:
     return (
         f"convert it to a .npy, which is read in place ({bytes_text(facts.nbytes)}): "
         f"{convert_command(where, '.npy')}"
     )
 
 
-def _to_hdf5(facts: Facts, where: str) -> str:
+def _to_hdf5(facts: Stored, where: str) -> str:
     """Give the command that writes chunks of whole rows, of about 1 MiB."""
     return convert_command(where, ".h5", *(("--compression gzip",) if facts.filters else ()))
 
 
 def _block_bytes(chunks: Chunks) -> int:
-    return chunks.a_row_needs * chunks.nbytes
+    return chunks.a_row_needs * chunks.bytes

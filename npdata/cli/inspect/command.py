@@ -23,7 +23,7 @@ from npdata.cli.console import (
 from npdata.cli.inspect.examine import examine, files_of
 from npdata.cli.inspect.kinds import kinds_of
 from npdata.cli.inspect.layouts import recognised
-from npdata.cli.inspect.report import DatasetReport, Facts
+from npdata.cli.inspect.report import DatasetReport, Stored
 from npdata.cli.inspect.table import dtype_text, print_kinds, print_layouts, print_reports
 from npdata.cli.plot import Panel, draw_arrays, require_format, save_figure, shortened
 from npdata.cli.raw import RawLayout, add_raw_arguments, raw_layout
@@ -93,11 +93,11 @@ def _picture(arrays: Sequence[DatasetReport], raw: RawLayout | None, *, failed: 
     return draw_arrays(panels, left_out=len(drawn) - len(panels))
 
 
-def _has_numbers(facts: Facts) -> bool:
+def _has_numbers(facts: Stored) -> bool:
     return facts.nbytes > 0 and facts.sample in ("view", "copy")
 
 
-def _panel(where: str, facts: Facts, raw: RawLayout | None) -> Panel:
+def _panel(where: str, facts: Stored, raw: RawLayout | None) -> Panel:
     source: Any
     try:
         described = raw is not None and identify(where).format == "raw"

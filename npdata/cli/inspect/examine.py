@@ -6,7 +6,6 @@ array; only a path or a member that is not there raises. No rows are read.
 """
 
 import glob
-import math
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, Literal
@@ -15,7 +14,7 @@ import numpy as np
 
 from npdata.cli.console import UsageError
 from npdata.cli.inspect.advice import advise
-from npdata.cli.inspect.report import Chunks, Cost, DatasetReport, Facts, FileReport, FilterUse
+from npdata.cli.inspect.report import Chunks, Cost, DatasetReport, FileReport, FilterUse, Stored
 from npdata.cli.raw import RawLayout, undescribed
 from npdata.dataset.rows_field import conversion_of
 from npdata.errors import FormatError, MemberNotFoundError, NpdataError, SourceError
@@ -29,7 +28,6 @@ from npdata.sources.hdf5.catalog import Listed
 from npdata.sources.hdf5.codecs.pipeline import DECODERS
 from npdata.sources.hdf5.details import decoded_per_used
 from npdata.sources.hdf5.examine import Examined
-from npdata.sources.hdf5.kinds import Filter
 from npdata.sources.hdf5.open import source_of, without_filters
 from npdata.sources.memory import MemorySource
 from npdata.sources.npz import examine_npz, npz_members
@@ -90,7 +88,7 @@ def examine(text: str, raw: RawLayout | None) -> FileReport:
         if found.format == "raw" and raw is None:
             raise FormatError(undescribed(found.path))
         source = raw.open(found.path) if raw and found.format == "raw" else open_source(found.path)
-        return replace(report, datasets=(_reported(found.path, None, _in_place(source)),))
+        return replace(report, datasets=(_in_place(found.path, None, source),))
     except MemberNotFoundError:
         raise
     except (NpdataError, OSError) as error:
@@ -108,13 +106,12 @@ def _npz_member(path: str, name: str, *, named: bool) -> DatasetReport:
     except (SourceError, OSError) as error:
         return DatasetReport(where=where, name=name, refusal=_without(where, error))
     if member.method is None:
-        return _reported(where, name, _in_place(member.source))
+        return _in_place(where, name, member.source)
     source, shape = member.source, member.source.shape
-    # Decoded rows will lie in memory like those of this array.
     order: Literal["C", "F"] = "F" if member.fortran else "C"
-    alike = MemorySource(np.empty((min(2, shape[0]), *shape[1:]), source.dtype, order))
-    facts = replace(
-        _in_place(alike),
+    stored = replace(
+        # Decoded rows will lie in memory like those of this array.
+        _stored(MemorySource(np.empty((min(2, shape[0]), *shape[1:]), source.dtype, order))),
         shape=shape,
         stored_bytes=member.stored_bytes,
         layout=f"{order} order",
@@ -122,7 +119,7 @@ def _npz_member(path: str, name: str, *, named: bool) -> DatasetReport:
         access_reason=source.access.reason,
         filters=(FilterUse(id=None, name=member.method, decoder=member.method),),
     )
-    return _reported(where, name, facts)
+    return _advised(where, name, stored)
 
 
 def _listed(path: str, listed: Listed, budget: int) -> DatasetReport:
@@ -131,63 +128,62 @@ def _listed(path: str, listed: Listed, budget: int) -> DatasetReport:
     if examined is None:
         return DatasetReport(where=where, name=listed.name, refusal=listed.refusal)
     try:
-        facts = _stored(examined, budget)
+        stored = _of_hdf5(examined, budget)
     except (NpdataError, OSError) as error:
         return DatasetReport(where=where, name=listed.name, refusal=_without(where, error))
     if examined.missing:
         refusal = f"reading fails, since {without_filters(examined)}"
-        return DatasetReport(where=where, name=listed.name, facts=facts, refusal=refusal)
-    advice = advise(facts, where=where, budget=budget)
+        return DatasetReport(where=where, name=listed.name, facts=stored, refusal=refusal)
+    report = _advised(where, listed.name, stored, budget)
     packing = examined.packing
     if packing is not None and packing.fault is None:
         call = f'NumpyDataset({where!r}, decode="{packing.convention}")'
-        advice = (f"packed ({packing}): {call} gives its values", *advice)
-    return DatasetReport(where=where, name=listed.name, facts=facts, advice=advice)
+        packed = f"packed ({packing}): {call} gives its values"
+        report = replace(report, advice=(packed, *report.advice))
+    return report
 
 
-def _stored(examined: Examined, budget: int) -> Facts:
-    layout, decision = examined.layout, examined.decision
+def _of_hdf5(examined: Examined, budget: int) -> Stored:
+    layout, kind = examined.layout, examined.decision.kind
     readable = replace(examined, missing=frozenset()) if examined.missing else examined
-    source = source_of(readable, budget=budget)
     chunks = None
     if layout.chunk_shape is not None and layout.chunks is not None:
         chunks = Chunks(
             shape=layout.chunk_shape,
-            nbytes=layout.chunk_bytes,
+            bytes=layout.chunk_bytes,
             grid=layout.chunks.grid,
             stored=len(layout.chunks),
         )
-    full, block = decoded_per_used(layout, budget if decision.kind == "decoded" else 0)
-    return _facts(
-        source,
+    full, block = decoded_per_used(layout, budget if kind == "decoded" else 0)
+    return _stored(
+        source_of(readable, budget=budget),
         stored_bytes=layout.stored_bytes,
         layout=layout.storage,
         chunks=chunks,
-        filters=tuple(_filter(step, decision.kind) for step in layout.filters),
-        cost=Cost(full=full, block=block),
+        filters=tuple(
+            FilterUse(
+                id=step.id,
+                name=step.name,
+                values=step.values,
+                decoder=DECODERS[step.id].by if kind == "decoded" else None,
+            )
+            for step in layout.filters
+        ),
+        decoded_per_used=Cost(full=full, block=block),
     )
 
 
-def _filter(step: Filter, access: str) -> FilterUse:
-    decoder = DECODERS[step.id].by if access == "decoded" else None
-    return FilterUse(id=step.id, name=step.name, values=step.values, decoder=decoder)
-
-
-def _in_place(source: Source) -> Facts:
-    table = source.table
-    ordered = table is None or table.array.flags.c_contiguous
-    facts = _facts(
-        source,
-        stored_bytes=math.prod(source.shape) * source.dtype.itemsize,
-        layout="C order" if ordered else "Fortran order",
-    )
+def _in_place(where: str, name: str | None, source: Source) -> DatasetReport:
+    ordered = source.table is None or source.table.array.flags.c_contiguous
+    stored = _stored(source, layout="C order" if ordered else "Fortran order")
     source.close()
-    return facts
+    return _advised(where, name, stored)
 
 
-def _facts(source: Source, **stored: Any) -> Facts:
+def _stored(source: Source, **known: Any) -> Stored:
     conversion = conversion_of(source)
-    return Facts(
+    about: dict[str, Any] = {"stored_bytes": len(source) * source.row_bytes, "layout": ""} | known
+    return Stored(
         shape=source.shape,
         dtype=source.dtype,
         access=source.access.kind,
@@ -195,13 +191,16 @@ def _facts(source: Source, **stored: Any) -> Facts:
         sample="refused" if conversion.action == "refuse" else conversion.action,
         sample_reason=conversion.reason,
         tensor_dtype=conversion.dtype,
-        **stored,
+        **about,
     )
 
 
-def _reported(where: str, name: str | None, facts: Facts) -> DatasetReport:
-    advice = advise(facts, where=where, budget=default_budget())
-    return DatasetReport(where=where, name=name, facts=facts, advice=advice)
+def _advised(
+    where: str, name: str | None, stored: Stored, budget: int | None = None
+) -> DatasetReport:
+    budget = default_budget() if budget is None else budget
+    advice = advise(stored, where=where, budget=budget)
+    return DatasetReport(where=where, name=name, facts=stored, advice=advice)
 
 
 def _without(where: str, error: Exception) -> str:

@@ -8,7 +8,6 @@ import math
 from dataclasses import asdict, dataclass
 from typing import Any
 
-import numpy as np
 import torch
 
 from npdata.arrays.dtypes import DType
@@ -16,13 +15,13 @@ from npdata.arrays.dtypes import DType
 
 @dataclass(frozen=True, kw_only=True)
 class Chunks:
-    """The chunks of a dataset: `shape` in elements, `nbytes` of one decoded.
+    """The chunks of a dataset: `shape` in elements, `bytes` of one decoded.
 
     The grid of `grid` chunks covers the dataset; `stored` of them are in the file.
     """
 
     shape: tuple[int, ...]
-    nbytes: int
+    bytes: int
     grid: tuple[int, ...]
     stored: int
 
@@ -54,11 +53,12 @@ class Cost:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Facts:
+class Stored:
     """How an array is stored, read, and made into samples.
 
     `layout` is "C order", "Fortran order", "contiguous", "chunked", "compact", "virtual" or
-    "external"; `access` as in `npdata.Access`; `sample` "view", "copy", "fields" or "refused".
+    "external"; `access` as in `npdata.Access`; `sample` "view", "copy", "text", "fields" or
+    "refused".
     """
 
     shape: tuple[int, ...]
@@ -72,7 +72,7 @@ class Facts:
     tensor_dtype: torch.dtype | None
     chunks: Chunks | None = None
     filters: tuple[FilterUse, ...] = ()
-    cost: Cost = Cost()
+    decoded_per_used: Cost = Cost()
 
     @property
     def rows(self) -> int:
@@ -100,15 +100,22 @@ class DatasetReport:
 
     where: str
     name: str | None
-    facts: Facts | None = None
+    facts: Stored | None = None
     refusal: str | None = None
     advice: tuple[str, ...] = ()
 
     def as_json(self) -> dict[str, Any]:
         """Give plain values under keys that do not change; null where nothing is known."""
         own = {"where": self.where, "name": self.name, "refusal": self.refusal}
-        known = _plain(self.facts) if self.facts else dict.fromkeys(_plain(_NOTHING))
-        return {**own, **known, "advice": list(self.advice)}
+        known = self.facts
+        if known is None:
+            return {**own, **dict.fromkeys(_KEYS), "advice": self.advice}
+        values = {**asdict(known), "rows": known.rows, "row_bytes": known.row_bytes}
+        values["bytes"] = known.nbytes
+        values["access"] = {"kind": known.access, "reason": known.access_reason}
+        sample = {"kind": known.sample, "reason": known.sample_reason, "dtype": known.tensor_dtype}
+        values["sample"] = sample
+        return {**own, **{key: values[key] for key in _KEYS}, "advice": self.advice}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -127,45 +134,13 @@ class FileReport:
 
     def as_json(self) -> dict[str, Any]:
         """Give plain values under keys that do not change."""
-        return {
-            "path": self.path,
-            "format": self.format,
-            "bytes": self.nbytes,
-            "disk_bytes": self.disk_bytes,
-            "failure": self.failure,
-            "datasets": [dataset.as_json() for dataset in self.datasets],
-        }
+        plain = {"path": self.path, "format": self.format, "bytes": self.nbytes}
+        plain |= {"disk_bytes": self.disk_bytes, "failure": self.failure}
+        return {**plain, "datasets": [dataset.as_json() for dataset in self.datasets]}
 
 
-def _plain(facts: Facts) -> dict[str, Any]:
-    chunks = None if facts.chunks is None else asdict(facts.chunks)
-    if chunks is not None:
-        chunks["bytes"] = chunks.pop("nbytes")
-    tensor = None if facts.tensor_dtype is None else str(facts.tensor_dtype)
-    return {
-        "shape": facts.shape,
-        "dtype": str(facts.dtype),
-        "rows": facts.rows,
-        "row_bytes": facts.row_bytes,
-        "bytes": facts.nbytes,
-        "stored_bytes": facts.stored_bytes,
-        "layout": facts.layout,
-        "chunks": chunks,
-        "filters": [asdict(step) for step in facts.filters],
-        "access": {"kind": facts.access, "reason": facts.access_reason},
-        "sample": {"kind": facts.sample, "reason": facts.sample_reason, "dtype": tensor},
-        "decoded_per_used": asdict(facts.cost),
-    }
-
-
-_NOTHING = Facts(
-    shape=(0,),
-    dtype=np.dtype("u1"),
-    stored_bytes=0,
-    layout="",
-    access="",
-    access_reason="",
-    sample="",
-    sample_reason="",
-    tensor_dtype=None,
+_KEYS = (
+    *("shape", "dtype", "rows", "row_bytes", "bytes", "stored_bytes", "layout", "chunks"),
+    *("filters", "access", "sample", "decoded_per_used"),
 )
+"""What JSON tells of an array, beside its names, its refusal and the advice."""

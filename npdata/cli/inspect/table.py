@@ -12,7 +12,7 @@ from typing import Any, TypeAlias
 from npdata.arrays.dtypes import DType, is_variable_text
 from npdata.cli.console import bytes_text, count_text, printable, shape_text
 from npdata.cli.inspect.kinds import Kind
-from npdata.cli.inspect.report import DatasetReport, Facts, FileReport, FilterUse
+from npdata.cli.inspect.report import DatasetReport, FileReport, FilterUse, Stored
 from npdata.errors import require
 
 _STYLES = {
@@ -202,8 +202,8 @@ def _cells(dataset: DatasetReport) -> dict[str, Cell]:
             "bytes": (bytes_text(facts.nbytes), ""),
             "stored": (bytes_text(facts.stored_bytes), ""),
             "sample": (facts.sample, _STYLES.get(facts.sample, "")),
-            "full": _factor(facts.cost.full),
-            "block": _factor(facts.cost.block),
+            "full": _factor(facts.decoded_per_used.full),
+            "block": _factor(facts.decoded_per_used.block),
         }
     return cells
 
@@ -256,7 +256,7 @@ def _why(name: str, dataset: DatasetReport) -> Iterator[Note]:
         yield facts.sample, facts.sample_reason, name
 
 
-def _layout(facts: Facts) -> str:
+def _layout(facts: Stored) -> str:
     chunks = facts.chunks
     if chunks is None:
         return facts.layout
