@@ -106,8 +106,8 @@ def encode_chunk(raw: NDArray[np.uint8], size: int, level: int) -> tuple[int, An
 
     Examples:
         >>> mask, data = encode_chunk(np.frombuffer(b"abcd" * 100, np.uint8), 2, 9)
-        >>> mask, zlib.decompress(data)[::100]
-        (0, b'acbd'...
+        >>> mask, zlib.decompress(data)[198:202]
+        (0, b'acbd')
     """
     shuffled = np.ascontiguousarray(raw.reshape(-1, size).T).reshape(-1)
     if level == FASTEST and igzip_lib is not None:
