@@ -110,7 +110,7 @@ class Writer(ABC):
 
     @abstractmethod
     def close(self, *, whole: bool) -> None:
-        """Complete and close the file; OSError where the disk tells only now that it is full.
+        """Complete and close the file; OSError where the disk says only now that it is full.
 
         One that is not `whole` is closed as it is, and nothing is raised.
         """
