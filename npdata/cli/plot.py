@@ -10,10 +10,10 @@ array, else the reason stands in their place; a file under the name asked for is
 import errno
 import os
 import warnings
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from contextlib import closing
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
@@ -22,6 +22,7 @@ from npdata.cli.bench.report import ORDERS, TITLES, Report
 from npdata.cli.bench.table import rate_text
 from npdata.cli.console import UsageError, bytes_text, count_text, shape_text
 from npdata.cli.inspect.report import Stored
+from npdata.cli.inspect.table import dtype_text
 from npdata.cli.output import new_output, without_links
 from npdata.errors import NpdataError, require
 from npdata.sources.base import Source
@@ -46,25 +47,8 @@ _METHODS = {
 }
 
 
-@dataclass(frozen=True, kw_only=True)
-class Panel:
-    """An array to draw: its `title`, what is known of it, and its rows.
-
-    `source` is an open source, or the reason why it cannot be opened.
-    """
-
-    title: str
-    facts: Stored
-    source: Source | str
-
-
-@dataclass(frozen=True, kw_only=True, eq=False)
-class Samples:
-    """Some `rows` and their `numbers`, ascending; or `reason`, why there are none."""
-
-    numbers: NDArray[np.int64]
-    rows: NDArray[Any]
-    reason: str = ""
+Picked: TypeAlias = tuple[NDArray[np.int64], NDArray[Any], str]
+"""Some numbers of rows, ascending, and these rows; or none of them and the reason why."""
 
 
 def require_format(path: str) -> None:
@@ -117,15 +101,21 @@ def shortened(name: str, most: int = 80) -> str:
     return name if len(name) <= most else f"{name[:half]}…{name[-half:]}"
 
 
-def draw_arrays(panels: Sequence[Panel], *, left_out: int) -> Any:
-    """Draw a line of panels for each array; `left_out` arrays are only counted."""
-    figure = new_figure(13, 0.4 + 2.6 * len(panels))
-    parts = figure.subfigures(len(panels), 1, squeeze=False)[:, 0]
-    for part, panel in zip(parts, panels, strict=True):
-        part.suptitle(panel.title, fontsize=10, x=0.01, ha="left", weight="bold", parse_math=False)
-        _draw_array(part, panel)
+def draw_arrays(
+    arrays: Sequence[tuple[str, Stored]], open_array: Callable[[str], Source], *, left_out: int
+) -> Any:
+    """Draw a line of panels for each array, by its place; `left_out` arrays are only counted."""
+    figure = new_figure(13, 0.4 + 2.6 * len(arrays))
+    parts = figure.subfigures(len(arrays), 1, squeeze=False)[:, 0]
+    for part, (where, stored) in zip(parts, arrays, strict=True):
+        title = (
+            f"{shortened(where)}   {shape_text(stored.shape)} {dtype_text(stored.dtype)}, "
+            f"{bytes_text(stored.nbytes)}, {stored.access}"
+        )
+        part.suptitle(title, fontsize=10, x=0.01, ha="left", weight="bold", parse_math=False)
+        _draw_array(part, stored, _picked(where, stored, open_array))
     if left_out:
-        text = f"the first {len(panels)} of {len(panels) + left_out:,} arrays"
+        text = f"the first {len(arrays)} of {len(arrays) + left_out:,} arrays"
         figure.supxlabel(text, fontsize=9, color=_GREY)
     return figure
 
@@ -240,71 +230,65 @@ def bins_of(values: NDArray[np.float64], *, whole: bool) -> NDArray[np.float64]:
     return low - 0.5 + width * np.arange(-(-(high - low + 1) // width) + 1)
 
 
-def _draw_array(part: Any, panel: Panel) -> None:
-    samples = _read(panel)
-    pictures = [as_image(row) for row in _some(samples.rows)]
+def _draw_array(part: Any, stored: Stored, picked: Picked) -> None:
+    numbers, rows, _ = picked
+    pictures = [as_image(row) for row in _some(rows)]
     images = [picture for picture in pictures if picture is not None]
     wide = [2.0, *([1.0] * IMAGES if images else [float(IMAGES)])]
     values, *axes = part.subplots(1, len(wide), width_ratios=wide)
     for axis in (values, *axes):
         axis.tick_params(labelsize=7)
-    _draw_values(values, samples, panel.facts)
+    _draw_values(values, stored, picked)
     if not images:
-        _draw_rows(axes[0], samples, panel.facts)
+        _draw_rows(axes[0], stored, numbers, rows)
         return
-    for axis, image, number in zip(axes, images, _some(samples.numbers), strict=False):
+    for axis, image, number in zip(axes, images, _some(numbers), strict=False):
         axis.imshow(image, cmap="gray")
         axis.set_title(f"row {number:,}", fontsize=8)
     for axis in axes:
         axis.set_axis_off()
 
 
-def _read(panel: Panel) -> Samples:
-    facts, source = panel.facts, panel.source
-    nothing = np.zeros((0, *facts.shape[1:]), facts.dtype)
-    if isinstance(source, str):
-        return Samples(numbers=np.zeros(0, np.int64), rows=nothing, reason=source)
-    numbers, reason = choose_rows(facts)
-    rows = np.empty((len(numbers), *facts.shape[1:]), facts.dtype)
+def _picked(where: str, stored: Stored, open_array: Callable[[str], Source]) -> Picked:
+    numbers, reason = choose_rows(stored)
     try:
-        if len(numbers):
-            source.read(numbers, rows)
+        with closing(open_array(where)) as source:
+            rows = np.empty((len(numbers), *stored.shape[1:]), stored.dtype)
+            if len(numbers):
+                source.read(numbers, rows)
+            return numbers, rows, reason
     except (NpdataError, OSError) as error:
-        return Samples(numbers=numbers[:0], rows=nothing, reason=str(error))
-    finally:
-        source.close()
-    return Samples(numbers=numbers, rows=rows, reason=reason)
+        return numbers[:0], np.zeros((0, *stored.shape[1:]), stored.dtype), str(error)
 
 
-def _draw_values(axis: Any, samples: Samples, facts: Stored) -> None:
-    values = samples.rows.reshape(-1)
-    values = np.abs(values) if values.dtype.kind == "c" else values
-    numbers = values.astype(np.float64)
-    finite = numbers[np.isfinite(numbers)]
+def _draw_values(axis: Any, stored: Stored, picked: Picked) -> None:
+    numbers, rows, reason = picked
+    kind = stored.dtype.kind
+    values = (np.abs(rows) if kind == "c" else rows).reshape(-1).astype(np.float64)
+    finite = values[np.isfinite(values)]
     axis.set_yticks([])
     if not len(finite):
-        text = samples.reason or "no finite values"
+        text = reason or "no finite values"
         axis.text(0.5, 0.5, text, ha="center", fontsize=8, wrap=True, parse_math=False)
         axis.set_axis_off()
         return
-    whole = facts.dtype.kind in "biu"
+    whole = kind in "biu"
     bins = bins_of(finite, whole=whole)
     axis.hist(finite, bins=bins, color=_BLUE, rwidth=0.9 if len(bins) <= 33 else 1.0)
     axis.locator_params(axis="x", integer=whole)
-    left = len(numbers) - len(finite)
+    left = len(values) - len(finite)
     strange = f", {left:,} not finite" if left else ""
-    what = "magnitudes" if facts.dtype.kind == "c" else "values"
-    looked = f"{len(samples.numbers):,} of {count_text(facts.rows, 'row')}"
+    what = "magnitudes" if kind == "c" else "values"
+    looked = f"{len(numbers):,} of {count_text(stored.rows, 'row')}"
     axis.set_title(f"{what} of {looked}{strange}", fontsize=8)
 
 
-def _draw_rows(axis: Any, samples: Samples, facts: Stored) -> None:
-    rows = samples.rows
+def _draw_rows(axis: Any, stored: Stored, numbers: NDArray[np.int64], rows: NDArray[Any]) -> None:
     if not len(rows) or rows.dtype.kind == "c":
         axis.set_axis_off()
         return
     if rows[0].size > 1:
-        for number, row in zip(_some(samples.numbers), _some(rows), strict=True):
+        for number, row in zip(_some(numbers), _some(rows), strict=True):
             line = row.reshape(-1)[:512].astype(np.float64)
             axis.plot(line, linewidth=0.8, label=f"row {number:,}")
         axis.legend(fontsize=7, loc="best")
@@ -313,9 +297,9 @@ def _draw_rows(axis: Any, samples: Samples, facts: Stored) -> None:
     # Not every n-th row: labels may have a period.
     some = np.random.default_rng(0).permutation(len(rows))[:MOST_ROWS]
     values = rows[some].reshape(-1).astype(np.float64)
-    axis.plot(samples.numbers[some], values, ".", markersize=2, color=_BLUE)
+    axis.plot(numbers[some], values, ".", markersize=2, color=_BLUE)
     axis.set_title("value by row", fontsize=8)
-    axis.set_xlim(0, facts.rows)
+    axis.set_xlim(0, stored.rows)
     axis.set_xlabel("row", fontsize=8)
     axis.xaxis.set_major_formatter("{x:,.0f}")
 

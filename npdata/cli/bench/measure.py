@@ -14,9 +14,10 @@ from collections.abc import Callable, Sequence
 import numpy as np
 
 from npdata.cli.bench.candidate import Candidate, Pass, require_same, time_pass
-from npdata.cli.bench.methods import FIRST_ROW, Endless, Rows, bare, bare_method, methods_of, read
+from npdata.cli.bench.methods import Batches, Rows, bare, bare_method, methods_of, read
 from npdata.cli.bench.report import ORDERS, Conditions, Figure, Kind, Method, OrderName, Report
 from npdata.cli.bench.target import Target
+from npdata.sampling.sampler import BlockBatchSampler
 
 _ROUNDS, _PASS_SECONDS, _PASS_BATCHES = 5, 0.5, 8
 """At most so many rounds; a pass has so many seconds and batches where the time is enough."""
@@ -41,6 +42,7 @@ def measure(
     Raises `RowsDifferError` where a method gives other rows than the plain one.
     """
     begun = time.perf_counter()
+    roofline = bare_method(target.dataset.sources)
     methods, not_measured = methods_of(about, helpers=helpers)
     show("reading the first rows")
     rows = _warm_up(target, about, seconds=seconds / 10)
@@ -48,11 +50,15 @@ def measure(
     turns: dict[Turn, Candidate] = {}
     for order, shuffle in ORDERS.items():
         show(f"{order}: comparing the rows")
-        batches = Endless(
-            rows=rows, batch_size=about.batch_size, shuffle=shuffle, block_rows=about.block_rows
+        batches = functools.partial(
+            BlockBatchSampler,
+            rows,
+            about.batch_size,
+            shuffle=shuffle,
+            block_rows=about.block_rows,
         )
         limit = seconds / len(ORDERS) / (len(methods) + 1)
-        slow = _too_slow(target, next(iter(batches.sampler())), methods, seconds=limit)
+        slow = _too_slow(target, next(iter(batches())), methods, seconds=limit)
         quick: dict[Turn, Candidate] = {}
         for method in methods:
             rate = slow.get(method.kind)
@@ -66,9 +72,10 @@ def measure(
         if quick:
             require_same(list(quick.values()), batches=_COMPARED_BATCHES)
         turns |= quick
-        roofline = bare_method(target.dataset.sources)
-        again = functools.partial(bare, target, batches, threads=about.cores)
-        turns[order, roofline] = Candidate(name=roofline.name, batches=again)
+        turns[order, roofline] = Candidate(
+            name=roofline.name,
+            batches=functools.partial(bare, target, batches, rows=rows, threads=about.cores),
+        )
     share = max(seconds / 3, seconds - (time.perf_counter() - begun)) / len(turns)
     rounds = max(1, min(_ROUNDS, int(share / _PASS_SECONDS)))
     for (order, method), passes in _take_turns(turns, rounds, share, show).items():
@@ -77,7 +84,7 @@ def measure(
                 order=order,
                 method=method,
                 passes=tuple(one.steady_rate for one in passes),
-                seconds_to_first_row=statistics.median(one.first for one in passes),
+                seconds_to_first_batch=statistics.median(one.first for one in passes),
             )
         )
     return Report(
@@ -124,8 +131,9 @@ def _too_slow(
     count = 1
     while alone and count < len(batch):
         more = min(len(batch), count * _GROWTH)
-        rows = [FIRST_ROW, batch[:count]]
-        spent = require_same([_candidate(target, method, rows) for method in alone])
+        first = [batch[:1], batch[:count]]
+        tried = [_candidate(target, method, functools.partial(list, first)) for method in alone]
+        spent = require_same(tried, batches=len(first))
         for method, each in zip(alone, spent, strict=True):
             if each * more / count > seconds:
                 slow[method.kind] = count / each
@@ -134,7 +142,7 @@ def _too_slow(
     return slow
 
 
-def _candidate(target: Target, method: Method, batches: Endless | Sequence[Rows]) -> Candidate:
+def _candidate(target: Target, method: Method, batches: Batches) -> Candidate:
     return Candidate(name=method.name, batches=functools.partial(read, method, target, batches))
 
 

@@ -9,9 +9,8 @@ use: rows in place are gathered into one buffer, others are read in whole blocks
 
 import itertools
 import threading
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import ExitStack, closing
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -30,12 +29,11 @@ from npdata.dataset.numpy_dataset import NumpyDataset
 from npdata.loading.loader import Loader
 from npdata.loading.prefetcher import Prefetcher
 from npdata.loading.readahead import take_batches
-from npdata.sampling.order.epoch_order import Shuffle
-from npdata.sampling.sampler import BlockBatchSampler
 from npdata.sources.base import Source
 
 Rows = NDArray[np.int64]
-FIRST_ROW: Rows = np.zeros(1, np.int64)
+Batches = Callable[[], Iterable[Rows]]
+"""Gives the batches of an epoch, from the first one on."""
 _BARE_ROWS = 1 << 22
 """The row numbers of so many rows are made before the bare operation begins."""
 
@@ -61,70 +59,44 @@ def methods_of(about: Conditions, *, helpers: int) -> tuple[list[Method], list[s
     return [*methods, Method(kind="dataloader", name=workers, helpers=helpers)], []
 
 
-@dataclass(frozen=True, kw_only=True)
-class Endless:
-    """Batches of an order, epoch after epoch as in a training, behind a batch of one row.
-
-    What begins a pass (opening, processes, threads) is over when that row arrives, and is not
-    taken for the reading of a first batch.
-    """
-
-    rows: int
-    batch_size: int
-    shuffle: Shuffle
-    block_rows: int
-
-    def sampler(self) -> BlockBatchSampler:
-        """Give a fresh sampler, at its first epoch."""
-        return BlockBatchSampler(
-            self.rows, self.batch_size, shuffle=self.shuffle, block_rows=self.block_rows
-        )
-
-    def __iter__(self) -> Iterator[Rows]:
-        """Give the row, and the batches."""
-        yield FIRST_ROW
-        yield from _again_and_again(self.sampler())
-
-
-def read(method: Method, target: Target, batches: Endless | Sequence[Rows]) -> Iterator[Any]:
-    """Read batches by a method, which is not the bare operation."""
+def read(method: Method, target: Target, batches: Batches) -> Iterator[Any]:
+    """Read batches by a method, which is not the bare operation, epoch after epoch."""
+    epoch = batches()
     if method.kind == "plain":
-        yield from _row_by_row(target.openers, batches)
+        yield from _row_by_row(target.openers, _Endless(epoch))
     elif method.kind == "h5py":
-        yield from _sorted_batches(target.openers, batches)
+        yield from _sorted_batches(target.openers, _Endless(epoch))
+    elif method.kind == "loader":
+        # Of a sampler of npdata the Loader knows the order, and what it can gather together.
+        sampler: Any = epoch
+        with (
+            target.opened() as dataset,
+            Loader(dataset, sampler=sampler, num_threads=method.helpers) as loader,
+        ):
+            yield from _Endless(loader)
     else:
         with target.opened() as dataset:
-            if method.kind == "loader":
-                yield from _by_loader(dataset, batches, method.helpers)
-            else:
-                yield from _by_dataloader(dataset, batches, method.helpers)
+            loaded: DataLoader[Any] = DataLoader(
+                dataset,
+                batch_sampler=_Endless(epoch),
+                collate_fn=collate,
+                num_workers=method.helpers,
+            )
+            # The iterator starts the processes.
+            with interrupts_wait():
+                iterator = iter(loaded)
+            yield from iterator
 
 
-def _by_loader(
-    dataset: NumpyDataset, batches: Endless | Sequence[Rows], threads: int
-) -> Iterator[Any]:
-    sampler: Any = batches
-    if isinstance(batches, Endless):
-        # Of a sampler of npdata the Loader knows the order, and what it can gather together.
-        sampler = batches.sampler()
-        yield collate(dataset.__getitems__(FIRST_ROW))
-    with Loader(dataset, sampler=sampler, num_threads=threads) as loader:
-        yield from _again_and_again(loader) if isinstance(batches, Endless) else loader
+class _Endless:
+    """What is iterated again and again: epoch after epoch, for which no process starts anew."""
 
+    def __init__(self, epoch: Iterable[Any]) -> None:
+        self._epoch = epoch
 
-def _by_dataloader(dataset: NumpyDataset, batches: Any, workers: int) -> Iterator[Any]:
-    loaded: DataLoader[Any] = DataLoader(
-        dataset, batch_sampler=batches, collate_fn=collate, num_workers=workers
-    )
-    # The iterator starts the processes.
-    with interrupts_wait():
-        iterator = iter(loaded)
-    yield from iterator
-
-
-def _again_and_again(batches: Iterable[Any]) -> Iterator[Any]:
-    while True:
-        yield from batches
+    def __iter__(self) -> Iterator[Any]:
+        while True:
+            yield from self._epoch
 
 
 class _RowByRow(Dataset[Any]):
@@ -178,14 +150,14 @@ def bare_method(sources: Sequence[Source]) -> Method:
     return Method(kind="roofline", name=name)
 
 
-def bare(target: Target, batches: Endless, *, threads: int) -> Iterator[Any]:
+def bare(target: Target, batches: Batches, *, rows: int, threads: int) -> Iterator[Any]:
     """Read with nothing around it, again and again; what it gives has only the right length."""
     views = _views(target.dataset.sources)
     if views is not None:
-        numbers = itertools.cycle(take_batches(iter(batches.sampler()), _BARE_ROWS))
-        yield from gather(views, numbers, most=batches.batch_size)
+        numbers = take_batches(iter(batches()), _BARE_ROWS)
+        yield from gather(views, itertools.cycle(numbers), most=max(map(len, numbers)))
     while True:
-        with target.opened() as dataset, closing(_blocks(dataset, batches, threads)) as blocks:
+        with target.opened() as dataset, closing(_blocks(dataset, rows, threads)) as blocks:
             yield from blocks
 
 
@@ -217,20 +189,21 @@ def _views(sources: Sequence[Source]) -> list[Tensor] | None:
     return views if len(views) == len(sources) else None
 
 
-def _blocks(dataset: NumpyDataset, batches: Endless, threads: int) -> "Prefetcher[int, Tensor]":
+def _blocks(dataset: NumpyDataset, rows: int, threads: int) -> "Prefetcher[int, Tensor]":
     """Read the rows once, in whole blocks and in their order; give a tensor as long as each."""
     mine = threading.local()
+    block_rows = dataset.blocks.block_rows[0]
 
     def block(first: int) -> Tensor:
         if not hasattr(mine, "outs"):
             mine.outs = [
-                np.empty((batches.block_rows, *source.shape[1:]), source.dtype)
+                np.empty((block_rows, *source.shape[1:]), source.dtype)
                 for source in dataset.sources
             ]
-        count = min(batches.block_rows, batches.rows - first)
+        count = min(block_rows, rows - first)
         for source, out in zip(dataset.sources, mine.outs, strict=True):
             source.read_run(first, out[:count])
         return torch.empty(count, 0)
 
-    firsts = range(0, batches.rows, batches.block_rows)
+    firsts = range(0, rows, block_rows)
     return Prefetcher(block, firsts, threads=threads, depth=2 * threads)

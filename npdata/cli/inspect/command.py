@@ -6,7 +6,9 @@ a reason is an answer, and no failure. Wrong paths show before anything is looke
 """
 
 import argparse
-from collections.abc import Sequence
+import gc
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 from npdata.cli.console import (
@@ -14,20 +16,19 @@ from npdata.cli.console import (
     SUCCESS,
     Command,
     UsageError,
-    bytes_text,
     interrupts_wait,
     new_console,
     print_json,
-    shape_text,
 )
 from npdata.cli.inspect.examine import examine, files_of
 from npdata.cli.inspect.kinds import kinds_of
 from npdata.cli.inspect.layouts import recognised
 from npdata.cli.inspect.report import DatasetReport, Stored
-from npdata.cli.inspect.table import dtype_text, print_kinds, print_layouts, print_reports
-from npdata.cli.plot import Panel, draw_arrays, require_format, save_figure, shortened
+from npdata.cli.inspect.table import print_kinds, print_layouts, print_reports
+from npdata.cli.plot import draw_arrays, require_format, save_figure
 from npdata.cli.raw import RawLayout, add_raw_arguments, raw_layout
-from npdata.errors import NpdataError, SourceError
+from npdata.errors import SourceError
+from npdata.sources.base import Source
 from npdata.sources.open import identify, open_source
 
 _MOST_ARRAYS = 50
@@ -58,7 +59,7 @@ def _run(arguments: argparse.Namespace) -> int:
     console = None if arguments.json else new_console()
     reports = []
     for path in [path for text in arguments.paths for path in files_of(text, raw)]:
-        with interrupts_wait():
+        with interrupts_wait(), _no_collecting():
             reports.append(examine(path, raw))
     if raw is not None and not {"raw", None} & {report.format for report in reports}:
         raise UsageError("--dtype describes raw binary files, and none is among the paths")
@@ -80,6 +81,16 @@ def _run(arguments: argparse.Namespace) -> int:
     return FAILED if failed else SUCCESS
 
 
+@contextmanager
+def _no_collecting() -> Iterator[None]:
+    """Look for no cycles meanwhile: what is made stays, and 5,000 datasets took a tenth longer."""
+    gc.disable()
+    try:
+        yield
+    finally:
+        gc.enable()
+
+
 def _picture(arrays: Sequence[DatasetReport], raw: RawLayout | None, *, failed: bool) -> Any:
     drawn = [
         (each.where, each.facts)
@@ -89,26 +100,17 @@ def _picture(arrays: Sequence[DatasetReport], raw: RawLayout | None, *, failed: 
     if not drawn:
         text = "--plot draws arrays of numbers, and there is none to be read"
         raise SourceError(text) if failed else UsageError(text)
-    panels = [_panel(where, facts, raw) for where, facts in drawn[:_MOST_PANELS]]
-    return draw_arrays(panels, left_out=len(drawn) - len(panels))
 
-
-def _has_numbers(facts: Stored) -> bool:
-    return facts.nbytes > 0 and facts.sample in ("view", "copy")
-
-
-def _panel(where: str, facts: Stored, raw: RawLayout | None) -> Panel:
-    source: Any
-    try:
+    def open_array(where: str) -> Source:
         described = raw is not None and identify(where).format == "raw"
-        source = raw.open(where) if raw is not None and described else open_source(where)
-    except (NpdataError, OSError) as error:
-        source = str(error)
-    title = (
-        f"{shortened(where)}   {shape_text(facts.shape)} {dtype_text(facts.dtype)}, "
-        f"{bytes_text(facts.nbytes)}, {facts.access}"
-    )
-    return Panel(title=title, facts=facts, source=source)
+        return raw.open(where) if raw is not None and described else open_source(where)
+
+    shown = drawn[:_MOST_PANELS]
+    return draw_arrays(shown, open_array, left_out=len(drawn) - len(shown))
+
+
+def _has_numbers(stored: Stored) -> bool:
+    return stored.nbytes > 0 and stored.sample in ("view", "copy")
 
 
 INSPECT = Command(

@@ -143,4 +143,4 @@ _KEYS = (
     *("shape", "dtype", "rows", "row_bytes", "bytes", "stored_bytes", "layout", "chunks"),
     *("filters", "access", "sample", "decoded_per_used"),
 )
-"""What JSON tells of an array, beside its names, its refusal and the advice."""
+"""What JSON says of an array, beside its names, its refusal and the advice."""
