@@ -39,19 +39,21 @@ class Moments:
     high: NDArray[Any]
 
     @classmethod
-    def of_none(cls, shape: tuple[int, ...]) -> "Moments":
-        """Give the moments of no value."""
-        none, zero = np.zeros(shape, np.int64), np.zeros(shape)
-        return cls(count=none, missing=none, mean=zero, squares=zero, low=zero, high=zero)
+    def of_none(cls, shape: tuple[int, ...], dtype: np.dtype[Any]) -> "Moments":
+        """Give the moments of no value of `dtype`."""
+        none, zero, value = np.zeros(shape, np.int64), np.zeros(shape), np.zeros(shape, dtype)
+        return cls(count=none, missing=none, mean=zero, squares=zero, low=value, high=value)
 
     def shaped(self, shape: tuple[int, ...]) -> "Moments":
         """Give the same in another shape."""
         return Moments(**{f.name: getattr(self, f.name).reshape(shape) for f in fields(self)})
 
     @classmethod
-    def stacked(cls, parts: "list[Moments]") -> "Moments":
-        """Lay moments of one shape on top of each other, along a new first axis."""
-        return cls(**{f.name: np.stack([getattr(p, f.name) for p in parts]) for f in fields(cls)})
+    def joined(cls, parts: "list[Moments]") -> "Moments":
+        """Merge moments of one shape, at least one."""
+        some = [p for p in parts if p.count.any() or p.missing.any()] or parts[:1]
+        stacked = {f.name: np.stack([getattr(p, f.name) for p in some]) for f in fields(cls)}
+        return cls(**stacked).merged()
 
     def merged(self) -> "Moments":
         """Merge what lies along the first axis.
@@ -107,8 +109,8 @@ def moments_of(
     over: tuple[int, ...],
     memory: Memory,
     near: NDArray[np.float64] | None = None,
-) -> tuple[Moments | None, NDArray[np.float64] | None]:
-    """Give the moments over the axes `over`, of which 0 is one; None where there is no value.
+) -> tuple[Moments, NDArray[np.float64] | None]:
+    """Give the moments over the axes `over`, of which 0 is one.
 
     Of the shape of a sample, with 1 for each axis that is gone. `near` is about the mean; what is
     given beside the moments serves as `near` of arrays like this one, None for 0.
@@ -119,7 +121,7 @@ def moments_of(
     """
     shape = tuple(1 if k in over else n for k, n in enumerate(values.shape))[1:]
     if not values.size:
-        return None, near
+        return Moments.of_none(shape, values.dtype), near
     if len(over) == values.ndim:
         values, over = values.reshape(-1), (0,)
     step = max(1, BLOCK // math.prod(values.shape[1:]))
@@ -132,7 +134,7 @@ def moments_of(
                 near = np.where(np.isfinite(found.mean), found.mean, 0.0)
                 found = _around(near, part, axes, memory)
             parts.append(found)
-    return Moments.stacked(parts).merged().shaped(shape), near
+    return Moments.joined(parts).shaped(shape), near
 
 
 def _exact(found: Moments, near: NDArray[np.float64] | None) -> bool:

@@ -12,7 +12,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from itertools import islice
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 import torch
@@ -65,14 +65,7 @@ class FieldStatistics:
     """Whether the field holds floating-point numbers."""
 
 
-class Kept(NamedTuple):
-    """What a field keeps: the shape of its figures; and whether its numbers are floating-point."""
-
-    shape: tuple[int, ...]
-    floating: bool
-
-
-Piece = dict[str | int, tuple[Kept, Moments | None]]
+Piece = dict[str | int, Moments]
 """What one piece of a field gives for the field, or for each of its columns."""
 
 
@@ -249,18 +242,16 @@ def statistics_of(
     numbers = [field for field in fields if field.conversion.action != "text"]
     parts = {field.label: _parts(count, _row_bytes(field)) for field in numbers}
     found: dict[str | int, list[Moments]] = {}
-    known: dict[str | int, Kept] = {}
     bar = open_bar(sum(map(len, parts.values())), "statistics") if progress else None
     try:
         for field in numbers:
             asked = _keep_of(keep_axes, field)
             for piece in _pieces(field, parts[field.label], rows, asked):
-                for label, (kept, moments) in piece.items():
-                    known[label] = kept
+                for label, moments in piece.items():
                     some = found.setdefault(label, [])
-                    some += [] if moments is None else [moments]
-                    if len(some) > max(2, min(MERGED, BLOCK // max(1, math.prod(kept.shape)))):
-                        found[label] = [Moments.stacked(some).merged()]
+                    some.append(moments)
+                    if len(some) > max(2, min(MERGED, BLOCK // max(1, moments.mean.size))):
+                        found[label] = [Moments.joined(some)]
                 if bar is not None:
                     bar.advance("")
     finally:
@@ -268,7 +259,7 @@ def statistics_of(
             bar.close()
     notes = [note for field in numbers for note in _note(field, _keep_of(keep_axes, field))]
     alone = len(fields) == 1 and fields[0].label == 0
-    return Statistics({k: _finished(found[k], known[k]) for k in known}, notes, alone=alone)
+    return Statistics({k: _finished(parts) for k, parts in found.items()}, notes, alone=alone)
 
 
 def _note(field: Field, kept: tuple[int, ...]) -> Iterator[str]:
@@ -282,8 +273,8 @@ def _note(field: Field, kept: tuple[int, ...]) -> Iterator[str]:
     )
 
 
-def _finished(parts: list[Moments], kept: Kept) -> FieldStatistics:
-    moments = Moments.stacked(parts).merged() if parts else Moments.of_none(kept.shape)
+def _finished(parts: list[Moments]) -> FieldStatistics:
+    moments = Moments.joined(parts)
     none = moments.count == 0
     with np.errstate(invalid="ignore"):
         deviation = np.sqrt(moments.squares / np.maximum(1, moments.count))
@@ -294,7 +285,7 @@ def _finished(parts: list[Moments], kept: Kept) -> FieldStatistics:
         std=np.where(none, np.nan, deviation),
         min=np.where(none, np.nan, moments.low) if none.any() else moments.low,
         max=np.where(none, np.nan, moments.high) if none.any() else moments.high,
-        floating=kept.floating,
+        floating=moments.low.dtype.kind == "f",
     )
 
 
@@ -329,11 +320,9 @@ def _pieces(
         found: Piece = {}
         for label, array in _arrays(field.label, _value(field, parts[k], rows, memories.rows)):
             over = _over(field, label, array.shape, asked)
-            moments, beside = moments_of(array, over, memories.one, near.get(label))
+            found[label], beside = moments_of(array, over, memories.one, near.get(label))
             if k == 0:
                 near[label] = beside
-            shape = tuple(1 if axis in over else n for axis, n in enumerate(array.shape))[1:]
-            found[label] = Kept(shape, array.dtype.kind == "f"), moments
         field.source.check()
         return found
 
