@@ -4,13 +4,11 @@ Idea: each part is whatever `open_source` takes, so that values may be a file la
 Invariant: parts that do not fit together are refused here. Nothing is read but the bounds.
 """
 
-import contextlib
 import operator
 from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
-from torch import Tensor
 
 from npdata.calls import explained
 from npdata.errors import FieldError
@@ -111,13 +109,6 @@ def _rows_of(part: SourceLike, name: str) -> Source:
 
 
 def _numbers(part: Any) -> Any:
-    """Give a list of numbers or a tensor as an array, and all else as it is."""
-    if isinstance(part, Tensor):
-        return np.asarray(part)
-    if not isinstance(part, list | tuple | range):
-        return part
-    with contextlib.suppress(ValueError):  # of lists of unequal length, which no array is
-        array = np.asarray(part, None if len(part) else np.int64)
-        if array.ndim == 1 and array.dtype.kind in "biufc":
-            return array
-    return part
+    """Give a range, and a list of nothing, as integers; all else as it is."""
+    integers = isinstance(part, range) or (isinstance(part, list | tuple) and not part)
+    return np.array(part, np.int64) if integers else part
