@@ -6,8 +6,9 @@ is read here.
 """
 
 import os
-from collections.abc import Callable, Sequence
-from typing import Any, Literal, Protocol, Self, TypeAlias, TypeVar
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+from typing import Any, Literal, Self, TypeAlias
 
 from numpy.typing import DTypeLike
 
@@ -19,13 +20,13 @@ from npdata.dataset.arguments import (
     require_dataset_names,
     split_options,
 )
+from npdata.dataset.transforms import Transform
 from npdata.errors import FieldError
 from npdata.sources.file_list import SEPARATOR
 from npdata.sources.hdf5 import Hdf5Options
 from npdata.sources.npz import npz_members
 from npdata.sources.open import open_files, open_source
 
-Transform: TypeAlias = Callable[[Any], Any]
 Path_: TypeAlias = str | os.PathLike[str]
 
 
@@ -41,24 +42,19 @@ _OF_MEMMAP = {
 """Arguments of NumPy's own functions, and what to write for them."""
 
 
-class Opened(Protocol):
-    """What the constructors make: fields, by position or in a mapping, and options."""
+class FromFiles(ABC):
+    """Constructors of a dataset."""
 
-    def __init__(self, *fields: Any, **options: Any) -> None: ...
+    @abstractmethod
+    def __init__(self, *fields: Any, **options: Any) -> None:
+        """Take fields, by position or in a mapping, and options."""
 
+    @abstractmethod
     def _owning_all(self) -> Self:
         """Give the dataset, which closes also the sources that were opened for it."""
-        ...
-
-
-Made = TypeVar("Made", bound=Opened)
-
-
-class FromFiles:
-    """Constructors of a class that is `Opened`."""
 
     @classmethod
-    def from_npy(cls: type[Made], *paths: Path_, **options: Any) -> Made:
+    def from_npy(cls, *paths: Path_, **options: Any) -> Self:
         """Open `.npy` files: `from_npy("x.npy", "y.npy")` or `from_npy(image="x.npy")`.
 
         Examples:
@@ -69,7 +65,7 @@ class FromFiles:
 
     @classmethod
     @explained()
-    def from_npz(cls: type[Made], path: Path_, /, *members: str, **options: Any) -> Made:
+    def from_npz(cls, path: Path_, /, *members: str, **options: Any) -> Self:
         """Open arrays of one `.npz`: those named, or every one as a field of dict samples.
 
         Examples:
@@ -86,15 +82,13 @@ class FromFiles:
                 raise FieldError(f"{path} holds no arrays")
         at = f"{path}{SEPARATOR}"
         if named:
-            return cls(
-                *(f"{at}{m}" for m in members), {n: f"{at}{m}" for n, m in named.items()}, **own
-            )
+            return cls({name: f"{at}{member}" for name, member in named.items()}, **own)
         return cls(*(f"{at}{member}" for member in members), **own)
 
     @classmethod
     @explained(_OF_MEMMAP, usage='from_raw("t.bin", dtype="uint16", shape=(-1, 64))')
     def from_raw(
-        cls: type[Made],
+        cls,
         path: Path_,
         *,
         dtype: DTypeLike,
@@ -103,7 +97,7 @@ class FromFiles:
         transform: Transform | None = None,
         batch_transform: Transform | None = None,
         copy: bool = True,
-    ) -> Made:
+    ) -> Self:
         """Open a raw binary file of `dtype` (a NumPy dtype) in C order; one size may be -1.
 
         The rows begin at byte `offset`, behind a header if there is one.
@@ -119,7 +113,7 @@ class FromFiles:
     @classmethod
     @explained(usage='from_hdf5("d.h5", "x", "y")')
     def from_hdf5(
-        cls: type[Made],
+        cls,
         path: Paths,
         /,
         *datasets: str,
@@ -129,7 +123,7 @@ class FromFiles:
         locking: bool | str | None = None,
         groups: Sequence[str | bytes] | None = None,
         **options: Any,
-    ) -> Made:
+    ) -> Self:
         """Open datasets of an HDF5 file: `from_hdf5("d.h5", "x", "y")` or `(..., image="x")`.
 
         Several paths, or a glob such as `"part-*.h5"` (sorted), give their rows one after the
@@ -152,8 +146,6 @@ class FromFiles:
         how = Hdf5Options(
             access=access, allow_external=allow_external, missing=missing, locking=locking
         )
-        opened = open_files(paths_of(path), (*datasets, *named.values()), how, groups)
-        sources, others = opened[: len(datasets)], opened[len(datasets) :]
-        fields = dict(zip(named, others, strict=True))
-        made = cls(*sources, fields, **own) if fields else cls(*sources, **own)
-        return made._owning_all()
+        opened = open_files(paths_of(path), datasets or (*named.values(),), how, groups)
+        fields = [dict(zip(named, opened, strict=True))] if named else opened
+        return cls(*fields, **own)._owning_all()
