@@ -94,11 +94,6 @@ class FileList(Sequence[str]):
         """Whether any file is named with a member."""
         return _MEMBER in self._names
 
-    @property
-    def nbytes(self) -> int:
-        """The bytes that the list takes in memory."""
-        return len(self._names) + self._ends.nbytes
-
     def _start(self) -> bytes:
         """Give the folder that names without a leading slash are seen from."""
         return self._folder[: len(self._folder) - len(os.fsencode(self.root))]

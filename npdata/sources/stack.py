@@ -85,10 +85,6 @@ class _FilesSource(Source):
         """Tell the kernel that these files may leave memory."""
         self._reader.advise(first, stop, "POSIX_FADV_DONTNEED")
 
-    def __reduce__(self) -> tuple[Any, ...]:
-        """Pickle the names and what is known of the files, never their content."""
-        return type(self), (self._reader,)
-
 
 class StackSource(_FilesSource):
     """Arrays of one shape, as rows."""

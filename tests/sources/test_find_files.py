@@ -85,8 +85,8 @@ def test_packed_numbers_come_back(numbers: list[int]) -> None:
 
 
 def test_a_million_names_pickle_into_a_tenth() -> None:
-    files = FileList.of([f"/data/train/{k // 1000}/image_{k}.npy" for k in range(10**5)])
-    assert len(pickle.dumps(files)) < files.nbytes / 5
+    names = [f"/data/train/{k // 1000}/image_{k}.npy" for k in range(10**5)]
+    assert len(pickle.dumps(FileList.of(names))) < sum(map(len, names)) / 10
 
 
 def test_members_by_wildcards_and_files_with_colons(in_folder: Path) -> None:
