@@ -19,7 +19,7 @@ from npdata.dataset.field import Field
 from npdata.dataset.rows_field import RowsField
 from npdata.errors import FieldError
 from npdata.sources.base import Source
-from npdata.sources.part import Places
+from npdata.sources.subset import Places
 from npdata.sources.windows import WindowSource
 
 

@@ -36,7 +36,7 @@ from npdata.loading.schedule import MOST_THREADS, Auto
 from npdata.loading.wrapped_datasets import parts_of, rebuilt
 from npdata.sources.base import Source
 from npdata.sources.memory import MemorySource
-from npdata.sources.part import PartSource
+from npdata.sources.subset import SubsetSource
 
 PIECE_BYTES = 4 << 20
 """So many bytes are read at a time, or a block if that is more."""
@@ -242,7 +242,7 @@ def _field(held: HeldField, loaded: Sequence[_Rows]) -> Field:
     for rows in loaded:
         assert rows.array is not None
         memory = MemorySource(rows.array)
-        whole = memory if places is None else PartSource(memory, places, len(rows.source))
+        whole = memory if places is None else SubsetSource(memory, places, len(rows.source))
         sources[id(rows.source)] = whole
     bases = [sources.get(id(base), base) for base in field.source.bases]
     return field.over(field.source.over(bases))

@@ -23,7 +23,7 @@ from npdata.errors import DoesNotFitError, LoaderError
 from npdata.loading.schedule import Auto
 from npdata.loading.wrapped_datasets import is_direct, parts_of
 from npdata.sources.base import Source
-from npdata.sources.part import Places
+from npdata.sources.subset import Places
 from npdata.sources.windows import WindowSource
 
 AUTO_SHARE, MOST_SHARE = 0.5, 0.9

@@ -29,7 +29,7 @@ from npdata.loading.pipeline import Options, Pipeline
 from npdata.loading.resident import decide_residence, held_fields
 from npdata.loading.sent import sent_plain
 from npdata.loading.to_device import Sender, buffers_of
-from npdata.sources.part import Places
+from npdata.sources.subset import Places
 
 BOUNDARIES = int(os.environ.get("NPDATA_TEST_BOUNDARIES", "12"))
 CPU = torch.device("cpu")

@@ -72,15 +72,15 @@ def _has_table(numbers: NDArray[np.int64], count: int) -> bool:
     return small and not _is_run(numbers)
 
 
-class PartSource(DerivedSource):
+class SubsetSource(DerivedSource):
     """`count` rows, of which `held` are those that `places` knows.
 
     Examples:
         >>> places = Places(np.array([5, 7]), 9)
-        >>> part = PartSource(npdata.open_source(np.array([50, 70])), places, 9)
+        >>> subset = SubsetSource(npdata.open_source(np.array([50, 70])), places, 9)
         >>> out = np.empty(3, np.int64)
-        >>> part.read(np.array([7, 5, 7]), out)
-        >>> len(part), out.tolist()
+        >>> subset.read(np.array([7, 5, 7]), out)
+        >>> len(subset), out.tolist()
         (9, [70, 50, 70])
     """
 
