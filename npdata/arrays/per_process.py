@@ -85,7 +85,7 @@ class ForkSafeLock:
         made = self._made
         if made[0] != this_process.number:
             # Threads of a child that meet here at once must agree on one lock.
-            with _guard.lock:
+            with _Guard.lock:
                 made = self._made
                 if made[0] != this_process.number:
                     made = self._made = (this_process.number, threading.RLock())
@@ -112,6 +112,5 @@ def _renew() -> None:
     _Guard.lock = threading.Lock()
 
 
-_guard = _Guard
 if hasattr(os, "register_at_fork"):
     os.register_at_fork(after_in_child=_renew)

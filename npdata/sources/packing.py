@@ -29,7 +29,6 @@ ATTRIBUTES = (
     "units",
     "calendar",
 )
-BLOCK_BYTES = 1 << 20
 MISSING_TIME = np.iinfo(np.int64).min
 CALENDARS = ("standard", "gregorian", "proleptic_gregorian")
 _NANOSECONDS = {"d": 86400 * 10**9, "h": 3600 * 10**9, "min": 60 * 10**9, "s": 10**9}
