@@ -141,5 +141,5 @@ def _field(field: Field, independent: bool) -> FieldDescription:
         conversion=action,
         conversion_reason=reason,
         row_bytes=source.row_bytes,
-        details=source.details,
+        details=(*source.details, *field.notes),
     )

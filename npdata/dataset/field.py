@@ -5,6 +5,7 @@ one sample becomes a tensor, and how many become a batch. Invariant: sample and 
 values. Here is the interface alone; rows of one shape are `rows_field`.
 """
 
+import functools
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from typing import Any, TypeAlias
@@ -19,6 +20,7 @@ from npdata.arrays.dtypes import DType
 from npdata.dataset.batch_memory import Allocate
 from npdata.dataset.padded import Padded
 from npdata.sources.base import Source
+from npdata.sources.cache.cache import Details
 
 Value: TypeAlias = Any
 """A tensor; a dict of values (structured), a str or a list of them (text), or a ragged batch."""
@@ -27,12 +29,14 @@ Value: TypeAlias = Any
 class Field(ABC):
     """The samples of one source as tensors.
 
-    `label` is the field's name or position, `asked` the dtype asked for, None for as it is.
+    `label` is the field's name or position, `asked` the dtype asked for, None for as it is. `notes`
+    are details, as a source has them, that hold for this field alone.
     """
 
     label: str | int
     source: Source
     asked: object
+    notes: Details = ()
 
     @property
     @abstractmethod
@@ -41,8 +45,11 @@ class Field(ABC):
 
     def __getstate__(self) -> dict[str, Any]:
         """Leave out what is decided again from the source, which another process may open anew."""
-        decided = [name for name in dir(type(self)) if name in vars(self)]
-        return {name: value for name, value in vars(self).items() if name not in decided}
+        return {
+            name: value
+            for name, value in vars(self).items()
+            if not isinstance(getattr(type(self), name, None), functools.cached_property)
+        }
 
     def __len__(self) -> int:
         """Give the number of samples."""

@@ -17,7 +17,7 @@ from npdata.dataset.sparse_field import SparseField
 from npdata.dataset.varied_field import VariedField
 from npdata.errors import FieldError
 from npdata.sources.axis import along_axis
-from npdata.sources.base import Source, cached
+from npdata.sources.base import Source, cached, why_not_cached
 from npdata.sources.cache.cache import Cache
 from npdata.sources.columns import ColumnSource, ColumnsSource, columns_of
 from npdata.sources.decode import decoded
@@ -105,19 +105,26 @@ def _open_field(label: str | int, source: SourceLike, asked: Mapping[str, Any]) 
     try:
         opened = along_axis(open_source(source), asked["axis"])
         cache = Cache.of(asked["cache"], asked["cache_bytes"])
-        opened = decoded(cached(opened, cache), asked["decode"])
-        opened = columns_of(opened, asked["columns"])
-        if isinstance(opened, RaggedSource):
-            form = RaggedForm.of(asked["ragged"], asked["padding"])
-            return RaggedField(label, opened, asked["dtype"], form)
-        if isinstance(opened, CsrSource) and _layout(asked["layout"], opened) == "csr":
-            return SparseField(label, opened, asked["dtype"])
-        if isinstance(opened, PiecesSource):
-            return VariedField(label, opened, asked["dtype"])
-        return RowsField(label, opened, asked["dtype"])
+        kept = cached(opened, cache)
+        rows = columns_of(decoded(kept, asked["decode"]), asked["columns"])
+        field = _field_over(label, rows, asked)
+        if cache is not None and kept is opened:
+            field.notes = (("cache", why_not_cached(opened)),)
+        return field
     except (ValueError, TypeError, OSError) as error:
         error.add_note(f"while opening field {label!r}{near(label, OPTIONS)}")
         raise
+
+
+def _field_over(label: str | int, source: Source, asked: Mapping[str, Any]) -> Field:
+    if isinstance(source, RaggedSource):
+        form = RaggedForm.of(asked["ragged"], asked["padding"])
+        return RaggedField(label, source, asked["dtype"], form)
+    if isinstance(source, CsrSource) and _layout(asked["layout"], source) == "csr":
+        return SparseField(label, source, asked["dtype"])
+    if isinstance(source, PiecesSource):
+        return VariedField(label, source, asked["dtype"])
+    return RowsField(label, source, asked["dtype"])
 
 
 def _layout(asked: Any, source: CsrSource) -> str:

@@ -249,8 +249,8 @@ def cached(source: Source, cache: Cache | None) -> Source:
 
     Examples:
         >>> source = npdata.open_source("x.npy")
-        >>> cached(source, Cache.of("ram", None)) is source, source.details
-        (True, (('cache', 'not needed: its rows are mapped'),))
+        >>> cached(source, Cache.of("ram", None)) is source, why_not_cached(source)
+        (True, 'not needed: its rows are mapped')
     """
     if cache is None:
         return source
@@ -261,10 +261,13 @@ def cached(source: Source, cache: Cache | None) -> Source:
         given = source.over(made)
         given.details = with_cache(given.details, dict(kept[0].details)["cache"])
         return given
-    needed = "not kept" if source.access.kind in ("decoded", "library") else "not needed"
-    text = f"{needed}: its rows are {_AS_BEFORE[source.access.kind]}"
-    source.details = with_cache(source.details, text)
     return source
+
+
+def why_not_cached(source: Source) -> str:
+    """Say why `cached` gave the source itself."""
+    needed = "not kept" if source.access.kind in ("decoded", "library") else "not needed"
+    return f"{needed}: its rows are {_AS_BEFORE[source.access.kind]}"
 
 
 def rows_of_runs(starts: NDArray[np.int64], stops: NDArray[np.int64]) -> NDArray[np.int64]:

@@ -145,6 +145,11 @@ class Cache:
         if not hasattr(os, "pwrite") or not hasattr(os, "preadv"):
             raise FieldError("cache= needs a system that can write at a place of a file (pwrite)")
         path = os.fsdecode(asked)
+        if path != "ram" and path.lower() in ("ram", "memory"):
+            raise FieldError(
+                f'cache={path!r}: write cache="ram" for memory, or "./{path}" for a folder of that '
+                "name"
+            )
         folder = None if path == "ram" else str(Path(path).expanduser().absolute())
         return cls(folder=folder, most=None if most is None else operator.index(most))
 

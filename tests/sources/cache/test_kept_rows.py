@@ -404,6 +404,16 @@ def test_rows_that_need_no_decoding_are_read_as_ever(path: Path, folder: Path) -
     assert (ds[5][0] == ds[5][1]).all()
 
 
+def test_a_source_of_the_user_stays_as_it_is(path: Path) -> None:
+    source = npdata.open_source(f"{path}::plain")
+    before = source.details
+    ds = NumpyDataset(source, cache="ram")
+    assert source.details == before
+    for same in (ds, pickle.loads(pickle.dumps(ds))):
+        (field,) = same.describe().fields
+        assert dict(field.details)["cache"] == "not needed: its rows are mapped"
+
+
 def test_rows_along_another_axis_are_read_by_h5py_once(path: Path, folder: Path) -> None:
     ds = opened(path, folder, axis=-1)
     expected = X.T
@@ -522,6 +532,8 @@ def test_a_cache_may_be_for_some_fields(path: Path, folder: Path) -> None:
     [
         ({"cache": True}, r"cache=True: expected a folder, or \"ram\""),
         ({"cache": ""}, "expected a folder"),
+        ({"cache": "RAM"}, r'cache=.RAM.: write cache="ram" for memory, or "./RAM" for a folder'),
+        ({"cache": "memory"}, r'write cache="ram" for memory'),
         ({"cache_bytes": 5}, r"cache_bytes= is for cache="),
         ({"cache": "ram", "cache_bytes": "1GB"}, "expected a number of bytes"),
         ({"cache": "ram", "cache_bytes": -1}, "expected a number of bytes"),
