@@ -93,6 +93,10 @@ class Conversion:
         """The dtype of the tensor that comes out."""
         return self.rule.result if self.rule is not None else None
 
+    def __repr__(self) -> str:
+        """Give what `print` shows, as of a conversion."""
+        return f"<Conversion: {self}>"
+
     def __str__(self) -> str:
         """Give one line for people: the action, the dtype and the reason."""
         dtype = f" as {self.dtype}" if self.dtype is not None else ""

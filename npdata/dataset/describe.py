@@ -96,6 +96,7 @@ def describe(
 def _plan(fields: Sequence[Field], windows: Windows) -> tuple[tuple[str, str], ...]:
     recordings = windows.recordings
     shortest, longest = int(recordings.lengths.min()), int(recordings.lengths.max())
+    many = f"{len(recordings)} recordings of {shortest} to {longest} rows: {recordings.origin}"
     what = {
         "drop": "whole windows only",
         "repeat": "the nearest row of the recording stands in for rows outside it",
@@ -106,10 +107,7 @@ def _plan(fields: Sequence[Field], windows: Windows) -> tuple[tuple[str, str], .
         what += ", marked by fields _is_pad" if marked else ", and nothing marks them (mask=True)"
     return (
         ("windows", f"{len(windows)}, every {windows.stride} rows; {what}"),
-        (
-            "borders",
-            f"{len(recordings)} recordings of {shortest} to {longest} rows: {recordings.origin}",
-        ),
+        ("borders", many if len(recordings) > 1 else f"none: one recording of {longest} rows"),
         ("left out", _left_out(windows)),
     )
 

@@ -55,6 +55,10 @@ class Field(ABC):
         """Give the number of samples."""
         return len(self.source)
 
+    def __repr__(self) -> str:
+        """Say in one line which field it is, and of which source."""
+        return f"{type(self).__name__}({self.label!r}, {self.source!r})"
+
     @property
     def where(self) -> str:
         """What the source is, for people."""

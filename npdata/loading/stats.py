@@ -74,8 +74,7 @@ class LoaderStats:
         rates = ("samples_per_second", "gigabytes_per_second", "bound")
         names = [*(f.name for f in fields(self)), *rates]
         values = [(name, getattr(self, name)) for name in names]
-        shown = [(name, f"{v:,.4g}" if isinstance(v, float) else v) for name, v in values]
-        return table("LoaderStats", (), shown)
+        return table("LoaderStats", (), [(name, _shown(value)) for name, value in values])
 
     def __str__(self) -> str:
         """Give all in one line."""
@@ -87,6 +86,12 @@ class LoaderStats:
             f"samples/s, {self.gigabytes_per_second:.2f} GB/s, {waited:.0%} of the time waiting: "
             f"{self.bound}{chunks if self.decoded_chunks or self.reused_chunks else ''}{held}"
         )
+
+
+def _shown(value: object) -> str:
+    if isinstance(value, float):
+        return f"{value:,.0f}" if value >= 1000 else f"{value:.4g}"
+    return f"{value:,}" if isinstance(value, int) else str(value)
 
 
 @dataclass(kw_only=True)

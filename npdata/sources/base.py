@@ -82,6 +82,16 @@ class Source(ABC):
         """Give the number of rows."""
         return self.shape[0]
 
+    def __repr__(self) -> str:
+        """Say in one line what it is, with shape and dtype.
+
+        Examples:
+            >>> npdata.open_source("x.npy")
+            MappedSource(x.npy: (5, 2, 3) float32, mapped)
+        """
+        what = f"{self.where}: {self.shape} {self.dtype}, {self.access.kind}"
+        return f"{type(self).__name__}({what})"
+
     @property
     def row_bytes(self) -> int:
         """The bytes of one row, as it is stored uncompressed."""

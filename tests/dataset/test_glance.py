@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 import torch
 
+import npdata
 from npdata import Loader, NumpyDataset
 
 
@@ -72,6 +73,21 @@ def test_a_notebook_shows_what_print_shows(ds: NumpyDataset) -> None:
     assert {"batches", "3", "samples", "6"} <= set(Cells(loader.stats()._repr_html_()).texts)
     assert repr(ds) in Cells(loader._repr_html_()).texts
     assert {"mean", "2.5"} <= set(Cells(ds.statistics()._repr_html_()).texts)
+
+
+def test_sources_fields_and_conversions_say_what_they_are(ds: NumpyDataset) -> None:
+    assert repr(ds.sources[0]).endswith("Source(array in memory: (6, 2, 3) float32, memory)")
+    assert repr(ds.fields["image"]).startswith("RowsField('image', ")
+    assert repr(npdata.explain(np.zeros(3))).startswith("<Conversion: view as torch.float64")
+    tokens = npdata.ragged(np.arange(9), lengths=[4, 5])
+    assert repr(tokens).startswith("SpansSource(")
+
+
+def test_a_table_begins_text_at_the_left_and_ends_numbers_at_the_right(ds: NumpyDataset) -> None:
+    left = ' style="text-align: left"'
+    text = ds.statistics()._repr_html_()
+    assert f"<td{left}>image</td><td>36</td>" in text
+    assert f"<th{left}>field</th><th>count</th>" in text
 
 
 def test_names_of_fields_and_files_are_escaped(tmp_path: Path) -> None:
