@@ -142,7 +142,7 @@ def of(dataset: NumpyDataset, call: str) -> object:
          "from_raw(\"t.bin\", dtype=\"uint16\", shape=(-1, 64))"),
         ("NumpyDataset.from_raw('t.bin', dtype='u2', count=5)", "write shape=(count, ...)"),
         ("NumpyDataset.from_raw('t.bin', dtype='u2', shape='x')", "as shape=(-1, 64)"),
-        ("NumpyDataset.from_raw(X, dtype='u2')", "a ndarray is no path of a raw file"),
+        ("NumpyDataset.from_raw(X, dtype='u2')", "a ndarray is no path, and dtype="),
         ("NumpyDataset.from_npz(path='d.npz')", "from_npz() needs path: write from_npz(path)"),
         ("NumpyDataset.from_npz(X)", "a ndarray names no file"),
         ("NumpyDataset.from_hdf5(5, 'x')", "a int names no file: expected a path, a glob or"),

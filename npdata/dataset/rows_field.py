@@ -59,6 +59,8 @@ class RowsField(Field):
         return RowsField(self.label, source, self.asked)
 
     def _refused(self, reason: str) -> ConversionError:
+        if self.source.matlab == "char":
+            reason += '; it is a char array of MATLAB: give decode="matlab" and dtype=str'
         return ConversionError(
             f"field {self.label!r} ({self.source.where}, dtype {self.source.dtype}) "
             f"cannot become a tensor: {reason}"

@@ -32,7 +32,8 @@ class MovedAxisSource(DerivedSource, InPlaceSource):
         shape = list(rows.shape)
         self.shape = (shape.pop(axis), *shape)
         pieces = math.prod(rows.shape[:axis])
-        about = f"{axis} of {rows.shape}; a row lies in {pieces} pieces of {rows.access.kind} data"
+        found = "1 piece" if pieces == 1 else f"{pieces} pieces"
+        about = f"{axis} of {rows.shape}; a row lies in {found} of {rows.access.kind} data"
         self.details = (*rows.details, ("axis", about))
         self.paths = ()
 

@@ -82,8 +82,8 @@ def open_source(
     if dtype is not None or shape is not None or offset:
         if not isinstance(source, str | os.PathLike):
             raise UnsupportedSourceError(
-                f"a {type(source).__name__} is no path of a raw file, which dtype=, shape= and "
-                "offset= describe; an array is given alone: NumpyDataset(array, dtype=...)"
+                f"a {type(source).__name__} is no path, and dtype=, shape= and offset= describe a "
+                "raw file; an array is given alone: NumpyDataset(array, dtype=...)"
             )
         if dtype is None:
             raise UnsupportedSourceError(
@@ -138,6 +138,11 @@ def _cure(source: object) -> str:
                 "or np.concatenate makes one of them, npdata.ragged takes those of different "
                 "lengths"
             )
+    if hasattr(source, "variables") or hasattr(source, "obsm"):  # a file of netCDF4, AnnData
+        return (
+            'give one of its arrays, or the path of its file with the name of one: "d.nc::t2m", '
+            '"cells.h5ad::X"'
+        )
     return (
         "give an array (of NumPy, torch, pandas, polars, Arrow, JAX; a list of numbers), a path, "
         "an h5py.Dataset or a Source"

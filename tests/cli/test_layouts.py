@@ -50,6 +50,16 @@ def test_data_of_keras(in_folder: Path, capsys: pytest.CaptureFixture[str]) -> N
     assert "keras.models.load_model('model.weights.h5')" in line(capsys, "model.weights.h5")
 
 
+def test_a_time_series_of_nwb(in_folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    with h5py.File("session.nwb", "w") as file:
+        data = file.create_dataset("acquisition/force/data", data=np.arange(6, dtype="i2"))
+        data.attrs["conversion"], data.attrs["offset"] = 0.5, 1.0
+        file["acquisition/force/timestamps"] = np.arange(6) / 10
+    ds = pasted(line(capsys, "session.nwb"), "NWB:")
+    assert ds[3]["data"] == 2.5
+    assert ds[3]["timestamps"] == 0.3
+
+
 def test_episodes_of_aloha(in_folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
     Path("raw").mkdir()
     for k in range(3):

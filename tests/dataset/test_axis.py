@@ -10,7 +10,7 @@ import pytest
 
 import npdata
 from npdata import NumpyDataset
-from npdata.errors import FieldError
+from npdata.errors import ConversionError, FieldError
 
 SHAPE = (5, 12, 7)
 STORAGE: dict[str, Any] = {
@@ -101,7 +101,17 @@ def test_without_decode_the_class_is_shown(tmp_path: Path) -> None:
     path = matlab_file(tmp_path / "d.mat")
     ds = NumpyDataset(f"{path}::mask", axis=-1)
     assert ds[0].dtype.is_floating_point is False
-    assert 'class logical; decode="matlab" understands it' in str(ds.describe())
+    assert 'class logical; decode="matlab" gives bool' in str(ds.describe())
+    names = str(NumpyDataset(f"{path}::names", axis=-1).describe())
+    assert 'class char; decode="matlab" with dtype=str gives a text for each row' in names
+
+
+def test_text_of_matlab_says_what_it_needs(tmp_path: Path) -> None:
+    names = f"{matlab_file(tmp_path / 'd.mat')}::names"
+    with pytest.raises(ConversionError, match=r"give the field dtype=str"):
+        NumpyDataset(names, axis=-1, decode="matlab")
+    with pytest.raises(ConversionError, match=r'give decode="matlab" and dtype=str'):
+        NumpyDataset(names, axis=-1, dtype=str)
 
 
 def test_files_of_hdf5storage_are_read(tmp_path: Path) -> None:

@@ -1,6 +1,6 @@
 """Files of well-known programs, recognised by the names of their arrays: the line to paste.
 
-Idea: robomimic, Keras, AnnData and episodes as LeRobot takes them each use names of their own.
+Idea: robomimic, Keras, AnnData, NWB and episodes as LeRobot takes them use names of their own.
 Invariant: a line names arrays that were found, and is given for a file that fits as a whole. It
 opens nothing.
 """
@@ -28,7 +28,7 @@ def recognised(arrays: Iterable[str]) -> tuple[str, ...]:
     episodes = [path for path, names in files.items() if _is_episode(names)]
     lines = [_episodes(episodes, files[episodes[0]])] if episodes else []
     for path, names in files.items():
-        lines += [line for rule in (_robomimic, _keras, _anndata) if (line := rule(path, names))]
+        lines += [line for rule in RULES if (line := rule(path, names))]
     return tuple(lines[:_MOST_LINES])
 
 
@@ -65,6 +65,18 @@ def _anndata(path: str, names: Sequence[str]) -> str | None:
     chosen = [("x", f"{path}{SEPARATOR}X")]
     chosen += [("label", f"{path}{SEPARATOR}{labels[0]}")] if labels else []
     return f"AnnData: npdata.NumpyDataset({_fields(chosen)})"
+
+
+def _nwb(path: str, names: Sequence[str]) -> str | None:
+    series = [n.removesuffix("/data") for n in names if n.endswith("/data")]
+    timed = next((each for each in series if f"{each}/timestamps" in names), None)
+    if timed is None or not timed.startswith(("acquisition/", "processing/", "stimulus/")):
+        return None
+    fields = _fields((n, f"{path}{SEPARATOR}{timed}/{n}") for n in ("data", "timestamps"))
+    return f'NWB: npdata.NumpyDataset({fields}, decode={{"data": "nwb"}})'
+
+
+RULES = (_robomimic, _keras, _anndata, _nwb)
 
 
 def _is_episode(names: Sequence[str]) -> bool:

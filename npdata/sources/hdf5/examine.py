@@ -230,7 +230,8 @@ def find(file: h5py.File, name: str, where: str) -> h5py.Dataset:
     if isinstance(found, h5py.Group):
         raise MemberNotFoundError(
             f"{where.removesuffix('::')} is a group, and a dataset is needed; {_listing(found)}; "
-            f"name one, as in FILE::NAME, or several: NumpyDataset.from_hdf5(FILE, NAME, NAME)"
+            "name one, as in NumpyDataset('FILE::NAME'), or several: "
+            "NumpyDataset.from_hdf5('FILE', 'NAME', 'NAME')"
         )
     if not isinstance(found, h5py.Dataset):
         raise MemberNotFoundError(f"{where} is a named type and no dataset; {_listing(file)}")
@@ -249,7 +250,8 @@ def _listing(group: h5py.Group) -> str:
     names: list[str] = []
 
     def visit(name: str, item: object) -> bool | None:
-        if isinstance(item, h5py.Dataset):
+        # PyTables keeps the indexes of its columns beside a table.
+        if isinstance(item, h5py.Dataset) and "/_i_" not in f"/{name}":
             names.append(f"{group.name.rstrip('/')}/{name}".lstrip("/"))
         return True if len(names) > MOST_NAMES else None
 

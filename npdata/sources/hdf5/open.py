@@ -126,7 +126,9 @@ def source_of(examined: Examined, options: Hdf5Options = AUTO, budget: int | Non
     if examined.packing is not None:
         about = (*about, ("packing", shown(examined.packing)))
     if examined.matlab is not None:
-        about = (*about, ("matlab", f'class {examined.matlab}; decode="matlab" understands it'))
+        gives = {"char": "with dtype=str gives a text for each row", "logical": "gives bool"}
+        text = f'class {examined.matlab}; decode="matlab" {gives[examined.matlab]}'
+        about = (*about, ("matlab", text))
     source = _read_as_decided(examined, about, options)
     source.packing, source.matlab = examined.packing, examined.matlab
     source.across = functools.partial(_across, examined, about, options)
