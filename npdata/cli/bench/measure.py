@@ -84,7 +84,7 @@ def measure(
                 order=order,
                 method=method,
                 passes=tuple(one.steady_rate for one in passes),
-                seconds_to_first_batch=statistics.median(one.first for one in passes),
+                seconds_to_first_row=statistics.median(one.first for one in passes),
             )
         )
     return Report(
@@ -131,9 +131,9 @@ def _too_slow(
     count = 1
     while alone and count < len(batch):
         more = min(len(batch), count * _GROWTH)
-        first = [batch[:1], batch[:count]]
-        tried = [_candidate(target, method, functools.partial(list, first)) for method in alone]
-        spent = require_same(tried, batches=len(first))
+        rows: Batches = functools.partial(list, [batch[:count]])
+        tried = [_candidate(target, method, rows) for method in alone]
+        spent = require_same(tried, batches=2)  # behind the first row
         for method, each in zip(alone, spent, strict=True):
             if each * more / count > seconds:
                 slow[method.kind] = count / each

@@ -32,6 +32,7 @@ from npdata.loading.readahead import take_batches
 from npdata.sources.base import Source
 
 Rows = NDArray[np.int64]
+FIRST_ROW: Rows = np.zeros(1, np.int64)
 Batches = Callable[[], Iterable[Rows]]
 """Gives the batches of an epoch, from the first one on."""
 _BARE_ROWS = 1 << 22
@@ -60,25 +61,27 @@ def methods_of(about: Conditions, *, helpers: int) -> tuple[list[Method], list[s
 
 
 def read(method: Method, target: Target, batches: Batches) -> Iterator[Any]:
-    """Read batches by a method, which is not the bare operation, epoch after epoch."""
-    epoch = batches()
+    """Read batches by a method, which is not the bare operation: one row, then epoch after epoch.
+
+    What begins a pass (opening, processes, threads) is over when that row arrives, and is not
+    taken for the reading of a first batch.
+    """
+    epoch: Any = batches()
     if method.kind == "plain":
-        yield from _row_by_row(target.openers, _Endless(epoch))
+        yield from _row_by_row(target.openers, _Endless(FIRST_ROW, epoch))
     elif method.kind == "h5py":
-        yield from _sorted_batches(target.openers, _Endless(epoch))
+        yield from _sorted_batches(target.openers, _Endless(FIRST_ROW, epoch))
     elif method.kind == "loader":
-        # Of a sampler of npdata the Loader knows the order, and what it can gather together.
-        sampler: Any = epoch
-        with (
-            target.opened() as dataset,
-            Loader(dataset, sampler=sampler, num_threads=method.helpers) as loader,
-        ):
-            yield from _Endless(loader)
+        with target.opened() as dataset:
+            first = collate(dataset.__getitems__(FIRST_ROW))
+            # Of a sampler of npdata the Loader knows the order, and what it can gather together.
+            with Loader(dataset, sampler=epoch, num_threads=method.helpers) as loader:
+                yield from _Endless(first, loader)
     else:
         with target.opened() as dataset:
             loaded: DataLoader[Any] = DataLoader(
                 dataset,
-                batch_sampler=_Endless(epoch),
+                batch_sampler=_Endless(FIRST_ROW, epoch),
                 collate_fn=collate,
                 num_workers=method.helpers,
             )
@@ -89,12 +92,13 @@ def read(method: Method, target: Target, batches: Batches) -> Iterator[Any]:
 
 
 class _Endless:
-    """What is iterated again and again: epoch after epoch, for which no process starts anew."""
+    """A first batch, and epoch after epoch, for which no process starts anew."""
 
-    def __init__(self, epoch: Iterable[Any]) -> None:
-        self._epoch = epoch
+    def __init__(self, first: Any, epoch: Iterable[Any]) -> None:
+        self._first, self._epoch = first, epoch
 
     def __iter__(self) -> Iterator[Any]:
+        yield self._first
         while True:
             yield from self._epoch
 

@@ -1,7 +1,7 @@
 """What was measured: a figure for every method in every order, and what is known of the data.
 
 Idea: frozen values between the measuring and all that is made of it: the table, the picture, JSON,
-the advice. Invariant: a rate counts the rows after the first batch of a pass, and is the median
+the advice. Invariant: a rate counts the rows after the first one of a pass, and is the median
 over the passes; nothing here opens a file or reads a clock.
 """
 
@@ -72,14 +72,14 @@ class Method:
 class Figure:
     """One method in one order: the rate of each pass in rows a second.
 
-    `seconds_to_first_batch` is the median over passes: opening files, starting processes. With
+    `seconds_to_first_row` is the median over passes: opening files, starting processes. With
     `estimate` there is none: a batch takes too long to time, and the one rate is of a few rows.
     """
 
     order: OrderName
     method: Method
     passes: tuple[float, ...]
-    seconds_to_first_batch: float | None = None
+    seconds_to_first_row: float | None = None
     estimate: bool = False
 
     @property

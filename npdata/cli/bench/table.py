@@ -83,7 +83,7 @@ def _table(report: Report) -> Any:
 def _cells(report: Report, figure: Figure) -> Iterator[Any]:
     text = require("rich.text", extra="cli", purpose="a table").Text
     part, kind = report.of_roofline(figure), figure.method.kind
-    start = None if kind == "roofline" else figure.seconds_to_first_batch
+    start = None if kind == "roofline" else figure.seconds_to_first_row
     yield f"  {figure.method.name}"
     yield rate_text(figure.rate)
     yield f"{bytes_text(figure.rate * report.conditions.row_bytes)}"
@@ -109,7 +109,7 @@ def notes(report: Report) -> Iterator[str]:
     spread = "" if report.rounds > 1 else "a single pass gives no ±, more --seconds do; "
     yield (
         f"{rounds} in turns, passes of about {report.pass_seconds:.2g} s, {report.seconds:.0f} s "
-        f"in all; {spread}every method gave the same rows. start: to the first batch"
+        f"in all; {spread}every method gave the same rows. start: to the first row"
     )
     if any(figure.estimate for figure in report.figures):
         yield "guess: a batch takes too long, so this is the rate of its first rows"
