@@ -4,6 +4,8 @@ Idea: windows, episodes, ragged rows, sparse rows and many groups are each read 
 Invariant: both sides are seen to give the same values before they are timed.
 """
 
+import contextlib
+import itertools
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
@@ -207,6 +209,39 @@ def cells(folder: Path, count: int, batches: int) -> Iterator[Pair]:
     yield Pair(what=f"{what}, in memory", usual="scipy", old=usual, new=lambda: memory, goal=goal)
     yield Pair(
         what=f"{what}, .h5ad", usual="scipy, memory", old=usual, new=lambda: stored, goal=goal
+    )
+    with contextlib.suppress(ModuleNotFoundError):  # npdata[bench] is not there
+        yield backed(path, count, batches)
+
+
+def backed(path: Path, count: int, batches: int) -> Pair:
+    """Read a .h5ad in the order of scDataset, which takes rows by the classes of AnnData."""
+    from anndata.io import sparse_dataset
+    from scdataset import BlockShuffling, scDataset
+
+    def shuffled(rows: Any, **options: Any) -> Iterator[Any]:
+        order = BlockShuffling(block_size=16)
+        made = scDataset(rows, order, batch_size=256, fetch_factor=16, seed=0, **options)
+        return itertools.islice(made, batches)
+
+    def usual() -> Iterator[torch.Tensor]:
+        with h5py.File(path) as file:
+            stored = sparse_dataset(file["X"])
+            yield from shuffled(
+                np.arange(count),
+                fetch_callback=lambda _, rows: stored[rows],
+                batch_transform=lambda rows: torch.from_numpy(rows.toarray()),
+            )
+
+    loader = npdata.Loader(
+        npdata.NumpyDataset(f"{path}::X"), sampler=list(shuffled(np.arange(count)))
+    )
+    return Pair(
+        what="(d) sparse rows, dense batches, .h5ad",
+        usual="scDataset, backed",
+        old=usual,
+        new=lambda: loader,
+        goal=10,
     )
 
 
