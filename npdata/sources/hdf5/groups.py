@@ -11,7 +11,7 @@ import fnmatch
 from collections import OrderedDict
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import h5py
 import numpy as np
@@ -322,17 +322,19 @@ def _look(opened: OpenedFile, names: Sequence[str]) -> Groups:
     seen = np.empty((3, len(names)), np.int64)
     packed: list[Packing | None] = []
     with open(path, "rb", buffering=0) as raw:  # noqa: PTH123
+        row = _FirstRow(layout, raw) if direct else None
         for k, name in enumerate(names):
             found = _opened(opened, name)
             if found.shape[1:] != rest or not (
-                found.get_type().equal(stored) and len(found.shape) == layout.rank
+                found.dataset.get_type().equal(stored) and len(found.shape) == layout.rank
             ):
                 raise FieldError(
                     f"rows of {path}::{names[0]} are {rest} of {layout.dtype}, those of "
-                    f"{path}::{name} are {found.shape[1:]} of {found.dtype}; they make no one field"
+                    f"{path}::{name} are {found.shape[1:]} of {found.dataset.dtype}; they make no "
+                    f"one field"
                 )
-            seen[:, k] = _placed(found, layout, direct, raw)
-            packed.append(read_packing(found, layout.dtype))
+            seen[:, k] = _placed(found, layout, row)
+            packed.append(read_packing(found.dataset, layout.dtype))
     lengths, offsets, chunks = seen
     away = int((offsets < 0).sum())
     reason = examined.decision.reason
@@ -351,50 +353,71 @@ def _look(opened: OpenedFile, names: Sequence[str]) -> Groups:
     )
 
 
-def _opened(opened: OpenedFile, name: str) -> Any:
+class _Found(NamedTuple):
+    """A dataset that is open, and what HDF5 was asked of it; to ask makes an object of h5py."""
+
+    dataset: Any
+    properties: Any
+    storage: str
+    space: Any
+    shape: tuple[int, ...]
+
+
+def _opened(opened: OpenedFile, name: str) -> _Found:
     path = opened.path
     inside = not opened.options.allow_external
     group, own = opened.groups.find(name) if inside else (opened.file.id, name.encode())
     try:
-        found = h5py.h5o.open(group, own)
+        dataset = h5py.h5o.open(group, own)
     except (KeyError, OSError, RuntimeError, ValueError) as error:
         raise MemberNotFoundError(
             f"{path} has no dataset {name!r}, which others of its groups have: {error}"
         ) from None
-    if not isinstance(found, h5py.h5d.DatasetID):
+    if not isinstance(dataset, h5py.h5d.DatasetID):
         raise MemberNotFoundError(f"{path}::{name} is a group, and a dataset is needed")
+    properties = dataset.get_create_plist()
+    storage = storage_of(properties)
     if inside:
-        require_own_data(found, storage_of(found.get_create_plist()), f"{path}::{name}")
-    if not found.shape:
+        require_own_data(dataset, storage, f"{path}::{name}")
+    space = dataset.get_space()
+    shape = space.get_simple_extent_dims()
+    if not shape:
         raise SourceError(f"{path}::{name} is a scalar or null dataset and has no rows")
-    return found
+    return _Found(dataset, properties, storage, space, shape)
 
 
-def _placed(found: Any, layout: Layout, direct: bool, raw: Any) -> tuple[int, int, int]:
+def _placed(found: _Found, layout: Layout, row: "_FirstRow | None") -> tuple[int, int, int]:
     """Give the length of a dataset, where its rows lie (-1: open it), and the rows of a chunk."""
-    properties = found.get_create_plist()
-    storage, length = properties.get_layout(), int(found.shape[0])
-    if storage == h5py.h5d.CHUNKED:
-        return length, -1, int(properties.get_chunk()[0])
+    length = int(found.shape[0])
+    if found.storage == "chunked":
+        return length, -1, int(found.properties.get_chunk()[0])
     nbytes = length * layout.row_bytes
-    offset = found.get_offset() if storage == h5py.h5d.CONTIGUOUS else None
-    if not direct or offset is None or not nbytes or found.get_storage_size() != nbytes:
+    if row is None or found.storage != "contiguous" or not nbytes:
         return length, -1, 0
-    if offset + nbytes > layout.identity.size or not _first_row_is_there(
-        found, layout, offset, raw
-    ):
+    offset = found.dataset.get_offset()
+    if offset is None or found.dataset.get_storage_size() != nbytes:
+        return length, -1, 0
+    if offset + nbytes > layout.identity.size or not row.is_at(offset, found):
         return length, -1, 0
     return length, int(offset), 0
 
 
-def _first_row_is_there(found: Any, layout: Layout, offset: int, raw: Any) -> bool:
-    shape = (1, *found.shape[1:])
-    row = np.empty((1, *layout.shape[1:]), layout.dtype)
-    space = found.get_space()
-    space.select_hyperslab((0,) * len(shape), shape)
-    found.read(h5py.h5s.create_simple(shape), space, row)
-    raw.seek(offset)
-    return bool(raw.read(row.nbytes) == row.tobytes())
+class _FirstRow:
+    """Looks whether HDF5 reads the row that lies at an offset in the file as the first one."""
+
+    def __init__(self, layout: Layout, raw: Any) -> None:
+        shape = (1, *layout.shape[1:])
+        self._raw = raw
+        self._row = np.empty(shape, layout.dtype)
+        self._target = h5py.h5s.create_simple(shape)
+        self._shape = shape
+        self._start = (0,) * len(shape)
+
+    def is_at(self, offset: int, found: _Found) -> bool:
+        found.space.select_hyperslab(self._start, self._shape)
+        found.dataset.read(self._target, found.space, self._row)
+        self._raw.seek(offset)
+        return bool(self._raw.read(self._row.nbytes) == self._row.tobytes())
 
 
 def _range(lengths: NDArray[np.int64]) -> str:

@@ -16,16 +16,18 @@ MOST_LINKS = 32
 
 
 class HardGroups:
-    """The groups of an open file that are known to be reached by hard links alone, held open.
+    """The groups of an open file that are known to be reached by hard links alone.
 
-    What lies in one of them and is no link itself needs no more than one question: asked about
-    each component, 2,000 datasets of one group took 0.3 s longer.
+    A group that is asked for again is held open: asked about each component, 2,000 datasets of one
+    group took 0.3 s longer. The first time it is not, which spares 10,000 groups of one dataset a
+    ninth of the time.
     """
 
     def __init__(self, file: h5py.File) -> None:
         """Know none yet but the root."""
         self._file = file
         self._known: dict[tuple[str, ...], Any] = {(): h5py.h5g.open(file.id, b"/")}
+        self._asked: set[tuple[str, ...]] = set()
 
     def find(self, name: str) -> tuple[Any, bytes]:
         """Give a group and the name in it of what `name` leads to, by hard links where possible.
@@ -33,11 +35,25 @@ class HardGroups:
         Raises `ExternalDataError` where it leads through a link to another file.
         """
         *above, last = _parts(name) or ["."]
-        group = self._group(tuple(above))
-        if group is not None and (last == "." or _is_hard(group, last)):
-            return group, encoded(last)
+        found = self._below(tuple(above), last)
+        if found is not None:
+            return found
         require_inside(self._file, name)
         return self._file.id, encoded(name)
+
+    def _below(self, above: tuple[str, ...], last: str) -> tuple[Any, bytes] | None:
+        """Give a group and the name in it of member `last` of the group `above`; None: no links."""
+        if above in self._known or above in self._asked:
+            group, own = self._group(above), last
+        else:
+            self._asked.add(above)
+            group, own = self._group(above[:-1]), above[-1]
+            if group is None or not _is_hard(group, own):
+                return None
+            own = f"{own}/{last}"
+        if group is None or not (last == "." or _is_hard(group, own)):
+            return None
+        return group, encoded(own)
 
     def _group(self, parts: tuple[str, ...]) -> Any:
         known = self._known.get(parts)
