@@ -60,42 +60,40 @@ class NumpyDataset(Glance, FromFiles, Splits, Summed, Dataset[Any]):
     `"d.npz::x"`, `"d.h5::x"`, an open `h5py.Dataset`; or a dataset of one field, as `npdata.stack`
     gives. All fields have the same number of rows.
 
-    `transform` is applied to each sample, which is then an independent copy, by `ds[i]` and in
-    batches. With `copy=False` it promises not to write into its sample, and gets a view where rows
-    lie in place: a crop then reads what it crops. `SampleWrittenError` (a RuntimeError) where it
-    wrote after all. `batch_transform` to each stacked batch, wherever rows leave the dataset. Where
-    samples are asked for (`ds[i]` is a batch of one; `default_collate`; a wrapper), its result is
-    taken apart: `BatchTransformError` (a ValueError) where it has not one row for each. One with a
-    parameter `rng` gets a NumPy generator there, made of seed, epoch and position where rows come
-    from `npdata.Loader` or a `BlockBatchSampler`, else of the row alone. `dtype`
-    casts after reading: one for all fields, or a mapping from field name or position, or a
-    sequence with one (or None) per field; `str` or `bytes` keeps text.
+    Each option is for all fields that it fits, or a mapping from field name or position.
 
-    Samples of different lengths (`npdata.ragged`, HDF5 datasets of variable length) make a batch of
-    the form `ragged`: "padded" (the default) gives `Padded` values and lengths, filled up with
-    `padding` (0), "jagged" a nested tensor of torch's jagged layout, "list" a list of tensors; one
-    for all such fields, or a mapping from field name or position. Likewise `layout` for sparse rows
-    (`npdata.csr`, `"cells.h5ad::X"`): "dense" (the default) or "csr", a tensor of torch's layout.
-
-    `decode="cf"` gives the values that numbers of netCDF-4 and other HDF5 files stand for by their
-    attributes: scaled, NaN where missing or not valid, times as int64 nanoseconds since 1970; for
-    all fields, or in a mapping for some. Without it numbers are as stored, and rows that are packed
-    in different ways are refused.
-
-    `columns` chooses among the columns of records (tables, structured arrays): a name such as "age"
-    or "pos.x" gives that column alone, several names a dict of them, with text as str; for all
-    fields of records, or in a mapping. `"t.h5::table.age"` names one column as well.
-
-    `axis` is the axis that the rows lie along, as in `np.moveaxis(array, axis, 0)`: -1 for files of
-    MATLAB, whose first axis is the last here. `decode="matlab"` makes its logical values bool,
-    and `decode="nwb"` applies the conversion of NWB time series.
-
-    `cache` keeps compressed HDF5 decoded, so that each chunk is decoded once: in a folder, which
-    ranks, workers and later runs share, or with "ram" in memory, for as long as the dataset lives;
-    for all fields, or in a mapping. `cache_bytes` bounds all that is in the folder (or in memory)
-    together: what was not used for the longest is removed, and of a dataset that does not fit the
-    first chunks are kept. None is half of what the disk (or memory) has free without it. OSError
-    where nothing can be written in the folder; data that needs no decoding is read as ever.
+    - `transform`: a function of each sample, in `ds[i]` and in batches. It gets a copy.
+    - `batch_transform`: a function of each stacked batch, wherever rows leave the dataset. Where
+      samples are asked for (`ds[i]` is a batch of one; `default_collate`; a wrapper), its result is
+      taken apart: `BatchTransformError` (a ValueError) where it has not one row for each.
+    - Either gets a NumPy generator where it has a parameter `rng`: made of seed, epoch and position
+      where rows come from `npdata.Loader` or a `BlockBatchSampler`, else of the row alone.
+    - `copy`: False promises that `transform` does not write into its sample, which is then a view
+      where rows lie in place: a crop reads what it crops. `SampleWrittenError` (a RuntimeError)
+      where it wrote after all.
+    - `dtype`: casts after reading; also a sequence with one (or None) per field. `str` or `bytes`
+      keeps text.
+    - `ragged`: the form of a batch of samples of different lengths (`npdata.ragged`, HDF5 datasets
+      of variable length). "padded" (the default) gives `Padded` values and lengths, filled up with
+      `padding` (0), "jagged" a nested tensor of torch's jagged layout, "list" a list of tensors.
+    - `layout`: likewise for sparse rows (`npdata.csr`, `"cells.h5ad::X"`): "dense" (the default) or
+      "csr", a tensor of torch's layout.
+    - `decode`: "cf" gives what the numbers of netCDF-4 and other HDF5 files stand for by their
+      attributes: scaled, NaN where missing or not valid, times as int64 nanoseconds since 1970.
+      "matlab" makes logical values bool and, with `dtype=str`, char arrays text; "nwb" is the
+      conversion of NWB time series. Without it numbers are as stored, and rows that are packed
+      in different ways are refused.
+    - `columns`: which columns of records (tables, structured arrays). A name such as "age" or
+      "pos.x" gives that column alone, several names a dict of them, with text as str.
+      `"t.h5::table.age"` names one column as well.
+    - `axis`: the axis that the rows lie along, as in `np.moveaxis(array, axis, 0)`: -1 for files of
+      MATLAB, whose first axis is the last here.
+    - `cache`: keeps compressed HDF5 decoded, so that each chunk is decoded once: in a folder, which
+      ranks, workers and later runs share, or with "ram" in memory, for as long as the dataset
+      lives. OSError where nothing can be written in the folder.
+    - `cache_bytes`: bounds all that is in the folder (or in memory) together; None is half of what
+      the disk (or memory) has free without it. What was not used for the longest is removed, and of
+      a dataset that does not fit the first chunks are kept.
 
     Raises `FieldError` (a ValueError) for fields of different length, for none, and for options
     that name no field; and whatever opening a field raises.
@@ -123,7 +121,6 @@ class NumpyDataset(Glance, FromFiles, Splits, Summed, Dataset[Any]):
         copy: bool = True,
         **named: SourceLike,
     ) -> None:
-        """Open the fields; see the class for the arguments."""
         require_functions(transform=transform, batch_transform=batch_transform)
         require_flag("copy", copy)
         names, sources = fields_of(fields, named)
