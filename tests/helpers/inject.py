@@ -23,7 +23,10 @@ class Injected(BaseException):
 
 @functools.cache
 def sheltered(code: CodeType) -> frozenset[int]:
-    """Give the offsets of the instructions that call `__exit__` with three times None."""
+    """Give the offsets of the instructions that call `__exit__` with three times None.
+
+    A `return` inside the block swaps its value with `__exit__` first.
+    """
     steps = list(dis.get_instructions(code))
     found: set[int] = set()
     for k in range(len(steps) - 4):
@@ -31,6 +34,8 @@ def sheltered(code: CodeType) -> frozenset[int]:
         nones = all(s.opname == "LOAD_CONST" and s.argval is None for s in part[:3])
         if nones and ("CALL" in (part[3].opname, part[4].opname)):
             found |= {step.offset for step in part}
+            if steps[k - 1].opname == "SWAP":
+                found.add(steps[k - 1].offset)
     return frozenset(found)
 
 
