@@ -121,6 +121,16 @@ class Entry:
         if self._path is not None:
             self._descriptor = None
 
+    def close(self) -> None:
+        """Let others take the room of the file now; its map, which holds the lock too, goes later.
+
+        Threads drop the chunks that they decoded as they come to it.
+        """
+        held = self._descriptor
+        if held is not None:
+            unlock(held.number)
+        self.close_idle()
+
     def _opened(self) -> Descriptor:
         """Give the descriptor; the caller holds it, so that no other thread closes it meanwhile."""
         held = self._descriptor
@@ -219,6 +229,12 @@ def lock_shared(descriptor: int) -> None:
     """Show other processes that a file is in use, where the file system has locks."""
     with contextlib.suppress(OSError):
         fcntl.flock(descriptor, fcntl.LOCK_SH)
+
+
+def unlock(descriptor: int) -> None:
+    """End what `lock_shared` shows."""
+    with contextlib.suppress(OSError):
+        fcntl.flock(descriptor, fcntl.LOCK_UN)
 
 
 def lay_out(descriptor: int, plan: Plan) -> None:

@@ -368,6 +368,8 @@ class OfDecodedRows(Source):
     def _drop(self) -> None:
         state = self._state.take()
         if state is not None:
+            if state.entry is not None:
+                state.entry.close()
             state.forget()
 
 

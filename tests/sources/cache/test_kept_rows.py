@@ -314,6 +314,15 @@ def test_what_was_closed_makes_room_in_the_same_process(path: Path, folder: Path
         assert len(Folder(folder).held()) == 1
 
 
+def test_what_was_closed_makes_room_while_its_map_is_in_use(path: Path, folder: Path) -> None:
+    with opened(path, folder, cache_bytes=250_000) as ds:
+        decodes(ds)
+        entry = ds.sources[0]._state.get().entry  # as a thread has it that is late
+    with opened(path, folder, "tiles", cache_bytes=250_000) as ds:
+        assert "each chunk is decoded once" in str(ds.describe())
+    assert (entry.rows(X.shape, X.dtype) == X).all()
+
+
 @LINUX
 def test_a_full_disk_ends_the_writing_and_no_reading(path: Path, folder: Path) -> None:
     ds = opened(path, folder)
