@@ -43,7 +43,11 @@ from npdata.loading.runs import RunResult
 from npdata.loading.schedule import Auto, Schedule
 from npdata.loading.stats import Counter, LoaderStats
 from npdata.loading.to_device import DTypes, Sender, cast, map_tensors, require_dtypes
-from npdata.loading.trainers import Reading, refuse_batches_of_batches
+from npdata.loading.trainers import (
+    Reading,
+    refuse_a_second_division,
+    refuse_batches_of_batches,
+)
 from npdata.loading.wrapped_datasets import datasets_within
 from npdata.sampling.order.epoch_order import Shuffle
 from npdata.sampling.order.ranks import Uneven
@@ -182,6 +186,7 @@ class Loader:
         if self._closed:
             raise ClosedError("the loader was closed; make a new one")
         refuse_batches_of_batches()
+        refuse_a_second_division()
         if get_worker_info() is not None and not isinstance(self._sampler, BlockBatchSampler):
             raise LoaderError(
                 "a worker of a DataLoader iterates a Loader, and every worker would read all rows "
@@ -269,6 +274,7 @@ class Loader:
     @explained()
     def set_epoch(self, epoch: int) -> None:
         """Make the next iteration this epoch; see `BlockBatchSampler.set_epoch`."""
+        refuse_a_second_division()
         self._of_sampler("set_epoch")(epoch)
         self._current = None
 

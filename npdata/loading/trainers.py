@@ -11,6 +11,7 @@ from types import FrameType
 from typing import Any
 
 from npdata.errors import LoaderError
+from npdata.sampling.trainers import who_asks
 
 
 class Reading:
@@ -49,6 +50,20 @@ def refuse_batches_of_batches() -> None:
         raise LoaderError(
             "DataLoader(loader) makes batches of the batches of a Loader: write "
             "DataLoader(loader, batch_size=None), which hands them on, or iterate the Loader itself"
+        )
+
+
+def refuse_a_second_division() -> None:
+    """Raise `LoaderError` (a ValueError) where Accelerate is about to divide a loader's batches.
+
+    Examples:
+        >>> npdata.Loader(npdata.NumpyDataset(np.arange(5)), 2).set_epoch(1)
+    """
+    if who_asks().divides:
+        raise LoaderError(
+            "accelerator.prepare(DataLoader(loader, batch_size=None)) divides the rows, which the "
+            "Loader has divided among processes already: write accelerator.prepare(loader), of the "
+            "Loader itself"
         )
 
 

@@ -32,7 +32,8 @@ class Run:
     """An iteration, from the moment that it is asked for a batch.
 
     `counted` are the ranks that a state counts by: not `ranks` where a trainer divides the batches.
-    `filled`: the last batches are filled up to a whole step of those ranks.
+    `filled`: the last batches are filled up to a whole step of those ranks. `again`: so many
+    batches of the epoch's start come first, which the trainer skips.
     """
 
     start: Start
@@ -41,6 +42,7 @@ class Run:
     sized: BySize | None = None
     lists: bool = False
     filled: bool = False
+    again: int = 0
     given: int = 0
     ended: bool = False
     consumed: list[int] = field(default_factory=list)
@@ -56,7 +58,7 @@ class Run:
     def steps(self) -> int:
         """The steps of all ranks that the batches given make; `drop` gives no part of a step."""
         batches = self.counted.step_size // self.ranks.step_size
-        whole, more = divmod(self.given, batches)
+        whole, more = divmod(max(0, self.given - self.again), batches)
         return whole + (more > 0 and self.counted.uneven != "drop")
 
 

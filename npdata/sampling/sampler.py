@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 import torch.distributed as dist
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike
 from torch.utils.data import BatchSampler, Sampler, get_worker_info
 
 from npdata.calls import explained
@@ -21,10 +21,10 @@ from npdata.errors import SamplerError, StateError, StateWarning
 from npdata.sampling.order.by_size import BySize
 from npdata.sampling.order.checks import whole_number
 from npdata.sampling.order.epoch_length import EpochLength
-from npdata.sampling.order.epoch_order import Shuffle
+from npdata.sampling.order.epoch_order import Ints, Order, Shuffle
 from npdata.sampling.order.ranks import UNEVEN, Ranks, Uneven
 from npdata.sampling.order.recipe import Recipe, shuffle_name
-from npdata.sampling.rows import MaskedRows, SeededRow, SeededRows
+from npdata.sampling.rows import MaskedRows, SeededRows, listed
 from npdata.sampling.run import Batches, Place, Run, RunBatches, Start
 from npdata.sampling.torch_words import WORDS
 from npdata.sampling.trainers import (
@@ -34,6 +34,7 @@ from npdata.sampling.trainers import (
     is_for_predicting,
     refuse_overfitting_other_rows,
     require_divisible,
+    skip_what_comes_again,
     state_within,
     warn_of_repeated_predictions,
     who_asks,
@@ -172,7 +173,7 @@ class BlockBatchSampler(FoundByLightning, BatchSampler):
         return RowSampler(self, self._recipe.samples)
 
     @property
-    def subset(self) -> NDArray[np.int64] | None:
+    def subset(self) -> Ints | None:
         """The only rows that any batch is made of, in no order of meaning; None: all."""
         return self._recipe.subset
 
@@ -183,44 +184,39 @@ class BlockBatchSampler(FoundByLightning, BatchSampler):
         as some trainers make, uses up no epoch.
         """
         self._place = replace(self._place, run=None)
+        skip_what_comes_again(lambda: self._next_run(peek=True))
         return RunBatches(self)
 
     def _next_run(self, peek: bool = False) -> Run:
         """Give the run of the epoch that comes, which is then the one under way."""
-        asking, ranks, counted = self._asked_for()
+        asking, counted = self._asked_for()
         coming = self._not_at_end(self._place.coming, counted)
+        ranks = asking.reads(coming.position, counted)
         run = Run(start=coming, ranks=ranks, counted=counted, sized=self._sized)
         run.lists, run.filled = asking.divides, asking.fills and not self.drop_last
+        run.again = asking.again(coming.position, counted)
         if not peek:
             self._place = replace(self._place, coming=coming, run=run)
             warn_of_repeated_predictions(asking, counted, coming.position)
         return run
 
-    def _asked_for(self) -> tuple[Asking, Ranks, Ranks]:
-        """Give who asks, the ranks to make batches for, and those to count by."""
+    def _asked_for(self) -> tuple[Asking, Ranks]:
+        """Give who asks, and the ranks to count by."""
         asking = who_asks()
         refuse_overfitting_other_rows(asking, bool(self._recipe.shuffle))
         self._recipe.warn_of_workers(0 if self._place.begun else asking.workers)
-        if asking.divides:
-            require_divisible(
-                asking,
-                lanes=self._recipe.lanes,
-                uneven=self._uneven,
-                masked=self._masked,
-                ranked=(self._world_size or 1) > 1,
-                sized=self._sized is not None,
-            )
-            uneven: Uneven = "drop" if self.drop_last else "ragged"
-            processes = 1 if asking.split else asking.processes
-            counted = self._ranks_of(0, processes, uneven)
-            ranks = self._ranks_of(0, 1, uneven, counted.n)
-        else:
-            counted = ranks = self._ranks()
-        if asking.loader is not None:
-            # Accelerate takes it from the dataset, whatever the sampler gives of it.
-            left = ranks.n - self._place.coming.position
-            asking.loader.remainder = 0 if self.drop_last else left % counted.step_size
-        return asking, ranks, counted
+        if not asking.divides:
+            return asking, self._ranks()
+        require_divisible(
+            asking,
+            lanes=self._recipe.lanes,
+            uneven=self._uneven,
+            masked=self._masked,
+            ranked=(self._world_size or 1) > 1,
+            size=self.batch_size,
+        )
+        uneven: Uneven = "drop" if self.drop_last else "ragged"
+        return asking, self._ranks_of(0, 1 if asking.split else asking.processes, uneven)
 
     def _begin(self, run: Run) -> None:
         if self._place.coming is run.start:
@@ -267,6 +263,8 @@ class BlockBatchSampler(FoundByLightning, BatchSampler):
             return
         order = self._recipe.order(run.start.epoch)
         position, ranks = run.start.position, run.ranks
+        if run.again:
+            yield self._cut(order, np.arange(run.counted.step_size), np.arange(0), run)
         steps, size = ranks.whole_steps(position), _FIRST_CHUNK
         while steps:
             count = min(size // ranks.batch_size, _SPAN // ranks.step_size)
@@ -285,12 +283,15 @@ class BlockBatchSampler(FoundByLightning, BatchSampler):
         if run.filled:
             last = ranks.filled(position, run.start.position, run.counted.step_size)
         if last is not None and len(last.positions) + len(last.fill):
-            size, padding = ranks.batch_size, len(last.fill)
-            positions = np.append(last.positions, last.fill)
-            rows = np.append(order.rows(last.positions), order.rows(last.fill))
-            cuts = (slice(k, k + size) for k in range(0, len(rows), size))
-            yield [self._batch(rows[cut], positions[cut], padding, run) for cut in cuts]
+            yield self._cut(order, last.positions, last.fill, run)
         run.ended = True
+
+    def _cut(self, order: Order, counting: Ints, fill: Ints, run: Run) -> Batches:
+        """Give the batches of the positions of a step, and of those that only fill it up."""
+        rows = np.append(order.rows(counting), order.rows(fill))
+        positions, size = np.append(counting, fill), run.ranks.batch_size
+        cuts = (slice(k, k + size) for k in range(0, len(rows), size))
+        return [self._batch(rows[cut], positions[cut], len(fill), run) for cut in cuts]
 
     def __len__(self) -> int:
         """Give the number of batches of the iteration under way, else of the one that comes.
@@ -298,13 +299,15 @@ class BlockBatchSampler(FoundByLightning, BatchSampler):
         After a state was loaded that is what is left of its epoch. To Lightning, which counts the
         batches that it had before, it is always a whole epoch.
         """
-        asking, ranks, counted = self._asked_for()
+        asking, counted = self._asked_for()
         run = self._place.run
         if asking.lightning is not None:
-            return self._steps(Start(self.epoch, 0), ranks)
-        if run is not None and not run.ended:
-            return self._steps(run.start, ranks)
-        return self._steps(self._not_at_end(self._place.coming, counted), ranks)
+            start = Start(self.epoch, 0)
+        elif run is not None and not run.ended:
+            start = run.start
+        else:
+            start = self._not_at_end(self._place.coming, counted)
+        return self._steps(start, asking.reads(start.position, counted))
 
     def _steps(self, start: Start, ranks: Ranks) -> int:
         """Give the number of batches of a rank from `start` on."""
@@ -397,8 +400,9 @@ class BlockBatchSampler(FoundByLightning, BatchSampler):
         count = given if consumed is None else whole_number("consumed", consumed, least=0)
         if count > given:
             raise StateError(
-                f"consumed={count}, but this iteration has given {given} batches: count from "
-                "where the iteration began"
+                f"consumed={count}, but this iteration has given {given} batches: count from where "
+                "the iteration began, on a process that reads (with dispatch_batches=True of "
+                "Accelerate that is the first)"
             )
         ranks = self._ranks() if run is None else run.counted
         if run is not None and run.ended and count == given:
@@ -437,9 +441,8 @@ class BlockBatchSampler(FoundByLightning, BatchSampler):
                 show = shuffle_name if name == "shuffle" else repr
                 raise StateError(
                     f"the state is of {name}={show(state[name])}, this sampler of "
-                    f"{name}={show(value)}: "
-                    "a position in another order means other samples; make the sampler as it "
-                    "was, or begin an epoch without the state"
+                    f"{name}={show(value)}: a position in another order means other samples; make "
+                    "the sampler as it was, or begin an epoch without the state"
                 )
         most = max(expected["samples"], self._length.samples(self._ranks().world_size))
         if state["position"] > most:
@@ -451,14 +454,14 @@ class BlockBatchSampler(FoundByLightning, BatchSampler):
         self._place = Place(coming=coming, loaded=True, begun=self._place.begun)
 
     def _batch(
-        self, rows: NDArray[np.int64], positions: NDArray[np.int64], padding: int, run: Run
-    ) -> NDArray[np.int64] | MaskedRows | SeededRows | list[int]:
+        self, rows: Ints, positions: Ints, padding: int, run: Run
+    ) -> Ints | MaskedRows | SeededRows | list[int]:
+        seed, epoch = self._recipe.seed, run.start.epoch
         if run.lists:
-            return self._listed(rows, positions, run)
+            return listed(rows, positions, seed, epoch) if self._seeded else rows.tolist()
         batch = MaskedRows(rows=rows, filler=padding) if self._masked else rows
         if not self._seeded:
             return batch
-        seed, epoch = self._recipe.seed, run.start.epoch
         return SeededRows(rows=batch, seed=seed, epoch=epoch, positions=positions)
 
     @property
@@ -481,20 +484,12 @@ class BlockBatchSampler(FoundByLightning, BatchSampler):
             rank, world_size = (dist.get_rank(), dist.get_world_size()) if present else (0, 1)
         return self._ranks_of(rank, world_size, self._uneven)
 
-    def _ranks_of(self, rank: int, world_size: int, uneven: Uneven, n: int | None = None) -> Ranks:
+    def _ranks_of(self, rank: int, world_size: int, uneven: Uneven) -> Ranks:
         return Ranks(
-            n=self._length.samples(world_size) if n is None else n,
+            n=self._length.samples(world_size),
             batch_size=self.batch_size or 1,
             rank=rank,
             world_size=world_size,
             uneven=uneven,
             lanes=self._recipe.lanes,
         )
-
-    def _listed(self, rows: NDArray[np.int64], positions: NDArray[np.int64], run: Run) -> list[int]:
-        """Give a batch that a trainer may cut and join to others, as it does with lists."""
-        if not self._seeded:
-            return list(map(int, rows.tolist()))
-        of = {"seed": self._recipe.seed, "epoch": run.start.epoch}
-        pairs = zip(rows.tolist(), positions.tolist(), strict=True)
-        return [SeededRow(row, position=position, **of) for row, position in pairs]

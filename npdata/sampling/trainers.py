@@ -9,8 +9,8 @@ it: they give the same sampler again. Invariant: what is not recognised is refus
 
 import sys
 import warnings
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, replace
 from types import FrameType
 from typing import Any, Self
 
@@ -32,21 +32,58 @@ class Asking:
 
     `processes` is 1 where nobody divides. `split`: each batch is divided, else batches are dealt.
     `fills`: it would fill the last step with the rows that came first in this iteration, which are
-    others after a resume. `workers` is how many processes of a DataLoader read the batches.
+    others after a resume; so does a `dispatcher`, whose first process reads for all. `skips`: so
+    many batches will be thrown away. `workers`: so many processes of a DataLoader read the batches.
     """
 
     processes: int = 1
     split: bool = False
     even: bool = False
     fills: bool = False
+    skips: int = 0
     workers: int = 0
     loader: Any = None
+    dispatcher: Any = None
     lightning: Any = None
 
     @property
     def divides(self) -> bool:
         """Whether the batches will be divided among processes."""
         return self.processes > 1
+
+    def reads(self, position: int, counted: Ranks) -> Ranks:
+        """Give the ranks to make batches for from `position` on: one where a trainer divides.
+
+        Accelerate would take the samples of the last step from the dataset, whatever is read of it.
+
+        Examples:
+            >>> ranks = Ranks(n=11, batch_size=2, rank=0, world_size=2, uneven="drop", lanes=1)
+            >>> Asking(processes=2).reads(4, ranks).n
+            8
+        """
+        left = (counted.n - position) % counted.step_size
+        counts = 0 if counted.uneven == "drop" else left
+        if self.loader is not None:
+            self.loader.remainder = counts
+        if not self.divides:
+            return counted
+        return replace(counted, world_size=1, n=counted.n - left + counts)
+
+    def again(self, position: int, counted: Ranks) -> int:
+        """Give how many batches from the start of the epoch come before those from `position` on.
+
+        A dispatcher fills up rows that do not divide with the first of this iteration. So that they
+        are those of an undisturbed epoch, it gets the first step once more, and skips it.
+
+        Examples:
+            >>> ranks = Ranks(n=5, batch_size=2, rank=0, world_size=1, uneven="ragged", lanes=1)
+            >>> Asking().again(2, ranks)
+            0
+        """
+        filled = self.divides and self.dispatcher is not None and counted.uneven != "drop"
+        if not filled or not position or not (counted.n - position) % self.processes:
+            return 0
+        return 0 if counted.n < counted.step_size else counted.world_size
 
 
 def who_asks() -> Asking:
@@ -99,11 +136,24 @@ def _accelerate(owner: Any) -> dict[str, Any]:
             "fills": owner.even_batches and owner.num_processes > 1,
         }
     if kind == "DataLoaderDispatcher":
-        return {"processes": owner.state.num_processes, "split": owner.split_batches, "even": True}
+        if owner.use_stateful_dataloader:
+            raise SamplerError(
+                "Accelerate counts other batches than were received with dispatch_batches=True and "
+                "use_stateful_dataloader=True: leave one of them out; the position is saved by "
+                "sampler.state_dict(consumed=steps)"
+            )
+        return {
+            "processes": owner.state.num_processes,
+            "split": owner.split_batches,
+            "even": True,
+            "dispatcher": owner,
+        }
+    if kind == "IterableDatasetShard":
+        return {"processes": owner.num_processes}
     if kind == "DataLoaderShard":
         return {"loader": owner}
     if kind in _PASS_ON:
-        return {}
+        return {"skips": owner.skip_batches} if kind == "SkipBatchSampler" else {}
     raise SamplerError(
         f"{type(owner).__name__} of this version of Accelerate asks for batches, and npdata does "
         "not know how it divides them: give the model to accelerator.prepare() without the loader, "
@@ -118,20 +168,32 @@ def _frames_between() -> Iterator[FrameType]:
         frame = frame.f_back
 
 
+def skip_what_comes_again(peek: Callable[[], Any]) -> None:
+    """Let a dispatcher skip the batches that come `again`, on each of its processes."""
+    dispatcher = who_asks().dispatcher
+    if dispatcher is not None:
+        dispatcher.skip_batches = 1 if peek().again else 0
+
+
 def require_divisible(
-    asking: Asking, *, lanes: int, uneven: str, masked: bool, ranked: bool, sized: bool
+    asking: Asking, *, lanes: int, uneven: str, masked: bool, ranked: bool, size: int | None
 ) -> None:
     """Raise `SamplerError` (a ValueError) for options that Accelerate's division would void.
 
     Examples:
-        >>> no = dict(masked=False, ranked=False, sized=False)
+        >>> no = dict(masked=False, ranked=False, size=1)
         >>> require_divisible(Asking(), lanes=1, uneven="pad", **no)
     """
-    what = None
+    what, cure = None, "leave that option out"
     if ranked:
         what = "rank= and world_size= divide the rows among processes"
-    elif sized:
+    elif size is None:
         what = "max_rows= gives processes batches of different sizes in turn"
+    elif asking.split and size % asking.processes:
+        what = f"split_batches=True would cut each batch of {size} for {asking.processes} processes"
+    elif asking.dispatcher is not None and asking.skips:
+        what = "skip_first_batches counts no steps with dispatch_batches=True"
+        cure = "load a state of sampler.state_dict(consumed=steps) into the sampler"
     elif lanes > 1:
         what = f"lanes={lanes} gives each process lanes of its own"
     elif masked:
@@ -141,8 +203,7 @@ def require_divisible(
     if what is not None:
         raise SamplerError(
             f"{what}, and Accelerate, which prepared this DataLoader, divides its batches by its "
-            "own rule: leave that option out, or give accelerator.prepare() the model without the "
-            "DataLoader"
+            f"own rule: {cure}, or give accelerator.prepare() the model without the DataLoader"
         )
 
 

@@ -13,7 +13,7 @@ from trained_ranks import on_ranks
 
 import npdata
 from npdata import BlockBatchSampler, Loader, NumpyDataset
-from npdata.errors import SamplerError
+from npdata.errors import LoaderError, SamplerError
 
 pytest.importorskip("accelerate", reason="pip install 'npdata[integrations]'")
 
@@ -44,9 +44,9 @@ def noisy(sample: torch.Tensor, rng: np.random.Generator) -> dict[str, Any]:
     return {"row": sample, "noise": rng.random()}
 
 
-def train(rank: int, kind: str, stop: int | None, state: Any, steps: int) -> Any:
+def train(rank: int, kind: str, stop: int | None, state: Any, steps: int, mode: Any = None) -> Any:
     """Train two epochs, or to step `stop` and give the state: weights, rows and updates."""
-    tool = accelerator(gradient_accumulation_steps=steps)
+    tool = accelerator(gradient_accumulation_steps=steps, **(mode or {}))
     data = NumpyDataset(np.arange(N))
     sampler = BlockBatchSampler(data, 8, shuffle="full")
     loader = Loader(data, sampler=sampler, num_threads=2)
@@ -78,7 +78,8 @@ def train(rank: int, kind: str, stop: int | None, state: Any, steps: int) -> Any
             if total == stop:
                 counted = {"consumed": received} if kind == "DataLoader" else {}
                 kept = [{k: v.clone() for k, v in model.state_dict().items()}]
-                return holder.state_dict(**counted), kept[0], optimizer.state_dict()
+                saved = holder.state_dict(**counted) if tool.is_main_process else None
+                return saved, kept[0], optimizer.state_dict()
     return [p.detach().clone() for p in model.parameters()], seen, updates
 
 
@@ -89,16 +90,26 @@ class TestTraining:
         "a resumed run ends with the same weights, bit for bit; 1 and 2 processes",
         "`loader.state_dict()`; of a DataLoader `sampler.state_dict(consumed=steps)`",
     )
-    @pytest.mark.parametrize("world", [1, 2])
-    @pytest.mark.parametrize("kind", ["Loader", "DataLoader"])
+    @pytest.mark.parametrize(
+        "kind, mode, world",
+        [
+            ("Loader", {}, 1),
+            ("Loader", {}, 2),
+            ("DataLoader", {}, 1),
+            ("DataLoader", {}, 2),
+            ("DataLoader", {"dispatch_batches": True}, 2),
+            ("DataLoader", {"dispatch_batches": True, "split_batches": True}, 2),
+            ("DataLoader", {"even_batches": True, "split_batches": True}, 2),
+        ],
+    )
     def test_resumed_ends_with_the_same_weights(
-        self, tmp_path: Path, kind: str, world: int
+        self, tmp_path: Path, kind: str, mode: dict[str, Any], world: int
     ) -> None:
-        whole = on_ranks(tmp_path, train, kind, None, None, 1, world=world)
+        whole = on_ranks(tmp_path, train, kind, None, None, 1, mode, world=world)
         per_epoch = len(whole[0][1]) // 2
         for stop in (5, per_epoch):
-            state = on_ranks(tmp_path, train, kind, stop, None, 1, world=world)[0]
-            rest = on_ranks(tmp_path, train, kind, None, state, 1, world=world)
+            state = on_ranks(tmp_path, train, kind, stop, None, 1, mode, world=world)[0]
+            rest = on_ranks(tmp_path, train, kind, None, state, 1, mode, world=world)
             for (weights, seen, _), (again, left, _) in zip(whole, rest, strict=True):
                 assert seen[stop:] == left
                 assert all(map(torch.equal, weights, again))
@@ -151,11 +162,13 @@ class TestMetrics:
 
 
 def refused(rank: int, options: dict[str, Any], mode: dict[str, Any]) -> str:
+    """Give the error that each process raises: none may wait for another."""
     tool = accelerator(**mode)
-    data = NumpyDataset(np.arange(N))
+    pairs = npdata.ragged(np.arange(2 * N), lengths=np.full(N, 2))
+    data = NumpyDataset(pairs if "max_rows" in options else np.arange(N))
     try:
-        loader = tool.prepare(data_loader(data, BlockBatchSampler(data, 8, **options)))
-        next(iter(loader))
+        sampler = BlockBatchSampler(data, **{"batch_size": 8, **options})
+        next(iter(tool.prepare(data_loader(data, sampler))))
     except SamplerError as error:
         return str(error)
     return ""
@@ -164,7 +177,7 @@ def refused(rank: int, options: dict[str, Any], mode: dict[str, Any]) -> str:
 @shows(
     "Accelerate",
     "accelerate",
-    '`uneven="mask"`, `lanes=`, `rank=` of a prepared DataLoader are refused',
+    '`uneven="mask"`, `lanes=`, `rank=`, `max_rows=` of a prepared DataLoader are refused',
     "a `Loader`, which divides the rows itself",
 )
 @pytest.mark.parametrize(
@@ -174,14 +187,84 @@ def refused(rank: int, options: dict[str, Any], mode: dict[str, Any]) -> str:
         ({"uneven": "ragged"}, "unless even_batches=False"),
         ({"lanes": 2, "block_rows": 4}, "lanes=2 gives each process lanes"),
         ({"rank": 1, "world_size": 2}, "rank= and world_size= divide the rows"),
+        ({"batch_size": None, "max_rows": 8}, "max_rows= gives processes batches"),
     ],
 )
+@pytest.mark.parametrize("dispatch", [False, True])
 def test_options_that_the_division_voids_are_refused(
-    tmp_path: Path, options: dict[str, Any], message: str
+    tmp_path: Path, options: dict[str, Any], message: str, dispatch: bool
 ) -> None:
-    for text in on_ranks(tmp_path, refused, options, {}):
+    for text in on_ranks(tmp_path, refused, options, {"dispatch_batches": dispatch}):
         assert message in text
         assert "accelerator.prepare() the model without the DataLoader" in text
+
+
+@shows(
+    "Accelerate",
+    "accelerate",
+    "what loses rows or steps with `dispatch_batches=True` is refused: `split_batches` of batches "
+    "of one row, `use_stateful_dataloader`, `skip_first_batches`",
+    "a `Loader`, or a state of the sampler",
+)
+@pytest.mark.parametrize(
+    "options, mode, message",
+    [
+        ({"batch_size": 1}, {"split_batches": True}, "cut each batch of 1 for 2 processes"),
+        ({}, {"use_stateful_dataloader": True}, "dispatch_batches=True and use_stateful_dataload"),
+    ],
+)
+def test_modes_that_lose_rows_are_refused(
+    tmp_path: Path, options: dict[str, Any], mode: dict[str, Any], message: str
+) -> None:
+    for text in on_ranks(tmp_path, refused, options, {"dispatch_batches": True, **mode}):
+        assert message in text
+
+
+def skipping(rank: int) -> str:
+    tool = accelerator(dispatch_batches=True)
+    data = NumpyDataset(np.arange(N))
+    loader = tool.prepare(data_loader(data, BlockBatchSampler(data, 8)))
+    try:
+        len(tool.skip_first_batches(loader, 3))
+        if rank == 0:  # who alone reads
+            next(iter(tool.skip_first_batches(loader, 3).batch_sampler))
+    except SamplerError as error:
+        return str(error)
+    return ""
+
+
+@shows(
+    "Accelerate",
+    "accelerate",
+    "`skip_first_batches` of a DataLoader with `dispatch_batches=True`, which skips batches of all "
+    "processes, is refused",
+    "`sampler.load_state_dict(state)`",
+)
+def test_skipping_of_dispatched_batches_is_refused(tmp_path: Path) -> None:
+    for text in on_ranks(tmp_path, skipping):
+        assert "load a state of sampler.state_dict(consumed=steps)" in text
+
+
+def wrapped(rank: int, mode: dict[str, Any]) -> Any:
+    loader = DataLoader(Loader(NumpyDataset(np.arange(N)), 8), batch_size=None)
+    try:
+        return [row for batch in accelerator(**mode).prepare(loader) for row in batch.tolist()]
+    except LoaderError as error:
+        return str(error)
+
+
+@shows(
+    "Accelerate",
+    "accelerate",
+    "a DataLoader over a `Loader` is refused on several processes, where it would read a share of "
+    "the rows of each",
+    "`prepare(loader)`",
+)
+@pytest.mark.parametrize("mode", [{}, {"dispatch_batches": False}])
+def test_a_data_loader_over_a_loader(tmp_path: Path, mode: dict[str, Any]) -> None:
+    assert on_ranks(tmp_path, wrapped, mode, world=1) == [list(range(N))]
+    for text in on_ranks(tmp_path, wrapped, mode):
+        assert "write accelerator.prepare(loader), of the Loader itself" in text
 
 
 def seeded(rank: int) -> Any:
