@@ -24,21 +24,31 @@ LabelFrom: TypeAlias = str | re.Pattern[str] | Callable[[str], Any]
 class LabelSource(MemorySource):
     """A number for each row; where numbers stand for names, `categories[number]`."""
 
-    def __init__(self, values: NDArray[Any], categories: Sequence[str] = ()) -> None:
+    def __init__(
+        self,
+        values: NDArray[Any],
+        categories: Sequence[str] = (),
+        where: str = "labels from the names of files",
+        reason: str | None = None,
+        details: tuple[tuple[str, str], ...] = (),
+    ) -> None:
         """Take the numbers."""
         super().__init__(values)
         self.categories = tuple(categories)
-        self.where = "labels from the names of files"
+        self.where = where
         named = f"{len(categories)} categories" if categories else "numbers"
-        self.access = Access(kind="memory", reason=f"{named}, told by the names of the files")
+        told = f"{named}, told by the names of the files"
+        self.access = Access(kind="memory", reason=reason or told)
+        self.details = details
 
     def __reduce__(self) -> tuple[Any, ...]:
         """Pickle the numbers, compressed."""
-        return _unpickled, (packed(self.table.array), self.categories)
+        about = (self.categories, self.where, self.access.reason, self.details)
+        return _unpickled, (packed(self.table.array), *about)
 
 
-def _unpickled(values: Any, categories: tuple[str, ...]) -> LabelSource:
-    return LabelSource(unpacked(values), categories)
+def _unpickled(values: Any, *about: Any) -> LabelSource:
+    return LabelSource(unpacked(values), *about)
 
 
 def labels_of(paths: Iterable[str], label_from: LabelFrom) -> LabelSource:

@@ -9,33 +9,15 @@ from typing import Any
 
 import h5py
 import numpy as np
-from numpy.typing import NDArray
 
 from npdata.errors import FormatError, UnsupportedSourceError
-from npdata.sources.base import Access, Source
+from npdata.sources.base import Source
 from npdata.sources.hdf5.examine import Hdf5Options, require_file
 from npdata.sources.hdf5.layout import open_file
 from npdata.sources.hdf5.links import require_inside
 from npdata.sources.hdf5.open import open_hdf5
-from npdata.sources.memory import MemorySource
+from npdata.sources.labels import LabelSource
 from npdata.sources.sparse import CsrSource
-
-
-class CategoriesSource(MemorySource):
-    """The integer codes of a categorical column; -1 stands for a value that is missing."""
-
-    def __init__(self, codes: NDArray[Any], categories: tuple[str, ...], where: str) -> None:
-        """Take the codes, and the names that they stand for."""
-        super().__init__(codes)
-        self.categories = categories
-        self.where = where
-        self.access = Access(kind="memory", reason="codes of a categorical column, read at opening")
-        shown = ", ".join(map(repr, categories[:5])) + (", ..." if len(categories) > 5 else "")
-        self.details = (("codes", f"of {len(categories)} categories: {shown}"),)
-
-    def __reduce__(self) -> tuple[Any, ...]:
-        """Pickle the codes and their names."""
-        return type(self), (self.table.array, self.categories, self.where)
 
 
 def open_encoded(path: str, name: str, options: Hdf5Options) -> Source | None:
@@ -76,7 +58,10 @@ def open_encoded(path: str, name: str, options: Hdf5Options) -> Source | None:
         read = np.empty(codes.shape, codes.dtype)
         codes.read_run(0, read)
         codes.close()
-        return CategoriesSource(read, names, where)
+        shown = ", ".join(map(repr, names[:5])) + (", ..." if len(names) > 5 else "")
+        details = (("codes", f"of {len(names)} categories: {shown}"),)
+        reason = "codes of a categorical column, read at opening"
+        return LabelSource(read, names, where, reason, details)
     data, indices, indptr = (open_hdf5(path, f"{name}/{part}", options) for part in needed)
     return CsrSource(data, indices, indptr, shape)
 
