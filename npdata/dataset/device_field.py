@@ -45,9 +45,7 @@ class DeviceField(Field):
 
     def __init__(self, field: RowsField, rows: Tensor, places: Places | None = None) -> None:
         """Hold the rows."""
-        self.label = field.label
-        self.source = field.source
-        self.asked = field.asked
+        super().__init__(field.label, field.source, field.asked)
         self._field = field
         self._rows = rows
         self._places = places

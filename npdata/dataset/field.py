@@ -33,10 +33,13 @@ class Field(ABC):
     are details, as a source has them, that hold for this field alone.
     """
 
-    label: str | int
-    source: Source
-    asked: object
     notes: Details = ()
+
+    def __init__(self, label: str | int, source: Source, asked: object = None) -> None:
+        """Name the field and its source."""
+        self.label = label
+        self.source = source
+        self.asked = asked
 
     @property
     @abstractmethod
@@ -87,9 +90,9 @@ class Field(ABC):
         """Whether a batch is one tensor, of which a sample is a row."""
         return False
 
-    @abstractmethod
     def over(self, source: Source) -> "Field":
         """Give a field of the same kind and dtype over another source."""
+        return type(self)(self.label, source, self.asked)
 
     @abstractmethod
     def row(self, index: int, *, independent: bool = False) -> Value:

@@ -44,9 +44,7 @@ class RaggedField(Field):
         form: RaggedForm | None = None,
     ) -> None:
         """Decide how the samples of `source` become tensors and batches of `form`."""
-        self.label = label
-        self.source = source
-        self.asked = dtype
+        super().__init__(label, source, dtype)
         self.form = form or RaggedForm()
         if self.rule.kind != "number":
             reason = self.rule.reason

@@ -37,9 +37,7 @@ class RowsField(Field):
 
     def __init__(self, label: str | int, source: Source, dtype: object = None) -> None:
         """Decide how the rows of `source` become tensors of `dtype` (None: as they are)."""
-        self.label = label
-        self.source = source
-        self.asked = dtype
+        super().__init__(label, source, dtype)
         self._row_shape = source.shape[1:]
         require_one_packing(source)
         if self.rule.kind == "text" and len(source.shape) > 1:
@@ -53,10 +51,6 @@ class RowsField(Field):
     def plain(self) -> bool:
         """Whether a batch is one tensor: for numbers, and not for records and text."""
         return self.rule.kind == "number"
-
-    def over(self, source: Source) -> "RowsField":
-        """Give the rows of another source, cast to the same dtype."""
-        return RowsField(self.label, source, self.asked)
 
     def _refused(self, reason: str) -> ConversionError:
         if self.source.matlab == "char":

@@ -15,7 +15,6 @@ from npdata.arrays.convert import ArrayLayout, Conversion, apply, decide
 from npdata.dataset.batch_memory import Allocate
 from npdata.dataset.field import Field
 from npdata.errors import ConversionError
-from npdata.sources.base import Source
 from npdata.sources.stack import PiecesSource
 
 
@@ -30,9 +29,7 @@ class VariedField(Field):
 
     def __init__(self, label: str | int, source: PiecesSource, dtype: object = None) -> None:
         """Decide how the samples become tensors of `dtype` (None: as they are)."""
-        self.label = label
-        self.source = source
-        self.asked = dtype
+        super().__init__(label, source, dtype)
         if self.conversion.action not in ("copy", "view"):
             raise ConversionError(
                 f"field {label!r} ({source.where}, {source.values_dtype}) cannot become a tensor: "
@@ -43,12 +40,6 @@ class VariedField(Field):
     def conversion(self) -> Conversion:
         """How one sample is made, and why so."""
         return decide(ArrayLayout.of(np.empty(0, self.source.values_dtype)), dtype=self.asked)
-
-    def over(self, source: Source) -> "VariedField":
-        """Give a field over other files of different shapes."""
-        if not isinstance(source, PiecesSource):
-            raise ConversionError(f"{source.where} has no samples of different shapes")
-        return VariedField(self.label, source, self.asked)
 
     def row(self, index: int, *, independent: bool = False) -> Tensor:
         """Give sample `index`, in [0, len), in memory of its own."""
