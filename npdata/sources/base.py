@@ -183,7 +183,7 @@ class Source(ABC):
         self.read(np.arange(first, first + len(out)), out)
 
     def runs(self, starts: NDArray[np.int64], stops: NDArray[np.int64]) -> list[NDArray[Any]]:
-        """Give runs of rows, `[starts[k], stops[k])` each: where they lie, or all from one read."""
+        """Give the rows `[starts[k], stops[k])`: with a `table` where they lie, else new memory."""
         table = self.table
         if table is not None:
             array = table.array
@@ -191,8 +191,7 @@ class Source(ABC):
         rows, sizes = rows_of_runs(starts, stops), stops - starts
         read = np.empty((len(rows), *self.shape[1:]), self.dtype)
         self.read(rows, read)
-        ends = np.cumsum(sizes)
-        return [read[b - n : b] for b, n in zip(ends.tolist(), sizes.tolist(), strict=True)]
+        return cut(read, sizes)
 
     @property
     def bases(self) -> "tuple[Source, ...]":
@@ -278,6 +277,17 @@ def why_not_cached(source: Source) -> str:
     """Say why `cached` gave the source itself."""
     needed = "not kept" if source.access.kind in ("decoded", "library") else "not needed"
     return f"{needed}: its rows are {_AS_BEFORE[source.access.kind]}"
+
+
+def cut(rows: NDArray[Any], sizes: NDArray[np.int64]) -> list[NDArray[Any]]:
+    """Cut rows, one run after the other, into runs of these sizes.
+
+    Examples:
+        >>> [run.tolist() for run in cut(np.arange(3), np.array([1, 0, 2]))]
+        [[0], [], [1, 2]]
+    """
+    ends = np.cumsum(sizes)
+    return [rows[b - n : b] for b, n in zip(ends.tolist(), sizes.tolist(), strict=True)]
 
 
 def rows_of_runs(starts: NDArray[np.int64], stops: NDArray[np.int64]) -> NDArray[np.int64]:

@@ -155,6 +155,15 @@ def test_a_sample_of_writable_rows_is_a_view() -> None:
     assert "4 to 6 rows of (), 10 in all" in str(ds.describe())
 
 
+def test_a_transform_that_works_in_place_changes_no_data(kind: str, data: Data) -> None:
+    values = npdata.open_source(KINDS[kind](data))
+    spans = npdata.ragged(values, offsets=np.array([0, 3, 5, ROWS]))
+    ds = NumpyDataset(spans, transform=torch.Tensor.zero_)
+    for rows in (1, [1, 0]):
+        assert not ds[rows][0].any()
+        assert (NumpyDataset(spans)[1].numpy() == data.x[3:5]).all()
+
+
 def test_a_transform_gets_samples_and_its_batches_are_padded(jagged: Any) -> None:
     spans, parts = jagged
 

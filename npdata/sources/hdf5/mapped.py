@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from npdata.arrays.gather import ByteRows
+from npdata.sources.base import cut
 from npdata.sources.file import File
 from npdata.sources.hdf5.chunk_table import ChunkTable
 from npdata.sources.hdf5.chunked import ChunkedSource, ChunkSpec
@@ -55,20 +56,16 @@ class ChunkMappedSource(ChunkedSource):
             return super().runs(starts, stops)
         self._file.check()
         tiling, rest, data = self._spec.tiling, self.shape[1:], self._file.array
-        cut = Pieces.of_runs(starts, stops, tiling.chunk_rows)
-        firsts = cut.blocks * tiling.chunk_rows + cut.firsts
-        low = bases.take(cut.blocks) + firsts * tiling.tile_bytes
-        high = low + cut.counts * tiling.tile_bytes
-        pieces = [
-            data[a:b].view(self.dtype) for a, b in zip(low.tolist(), high.tolist(), strict=True)
-        ]
-        if rest:
-            pieces = [piece.reshape(-1, *rest) for piece in pieces]
-        each = np.searchsorted(cut.places, np.cumsum(stops - starts)).tolist()
-        if len(pieces) == len(starts) and 0 not in np.diff(each):
-            return pieces
-        empty = [np.empty((0, *rest), self.dtype)]
-        return [_joined(pieces[a:b] or empty) for a, b in zip([0, *each], each, strict=False)]
+        pieces = Pieces.of_runs(starts, stops, tiling.chunk_rows)
+        firsts = pieces.blocks * tiling.chunk_rows + pieces.firsts
+        low = bases.take(pieces.blocks) + firsts * tiling.tile_bytes
+        high = low + pieces.counts * tiling.tile_bytes
+        spans = zip(low.tolist(), high.tolist(), strict=True)
+        out = np.empty((int((stops - starts).sum()), *rest), self.dtype)
+        if out.size:
+            np.concatenate([data[a:b] for a, b in spans], out=out.reshape(-1).view(np.uint8))
+        self._file.check()
+        return cut(out, stops - starts)
 
     def read_run(self, first: int, out: NDArray[Any]) -> None:
         """Read rows from the file, chunk by chunk, past the map and its page faults."""
@@ -147,7 +144,3 @@ class ChunkMappedSource(ChunkedSource):
         """Close the file."""
         self._ready = None
         super().close()
-
-
-def _joined(pieces: list[NDArray[Any]]) -> NDArray[Any]:
-    return pieces[0] if len(pieces) == 1 else np.concatenate(pieces)
