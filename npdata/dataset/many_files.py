@@ -22,11 +22,12 @@ from npdata.errors import FieldError
 from npdata.sources.base import Source
 from npdata.sources.cache.cache import CachePlace
 from npdata.sources.columns import Columns
-from npdata.sources.concat import ConcatSource, Parts
+from npdata.sources.concat import ConcatSource
 from npdata.sources.decode import Decode
 from npdata.sources.file_list import FileList
 from npdata.sources.file_table import FileTable, RawFormat
 from npdata.sources.find_files import Files, Found, find_files
+from npdata.sources.joined_parts import Parts
 from npdata.sources.labels import LabelFrom, LabelSource, labels_of
 from npdata.sources.open import SourceLike, open_source
 from npdata.sources.pair_files import pair_files

@@ -8,8 +8,8 @@ rows that it does not have. No more than `MOST_OPEN` of the other parts keep fil
 """
 
 from collections import OrderedDict
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from functools import cached_property
 from typing import Any
 
@@ -18,17 +18,16 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from npdata.arrays.blocks import BLOCK_BYTES, Blocks
-from npdata.arrays.dtypes import DType
 from npdata.arrays.gather import address_of
 from npdata.arrays.per_process import ForkSafeLock
-from npdata.errors import FieldError
 from npdata.sources.base import Access, Source
 from npdata.sources.cache.cache import Cache
-from npdata.sources.file_list import packed, unpacked
-from npdata.sources.file_table import FileTable, RawFormat
+from npdata.sources.file_table import FileTable
+from npdata.sources.joined_parts import Parts, require_alike
 from npdata.sources.mapped import MappedSource
 from npdata.sources.memory import MemorySource
 from npdata.sources.packing import Packings
+from npdata.sources.part_runs import grouped, read_runs
 from npdata.sources.shards import Shards
 from npdata.sources.summary import Summary
 
@@ -36,124 +35,6 @@ MOST_OPEN = 32
 """So many parts keep files open, of two descriptors each; the least recently read is closed."""
 
 IN_FILES = Access(kind="mapped", reason="the rows of each lie uncompressed in its file")
-
-
-@dataclass(frozen=True, kw_only=True, eq=False)
-class Parts:
-    """What is laid end to end: `lengths` rows each, of shape `row_shape` and of `dtype`.
-
-    Part k lies in file `file[k]` of `table`; where that is -1, it is `own[k]`.
-    """
-
-    lengths: NDArray[np.int64]
-    row_shape: tuple[int, ...]
-    dtype: DType
-    table: FileTable
-    file: NDArray[np.int64]
-    own: Mapping[int, Source]
-
-    @classmethod
-    def of_sources(cls, sources: Sequence[Source]) -> "Parts":
-        """Join sources; raises `FieldError` where their rows differ, naming both."""
-        first = sources[0]
-        _require_alike(sources)
-        groups = [_as_parts(source) for source in sources]
-        counts = np.cumsum([0, *(len(group.lengths) for group in groups)]).tolist()
-        files = np.cumsum([0, *(len(group.table) for group in groups)]).tolist()
-        return cls(
-            lengths=np.concatenate([group.lengths for group in groups]),
-            row_shape=first.shape[1:],
-            dtype=first.dtype,
-            table=FileTable.joined([group.table for group in groups]),
-            file=np.concatenate(
-                [
-                    np.where(group.file < 0, -1, group.file + before)
-                    for group, before in zip(groups, files, strict=False)
-                ]
-            ),
-            own={
-                k + before: source
-                for group, before in zip(groups, counts, strict=False)
-                for k, source in group.own.items()
-            },
-        )
-
-    @classmethod
-    def of_files(cls, table: FileTable, raw: RawFormat | None = None) -> "Parts":
-        """Join the arrays in files; raises `FieldError` where their rows differ, by name."""
-        first = table.kinds[table.kind[0]]
-        for code, kind in enumerate(table.kinds):
-            if kind.rest is None or (kind.dtype, kind.rest) != (first.dtype, first.rest):
-                number = int(np.flatnonzero(table.kind == code)[0])
-                rows = "one value and no rows" if kind.rest is None else f"rows of {kind.rest}"
-                raise FieldError(
-                    f"{table.files[number]} holds {rows} of {kind.dtype}, and {table.files[0]} "
-                    f"rows of {first.rest} of {first.dtype}; they make no one field"
-                )
-        fortran = np.array([kind.fortran for kind in table.kinds])[table.kind]
-        alone = np.flatnonzero(fortran | (table.offset < 0))
-        file = np.arange(len(table))
-        file[alone] = -1
-        return cls(
-            lengths=table.length,
-            row_shape=first.rest or (),
-            dtype=first.dtype,
-            table=table,
-            file=file,
-            own={k: table.source(k, raw) for k in alone.tolist()},
-        )
-
-    @property
-    def row_bytes(self) -> int:
-        """The bytes of a row."""
-        return int(np.prod(self.row_shape, dtype=np.int64)) * self.dtype.itemsize
-
-    def __reduce__(self) -> tuple[Any, ...]:
-        """Pickle numbers and names; own parts as they pickle themselves."""
-        spec = (self.row_shape, self.dtype, self.table, dict(self.own))
-        return _unpickled, (packed(self.lengths), packed(self.file), *spec)
-
-
-def _unpickled(
-    lengths: Any,
-    file: Any,
-    row_shape: tuple[int, ...],
-    dtype: DType,
-    table: FileTable,
-    own: dict[int, Source],
-) -> Parts:
-    return Parts(
-        lengths=unpacked(lengths),
-        row_shape=row_shape,
-        dtype=dtype,
-        table=table,
-        file=unpacked(file),
-        own=own,
-    )
-
-
-def _require_alike(sources: Sequence[Source]) -> None:
-    first = sources[0]
-    for part in sources[1:]:
-        if (part.shape[1:], part.dtype) != (first.shape[1:], first.dtype):
-            raise FieldError(
-                f"rows of {first.where} are {first.shape[1:]} of {first.dtype}, those of "
-                f"{part.where} are {part.shape[1:]} of {part.dtype}; they make no one field"
-            )
-
-
-def _as_parts(source: Source) -> Parts:
-    if isinstance(source, ConcatSource):
-        return source.parts
-    table = FileTable.of_mapped(source) if type(source) is MappedSource else None
-    return Parts(
-        lengths=np.array([len(source)], np.int64),
-        row_shape=source.shape[1:],
-        dtype=source.dtype,
-        table=FileTable.joined([]) if table is None else table,
-        file=np.array([-1 if table is None else 0]),
-        own={} if table is not None else {0: source},
-    )
 
 
 class ConcatSource(Source):
@@ -175,7 +56,7 @@ class ConcatSource(Source):
             self.dtype = parts.dtype
             self._summary = _summary_of(parts)
         else:
-            _require_alike(parts)
+            require_alike(parts)
             self.shape = (sum(map(len, parts)), *parts[0].shape[1:])
             self.dtype = parts[0].dtype
             self._summary = Summary.joined(map(_summary, parts))
@@ -189,7 +70,12 @@ class ConcatSource(Source):
     def parts(self) -> Parts:
         """What is laid end to end, worked out at the first use: a sum of n takes n steps."""
         if not isinstance(self._given, Parts):
-            self._given = Parts.of_sources(_flattened(self._given))
+            self._given = Parts.joined(
+                [
+                    source.parts if isinstance(source, ConcatSource) else Parts.of_one(source)
+                    for source in _flattened(self._given)
+                ]
+            )
         return self._given
 
     @cached_property
@@ -357,24 +243,38 @@ class ConcatSource(Source):
         places = np.flatnonzero(self._slow[owners])
         if not len(places):
             return None
-        places = places[np.argsort(owners[places], kind="stable")]
+        by_owner = [(owner, places[at]) for owner, at in grouped(owners[places])]
         rows = np.empty((len(places), *self.shape[1:]), self.dtype)
-        found, starts = np.unique(owners[places], return_index=True)
-        for owner, first, stop in zip(
-            found.tolist(), starts.tolist(), [*starts[1:].tolist(), len(places)], strict=True
-        ):
-            inside = indices[places[first:stop]] - self._starts[owner]
-            self._own(owner).read(inside, rows[first:stop])
-        return places, rows
+        done = 0
+        for owner, at in by_owner:
+            inside = indices[at] - self._starts[owner]
+            self._own(owner).read(inside, rows[done : done + len(at)])
+            done += len(at)
+        return np.concatenate([at for _, at in by_owner]), rows
 
     def _read_objects(
         self, owners: NDArray[np.int64], indices: NDArray[np.int64], out: NDArray[Any]
     ) -> None:
-        for owner in np.unique(owners).tolist():
-            places = np.flatnonzero(owners == owner)
+        for owner, places in grouped(owners):
             rows = np.empty((len(places), *self.shape[1:]), self.dtype)
             self._own(owner).read(indices[places] - self._starts[owner], rows)
             out[places] = rows
+
+    def runs(self, starts: NDArray[np.int64], stops: NDArray[np.int64]) -> list[NDArray[Any]]:
+        """Give runs of rows in fresh memory; those inside one part are not read row by row."""
+        found = None
+        if not self.dtype.hasobject:
+            found = read_runs(
+                starts,
+                stops,
+                edges=self._starts,
+                in_place=~self._slow,
+                copy=self._shards.gather_runs,
+                part=self._own,
+                shape=self.shape[1:],
+                dtype=self.dtype,
+            )
+        return super().runs(starts, stops) if found is None else found
 
     def read_run(self, first: int, out: NDArray[Any]) -> None:
         """Read each part's rows on its way through a file."""
@@ -409,7 +309,8 @@ class ConcatSource(Source):
         """Raise `ChangedFileError` if a file behind a part changed since it was opened."""
         self._shards.check()
         for owner in self.parts.own:
-            self._own(owner).check()
+            if owner not in self._arrays:
+                self._own(owner).check()
 
     def will_need(self, first: int, stop: int) -> None:
         """Pass it on to the parts that have these rows."""

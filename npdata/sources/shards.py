@@ -214,6 +214,25 @@ class Shards:
             read.gather(addresses - low, out.reshape(len(rows), -1).view(np.uint8))
         self._look_again(maps, parts, now)
 
+    def gather_runs(
+        self,
+        parts: NDArray[np.int64],
+        starts: NDArray[np.int64],
+        stops: NDArray[np.int64],
+        out: NDArray[Any],
+    ) -> None:
+        """Copy rows `[starts[k], stops[k])` of part `parts[k]`, one run after the other."""
+        maps = self._maps.get()
+        now = maps.now()
+        self._look(maps, parts, now)
+        bases = maps.address[self._file[parts]] + self._base[parts]
+        begins, ends = bases + starts * self._row_bytes, bases + stops * self._row_bytes
+        low, high = int(begins.min()), int(ends.max())
+        memory = ByteRows.between(low, high, 1, step=1).view.numpy()[:, 0]
+        runs = zip((begins - low).tolist(), (ends - low).tolist(), strict=True)
+        np.concatenate([memory[a:b] for a, b in runs], out=out.reshape(-1).view(np.uint8))
+        self._look_again(maps, parts, now)
+
     def _view(self, maps: _Maps) -> View:
         """Work out where the rows of all parts lie; kept until a map comes.
 
@@ -228,10 +247,7 @@ class Shards:
 
     def _look(self, maps: _Maps, parts: NDArray[np.int64], now: int) -> None:
         """Map the files of these parts that are not, and see that the others are unchanged."""
-        since, unseen = maps.looks
-        if since != now:
-            unseen = (self._file >= 0).view(np.uint8)
-            maps.looks = now, unseen
+        unseen = self._unseen(maps, now)
         if b"\1" not in unseen[parts].tobytes():
             return
         if self._closed:
@@ -247,6 +263,14 @@ class Shards:
         if len(maps.held) > self._most:
             # Whoever uses these maps holds them; the next batch begins with none.
             self.close_idle()
+
+    def _unseen(self, maps: _Maps, now: int) -> NDArray[np.uint8]:
+        """Tell for each part whether its file was not looked at since `now`, of `maps`."""
+        since, unseen = maps.looks
+        if since != now:
+            unseen = (self._file >= 0).view(np.uint8)
+            maps.looks = now, unseen
+        return unseen
 
     def _look_again(self, maps: _Maps, parts: NDArray[np.int64], before: int) -> None:
         """See that the files of these parts did not change since `now` gave `before`."""
@@ -293,9 +317,17 @@ class Shards:
             raise gone(self.table.files.path(number))
 
     def check(self) -> None:
-        """Raise `ChangedFileError` if any file changed since it was looked at first."""
-        for number in range(len(self.table)):
+        """Raise `ChangedFileError` if any file changed since it was looked at first.
+
+        It is seen as by a batch: files that are mapped are looked at only as often as for that.
+        """
+        maps = self._maps.get()
+        unseen = self._unseen(maps, maps.now())
+        for part in np.flatnonzero(unseen).tolist():
+            number = int(self._file[part])
             self._require(number)
+            if maps.address[number]:
+                unseen[part] = 0
 
     def will_need(self, number: int, offset: int, nbytes: int) -> None:
         """Ask the kernel to read this part of file `number` now."""

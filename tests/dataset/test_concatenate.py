@@ -103,6 +103,25 @@ class TestEqualsNumpy:
         ds.sources[0].read_run(2, run_of_rows)
         assert (run_of_rows == expected[2:702]).all()
 
+    def test_runs_of_rows(self, folder: Path, kind: str) -> None:
+        source, expected = KINDS[kind](folder).sources[0], rows()
+        edges = st.integers(0, ROWS) | st.sampled_from(np.cumsum([0, *LENGTHS]).tolist())
+
+        @given(st.lists(st.tuples(edges, edges).map(sorted), max_size=8))
+        def check(pairs: list[list[int]]) -> None:
+            given_runs = np.array(pairs, np.int64).reshape(-1, 2)
+            got = source.runs(given_runs[:, 0], given_runs[:, 1])
+            assert len(got) == len(pairs)
+            for run_of_rows, (start, stop) in zip(got, pairs, strict=True):
+                assert run_of_rows.dtype == np.float32
+                assert run_of_rows.tobytes() == expected[start:stop].tobytes()
+                assert run_of_rows.shape == (stop - start, 5, 3)
+
+        check()
+        for run_of_rows in source.runs(np.array([0, 13, 714]), np.array([3, 14, 776])):
+            run_of_rows[...] = 0  # memory of its own
+        assert torch.equal(KINDS[kind](folder)[:], torch.from_numpy(expected))
+
     @pytest.mark.slow
     @pytest.mark.parametrize("method", ["fork", "spawn", "forkserver"])
     def test_every_kind_of_worker(self, folder: Path, kind: str, method: str) -> None:
@@ -245,6 +264,25 @@ def test_changed_files_are_named(
     for _ in range(2):
         with pytest.raises(errors.ChangedFileError, match=rf"x1\.npy.*{message}"):
             ds[[11, 7]]
+
+
+@pytest.mark.parametrize("change", CHANGES)
+@pytest.mark.parametrize("read_before", [True, False])
+def test_runs_name_changed_files(tmp_path: Path, change: str, read_before: bool) -> None:
+    for k in range(3):
+        np.save(tmp_path / f"x{k}.npy", np.full((5, 75), k, np.float64))
+    source = npdata.concatenate(f"{tmp_path}/x?.npy").sources[0]
+    starts, stops = np.array([11, 5]), np.array([14, 7])
+    if read_before:
+        source.runs(starts, stops)
+        source.check()
+    alter, message = CHANGES[change]
+    alter(tmp_path / "x1.npy")
+    assert [run_of_rows[0, 0] for run_of_rows in source.runs(starts[:1], stops[:1])] == [2]
+    for _ in range(2):
+        for read in (lambda: source.runs(starts, stops), source.check):
+            with pytest.raises(errors.ChangedFileError, match=rf"x1\.npy.*{message}"):
+                read()
 
 
 def _fill_through_a_map(path: Path) -> None:

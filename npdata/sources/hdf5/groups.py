@@ -37,6 +37,7 @@ from npdata.sources.hdf5.open import open_hdf5, source_of
 from npdata.sources.hdf5.packed import read_packing, shown
 from npdata.sources.natural_order import naturally_sorted
 from npdata.sources.packing import Packing, Packings
+from npdata.sources.part_runs import grouped, read_runs
 
 MOST_KEPT = 2048
 MOST_OPEN = 32
@@ -135,10 +136,9 @@ class GroupsSource(Source):
             self._gather(offsets[there], (indices - self._starts[owners])[there], part)
             out[there] = part
         rest = np.flatnonzero(offsets < 0)
-        rest = rest[np.argsort(owners[rest], kind="stable")]
-        found, firsts = np.unique(owners[rest], return_index=True)
-        self._open_all(found.tolist())
-        for owner, places in zip(found.tolist(), np.split(rest, firsts)[1:], strict=True):
+        by_owner = [(owner, rest[at]) for owner, at in grouped(owners[rest])]
+        self._open_all([owner for owner, _ in by_owner])
+        for owner, places in by_owner:
             part = np.empty((len(places), *self.shape[1:]), self.dtype)
             self._part(owner).read(indices[places] - self._starts[owner], part)
             out[places] = part
@@ -151,6 +151,39 @@ class GroupsSource(Source):
         if table is None:
             table = self._rows = ByteRows.of(self._file.array, self.row_bytes)
         table.gather(offsets + rows * self.row_bytes, out.reshape(len(out), -1).view(np.uint8))
+        self._file.check()
+
+    def runs(self, starts: NDArray[np.int64], stops: NDArray[np.int64]) -> list[NDArray[Any]]:
+        """Give runs of rows in fresh memory; those inside one group are not read row by row."""
+        in_place = self._groups.offsets >= 0
+        if not self._in_place:
+            owners = np.searchsorted(self._starts, starts[stops > starts], side="right") - 1
+            self._open_all(np.unique(owners[~in_place[owners]]).tolist())
+        found = read_runs(
+            starts,
+            stops,
+            edges=self._starts,
+            in_place=in_place,
+            copy=self._copy_runs,
+            part=self._part,
+            shape=self.shape[1:],
+            dtype=self.dtype,
+        )
+        return super().runs(starts, stops) if found is None else found
+
+    def _copy_runs(
+        self,
+        owners: NDArray[np.int64],
+        starts: NDArray[np.int64],
+        stops: NDArray[np.int64],
+        out: NDArray[Any],
+    ) -> None:
+        self._file.check()
+        bases = self._groups.offsets[owners] - self._starts[owners] * self.row_bytes
+        begins, ends = bases + starts * self.row_bytes, bases + stops * self.row_bytes
+        spans = zip(begins.tolist(), ends.tolist(), strict=True)
+        data = self._file.array
+        np.concatenate([data[a:b] for a, b in spans], out=out.reshape(-1).view(np.uint8))
         self._file.check()
 
     def _open_all(self, owners: list[int]) -> None:

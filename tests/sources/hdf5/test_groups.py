@@ -68,6 +68,24 @@ def test_groups_are_end_to_end_in_natural_order(demos: Any) -> None:
     source.close()
 
 
+def test_runs_of_rows_within_and_across_groups(demos: Any) -> None:
+    path, written = demos
+    source, expected = open_source(f"{path}::data/*/actions"), np.concatenate(written)
+    edges = st.integers(0, len(expected)) | st.sampled_from(np.cumsum([0, *LENGTHS]).tolist())
+
+    @given(st.lists(st.tuples(edges, edges).map(sorted), max_size=8))
+    def check(pairs: list[list[int]]) -> None:
+        given_runs = np.array(pairs, np.int64).reshape(-1, 2)
+        got = source.runs(given_runs[:, 0], given_runs[:, 1])
+        for run_of_rows, (start, stop) in zip(got, pairs, strict=True):
+            assert run_of_rows.dtype == source.dtype
+            assert run_of_rows.tolist() == expected[start:stop].tolist()
+            run_of_rows[...] = 0  # memory of its own
+
+    check()
+    source.close()
+
+
 def test_windows_stay_inside_their_group(demos: Any) -> None:
     path, written = demos
     ds = NumpyDataset.from_hdf5(path, actions="data/*/actions", eef="data/*/obs/eef")
