@@ -121,6 +121,22 @@ def test_hdf5_is_shown_with_chunks_filters_and_cost_as_numbers(inspect: Inspect)
         assert images["stored_bytes"] == file["a/images"].id.get_storage_size()
 
 
+def test_datasets_beside_others_are_described_as_alone(inspect: Inspect) -> None:
+    with h5py.File("many.h5", "w") as file:
+        for k, size in enumerate((3, 4, 5, 0, 4)):
+            file[f"floats{k}"] = np.zeros((size, 3))
+            file[f"odd{k}"] = np.zeros(size, np.uint8)
+            file[f"words{k}"] = np.array([b"ab"] * size, "S2")
+            file[f"text{k}"] = ["a"] * size or h5py.Empty("S1")
+            for more in ({}, {"compression": 1}, {"scaleoffset": 0}):
+                name = f"chunks{k}{'-'.join(more)}"
+                file.create_dataset(
+                    name, (size, 3), "i8", maxshape=(None, 3), chunks=(2, 3), **more
+                )[:] = 1
+    for where, described in inspect("many.h5").items():
+        assert inspect(where)[where] == described
+
+
 def test_random_rows_cost_more_when_the_chunk_cache_is_small(
     inspect: Inspect, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -6,9 +6,10 @@ array; only a path or a member that is not there raises. No rows are read.
 """
 
 import glob
+from collections.abc import Hashable
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal, TypeAlias
 
 import numpy as np
 
@@ -28,12 +29,15 @@ from npdata.sources.hdf5.catalog import Listed
 from npdata.sources.hdf5.codecs.pipeline import DECODERS
 from npdata.sources.hdf5.details import decoded_per_used
 from npdata.sources.hdf5.examine import Examined
+from npdata.sources.hdf5.kinds import Filter
 from npdata.sources.hdf5.open import source_of, without_filters
 from npdata.sources.memory import MemorySource
 from npdata.sources.npz import examine_npz, npz_members
 from npdata.sources.open import identify, open_source
 
 SUFFIXES = (".npy", ".npz", ".h5", ".hdf5")
+ALIGNMENT = 64
+"""Rows begin as well aligned as others that begin so many bytes further."""
 RAW_SUFFIXES = (".bin", ".raw", ".dat")
 
 
@@ -76,7 +80,8 @@ def examine(text: str, raw: RawLayout | None) -> FileReport:
         if found.format == "hdf5":
             catalog = list_datasets(found.path, found.member or "")
             budget = default_budget()
-            arrays = [_listed(found.path, listed, budget) for listed in catalog.datasets]
+            alike: Alike = {}
+            arrays = [_listed(found.path, listed, budget, alike) for listed in catalog.datasets]
             for listed in catalog.datasets[:1]:
                 if listed.examined is not None:
                     listed.examined.file.close()  # that of all
@@ -122,13 +127,17 @@ def _npz_member(path: str, name: str, *, named: bool) -> DatasetReport:
     return _advised(where, name, stored)
 
 
-def _listed(path: str, listed: Listed, budget: int) -> DatasetReport:
+Alike: TypeAlias = dict[Hashable, Stored]
+"""The first of the datasets that are read alike, by what decides that."""
+
+
+def _listed(path: str, listed: Listed, budget: int, alike: Alike) -> DatasetReport:
     where = f"{path}{SEPARATOR}{listed.name}"
     examined = listed.examined
     if examined is None:
         return DatasetReport(where=where, name=listed.name, refusal=listed.refusal)
     try:
-        stored = _of_hdf5(examined, budget)
+        stored = _of_hdf5(examined, budget, alike)
     except (NpdataError, OSError) as error:
         return DatasetReport(where=where, name=listed.name, refusal=_without(where, error))
     if examined.missing:
@@ -143,9 +152,20 @@ def _listed(path: str, listed: Listed, budget: int) -> DatasetReport:
     return report
 
 
-def _of_hdf5(examined: Examined, budget: int) -> Stored:
-    layout, kind = examined.layout, examined.decision.kind
-    readable = replace(examined, missing=frozenset()) if examined.missing else examined
+def _of_hdf5(examined: Examined, budget: int, alike: Alike) -> Stored:
+    layout, decision = examined.layout, examined.decision
+    place = (layout.offset or 0) % ALIGNMENT, layout.shape[0] == 0
+    key = decision, layout.storage, layout.dtype, layout.shape[1:], layout.filters, place
+    # To ask each source took most of the time; of the library, each has a reason of its own.
+    known = alike.get(key) if decision.kind != "library" else None
+    if known is None:
+        readable = replace(examined, missing=frozenset()) if examined.missing else examined
+        source = source_of(readable, budget=budget)
+        filters = tuple(_filter(step, decision.kind) for step in layout.filters)
+        known = replace(_stored(source, layout.storage), filters=filters)
+        alike[key] = known
+    else:
+        known = replace(known, shape=layout.shape)
     chunks = None
     if layout.chunk_shape is not None and layout.chunks is not None:
         chunks = Chunks(
@@ -154,44 +174,36 @@ def _of_hdf5(examined: Examined, budget: int) -> Stored:
             grid=layout.chunks.grid,
             stored=len(layout.chunks),
         )
-    full, block = decoded_per_used(layout, budget if kind == "decoded" else 0)
-    return _stored(
-        source_of(readable, budget=budget),
-        stored_bytes=layout.stored_bytes,
-        layout=layout.storage,
-        chunks=chunks,
-        filters=tuple(
-            FilterUse(
-                id=step.id,
-                name=step.name,
-                values=step.values,
-                decoder=DECODERS[step.id].by if kind == "decoded" else None,
-            )
-            for step in layout.filters
-        ),
-        decoded_per_used=Cost(full=full, block=block),
-    )
+    full, block = decoded_per_used(layout, budget if decision.kind == "decoded" else 0)
+    cost = Cost(full=full, block=block)
+    stored_bytes = layout.stored_bytes
+    return replace(known, stored_bytes=stored_bytes, chunks=chunks, decoded_per_used=cost)
+
+
+def _filter(step: Filter, access: str) -> FilterUse:
+    decoder = DECODERS[step.id].by if access == "decoded" else None
+    return FilterUse(id=step.id, name=step.name, values=step.values, decoder=decoder)
 
 
 def _in_place(where: str, name: str | None, source: Source) -> DatasetReport:
     ordered = source.table is None or source.table.array.flags.c_contiguous
-    stored = _stored(source, layout="C order" if ordered else "Fortran order")
+    stored = _stored(source, "C order" if ordered else "Fortran order")
     source.close()
     return _advised(where, name, stored)
 
 
-def _stored(source: Source, **known: Any) -> Stored:
+def _stored(source: Source, layout: str = "") -> Stored:
     conversion = conversion_of(source)
-    about: dict[str, Any] = {"stored_bytes": len(source) * source.row_bytes, "layout": ""} | known
     return Stored(
         shape=source.shape,
         dtype=source.dtype,
+        stored_bytes=len(source) * source.row_bytes,
+        layout=layout,
         access=source.access.kind,
         access_reason=source.access.reason,
         sample="refused" if conversion.action == "refuse" else conversion.action,
         sample_reason=conversion.reason,
         tensor_dtype=conversion.dtype,
-        **about,
     )
 
 
