@@ -19,7 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 from torch import Tensor
 
-from npdata.arrays.gather import ByteRows, RowTable
+from npdata.arrays.gather import ByteRows, RowTable, without_threads
 from npdata.arrays.per_process import PerProcess
 from npdata.errors import CacheWarning
 from npdata.sources.base import Source, rows_of_runs
@@ -246,16 +246,11 @@ class DecodedRows:
             bases[stored] = addresses
             starts = bases.take(step.inverse, axis=0)
             starts = np.where(starts < 0, -1, starts + within)
-        gather_rows(
-            rows,
-            starts,
-            tiling,
-            step.tiles,
-            self._fill,
-            out,
-            step.places,
-            on_one_core=self.cache.busy,
-        )
+        parts = (rows, starts, tiling, step.tiles, self._fill, out, step.places)
+        if self.cache.busy:
+            without_threads(gather_rows, *parts)
+        else:
+            gather_rows(*parts)
         del held
         self._count_reused(there)
 

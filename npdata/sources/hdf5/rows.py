@@ -23,26 +23,23 @@ def gather_rows(
     fill: NDArray[np.uint8],
     out: NDArray[Any],
     places: NDArray[np.int64] | None,
-    *,
-    on_one_core: bool = False,
 ) -> None:
     """Copy `tiles` of rows to `out`, or with `places` to those rows of `out`.
 
-    With `on_one_core` the cores are left to other threads; see `ByteRows.gather`.
     `starts[k, j]` is the offset of row k's part of tile `tiles[j]`, or -1 for the fill value;
     `fill` is one element. `out` is C-contiguous, of the row shape and the stored dtype. `data` is
     None where every start is -1.
     """
     if places is None and tiling.seamless and len(tiles) == tiling.count:
         flat = out.reshape(-1).view(np.uint8).reshape(starts.size, tiling.tile_bytes)
-        _gather(data, starts.ravel(), flat, fill, on_one_core)
+        _gather(data, starts.ravel(), flat, fill)
         return
     part = np.empty((len(starts), tiling.tile_bytes), np.uint8)
     shaped = part.view(out.dtype).reshape(len(starts), *tiling.tile)
     rows: Any = slice(None) if places is None else places
     for j, tile in enumerate(tiles):
         target, inside = tiling.cuts(tile)
-        _gather(data, np.ascontiguousarray(starts[:, j]), part, fill, on_one_core)
+        _gather(data, np.ascontiguousarray(starts[:, j]), part, fill)
         out[(rows, *target)] = shaped[(slice(None), *inside)]
 
 
@@ -51,14 +48,13 @@ def _gather(
     starts: NDArray[np.int64],
     out: NDArray[np.uint8],
     fill: NDArray[np.uint8],
-    on_one_core: bool,
 ) -> None:
     if data is not None and starts.min() >= 0:
-        data.gather(starts, out, on_one_core=on_one_core)
+        data.gather(starts, out)
         return
     missing = starts < 0
     there = np.flatnonzero(~missing)
     if data is not None and len(there):
         instead = np.where(missing, starts[there[0]], starts)
-        data.gather(instead, out, on_one_core=on_one_core)
+        data.gather(instead, out)
     out.reshape(len(out), -1, len(fill))[missing] = fill
