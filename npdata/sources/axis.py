@@ -50,7 +50,7 @@ class MovedAxisSource(DerivedSource, InPlaceSource):
     @property
     def table(self) -> RowTable:
         """The array with its axes moved."""
-        table = self._seen(lambda array: np.moveaxis(array, self._axis, 0))
+        table = self._viewed(lambda array: np.moveaxis(array, self._axis, 0))
         assert table is not None
         return table
 

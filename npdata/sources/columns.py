@@ -46,7 +46,7 @@ class ColumnSource(DerivedSource):
     @property
     def table(self) -> RowTable | None:
         """The column in place, where the records are."""
-        return self._seen(lambda records: _taken(records, self._names))
+        return self._viewed(lambda records: _taken(records, self._names))
 
     def read(self, indices: NDArray[np.int64], out: NDArray[Any]) -> None:
         """Gather the column in place, or take it out of the records."""

@@ -68,7 +68,7 @@ class DerivedSource(CompositeSource):
         self.details = rows.details
         self.paths = rows.paths
 
-    def _seen(self, view: Callable[[NDArray[Any]], NDArray[Any]]) -> RowTable | None:
+    def _viewed(self, view: Callable[[NDArray[Any]], NDArray[Any]]) -> RowTable | None:
         """Give the rows in place as `view` shows them, once for each opening; None without."""
         given = self.rows.table
         if given is None:
