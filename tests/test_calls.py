@@ -122,6 +122,8 @@ def of(dataset: NumpyDataset, call: str) -> object:
          "world_size="),
         ("Loader(ds, 4, batch_size=4)", "Loader() has batch_size= twice"),
         ("Loader('x.npy', 4)", "write Loader(npdata.NumpyDataset('x.npy'), 64)"),
+        ("Loader(Loader(ds, 4), 4)", "a Loader makes batches already: iterate it, or write"),
+        ("Loader(ds, 4, shuffle='yes')", "expected True, 'full', 'block' or False"),
         ("Loader(X, 4)", "not a ndarray: write Loader(npdata.NumpyDataset(data), 64)"),
         ("Loader(ds, 4, prefetch=None)", "prefetch=None: expected a whole number of batches"),
         ("Loader(ds, 4, memory_budget='1GB')", "expected a whole number of bytes, as 4 * 10**9"),
@@ -136,6 +138,9 @@ def of(dataset: NumpyDataset, call: str) -> object:
          "mean dtype=?"),
         ("NumpyDataset('x.npy', mmap_mode='r')", "a .npy is always mapped"),
         ("NumpyDataset('d.h5', key='x')", 'NumpyDataset("d.h5::x")'),
+        ("NumpyDataset(X, X, transform=lambda x, y: x)", "transform= is called with one sample, "
+         "which holds all fields"),
+        ("NumpyDataset(X, batch_transform=lambda: 1)", "write def batch_transform(batch)"),
         ("NumpyDataset.from_raw('t.bin', 'uint16', (-1, 4))", "write from_raw('t.bin', "
          "dtype='uint16')"),
         ("NumpyDataset.from_raw('t.bin')", "from_raw() needs dtype=: write "
@@ -193,6 +198,20 @@ def test_an_attribute_that_is_not_there_says_what_to_write(attribute: str, messa
     assert not hasattr(ds, attribute)
     with pytest.raises(AttributeError, match=re.escape(message)):
         getattr(ds, attribute)
+
+
+@pytest.mark.parametrize(
+    ("attribute", "message"),
+    [("to", 'device="cuda"'), ("next", "next(iter(loader))"), ("epoch", "batch_sampler.epoch")],
+)
+def test_an_attribute_of_a_loader_that_is_not_there(attribute: str, message: str) -> None:
+    with pytest.raises(AttributeError, match=re.escape(message)):
+        getattr(Loader(NumpyDataset(X), 4), attribute)
+
+
+def test_functions_with_defaults_rng_or_no_signature_are_taken() -> None:
+    for function in (lambda x, scale=2: x, lambda x, rng: x, lambda *x: x[0], np.negative, len):
+        NumpyDataset(X, transform=function, batch_transform=function)
 
 
 def test_a_property_that_raises_is_not_hidden() -> None:

@@ -298,7 +298,8 @@ def _draw_rows(axis: Any, stored: Stored, numbers: NDArray[np.int64], rows: NDAr
     some = np.random.default_rng(0).permutation(len(rows))[:MOST_ROWS]
     values = rows[some].reshape(-1).astype(np.float64)
     axis.plot(numbers[some], values, ".", markersize=2, color=_BLUE)
-    axis.set_title("value by row", fontsize=8)
+    shown = "" if len(some) == stored.rows else f", {len(some):,} of {stored.rows:,} rows"
+    axis.set_title(f"value by row{shown}", fontsize=8)
     axis.set_xlim(0, stored.rows)
     axis.set_xlabel("row", fontsize=8)
     axis.xaxis.set_major_formatter("{x:,.0f}")

@@ -6,8 +6,9 @@ glob names; nothing is opened here.
 """
 
 import glob
+import inspect
 import os
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, TypeAlias
 
@@ -166,7 +167,7 @@ def per_field(option: str, asked: Any, names: tuple[str, ...] | None, count: int
 
 
 def require_functions(**options: object) -> None:
-    """Raise `FieldError` for an option that must be a function and is something else.
+    """Raise `FieldError` for an option that must be a function of one argument and is not.
 
     Examples:
         >>> require_functions(transform=len, batch_transform=None)
@@ -177,6 +178,25 @@ def require_functions(**options: object) -> None:
                 f"{name}= takes a function, and what was given is of type {type(value).__name__}; "
                 f"a field of that name goes into a mapping: NumpyDataset({{{name!r}: ...}})"
             )
+        if value is not None and not _takes_one(value):
+            one = "batch" if name == "batch_transform" else "sample"
+            raise FieldError(
+                f"{name}= is called with one {one}, which holds all fields, and with rng= where it "
+                f"has a parameter of that name: write def {name}({one}), and in it x, y = {one} "
+                f"or {one}['x']"
+            )
+
+
+def _takes_one(function: Callable[..., Any]) -> bool:
+    try:
+        signature = inspect.signature(function)
+    except (ValueError, TypeError):
+        return True
+    try:
+        signature.bind(None, **{name: None for name in ("rng",) if name in signature.parameters})
+    except TypeError:
+        return False
+    return True
 
 
 def require_flag(name: str, value: object) -> None:

@@ -98,6 +98,10 @@ ATTRIBUTES = {
     **dict.fromkeys((*_HARMLESS, "pin_memory"), _NO_DATALOADER),
     "new": "fastai makes a loader anew where it is given none; get_preds(dl=loader)",
     "epoch": "loader.batch_sampler.epoch counts them",
+    **dict.fromkeys(("to", "cuda", "cpu"), 'write Loader(dataset, 64, device="cuda")'),
+    **dict.fromkeys(("next", "__next__"), "write next(iter(loader)), or for batch in loader"),
+    **dict.fromkeys(("shuffle", "seed"), "repr(loader) shows it; another one is another Loader"),
+    **dict.fromkeys(("map", "transform"), "functions are batch_transform= of the dataset"),
     "reset": "each loop over it is the next epoch, and set_epoch(0) begins again",
     **dict.fromkeys(("shape", "shapes", "dtypes", "names"), "loader.dataset has them"),
 }
@@ -118,6 +122,8 @@ def no_dataset(given: object) -> str:
             f"a Loader reads a dataset, not a {kind}: write Loader(npdata.NumpyDataset({shown}), "
             "64)"
         )
+    if kind in ("Loader", "DataLoader"):
+        return f"a {kind} makes batches already: iterate it, or write Loader(loader.dataset, 64)"
     return (
         f"{kind} has no __getitems__, which takes the row numbers of a batch and gives its "
         "samples; arrays and files go into npdata.NumpyDataset(...), a choice of rows into "

@@ -50,6 +50,19 @@ def test_data_of_keras(in_folder: Path, capsys: pytest.CaptureFixture[str]) -> N
     assert "keras.models.load_model('model.weights.h5')" in line(capsys, "model.weights.h5")
 
 
+def test_text_and_logical_values_of_matlab(
+    in_folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with h5py.File("d.mat", "w", userblock_size=512) as file:
+        file["name"] = np.array([[ord(c) for c in f"n{k}"] for k in range(3)], "u2").T
+        file["mask"] = np.array([[1, 0, 1]], "u1")
+        file["name"].attrs["MATLAB_class"] = np.bytes_("char")
+        file["mask"].attrs["MATLAB_class"] = np.bytes_("logical")
+    text = line(capsys, "d.mat").replace(": NumpyDataset(", ": npdata.NumpyDataset(")
+    assert pasted(text, "char of MATLAB:")[2] == "n2"
+    assert pasted(text, "logical of MATLAB:")[:].tolist() == [[True], [False], [True]]
+
+
 def test_a_time_series_of_nwb(in_folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
     with h5py.File("session.nwb", "w") as file:
         data = file.create_dataset("acquisition/force/data", data=np.arange(6, dtype="i2"))

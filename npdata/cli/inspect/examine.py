@@ -149,6 +149,11 @@ def _listed(path: str, listed: Listed, budget: int, alike: Alike) -> DatasetRepo
         call = f'NumpyDataset({where!r}, decode="{packing.convention}")'
         packed = f"packed ({packing}): {call} gives its values"
         report = replace(report, advice=(packed, *report.advice))
+    if examined.matlab is not None:
+        dtype = ", dtype=str" if examined.matlab == "char" else ""
+        call = f'NumpyDataset({where!r}, axis=-1, decode="matlab"{dtype})'
+        meant = f"{examined.matlab} of MATLAB: {call} gives its values"
+        report = replace(report, advice=(meant, *report.advice))
     return report
 
 

@@ -87,7 +87,7 @@ class Recipe:
         """Check the arguments of a sampler; each fault is a SamplerError."""
         rows = _rows(data)
         if not isinstance(shuffle, str | bool) or shuffle not in _SHUFFLES:
-            raise SamplerError(f"shuffle={shuffle!r}: expected 'block', 'full' or False")
+            raise SamplerError(f"shuffle={shuffle!r}: expected True, 'full', 'block' or False")
         seed = whole_number("seed", seed, least=0, below=1 << 64)
         count = 1 if lanes is None else whole_number("lanes", lanes, least=1)
         if count > 1 and (shuffle == "full" or weights is not None):
