@@ -178,7 +178,8 @@ class Batch(list[Any]):
         if self.mask is not None:
             raise MaskLostError(
                 f"a batch of {len(self)} rows with a mask (uneven='mask') was taken apart into "
-                "samples, which would lose the mask: use collate_fn=npdata.collate"
+                "samples, which would lose the mask: use collate_fn=npdata.collate, or for a "
+                "StackDataset npdata.Loader"
             )
         if self._values is not None or self.batch_transform is not None:
             list.__setitem__(self, slice(None), self.samples())

@@ -7,7 +7,7 @@ decides nothing: neither which rows, nor which memory, nor which thread.
 
 import contextlib
 from collections.abc import Sized
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, NamedTuple
 
 import torch
@@ -75,7 +75,7 @@ class BatchTask:
             raise
 
     def _collated(self, rows: Any) -> tuple[Any, Any]:
-        samples = self.dataset.__getitems__(rows)
+        samples = self.dataset.__getitems__(rows if self.direct else _without_mask(rows))
         return samples, collate(samples)
 
     def _finished(self, job: Job, fields: Any, mask: tuple[Any, ...] = ()) -> BatchResult:
@@ -91,8 +91,15 @@ class BatchTask:
         return BatchResult(batch=batch, samples=len(job.rows), nbytes=nbytes)
 
 
+def _without_mask(rows: Any) -> Any:
+    """Give rows for a dataset that takes batches apart into samples, which show no padding."""
+    if isinstance(rows, SeededRows):
+        return replace(rows, rows=rows.rows.rows) if isinstance(rows.rows, MaskedRows) else rows
+    return rows.rows if isinstance(rows, MaskedRows) else rows
+
+
 def _mask_of(rows: Any, samples: Any) -> tuple[Tensor, ...]:
-    """Give the mask of rows whose dataset has lost it, as a `Subset` does."""
+    """Give the mask of rows whose dataset got none, as a `Subset` or `StackDataset`."""
     plain = rows.rows if isinstance(rows, SeededRows) else rows
     if not isinstance(plain, MaskedRows) or len(samples) != len(plain):
         return ()

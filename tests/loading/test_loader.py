@@ -130,6 +130,25 @@ class TestBatches:
             assert masks == [[True] * 10, [True, True, rank == 0]]
 
     @pytest.mark.parametrize("threads", [0, 2])
+    def test_of_datasets_that_take_batches_apart_with_masks(self, threads) -> None:
+        class Apart(NumpyDataset):
+            def __getitems__(self, indices):
+                return list(super().__getitems__(indices))
+
+        def plus(sample: torch.Tensor, rng: np.random.Generator) -> torch.Tensor:
+            return sample + int(rng.integers(10**9))
+
+        rows, options = np.arange(23), {"rank": 1, "world_size": 2, "uneven": "mask"}
+        for expected, other in (
+            (NumpyDataset(rows, rows), StackDataset(NumpyDataset(rows), NumpyDataset(rows))),
+            (NumpyDataset(rows, transform=plus), Apart(rows, transform=plus)),
+        ):
+            loader = Loader(other, 10, num_threads=threads, **options)
+            for batch, same in zip(loader, Loader(expected, 10, **options), strict=True):
+                assert torch.equal(batch[1], same[1])
+                assert all(map(torch.equal, batch[0], same[0]))
+
+    @pytest.mark.parametrize("threads", [0, 2])
     def test_with_transforms(self, data: Data, threads) -> None:
         ds = NumpyDataset(
             data.x, data.y, transform=lambda s: (s[0].mul_(2), s[1]), batch_transform=tuple
