@@ -11,7 +11,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any, Literal, TypeAlias
 
 import numpy as np
-from numpy.typing import DTypeLike
+from numpy.typing import DTypeLike, NDArray
 
 from npdata.calls import explained, near
 from npdata.dataset.arguments import OPTIONS
@@ -31,6 +31,7 @@ from npdata.sources.joined_parts import Parts
 from npdata.sources.labels import LabelFrom, LabelSource, labels_of
 from npdata.sources.open import SourceLike, open_source
 from npdata.sources.pair_files import pair_files
+from npdata.sources.ragged_parts import RaggedParts, end_to_end
 from npdata.sources.stack import open_stack
 
 Check: TypeAlias = Literal["open", "first use"]
@@ -125,6 +126,8 @@ def concatenate(
     *,
     label_from: LabelFrom | None = None,
     dtype: Any = None,
+    ragged: Form | None = None,
+    padding: float | None = None,
     decode: Decode | Mapping[Any, Decode] | None = None,
     columns: Columns | Mapping[Any, Columns] | None = None,
     cache: CachePlace | Mapping[Any, CachePlace] | None = None,
@@ -148,6 +151,8 @@ def concatenate(
             open datasets.
         label_from: as in `stack`; each row has the label of its file.
         dtype: as in `stack`.
+        ragged: of samples of different lengths, as in `NumpyDataset`.
+        padding: as in `NumpyDataset`.
         decode: as in `NumpyDataset`; each file is decoded by its own attributes.
         columns: as in `NumpyDataset`.
         cache: as in `NumpyDataset`; each file is kept by itself.
@@ -169,8 +174,8 @@ def concatenate(
         (7, tensor(6.))
     """
     _require_raise(on_missing)
-    options: dict[str, Any] = {"decode": decode, "columns": columns, "copy": copy}
-    options |= {"cache": cache, "cache_bytes": cache_bytes}
+    options: dict[str, Any] = {"ragged": ragged, "padding": padding, "decode": decode}
+    options |= {"columns": columns, "copy": copy, "cache": cache, "cache_bytes": cache_bytes}
     raw = _raw(dtype, shape, offset)
     cast = None if raw else dtype
     if isinstance(files, list | tuple) and not all(map(_is_path, files)):
@@ -181,11 +186,11 @@ def concatenate(
                 "a list with arrays in it has no names: name= fields and label_from= need files"
             )
         parts = [source for each in files for source in _sources_of(each, raw)]
-        return _dataset({0: ConcatSource(parts)}, None, cast, transform, batch_transform, **options)
-    sources: dict[str | int, ConcatSource] = {}
+        return _dataset({0: end_to_end(parts)}, None, cast, transform, batch_transform, **options)
+    sources: dict[str | int, ConcatSource | RaggedParts] = {}
     for label, each in _paired(_found("concatenate", files, named)).items():
         if each.has_members:
-            sources[label] = ConcatSource(_sources(each, raw), each)
+            sources[label] = end_to_end(_sources(each, raw), each)
         else:
             sources[label] = ConcatSource(Parts.of_files(FileTable.of(each, raw), raw), each)
     _require_equal_parts(sources)
@@ -223,9 +228,9 @@ def _dataset(
 
 def _labels(source: Source, label_from: LabelFrom) -> LabelSource:
     labels = labels_of(source.paths, label_from)
-    if not isinstance(source, ConcatSource):
+    if not isinstance(source, ConcatSource | RaggedParts):
         return labels
-    values = np.repeat(labels.table.array, source.parts.lengths)
+    values = np.repeat(labels.table.array, _lengths(source))
     return LabelSource(values, labels.categories)
 
 
@@ -282,13 +287,17 @@ def _sources(files: FileList, raw: RawFormat | None) -> list[Source]:
     return [open_source(path, **described) for path in files]
 
 
-def _require_equal_parts(sources: Mapping[Any, ConcatSource]) -> None:
+def _require_equal_parts(sources: Mapping[Any, ConcatSource | RaggedParts]) -> None:
     (label, first), *others = sources.items()
     for other, source in others:
-        different = np.flatnonzero(source.parts.lengths != first.parts.lengths)
+        different = np.flatnonzero(_lengths(source) != _lengths(first))
         if len(different):
             k = int(different[0])
             raise FieldError(
-                f"{first.paths[k]} of field {label!r} has {first.parts.lengths[k]} rows, and "
-                f"{source.paths[k]} of field {other!r} has {source.parts.lengths[k]}"
+                f"{first.paths[k]} of field {label!r} has {_lengths(first)[k]} rows, and "
+                f"{source.paths[k]} of field {other!r} has {_lengths(source)[k]}"
             )
+
+
+def _lengths(source: ConcatSource | RaggedParts) -> NDArray[np.int64]:
+    return np.diff(source.borders) if isinstance(source, RaggedParts) else source.parts.lengths

@@ -1,0 +1,132 @@
+"""Samples of different lengths out of several files are those of each, one file after the other."""
+
+import pickle
+from pathlib import Path
+from typing import Any
+
+import h5py
+import numpy as np
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+from torch.nn.utils.rnn import pad_sequence
+from torch.utils.data import DataLoader
+
+import npdata
+from npdata import NumpyDataset
+from npdata.errors import FieldError, UnsupportedSourceError
+
+LENGTHS = ([2, 0, 3], [], [4, 1], [1])
+
+
+@pytest.fixture
+def parts() -> list[list[np.ndarray]]:
+    rng = np.random.default_rng(0)
+    return [[rng.random(n, np.float32) for n in lengths] for lengths in LENGTHS]
+
+
+def in_memory(part: list[np.ndarray]) -> Any:
+    values = np.concatenate([np.zeros(0, np.float32), *part])
+    return npdata.ragged(values, lengths=np.array([len(each) for each in part], np.int64))
+
+
+def stored(part: list[np.ndarray], path: Path) -> str:
+    with h5py.File(path, "w") as file:
+        written = file.create_dataset("v", (len(part),), h5py.vlen_dtype(np.dtype("f4")))
+        for k, each in enumerate(part):
+            written[k] = each
+        file["y"] = np.arange(len(part))
+    return f"{path}::v"
+
+
+@pytest.fixture(params=["memory", "stored", "both"])
+def joined(request: pytest.FixtureRequest, parts: Any, tmp_path: Path) -> NumpyDataset:
+    given = [
+        in_memory(part)
+        if request.param == "memory" or (request.param == "both" and k % 2)
+        else stored(part, tmp_path / f"{k}.h5")
+        for k, part in enumerate(parts)
+    ]
+    return npdata.concatenate(given)
+
+
+def test_batches_are_those_of_all_parts(joined: NumpyDataset, parts: Any) -> None:
+    samples = [torch.from_numpy(each.copy()) for part in parts for each in part]
+    again = pickle.loads(pickle.dumps(joined))
+    assert len(joined) == len(samples)
+
+    @given(st.lists(st.integers(-len(samples), len(samples) - 1), min_size=1, max_size=8))
+    def check(rows: list[int]) -> None:
+        expected = pad_sequence([samples[k] for k in rows], batch_first=True)
+        for ds in (joined, again):
+            batch = ds[rows]
+            assert torch.equal(batch.values, expected)
+            assert batch.lengths.tolist() == [len(samples[k]) for k in rows]
+        assert torch.equal(joined[rows[0]], samples[rows[0]])
+
+    check()
+
+
+def test_a_transform_in_place_leaves_the_parts_alone(joined: NumpyDataset) -> None:
+    before = joined[:].values.clone()
+    (field,) = joined.fields.values()
+    made = NumpyDataset(field.source, transform=torch.Tensor.zero_)
+    assert made[4].sum() == 0
+    assert made[:].values.sum() == 0
+    assert torch.equal(joined[:].values, before)
+
+
+def test_samples_are_views_where_those_of_all_parts_are(parts: Any) -> None:
+    values = [np.concatenate(part) for part in parts if part]
+    ds = npdata.concatenate([npdata.ragged(each, lengths=[len(each)]) for each in values])
+    ds[1][0] = 7
+    assert values[1][0] == 7
+
+
+def test_every_sample_comes_once_in_batches_by_size(joined: NumpyDataset) -> None:
+    seen = []
+    for rank in range(2):
+        sampler = npdata.BlockBatchSampler(joined, max_rows=4, seed=1, rank=rank, world_size=2)
+        rows = [np.asarray(batch).tolist() for batch in sampler]
+        for batch, some in zip(npdata.Loader(joined, sampler=rows), rows, strict=True):
+            assert torch.equal(batch.values, joined[some].values)
+        seen.extend(row for some in rows for row in some)
+    assert set(seen) == set(range(len(joined)))
+
+
+@pytest.mark.parametrize("method", ["fork", "spawn"])
+def test_workers_read_all_parts(parts: Any, tmp_path: Path, method: str) -> None:
+    for k, part in enumerate(parts):
+        stored(part, tmp_path / f"{k}.h5")
+    ds = npdata.concatenate(v=f"{tmp_path}/*.h5::v", y=f"{tmp_path}/*.h5::y", ragged="list")
+    ds[0]
+    loader: Any = DataLoader(
+        ds, 4, num_workers=1, multiprocessing_context=method, collate_fn=npdata.collate
+    )
+    read = [sample for batch in loader for sample in batch["v"]]
+    assert all(
+        torch.equal(a, torch.from_numpy(b))
+        for a, b in zip(read, [each for part in parts for each in part], strict=True)
+    )
+
+
+def test_parts_of_other_values_are_refused(parts: Any, tmp_path: Path) -> None:
+    other = npdata.ragged(np.zeros(3), lengths=[3])
+    with pytest.raises(FieldError, match=r"float32, those of spans .* float64; they make no one"):
+        npdata.concatenate([in_memory(parts[0]), other])
+    with pytest.raises(FieldError, match=r"they make no one field"):
+        npdata.concatenate([in_memory(parts[0]), np.zeros(3)])
+    stored(parts[0], tmp_path / "a.h5")
+    with h5py.File(tmp_path / "a.h5", "r+") as file:
+        file["z"] = np.arange(9)
+    with pytest.raises(FieldError, match=r"field 'v' has 3 rows, and .* field 'z' has 9"):
+        npdata.concatenate(v=f"{tmp_path}/a.h5::v", z=f"{tmp_path}/a.h5::z")
+
+
+def test_values_of_several_arrays_are_a_field() -> None:
+    values = npdata.concatenate([np.arange(3), np.arange(4)])
+    with pytest.raises(UnsupportedSourceError, match=r"its fields: ds.fields\[0\].source"):
+        npdata.ragged(values, lengths=[5, 2])
+    spans = npdata.ragged(values.fields[0].source, lengths=[5, 2])
+    assert NumpyDataset(spans)[0].tolist() == [0, 1, 2, 0, 1]
