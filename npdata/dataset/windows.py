@@ -72,6 +72,14 @@ def windowed(
                 "made of rows; leave it out, or make windows of its values: "
                 "NumpyDataset(values).windows(length, borders=offsets)"
             )
+    rows = (f for f in fields if isinstance(f, RowsField) and f.label in offsets)
+    texts = [f.label for f in rows if f.rule.kind == "text"]
+    others = {label: each for label, each in offsets.items() if label not in texts}
+    if texts and others:
+        raise FieldError(
+            f"field {texts[0]!r} is text, and windows are tensors; fields that are not named keep "
+            f"their anchor row: windows({others!r:.80})"
+        )
     recordings = _recordings(fields, borders)
     named = [0] if len(offsets) < len(fields) else []
     reach = [*named, *(offset for each in offsets.values() for offset in _ends(each))]

@@ -138,6 +138,9 @@ def _cure(source: object) -> str:
                 "or np.concatenate makes one of them, npdata.ragged takes those of different "
                 "lengths"
             )
+    fields = getattr(source, "fields", None)
+    if hasattr(source, "__getitems__") and fields:
+        return f"give one of its fields: ds.fields[{next(iter(fields))!r}].source"
     if hasattr(source, "variables") or hasattr(source, "obsm"):  # a file of netCDF4, AnnData
         return (
             'give one of its arrays, or the path of its file with the name of one: "d.nc::t2m", '

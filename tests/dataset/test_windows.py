@@ -352,3 +352,13 @@ def test_categories_stay_with_windows(tmp_path: Any) -> None:
     windows = NumpyDataset(kind=f"{tmp_path}/d.h5::kind").windows(2)
     assert windows.fields["kind"].categories == ("a", "b")
     assert windows[2]["kind"].tolist() == [1, -1]
+
+
+def test_text_keeps_its_anchor_row() -> None:
+    ds = NumpyDataset(x=np.arange(4), name=np.array(["a", "b", "c", "d"]), dtype={"name": str})
+    told = r"'name' is text, .* anchor row: windows\(\{'x': range\(0, 2\)\}\)"
+    with pytest.raises(FieldError, match=told):
+        ds.windows(2)
+    batch = ds.windows({"x": 2})[[2, 0]]
+    assert batch["x"].tolist() == [[2, 3], [0, 1]]
+    assert batch["name"] == ["c", "a"]
