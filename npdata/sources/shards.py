@@ -88,6 +88,7 @@ class _Maps:
         self.view: View | None = None
         self.watch = Watch()
         self.all_watched = True
+        self._period = look_again(count)
         self._always_new = itertools.count(1 << 32)
         self.lock = threading.Lock()
 
@@ -108,7 +109,7 @@ class _Maps:
 
         Without its last bits it is `events`.
         """
-        tick = int(time.monotonic() / look_again(len(self.address))) % (1 << _TICK_BITS)
+        tick = int(time.monotonic() / self._period) % (1 << _TICK_BITS)
         return self.events() << _TICK_BITS | tick
 
 
