@@ -90,8 +90,10 @@ class TestRefusals:
                 make()
 
     def test_an_option_that_is_none_counts_as_a_field(self, x: np.ndarray) -> None:
-        reason = r"'transfrom' stands beside positional .* transform, batch_transform, dtype"
+        reason = r"'label' stands beside positional .* transform, batch_transform, dtype"
         with pytest.raises(ValueError, match=reason):
+            NumpyDataset(x, label=len)
+        with pytest.raises(ValueError, match=r"transfrom= is no option .* did you mean transform="):
             NumpyDataset(x, transfrom=len)
 
     @pytest.mark.parametrize(
