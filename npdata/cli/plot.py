@@ -155,35 +155,35 @@ def draw_figures(report: Report) -> Any:
     return figure
 
 
-def choose_rows(facts: Stored) -> tuple[NDArray[np.int64], str]:
+def choose_rows(stored: Stored) -> tuple[NDArray[np.int64], str]:
     """Choose the numbers of rows to read, or none and the reason why.
 
     Examples:
-        >>> facts = Stored(shape=(100, 2), dtype=np.dtype("f4"), stored_bytes=800, layout="C order",
-        ...               access="mapped", access_reason="", sample="view", sample_reason="",
-        ...               tensor_dtype=torch.float32)
-        >>> len(choose_rows(facts)[0])
+        >>> stored = Stored(shape=(100, 2), dtype=np.dtype("f4"), stored_bytes=800,
+        ...               layout="C order", access="mapped", access_reason="", sample="view",
+        ...               sample_reason="", tensor_dtype=torch.float32)
+        >>> len(choose_rows(stored)[0])
         100
     """
     nothing = np.zeros(0, np.int64)
-    if facts.nbytes == 0:
+    if stored.nbytes == 0:
         return nothing, "it holds no rows"
-    place_bytes = facts.row_bytes
-    if facts.chunks is not None and facts.filters:
-        place_bytes = max(place_bytes, facts.chunks.a_row_needs * facts.chunks.bytes)
-    elif facts.filters:
+    place_bytes = stored.row_bytes
+    if stored.chunks is not None and stored.filters:
+        place_bytes = max(place_bytes, stored.chunks.a_row_needs * stored.chunks.bytes)
+    elif stored.filters:
         # A member of a zip is decoded as a whole.
-        place_bytes = facts.nbytes
-    if facts.row_bytes > MOST_BYTES or place_bytes > MOST_DECODED:
+        place_bytes = stored.nbytes
+    if stored.row_bytes > MOST_BYTES or place_bytes > MOST_DECODED:
         return nothing, f"a look at it takes {bytes_text(place_bytes)}"
-    if facts.nbytes <= ALL_BYTES:
-        return np.arange(facts.rows), ""
-    places = DECODED_PLACES if facts.filters else PLACES
-    places = max(1, min(places, MOST_DECODED // place_bytes, MOST_BYTES // facts.row_bytes))
-    run = max(1, min(MOST_ROWS, MOST_BYTES // facts.row_bytes) // places)
-    starts = np.linspace(0, max(0, facts.rows - run), places).astype(np.int64)
+    if stored.nbytes <= ALL_BYTES:
+        return np.arange(stored.rows), ""
+    places = DECODED_PLACES if stored.filters else PLACES
+    places = max(1, min(places, MOST_DECODED // place_bytes, MOST_BYTES // stored.row_bytes))
+    run = max(1, min(MOST_ROWS, MOST_BYTES // stored.row_bytes) // places)
+    starts = np.linspace(0, max(0, stored.rows - run), places).astype(np.int64)
     numbers = np.unique(starts[:, None] + np.arange(run))
-    return numbers[numbers < facts.rows], ""
+    return numbers[numbers < stored.rows], ""
 
 
 def as_image(row: NDArray[Any]) -> NDArray[Any] | None:

@@ -3,7 +3,7 @@
 from dataclasses import replace
 
 import pytest
-from inspected import facts
+from inspected import stored
 
 from npdata.cli.hint import convert_command
 from npdata.cli.inspect.advice import advise, batch_decodes
@@ -18,7 +18,7 @@ def compressed(rows: int, **changes: object) -> Stored:
     chunks = Chunks(
         shape=(rows, 28, 28), bytes=rows * 784, grid=(-(-1_000_000 // rows), 1, 1), stored=1
     )
-    made = facts(
+    made = stored(
         layout="chunked",
         access="decoded",
         chunks=chunks,
@@ -30,7 +30,7 @@ def compressed(rows: int, **changes: object) -> Stored:
 
 def member() -> Stored:
     """The same, compressed in a zip."""
-    return facts(access="decoded", layout="C order", filters=(FilterUse(id=None, name="deflate"),))
+    return stored(access="decoded", layout="C order", filters=(FilterUse(id=None, name="deflate"),))
 
 
 def advice(known: Stored) -> str:
@@ -38,8 +38,8 @@ def advice(known: Stored) -> str:
 
 
 def test_rows_that_lie_in_place_need_no_advice() -> None:
-    assert advice(facts()) == ""
-    assert advice(facts(layout="C order")) == ""
+    assert advice(stored()) == ""
+    assert advice(stored(layout="C order")) == ""
 
 
 def test_random_rows_of_compressed_chunks_cost_whole_chunks() -> None:
@@ -57,7 +57,7 @@ def test_a_batch_decodes_each_chunk_once_and_what_the_chunk_cache_holds_not_at_a
     assert batch_decodes(many, budget=0) == pytest.approx(256 * 784, rel=1e-3)
     assert batch_decodes(many, budget=784_000_000) == 0
     assert batch_decodes(many, budget=392_000_000) == pytest.approx(128 * 784, rel=1e-3)
-    assert batch_decodes(facts(), budget=0) == 0
+    assert batch_decodes(stored(), budget=0) == 0
 
 
 def test_a_dataset_that_fits_the_chunk_cache_is_decoded_once_in_any_order() -> None:
@@ -71,9 +71,9 @@ def test_a_cache_that_does_not_hold_two_blocks_is_to_be_larger() -> None:
 
 def test_rows_that_large_chunks_cut_are_left_as_they_are() -> None:
     cut = Chunks(shape=(1, 1 << 20), bytes=1 << 20, grid=(99, 40), stored=99 * 40)
-    assert advice(facts(shape=(99, 40 << 20), layout="chunked", chunks=cut)) == ""
+    assert advice(stored(shape=(99, 40 << 20), layout="chunked", chunks=cut)) == ""
     finer = replace(cut, shape=(1, 1 << 19), bytes=1 << 19, grid=(99, 80))
-    text = advice(facts(shape=(99, 40 << 20), layout="chunked", chunks=finer))
+    text = advice(stored(shape=(99, 40 << 20), layout="chunked", chunks=finer))
     assert "each row lies in 80 chunks, a batch of 256 rows in up to 7,920; larger chunks" in text
 
 
@@ -83,7 +83,7 @@ def test_commands_for_several_arrays_do_not_collide() -> None:
 
 
 def test_what_h5py_reads_is_advised_to_be_converted() -> None:
-    assert "h5py reads it" in advice(facts(access="library", layout="compact"))
+    assert "h5py reads it" in advice(stored(access="library", layout="compact"))
     chunked = compressed(100, access="library", decoded_per_used=Cost(full=1.0, block=1.0))
     assert "h5py reads it" in advice(chunked)
     # A window of many chunks is decoded anew for every batch by h5py, which keeps hardly any.
@@ -95,7 +95,7 @@ def test_what_h5py_reads_is_advised_to_be_converted() -> None:
 
 def test_rows_cut_by_chunks_and_tiny_chunks_are_named() -> None:
     cut = Chunks(shape=(1000, 7, 7), bytes=49_000, grid=(1000, 4, 4), stored=16_000)
-    text = advice(facts(layout="chunked", chunks=cut))
+    text = advice(stored(layout="chunked", chunks=cut))
     assert "each row lies in 16 chunks, a batch of 256 rows in up to 4,096" in text
     tiny = Chunks(shape=(1, 28, 28), bytes=784, grid=(1_000_000, 1, 1), stored=1_000_000)
     text = advice(compressed(1, chunks=tiny, decoded_per_used=Cost()))
@@ -103,17 +103,17 @@ def test_rows_cut_by_chunks_and_tiny_chunks_are_named() -> None:
 
 
 def test_fortran_order_scatters_a_row() -> None:
-    text = "".join(advise(facts(layout="Fortran order"), where="a b/x.npy", budget=SLAB))
+    text = "".join(advise(stored(layout="Fortran order"), where="a b/x.npy", budget=SLAB))
     assert "784 pages" in text
     assert "npdata convert 'a b/x.npy' 'a b/x-rows.npy'" in text
-    assert advice(facts(layout="Fortran order", shape=(2_000_000, 1))) == ""
+    assert advice(stored(layout="Fortran order", shape=(2_000_000, 1))) == ""
 
 
 def test_a_compressed_member_is_decoded_whole_in_every_process() -> None:
     assert "every process that reads it decodes all 784 MB" in advice(member())
 
 
-@pytest.mark.parametrize("known", [compressed(4096), facts(access="library")])
+@pytest.mark.parametrize("known", [compressed(4096), stored(access="library")])
 def test_small_arrays_and_those_that_make_no_tensor_get_no_advice(known: Stored) -> None:
     assert advice(replace(known, shape=(1000, 28, 28))) == ""
     assert advice(replace(known, sample="refused")) == ""

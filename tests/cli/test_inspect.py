@@ -13,7 +13,7 @@ from typing import Any
 import h5py
 import numpy as np
 import pytest
-from inspected import facts
+from inspected import stored
 from processes import environment, run
 
 from npdata import NumpyDataset
@@ -316,9 +316,9 @@ def test_a_picture_is_drawn_of_all_kinds_of_arrays(folder: Path) -> None:
 
 @pytest.mark.parametrize("shape", [(10**12,), (10**9, 300, 300), (3, 2000, 3000), (1, 1), (17, 5)])
 def test_samples_are_few_and_from_all_over_the_array(shape: tuple[int, ...]) -> None:
-    numbers, reason = choose_rows(facts(shape=shape))
+    numbers, reason = choose_rows(stored(shape=shape))
     assert not reason
-    assert len(numbers) * facts(shape=shape).row_bytes <= MOST_BYTES
+    assert len(numbers) * stored(shape=shape).row_bytes <= MOST_BYTES
     assert (np.diff(numbers) > 0).all()
     assert numbers[0] == 0
     if len(numbers) > 1:
@@ -329,9 +329,9 @@ def test_what_is_dear_to_look_at_is_not_looked_at() -> None:
     chunks = Chunks(shape=(10**9, 2), bytes=8 * 10**9, grid=(10, 1), stored=10)
     gzip = (FilterUse(id=1, name="deflate"),)
     for known in (
-        facts(shape=(10**10, 2), chunks=chunks, filters=gzip),
-        facts(shape=(10**10, 2), filters=gzip),
-        facts(shape=(10, 10**9)),
+        stored(shape=(10**10, 2), chunks=chunks, filters=gzip),
+        stored(shape=(10**10, 2), filters=gzip),
+        stored(shape=(10, 10**9)),
     ):
         numbers, reason = choose_rows(known)
         assert len(numbers) == 0

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from inspected import facts
+from inspected import stored
 
 import npdata
 from npdata.cli.inspect.kinds import kinds_of, patterns_of
@@ -51,7 +51,7 @@ def test_every_array_is_in_one_kind(found: list[str], data: st.DataObject) -> No
         DatasetReport(
             where=name,
             name=None,
-            facts=facts(
+            stored=stored(
                 shape=data.draw(st.lists(st.integers(0, 9), min_size=1, max_size=3).map(tuple)),
                 dtype=np.dtype(data.draw(st.sampled_from(["f4", "i8"]))),
             ),
@@ -60,9 +60,9 @@ def test_every_array_is_in_one_kind(found: list[str], data: st.DataObject) -> No
     ]
     kinds = kinds_of(arrays)
     assert sum(len(kind.members) for kind in kinds) == len(arrays)
-    assert sum(kind.nbytes for kind in kinds) == sum(each.facts.nbytes for each in arrays)
+    assert sum(kind.nbytes for kind in kinds) == sum(each.stored.nbytes for each in arrays)
     for kind in kinds:
-        assert len({(len(each.facts.shape), each.facts.dtype) for each in kind.members}) == 1
+        assert len({(len(each.stored.shape), each.stored.dtype) for each in kind.members}) == 1
 
 
 def test_one_dataset_per_episode_is_a_line_per_kind(

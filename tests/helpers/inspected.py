@@ -1,4 +1,4 @@
-"""What the tests of `npdata inspect` share: an array, as facts."""
+"""What the tests of `npdata inspect` share: an array, as stored."""
 
 from dataclasses import replace
 
@@ -8,7 +8,7 @@ import torch
 from npdata.cli.inspect.report import Stored
 
 
-def facts(**changes: object) -> Stored:
+def stored(**changes: object) -> Stored:
     """A million images of 784 bytes, in one piece, but for the changes."""
     plain = Stored(
         shape=(1_000_000, 28, 28),

@@ -93,9 +93,9 @@ def _no_collecting() -> Iterator[None]:
 
 def _picture(arrays: Sequence[DatasetReport], raw: RawLayout | None, *, failed: bool) -> Any:
     drawn = [
-        (each.where, each.facts)
+        (each.where, each.stored)
         for each in arrays
-        if each.facts is not None and each.refusal is None and _has_numbers(each.facts)
+        if each.stored is not None and each.refusal is None and _has_numbers(each.stored)
     ]
     if not drawn:
         text = "--plot draws arrays of numbers, and there is none to be read"

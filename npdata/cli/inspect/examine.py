@@ -142,7 +142,7 @@ def _listed(path: str, listed: Listed, budget: int, alike: Alike) -> DatasetRepo
         return DatasetReport(where=where, name=listed.name, refusal=_without(where, error))
     if examined.missing:
         refusal = f"reading fails, since {without_filters(examined)}"
-        return DatasetReport(where=where, name=listed.name, facts=stored, refusal=refusal)
+        return DatasetReport(where=where, name=listed.name, stored=stored, refusal=refusal)
     report = _advised(where, listed.name, stored, budget)
     packing = examined.packing
     if packing is not None and packing.fault is None:
@@ -217,7 +217,7 @@ def _advised(
 ) -> DatasetReport:
     budget = default_budget() if budget is None else budget
     advice = advise(stored, where=where, budget=budget)
-    return DatasetReport(where=where, name=name, facts=stored, advice=advice)
+    return DatasetReport(where=where, name=name, stored=stored, advice=advice)
 
 
 def _without(where: str, error: Exception) -> str:

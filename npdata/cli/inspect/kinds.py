@@ -9,6 +9,7 @@ import glob
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import PurePath
 
 from npdata.cli.console import count_text, shape_text
@@ -32,22 +33,22 @@ class Kind:
     members: tuple[DatasetReport, ...]
     exact: bool
 
-    @property
+    @cached_property
     def shapes(self) -> list[tuple[int, ...]]:
         """The shapes of those arrays that have one."""
-        return [each.facts.shape for each in self.members if each.facts is not None]
+        return [each.stored.shape for each in self.members if each.stored is not None]
 
-    @property
+    @cached_property
     def nbytes(self) -> int:
         """The bytes of all arrays, decoded."""
         return sum(map(_nbytes, self.members))
 
-    @property
+    @cached_property
     def stored_bytes(self) -> int:
         """The bytes of all arrays in their files."""
-        return sum(each.facts.stored_bytes for each in self.members if each.facts is not None)
+        return sum(each.stored.stored_bytes for each in self.members if each.stored is not None)
 
-    @property
+    @cached_property
     def largest(self) -> DatasetReport:
         """The largest of the arrays."""
         return max(self.members, key=_nbytes)
@@ -57,7 +58,7 @@ class Kind:
         """What to do about an array, or what makes one dataset of many."""
         if len(self.members) == 1:
             return self.largest.advice
-        readable = all(each.facts is not None and not each.refusal for each in self.members)
+        readable = all(each.stored is not None and not each.refusal for each in self.members)
         if not readable or not self.exact:
             return ()
         shapes = set(self.shapes)
@@ -86,11 +87,11 @@ def kinds_of(arrays: Sequence[DatasetReport]) -> list[Kind]:
     names = patterns_of([each.where for each in arrays])
     kinds: dict[tuple[object, ...], list[DatasetReport]] = {}
     for name, each in zip(names, arrays, strict=True):
-        stored: tuple[object, ...] = (each.facts is None,)
-        if (facts := each.facts) is not None:
-            filters = tuple(step.name for step in facts.filters)
-            stored = (len(facts.shape), str(facts.dtype), facts.layout, filters)
-        kinds.setdefault((name, stored), []).append(each)
+        alike: tuple[object, ...] = ()
+        if (stored := each.stored) is not None:
+            filters = tuple(step.name for step in stored.filters)
+            alike = (len(stored.shape), stored.dtype, stored.layout, filters)
+        kinds.setdefault((name, alike), []).append(each)
     patterns = [pattern for pattern, _ in kinds]
     return [
         Kind(
@@ -143,7 +144,7 @@ def _starred(part: str) -> str:
 
 
 def _nbytes(array: DatasetReport) -> int:
-    return 0 if array.facts is None else array.facts.nbytes
+    return 0 if array.stored is None else array.stored.nbytes
 
 
 def _names_only(pattern: str, members: Sequence[DatasetReport]) -> bool:

@@ -92,7 +92,7 @@ class Stored:
 
 @dataclass(frozen=True, kw_only=True)
 class DatasetReport:
-    """An array of a file; without `facts`, `refusal` says why, and with them why reading fails.
+    """An array of a file; without `stored`, `refusal` says why, and with them why reading fails.
 
     `where` is what `npdata.open_source` takes, `name` the member of the file, None where the file
     is the array.
@@ -100,14 +100,14 @@ class DatasetReport:
 
     where: str
     name: str | None
-    facts: Stored | None = None
+    stored: Stored | None = None
     refusal: str | None = None
     advice: tuple[str, ...] = ()
 
     def as_json(self) -> dict[str, Any]:
         """Give plain values under keys that do not change; null where nothing is known."""
         own = {"where": self.where, "name": self.name, "refusal": self.refusal}
-        known = self.facts
+        known = self.stored
         if known is None:
             return {**own, **dict.fromkeys(_KEYS), "advice": self.advice}
         values = {**asdict(known), "rows": known.rows, "row_bytes": known.row_bytes}

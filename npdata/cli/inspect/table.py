@@ -190,20 +190,20 @@ def _rows(report: FileReport) -> Iterator[Row]:
 
 
 def _cells(dataset: DatasetReport) -> dict[str, Cell]:
-    facts = dataset.facts
-    access = "refused" if dataset.refusal is not None or facts is None else facts.access
+    stored = dataset.stored
+    access = "refused" if dataset.refusal is not None or stored is None else stored.access
     cells = {"access": (access, _STYLES[access])}
-    if facts is not None:
+    if stored is not None:
         cells |= {
-            "shape": (shape_text(facts.shape), ""),
-            "stored as": (_layout(facts), ""),
-            "dtype": (dtype_text(facts.dtype), ""),
-            "filters": (", ".join(map(_filter, facts.filters)), ""),
-            "bytes": (bytes_text(facts.nbytes), ""),
-            "stored": (bytes_text(facts.stored_bytes), ""),
-            "sample": (facts.sample, _STYLES.get(facts.sample, "")),
-            "full": _factor(facts.decoded_per_used.full),
-            "block": _factor(facts.decoded_per_used.block),
+            "shape": (shape_text(stored.shape), ""),
+            "stored as": (_layout(stored), ""),
+            "dtype": (dtype_text(stored.dtype), ""),
+            "filters": (", ".join(map(_filter, stored.filters)), ""),
+            "bytes": (bytes_text(stored.nbytes), ""),
+            "stored": (bytes_text(stored.stored_bytes), ""),
+            "sample": (stored.sample, _STYLES.get(stored.sample, "")),
+            "full": _factor(stored.decoded_per_used.full),
+            "block": _factor(stored.decoded_per_used.block),
         }
     return cells
 
@@ -215,10 +215,10 @@ def _kind_cells(kind: Kind) -> dict[str, Cell]:
         "bytes": (bytes_text(kind.nbytes), ""),
         "stored": (bytes_text(kind.stored_bytes), ""),
     }
-    facts = kind.largest.facts
-    if len(kind.members) > 1 and facts is not None:
+    stored = kind.largest.stored
+    if len(kind.members) > 1 and stored is not None:
         cells["shape"] = (_range(kind.shapes), "")
-        cells["stored as"] = (facts.layout, "")
+        cells["stored as"] = (stored.layout, "")
     return cells
 
 
@@ -248,18 +248,18 @@ def _failures(reports: Sequence[FileReport]) -> Iterator[Note]:
 
 
 def _why(name: str, dataset: DatasetReport) -> Iterator[Note]:
-    facts = dataset.facts
+    stored = dataset.stored
     if dataset.refusal is not None:
         yield "refused", dataset.refusal, name
-    elif facts is not None:
-        yield facts.access, facts.access_reason, name
-        yield facts.sample, facts.sample_reason, name
+    elif stored is not None:
+        yield stored.access, stored.access_reason, name
+        yield stored.sample, stored.sample_reason, name
 
 
-def _layout(facts: Stored) -> str:
-    chunks = facts.chunks
+def _layout(stored: Stored) -> str:
+    chunks = stored.chunks
     if chunks is None:
-        return facts.layout
+        return stored.layout
     total = math.prod(chunks.grid)
     partly = "" if chunks.stored == total else f", {chunks.stored:,} of {total:,} stored"
     return f"chunks {shape_text(chunks.shape)}{partly}"
