@@ -182,6 +182,35 @@ class TestRows:
             trainer(str(tmp_path), overfit_batches=3).fit(module(log), loader_of(kind))
 
 
+def with_fabric(rank: int, world: int, kind: str) -> Any:
+    """The rows of two epochs of a loader that Fabric sets up."""
+    from lightning.fabric import Fabric
+
+    warnings.simplefilter("ignore")
+    fabric = Fabric(accelerator="cpu", devices=world, strategy="ddp" if world > 1 else "auto")
+    fabric.launch()
+    loader = loader_of(kind)
+    given = DataLoader(loader, batch_size=None) if kind == "Loader" else loader
+    loader = fabric.setup_dataloaders(given)
+    return [[row for batch in loader for row in batch.tolist()] for _ in range(2)]
+
+
+@shows(
+    "Lightning",
+    "lightning",
+    "each row once, in a new order in each epoch, with Fabric; 1 and 2 processes",
+    "`fabric.setup_dataloaders(DataLoader(loader, batch_size=None))`",
+)
+@pytest.mark.parametrize("world", [1, 2])
+@pytest.mark.parametrize("kind", KINDS)
+def test_fabric(tmp_path: Path, kind: str, world: int) -> None:
+    ranks = on_ranks(tmp_path, with_fabric, world, kind, world=world)
+    epochs = [[row for rank in ranks for row in rank[epoch]] for epoch in range(2)]
+    for rows in epochs:
+        once(rows, world)
+    assert epochs[0] != epochs[1]
+
+
 def once(rows: list[int], world: int) -> None:
     counts = Counter(rows)
     assert set(counts) == set(range(N))

@@ -19,7 +19,7 @@ from processes import HANG, environment
 from torch.testing._internal.distributed.fake_pg import FakeStore
 from torch.utils.data import DataLoader, TensorDataset
 
-from npdata import Loader, NumpyDataset
+from npdata import Loader, NumpyDataset, collate
 from npdata.errors import NpdataError, StateError, StateWarning
 from npdata.sampling.sampler import BlockBatchSampler
 
@@ -340,6 +340,43 @@ class TestStatefulDataLoader:
             if set_epoch:
                 sampler.set_epoch(epoch)
             assert read(loader) == rows
+
+    @pytest.mark.parametrize("num_workers", [0, 2])
+    @pytest.mark.parametrize("ended", [False, True])
+    def test_it_iterates_as_over_a_dataset_of_torch(self, ended, num_workers):
+        """After the last batch, of which the loop saw no end, torchdata's own next one is empty."""
+        stateful = pytest.importorskip("torchdata.stateful_dataloader")
+        ours = NumpyDataset(np.arange(N))
+
+        def new(kind):
+            options = {"num_workers": num_workers}
+            with warnings.catch_warnings():
+                warnings.filterwarnings("ignore", ".*set_vital.*")
+                if kind == "torch":
+                    data = TensorDataset(torch.arange(N))
+                    return None, stateful.StatefulDataLoader(data, batch_size=8, **options)
+                sampler = BlockBatchSampler(ours, 8)
+                options["collate_fn"] = collate
+                return sampler, stateful.StatefulDataLoader(ours, batch_sampler=sampler, **options)
+
+        lengths = {}
+        for kind in ("torch", "npdata"):
+            _, loader = new(kind)
+            iterator, batches = iter(loader), -(-N // 8)
+            assert len(list(itertools.islice(iterator, batches))) == batches
+            if ended:
+                assert next(iterator, None) is None
+            state = loader.state_dict()
+            del iterator
+            sampler, loader = new(kind)
+            loader.load_state_dict(state)
+            lengths[kind] = [len(list(loader)) for _ in range(3)]
+        assert lengths["npdata"] == lengths["torch"] == [batches * ended, batches, batches]
+
+        sampler, loader = new("npdata")
+        sampler.load_state_dict(state)  # in place of the loader: never an empty iteration
+        assert [len(list(loader)) for _ in range(2)] == [batches, batches]
+        assert sampler.epoch == 2
 
 
 class TestState:
