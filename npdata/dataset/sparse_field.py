@@ -28,7 +28,6 @@ class SparseField(RowsField):
     def __init__(self, label: str | int, source: CsrSource, dtype: object = None) -> None:
         """Decide how the values of `source` become tensors of `dtype`."""
         super().__init__(label, source, dtype)
-        self.source = source
         _warn_once()  # here too: what workers send is rebuilt in this process
 
     def over(self, source: Source) -> RowsField:
