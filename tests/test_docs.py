@@ -105,6 +105,24 @@ def test_every_public_name_is_in_the_reference(
     assert f"npdata.{name}" in pages[site / "api.html"].places
 
 
+@pytest.mark.parametrize("owner", ["NumpyDataset", "Loader", "BlockBatchSampler"])
+def test_what_users_call_is_in_the_reference(
+    owner: str, site: Path, pages: dict[Path, Page]
+) -> None:
+    inner = {"gathers_only", "rows_in_memory", "stacked", "takes_rng", "transforms", "with_fields"}
+    inner |= {"with_sparse_batches", "without_batch_transform", "subset", "batch_sampler"}
+    kind = getattr(npdata, owner)
+    public = {each for each in dir(kind) if not each.startswith("_")}
+    own = {each for each in public if (found := getattr(kind, each)) and _is_of_npdata(found)}
+    places = pages[site / "api.html"].places
+    assert {each for each in own - inner if f"npdata.{owner}.{each}" not in places} == set()
+
+
+def _is_of_npdata(found: object) -> bool:
+    function = found.fget if isinstance(found, property) else found
+    return str(getattr(function, "__module__", "")).startswith("npdata")
+
+
 ERRORS = [
     name
     for name, kind in vars(npdata.errors).items()

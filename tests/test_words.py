@@ -137,6 +137,20 @@ def test_a_sentence_has_no_more_than_35_words(page: Path) -> None:
     assert long == []
 
 
+BESIDES_GUIDES = {"api", "architecture", "design", "how-it-works", "index", "results"}
+WITHOUT_CODE = {"comparison", "troubleshooting"}
+
+
+@pytest.mark.parametrize("page", sorted((ROOT / "docs").glob("*.md")), ids=lambda page: page.name)
+def test_a_guide_begins_with_what_the_reader_gets_and_then_shows_code(page: Path) -> None:
+    if page.stem in BESIDES_GUIDES:
+        pytest.skip("no guide")
+    title, gets, *rest = page.read_text().split("\n\n")
+    assert title.startswith("# ")
+    assert gets.startswith("You get: ")
+    assert page.stem in WITHOUT_CODE or any("```" in block for block in rest[:3])
+
+
 def test_a_retired_word_and_a_long_sentence_are_found(tmp_path: Path) -> None:
     page = tmp_path / "page.md"
     page.write_text("# Title\n\n```python\nslab = 1\n```\n\n" + "- word " + "word " * 35 + "end.\n")

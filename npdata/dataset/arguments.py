@@ -233,10 +233,11 @@ def require_dataset_names(
 
     Examples:
         >>> require_dataset_names("from_hdf5", ["x"], {})
-        >>> require_dataset_names("from_hdf5", ["x"], {"num_workers": 2}, ["access"])
+        >>> require_dataset_names("from_hdf5", ["x"], {"acces": 2}, ["access"])
         Traceback (most recent call last):
-        npdata.errors.FieldError: num_workers=2 is no option of from_hdf5 (it has access, ...
+        npdata.errors.FieldError: acces=2 is no option of from_hdf5; did you mean access=? (it ...
     """
+    _refuse_words_of_loaders({k: v for k, v in named.items() if not isinstance(v, str)})
     known = (*known, *OPTIONS)
 
     def no_option(key: str) -> str:
@@ -246,8 +247,7 @@ def require_dataset_names(
     for key, value in named.items():
         if not isinstance(value, str):
             raise FieldError(
-                f"{no_option(key)}, and as a field it needs the name of a dataset as text; options "
-                "of a DataLoader go there"
+                f"{no_option(key)}, and as a field it needs the name of a dataset as text"
             )
     for name in names:
         if not isinstance(name, str):

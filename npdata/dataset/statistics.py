@@ -110,6 +110,8 @@ class Statistics(Mapping[str | int, FieldStatistics]):
         if name in FieldStatistics.__dataclass_fields__ and "_fields" in self.__dict__:
             label = next(iter(self._fields), 0)
             raise AttributeError(f"each field has its own {name}: found[{label!r}].{name}")
+        if name in self.__dict__.get("_fields", ()):
+            raise AttributeError(f"the statistics of field {name!r} are found[{name!r}]")
         raise AttributeError(f"{type(self).__name__} has no attribute {name!r}")
 
     def __iter__(self) -> Iterator[str | int]:

@@ -26,9 +26,11 @@ def path(tmp_path: Path) -> Path:
 @pytest.mark.parametrize(
     ("names", "options", "message"),
     [
-        ((), {"num_workers": 2}, "num_workers=2 is no option of from_"),
-        (("x",), {"num_workers": 2}, "num_workers=2 is no option of from_"),
-        (("x",), {"shuffle": True}, "options of a DataLoader go there"),
+        ((), {"num_workers": 2}, "write DataLoader(dataset, num_workers=2, ...)"),
+        (("x",), {"num_workers": 2}, "num_workers= is for what reads the dataset"),
+        (("x",), {"shuffle": True}, "write npdata.Loader(dataset, shuffle=True, ...)"),
+        (("x",), {"colour": 3}, "colour=3 is no option of from_"),
+        ((), {"colour": 3}, "as a field it needs the name of a dataset as text"),
         (("x",), {"mode": "r"}, "mode='r' is no option of from_"),
         ((3,), {}, "takes names of datasets, and 3 is none"),
     ],

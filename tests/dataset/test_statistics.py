@@ -164,6 +164,8 @@ class TestFields:
             ds.statistics(axis=0)
         with pytest.raises(FieldError, match=r"statistics\(\)\['x'\] are those of one"):
             ds.statistics("x")
+        with pytest.raises(AttributeError, match=r"of field 'x' are found\['x'\]"):
+            ds.statistics().x  # noqa: B018
         with pytest.raises(AttributeError, match=r"each field has its own mean: found\['x'\].mean"):
             ds.statistics().mean  # noqa: B018
         with pytest.raises(KeyError, match=r"no statistics of a field 'y'; .* are \['x'\]"):
