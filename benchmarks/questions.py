@@ -26,6 +26,7 @@ QUESTIONS = {
     "small_batches": "small_batches",
     "statistics": "field_statistics",
     "path": "path",
+    "interpreter": "interpreter",
     "defaults": "defaults",
     "resident": "resident",
     "order": "order",
