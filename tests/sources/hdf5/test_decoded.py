@@ -22,6 +22,7 @@ from torch.utils.data import DataLoader
 
 import npdata
 from npdata import NumpyDataset, open_source
+from npdata.sources.hdf5 import decoded_rows
 
 ROWS = 5000
 X = np.random.default_rng(5).integers(0, 50, (ROWS, 40)).astype(np.float32)
@@ -56,6 +57,21 @@ def test_a_block_shuffled_epoch_decodes_each_chunk_once(path: Path) -> None:
     for rows in windows(ROWS, 64, 32, 50):
         assert (ds[rows].numpy() == X[rows]).all()
     assert source.decoded_chunks == -(-ROWS // 64)
+
+
+def test_where_cores_are_few_one_copies_until_every_chunk_is_decoded(
+    path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for few, while_missing in ((1 << 20, True), (0, False)):
+        monkeypatch.setattr(decoded_rows, "FEW_CORES", few)
+        source = open_source(f"{path}::x")
+        state = source._state.get()
+        for stop, expected in ((ROWS // 2, while_missing), (ROWS, False)):
+            rows = np.arange(stop)
+            out = np.empty((stop, 40), np.float32)
+            source.read(rows, out)
+            assert (out == X[:stop]).all()
+            assert state._on_one_core is expected
 
 
 @pytest.mark.slow
