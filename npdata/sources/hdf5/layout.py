@@ -6,7 +6,6 @@ never pickled: a process that is handed a source by pickle reads the layout agai
 file. This module decides nothing and reads no rows.
 """
 
-import functools
 import os
 from array import array
 from dataclasses import dataclass
@@ -100,12 +99,12 @@ class Layout:
         """The file in the state in which the layout was read."""
         return self.file.identity
 
-    @functools.cached_property
+    @property
     def row_bytes(self) -> int:
         """The bytes of one row, decoded."""
         return _bytes(self.shape[1:], self.dtype)
 
-    @functools.cached_property
+    @property
     def chunk_bytes(self) -> int:
         """The bytes of one chunk, decoded; chunks at the edge are stored at full size."""
         return _bytes(self.chunk_shape or (), self.dtype)

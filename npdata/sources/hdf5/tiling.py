@@ -6,6 +6,7 @@ a chunk's number is `block * tiles + tile`, and a row's part of it starts at
 plan cover the rows asked for once, each with no more chunks than allowed. No file, no bytes.
 """
 
+import functools
 import math
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -35,6 +36,7 @@ class Tiling:
     seamless: bool
 
     @classmethod
+    @functools.lru_cache(maxsize=64)
     def of(cls, shape: tuple[int, ...], chunk_shape: tuple[int, ...], itemsize: int) -> "Tiling":
         """Give the tiling of a dataset of `shape` in chunks of `chunk_shape`.
 
