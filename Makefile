@@ -48,8 +48,8 @@ integrations:
 	$(MAKE) VENV=.venv-integrations .venv-integrations/.integrations
 	.venv-integrations/bin/pytest tests/integrations tests/sources/test_containers.py $(ARGS)
 
-# Files by the real writers of netCDF, MATLAB, NWB, AnnData and tables, likewise: 342 tests, none
-# skipped. Install and tests take 2.5 minutes of one core, and the environment 2.3 GB.
+# Files by the real writers of netCDF, MATLAB, NWB, AnnData and tables, likewise: no test is
+# skipped there. Install and tests take 2.5 minutes of one core, and the environment 2.3 GB.
 interop:
 	$(MAKE) VENV=.venv-interop .venv-interop/.interop
 	.venv-interop/bin/pytest tests/dataset/test_decode.py tests/dataset/test_columns.py \
