@@ -43,7 +43,7 @@ docs: $(VENV)/.wheel
 	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --quiet
 
 # Trainers and containers of rows, in their own packages, in a virtual environment of their own: on two
-# busy cores 17 minutes to install, then 18 for the tests.
+# busy cores 19 minutes to install, then 11 for the tests.
 integrations:
 	$(MAKE) VENV=.venv-integrations .venv-integrations/.integrations
 	.venv-integrations/bin/pytest tests/integrations tests/sources/test_containers.py $(ARGS)
