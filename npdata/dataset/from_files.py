@@ -22,8 +22,8 @@ from npdata.dataset.arguments import (
 )
 from npdata.dataset.transforms import Transform
 from npdata.errors import FieldError
-from npdata.sources.file_list import SEPARATOR
 from npdata.sources.hdf5 import Hdf5Options
+from npdata.sources.many_files.file_list import SEPARATOR
 from npdata.sources.npz import npz_members
 from npdata.sources.open import open_files, open_source
 

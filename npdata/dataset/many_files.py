@@ -24,15 +24,15 @@ from npdata.sources.cache.cache import CachePlace
 from npdata.sources.columns import Columns
 from npdata.sources.concat import ConcatSource
 from npdata.sources.decode import Decode
-from npdata.sources.file_list import FileList
-from npdata.sources.file_table import FileTable, RawFormat
-from npdata.sources.find_files import Files, Found, find_files
 from npdata.sources.joined_parts import Parts
 from npdata.sources.labels import LabelFrom, LabelSource, labels_of
+from npdata.sources.many_files.file_list import FileList
+from npdata.sources.many_files.file_table import FileTable, RawFormat
+from npdata.sources.many_files.find_files import Files, Found, find_files
+from npdata.sources.many_files.pair_files import pair_files
+from npdata.sources.many_files.stack import open_stack
 from npdata.sources.open import SourceLike, open_source
-from npdata.sources.pair_files import pair_files
 from npdata.sources.ragged_parts import RaggedParts, end_to_end
-from npdata.sources.stack import open_stack
 
 Check: TypeAlias = Literal["open", "first use"]
 

@@ -22,10 +22,10 @@ from npdata.sources.cache.cache import Cache
 from npdata.sources.columns import ColumnSource, ColumnsSource, columns_of
 from npdata.sources.decode import decoded
 from npdata.sources.hdf5 import is_open_dataset
+from npdata.sources.many_files.stack import PiecesSource
 from npdata.sources.open import SourceLike, open_source
 from npdata.sources.ragged import RaggedSource
 from npdata.sources.sparse import LAYOUTS, CsrSource
-from npdata.sources.stack import PiecesSource
 
 DIFFERENT, SPARSE = "samples of different lengths", "sparse rows"
 RECORDS = "rows that are records (a structured dtype)"

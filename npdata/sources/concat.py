@@ -22,13 +22,13 @@ from npdata.arrays.gather import address_of
 from npdata.arrays.per_process import ForkSafeLock
 from npdata.sources.base import Access, Source
 from npdata.sources.cache.cache import Cache
-from npdata.sources.file_table import FileTable
 from npdata.sources.joined_parts import Parts, require_alike
+from npdata.sources.many_files.file_table import FileTable
+from npdata.sources.many_files.shards import Shards
 from npdata.sources.mapped import MappedSource
 from npdata.sources.memory import MemorySource
 from npdata.sources.packing import Packings
 from npdata.sources.part_runs import grouped, read_runs
-from npdata.sources.shards import Shards
 from npdata.sources.summary import Summary
 
 MOST_OPEN = 32

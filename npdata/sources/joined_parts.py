@@ -15,8 +15,8 @@ from numpy.typing import NDArray
 from npdata.arrays.dtypes import DType
 from npdata.errors import FieldError
 from npdata.sources.base import Source
-from npdata.sources.file_list import packed, unpacked
-from npdata.sources.file_table import FileTable, RawFormat
+from npdata.sources.many_files.file_list import packed, unpacked
+from npdata.sources.many_files.file_table import FileTable, RawFormat
 from npdata.sources.mapped import MappedSource
 
 

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from npdata.errors import FieldError
 from npdata.sources.base import Access
-from npdata.sources.file_list import packed, unpacked
+from npdata.sources.many_files.file_list import packed, unpacked
 from npdata.sources.memory import MemorySource
 from npdata.sources.natural_order import naturally_sorted
 

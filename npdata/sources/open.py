@@ -31,8 +31,6 @@ from npdata.sources.columns import ColumnSource
 from npdata.sources.concat import ConcatSource
 from npdata.sources.containers import rows_held_by
 from npdata.sources.file import require_local
-from npdata.sources.file_list import FileList, split_member
-from npdata.sources.file_table import HDF5_MAGIC
 from npdata.sources.foreign import foreign_file
 from npdata.sources.hdf5 import (
     AUTO,
@@ -46,6 +44,8 @@ from npdata.sources.hdf5 import (
     open_groups,
     open_hdf5,
 )
+from npdata.sources.many_files.file_list import FileList, split_member
+from npdata.sources.many_files.file_table import HDF5_MAGIC
 from npdata.sources.memory import array_source
 from npdata.sources.raw import open_raw
 

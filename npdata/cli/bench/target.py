@@ -23,8 +23,8 @@ from npdata.cli.raw import RawLayout, undescribed
 from npdata.dataset.numpy_dataset import NumpyDataset
 from npdata.errors import FieldError, FormatError, SourceError
 from npdata.sources.base import Source
-from npdata.sources.file_list import SEPARATOR
 from npdata.sources.hdf5.catalog import list_datasets
+from npdata.sources.many_files.file_list import SEPARATOR
 from npdata.sources.npz import npz_members
 from npdata.sources.open import Identified, identify, open_source
 

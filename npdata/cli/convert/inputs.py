@@ -19,12 +19,12 @@ from npdata.cli.raw import RawLayout, undescribed
 from npdata.dataset.many_files import concatenate, stack
 from npdata.errors import MemberNotFoundError, SourceError, TruncatedError
 from npdata.sources.base import Source
-from npdata.sources.file_list import SEPARATOR, FileList, split_member
 from npdata.sources.hdf5 import Listed, count_attributes, list_datasets, source_of
 from npdata.sources.hdf5.open import without_filters
+from npdata.sources.many_files.file_list import SEPARATOR, FileList, split_member
+from npdata.sources.many_files.stack import PiecesSource
 from npdata.sources.npz import DecodedMember, examine_npz, npz_members
 from npdata.sources.open import Identified, identify, open_source
-from npdata.sources.stack import PiecesSource
 
 ManyFiles: TypeAlias = Literal["stack", "concatenate"]
 Opened: TypeAlias = tuple[Source, Array] | tuple[str, str]

@@ -19,7 +19,7 @@ from npdata.cli.convert.plan import ConvertError
 from npdata.cli.convert.writer import Array, Writer
 from npdata.loading.prefetcher import Prefetcher
 from npdata.sources.base import Source
-from npdata.sources.file_list import SEPARATOR
+from npdata.sources.many_files.file_list import SEPARATOR
 from npdata.sources.open import open_source
 
 AHEAD = 2

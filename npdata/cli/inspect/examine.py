@@ -21,7 +21,6 @@ from npdata.dataset.rows_field import conversion_of
 from npdata.errors import FormatError, MemberNotFoundError, NpdataError, SourceError
 from npdata.sources.base import Source
 from npdata.sources.file import require_local
-from npdata.sources.file_list import SEPARATOR, split_member
 from npdata.sources.foreign import foreign_file
 from npdata.sources.hdf5 import list_datasets
 from npdata.sources.hdf5.budget import default_budget
@@ -31,6 +30,7 @@ from npdata.sources.hdf5.details import decoded_per_used
 from npdata.sources.hdf5.examine import Examined
 from npdata.sources.hdf5.kinds import Filter
 from npdata.sources.hdf5.open import source_of, without_filters
+from npdata.sources.many_files.file_list import SEPARATOR, split_member
 from npdata.sources.memory import MemorySource
 from npdata.sources.npz import examine_npz, npz_members
 from npdata.sources.open import identify, open_source

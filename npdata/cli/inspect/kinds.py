@@ -15,7 +15,7 @@ from pathlib import PurePath
 from npdata.cli.console import count_text, shape_text
 from npdata.cli.inspect.examine import SUFFIXES
 from npdata.cli.inspect.report import DatasetReport
-from npdata.sources.file_list import SEPARATOR
+from npdata.sources.many_files.file_list import SEPARATOR
 
 MOST_NEIGHBOURS = 20
 """More names than these in one place become one `*`."""

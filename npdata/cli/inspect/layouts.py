@@ -8,7 +8,7 @@ opens nothing.
 import os
 from collections.abc import Iterable, Sequence
 
-from npdata.sources.file_list import SEPARATOR
+from npdata.sources.many_files.file_list import SEPARATOR
 
 _MOST_LINES = 3
 

@@ -10,8 +10,8 @@ import os
 from collections.abc import Mapping
 
 from npdata.errors import FieldError
-from npdata.sources.file_list import SEPARATOR, FileList
-from npdata.sources.find_files import Found
+from npdata.sources.many_files.file_list import SEPARATOR, FileList
+from npdata.sources.many_files.find_files import Found
 
 
 def pair_files(found: Mapping[str, Found]) -> dict[str, FileList]:
@@ -20,7 +20,7 @@ def pair_files(found: Mapping[str, Found]) -> dict[str, FileList]:
     Raises `FieldError` for a file without a partner, or with two.
 
     Examples:
-        >>> from npdata.sources.find_files import find_files
+        >>> from npdata.sources.many_files.find_files import find_files
         >>> images, masks = find_files(["m/1.npy", "m/2.npy"]), find_files(["n/2.npy", "n/1.npy"])
         >>> list(pair_files({"image": images, "mask": masks})["mask"])
         ['n/1.npy', 'n/2.npy']
@@ -50,7 +50,7 @@ def keys_of(found: Found) -> list[str]:
     """Give what each file is known by.
 
     Examples:
-        >>> from npdata.sources.find_files import find_files
+        >>> from npdata.sources.many_files.find_files import find_files
         >>> keys_of(find_files(["d/a/x.npy", "d/b/x.npy"])), keys_of(find_files(["d/a/x.npy"]))
         (['a', 'b'], ['x'])
     """

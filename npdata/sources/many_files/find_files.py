@@ -16,8 +16,8 @@ from typing import NamedTuple, TypeAlias
 
 from npdata.errors import FieldError, FormatError, MemberNotFoundError, UnsupportedSourceError
 from npdata.sources.file import require_local
-from npdata.sources.file_list import SEPARATOR, FileList, common_folder, split_member
 from npdata.sources.hdf5 import list_datasets
+from npdata.sources.many_files.file_list import SEPARATOR, FileList, common_folder, split_member
 from npdata.sources.natural_order import naturally_sorted
 from npdata.sources.npz import npz_members
 

@@ -12,8 +12,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from npdata.errors import FieldError, MemberNotFoundError
-from npdata.sources.file_list import FileList, packed, unpacked
-from npdata.sources.find_files import find_files
+from npdata.sources.many_files.file_list import FileList, packed, unpacked
+from npdata.sources.many_files.find_files import find_files
 from npdata.sources.natural_order import naturally_sorted
 
 names = st.lists(

@@ -13,9 +13,9 @@ from numpy.typing import NDArray
 
 from npdata.errors import FieldError
 from npdata.sources.base import Access, Source
-from npdata.sources.file_list import FileList
-from npdata.sources.file_reader import FileReader
-from npdata.sources.file_table import FileTable, RawFormat
+from npdata.sources.many_files.file_list import FileList
+from npdata.sources.many_files.file_reader import FileReader
+from npdata.sources.many_files.file_table import FileTable, RawFormat
 from npdata.sources.packing import Packings
 from npdata.sources.ragged import OBJECTS, RaggedSource
 

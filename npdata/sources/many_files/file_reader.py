@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from npdata.errors import FormatError
 from npdata.sources.file import fill
-from npdata.sources.file_table import (
+from npdata.sources.many_files.file_table import (
     UNKNOWN,
     FileTable,
     Kind,
@@ -28,7 +28,7 @@ from npdata.sources.file_table import (
     of_npy,
     opened,
 )
-from npdata.sources.file_threads import THREADS, in_parts, spread
+from npdata.sources.many_files.file_threads import THREADS, in_parts, spread
 
 FEW_BYTES = 1 << 18
 """Files of fewer bytes together are read by one thread: waking another takes longer."""
@@ -38,7 +38,7 @@ class FileReader:
     """Reads the arrays of the files in `table`.
 
     Examples:
-        >>> from npdata.sources.file_list import FileList
+        >>> from npdata.sources.many_files.file_list import FileList
         >>> out = np.empty((5, 2, 3), np.float32)
         >>> FileReader(FileTable.of(FileList.of(["x.npy"]))).read([0], [out])
     """

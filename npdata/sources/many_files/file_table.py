@@ -25,9 +25,9 @@ from npdata.errors import ChangedFileError, FormatError, MemberNotFoundError, Tr
 from npdata.sources import npy, npz
 from npdata.sources.base import Source
 from npdata.sources.file import READING, FileIdentity
-from npdata.sources.file_list import FileList, packed, unpacked
-from npdata.sources.file_threads import THREADS, in_parts, spread
 from npdata.sources.hdf5 import open_hdf5
+from npdata.sources.many_files.file_list import FileList, packed, unpacked
+from npdata.sources.many_files.file_threads import THREADS, in_parts, spread
 from npdata.sources.mapped import MappedSource, Place
 from npdata.sources.npy import NpyHeader, read_header
 from npdata.sources.npz import npz_members

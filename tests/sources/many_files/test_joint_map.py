@@ -9,8 +9,8 @@ from hypothesis import strategies as st
 from processes import run
 
 import npdata
-from npdata.sources import joint_map
-from npdata.sources.joint_map import JointLayout, JointMap
+from npdata.sources.many_files import joint_map
+from npdata.sources.many_files.joint_map import JointLayout, JointMap
 
 FILES = st.lists(st.tuples(st.integers(0, 5), st.integers(0, 40)), min_size=1, max_size=8)
 

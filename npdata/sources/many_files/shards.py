@@ -28,9 +28,9 @@ from npdata.arrays.per_process import PerProcess
 from npdata.errors import ClosedError
 from npdata.sources.file import ask_for, fill
 from npdata.sources.file_map import WITHOUT_DESCRIPTOR, mapped, page_out
-from npdata.sources.file_table import FileTable, gone, opened
-from npdata.sources.joint_map import JointLayout, JointMap
-from npdata.sources.watch import Watch
+from npdata.sources.many_files.file_table import FileTable, gone, opened
+from npdata.sources.many_files.joint_map import JointLayout, JointMap
+from npdata.sources.many_files.watch import Watch
 
 LOOK_AGAIN, LOOK_AGAIN_PER_FILE = 0.1, 50e-6
 """Seconds: a look takes 4 µs, so that all looks together take a twelfth of the time at most."""
@@ -122,7 +122,7 @@ class Shards:
     Where all parts lie in files, they are mapped as one array if that can be.
 
     Examples:
-        >>> from npdata.sources.file_list import FileList
+        >>> from npdata.sources.many_files.file_list import FileList
         >>> table = FileTable.of(FileList.of(["x.npy"]))
         >>> row = {"dtype": np.dtype("f4"), "row_shape": (3,), "step": 4}
         >>> shards = Shards(table, np.array([0]), np.array([128]), **row)
