@@ -5,7 +5,6 @@ from typing import Any
 
 from npdata import errors
 from npdata.arrays.convert import Conversion, as_tensor, explain
-from npdata.calls import near
 from npdata.dataset.batch import Batch
 from npdata.dataset.collate import collate
 from npdata.dataset.many_files import concatenate, stack
@@ -13,6 +12,7 @@ from npdata.dataset.normalize import normalize
 from npdata.dataset.numpy_dataset import NumpyDataset
 from npdata.dataset.padded import Padded
 from npdata.dataset.statistics import FieldStatistics, Statistics
+from npdata.errors import near
 from npdata.loading.loader import Loader
 from npdata.loading.schedule import Schedule
 from npdata.loading.stats import LoaderStats

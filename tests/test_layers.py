@@ -27,12 +27,11 @@ TORCH_FREE = (
 )
 ALLOWED = {
     "errors": (),
-    "calls": ("errors",),
-    "arrays": ("errors", "calls"),
-    "sources": ("errors", "calls", "arrays"),
-    "sampling": ("errors", "calls", "arrays"),
-    "dataset": ("errors", "calls", "arrays", "sources", "sampling"),
-    "loading": ("errors", "calls", "arrays", "sources", "sampling", "dataset"),
+    "arrays": ("errors",),
+    "sources": ("errors", "arrays"),
+    "sampling": ("errors", "arrays"),
+    "dataset": ("errors", "arrays", "sources", "sampling"),
+    "loading": ("errors", "arrays", "sources", "sampling", "dataset"),
     "cli": ("errors", "arrays", "sources", "sampling", "dataset", "loading"),
     "__main__": ("cli",),
 }
@@ -71,12 +70,11 @@ def test_the_root_holds_nothing_but_folders() -> None:
     assert {path.name for path in ROOT.iterdir() if path.is_file()} == {
         "__init__.py",
         "__main__.py",
-        "calls.py",
         "errors.py",
         "py.typed",
     }
     folders = {path.name for path in ROOT.iterdir() if path.is_dir()} - {"__pycache__"}
-    assert folders == ALLOWED.keys() - {"calls", "errors", "__main__"}
+    assert folders == ALLOWED.keys() - {"errors", "__main__"}
 
 
 def test_dir_shows_the_public_names_alone() -> None:

@@ -16,8 +16,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from npdata.arrays.dtypes import DType, DTypeRule, dtype_rule
-from npdata.calls import explained
-from npdata.errors import ConversionError
+from npdata.errors import ConversionError, explained
 
 Tensors: TypeAlias = "Tensor | dict[str, Tensors]"
 

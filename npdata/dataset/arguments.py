@@ -12,8 +12,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, TypeAlias
 
-from npdata.calls import near
-from npdata.errors import FieldError, UnsupportedSourceError
+from npdata.errors import FieldError, UnsupportedSourceError, near
 
 OPTIONS = (
     "transform",

@@ -12,7 +12,6 @@ from typing import Any, Literal, Self, TypeAlias
 
 from numpy.typing import DTypeLike
 
-from npdata.calls import explained
 from npdata.dataset.arguments import (
     Paths,
     path_of,
@@ -21,7 +20,7 @@ from npdata.dataset.arguments import (
     split_options,
 )
 from npdata.dataset.transforms import Transform
-from npdata.errors import FieldError
+from npdata.errors import FieldError, explained
 from npdata.sources.hdf5 import Hdf5Options
 from npdata.sources.many_files.file_list import SEPARATOR
 from npdata.sources.npz import npz_members

@@ -10,10 +10,10 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import torch
 
-from npdata.calls import no_attribute
 from npdata.dataset.arguments import ATTRIBUTES
 from npdata.dataset.field import Field
 from npdata.dataset.html import table
+from npdata.errors import no_attribute
 from npdata.sources.ragged import RaggedSource
 
 MOST_FIELDS = 8

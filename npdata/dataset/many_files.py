@@ -13,12 +13,11 @@ from typing import Any, Literal, TypeAlias
 import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
-from npdata.calls import explained, near
 from npdata.dataset.arguments import OPTIONS
 from npdata.dataset.numpy_dataset import NumpyDataset
 from npdata.dataset.ragged_form import Form
 from npdata.dataset.transforms import Transform
-from npdata.errors import FieldError
+from npdata.errors import FieldError, explained, near
 from npdata.sources.base import Source
 from npdata.sources.cache.cache import CachePlace
 from npdata.sources.columns import Columns

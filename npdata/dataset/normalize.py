@@ -12,10 +12,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from npdata.calls import explained
 from npdata.dataset.padded import Padded
 from npdata.dataset.statistics import Statistics
-from npdata.errors import FieldError
+from npdata.errors import FieldError, explained
 
 
 class Normalize:

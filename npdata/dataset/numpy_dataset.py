@@ -18,7 +18,6 @@ from torch.utils.data import ConcatDataset, Dataset
 from npdata.arrays.blocks import Blocks
 from npdata.arrays.indexing import row_number, row_numbers, selects_many
 from npdata.arrays.spans import Edge, Windows
-from npdata.calls import explained
 from npdata.dataset.arguments import fields_of, require_flag, require_functions
 from npdata.dataset.batch import Batch, SampleForm
 from npdata.dataset.batch_memory import Allocate, batch_memory, plain_memory
@@ -35,7 +34,7 @@ from npdata.dataset.splits import Splits
 from npdata.dataset.statistics import Summed
 from npdata.dataset.transforms import Bound, Transform, Transforms
 from npdata.dataset.windows import WORDS, Offsets, windowed
-from npdata.errors import ClosedError, FieldError
+from npdata.errors import ClosedError, FieldError, explained
 from npdata.sampling.rows import MaskedRows, SeededRows
 from npdata.sources.base import Source, rows_held
 from npdata.sources.cache.cache import CachePlace

@@ -7,7 +7,6 @@ what the user asked for. Invariant: an option that no field would heed is refuse
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from npdata.calls import near
 from npdata.dataset.arguments import OPTIONS, per_field
 from npdata.dataset.field import Field
 from npdata.dataset.ragged_field import RaggedField
@@ -15,7 +14,7 @@ from npdata.dataset.ragged_form import RaggedForm
 from npdata.dataset.rows_field import RowsField
 from npdata.dataset.sparse_field import SparseField
 from npdata.dataset.varied_field import VariedField
-from npdata.errors import FieldError
+from npdata.errors import FieldError, near
 from npdata.sources.axis import along_axis
 from npdata.sources.base import Source, cached, why_not_cached
 from npdata.sources.cache.cache import Cache

@@ -12,11 +12,10 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from npdata.arrays.spans import Windows
-from npdata.calls import explained
 from npdata.dataset.batch_memory import plain_memory
 from npdata.dataset.field import Field
 from npdata.dataset.windows import is_stacked, recordings_of, require_apart
-from npdata.errors import FieldError, SamplerError, require
+from npdata.errors import FieldError, SamplerError, explained, require
 from npdata.sampling.order import split, split_groups
 
 Rows = NDArray[np.int64]

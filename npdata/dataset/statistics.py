@@ -20,14 +20,13 @@ from numpy.typing import NDArray
 
 from npdata.arrays.indexing import row_numbers
 from npdata.arrays.per_process import cores
-from npdata.calls import explained
 from npdata.dataset.batch_memory import plain_memory
 from npdata.dataset.field import Field
 from npdata.dataset.html import table
 from npdata.dataset.moments import BLOCK, Memory, Moments, moments_of
 from npdata.dataset.progress import open_bar
 from npdata.dataset.ragged_field import RaggedField
-from npdata.errors import FieldError
+from npdata.errors import FieldError, explained
 
 PIECE_BYTES = 8 << 20
 """So many bytes of a field are read at a time."""

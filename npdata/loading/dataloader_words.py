@@ -14,10 +14,9 @@ import numpy as np
 from torch import Tensor
 from torch.utils.data import BatchSampler, Sampler
 
-from npdata.calls import near
 from npdata.dataset.arguments import OPTIONS
 from npdata.dataset.collate import collate
-from npdata.errors import LoaderError
+from npdata.errors import LoaderError, near
 from npdata.sampling.sampler import BlockBatchSampler
 from npdata.sampling.torch_words import WORDS
 

@@ -21,12 +21,11 @@ from numpy.typing import ArrayLike
 from torch.utils.data import IterableDataset, get_worker_info
 
 from npdata.arrays.per_process import this_process
-from npdata.calls import explained, no_attribute
 from npdata.dataset.batch_memory import accelerator_of
 from npdata.dataset.collate import collate
 from npdata.dataset.html import table
 from npdata.dataset.progress import Bar, open_bar, require_bar
-from npdata.errors import ClosedError, LoaderError, NotBatchedError
+from npdata.errors import ClosedError, LoaderError, NotBatchedError, explained, no_attribute
 from npdata.loading.batch_task import BatchResult
 from npdata.loading.dataloader_words import (
     ATTRIBUTES,

@@ -17,10 +17,9 @@ from typing import Any, TypeAlias
 import torch
 from torch import Tensor
 
-from npdata.calls import explained
 from npdata.dataset.batch_memory import accelerator_of, batch_memory
 from npdata.dataset.padded import Padded
-from npdata.errors import LoaderError
+from npdata.errors import LoaderError, explained
 
 DTypes: TypeAlias = torch.dtype | Mapping[Any, torch.dtype] | None
 

@@ -11,8 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from npdata.calls import explained
-from npdata.errors import SamplerError
+from npdata.errors import SamplerError, explained
 from npdata.sampling.order.checks import whole_number
 from npdata.sampling.order.epoch_order import SPLIT_PURPOSE
 from npdata.sampling.order.permutation import Permutations

@@ -16,8 +16,7 @@ import torch.distributed as dist
 from numpy.typing import ArrayLike
 from torch.utils.data import BatchSampler, Sampler, get_worker_info
 
-from npdata.calls import explained
-from npdata.errors import SamplerError, StateError, StateWarning
+from npdata.errors import SamplerError, StateError, StateWarning, explained
 from npdata.sampling.order.by_size import BySize
 from npdata.sampling.order.checks import whole_number
 from npdata.sampling.order.epoch_length import EpochLength

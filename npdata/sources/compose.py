@@ -10,8 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from npdata.calls import explained
-from npdata.errors import FieldError
+from npdata.errors import FieldError, explained
 from npdata.sources.base import Source
 from npdata.sources.open import SourceLike, open_source
 from npdata.sources.ragged import RaggedSource, SpansSource

@@ -17,13 +17,13 @@ from typing import Any, Literal, TypeAlias
 import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
-from npdata.calls import explained
 from npdata.errors import (
     FieldError,
     FormatError,
     MemberNotFoundError,
     TruncatedError,
     UnsupportedSourceError,
+    explained,
 )
 from npdata.sources import npy, npz
 from npdata.sources.base import Access, Source

@@ -13,7 +13,7 @@ import pytest
 
 import npdata
 from npdata import BlockBatchSampler, Loader, NumpyDataset, errors
-from npdata.calls import explained
+from npdata.errors import explained
 
 X = np.arange(60, dtype=np.float32).reshape(20, 3)
 MADE_BY_NPDATA = {
