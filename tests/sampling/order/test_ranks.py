@@ -99,6 +99,28 @@ class TestShares:
         assert len(found) - setup["data"] < setup["world_size"]
         assert len(found) == -(-setup["data"] // setup["world_size"]) * setup["world_size"]
 
+    @pytest.mark.parametrize("world", [1, 2, 3, 4, 5])
+    @pytest.mark.parametrize("size", [1, 2, 3])
+    def test_pad_repeats_the_first_rows_of_the_order(self, world, size):
+        for n in range(1, 2 * world * size + 2):
+            setup = {"data": n, "batch_size": size, "shuffle": "full", "world_size": world}
+            found = flat(batches(setup, "pad"))
+            order = flat(batches(setup | {"world_size": 1}, "pad"))
+            first = np.resize(order, len(found) - n).tolist()
+            assert sorted(found) == sorted(order + first)
+
+    def test_what_fills_up_a_batch_comes_last_in_it(self):
+        setup = {"data": 10, "batch_size": 4, "shuffle": False, "world_size": 3}
+        padded = [[[0, 1, 2, 3]], [[4, 5, 6, 7]], [[8, 9, 0, 1]]]
+        assert [[list(b) for b in rank] for rank in batches(setup, "pad")] == padded
+        (first,), (second,), (third,) = batches(setup, "mask")
+        assert [list(each) for each in (first, second, third)] == [
+            [0, 1, 2, 3],
+            [4, 5, 6, 6],
+            [7, 8, 9, 9],
+        ]
+        assert third.mask.tolist() == second.mask.tolist() == [True, True, True, False]
+
     @SETTINGS
     @given(setup=setups())
     def test_the_same_again_and_otherwise_in_another_epoch(self, setup):
