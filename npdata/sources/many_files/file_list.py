@@ -41,7 +41,8 @@ class FileList(Sequence[str]):
     def of(cls, paths: Sequence[str], members: Sequence[str | None] | None = None) -> "FileList":
         """Keep the paths, seen from the working folder of now, and for each the member or None."""
         root = common_folder(paths) if paths else ""
-        names = [os.fsencode(path)[len(os.fsencode(root)) :] for path in paths]
+        below = len(os.fsencode(root))
+        names = [os.fsencode(path)[below:] for path in paths]
         if _MEMBER in b"".join(names):
             raise ValueError("embedded null byte in the name of a file")
         for k, member in enumerate(members or ()):

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from npdata.errors import FieldError, MemberNotFoundError
 from npdata.sources.many_files.file_list import FileList, packed, unpacked
 from npdata.sources.many_files.find_files import find_files
-from npdata.sources.natural_order import naturally_sorted
+from npdata.sources.natural_order import natural_key, naturally_sorted
 
 names = st.lists(
     st.text("ab019/-.é", min_size=1, max_size=8).map(lambda t: t.strip("/") or "a"), unique=True
@@ -29,6 +29,7 @@ def test_natural_order_compares_numbers_as_numbers(given_names: list[str]) -> No
 
     ordered = naturally_sorted(given_names)
     assert sorted(ordered) == sorted(given_names)
+    assert ordered == sorted(given_names, key=natural_key)
     for one, two in itertools.pairwise(ordered):
         a, b = slow(one), slow(two)
         if [[t for t in f if isinstance(t, str)] for f in a] == [
