@@ -10,6 +10,7 @@ file that shrank would kill the process. This module knows nothing of rows.
 
 import errno
 import os
+import sys
 import threading
 import weakref
 from dataclasses import dataclass, replace
@@ -152,7 +153,7 @@ class File:
 
     def __init__(self, path: str | os.PathLike[str], identity: FileIdentity | None = None) -> None:
         """Name the file; without `identity` the file as it is now. OSError if it isn't there."""
-        path = str(Path(path).absolute())
+        path = sys.intern(str(Path(path).absolute()))  # a pickle has one text once
         self._share(_Opening(path, FileIdentity.of(path) if identity is None else identity))
 
     def _share(self, opening: _Opening) -> "File":

@@ -7,6 +7,7 @@ file. This module decides nothing and reads no rows.
 """
 
 import os
+import sys
 from array import array
 from dataclasses import dataclass
 from pathlib import Path
@@ -47,7 +48,7 @@ class FileFacts:
     @classmethod
     def of(cls, file: h5py.File) -> "FileFacts":
         """Learn them of an open file."""
-        path = str(Path(file.filename).absolute())
+        path = sys.intern(str(Path(file.filename).absolute()))  # the text that `File` has
         driver = file.driver
         held = os.fstat(file.id.get_vfd_handle()) if driver == "sec2" else None
         return cls(
