@@ -37,7 +37,7 @@ from npdata.sources.hdf5.open import open_hdf5, source_of
 from npdata.sources.hdf5.packed import read_packing, shown
 from npdata.sources.natural_order import naturally_sorted
 from npdata.sources.packing import Packing, Packings
-from npdata.sources.part_runs import grouped, read_runs
+from npdata.sources.part_runs import copy_spans, grouped, read_runs
 
 MOST_KEPT = 2048
 MOST_OPEN = 32
@@ -181,9 +181,7 @@ class GroupsSource(Source):
         self._file.check()
         bases = self._groups.offsets[owners] - self._starts[owners] * self.row_bytes
         begins, ends = bases + starts * self.row_bytes, bases + stops * self.row_bytes
-        spans = zip(begins.tolist(), ends.tolist(), strict=True)
-        data = self._file.array
-        np.concatenate([data[a:b] for a, b in spans], out=out.reshape(-1).view(np.uint8))
+        copy_spans(self._file.array, begins, ends, out)
         self._file.check()
 
     def _open_all(self, owners: list[int]) -> None:

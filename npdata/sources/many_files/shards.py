@@ -31,6 +31,7 @@ from npdata.sources.file_map import WITHOUT_DESCRIPTOR, mapped, page_out
 from npdata.sources.many_files.file_table import FileTable, gone, opened
 from npdata.sources.many_files.joint_map import JointLayout, JointMap
 from npdata.sources.many_files.watch import Watch
+from npdata.sources.part_runs import copy_spans
 
 LOOK_AGAIN, LOOK_AGAIN_PER_FILE = 0.1, 50e-6
 """Seconds: a look takes 4 µs, so that all looks together take a twelfth of the time at most."""
@@ -230,8 +231,7 @@ class Shards:
         begins, ends = bases + starts * self._row_bytes, bases + stops * self._row_bytes
         low, high = int(begins.min()), int(ends.max())
         memory = ByteRows.between(low, high, 1, step=1).view.numpy()[:, 0]
-        runs = zip((begins - low).tolist(), (ends - low).tolist(), strict=True)
-        np.concatenate([memory[a:b] for a, b in runs], out=out.reshape(-1).view(np.uint8))
+        copy_spans(memory, begins - low, ends - low, out)
         self._look_again(maps, parts, now)
 
     def _view(self, maps: _Maps) -> View:
