@@ -24,7 +24,7 @@ from npdata.dataset.batch_memory import plain_memory
 from npdata.dataset.field import Field
 from npdata.dataset.html import table
 from npdata.dataset.moments import BLOCK, Memory, Moments, moments_of
-from npdata.dataset.progress import open_bar
+from npdata.dataset.progress import Bar
 from npdata.dataset.ragged_field import RaggedField
 from npdata.errors import FieldError, explained
 
@@ -243,7 +243,7 @@ def statistics_of(
     numbers = [field for field in fields if field.conversion.action != "text"]
     parts = {field.label: _parts(count, _row_bytes(field)) for field in numbers}
     found: dict[str | int, list[Moments]] = {}
-    bar = open_bar(sum(map(len, parts.values())), "statistics") if progress else None
+    bar = Bar(sum(map(len, parts.values())), "statistics") if progress else None
     try:
         for field in numbers:
             asked = _keep_of(keep_axes, field)

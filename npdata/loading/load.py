@@ -21,7 +21,7 @@ from npdata.arrays.per_process import cores
 from npdata.dataset.batch_memory import pinned_memory, pins_memory, plain_memory
 from npdata.dataset.device_field import DeviceField, words_of
 from npdata.dataset.field import Field
-from npdata.dataset.progress import open_bar
+from npdata.dataset.progress import Bar
 from npdata.dataset.rows_field import RowsField
 from npdata.errors import DoesNotFitError, LoaderError
 from npdata.loading.prefetcher import Prefetcher
@@ -208,7 +208,7 @@ def _empty(held: HeldField, source: Source, device: torch.device | None) -> _Row
 
 def _read(loading: Sequence[_Rows], begin: Callable[[], object], progress: bool) -> None:
     pieces = [piece for rows in loading for piece in rows.pieces()]
-    bar = open_bar(len(pieces), "loading") if progress else None
+    bar = Bar(len(pieces), "loading") if progress else None
     library = any(rows.source.access.kind == "library" for rows in loading)
     threads = 0 if library else min(cores(), MOST_THREADS)
     try:

@@ -24,7 +24,7 @@ from npdata.arrays.per_process import this_process
 from npdata.dataset.batch_memory import accelerator_of
 from npdata.dataset.collate import collate
 from npdata.dataset.html import table
-from npdata.dataset.progress import Bar, open_bar, require_bar
+from npdata.dataset.progress import Bar, require_bar
 from npdata.errors import ClosedError, LoaderError, NotBatchedError, explained, no_attribute
 from npdata.loading.batch_task import BatchResult
 from npdata.loading.dataloader_words import (
@@ -404,9 +404,7 @@ class _LoaderIterator(Iterator[Any]):
             self._count = len(loader._sampler)
         if loader._progress:
             epoch = getattr(loader._sampler, "epoch", "")
-            self._bar = open_bar(
-                len(loader) if self._count is None else self._count, f"epoch {epoch}"
-            )
+            self._bar = Bar(len(loader) if self._count is None else self._count, f"epoch {epoch}")
             self._close_bar = weakref.finalize(self, self._bar.close)
         self._reading = Reading(remainder)
         self._sender = pipeline.sender

@@ -680,14 +680,14 @@ class TestStats:
         assert all(text in shown for text in names)
         assert set(threading.enumerate()) <= before
 
-    def test_a_bar_without_rich_names_the_extra(self, data: Data, tmp_path: Path) -> None:
+    def test_a_bar_without_tqdm_names_the_extra(self, data: Data, tmp_path: Path) -> None:
         code = f"""
 import sys
-class NoRich:
+class NoTqdm:
     def find_spec(self, name, path, target=None):
-        if name.split(".")[0] == "rich":
+        if name.split(".")[0] == "tqdm":
             raise ModuleNotFoundError(name)
-sys.meta_path.insert(0, NoRich())
+sys.meta_path.insert(0, NoTqdm())
 import npdata
 try:
     iter(npdata.Loader(npdata.NumpyDataset({str(data.folder / "x.npy")!r}), 8, progress=True))
