@@ -99,6 +99,9 @@ def of(dataset: NumpyDataset, call: str) -> object:
         ("ds.statistics(axis=0)", "axes of a sample that keep their own figures are keep_axes="),
         ("ds.describe('x')", "describe() takes no argument, and got 1"),
         ("ragged(X, X)", "write ragged(values, offsets=...) or ragged(values, lengths=...)"),
+        ("ragged(X, lengths=[20], ragged='list')", "ragged() has no argument ragged=; the dataset "
+         "has it: NumpyDataset(ragged(...), ragged="),
+        ("csr(X, X, X, (2, 2), dtype=int)", "csr() has no argument dtype=; the dataset has it"),
         ("ragged(X, indptr=[0, 20])", "ragged() has no argument indptr=; write offsets=..."),
         ("concatenate(X, X)", "write concatenate([a, b]): one list, or a glob"),
         ("concatenate('x.npy', transforms=len)", "did you mean transform=?"),
@@ -191,6 +194,7 @@ def test_a_field_that_was_meant_as_an_option_has_a_note() -> None:
         ("to", 'device="cuda"'),
         ("statistic", "did you mean statistics?"),
         ("zzz", "'NumpyDataset' object has no attribute 'zzz'"),
+        ("paths", "a field has them: ds.fields[0].paths"),
     ],
 )
 def test_an_attribute_that_is_not_there_says_what_to_write(attribute: str, message: str) -> None:

@@ -105,6 +105,7 @@ ATTRIBUTES = {
     **dict.fromkeys(("keys", "columns", "column_names", "features", "items"), "write ds.names"),
     **dict.fromkeys(("shape", "size", "ndim"), "each field has its own: ds.shapes"),
     "dtype": "each field has its own: ds.dtypes",
+    **{each: f"a field has them: ds.fields[0].{each}" for each in ("paths", "categories", "where")},
     **dict.fromkeys(("info", "summary", "nbytes"), "print(ds.describe()) shows how rows are read"),
     **dict.fromkeys(
         ("map", "apply", "transform", "batch_transform", "set_transform", "with_transform"),

@@ -21,6 +21,10 @@ from npdata.sources.sparse import LAYOUTS, CsrSource, Layout
     {
         **dict.fromkeys(("offset", "indptr", "splits", "row_splits", "starts"), "offsets"),
         **dict.fromkeys(("length", "sizes", "counts", "row_lengths"), "lengths"),
+        **dict.fromkeys(
+            ("ragged", "padding", "padding_value", "layout", "dtype"),
+            'the dataset has it: NumpyDataset(ragged(...), ragged="jagged"), padding=, dtype=',
+        ),
     },
     usage="ragged(values, offsets=...) or ragged(values, lengths=...)",
     by_name="ragged(values, offsets=...) or ragged(values, lengths=...)",
@@ -55,7 +59,10 @@ def ragged(
     return SpansSource(rows, _rows_of(lengths, "lengths= of ragged()"), "lengths")
 
 
-@explained(usage="csr(m.data, m.indices, m.indptr, m.shape), with m = matrix.tocsr()")
+@explained(
+    {"dtype": "the dataset has it: NumpyDataset(csr(...), dtype=...)"},
+    usage="csr(m.data, m.indices, m.indptr, m.shape), with m = matrix.tocsr()",
+)
 def csr(
     data: SourceLike,
     indices: SourceLike,
