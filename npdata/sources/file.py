@@ -11,7 +11,6 @@ file that shrank would kill the process. This module knows nothing of rows.
 import errno
 import os
 import sys
-import threading
 import weakref
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -24,8 +23,6 @@ from npdata.arrays.gather import address_of
 from npdata.arrays.per_process import ForkSafeLock
 from npdata.errors import ChangedFileError, ClosedError
 from npdata.sources.file_map import mapped, page_out
-
-READING = os.O_RDONLY | getattr(os, "O_CLOEXEC", 0) | getattr(os, "O_BINARY", 0)
 
 
 def require_local(path: str | os.PathLike[str]) -> None:
@@ -107,23 +104,18 @@ class Descriptor:
     def __init__(self, number: int) -> None:
         """Take over an open descriptor."""
         self.number = number
-        self._lock = threading.Lock()
         weakref.finalize(self, os.close, number).atexit = False
 
     @classmethod
     def of(cls, path: str, identity: FileIdentity) -> "Descriptor":
         """Open a file for reading; `ChangedFileError` if it is another one, or has changed."""
-        opened = cls(os.open(path, READING))
+        opened = cls(os.open(path, os.O_RDONLY))
         identity.require(FileIdentity.of_status(os.fstat(opened.number)), path)
         return opened
 
     def read(self, size: int, offset: int) -> bytes:
         """Give up to `size` bytes from `offset` on."""
-        if hasattr(os, "pread"):
-            return os.pread(self.number, size, offset)
-        with self._lock:
-            os.lseek(self.number, offset, os.SEEK_SET)
-            return os.read(self.number, size)
+        return os.pread(self.number, size, offset)
 
 
 class _Opening:
@@ -211,10 +203,7 @@ class File:
     def read_into(self, offset: int, out: NDArray[np.uint8]) -> None:
         """Read bytes from `offset` on into `out`, past the map; raises as `read`."""
         descriptor = self._open()
-        if hasattr(os, "preadv"):
-            fill(descriptor.number, offset, out.data)  # a file that ended has changed
-        else:
-            out[:] = self.array[offset : offset + len(out)]
+        fill(descriptor.number, offset, out.data)  # a file that ended has changed
         self.check(descriptor)
 
     def will_need(self, offset: int, nbytes: int) -> None:
@@ -300,30 +289,3 @@ def _in_memory(descriptor: int, offset: int) -> bool:
         return os.preadv(descriptor, [bytearray(1)], offset, os.RWF_NOWAIT) == 1
     except (OSError, AttributeError):
         return False
-
-
-@dataclass(frozen=True, kw_only=True)
-class MapPages:
-    """What the system knows of a map: the file's inode, and whether pages were written to."""
-
-    inode: int
-    private: bool
-
-
-def map_pages(array: NDArray[Any]) -> MapPages | None:
-    """Look up the map that `array` lies in, in /proc/self/smaps; None where there is none."""
-    try:
-        lines = Path("/proc/self/smaps").read_text().splitlines()
-    except OSError:
-        return None
-    start = address_of(array)
-    inode, private, inside = None, False, False
-    for line in lines:
-        head, *rest = line.split()
-        if "-" in head and not head.endswith(":"):
-            low, high = (int(part, 16) for part in head.split("-"))
-            inside = low < start + max(1, array.nbytes) and start < high
-            inode = int(rest[3]) if inside else inode
-        elif inside and head == "Anonymous:":
-            private = private or int(rest[0]) > 0
-    return None if inode is None else MapPages(inode=inode, private=private)

@@ -8,24 +8,31 @@ import ctypes
 import mmap
 import os
 import platform
+import re
 import sys
 import weakref
-from typing import Any
+from pathlib import Path
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
+
+from npdata.arrays.gather import address_of
 
 _MADV_PAGEOUT = 21
 _GENERIC_NORESERVE = 0x4000
 _GENERIC_MACHINES = ("x86_64", "aarch64", "riscv64", "s390x")
 _GENERIC_FIXED = 0x10
 _FAILED = ctypes.c_void_p(-1).value
+_MAP = re.compile(r"^(\w+)-(\w+) \S+ \w+ \S+ (\d+).*\n((?:[A-Z].*\n)*)", re.MULTILINE)
+"""A map in /proc/self/smaps: its addresses, its inode, and lines that tell of its pages."""
+
+if sys.platform == "win32":
+    raise ImportError("npdata maps files as Linux and macOS do; on Windows, use it in WSL")
 
 
-def _system() -> Any:
+def _system() -> ctypes.CDLL:
     """Give the functions of the system that Python has not: a map without a descriptor."""
-    if sys.platform == "win32":
-        return None
     library = ctypes.CDLL(None, use_errno=True)
     library.mmap.restype = ctypes.c_void_p
     integers = (ctypes.c_int, ctypes.c_int, ctypes.c_int, ctypes.c_int64)
@@ -36,9 +43,6 @@ def _system() -> Any:
 
 
 _libc = _system()
-
-WITHOUT_DESCRIPTOR = _libc is not None
-"""Whether this system has such maps."""
 
 
 class _Region:
@@ -52,7 +56,7 @@ class _Region:
             "version": 3,
         }
         # At exit the maps stay: a thread may still read.
-        weakref.finalize(self, _unmap, start, nbytes).atexit = False
+        weakref.finalize(self, _libc.munmap, start, nbytes).atexit = False
 
 
 def mapped(descriptor: int, nbytes: int, *, writable: bool = False) -> NDArray[np.uint8]:
@@ -60,14 +64,8 @@ def mapped(descriptor: int, nbytes: int, *, writable: bool = False) -> NDArray[n
 
     The map needs no descriptor, where those of Python keep one open. Raises OSError.
     """
-    if _libc is None:
-        access = mmap.ACCESS_COPY if writable else mmap.ACCESS_READ
-        return np.frombuffer(mmap.mmap(descriptor, 0, access=access), np.uint8)
-    flags = mmap.MAP_PRIVATE | _noreserve()
     rights = mmap.PROT_READ | (mmap.PROT_WRITE if writable else 0)
-    start = _libc.mmap(None, nbytes, rights, flags, descriptor, 0)
-    if start in (None, _FAILED):
-        raise _refused(nbytes)
+    start = _map(None, nbytes, rights, _noreserve(), descriptor)
     return np.asarray(_Region(start, nbytes, writable))
 
 
@@ -77,31 +75,28 @@ def reserved(nbytes: int, align: int) -> NDArray[np.uint8] | None:
     They take no memory, and are free again when the array is gone, with what was mapped there. None
     where the system refuses, or is not known to replace a map by another (Linux is).
     """
-    if _libc is None or not _generic_linux():
+    if not _generic_linux():
         return None
-    flags = mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS | _noreserve()
-    start = _libc.mmap(None, nbytes + align, 0, flags, -1, 0)
-    if start in (None, _FAILED):
+    try:
+        start = _map(None, nbytes + align, 0, mmap.MAP_ANONYMOUS | _noreserve(), -1)
+    except OSError:
         return None
     return np.asarray(_Region(start, nbytes + align, writable=False))[-start % align :][:nbytes]
 
 
 def map_at(address: int, descriptor: int, offset: int, nbytes: int) -> None:
     """Map bytes of a file for reading at an address that was `reserved`; raises OSError."""
-    flags = mmap.MAP_PRIVATE | _noreserve() | _GENERIC_FIXED
-    start = _libc.mmap(address, nbytes, mmap.PROT_READ, flags, descriptor, offset)
-    if start in (None, _FAILED):
-        raise _refused(nbytes)
+    _map(address, nbytes, mmap.PROT_READ, _noreserve() | _GENERIC_FIXED, descriptor, offset)
 
 
-def _refused(nbytes: int) -> OSError:
-    code = ctypes.get_errno()
-    return OSError(code, f"a map of {nbytes} bytes is refused: {os.strerror(code)}")
-
-
-def _unmap(start: int, nbytes: int) -> None:
-    if _libc is not None:
-        _libc.munmap(start, nbytes)
+def _map(
+    at: int | None, nbytes: int, rights: int, flags: int, descriptor: int, offset: int = 0
+) -> int:
+    start: int | None = _libc.mmap(at, nbytes, rights, mmap.MAP_PRIVATE | flags, descriptor, offset)
+    if start is None or start == _FAILED:
+        code = ctypes.get_errno()
+        raise OSError(code, f"a map of {nbytes} bytes is refused: {os.strerror(code)}")
+    return start
 
 
 def _noreserve() -> int:
@@ -123,5 +118,26 @@ def page_out(address: int, nbytes: int) -> None:
     """
     first = -(-address // mmap.PAGESIZE) * mmap.PAGESIZE
     whole = (address + nbytes) // mmap.PAGESIZE * mmap.PAGESIZE - first
-    if whole > 0 and _libc is not None and sys.platform == "linux":
+    if whole > 0 and sys.platform == "linux":
         _libc.madvise(first, whole, _MADV_PAGEOUT)
+
+
+class MapPages(NamedTuple):
+    """What the system knows of a map: the file's inode, and whether pages were written to."""
+
+    inode: int
+    private: bool
+
+
+def map_pages(array: NDArray[Any]) -> MapPages | None:
+    """Look up the map that `array` lies in, in /proc/self/smaps; None where there is none."""
+    try:
+        maps = _MAP.findall(Path("/proc/self/smaps").read_text())
+    except OSError:
+        return None
+    start, found = address_of(array), None
+    for low, high, inode, pages in maps:
+        if int(low, 16) < start + max(1, array.nbytes) and start < int(high, 16):
+            written = not re.search("^Anonymous: +0 kB", pages, re.MULTILINE)
+            found = MapPages(int(inode), written or (found is not None and found.private))
+    return found

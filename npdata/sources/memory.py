@@ -7,7 +7,6 @@ map is never pickled by its content. This module opens no file by itself.
 
 import contextlib
 import mmap
-import os
 from typing import Any, cast
 
 import numpy as np
@@ -17,8 +16,8 @@ from npdata.arrays.convert import refusal
 from npdata.arrays.gather import RowTable, address_of
 from npdata.errors import ChangedFileError, SourceError, UnsupportedSourceError
 from npdata.sources.base import Access, InPlaceSource
-from npdata.sources.file import File, FileIdentity, ask_for, map_pages
-from npdata.sources.file_map import page_out
+from npdata.sources.file import File, FileIdentity
+from npdata.sources.file_map import map_pages, page_out
 from npdata.sources.mapped import MappedSource, Place
 
 
@@ -89,19 +88,12 @@ class MemmapSource(MemorySource):
         path, place = self._root.filename, self._place
         if path is not None and first < stop and place.rows_together:
             with contextlib.suppress(OSError):
-                descriptor = os.open(path, os.O_RDONLY)
-                try:
-                    ask_for(descriptor, *place.bytes_of(first, stop))
-                finally:
-                    os.close(descriptor)
+                File(path).will_need(*place.bytes_of(first, stop))
 
     def dont_need(self, first: int, stop: int) -> None:
         """Tell the kernel that the bytes of these rows may leave memory; no change is lost."""
-        place = self._place
-        if first < stop and place.rows_together:
-            begin = self._root.offset - address_of(self._root)
-            offset, nbytes = place.bytes_of(first, stop)
-            page_out(offset - begin, nbytes)
+        if first < stop and self._place.rows_together:
+            page_out(address_of(self._array[first:]), (stop - first) * self._array.strides[0])
 
     @property
     def _place(self) -> Place:

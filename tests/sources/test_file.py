@@ -11,7 +11,7 @@ import pytest
 
 from npdata import NumpyDataset, errors
 from npdata.sources import file as file_module
-from npdata.sources.file import map_pages
+from npdata.sources.file_map import map_pages
 
 X = np.arange(4000, dtype=np.float32).reshape(1000, 4)
 

@@ -24,7 +24,7 @@ from npdata.arrays.dtypes import DType
 from npdata.errors import ChangedFileError, FormatError, MemberNotFoundError, TruncatedError
 from npdata.sources import npy, npz
 from npdata.sources.base import Source
-from npdata.sources.file import READING, FileIdentity
+from npdata.sources.file import FileIdentity
 from npdata.sources.hdf5 import open_hdf5
 from npdata.sources.many_files.file_list import FileList, packed, unpacked
 from npdata.sources.many_files.file_threads import THREADS, in_parts, spread
@@ -299,7 +299,7 @@ def _opened_alone(files: FileList, number: int, raw: RawFormat | None) -> Source
 def opened(path: bytes) -> int:
     """Open a file for reading, and wait for nobody; errors name it as text."""
     try:
-        return os.open(path, READING | _NO_WAIT)
+        return os.open(path, os.O_RDONLY | _NO_WAIT)
     except OSError as error:
         error.filename = os.fsdecode(path)
         raise

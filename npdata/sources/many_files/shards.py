@@ -27,7 +27,7 @@ from npdata.arrays.gather import ByteRows, address_of
 from npdata.arrays.per_process import PerProcess
 from npdata.errors import ClosedError
 from npdata.sources.file import ask_for, fill
-from npdata.sources.file_map import WITHOUT_DESCRIPTOR, mapped, page_out
+from npdata.sources.file_map import mapped, page_out
 from npdata.sources.many_files.file_table import FileTable, gone, opened
 from npdata.sources.many_files.joint_map import JointLayout, JointMap
 from npdata.sources.many_files.watch import Watch
@@ -36,7 +36,6 @@ from npdata.sources.part_runs import copy_spans
 LOOK_AGAIN, LOOK_AGAIN_PER_FILE = 0.1, 50e-6
 """Seconds: a look takes 4 µs, so that all looks together take a twelfth of the time at most."""
 
-MOST_WITH_DESCRIPTOR = 48
 _TICK_BITS = 16
 
 
@@ -47,8 +46,6 @@ def most_maps() -> int:
         >>> most_maps() >= 48
         True
     """
-    if not WITHOUT_DESCRIPTOR:
-        return MOST_WITH_DESCRIPTOR
     try:
         return max(1024, int(Path("/proc/sys/vm/max_map_count").read_text()) // 4)
     except (OSError, ValueError):
