@@ -9,14 +9,13 @@ import math
 
 import numpy as np
 
-from npdata.arrays.blocks import Blocks
 from npdata.arrays.gather import RowTable
 from npdata.errors import FieldError
 from npdata.sources.base import InPlaceSource, Source
-from npdata.sources.derived import DerivedSource
+from npdata.sources.derived import CompositeSource
 
 
-class MovedAxisSource(DerivedSource, InPlaceSource):
+class MovedAxisSource(CompositeSource, InPlaceSource):
     """The rows along `axis` of an array in place.
 
     Examples:
@@ -27,25 +26,15 @@ class MovedAxisSource(DerivedSource, InPlaceSource):
 
     def __init__(self, rows: Source, axis: int) -> None:
         """Move `axis`, in [1, rank), of an array in place to the front."""
-        super().__init__(rows)
+        self.made_of = (rows,)
         self._axis = axis
         shape = list(rows.shape)
         self.shape = (shape.pop(axis), *shape)
+        self.dtype, self.where, self.access = rows.dtype, rows.where, rows.access
         pieces = math.prod(rows.shape[:axis])
         found = "1 piece" if pieces == 1 else f"{pieces} pieces"
         about = f"{axis} of {rows.shape}; a row lies in {found} of {rows.access.kind} data"
         self.details = (*rows.details, ("axis", about))
-        self.paths = ()
-
-    @property
-    def blocks(self) -> Blocks:
-        """Blocks of about as many bytes as any."""
-        return Blocks.of_bytes(len(self), self.row_bytes)
-
-    @property
-    def borders(self) -> None:
-        """No borders: all rows lie in every part."""
-        return
 
     @property
     def table(self) -> RowTable:
@@ -53,12 +42,6 @@ class MovedAxisSource(DerivedSource, InPlaceSource):
         table = self._viewed(lambda array: np.moveaxis(array, self._axis, 0))
         assert table is not None
         return table
-
-    def will_need(self, first: int, stop: int) -> None:
-        """Do nothing: the rows lie everywhere."""
-
-    def dont_need(self, first: int, stop: int) -> None:
-        """Do nothing: the rows lie everywhere."""
 
 
 def along_axis(source: Source, axis: object) -> Source:

@@ -16,14 +16,14 @@ from npdata.arrays.gather import RowTable
 from npdata.errors import FieldError, MemberNotFoundError
 from npdata.sources.base import Source
 from npdata.sources.cache.cache import Cache
-from npdata.sources.derived import DerivedSource
+from npdata.sources.derived import ConvertedSource
 
 MOST_NAMES = 20
 
 Columns: TypeAlias = str | Sequence[str]
 
 
-class ColumnSource(DerivedSource):
+class ColumnSource(ConvertedSource):
     """One column of records, by its names from the outside in.
 
     Examples:
@@ -48,17 +48,8 @@ class ColumnSource(DerivedSource):
         """The column in place, where the records are."""
         return self._viewed(lambda records: _taken(records, self._names))
 
-    def read(self, indices: NDArray[np.int64], out: NDArray[Any]) -> None:
-        """Gather the column in place, or take it out of the records."""
-        table = self.table
-        if table is not None:
-            self.rows.check()
-            table.gather(indices, out)
-            self.rows.check()
-        elif out.size:
-            records = np.empty((len(indices), *self.rows.shape[1:]), self.rows.dtype)
-            self.rows.read(indices, records)
-            out[...] = _taken(records, self._names)
+    def _convert(self, stored: NDArray[Any], _: object, out: NDArray[Any]) -> None:
+        out[...] = _taken(stored, self._names)
 
     def cached(self, cache: Cache) -> Source:
         """Give the same column of records that are decoded once."""
@@ -66,7 +57,7 @@ class ColumnSource(DerivedSource):
         return self if rows is self.rows else ColumnSource(rows, self._names)
 
 
-class ColumnsSource(DerivedSource):
+class ColumnsSource(ConvertedSource):
     """Some columns of records, as records of these alone; text columns that are named are kept."""
 
     def __init__(self, rows: Source, columns: tuple[str, ...]) -> None:
@@ -88,14 +79,9 @@ class ColumnsSource(DerivedSource):
         """Give the same columns of other records."""
         return ColumnsSource(self.rows.over(bases), self._columns)
 
-    def read(self, indices: NDArray[np.int64], out: NDArray[Any]) -> None:
-        """Read the records, and take these columns out of them."""
-        if not out.size:
-            return
-        records = np.empty((len(indices), *self.rows.shape[1:]), self.rows.dtype)
-        self.rows.read(indices, records)
+    def _convert(self, stored: NDArray[Any], _: object, out: NDArray[Any]) -> None:
         for name in self._columns:
-            out[name] = _taken(records, tuple(name.split(".")))
+            out[name] = _taken(stored, tuple(name.split(".")))
 
 
 def columns_of(source: Source, asked: object) -> Source:

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from npdata.errors import FieldError, FormatError
 from npdata.sources.base import Source
-from npdata.sources.derived import DerivedSource
+from npdata.sources.derived import ConvertedSource
 from npdata.sources.packing import Packing, Packings
 from npdata.sources.sparse import CsrSource
 
@@ -25,7 +25,7 @@ _MATLAB = {"logical": "bool", "char": "text, kept with dtype=str"}
 """What rows of each class of MATLAB become."""
 
 
-class UnpackedSource(DerivedSource):
+class UnpackedSource(ConvertedSource):
     """The rows of a source in the units that its attributes give them."""
 
     def __init__(self, rows: Source, packings: Packings) -> None:
@@ -57,27 +57,13 @@ class UnpackedSource(DerivedSource):
         """The way in which all rows are packed; None where there are several."""
         return self._packings.kinds[0] if len(self._packings.kinds) == 1 else None
 
-    def read(self, indices: NDArray[np.int64], out: NDArray[Any]) -> None:
-        """Read the stored rows, and decode them."""
-        if out.size == 0:
-            return
-        raw = np.empty((len(indices), *self.rows.shape[1:]), self.rows.dtype)
-        self.rows.read(indices, raw)
-        self._decode(indices, raw, out)
-
-    def read_run(self, first: int, out: NDArray[Any]) -> None:
-        """Read a run of stored rows, and decode them."""
-        raw = np.empty((len(out), *self.rows.shape[1:]), self.rows.dtype)
-        self.rows.read_run(first, raw)
-        self._decode(np.arange(first, first + len(out)), raw, out)
-
-    def _decode(self, indices: NDArray[np.int64], raw: NDArray[Any], out: NDArray[Any]) -> None:
+    def _convert(self, stored: NDArray[Any], indices: NDArray[np.int64], out: NDArray[Any]) -> None:
         kinds = self._packings.kinds
         if len(kinds) > 1:
             codes = self._packings.of_rows(indices)
             for code in np.unique(codes).tolist():
                 places = codes == code
-                some, kind = raw[places], kinds[code]
+                some, kind = stored[places], kinds[code]
                 decoded = np.empty(some.shape, self.dtype)
                 if kind is None:
                     decoded[...] = some
@@ -89,10 +75,10 @@ class UnpackedSource(DerivedSource):
         assert kind is not None
         step = max(1, BLOCK_BYTES // max(1, self.row_bytes))
         for at in range(0, len(out), step):
-            kind.decode(raw[at : at + step], out[at : at + step])
+            kind.decode(stored[at : at + step], out[at : at + step])
 
 
-class MatlabSource(DerivedSource):
+class MatlabSource(ConvertedSource):
     """Rows of MATLAB's class "logical" as bool, and of "char" as strings, with its padding."""
 
     def __init__(self, rows: Source, kind: str) -> None:
@@ -111,16 +97,11 @@ class MatlabSource(DerivedSource):
             self.shape = rows.shape[:1]
             self.dtype = np.dtype(f"U{max(1, rows.shape[1])}")
 
-    def read(self, indices: NDArray[np.int64], out: NDArray[Any]) -> None:
-        """Read the numbers, and give what they stand for."""
-        if not out.size:
-            return
-        raw = np.empty((len(indices), *self.rows.shape[1:]), self.rows.dtype)
-        self.rows.read(indices, raw)
+    def _convert(self, stored: NDArray[Any], _: object, out: NDArray[Any]) -> None:
         if self._kind == "logical":
-            np.not_equal(raw, 0, out=out)
+            np.not_equal(stored, 0, out=out)
         else:
-            out.view(np.uint32).reshape(len(out), -1)[...] = raw
+            out.view(np.uint32).reshape(len(out), -1)[...] = stored
 
 
 def decoded(source: Source, asked: object) -> Source:

@@ -1,9 +1,11 @@
 """Sources made of others: of several, or each row from one row of another.
 
 Idea: what is made differs, and where the rows lie, what is cheap and what is open does not. It is
-all passed on. Invariant: in a `DerivedSource` row i comes from row i. Subclasses read.
+all passed on. Invariant: in a `DerivedSource` row i comes from row i; a `ConvertedSource` works it
+out from the row that is stored. Subclasses say how.
 """
 
+from abc import abstractmethod
 from collections.abc import Callable
 from typing import Any
 
@@ -21,6 +23,17 @@ class CompositeSource(Source):
     made_of: tuple[Source, ...]
     _views: Any = None
     """What a subclass made of open parts to read from; gone when they are closed."""
+
+    def _viewed(self, view: Callable[[NDArray[Any]], NDArray[Any]]) -> RowTable | None:
+        """Give the first part in place as `view` shows it, once for each opening; None without."""
+        given = self.made_of[0].table
+        if given is None:
+            return None
+        views = self._views
+        if views is None or views[0] is not given:
+            views = self._views = given, RowTable.of(view(given.array))
+        table: RowTable = views[1]
+        return table
 
     @property
     def decoded_chunks(self) -> int:
@@ -68,17 +81,6 @@ class DerivedSource(CompositeSource):
         self.details = rows.details
         self.paths = rows.paths
 
-    def _viewed(self, view: Callable[[NDArray[Any]], NDArray[Any]]) -> RowTable | None:
-        """Give the rows in place as `view` shows them, once for each opening; None without."""
-        given = self.rows.table
-        if given is None:
-            return None
-        views = self._views
-        if views is None or views[0] is not given:
-            views = self._views = given, RowTable.of(view(given.array))
-        table: RowTable = views[1]
-        return table
-
     @property
     def blocks(self) -> Blocks:
         """The blocks of the rows."""
@@ -113,8 +115,37 @@ class DerivedSource(CompositeSource):
         self.rows.dont_need(first, stop)
 
 
+class ConvertedSource(DerivedSource):
+    """Rows that are made of stored ones whenever they are read, unless they lie in place."""
+
+    def read(self, indices: NDArray[np.int64], out: NDArray[Any]) -> None:
+        """Gather the rows in place, or read the stored ones and convert them."""
+        table = self.table
+        if table is not None:
+            self.check()
+            table.gather(indices, out)
+            self.check()
+        elif out.size:
+            stored = np.empty((len(indices), *self.rows.shape[1:]), self.rows.dtype)
+            self.rows.read(indices, stored)
+            self._convert(stored, indices, out)
+
+    def read_run(self, first: int, out: NDArray[Any]) -> None:
+        """Read a run of stored rows, and convert them."""
+        if self.table is not None or not out.size:
+            super().read_run(first, out)
+            return
+        stored = np.empty((len(out), *self.rows.shape[1:]), self.rows.dtype)
+        self.rows.read_run(first, stored)
+        self._convert(stored, np.arange(first, first + len(out)), out)
+
+    @abstractmethod
+    def _convert(self, stored: NDArray[Any], indices: NDArray[np.int64], out: NDArray[Any]) -> None:
+        """Make `out`, at least one element, of the stored rows with these numbers."""
+
+
 def origin(source: Any) -> Any:
-    """Give what a source derives from in the end: itself for any other."""
-    while isinstance(source, DerivedSource):
-        source = source.rows
+    """Give what a source is made of in the end: itself where that is several, or none."""
+    while isinstance(source, CompositeSource) and len(source.made_of) == 1:
+        (source,) = source.made_of
     return source

@@ -5,15 +5,14 @@ of its terms, whatever their number of parts. Invariant: only kinds are kept, ne
 """
 
 from collections.abc import Iterable
-from dataclasses import dataclass, replace
+from typing import NamedTuple
 
 from npdata.sources.base import Access, Source
 
 Details = tuple[tuple[str, str], ...]
 
 
-@dataclass(frozen=True, kw_only=True)
-class _Kind:
+class _Kind(NamedTuple):
     """So many parts and rows, with the access and the details of the first of them."""
 
     parts: int
@@ -22,8 +21,7 @@ class _Kind:
     details: Details
 
 
-@dataclass(frozen=True, kw_only=True)
-class Summary:
+class Summary(NamedTuple):
     """The name of the first part, and the parts by the kind of their access, in order."""
 
     first: str
@@ -42,23 +40,19 @@ class Summary:
     @classmethod
     def one(cls, where: str, rows: int, access: Access, details: Details = ()) -> "Summary":
         """Summarise a part of `rows` rows."""
-        kind = _Kind(parts=1, rows=rows, access=access, details=details)
-        return cls(first=where, kinds={access.kind: kind})
+        return cls(where, {access.kind: _Kind(1, rows, access, details)})
 
     @classmethod
     def joined(cls, summaries: Iterable["Summary"]) -> "Summary":
         """Summarise the parts of all, at least one."""
-        first = None
-        kinds: dict[str, _Kind] = {}
+        first, kinds = "", dict[str, _Kind]()
         for each in summaries:
-            first = each.first if first is None else first
+            first = first or each.first
             for name, kind in each.kinds.items():
-                if name in kinds:
-                    parts, rows = kinds[name].parts + kind.parts, kinds[name].rows + kind.rows
-                    kinds[name] = replace(kinds[name], parts=parts, rows=rows)
-                else:
-                    kinds[name] = kind
-        return cls(first=first or "", kinds=kinds)
+                known = kinds.get(name, kind._replace(parts=0, rows=0))
+                parts, rows = known.parts + kind.parts, known.rows + kind.rows
+                kinds[name] = known._replace(parts=parts, rows=rows)
+        return cls(first, kinds)
 
     def described(self) -> tuple[str, Access, Details]:
         """Give the name, how most rows are read, and the details of those parts."""
