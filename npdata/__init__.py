@@ -12,7 +12,6 @@ from npdata.dataset.normalize import normalize
 from npdata.dataset.numpy_dataset import NumpyDataset
 from npdata.dataset.padded import Padded
 from npdata.dataset.statistics import FieldStatistics, Statistics
-from npdata.errors import near
 from npdata.loading.loader import Loader
 from npdata.loading.schedule import Schedule
 from npdata.loading.stats import LoaderStats
@@ -55,27 +54,27 @@ __all__ = [
 ]
 
 
-_ELSEWHERE = {
-    "DataLoader": "npdata.Loader is ours, torch.utils.data.DataLoader is torch's",
-    "Dataset": "write npdata.NumpyDataset",
-    "Sampler": "write npdata.BlockBatchSampler",
-    "windows": "it is a method: NumpyDataset(...).windows(16)",
-    "split": "it is a method: train, test = NumpyDataset(...).split(0.8)",
-    "statistics": "it is a method: NumpyDataset(...).statistics()",
-    "inspect": "it is a command of a shell: npdata inspect FILE",
-    "convert": "it is a command of a shell: npdata convert FILE NEW_FILE",
-    **dict.fromkeys(("load", "open", "read"), 'write npdata.NumpyDataset("x.npy")'),
-    **dict.fromkeys(
-        ("from_hdf5", "from_npy", "from_npz", "from_raw"), "it is in npdata.NumpyDataset"
-    ),
-}
+_ELSEWHERE = errors.each_word(
+    {
+        "DataLoader": "npdata.Loader is ours, torch.utils.data.DataLoader is torch's",
+        "Dataset": "write npdata.NumpyDataset",
+        "Sampler": "write npdata.BlockBatchSampler",
+        "windows": "it is a method: NumpyDataset(...).windows(16)",
+        "split": "it is a method: train, test = NumpyDataset(...).split(0.8)",
+        "statistics": "it is a method: NumpyDataset(...).statistics()",
+        "inspect": "it is a command of a shell: npdata inspect FILE",
+        "convert": "it is a command of a shell: npdata convert FILE NEW_FILE",
+        "load open read": 'write npdata.NumpyDataset("x.npy")',
+        "from_hdf5 from_npy from_npz from_raw": "it is in npdata.NumpyDataset",
+    }
+)
 
 
 def __getattr__(name: str) -> Any:
     """Give the version; for any other name raise AttributeError, which says what to write."""
     if name == "__version__":
         return importlib.metadata.version("npdata")
-    cure = f"; {_ELSEWHERE[name]}" if name in _ELSEWHERE else near(name, __all__, "")
+    cure = f"; {_ELSEWHERE[name]}" if name in _ELSEWHERE else errors.near(name, __all__, "")
     raise AttributeError(f"module 'npdata' has no attribute {name!r}{cure}")
 
 

@@ -230,9 +230,9 @@ def explained(
 ) -> Callable[[Callable[P, R]], Callable[P, R]]:
     """Decorate a function so that a call with arguments it does not have says what to type.
 
-    `words` are arguments of other libraries, with the argument of ours or a sentence in their
-    place. `usage` is the call to write where an argument is missing, and `by_name` where too many
-    came without their names; without these the signature is shown.
+    `words` are arguments of other libraries, one or several with blanks between, with the argument
+    of ours or a sentence in their place. `usage` is the call to write where an argument is missing,
+    and `by_name` where too many came without their names; without these the signature is shown.
 
     Raises `ArgumentError` (a TypeError and a ValueError).
 
@@ -246,6 +246,7 @@ def explained(
         Traceback (most recent call last):
         npdata.errors.ArgumentError: windows() has no argument size=; write length=16
     """
+    words = each_word(words)
 
     def decorate(function: Callable[P, R]) -> Callable[P, R]:
         @functools.wraps(function)
@@ -262,6 +263,16 @@ def explained(
         return call
 
     return decorate
+
+
+def each_word(words: Mapping[str, str]) -> dict[str, str]:
+    """Give a table by the single words of its keys, each of which may hold several.
+
+    Examples:
+        >>> each_word({"size window": "length"})
+        {'size': 'length', 'window': 'length'}
+    """
+    return {word: cure for several, cure in words.items() for word in several.split()}
 
 
 def near(word: object, known: Iterable[str], end: str = "=") -> str:

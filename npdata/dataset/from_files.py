@@ -7,35 +7,28 @@ is read here.
 
 import os
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Literal, Self, TypeAlias
 
 from numpy.typing import DTypeLike
 
-from npdata.dataset.arguments import (
-    Paths,
-    path_of,
-    paths_of,
-    require_dataset_names,
-    split_options,
-)
+from npdata.dataset.arguments import OPTIONS, refuse_words_of_loaders
 from npdata.dataset.transforms import Transform
-from npdata.errors import FieldError, explained
+from npdata.errors import FieldError, UnsupportedSourceError, explained, near
 from npdata.sources.hdf5 import Hdf5Options
 from npdata.sources.many_files.file_list import SEPARATOR
+from npdata.sources.many_files.find_files import Files, find_files
 from npdata.sources.npz import npz_members
 from npdata.sources.open import open_files, open_source
 
 Path_: TypeAlias = str | os.PathLike[str]
 
-
 _OF_MEMMAP = {
     "mode": "the file is mapped, and a write never reaches it: leave it out",
     "count": "write shape=(count, ...)",
     "order": "the rows are in C order: give np.memmap(...) of another order as it is",
-    **dict.fromkeys(
-        ("decode", "columns", "axis", "cache", "ragged", "padding", "layout"),
-        "give the dataset npdata.open_source(path, dtype=..., shape=...), and that option",
+    "decode columns axis cache ragged padding layout": (
+        "give the dataset npdata.open_source(path, dtype=..., shape=...), and that option"
     ),
 }
 """Arguments of NumPy's own functions, and what to write for them."""
@@ -72,9 +65,8 @@ class FromFiles(ABC):
             ['x', 'y']
             >>> x, y = npdata.NumpyDataset.from_npz("d.npz", "x", "y")[0]
         """
-        path = path_of(path)
-        own, named = split_options(options)
-        require_dataset_names("from_npz", members, named)
+        path = _path(path)
+        own, named = _sorted_out("from_npz", members, options)
         if not members and not named:
             named = {name: name for name in npz_members(path)}
             if not named:
@@ -113,7 +105,7 @@ class FromFiles(ABC):
     @explained(usage='from_hdf5("d.h5", "x", "y")')
     def from_hdf5(
         cls,
-        path: Paths,
+        path: Files,
         /,
         *datasets: str,
         access: Literal["auto", "library", "direct"] = "auto",
@@ -125,9 +117,9 @@ class FromFiles(ABC):
     ) -> Self:
         """Open datasets of an HDF5 file: `from_hdf5("d.h5", "x", "y")` or `(..., image="x")`.
 
-        Several paths, or a glob such as `"part-*.h5"` (sorted), give their rows one after the
-        other. A wildcard in a dataset's name, as in `actions="data/*/actions"`, gives the rows of
-        all groups that match, in natural order; they are the recordings of `windows()`. `groups`
+        Several paths, or a glob such as `"part-*.h5"` (in natural order), give their rows one after
+        the other. A wildcard in a dataset's name, as in `actions="data/*/actions"`, gives the rows
+        of all groups that match, in natural order; they are the recordings of `windows()`. `groups`
         picks some of them, in its order. `access`: "library" is h5py, "direct" npdata, "auto"
         npdata wherever that is sure to be right. Data in other files is refused without
         `allow_external`; with it, all of those files must be there and whole, or `missing="fill"`
@@ -139,12 +131,65 @@ class FromFiles(ABC):
             >>> npdata.NumpyDataset.from_hdf5("d.h5", "x", "y")[0][1]
             tensor(0)
         """
-        own, named = split_options(options)
         known = ("access", "allow_external", "missing", "locking", "groups")
-        require_dataset_names("from_hdf5", datasets, named, known)
+        own, named = _sorted_out("from_hdf5", datasets, options, known)
         how = Hdf5Options(
             access=access, allow_external=allow_external, missing=missing, locking=locking
         )
-        opened = open_files(paths_of(path), datasets or (*named.values(),), how, groups)
+        opened = open_files(_hdf5_files(path), datasets or (*named.values(),), how, groups)
         fields = [dict(zip(named, opened, strict=True))] if named else opened
         return cls(*fields, **own)._owning_all()
+
+
+def _sorted_out(
+    constructor: str, names: Sequence[object], options: Mapping[str, Any], known: Sequence[str] = ()
+) -> tuple[dict[str, Any], dict[str, str]]:
+    """Divide keyword arguments into the dataset's options and the names of fields.
+
+    Raises `FieldError` for what names no dataset of a file, such as an option that is not there.
+    """
+    own = {key: value for key, value in options.items() if key in OPTIONS}
+    named = {key: value for key, value in options.items() if key not in OPTIONS}
+    refuse_words_of_loaders({k: v for k, v in named.items() if not isinstance(v, str)})
+    known = (*known, *OPTIONS)
+
+    def no_option(key: str) -> str:
+        given = f"{key}={named[key]!r} is no option of {constructor}"
+        return f"{given}{near(key, known)} (it has {', '.join(known)})"
+
+    for key, value in named.items():
+        if not isinstance(value, str):
+            raise FieldError(
+                f"{no_option(key)}, and as a field it needs the name of a dataset as text"
+            )
+    for name in names:
+        if not isinstance(name, str):
+            raise FieldError(
+                f"{constructor} takes names of datasets, and {name!r} is none; give each name as "
+                f'an argument, as in {constructor}(path, "images", "labels")'
+            )
+    if names and named:
+        raise FieldError(
+            f"{no_option(next(iter(named)))}, and as a field it would be named while {names[0]!r} "
+            "is not: fields are either all named or all positional"
+        )
+    return own, named
+
+
+def _path(path: object) -> str:
+    if not isinstance(path, str | os.PathLike):
+        raise UnsupportedSourceError(
+            f"a {type(path).__name__} names no file: expected a path, a glob or a list of paths; "
+            'of an open file give its datasets, as NumpyDataset(file["x"], file["y"])'
+        )
+    return os.fspath(path)
+
+
+def _hdf5_files(given: Files) -> list[str]:
+    if isinstance(given, Mapping) or not isinstance(given, Iterable | os.PathLike):
+        _path(given)  # an open file of h5py is a mapping
+    found = find_files(given).files
+    if found.has_members:
+        path, _, member = found[0].partition(SEPARATOR)
+        raise FieldError(f"{found[0]}: write from_hdf5({path!r}, {member!r})")
+    return list(found)

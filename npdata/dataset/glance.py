@@ -10,16 +10,49 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import torch
 
-from npdata.dataset.arguments import ATTRIBUTES
 from npdata.dataset.field import Field
 from npdata.dataset.html import table
-from npdata.errors import no_attribute
+from npdata.errors import each_word, no_attribute
 from npdata.sources.ragged import RaggedSource
 
 MOST_FIELDS = 8
 
-
 V = TypeVar("V")
+
+_OF_OTHERS = each_word(
+    {
+        "keys columns column_names features items": "write ds.names",
+        "shape size ndim": "each field has its own: ds.shapes",
+        "dtype": "each field has its own: ds.dtypes",
+        "paths": "a field has them: ds.fields[0].paths",
+        "categories": "a field has them: ds.fields[0].categories",
+        "where": "a field has them: ds.fields[0].where",
+        "info summary nbytes": "print(ds.describe()) shows how rows are read",
+        "map apply transform batch_transform set_transform with_transform": (
+            "functions are given where it is made: NumpyDataset(..., transform=f) for samples, "
+            "batch_transform=f for batches"
+        ),
+        "select filter take skip subset sample head iloc isel sel": (
+            "rows are chosen by ds[rows]; torch.utils.data.Subset(ds, rows) is a dataset of them, "
+            "and Loader(ds, 64, indices=rows) gives their batches"
+        ),
+        "batch shuffle repeat prefetch loader dataloader iter collate_fn": (
+            "batches are made by npdata.Loader(ds, 64, shuffle=True), or by a DataLoader with "
+            "collate_fn=npdata.collate"
+        ),
+        "to cuda cpu device": 'write npdata.Loader(ds, 64, device="cuda")',
+        "values data load read compute tensors numpy to_numpy": (
+            "ds[:] reads all rows, and gives tensors"
+        ),
+        "set_format with_format": "rows are tensors; dtype= casts them",
+        "train_test_split random_split": "write train, test = ds.split(0.8)",
+        "mean std min max stats": "write ds.statistics()",
+        "window rolling unfold sliding_window": "write ds.windows(16)",
+        "concat append extend concatenate": "write ds + other",
+        "save to_hdf5 to_disk": "a shell writes files: npdata convert",
+    }
+)
+"""Attributes that people look for, and what takes their place."""
 
 
 class ByField(dict[str | int, V]):
@@ -87,7 +120,7 @@ class Glance:
             if any(field.label == name for field in self.__dict__.get("_fields", ())):
                 cure = f"a field is chosen behind the rows: ds[0][{name!r}], ds[:][{name!r}]"
                 raise no_attribute(self, name, {name: cure})
-            raise no_attribute(self, name, ATTRIBUTES)
+            raise no_attribute(self, name, _OF_OTHERS)
 
     def __repr__(self) -> str:
         """Give the fields in one line, with the dtype of the tensors where it is another.

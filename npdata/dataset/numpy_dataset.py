@@ -18,7 +18,7 @@ from torch.utils.data import ConcatDataset, Dataset
 from npdata.arrays.blocks import Blocks
 from npdata.arrays.indexing import row_number, row_numbers, selects_many
 from npdata.arrays.spans import Edge, Windows
-from npdata.dataset.arguments import fields_of, require_flag, require_functions
+from npdata.dataset.arguments import fields_of, require_flag
 from npdata.dataset.batch import Batch, SampleForm
 from npdata.dataset.batch_memory import Allocate, batch_memory, plain_memory
 from npdata.dataset.collate import collate
@@ -120,8 +120,8 @@ class NumpyDataset(Glance, FromFiles, Splits, Summed, Dataset[Any]):
         copy: bool = True,
         **named: SourceLike,
     ) -> None:
-        require_functions(transform=transform, batch_transform=batch_transform)
         require_flag("copy", copy)
+        transforms = Transforms.of(transform, batch_transform, copy)
         names, sources = fields_of(fields, named)
         sources = tuple(
             _only_field(given) if isinstance(given, NumpyDataset) else given for given in sources
@@ -138,7 +138,7 @@ class NumpyDataset(Glance, FromFiles, Splits, Summed, Dataset[Any]):
                 bare=names is None and len(opened) == 1,
                 ragged=tuple((f.label, f.form) for f in opened if isinstance(f, RaggedField)),
             ),
-            Transforms.of(transform, batch_transform, copy),
+            transforms,
             owned=tuple(
                 field.source
                 for field, given in zip(opened, sources, strict=True)

@@ -7,7 +7,7 @@ what the user asked for. Invariant: an option that no field would heed is refuse
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from npdata.dataset.arguments import OPTIONS, per_field
+from npdata.dataset.arguments import OPTIONS, as_field, per_field
 from npdata.dataset.field import Field
 from npdata.dataset.ragged_field import RaggedField
 from npdata.dataset.ragged_form import RaggedForm
@@ -130,10 +130,7 @@ def _layout(asked: Any, source: CsrSource) -> str:
     if asked is None:
         return source.layout
     if not isinstance(asked, str) or asked not in LAYOUTS:
-        raise FieldError(
-            f"layout={asked!r:.60}: expected 'dense' or 'csr'; a field of that name goes into a "
-            "mapping: NumpyDataset({'layout': ...})"
-        )
+        raise FieldError(f"layout={asked!r:.60}: expected 'dense' or 'csr'; {as_field('layout')}")
     return asked
 
 
@@ -147,6 +144,6 @@ def _require_heeded(fields: Sequence[Field], options: Mapping[str, Any]) -> None
             lost = [] if value is None or heeding else [fields[0].label]
         if lost:
             raise FieldError(
-                f"{option}= is for {what}, and field {lost[0]!r} has rows of one shape; a field "
-                f"named {option!r} goes into a mapping: NumpyDataset({{{option!r}: ...}})"
+                f"{option}= is for {what}, and field {lost[0]!r} has rows of one shape; "
+                f"{as_field(option)}"
             )

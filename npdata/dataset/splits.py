@@ -21,23 +21,19 @@ from npdata.sampling.order import split, split_groups
 Rows = NDArray[np.int64]
 By = Literal["recording", "file"]
 
-
 _WORDS = {
-    "train": "write the share of the first part, as split(0.8)",
+    "train train_size train_fraction ratio size": (
+        "write the share of the first part, as split(0.8)"
+    ),
+    "test_size val_size test val test_fraction val_fraction": (
+        "write the share of the first part, which is 1 - that of the second, as split(0.8)"
+    ),
+    "lengths sizes shares fractions": "write them by themselves, as split(0.8, 0.1, 0.1)",
     "random_state": "seed",
-    "generator": "write seed=, a number",
-    "rng": "write seed=, a number",
+    "generator rng": "write seed=, a number",
     "n_splits": "folds",
     "shuffle": "it takes rows at random; range(800) and range(800, len(ds)) are parts in order",
 }
-_WORDS |= dict.fromkeys(("train_size", "train_fraction", "ratio", "size"), _WORDS["train"])
-_WORDS |= dict.fromkeys(
-    ("test_size", "val_size", "test", "val", "test_fraction", "val_fraction"),
-    "write the share of the first part, which is 1 - that of the second, as split(0.8)",
-)
-_WORDS |= dict.fromkeys(
-    ("lengths", "sizes", "shares", "fractions"), "write them by themselves, as split(0.8, 0.1, 0.1)"
-)
 """Words of other libraries, and what to write for them."""
 
 
@@ -187,41 +183,26 @@ def _parts(
 ) -> tuple[Rows, ...]:
     if groups is not None and labels is not None:
         raise SamplerError("groups= and stratify= of shares: give folds=, whose folds keep both")
-    if groups is None and labels is None:
-        cuts = [round(share * count) for share in np.cumsum(shares)[:-1]]
-        shuffled = np.concatenate(_shuffled(count, seed, cuts))
-        return tuple(np.sort(part) for part in np.split(shuffled, cuts))
-    parts: list[Rows] = []
-    left, rest = np.arange(count), 1.0
-    for share in shares[:-1]:
-        part = share / rest if rest > 1e-9 else 0.0
-        if part <= 0 or not len(left):
-            parts.append(left[:0])
-            continue
-        if part >= 1 - 1e-9:
-            first, second = left, left[:0]
+    ends = [round(share * count) for share in np.cumsum(shares)]
+    parts, left, rest = [], np.arange(count), 1.0
+    for share, end in zip(shares[:-1], ends, strict=False):
+        if groups is None and labels is None:
+            size = end - (count - len(left))
+            first, second = (left[k] for k in split(len(left), size / max(1, len(left)), seed))
         else:
-            first, second = _two(left, part, seed, groups, labels)
+            first, second = _two(left, share / max(rest, 1e-9), seed, groups, labels)
         parts.append(first)
         left, rest = second, rest - share
     return (*parts, left)
 
 
-def _shuffled(count: int, seed: int, cuts: Sequence[int]) -> list[Rows]:
-    """Give the rows of the parts that `cuts` end, in no order inside a part."""
-    parts, left = [], np.arange(count)
-    done = 0
-    for cut in cuts:
-        size = cut - done
-        first, second = split(len(left), size / len(left) if len(left) else 0.0, seed)
-        parts.append(left[first])
-        left, done = left[second], cut
-    return [*parts, left]
-
-
 def _two(
     rows: Rows, share: float, seed: int, groups: NDArray[Any] | None, labels: NDArray[Any] | None
 ) -> tuple[Rows, Rows]:
+    """Split rows in two by scikit-learn, which refuses parts without rows."""
+    if share <= 0 or share >= 1 - 1e-9 or not len(rows):
+        cut = 0 if share <= 0 else len(rows)
+        return rows[:cut], rows[cut:]
     sklearn = _splitters()
     try:
         if groups is not None:

@@ -1,24 +1,25 @@
 """The two functions of a dataset, and whether they draw random numbers.
 
 Idea: a function with a parameter named `rng` gets a NumPy generator there; that is seen from its
-signature once, when the dataset is made. Invariant: what a function draws depends on the seed, the
-epoch and the position of the sample or batch alone: rows that come without them have seed 0, epoch
-0 and their own number, and nothing falls back to a global generator. It calls no function itself.
+signature once, when the dataset is made, and what takes more arguments is refused. Invariant:
+what a function draws depends on the seed, the epoch and the position of the sample or batch alone:
+rows that come without them have seed 0, epoch 0 and their own number, and nothing falls back to a
+global generator. It calls no function itself.
 """
 
 import functools
 import inspect
 import warnings
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, NamedTuple, Self
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 
 from npdata.arrays.indexing import row_numbers
-from npdata.errors import RandomnessWarning, SampleWrittenError
+from npdata.dataset.arguments import as_field
+from npdata.errors import FieldError, RandomnessWarning, SampleWrittenError
 from npdata.sampling.rows import SeededRow, SeededRows
 
 Transform = Callable[..., Any]
@@ -99,8 +100,8 @@ class Transforms:
 
     @classmethod
     def of(cls, sample: Transform | None, batch: Transform | None, copies: bool = True) -> Self:
-        """Look at the signatures of both."""
-        draws = _takes_rng(sample), _takes_rng(batch)
+        """Look at the signatures of both; `FieldError` for what cannot be called with one."""
+        draws = _takes_rng("transform", sample), _takes_rng("batch_transform", batch)
         if sample is not None and not copies:
             sample = Promised(sample)
         return cls(
@@ -110,6 +111,10 @@ class Transforms:
             batch_draws=draws[1],
             copies=copies or sample is None,
         )
+
+    def without_batch(self) -> Self:
+        """Give the same without the function of batches."""
+        return replace(self, batch=None, batch_draws=False)
 
     @property
     def any(self) -> bool:
@@ -156,24 +161,38 @@ def _seeded(indices: object, length: int) -> SeededRows:
         positions = np.array([row.position for row in rows], np.int64)
         plain = np.array([int(row) for row in rows], np.int64)
         return SeededRows(rows=plain, seed=rows[0].seed, epoch=rows[0].epoch, positions=positions)
-    return _by_row(row_numbers(indices, length))
+    numbers = row_numbers(indices, length)
+    return SeededRows(rows=numbers, seed=0, epoch=0, positions=numbers)
 
 
 def _are_seeded(indices: object) -> bool:
     return isinstance(indices, list) and bool(indices) and isinstance(indices[0], SeededRow)
 
 
-def _by_row(rows: NDArray[np.int64]) -> SeededRows:
-    return SeededRows(rows=rows, seed=0, epoch=0, positions=rows)
-
-
-def _takes_rng(function: Transform | None) -> bool:
+def _takes_rng(option: str, function: Transform | None) -> bool:
+    """Tell whether a function takes `rng`; raise `FieldError` where it takes not just one more."""
     if function is None:
         return False
+    if not callable(function):
+        raise FieldError(
+            f"{option}= takes a function, and what was given is of type {type(function).__name__}; "
+            f"{as_field(option)}"
+        )
     try:
-        return "rng" in inspect.signature(function).parameters
+        signature = inspect.signature(function)
     except (ValueError, TypeError):
         return False
+    random = {name: None for name in ("rng",) if name in signature.parameters}
+    try:
+        signature.bind(None, **random)
+    except TypeError:
+        one = "batch" if option == "batch_transform" else "sample"
+        raise FieldError(
+            f"{option}= is called with one {one}, which holds all fields, and with rng= where it "
+            f"has a parameter of that name: write def {option}({one}), and in it x, y = {one} "
+            f"or {one}['x']"
+        ) from None
+    return bool(random)
 
 
 def _with_rng(function: Transform, rows: SeededRows, batch: Any) -> Any:

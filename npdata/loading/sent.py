@@ -20,7 +20,6 @@ from npdata.dataset.numpy_dataset import NumpyDataset
 from npdata.dataset.rows_field import RowsField
 from npdata.dataset.sparse_field import SparseField
 from npdata.dataset.tensor_decoder import TensorDecoder
-from npdata.dataset.transforms import Transforms
 from npdata.loading.wrapped_datasets import parts_of, rebuilt
 from npdata.sources.decode import UnpackedSource
 from npdata.sources.sparse import CsrSource
@@ -96,8 +95,7 @@ def sent_plain(dataset: Any, device: torch.device) -> tuple[Any, Finish | None]:
     (part,) = parts
     function = part.transforms.batch
     if isinstance(function, Normalize):
-        alone = Transforms.of(part.transforms.sample, None)
-        part = part.with_fields(list(part.fields.values()), alone)
+        part = part.with_fields(list(part.fields.values()), part.transforms.without_batch())
     else:
         function = None
     decoders = {} if part.transforms.any else dict(_decoders(part, device))

@@ -19,11 +19,10 @@ from npdata.sources.sparse import LAYOUTS, CsrSource, Layout
 
 @explained(
     {
-        **dict.fromkeys(("offset", "indptr", "splits", "row_splits", "starts"), "offsets"),
-        **dict.fromkeys(("length", "sizes", "counts", "row_lengths"), "lengths"),
-        **dict.fromkeys(
-            ("ragged", "padding", "padding_value", "layout", "dtype"),
-            'the dataset has it: NumpyDataset(ragged(...), ragged="jagged"), padding=, dtype=',
+        "offset indptr splits row_splits starts": "offsets",
+        "length sizes counts row_lengths": "lengths",
+        "ragged padding padding_value layout dtype": (
+            'the dataset has it: NumpyDataset(ragged(...), ragged="jagged"), padding=, dtype='
         ),
     },
     usage="ragged(values, offsets=...) or ragged(values, lengths=...)",

@@ -53,7 +53,7 @@ SourceLike: TypeAlias = NDArray[Any] | str | os.PathLike[str] | Source | Any
 
 
 @explained(
-    dict.fromkeys(("member", "name", "key", "dataset"), 'it stands behind ::, as "d.h5::x"'),
+    {"member name key dataset": 'it stands behind ::, as "d.h5::x"'},
     by_name='open_source("d.h5::x") for one array of a file, or dtype= of a raw file',
 )
 def open_source(

@@ -375,6 +375,16 @@ class TestConstructors:
         with pytest.raises(ValueError, match="names no dataset"):
             NumpyDataset.from_hdf5(paths[0])
 
+    def test_files_of_from_hdf5_and_of_concatenate_are_in_one_order(self, tmp_path: Path) -> None:
+        for k in range(12):
+            with h5py.File(tmp_path / f"x{k}.h5", "w") as file:
+                file["x"] = [k]
+        files = str(tmp_path / "x*.h5")
+        ds = NumpyDataset.from_hdf5(files, "x")
+        assert ds[:].tolist() == npdata.concatenate(f"{files}::x")[:].tolist() == [*range(12)]
+        with pytest.raises(ValueError, match=r"write from_hdf5\(.*x0.h5', 'x'\)"):
+            NumpyDataset.from_hdf5(f"{tmp_path}/x0.h5::x", "x")
+
     def test_a_source_can_be_shared_by_two_datasets(self, data: Data) -> None:
         source = npdata.open_source(data.folder / "x.npy")
         with NumpyDataset(source) as ds:

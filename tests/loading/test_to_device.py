@@ -188,6 +188,18 @@ class TestNormalize:
             size = self.X[rows].nbytes + (0 if form == "bare" else self.Y[rows].nbytes)
             assert made.nbytes == size  # the bytes of the images were sent, and not floats
 
+    @pytest.mark.parametrize("copy", [True, False])
+    def test_a_transform_that_draws_still_gets_its_generator(self, copy: bool) -> None:
+        ds = NumpyDataset(
+            self.Y,
+            transform=lambda sample, rng: sample + rng.random(),
+            batch_transform=npdata.normalize(NumpyDataset(self.Y).statistics()),
+            copy=copy,
+        )
+        rows = np.array([7, 3, 49])
+        seeded = npdata.SeededRows(rows=rows, seed=0, epoch=0, positions=rows)
+        assert_same(sent_to_cpu(ds, seeded)[0], ds[rows])
+
     def test_functions_of_others_run_where_numpy_can_read(self) -> None:
         ds = NumpyDataset(self.X, batch_transform=lambda batch: torch.from_numpy(batch.numpy() + 1))
         assert sent_plain(ds, torch.device("cpu")) == (ds, None)
