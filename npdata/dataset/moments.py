@@ -1,12 +1,12 @@
 """Count, mean, squared deviations and range of an array, which merge with those of another.
 
 Idea: NumPy sums up a block in float64, around a mean near by where the mean is large; the moments
-of blocks merge as if the values had been summed up at once (Chan, Golub and LeVeque, 1979).
-Invariant: means and deviations agree with NumPy's to 1e-12. A block is large: threads wait for the
-GIL after each call, and blocks of 128 Ki elements take twice as long on two cores.
+of arrays merge as if the values had been summed up at once (Chan, Golub and LeVeque, 1979).
+Invariant: means and deviations agree with NumPy's to 1e-12. No call holds the GIL for long.
 """
 
 import math
+from collections.abc import Iterator
 from dataclasses import dataclass, fields
 from typing import Any
 
@@ -15,12 +15,15 @@ from numpy.typing import NDArray
 
 BLOCK = 1 << 19
 """So many elements are summed up by one call; as float64 they stay in the last level of cache."""
-FOLDED = 2048
+ROW = 1024
+"""So many elements make a row of a block. NumPy sums up products without the GIL where there are
+more than 500 rows; of one long row, two threads summed up as much as one."""
+SHORT = 256
+"""So many numbers of 8 bits, and their squares, have sums that are exact in float32."""
+WIDE = 2048
 """Narrow rows are laid side by side up to here: NumPy adds up columns of 3 at 0.8 GB/s."""
 FAR = 64.0
 """A squared mean of up to so many variances costs no digits that count."""
-_DOT = 8192
-"""BLAS multiplies up to here in the calling thread alone."""
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -43,10 +46,6 @@ class Moments:
         """Give the moments of no value of `dtype`."""
         none, zero, value = np.zeros(shape, np.int64), np.zeros(shape), np.zeros(shape, dtype)
         return cls(count=none, missing=none, mean=zero, squares=zero, low=value, high=value)
-
-    def shaped(self, shape: tuple[int, ...]) -> "Moments":
-        """Give the same in another shape."""
-        return Moments(**{f.name: getattr(self, f.name).reshape(shape) for f in fields(self)})
 
     @classmethod
     def joined(cls, parts: "list[Moments]") -> "Moments":
@@ -89,19 +88,20 @@ class Memory:
     """Where one thread widens blocks; fresh pages for each would cost more than the sums.
 
     Examples:
-        >>> len(Memory().of(10))
-        10
+        >>> Memory().of((2, 3), np.dtype("f4")).shape
+        (2, 3)
     """
 
     def __init__(self) -> None:
         """Begin with none."""
-        self._held: NDArray[np.float64] = np.empty(0)
+        self._held: NDArray[np.uint8] = np.empty(0, np.uint8)
 
-    def of(self, size: int) -> NDArray[np.float64]:
-        """Give memory for so many numbers, which the next call gives out again."""
-        if size > len(self._held):
-            self._held = np.empty(size)
-        return self._held[:size]
+    def of(self, shape: tuple[int, ...], dtype: np.dtype[Any]) -> NDArray[Any]:
+        """Give memory for an array, which the next call gives out again."""
+        nbytes = math.prod(shape) * dtype.itemsize
+        if nbytes > len(self._held):
+            self._held = np.empty(nbytes, np.uint8)
+        return self._held[:nbytes].view(dtype).reshape(shape)
 
 
 def moments_of(
@@ -122,19 +122,12 @@ def moments_of(
     shape = tuple(1 if k in over else n for k, n in enumerate(values.shape))[1:]
     if not values.size:
         return Moments.of_none(shape, values.dtype), near
-    if len(over) == values.ndim:
-        values, over = values.reshape(-1), (0,)
-    step = max(1, BLOCK // math.prod(values.shape[1:]))
-    parts = []
-    for first in range(0, len(values), step):
-        block, axes = _collapsed(values[first : first + step], over)
-        for part in _folded(block, axes):
-            found = _around(near, part, axes, memory)
-            if not _exact(found, near):
-                near = np.where(np.isfinite(found.mean), found.mean, 0.0)
-                found = _around(near, part, axes, memory)
-            parts.append(found)
-    return Moments.joined(parts).shaped(shape), near
+    found = _around(near, values, over, memory)
+    if not _exact(found, near):
+        near = np.where(np.isfinite(found.mean), found.mean, 0.0)
+        near = near if values.dtype.kind == "f" else np.rint(near)
+        found = _around(near, values, over, memory)
+    return Moments(**{f.name: getattr(found, f.name).reshape(shape) for f in fields(found)}), near
 
 
 def _exact(found: Moments, near: NDArray[np.float64] | None) -> bool:
@@ -142,6 +135,79 @@ def _exact(found: Moments, near: NDArray[np.float64] | None) -> bool:
     with np.errstate(invalid="ignore", over="ignore"):
         away = found.mean if near is None else found.mean - near
         return bool((found.squares * FAR >= found.count * away * away).all())
+
+
+def _around(
+    near: NDArray[np.float64] | None, values: NDArray[Any], over: tuple[int, ...], memory: Memory
+) -> Moments:
+    """Give the moments of an array, whose deviations are taken from `near`, None for 0."""
+    with np.errstate(invalid="ignore", over="ignore"):
+        figures = [
+            _summed(near, block, axes, memory)
+            for part, axes in _parts(*_collapsed(values, over))
+            for block in _blocks(part, axes)
+        ]
+        count, missing, sums, squares = (
+            np.sum([each[k] for each in figures], axis=0) for k in range(4)
+        )
+        away = sums / np.maximum(1, count)
+        return Moments(
+            count=np.asarray(count),
+            missing=np.asarray(missing),
+            mean=np.asarray(away if near is None else near + away),
+            squares=np.maximum(0.0, squares - sums * away),
+            low=np.fmin.reduce([each[4] for each in figures]),
+            high=np.fmax.reduce([each[5] for each in figures]),
+        )
+
+
+def _summed(
+    near: NDArray[np.float64] | None, block: NDArray[Any], axes: tuple[int, ...], memory: Memory
+) -> tuple[Any, ...]:
+    """Give count, missing, sums, sums of squares, and range of a block over axes."""
+    rows = axes[-1] == block.ndim - 1
+    exact = block.dtype.itemsize == 1 and block.shape[-1 if rows else 0] <= SHORT
+    dtype = np.dtype(np.float32 if exact else np.float64)
+    wide: NDArray[Any] = block
+    if block.dtype != dtype or near is not None:
+        wide = memory.of(block.shape, dtype)
+        np.copyto(wide, block)
+    if near is not None:
+        start = np.expand_dims(near.astype(dtype), axes)
+        if not rows:  # NumPy would subtract from 3 numbers at a time
+            start = np.ascontiguousarray(np.broadcast_to(start, (1, *block.shape[1:])))
+        np.subtract(wide, start, out=wide)
+    sums, squares = _products(wide, axes)
+    missing = np.zeros(sums.shape, np.int64)
+    lowest: np.ufunc = np.minimum
+    highest: np.ufunc = np.maximum
+    if block.dtype.kind == "f" and np.isnan(sums).any():
+        lost = np.isnan(block)
+        missing = lost.sum(axis=axes)
+        sums, squares = _products(np.where(lost, 0.0, wide), axes)
+        lowest, highest = np.fmin, np.fmax
+    low, high = _reduced(lowest, block, axes), _reduced(highest, block, axes)
+    return block.size // sums.size - missing, missing, sums, squares, low, high
+
+
+def _products(wide: NDArray[Any], axes: tuple[int, ...]) -> tuple[Any, Any]:
+    """Sum up values and their squares over axes, without memory for the squares."""
+    if axes[-1] == wide.ndim - 1:
+        ones = np.ones(wide.shape[-1], wide.dtype)
+        found, rest = (np.vecdot(wide, ones), np.vecdot(wide, wide)), axes[:-1]
+    else:
+        found = np.add.reduce(wide, axis=0), np.einsum("i...,i...->...", wide, wide)
+        rest = tuple(axis - 1 for axis in axes[1:])
+    return found[0].sum(axis=rest, dtype=np.float64), found[1].sum(axis=rest, dtype=np.float64)
+
+
+def _reduced(function: np.ufunc, values: NDArray[Any], axes: tuple[int, ...]) -> Any:
+    """Reduce over axes, first over one along which NumPy is fast."""
+    if axes[-1] == values.ndim - 1:
+        return function.reduce(values, axis=axes)
+    return function.reduce(
+        function.reduce(values, axis=0), axis=tuple(axis - 1 for axis in axes[1:])
+    )
 
 
 def _collapsed(values: NDArray[Any], over: tuple[int, ...]) -> tuple[NDArray[Any], tuple[int, ...]]:
@@ -157,64 +223,30 @@ def _collapsed(values: NDArray[Any], over: tuple[int, ...]) -> tuple[NDArray[Any
     return values.reshape(sizes), tuple(k for k, each in enumerate(summed) if each)
 
 
-def _folded(block: NDArray[Any], over: tuple[int, ...]) -> list[NDArray[Any]]:
-    """Lay narrow rows side by side, of shape (n, times, width), and give the rest as it is."""
-    width = block.shape[-1]
-    times = FOLDED // width
-    if block.ndim != 2 or times < 2 or len(block) < 2 * times:
-        return [block]
-    most = len(block) // times * times
-    parts = [block[:most].reshape(-1, times, width), block[most:]]
-    return [part for part in parts if len(part)]
+def _parts(
+    values: NDArray[Any], axes: tuple[int, ...]
+) -> Iterator[tuple[NDArray[Any], tuple[int, ...]]]:
+    """Give rows of `ROW` elements to sum up, or narrow rows side by side, and the rest as it is."""
+    if axes[-1] == values.ndim - 1:
+        row = SHORT if values.dtype.itemsize == 1 else ROW
+        most = values.shape[-1] // row * row
+        yield values[..., :most].reshape(*values.shape[:-1], -1, row), (*axes, values.ndim)
+        yield values[..., most:], axes
+    else:
+        times = -(-WIDE // values.shape[-1]) if values.ndim == 2 else 1
+        most = len(values) // times * times
+        yield values[:most].reshape(-1, times, *values.shape[1:]), (0, *(k + 1 for k in axes))
+        yield values[most:], axes
 
 
-def _around(
-    near: NDArray[np.float64] | None, block: NDArray[Any], over: tuple[int, ...], memory: Memory
-) -> Moments:
-    """Give the moments of a block, whose deviations are taken from `near`, None for 0."""
-    times = block.shape[1] if block.ndim == 3 and over == (0,) else 1
-    if times > 1:
-        block = block.reshape(len(block), -1)
-    wide: NDArray[Any] = block
-    if block.dtype != np.float64 or block.ndim > 1 or near is not None:
-        wide = memory.of(block.size).reshape(block.shape)
-        np.copyto(wide, block)
-    if near is not None:
-        start = np.tile(near, times) if times > 1 else near
-        np.subtract(wide, np.expand_dims(start, over), out=wide)
-    with np.errstate(invalid="ignore", over="ignore"):
-        sums = _reduced(np.add, wide, over)
-        lost = np.isnan(block) if block.dtype.kind == "f" and np.isnan(sums).any() else None
-        missing = np.zeros(sums.shape, np.int64)
-        if lost is not None:
-            wide = np.where(lost, 0.0, wide)
-            sums = _reduced(np.add, wide, over)
-            missing = lost.sum(axis=over)
-        count = block.size // sums.size - missing
-        away = sums / np.maximum(1, count)
-        squares = np.maximum(0.0, _squares(wide, over) - sums * away)
-        lowest, highest = (np.minimum, np.maximum) if lost is None else (np.fmin, np.fmax)
-        found = Moments(
-            count=np.asarray(count),
-            missing=np.asarray(missing),
-            mean=np.asarray(away if near is None else start + away),
-            squares=np.asarray(squares),
-            low=np.asarray(_reduced(lowest, block, over)),
-            high=np.asarray(_reduced(highest, block, over)),
+def _blocks(values: NDArray[Any], axes: tuple[int, ...]) -> Iterator[NDArray[Any]]:
+    """Cut an array along the axes into blocks, none where it is empty."""
+    if values.size <= BLOCK or not axes:
+        if values.size:
+            yield values
+        return
+    step = max(1, BLOCK * values.shape[axes[0]] // values.size)
+    for first in range(0, values.shape[axes[0]], step):
+        yield from _blocks(
+            values[(slice(None),) * axes[0] + (slice(first, first + step),)], axes[1:]
         )
-    return found.shaped((times, block.shape[1] // times)).merged() if times > 1 else found
-
-
-def _reduced(function: np.ufunc, values: NDArray[Any], over: tuple[int, ...]) -> NDArray[Any]:
-    for axis in reversed(over):
-        values = function.reduce(values, axis=axis)
-    return values
-
-
-def _squares(wide: NDArray[Any], over: tuple[int, ...]) -> Any:
-    """Sum up the squares; `wide` is used up."""
-    if wide.ndim > 1:
-        return _reduced(np.add, np.multiply(wide, wide, out=wide), over)
-    most = len(wide) // _DOT * _DOT
-    rows, rest = wide[:most].reshape(-1, _DOT), wide[most:]
-    return np.vecdot(rows, rows).sum() + float(np.vecdot(rest, rest))

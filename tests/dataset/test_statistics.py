@@ -72,14 +72,39 @@ def test_rows_sorted_by_value_are_exact(monkeypatch: pytest.MonkeyPatch) -> None
     ).filter(lambda a: bool(np.isfinite(a).any()) and squares_fit(a * 1.0)),
     st.data(),
 )
-def test_any_array_over_any_axes(array: np.ndarray, data: st.DataObject) -> None:
+def test_any_array_over_any_axes_in_blocks_of_any_form(
+    array: np.ndarray, data: st.DataObject
+) -> None:
     array = np.where(np.isinf(array), np.nan, array) if array.dtype.kind == "f" else array
     keep = data.draw(st.sets(st.integers(1, array.ndim - 1)) if array.ndim > 1 else st.just(set()))
     over = tuple(k for k in range(array.ndim) if k not in keep)
     keep_axes = {0: [axis - 1 for axis in keep]}
-    found = npdata.NumpyDataset(array).statistics(keep_axes=keep_axes)[0]
+    with pytest.MonkeyPatch.context() as patch:
+        if data.draw(st.booleans()):
+            for name, size in (("BLOCK", 9), ("ROW", 2), ("SHORT", 2), ("WIDE", 8)):
+                patch.setattr(moments, name, size)
+        found = npdata.NumpyDataset(array).statistics(keep_axes=keep_axes)[0]
     if (found.count > 0).all():
         require_equal(found, array, over)
+
+
+@pytest.mark.parametrize("shape", [(9000,), (900, 30), (600, 3, 5, 5), (600, 5, 5, 3)])
+@pytest.mark.parametrize("dtype", ["u1", "i1"])
+def test_numbers_of_8_bits_at_the_ends_of_their_range_are_exact(
+    rng: np.random.Generator, shape: tuple[int, ...], dtype: str
+) -> None:
+    ends = np.iinfo(dtype)
+    for x in (
+        rng.integers(ends.max - 1, ends.max, shape, dtype, endpoint=True),
+        rng.integers(ends.min, ends.max, shape, dtype, endpoint=True),
+        rng.choice(np.array([ends.min, ends.max], dtype), shape),
+    ):
+        for axis in range(1, len(shape)):
+            over = tuple(k for k in range(len(shape)) if k != axis)
+            require_equal(npdata.NumpyDataset(x).statistics(keep_axes=axis - 1)[0], x, over)
+        require_equal(npdata.NumpyDataset(x).statistics()[0], x, None)
+    same = npdata.NumpyDataset(np.full(shape, ends.max, dtype)).statistics()[0]
+    assert (same.mean, same.std) == (ends.max, 0)
 
 
 def test_pieces_and_threads_change_nothing(
@@ -98,11 +123,12 @@ class TestFields:
     def test_files_of_every_kind(self, tmp_path: Path, rng: np.random.Generator) -> None:
         x = rng.standard_normal((300, 3, 4)).astype(np.float32)
         np.save(tmp_path / "x.npy", x)
+        np.save(tmp_path / "f.npy", np.asfortranarray(x))
         np.savez_compressed(tmp_path / "d.npz", x=x)
         with h5py.File(tmp_path / "d.h5", "w") as file:
             file.create_dataset("z", data=x, chunks=(16, 3, 4), compression="gzip")
             file.create_dataset("s", data=x, chunks=(16, 3, 4), scaleoffset=3)
-        for name in ("x.npy", "d.npz::x", "d.h5::z"):
+        for name in ("x.npy", "f.npy", "d.npz::x", "d.h5::z"):
             found = npdata.NumpyDataset(str(tmp_path / name)).statistics(keep_axes=-2)[0]
             assert found.mean.shape == (3, 1)
             require_equal(found, x, (0, 2))
