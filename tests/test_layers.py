@@ -14,7 +14,7 @@ MODULES = {
     ): path
     for path in ROOT.rglob("*.py")
 }
-WITH_H5PY = ("npdata.cli.bench.target", "npdata.cli.convert.hdf5_writer")
+WITH_H5PY = ("npdata.cli.bench.target", "npdata.cli.convert.hdf5")
 """What npdata is compared with must not go through it, and npdata itself writes nothing."""
 TORCH_FREE = (
     "arrays.blocks",

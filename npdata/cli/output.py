@@ -17,6 +17,7 @@ from pathlib import Path
 from npdata.cli.console import UsageError
 
 SUFFIX = ".part"
+UNWRITABLE = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EACCES)
 
 
 def without_links(target: Path) -> Path:
@@ -56,13 +57,10 @@ class Output:
 
     def sync(self) -> None:
         """Wait until the file is on the disk, and let it leave the cache: it is read from there."""
-        descriptor = os.open(self.path, os.O_RDWR)
         try:
-            os.fsync(descriptor)
+            _sync(self.path)
         except OSError as error:
             raise OSError(error.errno, error.strerror, str(self._target)) from error
-        finally:
-            os.close(descriptor)
         self.leave_cache()
 
     def leave_cache(self) -> None:
@@ -83,7 +81,8 @@ class Output:
             self.path.replace(self._target)
         else:
             self._publish_once()
-        _sync_folder(self._target.parent)
+        with suppress(OSError):  # of a file system that syncs no folder
+            _sync(self._target.parent)
 
     def _publish_once(self) -> None:
         try:
@@ -105,19 +104,26 @@ class Output:
 
 @contextmanager
 def new_output(target: Path) -> Iterator[Output]:
-    """Make a temporary file beside `target`, which is removed in the end."""
+    """Make a temporary file beside `target`, which is removed in the end.
+
+    Errors in the block that only writing can meet name the target, in the words of the system.
+    """
     path = target.parent / f".npdata-{secrets.token_hex(8)}{SUFFIX}"
     try:
         os.close(os.open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o666))
         yield Output(path, target)
+    except OSError as error:
+        if error.errno not in UNWRITABLE:
+            raise
+        raise OSError(error.errno, os.strerror(error.errno), str(target)) from error
     finally:
-        path.unlink(missing_ok=True)
+        with suppress(OSError):
+            path.unlink()
 
 
-def _sync_folder(folder: Path) -> None:
-    with suppress(OSError):
-        descriptor = os.open(folder, os.O_RDONLY)
-        try:
-            os.fsync(descriptor)
-        finally:
-            os.close(descriptor)
+def _sync(path: Path) -> None:
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

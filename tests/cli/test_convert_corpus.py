@@ -11,7 +11,7 @@ import pytest
 from conversions import assert_same, convert
 from h5fuzz import same
 
-from npdata.cli.convert.writer import NpyWriter
+from npdata.cli.convert.formats import NPY
 from npdata.sources.hdf5 import list_datasets
 from npdata.sources.open import open_source
 
@@ -34,7 +34,7 @@ def convertible(path: Path) -> list[str]:
 
 def npy_holds(path: Path, name: str) -> bool:
     """Tell whether the header of a .npy can say the dtype: fields in the order of their bytes."""
-    return NpyWriter.refusal(open_source(f"{path}::{name}").dtype) is None
+    return NPY.refusal(open_source(f"{path}::{name}").dtype) is None
 
 
 def npdata_alone_reads(path: Path, name: str) -> bool:

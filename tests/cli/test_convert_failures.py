@@ -13,9 +13,8 @@ import numpy as np
 import pytest
 from conversions import convert, signalled
 
-from npdata.cli.convert.plan import ConvertError
-from npdata.cli.convert.transfer import verify_array
-from npdata.cli.convert.writer import Array, NpyWriter
+from npdata.cli.convert.formats import NPY, Array, ConvertError
+from npdata.cli.convert.transfer import Pace, verify_array
 from npdata.sources.open import open_source
 
 
@@ -78,7 +77,11 @@ def test_a_full_disk_leaves_nothing(
 
 
 @pytest.mark.parametrize(
-    "how", [("y.npy",), ("y.bin",), ("y.npz",), ("y.h5",), ("y.h5", "--compression", "gzip")]
+    "how",
+    [
+        *[("y.npy",), ("y.bin",), ("y.npz",), ("y.npz", "--compression", "gzip:1"), ("y.h5",)],
+        *[("y.h5", "--chunks", "none"), ("y.h5", "--compression", "gzip")],
+    ],
 )
 def test_a_disk_that_fills_up_meanwhile_leaves_what_was_there(
     noise: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], how: tuple[str, ...]
@@ -130,9 +133,10 @@ def test_a_copy_that_differs_is_found(tmp_path: Path) -> None:
     with (tmp_path / "y.npy").open("r+b") as file:
         file.seek(128 + 1234 * 16 + 9)
         file.write(b"!")
-    array = Array(name="x", where="x.npy", shape=(5000, 2), dtype=np.dtype("f8"), block_rows=1000)
+    how = Pace(threads=2, block_bytes=1000 * 16, cache_bytes=0)
+    array = Array(name="x", source=open_source(path))
     with pytest.raises(ConvertError, match=r"row 1234 of .*x\.npy differs from its copy"):
-        verify_array(open_source(path), array, tmp_path / "y.npy", NpyWriter, 2, lambda count: None)
+        verify_array(array, tmp_path / "y.npy", NPY, how, lambda count: None)
 
 
 def _small(path: Path) -> Path:

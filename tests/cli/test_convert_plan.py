@@ -10,32 +10,40 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from npdata.cli.console import UsageError, byte_size
-from npdata.cli.convert.hdf5_writer import Hdf5Writer
-from npdata.cli.convert.plan import (
-    BETWEEN_FILTERS,
-    COPIES,
-    ENCODING,
-    LARGEST_ROW,
-    RUNTIME_BYTES,
-    WAITING,
-    ConvertError,
-    chunk_shape,
-    make_plan,
-)
-from npdata.cli.convert.writer import Array, NpyWriter, NpzWriter, RawWriter, npy_header
-
-PLENTY = 1 << 80
+from npdata.cli.convert.command import planned
+from npdata.cli.convert.formats import NPY, NPZ, RAW, Array, ConvertError, Format, npy_header
+from npdata.cli.convert.hdf5 import HDF5, LARGEST_ROW, chunk_shape
+from npdata.cli.convert.transfer import CODING, COPIES, RUNTIME_BYTES, WAITING, Pace, pace
+from npdata.sources.base import Access, Source
 
 
-def spec(shape: tuple[int, ...] = (100, 3), dtype: object = "f4", **more: object) -> Array:
-    about = {"name": "x", "where": "x.npy", "shape": shape, "dtype": np.dtype(dtype)}
-    return Array(**(about | more))
+class Rows(Source):
+    """Rows of any number that nobody reads."""
+
+    where = "x.npy"
+    access = Access(kind="mapped", reason="")
+
+    def __init__(self, shape: tuple[int, ...], dtype: object) -> None:
+        self.shape, self.dtype = shape, np.dtype(dtype)
+
+    def read(self, indices: np.ndarray, out: np.ndarray) -> None:
+        raise NotImplementedError
 
 
-def plan(*arrays: Array, target: type = Hdf5Writer, cores: int = 4, **options: object):
-    asked = {"chunks": None, "compression": None, "memory": 512_000_000} | options
-    free = asked.pop("free", PLENTY)
-    return make_plan(arrays, target, **asked, cores=cores, free_bytes=free)
+def array(shape: tuple[int, ...] = (100, 3), dtype: object = "f4", **more: object) -> Array:
+    return Array(**({"name": "x", "source": Rows(shape, dtype)} | more))
+
+
+def paced(
+    *arrays: Array,
+    kind: Format = HDF5,
+    level: int | None = None,
+    memory: int | None = 512_000_000,
+    verify: bool = False,
+    cores: int = 4,
+) -> tuple[list[Array], Pace]:
+    stored = planned(arrays, kind, level=level)
+    return stored, pace(stored, kind, memory=memory, verify=verify, cores=cores)
 
 
 @given(
@@ -43,7 +51,7 @@ def plan(*arrays: Array, target: type = Hdf5Writer, cores: int = 4, **options: o
     itemsize=st.sampled_from([1, 2, 4, 8, 16]),
 )
 def test_chunks_are_whole_rows_of_about_a_mebibyte(shape: tuple[int, ...], itemsize: int) -> None:
-    chunk = chunk_shape("auto", "x", shape, itemsize)
+    chunk = chunk_shape(None, "x", shape, itemsize)
     assert chunk is not None
     assert all(1 <= size <= length for size, length in zip(chunk, shape, strict=True))
     row = math.prod(shape[1:]) * itemsize
@@ -60,11 +68,9 @@ def test_chunks_are_whole_rows_of_about_a_mebibyte(shape: tuple[int, ...], items
     row=st.integers(0, 1 << 26),
     cores=st.integers(1, 64),
     memory=st.integers(0, 4 << 30),
-    source_rows=st.integers(1, 1 << 20),
     chunk=st.integers(0, 1 << 29),
-    stored=st.integers(0, 1 << 29),
-    target=st.sampled_from([Hdf5Writer, NpyWriter]),
-    compression=st.sampled_from([None, 0]),
+    kind=st.sampled_from([HDF5, NPY]),
+    level=st.sampled_from([None, 0]),
     verify=st.booleans(),
 )
 def test_all_that_is_in_memory_at_one_time_fits_or_the_error_names_what_would_do(
@@ -72,130 +78,117 @@ def test_all_that_is_in_memory_at_one_time_fits_or_the_error_names_what_would_do
     row: int,
     cores: int,
     memory: int,
-    source_rows: int,
     chunk: int,
-    stored: int,
-    target: type,
-    compression: int | None,
+    kind: Format,
+    level: int | None,
     verify: bool,
 ) -> None:
-    one = spec((rows, row), "u1", source_rows=source_rows, chunk_bytes=chunk, decoding_bytes=stored)
-    asked = {"target": target, "cores": cores, "verify": verify}
-    asked["compression"] = compression if target.compresses else None
+    one = array((rows, row), "u1", chunk_bytes=chunk)
+    level = level if kind.compresses else None
+    how = {"kind": kind, "level": level, "cores": cores, "verify": verify}
     try:
-        made = plan(one, memory=memory, **asked)
+        (stored,), made = paced(one, memory=memory, **how)
     except UsageError as error:
         enough = byte_size(re.search(r"--memory (\d+MB) would do", str(error))[1])
         assert memory < enough
-        memory, made = enough, plan(one, memory=enough, **asked)
-    (array,) = made.arrays
+        memory, ((stored,), made) = enough, paced(one, memory=enough, **how)
     readers = max(1, made.threads)
     blocks = made.threads + WAITING if made.threads else 1
-    written = 0
-    if array.chunk_shape and array.compression is not None:
-        written = math.prod(array.chunk_shape)
-    used = RUNTIME_BYTES + made.cache_bytes
-    used += COPIES * blocks * array.block_rows * row + readers * ENCODING * written
-    slot, decoding = chunk, stored
-    if verify:
-        slot, decoding = max(chunk, written), max(stored, (1 + BETWEEN_FILTERS) * written)
-    if slot:
+    block_rows = made.rows(stored)
+    written = math.prod(stored.chunk_shape) if stored.chunk_shape and level is not None else 0
+    used = RUNTIME_BYTES + made.cache_bytes + COPIES * blocks * block_rows * row
+    used += readers * CODING * written
+    decoded = max(chunk, written) if verify else chunk
+    if decoded:
         # The cache decodes on all cores but one, beside those that read.
-        assert made.cache_bytes >= slot
-        decoders = min(readers + max(1, cores - 1), made.cache_bytes // slot)
-        used += decoders * decoding
+        assert made.cache_bytes >= decoded
+        decoders = min(readers + max(1, cores - 1), made.cache_bytes // decoded, blocks)
+        used += decoders * CODING * decoded
     assert used <= memory
-    if array.chunk_shape is not None:
-        assert array.block_rows % array.chunk_shape[0] == 0
+    if stored.chunk_shape is not None:
+        assert block_rows % stored.chunk_shape[0] == 0
 
 
 def test_where_memory_is_short_one_block_is_read_and_written_before_the_next() -> None:
-    made = plan(spec((10, 100 << 20), "u1"), target=NpyWriter)
-    assert (made.threads, made.arrays[0].block_rows) == (0, 1)
+    one = array((10, 100 << 20), "u1")
+    (stored,), made = paced(one, kind=NPY)
+    assert (made.threads, made.rows(stored)) == (0, 1)
 
 
 @pytest.mark.parametrize(
     "more, least",
-    [
-        ({"chunk_bytes": 315_000_000, "decoding_bytes": 700_000_000}, 1296),
-        ({"held_bytes": 10**9}, 1281),
-        ({"shape": (5, 10**9)}, 2281),
-    ],
+    [({"chunk_bytes": 315_000_000}, 1540), ({"shape": (5, 10**9)}, 2280)],
 )
 def test_too_little_memory_is_refused_and_taken_where_none_was_named(
     more: dict[str, object], least: int
 ) -> None:
-    one = spec(**({"shape": (5, 10), "dtype": "u1", "where": "d.h5::/x"} | more))
+    one = array(**({"shape": (5, 10), "dtype": "u1"} | more))
     with pytest.raises(UsageError) as refused:
-        plan(one, target=NpyWriter)
-    assert "--memory 512 MB is too little: d.h5::/x takes" in str(refused.value)
+        paced(one, kind=NPY)
+    assert "--memory 512 MB is too little: x.npy takes" in str(refused.value)
     assert abs(int(re.search(r"--memory (\d+)MB would do", str(refused.value))[1]) - least) <= 1
-    assert plan(one, target=NpyWriter, memory=None)
+    assert paced(one, kind=NPY, memory=None)
 
 
 def test_a_member_that_is_read_back_whole_counts_as_memory() -> None:
-    one = spec((5, 10**8), "u1")
-    assert plan(one, target=NpzWriter, compression=0)
+    one = array((5, 10**8), "u1")
+    assert paced(one, kind=NPZ, level=0)
     with pytest.raises(UsageError, match=r"takes 980 MB in all"):
-        plan(one, target=NpzWriter, compression=0, verify=True)
-
-
-def test_the_disk_must_have_room_for_what_is_not_compressed() -> None:
-    with pytest.raises(ConvertError, match=r"take 1\.2 kB, and the disk has 1 kB free"):
-        plan(spec((100, 3)), free=1000)
-    assert plan(spec((100, 3)), free=1000, compression=0).nbytes == 1200
+        paced(one, kind=NPZ, level=0, verify=True)
 
 
 @pytest.mark.parametrize(
-    "target, dtype",
+    "kind, dtype",
     [
-        (NpyWriter, ml_dtypes.bfloat16),
-        (NpzWriter, ml_dtypes.float8_e5m2),
-        (NpyWriter, "O"),
-        (Hdf5Writer, ml_dtypes.bfloat16),
-        (Hdf5Writer, "U5"),
-        (Hdf5Writer, "M8[s]"),
-        (Hdf5Writer, "S0"),
-        (RawWriter, "O"),
+        (NPY, ml_dtypes.bfloat16),
+        (NPZ, ml_dtypes.float8_e5m2),
+        (NPY, "O"),
+        (HDF5, ml_dtypes.bfloat16),
+        (HDF5, "U5"),
+        (HDF5, "M8[s]"),
+        (HDF5, "S0"),
+        (RAW, "O"),
     ],
 )
-def test_a_dtype_that_the_target_cannot_hold_is_refused(target: type, dtype: object) -> None:
+def test_a_dtype_that_the_target_cannot_hold_is_refused(kind: Format, dtype: object) -> None:
     with pytest.raises(ConvertError, match=r"x\.npy \(.*\) does not fit"):
-        plan(spec(dtype=dtype), target=target)
+        planned([array(dtype=dtype)], kind)
 
 
 @pytest.mark.parametrize("dtype", ["U5", "M8[s]", "m8[ns]", "V3", "g", ">c16"])
 def test_a_npy_holds_what_numpy_holds(dtype: str) -> None:
-    assert plan(spec(dtype=dtype), target=NpyWriter).nbytes
+    assert planned([array(dtype=dtype)], NPY)
 
 
 @pytest.mark.parametrize(
-    "target, options, message",
+    "kind, options, message",
     [
-        (NpyWriter, {"chunks": (3,)}, "--chunks is for HDF5"),
-        (RawWriter, {"compression": 4}, "--compression is for HDF5 and .npz"),
-        (Hdf5Writer, {"compression": 4, "chunks": "none"}, "needs chunks"),
-        (Hdf5Writer, {"chunks": (3, 2, 1)}, "has 3 sizes, and x has the shape"),
+        (NPY, {"chunks": (3,)}, "--chunks is for HDF5"),
+        (RAW, {"level": 4}, "--compression is for HDF5 and .npz"),
+        (HDF5, {"level": 4, "chunks": ()}, "needs chunks"),
+        (HDF5, {"chunks": (3, 2, 1)}, "has 3 sizes, and x has the shape"),
     ],
 )
-def test_options_that_mean_nothing_are_refused(target: type, options: dict, message: str) -> None:
+def test_options_that_mean_nothing_are_refused(
+    kind: Format, options: dict[str, object], message: str
+) -> None:
     with pytest.raises(UsageError, match=message):
-        plan(spec(), target=target, **options)
+        planned([array()], kind, **options)
 
 
 @pytest.mark.parametrize(
-    "names, target, message",
+    "names, kind, message",
     [
-        (("x", "x"), NpzWriter, "two arrays would be named 'x'"),
-        (("x", "x.npy"), NpzWriter, "two arrays would be named 'x'"),
-        (("x", "y"), NpyWriter, "holds one array, and 2 were given; .* of 'x', 'y'"),
+        (("x", "x"), NPZ, "two arrays would be named 'x'"),
+        (("x", "x.npy"), NPZ, "two arrays would be named 'x'"),
+        (("x", "y"), NPY, "holds one array, and 2 were given; .* of 'x', 'y'"),
     ],
 )
 def test_names_that_cannot_be_are_refused(
-    names: tuple[str, ...], target: type, message: str
+    names: tuple[str, ...], kind: Format, message: str
 ) -> None:
     with pytest.raises(UsageError, match=message):
-        plan(*(spec(name=name) for name in names), target=target)
+        planned([array(name=name) for name in names], kind)
 
 
 @given(start=st.integers(0, 200), rows=st.integers(0, 1 << 40))

@@ -71,7 +71,7 @@ def signalled(*arguments: object, number: int) -> tuple[int, str]:
         sent = False
         while part := _read(own):
             shown += part
-            if not sent and b"MB/s" in shown:
+            if not sent and b"B/s" in shown:
                 process.send_signal(number)
                 sent = True
         process.wait(timeout=HANG)

@@ -6,13 +6,13 @@ there is nothing to resume from.
 """
 
 import argparse
-import errno
 import os
 import shutil
 import sys
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack, closing, contextmanager
+from dataclasses import replace
 from pathlib import Path
 
 from npdata.arrays.per_process import cores
@@ -27,22 +27,16 @@ from npdata.cli.console import (
     shape_text,
     status_line,
 )
-from npdata.cli.convert.hdf5_writer import FASTEST, Hdf5Writer
+from npdata.cli.convert.formats import NPY, NPZ, RAW, Array, ConvertError, Format
+from npdata.cli.convert.hdf5 import FASTEST, HDF5, chunk_shape, parse_chunks
 from npdata.cli.convert.inputs import Inputs, open_inputs
-from npdata.cli.convert.plan import MEMORY, Plan, make_plan, parse_chunks
-from npdata.cli.convert.transfer import verify_array, write_array
-from npdata.cli.convert.writer import NpyWriter, NpzWriter, RawWriter, Writer
-from npdata.cli.output import Output, check_target, new_output, without_links
+from npdata.cli.convert.transfer import MEMORY, pace, verify_array, write_array
+from npdata.cli.output import check_target, new_output, without_links
 from npdata.cli.raw import add_raw_arguments, raw_layout
-from npdata.sources.base import Source
 from npdata.sources.hdf5.budget import BUDGET_VARIABLE, asked_budget
-from npdata.sources.hdf5.library import LibrarySource
-from npdata.sources.npz import DecodedMember
 
-WRITERS: tuple[type[Writer], ...] = (NpyWriter, NpzWriter, Hdf5Writer, RawWriter)
+FORMATS = (NPY, NPZ, HDF5, RAW)
 LEVELS = {"none": None, "gzip": FASTEST, **{f"gzip:{level}": level for level in range(1, 10)}}
-FLUSH_BYTES = 64 << 20
-UNWRITABLE = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EACCES)
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -95,88 +89,91 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     """Convert; raises what `npdata.cli.main` turns into an exit code."""
-    kind = _writer(Path(arguments.target))
+    kind = _format(Path(arguments.target))
     target = without_links(Path(arguments.target))
     inputs = open_inputs(arguments.sources, raw_layout(arguments), arguments.files)
-    try:
+    with ExitStack() as opened:
+        for array in inputs.arrays:
+            opened.enter_context(closing(array.source))
         check_target(target, inputs.files, force=arguments.force)
-        plan = make_plan(
-            inputs.arrays,
-            kind,
-            chunks=arguments.chunks,
-            compression=LEVELS[arguments.compression],
-            memory=arguments.memory,
-            verify=arguments.verify,
-            cores=cores(),
-            free_bytes=shutil.disk_usage(target.parent).free,
-        )
+        level, verify = LEVELS[arguments.compression], arguments.verify
+        arrays = planned(inputs.arrays, kind, chunks=arguments.chunks, level=level)
+        nbytes = sum(array.nbytes for array in arrays)
+        free = shutil.disk_usage(target.parent).free
+        if level is None and nbytes > free:
+            raise ConvertError(
+                f"the rows take {bytes_text(nbytes)}, and the disk has {bytes_text(free)} free"
+            )
+        how = pace(arrays, kind, memory=arguments.memory, verify=verify, cores=cores())
         started = time.monotonic()
-        with _naming(target), _small_cache(plan.cache_bytes), new_output(target) as output:
-            _write(inputs, plan, kind, output)
+        with _small_cache(how.cache_bytes), new_output(target) as output:
+            with _meter("write", nbytes) as done, kind.opened(output.path) as write:
+
+                def wrote(count: int) -> None:
+                    done(count)
+                    output.leave_cache()
+
+                for array in arrays:
+                    write_array(array, kind, write, how, wrote)
             output.sync()
-            if arguments.verify:
-                with _meter("verify", plan.nbytes) as compared:
-                    for source, array in zip(inputs.sources, plan.arrays, strict=True):
-                        verify_array(source, array, output.path, kind, plan.threads, compared)
-                        _rest(source)
+            if verify:
+                with _meter("verify", nbytes) as compared:
+                    for array in arrays:
+                        verify_array(array, output.path, kind, how, compared)
             size = output.path.stat().st_size
             output.publish(force=arguments.force)
-    finally:
-        for source in inputs.sources:
-            source.close()
-    _report(inputs, plan, arguments, size, time.monotonic() - started)
+        seconds = time.monotonic() - started
+    _report(inputs, arrays, arguments, size, seconds)
     return SUCCESS
 
 
-def _write(inputs: Inputs, plan: Plan, kind: type[Writer], output: Output) -> None:
-    writer = kind(output.path)
-    dirty = 0
-    with _meter("write", plan.nbytes) as done:
+def planned(
+    arrays: Sequence[Array],
+    kind: Format,
+    *,
+    chunks: tuple[int, ...] | None = None,
+    level: int | None = None,
+) -> list[Array]:
+    """Give the arrays as they will be stored; `chunks` as for `chunk_shape`.
 
-        def wrote(count: int) -> None:
-            nonlocal dirty
-            done(count)
-            dirty += count
-            if dirty >= FLUSH_BYTES:
-                dirty = 0
-                output.leave_cache()
-
-        try:
-            for source, array in zip(inputs.sources, plan.arrays, strict=True):
-                if isinstance(source, LibrarySource):
-                    source.keep_decoded(plan.cache_bytes)
-                write_array(source, array, writer, plan.threads, wrote)
-                _rest(source)
-            writer.close(whole=True)
-        except BaseException:
-            writer.close(whole=False)
-            raise
-
-
-def _rest(source: Source) -> None:
-    """Close the file, and drop a member that was decoded whole, until the next read."""
-    if isinstance(source, DecodedMember):
-        source.close()
-    source.close_idle()
-
-
-@contextmanager
-def _naming(target: Path) -> Iterator[None]:
-    """Let errors that only writing can meet name the target, in the words of the system."""
-    try:
-        yield
-    except OSError as error:
-        if error.errno not in UNWRITABLE:
-            raise
-        raise OSError(error.errno, os.strerror(error.errno), str(target)) from error
+    Raises `UsageError` for options and names that do not fit this kind of file, and `ConvertError`
+    for a dtype that it cannot hold.
+    """
+    if chunks is not None and kind is not HDF5:
+        raise UsageError(f"--chunks is for HDF5; {kind.name} has no chunks")
+    if level is not None and not kind.compresses:
+        raise UsageError(f"--compression is for HDF5 and .npz; {kind.name} is not compressed")
+    if level is not None and chunks == ():
+        raise UsageError("--compression needs chunks, and --chunks none was given")
+    names = [array.name for array in arrays]
+    if len(names) > 1 and not kind.holds_many:
+        known = ", ".join(repr(name) for name in names)
+        raise UsageError(
+            f"{kind.name} holds one array, and {len(names)} were given; name one, as in "
+            f"SRC::NAME, of {known}"
+        )
+    if kind is NPZ:
+        names = [name.removesuffix(".npy") for name in names]
+    stored = []
+    for array, name in zip(arrays, names, strict=True):
+        source, why = array.source, kind.refusal(array.source.dtype)
+        if names.count(name) > 1:
+            raise UsageError(f"two arrays would be named {name!r}, one of them {source.where}")
+        if why is not None:
+            raise ConvertError(f"{source.where} ({source.dtype}) does not fit {kind.name}: {why}")
+        shape = None
+        if kind is HDF5:
+            shape = chunk_shape(chunks, array.name, source.shape, source.dtype.itemsize)
+        stored.append(replace(array, level=level, chunk_shape=shape))
+    return stored
 
 
 @contextmanager
-def _small_cache(budget: int) -> Iterator[None]:
+def _small_cache(nbytes: int) -> Iterator[None]:
     """Let the chunk cache of this process, made by the first read that needs it, be this small."""
     before = os.environ.get(BUDGET_VARIABLE)
-    if budget:
-        os.environ[BUDGET_VARIABLE] = str(min(budget, asked_budget() or budget))
+    if nbytes:
+        os.environ[BUDGET_VARIABLE] = str(min(nbytes, asked_budget() or nbytes))
     try:
         yield
     finally:
@@ -205,16 +202,22 @@ def _meter(stage: str, total: int) -> Iterator[Callable[[int], None]]:
 
 
 def _report(
-    inputs: Inputs, plan: Plan, arguments: argparse.Namespace, size: int, seconds: float
+    inputs: Inputs,
+    arrays: Sequence[Array],
+    arguments: argparse.Namespace,
+    size: int,
+    seconds: float,
 ) -> None:
-    for array in plan.arrays:
+    for array in arrays:
         chunks = f", chunks of {shape_text(array.chunk_shape)}" if array.chunk_shape else ""
-        print(f"{printable(array.name)}: {shape_text(array.shape)} {array.dtype}{chunks}")
-    rate = bytes_text(plan.nbytes / max(seconds, 1e-9))
+        source = array.source
+        print(f"{printable(array.name)}: {shape_text(source.shape)} {source.dtype}{chunks}")
+    nbytes = sum(array.nbytes for array in arrays)
     verified = ", every row verified" if arguments.verify else ""
     print(
-        f"{printable(arguments.target)}: {count_text(len(plan.arrays), 'array')}, "
-        f"{bytes_text(plan.nbytes)} in {bytes_text(size)}, {seconds:.2f} s, {rate}/s{verified}"
+        f"{printable(arguments.target)}: {count_text(len(arrays), 'array')}, "
+        f"{bytes_text(nbytes)} in {bytes_text(size)}, {seconds:.2f} s, "
+        f"{bytes_text(nbytes / max(seconds, 1e-9))}/s{verified}"
     )
     for where, why in inputs.left_out:
         print(f"npdata convert: left out {printable(where)}: {printable(why)}", file=sys.stderr)
@@ -223,11 +226,11 @@ def _report(
         print(f"npdata convert: {count} not copied", file=sys.stderr)
 
 
-def _writer(target: Path) -> type[Writer]:
-    for writer in WRITERS:
-        if target.suffix.lower() in writer.suffixes:
-            return writer
-    known = ", ".join(suffix for writer in WRITERS for suffix in writer.suffixes)
+def _format(target: Path) -> Format:
+    for kind in FORMATS:
+        if target.suffix.lower() in kind.suffixes:
+            return kind
+    known = ", ".join(suffix for kind in FORMATS for suffix in kind.suffixes)
     raise UsageError(f"{target}: the name has to end in one of {known}")
 
 

@@ -13,8 +13,7 @@ from typing import Any, Literal, TypeAlias
 
 from npdata.arrays.dtypes import is_variable_text
 from npdata.cli.console import UsageError
-from npdata.cli.convert.plan import BETWEEN_FILTERS, ConvertError
-from npdata.cli.convert.writer import Array
+from npdata.cli.convert.formats import Array, ConvertError
 from npdata.cli.raw import RawLayout, undescribed
 from npdata.dataset.many_files import concatenate, stack
 from npdata.errors import MemberNotFoundError, SourceError, TruncatedError
@@ -27,85 +26,83 @@ from npdata.sources.npz import DecodedMember, examine_npz, npz_members
 from npdata.sources.open import Identified, identify, open_source
 
 ManyFiles: TypeAlias = Literal["stack", "concatenate"]
-Opened: TypeAlias = tuple[Source, Array] | tuple[str, str]
-"""An array and what the plan has to know of it, or the place of what is none and the reason."""
+LeftOut: TypeAlias = tuple[str, str]
+"""The place of what is no array, and the reason."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Inputs:
-    """The arrays with the `sources` of their rows, and the `files` that these come from.
+    """The arrays, the `files` that they come from, what was left out, and a count of attributes."""
 
-    `left_out` are pairs of a place and a reason, `attributes` is a count.
-    """
-
-    sources: tuple[Source, ...]
     arrays: tuple[Array, ...]
     files: tuple[str, ...]
-    left_out: tuple[tuple[str, str], ...]
+    left_out: tuple[LeftOut, ...]
     attributes: int
 
 
 def open_inputs(
-    texts: Sequence[str], raw: RawLayout | None, files: ManyFiles | None = None
+    texts: Sequence[str], raw: RawLayout | None, how: ManyFiles | None = None
 ) -> Inputs:
     """Open what `texts` name: a file, `path::member`, or `path::group` of HDF5.
 
-    A folder or a glob stands for many files, of which `files` makes one array. `raw` is for files
+    A folder or a glob stands for many files, of which `how` makes one array. `raw` is for files
     of no known format. Raises the errors of `open_source`, `UsageError` for a raw file that is not
     described, and `ConvertError` where there is nothing to convert.
     """
-    opened: list[Opened] = []
-    read: list[str] = []
+    opened: list[Array | LeftOut] = []
+    files: list[str] = []
     attributes = 0
     for text in texts:
         path = split_member(text)[0]
         if Path(path).is_dir() or (glob.has_magic(text) and not Path(path).exists()):
-            source = _many(text, raw, files)
-            many, first = source.paths, source.paths[0]
-            read += map(many.text, range(len(many))) if isinstance(many, FileList) else [first]
-            opened.append(_array(Path(first).parent.name or Path(first).stem, source))
+            array = _many(text, raw, how)
+            opened.append(array)
+            files += _files(array.source.paths)
             continue
         found = identify(text)
         if raw is not None and found.format != "raw":
             raise UsageError(f"--dtype is for raw files, and {found.path} is {found.format}")
-        read.append(found.path)
         opened += _opened(found, raw)
+        files.append(found.path)
         if found.format == "hdf5":
             attributes += count_attributes(found.path, found.member or "")
-    kept = [(source, array) for source, array in opened if isinstance(array, Array)]
-    left_out = tuple((str(where), why) for where, why in opened if isinstance(why, str))
-    if not kept:
+    arrays = tuple(each for each in opened if isinstance(each, Array))
+    left_out = tuple(each for each in opened if not isinstance(each, Array))
+    if not arrays:
         reasons = "".join(f"\n  {where}: {why}" for where, why in left_out)
         raise ConvertError(f"{', '.join(texts)}: there is no array to convert{reasons}")
-    sources, arrays = zip(*kept, strict=True)
-    return Inputs(
-        sources=sources,
-        arrays=arrays,
-        files=tuple(read),
-        left_out=left_out,
-        attributes=attributes,
-    )
+    return Inputs(arrays=arrays, files=tuple(files), left_out=left_out, attributes=attributes)
 
 
-def _many(text: str, raw: RawLayout | None, files: ManyFiles | None) -> Source:
-    """Open the files of a folder or a glob as one array."""
-    if files is None:
+def _many(text: str, raw: RawLayout | None, how: ManyFiles | None) -> Array:
+    """Open the files of a folder or a glob as one array, which is named after the folder."""
+    if how is None:
         raise UsageError(
             f"{text} stands for many files; --files stack makes a row of each of them, and "
             f"--files concatenate lays their rows end to end"
         )
     described: dict[str, Any] = {} if raw is None else asdict(raw)
-    make = stack if files == "stack" else concatenate
+    make = stack if how == "stack" else concatenate
     (source,) = make(text, **described).sources
     if isinstance(source, PiecesSource):
         raise ConvertError(
             f"{text}: the files differ in shape, and make no rows of one array; where they differ "
             f"in their first axis alone, --files concatenate lays them end to end"
         )
-    return source
+    first = Path(source.paths[0])
+    chunk = source.blocks.largest * source.row_bytes
+    array = _array(first.parent.name or first.stem, source, chunk=chunk)
+    if not isinstance(array, Array):
+        raise ConvertError(": ".join(array))
+    return array
 
 
-def _opened(found: Identified, raw: RawLayout | None) -> Iterator[Opened]:
+def _files(paths: Sequence[str]) -> Iterator[str]:
+    many = paths if isinstance(paths, FileList) else FileList.of(paths)
+    return map(many.text, range(len(many)))
+
+
+def _opened(found: Identified, raw: RawLayout | None) -> Iterator[Array | LeftOut]:
     path = found.path
     if found.format == "hdf5":
         catalog = list_datasets(path, found.member or "")
@@ -123,7 +120,7 @@ def _opened(found: Identified, raw: RawLayout | None) -> Iterator[Opened]:
         yield _array(Path(path).stem, raw.open(path))
 
 
-def _member(path: str, name: str) -> Opened:
+def _member(path: str, name: str) -> Array | LeftOut:
     try:
         source = examine_npz(path, name).source
     except (TruncatedError, MemberNotFoundError):
@@ -133,33 +130,21 @@ def _member(path: str, name: str) -> Opened:
     return _array(name.removesuffix(".npy"), source)
 
 
-def _dataset(path: str, listed: Listed) -> Opened:
+def _dataset(path: str, listed: Listed) -> Array | LeftOut:
     where = f"{path}{SEPARATOR}{listed.name}"
     if listed.examined is None:
         return where, str(listed.refusal)
     if listed.examined.missing:
         return where, without_filters(listed.examined)
-    layout, source = listed.examined.layout, source_of(listed.examined)
-    if layout.chunks is None or source.access.kind == "mapped":
-        return _array(listed.name, source)
-    stored = int(layout.chunks.sizes.max(initial=0))
-    return _array(listed.name, source, chunk=layout.chunk_bytes, stored=stored)
+    chunk = 0 if listed.examined.layout.chunks is None else listed.examined.layout.chunk_bytes
+    return _array(listed.name, source_of(listed.examined), chunk=chunk)
 
 
-def _array(name: str, source: Source, *, chunk: int = 0, stored: int = 0) -> Opened:
-    """Give an array, of which a chunk of `chunk` bytes, `stored` in the file, is decoded."""
+def _array(name: str, source: Source, *, chunk: int = 0) -> Array | LeftOut:
+    """Give an array, whose source may have to decode chunks of `chunk` bytes."""
     if is_variable_text(source.dtype):
         return source.where, "it holds text of variable length"
     if source.dtype.hasobject:
         return source.where, f"its elements have no fixed size ({source.dtype})"
-    held = isinstance(source, DecodedMember)
-    return source, Array(
-        name=name,
-        where=source.where,
-        shape=source.shape,
-        dtype=source.dtype,
-        source_rows=1 if held else next(iter(source.blocks.block_rows), 1),
-        held_bytes=len(source) * source.row_bytes if held else 0,
-        chunk_bytes=chunk,
-        decoding_bytes=stored + BETWEEN_FILTERS * chunk,
-    )
+    decodes = source.access.kind in ("decoded", "library") and not isinstance(source, DecodedMember)
+    return Array(name=name, source=source, chunk_bytes=chunk if decodes else 0)

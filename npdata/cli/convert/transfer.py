@@ -1,28 +1,42 @@
-"""The rows, moved: read by threads block by block, handed to a writer or compared, in order.
+"""The rows, moved: blocks of them are read by threads, and written or compared in order.
 
-Idea: `_blocks` gives what `work` makes of each block, in order; writing and verifying are two kinds
-of work. What is verified is what the library will read, so it reads both sides. Invariant: at any
-time no more blocks are in memory than the plan has counted; every row of every array is compared,
-NaNs by their bits, records field by field (what lies between is no data).
+Idea: a block has about 8 MiB, and as many threads work on one each as `--memory` holds. What is
+verified is what the library will read, so both sides are read by it. Invariant: what is in memory
+at one time is counted by `pace`; every row of every array is compared, NaNs by their bits,
+records field by field (what lies between is no data).
 """
 
 import functools
-from collections.abc import Callable, Generator, Iterator
+from collections.abc import Callable, Generator, Iterator, Sequence
 from contextlib import closing
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
-from npdata.cli.convert.plan import ConvertError
-from npdata.cli.convert.writer import Array, Writer
+from npdata.cli.console import UsageError, bytes_text
+from npdata.cli.convert.formats import NPY, NPZ, RAW, Array, ConvertError, Format, Write
 from npdata.loading.prefetcher import Prefetcher
 from npdata.sources.base import Source
+from npdata.sources.hdf5.library import LibrarySource
 from npdata.sources.many_files.file_list import SEPARATOR
+from npdata.sources.npz import DecodedMember
 from npdata.sources.open import open_source
 
-AHEAD = 2
+MEMORY = 512_000_000
+"""The most memory to take, where nothing else is asked for and nothing needs more."""
+RUNTIME_BYTES = 280_000_000
+"""What the process takes with no rows in memory: Python, NumPy, torch and h5py (seen: 265 MB)."""
+BLOCK_BYTES = 8 << 20
+"""A block of rows, unless a row or a chunk is larger."""
+WAITING = 2
+"""Blocks beyond those that threads work on: one that waits, and one that is being written."""
+COPIES = 2
+"""A block is in memory as rows and as what is written, or what is compared."""
+CODING = 3
+"""A chunk is in memory so often, beside its rows, while it is decoded or compressed."""
 
 Rows = NDArray[Any]
 Result = TypeVar("Result")
@@ -30,26 +44,92 @@ Done = Callable[[int], None]
 """Is called with the bytes of each block that is done."""
 
 
-def write_array(source: Source, array: Array, writer: Writer, threads: int, wrote: Done) -> None:
-    """Write all rows of a source as one array; raises as `Writer.write`."""
-    work = functools.partial(writer.prepare, array)
-    with closing(_blocks(source, array, threads, work, wrote)) as blocks:
-        writer.write(array, blocks)
+@dataclass(frozen=True, kw_only=True)
+class Pace:
+    """`threads` work on a block of `block_bytes` each; 0 threads: one block, read and written.
+
+    `cache_bytes` are for decoded chunks.
+    """
+
+    threads: int
+    block_bytes: int
+    cache_bytes: int
+
+    def rows(self, array: Array) -> int:
+        """Give the rows of a block: whole chunks, about 8 MiB, or as many as lie together."""
+        row, unit = max(1, array.source.row_bytes), array.unit_rows
+        wanted = max(BLOCK_BYTES // row, array.source.blocks.largest)
+        return max(1, min(wanted, self.block_bytes // row) // unit) * unit
 
 
-def verify_array(
-    source: Source, array: Array, path: Path, kind: type[Writer], threads: int, compared: Done
-) -> None:
-    """Compare a source with its copy in the file at `path`.
+def pace(
+    arrays: Sequence[Array], kind: Format, *, memory: int | None, verify: bool, cores: int
+) -> Pace:
+    """Decide in what blocks and by how many threads the arrays, at least one, are moved.
+
+    Without `memory` (bytes) it is `MEMORY`, or as much as a row, a chunk or a member needs. Raises
+    `UsageError` where it is too little.
+    """
+    held = {array: _held(array, kind, verify=verify) for array in arrays}
+    units = {array: array.unit_rows * array.source.row_bytes for array in arrays}
+    decoded = max(max(each.chunk_bytes, each.packed_bytes * verify) for each in arrays)
+    packed = max(array.packed_bytes for array in arrays)
+
+    def cache(block: int, blocks: int) -> int:
+        return blocks * max(block, decoded) if decoded else 0
+
+    def in_use(block: int, blocks: int) -> int:
+        each = COPIES * block + CODING * (decoded + packed)
+        return RUNTIME_BYTES + max(held.values()) + cache(block, blocks) + blocks * each
+
+    unit = max(units.values())
+    least = in_use(unit, 1)
+    memory = max(MEMORY, least) if memory is None else memory
+    if least > memory:
+        largest = max(arrays, key=lambda each: held[each] + units[each] + each.chunk_bytes)
+        raise UsageError(
+            f"--memory {bytes_text(memory)} is too little: {largest.source.where} takes "
+            f"{bytes_text(least)} in all, with its rows, chunks or members that are decoded "
+            f"whole; --memory {-(-least // 10**6)}MB would do"
+        )
+    together = (array.source.blocks.largest * array.source.row_bytes for array in arrays)
+    block = max(BLOCK_BYTES, unit, *together)
+    fitting = (n for n in range(cores, 0, -1) if in_use(block, n + WAITING) <= memory)
+    threads = next(fitting, 0)
+    while not threads and in_use(block, 1) > memory:
+        block = max(unit, block // 2)
+    blocks = threads + WAITING if threads else 1
+    return Pace(threads=threads, block_bytes=block, cache_bytes=cache(block, blocks))
+
+
+def _held(array: Array, kind: Format, *, verify: bool) -> int:
+    """Give the bytes that are in memory all the time: members of a `.npz` are decoded whole."""
+    read_back = verify and kind is NPZ and array.level is not None
+    return array.nbytes * (isinstance(array.source, DecodedMember) + read_back)
+
+
+def write_array(array: Array, kind: Format, write: Write, how: Pace, wrote: Done) -> None:
+    """Write all rows of an array; raises as `Write`."""
+    if isinstance(array.source, LibrarySource):
+        array.source.keep_decoded(how.cache_bytes)
+    with closing(_blocks(array, how, functools.partial(kind.encode, array), wrote)) as blocks:
+        write(array, blocks)
+    _rest(array.source)
+
+
+def verify_array(array: Array, path: Path, kind: Format, how: Pace, compared: Done) -> None:
+    """Compare an array with its copy in the file at `path`.
 
     Raises `ConvertError` with the first row that differs.
     """
-    where = str(path) if kind.format in (".npy", "raw") else f"{path}{SEPARATOR}{array.name}"
-    if kind.format != "raw":
-        copy = open_source(where)
+    source = array.source
+    if kind is NPY:
+        copy = open_source(path)
+    elif kind is not RAW:
+        copy = open_source(f"{path}{SEPARATOR}{array.name}")
     elif array.nbytes:
         # The rows of a raw file may begin with what would make them a file of another format.
-        copy = open_source(where, dtype=array.dtype, shape=array.shape)
+        copy = open_source(path, dtype=source.dtype, shape=source.shape)
     else:
         return
     if (copy.shape, copy.dtype) != (source.shape, source.dtype):
@@ -63,13 +143,14 @@ def verify_array(
         copy.dont_need(first, first + len(rows))
         return found
 
-    with closing(copy), closing(_blocks(source, array, threads, compare, compared)) as verdicts:
+    with closing(copy), closing(_blocks(array, how, compare, compared)) as verdicts:
         for first, differs in verdicts:
             if differs is not None:
                 raise ConvertError(
                     f"row {first + differs} of {source.where} differs from its copy, which is "
                     f"discarded; the disk or the memory is at fault, or the source changed"
                 )
+    _rest(source)
 
 
 def differing_row(one: Rows, other: Rows) -> int | None:
@@ -91,27 +172,28 @@ def differing_row(one: Rows, other: Rows) -> int | None:
 
 
 def _blocks(
-    source: Source, array: Array, threads: int, work: Callable[[int, Rows], Result], done: Done
+    array: Array, how: Pace, work: Callable[[int, Rows], Result], done: Done
 ) -> Generator[tuple[int, Result], None, None]:
     """Give the first row of each block in order, and what `work(first, rows)` makes of it.
 
     Until it is closed threads may read the source and be at `work`, also after an error in the
     loop over it.
     """
+    source, block_rows = array.source, how.rows(array)
 
     def starts() -> Iterator[int]:
-        for first in range(0, len(source), array.block_rows):
-            source.will_need(first, min(first + array.block_rows, len(source)))
+        for first in range(0, len(source), block_rows):
+            source.will_need(first, min(first + block_rows, len(source)))
             yield first
 
     def do(first: int) -> tuple[int, int, Result]:
-        rows = np.empty((min(array.block_rows, len(source) - first), *array.shape[1:]), array.dtype)
+        rows = np.empty((min(block_rows, len(source) - first), *source.shape[1:]), source.dtype)
         return first, len(rows), work(first, _read(source, first, rows))
 
-    with Prefetcher(do, starts(), threads=threads, depth=threads + AHEAD - 1) as results:
+    with Prefetcher(do, starts(), threads=how.threads, depth=max(1, how.threads)) as results:
         for first, count, result in results:
             yield first, result
-            done(count * array.row_bytes)
+            done(count * source.row_bytes)
             source.dont_need(first, first + count)
 
 
@@ -121,3 +203,10 @@ def _read(source: Source, first: int, out: Rows) -> Rows:
         out.reshape(-1).view(np.uint8)[...] = 0
     source.read_run(first, out)
     return out
+
+
+def _rest(source: Source) -> None:
+    """Close the file, and drop a member that was decoded whole, until the next read."""
+    if isinstance(source, DecodedMember):
+        source.close()
+    source.close_idle()
