@@ -53,6 +53,7 @@ from typing import Any, ParamSpec, TypeVar
 
 P = ParamSpec("P")
 R = TypeVar("R")
+V = TypeVar("V")
 
 _NONE: Mapping[str, str] = MappingProxyType({})
 _POSITIONAL = (Parameter.POSITIONAL_ONLY, Parameter.POSITIONAL_OR_KEYWORD)
@@ -265,14 +266,14 @@ def explained(
     return decorate
 
 
-def each_word(words: Mapping[str, str]) -> dict[str, str]:
+def each_word(table: Mapping[str, V]) -> dict[str, V]:
     """Give a table by the single words of its keys, each of which may hold several.
 
     Examples:
         >>> each_word({"size window": "length"})
         {'size': 'length', 'window': 'length'}
     """
-    return {word: cure for several, cure in words.items() for word in several.split()}
+    return {word: value for words, value in table.items() for word in words.split()}
 
 
 def near(word: object, known: Iterable[str], end: str = "=") -> str:

@@ -64,11 +64,7 @@ class DeviceField(Field):
         """Refuse: the rows are those on the device."""
         raise FieldError(f"field {self.label!r} lies on {self._rows.device}, and has no others")
 
-    def row(self, index: int, *, independent: bool = False) -> Tensor:
-        """Give row `index`, a copy."""
-        return self.stack(np.array([index]), None)[0]
-
-    def stack(self, indices: NDArray[np.int64], allocate: Allocate | None) -> Tensor:
+    def stack(self, indices: NDArray[np.int64], allocate: Allocate) -> Tensor:
         """Gather rows into a new tensor on the device, where `allocate` has no memory."""
         rule, source, zeros = self._field.rule, self.source, None
         shape = (len(indices), *source.shape[1:])

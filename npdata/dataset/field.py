@@ -17,7 +17,7 @@ from torch import Tensor
 
 from npdata.arrays.convert import Conversion
 from npdata.arrays.dtypes import DType
-from npdata.dataset.batch_memory import Allocate
+from npdata.dataset.batch_memory import Allocate, plain_memory
 from npdata.dataset.padded import Padded
 from npdata.sources.base import Source
 from npdata.sources.cache.cache import Details
@@ -94,12 +94,12 @@ class Field(ABC):
         """Give a field of the same kind and dtype over another source."""
         return type(self)(self.label, source, self.asked)
 
-    @abstractmethod
     def row(self, index: int, *, independent: bool = False) -> Value:
         """Give sample `index`, in [0, len): a view of the data where that is sound, else a copy.
 
         With `independent`, always a copy.
         """
+        return row_of(self.stack(np.array([index]), plain_memory), 0)
 
     def views(self, rows: NDArray[np.int64]) -> list[Value] | None:
         """Give samples as views of the data, or None where that is not sound."""

@@ -19,7 +19,7 @@ from npdata.arrays.convert import ArrayLayout, Conversion, apply, as_tensor, dec
 from npdata.arrays.dtypes import DTypeRule, dtype_rule
 from npdata.arrays.gather import FEW_BYTES, cast_values, copy_values
 from npdata.dataset.batch_memory import Allocate, plain_memory, scratch_memory
-from npdata.dataset.field import Field, Value, row_of
+from npdata.dataset.field import Field, Value
 from npdata.dataset.ragged_field import ragged_conversion
 from npdata.errors import ConversionError
 from npdata.sources.base import Source
@@ -77,7 +77,7 @@ class RowsField(Field):
         """
         there = None if self.rule.kind == "text" else self.source.row_in_place(index)
         if there is None:
-            return row_of(self.stack(np.array([index]), plain_memory), 0)
+            return super().row(index)
         self.source.check()
         if independent:
             sample = as_tensor(there, copy=True, dtype=self.asked)

@@ -9,7 +9,6 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from torch import Tensor
 
 from npdata.arrays.convert import ArrayLayout, Conversion, apply, decide
 from npdata.dataset.batch_memory import Allocate
@@ -41,11 +40,6 @@ class VariedField(Field):
         """How one sample is made, and why so."""
         return decide(ArrayLayout.of(np.empty(0, self.source.values_dtype)), dtype=self.asked)
 
-    def row(self, index: int, *, independent: bool = False) -> Tensor:
-        """Give sample `index`, in [0, len), in memory of its own."""
-        tensor: Tensor = self.stack(np.array([index]), None)[0]
-        return tensor
-
-    def stack(self, indices: NDArray[np.int64], allocate: Allocate | None) -> Varied:
+    def stack(self, indices: NDArray[np.int64], allocate: Allocate) -> Varied:
         """Give the samples, each a tensor."""
         return Varied(apply(self.conversion, piece) for piece in self.source.pieces(indices))

@@ -143,21 +143,24 @@ class File:
         (b'\x93NUMPY', b'NUMPY')
     """
 
-    def __init__(self, path: str | os.PathLike[str], identity: FileIdentity | None = None) -> None:
+    def __init__(
+        self,
+        path: str | os.PathLike[str],
+        identity: FileIdentity | None = None,
+        opening: _Opening | None = None,
+    ) -> None:
         """Name the file; without `identity` the file as it is now. OSError if it isn't there."""
-        path = sys.intern(str(Path(path).absolute()))  # a pickle has one text once
-        self._share(_Opening(path, FileIdentity.of(path) if identity is None else identity))
-
-    def _share(self, opening: _Opening) -> "File":
+        if opening is None:
+            path = sys.intern(str(Path(path).absolute()))  # a pickle has one text once
+            opening = _Opening(path, FileIdentity.of(path) if identity is None else identity)
         self.path = opening.path
         self.identity = opening.identity
         self._opening = opening
         self._closed = False
-        return self
 
     def again(self) -> "File":
         """Give the same file for another source: open and mapped once for both, closed apart."""
-        return _again(self._opening)
+        return File(self.path, self.identity, self._opening)
 
     @property
     def array(self) -> NDArray[np.uint8]:
@@ -247,11 +250,7 @@ class File:
 
     def __reduce__(self) -> tuple[Any, ...]:
         """Pickle the path and the identity, once for all that share them, never the content."""
-        return _again, (self._opening,)
-
-
-def _again(opening: _Opening) -> File:
-    return File.__new__(File)._share(opening)
+        return type(self), (self.path, self.identity, self._opening)
 
 
 def _mapped(descriptor: int, nbytes: int) -> NDArray[np.uint8]:

@@ -78,7 +78,7 @@ class _Table:
     """
 
     def __get__(self, source: "MappedSource", _: object = None) -> RowTable:
-        table = source.__dict__["table"] = source._made_table()
+        table = source.__dict__["table"] = RowTable.of(source._array())
         return table
 
 
@@ -117,9 +117,6 @@ class MappedSource(InPlaceSource):
     def stored(self) -> tuple[str, FileIdentity, Place]:
         """Where the rows are stored: the absolute path, which file that is, and the place in it."""
         return self._file.path, self._file.identity, self._place
-
-    def _made_table(self) -> RowTable:
-        return RowTable.of(self._array())
 
     @property
     def row_layout(self) -> ArrayLayout:

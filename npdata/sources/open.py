@@ -246,8 +246,7 @@ def identify(text: str) -> Identified:
     path, member = split_member(text)
     require_local(path)
     if Path(path).is_dir():
-        if (what := foreign_file(path)) is not None:
-            raise FormatError(f"{path} is {what}")
+        _refuse_foreign(path)
         reason = (
             "is a folder; npdata.stack(folder) makes each file below it a sample, "
             "npdata.concatenate(folder) lays their rows end to end"
@@ -263,9 +262,7 @@ def identify(text: str) -> Identified:
     if _is_hdf5(path):
         return Identified(path=path, member=member, format="hdf5")
     if path.endswith((".npy", ".npz", ".h5", ".hdf5")):
-        what = foreign_file(path)
-        if what is not None:
-            raise FormatError(f"{path} is {what}")
+        _refuse_foreign(path)
         raise FormatError(
             f"{path} begins with {magic!r}, which is neither .npy nor .npz nor HDF5; it is damaged"
         )
@@ -280,13 +277,18 @@ def _open_path(text: str) -> Source:
         return npz.open_npz(found.path, _named(found.member, found.path, npz.npz_members))
     if found.format == "hdf5":
         return _open_dataset(found.path, found.member or "")
-    what = foreign_file(found.path)
-    if what is not None:
-        raise FormatError(f"{found.path} is {what}")
+    _refuse_foreign(found.path)
     raise FormatError(
         f"{found.path} is neither .npy nor .npz nor HDF5; for raw binary say what it holds: "
         f"NumpyDataset.from_raw(path, dtype=..., shape=(-1, ...))"
     )
+
+
+def _refuse_foreign(path: str) -> None:
+    """Raise `FormatError` for a file or folder of a format that is known and not read."""
+    what = foreign_file(path)
+    if what is not None:
+        raise FormatError(f"{path} is {what}")
 
 
 def _first_bytes(path: str) -> bytes:

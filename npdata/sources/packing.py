@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from npdata.arrays.dtypes import DType
-from npdata.errors import FieldError, FormatError
+from npdata.errors import FieldError, FormatError, each_word
 
 ATTRIBUTES = (
     "scale_factor",
@@ -31,18 +31,17 @@ ATTRIBUTES = (
 )
 MISSING_TIME = np.iinfo(np.int64).min
 CALENDARS = ("standard", "gregorian", "proleptic_gregorian")
-_NANOSECONDS = {"d": 86400 * 10**9, "h": 3600 * 10**9, "min": 60 * 10**9, "s": 10**9}
-_NANOSECONDS |= {"ms": 10**6, "us": 10**3, "ns": 1}
-_UNITS = {
-    "d": ("d", "day", "days"),
-    "h": ("h", "hr", "hrs", "hour", "hours"),
-    "min": ("min", "mins", "minute", "minutes"),
-    "s": ("s", "sec", "secs", "second", "seconds"),
-    "ms": ("ms", "msec", "msecs", "millisec", "millisecs", "millisecond", "milliseconds"),
-    "us": ("us", "microsec", "microsecs", "microsecond", "microseconds"),
-    "ns": ("ns", "nanosecond", "nanoseconds"),
-}
-_UNIT = {name: unit for unit, names in _UNITS.items() for name in names}
+_NANOSECONDS = each_word(
+    {
+        "d day days": 86400 * 10**9,
+        "h hr hrs hour hours": 3600 * 10**9,
+        "min mins minute minutes": 60 * 10**9,
+        "s sec secs second seconds": 10**9,
+        "ms msec msecs millisec millisecs millisecond milliseconds": 10**6,
+        "us microsec microsecs microsecond microseconds": 10**3,
+        "ns nanosecond nanoseconds": 1,
+    }
+)
 _SINCE = re.compile(r"\s*(\w+)\s+since\s+(.+?)\s*$", re.IGNORECASE)
 _DATE = re.compile(
     r"(\d{1,4})-(\d{1,2})-(\d{1,2})"
@@ -234,7 +233,7 @@ class Packing:
         Raises `FieldError` for a calendar, a unit or a date that has none.
         """
         match = _SINCE.match(self.since or "")
-        unit = _UNIT.get(match[1].lower()) if match else None
+        unit = _NANOSECONDS.get(match[1].lower()) if match else None
         date = _DATE.match(match[2]) if match else None
         if self.calendar not in CALENDARS or unit is None or date is None:
             what = f" in the calendar {self.calendar!r}"
@@ -243,7 +242,7 @@ class Packing:
                 f"datetime64 of NumPy; leave this field out of decode=, by a mapping from the "
                 f"other fields to 'cf', and it is read as stored"
             )
-        return _NANOSECONDS[unit], _reference(date, self.calendar)
+        return unit, _reference(date, self.calendar)
 
 
 class Packings(NamedTuple):

@@ -360,8 +360,8 @@ def test_options_that_no_field_heeds_are_refused(data: Data) -> None:
     for fields, options, message in (
         ({"y": data.y}, {"ragged": "jagged"}, "field 'y' has rows of one shape"),
         ({"y": data.y[:1], "s": spans}, {"padding": {"y": 3}}, "field 'y' has rows of one shape"),
-        ({"y": data.y}, {"padding": data.y}, "a field named 'padding' goes into a mapping"),
-        ({"y": data.y}, {"ragged": data.y}, "a field named 'ragged' goes into a mapping"),
+        ({"y": data.y}, {"padding": data.y}, "a field of that name goes into a mapping"),
+        ({"y": data.y}, {"ragged": data.y}, "a field of that name goes into a mapping"),
     ):
         with pytest.raises(FieldError, match=message):
             NumpyDataset(fields, **options)
