@@ -10,7 +10,6 @@ budget each, is not waited for.
 
 import _thread
 import atexit
-import contextlib
 import itertools
 import os
 import threading
@@ -128,19 +127,20 @@ class ChunkCache:
 
         Waits for those that are missing; raises what decoding them raised.
         """
-        with contextlib.suppress(KeyError):
-            there = list(map(chunks.ready.__getitem__, numbers))
-            self._use(there)
-            return there, len(there)
-        found = list(map(chunks.ready.get, numbers))
-        there = [chunk for chunk in found if chunk is not None]
-        self._use(there)
-        return self._ask(_Request(chunks, numbers, found)), len(there)
-
-    def _use(self, chunks: list[Chunk]) -> None:
+        ready = chunks.ready
+        try:
+            there: list[Any] = list(map(ready.__getitem__, numbers))
+        except KeyError:
+            found = list(map(ready.get, numbers))
+            there = [chunk for chunk in found if chunk is not None]
+        else:
+            found = there
         now = next(self._clock)
-        for chunk in chunks:
+        for chunk in there:
             chunk.used = now
+        if found is there:
+            return there, len(there)
+        return self._ask(_Request(chunks, numbers, found)), len(there)
 
     def announce(self, chunks: SourceChunks, numbers: range) -> None:
         """Take note that these chunks will be needed in this order; an advice, no promise."""

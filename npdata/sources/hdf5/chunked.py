@@ -1,20 +1,24 @@
-"""What sources of chunks share: how the rows are cut, the file, and how another process finds them.
+"""What sources of chunks share: how the rows are cut, and how they are put together from chunks.
 
-Idea: a `ChunkSpec` is what is small of a layout, and travels; the chunk table stays with a
-`LayoutKeeper`, which reads it again in another process. Invariant: a source is pickled by these
-two and its file, never by its table or content. This module reads no rows.
+Idea: a `ChunkSpec` is what is small of a layout, and travels; the chunk table is read again in
+another process. Where each chunk starts in memory is an array of offsets, -1 for a chunk that was
+never written, and the copy kernel takes a row's part of each of them in one call. Invariant: the
+caller's chunks are whole and stay in place during the call; only rows asked for are written.
 """
 
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
 
 from npdata.arrays.blocks import Blocks
 from npdata.arrays.dtypes import DType
+from npdata.arrays.gather import ByteRows
 from npdata.sources.base import Access, Source
-from npdata.sources.file import File
 from npdata.sources.hdf5.details import Details
 from npdata.sources.hdf5.kinds import Filter
-from npdata.sources.hdf5.layout import Layout, LayoutKeeper
+from npdata.sources.hdf5.layout import Layout
 from npdata.sources.hdf5.tiling import Tiling
 
 
@@ -49,37 +53,88 @@ class ChunkSpec:
         )
 
 
+class Opened(Protocol):
+    """What a source reads from, and passes on to."""
+
+    def check(self) -> None:
+        """Raise `ChangedFileError` if a file changed since it was opened."""
+
+    def close_idle(self) -> None:
+        """Close files until the next read."""
+
+    def close(self) -> None:
+        """Close files for good."""
+
+
 class ChunkedSource(Source):
     """The rows of a chunked dataset; subclasses read them."""
 
-    def __init__(self, file: File, keeper: LayoutKeeper, spec: ChunkSpec) -> None:
-        """Read the dataset of `keeper` from `file`, whose rows are cut as `spec` says."""
+    def __init__(self, opened: Opened, spec: ChunkSpec) -> None:
+        """Read from what is `opened` rows that are cut as `spec` says."""
         self.shape = spec.shape
         self.dtype = spec.dtype
         self.where = spec.where
         self.access = spec.access
         self.details = spec.details
-        self._keeper = keeper
         self._spec = spec
-        self._file = file
+        # Bound once: a method around it would be one more call for each read.
+        self.check = opened.check  # type: ignore[method-assign]
+        self._opened = opened
 
     @property
     def blocks(self) -> Blocks:
         """The rows of its chunks."""
         return Blocks.uniform(len(self), self._spec.tiling.chunk_rows)
 
-    def check(self) -> None:
-        """Raise `ChangedFileError` if the file changed since it was opened."""
-        self._file.check()
-
     def close_idle(self) -> None:
-        """Close the file until the next read; decoded chunks stay."""
-        self._file.close_idle()
+        """Close files until the next read; decoded chunks stay."""
+        self._opened.close_idle()
 
     def close(self) -> None:
-        """Close the file."""
-        self._file.close()
+        """Close files."""
+        self._opened.close()
 
-    def __reduce__(self) -> tuple[Any, ...]:
-        """Pickle the address and the cut, never the chunk table or the content."""
-        return type(self), (self._file, self._keeper, self._spec)
+
+def gather_rows(
+    data: ByteRows | None,
+    starts: NDArray[np.int64],
+    tiling: Tiling,
+    tiles: range,
+    fill: NDArray[np.uint8],
+    out: NDArray[Any],
+    places: NDArray[np.int64] | None,
+) -> None:
+    """Copy `tiles` of rows to `out`, or with `places` to those rows of `out`.
+
+    `starts[k, j]` is the offset of row k's part of tile `tiles[j]`, or -1 for the fill value;
+    `fill` is one element. `out` is C-contiguous, of the row shape and the stored dtype. `data` is
+    None where every start is -1.
+    """
+    if places is None and tiling.seamless and len(tiles) == tiling.count:
+        flat = out.reshape(-1).view(np.uint8).reshape(starts.size, tiling.tile_bytes)
+        _gather(data, starts.ravel(), flat, fill)
+        return
+    part = np.empty((len(starts), tiling.tile_bytes), np.uint8)
+    shaped = part.view(out.dtype).reshape(len(starts), *tiling.tile)
+    rows: Any = slice(None) if places is None else places
+    for j, tile in enumerate(tiles):
+        target, inside = tiling.cuts(tile)
+        _gather(data, np.ascontiguousarray(starts[:, j]), part, fill)
+        out[(rows, *target)] = shaped[(slice(None), *inside)]
+
+
+def _gather(
+    data: ByteRows | None,
+    starts: NDArray[np.int64],
+    out: NDArray[np.uint8],
+    fill: NDArray[np.uint8],
+) -> None:
+    if data is not None and np.minimum.reduce(starts) >= 0:
+        data.gather(starts, out)
+        return
+    missing = starts < 0
+    there = np.flatnonzero(~missing)
+    if data is not None and len(there):
+        instead = np.where(missing, starts[there[0]], starts)
+        data.gather(instead, out)
+    out.reshape(len(out), -1, len(fill))[missing] = fill

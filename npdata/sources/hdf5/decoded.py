@@ -1,99 +1,222 @@
-"""Rows in filtered chunks: read and decoded by threads, then gathered from where they lie.
+"""Rows in chunks that are decoded once: by npdata from the file, or by h5py where that reads.
 
-Idea: the chunk table says where each chunk lies in the file, and a chunk is read and decoded past
-h5py and its lock; `decoded_rows` gathers the rows. Invariant: the file is seen unchanged before
-each read of rows, and after each of a chunk. No h5py object is touched once the layout is known.
+Idea: a `ChunkOrigin` gives any chunk, in any thread; `DecodedRows` holds the chunks of one process
+and gathers from them. Invariant: files are seen unchanged before each read of rows, and after each
+of a chunk. A source is pickled by its address and its cut, never by its table or content.
 """
 
 import functools
+from abc import ABC, abstractmethod
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
 from numpy.typing import NDArray
+from torch import Tensor
 
 from npdata.arrays.per_process import PerProcess
 from npdata.errors import FormatError
-from npdata.sources.base import Source
+from npdata.sources.base import Source, cut
 from npdata.sources.cache.cache import Cache, Kept, plan_of, with_cache
+from npdata.sources.cache.entry import Plan
 from npdata.sources.file import File
+from npdata.sources.hdf5.budget import default_budget
+from npdata.sources.hdf5.chunk_cache import chunk_cache
 from npdata.sources.hdf5.chunk_table import ChunkTable
 from npdata.sources.hdf5.chunked import ChunkedSource, ChunkSpec
 from npdata.sources.hdf5.codecs.pipeline import decode_chunk
-from npdata.sources.hdf5.decoded_rows import DecodedRows, OfDecodedRows
+from npdata.sources.hdf5.decoded_rows import DecodedRows
 from npdata.sources.hdf5.layout import LayoutKeeper
 
 
-@dataclass(frozen=True, kw_only=True)
-class _ChunkReader:
-    """Reads and decodes a chunk of one file; knows no source, which may go while this is used."""
+class ChunkOrigin(ABC):
+    """Where chunks come from; it pickles, and knows no source: that may go while this is used."""
 
-    file: File
-    table: ChunkTable
-    spec: ChunkSpec
+    @property
+    @abstractmethod
+    def table(self) -> ChunkTable:
+        """Which chunks there are."""
 
+    @abstractmethod
+    def plan(self) -> Plan:
+        """Plan what to keep: the chunks as these files have them in this state."""
+
+    @abstractmethod
     def decode(self, number: int, out: NDArray[np.uint8], ahead: bool) -> None:
-        """Decode a chunk into `out`; `FormatError` where it is damaged.
+        """Put a chunk into `out`; `FormatError` where it is damaged.
 
         Ahead of any read, a file that was closed is opened for this chunk alone.
         """
+
+    @abstractmethod
+    def again(self) -> Self:
+        """Give the same for another source, to be closed apart."""
+
+    @abstractmethod
+    def check(self) -> None:
+        """Raise `ChangedFileError` if a file changed since it was opened."""
+
+    @abstractmethod
+    def close_idle(self) -> None:
+        """Close files until the next chunk."""
+
+    @abstractmethod
+    def close(self) -> None:
+        """Close files for good."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class FileChunks(ChunkOrigin):
+    """The chunks of a dataset in a file, read and decoded past h5py and its lock."""
+
+    file: File
+    keeper: LayoutKeeper
+    spec: ChunkSpec
+
+    @property
+    def table(self) -> ChunkTable:
+        """Which chunks were written; no h5py object is touched once the layout is known."""
+        return self.keeper.table
+
+    def plan(self) -> Plan:
+        """Plan what to keep: the file, the dataset in it, and its cut."""
+        spec, keeper = self.spec, self.keeper
+        cut_as = {"shape": spec.shape, "dtype": str(spec.dtype), "chunks": spec.tiling.chunk_shape}
+        return plan_of(
+            [(keeper.path, keeper.identity)],
+            {"dataset": keeper.name, **cut_as},
+            spec.chunk_bytes,
+            len(keeper.table),
+        )
+
+    def decode(self, number: int, out: NDArray[np.uint8], ahead: bool) -> None:
+        """Read a chunk and undo its filters."""
         table, spec = self.table, self.spec
         place, size = int(table.offsets[number]), int(table.sizes[number])
         data = self.file.read(place, size, briefly=ahead)
         try:
             decode_chunk(spec.filters, table.mask(number), data, out)
         except ValueError as error:
-            shape = (spec.tiling.chunk_rows, *spec.tiling.tile)
             raise FormatError(
-                f"{spec.where}: the chunk at {table.coordinates(number, shape)} (file offset "
-                f"{place}, {size} bytes) does not decode: {error}; the file is damaged"
+                f"{spec.where}: the chunk at {table.coordinates(number, spec.tiling.chunk_shape)} "
+                f"(file offset {place}, {size} bytes) does not decode: {error}; the file is damaged"
             ) from error
 
+    def again(self) -> Self:
+        """Give the same: the file is open once for both."""
+        return replace(self, file=self.file.again())
 
-class DecodedSource(OfDecodedRows, ChunkedSource):
-    """The rows of a dataset whose chunks npdata decodes."""
+    def check(self) -> None:
+        """Raise `ChangedFileError` if the file changed since it was opened."""
+        self.file.check()
 
-    def __init__(
-        self, file: File, keeper: LayoutKeeper, spec: ChunkSpec, kept: Kept | None = None
-    ) -> None:
-        """Read the dataset of `keeper` from `file`, cut as `spec` says; `kept` decoded."""
-        super().__init__(file, keeper, spec)
+    def close_idle(self) -> None:
+        """Close the file until the next chunk."""
+        self.file.close_idle()
+
+    def close(self) -> None:
+        """Close the file."""
+        self.file.close()
+
+
+class DecodedSource(ChunkedSource):
+    """The rows of chunks that are decoded, each once while the chunk cache or `kept` holds it."""
+
+    def __init__(self, origin: ChunkOrigin, spec: ChunkSpec, kept: Kept | None = None) -> None:
+        """Read the chunks of `origin`, cut as `spec` says, and keep them."""
+        super().__init__(origin, spec)
+        self._origin = origin
+        self._keep_in(kept)
+
+    def _keep_in(self, kept: Kept | None) -> None:
         self._kept = kept
-        self._state = PerProcess(functools.partial(_opened, keeper, spec, self._file, kept))
+        self._state = PerProcess(functools.partial(_opened, self._origin, self._spec, kept))
+
+    @property
+    def decoded_chunks(self) -> int:
+        """How many chunks this process has decoded for this source so far."""
+        return self._state.get().decoded
+
+    @property
+    def reused_chunks(self) -> int:
+        """How often a read in this process found a chunk that it needs decoded already."""
+        return self._state.get().reused
+
+    @property
+    def rows_in_memory(self) -> int | None:
+        """The rows of as many blocks, with all tiles of a row, as the whole budget holds."""
+        if self._kept is not None and self._kept.whole:
+            return None
+        tiling = self._spec.tiling
+        return default_budget() // (tiling.count * self._spec.chunk_bytes) * tiling.chunk_rows
+
+    @property
+    def ahead_bytes(self) -> int:
+        """A quarter of the cache; a window that is announced whole may be as much again."""
+        return chunk_cache().budget // 4
+
+    def read(self, indices: NDArray[np.int64], out: NDArray[Any]) -> None:
+        """Gather the rows from decoded chunks; what is missing is decoded first."""
+        if out.size:
+            self.check()
+            self._state.get().read(indices, out)
+
+    def runs(self, starts: NDArray[np.int64], stops: NDArray[np.int64]) -> list[NDArray[Any]]:
+        """Give runs of rows, all from one read."""
+        sizes = stops - starts
+        read = np.empty((int(sizes.sum()), *self.shape[1:]), self.dtype)
+        if read.size:
+            self.check()
+            self._state.get().read_runs(starts, stops, read)
+        return cut(read, sizes)
+
+    def select(self, indices: NDArray[np.int64], out: Tensor) -> bool:
+        """Gather the rows into a tensor, where they are kept in place."""
+        if self._kept is None:
+            return False
+        self.check()
+        return self._state.get().select(indices, out)
+
+    def will_need(self, first: int, stop: int) -> None:
+        """Decode the chunks of these rows before they are asked for, into half of the cache."""
+        self._state.get().will_need(first, stop)
+
+    def dont_need(self, first: int, stop: int) -> None:
+        """Let the kernel take rows out of memory that lie in a file of decoded chunks."""
+        state = self._state.made()
+        if state is not None:
+            state.dont_need(first, stop)
 
     def cached(self, cache: Cache) -> Source:
         """Give the same rows, of which each chunk is decoded once and kept."""
-        keeper, spec = self._keeper, self._spec
-        plan = plan_of(
-            [(keeper.path, keeper.identity)],
-            {
-                "dataset": keeper.name,
-                "shape": spec.shape,
-                "dtype": str(spec.dtype),
-                "chunks": (spec.tiling.chunk_rows, *spec.tiling.tile),
-            },
-            spec.chunk_bytes,
-            len(keeper.table),
-        )
-        kept = cache.keep(plan)
+        origin, spec = self._origin.again(), self._spec
+        kept = cache.keep(origin.plan())
         spec = replace(spec, details=with_cache(spec.details, kept.text))
-        made = DecodedSource(self._file.again(), keeper, spec, kept)
+        made = DecodedSource(origin, spec, kept)
         made.packing, made.matlab = self.packing, self.matlab
         return made
 
+    def close_idle(self) -> None:
+        """Close files until the next read; decoded chunks stay."""
+        super().close_idle()
+        state = self._state.made()
+        if state is not None and state.entry is not None:
+            state.entry.close_idle()
+
     def close(self) -> None:
-        """Close the file and drop the decoded chunks."""
+        """Close files and drop the decoded chunks."""
         super().close()
-        self._state = PerProcess(functools.partial(_opened, self._keeper, self._spec, self._file))
+        state = self._state.take()
+        if state is not None:
+            if state.entry is not None:
+                state.entry.close()
+            state.forget()
+        self._keep_in(None)
 
     def __reduce__(self) -> tuple[Any, ...]:
         """Pickle the address and the cut, never the chunk table or the content."""
-        return type(self), (self._file, self._keeper, self._spec, self._kept)
+        return type(self), (self._origin, self._spec, self._kept)
 
 
-def _opened(
-    keeper: LayoutKeeper, spec: ChunkSpec, file: File, kept: Kept | None = None
-) -> DecodedRows:
-    table = keeper.table
-    reader = _ChunkReader(file=file, table=table, spec=spec)
-    return DecodedRows(table, spec, reader.decode, kept)
+def _opened(origin: ChunkOrigin, spec: ChunkSpec, kept: Kept | None) -> DecodedRows:
+    return DecodedRows(origin.table, spec, origin.decode, kept)

@@ -7,7 +7,6 @@ construction and must be the same in every process. No handle outlives a read wh
 may write to the file. One read at a time: h5py's own lock allows no more.
 """
 
-import functools
 import weakref
 from dataclasses import dataclass
 from typing import Any
@@ -24,8 +23,8 @@ from npdata.sources.base import Access, Source
 from npdata.sources.cache.cache import Cache
 from npdata.sources.file import FileIdentity
 from npdata.sources.hdf5.external_files import ExternalFile, external_files
-from npdata.sources.hdf5.kept_library import KeptLibrarySource
 from npdata.sources.hdf5.layout import Locking, open_file
+from npdata.sources.hdf5.library_blocks import in_blocks
 from npdata.sources.hdf5.plugins import filters_missing
 
 _over_other_files: "weakref.WeakSet[LibrarySource]" = weakref.WeakSet()
@@ -41,79 +40,75 @@ def close_other_files() -> None:
         source.close_idle()
 
 
+@dataclass(frozen=True, kw_only=True)
+class LibrarySpec:
+    """The dataset `name` of the file `path` in the state of `identity`, and how h5py is to read it.
+
+    `shape` is the stored one, of which `rank` axes are not those of an array type; the rows lie
+    along `axis`, `chunk_rows` of them in a chunk (None: without chunks). Where not
+    `fill_is_written`, HDF5 leaves rows that were never written as the buffer is. Without
+    `holds_file` the file is open during a read only. `external` are the files beside it that hold
+    rows; with `fill_missing`, some may be missing or short.
+    """
+
+    path: str
+    name: str
+    identity: FileIdentity
+    shape: tuple[int, ...]
+    rank: int
+    dtype: DType
+    chunk_rows: int | None
+    reason: str
+    fill_is_written: bool
+    locking: Locking
+    details: tuple[tuple[str, str], ...]
+    holds_file: bool
+    external: tuple[ExternalFile, ...]
+    fill_missing: bool
+    axis: int
+
+
 class LibrarySource(Source):
     """The rows of an HDF5 dataset, read through h5py."""
 
-    def __init__(
-        self,
-        path: str,
-        name: str,
-        *,
-        identity: FileIdentity,
-        shape: tuple[int, ...],
-        dtype: DType,
-        chunk_rows: int | None,
-        reason: str,
-        rank: int | None = None,
-        fill_is_written: bool = True,
-        locking: Locking = None,
-        details: tuple[tuple[str, str], ...] = (),
-        holds_file: bool = True,
-        external: tuple[ExternalFile, ...] = (),
-        fill_missing: bool = False,
-        axis: int = 0,
-    ) -> None:
-        """Name the dataset `name` of the file `path`; opens nothing before the first read.
-
-        `rank` is the number of axes without those of an array type (None: all of them). Where
-        not `fill_is_written`, HDF5 leaves rows that were never written as the buffer is. Without
-        `holds_file` the file is open during a read only. `external` are the files beside it that
-        hold rows; with `fill_missing`, some may be missing or short. The rows lie along `axis` of
-        the stored `shape`.
-        """
-        self._stored_shape = shape
-        self._axis = axis
+    def __init__(self, spec: LibrarySpec) -> None:
+        """Name the dataset; opens nothing before the first read."""
+        shape, axis = spec.shape, spec.axis
         self.shape = (shape[axis], *shape[:axis], *shape[axis + 1 :])
-        self.dtype = dtype
-        self.where = f"{path}::{name}"
-        self.access = Access(kind="library", reason=reason)
-        self.details = details
-        self._path = path
-        self._name = name
-        self._identity = identity
-        self._chunk_rows = chunk_rows
-        self._rank = len(shape) if rank is None else rank
-        self._fill_is_written = fill_is_written
-        self._locking = locking
-        self._holds_file = holds_file
-        self._external = external
-        self._fill_missing = fill_missing
+        self.dtype = spec.dtype
+        self.where = f"{spec.path}::{spec.name}"
+        self.access = Access(kind="library", reason=spec.reason)
+        self.details = spec.details
+        self._spec = spec
         self._cache_bytes: int | None = None
         self._handle = PerProcess(self._open, keep_inherited=True)
         self._reading = ForkSafeLock()
         self._closed = False
-        if external:
+        if spec.external:
             _over_other_files.add(self)
 
     @property
     def blocks(self) -> Blocks:
         """The rows of its chunks, or about 1 MiB of rows where it has none."""
-        if self._chunk_rows is None:
+        if self._spec.chunk_rows is None:
             return super().blocks
-        return Blocks.uniform(len(self), self._chunk_rows)
+        return Blocks.uniform(len(self), self._spec.chunk_rows)
 
     def cached(self, cache: Cache) -> Source:
         """Give the same rows, of which each block is read once and kept.
 
         Objects, files that this process may write to, and missing ones have no rows to be kept.
         """
-        files = [(file.path, file.identity) for file in self._external]
-        known = [(path, identity) for path, identity in files if identity is not None]
+        spec = self._spec
+        files = [(spec.path, spec.identity)]
+        files += [(f.path, f.identity) for f in spec.external if f.identity is not None]
         nothing = self.dtype.hasobject or not len(self) or not self.row_bytes
-        if nothing or not self._holds_file or known != files:
+        if nothing or not spec.holds_file or len(files) <= len(spec.external):
             return self
-        place = {"dataset": self._name, "axis": self._axis}
-        return KeptLibrarySource.of(self, place, [(self._path, self._identity), *known], cache)
+        place = {"dataset": spec.name, "axis": spec.axis}
+        made = in_blocks(LibrarySource(spec), files, place).cached(cache)
+        made.packing, made.matlab = self.packing, self.matlab
+        return made
 
     def keep_decoded(self, nbytes: int) -> None:
         """Let HDF5 keep so many bytes of decoded chunks here, instead of its default.
@@ -137,7 +132,7 @@ class LibrarySource(Source):
 
     def _read(self, plan: "RunPlan", rows: NDArray[Any]) -> None:
         self.check()
-        if not self._fill_is_written:
+        if not self._spec.fill_is_written:
             rows[...] = np.zeros((), self.dtype)
         try:
             self._read_plan(plan, rows)
@@ -167,14 +162,14 @@ class LibrarySource(Source):
             try:
                 self._read_runs(plan.starts, plan.stops, out)
             finally:
-                if not self._holds_file:
+                if not self._spec.holds_file:
                     self.close_idle()
 
     def _read_runs(
         self, starts: NDArray[np.int64], stops: NDArray[np.int64], out: NDArray[Any]
     ) -> None:
         dataset = self._handle.get()[1]
-        if self._axis:
+        if self._spec.axis:
             self._read_across(dataset, starts, stops, out)
             return
         if self.dtype.hasobject:
@@ -186,7 +181,7 @@ class LibrarySource(Source):
         # The calls below h5py's slicing: that costs 100 us a run, this 20.
         space = dataset.id.get_space()
         memory_type = h5py.h5t.py_create(dataset.dtype)
-        rest = self.shape[1 : self._rank]
+        rest = self.shape[1 : self._spec.rank]
         origin = (0,) * len(rest)
         done = 0
         for start, stop in zip(starts.tolist(), stops.tolist(), strict=True):
@@ -205,17 +200,17 @@ class LibrarySource(Source):
     ) -> None:
         done = 0
         for start, stop in zip(starts.tolist(), stops.tolist(), strict=True):
-            box = dataset[(*[slice(None)] * self._axis, slice(start, stop))]
-            out[done : done + stop - start] = np.moveaxis(box, self._axis, 0)
+            box = dataset[(*[slice(None)] * self._spec.axis, slice(start, stop))]
+            out[done : done + stop - start] = np.moveaxis(box, self._spec.axis, 0)
             done += stop - start
 
     def _open(self) -> tuple[h5py.File, h5py.Dataset]:
         if self._closed:
             raise ClosedError(f"{self.where} was closed")
         self.check()
-        file = open_file(self._path, self._locking, self._cache_bytes)
+        file = open_file(self._spec.path, self._spec.locking, self._cache_bytes)
         try:
-            dataset = file[self._name]
+            dataset = file[self._spec.name]
             self._require_same(dataset)
         except BaseException:
             file.close()
@@ -223,29 +218,30 @@ class LibrarySource(Source):
         return file, dataset
 
     def _require_same(self, dataset: h5py.Dataset) -> None:
-        if dataset.shape != self._stored_shape[: self._rank]:
+        if dataset.shape != self._spec.shape[: self._spec.rank]:
             raise ChangedFileError(
-                f"{self.where} had shape {self._stored_shape} when it was opened and now has "
+                f"{self.where} had shape {self._spec.shape} when it was opened and now has "
                 f"{dataset.shape}; open it again"
             )
         properties = dataset.id.get_create_plist()
         filters_missing(properties.get_filter(k)[0] for k in range(properties.get_nfilters()))
-        if not self._external:
+        if not self._spec.external:
             return
-        now = external_files(dataset.id, self.where, self._locking, fill=self._fill_missing)
-        for before, found in zip(self._external, now, strict=False):
+        spec = self._spec
+        now = external_files(dataset.id, self.where, spec.locking, fill=spec.fill_missing)
+        for before, found in zip(self._spec.external, now, strict=False):
             if before.path != found.path:
                 raise ChangedFileError(
                     f"{self.where} had its rows in {before.path} when it was opened, and in this "
                     f"process in {found.path}: its folder or HDF5's environment is another"
                 )
-        if now != self._external:
+        if now != self._spec.external:
             raise ChangedFileError(f"the files of {self.where} changed since it was opened")
 
     def check(self) -> None:
         """Raise `ChangedFileError` if a file that holds rows changed since it was opened."""
-        self._identity.require(FileIdentity.of(self._path), self._path)
-        for file in self._external:
+        self._spec.identity.require(FileIdentity.of(self._spec.path), self._spec.path)
+        for file in self._spec.external:
             file.check()
 
     def close_idle(self) -> None:
@@ -262,25 +258,7 @@ class LibrarySource(Source):
 
     def __reduce__(self) -> tuple[Any, ...]:
         """Pickle the path and the name, never a handle or the content."""
-        rebuild = functools.partial(
-            type(self),
-            self._path,
-            self._name,
-            identity=self._identity,
-            shape=self._stored_shape,
-            dtype=self.dtype,
-            chunk_rows=self._chunk_rows,
-            reason=self.access.reason,
-            rank=self._rank,
-            fill_is_written=self._fill_is_written,
-            locking=self._locking,
-            details=self.details,
-            holds_file=self._holds_file,
-            external=self._external,
-            fill_missing=self._fill_missing,
-            axis=self._axis,
-        )
-        return rebuild, ()
+        return type(self), (self._spec,)
 
 
 @dataclass(frozen=True, kw_only=True)

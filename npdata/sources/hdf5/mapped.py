@@ -15,9 +15,8 @@ from npdata.arrays.gather import ByteRows
 from npdata.sources.base import cut
 from npdata.sources.file import File
 from npdata.sources.hdf5.chunk_table import ChunkTable
-from npdata.sources.hdf5.chunked import ChunkedSource, ChunkSpec
+from npdata.sources.hdf5.chunked import ChunkedSource, ChunkSpec, gather_rows
 from npdata.sources.hdf5.layout import LayoutKeeper
-from npdata.sources.hdf5.rows import gather_rows
 from npdata.sources.hdf5.tiling import Pieces
 
 MOST_STARTS = 1 << 18
@@ -31,7 +30,9 @@ class ChunkMappedSource(ChunkedSource):
 
     def __init__(self, file: File, keeper: LayoutKeeper, spec: ChunkSpec) -> None:
         """Read the dataset of `keeper` from `file`, whose rows are cut as `spec` says."""
-        super().__init__(file, keeper, spec)
+        super().__init__(file, spec)
+        self._file = file
+        self._keeper = keeper
         self._ready: Ready | None = None
 
     def read(self, indices: NDArray[np.int64], out: NDArray[Any]) -> None:
@@ -39,7 +40,7 @@ class ChunkMappedSource(ChunkedSource):
         if out.size == 0:
             return
         self._file.check()
-        data, table, bases = self._opened()
+        data, table, bases = self._made_ready()
         tiling = self._spec.tiling
         if bases is None:
             self._gather_tiles(data, table, indices, out)
@@ -51,7 +52,7 @@ class ChunkMappedSource(ChunkedSource):
 
     def runs(self, starts: NDArray[np.int64], stops: NDArray[np.int64]) -> list[NDArray[Any]]:
         """Give runs of rows in the map, chunk by chunk: narrow rows are not gathered one by one."""
-        bases = self._opened()[2]
+        bases = self._made_ready()[2]
         if bases is None:
             return super().runs(starts, stops)
         self._file.check()
@@ -72,7 +73,7 @@ class ChunkMappedSource(ChunkedSource):
         if out.size == 0:
             return
         tiling = self._spec.tiling
-        bases = self._opened()[2]
+        bases = self._made_ready()[2]
         if bases is None:
             super().read_run(first, out)
             return
@@ -85,7 +86,7 @@ class ChunkMappedSource(ChunkedSource):
             self._file.read_into(int(bases[block]) + row * tiling.tile_bytes, part)
             row = stop
 
-    def _opened(self) -> Ready:
+    def _made_ready(self) -> Ready:
         ready = self._ready
         if ready is None:
             ready = self._ready = self._prepare()
@@ -144,3 +145,7 @@ class ChunkMappedSource(ChunkedSource):
         """Close the file."""
         self._ready = None
         super().close()
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Pickle the address and the cut, never the chunk table or the content."""
+        return type(self), (self._file, self._keeper, self._spec)

@@ -18,7 +18,7 @@ from npdata.errors import DirectAccessError, FieldError, FormatError, Unsupporte
 from npdata.sources.base import Access, Source
 from npdata.sources.hdf5.budget import default_budget
 from npdata.sources.hdf5.chunked import ChunkSpec
-from npdata.sources.hdf5.decoded import DecodedSource
+from npdata.sources.hdf5.decoded import DecodedSource, FileChunks
 from npdata.sources.hdf5.details import Details, details
 from npdata.sources.hdf5.examine import (
     AUTO,
@@ -29,7 +29,7 @@ from npdata.sources.hdf5.examine import (
     require_file,
 )
 from npdata.sources.hdf5.layout import LayoutKeeper, Locking, open_file
-from npdata.sources.hdf5.library import LibrarySource, close_other_files
+from npdata.sources.hdf5.library import LibrarySource, LibrarySpec, close_other_files
 from npdata.sources.hdf5.mapped import ChunkMappedSource
 from npdata.sources.hdf5.packed import shown
 from npdata.sources.hdf5.variable import VariableSource, variable_numbers
@@ -170,15 +170,15 @@ def _library(
 ) -> LibrarySource:
     layout, chunk_shape = examined.layout, examined.layout.chunk_shape
     why = f"its rows lie along axis {axis}" if axis else examined.decision.reason
-    return LibrarySource(
-        layout.path,
-        layout.name,
+    spec = LibrarySpec(
+        path=layout.path,
+        name=layout.name,
         identity=layout.identity,
         shape=layout.shape,
+        rank=layout.rank,
         dtype=layout.dtype,
         chunk_rows=chunk_shape[axis] if chunk_shape else None,
         reason=f"h5py reads it, in sorted runs of rows: {why}",
-        rank=layout.rank,
         fill_is_written=layout.fill_is_written,
         locking=options.locking,
         details=about,
@@ -187,6 +187,7 @@ def _library(
         fill_missing=options.missing == "fill",
         axis=axis,
     )
+    return LibrarySource(spec)
 
 
 def without_filters(examined: Examined) -> str:
@@ -212,4 +213,4 @@ def _direct(examined: Examined, about: Details, locking: Locking) -> Source:
     spec = ChunkSpec.of(layout, where=where, access=access, details=about)
     if decision.kind == "mapped":
         return ChunkMappedSource(file, keeper, spec)
-    return DecodedSource(file, keeper, spec)
+    return DecodedSource(FileChunks(file=file, keeper=keeper, spec=spec), spec)

@@ -8,8 +8,8 @@ plan cover the rows asked for once, each with no more chunks than allowed. No fi
 
 import functools
 import math
-from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -57,6 +57,11 @@ class Tiling:
             seamless=_seamless(row, tile),
         )
 
+    @property
+    def chunk_shape(self) -> tuple[int, ...]:
+        """The shape of a chunk."""
+        return self.chunk_rows, *self.tile
+
     def cuts(self, tile: int) -> tuple[Cut, Cut]:
         """Give where tile number `tile` lies in a row, and which part of the tile that is."""
         target, inside = [], []
@@ -78,8 +83,7 @@ def _seamless(row: tuple[int, ...], tile: tuple[int, ...]) -> bool:
     return all(t == 1 for t in tile[: max(0, whole - 1)])
 
 
-@dataclass(frozen=True, kw_only=True)
-class Step:
+class Step(NamedTuple):
     """Rows to be gathered together: those at `places` of the request (None: all of it, in order).
 
     `blocks[inverse[k]]` is the block of the k-th of them, and `tiles` are the tiles to gather.
@@ -144,19 +148,19 @@ def distinct(blocks: NDArray[np.int64]) -> tuple[NDArray[np.int64], NDArray[np.i
     """
     if len(blocks) == 1:
         return blocks, np.zeros(1, np.int64)
-    low = blocks.min()
-    span = int(blocks.max() - low) + 1
+    low = np.minimum.reduce(blocks)  # the methods of an array take a call of Python more
+    span = int(np.maximum.reduce(blocks) - low) + 1
     if span > CLOSE:
         return np.unique(blocks, return_inverse=True)
     marks = np.zeros(span, np.int64)
     offsets = blocks - low
     marks[offsets] = 1
-    unique = np.flatnonzero(marks)
+    unique = marks.nonzero()[0]
     marks[unique] = np.arange(len(unique))
     return unique + low, marks[offsets]
 
 
-def plan_steps(blocks: NDArray[np.int64], tiles: int, most: int) -> Iterator[Step]:
+def plan_steps(blocks: NDArray[np.int64], tiles: int, most: int) -> list[Step]:
     """Plan how to gather rows of these `blocks`, touching at most `most` chunks in a step.
 
     Examples:
@@ -166,18 +170,15 @@ def plan_steps(blocks: NDArray[np.int64], tiles: int, most: int) -> Iterator[Ste
     unique, inverse = distinct(blocks)
     most = max(1, most)
     if len(unique) * tiles <= most:
-        yield Step(places=None, blocks=unique, inverse=inverse, tiles=range(tiles))
-        return
+        return [Step(None, unique, inverse, range(tiles))]
     width = max(1, most // tiles)
     order = np.argsort(inverse, kind="stable")
     counts = np.cumsum(np.bincount(inverse, minlength=len(unique)))
+    steps = []
     for first in range(0, len(unique), width):
         last = min(first + width, len(unique)) - 1
         places = order[counts[first - 1] if first else 0 : counts[last]]
-        for tile in range(0, tiles, most):
-            yield Step(
-                places=places,
-                blocks=unique[first : last + 1],
-                inverse=inverse[places] - first,
-                tiles=range(tile, min(tile + most, tiles)),
-            )
+        rows = places, unique[first : last + 1], inverse[places] - first
+        parts = (range(tile, min(tile + most, tiles)) for tile in range(0, tiles, most))
+        steps += [Step(*rows, part) for part in parts]
+    return steps
