@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from torch.utils.data import DataLoader
 
 import npdata
-from npdata.dataset import moments, statistics
+from npdata.dataset import field_moments, moments
 from npdata.errors import ArgumentError, FieldError
 
 
@@ -49,7 +49,7 @@ def squares_fit(array: np.ndarray) -> bool:
 def test_a_small_deviation_around_a_large_mean_is_exact(
     rng: np.random.Generator, monkeypatch: pytest.MonkeyPatch, offset: float, missing: bool
 ) -> None:
-    monkeypatch.setattr(statistics, "PIECE_BYTES", 1 << 14)
+    monkeypatch.setattr(field_moments, "PIECE_BYTES", 1 << 14)
     monkeypatch.setattr(moments, "BLOCK", 1 << 9)
     x = rng.standard_normal((3000, 7)) + offset
     if missing:
@@ -60,7 +60,7 @@ def test_a_small_deviation_around_a_large_mean_is_exact(
 
 
 def test_rows_sorted_by_value_are_exact(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(statistics, "PIECE_BYTES", 1 << 14)
+    monkeypatch.setattr(field_moments, "PIECE_BYTES", 1 << 14)
     x = np.sort(np.random.default_rng(0).lognormal(size=100_000)) ** 3
     require_equal(npdata.NumpyDataset(x).statistics()[0], x, None)
 
@@ -111,9 +111,9 @@ def test_pieces_and_threads_change_nothing(
     rng: np.random.Generator, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     ds = npdata.NumpyDataset(rng.standard_normal((5000, 9)).astype(np.float32))
-    monkeypatch.setattr(statistics, "PIECE_BYTES", 1 << 12)
+    monkeypatch.setattr(field_moments, "PIECE_BYTES", 1 << 12)
     first = ds.statistics(keep_axes=0)[0]
-    monkeypatch.setattr(statistics, "cores", lambda: 7)
+    monkeypatch.setattr(field_moments, "cores", lambda: 7)
     second = ds.statistics(keep_axes=0)[0]
     for name in ("mean", "std", "min", "max"):
         np.testing.assert_array_equal(getattr(first, name), getattr(second, name))
