@@ -92,7 +92,8 @@ def _pieces(
     memories = threading.local()
     near: dict[str | int, NDArray[np.float64] | None] = {}
     whole = field.span(slice(None)) if rows is None else None
-    in_place = whole is not None and whole.is_contiguous()
+    if whole is not None and not whole.is_contiguous():
+        whole = None
 
     def summed(k: int) -> Piece:
         if not hasattr(memories, "one"):
@@ -100,7 +101,7 @@ def _pieces(
         _will_need(field, parts[min(k + AHEAD, len(parts) - 1)], rows)
         found: Piece = {}
         part = parts[k]
-        value = whole[part] if in_place else _read(field, part, rows, memories.rows)
+        value = _read(field, part, rows, memories.rows) if whole is None else whole[part]
         for label, array in _arrays(field.label, value):
             over = _over(field, label, array.shape, asked)
             found[label], beside = moments_of(array, over, memories.one, near.get(label))
