@@ -110,7 +110,7 @@ def draw_arrays(
     for part, (where, stored) in zip(parts, arrays, strict=True):
         title = (
             f"{shortened(where)}   {shape_text(stored.shape)} {dtype_text(stored.dtype)}, "
-            f"{bytes_text(stored.nbytes)}, {stored.access}"
+            f"{bytes_text(stored.nbytes)}, {stored.access.kind}"
         )
         part.suptitle(title, fontsize=10, x=0.01, ha="left", weight="bold", parse_math=False)
         _draw_array(part, stored, _picked(where, stored, open_array))
@@ -159,18 +159,17 @@ def choose_rows(stored: Stored) -> tuple[NDArray[np.int64], str]:
     """Choose the numbers of rows to read, or none and the reason why.
 
     Examples:
-        >>> stored = Stored(shape=(100, 2), dtype=np.dtype("f4"), stored_bytes=800,
-        ...               layout="C order", access="mapped", access_reason="", sample="view",
-        ...               sample_reason="", tensor_dtype=torch.float32)
-        >>> len(choose_rows(stored)[0])
-        100
+        >>> from npdata.cli.inspect.examine import examine
+        >>> (array,) = examine("x.npy", None).datasets
+        >>> choose_rows(array.stored)
+        (array([0, 1, 2, 3, 4]), '')
     """
     nothing = np.zeros(0, np.int64)
     if stored.nbytes == 0:
         return nothing, "it holds no rows"
     place_bytes = stored.row_bytes
     if stored.chunks is not None and stored.filters:
-        place_bytes = max(place_bytes, stored.chunks.a_row_needs * stored.chunks.bytes)
+        place_bytes = max(place_bytes, stored.chunks.block_bytes)
     elif stored.filters:
         # A member of a zip is decoded as a whole.
         place_bytes = stored.nbytes

@@ -17,7 +17,7 @@ from inspected import stored
 from processes import environment, run
 
 from npdata import NumpyDataset
-from npdata.cli.inspect.report import Chunks, FilterUse
+from npdata.cli.inspect.report import Chunks
 from npdata.cli.main import main
 from npdata.cli.plot import (
     MOST_BYTES,
@@ -25,6 +25,7 @@ from npdata.cli.plot import (
     bins_of,
     choose_rows,
 )
+from npdata.sources.hdf5.kinds import Filter
 
 CORPUS = Path(__file__).parents[2] / ".corpus" / "files"
 FILES = sorted(p for p in CORPUS.rglob("*") if p.is_file())
@@ -266,7 +267,7 @@ def test_the_table_fits_the_screen_and_loses_nothing(
     if columns:
         assert max(map(len, text.splitlines())) <= int(columns)
     words = " ".join(text.split())
-    for part in ("500×28×28", "shuffle, deflate", "a/b/labels", "refused", "chunks 50×28×28"):
+    for part in ("500×28×28", "shuffle", "deflate", "refused", "chunks", "50×28×28"):
         assert part in words
     for reason in ("is a scalar dataset and has no rows", "elsewhere.h5", "holds no text"):
         assert reason in words
@@ -327,7 +328,7 @@ def test_samples_are_few_and_from_all_over_the_array(shape: tuple[int, ...]) -> 
 
 def test_what_is_dear_to_look_at_is_not_looked_at() -> None:
     chunks = Chunks(shape=(10**9, 2), bytes=8 * 10**9, grid=(10, 1), stored=10)
-    gzip = (FilterUse(id=1, name="deflate"),)
+    gzip = (Filter(id=1, flags=0, values=(), name="deflate"),)
     for known in (
         stored(shape=(10**10, 2), chunks=chunks, filters=gzip),
         stored(shape=(10**10, 2), filters=gzip),
@@ -378,7 +379,7 @@ def test_the_command_prints_plain_text_into_a_pipe(folder: Path) -> None:
     assert (done.returncode, done.stderr) == (0, "")
     assert "\x1b" not in done.stdout
     images = next(line for line in done.stdout.splitlines() if "a/images" in line)
-    assert images.split()[-4:] == ["decoded", "copy", "1", "1"]
+    assert images.split()[-5:] == ["decoded,", "copy", "1", "/", "1"]
 
 
 def test_json_needs_no_rich_and_the_table_says_what_to_install(
@@ -428,7 +429,7 @@ def test_names_cannot_command_the_terminal_or_break_the_table(
         file["plain"] = np.arange(3)
     text = shown(capsys, "odd.h5")
     assert "\x1b" not in text
-    assert text.count(r"a\x1b[31m\nb") == 3
+    assert text.count(r"a\x1b[31m\nb") == 2
 
 
 def test_a_file_without_arrays_did_not_fail(
@@ -437,7 +438,8 @@ def test_a_file_without_arrays_did_not_fail(
     np.savez("none.npz")
     h5py.File("none.h5", "w").close()
     text = shown(capsys, "none.npz", "none.h5")
-    assert text.count("0 arrays") == 2
+    assert "2 files" in text
+    assert "0 arrays" in text
     assert "failed" not in text
 
 

@@ -5,7 +5,8 @@ from dataclasses import replace
 import numpy as np
 import torch
 
-from npdata.cli.inspect.report import Stored
+from npdata.cli.inspect.report import Sample, Stored
+from npdata.sources.base import Access
 
 
 def stored(**changes: object) -> Stored:
@@ -15,10 +16,9 @@ def stored(**changes: object) -> Stored:
         dtype=np.dtype("u1"),
         stored_bytes=784_000_000,
         layout="contiguous",
-        access="mapped",
-        access_reason="",
-        sample="view",
-        sample_reason="",
-        tensor_dtype=torch.uint8,
+        access=Access(kind="mapped", reason=""),
+        sample=Sample(kind="view", reason="", dtype=torch.uint8),
     )
+    if "access" in changes:
+        changes["access"] = Access(kind=changes["access"], reason="")
     return replace(plain, **changes)

@@ -75,7 +75,7 @@ def read(place):
                                            collate_fn=counted, num_workers=2):
             decoded[f"worker {worker}"] = count
         (dataset,) = examine(place.partition("::")[0], None).datasets
-        cost = dataset.as_json()["decoded_per_used"]["block"]
+        cost = dataset.stored.decoded_per_used.block
         return {"decoded": decoded, "described": str(ds.describe()), "inspected": cost}
 
 if __name__ == "__main__":

@@ -7,19 +7,19 @@ counted in one kind.
 
 import glob
 import re
-from collections.abc import Sequence
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import PurePath
 
 from npdata.cli.console import count_text, shape_text
-from npdata.cli.inspect.examine import SUFFIXES
 from npdata.cli.inspect.report import DatasetReport
 from npdata.sources.many_files.file_list import SEPARATOR
+from npdata.sources.many_files.find_files import SUFFIXES
 
 MOST_NEIGHBOURS = 20
 """More names than these in one place become one `*`."""
-_NUMBER = re.compile(r"\d+")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -31,7 +31,7 @@ class Kind:
 
     pattern: str
     members: tuple[DatasetReport, ...]
-    exact: bool
+    exact: bool = False
 
     @cached_property
     def shapes(self) -> list[tuple[int, ...]]:
@@ -41,7 +41,7 @@ class Kind:
     @cached_property
     def nbytes(self) -> int:
         """The bytes of all arrays, decoded."""
-        return sum(map(_nbytes, self.members))
+        return sum(each.nbytes for each in self.members)
 
     @cached_property
     def stored_bytes(self) -> int:
@@ -51,26 +51,22 @@ class Kind:
     @cached_property
     def largest(self) -> DatasetReport:
         """The largest of the arrays."""
-        return max(self.members, key=_nbytes)
+        return max(self.members, key=lambda each: each.nbytes)
 
     @property
     def advice(self) -> tuple[str, ...]:
         """What to do about an array, or what makes one dataset of many."""
         if len(self.members) == 1:
             return self.largest.advice
-        readable = all(each.stored is not None and not each.refusal for each in self.members)
-        if not readable or not self.exact:
+        if not self.exact or not all(each.readable for each in self.members):
             return ()
-        shapes = set(self.shapes)
-        if len(shapes) == 1:
-            count = count_text(len(self.members), "sample")
-            return (
-                f"one sample per array: npdata.stack({self.pattern!r}) is a dataset of {count} of "
-                f"{shape_text(shapes.pop())}",
-            )
-        if len({shape[1:] for shape in shapes}) == 1:
-            text = f"npdata.concatenate({self.pattern!r}) is a dataset of all rows"
-            return (f"rows in many arrays: {text}",)
+        if len(set(self.shapes)) == 1:
+            count, shape = count_text(len(self.members), "sample"), shape_text(self.shapes[0])
+            call = f"npdata.stack({self.pattern!r})"
+            return (f"one sample per array: {call} is a dataset of {count} of {shape}",)
+        if len({shape[1:] for shape in self.shapes}) == 1:
+            call = f"npdata.concatenate({self.pattern!r})"
+            return (f"rows in many arrays: {call} is a dataset of all rows",)
         return ()
 
 
@@ -78,26 +74,23 @@ def kinds_of(arrays: Sequence[DatasetReport]) -> list[Kind]:
     """Sort arrays into kinds, in the order in which they first appear.
 
     Examples:
-        >>> one, two = DatasetReport(where="a1.npy", name=None), DatasetReport(where="a2.npy",
-        ...                                                                    name=None)
-        >>> (kind,) = kinds_of([one, two])
+        >>> (kind,) = kinds_of([DatasetReport(where="a1.npy"), DatasetReport(where="a2.npy")])
         >>> kind.pattern, len(kind.members)
         ('a*.npy', 2)
     """
-    names = patterns_of([each.where for each in arrays])
-    kinds: dict[tuple[object, ...], list[DatasetReport]] = {}
-    for name, each in zip(names, arrays, strict=True):
-        alike: tuple[object, ...] = ()
+    kinds: dict[tuple[str, object], list[DatasetReport]] = defaultdict(list)
+    for pattern, each in zip(patterns_of([e.where for e in arrays]), arrays, strict=True):
+        alike: object = None
         if (stored := each.stored) is not None:
             filters = tuple(step.name for step in stored.filters)
-            alike = (len(stored.shape), stored.dtype, stored.layout, filters)
-        kinds.setdefault((name, alike), []).append(each)
+            alike = len(stored.shape), stored.dtype, stored.layout, filters
+        kinds[pattern, alike].append(each)
     patterns = [pattern for pattern, _ in kinds]
     return [
         Kind(
-            pattern=str(pattern) if len(members) > 1 else members[0].where,
+            pattern=pattern if len(members) > 1 else members[0].where,
             members=tuple(members),
-            exact=patterns.count(pattern) == 1 and _names_only(str(pattern), members),
+            exact=patterns.count(pattern) == 1 and _names_only(pattern, members),
         )
         for (pattern, _), members in kinds.items()
     ]
@@ -110,41 +103,31 @@ def patterns_of(names: Sequence[str]) -> list[str]:
         >>> patterns_of(["d.h5::demo_0/x", "d.h5::demo_17/x", "d.h5::mask1"])
         ['d.h5::demo_*/x', 'd.h5::demo_*/x', 'd.h5::mask1']
     """
-    parts = [re.split(f"(/|{SEPARATOR})", name) for name in names]
-    starred = {part: _starred(part) for part in {part for split in parts for part in split}}
+    split = [re.split(f"(/|{SEPARATOR})", name) for name in names]
     patterns = [""] * len(names)
-
-    def fill(members: list[int], depth: int) -> None:
-        neighbours: dict[str, list[int]] = {}
-        for member in members:
-            if depth < len(parts[member]):
-                neighbours.setdefault(starred[parts[member][depth]], []).append(member)
-        many = len(neighbours) > MOST_NEIGHBOURS
-        merged: dict[str, list[int]] = {}
-        for pattern, alike in neighbours.items():
-            part = parts[alike[0]][depth]
-            if many:
-                part = f"*{PurePath(part).suffix}"
-            elif any(parts[member][depth] != part for member in alike):
-                part = pattern
-            merged.setdefault(part, []).extend(alike)
-        for part, alike in merged.items():
-            for member in alike:
-                patterns[member] += part
-            fill(alike, depth + 1)
-
-    if names:
-        fill(list(range(len(names))), 0)
+    for depth in range(max(map(len, split), default=0)):
+        neighbours: dict[str, dict[str, set[str]]] = defaultdict(lambda: defaultdict(set))
+        for pattern, parts in zip(patterns, split, strict=True):
+            for part in parts[depth : depth + 1]:
+                neighbours[pattern][_starred(part)].add(part)
+        patterns = [
+            pattern + "".join(_pattern(p, neighbours[pattern]) for p in parts[depth : depth + 1])
+            for pattern, parts in zip(patterns, split, strict=True)
+        ]
     return patterns
+
+
+def _pattern(part: str, neighbours: Mapping[str, set[str]]) -> str:
+    """Give what stands for a part of a name; `neighbours` are the parts in its place, starred."""
+    if len(neighbours) > MOST_NEIGHBOURS:
+        return f"*{PurePath(part).suffix}"
+    starred = _starred(part)
+    return starred if len(neighbours[starred]) > 1 else part
 
 
 def _starred(part: str) -> str:
     name = PurePath(part)
-    return f"{_NUMBER.sub('*', name.stem)}{name.suffix}"
-
-
-def _nbytes(array: DatasetReport) -> int:
-    return 0 if array.stored is None else array.stored.nbytes
+    return re.sub(r"\d+", "*", name.stem) + name.suffix
 
 
 def _names_only(pattern: str, members: Sequence[DatasetReport]) -> bool:

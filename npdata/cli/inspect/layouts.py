@@ -5,8 +5,8 @@ Invariant: a line names arrays that were found, and is given for a file that fit
 opens nothing.
 """
 
-import os
 from collections.abc import Iterable, Sequence
+from pathlib import PurePath
 
 from npdata.sources.many_files.file_list import SEPARATOR
 
@@ -86,7 +86,7 @@ def _is_episode(names: Sequence[str]) -> bool:
 def _episodes(paths: Sequence[str], names: Sequence[str]) -> str:
     where = paths[0]
     if len(paths) > 1:
-        where = os.path.join(os.path.dirname(where), f"*{os.path.splitext(where)[1]}")  # noqa: PTH118, PTH120, PTH122
+        where = str(PurePath(where).with_name(f"*{PurePath(where).suffix}"))
     kept = [name for name in names if name == "action" or name.startswith("observations/")]
     fields = _fields((n.rpartition("/")[2], f"{where}{SEPARATOR}{n}") for n in kept)
     return f"one episode a file, as ALOHA and LeRobot have them: npdata.concatenate({fields})"

@@ -1,16 +1,19 @@
 """What is known of files and of the arrays in them, as values and as JSON.
 
-Idea: one frozen value a dataset, with numbers as numbers; the table, the picture and JSON show the
+Idea: one frozen value an array, with numbers as numbers; the table, the picture and JSON show the
 same. Invariant: no rows were read for it. It decides nothing and prints nothing.
 """
 
 import math
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, fields
 from typing import Any
 
 import torch
 
 from npdata.arrays.dtypes import DType
+from npdata.sources.base import Access
+from npdata.sources.hdf5.kinds import Filter
+from npdata.sources.many_files.file_list import SEPARATOR
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -30,18 +33,15 @@ class Chunks:
         """How many chunks one row lies in."""
         return math.prod(self.grid[1:])
 
+    @property
+    def block_bytes(self) -> int:
+        """The decoded bytes of all chunks that one row lies in."""
+        return self.a_row_needs * self.bytes
 
-@dataclass(frozen=True, kw_only=True)
-class FilterUse:
-    """A step of compression, in the order of writing; `decoder` is what undoes it, if npdata does.
-
-    `id` is HDF5's number of the filter, None in a zip.
-    """
-
-    id: int | None
-    name: str
-    values: tuple[int, ...] = ()
-    decoder: str | None = None
+    @property
+    def total_bytes(self) -> int:
+        """The decoded bytes of all chunks."""
+        return self.grid[0] * self.block_bytes
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -53,25 +53,30 @@ class Cost:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Sample:
+    """What one row becomes: `kind` is "view", "copy", "text", "fields" or "refused"."""
+
+    kind: str
+    reason: str
+    dtype: torch.dtype | None
+
+
+@dataclass(frozen=True, kw_only=True)
 class Stored:
     """How an array is stored, read, and made into samples.
 
     `layout` is "C order", "Fortran order", "contiguous", "chunked", "compact", "virtual" or
-    "external"; `access` as in `npdata.Access`; `sample` "view", "copy", "text", "fields" or
-    "refused".
+    "external"; `filters` are in the order of writing, of which a zip has one, with the id 0.
     """
 
     shape: tuple[int, ...]
     dtype: DType
     stored_bytes: int
     layout: str
-    access: str
-    access_reason: str
-    sample: str
-    sample_reason: str
-    tensor_dtype: torch.dtype | None
+    access: Access
+    sample: Sample
     chunks: Chunks | None = None
-    filters: tuple[FilterUse, ...] = ()
+    filters: tuple[Filter, ...] = ()
     decoded_per_used: Cost = Cost()
 
     @property
@@ -92,55 +97,53 @@ class Stored:
 
 @dataclass(frozen=True, kw_only=True)
 class DatasetReport:
-    """An array of a file; without `stored`, `refusal` says why, and with them why reading fails.
+    """An array of a file, by `where`, which `npdata.open_source` takes.
 
-    `where` is what `npdata.open_source` takes, `name` the member of the file, None where the file
-    is the array.
+    Without `stored`, `refusal` says why it is not known; with it, why reading fails.
     """
 
     where: str
-    name: str | None
     stored: Stored | None = None
     refusal: str | None = None
     advice: tuple[str, ...] = ()
 
+    @property
+    def nbytes(self) -> int:
+        """The bytes of all rows, decoded; 0 where they are not known."""
+        return 0 if self.stored is None else self.stored.nbytes
+
+    @property
+    def readable(self) -> bool:
+        """Whether its rows can be read."""
+        return self.stored is not None and self.refusal is None
+
     def as_json(self) -> dict[str, Any]:
         """Give plain values under keys that do not change; null where nothing is known."""
-        own = {"where": self.where, "name": self.name, "refusal": self.refusal}
-        known = self.stored
-        if known is None:
-            return {**own, **dict.fromkeys(_KEYS), "advice": self.advice}
-        values = {**asdict(known), "rows": known.rows, "row_bytes": known.row_bytes}
-        values["bytes"] = known.nbytes
-        values["access"] = {"kind": known.access, "reason": known.access_reason}
-        sample = {"kind": known.sample, "reason": known.sample_reason, "dtype": known.tensor_dtype}
-        values["sample"] = sample
-        return {**own, **{key: values[key] for key in _KEYS}, "advice": self.advice}
+        plain, known = asdict(self), self.stored
+        values = plain.pop("stored") or dict.fromkeys(field.name for field in fields(Stored))
+        sizes = {
+            "rows": known and known.rows,
+            "row_bytes": known and known.row_bytes,
+            "bytes": known and known.nbytes,
+        }
+        return {**plain, **sizes, **values}
 
 
 @dataclass(frozen=True, kw_only=True)
 class FileReport:
     """A file; `failure` says why it, or a part of it, could not be inspected.
 
-    `format` is "npy", "npz", "hdf5", "raw" or None; `disk_bytes` what the file takes on its disk.
+    `format` is "npy", "npz", "hdf5", "raw" or None; `bytes` its size.
     """
 
     path: str
+    bytes: int
     format: str | None = None
-    nbytes: int = 0
-    disk_bytes: int = 0
     datasets: tuple[DatasetReport, ...] = ()
     failure: str | None = None
 
     def as_json(self) -> dict[str, Any]:
         """Give plain values under keys that do not change."""
-        plain = {"path": self.path, "format": self.format, "bytes": self.nbytes}
-        plain |= {"disk_bytes": self.disk_bytes, "failure": self.failure}
-        return {**plain, "datasets": [dataset.as_json() for dataset in self.datasets]}
-
-
-_KEYS = (
-    *("shape", "dtype", "rows", "row_bytes", "bytes", "stored_bytes", "layout", "chunks"),
-    *("filters", "access", "sample", "decoded_per_used"),
-)
-"""What JSON says of an array, beside its names, its refusal and the advice."""
+        begin = len(self.path) + len(SEPARATOR)
+        datasets = [{"name": d.where[begin:] or None, **d.as_json()} for d in self.datasets]
+        return {**vars(self), "datasets": datasets}

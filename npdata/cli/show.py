@@ -1,0 +1,71 @@
+"""Tables, and sentences below them, as `inspect` and `bench` print them.
+
+Idea: figures stand in a table; what explains them are sentences, each once, with the arrays that it
+is about. Invariant: nothing is cut off: what does not fit the screen is folded.
+"""
+
+from collections.abc import Iterable, Sequence
+from typing import Any, TypeAlias
+
+from npdata.cli.console import printable
+from npdata.errors import require
+
+_MOST_NAMES = 4
+_STYLES = {
+    "memory": "green",
+    "mapped": "green",
+    "decoded": "yellow",
+    "library": "magenta",
+    "refused": "red",
+    "failed": "bold red",
+}
+
+Note: TypeAlias = tuple[str, str, str]
+"""A word of the table, the sentence that explains it, and the array that it is about."""
+
+
+def styled(text: str, style: str | None = None) -> Any:
+    """Give a `rich.text.Text`, in its own style where the text is a word that has one."""
+    return _rich("text").Text(text, _STYLES.get(text, "") if style is None else style)
+
+
+def print_table(
+    console: Any, heads: Sequence[str], rows: Iterable[Sequence[Any]], *, numbers: Sequence[str]
+) -> None:
+    """Print rows of cells, each texts or `styled`; columns with these heads end at the right."""
+    table = _rich("table").Table(
+        box=_rich("box").SIMPLE_HEAD, pad_edge=False, padding=(0, 1, 0, 0), header_style="bold"
+    )
+    for head in heads:
+        side = "right" if head in numbers else "left"
+        table.add_column(head, justify=side, overflow="fold")
+    for row in rows:
+        table.add_row(*row)
+    console.print(table)
+
+
+def print_notes(
+    console: Any, head: str, notes: Iterable[Note], *, named: bool = True, most: int | None = None
+) -> None:
+    """Print at most so many sentences under a heading, each once, with the arrays if `named`."""
+    merged: dict[tuple[str, str], list[str]] = {}
+    for word, sentence, name in notes:
+        merged.setdefault((word, sentence), []).append(name)
+    if not merged:
+        return
+    grid = _rich("table").Table.grid(padding=(0, 2, 0, 0))
+    grid.add_column()
+    grid.add_column(overflow="fold")
+    for (word, sentence), names in list(merged.items())[:most]:
+        text = styled(printable(sentence))
+        if named:
+            more = len(names) - _MOST_NAMES
+            listed = ", ".join(names[:_MOST_NAMES]) + (f" and {more:,} more" if more > 0 else "")
+            text.append(f"\n{printable(listed)}", "dim")
+        grid.add_row(styled(word), text)
+    console.print(f"\n{head}", style="bold")
+    console.print(grid)
+
+
+def _rich(module: str) -> Any:
+    return require(f"rich.{module}", extra="cli", purpose="output other than --json")
