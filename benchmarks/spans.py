@@ -275,31 +275,23 @@ def groups(folder: Path, count: int, batches: int) -> Iterator[Pair]:
     )
 
 
-@dataclass(frozen=True, kw_only=True)
-class Size:
-    """How much a question reads: `count` of its samples in all, and so many batches a pass."""
-
-    count: int
-    batches: int
-
-
-QUESTIONS: tuple[tuple[Any, Size, Size], ...] = (
-    (tokens, Size(count=250_000_000, batches=200), Size(count=50_000_000, batches=100)),
-    (episodes, Size(count=1_000, batches=40), Size(count=60, batches=4)),
-    (ragged, Size(count=4_000, batches=30), Size(count=1_500, batches=15)),
-    (cells, Size(count=50_000, batches=12), Size(count=8_000, batches=12)),
-    (groups, Size(count=10_000, batches=1), Size(count=2_000, batches=1)),
+QUESTIONS: tuple[tuple[Any, tuple[int, int], tuple[int, int]], ...] = (
+    (tokens, (250_000_000, 200), (50_000_000, 100)),
+    (episodes, (1_000, 40), (60, 4)),
+    (ragged, (4_000, 30), (1_500, 15)),
+    (cells, (50_000, 12), (8_000, 12)),
+    (groups, (10_000, 1), (2_000, 1)),
 )
-"""Each with its size in a whole run, and in a quick one."""
+"""Each with its samples and the batches of a pass, in a whole run and in a quick one."""
 
 
 def run(bench: Bench, share: float = 1.0) -> list[Section]:
     """Measure, with a `share` of the data, and give the section of the report."""
     rows = []
     for question, whole, quick in QUESTIONS:
-        size = quick if bench.quick else whole
-        few = max(1, int(size.batches * share))
-        for pair in question(bench.folder, max(60, int(size.count * share)), few):
+        count, batches = quick if bench.quick else whole
+        few = max(1, int(batches * share))
+        for pair in question(bench.folder, max(60, int(count * share)), few):
             rows.append(row(pair, bench.rounds))
             bench.say(f"{rows[-1][0]}: {rows[-1][4].median:.2f} times {rows[-1][1]}")
     columns = (

@@ -21,7 +21,7 @@ from npdata.arrays.gather import copy_values
 from npdata.dataset.batch_memory import Allocate, plain_memory, scratch_memory
 from npdata.dataset.field import Field, Value
 from npdata.dataset.padded import Padded
-from npdata.dataset.ragged_form import RaggedForm, batch_of, numbers_in
+from npdata.dataset.ragged_form import RaggedForm, batch_of, lay, numbers_in
 from npdata.errors import ConversionError, FieldError
 from npdata.sources.base import Source
 from npdata.sources.ragged import RaggedSource
@@ -77,8 +77,7 @@ class RaggedField(Field):
     def tensor_dtype(self) -> torch.dtype:
         """The dtype of the tensors."""
         dtype = self.rule.result
-        if dtype is None:
-            raise ConversionError("a field without a tensor dtype has no tensors")
+        assert dtype is not None  # as of all numbers
         return dtype
 
     @property
@@ -92,14 +91,14 @@ class RaggedField(Field):
             raise FieldError(f"{source.where} has no samples of different lengths")
         return RaggedField(self.label, source, self.asked, self.form)
 
-    def row(self, index: int, *, independent: bool = False) -> Tensor:
+    def row(self, index: int, *, independent: bool = False) -> Value:
         """Give sample `index`, in [0, len): a view of the data where that is sound, else a copy."""
         self.source.check()
         (piece,) = self.source.pieces(np.array([index]))
         shared = self.source.pieces_layout is not None
         if shared and not independent and self.conversion.action == "view":
-            return _tensor(apply(self.conversion, piece))
-        copied = _tensor(as_tensor(piece, copy=True if shared else None, dtype=self.asked))
+            return apply(self.conversion, piece)
+        copied = as_tensor(piece, copy=True if shared else None, dtype=self.asked)
         self.source.check()
         return copied
 
@@ -111,7 +110,10 @@ class RaggedField(Field):
         if self.form.form == "padded" and self.rule.cast is None:
             shape = (len(pieces), int(sizes.max(initial=0)), *self.source.row_shape)
             values = allocate(shape, self.tensor_dtype)
-            self._lay(pieces, values)
+            raw = self._raw(values)
+            lay(pieces, raw, self._fill)
+            if self.rule.swapped:
+                raw.byteswap(inplace=True)
             self.source.check()
             return Padded(values, numbers_in(allocate, sizes))
         flat = self._flat(pieces, int(sizes.sum()), allocate)
@@ -137,17 +139,6 @@ class RaggedField(Field):
             if rule.swapped:
                 raw.byteswap(inplace=True)
         return out if rule.cast is None else copy_values(out, allocate(shape, rule.cast))
-
-    def _lay(self, pieces: list[NDArray[Any]], values: Tensor) -> None:
-        """Copy the pieces to their places, and fill what is left of each."""
-        raw, fill = self._raw(values), self._fill
-        for place, piece in zip(raw, pieces, strict=True):
-            size = len(piece)
-            place[:size] = piece
-            if size < len(place):
-                place[size:] = fill
-        if self.rule.swapped:
-            raw.byteswap(inplace=True)
 
     def _raw(self, out: Tensor) -> NDArray[Any]:
         """Give the memory of a tensor as an array of the stored dtype."""
@@ -179,9 +170,3 @@ def _require_value(padding: Any, dtype: torch.dtype, label: str | int) -> None:
             f"padding={padding!r} of field {label!r} is no value of {dtype}; give another, or a "
             "wider dtype="
         )
-
-
-def _tensor(value: Any) -> Tensor:
-    if not isinstance(value, Tensor):
-        raise ConversionError("samples of different lengths hold numbers alone")
-    return value

@@ -6,7 +6,7 @@ same values. A sample that somebody takes out of a batch knows its form, so that
 `default_collate` makes the same batch of such samples. This module reads no source.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -79,10 +79,18 @@ def batch_of(
             flat, offsets, min_seqlen=shortest, max_seqlen=longest
         )
     values = allocate((len(sizes), longest, *flat.shape[1:]), flat.dtype)
-    for place, part in zip(values, parts, strict=True):
-        place[: len(part)] = part
-        place[len(part) :] = form.padding
+    lay(parts, values, form.padding)
     return Padded(values, numbers_in(allocate, sizes))
+
+
+def lay(samples: Iterable[Any], places: Any, fill: Any) -> None:
+    """Copy each sample to the beginning of its place, and `fill` what is left of it.
+
+    Samples and places are tensors or arrays.
+    """
+    for place, sample in zip(places, samples, strict=True):
+        place[: len(sample)] = sample
+        place[len(sample) :] = fill
 
 
 def batch_of_tensors(samples: Sequence[Tensor], form: RaggedForm, allocate: Allocate) -> Any:
@@ -91,9 +99,11 @@ def batch_of_tensors(samples: Sequence[Tensor], form: RaggedForm, allocate: Allo
     return batch_of(torch.cat(list(samples)), sizes, form, allocate)
 
 
-def numbers_in(allocate: Allocate, numbers: NDArray[np.int64]) -> Tensor:
+def numbers_in(
+    allocate: Allocate, numbers: NDArray[Any], dtype: torch.dtype = torch.int64
+) -> Tensor:
     """Copy integers into memory of a batch."""
-    out = allocate(numbers.shape, torch.int64)
+    out = allocate(numbers.shape, dtype)
     out.numpy()[...] = numbers
     return out
 

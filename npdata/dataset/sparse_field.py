@@ -15,6 +15,7 @@ from torch import Tensor
 
 from npdata.dataset.batch_memory import Allocate, plain_memory
 from npdata.dataset.field import Value, row_of
+from npdata.dataset.ragged_form import numbers_in
 from npdata.dataset.rows_field import RowsField
 from npdata.sources.base import Source
 from npdata.sources.sparse import CsrSource
@@ -49,10 +50,8 @@ class SparseField(RowsField):
         dtype = self.rule.result or values.dtype
         wide = read.columns.dtype.itemsize > 4 or len(read.columns) >= 1 << 31
         index = torch.int64 if wide else torch.int32
-        starts = allocate((len(indices) + 1,), index)
-        starts.numpy()[...] = np.append(0, np.cumsum(read.counts))
-        columns = allocate(read.columns.shape, index)
-        columns.numpy()[...] = read.columns
+        starts = numbers_in(allocate, np.append(0, np.cumsum(read.counts)), index)
+        columns = numbers_in(allocate, read.columns, index)
         kept = allocate(values.shape, dtype).copy_(values)
         _warn_once()
         return torch.sparse_csr_tensor(

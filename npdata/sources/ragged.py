@@ -22,7 +22,7 @@ from npdata.sources.base import Source
 from npdata.sources.derived import CompositeSource
 
 Ints = NDArray[np.int64]
-Bounds = Literal["offsets", "lengths"]
+Bounds = Literal["offsets", "lengths", "indptr"]
 OBJECTS = np.dtype(object)
 
 
@@ -52,7 +52,7 @@ class RaggedSource(Source):
 
 
 class SpansSource(CompositeSource, RaggedSource):
-    """The spans of the rows of `values` that `bounds`, of n + 1 offsets or n lengths, gives.
+    """The spans of the rows of `values` that `bounds`, n + 1 offsets or n lengths, gives.
 
     Examples:
         >>> values, lengths = map(npdata.open_source, (np.arange(5), np.array([2, 0, 3])))
@@ -121,11 +121,14 @@ class SpansSource(CompositeSource, RaggedSource):
         return self._values.bases
 
     def over(self, bases: Sequence[Source]) -> "SpansSource":
-        """Give the same spans of other values."""
+        """Give the same spans, with their values made of other sources."""
+        return self.of(self._values.over(bases))
+
+    def of(self, values: Source) -> "SpansSource":
+        """Give the same spans of other values, as many and of the same shape."""
         made = copy.copy(self)
-        made._values = self._values.over(bases)
-        made.made_of = (made._values,)
-        made.values_dtype, made.access = made._values.dtype, made._values.access
+        made._values, made.made_of = values, (values,)
+        made.values_dtype, made.access = values.dtype, values.access
         return made
 
     def lengths(self) -> Ints:
@@ -153,6 +156,7 @@ class SpansSource(CompositeSource, RaggedSource):
 def offsets_of(bounds: Source, kind: Bounds, values: Source) -> Ints:
     """Read offsets, or add up lengths; raises `FieldError` where they do not fit the values."""
     rows = len(values)
+    name = f"indptr ({bounds.where})" if kind == "indptr" else f"{kind}="
     if len(bounds.shape) != 1 or bounds.dtype.kind not in "iu":
         raise FieldError(
             f"{kind}= ({bounds.where}) are of shape {bounds.shape} and dtype {bounds.dtype}: "
@@ -160,12 +164,12 @@ def offsets_of(bounds: Source, kind: Bounds, values: Source) -> Ints:
         )
     read = np.empty(bounds.shape, bounds.dtype)
     bounds.read_run(0, read)
-    numbers = read.astype(np.int64)
+    offsets = read.astype(np.int64)
     if kind == "lengths":
-        negative = np.flatnonzero(numbers < 0)
+        negative = np.flatnonzero(offsets < 0)
         if negative.size:
             raise FieldError(f"span {negative[0]} has length {read[negative[0]]}, below 0")
-        offsets = np.append(0, np.cumsum(numbers))
+        offsets = np.append(0, np.cumsum(offsets))
         beyond = np.flatnonzero((offsets < 0) | (offsets > rows))  # a sum that overflows is below 0
         if beyond.size:
             k = int(beyond[0]) - 1
@@ -173,26 +177,6 @@ def offsets_of(bounds: Source, kind: Bounds, values: Source) -> Ints:
                 f"lengths= end span {k} at row {int(offsets[k]) + int(read[k])}, more than the "
                 f"{rows} rows of {values.where}"
             )
-    else:
-        offsets = numbers
-        require_ascending(offsets, "offsets=")
-    if not len(offsets) or offsets[0] != 0:
-        first = offsets[0] if len(offsets) else "missing"
-        raise FieldError(
-            f"the first of offsets= is {first}: expected 0, and one offset more than there are "
-            "spans, up to the number of rows"
-        )
-    if offsets[-1] != rows:
-        last, much = int(offsets[-1]), "more" if offsets[-1] > rows else "less"
-        raise FieldError(
-            f"{kind}= end span {len(offsets) - 2} at row {last}, {much} than the {rows} rows of "
-            f"{values.where}; if these offsets are starts alone, append {rows}"
-        )
-    return offsets
-
-
-def require_ascending(offsets: Ints, name: str) -> None:
-    """Raise `FieldError`, which names the span, where an offset is less than the one before."""
     wrong = np.flatnonzero(offsets[1:] < offsets[:-1])
     if wrong.size:
         k = int(wrong[0])
@@ -200,3 +184,16 @@ def require_ascending(offsets: Ints, name: str) -> None:
             f"span {k} of {name} begins at row {offsets[k]} and ends at row {offsets[k + 1]}: "
             "offsets must ascend, so that spans follow one another and none overlaps"
         )
+    if not len(offsets) or offsets[0] != 0:
+        first = offsets[0] if len(offsets) else "missing"
+        raise FieldError(
+            f"the first of {name} is {first}: expected 0, and one offset more than there are "
+            "spans, up to the number of rows"
+        )
+    if offsets[-1] != rows:
+        last, much = int(offsets[-1]), "more" if offsets[-1] > rows else "less"
+        raise FieldError(
+            f"{name} end span {len(offsets) - 2} at row {last}, {much} than the {rows} rows of "
+            f"{values.where}; if these offsets are starts alone, append {rows}"
+        )
+    return offsets

@@ -19,7 +19,7 @@ from npdata.arrays.gather import scatter_add
 from npdata.errors import FieldError, FormatError
 from npdata.sources.base import Source, rows_held
 from npdata.sources.derived import CompositeSource
-from npdata.sources.ragged import Ints, SpansSource, require_ascending
+from npdata.sources.ragged import Ints, SpansSource
 
 Layout = Literal["dense", "csr"]
 LAYOUTS: tuple[Layout, ...] = ("dense", "csr")
@@ -71,8 +71,8 @@ class CsrSource(CompositeSource):
             ("sparse", f"CSR, {len(data)} values, {filled:.0f} in a row of {shape[1]} columns"),
         )
         self.made_of = (data, indices, indptr)
-        self._data = SpansSource(data, indptr, "offsets")
-        self._indices = SpansSource(indices, indptr, "offsets")
+        self._data = SpansSource(data, indptr, "indptr")
+        self._indices = self._data.of(indices)
 
     @property
     def bases(self) -> tuple[Source, ...]:
@@ -81,14 +81,11 @@ class CsrSource(CompositeSource):
 
     def over(self, bases: Sequence[Source]) -> "CsrSource":
         """Give the same rows of other values and columns."""
-        made, count = copy.copy(self), len(self._data.bases)
-        made._data, made._indices = (
-            self._data.over(bases[:count]),
-            self._indices.over(bases[count:]),
-        )
-        data, indices = *made._data.made_of, *made._indices.made_of
-        made.made_of = (data, indices, self.made_of[2])
-        made.access = data.access
+        count, (data, indices, indptr) = len(self._data.bases), self.made_of
+        parts = data.over(bases[:count]), indices.over(bases[count:])
+        made = copy.copy(self)
+        made._data, made._indices = map(self._data.of, parts)
+        made.made_of, made.access = (*parts, indptr), parts[0].access
         return made
 
     @property
@@ -130,9 +127,10 @@ class CsrSource(CompositeSource):
             columns=_end_to_end(columns, self._indices.values_dtype.newbyteorder("=")),
             values=_end_to_end(values, self.dtype),
         )
-        if read.columns.size and (read.columns.min() < 0 or read.columns.max() >= self.shape[1]):
-            wrong = (read.columns < 0) | (read.columns >= self.shape[1])
-            place = int(np.flatnonzero(wrong)[0])
+        # A number below 0 is a huge one without a sign.
+        unsigned = read.columns.view(f"u{read.columns.itemsize}")
+        if unsigned.size and unsigned.max() >= self.shape[1]:
+            place = int(np.flatnonzero(unsigned >= self.shape[1])[0])
             row = int(rows[np.searchsorted(np.cumsum(read.counts), place, side="right")])
             raise FormatError(
                 f"row {row} of {self.where} has a value in column {read.columns[place]}, and "
@@ -149,7 +147,7 @@ class CsrSource(CompositeSource):
         for first in range(0, len(indices), step):
             some = slice(first, first + step)
             read, rows = self._joined(indices[some], values[some], columns[some]), out[some]
-            rows.fill(0)
+            rows.view(np.uint8).fill(0)  # in half the time of numbers
             places = read.columns.astype(np.int64)
             places += np.repeat(np.arange(len(rows)) * self.shape[1], read.counts)
             scatter_add(rows.reshape(-1), places, read.values)
@@ -191,13 +189,4 @@ def _require_fit(data: Source, indices: Source, indptr: Source, shape: tuple[int
         raise FieldError(
             f"indptr ({indptr.where}) has {len(indptr)} entries for {shape[0]} rows: expected one "
             "more than there are rows"
-        )
-    offsets = np.empty(indptr.shape, indptr.dtype)
-    indptr.read_run(0, offsets)
-    offsets = offsets.astype(np.int64)
-    require_ascending(offsets, f"indptr ({indptr.where})")
-    if offsets[0] != 0 or offsets[-1] != len(data):
-        raise FieldError(
-            f"indptr ({indptr.where}) goes from {offsets[0]} to {offsets[-1]}: expected 0 to "
-            f"{len(data)}, the number of values, so that row {shape[0] - 1} ends with the last one"
         )

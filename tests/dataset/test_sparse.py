@@ -203,8 +203,8 @@ def test_parts_that_do_not_fit_are_named() -> None:
     for changed, message in (
         ({"indptr": lying}, r"span 3 of indptr .*begins at row"),
         ({"indptr": m.indptr[:-1]}, "has 60 entries for 60 rows"),
-        ({"indptr": np.append(m.indptr[:-1], m.nnz + 1)}, "goes from 0 to .*: expected 0 to"),
-        ({"indptr": np.append(1, m.indptr[1:])}, "goes from 1 to"),
+        ({"indptr": np.append(m.indptr[:-1], m.nnz + 1)}, "indptr .* end span 59 at row"),
+        ({"indptr": np.append(1, m.indptr[1:])}, "first of indptr .* is 1: expected 0"),
         ({"indices": m.indices[:-1]}, "values and .* columns: expected one column"),
         ({"indices": m.indices.astype("f4")}, "indices .*expected one dimension of integers"),
         ({"data": m.data[:, None]}, "data .*expected one dimension of numbers"),
@@ -220,6 +220,12 @@ def test_parts_that_do_not_fit_are_named() -> None:
     for layout in ("dense", "csr"):
         with pytest.raises(FormatError, match=f"row {row} of .* has a value in column 10"):
             NumpyDataset(narrow, layout=layout)[[7, row]]
+    for column, columns in ((-1, COLUMNS), (0, 0)):
+        lies = npdata.csr(
+            np.ones(1), np.array([column], np.int32), np.array([0, 0, 1]), (2, columns)
+        )
+        with pytest.raises(FormatError, match=f"row 1 of .* has a value in column {column}, "):
+            NumpyDataset(lies)[:]
     with pytest.raises(FieldError, match="layout= is for sparse rows, and field 0"):
         NumpyDataset(m.data, layout="csr")
     with pytest.raises(FieldError, match="a field of that name goes into a mapping"):
