@@ -226,7 +226,7 @@ class ConcatSource(Source):
 
     def select(self, indices: NDArray[np.int64], out: Tensor) -> bool:
         """Gather the rows of all parts into a tensor, where all lie in files."""
-        if self.parts.own or not out.numel():
+        if self.parts.own:
             return False
         return self._shards.select(self._owners(indices), indices, out)
 
@@ -334,7 +334,7 @@ class ConcatSource(Source):
         return number, offset, (high - low) * self.parts.row_bytes
 
     def _within(self, first: int, stop: int) -> Iterator[tuple[int, int, int]]:
-        found = max(0, int(np.searchsorted(self._starts, first, side="right")) - 1)
+        found = max(0, int(self._starts.searchsorted(first, "right")) - 1)
         for owner in range(found, len(self.parts.lengths)):
             start, end = int(self._starts[owner]), int(self._starts[owner + 1])
             if start >= stop:

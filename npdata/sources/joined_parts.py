@@ -5,6 +5,7 @@ own; so 100,000 files are six arrays. Invariant: all parts have rows of one shap
 reads no row.
 """
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -98,7 +99,7 @@ class Parts:
     @property
     def row_bytes(self) -> int:
         """The bytes of a row."""
-        return int(np.prod(self.row_shape, dtype=np.int64)) * self.dtype.itemsize
+        return math.prod(self.row_shape) * self.dtype.itemsize
 
     def __reduce__(self) -> tuple[Any, ...]:
         """Pickle numbers and names; own parts as they pickle themselves."""

@@ -36,8 +36,6 @@ from npdata.sources.part_runs import copy_spans
 LOOK_AGAIN, LOOK_AGAIN_PER_FILE = 0.1, 50e-6
 """Seconds: a look takes 4 µs, so that all looks together take a twelfth of the time at most."""
 
-_TICK_BITS = 16
-
 
 def most_maps() -> int:
     """Give how many maps a source may hold: a fourth of what the system allows a process.
@@ -69,25 +67,35 @@ class View(NamedTuple):
     starts: NDArray[np.int64]
 
 
+class Looks(NamedTuple):
+    """Which files were looked at since `events` was the number of changes, until a time.
+
+    `unseen` has for each part a byte that is 0 once its file was looked at.
+    """
+
+    events: int
+    until: float
+    unseen: NDArray[np.uint8]
+
+
 class _Maps:
     """The maps of one process: `address[k]` is that of byte 0 of file k, 0 where it has no map.
 
-    One more, 0, is that of file -1, the whole memory. `looks` are what `now` gave last, and for
-    each part a byte that is 0 once its file was looked at since. Maps are added and never taken
-    away, so who holds this object may use every address in it. With `joint` all are in that.
+    One more, 0, is that of file -1, the whole memory. `events()` gives a number that stays the same
+    while no file changes, as far as that is known. Maps are added and never taken away, so who
+    holds this object may use every address in it. With `joint` all are in that.
     """
 
     def __init__(self, count: int, bounds: tuple[int, int], joint: JointMap | None) -> None:
         self.joint = joint
         self.address: NDArray[np.int64] = np.zeros(count + 1, np.int64)
-        self.looks: tuple[int, NDArray[np.uint8]] = (-1, np.zeros(0, np.uint8))
+        self.looks = Looks(-1, 0.0, np.zeros(0, np.uint8))
+        self.period = look_again(count)
         self.held: list[object] = []
         self.bounds = bounds
         self.view: View | None = None
-        self.watch = Watch()
-        self.all_watched = True
-        self._period = look_again(count)
-        self._always_new = itertools.count(1 << 32)
+        self._watch = Watch()
+        self.events = self._watch.events
         self.lock = threading.Lock()
 
     def add(self, number: int, array: NDArray[np.uint8], begin: int = 0) -> None:
@@ -98,17 +106,10 @@ class _Maps:
         self.view = None
         self.address[number] = address - begin
 
-    def events(self) -> int:
-        """Give a number that stays the same while no file changes, as far as that is known."""
-        return self.watch.events() if self.all_watched else next(self._always_new)
-
-    def now(self) -> int:
-        """Give a number that stays the same while no file needs to be looked at again.
-
-        Without its last bits it is `events`.
-        """
-        tick = int(time.monotonic() / self._period) % (1 << _TICK_BITS)
-        return self.events() << _TICK_BITS | tick
+    def watch(self, path: bytes) -> None:
+        """Watch a file; where that cannot be, `events` never gives the same number again."""
+        if not self._watch.add(path):
+            self.events = itertools.count(1 << 32).__next__
 
 
 class Shards:
@@ -171,12 +172,12 @@ class Shards:
         joint = maps.joint
         if joint is None or not joint.table.typed:
             return False
-        now = maps.now()
-        self._look(maps, parts, now)
+        events = self._look(maps, parts)
         numbers = self._gaps[parts]
         numbers += rows
         joint.table.select(numbers, out)
-        self._look_again(maps, parts, now)
+        if maps.events() != events:
+            self._look(maps, parts)
         return True
 
     def gather(
@@ -193,8 +194,7 @@ class Shards:
         address on, which the caller keeps alive. Raises `ChangedFileError`.
         """
         maps = self._maps.get()  # held until the end, and with it every map
-        now = maps.now()
-        self._look(maps, parts, now)
+        events = self._look(maps, parts)
         if maps.joint is not None:
             maps.joint.table.gather(self._gaps[parts] + rows, out)
         elif elsewhere is None:
@@ -211,7 +211,8 @@ class Shards:
             high = int(addresses.max()) + self._row_bytes
             read = ByteRows.between(low, high, self._row_bytes, step=self._step)
             read.gather(addresses - low, out.reshape(len(rows), -1).view(np.uint8))
-        self._look_again(maps, parts, now)
+        if maps.events() != events:
+            self._look(maps, parts)
 
     def gather_runs(
         self,
@@ -222,14 +223,14 @@ class Shards:
     ) -> None:
         """Copy rows `[starts[k], stops[k])` of part `parts[k]`, one run after the other."""
         maps = self._maps.get()
-        now = maps.now()
-        self._look(maps, parts, now)
+        events = self._look(maps, parts)
         bases = maps.address[self._file[parts]] + self._base[parts]
         begins, ends = bases + starts * self._row_bytes, bases + stops * self._row_bytes
         low, high = int(begins.min()), int(ends.max())
         memory = ByteRows.between(low, high, 1, step=1).view.numpy()[:, 0]
         copy_spans(memory, begins - low, ends - low, out)
-        self._look_again(maps, parts, now)
+        if maps.events() != events:
+            self._look(maps, parts)
 
     def _view(self, maps: _Maps) -> View:
         """Work out where the rows of all parts lie; kept until a map comes.
@@ -243,11 +244,23 @@ class Shards:
             view = maps.view = View(rows, starts)
         return view
 
-    def _look(self, maps: _Maps, parts: NDArray[np.int64], now: int) -> None:
-        """Map the files of these parts that are not, and see that the others are unchanged."""
-        unseen = self._unseen(maps, now)
-        if b"\1" not in unseen[parts].tobytes():
-            return
+    def _look(self, maps: _Maps, parts: NDArray[np.int64]) -> int:
+        """See that the files of these parts are mapped and unchanged; gives `maps.events()`."""
+        looks = self._looks(maps)
+        if b"\1" in looks.unseen[parts].tobytes():
+            self._look_at(maps, parts, looks.unseen)
+        return looks.events
+
+    def _looks(self, maps: _Maps) -> Looks:
+        """Give which files were looked at that need not be again: none after a change."""
+        events, looks = maps.events(), maps.looks
+        if events != looks.events or time.monotonic() >= looks.until:
+            unseen = (self._file >= 0).view(np.uint8)
+            looks = maps.looks = Looks(events, time.monotonic() + maps.period, unseen)
+        return looks
+
+    def _look_at(self, maps: _Maps, parts: NDArray[np.int64], unseen: NDArray[np.uint8]) -> None:
+        """Map the files of these parts that are not, and look at the others unless they were."""
         if self._closed:
             raise ClosedError(f"{self.table.files!r} were closed")
         old = parts[unseen[parts] == 1]
@@ -262,19 +275,6 @@ class Shards:
             # Whoever uses these maps holds them; the next batch begins with none.
             self.close_idle()
 
-    def _unseen(self, maps: _Maps, now: int) -> NDArray[np.uint8]:
-        """Tell for each part whether its file was not looked at since `now`, of `maps`."""
-        since, unseen = maps.looks
-        if since != now:
-            unseen = (self._file >= 0).view(np.uint8)
-            maps.looks = now, unseen
-        return unseen
-
-    def _look_again(self, maps: _Maps, parts: NDArray[np.int64], before: int) -> None:
-        """See that the files of these parts did not change since `now` gave `before`."""
-        if maps.events() != before >> _TICK_BITS:
-            self._look(maps, parts, maps.now())
-
     def _require(self, number: int) -> None:
         path = self.table.files.path(number)
         try:
@@ -284,8 +284,7 @@ class Shards:
 
     def _map(self, maps: _Maps, number: int) -> None:
         path = self.table.files.path(number)
-        watched = maps.watch.add(path)  # before it is looked at, so that no change is missed
-        maps.all_watched = maps.all_watched and watched
+        maps.watch(path)  # before it is looked at, so that no change is missed
         with self._opened(number) as descriptor:
             status = os.fstat(descriptor)
             self.table.require(number, status)
@@ -320,7 +319,7 @@ class Shards:
         It is seen as by a batch: files that are mapped are looked at only as often as for that.
         """
         maps = self._maps.get()
-        unseen = self._unseen(maps, maps.now())
+        unseen = self._looks(maps).unseen
         for part in np.flatnonzero(unseen).tolist():
             number = int(self._file[part])
             self._require(number)
@@ -328,7 +327,7 @@ class Shards:
                 unseen[part] = 0
 
     def will_need(self, number: int, offset: int, nbytes: int) -> None:
-        """Ask the kernel to read this part of file `number` now."""
+        """Ask the kernel to read this part of file `number` now, unless it is in memory already."""
         with contextlib.suppress(OSError):  # reading reports what is wrong
             descriptor = opened(self.table.files.path(number))
             try:

@@ -10,11 +10,13 @@ has to look at a file itself now and then, and always where `add` says False.
 
 import contextlib
 import ctypes
+import functools
 import os
 import stat
 import sys
 import threading
 import weakref
+from collections.abc import Callable
 
 _MODIFY, _ATTRIB, _CLOSE_WRITE, _MOVE_SELF, _DELETE_SELF = 0x2, 0x4, 0x8, 0x800, 0x400
 _DONT_FOLLOW = 0x02000000
@@ -55,7 +57,10 @@ class Watch:
         others = sum(watch._process == self._process for watch in list(_reporting))
         if _libc is not None and others < MOST_INSTANCES:
             self._descriptor = _libc.inotify_init1(os.O_NONBLOCK | os.O_CLOEXEC)
-        if self._descriptor >= 0:
+        self._ask: Callable[[], int] | None = None
+        if _quick is not None and self._descriptor >= 0:
+            asked = self._descriptor, _FIONREAD, ctypes.byref(self._waiting)
+            self._ask = functools.partial(_quick.ioctl, *asked)
             _reporting.add(self)
             weakref.finalize(self, os.close, self._descriptor).atexit = False
 
@@ -92,13 +97,12 @@ class Watch:
 
     def events(self) -> int:
         """Give a number that is higher than before if any file may have changed."""
-        if _quick is None or self._descriptor < 0:
+        if self._ask is None:
             return self._events
         # Asked and counted under one lock: else who asks between the count and the read takes a
         # number that already stands for reports to come.
         with self._lock:
-            waiting = self._waiting
-            if _quick.ioctl(self._descriptor, _FIONREAD, ctypes.byref(waiting)) or waiting.value:
+            if self._ask() or self._waiting.value:
                 # Counted first: an interrupt in between leaves the reports waiting.
                 self._events += 1
                 with contextlib.suppress(BlockingIOError):
