@@ -48,7 +48,7 @@ class SampleForm:
         return values[0] if self.bare else values
 
     def marked(self, sample: Any) -> Any:
-        """Let `default_collate` know of the values of a sample that differ in length.
+        """Let `default_collate` know of the values of samples that differ in length.
 
         Examples:
             >>> form = SampleForm(ragged=((0, RaggedForm()),))
@@ -60,8 +60,9 @@ class SampleForm:
         forms = dict(self.ragged)
         if isinstance(sample, dict):
             return {at: marked(v, forms[at]) if at in forms else v for at, v in sample.items()}
-        if type(sample) is tuple:
-            return tuple(marked(v, forms[k]) if k in forms else v for k, v in enumerate(sample))
+        if isinstance(sample, tuple | list):
+            made = [marked(v, forms[k]) if k in forms else v for k, v in enumerate(sample)]
+            return getattr(type(sample), "_make", type(sample))(made)
         return marked(sample, forms[0]) if 0 in forms else sample
 
 
@@ -139,7 +140,7 @@ class Batch(list[Any]):
         """Give the batch stacked, in the form of `default_collate`, after `batch_transform`."""
         values, form = self._values, self.form
         if values is None or Varied in map(type, values):
-            result: Any = stack_samples(self._untransformed(), dict(form.ragged))
+            result: Any = stack_samples(list(map(form.marked, self._untransformed())))
         elif form.names is None and not form.bare:
             result = list(values)
             if list in map(type, values):
@@ -167,8 +168,7 @@ class Batch(list[Any]):
 
     def transformed(self, functions: Bound) -> "Batch":
         """Give a batch of the transformed samples, which has no stacked fields."""
-        samples = enumerate(self._untransformed())
-        made = (functions.transformed(sample, k) for k, sample in samples)
+        made = (functions.transformed(sample, k) for k, sample in enumerate(self._untransformed()))
         batch = Batch(map(self.form.marked, made))
         batch.form = self.form
         batch.batch_transform, batch.mask = self.batch_transform, self.mask

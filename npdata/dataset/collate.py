@@ -19,6 +19,7 @@ from npdata.dataset.stacking import stack_samples
 from npdata.errors import NotBatchedError
 
 MOST_BYTES = 1 << 15
+"""So many bytes travel inside the message: a file in shared memory costs some hundreds of µs."""
 
 
 def collate(batch: Sequence[Any]) -> Any:

@@ -355,8 +355,7 @@ class NumpyDataset(Glance, FromFiles, Splits, Summed, Dataset[Any]):
             names=None if names is None else tuple(str(field.label) for field in made.fields),
             bare=self._form.bare and not mask,
         )
-        windows = NumpyDataset.__new__(NumpyDataset)
-        return windows._hold(made.fields, form, self._transforms, self._owned, made.plan)
+        return _holding(made.fields, form, self._transforms, self._owned, made.plan)
 
     @explained()
     def describe(self) -> Description:
@@ -386,8 +385,7 @@ class NumpyDataset(Glance, FromFiles, Splits, Summed, Dataset[Any]):
             a.over(ConcatSource([a.source, b.source]))
             for a, b in zip(self._fields, other._fields, strict=True)
         )
-        made = NumpyDataset.__new__(NumpyDataset)
-        return made._hold(joined, self._form, self._transforms, owned=())
+        return _holding(joined, self._form, self._transforms, owned=())
 
     def __radd__(self, other: object) -> Any:
         """Give the dataset itself for 0, with which `sum(parts)` begins."""
@@ -410,9 +408,8 @@ class NumpyDataset(Glance, FromFiles, Splits, Summed, Dataset[Any]):
         opened the sources.
         """
         self._require_open()
-        made = NumpyDataset.__new__(NumpyDataset)
         functions = transforms or self._transforms
-        return made._hold(tuple(fields), self._form, functions, (), self._windows)
+        return _holding(tuple(fields), self._form, functions, (), self._windows)
 
     @explained()
     def close(self) -> None:
@@ -439,6 +436,11 @@ class NumpyDataset(Glance, FromFiles, Splits, Summed, Dataset[Any]):
     def __exit__(self, *_: object) -> None:
         """Close the dataset."""
         self.close()
+
+
+def _holding(*parts: Any, **others: Any) -> NumpyDataset:
+    """Give a dataset of parts that were opened before, as `_hold` takes them."""
+    return NumpyDataset.__new__(NumpyDataset)._hold(*parts, **others)
 
 
 def _only_field(dataset: NumpyDataset) -> Field:

@@ -11,9 +11,8 @@ from typing import Any
 import torch
 from torch.utils.data import default_collate
 
-from npdata.dataset.batch_memory import batch_memory
 from npdata.dataset.padded import Padded
-from npdata.dataset.ragged_form import RaggedForm, batch_of_tensors, marked
+from npdata.dataset.ragged_form import RaggedSample, marked
 from npdata.errors import BatchTransformError, UnequalShapesError
 
 
@@ -58,33 +57,17 @@ def _rows(columns: list[list[Any]], length: int) -> list[tuple[Any, ...]]:
     return list(zip(*columns, strict=True)) if columns else [()] * length
 
 
-def stack_samples(samples: Sequence[Any], ragged: Mapping[Any, RaggedForm] | None = None) -> Any:
+def stack_samples(samples: Sequence[Any]) -> Any:
     """Give `torch.utils.data.default_collate(samples)`.
 
-    Tensors at the names or positions in `ragged` may differ in length, and become a batch of that
-    form. Raises `UnequalShapesError` (a ValueError and RuntimeError), which names the first sample
-    that does not fit, its field and both shapes.
+    Raises `UnequalShapesError` (a ValueError and RuntimeError), which names the first sample that
+    does not fit, its field and both shapes.
 
     Examples:
         >>> stack_samples([(torch.zeros(2), 1), (torch.ones(2), 2)])
         [tensor([[0., 0.],
                 [1., 1.]]), tensor([1, 2])]
     """
-    first = samples[0] if ragged and len(samples) else None
-    if ragged and isinstance(first, torch.Tensor) and 0 in ragged:
-        return batch_of_tensors(samples, ragged[0], batch_memory())
-    if ragged and isinstance(first, dict | tuple | list):
-        labels = list(first) if isinstance(first, dict) else range(len(first))
-        different = {at for at in labels if at in ragged and isinstance(first[at], torch.Tensor)}
-        if different and all(len(sample) == len(first) for sample in samples):
-            columns = {at: [sample[at] for sample in samples] for at in labels}
-            made = {
-                at: batch_of_tensors(column, ragged[at], batch_memory())
-                if at in different
-                else stack_samples(column)
-                for at, column in columns.items()
-            }
-            return made if isinstance(first, dict) else list(made.values())
     try:
         return default_collate(samples)  # type: ignore[arg-type]
     except (RuntimeError, KeyError) as error:
@@ -111,6 +94,8 @@ def _difference(samples: Sequence[Any]) -> str | None:
 
 
 def _leaves(sample: Any, path: str = "") -> list[tuple[str, tuple[int, ...]]]:
+    if isinstance(sample, RaggedSample):
+        return [(path, tuple(sample.shape[1:]))]
     if isinstance(sample, torch.Tensor) or hasattr(sample, "shape"):
         return [(path, tuple(sample.shape))]
     if isinstance(sample, Mapping):

@@ -42,10 +42,9 @@ def rows_held_by(given: Any) -> Held | None:
     if isinstance(given, list | tuple):
         return _of_list(given)
     library = type(given).__module__.partition(".")[0]
-    known = _LIBRARIES.get(library)
-    if known is not None:
-        return known(given)
-    return _of_protocol(given)
+    if library in _REFUSED:
+        raise _refuse(given, *_REFUSED[library])
+    return _LIBRARIES.get(library, _of_protocol)(given)
 
 
 def _refuse(given: Any, why: str, write: str) -> UnsupportedSourceError:
@@ -98,13 +97,9 @@ def _of_pandas(given: Any) -> Held:
     dtype = getattr(given, "dtype", None) if dtype is None else dtype
     if str(dtype) == "category":
         raise _refuse(given, "is categorical", "x.cat.codes.to_numpy(), and keep x.cat.categories")
-    missing = given.isna().to_numpy() if hasattr(given.isna(), "to_numpy") else given.isna()
-    if not isinstance(dtype, np.dtype) and bool(missing.any()):
+    if not isinstance(dtype, np.dtype) and np.asarray(given.isna()).any():
         raise _refuse(given, f"of {dtype} has missing values", "x.to_numpy(dtype, na_value=...)")
-    rows = given.to_numpy()
-    if rows.dtype == object:
-        raise _refuse(given, f"of {dtype} holds objects", "x.to_numpy(dtype=...)")
-    return _compared(given, rows, given.to_numpy)
+    return _told(given, given.to_numpy, objects="x.to_numpy(dtype=...)")
 
 
 def _of_polars(given: Any) -> Held:
@@ -118,10 +113,7 @@ def _of_polars(given: Any) -> Held:
         )
     if type(given).__name__ == "LazyFrame":
         raise _refuse(given, "is not computed", "x.collect()")
-    rows = given.to_numpy()
-    if rows.dtype == object:
-        raise _refuse(given, "holds no numbers", "a column of numbers, x.to_physical()")
-    return _compared(given, rows, given.to_numpy)
+    return _told(given, given.to_numpy, objects="a column of numbers, x.to_physical()")
 
 
 def _of_arrow(given: Any) -> Held:
@@ -136,18 +128,15 @@ def _of_arrow(given: Any) -> Held:
         raise _refuse(given, "has nulls, which NumPy has not", "x.fill_null(value)")
     whole = given.combine_chunks() if kind == "ChunkedArray" else given
     whole = getattr(whole, "storage", whole)
-    rows = _rows_of_arrow(given, whole)
-    again = _rows_of_arrow(given, whole)
-    return _told(given, rows, np.shares_memory(rows, again) and kind != "ChunkedArray")
+    joined = kind == "ChunkedArray"
+    return _told(given, lambda: _rows_of_arrow(given, whole), "a column of numbers", copied=joined)
 
 
 def _rows_of_arrow(given: Any, whole: Any) -> NDArray[Any]:
     """Give numbers, or lists of one length as rows, as LeRobot and HF datasets write them."""
     if not str(whole.type).startswith(("list<", "large_list<", "fixed_size_list<")):
-        rows: NDArray[Any] = whole.to_numpy(zero_copy_only=False)
-        if rows.dtype == object:
-            raise _refuse(given, f"of {given.type} holds objects", "a column of numbers")
-        return rows
+        numbers: NDArray[Any] = whole.to_numpy(zero_copy_only=False)
+        return numbers
     inner = whole.flatten()
     size, left = divmod(len(inner), max(1, len(whole)))
     fixed = str(whole.type).startswith("fixed_size")
@@ -169,16 +158,8 @@ def _of_xarray(given: Any) -> Held:
         raise _refuse(given, "has variables", "{name: x[name] for name in x.data_vars}")
     inner = getattr(given.variable, "_data", None)
     if isinstance(inner, np.ndarray):
-        return _told(given, inner, True)
+        return _told(given, lambda: inner)
     raise _refuse(given, "is not in memory", "x.to_numpy(), or the path of its file")
-
-
-def _of_dask(given: Any) -> Held:
-    raise _refuse(given, "is not computed", "x.compute(), or the path of its file")
-
-
-def _of_cupy(given: Any) -> Held:
-    raise _refuse(given, "lies on a GPU", "x.get()")
 
 
 def _of_jax(given: Any) -> Held | None:
@@ -194,10 +175,14 @@ _LIBRARIES: dict[str, Callable[[Any], Held | None]] = {
     "polars": _of_polars,
     "pyarrow": _of_arrow,
     "xarray": _of_xarray,
-    "dask": _of_dask,
-    "cupy": _of_cupy,
     "jax": _of_jax,
     "jaxlib": _of_jax,
+}
+
+
+_REFUSED = {
+    "dask": ("is not computed", "x.compute(), or the path of its file"),
+    "cupy": ("lies on a GPU", "x.get()"),
 }
 
 
@@ -205,16 +190,12 @@ def _of_protocol(given: Any) -> Held | None:
     """Take what gives an array by one of the protocols that libraries share."""
     if isinstance(given, bytes | bytearray | str | np.generic):
         return None
-    if isinstance(given, memoryview | array.array) or hasattr(given, "__array_interface__"):
-        return _told(given, np.asarray(given), True)
-    if hasattr(given, "__array__"):
-        rows = _from_array_method(given)
-        if rows.dtype == object:
-            raise _refuse(given, "gives an array of objects", "np.asarray(x, dtype)")
-        return _compared(given, rows, lambda: _from_array_method(given))
+    arrays = hasattr(given, "__array_interface__") or hasattr(given, "__array__")
+    if arrays or isinstance(given, memoryview | array.array):
+        return _told(given, lambda: _as_array(given))
     if hasattr(given, "__dlpack__"):
         try:
-            return _told(given, np.from_dlpack(given), True)
+            return _told(given, lambda: np.from_dlpack(given))
         except (RuntimeError, BufferError, TypeError, ValueError) as error:
             raise _refuse(given, "gives no memory of the CPU", "a copy on the CPU") from error
     if hasattr(given, "__arrow_c_array__"):
@@ -223,18 +204,24 @@ def _of_protocol(given: Any) -> Held | None:
     return None
 
 
-def _from_array_method(given: Any) -> NDArray[Any]:
+def _as_array(given: Any) -> NDArray[Any]:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", DeprecationWarning)  # of a method that knows no copy=
         return np.asarray(given)
 
 
-def _compared(given: Any, rows: NDArray[Any], again: Callable[[], NDArray[Any]]) -> Held:
-    """Tell whether the rows lie where the container has them: it then gives the same twice."""
-    return _told(given, rows, rows.size == 0 or np.shares_memory(rows, again()))
-
-
-def _told(given: Any, rows: NDArray[Any], in_place: bool) -> Held:
+def _told(
+    given: Any,
+    read: Callable[[], NDArray[Any]],
+    objects: str = "an array of numbers, np.asarray(x, dtype)",
+    *,
+    copied: bool = False,
+) -> Held:
+    """Read the rows; they lie where the container has them if it gives the same twice."""
+    rows = read()
+    if rows.dtype == object:
+        raise _refuse(given, "holds objects", objects)
     kind = f"{type(given).__module__.partition('.')[0]} {type(given).__name__}"
-    how = f"the memory of a {kind}, read in place"
-    return Held(rows, how if in_place else f"a {kind}, copied once into an array")
+    if copied or (rows.size and not np.shares_memory(rows, read())):
+        return Held(rows, f"a {kind}, copied once into an array")
+    return Held(rows, f"the memory of a {kind}, read in place")

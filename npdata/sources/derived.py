@@ -12,7 +12,6 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from npdata.arrays.blocks import Blocks
 from npdata.arrays.gather import RowTable
 from npdata.sources.base import Source
 
@@ -67,6 +66,16 @@ class CompositeSource(Source):
         return self.__dict__ | {"_views": None}
 
 
+class _OfRows:
+    """An attribute that a source has from its rows."""
+
+    def __set_name__(self, owner: type, name: str) -> None:
+        self._name = name
+
+    def __get__(self, source: "DerivedSource", _: object = None) -> Any:
+        return getattr(source.rows, self._name)
+
+
 class DerivedSource(CompositeSource):
     """Rows made of those of `rows`, one of one; a subclass sets the rest and reads."""
 
@@ -81,30 +90,11 @@ class DerivedSource(CompositeSource):
         self.details = rows.details
         self.paths = rows.paths
 
-    @property
-    def blocks(self) -> Blocks:
-        """The blocks of the rows."""
-        return self.rows.blocks
-
-    @property
-    def borders(self) -> NDArray[np.int64] | None:
-        """The borders of the rows."""
-        return self.rows.borders
-
-    @property
-    def rows_in_memory(self) -> int | None:
-        """The rows that the memory for decoded chunks holds."""
-        return self.rows.rows_in_memory
-
-    @property
-    def stored_bytes(self) -> int:
-        """The bytes that a row takes where it comes from."""
-        return self.rows.stored_bytes
-
-    @property
-    def ahead_bytes(self) -> int | None:
-        """What the rows allow."""
-        return self.rows.ahead_bytes
+    blocks: Any = _OfRows()
+    borders: Any = _OfRows()
+    rows_in_memory: Any = _OfRows()
+    stored_bytes: Any = _OfRows()
+    ahead_bytes: Any = _OfRows()
 
     def will_need(self, first: int, stop: int) -> None:
         """Pass it on."""
