@@ -7,17 +7,9 @@ touched, and processes that use a file go on with what they have open.
 import argparse
 from datetime import datetime
 from pathlib import Path
+from typing import Any
 
-from npdata.cli.console import (
-    SUCCESS,
-    Command,
-    bytes_text,
-    count_text,
-    new_console,
-    print_json,
-    printable,
-)
-from npdata.errors import require
+from npdata.cli.console import SUCCESS, Command, bytes_text, count_text, print_json, printable
 from npdata.sources.cache.folder import Folder, Held
 
 
@@ -26,7 +18,7 @@ def _add_arguments(parser: argparse.ArgumentParser) -> None:
     what = parser.add_mutually_exclusive_group()
     what.add_argument("--list", action="store_true", help="list what it keeps (the default)")
     what.add_argument("--clear", action="store_true", help="remove all that it keeps")
-    parser.add_argument("--json", action="store_true", help="print JSON instead of a table")
+    parser.add_argument("--json", action="store_true", help="print JSON instead of lines")
 
 
 def _run(arguments: argparse.Namespace) -> int:
@@ -34,61 +26,37 @@ def _run(arguments: argparse.Namespace) -> int:
     if not path.is_dir():
         raise NotADirectoryError(f"{path} is no folder, and cache= keeps rows in one")
     folder = Folder(path)
-    held = folder.held()
+    datasets = [_as_json(held) for held in folder.held()]
     if arguments.clear:
         folder.clear()
     if arguments.json:
-        print_json({"removed" if arguments.clear else "kept": [_as_json(each) for each in held]})
-    elif arguments.clear:
-        total = bytes_text(sum(each.nbytes for each in held))
-        print(f"removed {count_text(len(held), 'dataset')}, {total}")
-    else:
-        _print(held)
+        print_json({"removed" if arguments.clear else "kept": datasets})
+        return SUCCESS
+    for each in [] if arguments.clear else datasets:
+        whole = each["whole_nbytes"]
+        of_all = f" of {bytes_text(whole)}" if isinstance(whole, int) else ""
+        where = printable(f"{each['file']}::{each['dataset']}")
+        print(f"{where}  {bytes_text(each['nbytes'])}{of_all}, last used {each['last_used']}")
+    total = bytes_text(sum(each["nbytes"] for each in datasets))
+    removed = "removed " if arguments.clear else ""
+    print(f"{removed}{count_text(len(datasets), 'dataset')}, {total}")
     return SUCCESS
 
 
-def _as_json(held: Held) -> dict[str, object]:
+def _as_json(held: Held) -> dict[str, Any]:
+    try:
+        file = str(held.about["files"][0][0])
+    except (LookupError, TypeError):  # it is damaged
+        file = "unknown"
+    last_used = datetime.fromtimestamp(held.used // 10**9).astimezone().isoformat(" ", "seconds")
     return {
-        "file": _file(held),
+        "file": file,
         "dataset": held.about.get("dataset"),
         "nbytes": held.nbytes,
         "whole_nbytes": held.about.get("bytes"),
-        "last_used": _time(held),
+        "last_used": last_used,
         "path": str(held.path),
     }
-
-
-def _print(held: list[Held]) -> None:
-    table = require("rich.table", extra="cli", purpose="output other than --json").Table(
-        box=None, pad_edge=False
-    )
-    for name in ("file", "dataset", "kept", "whole", "last used"):
-        table.add_column(name, justify="right" if name in ("kept", "whole") else "left")
-    for each in held:
-        whole = each.about.get("bytes")
-        table.add_row(
-            printable(_file(each)),
-            printable(str(each.about.get("dataset", ""))),
-            bytes_text(each.nbytes),
-            bytes_text(whole) if isinstance(whole, int) else "",
-            _time(each),
-        )
-    total = bytes_text(sum(each.nbytes for each in held))
-    console = new_console()
-    if held:
-        console.print(table)
-    console.print(f"{count_text(len(held), 'dataset')}, {total}")
-
-
-def _file(held: Held) -> str:
-    try:
-        return str(held.about["files"][0][0])
-    except (LookupError, TypeError):  # it is damaged
-        return "unknown"
-
-
-def _time(held: Held) -> str:
-    return datetime.fromtimestamp(held.used // 10**9).astimezone().isoformat(" ", "seconds")
 
 
 CACHE = Command(

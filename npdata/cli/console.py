@@ -4,7 +4,7 @@ Idea: a command is a value: a name, a sentence, its arguments and what runs them
 belongs to the extra `cli`; JSON needs nothing. Invariant: exit code 0 is success, 1 a check that
 failed or work that could not be done, 2 wrong usage; a pipe gets no colour codes and no line
 broken for a screen; names of files are never taken for markup or commands to a terminal; units are
-decimal (1 GB is 10**9 bytes), and `byte_size` never rounds.
+decimal (1 GB is 10**9 bytes).
 """
 
 import argparse
@@ -23,13 +23,12 @@ from types import FrameType
 from typing import Any
 
 from npdata.errors import require
-from npdata.sources.hdf5.budget import read_size
 
 SUCCESS, FAILED, USAGE = 0, 1, 2
 INTERRUPTED = 130
 """128 and the number of SIGINT, as shells have it."""
 
-_ENDING = ("SIGINT", "SIGTERM", "SIGHUP")
+_ENDING = [signal.SIGINT, signal.SIGTERM, *([signal.SIGHUP] if hasattr(signal, "SIGHUP") else [])]
 _NO_SCREEN = 10_000
 """Columns where nobody looks at a screen: enough for any table."""
 _CONTROL = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]")
@@ -61,12 +60,9 @@ def ends_once() -> Iterator[None]:
 
     def end(number: int) -> None:
         nonlocal ended
-        if ended:
-            return
-        ended = True
-        if number == signal.SIGINT:
-            raise KeyboardInterrupt
-        raise SystemExit(128 + number)
+        if not ended:
+            ended = True
+            raise KeyboardInterrupt if number == signal.SIGINT else SystemExit(128 + number)
 
     with _signals_call(end):
         yield
@@ -122,14 +118,14 @@ def _signals_call(handle: Callable[[int], None]) -> Iterator[Callable[[], None]]
         for number, old in before.items():
             signal.signal(number, old)
 
-    if threading.current_thread() is threading.main_thread():
-        numbers = [getattr(signal, name) for name in _ENDING if hasattr(signal, name)]
-        found = {number: signal.getsignal(number) for number in numbers}
-        # What was ignored stays so: `nohup` means it.
-        before |= {n: old for n, old in found.items() if old not in (signal.SIG_IGN, None)}
     try:
-        for number in before:
-            signal.signal(number, handler)
+        if threading.current_thread() is threading.main_thread():
+            for number in _ENDING:
+                old = signal.getsignal(number)
+                # What was ignored stays so: `nohup` means it.
+                if old not in (signal.SIG_IGN, None):
+                    before[number] = old
+                    signal.signal(number, handler)
         yield restore
     finally:
         restore()
@@ -231,19 +227,3 @@ def shape_text(shape: Sequence[int]) -> str:
         '60,000×28×28'
     """
     return "×".join(f"{size:,}" for size in shape)
-
-
-def byte_size(text: str) -> int:
-    """Read a size as people type it, in bytes: `read_size` as the `type=` of an option.
-
-    Examples:
-        >>> byte_size("4096"), byte_size("512MB"), byte_size("1.5 GiB")
-        (4096, 512000000, 1610612736)
-        >>> byte_size("much")
-        Traceback (most recent call last):
-        argparse.ArgumentTypeError: 'much' is no size; give bytes, or as in 512MB or 1.5GiB
-    """
-    try:
-        return read_size(text)
-    except ValueError as error:
-        raise argparse.ArgumentTypeError(str(error)) from None

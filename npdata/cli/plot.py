@@ -7,8 +7,6 @@ Invariant: no more than `MOST_BYTES` of rows and `MOST_DECODED` of chunks are re
 array, else the reason stands in their place; a file under the name asked for is complete.
 """
 
-import errno
-import os
 import warnings
 from collections.abc import Callable, Sequence
 from contextlib import closing
@@ -23,7 +21,7 @@ from npdata.cli.bench.table import rate_text
 from npdata.cli.console import UsageError, bytes_text, count_text, shape_text
 from npdata.cli.inspect.report import Stored
 from npdata.cli.inspect.table import dtype_text
-from npdata.cli.output import new_output, without_links
+from npdata.cli.output import check_target, new_output, without_links
 from npdata.errors import NpdataError, require
 from npdata.sources.base import Source
 
@@ -32,12 +30,10 @@ MOST_BYTES = 32 << 20
 MOST_DECODED = 512 << 20
 ALL_BYTES = 4 << 20
 """An array of no more bytes is read as a whole."""
-MOST_ROWS = 4096
-PLACES, DECODED_PLACES = 256, 16
-"""Of others so many runs of neighbours: few where each place has to be decoded."""
+MOST_ROWS, PLACES = 4096, 16
+"""Of others so many rows at most, in so many runs of neighbours."""
 IMAGES = 4
 _BLUE, _GREY = "#2f6690", "#777777"
-
 _METHODS = {
     "loader": "#2a7f62",
     "dataloader": "#5aa786",
@@ -45,7 +41,6 @@ _METHODS = {
     "h5py": "#c9a66b",
     "roofline": "#999999",
 }
-
 
 Picked: TypeAlias = tuple[NDArray[np.int64], NDArray[Any], str]
 """Some numbers of rows, ascending, and these rows; or none of them and the reason why."""
@@ -61,13 +56,7 @@ def require_format(path: str) -> None:
     """
     if Path(path).suffix.lower() not in FORMATS:
         raise UsageError(f"{path}: a picture is written as .png, .svg or .pdf")
-    folder = Path(path).absolute().parent
-    if not folder.is_dir():
-        raise UsageError(f"{path}: there is no folder {folder}")
-    if Path(path).is_dir():
-        raise UsageError(f"{path} is a folder; name a file for the picture")
-    if not os.access(folder, os.W_OK):
-        raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), str(folder))
+    check_target(without_links(Path(path)), (), force=True)
 
 
 def new_figure(width: float, height: float) -> Any:
@@ -81,9 +70,7 @@ def new_figure(width: float, height: float) -> Any:
 
 def save_figure(figure: Any, path: str) -> None:
     """Write a figure in the format of the name's suffix, over a file that may be there."""
-    require_format(path)
-    target = without_links(Path(path))
-    with new_output(target) as output, warnings.catch_warnings():
+    with new_output(without_links(Path(path))) as output, warnings.catch_warnings():
         # A letter of a name that no font here has is drawn as a box.
         warnings.filterwarnings("ignore", message="Glyph")
         figure.savefig(output.path, facecolor="white", format=Path(path).suffix[1:].lower())
@@ -106,14 +93,28 @@ def draw_arrays(
 ) -> Any:
     """Draw a line of panels for each array, by its place; `left_out` arrays are only counted."""
     figure = new_figure(13, 0.4 + 2.6 * len(arrays))
-    parts = figure.subfigures(len(arrays), 1, squeeze=False)[:, 0]
-    for part, (where, stored) in zip(parts, arrays, strict=True):
+    grid = figure.add_gridspec(len(arrays), 1 + IMAGES, width_ratios=[2] + [1] * IMAGES)
+    for line, (where, stored) in enumerate(arrays):
+        picked = _picked(where, stored, open_array)
         title = (
             f"{shortened(where)}   {shape_text(stored.shape)} {dtype_text(stored.dtype)}, "
             f"{bytes_text(stored.nbytes)}, {stored.access.kind}"
         )
-        part.suptitle(title, fontsize=10, x=0.01, ha="left", weight="bold", parse_math=False)
-        _draw_array(part, stored, _picked(where, stored, open_array))
+        values = figure.add_subplot(grid[line, 0])
+        looked = _draw_values(values, stored, picked)
+        values.set_title(f"{title}\n{looked}", loc="left", fontsize=9, parse_math=False)
+        numbers, rows, _ = picked
+        pictures = [(number, as_image(row)) for number, row in _some(numbers, rows)]
+        if all(image is None for _, image in pictures):
+            _draw_rows(figure.add_subplot(grid[line, 1:]), stored, picked)
+            continue
+        for place, (number, image) in enumerate(pictures):
+            panel = figure.add_subplot(grid[line, 1 + place])
+            panel.imshow(image, cmap="gray")
+            panel.set_title(f"row {number:,}", fontsize=8)
+            panel.set_axis_off()
+    for panel in figure.axes:
+        panel.tick_params(labelsize=7)
     if left_out:
         text = f"the first {len(arrays)} of {len(arrays) + left_out:,} arrays"
         figure.supxlabel(text, fontsize=9, color=_GREY)
@@ -125,25 +126,27 @@ def draw_figures(report: Report) -> Any:
     most = max(len(report.of(order)) for order in ORDERS)
     figure = new_figure(9, 0.8 + len(ORDERS) * (0.5 + 0.3 * most))
     panels = figure.subplots(len(ORDERS), 1, sharex=True, squeeze=False)[:, 0]
-    rates = [rate for each in report.figures for rate in each.passes]
     for panel, order in zip(panels, ORDERS, strict=True):
         figures = report.of(order)[::-1]
-        for place, each in enumerate(figures):
-            panel.barh(place, each.rate, color=_METHODS[each.method.kind], height=0.75)
-            panel.plot([min(each.passes), max(each.passes)], [place, place], color="black", lw=1)
-            text = f" {rate_text(each.rate)}  ({report.of_roofline(each):.0%})"
-            label = panel.text(max(each.passes), place, text, va="center", fontsize=8)
-            # Legible where the line of the roofline goes through it.
-            label.set_bbox({"facecolor": "white", "edgecolor": "none", "pad": 0.5})
-        panel.axvline(figures[-1].rate, color=_GREY, ls="--", lw=1)
-        panel.set_yticks(range(len(figures)), [each.method.name for each in figures], fontsize=8)
-        panel.set_ylim(-0.6, len(figures) - 0.4)
+        rates = np.array([each.rate for each in figures])
+        least, most_seen = (np.array([f(each.passes) for each in figures]) for f in (min, max))
+        bars = panel.barh(
+            [each.method.name for each in figures],
+            rates,
+            xerr=(rates - least, most_seen - rates),
+            color=[_METHODS[each.method.kind] for each in figures],
+            height=0.75,
+            error_kw={"lw": 1},
+        )
+        texts = [f"{rate_text(each.rate)}  ({report.of_roofline(each):.0%})" for each in figures]
+        panel.bar_label(bars, texts, padding=4, fontsize=8)
         panel.set_title(TITLES[order], loc="left", fontsize=10)
         panel.set_xscale("log")
         panel.spines[["top", "right"]].set_visible(False)
+    everything = [rate for each in report.figures for rate in each.passes]
     # Room for the figures beside the bars.
-    panels[0].set_xlim(min(rates) / 3, max(rates) * 5)
-    panels[-1].set_xlabel("rows/s (part of the roofline, dashed: the fastest that was seen)")
+    panels[0].set_xlim(min(everything) / 3, max(everything) * 5)
+    panels[-1].set_xlabel("rows/s (part of the roofline)")
     about = report.conditions
     fields = "\n".join(
         f"{shortened(path)}: {shape_text(field.shape)}, {field.dtype}, {field.access}"
@@ -177,9 +180,9 @@ def choose_rows(stored: Stored) -> tuple[NDArray[np.int64], str]:
         return nothing, f"a look at it takes {bytes_text(place_bytes)}"
     if stored.nbytes <= ALL_BYTES:
         return np.arange(stored.rows), ""
-    places = DECODED_PLACES if stored.filters else PLACES
-    places = max(1, min(places, MOST_DECODED // place_bytes, MOST_BYTES // stored.row_bytes))
-    run = max(1, min(MOST_ROWS, MOST_BYTES // stored.row_bytes) // places)
+    rows = max(1, min(MOST_ROWS, MOST_BYTES // stored.row_bytes))
+    places = max(1, min(PLACES, rows, MOST_DECODED // place_bytes))
+    run = rows // places
     starts = np.linspace(0, max(0, stored.rows - run), places).astype(np.int64)
     numbers = np.unique(starts[:, None] + np.arange(run))
     return numbers[numbers < stored.rows], ""
@@ -229,25 +232,6 @@ def bins_of(values: NDArray[np.float64], *, whole: bool) -> NDArray[np.float64]:
     return low - 0.5 + width * np.arange(-(-(high - low + 1) // width) + 1)
 
 
-def _draw_array(part: Any, stored: Stored, picked: Picked) -> None:
-    numbers, rows, _ = picked
-    pictures = [as_image(row) for row in _some(rows)]
-    images = [picture for picture in pictures if picture is not None]
-    wide = [2.0, *([1.0] * IMAGES if images else [float(IMAGES)])]
-    values, *axes = part.subplots(1, len(wide), width_ratios=wide)
-    for axis in (values, *axes):
-        axis.tick_params(labelsize=7)
-    _draw_values(values, stored, picked)
-    if not images:
-        _draw_rows(axes[0], stored, numbers, rows)
-        return
-    for axis, image, number in zip(axes, images, _some(numbers), strict=False):
-        axis.imshow(image, cmap="gray")
-        axis.set_title(f"row {number:,}", fontsize=8)
-    for axis in axes:
-        axis.set_axis_off()
-
-
 def _picked(where: str, stored: Stored, open_array: Callable[[str], Source]) -> Picked:
     numbers, reason = choose_rows(stored)
     try:
@@ -260,7 +244,7 @@ def _picked(where: str, stored: Stored, open_array: Callable[[str], Source]) -> 
         return numbers[:0], np.zeros((0, *stored.shape[1:]), stored.dtype), str(error)
 
 
-def _draw_values(axis: Any, stored: Stored, picked: Picked) -> None:
+def _draw_values(axis: Any, stored: Stored, picked: Picked) -> str:
     numbers, rows, reason = picked
     kind = stored.dtype.kind
     values = (np.abs(rows) if kind == "c" else rows).reshape(-1).astype(np.float64)
@@ -270,7 +254,7 @@ def _draw_values(axis: Any, stored: Stored, picked: Picked) -> None:
         text = reason or "no finite values"
         axis.text(0.5, 0.5, text, ha="center", fontsize=8, wrap=True, parse_math=False)
         axis.set_axis_off()
-        return
+        return ""
     whole = kind in "biu"
     bins = bins_of(finite, whole=whole)
     axis.hist(finite, bins=bins, color=_BLUE, rwidth=0.9 if len(bins) <= 33 else 1.0)
@@ -279,15 +263,16 @@ def _draw_values(axis: Any, stored: Stored, picked: Picked) -> None:
     strange = f", {left:,} not finite" if left else ""
     what = "magnitudes" if kind == "c" else "values"
     looked = f"{len(numbers):,} of {count_text(stored.rows, 'row')}"
-    axis.set_title(f"{what} of {looked}{strange}", fontsize=8)
+    return f"{what} of {looked}{strange}"
 
 
-def _draw_rows(axis: Any, stored: Stored, numbers: NDArray[np.int64], rows: NDArray[Any]) -> None:
+def _draw_rows(axis: Any, stored: Stored, picked: Picked) -> None:
+    numbers, rows, _ = picked
     if not len(rows) or rows.dtype.kind == "c":
         axis.set_axis_off()
         return
     if rows[0].size > 1:
-        for number, row in zip(_some(numbers), _some(rows), strict=True):
+        for number, row in _some(numbers, rows):
             line = row.reshape(-1)[:512].astype(np.float64)
             axis.plot(line, linewidth=0.8, label=f"row {number:,}")
         axis.legend(fontsize=7, loc="best")
@@ -297,12 +282,12 @@ def _draw_rows(axis: Any, stored: Stored, numbers: NDArray[np.int64], rows: NDAr
     some = np.random.default_rng(0).permutation(len(rows))[:MOST_ROWS]
     values = rows[some].reshape(-1).astype(np.float64)
     axis.plot(numbers[some], values, ".", markersize=2, color=_BLUE)
-    shown = "" if len(some) == stored.rows else f", {len(some):,} of {stored.rows:,} rows"
-    axis.set_title(f"value by row{shown}", fontsize=8)
+    axis.set_title(f"value by row, {len(some):,} of {stored.rows:,}", fontsize=8)
     axis.set_xlim(0, stored.rows)
     axis.set_xlabel("row", fontsize=8)
     axis.xaxis.set_major_formatter("{x:,.0f}")
 
 
-def _some(values: NDArray[Any]) -> NDArray[Any]:
-    return values[np.linspace(0, len(values) - 1, IMAGES).astype(np.int64)[: len(values)]]
+def _some(numbers: NDArray[np.int64], rows: NDArray[Any]) -> list[tuple[int, NDArray[Any]]]:
+    places = np.linspace(0, len(rows) - 1, IMAGES).astype(np.int64)[: len(rows)].tolist()
+    return [(int(numbers[place]), rows[place]) for place in places]

@@ -5,7 +5,7 @@ from dataclasses import replace
 import pytest
 from inspected import stored
 
-from npdata.cli.hint import convert_command
+from npdata.cli.arguments import convert_command
 from npdata.cli.inspect.advice import advise
 from npdata.cli.inspect.report import Chunks, Cost, Sample, Stored
 from npdata.sources.base import Access

@@ -12,7 +12,8 @@ from hypothesis import strategies as st
 from processes import run
 
 from npdata import errors
-from npdata.cli.console import UsageError, byte_size, bytes_text, count_text, new_console
+from npdata.cli.arguments import byte_size
+from npdata.cli.console import UsageError, bytes_text, count_text, new_console
 from npdata.cli.plot import new_figure, require_format, save_figure
 from npdata.errors import require
 
@@ -95,7 +96,7 @@ def test_a_picture_that_cannot_be_drawn_leaves_the_older_one(tmp_path) -> None:
 def test_a_name_that_is_no_picture_is_wrong_usage(tmp_path) -> None:
     with pytest.raises(UsageError, match=r"\.png, \.svg or \.pdf"):
         require_format(str(tmp_path / "a.gif"))
-    with pytest.raises(UsageError, match="no folder"):
+    with pytest.raises(FileNotFoundError, match="no folder"):
         require_format(str(tmp_path / "missing" / "a.png"))
     (tmp_path / "a.png").mkdir()
     with pytest.raises(UsageError, match="is a folder"):

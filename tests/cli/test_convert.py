@@ -54,7 +54,7 @@ def test_piped_output_is_plain_text_and_says_what_was_done(tmp_path: Path, x: np
         (("x.npy", "."), "has to end in"),
         (("x.npy", "d.h5"), "is a folder"),
         (("x.npy", "pipe.npy", "--force"), "is no regular file"),
-        (("x.npy", "y.h5", "--chunks", "0"), "are no chunks"),
+        (("x.npy", "y.h5", "--chunks", "0"), "is no shape of chunks"),
         (("x.npy", "y.h5", "--compression", "zip"), "'zip'.*'gzip:9'"),
         (("x.npy", "y.npy", "--chunks", "5"), "--chunks is for HDF5"),
         (("x.npy", "y.h5", "--memory", "much"), "is no size"),

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from processes import run
 
-from npdata.cli.console import byte_size
+from npdata.cli.arguments import byte_size
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="peak memory as Linux has it")
 

@@ -9,7 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from npdata.cli.console import UsageError, byte_size
+from npdata.cli.arguments import byte_size
+from npdata.cli.console import UsageError
 from npdata.cli.convert.command import planned
 from npdata.cli.convert.formats import NPY, NPZ, RAW, Array, ConvertError, Format, npy_header
 from npdata.cli.convert.hdf5 import HDF5, LARGEST_ROW, chunk_shape

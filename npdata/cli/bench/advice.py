@@ -9,9 +9,9 @@ is read or timed.
 import math
 from dataclasses import dataclass
 
+from npdata.cli.arguments import convert_command
 from npdata.cli.bench.report import Figure, OrderName, Report
 from npdata.cli.console import bytes_text
-from npdata.cli.hint import convert_command
 from npdata.loading.schedule import SMALL_BYTES
 
 FULL_IS_FREE, FULL_IS_HOPELESS = 0.8, 0.2

@@ -11,13 +11,13 @@ import warnings
 from collections.abc import Callable
 from typing import Any
 
+from npdata.cli.arguments import add_raw_arguments, raw_layout
 from npdata.cli.bench.advice import advise
 from npdata.cli.bench.measure import measure
 from npdata.cli.bench.table import as_json, print_report
 from npdata.cli.bench.target import Target
 from npdata.cli.console import SUCCESS, Command, new_console, print_json, status_line
 from npdata.cli.plot import draw_figures, new_figure, require_format, save_figure
-from npdata.cli.raw import add_raw_arguments, raw_layout
 from npdata.loading.schedule import MOST_THREADS
 
 SECONDS = 60.0

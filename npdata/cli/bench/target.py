@@ -17,9 +17,9 @@ import numpy as np
 
 from npdata.arrays.free_memory import free_of_machine
 from npdata.arrays.per_process import cores
+from npdata.cli.arguments import RawLayout, undescribed
 from npdata.cli.bench.report import Conditions
 from npdata.cli.console import UsageError, bytes_text
-from npdata.cli.raw import RawLayout, undescribed
 from npdata.dataset.numpy_dataset import NumpyDataset
 from npdata.errors import FieldError, FormatError, SourceError
 from npdata.sources.base import Source

@@ -16,11 +16,11 @@ from dataclasses import replace
 from pathlib import Path
 
 from npdata.arrays.per_process import cores
+from npdata.cli.arguments import add_raw_arguments, byte_size, raw_layout, typed
 from npdata.cli.console import (
     SUCCESS,
     Command,
     UsageError,
-    byte_size,
     bytes_text,
     count_text,
     printable,
@@ -32,7 +32,6 @@ from npdata.cli.convert.hdf5 import FASTEST, HDF5, chunk_shape, parse_chunks
 from npdata.cli.convert.inputs import Inputs, open_inputs
 from npdata.cli.convert.transfer import MEMORY, pace, verify_array, write_array
 from npdata.cli.output import check_target, new_output, without_links
-from npdata.cli.raw import add_raw_arguments, raw_layout
 from npdata.sources.hdf5.budget import BUDGET_VARIABLE, asked_budget
 
 FORMATS = (NPY, NPZ, HDF5, RAW)
@@ -61,7 +60,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument(
         "--chunks",
-        type=parse_chunks,
+        type=typed(
+            parse_chunks,
+            "shape of chunks",
+            "rows (256), sizes along every axis (256,28,28), auto or none",
+        ),
         metavar="ROWS",
         help="chunks of HDF5: rows (256), sizes along every axis (256,28,28), none for one piece, "
         "or auto: about 1 MiB of whole rows (the default)",

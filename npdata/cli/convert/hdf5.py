@@ -7,7 +7,6 @@ chunk are those of the rows, padded with zeros at the edge. Attributes are not w
 of a block begin with its first row.
 """
 
-import argparse
 import math
 import os
 import zlib
@@ -110,7 +109,7 @@ HDF5 = Format(
 
 
 def parse_chunks(text: str) -> tuple[int, ...] | None:
-    """Read the option `--chunks`, for `chunk_shape`.
+    """Read the option `--chunks`, for `chunk_shape`; ValueError for what is none.
 
     Examples:
         >>> [parse_chunks(text) for text in ("256", "64,8,8", "none", "auto")]
@@ -118,15 +117,9 @@ def parse_chunks(text: str) -> tuple[int, ...] | None:
     """
     if text in ("auto", "none"):
         return None if text == "auto" else ()
-    try:
-        sizes = tuple(int(part) for part in text.split(","))
-    except ValueError:
-        sizes = (0,)
+    sizes = tuple(int(part) for part in text.split(","))
     if min(sizes) < 1:
-        raise argparse.ArgumentTypeError(
-            f"{text!r} are no chunks; give rows (256), sizes along every axis (256,28,28), auto "
-            f"or none"
-        )
+        raise ValueError(text)
     return sizes
 
 

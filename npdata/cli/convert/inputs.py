@@ -12,9 +12,9 @@ from pathlib import Path
 from typing import Any, Literal, TypeAlias
 
 from npdata.arrays.dtypes import is_variable_text
+from npdata.cli.arguments import RawLayout, undescribed
 from npdata.cli.console import UsageError
 from npdata.cli.convert.formats import Array, ConvertError
-from npdata.cli.raw import RawLayout, undescribed
 from npdata.dataset.many_files import concatenate, stack
 from npdata.errors import MemberNotFoundError, SourceError, TruncatedError
 from npdata.sources.base import Source

@@ -9,9 +9,9 @@ that is what `npdata bench` is for.
 from collections.abc import Iterator
 
 from npdata.arrays.blocks import BLOCK_BYTES
+from npdata.cli.arguments import convert_command
 from npdata.cli.console import bytes_text, count_text
 from npdata.cli.convert.hdf5 import LARGEST_ROW
-from npdata.cli.hint import convert_command
 from npdata.cli.inspect.report import Chunks, Stored
 
 BATCH = 256

@@ -9,6 +9,7 @@ import argparse
 from collections.abc import Sequence
 from typing import Any
 
+from npdata.cli.arguments import RawLayout, add_raw_arguments, raw_layout
 from npdata.cli.console import (
     FAILED,
     SUCCESS,
@@ -25,7 +26,6 @@ from npdata.cli.inspect.layouts import recognised
 from npdata.cli.inspect.report import DatasetReport, Stored
 from npdata.cli.inspect.table import print_arrays
 from npdata.cli.plot import draw_arrays, require_format, save_figure
-from npdata.cli.raw import RawLayout, add_raw_arguments, raw_layout
 from npdata.errors import SourceError
 from npdata.sources.base import Source
 from npdata.sources.open import identify, open_source

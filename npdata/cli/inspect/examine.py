@@ -13,10 +13,10 @@ from typing import Literal, TypeAlias
 
 import numpy as np
 
+from npdata.cli.arguments import RawLayout, undescribed
 from npdata.cli.console import UsageError
 from npdata.cli.inspect.advice import advise
 from npdata.cli.inspect.report import Chunks, Cost, DatasetReport, FileReport, Sample, Stored
-from npdata.cli.raw import RawLayout, undescribed
 from npdata.dataset.rows_field import conversion_of
 from npdata.errors import FormatError, MemberNotFoundError, NpdataError
 from npdata.sources.base import Source
