@@ -6,7 +6,7 @@ decides nothing: neither which rows, nor which memory, nor which thread.
 """
 
 import contextlib
-from collections.abc import Sized
+from collections.abc import Iterator, Sequence, Sized
 from dataclasses import dataclass, replace
 from typing import Any, NamedTuple
 
@@ -25,11 +25,11 @@ from npdata.sampling.rows import MaskedRows, SeededRows
 from npdata.sources.base import Source
 
 
-class BatchResult(NamedTuple):
-    """A batch, or what was sent to the device, with its counts."""
+class Made(NamedTuple):
+    """Batches that were made together, the samples of each, and the bytes of all."""
 
-    batch: Any
-    samples: int
+    batches: Iterator[Any]
+    sizes: Sequence[int]
     nbytes: int
 
 
@@ -51,7 +51,7 @@ class BatchTask:
     sender: Sender | None
     dtype: DTypes
 
-    def __call__(self, job: Job) -> BatchResult:
+    def __call__(self, job: Job) -> Made:
         """Make the batch of a job; an error gets a note that names the batch and its rows."""
         try:
             if job.advice is not None:
@@ -78,17 +78,17 @@ class BatchTask:
         samples = self.dataset.__getitems__(rows if self.direct else _without_mask(rows))
         return samples, collate(samples)
 
-    def _finished(self, job: Job, fields: Any, mask: tuple[Any, ...] = ()) -> BatchResult:
+    def _finished(self, job: Job, fields: Any, mask: tuple[Any, ...] = ()) -> Made:
         if self.dtype is not None and (self.sender is None or self.sender.finish is None):
             after = None if self.sender is None else False
             fields = allocating_from(self.allocate, cast, fields, self.dtype, after)
         if self.pinned:
             fields = map_tensors(_pinned, fields)
         nbytes = nbytes_of(fields)
-        batch = (fields, *mask) if mask else fields
+        batches = iter(((fields, *mask) if mask else fields,))
         if self.sender is not None:
-            batch = self.sender.send(fields, mask)
-        return BatchResult(batch=batch, samples=len(job.rows), nbytes=nbytes)
+            batches = map(self.sender.receive, [self.sender.send(fields, mask)])
+        return Made(batches, (len(job.rows),), nbytes)
 
 
 def _without_mask(rows: Any) -> Any:

@@ -26,7 +26,7 @@ from npdata.dataset.collate import collate
 from npdata.dataset.html import table
 from npdata.dataset.progress import Bar, require_bar
 from npdata.errors import ClosedError, LoaderError, NotBatchedError, explained, no_attribute
-from npdata.loading.batch_task import BatchResult
+from npdata.loading.batch_task import Made
 from npdata.loading.dataloader_words import (
     ATTRIBUTES,
     batches_for,
@@ -38,10 +38,9 @@ from npdata.loading.pipeline import Options, Pipeline
 from npdata.loading.prefetcher import Prefetcher
 from npdata.loading.readahead import Job
 from npdata.loading.resident import Residence
-from npdata.loading.runs import RunResult
 from npdata.loading.schedule import Auto, Schedule
 from npdata.loading.stats import Counter, LoaderStats
-from npdata.loading.to_device import DTypes, Sender, cast, map_tensors, require_dtypes
+from npdata.loading.to_device import DTypes, cast, map_tensors, require_dtypes
 from npdata.loading.trainers import (
     Reading,
     refuse_a_second_division,
@@ -385,15 +384,14 @@ class _LoaderIterator(Iterator[Any]):
         self.batches = iter(loader._sampler)
         self.counter = Counter(chunks=functools.partial(_chunks, loader._sources))
         self._loader: Loader | None = loader
-        self._sender: Sender | None = None
-        self._made: Prefetcher[Job, BatchResult | RunResult] | None = None
+        self._made: Prefetcher[Job, Made] | None = None
         self._at_hand: Iterator[Any] = iter(())
         self._count: int | None = None
         self._reading: Reading | None = None
         self._bar: Bar | None = None
         self._close_bar: Callable[[], object] | None = None
 
-    def _begin(self, loader: Loader) -> "Prefetcher[Job, BatchResult | RunResult]":
+    def _begin(self, loader: Loader) -> "Prefetcher[Job, Made]":
         """Begin to read, at the epoch that the sampler has coming by now."""
         pipeline = loader._loaded()
         batches, remainder = self.batches, -1
@@ -407,7 +405,6 @@ class _LoaderIterator(Iterator[Any]):
             self._bar = Bar(len(loader) if self._count is None else self._count, f"epoch {epoch}")
             self._close_bar = weakref.finalize(self, self._bar.close)
         self._reading = Reading(remainder)
-        self._sender = pipeline.sender
         return pipeline.start(batches)
 
     def __next__(self) -> Any:
@@ -439,15 +436,11 @@ class _LoaderIterator(Iterator[Any]):
                 raise StopIteration
             self._made = self._begin(self._loader)
             self._loader = None  # an iterator may outlive its loader
-        made = next(self._made)
-        if isinstance(made, RunResult):
-            self._at_hand, sizes = made.batches, made.sizes
-            batch = next(self._at_hand)
-        else:
-            batch, sizes = made.batch, (made.samples,)
-            if self._sender is not None:
-                batch = self._sender.receive(batch)
-        counter.arrived(asked, sizes, made.nbytes)
+        batches, sizes, nbytes = next(self._made)
+        batch = next(batches)
+        if len(sizes) > 1:
+            self._at_hand = batches  # of one alone it would keep the batch
+        counter.arrived(asked, sizes, nbytes)
         return batch
 
     def close(self) -> None:

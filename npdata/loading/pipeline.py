@@ -15,11 +15,11 @@ import torch
 
 from npdata.arrays.per_process import cores
 from npdata.dataset.batch_memory import Allocate, pinned_memory, pins_memory, plain_memory
-from npdata.loading.batch_task import BatchResult, BatchTask
+from npdata.loading.batch_task import BatchTask, Made
 from npdata.loading.buffer_pool import REUSE_BYTES, BufferPool
 from npdata.loading.prefetcher import Prefetcher
 from npdata.loading.readahead import AHEAD_BYTES, Job, ReadAhead
-from npdata.loading.runs import Gathered, RunResult, RunTask, gathered_row_bytes, runs_of
+from npdata.loading.runs import Gathered, RunTask, gathered_row_bytes, runs_of
 from npdata.loading.schedule import Auto, Machine, Schedule, decide_schedule
 from npdata.loading.sent import sent_plain, sent_sparse
 from npdata.loading.to_device import DTypes, Sender
@@ -114,7 +114,7 @@ class Pipeline:
             buffers=BufferPool(most=1),
         )
 
-    def start(self, batches: Iterator[Any]) -> Prefetcher[Job, BatchResult | RunResult]:
+    def start(self, batches: Iterator[Any]) -> Prefetcher[Job, Made]:
         """Begin to make the batches of these row numbers, one by one or in runs."""
         schedule = self.schedule
         in_runs = schedule.run > 1 and isinstance(batches, RunBatches)

@@ -8,9 +8,9 @@ most `RUN_BYTES`, so that is the most that a batch which is kept keeps alive.
 """
 
 import itertools
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 import torch
@@ -21,7 +21,7 @@ from torch.utils.data import Subset
 from npdata.arrays.dtypes import NATIVE
 from npdata.dataset.numpy_dataset import NumpyDataset
 from npdata.dataset.rows_field import RowsField
-from npdata.loading.batch_task import BatchResult, BatchTask
+from npdata.loading.batch_task import BatchTask, Made
 from npdata.loading.readahead import Job, send_hints
 from npdata.loading.stats import nbytes_of
 from npdata.loading.to_device import DTypes, cast, dtypes_of
@@ -31,14 +31,6 @@ from npdata.sampling.run import Batches
 
 _SHARED = frozenset(NATIVE.values())
 """The dtypes that tensors and arrays have in common."""
-
-
-class RunResult(NamedTuple):
-    """The batches of a run, the samples of each, and the bytes of all."""
-
-    batches: Iterator[Any]
-    sizes: Sequence[int]
-    nbytes: int
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -140,7 +132,7 @@ class RunTask:
     one: BatchTask
     gathered: Gathered
 
-    def __call__(self, job: Job) -> RunResult:
+    def __call__(self, job: Job) -> Made:
         """Gather a run; its batches, and an error in the place of one, come as it is gone through.
 
         Raises the error of its first batch.
@@ -160,8 +152,8 @@ class RunTask:
         fields = self.gathered.dataset.stacked(rows, self.one.allocate)
         return fields if fields is None else cast(fields, self.one.dtype)
 
-    def _singly(self, run: RunRows) -> RunResult:
-        made: list[BatchResult] = []
+    def _singly(self, run: RunRows) -> Made:
+        made: list[Made] = []
         end: Iterator[Any] = iter(())
         for number, rows in enumerate(run.batches, run.first):
             try:
@@ -171,9 +163,9 @@ class RunTask:
                     raise
                 end = _raised(error)
                 break
-        batches = itertools.chain([each.batch for each in made], end)
-        sizes = [each.samples for each in made]
-        return RunResult(batches, sizes, sum(each.nbytes for each in made))
+        batches = itertools.chain(*(each.batches for each in made), end)
+        sizes = [size for each in made for size in each.sizes]
+        return Made(batches, sizes, sum(each.nbytes for each in made))
 
 
 def _raised(error: Exception) -> Iterator[Any]:
@@ -184,7 +176,7 @@ def _raised(error: Exception) -> Iterator[Any]:
     yield  # makes it a generator, which raises when it is asked for a batch
 
 
-def handed_out(fields: Any, batches: Batches) -> RunResult:
+def handed_out(fields: Any, batches: Batches) -> Made:
     """Give the part of each batch in the stacked `fields` of a run, a tensor, list or dict of them.
 
     Each is a tensor with a storage of its own over the memory of the run, and no view for autograd:
@@ -210,7 +202,7 @@ def handed_out(fields: Any, batches: Batches) -> RunResult:
         made = map(list, zip(*[_parts(part, sizes, alike) for part in fields], strict=True))
     if isinstance(batches[0], MaskedRows):
         made = zip(made, [torch.from_numpy(rows.mask) for rows in batches], strict=True)
-    return RunResult(made, sizes, nbytes_of(fields))
+    return Made(made, sizes, nbytes_of(fields))
 
 
 def _parts(tensor: Tensor, sizes: list[int], alike: bool) -> Iterator[Tensor]:

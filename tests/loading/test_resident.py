@@ -72,8 +72,8 @@ def on_device(ds: Any, sampler: Any, dtype: Any = None) -> Iterator[Any]:
     sender = Sender(CPU, dtype, finish=finish, aside=False)
     pipeline = Pipeline.on_device(loaded, options, sender)
     with pipeline.start(iter(sampler)) as results:
-        for batch, _, _ in results:
-            yield pipeline.sender.receive(batch)
+        for made in results:
+            yield from made.batches
 
 
 @pytest.fixture(scope="module")

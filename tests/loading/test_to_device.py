@@ -15,7 +15,7 @@ import npdata
 from npdata import NumpyDataset
 from npdata.dataset.batch_memory import accelerator_of, allocating_from, batch_memory, plain_memory
 from npdata.errors import DeviceError, LoaderError
-from npdata.loading.batch_task import BatchResult, BatchTask
+from npdata.loading.batch_task import BatchTask, Made
 from npdata.loading.readahead import Job
 from npdata.loading.schedule import Data as Known
 from npdata.loading.schedule import Machine, decide_schedule
@@ -142,7 +142,7 @@ class TestSchedule:
             self.decide(memory_budget=(4 << 20) - 1)
 
 
-def sent_to_cpu(ds: Any, rows: Any, dtype: Any = None) -> tuple[Any, BatchResult]:
+def sent_to_cpu(ds: Any, rows: Any, dtype: Any = None) -> tuple[Any, Made]:
     """The batch that a loader sends to a device, which here is the CPU."""
     sent, finish = sent_plain(ds, torch.device("cpu"))
     sender = Sender(torch.device("cpu"), dtype, finish=finish, aside=False)
@@ -157,7 +157,7 @@ def sent_to_cpu(ds: Any, rows: Any, dtype: Any = None) -> tuple[Any, BatchResult
         threaded=False,
     )
     made = task(Job(number=0, rows=rows))
-    return sender.receive(made.batch), made
+    return next(made.batches), made
 
 
 class TestNormalize:
