@@ -17,8 +17,6 @@ Words = NDArray[np.unsignedinteger[Any]]
 
 MAX_SIZE_32 = 1 << 32
 """The largest size that 32-bit words serve."""
-LONG_RUN = 4096
-"""Runs of this many values, on average, take their keys run by run: no array of keys is made."""
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -72,7 +70,7 @@ class Network:
         result = values.astype(self.limits.dtype)
         work = np.empty((3, len(result)), result.dtype)
         ends = np.cumsum(counts)
-        self._pass(result, work, lambda table: _repeated(table, counts), self._by_run(ends))
+        self._pass(result, work, lambda table: _repeated(table, counts))
         outside = np.flatnonzero(result > _repeated(self.limits, counts))
         owner = np.searchsorted(ends, outside, side="right")
         while outside.size:
@@ -96,23 +94,16 @@ class Network:
             outside = outside[x > self.limits]
         return result.astype(np.int64)
 
-    def _by_run(self, ends: NDArray[np.int64]) -> list[slice] | None:
-        """Give the runs as slices, where they are long enough to be taken one by one."""
-        if len(ends) * LONG_RUN > ends[-1]:
-            return None
-        return [slice(a, b) for a, b in zip([0, *ends[:-1]], ends, strict=True)]
-
     def _pass(
         self,
         x: Words,
         work: Words,
         spread: Callable[[Words], Words],
-        runs: list[slice] | None = None,
         undo: bool = False,
     ) -> None:
         """Do all rounds in place; `spread` gives each value the word of its network.
 
-        `work` is room for three arrays like `x`; `runs`, if given, are those of the networks.
+        `work` is room for three arrays like `x`.
         """
         upper = x.dtype.type(x.dtype.itemsize * 4)
         moduli = spread(self.lefts), spread(self.rights)
@@ -125,11 +116,7 @@ class Network:
             changed, other = (right, left) if number % 2 else (left, right)
             modulus = moduli[number % 2]
             np.multiply(other, self.multipliers[number], out=change)
-            if runs is None:
-                change += spread(self.round_keys[number])
-            else:
-                for run, key in zip(runs, self.round_keys[number], strict=True):
-                    change[run] += key
+            change += spread(self.round_keys[number])
             change *= change
             change >>= upper
             change *= modulus
