@@ -53,7 +53,7 @@ def main() -> None:
     found = []
     for window in WINDOWS:
         order = plan_order(n, shuffle="block", seed=0, epoch=0, layout=layout, window_blocks=window)
-        rows = order.rows(np.arange(n))
+        rows = order(np.arange(n))
         quality = shuffle_quality(rows, labels, batch_size=BATCH)
         keeping, forgetting = (blocks_read(rows, kept) / BLOCKS for kept in (KEPT, 0))
         found.append((quality.label_entropy, keeping, forgetting))

@@ -142,7 +142,7 @@ class BlockBatchSampler(FoundByLightning, BatchSampler):
         if max_rows is not None:
             if not self._length.whole:
                 raise SamplerError("num_samples= and steps_per_epoch= need batch_size=")
-            self._sized = self._by_size(data, max_rows, padded, order)
+            self._sized = BySize.of(data, self._recipe, max_rows=max_rows, padded=padded)
             self.batch_size = None  # type: ignore[assignment]
         self._uneven: Uneven = "drop" if drop_last else uneven
         self.drop_last = self._uneven == "drop"
@@ -223,32 +223,15 @@ class BlockBatchSampler(FoundByLightning, BatchSampler):
         elif not self._place.begun:
             self._place = replace(self._place, begun=True)
 
-    def _by_size(self, data: Any, max_rows: int, padded: bool, shuffle: Shuffle) -> BySize:
-        recipe = self._recipe
-        if recipe.lanes > 1:
-            raise SamplerError(f"lanes={recipe.lanes} with max_rows: ranks take turns; leave lanes")
-        return BySize.of(
-            data,
-            order=recipe.order,
-            samples=recipe.samples,
-            subset=recipe.subset,
-            seed=recipe.seed,
-            max_rows=max_rows,
-            padded=padded,
-            shuffled=shuffle is not False,
-        )
-
     def _sized_chunks(self, run: Run, sized: BySize) -> Iterator[Batches]:
         start, ranks = run.start, run.ranks
         order = self._recipe.order(start.epoch)
         run.consumed = [start.position]
-        for step in sized.own(
-            start.epoch, start.position, ranks.world_size, self._uneven, ranks.rank
-        ):
+        for step in sized.own(start.epoch, start.position, ranks):
             positions = np.append(step.positions, step.fill)
             by_position = np.argsort(positions, kind="stable")
             rows = np.empty(len(positions), np.int64)
-            rows[by_position] = order.rows(positions[by_position])
+            rows[by_position] = order(positions[by_position])
             batch = self._batch(rows, positions, len(step.fill), run)
             run.consumed.append(step.consumed)
             yield (batch,)
@@ -270,7 +253,7 @@ class BlockBatchSampler(FoundByLightning, BatchSampler):
             count = min(steps, max(1, count))
             size = min(4 * size, _CHUNK)
             chunk = ranks.positions(position, count)
-            chunk_rows = order.rows(chunk.reshape(-1)).reshape(chunk.shape)
+            chunk_rows = order(chunk.reshape(-1)).reshape(chunk.shape)
             if self._masked or self._seeded or run.lists:
                 pairs = zip(chunk_rows, chunk, strict=True)
                 yield [self._batch(rows, positions, 0, run) for rows, positions in pairs]
@@ -287,7 +270,7 @@ class BlockBatchSampler(FoundByLightning, BatchSampler):
 
     def _cut(self, order: Order, counting: Ints, fill: Ints, run: Run) -> Batches:
         """Give the batches of the positions of a step, and of those that only fill it up."""
-        rows = np.append(order.rows(counting), order.rows(fill))
+        rows = np.append(order(counting), order(fill))
         positions, size = np.append(counting, fill), run.ranks.batch_size
         cuts = (slice(k, k + size) for k in range(0, len(rows), size))
         return [self._batch(rows[cut], positions[cut], len(fill), run) for cut in cuts]
@@ -312,10 +295,7 @@ class BlockBatchSampler(FoundByLightning, BatchSampler):
         """Give the number of batches of a rank from `start` on."""
         if self._sized is None:
             return ranks.steps(start.position)
-        of = (ranks.world_size, self._uneven, ranks.rank)
-        if start.position == 0:
-            return self._sized.steps(start.epoch, *of)
-        return sum(1 for _ in self._sized.own(start.epoch, start.position, *of))
+        return self._sized.steps(start.epoch, start.position, ranks)
 
     def _not_at_end(self, start: Start, ranks: Ranks) -> Start:
         """Give the start of the next epoch where nothing is left of this one on any rank."""
@@ -329,10 +309,7 @@ class BlockBatchSampler(FoundByLightning, BatchSampler):
         """Tell whether this rank has no batch from `start` on."""
         if self._sized is None:
             return ranks.steps(start.position) == 0
-        left = self._sized.own(
-            start.epoch, start.position, ranks.world_size, self._uneven, ranks.rank
-        )
-        return next(left, None) is None
+        return next(self._sized.own(start.epoch, start.position, ranks), None) is None
 
     def __repr__(self) -> str:
         """Say in one line what decides the order."""

@@ -21,7 +21,7 @@ def quality(shuffle, window_blocks=1):
         layout=BlockLayout.of(Blocks.uniform(N, 100)),
         window_blocks=window_blocks,
     )
-    return shuffle_quality(order.rows(np.arange(N)), LABELS, batch_size=100)
+    return shuffle_quality(order(np.arange(N)), LABELS, batch_size=100)
 
 
 def test_file_order_is_at_the_bottom():

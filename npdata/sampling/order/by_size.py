@@ -8,11 +8,11 @@ in it, so a count of samples is a place in it for any number of ranks. It plans 
 """
 
 import zlib
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
 from itertools import islice
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,7 +21,8 @@ from npdata.errors import SamplerError, StateError
 from npdata.sampling.order.checks import whole_number
 from npdata.sampling.order.epoch_order import Order
 from npdata.sampling.order.permutation import Permutations
-from npdata.sampling.order.ranks import Uneven
+from npdata.sampling.order.ranks import Ranks
+from npdata.sampling.order.recipe import Recipe
 
 Ints = NDArray[np.int64]
 
@@ -46,34 +47,22 @@ class Step(NamedTuple):
 class BySize:
     """Batches of at most `max_rows` rows out of samples of `lengths` rows.
 
-    `padded` counts a batch as its number of samples times the longest. `order` gives the order of
-    an epoch of `samples` positions.
+    `padded` counts a batch as its number of samples times the longest. `recipe` gives the orders.
     """
 
-    order: Callable[[int], Order]
-    samples: int
-    seed: int
+    recipe: Recipe
     lengths: Ints
     max_rows: int
     padded: bool
-    shuffled: bool
     counted: dict[int, int]
     """Batches of the epochs that were counted last."""
 
     @classmethod
-    def of(
-        cls,
-        data: Any,
-        *,
-        order: Callable[[int], Order],
-        samples: int,
-        subset: Ints | None,
-        seed: int,
-        max_rows: int,
-        padded: bool,
-        shuffled: bool,
-    ) -> "BySize":
+    def of(cls, data: Any, recipe: Recipe, *, max_rows: int, padded: bool) -> Self:
         """Check the arguments of a sampler; each fault is a SamplerError."""
+        if recipe.lanes > 1:
+            raise SamplerError(f"lanes={recipe.lanes} with max_rows: ranks take turns; leave lanes")
+        subset = recipe.subset
         max_rows = whole_number("max_rows", max_rows, least=1)
         lengths = getattr(data, "lengths", None)
         if lengths is None:
@@ -92,16 +81,7 @@ class BySize:
                 f"sample {row} has {sizes[row]} rows, more than max_rows={max_rows}: give at least "
                 f"{used.max()}, or leave out long samples by indices="
             )
-        return cls(
-            order=order,
-            samples=samples,
-            seed=seed,
-            lengths=sizes,
-            max_rows=max_rows,
-            padded=padded,
-            shuffled=shuffled,
-            counted={},
-        )
+        return cls(recipe=recipe, lengths=sizes, max_rows=max_rows, padded=padded, counted={})
 
     @cached_property
     def pool(self) -> int:
@@ -118,16 +98,17 @@ class BySize:
             "lengths_checksum": zlib.crc32(np.ascontiguousarray(self.lengths).data),
         }
 
-    def steps(self, epoch: int, world: int, uneven: Uneven, rank: int) -> int:
-        """Give the number of steps of a rank in a whole epoch."""
-        whole, more = divmod(self._count(epoch), world)
-        last = more > 0 and (uneven in ("pad", "mask") or (uneven == "ragged" and rank < more))
-        return whole + last
+    def steps(self, epoch: int, position: int, ranks: Ranks) -> int:
+        """Give the number of steps of a rank from `position` on; of a whole epoch it is kept."""
+        if position:
+            return sum(1 for _ in self.own(epoch, position, ranks))
+        whole, more = divmod(self._count(epoch), ranks.world_size)
+        uneven = ranks.uneven
+        return whole + (more > (ranks.rank if uneven == "ragged" else 0) and uneven != "drop")
 
-    def own(
-        self, epoch: int, position: int, world: int, uneven: Uneven, rank: int
-    ) -> Iterator[Step]:
+    def own(self, epoch: int, position: int, ranks: Ranks) -> Iterator[Step]:
         """Give the batches of a rank from `position` on, a sum of the sizes of batches."""
+        rank, world, uneven = ranks.rank, ranks.world_size, ranks.uneven
         stream, consumed = self._sequence(epoch, position), position
         nothing = np.zeros(0, np.int64)
         while turn := list(islice(stream, world)):
@@ -144,8 +125,8 @@ class BySize:
 
     def _sequence(self, epoch: int, position: int) -> Iterator[Ints]:
         """Give the positions of each batch of an epoch, from `position` on."""
-        order = self.order(epoch)
-        for number in range(position // self.pool, -(-self.samples // self.pool)):
+        order = self.recipe.order(epoch)
+        for number in range(position // self.pool, -(-self.recipe.samples // self.pool)):
             batches = self._pool(order, epoch, number)
             skip, first = 0, number * self.pool
             while first < position and skip < len(batches):
@@ -160,13 +141,13 @@ class BySize:
 
     def _pool(self, order: Order, epoch: int, number: int) -> list[Ints]:
         first = number * self.pool
-        positions = np.arange(first, min(first + self.pool, self.samples))
-        sizes = self.lengths[order.rows(positions)]
-        if not self.shuffled:
+        positions = np.arange(first, min(first + self.pool, self.recipe.samples))
+        sizes = self.lengths[order(positions)]
+        if self.recipe.shuffle is False:
             return cut(positions, sizes, self.max_rows, self.padded)
         by_size = np.argsort(sizes, kind="stable")
         batches = cut(positions[by_size], sizes[by_size], self.max_rows, self.padded)
-        turns = Permutations.of(self.seed, epoch, BATCH_PURPOSE).many(
+        turns = Permutations.of(self.recipe.seed, epoch, BATCH_PURPOSE).many(
             np.arange(len(batches)),
             sizes=np.array([len(batches)]),
             members=np.array([number]),

@@ -14,16 +14,16 @@ from npdata.sampling.order.recipe import Recipe
 
 @dataclass(frozen=True, kw_only=True)
 class EpochLength:
-    """The length of an epoch; `most` is that of its order, None where draws never end.
+    """The length of an epoch of `recipe`: all of its order, unless `count` or `steps` are given.
 
     Examples:
-        >>> EpochLength(rows=9, batch_size=2, most=9, steps=2).samples(world_size=2)
+        >>> recipe = Recipe.of(9, shuffle="full", seed=0)
+        >>> EpochLength(recipe=recipe, batch_size=2, steps=2).samples(world_size=2)
         8
     """
 
-    rows: int
+    recipe: Recipe
     batch_size: int
-    most: int | None
     count: int | None = None
     steps: int | None = None
 
@@ -44,10 +44,7 @@ class EpochLength:
             count = whole_number("num_samples", num_samples, least=1)
         if steps_per_epoch is not None:
             steps = whole_number("steps_per_epoch", steps_per_epoch, least=1)
-        most = recipe.samples if recipe.totals is None else None
-        length = cls(
-            rows=recipe.samples, batch_size=batch_size, most=most, count=count, steps=steps
-        )
+        length = cls(recipe=recipe, batch_size=batch_size, count=count, steps=steps)
         length.samples(1)
         return length
 
@@ -58,16 +55,17 @@ class EpochLength:
 
     def samples(self, world_size: int) -> int:
         """Give the samples of an epoch, over all ranks."""
-        wanted, what = self.rows, ""
+        rows = wanted = self.recipe.samples
+        what = ""
         if self.count is not None:
             wanted, what = self.count, f"num_samples={self.count}"
         elif self.steps is not None:
             wanted = self.steps * self.batch_size * world_size
             ranks = f" on {world_size} ranks" if world_size > 1 else ""
             what = f"steps_per_epoch={self.steps} of {self.batch_size} samples{ranks}"
-        if self.most is not None and wanted > self.most:
+        if wanted > rows and self.recipe.totals is None:
             raise SamplerError(
-                f"{what} asks for {wanted} samples of {self.most} rows: give weights= to draw rows "
+                f"{what} asks for {wanted} samples of {rows} rows: give weights= to draw rows "
                 "again and again (numpy.ones(len(data)) for all alike), or ask for fewer"
             )
         return wanted

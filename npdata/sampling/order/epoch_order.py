@@ -1,14 +1,15 @@
 """The order of an epoch as a function of (seed, epoch, position), never a stored permutation.
 
-Idea: an `Order` answers "which row is at position p" for any slice of positions, alone and in
-time that grows with the slice. Invariant: over the positions [0, n) every row comes once (weighted
+Idea: an order is a function that gives the rows at any slice of positions, alone and in time that
+grows with the slice. Invariant: over the positions [0, n) every row comes once (weighted
 draws excepted), and the same arguments give the same rows in every release with the same
 `ORDER_VERSION`. Memory is a few numbers; blocks smaller than the largest add two numbers each.
 This module knows no batches and no ranks, and reads nothing.
 """
 
-from dataclasses import dataclass
-from typing import Literal, Protocol
+from collections.abc import Callable
+from functools import partial
+from typing import Literal, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,102 +22,12 @@ from npdata.sampling.order.windows import Lane
 
 Ints = NDArray[np.int64]
 Shuffle = Literal["block", "full", False]
+Order: TypeAlias = Callable[[Ints], Ints]
+"""Gives the rows at positions: both int64, positions ascending and each in [0, n)."""
 
 ORDER_VERSION = 1
 """Raised whenever the same arguments would give other rows."""
 BLOCK_PURPOSE, ROW_PURPOSE, DRAW_PURPOSE, SPLIT_PURPOSE = range(4)
-
-
-class Order(Protocol):
-    """The rows of an epoch by position."""
-
-    def rows(self, positions: Ints) -> Ints:
-        """Give the rows at these positions: int64, ascending, each in [0, n)."""
-        ...
-
-
-@dataclass(frozen=True, kw_only=True)
-class FileOrder:
-    """Row p at position p."""
-
-    def rows(self, positions: Ints) -> Ints:
-        """Give the positions themselves."""
-        return positions
-
-
-@dataclass(frozen=True, kw_only=True, eq=False)
-class FullOrder:
-    """A keyed permutation of [0, n).
-
-    Examples:
-        >>> FullOrder(n=10**9, keys=Permutations.of(0, 0, 1)).rows(np.arange(3)).tolist()
-        [988501604, 873622076, 253500762]
-    """
-
-    n: int
-    keys: Permutations
-
-    def rows(self, positions: Ints) -> Ints:
-        """Give the permuted positions."""
-        return self.keys.one(positions, self.n)
-
-
-@dataclass(frozen=True, kw_only=True, eq=False)
-class LaneOrder:
-    """Lanes taken in turn, one row each; what longer lanes have left over comes at the end."""
-
-    lanes: tuple[Lane, ...]
-
-    def rows(self, positions: Ints) -> Ints:
-        """Give the rows of the lanes at these positions."""
-        if len(self.lanes) == 1:
-            return self.lanes[0].rows(positions)
-        count = len(self.lanes)
-        shared = min(lane.length for lane in self.lanes)
-        left = np.cumsum([lane.length - shared for lane in self.lanes])
-        turns, owner = np.divmod(positions, count)
-        tail = turns >= shared
-        after = positions[tail] - count * shared
-        owner[tail] = np.searchsorted(left, after, side="right")
-        turns[tail] = shared + after - np.append(0, left)[owner[tail]]
-        result = np.empty_like(positions)
-        for number in np.unique(owner):
-            chosen = owner == number
-            result[chosen] = self.lanes[number].rows(turns[chosen])
-        return result
-
-
-@dataclass(frozen=True, kw_only=True, eq=False)
-class SubsetOrder:
-    """An order over positions in a subset, as rows of the dataset."""
-
-    subset: Ints
-    order: Order
-
-    def rows(self, positions: Ints) -> Ints:
-        """Give the rows of the subset."""
-        return self.subset[self.order.rows(positions)]
-
-
-@dataclass(frozen=True, kw_only=True, eq=False)
-class DrawOrder:
-    """Draws with replacement: position p gets row r with chance weight[r] / sum(weights).
-
-    `totals` is the running sum of the weights (float64), so a draw is a binary search with 53
-    random bits that depend on the position.
-    """
-
-    totals: NDArray[np.float64]
-    keys: Permutations
-
-    def rows(self, positions: Ints) -> Ints:
-        """Give the rows drawn at these positions."""
-        chance = self.keys.words(positions) >> np.uint64(11)
-        points = chance.astype(np.float64) * 2.0**-53 * self.totals[-1]
-        drawn = np.searchsorted(self.totals, points, side="right")
-        last = int(np.searchsorted(self.totals, self.totals[-1]))
-        clipped: Ints = np.minimum(drawn, last)
-        return clipped
 
 
 def plan_order(
@@ -142,37 +53,70 @@ def plan_order(
         >>> from npdata.arrays.blocks import Blocks
         >>> layout = BlockLayout.of(Blocks.uniform(6, 2))
         >>> order = plan_order(6, shuffle="block", seed=0, epoch=0, layout=layout, window_blocks=2)
-        >>> order.rows(np.arange(6)).tolist()
+        >>> order(np.arange(6)).tolist()
         [4, 2, 5, 3, 1, 0]
     """
     rows = Permutations.of(seed, epoch, ROW_PURPOSE)
     if shuffle == "full":
-        return FullOrder(n=n, keys=rows)
+        return partial(rows.one, size=n)
     if shuffle is False and lanes == 1:
-        return FileOrder()
+        return _as_they_are
     blocks = Permutations.of(seed, epoch, BLOCK_PURPOSE) if shuffle else None
     short, missing = layout.short
     slots = short if blocks is None else blocks.undo_one(short, layout.count)
     by_slot = np.argsort(slots)
-    return LaneOrder(
-        lanes=tuple(
-            Lane.of(
-                layout,
-                number=number,
-                lanes=lanes,
-                window_blocks=window_blocks,
-                short=(slots[by_slot], missing[by_slot]),
-                blocks=blocks,
-                within=rows if shuffle else None,
-            )
-            for number in range(lanes)
+    dealt = tuple(
+        Lane.of(
+            layout,
+            number=number,
+            lanes=lanes,
+            window_blocks=window_blocks,
+            short=(slots[by_slot], missing[by_slot]),
+            blocks=blocks,
+            within=rows if shuffle else None,
         )
+        for number in range(lanes)
     )
+    return dealt[0].rows if lanes == 1 else partial(_in_turn, dealt)
+
+
+def _as_they_are(positions: Ints) -> Ints:
+    return positions
+
+
+def _in_turn(lanes: tuple[Lane, ...], positions: Ints) -> Ints:
+    """Take lanes in turn, one row each; what longer lanes have left over comes at the end."""
+    count = len(lanes)
+    shared = min(lane.length for lane in lanes)
+    left = np.cumsum([lane.length - shared for lane in lanes])
+    turns, owner = np.divmod(positions, count)
+    tail = turns >= shared
+    after = positions[tail] - count * shared
+    owner[tail] = np.searchsorted(left, after, side="right")
+    turns[tail] = shared + after - np.append(0, left)[owner[tail]]
+    result = np.empty_like(positions)
+    for number in np.unique(owner):
+        chosen = owner == number
+        result[chosen] = lanes[number].rows(turns[chosen])
+    return result
 
 
 def draw_order(totals: NDArray[np.float64], *, seed: int, epoch: int) -> Order:
-    """Give draws with replacement; `totals` is the running sum of the weights, not all 0."""
-    return DrawOrder(totals=totals, keys=Permutations.of(seed, epoch, DRAW_PURPOSE))
+    """Give draws with replacement: position p gets row r with chance weight[r] / sum(weights).
+
+    `totals` is the running sum of the weights (float64), not all 0, so a draw is a binary search
+    with 53 random bits that depend on the position.
+    """
+    return partial(_drawn, totals, Permutations.of(seed, epoch, DRAW_PURPOSE))
+
+
+def _drawn(totals: NDArray[np.float64], keys: Permutations, positions: Ints) -> Ints:
+    chance = keys.words(positions) >> np.uint64(11)
+    points = chance.astype(np.float64) * 2.0**-53 * totals[-1]
+    drawn = np.searchsorted(totals, points, side="right")
+    last = int(np.searchsorted(totals, totals[-1]))
+    clipped: Ints = np.minimum(drawn, last)
+    return clipped
 
 
 def split(n: int, fraction: float, seed: int) -> tuple[Ints, Ints]:

@@ -25,7 +25,6 @@ from npdata.sampling.order.epoch_order import (
     ORDER_VERSION,
     Order,
     Shuffle,
-    SubsetOrder,
     draw_order,
     plan_order,
 )
@@ -56,7 +55,7 @@ class Recipe:
 
     Examples:
         >>> recipe = Recipe.of(6, shuffle="full", seed=0)
-        >>> sorted(recipe.order(0).rows(np.arange(6)).tolist())
+        >>> sorted(recipe.order(0)(np.arange(6)).tolist())
         [0, 1, 2, 3, 4, 5]
     """
 
@@ -167,7 +166,8 @@ class Recipe:
                 window_blocks=self.window_blocks,
                 lanes=self.lanes,
             )
-        return order if self.subset is None else SubsetOrder(subset=self.subset, order=order)
+        subset = self.subset
+        return order if subset is None else lambda positions: subset[order(positions)]
 
     @cached_property
     def identity(self) -> dict[str, int]:

@@ -72,20 +72,20 @@ class TestOrder:
     ):
         n = blocks.total_rows
         order = plan(blocks, shuffle, seed, 7, window_blocks, lanes)
-        rows = order.rows(np.arange(n))
+        rows = order(np.arange(n))
         assert rows.dtype == np.int64
         assert np.array_equal(np.sort(rows), np.arange(n))
         first, last = sorted((data.draw(st.integers(0, n)), data.draw(st.integers(0, n))))
-        assert np.array_equal(order.rows(np.arange(first, last)), rows[first:last])
+        assert np.array_equal(order(np.arange(first, last)), rows[first:last])
         some = np.arange(first, last, 3)
-        assert np.array_equal(order.rows(some), rows[some])
+        assert np.array_equal(order(some), rows[some])
 
     @SETTINGS
     @given(blocks=segments(), window_blocks=st.integers(1, 12))
     def test_a_window_holds_whole_blocks_and_each_block_is_in_one_window(
         self, blocks, window_blocks
     ):
-        rows = plan(blocks, window_blocks=window_blocks).rows(np.arange(blocks.total_rows))
+        rows = plan(blocks, window_blocks=window_blocks)(np.arange(blocks.total_rows))
         edges = np.unique(blocks.edges())
         sizes = np.diff(edges)
         block_of = np.searchsorted(edges, rows, side="right") - 1
@@ -109,7 +109,7 @@ class TestOrder:
     def test_the_end_of_an_epoch_is_mixed_like_its_start(self, count, widths):
         """One block more than whole windows leaves no window of one block."""
         n = count * 10
-        block_of = plan(Blocks.uniform(n, 10), window_blocks=64).rows(np.arange(n)) // 10
+        block_of = plan(Blocks.uniform(n, 10), window_blocks=64)(np.arange(n)) // 10
         ends = np.cumsum(widths) * 10
         found = [len(np.unique(part)) for part in np.split(block_of, ends[:-1])]
         assert found == widths
@@ -119,18 +119,18 @@ class TestOrder:
     def test_seeds_and_epochs_give_other_orders(self, shuffle):
         blocks = Blocks.uniform(500, 10)
         orders = {
-            tuple(plan(blocks, shuffle, seed, epoch).rows(np.arange(500)).tolist())
+            tuple(plan(blocks, shuffle, seed, epoch)(np.arange(500)).tolist())
             for seed in range(4)
             for epoch in range(4)
         }
         assert len(orders) == 16
 
     def test_without_shuffle_the_file_order(self):
-        assert plan(Blocks.uniform(9, 2), False).rows(np.arange(9)).tolist() == list(range(9))
+        assert plan(Blocks.uniform(9, 2), False)(np.arange(9)).tolist() == list(range(9))
 
     def test_lanes_take_turns_and_have_their_own_blocks(self):
         blocks = Blocks.uniform(400, 10)
-        rows = plan(blocks, lanes=4).rows(np.arange(400))
+        rows = plan(blocks, lanes=4)(np.arange(400))
         lanes = [set((rows[lane::4] // 10).tolist()) for lane in range(4)]
         assert sorted(block for lane in lanes for block in lane) == list(range(40))
         assert [len(lane) for lane in lanes] == [10] * 4
@@ -139,26 +139,26 @@ class TestOrder:
         blocks = Blocks(rows=(10**9 - 7, 12345), block_rows=(341, 341))
         order = plan(blocks, window_blocks=64)
         last = blocks.total_rows - 1000
-        rows = order.rows(np.arange(last, blocks.total_rows))
+        rows = order(np.arange(last, blocks.total_rows))
         assert len(np.unique(rows)) == 1000
         assert rows.max() < blocks.total_rows
 
     def test_a_window_of_all_blocks_asks_for_no_table_of_them(self):
         order = plan(Blocks.uniform(10**12, 100), window_blocks=10**10)
-        rows = order.rows(np.arange(1000))
+        rows = order(np.arange(1000))
         assert len(np.unique(rows // 100)) > 990
 
     def test_windows_between_two_positions_cost_no_memory(self):
         order = plan(Blocks.uniform(10**13, 1), window_blocks=1)
-        first, last = order.rows(np.array([0, 10**13 - 1])).tolist()
+        first, last = order(np.array([0, 10**13 - 1])).tolist()
         assert first != last
-        assert (order.rows(np.array([0])), order.rows(np.array([10**13 - 1]))) == (first, last)
+        assert (order(np.array([0])), order(np.array([10**13 - 1]))) == (first, last)
 
     def test_positions_beyond_32_bits(self):
         n, size = 1 << 34, 1 << 20
         order = plan(Blocks.uniform(n, size), False, lanes=2)
         positions = np.array([0, 1, 2 * size, (1 << 33) + 1, n - 2, n - 1])
-        rows = order.rows(positions).tolist()
+        rows = order(positions).tolist()
         assert rows == [0, size, 2 * size, (1 << 33) + size, n - size - 1, n - 1]
 
 
@@ -212,21 +212,21 @@ class TestPinned:
     )
     def test_first_rows(self, n, shuffle, seed, epoch, lanes, expected):
         blocks = Blocks.uniform(n, 100)
-        rows = plan(blocks, shuffle, seed, epoch, 4, lanes).rows(np.arange(6))
+        rows = plan(blocks, shuffle, seed, epoch, 4, lanes)(np.arange(6))
         assert rows.tolist() == expected
 
     def test_uneven_segments_split_and_draws(self):
         blocks = Blocks(rows=(25, 7, 40), block_rows=(10, 10, 4))
-        assert plan(blocks).rows(np.arange(60, 66)).tolist() == [4, 59, 56, 7, 55, 63]
+        assert plan(blocks)(np.arange(60, 66)).tolist() == [4, 59, 56, 7, 55, 63]
         assert split(10, 0.7, seed=3)[1].tolist() == [2, 5, 8]
         order = draw_order(np.cumsum(np.arange(10.0)), seed=0, epoch=0)
-        assert order.rows(np.arange(8)).tolist() == [5, 3, 9, 6, 4, 8, 6, 5]
+        assert order(np.arange(8)).tolist() == [5, 3, 9, 6, 4, 8, 6, 5]
 
 
 class TestDraws:
     def test_rows_come_as_often_as_their_weights_say(self):
         weights = np.array([0.0, 1, 2, 0, 3, 4, 0])
-        drawn = draw_order(np.cumsum(weights), seed=0, epoch=0).rows(np.arange(100_000))
+        drawn = draw_order(np.cumsum(weights), seed=0, epoch=0)(np.arange(100_000))
         counts = np.bincount(drawn, minlength=7)
         expected = weights * 10_000
         assert counts[weights == 0].sum() == 0
@@ -236,11 +236,11 @@ class TestDraws:
 
     def test_a_draw_depends_on_its_position_alone(self):
         order = draw_order(np.cumsum(np.ones(50)), seed=1, epoch=3)
-        assert np.array_equal(order.rows(np.arange(100))[40:60], order.rows(np.arange(40, 60)))
+        assert np.array_equal(order(np.arange(100))[40:60], order(np.arange(40, 60)))
 
     def test_the_smallest_weights(self):
         order = draw_order(np.cumsum([0, 5e-324, 0]), seed=0, epoch=0)
-        assert set(order.rows(np.arange(1000)).tolist()) == {1}
+        assert set(order(np.arange(1000)).tolist()) == {1}
 
 
 class TestSplit:
