@@ -120,7 +120,10 @@ def test_pieces_and_threads_change_nothing(
 
 
 class TestFields:
-    def test_files_of_every_kind(self, tmp_path: Path, rng: np.random.Generator) -> None:
+    def test_files_of_every_kind(
+        self, tmp_path: Path, rng: np.random.Generator, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(field_moments, "READ_BYTES", 1 << 10)
         x = rng.standard_normal((300, 3, 4)).astype(np.float32)
         np.save(tmp_path / "x.npy", x)
         np.save(tmp_path / "f.npy", np.asfortranarray(x))
