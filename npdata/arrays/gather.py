@@ -332,5 +332,4 @@ def _forked() -> None:
     _Process.forked = True
 
 
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_forked)
+os.register_at_fork(after_in_child=_forked)

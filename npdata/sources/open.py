@@ -223,13 +223,16 @@ def open_files(
     ]
 
 
+Format = Literal["npy", "npz", "hdf5", "raw"]
+
+
 @dataclass(frozen=True, kw_only=True)
 class Identified:
     """What a text names: a file, its format by its first bytes, and one of its members or None."""
 
     path: str
     member: str | None
-    format: Literal["npy", "npz", "hdf5", "raw"]
+    format: Format
 
 
 def identify(text: str) -> Identified:
@@ -252,21 +255,15 @@ def identify(text: str) -> Identified:
             "npdata.concatenate(folder) lays their rows end to end"
         )
         raise IsADirectoryError(errno.EISDIR, reason, path)
-    magic = _first_bytes(path)
-    if magic.startswith(npy.MAGIC):
-        if member is not None:
-            raise MemberNotFoundError(f"{path} is a .npy of one array and has no {member!r}")
-        return Identified(path=path, member=None, format="npy")
-    if magic.startswith(npz.MAGIC):
-        return Identified(path=path, member=member, format="npz")
-    if _is_hdf5(path):
-        return Identified(path=path, member=member, format="hdf5")
-    if path.endswith((".npy", ".npz", ".h5", ".hdf5")):
+    kind, magic = _format_of(path)
+    if kind == "npy" and member is not None:
+        raise MemberNotFoundError(f"{path} is a .npy of one array and has no {member!r}")
+    if kind == "raw" and path.endswith((".npy", ".npz", ".h5", ".hdf5")):
         _refuse_foreign(path)
         raise FormatError(
             f"{path} begins with {magic!r}, which is neither .npy nor .npz nor HDF5; it is damaged"
         )
-    return Identified(path=path, member=member, format="raw")
+    return Identified(path=path, member=member, format=kind)
 
 
 def _open_path(text: str) -> Source:
@@ -291,29 +288,27 @@ def _refuse_foreign(path: str) -> None:
         raise FormatError(f"{path} is {what}")
 
 
-def _first_bytes(path: str) -> bytes:
-    mode = Path(path).stat().st_mode
-    if not stat.S_ISREG(mode) and not stat.S_ISDIR(mode):
+def _format_of(path: str) -> tuple[Format, bytes]:
+    """Give the format of a file, and its first bytes."""
+    status = Path(path).stat()
+    if not stat.S_ISREG(status.st_mode):
         # To open a pipe would wait for whoever writes into it.
         raise FormatError(f"{path} is a pipe or a device; copy what it gives into a file first")
     with Path(path).open("rb") as stream:
         magic = stream.read(8)
-    if not magic:
-        raise TruncatedError(f"{path} is empty (0 bytes)")
-    return magic
-
-
-def _is_hdf5(path: str) -> bool:
-    """Look for the signature where HDF5 allows it: at 0, 512, 1024, 2048, and so on."""
-    size = Path(path).stat().st_size
-    with Path(path).open("rb") as stream:
+        if not magic:
+            raise TruncatedError(f"{path} is empty (0 bytes)")
+        if magic.startswith(npy.MAGIC):
+            return "npy", magic
+        if magic.startswith(npz.MAGIC):
+            return "npz", magic
         place = 0
-        while place < size:
+        while place < status.st_size:  # HDF5 may begin at 0, 512, 1024, 2048, and so on
             stream.seek(place)
             if stream.read(len(HDF5_MAGIC)) == HDF5_MAGIC:
-                return True
+                return "hdf5", magic
             place = max(512, place * 2)
-    return False
+    return "raw", magic
 
 
 def _named(member: str | None, path: str, members: Any) -> str:

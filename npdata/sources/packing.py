@@ -234,15 +234,15 @@ class Packing:
         """
         match = _SINCE.match(self.since or "")
         unit = _NANOSECONDS.get(match[1].lower()) if match else None
-        date = _DATE.match(match[2]) if match else None
-        if self.calendar not in CALENDARS or unit is None or date is None:
+        start = _reference(match[2], self.calendar) if match else None
+        if self.calendar not in CALENDARS or unit is None or start is None:
             what = f" in the calendar {self.calendar!r}"
             raise FieldError(
                 f"times in {self.since!r}{what if self.calendar not in CALENDARS else ''} are no "
                 f"datetime64 of NumPy; leave this field out of decode=, by a mapping from the "
                 f"other fields to 'cf', and it is read as stored"
             )
-        return unit, _reference(date, self.calendar)
+        return unit, start
 
 
 class Packings(NamedTuple):
@@ -285,11 +285,19 @@ class Packings(NamedTuple):
 NOT_PACKED = Packings.one(None)
 
 
-def _reference(date: "re.Match[str]", calendar: str) -> int:
+def _reference(text: str, calendar: str) -> int | None:
+    """Give the nanoseconds from 1970 to a date; None for what is no date."""
+    date = _DATE.match(text)
+    if date is None:
+        return None
     year, month, day, hour, minute, second = (int(date[k] or 0) for k in range(1, 7))
-    days = _days(year, month, day, julian=False)
+    try:
+        days = int(np.datetime64(f"{year:04}-{month:02}-{day:02}", "D").astype(np.int64))
+    except ValueError:
+        return None
     if calendar != "proleptic_gregorian" and (year, month, day) < (1582, 10, 15):
-        days = _days(year, month, day, julian=True)
+        since = year - (month < 3)  # the Julian calendar has a 29 February in all centuries
+        days += since // 100 - since // 400 - 2
     fraction = int((date[7] or "").ljust(9, "0")[:9])
     shift = 0
     if date[8]:
@@ -297,15 +305,6 @@ def _reference(date: "re.Match[str]", calendar: str) -> int:
         shift = int(date[8]) * 60 + (-minutes if date[8].startswith("-") else minutes)
     seconds = days * 86400 + hour * 3600 + (minute - shift) * 60 + second
     return seconds * 10**9 + fraction
-
-
-def _days(year: int, month: int, day: int, *, julian: bool) -> int:
-    """Count the days from 1970-01-01 (Gregorian) to a date of either calendar."""
-    shifted = (14 - month) // 12
-    y, m = year + 4800 - shifted, month + 12 * shifted - 3
-    number = day + (153 * m + 2) // 5 + 365 * y + y // 4
-    number += -32083 if julian else -(y // 100) + y // 400 - 32045
-    return number - 2440588
 
 
 def _meant(dtype: DType, unsigned: bool | None) -> DType:

@@ -104,7 +104,14 @@ def test_days_are_numpys(year: int, month: int, day: int, count: int) -> None:
 
 
 @pytest.mark.parametrize(
-    "attributes", [{"calendar": "noleap"}, {"units": "months since 2000-01-01"}], ids=str
+    "attributes",
+    [
+        {"calendar": "noleap"},
+        {"units": "months since 2000-01-01"},
+        {"units": "days since 2001-02-29"},
+        {"units": "days since 2001-13-01"},
+    ],
+    ids=str,
 )
 def test_times_that_numpy_has_not_are_refused_with_a_way_out(
     tmp_path: Path, attributes: dict[str, str]

@@ -142,8 +142,6 @@ class Cache:
                 f'cache={asked!r:.60}: expected a folder, or "ram"; a field of that name goes into '
                 f"a mapping: NumpyDataset({{'cache': ...}})"
             )
-        if not hasattr(os, "pwrite") or not hasattr(os, "preadv"):
-            raise FieldError("cache= needs a system that can write at a place of a file (pwrite)")
         path = os.fsdecode(asked)
         if path != "ram" and path.lower() in ("ram", "memory"):
             raise FieldError(

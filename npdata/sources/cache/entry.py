@@ -9,6 +9,7 @@ wrote; so a cut in power, a kill or a full disk costs chunks, never rows. Bytes 
 
 import contextlib
 import errno
+import fcntl
 import functools
 import hashlib
 import importlib
@@ -29,12 +30,9 @@ from npdata.arrays.gather import address_of
 from npdata.sources.file import Descriptor, ask_for
 from npdata.sources.file_map import mapped, page_out
 
-with contextlib.suppress(ImportError):
-    import fcntl
-
 Bytes: TypeAlias = NDArray[np.uint8]
 
-OPENING = os.O_RDWR | getattr(os, "O_CLOEXEC", 0)
+OPENING = os.O_RDWR
 HEADER = 1 << 14
 """So many bytes at the beginning say what is kept; the last 8 say how many it may become."""
 _PAGE = 1 << 12

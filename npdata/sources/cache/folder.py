@@ -8,6 +8,7 @@ a whole file (`entry.lay_out`), or none.
 
 import contextlib
 import errno
+import fcntl
 import json
 import os
 import threading
@@ -27,9 +28,6 @@ from npdata.sources.cache.entry import (
     note_use,
     read_most,
 )
-
-with contextlib.suppress(ImportError):
-    import fcntl
 
 SUFFIX, _UNFINISHED = ".npdata", ".part"
 _NAME = "[0-9a-f]" * 32

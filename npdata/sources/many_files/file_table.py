@@ -35,7 +35,7 @@ from npdata.sources.packing import Packing
 from npdata.sources.raw import open_raw
 
 HDF5_MAGIC = b"\x89HDF\r\n\x1a\n"
-_NO_WAIT = getattr(os, "O_NONBLOCK", 0)  # to open a pipe would wait for whoever writes into it
+_NO_WAIT = os.O_NONBLOCK  # to open a pipe would wait for whoever writes into it
 _HEADER = 128
 _PART = 256
 UNKNOWN = -1
