@@ -175,13 +175,13 @@ class RowTable:
         array, view = self.array, self.view
         if self.narrow and len(indices) * array.strides[0] <= ON_ONE_CORE:
             return torch.from_numpy(array.take(indices, 0, None, "clip"))
-        if view is None or _Process.forked or _alone.get():
-            out = torch.from_numpy(np.empty((len(indices), *array.shape[1:]), array.dtype))
-            self.select(indices, out)
-            return out
-        if _on_one_core(len(indices) * math.prod(view.shape[1:]), view.element_size()):
+        elements = len(indices) * math.prod(array.shape[1:])
+        if view is not None and _on_one_core(elements, array.itemsize):
             return torch.from_numpy(view.numpy()[indices])
-        return torch.index_select(view, 0, torch.from_numpy(indices))
+        # Not from torch: of a large batch NumPy asks the system for large pages.
+        out = torch.from_numpy(np.empty((len(indices), *array.shape[1:]), array.dtype))
+        self.select(indices, out)
+        return out
 
     def select(self, indices: NDArray[np.int64], out: Tensor) -> None:
         """Copy rows of `view` into `out`, a contiguous tensor with words of the same size.

@@ -80,9 +80,7 @@ def row_numbers(indices: object, rows: int) -> NDArray[np.int64]:
         if len(array) != rows:
             raise RowIndexError(f"a mask of {len(array)} bools was given for {rows} rows")
         return np.flatnonzero(array)
-    if array.size == 0 and not isinstance(indices, np.ndarray):
-        return np.zeros(0, np.int64)
-    if array.dtype.kind not in "iu":
+    if array.dtype.kind not in "iu" and (array.size or isinstance(indices, np.ndarray)):
         raise _wrong_type(indices)
     if array.size == 0:
         return np.zeros(0, np.int64)

@@ -72,8 +72,39 @@ class _OfRows:
     def __set_name__(self, owner: type, name: str) -> None:
         self._name = name
 
-    def __get__(self, source: "DerivedSource", _: object = None) -> Any:
+    def __get__(self, source: Any, _: object = None) -> Any:
         return getattr(source.rows, self._name)
+
+
+class RegroupedSource(CompositeSource):
+    """Rows each made of a span of those of `rows`; a subclass says of which, and reads."""
+
+    def __init__(self, rows: Source) -> None:
+        """Take over where the rows lie."""
+        self.rows = rows
+        self.made_of = (rows,)
+        self.access = rows.access
+
+    bases: Any = _OfRows()
+    ahead_bytes: Any = _OfRows()
+
+    @property
+    def rows_in_memory(self) -> int | None:
+        """What of its rows the memory for decoded chunks holds, by their share."""
+        held = self.rows.rows_in_memory
+        return None if held is None else held * len(self) // max(1, len(self.rows))
+
+    @abstractmethod
+    def spanned(self, first: int, stop: int) -> tuple[int, int]:
+        """Give the run of `rows` that its rows from `first` to `stop` are made of."""
+
+    def will_need(self, first: int, stop: int) -> None:
+        """Pass it on as the rows that these are made of."""
+        self.rows.will_need(*self.spanned(first, stop))
+
+    def dont_need(self, first: int, stop: int) -> None:
+        """Pass it on as the rows that these are made of."""
+        self.rows.dont_need(*self.spanned(first, stop))
 
 
 class DerivedSource(CompositeSource):

@@ -19,7 +19,7 @@ from npdata.arrays.convert import ArrayLayout
 from npdata.arrays.dtypes import DType
 from npdata.errors import FieldError
 from npdata.sources.base import Source
-from npdata.sources.derived import CompositeSource
+from npdata.sources.derived import RegroupedSource
 
 Ints = NDArray[np.int64]
 Bounds = Literal["offsets", "lengths", "indptr"]
@@ -51,7 +51,7 @@ class RaggedSource(Source):
             out[k] = piece.copy()
 
 
-class SpansSource(CompositeSource, RaggedSource):
+class SpansSource(RegroupedSource, RaggedSource):
     """The spans of the rows of `values` that `bounds`, n + 1 offsets or n lengths, gives.
 
     Examples:
@@ -63,8 +63,7 @@ class SpansSource(CompositeSource, RaggedSource):
 
     def __init__(self, values: Source, bounds: Source, kind: Bounds) -> None:
         """Read the bounds; raises `FieldError` where they do not fit the values."""
-        self._values = values
-        self.made_of = (values,)
+        super().__init__(values)
         self._bounds = bounds
         self._kind = kind
         self.packing = values.packing
@@ -74,7 +73,6 @@ class SpansSource(CompositeSource, RaggedSource):
         self.row_shape = values.shape[1:]
         self.values_dtype = values.dtype
         self.where = f"spans of {values.where}"
-        self.access = values.access
         sizes = self.lengths()
         shortest, longest = sizes.min(initial=sizes.max(initial=0)), sizes.max(initial=0)
         self.details = (
@@ -85,12 +83,12 @@ class SpansSource(CompositeSource, RaggedSource):
     @property
     def row_bytes(self) -> int:
         """The bytes of a sample of mean length."""
-        return -(-len(self._values) * self._values.row_bytes // max(1, len(self)))
+        return -(-len(self.rows) * self.rows.row_bytes // max(1, len(self)))
 
     @property
     def blocks(self) -> Blocks:
         """The blocks of the values, as the samples that begin in them."""
-        blocks = self._values.blocks
+        blocks = self.rows.blocks
         counts = np.diff(np.searchsorted(self._offsets[:-1], blocks.edges()))
         if not counts.size:
             return Blocks.uniform(len(self), len(self))
@@ -99,35 +97,19 @@ class SpansSource(CompositeSource, RaggedSource):
         return Blocks(rows=sizes, block_rows=sizes)
 
     @property
-    def rows_in_memory(self) -> int | None:
-        """What of its rows the memory for decoded chunks holds, by their share."""
-        held = self._values.rows_in_memory
-        return None if held is None else held * len(self) // max(1, len(self._values))
-
-    @property
-    def ahead_bytes(self) -> int | None:
-        """What the values allow."""
-        return self._values.ahead_bytes
-
-    @property
     def pieces_layout(self) -> ArrayLayout | None:
         """The layout of the values where they lie in place."""
-        table = self._values.table
+        table = self.rows.table
         return None if table is None else ArrayLayout.of(table.array)
-
-    @property
-    def bases(self) -> tuple[Source, ...]:
-        """What the values are made of; the bounds were read."""
-        return self._values.bases
 
     def over(self, bases: Sequence[Source]) -> "SpansSource":
         """Give the same spans, with their values made of other sources."""
-        return self.of(self._values.over(bases))
+        return self.of(self.rows.over(bases))
 
     def of(self, values: Source) -> "SpansSource":
         """Give the same spans of other values, as many and of the same shape."""
         made = copy.copy(self)
-        made._values, made.made_of = values, (values,)
+        made.rows, made.made_of = values, (values,)
         made.values_dtype, made.access = values.dtype, values.access
         return made
 
@@ -138,19 +120,15 @@ class SpansSource(CompositeSource, RaggedSource):
 
     def pieces(self, indices: Ints) -> list[NDArray[Any]]:
         """Give views of the values, or of what one read of them brought."""
-        return self._values.runs(self._offsets[indices], self._offsets[indices + 1])
+        return self.rows.runs(self._offsets[indices], self._offsets[indices + 1])
 
-    def will_need(self, first: int, stop: int) -> None:
-        """Pass it on as the rows of these samples."""
-        self._values.will_need(int(self._offsets[first]), int(self._offsets[stop]))
-
-    def dont_need(self, first: int, stop: int) -> None:
-        """Pass it on as the rows of these samples."""
-        self._values.dont_need(int(self._offsets[first]), int(self._offsets[stop]))
+    def spanned(self, first: int, stop: int) -> tuple[int, int]:
+        """Give the values of these samples."""
+        return int(self._offsets[first]), int(self._offsets[stop])
 
     def __reduce__(self) -> tuple[Any, ...]:
         """Pickle values and bounds by what they are: paths for files."""
-        return type(self), (self._values, self._bounds, self._kind)
+        return type(self), (self.rows, self._bounds, self._kind)
 
 
 def offsets_of(bounds: Source, kind: Bounds, values: Source) -> Ints:

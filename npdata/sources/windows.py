@@ -19,13 +19,13 @@ from npdata.arrays.convert import ArrayLayout
 from npdata.arrays.gather import NARROW_BYTES, RowTable
 from npdata.arrays.spans import Windows, offsets_array, step_of
 from npdata.sources.base import Access, Source
-from npdata.sources.derived import CompositeSource
+from npdata.sources.derived import RegroupedSource
 
 MOST_BLOCKS = 1 << 17
 """So many blocks are cut where those of the rows are; more become blocks of equal size."""
 
 
-class WindowSource(CompositeSource):
+class WindowSource(RegroupedSource):
     """The windows of `rows` that `plan` numbers, each of the rows at `offsets` from its anchor.
 
     Without `offsets` each is the anchor row itself. A range of them makes a small pickle.
@@ -42,8 +42,7 @@ class WindowSource(CompositeSource):
 
     def __init__(self, rows: Source, plan: Windows, offsets: Sequence[int] | None) -> None:
         """Window the rows; `plan` allows for the offsets."""
-        self._rows = rows
-        self.made_of = (rows,)
+        super().__init__(rows)
         self._plan = plan
         self._offsets = offsets
         self._at = offsets_array([0] if offsets is None else offsets)
@@ -51,7 +50,6 @@ class WindowSource(CompositeSource):
         self.shape = (len(plan), *length, *rows.shape[1:])
         self.dtype = rows.dtype
         self.where = rows.where
-        self.access = rows.access
         self.details = rows.details
         self.categories = rows.categories
         if offsets is not None:
@@ -61,16 +59,10 @@ class WindowSource(CompositeSource):
         clipped = plan.edge != "drop" and bool(self._at.any())
         self._clipped = clipped
         self._step = None if clipped else step_of(self._at)
-        self._views: tuple[RowTable, RowTable | None, RowTable] | None = None
-
-    @property
-    def bases(self) -> tuple[Source, ...]:
-        """What the rows are made of."""
-        return self._rows.bases
 
     def over(self, bases: Sequence[Source]) -> "WindowSource":
         """Give the same windows of other rows."""
-        return WindowSource(self._rows.over(bases), self._plan, self._offsets)
+        return WindowSource(self.rows.over(bases), self._plan, self._offsets)
 
     @property
     def table(self) -> RowTable | None:
@@ -101,7 +93,7 @@ class WindowSource(CompositeSource):
     @property
     def blocks(self) -> Blocks:
         """The blocks of the rows, as the windows whose first row lies in them."""
-        plan, blocks = self._plan, self._rows.blocks
+        plan, blocks = self._plan, self.rows.blocks
         even = max(1, -(-blocks.total_rows // max(1, blocks.count)) // plan.stride)
         if plan.uniform and len(blocks.rows) == 1:
             size = blocks.block_rows[0] // plan.stride
@@ -115,20 +107,9 @@ class WindowSource(CompositeSource):
         return Blocks(rows=sizes, block_rows=sizes)
 
     @property
-    def rows_in_memory(self) -> int | None:
-        """What of its rows the memory for decoded chunks holds, by their share."""
-        held = self._rows.rows_in_memory
-        return None if held is None else held * len(self) // max(1, len(self._rows))
-
-    @property
     def stored_bytes(self) -> int:
         """The bytes of the rows that a window does not share with the next one."""
-        return self._rows.stored_bytes * min(self._plan.stride, len(self._at))
-
-    @property
-    def ahead_bytes(self) -> int | None:
-        """What the rows allow."""
-        return self._rows.ahead_bytes
+        return self.rows.stored_bytes * min(self._plan.stride, len(self._at))
 
     def read(self, indices: NDArray[np.int64], out: NDArray[Any]) -> None:
         """Copy windows to `out`: one strided gather where rows lie in place, else one read."""
@@ -136,23 +117,20 @@ class WindowSource(CompositeSource):
             return
         plan, at, views = self._plan, self._at, self._in_place()
         if views is not None:
-            self._rows.check()
+            self.rows.check()
             views[2].gather(plan.anchors(indices) + at[0], out)
-            self._rows.check()
+            self.rows.check()
             return
-        if (
-            self._step == 1
-            and self._rows.row_bytes <= NARROW_BYTES < len(at) * self._rows.row_bytes
-        ):
+        if self._step == 1 and self.rows.row_bytes <= NARROW_BYTES < len(at) * self.rows.row_bytes:
             starts = plan.anchors(indices) + at[0]
-            runs = self._rows.runs(starts, starts + len(at))
-            np.concatenate(runs, out=out.reshape(-1, *self._rows.shape[1:]))
-            self._rows.check()
+            runs = self.rows.runs(starts, starts + len(at))
+            np.concatenate(runs, out=out.reshape(-1, *self.rows.shape[1:]))
+            self.rows.check()
             return
         rows, padded = self.rows_of(indices)
-        self._rows.read(rows.reshape(-1), out.reshape(-1, *self._rows.shape[1:]))
+        self.rows.read(rows.reshape(-1), out.reshape(-1, *self.rows.shape[1:]))
         if padded is not None:
-            out.reshape(*padded.shape, *self._rows.shape[1:])[padded] = np.zeros((), self.dtype)
+            out.reshape(*padded.shape, *self.rows.shape[1:])[padded] = np.zeros((), self.dtype)
 
     def rows_of(
         self, indices: NDArray[np.int64]
@@ -167,54 +145,42 @@ class WindowSource(CompositeSource):
 
     def _in_place(self) -> tuple[RowTable, RowTable | None, RowTable] | None:
         """Give the rows in place, the windows by their number, if they lie so, and by first row."""
-        table = self._rows.table if self._step is not None else None
-        if table is None or self._step is None or not len(self._plan):
+        table = self.rows.table if self._step is not None and len(self._plan) else None
+        if table is None:
             return None
-        views = self._views
+        views: tuple[RowTable, RowTable | None, RowTable] | None = self._views
         if views is None or views[0] is not table:
-            array, plan = table.array, self._plan
-            dense = RowTable.of(self._strided(array, len(array) - int(self._at[-1] - self._at[0])))
+            plan, dense = self._plan, self._every_window(table.array)
             numbered = None
             if plan.uniform:
                 first = int(plan.firsts[0] + self._at[0])
-                numbered = RowTable.of(self._strided(array[first:], len(plan), plan.stride))
-            views = self._views = (table, numbered, dense)
+                numbered = RowTable.of(dense[first :: plan.stride][: len(plan)])
+            views = self._views = (table, numbered, RowTable.of(dense))
         return views
 
-    def _strided(self, array: NDArray[Any], count: int, stride: int = 1) -> NDArray[Any]:
+    def _every_window(self, array: NDArray[Any]) -> NDArray[Any]:
+        """Give a view of the windows whose first row is 0, 1, ..."""
         if self._offsets is None:
-            return array[: (count - 1) * stride + 1 : stride]
-        row, rest = array.strides[0], array.strides[1:]
+            return array
+        row, count = array.strides[0], len(array) - int(self._at[-1] - self._at[0])
         shape = (count, len(self._at), *array.shape[1:])
-        strides = (row * stride, row * (self._step or 1), *rest)
-        _, read_only = array.__array_interface__["data"]
-        view: NDArray[Any] = as_strided(array, shape, strides, writeable=not read_only)
+        strides = (row, row * (self._step or 1), *array.strides[1:])
+        view: NDArray[Any] = as_strided(array, shape, strides)
         return view
 
-    def will_need(self, first: int, stop: int) -> None:
-        """Pass it on as the rows of these windows."""
-        rows = self._touched(first, stop)
-        if rows is not None:
-            self._rows.will_need(*rows)
-
-    def dont_need(self, first: int, stop: int) -> None:
-        """Pass it on as the rows of these windows."""
-        rows = self._touched(first, stop)
-        if rows is not None:
-            self._rows.dont_need(*rows)
-
-    def _touched(self, first: int, stop: int) -> tuple[int, int] | None:
+    def spanned(self, first: int, stop: int) -> tuple[int, int]:
+        """Give the rows from the first that one of these windows touches to the last."""
         if first >= stop:
-            return None
+            return 0, 0
         low, high = self._plan.anchors(np.array([first, stop - 1])).tolist()
-        last = len(self._rows) - 1
+        last = len(self.rows) - 1
         begin = min(max(0, low + int(self._at.min())), last)
         end = min(max(0, high + int(self._at.max())), last)
         return begin, max(begin, end) + 1
 
     def __reduce__(self) -> tuple[Any, ...]:
         """Pickle the rows by what they are, and the plan."""
-        return type(self), (self._rows, self._plan, self._offsets)
+        return type(self), (self.rows, self._plan, self._offsets)
 
 
 class PaddingSource(Source):
