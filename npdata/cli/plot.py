@@ -39,7 +39,7 @@ _METHODS = {
     "dataloader": "#5aa786",
     "plain": "#b0855a",
     "h5py": "#c9a66b",
-    "roofline": "#999999",
+    "bare": "#999999",
 }
 
 Picked: TypeAlias = tuple[NDArray[np.int64], NDArray[Any], str]
@@ -138,7 +138,7 @@ def draw_figures(report: Report) -> Any:
             height=0.75,
             error_kw={"lw": 1},
         )
-        texts = [f"{rate_text(each.rate)}  ({report.of_roofline(each):.0%})" for each in figures]
+        texts = [f"{rate_text(each.rate)}  ({report.of_fastest(each):.0%})" for each in figures]
         panel.bar_label(bars, texts, padding=4, fontsize=8)
         panel.set_title(TITLES[order], loc="left", fontsize=10)
         panel.set_xscale("log")
@@ -146,7 +146,7 @@ def draw_figures(report: Report) -> Any:
     everything = [rate for each in report.figures for rate in each.passes]
     # Room for the figures beside the bars.
     panels[0].set_xlim(min(everything) / 3, max(everything) * 5)
-    panels[-1].set_xlabel("rows/s (part of the roofline)")
+    panels[-1].set_xlabel("rows/s (part of the fastest of all)")
     about = report.conditions
     fields = "\n".join(
         f"{shortened(path)}: {shape_text(field.shape)}, {field.dtype}, {field.access}"

@@ -36,12 +36,15 @@ def alike(one: Figure, other: Figure) -> str | None:
         >>> slow, fast = (Figure(order="full", method=Method(kind="loader", name="x"), passes=rates)
         ...               for rates in [(95, 100, 105), (96, 104, 110)])
         >>> alike(slow, fast)
-        'within 4%'
+        'within 4%, less than can be told apart: either will do'
     """
     doubt = sum(each.spread if len(each.passes) > 1 else ONE_PASS for each in (one, other))
     slow, fast = sorted((one.rate, other.rate))
     apart = fast / slow - 1 if slow else math.inf if fast else 0.0
-    return None if apart > doubt else f"within {max(1, math.ceil(round(apart * 100, 6)))}%"
+    if apart > doubt:
+        return None
+    percent = max(1, math.ceil(round(apart * 100, 6)))
+    return f"within {percent}%, less than can be told apart: either will do"
 
 
 def advise(report: Report) -> Recommendation:
@@ -50,17 +53,14 @@ def advise(report: Report) -> Recommendation:
     fields = [repr(path) for path in about.paths]
     if about.raw is not None:
         fields = [f"npdata.open_source({field}, {about.raw})" for field in fields]
-    made = [f"npdata.NumpyDataset({', '.join(fields)})", str(about.batch_size)]
+    made = f"npdata.NumpyDataset({', '.join(fields)}), {about.batch_size}"
     if about.batch_size == about.rows:
         why = "all rows are one batch, so there is little to choose: a Loader will do as it is"
-        return Recommendation(code=f"npdata.Loader({', '.join(made)})", sentences=(why,))
+        return Recommendation(code=f"npdata.Loader({made})", sentences=(why,))
     order, why = _shuffle(report)
     threads, why_threads = _threads(report, order)
-    options = [*made, f'shuffle="{order}"', *threads]
-    return Recommendation(
-        code=f"npdata.Loader({', '.join(options)})",
-        sentences=(why, why_threads, *_convert(report)),
-    )
+    code = f'npdata.Loader({made}, shuffle="{order}"{threads})'
+    return Recommendation(code=code, sentences=(why, why_threads, *_convert(report)))
 
 
 def _shuffle(report: Report) -> tuple[OrderName, str]:
@@ -73,21 +73,18 @@ def _shuffle(report: Report) -> tuple[OrderName, str]:
         )
     rates = f"{full.rate:,.0f} rows/s, {block.rate:,.0f} with a block shuffle"
     if apart := alike(full, block):
-        return "full", (
-            f'shuffle="full" and "block" are {apart}, less than can be told apart: '
-            f'either will do, and "full" mixes best: {rates}'
-        )
+        return "full", f'shuffle="full" and "block" are {apart}, and "full" mixes best: {rates}'
     part = full.rate / block.rate if block.rate else 1.0
     if part >= FULL_IS_FREE:
         return "full", f'shuffle="full" costs little here, and mixes best: {rates}'
-    times = 1 / part if part else 0.0
+    times = 1 / part if part else math.inf
     return "block", (
         f'shuffle="block" is {times:,.{0 if times >= 10 else 1}f} times as fast as "full": '
         f"{block.rate:,.0f} rows/s, {full.rate:,.0f} with a full shuffle"
     )
 
 
-def _threads(report: Report, order: OrderName) -> tuple[list[str], str]:
+def _threads(report: Report, order: OrderName) -> tuple[str, str]:
     """Choose among the loaders: threads, unless the caller is faster and batches are small."""
     loaders = [f for f in report.of(order) if f.method.kind == "loader"]
     alone = next(f for f in loaders if not f.method.helpers)
@@ -95,23 +92,18 @@ def _threads(report: Report, order: OrderName) -> tuple[list[str], str]:
     seconds = report.conditions.batch_size / alone.rate if alone.rate else 0.0
     batch = f"{seconds * 1e3:,.2g} ms" if seconds < 0.1 else f"{seconds * 1e3:,.0f} ms"
     if helped is None:
-        return [], f"a batch takes {batch} in the caller; threads were not measured"
+        return "", f"a batch takes {batch} in the caller; threads were not measured"
     rates = f"{helped.rate:,.0f} rows/s, {alone.rate:,.0f} without"
     if apart := alike(helped, alone):
-        return [], (
-            f"with threads or without is {apart}, less than can be told apart: either "
-            f"will do ({rates})"
-        )
+        return "", f"with threads or without is {apart} ({rates})"
     if helped.rate > alone.rate:
-        return [f"num_threads={helped.method.helpers}"], f"{helped.method.name}: {rates}"
+        return f", num_threads={helped.method.helpers}", f"{helped.method.name}: {rates}"
     if report.conditions.batch_bytes < SMALL_BYTES:
-        return ["num_threads=0"], (
-            f"a batch takes {batch} in the caller, less than a thread needs to hand it over"
-        )
-    return [], (
-        f"in a loop that does nothing but load, num_threads=0 is faster ({alone.rate:,.0f} rows/s, "
-        f"{helped.rate:,.0f} with threads); with threads, the loop does not wait the {batch} that "
-        "a batch takes"
+        why = f"a batch takes {batch} in the caller, less than a thread needs to hand it over"
+        return ", num_threads=0", why
+    return "", (
+        f"in a loop that does nothing but load, num_threads=0 is faster ({rates}); with threads, "
+        f"the loop does not wait the {batch} that a batch takes"
     )
 
 

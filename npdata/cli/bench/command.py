@@ -9,13 +9,15 @@ import argparse
 import math
 import warnings
 from collections.abc import Callable
+from contextlib import closing
+from dataclasses import asdict
 from typing import Any
 
 from npdata.cli.arguments import add_raw_arguments, raw_layout
 from npdata.cli.bench.advice import advise
 from npdata.cli.bench.measure import measure
-from npdata.cli.bench.table import as_json, print_report
-from npdata.cli.bench.target import Target
+from npdata.cli.bench.table import print_report
+from npdata.cli.bench.target import open_target
 from npdata.cli.console import SUCCESS, Command, new_console, print_json, status_line
 from npdata.cli.plot import draw_figures, new_figure, require_format, save_figure
 from npdata.loading.schedule import MOST_THREADS
@@ -61,22 +63,19 @@ def _run(arguments: argparse.Namespace) -> int:
         require_format(arguments.plot)
         new_figure(1, 1)
     console = None if arguments.json else new_console()
-    target = Target(arguments.paths, raw=raw)
-    try:
-        with status_line() as show, warnings.catch_warnings():
-            # More workers than cores are what was asked for.
-            warnings.filterwarnings("ignore", message="This DataLoader will create")
-            show("looking at the files")
-            about = target.conditions(arguments.batch_size)
+    with status_line() as show, warnings.catch_warnings():
+        # More workers than cores are what was asked for.
+        warnings.filterwarnings("ignore", message="This DataLoader will create")
+        show("looking at the files")
+        target = open_target(arguments.paths, raw=raw, batch_size=arguments.batch_size)
+        with closing(target):
             helpers = arguments.workers
             if helpers is None:
-                helpers = min(about.cores, MOST_THREADS)
-            report = measure(target, about, helpers=helpers, seconds=arguments.seconds, show=show)
-    finally:
-        target.close()
+                helpers = min(target.about.cores, MOST_THREADS)
+            report = measure(target, helpers=helpers, seconds=arguments.seconds, show=show)
     advice = advise(report)
     if console is None:
-        print_json(as_json(report, advice))
+        print_json({**report.as_json(), "advice": asdict(advice)})
     else:
         print_report(console, report, advice)
     if arguments.plot is not None:

@@ -14,8 +14,8 @@ from collections.abc import Callable, Sequence
 import numpy as np
 
 from npdata.cli.bench.candidate import Candidate, Pass, require_same, time_pass
-from npdata.cli.bench.methods import Batches, Rows, bare, bare_method, methods_of, read
-from npdata.cli.bench.report import ORDERS, Conditions, Figure, Kind, Method, OrderName, Report
+from npdata.cli.bench.methods import Batches, Rows, bare_gather, methods_of, read, views_of
+from npdata.cli.bench.report import ORDERS, Figure, Kind, Method, OrderName, Report
 from npdata.cli.bench.target import Target
 from npdata.sampling.sampler import BlockBatchSampler
 
@@ -26,28 +26,21 @@ _MOST_BYTES = 2 << 30
 _COMPARED_BATCHES = 3
 _GROWTH = 8
 """Of a first batch so many times as many rows are read, as long as that is quick."""
-Turn = tuple[OrderName, Method]
+_BARE = Method(kind="bare", name="bare gather")
 
 
-def measure(
-    target: Target,
-    about: Conditions,
-    *,
-    helpers: int,
-    seconds: float,
-    show: Callable[[str], None],
-) -> Report:
+def measure(target: Target, *, helpers: int, seconds: float, show: Callable[[str], None]) -> Report:
     """Measure for about `seconds`; `show` is called with what is being done.
 
     Raises `RowsDifferError` where a method gives other rows than the plain one.
     """
     begun = time.perf_counter()
-    roofline = bare_method(target.dataset.sources)
+    about, views = target.about, views_of(target)
     methods, not_measured = methods_of(about, helpers=helpers)
     show("reading the first rows")
-    rows = _warm_up(target, about, seconds=seconds / 10)
+    rows = _warm_up(target, seconds=seconds / 10)
     figures: list[Figure] = []
-    turns: dict[Turn, Candidate] = {}
+    turns: dict[tuple[OrderName, Method], Candidate] = {}
     for order, shuffle in ORDERS.items():
         show(f"{order}: comparing the rows")
         batches = functools.partial(
@@ -59,34 +52,43 @@ def measure(
         )
         limit = seconds / len(ORDERS) / (len(methods) + 1)
         slow = _too_slow(target, next(iter(batches())), methods, seconds=limit)
-        quick: dict[Turn, Candidate] = {}
-        for method in methods:
-            rate = slow.get(method.kind)
-            if rate is None:
-                quick[order, method] = _candidate(target, method, batches)
-            elif method.helpers:
+        quick = [method for method in methods if method.kind not in slow]
+        candidates = [_candidate(target, method, batches) for method in quick]
+        if candidates:
+            require_same(candidates, batches=_COMPARED_BATCHES)
+        turns |= {(order, m): each for m, each in zip(quick, candidates, strict=True)}
+        if views is not None:
+            gathered = functools.partial(bare_gather, views, batches)
+            turns[order, _BARE] = Candidate(name=_BARE.name, batches=gathered)
+        for method in (method for method in methods if method.kind in slow):
+            rate = slow[method.kind]
+            if method.helpers:
                 took = f"a batch takes about {about.batch_size / rate:.2g} s"
                 not_measured.append(f"{order}: {method.name}: {took}")
             else:
                 figures.append(Figure(order=order, method=method, passes=(rate,), estimate=True))
-        if quick:
-            require_same(list(quick.values()), batches=_COMPARED_BATCHES)
-        turns |= quick
-        turns[order, roofline] = Candidate(
-            name=roofline.name,
-            batches=functools.partial(bare, target, batches, rows=rows, threads=about.cores),
-        )
-    share = max(seconds / 3, seconds - (time.perf_counter() - begun)) / len(turns)
+    spent = time.perf_counter() - begun
+    share = max(seconds / 3, seconds - spent) / max(1, len(turns))
     rounds = max(1, min(_ROUNDS, int(share / _PASS_SECONDS)))
-    for (order, method), passes in _take_turns(turns, rounds, share, show).items():
-        figures.append(
-            Figure(
-                order=order,
-                method=method,
-                passes=tuple(one.steady_rate for one in passes),
-                seconds_to_first_row=statistics.median(one.first for one in passes),
-            )
+    passes: dict[tuple[OrderName, Method], list[Pass]] = {turn: [] for turn in turns}
+    for number in range(rounds):
+        for (order, method), candidate in turns.items():
+            # A batch may take longer than a pass should; no method takes more than its share.
+            left = share - sum(one.seconds for one in passes[order, method])
+            if number == 0 or left > 0:
+                show(f"{order}: {method.name}, pass {number + 1} of {rounds}")
+                limits = {"seconds": share / rounds, "most_seconds": left}
+                one = time_pass(candidate, batches=_PASS_BATCHES, **limits)
+                passes[order, method].append(one)
+    figures += [
+        Figure(
+            order=order,
+            method=method,
+            passes=tuple(one.steady_rate for one in each),
+            seconds_to_first_row=statistics.median(one.first for one in each),
         )
+        for (order, method), each in passes.items()
+    ]
     return Report(
         conditions=about,
         rows_measured=rows,
@@ -98,15 +100,16 @@ def measure(
     )
 
 
-def _warm_up(target: Target, about: Conditions, *, seconds: float) -> int:
+def _warm_up(target: Target, *, seconds: float) -> int:
     """Read rows in file order until a limit of bytes or time; give how many are to be measured.
 
     These are whole blocks, and at least one batch, where there are more rows than that.
     """
+    about = target.about
     most = min(_MOST_BYTES, about.memory_bytes // 4) // about.row_bytes
     most = min(about.rows, max(most, about.batch_size))
     begun = time.perf_counter()
-    step = max(1, min(about.batch_size, about.block_rows))
+    step = min(about.batch_size, about.block_rows)
     done = 0
     while done < most and (done == 0 or time.perf_counter() - begun < seconds):
         stop = min(most, done + step)
@@ -144,19 +147,3 @@ def _too_slow(
 
 def _candidate(target: Target, method: Method, batches: Batches) -> Candidate:
     return Candidate(name=method.name, batches=functools.partial(read, method, target, batches))
-
-
-def _take_turns(
-    turns: dict[Turn, Candidate], rounds: int, share: float, show: Callable[[str], None]
-) -> dict[Turn, list[Pass]]:
-    passes: dict[Turn, list[Pass]] = {turn: [] for turn in turns}
-    for number in range(rounds):
-        for turn, candidate in turns.items():
-            # A batch may take longer than a pass should; no method takes more than its share.
-            left = share - sum(one.seconds for one in passes[turn])
-            if number and left <= 0:
-                continue
-            show(f"{turn[0]}: {candidate.name}, pass {number + 1} of {rounds}")
-            limits = {"seconds": share / rounds, "most_seconds": left}
-            passes[turn].append(time_pass(candidate, batches=_PASS_BATCHES, **limits))
-    return passes

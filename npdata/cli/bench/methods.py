@@ -3,14 +3,13 @@
 Idea: a method reads batches of row numbers; arrays opened by NumPy and h5py themselves are the
 oracle of every other one. Invariant: no row of a plain method passes through a source of npdata;
 only dtypes that torch lacks are converted by its rule. HDF5 is opened anew for every pass, so that
-none finds the chunks that an earlier one decoded. The bare operation is no method that one could
-use: rows in place are gathered into one buffer, others are read in whole blocks and thrown away.
+none finds the chunks that an earlier one decoded. The bare gather is no method that one could use:
+it copies rows that lie in place into one buffer, again and again.
 """
 
 import itertools
-import threading
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import ExitStack, closing
+from contextlib import ExitStack
 from typing import Any
 
 import numpy as np
@@ -22,21 +21,18 @@ from torch.utils.data import DataLoader, Dataset
 from npdata.arrays.convert import as_tensor
 from npdata.arrays.dtypes import NATIVE
 from npdata.cli.bench.report import Conditions, Method
-from npdata.cli.bench.target import Opener, Target
+from npdata.cli.bench.target import Target
 from npdata.cli.console import bytes_text, count_text, interrupts_wait
 from npdata.dataset.collate import collate
-from npdata.dataset.numpy_dataset import NumpyDataset
 from npdata.loading.loader import Loader
-from npdata.loading.prefetcher import Prefetcher
 from npdata.loading.readahead import take_batches
-from npdata.sources.base import Source
 
 Rows = NDArray[np.int64]
 FIRST_ROW: Rows = np.zeros(1, np.int64)
 Batches = Callable[[], Iterable[Rows]]
 """Gives the batches of an epoch, from the first one on."""
 _BARE_ROWS = 1 << 22
-"""The row numbers of so many rows are made before the bare operation begins."""
+"""The row numbers of so many rows are made before the bare gather begins."""
 
 
 def methods_of(about: Conditions, *, helpers: int) -> tuple[list[Method], list[str]]:
@@ -61,34 +57,36 @@ def methods_of(about: Conditions, *, helpers: int) -> tuple[list[Method], list[s
 
 
 def read(method: Method, target: Target, batches: Batches) -> Iterator[Any]:
-    """Read batches by a method, which is not the bare operation: one row, then epoch after epoch.
+    """Read batches by a method: one row, then epoch after epoch.
 
     What begins a pass (opening, processes, threads) is over when that row arrives, and is not
     taken for the reading of a first batch.
     """
     epoch: Any = batches()
-    if method.kind == "plain":
-        yield from _row_by_row(target.openers, _Endless(FIRST_ROW, epoch))
-    elif method.kind == "h5py":
-        yield from _sorted_batches(target.openers, _Endless(FIRST_ROW, epoch))
-    elif method.kind == "loader":
+    if method.kind == "loader":
         with target.opened() as dataset:
             first = collate(dataset.__getitems__(FIRST_ROW))
             # Of a sampler of npdata the Loader knows the order, and what it can gather together.
             with Loader(dataset, sampler=epoch, num_threads=method.helpers) as loader:
                 yield from _Endless(first, loader)
-    else:
-        with target.opened() as dataset:
-            loaded: DataLoader[Any] = DataLoader(
-                dataset,
-                batch_sampler=_Endless(FIRST_ROW, epoch),
-                collate_fn=collate,
-                num_workers=method.helpers,
+        return
+    with ExitStack() as stack:
+        numbers = _Endless(FIRST_ROW, epoch)
+        if method.kind == "dataloader":
+            dataset = stack.enter_context(target.opened())
+            loaded: Any = DataLoader(
+                dataset, batch_sampler=numbers, collate_fn=collate, num_workers=method.helpers
             )
-            # The iterator starts the processes.
-            with interrupts_wait():
-                iterator = iter(loaded)
-            yield from iterator
+        else:
+            arrays = [opened(stack) for opened in target.openers]
+            if method.kind == "plain":
+                loaded = DataLoader(_RowByRow(arrays), batch_sampler=(r.tolist() for r in numbers))
+            else:
+                loaded = (tuple(_tensor(sorted_read(a, r)) for a in arrays) for r in numbers)
+        # The iterator starts the processes.
+        with interrupts_wait():
+            iterator = iter(loaded)
+        yield from iterator
 
 
 class _Endless:
@@ -113,22 +111,6 @@ class _RowByRow(Dataset[Any]):
         return tuple(_tensor(np.array(array[index])) for array in self._arrays)
 
 
-def _row_by_row(openers: Sequence[Opener], batches: Iterable[Rows]) -> Iterator[Any]:
-    """Give batches as a stock DataLoader makes them of single rows."""
-    with ExitStack() as stack:
-        arrays = [opened(stack) for opened in openers]
-        lists: Any = (rows.tolist() for rows in batches)
-        yield from DataLoader(_RowByRow(arrays), batch_sampler=lists)
-
-
-def _sorted_batches(openers: Sequence[Opener], batches: Iterable[Rows]) -> Iterator[Any]:
-    """Give batches by h5py's slices and sorted fancy indices."""
-    with ExitStack() as stack:
-        datasets = [opened(stack) for opened in openers]
-        for rows in batches:
-            yield tuple(_tensor(sorted_read(dataset, rows)) for dataset in datasets)
-
-
 def sorted_read(dataset: Any, rows: Rows) -> NDArray[Any]:
     """Read rows as h5py's documentation advises: one slice, or unique rows in sorted order."""
     first, stop = int(rows[0]), int(rows[0]) + len(rows)
@@ -148,21 +130,17 @@ def _tensor(array: NDArray[Any]) -> Any:
     return as_tensor(array, copy=True)
 
 
-def bare_method(sources: Sequence[Source]) -> Method:
-    """Name the bare operation that these sources are measured against."""
-    name = "bare reading, blocks" if _views(sources) is None else "bare gather"
-    return Method(kind="roofline", name=name)
+def views_of(target: Target) -> list[Tensor] | None:
+    """Give the rows of all fields as tensors, None where they do not lie in place."""
+    tables = [source.table for source in target.dataset.sources]
+    views = [table.view for table in tables if table is not None and table.view is not None]
+    return views if len(views) == len(tables) else None
 
 
-def bare(target: Target, batches: Batches, *, rows: int, threads: int) -> Iterator[Any]:
-    """Read with nothing around it, again and again; what it gives has only the right length."""
-    views = _views(target.dataset.sources)
-    if views is not None:
-        numbers = take_batches(iter(batches()), _BARE_ROWS)
-        yield from gather(views, itertools.cycle(numbers), most=max(map(len, numbers)))
-    while True:
-        with target.opened() as dataset, closing(_blocks(dataset, rows, threads)) as blocks:
-            yield from blocks
+def bare_gather(views: Sequence[Tensor], batches: Batches) -> Iterator[tuple[Tensor, ...]]:
+    """Gather the first batches again and again."""
+    numbers = take_batches(iter(batches()), _BARE_ROWS)
+    return gather(views, itertools.cycle(numbers), most=max(map(len, numbers)))
 
 
 def gather(
@@ -184,30 +162,3 @@ def gather(
             torch.index_select(view, 0, index, out=out[: len(rows)])
             for view, out in zip(views, pair, strict=True)
         )
-
-
-def _views(sources: Sequence[Source]) -> list[Tensor] | None:
-    """Give the rows of all sources as tensors, where they lie in place."""
-    tables = [source.table for source in sources]
-    views = [table.view for table in tables if table is not None and table.view is not None]
-    return views if len(views) == len(sources) else None
-
-
-def _blocks(dataset: NumpyDataset, rows: int, threads: int) -> "Prefetcher[int, Tensor]":
-    """Read the rows once, in whole blocks and in their order; give a tensor as long as each."""
-    mine = threading.local()
-    block_rows = dataset.blocks.block_rows[0]
-
-    def block(first: int) -> Tensor:
-        if not hasattr(mine, "outs"):
-            mine.outs = [
-                np.empty((block_rows, *source.shape[1:]), source.dtype)
-                for source in dataset.sources
-            ]
-        count = min(block_rows, rows - first)
-        for source, out in zip(dataset.sources, mine.outs, strict=True):
-            source.read_run(first, out[:count])
-        return torch.empty(count, 0)
-
-    firsts = range(0, rows, block_rows)
-    return Prefetcher(block, firsts, threads=threads, depth=2 * threads)

@@ -6,13 +6,13 @@ over the passes; nothing here opens a file or reads a clock.
 """
 
 import statistics
-from dataclasses import dataclass
-from typing import Literal, TypeAlias
+from dataclasses import asdict, dataclass
+from typing import Any, Literal, TypeAlias
 
 from npdata.dataset.describe import FieldDescription
 from npdata.sampling.order.epoch_order import Shuffle
 
-Kind: TypeAlias = Literal["plain", "h5py", "dataloader", "loader", "roofline"]
+Kind: TypeAlias = Literal["plain", "h5py", "dataloader", "loader", "bare"]
 OrderName: TypeAlias = Literal["sequential", "block", "full"]
 
 ORDERS: dict[OrderName, Shuffle] = {"sequential": False, "block": "block", "full": "full"}
@@ -97,7 +97,7 @@ class Figure:
 class Report:
     """All figures of one run, of the first `rows_measured` rows.
 
-    The candidates took turns in so many `rounds`, each pass of `pass_seconds`. `not_measured` says
+    The methods took turns in so many `rounds`, each pass of `pass_seconds`. `not_measured` says
     which methods were left out, and why.
     """
 
@@ -114,16 +114,26 @@ class Report:
         found = (figure for figure in self.figures if figure.order == order)
         return tuple(sorted(found, key=lambda figure: -figure.rate))
 
-    def bare(self, order: OrderName) -> Figure:
-        """Give the bare operation in an order."""
-        return next(figure for figure in self.of(order) if figure.method.kind == "roofline")
-
     def best(self, order: OrderName) -> Figure:
         """Give the fastest method of npdata in an order."""
         ours = ("dataloader", "loader")
         return next(figure for figure in self.of(order) if figure.method.kind in ours)
 
-    def of_roofline(self, figure: Figure) -> float:
-        """Give the part of the roofline: the bare operation, or what was seen to be faster."""
-        roofline = self.of(figure.order)[0].rate
-        return figure.rate / roofline if roofline else 0.0
+    @property
+    def fastest(self) -> float:
+        """The largest rate of all methods and orders."""
+        return max(figure.rate for figure in self.figures)
+
+    def of_fastest(self, figure: Figure) -> float:
+        """Give the rate of a figure as a part of the fastest."""
+        return figure.rate / self.fastest if self.fastest else 0.0
+
+    def as_json(self) -> dict[str, Any]:
+        """Give dicts, lists, strings and numbers, with what follows from them."""
+        plain = asdict(self)
+        for figure, values in zip(self.figures, plain["figures"], strict=True):
+            values["rows_per_second"] = figure.rate
+            values["bytes_per_second"] = figure.rate * self.conditions.row_bytes
+            values["spread"] = figure.spread
+            values["of_fastest"] = self.of_fastest(figure)
+        return {**plain.pop("conditions"), **plain}

@@ -8,7 +8,7 @@ before any time is spent. The files are only read.
 import shutil
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, TypeAlias
 
@@ -36,78 +36,79 @@ Opener: TypeAlias = Callable[[ExitStack], Any]
 """Gives an `np.ndarray`, an `np.memmap` or an `h5py.Dataset`, open as long as the stack."""
 
 
+@dataclass(frozen=True, kw_only=True, eq=False)
 class Target:
-    """The fields of `texts`, each a path, `file::member`, or with `raw` a raw file."""
+    """Fields, opened by npdata and by `openers`, with what is known about them."""
 
-    def __init__(self, texts: Sequence[str], *, raw: RawLayout | None = None) -> None:
-        """Open the fields once, to see that they can be read together.
-
-        A file of one array needs no member. Raises `UsageError` for fields of different lengths,
-        and whatever opening a field and making a dataset of it raises.
-        """
-        self._raw = raw
-        self._files = [_identified(text, raw) for text in texts]
-        self._texts = tuple(
-            each.path if each.member is None else f"{each.path}{SEPARATOR}{each.member}"
-            for each in self._files
-        )
-        try:
-            self.dataset = NumpyDataset(*(_source(text, raw) for text in self._texts))
-        except FieldError as error:
-            raise UsageError(str(error)) from error
-        empty = "0 rows" if len(self.dataset) == 0 else "rows of 0 bytes"
-        if not any(len(source) * source.row_bytes for source in self.dataset.sources):
-            raise SourceError(f"{', '.join(texts)}: {empty}, so there is nothing to measure")
-        self.openers = [
-            _opener(each, source, raw.offset if raw else 0)
-            for each, source in zip(self._files, self.dataset.sources, strict=True)
-        ]
-
-    def conditions(self, batch_size: int | None) -> Conditions:
-        """Say what is known; `UsageError` where batches of `batch_size` do not fit into memory."""
-        description = self.dataset.describe()
-        row_bytes = sum(field.row_bytes for field in description.fields)
-        paths = {Path(file.path).resolve() for file in self._files}
-        file_bytes = sum(path.stat().st_size for path in paths)
-        # Where the system does not say what is free, the files are taken to fit.
-        memory_bytes = free_of_machine() or 2 * (file_bytes + _BATCHES_AT_ONCE * row_bytes)
-        most = memory_bytes // _BATCHES_AT_ONCE // row_bytes
-        if max(1, batch_size or 1) > most:
-            raise UsageError(
-                f"{', '.join(self._texts)}: a row has {bytes_text(row_bytes)}, and "
-                f"{_BATCHES_AT_ONCE} batches have to fit into {bytes_text(memory_bytes)} of free "
-                f"memory: give at most --batch-size {most}"
-            )
-        shared = Path("/dev/shm")
-        usual = max(1, min(BATCH_SIZE, most, BATCH_BYTES // row_bytes))
-        return Conditions(
-            paths=self._texts,
-            rows=description.rows,
-            row_bytes=row_bytes,
-            batch_size=min(batch_size or usual, description.rows),
-            block_rows=self.dataset.blocks.block_rows[0],
-            fields=description.fields,
-            hdf5=all(file.format == "hdf5" for file in self._files),
-            raw=None if self._raw is None else _as_code(self._raw),
-            file_bytes=file_bytes,
-            memory_bytes=memory_bytes,
-            cores=cores(),
-            shared_bytes=shutil.disk_usage(shared).free if shared.is_dir() else None,
-        )
+    about: Conditions
+    dataset: NumpyDataset
+    openers: tuple[Opener, ...]
+    reopened: bool
 
     @contextmanager
     def opened(self) -> Iterator[NumpyDataset]:
         """Give a dataset for one pass: HDF5 is opened anew, so that none finds decoded chunks."""
-        if all(file.format != "hdf5" for file in self._files):
+        if not self.reopened:
             yield self.dataset
             return
-        with NumpyDataset(*self._texts) as dataset:
+        with NumpyDataset(*self.about.paths) as dataset:
             yield dataset
 
     def close(self) -> None:
         """Close the files."""
         for source in self.dataset.sources:
             source.close()
+
+
+def open_target(
+    texts: Sequence[str], *, raw: RawLayout | None = None, batch_size: int | None = None
+) -> Target:
+    """Open `texts`, each a path, `file::member`, or with `raw` a raw file, as fields.
+
+    A file of one array needs no member. Raises `UsageError` for fields of different lengths and
+    for batches that do not fit into memory, and whatever opening a field and making a dataset of
+    it raises.
+    """
+    files = [_identified(text, raw) for text in texts]
+    paths = tuple(f.path if f.member is None else f"{f.path}{SEPARATOR}{f.member}" for f in files)
+    try:
+        dataset = NumpyDataset(*(open_source(p) if raw is None else raw.open(p) for p in paths))
+    except FieldError as error:
+        raise UsageError(str(error)) from error
+    description = dataset.describe()
+    row_bytes = sum(field.row_bytes for field in description.fields)
+    if not description.rows * row_bytes:
+        empty = "rows of 0 bytes" if description.rows else "0 rows"
+        raise SourceError(f"{', '.join(texts)}: {empty}, so there is nothing to measure")
+    file_bytes = sum(path.stat().st_size for path in {Path(file.path).resolve() for file in files})
+    # Where the system does not say what is free, the files are taken to fit.
+    memory_bytes = free_of_machine() or 2 * (file_bytes + _BATCHES_AT_ONCE * row_bytes)
+    most = memory_bytes // _BATCHES_AT_ONCE // row_bytes
+    if max(1, batch_size or 1) > most:
+        raise UsageError(
+            f"{', '.join(paths)}: a row has {bytes_text(row_bytes)}, and {_BATCHES_AT_ONCE} "
+            f"batches have to fit into {bytes_text(memory_bytes)} of free memory: give at most "
+            f"--batch-size {most}"
+        )
+    shared = Path("/dev/shm")
+    usual = max(1, min(BATCH_SIZE, most, BATCH_BYTES // row_bytes))
+    about = Conditions(
+        paths=paths,
+        rows=description.rows,
+        row_bytes=row_bytes,
+        batch_size=min(batch_size or usual, description.rows),
+        block_rows=dataset.blocks.block_rows[0],
+        fields=description.fields,
+        hdf5=all(file.format == "hdf5" for file in files),
+        raw=None if raw is None else _as_code(raw),
+        file_bytes=file_bytes,
+        memory_bytes=memory_bytes,
+        cores=cores(),
+        shared_bytes=shutil.disk_usage(shared).free if shared.is_dir() else None,
+    )
+    openers = (_opener(f, s, raw) for f, s in zip(files, dataset.sources, strict=True))
+    reopened = any(file.format == "hdf5" for file in files)
+    return Target(about=about, dataset=dataset, openers=tuple(openers), reopened=reopened)
 
 
 def _identified(text: str, raw: RawLayout | None) -> Identified:
@@ -124,21 +125,17 @@ def _identified(text: str, raw: RawLayout | None) -> Identified:
     return replace(found, member=names[0]) if len(names) == 1 else found
 
 
-def _source(text: str, raw: RawLayout | None) -> Source:
-    return open_source(text) if raw is None else raw.open(text)
-
-
-def _opener(found: Identified, source: Source, offset: int) -> Opener:
+def _opener(found: Identified, source: Source, raw: RawLayout | None) -> Opener:
     """Open an array by its own library; what NumPy reads once, since a member takes its time."""
     if found.format == "hdf5":
         return lambda stack: stack.enter_context(h5py.File(found.path))[found.member]
-    if found.format == "npy":
+    if raw is not None:
+        array = np.memmap(found.path, source.dtype, "r", raw.offset, source.shape)
+    elif found.format == "npy":
         array = np.load(found.path, mmap_mode="r")
-    elif found.format == "npz":
+    else:
         with np.load(found.path) as archive:
             array = archive[found.member]
-    else:
-        array = np.memmap(found.path, source.dtype, "r", offset, source.shape)
     return lambda stack: array
 
 
