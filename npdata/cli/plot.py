@@ -17,11 +17,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from npdata.cli.bench.report import ORDERS, TITLES, Report
-from npdata.cli.bench.table import rate_text
 from npdata.cli.console import UsageError, bytes_text, count_text, shape_text
 from npdata.cli.inspect.report import Stored
-from npdata.cli.inspect.table import dtype_text
 from npdata.cli.output import check_target, new_output, without_links
+from npdata.cli.show import dtype_text, rate_text
 from npdata.errors import NpdataError, require
 from npdata.sources.base import Source
 

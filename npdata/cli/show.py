@@ -7,6 +7,7 @@ is about. Invariant: nothing is cut off: what does not fit the screen is folded.
 from collections.abc import Iterable, Sequence
 from typing import Any, TypeAlias
 
+from npdata.arrays.dtypes import DType, is_variable_text
 from npdata.cli.console import printable
 from npdata.errors import require
 
@@ -65,6 +66,28 @@ def print_notes(
         grid.add_row(styled(word), text)
     console.print(f"\n{head}", style="bold")
     console.print(grid)
+
+
+def dtype_text(dtype: DType) -> str:
+    """Name a dtype in few words.
+
+    Examples:
+        >>> dtype_text(np.dtype(">f4")), dtype_text(np.dtype([("x", "f4"), ("y", "i8")]))
+        ('>f4', 'record of 2')
+    """
+    if dtype.names is not None:
+        return f"record of {len(dtype.names)}"
+    return "text" if is_variable_text(dtype) else str(dtype)
+
+
+def rate_text(rate: float) -> str:
+    """Give rows a second, with digits behind the point where there are few.
+
+    Examples:
+        >>> rate_text(4041150.2), rate_text(3.14159)
+        ('4,041,150', '3.1')
+    """
+    return f"{rate:,.0f}" if rate >= 100 else f"{rate:.1f}"
 
 
 def _rich(module: str) -> Any:

@@ -10,9 +10,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from npdata.cli.bench.advice import advise, alike
+from npdata.cli.bench.command import notes
 from npdata.cli.bench.methods import methods_of
 from npdata.cli.bench.report import Conditions, Figure, Method, Report
-from npdata.cli.bench.table import notes
 from npdata.cli.main import main
 from npdata.dataset.describe import FieldDescription
 from npdata.dataset.numpy_dataset import NumpyDataset

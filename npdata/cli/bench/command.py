@@ -8,21 +8,35 @@ is spent.
 import argparse
 import math
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from contextlib import closing
 from dataclasses import asdict
 from typing import Any
 
-from npdata.cli.arguments import add_raw_arguments, raw_layout
-from npdata.cli.bench.advice import advise
+from npdata.cli.arguments import add_raw_arguments, raw_layout, typed
+from npdata.cli.bench.advice import Recommendation, advise
 from npdata.cli.bench.measure import measure
-from npdata.cli.bench.table import print_report
+from npdata.cli.bench.report import TITLES, Figure, Report
 from npdata.cli.bench.target import open_target
-from npdata.cli.console import SUCCESS, Command, new_console, print_json, status_line
+from npdata.cli.console import (
+    SUCCESS,
+    Command,
+    bytes_text,
+    count_text,
+    new_console,
+    print_json,
+    printable,
+    shape_text,
+    status_line,
+)
 from npdata.cli.plot import draw_figures, new_figure, require_format, save_figure
+from npdata.cli.show import print_notes, print_table, rate_text, styled
 from npdata.loading.schedule import MOST_THREADS
 
 SECONDS = 60.0
+_BAR = 6
+_STYLES = {"loader": "green", "dataloader": "green", "bare": "cyan"}
+_HEADS = ("", "rows/s", "bytes/s", "±", "start", "of fastest")
 
 
 def _add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -77,25 +91,82 @@ def _run(arguments: argparse.Namespace) -> int:
     if console is None:
         print_json({**report.as_json(), "advice": asdict(advice)})
     else:
-        print_report(console, report, advice)
+        _print(console, report, advice)
     if arguments.plot is not None:
         save_figure(draw_figures(report), arguments.plot)
     return SUCCESS
+
+
+def _print(console: Any, report: Report, advice: Recommendation) -> None:
+    """Print a report to a `rich.console.Console`."""
+    for line in _head(report):
+        console.print(printable(line))
+    print_table(console, _HEADS, _rows(report), numbers=_HEADS[1:5])
+    for line in notes(report):
+        console.print(line, style="dim")
+    print_notes(console, "Advice", [("-", text, "") for text in advice.sentences], named=False)
+    console.print(f"\n{advice.code}", style="green", soft_wrap=True)
+
+
+def notes(report: Report) -> Iterator[str]:
+    """Give what has to be known to read the table, and what it does not show."""
+    rounds = count_text(report.rounds, "round")
+    spread = "" if report.rounds > 1 else "a single pass gives no ±, more --seconds do; "
+    yield (
+        f"{rounds} in turns, passes of about {report.pass_seconds:.2g} s, {report.seconds:.0f} s "
+        f"in all; {spread}every method gave the same rows. start: to the first row"
+    )
+    if any(figure.estimate for figure in report.figures):
+        yield "guess: a batch takes too long, so this is the rate of its first rows"
+    for left_out in report.not_measured:
+        yield f"not measured: {left_out}"
+
+
+def _head(report: Report) -> Iterator[str]:
+    """Give what was measured, and whether from memory, in lines."""
+    about = report.conditions
+    for path, field in zip(about.paths, about.fields, strict=True):
+        yield f"{path}: {shape_text(field.shape)}, {field.dtype}, {field.access}"
+    part = "read to the end, from memory"
+    if report.rows_measured < about.rows:
+        measured = f"the first {report.rows_measured:,} of {about.rows:,} rows"
+        part = f"{measured} stand for all, and were read from memory"
+    batch = count_text(about.batch_size, "row")
+    yield f"batches of {batch}, {bytes_text(about.batch_bytes)}; {part}"
+    fits = "fit into" if about.fits_memory else "do not fit into"
+    memory = bytes_text(about.memory_bytes)
+    yield f"files of {bytes_text(about.file_bytes)} {fits} {memory} of free memory"
+
+
+def _rows(report: Report) -> Iterator[list[Any]]:
+    for order, title in TITLES.items():
+        yield [styled(title, "bold")]
+        yield from (list(_cells(report, figure)) for figure in report.of(order))
+        if order != "full":
+            yield []
+
+
+def _cells(report: Report, figure: Figure) -> Iterator[Any]:
+    start, part = figure.seconds_to_first_row, report.of_fastest(figure)
+    yield f"  {figure.method.name}"
+    yield rate_text(figure.rate)
+    yield bytes_text(figure.rate * report.conditions.row_bytes)
+    yield "guess" if figure.estimate else f"{figure.spread:.0%}" if len(figure.passes) > 1 else ""
+    yield "" if start is None else f"{start * 1e3:,.0f} ms"
+    bar = styled(f"{'█' * round(_BAR * part):<{_BAR}}", _STYLES.get(figure.method.kind, "yellow"))
+    yield bar.append(f"{part:>5.0%}", "default")
 
 
 def _number(kind: type[int] | type[float], least: float, hint: str) -> Callable[[str], Any]:
     """Give the `type=` of an option that is a number from `least` on."""
 
     def read(text: str) -> Any:
-        try:
-            value = kind(text)
-        except ValueError:
-            value = math.nan
+        value = kind(text)
         if not least <= value < math.inf:
-            raise argparse.ArgumentTypeError(f"{text!r} is none; give {hint}")
+            raise ValueError
         return value
 
-    return read
+    return typed(read, "such number", hint)
 
 
 BENCH = Command(

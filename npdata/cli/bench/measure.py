@@ -101,24 +101,16 @@ def measure(target: Target, *, helpers: int, seconds: float, show: Callable[[str
 
 
 def _warm_up(target: Target, *, seconds: float) -> int:
-    """Read rows in file order until a limit of bytes or time; give how many are to be measured.
-
-    These are whole blocks, and at least one batch, where there are more rows than that.
-    """
+    """Read batches in file order until a limit of bytes or time; give how many rows these are."""
     about = target.about
     most = min(_MOST_BYTES, about.memory_bytes // 4) // about.row_bytes
     most = min(about.rows, max(most, about.batch_size))
-    begun = time.perf_counter()
-    step = min(about.batch_size, about.block_rows)
-    done = 0
+    begun, done = time.perf_counter(), 0
     while done < most and (done == 0 or time.perf_counter() - begun < seconds):
-        stop = min(most, done + step)
+        stop = min(most, done + about.batch_size)
         target.dataset.__getitems__(np.arange(done, stop))
         done = stop
-    if done == about.rows:
-        return done
-    whole = max(1, done // about.block_rows) * about.block_rows
-    return min(about.rows, max(whole, about.batch_size))
+    return done
 
 
 def _too_slow(

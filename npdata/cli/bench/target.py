@@ -8,7 +8,7 @@ before any time is spent. The files are only read.
 import shutil
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeAlias
 
@@ -17,16 +17,15 @@ import numpy as np
 
 from npdata.arrays.free_memory import free_of_machine
 from npdata.arrays.per_process import cores
-from npdata.cli.arguments import RawLayout, undescribed
+from npdata.cli.arguments import RawLayout
 from npdata.cli.bench.report import Conditions
 from npdata.cli.console import UsageError, bytes_text
+from npdata.cli.inspect.examine import examine
 from npdata.dataset.numpy_dataset import NumpyDataset
 from npdata.errors import FieldError, FormatError, SourceError
 from npdata.sources.base import Source
-from npdata.sources.hdf5.catalog import list_datasets
-from npdata.sources.many_files.file_list import SEPARATOR
-from npdata.sources.npz import npz_members
-from npdata.sources.open import Identified, identify, open_source
+from npdata.sources.many_files.file_list import split_member
+from npdata.sources.open import open_source
 
 BATCH_SIZE, BATCH_BYTES = 256, 1 << 28
 """The batch size where none is asked for, and the bytes that make it smaller."""
@@ -69,8 +68,8 @@ def open_target(
     for batches that do not fit into memory, and whatever opening a field and making a dataset of
     it raises.
     """
-    files = [_identified(text, raw) for text in texts]
-    paths = tuple(f.path if f.member is None else f"{f.path}{SEPARATOR}{f.member}" for f in files)
+    files = [_one_array(text, raw) for text in texts]
+    paths = tuple(where for _, where in files)
     try:
         dataset = NumpyDataset(*(open_source(p) if raw is None else raw.open(p) for p in paths))
     except FieldError as error:
@@ -80,7 +79,8 @@ def open_target(
     if not description.rows * row_bytes:
         empty = "rows of 0 bytes" if description.rows else "0 rows"
         raise SourceError(f"{', '.join(texts)}: {empty}, so there is nothing to measure")
-    file_bytes = sum(path.stat().st_size for path in {Path(file.path).resolve() for file in files})
+    whole = {Path(split_member(path)[0]).resolve() for path in paths}
+    file_bytes = sum(path.stat().st_size for path in whole)
     # Where the system does not say what is free, the files are taken to fit.
     memory_bytes = free_of_machine() or 2 * (file_bytes + _BATCHES_AT_ONCE * row_bytes)
     most = memory_bytes // _BATCHES_AT_ONCE // row_bytes
@@ -99,43 +99,40 @@ def open_target(
         batch_size=min(batch_size or usual, description.rows),
         block_rows=dataset.blocks.block_rows[0],
         fields=description.fields,
-        hdf5=all(file.format == "hdf5" for file in files),
+        hdf5=all(form == "hdf5" for form, _ in files),
         raw=None if raw is None else _as_code(raw),
         file_bytes=file_bytes,
         memory_bytes=memory_bytes,
         cores=cores(),
         shared_bytes=shutil.disk_usage(shared).free if shared.is_dir() else None,
     )
-    openers = (_opener(f, s, raw) for f, s in zip(files, dataset.sources, strict=True))
-    reopened = any(file.format == "hdf5" for file in files)
+    openers = (_opener(*f, s, raw) for f, s in zip(files, dataset.sources, strict=True))
+    reopened = any(form == "hdf5" for form, _ in files)
     return Target(about=about, dataset=dataset, openers=tuple(openers), reopened=reopened)
 
 
-def _identified(text: str, raw: RawLayout | None) -> Identified:
+def _one_array(text: str, raw: RawLayout | None) -> tuple[str | None, str]:
+    """Give the format of a file, and the place of its array where it holds one alone."""
     if raw is not None:
-        return Identified(path=text, member=None, format="raw")
-    found = identify(text)
-    if found.format == "raw":
-        raise FormatError(f"{text}: {undescribed(text)}")
-    names = []
-    if found.format == "npz" and not found.member:
-        names = npz_members(found.path)
-    elif found.format == "hdf5" and not found.member:
-        names = [dataset.name for dataset in list_datasets(found.path).datasets]
-    return replace(found, member=names[0]) if len(names) == 1 else found
+        return "raw", text
+    found = examine(text, None)
+    if found.failure is not None:
+        raise FormatError(f"{text}: {found.failure}")
+    return found.format, found.datasets[0].where if len(found.datasets) == 1 else text
 
 
-def _opener(found: Identified, source: Source, raw: RawLayout | None) -> Opener:
+def _opener(form: str | None, where: str, source: Source, raw: RawLayout | None) -> Opener:
     """Open an array by its own library; what NumPy reads once, since a member takes its time."""
-    if found.format == "hdf5":
-        return lambda stack: stack.enter_context(h5py.File(found.path))[found.member]
-    if raw is not None:
-        array = np.memmap(found.path, source.dtype, "r", raw.offset, source.shape)
-    elif found.format == "npy":
-        array = np.load(found.path, mmap_mode="r")
+    path, member = split_member(where)
+    if form == "hdf5":
+        return lambda stack: stack.enter_context(h5py.File(path))[member]
+    if form == "npz":
+        with np.load(path) as archive:
+            array = archive[member]
+    elif form == "npy":
+        array = np.load(path, mmap_mode="r")
     else:
-        with np.load(found.path) as archive:
-            array = archive[found.member]
+        array = np.memmap(path, source.dtype, "r", raw.offset if raw else 0, source.shape)
     return lambda stack: array
 
 

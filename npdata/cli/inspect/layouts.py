@@ -25,7 +25,11 @@ def recognised(arrays: Iterable[str]) -> tuple[str, ...]:
     for where in arrays:
         path, _, member = where.partition(SEPARATOR)
         files.setdefault(path, []).append(member.strip("/"))
-    episodes = [path for path, names in files.items() if _is_episode(names)]
+    episodes = [
+        path
+        for path, names in files.items()
+        if "action" in names and any(name.startswith("observations/") for name in names)
+    ]
     lines = [_episodes(episodes, files[episodes[0]])] if episodes else []
     for path, names in files.items():
         lines += [line for rule in RULES if (line := rule(path, names))]
@@ -77,10 +81,6 @@ def _nwb(path: str, names: Sequence[str]) -> str | None:
 
 
 RULES = (_robomimic, _keras, _anndata, _nwb)
-
-
-def _is_episode(names: Sequence[str]) -> bool:
-    return "action" in names and any(name.startswith("observations/") for name in names)
 
 
 def _episodes(paths: Sequence[str], names: Sequence[str]) -> str:
