@@ -32,14 +32,12 @@ def check_target(target: Path, sources: Sequence[str], *, force: bool) -> None:
     """Raise where `target`, without links, must not be written.
 
     `UsageError` for one of the `sources`, for what is there without `force`, and for what is no
-    file; FileNotFoundError for a missing folder, PermissionError for one that takes none.
+    file; FileNotFoundError for a missing folder.
     """
     if target.is_dir():
         raise UsageError(f"{target} is a folder; give the name of a file in it")
     if not target.parent.is_dir():
         raise FileNotFoundError(f"there is no folder {target.parent}")
-    if not os.access(target.parent, os.W_OK):
-        raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), str(target.parent))
     if not target.exists():
         return
     if any(target.samefile(source) for source in sources):

@@ -7,6 +7,8 @@ Invariant: no more than `MOST_BYTES` of rows and `MOST_DECODED` of chunks are re
 array, else the reason stands in their place; a file under the name asked for is complete.
 """
 
+import errno
+import os
 import warnings
 from collections.abc import Callable, Sequence
 from contextlib import closing
@@ -55,7 +57,10 @@ def require_format(path: str) -> None:
     """
     if Path(path).suffix.lower() not in FORMATS:
         raise UsageError(f"{path}: a picture is written as .png, .svg or .pdf")
-    check_target(without_links(Path(path)), (), force=True)
+    target = without_links(Path(path))
+    check_target(target, (), force=True)
+    if not os.access(target.parent, os.W_OK):
+        raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), str(target.parent))
 
 
 def new_figure(width: float, height: float) -> Any:
@@ -208,13 +213,11 @@ def as_image(row: NDArray[Any]) -> NDArray[Any] | None:
             row = row[..., 0] if row.shape[2] == 1 else row[row.shape[0] // 2]
     if row.ndim < 2 or min(row.shape[:2]) < 4:
         return None
-    step = max(1, max(row.shape[:2]) // 256)
-    row = row[::step, ::step]
-    if row.ndim == 2 or row.dtype == np.uint8:
+    if row.dtype == np.uint8:
         return row
     values = np.nan_to_num(row.astype(np.float64), posinf=0, neginf=0)
-    low, high = float(values.min()), float(values.max())
-    return (values - low) / ((high - low) or 1.0)
+    values -= values.min()
+    return values / (values.max() or 1.0)
 
 
 def bins_of(values: NDArray[np.float64], *, whole: bool) -> NDArray[np.float64]:

@@ -127,7 +127,8 @@ def _npy_refusal(dtype: DType) -> str | None:
     return None
 
 
-def _append(stream: IO[bytes], blocks: Blocks) -> None:
+def _append(stream: IO[bytes], head: bytes, blocks: Blocks) -> None:
+    stream.write(head)
     for _, rows in blocks:
         stream.write(rows.reshape(-1).view(np.uint8).data)
 
@@ -135,18 +136,13 @@ def _append(stream: IO[bytes], blocks: Blocks) -> None:
 @contextmanager
 def _raw(path: Path) -> Iterator[Write]:
     with path.open("r+b") as file:
-        yield lambda array, blocks: _append(file, blocks)
+        yield lambda array, blocks: _append(file, b"", blocks)
 
 
 @contextmanager
 def _npy(path: Path) -> Iterator[Write]:
     with path.open("r+b") as file:
-
-        def write(array: Array, blocks: Blocks) -> None:
-            file.write(npy_header(array.source.dtype, array.source.shape))
-            _append(file, blocks)
-
-        yield write
+        yield lambda array, blocks: _append(file, _header(array), blocks)
 
 
 @contextmanager
@@ -162,8 +158,7 @@ def _npz(path: Path) -> Iterator[Write]:
             with naming(array, ".npz"):
                 member = archive.open(f"{array.name}.npy", "w", force_zip64=True)
             with member:
-                member.write(npy_header(array.source.dtype, array.source.shape, file.tell()))
-                _append(member, blocks)
+                _append(member, _header(array, file.tell()), blocks)
 
         try:
             yield write
@@ -182,6 +177,10 @@ NPZ = Format(
     holds_many=True,
     compresses=True,
 )
+
+
+def _header(array: Array, start: int = 0) -> bytes:
+    return npy_header(array.source.dtype, array.source.shape, start)
 
 
 def npy_header(dtype: DType, shape: tuple[int, ...], start: int = 0) -> bytes:

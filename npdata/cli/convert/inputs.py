@@ -21,8 +21,7 @@ from npdata.sources.base import Source
 from npdata.sources.hdf5 import Listed, count_attributes, list_datasets, source_of
 from npdata.sources.hdf5.open import without_filters
 from npdata.sources.many_files.file_list import SEPARATOR, FileList, split_member
-from npdata.sources.many_files.stack import PiecesSource
-from npdata.sources.npz import DecodedMember, examine_npz, npz_members
+from npdata.sources.npz import examine_npz, npz_members
 from npdata.sources.open import Identified, identify, open_source
 
 ManyFiles: TypeAlias = Literal["stack", "concatenate"]
@@ -84,17 +83,14 @@ def _many(text: str, raw: RawLayout | None, how: ManyFiles | None) -> Array:
     described: dict[str, Any] = {} if raw is None else asdict(raw)
     make = stack if how == "stack" else concatenate
     (source,) = make(text, **described).sources
-    if isinstance(source, PiecesSource):
+    if source.dtype.hasobject:
         raise ConvertError(
-            f"{text}: the files differ in shape, and make no rows of one array; where they differ "
-            f"in their first axis alone, --files concatenate lays them end to end"
+            f"{text}: its rows have no one shape and size; where files differ in their first axis "
+            f"alone, --files concatenate lays them end to end"
         )
     first = Path(source.paths[0])
-    chunk = source.blocks.largest * source.row_bytes
-    array = _array(first.parent.name or first.stem, source, chunk=chunk)
-    if not isinstance(array, Array):
-        raise ConvertError(": ".join(array))
-    return array
+    chunk = source.blocks.largest * source.row_bytes if _decodes(source) else 0
+    return Array(name=first.parent.name or first.stem, source=source, chunk_bytes=chunk)
 
 
 def _files(paths: Sequence[str]) -> Iterator[str]:
@@ -136,15 +132,19 @@ def _dataset(path: str, listed: Listed) -> Array | LeftOut:
         return where, str(listed.refusal)
     if listed.examined.missing:
         return where, without_filters(listed.examined)
-    chunk = 0 if listed.examined.layout.chunks is None else listed.examined.layout.chunk_bytes
-    return _array(listed.name, source_of(listed.examined), chunk=chunk)
+    source, layout = source_of(listed.examined), listed.examined.layout
+    chunked = layout.chunks is not None and _decodes(source)
+    return _array(listed.name, source, chunk=layout.chunk_bytes if chunked else 0)
+
+
+def _decodes(source: Source) -> bool:
+    return source.access.kind in ("decoded", "library")
 
 
 def _array(name: str, source: Source, *, chunk: int = 0) -> Array | LeftOut:
-    """Give an array, whose source may have to decode chunks of `chunk` bytes."""
+    """Give an array, whose source has to decode chunks of `chunk` bytes."""
     if is_variable_text(source.dtype):
         return source.where, "it holds text of variable length"
     if source.dtype.hasobject:
         return source.where, f"its elements have no fixed size ({source.dtype})"
-    decodes = source.access.kind in ("decoded", "library") and not isinstance(source, DecodedMember)
-    return Array(name=name, source=source, chunk_bytes=chunk if decodes else 0)
+    return Array(name=name, source=source, chunk_bytes=chunk)

@@ -139,9 +139,10 @@ def verify_array(array: Array, path: Path, kind: Format, how: Pace, compared: Do
         )
 
     def compare(first: int, rows: Rows) -> int | None:
-        found = differing_row(rows, _read(copy, first, np.empty_like(rows)))
+        again = _room(len(rows), copy)
+        copy.read_run(first, again)
         copy.dont_need(first, first + len(rows))
-        return found
+        return differing_row(rows, again)
 
     with closing(copy), closing(_blocks(array, how, compare, compared)) as verdicts:
         for first, differs in verdicts:
@@ -187,8 +188,9 @@ def _blocks(
             yield first
 
     def do(first: int) -> tuple[int, int, Result]:
-        rows = np.empty((min(block_rows, len(source) - first), *source.shape[1:]), source.dtype)
-        return first, len(rows), work(first, _read(source, first, rows))
+        rows = _room(min(block_rows, len(source) - first), source)
+        source.read_run(first, rows)
+        return first, len(rows), work(first, rows)
 
     with Prefetcher(do, starts(), threads=how.threads, depth=max(1, how.threads)) as results:
         for first, count, result in results:
@@ -197,12 +199,10 @@ def _blocks(
             source.dont_need(first, first + count)
 
 
-def _read(source: Source, first: int, out: Rows) -> Rows:
-    """Read the rows from `first` on; gaps between the fields of records become zeros."""
-    if source.dtype.names is not None:
-        out.reshape(-1).view(np.uint8)[...] = 0
-    source.read_run(first, out)
-    return out
+def _room(count: int, source: Source) -> Rows:
+    """Give memory for rows; what lies between the fields of records is never read, and zeros."""
+    make = np.empty if source.dtype.names is None else np.zeros
+    return make((count, *source.shape[1:]), source.dtype)
 
 
 def _rest(source: Source) -> None:
