@@ -46,7 +46,9 @@ class Places:
             places = self._table[rows].astype(np.int64)
         else:
             places = np.searchsorted(self._numbers, rows)
-            places[np.append(self._numbers, -1)[places] != rows] = -1
+            places[places == len(self._numbers)] = -1
+            if len(self._numbers):
+                places[self._numbers[places] != rows] = -1
         if (places < 0).any():
             raise RowIndexError(
                 f"row {rows[places < 0][0]} is none of the {len(self._numbers)} rows that are "
