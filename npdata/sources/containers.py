@@ -103,6 +103,8 @@ def _of_pandas(given: Any) -> Held:
 
 
 def _of_polars(given: Any) -> Held:
+    if type(given).__name__ == "LazyFrame":
+        raise _refuse(given, "is not computed", "x.collect()")
     nulls = given.null_count()
     count = nulls if isinstance(nulls, int) else nulls.sum_horizontal().sum()
     if count:
@@ -111,8 +113,6 @@ def _of_polars(given: Any) -> Held:
         raise _refuse(
             given, "has columns of different dtypes", "{name: df[name] for name in df.columns}"
         )
-    if type(given).__name__ == "LazyFrame":
-        raise _refuse(given, "is not computed", "x.collect()")
     return _told(given, given.to_numpy, objects="a column of numbers, x.to_physical()")
 
 

@@ -165,6 +165,7 @@ REFUSED = {
     ),
     "categories": (lambda: library("pandas").Series(["a"], dtype="category"), "x.cat.codes"),
     "nulls of polars": (lambda: library("polars").Series([1, None]), "x.fill_null(value)"),
+    "lazy frame": (lambda: library("polars").LazyFrame({"a": [1]}), "x.collect()"),
     "nulls of arrow": (lambda: library("pyarrow").array([1, None]), "x.fill_null(value)"),
     "table": (lambda: library("pyarrow").table({"a": [1]}), "{name: x[name] for name in"),
     "lists of arrow": (lambda: library("pyarrow").array([[1], [2, 3]]), "npdata.ragged("),
