@@ -6,7 +6,7 @@ Invariant: means and deviations agree with NumPy's to 1e-12. No call holds the G
 """
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, fields
 from typing import Any
 
@@ -141,24 +141,32 @@ def _around(
     near: NDArray[np.float64] | None, values: NDArray[Any], over: tuple[int, ...], memory: Memory
 ) -> Moments:
     """Give the moments of an array, whose deviations are taken from `near`, None for 0."""
+    values, axes = _collapsed(values, over)
+    figures = []
     with np.errstate(invalid="ignore", over="ignore"):
-        figures = [
-            _summed(near, block, axes, memory)
-            for part, axes in _parts(*_collapsed(values, over))
-            for block in _blocks(part, axes)
-        ]
-        count, missing, sums, squares = (
-            np.sum([each[k] for each in figures], axis=0) for k in range(4)
-        )
+        for part, along in _parts(values, axes):
+            blocks = [_summed(near, block, along, memory) for block in _blocks(part, along)]
+            if blocks:
+                merged = _merged(zip(*blocks, strict=True))
+                if merged[0].ndim > values.ndim - len(axes):  # rows that lay side by side
+                    merged = _merged(merged)
+                figures.append(merged)
+        count, missing, sums, squares, low, high = _merged(zip(*figures, strict=True))
         away = sums / np.maximum(1, count)
         return Moments(
-            count=np.asarray(count),
-            missing=np.asarray(missing),
-            mean=np.asarray(away if near is None else near + away),
+            count=count,
+            missing=missing,
+            mean=away if near is None else near + away,
             squares=np.maximum(0.0, squares - sums * away),
-            low=np.fmin.reduce([each[4] for each in figures]),
-            high=np.fmax.reduce([each[5] for each in figures]),
+            low=low,
+            high=high,
         )
+
+
+def _merged(figures: Iterable[Any]) -> list[NDArray[Any]]:
+    """Merge count, missing, sums, squares and range, each along its first axis."""
+    functions = (np.add, np.add, np.add, np.add, np.fmin, np.fmax)
+    return [np.asarray(f.reduce(each)) for f, each in zip(functions, figures, strict=True)]
 
 
 def _summed(
@@ -232,11 +240,13 @@ def _parts(
         most = values.shape[-1] // row * row
         yield values[..., :most].reshape(*values.shape[:-1], -1, row), (*axes, values.ndim)
         yield values[..., most:], axes
-    else:
-        times = -(-WIDE // values.shape[-1]) if values.ndim == 2 else 1
+        return
+    if values.ndim == 2 and values.shape[-1] < WIDE:
+        times = -(-WIDE // values.shape[-1])
         most = len(values) // times * times
-        yield values[:most].reshape(-1, times, *values.shape[1:]), (0, *(k + 1 for k in axes))
-        yield values[most:], axes
+        yield values[:most].reshape(-1, times, values.shape[-1]), axes
+        values = values[most:]
+    yield values, axes
 
 
 def _blocks(values: NDArray[Any], axes: tuple[int, ...]) -> Iterator[NDArray[Any]]:
