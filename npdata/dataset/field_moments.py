@@ -29,7 +29,8 @@ PIECE_BYTES = 32 << 20
 READ_BYTES = 8 << 20
 """So many bytes are read at a time into the memory of a thread."""
 AHEAD = 4
-"""So many pieces ahead, the disk is asked for what lies in a file and not in memory."""
+"""So many pieces ahead, the disk is asked for what lies in a file and not in memory; at first, for
+as many at once."""
 MERGED = 64
 """So many pieces are kept apart before they are merged."""
 
@@ -129,7 +130,8 @@ def _pieces(rows: _Pass, asked: tuple[int, ...]) -> Iterator[Piece]:
     def summed(k: int) -> Piece:
         if not hasattr(memories, "one"):
             memories.one, memories.rows = Memory(), Memory()
-        rows.will_need(k + AHEAD)
+        for later in range(0 if k == 0 else AHEAD, AHEAD + 1):
+            rows.will_need(k + later)
         found: Piece = {}
         for label, array in _arrays(field.label, rows.value(k, memories.rows)):
             over = _over(field, label, array.shape, asked)
