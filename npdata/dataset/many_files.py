@@ -11,7 +11,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any, Literal, TypeAlias
 
 import numpy as np
-from numpy.typing import DTypeLike, NDArray
+from numpy.typing import DTypeLike
 
 from npdata.dataset.arguments import OPTIONS
 from npdata.dataset.numpy_dataset import NumpyDataset
@@ -23,6 +23,7 @@ from npdata.sources.cache.cache import CachePlace
 from npdata.sources.columns import Columns
 from npdata.sources.concat import ConcatSource
 from npdata.sources.decode import Decode
+from npdata.sources.end_to_end import EndToEnd
 from npdata.sources.joined_parts import Parts
 from npdata.sources.labels import LabelFrom, LabelSource, labels_of
 from npdata.sources.many_files.file_list import FileList
@@ -31,7 +32,7 @@ from npdata.sources.many_files.find_files import Files, Found, find_files
 from npdata.sources.many_files.pair_files import pair_files
 from npdata.sources.many_files.stack import open_stack
 from npdata.sources.open import SourceLike, open_source
-from npdata.sources.ragged_parts import RaggedParts, end_to_end
+from npdata.sources.ragged_parts import end_to_end
 
 Check: TypeAlias = Literal["open", "first use"]
 
@@ -186,7 +187,7 @@ def concatenate(
             )
         parts = [source for each in files for source in _sources_of(each, raw)]
         return _dataset({0: end_to_end(parts)}, None, cast, transform, batch_transform, **options)
-    sources: dict[str | int, ConcatSource | RaggedParts] = {}
+    sources: dict[str | int, EndToEnd] = {}
     for label, each in _paired(_found("concatenate", files, named)).items():
         if each.has_members:
             sources[label] = end_to_end(_sources(each, raw), each)
@@ -227,9 +228,9 @@ def _dataset(
 
 def _labels(source: Source, label_from: LabelFrom) -> LabelSource:
     labels = labels_of(source.paths, label_from)
-    if not isinstance(source, ConcatSource | RaggedParts):
+    if not isinstance(source, EndToEnd):
         return labels
-    values = np.repeat(labels.table.array, _lengths(source))
+    values = np.repeat(labels.table.array, source.edges.lengths)
     return LabelSource(values, labels.categories)
 
 
@@ -286,17 +287,13 @@ def _sources(files: FileList, raw: RawFormat | None) -> list[Source]:
     return [open_source(path, **described) for path in files]
 
 
-def _require_equal_parts(sources: Mapping[Any, ConcatSource | RaggedParts]) -> None:
+def _require_equal_parts(sources: Mapping[Any, EndToEnd]) -> None:
     (label, first), *others = sources.items()
     for other, source in others:
-        different = np.flatnonzero(_lengths(source) != _lengths(first))
+        different = np.flatnonzero(source.edges.lengths != first.edges.lengths)
         if len(different):
             k = int(different[0])
             raise FieldError(
-                f"{first.paths[k]} of field {label!r} has {_lengths(first)[k]} rows, and "
-                f"{source.paths[k]} of field {other!r} has {_lengths(source)[k]}"
+                f"{first.paths[k]} of field {label!r} has {first.edges.lengths[k]} rows, and "
+                f"{source.paths[k]} of field {other!r} has {source.edges.lengths[k]}"
             )
-
-
-def _lengths(source: ConcatSource | RaggedParts) -> NDArray[np.int64]:
-    return np.diff(source.borders) if isinstance(source, RaggedParts) else source.parts.lengths

@@ -1,14 +1,11 @@
 """Several sources laid end to end: the rows of the first, then those of the second, and so on.
 
-Idea: a row number finds its part by a search in the running count. Parts whose rows lie as they
-are in a file are kept as a few numbers each (`shards`), and one gather takes the rows of a batch
-out of all of them; the rows of other parts are read by these, and take part in that gather.
-Invariant: the rows are exactly those of `np.concatenate` over the parts, and no part is read for
-rows that it does not have. No more than `MOST_OPEN` of the other parts keep files open.
+Idea: parts whose rows lie as they are in a file are kept as a few numbers each (`Parts`), and one
+gather takes the rows of a batch out of all of them (`shards`); the rows of other parts are read by
+these. Invariant: the rows are exactly those of `np.concatenate` over the parts.
 """
 
-from collections import OrderedDict
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from functools import cached_property
 from typing import Any
@@ -17,27 +14,21 @@ import numpy as np
 from numpy.typing import NDArray
 from torch import Tensor
 
-from npdata.arrays.blocks import BLOCK_BYTES, Blocks
 from npdata.arrays.gather import address_of
-from npdata.arrays.per_process import ForkSafeLock
 from npdata.sources.base import Access, Source
 from npdata.sources.cache.cache import Cache
-from npdata.sources.joined_parts import Parts, require_alike
-from npdata.sources.many_files.file_table import FileTable
-from npdata.sources.many_files.shards import Shards
-from npdata.sources.mapped import MappedSource
+from npdata.sources.end_to_end import Edges, EndToEnd
+from npdata.sources.joined_parts import Parts, in_file, require_alike, rows_of
+from npdata.sources.many_files.shards import Shard, Shards
 from npdata.sources.memory import MemorySource
 from npdata.sources.packing import Packings
-from npdata.sources.part_runs import grouped, read_runs
+from npdata.sources.part_runs import read_runs
 from npdata.sources.summary import Summary
-
-MOST_OPEN = 32
-"""So many parts keep files open, of two descriptors each; the least recently read is closed."""
 
 IN_FILES = Access(kind="mapped", reason="the rows of each lie uncompressed in its file")
 
 
-class ConcatSource(Source):
+class ConcatSource(EndToEnd):
     """The rows of all `parts`, one after the other.
 
     Examples:
@@ -51,20 +42,19 @@ class ConcatSource(Source):
 
         `paths` are the names of the files that the parts come from, one each, where they do.
         """
+        super().__init__()
         if isinstance(parts, Parts):
-            self.shape = (int(parts.lengths.sum()), *parts.row_shape)
-            self.dtype = parts.dtype
+            self.dtype, row_shape = parts.kind
+            self.shape = (int(parts.lengths.sum()), *row_shape)
             self._summary = _summary_of(parts)
         else:
-            require_alike(parts)
-            self.shape = (sum(map(len, parts)), *parts[0].shape[1:])
+            require_alike((part.where, rows_of(part.shape[1:], part.dtype)) for part in parts)
             self.dtype = parts[0].dtype
+            self.shape = (sum(map(len, parts)), *parts[0].shape[1:])
             self._summary = Summary.joined(map(_summary, parts))
         self.where, self.access, self.details = self._summary.described()
         self._given = parts
         self.paths = paths
-        self._recent: OrderedDict[int, None] = OrderedDict()
-        self._lock = ForkSafeLock()
 
     @cached_property
     def parts(self) -> Parts:
@@ -79,31 +69,31 @@ class ConcatSource(Source):
         return self._given
 
     @cached_property
-    def _starts(self) -> NDArray[np.int64]:
-        return np.cumsum(np.append(0, self.parts.lengths))
+    def edges(self) -> Edges:  # type: ignore[override]
+        """Where the rows of each part begin."""
+        return Edges(self.parts.lengths)
 
     @cached_property
-    def _ends(self) -> NDArray[np.int64]:
-        return self._starts[1:]
+    def own(self) -> dict[int, Source]:  # type: ignore[override]
+        """The parts that are sources."""
+        return dict(self.parts.own)
 
     @cached_property
-    def _even(self) -> int:
-        """The rows of each part where they have equally many, the last perhaps fewer, else 0."""
-        lengths = self.parts.lengths
-        alike = (lengths[:-1] == lengths[0]).all() and lengths[-1] <= lengths[0]
-        return int(lengths[0]) if alike else 0
+    def made_of(self) -> tuple[Source, ...]:  # type: ignore[override]
+        """The parts that are sources, in order."""
+        return tuple(self.own.values())
 
     @cached_property
     def _arrays(self) -> dict[int, NDArray[Any]]:
         """The parts in memory whose rows follow one another there."""
-        found = {k: _rows_of(part) for k, part in self.parts.own.items()}
+        found = {k: _rows_of(part) for k, part in self.own.items()}
         return {k: array for k, array in found.items() if array is not None}
 
     @cached_property
     def _slow(self) -> NDArray[np.bool_]:
         """Whether each part reads its rows itself."""
-        slow = np.zeros(len(self.parts.lengths), bool)
-        slow[[k for k in self.parts.own if k not in self._arrays]] = True
+        slow = np.zeros(self.parts.count, bool)
+        slow[[k for k in self.own if k not in self._arrays]] = True
         return slow
 
     @cached_property
@@ -113,10 +103,9 @@ class ConcatSource(Source):
     @cached_property
     def _shards(self) -> Shards:
         """Where the rows of each part lie, but for the number of the row."""
-        parts, starts, arrays = self.parts, self._starts[:-1], self._arrays
+        parts, starts, arrays = self.parts, self.edges.starts[:-1], self._arrays
         places = np.zeros(len(starts), np.int64)
-        in_file = parts.file >= 0
-        places[in_file] = parts.table.offset[parts.file[in_file]]
+        places[parts.file >= 0] = parts.table.offset
         for k, array in arrays.items():
             places[k] = address_of(array)
         ends = [address_of(array) + array.nbytes for array in arrays.values()]
@@ -125,234 +114,98 @@ class ConcatSource(Source):
             parts.table,
             parts.file,
             places - starts * parts.row_bytes,
-            dtype=parts.dtype,
-            row_shape=parts.row_shape,
+            dtype=self.dtype,
+            row_shape=self.shape[1:],
             step=int(np.gcd.reduce(np.append(places % 16, [16, parts.row_bytes]))),
             memory=(min(begins), max(ends)) if arrays else None,
         )
-
-    @property
-    def blocks(self) -> Blocks:
-        """The blocks of each part, end to end; small files one after the other are one run."""
-        per_block = max(1, BLOCK_BYTES // max(1, self.row_bytes))
-        rows: list[int] = []
-        block_rows: list[int] = []
-        small = False
-        for k, length in enumerate(self.parts.lengths.tolist()):
-            if k in self.parts.own:
-                own = self.parts.own[k].blocks
-                rows += own.rows
-                block_rows += own.block_rows
-                small = False
-            elif small and length < per_block:
-                rows[-1] += length
-            elif length:
-                rows.append(length)
-                block_rows.append(per_block)
-                small = length < per_block
-        return Blocks(rows=tuple(rows), block_rows=tuple(block_rows))
-
-    @property
-    def borders(self) -> NDArray[np.int64]:
-        """The first row of each part, and of the parts that it has itself, and the end."""
-        inner = {k: b for k, part in self.parts.own.items() if (b := part.borders) is not None}
-        if not inner:
-            return self._starts
-        both = [self._starts, *(self._starts[k] + borders for k, borders in inner.items())]
-        return np.unique(np.concatenate(both))
 
     @cached_property
     def packings(self) -> Packings:
         """What the numbers of each part stand for."""
         given = self._given
-        if not isinstance(given, Parts):
-            each = [part.packings for part in given]
-            kinds = {kind for part in each for kind in part.kinds}
-            if len(kinds) > 1:
-                return Packings.of_parts(each, np.cumsum([0, *map(len, given[:-1])]))
-            return Packings.one(next(iter(kinds), None))
-        parts = given
-        kinds = {kind.packing for kind in parts.table.kinds}
-        own = {k: part.packings for k, part in parts.own.items()}
-        kinds |= {kind for each in own.values() for kind in each.kinds}
-        if len(kinds) <= 1:
-            return Packings.one(next(iter(kinds), None))
-        table = parts.table
-        each = [
-            own[k] if k in own else Packings.one(table.kinds[table.kind[number]].packing)
-            for k, number in enumerate(parts.file.tolist())
-        ]
-        return Packings.of_parts(each, self._starts[:-1])
-
-    @property
-    def decoded_chunks(self) -> int:
-        """The chunks that were decoded for all parts."""
-        return sum(part.decoded_chunks for part in self.parts.own.values())
-
-    @property
-    def reused_chunks(self) -> int:
-        """The chunks that were found decoded, of all parts."""
-        return sum(part.reused_chunks for part in self.parts.own.values())
-
-    @property
-    def rows_in_memory(self) -> int | None:
-        """The rows of the part of which the fewest fit."""
-        limits = [n for p in self.parts.own.values() if (n := p.rows_in_memory) is not None]
-        return min(limits, default=None)
-
-    @property
-    def ahead_bytes(self) -> int | None:
-        """What the parts allow that allow the least, by the share that they have of all rows."""
-        limits = [(len(p), n) for p in self.parts.own.values() if (n := p.ahead_bytes) is not None]
-        if not limits:
-            return None
-        share = sum(rows for rows, _ in limits) / max(1, len(self))
-        return int(min(n for _, n in limits) / max(share, 1e-9))
+        if isinstance(given, Parts):
+            each, starts = given.packings, self.edges.starts[:-1]
+        else:
+            each, starts = [p.packings for p in given], np.cumsum([0, *map(len, given[:-1])])
+        return Packings.of_parts(each, starts)
 
     def read(self, indices: NDArray[np.int64], out: NDArray[Any]) -> None:
         """Gather the rows of all parts by one call; parts that are not in place read theirs."""
         if out.size == 0:
             return
-        owners = self._owners(indices)
-        if self._any_slow and (owners[0] == owners).all() and self._slow[owners[0]]:
-            self._own(int(owners[0])).read(indices - self._starts[owners[0]], out)
+        owners = self.edges.owners(indices)
+        if not self._any_slow:
+            self._shards.gather(owners, indices, out)
             return
-        if self.dtype.hasobject:
-            self._read_objects(owners, indices, out)
-            return
-        slow = self._read_slow(owners, indices) if self._any_slow else None
-        elsewhere = None if slow is None else (slow[0], address_of(slow[1]))
-        self._shards.gather(owners, indices, out, elsewhere=elsewhere)
+        slow = self._slow[owners]
+        places = np.flatnonzero(slow)
+        if len(places) < len(indices):
+            # One gather takes all; what it puts in these places is any row, and is overwritten.
+            other = int(slow.argmin())
+            self._shards.gather(
+                np.where(slow, owners[other], owners), np.where(slow, indices[other], indices), out
+            )
+        for owner, at, inside in self.edges.split(indices[places], owners[places]):
+            if len(inside) == len(out):
+                self._opened(owner).read(inside, out)
+                return
+            rows = np.empty((len(inside), *self.shape[1:]), self.dtype)
+            self._opened(owner).read(inside, rows)
+            out[places[at]] = rows
 
     def select(self, indices: NDArray[np.int64], out: Tensor) -> bool:
         """Gather the rows of all parts into a tensor, where all lie in files."""
-        if self.parts.own:
-            return False
-        return self._shards.select(self._owners(indices), indices, out)
-
-    def _owners(self, indices: NDArray[np.int64]) -> NDArray[np.int64]:
-        """Find the part of each row; a search takes 13 µs of a batch of 256, a division 2."""
-        if self._even:
-            return indices // self._even
-        return np.searchsorted(self._ends, indices, side="right")
-
-    def _read_slow(
-        self, owners: NDArray[np.int64], indices: NDArray[np.int64]
-    ) -> tuple[NDArray[np.int64], NDArray[Any]] | None:
-        """Read the rows that are not in place, and give their places in the batch with them."""
-        places = np.flatnonzero(self._slow[owners])
-        if not len(places):
-            return None
-        by_owner = [(owner, places[at]) for owner, at in grouped(owners[places])]
-        rows = np.empty((len(places), *self.shape[1:]), self.dtype)
-        done = 0
-        for owner, at in by_owner:
-            inside = indices[at] - self._starts[owner]
-            self._own(owner).read(inside, rows[done : done + len(at)])
-            done += len(at)
-        return np.concatenate([at for _, at in by_owner]), rows
-
-    def _read_objects(
-        self, owners: NDArray[np.int64], indices: NDArray[np.int64], out: NDArray[Any]
-    ) -> None:
-        for owner, places in grouped(owners):
-            rows = np.empty((len(places), *self.shape[1:]), self.dtype)
-            self._own(owner).read(indices[places] - self._starts[owner], rows)
-            out[places] = rows
+        return not self.own and self._shards.select(self.edges.owners(indices), indices, out)
 
     def runs(self, starts: NDArray[np.int64], stops: NDArray[np.int64]) -> list[NDArray[Any]]:
         """Give runs of rows in fresh memory; those inside one part are not read row by row."""
-        found = None
-        if not self.dtype.hasobject:
-            found = read_runs(
-                starts,
-                stops,
-                edges=self._starts,
-                in_place=~self._slow,
-                copy=self._shards.gather_runs,
-                part=self._own,
-                shape=self.shape[1:],
-                dtype=self.dtype,
-            )
+        found = read_runs(
+            starts,
+            stops,
+            edges=self.edges.starts,
+            in_place=~self._slow,
+            copy=self._shards.gather_runs,
+            part=self._opened,
+            shape=self.shape[1:],
+            dtype=self.dtype,
+        )
         return super().runs(starts, stops) if found is None else found
 
     def read_run(self, first: int, out: NDArray[Any]) -> None:
         """Read each part's rows on its way through a file."""
-        for owner, low, high in self._within(first, first + len(out)):
-            start = int(self._starts[owner]) + low - first
-            rows = out[start : start + high - low]
-            number = int(self.parts.file[owner])
-            if number < 0:
-                self._own(owner).read_run(low, rows)
-            elif rows.size:
-                offset = int(self.parts.table.offset[number]) + low * self.parts.row_bytes
-                self._shards.read(number, offset, rows.reshape(-1).view(np.uint8))
+        for owner, low, high in self.edges.across(first, first + len(out)):
+            start = int(self.edges.starts[owner]) + low - first
+            self._opened(owner).read_run(low, out[start : start + high - low])
 
-    def _own(self, owner: int) -> Source:
-        """Give a part that reads its rows itself; the least recently read one closes its files."""
-        with self._lock.get():
-            self._recent[owner] = None
-            self._recent.move_to_end(owner)
-            idle = self._recent.popitem(last=False)[0] if len(self._recent) > MOST_OPEN else None
-        if idle is not None:
-            self.parts.own[idle].close_idle()
-        return self.parts.own[owner]
+    def _part(self, owner: int) -> Any:
+        """Give a part: a source, or a file."""
+        if owner in self.own:
+            return self.own[owner]
+        return Shard(self._shards, int(self.parts.file[owner]))
 
     def cached(self, cache: Cache) -> Source:
         """Give the same rows, with parts that are decoded once and kept in `cache`."""
-        own = {k: part.cached(cache) for k, part in self.parts.own.items()}
-        if all(own[k] is part for k, part in self.parts.own.items()):
+        own = {k: part.cached(cache) for k, part in self.own.items()}
+        if all(own[k] is part for k, part in self.own.items()):
             return self
         return ConcatSource(replace(self.parts, own=own), self.paths)
 
     def check(self) -> None:
         """Raise `ChangedFileError` if a file behind a part changed since it was opened."""
         self._shards.check()
-        for owner in self.parts.own:
-            if owner not in self._arrays:
-                self._own(owner).check()
-
-    def will_need(self, first: int, stop: int) -> None:
-        """Pass it on to the parts that have these rows."""
-        for owner, low, high in self._within(first, stop):
-            if owner in self.parts.own:
-                self._own(owner).will_need(low, high)
-            else:
-                self._shards.will_need(*self._bytes_of(owner, low, high))
-
-    def dont_need(self, first: int, stop: int) -> None:
-        """Pass it on to the parts that have these rows."""
-        for owner, low, high in self._within(first, stop):
-            if owner in self.parts.own:
-                self.parts.own[owner].dont_need(low, high)
-            else:
-                self._shards.dont_need(*self._bytes_of(owner, low, high))
-
-    def _bytes_of(self, owner: int, low: int, high: int) -> tuple[int, int, int]:
-        number = int(self.parts.file[owner])
-        offset = int(self.parts.table.offset[number]) + low * self.parts.row_bytes
-        return number, offset, (high - low) * self.parts.row_bytes
-
-    def _within(self, first: int, stop: int) -> Iterator[tuple[int, int, int]]:
-        found = max(0, int(self._starts.searchsorted(first, "right")) - 1)
-        for owner in range(found, len(self.parts.lengths)):
-            start, end = int(self._starts[owner]), int(self._starts[owner + 1])
-            if start >= stop:
-                return
-            if max(first, start) < min(stop, end):
-                yield owner, max(first, start) - start, min(stop, end) - start
+        for owner in np.flatnonzero(self._slow).tolist():
+            self._opened(owner).check()
 
     def close_idle(self) -> None:
         """Close the files of every part until the next read."""
         self._shards.close_idle()
-        for part in self.parts.own.values():
-            part.close_idle()
+        super().close_idle()
 
     def close(self) -> None:
         """Close every part."""
         self._shards.close()
-        for part in self.parts.own.values():
-            part.close()
+        super().close()
 
     def __reduce__(self) -> tuple[Any, ...]:
         """Pickle the parts: names and numbers, never the content of a file."""
@@ -383,16 +236,14 @@ def _rows_of(part: Source) -> NDArray[Any] | None:
 def _summary(source: Source) -> Summary:
     if isinstance(source, ConcatSource):
         return source._summary
-    mapped = type(source) is MappedSource and FileTable.of_mapped(source) is not None
-    return Summary.one(source.where, len(source), IN_FILES) if mapped else Summary.of(source)
+    if in_file(source) is not None:
+        return Summary.one(source.where, len(source), IN_FILES)
+    return Summary.of(source)
 
 
 def _summary_of(parts: Parts) -> Summary:
-    return Summary.joined(
-        Summary.of(parts.own[k])
-        if k in parts.own
-        else Summary.one(parts.table.files[number], length, IN_FILES)
-        for k, (length, number) in enumerate(
-            zip(parts.lengths.tolist(), parts.file.tolist(), strict=True)
-        )
-    )
+    each, table = [Summary.of(source) for source in parts.own.values()], parts.table
+    if len(table):
+        rows, first = int(table.length.sum()), int(np.argmax(parts.file >= 0))
+        each.insert(first, Summary.one(table.files[0], rows, IN_FILES, parts=len(table)))
+    return Summary.joined(each)

@@ -6,8 +6,9 @@ reads no row.
 """
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -16,121 +17,110 @@ from numpy.typing import NDArray
 from npdata.arrays.dtypes import DType
 from npdata.errors import FieldError
 from npdata.sources.base import Source
-from npdata.sources.many_files.file_list import packed, unpacked
-from npdata.sources.many_files.file_table import FileTable, RawFormat
+from npdata.sources.many_files.file_table import FileTable, Kind, RawFormat
 from npdata.sources.mapped import MappedSource
+from npdata.sources.packing import Packing, Packings
 
 
-@dataclass(frozen=True, kw_only=True, eq=False)
+@dataclass(frozen=True, eq=False)
 class Parts:
-    """What is laid end to end: `lengths` rows each, of shape `row_shape` and of `dtype`.
+    """What is laid end to end: `own[k]` is part k, the other parts the arrays of `table`, in order.
 
-    Part k lies in file `file[k]` of `table`; where that is -1, it is `own[k]`.
+    There are `count` parts, at least one.
     """
 
-    lengths: NDArray[np.int64]
-    row_shape: tuple[int, ...]
-    dtype: DType
+    count: int
     table: FileTable
-    file: NDArray[np.int64]
     own: Mapping[int, Source]
 
     @classmethod
     def of_one(cls, source: Source) -> "Parts":
         """Take a source that is one part."""
-        table = FileTable.of_mapped(source) if type(source) is MappedSource else None
-        return cls(
-            lengths=np.array([len(source)], np.int64),
-            row_shape=source.shape[1:],
-            dtype=source.dtype,
-            table=FileTable.joined([]) if table is None else table,
-            file=np.array([-1 if table is None else 0]),
-            own={} if table is not None else {0: source},
-        )
+        table = in_file(source)
+        return cls(1, FileTable.joined([]), {0: source}) if table is None else cls(1, table, {})
 
     @classmethod
     def joined(cls, groups: "Sequence[Parts]") -> "Parts":
         """Lay parts of the same rows end to end."""
-        counts = np.cumsum([0, *(len(group.lengths) for group in groups)]).tolist()
-        files = np.cumsum([0, *(len(group.table) for group in groups)]).tolist()
-        return cls(
-            lengths=np.concatenate([group.lengths for group in groups]),
-            row_shape=groups[0].row_shape,
-            dtype=groups[0].dtype,
-            table=FileTable.joined([group.table for group in groups]),
-            file=np.concatenate(
-                [
-                    np.where(group.file < 0, -1, group.file + before)
-                    for group, before in zip(groups, files, strict=False)
-                ]
-            ),
-            own={
-                k + before: source
-                for group, before in zip(groups, counts, strict=False)
-                for k, source in group.own.items()
-            },
-        )
+        *before, count = np.cumsum([0, *(group.count for group in groups)]).tolist()
+        own: dict[int, Source] = {}
+        for first, group in zip(before, groups, strict=True):
+            own |= {first + k: source for k, source in group.own.items()}
+        return cls(count, FileTable.joined([group.table for group in groups]), own)
 
     @classmethod
     def of_files(cls, table: FileTable, raw: RawFormat | None = None) -> "Parts":
         """Join the arrays in files; raises `FieldError` where their rows differ, by name."""
-        first = table.kinds[table.kind[0]]
-        for code, kind in enumerate(table.kinds):
-            if kind.rest is None or (kind.dtype, kind.rest) != (first.dtype, first.rest):
-                number = int(np.flatnonzero(table.kind == code)[0])
-                rows = "one value and no rows" if kind.rest is None else f"rows of {kind.rest}"
-                raise FieldError(
-                    f"{table.files[number]} holds {rows} of {kind.dtype}, and {table.files[0]} "
-                    f"rows of {first.rest} of {first.dtype}; they make no one field"
-                )
+        _, firsts = np.unique(table.kind, return_index=True)
+        require_alike((table.files[k], _held(table, k)) for k in np.sort(firsts).tolist())
+        if table.kinds[table.kind[0]].rest is None:
+            raise FieldError(f"{table.files[0]} holds {_held(table, 0)}; each row needs an axis 0")
         fortran = np.array([kind.fortran for kind in table.kinds])[table.kind]
-        alone = np.flatnonzero(fortran | (table.offset < 0))
-        file = np.arange(len(table))
-        file[alone] = -1
-        return cls(
-            lengths=table.length,
-            row_shape=first.rest or (),
-            dtype=first.dtype,
-            table=table,
-            file=file,
-            own={k: table.source(k, raw) for k in alone.tolist()},
-        )
+        alone = fortran | (table.offset < 0)
+        own = {k: table.source(k, raw) for k in np.flatnonzero(alone).tolist()}
+        return cls(len(table), table.take(np.flatnonzero(~alone)) if own else table, own)
+
+    @cached_property
+    def file(self) -> NDArray[np.int64]:
+        """The number in `table` of the file of each part, -1 where it is a source."""
+        file = np.ones(self.count, np.int64)
+        file[list(self.own)] = 0
+        return np.where(file > 0, np.cumsum(file) - 1, -1)
+
+    @cached_property
+    def lengths(self) -> NDArray[np.int64]:
+        """The rows of each part."""
+        lengths = np.empty(self.count, np.int64)
+        lengths[self.file >= 0] = self.table.length
+        lengths[list(self.own)] = [len(source) for source in self.own.values()]
+        return lengths
+
+    @cached_property
+    def kind(self) -> tuple[DType, tuple[int, ...]]:
+        """The dtype of all rows, and their shape."""
+        if 0 in self.own:
+            return self.own[0].dtype, self.own[0].shape[1:]
+        kind = self.table.kinds[self.table.kind[0]]
+        return kind.dtype, kind.rest or ()
 
     @property
+    def packings(self) -> "list[Packing | Packings | None]":
+        """What the numbers of each part stand for."""
+        of_files = (self.table.kinds[code].packing for code in self.table.kind.tolist())
+        return [
+            self.own[k].packings if k in self.own else next(of_files) for k in range(self.count)
+        ]
+
+    @cached_property
     def row_bytes(self) -> int:
         """The bytes of a row."""
-        return math.prod(self.row_shape) * self.dtype.itemsize
+        dtype, shape = self.kind
+        return math.prod(shape) * dtype.itemsize
 
     def __reduce__(self) -> tuple[Any, ...]:
         """Pickle numbers and names; own parts as they pickle themselves."""
-        spec = (self.row_shape, self.dtype, self.table, dict(self.own))
-        return _unpickled, (packed(self.lengths), packed(self.file), *spec)
+        return type(self), (self.count, self.table, dict(self.own))
 
 
-def _unpickled(
-    lengths: Any,
-    file: Any,
-    row_shape: tuple[int, ...],
-    dtype: DType,
-    table: FileTable,
-    own: dict[int, Source],
-) -> Parts:
-    return Parts(
-        lengths=unpacked(lengths),
-        row_shape=row_shape,
-        dtype=dtype,
-        table=table,
-        file=unpacked(file),
-        own=own,
-    )
+def in_file(source: Source) -> FileTable | None:
+    """Give a file whose rows lie in it one after the other, as a table of one; None for others."""
+    return FileTable.of_mapped(source) if type(source) is MappedSource else None
 
 
-def require_alike(sources: Sequence[Source]) -> None:
-    """Raise `FieldError` where the rows of sources differ, naming both."""
-    first = sources[0]
-    for part in sources[1:]:
-        if (part.shape[1:], part.dtype) != (first.shape[1:], first.dtype):
-            raise FieldError(
-                f"rows of {first.where} are {first.shape[1:]} of {first.dtype}, those of "
-                f"{part.where} are {part.shape[1:]} of {part.dtype}; they make no one field"
-            )
+def _held(table: FileTable, number: int) -> str:
+    kind: Kind = table.kinds[table.kind[number]]
+    one = kind.rest is None
+    return f"one value of {kind.dtype} and no rows" if one else rows_of(kind.rest or (), kind.dtype)
+
+
+def rows_of(shape: tuple[int, ...], dtype: DType) -> str:
+    """Say what rows are: parts of one field give the same words."""
+    return f"rows of {shape} of {dtype}"
+
+
+def require_alike(parts: Iterable[tuple[str, str]]) -> None:
+    """Raise `FieldError` where parts hold different things: pairs of a name and what it holds."""
+    (first, wanted), *others = parts
+    for where, held in others:
+        if held != wanted:
+            raise FieldError(f"{where} holds {held}, and {first} {wanted}; they make no one field")

@@ -7,7 +7,7 @@ ranges follow netCDF4 and the conventions, since xarray leaves them alone.
 """
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
@@ -262,7 +262,7 @@ class Packings(NamedTuple):
 
     @classmethod
     def of_parts(
-        cls, parts: "list[Packing | None] | list[Packings]", starts: NDArray[np.int64]
+        cls, parts: "Sequence[Packing | Packings | None]", starts: NDArray[np.int64]
     ) -> "Packings":
         """Join those of parts, each of which begins at a row."""
         kinds: dict[Packing | None, int] = {}

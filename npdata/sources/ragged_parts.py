@@ -11,15 +11,14 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from npdata.arrays.blocks import Blocks
 from npdata.arrays.convert import ArrayLayout
-from npdata.errors import FieldError
 from npdata.sources.concat import ConcatSource
-from npdata.sources.derived import CompositeSource
+from npdata.sources.end_to_end import Edges, EndToEnd
+from npdata.sources.joined_parts import require_alike, rows_of
 from npdata.sources.ragged import OBJECTS, Ints, RaggedSource
 
 
-class RaggedParts(CompositeSource, RaggedSource):
+class RaggedParts(EndToEnd, RaggedSource):
     """The samples of all `parts`, one part after the other.
 
     Examples:
@@ -33,18 +32,14 @@ class RaggedParts(CompositeSource, RaggedSource):
 
         `paths` are the names of the files that the parts come from, one each, where they do.
         """
+        super().__init__()
+        require_alike((part.where, _shown(part)) for part in parts)
         first = parts[0]
-        for part in parts[1:]:
-            if _kind(part) != _kind(first):
-                raise FieldError(
-                    f"samples of {first.where} are {_shown(first)}, those of {part.where} are "
-                    f"{_shown(part)}; they make no one field"
-                )
-        self._parts = tuple(parts)
-        self.made_of = self._parts
+        self.made_of = self._parts = tuple(parts)
+        self.own = dict(enumerate(parts))
+        self.edges = Edges(np.array([len(part) for part in parts], np.int64))
         self.paths = paths
-        self._starts = np.cumsum([0, *map(len, parts)])
-        self.shape = (int(self._starts[-1]),)
+        self.shape = (int(self.edges.starts[-1]),)
         self.dtype = OBJECTS
         self.row_shape, self.values_dtype = first.row_shape, first.values_dtype
         self.packing = first.packing
@@ -54,35 +49,9 @@ class RaggedParts(CompositeSource, RaggedSource):
         self.details = first.details
 
     @property
-    def borders(self) -> NDArray[np.int64]:
-        """The first sample of each part, and the number of samples."""
-        return self._starts
-
-    @property
     def row_bytes(self) -> int:
         """The bytes of a sample of mean length."""
         return -(-sum(len(p) * p.row_bytes for p in self._parts) // max(1, len(self)))
-
-    @property
-    def blocks(self) -> Blocks:
-        """The blocks of each part."""
-        each = [part.blocks for part in self._parts]
-        return Blocks(
-            rows=tuple(n for blocks in each for n in blocks.rows),
-            block_rows=tuple(n for blocks in each for n in blocks.block_rows),
-        )
-
-    @property
-    def rows_in_memory(self) -> int | None:
-        """The samples of the part of which the fewest fit."""
-        limits = [n for part in self._parts if (n := part.rows_in_memory) is not None]
-        return min(limits, default=None)
-
-    @property
-    def ahead_bytes(self) -> int | None:
-        """What the part allows that allows the least."""
-        limits = [n for part in self._parts if (n := part.ahead_bytes) is not None]
-        return min(limits, default=None)
 
     @cached_property
     def _copies(self) -> bool:
@@ -116,29 +85,12 @@ class RaggedParts(CompositeSource, RaggedSource):
 
     def pieces(self, indices: Ints) -> list[NDArray[Any]]:
         """Give the pieces that each part has of them."""
-        owners = np.searchsorted(self._starts, indices, side="right") - 1
         made: list[Any] = [None] * len(indices)
-        for owner in np.unique(owners).tolist():
-            part, places = self._parts[owner], np.flatnonzero(owners == owner)
-            pieces = part.pieces(indices[places] - self._starts[owner])
+        for owner, places, inside in self.edges.split(indices, self.edges.owners(indices)):
+            pieces = self._opened(owner).pieces(inside)
             for place, piece in zip(places.tolist(), pieces, strict=True):
                 made[place] = piece.copy() if self._copies else piece
         return made
-
-    def will_need(self, first: int, stop: int) -> None:
-        """Pass it on as the samples of each part."""
-        for part, low, high in self._within(first, stop):
-            part.will_need(low, high)
-
-    def dont_need(self, first: int, stop: int) -> None:
-        """Pass it on as the samples of each part."""
-        for part, low, high in self._within(first, stop):
-            part.dont_need(low, high)
-
-    def _within(self, first: int, stop: int) -> list[tuple[RaggedSource, int, int]]:
-        cut = zip(self._parts, self._starts[:-1].tolist(), strict=True)
-        spans = [(part, max(0, first - s), min(len(part), stop - s)) for part, s in cut]
-        return [(part, low, high) for part, low, high in spans if low < high]
 
     def __reduce__(self) -> tuple[Any, ...]:
         """Pickle the parts by what they are: paths for files."""
@@ -152,10 +104,6 @@ def end_to_end(parts: Sequence[Any], paths: Sequence[str] = ()) -> "ConcatSource
     return ConcatSource(parts, paths)
 
 
-def _kind(part: RaggedSource) -> tuple[Any, ...]:
-    return part.row_shape, part.values_dtype, part.packing
-
-
 def _shown(part: RaggedSource) -> str:
     packed = "" if part.packing is None else f", packed: {part.packing}"
-    return f"rows of {part.row_shape} of {part.values_dtype}{packed}"
+    return f"samples of {rows_of(part.row_shape, part.values_dtype)}{packed}"

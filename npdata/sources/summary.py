@@ -38,9 +38,11 @@ class Summary(NamedTuple):
         return cls.one(source.where, len(source), source.access, source.details)
 
     @classmethod
-    def one(cls, where: str, rows: int, access: Access, details: Details = ()) -> "Summary":
-        """Summarise a part of `rows` rows."""
-        return cls(where, {access.kind: _Kind(1, rows, access, details)})
+    def one(
+        cls, where: str, rows: int, access: Access, details: Details = (), *, parts: int = 1
+    ) -> "Summary":
+        """Summarise parts of `rows` rows together, the first of which is `where`."""
+        return cls(where, {access.kind: _Kind(parts, rows, access, details)})
 
     @classmethod
     def joined(cls, summaries: Iterable["Summary"]) -> "Summary":

@@ -113,7 +113,9 @@ def test_workers_read_all_parts(parts: Any, tmp_path: Path, method: str) -> None
 
 def test_parts_of_other_values_are_refused(parts: Any, tmp_path: Path) -> None:
     other = npdata.ragged(np.zeros(3), lengths=[3])
-    with pytest.raises(FieldError, match=r"float32, those of spans .* float64; they make no one"):
+    with pytest.raises(
+        FieldError, match=r"spans .* of float64, and spans .* of float32; they make no one"
+    ):
         npdata.concatenate([in_memory(parts[0]), other])
     with pytest.raises(FieldError, match=r"they make no one field"):
         npdata.concatenate([in_memory(parts[0]), np.zeros(3)])
@@ -130,3 +132,21 @@ def test_values_of_several_arrays_are_a_field() -> None:
         npdata.ragged(values, lengths=[5, 2])
     spans = npdata.ragged(values.fields[0].source, lengths=[5, 2])
     assert NumpyDataset(spans)[0].tolist() == [0, 1, 2, 0, 1]
+
+
+def test_many_files_keep_no_more_than_64_descriptors(tmp_path: Path) -> None:
+    for k in range(80):
+        with h5py.File(tmp_path / f"{k}.h5", "w") as file:
+            values = np.full((2, 3), k, np.float32)
+            file.create_dataset("values", data=values, chunks=(1, 3), compression=1)
+            file["lengths"] = np.array([2])
+    parts = [
+        npdata.ragged(f"{tmp_path}/{k}.h5::values", lengths=f"{tmp_path}/{k}.h5::lengths")
+        for k in range(80)
+    ]
+    ds = npdata.concatenate(parts)
+    before = len(list(Path("/proc/self/fd").iterdir()))
+    for _ in range(2):
+        assert ds[list(range(80))].values[:, 0, 0].tolist() == list(range(80))
+        ds.sources[0].check()
+        assert len(list(Path("/proc/self/fd").iterdir())) - before <= 64

@@ -17,7 +17,7 @@ from npdata import BlockBatchSampler, Loader, NumpyDataset, open_source
 from npdata.arrays.blocks import Blocks
 from npdata.loading.readahead import ReadAhead
 from npdata.loading.wrapped_datasets import advised
-from npdata.sources import concat
+from npdata.sources import end_to_end
 from npdata.sources.base import Access
 from npdata.sources.concat import ConcatSource
 from npdata.sources.memory import MemorySource
@@ -166,7 +166,7 @@ class TestFiles:
         assert len(list(Path("/proc/self/fd").iterdir())) == before
 
     def test_advice_opens_no_more_parts_than_reading_does(self, path: Path, monkeypatch) -> None:
-        monkeypatch.setattr(concat, "MOST_OPEN", 2)
+        monkeypatch.setattr(end_to_end, "MOST_OPEN", 2)
         np.save(path.with_name("f.npy"), np.asfortranarray(np.load(path)))
         parts = [open_source(path.with_name("f.npy")) for _ in range(5)]
         both = ConcatSource(parts)

@@ -152,6 +152,11 @@ class FileTable:
         files = FileList.of([t.name(k) for t in tables for k in range(len(t))])
         return cls._of(files, np.concatenate(columns, axis=1), kinds)
 
+    def take(self, numbers: NDArray[np.int64]) -> "FileTable":
+        """Give the files of these numbers."""
+        columns = np.stack([*self._columns, self.kind])[:, numbers]
+        return self._of(self.files.take(numbers.tolist()), columns, dict.fromkeys(self.kinds, 0))
+
     def __len__(self) -> int:
         """Give the number of files."""
         return len(self.files)

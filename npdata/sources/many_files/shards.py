@@ -25,7 +25,7 @@ from torch import Tensor
 from npdata.arrays.dtypes import DType
 from npdata.arrays.gather import ByteRows, address_of
 from npdata.arrays.per_process import PerProcess
-from npdata.errors import ClosedError
+from npdata.errors import ChangedFileError, ClosedError
 from npdata.sources.file import ask_for, fill
 from npdata.sources.file_map import mapped, page_out
 from npdata.sources.many_files.file_table import FileTable, gone, opened
@@ -146,13 +146,13 @@ class Shards:
         self.table = table
         self._file = file
         self._base = base
-        self._row_bytes = row_bytes = math.prod(row_shape) * dtype.itemsize
+        self.row_bytes = row_bytes = math.prod(row_shape) * dtype.itemsize
         self._step = step
         self._most = most_maps()
         self._closed = False
         layout = None
         # Each file counts as two maps: what is reserved in front of it stays one.
-        if memory is None and len(table) <= self._most // 2 and (file >= 0).all():
+        if memory is None and len(table) <= self._most // 2:
             layout = JointLayout.of(table.offset, table.length, row_bytes)
         if layout is not None:
             in_rows = layout.places - layout.begins - layout.lead
@@ -180,37 +180,20 @@ class Shards:
             self._look(maps, parts)
         return True
 
-    def gather(
-        self,
-        parts: NDArray[np.int64],
-        rows: NDArray[np.int64],
-        out: NDArray[Any],
-        *,
-        elsewhere: tuple[NDArray[np.int64], int] | None = None,
-    ) -> None:
+    def gather(self, parts: NDArray[np.int64], rows: NDArray[np.int64], out: NDArray[Any]) -> None:
         """Copy row `rows[k]` of part `parts[k]` to `out[k]`; `out` is C-contiguous.
 
-        `elsewhere` has places in `out` whose rows lie in other memory, one after the other from an
-        address on, which the caller keeps alive. Raises `ChangedFileError`.
+        Raises `ChangedFileError`.
         """
         maps = self._maps.get()  # held until the end, and with it every map
         events = self._look(maps, parts)
         if maps.joint is not None:
             maps.joint.table.gather(self._gaps[parts] + rows, out)
-        elif elsewhere is None:
+        else:
             view = maps.view or self._view(maps)
             starts = view.starts[parts]  # `take` would release the GIL
-            starts += rows * (self._row_bytes // self._step)
+            starts += rows * (self.row_bytes // self._step)
             view.rows.select(starts, out.reshape(len(rows), -1).view(np.uint8))
-        else:
-            addresses = maps.address[self._file[parts]] + self._base[parts]
-            addresses += rows * self._row_bytes
-            places, address = elsewhere
-            addresses[places] = address + np.arange(len(places)) * self._row_bytes
-            low = int(addresses.min())
-            high = int(addresses.max()) + self._row_bytes
-            read = ByteRows.between(low, high, self._row_bytes, step=self._step)
-            read.gather(addresses - low, out.reshape(len(rows), -1).view(np.uint8))
         if maps.events() != events:
             self._look(maps, parts)
 
@@ -225,7 +208,7 @@ class Shards:
         maps = self._maps.get()
         events = self._look(maps, parts)
         bases = maps.address[self._file[parts]] + self._base[parts]
-        begins, ends = bases + starts * self._row_bytes, bases + stops * self._row_bytes
+        begins, ends = bases + starts * self.row_bytes, bases + stops * self.row_bytes
         low, high = int(begins.min()), int(ends.max())
         memory = ByteRows.between(low, high, 1, step=1).view.numpy()[:, 0]
         copy_spans(memory, begins - low, ends - low, out)
@@ -239,7 +222,7 @@ class Shards:
         """
         with maps.lock:
             low, high = maps.bounds
-            rows = ByteRows.between(low, high, self._row_bytes, step=self._step)
+            rows = ByteRows.between(low, high, self.row_bytes, step=self._step)
             starts = (maps.address[self._file] + self._base - low) // self._step
             view = maps.view = View(rows, starts)
         return view
@@ -285,7 +268,7 @@ class Shards:
     def _map(self, maps: _Maps, number: int) -> None:
         path = self.table.files.path(number)
         maps.watch(path)  # before it is looked at, so that no change is missed
-        with self._opened(number) as descriptor:
+        with self.opened(number) as descriptor:
             status = os.fstat(descriptor)
             self.table.require(number, status)
             if maps.joint is None:
@@ -294,7 +277,8 @@ class Shards:
                 maps.add(number, *maps.joint.add(number, descriptor))
 
     @contextlib.contextmanager
-    def _opened(self, number: int) -> Iterator[int]:
+    def opened(self, number: int) -> Iterator[int]:
+        """Open file `number` for a while; `ChangedFileError` where it is gone."""
         path = self.table.files.path(number)
         try:
             descriptor = opened(path)
@@ -304,14 +288,6 @@ class Shards:
             yield descriptor
         finally:
             os.close(descriptor)
-
-    def read(self, number: int, offset: int, out: NDArray[np.uint8]) -> None:
-        """Read bytes of file `number` from `offset` on into all of `out`, past any map."""
-        with self._opened(number) as descriptor:
-            whole = fill(descriptor, offset, out.data)
-            self.table.require(number, os.fstat(descriptor))
-        if not whole:
-            raise gone(self.table.files.path(number))
 
     def check(self) -> None:
         """Raise `ChangedFileError` if any file changed since it was looked at first.
@@ -326,21 +302,10 @@ class Shards:
             if maps.address[number]:
                 unseen[part] = 0
 
-    def will_need(self, number: int, offset: int, nbytes: int) -> None:
-        """Ask the kernel to read this part of file `number` now, unless it is in memory already."""
-        with contextlib.suppress(OSError):  # reading reports what is wrong
-            descriptor = opened(self.table.files.path(number))
-            try:
-                ask_for(descriptor, offset, nbytes)
-            finally:
-                os.close(descriptor)
-
-    def dont_need(self, number: int, offset: int, nbytes: int) -> None:
-        """Tell the kernel that this part of file `number` may leave memory."""
+    def mapped_at(self, number: int) -> int:
+        """Give the address of byte 0 of file `number`, 0 where it has no map now."""
         maps = self._maps.made()
-        address = 0 if maps is None else int(maps.address[number])
-        if address:
-            page_out(address + offset, nbytes)
+        return 0 if maps is None else int(maps.address[number])
 
     def close_idle(self) -> None:
         """Release all maps; reads that have begun keep theirs."""
@@ -350,3 +315,40 @@ class Shards:
         """Release all maps, and map no more."""
         self._closed = True
         self._maps.take()
+
+
+class Shard(NamedTuple):
+    """File `number` of shards, by its own rows."""
+
+    shards: Shards
+    number: int
+
+    def _place(self, row: int) -> int:
+        return int(self.shards.table.offset[self.number]) + row * self.shards.row_bytes
+
+    def read_run(self, first: int, out: NDArray[Any]) -> None:
+        """Read the rows from `first` on into all of `out`, past any map."""
+        if not out.size:
+            return
+        table, number = self.shards.table, self.number
+        with self.shards.opened(number) as descriptor:
+            whole = fill(descriptor, self._place(first), out.reshape(-1).view(np.uint8).data)
+            table.require(number, os.fstat(descriptor))
+        if not whole:
+            raise gone(table.files.path(number))
+
+    def will_need(self, first: int, stop: int) -> None:
+        """Ask the kernel to read these rows now, unless they are in memory already."""
+        nbytes = (stop - first) * self.shards.row_bytes
+        # Reading reports what is wrong.
+        with (
+            contextlib.suppress(OSError, ChangedFileError),
+            self.shards.opened(self.number) as file,
+        ):
+            ask_for(file, self._place(first), nbytes)
+
+    def dont_need(self, first: int, stop: int) -> None:
+        """Tell the kernel that these rows may leave memory."""
+        address = self.shards.mapped_at(self.number)
+        if address:
+            page_out(address + self._place(first), (stop - first) * self.shards.row_bytes)
