@@ -4,6 +4,7 @@ import json
 import multiprocessing
 import os
 import pickle
+import queue
 import resource
 import signal
 import subprocess
@@ -24,7 +25,9 @@ from torch.utils.data import DataLoader
 import npdata
 from npdata import NumpyDataset
 from npdata.errors import CacheWarning, ChangedFileError
+from npdata.sources import file_map
 from npdata.sources.base import cached
+from npdata.sources.cache import entry
 from npdata.sources.cache.cache import Cache
 from npdata.sources.cache.entry import HEADER
 from npdata.sources.cache.folder import Folder
@@ -161,6 +164,31 @@ def moved(path: Path) -> None:
     for start, size in ((HEADER, 8), (HEADER + 4096, CHUNK * 160)):
         data[start + size : start + 2 * size] = data[start : start + size]
     path.write_bytes(data)
+
+
+@LINUX
+def test_rows_in_memory_come_to_lie_in_large_pages(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    x = np.random.default_rng(0).integers(0, 9, (48, 1 << 16)).astype(np.float32)
+    with h5py.File(tmp_path / "w.h5", "w") as file:
+        file.create_dataset("x", data=x, chunks=(4, 1 << 16), compression=1)
+    put: queue.SimpleQueue[int] = queue.SimpleQueue()
+
+    def collapse(address: int) -> None:
+        file_map.collapse(address)
+        put.put(address)
+
+    monkeypatch.setattr(entry, "collapse", collapse)
+    ds = opened(tmp_path / "w.h5", "ram")
+    assert (ds[:24].numpy() == x[:24]).all()
+    assert put.empty()
+    assert (ds[:].numpy() == x).all()
+    pages = [put.get(timeout=HANG) for _ in range(x.nbytes // file_map.LARGE_PAGE)]
+    assert not any(page % file_map.LARGE_PAGE for page in pages)
+    assert np.diff(pages).tolist() == [file_map.LARGE_PAGE] * (len(pages) - 1)
+    assert (ds[::-1].numpy() == x[::-1]).all()
+    ds.close()
 
 
 @pytest.mark.parametrize(
