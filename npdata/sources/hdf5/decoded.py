@@ -23,7 +23,7 @@ from npdata.sources.file import File
 from npdata.sources.hdf5.budget import default_budget
 from npdata.sources.hdf5.chunk_cache import chunk_cache
 from npdata.sources.hdf5.chunk_table import ChunkTable
-from npdata.sources.hdf5.chunked import ChunkedSource, ChunkSpec
+from npdata.sources.hdf5.chunked import ChunkedSource, ChunkSpec, Opened
 from npdata.sources.hdf5.codecs.pipeline import decode_chunk
 from npdata.sources.hdf5.decoded_rows import DecodedRows
 from npdata.sources.hdf5.layout import LayoutKeeper
@@ -31,6 +31,11 @@ from npdata.sources.hdf5.layout import LayoutKeeper
 
 class ChunkOrigin(ABC):
     """Where chunks come from; it pickles, and knows no source: that may go while this is used."""
+
+    @property
+    @abstractmethod
+    def opened(self) -> Opened:
+        """What is read from, to be checked and closed."""
 
     @property
     @abstractmethod
@@ -52,18 +57,6 @@ class ChunkOrigin(ABC):
     def again(self) -> Self:
         """Give the same for another source, to be closed apart."""
 
-    @abstractmethod
-    def check(self) -> None:
-        """Raise `ChangedFileError` if a file changed since it was opened."""
-
-    @abstractmethod
-    def close_idle(self) -> None:
-        """Close files until the next chunk."""
-
-    @abstractmethod
-    def close(self) -> None:
-        """Close files for good."""
-
 
 @dataclass(frozen=True, kw_only=True)
 class FileChunks(ChunkOrigin):
@@ -72,6 +65,11 @@ class FileChunks(ChunkOrigin):
     file: File
     keeper: LayoutKeeper
     spec: ChunkSpec
+
+    @property
+    def opened(self) -> File:
+        """The file."""
+        return self.file
 
     @property
     def table(self) -> ChunkTable:
@@ -106,25 +104,13 @@ class FileChunks(ChunkOrigin):
         """Give the same: the file is open once for both."""
         return replace(self, file=self.file.again())
 
-    def check(self) -> None:
-        """Raise `ChangedFileError` if the file changed since it was opened."""
-        self.file.check()
-
-    def close_idle(self) -> None:
-        """Close the file until the next chunk."""
-        self.file.close_idle()
-
-    def close(self) -> None:
-        """Close the file."""
-        self.file.close()
-
 
 class DecodedSource(ChunkedSource):
     """The rows of chunks that are decoded, each once while the chunk cache or `kept` holds it."""
 
     def __init__(self, origin: ChunkOrigin, spec: ChunkSpec, kept: Kept | None = None) -> None:
         """Read the chunks of `origin`, cut as `spec` says, and keep them."""
-        super().__init__(origin, spec)
+        super().__init__(origin.opened, spec)
         self._origin = origin
         self._keep_in(kept)
 

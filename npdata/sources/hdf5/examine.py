@@ -23,13 +23,13 @@ from npdata.errors import (
     TruncatedError,
 )
 from npdata.sources.file import File, FileIdentity, require_local
+from npdata.sources.hdf5.attributes import read_meaning
 from npdata.sources.hdf5.decide import Decision, decide, implausible_size
 from npdata.sources.hdf5.external_files import ExternalFile, external_files
 from npdata.sources.hdf5.kinds import Kinds
 from npdata.sources.hdf5.layout import FileFacts, Layout, Locking, read_layout
+from npdata.sources.hdf5.library import filters_missing
 from npdata.sources.hdf5.links import HardGroups, encoded, require_own_data
-from npdata.sources.hdf5.packed import read_meaning
-from npdata.sources.hdf5.plugins import filters_missing
 from npdata.sources.hdf5.verify_offsets import kind_of, verify_offsets
 from npdata.sources.packing import Packing
 
@@ -68,15 +68,20 @@ AUTO = Hdf5Options()
 class OpenedFile:
     """A file open for looking at its datasets, and what is learned once for all of them."""
 
-    def __init__(self, file: h5py.File, path: str, options: Hdf5Options = AUTO) -> None:
-        """Look into `file`, which is open and lies at `path`; `FileLockError` in SWMR mode."""
+    def __init__(
+        self, file: h5py.File, path: str, options: Hdf5Options = AUTO, reader: File | None = None
+    ) -> None:
+        """Look into `file`, which is open and lies at `path`; `FileLockError` in SWMR mode.
+
+        `reader` is the file as it was opened before, where it was.
+        """
         self.file = file
         self.path = path
         self.options = options
         self.facts = FileFacts.of(file)
         self.groups = HardGroups(file)
         self.kinds = Kinds()
-        self.reader = File(path, self.facts.identity)
+        self.reader = File(path, self.facts.identity) if reader is None else reader
         """What sources read rows with, each by its own `reader.again()`; it opens nothing here."""
         self.proven: Counter[object] = Counter()
         """How many datasets of a kind were checked against the file."""
@@ -132,7 +137,7 @@ def examine(opened: OpenedFile, name: str, *, inside: bool = False) -> Examined:
     With `inside` the name is known to lead through no link to another file.
     """
     options, path = opened.options, opened.path
-    dataset = _open(opened, name, inside=inside)
+    dataset = open_id(opened, name, inside=inside)
     named = h5py.h5i.get_name(dataset)
     where = f"{path}::{named.decode('utf8', 'replace')}"
     try:
@@ -203,7 +208,8 @@ def _decided(opened: OpenedFile, dataset: h5py.h5d.DatasetID, layout: Layout) ->
     return decision
 
 
-def _open(opened: OpenedFile, name: str, *, inside: bool) -> h5py.h5d.DatasetID:
+def open_id(opened: OpenedFile, name: str, *, inside: bool = False) -> h5py.h5d.DatasetID:
+    """Open the dataset `name`, below h5py's objects; raises as `find`, `inside` as in `examine`."""
     group, own = opened.file.id, encoded(name)
     if not inside and not opened.options.allow_external:
         group, own = opened.groups.find(name)

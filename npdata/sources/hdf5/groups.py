@@ -8,7 +8,7 @@ a dataset whose first row was found there. At most `MOST_KEPT` opened datasets a
 """
 
 import fnmatch
-from collections import OrderedDict
+from collections import Counter, OrderedDict
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
@@ -23,24 +23,24 @@ from npdata.arrays.per_process import ForkSafeLock
 from npdata.errors import FieldError, MemberNotFoundError, SourceError
 from npdata.sources.base import Access, Source
 from npdata.sources.file import File
+from npdata.sources.hdf5.attributes import read_packing, shown
 from npdata.sources.hdf5.examine import (
     AUTO,
     Hdf5Options,
     OpenedFile,
     examine,
+    open_id,
     require_file,
 )
 from npdata.sources.hdf5.kinds import storage_of
 from npdata.sources.hdf5.layout import Layout, open_file
 from npdata.sources.hdf5.links import require_inside, require_own_data
 from npdata.sources.hdf5.open import open_hdf5, source_of
-from npdata.sources.hdf5.packed import read_packing, shown
 from npdata.sources.natural_order import naturally_sorted
 from npdata.sources.packing import Packing, Packings
 from npdata.sources.part_runs import copy_spans, grouped, read_runs
 
 MOST_KEPT = 2048
-MOST_OPEN = 32
 MAGIC = frozenset("*?")
 
 
@@ -82,7 +82,6 @@ class GroupsSource(Source):
         self._file = File(groups.path, layout.identity)
         self._rows: ByteRows | None = None
         self._parts: OrderedDict[int, Source] = OrderedDict()
-        self._open: OrderedDict[int, Source] = OrderedDict()
         self._lock = ForkSafeLock()
 
     @property
@@ -130,17 +129,17 @@ class GroupsSource(Source):
         if self._in_place:
             self._gather(offsets, indices - self._starts[owners], out)
             return
-        there = np.flatnonzero(offsets >= 0)
-        if len(there):
-            part = np.empty((len(there), *self.shape[1:]), self.dtype)
+        there = offsets >= 0
+        if there.any():
+            part = np.empty((int(there.sum()), *self.shape[1:]), self.dtype)
             self._gather(offsets[there], (indices - self._starts[owners])[there], part)
             out[there] = part
-        rest = np.flatnonzero(offsets < 0)
-        by_owner = [(owner, rest[at]) for owner, at in grouped(owners[rest])]
-        self._open_all([owner for owner, _ in by_owner])
-        for owner, places in by_owner:
+        rest = np.flatnonzero(~there)
+        parts = self._opened(owners[rest])
+        for owner, at in grouped(owners[rest]):
+            places = rest[at]
             part = np.empty((len(places), *self.shape[1:]), self.dtype)
-            self._part(owner).read(indices[places] - self._starts[owner], part)
+            parts[owner].read(indices[places] - self._starts[owner], part)
             out[places] = part
 
     def _gather(
@@ -156,16 +155,15 @@ class GroupsSource(Source):
     def runs(self, starts: NDArray[np.int64], stops: NDArray[np.int64]) -> list[NDArray[Any]]:
         """Give runs of rows in fresh memory; those inside one group are not read row by row."""
         in_place = self._groups.offsets >= 0
-        if not self._in_place:
-            owners = np.searchsorted(self._starts, starts[stops > starts], side="right") - 1
-            self._open_all(np.unique(owners[~in_place[owners]]).tolist())
+        owners = np.searchsorted(self._starts, starts[stops > starts], side="right") - 1
+        parts = self._opened(owners[~in_place[owners]])
         found = read_runs(
             starts,
             stops,
             edges=self._starts,
             in_place=in_place,
             copy=self._copy_runs,
-            part=self._part,
+            part=parts.__getitem__,
             shape=self.shape[1:],
             dtype=self.dtype,
         )
@@ -184,32 +182,30 @@ class GroupsSource(Source):
         copy_spans(self._file.array, begins, ends, out)
         self._file.check()
 
-    def _open_all(self, owners: list[int]) -> None:
-        """Open datasets that are not open yet, in one opening of the file."""
-        missing = [owner for owner in owners if owner not in self._parts]
-        if not missing:
-            return
-        groups, options = self._groups, self._options
-        with self._lock.get(), open_file(groups.path, options.locking) as file:
-            opened = OpenedFile(file, groups.path, options)
-            for owner in missing:
-                examined = examine(opened, groups.names[owner])
-                self._parts[owner] = source_of(examined, options)
-            while len(self._parts) > max(MOST_KEPT, len(owners)):
-                self._parts.popitem(last=False)[1].close_idle()
+    def _opened(self, owners: NDArray[np.int64]) -> dict[int, Source]:
+        """Give datasets, of which those that are not open are opened in one opening of the file.
 
-    def _part(self, owner: int) -> Source:
+        They share its descriptor and its map with each other and with this source.
+        """
+        wanted = dict.fromkeys(owners.tolist())
         with self._lock.get():
-            part = self._parts.get(owner)
-            if part is None:
-                part = open_hdf5(self._groups.path, self._groups.names[owner], self._options)
-                self._parts[owner] = part
-            self._open[owner] = part
-            self._open.move_to_end(owner)
-            idle = self._open.popitem(last=False)[1] if len(self._open) > MOST_OPEN else None
-        if idle is not None:
-            idle.close_idle()
-        return part
+            missing = [owner for owner in wanted if owner not in self._parts]
+            if missing:
+                self._file.check()
+                self._open(missing)
+            for owner in wanted:
+                self._parts.move_to_end(owner)
+            found = {owner: self._parts[owner] for owner in wanted}
+            while len(self._parts) > max(MOST_KEPT, len(wanted)):
+                self._parts.popitem(last=False)
+        return found
+
+    def _open(self, owners: list[int]) -> None:
+        groups, options = self._groups, self._options
+        with open_file(groups.path, options.locking) as file:
+            opened = OpenedFile(file, groups.path, options, self._file)
+            for owner in owners:
+                self._parts[owner] = source_of(examine(opened, groups.names[owner]), options)
 
     def check(self) -> None:
         """Raise `ChangedFileError` if the file changed since it was opened."""
@@ -226,16 +222,13 @@ class GroupsSource(Source):
             self._file.dont_need(offset, nbytes)
 
     def _spans(self, first: int, stop: int) -> list[tuple[int, int]]:
-        spans = []
-        owner = int(np.searchsorted(self._starts, first, side="right")) - 1
-        while owner < len(self._groups.names) and self._starts[owner] < stop:
-            start, end = int(self._starts[owner]), int(self._starts[owner + 1])
-            low, high = max(first, start), min(stop, end)
-            offset = int(self._groups.offsets[owner])
-            if offset >= 0 and low < high:
-                spans.append((offset + (low - start) * self.row_bytes, (high - low)))
-            owner += 1
-        return [(offset, rows * self.row_bytes) for offset, rows in spans]
+        """Give where the rows lie in the file, as offsets and numbers of bytes."""
+        edges = np.clip(self._starts, first, stop)
+        counts, offsets = np.diff(edges), self._groups.offsets
+        some = np.flatnonzero((counts > 0) & (offsets >= 0))
+        before = (edges[some] - self._starts[some]) * self.row_bytes
+        nbytes = counts[some] * self.row_bytes
+        return list(zip((offsets[some] + before).tolist(), nbytes.tolist(), strict=True))
 
     def close_idle(self) -> None:
         """Close the files until the next read."""
@@ -315,11 +308,7 @@ def _picked(path: str, pattern: str, names: list[str], groups: Sequence[str | by
     asked = [g.decode() if isinstance(g, bytes) else str(g) for g in groups]
     if not asked:
         raise FieldError("groups= is empty, and an empty list of groups makes no field")
-    twice = (
-        next((group for group in asked if asked.count(group) > 1), None)
-        if len(set(asked)) < len(asked)
-        else None
-    )
+    twice = next((group for group, times in Counter(asked).items() if times > 1), None)
     if twice is not None:
         raise FieldError(f"groups= has {twice!r} twice, and so would its rows")
     if not names:
@@ -342,113 +331,95 @@ def _picked(path: str, pattern: str, names: list[str], groups: Sequence[str | by
 
 def _look(opened: OpenedFile, names: Sequence[str]) -> Groups:
     """Look at each dataset once; the first is examined as any dataset is."""
-    path = opened.path
-    examined = examine(opened, names[0])
-    layout = examined.layout
-    kind = examined.decision.kind
-    plain = layout.storage == "contiguous" and layout.rank == len(layout.shape)
-    direct = kind == "mapped" and plain
-    first = opened.file[names[0]].id
-    stored, rest = first.get_type(), first.shape[1:]
-    seen = np.empty((3, len(names)), np.int64)
-    packed: list[Packing | None] = []
-    with open(path, "rb", buffering=0) as raw:  # noqa: PTH123
-        row = _FirstRow(layout, raw) if direct else None
-        for k, name in enumerate(names):
-            found = _opened(opened, name)
-            if found.shape[1:] != rest or not (
-                found.dataset.get_type().equal(stored) and len(found.shape) == layout.rank
-            ):
-                raise FieldError(
-                    f"rows of {path}::{names[0]} are {rest} of {layout.dtype}, those of "
-                    f"{path}::{name} are {found.shape[1:]} of {found.dataset.dtype}; they make no "
-                    f"one field"
-                )
-            seen[:, k] = _placed(found, layout, row)
-            packed.append(read_packing(found.dataset, layout.dtype))
-    lengths, offsets, chunks = seen
+    with open(opened.path, "rb", buffering=0) as raw:  # noqa: PTH123
+        first = _First(opened, names[0], raw)
+        seen = [first.look_at(name) for name in names]
+    lengths = np.array([each.length for each in seen], np.int64)
+    offsets = np.array([each.offset for each in seen], np.int64)
+    decision = first.examined.decision
     away = int((offsets < 0).sum())
-    reason = examined.decision.reason
-    if direct and away:
+    reason = f"{len(names)} groups end to end, as the first: {decision.reason}"
+    if first.in_place and away:
         reason += f"; {away} of them are opened one by one"
-    access = Access(kind=kind, reason=f"{len(names)} groups end to end, as the first: {reason}")
+    packings = [each.packing for each in seen]
     return Groups(
-        path=path,
+        path=opened.path,
         names=tuple(names),
         lengths=lengths,
         offsets=offsets,
-        block_rows=chunks,
-        first=layout,
-        access=access,
-        packings=Packings.of_parts(packed, np.append(0, np.cumsum(lengths)[:-1])),
+        block_rows=np.array([each.block_rows for each in seen], np.int64),
+        first=first.examined.layout,
+        access=Access(kind=decision.kind, reason=reason),
+        packings=Packings.of_parts(packings, np.append(0, np.cumsum(lengths)[:-1])),
     )
 
 
-class _Found(NamedTuple):
-    """A dataset that is open, and what HDF5 was asked of it; to ask makes an object of h5py."""
+class _Seen(NamedTuple):
+    """What was seen of one dataset; see `Groups`."""
 
-    dataset: Any
-    properties: Any
-    storage: str
-    space: Any
-    shape: tuple[int, ...]
-
-
-def _opened(opened: OpenedFile, name: str) -> _Found:
-    path = opened.path
-    inside = not opened.options.allow_external
-    group, own = opened.groups.find(name) if inside else (opened.file.id, name.encode())
-    try:
-        dataset = h5py.h5o.open(group, own)
-    except (KeyError, OSError, RuntimeError, ValueError) as error:
-        raise MemberNotFoundError(
-            f"{path} has no dataset {name!r}, which others of its groups have: {error}"
-        ) from None
-    if not isinstance(dataset, h5py.h5d.DatasetID):
-        raise MemberNotFoundError(f"{path}::{name} is a group, and a dataset is needed")
-    properties = dataset.get_create_plist()
-    storage = storage_of(properties)
-    if inside:
-        require_own_data(dataset, storage, f"{path}::{name}")
-    space = dataset.get_space()
-    shape = space.get_simple_extent_dims()
-    if not shape:
-        raise SourceError(f"{path}::{name} is a scalar or null dataset and has no rows")
-    return _Found(dataset, properties, storage, space, shape)
+    length: int
+    offset: int
+    block_rows: int
+    packing: Packing | None
 
 
-def _placed(found: _Found, layout: Layout, row: "_FirstRow | None") -> tuple[int, int, int]:
-    """Give the length of a dataset, where its rows lie (-1: open it), and the rows of a chunk."""
-    length = int(found.shape[0])
-    if found.storage == "chunked":
-        return length, -1, int(found.properties.get_chunk()[0])
-    nbytes = length * layout.row_bytes
-    if row is None or found.storage != "contiguous" or not nbytes:
-        return length, -1, 0
-    offset = found.dataset.get_offset()
-    if offset is None or found.dataset.get_storage_size() != nbytes:
-        return length, -1, 0
-    if offset + nbytes > layout.identity.size or not row.is_at(offset, found):
-        return length, -1, 0
-    return length, int(offset), 0
+class _First:
+    """The first dataset, with which the others are compared."""
 
-
-class _FirstRow:
-    """Looks whether HDF5 reads the row that lies at an offset in the file as the first one."""
-
-    def __init__(self, layout: Layout, raw: Any) -> None:
-        shape = (1, *layout.shape[1:])
+    def __init__(self, opened: OpenedFile, name: str, raw: Any) -> None:
+        """Examine it; `raw` is the file, open for reading past HDF5."""
+        self.examined = examine(opened, name)
+        layout = self.examined.layout
+        plain = layout.storage == "contiguous" and layout.rank == len(layout.shape)
+        self.in_place = self.examined.decision.kind == "mapped" and plain
+        self._opened = opened
         self._raw = raw
-        self._row = np.empty(shape, layout.dtype)
-        self._target = h5py.h5s.create_simple(shape)
-        self._shape = shape
-        self._start = (0,) * len(shape)
+        self._type = open_id(opened, name).get_type()
+        self._rest = layout.shape[1 : layout.rank]
+        self._row = np.empty((1, *layout.shape[1:]), layout.dtype)
+        self._target = h5py.h5s.create_simple(self._row.shape)
 
-    def is_at(self, offset: int, found: _Found) -> bool:
-        found.space.select_hyperslab(self._start, self._shape)
-        found.dataset.read(self._target, found.space, self._row)
+    def look_at(self, name: str) -> _Seen:
+        """Look at another dataset, whose rows must be like those of the first.
+
+        To ask it anything makes an object of h5py, so it is asked once.
+        """
+        where, layout = f"{self._opened.path}::{name}", self.examined.layout
+        dataset = open_id(self._opened, name)
+        properties = dataset.get_create_plist()
+        storage = storage_of(properties)
+        if not self._opened.options.allow_external:
+            # Before its shape: that of a virtual dataset may be that of its sources.
+            require_own_data(dataset, storage, where)
+        space = dataset.get_space()
+        shape = space.get_simple_extent_dims()
+        if not shape:
+            raise SourceError(f"{where} is a scalar or null dataset and has no rows")
+        if shape[1:] != self._rest or not (
+            dataset.get_type().equal(self._type) and len(shape) == layout.rank
+        ):
+            raise FieldError(
+                f"rows of {self.examined.where} are {self._rest} of {layout.dtype}, those of "
+                f"{where} are {shape[1:]} of {dataset.dtype}; they make no one field"
+            )
+        packing, chunked = read_packing(dataset, layout.dtype), storage == "chunked"
+        block_rows = int(properties.get_chunk()[0]) if chunked else 0
+        offset = self._offset(dataset, space) if storage == "contiguous" else -1
+        return _Seen(shape[0], offset, block_rows, packing)
+
+    def _offset(self, dataset: Any, space: Any) -> int:
+        """Give where rows that lie in one piece lie in the file, -1 where that is not sure."""
+        layout = self.examined.layout
+        nbytes = space.get_simple_extent_dims()[0] * layout.row_bytes
+        offset = dataset.get_offset() if self.in_place and nbytes else None
+        if offset is None or dataset.get_storage_size() != nbytes:
+            return -1
+        if offset + nbytes > layout.identity.size:
+            return -1
+        space.select_hyperslab((0,) * layout.rank, self._row.shape)
+        dataset.read(self._target, space, self._row)
         self._raw.seek(offset)
-        return bool(self._raw.read(self._row.nbytes) == self._row.tobytes())
+        return offset if self._raw.read(self._row.nbytes) == self._row.tobytes() else -1
 
 
 def _range(lengths: NDArray[np.int64]) -> str:

@@ -36,6 +36,11 @@ class LibraryBlocks(ChunkOrigin):
     place: dict[str, Any]
 
     @property
+    def opened(self) -> Source:
+        """The rows."""
+        return self.rows
+
+    @property
     def table(self) -> ChunkTable:
         """One entry for each block."""
         count = -(-len(self.rows) // self.block_rows)
@@ -63,18 +68,6 @@ class LibraryBlocks(ChunkOrigin):
     def again(self) -> Self:
         """Give this: whoever made it gave it rows of its own."""
         return self
-
-    def check(self) -> None:
-        """Raise `ChangedFileError` if a file changed since it was opened."""
-        self.rows.check()
-
-    def close_idle(self) -> None:
-        """Close the handle until the next block."""
-        self.rows.close_idle()
-
-    def close(self) -> None:
-        """Close the handle."""
-        self.rows.close()
 
 
 def in_blocks(rows: Source, files: Files, place: dict[str, Any]) -> DecodedSource:
