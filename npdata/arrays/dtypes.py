@@ -7,7 +7,7 @@ data, and converts nothing.
 """
 
 import functools
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, TypeAlias
 
 import numpy as np
@@ -133,15 +133,7 @@ def _rule(dtype: DType, asked: object) -> DTypeRule:
             f"a cast from {dtype} to {want} would discard the imaginary part; "
             f"take .real or .abs() of the array first"
         )
-    return DTypeRule(
-        kind="number",
-        reason=f"cast from {dtype} to {want}, as asked",
-        tensor=rule.tensor,
-        carrier=rule.carrier,
-        carried=rule.carried,
-        swapped=rule.swapped,
-        cast=want,
-    )
+    return replace(rule, reason=f"cast from {dtype} to {want}, as asked", cast=want)
 
 
 _remembered_rule = functools.lru_cache(maxsize=256)(_rule)

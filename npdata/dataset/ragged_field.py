@@ -68,10 +68,9 @@ class RaggedField(Field):
 
     @functools.cached_property
     def _fill(self) -> Any:
-        """The padding in the stored dtype: an array without axes."""
+        """The padding as it is stored, in native byte order: an array without axes."""
         value = torch.full((1,), self.form.padding, dtype=self.tensor_dtype, device="cpu")
-        fill = self._raw(value)
-        return (fill.byteswap() if self.rule.swapped else fill)[0, ...]
+        return self._raw(value)[0, ...]
 
     @property
     def tensor_dtype(self) -> torch.dtype:
@@ -110,10 +109,7 @@ class RaggedField(Field):
         if self.form.form == "padded" and self.rule.cast is None:
             shape = (len(pieces), int(sizes.max(initial=0)), *self.source.row_shape)
             values = allocate(shape, self.tensor_dtype)
-            raw = self._raw(values)
-            lay(pieces, raw, self._fill)
-            if self.rule.swapped:
-                raw.byteswap(inplace=True)
+            lay(pieces, self._raw(values), self._fill)
             self.source.check()
             return Padded(values, numbers_in(allocate, sizes))
         flat = self._flat(pieces, int(sizes.sum()), allocate)
@@ -134,17 +130,14 @@ class RaggedField(Field):
         stored = rule.tensor or self.tensor_dtype
         out = (allocate if rule.cast is None else scratch_memory)(shape, stored)
         if pieces:
-            raw = self._raw(out)
-            np.concatenate(pieces, out=raw)
-            if rule.swapped:
-                raw.byteswap(inplace=True)
+            np.concatenate(pieces, out=self._raw(out))
         return out if rule.cast is None else copy_values(out, allocate(shape, rule.cast))
 
     def _raw(self, out: Tensor) -> NDArray[Any]:
-        """Give the memory of a tensor as an array of the stored dtype."""
+        """Give the memory of a tensor as an array of the stored dtype, in native byte order."""
         rule = self.rule
         words = out if rule.carried == rule.tensor else out.view(rule.carried or out.dtype)
-        return words.numpy().view(self.source.values_dtype)
+        return words.numpy().view(self.source.values_dtype.newbyteorder("="))
 
 
 def ragged_conversion(source: RaggedSource, dtype: object = None) -> Conversion:
