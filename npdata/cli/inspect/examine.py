@@ -31,8 +31,9 @@ from npdata.sources.hdf5.open import source_of, without_filters
 from npdata.sources.many_files.file_list import SEPARATOR, split_member
 from npdata.sources.many_files.find_files import SUFFIXES
 from npdata.sources.memory import MemorySource
+from npdata.sources.npy import open_npy
 from npdata.sources.npz import examine_npz, npz_members
-from npdata.sources.open import identify, open_source
+from npdata.sources.open import identify
 
 RAW_SUFFIXES = (".bin", ".raw", ".dat")
 ALIGNMENT = 64
@@ -76,9 +77,12 @@ def examine(text: str, raw: RawLayout | None) -> FileReport:
             return _hdf5(report, found.member or "")
         if found.format == "npz":
             return replace(report, datasets=tuple(_members(found.path, found.member)))
-        if found.format == "raw" and raw is None:
+        if found.format == "npy":
+            source: Source = open_npy(found.path)
+        elif raw is not None:
+            source = raw.open(found.path)
+        else:
             raise FormatError(undescribed(found.path))
-        source = raw.open(found.path) if raw and found.format == "raw" else open_source(found.path)
         return replace(report, datasets=(_in_place(found.path, source),))
     except MemberNotFoundError:
         raise
