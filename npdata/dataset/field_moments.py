@@ -29,8 +29,7 @@ PIECE_BYTES = 32 << 20
 READ_BYTES = 8 << 20
 """So many bytes are read at a time into the memory of a thread."""
 AHEAD = 4
-"""So many pieces ahead, the disk is asked for what lies in a file and not in memory; at first, for
-as many at once."""
+"""So many pieces ahead of those that are read, the disk is asked for a piece."""
 MERGED = 64
 """So many pieces are kept apart before they are merged."""
 
@@ -90,12 +89,15 @@ class _Pass:
         edges = [0, *range(-(-step // 16), count, step), count]
         self.parts = [slice(first, stop) for first, stop in pairwise(edges)]
 
-    def will_need(self, k: int) -> None:
-        """Have a piece read from the disk now, unless most between its rows are others."""
-        part = self.parts[min(k, len(self.parts) - 1)]
+    def prepare(self, k: int) -> None:
+        """Have a piece in memory where it lies; where pieces are read, ask for a later one."""
+        in_place = self._whole is not None
+        part = self.parts[k if in_place else min(k + AHEAD, len(self.parts) - 1)]
         chosen = range(part.start, part.stop) if self._rows is None else self._rows[part]
         if len(chosen) and chosen[-1] - chosen[0] < 2 * len(chosen):
-            self.field.source.will_need(int(chosen[0]), int(chosen[-1]) + 1)
+            source = self.field.source
+            advise = source.load if in_place else source.will_need
+            advise(int(chosen[0]), int(chosen[-1]) + 1)
 
     def value(self, k: int, memory: Memory) -> Any:
         """Give the rows of a piece where they lie, or in the memory of this thread.
@@ -130,8 +132,7 @@ def _pieces(rows: _Pass, asked: tuple[int, ...]) -> Iterator[Piece]:
     def summed(k: int) -> Piece:
         if not hasattr(memories, "one"):
             memories.one, memories.rows = Memory(), Memory()
-        for later in range(0 if k == 0 else AHEAD, AHEAD + 1):
-            rows.will_need(k + later)
+        rows.prepare(k)
         found: Piece = {}
         for label, array in _arrays(field.label, rows.value(k, memories.rows)):
             over = _over(field, label, array.shape, asked)

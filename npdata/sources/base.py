@@ -213,6 +213,10 @@ class Source(ABC):
     def will_need(self, first: int, stop: int) -> None:  # noqa: B027
         """Take note that rows from `first` to `stop` will be read soon; an advice, no promise."""
 
+    def load(self, first: int, stop: int) -> None:
+        """Have rows from `first` to `stop` in memory, where that is faster than to ask for them."""
+        self.will_need(first, stop)
+
     def dont_need(self, first: int, stop: int) -> None:  # noqa: B027
         """Take note that rows from `first` to `stop` will not be read soon."""
 

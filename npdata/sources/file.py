@@ -214,6 +214,18 @@ class File:
         descriptor = self._open()
         ask_for(descriptor.number, offset, nbytes)
 
+    def load(self, offset: int, nbytes: int) -> None:
+        """Read this part of the file, at least a byte, into memory, unless it is there.
+
+        What the kernel reads when it is asked (`will_need`) it keeps in small pages: two threads
+        got 1.1 GB/s of a disk that gave 1.9 to reads.
+        """
+        descriptor = self._open()
+        if not _in_memory(descriptor.number, offset + nbytes // 2):
+            buffer = memoryview(bytearray(min(nbytes, 1 << 20)))
+            for start in range(offset, offset + nbytes, len(buffer)):
+                fill(descriptor.number, start, buffer[: offset + nbytes - start])
+
     def dont_need(self, offset: int, nbytes: int) -> None:
         """Let the kernel take this part of the file out of memory; nothing that was written goes.
 

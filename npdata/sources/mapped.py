@@ -145,6 +145,11 @@ class MappedSource(InPlaceSource):
         if first < stop and self._place.rows_together:
             self._file.will_need(*self._place.bytes_of(first, stop))
 
+    def load(self, first: int, stop: int) -> None:
+        """Read the bytes of these rows into memory, where they lie together."""
+        if first < stop and self._place.rows_together:
+            self._file.load(*self._place.bytes_of(first, stop))
+
     def dont_need(self, first: int, stop: int) -> None:
         """Tell the kernel that the bytes of these rows may leave memory; no change is lost."""
         if first < stop and self._place.rows_together:

@@ -98,6 +98,20 @@ def test_advice_while_another_thread_releases_the_file(path: Path, monkeypatch) 
 
     monkeypatch.setattr(file_module, "_in_memory", look)
     source.will_need(0, len(source))
+    source.load(0, len(source))
+
+
+@pytest.mark.skipif(not hasattr(os, "posix_fadvise"), reason="looks at memory as Linux shows it")
+def test_loaded_rows_are_in_memory(tmp_path: Path) -> None:
+    np.save(tmp_path / "x.npy", np.zeros((3 << 20, 1), np.uint8))
+    (source,) = NumpyDataset(tmp_path / "x.npy").sources
+    with (tmp_path / "x.npy").open("rb") as file:
+        os.fsync(file.fileno())
+        os.posix_fadvise(file.fileno(), 0, 0, os.POSIX_FADV_DONTNEED)
+        source.load(0, 0)
+        source.load(1 << 20, 3 << 20)
+        for offset in (1 << 20, 2 << 20, 3 << 20):
+            assert os.preadv(file.fileno(), [bytearray(1)], offset, os.RWF_NOWAIT) == 1
 
 
 def test_closing_releases_the_file(path: Path) -> None:
