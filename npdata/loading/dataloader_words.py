@@ -50,7 +50,8 @@ _CURES = {
 }
 
 
-_OF_SAMPLERS = frozenset(inspect.signature(BlockBatchSampler).parameters) - {"data"}
+_OF_SAMPLERS = dict(inspect.signature(BlockBatchSampler).parameters)
+del _OF_SAMPLERS["data"]
 """Of these, `Loader` has the most common; it passes no others on."""
 
 
@@ -130,17 +131,8 @@ def no_dataset(given: object) -> str:
     )
 
 
-_ORDER: dict[str, Any] = {
-    "shuffle": False,
-    "seed": 0,
-    "indices": None,
-    "weights": None,
-    "rank": None,
-    "world_size": None,
-    "uneven": "pad",
-    "num_samples": None,
-    "steps_per_epoch": None,
-}
+_ORDER = {name: each.default for name, each in _OF_SAMPLERS.items()} | {"shuffle": False}
+"""What a `Loader` takes where nothing is said."""
 
 
 def batches_for(

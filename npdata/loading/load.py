@@ -51,8 +51,8 @@ class _Rows:
     array: NDArray[Any] | None
     tensor: Tensor | None
 
-    def pieces(self) -> Iterator["_Piece"]:
-        """Cut the rows, all of them at the borders of blocks."""
+    def cuts(self) -> Iterator[slice]:
+        """Cut the rows into pieces, all of them at the borders of blocks."""
         source, numbers = self.source, self.numbers
         count = len(source) if numbers is None else len(numbers)
         cuts = np.arange(0, count, max(1, PIECE_BYTES // max(1, source.row_bytes)))
@@ -60,40 +60,30 @@ class _Rows:
             edges = source.blocks.edges()
             cuts = edges[np.searchsorted(edges, cuts)]
         cuts = np.unique(np.append(cuts, count))
-        for first, stop in zip(cuts[:-1].tolist(), cuts[1:].tolist(), strict=True):
-            yield _Piece(rows=self, first=first, stop=stop)
+        return map(slice, cuts[:-1].tolist(), cuts[1:].tolist())
 
-
-@dataclass(frozen=True, kw_only=True, eq=False)
-class _Piece:
-    """Rows `first` to `stop` of those that are loaded."""
-
-    rows: _Rows
-    first: int
-    stop: int
-
-    def read(self) -> Tensor | None:
-        """Read them into their place, or for a device into memory that is given."""
-        rows = self.rows
-        if rows.array is not None:
-            self._read(rows.array[self.first : self.stop])
+    def read(self, piece: slice) -> Tensor | None:
+        """Read a piece into its place, or for a device into memory that is given."""
+        if self.array is not None:
+            self._read(piece, self.array[piece])
             return None
-        assert rows.tensor is not None
+        assert self.tensor is not None
         allocate = pinned_memory if pins_memory() else plain_memory
-        staged = allocate((self.stop - self.first, *rows.tensor.shape[1:]), rows.tensor.dtype)
-        self._read(staged.numpy())
+        shape = (piece.stop - piece.start, *self.tensor.shape[1:])
+        staged = allocate(shape, self.tensor.dtype)
+        self._read(piece, staged.numpy())
         return staged
 
-    def _read(self, out: NDArray[Any]) -> None:
-        source, numbers = self.rows.source, self.rows.numbers
+    def _read(self, piece: slice, out: NDArray[Any]) -> None:
+        source, numbers = self.source, self.numbers
         words = out if out.dtype == source.dtype else out.view(source.dtype)
         if numbers is not None:
-            source.read(numbers[self.first : self.stop], words)
+            source.read(numbers[piece], words)
         elif source.access.kind == "mapped":  # changes in private maps are in batches too
-            source.will_need(self.first, self.stop)
-            source.read(np.arange(self.first, self.stop), words)
+            source.will_need(piece.start, piece.stop)
+            source.read(np.arange(piece.start, piece.stop), words)
         else:
-            source.read_run(self.first, words)
+            source.read_run(piece.start, words)
         if source.dtype.kind in "biufcmM" and not source.dtype.isnative:
             words.byteswap(inplace=True)
 
@@ -207,18 +197,21 @@ def _empty(held: HeldField, source: Source, device: torch.device | None) -> _Row
 
 
 def _read(loading: Sequence[_Rows], begin: Callable[[], object], progress: bool) -> None:
-    pieces = [piece for rows in loading for piece in rows.pieces()]
+    pieces = [(rows, piece) for rows in loading for piece in rows.cuts()]
     bar = Bar(len(pieces), "loading") if progress else None
     library = any(rows.source.access.kind == "library" for rows in loading)
     threads = 0 if library else min(cores(), MOST_THREADS)
     try:
         with Prefetcher(
-            _Piece.read, pieces, threads=threads, depth=2 * threads + 1, begin=begin
+            lambda job: job[0].read(job[1]),
+            pieces,
+            threads=threads,
+            depth=2 * threads + 1,
+            begin=begin,
         ) as read:
-            for piece, staged in zip(pieces, read, strict=True):
-                tensor = piece.rows.tensor
-                if staged is not None and tensor is not None:
-                    tensor[piece.first : piece.stop].copy_(staged)
+            for (rows, piece), staged in zip(pieces, read, strict=True):
+                if staged is not None and rows.tensor is not None:
+                    rows.tensor[piece].copy_(staged)
                 if bar is not None:
                     bar.advance("")
     finally:

@@ -34,11 +34,11 @@ from npdata.loading.dataloader_words import (
     require_npdata_words,
 )
 from npdata.loading.load import ToLoad
-from npdata.loading.pipeline import Options, Pipeline
+from npdata.loading.pipeline import Pipeline
 from npdata.loading.prefetcher import Prefetcher
 from npdata.loading.readahead import Job
 from npdata.loading.resident import Residence
-from npdata.loading.schedule import Auto, Schedule
+from npdata.loading.schedule import Auto, Options, Schedule
 from npdata.loading.stats import Counter, LoaderStats
 from npdata.loading.to_device import DTypes, cast, map_tensors, require_dtypes
 from npdata.loading.trainers import (
@@ -146,28 +146,25 @@ class Loader:
         require_dtypes(dtype)
         self._sampler = sampler
         self._dataset = dataset
-        self._device = accelerator_of(device)
-        self._dtype = dtype
         self._progress = progress
         if progress:
             require_bar()
-        options = Options(
+        self._options = Options(
             num_threads=num_threads,
             prefetch=prefetch,
             pin_memory=pin_memory,
             dtype=dtype,
             memory_budget=memory_budget,
-            device=self._device,
+            device=accelerator_of(device),
         )
-        self._options = options
-        self._pipeline = Pipeline.of(dataset, sampler, options)
+        self._pipeline = Pipeline.of(dataset, sampler, self._options)
         self._to_load: ToLoad | None = None
         if resident is not False:
             self._to_load = ToLoad.of(
                 self._pipeline.sent,
                 sampler.subset if isinstance(sampler, BlockBatchSampler) else None,
                 asked=resident,
-                device=self._device,
+                device=self._options.device,
                 budget=memory_budget,
             )
         self._held: _Held | None = None
@@ -265,9 +262,10 @@ class Loader:
     @property
     def collate_fn(self) -> Callable[[Any], Any]:
         """The function that makes a batch of a DataLoader the same as one of this loader."""
-        if self._device is None and self._dtype is None:
+        device, dtype = self._options.device, self._options.dtype
+        if device is None and dtype is None:
             return collate
-        return functools.partial(_as_batch_of, self._device, self._dtype)
+        return functools.partial(_as_batch_of, device, dtype)
 
     @explained()
     def set_epoch(self, epoch: int) -> None:

@@ -20,9 +20,9 @@ from npdata.loading.buffer_pool import REUSE_BYTES, BufferPool
 from npdata.loading.prefetcher import Prefetcher
 from npdata.loading.readahead import AHEAD_BYTES, Job, ReadAhead
 from npdata.loading.runs import Gathered, RunTask, gathered_row_bytes, runs_of
-from npdata.loading.schedule import Auto, Machine, Schedule, decide_schedule
+from npdata.loading.schedule import Machine, Options, Schedule, decide_schedule
 from npdata.loading.sent import sent_plain, sent_sparse
-from npdata.loading.to_device import DTypes, Sender
+from npdata.loading.to_device import Sender
 from npdata.loading.wrapped_datasets import (
     advised,
     data_of,
@@ -32,18 +32,6 @@ from npdata.loading.wrapped_datasets import (
 from npdata.sampling.run import RunBatches
 from npdata.sampling.sampler import BlockBatchSampler
 from npdata.sources.base import Source
-
-
-@dataclass(frozen=True, kw_only=True)
-class Options:
-    """What the user asked for: see `Loader`."""
-
-    num_threads: int | Auto
-    prefetch: int
-    pin_memory: bool | Auto
-    dtype: DTypes
-    memory_budget: int | None
-    device: torch.device | None
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -72,15 +60,7 @@ class Pipeline:
         if ordered and size is not None:
             row_bytes = gathered_row_bytes(dataset, options.dtype)
             data = replace(data, gathered_bytes=None if row_bytes is None else row_bytes * size)
-        to_device = options.device is not None
-        schedule = decide_schedule(
-            num_threads=options.num_threads,
-            prefetch=options.prefetch,
-            pin_memory=options.pin_memory,
-            memory_budget=options.memory_budget,
-            data=data,
-            machine=Machine(cores=cores(), to_device=to_device, pins=pins_memory()),
-        )
+        schedule = decide_schedule(options, data, Machine(cores=cores(), pins=pins_memory()))
         # Kept from one epoch to the next: memory that was used before is what makes it fast.
         batches = schedule.depth + schedule.threads + schedule.helps + 2
         fields = sum(len(each.sources) for each in datasets_within(dataset))

@@ -26,7 +26,7 @@ from npdata.loading.readahead import Job, send_hints
 from npdata.loading.stats import nbytes_of
 from npdata.loading.to_device import DTypes, cast, dtypes_of
 from npdata.loading.wrapped_datasets import is_direct, parts_of
-from npdata.sampling.rows import MaskedRows
+from npdata.sampling.rows import MaskedRows, RowNumbers
 from npdata.sampling.run import Batches
 
 _SHARED = frozenset(NATIVE.values())
@@ -34,18 +34,12 @@ _SHARED = frozenset(NATIVE.values())
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
-class RunRows:
+class RunRows(RowNumbers):
     """The rows of batches that follow each other, of which the first has number `first`."""
 
     first: int
     batches: Batches
     rows: NDArray[np.int64]
-
-    def __len__(self) -> int:
-        return len(self.rows)
-
-    def __array__(self, dtype: Any = None, copy: bool | None = None) -> NDArray[np.int64]:
-        return np.array(self.rows, dtype=dtype, copy=copy)
 
 
 def runs_of(batches: Any, most: int) -> Iterator[RunRows]:

@@ -9,7 +9,10 @@ from dataclasses import dataclass
 from numbers import Integral
 from typing import Any, Literal, TypeAlias
 
+import torch
+
 from npdata.errors import LoaderError
+from npdata.loading.to_device import DTypes
 
 Auto: TypeAlias = Literal["auto"]
 
@@ -31,6 +34,18 @@ LEAST_EPOCH = 1 << 24
 
 
 @dataclass(frozen=True, kw_only=True)
+class Options:
+    """What the user asked for: see `Loader`."""
+
+    num_threads: int | Auto = "auto"
+    prefetch: int = 4
+    pin_memory: bool | Auto = "auto"
+    dtype: DTypes = None
+    memory_budget: int | None = None
+    device: torch.device | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
 class Data:
     """What is known of the data: `batch_bytes` is None where it is not npdata's.
 
@@ -46,10 +61,9 @@ class Data:
 
 @dataclass(frozen=True, kw_only=True)
 class Machine:
-    """Cores that this process may use; whether batches go to an accelerator, or could."""
+    """Cores that this process may use; whether batches could go to an accelerator."""
 
     cores: int
-    to_device: bool
     pins: bool
 
 
@@ -88,35 +102,24 @@ class Schedule:
         return f"{where if self.threads else caller}, {memory} memory: {self.reason}{held}"
 
 
-def decide_schedule(
-    *,
-    num_threads: int | Auto,
-    prefetch: int,
-    pin_memory: bool | Auto,
-    memory_budget: int | None,
-    data: Data,
-    machine: Machine,
-) -> Schedule:
+def decide_schedule(options: Options, data: Data, machine: Machine) -> Schedule:
     """Decide; raises `LoaderError` (a ValueError) for what cannot be.
 
     Examples:
         >>> data = Data(batch_bytes=1 << 20, library=True)
-        >>> machine = Machine(cores=4, to_device=False, pins=False)
-        >>> print(decide_schedule(num_threads="auto", prefetch=4, pin_memory="auto",
-        ...                       memory_budget=None, data=data, machine=machine))
+        >>> print(decide_schedule(Options(), data, Machine(cores=4, pins=False)))
         in the caller, ordinary memory: rows are read through h5py, one at a time, and its lock ...
     """
-    prefetch = _whole("prefetch", prefetch, "batches that are ready ahead")
-    if memory_budget is not None:
-        memory_budget = _whole("memory_budget", memory_budget, "bytes, as 4 * 10**9")
+    depth = _whole("prefetch", options.prefetch, "batches that are ready ahead")
+    pin_memory, memory_budget = options.pin_memory, options.memory_budget
     if pin_memory not in (True, False, "auto"):
         raise LoaderError(f"pin_memory={pin_memory!r}: expected True, False or 'auto'")
     if pin_memory is True and not machine.pins:
         raise LoaderError(
             "pin_memory=True, but there is no accelerator to pin memory for; leave it out"
         )
-    depth = prefetch
     if memory_budget is not None:
+        memory_budget = _whole("memory_budget", memory_budget, "bytes, as 4 * 10**9")
         size = data.batch_bytes or 1
         depth = min(depth, memory_budget // 4 // size)
         if depth < 1:
@@ -128,21 +131,21 @@ def decide_schedule(
     run = 1
     # Asked for 0 threads, each batch is made when it is asked for; pinned memory must be
     # given back to its allocator whole.
-    alone = num_threads == 0 or pinned or machine.to_device
+    alone = options.num_threads == 0 or pinned or options.device is not None
     if data.gathered_bytes is not None and not alone:
         ahead = RUNS_AHEAD * depth
         room = RUN_BYTES if memory_budget is None else min(RUN_BYTES, memory_budget // 4 // ahead)
         fits = room // max(1, data.gathered_bytes)
         if fits >= LEAST_RUN:
             run, depth = fits, ahead
-    threads, reason = _threads(num_threads, data, machine, in_runs=run > 1)
+    threads, reason = _threads(options, data, machine.cores, in_runs=run > 1)
     return Schedule(
         threads=threads,
         depth=depth,
         pinned=pinned,
         reason=reason,
         run=run,
-        helps=num_threads == "auto" and threads > 0 and not alone,
+        helps=options.num_threads == "auto" and threads > 0 and not alone,
     )
 
 
@@ -152,7 +155,8 @@ def _whole(name: str, value: Any, of: str) -> int:
     return int(value)
 
 
-def _threads(asked: int | Auto, data: Data, machine: Machine, *, in_runs: bool) -> tuple[int, str]:
+def _threads(options: Options, data: Data, cores: int, *, in_runs: bool) -> tuple[int, str]:
+    asked, to_device = options.num_threads, options.device is not None
     if asked != "auto":
         if isinstance(asked, bool) or not isinstance(asked, int) or asked < 0:
             raise LoaderError(f"num_threads={asked!r}: expected 'auto' or an int of at least 0")
@@ -162,14 +166,12 @@ def _threads(asked: int | Auto, data: Data, machine: Machine, *, in_runs: bool) 
             "rows are read through h5py, one at a time, and its lock must not be held by a "
             "thread when the process forks"
         )
-    if in_runs and machine.cores > 1 and data.epoch_bytes >= LEAST_EPOCH:
-        threads = min(machine.cores - 1, RUN_THREADS)
+    if in_runs and cores > 1 and data.epoch_bytes >= LEAST_EPOCH:
+        threads = min(cores - 1, RUN_THREADS)
         return threads, "small batches are gathered together, while the loop uses those before"
-    if data.batch_bytes is not None and data.batch_bytes < SMALL_BYTES and not machine.to_device:
+    if data.batch_bytes is not None and data.batch_bytes < SMALL_BYTES and not to_device:
         return 0, (
             f"a batch of {data.batch_bytes} bytes is read faster than a thread hands it over"
         )
-    threads = max(1, min(machine.cores - 1, MOST_THREADS))
-    return threads, (
-        f"{machine.cores} cores, of which one is left to the loop, and {MOST_THREADS} at most"
-    )
+    threads = max(1, min(cores - 1, MOST_THREADS))
+    return threads, (f"{cores} cores, of which one is left to the loop, and {MOST_THREADS} at most")

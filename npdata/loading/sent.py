@@ -20,6 +20,7 @@ from npdata.dataset.numpy_dataset import NumpyDataset
 from npdata.dataset.rows_field import RowsField
 from npdata.dataset.sparse_field import SparseField
 from npdata.dataset.tensor_decoder import TensorDecoder
+from npdata.loading.to_device import map_fields
 from npdata.loading.wrapped_datasets import parts_of, rebuilt
 from npdata.sources.decode import UnpackedSource
 from npdata.sources.sparse import CsrSource
@@ -64,13 +65,7 @@ class Finish:
 
     def __call__(self, fields: Any) -> Any:
         """Give the batch that the dataset gives, made of what was sent."""
-        made = fields
-        if isinstance(fields, dict):
-            made = {name: self._decoded(name, part) for name, part in fields.items()}
-        elif isinstance(fields, list):
-            made = [self._decoded(k, part) for k, part in enumerate(fields)]
-        elif self.decoders:
-            made = self._decoded(0, fields)
+        made = map_fields(self._decoded, fields) if self.decoders else fields
         return made if self.function is None else self.function(made)
 
     def _decoded(self, label: str | int, part: Any) -> Any:

@@ -154,11 +154,7 @@ def made_dense(fields: Any, labels: frozenset[Any]) -> Any:
     """
     if not labels:
         return fields
-    if isinstance(fields, dict):
-        return {k: part.to_dense() if k in labels else part for k, part in fields.items()}
-    if isinstance(fields, list):
-        return [part.to_dense() if k in labels else part for k, part in enumerate(fields)]
-    return fields.to_dense()
+    return map_fields(lambda label, part: part.to_dense() if label in labels else part, fields)
 
 
 def buffers_of(tensor: Tensor) -> tuple[Tensor, ...]:
@@ -199,6 +195,20 @@ def map_tensors(function: Callable[[Tensor], Any], value: Any) -> Any:
     return value
 
 
+def map_fields(function: Callable[[Any, Any], Any], batch: Any) -> Any:
+    """Give `batch` with `function(label, part)` in place of each field; a bare one has label 0.
+
+    Examples:
+        >>> map_fields(lambda label, part: (label, part), ["a", "b"])
+        [(0, 'a'), (1, 'b')]
+    """
+    if isinstance(batch, dict):
+        return {label: function(label, part) for label, part in batch.items()}
+    if isinstance(batch, list | tuple):
+        return type(batch)(function(label, part) for label, part in enumerate(batch))
+    return function(0, batch)
+
+
 def cast(batch: Any, dtype: DTypes, after: bool | None = None) -> Any:
     """Cast the tensors of a batch: all of them to one dtype, or fields by name or position.
 
@@ -215,14 +225,12 @@ def cast(batch: Any, dtype: DTypes, after: bool | None = None) -> Any:
         return batch._replace(values=cast(batch.values, dtype, after=after))
     if isinstance(dtype, torch.dtype):
         return map_tensors(lambda t: _cast(t, dtype, after), batch)
-    fields = batch if isinstance(batch, dict) else dict(enumerate(_listed(batch)))
-    unknown = [name for name in dtype if name not in fields]
+    count = len(batch) if isinstance(batch, list | tuple) else 1
+    labels = list(batch if isinstance(batch, dict) else range(count))
+    unknown = [name for name in dtype if name not in labels]
     if unknown:
-        raise LoaderError(f"dtype= names {unknown[0]!r}, which is no field: {list(fields)}")
-    done = {name: cast(part, dtype.get(name), after=after) for name, part in fields.items()}
-    if isinstance(batch, dict):
-        return done
-    return type(batch)(done.values()) if isinstance(batch, list | tuple) else done[0]
+        raise LoaderError(f"dtype= names {unknown[0]!r}, which is no field: {labels}")
+    return map_fields(lambda name, part: cast(part, dtype.get(name), after=after), batch)
 
 
 def require_dtypes(dtype: DTypes) -> None:
@@ -247,10 +255,6 @@ def dtypes_of(dtype: DTypes) -> set[torch.dtype]:
     """
     named = dtype.values() if isinstance(dtype, Mapping) else (dtype,)
     return {each for each in named if each is not None}
-
-
-def _listed(batch: Any) -> Any:
-    return batch if isinstance(batch, list | tuple) else [batch]
 
 
 def _cast(tensor: Tensor, dtype: torch.dtype, after: bool | None) -> Tensor:

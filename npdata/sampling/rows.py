@@ -17,8 +17,36 @@ from numpy.typing import DTypeLike, NDArray
 from npdata.errors import SamplerError
 
 
+class RowNumbers:
+    """What reads like a sequence of row numbers, over `rows`."""
+
+    rows: Any
+
+    def __len__(self) -> int:
+        return len(self.rows)
+
+    def __iter__(self) -> Iterator[int]:
+        return iter(self.rows.tolist() if isinstance(self.rows, np.ndarray) else self.rows)
+
+    def __array__(
+        self, dtype: DTypeLike | None = None, copy: bool | None = None
+    ) -> NDArray[np.int64]:
+        return np.array(self.rows, dtype=dtype, copy=copy)
+
+    @overload
+    def __getitem__(self, index: int) -> int: ...
+    @overload
+    def __getitem__(self, index: slice) -> Self: ...
+    def __getitem__(self, index: int | slice) -> int | Self:
+        """Give a row number, or for a slice its rows with what they bring along."""
+        return self._part(index) if isinstance(index, slice) else int(self.rows[index])
+
+    def _part(self, index: slice) -> Self:
+        raise NotImplementedError
+
+
 @dataclass(frozen=True, kw_only=True, eq=False)
-class MaskedRows:
+class MaskedRows(RowNumbers):
     """int64 rows, the last `filler` of them padding.
 
     Examples:
@@ -35,37 +63,19 @@ class MaskedRows:
         """True for the rows that count: bool, as long as `rows`."""
         return np.arange(len(self.rows)) < len(self.rows) - self.filler
 
-    def __len__(self) -> int:
-        return len(self.rows)
-
-    @overload
-    def __getitem__(self, index: int) -> int: ...
-    @overload
-    def __getitem__(self, index: slice) -> "MaskedRows": ...
-    def __getitem__(self, index: int | slice) -> "int | MaskedRows":
-        """Give a row number, or for a slice its rows with their padding, which must stay last."""
-        if not isinstance(index, slice):
-            return int(self.rows[index])
+    def _part(self, index: slice) -> Self:
         mask = self.mask[index]
         padding = int(np.count_nonzero(~mask))
         if not mask[: len(mask) - padding].all():
             raise SamplerError(f"{index} puts padding before other rows: slice forwards")
-        return MaskedRows(rows=self.rows[index], filler=padding)
-
-    def __iter__(self) -> Iterator[int]:
-        return iter(self.rows.tolist())
-
-    def __array__(
-        self, dtype: DTypeLike | None = None, copy: bool | None = None
-    ) -> NDArray[np.int64]:
-        return np.array(self.rows, dtype=dtype, copy=copy)
+        return replace(self, rows=self.rows[index], filler=padding)
 
 
 _SAMPLE, _BATCH = 0, 1
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
-class SeededRows:
+class SeededRows(RowNumbers):
     """Rows with the seed, the epoch and the position of each row in the order of the epoch.
 
     A batch is known by the position of its first sample. Reads like a sequence of row numbers.
@@ -92,26 +102,8 @@ class SeededRows:
     def _rng(self, kind: int, position: int) -> np.random.Generator:
         return np.random.default_rng((self.seed, self.epoch, kind, position))
 
-    def __len__(self) -> int:
-        return len(self.rows)
-
-    @overload
-    def __getitem__(self, index: int) -> int: ...
-    @overload
-    def __getitem__(self, index: slice) -> "SeededRows": ...
-    def __getitem__(self, index: int | slice) -> "int | SeededRows":
-        """Give a row number, or for a slice its rows with their positions."""
-        if not isinstance(index, slice):
-            return int(self.rows[index])
+    def _part(self, index: slice) -> Self:
         return replace(self, rows=self.rows[index], positions=self.positions[index])
-
-    def __iter__(self) -> Iterator[int]:
-        return iter(self.rows.tolist() if isinstance(self.rows, np.ndarray) else self.rows)
-
-    def __array__(
-        self, dtype: DTypeLike | None = None, copy: bool | None = None
-    ) -> NDArray[np.int64]:
-        return np.array(self.rows, dtype=dtype, copy=copy)
 
 
 class SeededRow(int):

@@ -25,8 +25,9 @@ from npdata import BlockBatchSampler, Loader, NumpyDataset
 from npdata.arrays.free_memory import free_of_machine
 from npdata.errors import ChangedFileError, DoesNotFitError, LoaderError, RowIndexError
 from npdata.loading.load import ToLoad, load
-from npdata.loading.pipeline import Options, Pipeline
+from npdata.loading.pipeline import Pipeline
 from npdata.loading.resident import decide_residence, held_fields
+from npdata.loading.schedule import Options
 from npdata.loading.sent import sent_plain
 from npdata.loading.to_device import Sender, buffers_of
 from npdata.sources.subset import Places
@@ -56,14 +57,7 @@ def assert_same(ours: Any, other: Any) -> None:
 
 def on_device(ds: Any, sampler: Any, dtype: Any = None) -> Iterator[Any]:
     """The batches of the way for accelerators, by the memory of the machine."""
-    options = Options(
-        num_threads="auto",
-        prefetch=4,
-        pin_memory="auto",
-        dtype=dtype,
-        memory_budget=None,
-        device=CPU,
-    )
+    options = Options(dtype=dtype, device=CPU)
     asked = {"asked": True, "device": CPU, "budget": None}
     subset = sampler.subset if isinstance(sampler, BlockBatchSampler) else None
     sent, finish = sent_plain(ds, CPU)

@@ -18,7 +18,7 @@ from npdata.errors import DeviceError, LoaderError
 from npdata.loading.batch_task import BatchTask, Made
 from npdata.loading.readahead import Job
 from npdata.loading.schedule import Data as Known
-from npdata.loading.schedule import Machine, decide_schedule
+from npdata.loading.schedule import Machine, Options, decide_schedule
 from npdata.loading.sent import sent_plain
 from npdata.loading.to_device import Sender, cast, map_tensors
 from npdata.loading.wrapped_datasets import is_direct
@@ -92,12 +92,11 @@ class TestBatches:
 
 class TestSchedule:
     def decide(self, **options):
-        machine = {"cores": 4, "to_device": False, "pins": False, **options.pop("machine", {})}
+        machine = {"cores": 4, "pins": False, **options.pop("machine", {})}
+        if machine.pop("to_device", False):
+            options["device"] = torch.device("meta")
         known = {"batch_bytes": 1 << 20, "library": False, **options.pop("data", {})}
-        asked = {"num_threads": "auto", "prefetch": 4, "pin_memory": "auto", "memory_budget": None}
-        return decide_schedule(
-            **{**asked, **options}, data=Known(**known), machine=Machine(**machine)
-        )
+        return decide_schedule(Options(**options), Known(**known), Machine(**machine))
 
     def test_threads(self) -> None:
         assert self.decide().threads == 3
