@@ -7,8 +7,8 @@ it refers to no loader and no iterator.
 
 import functools
 import itertools
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Iterator, Sized
+from dataclasses import dataclass
 from typing import Any, Self
 
 import torch
@@ -20,12 +20,11 @@ from npdata.loading.buffer_pool import REUSE_BYTES, BufferPool
 from npdata.loading.prefetcher import Prefetcher
 from npdata.loading.readahead import AHEAD_BYTES, Job, ReadAhead
 from npdata.loading.runs import Gathered, RunTask, gathered_row_bytes, runs_of
-from npdata.loading.schedule import Machine, Options, Schedule, decide_schedule
+from npdata.loading.schedule import Data, Machine, Options, Schedule, decide_schedule
 from npdata.loading.sent import sent_plain, sent_sparse
 from npdata.loading.to_device import Sender
 from npdata.loading.wrapped_datasets import (
     advised,
-    data_of,
     datasets_within,
     is_direct,
 )
@@ -55,11 +54,7 @@ class Pipeline:
             sent, finish = sent_plain(dataset, options.device)
             sent, dense = sent_sparse(sent)
             sender = Sender(options.device, options.dtype, dense, finish=finish)
-        size, ordered = getattr(sampler, "batch_size", None), isinstance(sampler, BlockBatchSampler)
-        data = data_of(dataset, size)
-        if ordered and size is not None:
-            row_bytes = gathered_row_bytes(dataset, options.dtype)
-            data = replace(data, gathered_bytes=None if row_bytes is None else row_bytes * size)
+        data = _data_of(dataset, sampler, options)
         schedule = decide_schedule(options, data, Machine(cores=cores(), pins=pins_memory()))
         # Kept from one epoch to the next: memory that was used before is what makes it fast.
         batches = schedule.depth + schedule.threads + schedule.helps + 2
@@ -68,7 +63,7 @@ class Pipeline:
             dataset=dataset,
             sent=sent,
             sender=sender,
-            ordered=ordered,
+            ordered=isinstance(sampler, BlockBatchSampler),
             options=options,
             schedule=schedule,
             reuses=data.batch_bytes is None or data.batch_bytes >= REUSE_BYTES or schedule.run > 1,
@@ -141,3 +136,18 @@ class Pipeline:
             rows=within.rows,
         )
         return within.sources, plan.jobs(batches)
+
+
+def _data_of(dataset: Any, sampler: Any, options: Options) -> Data:
+    """Give what the schedule of a loader depends on."""
+    sources = [source for each in datasets_within(dataset) for source in each.sources]
+    row_bytes = sum(source.row_bytes for source in sources)
+    gathered, size = None, getattr(sampler, "batch_size", None)
+    if isinstance(sampler, BlockBatchSampler):
+        gathered = gathered_row_bytes(dataset, options.dtype)
+    return Data(
+        batch_bytes=row_bytes * size if sources and size is not None else None,
+        library=any(source.access.kind == "library" for source in sources),
+        gathered_bytes=None if gathered is None or size is None else gathered * size,
+        epoch_bytes=row_bytes * len(dataset) if isinstance(dataset, Sized) else 0,
+    )

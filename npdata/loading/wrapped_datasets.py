@@ -5,7 +5,7 @@ Idea: torch's own wrappers (`Subset`, `StackDataset`, `ConcatDataset`) keep what
 nothing.
 """
 
-from collections.abc import Iterator, Mapping, Sized
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -15,7 +15,6 @@ from torch.utils.data import StackDataset, Subset
 
 from npdata.arrays.blocks import Blocks
 from npdata.dataset.numpy_dataset import NumpyDataset
-from npdata.loading.schedule import Data
 from npdata.sources.base import Source
 
 _GETITEMS = NumpyDataset.__getitems__
@@ -48,23 +47,6 @@ def datasets_within(dataset: Any) -> Iterator[NumpyDataset]:
     for part in (getattr(dataset, "dataset", None), *parts):
         if part is not None:
             yield from datasets_within(part)
-
-
-def data_of(dataset: Any, batch_size: int | None) -> Data:
-    """Give what the schedule of a loader depends on.
-
-    Examples:
-        >>> data_of(npdata.NumpyDataset(np.arange(5)), 2)
-        Data(batch_bytes=16, library=False, gathered_bytes=None, epoch_bytes=40)
-    """
-    sources = [source for each in datasets_within(dataset) for source in each.sources]
-    row_bytes = sum(source.row_bytes for source in sources)
-    known = batch_size is not None and bool(sources)
-    return Data(
-        batch_bytes=row_bytes * batch_size if known and batch_size is not None else None,
-        library=any(source.access.kind == "library" for source in sources),
-        epoch_bytes=row_bytes * len(dataset) if isinstance(dataset, Sized) else 0,
-    )
 
 
 @dataclass(frozen=True, kw_only=True)

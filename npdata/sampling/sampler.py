@@ -21,7 +21,7 @@ from npdata.sampling.order.by_size import BySize
 from npdata.sampling.order.checks import whole_number
 from npdata.sampling.order.epoch_length import EpochLength
 from npdata.sampling.order.epoch_order import Ints, Order, Shuffle
-from npdata.sampling.order.ranks import UNEVEN, Ranks, Uneven
+from npdata.sampling.order.ranks import UNEVEN, Ranks, Step, Uneven
 from npdata.sampling.order.recipe import Recipe, shuffle_name
 from npdata.sampling.rows import MaskedRows, SeededRows, listed
 from npdata.sampling.run import Batches, Place, Run, RunBatches, Start
@@ -227,13 +227,9 @@ class BlockBatchSampler(FoundByLightning, BatchSampler):
         start, ranks = run.start, run.ranks
         order = self._recipe.order(start.epoch)
         run.consumed = [start.position]
-        for step in sized.own(start.epoch, start.position, ranks):
-            positions = np.append(step.positions, step.fill)
-            by_position = np.argsort(positions, kind="stable")
-            rows = np.empty(len(positions), np.int64)
-            rows[by_position] = order(positions[by_position])
-            batch = self._batch(rows, positions, len(step.fill), run)
-            run.consumed.append(step.consumed)
+        for step, consumed in sized.own(start.epoch, start.position, ranks):
+            (batch,) = self._cut(order, step, len(step.positions) + len(step.fill), run)
+            run.consumed.append(consumed)
             yield (batch,)
         run.ended = True
 
@@ -246,7 +242,8 @@ class BlockBatchSampler(FoundByLightning, BatchSampler):
         order = self._recipe.order(run.start.epoch)
         position, ranks = run.start.position, run.ranks
         if run.again:
-            yield self._cut(order, np.arange(run.counted.step_size), np.arange(0), run)
+            again = Step(np.arange(run.counted.step_size), np.arange(0))
+            yield self._cut(order, again, ranks.batch_size, run)
         steps, size = ranks.whole_steps(position), _FIRST_CHUNK
         while steps:
             count = min(size // ranks.batch_size, _SPAN // ranks.step_size)
@@ -265,15 +262,17 @@ class BlockBatchSampler(FoundByLightning, BatchSampler):
         if run.filled:
             last = ranks.filled(position, run.start.position, run.counted.step_size)
         if last is not None and len(last.positions) + len(last.fill):
-            yield self._cut(order, last.positions, last.fill, run)
+            yield self._cut(order, last, ranks.batch_size, run)
         run.ended = True
 
-    def _cut(self, order: Order, counting: Ints, fill: Ints, run: Run) -> Batches:
-        """Give the batches of the positions of a step, and of those that only fill it up."""
-        rows = np.append(order(counting), order(fill))
-        positions, size = np.append(counting, fill), run.ranks.batch_size
+    def _cut(self, order: Order, step: Step, size: int, run: Run) -> Batches:
+        """Give the batches, of `size`, of the positions of a step."""
+        positions = np.append(step.positions, step.fill)
+        ascending = np.argsort(positions, kind="stable")
+        rows = np.empty_like(positions)
+        rows[ascending] = order(positions[ascending])
         cuts = (slice(k, k + size) for k in range(0, len(rows), size))
-        return [self._batch(rows[cut], positions[cut], len(fill), run) for cut in cuts]
+        return [self._batch(rows[cut], positions[cut], len(step.fill), run) for cut in cuts]
 
     def __len__(self) -> int:
         """Give the number of batches of the iteration under way, else of the one that comes.

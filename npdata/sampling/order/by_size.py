@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
 from itertools import islice
-from typing import Any, NamedTuple, Self
+from typing import Any, Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,7 +21,7 @@ from npdata.errors import SamplerError, StateError
 from npdata.sampling.order.checks import whole_number
 from npdata.sampling.order.epoch_order import Order
 from npdata.sampling.order.permutation import Permutations
-from npdata.sampling.order.ranks import Ranks
+from npdata.sampling.order.ranks import Ranks, Step
 from npdata.sampling.order.recipe import Recipe
 
 Ints = NDArray[np.int64]
@@ -30,17 +30,6 @@ BATCH_PURPOSE = 4
 POOL_BATCHES = 64
 """A pool holds about so many batches: their padding is 2 % for lengths that differ tenfold."""
 LARGEST_POOL = 1 << 16
-
-
-class Step(NamedTuple):
-    """A batch of one rank: the positions, those that only fill up, and the samples up to its end.
-
-    `consumed` counts the samples of all ranks.
-    """
-
-    positions: Ints
-    fill: Ints
-    consumed: int
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -106,8 +95,11 @@ class BySize:
         uneven = ranks.uneven
         return whole + (more > (ranks.rank if uneven == "ragged" else 0) and uneven != "drop")
 
-    def own(self, epoch: int, position: int, ranks: Ranks) -> Iterator[Step]:
-        """Give the batches of a rank from `position` on, a sum of the sizes of batches."""
+    def own(self, epoch: int, position: int, ranks: Ranks) -> Iterator[tuple[Step, int]]:
+        """Give the batches of a rank from `position` on, a sum of the sizes of batches.
+
+        With each comes the number of samples of all ranks up to its end.
+        """
         rank, world, uneven = ranks.rank, ranks.world_size, ranks.uneven
         stream, consumed = self._sequence(epoch, position), position
         nothing = np.zeros(0, np.int64)
@@ -116,12 +108,12 @@ class BySize:
                 return
             consumed += sum(map(len, turn))
             if rank < len(turn):
-                yield Step(turn[rank], nothing, consumed)
+                yield Step(turn[rank], nothing), consumed
             elif uneven == "pad":
                 first = list(islice(self._sequence(epoch, 0), world))
-                yield Step(nothing, first[(rank - len(turn)) % len(first)], consumed)
+                yield Step(nothing, first[(rank - len(turn)) % len(first)]), consumed
             elif uneven == "mask":
-                yield Step(nothing, turn[-1], consumed)
+                yield Step(nothing, turn[-1]), consumed
 
     def _sequence(self, epoch: int, position: int) -> Iterator[Ints]:
         """Give the positions of each batch of an epoch, from `position` on."""

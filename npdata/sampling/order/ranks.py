@@ -9,7 +9,7 @@ rank has one in. This module does not know which rows are at the positions.
 """
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,9 +20,8 @@ Uneven = Literal["drop", "pad", "mask", "ragged"]
 UNEVEN: tuple[Uneven, ...] = ("drop", "pad", "mask", "ragged")
 
 
-@dataclass(frozen=True, kw_only=True, eq=False)
-class LastStep:
-    """The positions of a rank in the last step, and those that only fill up its batch."""
+class Step(NamedTuple):
+    """The positions of a rank in a step, and those that only fill up its batch."""
 
     positions: NDArray[np.int64]
     fill: NDArray[np.int64]
@@ -102,7 +101,7 @@ class Ranks:
         turns = np.arange(steps * self.batch_size // own)[:, None] * self.lanes
         return (start + turns + np.sort((lanes - start) % self.lanes)).reshape(steps, -1)
 
-    def last_step(self, start: int) -> LastStep:
+    def last_step(self, start: int) -> Step:
         """Give the positions of this rank where fewer than a whole step are left.
 
         `pad` fills up from the start of the order, `mask` with a position near by.
@@ -116,9 +115,9 @@ class Ranks:
             fill = np.arange(earlier, earlier + missing) % self.n
         else:
             fill = np.full(missing, max(0, start + high - 1))
-        return LastStep(positions=positions, fill=fill)
+        return Step(positions, fill)
 
-    def filled(self, position: int, start: int, step: int) -> LastStep:
+    def filled(self, position: int, start: int, step: int) -> Step:
         """Give all positions from `position` on, filled up to whole steps since `start`.
 
         The padding is the start of the order, wherever the iteration began.
@@ -130,7 +129,7 @@ class Ranks:
             ([10], [0])
         """
         fill = np.arange(-max(0, self.n - start) % step) % max(1, self.n)
-        return LastStep(positions=np.arange(position, self.n), fill=fill)
+        return Step(np.arange(position, self.n), fill)
 
     def samples_in_last_step(self, start: int) -> int:
         """Give the samples, without padding, of the last step from `start` on, of all ranks.
