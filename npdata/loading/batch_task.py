@@ -17,12 +17,11 @@ from npdata.dataset.batch import Batch
 from npdata.dataset.batch_memory import Allocate, allocating_from
 from npdata.dataset.collate import collate
 from npdata.errors import LoaderError
-from npdata.loading.readahead import Job, send_hints
+from npdata.loading.readahead import Job
 from npdata.loading.shared_generators import warning_of_draws
 from npdata.loading.stats import nbytes_of
 from npdata.loading.to_device import DTypes, Sender, cast, map_tensors
 from npdata.sampling.rows import MaskedRows, SeededRows
-from npdata.sources.base import Source
 
 
 class Made(NamedTuple):
@@ -45,7 +44,6 @@ class BatchTask:
     dataset: Any
     direct: bool
     threaded: bool
-    sources: tuple[Source, ...]
     allocate: Allocate
     pinned: bool
     sender: Sender | None
@@ -55,7 +53,7 @@ class BatchTask:
         """Make the batch of a job; an error gets a note that names the batch and its rows."""
         try:
             if job.advice is not None:
-                send_hints(job.advice, self.sources)
+                job.advice.send()
             fields = self.dataset.stacked(job.rows, self.allocate) if self.direct else None
             if fields is not None:
                 return self._finished(job, fields)

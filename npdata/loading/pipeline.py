@@ -18,19 +18,17 @@ from npdata.dataset.batch_memory import Allocate, pinned_memory, pins_memory, pl
 from npdata.loading.batch_task import BatchTask, Made
 from npdata.loading.buffer_pool import REUSE_BYTES, BufferPool
 from npdata.loading.prefetcher import Prefetcher
-from npdata.loading.readahead import AHEAD_BYTES, Job, ReadAhead
+from npdata.loading.readahead import Job, ReadAhead
 from npdata.loading.runs import Gathered, RunTask, gathered_row_bytes, runs_of
 from npdata.loading.schedule import Data, Machine, Options, Schedule, decide_schedule
 from npdata.loading.sent import sent_plain, sent_sparse
 from npdata.loading.to_device import Sender
 from npdata.loading.wrapped_datasets import (
-    advised,
     datasets_within,
     is_direct,
 )
 from npdata.sampling.run import RunBatches
 from npdata.sampling.sampler import BlockBatchSampler
-from npdata.sources.base import Source
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -94,7 +92,7 @@ class Pipeline:
         schedule = self.schedule
         in_runs = schedule.run > 1 and isinstance(batches, RunBatches)
         gathered = Gathered.of(self.dataset) if in_runs else None
-        sources, jobs = self._jobs(batches if gathered is None else runs_of(batches, schedule.run))
+        jobs = self._jobs(batches if gathered is None else runs_of(batches, schedule.run))
         allocate: Allocate = pinned_memory if schedule.pinned else plain_memory
         if self.reuses and not schedule.pinned:
             allocate = self.buffers.allocate
@@ -107,7 +105,6 @@ class Pipeline:
             dataset=self.sent,
             direct=is_direct(self.sent),
             threaded=schedule.threads > 0,
-            sources=sources,
             allocate=allocate,
             pinned=schedule.pinned,
             sender=self.sender,
@@ -122,20 +119,10 @@ class Pipeline:
             helps=schedule.helps,
         )
 
-    def _jobs(self, batches: Iterator[Any]) -> tuple[tuple[Source, ...], Iterator[Job]]:
-        """Give the sources to advise, in an order known ahead, and the jobs with the advice."""
-        budget = self.options.memory_budget
-        within = advised(self.dataset, 0 if budget else AHEAD_BYTES) if self.ordered else None
-        if within is None:
-            return (), map(Job, itertools.count(), batches)
-        plan = ReadAhead(
-            within.blocks,
-            row_bytes=within.row_bytes,
-            budget=None if budget is None else budget * 3 // 4,
-            ahead=within.ahead_bytes,
-            rows=within.rows,
-        )
-        return within.sources, plan.jobs(batches)
+    def _jobs(self, batches: Iterator[Any]) -> Iterator[Job]:
+        """Give the jobs of batches, with advice where their order is known ahead."""
+        plan = ReadAhead.of(self.dataset, self.options.memory_budget) if self.ordered else None
+        return map(Job, itertools.count(), batches) if plan is None else plan.jobs(batches)
 
 
 def _data_of(dataset: Any, sampler: Any, options: Options) -> Data:

@@ -9,13 +9,14 @@ thinly that whole blocks would read much more than the rows is left without advi
 
 from collections import OrderedDict, deque
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, field
-from typing import Any, NamedTuple
+from dataclasses import dataclass
+from typing import Any, NamedTuple, Self
 
 import numpy as np
 from numpy.typing import NDArray
 
 from npdata.arrays.blocks import Blocks
+from npdata.loading.wrapped_datasets import parts_of
 from npdata.sources.base import Source
 
 AHEAD_BYTES = 128 << 20
@@ -30,10 +31,19 @@ Runs = list[tuple[int, int]]
 
 @dataclass(frozen=True, kw_only=True)
 class Advice:
-    """Rows, as pairs of first and stop, that will be needed soon, and that will not."""
+    """Rows of `sources`, as pairs of first and stop, that will be needed, and that will not."""
 
-    need: Runs = field(default_factory=list)
-    leave: Runs = field(default_factory=list)
+    sources: tuple[Source, ...]
+    need: Runs
+    leave: Runs
+
+    def send(self) -> None:
+        """Pass it on to the sources; those that can do nothing with it ignore it."""
+        for source in self.sources:
+            for first, stop in self.need:
+                source.will_need(first, stop)
+            for first, stop in self.leave:
+                source.dont_need(first, stop)
 
 
 class Job(NamedTuple):
@@ -48,7 +58,7 @@ class ReadAhead:
     """Plans advice for rows of `row_bytes` in `blocks`, within `budget` bytes of them if given.
 
     `ahead` is how many bytes of rows to be ahead, at most; `rows` gives for each row number of a
-    batch the row in `blocks`.
+    batch the row in `blocks`; `sources` get the advice.
 
     Examples:
         >>> plan = ReadAhead(Blocks.uniform(8, 2), row_bytes=1, budget=None)
@@ -64,7 +74,9 @@ class ReadAhead:
         budget: int | None,
         ahead: int | None = None,
         rows: NDArray[np.int64] | None = None,
+        sources: tuple[Source, ...] = (),
     ) -> None:
+        self.sources = sources
         self._edges = blocks.edges()
         self._block_rows = blocks.block_rows[0] if len(blocks.rows) == 1 else None
         self._row_bytes = max(1, row_bytes)
@@ -76,6 +88,52 @@ class ReadAhead:
         self._rows = rows
         self._resident: OrderedDict[int, int] = OrderedDict()
         self._resident_bytes = 0
+
+    @classmethod
+    def of(cls, dataset: Any, budget: int | None) -> Self | None:
+        """Plan for the sources within `dataset` that advice helps, None where there are none.
+
+        Mapped files that a stretch ahead would hold are read fast enough without, unless there is a
+        budget. Where wrappers pick different rows of the sources, those that are read with the
+        first alone.
+
+        Examples:
+            >>> ReadAhead.of(npdata.NumpyDataset("x.npy"), budget=1 << 20).sources[0].access.kind
+            'mapped'
+            >>> ReadAhead.of(npdata.NumpyDataset("x.npy"), budget=None) is None
+            True
+        """
+        least_bytes = 0 if budget else AHEAD_BYTES
+        parts = [
+            (source, rows)
+            for part, rows in parts_of(dataset)
+            for source in part.sources
+            if _accepts_hints(source, least_bytes, whole=part.transforms.copies)
+        ]
+        if not parts:
+            return None
+        first = parts[0][1]
+        sources = tuple(
+            source
+            for source, rows in parts
+            if (rows is None and first is None)
+            or (rows is not None and first is not None and np.array_equal(rows, first))
+        )
+        costliest = max(sources, key=lambda source: (source.access.cost, source.row_bytes))
+        row_bytes = sum(source.stored_bytes for source in sources)
+        limits = [
+            limit // max(1, source.stored_bytes) * row_bytes
+            for source in sources
+            if (limit := source.ahead_bytes) is not None
+        ]
+        return cls(
+            costliest.blocks,
+            row_bytes=row_bytes,
+            budget=None if budget is None else budget * 3 // 4,
+            ahead=min(limits, default=None),
+            rows=first,
+            sources=sources,
+        )
 
     def jobs(self, batches: Iterable[Any]) -> Iterator[Job]:
         """Give a job for each batch of row numbers, in order.
@@ -92,23 +150,24 @@ class ReadAhead:
             while waiting <= ahead * rows_each and (stretch := take_batches(source, rows_each)):
                 stretches.append(stretch)
                 waiting += sum(map(len, stretch))
-                advice = self._advise(stretch)
-                need += advice.need
-                leave += advice.leave
+                advised = self._advise(stretch)
+                need += advised[0]
+                leave += advised[1]
             if not stretches:
                 return
             ahead = min(ahead + 1, _STRETCHES)
-            told: Advice | None = Advice(need=need, leave=leave)
+            told: Advice | None = Advice(sources=self.sources, need=need, leave=leave)
             for rows in stretches.popleft():
                 waiting -= len(rows)
                 yield Job(number=number, rows=rows, advice=told)
                 number, told = number + 1, None
 
-    def _advise(self, stretch: list[Any]) -> Advice:
+    def _advise(self, stretch: list[Any]) -> tuple[Runs, Runs]:
+        """Give the rows that are needed for these batches, and those that may leave."""
         rows = np.concatenate([np.asarray(batch, np.int64) for batch in stretch])
         last = (self._edges[-1] if self._rows is None else len(self._rows)) - 1
         if len(rows) and not 0 <= rows.min() <= rows.max() <= last:
-            return Advice()  # reading will tell which row is not there
+            return [], []  # reading will tell which row is not there
         rows = rows if self._rows is None else self._rows[rows]
         if self._block_rows is None:
             blocks = np.unique(np.searchsorted(self._edges, rows, side="right") - 1)
@@ -116,9 +175,9 @@ class ReadAhead:
             blocks = np.unique(rows // self._block_rows)
         sizes = (self._edges[blocks + 1] - self._edges[blocks]) * self._row_bytes
         if sizes.sum() > _DENSE * len(rows) * self._row_bytes:
-            return Advice()  # they lie thinly
+            return [], []  # they lie thinly
         if self._bounded and sizes.sum() > self._limit:
-            return Advice()  # they would drive each other out
+            return [], []  # they would drive each other out
         new = []
         for block, size in zip(blocks.tolist(), sizes.tolist(), strict=True):
             if block in self._resident:
@@ -127,7 +186,7 @@ class ReadAhead:
             self._resident[block] = size
             self._resident_bytes += size
             new.append(block)
-        return Advice(need=self._runs(new), leave=self._runs(self._evicted()))
+        return self._runs(new), self._runs(self._evicted())
 
     def _evicted(self) -> list[int]:
         gone = []
@@ -147,13 +206,14 @@ class ReadAhead:
         return list(zip(firsts.tolist(), stops.tolist(), strict=True))
 
 
-def send_hints(advice: Advice, sources: Iterable[Source]) -> None:
-    """Pass advice on to the sources; those that can do nothing with it ignore it."""
-    for source in sources:
-        for first, stop in advice.need:
-            source.will_need(first, stop)
-        for first, stop in advice.leave:
-            source.dont_need(first, stop)
+def _accepts_hints(source: Source, least_bytes: int, whole: bool) -> bool:
+    """`whole`: whole rows are read; a transform of views may read a small part of them."""
+    kind = source.access.kind
+    if kind == "mapped" and least_bytes and not whole:
+        return False
+    if kind in ("mapped", "files"):
+        return len(source) * source.stored_bytes > least_bytes
+    return kind == "decoded" and source.ahead_bytes is not None
 
 
 def take_batches(batches: Iterator[Any], rows: int) -> list[Any]:

@@ -22,7 +22,7 @@ from npdata.arrays.dtypes import NATIVE
 from npdata.dataset.numpy_dataset import NumpyDataset
 from npdata.dataset.rows_field import RowsField
 from npdata.loading.batch_task import BatchTask, Made
-from npdata.loading.readahead import Job, send_hints
+from npdata.loading.readahead import Job
 from npdata.loading.stats import nbytes_of
 from npdata.loading.to_device import DTypes, cast, dtypes_of
 from npdata.loading.wrapped_datasets import is_direct, parts_of
@@ -133,7 +133,7 @@ class RunTask:
         """
         run: RunRows = job.rows
         if job.advice is not None:
-            send_hints(job.advice, self.one.sources)
+            job.advice.send()
         try:
             fields = self._fields(run)
         except Exception:

@@ -16,7 +16,6 @@ import npdata
 from npdata import BlockBatchSampler, Loader, NumpyDataset, open_source
 from npdata.arrays.blocks import Blocks
 from npdata.loading.readahead import ReadAhead
-from npdata.loading.wrapped_datasets import advised
 from npdata.sources import end_to_end
 from npdata.sources.base import Access
 from npdata.sources.concat import ConcatSource
@@ -153,8 +152,7 @@ class TestFiles:
         for k in range(12):
             np.save(tmp_path / f"{k}.npy", np.full(1 << 18, k, np.float32))
         ds = npdata.stack(tmp_path)
-        (within,) = advised(ds, 1 << 20).sources
-        assert within is ds.sources[0]
+        assert ReadAhead.of(ds, 32 << 20).sources == ds.sources
         loader = Loader(ds, 3, shuffle="block", memory_budget=32 << 20)
         assert sorted(int(x[0]) for batch in loader for x in batch) == list(range(12))
 

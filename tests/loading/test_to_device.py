@@ -148,7 +148,6 @@ def sent_to_cpu(ds: Any, rows: Any, dtype: Any = None) -> tuple[Any, Made]:
     task = BatchTask(
         dataset=sent,
         direct=is_direct(sent),
-        sources=(),
         allocate=plain_memory,
         pinned=False,
         sender=sender,

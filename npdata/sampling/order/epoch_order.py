@@ -14,9 +14,7 @@ from typing import Literal, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
-from npdata.errors import SamplerError
 from npdata.sampling.order.block_layout import BlockLayout
-from npdata.sampling.order.checks import whole_number
 from npdata.sampling.order.permutation import Permutations
 from npdata.sampling.order.windows import Lane
 
@@ -117,25 +115,3 @@ def _drawn(totals: NDArray[np.float64], keys: Permutations, positions: Ints) -> 
     last = int(np.searchsorted(totals, totals[-1]))
     clipped: Ints = np.minimum(drawn, last)
     return clipped
-
-
-def split(n: int, fraction: float, seed: int) -> tuple[Ints, Ints]:
-    """Split the rows [0, n) at random into two parts, the first of `round(fraction * n)` rows.
-
-    Both are int64 and ascending, so that a reader that goes through a part in order goes forward
-    in the file; they are disjoint and hold every row, and depend on nothing but the arguments.
-    Raises SamplerError (a ValueError) for a fraction outside [0, 1] or a seed outside [0, 2**64).
-
-    Examples:
-        >>> [part.tolist() for part in split(6, 0.5, seed=0)]
-        [[0, 1, 5], [2, 3, 4]]
-    """
-    seed = whole_number("seed", seed, least=0, below=1 << 64)
-    if not isinstance(fraction, int | float | np.number) or not 0 <= fraction <= 1:
-        raise SamplerError(
-            f"fraction={fraction!r}: expected the share of the first part, from 0 to 1; for three "
-            "parts split twice, or use torch.utils.data.random_split"
-        )
-    first = round(fraction * n)
-    shuffled = Permutations.of(seed, 0, SPLIT_PURPOSE).one(np.arange(n), n)
-    return np.sort(shuffled[:first]), np.sort(shuffled[first:])

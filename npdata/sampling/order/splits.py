@@ -1,0 +1,59 @@
+"""A random split of rows into two parts, row by row or by whole groups, such as recordings."""
+
+import numpy as np
+from numpy.typing import NDArray
+
+from npdata.errors import SamplerError
+from npdata.sampling.order.checks import whole_number
+from npdata.sampling.order.epoch_order import SPLIT_PURPOSE
+from npdata.sampling.order.permutation import Permutations
+
+Ints = NDArray[np.int64]
+
+
+def split(n: int, fraction: float, seed: int) -> tuple[Ints, Ints]:
+    """Split the rows [0, n) at random into two parts, the first of `round(fraction * n)` rows.
+
+    Both are int64 and ascending, so that a reader that goes through a part in order goes forward
+    in the file; they are disjoint and hold every row, and depend on nothing but the arguments.
+    Raises SamplerError (a ValueError) for a fraction outside [0, 1] or a seed outside [0, 2**64).
+
+    Examples:
+        >>> [part.tolist() for part in split(6, 0.5, seed=0)]
+        [[0, 1, 5], [2, 3, 4]]
+    """
+    seed = whole_number("seed", seed, least=0, below=1 << 64)
+    if not isinstance(fraction, int | float | np.number) or not 0 <= fraction <= 1:
+        raise SamplerError(
+            f"fraction={fraction!r}: expected the share of the first part, from 0 to 1; for three "
+            "parts split twice, or use torch.utils.data.random_split"
+        )
+    first = round(fraction * n)
+    shuffled = Permutations.of(seed, 0, SPLIT_PURPOSE).one(np.arange(n), n)
+    return np.sort(shuffled[:first]), np.sort(shuffled[first:])
+
+
+def split_groups(edges: Ints, fraction: float, seed: int) -> tuple[Ints, Ints]:
+    """Split the rows [0, edges[-1]) at random, whole groups at a time.
+
+    Group k is the rows from `edges[k]` to `edges[k + 1]`. The first part has as near to `fraction`
+    of the rows as whole groups allow in the order drawn, and neither part is empty where there are
+    two groups with rows and the fraction is neither 0 nor 1. Raises as `split`.
+
+    Examples:
+        >>> [part.tolist() for part in split_groups(np.array([0, 1, 4, 6]), 0.5, seed=0)]
+        [[0, 1, 2, 3], [4, 5]]
+    """
+    sizes = np.diff(edges)
+    groups = np.flatnonzero(sizes)
+    split(len(groups), fraction, seed)
+    order = Permutations.of(seed, 0, SPLIT_PURPOSE).one(np.arange(len(groups)), len(groups))
+    drawn = groups[order]
+    totals = np.append(0, np.cumsum(sizes[drawn]))
+    cut = int(np.abs(totals - fraction * totals[-1]).argmin())
+    if len(drawn) > 1 and 0 < fraction < 1:
+        cut = min(max(cut, 1), len(drawn) - 1)
+    first = np.zeros(len(sizes), bool)
+    first[drawn[:cut]] = True
+    rows = np.repeat(first, sizes)
+    return np.flatnonzero(rows), np.flatnonzero(~rows)
