@@ -298,10 +298,8 @@ class BlockBatchSampler(FoundByLightning, BatchSampler):
 
     def _not_at_end(self, start: Start, ranks: Ranks) -> Start:
         """Give the start of the next epoch where nothing is left of this one on any rank."""
-        if self._sized is None:
-            ended = start.position > 0 and ranks.ends(start.position)
-        else:
-            ended = start.position > 0 and self._ends(start, replace(ranks, rank=0))
+        # Rank 0 has a batch wherever any rank has one.
+        ended = start.position > 0 and self._ends(start, replace(ranks, rank=0))
         return Start(start.epoch + 1, 0) if ended else start
 
     def _ends(self, start: Start, ranks: Ranks) -> bool:

@@ -85,10 +85,6 @@ class Ranks:
         left = max(0, self.n - start) % self.step_size
         return self.whole_steps(start) + (self._last_size(left) > 0)
 
-    def ends(self, start: int) -> bool:
-        """Tell whether no rank has a step from position `start` on."""
-        return self.n - start < (self.step_size if self.uneven == "drop" else 1)
-
     def positions(self, start: int, steps: int) -> NDArray[np.int64]:
         """Give the positions of this rank in whole steps from `start` on: (steps, batch_size)."""
         if self.world_size == 1 and self.lanes == 1:
