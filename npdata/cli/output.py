@@ -20,32 +20,29 @@ SUFFIX = ".part"
 UNWRITABLE = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EACCES)
 
 
-def without_links(target: Path) -> Path:
-    """Follow the links of a path, of which the last part need not be there; OSError for a loop."""
-    try:
-        return target.resolve()
-    except RuntimeError:
-        raise OSError(errno.ELOOP, os.strerror(errno.ELOOP), str(target)) from None
+def target_of(path: Path, sources: Sequence[str] = (), *, force: bool) -> Path:
+    """Follow the links of a path, of which the last part need not be there, to what is written.
 
-
-def check_target(target: Path, sources: Sequence[str], *, force: bool) -> None:
-    """Raise where `target`, without links, must not be written.
-
-    `UsageError` for one of the `sources`, for what is there without `force`, and for what is no
-    file; FileNotFoundError for a missing folder.
+    Raises `UsageError` for one of the `sources`, for what is there without `force`, and for what is
+    no file; FileNotFoundError for a missing folder, OSError for links in a loop.
     """
+    try:
+        target = path.resolve()
+    except RuntimeError:
+        raise OSError(errno.ELOOP, os.strerror(errno.ELOOP), str(path)) from None
     if target.is_dir():
         raise UsageError(f"{target} is a folder; give the name of a file in it")
     if not target.parent.is_dir():
         raise FileNotFoundError(f"there is no folder {target.parent}")
     if not target.exists():
-        return
+        return target
     if any(target.samefile(source) for source in sources):
         raise UsageError(f"{target} is what is to be converted; give another name")
     if not target.is_file():
         raise UsageError(f"{target} is no regular file and is not replaced")
     if not force:
         raise UsageError(f"{target} is there already; --force replaces it")
+    return target
 
 
 class Output:

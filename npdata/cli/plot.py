@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 from npdata.cli.bench.report import ORDERS, TITLES, Report
 from npdata.cli.console import UsageError, bytes_text, count_text, shape_text
 from npdata.cli.inspect.report import Stored
-from npdata.cli.output import check_target, new_output, without_links
+from npdata.cli.output import new_output, target_of
 from npdata.cli.show import dtype_text, rate_text
 from npdata.errors import NpdataError, require
 from npdata.sources.base import Source
@@ -57,8 +57,7 @@ def require_format(path: str) -> None:
     """
     if Path(path).suffix.lower() not in FORMATS:
         raise UsageError(f"{path}: a picture is written as .png, .svg or .pdf")
-    target = without_links(Path(path))
-    check_target(target, (), force=True)
+    target = target_of(Path(path), force=True)
     if not os.access(target.parent, os.W_OK):
         raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), str(target.parent))
 
@@ -74,7 +73,7 @@ def new_figure(width: float, height: float) -> Any:
 
 def save_figure(figure: Any, path: str) -> None:
     """Write a figure in the format of the name's suffix, over a file that may be there."""
-    with new_output(without_links(Path(path))) as output, warnings.catch_warnings():
+    with new_output(target_of(Path(path), force=True)) as output, warnings.catch_warnings():
         # A letter of a name that no font here has is drawn as a box.
         warnings.filterwarnings("ignore", message="Glyph")
         figure.savefig(output.path, facecolor="white", format=Path(path).suffix[1:].lower())

@@ -31,7 +31,7 @@ from npdata.cli.convert.formats import NPY, NPZ, RAW, Array, ConvertError, Forma
 from npdata.cli.convert.hdf5 import FASTEST, HDF5, chunk_shape, parse_chunks
 from npdata.cli.convert.inputs import Inputs, open_inputs
 from npdata.cli.convert.transfer import MEMORY, pace, verify_array, write_array
-from npdata.cli.output import check_target, new_output, without_links
+from npdata.cli.output import new_output, target_of
 from npdata.sources.hdf5.budget import BUDGET_VARIABLE, asked_budget
 
 FORMATS = (NPY, NPZ, HDF5, RAW)
@@ -93,12 +93,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(arguments: argparse.Namespace) -> int:
     """Convert; raises what `npdata.cli.main` turns into an exit code."""
     kind = _format(Path(arguments.target))
-    target = without_links(Path(arguments.target))
     inputs = open_inputs(arguments.sources, raw_layout(arguments), arguments.files)
     with ExitStack() as opened:
         for array in inputs.arrays:
             opened.enter_context(closing(array.source))
-        check_target(target, inputs.files, force=arguments.force)
+        target = target_of(Path(arguments.target), inputs.files, force=arguments.force)
         level, verify = LEVELS[arguments.compression], arguments.verify
         arrays = planned(inputs.arrays, kind, chunks=arguments.chunks, level=level)
         nbytes = sum(array.nbytes for array in arrays)
