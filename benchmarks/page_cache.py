@@ -14,11 +14,16 @@ from benchmarks.harness import UnavailableError
 _PAGES_ASKED = 256
 
 
-def warm(path: Path) -> None:
-    """Have a file in memory as reading it from start to end leaves it there, where that can be."""
+def warm(path: Path, *, small: bool = False) -> None:
+    """Have a file in memory as reading it from start to end leaves it there, where that can be.
+
+    With `small` in the smallest pages, as all are of a file of few MiB.
+    """
     with path.open("rb+", buffering=0) as file:
         os.fsync(file.fileno())
         os.posix_fadvise(file.fileno(), 0, 0, os.POSIX_FADV_DONTNEED)
+        if small:
+            os.posix_fadvise(file.fileno(), 0, 0, os.POSIX_FADV_RANDOM)
         while file.read(8 << 20):
             pass
 

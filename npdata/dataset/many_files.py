@@ -112,11 +112,10 @@ def stack(
         return open_stack(FileTable.of(files, raw, first_only=check == "first use"), raw)
 
     sources = {label: opened(files) for label, files in _paired(found).items()}
-    options: dict[str, Any] = {"ragged": ragged, "padding": padding, "decode": decode}
-    options |= {"columns": columns, "copy": copy}
-    return _dataset(
-        sources, label_from, None if raw else dtype, transform, batch_transform, **options
-    )
+    options: dict[str, Any] = {"dtype": None if raw else dtype, "decode": decode, "copy": copy}
+    options |= {"columns": columns, "ragged": ragged, "padding": padding}
+    options |= {"transform": transform, "batch_transform": batch_transform}
+    return _dataset(sources, label_from, options)
 
 
 @explained(by_name="concatenate([a, b]): one list, or a glob")
@@ -174,10 +173,11 @@ def concatenate(
         (7, tensor(6.))
     """
     _require_raise(on_missing)
-    options: dict[str, Any] = {"ragged": ragged, "padding": padding, "decode": decode}
-    options |= {"columns": columns, "copy": copy, "cache": cache, "cache_bytes": cache_bytes}
     raw = _raw(dtype, shape, offset)
-    cast = None if raw else dtype
+    options: dict[str, Any] = {"dtype": None if raw else dtype, "decode": decode, "copy": copy}
+    options |= {"columns": columns, "ragged": ragged, "padding": padding, "cache": cache}
+    options |= {"cache_bytes": cache_bytes, "transform": transform}
+    options |= {"batch_transform": batch_transform}
     if isinstance(files, list | tuple) and not all(map(_is_path, files)):
         if any(isinstance(each, NumpyDataset) for each in files):
             raise FieldError("datasets are laid end to end by sum(datasets), or one + other")
@@ -186,7 +186,7 @@ def concatenate(
                 "a list with arrays in it has no names: name= fields and label_from= need files"
             )
         parts = [source for each in files for source in _sources_of(each, raw)]
-        return _dataset({0: end_to_end(parts)}, None, cast, transform, batch_transform, **options)
+        return _dataset({0: end_to_end(parts)}, None, options)
     sources: dict[str | int, EndToEnd] = {}
     for label, each in _paired(_found("concatenate", files, named)).items():
         if each.has_members:
@@ -194,7 +194,7 @@ def concatenate(
         else:
             sources[label] = ConcatSource(Parts.of_files(FileTable.of(each, raw), raw), each)
     _require_equal_parts(sources)
-    return _dataset(sources, label_from, cast, transform, batch_transform, **options)
+    return _dataset(sources, label_from, options)
 
 
 OWN = {
@@ -205,25 +205,18 @@ OWN = {
 
 
 def _dataset(
-    sources: Mapping[Any, Source],
-    label_from: LabelFrom | None,
-    dtype: Any,
-    transform: Transform | None,
-    batch_transform: Transform | None,
-    **options: Any,
+    sources: Mapping[Any, Source], label_from: LabelFrom | None, options: dict[str, Any]
 ) -> NumpyDataset:
-    fields = dict(sources)
+    fields, dtype = dict(sources), options["dtype"]
     if label_from is not None:
         label = "label" if isinstance(next(iter(fields)), str) else 1
         if label in fields:
             raise FieldError("label_from= adds a field 'label', and there is one already")
         fields[label] = _labels(next(iter(fields.values())), label_from)
         if dtype is not None and not isinstance(dtype, Mapping | list | tuple):
-            dtype = dict.fromkeys(sources, dtype)
-    options |= {"dtype": dtype, "transform": transform, "batch_transform": batch_transform}
+            options["dtype"] = dict.fromkeys(sources, dtype)
     given = (fields,) if isinstance(next(iter(fields)), str) else tuple(fields.values())
-    made = NumpyDataset(*given, **options)
-    return made._owning_all()
+    return NumpyDataset(*given, **options)._owning_all()
 
 
 def _labels(source: Source, label_from: LabelFrom) -> LabelSource:

@@ -18,7 +18,8 @@ from npdata.arrays.gather import address_of
 from npdata.sources.base import Access, Source
 from npdata.sources.cache.cache import Cache
 from npdata.sources.end_to_end import Edges, EndToEnd
-from npdata.sources.joined_parts import Parts, in_file, require_alike, rows_of
+from npdata.sources.joined_parts import Parts, require_alike, rows_of
+from npdata.sources.many_files.file_table import FileTable
 from npdata.sources.many_files.shards import Shard, Shards
 from npdata.sources.memory import MemorySource
 from npdata.sources.packing import Packings
@@ -113,10 +114,10 @@ class ConcatSource(EndToEnd):
         return Shards(
             parts.table,
             parts.file,
-            places - starts * parts.row_bytes,
+            places - starts * self.row_bytes,
             dtype=self.dtype,
             row_shape=self.shape[1:],
-            step=int(np.gcd.reduce(np.append(places % 16, [16, parts.row_bytes]))),
+            step=int(np.gcd.reduce(np.append(places % 16, [16, self.row_bytes]))),
             memory=(min(begins), max(ends)) if arrays else None,
         )
 
@@ -236,7 +237,7 @@ def _rows_of(part: Source) -> NDArray[Any] | None:
 def _summary(source: Source) -> Summary:
     if isinstance(source, ConcatSource):
         return source._summary
-    if in_file(source) is not None:
+    if FileTable.of_mapped(source) is not None:
         return Summary.one(source.where, len(source), IN_FILES)
     return Summary.of(source)
 

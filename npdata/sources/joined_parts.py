@@ -5,7 +5,6 @@ own; so 100,000 files are six arrays. Invariant: all parts have rows of one shap
 reads no row.
 """
 
-import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -18,7 +17,6 @@ from npdata.arrays.dtypes import DType
 from npdata.errors import FieldError
 from npdata.sources.base import Source
 from npdata.sources.many_files.file_table import FileTable, Kind, RawFormat
-from npdata.sources.mapped import MappedSource
 from npdata.sources.packing import Packing, Packings
 
 
@@ -36,7 +34,7 @@ class Parts:
     @classmethod
     def of_one(cls, source: Source) -> "Parts":
         """Take a source that is one part."""
-        table = in_file(source)
+        table = FileTable.of_mapped(source)
         return cls(1, FileTable.joined([]), {0: source}) if table is None else cls(1, table, {})
 
     @classmethod
@@ -86,25 +84,12 @@ class Parts:
     @property
     def packings(self) -> "list[Packing | Packings | None]":
         """What the numbers of each part stand for."""
-        of_files = (self.table.kinds[code].packing for code in self.table.kind.tolist())
-        return [
-            self.own[k].packings if k in self.own else next(of_files) for k in range(self.count)
-        ]
-
-    @cached_property
-    def row_bytes(self) -> int:
-        """The bytes of a row."""
-        dtype, shape = self.kind
-        return math.prod(shape) * dtype.itemsize
+        files = iter(self.table.packings)
+        return [self.own[k].packings if k in self.own else next(files) for k in range(self.count)]
 
     def __reduce__(self) -> tuple[Any, ...]:
         """Pickle numbers and names; own parts as they pickle themselves."""
         return type(self), (self.count, self.table, dict(self.own))
-
-
-def in_file(source: Source) -> FileTable | None:
-    """Give a file whose rows lie in it one after the other, as a table of one; None for others."""
-    return FileTable.of_mapped(source) if type(source) is MappedSource else None
 
 
 def _held(table: FileTable, number: int) -> str:

@@ -265,6 +265,9 @@ class Packings(NamedTuple):
         cls, parts: "Sequence[Packing | Packings | None]", starts: NDArray[np.int64]
     ) -> "Packings":
         """Join those of parts, each of which begins at a row."""
+        alike = parts[0] if isinstance(parts[0], Packings) else cls.one(parts[0])
+        if len(alike.kinds) == 1 and all(part is parts[0] for part in parts):
+            return alike
         kinds: dict[Packing | None, int] = {}
         found: list[tuple[int, int]] = []
         for part, start in zip(parts, starts.tolist(), strict=True):

@@ -16,6 +16,7 @@ from npdata.sources.concat import ConcatSource
 from npdata.sources.end_to_end import Edges, EndToEnd
 from npdata.sources.joined_parts import require_alike, rows_of
 from npdata.sources.ragged import OBJECTS, Ints, RaggedSource
+from npdata.sources.summary import and_more
 
 
 class RaggedParts(EndToEnd, RaggedSource):
@@ -43,8 +44,7 @@ class RaggedParts(EndToEnd, RaggedSource):
         self.dtype = OBJECTS
         self.row_shape, self.values_dtype = first.row_shape, first.values_dtype
         self.packing = first.packing
-        others = f" and {len(parts) - 1} more" if len(parts) > 1 else ""
-        self.where = f"{first.where}{others}"
+        self.where = and_more(first.where, len(parts))
         self.access = max((part.access for part in parts), key=lambda access: access.cost)
         self.details = first.details
 

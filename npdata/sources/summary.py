@@ -62,6 +62,15 @@ class Summary(NamedTuple):
         parts = sum(kind.parts for kind in self.kinds.values())
         counts = ", ".join(f"{kind.parts} {name}" for name, kind in self.kinds.items())
         reason = f"{parts} sources end to end ({counts}): {most.access.reason}"
-        more = f" and {parts - 1} more" if parts > 1 else ""
         access = Access(kind=most.access.kind, reason=reason)
-        return f"{self.first}{more}", access, most.details
+        return and_more(self.first, parts), access, most.details
+
+
+def and_more(first: str, count: int) -> str:
+    """Name `count` things by the first of them.
+
+    Examples:
+        >>> and_more("x.npy", 1), and_more("x.npy", 3)
+        ('x.npy', 'x.npy and 2 more')
+    """
+    return f"{first} and {count - 1} more" if count > 1 else first

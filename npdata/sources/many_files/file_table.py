@@ -129,8 +129,10 @@ class FileTable:
         return cls(files=files, kind=kind.astype(np.int32), kinds=tuple(kinds), **named)
 
     @classmethod
-    def of_mapped(cls, source: MappedSource) -> "FileTable | None":
-        """Give what a mapped source knows of its file, None where its rows are no plain run."""
+    def of_mapped(cls, source: Source) -> "FileTable | None":
+        """Give a source that is one run of rows in a file, as a table of it; None for others."""
+        if type(source) is not MappedSource:
+            return None
         path, identity, _ = source.stored
         facts = _known_of(source)
         if facts.offset < 0 or facts.kind.fortran or identity.mtime_ns is None:
@@ -185,6 +187,12 @@ class FileTable:
     def name(self, number: int) -> str:
         """Give the absolute path of file `number`, as text."""
         return os.fsdecode(self.files.path(number))
+
+    @property
+    def packings(self) -> list[Packing | None]:
+        """What the numbers in each file stand for."""
+        kinds = [kind.packing for kind in self.kinds]
+        return [kinds[code] for code in self.kind.tolist()]
 
     def shape(self, number: int) -> tuple[int, ...]:
         """Give the shape of the array in file `number`."""

@@ -18,6 +18,7 @@ from npdata.sources.many_files.file_reader import FileReader
 from npdata.sources.many_files.file_table import FileTable, RawFormat
 from npdata.sources.packing import Packings
 from npdata.sources.ragged import OBJECTS, RaggedSource
+from npdata.sources.summary import and_more
 
 
 def open_stack(table: FileTable, raw: RawFormat | None = None) -> "StackSource | PiecesSource":
@@ -47,8 +48,7 @@ class _FilesSource(Source):
         table = reader.table
         self._reader = reader
         self.paths: FileList = table.files
-        more = f" and {len(table) - 1} more" if len(table) > 1 else ""
-        self.where = f"{table.files[0]}{more}"
+        self.where = and_more(table.files[0], len(table))
         own = int((table.offset < 0).sum())
         how = "each sample is a file, read straight into its batch"
         if own:
@@ -70,11 +70,7 @@ class _FilesSource(Source):
     @property
     def packings(self) -> Packings:
         """What the numbers of each file stand for."""
-        table = self._reader.table
-        kinds = [kind.packing for kind in table.kinds]
-        if len(set(kinds)) == 1:
-            return Packings.one(kinds[0])
-        each = [kinds[code] for code in table.kind.tolist()]
+        each = self._reader.table.packings
         return Packings.of_parts(each, np.arange(len(each)))
 
     def will_need(self, first: int, stop: int) -> None:
