@@ -127,18 +127,12 @@ class ChunkCache:
 
         Waits for those that are missing; raises what decoding them raised.
         """
-        ready = chunks.ready
-        try:
-            there: list[Any] = list(map(ready.__getitem__, numbers))
-        except KeyError:
-            found = list(map(ready.get, numbers))
-            there = [chunk for chunk in found if chunk is not None]
-        else:
-            found = there
+        found = list(map(chunks.ready.get, numbers))
+        there = [chunk for chunk in found if chunk is not None]
         now = next(self._clock)
         for chunk in there:
             chunk.used = now
-        if found is there:
+        if len(there) == len(found):
             return there, len(there)
         return self._ask(_Request(chunks, numbers, found)), len(there)
 

@@ -18,11 +18,13 @@ from npdata.sources.hdf5.chunk_table import ChunkTable
 from npdata.sources.hdf5.chunked import ChunkedSource, ChunkSpec, gather_rows
 from npdata.sources.hdf5.layout import LayoutKeeper
 from npdata.sources.hdf5.tiling import Pieces
+from npdata.sources.part_runs import copy_spans
 
 MOST_STARTS = 1 << 18
 """So many offsets are worked out at a time."""
 
-Ready = tuple[ByteRows, ChunkTable, NDArray[np.int64] | None]
+Ints = NDArray[np.int64]
+Ready = tuple[ByteRows, ChunkTable, Ints | None]
 
 
 class ChunkMappedSource(ChunkedSource):
@@ -56,35 +58,34 @@ class ChunkMappedSource(ChunkedSource):
         if bases is None:
             return super().runs(starts, stops)
         self._file.check()
-        tiling, rest, data = self._spec.tiling, self.shape[1:], self._file.array
-        pieces = Pieces.of_runs(starts, stops, tiling.chunk_rows)
-        firsts = pieces.blocks * tiling.chunk_rows + pieces.firsts
-        low = bases.take(pieces.blocks) + firsts * tiling.tile_bytes
-        high = low + pieces.counts * tiling.tile_bytes
-        spans = zip(low.tolist(), high.tolist(), strict=True)
-        out = np.empty((int((stops - starts).sum()), *rest), self.dtype)
+        pieces = Pieces.of_runs(starts, stops, self._spec.tiling.chunk_rows)
+        begins, ends = self._bytes_of(pieces, bases)
+        out = np.empty((int((stops - starts).sum()), *self.shape[1:]), self.dtype)
         if out.size:
-            np.concatenate([data[a:b] for a, b in spans], out=out.reshape(-1).view(np.uint8))
+            copy_spans(self._file.array, begins, ends, out)
         self._file.check()
         return cut(out, stops - starts)
 
     def read_run(self, first: int, out: NDArray[Any]) -> None:
         """Read rows from the file, chunk by chunk, past the map and its page faults."""
-        if out.size == 0:
-            return
-        tiling = self._spec.tiling
         bases = self._made_ready()[2]
-        if bases is None:
+        if bases is None or out.size == 0:
             super().read_run(first, out)
             return
-        rows = out.view(np.uint8).reshape(len(out), tiling.tile_bytes)
-        row, end = first, first + len(out)
-        while row < end:
-            block = row // tiling.chunk_rows
-            stop = min((block + 1) * tiling.chunk_rows, end)
-            part = rows[row - first : stop - first].reshape(-1)
-            self._file.read_into(int(bases[block]) + row * tiling.tile_bytes, part)
-            row = stop
+        run = np.array([first]), np.array([first + len(out)])
+        pieces = Pieces.of_runs(*run, self._spec.tiling.chunk_rows)
+        rest, done = out.reshape(-1).view(np.uint8), 0
+        begins, ends = (each.tolist() for each in self._bytes_of(pieces, bases))
+        for begin, end in zip(begins, ends, strict=True):
+            self._file.read_into(begin, rest[done : done + end - begin])
+            done += end - begin
+
+    def _bytes_of(self, pieces: Pieces, bases: Ints) -> tuple[Ints, Ints]:
+        """Give where pieces begin and end in the file, of which chunks hold whole rows."""
+        tiling = self._spec.tiling
+        firsts = pieces.blocks * tiling.chunk_rows + pieces.firsts
+        begins = bases.take(pieces.blocks) + firsts * tiling.tile_bytes
+        return begins, begins + pieces.counts * tiling.tile_bytes
 
     def _made_ready(self) -> Ready:
         ready = self._ready
