@@ -217,11 +217,11 @@ class File:
     def load(self, offset: int, nbytes: int) -> None:
         """Read this part of the file, at least a byte, into memory, unless it is there.
 
-        What the kernel reads when it is asked (`will_need`) it keeps in small pages: two threads
-        got 1.1 GB/s of a disk that gave 1.9 to reads.
+        What the kernel reads when it is asked (`will_need`) it keeps in small pages. By the
+        descriptor of the map, page faults would disturb what it reads ahead.
         """
-        descriptor = self._open()
-        if not _in_memory(descriptor.number, offset + nbytes // 2):
+        if not _in_memory(self._open().number, offset + nbytes // 2):
+            descriptor = Descriptor.of(self.path, self.identity)
             buffer = memoryview(bytearray(min(nbytes, 1 << 20)))
             for start in range(offset, offset + nbytes, len(buffer)):
                 fill(descriptor.number, start, buffer[: offset + nbytes - start])
