@@ -18,7 +18,6 @@ from npdata.cli.console import (
     UsageError,
     bytes_text,
     count_text,
-    interrupts_wait,
     new_console,
     print_json,
     printable,
@@ -73,10 +72,8 @@ def _run(arguments: argparse.Namespace) -> int:
     if arguments.plot is not None:
         require_format(arguments.plot)
     console = None if arguments.json else new_console()
-    reports = []
-    for path in [path for text in arguments.paths for path in files_of(text, raw)]:
-        with interrupts_wait():
-            reports.append(examine(path, raw))
+    paths = [path for text in arguments.paths for path in files_of(text, raw)]
+    reports = [examine(path, raw) for path in paths]
     if raw is not None and not {"raw", None} & {report.format for report in reports}:
         raise UsageError("--dtype describes raw binary files, and none is among the paths")
     arrays = [dataset for report in reports for dataset in report.datasets]

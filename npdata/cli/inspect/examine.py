@@ -14,7 +14,7 @@ from typing import Literal, TypeAlias
 import numpy as np
 
 from npdata.cli.arguments import RawLayout, undescribed
-from npdata.cli.console import UsageError
+from npdata.cli.console import UsageError, interrupts_wait
 from npdata.cli.inspect.advice import advise
 from npdata.cli.inspect.report import Chunks, Cost, DatasetReport, FileReport, Sample, Stored
 from npdata.dataset.rows_field import conversion_of
@@ -74,7 +74,8 @@ def examine(text: str, raw: RawLayout | None) -> FileReport:
         found = identify(text)
         report = replace(report, path=found.path, format=found.format)
         if found.format == "hdf5":
-            return _hdf5(report, found.member or "")
+            with interrupts_wait():
+                return _hdf5(report, found.member or "")
         if found.format == "npz":
             return replace(report, datasets=tuple(_members(found.path, found.member)))
         if found.format == "npy":

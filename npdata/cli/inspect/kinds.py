@@ -104,24 +104,28 @@ def patterns_of(names: Sequence[str]) -> list[str]:
         ['d.h5::demo_*/x', 'd.h5::demo_*/x', 'd.h5::mask1']
     """
     split = [re.split(f"(/|{SEPARATOR})", name) for name in names]
+    starred = {part: _starred(part) for part in set().union(*split)}
     patterns = [""] * len(names)
     for depth in range(max(map(len, split), default=0)):
         neighbours: dict[str, dict[str, set[str]]] = defaultdict(lambda: defaultdict(set))
         for pattern, parts in zip(patterns, split, strict=True):
             for part in parts[depth : depth + 1]:
-                neighbours[pattern][_starred(part)].add(part)
+                neighbours[pattern][starred[part]].add(part)
         patterns = [
-            pattern + "".join(_pattern(p, neighbours[pattern]) for p in parts[depth : depth + 1])
+            pattern
+            + "".join(
+                _pattern(part, starred[part], neighbours[pattern])
+                for part in parts[depth : depth + 1]
+            )
             for pattern, parts in zip(patterns, split, strict=True)
         ]
     return patterns
 
 
-def _pattern(part: str, neighbours: Mapping[str, set[str]]) -> str:
+def _pattern(part: str, starred: str, neighbours: Mapping[str, set[str]]) -> str:
     """Give what stands for a part of a name; `neighbours` are the parts in its place, starred."""
     if len(neighbours) > MOST_NEIGHBOURS:
         return f"*{PurePath(part).suffix}"
-    starred = _starred(part)
     return starred if len(neighbours[starred]) > 1 else part
 
 

@@ -199,7 +199,9 @@ def test_parts_whose_rows_differ_are_refused(tmp_path: Path) -> None:
     for name, rows in (("a.h5", X), ("b.h5", X[:, :2])):
         with h5py.File(tmp_path / name, "w") as file:
             file["x"] = rows
-    with pytest.raises(ValueError, match=r"b\.h5::/x holds rows of \(2,\).*a\.h5::/x rows of \(3,\)"):
+    with pytest.raises(
+        ValueError, match=r"b\.h5::/x holds rows of \(2,\).*a\.h5::/x rows of \(3,\)"
+    ):
         NumpyDataset.from_hdf5(str(tmp_path / "*.h5"), "x")
 
 
