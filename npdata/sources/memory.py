@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from npdata.arrays.convert import refusal
+from npdata.arrays.dtypes import DType
 from npdata.arrays.gather import RowTable, address_of
 from npdata.errors import ChangedFileError, SourceError, UnsupportedSourceError
 from npdata.sources.base import Access, InPlaceSource
@@ -52,8 +53,15 @@ class MemorySource(InPlaceSource):
         return self._table
 
     def __reduce__(self) -> tuple[Any, ...]:
-        """Pickle the array: in memory there is nothing else to point to."""
-        return type(self), (self._array,)
+        """Pickle the array as native bytes with its dtype: NumPy drops another byte order."""
+        array = self._array
+        if array.dtype.isnative:
+            return type(self), (array,)
+        return _unpickled, (array.view(array.dtype.newbyteorder("=")), array.dtype)
+
+
+def _unpickled(array: NDArray[Any], dtype: DType) -> MemorySource:
+    return MemorySource(array.view(dtype))
 
 
 class MemmapSource(MemorySource):

@@ -423,6 +423,19 @@ def test_any_lengths_and_dtypes(lengths: list[int], dtype: str) -> None:
     assert (out == expected[::-1]).all()
 
 
+def test_parts_in_another_byte_order_keep_it_in_another_process(tmp_path: Path) -> None:
+    rows = np.arange(12, dtype=">i4").reshape(6, 2)
+    np.save(tmp_path / "x.npy", rows)
+    ds = npdata.concatenate([tmp_path / "x.npy", rows, rows[::-1]])
+    again = pickle.loads(pickle.dumps(ds))
+    assert again.sources[0].dtype == rows.dtype
+    assert (
+        again[:].tolist()
+        == ds[:].tolist()
+        == [*rows.tolist(), *rows.tolist(), *rows[::-1].tolist()]
+    )
+
+
 class Counted(npdata.Source):
     """Rows of an array that are not in place, and how often they were read."""
 
