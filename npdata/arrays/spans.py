@@ -8,7 +8,7 @@ is two integers a recording, however many windows there are. Pure: no source, no
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Literal, Self
 
 import numpy as np
@@ -105,6 +105,8 @@ class Windows:
     after: int
     stride: int
     edge: Edge
+    inner: "Windows | None" = None
+    """The windows that these are windows of; None where they are windows of rows."""
 
     @classmethod
     def of(cls, recordings: Recordings, offsets: Sequence[int], *, stride: int, edge: Edge) -> Self:
@@ -131,6 +133,37 @@ class Windows:
     def uniform(self) -> bool:
         """Whether anchors are equally far apart from the first window to the last."""
         return len(self.recordings) == 1
+
+    @property
+    def footprint(self) -> tuple[int, int]:
+        """The rows of the data from the first of a window to its last, and to the next window.
+
+        Examples:
+            >>> plan = Windows.of(Recordings.one(9), (0, 1), stride=2, edge="drop")
+            >>> plan.footprint, replace(plan, inner=plan).footprint
+            ((2, 2), (4, 4))
+        """
+        span, step = self.before + self.after + 1, self.stride
+        if self.inner is None:
+            return span, step
+        inner_span, inner_step = self.inner.footprint
+        return (span - 1) * inner_step + inner_span, step * inner_step
+
+    def alike(self, other: "Windows") -> bool:
+        """Whether windows of both name the same rows around their anchors."""
+        same = (self.before, self.after, self.stride, self.edge, self.footprint)
+        return same == (other.before, other.after, other.stride, other.edge, other.footprint)
+
+    def then(self, other: "Windows") -> "Windows":
+        """Give these windows and, behind the rows of all of them, those of a plan that is alike."""
+        mine, rows = self.recordings, self.recordings.edges[-1]
+        edges = np.append(mine.edges, other.recordings.edges[1:] + rows)
+        return replace(
+            self,
+            recordings=Recordings(edges=edges, origin=mine.origin),
+            starts=np.append(self.starts, other.starts[1:] + self.starts[-1]),
+            firsts=np.append(self.firsts, other.firsts + rows),
+        )
 
     def recordings_of(self, windows: Ints) -> Ints:
         """Give the number of the recording of each of these windows."""

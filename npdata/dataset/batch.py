@@ -32,7 +32,7 @@ class SampleForm:
     position.
     """
 
-    names: tuple[str, ...] | None = None
+    names: tuple[str | int, ...] | None = None
     bare: bool = False
     ragged: tuple[tuple[str | int, RaggedForm], ...] = ()
 

@@ -7,6 +7,7 @@ converts nothing itself (`field`), and knows no order (samplers).
 """
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any, Self
 
 import numpy as np
@@ -105,6 +106,7 @@ class NumpyDataset(Glance, FromFiles, Splits, Summed, Dataset[Any]):
 
     def __init__(
         self,
+        /,
         *fields: SourceLike | Mapping[str, SourceLike],
         transform: Transform | None = None,
         batch_transform: Transform | None = None,
@@ -349,13 +351,15 @@ class NumpyDataset(Glance, FromFiles, Splits, Summed, Dataset[Any]):
                     "through; make windows of a plain NumpyDataset, and change their samples in "
                     "transform="
                 )
-        made = windowed(self._fields, length, stride=stride, borders=borders, edge=edge, mask=mask)
-        names = self._form.names
+        named = self._form.names is not None
+        how: dict[str, Any] = {"stride": stride, "borders": borders, "edge": edge, "mask": mask}
+        made = windowed(self._fields, length, **how, named=named)
         form = SampleForm(
-            names=None if names is None else tuple(str(field.label) for field in made.fields),
+            names=tuple(field.label for field in made.fields) if named else None,
             bare=self._form.bare and not mask,
         )
-        return _holding(made.fields, form, self._transforms, self._owned, made.plan)
+        plan = replace(made.plan, inner=self._windows)
+        return _holding(made.fields, form, self._transforms, self._owned, plan)
 
     @explained()
     def describe(self) -> Description:
@@ -376,7 +380,8 @@ class NumpyDataset(Glance, FromFiles, Splits, Summed, Dataset[Any]):
         """Lay two datasets end to end; batches stay one gather where both are of the same form.
 
         The sum reads through the sources of both, so close them after it. Datasets of different
-        fields, dtypes or transforms give torch's `ConcatDataset`, which reads sample by sample.
+        fields, dtypes, windows or transforms give torch's `ConcatDataset`, which reads sample by
+        sample.
         """
         self._require_open()
         if not isinstance(other, NumpyDataset) or not self._joins(other):
@@ -385,7 +390,10 @@ class NumpyDataset(Glance, FromFiles, Splits, Summed, Dataset[Any]):
             a.over(ConcatSource([a.source, b.source]))
             for a, b in zip(self._fields, other._fields, strict=True)
         )
-        return _holding(joined, self._form, self._transforms, owned=())
+        plan, other_plan = self._windows, other._windows
+        if plan is not None and other_plan is not None:
+            plan = plan.then(other_plan)
+        return _holding(joined, self._form, self._transforms, owned=(), windows=plan)
 
     def __radd__(self, other: object) -> Any:
         """Give the dataset itself for 0, with which `sum(parts)` begins."""
@@ -397,7 +405,9 @@ class NumpyDataset(Glance, FromFiles, Splits, Summed, Dataset[Any]):
             return type(ds), ds._form, each, ds._transforms
 
         of_rows = all(isinstance(field, RowsField) for field in self._fields)
-        return type(self) is NumpyDataset and of_rows and key(self) == key(other)
+        mine, others = self._windows, other._windows
+        alike = mine is others if mine is None or others is None else mine.alike(others)
+        return type(self) is NumpyDataset and of_rows and alike and key(self) == key(other)
 
     def with_fields(
         self, fields: Sequence[Field], transforms: Transforms | None = None
@@ -447,7 +457,7 @@ def _only_field(dataset: NumpyDataset) -> Field:
     """Give the field of a dataset that stands for one field of another."""
     if len(dataset._fields) > 1 or dataset._transforms.any or dataset._windows is not None:
         raise FieldError(
-            "a dataset stands for a field only if it has one field and no functions; give its "
-            "fields one by one, and transform= to the whole"
+            "a dataset stands for a field only if it has one field, no functions and no windows; "
+            "give its fields one by one, transform= to the whole, and make windows of the whole"
         )
     return dataset._fields[0]

@@ -54,8 +54,9 @@ def windowed(
     borders: Any,
     edge: Edge,
     mask: bool,
+    named: bool,
 ) -> Windowed:
-    """Make fields of windows; see `NumpyDataset.windows`."""
+    """Make fields of windows; see `NumpyDataset.windows`. `named` fields get masks with a name."""
     if edge not in EDGES:
         raise FieldError(f"edge={edge!r}: expected one of {', '.join(map(repr, EDGES))}")
     if mask and edge == "drop":
@@ -81,8 +82,8 @@ def windowed(
             f"their anchor row: windows({others!r:.80})"
         )
     recordings = _recordings(fields, borders)
-    named = [0] if len(offsets) < len(fields) else []
-    reach = [*named, *(offset for each in offsets.values() for offset in _ends(each))]
+    anchor = [0] if len(offsets) < len(fields) else []
+    reach = [*anchor, *(offset for each in offsets.values() for offset in _ends(each))]
     plan = Windows.of(recordings, reach, stride=step, edge=edge)
     if not len(plan):
         longest = int(recordings.lengths.max(initial=0))
@@ -93,7 +94,7 @@ def windowed(
         )
     made = [f.over(WindowSource(f.source, plan, offsets.get(f.label))) for f in fields]
     if mask:
-        made += _masks(fields, offsets, plan)
+        made += _masks(fields, offsets, plan, named)
     return Windowed(fields=tuple(made), plan=plan)
 
 
@@ -101,14 +102,15 @@ def require_apart(windows: Windows | None) -> None:
     """Raise `FieldError` where windows share rows, which a split at random would leak."""
     if windows is None or np.diff(windows.starts).max(initial=0) < 2:
         return
-    span, stride = windows.before + windows.after + 1, windows.stride
-    if span <= stride:
+    span, step = windows.footprint
+    if span <= step:
         return
-    gap = -(-span // stride) - 1
+    gap = -(-span // step) - 1
+    apart = -(-span * windows.stride // step)
     raise FieldError(
-        f"windows of {span} rows, every {stride} rows, share rows, and a split at random would put "
+        f"windows of {span} rows, every {step} rows, share rows, and a split at random would put "
         "the same rows into several parts: split(..., by='recording') keeps recordings whole; "
-        f"windows(..., stride={span}) share none; and of one recording, "
+        f"windows(..., stride={apart}) share none; and of one recording, "
         "cut = int(0.8 * len(windows)) gives train, test = range(cut), "
         f"range(cut + {gap}, len(windows))"
     )
@@ -234,12 +236,12 @@ def changes_of(source: Source) -> NDArray[np.int64]:
 
 
 def _masks(
-    fields: Sequence[Field], offsets: Mapping[str | int, Offsets], plan: Windows
+    fields: Sequence[Field], offsets: Mapping[str | int, Offsets], plan: Windows, named: bool
 ) -> list[Field]:
     labels = [field.label for field in fields]
     masks: list[Field] = []
     for label in (label for label in labels if label in offsets):
-        name = f"{label}_is_pad" if isinstance(label, str) else len(fields) + len(masks)
+        name = f"{label}_is_pad" if named else len(fields) + len(masks)
         if name in labels:
             raise FieldError(f"mask=True adds a field {name!r}, and there is one already")
         masks.append(RowsField(name, PaddingSource(plan, offsets[label])))

@@ -13,7 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from kinds import KINDS, ROWS, Data
 from numpy.lib.stride_tricks import sliding_window_view
-from torch.utils.data import DataLoader
+from torch.utils.data import ConcatDataset, DataLoader
 
 import npdata
 from npdata import NumpyDataset
@@ -251,6 +251,24 @@ def test_windows_that_share_rows_are_not_split_at_random(how: dict[str, Any]) ->
     assert sum(map(len, ds.windows(4).split(0.5, groups=groups))) == len(groups)
 
 
+def test_windows_of_windows_and_sums_of_windows_share_rows_too() -> None:
+    ds = NumpyDataset(np.arange(ROWS))
+    apart = ds.windows(4, stride=4)
+    for windows in (ds.windows(4).windows(1), ds.windows(4) + ds.windows(4), apart.windows(2)):
+        with pytest.raises(FieldError, match="share rows"):
+            windows.split(0.5)
+    for windows in (apart + ds.windows(4, stride=4, borders=[50]), apart.windows(2, stride=2)):
+        assert sum(map(len, windows.split(0.5))) == len(windows)
+    parts = (ds.windows(4) + ds.windows(4)).split(0.5, by="recording")
+    assert [part.tolist() for part in parts] == [[*range(94)], [*range(94, 188)]]
+
+
+def test_windows_of_other_rows_are_joined_by_torch() -> None:
+    ds = NumpyDataset(np.arange(ROWS))
+    for other in (ds.windows((-1, 0)), ds.windows(2, stride=2), NumpyDataset(np.ones((3, 2), int))):
+        assert isinstance(ds.windows(2) + other, ConcatDataset)
+
+
 def test_one_recording_is_not_split_by_recording() -> None:
     windows = NumpyDataset(np.arange(ROWS)).windows(5)
     for by in ("recording", "file"):
@@ -325,6 +343,11 @@ def test_what_cannot_be_windowed_says_why(
 def test_a_name_that_a_mask_needs_is_refused(data: Data) -> None:
     with pytest.raises(FieldError, match="'x_is_pad', and there is one already"):
         NumpyDataset(x=data.x, x_is_pad=data.y).windows(3, edge="zero", mask=True)
+
+
+def test_names_that_are_no_text_are_kept() -> None:
+    ds = NumpyDataset({0: np.arange(4), 7: np.arange(4)}).windows({7: 2}, edge="repeat", mask=True)
+    assert list(ds[0]) == [0, 7, "7_is_pad"]
 
 
 def test_a_subclass_that_changes_samples_is_refused(data: Data) -> None:
