@@ -60,6 +60,12 @@ class RowsField(Field):
             f"cannot become a tensor: {reason}"
         )
 
+    def _no_text(self, row: int, error: UnicodeError) -> ConversionError:
+        return ConversionError(
+            f"row {row} of field {self.label!r} ({self.source.where}) holds no text: {error}; "
+            "dtype=bytes keeps the bytes (of a column, as a field of its own)"
+        )
+
     @functools.cached_property
     def rule(self) -> DTypeRule:
         """How the elements of the source become those of a tensor."""
@@ -137,9 +143,14 @@ class RowsField(Field):
             return out if rule.cast is None else copy_values(out, allocate(shape, rule.cast))
         staged = np.empty(shape, self.source.dtype)
         self.source.read(indices, staged)
-        if rule.kind == "text":
-            return _texts(staged, bytes if self.asked is bytes else str)
-        return _fields(staged, allocate)
+        try:
+            if rule.kind == "text":
+                return _texts(staged, bytes if self.asked is bytes else str)
+            return _fields(staged, allocate)
+        except UnicodeDecodeError as error:
+            held = (row if isinstance(row, tuple) else (row,) for row in staged.tolist())
+            place = next(k for k, texts in enumerate(held) if error.object in texts)
+            raise self._no_text(int(indices[place]), error) from error
 
     def _read(self, indices: NDArray[np.int64], out: Tensor) -> None:
         source, rule = self.source, self.rule

@@ -50,8 +50,8 @@ class Splits:
         *more: float,
         seed: int = 0,
         by: By | None = None,
-        groups: ArrayLike | str | None = None,
-        stratify: ArrayLike | str | None = None,
+        groups: ArrayLike | str | int | None = None,
+        stratify: ArrayLike | str | int | None = None,
         folds: int | None = None,
     ) -> Any:
         """Split the row numbers at random: int64 arrays, disjoint, ascending, of every row.
@@ -69,7 +69,8 @@ class Splits:
             more: the shares or sizes of further parts.
             seed: of the permutation, from 0 to 2**64 - 1 (2**32 - 1 for scikit-learn).
             by: what has rows in one part only.
-            groups: the name of a field, or a value for each row: rows of equal value stay together.
+            groups: the name (or position) of a field, or a value for each row: rows of equal value
+                stay together.
             stratify: likewise: each value has its share in every part. With scikit-learn (extra
                 `examples`), as `groups` and `folds`.
             folds: in place of `fraction`, a list of so many pairs (train, test), of which the
@@ -120,12 +121,12 @@ class Splits:
         shares = shares_of([float(fraction), 1 - float(fraction)])
         return _parts(count, shares, seed, together, labels)
 
-    def _values(self, option: str, given: ArrayLike | str | None) -> NDArray[Any] | None:
+    def _values(self, option: str, given: ArrayLike | str | int | None) -> NDArray[Any] | None:
         """Give a value for each row, of the field that is named or as they are."""
         if given is None:
             return None
         count = len(self._fields[0])
-        if isinstance(given, str):
+        if isinstance(given, str | int):
             field = next((each for each in self._fields if each.label == given), None)
             if field is None:
                 known = [each.label for each in self._fields]

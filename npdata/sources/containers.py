@@ -39,7 +39,7 @@ def rows_held_by(given: Any) -> Held | None:
     """
     if isinstance(given, torch.Tensor):
         return _of_torch(given)
-    if isinstance(given, list | tuple):
+    if isinstance(given, list | tuple | range):
         return _of_list(given)
     library = type(given).__module__.partition(".")[0]
     if library in _REFUSED:
@@ -73,7 +73,7 @@ def _of_torch(given: torch.Tensor) -> Held:
     return Held(rows, "the memory of a torch tensor, read in place")
 
 
-def _of_list(given: list[Any] | tuple[Any, ...]) -> Held:
+def _of_list(given: list[Any] | tuple[Any, ...] | range) -> Held:
     inner = next((each for each in given if isinstance(each, torch.Tensor)), None)
     if inner is not None:
         raise _refuse(given, "holds tensors", "torch.stack(x), or NumpyDataset(*x) for fields")

@@ -56,6 +56,7 @@ class TestForm:
 
     def test_an_option_can_be_a_field_of_a_mapping(self, x: np.ndarray) -> None:
         assert list(NumpyDataset({"transform": x, "dtype": x})[0]) == ["transform", "dtype"]
+        assert list(NumpyDataset(**{"self": x})[0]) == ["self"]
 
     def test_slices_equal_those_of_a_tensor_dataset(self, x: np.ndarray, y: np.ndarray) -> None:
         ours, theirs = NumpyDataset(x, y), TensorDataset(*map(torch.from_numpy, (x, y)))
@@ -159,6 +160,15 @@ class TestDtype:
         assert ds[:1] == (["a"], [b"d"])
         with pytest.raises(TypeError, match="one string a row"):
             NumpyDataset(np.array([["a"]]), dtype=str)
+
+    def test_bytes_that_are_no_text_are_named_with_their_row(self) -> None:
+        latin = np.array([b"Bern", b"Z\xfcrich"])
+        table = np.zeros(2, [("city", "S6")])
+        table["city"] = latin
+        for ds in (NumpyDataset(latin, dtype=str), NumpyDataset(table, columns=("city",))):
+            with pytest.raises(TypeError, match=r"row 1 of field 0 .*byte 0xfc.*dtype=bytes keeps"):
+                ds[[0, 1]]
+        assert NumpyDataset(latin, dtype=bytes)[1] == b"Z\xfcrich"
 
     def test_structured_rows_are_dicts(self) -> None:
         rows = np.zeros(4, [("a", ">f4"), ("b", "i2", (3,)), ("c", [("d", "u1")])])

@@ -89,6 +89,12 @@ def test_shares_and_sizes_are_written_in_a_list_or_by_themselves(ds: NumpyDatase
         ds.split(0.8, 1)
 
 
+def test_a_field_is_named_by_its_position_in_a_tuple() -> None:
+    ds = NumpyDataset(np.arange(len(GROUPS)), GROUPS)
+    for part, other in zip(ds.split(0.5, groups=1), ds.split(0.5, groups=GROUPS), strict=True):
+        np.testing.assert_array_equal(part, other)
+
+
 @pytest.mark.parametrize(
     "options, error, message",
     [
@@ -96,7 +102,7 @@ def test_shares_and_sizes_are_written_in_a_list_or_by_themselves(ds: NumpyDatase
         ({"fraction": 0.5, "folds": 3}, SamplerError, "not both"),
         ({"fraction": [0.5, 0.4]}, SamplerError, "sum to 0.9"),
         ({"fraction": [1.5, -0.5]}, SamplerError, "from 0 to 1"),
-        ({"fraction": 2.0}, SamplerError, "fraction=2.0"),
+        ({"fraction": 2.0}, SamplerError, r"fraction=2.0.*split\(0.8, 0.1, 0.1\)"),
         ({"fraction": "80%"}, SamplerError, "expected a number from 0 to 1"),
         ({"fraction": (700, 200)}, SamplerError, "numbers of rows that sum to 1,000"),
         ({"test_size": 0.2}, ArgumentError, r"no argument test_size=; .* 1 - that of the second"),

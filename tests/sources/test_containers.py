@@ -64,6 +64,7 @@ TAKEN = {
     "view of a tensor": (lambda: torch.from_numpy(X)[1:, ::2], X[1:, ::2], IN_PLACE),
     "list": (lambda: [3, 1, 2], np.array([3, 1, 2]), COPIED),
     "list of rows": (lambda: [[3, 1], [2, 0]], np.array([[3, 1], [2, 0]]), COPIED),
+    "range": (lambda: range(1, 9, 3), np.array([1, 4, 7]), COPIED),
     "tuple": (lambda: (1.5, 2.5), np.array([1.5, 2.5]), COPIED),
     "series": (lambda: library("pandas").Series(X[:, 0]), X[:, 0], IN_PLACE),
     "frame": (lambda: library("pandas").DataFrame(X), X, IN_PLACE),
