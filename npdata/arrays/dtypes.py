@@ -11,31 +11,29 @@ from dataclasses import dataclass, replace
 from typing import Any, TypeAlias
 
 import numpy as np
-import torch
+
+from npdata.arrays.late import torch
 
 DType: TypeAlias = np.dtype[Any]
 
-NATIVE: dict[str, torch.dtype] = {
-    "bool": torch.bool,
-    "int8": torch.int8,
-    "int16": torch.int16,
-    "int32": torch.int32,
-    "int64": torch.int64,
-    "uint8": torch.uint8,
-    "uint16": torch.uint16,
-    "uint32": torch.uint32,
-    "uint64": torch.uint64,
-    "float16": torch.float16,
-    "float32": torch.float32,
-    "float64": torch.float64,
-    "complex64": torch.complex64,
-    "complex128": torch.complex128,
-}
-
-NAMES = {dtype: name for name, dtype in NATIVE.items()}
-"""The dtype of NumPy for each of torch that it has."""
-
-_ML_NAMES = (
+NATIVE = (
+    "bool",
+    "int8",
+    "int16",
+    "int32",
+    "int64",
+    "uint8",
+    "uint16",
+    "uint32",
+    "uint64",
+    "float16",
+    "float32",
+    "float64",
+    "complex64",
+    "complex128",
+)
+"""Dtypes that NumPy and torch have in common, under the same names."""
+ML_DTYPES = (
     "bfloat16",
     "float8_e4m3fn",
     "float8_e4m3fnuz",
@@ -43,14 +41,21 @@ _ML_NAMES = (
     "float8_e5m2fnuz",
     "float8_e8m0fnu",
 )
-ML_DTYPES: dict[str, torch.dtype] = {
-    name: getattr(torch, name) for name in _ML_NAMES if hasattr(torch, name)
-}
+"""Those of ml_dtypes; an older torch lacks some."""
 
-BITS: dict[int, tuple[DType, torch.dtype]] = {
-    1: (np.dtype(np.uint8), torch.uint8),
-    2: (np.dtype(np.uint16), torch.uint16),
-}
+_CARRIERS: dict[int, DType] = {1: np.dtype(np.uint8), 2: np.dtype(np.uint16)}
+
+
+class _OfName:
+    """The torch dtype that a rule names: found when it is first asked for, then an attribute."""
+
+    def __set_name__(self, owner: type, name: str) -> None:
+        self._name = name
+
+    def __get__(self, rule: "DTypeRule", _: object = None) -> "torch.dtype | None":
+        name: str | None = getattr(rule, f"{self._name}_name")
+        dtype = rule.__dict__[self._name] = None if name is None else getattr(torch, name)
+        return dtype
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -60,24 +65,36 @@ class DTypeRule:
     `tensor` is the torch dtype with the same bits, or None where there is none; `carrier` is the
     NumPy dtype, in native byte order, that torch can share memory with and `carried` its torch
     twin; `swapped` says that the bytes must be swapped first; `cast` is the dtype asked for,
-    where it differs. `kind` is "number", "record", "text" or "refused".
+    where it differs. Names are those of torch's dtypes. `kind` is "number", "record", "text" or
+    "refused".
     """
 
     kind: str
     reason: str
-    tensor: torch.dtype | None = None
+    tensor_name: str | None = None
     carrier: DType | None = None
-    carried: torch.dtype | None = None
     swapped: bool = False
-    cast: torch.dtype | None = None
+    cast_name: str | None = None
 
     @property
-    def result(self) -> torch.dtype | None:
+    def result_name(self) -> str | None:
+        """The dtype of the tensor that comes out."""
+        return self.cast_name or self.tensor_name
+
+    @property
+    def carried_name(self) -> str | None:
+        """The name of `carrier`."""
+        return None if self.carrier is None else self.carrier.name
+
+    tensor, carried, cast = _OfName(), _OfName(), _OfName()
+
+    @property
+    def result(self) -> "torch.dtype | None":
         """The dtype of the tensor that comes out."""
         return self.cast or self.tensor
 
 
-def torch_dtype(asked: object) -> torch.dtype:
+def torch_dtype(asked: object) -> "torch.dtype":
     """Give the torch dtype that `asked` names: a torch dtype, a NumPy dtype or its name.
 
     Raises TypeError for anything else.
@@ -88,15 +105,30 @@ def torch_dtype(asked: object) -> torch.dtype:
     """
     if isinstance(asked, torch.dtype):
         return asked
-    if isinstance(asked, str) and asked in ML_DTYPES:
-        return ML_DTYPES[asked]
     try:
-        return (NATIVE | ML_DTYPES)[np.dtype(asked).name]  # type: ignore[call-overload]
-    except (TypeError, KeyError):
+        named = isinstance(asked, str) and asked in ML_DTYPES
+        name: Any = asked if named else np.dtype(asked).name  # type: ignore[call-overload]
+        known = name in NATIVE or name in ML_DTYPES
+        found: torch.dtype | None = getattr(torch, name, None) if known else None
+    except TypeError:
+        found = None
+    if found is None:
         raise TypeError(
             f"dtype={asked!r} names no tensor dtype; give a torch dtype such as torch.float32, "
             f"or str or bytes for text"
-        ) from None
+        )
+    return found
+
+
+@functools.cache
+def numpy_name(dtype: "torch.dtype") -> str | None:
+    """Give the name of the NumPy dtype like a torch dtype, None where NumPy has none.
+
+    Examples:
+        >>> numpy_name(torch.int64), numpy_name(torch.bfloat16)
+        ('int64', None)
+    """
+    return _name(dtype) if _name(dtype) in NATIVE else None
 
 
 def dtype_rule(dtype: DType, asked: object = None) -> DTypeRule:
@@ -111,43 +143,49 @@ def dtype_rule(dtype: DType, asked: object = None) -> DTypeRule:
         >>> dtype_rule(np.dtype("O")).kind
         'refused'
     """
-    if asked is not None and asked is not str and asked is not bytes:
-        asked = torch_dtype(asked)
+    text = asked is str or asked is bytes
+    want = None if asked is None or text else _name(torch_dtype(asked))
     # Two object dtypes are equal even if h5py's metadata marks only one of them as text.
-    return _rule(dtype, asked) if dtype.hasobject else _remembered_rule(dtype, asked)
+    rule = _rule if dtype.hasobject else _remembered_rule
+    return rule(dtype, want, text)
 
 
-def _rule(dtype: DType, asked: object) -> DTypeRule:
-    if asked is str or asked is bytes:
+def _name(dtype: "torch.dtype") -> str:
+    return str(dtype).removeprefix("torch.")
+
+
+def _rule(dtype: DType, want: str | None, text: bool) -> DTypeRule:
+    if text:
         return _text(dtype)
-    want = asked if isinstance(asked, torch.dtype) else None
     rule = _number(dtype, want)
     if want is None or rule.kind == "refused":
         return rule
     if rule.kind == "record":
         return _refuse("a structured dtype takes no dtype=; cast the fields of the dict one by one")
-    if rule.tensor == want:
+    if rule.tensor_name == want:
         return rule
-    if dtype.kind == "c" and not want.is_complex:
+    if dtype.kind == "c" and not want.startswith("complex"):
         return _refuse(
-            f"a cast from {dtype} to {want} would discard the imaginary part; "
+            f"a cast from {dtype} to torch.{want} would discard the imaginary part; "
             f"take .real or .abs() of the array first"
         )
-    return replace(rule, reason=f"cast from {dtype} to {want}, as asked", cast=want)
+    reason = f"cast from {dtype} to torch.{want}, as asked"
+    return replace(rule, reason=reason, cast_name=want)
 
 
 _remembered_rule = functools.lru_cache(maxsize=256)(_rule)
 
 
-def _number(dtype: DType, want: torch.dtype | None) -> DTypeRule:
+def _number(dtype: DType, want: str | None) -> DTypeRule:
     if dtype.names is not None:
         return DTypeRule(kind="record", reason="a structured dtype becomes a dict of its fields")
-    if dtype.name in ML_DTYPES:
-        return _bits(dtype, ML_DTYPES[dtype.name])
-    if _is_void(dtype) and want is not None and want in ML_DTYPES.values():
-        return _bits(dtype, want) if want.itemsize == dtype.itemsize else _refuse(_why_not(dtype))
+    if dtype.name in ML_DTYPES and hasattr(torch, dtype.name):
+        return _bits(dtype, dtype.name)
+    if _is_void(dtype) and want in ML_DTYPES:
+        same = _ml_bytes(want) == dtype.itemsize
+        return _bits(dtype, want) if same else _refuse(_why_not(dtype))
     if dtype.kind in "mM":
-        if want != torch.int64:
+        if want != "int64":
             return _refuse(
                 f"torch has no {dtype}; ask for dtype=torch.int64 to get the integer ticks "
                 f"(NaT becomes the smallest int64)"
@@ -158,14 +196,16 @@ def _number(dtype: DType, want: torch.dtype | None) -> DTypeRule:
     return _refuse(_why_not(dtype))
 
 
-def _bits(dtype: DType, tensor: torch.dtype) -> DTypeRule:
-    carrier, carried = BITS[dtype.itemsize]
+def _ml_bytes(name: str) -> int:
+    return 2 if name == "bfloat16" else 1
+
+
+def _bits(dtype: DType, name: str) -> DTypeRule:
     return DTypeRule(
         kind="number",
-        reason=f"{dtype.name} has the bits of {tensor}",
-        tensor=tensor,
-        carrier=carrier,
-        carried=carried,
+        reason=f"{dtype.name} has the bits of torch.{name}",
+        tensor_name=name,
+        carrier=_CARRIERS[dtype.itemsize],
     )
 
 
@@ -175,16 +215,10 @@ def _is_void(dtype: DType) -> bool:
 
 
 def _plain(carrier: DType, swapped: bool, reason: str) -> DTypeRule:
-    tensor = NATIVE[carrier.name]
     if swapped:
         reason = "the bytes are not in native order, and are swapped in the copy"
     return DTypeRule(
-        kind="number",
-        reason=reason,
-        tensor=tensor,
-        carrier=carrier,
-        carried=tensor,
-        swapped=swapped,
+        kind="number", reason=reason, tensor_name=carrier.name, carrier=carrier, swapped=swapped
     )
 
 
@@ -230,7 +264,8 @@ def _why_not(dtype: DType) -> str:
 
 
 def _why_no_void(dtype: DType) -> str:
-    stored = [name for name, tensor in ML_DTYPES.items() if tensor.itemsize == dtype.itemsize]
+    known = [name for name in ML_DTYPES if _ml_bytes(name) == dtype.itemsize]
+    stored = [name for name in known if hasattr(torch, name)]
     if not stored:
         return f"torch has no dtype with the bits of {dtype}; view the array as uint8"
     names = " or ".join(f"torch.{name}" for name in stored)

@@ -10,13 +10,13 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import torch
+from npdata.arrays.late import torch
 
 _UNLIMITED = 1 << 60
 """Control groups of version 1 write a huge number for no limit."""
 
 
-def free_bytes(device: torch.device | None) -> int | None:
+def free_bytes(device: "torch.device | None") -> int | None:
     """Give the free bytes of a device, of the machine for None; None where nothing says.
 
     Examples:
@@ -79,7 +79,7 @@ def _text(path: Path) -> str:
         return ""
 
 
-def _free_of_device(device: torch.device) -> int | None:
+def _free_of_device(device: "torch.device") -> int | None:
     if device.type == "mps":
         return torch.mps.recommended_max_memory() - torch.mps.driver_allocated_memory()
     own: Any = getattr(torch, device.type, None)

@@ -7,31 +7,28 @@ buffer. Invariant: the caller has checked that every row number is inside (`inde
 is only read, also where the view could write. It knows nothing of files and fields.
 """
 
+from __future__ import annotations
+
 import math
 import os
 from collections.abc import Callable
 from contextvars import ContextVar, copy_context
 from dataclasses import dataclass
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
-import torch
 from numpy.lib.array_utils import byte_bounds
 from numpy.typing import NDArray
-from torch import Tensor
 
-from npdata.arrays.dtypes import NAMES, NATIVE
+from npdata.arrays.dtypes import NATIVE, numpy_name, torch_dtype
+from npdata.arrays.late import torch
 
-SIGNED = {torch.uint16: torch.int16, torch.uint32: torch.int32, torch.uint64: torch.int64}
+if TYPE_CHECKING:
+    from torch import Tensor
+
+SIGNED = {"uint16": "int16", "uint32": "int32", "uint64": "int64"}
 """`index_select` has no unsigned words but bytes; signed ones have the same bits."""
-_WORDS = {
-    1: torch.uint8,
-    2: torch.int16,
-    4: torch.int32,
-    8: torch.int64,
-    16: torch.complex128,
-}
-_NUMPY_WORDS = {1: "u1", 2: "i2", 4: "i4", 8: "i8", 16: "c16"}
+_WORDS = {1: "uint8", 2: "int16", 4: "int32", 8: "int64", 16: "complex128"}
 _ADDED = frozenset(["float16", "float32", "float64", "int8", "int16", "int32", "int64", "uint8"])
 ON_ONE_CORE = 1 << 20
 """So many bytes of narrow rows NumPy gathers, on one core; more go to torch's threads."""
@@ -39,7 +36,6 @@ NARROW_BYTES = 128
 """Up to here NumPy gathers a row faster, on one core: 31 ns in place of 41, of 8 bytes 3 for 15."""
 FEW_BYTES = 1 << 18
 """So many bytes are copied on one core: more cores gain 20 µs, and wait 1 ms where one is busy."""
-_WHOLE = frozenset(d for d in NATIVE.values() if not d.is_floating_point and not d.is_complex)
 # From so many elements on torch divides a copy among its threads.
 _GRAIN = 32768
 Result = TypeVar("Result")
@@ -127,7 +123,7 @@ class RowTable:
     """Whether NumPy gathers faster: flat rows of up to `NARROW_BYTES`."""
 
     @classmethod
-    def of(cls, array: NDArray[Any]) -> "RowTable":
+    def of(cls, array: NDArray[Any]) -> RowTable:
         """Prepare `array` (at least one-dimensional); copies nothing.
 
         Examples:
@@ -145,8 +141,8 @@ class RowTable:
         if native and array.flags.aligned and not any(step % item for step in array.strides):
             steps = [step // item for step in array.strides]
             array = array.view(array.dtype.name)  # torch takes uint64, and not C's ulonglong
-            word = NATIVE[array.dtype.name]
-            view = memory.view(SIGNED.get(word, word)).as_strided(array.shape, steps)
+            word = torch_dtype(SIGNED.get(array.dtype.name, array.dtype.name))
+            view = memory.view(word).as_strided(array.shape, steps)
             flat = array.flags.c_contiguous
             narrow = flat and array.nbytes <= NARROW_BYTES * len(array)
             return cls(array=array, view=view, typed=True, flat=flat, narrow=narrow)
@@ -207,7 +203,7 @@ class ByteRows:
     step: int
 
     @classmethod
-    def of(cls, array: NDArray[np.uint8], row: int, *, step: int = 1) -> "ByteRows":
+    def of(cls, array: NDArray[np.uint8], row: int, *, step: int = 1) -> ByteRows:
         """Prepare contiguous bytes for rows of `row` bytes, at least 1; copies nothing.
 
         `step` is 1, 2, 4, 8 or 16; all offsets, and the row itself, are multiples of it.
@@ -222,15 +218,13 @@ class ByteRows:
         return cls.between(low, low + len(array), row, step=step, owner=array)
 
     @classmethod
-    def between(
-        cls, low: int, high: int, row: int, *, step: int, owner: object = None
-    ) -> "ByteRows":
+    def between(cls, low: int, high: int, row: int, *, step: int, owner: object = None) -> ByteRows:
         """Prepare the memory from address `low` to `high`, which is kept only if `owner` is.
 
         Only what is gathered is ever read: the rest may be anything, also memory of nobody.
         """
         flat = _Memory(owner, low, ((high - low) // step * step,)).tensor()
-        words = flat.view(_WORDS[step])
+        words = flat.view(torch_dtype(_WORDS[step]))
         row //= step
         view = words.as_strided((max(0, len(words) - row + 1), row), (1, 1))
         return cls(view=view, step=step)
@@ -245,7 +239,7 @@ class ByteRows:
     def select(self, starts: NDArray[np.int64], out: NDArray[np.uint8]) -> None:
         """Copy the bytes from `starts[k] * step` on to `out[k]`, as `gather` does."""
         # Views of tensors release and reacquire the GIL, those of arrays do not.
-        _select(self.view, starts, torch.from_numpy(out.view(_NUMPY_WORDS[self.step])))
+        _select(self.view, starts, torch.from_numpy(out.view(_WORDS[self.step])))
 
 
 def _select(view: Tensor, rows: NDArray[np.int64], out: Tensor) -> None:
@@ -294,15 +288,19 @@ def cast_values(source: Tensor, dtype: torch.dtype) -> Tensor:
     For 64 x 1,025 tokens NumPy's `astype` takes 8 of 60 µs less than `copy_values` to a new tensor.
     """
     few = _on_one_core(source.numel(), source.element_size())
-    if few and source.dtype in _WHOLE and dtype in _WHOLE:
-        return torch.from_numpy(source.numpy().astype(NAMES[dtype]))
+    if few and _whole(source.dtype) and _whole(dtype):
+        return torch.from_numpy(source.numpy().astype(numpy_name(dtype)))
     return copy_values(source, torch.empty(source.shape, dtype=dtype, device="cpu"))
+
+
+def _whole(dtype: torch.dtype) -> bool:
+    return not dtype.is_floating_point and not dtype.is_complex
 
 
 def copy_values(source: Tensor, out: Tensor) -> Tensor:
     """Copy contiguous `source` to `out` of the same shape, in the dtype of `out`; gives `out`."""
     if _on_one_core(source.numel(), source.element_size()):
-        if source.dtype in _WHOLE and out.dtype in _WHOLE:
+        if _whole(source.dtype) and _whole(out.dtype):
             out.numpy()[...] = source.numpy()
             return out
     elif not (_alone.get() or (_Process.forked and _lost_threads())):

@@ -9,11 +9,12 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-from npdata.cli.console import SUCCESS, Command, bytes_text, count_text, print_json, printable
+from npdata.cli.console import SUCCESS, bytes_text, count_text, print_json, printable
 from npdata.sources.cache.folder import Folder, Held
 
 
-def _add_arguments(parser: argparse.ArgumentParser) -> None:
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the arguments of the command."""
     parser.add_argument("folder", metavar="FOLDER", help="the folder that cache= names")
     what = parser.add_mutually_exclusive_group()
     what.add_argument("--list", action="store_true", help="list what it keeps (the default)")
@@ -21,7 +22,8 @@ def _add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--json", action="store_true", help="print JSON instead of lines")
 
 
-def _run(arguments: argparse.Namespace) -> int:
+def run(arguments: argparse.Namespace) -> int:
+    """List what the folder keeps, or remove it; gives the exit code."""
     path = Path(arguments.folder)
     if not path.is_dir():
         raise NotADirectoryError(f"{path} is no folder, and cache= keeps rows in one")
@@ -57,11 +59,3 @@ def _as_json(held: Held) -> dict[str, Any]:
         "last_used": last_used,
         "path": str(held.path),
     }
-
-
-CACHE = Command(
-    name="cache",
-    summary="List what a folder of decoded rows keeps, or remove it.",
-    add_arguments=_add_arguments,
-    run=_run,
-)

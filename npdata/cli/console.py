@@ -1,13 +1,11 @@
-"""What every command shares: what a command is, where it prints, how it is interrupted, units.
+"""What every command shares: where it prints, how it is interrupted, units.
 
-Idea: a command is a value: a name, a sentence, its arguments and what runs them. rich draws and
-belongs to the extra `cli`; JSON needs nothing. Invariant: exit code 0 is success, 1 a check that
-failed or work that could not be done, 2 wrong usage; a pipe gets no colour codes and no line
-broken for a screen; names of files are never taken for markup or commands to a terminal; units are
-decimal (1 GB is 10**9 bytes).
+Idea: rich draws and belongs to the extra `cli`; JSON needs nothing. Invariant: exit code 0 is
+success, 1 a check that failed or work that could not be done, 2 wrong usage; a pipe gets no colour
+codes and no line broken for a screen; names of files are never taken for markup or commands to a
+terminal; units are decimal (1 GB is 10**9 bytes).
 """
 
-import argparse
 import json
 import os
 import re
@@ -18,7 +16,6 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
 from types import FrameType
 from typing import Any
 
@@ -37,16 +34,6 @@ _PREFIXES = ("", "k", "M", "G", "T", "P", "E")
 
 class UsageError(Exception):
     """What was asked for cannot be meant; the message says what to ask for instead."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class Command:
-    """`add_arguments` fills the parser, `run` does the work and gives the exit code."""
-
-    name: str
-    summary: str
-    add_arguments: Callable[[argparse.ArgumentParser], None]
-    run: Callable[[argparse.Namespace], int]
 
 
 @contextmanager

@@ -1,33 +1,46 @@
 """The entry of the command line: which command, and how it ends.
 
-Idea: a literal table of commands. Invariant: an error that a user can cause is text on the
+Idea: a table of modules, of which the one asked for is imported: `bench` needs torch, and to look
+at a file needs none. Each has `add_arguments(parser)` and `run(arguments)`, which gives the exit
+code. Invariant: an error that a user can cause is text on the
 standard error output, one line unless it lists what is wrong, and an exit code, never a traceback;
-Ctrl-C ends with 130. What a command does is its own.
+Ctrl-C ends with 130.
 """
 
 import argparse
+import importlib
 import io
 import os
 import sys
 from collections.abc import Sequence
 from importlib.metadata import version
 
-from npdata.cli.bench.command import BENCH
-from npdata.cli.cache import CACHE
 from npdata.cli.console import (
     FAILED,
     INTERRUPTED,
     USAGE,
-    Command,
     UsageError,
     ends_once,
+    interrupts_wait,
     printable,
 )
-from npdata.cli.convert.command import CONVERT
-from npdata.cli.inspect.command import INSPECT
 from npdata.errors import MemberNotFoundError, NpdataError
 
-COMMANDS: tuple[Command, ...] = (INSPECT, CONVERT, BENCH, CACHE)
+COMMANDS = {
+    "inspect": (
+        "npdata.cli.inspect.command",
+        "Tell how arrays in files are stored and read, what random access costs, what to do.",
+    ),
+    "convert": (
+        "npdata.cli.convert.command",
+        "Write arrays from .npy, .npz, HDF5 or raw files into another kind of file.",
+    ),
+    "bench": (
+        "npdata.cli.bench.command",
+        "Measure how fast this machine reads the rows for training, and recommend settings.",
+    ),
+    "cache": ("npdata.cli.cache", "List what a folder of decoded rows keeps, or remove it."),
+}
 WRONG = (
     UsageError,
     FileNotFoundError,
@@ -45,17 +58,18 @@ def main(arguments: Sequence[str] | None = None) -> int:
         Traceback (most recent call last):
         SystemExit: 0
     """
-    name = "npdata"
+    words = sys.argv[1:] if arguments is None else list(arguments)
+    name = " ".join(["npdata", *(word for word in words[:1] if word in COMMANDS)])
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
             # A name that the terminal's encoding lacks must not end what is done already.
             stream.reconfigure(errors="backslashreplace")
     try:
-        parsed = _parser().parse_args(arguments)
-        command: Command = parsed.command
-        name = f"npdata {command.name}"
         with ends_once():
-            code = command.run(parsed)
+            with interrupts_wait():  # h5py loses what ends a program, also while it is imported
+                parser = _parser(words[:1])
+            parsed = parser.parse_args(words)
+            code: int = parsed.run(parsed)
         sys.stdout.flush()
     except KeyboardInterrupt:
         return _failed(name, "interrupted", INTERRUPTED)
@@ -82,14 +96,17 @@ def _message(why: str | Exception) -> str:
     return "\n".join(map(printable, str(why).split("\n")))
 
 
-def _parser() -> argparse.ArgumentParser:
+def _parser(asked: Sequence[str]) -> argparse.ArgumentParser:
+    """Give the parser of all commands, with the arguments of those asked for."""
     parser = argparse.ArgumentParser(
         prog="npdata", description="Arrays in files, for training with PyTorch."
     )
     parser.add_argument("--version", action="version", version=f"npdata {version('npdata')}")
     commands = parser.add_subparsers(metavar="COMMAND", required=True)
-    for command in COMMANDS:
-        own = commands.add_parser(command.name, help=command.summary, description=command.summary)
-        command.add_arguments(own)
-        own.set_defaults(command=command)
+    for name, (module, summary) in COMMANDS.items():
+        own = commands.add_parser(name, help=summary, description=summary)
+        if name in asked:
+            command = importlib.import_module(module)
+            command.add_arguments(own)
+            own.set_defaults(run=command.run)
     return parser

@@ -19,7 +19,7 @@ import torch
 from torch import Tensor
 from torch.utils.data import get_worker_info
 
-from npdata.arrays.dtypes import NAMES
+from npdata.arrays.dtypes import numpy_name
 from npdata.errors import DeviceError
 
 Result = TypeVar("Result")
@@ -74,7 +74,7 @@ def plain_memory(shape: tuple[int, ...], dtype: torch.dtype) -> Tensor:
     NumPy asks the system for large pages where torch does not: a padded batch of 16 MB takes 1.9
     ms in place of 3.4, most of which were page faults.
     """
-    name = NAMES.get(dtype)
+    name = numpy_name(dtype)
     if name is not None and math.prod(shape) * dtype.itemsize >= LARGE_BYTES:
         return torch.from_numpy(np.empty(shape, name))
     return torch.empty(shape, dtype=dtype, device="cpu")

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from npdata.arrays.convert import Conversion
+from npdata.arrays.dtypes import torch_dtype
 from npdata.arrays.gather import SIGNED
 from npdata.dataset.batch_memory import Allocate, pins_memory
 from npdata.dataset.field import Field
@@ -32,8 +33,8 @@ def words_of(field: RowsField) -> torch.dtype:
         >>> words_of(RowsField(0, npdata.open_source(np.zeros(3, np.uint16))))
         torch.int16
     """
-    carried = field.rule.carried or torch.uint8
-    return SIGNED.get(carried, carried)
+    carried = field.rule.carried_name or "uint8"
+    return torch_dtype(SIGNED.get(carried, carried))
 
 
 class DeviceField(Field):

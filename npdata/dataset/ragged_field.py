@@ -7,7 +7,6 @@ is a view of the data where that is sound.
 """
 
 import functools
-from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -15,7 +14,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from npdata.arrays.convert import ArrayLayout, Conversion, apply, as_tensor, decide
+from npdata.arrays.convert import Conversion, apply, as_tensor
 from npdata.arrays.dtypes import DType, DTypeRule, dtype_rule
 from npdata.arrays.gather import copy_values
 from npdata.dataset.batch_memory import Allocate, plain_memory, scratch_memory
@@ -24,6 +23,7 @@ from npdata.dataset.padded import Padded
 from npdata.dataset.ragged_form import RaggedForm, batch_of, lay, numbers_in
 from npdata.errors import ConversionError, FieldError
 from npdata.sources.base import Source
+from npdata.sources.conversion import ragged_conversion
 from npdata.sources.ragged import RaggedSource
 
 
@@ -138,18 +138,6 @@ class RaggedField(Field):
         rule = self.rule
         words = out if rule.carried == rule.tensor else out.view(rule.carried or out.dtype)
         return words.numpy().view(self.source.values_dtype.newbyteorder("="))
-
-
-def ragged_conversion(source: RaggedSource, dtype: object = None) -> Conversion:
-    """Decide how one sample of `source` becomes a tensor of `dtype` (None: as it is)."""
-    layout = source.pieces_layout
-    if layout is not None:
-        return decide(layout, dtype=dtype)
-    fresh = ArrayLayout.of(np.empty((0, *source.row_shape), source.values_dtype))
-    decided = decide(fresh, copy=True, dtype=dtype)
-    if decided.action != "copy":
-        return decided
-    return replace(decided, reason=f"{source.access.kind} rows are read into fresh memory")
 
 
 def _require_value(padding: Any, dtype: torch.dtype, label: str | int) -> None:

@@ -20,12 +20,10 @@ from npdata.arrays.dtypes import DTypeRule, dtype_rule
 from npdata.arrays.gather import FEW_BYTES, cast_values, copy_values
 from npdata.dataset.batch_memory import Allocate, plain_memory, scratch_memory
 from npdata.dataset.field import Field, Value
-from npdata.dataset.ragged_field import ragged_conversion
 from npdata.errors import ConversionError
 from npdata.sources.base import Source
-from npdata.sources.columns import ColumnsSource, numeric_columns
+from npdata.sources.conversion import conversion_of
 from npdata.sources.decode import require_one_packing
-from npdata.sources.ragged import RaggedSource
 
 
 class RowsField(Field):
@@ -160,49 +158,6 @@ class RowsField(Field):
         source.read(indices, raw)
         if rule.swapped:
             raw.byteswap(inplace=True)
-
-
-def conversion_of(source: Source, dtype: object = None) -> Conversion:
-    """Decide how one row of a source becomes a sample of `dtype` (None: as it is), or why not."""
-    if isinstance(source, RaggedSource):
-        return ragged_conversion(source, dtype)
-    rule = dtype_rule(source.dtype, dtype)
-    if rule.kind == "text":
-        return Conversion(action="text", reason=rule.reason)
-    if rule.kind == "record":
-        return _of_columns(source)
-    layout = source.row_layout
-    if layout is not None:
-        return decide(layout, dtype=dtype)
-    if rule.kind == "refused":
-        return Conversion(action="refuse", reason=rule.reason)
-    reason = f"{source.access.kind} rows are read into fresh memory"
-    return Conversion(action="copy", rule=rule, reason=reason)
-
-
-def _of_columns(source: Source) -> Conversion:
-    """Decide on the columns of records; text that was chosen by name is kept as str."""
-    layout = source.row_layout
-    known = layout or ArrayLayout.of(np.empty((0, *source.shape[1:]), source.dtype)).row
-    parts = []
-    for name, column in known.fields:
-        text = isinstance(source, ColumnsSource) and dtype_rule(column.dtype, str).kind == "text"
-        if text and not column.shape:
-            parts.append((name, Conversion(action="text", reason="text, chosen by its name")))
-            continue
-        part = decide(column, copy=True if layout is None else None)
-        if part.action == "refuse":
-            reason = f"its column {name!r}: {part.reason.partition(';')[0]}; {_advised(source)}"
-            return Conversion(action="refuse", reason=reason)
-        parts.append((name, part))
-    rule = dtype_rule(source.dtype)
-    return Conversion(action="fields", reason=rule.reason, fields=tuple(parts))
-
-
-def _advised(source: Source) -> str:
-    numeric = numeric_columns(source.dtype)
-    some = f"columns={numeric!r} leaves it out" if numeric else "no column holds numbers"
-    return f"{some}, and text is kept as str in a column that columns= names"
 
 
 def _known(dtype: torch.dtype | None) -> torch.dtype:

@@ -11,7 +11,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from npdata.arrays.dtypes import NATIVE, DType
+from npdata.arrays.dtypes import DType, torch_dtype
 from npdata.sources.packing import Packing
 
 _FLOATS = ("float32", "float64")
@@ -50,10 +50,10 @@ class TensorDecoder:
         packing = self.packing
         result = packing.result(self.stored)
         if packing.unsigned is not None:
-            raw = raw.view(NATIVE[packing.meant(self.stored).name])
+            raw = raw.view(torch_dtype(packing.meant(self.stored)))
         numbers = raw if raw.is_floating_point() else raw.to(torch.int64)
         absent = self._absent(numbers)
-        values = raw.to(NATIVE[result.name])
+        values = raw.to(torch_dtype(result))
         if absent is not None:
             values = values.masked_fill(absent, np.nan)
         if packing.scale is not None:
@@ -84,4 +84,4 @@ class TensorDecoder:
 
 def _in(result: DType, factor: Any, values: Tensor) -> Tensor:
     """Give values in the dtype in which NumPy multiplies and adds them with a factor."""
-    return values.to(NATIVE[np.result_type(result, factor).name])
+    return values.to(torch_dtype(np.result_type(result, factor)))

@@ -19,7 +19,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from npdata.arrays.dtypes import NAMES
+from npdata.arrays.dtypes import numpy_name
 from npdata.dataset.batch_memory import plain_memory
 
 REUSE_BYTES = 1 << 19
@@ -65,7 +65,7 @@ class BufferPool:
             return plain_memory(shape, dtype)
         array = self._unused(nbytes)
         part = array if array.nbytes == nbytes else array[:nbytes]
-        name = NAMES.get(dtype)
+        name = numpy_name(dtype)
         if name is None:
             tensor = torch.from_numpy(part).view(dtype).view(shape)
         else:

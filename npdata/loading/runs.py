@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.utils.data import Subset
 
-from npdata.arrays.dtypes import NATIVE
+from npdata.arrays.dtypes import NATIVE, torch_dtype
 from npdata.dataset.numpy_dataset import NumpyDataset
 from npdata.dataset.rows_field import RowsField
 from npdata.loading.batch_task import BatchTask, Made
@@ -29,7 +29,7 @@ from npdata.loading.wrapped_datasets import is_direct, parts_of
 from npdata.sampling.rows import MaskedRows, RowNumbers
 from npdata.sampling.run import Batches
 
-_SHARED = frozenset(NATIVE.values())
+_SHARED = frozenset(map(torch_dtype, NATIVE))
 """The dtypes that tensors and arrays have in common."""
 
 

@@ -14,12 +14,12 @@ from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
-from torch import Tensor
 
 from npdata.arrays.blocks import Blocks
 from npdata.arrays.convert import ArrayLayout
 from npdata.arrays.dtypes import DType
 from npdata.arrays.gather import RowTable
+from npdata.arrays.late import torch
 from npdata.sources.cache.cache import Cache, with_cache
 from npdata.sources.packing import NOT_PACKED, Packing, Packings
 
@@ -168,7 +168,7 @@ class Source(ABC):
         the file as it was opened: `ChangedFileError` where it changed before or during the copy.
         """
 
-    def select(self, indices: NDArray[np.int64], out: Tensor) -> bool:
+    def select(self, indices: NDArray[np.int64], out: "torch.Tensor") -> bool:
         """Copy row `indices[k]` to `out[k]`, a tensor of their dtype; False where it must `read`.
 
         For rows that lie in place in the course of time, though `table` is None.

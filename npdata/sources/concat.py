@@ -12,9 +12,9 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from torch import Tensor
 
 from npdata.arrays.gather import address_of
+from npdata.arrays.late import torch
 from npdata.sources.base import Access, Source
 from npdata.sources.cache.cache import Cache
 from npdata.sources.end_to_end import Edges, EndToEnd
@@ -155,7 +155,7 @@ class ConcatSource(EndToEnd):
             self._opened(owner).read(inside, rows)
             out[places[at]] = rows
 
-    def select(self, indices: NDArray[np.int64], out: Tensor) -> bool:
+    def select(self, indices: NDArray[np.int64], out: "torch.Tensor") -> bool:
         """Gather the rows of all parts into a tensor, where all lie in files."""
         return not self.own and self._shards.select(self.edges.owners(indices), indices, out)
 

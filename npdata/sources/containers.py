@@ -12,9 +12,9 @@ from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 
+from npdata.arrays.late import torch
 from npdata.errors import UnsupportedSourceError, require
 
 
@@ -53,7 +53,7 @@ def _refuse(given: Any, why: str, write: str) -> UnsupportedSourceError:
     return UnsupportedSourceError(f"a {kind} {why}: give {write}")
 
 
-def _of_torch(given: torch.Tensor) -> Held:
+def _of_torch(given: "torch.Tensor") -> Held:
     cures = (
         (given.device.type != "cpu", f"lies on {given.device}", "x.cpu()"),
         (given.requires_grad, "requires gradients", "x.detach()"),

@@ -12,7 +12,7 @@ from typing import Any, cast
 import numpy as np
 from numpy.typing import NDArray
 
-from npdata.arrays.convert import refusal
+from npdata.arrays.convert import ArrayLayout, refusal
 from npdata.arrays.dtypes import DType
 from npdata.arrays.gather import RowTable, address_of
 from npdata.errors import ChangedFileError, SourceError, UnsupportedSourceError
@@ -45,12 +45,20 @@ class MemorySource(InPlaceSource):
         self.where = "array in memory"
         self.access = Access(kind="memory", reason="an array of this process, read in place")
         self._array = np.asarray(array)
-        self._table = RowTable.of(self._array)
+        self._table: RowTable | None = None
 
     @property
     def table(self) -> RowTable:
         """The array itself, ready for the copy kernel."""
-        return self._table
+        table = self._table
+        if table is None:
+            table = self._table = RowTable.of(self._array)
+        return table
+
+    @property
+    def row_layout(self) -> ArrayLayout:
+        """The layout that every row of the array has."""
+        return ArrayLayout.of(self._array).row
 
     def __reduce__(self) -> tuple[Any, ...]:
         """Pickle the array as native bytes with its dtype: NumPy drops another byte order."""

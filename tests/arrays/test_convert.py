@@ -10,7 +10,7 @@ from hypothesis.extra import numpy as npst
 
 import npdata
 from npdata import as_tensor, explain
-from npdata.arrays.dtypes import ML_DTYPES, NATIVE
+from npdata.arrays.dtypes import ML_DTYPES, NATIVE, torch_dtype
 
 
 def shares(tensor: torch.Tensor, array: np.ndarray) -> bool:
@@ -21,7 +21,7 @@ def shares(tensor: torch.Tensor, array: np.ndarray) -> bool:
 def test_dtypes_that_torch_has_are_shared(name: str) -> None:
     array = np.arange(6).reshape(2, 3).astype(name)
     tensor = as_tensor(array)
-    assert tensor.dtype == NATIVE[name]
+    assert tensor.dtype == torch_dtype(name)
     assert shares(tensor, array)
     assert (tensor.numpy() == array).all()
 
@@ -30,7 +30,7 @@ def test_dtypes_that_torch_has_are_shared(name: str) -> None:
 def test_the_dtypes_of_ml_dtypes_keep_their_bits(name: str) -> None:
     array = np.array([0.5, 1, 2, 4]).astype(getattr(ml_dtypes, name))
     tensor = as_tensor(array)
-    assert tensor.dtype == ML_DTYPES[name]
+    assert tensor.dtype == torch_dtype(name)
     assert shares(tensor, array)
     assert tensor.to(torch.float32).tolist() == [0.5, 1, 2, 4]
     assert as_tensor(array, copy=True).to(torch.float32).tolist() == [0.5, 1, 2, 4]
@@ -40,8 +40,8 @@ def test_the_dtypes_of_ml_dtypes_keep_their_bits(name: str) -> None:
 def test_bits_without_a_name_are_read_as_the_dtype_asked_for(name: str) -> None:
     array = np.array([0.5, 1, 2, 4]).astype(getattr(ml_dtypes, name))
     void = array.view(f"V{array.itemsize}")
-    tensor = as_tensor(void, dtype=ML_DTYPES[name])
-    assert tensor.dtype == ML_DTYPES[name]
+    tensor = as_tensor(void, dtype=torch_dtype(name))
+    assert tensor.dtype == torch_dtype(name)
     assert shares(tensor, void)
     assert tensor.to(torch.float32).tolist() == [0.5, 1, 2, 4]
     for odd in (void[::2], readonly(void.copy()), np.array((void[0],), object)[0]):
@@ -273,7 +273,7 @@ def test_values_are_numpys_for_every_layout(array: np.ndarray, copy: bool | None
         return
     tensor = as_tensor(array, copy=copy)
     assert tensor.numpy().astype(array.dtype).tobytes() == array.tobytes()
-    assert tensor.dtype == decision.dtype == NATIVE[array.dtype.name]
+    assert tensor.dtype == decision.dtype == torch_dtype(array.dtype)
     if array.size:
         assert shares(tensor, array) == (decision.action == "view")
 

@@ -17,14 +17,14 @@ from inspected import stored
 from processes import environment, run
 
 from npdata import NumpyDataset
-from npdata.cli.inspect.report import Chunks
-from npdata.cli.main import main
-from npdata.cli.plot import (
+from npdata.cli.inspect.picture import (
     MOST_BYTES,
     as_image,
     bins_of,
     choose_rows,
 )
+from npdata.cli.inspect.report import Chunks
+from npdata.cli.main import main
 from npdata.sources.hdf5.kinds import Filter
 
 CORPUS = Path(__file__).parents[2] / ".corpus" / "files"

@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from npdata import NumpyDataset, errors
-from npdata.arrays.dtypes import ML_DTYPES
+from npdata.arrays.dtypes import ML_DTYPES, torch_dtype
 
 VALUES = [1.5, -2, 0.25, 3, 1]
 
@@ -48,8 +48,8 @@ WRITERS: dict[str, Callable[[Path, np.ndarray], str]] = {
 def test_the_bits_are_read_as_the_dtype_asked_for(tmp_path: Path, kind: str, name: str) -> None:
     values = np.tile(VALUES, (7, 1))
     place = WRITERS[kind](tmp_path, values.astype(getattr(ml_dtypes, name)))
-    ds = NumpyDataset(x=place, dtype={"x": ML_DTYPES[name]})
-    assert ds[[6, 0]]["x"].dtype == ML_DTYPES[name]
+    ds = NumpyDataset(x=place, dtype={"x": torch_dtype(name)})
+    assert ds[[6, 0]]["x"].dtype == torch_dtype(name)
     for rows in ([6, 0, 6], slice(None), slice(1, 6, 2)):
         assert ds[rows]["x"].float().tolist() == values[rows].tolist()
     assert ds[3]["x"].float().tolist() == VALUES

@@ -16,11 +16,11 @@ from typing import Any
 from npdata.cli.arguments import add_raw_arguments, raw_layout, typed
 from npdata.cli.bench.advice import Recommendation, advise
 from npdata.cli.bench.measure import measure
+from npdata.cli.bench.picture import draw_figures
 from npdata.cli.bench.report import TITLES, Figure, Report
 from npdata.cli.bench.target import open_target
 from npdata.cli.console import (
     SUCCESS,
-    Command,
     bytes_text,
     count_text,
     new_console,
@@ -29,7 +29,7 @@ from npdata.cli.console import (
     shape_text,
     status_line,
 )
-from npdata.cli.plot import draw_figures, new_figure, require_format, save_figure
+from npdata.cli.plot import new_figure, require_format, save_figure
 from npdata.cli.show import print_notes, print_table, rate_text, styled
 from npdata.loading.schedule import MOST_THREADS
 
@@ -39,7 +39,8 @@ _STYLES = {"loader": "green", "dataloader": "green", "bare": "cyan"}
 _HEADS = ("", "rows/s", "bytes/s", "±", "start", "of fastest")
 
 
-def _add_arguments(parser: argparse.ArgumentParser) -> None:
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the arguments of the command."""
     parser.add_argument(
         "paths",
         nargs="+",
@@ -71,7 +72,8 @@ def _add_arguments(parser: argparse.ArgumentParser) -> None:
     add_raw_arguments(parser)
 
 
-def _run(arguments: argparse.Namespace) -> int:
+def run(arguments: argparse.Namespace) -> int:
+    """Measure and print; gives the exit code."""
     raw = raw_layout(arguments)
     if arguments.plot is not None:
         require_format(arguments.plot)
@@ -167,11 +169,3 @@ def _number(kind: type[int] | type[float], least: float, hint: str) -> Callable[
         return value
 
     return typed(read, "such number", hint)
-
-
-BENCH = Command(
-    name="bench",
-    summary="Measure how fast this machine reads the rows for training, and recommend settings.",
-    add_arguments=_add_arguments,
-    run=_run,
-)

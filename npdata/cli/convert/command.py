@@ -19,7 +19,6 @@ from npdata.arrays.per_process import cores
 from npdata.cli.arguments import add_raw_arguments, byte_size, raw_layout, typed
 from npdata.cli.console import (
     SUCCESS,
-    Command,
     UsageError,
     bytes_text,
     count_text,
@@ -91,7 +90,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """Convert; raises what `npdata.cli.main` turns into an exit code."""
+    """Convert and print what was written; gives the exit code."""
     kind = _format(Path(arguments.target))
     inputs = open_inputs(arguments.sources, raw_layout(arguments), arguments.files)
     with ExitStack() as opened:
@@ -234,11 +233,3 @@ def _format(target: Path) -> Format:
             return kind
     known = ", ".join(suffix for kind in FORMATS for suffix in kind.suffixes)
     raise UsageError(f"{target}: the name has to end in one of {known}")
-
-
-CONVERT = Command(
-    name="convert",
-    summary="Write arrays from .npy, .npz, HDF5 or raw files into another kind of file.",
-    add_arguments=add_arguments,
-    run=run,
-)

@@ -14,7 +14,6 @@ from npdata.cli.arguments import RawLayout, add_raw_arguments, raw_layout
 from npdata.cli.console import (
     FAILED,
     SUCCESS,
-    Command,
     UsageError,
     bytes_text,
     count_text,
@@ -26,8 +25,9 @@ from npdata.cli.console import (
 from npdata.cli.inspect.examine import examine, files_of
 from npdata.cli.inspect.kinds import Kind, kinds_of
 from npdata.cli.inspect.layouts import recognised
+from npdata.cli.inspect.picture import draw_arrays
 from npdata.cli.inspect.report import DatasetReport, FileReport, Stored
-from npdata.cli.plot import draw_arrays, require_format, save_figure
+from npdata.cli.plot import require_format, save_figure
 from npdata.cli.show import Note, dtype_text, print_notes, print_table, styled
 from npdata.errors import SourceError
 from npdata.sources.base import Source
@@ -51,7 +51,8 @@ _ALIKE = (
 )
 
 
-def _add_arguments(parser: argparse.ArgumentParser) -> None:
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the arguments of the command."""
     parser.add_argument(
         "paths",
         nargs="+",
@@ -67,7 +68,8 @@ def _add_arguments(parser: argparse.ArgumentParser) -> None:
     add_raw_arguments(parser)
 
 
-def _run(arguments: argparse.Namespace) -> int:
+def run(arguments: argparse.Namespace) -> int:
+    """Look at every path and print what was found; gives the exit code."""
     raw = raw_layout(arguments)
     if arguments.plot is not None:
         require_format(arguments.plot)
@@ -217,11 +219,3 @@ def _picture(arrays: Sequence[DatasetReport], raw: RawLayout | None, *, failed: 
 
 def _has_numbers(stored: Stored) -> bool:
     return stored.nbytes > 0 and stored.sample.kind in ("view", "copy")
-
-
-INSPECT = Command(
-    name="inspect",
-    summary="Tell how arrays in files are stored and read, what random access costs, what to do.",
-    add_arguments=_add_arguments,
-    run=_run,
-)

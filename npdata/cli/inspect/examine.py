@@ -17,9 +17,9 @@ from npdata.cli.arguments import RawLayout, undescribed
 from npdata.cli.console import UsageError, interrupts_wait
 from npdata.cli.inspect.advice import advise
 from npdata.cli.inspect.report import Chunks, Cost, DatasetReport, FileReport, Sample, Stored
-from npdata.dataset.rows_field import conversion_of
 from npdata.errors import FormatError, MemberNotFoundError, NpdataError
 from npdata.sources.base import Source
+from npdata.sources.conversion import conversion_of
 from npdata.sources.file import require_local
 from npdata.sources.foreign import foreign_file
 from npdata.sources.hdf5 import list_datasets
@@ -92,7 +92,8 @@ def examine(text: str, raw: RawLayout | None) -> FileReport:
 
 
 def _in_place(where: str, source: Source) -> DatasetReport:
-    ordered = source.table is None or source.table.array.flags.c_contiguous
+    row = source.row_layout
+    ordered = row is None or row.contiguous or not len(source)
     stored = _stored(source, "C order" if ordered else "Fortran order")
     source.close()
     return DatasetReport(where=where, stored=stored, advice=advise(stored, where=where))
@@ -199,7 +200,7 @@ def _stored(source: Source, layout: str) -> Stored:
         stored_bytes=len(source) * source.row_bytes,
         layout=layout,
         access=source.access,
-        sample=Sample(kind=kind, reason=conversion.reason, dtype=conversion.dtype),
+        sample=Sample(kind=kind, reason=conversion.reason, dtype=conversion.dtype_text),
     )
 
 

@@ -8,8 +8,6 @@ import math
 from dataclasses import asdict, dataclass, fields
 from typing import Any
 
-import torch
-
 from npdata.arrays.dtypes import DType
 from npdata.sources.base import Access
 from npdata.sources.hdf5.kinds import Filter
@@ -58,7 +56,7 @@ class Sample:
 
     kind: str
     reason: str
-    dtype: torch.dtype | None
+    dtype: str | None
 
 
 @dataclass(frozen=True, kw_only=True)

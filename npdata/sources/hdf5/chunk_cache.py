@@ -19,10 +19,9 @@ from queue import Empty, SimpleQueue
 from typing import Any, TypeAlias
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
-from torch.utils.data import get_worker_info
 
+from npdata.arrays.late import torch
 from npdata.arrays.per_process import PerProcess, cores
 from npdata.sources.hdf5.budget import default_budget, share
 from npdata.sources.hdf5.chunk_memory import Chunk, ChunkMemory
@@ -433,7 +432,7 @@ _END = object()
 
 
 def _make() -> ChunkCache:
-    worker = get_worker_info()
+    worker = torch.utils.data.get_worker_info()
     workers = None if worker is None else worker.num_workers
     return ChunkCache(share(default_budget(), workers), share(cores(), workers))
 

@@ -12,8 +12,8 @@ from typing import Any, Self
 
 import numpy as np
 from numpy.typing import NDArray
-from torch import Tensor
 
+from npdata.arrays.late import torch
 from npdata.arrays.per_process import PerProcess
 from npdata.errors import FormatError
 from npdata.sources.base import Source, cut
@@ -156,7 +156,7 @@ class DecodedSource(ChunkedSource):
             self._state.get().read_runs(starts, stops, read)
         return cut(read, sizes)
 
-    def select(self, indices: NDArray[np.int64], out: Tensor) -> bool:
+    def select(self, indices: NDArray[np.int64], out: "torch.Tensor") -> bool:
         """Gather the rows into a tensor, where they are kept in place."""
         if self._kept is None:
             return False

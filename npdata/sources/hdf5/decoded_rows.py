@@ -17,9 +17,9 @@ from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
-from torch import Tensor
 
 from npdata.arrays.gather import ByteRows, RowTable, without_threads
+from npdata.arrays.late import torch
 from npdata.arrays.per_process import cores
 from npdata.errors import CacheWarning
 from npdata.sources.base import rows_of_runs
@@ -145,7 +145,7 @@ class DecodedRows:
         self._leave(entry)
         from_chunks()
 
-    def select(self, indices: NDArray[np.int64], out: Tensor) -> bool:
+    def select(self, indices: NDArray[np.int64], out: "torch.Tensor") -> bool:
         """Gather rows into a tensor, where they are kept in place; False where they are not.
 
         It spares a tenth of a batch of 256 rows of 3 KiB, which views of the tensor as arrays cost.

@@ -20,10 +20,10 @@ from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
-from torch import Tensor
 
 from npdata.arrays.dtypes import DType
 from npdata.arrays.gather import ByteRows, address_of
+from npdata.arrays.late import torch
 from npdata.arrays.per_process import PerProcess
 from npdata.errors import ChangedFileError, ClosedError
 from npdata.sources.file import ask_for, fill
@@ -156,7 +156,9 @@ class Shards:
             lambda: _Maps(len(table), bounds, JointMap.reserved(layout, dtype, row_shape))
         )
 
-    def select(self, parts: NDArray[np.int64], rows: NDArray[np.int64], out: Tensor) -> bool:
+    def select(
+        self, parts: NDArray[np.int64], rows: NDArray[np.int64], out: "torch.Tensor"
+    ) -> bool:
         """Copy row `rows[k]` of part `parts[k]` to `out[k]`, a tensor of their dtype.
 
         False where they are no rows of one array, so that it must `gather`. Raises

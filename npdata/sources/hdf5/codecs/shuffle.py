@@ -5,10 +5,10 @@ as they were.
 """
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 
 from npdata.arrays.gather import tensor_of
+from npdata.arrays.late import torch
 from npdata.sources.hdf5.codecs.base import Bytes, Decoder, as_array
 
 SMALL = 1 << 16
