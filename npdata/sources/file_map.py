@@ -5,6 +5,7 @@ Invariant: memory that an array refers to is mapped; at exit maps stay: a thread
 """
 
 import ctypes
+import errno
 import mmap
 import os
 import platform
@@ -134,13 +135,18 @@ def mapped_for_large_pages(descriptor: int, nbytes: int) -> NDArray[np.uint8]:
     return place
 
 
-def collapse(address: int) -> None:
-    """Put what lies in `LARGE_PAGE` bytes from an address on into one page (Linux 6.1), if it can.
+def allocate_large_page(descriptor: int, offset: int, address: int) -> None:
+    """Make `LARGE_PAGE` bytes of a file in memory one page; what was written there stays.
 
-    The address is a multiple of them. It takes 0.6 ms.
+    They begin at `offset`, and are mapped at an address that is a multiple of them. Raises
+    BlockingIOError where a thread writes there, OSError where the system has no such page (Linux
+    has from 6.1 on). It takes 0.15 ms, and 0.6 to 6 where all was written before.
     """
-    if sys.platform == "linux":
-        _libc.madvise(address, LARGE_PAGE, _MADV_COLLAPSE)
+    if sys.platform != "linux":
+        raise OSError(errno.ENOSYS, "large pages are known on Linux")
+    os.posix_fallocate(descriptor, offset, 1)  # a hole alone makes no page
+    if _libc.madvise(address, LARGE_PAGE, _MADV_COLLAPSE):
+        raise OSError(ctypes.get_errno(), "no large page")
 
 
 class MapPages(NamedTuple):

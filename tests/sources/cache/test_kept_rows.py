@@ -1,14 +1,16 @@
 """Rows that are decoded once: those of h5py, whatever happens to the file that keeps them."""
 
+import contextlib
+import errno
 import json
 import multiprocessing
 import os
 import pickle
-import queue
 import resource
 import signal
 import subprocess
 import sys
+from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -28,8 +30,8 @@ from npdata.errors import CacheWarning, ChangedFileError
 from npdata.sources import file_map
 from npdata.sources.base import cached
 from npdata.sources.cache import entry
-from npdata.sources.cache.cache import Cache
-from npdata.sources.cache.entry import HEADER
+from npdata.sources.cache.cache import Cache, KeptInMemory
+from npdata.sources.cache.entry import HEADER, Plan
 from npdata.sources.cache.folder import Folder
 
 ROWS, CHUNK = 1000, 64
@@ -167,28 +169,34 @@ def moved(path: Path) -> None:
 
 
 @LINUX
-def test_rows_in_memory_come_to_lie_in_large_pages(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize(
+    ("refused", "each"),
+    [(None, 1), (errno.EAGAIN, 2), (errno.EINVAL, 0)],
+    ids=["are made once", "are tried again where a thread writes", "are given up where unknown"],
+)
+def test_large_pages_of_rows_in_memory(
+    monkeypatch: pytest.MonkeyPatch, refused: int | None, each: int
 ) -> None:
-    x = np.random.default_rng(0).integers(0, 9, (48, 1 << 16)).astype(np.float32)
-    with h5py.File(tmp_path / "w.h5", "w") as file:
-        file.create_dataset("x", data=x, chunks=(4, 1 << 16), compression=1)
-    put: queue.SimpleQueue[int] = queue.SimpleQueue()
+    plan = Plan(about="{}", chunk_bytes=1 << 20, count=11)
+    data = np.random.default_rng(0).integers(0, 256, (plan.count, 1 << 20), np.uint8)
+    asked: list[int] = []
 
-    def collapse(address: int) -> None:
-        file_map.collapse(address)
-        put.put(address)
+    def allocate(descriptor: int, offset: int, address: int) -> None:
+        assert address % file_map.LARGE_PAGE == 0
+        asked.append(offset // file_map.LARGE_PAGE)
+        if refused is not None and asked.count(asked[-1]) == 1:
+            raise OSError(refused, "refused")
+        with contextlib.suppress(OSError):  # this system may have none
+            file_map.allocate_large_page(descriptor, offset, address)
 
-    monkeypatch.setattr(entry, "collapse", collapse)
-    ds = opened(tmp_path / "w.h5", "ram")
-    assert (ds[:24].numpy() == x[:24]).all()
-    assert put.empty()
-    assert (ds[:].numpy() == x).all()
-    pages = [put.get(timeout=HANG) for _ in range(x.nbytes // file_map.LARGE_PAGE)]
-    assert not any(page % file_map.LARGE_PAGE for page in pages)
-    assert np.diff(pages).tolist() == [file_map.LARGE_PAGE] * (len(pages) - 1)
-    assert (ds[::-1].numpy() == x[::-1]).all()
-    ds.close()
+    monkeypatch.setattr(entry, "allocate_large_page", allocate)
+    kept = KeptInMemory(plan, 9).open()
+    for number in range(plan.count):
+        found = kept.keep(number, data[number])
+        assert (found is None) == (number >= 9)
+    assert Counter(asked) == (dict.fromkeys(range(4), each) if each else {0: 1})
+    scratch = np.empty(1 << 20, np.uint8)
+    assert all((kept.find(k, scratch) == data[k]).all() for k in range(9))
 
 
 @pytest.mark.parametrize(
