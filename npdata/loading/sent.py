@@ -19,11 +19,11 @@ from npdata.dataset.normalize import Normalize
 from npdata.dataset.numpy_dataset import NumpyDataset
 from npdata.dataset.rows_field import RowsField
 from npdata.dataset.sparse_field import SparseField
-from npdata.dataset.tensor_decoder import TensorDecoder
 from npdata.loading.to_device import map_fields
 from npdata.loading.wrapped_datasets import parts_of, rebuilt
 from npdata.sources.decode import UnpackedSource
 from npdata.sources.sparse import CsrSource
+from npdata.sources.unpack import TensorDecoder
 
 
 def sent_sparse(dataset: Any) -> tuple[Any, frozenset[str | int]]:

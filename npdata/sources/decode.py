@@ -14,6 +14,7 @@ from npdata.sources.base import Source
 from npdata.sources.derived import ConvertedSource
 from npdata.sources.packing import Packing, Packings
 from npdata.sources.sparse import CsrSource
+from npdata.sources.unpack import unpack
 
 Decode: TypeAlias = Literal["cf", "nwb", "matlab"]
 
@@ -68,14 +69,14 @@ class UnpackedSource(ConvertedSource):
                 if kind is None:
                     decoded[...] = some
                 else:
-                    kind.decode(some, decoded)
+                    unpack(kind, some, decoded)
                 out[places] = decoded
             return
         kind = kinds[0]
         assert kind is not None
         step = max(1, BLOCK_BYTES // max(1, self.row_bytes))
         for at in range(0, len(out), step):
-            kind.decode(stored[at : at + step], out[at : at + step])
+            unpack(kind, stored[at : at + step], out[at : at + step])
 
 
 class MatlabSource(ConvertedSource):

@@ -1,9 +1,9 @@
 """What stored numbers stand for, by the conventions of CF or NWB: scale, missing values, times.
 
-Idea: the attributes of a variable become one frozen value, which decodes an array in a few
-vectorised steps, as xarray does. Invariant: nothing is decoded unless that was asked for, and rows
-that are packed in different ways are never joined as they are stored. It reads no file. Valid
-ranges follow netCDF4 and the conventions, since xarray leaves them alone.
+Idea: the attributes of a variable become one frozen value, by which `unpack` decodes, as xarray
+does. Invariant: nothing is decoded unless that was asked for, and rows that are packed in different
+ways are never joined as they are stored. It reads no file. Valid ranges follow netCDF4 and the
+conventions, since xarray leaves them alone.
 """
 
 import re
@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from npdata.arrays.dtypes import DType
-from npdata.errors import FieldError, FormatError, each_word
+from npdata.errors import FieldError, each_word
 
 ATTRIBUTES = (
     "scale_factor",
@@ -172,59 +172,6 @@ class Packing:
         if self.missing or self.low is not None or self.high is not None:
             return meant if meant.kind == "f" else _wide_float(meant)
         return meant
-
-    def decode(self, raw: NDArray[Any], out: NDArray[Any]) -> None:
-        """Decode `raw` into `out`, of the same shape and of a dtype that holds `result`."""
-        if self.unsigned is not None:
-            raw = raw.view(_meant(raw.dtype, self.unsigned).newbyteorder(raw.dtype.byteorder))
-        absent = self._absent(raw)
-        if self.since is not None:
-            self._decode_times(raw, absent, out)
-            return
-        values = out if out.dtype == self.result(raw.dtype) else np.empty(out.shape, out.dtype)
-        values[...] = raw
-        if absent is not None:
-            values[absent] = np.nan
-        if self.scale is not None:
-            values *= self.scale
-        if self.offset is not None:
-            values += self.offset
-        if values is not out:
-            out[...] = values
-
-    def _absent(self, raw: NDArray[Any]) -> NDArray[np.bool_] | None:
-        tests = [raw == value for value in self.missing]
-        if self.low is not None:
-            tests.append(raw < self.low)
-        if self.high is not None:
-            tests.append(raw > self.high)
-        return np.logical_or.reduce(tests) if tests else None
-
-    def _decode_times(
-        self, raw: NDArray[Any], absent: NDArray[np.bool_] | None, out: NDArray[Any]
-    ) -> None:
-        each, start = self.clock
-        values: NDArray[Any] = raw.astype(np.float64 if raw.dtype.kind == "f" else np.int64)
-        if self.scale is not None or self.offset is not None:
-            values = values * (1 if self.scale is None else self.scale)
-            values = values + (0 if self.offset is None else self.offset)
-        nothing = np.isnan(values) if values.dtype.kind == "f" else values == MISSING_TIME
-        absent = nothing if absent is None else absent | nothing
-        values = np.where(absent, values.dtype.type(0), values)
-        limit = np.iinfo(np.int64).max
-        low, high = (-limit - start) / each, (limit - start) / each
-        outside = ~((values > low) & (values < high)) & ~absent
-        if outside.any():
-            raise FormatError(
-                f"{values[outside].flat[0]} in {self.since!r} is outside the years 1678 to 2262 "
-                f"that int64 nanoseconds reach; read this field without decode="
-            )
-        whole, rest = divmod(start, each)
-        if values.dtype.kind == "f" and abs(start) < limit:
-            out[...] = (values * each).astype(np.int64) + start
-        else:
-            out[...] = ((values + whole) * each).astype(np.int64) + rest
-        out[absent] = MISSING_TIME
 
     @property
     def clock(self) -> tuple[int, int]:

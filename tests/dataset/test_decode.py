@@ -19,6 +19,7 @@ import npdata
 from npdata import NumpyDataset
 from npdata.errors import FieldError, FormatError
 from npdata.sources.packing import Packing
+from npdata.sources.unpack import unpack
 
 PACKED = {"scale_factor": 0.01, "add_offset": 273.15, "_FillValue": np.int16(-999)}
 
@@ -99,7 +100,7 @@ def test_days_are_numpys(year: int, month: int, day: int, count: int) -> None:
     assert packing is not None
     if not np.datetime64("1678") < wanted < np.datetime64("2262"):
         return
-    packing.decode(np.array([count], np.int32), out)
+    unpack(packing, np.array([count], np.int32), out)
     assert out[0] == wanted.astype("M8[ns]").astype("i8")
 
 
@@ -207,6 +208,17 @@ def test_workers_windows_and_statistics_see_decoded_values(
     np.testing.assert_array_equal(ds.windows(3)[4].numpy(), wanted[4:7])
     assert ds.statistics()[0].mean == wanted.mean(dtype="f8")
     np.testing.assert_array_equal(pickle.loads(pickle.dumps(ds))[[3, 1]].numpy(), wanted[[3, 1]])
+
+
+def test_each_file_is_decoded_in_the_precision_of_its_own_factors(tmp_path: Path) -> None:
+    stored = np.arange(20, dtype=np.int16)
+    files = [
+        write(tmp_path / f"{factor.dtype}.nc", stored, scale_factor=factor)
+        for factor in (np.float32(0.01), np.float64(0.01))
+    ]
+    together = npdata.concatenate(files, decode="cf")[:].numpy()
+    apart = [NumpyDataset(file, decode="cf")[:].numpy() for file in files]
+    assert together.tobytes() == np.concatenate(apart).tobytes()
 
 
 def test_the_packing_is_shown_with_and_without_decode(tmp_path: Path) -> None:

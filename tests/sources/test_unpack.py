@@ -13,9 +13,9 @@ from hypothesis import strategies as st
 import npdata
 from npdata import NumpyDataset
 from npdata.arrays.convert import as_tensor
-from npdata.dataset.tensor_decoder import TensorDecoder
 from npdata.loading.sent import sent_plain
 from npdata.sources.packing import Packing
+from npdata.sources.unpack import TensorDecoder, unpack
 
 CPU = torch.device("cpu")
 STORED = ("i1", "i2", "i4", "i8", "u1", "u2", "u4", "u8", "f2", "f4", "f8")
@@ -63,7 +63,7 @@ def test_results_are_those_of_numpy(dtype: str, attributes: dict[str, Any], seed
         ):
             meant[place] = value
     expected = np.empty(raw.shape, packing.result(raw.dtype))
-    packing.decode(raw, expected)
+    unpack(packing, raw, expected)
     decoder = TensorDecoder(packing=packing, stored=raw.dtype, cast=None)
     ours = decoder(as_tensor(raw, copy=True)).numpy()
     assert ours.dtype == expected.dtype
