@@ -23,12 +23,10 @@ from npdata.loading.runs import Gathered, RunTask, gathered_row_bytes, runs_of
 from npdata.loading.schedule import Data, Machine, Options, Schedule, decide_schedule
 from npdata.loading.sent import sent_plain, sent_sparse
 from npdata.loading.to_device import Sender
-from npdata.loading.wrapped_datasets import (
-    datasets_within,
-    is_direct,
-)
+from npdata.loading.wrapped_datasets import datasets_within, is_direct, parts_of
 from npdata.sampling.run import RunBatches
 from npdata.sampling.sampler import BlockBatchSampler
+from npdata.sources.many_files.file_reader import LARGE_BYTES
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -129,6 +127,10 @@ def _data_of(dataset: Any, sampler: Any, options: Options) -> Data:
     """Give what the schedule of a loader depends on."""
     sources = [source for each in datasets_within(dataset) for source in each.sources]
     row_bytes = sum(source.row_bytes for source in sources)
+    small_files = any(s.access.kind == "files" and s.row_bytes < LARGE_BYTES for s in sources)
+    if small_files:
+        parts = [part for part, _ in parts_of(dataset)]
+        small_files = bool(parts) and all(is_direct(p) and not p.transforms.any for p in parts)
     gathered, size = None, getattr(sampler, "batch_size", None)
     if isinstance(sampler, BlockBatchSampler):
         gathered = gathered_row_bytes(dataset, options.dtype)
@@ -137,4 +139,5 @@ def _data_of(dataset: Any, sampler: Any, options: Options) -> Data:
         library=any(source.access.kind == "library" for source in sources),
         gathered_bytes=None if gathered is None or size is None else gathered * size,
         epoch_bytes=row_bytes * len(dataset) if isinstance(dataset, Sized) else 0,
+        small_files=small_files,
     )

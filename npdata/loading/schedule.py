@@ -50,13 +50,15 @@ class Data:
     """What is known of the data: `batch_bytes` is None where it is not npdata's.
 
     `gathered_bytes` are those of a batch that can be gathered with others; None: it cannot be.
-    `epoch_bytes` are those of all rows.
+    `epoch_bytes` are those of all rows. `small_files`: rows are small files, and
+    to read them is most of what is done.
     """
 
     batch_bytes: int | None
     library: bool
     gathered_bytes: int | None = None
     epoch_bytes: int = 0
+    small_files: bool = False
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -145,7 +147,7 @@ def decide_schedule(options: Options, data: Data, machine: Machine) -> Schedule:
         pinned=pinned,
         reason=reason,
         run=run,
-        helps=options.num_threads == "auto" and threads > 0 and not alone,
+        helps=options.num_threads == "auto" and threads > 0 and not (alone or data.small_files),
     )
 
 
@@ -166,6 +168,8 @@ def _threads(options: Options, data: Data, cores: int, *, in_runs: bool) -> tupl
             "rows are read through h5py, one at a time, and its lock must not be held by a "
             "thread when the process forks"
         )
+    if data.small_files:
+        return 1, "small files are read by one thread: two would wait for each other at each call"
     if in_runs and cores > 1 and data.epoch_bytes >= LEAST_EPOCH:
         threads = min(cores - 1, RUN_THREADS)
         return threads, "small batches are gathered together, while the loop uses those before"

@@ -27,7 +27,7 @@ from torch.utils.data import (
 )
 
 import npdata
-from npdata import BlockBatchSampler, Loader, NumpyDataset
+from npdata import BlockBatchSampler, Loader, NumpyDataset, stack
 from npdata.errors import (
     ClosedError,
     DeviceError,
@@ -462,6 +462,21 @@ class TestAuto:
     def test_large_batches_are_made_on_threads(self) -> None:
         ds = NumpyDataset(np.zeros((4, 1 << 20)))
         assert Loader(ds, 2).describe().threads >= 1
+
+    @pytest.mark.parametrize("nbytes", [1, 1 << 18])
+    def test_small_files_are_read_by_one_thread_alone(self, tmp_path: Path, nbytes: int) -> None:
+        for k in range(4):
+            np.save(tmp_path / f"{k}.npy", np.zeros(nbytes, np.uint8))
+        files = stack(tmp_path)
+        for each in (files, Subset(files, [1, 2]), StackDataset(files, files)):
+            schedule = Loader(each, 3, shuffle=True).describe()
+            assert (schedule.threads, schedule.helps) == (1, False)
+        schedule = Loader(stack(tmp_path, transform=torch.sin), 4).describe()
+        assert "small files" not in schedule.reason
+
+    def test_large_files_are_read_by_many_threads(self, tmp_path: Path) -> None:
+        np.save(tmp_path / "0.npy", np.zeros(1 << 19, np.uint8))
+        assert Loader(stack(tmp_path), 4).describe().helps
 
     def test_h5py_is_kept_in_the_caller(self, data: Data, tmp_path: Path) -> None:
         with h5py.File(tmp_path / "d.h5", "w") as file:

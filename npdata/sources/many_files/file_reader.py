@@ -8,7 +8,6 @@ place of their file are read by their own source.
 """
 
 import os
-import stat
 from collections.abc import Sequence
 from typing import Any
 
@@ -18,20 +17,18 @@ from numpy.typing import NDArray
 from npdata.errors import FormatError
 from npdata.sources.file import fill
 from npdata.sources.many_files.file_table import (
+    INODE,
     UNKNOWN,
     FileTable,
-    Kind,
     RawFormat,
     gone,
     look,
-    not_regular,
-    of_npy,
     opened,
 )
-from npdata.sources.many_files.file_threads import THREADS, in_parts, spread
+from npdata.sources.many_files.file_threads import for_each
 
-FEW_BYTES = 1 << 18
-"""Files of fewer bytes together are read by one thread: waking another takes longer."""
+LARGE_BYTES = 1 << 19
+"""Files of so many bytes are read by two threads in 0.6 to 0.9 of the time that one takes."""
 
 
 class FileReader:
@@ -40,7 +37,7 @@ class FileReader:
     Examples:
         >>> from npdata.sources.many_files.file_list import FileList
         >>> out = np.empty((5, 2, 3), np.float32)
-        >>> FileReader(FileTable.of(FileList.of(["x.npy"]))).read([0], [out])
+        >>> FileReader(FileTable.of(FileList.of(["x.npy"]))).read(np.array([0]), [out])
     """
 
     def __init__(self, table: FileTable, raw: RawFormat | None = None) -> None:
@@ -50,68 +47,54 @@ class FileReader:
         self._first = table.kinds[table.kind[0]].dtype, table.shape(0)
         self._known: dict[bytes, Any] = {}
 
-    def read(self, numbers: Sequence[int], outs: Sequence[NDArray[Any]]) -> None:
+    def read(self, numbers: NDArray[np.int64], outs: Sequence[NDArray[Any]]) -> None:
         """Read file `numbers[k]` into all of `outs[k]`, C-contiguous and of the array's shape.
 
-        Several threads do it where it is worth one.
+        Several threads do it where that is faster.
         """
-        nbytes = sum(out.nbytes for out in outs)
+        known = self.table.known(numbers)
+        large = sum(out.nbytes for out in outs) >= LARGE_BYTES * len(outs) > LARGE_BYTES
 
-        def part(run: range) -> None:
-            for k in run:
-                if outs[k].size:
-                    self._read(numbers[k], outs[k])
+        def read(k: int) -> None:
+            if outs[k].size:
+                self._read(known[k], outs[k])
 
-        spread(part, in_parts(len(numbers), min(THREADS, 1 + nbytes // FEW_BYTES), 1))
+        for_each(read, range(len(outs)), shared=large)
 
-    def _read(self, number: int, out: NDArray[Any]) -> None:
-        table = self.table
-        if table.size[number] == UNKNOWN and self._needs_own_source(number):
+    def _read(self, known: tuple[int, ...], out: NDArray[Any]) -> None:
+        table, number = self.table, known[0]
+        if known[2] == UNKNOWN:
             self._learn(number, look(table.files, number, self.raw, self._known))
-        if table.offset[number] < 0:
-            self._read_own(number, out)
-            return
-        target = memoryview(out.reshape(-1).view(np.uint8).data)
+            (known,) = table.known(np.array([number]))
+        _, inode, size, mtime_ns, offset, kind = known
         path = table.files.path(number)
         try:
+            if offset < 0:
+                self._read_own(number, path, out)
+                return
             descriptor = opened(path)
         except FileNotFoundError:
-            if table.size[number] == UNKNOWN:
-                raise
             raise gone(path) from None
         try:
-            if table.size[number] == UNKNOWN:
-                status = os.fstat(descriptor)
-                if not stat.S_ISREG(status.st_mode):
-                    raise not_regular(path, status)
-                self._learn(number, of_npy(descriptor, status, path, self._known))
-            kind: Kind = table.kinds[table.kind[number]]
-            if kind.fortran:
-                data = np.empty(len(target), np.uint8)
-                whole = fill(descriptor, int(table.offset[number]), data.data)
-                columns = data.view(out.dtype).reshape(out.shape, order="F")
-                out[...] = columns
-            else:
-                whole = fill(descriptor, int(table.offset[number]), target)
-            table.require(number, os.fstat(descriptor))
-            if not whole:
-                raise gone(path)
+            place = np.empty_like(out) if table.kinds[kind].fortran else out
+            whole = fill(descriptor, offset, place.reshape(-1).view(np.uint8).data)
+            now = os.fstat(descriptor)
         finally:
             os.close(descriptor)
+        if (now.st_ino & INODE, now.st_size, now.st_mtime_ns) != (inode, size, mtime_ns):
+            table.require(number, now)
+        if not whole:
+            raise gone(path)
+        if place is not out:
+            out[...] = place.reshape(-1).reshape(out.shape, order="F")
 
-    def _needs_own_source(self, number: int) -> bool:
-        return self.raw is not None or self.table.files.member(number) is not None
-
-    def _read_own(self, number: int, out: NDArray[Any]) -> None:
+    def _read_own(self, number: int, path: bytes, out: NDArray[Any]) -> None:
         table = self.table
-        try:
-            table.require(number, os.stat(table.files.path(number)))  # noqa: PTH116
-        except FileNotFoundError:
-            raise gone(table.files.path(number)) from None
+        table.require(number, os.stat(path))  # noqa: PTH116
         source = table.source(number, self.raw)
         try:
             if (source.shape, source.dtype) != (out.shape, out.dtype):
-                raise gone(table.files.path(number))
+                raise gone(path)
             source.read_run(0, out)
         finally:
             source.close()

@@ -27,7 +27,7 @@ from npdata.sources.base import Source
 from npdata.sources.file import FileIdentity
 from npdata.sources.hdf5 import open_hdf5
 from npdata.sources.many_files.file_list import FileList, packed, unpacked
-from npdata.sources.many_files.file_threads import THREADS, in_parts, spread
+from npdata.sources.many_files.file_threads import for_each
 from npdata.sources.mapped import MappedSource, Place
 from npdata.sources.npy import NpyHeader, read_header
 from npdata.sources.npz import npz_members
@@ -37,9 +37,10 @@ from npdata.sources.raw import open_raw
 HDF5_MAGIC = b"\x89HDF\r\n\x1a\n"
 _NO_WAIT = os.O_NONBLOCK  # to open a pipe would wait for whoever writes into it
 _HEADER = 128
-_PART = 256
+_PART = 512
 UNKNOWN = -1
-_INODE = (1 << 63) - 1  # some file systems use all 64 bits
+INODE = (1 << 63) - 1
+"""So much of an inode is kept: some file systems use all 64 bits."""
 
 
 class Kind(NamedTuple):
@@ -109,15 +110,15 @@ class FileTable:
             return cls._of(files, numbers, kinds)
         known: dict[bytes, Any] = {}
 
-        def part(run: range) -> list[KnownFile]:
-            return [look(files, k, raw, known) for k in run]
+        def looked(number: int) -> KnownFile:
+            return look(files, number, raw, known)
 
-        threads = 1 if files.has_members else THREADS  # one at a time is all that h5py can
         done = []
-        for first in range(0, len(files), _PART * threads):
-            count = min(_PART * threads, len(files) - first)
-            runs = [range(first + r.start, first + r.stop) for r in in_parts(count, threads, 64)]
-            done += [_numbers(facts, kinds) for facts in spread(part, runs)]
+        for first in range(0, len(files), _PART):
+            part = range(first, min(first + _PART, len(files)))
+            # h5py does one thing at a time.
+            facts = list(map(looked, part)) if files.has_members else for_each(looked, part)
+            done.append(_numbers(facts, kinds))
         return cls._of(files, np.concatenate(done, axis=1), kinds)
 
     @classmethod
@@ -163,6 +164,15 @@ class FileTable:
         """Give the number of files."""
         return len(self.files)
 
+    def known(self, numbers: NDArray[np.int64]) -> list[tuple[int, ...]]:
+        """Give number, inode, size, mtime_ns, offset and the place in `kinds` of these files.
+
+        All at once: a number taken after a file was read is no longer in the processor's cache.
+        """
+        columns = self.inode, self.size, self.mtime_ns, self.offset, self.kind
+        each = (column[numbers].tolist() for column in columns)
+        return list(zip(numbers.tolist(), *each, strict=True))
+
     def identity(self, number: int) -> FileIdentity:
         """Give what file `number` was when it was looked at; its device is not kept."""
         return FileIdentity(
@@ -177,10 +187,10 @@ class FileTable:
         if (
             now.st_size != self.size[number]
             or now.st_mtime_ns != self.mtime_ns[number]
-            or now.st_ino & _INODE != self.inode[number]
+            or now.st_ino & INODE != self.inode[number]
         ):
             found = FileIdentity(
-                device=0, inode=now.st_ino & _INODE, size=now.st_size, mtime_ns=now.st_mtime_ns
+                device=0, inode=now.st_ino & INODE, size=now.st_size, mtime_ns=now.st_mtime_ns
             )
             self.identity(number).require(found, self.name(number))
 
@@ -236,13 +246,13 @@ def look(files: FileList, number: int, raw: RawFormat | None, known: Any) -> Kno
     try:
         status = os.fstat(descriptor)
         if not stat.S_ISREG(status.st_mode):
-            raise not_regular(path, status)
-        return of_npy(descriptor, status, path, known)
+            raise _not_regular(path, status)
+        return _of_npy(descriptor, status, path, known)
     finally:
         os.close(descriptor)
 
 
-def of_npy(descriptor: int, status: os.stat_result, path: bytes, known: Any) -> KnownFile:
+def _of_npy(descriptor: int, status: os.stat_result, path: bytes, known: Any) -> KnownFile:
     """Understand the header of an open `.npy`."""
     start = os.pread(descriptor, _HEADER, 0)
     found = known.get(start[: 10 + start[8] + 256 * start[9]]) if len(start) > 9 else None
@@ -256,7 +266,7 @@ def of_npy(descriptor: int, status: os.stat_result, path: bytes, known: Any) -> 
             f"header lies"
         )
     return KnownFile(
-        status.st_ino & _INODE, status.st_size, status.st_mtime_ns, offset, length, kind
+        status.st_ino & INODE, status.st_size, status.st_mtime_ns, offset, length, kind
     )
 
 
@@ -290,7 +300,7 @@ def _known_of(source: Source) -> KnownFile:
             offset = place.offset
     else:
         identity = FileIdentity.of(source.where.partition("::")[0])
-    inode, mtime_ns = identity.inode & _INODE, identity.mtime_ns or 0
+    inode, mtime_ns = identity.inode & INODE, identity.mtime_ns or 0
     return KnownFile(inode, identity.size, mtime_ns, offset, len(source), kind)
 
 
@@ -318,7 +328,7 @@ def opened(path: bytes) -> int:
         raise
 
 
-def not_regular(path: bytes, status: os.stat_result) -> Exception:
+def _not_regular(path: bytes, status: os.stat_result) -> Exception:
     """Give the error for what is no file."""
     where = os.fsdecode(path)
     if stat.S_ISDIR(status.st_mode):

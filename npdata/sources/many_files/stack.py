@@ -94,7 +94,7 @@ class StackSource(_FilesSource):
 
     def read(self, indices: NDArray[np.int64], out: NDArray[Any]) -> None:
         """Read the file of each row into its place."""
-        self._reader.read(indices.tolist(), [out[k, ...] for k in range(len(out))])
+        self._reader.read(indices, [out[k, ...] for k in range(len(out))])
 
 
 class PiecesSource(_FilesSource):
@@ -109,9 +109,11 @@ class PiecesSource(_FilesSource):
 
     def pieces(self, indices: NDArray[np.int64]) -> list[NDArray[Any]]:
         """Read these files, each into memory of its own."""
-        table, numbers = self._reader.table, indices.tolist()
-        pieces: list[NDArray[Any]] = [np.empty(table.shape(k), self.values_dtype) for k in numbers]
-        self._reader.read(numbers, pieces)
+        table = self._reader.table
+        pieces: list[NDArray[Any]] = [
+            np.empty(table.shape(k), self.values_dtype) for k in indices.tolist()
+        ]
+        self._reader.read(indices, pieces)
         return pieces
 
     def read(self, indices: NDArray[np.int64], out: NDArray[Any]) -> None:

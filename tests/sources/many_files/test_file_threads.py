@@ -1,0 +1,49 @@
+"""Calls for many files: in the caller while they are fast, else on threads; all, or an error."""
+
+import threading
+
+import pytest
+
+from npdata.sources.many_files import file_threads
+from npdata.sources.many_files.file_threads import THREADS, for_each
+
+
+@pytest.mark.parametrize("shared", [False, True])
+@pytest.mark.parametrize("count", [0, 1, 2, THREADS, 5 * THREADS + 1])
+def test_gives_the_result_of_each_in_order(count: int, shared: bool) -> None:
+    numbers = range(7, 7 + count)
+    assert for_each(str, numbers, shared=shared) == list(map(str, numbers))
+
+
+def test_fast_calls_stay_in_the_caller() -> None:
+    assert set(for_each(lambda _: threading.get_ident(), range(100))) == {threading.get_ident()}
+
+
+def test_the_rest_is_shared_once_calls_take_long(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(file_threads, "LONG", 0.0)
+    together = threading.Barrier(THREADS, timeout=20)
+
+    def call(number: int) -> int:
+        if number:
+            together.wait()  # of threads that are called at once
+        return -number
+
+    assert for_each(call, range(1 + THREADS)) == [-k for k in range(1 + THREADS)]
+
+
+@pytest.mark.parametrize("shared", [False, True])
+@pytest.mark.parametrize("failing", [0, 9, 19])
+def test_an_error_is_raised_when_no_call_is_under_way(failing: int, shared: bool) -> None:
+    begun, ended = [], []
+
+    def call(number: int) -> None:
+        begun.append(number)
+        if number == failing:
+            ended.append(number)
+            raise KeyError(number)
+        ended.append(number)
+
+    with pytest.raises(KeyError, match=str(failing)):
+        for_each(call, range(20), shared=shared)
+    assert sorted(begun) == sorted(ended)
+    assert failing in ended
