@@ -206,7 +206,7 @@ class TestFieldsPairByStem:
         ds = NumpyDataset(image=image, y=np.arange(COUNT))
         assert ds[4]["image"].dtype == torch.float64
         assert ds[4]["y"] == 4
-        with pytest.raises(errors.FieldError, match="one field and no functions"):
+        with pytest.raises(errors.FieldError, match="one field, no functions"):
             NumpyDataset(image=npdata.stack(f"{folder}/npy", transform=len), y=np.arange(COUNT))
 
 
