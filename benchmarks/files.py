@@ -5,7 +5,6 @@ are touched. Opening is a time and not a ratio: there is nothing to compare it w
 """
 
 import pickle
-import resource
 import shutil
 import time
 from collections.abc import Callable, Iterable
@@ -17,6 +16,7 @@ import torch
 from torch.utils.data import DataLoader, Dataset
 
 import npdata
+from benchmarks import peak
 from benchmarks.harness import Bench, Candidate, rates
 from benchmarks.page_cache import warm
 from benchmarks.report import Cell, Column, Ratio, Section, Table
@@ -187,7 +187,7 @@ def opened(bench: Bench) -> Section:
     for k in range(1, count):
         (folder / f"x{k}.npy").write_bytes(data)
     found: dict[str, float] = {}
-    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    before = peak.set_back()
     for name, make in (
         ("stack, all headers", lambda: npdata.stack(f"{folder}/*.npy")),
         ("stack, check='first use'", lambda: npdata.stack(f"{folder}/*.npy", check="first use")),
@@ -197,7 +197,7 @@ def opened(bench: Bench) -> Section:
         dataset = make()
         found[name] = time.perf_counter() - begun
         sent = len(pickle.dumps(dataset))
-    grown = (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) / 1024
+    grown = peak.highest() - before
     rng = np.random.default_rng(0)
     for _ in range(100):
         dataset[rng.integers(0, count, 256)]
@@ -209,7 +209,7 @@ def opened(bench: Bench) -> Section:
     return Section(
         name="very many files",
         title="Very many files",
-        note=f"{count:,} `.npy` in one folder; seconds to open, MB that the process grew by, all "
+        note=f"{count:,} `.npy` in one folder; seconds to open, MiB that the process grew by, all "
         f"three together. A pickle of them takes {sent:,} bytes.",
         ratios=(
             Ratio(what="seconds, stack", value=found["stack, all headers"], goal=10, most=True),
@@ -217,7 +217,7 @@ def opened(bench: Bench) -> Section:
                   value=found["stack, check='first use'"], goal=0.5, most=True),
             Ratio(what="seconds, concatenate", value=found["concatenate"]),
             Ratio(what="seconds, concatenate of 10,000", value=opening, goal=5, most=True),
-            Ratio(what="MB", value=grown, goal=100, most=True),
+            Ratio(what="MiB", value=grown, goal=100, most=True),
             Ratio(what="open files after 100 batches", value=handles, goal=64, most=True),
         ),
     )  # fmt: skip

@@ -12,7 +12,6 @@ window holds the same share of the file as it would of one of some hundred block
 """
 
 import itertools
-import resource
 import statistics
 import subprocess
 import sys
@@ -24,6 +23,7 @@ import torch
 from sklearn.datasets import load_digits
 from torch.utils.data import BatchSampler, RandomSampler
 
+from benchmarks import peak
 from benchmarks.harness import Bench
 from benchmarks.report import Column, Measured, Section, Table, measured
 from npdata.sampling.order.recipe import WINDOW_BLOCKS
@@ -43,13 +43,13 @@ def sampler(kind: str, n: int) -> Iterable[object]:
 
 def start(kind: str, n: int) -> None:
     """Print the milliseconds to the first batch and the MiB of memory that it took."""
-    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    before = peak.set_back()
     begin = time.perf_counter()
     batch = next(iter(sampler(kind, n)))
     took = time.perf_counter() - begin
-    grown = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before
+    grown = peak.highest() - before
     assert len(batch) == BATCH
-    print(f"{took * 1e3:.1f} {grown / 1024:.1f}")
+    print(f"{took * 1e3:.1f} {grown:.1f}")
 
 
 def starts(bench: Bench) -> Section:
