@@ -5,7 +5,6 @@ file that holds several. Invariant: an argument that is no source of rows fails 
 construction, with what to do about it. Reading is left to the sources.
 """
 
-import contextlib
 import errno
 import os
 import stat
@@ -27,22 +26,16 @@ from npdata.errors import (
 )
 from npdata.sources import npy, npz
 from npdata.sources.base import Access, Source
-from npdata.sources.columns import ColumnSource
 from npdata.sources.concat import ConcatSource
 from npdata.sources.containers import rows_held_by
 from npdata.sources.file import require_local
 from npdata.sources.foreign import foreign_file
 from npdata.sources.hdf5 import (
-    AUTO,
     Hdf5Options,
     is_open_dataset,
     is_open_group,
-    is_wildcard,
     open_dataset,
-    open_datasets,
-    open_encoded,
-    open_groups,
-    open_hdf5,
+    open_names,
 )
 from npdata.sources.many_files.file_list import FileList, split_member
 from npdata.sources.many_files.file_table import HDF5_MAGIC
@@ -152,51 +145,6 @@ def _cure(source: object) -> str:
     )
 
 
-def _open_dataset(
-    path: str,
-    name: str,
-    options: Hdf5Options = AUTO,
-    groups: Sequence[str | bytes] | None = None,
-) -> Source:
-    if groups is not None or is_wildcard(name):
-        return open_groups(path, name, options, groups)
-    try:
-        return open_hdf5(path, name, options)
-    except MemberNotFoundError:
-        found = open_encoded(path, name, options)
-        if found is None:
-            found = _open_column(path, name, options)
-        if found is None:
-            raise
-        return found
-
-
-def _open_column(path: str, name: str, options: Hdf5Options) -> Source | None:
-    """Open `table.column` or `table.outer.inner`; None where no table has the first of the name."""
-    last = len(name)
-    while (last := name.rfind(".", 0, last)) > 0:
-        try:
-            records = open_hdf5(path, name[:last], options)
-        except MemberNotFoundError:
-            continue
-        if records.dtype.names is None:
-            return None
-        return ColumnSource(records, tuple(name[last + 1 :].split(".")))
-    return None
-
-
-def _open_datasets(
-    path: str,
-    names: Sequence[str],
-    options: Hdf5Options,
-    groups: Sequence[str | bytes] | None,
-) -> list[Source]:
-    if groups is None and not any(map(is_wildcard, names)):
-        with contextlib.suppress(MemberNotFoundError):  # it may be a group that stands for an array
-            return open_datasets(path, names, options)
-    return [_open_dataset(path, name, options, groups) for name in names]
-
-
 def open_files(
     paths: Sequence[str],
     names: Sequence[str],
@@ -214,7 +162,7 @@ def open_files(
             f"from_hdf5({paths[0]!r}) names no dataset; give their names, as in "
             f'from_hdf5(path, "images", "labels"); `npdata inspect` lists them'
         )
-    files = [_open_datasets(path, names, options, groups) for path in paths]
+    files = [open_names(path, names, options, groups) for path in paths]
     if len(paths) == 1:
         return files[0]
     return [
@@ -273,7 +221,7 @@ def _open_path(text: str) -> Source:
     if found.format == "npz":
         return npz.open_npz(found.path, _named(found.member, found.path, npz.npz_members))
     if found.format == "hdf5":
-        return _open_dataset(found.path, found.member or "")
+        return open_names(found.path, [found.member or ""])[0]
     _refuse_foreign(found.path)
     raise FormatError(
         f"{found.path} is neither .npy nor .npz nor HDF5; for raw binary say what it holds: "

@@ -1,22 +1,20 @@
 """HDF5 datasets as sources: found by path and name, read past h5py wherever that is right.
 
-`open` finds a dataset, `catalog` all datasets of a file, and `examine` looks at one: `links`
-refuses what points outside the file (`external_files` watches it where that is allowed), `layout`
-reads what HDF5 knows of it (with `chunk_table`), `decide` decides how to read it and
-`verify_offsets` checks that against the file. Rows then come out of the file's map (`mapped`), out
-of decoded chunks (`decoded`, `decoded_rows`, `chunk_cache`; both `chunked`, with `tiling`), or
-through h5py (`library`). h5py is imported in this folder only.
+`names` says what a name stands for, `open` finds a dataset, `catalog` all datasets of a file, and
+`examine` looks at one: `links` refuses what points outside the file (`external_files` watches it
+where that is allowed), `layout` reads what HDF5 knows of it (with `chunk_table`), `decide` decides
+how to read it and `verify_offsets` checks that against the file. Rows then come out of the file's
+map (`mapped`), out of decoded chunks (`decoded`, `decoded_rows`, `chunk_cache`; both `chunked`,
+with `tiling`), or through h5py (`library`). h5py is imported in this folder only.
 """
 
 from npdata.sources.hdf5.catalog import Listed, count_attributes, list_datasets
-from npdata.sources.hdf5.encoded import open_encoded
 from npdata.sources.hdf5.examine import AUTO, Hdf5Options
-from npdata.sources.hdf5.groups import is_wildcard, open_groups
+from npdata.sources.hdf5.names import open_names
 from npdata.sources.hdf5.open import (
     is_open_dataset,
     is_open_group,
     open_dataset,
-    open_datasets,
     open_hdf5,
     source_of,
 )
@@ -28,12 +26,9 @@ __all__ = [
     "count_attributes",
     "is_open_dataset",
     "is_open_group",
-    "is_wildcard",
     "list_datasets",
     "open_dataset",
-    "open_datasets",
-    "open_encoded",
-    "open_groups",
     "open_hdf5",
+    "open_names",
     "source_of",
 ]

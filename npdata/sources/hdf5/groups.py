@@ -7,9 +7,8 @@ those of `np.concatenate` over the groups, in the order given; a place in the fi
 a dataset whose first row was found there. At most `MOST_KEPT` opened datasets are kept.
 """
 
-import fnmatch
-from collections import Counter, OrderedDict
-from collections.abc import Sequence
+from collections import OrderedDict
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
@@ -20,28 +19,20 @@ from numpy.typing import NDArray
 from npdata.arrays.blocks import BLOCK_BYTES, Blocks
 from npdata.arrays.gather import ByteRows
 from npdata.arrays.per_process import ForkSafeLock
-from npdata.errors import FieldError, MemberNotFoundError, SourceError
+from npdata.errors import FieldError, SourceError
 from npdata.sources.base import Access, Source
+from npdata.sources.end_to_end import Edges
 from npdata.sources.file import File
 from npdata.sources.hdf5.attributes import read_packing, shown
-from npdata.sources.hdf5.examine import (
-    AUTO,
-    Hdf5Options,
-    OpenedFile,
-    examine,
-    open_id,
-    require_file,
-)
+from npdata.sources.hdf5.examine import Hdf5Options, OpenedFile, examine, open_id
 from npdata.sources.hdf5.kinds import storage_of
 from npdata.sources.hdf5.layout import Layout, open_file
-from npdata.sources.hdf5.links import require_inside, require_own_data
-from npdata.sources.hdf5.open import open_hdf5, source_of
-from npdata.sources.natural_order import naturally_sorted
+from npdata.sources.hdf5.links import require_own_data
+from npdata.sources.hdf5.open import source_of
 from npdata.sources.packing import Packing, Packings
-from npdata.sources.part_runs import copy_spans, grouped, read_runs
+from npdata.sources.part_runs import copy_spans, read_runs
 
 MOST_KEPT = 2048
-MAGIC = frozenset("*?")
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -77,7 +68,7 @@ class GroupsSource(Source):
             self.details += (("packing", shown(packing)),)
         self._groups = groups
         self._options = options
-        self._starts = np.append(0, np.cumsum(groups.lengths))
+        self._edges = Edges(groups.lengths)
         self._in_place = bool((groups.offsets >= 0).all())
         self._file = File(groups.path, layout.identity)
         self._rows: ByteRows | None = None
@@ -87,7 +78,7 @@ class GroupsSource(Source):
     @property
     def borders(self) -> NDArray[np.int64]:
         """The first row of each group, and the number of rows."""
-        return self._starts
+        return self._edges.starts
 
     @property
     def packings(self) -> Packings:
@@ -124,23 +115,22 @@ class GroupsSource(Source):
         """Gather rows in place by one call; groups that are not in place read theirs."""
         if out.size == 0:
             return
-        owners = np.searchsorted(self._starts, indices, side="right") - 1
+        owners = self._edges.owners(indices)
         offsets = self._groups.offsets[owners]
         if self._in_place:
-            self._gather(offsets, indices - self._starts[owners], out)
+            self._gather(offsets, indices - self._edges.starts[owners], out)
             return
         there = offsets >= 0
         if there.any():
             part = np.empty((int(there.sum()), *self.shape[1:]), self.dtype)
-            self._gather(offsets[there], (indices - self._starts[owners])[there], part)
+            self._gather(offsets[there], (indices - self._edges.starts[owners])[there], part)
             out[there] = part
         rest = np.flatnonzero(~there)
         parts = self._opened(owners[rest])
-        for owner, at in grouped(owners[rest]):
-            places = rest[at]
-            part = np.empty((len(places), *self.shape[1:]), self.dtype)
-            parts[owner].read(indices[places] - self._starts[owner], part)
-            out[places] = part
+        for owner, at, inside in self._edges.split(indices[rest], owners[rest]):
+            part = np.empty((len(inside), *self.shape[1:]), self.dtype)
+            parts[owner].read(inside, part)
+            out[rest[at]] = part
 
     def _gather(
         self, offsets: NDArray[np.int64], rows: NDArray[np.int64], out: NDArray[Any]
@@ -155,12 +145,12 @@ class GroupsSource(Source):
     def runs(self, starts: NDArray[np.int64], stops: NDArray[np.int64]) -> list[NDArray[Any]]:
         """Give runs of rows in fresh memory; those inside one group are not read row by row."""
         in_place = self._groups.offsets >= 0
-        owners = np.searchsorted(self._starts, starts[stops > starts], side="right") - 1
+        owners = self._edges.owners(starts[stops > starts])
         parts = self._opened(owners[~in_place[owners]])
         found = read_runs(
             starts,
             stops,
-            edges=self._starts,
+            edges=self._edges.starts,
             in_place=in_place,
             copy=self._copy_runs,
             part=parts.__getitem__,
@@ -177,7 +167,7 @@ class GroupsSource(Source):
         out: NDArray[Any],
     ) -> None:
         self._file.check()
-        bases = self._groups.offsets[owners] - self._starts[owners] * self.row_bytes
+        bases = self._groups.offsets[owners] - self._edges.starts[owners] * self.row_bytes
         begins, ends = bases + starts * self.row_bytes, bases + stops * self.row_bytes
         copy_spans(self._file.array, begins, ends, out)
         self._file.check()
@@ -221,14 +211,12 @@ class GroupsSource(Source):
         for offset, nbytes in self._spans(first, stop):
             self._file.dont_need(offset, nbytes)
 
-    def _spans(self, first: int, stop: int) -> list[tuple[int, int]]:
+    def _spans(self, first: int, stop: int) -> Iterator[tuple[int, int]]:
         """Give where the rows lie in the file, as offsets and numbers of bytes."""
-        edges = np.clip(self._starts, first, stop)
-        counts, offsets = np.diff(edges), self._groups.offsets
-        some = np.flatnonzero((counts > 0) & (offsets >= 0))
-        before = (edges[some] - self._starts[some]) * self.row_bytes
-        nbytes = counts[some] * self.row_bytes
-        return list(zip((offsets[some] + before).tolist(), nbytes.tolist(), strict=True))
+        for owner, low, high in self._edges.across(first, stop):
+            offset = int(self._groups.offsets[owner])
+            if offset >= 0:
+                yield offset + low * self.row_bytes, (high - low) * self.row_bytes
 
     def close_idle(self) -> None:
         """Close the files until the next read."""
@@ -249,88 +237,11 @@ class GroupsSource(Source):
         return type(self), (self._groups, self._options)
 
 
-def is_wildcard(name: str) -> bool:
-    """Tell whether a dataset's name stands for many.
+def look_at_groups(opened: OpenedFile, names: Sequence[str]) -> Groups:
+    """Look at each dataset once; the first is examined as any dataset is.
 
-    Examples:
-        >>> is_wildcard("data/*/actions"), is_wildcard("data/demo_0/actions")
-        (True, False)
+    Raises `FieldError` where rows differ, and what `examine` raises.
     """
-    return not MAGIC.isdisjoint(name)
-
-
-def open_groups(
-    path: str,
-    name: str,
-    options: Hdf5Options = AUTO,
-    groups: Sequence[str | bytes] | None = None,
-) -> Source:
-    """Open the dataset `name` of many groups, with wildcards where their names go.
-
-    `groups` picks some, in its order: what stands for the wildcard, or whole paths; without a
-    wildcard in `name`, the groups to look for `name` in. Raises `MemberNotFoundError` (a KeyError)
-    where nothing matches or a group has no such dataset, `FieldError` where rows differ.
-    """
-    path = require_file(path)
-    with open_file(path, options.locking) as file:
-        literal = groups is None and name in file
-        if not literal:
-            names = _expanded(file, path, name) if is_wildcard(name) else []
-            names = names if groups is None else _picked(path, name, names, groups)
-            opened = OpenedFile(file, path, options)
-            return GroupsSource(_look(opened, names), options)
-    return open_hdf5(path, name, options)
-
-
-def _expanded(file: h5py.File, path: str, pattern: str) -> list[str]:
-    """Give the names that a pattern matches up to its last wildcard, in natural order."""
-    parts = [part for part in pattern.split("/") if part]
-    last = max(k for k, part in enumerate(parts) if is_wildcard(part))
-    found = [""]
-    for part in parts[: last + 1]:
-        below = []
-        for above in found:
-            if not is_wildcard(part):
-                below.append(f"{above}/{part}")
-                continue
-            require_inside(file, above or "/")
-            group = file.get(above or "/")
-            names = list(group) if isinstance(group, h5py.Group) else []
-            below += [f"{above}/{each}" for each in fnmatch.filter(names, part)]
-        found = below
-    if not found:
-        raise MemberNotFoundError(f"{path} has no group that matches {pattern!r}")
-    rest = "/".join(parts[last + 1 :])
-    return [f"{each}/{rest}" if rest else each for each in naturally_sorted(found)]
-
-
-def _picked(path: str, pattern: str, names: list[str], groups: Sequence[str | bytes]) -> list[str]:
-    asked = [g.decode() if isinstance(g, bytes) else str(g) for g in groups]
-    if not asked:
-        raise FieldError("groups= is empty, and an empty list of groups makes no field")
-    twice = next((group for group, times in Counter(asked).items() if times > 1), None)
-    if twice is not None:
-        raise FieldError(f"groups= has {twice!r} twice, and so would its rows")
-    if not names:
-        return [f"/{group.strip('/')}/{pattern.strip('/')}" for group in asked]
-    known: dict[str, str] = {}
-    parts = [part for part in pattern.split("/") if part]
-    at = [k for k, part in enumerate(parts) if is_wildcard(part)]
-    for name in names:
-        own = name.strip("/").split("/")
-        known["/".join(own[at[0] : at[-1] + 1])] = name
-        known["/".join(own[: at[-1] + 1])] = name
-    lost = [group for group in asked if group.strip("/") not in known]
-    if lost:
-        raise MemberNotFoundError(
-            f"{path} has no group {lost[0]!r} for {pattern!r} ({len(lost)} of the {len(asked)} in "
-            f"groups= are missing); it has {_some(names)}"
-        )
-    return [known[group.strip("/")] for group in asked]
-
-
-def _look(opened: OpenedFile, names: Sequence[str]) -> Groups:
-    """Look at each dataset once; the first is examined as any dataset is."""
     with open(opened.path, "rb", buffering=0) as raw:  # noqa: PTH123
         first = _First(opened, names[0], raw)
         seen = [first.look_at(name) for name in names]
@@ -424,7 +335,3 @@ class _First:
 
 def _range(lengths: NDArray[np.int64]) -> str:
     return f"{lengths.min()} to {lengths.max()}"
-
-
-def _some(names: Sequence[str]) -> str:
-    return ", ".join(map(repr, names[:5])) + (", ..." if len(names) > 5 else "")

@@ -1,0 +1,135 @@
+"""What a name of an HDF5 file stands for: a dataset, or what is made of one or several.
+
+Idea: a name that is no dataset may be a group that stands for an array, or a column of a table;
+one with wildcards is a dataset of many groups. Invariant: a dataset of this very name comes first;
+where there is nothing, the error lists what is there.
+"""
+
+import contextlib
+import fnmatch
+from collections import Counter
+from collections.abc import Sequence
+
+import h5py
+
+from npdata.errors import FieldError, MemberNotFoundError
+from npdata.sources.base import Source
+from npdata.sources.columns import ColumnSource
+from npdata.sources.hdf5.encoded import open_encoded
+from npdata.sources.hdf5.examine import AUTO, Hdf5Options, OpenedFile, require_file
+from npdata.sources.hdf5.groups import GroupsSource, look_at_groups
+from npdata.sources.hdf5.layout import open_file
+from npdata.sources.hdf5.links import require_inside
+from npdata.sources.hdf5.open import open_datasets, open_hdf5
+from npdata.sources.natural_order import naturally_sorted
+
+MAGIC = frozenset("*?")
+Picked = Sequence[str | bytes]
+
+
+def open_names(
+    path: str, names: Sequence[str], options: Hdf5Options = AUTO, groups: Picked | None = None
+) -> list[Source]:
+    """Open what each name stands for, of one file.
+
+    `groups` picks some of the groups that a name with wildcards stands for, in its order: what
+    stands for the wildcard, or whole paths; without a wildcard, the groups to look for the name in.
+    Raises as `open_hdf5`, and `FieldError` where rows of groups differ.
+    """
+    if len(names) > 1 and groups is None and not any(map(_is_pattern, names)):
+        with contextlib.suppress(MemberNotFoundError):  # it may be a group that stands for an array
+            return open_datasets(path, names, options)
+    return [_open_name(path, name, options, groups) for name in names]
+
+
+def _open_name(path: str, name: str, options: Hdf5Options, groups: Picked | None) -> Source:
+    if groups is not None or _is_pattern(name):
+        return _open_groups(path, name, options, groups)
+    try:
+        return open_hdf5(path, name, options)
+    except MemberNotFoundError:
+        found = open_encoded(path, name, options)
+        if found is None:
+            found = _open_column(path, name, options)
+        if found is None:
+            raise
+        return found
+
+
+def _open_column(path: str, name: str, options: Hdf5Options) -> Source | None:
+    """Open `table.column` or `table.outer.inner`; None where no table has the first of the name."""
+    last = len(name)
+    while (last := name.rfind(".", 0, last)) > 0:
+        try:
+            records = open_hdf5(path, name[:last], options)
+        except MemberNotFoundError:
+            continue
+        if records.dtype.names is None:
+            return None
+        return ColumnSource(records, tuple(name[last + 1 :].split(".")))
+    return None
+
+
+def _open_groups(path: str, name: str, options: Hdf5Options, groups: Picked | None) -> Source:
+    path = require_file(path)
+    with open_file(path, options.locking) as file:
+        if groups is not None or name not in file:
+            names = _expanded(file, path, name) if _is_pattern(name) else []
+            names = names if groups is None else _picked(path, name, names, groups)
+            return GroupsSource(look_at_groups(OpenedFile(file, path, options), names), options)
+    return open_hdf5(path, name, options)
+
+
+def _is_pattern(name: str) -> bool:
+    return not MAGIC.isdisjoint(name)
+
+
+def _expanded(file: h5py.File, path: str, pattern: str) -> list[str]:
+    """Give the names that a pattern matches up to its last wildcard, in natural order."""
+    parts = [part for part in pattern.split("/") if part]
+    last = max(k for k, part in enumerate(parts) if _is_pattern(part))
+    found = [""]
+    for part in parts[: last + 1]:
+        below = []
+        for above in found:
+            if not _is_pattern(part):
+                below.append(f"{above}/{part}")
+                continue
+            require_inside(file, above or "/")
+            group = file.get(above or "/")
+            names = list(group) if isinstance(group, h5py.Group) else []
+            below += [f"{above}/{each}" for each in fnmatch.filter(names, part)]
+        found = below
+    if not found:
+        raise MemberNotFoundError(f"{path} has no group that matches {pattern!r}")
+    rest = "/".join(parts[last + 1 :])
+    return [f"{each}/{rest}" if rest else each for each in naturally_sorted(found)]
+
+
+def _picked(path: str, pattern: str, names: list[str], groups: Picked) -> list[str]:
+    asked = [g.decode() if isinstance(g, bytes) else str(g) for g in groups]
+    if not asked:
+        raise FieldError("groups= is empty, and an empty list of groups makes no field")
+    twice = next((group for group, times in Counter(asked).items() if times > 1), None)
+    if twice is not None:
+        raise FieldError(f"groups= has {twice!r} twice, and so would its rows")
+    if not names:
+        return [f"/{group.strip('/')}/{pattern.strip('/')}" for group in asked]
+    known: dict[str, str] = {}
+    parts = [part for part in pattern.split("/") if part]
+    at = [k for k, part in enumerate(parts) if _is_pattern(part)]
+    for name in names:
+        own = name.strip("/").split("/")
+        known["/".join(own[at[0] : at[-1] + 1])] = name
+        known["/".join(own[: at[-1] + 1])] = name
+    lost = [group for group in asked if group.strip("/") not in known]
+    if lost:
+        raise MemberNotFoundError(
+            f"{path} has no group {lost[0]!r} for {pattern!r} ({len(lost)} of the {len(asked)} in "
+            f"groups= are missing); it has {_some(names)}"
+        )
+    return [known[group.strip("/")] for group in asked]
+
+
+def _some(names: Sequence[str]) -> str:
+    return ", ".join(map(repr, names[:5])) + (", ..." if len(names) > 5 else "")
