@@ -13,12 +13,12 @@ _lock = threading.RLock()
 
 
 class Bar:
-    """A bar over `total` batches on the standard error output.
+    """A bar over `total` batches (None: unknown) on the standard error output.
 
     Raises `MissingExtraError` (an ImportError) without tqdm.
     """
 
-    def __init__(self, total: int, description: str) -> None:
+    def __init__(self, total: int | None, description: str) -> None:
         """Draw it, empty."""
         drawn: Any = type("Bar", (require_bar(),), {"monitor_interval": 0})
         drawn.set_lock(_lock)

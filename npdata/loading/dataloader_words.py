@@ -7,12 +7,12 @@ It reads nothing and makes no thread.
 
 import inspect
 import os
-from collections.abc import Mapping, Sequence, Sized
+from collections.abc import Iterator, Mapping, Sequence, Sized
 from typing import Any
 
 import numpy as np
 from torch import Tensor
-from torch.utils.data import BatchSampler, Sampler
+from torch.utils.data import BatchSampler, ConcatDataset, Sampler
 
 from npdata.dataset.arguments import OPTIONS
 from npdata.dataset.collate import collate
@@ -124,6 +124,11 @@ def no_dataset(given: object) -> str:
         )
     if kind in ("Loader", "DataLoader"):
         return f"a {kind} makes batches already: iterate it, or write Loader(loader.dataset, 64)"
+    if isinstance(given, ConcatDataset):
+        return (
+            "a ConcatDataset reads sample by sample: write first + second, which joins npdata "
+            "datasets of the same fields, dtypes and functions; for others use DataLoader"
+        )
     return (
         f"{kind} has no __getitems__, which takes the row numbers of a batch and gives its "
         "samples; arrays and files go into npdata.NumpyDataset(...), a choice of rows into "
@@ -153,6 +158,12 @@ def batches_for(
         if sampler is not None:
             raise LoaderError("sampler= and batch_sampler= both decide the batches: give one")
         sampler = batch_sampler
+    ours = isinstance(sampler, BlockBatchSampler) and isinstance(dataset, Sized)
+    if ours and sampler.rows != len(dataset):
+        raise LoaderError(
+            f"sampler= numbers {sampler.rows} rows, and the dataset has {len(dataset)}: make it "
+            "of the dataset, BlockBatchSampler(dataset, 64); indices= chooses rows"
+        )
     if sampler is None:
         if batch_size is None:
             raise LoaderError("a loader needs a batch_size, or a sampler of whole batches")
@@ -182,6 +193,22 @@ def batches_for(
     if batch_size not in (None, own):
         raise LoaderError(f"batch_size={batch_size}, but sampler= decides it; leave it out")
     return sampler
+
+
+def refuse_to_begin_again(sampler: Any, begun: bool) -> None:
+    """Raise `LoaderError` (a ValueError) where a sampler gives its rows once, and has `begun`.
+
+    Examples:
+        >>> refuse_to_begin_again(iter([[0, 1], [2]]), begun=False)
+        >>> refuse_to_begin_again([[0, 1], [2]], begun=True)
+    """
+    rows = getattr(sampler, "sampler", sampler)
+    once = isinstance(rows, Iterator) and type(rows).__module__ in ("builtins", "itertools")
+    if begun and once:
+        raise LoaderError(
+            f"sampler= is a {type(rows).__name__}, which an iteration before this one has gone "
+            "through: give what begins anew in each epoch, as a list or a Sampler"
+        )
 
 
 def _is(value: Any, default: Any) -> bool:

@@ -8,10 +8,11 @@ counts: the order is the sampler's, the rows the dataset's, how a batch is made 
 accelerator `to_device`'s.
 """
 
+import contextlib
 import functools
 import inspect
 import weakref
-from collections.abc import Callable, Iterator, Mapping, Sized
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
 from time import perf_counter
 from typing import TYPE_CHECKING, Any, NamedTuple, Self
@@ -31,6 +32,7 @@ from npdata.loading.dataloader_words import (
     ATTRIBUTES,
     batches_for,
     no_dataset,
+    refuse_to_begin_again,
     require_npdata_words,
 )
 from npdata.loading.load import ToLoad
@@ -144,12 +146,9 @@ class Loader:
         if num_threads == "auto" and words.get("num_workers") == 0:
             num_threads = 0
         require_dtypes(dtype)
-        self._sampler = sampler
-        self._dataset = dataset
-        self._progress = progress
         if progress:
             require_bar()
-        self._options = Options(
+        options = Options(
             num_threads=num_threads,
             prefetch=prefetch,
             pin_memory=pin_memory,
@@ -157,21 +156,35 @@ class Loader:
             memory_budget=memory_budget,
             device=accelerator_of(device),
         )
-        self._pipeline = Pipeline.of(dataset, sampler, self._options)
+        self._set_up((dataset, sampler, options, progress, resident))
+
+    def _set_up(self, made_of: tuple[Any, Any, Options, bool, bool | Auto]) -> None:
+        dataset, sampler, options, progress, resident = self._made_of = made_of
+        self._dataset, self._sampler, self._options = dataset, sampler, options
+        self._progress = progress
+        self._pipeline = Pipeline.of(dataset, sampler, options)
         self._to_load: ToLoad | None = None
         if resident is not False:
             self._to_load = ToLoad.of(
                 self._pipeline.sent,
                 sampler.subset if isinstance(sampler, BlockBatchSampler) else None,
                 asked=resident,
-                device=self._options.device,
-                budget=memory_budget,
+                device=options.device,
+                budget=options.memory_budget,
             )
         self._held: _Held | None = None
         self._sources = tuple(s for each in datasets_within(dataset) for s in each.sources)
         self._current: _Current | None = None
         self._iterators: weakref.WeakSet[_LoaderIterator] = weakref.WeakSet()
-        self._closed = False
+        self._closed = self._begun = False
+
+    def __getstate__(self) -> Any:
+        """Give what a copy is made of; iterations, threads and resident rows are not copied."""
+        return self._made_of
+
+    def __setstate__(self, made_of: Any) -> None:
+        """Be a copy, which begins where the sampler has the next epoch."""
+        self._set_up(made_of)
 
     def __iter__(self) -> Iterator[Any]:
         """Begin the next epoch, or go on where a loaded state was; see `BlockBatchSampler`.
@@ -271,7 +284,8 @@ class Loader:
     def set_epoch(self, epoch: int) -> None:
         """Make the next iteration this epoch; see `BlockBatchSampler.set_epoch`."""
         refuse_a_second_division()
-        self._of_sampler("set_epoch")(epoch)
+        outer = self._sampler if hasattr(self._sampler, "set_epoch") else self.sampler
+        _method_of(outer, "set_epoch")(epoch)
         self._current = None
 
     @explained()
@@ -280,18 +294,21 @@ class Loader:
 
         It is the sampler's, so it fits any number of threads, a DataLoader and other ranks.
         """
-        now, method = self._current, self._of_sampler("state_dict")
-        state: dict[str, Any]
-        if now is not None and isinstance(now.batches, RunBatches):
-            state = now.batches.state_after(now.counter.batches)
-        else:
-            state = method(consumed=0 if now is None else now.counter.batches)
+        sampler, now = self._sampler, self._current
+        batches = None if now is None else now.batches
+        if now is None and isinstance(sampler, BlockBatchSampler):
+            batches = RunBatches(sampler)
+        consumed = 0 if now is None else now.counter.batches
+        if isinstance(batches, RunBatches):
+            return batches.state_after(consumed)
+        method = _method_of(sampler, "state_dict", takes="consumed")
+        state: dict[str, Any] = method(consumed=consumed)
         return state
 
     @explained()
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Let the next iteration go on where the state was; raises `StateError`."""
-        self._of_sampler("load_state_dict")(state)
+        _method_of(self._sampler, "load_state_dict")(state)
         self._current = None
 
     @explained()
@@ -320,7 +337,7 @@ class Loader:
         """End all iterations and their threads; the dataset stays open. Idempotent."""
         self._closed = True
         for iterator in list(self._iterators):
-            iterator.close()
+            iterator.cut_short()
         self._pipeline.buffers.clear()
         self._held = None
 
@@ -349,13 +366,14 @@ class Loader:
             self._held = _Held(residence, pipeline)
         return self._now
 
-    def _of_sampler(self, name: str) -> Any:
-        method = getattr(self._sampler, name, None)
-        if method is None:
-            raise LoaderError(
-                f"{type(self._sampler).__name__} has no {name}(); use a BlockBatchSampler"
-            )
-        return method
+
+def _method_of(sampler: Any, name: str, takes: str = "") -> Any:
+    method = getattr(sampler, name, None)
+    if method is None or (takes and takes not in inspect.signature(method).parameters):
+        raise LoaderError(
+            f"{type(sampler).__name__} has no {name}({takes}); use a BlockBatchSampler"
+        )
+    return method
 
 
 class _Held(NamedTuple):
@@ -388,6 +406,7 @@ class _LoaderIterator(Iterator[Any]):
         self._reading: Reading | None = None
         self._bar: Bar | None = None
         self._close_bar: Callable[[], object] | None = None
+        self._cut_short = False
 
     def _begin(self, loader: Loader) -> "Prefetcher[Job, Made]":
         """Begin to read, at the epoch that the sampler has coming by now."""
@@ -396,11 +415,13 @@ class _LoaderIterator(Iterator[Any]):
         if isinstance(batches, RunBatches):
             batches.begin()
             self._count, remainder = batches.count, batches.samples_in_last_step
-        elif isinstance(loader._sampler, Sized):
-            self._count = len(loader._sampler)
+        else:
+            refuse_to_begin_again(loader._sampler, loader._begun)
+            with contextlib.suppress(TypeError, NotImplementedError):  # samplers need no length
+                self._count = len(loader._sampler)
+        loader._begun = True
         if loader._progress:
-            epoch = getattr(loader._sampler, "epoch", "")
-            self._bar = Bar(len(loader) if self._count is None else self._count, f"epoch {epoch}")
+            self._bar = Bar(self._count, f"epoch {getattr(loader._sampler, 'epoch', '')}")
             self._close_bar = weakref.finalize(self, self._bar.close)
         self._reading = Reading(remainder)
         return pipeline.start(batches)
@@ -421,9 +442,13 @@ class _LoaderIterator(Iterator[Any]):
             if self._bar is not None:
                 self._bar.advance(counter.stats().short)
             return batch
-        except BaseException:
+        except BaseException as error:
             counter.batches = received
             self.close()
+            if self._cut_short and isinstance(error, StopIteration):
+                raise ClosedError(
+                    f"the loader was closed in this iteration, after {received} batches"
+                ) from None
             raise
 
     def _arrived(self, counter: Counter) -> Any:
@@ -440,6 +465,11 @@ class _LoaderIterator(Iterator[Any]):
             self._at_hand = batches  # of one alone it would keep the batch
         counter.arrived(asked, sizes, nbytes)
         return batch
+
+    def cut_short(self) -> None:
+        """End an iteration that has not ended: going on with it raises `ClosedError`."""
+        self._cut_short = not self.counter.ended
+        self.close()
 
     def close(self) -> None:
         """End the iteration, and its threads."""

@@ -136,9 +136,9 @@ class RunTask:
             job.advice.send()
         try:
             fields = self._fields(run)
-        except Exception:
-            fields = None  # made one by one, they tell which of them it is
-        return self._singly(run) if fields is None else handed_out(fields, run.batches)
+        except Exception as error:
+            return self._singly(run, error)  # made one by one, they tell which of them it is
+        return self._singly(run, None) if fields is None else handed_out(fields, run.batches)
 
     def _fields(self, run: RunRows) -> Any:
         chosen = self.gathered.chosen
@@ -146,7 +146,7 @@ class RunTask:
         fields = self.gathered.dataset.stacked(rows, self.one.allocate)
         return fields if fields is None else cast(fields, self.one.dtype)
 
-    def _singly(self, run: RunRows) -> Made:
+    def _singly(self, run: RunRows, failed: Exception | None) -> Made:
         made: list[Made] = []
         end: Iterator[Any] = iter(())
         for number, rows in enumerate(run.batches, run.first):
@@ -157,6 +157,9 @@ class RunTask:
                     raise
                 end = _raised(error)
                 break
+        else:
+            if failed is not None:
+                raise failed  # of no batch: a signal handler of the user raised it
         batches = itertools.chain(*(each.batches for each in made), end)
         sizes = [size for each in made for size in each.sizes]
         return Made(batches, sizes, sum(each.nbytes for each in made))

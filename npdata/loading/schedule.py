@@ -160,9 +160,9 @@ def _whole(name: str, value: Any, of: str) -> int:
 def _threads(options: Options, data: Data, cores: int, *, in_runs: bool) -> tuple[int, str]:
     asked, to_device = options.num_threads, options.device is not None
     if asked != "auto":
-        if isinstance(asked, bool) or not isinstance(asked, int) or asked < 0:
+        if isinstance(asked, bool) or not isinstance(asked, Integral) or asked < 0:
             raise LoaderError(f"num_threads={asked!r}: expected 'auto' or an int of at least 0")
-        return asked, "as asked for"
+        return int(asked), "as asked for"
     if data.library:
         return 0, (
             "rows are read through h5py, one at a time, and its lock must not be held by a "

@@ -172,6 +172,11 @@ class BlockBatchSampler(FoundByLightning, BatchSampler):
         return RowSampler(self, self._recipe.samples)
 
     @property
+    def rows(self) -> int:
+        """The rows of the dataset that it numbers; `subset` may choose some."""
+        return self._recipe.rows
+
+    @property
     def subset(self) -> Ints | None:
         """The only rows that any batch is made of, in no order of meaning; None: all."""
         return self._recipe.subset

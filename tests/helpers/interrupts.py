@@ -10,11 +10,16 @@ SECONDS = 120
 """A hang ends the process after so long, with the stacks of all threads."""
 
 
-def run_interrupted(action: Callable[[], object], files: str, boundary: int) -> int:
-    """Run `action`; raise KeyboardInterrupt at bytecode number `boundary` in `files`.
+def run_interrupted(
+    action: Callable[[], object],
+    files: str,
+    boundary: int,
+    error: type[BaseException] = KeyboardInterrupt,
+) -> int:
+    """Run `action`; raise `error` at bytecode number `boundary` in `files`.
 
-    `files` is a part of the path of a module. Returns how many bytecodes of them ran; the interrupt
-    is caught, as a notebook does. Only the calling thread is interrupted.
+    `files` is a part of the path of a module. Returns how many bytecodes of them ran; the error is
+    caught, as a notebook does. Only the calling thread is interrupted.
     """
     count = 0
 
@@ -23,7 +28,7 @@ def run_interrupted(action: Callable[[], object], files: str, boundary: int) -> 
         if event == "opcode":
             count += 1
             if count == boundary:
-                raise KeyboardInterrupt
+                raise error
         return at_opcode
 
     def at_call(frame: FrameType, event: str, argument: Any) -> Any:
@@ -38,7 +43,7 @@ def run_interrupted(action: Callable[[], object], files: str, boundary: int) -> 
     sys.settrace(at_call)
     try:
         action()
-    except KeyboardInterrupt:
+    except error:
         if count < boundary:
             raise
     finally:

@@ -11,6 +11,7 @@ from torch.utils.data import (
     DataLoader,
     DistributedSampler,
     RandomSampler,
+    Sampler,
     SequentialSampler,
     SubsetRandomSampler,
     WeightedRandomSampler,
@@ -51,6 +52,9 @@ class TestWords:
     )
     def test_that_ask_for_nothing_else_are_understood(self, ds, words) -> None:
         assert rows(Loader(ds, 8, **words)) == rows(DataLoader(ds, 8))
+
+    def test_a_number_of_threads_may_be_an_integer_of_numpy(self, ds) -> None:
+        assert Loader(ds, 8, num_threads=np.int64(2)).describe().threads == 2
 
     def test_no_workers_are_no_threads(self, ds) -> None:
         big = NumpyDataset(np.zeros((64, 1 << 18), np.float32))
@@ -113,6 +117,45 @@ class TestSamplers:
         loader = Loader(ds, 8, sampler=of)
         loader.sampler.set_epoch(3)
         assert of.epoch == 3
+        loader.set_epoch(4)
+        assert of.epoch == 4
+
+    @pytest.mark.parametrize("num_threads", [0, 2])
+    @pytest.mark.parametrize("progress", [False, True])
+    def test_need_no_length(self, ds, num_threads, progress) -> None:
+        class Endless(Sampler):
+            def __iter__(self):
+                return itertools.cycle(range(N))
+
+        for words in (
+            {"batch_size": 8, "sampler": Endless()},
+            {"batch_sampler": BatchSampler(Endless(), 8, False)},
+        ):
+            loader = Loader(ds, **words, num_threads=num_threads, progress=progress)
+            for _ in range(2):
+                some = itertools.islice(loader, 14)
+                assert flat(rows(some)) == [*range(N), *range(14 * 8 - N)]
+
+    @pytest.mark.parametrize(
+        "words",
+        [
+            {"sampler": (part for part in ([0, 1], [2]))},
+            {"batch_sampler": iter([[0, 1], [2]])},
+            {"batch_size": 2, "sampler": iter(range(3))},
+        ],
+    )
+    def test_that_give_their_rows_once_are_refused_in_a_second_epoch(self, ds, words) -> None:
+        loader = Loader(ds, **words)
+        iter(loader)
+        assert rows(loader) == [[0, 1], [2]]
+        with pytest.raises(LoaderError, match="begins anew in each epoch"):
+            next(iter(loader))
+
+    @pytest.mark.parametrize("other", [N - 1, N + 1])
+    def test_ours_of_another_number_of_rows_is_refused(self, ds, other) -> None:
+        message = f"numbers {other} rows, and the dataset has {N}"
+        with pytest.raises(LoaderError, match=message):
+            Loader(ds, sampler=BlockBatchSampler(other, 8))
 
     @pytest.mark.parametrize(
         "words, message",

@@ -89,6 +89,27 @@ def test_an_epoch_of_a_loader(threads: Any, files: str, monkeypatch: pytest.Monk
         assert_no_thread_is_left()
 
 
+@pytest.mark.parametrize("threads", [0, 2, "auto"])
+@pytest.mark.parametrize("files", ["/npdata/", "/npdata/dataset/"])
+def test_an_error_of_a_signal_handler_ends_the_loop(threads: Any, files: str) -> None:
+    class PreemptedError(Exception):
+        pass
+
+    def read(iterator: Any, rows: list[int], ended: list[bool]) -> None:
+        for batch in iterator:
+            rows += batch.tolist()
+        ended.append(True)
+
+    whole = torch.cat(list(loader(0))).tolist()
+    iterator = iter(loader(threads))
+    total = run_interrupted(lambda: read(iterator, [], []), files, -1)
+    for boundary in np.unique(np.linspace(1, total, BOUNDARIES).astype(int)).tolist():
+        iterator, rows, ended = iter(loader(threads)), [], []
+        run_interrupted(lambda: read(iterator, rows, ended), files, boundary, PreemptedError)  # noqa: B023
+        assert rows == whole[: len(rows)]
+        assert not ended, boundary
+
+
 @pytest.mark.slow
 def test_going_on_with_an_interrupted_iterator_loses_no_batch_in_silence() -> None:
     whole = torch.cat(list(loader(0))).tolist()

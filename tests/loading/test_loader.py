@@ -1,10 +1,13 @@
 """`Loader` gives the batches of a stock DataLoader, on any number of threads, and cleans up."""
 
 import contextlib
+import copy
 import gc
 import os
+import pickle
 import threading
 import weakref
+from collections.abc import Callable
 from pathlib import Path
 
 import h5py
@@ -16,6 +19,7 @@ from hypothesis import strategies as st
 from kinds import KINDS, ROWS, Data, dataset
 from processes import interrupted, run
 from torch.utils.data import (
+    BatchSampler,
     ConcatDataset,
     DataLoader,
     IterableDataset,
@@ -50,6 +54,10 @@ def _no_thread_is_left():
     yield
     gc.collect()
     assert ours() == []
+
+
+def pickled(loader: Loader) -> Loader:
+    return pickle.loads(pickle.dumps(loader))
 
 
 def sampler(ds: object, batch_size: int = 16, **options: object) -> BlockBatchSampler:
@@ -341,9 +349,40 @@ class TestState:
                 loader.state_dict()
             )
 
+    @pytest.mark.parametrize("copied", [copy.copy, copy.deepcopy, pickled])
+    @pytest.mark.parametrize("threads", [0, 2])
+    def test_a_copy_begins_with_the_epoch_that_comes(
+        self, data: Data, threads: int, copied: Callable[[Loader], Loader]
+    ) -> None:
+        loader, other = (Loader(NumpyDataset(data.y), 8, shuffle=True) for _ in range(2))
+        first, second = (torch.cat(list(other)).tolist() for _ in range(2))
+        assert torch.cat(list(copied(copied(loader)))).tolist() == first
+        loader.set_epoch(0)
+        iterator = iter(loader)
+        begun = next(iterator)
+        copy_of_it = copied(loader)
+        assert (copy_of_it.state_dict()["epoch"], copy_of_it.state_dict()["position"]) == (1, 0)
+        assert torch.cat(list(copy_of_it)).tolist() == second
+        assert torch.cat([begun, *iterator]).tolist() == first
+
+    def test_a_sampler_whose_state_cannot_count_what_was_received_says_so(self, data: Data) -> None:
+        class Stateful(BatchSampler):
+            def state_dict(self) -> dict[str, int]:
+                return {"given": 3}
+
+        loader = Loader(NumpyDataset(data.y), sampler=Stateful(range(9), 3, False))
+        with pytest.raises(LoaderError, match=r"Stateful has no state_dict\(consumed\)"):
+            loader.state_dict()
+
     def test_a_sampler_without_state_says_so(self, data: Data) -> None:
         with pytest.raises(LoaderError, match="list has no state_dict"):
             Loader(NumpyDataset(data.y), sampler=[[0]]).state_dict()
+
+
+class TooMany(BlockBatchSampler):
+    """Numbers more rows than the `ROWS` that a `Loader` takes it to number."""
+
+    rows = ROWS
 
 
 class TestErrors:
@@ -381,7 +420,7 @@ class TestErrors:
         self, data: Data, threads: int
     ) -> None:
         ds = NumpyDataset(data.folder / "x.npy")
-        batches = BlockBatchSampler(ROWS + 1, 8, shuffle=False)
+        batches = TooMany(ROWS + 1, 8, shuffle=False)
         loader = Loader(ds, sampler=batches, num_threads=threads, memory_budget=1 << 20)
         with pytest.raises(IndexError, match=f"row {ROWS} at position 1") as caught:
             list(loader)
@@ -439,9 +478,10 @@ class TestErrors:
             Loader(NumpyDataset(data.x), **options)
 
     def test_a_dataset_that_reads_no_batches(self, data: Data) -> None:
-        for ds in (TensorDataset(torch.zeros(3)), ConcatDataset([NumpyDataset(data.x)] * 2)):
-            with pytest.raises(NotBatchedError, match=f"{type(ds).__name__} has no __getitems__"):
-                Loader(ds, 2)
+        with pytest.raises(NotBatchedError, match="TensorDataset has no __getitems__"):
+            Loader(TensorDataset(torch.zeros(3)), 2)
+        with pytest.raises(NotBatchedError, match=r"ConcatDataset .* write first \+ second"):
+            Loader(ConcatDataset([NumpyDataset(data.x)] * 2), 2)
 
     @pytest.mark.skipif(CUDA, reason="an accelerator is there")
     def test_a_device_that_is_not_there(self, data: Data) -> None:
@@ -564,9 +604,22 @@ print(resident() - before)
             next(second)
             assert len(ours()) == 4
         assert ours() == []
-        assert list(first) == list(second) == []
         with pytest.raises(ClosedError):
             iter(loader)
+
+    @pytest.mark.parametrize("threads", [0, 2])
+    def test_an_iteration_that_was_closed_does_not_look_like_a_whole_one(
+        self, data: Data, threads: int
+    ) -> None:
+        loader = Loader(NumpyDataset(data.x), 8, num_threads=threads)
+        begun, waiting, ended = iter(loader), iter(loader), iter(loader)
+        next(begun)
+        list(ended)
+        loader.close()
+        for iterator, received in ((begun, 1), (waiting, 0), (begun, 1)):
+            with pytest.raises(ClosedError, match=f"closed in this iteration, after {received} "):
+                next(iterator)
+        assert list(ended) == []
 
     def test_the_loader_may_go_before_its_iterator(self, data: Data) -> None:
         iterator = iter(Loader(NumpyDataset(data.y), 8, num_threads=2, shuffle=False))

@@ -176,12 +176,17 @@ class TestMemory:
         assert np.array_equal(data, X)
 
 
+class TooMany(BlockBatchSampler):
+    """Numbers more rows than the 95 that a `Loader` takes it to number."""
+
+    rows = 95
+
+
 class TestErrors:
     @pytest.mark.parametrize("threads", THREADS)
     def test_one_is_raised_in_the_place_of_its_batch(self, threads: Any) -> None:
         ds = NumpyDataset(X[:95])
-        sampler = BlockBatchSampler(100, 4, shuffle=False)
-        iterator = iter(Loader(ds, sampler=sampler, num_threads=threads))
+        iterator = iter(Loader(ds, sampler=TooMany(100, 4, shuffle=False), num_threads=threads))
         with pytest.raises(IndexError, match="row 95 at position 3") as caught:
             list(iterator)
         with pytest.raises(StopIteration):
@@ -191,7 +196,7 @@ class TestErrors:
     @pytest.mark.parametrize("threads", THREADS)
     def test_all_batches_before_it_are_given(self, threads: Any) -> None:
         ds = Subset(NumpyDataset(X), list(range(95)))
-        loader = Loader(ds, sampler=BlockBatchSampler(100, 4, shuffle=False), num_threads=threads)
+        loader = Loader(ds, sampler=TooMany(100, 4, shuffle=False), num_threads=threads)
         got = []
         with pytest.raises(IndexError):
             got.extend(loader)
@@ -211,7 +216,8 @@ class TestErrors:
         for _ in range(10):
             next(iterator)
         loader.close()
-        assert list(iterator) == []
+        with pytest.raises(npdata.errors.ClosedError):
+            next(iterator)
 
     @pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork")
     def test_a_child_gets_none_of_the_run_of_its_parent(self) -> None:
