@@ -246,9 +246,15 @@ def _why_not(dtype: DType) -> str:
             "the elements are references of HDF5 to other objects or regions, and no numbers; "
             "follow them with h5py, file[reference], and store what they lead to"
         )
-    if dtype.kind == "O" and metadata.get("vlen") is not None:
+    of = metadata.get("vlen")
+    if isinstance(of, np.dtype) and not of.isnative:
         return (
-            f"the elements are of variable length (HDF5's vlen of {metadata['vlen']}); store them "
+            f"h5py reads numbers of variable length in another byte order ({of.str}) wrongly, as "
+            "if it were the native one; write them again in that"
+        )
+    if dtype.kind == "O" and of is not None:
+        return (
+            f"the elements are of variable length (HDF5's vlen of {of}); store them "
             f"padded with their lengths, or as one run of values with the first of each"
         )
     if dtype.kind == "O":

@@ -157,7 +157,8 @@ class Batch(list[Any]):
         """
         if self.batch_transform is None or not len(self):
             return list(map(self.form.marked, self._untransformed()))
-        return take_apart(self.collated(), len(self))
+        forms = dict(self.form.ragged)
+        return take_apart(self.collated(), len(self), forms.get(0) if self.form.bare else forms)
 
     def _untransformed(self) -> list[Any]:
         values = self._values

@@ -11,31 +11,42 @@ from typing import Any
 import torch
 from torch.utils.data import default_collate
 
+from npdata.dataset.field import row_of
 from npdata.dataset.padded import Padded
-from npdata.dataset.ragged_form import RaggedSample, marked
+from npdata.dataset.ragged_form import RaggedForm, RaggedSample, marked
 from npdata.errors import BatchTransformError, UnequalShapesError
 
 
-def take_apart(value: Any, length: int) -> list[Any]:
+def take_apart(
+    value: Any, length: int, of: RaggedForm | Mapping[Any, RaggedForm] | None = None
+) -> list[Any]:
     """Give the `length` samples of a stacked value: its dicts and tuples, with one row each.
 
-    A list of fields gives tuples, as `default_collate` made it of tuples. Raises
+    A list of fields gives tuples, as `default_collate` made it of tuples. `of` is the form of a
+    field whose samples differ in length, or has those of such fields by name or position. Raises
     `BatchTransformError` (a ValueError) where a part has not one row for each sample.
 
     Examples:
         >>> take_apart({"x": torch.arange(2), "name": ["a", "b"]}, 2)
         [{'x': tensor(0), 'name': 'a'}, {'x': tensor(1), 'name': 'b'}]
     """
+    forms = of if isinstance(of, Mapping) else {}
+    form = of if isinstance(of, RaggedForm) else RaggedForm()
     if isinstance(value, Padded):
-        return list(map(marked, value.samples()))
+        kept = form if form.form == "padded" else RaggedForm()
+        return [marked(sample, kept) for sample in value.samples()]
+    if getattr(value, "is_nested", False):
+        return [marked(sample, RaggedForm(form="jagged")) for sample in value.unbind()]
+    if form.form == "list" and isinstance(value, list) and len(value) == length:
+        return [marked(sample, form) for sample in value]
     shape = getattr(value, "shape", None)
     if shape and shape[0] == length:
-        return [value[row] for row in range(length)]
+        return [row_of(value, row) for row in range(length)]
     if isinstance(value, Mapping):
-        columns = [take_apart(part, length) for part in value.values()]
+        columns = [take_apart(part, length, forms.get(name)) for name, part in value.items()]
         return [dict(zip(value, row, strict=True)) for row in _rows(columns, length)]
     if isinstance(value, list | tuple):
-        return _of_sequence(value, length)
+        return _of_sequence(value, length, forms)
     what = f"of shape {tuple(shape)}" if shape else repr(value)[:40]
     raise BatchTransformError(
         f"batch_transform gave {type(value).__name__} {what} for a batch of {length} rows, which "
@@ -44,10 +55,10 @@ def take_apart(value: Any, length: int) -> list[Any]:
     )
 
 
-def _of_sequence(value: Sequence[Any], length: int) -> list[Any]:
+def _of_sequence(value: Sequence[Any], length: int, forms: Mapping[Any, RaggedForm]) -> list[Any]:
     if len(value) == length and all(isinstance(text, str | bytes) for text in value):
         return list(value)
-    columns = [take_apart(part, length) for part in value]
+    columns = [take_apart(part, length, forms.get(k)) for k, part in enumerate(value)]
     rows = _rows(columns, length)
     named = getattr(type(value), "_make", tuple)
     return [named(row) for row in rows]

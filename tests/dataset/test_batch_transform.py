@@ -214,9 +214,31 @@ def test_any_form_comes_through_torchs_collate(change: Any) -> None:
     same(stack_samples(samples), whole)
 
 
+@pytest.mark.parametrize("options", [{"padding": -1}, {"ragged": "jagged"}, {"ragged": "list"}])
+@pytest.mark.parametrize("form", ["bare", "tuple", "dict"])
+def test_samples_of_different_lengths_keep_their_form(options: dict, form: str) -> None:
+    spans = npdata.ragged(np.arange(1, 8), lengths=[2, 3, 2])
+    fields = {"bare": (spans,), "tuple": (spans, Y[:3]), "dict": ({"x": spans, "y": Y[:3]},)}
+    ds = NumpyDataset(*fields[form], **options, batch_transform=lambda batch: batch)
+    plain = NumpyDataset(*fields[form], **options)
+    for rows in ([0, 1], [2, 0]):
+        same(default_collate(ds.__getitems__(rows)), npdata.collate(plain.__getitems__(rows)))
+        same([ds[row] for row in rows], [plain[row] for row in rows])
+
+
+def test_samples_of_sparse_rows_are_dense() -> None:
+    cells = npdata.csr([5.0, 7.0], [2, 0], [0, 1, 2], (2, 3))
+    ds = NumpyDataset(cells, layout="csr", batch_transform=lambda batch: batch)
+    assert ds[1].tolist() == [7, 0, 0]
+    assert next(iter(DataLoader(ds, 2))).tolist() == [[0, 0, 5], [7, 0, 0]]
+
+
 def same(one: Any, other: Any) -> None:
     if isinstance(other, np.ndarray):
         other = torch.from_numpy(other)
+    if getattr(other, "is_nested", False):
+        assert one.is_nested
+        one, other = one.unbind(), other.unbind()
     if isinstance(other, torch.Tensor):
         assert torch.equal(one, other)
     elif isinstance(other, dict):

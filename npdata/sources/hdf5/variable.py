@@ -24,12 +24,15 @@ PIECE = 1 << 14
 def variable_numbers(dtype: DType) -> DType | None:
     """Give the dtype of the numbers of a variable-length type, None for any other type.
 
+    None also for another byte order, whose bytes h5py gives as if they were native.
+
     Examples:
         >>> variable_numbers(np.dtype("f4")) is None
         True
     """
     base = h5py.check_vlen_dtype(dtype)
-    return base if isinstance(base, np.dtype) and base.kind in "biufc" else None
+    known = isinstance(base, np.dtype) and base.kind in "biufc" and base.isnative
+    return base if known else None
 
 
 class VariableSource(CompositeSource, RaggedSource):
