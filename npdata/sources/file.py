@@ -26,7 +26,7 @@ from npdata.sources.file_map import mapped, page_out
 
 
 def require_local(path: str | os.PathLike[str]) -> None:
-    """Raise `FileNotFoundError` for a URL, a glob and a member without `::`, with what to do.
+    """Raise `FileNotFoundError` for no path, a URL, a glob, `~` and a member without `::`.
 
     Examples:
         >>> require_local("s3://bucket/x.npy")
@@ -34,8 +34,13 @@ def require_local(path: str | os.PathLike[str]) -> None:
         FileNotFoundError: [Errno 2] only local files are read; mount or download it: 's3://...'
     """
     text = os.fsdecode(path)
+    if not text:
+        raise FileNotFoundError(errno.ENOENT, "the path is empty; '.' is this folder", text)
     if Path(text).exists():
         return
+    if text.startswith("~"):
+        reason = "no such file, and ~ is not expanded here; os.path.expanduser(path) does it"
+        raise FileNotFoundError(errno.ENOENT, reason, os.fspath(path))
     if "://" in text:
         reason = "only local files are read; mount or download it"
         raise FileNotFoundError(errno.ENOENT, reason, os.fspath(path))

@@ -118,6 +118,8 @@ def _means_fields(source: object) -> bool:
 
 def _cure(source: object) -> str:
     """Say what to type in place of an argument that is no source of rows."""
+    if isinstance(source, bytes):
+        return "give a path as text, os.fsdecode(path), and numbers as np.frombuffer(x, dtype)"
     if isinstance(source, list | tuple) and source:
         if isinstance(source[0], str | os.PathLike):
             return (

@@ -3,11 +3,13 @@
 import os
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import h5py
 import numpy as np
 import pytest
 
+import npdata
 from npdata import NumpyDataset, Source, errors, open_source
 
 X = np.arange(12, dtype=np.uint16).reshape(4, 3)
@@ -64,6 +66,24 @@ def test_a_glob_is_not_expanded_and_says_where_it_would_be(tmp_path: Path, name:
 def test_a_url_is_to_be_downloaded(opened: Callable[[], NumpyDataset]) -> None:
     with pytest.raises(FileNotFoundError, match="mount or download it: 's3://bucket/"):
         opened()
+
+
+@pytest.mark.parametrize(
+    "opened", [NumpyDataset, npdata.concatenate, npdata.stack, NumpyDataset.from_npz]
+)
+def test_no_path_and_a_path_from_home_and_of_bytes_say_what_to_type(
+    opened: Callable[[Any], NumpyDataset], in_folder: Path
+) -> None:
+    np.save("x.npy", X)
+    with pytest.raises(FileNotFoundError, match="the path is empty"):
+        opened("")
+    for path in ("~/not there.npy", Path("~/not there.npy")):
+        with pytest.raises(FileNotFoundError, match=r"os.path.expanduser\(path\)"):
+            opened(path)
+    with pytest.raises(errors.UnsupportedSourceError, match=r"os.fsdecode\(path\)|expected a path"):
+        opened(b"x.npy")
+    np.save("~x.npy", X)
+    assert len(npdata.concatenate("~*.npy")) == len(NumpyDataset("~x.npy")) == len(X)
 
 
 def test_a_folder_whose_name_looks_like_a_url_is_read(in_folder: Path) -> None:

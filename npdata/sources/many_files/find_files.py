@@ -70,7 +70,7 @@ Names: TypeAlias = list[tuple[str, str | None]]
 
 
 def _listed(files: Sequence[str | os.PathLike[str]]) -> tuple[Names, str]:
-    if isinstance(files, dict | set) or not hasattr(files, "__iter__"):
+    if isinstance(files, dict | set | bytes) or not hasattr(files, "__iter__"):
         raise _no_files(files)
     names: Names = []
     for each in files:
@@ -85,7 +85,7 @@ def _listed(files: Sequence[str | os.PathLike[str]]) -> tuple[Names, str]:
 
 def _expanded(text: str) -> tuple[Names, str]:
     path, member = split_member(text)
-    if "://" in path:
+    if "://" in path or not path:
         require_local(path)
     if Path(path).is_dir():
         found, anchor = _below(path, member), os.path.join(path, "")  # noqa: PTH118
@@ -106,6 +106,8 @@ def _matching(pattern: str) -> tuple[list[str], str]:
     if not pattern.endswith(SUFFIXES):
         found = [path for path in found if not Path(path).is_dir()]
     if not found:
+        if pattern.startswith("~"):
+            require_local(pattern)
         raise FieldError(f"no file matches {pattern!r}")
     if "**" in pattern:
         found = _once(found)
@@ -213,6 +215,8 @@ def _require_once(names: Names) -> None:
 
 
 def _no_files(given: object) -> UnsupportedSourceError:
+    if isinstance(given, bytes):
+        return UnsupportedSourceError("a path as bytes: give it as text, os.fsdecode(path)")
     return UnsupportedSourceError(
         f"a {type(given).__name__} names no files; give a glob, a folder, a list of paths or a "
         f".txt with one path a line (arrays in memory: np.stack, np.concatenate)"
