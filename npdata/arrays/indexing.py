@@ -78,7 +78,9 @@ def row_numbers(indices: object, rows: int) -> NDArray[np.int64]:
         )
     if array.dtype.kind == "b":
         if len(array) != rows:
-            raise RowIndexError(f"a mask of {len(array)} bools was given for {rows} rows")
+            raise RowIndexError(
+                f"a mask of {len(array)} bools was given for {rows} rows; give one for each row"
+            )
         return np.flatnonzero(array)
     if array.dtype.kind not in "iu" and (array.size or isinstance(indices, np.ndarray)):
         raise _wrong_type(indices)

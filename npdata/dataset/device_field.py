@@ -63,7 +63,7 @@ class DeviceField(Field):
 
     def over(self, source: Source) -> Field:
         """Refuse: the rows are those on the device."""
-        raise FieldError(f"field {self.label!r} lies on {self._rows.device}, and has no others")
+        raise FieldError(f"field {self.label!r} lies on {self._rows.device}, and reads no source")
 
     def stack(self, indices: NDArray[np.int64], allocate: Allocate) -> Tensor:
         """Gather rows into a new tensor on the device, where `allocate` has no memory."""

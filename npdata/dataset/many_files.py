@@ -183,7 +183,8 @@ def concatenate(
             raise FieldError("datasets are laid end to end by sum(datasets), or one + other")
         if named or label_from is not None:
             raise FieldError(
-                "a list with arrays in it has no names: name= fields and label_from= need files"
+                "a list that holds arrays has no names of files, which fields by name and "
+                "label_from= need: give paths"
             )
         parts = [source for each in files for source in _sources_of(each, raw)]
         return _dataset({0: end_to_end(parts)}, None, options)

@@ -144,7 +144,7 @@ class Splits:
 def _require_two(edges: Rows, by: By) -> None:
     if np.count_nonzero(np.diff(edges)) == 1:
         raise FieldError(
-            f"by={by!r}: there is one {by}, and one part would get all; tell borders=, or cut it "
+            f"by={by!r}: there is one {by}, and one part would get all; give borders=, or cut it "
             "by row numbers: cut = int(0.8 * len(ds)) gives train, test = range(cut), "
             "range(cut, len(ds)), and windows that share rows need a gap of length - 1 between them"
         )
@@ -183,7 +183,9 @@ def _parts(
     labels: NDArray[Any] | None,
 ) -> tuple[Rows, ...]:
     if groups is not None and labels is not None:
-        raise SamplerError("groups= and stratify= of shares: give folds=, whose folds keep both")
+        raise SamplerError(
+            "groups= and stratify= together: give folds=, whose folds keep both, or one of the two"
+        )
     ends = [round(share * count) for share in np.cumsum(shares)]
     parts, left, rest = [], np.arange(count), 1.0
     for share, end in zip(shares[:-1], ends, strict=False):

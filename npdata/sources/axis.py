@@ -58,7 +58,10 @@ def along_axis(source: Source, axis: object) -> Source:
     if number == 0:
         return source
     if len(source.packings.kinds) > 1:
-        raise FieldError(f"{source.where} is packed in different ways from row to row")
+        raise FieldError(
+            f"axis={axis!r}: {source.where} is packed in different ways from row to row, "
+            f"and rows of another axis would mix them; convert it to one packing first"
+        )
     if source.table is not None:
         moved: Source = MovedAxisSource(source, number)
     elif source.across is not None:

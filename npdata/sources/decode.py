@@ -44,7 +44,10 @@ class UnpackedSource(ConvertedSource):
             if kind.since is not None:
                 _ = kind.clock
         if len({kind is not None and kind.since is not None for kind in packings.kinds}) > 1:
-            raise FieldError(f"some rows of {rows.where} are times, and others are not")
+            raise FieldError(
+                f"some rows of {rows.where} are times, and others are not; leave this field out of "
+                f"decode=, or read the files as fields of two datasets"
+            )
         plain = [rows.dtype] if None in packings.kinds else []
         self.dtype = np.result_type(*plain, *(kind.result(rows.dtype) for kind in kinds))
         shown = str(kinds[0]) if len(packings.kinds) == 1 else f"{len(packings.kinds)} ways"

@@ -260,7 +260,7 @@ class File:
             return Descriptor.of(self.path, self.identity)
         with opening.lock.get():
             if self._closed:
-                raise ClosedError(f"{self.path} was closed")
+                raise ClosedError(f"{self.path} was closed; make a new dataset")
             if opening.descriptor is None:
                 opening.descriptor = Descriptor.of(self.path, self.identity)
             return opening.descriptor

@@ -37,8 +37,8 @@ class LabelSource(MemorySource):
         self.categories = tuple(categories)
         self.where = where
         named = f"{len(categories)} categories" if categories else "numbers"
-        told = f"{named}, told by the names of the files"
-        self.access = Access(kind="memory", reason=reason or told)
+        from_names = f"{named}, from the names of the files"
+        self.access = Access(kind="memory", reason=reason or from_names)
         self.details = details
 
     def __reduce__(self) -> tuple[Any, ...]:

@@ -68,7 +68,7 @@ def read_header(stream: BinaryIO, where: str, *, one_value: bool = False) -> Npy
     prefix = _take(stream, struct.calcsize(length_format), where)
     (length,) = struct.unpack(length_format, prefix)
     if length > LONGEST_HEADER:
-        raise FormatError(f"{where} declares a header of {length} bytes; that is damage")
+        raise FormatError(f"{where} declares a header of {length} bytes; the file is damaged")
     raw = _take(stream, length, where)
     try:
         fields = _literal(raw.decode(encoding))

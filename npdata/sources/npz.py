@@ -158,7 +158,9 @@ class DecodedMember(InPlaceSource):
             stream.read(1)
         identity.require(FileIdentity.of(path), path)
         if filled < len(target):
-            raise TruncatedError(f"{where} has {filled} bytes of data, not {len(target)}")
+            raise TruncatedError(
+                f"{where} has {filled} bytes of data, not {len(target)}; it was cut short"
+            )
         return array
 
     def close(self) -> None:

@@ -75,7 +75,7 @@ BROKEN = {
     "no such version": (b"\x93NUMPY\x09\x00", r"version \(9, 0\)"),
     "cut inside the magic": (b"\x93NUMPY\x01", "ends inside its .npy header"),
     "cut inside the header": (b"\x93NUMPY\x01\x00\xff\x00abc", "ends inside its .npy header"),
-    "a header of gigabytes": (b"\x93NUMPY\x02\x00\xff\xff\xff\x7f", "that is damage"),
+    "a header of gigabytes": (b"\x93NUMPY\x02\x00\xff\xff\xff\x7f", "the file is damaged"),
 }
 
 

@@ -50,7 +50,10 @@ class BySize:
     def of(cls, data: Any, recipe: Recipe, *, max_rows: int, padded: bool) -> Self:
         """Check the arguments of a sampler; each fault is a SamplerError."""
         if recipe.lanes > 1:
-            raise SamplerError(f"lanes={recipe.lanes} with max_rows: ranks take turns; leave lanes")
+            raise SamplerError(
+                f"lanes={recipe.lanes} with max_rows=, whose batches the ranks take in turn: leave "
+                f"lanes= out"
+            )
         subset = recipe.subset
         max_rows = whole_number("max_rows", max_rows, least=1)
         lengths = getattr(data, "lengths", None)

@@ -225,7 +225,7 @@ class LibrarySource(Source):
 
     def _open(self) -> tuple[h5py.File, h5py.Dataset]:
         if self._closed:
-            raise ClosedError(f"{self.where} was closed")
+            raise ClosedError(f"{self.where} was closed; make a new dataset")
         self.check()
         file = open_file(self._spec.path, self._spec.locking, self._cache_bytes)
         try:
@@ -255,7 +255,9 @@ class LibrarySource(Source):
                     f"process in {found.path}: its folder or HDF5's environment is another"
                 )
         if now != self._spec.external:
-            raise ChangedFileError(f"the files of {self.where} changed since it was opened")
+            raise ChangedFileError(
+                f"the files of {self.where} changed since it was opened; open it again"
+            )
 
     def check(self) -> None:
         """Raise `ChangedFileError` if a file that holds rows changed since it was opened."""

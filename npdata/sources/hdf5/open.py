@@ -139,7 +139,10 @@ def _across(examined: Examined, about: Details, options: Hdf5Options, axis: int)
     """Give the rows along another axis, which h5py reads."""
     layout = examined.layout
     if axis >= layout.rank:
-        raise FieldError(f"axis {axis} of {examined.where} is of its type; it has {layout.rank}")
+        raise FieldError(
+            f"axis={axis}: {examined.where} has {layout.rank} axes, and further ones inside its "
+            f"type; give 0 to {layout.rank - 1}"
+        )
     shape, chunk = layout.shape, layout.chunk_shape
     row_bytes = layout.row_bytes * shape[0] // max(1, shape[axis])
     cost = "a row is scattered through the file, and h5py reads its pieces"

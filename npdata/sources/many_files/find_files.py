@@ -108,7 +108,8 @@ def _matching(pattern: str) -> tuple[list[str], str]:
     if not found:
         if pattern.startswith("~"):
             require_local(pattern)
-        raise FieldError(f"no file matches {pattern!r}")
+        seen = "" if Path(pattern).is_absolute() else f", seen from {Path.cwd()}"
+        raise FieldError(f"no file matches {pattern!r}{seen}")
     if "**" in pattern:
         found = _once(found)
     magic = min(k for k in map(pattern.find, "*?[") if k >= 0)

@@ -237,7 +237,7 @@ class Shards:
     def _look_at(self, maps: _Maps, parts: NDArray[np.int64], unseen: NDArray[np.uint8]) -> None:
         """Map the files of these parts that are not, and look at the others unless they were."""
         if self._closed:
-            raise ClosedError(f"{self.table.files!r} were closed")
+            raise ClosedError(f"{self.table.files!r} were closed; make a new dataset")
         old = parts[unseen[parts] == 1]
         with maps.lock:
             for number in np.unique(self._file[old]).tolist():
