@@ -12,7 +12,7 @@ from npdata.sources.base import Access
 from npdata.sources.hdf5.kinds import Filter
 
 SLAB = 256 << 20
-GZIP = (Filter(id=1, flags=0, values=(4,), name="deflate"),)
+GZIP = (Filter(id=1, values=(4,), name="deflate"),)
 
 
 def compressed(rows: int, **changes: object) -> Stored:

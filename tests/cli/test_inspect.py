@@ -328,7 +328,7 @@ def test_samples_are_few_and_from_all_over_the_array(shape: tuple[int, ...]) -> 
 
 def test_what_is_dear_to_look_at_is_not_looked_at() -> None:
     chunks = Chunks(shape=(10**9, 2), bytes=8 * 10**9, grid=(10, 1), stored=10)
-    gzip = (Filter(id=1, flags=0, values=(), name="deflate"),)
+    gzip = (Filter(id=1, values=(), name="deflate"),)
     for known in (
         stored(shape=(10**10, 2), chunks=chunks, filters=gzip),
         stored(shape=(10**10, 2), filters=gzip),

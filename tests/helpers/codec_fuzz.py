@@ -95,8 +95,8 @@ def tried(name: str, count: int, seed: int) -> dict[str, int]:
         y = file.create_dataset("y", data=OTHER, chunks=ROWS.shape, **options)
         plist = x.id.get_create_plist()
         filters = [
-            Filter(id=code, flags=flags, values=tuple(values), name=text.decode())
-            for code, flags, values, text in map(plist.get_filter, range(plist.get_nfilters()))
+            Filter(id=code, values=tuple(values), name=text.decode())
+            for code, _, values, text in map(plist.get_filter, range(plist.get_nfilters()))
         ]
         good, other = (each.id.read_direct_chunk((0,))[1] for each in (x, y))
         assert decoded(filters, good) == ROWS.tobytes()

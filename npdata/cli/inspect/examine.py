@@ -123,7 +123,7 @@ def _member(where: str, path: str, name: str) -> DatasetReport:
         shape=shape,
         stored_bytes=member.stored_bytes,
         access=source.access,
-        filters=(Filter(id=0, flags=0, values=(), name=member.method),),
+        filters=(Filter(id=0, values=(), name=member.method),),
     )
     return DatasetReport(where=where, stored=stored, advice=advise(stored, where=where))
 

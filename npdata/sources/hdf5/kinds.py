@@ -30,7 +30,6 @@ class Filter:
     """One step of the pipeline that every chunk goes through when it is written."""
 
     id: int
-    flags: int
     values: tuple[int, ...]
     name: str
 
@@ -53,9 +52,8 @@ class Kind:
 
 
 class _Type(NamedTuple):
-    """What follows from the type of a dataset: `remarked` is h5py's dtype."""
+    """What follows from the type of a dataset."""
 
-    remarked: DType
     dtype: DType
     inner: tuple[int, ...]
     exact: bool
@@ -97,7 +95,7 @@ class Kinds:
         remarked = stored.dtype
         dtype = plain_dtype(remarked)
         base, inner = dtype.subdtype if dtype.subdtype is not None else (dtype, ())
-        found = _Type(remarked, base, inner, _exact(stored, remarked))
+        found = _Type(base, inner, _exact(stored, remarked))
         if len(self._types) == MOST_TYPES:
             self._types.pop()
             self._kinds.clear()
@@ -136,8 +134,8 @@ def _understood(
         exact=its_type.exact,
         chunk_shape=chunk_shape,
         filters=tuple(
-            Filter(id=code, flags=flags, values=tuple(values), name=name.decode("utf8", "replace"))
-            for code, flags, values, name in steps
+            Filter(id=code, values=tuple(values), name=name.decode("utf8", "replace"))
+            for code, _, values, name in steps
         ),
         fill=_fill(dataset, its_type, fill) if its_type.exact else None,
         fill_is_written=written,

@@ -163,7 +163,7 @@ def test_the_checksum_is_hdf5s(data: bytes) -> None:
 
 @given(st.sampled_from(sorted(DECODERS)), st.binary(max_size=400), st.integers(0, 500))
 def test_any_bytes_decode_or_are_a_value_error(code: int, data: bytes, raw: int) -> None:
-    step = Filter(id=code, flags=0, values=(0, 3, 4, 0, 2), name=DECODERS[code].name)
+    step = Filter(id=code, values=(0, 3, 4, 0, 2), name=DECODERS[code].name)
     guarded = np.full(raw + 64, 0xA5, np.uint8)
     with contextlib.suppress(ValueError):
         decode_chunk([step], 0, data, guarded[32 : 32 + raw])
@@ -179,7 +179,7 @@ def test_damage_anywhere_is_an_error_or_changes_nothing_outside(
         x = file.create_dataset("x", data=DATA["smooth"], chunks=(51, 33), **PLUGINS[plugin])
         stored = x.id.read_direct_chunk((0, 0))[1]
         code, _, values, _ = x.id.get_create_plist().get_filter(0)
-    step = Filter(id=code, flags=0, values=tuple(values), name=plugin)
+    step = Filter(id=code, values=tuple(values), name=plugin)
     rng = np.random.default_rng(0)
     out = np.empty(DATA["smooth"].nbytes, np.uint8)
     for cut in rng.integers(0, len(stored), 50):
@@ -223,7 +223,7 @@ def test_a_zstd_block_that_holds_fewer_bytes_than_declared_is_refused() -> None:
     for held, method in ((100, 3), (512, 3)):
         block = numcodecs.zstd.compress(content[:held].tobytes())
         data = struct.pack(">QI", 512, 512) + struct.pack(">I", len(block)) + block
-        step = Filter(id=32008, flags=0, values=(0, 2, 2, 0, method), name="bitshuffle")
+        step = Filter(id=32008, values=(0, 2, 2, 0, method), name="bitshuffle")
         out = np.empty(512, np.uint8)
         if held == 512:
             decode_chunk([step], 0, data, out)

@@ -219,7 +219,7 @@ def test_trap_8_filters_stand_in_any_order(path: Path, order: tuple[str, ...]) -
 def test_trap_9_shuffle_has_its_own_element_size_and_may_leave_a_rest() -> None:
     data = np.arange(11, dtype=np.uint8)
     shuffled = np.concatenate([data[:9].reshape(3, 3).T.reshape(-1), data[9:]])
-    step = Filter(id=2, flags=0, values=(3,), name="shuffle")
+    step = Filter(id=2, values=(3,), name="shuffle")
     out = np.zeros(11, np.uint8)
     decode_chunk([step], 0, shuffled.tobytes(), out)
     assert out.tolist() == data.tolist()

@@ -50,7 +50,7 @@ def stage_limits(filters: Sequence[Filter], mask: int, raw: int) -> list[tuple[i
     """Give, for each filter, the bytes that went into it, and whether that is exact or a bound.
 
     Examples:
-        >>> shuffle, deflate = (Filter(id=k, flags=0, values=(4,), name="") for k in (2, 1))
+        >>> shuffle, deflate = (Filter(id=k, values=(4,), name="") for k in (2, 1))
         >>> stage_limits([shuffle, deflate], 0, 100)
         [(100, True), (100, True)]
     """
