@@ -48,24 +48,29 @@ def print_table(
 def print_notes(
     console: Any, head: str, notes: Iterable[Note], *, named: bool = True, most: int | None = None
 ) -> None:
-    """Print at most so many sentences under a heading, each once, with the arrays if `named`."""
+    """Print at most so many sentences under a heading, each once, with the arrays if `named`.
+
+    What follows a line break is a command or a call to paste, on a line that is not broken.
+    """
     merged: dict[tuple[str, str], list[str]] = {}
     for word, sentence, name in notes:
         merged.setdefault((word, sentence), []).append(name)
     if not merged:
         return
-    grid = _rich("table").Table.grid(padding=(0, 2, 0, 0))
-    grid.add_column()
-    grid.add_column(overflow="fold")
-    for (word, sentence), names in list(merged.items())[:most]:
-        text = styled(printable(sentence))
-        if named:
-            more = len(names) - _MOST_NAMES
-            listed = ", ".join(names[:_MOST_NAMES]) + (f" and {more:,} more" if more > 0 else "")
-            text.append(f"\n{printable(listed)}", "dim")
-        grid.add_row(styled(word), text)
     console.print(f"\n{head}", style="bold")
-    console.print(grid)
+    indent = 2 + max(len(word) for word, _ in merged)
+    for (word, sentence), names in list(merged.items())[:most]:
+        text, _, command = sentence.partition("\n")
+        more = len(names) - _MOST_NAMES
+        listed = ", ".join(names[:_MOST_NAMES]) + (f" and {more:,} more" if more > 0 else "")
+        begin = styled(word.ljust(indent), _STYLES.get(word, ""))
+        for each, style in ((text, ""), (command, ""), (listed if named else "", "dim")):
+            # What is to be pasted stays one line, however narrow the screen is.
+            width = max(1, console.width - indent) if each != command else len(command)
+            for line in styled(printable(each), style).wrap(console, width) if each else ():
+                line.rstrip()
+                console.print(begin + line, soft_wrap=True)
+                begin = styled(" " * indent)
 
 
 def dtype_text(dtype: DType) -> str:

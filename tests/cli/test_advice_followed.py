@@ -1,15 +1,16 @@
 """Whoever does what `npdata inspect` advises is rid of what it was advised for."""
 
 import json
-import re
 import shlex
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import h5py
 import numpy as np
 import pytest
 
+import npdata
 from npdata.cli.main import main
 
 X = np.random.default_rng(0).integers(0, 9, (40_000, 7, 7), np.uint8)
@@ -76,7 +77,7 @@ FILE_OF = {
 @pytest.mark.slow
 @pytest.mark.parametrize("case", FILE_OF)
 def test_what_is_advised_against_something_cures_it(
-    in_folder: object,
+    in_folder: Path,
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
     case: str,
@@ -85,12 +86,29 @@ def test_what_is_advised_against_something_cures_it(
     monkeypatch.setenv("NPDATA_CACHE_BYTES", str(slab))
     where = write()
     (sentence,) = (each for each in advice(where, capsys) if trouble in each)
-    commands = re.findall(r"npdata (convert [^,;]*)", sentence)
-    assert commands
-    for command in commands:
-        assert main(shlex.split(command)) == 0
-        target = shlex.split(command)[2]
-        assert [each for each in advice(target, capsys) if trouble in each] == []
+    monkeypatch.setenv("COLUMNS", "30")
+    command = sentence.split("\n")[1]
+    assert command in [line.strip() for line in shown(where, capsys)]
+    _, *words = shlex.split(command)
+    assert main(words) == 0
+    assert [each for each in advice(words[2], capsys) if trouble in each] == []
+
+
+def test_a_call_for_many_arrays_is_one_line_on_a_narrow_screen(
+    in_folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("COLUMNS", "30")
+    with h5py.File("d.h5", "w") as file:
+        for k in range(60):
+            file[f"a long name of a group/of many arrays/x{k}"] = X[:5]
+    calls = [line.strip() for line in shown("d.h5", capsys) if "npdata.stack" in line]
+    (found,) = [eval(call, {"npdata": npdata}) for call in calls]
+    assert len(found) == 60
+
+
+def shown(where: str, capsys: pytest.CaptureFixture[str]) -> list[str]:
+    assert main(["inspect", where]) == 0
+    return capsys.readouterr().out.splitlines()
 
 
 def advice(where: str, capsys: pytest.CaptureFixture[str]) -> list[str]:

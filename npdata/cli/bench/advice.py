@@ -119,6 +119,6 @@ def _convert(report: Report) -> list[str]:
     size = bytes_text(costly.row_bytes * about.rows)
     return [
         f"for a full shuffle the file is the limit: {full.rate:,.0f} rows/s, since a row costs a "
-        f"chunk of {about.block_rows:,} rows; as a .npy ({size}) it would be read in place: "
+        f"chunk of {about.block_rows:,} rows; as a .npy ({size}) it would be read in place:\n"
         f"{convert_command(path, '.npy')}"
     ]

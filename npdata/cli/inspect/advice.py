@@ -1,9 +1,9 @@
 """Advice: what to do about the way an array is stored, in plain words and with figures.
 
 Idea: each rule looks at one trouble, and says what it costs and what to do. Invariant: a pure
-function of the stored; a command that it names runs as it is, and what it writes no longer gets
-that advice; it is silent about what is small and where nothing can be gained. It measures nothing:
-that is what `npdata bench` is for.
+function of the stored; a command, behind a line break, runs as it is, and what it writes no longer
+gets that advice; it is silent about what is small and where nothing can be gained. It measures
+nothing: that is what `npdata bench` is for.
 """
 
 from collections.abc import Iterator
@@ -29,7 +29,7 @@ def advise(stored: Stored, *, where: str, budget: int = 0) -> tuple[str, ...]:
     if stored.nbytes < SMALL or stored.sample.kind == "refused":
         return ()
     to_npy = (
-        f"convert it to a .npy, which is read in place ({bytes_text(stored.nbytes)}): "
+        f"convert it to a .npy, which is read in place ({bytes_text(stored.nbytes)}):\n"
         f"{convert_command(where, '.npy')}"
     )
     if stored.chunks is not None:
@@ -80,11 +80,11 @@ def _of_chunks(
         yield (
             f"each row lies in {count_text(chunks.a_row_needs)} chunks, a batch of {BATCH} rows in "
             f"up to {count_text(min(BATCH, chunks.grid[0]) * chunks.a_row_needs)}; "
-            f"{'chunks of whole rows need one' if whole else 'larger chunks are fewer'}: {to_hdf5}"
+            f"{'chunks of whole rows need one' if whole else 'larger chunks are fewer'}:\n{to_hdf5}"
         )
     if stored.filters and chunks.bytes < TINY_CHUNK and chunks.stored > 1:
         yield (
             f"its {count_text(chunks.stored)} chunks hold {bytes_text(chunks.bytes)} each, and to "
-            f"look one up costs more than its bytes; about {bytes_text(BLOCK_BYTES)} is right: "
+            f"look one up costs more than its bytes; about {bytes_text(BLOCK_BYTES)} is right:\n"
             f"{to_hdf5}"
         )

@@ -184,11 +184,11 @@ def _meanings(where: str, examined: Examined) -> Iterator[str]:
     packing, matlab = examined.packing, examined.matlab
     if matlab is not None:
         dtype = ", dtype=str" if matlab == "char" else ""
-        call = f'NumpyDataset({where!r}, axis=-1, decode="matlab"{dtype})'
-        yield f"{matlab} of MATLAB: {call} gives its values"
+        call = f'npdata.NumpyDataset({where!r}, axis=-1, decode="matlab"{dtype})'
+        yield f"{matlab} of MATLAB; a dataset of its values:\n{call}"
     if packing is not None and packing.fault is None:
-        call = f'NumpyDataset({where!r}, decode="{packing.convention}")'
-        yield f"packed ({packing}): {call} gives its values"
+        call = f'npdata.NumpyDataset({where!r}, decode="{packing.convention}")'
+        yield f"packed ({packing}); a dataset of its values:\n{call}"
 
 
 def _stored(source: Source, layout: str) -> Stored:
