@@ -60,7 +60,11 @@ def test_text_and_logical_values_of_matlab(
         file["mask"].attrs["MATLAB_class"] = np.bytes_("logical")
     text = line(capsys, "d.mat")
     assert pasted(text, "char of MATLAB; a dataset of its values:")[2] == "n2"
-    assert pasted(text, "logical of MATLAB; a dataset of its values:")[:].tolist() == [[True], [False], [True]]
+    assert pasted(text, "logical of MATLAB; a dataset of its values:")[:].tolist() == [
+        [True],
+        [False],
+        [True],
+    ]
 
 
 def test_a_time_series_of_nwb(in_folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
