@@ -60,6 +60,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """
     words = sys.argv[1:] if arguments is None else list(arguments)
     name = " ".join(["npdata", *(word for word in words[:1] if word in COMMANDS)])
+    if sys.stdout is None:  # as `>&-` leaves it
+        sys.stdout = io.StringIO()
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
             # A name that the terminal's encoding lacks must not end what is done already.
@@ -68,7 +70,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         with ends_once():
             with interrupts_wait():  # h5py loses what ends a program, also while it is imported
                 parser = _parser(words[:1])
-            parsed = parser.parse_args(words)
+            parsed = parser.parse_args(words or ["--help"])
             code: int = parsed.run(parsed)
         sys.stdout.flush()
     except KeyboardInterrupt:
@@ -91,8 +93,9 @@ def _failed(name: str, why: str | Exception, code: int) -> int:
 
 def _message(why: str | Exception) -> str:
     """Give the path and the reason of an OSError as other commands write them."""
-    if isinstance(why, OSError) and why.strerror and why.filename is not None:
-        return f"{printable(os.fsdecode(why.filename))}: {why.strerror}"
+    if isinstance(why, OSError) and why.strerror:
+        where = "" if why.filename is None else f"{printable(os.fsdecode(why.filename))}: "
+        return f"{where}{why.strerror}"
     return "\n".join(map(printable, str(why).split("\n")))
 
 

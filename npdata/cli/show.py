@@ -69,7 +69,7 @@ def print_notes(
             width = max(1, console.width - indent) if each != command else len(command)
             for line in styled(printable(each), style).wrap(console, width) if each else ():
                 line.rstrip()
-                console.print(begin + line, soft_wrap=True)
+                console.print(_rich("text").Text.assemble(begin, line), soft_wrap=True)
                 begin = styled(" " * indent)
 
 

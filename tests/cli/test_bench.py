@@ -119,6 +119,12 @@ def test_a_file_of_one_array_needs_no_name(in_folder, capsys):
     assert bench(capsys, "one.h5")["paths"] == ["one.h5::deep/only"]
 
 
+def test_a_file_of_several_arrays_names_the_largest(files, capsys):
+    assert main(["bench", "d.h5"]) == 2
+    message = capsys.readouterr().err
+    assert "d.h5 has 6 arrays: name one, as in npdata bench d.h5::scaled, or several" in message
+
+
 def test_one_row_is_one_batch(in_folder, capsys):
     np.save("one.npy", np.ones((1, 3)))
     found = bench(capsys, "one.npy")

@@ -2,10 +2,14 @@
 
 import argparse
 import io
+import shlex
 import signal
+import subprocess
 import sys
 import textwrap
+from pathlib import Path
 
+import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -14,7 +18,9 @@ from processes import run
 from npdata import errors
 from npdata.cli.arguments import byte_size
 from npdata.cli.console import UsageError, bytes_text, count_text, new_console
+from npdata.cli.main import COMMANDS, main
 from npdata.cli.plot import new_figure, require_format, save_figure
+from npdata.cli.show import print_notes
 from npdata.errors import require
 
 
@@ -59,6 +65,53 @@ def test_a_pipe_gets_no_colours_and_no_broken_lines(monkeypatch: pytest.MonkeyPa
     monkeypatch.delenv("COLUMNS", raising=False)
     new_console().print("[red]x[/red] " + "word " * 100, style="bold red")
     assert pipe.getvalue() == "[red]x[/red] " + "word " * 100 + "\n"
+
+
+def test_a_reason_is_not_coloured_as_its_word(monkeypatch: pytest.MonkeyPatch) -> None:
+    screen = io.StringIO()
+    monkeypatch.setattr(sys, "stdout", screen)
+    monkeypatch.setenv("FORCE_COLOR", "1")
+    print_notes(new_console(), "Why", [("decoded", "so it is", "x")], named=False)
+    assert screen.getvalue().endswith("\x1b[33mdecoded  \x1b[0mso it is\n")
+
+
+def test_who_has_read_enough_closes_the_output(tmp_path: Path) -> None:
+    done = shell("npdata inspect x.npy | head -n 1", tmp_path)
+    assert (done.stdout, done.stderr) == ("x.npy: .npy, 152 B, 1 array\n", "")
+
+
+@pytest.mark.parametrize(
+    ("output", "code", "message"),
+    [
+        (">&-", 0, ""),
+        pytest.param(
+            "> /dev/full",
+            1,
+            "npdata inspect: No space left on device\n",
+            marks=pytest.mark.skipif(not Path("/dev/full").exists(), reason="there is none"),
+        ),
+    ],
+)
+def test_output_that_goes_nowhere_ends_without_a_traceback(
+    tmp_path: Path, output: str, code: int, message: str
+) -> None:
+    for option in ("", "--json"):
+        done = shell(f"npdata inspect x.npy {option} {output}", tmp_path)
+        assert (done.returncode, done.stderr) == (code, message)
+
+
+def shell(command: str, folder: Path) -> subprocess.CompletedProcess[str]:
+    np.save(folder / "x.npy", np.arange(3.0))
+    command = command.replace("npdata", f"{shlex.quote(sys.executable)} -m npdata", 1)
+    return subprocess.run(["sh", "-c", command], cwd=folder, capture_output=True, text=True)
+
+
+def test_the_command_alone_shows_what_there_is(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as end:
+        main([])
+    assert end.value.code == 0
+    shown = capsys.readouterr().out
+    assert all(f"\n    {name} " in shown for name in COMMANDS)
 
 
 def test_columns_decides_the_width_also_in_a_pipe(monkeypatch: pytest.MonkeyPatch) -> None:

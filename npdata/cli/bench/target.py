@@ -5,6 +5,7 @@ h5py finds the same array. Invariant: whatever cannot be measured is refused her
 before any time is spent. The files are only read.
 """
 
+import shlex
 import shutil
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
@@ -118,7 +119,13 @@ def _one_array(text: str, raw: RawLayout | None) -> tuple[str | None, str]:
     found = examine(text, None)
     if found.failure is not None:
         raise FormatError(f"{text}: {found.failure}")
-    return found.format, found.datasets[0].where if len(found.datasets) == 1 else text
+    if len(found.datasets) > 1:
+        largest = shlex.quote(max(found.datasets, key=lambda each: each.nbytes).where)
+        raise UsageError(
+            f"{text} has {len(found.datasets):,} arrays: name one, as in npdata bench {largest}, "
+            f"or several as fields of one dataset"
+        )
+    return found.format, found.datasets[0].where if found.datasets else text
 
 
 def _opener(form: str | None, where: str, source: Source, raw: RawLayout | None) -> Opener:
