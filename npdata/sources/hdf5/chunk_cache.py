@@ -25,6 +25,7 @@ from npdata.arrays.late import torch
 from npdata.arrays.per_process import PerProcess, cores
 from npdata.sources.hdf5.budget import default_budget, share
 from npdata.sources.hdf5.chunk_memory import Chunk, ChunkMemory
+from npdata.sources.hdf5.chunk_places import ChunkPlaces
 
 Decode: TypeAlias = Callable[[int, NDArray[np.uint8], bool], Chunk | None]
 """Decodes chunk `number` into memory; the last argument is True for a prefetched chunk.
@@ -47,8 +48,30 @@ class SourceChunks:
         self.nbytes = nbytes
         self.decode = decode
         self.ready: dict[int, Chunk] = {}
+        self.near: ChunkPlaces | None = None
+        """Where chunks lie that reads found, all of them ready."""
         self.decoded = 0
         self.closed = False
+
+    def keep_near(self, places: ChunkPlaces, added: list[int]) -> None:
+        """Keep chunks at hand, to which some were added, unless one was dropped meanwhile."""
+        if self.near is not places:
+            self.near, added = places, list(places.chunks)
+        chunks, ready = places.chunks, self.ready
+        if self.closed or any(ready.get(number) is not chunks[number] for number in added):
+            self.near = None
+
+    def drop(self, number: int) -> None:
+        """Drop a chunk; first from what is ready, then from what is at hand."""
+        self.ready.pop(number, None)
+        near = self.near
+        if near is not None and near.origins[number]:
+            self.near = None
+
+    def clear(self) -> None:
+        """Drop all chunks."""
+        self.ready.clear()
+        self.near = None
 
 
 Key: TypeAlias = tuple[SourceChunks, int]
@@ -117,6 +140,11 @@ class ChunkCache:
         """Whether chunks are being decoded."""
         return bool(self._waiting)
 
+    @property
+    def tight(self) -> bool:
+        """Whether chunks may have to go soon: whoever reads then holds what it needs alone."""
+        return self.memory.used > self.budget // 4 * 3
+
     def most(self, nbytes: int) -> int:
         """Give how many chunks of this size a read may hold at a time: a quarter of the budget."""
         return max(1, self.budget // 4 // nbytes)
@@ -128,12 +156,16 @@ class ChunkCache:
         """
         found = list(map(chunks.ready.get, numbers))
         there = [chunk for chunk in found if chunk is not None]
-        now = next(self._clock)
-        for chunk in there:
-            chunk.used = now
+        self.use(there)
         if len(there) == len(found):
             return there, len(there)
         return self._ask(_Request(chunks, numbers, found)), len(there)
+
+    def use(self, chunks: Sequence[Chunk]) -> None:
+        """Take note that these chunks are used now."""
+        now = next(self._clock)
+        for chunk in chunks:
+            chunk.used = now
 
     def announce(self, chunks: SourceChunks, numbers: range) -> None:
         """Take note that these chunks will be needed in this order; an advice, no promise."""
@@ -282,12 +314,13 @@ class ChunkCache:
             self._withdraw(key)
         for number in list(chunks.ready):
             self._drop((chunks, number))
+        chunks.clear()
         self.memory.reclaim()
         self.memory.drop_spare()
 
     def _drop(self, key: Key) -> None:
         chunks, number = key
-        chunks.ready.pop(number, None)
+        chunks.drop(number)
         self._held.pop(key, None)
         self._unprotect(key)
 
@@ -405,7 +438,7 @@ class ChunkCache:
         with self._lock:
             waiting = [request for each in self._waiting.values() for request, _ in each]
             for chunks in {key[0] for key in self._held}:
-                chunks.ready.clear()
+                chunks.clear()
             for books in (self._held, self._waiting, self._announced, self._ahead):
                 books.clear()
             self._wanted.clear()

@@ -160,6 +160,20 @@ def distinct(blocks: NDArray[np.int64]) -> tuple[NDArray[np.int64], NDArray[np.i
     return unique + low, marks[offsets]
 
 
+def unique_below(count: int, numbers: NDArray[np.int64]) -> NDArray[np.int64]:
+    """Give what `np.unique(numbers)` gives, of numbers from 0 to `count`.
+
+    Examples:
+        >>> unique_below(9, np.array([7, 3, 7, 5])).tolist()
+        [3, 5, 7]
+    """
+    if count > CLOSE:
+        return distinct(numbers)[0]
+    marks = np.zeros(count, bool)
+    marks[numbers] = True
+    return marks.nonzero()[0]
+
+
 def plan_steps(blocks: NDArray[np.int64], tiles: int, most: int) -> list[Step]:
     """Plan how to gather rows of these `blocks`, touching at most `most` chunks in a step.
 

@@ -17,6 +17,7 @@ from npdata.errors import ChangedFileError, FormatError, SettingError
 from npdata.sources.hdf5.budget import default_budget, share
 from npdata.sources.hdf5.chunk_cache import ChunkCache, SourceChunks, _Request
 from npdata.sources.hdf5.chunk_memory import ChunkMemory
+from npdata.sources.hdf5.chunk_places import ChunkPlaces, Span
 
 SIZE = 4096
 
@@ -80,6 +81,15 @@ class Tried:
         return sorted(self.chunks.ready)
 
 
+def at_hand(tried: Tried, *numbers: int) -> ChunkPlaces:
+    """Give the places of these chunks, of 256, with one row each."""
+    chunks, _ = tried.cache.get(tried.chunks, numbers)
+    addresses = [chunk.address for chunk in chunks]
+    places = ChunkPlaces(Span.of(min(addresses), max(addresses) + SIZE, SIZE), 256, 1)
+    places.add(numbers, chunks)
+    return places
+
+
 def test_the_budget_and_the_threads_are_divided_among_workers() -> None:
     assert share(256 << 20, 4) == 64 << 20
     assert share(2, 4) == 1
@@ -133,6 +143,53 @@ def test_the_chunk_that_was_not_used_for_the_longest_goes_first(caches: list[Chu
     tried.read(1)
     tried.read(3)
     assert tried.held == [1, 2, 3, 5]
+
+
+def test_a_chunk_that_has_to_go_is_no_longer_at_hand(caches: list[ChunkCache]) -> None:
+    tried = Tried(caches, 4)
+    for number in range(3):
+        tried.read(number)
+    places = at_hand(tried, 0, 1)
+    tried.chunks.keep_near(places, [0, 1])
+    assert (tried.chunks.near, tried.cache.tight) == (places, False)
+    tried.read(3)
+    tried.read(4)
+    assert (tried.held, tried.cache.tight) == ([0, 1, 3, 4], True)
+    assert tried.chunks.near is places
+    gone = [weakref.ref(chunk) for chunk in places.chunks.values()]
+    del places
+    tried.read(5)
+    assert (tried.held, tried.chunks.near) == ([1, 3, 4, 5], None)
+    tried.read(6)
+    assert [chunk() for chunk in gone] == [None, None]
+
+
+def test_chunks_that_went_meanwhile_are_not_kept_at_hand(caches: list[ChunkCache]) -> None:
+    tried = Tried(caches, 2)
+    tried.read(0, 1)
+    places = at_hand(tried, 0)
+    tried.read(2, 3)
+    tried.chunks.keep_near(places, [])
+    assert tried.chunks.near is None
+    places = at_hand(tried, 3)
+    tried.chunks.keep_near(places, [3])
+    tried.cache.forget(tried.chunks)
+    tried.settle()
+    assert tried.chunks.near is None
+    tried.chunks.keep_near(places, [])
+    assert tried.chunks.near is None
+
+
+def test_a_chunk_at_hand_is_never_replaced(caches: list[ChunkCache]) -> None:
+    tried = Tried(caches, 1)
+    places = at_hand(tried, 0)
+    first, start = places.chunks[0], places.origins[0]
+    tried.read(1)
+    again, _ = tried.cache.get(tried.chunks, [0])
+    assert again[0] is not first
+    places.add([0], again)
+    assert places.chunks[0] is first
+    assert places.origins[0] == start
 
 
 def test_chunks_of_another_size_push_out_the_oldest(caches: list[ChunkCache]) -> None:
