@@ -120,6 +120,9 @@ class ReadAhead:
             or (rows is not None and first is not None and np.array_equal(rows, first))
         )
         costliest = max(sources, key=lambda source: (source.access.cost, source.row_bytes))
+        # A file is read alone: with the others of its block it would be up to 16 times the bytes.
+        alone = costliest.access.kind == "files"
+        blocks = Blocks.uniform(len(costliest), 1) if alone else costliest.blocks
         row_bytes = sum(source.stored_bytes for source in sources)
         limits = [
             limit // max(1, source.stored_bytes) * row_bytes
@@ -127,7 +130,7 @@ class ReadAhead:
             if (limit := source.ahead_bytes) is not None
         ]
         return cls(
-            costliest.blocks,
+            blocks,
             row_bytes=row_bytes,
             budget=None if budget is None else budget * 3 // 4,
             ahead=min(limits, default=None),

@@ -290,14 +290,16 @@ def fill(descriptor: int, offset: int, target: memoryview) -> bool:
     return True
 
 
-def ask_for(descriptor: int, offset: int, nbytes: int) -> None:
-    """Ask the kernel to read this part of a file now, unless it is in memory already.
+def ask_for(descriptor: int, offset: int, nbytes: int) -> bool:
+    """Ask the kernel to read this part of a file now, unless it is in memory; tell whether it was.
 
     Looking at its middle costs a microsecond, asking for a MiB that is there tens of them; the ends
-    may be in memory for the sake of a neighbour.
+    may be in memory for the sake of a neighbour. 0 bytes are all that follow.
     """
-    if hasattr(os, "posix_fadvise") and not _in_memory(descriptor, offset + nbytes // 2):
+    there = _in_memory(descriptor, offset + nbytes // 2)
+    if not there and hasattr(os, "posix_fadvise"):
         os.posix_fadvise(descriptor, offset, nbytes, os.POSIX_FADV_WILLNEED)
+    return there
 
 
 def _in_memory(descriptor: int, offset: int) -> bool:

@@ -249,6 +249,17 @@ class TestWhoIsTold:
         next(iter(Loader(NumpyDataset(large), 1, num_threads=0, shuffle="block")))
         assert large.needed
 
+    def test_of_files_only_those_that_are_read(self) -> None:
+        wide = np.lib.stride_tricks.as_strided(np.zeros(1), (20_000, 1 << 13), (0, 0))
+        told = Listener(wide, "files")
+        order = list(BlockBatchSampler(len(told), 64, shuffle="full"))
+        sampler = BlockBatchSampler(len(told), 64, shuffle="full")
+        batches = iter(Loader(NumpyDataset(told), sampler=sampler, num_threads=0))
+        for _ in range(4):
+            next(batches)
+        assert 4 * 64 <= len(rows_of(told.needed)) <= 40 * 64
+        assert rows_of(told.needed) <= set(np.concatenate(order[:40]).tolist())
+
     def test_not_where_a_subset_names_what_npdata_does_not_know(self) -> None:
         class Lengths:
             def __getitems__(self, words):

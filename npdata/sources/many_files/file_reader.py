@@ -7,6 +7,7 @@ yet is looked at when it is first read, and must then be like the first. Members
 place of their file are read by their own source.
 """
 
+import contextlib
 import os
 from collections.abc import Sequence
 from typing import Any
@@ -15,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from npdata.errors import FormatError
-from npdata.sources.file import fill
+from npdata.sources.file import ask_for, fill
 from npdata.sources.many_files.file_table import (
     INODE,
     UNKNOWN,
@@ -27,6 +28,7 @@ from npdata.sources.many_files.file_table import (
 )
 from npdata.sources.many_files.file_threads import for_each
 
+FEW = 16
 LARGE_BYTES = 1 << 19
 """Files of so many bytes are read by two threads in 0.6 to 0.9 of the time that one takes."""
 
@@ -46,6 +48,7 @@ class FileReader:
         self.raw = raw
         self._first = table.kinds[table.kind[0]].dtype, table.shape(0)
         self._known: dict[bytes, Any] = {}
+        self._needed = self._in_memory = 0
 
     def read(self, numbers: NDArray[np.int64], outs: Sequence[NDArray[Any]]) -> None:
         """Read file `numbers[k]` into all of `outs[k]`, C-contiguous and of the array's shape.
@@ -121,19 +124,39 @@ class FileReader:
         table.inode[number], table.mtime_ns[number] = facts.inode, facts.mtime_ns
         table.offset[number], table.size[number] = facts.offset, facts.size
 
-    def advise(self, first: int, stop: int, name: str) -> None:
-        """Give the kernel this advice (a name of `os`) on files from `first` to `stop`."""
-        if not hasattr(os, name):
+    def will_need(self, first: int, stop: int) -> None:
+        """Ask the kernel for files from `first` to `stop` that are not in memory.
+
+        To look at one takes 5 µs, a fourth of what it takes to read it from there. So while all are
+        in memory, only each `FEW`th is looked at.
+        """
+        for number in range(first, stop):
+            self._needed += 1
+            if self._in_memory < FEW or self._needed % FEW == 0:
+                self._in_memory = self._in_memory + 1 if self._asked_for(number) else 0
+
+    def _asked_for(self, number: int) -> bool:
+        """Ask for one file; tell whether it was in memory."""
+        try:
+            descriptor = opened(self.table.files.path(number))
+        except OSError:
+            return False  # reading reports what is wrong with it
+        try:
+            return ask_for(descriptor, 0, max(0, int(self.table.size[number])))
+        finally:
+            os.close(descriptor)
+
+    def dont_need(self, first: int, stop: int) -> None:
+        """Tell the kernel that files from `first` to `stop` may leave memory."""
+        if not hasattr(os, "posix_fadvise"):
             return
         for number in range(first, stop):
-            try:
+            with contextlib.suppress(OSError):
                 descriptor = opened(self.table.files.path(number))
-            except OSError:
-                continue  # reading reports what is wrong with it
-            try:
-                os.posix_fadvise(descriptor, 0, 0, getattr(os, name))
-            finally:
-                os.close(descriptor)
+                try:
+                    os.posix_fadvise(descriptor, 0, 0, os.POSIX_FADV_DONTNEED)
+                finally:
+                    os.close(descriptor)
 
     def __reduce__(self) -> tuple[Any, ...]:
         """Pickle the names and what is known of the files, never their content."""

@@ -75,11 +75,11 @@ class _FilesSource(Source):
 
     def will_need(self, first: int, stop: int) -> None:
         """Ask the kernel for these files."""
-        self._reader.advise(first, stop, "POSIX_FADV_WILLNEED")
+        self._reader.will_need(first, stop)
 
     def dont_need(self, first: int, stop: int) -> None:
         """Tell the kernel that these files may leave memory."""
-        self._reader.advise(first, stop, "POSIX_FADV_DONTNEED")
+        self._reader.dont_need(first, stop)
 
 
 class StackSource(_FilesSource):
