@@ -149,20 +149,21 @@ class RunTask:
     def _singly(self, run: RunRows, failed: Exception | None) -> Made:
         made: list[Made] = []
         end: Iterator[Any] = iter(())
+        last = []
         for number, rows in enumerate(run.batches, run.first):
             try:
                 made.append(self.one(Job(number=number, rows=rows)))
             except Exception as error:
                 if not made:
                     raise
-                end = _raised(error)
+                end, last = _raised(error), [0]  # so that it is asked for after one batch, too
                 break
         else:
             if failed is not None:
                 raise failed  # of no batch: a signal handler of the user raised it
         batches = itertools.chain(*(each.batches for each in made), end)
         sizes = [size for each in made for size in each.sizes]
-        return Made(batches, sizes, sum(each.nbytes for each in made))
+        return Made(batches, sizes + last, sum(each.nbytes for each in made))
 
 
 def _raised(error: Exception) -> Iterator[Any]:

@@ -193,6 +193,17 @@ class TestErrors:
             next(iterator)
         assert "in batch 23 of this iteration" in caught.value.__notes__[0]
 
+    @pytest.mark.parametrize("batches", range(24))
+    def test_one_is_raised_wherever_in_a_run_it_comes(self, batches: int, monkeypatch) -> None:
+        ds = NumpyDataset(X[: 4 * batches + 3])
+        sampler = TooMany(100, 4, shuffle=False)
+        monkeypatch.setattr(TooMany, "rows", len(ds))
+        loader = Loader(ds, sampler=sampler, num_threads=1)
+        got = []
+        with pytest.raises(IndexError, match=f"row {len(ds)}"):
+            got.extend(loader)
+        assert len(got) == batches
+
     @pytest.mark.parametrize("threads", THREADS)
     def test_all_batches_before_it_are_given(self, threads: Any) -> None:
         ds = Subset(NumpyDataset(X), list(range(95)))
