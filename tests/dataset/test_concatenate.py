@@ -4,6 +4,7 @@ import os
 import pickle
 import shutil
 import sys
+from functools import partial
 from pathlib import Path
 
 import h5py
@@ -242,6 +243,8 @@ CHANGES = {
     "removed": (lambda p: p.unlink(), "is gone since it was opened"),
     "replaced": (lambda p: p.with_name("new").write_bytes(b"x" * 3128)
                  and p.with_name("new").replace(p), "another file has taken its place"),
+    "a folder now": (lambda p: (p.unlink(), p.mkdir()), "changed since it was opened"),
+    "a pipe now": (lambda p: (p.unlink(), os.mkfifo(p)), "changed since it was opened"),
 }  # fmt: skip
 
 
@@ -280,7 +283,8 @@ def test_runs_name_changed_files(tmp_path: Path, change: str, read_before: bool)
     alter(tmp_path / "x1.npy")
     assert [run_of_rows[0, 0] for run_of_rows in source.runs(starts[:1], stops[:1])] == [2]
     for _ in range(2):
-        for read in (lambda: source.runs(starts, stops), source.check):
+        read_run = partial(source.read_run, 0, np.empty((15, 75)))
+        for read in (lambda: source.runs(starts, stops), source.check, read_run):
             with pytest.raises(errors.ChangedFileError, match=rf"x1\.npy.*{message}"):
                 read()
 

@@ -430,6 +430,8 @@ class TestChangedFiles:
             (lambda p: p.unlink(), "is gone since it was opened"),
             (lambda p: (np.save(p.with_suffix(".new.npy"), np.zeros((4, 5), "f4")),
                         p.with_suffix(".new.npy").replace(p)), "another file has taken its place"),
+            (lambda p: (p.unlink(), p.mkdir()), "changed since it was opened"),
+            (lambda p: (p.unlink(), os.mkfifo(p)), "changed since it was opened"),
         ],
     )  # fmt: skip
     def test_are_named(self, tmp_path: Path, check, change, message: str) -> None:

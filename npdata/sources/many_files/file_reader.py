@@ -82,6 +82,9 @@ class FileReader:
             place = np.empty_like(out) if table.kinds[kind].fortran else out
             whole = fill(descriptor, offset, place.reshape(-1).view(np.uint8).data)
             now = os.fstat(descriptor)
+        except OSError as error:
+            table.require_read(number, descriptor, error)
+            raise
         finally:
             os.close(descriptor)
         if (now.st_ino & INODE, now.st_size, now.st_mtime_ns) != (inode, size, mtime_ns):

@@ -194,6 +194,14 @@ class FileTable:
             )
             self.identity(number).require(found, self.name(number))
 
+    def require_read(self, number: int, descriptor: int, error: OSError) -> None:
+        """Raise `ChangedFileError` where an open file is no longer what it was; else name it.
+
+        `error` came of reading it; what is a folder or a pipe by now cannot be read.
+        """
+        self.require(number, os.fstat(descriptor))
+        error.filename = self.name(number)
+
     def name(self, number: int) -> str:
         """Give the absolute path of file `number`, as text."""
         return os.fsdecode(self.files.path(number))

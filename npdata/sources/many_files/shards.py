@@ -278,6 +278,9 @@ class Shards:
             raise gone(path) from None
         try:
             yield descriptor
+        except OSError as error:
+            self.table.require_read(number, descriptor, error)
+            raise
         finally:
             os.close(descriptor)
 
