@@ -149,7 +149,7 @@ def as_tensor(
 def explain(
     array: NDArray[Any] | np.generic, *, dtype: object = None, copy: bool | None = None
 ) -> Conversion:
-    """Tell what `as_tensor` with the same arguments would do, and why; converts nothing.
+    """Say what `as_tensor` with the same arguments would do, and why; converts nothing.
 
     Raises TypeError where `copy` or `dtype` is no value that `as_tensor` takes.
 

@@ -29,7 +29,7 @@ from npdata.errors import MemberNotFoundError, NpdataError
 COMMANDS = {
     "inspect": (
         "npdata.cli.inspect.command",
-        "Tell how arrays in files are stored and read, what random access costs, what to do.",
+        "Show how arrays in files are stored and read, what random access costs, what to do.",
     ),
     "convert": (
         "npdata.cli.convert.command",

@@ -363,7 +363,7 @@ class NumpyDataset(Glance, FromFiles, Splits, Summed, Dataset[Any]):
 
     @explained()
     def describe(self) -> Description:
-        """Tell per field its shape, dtype, access, whether samples are views, and why.
+        """Describe each field: shape, dtype, access, whether samples are views, and why.
 
         Examples:
             >>> print(npdata.NumpyDataset(np.zeros((2, 3))).describe())

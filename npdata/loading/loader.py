@@ -313,14 +313,14 @@ class Loader:
 
     @explained()
     def stats(self) -> LoaderStats:
-        """Tell what the iteration begun last did, and whether it waited for data; printable."""
+        """Report what the iteration begun last did, and whether it waited for data; printable."""
         stats = (Counter() if self._current is None else self._current.counter).stats()
         held = self._held
         return stats if held is None else replace(stats, resident_bytes=held.residence.nbytes)
 
     @explained()
     def describe(self) -> Schedule:
-        """Tell on how many threads batches are made, how far ahead, in which memory; printable.
+        """Report on how many threads batches are made, how far ahead, in which memory; printable.
 
         Examples:
             >>> print(npdata.Loader(npdata.NumpyDataset(np.arange(5)), 2).describe())
