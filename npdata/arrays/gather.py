@@ -47,12 +47,15 @@ def without_threads(function: Callable[..., Result], *arguments: object) -> Resu
 
     For when the other cores have work: torch's threads would wait for each other, turning idly. An
     epoch of gzip chunks that no thread reads takes 1.16 to 1.24 times as long without this.
-    It is set in a context of its own, so an interrupt cannot leave it set.
+    It is set in a context of its own, so an interrupt cannot leave it set. Where torch has one
+    thread, as in the threads of `Loader`, that is spared: 10 of the 600 µs of a batch of episodes.
 
     Examples:
         >>> without_threads(sum, [1, 2])
         3
     """
+    if torch.get_num_threads() == 1:
+        return function(*arguments)
     context = copy_context()
     context.run(_alone.set, True)
     return context.run(function, *arguments)

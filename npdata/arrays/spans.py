@@ -86,7 +86,7 @@ class Recordings:
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Windows:
-    """Windows around anchors, in each recording the `firsts[k]`-th row and every `stride`-th on.
+    """Windows around anchors: in recording k, that of window w is row `w * stride + shifts[k]`.
 
     `starts` counts the windows before each recording, and then all of them. An anchor has `before`
     rows before it and `after` rows behind it that the window may name without leaving the
@@ -100,7 +100,7 @@ class Windows:
 
     recordings: Recordings
     starts: Ints
-    firsts: Ints
+    shifts: Ints
     before: int
     after: int
     stride: int
@@ -116,10 +116,11 @@ class Windows:
         margin = (before, after) if edge == "drop" else (0, 0)
         anchors = np.maximum(0, recordings.lengths - sum(margin))
         counts = -(-anchors // stride)
+        starts = np.append(0, np.cumsum(counts))
         return cls(
             recordings=recordings,
-            starts=np.append(0, np.cumsum(counts)),
-            firsts=recordings.edges[:-1] + margin[0],
+            starts=starts,
+            shifts=recordings.edges[:-1] + margin[0] - starts[:-1] * stride,
             before=before,
             after=after,
             stride=stride,
@@ -162,21 +163,25 @@ class Windows:
             self,
             recordings=Recordings(edges=edges, origin=mine.origin),
             starts=np.append(self.starts, other.starts[1:] + self.starts[-1]),
-            firsts=np.append(self.firsts, other.firsts + rows),
+            shifts=np.append(self.shifts, other.shifts + rows - self.starts[-1] * self.stride),
         )
 
     def recordings_of(self, windows: Ints) -> Ints:
-        """Give the number of the recording of each of these windows."""
-        found: Ints = np.searchsorted(self.starts, windows, side="right") - 1
+        """Give the number of the recording of each of these windows; of one, once for all."""
+        if self.uniform:
+            return np.zeros(1, np.int64)
+        found = self.starts.searchsorted(windows, side="right")
+        found -= 1
         return found
 
     def anchors(self, windows: Ints, found: Ints | None = None) -> Ints:
         """Give the anchor rows of windows, each in [0, len); `found` are their recordings."""
+        anchors: Ints = windows * self.stride
         if self.uniform:
-            anchors: Ints = windows * self.stride + self.firsts[0]
-            return anchors
-        found = self.recordings_of(windows) if found is None else found
-        return self.firsts[found] + (windows - self.starts[found]) * self.stride
+            anchors += self.shifts[0]
+        else:
+            anchors += self.shifts.take(self.recordings_of(windows) if found is None else found)
+        return anchors
 
     def rows(self, windows: Ints, offsets: Ints) -> Ints:
         """Give the rows of windows, (n, len(offsets)): where one leads out, the nearest inside."""
@@ -201,6 +206,11 @@ class Windows:
         return before
 
     @property
+    def firsts(self) -> Ints:
+        """The first anchor of each recording, had it one."""
+        return self.shifts + self.starts[:-1] * self.stride
+
+    @property
     def left_out(self) -> tuple[int, int, int]:
         """The rows that no window reaches: recordings too short, their rows, and other rows."""
         lengths, counts = self.recordings.lengths, np.diff(self.starts)
@@ -212,9 +222,11 @@ class Windows:
 
     def _named(self, windows: Ints, offsets: Ints) -> tuple[Ints, Ints, Ints]:
         """Give the rows at `offsets`, (n, len(offsets)), and the ends of recordings, (n, 1)."""
-        found = np.zeros(1, np.int64) if self.uniform else self.recordings_of(windows)
-        rows, edges = self.anchors(windows, found)[:, None] + offsets, self.recordings.edges
-        return rows, edges[found, None], edges[found + 1, None]
+        found, edges = self.recordings_of(windows), self.recordings.edges
+        # Loops of NumPy are as long as the last axis in memory.
+        order: Literal["C", "F"] = "C" if len(offsets) > len(windows) else "F"
+        rows = np.add(self.anchors(windows, found)[:, None], offsets, order=order)
+        return rows, edges.take(found)[:, None], edges.take(found + 1)[:, None]
 
 
 def step_of(offsets: Ints) -> int | None:
