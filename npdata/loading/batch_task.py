@@ -25,11 +25,15 @@ from npdata.sampling.rows import MaskedRows, SeededRows
 
 
 class Made(NamedTuple):
-    """Batches that were made together, the samples of each, and the bytes of all."""
+    """Batches that were made together, the samples of each, and the bytes of all.
+
+    `error` is raised in the place of the batch after them.
+    """
 
     batches: Iterator[Any]
     sizes: Sequence[int]
     nbytes: int
+    error: Exception | None = None
 
 
 @dataclass(frozen=True, kw_only=True)

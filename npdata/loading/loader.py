@@ -8,26 +8,22 @@ counts: the order is the sampler's, the rows the dataset's, how a batch is made 
 accelerator `to_device`'s.
 """
 
-import contextlib
 import functools
 import inspect
 import weakref
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
-from time import perf_counter
 from typing import TYPE_CHECKING, Any, NamedTuple, Self
 
 import torch
 from numpy.typing import ArrayLike
 from torch.utils.data import IterableDataset, get_worker_info
 
-from npdata.arrays.per_process import this_process
 from npdata.dataset.batch_memory import accelerator_of
 from npdata.dataset.collate import collate
 from npdata.dataset.html import table
-from npdata.dataset.progress import Bar, require_bar
+from npdata.dataset.progress import require_bar
 from npdata.errors import ClosedError, LoaderError, NotBatchedError, explained, no_attribute
-from npdata.loading.batch_task import Made
 from npdata.loading.dataloader_words import (
     ATTRIBUTES,
     batches_for,
@@ -35,25 +31,19 @@ from npdata.loading.dataloader_words import (
     refuse_to_begin_again,
     require_npdata_words,
 )
+from npdata.loading.iteration import Iteration
 from npdata.loading.load import ToLoad
 from npdata.loading.pipeline import Pipeline
-from npdata.loading.prefetcher import Prefetcher
-from npdata.loading.readahead import Job
 from npdata.loading.resident import Residence
 from npdata.loading.schedule import Auto, Options, Schedule
 from npdata.loading.stats import Counter, LoaderStats
 from npdata.loading.to_device import DTypes, cast, map_tensors, require_dtypes
-from npdata.loading.trainers import (
-    Reading,
-    refuse_a_second_division,
-    refuse_batches_of_batches,
-)
+from npdata.loading.trainers import refuse_a_second_division, refuse_batches_of_batches
 from npdata.loading.wrapped_datasets import datasets_within
 from npdata.sampling.order.epoch_order import Shuffle
 from npdata.sampling.order.ranks import Uneven
 from npdata.sampling.run import RunBatches
 from npdata.sampling.sampler import BlockBatchSampler
-from npdata.sources.base import Source
 
 
 class Loader:
@@ -175,7 +165,7 @@ class Loader:
         self._held: _Held | None = None
         self._sources = tuple(s for each in datasets_within(dataset) for s in each.sources)
         self._current: _Current | None = None
-        self._iterators: weakref.WeakSet[_LoaderIterator] = weakref.WeakSet()
+        self._iterations: weakref.WeakSet[Iteration] = weakref.WeakSet()
         self._closed = self._begun = False
 
     def __getstate__(self) -> Any:
@@ -202,10 +192,10 @@ class Loader:
                 "rank=info.id, world_size=info.num_workers, uneven='ragged'), with info = "
                 "torch.utils.data.get_worker_info(), or iterate the Loader in the main process"
             )
-        iterator = _LoaderIterator(self)
-        self._iterators.add(iterator)
-        self._current = _Current(iterator.batches, iterator.counter)
-        return iterator
+        iteration = Iteration(self._sampler, self._sources, self._begin, progress=self._progress)
+        self._iterations.add(iteration)
+        self._current = _Current(iteration.batches, iteration.counter)
+        return iteration.received()
 
     def __len__(self) -> int:
         """Give the number of batches of the iteration under way, else of the one that comes.
@@ -336,8 +326,8 @@ class Loader:
     def close(self) -> None:
         """End all iterations and their threads; the dataset stays open. Idempotent."""
         self._closed = True
-        for iterator in list(self._iterators):
-            iterator.cut_short()
+        for iteration in list(self._iterations):
+            iteration.cut_short()
         self._pipeline.buffers.clear()
         self._held = None
 
@@ -353,6 +343,13 @@ class Loader:
     def _now(self) -> Pipeline:
         """How batches are made now."""
         return self._pipeline if self._held is None else self._held.pipeline
+
+    def _begin(self) -> Pipeline:
+        """Give how the batches of an iteration are made, which begins."""
+        refuse_to_begin_again(self._sampler, self._begun)
+        pipeline = self._loaded()
+        self._begun = True
+        return pipeline
 
     def _loaded(self) -> Pipeline:
         """Give how batches are made, once what is to be resident was loaded."""
@@ -390,107 +387,9 @@ class _Current(NamedTuple):
     counter: Counter
 
 
-class _LoaderIterator(Iterator[Any]):
-    """One iteration: hands over what the prefetcher made, and counts it.
-
-    An interrupt inside it ends it, and the batch that it cut short is not counted.
-    """
-
-    def __init__(self, loader: Loader) -> None:
-        self.batches = iter(loader._sampler)
-        self.counter = Counter(chunks=functools.partial(_chunks, loader._sources))
-        self._loader: Loader | None = loader
-        self._made: Prefetcher[Job, Made] | None = None
-        self._at_hand: Iterator[Any] = iter(())
-        self._count: int | None = None
-        self._reading: Reading | None = None
-        self._bar: Bar | None = None
-        self._close_bar: Callable[[], object] | None = None
-        self._cut_short = False
-
-    def _begin(self, loader: Loader) -> "Prefetcher[Job, Made]":
-        """Begin to read, at the epoch that the sampler has coming by now."""
-        pipeline = loader._loaded()
-        batches, remainder = self.batches, -1
-        if isinstance(batches, RunBatches):
-            batches.begin()
-            self._count, remainder = batches.count, batches.samples_in_last_step
-        else:
-            refuse_to_begin_again(loader._sampler, loader._begun)
-            with contextlib.suppress(TypeError, NotImplementedError):  # samplers need no length
-                self._count = len(loader._sampler)
-        loader._begun = True
-        if loader._progress:
-            self._bar = Bar(self._count, f"epoch {getattr(loader._sampler, 'epoch', '')}")
-            self._close_bar = weakref.finalize(self, self._bar.close)
-        self._reading = Reading(remainder)
-        return pipeline.start(batches)
-
-    def __next__(self) -> Any:
-        counter, received = self.counter, self.counter.batches
-        try:
-            made = self._made
-            if made is not None and made.process != this_process.number and made.is_threaded:
-                next(made)  # raises, also in the middle of a run
-            batch = next(self._at_hand, None)
-            if batch is None:
-                batch = self._arrived(counter)
-            else:
-                counter.batches, counter.left = received + 1, perf_counter()
-            if self._reading is not None and received + 1 == self._count:
-                self._reading.end_of_dataloader = True
-            if self._bar is not None:
-                self._bar.advance(counter.stats().short)
-            return batch
-        except BaseException as error:
-            counter.batches = received
-            self.close()
-            if self._cut_short and isinstance(error, StopIteration):
-                raise ClosedError(
-                    f"the loader was closed in this iteration, after {received} batches"
-                ) from None
-            raise
-
-    def _arrived(self, counter: Counter) -> Any:
-        """Give the next batch of the prefetcher, or the first of its next run."""
-        asked = perf_counter()
-        if self._made is None:
-            if self._loader is None:
-                raise StopIteration
-            self._made = self._begin(self._loader)
-            self._loader = None  # an iterator may outlive its loader
-        batches, sizes, nbytes = next(self._made)
-        batch = next(batches)
-        if len(sizes) > 1:
-            self._at_hand = batches  # of one alone it would keep the batch
-        counter.arrived(asked, sizes, nbytes)
-        return batch
-
-    def cut_short(self) -> None:
-        """End an iteration that has not ended: going on with it raises `ClosedError`."""
-        self._cut_short = not self.counter.ended
-        self.close()
-
-    def close(self) -> None:
-        """End the iteration, and its threads."""
-        self.counter.ended = True
-        self._loader = None
-        self._at_hand = iter(())
-        if self._made is not None:
-            self._made.close()
-        if self._reading is not None:
-            self._reading.end()
-        if self._close_bar is not None:
-            self._close_bar()
-
-
 def _as_batch_of(device: torch.device | None, dtype: DTypes, samples: Any) -> Any:
     batch = cast(collate(samples), dtype)
     return batch if device is None else map_tensors(lambda tensor: tensor.to(device), batch)
-
-
-def _chunks(sources: tuple[Source, ...]) -> tuple[int, int]:
-    return sum(s.decoded_chunks for s in sources), sum(s.reused_chunks for s in sources)
 
 
 IterableDataset.register(Loader)  # so that DataLoader(loader, batch_size=None) hands its batches on

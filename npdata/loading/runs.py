@@ -127,10 +127,7 @@ class RunTask:
     gathered: Gathered
 
     def __call__(self, job: Job) -> Made:
-        """Gather a run; its batches, and an error in the place of one, come as it is gone through.
-
-        Raises the error of its first batch.
-        """
+        """Gather a run, or what of it comes before an error; raises that of its first batch."""
         run: RunRows = job.rows
         if job.advice is not None:
             job.advice.send()
@@ -148,30 +145,20 @@ class RunTask:
 
     def _singly(self, run: RunRows, failed: Exception | None) -> Made:
         made: list[Made] = []
-        end: Iterator[Any] = iter(())
-        last = []
         for number, rows in enumerate(run.batches, run.first):
             try:
                 made.append(self.one(Job(number=number, rows=rows)))
             except Exception as error:
                 if not made:
                     raise
-                end, last = _raised(error), [0]  # so that it is asked for after one batch, too
+                failed = error
                 break
         else:
             if failed is not None:
                 raise failed  # of no batch: a signal handler of the user raised it
-        batches = itertools.chain(*(each.batches for each in made), end)
+        batches = itertools.chain.from_iterable(each.batches for each in made)
         sizes = [size for each in made for size in each.sizes]
-        return Made(batches, sizes + last, sum(each.nbytes for each in made))
-
-
-def _raised(error: Exception) -> Iterator[Any]:
-    try:
-        raise error
-    finally:
-        del error  # its traceback holds this frame
-    yield  # makes it a generator, which raises when it is asked for a batch
+        return Made(batches, sizes, sum(each.nbytes for each in made), failed)
 
 
 def handed_out(fields: Any, batches: Batches) -> Made:

@@ -6,7 +6,7 @@ a run of small ones one, and figures are of one iteration. It prints nothing.
 """
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Sequence, Sized
 from dataclasses import dataclass, field, fields
 from typing import Any
 
@@ -19,7 +19,8 @@ from npdata.dataset.html import table
 class LoaderStats:
     """Counts of one iteration: the one begun last, up to now.
 
-    `seconds_waited` is the time the loop waited for batches, `seconds_used` the time it used.
+    `seconds_waited` is the time the loop waited for batches, `seconds_used` the time it used them,
+    up to now or to the end of the iteration.
     `decoded_chunks` is how many compressed chunks were decoded, also for batches read ahead,
     `reused_chunks` how often a read, of a batch or of a run of small ones, found a chunk that it
     needs decoded already, ahead or before. `resident_bytes` are held by a `Loader(resident=)`.
@@ -42,7 +43,7 @@ class LoaderStats:
 
     @property
     def seconds(self) -> float:
-        """The time since the iteration began, up to the last batch."""
+        """The time since the iteration began, up to now or to its end."""
         return self.seconds_waited + self.seconds_used
 
     @property
@@ -98,52 +99,75 @@ def _shown(value: object) -> str:
 class Counter:
     """The counts of an iteration under way; `chunks` gives those of the sources, ever rising.
 
-    Batches arrive one by one or in runs, and are counted as they arrive; `batches` and `left`, the
-    time when the loop got the last, tell how far it has come in a run.
+    Batches arrive one by one or in runs. What of a run was received shows in what is left of it.
     """
 
     chunks: Callable[[], tuple[int, int]] = field(default=lambda: (0, 0))
-    batches: int = 0
-    left: float = 0.0
     ended: bool = False
-    _samples: int = 0
-    _nbytes: int = 0
     _waited: float = 0.0
     _used: float = 0.0
     _since: float = 0.0
-    _before: int = 0
-    _run: tuple[Sequence[int], int] = ((), 0)
+    _until: float | None = None
+    _at: tuple[tuple[int, int, int], Sequence[int], int, int, Sized] = ((0, 0, 0), (), 0, 0, ())
+    """Batches, samples and bytes before the run that arrived last; the samples of each batch of it,
+    the bytes of all; how many were taken from it, and which of them the loop has not received yet.
+    Replaced whole: no interrupt leaves half of it."""
 
     def __post_init__(self) -> None:
         """Note where the counts of the sources begin."""
         self._chunks_before = self.chunks()
 
-    def arrived(self, asked: float, sizes: Sequence[int], nbytes: int) -> None:
-        """Note batches of `sizes` samples, for which the loop asked at that time; it gets one."""
-        whole, whole_bytes = self._run
-        self._samples += sum(whole)
-        self._nbytes += whole_bytes
-        if self.batches:
+    @property
+    def batches(self) -> int:
+        """The batches that the loop has received."""
+        return self._received()[0]
+
+    def arrived(self, asked: float, sizes: Sequence[int], nbytes: int, rest: Sized) -> None:
+        """Note batches of `sizes` samples, for which the loop asked at that time.
+
+        It has received all before, and takes the first of these out of `rest`.
+        """
+        (batches, samples, before), whole, whole_bytes, _, _ = self._at
+        if whole:
             self._used += asked - self._since
-        self._since = self.left = time.perf_counter()
-        self._waited += self.left - asked
-        self._before, self._run = self.batches, (sizes, nbytes)
-        self.batches += 1
+        self._since = time.perf_counter()
+        self._waited += self._since - asked
+        received = batches + len(whole), samples + sum(whole), before + whole_bytes
+        self._at = received, sizes, nbytes, len(rest), rest
+
+    def taken(self, rest: Sized) -> None:
+        """Note that the loop takes the next batches of the run out of `rest`."""
+        before, sizes, nbytes, taken, _ = self._at
+        self._at = before, sizes, nbytes, taken + len(rest), rest
+
+    def stop(self) -> None:
+        """Note that the loop gets no more; idempotent."""
+        if self._until is None:
+            self._until = time.perf_counter()
+            self._used += self._until - self._since if self._at[1] else 0.0
+        self._at = self._received(), (), 0, 0, ()
 
     def stats(self) -> LoaderStats:
         """Give the counts as they are now."""
         decoded, reused = self.chunks()
-        sizes, nbytes = self._run
-        given = sum(sizes[: self.batches - self._before])
+        batches, samples, nbytes = self._received()
+        using = time.perf_counter() - self._since if self._at[1] else 0.0
         return LoaderStats(
-            batches=self.batches,
-            samples=self._samples + given,
-            nbytes=self._nbytes + nbytes * given // max(1, sum(sizes)),
+            batches=batches,
+            samples=samples,
+            nbytes=nbytes,
             seconds_waited=self._waited,
-            seconds_used=self._used + self.left - self._since,
+            seconds_used=self._used + using,
             decoded_chunks=decoded - self._chunks_before[0],
             reused_chunks=reused - self._chunks_before[1],
         )
+
+    def _received(self) -> tuple[int, int, int]:
+        """Give the batches, samples and bytes that the loop has received."""
+        (batches, samples, before), sizes, nbytes, taken, rest = self._at
+        given = sizes[: taken - len(rest)]
+        nbytes = nbytes * sum(given) // max(1, sum(sizes))
+        return batches + len(given), samples + sum(given), before + nbytes
 
 
 def nbytes_of(value: Any) -> int:

@@ -28,6 +28,11 @@ class Reading:
         if self._state is not None:
             self._state._add_dataloader(self)
 
+    @property
+    def is_watched(self) -> bool:
+        """Whether there is such a list, in which it is."""
+        return self._state is not None
+
     def end(self) -> None:
         """Leave the list."""
         state, self._state = self._state, None

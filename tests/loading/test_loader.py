@@ -717,6 +717,21 @@ class TestStats:
         assert stats.seconds_used > 0
         assert stats.bound in str(stats)
 
+    @pytest.mark.parametrize("threads", [0, 2, "auto"])
+    def test_time_ends_when_a_loop_is_left(self, data: Data, threads) -> None:
+        loader = Loader(NumpyDataset(data.x), 8, num_threads=threads)
+        for count, _ in enumerate(loader, 1):
+            if count == 5:
+                break
+        stats = loader.stats()
+        assert (stats.batches, stats.samples) == (5, 40)
+        assert loader.stats() == stats
+        iterator = iter(loader)
+        next(iterator)
+        assert loader.stats().seconds < loader.stats().seconds
+        iterator.close()
+        assert loader.stats() == loader.stats()
+
     @pytest.mark.parametrize("threads", [0, 2])
     def test_count_decoded_and_reused_chunks(self, tmp_path: Path, threads) -> None:
         with h5py.File(tmp_path / "d.h5", "w") as file:

@@ -3,6 +3,7 @@
 import io
 import os
 import pickle
+import weakref
 from pathlib import Path
 from typing import Any
 
@@ -229,6 +230,14 @@ class TestErrors:
         loader.close()
         with pytest.raises(npdata.errors.ClosedError):
             next(iterator)
+        assert loader.state_dict()["position"] == 100
+
+    @pytest.mark.parametrize("threads", THREADS)
+    def test_a_batch_that_was_received_is_not_kept(self, threads: Any) -> None:
+        received: list[weakref.ref[torch.Tensor]] = []
+        for batch in Loader(NumpyDataset(X), 10, num_threads=threads):
+            assert all(each() is None for each in received)
+            received.append(weakref.ref(batch))
 
     @pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork")
     def test_a_child_gets_none_of_the_run_of_its_parent(self) -> None:
