@@ -71,6 +71,7 @@ def test_small_tensors_are_torchs() -> None:
     assert not buffers._arrays
 
 
+@counted
 def test_what_the_user_keeps_is_soon_forgotten() -> None:
     buffers = BufferPool(most=2)
     kept = [buffers.allocate(LARGE, torch.uint8) for _ in range(6)]
