@@ -27,6 +27,7 @@ QUESTIONS = {
     "statistics": "field_statistics",
     "path": "path",
     "interpreter": "interpreter",
+    "free_threads": "free_threads",
     "defaults": "defaults",
     "resident": "resident",
     "order": "order",
