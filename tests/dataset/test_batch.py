@@ -219,9 +219,8 @@ class TestAsAnOrdinaryList:
 
 class TestInAWorker:
     def loaded(self, ds: NumpyDataset, collate_fn: object) -> list:
-        return list(
-            DataLoader(ds, batch_size=4, collate_fn=collate_fn, num_workers=1, timeout=HANG)
-        )
+        workers = {"num_workers": 1, "multiprocessing_context": "fork", "timeout": HANG}
+        return list(DataLoader(ds, batch_size=4, collate_fn=collate_fn, **workers))
 
     def test_small_tensors_are_tensors_to_whoever_wraps_collate(self) -> None:
         def halved(samples: list) -> object:
