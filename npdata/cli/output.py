@@ -26,10 +26,9 @@ def target_of(path: Path, sources: Sequence[str] = (), *, force: bool) -> Path:
     Raises `UsageError` for one of the `sources`, for what is there without `force`, and for what is
     no file; FileNotFoundError for a missing folder, OSError for links in a loop.
     """
-    try:
-        target = path.resolve()
-    except RuntimeError:
-        raise OSError(errno.ELOOP, os.strerror(errno.ELOOP), str(path)) from None
+    target = Path(os.path.realpath(path))
+    if target.is_symlink():
+        raise OSError(errno.ELOOP, os.strerror(errno.ELOOP), str(path))
     if target.is_dir():
         raise UsageError(f"{target} is a folder; give the name of a file in it")
     if not target.parent.is_dir():

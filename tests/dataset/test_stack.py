@@ -255,8 +255,9 @@ class TestShapesThatDiffer:
             npdata.collate(ds.__getitems__([2, 0]))
         cropped = npdata.stack(tmp_path, transform=lambda x: x[:2, :2], dtype="float32")
         assert npdata.collate(cropped.__getitems__([2, 0]))[:, 0, 0].tolist() == [2, 0]
+        forked = {"num_workers": 1, "multiprocessing_context": "fork"}
         for loader in (
-            DataLoader(cropped, 3, collate_fn=npdata.collate, num_workers=1),
+            DataLoader(cropped, 3, collate_fn=npdata.collate, **forked),
             npdata.Loader(pickle.loads(pickle.dumps(npdata.stack(tmp_path))), 1, num_threads=1),
         ):
             assert sum(len(batch) for batch in loader) == 3

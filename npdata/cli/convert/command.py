@@ -15,6 +15,7 @@ from contextlib import ExitStack, closing, contextmanager
 from dataclasses import replace
 from pathlib import Path
 
+from npdata.arrays.free_memory import used_by_process
 from npdata.arrays.per_process import cores
 from npdata.cli.arguments import add_raw_arguments, byte_size, raw_layout, typed
 from npdata.cli.console import (
@@ -79,8 +80,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--memory",
         type=byte_size,
         metavar="SIZE",
-        help=f"most memory to take (default {bytes_text(MEMORY)}, or what one row, chunk or "
-        "compressed member needs)",
+        help=f"most memory to take (default {bytes_text(MEMORY)} beside Python and torch, or what "
+        "one row, chunk or compressed member needs)",
     )
     parser.add_argument(
         "--verify", action="store_true", help="read the file back and compare every row"
@@ -105,7 +106,14 @@ def run(arguments: argparse.Namespace) -> int:
             raise ConvertError(
                 f"the rows take {bytes_text(nbytes)}, and the disk has {bytes_text(free)} free"
             )
-        how = pace(arrays, kind, memory=arguments.memory, verify=verify, cores=cores())
+        how = pace(
+            arrays,
+            kind,
+            memory=arguments.memory,
+            runtime=used_by_process(),
+            verify=verify,
+            cores=cores(),
+        )
         started = time.monotonic()
         with _small_cache(how.cache_bytes), new_output(target) as output:
             with _meter("write", nbytes) as done, kind.opened(output.path) as write:

@@ -25,10 +25,10 @@ from npdata.sources.many_files.file_list import SEPARATOR
 from npdata.sources.npz import DecodedMember
 from npdata.sources.open import open_source
 
-MEMORY = 512_000_000
-"""The most memory to take, where nothing else is asked for and nothing needs more."""
-RUNTIME_BYTES = 280_000_000
-"""What the process takes with no rows in memory: Python, NumPy, torch and h5py (seen: 265 MB)."""
+MEMORY = 232_000_000
+"""The most memory to take for rows, where nothing else is asked for and nothing needs more."""
+SPARE = 32_000_000
+"""What the process takes for threads and buffers, beside rows and what it took before."""
 BLOCK_BYTES = 8 << 20
 """A block of rows, unless a row or a chunk is larger."""
 WAITING = 2
@@ -63,12 +63,20 @@ class Pace:
 
 
 def pace(
-    arrays: Sequence[Array], kind: Format, *, memory: int | None, verify: bool, cores: int
+    arrays: Sequence[Array],
+    kind: Format,
+    *,
+    memory: int | None,
+    runtime: int,
+    verify: bool,
+    cores: int,
 ) -> Pace:
     """Decide in what blocks and by how many threads the arrays, at least one, are moved.
 
-    Without `memory` (bytes) it is `MEMORY`, or as much as a row, a chunk or a member needs. Raises
-    `UsageError` where it is too little.
+    `memory` are the bytes of the whole process, of which `runtime` are taken before a row is read:
+    0.25 GB where torch is for the CPU, 0.75 where it is for CUDA. Without `memory` the rows take
+    `MEMORY`, or as much as a row, a chunk or a member needs. Raises `UsageError` where it is too
+    little.
     """
     held = {array: _held(array, kind, verify=verify) for array in arrays}
     units = {array: array.unit_rows * array.source.row_bytes for array in arrays}
@@ -80,17 +88,17 @@ def pace(
 
     def in_use(block: int, blocks: int) -> int:
         each = COPIES * block + CODING * (decoded + packed)
-        return RUNTIME_BYTES + max(held.values()) + cache(block, blocks) + blocks * each
+        return runtime + SPARE + max(held.values()) + cache(block, blocks) + blocks * each
 
     unit = max(units.values())
     least = in_use(unit, 1)
-    memory = max(MEMORY, least) if memory is None else memory
+    memory = max(runtime + SPARE + MEMORY, least) if memory is None else memory
     if least > memory:
         largest = max(arrays, key=lambda each: held[each] + units[each] + each.chunk_bytes)
         raise UsageError(
             f"--memory {bytes_text(memory)} is too little: {largest.source.where} takes "
             f"{bytes_text(least)} in all, with its rows, chunks or members that are decoded "
-            f"whole; --memory {-(-least // 10**6)}MB would do"
+            f"whole; --memory {-(-(least + SPARE) // 10**6)}MB would do"
         )
     together = (array.source.blocks.largest * array.source.row_bytes for array in arrays)
     block = max(BLOCK_BYTES, unit, *together)
