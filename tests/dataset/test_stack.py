@@ -1,5 +1,6 @@
 """`npdata.stack`: every file is a sample, as by `np.stack`; what is wrong with a file names it."""
 
+import codecs
 import os
 import pickle
 import re
@@ -130,6 +131,14 @@ class TestFiles:
         assert list(npdata.stack(tmp_path / "a/list.txt").fields[0].paths) == [
             f"{tmp_path}/a/x.npy"
         ]
+
+    @pytest.mark.parametrize("name", [b"\xff.npy", "n\u2028l.npy".encode()])
+    def test_a_text_file_holds_any_name(self, tmp_path: Path, name: bytes) -> None:
+        """Neither of UTF-8 alone, nor without what ends a line of text elsewhere."""
+        path = Path(os.fsdecode(os.fsencode(tmp_path) + b"/" + name))
+        np.save(path, np.ones(3))
+        (tmp_path / "list.txt").write_bytes(codecs.BOM_UTF8 + name + b"\n")
+        assert list(npdata.stack(tmp_path / "list.txt").fields[0].paths) == [str(path)]
 
     def test_names_stay_as_given_and_files_are_found_from_elsewhere(self, in_folder: Path) -> None:
         np.save("x.npy", np.ones(3))
@@ -328,6 +337,9 @@ class TestBadInput:
             npdata.stack([])
         with pytest.raises(FileNotFoundError, match="No such file"):
             npdata.stack(f"{tmp_path}/x.npy")
+        (tmp_path / "folder").mkdir()
+        with pytest.raises(errors.FieldError, match=r"only folders: their files are '.*/\*/\*'"):
+            npdata.stack(f"{tmp_path}/*")
         (tmp_path / "empty.txt").write_text("\n")
         with pytest.raises(errors.FieldError, match="names no file"):
             npdata.stack(tmp_path / "empty.txt")

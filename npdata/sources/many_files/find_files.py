@@ -6,6 +6,7 @@ together is refused here, by name. `file::member` names what is meant in each fi
 hold wildcards too. It reads nothing but folders, lists of names, and names of members.
 """
 
+import codecs
 import errno
 import fnmatch
 import glob
@@ -102,14 +103,15 @@ def _expanded(text: str) -> tuple[Names, str]:
 
 
 def _matching(pattern: str) -> tuple[list[str], str]:
-    found = glob.glob(pattern, recursive=True)  # noqa: PTH207
+    found = matching = glob.glob(pattern, recursive=True)  # noqa: PTH207
     if not pattern.endswith(SUFFIXES):
         found = [path for path in found if not Path(path).is_dir()]
     if not found:
         if pattern.startswith("~"):
             require_local(pattern)
         seen = "" if Path(pattern).is_absolute() else f", seen from {Path.cwd()}"
-        raise FieldError(f"no file matches {pattern!r}{seen}")
+        inside = f", only folders: their files are {pattern + '/*'!r}" if matching else seen
+        raise FieldError(f"no file matches {pattern!r}{inside}")
     if "**" in pattern:
         found = _once(found)
     magic = min(k for k in map(pattern.find, "*?[") if k >= 0)
@@ -170,8 +172,10 @@ def _kind(path: str) -> str:
 
 def _named_in(path: str) -> tuple[Names, str]:
     folder = path[: path.rfind("/") + 1]
-    lines = [line.strip() for line in Path(path).read_text().splitlines()]
-    texts = [os.path.join(folder, line) for line in lines if line]  # noqa: PTH118
+    # Names are bytes to the system: of any encoding, and a line ends nowhere but at its end.
+    lines = Path(path).read_bytes().removeprefix(codecs.BOM_UTF8).splitlines()
+    given = [os.fsdecode(line.strip()) for line in lines if line.strip()]
+    texts = [os.path.join(folder, name) for name in given]  # noqa: PTH118
     if not texts:
         raise FieldError(f"{path} names no file; it has one name a line")
     names = [split_member(text) for text in texts]
