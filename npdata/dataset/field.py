@@ -90,6 +90,11 @@ class Field(ABC):
         """Whether a batch is one tensor, of which a sample is a row."""
         return False
 
+    @property
+    def joins(self) -> tuple[Any, ...] | None:
+        """What a field has in common with this one that its samples can follow; None: with none."""
+        return None
+
     def over(self, source: Source) -> "Field":
         """Give a field of the same kind and dtype over another source."""
         return type(self)(self.label, source, self.asked)

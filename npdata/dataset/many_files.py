@@ -181,11 +181,9 @@ def concatenate(
     if isinstance(files, list | tuple) and not all(map(_is_path, files)):
         if any(isinstance(each, NumpyDataset) for each in files):
             raise FieldError("datasets are laid end to end by sum(datasets), or one + other")
-        if named or label_from is not None:
-            raise FieldError(
-                "a list that holds arrays has no names of files, which fields by name and "
-                "label_from= need: give paths"
-            )
+        _refuse_named("concatenate", named)
+        if label_from is not None:
+            raise FieldError("a list that holds arrays has no names of files for label_from=")
         parts = [source for each in files for source in _sources_of(each, raw)]
         return _dataset({0: end_to_end(parts)}, None, options)
     sources: dict[str | int, EndToEnd] = {}
@@ -228,12 +226,18 @@ def _labels(source: Source, label_from: LabelFrom) -> LabelSource:
     return LabelSource(values, labels.categories)
 
 
+def _refuse_named(function: str, named: Mapping[str, Any]) -> None:
+    """Raise `FieldError` for a name beside files, which names neither an option nor a field."""
+    for name in named:
+        cure = ": leave it out" if name in OPTIONS else near(name, OWN[function])
+        raise FieldError(f"{name}= is no option of {function}{cure or _all_named(function)}")
+
+
 def _found(function: str, files: Any, named: Mapping[str, Any]) -> dict[Any, Found]:
     if isinstance(files, Mapping):
         files, named = None, {**files, **named}
-    for name in () if files is None else named:
-        cure = ": leave it out" if name in OPTIONS else near(name, OWN[function])
-        raise FieldError(f"{name}= is no option of {function}{cure or _all_named(function)}")
+    if files is not None:
+        _refuse_named(function, named)
     if not named and files is None:
         raise FieldError(f"{function} needs files{_all_named(function)}")
     given: dict[Any, Any] = dict(named) or {0: files}

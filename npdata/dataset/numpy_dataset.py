@@ -30,7 +30,6 @@ from npdata.dataset.glance import Glance
 from npdata.dataset.open_field import open_fields
 from npdata.dataset.ragged_field import RaggedField
 from npdata.dataset.ragged_form import Form
-from npdata.dataset.rows_field import RowsField
 from npdata.dataset.splits import Splits
 from npdata.dataset.statistics import Summed
 from npdata.dataset.transforms import Bound, Transform, Transforms
@@ -40,10 +39,10 @@ from npdata.sampling.rows import MaskedRows, SeededRows
 from npdata.sources.base import Source, rows_held
 from npdata.sources.cache.cache import CachePlace
 from npdata.sources.columns import Columns
-from npdata.sources.concat import ConcatSource
 from npdata.sources.decode import Decode
 from npdata.sources.derived import origin
 from npdata.sources.open import SourceLike
+from npdata.sources.ragged_parts import end_to_end
 from npdata.sources.sparse import Layout
 
 Rows = NDArray[np.int64]
@@ -256,13 +255,14 @@ class NumpyDataset(Glance, FromFiles, Splits, Summed, Dataset[Any]):
 
     def _sample(self, row: int) -> Any:
         if not self._transforms.any:
-            return self._form.build(tuple(field.row(row) for field in self._fields))
+            sample = self._form.build(tuple(field.row(row) for field in self._fields))
+            return self._form.marked(sample)
         bound = self._transforms.bound([row], len(self))
         if bound.batch is not None:
             return self._batch(*self._gathered([row], plain_memory), bound)[0]
         copied = bound.sample is not None and self._transforms.copies
         sample = self._form.build(tuple(f.row(row, independent=copied) for f in self._fields))
-        return bound.transformed(sample, 0)
+        return self._form.marked(bound.transformed(sample, 0))
 
     @property
     def takes_rng(self) -> bool:
@@ -387,7 +387,7 @@ class NumpyDataset(Glance, FromFiles, Splits, Summed, Dataset[Any]):
         if not isinstance(other, NumpyDataset) or not self._joins(other):
             return ConcatDataset([self, other])
         joined = tuple(
-            a.over(ConcatSource([a.source, b.source]))
+            a.over(end_to_end([a.source, b.source]))
             for a, b in zip(self._fields, other._fields, strict=True)
         )
         plan, other_plan = self._windows, other._windows
@@ -401,13 +401,12 @@ class NumpyDataset(Glance, FromFiles, Splits, Summed, Dataset[Any]):
 
     def _joins(self, other: "NumpyDataset") -> bool:
         def key(ds: NumpyDataset) -> tuple[Any, ...]:
-            each = [(type(f), f.source.shape[1:], f.source.dtype, f.asked) for f in ds._fields]
-            return type(ds), ds._form, each, ds._transforms
+            return type(ds), ds._form, [field.joins for field in ds._fields], ds._transforms
 
-        of_rows = all(isinstance(field, RowsField) for field in self._fields)
+        joins = all(field.joins is not None for field in self._fields)
         mine, others = self._windows, other._windows
         alike = mine is others if mine is None or others is None else mine.alike(others)
-        return type(self) is NumpyDataset and of_rows and alike and key(self) == key(other)
+        return type(self) is NumpyDataset and joins and alike and key(self) == key(other)
 
     def with_fields(
         self, fields: Sequence[Field], transforms: Transforms | None = None

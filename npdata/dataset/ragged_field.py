@@ -84,6 +84,11 @@ class RaggedField(Field):
         """The dtype of the values, as stored."""
         return self.source.values_dtype
 
+    @property
+    def joins(self) -> tuple[Any, ...] | None:
+        """The shape and dtype of the rows of its samples."""
+        return type(self), self.source.row_shape, self.source.values_dtype, self.asked
+
     def over(self, source: Source) -> "RaggedField":
         """Give a field of the same form over another source of spans."""
         if not isinstance(source, RaggedSource):

@@ -50,6 +50,11 @@ class RowsField(Field):
         """Whether a batch is one tensor: for numbers, and not for records and text."""
         return self.rule.kind == "number"
 
+    @property
+    def joins(self) -> tuple[Any, ...] | None:
+        """The shape and dtype of its rows."""
+        return type(self), self._row_shape, self.source.dtype, self.asked
+
     def _refused(self, reason: str) -> ConversionError:
         if self.source.matlab == "char":
             reason += '; it is a char array of MATLAB: give decode="matlab" and dtype=str'

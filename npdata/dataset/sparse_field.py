@@ -7,6 +7,7 @@ form is the samples, stacked.
 
 import functools
 import warnings
+from typing import Any
 
 import numpy as np
 import torch
@@ -17,6 +18,7 @@ from npdata.dataset.batch_memory import Allocate, plain_memory
 from npdata.dataset.field import Value, row_of
 from npdata.dataset.ragged_form import numbers_in
 from npdata.dataset.rows_field import RowsField
+from npdata.errors import FieldError
 from npdata.sources.base import Source
 from npdata.sources.sparse import CsrSource
 
@@ -30,6 +32,14 @@ class SparseField(RowsField):
         """Decide how the values of `source` become tensors of `dtype`."""
         super().__init__(label, source, dtype)
         _warn_once()  # here too: what workers send is rebuilt in this process
+
+    @property
+    def joins(self) -> tuple[Any, ...] | None:
+        """Nothing: raises `FieldError`, since batches of a sum would be dense."""
+        raise FieldError(
+            f"field {self.label!r} ({self.source.where}) has layout='csr', and batches of a sum "
+            "are dense: leave layout= out of both datasets"
+        )
 
     def over(self, source: Source) -> RowsField:
         """Give sparse rows of another source; dense ones where it has no sparse rows."""

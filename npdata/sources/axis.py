@@ -6,6 +6,7 @@ stated, since such a row is scattered through the file.
 """
 
 import math
+import operator
 
 import numpy as np
 
@@ -52,9 +53,13 @@ def along_axis(source: Source, axis: object) -> Source:
     if axis is None or axis == 0:
         return source
     rank = len(source.shape)
-    if not isinstance(axis, int) or isinstance(axis, bool) or not -rank <= axis < rank:
+    try:
+        number = operator.index(axis)  # type: ignore[arg-type]
+    except TypeError:
+        number = rank
+    if isinstance(axis, bool) or not -rank <= number < rank:
         raise FieldError(f"axis={axis!r}: {source.where} has {rank} axes, 0 to {rank - 1}")
-    number = axis % rank
+    number %= rank
     if number == 0:
         return source
     if len(source.packings.kinds) > 1:

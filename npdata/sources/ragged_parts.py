@@ -36,7 +36,7 @@ class RaggedParts(EndToEnd, RaggedSource):
         super().__init__()
         require_alike((part.where, _shown(part)) for part in parts)
         first = parts[0]
-        self.made_of = self._parts = tuple(parts)
+        self.made_of = self.parts = tuple(parts)
         self.own = dict(enumerate(parts))
         self.edges = Edges(np.array([len(part) for part in parts], np.int64))
         self.paths = paths
@@ -51,29 +51,29 @@ class RaggedParts(EndToEnd, RaggedSource):
     @property
     def row_bytes(self) -> int:
         """The bytes of a sample of mean length."""
-        return -(-sum(len(p) * p.row_bytes for p in self._parts) // max(1, len(self)))
+        return -(-sum(len(p) * p.row_bytes for p in self.parts) // max(1, len(self)))
 
     @cached_property
     def _copies(self) -> bool:
         """Whether pieces are copied: where not those of all parts are views of one kind."""
-        seen = [part.pieces_layout for part in self._parts if len(part)]
+        seen = [part.pieces_layout for part in self.parts if len(part)]
         return len({None if e is None else (e.writeable, e.aligned, e.strides) for e in seen}) > 1
 
     @property
     def pieces_layout(self) -> ArrayLayout | None:
         """The layout of a piece where all parts have views of one kind."""
-        full = (part for part in self._parts if len(part))
-        return None if self._copies else next(full, self._parts[0]).pieces_layout
+        full = (part for part in self.parts if len(part))
+        return None if self._copies else next(full, self.parts[0]).pieces_layout
 
     @property
     def bases(self) -> tuple[Any, ...]:
         """What all parts are made of."""
-        return tuple(base for part in self._parts for base in part.bases)
+        return tuple(base for part in self.parts for base in part.bases)
 
     def over(self, bases: Sequence[Any]) -> "RaggedParts":
         """Give the same samples, made of other bases."""
         rest, parts = iter(bases), []
-        for part in self._parts:
+        for part in self.parts:
             made = part.over([next(rest) for _ in part.bases])
             assert isinstance(made, RaggedSource)
             parts.append(made)
@@ -81,7 +81,7 @@ class RaggedParts(EndToEnd, RaggedSource):
 
     def lengths(self) -> Ints:
         """Give the lengths of all samples."""
-        return np.concatenate([part.lengths() for part in self._parts])
+        return np.concatenate([part.lengths() for part in self.parts])
 
     def pieces(self, indices: Ints) -> list[NDArray[Any]]:
         """Give the pieces that each part has of them."""
@@ -94,13 +94,14 @@ class RaggedParts(EndToEnd, RaggedSource):
 
     def __reduce__(self) -> tuple[Any, ...]:
         """Pickle the parts by what they are: paths for files."""
-        return type(self), (self._parts, self.paths)
+        return type(self), (self.parts, self.paths)
 
 
 def end_to_end(parts: Sequence[Any], paths: Sequence[str] = ()) -> "ConcatSource | RaggedParts":
     """Lay the rows of `parts` end to end, or their samples of different lengths."""
     if parts and all(isinstance(part, RaggedSource) for part in parts):
-        return RaggedParts(parts, paths)
+        inner = [part.parts if isinstance(part, RaggedParts) else (part,) for part in parts]
+        return RaggedParts(parts if paths else [each for some in inner for each in some], paths)
     return ConcatSource(parts, paths)
 
 

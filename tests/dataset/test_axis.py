@@ -35,7 +35,7 @@ def stored(kind: str, folder: Path) -> Any:
     return f"{folder}/a.h5::a"
 
 
-@pytest.mark.parametrize("axis", [0, 1, 2, -1, -2, -3])
+@pytest.mark.parametrize("axis", [0, 1, 2, -1, -2, -3, np.int64(1)])
 @pytest.mark.parametrize("kind", ["memory", "npy", *STORAGE])
 def test_rows_lie_along_the_axis(kind: str, axis: int, tmp_path: Path) -> None:
     wanted = np.moveaxis(array(), axis, 0)

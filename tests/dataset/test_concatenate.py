@@ -230,6 +230,8 @@ class TestBadInput:
             npdata.concatenate(f"{folder}/*.npy")
         with pytest.raises(errors.FieldError, match="comes twice"):
             npdata.concatenate([f"{folder}/npy/*.npy", f"{folder}/npy/x1.npy"])
+        with pytest.raises(errors.FieldError, match="layout= is no option of concatenate: leave"):
+            npdata.concatenate([np.zeros(3)], layout="csr")
         with pytest.raises(errors.FieldError, match="has no names"):
             npdata.concatenate([np.zeros(3)], label_from=len)
         with pytest.raises(errors.FieldError, match="give dtype= as well"):

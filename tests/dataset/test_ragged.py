@@ -13,7 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from kinds import KINDS, ROWS, Data
 from torch.nn.utils.rnn import pad_sequence
-from torch.utils.data import DataLoader, Subset
+from torch.utils.data import ConcatDataset, DataLoader, Subset
 
 import npdata
 from npdata import NumpyDataset
@@ -187,8 +187,8 @@ def test_a_batch_that_is_looked_into_gives_the_samples(jagged: Any) -> None:
         batch = NumpyDataset(spans, ragged=form).__getitems__([2, 0])
         assert [sample.shape for sample in batch] == [(37, 3, 5), (3, 3, 5)]
         assert (batch[1].numpy() == parts[0]).all()
-    with pytest.raises(npdata.errors.UnequalShapesError):
-        npdata.collate([NumpyDataset(spans)[0], NumpyDataset(spans)[2]])
+        one_by_one = npdata.collate([NumpyDataset(spans, ragged=form)[row] for row in (2, 0)])
+        assert type(one_by_one) is type(npdata.collate(batch))
 
 
 @pytest.mark.parametrize("workers", [0, 1])
@@ -201,7 +201,8 @@ def test_default_collate_makes_the_same_batches(jagged: Any, form: str, workers:
     options: dict[str, Any] = {"batch_size": 2, "num_workers": workers}
     if workers:
         options["multiprocessing_context"] = "fork"
-    for ds in (plain, halved, pairs, Subset(pairs, [4, 0, 3])):
+    each = [plain, halved, pairs, Subset(pairs, [4, 0, 3]), ConcatDataset([pairs, pairs])]
+    for ds in (*each, pairs + pairs):
         usual, ours = (
             DataLoader(ds, **options),
             DataLoader(ds, **options, collate_fn=npdata.collate),
@@ -211,6 +212,28 @@ def test_default_collate_makes_the_same_batches(jagged: Any, form: str, workers:
                 assert type(a) is type(b)
                 a, b = (v.unbind() if v.layout == torch.jagged else [v] for v in (a, b))
                 assert all(map(torch.equal, a, b))
+
+
+def test_a_sum_is_that_of_torch(jagged: Any) -> None:
+    spans, parts = jagged
+    first, second = (
+        NumpyDataset(spans, padding=7),
+        NumpyDataset(npdata.ragged(parts[2], lengths=[len(parts[2])]), padding=7),
+    )
+    total = sum([first, second, first])
+    assert isinstance(total, NumpyDataset)
+    rows = [6, 5, 2, 0, 5]
+    expected = npdata.collate([ConcatDataset([first, second, first])[row] for row in rows])
+    for batch in (
+        total[rows],
+        npdata.collate(pickle.loads(pickle.dumps(total)).__getitems__(rows)),
+    ):
+        assert torch.equal(batch.values, expected.values)
+        assert torch.equal(batch.lengths, expected.lengths)
+    assert total.lengths.tolist() == [*map(len, parts), len(parts[2]), *map(len, parts)]
+    assert isinstance(first + NumpyDataset(spans, padding=8), ConcatDataset)
+    many = sum([second] * 1200)
+    assert len(many[[1199]].values) == 1
 
 
 def parts_of(batch: Any) -> list[torch.Tensor]:

@@ -228,6 +228,9 @@ def test_parts_that_do_not_fit_are_named() -> None:
             NumpyDataset(lies)[:]
     with pytest.raises(FieldError, match="layout= is for sparse rows, and field 0"):
         NumpyDataset(m.data, layout="csr")
+    cells = NumpyDataset(npdata.csr(m.data, m.indices, m.indptr, m.shape), layout="csr")
+    with pytest.raises(FieldError, match="batches of a sum are dense: leave layout= out"):
+        cells + cells
     with pytest.raises(FieldError, match="a field of that name goes into a mapping"):
         NumpyDataset(npdata.csr(**good), layout=m.data)
     with pytest.raises(ConversionError, match="holds no text"):
