@@ -22,8 +22,8 @@ if TYPE_CHECKING:
     from npdata.sampling.rows import MaskedRows, SeededRows
     from npdata.sampling.sampler import BlockBatchSampler
     from npdata.sources.base import Access, Source
-    from npdata.sources.compose import csr, ragged
     from npdata.sources.open import open_source
+    from npdata.sources.ragged_and_csr import csr, ragged
 
 __all__ = [
     "Access",
@@ -73,7 +73,7 @@ _MODULES = errors.each_word(
         "MaskedRows SeededRows": "sampling.rows",
         "BlockBatchSampler": "sampling.sampler",
         "Access Source": "sources.base",
-        "csr ragged": "sources.compose",
+        "csr ragged": "sources.ragged_and_csr",
         "open_source": "sources.open",
     }
 )

@@ -194,18 +194,18 @@ class ConcatSource(EndToEnd):
 
     def check(self) -> None:
         """Raise `ChangedFileError` if a file behind a part changed since it was opened."""
-        self._shards.check()
+        self._shards.maps.check()
         for owner in np.flatnonzero(self._slow).tolist():
             self._opened(owner).check()
 
     def close_idle(self) -> None:
         """Close the files of every part until the next read."""
-        self._shards.close_idle()
+        self._shards.maps.close_idle()
         super().close_idle()
 
     def close(self) -> None:
         """Close every part."""
-        self._shards.close()
+        self._shards.maps.close()
         super().close()
 
     def __reduce__(self) -> tuple[Any, ...]:

@@ -19,7 +19,7 @@ import npdata
 from npdata import errors, open_source
 from npdata.sources.base import Access
 from npdata.sources.concat import ConcatSource
-from npdata.sources.many_files import joint_map, shards, watch
+from npdata.sources.many_files import joint_map, shard_maps, shards, watch
 
 LENGTHS = [3, 0, 10, 1, 700, 2, 60]
 ROWS = sum(LENGTHS)
@@ -159,7 +159,7 @@ def test_files_that_are_mapped_apart(
     ds = KINDS[kind](folder)
     numbers = np.random.default_rng(0).integers(0, len(ds), (40, 30))
     assert all((ds[each].numpy() == rows()[each]).all() for each in numbers)
-    assert ds.sources[0]._shards._maps.get().joint is None
+    assert ds.sources[0]._shards.maps.get().joint is None
 
 
 class TestParts:
@@ -257,7 +257,7 @@ def test_changed_files_are_named(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, watched: bool, change: str, read_before: bool
 ) -> None:
     if not watched:
-        monkeypatch.setattr(shards.Watch, "add", lambda self, path: False)
+        monkeypatch.setattr(shard_maps.Watch, "add", lambda self, path: False)
     for k in range(3):
         np.save(tmp_path / f"x{k}.npy", np.full((5, 75), k, np.float64))
     ds = npdata.concatenate(f"{tmp_path}/x?.npy")
@@ -320,7 +320,7 @@ REPORTED = {
 def test_changes_are_reported_before_the_next_look(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, change: str
 ) -> None:
-    monkeypatch.setattr(shards, "LOOK_AGAIN", 1e9)
+    monkeypatch.setattr(shard_maps, "LOOK_AGAIN", 1e9)
     for name in ("file", "link", "other"):
         (tmp_path / name).mkdir()
     for k in range(3):
@@ -342,9 +342,9 @@ def test_changes_are_reported_before_the_next_look(
 def test_changes_that_are_not_reported_are_seen_at_the_next_look(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, change: str
 ) -> None:
-    monkeypatch.setattr(shards.Watch, "add", lambda self, path: True)
-    monkeypatch.setattr(shards.Watch, "events", lambda self: 0)
-    monkeypatch.setattr(shards, "look_again", lambda files: 1e-9)
+    monkeypatch.setattr(shard_maps.Watch, "add", lambda self, path: True)
+    monkeypatch.setattr(shard_maps.Watch, "events", lambda self: 0)
+    monkeypatch.setattr(shard_maps, "look_again", lambda files: 1e-9)
     for k in range(3):
         np.save(tmp_path / f"x{k}.npy", np.full((5, 75), k, np.float64))
     ds = npdata.concatenate(f"{tmp_path}/x?.npy")
@@ -370,7 +370,8 @@ def test_many_datasets_leave_reports_to_other_programs(tmp_path: Path) -> None:
 
 
 def test_maps_are_dropped_when_there_are_too_many(tmp_path: Path, monkeypatch) -> None:
-    monkeypatch.setattr(shards, "most_maps", lambda: 4)
+    for module in (shards, shard_maps):
+        monkeypatch.setattr(module, "most_maps", lambda: 4)
     for k in range(20):
         np.save(tmp_path / f"{k}.npy", np.full((5, 3), k))
     ds = npdata.concatenate(tmp_path)
@@ -378,7 +379,7 @@ def test_maps_are_dropped_when_there_are_too_many(tmp_path: Path, monkeypatch) -
     for _ in range(50):
         numbers = rng.integers(0, 100, 10)
         assert (ds[numbers][:, 0].numpy() == numbers // 5).all()
-        maps = ds.sources[0]._shards._maps.made()
+        maps = ds.sources[0]._shards.maps._maps.made()
         assert maps is None or len(maps.held) <= 4
 
 

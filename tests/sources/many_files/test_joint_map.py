@@ -78,7 +78,7 @@ def test_rows_are_those_of_the_files(
     for count in (1, 7, 300, 2000):
         rows = rng.integers(-len(ds), len(ds), count)
         assert (ds[rows].numpy() == expected[rows]).all()
-    joint = ds.sources[0]._shards._maps.get().joint
+    joint = ds.sources[0]._shards.maps.get().joint
     assert joint is not None
     assert len(joint.table.array) > len(ds)
 
@@ -89,7 +89,7 @@ import numpy as np, npdata
 held = 4096 * int(pathlib.Path("/proc/self/statm").read_text().split()[0])
 resource.setrlimit(resource.RLIMIT_AS, (held + (1 << 30), held + (1 << 30)))
 ds = npdata.concatenate(sys.argv[1])
-assert ds.sources[0]._shards._maps.get().joint is None
+assert ds.sources[0]._shards.maps.get().joint is None
 assert ds[[5, 0, 3]][:, 0].tolist() == [2, 0, 1]
 """
 

@@ -1,4 +1,4 @@
-"""Sources that are put together from others: spans of values, sparse rows.
+"""`ragged` and `csr`: spans of values, and sparse rows, put together from other sources.
 
 Idea: each part is whatever `open_source` takes, so that values may be a file larger than memory.
 Invariant: parts that do not fit together are refused here. Nothing is read but the bounds.
