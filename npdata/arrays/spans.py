@@ -54,11 +54,16 @@ class Recordings:
             k = int(fault[0]) + 1
             raise FieldError(
                 f"borders must ascend, and border {k} is {array[k]}, after {array[k - 1]}"
+                f"{_taken_for_borders(array, rows)}"
             )
         if array.size and (array[0] < 0 or array[-1] > rows):
             wrong = array[0] if array[0] < 0 else array[-1]
             raise FieldError(f"border {wrong} lies outside the {rows} rows, 0 to {rows}")
         starts, ends = array.size and array[0] == 0, array.size and array[-1] == rows
+        again = np.flatnonzero(array[1:] == array[:-1])
+        advice = "" if ends or not again.size else _taken_for_borders(array, rows)
+        if advice:
+            raise FieldError(f"borders have {array[again[0]]} twice{advice}")
         what = f"{len(array)} rows where a recording begins"
         if ends and rows:
             what = f"{len(array)} rows where a recording ends"
@@ -269,15 +274,28 @@ def changes(values: NDArray[Any]) -> Ints:
     return np.flatnonzero(other.any(axis=tuple(range(1, values.ndim)))) + 1
 
 
+def _taken_for_borders(array: Ints, rows: int) -> str:
+    """Say what to give in place of a number for each row, or of lengths."""
+    if len(array) == rows:
+        return (
+            f"; a number for each of the {rows} rows, which changes where a recording begins, is a "
+            "field: give its name in borders="
+        )
+    if array.sum() == rows:
+        return f"; they add up to the {rows} rows: for lengths, give borders=np.cumsum(lengths)"
+    return ""
+
+
 def _integers(name: str, values: Any) -> Ints:
     try:
         array = np.asarray(values)
     except (TypeError, ValueError, RuntimeError) as error:
         raise FieldError(f"{name}: expected a list of row numbers: {error}") from None
     if array.ndim != 1 or (array.size and array.dtype.kind not in "iu"):
+        flags = "; for flags of first rows, give np.flatnonzero(flags)"
         raise FieldError(
             f"{name} of shape {array.shape} and dtype {array.dtype}: expected one dimension of "
-            "row numbers"
+            f"row numbers, or the name of one field{flags if array.dtype == bool else ''}"
         )
     if array.size and array.dtype.kind == "u" and int(array.max()) >= 1 << 63:
         raise FieldError(f"{name}: {array.max()} is no row number")

@@ -8,7 +8,7 @@ where there is nothing, the error lists what is there.
 import contextlib
 import fnmatch
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence, Set
 
 import h5py
 
@@ -107,6 +107,13 @@ def _expanded(file: h5py.File, path: str, pattern: str) -> list[str]:
 
 
 def _picked(path: str, pattern: str, names: list[str], groups: Picked) -> list[str]:
+    if isinstance(groups, str | bytes) or not isinstance(groups, Iterable):
+        raise FieldError(
+            f"groups={groups!r:.60}: expected a list of names of groups; one in the file is "
+            "read by h5py.File(path)['mask/train'][:]"
+        )
+    if isinstance(groups, Set):
+        raise FieldError("groups= is a set, which has another order in each process: sort it")
     asked = [g.decode() if isinstance(g, bytes) else str(g) for g in groups]
     if not asked:
         raise FieldError("groups= is empty, and an empty list of groups makes no field")

@@ -217,6 +217,10 @@ def test_what_is_missing_or_different_is_named(tmp_path: Path) -> None:
         open_source(f"{path}::out/*/x")
     for groups, message in (
         ([], "groups= is empty"),
+        ("mask/train", r"groups='mask/train': expected a list .*\['mask/train'\]\[:\]"),
+        (b"demo_1", "groups=b'demo_1': expected a list"),
+        (5, "groups=5: expected a list"),
+        ({"demo_1", "demo_2"}, "groups= is a set, which has another order"),
         (["demo_1", "demo_1"], "'demo_1' twice"),
         (["demo_1", "demo_99"], "no group 'demo_99' .*1 of the 2 in groups= are missing"),
     ):
