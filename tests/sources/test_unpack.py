@@ -7,14 +7,18 @@ import h5py
 import numpy as np
 import pytest
 import torch
-from hypothesis import example, given, settings
+from hypothesis import assume, example, given, settings
 from hypothesis import strategies as st
+from numpy.typing import NDArray
 
 import npdata
 from npdata import NumpyDataset
 from npdata.arrays.convert import as_tensor
 from npdata.loading.sent import sent_plain
-from npdata.sources.packing import Packing
+from npdata.sources.base import Source
+from npdata.sources.decode import UnpackedSource
+from npdata.sources.memory import array_source
+from npdata.sources.packing import Packing, Packings
 from npdata.sources.unpack import TensorDecoder, unpack
 
 CPU = torch.device("cpu")
@@ -28,22 +32,24 @@ FACTORS = st.builds(
     st.sampled_from(["f4", "f8"]),
 )
 
+ATTRIBUTES = st.fixed_dictionaries(
+    {},
+    optional={
+        "scale_factor": FACTORS,
+        "add_offset": FACTORS,
+        "_FillValue": NUMBERS,
+        "missing_value": st.lists(NUMBERS, min_size=1, max_size=2),
+        "valid_min": NUMBERS,
+        "valid_max": NUMBERS,
+        "_Unsigned": st.sampled_from(["true", "false"]),
+    },
+)
+
 
 @settings(max_examples=150)
 @given(
     dtype=st.sampled_from(STORED),
-    attributes=st.fixed_dictionaries(
-        {},
-        optional={
-            "scale_factor": FACTORS,
-            "add_offset": FACTORS,
-            "_FillValue": NUMBERS,
-            "missing_value": st.lists(NUMBERS, min_size=1, max_size=2),
-            "valid_min": NUMBERS,
-            "valid_max": NUMBERS,
-            "_Unsigned": st.sampled_from(["true", "false"]),
-        },
-    ),
+    attributes=ATTRIBUTES,
     seed=st.integers(0, 1000),
 )
 @example(dtype="f4", attributes={"_FillValue": np.nan, "scale_factor": np.float64(0.1)}, seed=0)
@@ -70,6 +76,39 @@ def test_results_are_those_of_numpy(dtype: str, attributes: dict[str, Any], seed
     np.testing.assert_array_equal(np.isnan(ours), np.isnan(expected))
     real = ~np.isnan(expected)
     assert ours[real].tobytes() == expected[real].tobytes()
+
+
+@settings(max_examples=100)
+@given(
+    dtype=st.sampled_from(STORED),
+    parts=st.lists(ATTRIBUTES, min_size=1, max_size=3),
+    seed=st.integers(0, 1000),
+)
+@pytest.mark.filterwarnings("ignore:.*:RuntimeWarning")
+def test_rows_of_several_packings_are_those_that_each_gives_alone(
+    dtype: str, parts: list[dict[str, Any]], seed: int
+) -> None:
+    packings = [Packing.of(attributes, np.dtype(dtype)) for attributes in parts]
+    assume(not any(packing and packing.fault for packing in packings))
+    rng = np.random.default_rng(seed)
+    stored = np.frombuffer(rng.bytes(len(parts) * 24 * np.dtype(dtype).itemsize), dtype)
+    rows = array_source(stored.reshape(-1, 4))
+    joined = Packings.of_parts(packings, np.arange(0, len(rows), 6))
+    assume(joined.kinds != (None,))
+    alone = []
+    for k, packing in enumerate(packings):
+        part = array_source(stored.reshape(-1, 4)[6 * k : 6 * k + 6])
+        source = UnpackedSource(part, Packings.one(packing)) if packing else part
+        alone.append(read(source, np.arange(6)))
+    expected = np.concatenate(alone)
+    order = rng.integers(0, len(rows), 30)
+    np.testing.assert_array_equal(read(UnpackedSource(rows, joined), order), expected[order])
+
+
+def read(source: Source, rows: NDArray[np.int64]) -> NDArray[Any]:
+    out = np.empty((len(rows), *source.shape[1:]), source.dtype)
+    source.read(rows, out)
+    return out
 
 
 def test_what_torch_does_otherwise_is_left_to_numpy() -> None:
