@@ -199,6 +199,22 @@ def test_large_pages_of_rows_in_memory(
     assert all((kept.find(k, scratch) == data[k]).all() for k in range(9))
 
 
+@LINUX
+def test_large_pages_of_small_chunks_are_made_once_a_quarter_is_written(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    plan = Plan(about="{}", chunk_bytes=1 << 16, count=65)
+    asked: list[int] = []
+    monkeypatch.setattr(entry, "allocate_large_page", lambda *where: asked.append(where[1]))
+    kept = KeptInMemory(plan, plan.count).open()
+    data = np.ones(1 << 16, np.uint8)
+    for number in (*range(32, 39), 63):
+        assert kept.keep(number, data) is not None
+    assert asked == []
+    kept.keep(40, data)
+    assert asked == [file_map.LARGE_PAGE]
+
+
 @pytest.mark.parametrize(
     ("damage", "again"),
     [
