@@ -8,7 +8,7 @@ conventions, since xarray leaves them alone.
 
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -71,6 +71,13 @@ class Packing:
     masked: bool = False
     convention: str = "cf"
     fault: str | None = None
+    precision: tuple[str, ...] = field(init=False, repr=False)
+    """The dtypes of scale and offset: 0.5 of float32 is another packing than 0.5 of float64."""
+
+    def __post_init__(self) -> None:
+        """Tell factors apart that are equal as numbers."""
+        precision = (np.asarray(self.scale).dtype.str, np.asarray(self.offset).dtype.str)
+        object.__setattr__(self, "precision", precision)
 
     @classmethod
     def of(cls, attributes: Mapping[str, Any], dtype: DType) -> "Packing | None":

@@ -210,11 +210,14 @@ def test_workers_windows_and_statistics_see_decoded_values(
     np.testing.assert_array_equal(pickle.loads(pickle.dumps(ds))[[3, 1]].numpy(), wanted[[3, 1]])
 
 
-def test_each_file_is_decoded_in_the_precision_of_its_own_factors(tmp_path: Path) -> None:
-    stored = np.arange(20, dtype=np.int16)
+@pytest.mark.parametrize("factor", [0.01, 0.5])
+def test_each_file_is_decoded_in_the_precision_of_its_own_factors(
+    tmp_path: Path, factor: float
+) -> None:
+    stored = np.arange(20, dtype=np.int32) + 2**30
     files = [
-        write(tmp_path / f"{factor.dtype}.nc", stored, scale_factor=factor)
-        for factor in (np.float32(0.01), np.float64(0.01))
+        write(tmp_path / f"{dtype.__name__}.nc", stored, scale_factor=dtype(factor))
+        for dtype in (np.float32, np.float64)
     ]
     together = npdata.concatenate(files, decode="cf")[:].numpy()
     apart = [NumpyDataset(file, decode="cf")[:].numpy() for file in files]
