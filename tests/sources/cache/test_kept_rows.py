@@ -273,21 +273,22 @@ def test_a_cache_that_is_removed_while_in_use_goes_on(path: Path, folder: Path) 
 
 FILL = """
 import sys, numpy as np, npdata
-path, cache, seed = sys.argv[1], sys.argv[2], int(sys.argv[3])
+path, cache, seed, epochs = sys.argv[1], sys.argv[2], int(sys.argv[3]), int(sys.argv[4])
 ds = npdata.NumpyDataset.from_hdf5(path, "x", cache=cache)
-for row in np.random.default_rng(seed).permutation(len(ds)):
+for row in np.tile(np.random.default_rng(seed).permutation(len(ds)), epochs):
     print(int(row), float(ds[int(row)].sum()), flush=True)
 """
 
 
-def filling(path: Path, folder: Path, seed: int) -> subprocess.Popen[str]:
-    command = [sys.executable, "-W", "error", "-c", FILL, str(path), str(folder), str(seed)]
+def filling(path: Path, folder: Path, seed: int, epochs: int = 1) -> subprocess.Popen[str]:
+    arguments = (path, folder, seed, epochs)
+    command = [sys.executable, "-W", "error", "-c", FILL, *map(str, arguments)]
     return subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
 
 
 @pytest.mark.parametrize("lines", [1, 5, 12])
 def test_a_kill_costs_no_row(path: Path, folder: Path, lines: int) -> None:
-    process = filling(path, folder, lines)
+    process = filling(path, folder, lines, epochs=100)  # more than the pipe holds
     assert process.stdout is not None
     for _ in range(lines):
         process.stdout.readline()
