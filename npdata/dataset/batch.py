@@ -19,7 +19,7 @@ from torch.utils.data._utils.pin_memory import pin_memory
 from npdata.dataset.field import row_of
 from npdata.dataset.ragged_form import RaggedForm, marked
 from npdata.dataset.stacking import stack_samples, take_apart
-from npdata.dataset.transforms import Bound, Transform
+from npdata.dataset.transforms import Bound, Transform, returned
 from npdata.dataset.varied_field import Varied
 from npdata.errors import MaskLostError
 
@@ -147,7 +147,9 @@ class Batch(list[Any]):
                 result = [tuple(value) if _is_texts(value) else value for value in values]
         else:
             result = form.build(values)
-        return result if self.batch_transform is None else self.batch_transform(result)
+        if self.batch_transform is None:
+            return result
+        return returned("batch_transform", "batch", self.batch_transform(result))
 
     def samples(self) -> list[Any]:
         """Give the samples as a plain list; a mask stays behind in `mask`.

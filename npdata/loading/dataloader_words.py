@@ -16,6 +16,7 @@ from torch.utils.data import BatchSampler, ConcatDataset, Sampler
 
 from npdata.dataset.arguments import OPTIONS
 from npdata.dataset.collate import collate
+from npdata.dataset.numpy_dataset import NumpyDataset
 from npdata.errors import LoaderError, near
 from npdata.sampling.sampler import BlockBatchSampler
 from npdata.sampling.torch_words import WORDS
@@ -124,6 +125,11 @@ def no_dataset(given: object) -> str:
         )
     if kind in ("Loader", "DataLoader"):
         return f"a {kind} makes batches already: iterate it, or write Loader(loader.dataset, 64)"
+    if isinstance(given, NumpyDataset):
+        return (
+            f"{kind} changes __getitem__ alone, which a Loader would not go through: write the "
+            "change as transform= of a NumpyDataset, or change __getitems__ as well"
+        )
     if isinstance(given, ConcatDataset):
         return (
             "a ConcatDataset reads sample by sample: write first + second, which joins npdata "

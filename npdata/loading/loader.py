@@ -168,13 +168,14 @@ class Loader:
         self._iterations: weakref.WeakSet[Iteration] = weakref.WeakSet()
         self._closed = self._begun = False
 
-    def __getstate__(self) -> Any:
-        """Give what a copy is made of; iterations, threads and resident rows are not copied."""
-        return self._made_of
+    def __getstate__(self) -> dict[str, Any]:
+        """Give what a copy has too; iterations, threads and resident rows it makes itself."""
+        return {name: value for name, value in vars(self).items() if name not in _NOT_COPIED}
 
-    def __setstate__(self, made_of: Any) -> None:
+    def __setstate__(self, state: dict[str, Any]) -> None:
         """Be a copy, which begins where the sampler has the next epoch."""
-        self._set_up(made_of)
+        self._set_up(state["_made_of"])
+        vars(self).update(state)
 
     def __iter__(self) -> Iterator[Any]:
         """Begin the next epoch, or go on where a loaded state was; see `BlockBatchSampler`.
@@ -392,5 +393,6 @@ def _as_batch_of(device: torch.device | None, dtype: DTypes, samples: Any) -> An
     return batch if device is None else map_tensors(lambda tensor: tensor.to(device), batch)
 
 
+_NOT_COPIED = ("_pipeline", "_to_load", "_held", "_sources", "_current", "_iterations")
 IterableDataset.register(Loader)  # so that DataLoader(loader, batch_size=None) hands its batches on
 _ARGUMENTS = tuple(name for name in inspect.signature(Loader).parameters if name != "words")

@@ -16,7 +16,6 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
-from torch.utils.data import Subset
 
 from npdata.arrays.dtypes import NATIVE, torch_dtype
 from npdata.dataset.numpy_dataset import NumpyDataset
@@ -25,7 +24,7 @@ from npdata.loading.batch_task import BatchTask, Made
 from npdata.loading.readahead import Job
 from npdata.loading.stats import nbytes_of
 from npdata.loading.to_device import DTypes, cast, dtypes_of
-from npdata.loading.wrapped_datasets import is_direct, parts_of
+from npdata.loading.wrapped_datasets import is_direct, one_dataset
 from npdata.sampling.rows import MaskedRows, RowNumbers
 from npdata.sampling.run import Batches
 
@@ -82,12 +81,10 @@ class Gathered:
             >>> Gathered.of(npdata.NumpyDataset(np.arange(5), transform=torch.neg)) is None
             True
         """
-        if not isinstance(dataset, NumpyDataset) and type(dataset) is not Subset:
+        found = one_dataset(dataset)
+        if found is None:
             return None
-        parts = list(parts_of(dataset))
-        if len(parts) != 1:
-            return None
-        inner, chosen = parts[0]
+        inner, chosen = found
         if not is_direct(inner) or not inner.gathers_only:
             return None
         return cls(dataset=inner, chosen=chosen)

@@ -12,7 +12,6 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from torch.utils.data import StackDataset
 
 from npdata.dataset.field import Field
 from npdata.dataset.normalize import Normalize
@@ -20,7 +19,7 @@ from npdata.dataset.numpy_dataset import NumpyDataset
 from npdata.dataset.rows_field import RowsField
 from npdata.dataset.sparse_field import SparseField
 from npdata.loading.to_device import map_fields
-from npdata.loading.wrapped_datasets import parts_of, rebuilt
+from npdata.loading.wrapped_datasets import one_dataset, rebuilt
 from npdata.sources.decode import UnpackedSource
 from npdata.sources.sparse import CsrSource
 from npdata.sources.unpack import TensorDecoder
@@ -84,10 +83,10 @@ def sent_plain(dataset: Any, device: torch.device) -> tuple[Any, Finish | None]:
         >>> sent_plain(ds, torch.device("cpu"))[1] is None
         True
     """
-    parts = [part for part, _ in parts_of(dataset)]
-    if len(parts) != 1 or type(parts[0]) is not NumpyDataset or type(dataset) is StackDataset:
+    found = one_dataset(dataset)
+    if found is None or type(found[0]) is not NumpyDataset:
         return dataset, None
-    (part,) = parts
+    part = found[0]
     function = part.transforms.batch
     if isinstance(function, Normalize):
         part = part.with_fields(list(part.fields.values()), part.transforms.without_batch())

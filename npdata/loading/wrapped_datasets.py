@@ -5,6 +5,7 @@ Idea: torch's own wrappers (`Subset`, `StackDataset`, `ConcatDataset`) keep what
 nothing.
 """
 
+import itertools
 from collections.abc import Iterator, Mapping
 from typing import Any
 
@@ -46,20 +47,43 @@ def datasets_within(dataset: Any) -> Iterator[NumpyDataset]:
             yield from datasets_within(part)
 
 
-def parts_of(dataset: Any) -> Iterator[tuple[NumpyDataset, NDArray[np.int64] | None]]:
-    """Give the datasets whose rows are known for every row of `dataset`; None: the same row.
+def one_dataset(dataset: Any) -> tuple[NumpyDataset, NDArray[np.int64] | None] | None:
+    """Give the dataset that `dataset` is or chooses rows of, with its row for each; see `parts_of`.
 
-    A subclass of torch's wrappers may do as it likes, and gives nothing.
+    None for others: a `StackDataset` of one makes samples of its own form.
+
+    Examples:
+        >>> inner = npdata.NumpyDataset(np.arange(5))
+        >>> one_dataset(torch.utils.data.Subset(inner, [4, -1]))[1].tolist()
+        [4, 4]
+        >>> one_dataset(torch.utils.data.StackDataset(inner)) is None
+        True
+    """
+    chosen_of = dataset
+    while type(chosen_of) is Subset:
+        chosen_of = chosen_of.dataset
+    return next(parts_of(dataset), None) if isinstance(chosen_of, NumpyDataset) else None
+
+
+def parts_of(dataset: Any) -> Iterator[tuple[NumpyDataset, NDArray[np.int64] | None]]:
+    """Give the datasets inside, each with its row for every row of `dataset`; None: the same row.
+
+    Nothing where the rows of one are not known: a subclass of torch's wrappers may do as it likes.
     """
     if isinstance(dataset, NumpyDataset):
         yield dataset, None
     elif type(dataset) is StackDataset:
         wrapped = dataset.datasets
-        for part in wrapped.values() if isinstance(wrapped, Mapping) else wrapped:
-            yield from parts_of(part)
+        parts = wrapped.values() if isinstance(wrapped, Mapping) else wrapped
+        known = [list(parts_of(part)) for part in parts]
+        if all(known):
+            yield from itertools.chain(*known)
     elif type(dataset) is Subset:
         for inner, rows in parts_of(dataset.dataset):
-            chosen = np.asarray(dataset.indices, np.int64)
+            chosen = np.asarray(dataset.indices)
+            if len(chosen) and chosen.dtype.kind not in "iu":
+                return  # a mask, which reading refuses
+            chosen = chosen.astype(np.int64, copy=False)
             length = len(inner) if rows is None else len(rows)
             positive = np.where(chosen < 0, chosen + length, chosen)
             if len(positive) and not 0 <= positive.min() <= positive.max() < length:

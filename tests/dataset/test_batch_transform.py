@@ -171,10 +171,9 @@ def test_an_empty_batch_has_no_samples() -> None:
         lambda rows: [rows, rows.sum()],
         lambda rows: float(rows.sum()),
         lambda rows: "text",
-        lambda rows: None,
         lambda rows: ["a"] * (len(rows) + 1),
     ],
-    ids=["mean", "shorter", "dict", "list", "float", "text", "none", "texts"],
+    ids=["mean", "shorter", "dict", "list", "float", "text", "texts"],
 )
 @pytest.mark.parametrize("batch_size", [2, 4])
 def test_a_result_without_samples_says_what_to_type(change: Any, batch_size: int) -> None:

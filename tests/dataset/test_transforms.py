@@ -10,7 +10,7 @@ from torch.utils.data import DataLoader, Subset
 
 import npdata
 from npdata import BlockBatchSampler, Loader, NumpyDataset, SeededRows
-from npdata.errors import RandomnessWarning
+from npdata.errors import FieldError, RandomnessWarning
 from npdata.sampling.rows import SeededRow
 
 
@@ -168,3 +168,31 @@ class TestWithoutASeed:
         for function in (torch.clone, lambda sample, other=1: sample, np.sin, str):
             assert not NumpyDataset(data.x, transform=function).takes_rng
         assert type(next(iter(BlockBatchSampler(NumpyDataset(data.x), 4)))) is np.ndarray
+
+
+class TestAForgottenReturn:
+    """A function that changes its sample in place, and returns nothing."""
+
+    @pytest.mark.parametrize(
+        "option, function",
+        [
+            ("transform", lambda sample: None),
+            ("transform", lambda sample, rng: None),
+            ("batch_transform", lambda batch: None),
+            ("batch_transform", lambda batch, rng: None),
+        ],
+    )
+    @pytest.mark.parametrize("num_threads", [0, 2])
+    def test_is_named(self, option: str, function: object, num_threads: int) -> None:
+        ds = NumpyDataset(np.arange(8.0), **{option: function})
+        numbers = BlockBatchSampler(ds, 4)
+        stock = DataLoader(ds, batch_sampler=numbers, collate_fn=npdata.collate)
+        one = "sample" if option == "transform" else "batch"
+        message = f"^{option}= returned None: end the function with return {one}"
+        for read in (
+            lambda: ds[0],
+            lambda: next(iter(Loader(ds, 4, num_threads=num_threads))),
+            lambda: next(iter(stock)),
+        ):
+            with pytest.raises(FieldError, match=message):
+                read()

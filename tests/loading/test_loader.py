@@ -38,6 +38,8 @@ from npdata.errors import (
     ForkError,
     LoaderError,
     NotBatchedError,
+    RowIndexError,
+    RowIndexTypeError,
     StateError,
 )
 
@@ -116,6 +118,20 @@ class TestBatches:
             same(mine, other)
 
     @pytest.mark.parametrize("threads", [0, 2])
+    def test_of_a_subset_of_a_stack_have_its_form(self, data: Data, threads) -> None:
+        ds, other = NumpyDataset(x=data.x, y=data.y), TensorDataset(torch.arange(ROWS))
+        for stacked in (StackDataset(ds), StackDataset(other, ds), StackDataset(one=ds)):
+            assert_same_epochs(Subset(stacked, range(20)), threads)
+
+    @pytest.mark.parametrize("options", [{"num_threads": 0}, {}, {"resident": "auto"}])
+    @pytest.mark.parametrize("indices", [np.arange(ROWS) % 2 == 0, [True, False], [1.0]])
+    def test_of_a_subset_by_what_is_no_row_number_are_refused(
+        self, data: Data, indices: object, options: dict
+    ) -> None:
+        with pytest.raises((RowIndexError, RowIndexTypeError)):
+            list(Loader(Subset(NumpyDataset(data.y), indices), 2, **options))
+
+    @pytest.mark.parametrize("threads", THREADS)
     def test_of_wrapped_datasets(self, data: Data, threads) -> None:
         ds = NumpyDataset(data.x, data.y)
         assert_same_epochs(Subset(ds, range(3, 90, 2)), threads)
@@ -360,7 +376,9 @@ class TestState:
         loader.set_epoch(0)
         iterator = iter(loader)
         begun = next(iterator)
+        loader.of_the_user = 3
         copy_of_it = copied(loader)
+        assert copy_of_it.of_the_user == 3
         assert (copy_of_it.state_dict()["epoch"], copy_of_it.state_dict()["position"]) == (1, 0)
         assert torch.cat(list(copy_of_it)).tolist() == second
         assert torch.cat([begun, *iterator]).tolist() == first
@@ -480,6 +498,9 @@ class TestErrors:
     def test_a_dataset_that_reads_no_batches(self, data: Data) -> None:
         with pytest.raises(NotBatchedError, match="TensorDataset has no __getitems__"):
             Loader(TensorDataset(torch.zeros(3)), 2)
+        one_by_one = type("OneByOne", (NumpyDataset,), {"__getitem__": lambda self, k: k})
+        with pytest.raises(NotBatchedError, match="OneByOne changes __getitem__ alone"):
+            Loader(one_by_one(data.x), 2)
         with pytest.raises(NotBatchedError, match=r"ConcatDataset .* write first \+ second"):
             Loader(ConcatDataset([NumpyDataset(data.x)] * 2), 2)
 

@@ -18,7 +18,7 @@ from hypothesis import strategies as st
 from interrupts import run_interrupted
 from kinds import KINDS, Data
 from processes import HANG
-from torch.utils.data import ConcatDataset, StackDataset, Subset
+from torch.utils.data import ConcatDataset, StackDataset, Subset, TensorDataset
 
 import npdata
 from npdata import BlockBatchSampler, Loader, NumpyDataset
@@ -378,10 +378,12 @@ class TestAuto:
             assert reason in decided.reason
         budget = Loader(ds, 16, resident="auto", memory_budget=1 << 30)
         both_ways = ConcatDataset([ds, ds])
+        stacked = StackDataset(Subset(ds, range(10)), TensorDataset(torch.arange(10)))
         both_ways.__getitems__ = lambda rows: [both_ways[row] for row in rows]
         for loader, reason in [
             (budget, "memory_budget= bounds"),
             (Loader(both_ways, 16, resident="auto"), "which rows a ConcatDataset reads"),
+            (Loader(stacked, 16, resident="auto"), "which rows a StackDataset reads"),
         ]:
             list(loader)
             assert reason in str(loader.describe())
