@@ -16,12 +16,15 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from npdata.arrays.dtypes import DType
 from npdata.arrays.per_process import cores
 from npdata.dataset.batch_memory import plain_memory
 from npdata.dataset.field import Field
 from npdata.dataset.moments import BLOCK, Memory, Moments, moments_of
 from npdata.dataset.progress import Bar
 from npdata.dataset.ragged_field import RaggedField
+from npdata.dataset.rows_field import RowsField
+from npdata.dataset.sparse_field import SparseField
 from npdata.errors import FieldError
 
 PIECE_BYTES = 32 << 20
@@ -49,7 +52,11 @@ def moments_of_fields(
 
     Raises `FieldError` (a ValueError) for `keep_axes` that name no field or no axis.
     """
-    labels = [field.label for field in fields]
+    labels = [
+        name
+        for field in fields
+        for name in dict.fromkeys((field.label, *_labels(field.label, field.source.dtype)))
+    ]
     unknown = [k for k in keep_axes if k not in labels] if isinstance(keep_axes, Mapping) else []
     if unknown:
         raise FieldError(f"keep_axes names {unknown[0]!r}, which is no field; fields are {labels}")
@@ -58,7 +65,7 @@ def moments_of_fields(
     bar = Bar(sum(len(each.parts) for each in passes), "statistics") if progress else None
     try:
         for each in passes:
-            for piece in _pieces(each, kept_axes(keep_axes, each.field)):
+            for piece in _pieces(each, keep_axes):
                 for label, moments in piece.items():
                     some = found.setdefault(label, [])
                     some.append(moments)
@@ -76,6 +83,8 @@ class _Pass:
     """The `rows` of a field (ascending; None: all), cut into pieces, the first of them short."""
 
     def __init__(self, field: Field, rows: NDArray[np.int64] | None) -> None:
+        if isinstance(field, SparseField):  # with its zeros
+            field = RowsField(field.label, field.source, field.asked)
         self.field = field
         self._rows = rows
         whole = field.span(slice(None)) if rows is None else None
@@ -120,7 +129,7 @@ class _Pass:
         return self.field.stack(chosen, again)
 
 
-def _pieces(rows: _Pass, asked: tuple[int, ...]) -> Iterator[Piece]:
+def _pieces(rows: _Pass, keep_axes: KeepAxes) -> Iterator[Piece]:
     """Sum up each piece, by threads where the source can be read by them; give them in order.
 
     The first piece finds numbers near the means, around which all others are summed up.
@@ -135,7 +144,8 @@ def _pieces(rows: _Pass, asked: tuple[int, ...]) -> Iterator[Piece]:
         rows.prepare(k)
         found: Piece = {}
         for label, array in _arrays(field.label, rows.value(k, memories.rows)):
-            over = _over(field, label, array.shape, asked)
+            kept = kept_axes(keep_axes, field, label, array.shape)
+            over = _over(field, label, array.shape, kept)
             found[label], beside = moments_of(array, over, memories.one, near.get(label))
             if k == 0:
                 near[label] = beside
@@ -170,19 +180,34 @@ def _arrays(label: str | int, value: Any) -> Iterator[tuple[str | int, NDArray[A
     yield label, (value.float() if half else value).numpy()
 
 
-def kept_axes(keep_axes: KeepAxes, field: Field) -> tuple[int, ...]:
-    """Give the axes asked for; those for all fields leave out samples that are one number."""
-    if isinstance(keep_axes, Mapping):
-        asked = keep_axes.get(field.label, ())
+def kept_axes(
+    keep_axes: KeepAxes, field: Field, label: str | int, shape: Sequence[int]
+) -> tuple[int, ...]:
+    """Give the axes asked for, of the values `label` of a field, which have this shape.
+
+    Those for all fields, or for all columns of one, leave out samples that are one number.
+    """
+    if isinstance(keep_axes, Mapping) and label in keep_axes:
+        asked = keep_axes[label]
+    elif len(shape) == 1 and not isinstance(field, RaggedField):
+        asked = ()
     else:
-        asked = () if field.plain and not field.source.shape[1:] else keep_axes
+        asked = keep_axes.get(field.label, ()) if isinstance(keep_axes, Mapping) else keep_axes
     axes = tuple(asked) if isinstance(asked, Sequence | np.ndarray) else (asked,)
-    if any(not isinstance(axis, int | np.integer) for axis in axes):
+    if any(isinstance(each, bool) or not isinstance(each, int | np.integer) for each in axes):
         raise FieldError(
             f"keep_axes={keep_axes!r}: expected axes of a sample, as 0 or (0, 1), or a mapping "
             f"from fields to them, as {{{field.label!r}: 0}}"
         )
     return axes
+
+
+def _labels(label: str | int, dtype: DType) -> Iterator[str | int]:
+    """Give the names of a field, or of all columns in it, as statistics have them."""
+    for name in dtype.names or ():
+        yield from _labels(f"{label}.{name}", dtype[name].base)
+    if dtype.names is None:
+        yield label
 
 
 def _over(

@@ -61,6 +61,11 @@ class Normalize:
         return self._scaled(value, label)
 
     def _scaled(self, value: Tensor, label: str | int) -> Tensor:
+        if value.layout == torch.sparse_csr:
+            raise FieldError(
+                f"field {label!r} is sparse, and without its mean no number of it is 0: give it "
+                'layout="dense", or divide by its deviation in a batch_transform of your own'
+            )
         dtype = value.dtype if value.is_floating_point() else torch.float32
         key = label, value.device, dtype
         figures = self._there.get(key)

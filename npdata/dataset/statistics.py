@@ -134,7 +134,7 @@ class Statistics(Mapping[str | int, FieldStatistics]):
 def chosen_rows(indices: object, count: int) -> NDArray[np.int64] | None:
     """Give the rows that statistics are of, ascending; None for all `count`.
 
-    Raises `FieldError` (a ValueError) for rows that come twice, and for a name.
+    Raises `FieldError` (a ValueError) for rows that come twice, for a name and for one number.
     """
     if isinstance(indices, str):
         raise FieldError(
@@ -143,6 +143,11 @@ def chosen_rows(indices: object, count: int) -> NDArray[np.int64] | None:
         )
     if indices is None:
         return None
+    if isinstance(indices, int | np.integer):
+        raise FieldError(
+            f"statistics({indices}) is of no row and of no axis: write statistics([{indices}]), or "
+            f"keep_axes={indices} for axes of a sample that keep their own figures"
+        )
     rows = np.sort(row_numbers(indices, count))
     if (np.diff(rows) == 0).any():
         raise FieldError("statistics of rows that come twice; pass each row number once")
@@ -188,8 +193,8 @@ class Summed(ABC):
         without duplicates, such as a part of `split`. `keep_axes` are the axes of a sample that
         keep figures of their own: 0 for each column of a table, and for each channel of images of
         shape (C, H, W). It is for all fields but those whose samples are one number; a mapping, as
-        `{"image": 0}`, gives fields their own. NaN counts as missing. Sums are float64, whatever
-        the field's dtype.
+        `{"image": 0}`, gives fields and columns their own. NaN counts as missing, and sparse rows
+        have their zeros. Sums are float64, whatever the field's dtype.
 
         Raises `FieldError` (a ValueError) for an axis that is not there and for complex numbers,
         `RowIndexError` (an IndexError) for rows out of range.
@@ -205,18 +210,20 @@ class Summed(ABC):
         found = moments_of_fields(fields, rows, keep_axes, progress=progress)
         return Statistics(
             {label: _finished(moments) for label, moments in found.items()},
-            [note for field in fields for note in _note(field, kept_axes(keep_axes, field))],
+            [note for field in fields for note in _note(field, keep_axes)],
             alone=len(fields) == 1 and fields[0].label == 0,
         )
 
 
-def _note(field: Field, kept: tuple[int, ...]) -> Iterator[str]:
+def _note(field: Field, keep_axes: KeepAxes) -> Iterator[str]:
     """Say where one figure stands for a few columns, as of a table."""
-    shape = field.source.shape[1:]
-    if isinstance(field, RaggedField) or kept or len(shape) != 1 or not 1 < shape[0] <= MOST_LINES:
+    shape = field.source.shape
+    if isinstance(field, RaggedField) or len(shape) != 2 or not 1 < shape[1] <= MOST_LINES:
+        return
+    if kept_axes(keep_axes, field, field.label, shape):
         return
     yield (
-        f"one line for {shape[0]} columns; statistics(keep_axes={{{field.label!r}: 0}}) gives one "
+        f"one line for {shape[1]} columns; statistics(keep_axes={{{field.label!r}: 0}}) gives one "
         "for each"
     )
 

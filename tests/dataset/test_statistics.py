@@ -157,6 +157,32 @@ class TestFields:
         half = npdata.NumpyDataset(np.array([1.0, 2.0]), dtype=torch.bfloat16)
         assert half.statistics()[0].mean == 1.5
 
+    def test_axes_of_columns(self) -> None:
+        table = np.zeros(3, [("age", "i4"), ("at", [("x", "f8", (2,))])])
+        table["age"], table["at"]["x"] = [1, 2, 6], [[0, 1], [2, 5], [4, 9]]
+        ds = npdata.NumpyDataset(t=table, y=np.zeros(3))
+        for keep_axes in (0, {"t": 0}, {"t.at.x": 0}):
+            found = ds.statistics(keep_axes=keep_axes)
+            assert found["t.age"].mean == 3
+            assert found["t.at.x"].mean.tolist() == [2, 5]
+        for wrong, match in (
+            ({"t.age": 0}, r"keep_axes=0 of field 't.age': a sample has shape \(\)"),
+            ({"t.at": 0}, r"'t.at', .* fields are \['t', 't.age', 't.at.x', 'y'\]"),
+            ({"t": 1}, "keep_axes=1 of field 't.at.x'"),
+        ):
+            with pytest.raises(FieldError, match=match):
+                ds.statistics(keep_axes=wrong)
+
+    def test_sparse_rows_with_their_zeros(self) -> None:
+        matrix = npdata.csr(np.array([1.0, 2, 3]), [0, 2, 1], [0, 2, 2, 3], shape=(3, 3))
+        ds = npdata.NumpyDataset(x=matrix, layout="csr")
+        dense = np.array([[1.0, 0, 2], [0, 0, 0], [0, 3, 0]])
+        require_equal(ds.statistics()["x"], dense, None)
+        require_equal(ds.statistics([0, 2], keep_axes=0)["x"], dense[[0, 2]], 0)
+        scale = npdata.normalize(ds.statistics())
+        with pytest.raises(FieldError, match=r"field 'x' is sparse, .* give it layout="):
+            npdata.NumpyDataset(x=matrix, layout="csr", batch_transform=scale)[:]
+
     def test_samples_of_different_lengths_without_their_padding(self) -> None:
         values = np.arange(24.0).reshape(12, 2)
         field = npdata.ragged(values, lengths=np.array([5, 0, 7]))
@@ -189,6 +215,10 @@ class TestFields:
             ds.statistics(keep_axes={"y": 0})
         with pytest.raises(FieldError, match=r"keep_axes='x': expected axes .* as \{'x': 0\}"):
             ds.statistics(keep_axes="x")
+        with pytest.raises(FieldError, match=r"keep_axes=True: expected axes"):
+            ds.statistics(keep_axes=True)
+        with pytest.raises(FieldError, match=r"statistics\(\[3\]\), or keep_axes=3"):
+            ds.statistics(3)
         with pytest.raises(ArgumentError, match=r"no argument axis=; .* keep_axes="):
             ds.statistics(axis=0)
         with pytest.raises(FieldError, match=r"statistics\(\)\['x'\] are those of one"):
