@@ -20,9 +20,9 @@ from torch.utils.data import DataLoader, TensorDataset
 import npdata
 from benchmarks.harness import Bench, Candidate, compare, ratio, table
 from benchmarks.main_job import BATCH, ROWS, WIDTH, ArrayBatches
+from benchmarks.peers.bare_gather import gather
 from benchmarks.peers.tensordict_memmap import as_pair
 from benchmarks.report import Column, Ratio, Section, Table
-from npdata.cli.bench.methods import gather
 
 WIDE_ROWS, WIDE = 2_000, 38_400
 

@@ -13,9 +13,9 @@ from torch.utils.data import DataLoader, Dataset, TensorDataset
 
 import npdata
 from benchmarks.harness import Bench, Candidate, Timing, compare, ratio, table
+from benchmarks.peers.bare_gather import gather
 from benchmarks.peers.tensordict_memmap import as_pair
 from benchmarks.report import Ratio, Section
-from npdata.cli.bench.methods import gather
 
 ROWS, WIDTH, BATCH = 200_000, 784, 256
 

@@ -79,8 +79,6 @@ def test_every_kind_of_file_is_measured_in_every_order(files, capsys, path):
     for order in ("sequential", "block", "full"):
         for name in (f"{plain}, row by row", "DataLoader, 0 workers", "Loader, 0 threads"):
             assert (order, name) in methods
-        in_place = path == "d.h5::plain" or not path.startswith("d.h5")
-        assert ((order, "bare gather") in methods) == in_place
     assert all(figure["rows_per_second"] > 0 for figure in found["figures"])
     assert all(0 < figure["of_fastest"] <= 1 for figure in found["figures"])
     assert_runs_as_printed(found["advice"]["code"])

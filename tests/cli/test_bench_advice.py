@@ -53,7 +53,7 @@ def conditions(access="mapped", *, row_bytes=3136, rows=200_000, file_bytes=GB, 
 
 
 def report(about, *, block, full, threads=None, spread=0.01, rounds=3):
-    """Give a report where `Loader, 0 threads` has these rates, and a bare rate of 1,000,000.
+    """Give a report where `Loader, 0 threads` has these rates, and another 1,000,000.
 
     `threads` is how many times as fast it is with two; every figure has this spread.
     """
@@ -65,7 +65,7 @@ def report(about, *, block, full, threads=None, spread=0.01, rounds=3):
             Method(kind="plain", name="h5py, row by row"): 100,
             Method(kind="dataloader", name="DataLoader, 0 workers"): rate * 0.9,
             Method(kind="loader", name="Loader, 0 threads"): rate,
-            Method(kind="bare", name="bare gather"): 1_000_000,
+            Method(kind="h5py", name="h5py, sorted batches"): 1_000_000,
         }
         if threads is not None:
             methods[Method(kind="loader", name="Loader, 2 threads", helpers=2)] = rate * threads

@@ -35,7 +35,7 @@ from npdata.loading.schedule import MOST_THREADS
 
 SECONDS = 60.0
 _BAR = 6
-_STYLES = {"loader": "green", "dataloader": "green", "bare": "cyan"}
+_STYLES = {"loader": "green", "dataloader": "green"}
 _HEADS = ("", "rows/s", "bytes/s", "±", "start", "of fastest")
 
 

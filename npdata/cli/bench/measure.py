@@ -14,7 +14,7 @@ from collections.abc import Callable, Sequence
 import numpy as np
 
 from npdata.cli.bench.candidate import Candidate, Pass, require_same, time_pass
-from npdata.cli.bench.methods import Batches, Rows, bare_gather, methods_of, read, views_of
+from npdata.cli.bench.methods import Batches, Rows, methods_of, read
 from npdata.cli.bench.report import ORDERS, Figure, Kind, Method, OrderName, Report
 from npdata.cli.bench.target import Target
 from npdata.sampling.sampler import BlockBatchSampler
@@ -26,7 +26,6 @@ _MOST_BYTES = 2 << 30
 _COMPARED_BATCHES = 3
 _GROWTH = 8
 """Of a first batch so many times as many rows are read, as long as that is quick."""
-_BARE = Method(kind="bare", name="bare gather")
 
 
 def measure(target: Target, *, helpers: int, seconds: float, show: Callable[[str], None]) -> Report:
@@ -35,7 +34,7 @@ def measure(target: Target, *, helpers: int, seconds: float, show: Callable[[str
     Raises `RowsDifferError` where a method gives other rows than the plain one.
     """
     begun = time.perf_counter()
-    about, views = target.about, views_of(target)
+    about = target.about
     methods, not_measured = methods_of(about, helpers=helpers)
     show("reading the first rows")
     rows = _warm_up(target, seconds=seconds / 10)
@@ -57,9 +56,6 @@ def measure(target: Target, *, helpers: int, seconds: float, show: Callable[[str
         if candidates:
             require_same(candidates, batches=_COMPARED_BATCHES)
         turns |= {(order, m): each for m, each in zip(quick, candidates, strict=True)}
-        if views is not None:
-            gathered = functools.partial(bare_gather, views, batches)
-            turns[order, _BARE] = Candidate(name=_BARE.name, batches=gathered)
         for method in (method for method in methods if method.kind in slow):
             rate = slow[method.kind]
             if method.helpers:

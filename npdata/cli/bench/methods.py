@@ -1,13 +1,11 @@
-"""The ways to read the same rows: as everyone writes it, by npdata, and with nothing around it.
+"""The ways to read the same rows: as everyone writes it, and by npdata.
 
 Idea: a method reads batches of row numbers; arrays opened by NumPy and h5py themselves are the
 oracle of every other one. Invariant: no row of a plain method passes through a source of npdata;
 only dtypes that torch lacks are converted by its rule. HDF5 is opened anew for every pass, so that
-none finds the chunks that an earlier one decoded. The bare gather is no method that one could use:
-it copies rows that lie in place into one buffer, again and again.
+none finds the chunks that an earlier one decoded.
 """
 
-import itertools
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import ExitStack
 from typing import Any
@@ -15,7 +13,6 @@ from typing import Any
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
 from npdata.arrays.convert import as_tensor
@@ -25,14 +22,11 @@ from npdata.cli.bench.target import Target
 from npdata.cli.console import bytes_text, count_text, interrupts_wait
 from npdata.dataset.collate import collate
 from npdata.loading.loader import Loader
-from npdata.loading.readahead import take_batches
 
 Rows = NDArray[np.int64]
 FIRST_ROW: Rows = np.zeros(1, np.int64)
 Batches = Callable[[], Iterable[Rows]]
 """Gives the batches of an epoch, from the first one on."""
-_BARE_ROWS = 1 << 22
-"""The row numbers of so many rows are made before the bare gather begins."""
 
 
 def methods_of(about: Conditions, *, helpers: int) -> tuple[list[Method], list[str]]:
@@ -128,37 +122,3 @@ def _tensor(array: NDArray[Any]) -> Any:
     if array.dtype.isnative and array.dtype.name in NATIVE:
         return torch.from_numpy(array)
     return as_tensor(array, copy=True)
-
-
-def views_of(target: Target) -> list[Tensor] | None:
-    """Give the rows of all fields as tensors, None where they do not lie in place."""
-    tables = [source.table for source in target.dataset.sources]
-    views = [table.view for table in tables if table is not None and table.view is not None]
-    return views if len(views) == len(tables) else None
-
-
-def bare_gather(views: Sequence[Tensor], batches: Batches) -> Iterator[tuple[Tensor, ...]]:
-    """Gather the first batches again and again."""
-    numbers = take_batches(iter(batches()), _BARE_ROWS)
-    return gather(views, itertools.cycle(numbers), most=max(map(len, numbers)))
-
-
-def gather(
-    views: Sequence[Tensor], batches: Iterable[Rows], *, most: int, buffers: int = 1
-) -> Iterator[tuple[Tensor, ...]]:
-    """Copy the rows of each batch by one `index_select` a tensor, into `buffers` used in turn.
-
-    `most` is the largest number of rows of a batch.
-
-    Examples:
-        >>> batches = [np.array([8, 3]), np.array([0])]
-        >>> [x.tolist() for x, in gather([torch.arange(9)], batches, most=2)]
-        [[8, 3], [0]]
-    """
-    outs = [[view.new_empty(most, *view.shape[1:]) for view in views] for _ in range(buffers)]
-    for rows, pair in zip(batches, itertools.cycle(outs), strict=False):
-        index = torch.from_numpy(rows)
-        yield tuple(
-            torch.index_select(view, 0, index, out=out[: len(rows)])
-            for view, out in zip(views, pair, strict=True)
-        )

@@ -14,7 +14,6 @@ _COLOURS = {
     "dataloader": "#5aa786",
     "plain": "#b0855a",
     "h5py": "#c9a66b",
-    "bare": "#999999",
 }
 
 

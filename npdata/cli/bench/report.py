@@ -12,7 +12,7 @@ from typing import Any, Literal, TypeAlias
 from npdata.dataset.describe import FieldDescription
 from npdata.sampling.order.epoch_order import Shuffle
 
-Kind: TypeAlias = Literal["plain", "h5py", "dataloader", "loader", "bare"]
+Kind: TypeAlias = Literal["plain", "h5py", "dataloader", "loader"]
 OrderName: TypeAlias = Literal["sequential", "block", "full"]
 
 ORDERS: dict[OrderName, Shuffle] = {"sequential": False, "block": "block", "full": "full"}
