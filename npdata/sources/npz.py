@@ -84,7 +84,8 @@ def examine_npz(path: str, member: str) -> ExaminedMember:
         names = archive.namelist()
         name = f"{member}.npy" if f"{member}.npy" in names else member
         if not name.endswith(".npy") or name not in names:
-            known = ", ".join(repr(n.removesuffix(".npy")) for n in names) or "none at all"
+            arrays = (n.removesuffix(".npy") for n in names if n.endswith(".npy"))
+            known = ", ".join(map(repr, arrays)) or "none at all"
             raise MemberNotFoundError(f"{path} has no array {member!r}; it has {known}")
         info = archive.getinfo(name)
     if info.flag_bits & 0x1:

@@ -264,7 +264,8 @@ def _format_of(path: str) -> tuple[Format, bytes]:
 def _named(member: str | None, path: str, members: Any) -> str:
     if member:
         return member
-    known = ", ".join(repr(name) for name in members(path))
-    if not known:
+    names = members(path)
+    if not names:
         raise MemberNotFoundError(f"{path} holds no array")
-    raise MemberNotFoundError(f"{path} holds several arrays; name one: {path}::NAME, of {known}")
+    known = ", ".join(map(repr, names))
+    raise MemberNotFoundError(f"{path} holds named arrays: write {path}::NAME, with one of {known}")

@@ -70,7 +70,7 @@ def test_a_member_that_is_no_array(tmp_path: Path) -> None:
     with zipfile.ZipFile(tmp_path / "a.npz", "w") as archive:
         archive.writestr("readme.txt", "hello")
         archive.writestr("text.npy", "hello")
-    with pytest.raises(errors.MemberNotFoundError, match=r"no array 'readme\.txt'"):
+    with pytest.raises(errors.MemberNotFoundError, match=r"no array 'readme\.txt'; it has 'text'$"):
         open_source(f"{tmp_path}/a.npz::readme.txt")
     with pytest.raises(errors.FormatError, match=r"a\.npz::text"):
         open_source(f"{tmp_path}/a.npz::text")
@@ -109,6 +109,12 @@ def test_a_member_shorter_than_its_header_says(tmp_path: Path, compression: int,
         archive.writestr("y.npy", npy(np.zeros(9999)))
     with pytest.raises(errors.TruncatedError, match=r"a\.npz::x declares \(50, 40\) of float32"):
         open_source(f"{tmp_path}/a.npz::x")
+
+
+def test_a_file_of_one_array_is_named_too(tmp_path: Path) -> None:
+    np.savez(tmp_path / "a.npz", X)
+    with pytest.raises(errors.MemberNotFoundError, match=r"a.npz::NAME, with one of 'arr_0'$"):
+        open_source(tmp_path / "a.npz")
 
 
 def test_a_zip_that_was_cut_short(stored: Path) -> None:
