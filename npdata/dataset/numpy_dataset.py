@@ -255,14 +255,13 @@ class NumpyDataset(Glance, FromFiles, Splits, Summed, Dataset[Any]):
 
     def _sample(self, row: int) -> Any:
         if not self._transforms.any:
-            sample = self._form.build(tuple(field.row(row) for field in self._fields))
-            return self._form.marked(sample)
+            return self._form.build(tuple(field.row(row) for field in self._fields))
         bound = self._transforms.bound([row], len(self))
         if bound.batch is not None:
             return self._batch(*self._gathered([row], plain_memory), bound)[0]
         copied = bound.sample is not None and self._transforms.copies
         sample = self._form.build(tuple(f.row(row, independent=copied) for f in self._fields))
-        return self._form.marked(bound.transformed(sample, 0))
+        return bound.transformed(sample, 0)
 
     @property
     def takes_rng(self) -> bool:

@@ -187,8 +187,8 @@ def test_a_batch_that_is_looked_into_gives_the_samples(jagged: Any) -> None:
         batch = NumpyDataset(spans, ragged=form).__getitems__([2, 0])
         assert [sample.shape for sample in batch] == [(37, 3, 5), (3, 3, 5)]
         assert (batch[1].numpy() == parts[0]).all()
-        one_by_one = npdata.collate([NumpyDataset(spans, ragged=form)[row] for row in (2, 0)])
-        assert type(one_by_one) is type(npdata.collate(batch))
+    with pytest.raises(npdata.errors.UnequalShapesError):
+        npdata.collate([NumpyDataset(spans)[0], NumpyDataset(spans)[2]])
 
 
 @pytest.mark.parametrize("workers", [0, 1])
@@ -201,8 +201,7 @@ def test_default_collate_makes_the_same_batches(jagged: Any, form: str, workers:
     options: dict[str, Any] = {"batch_size": 2, "num_workers": workers}
     if workers:
         options["multiprocessing_context"] = "fork"
-    each = [plain, halved, pairs, Subset(pairs, [4, 0, 3]), ConcatDataset([pairs, pairs])]
-    for ds in (*each, pairs + pairs):
+    for ds in (plain, halved, pairs, Subset(pairs, [4, 0, 3]), pairs + pairs):
         usual, ours = (
             DataLoader(ds, **options),
             DataLoader(ds, **options, collate_fn=npdata.collate),
@@ -214,26 +213,22 @@ def test_default_collate_makes_the_same_batches(jagged: Any, form: str, workers:
                 assert all(map(torch.equal, a, b))
 
 
-def test_a_sum_is_that_of_torch(jagged: Any) -> None:
+def test_a_sum_is_one_dataset(jagged: Any) -> None:
     spans, parts = jagged
-    first, second = (
-        NumpyDataset(spans, padding=7),
-        NumpyDataset(npdata.ragged(parts[2], lengths=[len(parts[2])]), padding=7),
-    )
+    one = npdata.ragged(parts[2], lengths=[len(parts[2])])
+    first, second = NumpyDataset(spans, padding=7), NumpyDataset(one, padding=7)
     total = sum([first, second, first])
-    assert isinstance(total, NumpyDataset)
+    expected = [*parts, parts[2], *parts]
     rows = [6, 5, 2, 0, 5]
-    expected = npdata.collate([ConcatDataset([first, second, first])[row] for row in rows])
-    for batch in (
-        total[rows],
-        npdata.collate(pickle.loads(pickle.dumps(total)).__getitems__(rows)),
-    ):
-        assert torch.equal(batch.values, expected.values)
-        assert torch.equal(batch.lengths, expected.lengths)
-    assert total.lengths.tolist() == [*map(len, parts), len(parts[2]), *map(len, parts)]
+    for ds in (total, pickle.loads(pickle.dumps(total))):
+        batch = npdata.collate(ds.__getitems__(rows))
+        for sample, row in zip(batch.samples(), rows, strict=True):
+            assert (sample.numpy() == expected[row]).all()
+        assert (batch.values[~batch.mask()] == 7).all()
+        assert (ds[10].numpy() == parts[4]).all()
+    assert total.lengths.tolist() == list(map(len, expected))
     assert isinstance(first + NumpyDataset(spans, padding=8), ConcatDataset)
-    many = sum([second] * 1200)
-    assert len(many[[1199]].values) == 1
+    assert len(sum([second] * 1200)[[1199]].values) == 1
 
 
 def parts_of(batch: Any) -> list[torch.Tensor]:
@@ -241,6 +236,12 @@ def parts_of(batch: Any) -> list[torch.Tensor]:
         return [batch]
     parts = batch.values() if isinstance(batch, dict) else batch
     return [leaf for part in parts for leaf in parts_of(part)]
+
+
+def test_a_sample_is_a_plain_tensor(jagged: Any) -> None:
+    """As `torch.save` and `copy.deepcopy` need it."""
+    for options in ({}, {"transform": torch.neg}):
+        assert type(NumpyDataset(jagged[0], **options)[2]) is torch.Tensor
 
 
 def test_a_sample_of_a_batch_is_a_tensor_like_any(jagged: Any) -> None:
