@@ -59,7 +59,7 @@ class Iteration(Iterator[Iterator[Any]]):
         self._progress = progress
         self._begins: Callable[[], Pipeline] | None = begin
         self._made: Prefetcher[Job, Made] | None = None
-        self._run: Iterator[Any] = iter(())
+        self._run: Iterator[Any] | None = None
         """The batches of the run that arrived last which were not made yet."""
         self._error: Exception | None = None
         self._rest: list[Any] = []
@@ -93,7 +93,7 @@ class Iteration(Iterator[Iterator[Any]]):
                 self._bar.advance(self.counter.stats().short)
                 turns = 1
             reading = self._reading
-            if reading is not None and reading.is_watched and self._count is not None:
+            if reading is not None and self._count is not None:
                 left = self._count - self.counter.batches
                 reading.end_of_dataloader = left == 1
                 turns = turns - 1 if 1 < turns == left else turns  # the last is given by itself
@@ -107,23 +107,30 @@ class Iteration(Iterator[Iterator[Any]]):
 
     def _arrived(self) -> list[Any]:
         """Take the next batches of a run, or wait for those of the prefetcher."""
-        rest = list(itertools.islice(self._run, AT_ONCE))
-        if rest:
-            rest.reverse()
-            self.counter.taken(rest)
-        else:
-            asked = perf_counter()
-            if self._error is not None:
-                raise self._error
-            if self._made is None:
-                if self._begins is None:
-                    raise StopIteration
-                self._made = self._begin(self._begins())
-                self._begins = None  # an iterator may outlive its loader
-            self._run, sizes, nbytes, self._error = next(self._made)
+        if self._run is not None:
             rest = list(itertools.islice(self._run, AT_ONCE))
+            if rest:
+                rest.reverse()
+                self.counter.taken(rest)
+                self._rest = rest
+                return rest
+            self._run = None
+        asked = perf_counter()
+        if self._error is not None:
+            raise self._error
+        if self._made is None:
+            if self._begins is None:
+                raise StopIteration
+            self._made = self._begin(self._begins())
+            self._begins = None  # an iterator may outlive its loader
+        batches, sizes, nbytes, self._error = next(self._made)
+        if len(sizes) == 1:
+            rest = [next(batches)]
+        else:
+            rest = list(itertools.islice(batches, AT_ONCE))
             rest.reverse()
-            self.counter.arrived(asked, sizes, nbytes, rest)
+            self._run = batches
+        self.counter.arrived(asked, sizes, nbytes, rest)
         self._rest = rest
         return rest
 
@@ -139,7 +146,8 @@ class Iteration(Iterator[Iterator[Any]]):
         if self._progress:
             self._bar = Bar(self._count, f"epoch {getattr(self._sampler, 'epoch', '')}")
             self._close_bar = weakref.finalize(self, self._bar.close)
-        self._reading = Reading(remainder)
+        reading = Reading(remainder)
+        self._reading = reading if reading.is_watched else None
         return pipeline.start(batches)
 
     def cut_short(self) -> None:
@@ -152,8 +160,8 @@ class Iteration(Iterator[Iterator[Any]]):
         self._turns.clear()
         self.counter.ended = True
         self.counter.stop()
-        self._rest, self._run = [], iter(())
-        self._begins = self._error = None
+        self._rest = []
+        self._run = self._begins = self._error = None
         if self._made is not None:
             self._made.close()
         if self._reading is not None:
