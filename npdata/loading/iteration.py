@@ -10,6 +10,7 @@ import contextlib
 import functools
 import itertools
 import os
+import threading
 import weakref
 from collections.abc import Callable, Iterator
 from time import perf_counter
@@ -17,7 +18,7 @@ from typing import Any
 
 from npdata.arrays.per_process import this_process
 from npdata.dataset.progress import Bar
-from npdata.errors import ClosedError
+from npdata.errors import ClosedError, LoaderError
 from npdata.loading.batch_task import Made
 from npdata.loading.pipeline import Pipeline
 from npdata.loading.prefetcher import Prefetcher
@@ -58,6 +59,8 @@ class Iteration(Iterator[Iterator[Any]]):
         self._sampler = sampler
         self._progress = progress
         self._begins: Callable[[], Pipeline] | None = begin
+        self._lock = threading.Lock()
+        """Is held by the thread that asks for more."""
         self._made: Prefetcher[Job, Made] | None = None
         self._run: Iterator[Any] | None = None
         """The batches of the run that arrived last which were not made yet."""
@@ -83,7 +86,17 @@ class Iteration(Iterator[Iterator[Any]]):
 
     def __next__(self) -> Iterator[Any]:
         """Give the batches that have arrived, to be taken before more are asked for."""
+        lock, asked = self._lock, False
         try:
+            asked = lock.acquire(blocking=False)
+            if not asked:
+                return _raised(
+                    LoaderError(
+                        "two threads ask one iterator of a Loader for batches at the same time; "
+                        "take them in one thread and hand them over by a queue.Queue, or give each "
+                        "its own iter(loader)"
+                    )
+                )
             made = self._made
             if made is not None and made.process != this_process.number and made.is_threaded:
                 next(made)  # raises, also in the middle of a run
@@ -102,8 +115,12 @@ class Iteration(Iterator[Iterator[Any]]):
         except BaseException as error:
             self.close()
             if self._cut_short and isinstance(error, StopIteration):
-                return _closed(self.counter.batches)
+                text = f"closed in this iteration, after {self.counter.batches} batches"
+                return _raised(ClosedError(f"the loader was {text}"))
             raise
+        finally:
+            if asked:
+                lock.release()
 
     def _arrived(self) -> list[Any]:
         """Take the next batches of a run, or wait for those of the prefetcher."""
@@ -157,6 +174,7 @@ class Iteration(Iterator[Iterator[Any]]):
 
     def close(self) -> None:
         """End the iteration, and its threads."""
+        self._lock = threading.Lock()  # an interrupt may have come before the other was known held
         self._turns.clear()
         self.counter.ended = True
         self.counter.stop()
@@ -175,9 +193,9 @@ class Iteration(Iterator[Iterator[Any]]):
             self._turns.clear()
 
 
-def _closed(received: int) -> Iterator[Any]:
-    """Raise `ClosedError` where a batch is asked for; `chain` then asks again each time."""
-    raise ClosedError(f"the loader was closed in this iteration, after {received} batches")
+def _raised(error: Exception) -> Iterator[Any]:
+    """Raise it where a batch is asked for: raised by the source of a `chain`, it would end that."""
+    raise error
     yield
 
 

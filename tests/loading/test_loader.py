@@ -17,7 +17,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from kinds import KINDS, ROWS, Data, dataset
-from processes import interrupted, run
+from processes import HANG, interrupted, run
 from torch.utils.data import (
     BatchSampler,
     ConcatDataset,
@@ -812,3 +812,22 @@ else:
 def count_handles() -> int:
     folder = Path("/proc/self/fd")
     return len(list(folder.iterdir())) if folder.is_dir() else 0
+
+
+def test_a_second_thread_may_not_ask_while_one_waits_for_its_batch() -> None:
+    asked, go_on, found = threading.Event(), threading.Event(), []
+
+    def slowly(row: torch.Tensor) -> torch.Tensor:
+        asked.set()
+        assert go_on.wait(HANG)
+        return row
+
+    batches = iter(Loader(NumpyDataset(np.arange(6), transform=slowly), 2, num_threads=0))
+    thread = threading.Thread(target=lambda: found.append(next(batches)))
+    thread.start()
+    assert asked.wait(HANG)
+    with pytest.raises(LoaderError, match=r"two threads ask one iterator .* queue.Queue"):
+        next(batches)
+    go_on.set()
+    thread.join()
+    assert [batch.tolist() for batch in (*found, *batches)] == [[0, 1], [2, 3], [4, 5]]
