@@ -19,9 +19,9 @@ from torch.utils.data._utils.pin_memory import pin_memory
 from npdata.dataset.field import row_of
 from npdata.dataset.ragged_form import RaggedForm, marked
 from npdata.dataset.stacking import stack_samples, take_apart
-from npdata.dataset.transforms import Bound, Transform, returned
+from npdata.dataset.transforms import Bound, Transform
 from npdata.dataset.varied_field import Varied
-from npdata.errors import MaskLostError
+from npdata.errors import FieldError, MaskLostError
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -149,7 +149,10 @@ class Batch(list[Any]):
             result = form.build(values)
         if self.batch_transform is None:
             return result
-        return returned("batch_transform", "batch", self.batch_transform(result))
+        changed = self.batch_transform(result)
+        if changed is None:
+            raise FieldError("batch_transform= returned None: end the function with return batch")
+        return changed
 
     def samples(self) -> list[Any]:
         """Give the samples as a plain list; a mask stays behind in `mask`.

@@ -14,7 +14,7 @@ from torch.utils.data import default_collate
 from npdata.dataset.field import row_of
 from npdata.dataset.padded import Padded
 from npdata.dataset.ragged_form import RaggedForm, RaggedSample, marked
-from npdata.errors import BatchTransformError, UnequalShapesError
+from npdata.errors import BatchTransformError, FieldError, UnequalShapesError
 
 
 def take_apart(
@@ -72,13 +72,19 @@ def stack_samples(samples: Sequence[Any]) -> Any:
     """Give `torch.utils.data.default_collate(samples)`.
 
     Raises `UnequalShapesError` (a ValueError and RuntimeError), which names the first sample that
-    does not fit, its field and both shapes.
+    does not fit, its field and both shapes; `FieldError` (a ValueError) for a sample that is None.
 
     Examples:
         >>> stack_samples([(torch.zeros(2), 1), (torch.ones(2), 2)])
         [tensor([[0., 0.],
                 [1., 1.]]), tensor([1, 2])]
     """
+    for number, sample in enumerate(samples):
+        if sample is None:
+            raise FieldError(
+                f"transform= returned None for sample {number} of a batch: end the function with "
+                "return sample, or leave such samples out in a collate_fn of your own"
+            )
     try:
         return default_collate(samples)  # type: ignore[arg-type]
     except (RuntimeError, KeyError) as error:

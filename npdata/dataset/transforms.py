@@ -38,8 +38,8 @@ class Bound(NamedTuple):
         if self.sample is None:
             return sample
         if self.sample_rng is None:
-            return returned("transform", "sample", self.sample(sample))
-        return returned("transform", "sample", self.sample(sample, rng=self.sample_rng(number)))
+            return self.sample(sample)
+        return self.sample(sample, rng=self.sample_rng(number))
 
 
 @dataclass(frozen=True)
@@ -193,19 +193,6 @@ def _takes_rng(option: str, function: Transform | None) -> bool:
             f"or {one}['x']"
         ) from None
     return bool(random)
-
-
-def returned(option: str, one: str, value: Any) -> Any:
-    """Give what a function returned; raise `FieldError` (a ValueError) where it forgot to.
-
-    Examples:
-        >>> returned("transform", "sample", None)
-        Traceback (most recent call last):
-        npdata.errors.FieldError: transform= returned None: end the function with return sample
-    """
-    if value is None:
-        raise FieldError(f"{option}= returned None: end the function with return {one}")
-    return value
 
 
 def _with_rng(function: Transform, rows: SeededRows, batch: Any) -> Any:

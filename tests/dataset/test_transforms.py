@@ -188,11 +188,16 @@ class TestAForgottenReturn:
         numbers = BlockBatchSampler(ds, 4)
         stock = DataLoader(ds, batch_sampler=numbers, collate_fn=npdata.collate)
         one = "sample" if option == "transform" else "batch"
-        message = f"^{option}= returned None: end the function with return {one}"
+        message = f"^{option}= returned None.*: end the function with return {one}"
         for read in (
-            lambda: ds[0],
             lambda: next(iter(Loader(ds, 4, num_threads=num_threads))),
             lambda: next(iter(stock)),
         ):
             with pytest.raises(FieldError, match=message):
                 read()
+
+    def test_is_left_out_by_a_collate_fn_of_the_user(self) -> None:
+        ds = NumpyDataset(np.arange(8.0), transform=lambda sample: sample if sample % 3 else None)
+        kept = DataLoader(ds, 4, collate_fn=lambda samples: [x for x in samples if x is not None])
+        assert [[float(x) for x in batch] for batch in kept] == [[1, 2], [4, 5, 7]]
+        assert ds[3] is None

@@ -44,8 +44,9 @@ def measure(target: Target, *, helpers: int, seconds: float, show: Callable[[str
         show(f"{order}: comparing the rows")
         batches = functools.partial(
             BlockBatchSampler,
-            rows,
+            about.rows,
             about.batch_size,
+            indices=np.arange(rows),
             shuffle=shuffle,
             block_rows=about.block_rows,
         )

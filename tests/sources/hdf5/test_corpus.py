@@ -8,6 +8,7 @@ from collections import Counter
 from pathlib import Path
 
 import h5py
+import hdf5plugin  # noqa: F401, so that h5py reads what npdata reads with it
 import numpy as np
 import pytest
 from h5fuzz import same
@@ -49,6 +50,8 @@ def expected(path: Path, name: str) -> np.ndarray | str:
             base = h5py.check_vlen_dtype(item.dtype)
             if item.dtype.hasobject and getattr(base, "kind", "O") not in "biufc":
                 return "Python objects|dtype=str|holds no text|of variable length"
+            if item.dtype.hasobject and not base.isnative:
+                return "another byte order"
         except (TypeError, ValueError):
             return "a type that NumPy has not"
         try:
