@@ -3,6 +3,7 @@
 Every side gives the same batches, which is checked first. The loop does nothing else.
 """
 
+import platform
 import sys
 
 import numpy as np
@@ -43,8 +44,8 @@ def run(bench: Bench, rows: int = ROWS) -> list[Section]:
         Section(
             name="free_threads",
             title="Transforms in Python without the GIL",
-            note=f"{rows:,} rows in memory, batches of {BATCH}; each sample spends {STEPS:,} steps "
-            "of a loop in a Python function.",
+            note=f"Python {platform.python_version()}, free-threaded. {rows:,} rows in memory, "
+            f"batches of {BATCH}; each sample spends {STEPS:,} steps of a loop in Python.",
             table=table(found, WIDTH * 4),
             ratios=(Ratio(what="two threads of `Loader` beside none", value=ratio(two, none)),),
         )
