@@ -227,7 +227,7 @@ class ByteRows:
         Only what is gathered is ever read: the rest may be anything, also memory of nobody.
         """
         flat = _Memory(owner, low, ((high - low) // step * step,)).tensor()
-        words = flat.view(torch_dtype(_WORDS[step]))
+        words = flat.view(getattr(torch, _WORDS[step]))
         row //= step
         view = words.as_strided((max(0, len(words) - row + 1), row), (1, 1))
         return cls(view=view, step=step)
