@@ -7,6 +7,7 @@ it refers to no loader and no iterator.
 
 import functools
 import itertools
+import sys
 from collections.abc import Callable, Iterator, Sized
 from dataclasses import dataclass
 from typing import Any, Self
@@ -131,13 +132,17 @@ def _data_of(dataset: Any, sampler: Any, options: Options) -> Data:
     if small_files:
         parts = [part for part, _ in parts_of(dataset)]
         small_files = bool(parts) and all(is_direct(p) and not p.transforms.any for p in parts)
-    gathered, size = None, getattr(sampler, "batch_size", None)
+    gathered, size, most = None, getattr(sampler, "batch_size", None), sys.maxsize
     if isinstance(sampler, BlockBatchSampler):
         gathered = gathered_row_bytes(dataset, options.dtype)
+        if size and (window := sampler.limited_window) is not None:
+            # Runs that cross windows, on two threads, would decode the chunks of one twice.
+            most = window // size
     return Data(
         batch_bytes=row_bytes * size if sources and size is not None else None,
         library=any(source.access.kind == "library" for source in sources),
         gathered_bytes=None if gathered is None or size is None else gathered * size,
+        most_batches=most,
         epoch_bytes=row_bytes * len(dataset) if isinstance(dataset, Sized) else 0,
         small_files=small_files,
     )

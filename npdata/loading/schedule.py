@@ -5,6 +5,7 @@ sources are read, cores, accelerator). Invariant: what the user names is done or
 "auto" never changes which batches come. Pure functions: nothing is read and no thread started.
 """
 
+import sys
 from dataclasses import dataclass
 from numbers import Integral
 from typing import Any, Literal, TypeAlias
@@ -50,6 +51,7 @@ class Data:
     """What is known of the data: `batch_bytes` is None where it is not npdata's.
 
     `gathered_bytes` are those of a batch that can be gathered with others; None: it cannot be.
+    `most_batches` is how many of these may be gathered at once.
     `epoch_bytes` are those of all rows. `small_files`: rows are small files, and
     to read them is most of what is done.
     """
@@ -57,6 +59,7 @@ class Data:
     batch_bytes: int | None
     library: bool
     gathered_bytes: int | None = None
+    most_batches: int = sys.maxsize
     epoch_bytes: int = 0
     small_files: bool = False
 
@@ -137,7 +140,7 @@ def decide_schedule(options: Options, data: Data, machine: Machine) -> Schedule:
     if data.gathered_bytes is not None and not alone:
         ahead = RUNS_AHEAD * depth
         room = RUN_BYTES if memory_budget is None else min(RUN_BYTES, memory_budget // 4 // ahead)
-        fits = room // max(1, data.gathered_bytes)
+        fits = min(room // max(1, data.gathered_bytes), data.most_batches)
         if fits >= LEAST_RUN:
             run, depth = fits, ahead
     threads, reason = _threads(options, data, machine.cores, in_runs=run > 1)

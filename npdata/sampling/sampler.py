@@ -181,6 +181,12 @@ class BlockBatchSampler(FoundByLightning, BatchSampler):
         """The only rows that any batch is made of, in no order of meaning; None: all."""
         return self._recipe.subset
 
+    @property
+    def limited_window(self) -> int | None:
+        """The rows of a window of chunks that the memory limits; None where it does not."""
+        recipe = self._recipe
+        return None if recipe.blocks_held is None else recipe.window_blocks * recipe.layout.size
+
     def __iter__(self) -> Iterator[Any]:
         """Begin the next epoch, or go on where a loaded state was; see `set_epoch`.
 

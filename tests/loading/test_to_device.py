@@ -127,6 +127,12 @@ class TestSchedule:
             assert self.decide(data=data, machine={"cores": 1}).threads == 0
             assert self.decide(data={**data, "epoch_bytes": 1 << 20}).threads == 0
 
+    def test_runs_stay_in_the_window_that_memory_limits(self) -> None:
+        small = {"batch_bytes": 1 << 10, "gathered_bytes": 1 << 10}
+        assert self.decide(data=small).run == 1 << 10
+        assert self.decide(data={**small, "most_batches": 5}).run == 5
+        assert self.decide(data={**small, "most_batches": 3}).run == 1
+
     def test_pinning(self) -> None:
         assert not self.decide().pinned
         assert self.decide(machine={"pins": True}).pinned
