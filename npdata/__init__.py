@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from npdata.loading.stats import LoaderStats
     from npdata.loading.to_device import to_device
     from npdata.sampling.quality import ShuffleQuality, shuffle_quality
-    from npdata.sampling.rows import MaskedRows, SeededRows
+    from npdata.sampling.row_numbers import MaskedRows, SeededRows
     from npdata.sampling.sampler import BlockBatchSampler
     from npdata.sources.base import Access, Source
     from npdata.sources.open import open_source
@@ -70,7 +70,7 @@ _MODULES = errors.each_word(
         "LoaderStats": "loading.stats",
         "to_device": "loading.to_device",
         "ShuffleQuality shuffle_quality": "sampling.quality",
-        "MaskedRows SeededRows": "sampling.rows",
+        "MaskedRows SeededRows": "sampling.row_numbers",
         "BlockBatchSampler": "sampling.sampler",
         "Access Source": "sources.base",
         "csr ragged": "sources.ragged_and_csr",

@@ -28,7 +28,7 @@ TORCH_FREE = (
     "dataset.arguments",
     "sampling.order",
     "sampling.quality",
-    "sampling.rows",
+    "sampling.row_numbers",
     "sources",
 )
 """Below these torch is not imported, or by `arrays.late` when something of it is first used."""

@@ -35,7 +35,7 @@ from npdata.dataset.statistics import Summed
 from npdata.dataset.transforms import Bound, Transform, Transforms
 from npdata.dataset.windows import WORDS, Offsets, windowed
 from npdata.errors import ClosedError, FieldError, explained
-from npdata.sampling.rows import MaskedRows, SeededRows
+from npdata.sampling.row_numbers import MaskedRows, SeededRows
 from npdata.sources.base import Source, rows_held
 from npdata.sources.cache.cache import CachePlace
 from npdata.sources.columns import Columns

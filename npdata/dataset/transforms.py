@@ -20,7 +20,7 @@ import torch
 from npdata.arrays.indexing import row_numbers
 from npdata.dataset.arguments import as_field
 from npdata.errors import FieldError, RandomnessWarning, SampleWrittenError
-from npdata.sampling.rows import SeededRow, SeededRows
+from npdata.sampling.row_numbers import SeededRow, SeededRows
 
 Transform = Callable[..., Any]
 SampleRng = Callable[[int], np.random.Generator]

@@ -21,7 +21,7 @@ from npdata.loading.readahead import Job
 from npdata.loading.shared_generators import warning_of_draws
 from npdata.loading.stats import nbytes_of
 from npdata.loading.to_device import DTypes, Sender, cast, map_tensors
-from npdata.sampling.rows import MaskedRows, SeededRows
+from npdata.sampling.row_numbers import MaskedRows, SeededRows
 
 
 class Made(NamedTuple):

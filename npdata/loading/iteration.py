@@ -19,13 +19,13 @@ from typing import Any
 from npdata.arrays.per_process import this_process
 from npdata.dataset.progress import Bar
 from npdata.errors import ClosedError, LoaderError
+from npdata.loading.accelerate import Reading
 from npdata.loading.batch_task import Made
 from npdata.loading.pipeline import Pipeline
 from npdata.loading.prefetcher import Prefetcher
 from npdata.loading.readahead import Job
 from npdata.loading.stats import Counter
-from npdata.loading.trainers import Reading
-from npdata.sampling.run import RunBatches
+from npdata.sampling.iteration import RunBatches
 from npdata.sources.base import Source
 
 AT_ONCE = 8

@@ -24,25 +24,26 @@ from npdata.dataset.collate import collate
 from npdata.dataset.html import table
 from npdata.dataset.progress import require_bar
 from npdata.errors import ClosedError, LoaderError, NotBatchedError, explained, no_attribute
-from npdata.loading.dataloader_words import (
+from npdata.loading.accelerate import refuse_a_second_division
+from npdata.loading.dataloader_arguments import (
     ATTRIBUTES,
     batches_for,
     no_dataset,
+    refuse_batches_of_batches,
     refuse_to_begin_again,
     require_npdata_words,
 )
 from npdata.loading.iteration import Iteration
-from npdata.loading.load import ToLoad
+from npdata.loading.load_resident import ToLoad
 from npdata.loading.pipeline import Pipeline
-from npdata.loading.resident import Residence
+from npdata.loading.residence import Residence
 from npdata.loading.schedule import Auto, Options, Schedule
 from npdata.loading.stats import Counter, LoaderStats
 from npdata.loading.to_device import DTypes, cast, map_tensors, require_dtypes
-from npdata.loading.trainers import refuse_a_second_division, refuse_batches_of_batches
 from npdata.loading.wrapped_datasets import datasets_within
+from npdata.sampling.iteration import RunBatches
 from npdata.sampling.order.epoch_order import Shuffle
 from npdata.sampling.order.ranks import Uneven
-from npdata.sampling.run import RunBatches
 from npdata.sampling.sampler import BlockBatchSampler
 
 

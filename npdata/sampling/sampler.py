@@ -17,15 +17,15 @@ from numpy.typing import ArrayLike
 from torch.utils.data import BatchSampler, Sampler, get_worker_info
 
 from npdata.errors import SamplerError, StateError, StateWarning, explained
+from npdata.sampling.iteration import Batches, Place, Run, RunBatches, Start
 from npdata.sampling.order.by_size import BySize
 from npdata.sampling.order.checks import whole_number
 from npdata.sampling.order.epoch_length import EpochLength
 from npdata.sampling.order.epoch_order import Ints, Order, Shuffle
 from npdata.sampling.order.ranks import UNEVEN, Ranks, Step, Uneven
 from npdata.sampling.order.recipe import Recipe, shuffle_name
-from npdata.sampling.rows import MaskedRows, SeededRows, listed
-from npdata.sampling.run import Batches, Place, Run, RunBatches, Start
-from npdata.sampling.torch_words import WORDS
+from npdata.sampling.row_numbers import MaskedRows, SeededRows, listed
+from npdata.sampling.torch_arguments import WORDS
 from npdata.sampling.trainers import (
     Asking,
     FoundByLightning,

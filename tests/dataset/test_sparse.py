@@ -22,7 +22,7 @@ from npdata.errors import (
     MemberNotFoundError,
     UnsupportedSourceError,
 )
-from npdata.loading.sent import sent_sparse
+from npdata.loading.finish_on_device import sent_sparse
 from npdata.loading.to_device import made_dense
 
 ROWS, COLUMNS = 60, 11

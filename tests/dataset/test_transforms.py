@@ -11,7 +11,7 @@ from torch.utils.data import DataLoader, Subset
 import npdata
 from npdata import BlockBatchSampler, Loader, NumpyDataset, SeededRows
 from npdata.errors import FieldError, RandomnessWarning
-from npdata.sampling.rows import SeededRow
+from npdata.sampling.row_numbers import SeededRow
 
 
 def draw(sample, rng: np.random.Generator):

@@ -24,11 +24,11 @@ import npdata
 from npdata import BlockBatchSampler, Loader, NumpyDataset
 from npdata.arrays.free_memory import free_of_machine
 from npdata.errors import ChangedFileError, DoesNotFitError, LoaderError, RowIndexError
-from npdata.loading.load import ToLoad, load
+from npdata.loading.finish_on_device import sent_plain
+from npdata.loading.load_resident import ToLoad, load
 from npdata.loading.pipeline import Pipeline
-from npdata.loading.resident import decide_residence, held_fields
+from npdata.loading.residence import decide_residence, held_fields
 from npdata.loading.schedule import Options
-from npdata.loading.sent import sent_plain
 from npdata.loading.to_device import Sender, buffers_of
 from npdata.sources.subset import Places
 

@@ -16,13 +16,13 @@ from npdata import NumpyDataset
 from npdata.dataset.batch_memory import accelerator_of, allocating_from, batch_memory, plain_memory
 from npdata.errors import DeviceError, LoaderError
 from npdata.loading.batch_task import BatchTask, Made
+from npdata.loading.finish_on_device import sent_plain
 from npdata.loading.readahead import Job
 from npdata.loading.schedule import Data as Known
 from npdata.loading.schedule import Machine, Options, decide_schedule
-from npdata.loading.sent import sent_plain
 from npdata.loading.to_device import Sender, cast, map_tensors
 from npdata.loading.wrapped_datasets import is_direct
-from npdata.sampling.rows import MaskedRows
+from npdata.sampling.row_numbers import MaskedRows
 
 without = pytest.mark.skipif(torch.accelerator.is_available(), reason="an accelerator is there")
 

@@ -22,7 +22,7 @@ from npdata.arrays.blocks import Blocks
 from npdata.errors import NpdataError, SamplerError
 from npdata.sampling.order import split
 from npdata.sampling.order.recipe import Recipe
-from npdata.sampling.rows import MaskedRows
+from npdata.sampling.row_numbers import MaskedRows
 from npdata.sampling.sampler import BlockBatchSampler
 
 

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 import npdata
 from npdata import NumpyDataset
 from npdata.arrays.convert import as_tensor
-from npdata.loading.sent import sent_plain
+from npdata.loading.finish_on_device import sent_plain
 from npdata.sources.base import Source
 from npdata.sources.decode import UnpackedSource
 from npdata.sources.memory import array_source

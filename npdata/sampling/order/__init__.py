@@ -1,7 +1,7 @@
 """The order of an epoch, pure NumPy: which row comes at which position, and on which rank.
 
 `epoch_order` gives the order of all rows, `permutation` and `feistel` permute, `block_layout` and
-`windows` deal with blocks, `ranks` divides positions over ranks, `by_size` cuts batches by the
+`lane` deal with blocks, `ranks` divides positions over ranks, `by_size` cuts batches by the
 length of samples, `recipe` and `epoch_length` check arguments, and `recipe` names what a state
 must agree on. Nothing here knows torch, reads data or keeps state; `npdata.sampling.sampler` does.
 """

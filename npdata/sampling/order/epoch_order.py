@@ -15,8 +15,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from npdata.sampling.order.block_layout import BlockLayout
+from npdata.sampling.order.lane import Lane
 from npdata.sampling.order.permutation import Permutations
-from npdata.sampling.order.windows import Lane
 
 Ints = NDArray[np.int64]
 Shuffle = Literal["block", "full", False]

@@ -7,7 +7,9 @@ It reads nothing and makes no thread.
 
 import inspect
 import os
+import sys
 from collections.abc import Iterator, Mapping, Sequence, Sized
+from types import FrameType
 from typing import Any
 
 import numpy as np
@@ -19,7 +21,7 @@ from npdata.dataset.collate import collate
 from npdata.dataset.numpy_dataset import NumpyDataset
 from npdata.errors import LoaderError, near
 from npdata.sampling.sampler import BlockBatchSampler
-from npdata.sampling.torch_words import WORDS
+from npdata.sampling.torch_arguments import WORDS
 
 _HARMLESS: dict[str, tuple[Any, ...]] = {
     "num_workers": (0,),
@@ -214,6 +216,24 @@ def refuse_to_begin_again(sampler: Any, begun: bool) -> None:
         raise LoaderError(
             f"sampler= is a {type(rows).__name__}, which an iteration before this one has gone "
             "through: give what begins anew in each epoch, as a list or a Sampler"
+        )
+
+
+def refuse_batches_of_batches() -> None:
+    """Raise `LoaderError` (a ValueError) where a DataLoader is about to batch a loader's batches.
+
+    Examples:
+        >>> loader = npdata.Loader(npdata.NumpyDataset(np.arange(5)), 2)
+        >>> torch.utils.data.DataLoader(loader, batch_size=None).__iter__().__next__()
+        tensor([0, 1])
+    """
+    asking: FrameType | None = sys._getframe(2)
+    if asking is None or asking.f_globals.get("__name__") != "torch.utils.data._utils.fetch":
+        return
+    if asking.f_locals.get("auto_collation"):
+        raise LoaderError(
+            "DataLoader(loader) makes batches of the batches of a Loader: write "
+            "DataLoader(loader, batch_size=None), which hands them on, or iterate the Loader itself"
         )
 
 

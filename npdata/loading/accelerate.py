@@ -1,4 +1,4 @@
-"""What trainers do with a loader that they did not make: where an iteration is, and what counts.
+"""What Accelerate does with a loader that it did not make: where an iteration is, and what counts.
 
 Idea: Accelerate steps the optimizer and cuts padding off metrics at the last batch of the loader
 that is being read, of which it keeps a list. A `Loader` divides the rows itself, so it is not to be
@@ -7,7 +7,6 @@ happens here, and Accelerate is never imported.
 """
 
 import sys
-from types import FrameType
 from typing import Any
 
 from npdata.errors import LoaderError
@@ -38,24 +37,6 @@ class Reading:
         state, self._state = self._state, None
         if state is not None:
             state._remove_dataloader(self)
-
-
-def refuse_batches_of_batches() -> None:
-    """Raise `LoaderError` (a ValueError) where a DataLoader is about to batch a loader's batches.
-
-    Examples:
-        >>> loader = npdata.Loader(npdata.NumpyDataset(np.arange(5)), 2)
-        >>> torch.utils.data.DataLoader(loader, batch_size=None).__iter__().__next__()
-        tensor([0, 1])
-    """
-    asking: FrameType | None = sys._getframe(2)
-    if asking is None or asking.f_globals.get("__name__") != "torch.utils.data._utils.fetch":
-        return
-    if asking.f_locals.get("auto_collation"):
-        raise LoaderError(
-            "DataLoader(loader) makes batches of the batches of a Loader: write "
-            "DataLoader(loader, batch_size=None), which hands them on, or iterate the Loader itself"
-        )
 
 
 def refuse_a_second_division() -> None:

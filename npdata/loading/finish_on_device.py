@@ -1,4 +1,4 @@
-"""What is sent to a device in place of a batch, where that is smaller, and made into it there.
+"""Batches that are sent to a device as they are stored, where that is smaller, and finished there.
 
 Idea: rows that are sparse, packed by a convention, or normalized become more bytes than they were
 stored in, so they travel as they are stored. Invariant: what is made of them there is the batch

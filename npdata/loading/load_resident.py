@@ -25,7 +25,7 @@ from npdata.dataset.progress import Bar
 from npdata.dataset.rows_field import RowsField
 from npdata.errors import DoesNotFitError, LoaderError
 from npdata.loading.prefetcher import Prefetcher
-from npdata.loading.resident import (
+from npdata.loading.residence import (
     HeldField,
     Residence,
     decide_residence,

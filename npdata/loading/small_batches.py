@@ -25,8 +25,8 @@ from npdata.loading.readahead import Job
 from npdata.loading.stats import nbytes_of
 from npdata.loading.to_device import DTypes, cast, dtypes_of
 from npdata.loading.wrapped_datasets import is_direct, one_dataset
-from npdata.sampling.rows import MaskedRows, RowNumbers
-from npdata.sampling.run import Batches
+from npdata.sampling.iteration import Batches
+from npdata.sampling.row_numbers import MaskedRows, RowNumbers
 
 _SHARED = frozenset(map(torch_dtype, NATIVE))
 """The dtypes that tensors and arrays have in common."""

@@ -3,7 +3,7 @@
 Idea: what a field needs, what keeps it from being held and what is free are values, and the
 decision is a pure function of them and of what was asked for. Invariant: with True everything is
 held or an error says what is in the way; "auto" changes where rows come from, never which. It reads
-no rows; `load` does.
+no rows; `load_resident` does.
 """
 
 import functools
