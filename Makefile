@@ -54,7 +54,7 @@ interop:
 	$(MAKE) VENV=.venv-interop .venv-interop/.interop
 	.venv-interop/bin/pytest tests/dataset/test_decode.py tests/dataset/test_columns.py \
 		tests/dataset/test_axis.py tests/dataset/test_sparse.py tests/dataset/test_ragged.py \
-		tests/dataset/test_glance.py $(ARGS)
+		tests/dataset/test_overview.py $(ARGS)
 
 $(VENV)/.interop: $(VENV)/.wheel
 	$(PIP) --no-build-isolation '.[interop-tests]'

@@ -13,7 +13,7 @@ import pytest
 import torch
 from kinds import Data, write
 
-from npdata.sources.hdf5 import budget, chunk_cache
+from npdata.sources.hdf5 import chunk_budget, chunk_cache
 
 hypothesis.settings.register_profile(
     "suite", derandomize=True, deadline=None, max_examples=40, database=None
@@ -72,6 +72,6 @@ def usual_chunk_cache() -> Iterator[None]:
     """A test that sets the size of the chunk cache leaves no cache of that size to others."""
     yield
     made = chunk_cache._cache.made()
-    if made is not None and made.budget != budget.default_budget():
+    if made is not None and made.budget != chunk_budget.default_budget():
         chunk_cache._cache.take()
         made.close()

@@ -16,7 +16,7 @@ import pytest
 
 from npdata import open_source
 from npdata.sources.base import Source
-from npdata.sources.concat import ConcatSource
+from npdata.sources.concatenated.concat import ConcatSource
 from npdata.sources.hdf5.chunk_cache import chunk_cache
 
 # Python drops what is raised in a finalizer, and warns; what a finalizer misses is only memory.

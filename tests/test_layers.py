@@ -31,7 +31,7 @@ TORCH_FREE = (
     "sampling.row_numbers",
     "sources",
 )
-"""Below these torch is not imported, or by `arrays.late` when something of it is first used."""
+"""Below these torch is imported by `arrays.lazy_torch`, when something of it is first used."""
 ALLOWED = {
     "errors": (),
     "arrays": ("errors",),

@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from npdata.arrays.dtypes import DType, DTypeRule, dtype_rule
-from npdata.arrays.late import torch
+from npdata.arrays.lazy_torch import torch
 from npdata.errors import ConversionError, explained
 
 Tensors: TypeAlias = "torch.Tensor | dict[str, Tensors]"

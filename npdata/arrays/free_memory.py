@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from npdata.arrays.late import torch
+from npdata.arrays.lazy_torch import torch
 
 _UNLIMITED = 1 << 60
 """Control groups of version 1 write a huge number for no limit."""

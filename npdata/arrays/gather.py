@@ -21,7 +21,7 @@ from numpy.lib.array_utils import byte_bounds
 from numpy.typing import NDArray
 
 from npdata.arrays.dtypes import NATIVE, numpy_name, torch_dtype
-from npdata.arrays.late import torch
+from npdata.arrays.lazy_torch import torch
 
 if TYPE_CHECKING:
     from torch import Tensor

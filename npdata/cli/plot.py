@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from npdata.cli.console import UsageError
-from npdata.cli.output import new_output, target_of
+from npdata.cli.output_file import new_output, target_of
 from npdata.errors import require
 
 FORMATS = (".png", ".svg", ".pdf")

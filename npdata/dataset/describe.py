@@ -12,7 +12,7 @@ import torch
 from npdata.arrays.dtypes import DType
 from npdata.arrays.spans import Windows
 from npdata.dataset.field import Field
-from npdata.dataset.html import table
+from npdata.dataset.html_table import table
 from npdata.sources.windows import PaddingSource
 
 

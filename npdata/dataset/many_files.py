@@ -21,10 +21,11 @@ from npdata.errors import FieldError, explained, near
 from npdata.sources.base import Source
 from npdata.sources.cache.cache import CachePlace
 from npdata.sources.columns import Columns
-from npdata.sources.concat import ConcatSource
+from npdata.sources.concatenated.base import EndToEnd
+from npdata.sources.concatenated.concat import ConcatSource
+from npdata.sources.concatenated.parts import Parts
+from npdata.sources.concatenated.ragged import end_to_end
 from npdata.sources.decode import Decode
-from npdata.sources.end_to_end import EndToEnd
-from npdata.sources.joined_parts import Parts
 from npdata.sources.labels import LabelFrom, LabelSource, labels_of
 from npdata.sources.many_files.file_list import FileList
 from npdata.sources.many_files.file_table import FileTable, RawFormat
@@ -32,7 +33,6 @@ from npdata.sources.many_files.find_files import Files, Found, find_files
 from npdata.sources.many_files.pair_files import pair_files
 from npdata.sources.many_files.stack import open_stack
 from npdata.sources.open import SourceLike, open_source
-from npdata.sources.ragged_parts import end_to_end
 
 Check: TypeAlias = Literal["open", "first use"]
 

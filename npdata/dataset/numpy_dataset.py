@@ -26,8 +26,8 @@ from npdata.dataset.collate import collate
 from npdata.dataset.describe import Description, describe
 from npdata.dataset.field import Field
 from npdata.dataset.from_files import FromFiles
-from npdata.dataset.glance import Glance
 from npdata.dataset.open_field import open_fields
+from npdata.dataset.overview import Overview
 from npdata.dataset.ragged_field import RaggedField
 from npdata.dataset.ragged_form import Form
 from npdata.dataset.splits import Splits
@@ -39,10 +39,10 @@ from npdata.sampling.row_numbers import MaskedRows, SeededRows
 from npdata.sources.base import Source, rows_held
 from npdata.sources.cache.cache import CachePlace
 from npdata.sources.columns import Columns
+from npdata.sources.concatenated.ragged import end_to_end
 from npdata.sources.decode import Decode
 from npdata.sources.derived import origin
 from npdata.sources.open import SourceLike
-from npdata.sources.ragged_parts import end_to_end
 from npdata.sources.sparse import Layout
 
 Rows = NDArray[np.int64]
@@ -50,7 +50,7 @@ _WITH_MORE = (MaskedRows, SeededRows)
 """Row numbers that bring something along."""
 
 
-class NumpyDataset(Glance, FromFiles, Splits, Summed, Dataset[Any]):
+class NumpyDataset(Overview, FromFiles, Splits, Summed, Dataset[Any]):
     """Rows of arrays and files as samples for PyTorch, without a conversion step.
 
     `NumpyDataset(x, y)` gives tuples `(x[i], y[i])`, `NumpyDataset(x)` bare tensors,

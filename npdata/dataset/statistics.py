@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from npdata.arrays.indexing import row_numbers
 from npdata.dataset.field import Field
 from npdata.dataset.field_moments import KeepAxes, kept_axes, moments_of_fields
-from npdata.dataset.html import table
+from npdata.dataset.html_table import table
 from npdata.dataset.moments import Moments
 from npdata.dataset.ragged_field import RaggedField
 from npdata.errors import FieldError, explained

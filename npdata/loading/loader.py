@@ -21,7 +21,7 @@ from torch.utils.data import IterableDataset, get_worker_info
 
 from npdata.dataset.batch_memory import accelerator_of
 from npdata.dataset.collate import collate
-from npdata.dataset.html import table
+from npdata.dataset.html_table import table
 from npdata.dataset.progress import require_bar
 from npdata.errors import ClosedError, LoaderError, NotBatchedError, explained, no_attribute
 from npdata.loading.accelerate import refuse_a_second_division

@@ -12,7 +12,7 @@ from typing import Any
 
 from torch import Tensor
 
-from npdata.dataset.html import table
+from npdata.dataset.html_table import table
 
 
 @dataclass(frozen=True, kw_only=True)

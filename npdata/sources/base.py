@@ -19,7 +19,7 @@ from npdata.arrays.blocks import Blocks
 from npdata.arrays.convert import ArrayLayout
 from npdata.arrays.dtypes import DType
 from npdata.arrays.gather import RowTable
-from npdata.arrays.late import torch
+from npdata.arrays.lazy_torch import torch
 from npdata.sources.cache.cache import Cache, with_cache
 from npdata.sources.packing import NOT_PACKED, Packing, Packings
 

@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from npdata.arrays.late import torch
+from npdata.arrays.lazy_torch import torch
 from npdata.errors import UnsupportedSourceError, require
 
 

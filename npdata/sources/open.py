@@ -26,10 +26,9 @@ from npdata.errors import (
 )
 from npdata.sources import npy, npz
 from npdata.sources.base import Access, Source
-from npdata.sources.concat import ConcatSource
+from npdata.sources.concatenated.concat import ConcatSource
 from npdata.sources.containers import rows_held_by
 from npdata.sources.file import require_local
-from npdata.sources.foreign import foreign_file
 from npdata.sources.hdf5 import (
     Hdf5Options,
     is_open_dataset,
@@ -40,6 +39,7 @@ from npdata.sources.hdf5 import (
 from npdata.sources.many_files.file_list import FileList, split_member
 from npdata.sources.many_files.file_table import HDF5_MAGIC
 from npdata.sources.memory import array_source
+from npdata.sources.other_formats import foreign_file
 from npdata.sources.raw import open_raw
 
 SourceLike: TypeAlias = NDArray[Any] | str | os.PathLike[str] | Source | Any

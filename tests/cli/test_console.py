@@ -20,7 +20,7 @@ from npdata.cli.arguments import byte_size
 from npdata.cli.console import UsageError, bytes_text, count_text, new_console
 from npdata.cli.main import COMMANDS, main
 from npdata.cli.plot import new_figure, require_format, save_figure
-from npdata.cli.show import print_notes
+from npdata.cli.table import print_notes
 from npdata.errors import require
 
 

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from conversions import assert_same, convert, load, run
 
-from npdata.cli.output import new_output
+from npdata.cli.output_file import new_output
 
 
 @pytest.fixture

@@ -18,7 +18,7 @@ from processes import require_workers_read, run
 import npdata
 from npdata import errors, open_source
 from npdata.sources.base import Access
-from npdata.sources.concat import ConcatSource
+from npdata.sources.concatenated.concat import ConcatSource
 from npdata.sources.many_files import joint_map, shard_maps, shards, watch
 
 LENGTHS = [3, 0, 10, 1, 700, 2, 60]

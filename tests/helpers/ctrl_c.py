@@ -71,7 +71,7 @@ def dataset(kind: str, addresses: list[str]) -> npdata.NumpyDataset:
     sources = [npdata.open_source(address) for address in addresses]
     whole = sources[0]
     if len(sources) > 1:
-        from npdata.sources.concat import ConcatSource
+        from npdata.sources.concatenated.concat import ConcatSource
 
         whole = ConcatSource(sources)
     return npdata.NumpyDataset(whole)

@@ -10,7 +10,7 @@ import numpy as np
 
 import npdata
 from npdata import NumpyDataset, open_source
-from npdata.sources.concat import ConcatSource
+from npdata.sources.concatenated.concat import ConcatSource
 
 ROWS = 97
 

@@ -16,9 +16,9 @@ import npdata
 from npdata import BlockBatchSampler, Loader, NumpyDataset, open_source
 from npdata.arrays.blocks import Blocks
 from npdata.loading.readahead import ReadAhead
-from npdata.sources import end_to_end
 from npdata.sources.base import Access
-from npdata.sources.concat import ConcatSource
+from npdata.sources.concatenated import base
+from npdata.sources.concatenated.concat import ConcatSource
 from npdata.sources.memory import MemorySource
 
 linux = pytest.mark.skipif(sys.platform != "linux", reason="advice as Linux takes it")
@@ -164,7 +164,7 @@ class TestFiles:
         assert len(list(Path("/proc/self/fd").iterdir())) == before
 
     def test_advice_opens_no_more_parts_than_reading_does(self, path: Path, monkeypatch) -> None:
-        monkeypatch.setattr(end_to_end, "MOST_OPEN", 2)
+        monkeypatch.setattr(base, "MOST_OPEN", 2)
         np.save(path.with_name("f.npy"), np.asfortranarray(np.load(path)))
         parts = [open_source(path.with_name("f.npy")) for _ in range(5)]
         both = ConcatSource(parts)

@@ -12,7 +12,7 @@ import pytest
 
 from npdata import NumpyDataset, errors, open_source
 from npdata.arrays import gather
-from npdata.sources.hdf5.library import LibrarySource
+from npdata.sources.hdf5.h5py_rows import LibrarySource
 
 X = np.arange(6000, dtype=np.float32).reshape(1000, 6)
 

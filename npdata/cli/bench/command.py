@@ -30,7 +30,7 @@ from npdata.cli.console import (
     status_line,
 )
 from npdata.cli.plot import new_figure, require_format, save_figure
-from npdata.cli.show import print_notes, print_table, rate_text, styled
+from npdata.cli.table import print_notes, print_table, rate_text, styled
 from npdata.loading.schedule import MOST_THREADS
 
 SECONDS = 60.0

@@ -7,7 +7,7 @@ import numpy as np
 from npdata.cli.bench.report import ORDERS, TITLES, Report
 from npdata.cli.console import bytes_text, shape_text
 from npdata.cli.plot import new_figure, shortened
-from npdata.cli.show import rate_text
+from npdata.cli.table import rate_text
 
 _COLOURS = {
     "loader": "#2a7f62",

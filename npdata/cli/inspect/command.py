@@ -24,14 +24,14 @@ from npdata.cli.console import (
 )
 from npdata.cli.inspect.examine import examine, files_of
 from npdata.cli.inspect.kinds import Kind, kinds_of
-from npdata.cli.inspect.layouts import recognised
+from npdata.cli.inspect.known_programs import recognised
 from npdata.cli.inspect.picture import draw_arrays
 from npdata.cli.inspect.report import DatasetReport, FileReport, Stored
 from npdata.cli.plot import require_format, save_figure
-from npdata.cli.show import Note, dtype_text, print_notes, print_table, styled
+from npdata.cli.table import Note, dtype_text, print_notes, print_table, styled
 from npdata.errors import SourceError
 from npdata.sources.base import Source
-from npdata.sources.hdf5.kinds import Filter
+from npdata.sources.hdf5.creation_properties import Filter
 from npdata.sources.many_files.file_list import SEPARATOR
 from npdata.sources.open import identify, open_source
 

@@ -21,12 +21,11 @@ from npdata.errors import FormatError, MemberNotFoundError, NpdataError
 from npdata.sources.base import Source
 from npdata.sources.conversion import conversion_of
 from npdata.sources.file import require_local
-from npdata.sources.foreign import foreign_file
 from npdata.sources.hdf5 import list_datasets
-from npdata.sources.hdf5.budget import default_budget
+from npdata.sources.hdf5.chunk_budget import default_budget
+from npdata.sources.hdf5.creation_properties import Filter
 from npdata.sources.hdf5.details import decoded_per_used
 from npdata.sources.hdf5.examine import Examined
-from npdata.sources.hdf5.kinds import Filter
 from npdata.sources.hdf5.open import source_of, without_filters
 from npdata.sources.many_files.file_list import SEPARATOR, split_member
 from npdata.sources.many_files.find_files import SUFFIXES
@@ -34,6 +33,7 @@ from npdata.sources.memory import MemorySource
 from npdata.sources.npy import open_npy
 from npdata.sources.npz import examine_npz, npz_members
 from npdata.sources.open import identify
+from npdata.sources.other_formats import foreign_file
 
 RAW_SUFFIXES = (".bin", ".raw", ".dat")
 ALIGNMENT = 64

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from npdata.cli.console import bytes_text, count_text, shape_text
 from npdata.cli.inspect.report import Stored
 from npdata.cli.plot import new_figure, shortened
-from npdata.cli.show import dtype_text
+from npdata.cli.table import dtype_text
 from npdata.errors import NpdataError
 from npdata.sources.base import Source
 

@@ -21,9 +21,9 @@ from typing import Any, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
-from npdata.arrays.late import torch
+from npdata.arrays.lazy_torch import torch
 from npdata.arrays.per_process import PerProcess, cores
-from npdata.sources.hdf5.budget import default_budget, share
+from npdata.sources.hdf5.chunk_budget import default_budget, share
 from npdata.sources.hdf5.chunk_memory import Chunk, ChunkMemory
 from npdata.sources.hdf5.chunk_places import ChunkPlaces
 

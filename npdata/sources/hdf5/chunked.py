@@ -16,8 +16,8 @@ from npdata.arrays.blocks import Blocks
 from npdata.arrays.dtypes import DType
 from npdata.arrays.gather import ByteRows
 from npdata.sources.base import Access, Source
+from npdata.sources.hdf5.creation_properties import Filter
 from npdata.sources.hdf5.details import Details
-from npdata.sources.hdf5.kinds import Filter
 from npdata.sources.hdf5.layout import Layout
 from npdata.sources.hdf5.tiling import Tiling
 

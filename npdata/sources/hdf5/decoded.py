@@ -13,14 +13,14 @@ from typing import Any, Self
 import numpy as np
 from numpy.typing import NDArray
 
-from npdata.arrays.late import torch
+from npdata.arrays.lazy_torch import torch
 from npdata.arrays.per_process import PerProcess
 from npdata.errors import FormatError
 from npdata.sources.base import Source, cut
 from npdata.sources.cache.cache import Cache, Kept, plan_of, with_cache
 from npdata.sources.cache.entry import Plan
 from npdata.sources.file import File
-from npdata.sources.hdf5.budget import default_budget
+from npdata.sources.hdf5.chunk_budget import default_budget
 from npdata.sources.hdf5.chunk_cache import chunk_cache
 from npdata.sources.hdf5.chunk_table import ChunkTable
 from npdata.sources.hdf5.chunked import ChunkedSource, ChunkSpec, Opened

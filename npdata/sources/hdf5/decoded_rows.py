@@ -18,7 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from npdata.arrays.gather import RowTable, without_threads
-from npdata.arrays.late import torch
+from npdata.arrays.lazy_torch import torch
 from npdata.arrays.per_process import cores
 from npdata.errors import CacheWarning
 from npdata.sources.base import rows_of_runs

@@ -24,11 +24,11 @@ from npdata.errors import (
 )
 from npdata.sources.file import File, FileIdentity, require_local
 from npdata.sources.hdf5.attributes import read_meaning
+from npdata.sources.hdf5.creation_properties import Kinds
 from npdata.sources.hdf5.decide import Decision, decide, implausible_size
 from npdata.sources.hdf5.external_files import ExternalFile, external_files
-from npdata.sources.hdf5.kinds import Kinds
+from npdata.sources.hdf5.h5py_rows import filters_missing
 from npdata.sources.hdf5.layout import FileFacts, Layout, Locking, read_layout
-from npdata.sources.hdf5.library import filters_missing
 from npdata.sources.hdf5.links import HardGroups, encoded, require_own_data
 from npdata.sources.hdf5.verify_offsets import kind_of, verify_offsets
 from npdata.sources.packing import Packing

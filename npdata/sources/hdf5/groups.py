@@ -21,16 +21,16 @@ from npdata.arrays.gather import ByteRows
 from npdata.arrays.per_process import ForkSafeLock
 from npdata.errors import FieldError, SourceError
 from npdata.sources.base import Access, Source
-from npdata.sources.end_to_end import Edges
+from npdata.sources.concatenated.base import Edges
+from npdata.sources.concatenated.runs import copy_spans, read_runs
 from npdata.sources.file import File
 from npdata.sources.hdf5.attributes import read_packing, shown
+from npdata.sources.hdf5.creation_properties import storage_of
 from npdata.sources.hdf5.examine import Hdf5Options, OpenedFile, examine, open_id
-from npdata.sources.hdf5.kinds import storage_of
 from npdata.sources.hdf5.layout import Layout, open_file
 from npdata.sources.hdf5.links import require_own_data
 from npdata.sources.hdf5.open import source_of
 from npdata.sources.packing import Packing, Packings
-from npdata.sources.part_runs import copy_spans, read_runs
 
 MOST_KEPT = 2048
 

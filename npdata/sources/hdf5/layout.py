@@ -20,7 +20,7 @@ from npdata.arrays.per_process import PerProcess
 from npdata.errors import ChangedFileError, FileLockError, FormatError
 from npdata.sources.file import FileIdentity
 from npdata.sources.hdf5.chunk_table import ChunkTable
-from npdata.sources.hdf5.kinds import Filter, Kind, Kinds
+from npdata.sources.hdf5.creation_properties import Filter, Kind, Kinds
 
 Locking = bool | str | None
 

@@ -13,12 +13,12 @@ from numpy.typing import NDArray
 
 from npdata.arrays.gather import ByteRows
 from npdata.sources.base import cut
+from npdata.sources.concatenated.runs import copy_spans
 from npdata.sources.file import File
 from npdata.sources.hdf5.chunk_table import ChunkTable
 from npdata.sources.hdf5.chunked import ChunkedSource, ChunkSpec, gather_rows
 from npdata.sources.hdf5.layout import LayoutKeeper
 from npdata.sources.hdf5.tiling import Pieces
-from npdata.sources.part_runs import copy_spans
 
 MOST_STARTS = 1 << 18
 """So many offsets are worked out at a time."""

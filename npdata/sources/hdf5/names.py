@@ -15,7 +15,7 @@ import h5py
 from npdata.errors import FieldError, MemberNotFoundError
 from npdata.sources.base import Source
 from npdata.sources.columns import ColumnSource
-from npdata.sources.hdf5.encoded import open_encoded
+from npdata.sources.hdf5.anndata_groups import open_encoded
 from npdata.sources.hdf5.examine import AUTO, Hdf5Options, OpenedFile, require_file
 from npdata.sources.hdf5.groups import GroupsSource, look_at_groups
 from npdata.sources.hdf5.layout import open_file

@@ -17,7 +17,7 @@ import h5py
 from npdata.errors import DirectAccessError, FieldError, FormatError, UnsupportedSourceError
 from npdata.sources.base import Access, Source
 from npdata.sources.hdf5.attributes import shown
-from npdata.sources.hdf5.budget import default_budget
+from npdata.sources.hdf5.chunk_budget import default_budget
 from npdata.sources.hdf5.chunked import ChunkSpec
 from npdata.sources.hdf5.decoded import DecodedSource, FileChunks
 from npdata.sources.hdf5.details import Details, details
@@ -29,10 +29,10 @@ from npdata.sources.hdf5.examine import (
     examine,
     require_file,
 )
+from npdata.sources.hdf5.h5py_rows import LibrarySource, LibrarySpec, close_other_files
 from npdata.sources.hdf5.layout import LayoutKeeper, Locking, open_file
-from npdata.sources.hdf5.library import LibrarySource, LibrarySpec, close_other_files
 from npdata.sources.hdf5.mapped import ChunkMappedSource
-from npdata.sources.hdf5.variable import VariableSource, variable_numbers
+from npdata.sources.hdf5.variable_length import VariableSource, variable_numbers
 from npdata.sources.mapped import MappedSource, Place
 
 

@@ -16,14 +16,14 @@ from numpy.typing import NDArray
 
 from npdata.arrays.dtypes import DType
 from npdata.arrays.gather import ByteRows
-from npdata.arrays.late import torch
+from npdata.arrays.lazy_torch import torch
 from npdata.errors import ChangedFileError
+from npdata.sources.concatenated.runs import copy_spans
 from npdata.sources.file import ask_for, fill
 from npdata.sources.file_map import page_out
 from npdata.sources.many_files.file_table import FileTable, gone
 from npdata.sources.many_files.joint_map import JointLayout, JointMap
 from npdata.sources.many_files.shard_maps import Maps, ShardMaps, most_maps
-from npdata.sources.part_runs import copy_spans
 
 
 class Shards:

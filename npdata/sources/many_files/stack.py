@@ -13,12 +13,12 @@ from numpy.typing import NDArray
 
 from npdata.errors import FieldError
 from npdata.sources.base import Access, Source
+from npdata.sources.concatenated.summary import and_more
 from npdata.sources.many_files.file_list import FileList
 from npdata.sources.many_files.file_reader import FileReader
 from npdata.sources.many_files.file_table import FileTable, RawFormat
 from npdata.sources.packing import Packings
 from npdata.sources.ragged import OBJECTS, RaggedSource
-from npdata.sources.summary import and_more
 
 
 def open_stack(table: FileTable, raw: RawFormat | None = None) -> "StackSource | PiecesSource":

@@ -14,7 +14,7 @@ from processes import HANG
 
 from npdata import NumpyDataset, open_source
 from npdata.errors import ChangedFileError, FormatError, SettingError
-from npdata.sources.hdf5.budget import default_budget, share
+from npdata.sources.hdf5.chunk_budget import default_budget, share
 from npdata.sources.hdf5.chunk_cache import ChunkCache, SourceChunks, _Request
 from npdata.sources.hdf5.chunk_memory import ChunkMemory
 from npdata.sources.hdf5.chunk_places import ChunkPlaces, Span

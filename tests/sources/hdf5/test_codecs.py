@@ -21,7 +21,7 @@ from npdata.sources.hdf5.codecs.base import Decode, optional
 from npdata.sources.hdf5.codecs.fletcher32 import checksum
 from npdata.sources.hdf5.codecs.pipeline import DECODERS, decode_chunk
 from npdata.sources.hdf5.codecs.shuffle import SMALL, unshuffle
-from npdata.sources.hdf5.kinds import Filter
+from npdata.sources.hdf5.creation_properties import Filter
 
 hdf5plugin = pytest.importorskip("hdf5plugin")
 pytest.importorskip("numcodecs")

@@ -15,8 +15,8 @@ from numpy.typing import NDArray
 from npdata.arrays.blocks import BLOCK_BYTES, Blocks
 from npdata.arrays.per_process import ForkSafeLock
 from npdata.sources.base import Source
+from npdata.sources.concatenated.runs import grouped
 from npdata.sources.derived import CompositeSource
-from npdata.sources.part_runs import grouped
 
 MOST_OPEN = 32
 """So many parts keep files open, of two descriptors each; the least recently read is closed."""

@@ -1,4 +1,4 @@
-"""A dataset at a glance: names, shapes and dtypes, and what a prompt and a notebook show of it.
+"""Overview of a dataset: names, shapes and dtypes, and what a prompt and a notebook show of it.
 
 Idea: all of it is read off the fields, which know it already. Invariant: no row is read, and no
 file opened.
@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import torch
 
 from npdata.dataset.field import Field
-from npdata.dataset.html import table
+from npdata.dataset.html_table import table
 from npdata.errors import each_word, no_attribute
 from npdata.sources.ragged import RaggedSource
 
@@ -68,7 +68,7 @@ class ByField(dict[str | int, V]):
         raise KeyError(f"no field {label!r}; fields are {list(self)}")
 
 
-class Glance:
+class Overview:
     """What is known of fields without reading them."""
 
     _fields: tuple[Field, ...]

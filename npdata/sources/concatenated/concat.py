@@ -14,17 +14,17 @@ import numpy as np
 from numpy.typing import NDArray
 
 from npdata.arrays.gather import address_of
-from npdata.arrays.late import torch
+from npdata.arrays.lazy_torch import torch
 from npdata.sources.base import Access, Source
 from npdata.sources.cache.cache import Cache
-from npdata.sources.end_to_end import Edges, EndToEnd
-from npdata.sources.joined_parts import Parts, require_alike, rows_of
+from npdata.sources.concatenated.base import Edges, EndToEnd
+from npdata.sources.concatenated.parts import Parts, require_alike, rows_of
+from npdata.sources.concatenated.runs import read_runs
+from npdata.sources.concatenated.summary import Summary
 from npdata.sources.many_files.file_table import FileTable
 from npdata.sources.many_files.shards import Shard, Shards
 from npdata.sources.memory import MemorySource
 from npdata.sources.packing import Packings
-from npdata.sources.part_runs import read_runs
-from npdata.sources.summary import Summary
 
 IN_FILES = Access(kind="mapped", reason="the rows of each lie uncompressed in its file")
 

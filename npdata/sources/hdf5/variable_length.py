@@ -1,6 +1,6 @@
 """HDF5 datasets of variable length: each row is an array of numbers, which h5py reads.
 
-Idea: rows are read sorted and in runs, as `library` does it, and h5py gives one array for each.
+Idea: rows are read sorted and in runs, as `h5py_rows` does it, and h5py gives one array for each.
 Invariant: numbers alone; text and objects of other kinds are recognised when a dataset is opened.
 Lengths are known once everything was read.
 """
@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from npdata.arrays.blocks import Blocks
 from npdata.arrays.dtypes import DType
 from npdata.sources.derived import CompositeSource
-from npdata.sources.hdf5.library import LibrarySource
+from npdata.sources.hdf5.h5py_rows import LibrarySource
 from npdata.sources.ragged import OBJECTS, Ints, RaggedSource
 
 PIECE = 1 << 14

@@ -12,11 +12,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from npdata.arrays.convert import ArrayLayout
-from npdata.sources.concat import ConcatSource
-from npdata.sources.end_to_end import Edges, EndToEnd
-from npdata.sources.joined_parts import require_alike, rows_of
+from npdata.sources.concatenated.base import Edges, EndToEnd
+from npdata.sources.concatenated.concat import ConcatSource
+from npdata.sources.concatenated.parts import require_alike, rows_of
+from npdata.sources.concatenated.summary import and_more
 from npdata.sources.ragged import OBJECTS, Ints, RaggedSource
-from npdata.sources.summary import and_more
 
 
 class RaggedParts(EndToEnd, RaggedSource):

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from npdata import NumpyDataset, errors, open_source
 from npdata.sources.hdf5.chunk_table import ChunkTable
-from npdata.sources.hdf5.kinds import MOST_TYPES, Kinds
+from npdata.sources.hdf5.creation_properties import MOST_TYPES, Kinds
 from npdata.sources.hdf5.layout import FileFacts, read_layout
 
 DTYPES: list[Any] = ["f4", ">f4", "i2", "u1", "S3", h5py.string_dtype(), ("f4", (2,))]

@@ -26,8 +26,8 @@ from npdata.sources.base import Access, Source
 from npdata.sources.cache.cache import Cache
 from npdata.sources.file import FileIdentity
 from npdata.sources.hdf5.external_files import ExternalFile, external_files
+from npdata.sources.hdf5.h5py_blocks import in_blocks
 from npdata.sources.hdf5.layout import Locking, open_file
-from npdata.sources.hdf5.library_blocks import in_blocks
 
 _over_other_files: "weakref.WeakSet[LibrarySource]" = weakref.WeakSet()
 

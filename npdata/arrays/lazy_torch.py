@@ -1,8 +1,8 @@
 """torch, imported when something of it is first used.
 
 Idea: files are looked at without a tensor, and torch takes 1.5 s of the 2 s in which a command
-would begin. Invariant: `from npdata.arrays.late import torch` gives what `import torch` gives, but
-no annotation may be evaluated. Datasets and loaders import torch itself.
+would begin. Invariant: `from npdata.arrays.lazy_torch import torch` gives what `import torch` does,
+but no annotation may be evaluated. Datasets and loaders import torch itself.
 """
 
 import importlib
@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 __all__ = ["torch"]
 
 
-class _Late:
+class _Lazy:
     def __getattr__(self, name: str) -> Any:
         if name.startswith("__"):  # who asks what this is need not import torch
             raise AttributeError(name)
@@ -27,4 +27,4 @@ if TYPE_CHECKING:
     import torch
     import torch.utils.data
 else:
-    torch = _Late()
+    torch = _Lazy()
