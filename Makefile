@@ -52,8 +52,8 @@ integrations:
 # skipped there. Install and tests take 2.5 minutes of one core, and the environment 2.3 GB.
 interop:
 	$(MAKE) VENV=.venv-interop .venv-interop/.interop
-	.venv-interop/bin/pytest tests/dataset/test_decode.py tests/dataset/test_columns.py \
-		tests/dataset/test_axis.py tests/dataset/test_sparse.py tests/dataset/test_ragged.py \
+	.venv-interop/bin/pytest tests/sources/test_decode.py tests/sources/test_columns.py \
+		tests/sources/test_axis.py tests/dataset/test_sparse.py tests/dataset/test_ragged.py \
 		tests/dataset/test_overview.py $(ARGS)
 
 $(VENV)/.interop: $(VENV)/.wheel
@@ -86,11 +86,11 @@ lowest: .lowest/.ready $(SOURCES)
 clean:
 	rm -rf .lowest $(VENV) .venv-interop .venv-integrations dist build site .corpus
 
-.corpus/.ready: constraints.txt tests/unpack_corpus.py $(VENV)/.ready
+.corpus/.ready: constraints.txt tests/helpers/unpack_corpus.py $(VENV)/.ready
 	rm -rf .corpus
 	$(BIN)/python -m pip download --quiet --disable-pip-version-check -c constraints.txt \
 		--no-deps --only-binary :all: --dest .corpus/wheels tables h5py scanpy
-	$(BIN)/python tests/unpack_corpus.py .corpus/wheels .corpus/files
+	$(BIN)/python tests/helpers/unpack_corpus.py .corpus/wheels .corpus/files
 	touch $@
 
 # What the demo alone needs.

@@ -1,4 +1,4 @@
-"""Take the HDF5 files out of wheels: `python tests/unpack_corpus.py WHEELS FILES`.
+"""Take the HDF5 files out of wheels: `python tests/helpers/unpack_corpus.py WHEELS FILES`.
 
 Nothing is installed and nothing in the wheels is run.
 """

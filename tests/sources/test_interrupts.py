@@ -21,7 +21,7 @@ from npdata.sources.hdf5.chunk_cache import chunk_cache
 
 # Python drops what is raised in a finalizer, and warns; what a finalizer misses is only memory.
 pytestmark = pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
-ROOT = Path(__file__).parent.parent
+ROOT = Path(__file__).parents[2]
 TIMES = int(os.environ.get("NPDATA_INTERRUPTS", "0"))
 """So many interrupts in the long form; the short one has few."""
 BOUNDARIES = int(os.environ.get("NPDATA_BOUNDARIES", "40"))

@@ -27,7 +27,7 @@ from npdata.cli.inspect.report import Chunks
 from npdata.cli.main import main
 from npdata.sources.hdf5.creation_properties import Filter
 
-CORPUS = Path(__file__).parents[2] / ".corpus" / "files"
+CORPUS = Path(__file__).parents[3] / ".corpus" / "files"
 FILES = sorted(p for p in CORPUS.rglob("*") if p.is_file())
 
 Inspect = Callable[..., dict[str, Any]]

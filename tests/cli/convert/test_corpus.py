@@ -15,7 +15,7 @@ from npdata.cli.convert.formats import NPY
 from npdata.sources.hdf5 import list_datasets
 from npdata.sources.open import open_source
 
-CORPUS = Path(__file__).parents[2] / ".corpus" / "files"
+CORPUS = Path(__file__).parents[3] / ".corpus" / "files"
 FILES = sorted(p for p in CORPUS.rglob("*") if p.is_file())
 
 pytestmark = pytest.mark.skipif(not FILES, reason="`make corpus` brings the files")

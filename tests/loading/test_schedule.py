@@ -1,0 +1,69 @@
+"""How many threads, how far ahead and in which memory: decided from values alone."""
+
+import pytest
+import torch
+
+from npdata.errors import LoaderError
+from npdata.loading.schedule import Data, Machine, Options, decide_schedule
+
+
+def decide(**options):
+    machine = {"cores": 4, "pins": False, **options.pop("machine", {})}
+    if machine.pop("to_device", False):
+        options["device"] = torch.device("meta")
+    known = {"batch_bytes": 1 << 20, "library": False, **options.pop("data", {})}
+    return decide_schedule(Options(**options), Data(**known), Machine(**machine))
+
+
+def test_threads() -> None:
+    assert decide().threads == 3
+    assert decide(machine={"cores": 1}).threads == 1
+    assert decide(machine={"cores": 64}).threads == 8
+    assert "4 cores, of which one is left to the loop" in str(decide())
+    assert decide(data={"batch_bytes": 100}).threads == 0
+    assert decide(data={"batch_bytes": None}).threads == 3
+    assert decide(data={"library": True}).threads == 0
+    assert decide(data={"library": True}, num_threads=3).threads == 3
+    small = {"data": {"batch_bytes": 100}, "machine": {"to_device": True}}
+    assert decide(**small).threads == 3
+
+
+def test_the_loop_helps_where_it_waits_for_whole_batches() -> None:
+    assert decide().helps
+    assert "3 threads and the loop while it waits" in str(decide())
+    assert not decide(num_threads=3).helps
+    assert not decide(machine={"pins": True}).helps
+    assert not decide(machine={"to_device": True}).helps
+
+
+def test_long_epochs_of_runs_are_gathered_ahead() -> None:
+    few = {"batch_bytes": 1 << 15, "gathered_bytes": 1 << 15, "epoch_bytes": 1 << 24}
+    many = {**few, "batch_bytes": 1 << 10, "gathered_bytes": 1 << 10}
+    for data in (few, many):
+        schedule = decide(data=data, prefetch=3)
+        assert schedule.run > 1
+        assert (schedule.threads, schedule.helps, schedule.depth) == (2, True, 6)
+        assert decide(data=data, machine={"cores": 1}).threads == 0
+        assert decide(data={**data, "epoch_bytes": 1 << 20}).threads == 0
+
+
+def test_runs_stay_in_the_window_that_memory_limits() -> None:
+    small = {"batch_bytes": 1 << 10, "gathered_bytes": 1 << 10}
+    assert decide(data=small).run == 1 << 10
+    assert decide(data={**small, "most_batches": 5}).run == 5
+    assert decide(data={**small, "most_batches": 3}).run == 1
+
+
+def test_pinning() -> None:
+    assert not decide().pinned
+    assert decide(machine={"pins": True}).pinned
+    assert not decide(machine={"pins": True}, pin_memory=False).pinned
+    with pytest.raises(LoaderError, match="no accelerator"):
+        decide(pin_memory=True)
+
+
+def test_a_budget_bounds_the_batches_ahead() -> None:
+    assert decide(memory_budget=8 << 20, prefetch=9).depth == 2
+    assert decide(memory_budget=1 << 30, prefetch=9).depth == 9
+    with pytest.raises(LoaderError, match="give at least 4194304"):
+        decide(memory_budget=(4 << 20) - 1)
