@@ -12,7 +12,7 @@ import pytest
 
 from npdata import NumpyDataset, errors, open_source
 from npdata.arrays import gather
-from npdata.sources.hdf5.h5py_rows import LibrarySource
+from npdata.sources.hdf5.h5py_rows import H5pySource
 
 X = np.arange(6000, dtype=np.float32).reshape(1000, 6)
 
@@ -79,7 +79,7 @@ def test_a_change_during_the_copy_is_an_error(
     monkeypatch.setattr(gather.RowTable, "select", at_the_end_of(gather.RowTable.select))
     monkeypatch.setattr(gather.RowTable, "rows", at_the_end_of(gather.RowTable.rows))
     monkeypatch.setattr(gather.RowTable, "gather", at_the_end_of(gather.RowTable.gather))
-    monkeypatch.setattr(LibrarySource, "_read_runs", at_the_end_of(LibrarySource._read_runs))
+    monkeypatch.setattr(H5pySource, "_read_runs", at_the_end_of(H5pySource._read_runs))
     with pytest.raises(errors.ChangedFileError, match="changed since it was opened"):
         READS[read](ds)
 

@@ -20,7 +20,7 @@ from npdata.cli.console import UsageError, bytes_text
 from npdata.cli.convert.formats import NPY, NPZ, RAW, Array, ConvertError, Format, Write
 from npdata.loading.prefetcher import Prefetcher
 from npdata.sources.base import Source
-from npdata.sources.hdf5.h5py_rows import LibrarySource
+from npdata.sources.hdf5.h5py_rows import H5pySource
 from npdata.sources.many_files.file_list import SEPARATOR
 from npdata.sources.npz import DecodedMember
 from npdata.sources.open import open_source
@@ -118,7 +118,7 @@ def _held(array: Array, kind: Format, *, verify: bool) -> int:
 
 def write_array(array: Array, kind: Format, write: Write, how: Pace, wrote: Done) -> None:
     """Write all rows of an array; raises as `Write`."""
-    if isinstance(array.source, LibrarySource):
+    if isinstance(array.source, H5pySource):
         array.source.keep_decoded(how.cache_bytes)
     with closing(_blocks(array, how, functools.partial(kind.encode, array), wrote)) as blocks:
         write(array, blocks)

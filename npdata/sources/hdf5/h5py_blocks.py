@@ -27,7 +27,7 @@ LARGEST_BLOCK = 64 << 20
 
 
 @dataclass(frozen=True, kw_only=True)
-class LibraryBlocks(ChunkOrigin):
+class H5pyBlocks(ChunkOrigin):
     """Blocks of `block_rows` of the rows that h5py reads from `files`, where `place` names them."""
 
     rows: Source
@@ -88,5 +88,5 @@ def in_blocks(rows: Source, files: Files, place: dict[str, Any]) -> DecodedSourc
         filters=(),
         fill=bytes(rows.dtype.itemsize),
     )
-    origin = LibraryBlocks(rows=rows, block_rows=block_rows, files=files, place=place)
+    origin = H5pyBlocks(rows=rows, block_rows=block_rows, files=files, place=place)
     return DecodedSource(origin, spec)

@@ -29,7 +29,7 @@ from npdata.sources.hdf5.external_files import ExternalFile, external_files
 from npdata.sources.hdf5.h5py_blocks import in_blocks
 from npdata.sources.hdf5.layout import Locking, open_file
 
-_over_other_files: "weakref.WeakSet[LibrarySource]" = weakref.WeakSet()
+_over_other_files: "weakref.WeakSet[H5pySource]" = weakref.WeakSet()
 
 
 def filters_missing(codes: Iterable[int]) -> set[int]:
@@ -60,7 +60,7 @@ def close_other_files() -> None:
 
 
 @dataclass(frozen=True, kw_only=True)
-class LibrarySpec:
+class H5pySpec:
     """The dataset `name` of the file `path` in the state of `identity`, and how h5py is to read it.
 
     `shape` is the stored one, of which `rank` axes are not those of an array type; the rows lie
@@ -87,10 +87,10 @@ class LibrarySpec:
     axis: int
 
 
-class LibrarySource(Source):
+class H5pySource(Source):
     """The rows of an HDF5 dataset, read through h5py."""
 
-    def __init__(self, spec: LibrarySpec) -> None:
+    def __init__(self, spec: H5pySpec) -> None:
         """Name the dataset; opens nothing before the first read."""
         shape, axis = spec.shape, spec.axis
         self.shape = (shape[axis], *shape[:axis], *shape[axis + 1 :])
@@ -125,7 +125,7 @@ class LibrarySource(Source):
         if nothing or not spec.holds_file or len(files) <= len(spec.external):
             return self
         place = {"dataset": spec.name, "axis": spec.axis}
-        made = in_blocks(LibrarySource(spec), files, place).cached(cache)
+        made = in_blocks(H5pySource(spec), files, place).cached(cache)
         made.packing, made.matlab = self.packing, self.matlab
         return made
 

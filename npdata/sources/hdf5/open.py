@@ -29,7 +29,7 @@ from npdata.sources.hdf5.examine import (
     examine,
     require_file,
 )
-from npdata.sources.hdf5.h5py_rows import LibrarySource, LibrarySpec, close_other_files
+from npdata.sources.hdf5.h5py_rows import H5pySource, H5pySpec, close_other_files
 from npdata.sources.hdf5.layout import LayoutKeeper, Locking, open_file
 from npdata.sources.hdf5.mapped import ChunkMappedSource
 from npdata.sources.hdf5.variable_length import VariableSource, variable_numbers
@@ -135,7 +135,7 @@ def source_of(examined: Examined, options: Hdf5Options = AUTO, budget: int | Non
     return source
 
 
-def _across(examined: Examined, about: Details, options: Hdf5Options, axis: int) -> LibrarySource:
+def _across(examined: Examined, about: Details, options: Hdf5Options, axis: int) -> H5pySource:
     """Give the rows along another axis, which h5py reads."""
     layout = examined.layout
     if axis >= layout.rank:
@@ -170,10 +170,10 @@ def _read_as_decided(examined: Examined, about: Details, options: Hdf5Options) -
 
 def _library(
     examined: Examined, about: Details, options: Hdf5Options, *, axis: int = 0
-) -> LibrarySource:
+) -> H5pySource:
     layout, chunk_shape = examined.layout, examined.layout.chunk_shape
     why = f"its rows lie along axis {axis}" if axis else examined.decision.reason
-    spec = LibrarySpec(
+    spec = H5pySpec(
         path=layout.path,
         name=layout.name,
         identity=layout.identity,
@@ -190,7 +190,7 @@ def _library(
         fill_missing=options.missing == "fill",
         axis=axis,
     )
-    return LibrarySource(spec)
+    return H5pySource(spec)
 
 
 def without_filters(examined: Examined) -> str:

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from npdata.arrays.blocks import Blocks
 from npdata.arrays.dtypes import DType
 from npdata.sources.derived import CompositeSource
-from npdata.sources.hdf5.h5py_rows import LibrarySource
+from npdata.sources.hdf5.h5py_rows import H5pySource
 from npdata.sources.ragged import OBJECTS, Ints, RaggedSource
 
 PIECE = 1 << 14
@@ -38,7 +38,7 @@ def variable_numbers(dtype: DType) -> DType | None:
 class VariableSource(CompositeSource, RaggedSource):
     """The rows of a dataset of variable length, of `values_dtype`."""
 
-    def __init__(self, rows: LibrarySource, values_dtype: DType) -> None:
+    def __init__(self, rows: H5pySource, values_dtype: DType) -> None:
         """Read `rows`, a source of objects."""
         self._rows = rows
         self.made_of = (rows,)
