@@ -20,7 +20,7 @@ from npdata.arrays.dtypes import DType
 from npdata.arrays.per_process import cores
 from npdata.dataset.batch_memory import plain_memory
 from npdata.dataset.field import Field
-from npdata.dataset.moments import BLOCK, Memory, Moments, moments_of
+from npdata.dataset.moments import BLOCK, Memory, Moments, moments_of, moments_of_complex
 from npdata.dataset.progress import Bar
 from npdata.dataset.ragged_field import RaggedField
 from npdata.dataset.rows_field import RowsField
@@ -146,7 +146,8 @@ def _pieces(rows: _Pass, keep_axes: KeepAxes) -> Iterator[Piece]:
         for label, array in _arrays(field.label, rows.value(k, memories.rows)):
             kept = kept_axes(keep_axes, field, label, array.shape)
             over = _over(field, label, array.shape, kept)
-            found[label], beside = moments_of(array, over, memories.one, near.get(label))
+            sum_up = moments_of_complex if array.dtype.kind == "c" else moments_of
+            found[label], beside = sum_up(array, over, memories.one, near.get(label))
             if k == 0:
                 near[label] = beside
         field.source.check()
@@ -174,9 +175,9 @@ def _arrays(label: str | int, value: Any) -> Iterator[tuple[str | int, NDArray[A
         return
     if isinstance(value, list):  # text
         return
-    if value.is_complex():
-        raise FieldError(f"field {label!r} holds complex numbers, which have no order and no range")
     half = value.is_floating_point() and value.dtype not in (torch.float32, torch.float64)
+    if value.dtype == torch.complex32:
+        value = value.to(torch.complex64)
     yield label, (value.float() if half else value).numpy()
 
 

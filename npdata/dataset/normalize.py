@@ -66,12 +66,14 @@ class Normalize:
                 f"field {label!r} is sparse, and without its mean no number of it is 0: give it "
                 'layout="dense", or divide by its deviation in a batch_transform of your own'
             )
-        dtype = value.dtype if value.is_floating_point() else torch.float32
+        exact = value.is_floating_point() or value.is_complex()
+        dtype = value.dtype if exact else torch.float32
         key = label, value.device, dtype
         figures = self._there.get(key)
         if figures is None:
             mean, scale = self._scales[label]
-            figures = mean.to(dtype).to(value.device), scale.to(dtype).to(value.device)
+            divisor = scale.to(dtype.to_real())
+            figures = mean.to(dtype).to(value.device), divisor.to(value.device)
             self._there[key] = figures
         return (value.to(dtype) - figures[0]) / figures[1]
 
@@ -106,9 +108,10 @@ def normalize(
     """Make a `batch_transform` that gives fields a mean of 0 and a standard deviation of 1.
 
     `statistics` are those of `NumpyDataset.statistics`, and decide which axes have figures of
-    their own. `fields` names one field or several. Without it, the fields of floating-point numbers
-    are normalized; integers, such as labels, stay unless they are named, and become float32. Where
-    all values are equal, they become 0. In a `Loader` with `device=` it runs there.
+    their own. `fields` names one field or several. Without it, the fields of floating-point
+    numbers, real or complex, are normalized; integers, such as labels, stay unless they are named,
+    and become float32. Where all values are equal, they become 0. In a `Loader` with `device=` it
+    runs there.
 
     Raises `FieldError` (a ValueError) for anything but statistics, for a name without them, for no
     field at all, and for a field without a value that counts.

@@ -30,7 +30,8 @@ class FieldStatistics:
     """One field: arrays that broadcast against a sample, of shape () or with the axes kept.
 
     `count` values went into `mean`, `std` (of the whole population, as `numpy.std`), `min` and
-    `max`; `missing` (NaN) did not. Where no value counts, they are NaN.
+    `max`; `missing` (NaN) did not. Where no value counts, they are NaN. Complex numbers have a
+    complex mean, and NaN for `min` and `max`, because they have no order.
 
     Examples:
         >>> found = npdata.NumpyDataset(x=np.arange(4.0)).statistics()["x"]
@@ -40,12 +41,12 @@ class FieldStatistics:
 
     count: NDArray[np.int64]
     missing: NDArray[np.int64]
-    mean: NDArray[np.float64]
+    mean: NDArray[Any]
     std: NDArray[np.float64]
     min: NDArray[Any]
     max: NDArray[Any]
     floating: bool
-    """Whether the field holds floating-point numbers."""
+    """Whether the field holds floating-point numbers, real or complex."""
 
 
 class Statistics(Mapping[str | int, FieldStatistics]):
@@ -194,10 +195,11 @@ class Summed(ABC):
         keep figures of their own: 0 for each column of a table, and for each channel of images of
         shape (C, H, W). It is for all fields but those whose samples are one number; a mapping, as
         `{"image": 0}`, gives fields and columns their own. NaN counts as missing, and sparse rows
-        have their zeros. Sums are float64, whatever the field's dtype.
+        have their zeros. Sums are float64, whatever the field's dtype. Complex numbers have a
+        complex mean, and no minimum and maximum (NaN), because they have no order.
 
-        Raises `FieldError` (a ValueError) for an axis that is not there and for complex numbers,
-        `RowIndexError` (an IndexError) for rows out of range.
+        Raises `FieldError` (a ValueError) for an axis that is not there, `RowIndexError` (an
+        IndexError) for rows out of range.
 
         Examples:
             >>> found = npdata.NumpyDataset(np.arange(6.0).reshape(3, 2)).statistics(keep_axes=0)
@@ -207,10 +209,15 @@ class Summed(ABC):
         self._require_open()
         rows = chosen_rows(indices, len(self._fields[0]))
         fields = self._fields
-        found = moments_of_fields(fields, rows, keep_axes, progress=progress)
+        summed = moments_of_fields(fields, rows, keep_axes, progress=progress)
+        found = {label: _finished(moments) for label, moments in summed.items()}
+        unordered = [str(label) for label, each in found.items() if np.iscomplexobj(each.mean)]
+        notes = [note for field in fields for note in _note(field, keep_axes)]
+        if unordered:
+            notes.append(f"complex numbers have no min and max: {', '.join(unordered)}")
         return Statistics(
-            {label: _finished(moments) for label, moments in found.items()},
-            [note for field in fields for note in _note(field, keep_axes)],
+            found,
+            notes,
             alone=len(fields) == 1 and fields[0].label == 0,
         )
 

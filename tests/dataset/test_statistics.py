@@ -205,9 +205,6 @@ class TestFields:
             assert np.isnan([found.mean, found.std, found.min, found.max]).all()
 
     def test_what_cannot_be_is_named(self) -> None:
-        ds = npdata.NumpyDataset(x=np.zeros((3, 2)), z=np.zeros(3, np.complex64))
-        with pytest.raises(FieldError, match="'z' holds complex"):
-            ds.statistics()
         ds = npdata.NumpyDataset(x=np.zeros((3, 2)))
         with pytest.raises(FieldError, match="keep_axes=1 of field 'x': a sample has shape"):
             ds.statistics(keep_axes=1)
@@ -229,6 +226,38 @@ class TestFields:
             ds.statistics().mean  # noqa: B018
         with pytest.raises(KeyError, match=r"no statistics of a field 'y'; .* are \['x'\]"):
             ds.statistics()["y"]
+
+    @pytest.mark.parametrize("dtype", ["c8", "c16", ">c16"])
+    @pytest.mark.parametrize("axis", [None, 0, (0, 2)])
+    def test_complex_numbers_have_what_numpy_gives_and_no_range(
+        self, rng: np.random.Generator, monkeypatch: pytest.MonkeyPatch, dtype: str, axis: Any
+    ) -> None:
+        monkeypatch.setattr(field_moments, "PIECE_BYTES", 1 << 12)
+        monkeypatch.setattr(field_moments, "READ_BYTES", 1 << 12)
+        z = rng.standard_normal((900, 3, 2)) + 1j * rng.standard_normal((900, 3, 2))
+        z = (z + 1e6 - 1e6j).astype(dtype)
+        z[[3, 700]], z[5, 1].imag = np.nan, np.nan
+        ds = npdata.NumpyDataset(z=z, x=np.arange(900))
+        kept = {None: (), 0: (0, 1), (0, 2): 0}[axis]
+        found = ds.statistics(keep_axes=kept)
+        exact = z.astype(np.clongdouble)
+        for name, expected in {
+            "mean": np.nanmean(exact, axis=axis),
+            "std": np.nanstd(exact, axis=axis),
+        }.items():
+            got = getattr(found["z"], name).squeeze()
+            assert (np.abs(got - np.squeeze(expected)) <= 1e-12 * 2e6).all()
+        np.testing.assert_array_equal(found["z"].missing.squeeze(), np.isnan(z).sum(axis=axis))
+        assert np.isnan([found["z"].min, found["z"].max]).all()
+        assert (found["x"].mean, found["x"].max) == (449.5, 899)
+        assert str(found).endswith("complex numbers have no min and max: z")
+
+    def test_complex_numbers_are_normalized(self, rng: np.random.Generator) -> None:
+        z = (3 - 4j + rng.standard_normal(500) + 2j * rng.standard_normal(500)).astype("c8")
+        scale = npdata.normalize(npdata.NumpyDataset(z).statistics())
+        got = npdata.NumpyDataset(z, batch_transform=scale)[:]
+        assert got.dtype == torch.complex64
+        np.testing.assert_allclose(got, (z - z.mean()) / z.std(), atol=1e-5)
 
     def test_axes_for_all_fields_leave_single_numbers_alone(self) -> None:
         x = np.arange(6.0).reshape(3, 2)
