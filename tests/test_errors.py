@@ -195,6 +195,8 @@ def test_a_field_that_was_meant_as_an_option_has_a_note() -> None:
         ("statistic", "did you mean statistics?"),
         ("zzz", "'NumpyDataset' object has no attribute 'zzz'"),
         ("paths", "a field has them: ds.fields[0].paths"),
+        ("classes", "ds.fields['label'].categories"),
+        ("targets", "ds[:]['label']"),
     ],
 )
 def test_an_attribute_that_is_not_there_says_what_to_write(attribute: str, message: str) -> None:

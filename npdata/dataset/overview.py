@@ -25,7 +25,10 @@ _OF_OTHERS = each_word(
         "shape size ndim": "each field has its own: ds.shapes",
         "dtype": "each field has its own: ds.dtypes",
         "paths": "a field has them: ds.fields[0].paths",
-        "categories": "a field has them: ds.fields[0].categories",
+        "categories classes class_to_idx label_names": (
+            "a field of labels has them: ds.fields['label'].categories, or fields[1] without names"
+        ),
+        "targets labels": "ds[:] reads all rows: ds[:]['label'], or ds[:][1] without names",
         "where": "a field has them: ds.fields[0].where",
         "info summary nbytes": "print(ds.describe()) shows how rows are read",
         "map apply transform batch_transform set_transform with_transform": (

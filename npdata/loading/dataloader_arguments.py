@@ -19,7 +19,7 @@ from torch.utils.data import BatchSampler, ConcatDataset, Sampler
 from npdata.dataset.arguments import OPTIONS
 from npdata.dataset.collate import collate
 from npdata.dataset.numpy_dataset import NumpyDataset
-from npdata.errors import LoaderError, near
+from npdata.errors import LoaderError, each_word, near
 from npdata.sampling.sampler import BlockBatchSampler
 from npdata.sampling.torch_arguments import WORDS
 
@@ -51,6 +51,16 @@ _CURES = {
     "pin_memory_device": "write device=, where batches then arrive",
     "in_order": "batches always come in order: leave it out",
 }
+_OF_LOADERS = WORDS | each_word(
+    {
+        "state resume start_state": "make the loader, then loader.load_state_dict(state)",
+        "start_epoch epoch initial_epoch": "make the loader, then loader.set_epoch(epoch)",
+        "start start_step skip skip_batches": "loader.load_state_dict(state) goes on in mid-epoch",
+        "epochs num_epochs": "each loop over it is an epoch: for epoch in range(epochs)",
+        "subset rows": "indices",
+    }
+)
+"""Arguments that people look for in a loader, and what takes their place."""
 
 
 _OF_SAMPLERS = dict(inspect.signature(BlockBatchSampler).parameters)
@@ -79,7 +89,7 @@ def require_npdata_words(words: Mapping[str, Any], known: tuple[str, ...]) -> No
                 "Loader then reads"
             )
         if name not in _HARMLESS:
-            ours = WORDS.get(name)
+            ours = _OF_LOADERS.get(name)
             cure = near(name, [*known, *_HARMLESS])
             if ours is not None:
                 cure = f"; write {ours}=" if ours in known else f"; {ours}"

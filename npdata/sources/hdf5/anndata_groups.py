@@ -5,8 +5,6 @@ opened like any dataset. Invariant: a matrix that is stored by columns is refuse
 lie nowhere together. Attributes of AnnData from 0.6 on are known.
 """
 
-from typing import Any
-
 import h5py
 import numpy as np
 
@@ -15,6 +13,7 @@ from npdata.sources.base import Source
 from npdata.sources.hdf5.examine import Hdf5Options, require_file
 from npdata.sources.hdf5.layout import open_file
 from npdata.sources.hdf5.links import require_inside
+from npdata.sources.hdf5.listing import encoded_kind, text_of
 from npdata.sources.hdf5.open import open_hdf5
 from npdata.sources.labels import LabelSource
 from npdata.sources.sparse import CsrSource
@@ -36,7 +35,7 @@ def open_encoded(path: str, name: str, options: Hdf5Options) -> Source | None:
             return None
         if not isinstance(group, h5py.Group):
             return None
-        kind, where = _kind(group), f"{path}::{group.name}"
+        kind, where = encoded_kind(group), f"{path}::{group.name}"
         name = str(group.name)
         if kind is None:
             return None
@@ -52,7 +51,7 @@ def open_encoded(path: str, name: str, options: Hdf5Options) -> Source | None:
         if missing:
             raise FormatError(f"{where} says that it is {kind!r} and has no {missing[0]!r}")
         shape = _shape(group, where) if kind.startswith("csr") else (0, 0)
-        names = tuple(map(_text, group["categories"][:])) if kind == "categorical" else ()
+        names = tuple(map(text_of, group["categories"][:])) if kind == "categorical" else ()
     if kind == "categorical":
         codes = open_hdf5(path, f"{name}/codes", options)
         read = np.empty(codes.shape, codes.dtype)
@@ -66,20 +65,8 @@ def open_encoded(path: str, name: str, options: Hdf5Options) -> Source | None:
     return CsrSource(data, indices, indptr, shape)
 
 
-def _kind(group: h5py.Group) -> str | None:
-    kind = group.attrs.get("encoding-type", group.attrs.get("h5sparse_format"))
-    text = None if kind is None else _text(kind)
-    if text in ("csr", "csc"):
-        return f"{text}_matrix"
-    return text if text in ("csr_matrix", "csc_matrix", "categorical") else None
-
-
 def _shape(group: h5py.Group, where: str) -> tuple[int, int]:
     shape = group.attrs.get("shape", group.attrs.get("h5sparse_shape"))
     if shape is None or np.shape(shape) != (2,):
         raise FormatError(f"{where} is sparse and has no attribute shape of two numbers: {shape!r}")
     return int(shape[0]), int(shape[1])
-
-
-def _text(value: Any) -> str:
-    return value.decode() if isinstance(value, bytes) else str(value)

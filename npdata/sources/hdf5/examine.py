@@ -30,10 +30,10 @@ from npdata.sources.hdf5.external_files import ExternalFile, external_files
 from npdata.sources.hdf5.h5py_rows import filters_missing
 from npdata.sources.hdf5.layout import FileFacts, Layout, Locking, read_layout
 from npdata.sources.hdf5.links import HardGroups, encoded, require_own_data
+from npdata.sources.hdf5.listing import listing, lost
 from npdata.sources.hdf5.verify_offsets import kind_of, verify_offsets
 from npdata.sources.packing import Packing
 
-MOST_NAMES = 20
 MOST_PROVEN = 8
 """So many datasets of a kind are checked against the file; where they are right, all are."""
 
@@ -231,17 +231,23 @@ def find(file: h5py.File, name: str, where: str) -> h5py.Dataset:
                 f"that leads nowhere"
             ) from None
         raise MemberNotFoundError(
-            f"{file.filename} has no dataset {name!r} ({error}); {_listing(file)}"
+            f"{file.filename} has no dataset {name!r}{_cause(error)}; {lost(file, name)}"
         ) from None
     if isinstance(found, h5py.Group):
         raise MemberNotFoundError(
-            f"{where.removesuffix('::')} is a group, and a dataset is needed; {_listing(found)}; "
+            f"{where.removesuffix('::')} is a group, and a dataset is needed; {listing(found)}; "
             "name one, as in NumpyDataset('FILE::NAME'), or several: "
             "NumpyDataset.from_hdf5('FILE', 'NAME', 'NAME')"
         )
     if not isinstance(found, h5py.Dataset):
-        raise MemberNotFoundError(f"{where} is a named type and no dataset; {_listing(file)}")
+        raise MemberNotFoundError(f"{where} is a named type and no dataset; {listing(file)}")
     return found
+
+
+def _cause(error: Exception) -> str:
+    """Give what h5py says, but for a name that is just not there."""
+    plain = ("doesn't exist", "component not found")
+    return "" if any(each in str(error) for each in plain) else f" ({error})"
 
 
 def _target(file: h5py.File, name: str) -> str | None:
@@ -250,19 +256,3 @@ def _target(file: h5py.File, name: str) -> str | None:
         link = file.get(name, getlink=True)
         return str(link.path) if isinstance(link, h5py.SoftLink) else None
     return None
-
-
-def _listing(group: h5py.Group) -> str:
-    names: list[str] = []
-
-    def visit(name: str, item: object) -> bool | None:
-        # PyTables keeps the indexes of its columns beside a table.
-        if isinstance(item, h5py.Dataset) and "/_i_" not in f"/{name}":
-            names.append(f"{group.name.rstrip('/')}/{name}".lstrip("/"))
-        return True if len(names) > MOST_NAMES else None
-
-    group.visititems(visit)
-    if not names:
-        return "there is no dataset in it"
-    more = ", ..." if len(names) > MOST_NAMES else ""
-    return "it has " + ", ".join(repr(name) for name in names[:MOST_NAMES]) + more
