@@ -213,6 +213,11 @@ def open_file(path: str, locking: Locking, cache_bytes: int | None = None) -> h5
     file is damaged or none of HDF5.
     """
     try:
+        file = h5py.File(path, "r", locking=locking, rdcc_nbytes=cache_bytes)
+        if file.mode == "r":
+            return file
+        # This process writes to it: to close a handle cuts off what HDF5 set aside at the end.
+        file.close()
         return h5py.File(path, "r", locking=locking, rdcc_nbytes=cache_bytes)
     except OSError as error:
         if "unable to lock file" in str(error):

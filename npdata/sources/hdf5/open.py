@@ -74,6 +74,8 @@ def open_dataset(dataset: h5py.Dataset) -> Source:
             f"{path} leads to another file than the one that the h5py.Dataset is in: that was "
             f"replaced, or the current folder is another; open it again"
         )
+    if file.mode != "r":
+        return open_hdf5(path, dataset.name, options)
     return source_of(examine(opened, dataset.name), options)
 
 

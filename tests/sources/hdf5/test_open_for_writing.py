@@ -92,6 +92,19 @@ def test_rows_that_are_written_meanwhile_are_an_error(path: Path) -> None:
         assert NumpyDataset(file["x"])[[1]].tolist() == [[5, 5, 5]]
 
 
+@pytest.mark.parametrize("by", ["h5py.Dataset", "path"])
+def test_a_file_that_grows_by_one_dataset_after_the_other(tmp_path: Path, by: str) -> None:
+    """HDF5 sets room aside at the end of the file, and cuts it off when a handle is closed."""
+    path = tmp_path / "d.h5"
+    with h5py.File(path, "w") as file:
+        for k in range(1, 30):
+            name = "x" * k
+            file[name] = X + k
+            file.flush()
+            ds = NumpyDataset(file[name] if by == "h5py.Dataset" else f"{path}::{name}")
+            assert np.array_equal(ds[:], X + k)
+
+
 def test_forked_workers_read_a_file_that_the_parent_may_write(path: Path) -> None:
     with h5py.File(path, "r+") as file:
         ds = NumpyDataset(file["x"])
