@@ -65,8 +65,8 @@ class ColumnsSource(ConvertedSource):
         super().__init__(rows)
         if len(set(columns)) < len(columns) or not columns:
             raise FieldError(f"columns={columns!r} names a column twice, or none")
-        found = [(name, *_found(rows, tuple(name.split(".")))) for name in columns]
-        self._columns = columns
+        self._columns = {name: split_column(rows.dtype, name) for name in columns}
+        found = [(name, *_found(rows, names)) for name, names in self._columns.items()]
         self.dtype = np.dtype(found)
         self.details = (*rows.details, ("columns", f"{len(columns)} of a record"))
 
@@ -77,11 +77,11 @@ class ColumnsSource(ConvertedSource):
 
     def over(self, bases: Sequence[Source]) -> "ColumnsSource":
         """Give the same columns of other records."""
-        return ColumnsSource(self.rows.over(bases), self._columns)
+        return ColumnsSource(self.rows.over(bases), tuple(self._columns))
 
     def _convert(self, stored: NDArray[Any], _: object, out: NDArray[Any]) -> None:
-        for name in self._columns:
-            out[name] = _taken(stored, tuple(name.split(".")))
+        for name, names in self._columns.items():
+            out[name] = _taken(stored, names)
 
 
 def columns_of(source: Source, asked: object) -> Source:
@@ -93,10 +93,28 @@ def columns_of(source: Source, asked: object) -> Source:
     if asked is None or source.dtype.names is None:
         return source
     if isinstance(asked, str):
-        return ColumnSource(source, tuple(asked.split(".")))
+        return ColumnSource(source, split_column(source.dtype, asked))
     if not isinstance(asked, Sequence) or not all(isinstance(each, str) for each in asked):
         raise FieldError(f"columns={asked!r:.60}: expected the name of a column, or several names")
     return ColumnsSource(source, tuple(asked))
+
+
+def split_column(dtype: DType, name: str) -> tuple[str, ...]:
+    """Give the names of a column `a.b`, outermost first; a name that has dots itself comes first.
+
+    Examples:
+        >>> split_column(np.dtype([("at", [("x", "f4")]), ("Sepal.Length", "f8")]), "at.x")
+        ('at', 'x')
+        >>> split_column(np.dtype([("Sepal.Length", "f8")]), "Sepal.Length")
+        ('Sepal.Length',)
+    """
+    known = dtype.names or ()
+    if name in known:
+        return (name,)
+    outer = max((each for each in known if name.startswith(f"{each}.")), key=len, default=None)
+    if outer is None:
+        return tuple(name.split("."))
+    return outer, *split_column(dtype[outer].base, name[len(outer) + 1 :])
 
 
 def numeric_columns(dtype: DType) -> tuple[str, ...]:

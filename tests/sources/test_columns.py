@@ -173,3 +173,22 @@ def test_frames_of_pandas_are_read(tmp_path: Path) -> None:
     assert NumpyDataset(f"{tmp_path}/f.h5::df/table.age")[:].tolist() == frame.age.tolist()
     fixed = NumpyDataset(f"{tmp_path}/f.h5::fixed/block0_values")
     assert fixed[:].squeeze(1).tolist() == frame.age.tolist()
+
+
+def test_a_column_may_have_dots_in_its_own_name(tmp_path: Path) -> None:
+    """R and pandas have such names: `Sepal.Length`."""
+    records = np.zeros(5, [("Sepal.Length", "f8"), ("at", [("x.y", "i4")]), ("id", "i2")])
+    records["Sepal.Length"], records["at"]["x.y"] = np.arange(5) / 2, np.arange(5)
+    np.save(tmp_path / "t.npy", records)
+    with h5py.File(tmp_path / "t.h5", "w") as file:
+        file["t"] = records
+    for source in (records, tmp_path / "t.npy", f"{tmp_path}/t.h5::t"):
+        assert NumpyDataset(source, columns="Sepal.Length")[3] == 1.5
+        some = NumpyDataset(source, columns=("at.x.y", "Sepal.Length"))
+        again = pickle.loads(pickle.dumps(some))[[4]]
+        assert {name: rows.tolist() for name, rows in again.items()} == {
+            "at.x.y": [4],
+            "Sepal.Length": [2.0],
+        }
+    assert NumpyDataset(f"{tmp_path}/t.h5::t.Sepal.Length")[3] == 1.5
+    assert NumpyDataset(f"{tmp_path}/t.h5::t.at.x.y")[3] == 3

@@ -14,7 +14,7 @@ import h5py
 
 from npdata.errors import FieldError, MemberNotFoundError
 from npdata.sources.base import Source
-from npdata.sources.columns import ColumnSource
+from npdata.sources.columns import ColumnSource, split_column
 from npdata.sources.hdf5.anndata_groups import open_encoded
 from npdata.sources.hdf5.examine import AUTO, Hdf5Options, OpenedFile, require_file
 from npdata.sources.hdf5.groups import GroupsSource, look_at_groups
@@ -66,7 +66,7 @@ def _open_column(path: str, name: str, options: Hdf5Options) -> Source | None:
             continue
         if records.dtype.names is None:
             return None
-        return ColumnSource(records, tuple(name[last + 1 :].split(".")))
+        return ColumnSource(records, split_column(records.dtype, name[last + 1 :]))
     return None
 
 
