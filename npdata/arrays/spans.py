@@ -7,9 +7,10 @@ where an offset would lead out, the nearest row inside stands in and is marked a
 is two integers a recording, however many windows there are. Pure: no source, no tensor.
 """
 
+import threading
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import Any, Literal, Self
+from typing import Any, Literal, NamedTuple, Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,6 +20,9 @@ from npdata.errors import FieldError
 Ints = NDArray[np.int64]
 Edge = Literal["drop", "repeat", "zero"]
 EDGES: tuple[Edge, ...] = ("drop", "repeat", "zero")
+
+MOST_KEPT = 1 << 16
+"""Threads remember where windows lie of which the numbers take so many bytes at most."""
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -190,15 +194,17 @@ class Windows:
 
     def rows(self, windows: Ints, offsets: Ints) -> Ints:
         """Give the rows of windows, (n, len(offsets)): where one leads out, the nearest inside."""
-        rows, low, high = self._named(windows, offsets)
+        anchors, first, last = self._placed(windows)
+        rows = _around(anchors, offsets)
         if self.edge == "drop":
             return rows
-        return np.minimum(np.maximum(rows, low, out=rows), high - 1, out=rows)
+        return np.minimum(np.maximum(rows, first, out=rows), last, out=rows)
 
     def padded(self, windows: Ints, offsets: Ints) -> NDArray[np.bool_]:
         """Tell which rows of windows lie outside their recording: bool, (n, len(offsets))."""
-        rows, low, high = self._named(windows, offsets)
-        outside: NDArray[np.bool_] = (rows < low) | (rows >= high)
+        anchors, first, last = self._placed(windows)
+        rows = _around(anchors, offsets)
+        outside: NDArray[np.bool_] = (rows < first) | (rows > last)
         return outside
 
     def before_row(self, rows: Ints) -> Ints:
@@ -225,13 +231,50 @@ class Windows:
         short = (counts == 0) & (lengths > 0)
         return int(short.sum()), int(lengths[short].sum()), int(missing[counts > 0].sum())
 
-    def _named(self, windows: Ints, offsets: Ints) -> tuple[Ints, Ints, Ints]:
-        """Give the rows at `offsets`, (n, len(offsets)), and the ends of recordings, (n, 1)."""
+    def _placed(self, windows: Ints) -> "_Placed":
+        """Place windows; each field of a batch asks for the same ones.
+
+        Of 256 windows in 1,000 recordings it takes 15 µs, and 1 where the thread did it last.
+        """
+        if windows.nbytes > MOST_KEPT:
+            return self._find(windows)
+        asked, last = windows.tobytes(), _last.windows
+        if last is not None and last[0] is self and last[1] == asked:
+            return last[2]
+        placed = self._find(windows)
+        _last.windows = self, asked, placed
+        return placed
+
+    def _find(self, windows: Ints) -> "_Placed":
         found, edges = self.recordings_of(windows), self.recordings.edges
-        # Loops of NumPy are as long as the last axis in memory.
-        order: Literal["C", "F"] = "C" if len(offsets) > len(windows) else "F"
-        rows = np.add(self.anchors(windows, found)[:, None], offsets, order=order)
-        return rows, edges.take(found)[:, None], edges.take(found + 1)[:, None]
+        last = edges.take(found + 1)
+        last -= 1
+        anchors = self.anchors(windows, found)
+        return _Placed(anchors[:, None], edges.take(found)[:, None], last[:, None])
+
+
+class _Placed(NamedTuple):
+    """The anchors of windows, and the first and the last row of their recordings, (n, 1) each."""
+
+    anchors: Ints
+    first: Ints
+    last: Ints
+
+
+class _Last(threading.local):
+    """The windows that this thread placed last: of which plan, their numbers and their places."""
+
+    windows: tuple[Windows, bytes, _Placed] | None = None
+
+
+_last = _Last()
+
+
+def _around(anchors: Ints, offsets: Ints) -> Ints:
+    """Give the rows at `offsets` from `anchors` (n, 1), each in its row: (n, len(offsets))."""
+    # Loops of NumPy are as long as the last axis in memory.
+    order: Literal["C", "F"] = "C" if len(offsets) > len(anchors) else "F"
+    return np.add(anchors, offsets, order=order)
 
 
 def step_of(offsets: Ints) -> int | None:

@@ -30,6 +30,18 @@ def test_windows_are_those_found_by_trying(
         assert plan.padded(every, at).tolist() == [window.padded for window in expected]
 
 
+def test_row_numbers_that_changed_in_place_are_placed_anew() -> None:
+    plan = Windows.of(Recordings.of_borders([3], 7), [0, 1], stride=1, edge="repeat")
+    other = Windows.of(Recordings.of_borders([5], 7), [0, 1], stride=1, edge="repeat")
+    numbers, at = np.array([2, 4]), np.array([0, 1])
+    assert plan.rows(numbers, at).tolist() == [[2, 2], [4, 5]]
+    assert other.rows(numbers, at).tolist() == [[2, 3], [4, 4]]
+    assert plan.rows(numbers, at).tolist() == [[2, 2], [4, 5]]
+    numbers[:] = 6, 0
+    assert plan.rows(numbers, at).tolist() == [[6, 6], [0, 1]]
+    assert plan.padded(numbers, at).tolist() == [[False, True], [False, False]]
+
+
 @given(lengths, offsets, st.integers(1, 4), st.sampled_from(EDGES))
 def test_rows_left_out_are_counted(
     sizes: list[int], named: list[int], stride: int, edge: str
