@@ -289,7 +289,7 @@ class Loader:
         sampler, now = self._sampler, self._current
         batches = None if now is None else now.batches
         if now is None and isinstance(sampler, BlockBatchSampler):
-            batches = RunBatches(sampler)
+            batches = RunBatches(sampler.cursor)
         consumed = 0 if now is None else now.counter.batches
         if isinstance(batches, RunBatches):
             return batches.state_after(consumed)

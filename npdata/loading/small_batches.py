@@ -25,7 +25,7 @@ from npdata.loading.readahead import Job
 from npdata.loading.stats import nbytes_of
 from npdata.loading.to_device import DTypes, cast, dtypes_of
 from npdata.loading.wrapped_datasets import is_direct, one_dataset
-from npdata.sampling.iteration import Batches
+from npdata.sampling.epochs import Batches
 from npdata.sampling.row_numbers import MaskedRows, RowNumbers
 
 _SHARED = frozenset(map(torch_dtype, NATIVE))

@@ -1,5 +1,6 @@
 """The batch sampler: batches, epochs, subsets, weights, errors, and stock DataLoaders."""
 
+import copy
 import pickle
 import re
 from pathlib import Path
@@ -118,6 +119,22 @@ class TestEpochs:
         iter(sampler)
         iter(sampler)
         assert rows_of(sampler) == rows_of(BlockBatchSampler(50, 4))
+
+    def test_a_batch_size_that_is_set_is_that_of_the_next_epoch(self):
+        sampler = BlockBatchSampler(50, 4)
+        batches = iter(sampler)
+        first = next(batches)
+        sampler.batch_size = 25
+        assert [len(first), *map(len, batches)] == [4] * 12 + [2]
+        assert [len(batch) for batch in sampler] == [25, 25]
+
+    def test_a_copy_stands_where_it_was_copied_and_goes_on_alone(self):
+        sampler = BlockBatchSampler(50, 4)
+        expected = [rows_of(BlockBatchSampler(50, 4))]
+        other = copy.copy(sampler)
+        assert [rows_of(sampler)] == expected
+        assert (other.epoch, sampler.epoch) == (0, 0)
+        assert [rows_of(other)] == expected
 
     @pytest.mark.parametrize("persistent", [False, True])
     def test_workers_get_the_next_epoch_too(self, persistent):

@@ -1,0 +1,113 @@
+"""Where a sampler stands: the epoch and the position that come, and the run under way.
+
+Idea: a sampler has one place, replaced whole, so that no interrupt leaves half of it; an iteration
+is a run, which takes the sampler's place when it is asked for its first batch. It numbers no rows:
+`epochs` does.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+
+from npdata.errors import StateError
+from npdata.sampling.epochs import Batches, Epochs, Run, Start
+from npdata.sampling.order.checks import whole_number
+from npdata.sampling.order.ranks import Ranks, Uneven
+from npdata.sampling.trainers import (
+    Asking,
+    refuse_overfitting_other_rows,
+    require_divisible,
+    warn_of_repeated_predictions,
+    who_asks,
+)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Place:
+    """Where a sampler stands: replaced whole, so that no interrupt leaves half of it.
+
+    `coming` is where the next iteration begins, `loaded` whether that is a loaded state of which
+    nothing was read yet, `begun` whether any epoch was read, `run` the iteration begun last.
+    """
+
+    coming: Start
+    loaded: bool = False
+    begun: bool = False
+    run: Run | None = None
+
+
+class Cursor:
+    """The place of a sampler of `epochs`, which its iterations share."""
+
+    def __init__(self, epochs: Epochs) -> None:
+        """Stand at the beginning."""
+        self.epochs = epochs
+        self.place = Place(coming=Start(0, 0))
+
+    def next_run(self, peek: bool = False) -> Run:
+        """Give the run of the epoch that comes, which is then, but for a `peek`, under way."""
+        epochs = self.epochs
+        asking, counted = self.asked_for()
+        coming = epochs.or_next(self.place.coming, counted)
+        ranks = asking.reads(coming.position, counted)
+        run = Run(start=coming, ranks=ranks, counted=counted, sized=epochs.sized)
+        run.lists, run.filled = asking.divides, asking.fills and not epochs.drop_last
+        run.again = asking.again(coming.position, counted)
+        if not peek:
+            self.place = replace(self.place, coming=coming, run=run)
+            warn_of_repeated_predictions(asking, counted, coming.position)
+        return run
+
+    def asked_for(self) -> tuple[Asking, Ranks]:
+        """Give who asks, and the ranks to count by."""
+        asking, epochs = who_asks(), self.epochs
+        refuse_overfitting_other_rows(asking, bool(epochs.recipe.shuffle))
+        epochs.recipe.warn_of_workers(0 if self.place.begun else asking.workers)
+        if not asking.divides:
+            return asking, epochs.ranks()
+        require_divisible(
+            asking,
+            lanes=epochs.recipe.lanes,
+            uneven=epochs.uneven,
+            masked=epochs.masked,
+            ranked=(epochs.world_size or 1) > 1,
+            size=epochs.batch_size,
+        )
+        uneven: Uneven = "drop" if epochs.drop_last else "ragged"
+        return asking, epochs.ranks_of(0, 1 if asking.split else asking.processes, uneven)
+
+    def batches(self, run: Run) -> Iterator[Batches]:
+        """Begin a run, and give its batches, as many at a time as were numbered together."""
+        self.begin(run)
+        yield from self.epochs.batches(run)
+
+    def begin(self, run: Run) -> None:
+        """Use up the epoch of a run, where it is still the one that comes."""
+        if self.place.coming is run.start:
+            self.place = Place(coming=Start(run.start.epoch + 1, 0), begun=True, run=run)
+        elif not self.place.begun:
+            self.place = replace(self.place, begun=True)
+
+    def state(self, start: Start, run: Run | None, consumed: int | None) -> dict[str, int]:
+        """Give the state after so many batches of a run (None: all), or of none, from `start`."""
+        epochs = self.epochs
+        given = 0 if run is None else run.steps
+        count = given if consumed is None else whole_number("consumed", consumed, least=0)
+        if count > given:
+            raise StateError(
+                f"consumed={count}, but this iteration has given {given} batches: count from where "
+                "the iteration began, on a process that reads (with dispatch_batches=True of "
+                "Accelerate that is the first)"
+            )
+        ranks = epochs.ranks() if run is None else run.counted
+        if run is not None and run.ended and count == given:
+            start = Start(start.epoch + 1, 0)
+        else:
+            position = start.position if run is None else run.position(count)
+            start = epochs.or_next(Start(start.epoch, min(position, ranks.n)), ranks)
+        return {
+            **epochs.identity,
+            "epoch": start.epoch,
+            "position": start.position,
+            "batch_size": epochs.batch_size or 0,
+            "world_size": ranks.world_size,
+        }

@@ -1,0 +1,211 @@
+"""What the arguments of a sampler come to: the batches of any epoch, from any position on.
+
+Idea: one frozen value makes the batches of a run, many at a time, and counts them without making
+any. Invariant: which batches a run has follows from this value and the start and ranks of the run
+alone. It does not know which epoch comes: that is `cursor`.
+"""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any, TypeAlias
+
+import numpy as np
+import torch.distributed as dist
+from numpy.typing import NDArray
+from torch.utils.data import get_worker_info
+
+from npdata.errors import SamplerError
+from npdata.sampling.order.by_size import BySize
+from npdata.sampling.order.epoch_length import EpochLength
+from npdata.sampling.order.epoch_order import Ints, Order
+from npdata.sampling.order.ranks import Ranks, Step, Uneven
+from npdata.sampling.order.recipe import Recipe
+from npdata.sampling.row_numbers import MaskedRows, SeededRows, listed
+
+Batches: TypeAlias = Sequence[Any] | NDArray[np.int64]
+"""Batches that were numbered together; plain row numbers are one array of two dimensions."""
+
+_FIRST_CHUNK, _CHUNK = 1 << 12, 1 << 16
+"""Row numbers made at a time: first few, for an early batch; 2**17 leave the cache: 11 ms for 8."""
+_SPAN = 1 << 21
+"""Positions of all ranks that are gone through at a time, for the memory of small windows."""
+
+
+@dataclass(frozen=True)
+class Start:
+    """Where an iteration begins."""
+
+    epoch: int
+    position: int
+
+
+@dataclass(kw_only=True)
+class Run:
+    """An iteration, from the moment that it is asked for a batch.
+
+    `counted` are the ranks that a state counts by: not `ranks` where a trainer divides the batches.
+    `filled`: the last batches are filled up to a whole step of those ranks. `again`: so many
+    batches of the epoch's start come first, which the trainer skips.
+    """
+
+    start: Start
+    ranks: Ranks
+    counted: Ranks
+    sized: BySize | None = None
+    lists: bool = False
+    filled: bool = False
+    again: int = 0
+    given: int = 0
+    ended: bool = False
+    consumed: list[int] = field(default_factory=list)
+    """With `sized`, the samples consumed before the first batch, and after each one given."""
+
+    def position(self, count: int) -> int:
+        """Give the position after `count` steps of those given."""
+        if self.sized is not None:
+            return self.consumed[count] if self.consumed else self.start.position
+        return self.start.position + count * self.counted.step_size
+
+    @property
+    def steps(self) -> int:
+        """The steps of all ranks that the batches given make; `drop` gives no part of a step."""
+        batches = self.counted.step_size // self.ranks.step_size
+        whole, more = divmod(max(0, self.given - self.again), batches)
+        return whole + (more > 0 and self.counted.uneven != "drop")
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Epochs:
+    """The batches of every epoch of `recipe`, each as long as `length` says.
+
+    Batches have `batch_size` samples, or are those of `sized`. `masked`: they mark their padding;
+    `seeded`: they bring what random numbers are made of. `rank` and `world_size` are None where
+    torch.distributed has them.
+    """
+
+    recipe: Recipe
+    length: EpochLength
+    batch_size: int | None
+    sized: BySize | None
+    uneven: Uneven
+    masked: bool
+    seeded: bool
+    rank: int | None
+    world_size: int | None
+
+    @property
+    def drop_last(self) -> bool:
+        """Whether what makes no whole step is left out."""
+        return self.uneven == "drop"
+
+    @property
+    def identity(self) -> dict[str, int]:
+        """The integers that must agree for a position to mean the same samples."""
+        sized = {} if self.sized is None else self.sized.identity
+        return {**self.recipe.identity, **sized}
+
+    def ranks(self) -> Ranks:
+        """Give the share of this process; raises `SamplerError` in a worker that was given none."""
+        rank, world_size = self.rank, self.world_size
+        if rank is None or world_size is None:
+            worker = get_worker_info()
+            if worker is not None:
+                raise SamplerError(
+                    f"worker {worker.id} of {worker.num_workers} of a DataLoader iterates a "
+                    "BlockBatchSampler, or a Loader, and every worker would read all rows: give "
+                    "the sampler rank=info.id, world_size=info.num_workers, uneven='ragged', with "
+                    "info = torch.utils.data.get_worker_info(), or iterate in the main process"
+                )
+            present = dist.is_available() and dist.is_initialized()
+            rank, world_size = (dist.get_rank(), dist.get_world_size()) if present else (0, 1)
+        return self.ranks_of(rank, world_size, self.uneven)
+
+    def ranks_of(self, rank: int, world_size: int, uneven: Uneven) -> Ranks:
+        """Give the share of one of `world_size` ranks."""
+        return Ranks(
+            n=self.length.samples(world_size),
+            batch_size=self.batch_size or 1,
+            rank=rank,
+            world_size=world_size,
+            uneven=uneven,
+            lanes=self.recipe.lanes,
+        )
+
+    def steps(self, start: Start, ranks: Ranks) -> int:
+        """Give the number of batches of a rank from `start` on."""
+        if self.sized is None:
+            return ranks.steps(start.position)
+        return self.sized.steps(start.epoch, start.position, ranks)
+
+    def or_next(self, start: Start, ranks: Ranks) -> Start:
+        """Give the start of the next epoch where nothing is left of this one on any rank."""
+        # Rank 0 has a batch wherever any rank has one.
+        ended = start.position > 0 and self.ends(start, replace(ranks, rank=0))
+        return Start(start.epoch + 1, 0) if ended else start
+
+    def ends(self, start: Start, ranks: Ranks) -> bool:
+        """Tell whether this rank has no batch from `start` on."""
+        if self.sized is None:
+            return ranks.steps(start.position) == 0
+        return next(self.sized.own(start.epoch, start.position, ranks), None) is None
+
+    def batches(self, run: Run) -> Iterator[Batches]:
+        """Give the batches of a run, as many at a time as were numbered together."""
+        return self._in_steps(run) if self.sized is None else self._by_size(run, self.sized)
+
+    def _in_steps(self, run: Run) -> Iterator[Batches]:
+        order = self.recipe.order(run.start.epoch)
+        position, ranks = run.start.position, run.ranks
+        if run.again:
+            again = Step(np.arange(run.counted.step_size), np.arange(0))
+            yield self._cut(order, again, ranks.batch_size, run)
+        steps, size = ranks.whole_steps(position), _FIRST_CHUNK
+        while steps:
+            count = min(size // ranks.batch_size, _SPAN // ranks.step_size)
+            count = min(steps, max(1, count))
+            size = min(4 * size, _CHUNK)
+            chunk = ranks.positions(position, count)
+            chunk_rows = order(chunk.reshape(-1)).reshape(chunk.shape)
+            if self.masked or self.seeded or run.lists:
+                pairs = zip(chunk_rows, chunk, strict=True)
+                yield [self._batch(rows, positions, 0, run) for rows, positions in pairs]
+            else:
+                yield chunk_rows
+            position += count * ranks.step_size
+            steps -= count
+        last = ranks.last_step(position) if ranks.steps(position) else None
+        if run.filled:
+            last = ranks.filled(position, run.start.position, run.counted.step_size)
+        if last is not None and len(last.positions) + len(last.fill):
+            yield self._cut(order, last, ranks.batch_size, run)
+        run.ended = True
+
+    def _cut(self, order: Order, step: Step, size: int, run: Run) -> Batches:
+        """Give the batches, of `size`, of the positions of a step."""
+        positions = np.append(step.positions, step.fill)
+        ascending = np.argsort(positions, kind="stable")
+        rows = np.empty_like(positions)
+        rows[ascending] = order(positions[ascending])
+        cuts = (slice(k, k + size) for k in range(0, len(rows), size))
+        return [self._batch(rows[cut], positions[cut], len(step.fill), run) for cut in cuts]
+
+    def _by_size(self, run: Run, sized: BySize) -> Iterator[Batches]:
+        start, ranks = run.start, run.ranks
+        order = self.recipe.order(start.epoch)
+        run.consumed = [start.position]
+        for step, consumed in sized.own(start.epoch, start.position, ranks):
+            (batch,) = self._cut(order, step, len(step.positions) + len(step.fill), run)
+            run.consumed.append(consumed)
+            yield (batch,)
+        run.ended = True
+
+    def _batch(
+        self, rows: Ints, positions: Ints, padding: int, run: Run
+    ) -> Ints | MaskedRows | SeededRows | list[int]:
+        seed, epoch = self.recipe.seed, run.start.epoch
+        if run.lists:
+            return listed(rows, positions, seed, epoch) if self.seeded else rows.tolist()
+        batch = MaskedRows(rows=rows, filler=padding) if self.masked else rows
+        if not self.seeded:
+            return batch
+        return SeededRows(rows=batch, seed=seed, epoch=epoch, positions=positions)
