@@ -16,7 +16,12 @@ from kinds import Data, write
 from npdata.sources.hdf5 import chunk_budget, chunk_cache
 
 hypothesis.settings.register_profile(
-    "suite", derandomize=True, deadline=None, max_examples=40, database=None
+    "suite",
+    derandomize=True,
+    deadline=None,
+    max_examples=40,
+    database=None,
+    suppress_health_check=[hypothesis.HealthCheck.too_slow],  # as on a machine that is busy
 )
 hypothesis.settings.load_profile("suite")
 torch.set_num_threads(1)

@@ -6,8 +6,7 @@ from collections.abc import Callable
 from types import FrameType
 from typing import Any
 
-SECONDS = 120
-"""A hang ends the process after so long, with the stacks of all threads."""
+from processes import HANG
 
 
 def run_interrupted(
@@ -19,7 +18,8 @@ def run_interrupted(
     """Run `action`; raise `error` at bytecode number `boundary` in `files`.
 
     `files` is a part of the path of a module. Returns how many bytecodes of them ran; the error is
-    caught, as a notebook does. Only the calling thread is interrupted.
+    caught, as a notebook does. Only the calling thread is interrupted. A hang ends the process and
+    shows the stacks of all threads.
     """
     count = 0
 
@@ -38,7 +38,7 @@ def run_interrupted(
         frame.f_trace_lines = False
         return at_opcode
 
-    faulthandler.dump_traceback_later(SECONDS, exit=True)
+    faulthandler.dump_traceback_later(HANG, exit=True)
     before = sys.gettrace()
     sys.settrace(at_call)
     try:

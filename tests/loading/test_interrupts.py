@@ -3,9 +3,7 @@
 As many boundaries as the time allows, spread evenly; `NPDATA_TEST_BOUNDARIES` sets how many.
 """
 
-import gc
 import os
-import threading
 from collections.abc import Callable
 from typing import Any
 
@@ -13,7 +11,7 @@ import numpy as np
 import pytest
 import torch
 from interrupts import run_interrupted
-from processes import HANG
+from threads import assert_no_thread_is_left
 from torch.utils.data import DataLoader
 
 import npdata
@@ -28,8 +26,10 @@ X = np.arange(ROWS)
 pytestmark = pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
 
 
-def ours() -> list[threading.Thread]:
-    return [thread for thread in threading.enumerate() if thread.name == "npdata"]
+@pytest.fixture(autouse=True)
+def _no_thread_is_left():
+    yield
+    assert_no_thread_is_left()
 
 
 def each_boundary(action: Callable[[], object], files: str = "/npdata/") -> list[int]:
@@ -37,13 +37,6 @@ def each_boundary(action: Callable[[], object], files: str = "/npdata/") -> list
     total = run_interrupted(action, files, -1)
     assert total > 50
     return np.unique(np.linspace(1, total, BOUNDARIES).astype(int)).tolist()
-
-
-def assert_no_thread_is_left() -> None:
-    gc.collect()
-    for thread in ours():
-        thread.join(HANG)
-    assert ours() == []
 
 
 def loader(threads: Any) -> Loader:

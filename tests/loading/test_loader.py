@@ -14,10 +14,12 @@ import h5py
 import numpy as np
 import pytest
 import torch
+from descriptors import descriptors_of
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from kinds import KINDS, ROWS, Data, dataset
 from processes import HANG, interrupted, run
+from threads import assert_no_thread_is_left, ours
 from torch.utils.data import (
     BatchSampler,
     ConcatDataset,
@@ -47,12 +49,9 @@ THREADS = (0, 1, 2, 8, "auto")
 CUDA = torch.accelerator.is_available()
 
 
-def ours() -> list[threading.Thread]:
-    return [thread for thread in threading.enumerate() if thread.name == "npdata"]
-
-
 @pytest.fixture(autouse=True)
 def _no_thread_is_left():
+    assert_no_thread_is_left()  # of another file's tests
     yield
     gc.collect()
     assert ours() == []
@@ -582,12 +581,12 @@ class TestLettingGo:
         ds = NumpyDataset(data.folder / "x.npy", data.folder / "y.npy")
         loader = Loader(ds, 8, num_threads=threads)
         list(loader)
-        handles = count_handles()
+        handles = descriptors_of(data.folder / "x.npy")
         for _ in range(200):
             for _batch in loader:
                 break
         assert ours() == []
-        assert count_handles() == handles
+        assert descriptors_of(data.folder / "x.npy") == handles
 
     @pytest.mark.slow
     def test_a_thousand_early_breaks_leave_no_memory(self, data: Data) -> None:
@@ -807,11 +806,6 @@ else:
 """
         done = run(code)
         assert done.returncode == 0, done.stderr
-
-
-def count_handles() -> int:
-    folder = Path("/proc/self/fd")
-    return len(list(folder.iterdir())) if folder.is_dir() else 0
 
 
 def test_a_second_thread_may_not_ask_while_one_waits_for_its_batch() -> None:

@@ -12,6 +12,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 from processes import HANG, interrupted, run
+from threads import assert_no_thread_is_left, ours
 
 from npdata.errors import ForkError
 from npdata.loading.prefetcher import Prefetcher
@@ -19,12 +20,9 @@ from npdata.loading.prefetcher import Prefetcher
 THREADS = (0, 1, 2, 8)
 
 
-def ours() -> list[threading.Thread]:
-    return [thread for thread in threading.enumerate() if thread.name == "npdata"]
-
-
 @pytest.fixture(autouse=True)
 def _no_thread_is_left():
+    assert_no_thread_is_left()  # of another file's tests
     yield
     gc.collect()
     assert ours() == []
@@ -301,6 +299,8 @@ import sys
 main = threading.get_ident()
 def work(job):
     if job == 2:
+        while "results" not in globals():
+            pass
         while results._slots or sys._current_frames()[main].f_code.co_name != "_from_threads":
             pass
         signal.pthread_kill(threading.get_ident(), signal.SIGINT)

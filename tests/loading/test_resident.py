@@ -4,7 +4,6 @@ import gc
 import os
 import subprocess
 import sys
-import threading
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -18,6 +17,7 @@ from hypothesis import strategies as st
 from interrupts import run_interrupted
 from kinds import KINDS, Data
 from processes import HANG
+from threads import assert_no_thread_is_left
 from torch.utils.data import ConcatDataset, StackDataset, Subset, TensorDataset
 
 import npdata
@@ -537,10 +537,7 @@ def test_an_interrupt_at_any_moment_leaves_nothing_half_loaded(files: Path) -> N
         assert_same(list(loader), expected)
         assert loader.stats().resident_bytes == 200 * 24
     loader.close()
-    left = [thread for thread in threading.enumerate() if thread.name == "npdata"]
-    for thread in left:
-        thread.join(HANG)
-    assert not any(thread.is_alive() for thread in left)
+    assert_no_thread_is_left()
 
 
 REFUSED = """
@@ -570,6 +567,7 @@ def test_memory_that_the_system_refuses_is_an_error_or_read_from_the_file(tmp_pa
         capture_output=True,
         text=True,
         check=False,
+        timeout=HANG,
     )
     assert done.returncode == 0, done.stderr
     error, described = done.stdout.splitlines()

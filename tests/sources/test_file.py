@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from descriptors import descriptors_of
 
 from npdata import NumpyDataset, errors
 from npdata.sources import file as file_module
@@ -115,17 +116,13 @@ def test_loaded_rows_are_in_memory(tmp_path: Path) -> None:
 
 
 def test_closing_releases_the_file(path: Path) -> None:
-    def open_files() -> int:
-        return len(list(Path("/proc/self/fd").iterdir()))
-
-    before = open_files()
     for _ in range(5):
         with NumpyDataset(path) as ds:
             ds[[1]]
         del ds
-    assert open_files() == before
+    assert not descriptors_of(path)
     NumpyDataset(path)[[1]]
-    assert open_files() == before
+    assert not descriptors_of(path)
 
 
 @pytest.mark.parametrize("kind", ["npy", "raw"])
@@ -133,15 +130,9 @@ def test_constructors_named_after_files_close_what_they_opened(path: Path, kind:
     make = NumpyDataset.from_npy if kind == "npy" else partial(NumpyDataset.from_raw, dtype="u1")
     ds = make(path)
     ds[[1]]
-    assert is_open(path)
+    assert descriptors_of(path)
     ds.close()
-    assert not is_open(path)
-
-
-def is_open(path: Path) -> bool:
-    """Tell whether this process has a descriptor of the file."""
-    links = Path("/proc/self/fd").iterdir()
-    return path in [link.readlink() for link in links if link.is_symlink()]
+    assert not descriptors_of(path)
 
 
 class TestMemmaps:

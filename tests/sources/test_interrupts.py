@@ -13,6 +13,7 @@ import h5py
 import inject
 import numpy as np
 import pytest
+from processes import HANG
 
 from npdata import open_source
 from npdata.sources.base import Source
@@ -31,7 +32,7 @@ X = np.random.default_rng(2).integers(0, 9, (96, 24)).astype(np.int32)
 
 def watch() -> None:
     """Show all stacks, and end, where something hangs from here on; all boundaries take minutes."""
-    faulthandler.dump_traceback_later(300, exit=True)
+    faulthandler.dump_traceback_later(HANG, exit=True)
 
 
 @pytest.fixture(autouse=True)
@@ -174,7 +175,7 @@ def test_ctrl_c_at_a_random_moment_costs_no_row_and_no_thread() -> None:
         cwd=ROOT,
         capture_output=True,
         text=True,
-        timeout=240 + 10 * TIMES,
+        timeout=HANG + 10 * TIMES,
         check=False,
     )
     assert done.returncode == 0, done.stdout + done.stderr

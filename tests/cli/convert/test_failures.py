@@ -20,9 +20,17 @@ from npdata.sources.open import open_source
 
 @pytest.fixture(scope="module")
 def noise(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A file that takes long to compress with zlib: 40 MB that do not get smaller."""
+    """A file of 40 MB that does not get smaller."""
     path = tmp_path_factory.mktemp("noise") / "x.npy"
     np.save(path, np.random.default_rng(0).integers(0, 256, (10_000, 4000), dtype=np.uint8))
+    return path
+
+
+@pytest.fixture(scope="module")
+def slow(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A file whose 40 MB take 20 s of a core to compress with zlib at level 9."""
+    path = tmp_path_factory.mktemp("slow") / "x.npy"
+    np.save(path, np.random.default_rng(0).integers(0, 4, (10_000, 4000), dtype=np.uint8))
     return path
 
 
@@ -53,11 +61,11 @@ def largest_file(size: int) -> Iterator[None]:
     "number, code", [(signal.SIGINT, 130), (signal.SIGTERM, 143), (signal.SIGHUP, 129)]
 )
 def test_a_signal_in_the_middle_leaves_nothing(
-    noise: Path, tmp_path: Path, number: int, code: int
+    slow: Path, tmp_path: Path, number: int, code: int
 ) -> None:
     (tmp_path / "y.h5").write_text("precious")
     how = ("--compression", "gzip:9", "--force")
-    status, shown = signalled(noise, tmp_path / "y.h5", *how, number=number)
+    status, shown = signalled(slow, tmp_path / "y.h5", *how, number=number)
     assert status == code
     assert [path.name for path in tmp_path.iterdir()] == ["y.h5"]
     assert (tmp_path / "y.h5").read_text() == "precious"

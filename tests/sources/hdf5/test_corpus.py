@@ -8,13 +8,14 @@ from collections import Counter
 from pathlib import Path
 
 import h5py
-import hdf5plugin  # noqa: F401, so that h5py reads what npdata reads with it
 import numpy as np
 import pytest
 from h5fuzz import same
 
 from npdata import NumpyDataset, errors
 from npdata.sources.hdf5 import Hdf5Options, open_hdf5
+
+pytest.importorskip("hdf5plugin")  # h5py reads what npdata reads with it
 
 CORPUS = Path(__file__).parents[3] / ".corpus" / "files"
 FILES = sorted(p for p in CORPUS.rglob("*") if p.is_file())

@@ -1,6 +1,5 @@
 """Files that somebody writes to: no handle of npdata's keeps them open, and SWMR says its cause."""
 
-import os
 import signal
 import subprocess
 import sys
@@ -11,6 +10,7 @@ from pathlib import Path
 import h5py
 import numpy as np
 import pytest
+from descriptors import descriptors_of
 from processes import environment
 from torch.utils.data import DataLoader
 
@@ -190,11 +190,6 @@ def test_no_descriptor_of_the_file_stays_open(path: Path) -> None:
     with h5py.File(path, "r+") as file:
         ds = NumpyDataset(file["x"])
         ds[[1]]
-        count = _descriptors(path)
+        count = descriptors_of(path)
     assert count == 1
-    assert _descriptors(path) == 0
-
-
-def _descriptors(path: Path) -> int:
-    links = [os.path.realpath(link) for link in Path("/proc/self/fd").iterdir()]
-    return links.count(os.path.realpath(path))
+    assert descriptors_of(path) == 0

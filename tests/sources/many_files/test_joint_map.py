@@ -85,7 +85,7 @@ def test_rows_are_those_of_the_files(
 
 NO_ADDRESSES = """
 import pathlib, resource, sys
-import numpy as np, npdata
+import numpy as np, torch, npdata
 held = 4096 * int(pathlib.Path("/proc/self/statm").read_text().split()[0])
 resource.setrlimit(resource.RLIMIT_AS, (held + (1 << 30), held + (1 << 30)))
 ds = npdata.concatenate(sys.argv[1])
