@@ -78,7 +78,8 @@ def run(arguments: argparse.Namespace) -> int:
     reports = [examine(path, raw) for path in paths]
     if raw is not None and not {"raw", None} & {report.format for report in reports}:
         raise UsageError("--dtype describes raw binary files, and none is among the paths")
-    arrays = [dataset for report in reports for dataset in report.datasets]
+    every = [dataset for report in reports for dataset in report.datasets]
+    arrays = [each for each in every if not each.is_index] or every
     failed = sum(report.failure is not None for report in reports)
     summed = len(arrays) + failed > _MOST_ARRAYS
     kinds = [Kind(pattern=each.where, members=(each,)) for each in arrays]
@@ -88,7 +89,12 @@ def run(arguments: argparse.Namespace) -> int:
         print_json({"files": [report.as_json() for report in reports]})
     else:
         _print(console, kinds, reports, summed=summed)
-        for line in recognised(array.where for array in arrays):
+        if len(arrays) < len(every):
+            left_out = count_text(len(every) - len(arrays), "array")
+            console.print(
+                f"{left_out} of PyTables' indexes left out; --json lists them", style="dim"
+            )
+        for line in recognised({each.where: each.shape for each in arrays}):
             # Not broken, so that it can be pasted.
             console.print(f"\n{printable(line)}", soft_wrap=True)
     if arguments.plot is not None:

@@ -19,6 +19,7 @@ from npdata.cli.inspect.advice import advise
 from npdata.cli.inspect.report import Chunks, Cost, DatasetReport, FileReport, Sample, Stored
 from npdata.errors import FormatError, MemberNotFoundError, NpdataError
 from npdata.sources.base import Source
+from npdata.sources.columns import numeric_columns
 from npdata.sources.conversion import conversion_of
 from npdata.sources.file import require_local
 from npdata.sources.hdf5 import list_datasets
@@ -96,7 +97,8 @@ def _in_place(where: str, source: Source) -> DatasetReport:
     ordered = row is None or row.contiguous or not len(source)
     stored = _stored(source, "C order" if ordered else "Fortran order")
     source.close()
-    return DatasetReport(where=where, stored=stored, advice=advise(stored, where=where))
+    advice = (*_columns(where, stored), *advise(stored, where=where))
+    return DatasetReport(where=where, stored=stored, advice=advice)
 
 
 def _members(path: str, named: str | None) -> Iterator[DatasetReport]:
@@ -175,7 +177,8 @@ def _dataset(where: str, examined: Examined, budget: int, alike: Alike) -> Datas
     if examined.missing:
         refusal = f"reading fails, since {without_filters(examined)}"
         return DatasetReport(where=where, stored=stored, refusal=refusal)
-    advice = (*_meanings(where, examined), *advise(stored, where=where, budget=budget))
+    advice = (*_meanings(where, examined), *_columns(where, stored))
+    advice += advise(stored, where=where, budget=budget)
     return DatasetReport(where=where, stored=stored, advice=advice)
 
 
@@ -189,6 +192,14 @@ def _meanings(where: str, examined: Examined) -> Iterator[str]:
     if packing is not None and packing.fault is None:
         call = f'npdata.NumpyDataset({where!r}, decode="{packing.convention}")'
         yield f"packed ({packing}); a dataset of its values:\n{call}"
+
+
+def _columns(where: str, stored: Stored) -> Iterator[str]:
+    """Name the columns of numbers of records that hold text or objects as well."""
+    names = numeric_columns(stored.dtype)
+    if stored.sample.kind == "refused" and names:
+        call = f"npdata.NumpyDataset({where!r}, columns={names!r})"
+        yield f"a table of numbers and text; a dataset of its columns of numbers:\n{call}"
 
 
 def _stored(source: Source, layout: str) -> Stored:

@@ -1,46 +1,50 @@
 """Files of well-known programs, recognised by the names of their arrays: the line to paste.
 
-Idea: robomimic, Keras, AnnData, NWB and episodes as LeRobot takes them use names of their own.
-Invariant: a line names arrays that were found, and is given for a file that fits as a whole. It
-opens nothing.
+Idea: robomimic, Keras, AnnData, NWB, pandas and episodes as LeRobot takes them use names of their
+own. Invariant: a line names arrays that were found, and is given for a file that fits as a whole.
+It opens nothing.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import PurePath
+from typing import TypeAlias
 
 from npdata.sources.many_files.file_list import SEPARATOR
 
 _MOST_LINES = 3
+Shapes: TypeAlias = Mapping[str, tuple[int, ...]]
+"""The arrays of a file by their names; an array that cannot be read has the shape ()."""
 
 
-def recognised(arrays: Iterable[str]) -> tuple[str, ...]:
-    """Say which files, by the names of their `arrays`, are of a known layout, and how to open each.
+def recognised(arrays: Shapes) -> tuple[str, ...]:
+    """Say which files a known program wrote, by names and shapes of `arrays`, and how to open them.
 
     Examples:
-        >>> names = ("data/demo_0/actions", "data/demo_0/obs/eef_pos")
-        >>> print(recognised([f"d.hdf5::{name}" for name in names])[0])
+        >>> shapes = {"data/demo_0/actions": (9, 7), "data/demo_0/obs/eef_pos": (9, 3)}
+        >>> print(recognised({f"d.hdf5::{name}": shape for name, shape in shapes.items()})[0])
         robomimic demonstrations: npdata.NumpyDataset.from_hdf5('d.hdf5', actions='data/*/...
     """
-    files: dict[str, list[str]] = {}
-    for where in arrays:
+    files: dict[str, dict[str, tuple[int, ...]]] = {}
+    for where, shape in arrays.items():
         path, _, member = where.partition(SEPARATOR)
-        files.setdefault(path, []).append(member.strip("/"))
+        files.setdefault(path, {})[member.strip("/")] = shape
     episodes = [
         path
         for path, names in files.items()
         if "action" in names and any(name.startswith("observations/") for name in names)
     ]
-    lines = [_episodes(episodes, files[episodes[0]])] if episodes else []
-    for path, names in files.items():
-        lines += [line for rule in RULES if (line := rule(path, names))]
+    lines = [_episodes(episodes, tuple(files[episodes[0]]))] if episodes else []
+    for path, shapes in files.items():
+        lines += [line for rule in RULES if (line := rule(path, shapes))]
     return tuple(lines[:_MOST_LINES])
 
 
-def _robomimic(path: str, names: Sequence[str]) -> str | None:
-    split = [name.split("/", 2) for name in names]
+def _robomimic(path: str, shapes: Shapes) -> str | None:
+    # mask/train holds the names of demonstrations.
+    split = [name.split("/", 2) for name in shapes if not name.startswith("mask/")]
     inner = [parts[2] for parts in split if parts[0] == "data" and len(parts) == 3]
     demos = {parts[1] for parts in split if parts[0] == "data" and len(parts) == 3}
-    if len(inner) < len(names) or inner.count("actions") != len(demos):
+    if len(inner) < len(split) or not demos or inner.count("actions") != len(demos):
         return None
     kept = [n for n in dict.fromkeys(inner) if inner.count(n) == len(demos) and _is_field(n)]
     fields = _fields((n.rpartition("/")[2], f"data/*/{n}") for n in kept)
@@ -51,36 +55,59 @@ def _is_field(name: str) -> bool:
     return name in ("actions", "rewards", "dones") or name.startswith("obs/")
 
 
-def _keras(path: str, names: Sequence[str]) -> str | None:
-    if {"x_train", "y_train"} <= set(names):
+def _keras(path: str, shapes: Shapes) -> str | None:
+    if {"x_train", "y_train"} <= set(shapes):
         fields = _fields((n[0], f"{path}{SEPARATOR}{n}") for n in ("x_train", "y_train"))
         return f"a data set as Keras has it: npdata.NumpyDataset({fields})"
-    layers = [name.startswith(("model_weights/", "layers/", "_layer_checkpoint")) for name in names]
-    if names and all(layers):
-        return f"weights of a Keras model, which are no samples: keras.models.load_model({path!r})"
+    tops = {name.partition("/")[0] for name in shapes}
+    if "model_weights" in tops and tops <= {"model_weights", "optimizer_weights"}:
+        return f"a Keras model, whose weights are no samples: keras.models.load_model({path!r})"
+    inner = {"layers", "_layer_checkpoint_dependencies", "optimizer", "vars"}
+    if tops - {"optimizer", "vars"} and (
+        tops <= inner or all(name.endswith(":0") for name in shapes)
+    ):
+        return f"weights of a Keras model, which are no samples: model.load_weights({path!r})"
     return None
 
 
-def _anndata(path: str, names: Sequence[str]) -> str | None:
-    sparse = {"X/data", "X/indices", "X/indptr"} <= set(names)
-    if not (sparse or "X" in names) or not any(name.startswith("obs/") for name in names):
+def _anndata(path: str, shapes: Shapes) -> str | None:
+    sparse = {"X/data", "X/indices", "X/indptr"} <= set(shapes)
+    obs = [name for name in shapes if name.startswith("obs/")]
+    if not (sparse or "X" in shapes) or not obs:
         return None
-    labels = [n.removesuffix("/codes") for n in names if n.startswith("obs/") and "/codes" in n]
+    rows = {_rows(shapes[name]) for name in obs if not name.endswith("/categories")}
+    if sparse and _rows(shapes["X/indptr"]) - 1 not in rows:
+        return (
+            "AnnData, whose X is stored by columns (CSC), so that no row lies together: write it "
+            "once after adata.X = adata.X.tocsr()"
+        )
+    labels = [name.removesuffix("/codes") for name in obs if name.endswith("/codes")]
     chosen = [("x", f"{path}{SEPARATOR}X")]
     chosen += [("label", f"{path}{SEPARATOR}{labels[0]}")] if labels else []
     return f"AnnData: npdata.NumpyDataset({_fields(chosen)})"
 
 
-def _nwb(path: str, names: Sequence[str]) -> str | None:
-    series = [n.removesuffix("/data") for n in names if n.endswith("/data")]
-    timed = next((each for each in series if f"{each}/timestamps" in names), None)
+def _pandas(path: str, shapes: Shapes) -> str | None:
+    """Name the blocks of a frame in the fixed format: one for the columns of each dtype."""
+    frames = [name.removesuffix("/block0_values") for name in shapes if "/block0_values" in name]
+    if not frames or f"{frames[0]}/axis1" not in shapes:
+        return None
+    blocks = [name for name in shapes if name.startswith(f"{frames[0]}/block")]
+    named = [name for name in blocks if name.endswith("_values") and len(shapes[name]) == 2]
+    fields = _fields((n.rpartition("/")[2], f"{path}{SEPARATOR}{n}") for n in named)
+    return f"a frame of pandas, columns of one dtype together: npdata.NumpyDataset({fields})"
+
+
+def _nwb(path: str, shapes: Shapes) -> str | None:
+    series = [n.removesuffix("/data") for n in shapes if n.endswith("/data")]
+    timed = next((each for each in series if f"{each}/timestamps" in shapes), None)
     if timed is None or not timed.startswith(("acquisition/", "processing/", "stimulus/")):
         return None
     fields = _fields((n, f"{path}{SEPARATOR}{timed}/{n}") for n in ("data", "timestamps"))
     return f'NWB: npdata.NumpyDataset({fields}, decode={{"data": "nwb"}})'
 
 
-RULES = (_robomimic, _keras, _anndata, _nwb)
+RULES = (_robomimic, _keras, _anndata, _nwb, _pandas)
 
 
 def _episodes(paths: Sequence[str], names: Sequence[str]) -> str:
@@ -90,6 +117,10 @@ def _episodes(paths: Sequence[str], names: Sequence[str]) -> str:
     kept = [name for name in names if name == "action" or name.startswith("observations/")]
     fields = _fields((n.rpartition("/")[2], f"{where}{SEPARATOR}{n}") for n in kept)
     return f"one episode a file, as ALOHA and LeRobot have them: npdata.concatenate({fields})"
+
+
+def _rows(shape: tuple[int, ...]) -> int:
+    return shape[0] if shape else -1
 
 
 def _fields(chosen: Iterable[tuple[str, str]]) -> str:

@@ -111,6 +111,16 @@ class DatasetReport:
         return 0 if self.stored is None else self.stored.nbytes
 
     @property
+    def shape(self) -> tuple[int, ...]:
+        """Its shape; () where that is not known."""
+        return () if self.stored is None else self.stored.shape
+
+    @property
+    def is_index(self) -> bool:
+        """Whether it is of an index, which PyTables keeps beside a table: up to 100 for one."""
+        return "/_i_" in self.where.replace(SEPARATOR, "/")
+
+    @property
     def readable(self) -> bool:
         """Whether its rows can be read."""
         return self.stored is not None and self.refusal is None

@@ -23,7 +23,8 @@ def pasted(text: str, says: str) -> npdata.NumpyDataset:
     """Run the line that was printed after `says`."""
     assert says in text
     call = text.partition(says)[2].strip()
-    return eval(call[: call.index(")") + 1], {"npdata": npdata})
+    end = next(k for k in range(1 + len(call)) if call[:k].count("(") == call[:k].count(")") > 0)
+    return eval(call[:end], {"npdata": npdata})
 
 
 @pytest.mark.parametrize("demos", [2, 30])
@@ -34,6 +35,7 @@ def test_demonstrations_of_robomimic(
         for k in range(demos):
             for name, shape in SHAPES.items():
                 file[f"data/demo_{k}/{name}"] = np.full((5, *shape), k, np.float32)
+        file["mask/train"] = np.array([b"demo_0"])
     ds = pasted(line(capsys, "demo.hdf5"), "robomimic demonstrations:")
     assert set(ds.names) == {"actions", "rewards", "eef_pos", "image"}
     assert len(ds) == 5 * demos
@@ -45,9 +47,57 @@ def test_data_of_keras(in_folder: Path, capsys: pytest.CaptureFixture[str]) -> N
     np.savez("mnist.npz", **arrays, x_test=np.zeros((2, 4)), y_test=np.arange(2))
     ds = pasted(line(capsys, "mnist.npz"), "as Keras has it:")
     assert ds[3]["y"] == 3
-    with h5py.File("model.weights.h5", "w") as file:
-        file["layers/dense/vars/0"] = np.zeros((3, 3))
-    assert "keras.models.load_model('model.weights.h5')" in line(capsys, "model.weights.h5")
+
+
+@pytest.mark.parametrize(
+    ("arrays", "call"),
+    [
+        (("layers/dense/vars/0", "optimizer/vars/1"), "model.load_weights('m.h5')"),
+        (("dense/dense/kernel:0", "dense/dense/bias:0"), "model.load_weights('m.h5')"),
+        (("model_weights/d/d/kernel:0",), "keras.models.load_model('m.h5')"),
+        (
+            ("model_weights/d/d/kernel:0", "optimizer_weights/x:0"),
+            "keras.models.load_model('m.h5')",
+        ),
+    ],
+)
+def test_models_and_weights_of_keras(
+    in_folder: Path, capsys: pytest.CaptureFixture[str], arrays: tuple[str, ...], call: str
+) -> None:
+    """A file of weights alone is no model that `load_model` takes."""
+    with h5py.File("m.h5", "w") as file:
+        for name in arrays:
+            file[name] = np.zeros((3, 3))
+    assert call in line(capsys, "m.h5")
+
+
+def test_a_table_of_pandas_without_its_indexes(
+    in_folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """PyTables keeps up to eleven arrays beside each column that has an index."""
+    with h5py.File("t.h5", "w") as file:
+        table = np.zeros(4, [("index", "i8"), ("Sepal.Length", "f8"), ("kind", "S6")])
+        table["Sepal.Length"] = np.arange(4) / 2
+        file["df/table"] = table
+        for k in range(60):
+            file[f"df/_i_table/index/array{k}"] = np.zeros(100)
+    text = line(capsys, "t.h5")
+    assert "1 array " in text
+    assert "60 arrays of PyTables' indexes left out" in text
+    ds = pasted(text, "a dataset of its columns of numbers:")
+    assert set(ds[0]) == {"index", "Sepal.Length"}
+    assert ds[3]["Sepal.Length"] == 1.5
+    assert "60 arrays" in line(capsys, "t.h5::df/_i_table")
+
+
+def test_a_frame_of_pandas(in_folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    with h5py.File("f.h5", "w") as file:
+        file["df/axis0"], file["df/axis1"] = np.array([b"a", b"b", b"c"]), np.arange(4)
+        file["df/block0_items"], file["df/block0_values"] = np.array([b"a"]), np.zeros((4, 1))
+        file["df/block1_items"] = np.array([b"b", b"c"])
+        file["df/block1_values"] = np.arange(8).reshape(4, 2)
+    ds = pasted(line(capsys, "f.h5"), "columns of one dtype together:")
+    assert ds[3]["block1_values"].tolist() == [6, 7]
 
 
 def test_text_and_logical_values_of_matlab(
@@ -99,6 +149,20 @@ def test_cells_of_anndata(in_folder: Path, capsys: pytest.CaptureFixture[str]) -
     ds = pasted(line(capsys, "c.h5ad"), "AnnData:")
     assert ds[0]["x"].tolist() == [0, 0, 5, 0]
     assert ds[1]["label"] == 1
+
+
+def test_cells_that_are_stored_by_columns(
+    in_folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with h5py.File("c.h5ad", "w") as file:
+        x = file.create_group("X")
+        x.attrs["encoding-type"], x.attrs["shape"] = "csc_matrix", (3, 4)
+        x["data"], x["indices"] = np.array([5.0, 7.0]), np.array([2, 0])
+        x["indptr"] = np.array([0, 1, 1, 2, 2])
+        file["obs/n"] = np.zeros(3)
+    text = line(capsys, "c.h5ad")
+    assert "adata.X = adata.X.tocsr()" in text
+    assert "NumpyDataset(" not in text
 
 
 def test_other_files_are_not_taken_for_them(
