@@ -105,7 +105,7 @@ def _open_field(label: str | int, source: SourceLike, asked: Mapping[str, Any]) 
         opened = along_axis(open_source(source), asked["axis"])
         cache = Cache.of(asked["cache"], asked["cache_bytes"])
         kept = cached(opened, cache)
-        rows = columns_of(decoded(kept, asked["decode"]), asked["columns"])
+        rows = columns_of(decoded(kept, asked["decode"], asked["dtype"]), asked["columns"])
         field = _field_over(label, rows, asked)
         if cache is not None and kept is opened:
             field.notes = (("cache", why_not_cached(opened)),)

@@ -73,7 +73,10 @@ class Source(ABC):
     """Opens the rows along another axis, where a dataset was opened that has them."""
 
     matlab: str | None = None
-    """The attribute MATLAB_class, "logical" or "char", known where a dataset was opened."""
+    """What MATLAB means by the numbers of a dataset that was opened: "logical", "char", "empty"."""
+
+    missing: int | None = None
+    """The number that stands for no value: of times that were decoded to int64."""
 
     packing: Packing | None = None
     """What the numbers stand for by the attributes of a dataset, known where it was opened."""

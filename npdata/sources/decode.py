@@ -9,10 +9,11 @@ from typing import Any, Literal, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
+from npdata.arrays.dtypes import torch_dtype
 from npdata.errors import FieldError, FormatError
 from npdata.sources.base import Source
 from npdata.sources.derived import ConvertedSource
-from npdata.sources.packing import Packing, Packings
+from npdata.sources.packing import MISSING_TIME, Packing, Packings
 from npdata.sources.sparse import CsrSource
 from npdata.sources.unpack import unpack
 
@@ -29,11 +30,11 @@ _MATLAB = {"logical": "bool", "char": "text, kept with dtype=str"}
 class UnpackedSource(ConvertedSource):
     """The rows of a source in the units that its attributes give them."""
 
-    def __init__(self, rows: Source, packings: Packings) -> None:
-        """Decode `rows`, packed as `packings` say.
+    def __init__(self, rows: Source, packings: Packings, *, floats: bool = False) -> None:
+        """Decode `rows`, packed as `packings` say; `floats` makes ticks float64, NaN if missing.
 
         Raises `FieldError` for times that NumPy has not, and where some rows are times and others
-        are not; `FormatError` for attributes that say nothing sound.
+        numbers; `FormatError` for attributes that say nothing sound.
         """
         super().__init__(rows)
         self._packings = packings
@@ -43,16 +44,21 @@ class UnpackedSource(ConvertedSource):
                 raise FormatError(f"{rows.where} cannot be decoded: {kind.fault}")
             if kind.since is not None:
                 _ = kind.clock
-        if len({kind is not None and kind.since is not None for kind in packings.kinds}) > 1:
+        what = ["numbers" if kind is None else kind.what for kind in packings.kinds]
+        if len(set(what)) > 1:
             raise FieldError(
-                f"some rows of {rows.where} are times, and others are not; leave this field out of "
-                f"decode=, or read the files as fields of two datasets"
+                f"some rows of {rows.where} are {', others '.join(dict.fromkeys(what))}; leave "
+                f"this field out of decode=, or read the files as fields of two datasets"
             )
         plain = [rows.dtype] if None in packings.kinds else []
         self.dtype = np.result_type(*plain, *(kind.result(rows.dtype) for kind in kinds))
         shown = str(kinds[0]) if len(packings.kinds) == 1 else f"{len(packings.kinds)} ways"
         if kinds[0].since is not None:
-            shown += f"; int64 nanoseconds since 1970-01-01, {np.iinfo(np.int64).min} if missing"
+            self.dtype = np.dtype(np.float64 if floats else np.int64)
+            self.missing = None if floats else MISSING_TIME
+            since = " since 1970-01-01" if what[0] == "times" else ""
+            missing = "NaN" if floats else MISSING_TIME
+            shown += f"; {self.dtype} nanoseconds{since}, {missing} if missing"
         kept = tuple(pair for pair in rows.details if pair[0] != "packing")
         self.details = (*kept, ("decoded", f"{kinds[0].convention}: {shown}"))
 
@@ -108,8 +114,10 @@ class MatlabSource(ConvertedSource):
             out.view(np.uint32).reshape(len(out), -1)[...] = stored
 
 
-def decoded(source: Source, asked: object) -> Source:
+def decoded(source: Source, asked: object, dtype: object = None) -> Source:
     """Decode the rows of a source as asked: "cf", "nwb", "matlab", or None for as they are stored.
+
+    `dtype` is what they are cast to afterwards: as floats, times have NaN.
 
     Raises `FieldError` for anything else, and where rows as they are stored would mix several
     packings: the same number would mean different things in them.
@@ -122,6 +130,11 @@ def decoded(source: Source, asked: object) -> Source:
         raise FieldError(
             f"decode={asked!r:.60}: expected 'cf', 'nwb' or 'matlab', or None for numbers as they "
             f"are stored; a field of that name goes into a mapping: NumpyDataset({{'decode': ...}})"
+        )
+    if asked == "matlab" and source.matlab == "empty":
+        raise FormatError(
+            f"{source.where} is an empty array of MATLAB: what is stored is its size, and it "
+            f"has no rows; leave it out"
         )
     if asked == "matlab" and source.matlab is not None:
         return MatlabSource(source, source.matlab)
@@ -138,9 +151,13 @@ def decoded(source: Source, asked: object) -> Source:
                 f"{source.where} is packed ({packings.kinds[0]}), and decode= is for rows of one "
                 f"shape; decode its batches in batch_transform="
             )
-        return UnpackedSource(source, packings)
+        return UnpackedSource(source, packings, floats=_is_float(dtype))
     require_one_packing(source)
     return source
+
+
+def _is_float(dtype: object) -> bool:
+    return dtype not in (None, str, bytes) and torch_dtype(dtype).is_floating_point
 
 
 def require_one_packing(source: Source) -> None:

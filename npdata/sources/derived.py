@@ -120,6 +120,7 @@ class DerivedSource(CompositeSource):
         self.access = rows.access
         self.details = rows.details
         self.paths = rows.paths
+        self.missing = rows.missing
 
     blocks: Any = _OfRows()
     borders: Any = _OfRows()

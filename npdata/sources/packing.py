@@ -28,6 +28,7 @@ ATTRIBUTES = (
     "_Unsigned",
     "units",
     "calendar",
+    "dtype",
 )
 MISSING_TIME = np.iinfo(np.int64).min
 CALENDARS = ("standard", "gregorian", "proleptic_gregorian")
@@ -56,8 +57,9 @@ class Packing:
     """How stored numbers of one variable are decoded.
 
     `missing` are the stored numbers that stand for no value, `low` and `high` the bounds of those
-    that are valid; all as stored. `since` is the text of the units of times. `fault` says why it
-    cannot be decoded. `masked` is True for numbers to scale that may be missing by NaN.
+    that are valid; all as stored. `since` is the text of the units of times, and of durations and
+    `truth` is True for truth values, both as xarray marks them. `fault` says why it cannot be
+    decoded. `masked` is True for numbers to scale that may be missing by NaN.
     """
 
     scale: Any = None
@@ -67,6 +69,7 @@ class Packing:
     high: Any = None
     unsigned: bool | None = None
     since: str | None = None
+    truth: bool = False
     calendar: str = "standard"
     masked: bool = False
     convention: str = "cf"
@@ -111,7 +114,9 @@ class Packing:
         if "valid_range" in given:
             low, high = _flat(given["valid_range"])
         since = _text(given["units"]) if "units" in given else ""
+        marked = _text(given.get("dtype", ""))
         times = _SINCE.match(since) is not None
+        times |= marked.startswith("timedelta64") and since.lower() in _NANOSECONDS
         kept = dict.fromkeys(map(stored, missing))
         scale, offset = _factor(given.get("scale_factor")), _factor(given.get("add_offset"))
         return cls(
@@ -123,6 +128,7 @@ class Packing:
             high=None if high is None else stored(_one(high)),
             unsigned=unsigned,
             since=since if times else None,
+            truth=marked == "bool" and dtype.kind in "iu",
             calendar=_text(given.get("calendar", "standard")).lower() if times else "standard",
         )
 
@@ -159,8 +165,22 @@ class Packing:
             words.append("unsigned" if self.unsigned else "signed")
         if self.since is not None:
             calendar = "" if self.calendar in CALENDARS else f" in the calendar {self.calendar}"
-            words.append(f"times in {self.since}{calendar}")
+            words.append(f"{self.what} in {self.since}{calendar}")
+        if self.truth:
+            words.append(self.what)
         return ", ".join(words) if self.fault is None else self.fault
+
+    @property
+    def what(self) -> str:
+        """What the decoded rows are: numbers, times, durations or truth values.
+
+        Examples:
+            >>> Packing(since="days since 2000-01-01").what, Packing(since="days").what
+            ('times', 'durations')
+        """
+        if self.since is not None:
+            return "times" if _SINCE.match(self.since) else "durations"
+        return "truth values" if self.truth else "numbers"
 
     def meant(self, dtype: DType) -> DType:
         """Give the dtype of stored numbers, native, where an attribute says if they are signed."""
@@ -169,6 +189,8 @@ class Packing:
     def result(self, dtype: DType) -> DType:
         """Give the dtype of decoded numbers, which is xarray's: int64 for times."""
         meant = _meant(dtype, self.unsigned)
+        if self.truth:
+            return np.dtype(bool)
         if self.since is not None:
             return np.dtype(np.int64)
         if self.scale is not None or self.offset is not None:
@@ -182,13 +204,13 @@ class Packing:
 
     @property
     def clock(self) -> tuple[int, int]:
-        """The nanoseconds of one unit, and of the reference date since 1970.
+        """The nanoseconds of one unit, and of the reference date since 1970, 0 for durations.
 
         Raises `FieldError` for a calendar, a unit or a date that has none.
         """
         match = _SINCE.match(self.since or "")
-        unit = _NANOSECONDS.get(match[1].lower()) if match else None
-        start = _reference(match[2], self.calendar) if match else None
+        unit = _NANOSECONDS.get((match[1] if match else self.since or "").lower())
+        start = _reference(match[2], self.calendar) if match else 0
         if self.calendar not in CALENDARS or unit is None or start is None:
             what = f" in the calendar {self.calendar!r}"
             raise FieldError(

@@ -30,13 +30,22 @@ _Step = Callable[[Any, Any], Any]
 def unpack(packing: Packing, raw: NDArray[Any], out: NDArray[Any]) -> None:
     """Decode `raw` into `out`, of the same shape and of a dtype that holds `packing.result`.
 
+    Times in a float `out` are ticks as well, and NaN where they are missing.
+
     Raises `FormatError` for a time that int64 cannot hold.
     """
     meant = packing.meant(raw.dtype)
     if packing.unsigned is not None:
         raw = raw.view(meant.newbyteorder(raw.dtype.byteorder))
     if packing.since is not None:
-        _unpack_times(packing, raw, out)
+        ticks = out if out.dtype == np.int64 else np.empty(out.shape, np.int64)
+        _unpack_times(packing, raw, ticks)
+        if ticks is not out:
+            out[...] = ticks
+            out[ticks == MISSING_TIME] = np.nan
+        return
+    if packing.truth:
+        np.not_equal(raw, 0, out=out, casting="unsafe")
         return
     result = packing.result(raw.dtype)
     values = out if out.dtype == result else np.empty(out.shape, result)

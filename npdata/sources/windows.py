@@ -51,7 +51,7 @@ class WindowSource(RegroupedSource):
         self.dtype = rows.dtype
         self.where = rows.where
         self.details = rows.details
-        self.categories = rows.categories
+        self.categories, self.missing = rows.categories, rows.missing
         if offsets is not None:
             low, high = self._at.min(), self._at.max()
             named = f"{len(offsets)} rows, {low} to {high} from the anchor row"

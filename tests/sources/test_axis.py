@@ -10,7 +10,7 @@ import pytest
 
 import npdata
 from npdata import NumpyDataset
-from npdata.errors import ConversionError, FieldError
+from npdata.errors import ConversionError, FieldError, FormatError
 
 SHAPE = (5, 12, 7)
 STORAGE: dict[str, Any] = {
@@ -112,6 +112,17 @@ def test_text_of_matlab_says_what_it_needs(tmp_path: Path) -> None:
         NumpyDataset(names, axis=-1, decode="matlab")
     with pytest.raises(ConversionError, match=r'give decode="matlab" and dtype=str'):
         NumpyDataset(names, axis=-1, dtype=str)
+
+
+def test_an_empty_array_of_matlab_is_not_its_size(tmp_path: Path) -> None:
+    with h5py.File(tmp_path / "d.mat", "w") as file:
+        file["e"] = np.array([0, 3], np.uint64)  # as MATLAB stores zeros(0, 3)
+        file["e"].attrs["MATLAB_class"] = np.bytes_("double")
+        file["e"].attrs["MATLAB_empty"] = np.uint8(1)
+    where = f"{tmp_path}/d.mat::e"
+    with pytest.raises(FormatError, match=r"an empty array of MATLAB.* leave it out"):
+        NumpyDataset(where, axis=-1, decode="matlab")
+    assert "an empty array; what is stored is its size" in str(NumpyDataset(where).describe())
 
 
 def test_files_of_hdf5storage_are_read(tmp_path: Path) -> None:

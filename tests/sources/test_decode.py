@@ -90,6 +90,64 @@ def test_times_are_nanoseconds_since_1970(tmp_path: Path, units: str) -> None:
     assert NumpyDataset(where)[:].tolist() == [0, 24, -1]
 
 
+def test_a_missing_time_is_nan_among_floats(tmp_path: Path) -> None:
+    where = write(
+        tmp_path / "a.nc", [0, 7, 36], units="hours since 1970-01-01", _FillValue=np.int64(7)
+    )
+    for dtype in (torch.float64, "float32", np.float16):
+        found = NumpyDataset(where, decode="cf", dtype=dtype)
+        assert found[:].isnan().tolist() == [False, True, False]
+        assert found[1].isnan()
+    ticks = NumpyDataset(where, decode="cf", dtype=torch.float64)
+    assert ticks[[2, 0]].tolist() == [36 * 3600e9, 0]
+    assert "float64 nanoseconds since 1970-01-01, NaN if missing" in str(ticks.describe())
+
+
+def test_statistics_leave_out_missing_times(tmp_path: Path) -> None:
+    hours = np.array([0, 7, 36, 7, 3])
+    where = write(tmp_path / "a.nc", hours, units="hours since 1970-01-01", _FillValue=np.int64(7))
+    ds = NumpyDataset(where, decode="cf")
+    np.save(tmp_path / "t.npy", ds[:].numpy().view("M8[ns]"))
+    plain = NumpyDataset(tmp_path / "t.npy", dtype=torch.int64)
+    for each in (ds, ds + ds, ds.windows(5), plain):
+        found = each.statistics()[0]
+        times = 2 if len(each) == 10 else 1
+        assert (found.count.sum(), found.missing.sum()) == (3 * times, 2 * times)
+        assert found.mean.item() == pytest.approx(13 * 3600e9, rel=1e-12)
+        assert (found.min.item(), found.max.item()) == (0, 36 * 3600e9)
+
+
+@pytest.mark.parametrize("dtype", ["i4", "f8"])
+def test_durations_that_xarray_marked_are_nanoseconds(tmp_path: Path, dtype: str) -> None:
+    marks = {"units": "hours", "dtype": "timedelta64[ns]"}
+    where = write(tmp_path / "0.nc", np.array([0, 1, 36], dtype), **marks)
+    other = write(tmp_path / "1.nc", np.array([1], dtype), **{**marks, "units": "days"})
+    hour = 3600 * 10**9
+    assert NumpyDataset(where, decode="cf")[:].tolist() == [0, hour, 36 * hour]
+    assert "durations in hours" in str(NumpyDataset(where).describe())
+    with pytest.raises(FieldError, match="durations in hours; from row 3 on: durations in days"):
+        npdata.concatenate([where, other])
+    both = npdata.concatenate([where, other], decode="cf")
+    assert both[:].tolist() == [0, hour, 36 * hour, 24 * hour]
+    lone = write(tmp_path / "2.nc", np.array([5], dtype), units="hours")
+    assert NumpyDataset(lone, decode="cf")[0] == 5
+
+
+def test_truth_values_that_xarray_marked_are_bool(tmp_path: Path) -> None:
+    where = write(tmp_path / "a.nc", np.array([0, 1, 1], np.int8), dtype="bool")
+    assert NumpyDataset(where, decode="cf")[:].tolist() == [False, True, True]
+    assert NumpyDataset(where)[:].dtype == torch.int8
+
+
+def test_times_and_numbers_are_not_mixed(tmp_path: Path) -> None:
+    time = write(tmp_path / "0.nc", [0], units="days since 2000-01-01")
+    lone = write(tmp_path / "1.nc", [0], units="days", dtype="timedelta64[ns]")
+    plain = write(tmp_path / "2.nc", [0])
+    for pair in itertools.combinations([time, lone, plain], 2):
+        with pytest.raises(FieldError, match=r"some rows of .* are .*, others"):
+            npdata.concatenate(list(pair), decode="cf")
+
+
 @given(st.integers(1600, 2200), st.integers(1, 12), st.integers(1, 28), st.integers(0, 10**5))
 def test_days_are_numpys(year: int, month: int, day: int, count: int) -> None:
     since = f"days since {year}-{month}-{day} 06:00"
@@ -281,6 +339,19 @@ def test_values_and_dtypes_are_those_of_xarray(tmp_path: Path, engine: str, dtyp
         np.testing.assert_array_equal(values.numpy(), wanted[name], str(variables[name][2]))
 
 
+def test_durations_and_truth_values_are_those_of_xarray(tmp_path: Path) -> None:
+    xr = pytest.importorskip("xarray")
+    pytest.importorskip("h5netcdf")
+    hours = np.array([1, 36, "NaT"], "timedelta64[h]").astype("timedelta64[ns]")
+    written = xr.Dataset({"lead": ("x", hours), "land": ("x", [True, False, True])})
+    written.to_netcdf(tmp_path / "a.nc", engine="h5netcdf")
+    ds = NumpyDataset.from_hdf5(tmp_path / "a.nc", "lead", "land", decode="cf")
+    with xr.open_dataset(tmp_path / "a.nc", engine="h5netcdf") as opened:
+        np.testing.assert_array_equal(ds[:][0], opened.lead.values.astype("m8[ns]").astype("i8"))
+        np.testing.assert_array_equal(ds[:][1], opened.land.values)
+    assert ds.dtypes == {0: torch.int64, 1: torch.bool}
+
+
 @pytest.mark.parametrize("dtype", ["i4", "i8", "f4", "f8"])
 @pytest.mark.parametrize(
     "units, first",
@@ -379,4 +450,6 @@ def test_factors_for_each_channel_are_not_left_out_silently(tmp_path: Path) -> N
     where = series(tmp_path, "c", 0.5, channel_conversion=np.ones(4))
     with pytest.raises(FormatError, match="channel_conversion"):
         NumpyDataset(where, decode="nwb")
-    assert "channel_conversion" in str(NumpyDataset(where).describe())
+    told = str(NumpyDataset(where).describe())
+    assert 'decode="nwb" is refused: channel_conversion' in told
+    assert "decodes" not in told

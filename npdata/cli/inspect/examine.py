@@ -185,7 +185,9 @@ def _dataset(where: str, examined: Examined, budget: int, alike: Alike) -> Datas
 def _meanings(where: str, examined: Examined) -> Iterator[str]:
     """Say how the values are had for which stored numbers stand."""
     packing, matlab = examined.packing, examined.matlab
-    if matlab is not None:
+    if matlab == "empty":
+        yield "an empty array of MATLAB: what is stored is its size"
+    elif matlab is not None:
         dtype = ", dtype=str" if matlab == "char" else ""
         call = f'npdata.NumpyDataset({where!r}, axis=-1, decode="matlab"{dtype})'
         yield f"{matlab} of MATLAB; a dataset of its values:\n{call}"

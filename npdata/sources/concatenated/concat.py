@@ -50,7 +50,7 @@ class ConcatSource(EndToEnd):
             self._summary = _summary_of(parts)
         else:
             require_alike((part.where, rows_of(part.shape[1:], part.dtype)) for part in parts)
-            self.dtype = parts[0].dtype
+            self.dtype, self.missing = parts[0].dtype, parts[0].missing
             self.shape = (sum(map(len, parts)), *parts[0].shape[1:])
             self._summary = Summary.joined(map(_summary, parts))
         self.where, self.access, self.details = self._summary.described()

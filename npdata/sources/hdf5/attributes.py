@@ -16,7 +16,10 @@ from npdata.sources.packing import ATTRIBUTES, Packing
 
 def shown(packing: Packing) -> str:
     """Say what numbers stand for, and how to get it."""
-    return f'{packing}; numbers are as stored, decode="{packing.convention}" decodes them'
+    asked = f'decode="{packing.convention}"'
+    if packing.fault is not None:
+        return f"numbers are as stored, and {asked} is refused: {packing.fault}"
+    return f"{packing}; numbers are as stored, {asked} decodes them"
 
 
 def read_meaning(dataset: h5py.h5d.DatasetID, dtype: DType) -> tuple[Packing | None, str | None]:
@@ -30,10 +33,13 @@ def read_meaning(dataset: h5py.h5d.DatasetID, dtype: DType) -> tuple[Packing | N
 
 
 def _matlab_class(dataset: h5py.h5d.DatasetID) -> str | None:
-    """Give the class that MATLAB stored as other numbers: "logical", "char", or None."""
+    """Give what MATLAB stored as other numbers: "logical", "char", "empty" (a size), or None."""
     with contextlib.suppress(KeyError, OSError, RuntimeError, ValueError, TypeError):
+        attributes = h5py.AttributeManager(h5py.Dataset(dataset))
+        if h5py.h5a.exists(dataset, b"MATLAB_empty") and attributes["MATLAB_empty"]:
+            return "empty"
         if h5py.h5a.exists(dataset, b"MATLAB_class"):
-            found = h5py.AttributeManager(h5py.Dataset(dataset))["MATLAB_class"]
+            found = attributes["MATLAB_class"]
             text = found.decode() if isinstance(found, bytes) else str(found)
             return text if text in ("logical", "char") else None
     return None

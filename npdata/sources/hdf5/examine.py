@@ -106,7 +106,7 @@ class Examined:
 
     `external` are the files beside its own that hold rows; `missing` the filters, by number, that
     nothing here can undo, `packing` what its numbers stand for by its attributes,
-    `matlab` the class that MATLAB gave them.
+    `matlab` what MATLAB means by them.
     """
 
     where: str

@@ -110,6 +110,14 @@ def open_datasets(path: str, names: Sequence[str], options: Hdf5Options = AUTO) 
         return [source_of(each, options, budget) for each in examined]
 
 
+MATLAB = {
+    "char": 'class char; decode="matlab" with dtype=str gives a text for each row',
+    "logical": 'class logical; decode="matlab" gives bool',
+    "empty": "an empty array; what is stored is its size, and no values",
+}
+"""What the numbers of each class of MATLAB are."""
+
+
 def source_of(examined: Examined, options: Hdf5Options = AUTO, budget: int | None = None) -> Source:
     """Make the source that was decided for; `budget` is that for decoded chunks, if it is known.
 
@@ -128,9 +136,7 @@ def source_of(examined: Examined, options: Hdf5Options = AUTO, budget: int | Non
     if examined.packing is not None:
         about = (*about, ("packing", shown(examined.packing)))
     if examined.matlab is not None:
-        gives = {"char": "with dtype=str gives a text for each row", "logical": "gives bool"}
-        text = f'class {examined.matlab}; decode="matlab" {gives[examined.matlab]}'
-        about = (*about, ("matlab", text))
+        about = (*about, ("matlab", MATLAB[examined.matlab]))
     source = _read_as_decided(examined, about, options)
     source.packing, source.matlab = examined.packing, examined.matlab
     source.across = functools.partial(_across, examined, about, options)
