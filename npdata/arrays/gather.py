@@ -315,6 +315,21 @@ def copy_values(source: Tensor, out: Tensor) -> Tensor:
     return out
 
 
+def copy_spans(
+    memory: NDArray[np.uint8], begins: NDArray[np.int64], ends: NDArray[np.int64], out: NDArray[Any]
+) -> None:
+    r"""Copy bytes `[begins[k], ends[k])` of `memory` to `out`, one span after the other.
+
+    Examples:
+        >>> out = np.empty(2, np.uint16)
+        >>> copy_spans(np.arange(9, dtype=np.uint8), np.array([7, 0]), np.array([9, 2]), out)
+        >>> out.tobytes()
+        b'\x07\x08\x00\x01'
+    """
+    spans = zip(begins.tolist(), ends.tolist(), strict=True)
+    np.concatenate([memory[a:b] for a, b in spans], out=out.reshape(-1).view(np.uint8))
+
+
 class _Process:
     """Whether this process was `forked`: threads of torch, whoever used them, do not come along."""
 

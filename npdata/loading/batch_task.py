@@ -17,10 +17,10 @@ from npdata.dataset.batch import Batch
 from npdata.dataset.batch_memory import Allocate, allocating_from
 from npdata.dataset.collate import collate
 from npdata.errors import LoaderError
+from npdata.loading.batch_tensors import DTypes, cast, map_tensors, nbytes_of
 from npdata.loading.readahead import Job
 from npdata.loading.shared_generators import warning_of_draws
-from npdata.loading.stats import nbytes_of
-from npdata.loading.to_device import DTypes, Sender, cast, map_tensors
+from npdata.loading.to_device import Sender
 from npdata.sampling.row_numbers import MaskedRows, SeededRows
 
 

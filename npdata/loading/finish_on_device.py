@@ -18,7 +18,7 @@ from npdata.dataset.normalize import Normalize
 from npdata.dataset.numpy_dataset import NumpyDataset
 from npdata.dataset.rows_field import RowsField
 from npdata.dataset.sparse_field import SparseField
-from npdata.loading.to_device import map_fields
+from npdata.loading.batch_tensors import map_fields
 from npdata.loading.wrapped_datasets import one_dataset, rebuilt
 from npdata.sources.decode import UnpackedSource
 from npdata.sources.sparse import CsrSource

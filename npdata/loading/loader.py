@@ -25,6 +25,7 @@ from npdata.dataset.html_table import table
 from npdata.dataset.progress import require_bar
 from npdata.errors import ClosedError, LoaderError, NotBatchedError, explained, no_attribute
 from npdata.loading.accelerate import refuse_a_second_division
+from npdata.loading.batch_tensors import DTypes, cast, map_tensors, require_dtypes
 from npdata.loading.dataloader_arguments import (
     ATTRIBUTES,
     batches_for,
@@ -39,7 +40,6 @@ from npdata.loading.pipeline import Pipeline
 from npdata.loading.residence import Residence
 from npdata.loading.schedule import Auto, Options, Schedule
 from npdata.loading.stats import Counter, LoaderStats
-from npdata.loading.to_device import DTypes, cast, map_tensors, require_dtypes
 from npdata.loading.wrapped_datasets import datasets_within
 from npdata.sampling.iteration import RunBatches
 from npdata.sampling.order.epoch_order import Shuffle

@@ -9,7 +9,6 @@ the function, never to the `Prefetcher`. It knows nothing of batches.
 
 import contextlib
 import itertools
-import os
 import queue
 import threading
 import weakref
@@ -20,7 +19,7 @@ from typing import Any, Generic, Self, TypeVar
 import torch
 
 from npdata.arrays.gather import without_threads
-from npdata.arrays.per_process import this_process
+from npdata.arrays.per_process import ForkSafeLock, this_process
 from npdata.errors import ForkError
 
 Job = TypeVar("Job")
@@ -30,6 +29,8 @@ Outcome = tuple[Any, BaseException | None]
 _Slot = queue.SimpleQueue[Outcome]
 _POLL_SECONDS = 0.5
 """Waiters look again after so long, in case a signal or a call to stop was lost."""
+_starting = ForkSafeLock()
+"""Is held by the thread that starts others."""
 
 
 class _Queue:
@@ -252,7 +253,7 @@ def _start(threads: list[threading.Thread], ready: "queue.SimpleQueue[Outcome]")
         return
     # torch.set_num_threads is meant for the calling thread, but is also what threads that first
     # use torch later begin with: that is put back, for threads of the user.
-    with _Starting.lock:
+    with _starting.get():
         cores = torch.get_num_threads()
         try:
             for thread in threads:
@@ -273,14 +274,3 @@ def _stop(tasks: _Queue, threads: list[threading.Thread], process: int) -> None:
         # Garbage may be collected in any thread, also in one of these.
         if thread.ident is not None and thread is not threading.current_thread():
             thread.join()
-
-
-class _Starting:
-    lock = threading.Lock()
-
-
-def _renew() -> None:
-    _Starting.lock = threading.Lock()
-
-
-os.register_at_fork(after_in_child=_renew)

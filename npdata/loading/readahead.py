@@ -86,8 +86,8 @@ class ReadAhead:
         self._limit = 2 * self._ahead if budget is None else budget
         self._bounded = budget is not None or ahead is not None
         self._rows = rows
-        self._resident: OrderedDict[int, int] = OrderedDict()
-        self._resident_bytes = 0
+        self._announced: OrderedDict[int, int] = OrderedDict()
+        self._announced_bytes = 0
 
     @classmethod
     def of(cls, dataset: Any, budget: int | None) -> Self | None:
@@ -183,19 +183,19 @@ class ReadAhead:
             return [], []  # they would drive each other out
         new = []
         for block, size in zip(blocks.tolist(), sizes.tolist(), strict=True):
-            if block in self._resident:
-                self._resident.move_to_end(block)
+            if block in self._announced:
+                self._announced.move_to_end(block)
                 continue
-            self._resident[block] = size
-            self._resident_bytes += size
+            self._announced[block] = size
+            self._announced_bytes += size
             new.append(block)
         return self._runs(new), self._runs(self._evicted())
 
     def _evicted(self) -> list[int]:
         gone = []
-        while self._resident_bytes > self._limit and len(self._resident) > 1:
-            block, size = self._resident.popitem(last=False)
-            self._resident_bytes -= size
+        while self._announced_bytes > self._limit and len(self._announced) > 1:
+            block, size = self._announced.popitem(last=False)
+            self._announced_bytes -= size
             gone.append(block)
         return gone if self._keep is not None else []
 

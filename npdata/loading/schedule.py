@@ -13,7 +13,7 @@ from typing import Any, Literal, TypeAlias
 import torch
 
 from npdata.errors import LoaderError
-from npdata.loading.to_device import DTypes
+from npdata.loading.batch_tensors import DTypes
 
 Auto: TypeAlias = Literal["auto"]
 

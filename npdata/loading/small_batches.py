@@ -21,9 +21,8 @@ from npdata.arrays.dtypes import NATIVE, torch_dtype
 from npdata.dataset.numpy_dataset import NumpyDataset
 from npdata.dataset.rows_field import RowsField
 from npdata.loading.batch_task import BatchTask, Made
+from npdata.loading.batch_tensors import DTypes, cast, dtypes_of, nbytes_of
 from npdata.loading.readahead import Job
-from npdata.loading.stats import nbytes_of
-from npdata.loading.to_device import DTypes, cast, dtypes_of
 from npdata.loading.wrapped_datasets import is_direct, one_dataset
 from npdata.sampling.epochs import Batches
 from npdata.sampling.row_numbers import MaskedRows, RowNumbers

@@ -8,9 +8,6 @@ a run of small ones one, and figures are of one iteration. It prints nothing.
 import time
 from collections.abc import Callable, Sequence, Sized
 from dataclasses import dataclass, field, fields
-from typing import Any
-
-from torch import Tensor
 
 from npdata.dataset.html_table import table
 
@@ -168,22 +165,3 @@ class Counter:
         given = sizes[: taken - len(rest)]
         nbytes = nbytes * sum(given) // max(1, sum(sizes))
         return batches + len(given), samples + sum(given), before + nbytes
-
-
-def nbytes_of(value: Any) -> int:
-    """Give the bytes of all tensors in `value`.
-
-    Examples:
-        >>> nbytes_of([torch.zeros(3), {"n": torch.zeros(2, dtype=torch.int64), "s": "text"}])
-        28
-    """
-    if isinstance(value, Tensor):
-        return value.nbytes
-    total = 0
-    if isinstance(value, _HOLDERS):
-        for part in value.values() if isinstance(value, dict) else value:
-            total += part.nbytes if isinstance(part, Tensor) else nbytes_of(part)
-    return total
-
-
-_HOLDERS = (list, tuple, dict)

@@ -64,19 +64,6 @@ def _fresh(part: Source, starts: Ints, stops: Ints) -> Runs:
     return runs
 
 
-def copy_spans(memory: NDArray[np.uint8], begins: Ints, ends: Ints, out: NDArray[Any]) -> None:
-    r"""Copy bytes `[begins[k], ends[k])` of `memory` to `out`, one span after the other.
-
-    Examples:
-        >>> out = np.empty(2, np.uint16)
-        >>> copy_spans(np.arange(9, dtype=np.uint8), np.array([7, 0]), np.array([9, 2]), out)
-        >>> out.tobytes()
-        b'\x07\x08\x00\x01'
-    """
-    spans = zip(begins.tolist(), ends.tolist(), strict=True)
-    np.concatenate([memory[a:b] for a, b in spans], out=out.reshape(-1).view(np.uint8))
-
-
 def grouped(owners: Ints) -> list[tuple[int, Ints]]:
     """Give each number in `owners`, ascending, with the places it has there.
 

@@ -17,12 +17,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from npdata.arrays.blocks import BLOCK_BYTES, Blocks
-from npdata.arrays.gather import ByteRows
+from npdata.arrays.gather import ByteRows, copy_spans
 from npdata.arrays.per_process import ForkSafeLock
 from npdata.errors import FieldError, SourceError
 from npdata.sources.base import Access, Source
 from npdata.sources.concatenated.base import Edges
-from npdata.sources.concatenated.runs import copy_spans, read_runs
+from npdata.sources.concatenated.runs import read_runs
 from npdata.sources.file import File
 from npdata.sources.hdf5.attributes import read_packing, shown
 from npdata.sources.hdf5.creation_properties import storage_of

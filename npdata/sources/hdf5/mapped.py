@@ -11,9 +11,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from npdata.arrays.gather import ByteRows
+from npdata.arrays.gather import ByteRows, copy_spans
 from npdata.sources.base import cut
-from npdata.sources.concatenated.runs import copy_spans
 from npdata.sources.file import File
 from npdata.sources.hdf5.chunk_table import ChunkTable
 from npdata.sources.hdf5.chunked import ChunkedSource, ChunkSpec, gather_rows

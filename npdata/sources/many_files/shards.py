@@ -15,10 +15,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from npdata.arrays.dtypes import DType
-from npdata.arrays.gather import ByteRows
+from npdata.arrays.gather import ByteRows, copy_spans
 from npdata.arrays.lazy_torch import torch
 from npdata.errors import ChangedFileError
-from npdata.sources.concatenated.runs import copy_spans
 from npdata.sources.file import ask_for, fill
 from npdata.sources.file_map import page_out
 from npdata.sources.many_files.file_table import FileTable, gone

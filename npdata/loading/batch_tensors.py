@@ -1,0 +1,124 @@
+"""The tensors of a batch, whatever holds them: replaced, cast to other dtypes, counted in bytes.
+
+Idea: a batch is a tensor, or lists, tuples and dicts of them; fields are what the outermost holds.
+Invariant: what is no tensor stays as it is. It knows no device and reads no rows.
+"""
+
+from collections.abc import Callable, Mapping
+from typing import Any, TypeAlias
+
+import torch
+from torch import Tensor
+
+from npdata.dataset.batch_memory import batch_memory
+from npdata.dataset.padded import Padded
+from npdata.errors import LoaderError
+
+DTypes: TypeAlias = torch.dtype | Mapping[Any, torch.dtype] | None
+_HOLDERS = (list, tuple, dict)
+
+
+def map_tensors(function: Callable[[Tensor], Any], value: Any) -> Any:
+    """Give `value` with every tensor inside lists, tuples and dicts replaced.
+
+    Examples:
+        >>> map_tensors(lambda t: len(t), {"x": [torch.zeros(3)], "name": "text"})
+        {'x': [3], 'name': 'text'}
+    """
+    if isinstance(value, Tensor):
+        return function(value)
+    if isinstance(value, dict):
+        return {name: map_tensors(function, part) for name, part in value.items()}
+    if isinstance(value, tuple) and hasattr(value, "_fields"):
+        return type(value)(*(map_tensors(function, part) for part in value))
+    if isinstance(value, list | tuple):
+        return type(value)(map_tensors(function, part) for part in value)
+    return value
+
+
+def map_fields(function: Callable[[Any, Any], Any], batch: Any) -> Any:
+    """Give `batch` with `function(label, part)` in place of each field; a bare one has label 0.
+
+    Examples:
+        >>> map_fields(lambda label, part: (label, part), ["a", "b"])
+        [(0, 'a'), (1, 'b')]
+    """
+    if isinstance(batch, dict):
+        return {label: function(label, part) for label, part in batch.items()}
+    if isinstance(batch, list | tuple):
+        return type(batch)(function(label, part) for label, part in enumerate(batch))
+    return function(0, batch)
+
+
+def cast(batch: Any, dtype: DTypes, after: bool | None = None) -> Any:
+    """Cast the tensors of a batch: all of them to one dtype, or fields by name or position.
+
+    `after` True casts only those that grow, for after the copy, False only the others, for before
+    it; None casts all. Raises `LoaderError` (a ValueError) where a name is no field of the batch.
+
+    Examples:
+        >>> cast([torch.zeros(2), torch.zeros(2)], {1: torch.int8})
+        [tensor([0., 0.]), tensor([0, 0], dtype=torch.int8)]
+    """
+    if dtype is None:
+        return batch
+    if isinstance(batch, Padded):
+        return batch._replace(values=cast(batch.values, dtype, after=after))
+    if isinstance(dtype, torch.dtype):
+        return map_tensors(lambda t: _cast(t, dtype, after), batch)
+    count = len(batch) if isinstance(batch, list | tuple) else 1
+    labels = list(batch if isinstance(batch, dict) else range(count))
+    unknown = [name for name in dtype if name not in labels]
+    if unknown:
+        raise LoaderError(f"dtype= names {unknown[0]!r}, which is no field: {labels}")
+    return map_fields(lambda name, part: cast(part, dtype.get(name), after=after), batch)
+
+
+def require_dtypes(dtype: DTypes) -> None:
+    """Raise `LoaderError` (a ValueError) unless `dtype` is what `cast` takes.
+
+    Examples:
+        >>> require_dtypes({"image": torch.float16})
+    """
+    for each in dtypes_of(dtype):
+        if not isinstance(each, torch.dtype):
+            raise LoaderError(
+                f"dtype={each!r}: expected a torch.dtype, or a mapping of fields to it"
+            )
+
+
+def dtypes_of(dtype: DTypes) -> set[torch.dtype]:
+    """Give the dtypes that `dtype` names.
+
+    Examples:
+        >>> dtypes_of({"image": torch.float16, "label": torch.float16})
+        {torch.float16}
+    """
+    named = dtype.values() if isinstance(dtype, Mapping) else (dtype,)
+    return {each for each in named if each is not None}
+
+
+def nbytes_of(value: Any) -> int:
+    """Give the bytes of all tensors in `value`.
+
+    Examples:
+        >>> nbytes_of([torch.zeros(3), {"n": torch.zeros(2, dtype=torch.int64), "s": "text"}])
+        28
+    """
+    if isinstance(value, Tensor):
+        return value.nbytes
+    total = 0
+    if isinstance(value, _HOLDERS):
+        for part in value.values() if isinstance(value, dict) else value:
+            total += part.nbytes if isinstance(part, Tensor) else nbytes_of(part)
+    return total
+
+
+def _cast(tensor: Tensor, dtype: torch.dtype, after: bool | None) -> Tensor:
+    grows = dtype.itemsize > tensor.dtype.itemsize
+    if tensor.dtype == dtype or (after is not None and after != grows):
+        return tensor
+    there = tensor.device.type != "cpu"
+    if after or there or tensor.is_nested or tensor.layout != torch.strided:
+        return tensor.to(dtype)
+    return batch_memory()(tuple(tensor.shape), dtype).copy_(tensor)

@@ -1,0 +1,38 @@
+"""The tensors of a batch are found and cast in whatever holds them."""
+
+from collections import namedtuple
+
+import pytest
+import torch
+
+from npdata.errors import LoaderError
+from npdata.loading.batch_tensors import cast, map_tensors
+
+Pair = namedtuple("Pair", "x y")
+
+
+def test_tensors_are_found_in_any_container() -> None:
+    batch = {"a": [torch.ones(2)], "b": Pair(torch.ones(1), "text"), "c": (3, None)}
+    moved = map_tensors(lambda tensor: tensor + 1, batch)
+    assert moved["a"][0].tolist() == [2, 2]
+    assert moved["b"] == Pair(torch.tensor([2.0]), "text")
+    assert moved["c"] == (3, None)
+
+
+@pytest.mark.parametrize(
+    "after, expected",
+    [
+        (False, [torch.float32, torch.uint8, torch.float32]),
+        (True, [torch.float64, torch.float32, torch.float32]),
+        (None, [torch.float32] * 3),
+    ],
+)
+def test_casts_that_grow_wait_for_the_copy(after: bool | None, expected: list) -> None:
+    batch = [torch.zeros(2, dtype=d) for d in (torch.float64, torch.uint8, torch.float32)]
+    assert [part.dtype for part in cast(batch, torch.float32, after=after)] == expected
+
+
+def test_a_bare_tensor_is_field_0() -> None:
+    assert cast(torch.zeros(2), {0: torch.int8}).dtype == torch.int8
+    with pytest.raises(LoaderError, match="names 1, which is no field"):
+        cast(torch.zeros(2), {1: torch.int8})
