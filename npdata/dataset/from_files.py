@@ -49,6 +49,9 @@ class FromFiles(ABC):
     def from_npy(cls, *paths: Path_, **options: Any) -> Self:
         """Open `.npy` files: `from_npy("x.npy", "y.npy")` or `from_npy(image="x.npy")`.
 
+        Options are those of `NumpyDataset`. Raises FileNotFoundError, `FormatError`,
+        `TruncatedError` (both a ValueError), and as `NumpyDataset`.
+
         Examples:
             >>> len(npdata.NumpyDataset.from_npy("x.npy", "y.npy"))
             5
@@ -59,6 +62,9 @@ class FromFiles(ABC):
     @explained()
     def from_npz(cls, path: Path_, /, *members: str, **options: Any) -> Self:
         """Open arrays of one `.npz`: those named, or every one as a field of dict samples.
+
+        Options are those of `NumpyDataset`. Raises `MemberNotFoundError` (a KeyError) for a name
+        that is not there, and as `from_npy`.
 
         Examples:
             >>> sorted(npdata.NumpyDataset.from_npz("d.npz")[0])
@@ -117,15 +123,23 @@ class FromFiles(ABC):
     ) -> Self:
         """Open datasets of an HDF5 file: `from_hdf5("d.h5", "x", "y")` or `(..., image="x")`.
 
-        Several paths, or a glob such as `"part-*.h5"` (in natural order), give their rows one after
-        the other. A wildcard in a dataset's name, as in `actions="data/*/actions"`, gives the rows
-        of all groups that match, in natural order; they are the recordings of `windows()`. `groups`
-        picks some of them, in its order. `access`: "library" is h5py, "direct" npdata, "auto"
-        npdata wherever that is sure to be right. Data in other files is refused without
-        `allow_external`; with it, all of those files must be there and whole, or `missing="fill"`
-        gives HDF5's fill values. `locking` is handed to h5py. Raises `FieldError` where no
-        dataset is named, a glob finds nothing or a file comes twice, `MemberNotFoundError`,
-        `DirectAccessError`, `ExternalDataError`, `FileLockError`.
+        Args:
+            path: a file; or several, as a list, a glob such as `"part-*.h5"` (in natural order), a
+                folder or a `.txt` of names, whose rows come one after the other.
+            datasets: their names. A wildcard, as in `"data/*/actions"`, gives the rows of all
+                groups that match, in natural order; they are the recordings of `windows()`.
+            access: "library" is h5py, "direct" npdata; "auto" (the default) is npdata wherever that
+                is sure to be right.
+            allow_external: whether data may lie in other files. Default: False, which refuses it.
+            missing: "error" (the default), or "fill" for HDF5's fill value where a file that
+                `allow_external` allows is not there or is cut short.
+            locking: as in `h5py.File`.
+            groups: the groups to take, in this order: what stands for the wildcard, or whole paths.
+            options: options of `NumpyDataset`, and datasets by name, as `image="x"`.
+
+        Raises `FieldError` (a ValueError) where no dataset is named, a glob finds nothing or a file
+        comes twice, `MemberNotFoundError` (a KeyError), `DirectAccessError`, `ExternalDataError`,
+        `FileLockError` (each a ValueError).
 
         Examples:
             >>> npdata.NumpyDataset.from_hdf5("d.h5", "x", "y")[0][1]

@@ -54,48 +54,57 @@ class NumpyDataset(Overview, FromFiles, Splits, Summed, Dataset[Any]):
     """Rows of arrays and files as samples for PyTorch, without a conversion step.
 
     `NumpyDataset(x, y)` gives tuples `(x[i], y[i])`, `NumpyDataset(x)` bare tensors,
-    `NumpyDataset(image=x, label=y)`, or a mapping, dicts. Every argument is whatever
-    `npdata.open_source` takes: an array, tensor or column, an `np.memmap`, a path to a `.npy`,
-    `"d.npz::x"`, `"d.h5::x"`, an open `h5py.Dataset`; or a dataset of one field, as `npdata.stack`
-    gives. All fields have the same number of rows.
+    `NumpyDataset(image=x, label=y)` dicts. Each option is for all fields that it fits, or a mapping
+    from field name or position.
 
-    Each option is for all fields that it fits, or a mapping from field name or position.
+    Args:
+        *fields: fields of the same number of rows, each whatever `npdata.open_source` takes: an
+            array, tensor or column, an `np.memmap`, a path to a `.npy`, `"d.npz::x"`, `"d.h5::x"`,
+            an open `h5py.Dataset`; or a dataset of one field, as `npdata.stack` gives. One mapping
+            names fields, as `named` does.
+        transform: a function of each sample, in `ds[i]` and in batches. It gets a copy. Where it
+            has a parameter `rng`, it also gets a NumPy generator: made of seed, epoch and position
+            where rows come from `npdata.Loader` or a `BlockBatchSampler`, else of the row alone.
+        batch_transform: a function of each stacked batch, wherever rows leave the dataset, which
+            may take `rng` too. Where samples are asked for (`ds[i]` is a batch of one;
+            `default_collate`; a wrapper), its result is taken apart.
+        dtype: a dtype of torch or NumPy, or its name: casts after reading. A sequence has one (or
+            None) for each field. `str` or `bytes` keeps text. None: numbers stay as they are.
+        ragged: the form of a batch of samples of different lengths (`npdata.ragged`, HDF5 datasets
+            of variable length): "padded" (the default) gives `Padded` values and lengths, "jagged"
+            a nested tensor of torch's jagged layout, "list" a list of tensors.
+        padding: the number that "padded" fills up with. Default: 0.
+        layout: the form of a batch of sparse rows (`npdata.csr`, `"cells.h5ad::X"`): "dense" (the
+            default), or "csr", a tensor of torch's layout.
+        decode: "cf" gives what the numbers of netCDF-4 and other HDF5 files stand for by their
+            attributes: scaled, NaN where missing or not valid, times as int64 nanoseconds since
+            1970. "matlab" makes logical values bool and, with `dtype=str`, char arrays text; "nwb"
+            is the conversion of NWB time series. None: numbers are as stored, and rows that are
+            packed in different ways are refused.
+        columns: which columns of records (tables, structured arrays). A name such as "age" or
+            "pos.x" gives that column alone, several names a dict of them, with text as str.
+            `"t.h5::table.age"` names one column as well. None: all.
+        axis: the axis that the rows lie along, as in `np.moveaxis(array, axis, 0)`. Default: 0; -1
+            is for files of MATLAB, whose first axis is the last here.
+        cache: keeps compressed HDF5 decoded, so that each chunk is decoded once: in a folder, which
+            ranks, workers and later runs share, or with "ram" in memory, for as long as the dataset
+            lives. None: only the chunk cache of the process.
+        cache_bytes: bytes of all that is in the folder (or in memory) together. None: half of what
+            the disk (or memory) has free without it. What was not used for the longest is removed,
+            and of a dataset that does not fit the first chunks are kept.
+        copy: False promises that `transform` does not write into its sample, which is then a view
+            where rows lie in place: a crop reads what it crops. Default: True.
+        **named: fields by name, in place of `fields`.
 
-    - `transform`: a function of each sample, in `ds[i]` and in batches. It gets a copy.
-    - `batch_transform`: a function of each stacked batch, wherever rows leave the dataset. Where
-      samples are asked for (`ds[i]` is a batch of one; `default_collate`; a wrapper), its result is
-      taken apart: `BatchTransformError` (a ValueError) where it has not one row for each.
-    - Either gets a NumPy generator where it has a parameter `rng`: made of seed, epoch and position
-      where rows come from `npdata.Loader` or a `BlockBatchSampler`, else of the row alone.
-    - `copy`: False promises that `transform` does not write into its sample, which is then a view
-      where rows lie in place: a crop reads what it crops. `SampleWrittenError` (a RuntimeError)
-      where it wrote after all.
-    - `dtype`: casts after reading; also a sequence with one (or None) per field. `str` or `bytes`
-      keeps text.
-    - `ragged`: the form of a batch of samples of different lengths (`npdata.ragged`, HDF5 datasets
-      of variable length). "padded" (the default) gives `Padded` values and lengths, filled up with
-      `padding` (0), "jagged" a nested tensor of torch's jagged layout, "list" a list of tensors.
-    - `layout`: likewise for sparse rows (`npdata.csr`, `"cells.h5ad::X"`): "dense" (the default) or
-      "csr", a tensor of torch's layout.
-    - `decode`: "cf" gives what the numbers of netCDF-4 and other HDF5 files stand for by their
-      attributes: scaled, NaN where missing or not valid, times as int64 nanoseconds since 1970.
-      "matlab" makes logical values bool and, with `dtype=str`, char arrays text; "nwb" is the
-      conversion of NWB time series. Without it numbers are as stored, and rows that are packed
-      in different ways are refused.
-    - `columns`: which columns of records (tables, structured arrays). A name such as "age" or
-      "pos.x" gives that column alone, several names a dict of them, with text as str.
-      `"t.h5::table.age"` names one column as well.
-    - `axis`: the axis that the rows lie along, as in `np.moveaxis(array, axis, 0)`: -1 for files of
-      MATLAB, whose first axis is the last here.
-    - `cache`: keeps compressed HDF5 decoded, so that each chunk is decoded once: in a folder, which
-      ranks, workers and later runs share, or with "ram" in memory, for as long as the dataset
-      lives. OSError where nothing can be written in the folder.
-    - `cache_bytes`: bounds all that is in the folder (or in memory) together; None is half of what
-      the disk (or memory) has free without it. What was not used for the longest is removed, and of
-      a dataset that does not fit the first chunks are kept.
-
-    Raises `FieldError` (a ValueError) for fields of different length, for none, and for options
-    that name no field; and whatever opening a field raises.
+    Raises:
+        FieldError: a ValueError, for fields of different length, for none, and for options that
+            name no field.
+        BatchTransformError: a ValueError, from reading samples where the result of
+            `batch_transform` has not one row for each.
+        SampleWrittenError: a RuntimeError, from reading samples where `transform` wrote into one in
+            spite of `copy=False`.
+        OSError: where nothing can be written in the folder of `cache`; besides, whatever opening a
+            field raises.
 
     Examples:
         >>> ds = npdata.NumpyDataset(image="x.npy", label=np.arange(5))
@@ -106,7 +115,7 @@ class NumpyDataset(Overview, FromFiles, Splits, Summed, Dataset[Any]):
     def __init__(
         self,
         /,
-        *fields: SourceLike | Mapping[str, SourceLike],
+        *fields: "SourceLike | Mapping[str, SourceLike]",
         transform: Transform | None = None,
         batch_transform: Transform | None = None,
         dtype: object = None,
@@ -119,7 +128,7 @@ class NumpyDataset(Overview, FromFiles, Splits, Summed, Dataset[Any]):
         cache: CachePlace | Mapping[Any, CachePlace] | None = None,
         cache_bytes: int | None = None,
         copy: bool = True,
-        **named: SourceLike,
+        **named: "SourceLike",
     ) -> None:
         require_flag("copy", copy)
         transforms = Transforms.of(transform, batch_transform, copy)
@@ -307,7 +316,7 @@ class NumpyDataset(Overview, FromFiles, Splits, Summed, Dataset[Any]):
         length: int | Offsets | Mapping[str | int, int | Offsets],
         *,
         stride: int = 1,
-        borders: ArrayLike | str | int | None = None,
+        borders: "ArrayLike | str | int | None" = None,
         edge: Edge = "drop",
         mask: bool = False,
     ) -> "NumpyDataset":

@@ -48,39 +48,57 @@ from npdata.sampling.sampler import BlockBatchSampler
 
 
 class Loader:
-    """Iterate over the batches of a dataset, made by threads: the fast lane beside DataLoader.
+    """Iterate over the batches of a dataset, made by threads of this process, in order.
 
-    `dataset` is a map-style dataset with `__getitems__`: a `NumpyDataset`, a `Subset` or
-    `StackDataset` of them, one of your own. Batches are what `npdata.collate` gives.
-
-    - `batch_size`, `shuffle`, `drop_last`: as in a DataLoader, so rows come in the order of the
-      file unless asked otherwise. `shuffle=True` permutes all rows, as "full" does; "block" reads
-      compressed or cold files faster; see `BlockBatchSampler`. `seed` decides every order.
-    - `sampler`: an iterable of batches of row numbers, which decides all of these; or of single
-      row numbers beside a `batch_size`, as in a DataLoader. `batch_sampler` is the former.
-    - `indices`, `weights`, `rank`, `world_size`, `uneven`, `num_samples`, `steps_per_epoch`: as in
-      `BlockBatchSampler`.
-    - `num_threads`: "auto" looks at the size of a batch and how it is read (as in `describe()`);
-      0 makes each batch when it is asked for, in the caller.
-    - `prefetch`: so many batches are being made or ready while the loop uses one.
-    - `device`: batches arrive there, copied from pinned memory on a stream of their own.
-    - `pin_memory`: "auto" pins where an accelerator is there.
-    - `dtype`: a torch.dtype, or a mapping from field name or position to one; cast after the copy
-      to the device where fewer bytes are copied so.
-    - `memory_budget`: bytes of files and batches that the loader keeps in memory; pages
-      already read are dropped. None: the system decides.
-    - `progress`: draw a bar; needs the extra `cli`.
-    - `resident`: True loads the rows once, with the first batch, into memory or onto `device`, and
-      gathers all batches there; "auto" does so where it is faster and they fit into half of what
-      is free. The file is not looked at any more after that.
-
-    Other arguments of a DataLoader are understood where they ask for nothing else than what is done
-    here (`num_workers=0`, `collate_fn=npdata.collate`), and refused with npdata's word where not.
+    Batches are what `npdata.collate` gives, and each iteration is the next epoch. An error is
+    raised in the place of its batch, with a note of the batch and its rows, and ends the iteration.
     What takes only a DataLoader, as Keras does, takes `DataLoader(loader, batch_size=None)`.
 
-    Each iteration is the next epoch. An error is raised in the place of its batch, with a note of
-    the batch and its rows, and ends the iteration. Raises `LoaderError` (a ValueError) for options
-    that cannot be, `NotBatchedError` (a TypeError), `DeviceError` (a RuntimeError).
+    Args:
+        dataset: a map-style dataset with `__getitems__`: a `NumpyDataset`, a `Subset` or
+            `StackDataset` of them, one of your own.
+        batch_size: samples of a batch, on each rank. None: `sampler` decides.
+        shuffle: False (the default) keeps the order of the file, as a DataLoader does. True
+            permutes all rows, as "full" does; "block" reads compressed or cold files faster: see
+            `BlockBatchSampler`.
+        seed: an int of at least 0, which decides every order and random number. Default: 0.
+        drop_last: whether rows at the end that make no whole batch are left out. Default: False.
+        sampler: an iterable of batches of row numbers, which decides the order, the batch size and
+            the ranks; or of single row numbers beside a `batch_size`, as in a DataLoader.
+        indices: only these rows: row numbers, or a bool mask of the dataset. None: all.
+        weights: one weight for each row of the dataset: rows are drawn with replacement.
+        rank: the number of this process, from 0 on. None: that of torch.distributed.
+        world_size: the number of processes that divide the rows; given with `rank`, or not at all.
+        uneven: what happens to rows that do not divide by the ranks: "pad" (the default), "mask",
+            "ragged" or "drop", as in `BlockBatchSampler`.
+        num_samples: samples of an epoch, over all ranks. None: as many as there are rows.
+        steps_per_epoch: batches of an epoch on each rank, in place of `num_samples`.
+        num_threads: "auto" (the default) looks at the size of a batch and how it is read, and
+            `describe()` gives the reason; 0 makes each batch when it is asked for, in the caller.
+        prefetch: batches that are ready or being made while the loop uses one. Default: 4.
+        device: a device of torch or its name: batches arrive there, copied from pinned memory on a
+            stream of their own. None: they stay in memory.
+        pin_memory: whether batches in memory are pinned; "auto" (the default) pins where an
+            accelerator is there.
+        dtype: a torch.dtype, or a mapping from field name or position to one. The cast comes after
+            the copy to the device where fewer bytes are copied so. None: as the dataset has it.
+        memory_budget: bytes of files and batches that the loader keeps in memory; pages already
+            read are dropped. None: the system decides.
+        progress: whether a bar is drawn, which needs the extra `cli`. Default: False.
+        resident: True loads the rows once, with the first batch, into memory or onto `device`, and
+            gathers all batches there; "auto" does so where it is faster and they fit into half of
+            what is free. The file is not looked at any more after that. Default: False.
+        **words: other arguments of a DataLoader. They are understood where they ask for nothing
+            else than what is done here (`num_workers=0`, `collate_fn=npdata.collate`,
+            `batch_sampler=`), and refused with npdata's word where not.
+
+    Raises:
+        LoaderError: a ValueError, for options that cannot be, or not together.
+        NotBatchedError: a TypeError, for a dataset without `__getitems__`.
+        DeviceError: a RuntimeError, for a device that is not there.
+        DoesNotFitError: a MemoryError, with the first batch, for rows that `resident=True` cannot
+            hold.
+        MissingExtraError: an ImportError, for `progress=True` without its package.
 
     Examples:
         >>> loader = npdata.Loader(npdata.NumpyDataset(np.arange(5)), 2)
@@ -98,8 +116,8 @@ class Loader:
         seed: int = 0,
         drop_last: bool = False,
         sampler: Any = None,
-        indices: ArrayLike | None = None,
-        weights: ArrayLike | None = None,
+        indices: "ArrayLike | None" = None,
+        weights: "ArrayLike | None" = None,
         rank: int | None = None,
         world_size: int | None = None,
         uneven: Uneven = "pad",
@@ -284,7 +302,16 @@ class Loader:
     def state_dict(self) -> dict[str, Any]:
         """Give the state after the batches that the iteration begun last has given.
 
-        It is the sampler's, so it fits any number of threads, a DataLoader and other ranks.
+        It is the sampler's, so it fits any number of threads, a DataLoader and other ranks. Raises
+        `LoaderError` (a ValueError) for a sampler without states.
+
+        Examples:
+            >>> loader = npdata.Loader(npdata.NumpyDataset(np.arange(6)), 2)
+            >>> first = next(iter(loader))
+            >>> state = loader.state_dict()
+            >>> loader.load_state_dict(state)
+            >>> [batch.tolist() for batch in loader]
+            [[2, 3], [4, 5]]
         """
         sampler, now = self._sampler, self._current
         batches = None if now is None else now.batches
@@ -299,7 +326,10 @@ class Loader:
 
     @explained()
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        """Let the next iteration go on where the state was; raises `StateError`."""
+        """Let the next iteration go on where the state was; an example is at `state_dict`.
+
+        Raises `StateError` (a ValueError), which names both values, for the state of another order.
+        """
         _method_of(self._sampler, "load_state_dict")(state)
         self._current = None
 

@@ -38,32 +38,45 @@ from npdata.sampling.trainers import (
 class BlockBatchSampler(FoundByLightning, BatchSampler):
     """Yield batches of row numbers, int64 arrays, to give to a DataLoader as `batch_sampler`.
 
-    `data` is a dataset (its `blocks`, if it has any, are the blocks of the shuffle) or a number
-    of rows. `batch_size` is per rank.
-
-    - `shuffle`: "block" permutes blocks, pools `window_blocks` of them and permutes the rows of
-      the pool; "full" permutes all rows; False keeps the order of the file.
-    - `block_rows`: rows of a block, instead of the dataset's own blocks.
-    - `rank`, `world_size`: taken from torch.distributed when an epoch begins, unless given.
-    - `uneven`, what happens after the last step in which every rank has a whole batch: "pad"
-      repeats fewer rows than there are ranks, so that ranks have equally many; "mask" fills up
-      likewise and yields `MaskedRows` that mark the padding; "ragged" gives ranks different
-      numbers of rows, perhaps none; "drop" leaves the rest out, as `drop_last=True` does with any.
-    - `lanes`: deal the blocks to so many lanes, of which each rank owns its share; a multiple of
-      every world size to come. None is one lane that all ranks share.
-    - `max_rows`: in place of `batch_size`, as many samples of different lengths as make at most so
-      many rows, after padding or with `padded=False` without it. Samples of similar length come
-      together, inside pools of some 64 batches of the shuffle. Ranks take turns, and "pad" and
-      "mask" repeat whole batches in the last turn.
-    - `indices`: only these rows: row numbers, or a bool mask of the dataset. `weights`: draw with
-      replacement, one weight for each row of the dataset, as many draws as there are rows.
-    - `num_samples`: so many samples an epoch, over all ranks, or `steps_per_epoch`: so many steps.
-      Without weights they are no more than there are rows, and each epoch begins a new order.
-
-    Over a dataset with a transform that takes `rng`, batches are `SeededRows`.
-
     Each iteration is the next epoch, from 0 on, unless `set_epoch` or `load_state_dict` says
-    otherwise. Raises SamplerError (a ValueError) for what cannot be.
+    otherwise. Over a dataset with a transform that takes `rng`, batches are `SeededRows`.
+
+    Args:
+        data: a dataset (its `blocks`, if it has any, are the blocks of the shuffle), or a number of
+            rows.
+        batch_size: samples of a batch, on each rank.
+        shuffle: "block" (the default) permutes blocks, pools `window_blocks` of them and permutes
+            the rows of the pool; "full", or True, permutes all rows; False keeps the order of the
+            file.
+        max_rows: in place of `batch_size`: as many samples of different lengths as make at most so
+            many rows. Samples of similar length come together, inside pools of some 64 batches of
+            the shuffle. Ranks take turns, and "pad" and "mask" repeat whole batches in the last
+            turn.
+        padded: whether `max_rows` counts padding. Default: True.
+        seed: an int of at least 0, which decides every order. Default: 0.
+        drop_last: whether what makes no whole step of all ranks is left out, as `uneven="drop"`
+            does. Default: False.
+        block_rows: rows of a block, instead of the dataset's own blocks.
+        window_blocks: blocks whose rows are mixed. None: 64, or fewer where decoded chunks would
+            take more than a quarter of the memory for them.
+        rank: the number of this process, from 0 on. None: that of torch.distributed when an epoch
+            begins.
+        world_size: the number of processes that divide the rows; given with `rank`, or not at all.
+        uneven: what happens after the last step in which every rank has a whole batch: "pad" (the
+            default) repeats fewer rows than there are ranks, so that ranks have equally many;
+            "mask" fills up likewise and yields `MaskedRows` that mark the padding; "ragged" gives
+            ranks different numbers of rows, perhaps none; "drop" leaves the rest out.
+        lanes: deals the blocks to so many lanes, of which each rank owns its share; a multiple of
+            every world size to come. None: one lane that all ranks share.
+        weights: one weight for each row of the dataset: rows are drawn with replacement, as many as
+            the dataset has.
+        indices: only these rows: row numbers, or a bool mask of the dataset. None: all.
+        num_samples: samples of an epoch, over all ranks; without weights no more than there are
+            rows. Each epoch begins a new order. None: as many as there are rows.
+        steps_per_epoch: batches of an epoch on each rank, in place of `num_samples`.
+
+    Raises:
+        SamplerError: a ValueError, for an order, a batch or a rank that cannot be.
 
     Examples:
         >>> sampler = BlockBatchSampler(5, 2, shuffle=False)
@@ -88,8 +101,8 @@ class BlockBatchSampler(FoundByLightning, BatchSampler):
         world_size: int | None = None,
         uneven: Uneven = "pad",
         lanes: int | None = None,
-        weights: ArrayLike | None = None,
-        indices: ArrayLike | None = None,
+        weights: "ArrayLike | None" = None,
+        indices: "ArrayLike | None" = None,
         num_samples: int | None = None,
         steps_per_epoch: int | None = None,
     ) -> None:

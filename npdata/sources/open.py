@@ -58,12 +58,16 @@ def open_source(
 ) -> Source:
     """Open rows, wherever they lie: the one function behind every argument of `NumpyDataset`.
 
-    `source` is an array, an `np.memmap` (or a view of one), a path to a `.npy`, `"d.npz::member"`,
-    `"d.h5::dataset"`, an open `h5py.Dataset`, or a `Source`, which is given back. A tensor, a
-    column of pandas, polars or Arrow, and whatever gives an array by `__array__` or DLPack is read
-    in place where its library can, as `describe()` shows; a list is copied. A raw binary
-    file needs `dtype`, may have `shape` with one -1, and begins at byte `offset`. Rows are read
-    lazily.
+    Rows are read when they are asked for.
+
+    Args:
+        source: an array, an `np.memmap` (or a view of one), a path to a `.npy`, `"d.npz::member"`,
+            `"d.h5::dataset"`, an open `h5py.Dataset`, or a `Source`, which is given back. A tensor,
+            a column of pandas, polars or Arrow, and whatever gives an array by `__array__` or
+            DLPack is read in place where its library can, as `describe()` shows; a list is copied.
+        dtype: the NumPy dtype of a raw binary file; None for all else.
+        shape: of a raw file, rows first; one size may be -1. None: (-1,).
+        offset: the byte of a raw file at which its rows begin. None: 0.
 
     Raises `FileNotFoundError`, `FormatError`, `MemberNotFoundError`, `TruncatedError` and
     `UnsupportedSourceError`, all with the place and what to do.
