@@ -52,8 +52,9 @@ class RowsField(Field):
 
     @property
     def joins(self) -> tuple[Any, ...] | None:
-        """The shape and dtype of its rows."""
-        return type(self), self._row_shape, self.source.dtype, self.asked
+        """The shape and dtype of its rows; numbers that stand for names may be of any width."""
+        dtype = "codes" if self.source.categories else self.source.dtype
+        return type(self), self._row_shape, dtype, self.asked
 
     def _refused(self, reason: str) -> ConversionError:
         if self.source.matlab == "char":

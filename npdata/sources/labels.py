@@ -1,8 +1,8 @@
-"""Labels taken from the names of files: numbers, with the names that they stand for.
+"""Labels: numbers, with the names that they stand for, such as those of folders.
 
 Idea: "the label is the folder's name" is a function or a regular expression over the path; names
-become 0, 1, 2, ... in natural order, and numbers stay what they are. Invariant: every file has a
-label, and all labels are of one kind. It looks at no file.
+become 0, 1, 2, ... in natural order, and numbers stay what they are. Invariant: all labels of a
+source are of one kind, and a number stands for one name in all parts of a field.
 """
 
 import re
@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from npdata.errors import FieldError
-from npdata.sources.base import Access
+from npdata.sources.base import Access, Source
 from npdata.sources.many_files.file_list import packed, unpacked
 from npdata.sources.memory import MemorySource
 from npdata.sources.natural_order import naturally_sorted
@@ -49,6 +49,64 @@ class LabelSource(MemorySource):
 
 def _unpickled(values: Any, *about: Any) -> LabelSource:
     return LabelSource(unpacked(values), *about)
+
+
+def in_one_code(parts: Sequence[Source]) -> Sequence[Source]:
+    """Give parts whose numbers stand for the same names: all of theirs, as they come.
+
+    The numbers of the first part stay. Raises `FieldError` where only some parts have names, and
+    for windows of parts with different ones.
+
+    Examples:
+        >>> a, b = LabelSource(np.array([0, 1]), "BT"), LabelSource(np.array([0, -1, 1]), "KT")
+        >>> both = in_one_code([a, b])
+        >>> both[1].categories, both[1].table.array.tolist()
+        (('B', 'T', 'K'), [2, -1, 1])
+    """
+    names = tuple(dict.fromkeys(name for part in parts for name in part.categories))
+    if not names:
+        return parts
+    named = next(part for part in parts if part.categories)
+    for part in parts:
+        if not part.categories and not _all_missing(part):
+            raise FieldError(
+                f"{part.where} holds numbers, and {named.where} numbers that stand for names; they "
+                "make no one field"
+            )
+    dtypes = {part.dtype for part in parts}
+    if len(dtypes) == 1 and all(part.categories == names for part in parts):
+        return parts
+    dtype = np.result_type(*dtypes, np.min_scalar_type(-len(names)))
+    return [_recoded(part, names, dtype) for part in parts]
+
+
+def _all_missing(part: Source) -> bool:
+    return isinstance(part, LabelSource) and bool((part.table.array < 0).all())
+
+
+def _recoded(part: Source, names: tuple[str, ...], dtype: np.dtype[Any]) -> LabelSource:
+    if len(part.shape) > 1:
+        raise FieldError(
+            f"windows of {part.where} and of another field have numbers that stand for different "
+            "names; make windows of the sum: (a + b).windows(...)"
+        )
+    stored = np.empty(part.shape, part.dtype)
+    part.read_run(0, stored)
+    code = {name: k for k, name in enumerate(names)}
+    codes = np.array([*(code[name] for name in part.categories), -1], dtype)
+    values = np.where(stored < 0, stored, codes[stored]).astype(dtype)
+    return LabelSource(values, names, part.where, part.access.reason, shown_categories(names))
+
+
+def shown_categories(names: Sequence[str]) -> tuple[tuple[str, str], ...]:
+    """Give the line of `describe()` about categories.
+
+    Examples:
+        >>> shown_categories(["B", "T"])
+        (('codes', "of 2 categories: 'B', 'T'"),)
+    """
+    shown = ", ".join(map(repr, names[:5])) + (", ..." if len(names) > 5 else "")
+    return (("codes", f"of {len(names)} categories: {shown}"),)
 
 
 def labels_of(paths: Iterable[str], label_from: LabelFrom) -> LabelSource:

@@ -21,6 +21,7 @@ from npdata.sources.concatenated.base import Edges, EndToEnd
 from npdata.sources.concatenated.parts import Parts, require_alike, rows_of
 from npdata.sources.concatenated.runs import read_runs
 from npdata.sources.concatenated.summary import Summary
+from npdata.sources.labels import in_one_code, shown_categories
 from npdata.sources.many_files.file_table import FileTable
 from npdata.sources.many_files.shards import Shard, Shards
 from npdata.sources.memory import MemorySource
@@ -41,6 +42,8 @@ class ConcatSource(EndToEnd):
     def __init__(self, parts: Sequence[Source] | Parts, paths: Sequence[str] = ()) -> None:
         """Join the parts; raises `FieldError` where their rows differ, naming both.
 
+        Numbers that stand for names stand for the same ones in all parts.
+
         `paths` are the names of the files that the parts come from, one each, where they do.
         """
         super().__init__()
@@ -48,12 +51,17 @@ class ConcatSource(EndToEnd):
             self.dtype, row_shape = parts.kind
             self.shape = (int(parts.lengths.sum()), *row_shape)
             self._summary = _summary_of(parts)
+            self.categories = parts.own[0].categories if 0 in parts.own else ()
         else:
+            self._summary = Summary.joined(map(_summary, parts))
+            parts = in_one_code(parts)
+            self.categories = parts[0].categories
             require_alike((part.where, rows_of(part.shape[1:], part.dtype)) for part in parts)
             self.dtype, self.missing = parts[0].dtype, parts[0].missing
             self.shape = (sum(map(len, parts)), *parts[0].shape[1:])
-            self._summary = Summary.joined(map(_summary, parts))
         self.where, self.access, self.details = self._summary.described()
+        if self.categories:
+            self.details = shown_categories(self.categories)
         self._given = parts
         self.paths = paths
 

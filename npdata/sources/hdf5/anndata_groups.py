@@ -15,7 +15,7 @@ from npdata.sources.hdf5.layout import open_file
 from npdata.sources.hdf5.links import require_inside
 from npdata.sources.hdf5.listing import encoded_kind, text_of
 from npdata.sources.hdf5.open import open_hdf5
-from npdata.sources.labels import LabelSource
+from npdata.sources.labels import LabelSource, shown_categories
 from npdata.sources.sparse import CsrSource
 
 
@@ -57,10 +57,8 @@ def open_encoded(path: str, name: str, options: Hdf5Options) -> Source | None:
         read = np.empty(codes.shape, codes.dtype)
         codes.read_run(0, read)
         codes.close()
-        shown = ", ".join(map(repr, names[:5])) + (", ..." if len(names) > 5 else "")
-        details = (("codes", f"of {len(names)} categories: {shown}"),)
         reason = "codes of a categorical column, read at opening"
-        return LabelSource(read, names, where, reason, details)
+        return LabelSource(read, names, where, reason, shown_categories(names))
     data, indices, indptr = (open_hdf5(path, f"{name}/{part}", options) for part in needed)
     return CsrSource(data, indices, indptr, shape)
 
