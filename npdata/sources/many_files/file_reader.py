@@ -19,6 +19,7 @@ from npdata.errors import FormatError
 from npdata.sources.file import ask_for, fill
 from npdata.sources.many_files.file_table import (
     INODE,
+    ONE_DTYPE,
     UNKNOWN,
     FileTable,
     RawFormat,
@@ -27,6 +28,7 @@ from npdata.sources.many_files.file_table import (
     opened,
 )
 from npdata.sources.many_files.file_threads import for_each
+from npdata.sources.many_files.one_value import OneValue
 
 FEW = 16
 LARGE_BYTES = 1 << 19
@@ -59,7 +61,7 @@ class FileReader:
         large = sum(out.nbytes for out in outs) >= LARGE_BYTES * len(outs) > LARGE_BYTES
 
         def read(k: int) -> None:
-            if outs[k].size:
+            if outs[k].size or known[k][2] == UNKNOWN:
                 self._read(known[k], outs[k])
 
         for_each(read, range(len(outs)), shared=large)
@@ -98,6 +100,8 @@ class FileReader:
         table = self.table
         table.require(number, os.stat(path))  # noqa: PTH116
         source = table.source(number, self.raw)
+        if isinstance(source, OneValue):
+            out = out.reshape(-1)
         try:
             if (source.shape, source.dtype) != (out.shape, out.dtype):
                 raise gone(path)
@@ -110,9 +114,11 @@ class FileReader:
         table = self.table
         kind, shape = facts.kind, facts.kind.shape(facts.length)
         if (kind.dtype, shape) != self._first:
+            same = kind.dtype == self._first[0]
+            rule = "with check='open' shapes may differ" if same else ONE_DTYPE
             raise FormatError(
                 f"{table.files[number]} holds {shape} of {kind.dtype}, and {table.files[0]} "
-                f"{self._first[1]} of {self._first[0]}; with check='open' shapes may differ"
+                f"{self._first[1]} of {self._first[0]}; {rule}"
             )
         if kind.packing != table.kinds[0].packing:
             raise FormatError(

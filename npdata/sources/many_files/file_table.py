@@ -8,6 +8,7 @@ identity (inode, size, time of change), by which a reader sees that it is still 
 `offset` is -1, and they are read by their own source. It keeps no file open.
 """
 
+import contextlib
 import errno
 import io
 import os
@@ -21,13 +22,20 @@ import numpy as np
 from numpy.typing import NDArray
 
 from npdata.arrays.dtypes import DType
-from npdata.errors import ChangedFileError, FormatError, MemberNotFoundError, TruncatedError
+from npdata.errors import (
+    ChangedFileError,
+    FormatError,
+    MemberNotFoundError,
+    SourceError,
+    TruncatedError,
+)
 from npdata.sources import npy, npz
 from npdata.sources.base import Source
 from npdata.sources.file import FileIdentity
 from npdata.sources.hdf5 import open_hdf5
 from npdata.sources.many_files.file_list import FileList, packed, unpacked
 from npdata.sources.many_files.file_threads import for_each
+from npdata.sources.many_files.one_value import OneValue, hdf5_value, npz_value
 from npdata.sources.mapped import MappedSource, Place
 from npdata.sources.npy import NpyHeader, read_header
 from npdata.sources.npz import npz_members
@@ -39,6 +47,7 @@ _NO_WAIT = os.O_NONBLOCK  # to open a pipe would wait for whoever writes into it
 _HEADER = 128
 _PART = 512
 UNKNOWN = -1
+ONE_DTYPE = "all files of a field hold one dtype"
 INODE = (1 << 63) - 1
 """So much of an inode is kept: some file systems use all 64 bits."""
 
@@ -298,7 +307,8 @@ def _kind(header: NpyHeader) -> Kind:
 
 
 def _known_of(source: Source) -> KnownFile:
-    kind, offset = Kind(source.dtype, source.shape[1:], False, source.packing), UNKNOWN
+    rest = None if isinstance(source, OneValue) else source.shape[1:]
+    kind, offset = Kind(source.dtype, rest, False, source.packing), UNKNOWN
     if isinstance(source, MappedSource):
         _, identity, place = source.stored
         of: dict[str, Any] = {"offset": place.offset, "dtype": place.dtype, "shape": place.shape}
@@ -320,11 +330,18 @@ def _opened_alone(files: FileList, number: int, raw: RawFormat | None) -> Source
         return npy.open_npy(path)
     with Path(path).open("rb") as stream:
         magic = stream.read(2)
-    if magic == npz.MAGIC:
-        return npz.examine_npz(path, member).source
     if magic == npy.MAGIC[:2]:
         raise MemberNotFoundError(f"{path} is a .npy of one array and has no {member!r}")
-    return open_hdf5(path, member)
+    zipped = magic == npz.MAGIC
+    try:
+        return npz.examine_npz(path, member).source if zipped else open_hdf5(path, member)
+    except SourceError as error:
+        value = None
+        with contextlib.suppress(OSError, ValueError, KeyError):
+            value = npz_value(path, member) if zipped else hdf5_value(path, member)
+        if value is None:
+            raise error from None
+        return value
 
 
 def opened(path: bytes) -> int:

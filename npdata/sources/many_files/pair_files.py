@@ -13,6 +13,8 @@ from npdata.errors import FieldError
 from npdata.sources.many_files.file_list import SEPARATOR, FileList
 from npdata.sources.many_files.find_files import Found
 
+IN_ONE_ORDER = "give the files of each field as a list, in one order: NumpyDataset(x=stack([...]))"
+
 
 def pair_files(found: Mapping[str, Found]) -> dict[str, FileList]:
     """Give the files of each field, in the order of the first field.
@@ -25,7 +27,7 @@ def pair_files(found: Mapping[str, Found]) -> dict[str, FileList]:
         >>> list(pair_files({"image": images, "mask": masks})["mask"])
         ['n/1.npy', 'n/2.npy']
     """
-    keys = {label: keys_of(each) for label, each in found.items()}
+    keys = dict(zip(found, keys_of(*found.values()), strict=True))
     (first, wanted), *others = keys.items()
     numbers = {key: k for k, key in enumerate(wanted)}
     if len(numbers) < len(wanted):
@@ -36,34 +38,37 @@ def pair_files(found: Mapping[str, Found]) -> dict[str, FileList]:
         places = {key: k for k, key in enumerate(own)}
         if len(places) < len(own):
             raise _twice(label, files, own)
-        for key, number in numbers.items():
-            if key not in places:
-                raise _alone(first, found[first].files[number], label, files)
-        for key, number in places.items():
-            if key not in numbers:
-                raise _alone(label, files[number], first, found[first].files)
+        if places.keys() != numbers.keys():
+            raise _unpaired((first, found[first].files, wanted), (label, files, own))
         paired[label] = files if own == wanted else files.take([places[key] for key in wanted])
     return paired
 
 
-def keys_of(found: Found) -> list[str]:
-    """Give what each file is known by.
+def keys_of(*found: Found) -> list[list[str]]:
+    """Give what each file of each field is known by.
 
     Examples:
         >>> from npdata.sources.many_files.find_files import find_files
-        >>> keys_of(find_files(["d/a/x.npy", "d/b/x.npy"])), keys_of(find_files(["d/a/x.npy"]))
-        (['a', 'b'], ['x'])
+        >>> folders, flat = find_files(["d/a/x.npy", "d/b/x.npy"]), find_files(["d/a/x.npy"])
+        >>> keys_of(folders), keys_of(flat)
+        ([['a', 'b']], [['x']])
     """
-    files, anchor = found
-    texts = [files.text(k) for k in range(len(files))]
-    stems = [_stem(os.path.basename(text)) for text in texts]  # noqa: PTH119
-    if len(set(stems)) < len(stems):
-        below = [text.removeprefix(anchor) for text in texts]
-        same = len(set(stems)) == 1
-        stems = [os.path.dirname(text) if same else _stem(text) for text in below]  # noqa: PTH120
-    if len({files.member(k) for k in range(len(files))}) > 1:
-        stems = [f"{stem}{SEPARATOR}{files.member(k)}" for k, stem in enumerate(stems)]
-    return stems
+    stems = [_stems(each.files) for each in found]
+    several = [set(each) for each in stems]
+    apart = any(1 < len(known) < len(each) for known, each in zip(several, stems, strict=True))
+    keys = []
+    for (files, anchor), own, known in zip(found, stems, several, strict=True):
+        if len(known) < len(own):
+            below = [files.text(k).removeprefix(anchor) for k in range(len(files))]
+            own = [_stem(text) if apart else os.path.dirname(text) for text in below]  # noqa: PTH120
+        if len({files.member(k) for k in range(len(files))}) > 1:
+            own = [f"{stem}{SEPARATOR}{files.member(k)}" for k, stem in enumerate(own)]
+        keys.append(own)
+    return keys
+
+
+def _stems(files: FileList) -> list[str]:
+    return [_stem(os.path.basename(files.text(k))) for k in range(len(files))]  # noqa: PTH119
 
 
 def _stem(name: str) -> str:
@@ -71,20 +76,39 @@ def _stem(name: str) -> str:
 
 
 def _twice(label: str, files: FileList, keys: list[str]) -> FieldError:
-    known: dict[str, int] = {}
-    for k, key in enumerate(keys):
-        if key in known:
+    first, again = _same(keys)
+    return FieldError(
+        f"field {label!r} has {files[first]} and {files[again]}, which are both known by "
+        f"{keys[first]!r}; {IN_ONE_ORDER}"
+    )
+
+
+def _unpaired(*sides: tuple[str, FileList, list[str]]) -> FieldError:
+    """Say which file has no partner; first which two have one stem, where that is the reason."""
+    for (label, files, _), (other, others, _) in (sides, sides[::-1]):
+        stems, known = _stems(files), set(_stems(others))
+        if len(set(stems)) < len(stems) and len(known) == len(others):
+            first, again = _same(stems)
             return FieldError(
-                f"field {label!r} has {files[known[key]]} and {files[k]}, which are both known by "
-                f"{key!r}; give the files of each field as a list, in one order, by "
-                f"NumpyDataset({label}=npdata.stack([...]), ...)"
+                f"field {label!r} has {files[first]} and {files[again]}, both of the stem "
+                f"{stems[first]!r}, so that one has no partner in field {other!r}; {IN_ONE_ORDER}"
             )
-        known[key] = k
+    for (label, files, keys), (other, others, partners) in (sides, sides[::-1]):
+        known = set(partners)
+        alone = next((k for k, key in enumerate(keys) if key not in known), None)
+        if alone is not None:
+            return FieldError(
+                f"{files[alone]} of field {label!r} has no partner among the {len(others)} files "
+                f"of field {other!r}, such as {others[0]}; files of different fields belong "
+                "together by their stem"
+            )
     raise AssertionError
 
 
-def _alone(label: str, file: str, other: str, files: FileList) -> FieldError:
-    return FieldError(
-        f"{file} of field {label!r} has no partner among the {len(files)} files of field "
-        f"{other!r}, such as {files[0]}; files of different fields belong together by their stem"
-    )
+def _same(keys: list[str]) -> tuple[int, int]:
+    """Give the places of the first two keys that are the same."""
+    known: dict[str, int] = {}
+    for k, key in enumerate(keys):
+        if known.setdefault(key, k) != k:
+            return known[key], k
+    raise AssertionError

@@ -16,7 +16,7 @@ from npdata.sources.base import Access, Source
 from npdata.sources.concatenated.summary import and_more
 from npdata.sources.many_files.file_list import FileList
 from npdata.sources.many_files.file_reader import FileReader
-from npdata.sources.many_files.file_table import FileTable, RawFormat
+from npdata.sources.many_files.file_table import ONE_DTYPE, FileTable, RawFormat
 from npdata.sources.packing import Packings
 from npdata.sources.ragged import OBJECTS, RaggedSource
 
@@ -141,6 +141,6 @@ def _require_one_dtype(table: FileTable) -> None:
     if other is not None:
         number = int(np.flatnonzero(table.kind == other)[0])
         raise FieldError(
-            f"{table.files[number]} holds {dtypes[other]}, and {table.files[0]} {dtypes[0]}; all "
-            f"files of a field hold one dtype"
+            f"{table.files[number]} holds {dtypes[other]}, and {table.files[0]} {dtypes[0]}; "
+            f"{ONE_DTYPE}"
         )

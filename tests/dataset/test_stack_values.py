@@ -1,0 +1,73 @@
+"""Samples of `npdata.stack` that are one value each, or have no value at all."""
+
+import pickle
+from pathlib import Path
+
+import h5py
+import numpy as np
+import pytest
+
+import npdata
+from npdata.errors import FormatError, SourceError
+
+LABELS = [3, 1, 2, 9]
+
+
+@pytest.fixture(params=["npz", "compressed npz", "HDF5"])
+def samples(request: pytest.FixtureRequest, tmp_path: Path) -> str:
+    """Write an image and its label into each file; give the files, up to the member."""
+    for k, label in enumerate(LABELS):
+        arrays = {"image": np.full((2, 3), k, np.float32), "label": np.int16(label)}
+        if request.param == "HDF5":
+            with h5py.File(tmp_path / f"x{k}.h5", "w") as file:
+                for name, array in arrays.items():
+                    file[name] = array
+        else:
+            save = np.savez if request.param == "npz" else np.savez_compressed
+            save(tmp_path / f"x{k}.npz", **arrays)
+    return f"{tmp_path}/*.{'h5' if request.param == 'HDF5' else 'npz'}"
+
+
+@pytest.mark.parametrize("check", ["open", "first use"])
+def test_a_label_beside_its_image_is_a_sample(samples: str, check: str) -> None:
+    ds = npdata.stack(image=f"{samples}::image", label=f"{samples}::label", check=check)
+    ds = pickle.loads(pickle.dumps(ds))
+    assert ds[3]["label"].shape == ()
+    batch = ds[[3, 0, 3]]
+    assert batch["label"].tolist() == [9, 3, 9]
+    assert batch["label"].numpy().dtype == np.int16
+    assert batch["image"][:, 0, 0].tolist() == [3, 0, 3]
+
+
+def test_what_changed_meanwhile_is_named(samples: str) -> None:
+    ds = npdata.stack(f"{samples}::label")
+    path = Path(ds.fields[0].paths[1].partition("::")[0])
+    path.unlink()
+    with pytest.raises(RuntimeError, match=rf"{path.name} is gone"):
+        ds[1]
+
+
+def test_text_and_nothing_stay_refused(tmp_path: Path) -> None:
+    np.savez(tmp_path / "x.npz", name=np.array("dog"))
+    with h5py.File(tmp_path / "x.h5", "w") as file:
+        file["name"], file["null"] = "dog", h5py.Empty("f4")
+    for member in ("x.npz::name", "x.h5::name", "x.h5::null"):
+        with pytest.raises(SourceError, match=member.partition("::")[0]):
+            npdata.stack([f"{tmp_path}/{member}"])
+
+
+def test_a_first_sample_without_values_does_not_speak_for_all(tmp_path: Path) -> None:
+    for k in range(3):
+        np.save(tmp_path / f"x{k}.npy", np.zeros((k, 3), np.float32))
+    ds = npdata.stack(tmp_path, check="first use")
+    assert ds[0].shape == (0, 3)
+    for asked in (2, [0, 2]):
+        with pytest.raises(FormatError, match=r"x2\.npy holds \(2, 3\) .*x0\.npy \(0, 3\)"):
+            ds[asked]
+
+
+def test_another_dtype_is_no_matter_of_shapes(tmp_path: Path) -> None:
+    np.save(tmp_path / "x0.npy", np.zeros(3, np.float32))
+    np.save(tmp_path / "x1.npy", np.zeros(3))
+    with pytest.raises(FormatError, match=r"x1\.npy .*all files of a field hold one dtype"):
+        npdata.stack(tmp_path, check="first use")[1]

@@ -1,0 +1,56 @@
+"""Files of two fields that belong together: every file has one partner, or an error names it."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import npdata
+from npdata.errors import FieldError
+
+
+def written(folder: Path, names: str) -> list[Path]:
+    paths = [folder / f"{name}.npy" for name in names.split()]
+    for k, path in enumerate(paths):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        np.save(path, np.full(2, k))
+    return paths
+
+
+@pytest.mark.parametrize("turned", [False, True])
+@pytest.mark.parametrize(
+    ("images", "masks", "message"),
+    [
+        ("x1 x2", "a/x1 b/x1 a/x2", r"'mask' has .*a/x1\.npy and .*b/x1\.npy, both of .* 'x1'"),
+        ("x1 a/x1", "x1 x2", r"'image' has .*/x1\.npy and .*a/x1\.npy, both of the stem 'x1'"),
+        ("a/x1 b/x1", "a/x1 b/x1 a/x2", r"a/x2\.npy of field 'mask' has no partner"),
+        ("x1 x2", "x1 x2 x3", r"x3\.npy of field 'mask' has no partner"),
+    ],
+)
+def test_a_file_without_one_partner_is_named(
+    tmp_path: Path, images: str, masks: str, message: str, turned: bool
+) -> None:
+    files = {
+        "image": written(tmp_path / "image", images),
+        "mask": written(tmp_path / "mask", masks),
+    }
+    fields = dict(reversed(files.items())) if turned else files
+    with pytest.raises(FieldError, match=message):
+        npdata.stack(fields)
+
+
+def test_a_member_beside_a_file_of_its_stem_is_named(tmp_path: Path) -> None:
+    images, masks = written(tmp_path / "image", "x1 x2"), written(tmp_path / "mask", "x1 x2")
+    np.savez(tmp_path / "mask/x2.npz", m=np.zeros(2))
+    with pytest.raises(FieldError, match=r"x2\.npy and .*x2\.npz::m, both of the stem 'x2'"):
+        npdata.stack(image=images, mask=[*map(str, masks), f"{tmp_path}/mask/x2.npz::m"])
+
+
+def test_folders_pair_by_the_path_below_them(tmp_path: Path) -> None:
+    written(tmp_path / "image", "b/x1 a/x1 a/x2")
+    written(tmp_path / "mask", "a/x1 b/x1 a/x2")
+    ds = npdata.stack(image=tmp_path / "image", mask=tmp_path / "mask")
+    for image, mask in zip(ds.fields["image"].paths, ds.fields["mask"].paths, strict=True):
+        assert Path(image).relative_to(tmp_path / "image") == Path(mask).relative_to(
+            tmp_path / "mask"
+        )
