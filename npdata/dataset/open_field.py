@@ -20,7 +20,7 @@ from npdata.sources.base import Source, cached, why_not_cached
 from npdata.sources.cache.cache import Cache
 from npdata.sources.columns import ColumnSource, ColumnsSource, columns_of
 from npdata.sources.decode import decoded
-from npdata.sources.hdf5 import is_open_dataset
+from npdata.sources.hdf5 import is_open_dataset, require_equal_groups
 from npdata.sources.many_files.stack import PiecesSource
 from npdata.sources.open import SourceLike, open_source
 from npdata.sources.ragged import RaggedSource
@@ -60,6 +60,7 @@ def open_fields(
         for k, (label, source) in enumerate(zip(labels, sources, strict=True))
     )
     _require_heeded(fields, options)
+    require_equal_groups(field.source for field in fields)
     first = fields[0]
     for field in fields[1:]:
         if len(field) != len(first):

@@ -35,6 +35,7 @@ from npdata.sources.hdf5 import (
     is_open_group,
     open_dataset,
     open_names,
+    require_equal_groups,
 )
 from npdata.sources.many_files.file_list import FileList, split_member
 from npdata.sources.many_files.file_table import HDF5_MAGIC
@@ -169,8 +170,17 @@ def open_files(
             f'from_hdf5(path, "images", "labels"); `npdata inspect` lists them'
         )
     files = [open_names(path, names, options, groups) for path in paths]
+    for parts in files:
+        require_equal_groups(parts)
     if len(paths) == 1:
         return files[0]
+    for path, parts in zip(paths, files, strict=True):
+        for name, part in zip(names, parts, strict=True):
+            if len(part) != len(parts[0]):
+                raise FieldError(
+                    f"{path} has {len(parts[0])} rows of {names[0]!r} and {len(part)} of {name!r}: "
+                    "the rows of one file belong together"
+                )
     return [
         ConcatSource(parts, FileList.of(paths, [name] * len(paths)))
         for parts, name in zip(zip(*files, strict=True), names, strict=True)

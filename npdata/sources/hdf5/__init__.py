@@ -10,12 +10,14 @@ with `tiling`), or through h5py (`h5py_rows`). h5py is imported in this folder o
 
 from npdata.sources.hdf5.catalog import Listed, count_attributes, list_datasets
 from npdata.sources.hdf5.examine import AUTO, Hdf5Options
+from npdata.sources.hdf5.groups import require_equal_groups
 from npdata.sources.hdf5.names import open_names
 from npdata.sources.hdf5.open import (
     is_open_dataset,
     is_open_group,
     open_dataset,
     open_hdf5,
+    scalar,
     source_of,
 )
 
@@ -30,5 +32,7 @@ __all__ = [
     "open_dataset",
     "open_hdf5",
     "open_names",
+    "require_equal_groups",
+    "scalar",
     "source_of",
 ]

@@ -7,8 +7,9 @@ those of `np.concatenate` over the groups, in the order given; a place in the fi
 a dataset whose first row was found there. At most `MOST_KEPT` opened datasets are kept.
 """
 
+import itertools
 from collections import OrderedDict
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
@@ -235,6 +236,21 @@ class GroupsSource(Source):
     def __reduce__(self) -> tuple[Any, ...]:
         """Pickle names and numbers, never a handle or the content."""
         return type(self), (self._groups, self._options)
+
+
+def require_equal_groups(sources: Iterable[Source]) -> None:
+    """Raise `FieldError` where a group has another number of rows in one source than in another."""
+    known = [source._groups for source in sources if isinstance(source, GroupsSource)]
+    for first, other in itertools.pairwise(known):
+        if first.path != other.path or len(first.names) != len(other.names):
+            continue
+        different = np.flatnonzero(first.lengths != other.lengths)
+        if different.size:
+            k = int(different[0])
+            raise FieldError(
+                f"{first.path}::{first.names[k]} has {first.lengths[k]} rows, and "
+                f"{other.names[k]} has {other.lengths[k]}: the rows of one group belong together"
+            )
 
 
 def look_at_groups(opened: OpenedFile, names: Sequence[str]) -> Groups:

@@ -110,6 +110,13 @@ def open_datasets(path: str, names: Sequence[str], options: Hdf5Options = AUTO) 
         return [source_of(each, options, budget) for each in examined]
 
 
+def scalar(path: str, name: str) -> object:
+    """Read the one value of a dataset without axes; None where it is no such dataset."""
+    with open_file(path, None) as file:
+        found = file.get(name)
+        return found[()] if isinstance(found, h5py.Dataset) and found.shape == () else None
+
+
 MATLAB = {
     "char": 'class char; decode="matlab" with dtype=str gives a text for each row',
     "logical": 'class logical; decode="matlab" gives bool',

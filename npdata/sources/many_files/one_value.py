@@ -6,10 +6,9 @@ the file is looked at. Numbers alone; text and compound values stay refused by w
 
 from typing import Any
 
-import h5py
 import numpy as np
 
-from npdata.sources.hdf5.layout import open_file
+from npdata.sources.hdf5 import scalar
 from npdata.sources.memory import MemorySource
 
 
@@ -30,10 +29,7 @@ def npz_value(path: str, member: str) -> OneValue | None:
 
 def hdf5_value(path: str, name: str) -> OneValue | None:
     """Give the number that a dataset is; None where it is something else."""
-    with open_file(path, None) as file:
-        found = file.get(name)
-        scalar = isinstance(found, h5py.Dataset) and found.shape == ()
-        return _number(found[()], f"{path}::{name}") if scalar else None
+    return _number(scalar(path, name), f"{path}::{name}")
 
 
 def _number(value: Any, where: str) -> OneValue | None:

@@ -191,6 +191,32 @@ def test_a_changed_file_is_noticed(tmp_path: Path) -> None:
         ds[[0]]
 
 
+def test_rows_of_one_group_belong_together(tmp_path: Path) -> None:
+    path = tmp_path / "demo.hdf5"
+    demonstrations(path)
+    with h5py.File(path, "r+") as file:
+        for name, length in (("demo_2", LENGTHS[2] + 1), ("demo_10", LENGTHS[10] - 1)):
+            del file[f"data/{name}/actions"]
+            file[f"data/{name}/actions"] = np.zeros((length, 3), "f4")
+    names = {"action": "data/*/actions", "eef": "data/*/obs/eef"}
+    message = r"demo_2/actions has 13 rows, and /data/demo_2/obs/eef has 12"
+    with pytest.raises(FieldError, match=message):
+        NumpyDataset.from_hdf5(path, **names)
+    with pytest.raises(FieldError, match=message):
+        NumpyDataset({name: f"{path}::{dataset}" for name, dataset in names.items()})
+    demonstrations(tmp_path / "other.hdf5")
+    with pytest.raises(FieldError, match=message):
+        NumpyDataset.from_hdf5([tmp_path / "other.hdf5", path], **names)
+
+
+def test_rows_of_one_file_belong_together(tmp_path: Path) -> None:
+    for k, (x, y) in enumerate([(5, 6), (5, 4)]):
+        with h5py.File(tmp_path / f"run-{k}.h5", "w") as file:
+            file["x"], file["y"] = np.zeros(x), np.zeros(y)
+    with pytest.raises(FieldError, match=r"run-0\.h5 has 5 rows of 'x' and 6 of 'y'"):
+        NumpyDataset.from_hdf5(tmp_path / "run-*.h5", x="x", y="y")
+
+
 def test_what_is_missing_or_different_is_named(tmp_path: Path) -> None:
     path = tmp_path / "demo.hdf5"
     demonstrations(path)
