@@ -225,6 +225,8 @@ def _plain(carrier: DType, swapped: bool, reason: str) -> DTypeRule:
 def _text(dtype: DType) -> DTypeRule:
     if dtype.kind in "UST" or is_variable_text(dtype):
         return DTypeRule(kind="text", reason=f"{dtype} is kept as Python text, as asked")
+    if dtype.names is not None:
+        return _refuse("a structured dtype takes no dtype=; columns= keeps its text columns as str")
     return _refuse(f"{dtype} is no text; dtype=str and dtype=bytes are for strings")
 
 

@@ -235,8 +235,9 @@ def _over(
     wrong = [axis for axis in asked if axis not in axes]
     if wrong:
         raise FieldError(
-            f"keep_axes={wrong[0]} of field {label!r}: a sample has shape {tuple(shape[1:])}; a "
-            f"mapping gives each field its own axes, as keep_axes={{{label!r}: 0}}"
+            f"keep_axes={wrong[0]} of field {label!r}: a sample has shape {tuple(shape[1:])}, "
+            f"whose axes count from 0, without that of the rows; a mapping gives each field its "
+            f"own axes, as keep_axes={{{label!r}: 0}}"
         )
     kept = {1 + axis % (len(shape) - 1) for axis in asked}
     return tuple(k for k in range(len(shape)) if k not in kept)

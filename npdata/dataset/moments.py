@@ -112,14 +112,17 @@ def moments_of(
 ) -> tuple[Moments, NDArray[np.float64] | None]:
     """Give the moments over the axes `over`, of which 0 is one.
 
-    Of the shape of a sample, with 1 for each axis that is gone. `near` is about the mean; what is
-    given beside the moments serves as `near` of arrays like this one, None for 0.
+    Of the shape of a sample, with 1 for each axis that is gone, and () where all are. `near` is
+    about the mean; what is given beside the moments serves as `near` of arrays like this one, None
+    for 0.
 
     Examples:
         >>> moments_of(np.array([[1.0, 5.0], [3.0, 5.0]]), (0,), Memory())[0].mean.tolist()
         [2.0, 5.0]
     """
     shape = tuple(1 if k in over else n for k, n in enumerate(values.shape))[1:]
+    if len(over) == values.ndim:
+        shape = ()
     if not values.size:
         return Moments.of_none(shape, values.dtype), near
     found = _around(near, values, over, memory)
@@ -150,12 +153,13 @@ def moments_of_complex(
     if missing.any():
         parts = np.where(missing[..., np.newaxis], np.nan, parts)
     found, near = moments_of(parts, over, memory, near)
-    unknown = np.full(found.squares.shape[:-1], np.nan)
+    shape = () if len(over) == values.ndim else found.squares.shape[:-1]
+    unknown = np.full(shape, np.nan)
     return Moments(
-        count=found.count[..., 0],
-        missing=found.missing[..., 0],
-        mean=found.mean.view(np.complex128)[..., 0],
-        squares=found.squares.sum(axis=-1),
+        count=found.count[..., 0].reshape(shape),
+        missing=found.missing[..., 0].reshape(shape),
+        mean=found.mean.view(np.complex128)[..., 0].reshape(shape),
+        squares=found.squares.sum(axis=-1).reshape(shape),
         low=unknown,
         high=unknown,
     ), near

@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from torch.utils.data import Subset
 
 from npdata.arrays.indexing import row_numbers
 from npdata.dataset.field import Field
@@ -27,7 +28,7 @@ MOST_LINES = 24
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class FieldStatistics:
-    """One field: arrays that broadcast against a sample, of shape () or with the axes kept.
+    """One field: arrays of shape (), or with the axes kept, which broadcast against a sample.
 
     `count` values went into `mean`, `std` (of the whole population, as `numpy.std`), `min` and
     `max`; `missing` (NaN) did not. Where no value counts, they are NaN. Complex numbers have a
@@ -62,8 +63,8 @@ class Statistics(Mapping[str | int, FieldStatistics]):
         field  count  missing     mean      std  min  max
         0          3        1  11.3333  13.2246    1   30
         one line for 2 columns; statistics(keep_axes={0: 0}) gives one for each
-        >>> found[0].mean.shape
-        (1,)
+        >>> round(float(found[0].mean), 3)
+        11.333
     """
 
     def __init__(
@@ -99,6 +100,9 @@ class Statistics(Mapping[str | int, FieldStatistics]):
 
     def __len__(self) -> int:
         return len(self._fields)
+
+    def _ipython_key_completions_(self) -> list[str | int]:
+        return list(self)
 
     def __repr__(self) -> str:
         return str(self)
@@ -190,13 +194,12 @@ class Summed(ABC):
         """Compute count, mean, standard deviation, minimum and maximum of every field of numbers.
 
         The rows are read once, in the order of the file and by threads, as they are stored and
-        cast by `dtype=`, before any transform. `indices` chooses rows: a mask, or row numbers
-        without duplicates, such as a part of `split`. `keep_axes` are the axes of a sample that
-        keep figures of their own: 0 for each column of a table, and for each channel of images of
-        shape (C, H, W). It is for all fields but those whose samples are one number; a mapping, as
-        `{"image": 0}`, gives fields and columns their own. NaN counts as missing, and sparse rows
-        have their zeros. Sums are float64, whatever the field's dtype. Complex numbers have a
-        complex mean, and no minimum and maximum (NaN), because they have no order.
+        cast by `dtype=`, before any transform. `indices` chooses rows: a mask, row numbers without
+        duplicates, such as a part of `split`, or a Subset of this dataset. `keep_axes` are the axes
+        of a sample that keep figures of their own: 0 for each column of a table, and for each
+        channel of images of shape (C, H, W). It is for all fields but those whose samples are one
+        number; a mapping, as `{"image": 0}`, gives fields and columns their own. NaN counts as
+        missing, and sparse rows have their zeros. Sums are float64, whatever the field's dtype.
 
         Raises `FieldError` (a ValueError) for an axis that is not there, `RowIndexError` (an
         IndexError) for rows out of range.
@@ -207,6 +210,13 @@ class Summed(ABC):
             ([2.0, 3.0], [4.0, 5.0])
         """
         self._require_open()
+        if isinstance(indices, Subset):
+            dataset: object = indices.dataset
+            if dataset is not self:
+                raise FieldError(
+                    "a Subset of another dataset: write subset.dataset.statistics(subset.indices)"
+                )
+            indices = indices.indices
         rows = chosen_rows(indices, len(self._fields[0]))
         fields = self._fields
         summed = moments_of_fields(fields, rows, keep_axes, progress=progress)

@@ -84,9 +84,11 @@ def examine_npz(path: str, member: str) -> ExaminedMember:
         names = archive.namelist()
         name = f"{member}.npy" if f"{member}.npy" in names else member
         if not name.endswith(".npy") or name not in names:
-            arrays = (n.removesuffix(".npy") for n in names if n.endswith(".npy"))
+            arrays = [n.removesuffix(".npy") for n in names if n.endswith(".npy")]
             known = ", ".join(map(repr, arrays)) or "none at all"
-            raise MemberNotFoundError(f"{path} has no array {member!r}; it has {known}")
+            columns = [member[len(n) + 1 :] for n in arrays if member.startswith(f"{n}.")]
+            column = f"; columns={columns[0]!r} takes a column of records" if columns else ""
+            raise MemberNotFoundError(f"{path} has no array {member!r}; it has {known}{column}")
         info = archive.getinfo(name)
     if info.flag_bits & 0x1:
         raise FormatError(f"{where} is encrypted; save it without a password")

@@ -10,7 +10,7 @@ import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
-from torch.utils.data import DataLoader
+from torch.utils.data import DataLoader, Subset
 
 import npdata
 from npdata.dataset import field_moments, moments
@@ -206,7 +206,10 @@ class TestFields:
 
     def test_what_cannot_be_is_named(self) -> None:
         ds = npdata.NumpyDataset(x=np.zeros((3, 2)))
-        with pytest.raises(FieldError, match="keep_axes=1 of field 'x': a sample has shape"):
+        with pytest.raises(
+            FieldError,
+            match=r"keep_axes=1 of field 'x': a sample has shape \(2,\), whose axes count from 0",
+        ):
             ds.statistics(keep_axes=1)
         with pytest.raises(FieldError, match="'y', which is no field"):
             ds.statistics(keep_axes={"y": 0})
@@ -258,6 +261,25 @@ class TestFields:
         got = npdata.NumpyDataset(z, batch_transform=scale)[:]
         assert got.dtype == torch.complex64
         np.testing.assert_allclose(got, (z - z.mean()) / z.std(), atol=1e-5)
+
+    def test_figures_of_a_whole_field_are_single_numbers(self, rng: np.random.Generator) -> None:
+        x = rng.standard_normal((4, 3, 2))
+        for each in (x, x + 1j, x[:0], x.astype("f2"), np.array(7.0)[None]):
+            found = npdata.NumpyDataset(each).statistics()[0]
+            for name in ("count", "missing", "mean", "std", "min", "max"):
+                assert getattr(found, name).shape == (), name
+        assert float(npdata.NumpyDataset(x).statistics()[0].mean) == pytest.approx(x.mean())
+        assert npdata.NumpyDataset(x).statistics(keep_axes=(0, 1))[0].mean.shape == (3, 2)
+        one = npdata.NumpyDataset(x[:, :1]).statistics(keep_axes=0)[0]
+        assert one.mean.shape == (1, 1)
+
+    def test_a_subset_of_the_dataset_stands_for_its_rows(self) -> None:
+        ds = npdata.NumpyDataset(np.arange(10.0))
+        train, _ = torch.utils.data.random_split(ds, [0.8, 0.2])
+        assert ds.statistics(train)[0].mean == np.mean(train.indices)
+        other = Subset(npdata.NumpyDataset(np.arange(10.0)), [1])
+        with pytest.raises(FieldError, match=r"subset.dataset.statistics\(subset.indices\)"):
+            ds.statistics(other)
 
     def test_axes_for_all_fields_leave_single_numbers_alone(self) -> None:
         x = np.arange(6.0).reshape(3, 2)

@@ -119,6 +119,10 @@ def test_a_column_that_is_not_there_is_named_with_those_that_are(tmp_path: Path)
         NumpyDataset(where, columns=("age", "pos.z"))
     with pytest.raises(MemberNotFoundError, match=r"no dataset 'other\.age'"):
         NumpyDataset(f"{tmp_path}/t.h5::other.age")
+    for given in (where, (where, ("age", "name"))):
+        path, columns = given if isinstance(given, tuple) else (given, None)
+        with pytest.raises(ConversionError, match="columns= keeps its text columns as str"):
+            NumpyDataset(path, columns=columns, dtype=str)
     with pytest.raises(FieldError, match="columns= is for rows that are records"):
         NumpyDataset(np.zeros(3), columns="age")
     with pytest.raises(FieldError, match="twice"):

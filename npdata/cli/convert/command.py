@@ -230,6 +230,13 @@ def _report(
     )
     for where, why in inputs.left_out:
         print(f"npdata convert: left out {printable(where)}: {printable(why)}", file=sys.stderr)
+    for array in arrays:
+        for packing in filter(None, array.source.packings.kinds):
+            print(
+                f"npdata convert: {printable(array.name)} is packed ({printable(str(packing))}), "
+                f"which the copy does not say: its numbers are as stored",
+                file=sys.stderr,
+            )
     if inputs.attributes:
         count = count_text(inputs.attributes, "attribute")
         print(f"npdata convert: {count} not copied", file=sys.stderr)

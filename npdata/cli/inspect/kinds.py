@@ -63,10 +63,11 @@ class Kind:
         if len(set(self.shapes)) == 1:
             count, shape = count_text(len(self.members), "sample"), shape_text(self.shapes[0])
             call = f"npdata.stack({self.pattern!r})"
-            return (f"one sample per array; a dataset of {count} of {shape}:\n{call}",)
+            each = "file" if "*" in self.pattern.partition(SEPARATOR)[0] else "dataset"
+            return (f"one sample per {each}, {count} of {shape}: use\n{call}",)
         if len({shape[1:] for shape in self.shapes}) == 1:
             call = f"npdata.concatenate({self.pattern!r})"
-            return (f"rows in many arrays; a dataset of all rows:\n{call}",)
+            return (f"rows in many arrays: use\n{call}",)
         return ()
 
 

@@ -229,6 +229,19 @@ def test_what_is_left_out_is_named(
     assert "there is no array to convert\n  " in capsys.readouterr().err
 
 
+def test_what_numbers_stand_for_is_named_where_the_copy_loses_it(
+    in_folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with h5py.File("a.nc", "w") as file:
+        file["t2m"] = np.arange(4, dtype=np.int16)
+        file["t2m"].attrs["scale_factor"] = 0.01
+        file["plain"] = np.arange(4)
+    assert convert("a.nc", "b.h5") == 0
+    errors = capsys.readouterr().err
+    assert "t2m is packed (scale_factor 0.01), which the copy does not say" in errors
+    assert "plain" not in errors
+
+
 def test_pickled_members_are_left_out(
     in_folder: Path, x: np.ndarray, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -102,6 +102,7 @@ def test_what_is_advised_for_many_arrays_gives_all_of_them_and_no_more(
         (call, *_) = re.findall(r"npdata\.\w+\('[^']+'\)", text)
         with eval(call, {"npdata": npdata}) as ds:
             assert len(ds) == length
+    assert "one sample per file, 60 samples of 4×5: use" in "\n".join(shown(capsys, "same"))
     assert "stack" not in "\n".join(shown(capsys, *(f"same/{k}.npy" for k in range(55))))
     assert "demo_*/size" not in text.partition("Advice")[2]
 
