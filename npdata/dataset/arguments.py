@@ -38,7 +38,7 @@ def fields_of(
     refuse_words_of_loaders(named)
     only = fields[0] if len(fields) == 1 and not named else None
     if isinstance(only, Mapping):
-        fields, named = (), only
+        fields, named = (), {name: _entry(only, name) for name in only}
     if (fields and named) or any(isinstance(field, Mapping) for field in fields):
         _refuse_misspelled(named)
         alone = ", ".join(map(repr, named)) or "a mapping"
@@ -49,6 +49,17 @@ def fields_of(
     if not fields and not named:
         raise FieldError("a dataset needs at least one field; give an array or a path")
     return (tuple(named), tuple(named.values())) if named else (None, fields)
+
+
+def _entry(given: Mapping[Any, Any], name: Any) -> Any:
+    """Give an entry of a mapping; a group of h5py lists also links that lead nowhere."""
+    try:
+        return given[name]
+    except (KeyError, RuntimeError) as error:
+        raise FieldError(
+            f"{given!r:.80} lists {name!r} and does not have it: {error}; name the fields that "
+            "you want"
+        ) from error
 
 
 _LOADERS = each_word(

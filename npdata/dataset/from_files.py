@@ -14,11 +14,11 @@ from numpy.typing import DTypeLike
 
 from npdata.dataset.arguments import OPTIONS, refuse_words_of_loaders
 from npdata.dataset.transforms import Transform
-from npdata.errors import FieldError, UnsupportedSourceError, explained, near
+from npdata.errors import FieldError, FormatError, UnsupportedSourceError, explained, near
 from npdata.sources.hdf5 import Hdf5Options
 from npdata.sources.many_files.file_list import SEPARATOR
 from npdata.sources.many_files.find_files import Files, find_files
-from npdata.sources.npz import npz_members
+from npdata.sources.npz import npz_members, require_no_matrix
 from npdata.sources.open import open_files, open_source
 
 Path_: TypeAlias = str | os.PathLike[str]
@@ -74,13 +74,24 @@ class FromFiles(ABC):
         path = _path(path)
         own, named = _sorted_out("from_npz", members, options)
         if not members and not named:
-            named = {name: name for name in npz_members(path)}
-            if not named:
-                raise FieldError(f"{path} holds no arrays")
+            return cls._whole_npz(path, own)
         at = f"{path}{SEPARATOR}"
         if named:
             return cls({name: f"{at}{member}" for name, member in named.items()}, **own)
         return cls(*(f"{at}{member}" for member in members), **own)
+
+    @classmethod
+    def _whole_npz(cls, path: str, own: Mapping[str, Any]) -> Self:
+        names = npz_members(path)
+        if not names:
+            raise FieldError(f"{path} holds no arrays")
+        require_no_matrix(path, names)
+        try:
+            return cls({name: f"{path}{SEPARATOR}{name}" for name in names}, **own)
+        except FormatError as error:
+            raise type(error)(
+                f"{error}; or leave it out by naming the others: from_npz({path!r}, NAME, NAME)"
+            ) from error
 
     @classmethod
     @explained(_OF_MEMMAP, usage='from_raw("t.bin", dtype="uint16", shape=(-1, 64))')

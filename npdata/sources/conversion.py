@@ -46,6 +46,8 @@ def _of_columns(source: Source) -> Conversion:
         part = decide(column, copy=True if layout is None else None)
         if part.action == "refuse":
             reason = f"its column {name!r}: {part.reason.partition(';')[0]}; {_advised(source)}"
+            if column.dtype.kind in "mM":
+                reason += f"; columns={name!r} with dtype=torch.int64 gives its integer ticks alone"
             return Conversion(action="refuse", reason=reason)
         parts.append((name, part))
     rule = dtype_rule(source.dtype)

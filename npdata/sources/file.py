@@ -10,18 +10,20 @@ file that shrank would kill the process. This module knows nothing of rows.
 
 import errno
 import os
+import stat
 import sys
 import weakref
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
+from urllib.parse import unquote
 
 import numpy as np
 from numpy.typing import NDArray
 
 from npdata.arrays.gather import address_of
 from npdata.arrays.per_process import ForkSafeLock
-from npdata.errors import ChangedFileError, ClosedError
+from npdata.errors import ChangedFileError, ClosedError, FormatError
 from npdata.sources.file_map import mapped, page_out
 
 
@@ -41,6 +43,9 @@ def require_local(path: str | os.PathLike[str]) -> None:
     if text.startswith("~"):
         reason = "no such file, and ~ is not expanded here; os.path.expanduser(path) does it"
         raise FileNotFoundError(errno.ENOENT, reason, os.fspath(path))
+    if text.startswith("file://"):
+        reason = f"a URL is no path; give {unquote(text.removeprefix('file://'))!r}"
+        raise FileNotFoundError(errno.ENOENT, reason, os.fspath(path))
     if "://" in text:
         reason = "only local files are read; mount or download it"
         raise FileNotFoundError(errno.ENOENT, reason, os.fspath(path))
@@ -55,6 +60,21 @@ def require_local(path: str | os.PathLike[str]) -> None:
             meant = f"{text[:end]}::{text[end:].strip(':/')}"
             reason = f"no such file; an array of a file comes after '::', as {meant!r}"
             raise FileNotFoundError(errno.ENOENT, reason, os.fspath(path))
+
+
+def require_regular(path: str | os.PathLike[str]) -> None:
+    """Raise as `require_local`, `IsADirectoryError` for a folder, `FormatError` for a pipe."""
+    require_local(path)
+    mode = Path(path).stat().st_mode
+    if stat.S_ISDIR(mode):
+        reason = (
+            "is a folder; npdata.stack(folder) makes each file below it a sample, "
+            "npdata.concatenate(folder) lays their rows end to end"
+        )
+        raise IsADirectoryError(errno.EISDIR, reason, os.fspath(path))
+    if not stat.S_ISREG(mode):
+        # To open a pipe would wait for whoever writes into it.
+        raise FormatError(f"{path} is a pipe or a device; copy what it gives into a file first")
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -8,6 +8,7 @@ allocated; pickled objects are never read. Format: NumPy Enhancement Proposal 1 
 
 import ast
 import math
+import os
 import re
 import struct
 import warnings
@@ -91,9 +92,21 @@ def open_npy(path: str) -> MappedSource:
     file = File(path)
     with Path(path).open("rb") as stream:
         header = read_header(stream, str(path))
+        if file.identity.size > header.size + header.data_bytes:
+            require_last(stream.fileno(), header.size + header.data_bytes, str(path))
     layout = "in Fortran order" if header.fortran else "as one run of rows"
     reason = f"a .npy file holds its data uncompressed, {layout}"
     return MappedSource(file, header.place(0), reason, str(path))
+
+
+def require_last(descriptor: int, end: int, where: str) -> None:
+    """Raise `FormatError` where another array begins at byte `end`, which nobody would see."""
+    if os.pread(descriptor, len(MAGIC), end) == MAGIC:
+        raise FormatError(
+            f"{where} holds several arrays, since np.save was called more than once on an open "
+            "file; np.load(stream) gives one after the other: save them as one array, or each in "
+            "a file of its own"
+        )
 
 
 def _take(stream: BinaryIO, count: int, where: str) -> bytes:

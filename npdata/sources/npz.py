@@ -12,7 +12,7 @@ import struct
 import threading
 import zipfile
 import zlib
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,9 +22,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from npdata.arrays.gather import RowTable
-from npdata.errors import FormatError, MemberNotFoundError, TruncatedError
+from npdata.errors import FormatError, MemberNotFoundError, TruncatedError, UnsupportedSourceError
 from npdata.sources.base import Access, InPlaceSource, Source
-from npdata.sources.file import File, FileIdentity, require_local
+from npdata.sources.file import File, FileIdentity, require_regular
 from npdata.sources.mapped import MappedSource
 from npdata.sources.npy import NpyHeader, read_header
 from npdata.sources.other_formats import foreign_zip
@@ -53,6 +53,15 @@ def npz_members(path: str) -> list[str]:
     return names
 
 
+def require_no_matrix(path: str, names: Collection[str]) -> None:
+    """Raise `UnsupportedSourceError` where arrays of these names are one matrix of scipy."""
+    if {"data", "shape", "format"} <= set(names):
+        raise UnsupportedSourceError(
+            f"{path} is a sparse matrix of scipy: with m = scipy.sparse.load_npz({path!r}).tocsr() "
+            "give npdata.csr(m.data, m.indices, m.indptr, m.shape)"
+        )
+
+
 def open_npz(path: str, member: str) -> Source:
     """Open one array of the `.npz` at `path`.
 
@@ -78,7 +87,7 @@ class ExaminedMember:
 def examine_npz(path: str, member: str) -> ExaminedMember:
     """Learn how one array is stored, and decode none of its rows; raises as `open_npz`."""
     where = f"{path}::{member}"
-    require_local(path)
+    require_regular(path)
     identity = FileIdentity.of(path)
     with _opened(path) as archive:
         names = archive.namelist()
@@ -130,7 +139,7 @@ class DecodedMember(InPlaceSource):
         self._lock = threading.Lock()
         with _opened(path) as archive, _member(archive, name, where) as stream:
             header = read_header(stream, where)
-            if header.size + header.data_bytes != archive.getinfo(name).file_size:
+            if header.size + header.data_bytes > archive.getinfo(name).file_size:
                 raise TruncatedError(_lie(where, header, archive.getinfo(name)))
         self._header = header
         self.shape, self.dtype, self.fortran = header.shape, header.dtype, header.fortran
@@ -158,7 +167,8 @@ class DecodedMember(InPlaceSource):
                 if count == 0:
                     break
                 filled += count
-            stream.read(1)
+            while stream.read(PIECE):  # to the end, where the checksum is compared
+                pass
         identity.require(FileIdentity.of(path), path)
         if filled < len(target):
             raise TruncatedError(
@@ -176,7 +186,7 @@ class DecodedMember(InPlaceSource):
 
 
 def _opened(path: str) -> zipfile.ZipFile:
-    require_local(path)
+    require_regular(path)
     try:
         return zipfile.ZipFile(path)
     except zipfile.BadZipFile as error:

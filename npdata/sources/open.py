@@ -5,9 +5,7 @@ file that holds several. Invariant: an argument that is no source of rows fails 
 construction, with what to do about it. Reading is left to the sources.
 """
 
-import errno
 import os
-import stat
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -28,7 +26,7 @@ from npdata.sources import npy, npz
 from npdata.sources.base import Access, Source
 from npdata.sources.concatenated.concat import ConcatSource
 from npdata.sources.containers import rows_held_by
-from npdata.sources.file import require_local
+from npdata.sources.file import require_local, require_regular
 from npdata.sources.hdf5 import (
     Hdf5Options,
     is_open_dataset,
@@ -214,11 +212,6 @@ def identify(text: str) -> Identified:
     require_local(path)
     if Path(path).is_dir():
         _refuse_foreign(path)
-        reason = (
-            "is a folder; npdata.stack(folder) makes each file below it a sample, "
-            "npdata.concatenate(folder) lays their rows end to end"
-        )
-        raise IsADirectoryError(errno.EISDIR, reason, path)
     kind, magic = _format_of(path)
     if kind == "npy" and member is not None:
         raise MemberNotFoundError(f"{path} is a .npy of one array and has no {member!r}")
@@ -254,10 +247,8 @@ def _refuse_foreign(path: str) -> None:
 
 def _format_of(path: str) -> tuple[Format, bytes]:
     """Give the format of a file, and its first bytes."""
-    status = Path(path).stat()
-    if not stat.S_ISREG(status.st_mode):
-        # To open a pipe would wait for whoever writes into it.
-        raise FormatError(f"{path} is a pipe or a device; copy what it gives into a file first")
+    require_regular(path)
+    size = Path(path).stat().st_size
     with Path(path).open("rb") as stream:
         magic = stream.read(8)
         if not magic:
@@ -267,7 +258,7 @@ def _format_of(path: str) -> tuple[Format, bytes]:
         if magic.startswith(npz.MAGIC):
             return "npz", magic
         place = 0
-        while place < status.st_size:  # HDF5 may begin at 0, 512, 1024, 2048, and so on
+        while place < size:  # HDF5 may begin at 0, 512, 1024, 2048, and so on
             stream.seek(place)
             if stream.read(len(HDF5_MAGIC)) == HDF5_MAGIC:
                 return "hdf5", magic
@@ -281,5 +272,6 @@ def _named(member: str | None, path: str, members: Any) -> str:
     names = members(path)
     if not names:
         raise MemberNotFoundError(f"{path} holds no array")
+    npz.require_no_matrix(path, names)
     known = ", ".join(map(repr, names))
     raise MemberNotFoundError(f"{path} holds named arrays: write {path}::NAME, with one of {known}")

@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import DTypeLike
 
 from npdata.errors import FormatError, SourceError, TruncatedError, UnsupportedSourceError
-from npdata.sources.file import File, require_local
+from npdata.sources.file import File, require_regular
 from npdata.sources.mapped import MappedSource, Place
 
 
@@ -35,9 +35,11 @@ def open_raw(
         >>> open_raw("t.bin", "uint16", (-1,)).shape
         (12,)
     """
-    require_local(path)
+    require_regular(path)
     file = File(path)
     kind = _dtype(path, dtype)
+    element = kind.itemsize
+    kind, inner = kind.subdtype if kind.subdtype is not None else (kind, ())
     try:
         sizes = tuple(map(operator.index, shape if isinstance(shape, tuple | list) else (shape,)))
         offset = operator.index(offset)
@@ -57,19 +59,19 @@ def open_raw(
     if file.identity.size == 0:
         raise TruncatedError(f"{path} is empty")
     if -1 in sizes:
-        unit = math.prod(size for size in sizes if size != -1) * kind.itemsize
+        unit = math.prod(size for size in sizes if size != -1) * element
         if unit == 0 or present < 0 or present % unit:
             raise FormatError(
                 f"{path} has {present} bytes from byte {offset} on, which are no whole number of "
                 f"{unit}-byte rows ({sizes} of {kind}); check the dtype, shape and offset"
             )
         sizes = tuple(present // unit if size == -1 else size for size in sizes)
-    elif math.prod(sizes) * kind.itemsize < present:
+    elif math.prod(sizes) * element < present:
         raise FormatError(
             f"{path} has {present} bytes from byte {offset} on, but {sizes} of {kind} are only "
-            f"{math.prod(sizes) * kind.itemsize}; use -1 for the size that is to be counted"
+            f"{math.prod(sizes) * element}; use -1 for the size that is to be counted"
         )
-    place = Place.contiguous(offset=offset, dtype=kind, shape=sizes)
+    place = Place.contiguous(offset=offset, dtype=kind, shape=(*sizes, *inner))
     return MappedSource(file, place, "a raw file is its rows", str(path))
 
 

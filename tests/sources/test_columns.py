@@ -7,6 +7,7 @@ from typing import Any
 import h5py
 import numpy as np
 import pytest
+import torch
 from torch.utils.data import DataLoader
 
 import npdata
@@ -196,3 +197,11 @@ def test_a_column_may_have_dots_in_its_own_name(tmp_path: Path) -> None:
         }
     assert NumpyDataset(f"{tmp_path}/t.h5::t.Sepal.Length")[3] == 1.5
     assert NumpyDataset(f"{tmp_path}/t.h5::t.at.x.y")[3] == 3
+
+
+def test_a_column_of_times_says_how_to_have_its_ticks() -> None:
+    records = np.zeros(3, [("id", "i4"), ("t", "M8[s]")])
+    records["t"] = np.arange(3)
+    with pytest.raises(ConversionError, match=r"columns='t' with dtype=torch\.int64"):
+        NumpyDataset(records)
+    assert NumpyDataset(records, columns="t", dtype=torch.int64)[:].tolist() == [0, 1, 2]

@@ -6,6 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+import npdata
 from npdata import NumpyDataset, errors, open_source
 
 X = np.arange(24, dtype=np.float32).reshape(6, 4)
@@ -64,6 +65,17 @@ def test_data_that_is_not_aligned_is_gathered_all_the_same(tmp_path: Path) -> No
     ds = NumpyDataset(path)
     assert (ds[[5, 0, 5]].numpy() == X[[5, 0, 5]]).all()
     assert (ds[2].numpy() == X[2]).all()
+
+
+def test_arrays_behind_the_first_are_not_dropped(tmp_path: Path) -> None:
+    """`np.save` on an open file appends an array, and `np.load(path)` gives the first alone."""
+    path = tmp_path / "x.npy"
+    with path.open("wb") as stream:
+        for k in range(3):
+            np.save(stream, np.full((2, 3), k))
+    for read in (NumpyDataset, npdata.stack, npdata.concatenate):
+        with pytest.raises(errors.FormatError, match=r"x\.npy holds several arrays"):
+            read([str(path)] if read is not NumpyDataset else path)
 
 
 def test_bytes_behind_the_data_are_ignored_as_numpy_does(tmp_path: Path) -> None:

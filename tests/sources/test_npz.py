@@ -1,14 +1,17 @@
 """`.npz` files: stored members in place, compressed ones decoded, broken ones refused."""
 
+import importlib
 import io
 import os
 import pickle
 import zipfile
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 
+import npdata
 from npdata import NumpyDataset, errors, open_source
 
 X = np.random.default_rng(0).standard_normal((50, 40)).astype(np.float32)
@@ -136,3 +139,38 @@ def test_pickled_objects_are_refused(tmp_path: Path) -> None:
         save(tmp_path / "a.npz", x=np.array([{}]), allow_pickle=True)
         with pytest.raises(errors.FormatError, match="pickled Python objects"):
             open_source(f"{tmp_path}/a.npz::x")
+
+
+def test_a_file_with_members_that_are_no_rows_says_how_to_leave_them_out(tmp_path: Path) -> None:
+    np.savez(tmp_path / "a.npz", x=X, count=3)
+    with pytest.raises(errors.FormatError, match=r"count holds one value.*leave it out by naming"):
+        NumpyDataset.from_npz(tmp_path / "a.npz")
+    assert len(NumpyDataset.from_npz(tmp_path / "a.npz", "x")) == len(X)
+
+
+def test_a_sparse_matrix_of_scipy(tmp_path: Path) -> None:
+    sparse = pytest.importorskip("scipy.sparse")
+    path = f"{tmp_path}/m.npz"
+    matrix = sparse.csr_matrix(np.diag([1.0, 2.0, 3.0]))
+    for kind in ("csr", "csc", "coo"):
+        sparse.save_npz(path, matrix.asformat(kind))
+        for opened in (NumpyDataset, NumpyDataset.from_npz):
+            with pytest.raises(errors.UnsupportedSourceError, match="sparse matrix of scipy") as no:
+                opened(path)
+        m = eval(str(no.value).partition("m = ")[2].partition(" give ")[0], {"scipy": scipy()})
+        given = eval(str(no.value).partition(" give ")[2], {"npdata": npdata, "m": m})
+        assert np.array_equal(NumpyDataset(given)[:], matrix.toarray())
+
+
+def scipy() -> Any:
+    """The package with `scipy.sparse` imported."""
+    return importlib.import_module("scipy")
+
+
+@pytest.mark.parametrize("compression", [zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED])
+def test_bytes_behind_the_data_of_a_member_are_ignored_as_numpy_does(
+    tmp_path: Path, compression: int
+) -> None:
+    with zipfile.ZipFile(tmp_path / "a.npz", "w", compression) as archive:
+        archive.writestr("x.npy", npy(X) + bytes(100))
+    assert np.array_equal(NumpyDataset(f"{tmp_path}/a.npz::x")[:], X)

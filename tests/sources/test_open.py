@@ -92,6 +92,44 @@ def test_a_folder_whose_name_looks_like_a_url_is_read(in_folder: Path) -> None:
     assert (NumpyDataset("s3://x.npy")[:].numpy() == X).all()
 
 
+def test_a_url_of_a_local_file_names_its_path() -> None:
+    with pytest.raises(FileNotFoundError, match=r"a URL is no path; give '/data/my x\.npy'"):
+        NumpyDataset("file:///data/my%20x.npy")
+
+
+def test_raw_rows_of_a_dtype_with_axes_of_its_own(tmp_path: Path) -> None:
+    np.arange(24, dtype="<i2").tofile(tmp_path / "x.bin")
+    rows = np.fromfile(tmp_path / "x.bin", "(2,3)<i2")
+    for shape in (-1, 4, (4,)):
+        ds = NumpyDataset.from_raw(tmp_path / "x.bin", dtype="(2,3)<i2", shape=shape)
+        assert np.array_equal(ds[:], rows)
+    with pytest.raises(errors.FormatError, match="no whole number of 10-byte rows"):
+        NumpyDataset.from_raw(tmp_path / "x.bin", dtype="(5,)<i2")
+
+
+def test_raw_data_is_no_folder(tmp_path: Path) -> None:
+    with pytest.raises(IsADirectoryError, match="is a folder"):
+        NumpyDataset.from_raw(tmp_path, dtype="u1")
+
+
+@pytest.mark.parametrize("target", ["/nothing", "/link"])
+def test_an_open_file_with_a_link_that_leads_nowhere(tmp_path: Path, target: str) -> None:
+    with h5py.File(tmp_path / "d.h5", "w") as file:
+        file["link"], file["x"] = h5py.SoftLink(target), np.zeros(3)
+        with pytest.raises(errors.FieldError, match="lists 'link' and does not have it"):
+            NumpyDataset(file)
+        assert len(NumpyDataset(x=file["x"])) == 3
+
+
+def test_rows_that_pytables_pickled(tmp_path: Path) -> None:
+    """pandas writes a column of text so; the numbers would be the bytes of pickles."""
+    with h5py.File(tmp_path / "d.h5", "w") as file:
+        file.create_dataset("x", (2,), h5py.vlen_dtype("u1"))
+        file["x"].attrs["PSEUDOATOM"] = np.bytes_("object")
+    with pytest.raises(errors.FormatError, match="pickled Python objects"):
+        NumpyDataset(f"{tmp_path}/d.h5::x")
+
+
 def test_a_folder(tmp_path: Path) -> None:
     with pytest.raises(IsADirectoryError, match=r"is a folder; npdata\.stack"):
         open_source(tmp_path)
@@ -118,8 +156,15 @@ def test_a_file_of_several_arrays_says_how_to_name_one(in_folder: Path) -> None:
 @pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="there are no pipes")
 def test_a_pipe_is_not_waited_for(tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "pipe.npy")
-    with pytest.raises(errors.FormatError, match=r"pipe\.npy is a pipe or a device"):
-        open_source(tmp_path / "pipe.npy")
+    path = tmp_path / "pipe.npy"
+    for opened in (
+        open_source,
+        NumpyDataset.from_npz,
+        lambda path: NumpyDataset.from_hdf5(path, "x"),
+        lambda path: NumpyDataset.from_raw(path, dtype="u1"),
+    ):
+        with pytest.raises(errors.FormatError, match=r"pipe\.npy is a pipe or a device"):
+            opened(path)
 
 
 def test_a_file_of_no_arrays(tmp_path: Path) -> None:

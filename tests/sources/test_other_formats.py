@@ -104,6 +104,17 @@ def test_the_error_names_the_format_and_what_to_do(tmp_path: Path, kind: str) ->
     if name.endswith(".npz"):
         with pytest.raises(errors.FormatError, match=reason):
             NumpyDataset.from_npz(tmp_path / name)
+    if (tmp_path / name).is_file():
+        with pytest.raises(errors.FormatError, match=reason):
+            NumpyDataset.from_hdf5(tmp_path / name, "x")
+
+
+def test_files_of_numpy_that_are_opened_as_hdf5(tmp_path: Path) -> None:
+    np.save(tmp_path / "x.npy", np.zeros(3))
+    np.savez(tmp_path / "x.npz", x=np.zeros(3))
+    for name, cure in (("x.npy", r"NumpyDataset\(path\)"), ("x.npz", "from_npz")):
+        with pytest.raises(errors.FormatError, match=cure):
+            NumpyDataset.from_hdf5(tmp_path / name, "x")
 
 
 def test_inspect_names_them_too_and_raw_bytes_may_begin_so(tmp_path: Path) -> None:

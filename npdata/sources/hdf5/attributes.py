@@ -32,6 +32,15 @@ def read_meaning(dataset: h5py.h5d.DatasetID, dtype: DType) -> tuple[Packing | N
     return read_packing(dataset, dtype), _matlab_class(dataset)
 
 
+def holds_pickles(dataset: h5py.h5d.DatasetID) -> bool:
+    """Tell whether PyTables pickled an object into each row, as pandas has it do with text."""
+    with contextlib.suppress(KeyError, OSError, RuntimeError, ValueError, TypeError):
+        if h5py.h5a.exists(dataset, b"PSEUDOATOM"):
+            kind = h5py.AttributeManager(h5py.Dataset(dataset))["PSEUDOATOM"]
+            return kind in (b"object", "object")
+    return False
+
+
 def _matlab_class(dataset: h5py.h5d.DatasetID) -> str | None:
     """Give what MATLAB stored as other numbers: "logical", "char", "empty" (a size), or None."""
     with contextlib.suppress(KeyError, OSError, RuntimeError, ValueError, TypeError):

@@ -22,8 +22,8 @@ from npdata.errors import (
     SourceError,
     TruncatedError,
 )
-from npdata.sources.file import File, FileIdentity, require_local
-from npdata.sources.hdf5.attributes import read_meaning
+from npdata.sources.file import File, FileIdentity, require_regular
+from npdata.sources.hdf5.attributes import holds_pickles, read_meaning
 from npdata.sources.hdf5.creation_properties import Kinds
 from npdata.sources.hdf5.decide import Decision, decide, implausible_size
 from npdata.sources.hdf5.external_files import ExternalFile, external_files
@@ -121,12 +121,9 @@ class Examined:
 
 def require_file(path: str) -> str:
     """Give the absolute path; raises for a missing, an empty and for no file."""
-    require_local(path)
+    require_regular(path)
     path = str(Path(path).absolute())
-    identity = FileIdentity.of(path)
-    if Path(path).is_dir():
-        raise IsADirectoryError(f"{path} is a folder, and an HDF5 file is needed")
-    if identity.size == 0:
+    if FileIdentity.of(path).size == 0:
         raise TruncatedError(f"{path} is empty (0 bytes)")
     return path
 
@@ -156,6 +153,11 @@ def examine(opened: OpenedFile, name: str, *, inside: bool = False) -> Examined:
         if isinstance(error, SourceError):
             raise
         raise SourceError(f"{where} has a type that NumPy has not: {error}") from error
+    if layout.dtype.hasobject and holds_pickles(dataset):
+        raise FormatError(
+            f"{where} holds pickled Python objects, which could run any code when read; "
+            "store numbers of a fixed dtype instead"
+        )
     implausible = implausible_size(layout)
     if implausible is not None:
         raise FormatError(f"{where} is refused: {implausible}")

@@ -21,6 +21,7 @@ from npdata.errors import ChangedFileError, FileLockError, FormatError
 from npdata.sources.file import FileIdentity
 from npdata.sources.hdf5.chunk_table import ChunkTable
 from npdata.sources.hdf5.creation_properties import Filter, Kind, Kinds
+from npdata.sources.other_formats import foreign_file
 
 Locking = bool | str | None
 
@@ -233,7 +234,21 @@ def open_file(path: str, locking: Locking, cache_bytes: int | None = None) -> h5
                 f"If none is running, one ended without closing it: `h5clear -s {path}` takes the "
                 f"mark away"
             ) from error
+        if "signature not found" in str(error) and (what := _other_kind(path)) is not None:
+            raise FormatError(f"{path} is {what}") from error
         raise FormatError(f"{path} cannot be opened as HDF5: {error}") from error
+
+
+def _other_kind(path: str) -> str | None:
+    """Say what a file is that is no HDF5, and what to do."""
+    with Path(path).open("rb") as stream:
+        head = stream.read(6)
+    if head == b"\x93NUMPY":
+        return "a .npy of one array: NumpyDataset(path)"
+    what = foreign_file(path)
+    if what is None and head.startswith(b"PK"):
+        return "a .npz: NumpyDataset.from_npz(path, NAME)"
+    return what
 
 
 def _bytes(shape: tuple[int, ...], dtype: DType) -> int:

@@ -282,6 +282,8 @@ def _of_npy(descriptor: int, status: os.stat_result, path: bytes, known: Any) ->
             f"{offset + nbytes}, but it has {status.st_size} bytes; it was cut short, or its "
             f"header lies"
         )
+    if status.st_size > offset + nbytes:
+        npy.require_last(descriptor, offset + nbytes, os.fsdecode(path))
     return KnownFile(
         status.st_ino & INODE, status.st_size, status.st_mtime_ns, offset, length, kind
     )
