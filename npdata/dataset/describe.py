@@ -69,12 +69,15 @@ class Description:
 
     def _repr_html_(self) -> str:
         """Give a table for the notes, and one for each field, for notebooks."""
-        notes = [table(f"{self.rows} rows", (), self.notes)]
+        notes = [table(self._first_line(), (), self.notes)]
         return "".join(notes + [table(f"{f.name}: {f.where}", (), f.lines) for f in self.fields])
+
+    def _first_line(self) -> str:
+        return f"{self.rows} rows, {sum(f.row_bytes for f in self.fields)} bytes each"
 
     def __str__(self) -> str:
         """Give a paragraph per field."""
-        lines = [f"{self.rows} rows, {sum(f.row_bytes for f in self.fields)} bytes each"]
+        lines = [self._first_line()]
         lines += [f"  {name:<9} {text}" for name, text in self.notes]
         for field in self.fields:
             lines.append(f"{field.name}: {field.where}")

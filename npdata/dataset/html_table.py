@@ -9,13 +9,15 @@ import re
 from collections.abc import Iterable, Sequence
 from html import escape
 
+TITLE = ' style="text-align: left; font-weight: bold; padding: 0.8em 0.5em 0.2em"'
+
 
 def table(caption: str, head: Sequence[object], rows: Iterable[Sequence[object]]) -> str:
     """Give an HTML table, or a line where there are no rows; all that it is given is text.
 
     Examples:
         >>> table("<2 rows>", ["count"], [[7]])
-        '<table><caption>&lt;2 rows&gt;</caption><tr><th>count</th></tr><tr><td>7</td></tr></table>'
+        '<table>...&lt;2 rows&gt;</caption><tr><th>count</th></tr><tr><td>7</td></tr></table>'
         >>> table("2 rows", (), ())
         '<p>2 rows</p>'
     """
@@ -25,7 +27,7 @@ def table(caption: str, head: Sequence[object], rows: Iterable[Sequence[object]]
     lines = [_line("td", row, row) for row in cells]
     if head:
         lines.insert(0, _line("th", map(str, head), cells[0]))
-    return f"<table><caption>{escape(caption)}</caption>{''.join(lines)}</table>"
+    return f"<table><caption{TITLE}>{escape(caption)}</caption>{''.join(lines)}</table>"
 
 
 def _line(tag: str, cells: Iterable[str], below: Iterable[str]) -> str:
