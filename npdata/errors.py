@@ -45,7 +45,7 @@ on untouched, and only where its arguments do not fit says what to type. It chec
 import functools
 import importlib
 import inspect
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Container, Iterable, Mapping
 from difflib import get_close_matches
 from inspect import Parameter
 from types import MappingProxyType
@@ -304,6 +304,25 @@ def no_attribute(owner: object, name: str, words: Mapping[str, str] = _NONE) -> 
     public = (each for each in dir(type(owner)) if not each.startswith("_"))
     cure = f"; {words[name]}" if name in words else near(name, public, "")
     return AttributeError(text + cure)
+
+
+def refuse_to_set(owner: object, name: str, options: Container[str]) -> None:
+    """Raise AttributeError where an option is set on what was made without it.
+
+    It would be an attribute that nobody reads.
+
+    Examples:
+        >>> refuse_to_set(3, "seed", ("seed",))
+        Traceback (most recent call last):
+        AttributeError: seed= is given where an int is made, and changes nothing in this one: ...
+    """
+    if name in options:
+        kind = type(owner).__name__
+        article = "an" if kind[0] in "aeiou" else "a"
+        raise AttributeError(
+            f"{name}= is given where {article} {kind} is made, and changes nothing in this one: "
+            f"make another, {kind}(..., {name}=...)"
+        )
 
 
 def _refusal(

@@ -13,6 +13,7 @@ import pytest
 
 import npdata
 from npdata import BlockBatchSampler, Loader, NumpyDataset, errors
+from npdata.dataset.arguments import OPTIONS
 from npdata.errors import explained
 
 X = np.arange(60, dtype=np.float32).reshape(20, 3)
@@ -213,6 +214,76 @@ def test_an_attribute_that_is_not_there_says_what_to_write(attribute: str, messa
 def test_an_attribute_of_a_loader_that_is_not_there(attribute: str, message: str) -> None:
     with pytest.raises(AttributeError, match=re.escape(message)):
         getattr(Loader(NumpyDataset(X), 4), attribute)
+
+
+@pytest.mark.parametrize(
+    ("made", "option"),
+    [
+        *[("ds", option) for option in OPTIONS],
+        *[("Loader(ds, 4)", option) for option in ("shuffle", "seed", "batch_size", "drop_last")],
+        *[("BlockBatchSampler(ds, 4)", option) for option in ("shuffle", "seed", "drop_last")],
+    ],
+)
+def test_an_option_that_is_set_later_would_change_nothing_and_is_refused(
+    made: str, option: str
+) -> None:
+    with pytest.raises(AttributeError, match=rf"make another, \w+\(\.\.\., {option}=\.\.\.\)"):
+        setattr(of(NumpyDataset(X), made), option, True)
+
+
+def test_attributes_that_are_no_options_may_be_set_and_any_of_a_subclass() -> None:
+    class Mine(NumpyDataset):
+        def __init__(self, x: Any, transform: Any) -> None:
+            super().__init__(x)
+            self.transform = transform
+
+        def __getitem__(self, index: Any) -> Any:
+            return self.transform(super().__getitem__(index))
+
+    assert Mine(X, transform=lambda row: row + 1)[2].tolist() == (X[2] + 1).tolist()
+    ds, sampler = NumpyDataset(X), BlockBatchSampler(20, 4, shuffle=False)
+    ds.classes = ["cat", "dog"]
+    assert pickle.loads(pickle.dumps(ds)).classes == ds.classes
+    sampler.batch_size = 8
+    assert [len(batch) for batch in sampler] == [8, 8, 4]
+
+
+FLAGS = {
+    "NumpyDataset.windows(mask)": "ds.windows(2, edge='zero', mask=FLAG)",
+    "NumpyDataset.statistics(progress)": "ds.statistics(progress=FLAG)",
+    "NumpyDataset.from_hdf5(allow_external)": "ds.from_hdf5('d.h5', 'x', allow_external=FLAG)",
+    "NumpyDataset.from_raw(copy)": "ds.from_raw('t.bin', dtype='u2', shape=(-1, 3), copy=FLAG)",
+    "NumpyDataset(copy)": "NumpyDataset(X, copy=FLAG)",
+    "concatenate(copy)": "concatenate(['x.npy'], copy=FLAG)",
+    "stack(copy)": "stack(['x.npy'], copy=FLAG)",
+    "BlockBatchSampler(drop_last)": "BlockBatchSampler(ds, 4, drop_last=FLAG)",
+    "BlockBatchSampler(padded)": "BlockBatchSampler(NumpyDataset(ragged(X, lengths=[8, 12])), "
+    "max_rows=20, padded=FLAG)",
+    "Loader(drop_last)": "Loader(ds, 4, drop_last=FLAG)",
+    "Loader(progress)": "Loader(ds, 4, progress=FLAG)",
+    "Loader(shuffle)": "Loader(ds, 4, shuffle=FLAG)",
+    "Loader(resident)": "Loader(ds, 4, resident=FLAG)",
+}
+"""Every option that is True or False where it is not given."""
+
+
+def test_every_option_that_is_true_or_false_is_below() -> None:
+    found = {
+        f"{name}({each.name})"
+        for name, call in {**dict(public()), "NumpyDataset": NumpyDataset}.items()
+        for each in inspect.signature(call).parameters.values()
+        if isinstance(each.default, bool)
+    }
+    assert found == FLAGS.keys()
+
+
+@pytest.mark.usefixtures("files")
+@pytest.mark.parametrize("option", FLAGS)
+def test_text_is_not_taken_for_true(option: str) -> None:
+    ds = NumpyDataset(X)
+    of(ds, FLAGS[option].replace("FLAG", "False"))
+    with pytest.raises(errors.NpdataError, match=r"True(, 'full', 'block')?( or|,) False"):
+        of(ds, FLAGS[option].replace("FLAG", "'False'"))
 
 
 def test_functions_with_defaults_rng_or_no_signature_are_taken() -> None:

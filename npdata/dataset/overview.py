@@ -10,9 +10,10 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import torch
 
+from npdata.dataset.arguments import OPTIONS
 from npdata.dataset.field import Field
 from npdata.dataset.html_table import table
-from npdata.errors import each_word, no_attribute
+from npdata.errors import each_word, no_attribute, refuse_to_set
 from npdata.sources.ragged import RaggedSource
 
 MOST_FIELDS = 8
@@ -124,6 +125,12 @@ class Overview:
                 cure = f"a field is chosen behind the rows: ds[0][{name!r}], ds[:][{name!r}]"
                 raise no_attribute(self, name, {name: cure})
             raise no_attribute(self, name, _OF_OTHERS)
+
+        def __setattr__(self, name: str, value: object) -> None:
+            """Refuse options, except as attributes of a subclass, which may use them so."""
+            if Overview in type(self).__bases__:
+                refuse_to_set(self, name, OPTIONS)
+            super().__setattr__(name, value)
 
     def __repr__(self) -> str:
         """Give the fields in one line, with the dtype of the tensors where it is another.

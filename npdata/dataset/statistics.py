@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 from torch.utils.data import Subset
 
+from npdata.arrays.flag import flag
 from npdata.arrays.indexing import row_numbers
 from npdata.dataset.field import Field
 from npdata.dataset.field_moments import KeepAxes, kept_axes, moments_of_fields
@@ -210,6 +211,7 @@ class Summed(ABC):
             ([2.0, 3.0], [4.0, 5.0])
         """
         self._require_open()
+        flag("progress", progress, FieldError)
         if isinstance(indices, Subset):
             dataset: object = indices.dataset
             if dataset is not self:

@@ -13,6 +13,7 @@ from typing import Any, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
+from npdata.arrays.flag import flag
 from npdata.arrays.spans import EDGES, Edge, Recordings, Windows, changes, step_of
 from npdata.dataset.field import Field
 from npdata.dataset.rows_field import RowsField
@@ -59,7 +60,7 @@ def windowed(
     """Make fields of windows; see `NumpyDataset.windows`. `named` fields get masks with a name."""
     if edge not in EDGES:
         raise FieldError(f"edge={edge!r}: expected one of {', '.join(map(repr, EDGES))}")
-    if mask and edge == "drop":
+    if flag("mask", mask, FieldError) and edge == "drop":
         raise FieldError(
             "mask=True with edge='drop', which gives whole windows and pads none; leave mask out, "
             "or take edge='repeat' or 'zero'"

@@ -4,7 +4,7 @@ Idea: a batch is a tensor, or lists, tuples and dicts of them; fields are what t
 Invariant: what is no tensor stays as it is. It knows no device and reads no rows.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any, TypeAlias
 
 import torch
@@ -80,8 +80,8 @@ def require_dtypes(dtype: DTypes) -> None:
     Examples:
         >>> require_dtypes({"image": torch.float16})
     """
-    for each in dtypes_of(dtype):
-        if not isinstance(each, torch.dtype):
+    for each in _named(dtype):
+        if not isinstance(each, torch.dtype | None):
             raise LoaderError(
                 f"dtype={each!r}: expected a torch.dtype, or a mapping of fields to it"
             )
@@ -94,8 +94,11 @@ def dtypes_of(dtype: DTypes) -> set[torch.dtype]:
         >>> dtypes_of({"image": torch.float16, "label": torch.float16})
         {torch.float16}
     """
-    named = dtype.values() if isinstance(dtype, Mapping) else (dtype,)
-    return {each for each in named if each is not None}
+    return {each for each in _named(dtype) if each is not None}
+
+
+def _named(dtype: DTypes) -> Iterable[torch.dtype | None]:
+    return dtype.values() if isinstance(dtype, Mapping) else (dtype,)
 
 
 def nbytes_of(value: Any) -> int:

@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 from torch import Tensor
-from torch.utils.data import BatchSampler, ConcatDataset, Sampler
+from torch.utils.data import BatchSampler, ConcatDataset, Sampler, Subset
 
 from npdata.dataset.arguments import OPTIONS
 from npdata.dataset.collate import collate
@@ -143,6 +143,11 @@ def no_dataset(given: object) -> str:
             "change as transform= of a NumpyDataset, or change __getitems__ as well"
         )
     if isinstance(given, ConcatDataset):
+        if all(isinstance(part, Subset) for part in given.datasets):
+            return (
+                "Subsets that are added read sample by sample: write Loader(dataset, 64, "
+                "indices=[*first.indices, *second.indices])"
+            )
         return (
             "a ConcatDataset reads sample by sample: write first + second, which joins npdata "
             "datasets of the same fields, dtypes and functions; for others use DataLoader"

@@ -19,11 +19,19 @@ import torch
 from numpy.typing import ArrayLike
 from torch.utils.data import IterableDataset, get_worker_info
 
+from npdata.arrays.flag import flag
 from npdata.dataset.batch_memory import accelerator_of
 from npdata.dataset.collate import collate
 from npdata.dataset.html_table import table
 from npdata.dataset.progress import require_bar
-from npdata.errors import ClosedError, LoaderError, NotBatchedError, explained, no_attribute
+from npdata.errors import (
+    ClosedError,
+    LoaderError,
+    NotBatchedError,
+    explained,
+    no_attribute,
+    refuse_to_set,
+)
 from npdata.loading.accelerate import refuse_a_second_division
 from npdata.loading.batch_tensors import DTypes, cast, map_tensors, require_dtypes
 from npdata.loading.dataloader_arguments import (
@@ -112,7 +120,7 @@ class Loader:
         dataset: Any,
         batch_size: int | None = None,
         *,
-        shuffle: Shuffle | bool = False,
+        shuffle: Shuffle | bool | None = False,
         seed: int = 0,
         drop_last: bool = False,
         sampler: Any = None,
@@ -141,7 +149,7 @@ class Loader:
             batch_size,
             sampler,
             words.get("batch_sampler"),
-            shuffle=shuffle,
+            shuffle=False if shuffle is None else shuffle,
             seed=seed,
             drop_last=drop_last,
             indices=indices,
@@ -155,7 +163,7 @@ class Loader:
         if num_threads == "auto" and words.get("num_workers") == 0:
             num_threads = 0
         require_dtypes(dtype)
-        if progress:
+        if flag("progress", progress, LoaderError):
             require_bar()
         options = Options(
             num_threads=num_threads,
@@ -232,6 +240,12 @@ class Loader:
         def __getattr__(self, name: str) -> Any:
             """Raise AttributeError, which says what to give to code that needs a DataLoader."""
             raise no_attribute(self, name, ATTRIBUTES)
+
+        def __setattr__(self, name: str, value: object) -> None:
+            """Refuse arguments, except as attributes of a subclass, which may use them so."""
+            if type(self) is Loader:
+                refuse_to_set(self, name, _ARGUMENTS)
+            super().__setattr__(name, value)
 
     def __repr__(self) -> str:
         """Say in one line what it reads, in which order, on how many threads."""

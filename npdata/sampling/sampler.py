@@ -7,15 +7,17 @@ ranks and workers. It reads no data, and learns its rank from torch.distributed 
 """
 
 import copy
+import inspect
 import warnings
 from collections.abc import Iterator, Mapping, Sized
 from dataclasses import replace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from numpy.typing import ArrayLike
 from torch.utils.data import BatchSampler, Sampler
 
-from npdata.errors import SamplerError, StateError, StateWarning, explained
+from npdata.arrays.flag import flag
+from npdata.errors import SamplerError, StateError, StateWarning, explained, refuse_to_set
 from npdata.sampling.cursor import Cursor, Place
 from npdata.sampling.epochs import Epochs, Start
 from npdata.sampling.iteration import RunBatches
@@ -126,10 +128,9 @@ class BlockBatchSampler(FoundByLightning, BatchSampler):
                 f"rank={rank} and world_size={world_size}: give both, or none to take them from "
                 "torch.distributed"
             )
-        order: Shuffle = "full" if shuffle is True else shuffle
         recipe = Recipe.of(
             data,
-            shuffle=order,
+            shuffle=shuffle,
             seed=seed,
             block_rows=block_rows,
             window_blocks=window_blocks,
@@ -144,13 +145,14 @@ class BlockBatchSampler(FoundByLightning, BatchSampler):
         if max_rows is not None:
             if not length.whole:
                 raise SamplerError("num_samples= and steps_per_epoch= need batch_size=")
+            padded = flag("padded", padded, SamplerError)
             sized = BySize.of(data, recipe, max_rows=max_rows, padded=padded)
         epochs = Epochs(
             recipe=recipe,
             length=length,
             batch_size=batch_size if sized is None else None,
             sized=sized,
-            uneven="drop" if drop_last else uneven,
+            uneven="drop" if flag("drop_last", drop_last, SamplerError) else uneven,
             masked=uneven == "mask",
             seeded=bool(getattr(data, "takes_rng", False)),
             rank=None if rank is None else whole_number("rank", rank, least=0),
@@ -158,7 +160,6 @@ class BlockBatchSampler(FoundByLightning, BatchSampler):
                 None if world_size is None else whole_number("world_size", world_size, least=1)
             ),
         )
-        self.drop_last = epochs.drop_last
         self.cursor = Cursor(epochs)
         if rank is not None:
             epochs.ranks()
@@ -170,7 +171,6 @@ class BlockBatchSampler(FoundByLightning, BatchSampler):
             epochs = other.cursor.epochs
             if epochs.uneven in ("pad", "drop"):
                 epochs = replace(epochs, uneven="ragged")
-            self.drop_last = False
             self.cursor = Cursor(epochs)
         else:
             self.__dict__ = other.__dict__
@@ -182,6 +182,14 @@ class BlockBatchSampler(FoundByLightning, BatchSampler):
     @property
     def _recipe(self) -> Recipe:
         return self.cursor.epochs.recipe
+
+    if not TYPE_CHECKING:
+
+        def __setattr__(self, name: str, value: object) -> None:
+            """Refuse arguments, except as attributes of a subclass, which may use them so."""
+            if type(self) is BlockBatchSampler:
+                refuse_to_set(self, name, _DECIDED)
+            super().__setattr__(name, value)
 
     @property
     def sampler(self) -> RowSampler:  # type: ignore[override]
@@ -197,6 +205,11 @@ class BlockBatchSampler(FoundByLightning, BatchSampler):
     def batch_size(self, size: int) -> None:
         size = whole_number("batch_size", size, least=1)
         self.cursor.epochs = replace(self.cursor.epochs, batch_size=size)
+
+    @property
+    def drop_last(self) -> bool:  # type: ignore[override]
+        """Whether what makes no whole step of all ranks is left out."""
+        return self.cursor.epochs.drop_last
 
     @property
     def rows(self) -> int:
@@ -338,3 +351,7 @@ class BlockBatchSampler(FoundByLightning, BatchSampler):
             )
         coming = epochs.or_next(Start(state["epoch"], state["position"]), epochs.ranks())
         cursor.place = Place(coming=coming, loaded=True, begun=cursor.place.begun)
+
+
+_DECIDED = inspect.signature(BlockBatchSampler).parameters.keys() - {"data", "batch_size"}
+"""The arguments that decide the order once, where `batch_size` may be set for the next epoch."""

@@ -48,6 +48,7 @@ class TestWords:
             {"multiprocessing_context": None, "prefetch_factor": None},
             {"persistent_workers": True, "pin_memory_device": "", "in_order": True},
             {"persistent_workers": False, "batch_sampler": None, "sampler": None},
+            {"shuffle": None, "drop_last": np.False_},
         ],
     )
     def test_that_ask_for_nothing_else_are_understood(self, ds, words) -> None:

@@ -488,6 +488,7 @@ class TestErrors:
             ({"batch_size": 0}, "batch_size=0"),
             ({"batch_size": 4, "dtype": "float32"}, "dtype='float32': expected a torch.dtype"),
             ({"batch_size": 4, "dtype": {0: float}}, "expected a torch.dtype"),
+            ({"batch_size": 4, "dtype": [torch.float16]}, "expected a torch.dtype, or a mapping"),
         ],
     )
     def test_options_that_cannot_be(self, data: Data, options: dict, message: str) -> None:
@@ -502,6 +503,9 @@ class TestErrors:
             Loader(one_by_one(data.x), 2)
         with pytest.raises(NotBatchedError, match=r"ConcatDataset .* write first \+ second"):
             Loader(ConcatDataset([NumpyDataset(data.x)] * 2), 2)
+        first, second = (Subset(NumpyDataset(data.x), rows) for rows in ([3, 1], [2]))
+        with pytest.raises(NotBatchedError, match=r"indices=\[\*first\.indices, \*second"):
+            Loader(first + second, 2)
 
     @pytest.mark.skipif(CUDA, reason="an accelerator is there")
     def test_a_device_that_is_not_there(self, data: Data) -> None:

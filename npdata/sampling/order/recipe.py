@@ -75,7 +75,7 @@ class Recipe:
         cls,
         data: int | Sized,
         *,
-        shuffle: Shuffle,
+        shuffle: Shuffle | bool,
         seed: int,
         block_rows: int | None = None,
         window_blocks: int | None = None,
@@ -85,6 +85,8 @@ class Recipe:
     ) -> Self:
         """Check the arguments of a sampler; each fault is a SamplerError."""
         rows = _rows(data)
+        if isinstance(shuffle, bool | np.bool_):
+            shuffle = "full" if shuffle else False
         if not isinstance(shuffle, str | bool) or shuffle not in _SHUFFLES:
             raise SamplerError(f"shuffle={shuffle!r}: expected True, 'full', 'block' or False")
         seed = whole_number("seed", seed, least=0, below=1 << 64)

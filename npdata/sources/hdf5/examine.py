@@ -14,6 +14,7 @@ from typing import Any, Literal
 import h5py
 import numpy as np
 
+from npdata.arrays.flag import flag
 from npdata.errors import (
     FieldError,
     FileLockError,
@@ -55,6 +56,9 @@ class Hdf5Options:
             )
         if self.missing not in ("error", "fill"):
             raise FieldError(f"missing={self.missing!r} is none of 'error' and 'fill'")
+        if self.locking not in (None, True, False, "true", "false", "best-effort"):
+            raise FieldError(f"locking={self.locking!r} is none of True, False and 'best-effort'")
+        flag("allow_external", self.allow_external, FieldError)
         if self.missing == "fill" and not self.allow_external:
             raise FieldError(
                 'missing="fill" is for the sources of virtual datasets; they need '
