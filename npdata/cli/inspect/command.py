@@ -7,6 +7,7 @@ a reason is an answer, and no failure. Wrong paths show before anything is looke
 
 import argparse
 import math
+from collections import Counter
 from collections.abc import Sequence
 from typing import Any
 
@@ -22,7 +23,7 @@ from npdata.cli.console import (
     printable,
     shape_text,
 )
-from npdata.cli.inspect.examine import examine, files_of
+from npdata.cli.inspect.examine import Seen, examine, files_of
 from npdata.cli.inspect.kinds import Kind, kinds_of
 from npdata.cli.inspect.known_programs import recognised
 from npdata.cli.inspect.picture import draw_arrays
@@ -75,7 +76,8 @@ def run(arguments: argparse.Namespace) -> int:
         require_format(arguments.plot)
     console = None if arguments.json else new_console()
     paths = [path for text in arguments.paths for path in files_of(text, raw)]
-    reports = [examine(path, raw) for path in paths]
+    seen = Seen({}, Counter())
+    reports = [examine(path, raw, seen) for path in paths]
     if raw is not None and not {"raw", None} & {report.format for report in reports}:
         raise UsageError("--dtype describes raw binary files, and none is among the paths")
     every = [dataset for report in reports for dataset in report.datasets]

@@ -7,6 +7,7 @@ few chunks by which an opening proves its layout.
 """
 
 import contextlib
+from collections import Counter
 from dataclasses import dataclass
 
 import h5py
@@ -34,8 +35,10 @@ class Catalog:
     fault: str | None = None
 
 
-def list_datasets(path: str, name: str = "") -> Catalog:
+def list_datasets(path: str, name: str = "", proven: Counter[object] | None = None) -> Catalog:
     """List the dataset `name`, or every dataset of that group; the whole file without a name.
+
+    `proven` counts, by kind, the datasets of other files that were checked, and those of this.
 
     Raises `MemberNotFoundError` where there is nothing of this name, and as `open_hdf5` does for
     the file.
@@ -48,6 +51,8 @@ def list_datasets(path: str, name: str = "") -> Catalog:
     with open_file(path, None) as file:
         names = _names(file, path, name.strip("/"))
         opened = OpenedFile(file, path)
+        if proven is not None:
+            opened.proven = proven
         return Catalog(
             datasets=tuple(
                 _listed(opened, each, inside=inside)

@@ -16,6 +16,9 @@ import npdata
 from npdata.cli.inspect.kinds import kinds_of, patterns_of
 from npdata.cli.inspect.report import DatasetReport
 from npdata.cli.main import main
+from npdata.sources.hdf5 import examine
+from npdata.sources.hdf5.layout import Layout
+from npdata.sources.hdf5.verify_offsets import verify_offsets
 
 SCREEN = 40
 
@@ -178,3 +181,20 @@ def test_a_picture_shows_one_array_of_each_kind(in_folder: Path) -> None:
     assert "d.h5::a59" in text
     assert "d.h5::b59" in text
     assert "d.h5::a58" not in text
+
+
+def test_files_that_are_stored_alike_are_checked_against_hdf5_a_few_times_in_all(
+    in_folder: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for k in range(60):
+        with h5py.File(f"{k}.h5", "w") as file:
+            file["x"] = np.full((4, 5), k)
+    checked: list[str] = []
+
+    def counted(dataset: h5py.h5d.DatasetID, layout: Layout) -> str | None:
+        checked.append(layout.path)
+        return verify_offsets(dataset, layout)
+
+    monkeypatch.setattr(examine, "verify_offsets", counted)
+    assert any("60 of 4×5 int64" in line for line in shown(capsys, "."))
+    assert len(checked) == examine.MOST_PROVEN
