@@ -86,7 +86,7 @@ def windowed(
     anchor = [0] if len(offsets) < len(fields) else []
     reach = [*anchor, *(offset for each in offsets.values() for offset in _ends(each))]
     plan = Windows.of(recordings, reach, stride=step, edge=edge)
-    if not len(plan):
+    if not len(plan) and edge == "drop":
         longest = int(recordings.lengths.max(initial=0))
         raise FieldError(
             f"no window fits: one needs {plan.before + plan.after + 1} rows (offsets {min(reach)} "

@@ -128,6 +128,8 @@ class BlockBatchSampler(FoundByLightning, BatchSampler):
                 f"rank={rank} and world_size={world_size}: give both, or none to take them from "
                 "torch.distributed"
             )
+        if max_rows is None and not padded:
+            raise SamplerError("padded=False counts the rows of max_rows=, which is not given")
         recipe = Recipe.of(
             data,
             shuffle=shuffle,

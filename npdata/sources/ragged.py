@@ -170,8 +170,9 @@ def offsets_of(bounds: Source, kind: Bounds, values: Source) -> Ints:
         )
     if offsets[-1] != rows:
         last, much = int(offsets[-1]), "more" if offsets[-1] > rows else "less"
-        raise FieldError(
-            f"{name} end span {len(offsets) - 2} at row {last}, {much} than the {rows} rows of "
-            f"{values.where}; if these offsets are starts alone, append {rows}"
-        )
+        cure = f"if these offsets are starts alone, append {rows}"
+        if kind == "lengths":
+            cure = "every row belongs to a span"
+        ends = f"end span {len(offsets) - 2} at row {last}" if len(offsets) > 1 else "name no span"
+        raise FieldError(f"{name} {ends}, {much} than the {rows} rows of {values.where}; {cure}")
     return offsets

@@ -359,6 +359,8 @@ def test_every_sample_comes_once_on_all_ranks(data: Data) -> None:
         ({"offsets": np.zeros(0, int)}, "the first of offsets= is missing"),
         ({"lengths": [50, -3, 50]}, "span 1 has length -3, below 0"),
         ({"lengths": [50, 40]}, "lengths= end span 1 at row 90, less than the 97 rows"),
+        ({"lengths": [50, 40]}, "array in memory; every row belongs to a span$"),
+        ({"lengths": np.zeros(0, int)}, "lengths= name no span, less than the 97 rows"),
         ({"lengths": [50, 50, 50]}, "lengths= end span 1 at row 100, more than the 97 rows"),
         ({"lengths": [1 << 62] * 4 + [97]}, f"end span 0 at row {1 << 62}, more than"),
         (

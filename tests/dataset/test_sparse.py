@@ -256,6 +256,24 @@ def test_groups_that_are_no_matrix_are_refused(tmp_path: Path) -> None:
         NumpyDataset(f"{tmp_path}/d.h5::shapeless")
 
 
+@pytest.mark.parametrize("shape_as", ["attribute", "dataset"])
+def test_a_group_without_an_encoding_is_known_by_its_parts(
+    tmp_path: Path, shape_as: str
+) -> None:
+    m = matrix()
+    with h5py.File(tmp_path / "d.h5", "w") as file:
+        for name, each in (("rows", m), ("columns", m.tocsc()), ("square", m[:COLUMNS])):
+            group = file.create_group(name)
+            for part in ("data", "indices", "indptr"):
+                group[part] = getattr(each, part)
+            (group.attrs if shape_as == "attribute" else group)["shape"] = each.shape
+    assert (NumpyDataset(f"{tmp_path}/d.h5::rows")[:].numpy() == m.toarray()).all()
+    with pytest.raises(UnsupportedSourceError, match="stored by columns"):
+        NumpyDataset(f"{tmp_path}/d.h5::columns")
+    with pytest.raises(MemberNotFoundError, match="is a group"):  # by rows or by columns?
+        NumpyDataset(f"{tmp_path}/d.h5::square")
+
+
 def test_windows_of_sparse_rows_are_dense() -> None:
     m = matrix()
     for layout in ("dense", "csr"):

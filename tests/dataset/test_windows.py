@@ -385,3 +385,14 @@ def test_text_keeps_its_anchor_row() -> None:
     batch = ds.windows({"x": 2})[[2, 0]]
     assert batch["x"].tolist() == [[2, 3], [0, 1]]
     assert batch["name"] == ["c", "a"]
+
+
+@pytest.mark.parametrize("edge", ["repeat", "zero"])
+def test_no_rows_have_no_windows(edge: Any) -> None:
+    ds = NumpyDataset(x=np.zeros((0, 3)), y=np.zeros(0))
+    windows = ds.windows({"x": (-1, 0)}, edge=edge, mask=True)
+    assert len(windows) == 0
+    assert windows[:]["x"].shape == (0, 2, 3)
+    assert list(npdata.Loader(windows, 4)) == []
+    with pytest.raises(FieldError, match="no window fits"):
+        ds.windows(1)

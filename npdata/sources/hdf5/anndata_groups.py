@@ -2,7 +2,7 @@
 
 Idea: such a group says by its attribute `encoding-type` what its datasets are together; they are
 opened like any dataset. Invariant: a matrix that is stored by columns is refused, since its rows
-lie nowhere together. Attributes of AnnData from 0.6 on are known.
+lie nowhere together. Attributes of AnnData from 0.6 on are known, and sparse parts without any.
 """
 
 import h5py
@@ -13,7 +13,7 @@ from npdata.sources.base import Source
 from npdata.sources.hdf5.examine import Hdf5Options, require_file
 from npdata.sources.hdf5.layout import open_file
 from npdata.sources.hdf5.links import require_inside
-from npdata.sources.hdf5.listing import encoded_kind, text_of
+from npdata.sources.hdf5.listing import SPARSE_PARTS, encoded_kind, sparse_shape, text_of
 from npdata.sources.hdf5.open import open_hdf5
 from npdata.sources.labels import LabelSource, shown_categories
 from npdata.sources.sparse import CsrSource
@@ -46,11 +46,13 @@ def open_encoded(path: str, name: str, options: Hdf5Options) -> Source | None:
             )
         needed = ("codes", "categories")
         if kind.startswith("csr"):
-            needed = ("data", "indices", "indptr")  # type: ignore[assignment]
+            needed = SPARSE_PARTS  # type: ignore[assignment]
         missing = [part for part in needed if part not in group]
         if missing:
             raise FormatError(f"{where} says that it is {kind!r} and has no {missing[0]!r}")
-        shape = _shape(group, where) if kind.startswith("csr") else (0, 0)
+        shape = sparse_shape(group) if kind.startswith("csr") else (0, 0)
+        if shape is None:
+            raise FormatError(f"{where} is sparse and has no attribute shape of two numbers")
         names = tuple(map(text_of, group["categories"][:])) if kind == "categorical" else ()
     if kind == "categorical":
         codes = open_hdf5(path, f"{name}/codes", options)
@@ -61,10 +63,3 @@ def open_encoded(path: str, name: str, options: Hdf5Options) -> Source | None:
         return LabelSource(read, names, where, reason, shown_categories(names))
     data, indices, indptr = (open_hdf5(path, f"{name}/{part}", options) for part in needed)
     return CsrSource(data, indices, indptr, shape)
-
-
-def _shape(group: h5py.Group, where: str) -> tuple[int, int]:
-    shape = group.attrs.get("shape", group.attrs.get("h5sparse_shape"))
-    if shape is None or np.shape(shape) != (2,):
-        raise FormatError(f"{where} is sparse and has no attribute shape of two numbers: {shape!r}")
-    return int(shape[0]), int(shape[1])
