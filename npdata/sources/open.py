@@ -24,7 +24,7 @@ from npdata.errors import (
 )
 from npdata.sources import npy, npz
 from npdata.sources.base import Access, Source
-from npdata.sources.concatenated.concat import ConcatSource
+from npdata.sources.concatenated.ragged import end_to_end
 from npdata.sources.containers import rows_held_by
 from npdata.sources.file import require_local, require_regular
 from npdata.sources.hdf5 import (
@@ -180,7 +180,7 @@ def open_files(
                     "the rows of one file belong together"
                 )
     return [
-        ConcatSource(parts, FileList.of(paths, [name] * len(paths)))
+        end_to_end(parts, FileList.of(paths, [name] * len(paths)))
         for parts, name in zip(zip(*files, strict=True), names, strict=True)
     ]
 

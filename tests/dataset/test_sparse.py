@@ -257,9 +257,7 @@ def test_groups_that_are_no_matrix_are_refused(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("shape_as", ["attribute", "dataset"])
-def test_a_group_without_an_encoding_is_known_by_its_parts(
-    tmp_path: Path, shape_as: str
-) -> None:
+def test_a_group_without_an_encoding_is_known_by_its_parts(tmp_path: Path, shape_as: str) -> None:
     m = matrix()
     with h5py.File(tmp_path / "d.h5", "w") as file:
         for name, each in (("rows", m), ("columns", m.tocsc()), ("square", m[:COLUMNS])):

@@ -126,6 +126,19 @@ def test_parts_of_other_values_are_refused(parts: Any, tmp_path: Path) -> None:
         npdata.concatenate(v=f"{tmp_path}/a.h5::v", z=f"{tmp_path}/a.h5::z")
 
 
+def test_from_hdf5_takes_variable_length_out_of_several_files(tmp_path: Path) -> None:
+    samples = [np.arange(k, dtype=np.int32) for k in (2, 0, 3, 1)]
+    for name, some in (("a", samples[:3]), ("b", samples[3:])):
+        with h5py.File(tmp_path / f"{name}.h5", "w") as file:
+            values = file.create_dataset("v", (len(some),), h5py.vlen_dtype(np.int32))
+            for k, sample in enumerate(some):
+                values[k] = sample
+            file["y"] = np.arange(len(some))
+    ds = npdata.NumpyDataset.from_hdf5(f"{tmp_path}/*.h5", v="v", y="y", ragged="list")
+    assert [sample.tolist() for sample in ds[:]["v"]] == [sample.tolist() for sample in samples]
+    assert list(ds.fields["v"].paths) == [f"{tmp_path}/a.h5::v", f"{tmp_path}/b.h5::v"]
+
+
 def test_values_of_several_arrays_are_a_field() -> None:
     values = npdata.concatenate([np.arange(3), np.arange(4)])
     with pytest.raises(UnsupportedSourceError, match=r"its fields: ds.fields\[0\].source"):
