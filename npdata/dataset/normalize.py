@@ -29,7 +29,7 @@ class Normalize:
     def __call__(self, batch: Any) -> Any:
         """Give a batch of the same form with its fields normalized; the given one stays.
 
-        Raises `FieldError` (a ValueError) for a batch without one of the fields.
+        Raises `FieldError` (a ValueError) for a batch of other fields or shapes.
         """
         done: set[str | int] = set()
         result = batch
@@ -75,7 +75,14 @@ class Normalize:
             divisor = scale.to(dtype.to_real())
             figures = mean.to(dtype).to(value.device), divisor.to(value.device)
             self._there[key] = figures
-        return (value.to(dtype) - figures[0]) / figures[1]
+        mean = figures[0]
+        pairs = zip(reversed(mean.shape), reversed(value.shape), strict=False)
+        if mean.ndim > value.ndim or any(each not in (1, size) for each, size in pairs):
+            raise FieldError(
+                f"field {label!r}: statistics of shape {tuple(mean.shape)} are not of values of "
+                f"shape {tuple(value.shape)}: take the statistics of a dataset of the same fields"
+            )
+        return (value.to(dtype) - mean) / figures[1]
 
     def __reduce__(self) -> tuple[Any, ...]:
         """Pickle the figures once."""

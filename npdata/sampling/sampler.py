@@ -115,7 +115,7 @@ class BlockBatchSampler(FoundByLightning, BatchSampler):
             raise SamplerError(
                 f"data is a {type(data).__name__}: expected the dataset or its number of rows. A "
                 "trainer that puts a sampler here would split the rows among ranks a second time: "
-                "tell it not to, in Lightning with Trainer(use_distributed_sampler=False)"
+                "switch that off, in Lightning with Trainer(use_distributed_sampler=False)"
             )
         if (batch_size is None) == (max_rows is None):
             given = "one is needed" if batch_size is None else "not both"

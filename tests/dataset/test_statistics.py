@@ -388,6 +388,14 @@ class TestNormalize:
             ):
                 scale(batch)
 
+    def test_figures_of_other_shapes_are_refused(self) -> None:
+        rgb = npdata.NumpyDataset(np.random.default_rng(0).random((5, 3, 4, 4)))
+        scale = npdata.normalize(rgb.statistics(keep_axes=0))
+        assert scale(rgb[:]).shape == (5, 3, 4, 4)
+        for other in ((5, 1, 4, 4), (5, 2, 4, 4), (5, 4)):
+            with pytest.raises(FieldError, match=r"statistics of shape \(3, 1, 1\) are not of"):
+                scale(torch.zeros(other))
+
     def test_columns_of_records_are_normalized(self) -> None:
         table = np.zeros(2, [("age", "f4"), ("at", [("x", "f8")]), ("id", "i8")])
         table["age"], table["at"]["x"], table["id"] = [1, 3], [0, 10], [7, 8]
