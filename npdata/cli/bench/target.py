@@ -25,6 +25,7 @@ from npdata.cli.inspect.examine import examine
 from npdata.dataset.numpy_dataset import NumpyDataset
 from npdata.errors import FieldError, FormatError, SourceError
 from npdata.sources.base import Source
+from npdata.sources.hdf5.h5py_rows import filters_missing
 from npdata.sources.many_files.file_list import split_member
 from npdata.sources.open import open_source
 
@@ -132,6 +133,7 @@ def _opener(form: str | None, where: str, source: Source, raw: RawLayout | None)
     """Open an array by its own library; what NumPy reads once, since a member takes its time."""
     path, member = split_member(where)
     if form == "hdf5":
+        _require_filters(path, member)
         return lambda stack: stack.enter_context(h5py.File(path))[member]
     if form == "npz":
         with np.load(path) as archive:
@@ -141,6 +143,20 @@ def _opener(form: str | None, where: str, source: Source, raw: RawLayout | None)
     else:
         array = np.memmap(path, source.dtype, "r", raw.offset if raw else 0, source.shape)
     return lambda stack: array
+
+
+def _require_filters(path: str, member: str | None) -> None:
+    """Raise `SourceError` where h5py lacks a filter that npdata may have."""
+    with h5py.File(path) as file:
+        properties = file[member].id.get_create_plist()
+        steps = [properties.get_filter(k) for k in range(properties.get_nfilters())]
+    missing = filters_missing(code for code, *_ in steps)
+    if missing:
+        lacking = [f"{code} ({name.decode()})" for code, *_, name in steps if code in missing]
+        raise SourceError(
+            f"{path}::{member}: h5py, with which npdata is compared, has no filter "
+            f"{', '.join(lacking)}: pip install hdf5plugin"
+        )
 
 
 def _as_code(raw: RawLayout) -> str:

@@ -15,6 +15,7 @@ import sys
 import h5py, hdf5plugin, numpy as np
 with h5py.File(sys.argv[1], "w") as file:
     file.create_dataset("x", data=np.arange(400), chunks=(50,), compression=hdf5plugin.Blosc2())
+    file.create_dataset("zstd", data=np.arange(400), chunks=(50,), compression=hdf5plugin.Zstd())
     file.create_dataset("plain", data=np.arange(400), chunks=(50,), compression="gzip")
 """
 
@@ -84,3 +85,27 @@ def test_without_the_package_the_error_says_what_to_install(path: str) -> None:
     done = run(code, path)
     assert "has its filter 32026 (blosc2); a plugin for HDF5 may have it" in done.stderr
     assert "pip install hdf5plugin" in done.stderr
+
+
+HIDDEN = """
+import sys
+sys.modules["hdf5plugin"] = None  # as if it were not installed
+from npdata.cli.main import main
+sys.exit(main(["bench", sys.argv[1] + "::zstd", "--seconds", "0.1", "--workers", "0"]))
+"""
+
+
+def test_bench_compares_with_h5py_where_npdata_needs_no_plugin(path: str) -> None:
+    pytest.importorskip("numcodecs")
+    options = ["--seconds", "0.1", "--workers", "0"]
+    done = subprocess.run(
+        [sys.executable, "-m", "npdata", "bench", f"{path}::zstd", *options],
+        capture_output=True,
+        text=True,
+        env=environment(),
+    )
+    assert done.returncode == 0, done.stderr
+    assert "every method gave" in " ".join(done.stdout.split())
+    without = run(HIDDEN, path)
+    assert without.returncode == 1
+    assert "pip install hdf5plugin" in " ".join(without.stderr.split())
