@@ -143,7 +143,7 @@ class UnequalShapesError(NpdataError, ValueError, RuntimeError):
 
 
 class MaskLostError(NpdataError, ValueError):
-    """A batch that has a mask was taken apart into samples, which cannot mark padding."""
+    """A batch that has a mask was taken apart into samples or rows, which cannot mark padding."""
 
 
 class SampleWrittenError(NpdataError, RuntimeError):

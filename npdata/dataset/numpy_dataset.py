@@ -190,8 +190,13 @@ class NumpyDataset(Overview, FromFiles, Splits, Summed, Dataset[Any]):
         A sample shares the memory of the data where that is sound (`describe()` shows it), and so
         does a slice; other selections are gathered into new tensors. Raises `RowIndexError` (an
         IndexError) out of range, `RowIndexTypeError` (a TypeError) for what is no row number.
+
+        What a `BlockBatchSampler` yields gives the batch of a `Loader`: `MaskedRows` a pair, the
+        stacked rows and their mask.
         """
         self._require_open()
+        if isinstance(index, _WITH_MORE):
+            return self._stacked(self.__getitems__(index))
         if not selects_many(index):
             return self._sample(row_number(index, len(self)))
         if isinstance(index, slice) and not self._transforms.any:
@@ -199,10 +204,16 @@ class NumpyDataset(Overview, FromFiles, Splits, Summed, Dataset[Any]):
         rows, values = self._gathered(index, plain_memory)
         if not self._transforms.any:
             return self._form.build(values)
-        batch = self._batch(rows, values, self._transforms.bound(index, len(self)))
-        result = collate(batch)
+        return self._stacked(self._batch(rows, values, self._transforms.bound(index, len(self))))
+
+    def _stacked(self, batch: Batch) -> Any:
+        """Give a batch collated; without names and functions a tuple, as samples are."""
+        result, mask = collate(batch), ()
+        if batch.mask is not None:
+            result, *mask = result
         plain = self._transforms.batch is None and self._form.names is None and not self._form.bare
-        return tuple(result) if plain else result
+        result = tuple(result) if plain else result
+        return (result, *mask) if mask else result
 
     def __getitems__(self, indices: object) -> Batch:
         """Gather the rows of `indices` (a list, array or tensor of ints) into a `Batch`.

@@ -7,14 +7,16 @@ to threads and workers with the batch. Invariant: the generators depend on nothi
 two samples of an epoch share one. It holds no data and draws no numbers.
 """
 
-from collections.abc import Iterator
+import sys
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
+from types import FrameType
 from typing import Any, Self, overload
 
 import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
-from npdata.errors import SamplerError
+from npdata.errors import MaskLostError, SamplerError
 
 
 class RowNumbers:
@@ -58,6 +60,10 @@ class MaskedRows(RowNumbers):
     rows: NDArray[np.int64]
     filler: int
 
+    def __iter__(self) -> Iterator[int]:
+        _refuse_to_lose_a_mask()
+        return super().__iter__()
+
     @property
     def mask(self) -> NDArray[np.bool_]:
         """True for the rows that count: bool, as long as `rows`."""
@@ -69,6 +75,33 @@ class MaskedRows(RowNumbers):
         if not mask[: len(mask) - padding].all():
             raise SamplerError(f"{index} puts padding before other rows: slice forwards")
         return replace(self, rows=self.rows[index], filler=padding)
+
+
+def _refuse_to_lose_a_mask() -> None:
+    """Raise `MaskLostError` where a DataLoader, or a wrapper in it, reads our rows one by one."""
+    frame: FrameType | None = sys._getframe(2)
+    while frame is not None:
+        module = frame.f_globals.get("__name__")
+        if module == "torch.utils.data._utils.fetch":
+            if not _is_ours(getattr(frame.f_locals.get("self"), "dataset", None)):
+                return
+            raise MaskLostError(
+                "a DataLoader takes rows with a mask (uneven='mask') one by one, as those of a "
+                "Subset, which would lose the mask: make the sampler of the npdata dataset itself, "
+                "with indices= in place of a Subset, or use npdata.Loader"
+            )
+        if module not in (__name__, "torch.utils.data.dataset"):
+            return
+        frame = frame.f_back
+
+
+def _is_ours(dataset: Any) -> bool:
+    """Tell whether a dataset knows of masks, or one that it wraps does."""
+    if dataset is None or hasattr(dataset, "takes_rng"):
+        return dataset is not None
+    parts = getattr(dataset, "datasets", ())
+    parts = parts.values() if isinstance(parts, Mapping) else parts
+    return any(map(_is_ours, (getattr(dataset, "dataset", None), *parts)))
 
 
 _SAMPLE, _BATCH = 0, 1

@@ -10,7 +10,7 @@ import pytest
 import torch
 from processes import HANG
 from torch.utils._pytree import tree_map
-from torch.utils.data import DataLoader, default_collate
+from torch.utils.data import ConcatDataset, DataLoader, StackDataset, Subset, default_collate
 from torch.utils.data._utils.pin_memory import pin_memory
 
 import npdata
@@ -154,6 +154,27 @@ class TestMask:
         sampler = npdata.BlockBatchSampler(ds, 2, uneven="mask")
         with pytest.raises(ValueError, match="with a mask"):
             next(iter(DataLoader(ds, batch_sampler=sampler, num_workers=num_workers)))
+
+    @pytest.mark.parametrize("transform", [None, lambda row, rng: row])
+    @pytest.mark.parametrize(
+        "wrap",
+        [
+            lambda ds: Subset(ds, range(3)),
+            lambda ds: Subset(Subset(ds, range(3)), range(3)),
+            lambda ds: ConcatDataset([ds]),
+            lambda ds: StackDataset(ds),
+        ],
+    )
+    def test_a_wrapper_of_torch_would_lose_it_in_a_data_loader(
+        self, wrap: object, transform: object
+    ) -> None:
+        ds = NumpyDataset(X[:3], transform=transform)
+        sampler = npdata.BlockBatchSampler(ds, 2, uneven="mask", rank=1, world_size=2)
+        with pytest.raises(npdata.errors.MaskLostError, match=r"npdata\.Loader"):
+            list(DataLoader(wrap(ds), batch_sampler=sampler, collate_fn=collate))
+        sampler.set_epoch(0)
+        for batch in sampler:
+            assert len(list(batch)) == 2
 
     def test_pickling_keeps_it(self) -> None:
         got = pickle.loads(pickle.dumps(self.masked()))

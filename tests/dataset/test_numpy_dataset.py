@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 import torch
 from kinds import Data
+from torch.utils._pytree import tree_leaves, tree_map
 from torch.utils.data import (
     ConcatDataset,
     DataLoader,
@@ -21,7 +22,7 @@ from torch.utils.data import (
 )
 
 import npdata
-from npdata import NumpyDataset, collate
+from npdata import BlockBatchSampler, Loader, NumpyDataset, collate
 from npdata.arrays.dtypes import NATIVE
 
 
@@ -408,3 +409,34 @@ def test_describe_prints_a_table(x: np.ndarray, y: np.ndarray) -> None:
     assert "copy: the array is not C-contiguous" not in text
     assert "(10, 2), float32 -> torch.float32" in text
     assert "view: the memory is shared" in text
+
+
+def drawn(sample, rng: np.random.Generator):
+    return tree_map(lambda value: value + rng.random(), sample)
+
+
+def values(batches: list) -> list:
+    return [[part.tolist() for part in tree_leaves(batch)] for batch in batches]
+
+
+@pytest.mark.parametrize("form", [lambda x: (x,), lambda x: (x, x + 1), lambda x: ({"x": x},)])
+@pytest.mark.parametrize("uneven", ["pad", "mask"])
+@pytest.mark.parametrize(
+    "functions", [{}, {"transform": drawn}, {"batch_transform": drawn}], ids=str
+)
+def test_the_rows_that_a_sampler_yields_select_the_batch_of_a_loader(
+    form, uneven: str, functions: dict
+) -> None:
+    ds = NumpyDataset(*form(np.arange(11.0)), **functions)
+    sampler = BlockBatchSampler(ds, 2, uneven=uneven, rank=2, world_size=3)
+    by_hand = [ds[rows] for rows in sampler]
+    stock = list(DataLoader(ds, sampler=sampler, batch_size=None))
+    sampler.set_epoch(0)
+    ours = list(Loader(ds, sampler=sampler))
+    assert values(by_hand) == values(ours)
+    sampler.set_epoch(1)
+    ours = list(Loader(ds, sampler=sampler))
+    assert values(stock) == values(ours)
+    tuples = isinstance(ds[[0]], tuple)
+    fields = by_hand[-1][0] if uneven == "mask" else by_hand[-1]
+    assert isinstance(fields, tuple) == tuples
