@@ -12,6 +12,8 @@ from typing import TypeAlias
 from npdata.sources.many_files.file_list import SEPARATOR
 
 _MOST_LINES = 3
+_OF_LABELS = ("type", "label", "class", "cluster", "leiden", "louvain")
+"""Words in the names of columns that hold what is learned, rather than where a cell is from."""
 Shapes: TypeAlias = Mapping[str, tuple[int, ...]]
 """The arrays of a file by their names; an array that cannot be read has the shape ()."""
 
@@ -82,9 +84,11 @@ def _anndata(path: str, shapes: Shapes) -> str | None:
             "once after adata.X = adata.X.tocsr()"
         )
     labels = [name.removesuffix("/codes") for name in obs if name.endswith("/codes")]
+    labels.sort(key=lambda name: not any(word in name.lower() for word in _OF_LABELS))
     chosen = [("x", f"{path}{SEPARATOR}X")]
     chosen += [("label", f"{path}{SEPARATOR}{labels[0]}")] if labels else []
-    return f"AnnData: npdata.NumpyDataset({_fields(chosen)})"
+    others = f"  # other labels: {', '.join(labels[1:])}" if labels[1:] else ""
+    return f"AnnData: npdata.NumpyDataset({_fields(chosen)}){others}"
 
 
 def _pandas(path: str, shapes: Shapes) -> str | None:

@@ -143,10 +143,13 @@ def test_cells_of_anndata(in_folder: Path, capsys: pytest.CaptureFixture[str]) -
         x.attrs["encoding-type"], x.attrs["shape"] = "csr_matrix", (3, 4)
         x["data"], x["indices"] = np.array([5.0, 7.0]), np.array([2, 0])
         x["indptr"] = np.array([0, 1, 1, 2])
-        kind = file.create_group("obs/type")
-        kind.attrs["encoding-type"] = "categorical"
-        kind["codes"], kind["categories"] = np.array([0, 1, 0], "i1"), np.array([b"B", b"T"])
-    ds = pasted(line(capsys, "c.h5ad"), "AnnData:")
+        for name, codes in {"batch": [0, 0, 0], "cell_type": [0, 1, 0]}.items():
+            kind = file.create_group(f"obs/{name}")
+            kind.attrs["encoding-type"] = "categorical"
+            kind["codes"], kind["categories"] = np.array(codes, "i1"), np.array([b"B", b"T"])
+    text = line(capsys, "c.h5ad")
+    assert "# other labels: obs/batch" in text
+    ds = pasted(text, "AnnData:")
     assert ds[0]["x"].tolist() == [0, 0, 5, 0]
     assert ds[1]["label"] == 1
 
