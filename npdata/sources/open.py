@@ -34,6 +34,7 @@ from npdata.sources.hdf5 import (
     open_dataset,
     open_names,
     require_equal_groups,
+    require_same_genes,
 )
 from npdata.sources.many_files.file_list import FileList, split_member
 from npdata.sources.many_files.file_table import HDF5_MAGIC
@@ -172,6 +173,8 @@ def open_files(
         require_equal_groups(parts)
     if len(paths) == 1:
         return files[0]
+    for name in names:
+        require_same_genes(((path, name) for path in paths), options.locking)
     for path, parts in zip(paths, files, strict=True):
         for name, part in zip(names, parts, strict=True):
             if len(part) != len(parts[0]):

@@ -8,6 +8,7 @@ map (`mapped`), out of decoded chunks (`decoded`, `decoded_rows`, `chunk_cache`;
 with `tiling`), or through h5py (`h5py_rows`). h5py is imported in this folder only.
 """
 
+from npdata.sources.hdf5.anndata_genes import require_same_genes
 from npdata.sources.hdf5.catalog import Listed, count_attributes, list_datasets
 from npdata.sources.hdf5.examine import AUTO, Hdf5Options
 from npdata.sources.hdf5.groups import require_equal_groups
@@ -33,6 +34,7 @@ __all__ = [
     "open_hdf5",
     "open_names",
     "require_equal_groups",
+    "require_same_genes",
     "scalar",
     "source_of",
 ]

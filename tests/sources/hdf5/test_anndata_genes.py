@@ -1,0 +1,53 @@
+"""Matrices of AnnData files are joined only where their columns are the same genes."""
+
+from pathlib import Path
+
+import h5py
+import numpy as np
+import pytest
+
+import npdata
+from npdata.errors import FieldError
+
+
+def write(name: str, genes: list[str], index: str = "_index") -> None:
+    with h5py.File(name, "w") as file:
+        file["X"] = np.ones((2, len(genes)), np.float32)
+        file["layers/counts"] = np.ones((2, len(genes)), np.int64)
+        var = file.create_group("var")
+        var.attrs["_index"] = index
+        var[index] = np.array(genes, "S9")
+
+
+WAYS = {
+    "from_hdf5": lambda member: npdata.NumpyDataset.from_hdf5("s*.h5ad", member),
+    "concatenate": lambda member: npdata.concatenate(f"s*.h5ad::{member}"),
+}
+
+
+@pytest.mark.parametrize("member", ["X", "/X", "layers/counts"])
+@pytest.mark.parametrize("way", WAYS)
+def test_other_genes_and_another_order_are_refused(way: str, member: str, in_folder: Path) -> None:
+    write("s0.h5ad", ["a", "b", "c"])
+    write("s1.h5ad", ["a", "c", "b"], index="gene_ids")
+    with pytest.raises(FieldError, match=r"s1\.h5ad has other .*column 1 is 'c', and 'b' there"):
+        WAYS[way](member)
+    write("s1.h5ad", ["a", "b", "c"], index="gene_ids")
+    assert len(WAYS[way](member)) == 4
+
+
+@pytest.mark.parametrize("way", WAYS)
+def test_a_file_without_names_of_genes_is_joined(way: str, in_folder: Path) -> None:
+    write("s0.h5ad", ["a", "b"])
+    with h5py.File("s1.h5ad", "w") as file:
+        file["X"] = np.ones((2, 2), np.float32)
+    assert len(WAYS[way]("X")) == 4
+
+
+def test_names_behind_a_link_to_another_file_are_not_read(in_folder: Path) -> None:
+    write("s0.h5ad", ["a", "b"])
+    write("s1.h5ad", ["b", "a"])
+    with h5py.File("s1.h5ad", "r+") as file:
+        del file["var"]
+        file["var"] = h5py.ExternalLink("secret.h5", "/var")
+    assert len(WAYS["from_hdf5"]("X")) == 4
