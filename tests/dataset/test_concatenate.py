@@ -499,3 +499,17 @@ def test_a_sum_takes_time_in_proportion_to_its_terms() -> None:
 
     steps(5)
     assert steps(200) < 2.5 * steps(100)
+
+
+def test_files_of_several_arrays_say_how_to_name_one(in_folder: Path) -> None:
+    np.savez("a.npz", x=np.zeros(3))
+    with h5py.File("a.h5", "w") as file:
+        file["x"] = np.zeros(3)
+    with pytest.raises(
+        errors.MemberNotFoundError, match=r"behind the files, as '\*\.npz::x', of 'x'"
+    ):
+        npdata.concatenate("*.npz")
+    with pytest.raises(
+        errors.MemberNotFoundError, match=r"as '\*\.h5::NAME'; `npdata inspect` lists"
+    ):
+        npdata.concatenate("*.h5")

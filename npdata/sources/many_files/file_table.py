@@ -372,10 +372,17 @@ def _no_npy(start: bytes, where: str) -> Exception:
     if not start:
         return TruncatedError(f"{where} is empty (0 bytes)")
     if start.startswith(npz.MAGIC):
-        names = ", ".join(map(repr, npz_members(where)))
-        return MemberNotFoundError(f"{where} is a .npz; name one of its arrays: ::NAME, of {names}")
+        names = npz_members(where)
+        example = f"as '*{Path(where).suffix}::{names[0] if names else 'NAME'}'"
+        listed = ", ".join(map(repr, names))
+        return MemberNotFoundError(
+            f"{where} is a .npz; name one of its arrays behind the files, {example}, of {listed}"
+        )
     if start.startswith(HDF5_MAGIC):
-        return MemberNotFoundError(f"{where} is HDF5; name one of its datasets: ::NAME")
+        return MemberNotFoundError(
+            f"{where} is HDF5; name one of its datasets behind the files, as "
+            f"'*{Path(where).suffix}::NAME'; `npdata inspect` lists them"
+        )
     if npy.MAGIC.startswith(start):
         return TruncatedError(f"{where} ends inside its .npy header; it was cut short")
     return FormatError(
