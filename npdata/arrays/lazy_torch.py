@@ -18,7 +18,7 @@ class _Lazy:
             raise AttributeError(name)
         importlib.import_module("torch.utils.data")
         module = sys.modules["torch"]
-        # From now on an attribute is found as fast as in the module.
+        # From now on attributes are found as fast as in the module, and as they are there then.
         object.__setattr__(self, "__dict__", module.__dict__)
         return getattr(module, name)
 

@@ -205,8 +205,16 @@ class BlockBatchSampler(FoundByLightning, BatchSampler):
 
     @batch_size.setter
     def batch_size(self, size: int) -> None:
+        epochs = self.cursor.epochs
+        if epochs.sized is not None:
+            raise SamplerError(
+                f"batch_size={size} of a sampler with max_rows={epochs.sized.max_rows}, which "
+                "decides how many samples a batch has: make a new sampler with batch_size="
+            )
         size = whole_number("batch_size", size, least=1)
-        self.cursor.epochs = replace(self.cursor.epochs, batch_size=size)
+        length = replace(epochs.length, batch_size=size)
+        length.samples(1)
+        self.cursor.epochs = replace(epochs, batch_size=size, length=length)
 
     @property
     def drop_last(self) -> bool:  # type: ignore[override]

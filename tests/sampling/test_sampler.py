@@ -128,6 +128,19 @@ class TestEpochs:
         assert [len(first), *map(len, batches)] == [4] * 12 + [2]
         assert [len(batch) for batch in sampler] == [25, 25]
 
+    def test_a_batch_size_that_is_set_keeps_the_steps_of_an_epoch(self):
+        sampler = BlockBatchSampler(50, 4, steps_per_epoch=3)
+        sampler.batch_size = 5
+        assert [len(batch) for batch in sampler] == [5, 5, 5]
+        with pytest.raises(SamplerError, match="asks for 60 samples of 50 rows"):
+            sampler.batch_size = 20
+
+    def test_a_batch_size_is_not_set_beside_max_rows(self):
+        ragged = npdata.NumpyDataset(npdata.ragged(np.arange(9), lengths=[2, 3, 4]))
+        sampler = BlockBatchSampler(ragged, max_rows=9)
+        with pytest.raises(SamplerError, match="max_rows=9, which decides"):
+            sampler.batch_size = 2
+
     def test_a_copy_stands_where_it_was_copied_and_goes_on_alone(self):
         sampler = BlockBatchSampler(50, 4)
         expected = [rows_of(BlockBatchSampler(50, 4))]
