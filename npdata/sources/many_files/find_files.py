@@ -94,8 +94,13 @@ def _expanded(text: str) -> tuple[Names, str]:
         require_local(path)
         if not Path(path).exists():
             raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), path)
-        if path.endswith(LIST_SUFFIX) and member is None:
-            return _named_in(path)
+        if path.endswith(LIST_SUFFIX):
+            names, anchor = _named_in(path)
+            each = (
+                [(name, own)] if own is not None else _with_members([name], member)
+                for name, own in names
+            )
+            return [name for some in each for name in some], anchor
         found, anchor = [path], path[: path.rfind("/") + 1]
     else:
         found, anchor = _matching(path)

@@ -113,3 +113,15 @@ def test_a_link_to_a_folder_above_repeats_no_file(tmp_path: Path) -> None:
     found = [f"{tmp_path}/{name}" for name in ("a/b/x.npy", "a/x.npy", "x.npy")]
     assert list(find_files(f"{tmp_path}/**/*.npy").files) == found
     assert sorted(find_files(tmp_path).files) == found
+
+
+def test_a_member_of_every_file_in_a_list_of_names(tmp_path: Path) -> None:
+    for k in range(3):
+        np.savez(tmp_path / f"x{k}.npz", a=np.zeros(1), b=np.zeros(1))
+    (tmp_path / "names.txt").write_text("x2.npz\nx0.npz::b\nx1.npz\n")
+    for member, expected in (
+        ("a", ["x2.npz::a", "x0.npz::b", "x1.npz::a"]),
+        ("[ab]", ["x2.npz::a", "x2.npz::b", "x0.npz::b", "x1.npz::a", "x1.npz::b"]),
+    ):
+        found = find_files(f"{tmp_path}/names.txt::{member}").files
+        assert [Path(name).name for name in found] == expected
