@@ -7,6 +7,7 @@ it there could disturb the parent.
 """
 
 import os
+import sys
 import threading
 from collections.abc import Callable
 from contextlib import AbstractContextManager
@@ -90,6 +91,12 @@ class ForkSafeLock:
                 if made[0] != this_process.number:
                     made = self._made = (this_process.number, threading.RLock())
         return made[1]
+
+
+def releases_at_once() -> bool:
+    """Tell whether an object goes with its last reference: without the GIL it may go later."""
+    asked: Callable[[], bool] = getattr(sys, "_is_gil_enabled", lambda: True)
+    return asked()
 
 
 def cores() -> int:

@@ -20,6 +20,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from npdata.arrays.dtypes import numpy_name
+from npdata.arrays.per_process import releases_at_once
 from npdata.dataset.batch_memory import plain_memory
 
 REUSE_BYTES = 1 << 19
@@ -55,8 +56,8 @@ class BufferPool:
     def __init__(self, most: int) -> None:
         self._most = most
         self._arrays: deque[NDArray[np.uint8]] = deque()
-        # Without the GIL a count seen here could be out of date.
-        self._counted = getattr(sys, "_is_gil_enabled", lambda: True)()
+        # Otherwise a count seen here could be out of date.
+        self._counted = releases_at_once()
 
     def allocate(self, shape: tuple[int, ...], dtype: torch.dtype) -> Tensor:
         """Give a tensor of this shape and dtype, in memory that nothing else refers to."""

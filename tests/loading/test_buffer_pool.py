@@ -1,7 +1,6 @@
 """Memory of batches is used again, and never while anything refers to it."""
 
 import gc
-import sys
 
 import numpy as np
 import pytest
@@ -10,13 +9,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from npdata import Loader, NumpyDataset
+from npdata.arrays.per_process import releases_at_once
 from npdata.loading.buffer_pool import REUSE_BYTES, BufferPool
 
 ROW = 1 << 16
 LARGE = (REUSE_BYTES // ROW, ROW)
-counted = pytest.mark.skipif(
-    not getattr(sys, "_is_gil_enabled", lambda: True)(), reason="needs reference counts"
-)
+counted = pytest.mark.skipif(not releases_at_once(), reason="needs reference counts")
 
 
 @counted
