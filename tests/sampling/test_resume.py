@@ -1,7 +1,9 @@
 """Resume: exactly the samples not yet seen, by position, in real processes and with other ranks."""
 
+import contextlib
 import itertools
 import json
+import os
 import re
 import signal
 import subprocess
@@ -468,9 +470,15 @@ class TestProcesses:
 
         def train(kill_at):
             words = [str(WORKER), str(tmp_path), loader, str(num_workers), str(kill_at)]
-            return subprocess.run(
-                [sys.executable, *words], timeout=HANG, check=False, env=environment()
-            ).returncode
+            with subprocess.Popen(
+                [sys.executable, *words], env=environment(), start_new_session=True
+            ) as process:
+                try:
+                    return process.wait(HANG)
+                finally:
+                    # A fork server and its workers outlive the process that is killed.
+                    with contextlib.suppress(ProcessLookupError):
+                        os.killpg(process.pid, signal.SIGKILL)
 
         assert train(kill_at=13) == -signal.SIGKILL
         assert train(kill_at=0) == 0
