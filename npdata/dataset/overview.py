@@ -153,7 +153,9 @@ class Overview:
             for f in self._fields
         ]
         head = ("field", "shape", "stored", "tensor", "where")
-        return table(f"{type(self).__name__} of {len(self._fields[0])} samples", head, rows)
+        count = len(self._fields[0])
+        samples = "1 sample" if count == 1 else f"{count} samples"
+        return table(f"{type(self).__name__} of {samples}", head, rows)
 
 
 def _shape(field: Field) -> str:

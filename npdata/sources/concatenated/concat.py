@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from npdata.arrays.gather import address_of
 from npdata.arrays.lazy_torch import torch
 from npdata.sources.base import Access, Source
-from npdata.sources.cache.cache import Cache
+from npdata.sources.cache.cache import Cache, with_cache
 from npdata.sources.concatenated.base import Edges, EndToEnd
 from npdata.sources.concatenated.parts import Parts, require_alike, rows_of
 from npdata.sources.concatenated.runs import read_runs
@@ -196,9 +196,12 @@ class ConcatSource(EndToEnd):
     def cached(self, cache: Cache) -> Source:
         """Give the same rows, with parts that are decoded once and kept in `cache`."""
         own = {k: part.cached(cache) for k, part in self.own.items()}
-        if all(own[k] is part for k, part in self.own.items()):
+        kept = [part for k, part in own.items() if part is not self.own[k]]
+        if not kept:
             return self
-        return ConcatSource(replace(self.parts, own=own), self.paths)
+        made = ConcatSource(replace(self.parts, own=own), self.paths)
+        made.details = with_cache(made.details, dict(kept[0].details)["cache"])
+        return made
 
     def check(self) -> None:
         """Raise `ChangedFileError` if a file behind a part changed since it was opened."""

@@ -529,6 +529,19 @@ def test_many_files_are_kept_each_by_itself(tmp_path: Path, folder: Path) -> Non
     assert ds.sources[0].decoded_chunks == 0
 
 
+def test_some_of_many_files_are_kept(tmp_path: Path, folder: Path) -> None:
+    """Whichever comes first: rows of uncompressed files stay where they are."""
+    for name, options in (("a", {}), ("b", {"chunks": (3, 4), "compression": "gzip"}), ("c", {})):
+        with h5py.File(tmp_path / f"{name}.h5", "w") as file:
+            file.create_dataset("x", data=np.full((10, 4), ord(name)), **options)
+    for order in ("ab", "ba", "abc", "cab"):
+        files = [f"{tmp_path}/{name}.h5::x" for name in order]
+        for cache in ("ram", folder):
+            ds = npdata.concatenate(files, cache=cache)
+            assert ds[:][:, 0].tolist() == [ord(name) for name in order for _ in range(10)]
+            assert "each chunk is decoded once and kept in" in str(ds.describe())
+
+
 @LINUX
 def test_of_many_files_few_stay_open(tmp_path: Path, folder: Path) -> None:
     for part in range(100):
