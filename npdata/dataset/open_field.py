@@ -19,6 +19,7 @@ from npdata.sources.axis import along_axis
 from npdata.sources.base import Source, cached, why_not_cached
 from npdata.sources.cache.cache import Cache
 from npdata.sources.columns import ColumnSource, ColumnsSource, columns_of
+from npdata.sources.concatenated.base import EndToEnd
 from npdata.sources.decode import decoded
 from npdata.sources.hdf5 import is_open_dataset, require_equal_groups
 from npdata.sources.many_files.stack import PiecesSource
@@ -135,6 +136,13 @@ def _layout(asked: Any, source: CsrSource) -> str:
     return asked
 
 
+def _holds(source: Source, kind: type[Source] | tuple[type[Source], ...]) -> bool:
+    """Whether it lays sources of this kind end to end, without being one."""
+    if isinstance(source, kind) or not isinstance(source, EndToEnd):
+        return False
+    return any(isinstance(part, kind) for part in source.own.values())
+
+
 def _require_heeded(fields: Sequence[Field], options: Mapping[str, Any]) -> None:
     for option, (kind, what) in KINDS.items():
         value = options[option]
@@ -143,6 +151,12 @@ def _require_heeded(fields: Sequence[Field], options: Mapping[str, Any]) -> None
             lost = [label for label in value if label not in heeding]
         else:
             lost = [] if value is None or heeding else [fields[0].label]
+        several = next((field for field in fields if _holds(field.source, kind)), None)
+        if lost and several is not None:
+            raise FieldError(
+                f"{option}= is for {what} of one file, and those of several ({several.where}) are "
+                "dense rows: leave it out"
+            )
         if lost:
             raise FieldError(
                 f"{option}= is for {what}, and field {lost[0]!r} has rows of one shape; "

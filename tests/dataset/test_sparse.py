@@ -272,6 +272,18 @@ def test_a_group_without_an_encoding_is_known_by_its_parts(tmp_path: Path, shape
         NumpyDataset(f"{tmp_path}/d.h5::square")
 
 
+def test_sparse_rows_of_several_files_are_dense(tmp_path: Path) -> None:
+    m = matrix()
+    for name in ("a", "b"):
+        (tmp_path / name).mkdir()
+        stored("hdf5", tmp_path / name, m)
+    files = f"{tmp_path}/*/hdf5.h5"
+    ds = NumpyDataset.from_hdf5(files, x="X")
+    assert (ds[[ROWS + 3, 3]]["x"].numpy() == m[[3, 3]].toarray()).all()
+    with pytest.raises(FieldError, match=r"sparse rows of one file, and those of several .*dense"):
+        NumpyDataset.from_hdf5(files, x="X", layout="csr")
+
+
 def test_windows_of_sparse_rows_are_dense() -> None:
     m = matrix()
     for layout in ("dense", "csr"):
