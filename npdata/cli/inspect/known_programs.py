@@ -5,15 +5,19 @@ own. Invariant: a line names arrays that were found, and is given for a file tha
 It opens nothing.
 """
 
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
+from keyword import kwlist
 from pathlib import PurePath
 from typing import TypeAlias
 
+from npdata.dataset.arguments import OPTIONS
 from npdata.sources.many_files.file_list import SEPARATOR
 
 _MOST_LINES = 3
 _OF_LABELS = ("type", "label", "class", "cluster", "leiden", "louvain")
 """Words in the names of columns that hold what is learned, rather than where a cell is from."""
+_TAKEN = {*kwlist, *OPTIONS, "access", "allow_external", "missing", "locking", "groups"}
 Shapes: TypeAlias = Mapping[str, tuple[int, ...]]
 """The arrays of a file by their names; an array that cannot be read has the shape ()."""
 
@@ -111,7 +115,22 @@ def _nwb(path: str, shapes: Shapes) -> str | None:
     return f'NWB: npdata.NumpyDataset({fields}, decode={{"data": "nwb"}})'
 
 
-RULES = (_robomimic, _keras, _anndata, _nwb, _pandas)
+def _matlab(path: str, shapes: Shapes) -> str | None:
+    """Name the variables that most have their rows in common, which MATLAB stores last."""
+    sizes = Counter(shape[-1] for name, shape in shapes.items() if _is_variable(name, shape))
+    if not path.endswith(".mat") or not sizes:
+        return None
+    rows = max(sizes, key=lambda size: (sizes[size], size))
+    named = [n for n, shape in shapes.items() if _is_variable(n, shape) and shape[-1] == rows]
+    call = f"from_hdf5({path!r}, {_fields((name, name) for name in named)}, axis=-1)"
+    return f"MATLAB, rows as it counts them: npdata.NumpyDataset.{call}"
+
+
+def _is_variable(name: str, shape: tuple[int, ...]) -> bool:
+    return len(shape) > 1 and name.isidentifier() and shape[-1] > 1
+
+
+RULES = (_robomimic, _keras, _anndata, _nwb, _pandas, _matlab)
 
 
 def _episodes(paths: Sequence[str], names: Sequence[str]) -> str:
@@ -131,5 +150,6 @@ def _fields(chosen: Iterable[tuple[str, str]]) -> str:
     known: dict[str, str] = {}
     for name, where in chosen:
         if name.isidentifier():
-            known.setdefault(name, where)
+            # No field can be given by the name of an option or a word of Python.
+            known.setdefault(f"{name}_" if name in _TAKEN else name, where)
     return ", ".join(f"{name}={where!r}" for name, where in known.items())

@@ -100,6 +100,17 @@ def test_a_frame_of_pandas(in_folder: Path, capsys: pytest.CaptureFixture[str]) 
     assert ds[3]["block1_values"].tolist() == [6, 7]
 
 
+def test_variables_of_matlab(in_folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    with h5py.File("d.mat", "w", userblock_size=512) as file:
+        file["lambda"] = file["axis"] = np.zeros((2, 4))
+        file["X"], file["y"] = np.arange(12.0).reshape(3, 4), np.arange(4).reshape(1, 4)
+        file["rate"], file["text"] = np.ones((1, 1)), np.zeros((1, 7), "u2")
+        file["#refs#/a"] = np.zeros((2, 9))
+    ds = pasted(line(capsys, "d.mat"), "rows as it counts them:")
+    assert ds.names == ("X", "axis_", "lambda_", "y")
+    assert ds[1]["X"].tolist() == [1, 5, 9]
+
+
 def test_text_and_logical_values_of_matlab(
     in_folder: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
