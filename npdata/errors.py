@@ -32,7 +32,7 @@ A message says what was got, what was expected, where (file, field, index) and w
     │   └── MissingExtraError (ImportError) an optional package that is not installed
     └── ForkError (RuntimeError)           an iterator with threads, used in a forked process
 
-`StateWarning` (UserWarning) names a loaded state that `set_epoch` contradicts.
+`StateWarning` (UserWarning) names a state that `set_epoch` contradicts, or that counts too much.
 `PaddingWarning` (UserWarning) names rows that a trainer's predictions repeat.
 `WindowWarning` (UserWarning) names a window of more decoded chunks than memory holds.
 `CacheWarning` (UserWarning) names a cache that is full or was cut short; rows stay right.
@@ -163,7 +163,7 @@ class StateError(NpdataError, ValueError):
 
 
 class StateWarning(UserWarning):
-    """A loaded state and `set_epoch` name different epochs; the message says which one counts."""
+    """A loaded state contradicts `set_epoch`, or a state counts batches that no loop received."""
 
 
 class WindowWarning(UserWarning):

@@ -51,7 +51,7 @@ class Cursor:
         ranks = asking.reads(coming.position, counted)
         run = Run(start=coming, ranks=ranks, counted=counted, sized=epochs.sized)
         run.lists, run.filled = asking.divides, asking.fills and not epochs.drop_last
-        run.again = asking.again(coming.position, counted)
+        run.again, run.ahead = asking.again(coming.position, counted), asking.ahead
         if not peek:
             self.place = replace(self.place, coming=coming, run=run)
             warn_of_repeated_predictions(asking, counted, coming.position)

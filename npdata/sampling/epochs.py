@@ -45,7 +45,8 @@ class Run:
 
     `counted` are the ranks that a state counts by: not `ranks` where a trainer divides the batches.
     `filled`: the last batches are filled up to a whole step of those ranks. `again`: so many
-    batches of the epoch's start come first, which the trainer skips.
+    batches of the epoch's start come first, which the trainer skips. `ahead`: batches are taken
+    before the loop gets them.
     """
 
     start: Start
@@ -55,6 +56,7 @@ class Run:
     lists: bool = False
     filled: bool = False
     again: int = 0
+    ahead: bool = False
     given: int = 0
     ended: bool = False
     consumed: list[int] = field(default_factory=list)

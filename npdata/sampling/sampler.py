@@ -317,13 +317,23 @@ class BlockBatchSampler(FoundByLightning, BatchSampler):
 
         Count the batches that you received since the iteration began, and pass that number.
         Without `consumed`, all that the sampler gave out counts as received. A DataLoader with
-        workers takes batches ahead, so then the state would skip those that are still on the
-        way; with `num_workers=0`, and inside a StatefulDataLoader, nothing is taken ahead.
+        workers takes batches ahead, and so does Accelerate. The state would skip those that are
+        still on the way, which a `StateWarning` (a UserWarning) says; with `num_workers=0`, and
+        inside a StatefulDataLoader, nothing is taken ahead.
 
         After the last batch of an epoch it is the state of the next epoch, at position 0.
         """
         place = self.cursor.place
         start = place.coming if place.run is None else place.run.start
+        if consumed is None and place.run is not None and place.run.ahead and not place.run.ended:
+            warnings.warn(
+                f"state_dict() counts all {place.run.steps} batches that the sampler gave out, and "
+                "a DataLoader with workers, or Accelerate, takes some of them before your loop: a "
+                "resumed run would leave those out. Write state_dict(consumed=step), the number of "
+                "batches that your loop received in this epoch",
+                StateWarning,
+                stacklevel=3,
+            )
         return self.cursor.state(start, place.run, consumed)
 
     @explained()

@@ -34,6 +34,7 @@ class Asking:
     `fills`: it would fill the last step with the rows that came first in this iteration, which are
     others after a resume; so does a `dispatcher`, whose first process reads for all. `skips`: so
     many batches will be thrown away. `workers`: so many processes of a DataLoader read the batches.
+    `stateful`: torchdata's StatefulDataLoader reads them, which saves the position itself.
     """
 
     processes: int = 1
@@ -42,6 +43,7 @@ class Asking:
     fills: bool = False
     skips: int = 0
     workers: int = 0
+    stateful: bool = False
     loader: Any = None
     dispatcher: Any = None
     lightning: Any = None
@@ -50,6 +52,15 @@ class Asking:
     def divides(self) -> bool:
         """Whether the batches will be divided among processes."""
         return self.processes > 1
+
+    @property
+    def ahead(self) -> bool:
+        """Whether batches are taken before the loop gets them, and nobody counts which it got.
+
+        Accelerate looks for the end of a loader one batch ahead.
+        """
+        takes = self.workers > 0 or self.loader is not None or self.dispatcher is not None
+        return takes and not self.stateful
 
     def reads(self, position: int, counted: Ranks) -> Ranks:
         """Give the ranks to make batches for from `position` on: one where a trainer divides.
@@ -110,6 +121,8 @@ def who_asks() -> Asking:
         workers = getattr(owner, "_num_workers", None)
         if workers is not None:
             found["workers"] = workers
+        if module.startswith("torchdata."):
+            found["stateful"] = True
         if module == "accelerate.data_loader" and owner is not None:
             found = {**_accelerate(owner), **found}
         elif module.startswith(_LIGHTNING) and "lightning" not in found:

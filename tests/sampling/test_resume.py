@@ -53,6 +53,33 @@ def go_on(state, batch_size, world_size, steps=None, **more):
     return rows, states[0]
 
 
+class TestWithoutConsumed:
+    """A DataLoader with workers takes batches before the loop gets them."""
+
+    def after(self, batches, num_workers):
+        sampler = make()
+        begun = iter(DataLoader(range(N), batch_sampler=sampler, num_workers=num_workers))
+        for _ in range(batches):
+            next(begun)
+        return sampler, begun
+
+    def test_what_was_taken_ahead_is_warned_of(self):
+        sampler, _ = self.after(3, num_workers=2)
+        with pytest.warns(
+            StateWarning, match=r"counts all \d+ batches .*state_dict\(consumed=step"
+        ):
+            sampler.state_dict()
+        assert sampler.state_dict(consumed=3)["position"] == 3 * 8
+
+    def test_without_workers_and_at_the_end_it_is_right(self):
+        sampler, _ = self.after(3, num_workers=0)
+        assert sampler.state_dict()["position"] == 3 * 8
+        sampler, begun = self.after(3, num_workers=2)
+        for _ in begun:
+            pass
+        assert sampler.state_dict() == {**make().state_dict(), "epoch": 1}
+
+
 class TestPosition:
     def test_three_resumes_in_one_epoch_one_of_them_at_its_very_end(self):
         whole = [row for batch in make() for row in batch.tolist()]
