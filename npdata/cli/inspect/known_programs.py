@@ -130,7 +130,16 @@ def _is_variable(name: str, shape: tuple[int, ...]) -> bool:
     return len(shape) > 1 and name.isidentifier() and shape[-1] > 1
 
 
-RULES = (_robomimic, _keras, _anndata, _nwb, _pandas, _matlab)
+def _scipy(path: str, shapes: Shapes) -> str | None:
+    if not path.endswith(".npz") or not {"data", "shape", "format"} <= set(shapes):
+        return None
+    return (
+        f"a sparse matrix of scipy: m = scipy.sparse.load_npz({path!r}).tocsr(); "
+        "npdata.NumpyDataset(npdata.csr(m.data, m.indices, m.indptr, m.shape))"
+    )
+
+
+RULES = (_robomimic, _keras, _anndata, _nwb, _pandas, _matlab, _scipy)
 
 
 def _episodes(paths: Sequence[str], names: Sequence[str]) -> str:

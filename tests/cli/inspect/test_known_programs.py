@@ -111,6 +111,16 @@ def test_variables_of_matlab(in_folder: Path, capsys: pytest.CaptureFixture[str]
     assert ds[1]["X"].tolist() == [1, 5, 9]
 
 
+def test_a_sparse_matrix_of_scipy(in_folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    scipy = pytest.importorskip("scipy")
+    sparse = pytest.importorskip("scipy.sparse")
+    sparse.save_npz("m.npz", sparse.csc_matrix(np.diag([1.0, 2.0, 3.0])))
+    text = line(capsys, "m.npz").partition("a sparse matrix of scipy: m = ")[2]
+    read, _, given = text.partition("; ")
+    ds = eval(given, {"npdata": npdata, "m": eval(read, {"scipy": scipy})})
+    assert ds[1].tolist() == [0, 2, 0]
+
+
 def test_text_and_logical_values_of_matlab(
     in_folder: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
