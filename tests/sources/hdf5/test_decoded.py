@@ -94,6 +94,7 @@ def test_threads_that_ask_for_one_chunk_decode_it_once(path: Path) -> None:
 
 SMALL = """
 import sys, threading, numpy as np, npdata
+from npdata.arrays.per_process import releases_at_once
 from npdata.sources.hdf5.chunk_cache import chunk_cache
 path, budget = sys.argv[1], int(sys.argv[2])
 assert chunk_cache().budget == budget
@@ -117,7 +118,8 @@ threads = [threading.Thread(target=epoch, args=(k,)) for k in range(4)]
 assert not failed and len(finished) == 4
 # What two threads held at once goes when the next chunk is decoded.
 npdata.open_source(f"{path}::x").read(np.zeros(1, np.int64), np.empty((1, 40), "f4"))
-assert chunk_cache().memory.used <= max(budget, 12288), chunk_cache().memory.used
+used = chunk_cache().memory.used
+assert used <= max(budget, 12288) or not releases_at_once(), used
 """
 
 
