@@ -29,7 +29,7 @@ from npdata.dataset.from_files import FromFiles
 from npdata.dataset.open_field import open_fields
 from npdata.dataset.overview import Overview
 from npdata.dataset.ragged_field import RaggedField
-from npdata.dataset.ragged_form import Form
+from npdata.dataset.ragged_form import Form, RaggedForm
 from npdata.dataset.splits import Splits
 from npdata.dataset.statistics import Summed
 from npdata.dataset.transforms import Bound, Transform, Transforms
@@ -146,7 +146,7 @@ class NumpyDataset(Overview, FromFiles, Splits, Summed, Dataset[Any]):
             SampleForm(
                 names=names,
                 bare=names is None and len(opened) == 1,
-                ragged=tuple((f.label, f.form) for f in opened if isinstance(f, RaggedField)),
+                ragged=_ragged_forms(opened),
             ),
             transforms,
             owned=tuple(
@@ -341,7 +341,9 @@ class NumpyDataset(Overview, FromFiles, Splits, Summed, Dataset[Any]):
         Args:
             length: rows of a window, from its anchor row on; or their offsets from the
                 anchor, as `(-1, 0)` or `range(16)`. A mapping from field name or position to
-                either gives each field its own; a field that is not named keeps its anchor row.
+                either gives each field its own; a field that is not named keeps its anchor row, in
+                its own form: samples of different lengths, sparse rows, text. Windows of sparse
+                rows are dense, also with `layout="csr"`; the other two have none.
             stride: from one anchor row to the next in a recording.
             borders: row numbers where recordings begin, or offsets with 0 and the end; or the name
                 (or position) of a field that changes from one recording to the next. None: the
@@ -376,6 +378,7 @@ class NumpyDataset(Overview, FromFiles, Splits, Summed, Dataset[Any]):
         form = SampleForm(
             names=tuple(field.label for field in made.fields) if named else None,
             bare=self._form.bare and not mask,
+            ragged=_ragged_forms(made.fields),
         )
         plan = replace(made.plan, inner=self._windows)
         return _holding(made.fields, form, self._transforms, self._owned, plan)
@@ -464,6 +467,10 @@ class NumpyDataset(Overview, FromFiles, Splits, Summed, Dataset[Any]):
     def __exit__(self, *_: object) -> None:
         """Close the dataset."""
         self.close()
+
+
+def _ragged_forms(fields: Sequence[Field]) -> tuple[tuple[str | int, RaggedForm], ...]:
+    return tuple((f.label, f.form) for f in fields if isinstance(f, RaggedField))
 
 
 def _holding(*parts: Any, **others: Any) -> NumpyDataset:

@@ -22,17 +22,16 @@ from npdata.sources.columns import ColumnSource, ColumnsSource, columns_of
 from npdata.sources.concatenated.base import EndToEnd
 from npdata.sources.decode import decoded
 from npdata.sources.hdf5 import is_open_dataset, require_equal_groups
-from npdata.sources.many_files.stack import PiecesSource
 from npdata.sources.open import SourceLike, open_source
-from npdata.sources.ragged import RaggedSource
-from npdata.sources.sparse import LAYOUTS, CsrSource
+from npdata.sources.ragged import PiecesSource, RaggedSource
+from npdata.sources.sparse import LAYOUTS, SparseSource
 
 DIFFERENT, SPARSE = "samples of different lengths", "sparse rows"
 RECORDS = "rows that are records (a structured dtype)"
 KINDS: dict[str, tuple[type[Source] | tuple[type[Source], ...], str]] = {
     "ragged": (RaggedSource, DIFFERENT),
     "padding": (RaggedSource, DIFFERENT),
-    "layout": (CsrSource, SPARSE),
+    "layout": (SparseSource, SPARSE),
     "columns": ((ColumnSource, ColumnsSource), RECORDS),
 }
 """The kind of source that an option is for."""
@@ -121,14 +120,14 @@ def _field_over(label: str | int, source: Source, asked: Mapping[str, Any]) -> F
     if isinstance(source, RaggedSource):
         form = RaggedForm.of(asked["ragged"], asked["padding"])
         return RaggedField(label, source, asked["dtype"], form)
-    if isinstance(source, CsrSource) and _layout(asked["layout"], source) == "csr":
+    if isinstance(source, SparseSource) and _layout(asked["layout"], source) == "csr":
         return SparseField(label, source, asked["dtype"])
     if isinstance(source, PiecesSource):
         return VariedField(label, source, asked["dtype"])
     return RowsField(label, source, asked["dtype"])
 
 
-def _layout(asked: Any, source: CsrSource) -> str:
+def _layout(asked: Any, source: SparseSource) -> str:
     if asked is None:
         return source.layout
     if not isinstance(asked, str) or asked not in LAYOUTS:

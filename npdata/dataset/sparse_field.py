@@ -20,15 +20,15 @@ from npdata.dataset.ragged_form import numbers_in
 from npdata.dataset.rows_field import RowsField
 from npdata.errors import FieldError
 from npdata.sources.base import Source
-from npdata.sources.sparse import CsrSource
+from npdata.sources.sparse import SparseSource
 
 
 class SparseField(RowsField):
-    """The rows of a `CsrSource`, sparse in a batch."""
+    """The rows of a `SparseSource`, sparse in a batch."""
 
-    source: CsrSource
+    source: SparseSource
 
-    def __init__(self, label: str | int, source: CsrSource, dtype: object = None) -> None:
+    def __init__(self, label: str | int, source: SparseSource, dtype: object = None) -> None:
         """Decide how the values of `source` become tensors of `dtype`."""
         super().__init__(label, source, dtype)
         _warn_once()  # here too: what workers send is rebuilt in this process
@@ -43,9 +43,11 @@ class SparseField(RowsField):
 
     def over(self, source: Source) -> RowsField:
         """Give sparse rows of another source; dense ones where it has no sparse rows."""
-        if isinstance(source, CsrSource):
+        if isinstance(source, SparseSource):
             return SparseField(self.label, source, self.asked)
-        return RowsField(self.label, source, self.asked)
+        dense = RowsField(self.label, source, self.asked)
+        dense.notes = (*self.notes, ("layout", "dense: windows have no sparse form"))
+        return dense
 
     def row(self, index: int, *, independent: bool = False) -> Value:
         """Give row `index`, in [0, len): dense, in memory of its own."""

@@ -14,7 +14,7 @@ from npdata.arrays.convert import ArrayLayout, Conversion, apply, decide
 from npdata.dataset.batch_memory import Allocate
 from npdata.dataset.field import Field
 from npdata.errors import ConversionError
-from npdata.sources.many_files.stack import PiecesSource
+from npdata.sources.ragged import PiecesSource
 
 
 class Varied(list[Any]):

@@ -18,7 +18,9 @@ from npdata.arrays.spans import EDGES, Edge, Recordings, Windows, changes, step_
 from npdata.dataset.field import Field
 from npdata.dataset.rows_field import RowsField
 from npdata.errors import FieldError
+from npdata.sources.anchor_rows import anchor_rows
 from npdata.sources.base import Source
+from npdata.sources.ragged import PiecesSource
 from npdata.sources.windows import PaddingSource, WindowSource
 
 Offsets: TypeAlias = Sequence[int]
@@ -67,21 +69,7 @@ def windowed(
         )
     step = _whole("stride", stride)
     offsets = _offsets_of(asked, fields)
-    for field in fields:
-        if not isinstance(field, RowsField):
-            raise FieldError(
-                f"field {field.label!r} ({field.where}) has no rows of one shape, and windows are "
-                "made of rows; leave it out, or make windows of its values: "
-                "NumpyDataset(values).windows(length, borders=offsets)"
-            )
-    rows = (f for f in fields if isinstance(f, RowsField) and f.label in offsets)
-    texts = [f.label for f in rows if f.rule.kind == "text"]
-    others = {label: each for label, each in offsets.items() if label not in texts}
-    if texts and others:
-        raise FieldError(
-            f"field {texts[0]!r} is text, and windows are tensors; fields that are not named keep "
-            f"their anchor row: windows({others!r:.80})"
-        )
+    _require_rows(fields, offsets)
     recordings = _recordings(fields, borders)
     anchor = [0] if len(offsets) < len(fields) else []
     reach = [*anchor, *(offset for each in offsets.values() for offset in _ends(each))]
@@ -93,7 +81,14 @@ def windowed(
             f"to {max(reach)}), and the longest of {len(recordings)} recordings has {longest}; "
             "take shorter windows, or edge='repeat' or 'zero'"
         )
-    made = [f.over(WindowSource(f.source, plan, offsets.get(f.label))) for f in fields]
+    made = [
+        f.over(
+            WindowSource(f.source, plan, offsets[f.label])
+            if f.label in offsets
+            else anchor_rows(f.source, plan)
+        )
+        for f in fields
+    ]
     if mask:
         made += _masks(fields, offsets, plan, named)
     return Windowed(fields=tuple(made), plan=plan)
@@ -136,6 +131,24 @@ def recordings_of(fields: Sequence[Field], windows: Windows | None) -> NDArray[n
 def is_stacked(fields: Sequence[Field]) -> bool:
     """Tell whether each sample is a file of its own."""
     return any(field.source.borders is None and len(field.paths) == len(field) for field in fields)
+
+
+def _require_rows(fields: Sequence[Field], offsets: Mapping[str | int, Offsets]) -> None:
+    """Raise `FieldError` for a windowed field of text, or of no rows of one shape."""
+    named = [field for field in fields if field.label in offsets]
+    fit = [f.label for f in named if isinstance(f, RowsField) and f.rule.kind != "text"]
+    kept = {label: each for label, each in offsets.items() if label in fit}
+    cure = "make windows of its values: NumpyDataset(values).windows(length, borders=offsets)"
+    if kept:
+        cure = f"fields that are not named keep their anchor row: windows({kept!r:.80})"
+    for field in named:
+        if not isinstance(field, RowsField):
+            raise FieldError(
+                f"field {field.label!r} ({field.where}) has no rows of one shape, and windows are "
+                f"made of rows; {cure}"
+            )
+        if field.label not in fit and kept:
+            raise FieldError(f"field {field.label!r} is text, and windows are tensors; {cure}")
 
 
 def _offsets_of(asked: Any, fields: Sequence[Field]) -> dict[str | int, Offsets]:
@@ -202,6 +215,11 @@ def _recordings(fields: Sequence[Field], borders: Any) -> Recordings:
         return Recordings.of_borders(borders, rows)
     if borders not in by_label:
         raise FieldError(f"borders={borders!r} is no field; fields are {list(by_label)}")
+    if isinstance(by_label[borders].source, PiecesSource):
+        raise FieldError(
+            f"borders={borders!r} is a field of samples of different lengths, and a field that "
+            "gives the borders has a number or a text for each row"
+        )
     inner = changes_of(by_label[borders].source)
     edges = np.concatenate([[0], inner, [rows]]).astype(np.int64)
     told = Recordings(edges=edges, origin=f"where field {borders!r} changes")

@@ -21,7 +21,7 @@ from npdata.dataset.sparse_field import SparseField
 from npdata.loading.batch_tensors import map_fields
 from npdata.loading.wrapped_datasets import one_dataset, rebuilt
 from npdata.sources.decode import UnpackedSource
-from npdata.sources.sparse import CsrSource
+from npdata.sources.sparse import SparseSource
 from npdata.sources.unpack import TensorDecoder
 
 
@@ -45,7 +45,7 @@ def sent_sparse(dataset: Any) -> tuple[Any, frozenset[str | int]]:
 
 
 def _sent(field: Field) -> Field:
-    if type(field) is not RowsField or not isinstance(field.source, CsrSource):
+    if type(field) is not RowsField or not isinstance(field.source, SparseSource):
         return field
     return SparseField(field.label, field.source, field.asked)
 

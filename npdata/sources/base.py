@@ -75,6 +75,9 @@ class Source(ABC):
     matlab: str | None = None
     """What MATLAB means by the numbers of a dataset that was opened: "logical", "char", "empty"."""
 
+    keeps_text: bool = False
+    """Whether the rows are records whose text was asked for by the names of its columns."""
+
     missing: int | None = None
     """The number that stands for no value: of times that were decoded to int64."""
 

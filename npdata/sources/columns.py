@@ -60,6 +60,8 @@ class ColumnSource(ConvertedSource):
 class ColumnsSource(ConvertedSource):
     """Some columns of records, as records of these alone; text columns that are named are kept."""
 
+    keeps_text = True
+
     def __init__(self, rows: Source, columns: tuple[str, ...]) -> None:
         """Take the columns, named as `a` or `a.b`; raises as `ColumnSource`, and `FieldError`."""
         super().__init__(rows)

@@ -11,7 +11,7 @@ import numpy as np
 from npdata.arrays.convert import ArrayLayout, Conversion, decide
 from npdata.arrays.dtypes import dtype_rule
 from npdata.sources.base import Source
-from npdata.sources.columns import ColumnsSource, numeric_columns
+from npdata.sources.columns import numeric_columns
 from npdata.sources.ragged import RaggedSource
 
 
@@ -39,7 +39,7 @@ def _of_columns(source: Source) -> Conversion:
     known = layout or ArrayLayout.of(np.empty((0, *source.shape[1:]), source.dtype)).row
     parts = []
     for name, column in known.fields:
-        text = isinstance(source, ColumnsSource) and dtype_rule(column.dtype, str).kind == "text"
+        text = source.keeps_text and dtype_rule(column.dtype, str).kind == "text"
         if text and not column.shape:
             parts.append((name, Conversion(action="text", reason="text, chosen by its name")))
             continue

@@ -26,15 +26,25 @@ Bounds = Literal["offsets", "lengths", "indptr"]
 OBJECTS = np.dtype(object)
 
 
-class RaggedSource(Source):
-    """Arrays that differ in their first axis alone: `row_shape` is the rest, of `values_dtype`."""
+class PiecesSource(Source):
+    """Arrays of different shapes, each by itself, of `values_dtype`."""
 
-    row_shape: tuple[int, ...]
     values_dtype: DType
 
     @abstractmethod
     def pieces(self, indices: Ints) -> list[NDArray[Any]]:
         """Give the arrays at `indices`, each in [0, len): views of the data or of fresh memory."""
+
+    def read(self, indices: Ints, out: NDArray[Any]) -> None:
+        """Put the array `indices[k]`, a copy, at `out[k]`."""
+        for k, piece in enumerate(self.pieces(indices)):
+            out[k] = piece.copy()
+
+
+class RaggedSource(PiecesSource):
+    """Arrays that differ in their first axis alone: `row_shape` is the rest."""
+
+    row_shape: tuple[int, ...]
 
     @abstractmethod
     def lengths(self) -> Ints:
@@ -44,11 +54,6 @@ class RaggedSource(Source):
     def pieces_layout(self) -> ArrayLayout | None:
         """The layout of a piece where pieces are views of the data, else None."""
         return None
-
-    def read(self, indices: Ints, out: NDArray[Any]) -> None:
-        """Put the array `indices[k]`, a copy, at `out[k]`."""
-        for k, piece in enumerate(self.pieces(indices)):
-            out[k] = piece.copy()
 
 
 class SpansSource(RegroupedSource, RaggedSource):

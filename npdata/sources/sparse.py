@@ -7,6 +7,7 @@ for a column add up. `indptr` is checked when the source is made, columns whenev
 """
 
 import copy
+from abc import abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Literal, TypeAlias
@@ -37,7 +38,17 @@ class Entries:
     values: NDArray[Any]
 
 
-class CsrSource(CompositeSource):
+class SparseSource(Source):
+    """Rows of one shape that are stored sparse; `layout` is the form of a batch of them."""
+
+    layout: Layout
+
+    @abstractmethod
+    def entries(self, rows: Ints) -> Entries:
+        """Read the values of rows; raises `FormatError` where a column is none."""
+
+
+class CsrSource(CompositeSource, SparseSource):
     """The dense rows of a sparse matrix of `shape`, in parts `data`, `indices` and `indptr`.
 
     Examples:

@@ -25,7 +25,57 @@ MOST_BLOCKS = 1 << 17
 """So many blocks are cut where those of the rows are; more become blocks of equal size."""
 
 
-class WindowSource(RegroupedSource):
+class PlannedSource(RegroupedSource):
+    """Rows made of those of `rows` at `at` from each anchor of `plan`; a subclass reads them."""
+
+    def __init__(self, rows: Source, plan: Windows, at: NDArray[np.int64]) -> None:
+        """Take over what the rows say of themselves; a subclass sets the shape."""
+        super().__init__(rows)
+        self._plan = plan
+        self._at = at
+        self.dtype = rows.dtype
+        self.where = rows.where
+        self.details = rows.details
+        self.packing = rows.packing
+
+    @property
+    def borders(self) -> NDArray[np.int64] | None:
+        """The first window of each recording, and the number of windows."""
+        return None if self._plan.uniform else self._plan.starts
+
+    @property
+    def blocks(self) -> Blocks:
+        """The blocks of the rows, as the windows whose first row lies in them."""
+        plan, blocks = self._plan, self.rows.blocks
+        even = max(1, -(-blocks.total_rows // max(1, blocks.count)) // plan.stride)
+        if plan.uniform and len(blocks.rows) == 1:
+            size = blocks.block_rows[0] // plan.stride
+            return Blocks.uniform(len(plan), size if size > 1 else even)
+        if blocks.count > MOST_BLOCKS:
+            return Blocks.uniform(len(plan), even)
+        edges = plan.before_row(blocks.edges() - self._at.min())
+        edges[0], edges[-1] = 0, len(plan)
+        counts = np.diff(edges)
+        sizes = tuple(counts[counts > 0].tolist())
+        return Blocks(rows=sizes, block_rows=sizes)
+
+    @property
+    def stored_bytes(self) -> int:
+        """The bytes of the rows that a window does not share with the next one."""
+        return self.rows.stored_bytes * min(self._plan.stride, len(self._at))
+
+    def spanned(self, first: int, stop: int) -> tuple[int, int]:
+        """Give the rows from the first that one of these windows touches to the last."""
+        if first >= stop:
+            return 0, 0
+        low, high = self._plan.anchors(np.array([first, stop - 1])).tolist()
+        last = len(self.rows) - 1
+        begin = min(max(0, low + int(self._at.min())), last)
+        end = min(max(0, high + int(self._at.max())), last)
+        return begin, max(begin, end) + 1
+
+
+class WindowSource(PlannedSource):
     """The windows of `rows` that `plan` numbers, each of the rows at `offsets` from its anchor.
 
     Without `offsets` each is the anchor row itself. A range of them makes a small pickle.
@@ -42,16 +92,12 @@ class WindowSource(RegroupedSource):
 
     def __init__(self, rows: Source, plan: Windows, offsets: Sequence[int] | None) -> None:
         """Window the rows; `plan` allows for the offsets."""
-        super().__init__(rows)
-        self._plan = plan
+        super().__init__(rows, plan, offsets_array([0] if offsets is None else offsets))
         self._offsets = offsets
-        self._at = offsets_array([0] if offsets is None else offsets)
         length = () if offsets is None else (len(offsets),)
         self.shape = (len(plan), *length, *rows.shape[1:])
-        self.dtype = rows.dtype
-        self.where = rows.where
-        self.details = rows.details
         self.categories, self.missing = rows.categories, rows.missing
+        self.keeps_text = rows.keeps_text
         if offsets is not None:
             low, high = self._at.min(), self._at.max()
             named = f"{len(offsets)} rows, {low} to {high} from the anchor row"
@@ -84,32 +130,6 @@ class WindowSource(RegroupedSource):
         first = int(self._plan.anchors(np.array([index]))[0] + self._at[0])
         window: NDArray[Any] = views[2].array[first, ...]
         return window
-
-    @property
-    def borders(self) -> NDArray[np.int64] | None:
-        """The first window of each recording, and the number of windows."""
-        return None if self._plan.uniform else self._plan.starts
-
-    @property
-    def blocks(self) -> Blocks:
-        """The blocks of the rows, as the windows whose first row lies in them."""
-        plan, blocks = self._plan, self.rows.blocks
-        even = max(1, -(-blocks.total_rows // max(1, blocks.count)) // plan.stride)
-        if plan.uniform and len(blocks.rows) == 1:
-            size = blocks.block_rows[0] // plan.stride
-            return Blocks.uniform(len(plan), size if size > 1 else even)
-        if blocks.count > MOST_BLOCKS:
-            return Blocks.uniform(len(plan), even)
-        edges = plan.before_row(blocks.edges() - self._at.min())
-        edges[0], edges[-1] = 0, len(plan)
-        counts = np.diff(edges)
-        sizes = tuple(counts[counts > 0].tolist())
-        return Blocks(rows=sizes, block_rows=sizes)
-
-    @property
-    def stored_bytes(self) -> int:
-        """The bytes of the rows that a window does not share with the next one."""
-        return self.rows.stored_bytes * min(self._plan.stride, len(self._at))
 
     def read(self, indices: NDArray[np.int64], out: NDArray[Any]) -> None:
         """Copy windows to `out`: one strided gather where rows lie in place, else one read."""
@@ -167,16 +187,6 @@ class WindowSource(RegroupedSource):
         strides = (row, row * (self._step or 1), *array.strides[1:])
         view: NDArray[Any] = as_strided(array, shape, strides)
         return view
-
-    def spanned(self, first: int, stop: int) -> tuple[int, int]:
-        """Give the rows from the first that one of these windows touches to the last."""
-        if first >= stop:
-            return 0, 0
-        low, high = self._plan.anchors(np.array([first, stop - 1])).tolist()
-        last = len(self.rows) - 1
-        begin = min(max(0, low + int(self._at.min())), last)
-        end = min(max(0, high + int(self._at.max())), last)
-        return begin, max(begin, end) + 1
 
     def __reduce__(self) -> tuple[Any, ...]:
         """Pickle the rows by what they are, and the plan."""

@@ -83,6 +83,15 @@ def test_several_columns_are_a_dict_with_text_that_was_named(kind: str, tmp_path
     assert set(ds.statistics()) == {"0.price", "0.pos.x", "0.pos.y"}
 
 
+@pytest.mark.parametrize("kind", KINDS)
+def test_text_that_was_named_is_kept_in_a_sum(kind: str, tmp_path: Path) -> None:
+    ds = NumpyDataset(stored(kind, tmp_path), columns=("name", "age"))
+    for both in (ds + ds, pickle.loads(pickle.dumps(ds + ds))):
+        batch = both[[37, 3]]
+        assert batch["name"] == ["n7", "n3"]
+        assert batch["age"].tolist() == [7, 3]
+
+
 def test_a_path_names_a_column(tmp_path: Path) -> None:
     where = stored("gzip", tmp_path)
     ds = NumpyDataset(age=f"{where}.age", x=f"{where}.pos.x")

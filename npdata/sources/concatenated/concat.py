@@ -51,11 +51,14 @@ class ConcatSource(EndToEnd):
             self.dtype, row_shape = parts.kind
             self.shape = (int(parts.lengths.sum()), *row_shape)
             self._summary = _summary_of(parts)
-            self.categories = parts.own[0].categories if 0 in parts.own else ()
+            first = parts.own.get(0)
+            self.categories = () if first is None else first.categories
+            self.keeps_text = first is not None and first.keeps_text
         else:
             self._summary = Summary.joined(map(_summary, parts))
             parts = in_one_code(parts)
             self.categories = parts[0].categories
+            self.keeps_text = all(part.keeps_text for part in parts)
             require_alike((part.where, rows_of(part.shape[1:], part.dtype)) for part in parts)
             self.dtype, self.missing = parts[0].dtype, parts[0].missing
             self.shape = (sum(map(len, parts)), *parts[0].shape[1:])

@@ -18,10 +18,10 @@ from npdata.sources.many_files.file_list import FileList
 from npdata.sources.many_files.file_reader import FileReader
 from npdata.sources.many_files.file_table import ONE_DTYPE, FileTable, RawFormat
 from npdata.sources.packing import Packings
-from npdata.sources.ragged import OBJECTS, RaggedSource
+from npdata.sources.ragged import OBJECTS, PiecesSource, RaggedSource
 
 
-def open_stack(table: FileTable, raw: RawFormat | None = None) -> "StackSource | PiecesSource":
+def open_stack(table: FileTable, raw: RawFormat | None = None) -> "StackSource | VariedStackSource":
     """Give the source for the files: rows of one shape, or arrays of different shapes.
 
     Raises `FieldError` where two hold different dtypes, naming both.
@@ -34,7 +34,7 @@ def open_stack(table: FileTable, raw: RawFormat | None = None) -> "StackSource |
     reader = FileReader(table, raw)
     rests = {kind.rest for kind in table.kinds}
     if len(rests) > 1:
-        return PiecesSource(reader)
+        return VariedStackSource(reader)
     if None in rests or (table.length == table.length[0]).all():
         return StackSource(reader)
     return RaggedStackSource(reader)
@@ -97,7 +97,7 @@ class StackSource(_FilesSource):
         self._reader.read(indices, [out[k, ...] for k in range(len(out))])
 
 
-class PiecesSource(_FilesSource):
+class VariedStackSource(_FilesSource, PiecesSource):
     """Arrays of different shapes, each by itself."""
 
     def __init__(self, reader: FileReader) -> None:
@@ -116,13 +116,8 @@ class PiecesSource(_FilesSource):
         self._reader.read(indices, pieces)
         return pieces
 
-    def read(self, indices: NDArray[np.int64], out: NDArray[Any]) -> None:
-        """Put the array `indices[k]` at `out[k]`."""
-        for k, piece in enumerate(self.pieces(indices)):
-            out[k] = piece
 
-
-class RaggedStackSource(PiecesSource, RaggedSource):
+class RaggedStackSource(VariedStackSource, RaggedSource):
     """Arrays that differ in the length of their first axis alone."""
 
     def __init__(self, reader: FileReader) -> None:

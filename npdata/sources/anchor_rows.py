@@ -1,0 +1,115 @@
+"""The anchor rows of windows in their own form, where that is more than rows of one shape.
+
+Idea: a field that is not windowed has one row in each window, and arrays of their own length or
+sparse rows stay what they are. Invariant: row i is row `anchors(i)` of the source, as that gives
+it. Nothing is kept but the plan.
+"""
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from npdata.arrays.convert import ArrayLayout
+from npdata.arrays.spans import Windows
+from npdata.sources.base import Source
+from npdata.sources.ragged import Ints, PiecesSource, RaggedSource
+from npdata.sources.sparse import Entries, SparseSource
+from npdata.sources.windows import PlannedSource, WindowSource
+
+
+def anchor_rows(rows: Source, plan: Windows) -> Source:
+    """Give the anchor row of each window of `plan`, in the form that it has in `rows`.
+
+    Examples:
+        >>> from npdata.arrays.spans import Recordings
+        >>> plan = Windows.of(Recordings.one(3), (0, 1), stride=1, edge="drop")
+        >>> given = anchor_rows(npdata.ragged(np.arange(5), lengths=[2, 0, 3]), plan)
+        >>> given.lengths().tolist(), [piece.tolist() for piece in given.pieces(np.array([1, 0]))]
+        ([2, 0], [[], [0, 1]])
+    """
+    if isinstance(rows, RaggedSource):
+        return AnchoredRagged(rows, plan)
+    if isinstance(rows, PiecesSource):
+        return AnchoredPieces(rows, plan)
+    if isinstance(rows, SparseSource):
+        return AnchoredSparse(rows, plan)
+    return WindowSource(rows, plan, None)
+
+
+class _Anchored(PlannedSource):
+    """The rows of `rows` that are the anchors of `plan`."""
+
+    def __init__(self, rows: Any, plan: Windows) -> None:
+        super().__init__(rows, plan, np.zeros(1, np.int64))
+        self.shape = (len(plan), *rows.shape[1:])
+        some = f"{len(plan)} of these {len(rows)} rows, the anchor of each window"
+        self.details += (("anchors", some),)
+
+    def over(self, bases: Sequence[Source]) -> Source:
+        """Give the same anchors of other rows."""
+        return type(self)(self.rows.over(bases), self._plan)
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Pickle the rows by what they are, and the plan."""
+        return type(self), (self.rows, self._plan)
+
+
+class AnchoredPieces(_Anchored, PiecesSource):
+    """Arrays of different shapes that are anchors."""
+
+    rows: PiecesSource
+
+    def __init__(self, rows: PiecesSource, plan: Windows) -> None:
+        """Take the arrays that `plan` anchors windows at."""
+        super().__init__(rows, plan)
+        self.values_dtype = rows.values_dtype
+
+    @property
+    def row_bytes(self) -> int:
+        """The bytes of a sample of mean length."""
+        return self.rows.row_bytes
+
+    def pieces(self, indices: Ints) -> list[NDArray[Any]]:
+        """Give the arrays as the source does."""
+        return self.rows.pieces(self._plan.anchors(indices))
+
+
+class AnchoredRagged(AnchoredPieces, RaggedSource):
+    """Arrays of different lengths that are anchors."""
+
+    rows: RaggedSource
+
+    def __init__(self, rows: RaggedSource, plan: Windows) -> None:
+        """Take the arrays that `plan` anchors windows at."""
+        super().__init__(rows, plan)
+        self.row_shape = rows.row_shape
+
+    @property
+    def pieces_layout(self) -> ArrayLayout | None:
+        """The layout that pieces have in the source."""
+        return self.rows.pieces_layout
+
+    def lengths(self) -> Ints:
+        """Give the length of every anchor."""
+        return self.rows.lengths()[self._plan.anchors(np.arange(len(self)))]
+
+
+class AnchoredSparse(_Anchored, SparseSource):
+    """Sparse rows that are anchors."""
+
+    rows: SparseSource
+
+    def __init__(self, rows: SparseSource, plan: Windows) -> None:
+        """Take the rows that `plan` anchors windows at."""
+        super().__init__(rows, plan)
+        self.layout = rows.layout
+
+    def entries(self, rows: Ints) -> Entries:
+        """Read the values of anchors; an error names the row of the source."""
+        return self.rows.entries(self._plan.anchors(rows))
+
+    def read(self, indices: Ints, out: NDArray[Any]) -> None:
+        """Write dense rows."""
+        self.rows.read(self._plan.anchors(indices), out)
