@@ -22,7 +22,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from npdata.arrays.lazy_torch import torch
-from npdata.arrays.per_process import PerProcess, cores, releases_at_once
+from npdata.arrays.per_process import PerProcess, cores
 from npdata.sources.hdf5.chunk_budget import default_budget, share
 from npdata.sources.hdf5.chunk_memory import Chunk, ChunkMemory
 from npdata.sources.hdf5.chunk_places import ChunkPlaces
@@ -113,7 +113,6 @@ class ChunkCache:
         """Begin with no chunk; the threads start with the first request."""
         self.budget = budget
         self.memory = ChunkMemory(budget)
-        self._releases_at_once = releases_at_once()
         self._count = threads
         self._most_ahead = max(1, threads - 1)
         self._threads: list[threading.Thread] = []
@@ -406,23 +405,25 @@ class ChunkCache:
             self._ahead_bytes += chunk.data.nbytes
 
     def _room(self, nbytes: int, *, ahead: bool = False) -> NDArray[np.uint8] | None:
-        """Take memory for a chunk, dropping chunks that were not used for long; None: no room."""
+        """Take memory for a chunk, dropping chunks that were not used for long; None: no room.
+
+        A chunk that somebody holds is still there when it was dropped. The budget is left for one,
+        since to drop more would empty the cache while all are held for a moment.
+        """
         self.memory.reclaim()
-        dropped = 0
-        while (memory := self.memory.take(nbytes)) is None:
-            if dropped >= nbytes and not self._releases_at_once:
-                # What was dropped goes when the thread that made it comes to it.
-                return self.memory.beyond(nbytes)
+        still_there = 0
+        while (memory := self.memory.take(nbytes)) is None and still_there < nbytes:
             victim = self._victim()
             if victim is None and not ahead and self._ahead:
                 victim = next(reversed(self._ahead))
             if victim is None:
                 return None
             self._drop(victim)
-            dropped += victim[0].nbytes
-            # What is decoded ahead takes nothing that somebody reads.
-            if self.memory.reclaim() == 0 and ahead:
-                return None
+            if self.memory.reclaim() == 0:
+                # What is decoded ahead takes nothing that somebody reads.
+                if ahead:
+                    return None
+                still_there += victim[0].nbytes
         return memory
 
     def _victim(self) -> Key | None:

@@ -257,6 +257,17 @@ def test_a_thread_that_is_soon_ready_leaves_the_next_chunks_to_other_threads_too
 
 
 @counted
+def test_one_chunk_goes_for_another_while_a_reader_holds_all(caches: list[ChunkCache]) -> None:
+    tried = Tried(caches, 4)
+    held, _ = tried.cache.get(tried.chunks, [0, 1, 2, 3])
+    tried.read(4)
+    assert (tried.held, tried.cache.memory.used) == ([1, 2, 3, 4], 5 * SIZE)
+    del held
+    tried.read(5)
+    assert (tried.held, tried.cache.memory.used) == ([2, 3, 4, 5], 4 * SIZE)
+
+
+@counted
 def test_chunks_that_a_reader_holds_are_never_written_again(caches: list[ChunkCache]) -> None:
     tried = Tried(caches, 2)
     (held,), _ = tried.cache.get(tried.chunks, [7])
