@@ -35,6 +35,7 @@ A message says what was got, what was expected, where (file, field, index) and w
 `StateWarning` (UserWarning) names a state that `set_epoch` contradicts, or that counts too much.
 `PaddingWarning` (UserWarning) names rows that a trainer's predictions repeat.
 `WindowWarning` (UserWarning) names a window of more decoded chunks than memory holds.
+`BordersWarning` (UserWarning) names borders of windows that may be lengths; none is changed.
 `CacheWarning` (UserWarning) names a cache that is full or was cut short; rows stay right.
 A missing path is the builtin `FileNotFoundError`, a folder the builtin `IsADirectoryError`.
 
@@ -168,6 +169,10 @@ class StateWarning(UserWarning):
 
 class WindowWarning(UserWarning):
     """A window that was asked for holds more decoded chunks than there is memory for."""
+
+
+class BordersWarning(UserWarning):
+    """Borders of recordings may be lengths, or a number for each row; they are taken as borders."""
 
 
 class CacheWarning(UserWarning):

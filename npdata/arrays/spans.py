@@ -29,7 +29,7 @@ MOST_KEPT = 1 << 16
 class Recordings:
     """Runs of rows that belong together: int64 `edges`, the first row of each, then the last end.
 
-    `origin` says how they were told, for people.
+    `origin` says how they were told, for people; `doubt` what may have been meant in place of it.
 
     Examples:
         >>> Recordings.of_borders([3, 7], 10).edges.tolist()
@@ -40,6 +40,7 @@ class Recordings:
 
     edges: Ints
     origin: str
+    doubt: str = ""
 
     @classmethod
     def one(cls, rows: int) -> Self:
@@ -62,12 +63,12 @@ class Recordings:
             )
         if array.size and (array[0] < 0 or array[-1] > rows):
             wrong = array[0] if array[0] < 0 else array[-1]
-            raise FieldError(f"border {wrong} lies outside the {rows} rows, 0 to {rows}")
+            raise FieldError(
+                f"border {wrong} lies outside the {rows} rows, 0 to {rows}"
+                f"{_taken_for_borders(array, rows)}"
+            )
         starts, ends = array.size and array[0] == 0, array.size and array[-1] == rows
-        again = np.flatnonzero(array[1:] == array[:-1])
-        advice = "" if ends or not again.size else _taken_for_borders(array, rows)
-        if advice:
-            raise FieldError(f"borders have {array[again[0]]} twice{advice}")
+        twice = bool((array[1:] == array[:-1]).any())
         what = f"{len(array)} rows where a recording begins"
         if ends and rows:
             what = f"{len(array)} rows where a recording ends"
@@ -76,7 +77,8 @@ class Recordings:
         first = [] if starts else [0]
         last = [] if ends and (rows or len(array) > 1) else [rows]
         edges = np.concatenate([first, array, last]).astype(np.int64)
-        return cls(edges=edges, origin=what)
+        doubt = _taken_for_borders(array, rows) if twice and not ends else ""
+        return cls(edges=edges, origin=what, doubt=doubt)
 
     def joined(self, edges: Ints, origin: str) -> "Recordings":
         """Give the recordings that result where a border of either is one."""
@@ -321,11 +323,11 @@ def _taken_for_borders(array: Ints, rows: int) -> str:
     """Say what to give in place of a number for each row, or of lengths."""
     if len(array) == rows:
         return (
-            f"; a number for each of the {rows} rows, which changes where a recording begins, is a "
-            "field: give its name in borders="
+            f"; if they are a number for each of the {rows} rows, which changes where a recording "
+            "begins, make them a field and give its name in borders="
         )
     if array.sum() == rows:
-        return f"; they add up to the {rows} rows: for lengths, give borders=np.cumsum(lengths)"
+        return f"; if they are lengths ({rows} rows together), give borders=np.cumsum(lengths)"
     return ""
 
 

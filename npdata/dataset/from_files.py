@@ -14,7 +14,14 @@ from numpy.typing import DTypeLike
 
 from npdata.dataset.arguments import OPTIONS, refuse_words_of_loaders
 from npdata.dataset.transforms import Transform
-from npdata.errors import FieldError, FormatError, UnsupportedSourceError, explained, near
+from npdata.errors import (
+    FieldError,
+    FormatError,
+    UnsupportedSourceError,
+    each_word,
+    explained,
+    near,
+)
 from npdata.sources.hdf5 import Hdf5Options
 from npdata.sources.many_files.file_list import SEPARATOR
 from npdata.sources.many_files.find_files import Files, find_files
@@ -32,6 +39,19 @@ _OF_MEMMAP = {
     ),
 }
 """Arguments of NumPy's own functions, and what to write for them."""
+
+
+_GROUPS = each_word(
+    {
+        "keys demo_keys demos": "groups= takes what stands for the wildcard of a dataset's name",
+        "obs_keys dataset_keys": 'name each dataset: from_hdf5(path, actions="data/*/actions")',
+        "filter_key filter_by_attribute": (
+            'groups= takes the groups of a mask: groups=file["mask/train"][:], with file = '
+            "h5py.File(path)"
+        ),
+    }
+)
+"""Words of robomimic, and what to write for them."""
 
 
 class FromFiles(ABC):
@@ -177,6 +197,10 @@ def _sorted_out(
     named = {key: value for key, value in options.items() if key not in OPTIONS}
     refuse_words_of_loaders({k: v for k, v in named.items() if not isinstance(v, str)})
     known = (*known, *OPTIONS)
+
+    for key, value in options.items() if "groups" in known else ():
+        if key in _GROUPS and (key.startswith("filter") or not isinstance(value, str)):
+            raise FieldError(f"{key}={value!r:.60} is no option of {constructor}; {_GROUPS[key]}")
 
     def no_option(key: str) -> str:
         given = f"{key}={named[key]!r} is no option of {constructor}"

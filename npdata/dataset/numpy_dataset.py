@@ -355,7 +355,7 @@ class NumpyDataset(Overview, FromFiles, Splits, Summed, Dataset[Any]):
                 NAME_is_pad of shape (length,), True where padded; to tuples, after all fields.
 
         Raises `FieldError` (a ValueError) for borders or offsets that cannot be, and where no
-        window fits into any recording.
+        window fits into any recording. A `BordersWarning` names borders that may be lengths.
 
         Examples:
             >>> ds = npdata.NumpyDataset(np.arange(6) * 10)

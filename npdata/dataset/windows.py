@@ -6,6 +6,7 @@ before a window is read; nothing is read but a field that gives the borders, onc
 """
 
 import operator
+import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeAlias
@@ -17,7 +18,7 @@ from npdata.arrays.flag import flag
 from npdata.arrays.spans import EDGES, Edge, Recordings, Windows, changes, step_of
 from npdata.dataset.field import Field
 from npdata.dataset.rows_field import RowsField
-from npdata.errors import FieldError
+from npdata.errors import BordersWarning, FieldError
 from npdata.sources.anchor_rows import anchor_rows
 from npdata.sources.base import Source
 from npdata.sources.ragged import PiecesSource
@@ -212,7 +213,15 @@ def _recordings(fields: Sequence[Field], borders: Any) -> Recordings:
         return _parts(fields, one) or one
     by_label = {field.label: field for field in fields}
     if not isinstance(borders, str | int):
-        return Recordings.of_borders(borders, rows)
+        told = Recordings.of_borders(borders, rows)
+        if told.doubt:
+            warnings.warn(
+                f"borders= were taken as {told.origin}, some of which are empty{told.doubt}; if "
+                f"not, say so by the number of rows as the last border: borders=[..., {rows}]",
+                BordersWarning,
+                stacklevel=5,
+            )
+        return told
     if borders not in by_label:
         raise FieldError(f"borders={borders!r} is no field; fields are {list(by_label)}")
     if isinstance(by_label[borders].source, PiecesSource):

@@ -1,5 +1,7 @@
 """The plan of windows names the rows that trying every row names."""
 
+import re
+
 import numpy as np
 import pytest
 import spans
@@ -74,8 +76,6 @@ def test_borders_are_taken_in_each_form(inner: list[int]) -> None:
     rows = 20
     expected = sorted({0, *inner, rows})
     for given_borders in (inner, [0, *inner], [*inner, rows], [0, *inner, rows]):
-        if len(set(given_borders)) < len(given_borders) and sum(given_borders) == rows:
-            continue  # they may be lengths
         edges = Recordings.of_borders(given_borders, rows).edges
         assert edges[0] == 0
         assert edges[-1] == rows
@@ -88,22 +88,47 @@ def test_borders_are_taken_in_each_form(inner: list[int]) -> None:
         ([5, 3], "border 1 is 3, after 5"),
         ([-1, 3], "border -1 lies outside the 10 rows"),
         ([3, 11], "border 11 lies outside the 10 rows"),
+        ([11] * 10, "border 11 lies outside .* a number for each of the 10 rows"),
+        ([-1, 11], r"border -1 lies outside .* if they are lengths \(10 rows"),
         ([2.5], "dtype float64"),
         ([[1, 2]], r"shape \(1, 2\)"),
         ([True, False], r"dtype bool: .*give np.flatnonzero\(flags\)"),
         (["run"], "or the name of one field"),
-        ([5, 5], r"borders have 5 twice; .*for lengths, give borders=np.cumsum\(lengths\)"),
-        ([2, 2, 2, 2, 2], r"2 twice; they add up to the 10 rows"),
-        ([0, 2, 4, 4], r"4 twice; they add up to the 10 rows"),
-        ([4, 6, 0], r"border 2 is 0, after 6; they add up to the 10 rows: for lengths"),
-        ([0, 0, 0, 0, 1, 1, 1, 2, 2, 2], r"0 twice; a number for each of the 10 rows.* its name"),
-        ([7, 7, 7, 7, 3, 3, 3, 3, 3, 3], r"border 4 is 3, after 7; a number for each of the 10"),
+        ([4, 6, 0], r"border 2 is 0, after 6; if they are lengths \(10 rows"),
+        (
+            [7, 7, 7, 7, 3, 3, 3, 3, 3, 3],
+            r"border 4 is 3, after 7; if they are a number for each of the 10",
+        ),
         (np.array([1 << 63], np.uint64), "is no row number"),
     ],
 )
 def test_borders_that_cannot_be_are_named(borders: object, message: str) -> None:
     with pytest.raises(FieldError, match=message):
         Recordings.of_borders(borders, 10)
+
+
+@pytest.mark.parametrize(
+    ("borders", "meant"),
+    [
+        ([5, 5], r"lengths \(10 rows together\), give borders=np.cumsum\(lengths\)"),
+        ([2, 2, 2, 2, 2], "lengths"),
+        ([0, 2, 4, 4], "lengths"),
+        ([0, 0, 0, 0, 1, 1, 1, 2, 2, 2], "a number for each of the 10 rows.* its name"),
+        ([5, 5, 10], None),
+        ([3, 7], None),
+        ([4, 4], None),
+    ],
+)
+def test_borders_that_may_mean_more_are_taken_as_borders(
+    borders: list[int], meant: str | None
+) -> None:
+    told = Recordings.of_borders(borders, 10)
+    assert told.edges.tolist() == [
+        *([0] * (borders[0] != 0)),
+        *borders,
+        *([10] * (10 not in borders)),
+    ]
+    assert re.search(meant, told.doubt) if meant else not told.doubt
 
 
 def test_a_billion_windows_take_no_memory() -> None:

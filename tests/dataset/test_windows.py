@@ -2,6 +2,7 @@
 
 import itertools
 import pickle
+import warnings
 from typing import Any
 
 import h5py
@@ -115,6 +116,37 @@ def test_a_field_gives_the_borders_where_it_changes(data: Data, monkeypatch: Any
     assert (windows[:]["x"].numpy() == data.x[[w.rows for w in expected]]).all()
     assert (windows[:]["episode"] == windows[:]["episode"][:, :1]).all()
     assert "where field 'episode' changes" in str(windows.describe())
+
+
+@given(st.lists(st.integers(0, 6), min_size=1, max_size=9), st.integers(1, 3))
+def test_lengths_make_borders_in_each_form(lengths: list[int], stride: int) -> None:
+    rows = sum(lengths)
+    ends = np.cumsum(lengths)
+    x = np.arange(rows) * 10
+    pieces = np.split(x, ends[:-1])
+    expected = [p[k : k + 2].tolist() for p in pieces for k in range(0, len(p) - 1, stride)]
+    for borders in (ends, ends[:-1], np.append(0, ends), np.append(0, ends[:-1])):
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", npdata.errors.BordersWarning)
+            if not expected:
+                with pytest.raises(FieldError, match="no window fits"):
+                    NumpyDataset(x).windows(2, stride=stride, borders=borders)
+                continue
+            windows = NumpyDataset(x).windows(2, stride=stride, borders=borders)
+        assert windows[:].tolist() == expected
+        assert f"rows: {len(borders)} " in str(windows.describe()) or len(set(ends)) == 1
+
+
+def test_borders_that_may_be_lengths_are_named_where_they_are_given() -> None:
+    ds = NumpyDataset(np.arange(8))
+    told = r"taken as 3 rows where a recording begins, .*=np.cumsum\(lengths\); .*\[\.\.\., 8\]"
+    with pytest.warns(npdata.errors.BordersWarning, match=told) as warned:
+        windows = ds.windows(2, borders=[1, 1, 6])
+    assert warned[0].filename == __file__
+    assert windows[:][:, 0].tolist() == [1, 2, 3, 4, 6]
+    assert ds.windows(2, borders=[1, 1, 6, 8])[:].tolist() == windows[:].tolist()
+    with pytest.warns(npdata.errors.BordersWarning, match="a number for each of the 8 rows"):
+        ds.windows(1, borders=[0, 0, 0, 1, 1, 2, 2, 2])
 
 
 def test_files_end_to_end_are_recordings(data: Data) -> None:

@@ -120,6 +120,30 @@ def test_groups_are_picked_in_the_order_given(demos: Any) -> None:
     assert (ds[:].numpy() == expected).all()
 
 
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"keys": ["demo_1"]}, r"keys=\['demo_1'\] is no option of from_hdf5; groups= takes what"),
+        ({"filter_key": "train"}, r"groups= takes the groups of a mask: .*mask/train"),
+        ({"filter_by_attribute": "train"}, "groups= takes the groups of a mask"),
+        ({"obs_keys": ["object"]}, r'name each dataset: from_hdf5\(path, actions="data'),
+    ],
+)
+def test_words_of_robomimic_say_what_to_write(
+    demos: Any, options: dict[str, Any], message: str
+) -> None:
+    for names, fields in ((("data/*/actions",), {}), ((), {"actions": "data/*/actions"})):
+        with pytest.raises(FieldError, match=message):
+            NumpyDataset.from_hdf5(demos[0], *names, **fields, **options)
+
+
+def test_a_field_may_be_named_keys(tmp_path: Path) -> None:
+    with h5py.File(tmp_path / "d.h5", "w") as file:
+        file["keys"] = np.arange(3)
+    ds = NumpyDataset.from_hdf5(tmp_path / "d.h5", keys="keys")
+    assert ds[2]["keys"] == 2
+
+
 def test_groups_of_several_files_follow_each_other(tmp_path: Path) -> None:
     parts = [demonstrations(tmp_path / f"part-{k}.hdf5", **STORED["contiguous"]) for k in range(2)]
     ds = NumpyDataset.from_hdf5(f"{tmp_path}/part-*.hdf5", "data/*/actions")
