@@ -36,7 +36,8 @@ class PlannedSource(RegroupedSource):
         self.dtype = rows.dtype
         self.where = rows.where
         self.details = rows.details
-        self.packing = rows.packing
+        kinds = rows.packings.kinds
+        self.packing = kinds[0] if len(kinds) == 1 else None
 
     @property
     def borders(self) -> NDArray[np.int64] | None:

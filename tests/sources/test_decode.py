@@ -46,6 +46,20 @@ def three_scales(folder: Path) -> list[str]:
     ]
 
 
+@pytest.mark.parametrize("many", [False, True])
+def test_windows_of_different_packings_are_not_joined(many: bool, tmp_path: Path) -> None:
+    numbers = np.arange(9, dtype=np.int16)
+    scales = (0.5, 0.5, 0.25, 0.25)
+    files = [write(tmp_path / f"{k}.nc", numbers, scale_factor=s) for k, s in enumerate(scales)]
+    parts = [npdata.concatenate(files[k : k + 1 + many]) for k in (0, 2)]
+    fields = [NumpyDataset(x=part, y=np.arange(len(part))) for part in parts]
+    for asked in ({"x": 2}, {"y": 2}):
+        first, second = (ds.windows(asked) for ds in fields)
+        with pytest.raises(FieldError, match="packed in different ways"):
+            first + second
+        assert (first + first)[[-1]]["y"].numel() == 1 + ("y" in asked)
+
+
 def test_values_are_scaled_and_missing_is_nan(tmp_path: Path) -> None:
     where = write(tmp_path / "a.nc", np.array([[0, 100], [-999, 5]], np.int16), **PACKED)
     ds = NumpyDataset(where, decode="cf")
