@@ -24,6 +24,7 @@ from npdata.errors import FieldError, SourceError
 from npdata.sources.base import Access, Source
 from npdata.sources.concatenated.base import Edges
 from npdata.sources.concatenated.runs import read_runs
+from npdata.sources.derived import origin
 from npdata.sources.file import File
 from npdata.sources.hdf5.attributes import read_packing, shown
 from npdata.sources.hdf5.creation_properties import storage_of
@@ -240,7 +241,7 @@ class GroupsSource(Source):
 
 def require_equal_groups(sources: Iterable[Source]) -> None:
     """Raise `FieldError` where a group has another number of rows in one source than in another."""
-    known = [source._groups for source in sources if isinstance(source, GroupsSource)]
+    known = [made._groups for made in map(origin, sources) if isinstance(made, GroupsSource)]
     for first, other in itertools.pairwise(known):
         if first.path != other.path or len(first.names) != len(other.names):
             continue

@@ -21,6 +21,7 @@ from npdata.sources.hdf5.groups import GroupsSource, look_at_groups
 from npdata.sources.hdf5.layout import open_file
 from npdata.sources.hdf5.links import require_inside
 from npdata.sources.hdf5.open import open_datasets, open_hdf5
+from npdata.sources.hdf5.variable_length import as_numbers
 from npdata.sources.natural_order import naturally_sorted
 
 MAGIC = frozenset("*?")
@@ -76,7 +77,8 @@ def _open_groups(path: str, name: str, options: Hdf5Options, groups: Picked | No
         if groups is not None or name not in file:
             names = _expanded(file, path, name) if _is_pattern(name) else []
             names = names if groups is None else _picked(path, name, names, groups)
-            return GroupsSource(look_at_groups(OpenedFile(file, path, options), names), options)
+            seen = look_at_groups(OpenedFile(file, path, options), names)
+            return as_numbers(GroupsSource(seen, options))
     return open_hdf5(path, name, options)
 
 

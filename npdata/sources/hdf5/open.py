@@ -32,7 +32,7 @@ from npdata.sources.hdf5.examine import (
 from npdata.sources.hdf5.h5py_rows import H5pySource, H5pySpec, close_other_files
 from npdata.sources.hdf5.layout import LayoutKeeper, Locking, open_file
 from npdata.sources.hdf5.mapped import ChunkMappedSource
-from npdata.sources.hdf5.variable_length import VariableSource, variable_numbers
+from npdata.sources.hdf5.variable_length import as_numbers
 from npdata.sources.mapped import MappedSource, Place
 
 
@@ -175,11 +175,8 @@ def _across(examined: Examined, about: Details, options: Hdf5Options, axis: int)
 
 
 def _read_as_decided(examined: Examined, about: Details, options: Hdf5Options) -> Source:
-    layout = examined.layout
     if examined.decision.kind == "library":
-        rows = _library(examined, about, options)
-        numbers = variable_numbers(layout.dtype) if len(layout.shape) == 1 else None
-        return rows if numbers is None else VariableSource(rows, numbers)
+        return as_numbers(_library(examined, about, options))
     return _direct(examined, about, options.locking)
 
 

@@ -13,8 +13,8 @@ from numpy.typing import NDArray
 
 from npdata.arrays.blocks import Blocks
 from npdata.arrays.dtypes import DType
+from npdata.sources.base import Source
 from npdata.sources.derived import CompositeSource
-from npdata.sources.hdf5.h5py_rows import H5pySource
 from npdata.sources.ragged import OBJECTS, Ints, RaggedSource
 
 PIECE = 1 << 14
@@ -35,10 +35,21 @@ def variable_numbers(dtype: DType) -> DType | None:
     return base if known else None
 
 
+def as_numbers(rows: Source) -> Source:
+    """Give objects that are arrays of numbers as such; any other rows as they are.
+
+    Examples:
+        >>> as_numbers(npdata.open_source("x.npy"))
+        MappedSource(x.npy: (5, 2, 3) float32, mapped)
+    """
+    numbers = variable_numbers(rows.dtype) if len(rows.shape) == 1 else None
+    return rows if numbers is None else VariableSource(rows, numbers)
+
+
 class VariableSource(CompositeSource, RaggedSource):
     """The rows of a dataset of variable length, of `values_dtype`."""
 
-    def __init__(self, rows: H5pySource, values_dtype: DType) -> None:
+    def __init__(self, rows: Source, values_dtype: DType) -> None:
         """Read `rows`, a source of objects."""
         self._rows = rows
         self.made_of = (rows,)
@@ -55,6 +66,11 @@ class VariableSource(CompositeSource, RaggedSource):
     def blocks(self) -> Blocks:
         """The rows of its chunks."""
         return self._rows.blocks
+
+    @property
+    def borders(self) -> Ints | None:
+        """Those of its rows."""
+        return self._rows.borders
 
     def pieces(self, indices: Ints) -> list[NDArray[Any]]:
         """Read the rows, each in memory of its own."""

@@ -206,6 +206,33 @@ def test_groups_without_rows_are_among_others(tmp_path: Path) -> None:
     assert ds[:].tolist() == [0, 1, 2, 20, 21, 22, 23]
 
 
+def test_samples_of_different_lengths_lie_in_groups(tmp_path: Path) -> None:
+    rng = np.random.default_rng(1)
+    tokens = [[rng.integers(0, 99, n) for n in rng.integers(0, 6, rows)] for rows in LENGTHS]
+    for part, some in enumerate((tokens[:5], tokens[5:])):
+        with h5py.File(tmp_path / f"d{part}.h5", "w") as file:
+            for k, rows in enumerate(some):
+                group = file.create_group(f"data/demo_{k}")
+                tokens_of = group.create_dataset("t", (len(rows),), h5py.vlen_dtype(np.int64))
+                for j, row in enumerate(rows):
+                    tokens_of[j] = row
+                group["x"] = np.arange(len(rows))
+    every = [row for rows in tokens for row in rows]
+    ds = NumpyDataset.from_hdf5(f"{tmp_path}/d*.h5", t="data/*/t", x="data/*/x")
+    for each in (ds, pickle.loads(pickle.dumps(ds))):
+        for k in (0, 30, len(every) - 1):
+            assert each[k]["t"].tolist() == every[k].tolist()
+        assert each.lengths is not None
+        assert each.lengths.tolist() == [len(row) for row in every]
+    windows = ds.windows({"x": 2}, edge="repeat")
+    assert windows.fields["t"].source.borders.tolist() == [0, *np.cumsum(LENGTHS)]
+    batches = DataLoader(windows, 16, collate_fn=npdata.collate, num_workers=2)
+    given = [row for batch in batches for row in batch["t"].samples()]
+    assert [row.tolist() for row in given] == [row.tolist() for row in every]
+    picked = NumpyDataset.from_hdf5(tmp_path / "d0.h5", "data/*/t", groups=["demo_3"])
+    assert [row.tolist() for row in picked] == [row.tolist() for row in tokens[3]]
+
+
 def test_a_changed_file_is_noticed(tmp_path: Path) -> None:
     demonstrations(tmp_path / "demo.hdf5")
     ds = NumpyDataset(f"{tmp_path}/demo.hdf5::data/*/actions")
@@ -231,6 +258,27 @@ def test_rows_of_one_group_belong_together(tmp_path: Path) -> None:
     demonstrations(tmp_path / "other.hdf5")
     with pytest.raises(FieldError, match=message):
         NumpyDataset.from_hdf5([tmp_path / "other.hdf5", path], **names)
+
+
+def test_samples_of_different_lengths_of_one_group_belong_to_its_rows(tmp_path: Path) -> None:
+    with h5py.File(tmp_path / "d.h5", "w") as file:
+        for k, rows in enumerate(((3, 2), (2, 3))):
+            file.create_dataset(f"data/demo_{k}/t", (rows[0],), h5py.vlen_dtype(np.int32))
+            file[f"data/demo_{k}/x"] = np.zeros(rows[1])
+    fields = {name: f"{tmp_path}/d.h5::data/*/{name}" for name in "tx"}
+    with pytest.raises(FieldError, match="demo_0/t has 3 rows, and /data/demo_0/x has 2"):
+        NumpyDataset(fields)
+
+
+def test_decoded_rows_of_one_group_belong_together(tmp_path: Path) -> None:
+    with h5py.File(tmp_path / "d.h5", "w") as file:
+        for k, rows in enumerate(((3, 2), (2, 3))):
+            for name, count in zip("xy", rows, strict=True):
+                file[f"data/demo_{k}/{name}"] = np.zeros(count, np.int16)
+                file[f"data/demo_{k}/{name}"].attrs["scale_factor"] = 0.5
+    fields = {name: f"{tmp_path}/d.h5::data/*/{name}" for name in "xy"}
+    with pytest.raises(FieldError, match="demo_0/x has 3 rows, and /data/demo_0/y has 2"):
+        NumpyDataset(fields, decode="cf")
 
 
 def test_rows_of_one_file_belong_together(tmp_path: Path) -> None:
