@@ -139,7 +139,7 @@ class Batch(list[Any]):
     def collated(self) -> Any:
         """Give the batch stacked, in the form of `default_collate`, after `batch_transform`."""
         values, form = self._values, self.form
-        if values is None or Varied in map(type, values):
+        if values is None or (self._length and Varied in map(type, values)):
             result: Any = stack_samples(list(map(form.marked, self._untransformed())))
         elif form.names is None and not form.bare:
             result = list(values)

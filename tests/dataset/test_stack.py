@@ -264,6 +264,7 @@ class TestShapesThatDiffer:
             npdata.collate(ds.__getitems__([2, 0]))
         cropped = npdata.stack(tmp_path, transform=lambda x: x[:2, :2], dtype="float32")
         assert npdata.collate(cropped.__getitems__([2, 0]))[:, 0, 0].tolist() == [2, 0]
+        assert cropped[[]] == ds[[]] == []
         forked = {"num_workers": 1, "multiprocessing_context": "fork"}
         for loader in (
             DataLoader(cropped, 3, collate_fn=npdata.collate, **forked),
