@@ -422,7 +422,9 @@ def values(batches: list) -> list:
 @pytest.mark.parametrize("form", [lambda x: (x,), lambda x: (x, x + 1), lambda x: ({"x": x},)])
 @pytest.mark.parametrize("uneven", ["pad", "mask"])
 @pytest.mark.parametrize(
-    "functions", [{}, {"transform": drawn}, {"batch_transform": drawn}], ids=str
+    "functions",
+    [{}, {"transform": drawn}, {"batch_transform": drawn}],
+    ids=["none", "transform", "batch_transform"],
 )
 def test_the_rows_that_a_sampler_yields_select_the_batch_of_a_loader(
     form, uneven: str, functions: dict
