@@ -25,6 +25,8 @@ LEAST_RUN = 4
 """Fewer batches are made one by one: large ones use memory again, which a run does not."""
 MOST_THREADS = 8
 """More threads than this copy no faster: memory is the limit."""
+MOST_ASKED = 1024
+"""A system that starts a million threads, one after the other, does nothing else for minutes."""
 RUN_THREADS = 2
 """As many keep up with a loop that does nothing: it hands a run out in the time of a gather."""
 RUNS_AHEAD = 2
@@ -163,8 +165,11 @@ def _whole(name: str, value: Any, of: str) -> int:
 def _threads(options: Options, data: Data, cores: int, *, in_runs: bool) -> tuple[int, str]:
     asked, to_device = options.num_threads, options.device is not None
     if asked != "auto":
-        if isinstance(asked, bool) or not isinstance(asked, Integral) or asked < 0:
-            raise LoaderError(f"num_threads={asked!r}: expected 'auto' or an int of at least 0")
+        whole = isinstance(asked, Integral) and not isinstance(asked, bool)
+        if not whole or not 0 <= asked <= MOST_ASKED:
+            raise LoaderError(
+                f"num_threads={asked!r}: expected 'auto' or an int from 0 to {MOST_ASKED}"
+            )
         return int(asked), "as asked for"
     if data.library:
         return 0, (

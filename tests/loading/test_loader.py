@@ -479,6 +479,7 @@ class TestErrors:
         [
             ({}, "needs a batch_size"),
             ({"batch_size": 4, "num_threads": -1}, "num_threads=-1"),
+            ({"batch_size": 4, "num_threads": 10**6}, "num_threads=1000000: .* from 0 to 1024"),
             ({"batch_size": 4, "num_threads": True}, "num_threads=True"),
             ({"batch_size": 4, "prefetch": 0}, "prefetch=0"),
             ({"batch_size": 4, "memory_budget": 100}, "memory_budget=100 holds fewer than 4"),
