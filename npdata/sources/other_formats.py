@@ -28,6 +28,10 @@ _BEGINNINGS = (
         (b"PAR1",),
         "Parquet: read it with pyarrow.parquet.read_table, whose columns have to_numpy()",
     ),
+    (
+        (b"\x89PNG\r\n", b"\xff\xd8\xff", b"GIF8"),
+        "an image: decode each once, np.save(name, np.asarray(PIL.Image.open(path)))",
+    ),
     ((b"ARROW1",), "Arrow IPC: read it with pyarrow.feather.read_table"),
     (
         (b"\x80\x02\x8a\nl\xfc\x9cF\xf9 j\xa8P\x19",),

@@ -12,7 +12,7 @@ import pytest
 import torch
 from processes import run
 
-from npdata import NumpyDataset, errors
+from npdata import NumpyDataset, errors, stack
 
 X = np.arange(12, dtype=np.float32).reshape(4, 3)
 
@@ -84,6 +84,11 @@ KINDS: dict[str, tuple[str, Callable[[Path], None], str]] = {
     ),
     "gzip": ("x.npy.gz", lambda path: path.write_bytes(gzip.compress(b"x")), "gzip: unpack it"),
     "gzip, named npy": ("x.npy", lambda p: p.write_bytes(gzip.compress(b"x")), "gzip: unpack it"),
+    "png": (
+        "x.png",
+        lambda p: p.write_bytes(b"\x89PNG\r\n\x1a\n..."),
+        "an image: decode each once",
+    ),
     "tar": ("x.tar", tar, "tar archive: unpack it first, or read it with webdataset"),
     "parquet": ("x.parquet", parquet, r"pyarrow\.parquet\.read_table"),
     "arrow": ("x.feather", arrow, r"pyarrow\.feather\.read_table"),
@@ -101,6 +106,8 @@ def test_the_error_names_the_format_and_what_to_do(tmp_path: Path, kind: str) ->
     write(tmp_path / name)
     with pytest.raises(errors.FormatError, match=reason):
         NumpyDataset(tmp_path / name)
+    with pytest.raises(errors.FormatError, match=reason):
+        stack(tmp_path / name)
     if name.endswith(".npz"):
         with pytest.raises(errors.FormatError, match=reason):
             NumpyDataset.from_npz(tmp_path / name)

@@ -58,7 +58,7 @@ def files_of(text: str, raw: RawLayout | None) -> list[str]:
 
     Raises `UsageError` for a folder or a glob without a file.
     """
-    path, separator, member = text.partition(SEPARATOR)
+    path, member = split_member(text)
     names: list[str] = []
     if Path(path).is_dir():
         if foreign_file(path) is not None:
@@ -73,7 +73,8 @@ def files_of(text: str, raw: RawLayout | None) -> list[str]:
         names = sorted(glob.glob(path, recursive=True))  # noqa: PTH207
         if not names and "*" in path:
             raise UsageError(f"{path} names no file")
-    return [f"{name}{separator}{member}" for name in names] or [text]
+    behind = "" if member is None else f"{SEPARATOR}{member}"
+    return [name + behind for name in names] or [text]
 
 
 def examine(text: str, raw: RawLayout | None, seen: Seen | None = None) -> FileReport:

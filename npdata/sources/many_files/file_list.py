@@ -83,7 +83,8 @@ class FileList(Sequence[str]):
 
     def path(self, index: int) -> bytes:
         """Give the absolute path of file `index`, in [0, len), for the system."""
-        return self._folder + self._parts(index)[0]
+        name = self._parts(index)[0]
+        return name if not self.root and name.startswith(b"/") else self._folder + name
 
     def member(self, index: int) -> str | None:
         """Give the member that is meant in file `index`, in [0, len); None for the file itself."""
@@ -163,10 +164,21 @@ def unpacked(given: Packed) -> NDArray[Any]:
     return np.frombuffer(data, dtype).copy()
 
 
+def searched_from(pattern: str) -> str:
+    """Give the part of a glob that is a folder by its name, with its last slash; "" if none is.
+
+    Examples:
+        >>> searched_from("data/*/x*.npy"), searched_from("*.npy"), searched_from("x.npy")
+        ('data/', '', '')
+    """
+    magic = [k for k in map(pattern.find, "*?[") if k >= 0]
+    return pattern[: pattern.rfind("/", 0, min(magic, default=0)) + 1]
+
+
 def split_member(text: str) -> tuple[str, str | None]:
     """Split `file::member` into the two, None where no member is named.
 
-    A file may have `::` in its own name: the longest part that is there counts.
+    A file or a folder may have `::` in its own name: the longest part that is there counts.
 
     Examples:
         >>> split_member("d.npz::x"), split_member("x.npy")
@@ -174,11 +186,13 @@ def split_member(text: str) -> tuple[str, str | None]:
     """
     if SEPARATOR not in text or Path(text).exists():
         return text, None
-    path, _, member = text.partition(SEPARATOR)
-    while not Path(path).exists() and SEPARATOR in member:
-        head, _, member = member.partition(SEPARATOR)
-        path = f"{path}{SEPARATOR}{head}"
-    if Path(path).exists():
-        return path, member
-    path, _, member = text.partition(SEPARATOR)
-    return path, member
+    folder = searched_from(text)
+    if SEPARATOR in folder and Path(folder).is_dir():
+        path, separator, member = text.removeprefix(folder).partition(SEPARATOR)
+        return folder + path, member if separator else None
+    path = text
+    while SEPARATOR in path and not Path(path).exists():
+        path = path.rpartition(SEPARATOR)[0]
+    if not Path(path).exists():
+        path = text.partition(SEPARATOR)[0]
+    return path, text.removeprefix(path + SEPARATOR)

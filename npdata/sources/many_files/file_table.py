@@ -39,6 +39,7 @@ from npdata.sources.many_files.one_value import OneValue, hdf5_value, npz_value
 from npdata.sources.mapped import MappedSource, Place
 from npdata.sources.npy import NpyHeader, read_header
 from npdata.sources.npz import npz_members
+from npdata.sources.other_formats import foreign_file
 from npdata.sources.packing import Packing
 from npdata.sources.raw import open_raw
 
@@ -144,7 +145,7 @@ class FileTable:
         if type(source) is not MappedSource:
             return None
         path, identity, _ = source.stored
-        facts = _known_of(source)
+        facts = _known_of(source, path)
         if facts.offset < 0 or facts.kind.fortran or identity.mtime_ns is None:
             return None
         kinds: dict[Kind, int] = {}
@@ -257,7 +258,7 @@ def _numbers(facts: list[KnownFile], kinds: dict[Kind, int]) -> NDArray[np.int64
 def look(files: FileList, number: int, raw: RawFormat | None, known: Any) -> KnownFile:
     """Look at one file; `known` remembers headers that were understood before."""
     if raw is not None or files.member(number) is not None:
-        return _known_of(_opened_alone(files, number, raw))
+        return _known_of(_opened_alone(files, number, raw), os.fsdecode(files.path(number)))
     path = files.path(number)
     descriptor = opened(path)
     try:
@@ -308,7 +309,7 @@ def _kind(header: NpyHeader) -> Kind:
     return Kind(header.dtype, header.shape[1:] if header.shape else None, fortran)
 
 
-def _known_of(source: Source) -> KnownFile:
+def _known_of(source: Source, path: str) -> KnownFile:
     rest = None if isinstance(source, OneValue) else source.shape[1:]
     kind, offset = Kind(source.dtype, rest, False, source.packing), UNKNOWN
     if isinstance(source, MappedSource):
@@ -319,7 +320,7 @@ def _known_of(source: Source) -> KnownFile:
             kind = kind._replace(fortran=place.strides != orders[0])
             offset = place.offset
     else:
-        identity = FileIdentity.of(source.where.partition("::")[0])
+        identity = FileIdentity.of(path)
     inode, mtime_ns = identity.inode & INODE, identity.mtime_ns or 0
     return KnownFile(inode, identity.size, mtime_ns, offset, len(source), kind)
 
@@ -385,6 +386,9 @@ def _no_npy(start: bytes, where: str) -> Exception:
         )
     if npy.MAGIC.startswith(start):
         return TruncatedError(f"{where} ends inside its .npy header; it was cut short")
+    what = foreign_file(where)
+    if what is not None:
+        return FormatError(f"{where} is {what}")
     return FormatError(
         f"{where} begins with {start[:6]!r} and is neither .npy nor .npz nor HDF5; for raw "
         f"binary say what all files hold: dtype=..., shape=..."

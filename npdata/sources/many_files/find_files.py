@@ -18,9 +18,16 @@ from typing import NamedTuple, TypeAlias
 from npdata.errors import FieldError, FormatError, MemberNotFoundError, UnsupportedSourceError
 from npdata.sources.file import require_local
 from npdata.sources.hdf5 import list_datasets
-from npdata.sources.many_files.file_list import SEPARATOR, FileList, common_folder, split_member
+from npdata.sources.many_files.file_list import (
+    SEPARATOR,
+    FileList,
+    common_folder,
+    searched_from,
+    split_member,
+)
 from npdata.sources.natural_order import naturally_sorted
 from npdata.sources.npz import npz_members
+from npdata.sources.other_formats import foreign_file
 
 Files: TypeAlias = str | os.PathLike[str] | Sequence[str | os.PathLike[str]]
 
@@ -119,8 +126,7 @@ def _matching(pattern: str) -> tuple[list[str], str]:
         raise FieldError(f"no file matches {pattern!r}{inside}")
     if "**" in pattern:
         found = _once(found)
-    magic = min(k for k in map(pattern.find, "*?[") if k >= 0)
-    return naturally_sorted(found), pattern[: pattern.rfind("/", 0, magic) + 1]
+    return naturally_sorted(found), searched_from(pattern)
 
 
 def _once(paths: list[str]) -> list[str]:
@@ -139,6 +145,9 @@ def _below(folder: str, member: str | None) -> list[str]:
     wanted = SUFFIXES[1:] if member is not None else SUFFIXES
     found = [path for path in _walk(folder) if path.endswith(wanted)]
     if not found:
+        what = foreign_file(folder)
+        if what is not None:
+            raise FormatError(f"{folder} is {what}")
         raise FieldError(f"{folder} holds no array: nothing below it ends with {', '.join(wanted)}")
     kinds: dict[str, str] = {}
     for path in found:

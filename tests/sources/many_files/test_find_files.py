@@ -79,6 +79,13 @@ def test_absolute_and_odd_names_are_found_again() -> None:
         files[2]
 
 
+def test_absolute_names_beside_relative_ones() -> None:
+    files = FileList.of(["/a/b.npy", "c/d.npy"])
+    assert list(files) == ["/a/b.npy", "c/d.npy"]
+    assert [files.path(k) for k in (0, 1)] == [b"/a/b.npy", os.fsencode(Path.cwd() / "c/d.npy")]
+    assert files.take([1, 0]).path(1) == b"/a/b.npy"
+
+
 @given(st.lists(st.integers(-(1 << 40), 1 << 40)))
 def test_packed_numbers_come_back(numbers: list[int]) -> None:
     array = np.array(numbers, np.int64)
@@ -103,6 +110,21 @@ def test_members_by_wildcards_and_files_with_colons(in_folder: Path) -> None:
         find_files("*.npz::y*")
     with pytest.raises(FieldError, match="comes twice"):
         find_files(["a.npz::scan_2", "a.npz::scan_*"])
+
+
+def test_the_longest_part_that_is_there_is_the_file(in_folder: Path) -> None:
+    for name in ("b/x.npz", "b::c/x.npz", "::.npz"):
+        Path(name).parent.mkdir(exist_ok=True)
+        np.savez(name, a=1)
+    for text, found in (
+        ("b::c/x.npz::a", "b::c/x.npz"),
+        ("b::c/*.npz::a", "b::c/x.npz"),
+        ("b::c/*.npz::[ab]", "b::c/x.npz"),
+        ("b::c::a", "b::c/x.npz"),
+        ("./::.npz::a", "./::.npz"),
+    ):
+        assert list(find_files(text).files) == [f"{found}::a"]
+    assert list(find_files("b::c/*").files) == ["b::c/x.npz"]
 
 
 def test_a_link_to_a_folder_above_repeats_no_file(tmp_path: Path) -> None:
