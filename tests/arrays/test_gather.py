@@ -62,7 +62,7 @@ def test_gathered_rows_are_what_numpy_selects(
 def leave_threads_behind(monkeypatch: pytest.MonkeyPatch) -> None:
     """Let this process seem forked, with more than one thread for torch."""
     monkeypatch.setattr(gather._Process, "forked", True)
-    monkeypatch.setattr(torch, "get_num_threads", lambda: 2)
+    monkeypatch.setattr("npdata.arrays.gather.torch.get_num_threads", lambda: 2)
 
 
 @pytest.mark.parametrize("case", ["contiguous", "Fortran order", "overlapping windows", "columns"])
