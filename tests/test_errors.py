@@ -208,6 +208,22 @@ def test_an_attribute_that_is_not_there_says_what_to_write(attribute: str, messa
 
 
 @pytest.mark.parametrize(
+    ("constructor", "message"),
+    [
+        ("from_folder", 'npdata.stack("train/*/*.npy", label_from=...)'),
+        ("from_h5ad", 'NumpyDataset("cells.h5ad::X")'),
+        ("from_hdf6", "did you mean from_hdf5?"),
+        ("from_numpy", "NumpyDataset(x, y)"),
+        ("zzz", "type object 'NumpyDataset' has no attribute 'zzz'"),
+    ],
+)
+def test_a_constructor_that_is_not_there_says_what_to_write(constructor: str, message: str) -> None:
+    assert not hasattr(NumpyDataset, constructor)
+    with pytest.raises(AttributeError, match=re.escape(message)):
+        getattr(NumpyDataset, constructor)
+
+
+@pytest.mark.parametrize(
     ("attribute", "message"),
     [("to", 'device="cuda"'), ("next", "next(iter(loader))"), ("epoch", "batch_sampler.epoch")],
 )

@@ -6,9 +6,9 @@ is read here.
 """
 
 import os
-from abc import ABC, abstractmethod
+from abc import ABCMeta, abstractmethod
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Any, Literal, Self, TypeAlias
+from typing import TYPE_CHECKING, Any, Literal, Self, TypeAlias
 
 from numpy.typing import DTypeLike
 
@@ -54,7 +54,48 @@ _GROUPS = each_word(
 """Words of robomimic, and what to write for them."""
 
 
-class FromFiles(ABC):
+_CONSTRUCTORS = each_word(
+    {
+        "from_folder from_directory from_dir from_files from_images from_filenames from_glob": (
+            'write npdata.stack("train/*/*.npy", label_from=...) where each file is a sample, and '
+            'npdata.concatenate("part-*.npy") where each holds rows'
+        ),
+        "from_h5ad from_anndata from_adata from_loom": 'write NumpyDataset("cells.h5ad::X")',
+        "from_h5 from_h5py from_hdf": 'write NumpyDataset.from_hdf5("d.h5", "x", "y")',
+        "from_netcdf from_nc from_xarray": 'write NumpyDataset("era.nc::t2m", decode="cf")',
+        "from_mat from_matlab": 'write NumpyDataset("d.mat::X", axis=-1, decode="matlab")',
+        "from_nwb": 'write NumpyDataset("s.nwb::acquisition/NAME/data", decode="nwb")',
+        "from_binary from_bin from_buffer from_file": (
+            'write NumpyDataset.from_raw("t.bin", dtype="uint16", shape=(-1, 64))'
+        ),
+        "from_numpy from_array from_arrays from_tensor from_tensors from_tensor_slices from_memmap "
+        "from_mmap from_list from_dict from_dataframe from_pandas from_polars from_arrow": (
+            "give arrays, tensors and columns as they are: NumpyDataset(x, y), or by name"
+        ),
+        "from_csr from_scipy from_sparse": (
+            "write NumpyDataset(npdata.csr(m.data, m.indices, m.indptr, m.shape))"
+        ),
+        "from_csv from_parquet from_zarr from_generator from_tfrecord from_webdataset": (
+            "npdata does not read these: read them by their own library, and give arrays"
+        ),
+        "open load read from_path from_paths": 'write NumpyDataset("x.npy")',
+    }
+)
+"""Constructors that people look for, and what to write for them."""
+
+
+class _Named(ABCMeta):
+    if not TYPE_CHECKING:
+
+        def __getattr__(cls, name: str) -> Any:
+            """Raise AttributeError, which says what to write for constructors that are not here."""
+            cure = f"; {_CONSTRUCTORS[name]}" if name in _CONSTRUCTORS else ""
+            if not cure and name.startswith("from_"):
+                cure = near(name, [each for each in dir(cls) if each.startswith("from_")], "")
+            raise AttributeError(f"type object {cls.__name__!r} has no attribute {name!r}{cure}")
+
+
+class FromFiles(metaclass=_Named):
     """Constructors of a dataset."""
 
     @abstractmethod
@@ -126,9 +167,20 @@ class FromFiles(ABC):
         batch_transform: Transform | None = None,
         copy: bool = True,
     ) -> Self:
-        """Open a raw binary file of `dtype` (a NumPy dtype) in C order; one size may be -1.
+        """Open a raw binary file, whose rows lie in C order.
 
-        The rows begin at byte `offset`, behind a header if there is one.
+        Args:
+            path: the file.
+            dtype: the NumPy dtype of its numbers.
+            shape: of the array, as `(-1, 64)`; one size may be -1. Default: one dimension.
+            offset: the byte at which the array begins, behind a header if there is one.
+            transform: as in `NumpyDataset`.
+            batch_transform: as in `NumpyDataset`.
+            copy: as in `NumpyDataset`.
+
+        Raises:
+            FormatError: a ValueError, where the file holds no whole rows of this shape.
+            TruncatedError: a ValueError, where it holds fewer.
 
         Examples:
             >>> npdata.NumpyDataset.from_raw("t.bin", dtype="uint16", shape=(-1, 4))[0].shape
