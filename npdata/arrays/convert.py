@@ -121,14 +121,17 @@ def as_tensor(
 ) -> Tensors:
     """Turn a NumPy array of any shape into a tensor of the same shape and values.
 
-    `copy=None` shares the memory (`torch.from_numpy`: a write to one shows in the other) where
-    the array is writable, C-contiguous and of a dtype that torch has, and otherwise makes an
-    independent copy (`torch.tensor`). `True` always copies. `False` shares or raises. `dtype`
-    casts (float64 stays float64 without it). A structured array becomes a dict of tensors.
+    Args:
+        array: an array or a NumPy scalar. A structured array becomes a dict of tensors.
+        dtype: a dtype of torch or NumPy, or its name: casts. None: as it is (float64 stays so).
+        copy: True always gives an independent copy (`torch.tensor`). False shares the memory
+            (`torch.from_numpy`: a write to one shows in the other) or raises. None (the default)
+            shares where the array is writable, C-contiguous and of a dtype that torch has, and
+            copies otherwise.
 
-    Raises `ConversionError` (a TypeError and a ValueError) where no tensor can hold the array,
-    where it cannot be shared as asked, and for what is no plain array; the message is `explain`'s
-    reason.
+    Raises:
+        ConversionError: a TypeError and a ValueError, where no tensor can hold the array, where it
+            cannot be shared as asked, and for what is no plain array; it gives `explain`'s reason.
 
     Examples:
         >>> array = np.zeros((2, 3), np.float32)

@@ -114,14 +114,17 @@ def normalize(
 ) -> Normalize:
     """Make a `batch_transform` that gives fields a mean of 0 and a standard deviation of 1.
 
-    `statistics` are those of `NumpyDataset.statistics`, and decide which axes have figures of
-    their own. `fields` names one field or several. Without it, the fields of floating-point
-    numbers, real or complex, are normalized; integers, such as labels, stay unless they are named,
-    and become float32. Where all values are equal, they become 0. In a `Loader` with `device=` it
-    runs there.
+    In a `Loader` with `device=` it runs there. Where all values are equal, they become 0.
 
-    Raises `FieldError` (a ValueError) for anything but statistics, for a name without them, for no
-    field at all, and for a field without a value that counts.
+    Args:
+        statistics: those of `NumpyDataset.statistics`, which decide what axes have figures of
+            their own.
+        fields: the name of a field, or several. None: those of floating-point numbers, real or
+            complex; integers, such as labels, stay unless they are named, and become float32.
+
+    Raises:
+        FieldError: a ValueError, for anything but statistics, for a name without them, for no
+            field at all, and for a field without a value that counts.
 
     Examples:
         >>> ds = npdata.NumpyDataset(np.array([1.0, 3.0]))

@@ -195,15 +195,22 @@ class Summed(ABC):
         """Compute count, mean, standard deviation, minimum and maximum of every field of numbers.
 
         The rows are read once, in the order of the file and by threads, as they are stored and
-        cast by `dtype=`, before any transform. `indices` chooses rows: a mask, row numbers without
-        duplicates, such as a part of `split`, or a Subset of this dataset. `keep_axes` are the axes
-        of a sample that keep figures of their own: 0 for each column of a table, and for each
-        channel of images of shape (C, H, W). It is for all fields but those whose samples are one
-        number; a mapping, as `{"image": 0}`, gives fields and columns their own. NaN counts as
-        missing, and sparse rows have their zeros. Sums are float64, whatever the field's dtype.
+        cast by `dtype=`, before any transform. NaN counts as missing, and sparse rows have their
+        zeros. Sums are float64, whatever the field's dtype.
 
-        Raises `FieldError` (a ValueError) for an axis that is not there, `RowIndexError` (an
-        IndexError) for rows out of range.
+        Args:
+            indices: only these rows: a mask, row numbers without duplicates, such as a part of
+                `split`, or a Subset of this dataset. None: all.
+            keep_axes: the axes of a sample that keep figures of their own: 0 for each column of a
+                table, and for each channel of images of shape (C, H, W). It is for all fields but
+                those whose samples are one number; a mapping, as `{"image": 0}`, gives fields and
+                columns their own.
+            progress: whether a bar is drawn, which needs the extra `cli`. Default: False.
+
+        Raises:
+            FieldError: a ValueError, for an axis that is not there.
+            RowIndexError: an IndexError, for rows out of range.
+            MissingExtraError: an ImportError, for `progress=True` without its package.
 
         Examples:
             >>> found = npdata.NumpyDataset(np.arange(6.0).reshape(3, 2)).statistics(keep_axes=0)

@@ -38,11 +38,16 @@ def shuffle_quality(
 ) -> ShuffleQuality:
     """Measure an order: all row numbers of an epoch, one dimension of integers, at least 2.
 
-    Rows of a subset are counted by their rank in it, and a row that comes again as another one
-    after it. `labels` has a label for each row of the file; batches are of `batch_size` and the
-    last one may be shorter. The displacement of a full shuffle of n rows is
-    (n * n - 1) / (3 * n). Raises SamplerError (a ValueError) for an order or labels of
-    another shape.
+    The displacement of a full shuffle of n rows is (n * n - 1) / (3 * n).
+
+    Args:
+        order: the row numbers. Rows of a subset are counted by their rank in it, and a row that
+            comes again as another one after it.
+        labels: a label for each row of the file. None: `label_entropy` is None.
+        batch_size: rows of a batch, at least 1; the last one may be shorter.
+
+    Raises:
+        SamplerError: a ValueError, for an order or labels of another shape.
 
     Examples:
         >>> quality = shuffle_quality(np.arange(8), labels=np.repeat([0, 1], 4), batch_size=4)

@@ -33,11 +33,17 @@ def ragged(
 ) -> RaggedSource:
     """Give rows of different lengths: sample i is `values[offsets[i]:offsets[i + 1]]`.
 
-    `values` are rows of one shape, `offsets` n + 1 integers from 0 to the number of rows, or
-    `lengths` n integers that add up to it; each is whatever `open_source` takes, or a list or
-    tensor of numbers. The result is a field of a `NumpyDataset`, whose option `ragged=` says what a
-    batch looks like. Raises `FieldError` (a ValueError), which names the span, where the bounds do
-    not ascend or do not cover the rows, and what opening raises.
+    It is a field of a `NumpyDataset`, whose option `ragged=` says what a batch looks like. Each
+    part is whatever `open_source` takes, or a list or tensor of numbers.
+
+    Args:
+        values: the rows of all samples, each of one shape, end to end.
+        offsets: n + 1 ascending integers, from 0 to the number of rows.
+        lengths: in place of `offsets`, n integers that add up to the number of rows.
+
+    Raises:
+        FieldError: a ValueError, which names the span, where the bounds do not ascend or do not
+            cover the rows; besides, whatever opening a part raises.
 
     Examples:
         >>> tokens = npdata.ragged(np.arange(6), lengths=[3, 1, 2])
@@ -72,12 +78,21 @@ def csr(
 ) -> CsrSource:
     """Give the rows of a sparse matrix in CSR form, as `scipy.sparse` and AnnData have it.
 
-    Row i has the values `data[indptr[i]:indptr[i + 1]]` in the columns `indices[...]` of the same
-    span; each part is whatever `open_source` takes, or a list or tensor of numbers. `shape` is
-    (rows, columns). A sample is a dense row; a batch is dense, or with `layout="csr"` a
-    `torch.sparse_csr` tensor. Values given twice for a column add up, as in scipy. Raises
-    `FieldError` (a ValueError), which names the row, where the parts do not fit together, and what
-    opening raises.
+    Row i has the values `data[indptr[i]:indptr[i + 1]]` in the columns `indices` of the same span;
+    values given twice for a column add up, as in scipy. Each part is whatever `open_source` takes,
+    or a list or tensor of numbers.
+
+    Args:
+        data: the values of all rows, one-dimensional.
+        indices: the column of each value.
+        indptr: rows + 1 ascending integers, from 0 to the number of values.
+        shape: (rows, columns).
+        layout: "dense" (the default) gives dense batches, "csr" `torch.sparse_csr` tensors. A
+            sample is a dense row.
+
+    Raises:
+        FieldError: a ValueError, which names the row, where the parts do not fit together;
+            besides, whatever opening a part raises.
 
     Examples:
         >>> cells = npdata.csr(np.array([5.0, 7.0]), np.array([2, 0]), np.array([0, 1, 2]), (2, 3))
