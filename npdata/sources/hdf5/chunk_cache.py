@@ -14,7 +14,7 @@ import itertools
 import os
 import threading
 from collections import OrderedDict, deque
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from queue import Empty, SimpleQueue
 from typing import Any, TypeAlias
 
@@ -25,56 +25,13 @@ from npdata.arrays.lazy_torch import torch
 from npdata.arrays.per_process import PerProcess, cores
 from npdata.sources.hdf5.chunk_budget import default_budget, share
 from npdata.sources.hdf5.chunk_memory import Chunk, ChunkMemory
-from npdata.sources.hdf5.chunk_places import ChunkPlaces
-
-Decode: TypeAlias = Callable[[int, NDArray[np.uint8], bool], Chunk | None]
-"""Decodes chunk `number` into memory; the last argument is True for a prefetched chunk.
-
-A chunk that it gives lies elsewhere, in memory that needs none of the budget.
-"""
+from npdata.sources.hdf5.held_chunks import HeldChunks
+from npdata.sources.hdf5.source_chunks import Key, SourceChunks
 
 AT_ONCE = 1 << 18
 """Small chunks are taken so many bytes at a time, since taking one costs as much as decoding it."""
 
 
-class SourceChunks:
-    """The chunks of one source, of `nbytes` bytes each, by number; `ready` are those in the cache.
-
-    `decode` must not refer to the source, which is closed when nothing refers to it any more.
-    """
-
-    def __init__(self, nbytes: int, decode: Decode) -> None:
-        """Begin with none of them ready."""
-        self.nbytes = nbytes
-        self.decode = decode
-        self.ready: dict[int, Chunk] = {}
-        self.near: ChunkPlaces | None = None
-        """Where chunks lie that reads found, all of them ready."""
-        self.decoded = 0
-        self.closed = False
-
-    def keep_near(self, places: ChunkPlaces, added: list[int]) -> None:
-        """Keep chunks at hand, to which some were added, unless one was dropped meanwhile."""
-        if self.near is not places:
-            self.near, added = places, list(places.chunks)
-        chunks, ready = places.chunks, self.ready
-        if self.closed or any(ready.get(number) is not chunks[number] for number in added):
-            self.near = None
-
-    def drop(self, number: int) -> None:
-        """Drop a chunk; first from what is ready, then from what is at hand."""
-        self.ready.pop(number, None)
-        near = self.near
-        if near is not None and near.origins[number]:
-            self.near = None
-
-    def clear(self) -> None:
-        """Drop all chunks."""
-        self.ready.clear()
-        self.near = None
-
-
-Key: TypeAlias = tuple[SourceChunks, int]
 Job: TypeAlias = tuple[Key, NDArray[np.uint8]]
 
 
@@ -121,9 +78,7 @@ class ChunkCache:
         self._clock = itertools.count(1)
         self._lock = threading.Lock()
         """Taken by the threads of the cache alone; what follows is theirs."""
-        self._held: dict[Key, Chunk] = {}
-        self._oldest: deque[tuple[Key, int]] = deque()
-        """Chunks with the time of their last use when this was sorted by it."""
+        self._held = HeldChunks(self.memory)
         self._waiting: dict[Key, list[tuple[_Request, int]]] = {}
         """Who waits for each chunk that is being decoded, or is to be."""
         self._wanted: deque[Key] = deque()
@@ -131,9 +86,6 @@ class ChunkCache:
         self._announced_bytes = 0
         self._threads_ahead: set[int] = set()
         """The threads that decode what nobody waits for."""
-        self._ahead: OrderedDict[Key, int] = OrderedDict()
-        """Chunks that were decoded before anyone asked, with the time of it."""
-        self._ahead_bytes = 0
 
     @property
     def busy(self) -> bool:
@@ -293,11 +245,7 @@ class ChunkCache:
                 self._announced_bytes += chunks.nbytes
         while self._announced_bytes > half:
             self._withdraw(next(iter(self._announced)))
-        if self._ahead_bytes > half - self._announced_bytes:
-            for key in [key for key, used in self._ahead.items() if self._held[key].used > used]:
-                self._unprotect(key)
-            while self._ahead and self._ahead_bytes > half - self._announced_bytes:
-                self._unprotect(next(iter(self._ahead)))
+        self._held.limit_ahead(half - self._announced_bytes)
         self._wake(min(len(self._announced), self._most_ahead))
 
     def _withdraw(self, key: Key) -> None:
@@ -305,24 +253,14 @@ class ChunkCache:
             del self._announced[key]
             self._announced_bytes -= key[0].nbytes
 
-    def _unprotect(self, key: Key) -> None:
-        if self._ahead.pop(key, None) is not None:
-            self._ahead_bytes -= key[0].nbytes
-
     def _drop_source(self, chunks: SourceChunks) -> None:
         for key in [key for key in self._announced if key[0] is chunks]:
             self._withdraw(key)
         for number in list(chunks.ready):
-            self._drop((chunks, number))
+            self._held.drop((chunks, number))
         chunks.clear()
         self.memory.reclaim()
         self.memory.drop_spare()
-
-    def _drop(self, key: Key) -> None:
-        chunks, number = key
-        chunks.drop(number)
-        self._held.pop(key, None)
-        self._unprotect(key)
 
     def _decode_next(self) -> bool:
         """Decode a chunk, or a few small ones; False where there is nothing to do."""
@@ -354,7 +292,7 @@ class ChunkCache:
         jobs: list[Job] = []
         while self._wanted and sum(memory.nbytes for _, memory in jobs) < AT_ONCE:
             key = self._wanted.popleft()
-            memory = self._room(key[0].nbytes)
+            memory = self._held.room(key[0].nbytes)
             jobs.append((key, self.memory.beyond(key[0].nbytes) if memory is None else memory))
         return jobs
 
@@ -368,7 +306,7 @@ class ChunkCache:
             self._withdraw(key)
             if key[0].closed or key[1] in key[0].ready or key in self._waiting:
                 continue
-            memory = self._room(key[0].nbytes, ahead=True)
+            memory = self._held.room(key[0].nbytes, ahead=True)
             if memory is not None:
                 self._waiting[key] = []
                 self._threads_ahead.add(threading.get_ident())
@@ -393,71 +331,21 @@ class ChunkCache:
             chunks.decoded += 1
             if not chunks.closed:
                 if result is None:
-                    self._hold(key, chunk, ahead=ahead and not waiting)
+                    self._held.hold(key, chunk, ahead=ahead and not waiting)
                 chunks.ready[number] = chunk
         for request, place in waiting:
             request.fill(place, chunk)
-
-    def _hold(self, key: Key, chunk: Chunk, *, ahead: bool) -> None:
-        self._held[key] = chunk
-        if ahead:
-            self._ahead[key] = chunk.used
-            self._ahead_bytes += chunk.data.nbytes
-
-    def _room(self, nbytes: int, *, ahead: bool = False) -> NDArray[np.uint8] | None:
-        """Take memory for a chunk, dropping chunks that were not used for long; None: no room.
-
-        A chunk that somebody holds is still there when it was dropped. The budget is left for one,
-        since to drop more would empty the cache while all are held for a moment.
-        """
-        self.memory.reclaim()
-        still_there = 0
-        while (memory := self.memory.take(nbytes)) is None and still_there < nbytes:
-            victim = self._victim()
-            if victim is None and not ahead and self._ahead:
-                victim = next(reversed(self._ahead))
-            if victim is None:
-                return None
-            self._drop(victim)
-            if self.memory.reclaim() == 0:
-                # What is decoded ahead takes nothing that somebody reads.
-                if ahead:
-                    return None
-                still_there += victim[0].nbytes
-        return memory
-
-    def _victim(self) -> Key | None:
-        """Give the chunk that was not used for the longest, but none that was decoded ahead."""
-        for _ in range(2):
-            while self._oldest:
-                key, used = self._oldest.popleft()
-                if key in self._held and self._held[key].used == used and key not in self._ahead:
-                    return key
-            # All that is decoded or used from now on is newer than what stands in this list.
-            for key in [key for key, used in self._ahead.items() if self._held[key].used > used]:
-                self._unprotect(key)
-            times = ((key, chunk.used) for key, chunk in self._held.items())
-            self._oldest.extend(sorted(times, key=_time))
-        return None
 
     def _begin_anew(self, error: BaseException) -> None:
         """After an error in the bookkeeping itself: drop all, and answer all who wait with it."""
         with self._lock:
             waiting = [request for each in self._waiting.values() for request, _ in each]
-            for chunks in {key[0] for key in self._held}:
-                chunks.clear()
-            for books in (self._held, self._waiting, self._announced, self._ahead):
+            self._held.clear()
+            for books in (self._waiting, self._wanted, self._announced, self._threads_ahead):
                 books.clear()
-            self._wanted.clear()
-            self._oldest.clear()
-            self._threads_ahead.clear()
-            self._announced_bytes = self._ahead_bytes = 0
+            self._announced_bytes = 0
         for request in waiting:
             request.reply.put(error)
-
-
-def _time(entry: tuple[Key, int]) -> int:
-    return entry[1]
 
 
 def _decode(key: Key, memory: NDArray[np.uint8], ahead: bool) -> Chunk | BaseException | None:

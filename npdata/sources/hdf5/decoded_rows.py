@@ -24,11 +24,12 @@ from npdata.errors import CacheWarning
 from npdata.sources.base import rows_of_runs
 from npdata.sources.cache.cache import Kept
 from npdata.sources.cache.entry import Entry
-from npdata.sources.hdf5.chunk_cache import Decode, SourceChunks, chunk_cache
+from npdata.sources.hdf5.chunk_cache import chunk_cache
 from npdata.sources.hdf5.chunk_memory import Chunk
 from npdata.sources.hdf5.chunk_places import ChunkPlaces, Span
 from npdata.sources.hdf5.chunk_table import ChunkTable
 from npdata.sources.hdf5.chunked import ChunkSpec, gather_rows
+from npdata.sources.hdf5.source_chunks import Decode, SourceChunks
 from npdata.sources.hdf5.tiling import Pieces, Step, plan_steps, unique_below
 
 FEW_CORES = 2

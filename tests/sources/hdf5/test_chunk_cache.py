@@ -16,9 +16,10 @@ from npdata import NumpyDataset, open_source
 from npdata.arrays.per_process import releases_at_once
 from npdata.errors import ChangedFileError, FormatError, SettingError
 from npdata.sources.hdf5.chunk_budget import default_budget, share
-from npdata.sources.hdf5.chunk_cache import ChunkCache, SourceChunks, _Request
+from npdata.sources.hdf5.chunk_cache import ChunkCache, _Request
 from npdata.sources.hdf5.chunk_memory import ChunkMemory
 from npdata.sources.hdf5.chunk_places import ChunkPlaces, Span
+from npdata.sources.hdf5.source_chunks import SourceChunks
 
 SIZE = 4096
 counted = pytest.mark.skipif(not releases_at_once(), reason="needs reference counts")
