@@ -77,8 +77,10 @@ class Recordings:
         first = [] if starts else [0]
         last = [] if ends and (rows or len(array) > 1) else [rows]
         edges = np.concatenate([first, array, last]).astype(np.int64)
-        doubt = _taken_for_borders(array, rows) if twice and not ends else ""
-        return cls(edges=edges, origin=what, doubt=doubt)
+        doubt = "" if ends else _taken_for_borders(array, rows)
+        if twice and doubt:
+            doubt = f", some of which are empty{doubt}"
+        return cls(edges=edges, origin=what, doubt="" if starts and not twice else doubt)
 
     def joined(self, edges: Ints, origin: str) -> "Recordings":
         """Give the recordings that result where a border of either is one."""
@@ -99,9 +101,9 @@ class Recordings:
 class Windows:
     """Windows around anchors: in recording k, that of window w is row `w * stride + shifts[k]`.
 
-    `starts` counts the windows before each recording, and then all of them. An anchor has `before`
-    rows before it and `after` rows behind it that the window may name without leaving the
-    recording, unless `edge` says what stands in for those outside.
+    `starts` counts the windows before each recording, and then all of them. Windows name the rows
+    at `offsets`, a list for each kind of field: `before` rows before the anchor at most, and
+    `after` behind it. `edge` says what stands in for rows outside the recording, if anything.
 
     Examples:
         >>> plan = Windows.of(Recordings.of_borders([3], 7), (0, 1, 2), stride=1, edge="drop")
@@ -112,6 +114,7 @@ class Windows:
     recordings: Recordings
     starts: Ints
     shifts: Ints
+    offsets: tuple[Sequence[int], ...]
     before: int
     after: int
     stride: int
@@ -120,10 +123,10 @@ class Windows:
     """The windows that these are windows of; None where they are windows of rows."""
 
     @classmethod
-    def of(cls, recordings: Recordings, offsets: Sequence[int], *, stride: int, edge: Edge) -> Self:
+    def of(cls, recordings: Recordings, *offsets: Sequence[int], stride: int, edge: Edge) -> Self:
         """Plan windows that name the rows at `offsets` from an anchor, which is a row itself."""
-        before = max(0, -min(offsets, default=0))
-        after = max(0, max(offsets, default=0))
+        ends = [end for each in offsets for end in ends_of(each)]
+        before, after = max(0, -min(ends)), max(0, *ends)
         margin = (before, after) if edge == "drop" else (0, 0)
         anchors = np.maximum(0, recordings.lengths - sum(margin))
         counts = -(-anchors // stride)
@@ -132,6 +135,7 @@ class Windows:
             recordings=recordings,
             starts=starts,
             shifts=recordings.edges[:-1] + margin[0] - starts[:-1] * stride,
+            offsets=offsets,
             before=before,
             after=after,
             stride=stride,
@@ -163,8 +167,8 @@ class Windows:
 
     def alike(self, other: "Windows") -> bool:
         """Whether windows of both name the same rows around their anchors."""
-        same = (self.before, self.after, self.stride, self.edge, self.footprint)
-        return same == (other.before, other.after, other.stride, other.edge, other.footprint)
+        same = (self.offsets, self.stride, self.edge, self.footprint)
+        return same == (other.offsets, other.stride, other.edge, other.footprint)
 
     def then(self, other: "Windows") -> "Windows":
         """Give these windows and, behind the rows of all of them, those of a plan that is alike."""
@@ -225,13 +229,33 @@ class Windows:
 
     @property
     def left_out(self) -> tuple[int, int, int]:
-        """The rows that no window reaches: recordings too short, their rows, and other rows."""
+        """The rows that no window holds: recordings too short, their rows, and other rows."""
         lengths, counts = self.recordings.lengths, np.diff(self.starts)
-        gaps = np.maximum(0, counts - 1) * max(0, self.stride - self.before - self.after - 1)
-        last = self.firsts - self.recordings.edges[:-1] + (counts - 1) * self.stride
-        missing = gaps + np.maximum(0, lengths - (last + self.after + 1))
         short = (counts == 0) & (lengths > 0)
-        return int(short.sum()), int(lengths[short].sum()), int(missing[counts > 0].sum())
+        sizes, first, many = np.unique(lengths, return_index=True, return_counts=True)
+        missing = (sizes - self._held(first)) * (counts[first] > 0) @ many
+        return int(short.sum()), int(lengths[short].sum()), int(missing)
+
+    def _held(self, recordings: Ints) -> Ints:
+        """Give how many rows of each of these recordings some window holds, but for stand-ins.
+
+        A row is counted for the highest offset at which a window names it.
+        """
+        at = np.unique(np.concatenate([offsets_array(each) for each in self.offsets]))
+        at = at[np.lexsort((at, at % self.stride))]
+        apart = at[1:] - at[:-1]
+        again = np.where(apart % self.stride, len(self), apart // self.stride)
+        again = np.append(again, len(self))
+        sizes = self.recordings.lengths[recordings]
+        counts = np.diff(self.starts)[recordings]
+        firsts = (self.firsts - self.recordings.edges[:-1])[recordings]
+        held = np.zeros_like(sizes)
+        for k, size in enumerate(sizes):
+            low = firsts[k] + at
+            begin = np.maximum(0, -(low // self.stride))
+            end = np.minimum((size - 1 - low) // self.stride + 1, np.minimum(again, counts[k]))
+            held[k] = np.maximum(0, end - begin).sum()
+        return held
 
     def _placed(self, windows: Ints) -> "_Placed":
         """Place windows; each field of a batch asks for the same ones.
@@ -290,6 +314,17 @@ def step_of(offsets: Ints) -> int | None:
     if steps.size == 0:
         return 1
     return int(steps[0]) if steps[0] > 0 and bool((steps == steps[0]).all()) else None
+
+
+def ends_of(offsets: Sequence[int]) -> tuple[int, int]:
+    """Give the lowest and the highest offset; a range is not walked through.
+
+    Examples:
+        >>> ends_of(range(-1, 10**9)), ends_of((0, -4, 2))
+        ((-1, 999999999), (-4, 2))
+    """
+    found = (offsets[0], offsets[-1]) if isinstance(offsets, range) else offsets
+    return min(found), max(found)
 
 
 def offsets_array(offsets: Sequence[int]) -> Ints:

@@ -122,7 +122,7 @@ def _left_out(windows: Windows) -> str:
     if short:
         reasons.append(f"{short_rows} rows in recordings shorter than {needs} ({short} of them)")
     if rest:
-        reasons.append(f"{rest} rows between windows or behind the last, at this stride")
+        reasons.append(f"{rest} rows between windows, or at the ends of recordings")
     return "no row" if not reasons else " and ".join(reasons)
 
 

@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from npdata.arrays.flag import flag
-from npdata.arrays.spans import EDGES, Edge, Recordings, Windows, changes, step_of
+from npdata.arrays.spans import EDGES, Edge, Recordings, Windows, changes, ends_of, step_of
 from npdata.dataset.field import Field
 from npdata.dataset.rows_field import RowsField
 from npdata.errors import BordersWarning, FieldError
@@ -72,14 +72,15 @@ def windowed(
     offsets = _offsets_of(asked, fields)
     _require_rows(fields, offsets)
     recordings = _recordings(fields, borders)
-    anchor = [0] if len(offsets) < len(fields) else []
-    reach = [*anchor, *(offset for each in offsets.values() for offset in _ends(each))]
-    plan = Windows.of(recordings, reach, stride=step, edge=edge)
+    anchor = [range(1)] if len(offsets) < len(fields) else []
+    different = dict.fromkeys([*anchor, *offsets.values()])
+    plan = Windows.of(recordings, *different, stride=step, edge=edge)
     if not len(plan) and edge == "drop":
         longest = int(recordings.lengths.max(initial=0))
+        lows, highs = zip(*map(ends_of, different), strict=True)
         raise FieldError(
-            f"no window fits: one needs {plan.before + plan.after + 1} rows (offsets {min(reach)} "
-            f"to {max(reach)}), and the longest of {len(recordings)} recordings has {longest}; "
+            f"no window fits: one needs {plan.before + plan.after + 1} rows (offsets {min(lows)} "
+            f"to {max(highs)}), and the longest of {len(recordings)} recordings has {longest}; "
             "take shorter windows, or edge='repeat' or 'zero'"
         )
     made = [
@@ -183,15 +184,8 @@ def _offsets(asked: Any, what: str) -> Offsets:
     return tuple(array.tolist()) if step is None else range(first, first + len(array) * step, step)
 
 
-def _ends(offsets: Offsets) -> tuple[int, int]:
-    """Give the lowest and the highest offset; a range is not walked through."""
-    if isinstance(offsets, range):
-        return offsets[0], offsets[-1]
-    return min(offsets), max(offsets)
-
-
 def _require_in_reach(what: str, offsets: Offsets) -> None:
-    for offset in _ends(offsets):
+    for offset in ends_of(offsets):
         if abs(offset) > FARTHEST:
             raise FieldError(f"{what}: an offset of {offset} rows leads out of any data")
 
@@ -216,8 +210,8 @@ def _recordings(fields: Sequence[Field], borders: Any) -> Recordings:
         told = Recordings.of_borders(borders, rows)
         if told.doubt:
             warnings.warn(
-                f"borders= were taken as {told.origin}, some of which are empty{told.doubt}; if "
-                f"not, say so by the number of rows as the last border: borders=[..., {rows}]",
+                f"borders= were taken as {told.origin}{told.doubt}; if not, say so by the number "
+                f"of rows as the last border: borders=[..., {rows}]",
                 BordersWarning,
                 stacklevel=5,
             )

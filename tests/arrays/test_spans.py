@@ -1,6 +1,7 @@
 """The plan of windows names the rows that trying every row names."""
 
 import re
+from typing import Any
 
 import numpy as np
 import pytest
@@ -48,13 +49,13 @@ def test_row_numbers_that_changed_in_place_are_placed_anew() -> None:
 def test_rows_left_out_are_counted(
     sizes: list[int], named: list[int], stride: int, edge: str
 ) -> None:
-    reach = [*named, 0]
-    hull = list(range(min(reach), max(reach) + 1))
-    plan = Windows.of(recordings(sizes), reach, stride=stride, edge=edge)
+    asked: Any = {"stride": stride, "edge": edge}
+    plan = Windows.of(recordings(sizes), named, **asked)
+    assert plan.left_out == Windows.of(recordings(sizes), named[:1], named, **asked).left_out
     edges = plan.recordings.edges.tolist()
     seen = {
         row
-        for window in spans.windows(edges, hull, stride, edge)
+        for window in spans.windows(edges, named, stride, edge)
         for row, padded in zip(window.rows, window.padded, strict=True)
         if not padded
     }
@@ -115,7 +116,9 @@ def test_borders_that_cannot_be_are_named(borders: object, message: str) -> None
         ([0, 2, 4, 4], "lengths"),
         ([0, 0, 0, 0, 1, 1, 1, 2, 2, 2], "a number for each of the 10 rows.* its name"),
         ([5, 5, 10], None),
-        ([3, 7], None),
+        ([3, 7], "lengths"),
+        ([0, 3, 7], None),
+        ([3, 6], None),
         ([4, 4], None),
     ],
 )

@@ -147,6 +147,10 @@ def test_borders_that_may_be_lengths_are_named_where_they_are_given() -> None:
     assert ds.windows(2, borders=[1, 1, 6, 8])[:].tolist() == windows[:].tolist()
     with pytest.warns(npdata.errors.BordersWarning, match="a number for each of the 8 rows"):
         ds.windows(1, borders=[0, 0, 0, 1, 1, 2, 2, 2])
+    told = r"taken as 2 rows where a recording begins; if they are lengths \(8 rows together\)"
+    with pytest.warns(npdata.errors.BordersWarning, match=told):
+        assert len(ds.windows(2, borders=[3, 5])) == 5
+    assert len(ds.windows(2, borders=[3, 5, 8])) == len(ds.windows(2, borders=[0, 3, 5])) == 5
 
 
 def test_files_end_to_end_are_recordings(data: Data) -> None:
