@@ -1,5 +1,6 @@
 """Shared by all tests: reproducible property tests, one thread per process, data to read."""
 
+import multiprocessing
 import os
 import signal
 import subprocess
@@ -25,6 +26,13 @@ hypothesis.settings.register_profile(
 )
 hypothesis.settings.load_profile("suite")
 torch.set_num_threads(1)
+# Else each worker imports torch, for 2 s, as the one in tests/sources/hdf5/test_plugins.py does.
+PRELOADED = (
+    "torch.utils.data",
+    "torch.nested._internal.nested_tensor",
+    "npdata.dataset.numpy_dataset",
+)
+multiprocessing.set_forkserver_preload([*PRELOADED])
 # What a shell runs in the background ignores Ctrl-C, and under nohup the end of the terminal.
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     signal.signal(signal.SIGINT, signal.default_int_handler)

@@ -1,6 +1,11 @@
-"""The same rows under every start method, any number of workers, after the parent has read."""
+"""The same rows under every start method, any number of workers, after the parent has read.
 
-import multiprocessing
+A worker under spawn gets what a fork server's worker gets, and imports torch before, for 2 s: every
+kind of source is read by such workers here, and every form of samples in test_anchor_rows.py. Other
+tests take a fork server.
+"""
+
+import itertools
 import os
 import subprocess
 import sys
@@ -12,13 +17,11 @@ import numpy as np
 import pytest
 import torch
 from kinds import KINDS, ROWS, Data
-from processes import HANG, run
+from processes import HANG, raises_in_a_worker, run
 from torch.utils.data import DataLoader
 
 import npdata
 from npdata import NumpyDataset
-
-multiprocessing.set_forkserver_preload(["npdata"])
 
 
 def all_kinds(data: Data) -> NumpyDataset:
@@ -68,9 +71,10 @@ def test_in_the_main_process(data: Data) -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("persistent", [True, False])
-@pytest.mark.parametrize("workers", [1, 3])
-@pytest.mark.parametrize("method", ["fork", "spawn", "forkserver"])
+@pytest.mark.parametrize(
+    ("method", "workers", "persistent"),
+    [*itertools.product(["fork", "forkserver"], [1, 3], [True, False]), ("spawn", 3, True)],
+)
 def test_in_workers(data: Data, method: str, workers: int, persistent: bool) -> None:
     batches = loader(all_kinds(data), workers, method, persistent_workers=persistent)
     assert_epoch(batches, data)
@@ -149,7 +153,7 @@ def test_pin_memory_is_torchs_to_do(data: Data) -> None:
 def test_an_error_in_a_worker_names_its_cause(data: Data) -> None:
     ds = NumpyDataset(data.x)
     batches = DataLoader(ds, batch_sampler=[[ROWS]], collate_fn=npdata.collate, num_workers=1)
-    with pytest.raises(IndexError, match="row 97 at position 0"):
+    with raises_in_a_worker(IndexError, match="row 97 at position 0"):
         list(batches)
 
 

@@ -8,7 +8,7 @@ import pickle
 import numpy as np
 import pytest
 import torch
-from processes import HANG
+from processes import HANG, raises_in_a_worker
 from torch.utils._pytree import tree_map
 from torch.utils.data import ConcatDataset, DataLoader, StackDataset, Subset, default_collate
 from torch.utils.data._utils.pin_memory import pin_memory
@@ -152,7 +152,7 @@ class TestMask:
     def test_a_loader_without_our_collate_raises(self, num_workers: int) -> None:
         ds = NumpyDataset(X)
         sampler = npdata.BlockBatchSampler(ds, 2, uneven="mask")
-        with pytest.raises(ValueError, match="with a mask"):
+        with raises_in_a_worker(ValueError, match="with a mask"):
             next(iter(DataLoader(ds, batch_sampler=sampler, num_workers=num_workers)))
 
     @pytest.mark.parametrize("transform", [None, lambda row, rng: row])

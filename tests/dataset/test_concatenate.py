@@ -125,7 +125,7 @@ class TestEqualsNumpy:
         assert torch.equal(KINDS[kind](folder)[:], torch.from_numpy(expected))
 
     @pytest.mark.slow
-    @pytest.mark.parametrize("method", ["fork", "spawn", "forkserver"])
+    @pytest.mark.parametrize("method", ["fork", "forkserver"])
     def test_every_kind_of_worker(self, folder: Path, kind: str, method: str) -> None:
         if kind not in ("npy", "mixed") and method != "fork":
             pytest.skip("one kind of each will do")

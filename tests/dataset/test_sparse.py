@@ -111,7 +111,7 @@ def test_values_given_twice_add_up() -> None:
     assert NumpyDataset(field, layout="csr")[:].to_dense().tolist() == [[0, 3], [4, 0]]
 
 
-@pytest.mark.parametrize("method", [None, "fork", "spawn", "forkserver"])
+@pytest.mark.parametrize("method", [None, "fork", "forkserver"])
 def test_every_process_model_gives_the_same_rows(tmp_path: Path, method: str | None) -> None:
     m = matrix()
     ds = NumpyDataset(

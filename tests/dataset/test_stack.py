@@ -79,7 +79,7 @@ class TestEqualsNumpy:
         assert all(torch.equal(ds[k], torch.from_numpy(expected[k])) for k in (0, 5, -1))
         assert (ds[3:30:4].numpy() == expected[3:30:4]).all()
 
-    @pytest.mark.parametrize("method", ["fork", "spawn", "forkserver"])
+    @pytest.mark.parametrize("method", ["fork", "forkserver"])
     def test_every_kind_of_worker(self, folder: Path, kind: str, method: str) -> None:
         if kind not in ("npy", "looked at when read", "compressed HDF5") and method != "fork":
             pytest.skip("one kind of each will do")

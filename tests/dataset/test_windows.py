@@ -239,7 +239,7 @@ def test_blocks_follow_the_file(data: Data) -> None:
         assert len(set(anchors[first:stop] // 10)) == 1
 
 
-@pytest.mark.parametrize("method", ["fork", "spawn", "forkserver"])
+@pytest.mark.parametrize("method", ["fork", "forkserver"])
 def test_workers_give_the_same_windows(data: Data, method: str) -> None:
     ds = NumpyDataset(x=f"{data.folder}/d.h5::packed", y=data.folder / "y.npy")
     windows = ds.windows({"x": 4, "y": (-1, 0)}, borders=[30], edge="zero", mask=True)

@@ -1,14 +1,17 @@
 """What the tests with processes of their own share."""
 
-import multiprocessing
 import os
 import signal
 import subprocess
 import sys
+import traceback
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pytest
 from torch.utils.data import DataLoader
 
 import npdata
@@ -55,11 +58,22 @@ def interrupted(code: str, *arguments: str, after: str) -> tuple[int, str]:
     return process.returncode, errors
 
 
+@contextmanager
+def raises_in_a_worker(error: type[Exception], match: str) -> Iterator[pytest.ExceptionInfo]:
+    """Expect an error that a worker of a DataLoader may raise, and end the workers behind it.
+
+    What torch raises keeps the iterator in a cycle. When that is collected, its queues end before
+    it can tell the workers to end, and then it waits 5 s for each of them.
+    """
+    with pytest.raises(error, match=match) as caught:
+        yield caught
+    traceback.clear_frames(caught.tb)
+
+
 def require_workers_read(
     dataset: Any, order: np.ndarray, expected: np.ndarray, method: str
 ) -> None:
     """Let two worker processes of this kind read batches of rows, and compare them with NumPy's."""
-    multiprocessing.set_forkserver_preload(["npdata"])
     loader = DataLoader(
         dataset,
         batch_sampler=order.tolist(),

@@ -6,6 +6,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from processes import raises_in_a_worker
 from torch.utils.data import (
     BatchSampler,
     DataLoader,
@@ -335,7 +336,7 @@ class TestInsideADataLoader:
 def test_collate_refuses_the_fields_of_one_sample(workers: int) -> None:
     """As a trainer gives them that replaces a batch sampler: they would be stacked."""
     ds = NumpyDataset(np.zeros((6, 2)), np.ones((6, 2)))
-    with pytest.raises(NotBatchedError, match="add_dist_sampler=False"):
+    with raises_in_a_worker(NotBatchedError, match="add_dist_sampler=False"):
         next(iter(DataLoader(ds, None, collate_fn=npdata.collate, num_workers=workers)))
     assert len(npdata.collate([ds[0], ds[1]])) == 2
     assert len(npdata.collate((ds[0], ds[1]))) == 2

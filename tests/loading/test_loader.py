@@ -18,7 +18,7 @@ from descriptors import descriptors_of
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from kinds import KINDS, ROWS, Data, dataset
-from processes import HANG, interrupted, run
+from processes import HANG, interrupted, raises_in_a_worker, run
 from threads import assert_no_thread_is_left, ours
 from torch.utils.data import (
     BatchSampler,
@@ -276,7 +276,7 @@ class TestInAWorker:
     @pytest.mark.slow
     @pytest.mark.parametrize("options", [{"batch_size": 8}, {"sampler": [[1, 2]]}])
     def test_it_is_refused_with_what_to_type(self, options: dict[str, object]) -> None:
-        with pytest.raises(ValueError, match=r"rank=info.id, world_size=info.num_workers"):
+        with raises_in_a_worker(ValueError, match=r"rank=info.id, world_size=info.num_workers"):
             self.rows(2, **options)
 
     @pytest.mark.parametrize("num_workers", [0, 1, 3])

@@ -77,7 +77,7 @@ def test_several_columns_are_a_dict_with_text_that_was_named(kind: str, tmp_path
     assert batch["name"] == [name.decode() for name in wanted["name"].tolist()]
     assert ds[3]["name"] == "n3"
     loader = DataLoader(
-        ds, 16, num_workers=1, collate_fn=npdata.collate, multiprocessing_context="spawn"
+        ds, 16, num_workers=1, collate_fn=npdata.collate, multiprocessing_context="forkserver"
     )
     assert [batch["name"][0] for batch in loader] == ["n0", "n16"]
     assert set(ds.statistics()) == {"0.price", "0.pos.x", "0.pos.y"}

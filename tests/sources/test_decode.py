@@ -273,7 +273,7 @@ def test_workers_windows_and_statistics_see_decoded_values(
     ds = NumpyDataset(f"{tmp_path}/a.nc::t", decode="cf")
     wanted = stored.astype("f4") * np.float32(0.5)
     loader = DataLoader(
-        ds, 8, num_workers=1, collate_fn=npdata.collate, multiprocessing_context="spawn"
+        ds, 8, num_workers=1, collate_fn=npdata.collate, multiprocessing_context="forkserver"
     )
     np.testing.assert_array_equal(np.concatenate([b.numpy() for b in loader]), wanted)
     assert [b.shape for b in npdata.Loader(ds, 8)] == [(8, 2), (8, 2), (4, 2)]

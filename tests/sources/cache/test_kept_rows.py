@@ -436,7 +436,7 @@ def test_a_pickle_is_an_address(path: Path, folder: Path) -> None:
         assert decodes(again) == 0
 
 
-@pytest.mark.parametrize("method", ["fork", "spawn"])
+@pytest.mark.parametrize("method", ["fork", "forkserver"])
 @pytest.mark.parametrize("cache", ["folder", "ram"])
 def test_workers_share_what_is_kept(path: Path, folder: Path, cache: str, method: str) -> None:
     ds = opened(path, folder if cache == "folder" else "ram")

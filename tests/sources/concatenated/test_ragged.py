@@ -95,7 +95,7 @@ def test_every_sample_comes_once_in_batches_by_size(joined: NumpyDataset) -> Non
     assert set(seen) == set(range(len(joined)))
 
 
-@pytest.mark.parametrize("method", ["fork", "spawn"])
+@pytest.mark.parametrize("method", ["fork", "forkserver"])
 def test_workers_read_all_parts(parts: Any, tmp_path: Path, method: str) -> None:
     for k, part in enumerate(parts):
         stored(part, tmp_path / f"{k}.h5")

@@ -207,9 +207,8 @@ class Batches:
 
 @pytest.mark.slow
 @pytest.mark.parametrize("read_before", [True, False])
-@pytest.mark.parametrize("method", ["fork", "spawn", "forkserver"])
+@pytest.mark.parametrize("method", ["fork", "forkserver"])
 def test_workers_read_the_same_rows(path: Path, method: str, read_before: bool) -> None:
-    multiprocessing.set_forkserver_preload(["npdata"])
     ds = NumpyDataset.from_hdf5(path, **{name: name for name in NAMES})
     text = NumpyDataset.from_hdf5(path, "names", dtype=str)
     with h5py.File(path) as user:

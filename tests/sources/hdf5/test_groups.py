@@ -154,7 +154,7 @@ def test_groups_of_several_files_follow_each_other(tmp_path: Path) -> None:
     assert len(ds.windows(2)) == 2 * (sum(LENGTHS) - len(LENGTHS))
 
 
-@pytest.mark.parametrize("method", ["fork", "spawn"])
+@pytest.mark.parametrize("method", ["fork", "forkserver"])
 def test_workers_read_groups(tmp_path: Path, method: str) -> None:
     written = demonstrations(tmp_path / "demo.hdf5", **STORED["gzip"])
     ds = NumpyDataset(f"{tmp_path}/demo.hdf5::data/*/actions")
