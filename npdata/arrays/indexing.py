@@ -46,12 +46,12 @@ def row_number(index: object, rows: int) -> int:
     return number + rows if number < 0 else number
 
 
-def row_numbers(indices: object, rows: int) -> NDArray[np.int64]:
+def row_numbers(indices: object, rows: int, *, masks: bool = True) -> NDArray[np.int64]:
     """Give the rows that `indices` selects among `rows`: an int64 array, each in [0, rows).
 
     It is `indices` itself where that is such an array already. Takes a slice, a list, tuple or
-    range of ints, a one-dimensional array or tensor of any integer dtype, or a bool mask of length
-    `rows`. Raises `RowIndexError` (an IndexError) for a row out of
+    range of ints, a one-dimensional array or tensor of any integer dtype, or, with `masks`, a bool
+    mask of length `rows`. Raises `RowIndexError` (an IndexError) for a row out of
     range or a mask of another length, `RowIndexTypeError` (a TypeError) for other types.
 
     Examples:
@@ -77,6 +77,11 @@ def row_numbers(indices: object, rows: int) -> NDArray[np.int64]:
             f"indices of shape {array.shape} select no batch of rows; give them in one dimension"
         )
     if array.dtype.kind == "b":
+        if not masks:
+            raise RowIndexTypeError(
+                f"a batch of {len(array)} bools was asked for, where each must be a row number: a "
+                "Subset or a sampler takes np.flatnonzero(mask), indices= the mask itself"
+            )
         if len(array) != rows:
             raise RowIndexError(
                 f"a mask of {len(array)} bools was given for {rows} rows; give one for each row"

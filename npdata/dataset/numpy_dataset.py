@@ -201,7 +201,7 @@ class NumpyDataset(Overview, FromFiles, Splits, Summed, Dataset[Any]):
             return self._sample(row_number(index, len(self)))
         if isinstance(index, slice) and not self._transforms.any:
             return self._form.build(tuple(self._sliced(field, index) for field in self._fields))
-        rows, values = self._gathered(index, plain_memory)
+        rows, values = self._gathered(index, plain_memory, masks=True)
         if not self._transforms.any:
             return self._form.build(values)
         return self._stacked(self._batch(rows, values, self._transforms.bound(index, len(self))))
@@ -254,8 +254,11 @@ class NumpyDataset(Overview, FromFiles, Splits, Summed, Dataset[Any]):
         """Whether a batch is the gather of its fields, each a tensor, and nothing else."""
         return self._gathers_only
 
-    def _gathered(self, indices: object, allocate: Allocate) -> tuple[Rows, tuple[Any, ...]]:
-        rows, copies = row_numbers(indices, self._length), self._transforms.copies
+    def _gathered(
+        self, indices: object, allocate: Allocate, *, masks: bool = False
+    ) -> tuple[Rows, tuple[Any, ...]]:
+        rows = row_numbers(indices, self._length, masks=masks)
+        copies = self._transforms.copies
         values = []
         for field in self._fields:
             views = None if copies else field.views(rows)

@@ -277,3 +277,14 @@ class TestInAWorker:
 def test_keys_that_differ_between_samples_are_named() -> None:
     with pytest.raises(ValueError, match="sample 1 has fields"):
         collate([{"x": torch.zeros(1)}, {"y": torch.zeros(1)}])
+
+
+@pytest.mark.parametrize("mask", [Y > 2, list(Y > 2), torch.from_numpy(Y > 2)])
+@pytest.mark.parametrize("shuffle", [False, True])
+def test_a_mask_is_no_list_of_row_numbers(mask: object, shuffle: bool) -> None:
+    """A shuffled batch of all its bools would select other rows."""
+    chosen = Subset(NumpyDataset(X, Y), mask)
+    with pytest.raises(TypeError, match=r"takes np.flatnonzero\(mask\)"):
+        next(iter(DataLoader(chosen, 4, shuffle=shuffle, collate_fn=collate)))
+    with pytest.raises(TypeError, match="a batch of 4 bools"):
+        next(iter(npdata.Loader(chosen, 4, shuffle=shuffle)))
