@@ -352,9 +352,10 @@ class BlockBatchSampler(FoundByLightning, BatchSampler):
         if not isinstance(state, Mapping) or set(state) != names:
             got = sorted(map(str, state)) if isinstance(state, Mapping) else type(state).__name__
             raise StateError(f"the state has {got}: expected {sorted(names)}, as of state_dict()")
-        for name, value in state.items():
-            if isinstance(value, bool) or not isinstance(value, int) or value < 0:
-                raise StateError(f"the state has {name}={value!r}: expected an int of at least 0")
+        try:  # torch and NumPy save numbers as their own
+            state = {name: whole_number(name, value, least=0) for name, value in state.items()}
+        except SamplerError as error:
+            raise StateError(f"the state has {error}") from None
         for name, value in expected.items():
             if state[name] != value:
                 show = shuffle_name if name == "shuffle" else repr

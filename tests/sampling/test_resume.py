@@ -452,8 +452,8 @@ class TestState:
     @pytest.mark.parametrize(
         "change, message",
         [
-            ({"position": -1}, "position=-1: expected an int of at least 0"),
-            ({"position": 2.0}, "position=2.0: expected an int"),
+            ({"position": -1}, "position=-1: expected a whole number of at least 0"),
+            ({"position": 2.0}, "position=2.0: expected a whole number"),
             ({"position": N + 1}, f"position={N + 1} of {N} samples"),
             ({"more": 1}, "expected ['batch_size', "),
         ],
@@ -466,6 +466,14 @@ class TestState:
     def test_what_is_no_state_is_refused(self, state):
         with pytest.raises(StateError, match="as of state_dict"):
             make().load_state_dict(state)
+
+    @pytest.mark.parametrize("number", [np.int64, np.array, torch.tensor])
+    def test_numbers_as_torch_and_numpy_save_them_do(self, number):
+        sampler = make(4)
+        next(iter(sampler))
+        state = sampler.state_dict()
+        saved = {name: number(value) for name, value in state.items()}
+        assert make(4, state=saved).state_dict() == state
 
     def test_more_consumed_than_given_is_refused(self):
         with pytest.raises(StateError, match="consumed=1, but this iteration has given 0"):
