@@ -21,6 +21,7 @@ from npdata.dataset.batch_memory import Allocate, plain_memory
 from npdata.dataset.padded import Padded
 from npdata.sources.base import Source
 from npdata.sources.cache.cache import Details
+from npdata.sources.packing import MISSING_TIME
 
 Value: TypeAlias = Any
 """A tensor; a dict of values (structured), a str or a list of them (text), or a ragged batch."""
@@ -84,6 +85,11 @@ class Field(ABC):
     def dtype(self) -> DType:
         """The dtype of the values, as stored."""
         return self.source.dtype
+
+    @property
+    def missing(self) -> int | None:
+        """The integer that stands for a missing time; None for what are no times."""
+        return MISSING_TIME if self.source.dtype.kind in "mM" else self.source.missing
 
     @property
     def plain(self) -> bool:

@@ -4,12 +4,13 @@ Idea: a batch is a tensor, or lists, tuples and dicts of them; fields are what t
 Invariant: what is no tensor stays as it is. It knows no device and reads no rows.
 """
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping
 from typing import Any, TypeAlias
 
 import torch
 from torch import Tensor
 
+from npdata.arrays.dtypes import torch_dtype
 from npdata.dataset.batch_memory import batch_memory
 from npdata.dataset.padded import Padded
 from npdata.errors import LoaderError
@@ -74,17 +75,25 @@ def cast(batch: Any, dtype: DTypes, after: bool | None = None) -> Any:
     return map_fields(lambda name, part: cast(part, dtype.get(name), after=after), batch)
 
 
-def require_dtypes(dtype: DTypes) -> None:
-    """Raise `LoaderError` (a ValueError) unless `dtype` is what `cast` takes.
+def known_dtypes(dtype: Any) -> DTypes:
+    """Give torch dtypes for what a user names, as a dataset takes them; `LoaderError` for others.
 
     Examples:
-        >>> require_dtypes({"image": torch.float16})
+        >>> known_dtypes({"image": np.float16, "label": "int32"})
+        {'image': torch.float16, 'label': torch.int32}
     """
-    for each in _named(dtype):
-        if not isinstance(each, torch.dtype | None):
-            raise LoaderError(
-                f"dtype={each!r}: expected a torch.dtype, or a mapping of fields to it"
-            )
+    if isinstance(dtype, Mapping):
+        return {name: _known(each) for name, each in dtype.items() if each is not None}
+    return None if dtype is None else _known(dtype)
+
+
+def _known(dtype: Any) -> torch.dtype:
+    try:
+        return torch_dtype(dtype)
+    except TypeError:
+        raise LoaderError(
+            f"dtype={dtype!r}: expected a torch.dtype, or a mapping of fields to it"
+        ) from None
 
 
 def dtypes_of(dtype: DTypes) -> set[torch.dtype]:
@@ -94,11 +103,9 @@ def dtypes_of(dtype: DTypes) -> set[torch.dtype]:
         >>> dtypes_of({"image": torch.float16, "label": torch.float16})
         {torch.float16}
     """
-    return {each for each in _named(dtype) if each is not None}
-
-
-def _named(dtype: DTypes) -> Iterable[torch.dtype | None]:
-    return dtype.values() if isinstance(dtype, Mapping) else (dtype,)
+    if dtype is None:
+        return set()
+    return set(dtype.values()) if isinstance(dtype, Mapping) else {dtype}
 
 
 def nbytes_of(value: Any) -> int:

@@ -14,12 +14,13 @@ from typing import Any
 
 import numpy as np
 from torch import Tensor
-from torch.utils.data import BatchSampler, ConcatDataset, Sampler, Subset
+from torch.utils.data import BatchSampler, ConcatDataset, Sampler, StackDataset, Subset
 
 from npdata.dataset.arguments import OPTIONS
 from npdata.dataset.collate import collate
 from npdata.dataset.numpy_dataset import NumpyDataset
 from npdata.errors import LoaderError, each_word, near
+from npdata.loading.batch_tensors import DTypes
 from npdata.sampling.sampler import BlockBatchSampler
 from npdata.sampling.torch_arguments import WORDS
 
@@ -216,6 +217,32 @@ def batches_for(
     if batch_size not in (None, own):
         raise LoaderError(f"batch_size={batch_size}, but sampler= decides it; leave it out")
     return sampler
+
+
+def refuse_to_cast_times(dataset: Any, dtype: DTypes) -> None:
+    """Raise `LoaderError` (a ValueError) where `dtype` makes floats of times that may be missing.
+
+    Here they are integers, of which the smallest would become a number like any other.
+
+    Examples:
+        >>> times = npdata.NumpyDataset(np.zeros(3, "M8[s]"), dtype=torch.int64)
+        >>> refuse_to_cast_times(times, torch.int32)
+    """
+    if isinstance(dataset, NumpyDataset):
+        for label, field in dataset.fields.items():
+            wanted = dtype.get(label) if isinstance(dtype, Mapping) else dtype
+            if wanted is not None and wanted.is_floating_point and field.missing is not None:
+                raise LoaderError(
+                    f"dtype={wanted} would make numbers of missing times in field {label!r}, which "
+                    "are the smallest int64 here: give dtype= to the NumpyDataset, where times "
+                    "that are decoded become NaN, or name the other fields in dtype={...}"
+                )
+    elif isinstance(dataset, Subset):
+        refuse_to_cast_times(dataset.dataset, dtype)
+    elif isinstance(dataset, StackDataset):
+        parts = dataset.datasets
+        for label, part in parts.items() if isinstance(parts, Mapping) else enumerate(parts):
+            refuse_to_cast_times(part, dtype.get(label) if isinstance(dtype, Mapping) else dtype)
 
 
 def refuse_to_begin_again(sampler: Any, begun: bool) -> None:

@@ -33,13 +33,14 @@ from npdata.errors import (
     refuse_to_set,
 )
 from npdata.loading.accelerate import refuse_a_second_division
-from npdata.loading.batch_tensors import DTypes, cast, map_tensors, require_dtypes
+from npdata.loading.batch_tensors import DTypes, cast, known_dtypes, map_tensors
 from npdata.loading.dataloader_arguments import (
     ATTRIBUTES,
     batches_for,
     no_dataset,
     refuse_batches_of_batches,
     refuse_to_begin_again,
+    refuse_to_cast_times,
     require_npdata_words,
 )
 from npdata.loading.iteration import Iteration
@@ -88,7 +89,7 @@ class Loader:
             stream of their own. None: they stay in memory.
         pin_memory: whether batches in memory are pinned; "auto" (the default) pins where an
             accelerator is there.
-        dtype: a torch.dtype, or a mapping from field name or position to one. The cast comes after
+        dtype: a dtype, or a mapping from field name or position to one. The cast comes after
             the copy to the device where fewer bytes are copied so. None: as the dataset has it.
         memory_budget: bytes of files and batches that the loader keeps in memory; pages already
             read are dropped. None: the system decides.
@@ -162,7 +163,8 @@ class Loader:
         )
         if num_threads == "auto" and words.get("num_workers") == 0:
             num_threads = 0
-        require_dtypes(dtype)
+        dtype = known_dtypes(dtype)
+        refuse_to_cast_times(dataset, dtype)
         if flag("progress", progress, LoaderError):
             require_bar()
         options = Options(

@@ -2,11 +2,12 @@
 
 from collections import namedtuple
 
+import numpy as np
 import pytest
 import torch
 
 from npdata.errors import LoaderError
-from npdata.loading.batch_tensors import cast, map_tensors
+from npdata.loading.batch_tensors import cast, known_dtypes, map_tensors
 
 Pair = namedtuple("Pair", "x y")
 
@@ -36,3 +37,9 @@ def test_a_bare_tensor_is_field_0() -> None:
     assert cast(torch.zeros(2), {0: torch.int8}).dtype == torch.int8
     with pytest.raises(LoaderError, match="names 1, which is no field"):
         cast(torch.zeros(2), {1: torch.int8})
+
+
+@pytest.mark.parametrize("name", [torch.float16, "float16", np.float16, np.dtype(np.float16)])
+def test_a_dtype_is_named_as_for_a_dataset(name: object) -> None:
+    assert known_dtypes(name) == torch.float16
+    assert known_dtypes({"x": name, "y": None}) == {"x": torch.float16}

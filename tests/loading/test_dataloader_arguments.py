@@ -14,6 +14,8 @@ from torch.utils.data import (
     RandomSampler,
     Sampler,
     SequentialSampler,
+    StackDataset,
+    Subset,
     SubsetRandomSampler,
     WeightedRandomSampler,
 )
@@ -366,3 +368,27 @@ class TestWordsInTheWrongPlace:
             npdata.concatenate([ds, ds])
         with pytest.raises(ConversionError, match=r"ds\[:\] gives its rows"):
             npdata.as_tensor(ds)
+
+
+class TestTimes:
+    """Times are integers, of which the smallest stands for a missing one."""
+
+    def times(self) -> NumpyDataset:
+        days = np.array(["2000-01-01", "NaT"], "M8[D]")
+        return NumpyDataset(day=days, x=np.zeros(2), dtype={"day": torch.int64})
+
+    @pytest.mark.parametrize("wrapped", [lambda ds: ds, lambda ds: Subset(ds, [1])])
+    @pytest.mark.parametrize("dtype", [torch.float32, {"day": "float64"}])
+    def test_are_not_cast_to_floats(self, wrapped, dtype) -> None:
+        with pytest.raises(LoaderError, match="missing times in field 'day'"):
+            Loader(wrapped(self.times()), 2, dtype=dtype)
+
+    def test_in_a_stack_are_not_either(self) -> None:
+        with pytest.raises(LoaderError, match="missing times in field 'day'"):
+            Loader(StackDataset(t=self.times()), 2, dtype={"t": torch.float32})
+
+    @pytest.mark.parametrize("dtype", [torch.int64, {"x": torch.float32}, None])
+    def test_do_not_forbid_other_casts(self, dtype) -> None:
+        smallest = np.iinfo(np.int64).min
+        (batch,) = Loader(self.times(), 2, dtype=dtype)
+        assert batch["day"].tolist() == [10957, smallest]

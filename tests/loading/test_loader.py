@@ -487,8 +487,8 @@ class TestErrors:
             ({"seed": 4, "sampler": [[0]]}, "sampler= decides seed; give"),
             ({"sampler": SequentialSampler([0])}, "gives single rows: give batch_size= as well"),
             ({"batch_size": 0}, "batch_size=0"),
-            ({"batch_size": 4, "dtype": "float32"}, "dtype='float32': expected a torch.dtype"),
-            ({"batch_size": 4, "dtype": {0: float}}, "expected a torch.dtype"),
+            ({"batch_size": 4, "dtype": "float3"}, "dtype='float3': expected a torch.dtype"),
+            ({"batch_size": 4, "dtype": {0: str}}, "expected a torch.dtype"),
             ({"batch_size": 4, "dtype": [torch.float16]}, "expected a torch.dtype, or a mapping"),
         ],
     )

@@ -117,6 +117,15 @@ def test_a_missing_time_is_nan_among_floats(tmp_path: Path) -> None:
     assert "float64 nanoseconds since 1970-01-01, NaN if missing" in str(ticks.describe())
 
 
+def test_a_loader_makes_no_number_of_a_missing_time(tmp_path: Path) -> None:
+    where = write(tmp_path / "a.nc", [0, 7], units="hours since 1970-01-01", _FillValue=np.int64(7))
+    with pytest.raises(npdata.errors.LoaderError, match="give dtype= to the NumpyDataset"):
+        npdata.Loader(NumpyDataset(where, decode="cf"), 2, dtype=torch.float32)
+    floats = NumpyDataset(where, decode="cf", dtype=torch.float64)
+    (batch,) = npdata.Loader(floats, 2, dtype=torch.float32)
+    assert batch.isnan().tolist() == [False, True]
+
+
 def test_statistics_leave_out_missing_times(tmp_path: Path) -> None:
     hours = np.array([0, 7, 36, 7, 3])
     where = write(tmp_path / "a.nc", hours, units="hours since 1970-01-01", _FillValue=np.int64(7))
