@@ -5,7 +5,7 @@ ignored, or that means two things, is refused. Pure functions.
 """
 
 import os
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 from npdata.errors import FieldError, each_word, near
@@ -72,7 +72,7 @@ _LOADERS = each_word(
 """Options of loaders, and whose they are."""
 
 
-def refuse_words_of_loaders(named: Mapping[str, Any]) -> None:
+def refuse_words_of_loaders(named: Mapping[str, Any], options: Iterable[str] = OPTIONS) -> None:
     """Raise `FieldError` for an option of a loader; an array or path of that name is a field."""
     for name, value in named.items():
         if name not in _LOADERS or isinstance(value, str | os.PathLike | list | Mapping):
@@ -83,7 +83,7 @@ def refuse_words_of_loaders(named: Mapping[str, Any]) -> None:
             raise FieldError(
                 f"{name}= is for what reads the dataset: leave it out here, and write "
                 f"{_LOADERS[name]}(dataset, {name}={shown}, ...); options of a dataset are "
-                f"{', '.join(OPTIONS)}"
+                f"{', '.join(options)}"
             )
 
 
@@ -100,10 +100,20 @@ _OF_OTHERS = each_word(
 """Arguments of other libraries, and what to write for them."""
 
 
+def meant_by(name: str, options: Iterable[str]) -> str:
+    """Say what to write for an argument that is none of `options`; nothing where that is not known.
+
+    Examples:
+        >>> meant_by("mode", OPTIONS), meant_by("dtypes", OPTIONS), meant_by("x", OPTIONS)
+        ('; files are opened for reading: leave it out', '; did you mean dtype=?', '')
+    """
+    return f"; {_OF_OTHERS[name]}" if name in _OF_OTHERS else near(name, options)
+
+
 def _refuse_misspelled(named: Mapping[str, Any]) -> None:
     """Raise `FieldError` for a name that is nearly an option, or is one of another library."""
     for name in named:
-        cure = f"; {_OF_OTHERS[name]}" if name in _OF_OTHERS else near(name, OPTIONS)
+        cure = meant_by(name, OPTIONS)
         if cure:
             raise FieldError(f"{name}= is no option of a dataset{cure}")
 

@@ -7,17 +7,18 @@ are sorted out; the files are read by `npdata.sources`.
 """
 
 import inspect
-from collections.abc import Mapping, Sequence
+import os
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Literal, TypeAlias
 
 import numpy as np
 from numpy.typing import DTypeLike
 
-from npdata.dataset.arguments import OPTIONS
+from npdata.dataset.arguments import OPTIONS, meant_by, refuse_words_of_loaders
 from npdata.dataset.numpy_dataset import NumpyDataset
 from npdata.dataset.ragged_form import Form
 from npdata.dataset.transforms import Transform
-from npdata.errors import FieldError, explained, near
+from npdata.errors import FieldError, explained
 from npdata.sources.base import Source
 from npdata.sources.cache.cache import CachePlace
 from npdata.sources.columns import Columns
@@ -228,22 +229,32 @@ def _labels(source: Source, label_from: LabelFrom) -> LabelSource:
     return LabelSource(values, labels.categories)
 
 
-def _refuse_named(function: str, named: Mapping[str, Any]) -> None:
+def _refuse_named(function: str, named: Iterable[str]) -> None:
     """Raise `FieldError` for a name beside files, which names neither an option nor a field."""
     for name in named:
-        cure = ": leave it out" if name in OPTIONS else near(name, OWN[function])
+        cure = ": leave it out" if name in OPTIONS else meant_by(name, OWN[function])
         raise FieldError(f"{name}= is no option of {function}{cure or _all_named(function)}")
 
 
 def _found(function: str, files: Any, named: Mapping[str, Any]) -> dict[Any, Found]:
+    refuse_words_of_loaders(named, OWN[function])
+    beside = files is not None and not isinstance(files, Mapping)
+    _refuse_named(function, named if beside else _without_files(named))
     if isinstance(files, Mapping):
         files, named = None, {**files, **named}
-    if files is not None:
-        _refuse_named(function, named)
     if not named and files is None:
         raise FieldError(f"{function} needs files{_all_named(function)}")
     given: dict[Any, Any] = dict(named) or {0: files}
     return {label: find_files(each) for label, each in given.items()}
+
+
+def _without_files(named: Mapping[str, Any]) -> list[str]:
+    """Give the names of values that can name no files, as of options that there are not."""
+    return [
+        name
+        for name, value in named.items()
+        if not (isinstance(value, str | os.PathLike) or hasattr(value, "__iter__"))
+    ]
 
 
 def _all_named(function: str) -> str:

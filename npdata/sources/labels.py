@@ -125,7 +125,12 @@ def labels_of(paths: Iterable[str], label_from: LabelFrom) -> LabelSource:
     values = [value for _, value in found]
     first = _kind(values[0])
     for path, value in found:
-        if first is None or _kind(value) is not first:
+        if _kind(value) is None:
+            raise FieldError(
+                f"label_from= gives {value!r:.60} for {path}; a label is a text, or one int, float "
+                "or bool of Python or NumPy"
+            )
+        if _kind(value) is not first:
             raise FieldError(
                 f"label_from= gives {value!r} for {path}, and {values[0]!r} for {found[0][0]}; all "
                 f"labels are text, or all are ints, floats or bools"

@@ -351,6 +351,16 @@ class TestBadInput:
                 npdata.stack(wrong)
         with pytest.raises(errors.FieldError, match="stack needs files: write stack"):
             npdata.stack()
+        for option, cure in (
+            ({"shuffle": True}, r"write npdata\.Loader\(dataset, shuffle=True"),
+            ({"num_workers": 2}, r"write DataLoader\(dataset, num_workers=2"),
+            ({"target_transform": len}, "no option of stack; transform= gets the whole sample"),
+            ({"recursive": True}, "recursive= is no option of stack"),
+        ):
+            with pytest.raises(errors.FieldError, match=cure):
+                npdata.stack(files, **option)
+            with pytest.raises(errors.FieldError, match=cure):
+                npdata.stack(x=files, **option)
         with pytest.raises(errors.FieldError, match="cache= is no option of stack: leave it out"):
             npdata.stack(files, cache="kept")
         with pytest.raises(errors.FieldError, match="expected 'raise'"):

@@ -2,8 +2,9 @@
 
 Idea: a file is known by its stem (`img/a7.npy` and `mask/a7.npy` by `a7`); where stems come more
 than once, by its path below the part that was searched, and where all stems are the same
-(`a7/image.npy`), by its folder alone. Invariant: every file has exactly one partner in every field,
-or the error names one that has not. It looks at no file.
+(`a7/image.npy`), by its folder alone. Datasets of a file are known by their names in the same way.
+Invariant: every file has exactly one partner in every field, or the error names one that has not.
+It looks at no file.
 """
 
 import os
@@ -56,13 +57,17 @@ def keys_of(*found: Found) -> list[list[str]]:
     stems = [_stems(each.files) for each in found]
     several = [set(each) for each in stems]
     apart = any(1 < len(known) < len(each) for known, each in zip(several, stems, strict=True))
+    one_file = all(len({files.text(k) for k in range(len(files))}) == 1 for files, _ in found)
     keys = []
     for (files, anchor), own, known in zip(found, stems, several, strict=True):
         if len(known) < len(own):
             below = [files.text(k).removeprefix(anchor) for k in range(len(files))]
             own = [_stem(text) if apart else os.path.dirname(text) for text in below]  # noqa: PTH120
-        if len({files.member(k) for k in range(len(files))}) > 1:
-            own = [f"{stem}{SEPARATOR}{files.member(k)}" for k, stem in enumerate(own)]
+        members = [files.member(k) or "" for k in range(len(files))]
+        if len(set(members)) > 1:
+            if len({member.rpartition("/")[2] for member in members}) == 1:
+                members = [member.rpartition("/")[0] for member in members]
+            own = members if one_file else list(map(SEPARATOR.join, zip(own, members, strict=True)))
         keys.append(own)
     return keys
 
@@ -100,7 +105,7 @@ def _unpaired(*sides: tuple[str, FileList, list[str]]) -> FieldError:
             return FieldError(
                 f"{files[alone]} of field {label!r} has no partner among the {len(others)} files "
                 f"of field {other!r}, such as {others[0]}; files of different fields belong "
-                "together by their stem"
+                f"together by their stem; where their names differ, {IN_ONE_ORDER}"
             )
     raise AssertionError
 

@@ -1,7 +1,9 @@
 """Files of two fields that belong together: every file has one partner, or an error names it."""
 
 from pathlib import Path
+from typing import Any
 
+import h5py
 import numpy as np
 import pytest
 
@@ -54,3 +56,28 @@ def test_folders_pair_by_the_path_below_them(tmp_path: Path) -> None:
         assert Path(image).relative_to(tmp_path / "image") == Path(mask).relative_to(
             tmp_path / "mask"
         )
+
+
+@pytest.mark.parametrize("function", [npdata.stack, npdata.concatenate])
+def test_datasets_of_one_file_pair_by_their_names(tmp_path: Path, function: Any) -> None:
+    with h5py.File(tmp_path / "a.h5", "w") as a, h5py.File(tmp_path / "b.h5", "w") as b:
+        for k in (2, 10, 1):
+            a[f"scan_{k}/image"], a[f"scan_{k}/mask"] = np.full(2, k), np.full(2, -k)
+            b[f"scan_{k}"] = np.full(2, 100 * k)
+    ds = function(
+        image=f"{tmp_path}/a.h5::*/image", mask=f"{tmp_path}/a.h5::*/mask", y=f"{tmp_path}/b.h5::*"
+    )
+    image = ds[:]["image"]
+    assert image.reshape(-1, 2)[:, 0].tolist() == [1, 2, 10]
+    assert (ds[:]["mask"] == -image).all()
+    assert (ds[:]["y"] == 100 * image).all()
+
+
+def test_datasets_of_several_files_pair_by_file_and_name(tmp_path: Path) -> None:
+    for stem in "pq":
+        with h5py.File(tmp_path / f"{stem}.h5", "w") as file:
+            for k in (1, 2):
+                file[f"s{k}/x"], file[f"s{k}/y"] = np.full(2, k), np.full(2, -k)
+    ds = npdata.stack(x=f"{tmp_path}/*.h5::*/x", y=f"{tmp_path}/*.h5::*/y")
+    assert ds[:]["x"][:, 0].tolist() == [1, 2, 1, 2]
+    assert (ds[:]["y"] == -ds[:]["x"]).all()
