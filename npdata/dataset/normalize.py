@@ -6,7 +6,7 @@ that are missing, stay as they are, and so does padding. It computes no statisti
 """
 
 from collections.abc import Iterable
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -17,10 +17,18 @@ from npdata.dataset.statistics import Statistics
 from npdata.errors import FieldError, explained
 
 
+class _Scale(NamedTuple):
+    """What a field is normalized by; `missing_time` is the integer that stands for no value."""
+
+    mean: Tensor
+    divisor: Tensor
+    missing_time: int | None
+
+
 class Normalize:
     """What `npdata.normalize` gives: a function of batches, small to pickle."""
 
-    def __init__(self, scales: dict[str | int, tuple[Tensor, Tensor]], alone: bool) -> None:
+    def __init__(self, scales: dict[str | int, _Scale], alone: bool) -> None:
         self._scales = scales
         self._alone = alone
         self._there: dict[tuple[Any, ...], tuple[Tensor, Tensor]] = {}
@@ -67,13 +75,15 @@ class Normalize:
                 'layout="dense", or divide by its deviation in a batch_transform of your own'
             )
         exact = value.is_floating_point() or value.is_complex()
-        dtype = value.dtype if exact else torch.float32
+        # float32 has 24 bits: seconds since 1970 would be rounded to 128 of them. MPS has no more.
+        wide = value.itemsize > 2 and value.device.type != "mps"
+        dtype = value.dtype if exact else torch.float64 if wide else torch.float32
         key = label, value.device, dtype
+        scale = self._scales[label]
         figures = self._there.get(key)
         if figures is None:
-            mean, scale = self._scales[label]
-            divisor = scale.to(dtype.to_real())
-            figures = mean.to(dtype).to(value.device), divisor.to(value.device)
+            divisor = scale.divisor.to(dtype.to_real())
+            figures = scale.mean.to(dtype).to(value.device), divisor.to(value.device)
             self._there[key] = figures
         mean = figures[0]
         pairs = zip(reversed(mean.shape), reversed(value.shape), strict=False)
@@ -82,7 +92,12 @@ class Normalize:
                 f"field {label!r}: statistics of shape {tuple(mean.shape)} are not of values of "
                 f"shape {tuple(value.shape)}: take the statistics of a dataset of the same fields"
             )
-        return (value.to(dtype) - mean) / figures[1]
+        scaled = (value.to(dtype) - mean) / figures[1]
+        if exact:
+            return scaled
+        if scale.missing_time is not None:
+            scaled.masked_fill_(value == scale.missing_time, torch.nan)
+        return scaled.to(torch.float32)
 
     def __reduce__(self) -> tuple[Any, ...]:
         """Pickle the figures once."""
@@ -120,7 +135,8 @@ def normalize(
         statistics: those of `NumpyDataset.statistics`, which decide what axes have figures of
             their own.
         fields: the name of a field, or several. None: those of floating-point numbers, real or
-            complex; integers, such as labels, stay unless they are named, and become float32.
+            complex; integers, such as labels, stay unless they are named, and become float32, NaN
+            for a missing time.
 
     Raises:
         FieldError: a ValueError, for anything but statistics, for a name without them, for no
@@ -159,5 +175,6 @@ def normalize(
                 "rows that have some"
             )
         std = np.where(found.std > 0, found.std, 1.0)
-        scales[label] = (torch.from_numpy(np.array(found.mean)), torch.from_numpy(std))
+        mean = torch.from_numpy(np.array(found.mean))
+        scales[label] = _Scale(mean, torch.from_numpy(std), found.missing_time)
     return Normalize(scales, statistics.alone)

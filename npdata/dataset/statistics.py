@@ -49,6 +49,8 @@ class FieldStatistics:
     max: NDArray[Any]
     floating: bool
     """Whether the field holds floating-point numbers, real or complex."""
+    missing_time: int | None = None
+    """The integer that stands for a missing time; None for what are no times."""
 
 
 class Statistics(Mapping[str | int, FieldStatistics]):
@@ -229,7 +231,8 @@ class Summed(ABC):
         rows = chosen_rows(indices, len(self._fields[0]))
         fields = self._fields
         summed = moments_of_fields(fields, rows, keep_axes, progress=progress)
-        found = {label: _finished(moments) for label, moments in summed.items()}
+        times = {field.label: field.missing for field in fields}
+        found = {label: _finished(each, times.get(label)) for label, each in summed.items()}
         unordered = [str(label) for label, each in found.items() if np.iscomplexobj(each.mean)]
         notes = [note for field in fields for note in _note(field, keep_axes)]
         if unordered:
@@ -254,7 +257,7 @@ def _note(field: Field, keep_axes: KeepAxes) -> Iterator[str]:
     )
 
 
-def _finished(moments: Moments) -> FieldStatistics:
+def _finished(moments: Moments, missing_time: int | None) -> FieldStatistics:
     none = moments.count == 0
     with np.errstate(invalid="ignore"):
         deviation = np.sqrt(moments.squares / np.maximum(1, moments.count))
@@ -265,5 +268,6 @@ def _finished(moments: Moments) -> FieldStatistics:
         std=np.where(none, np.nan, deviation),
         min=np.where(none, np.nan, moments.low) if none.any() else moments.low,
         max=np.where(none, np.nan, moments.high) if none.any() else moments.high,
-        floating=moments.low.dtype.kind == "f",
+        floating=moments.low.dtype.kind == "f" and missing_time is None,
+        missing_time=missing_time,
     )

@@ -364,6 +364,24 @@ class TestNormalize:
         raw = npdata.NumpyDataset(np.array([1.0, 3.0]))
         assert npdata.normalize(raw.statistics())(torch.tensor([5.0])).tolist() == [3.0]
 
+    @pytest.mark.parametrize("dtype", [np.int32, np.uint32, np.int64, np.uint64])
+    def test_large_integers_keep_their_digits(self, dtype: type) -> None:
+        seconds = np.arange(1_700_000_000, 1_700_003_600).astype(dtype)
+        raw = npdata.NumpyDataset(seconds)
+        found = npdata.normalize(raw.statistics(), [0])(raw[:])
+        assert found.dtype == torch.float32
+        expected = (seconds.astype(float) - seconds.mean(dtype=float)) / seconds.std(dtype=float)
+        np.testing.assert_allclose(found, expected, atol=1e-6)
+
+    def test_missing_times_stay_missing(self) -> None:
+        days = np.array(["2000-01-01", "NaT", "2000-01-03"], "M8[D]")
+        raw = npdata.NumpyDataset(day=days, x=np.ones(3), dtype={"day": torch.int64})
+        of_whole = raw.statistics([0, 2])  # others may be missing than these have
+        found = npdata.normalize(of_whole, ["day"])(raw[:])["day"]
+        assert found.nan_to_num(7).tolist() == [-1, 7, 1]
+        by_itself = npdata.normalize(raw.statistics())(raw[:])
+        assert torch.equal(by_itself["day"], raw[:]["day"])
+
     def test_what_cannot_be_normalized_is_named(self) -> None:
         found = npdata.NumpyDataset(np.arange(4)).statistics()
         with pytest.raises(FieldError, match=r"name those to normalize: fields=\[0\]"):
