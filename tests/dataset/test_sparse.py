@@ -190,6 +190,44 @@ def test_cells_of_anndata(dtype: str, index: str, compression: Any, tmp_path: Pa
         NumpyDataset(f"{by_columns}::X")
 
 
+def test_columns_with_missing_values_are_opened_where_none_is_missing(tmp_path: Path) -> None:
+    anndata, pandas = pytest.importorskip("anndata"), pytest.importorskip("pandas")
+    columns: dict[str, Any] = {
+        "age": pandas.array([3, None, 7], dtype="Int64"),
+        "batch": pandas.array([3, 1, 2], dtype="UInt8"),
+        "alive": pandas.array([True, None, False], dtype="boolean"),
+        "seen": pandas.array([True, True, False], dtype="boolean"),
+    }
+    index = pandas.Index(["a", "b", "c"], dtype=object)
+    obs = pandas.DataFrame(columns, index=index)
+    var = pandas.DataFrame(index=pandas.Index(["g"], dtype=object))
+    path = tmp_path / "cells.h5ad"
+    anndata.AnnData(X=np.zeros((3, 1), np.float32), obs=obs, var=var).write_h5ad(path)
+    ds = NumpyDataset(batch=f"{path}::obs/batch", seen=f"{path}::obs/seen")
+    for name, expected in (("batch", np.uint8), ("seen", np.bool_)):
+        values = ds[:][name].numpy()
+        assert values.dtype == expected
+        assert values.tolist() == columns[name].tolist()
+    for name in ("age", "alive"):
+        told = rf"obs/{name} has no value in 1 rows, such as row 1, .*obs/{name}/mask'"
+        with pytest.raises(FieldError, match=told):
+            NumpyDataset(f"{path}::obs/{name}")
+    both = NumpyDataset(x=f"{path}::obs/age/values", missing=f"{path}::obs/age/mask")
+    assert both[:]["missing"].tolist() == [False, True, False]
+
+
+def test_text_with_missing_values_is_known_too(tmp_path: Path) -> None:
+    path = tmp_path / "cells.h5ad"
+    with h5py.File(path, "w") as file:  # as AnnData 0.12 writes it where that is allowed
+        for name, mask in (("all", [False, False]), ("some", [False, True])):
+            group = file.create_group(f"obs/{name}")
+            group.attrs["encoding-type"] = "nullable-string-array"
+            group["values"], group["mask"] = np.array(["a", "b"], h5py.string_dtype()), mask
+    assert NumpyDataset(f"{path}::obs/all", dtype=str)[:] == ["a", "b"]
+    with pytest.raises(FieldError, match="obs/some has no value in 1 rows"):
+        NumpyDataset(f"{path}::obs/some", dtype=str)
+
+
 def test_a_matrix_without_rows_is_opened(tmp_path: Path) -> None:
     empty = scipy.sparse.csr_matrix((0, COLUMNS), dtype=np.float32)
     assert NumpyDataset(stored("hdf5", tmp_path, empty))[:].shape == (0, COLUMNS)

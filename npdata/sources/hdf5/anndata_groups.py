@@ -1,14 +1,15 @@
-"""Groups that stand for one array, as AnnData writes them: sparse matrices and categories.
+"""Groups that stand for one array, as AnnData writes them: sparse matrices, categories, nullables.
 
 Idea: such a group says by its attribute `encoding-type` what its datasets are together; they are
 opened like any dataset. Invariant: a matrix that is stored by columns is refused, since its rows
-lie nowhere together. Attributes of AnnData from 0.6 on are known, and sparse parts without any.
+lie nowhere together, and so are values of which some are missing, which no tensor holds.
+Attributes of AnnData from 0.6 on are known, and sparse parts without any.
 """
 
 import h5py
 import numpy as np
 
-from npdata.errors import FormatError, UnsupportedSourceError
+from npdata.errors import FieldError, FormatError, UnsupportedSourceError
 from npdata.sources.base import Source
 from npdata.sources.hdf5.examine import Hdf5Options, require_file
 from npdata.sources.hdf5.layout import open_file
@@ -44,16 +45,20 @@ def open_encoded(path: str, name: str, options: Hdf5Options) -> Source | None:
                 f"{where} is sparse and stored by columns (CSC), so that a row lies nowhere "
                 "together; write it by rows once: adata.X = adata.X.tocsr(), then write_h5ad"
             )
-        needed = ("codes", "categories")
+        needed = ("values", "mask") if kind.startswith("nullable") else ("codes", "categories")
         if kind.startswith("csr"):
             needed = SPARSE_PARTS  # type: ignore[assignment]
-        missing = [part for part in needed if part not in group]
-        if missing:
-            raise FormatError(f"{where} says that it is {kind!r} and has no {missing[0]!r}")
+        for part in needed:
+            if part not in group:
+                raise FormatError(f"{where} says that it is {kind!r} and has no {part!r}")
+            if not options.allow_external:
+                require_inside(file, f"{name}/{part}")
         shape = sparse_shape(group) if kind.startswith("csr") else (0, 0)
         if shape is None:
             raise FormatError(f"{where} is sparse and has no attribute shape of two numbers")
         names = tuple(map(text_of, group["categories"][:])) if kind == "categorical" else ()
+        if kind.startswith("nullable"):
+            _require_all(where, group["mask"])
     if kind == "categorical":
         codes = open_hdf5(path, f"{name}/codes", options)
         read = np.empty(codes.shape, codes.dtype)
@@ -61,5 +66,18 @@ def open_encoded(path: str, name: str, options: Hdf5Options) -> Source | None:
         codes.close()
         reason = "codes of a categorical column, read at opening"
         return LabelSource(read, names, where, reason, shown_categories(names))
+    if kind.startswith("nullable"):
+        return open_hdf5(path, f"{name}/values", options)
     data, indices, indptr = (open_hdf5(path, f"{name}/{part}", options) for part in needed)
     return CsrSource(data, indices, indptr, shape)
+
+
+def _require_all(where: str, mask: h5py.Dataset) -> None:
+    """Raise `FieldError` where the mask of a column says that values are missing."""
+    missing = np.flatnonzero(mask[:])
+    if missing.size:
+        raise FieldError(
+            f"{where} has no value in {missing.size} rows, such as row {missing[0]}, and a tensor "
+            "has a value in each: open its values and where none is as two fields, "
+            f"x={f'{where}/values'!r}, missing={f'{where}/mask'!r}"
+        )

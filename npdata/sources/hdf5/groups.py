@@ -22,6 +22,7 @@ from npdata.arrays.gather import ByteRows, copy_spans
 from npdata.arrays.per_process import ForkSafeLock
 from npdata.errors import FieldError, SourceError
 from npdata.sources.base import Access, Source
+from npdata.sources.common_parts import without_common_parts
 from npdata.sources.concatenated.base import Edges
 from npdata.sources.concatenated.runs import read_runs
 from npdata.sources.derived import origin
@@ -240,17 +241,32 @@ class GroupsSource(Source):
 
 
 def require_equal_groups(sources: Iterable[Source]) -> None:
-    """Raise `FieldError` where a group has another number of rows in one source than in another."""
+    """Raise `FieldError` where the groups of two sources are others, or have other rows.
+
+    Groups of which none has the name of one of the other source are taken in their order.
+    """
     known = [made._groups for made in map(origin, sources) if isinstance(made, GroupsSource)]
     for first, other in itertools.pairwise(known):
-        if first.path != other.path or len(first.names) != len(other.names):
+        names, others = (without_common_parts(each.names) for each in (first, other))
+        if names != others and not set(names).isdisjoint(others):
+            beside = itertools.zip_longest(names, others)
+            one, another = next(pair for pair in beside if pair[0] != pair[1])
+            raise FieldError(
+                f"the groups of {first.path}::{first.names[0]} are not those of "
+                f"{other.path}::{other.names[0]}: {one!r} would stand beside {another!r}; groups= "
+                "picks those that have both datasets"
+            )
+        if len(names) != len(others):
             continue
         different = np.flatnonzero(first.lengths != other.lengths)
         if different.size:
             k = int(different[0])
+            where = (
+                other.names[k] if first.path == other.path else f"{other.path}::{other.names[k]}"
+            )
             raise FieldError(
                 f"{first.path}::{first.names[k]} has {first.lengths[k]} rows, and "
-                f"{other.names[k]} has {other.lengths[k]}: the rows of one group belong together"
+                f"{where} has {other.lengths[k]}: the rows of one group belong together"
             )
 
 

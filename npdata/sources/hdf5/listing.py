@@ -39,7 +39,7 @@ def lost(file: h5py.File, name: str) -> str:
 
 
 def encoded_kind(group: h5py.Group) -> str | None:
-    """Give "csr_matrix", "csc_matrix" or "categorical" of a group that stands for one array.
+    """Give "csr_matrix", "csc_matrix", "categorical" or "nullable-..." of a group for one array.
 
     A group that says nothing of itself is a sparse matrix where it has the parts and the shape of
     one; the length of its `indptr` shows which, unless rows are as many as columns.
@@ -54,7 +54,8 @@ def encoded_kind(group: h5py.Group) -> str | None:
     text = text_of(kind)
     if text in ("csr", "csc"):
         return f"{text}_matrix"
-    return text if text in ("csr_matrix", "csc_matrix", "categorical") else None
+    known = ("csr_matrix", "csc_matrix", "categorical")
+    return text if text in known or text.startswith("nullable-") else None
 
 
 def sparse_shape(group: h5py.Group) -> tuple[int, int] | None:

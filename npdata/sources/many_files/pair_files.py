@@ -2,15 +2,16 @@
 
 Idea: a file is known by its stem (`img/a7.npy` and `mask/a7.npy` by `a7`); where stems come more
 than once, by its path below the part that was searched, and where all stems are the same
-(`a7/image.npy`), by its folder alone. Datasets of a file are known by their names in the same way.
-Invariant: every file has exactly one partner in every field, or the error names one that has not.
-It looks at no file.
+(`a7/image.npy`), by its folder alone. Datasets of a file are known by the part of their names that
+differs (`data/demo_1/actions` by `demo_1`). Invariant: every file has exactly one partner in every
+field, or the error names one that has not. It looks at no file.
 """
 
 import os
 from collections.abc import Mapping
 
 from npdata.errors import FieldError
+from npdata.sources.common_parts import without_common_parts
 from npdata.sources.many_files.file_list import SEPARATOR, FileList
 from npdata.sources.many_files.find_files import Found
 
@@ -65,8 +66,7 @@ def keys_of(*found: Found) -> list[list[str]]:
             own = [_stem(text) if apart else os.path.dirname(text) for text in below]  # noqa: PTH120
         members = [files.member(k) or "" for k in range(len(files))]
         if len(set(members)) > 1:
-            if len({member.rpartition("/")[2] for member in members}) == 1:
-                members = [member.rpartition("/")[0] for member in members]
+            members = without_common_parts(members)
             own = members if one_file else list(map(SEPARATOR.join, zip(own, members, strict=True)))
         keys.append(own)
     return keys

@@ -260,6 +260,21 @@ def test_rows_of_one_group_belong_together(tmp_path: Path) -> None:
         NumpyDataset.from_hdf5([tmp_path / "other.hdf5", path], **names)
 
 
+def test_groups_of_other_names_or_other_files_are_compared(tmp_path: Path) -> None:
+    with h5py.File(tmp_path / "a.h5", "w") as file, h5py.File(tmp_path / "b.h5", "w") as other:
+        for k in range(4):
+            file[f"actions/ep_{k}"] = np.zeros((3, 2))
+            file[f"obs/ep_{k + (k > 1)}"] = np.zeros((3, 5))  # it has no ep_2
+            other[f"reward/ep_{k}"] = np.zeros(3 + (k == 1) - (k == 2))
+            other[f"text/part_{k}"] = np.zeros(3)
+    actions, b = f"{tmp_path}/a.h5::actions/*", f"{tmp_path}/b.h5"
+    with pytest.raises(FieldError, match="'ep_2' would stand beside 'ep_3'; groups="):
+        NumpyDataset(actions, f"{tmp_path}/a.h5::obs/*")
+    with pytest.raises(FieldError, match=r"ep_1 has 3 rows, and .*b\.h5::/reward/ep_1 has 4"):
+        NumpyDataset(actions, f"{b}::reward/*")
+    assert len(NumpyDataset(actions, f"{b}::text/*")) == 12
+
+
 def test_samples_of_different_lengths_of_one_group_belong_to_its_rows(tmp_path: Path) -> None:
     with h5py.File(tmp_path / "d.h5", "w") as file:
         for k, rows in enumerate(((3, 2), (2, 3))):

@@ -81,3 +81,19 @@ def test_datasets_of_several_files_pair_by_file_and_name(tmp_path: Path) -> None
     ds = npdata.stack(x=f"{tmp_path}/*.h5::*/x", y=f"{tmp_path}/*.h5::*/y")
     assert ds[:]["x"][:, 0].tolist() == [1, 2, 1, 2]
     assert (ds[:]["y"] == -ds[:]["x"]).all()
+
+
+def test_datasets_of_groups_in_several_files_pair_by_file_and_group(tmp_path: Path) -> None:
+    for name in ("a", "b"):
+        with h5py.File(tmp_path / f"{name}.h5", "w") as file:
+            for k in range(12):
+                file[f"data/demo_{k}/actions"] = np.full((2, 3), k)
+                file[f"data/demo_{k}/obs/pos"] = np.full(2, k)
+    files = f"{tmp_path}/*.h5::data"
+    ds = npdata.concatenate(action=f"{files}/*/actions", pos=f"{files}/*/obs/pos")
+    assert ds[:]["pos"].tolist() == [k for _ in range(2) for k in range(12) for _ in range(2)]
+    assert (ds[:]["action"][:, 0] == ds[:]["pos"]).all()
+    with h5py.File(tmp_path / "b.h5", "r+") as file:
+        file.move("data/demo_3/obs", "data/demo_99/obs")
+    with pytest.raises(FieldError, match="demo_3/actions of field 'action' has no partner"):
+        npdata.concatenate(action=f"{files}/*/actions", pos=f"{files}/*/obs/pos")
