@@ -24,12 +24,11 @@ from npdata.sources.cache.cache import CachePlace
 from npdata.sources.columns import Columns
 from npdata.sources.concatenated.base import EndToEnd
 from npdata.sources.concatenated.concat import ConcatSource
+from npdata.sources.concatenated.end_to_end import end_to_end
 from npdata.sources.concatenated.parts import Parts
-from npdata.sources.concatenated.ragged import end_to_end
 from npdata.sources.decode import Decode
-from npdata.sources.hdf5 import require_same_genes
 from npdata.sources.labels import LabelFrom, LabelSource, labels_of
-from npdata.sources.many_files.file_list import FileList, split_member
+from npdata.sources.many_files.file_list import FileList
 from npdata.sources.many_files.file_table import FileTable, RawFormat
 from npdata.sources.many_files.find_files import Files, Found, find_files
 from npdata.sources.many_files.pair_files import pair_files
@@ -192,7 +191,6 @@ def concatenate(
     for label, each in _paired(_found("concatenate", files, named)).items():
         if each.has_members:
             sources[label] = end_to_end(_sources(each, raw), each)
-            require_same_genes(map(split_member, each))
         else:
             sources[label] = ConcatSource(Parts.of_files(FileTable.of(each, raw), raw), each)
     _require_equal_parts(sources)

@@ -39,7 +39,7 @@ from npdata.sampling.row_numbers import MaskedRows, SeededRows
 from npdata.sources.base import Source, rows_held
 from npdata.sources.cache.cache import CachePlace
 from npdata.sources.columns import Columns
-from npdata.sources.concatenated.ragged import end_to_end
+from npdata.sources.concatenated.end_to_end import end_to_end
 from npdata.sources.decode import Decode
 from npdata.sources.derived import origin
 from npdata.sources.open import SourceLike

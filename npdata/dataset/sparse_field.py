@@ -18,7 +18,6 @@ from npdata.dataset.batch_memory import Allocate, plain_memory
 from npdata.dataset.field import Value, row_of
 from npdata.dataset.ragged_form import numbers_in
 from npdata.dataset.rows_field import RowsField
-from npdata.errors import FieldError
 from npdata.sources.base import Source
 from npdata.sources.sparse import SparseSource
 
@@ -34,12 +33,9 @@ class SparseField(RowsField):
         _warn_once()  # here too: what workers send is rebuilt in this process
 
     @property
-    def joins(self) -> tuple[Any, ...] | None:
-        """Nothing: raises `FieldError`, since batches of a sum would be dense."""
-        raise FieldError(
-            f"field {self.label!r} ({self.source.where}) has layout='csr', and batches of a sum "
-            "are dense: leave layout= out of both datasets"
-        )
+    def joins(self) -> tuple[Any, ...]:
+        """The shape and dtype of its rows, and that batches of them are sparse."""
+        return type(self), self.source.shape[1:], self.source.dtype, self.asked
 
     def over(self, source: Source) -> RowsField:
         """Give sparse rows of another source; dense ones where it has no sparse rows."""

@@ -75,6 +75,9 @@ class Source(ABC):
     matlab: str | None = None
     """What MATLAB means by the numbers of a dataset that was opened: "logical", "char", "empty"."""
 
+    genes: Any = None
+    """Where the names of the columns of a matrix of AnnData lie (`Genes`), None for all else."""
+
     keeps_text: bool = False
     """Whether the rows are records whose text was asked for by the names of its columns."""
 

@@ -24,7 +24,7 @@ from npdata.errors import (
 )
 from npdata.sources import npy, npz
 from npdata.sources.base import Access, Source
-from npdata.sources.concatenated.ragged import end_to_end
+from npdata.sources.concatenated.end_to_end import end_to_end
 from npdata.sources.containers import rows_held_by
 from npdata.sources.file import require_local, require_regular
 from npdata.sources.hdf5 import (
@@ -34,7 +34,6 @@ from npdata.sources.hdf5 import (
     open_dataset,
     open_names,
     require_equal_groups,
-    require_same_genes,
 )
 from npdata.sources.many_files.file_list import FileList, split_member
 from npdata.sources.many_files.file_table import HDF5_MAGIC
@@ -173,8 +172,6 @@ def open_files(
         require_equal_groups(parts)
     if len(paths) == 1:
         return files[0]
-    for name in names:
-        require_same_genes(((path, name) for path in paths), options.locking)
     for path, parts in zip(paths, files, strict=True):
         for name, part in zip(names, parts, strict=True):
             if len(part) != len(parts[0]):

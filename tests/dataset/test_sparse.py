@@ -266,9 +266,6 @@ def test_parts_that_do_not_fit_are_named() -> None:
             NumpyDataset(lies)[:]
     with pytest.raises(FieldError, match="layout= is for sparse rows, and field 0"):
         NumpyDataset(m.data, layout="csr")
-    cells = NumpyDataset(npdata.csr(m.data, m.indices, m.indptr, m.shape), layout="csr")
-    with pytest.raises(FieldError, match="batches of a sum are dense: leave layout= out"):
-        cells + cells
     with pytest.raises(FieldError, match="a field of that name goes into a mapping"):
         NumpyDataset(npdata.csr(**good), layout=m.data)
     with pytest.raises(ConversionError, match="holds no text"):
@@ -310,16 +307,34 @@ def test_a_group_without_an_encoding_is_known_by_its_parts(tmp_path: Path, shape
         NumpyDataset(f"{tmp_path}/d.h5::square")
 
 
-def test_sparse_rows_of_several_files_are_dense(tmp_path: Path) -> None:
-    m = matrix()
-    for name in ("a", "b"):
-        (tmp_path / name).mkdir()
-        stored("hdf5", tmp_path / name, m)
+@pytest.mark.parametrize("layout", ["dense", "csr"])
+def test_sparse_rows_of_several_files_stay_sparse(tmp_path: Path, layout: Any) -> None:
+    parts = matrix(), matrix(index="i8")[:0], matrix(index="i8", density=0.1)[:20], matrix()[7:8]
+    for k, part in enumerate(parts):
+        (tmp_path / str(k)).mkdir()
+        stored("hdf5", tmp_path / str(k), part)
+    expected = scipy.sparse.vstack(parts).toarray()
     files = f"{tmp_path}/*/hdf5.h5"
-    ds = NumpyDataset.from_hdf5(files, x="X")
-    assert (ds[[ROWS + 3, 3]]["x"].numpy() == m[[3, 3]].toarray()).all()
-    with pytest.raises(FieldError, match=r"sparse rows of one file, and those of several .*dense"):
-        NumpyDataset.from_hdf5(files, x="X", layout="csr")
+    ways = [
+        NumpyDataset.from_hdf5(files, "X", layout=layout),
+        NumpyDataset(npdata.concatenate(f"{files}::X"), layout=layout),
+        sum(NumpyDataset(f"{tmp_path}/{k}/hdf5.h5::X", layout=layout) for k in range(4)),
+    ]
+    rng = np.random.default_rng(0)
+    for ds in [*ways, pickle.loads(pickle.dumps(ways[0]))]:
+        for rows in ([], [80], [3, 79, 3, 60, 80], rng.permutation(81)):
+            batch = ds[rows]
+            assert batch.layout == (torch.strided if layout == "dense" else torch.sparse_csr)
+            dense = batch.to_dense() if layout == "csr" else batch
+            assert dense.numpy().tolist() == expected[rows].reshape(-1, COLUMNS).tolist()
+        assert (ds[61].numpy() == expected[61]).all()
+        assert (ds.windows(3, borders=[])[[58]].numpy() == expected[58:61]).all()
+        (batch,) = npdata.Loader(ds, 81)
+        assert (batch.to_dense().numpy() == expected).all()
+    assert sent_sparse(ways[0])[1] == ({0} if layout == "dense" else frozenset())
+    narrow = NumpyDataset(npdata.csr([1.0], [0], [0, 1], (1, 3)), layout=layout)
+    with pytest.raises(FieldError, match="they make no one field"):
+        npdata.concatenate([narrow.fields[0].source, ways[2].fields[0].source])
 
 
 def test_windows_of_sparse_rows_are_dense() -> None:

@@ -13,7 +13,6 @@ from numpy.typing import NDArray
 
 from npdata.arrays.convert import ArrayLayout
 from npdata.sources.concatenated.base import Edges, EndToEnd
-from npdata.sources.concatenated.concat import ConcatSource
 from npdata.sources.concatenated.parts import require_alike, rows_of
 from npdata.sources.concatenated.summary import and_more
 from npdata.sources.ragged import OBJECTS, Ints, RaggedSource
@@ -95,14 +94,6 @@ class RaggedParts(EndToEnd, RaggedSource):
     def __reduce__(self) -> tuple[Any, ...]:
         """Pickle the parts by what they are: paths for files."""
         return type(self), (self.parts, self.paths)
-
-
-def end_to_end(parts: Sequence[Any], paths: Sequence[str] = ()) -> "ConcatSource | RaggedParts":
-    """Lay the rows of `parts` end to end, or their samples of different lengths."""
-    if parts and all(isinstance(part, RaggedSource) for part in parts):
-        inner = [part.parts if isinstance(part, RaggedParts) else (part,) for part in parts]
-        return RaggedParts(parts if paths else [each for some in inner for each in some], paths)
-    return ConcatSource(parts, paths)
 
 
 def _shown(part: RaggedSource) -> str:

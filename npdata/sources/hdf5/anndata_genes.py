@@ -5,7 +5,8 @@ one gene. Invariant: files whose genes differ, or come in another order, are ref
 files are not looked at.
 """
 
-from collections.abc import Iterable
+from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import h5py
@@ -13,52 +14,63 @@ import numpy as np
 from numpy.typing import NDArray
 
 from npdata.errors import ExternalDataError, FieldError
+from npdata.sources.base import Source
+from npdata.sources.derived import origin
 from npdata.sources.hdf5.layout import Locking, open_file
 from npdata.sources.hdf5.links import require_inside
 from npdata.sources.hdf5.listing import text_of
 
 
-def require_same_genes(files: Iterable[tuple[str, str | None]], locking: Locking = None) -> None:
-    """Raise `FieldError` where matrices, each a file and a name in it, have other genes.
+@dataclass(frozen=True, kw_only=True)
+class Genes:
+    """Where the names of the columns of a matrix lie: in the dataframe `var` of a file."""
 
-    Takes no further file where the first has no such matrix.
-    """
-    path, first = "", None
-    for each, name in files:
-        genes = _genes(each, name or "", locking)
-        if first is None:
-            path, first = each, genes
-            if first is None:
-                return
-        elif genes is not None and not np.array_equal(first, genes):
-            shared = min(len(first), len(genes))
-            places = np.flatnonzero(first[:shared] != genes[:shared])
-            what = f"{len(genes)} and {len(first)} of them"
-            if len(places):
-                k = int(places[0])
-                what = f"column {k} is {text_of(genes[k])!r}, and {text_of(first[k])!r} there"
-            raise FieldError(
-                f"{each} has other genes than {path}, or in another order ({what}), and rows are "
-                "joined by the place of their columns; write files with the same genes, as "
-                "adata[:, genes].write_h5ad(...) does"
-            )
+    path: str
+    var: str
+    locking: Locking
 
-
-def _genes(path: str, name: str, locking: Locking) -> NDArray[Any] | None:
-    """Give the names of the columns of a matrix; None for what is no matrix of AnnData."""
-    parts = name.strip("/").split("/")
-    var = "raw/var" if parts == ["raw", "X"] else "var"
-    if parts not in (["X"], ["raw", "X"]) and parts[0] != "layers":
-        return None
-    if not h5py.is_hdf5(path):
-        return None
-    with open_file(path, locking) as file:
-        try:
-            require_inside(file, var)
-            group = file[var]
-            index = f"{var}/{text_of(group.attrs['_index'])}"
-            require_inside(file, index)
-            found = file[index]
-        except (ExternalDataError, KeyError, OSError, RuntimeError, ValueError):
+    @classmethod
+    def of(cls, path: str, name: str, locking: Locking) -> "Genes | None":
+        """Give those of a dataset that has the name of a matrix of AnnData; None for others."""
+        parts = name.strip("/").split("/")
+        if parts not in (["X"], ["raw", "X"]) and parts[0] != "layers":
             return None
-        return found[:] if isinstance(found, h5py.Dataset) and found.ndim == 1 else None
+        return cls(path=path, var="raw/var" if parts[0] == "raw" else "var", locking=locking)
+
+    def read(self) -> NDArray[Any] | None:
+        """Read the names; None where the file has none."""
+        with open_file(self.path, self.locking) as file:
+            try:
+                require_inside(file, self.var)
+                index = f"{self.var}/{text_of(file[self.var].attrs['_index'])}"
+                require_inside(file, index)
+                found = file[index]
+            except (ExternalDataError, KeyError, OSError, RuntimeError, ValueError):
+                return None
+            return found[:] if isinstance(found, h5py.Dataset) and found.ndim == 1 else None
+
+
+def require_same_genes(sources: Sequence[Source]) -> None:
+    """Raise `FieldError` where matrices that are to be laid end to end have other genes.
+
+    Reads nothing where the first is no matrix of AnnData.
+    """
+    first, *others = (origin(source).genes for source in sources)
+    known = None if first is None else first.read()
+    if first is None or known is None:
+        return
+    for place in others:
+        genes = None if place is None else place.read()
+        if genes is None or np.array_equal(known, genes):
+            continue
+        shared = min(len(known), len(genes))
+        different = np.flatnonzero(known[:shared] != genes[:shared])
+        what = f"{len(genes)} and {len(known)} of them"
+        if len(different):
+            k = int(different[0])
+            what = f"column {k} is {text_of(genes[k])!r}, and {text_of(known[k])!r} there"
+        raise FieldError(
+            f"{place.path} has other genes than {first.path}, or in another order ({what}), and "
+            "rows are joined by the place of their columns; write files with the same genes, as "
+            "adata[:, genes].write_h5ad(...) does"
+        )

@@ -15,6 +15,7 @@ import h5py
 from npdata.errors import FieldError, MemberNotFoundError
 from npdata.sources.base import Source
 from npdata.sources.columns import ColumnSource, split_column
+from npdata.sources.hdf5.anndata_genes import Genes
 from npdata.sources.hdf5.anndata_groups import open_encoded
 from npdata.sources.hdf5.examine import AUTO, Hdf5Options, OpenedFile, require_file
 from npdata.sources.hdf5.groups import GroupsSource, look_at_groups
@@ -37,10 +38,14 @@ def open_names(
     stands for the wildcard, or whole paths; without a wildcard, the groups to look for the name in.
     Raises as `open_hdf5`, and `FieldError` where rows of groups differ.
     """
+    opened: list[Source] = []
     if len(names) > 1 and groups is None and not any(map(_is_pattern, names)):
         with contextlib.suppress(MemberNotFoundError):  # it may be a group that stands for an array
-            return open_datasets(path, names, options)
-    return [_open_name(path, name, options, groups) for name in names]
+            opened = open_datasets(path, names, options)
+    opened = opened or [_open_name(path, name, options, groups) for name in names]
+    for source, name in zip(opened, names, strict=True):
+        source.genes = Genes.of(path, name, options.locking)
+    return opened
 
 
 def _open_name(path: str, name: str, options: Hdf5Options, groups: Picked | None) -> Source:

@@ -22,6 +22,7 @@ def write(name: str, genes: list[str], index: str = "_index") -> None:
 WAYS = {
     "from_hdf5": lambda member: npdata.NumpyDataset.from_hdf5("s*.h5ad", member),
     "concatenate": lambda member: npdata.concatenate(f"s*.h5ad::{member}"),
+    "sum": lambda member: sum(npdata.NumpyDataset(f"s{k}.h5ad::{member}") for k in range(2)),
 }
 
 
@@ -42,6 +43,15 @@ def test_a_file_without_names_of_genes_is_joined(way: str, in_folder: Path) -> N
     with h5py.File("s1.h5ad", "w") as file:
         file["X"] = np.ones((2, 2), np.float32)
     assert len(WAYS[way]("X")) == 4
+
+
+def test_sums_of_sums_and_of_windows_are_compared_too(in_folder: Path) -> None:
+    for k, genes in enumerate(("ab", "ab", "ba")):
+        write(f"s{k}.h5ad", list(genes))
+    a, b, c = (npdata.NumpyDataset(f"s{k}.h5ad::X") for k in range(3))
+    for left, right in ((a + b, c), (a.windows(2), c.windows(2)), (a, c + c)):
+        with pytest.raises(FieldError, match=r"s2\.h5ad has other genes than .*s0\.h5ad"):
+            left + right
 
 
 def test_names_behind_a_link_to_another_file_are_not_read(in_folder: Path) -> None:

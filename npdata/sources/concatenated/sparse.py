@@ -1,0 +1,100 @@
+"""Sparse rows of several sources, laid end to end, and sparse still.
+
+Idea: each part reads the values of its own rows. Invariant: row i is the one that the parts, in
+their order, have at place i; parts of other columns or another dtype are refused.
+"""
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from npdata.sources.concatenated.base import Edges, EndToEnd
+from npdata.sources.concatenated.parts import require_alike, rows_of
+from npdata.sources.concatenated.summary import and_more
+from npdata.sources.ragged import Ints
+from npdata.sources.sparse import Entries, SparseSource
+
+
+class SparseParts(EndToEnd, SparseSource):
+    """The sparse rows of all `parts`, one part after the other.
+
+    Examples:
+        >>> part = npdata.csr([5, 7], [2, 0], [0, 1, 2], (2, 3))
+        >>> both = SparseParts([part, part]).entries(np.array([3, 0]))
+        >>> both.columns.tolist(), both.values.tolist()
+        ([0, 2], [7, 5])
+    """
+
+    def __init__(self, parts: Sequence[SparseSource], paths: Sequence[str] = ()) -> None:
+        """Join the parts; raises `FieldError` where their rows differ, naming both.
+
+        `paths` are the names of the files that the parts come from, one each, where they do.
+        """
+        super().__init__()
+        require_alike((part.where, rows_of(part.shape[1:], part.dtype)) for part in parts)
+        first = parts[0]
+        self.made_of = self.parts = tuple(parts)
+        self.own = dict(enumerate(parts))
+        self.edges = Edges(np.array([len(part) for part in parts], np.int64))
+        self.paths = paths
+        self.shape = (int(self.edges.starts[-1]), *first.shape[1:])
+        self.dtype, self.layout = first.dtype, first.layout
+        self.where = and_more(first.where, len(parts))
+        self.access = max((part.access for part in parts), key=lambda access: access.cost)
+        self.details = first.details
+
+    @property
+    def stored_bytes(self) -> int:
+        """The bytes of the values and columns of a row of mean length."""
+        return -(-sum(len(p) * p.stored_bytes for p in self.parts) // max(1, len(self)))
+
+    @property
+    def bases(self) -> tuple[Any, ...]:
+        """What all parts are made of."""
+        return tuple(base for part in self.parts for base in part.bases)
+
+    def over(self, bases: Sequence[Any]) -> "SparseParts":
+        """Give the same rows, made of other bases."""
+        rest, parts = iter(bases), []
+        for part in self.parts:
+            made = part.over([next(rest) for _ in part.bases])
+            assert isinstance(made, SparseSource)
+            parts.append(made)
+        return SparseParts(parts, self.paths)
+
+    def entries(self, rows: Ints) -> Entries:
+        """Read the values of rows, out of each part those that it has."""
+        read: list[tuple[Ints, Entries]] = [
+            (places, self._opened(owner).entries(inside))
+            for owner, places, inside in self.edges.split(rows, self.edges.owners(rows))
+        ]
+        if len(read) == 1:
+            return read[0][1]
+        counts = np.zeros(len(rows), np.int64)
+        for places, entries in read:
+            counts[places] = entries.counts
+        firsts, total = np.cumsum(counts) - counts, int(counts.sum())
+        numbers = np.result_type(np.int32, *(entries.columns.dtype for _, entries in read))
+        columns = np.empty(total, numbers)
+        values = np.empty(total, self.dtype)
+        for places, entries in read:
+            own = np.cumsum(entries.counts) - entries.counts
+            at = np.repeat(firsts[places] - own, entries.counts) + np.arange(len(entries.columns))
+            columns[at], values[at] = entries.columns, entries.values
+        return Entries(counts=counts, columns=columns, values=values)
+
+    def read(self, indices: NDArray[np.int64], out: NDArray[Any]) -> None:
+        """Write dense rows, of each part those that it has."""
+        for owner, places, inside in self.edges.split(indices, self.edges.owners(indices)):
+            if len(inside) == len(out):
+                self._opened(owner).read(inside, out)
+                return
+            rows = np.empty((len(inside), *self.shape[1:]), self.dtype)
+            self._opened(owner).read(inside, rows)
+            out[places] = rows
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Pickle the parts by what they are: paths for files."""
+        return type(self), (self.parts, self.paths)
