@@ -16,6 +16,7 @@ from collections.abc import Callable, Iterator
 from time import perf_counter
 from typing import Any
 
+from npdata.arrays.living import Living
 from npdata.arrays.per_process import this_process
 from npdata.dataset.progress import Bar
 from npdata.errors import ClosedError, LoaderError
@@ -199,11 +200,11 @@ def _raised(error: Exception) -> Iterator[Any]:
     yield
 
 
-_live: "weakref.WeakSet[Iteration]" = weakref.WeakSet()
+_live: "Living[Iteration]" = Living()
 
 
 def _forked() -> None:
-    for iteration in list(_live):
+    for iteration in _live.all():
         iteration.forked()
 
 

@@ -10,7 +10,6 @@ accelerator `to_device`'s.
 
 import functools
 import inspect
-import weakref
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, NamedTuple, Self
@@ -20,6 +19,7 @@ from numpy.typing import ArrayLike
 from torch.utils.data import IterableDataset, get_worker_info
 
 from npdata.arrays.flag import flag
+from npdata.arrays.living import Living
 from npdata.dataset.batch_memory import accelerator_of
 from npdata.dataset.collate import collate
 from npdata.dataset.html_table import table
@@ -194,7 +194,7 @@ class Loader:
         self._held: _Held | None = None
         self._sources = tuple(s for each in datasets_within(dataset) for s in each.sources)
         self._current: _Current | None = None
-        self._iterations: weakref.WeakSet[Iteration] = weakref.WeakSet()
+        self._iterations: Living[Iteration] = Living()
         self._closed = self._begun = False
 
     def __getstate__(self) -> dict[str, Any]:
@@ -374,7 +374,7 @@ class Loader:
     def close(self) -> None:
         """End all iterations and their threads; the dataset stays open. Idempotent."""
         self._closed = True
-        for iteration in list(self._iterations):
+        for iteration in self._iterations.all():
             iteration.cut_short()
         self._pipeline.buffers.clear()
         self._held = None

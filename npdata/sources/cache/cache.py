@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import Any, TypeAlias
 
 from npdata.arrays.free_memory import free_of_machine
+from npdata.arrays.living import Living
 from npdata.errors import FieldError
 from npdata.sources.cache.entry import OPENING, Entry, Plan, is_laid_out, lay_out
 from npdata.sources.cache.folder import Folder
@@ -105,7 +106,7 @@ class KeptInMemory(Kept):
         return self.__dict__ | {"_descriptor": None}
 
 
-_in_memory: "weakref.WeakSet[KeptInMemory]" = weakref.WeakSet()
+_in_memory: "Living[KeptInMemory]" = Living()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -159,7 +160,7 @@ class Cache:
             kept = KeptInFolder(plan=plan, limit=limit, place=self.folder)
             weakref.finalize(kept, folder.release, plan).atexit = False
             return kept
-        others = sum(kept.limit * kept.plan.chunk_bytes for kept in list(_in_memory))
+        others = sum(kept.limit * kept.plan.chunk_bytes for kept in _in_memory.all())
         room = (self.most if self.most is not None else (free_of_machine() or 0) // 2) - others
         return KeptInMemory(plan, max(0, min(plan.count, room // plan.chunk_bytes)))
 

@@ -9,7 +9,6 @@ may write to the file. One read at a time: h5py's own lock allows no more.
 
 import contextlib
 import importlib
-import weakref
 from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
@@ -20,6 +19,7 @@ from numpy.typing import NDArray
 
 from npdata.arrays.blocks import Blocks
 from npdata.arrays.dtypes import DType
+from npdata.arrays.living import Living
 from npdata.arrays.per_process import ForkSafeLock, PerProcess
 from npdata.errors import ChangedFileError, ClosedError, FormatError
 from npdata.sources.base import Access, Source
@@ -29,7 +29,7 @@ from npdata.sources.hdf5.external_files import ExternalFile, external_files
 from npdata.sources.hdf5.h5py_blocks import in_blocks
 from npdata.sources.hdf5.layout import Locking, open_file
 
-_over_other_files: "weakref.WeakSet[H5pySource]" = weakref.WeakSet()
+_over_other_files: "Living[H5pySource]" = Living()
 
 
 def filters_missing(codes: Iterable[int]) -> set[int]:
@@ -55,7 +55,7 @@ def close_other_files() -> None:
     HDF5 opens a file once for all who open it: a new virtual dataset would show rows of sources
     that were replaced since.
     """
-    for source in list(_over_other_files):
+    for source in _over_other_files.all():
         source.close_idle()
 
 

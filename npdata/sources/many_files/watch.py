@@ -18,6 +18,8 @@ import threading
 import weakref
 from collections.abc import Callable
 
+from npdata.arrays.living import Living
+
 _MODIFY, _ATTRIB, _CLOSE_WRITE, _MOVE_SELF, _DELETE_SELF = 0x2, 0x4, 0x8, 0x800, 0x400
 _DONT_FOLLOW = 0x02000000
 _ITSELF = _MOVE_SELF | _DELETE_SELF | _DONT_FOLLOW
@@ -41,7 +43,8 @@ class _Asked(ctypes.Structure):
     )
 
 
-_reporting: "weakref.WeakSet[Watch]" = weakref.WeakSet()
+_reporting: "Living[Watch]" = Living()
+os.register_at_fork(after_in_child=_reporting.clear)
 
 
 class Watch:
@@ -58,12 +61,10 @@ class Watch:
     def __init__(self) -> None:
         """Begin with no files."""
         self._descriptor = -1
-        self._process = os.getpid()
         self._events = 0
         self._known: set[bytes] = set()
         self._lock = threading.Lock()
-        others = sum(watch._process == self._process for watch in list(_reporting))
-        if _libc is not None and others < MOST_INSTANCES:
+        if _libc is not None and len(_reporting) < MOST_INSTANCES:
             self._descriptor = _libc.inotify_init1(os.O_NONBLOCK | os.O_CLOEXEC)
         self._ask: Callable[[], int] | None = None
         if _quick is not None and self._descriptor >= 0:

@@ -1,0 +1,43 @@
+"""Objects that are known as long as somebody else refers to them, whatever thread adds one.
+
+Idea: a dict of weak references, which C lists in one step. To iterate over a `weakref.WeakSet`
+while another thread adds to it raises RuntimeError. Invariant: it keeps nothing alive.
+"""
+
+import weakref
+from typing import Generic, TypeVar
+
+T = TypeVar("T")
+
+
+class Living(Generic[T]):
+    """Hashable objects, each until nobody else refers to it.
+
+    Examples:
+        >>> living, kept = Living(), frozenset("a")
+        >>> living.add(kept)
+        >>> living.add(frozenset("b"))
+        >>> living.all() == [kept]
+        True
+    """
+
+    def __init__(self) -> None:
+        """Begin with none."""
+        self._found: dict[weakref.ref[T], None] = {}
+
+    def add(self, value: T) -> None:
+        """Know of an object."""
+        found = self._found
+        found[weakref.ref(value, lambda reference: found.pop(reference, None))] = None
+
+    def all(self) -> list[T]:
+        """Give those that live, in the order in which they came."""
+        return [value for reference in list(self._found) if (value := reference()) is not None]
+
+    def clear(self) -> None:
+        """Know of none any more."""
+        self._found.clear()
+
+    def __len__(self) -> int:
+        """Give how many live."""
+        return len(self._found)
