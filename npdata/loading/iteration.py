@@ -1,9 +1,9 @@
 """One iteration of a loader: hands over what the prefetcher made, and counts it.
 
-Idea: batches arrive alone or in runs, and a few lie in a list until the loop receives them. C takes
-them out (`itertools.chain` of `map(list.pop, ...)`): most batches of a run cost no bytecode.
-Invariant: what lies in the list was not received, so the count is right after each batch, whenever
-an interrupt comes. One that comes in Python code of the iteration ends it.
+Idea: batches arrive alone or in runs. C makes and counts those of a run (`itertools.compress`), one
+when the loop asks for it: they cost no bytecode, and are in the cache when they are used.
+Invariant: a batch is counted when it is there, so the count is right whenever an interrupt comes.
+One that comes in Python code of the iteration ends it.
 """
 
 import contextlib
@@ -13,6 +13,7 @@ import os
 import threading
 import weakref
 from collections.abc import Callable, Iterator
+from operator import length_hint
 from time import perf_counter
 from typing import Any
 
@@ -28,11 +29,6 @@ from npdata.loading.readahead import Job
 from npdata.loading.stats import Counter
 from npdata.sampling.iteration import RunBatches
 from npdata.sources.base import Source
-
-AT_ONCE = 8
-"""So many batches of a run are made before the loop gets the first of them: a batch of 64 rows of
-128 bytes then takes 5.5 µs of one core, and 5.9 with Python code for each. With 16 it takes 0.2
-more, and with all of a run 0.8, since their tensors have left the cache when they are used."""
 
 
 class Received(itertools.chain[Any]):
@@ -63,13 +59,12 @@ class Iteration(Iterator[Iterator[Any]]):
         self._lock = threading.Lock()
         """Is held by the thread that asks for more."""
         self._made: Prefetcher[Job, Made] | None = None
-        self._run: Iterator[Any] | None = None
-        """The batches of the run that arrived last which were not made yet."""
+        self._run: Iterator[Any] = iter(())
+        """The batches of the run that arrived last which the loop has not received."""
+        self._turns: list[bool] = []
+        self._left = iter(self._turns)
+        """Something for each of them. To clear `_turns` ends the run."""
         self._error: Exception | None = None
-        self._rest: list[Any] = []
-        """What has arrived and was not received, the next at its end."""
-        self._turns: list[list[Any]] = []
-        """`_rest`, once for each of its batches that the loop takes before it asks for more."""
         self._count: int | None = None
         self._reading: Reading | None = None
         self._bar: Bar | None = None
@@ -101,8 +96,7 @@ class Iteration(Iterator[Iterator[Any]]):
             made = self._made
             if made is not None and made.process != this_process.number and made.is_threaded:
                 next(made)  # raises, also in the middle of a run
-            rest = self._rest or self._arrived()
-            turns = len(rest)
+            turns = length_hint(self._left) or self._arrived()
             if self._bar is not None:
                 self._bar.advance(self.counter.stats().short)
                 turns = 1
@@ -111,8 +105,9 @@ class Iteration(Iterator[Iterator[Any]]):
                 left = self._count - self.counter.batches
                 reading.end_of_dataloader = left == 1
                 turns = turns - 1 if 1 < turns == left else turns  # the last is given by itself
-            self._turns = [rest] * turns
-            return map(list.pop, self._turns)
+            first = [next(self._run)]  # raises where an interrupt has ended the run
+            given = itertools.chain(map(list.pop, [first]), itertools.islice(self._run, turns - 1))
+            return itertools.compress(given, self._left)
         except BaseException as error:
             self.close()
             if self._cut_short and isinstance(error, StopIteration):
@@ -123,16 +118,8 @@ class Iteration(Iterator[Iterator[Any]]):
             if asked:
                 lock.release()
 
-    def _arrived(self) -> list[Any]:
-        """Take the next batches of a run, or wait for those of the prefetcher."""
-        if self._run is not None:
-            rest = list(itertools.islice(self._run, AT_ONCE))
-            if rest:
-                rest.reverse()
-                self.counter.taken(rest)
-                self._rest = rest
-                return rest
-            self._run = None
+    def _arrived(self) -> int:
+        """Wait for the next run of the prefetcher, and give the number of its batches."""
         asked = perf_counter()
         if self._error is not None:
             raise self._error
@@ -141,16 +128,11 @@ class Iteration(Iterator[Iterator[Any]]):
                 raise StopIteration
             self._made = self._begin(self._begins())
             self._begins = None  # an iterator may outlive its loader
-        batches, sizes, nbytes, self._error = next(self._made)
-        if len(sizes) == 1:
-            rest = [next(batches)]
-        else:
-            rest = list(itertools.islice(batches, AT_ONCE))
-            rest.reverse()
-            self._run = batches
-        self.counter.arrived(asked, sizes, nbytes, rest)
-        self._rest = rest
-        return rest
+        self._run, sizes, nbytes, self._error = next(self._made)
+        self._turns = [True] * len(sizes)
+        self._left = iter(self._turns)
+        self.counter.arrived(asked, sizes, nbytes, self._left)
+        return len(sizes)
 
     def _begin(self, pipeline: Pipeline) -> Prefetcher[Job, Made]:
         """Begin to read, at the epoch that the sampler has coming by now."""
@@ -176,11 +158,11 @@ class Iteration(Iterator[Iterator[Any]]):
     def close(self) -> None:
         """End the iteration, and its threads."""
         self._lock = threading.Lock()  # an interrupt may have come before the other was known held
-        self._turns.clear()
         self.counter.ended = True
         self.counter.stop()
-        self._rest = []
-        self._run = self._begins = self._error = None
+        self._turns.clear()
+        self._run = iter(())
+        self._begins = self._error = None
         if self._made is not None:
             self._made.close()
         if self._reading is not None:
@@ -191,6 +173,7 @@ class Iteration(Iterator[Iterator[Any]]):
     def forked(self) -> None:
         """Let a child ask before it takes more of what its parent's threads made."""
         if self._made is not None and self._made.is_threaded:
+            self.counter.stop()
             self._turns.clear()
 
 

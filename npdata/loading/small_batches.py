@@ -183,7 +183,12 @@ def handed_out(fields: Any, batches: Batches) -> Made:
         made = map(list, zip(*[_parts(part, sizes, alike) for part in fields], strict=True))
     if isinstance(batches[0], MaskedRows):
         made = zip(made, [torch.from_numpy(rows.mask) for rows in batches], strict=True)
-    return Made(made, sizes, nbytes_of(fields))
+    return Made(_ended_by_an_error(made), sizes, nbytes_of(fields))
+
+
+def _ended_by_an_error(made: Iterator[Any]) -> Iterator[Any]:
+    """Give what is `made`, and nothing after an error, which may have come between two fields."""
+    yield from made
 
 
 def _parts(tensor: Tensor, sizes: list[int], alike: bool) -> Iterator[Tensor]:

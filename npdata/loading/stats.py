@@ -6,8 +6,10 @@ a run of small ones one, and figures are of one iteration. It prints nothing.
 """
 
 import time
-from collections.abc import Callable, Sequence, Sized
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, fields
+from operator import length_hint
+from typing import Any
 
 from npdata.dataset.html_table import table
 
@@ -105,10 +107,15 @@ class Counter:
     _used: float = 0.0
     _since: float = 0.0
     _until: float | None = None
-    _at: tuple[tuple[int, int, int], Sequence[int], int, int, Sized] = ((0, 0, 0), (), 0, 0, ())
+    _at: tuple[tuple[int, int, int], Sequence[int], int, Iterator[Any]] = (
+        (0, 0, 0),
+        (),
+        0,
+        iter(()),
+    )
     """Batches, samples and bytes before the run that arrived last; the samples of each batch of it,
-    the bytes of all; how many were taken from it, and which of them the loop has not received yet.
-    Replaced whole: no interrupt leaves half of it."""
+    the bytes of all; something for each that the loop has not received yet. Replaced whole: no
+    interrupt leaves half of it."""
 
     def __post_init__(self) -> None:
         """Note where the counts of the sources begin."""
@@ -119,30 +126,25 @@ class Counter:
         """The batches that the loop has received."""
         return self._received()[0]
 
-    def arrived(self, asked: float, sizes: Sequence[int], nbytes: int, rest: Sized) -> None:
+    def arrived(self, asked: float, sizes: Sequence[int], nbytes: int, left: Iterator[Any]) -> None:
         """Note batches of `sizes` samples, for which the loop asked at that time.
 
-        It has received all before, and takes the first of these out of `rest`.
+        It has received all before; `left` has a length hint, of those that it has not received yet.
         """
-        (batches, samples, before), whole, whole_bytes, _, _ = self._at
+        (batches, samples, before), whole, whole_bytes, _ = self._at
         if whole:
             self._used += asked - self._since
         self._since = time.perf_counter()
         self._waited += self._since - asked
         received = batches + len(whole), samples + sum(whole), before + whole_bytes
-        self._at = received, sizes, nbytes, len(rest), rest
-
-    def taken(self, rest: Sized) -> None:
-        """Note that the loop takes the next batches of the run out of `rest`."""
-        before, sizes, nbytes, taken, _ = self._at
-        self._at = before, sizes, nbytes, taken + len(rest), rest
+        self._at = received, sizes, nbytes, left
 
     def stop(self) -> None:
         """Note that the loop gets no more; idempotent."""
         if self._until is None:
             self._until = time.perf_counter()
             self._used += self._until - self._since if self._at[1] else 0.0
-        self._at = self._received(), (), 0, 0, ()
+        self._at = self._received(), (), 0, iter(())
 
     def stats(self) -> LoaderStats:
         """Give the counts as they are now."""
@@ -161,7 +163,7 @@ class Counter:
 
     def _received(self) -> tuple[int, int, int]:
         """Give the batches, samples and bytes that the loop has received."""
-        (batches, samples, before), sizes, nbytes, taken, rest = self._at
-        given = sizes[: taken - len(rest)]
+        (batches, samples, before), sizes, nbytes, left = self._at
+        given = sizes[: len(sizes) - length_hint(left)]
         nbytes = nbytes * sum(given) // max(1, sum(sizes))
         return batches + len(given), samples + sum(given), before + nbytes
