@@ -245,9 +245,18 @@ class NumpyDataset(Overview, FromFiles, Splits, Summed, Dataset[Any]):
         """
         if self._closed or not self._gathers_only or isinstance(indices, _WITH_MORE):
             return None
-        values = self._gathered(indices, allocate)[1]
+        return self.stacked_rows(row_numbers(indices, self._length), allocate)
+
+    def stacked_rows(self, rows: Rows, allocate: Allocate) -> Any:
+        """Give the same of `rows` (int64, each in [0, len)), which are not looked at again.
+
+        Only where `gathers_only`.
+        """
+        if self._closed:
+            self._require_open()
+        values = [field.stack(rows, allocate) for field in self._fields]
         plain = self._form.names is None and not self._form.bare
-        return list(values) if plain else self._form.build(values)
+        return values if plain else self._form.build(tuple(values))
 
     @property
     def gathers_only(self) -> bool:

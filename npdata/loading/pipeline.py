@@ -89,8 +89,9 @@ class Pipeline:
     def start(self, batches: Iterator[Any]) -> Prefetcher[Job, Made]:
         """Begin to make the batches of these row numbers, one by one or in runs."""
         schedule = self.schedule
-        in_runs = schedule.run > 1 and isinstance(batches, RunBatches)
-        gathered = Gathered.of(self.dataset) if in_runs else None
+        gathered = None
+        if schedule.run > 1 and isinstance(batches, RunBatches):
+            gathered = Gathered.of(self.dataset, batches.rows)
         jobs = self._jobs(batches if gathered is None else runs_of(batches, schedule.run))
         allocate: Allocate = pinned_memory if schedule.pinned else plain_memory
         if self.reuses and not schedule.pinned:

@@ -2,9 +2,10 @@
 
 Idea: a batch of a few KiB costs more in Python than in copying, so the rows of many are gathered
 together; each batch is then a tensor of its own over a part of that memory, which no other batch
-has a row of. Invariant: batches, errors and counts are those of batches made one by one: where a
-run fails, its batches are made again, each by itself, up to the one that cannot be. A run holds at
-most `RUN_BYTES`, so that is the most that a batch which is kept keeps alive.
+has a row of. Row numbers are not looked at: the sampler numbers no others. Invariant: batches,
+errors and counts are those of batches made one by one: where a run fails, its batches are made
+again, each by itself, up to the one that cannot be. A run holds at most `RUN_BYTES`, so that is the
+most that a batch which is kept keeps alive.
 """
 
 import itertools
@@ -70,8 +71,10 @@ class Gathered:
     chosen: NDArray[np.int64] | None
 
     @classmethod
-    def of(cls, dataset: Any) -> "Gathered | None":
-        """Look for it in a dataset, or a `Subset` of one; None where there is more to a batch.
+    def of(cls, dataset: Any, rows: int = 0) -> "Gathered | None":
+        """Look for it in a dataset, or a `Subset` of one, of at least `rows` rows.
+
+        None where there is more to a batch.
 
         Examples:
             >>> inner = npdata.NumpyDataset(np.arange(5))
@@ -84,7 +87,7 @@ class Gathered:
         if found is None:
             return None
         inner, chosen = found
-        if not is_direct(inner) or not inner.gathers_only:
+        if rows > len(dataset) or not is_direct(inner) or not inner.gathers_only:
             return None
         return cls(dataset=inner, chosen=chosen)
 
@@ -131,15 +134,15 @@ class RunTask:
             fields = self._fields(run)
         except Exception as error:
             return self._singly(run, error)  # made one by one, they tell which of them it is
-        return self._singly(run, None) if fields is None else handed_out(fields, run.batches)
+        return handed_out(fields, run.batches)
 
     def _fields(self, run: RunRows) -> Any:
         chosen = self.gathered.chosen
         rows = run.rows if chosen is None else chosen[run.rows]
-        fields = self.gathered.dataset.stacked(rows, self.one.allocate)
-        return fields if fields is None else cast(fields, self.one.dtype)
+        # To look at the row numbers again would wait for the interpreter once more: 1.08 times.
+        return cast(self.gathered.dataset.stacked_rows(rows, self.one.allocate), self.one.dtype)
 
-    def _singly(self, run: RunRows, failed: Exception | None) -> Made:
+    def _singly(self, run: RunRows, failed: Exception) -> Made:
         made: list[Made] = []
         for number, rows in enumerate(run.batches, run.first):
             try:
@@ -150,8 +153,7 @@ class RunTask:
                 failed = error
                 break
         else:
-            if failed is not None:
-                raise failed  # of no batch: a signal handler of the user raised it
+            raise failed  # of no batch: a signal handler of the user raised it
         batches = itertools.chain.from_iterable(each.batches for each in made)
         sizes = [size for each in made for size in each.sizes]
         return Made(batches, sizes, sum(each.nbytes for each in made), failed)

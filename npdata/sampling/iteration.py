@@ -65,6 +65,11 @@ class RunBatches(Iterator[Any]):
         return self._cursor.state(start, self._run, consumed)
 
     @property
+    def rows(self) -> int:
+        """The rows of the dataset that the sampler numbers: each row number is in [0, rows)."""
+        return self._cursor.epochs.recipe.rows
+
+    @property
     def count(self) -> int:
         """The number of batches of this run, from its beginning."""
         run = self._cursor.next_run(peek=True) if self._run is None else self._run

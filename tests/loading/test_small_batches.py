@@ -183,6 +183,21 @@ class TooMany(BlockBatchSampler):
     rows = 95
 
 
+class Damaged(npdata.Source):
+    """A hundred numbers, of which one cannot be read."""
+
+    shape, dtype, where = (100,), np.dtype(np.int64), "damaged numbers"
+    access = npdata.Access(kind="library", reason="read one by one")
+
+    def __init__(self, row: int) -> None:
+        self.row = row
+
+    def read(self, indices: np.ndarray, out: np.ndarray) -> None:
+        if self.row in indices:
+            raise OSError(f"row {self.row} is damaged")
+        out[...] = indices
+
+
 class TestErrors:
     @pytest.mark.parametrize("threads", THREADS)
     def test_one_is_raised_in_the_place_of_its_batch(self, threads: Any) -> None:
@@ -215,6 +230,21 @@ class TestErrors:
         assert len(got) == 23
         assert torch.equal(torch.cat(got), torch.from_numpy(X[:92]))
         assert loader.state_dict()["position"] == 92
+
+    @pytest.mark.parametrize("threads", THREADS)
+    @pytest.mark.parametrize("batches", range(9))
+    def test_one_of_a_source_is_raised_wherever_in_a_run_it_comes(
+        self, batches: int, threads: Any
+    ) -> None:
+        ds = NumpyDataset(Y[:100], Damaged(4 * batches + 3))
+        loader = Loader(ds, 4, num_threads=threads)
+        assert loader.describe().run > 1
+        got = []
+        with pytest.raises(OSError, match=r"row \d+ is damaged") as caught:
+            got.extend(loader)
+        assert f"in batch {batches} of this iteration" in caught.value.__notes__[0]
+        assert [batch[1].tolist() for batch in got] == Y[: 4 * batches].reshape(-1, 4).tolist()
+        assert loader.state_dict()["position"] == 4 * batches
 
     def test_a_dataset_that_is_closed(self) -> None:
         ds = NumpyDataset(X)
