@@ -4,8 +4,8 @@
 `examine` looks at one: `links` refuses what points outside the file (`external_files` watches it
 where that is allowed), `layout` reads what HDF5 knows of it (with `chunk_table`), `decide` decides
 how to read it and `verify_offsets` checks that against the file. Rows then come out of the file's
-map (`mapped`), out of decoded chunks (`decoded`, `decoded_rows`, `chunk_cache`; both `chunked`,
-with `tiling`), or through h5py (`h5py_rows`). h5py is imported in this folder only.
+map (`mapped`), out of decoded chunks (`decoded`, `decoded_rows`, `kept_rows`, `chunk_cache`; all
+`chunked`, with `tiling`), or through h5py (`h5py_rows`). h5py is imported in this folder only.
 """
 
 from npdata.sources.hdf5.anndata_genes import require_same_genes

@@ -26,6 +26,7 @@ from npdata.sources.hdf5.chunk_table import ChunkTable
 from npdata.sources.hdf5.chunked import ChunkedSource, ChunkSpec, Opened
 from npdata.sources.hdf5.codecs.pipeline import decode_chunk
 from npdata.sources.hdf5.decoded_rows import DecodedRows
+from npdata.sources.hdf5.kept_rows import KeptRows
 from npdata.sources.hdf5.layout import LayoutKeeper
 
 
@@ -158,10 +159,11 @@ class DecodedSource(ChunkedSource):
 
     def select(self, indices: NDArray[np.int64], out: "torch.Tensor") -> bool:
         """Gather the rows into a tensor, where they are kept in place."""
-        if self._kept is None:
+        state = None if self._kept is None else self._state.get()
+        if not isinstance(state, KeptRows):
             return False
         self.check()
-        return self._state.get().select(indices, out)
+        return state.select(indices, out)
 
     def will_need(self, first: int, stop: int) -> None:
         """Decode the chunks of these rows before they are asked for, into half of the cache."""
@@ -170,7 +172,7 @@ class DecodedSource(ChunkedSource):
     def dont_need(self, first: int, stop: int) -> None:
         """Let the kernel take rows out of memory that lie in a file of decoded chunks."""
         state = self._state.made()
-        if state is not None:
+        if isinstance(state, KeptRows):
             state.dont_need(first, stop)
 
     def cached(self, cache: Cache) -> Source:
@@ -186,16 +188,14 @@ class DecodedSource(ChunkedSource):
         """Close files until the next read; decoded chunks stay."""
         super().close_idle()
         state = self._state.made()
-        if state is not None and state.entry is not None:
-            state.entry.close_idle()
+        if isinstance(state, KeptRows):
+            state.close_idle()
 
     def close(self) -> None:
         """Close files and drop the decoded chunks."""
         super().close()
         state = self._state.take()
         if state is not None:
-            if state.entry is not None:
-                state.entry.close()
             state.forget()
         self._keep_in(None)
 
@@ -204,5 +204,7 @@ class DecodedSource(ChunkedSource):
         return type(self), (self._origin, self._spec, self._kept)
 
 
-def _opened(origin: ChunkOrigin, spec: ChunkSpec, kept: Kept | None) -> DecodedRows:
-    return DecodedRows(origin.table, spec, origin.decode, kept)
+def _opened(origin: ChunkOrigin, spec: ChunkSpec, kept: Kept | None) -> DecodedRows | KeptRows:
+    if kept is None:
+        return DecodedRows(origin.table, spec, origin.decode)
+    return KeptRows(kept.open(), origin.table, spec, origin.decode)

@@ -1,15 +1,13 @@
-"""Rows gathered from decoded chunks, wherever those lie: in the chunk cache, or in a file.
+"""Rows gathered from decoded chunks, which lie in the chunk cache.
 
 Idea: a plan says which chunks a read needs; the cache gives references to them, decoding what is
-not there, and the copy kernel gathers from the whole span of addresses in which they lie. With a
-`Kept`, threads look for a chunk there before they decode it, and write it there afterwards; once
-all are there and hold whole rows, they are gathered like those of a `.npy`. Invariant: references
-are held until the gather has ended, so no chunk moves or goes meanwhile.
+not there, and the copy kernel gathers from the whole span of addresses in which they lie. Long runs
+of rows are copied by slices. Invariant: references are held until the gather has ended, so no chunk
+moves or goes meanwhile.
 """
 
 import functools
 import threading
-import warnings
 import weakref
 from collections.abc import Callable
 from typing import Any
@@ -17,13 +15,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from npdata.arrays.gather import RowTable, without_threads
-from npdata.arrays.lazy_torch import torch
+from npdata.arrays.gather import without_threads
 from npdata.arrays.per_process import cores
-from npdata.errors import CacheWarning
 from npdata.sources.base import rows_of_runs
-from npdata.sources.cache.cache import Kept
-from npdata.sources.cache.entry import Entry
 from npdata.sources.hdf5.chunk_cache import chunk_cache
 from npdata.sources.hdf5.chunk_memory import Chunk
 from npdata.sources.hdf5.chunk_places import ChunkPlaces, Span
@@ -45,43 +39,27 @@ LONG_RUN = 32
 class DecodedRows:
     """The rows of one source in one process: its chunk table, its chunks, and counts."""
 
-    def __init__(
-        self, table: ChunkTable, spec: ChunkSpec, decode: Decode, kept: Kept | None
-    ) -> None:
-        """Cut rows as `spec` says; `decode` must not refer to the source.
-
-        OSError where the file of `kept` cannot be opened.
-        """
+    def __init__(self, table: ChunkTable, spec: ChunkSpec, decode: Decode) -> None:
+        """Cut rows as `spec` says; `decode` must not refer to the source."""
         self.table = table
         self.spec = spec
         self.cache = chunk_cache()
-        self.entry = None if kept is None else kept.open()
+        self.chunks = SourceChunks(spec.chunk_bytes, decode)
+        self.forget = weakref.finalize(self, self.cache.forget, self.chunks)
         tiling = spec.tiling
-        self._whole_rows = tiling.count == 1 and tiling.seamless and table.complete
+        self.whole_rows = tiling.count == 1 and tiling.seamless and table.complete
+        """Whether a chunk is rows, end to end, and all of them were written."""
         self._count = len(table)
         self._few_cores = cores() <= FEW_CORES
-        self._decode = decode
         self._fill = np.frombuffer(spec.fill, np.uint8)
         self._reused: dict[int, int] = {}
         """A count for each thread, which no other thread changes."""
         self._span: Span | None = None
-        self._rows: RowTable | None = None
-        self._warned = False
-        self._decoded_before = 0
-        self._begin()
-
-    def _begin(self) -> None:
-        entry, decode = self.entry, self._decode
-        if entry is not None:
-            decode = functools.partial(_found_or_decoded, entry, decode)
-        self.chunks = SourceChunks(self.spec.chunk_bytes, decode)
-        self.forget = weakref.finalize(self, self.cache.forget, self.chunks)
 
     @property
     def decoded(self) -> int:
         """How many chunks were decoded here so far."""
-        found = 0 if self.entry is None else self.entry.found
-        return self._decoded_before + self.chunks.decoded - found
+        return self.chunks.decoded
 
     @property
     def reused(self) -> int:
@@ -90,89 +68,8 @@ class DecodedRows:
 
     def read(self, indices: NDArray[np.int64], out: NDArray[Any]) -> None:
         """Gather rows; what is missing is decoded first."""
-        if self.entry is None:
-            self._gather(indices, out)
-        else:
-            self._copy(
-                self.entry,
-                lambda rows: rows.gather(indices, out),
-                lambda: self._gather(indices, out),
-            )
-
-    def read_runs(
-        self, starts: NDArray[np.int64], stops: NDArray[np.int64], out: NDArray[Any]
-    ) -> None:
-        """Copy the runs of rows `[starts[k], stops[k])` end to end; long ones not row by row."""
-        pieces = Pieces.of_runs(starts, stops, self.spec.tiling.chunk_rows)
-        if not self._whole_rows or len(out) <= LONG_RUN * len(pieces):
-            self.read(rows_of_runs(starts, stops), out)
-        elif self.entry is None:
-            self._copy_pieces(pieces, out)
-        else:
-            bounds = zip(starts.tolist(), stops.tolist(), strict=True)
-            self._copy(
-                self.entry,
-                lambda rows: np.concatenate([rows.array[a:b] for a, b in bounds], out=out),
-                lambda: self._copy_pieces(pieces, out),
-            )
-
-    def _copy(
-        self,
-        entry: Entry,
-        from_rows: Callable[[RowTable], object],
-        from_chunks: Callable[[], object],
-    ) -> None:
-        """Copy from the rows in place, or else from chunks, and again from these if need be."""
-        if entry.intact():
-            rows = self._rows_in_place(entry)
-            if rows is None:
-                from_chunks()
-            else:
-                from_rows(rows)
-            if entry.intact():
-                if entry.trouble is not None:
-                    self._warn(f"no more rows are kept: {entry.trouble}")
-                return
-        self._leave(entry)
-        from_chunks()
-
-    def select(self, indices: NDArray[np.int64], out: "torch.Tensor") -> bool:
-        """Gather rows into a tensor, where they are kept in place; False where they are not.
-
-        It spares a tenth of a batch of 256 rows of 3 KiB, which views of the tensor as arrays cost.
-        """
-        entry = self.entry
-        if entry is None or not entry.complete or not entry.intact():
-            return False
-        rows = self._rows_in_place(entry)
-        if rows is None or not rows.typed or not len(indices):
-            return False
-        rows.select(indices, out)
-        return entry.intact()
-
-    def _rows_in_place(self, entry: Entry) -> RowTable | None:
-        """Give the rows where they are kept; None where chunks are tiles, or not all are there."""
-        if self._rows is None and entry.complete and self._whole_rows:
-            self._rows = RowTable.of(entry.rows(self.spec.shape, self.spec.dtype))
-            self.chunks.clear()
-        return self._rows
-
-    def _leave(self, entry: Entry) -> None:
-        """Decode as without a cache, since the file was cut short and its map must not be read."""
-        self._decoded_before = self.decoded
-        self.forget()
-        self.entry = self._rows = None
-        self._begin()
-        self._warn("its file was cut short, and rows are decoded as without it")
-
-    def _warn(self, what: str) -> None:
-        if not self._warned:
-            self._warned = True
-            warnings.warn(CacheWarning(f"cache of {self.spec.where}: {what}"), stacklevel=2)
-
-    def _gather(self, indices: NDArray[np.int64], out: NDArray[Any]) -> None:
         tiling, nbytes = self.spec.tiling, self.chunks.nbytes
-        if self._whole_rows and self._gather_whole(indices, out):
+        if self.whole_rows and self._gather_whole(indices, out):
             return
         blocks, within = np.divmod(indices, tiling.chunk_rows)
         within *= tiling.tile_bytes
@@ -182,6 +79,16 @@ class DecodedRows:
             steps.sort(key=lambda step: not self._is_there(step))
         for step in steps:
             self._gather_step(step, within, out)
+
+    def read_runs(
+        self, starts: NDArray[np.int64], stops: NDArray[np.int64], out: NDArray[Any]
+    ) -> None:
+        """Copy the runs of rows `[starts[k], stops[k])` end to end; long ones not row by row."""
+        pieces = Pieces.of_runs(starts, stops, self.spec.tiling.chunk_rows)
+        if not self.whole_rows or len(out) <= LONG_RUN * len(pieces):
+            self.read(rows_of_runs(starts, stops), out)
+        else:
+            self._copy_pieces(pieces, out)
 
     def _gather_whole(self, indices: NDArray[np.int64], out: NDArray[Any]) -> bool:
         """Gather rows each of which one chunk holds; False where one read may not hold so many.
@@ -309,27 +216,7 @@ class DecodedRows:
 
     def will_need(self, first: int, stop: int) -> None:
         """Decode the chunks of these rows before they are asked for, into half of the cache."""
-        entry, tiling = self.entry, self.spec.tiling
-        if entry is not None and self._rows is not None:
-            entry.will_need(first * tiling.tile_bytes, (stop - first) * tiling.tile_bytes)
-            return
+        tiling = self.spec.tiling
         blocks = range(first // tiling.chunk_rows, -(-stop // tiling.chunk_rows))
         stored = self.table.span(blocks.start * tiling.count, blocks.stop * tiling.count)
         self.cache.announce(self.chunks, stored[: self.cache.budget // 2 // self.chunks.nbytes])
-
-    def dont_need(self, first: int, stop: int) -> None:
-        """Let the kernel take rows out of memory that lie in a file."""
-        entry, row_bytes = self.entry, self.spec.tiling.tile_bytes
-        if entry is not None and self._rows is not None:
-            entry.dont_need(first * row_bytes, (stop - first) * row_bytes)
-
-
-def _found_or_decoded(
-    entry: Entry, decode: Decode, number: int, out: NDArray[np.uint8], ahead: bool
-) -> Chunk | None:
-    """Give a chunk that is kept, after decoding it where it was not; None: it is in `out`."""
-    kept = entry.find(number, out)
-    if kept is None:
-        decode(number, out, ahead)
-        kept = entry.keep(number, out)
-    return None if kept is None else Chunk(kept)
