@@ -10,6 +10,7 @@ import functools
 import statistics
 import time
 from collections.abc import Callable, Sequence
+from typing import TypeAlias
 
 import numpy as np
 
@@ -18,6 +19,8 @@ from npdata.cli.bench.methods import Batches, Rows, methods_of, read
 from npdata.cli.bench.report import ORDERS, Figure, Kind, Method, OrderName, Report
 from npdata.cli.bench.target import Target
 from npdata.sampling.sampler import BlockBatchSampler
+
+Turn: TypeAlias = tuple[OrderName, Method]
 
 _ROUNDS, _PASS_SECONDS, _PASS_BATCHES = 5, 0.5, 8
 """At most so many rounds; a pass has so many seconds and batches where the time is enough."""
@@ -38,8 +41,45 @@ def measure(target: Target, *, helpers: int, seconds: float, show: Callable[[str
     methods, not_measured = methods_of(about, helpers=helpers)
     show("reading the first rows")
     rows = _warm_up(target, seconds=seconds / 10)
-    figures: list[Figure] = []
-    turns: dict[tuple[OrderName, Method], Candidate] = {}
+    turns, figures, too_slow = _compared(target, methods, rows, seconds=seconds, show=show)
+    spent = time.perf_counter() - begun
+    share = max(seconds / 3, seconds - spent) / max(1, len(turns))
+    rounds = max(1, min(_ROUNDS, int(share / _PASS_SECONDS)))
+    passes = _timed(turns, rounds, share=share, show=show)
+    figures += [
+        Figure(
+            order=order,
+            method=method,
+            passes=tuple(one.steady_rate for one in each),
+            seconds_to_first_row=statistics.median(one.first for one in each),
+        )
+        for (order, method), each in passes.items()
+    ]
+    return Report(
+        conditions=about,
+        rows_measured=rows,
+        rounds=rounds,
+        pass_seconds=share / rounds,
+        seconds=time.perf_counter() - begun,
+        figures=tuple(figures),
+        not_measured=(*not_measured, *too_slow),
+    )
+
+
+def _compared(
+    target: Target,
+    methods: Sequence[Method],
+    rows: int,
+    *,
+    seconds: float,
+    show: Callable[[str], None],
+) -> tuple[dict[Turn, Candidate], list[Figure], list[str]]:
+    """Give what is to be timed, all of the same rows, estimates, and what is left out and why.
+
+    Methods for which a batch takes too long are estimated, or left out where they have helpers.
+    """
+    about, figures, too_slow = target.about, [], []
+    turns: dict[Turn, Candidate] = {}
     for order, shuffle in ORDERS.items():
         show(f"{order}: comparing the rows")
         batches = functools.partial(
@@ -61,13 +101,17 @@ def measure(target: Target, *, helpers: int, seconds: float, show: Callable[[str
             rate = slow[method.kind]
             if method.helpers:
                 took = f"a batch takes about {about.batch_size / rate:.2g} s"
-                not_measured.append(f"{order}: {method.name}: {took}")
+                too_slow.append(f"{order}: {method.name}: {took}")
             else:
                 figures.append(Figure(order=order, method=method, passes=(rate,), estimate=True))
-    spent = time.perf_counter() - begun
-    share = max(seconds / 3, seconds - spent) / max(1, len(turns))
-    rounds = max(1, min(_ROUNDS, int(share / _PASS_SECONDS)))
-    passes: dict[tuple[OrderName, Method], list[Pass]] = {turn: [] for turn in turns}
+    return turns, figures, too_slow
+
+
+def _timed(
+    turns: dict[Turn, Candidate], rounds: int, *, share: float, show: Callable[[str], None]
+) -> dict[Turn, list[Pass]]:
+    """Let all take turns, each for about `share` seconds in all."""
+    passes: dict[Turn, list[Pass]] = {turn: [] for turn in turns}
     for number in range(rounds):
         for (order, method), candidate in turns.items():
             # A batch may take longer than a pass should; no method takes more than its share.
@@ -77,24 +121,7 @@ def measure(target: Target, *, helpers: int, seconds: float, show: Callable[[str
                 limits = {"seconds": share / rounds, "most_seconds": left}
                 one = time_pass(candidate, batches=_PASS_BATCHES, **limits)
                 passes[order, method].append(one)
-    figures += [
-        Figure(
-            order=order,
-            method=method,
-            passes=tuple(one.steady_rate for one in each),
-            seconds_to_first_row=statistics.median(one.first for one in each),
-        )
-        for (order, method), each in passes.items()
-    ]
-    return Report(
-        conditions=about,
-        rows_measured=rows,
-        rounds=rounds,
-        pass_seconds=share / rounds,
-        seconds=time.perf_counter() - begun,
-        figures=tuple(figures),
-        not_measured=tuple(not_measured),
-    )
+    return passes
 
 
 def _warm_up(target: Target, *, seconds: float) -> int:

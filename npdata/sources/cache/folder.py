@@ -163,7 +163,7 @@ class Folder:
                 with self._locked():
                     given = function()
                 result.set_result(given)
-            except BaseException as error:
+            except BaseException as error:  # the caller raises it
                 result.set_exception(error)
 
         threading.Thread(target=call, name="npdata-cache", daemon=True).start()

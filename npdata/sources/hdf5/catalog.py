@@ -154,7 +154,7 @@ def _leads_outside(file: h5py.File, name: str) -> bool:
 def _listed(opened: OpenedFile, name: str, *, inside: bool) -> Listed:
     try:
         return Listed(name=name, examined=examine(opened, name, inside=inside))
-    except Exception as error:
+    except Exception as error:  # one that is damaged, however, does not hide the others
         reason = str(error)
         for where in (f"{opened.path}::/{name}", f"{opened.path}::{name}"):
             reason = reason.removeprefix(where).lstrip(": ")

@@ -204,7 +204,7 @@ class ChunkCache:
                     self._drop_source(message)
                 else:
                     self._take_announcement(*message)
-        except BaseException as error:
+        except BaseException as error:  # nobody may wait for ever
             if isinstance(message, _Request):
                 message.reply.put(error)
             self._begin_anew(error)
@@ -278,7 +278,7 @@ class ChunkCache:
                 self._threads_ahead.discard(threading.get_ident())
                 for (key, memory), result in zip(jobs, done, strict=True):
                     self._publish(key, memory, result, ahead)
-        except BaseException as error:
+        except BaseException as error:  # nobody may wait for ever
             self._begin_anew(error)
         return True
 
@@ -352,7 +352,7 @@ def _decode(key: Key, memory: NDArray[np.uint8], ahead: bool) -> Chunk | BaseExc
     chunks, number = key
     try:
         return chunks.decode(number, memory, ahead)
-    except BaseException as error:
+    except BaseException as error:  # who waits for the chunk raises it
         return error
 
 

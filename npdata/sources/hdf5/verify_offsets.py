@@ -30,7 +30,7 @@ def verify_offsets(dataset: h5py.h5d.DatasetID, layout: Layout) -> str | None:
             found = file.read(int(layout.chunks.offsets[entry]), size)
             if found != bytes(stored) or mask != layout.chunks.mask(entry):
                 return f"the chunk at {place} is not where HDF5 lists it"
-    except Exception as error:
+    except Exception as error:  # whatever it is, h5py reads the rows, and says so
         return f"its chunks could not be checked: {error}"
     finally:
         file.close()
