@@ -11,9 +11,9 @@ A message says what was got, what was expected, where (file, field, index) and w
     │   │   └── TruncatedError             a file that holds less than it declares
     │   ├── MemberNotFoundError (KeyError) a member or dataset that is not there
     │   ├── UnsupportedSourceError (TypeError) an argument that is no source of rows
-    │   ├── ExternalDataError          data that a file keeps in other files
-    │   ├── DirectAccessError          a dataset that only h5py can read, where that was ruled out
-    │   └── FileLockError              a file whose lock the system or a writer refuses
+    │   ├── ExternalDataError              data that a file keeps in other files
+    │   ├── DirectAccessError              a dataset that only h5py can read, and it was ruled out
+    │   └── FileLockError                  a file whose lock the system or a writer refuses
     ├── ChangedFileError (RuntimeError)    a file that is not the one that was opened
     ├── ClosedError (ValueError)           use after close()
     ├── FieldError (ValueError)            fields that make no dataset together
@@ -33,6 +33,7 @@ A message says what was got, what was expected, where (file, field, index) and w
     └── ForkError (RuntimeError)           an iterator with threads, used in a forked process
 
 `StateWarning` (UserWarning) names a state that `set_epoch` contradicts, or that counts too much.
+`RandomnessWarning` (UserWarning) names random numbers that are alike, or depend on the threads.
 `PaddingWarning` (UserWarning) names rows that a trainer's predictions repeat.
 `WindowWarning` (UserWarning) names a window of more decoded chunks than memory holds.
 `BordersWarning` (UserWarning) names borders of windows that may be lengths; none is changed.

@@ -220,9 +220,13 @@ class FromFiles(metaclass=_Named):
             groups: the groups to take, in this order: what stands for the wildcard, or whole paths.
             options: options of `NumpyDataset`, and datasets by name, as `image="x"`.
 
-        Raises `FieldError` (a ValueError) where no dataset is named, a glob finds nothing or a file
-        comes twice, `MemberNotFoundError` (a KeyError), `DirectAccessError`, `ExternalDataError`,
-        `FileLockError` (each a ValueError).
+        Raises:
+            FieldError: a ValueError, where no dataset is named, a glob finds nothing or a file
+                comes twice.
+            MemberNotFoundError: a KeyError, for a dataset that is not there.
+            DirectAccessError: a ValueError, for `access="direct"` where only h5py can read.
+            ExternalDataError: a ValueError, for data in other files without `allow_external`.
+            FileLockError: a ValueError, for a file that cannot be locked.
 
         Examples:
             >>> npdata.NumpyDataset.from_hdf5("d.h5", "x", "y")[0][1]

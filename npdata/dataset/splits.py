@@ -76,9 +76,11 @@ class Splits:
             folds: in place of `fraction`, a list of so many pairs (train, test), of which the
                 second ones together hold every row once.
 
-        Raises `SamplerError` (a ValueError) for a fraction outside [0, 1] or shares that do not sum
-        to 1, `FieldError` (a ValueError) where there are no two recordings or files, and for
-        windows that share rows, unless `by` or `groups` says which stay together.
+        Raises:
+            SamplerError: a ValueError, for a fraction outside [0, 1], or shares that do not sum
+                to 1.
+            FieldError: a ValueError, where there are no two recordings or files, and for windows
+                that share rows, unless `by` or `groups` says which stay together.
 
         Examples:
             >>> train, test = npdata.NumpyDataset("x.npy").split(0.8, seed=1)

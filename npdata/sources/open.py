@@ -68,8 +68,12 @@ def open_source(
         shape: of a raw file, rows first; one size may be -1. None: (-1,).
         offset: the byte of a raw file at which its rows begin. None: 0.
 
-    Raises `FileNotFoundError`, `FormatError`, `MemberNotFoundError`, `TruncatedError` and
-    `UnsupportedSourceError`, all with the place and what to do.
+    Raises:
+        UnsupportedSourceError: a TypeError and a ValueError, for what is no source of rows.
+        FileNotFoundError: where there is no such file.
+        FormatError: a ValueError, for a file that is not what its name or header says, or of a
+            format that is not read; `TruncatedError` where it holds less than it declares.
+        MemberNotFoundError: a KeyError, for a member that is not there.
 
     Examples:
         >>> npdata.open_source("d.npz::y").shape
