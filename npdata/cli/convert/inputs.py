@@ -51,9 +51,13 @@ def open_inputs(
     opened: list[Array | LeftOut] = []
     files: list[str] = []
     attributes = 0
+    if how is not None and not any(map(_is_many, texts)):
+        raise UsageError(
+            f"--files is for a folder, or a glob in quotes, which the shell leaves as it is; "
+            f"{texts[0]} is one file"
+        )
     for text in texts:
-        path = split_member(text)[0]
-        if Path(path).is_dir() or (glob.has_magic(text) and not Path(path).exists()):
+        if _is_many(text):
             array = _many(text, raw, how)
             opened.append(array)
             files += _files(array.source.paths)
@@ -71,6 +75,11 @@ def open_inputs(
         reasons = "".join(f"\n  {where}: {why}" for where, why in left_out)
         raise ConvertError(f"{', '.join(texts)}: there is no array to convert{reasons}")
     return Inputs(arrays=arrays, files=tuple(files), left_out=left_out, attributes=attributes)
+
+
+def _is_many(text: str) -> bool:
+    path = split_member(text)[0]
+    return Path(path).is_dir() or (glob.has_magic(text) and not Path(path).exists())
 
 
 def _many(text: str, raw: RawLayout | None, how: ManyFiles | None) -> Array:

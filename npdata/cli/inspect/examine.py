@@ -6,6 +6,7 @@ array; only a path or a member that is not there raises. No rows are read.
 """
 
 import glob
+import os
 from collections import Counter
 from collections.abc import Hashable, Iterator
 from dataclasses import replace
@@ -59,6 +60,8 @@ def files_of(text: str, raw: RawLayout | None) -> list[str]:
     Raises `UsageError` for a folder or a glob without a file.
     """
     path, member = split_member(text)
+    if not path:
+        require_local(path)
     names: list[str] = []
     if Path(path).is_dir():
         if foreign_file(path) is not None:
@@ -82,7 +85,7 @@ def examine(text: str, raw: RawLayout | None, seen: Seen | None = None) -> FileR
     seen = Seen({}, Counter()) if seen is None else seen
     path, _ = split_member(text)
     require_local(path)
-    report = FileReport(path=path, bytes=Path(path).stat().st_size)
+    report = FileReport(path=path, bytes=os.stat(path).st_size)  # noqa: PTH116
     try:
         found = identify(text)
         report = replace(report, path=found.path, format=found.format)

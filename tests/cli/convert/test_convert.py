@@ -290,6 +290,12 @@ class TestManyFiles:
         assert "--files concatenate" in capsys.readouterr().err
         assert not (tmp_path / "all.npy").exists()
 
+    def test_of_a_glob_that_the_shell_expanded_are_refused(self, folder: Path, capsys) -> None:
+        target = folder / "all.h5"
+        assert convert(folder / "0.npy", folder / "1.npy", target, "--files", "stack") == 2
+        assert "a glob in quotes" in capsys.readouterr().err
+        assert not target.exists()
+
     def test_are_not_replaced_by_their_own_array(self, folder: Path) -> None:
         before = (folder / "7.npy").read_bytes()
         assert convert(folder, folder / "7.npy", "--files", "stack", "--force") != 0

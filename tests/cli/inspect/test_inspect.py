@@ -219,6 +219,7 @@ def test_a_damaged_file_is_a_line_with_the_reason_beside_the_others(
         (["empty"], "empty holds no file that ends in .npy, .npz, .h5, .hdf5"),
         (["d.zarr"], "d.zarr: it is Zarr, which npdata does not read"),
         (["empty/*.npy"], "empty/*.npy names no file"),
+        ([""], "the path is empty; '.' is this folder"),
         (["d.h5::nothing"], "no dataset 'nothing'"),
         (["packed.npz::nothing"], "no array 'nothing'"),
         (["x.npy::x"], "one array"),
