@@ -1,13 +1,15 @@
 """The examples run, and the pages that quote them tell the truth."""
 
 import importlib.util
+import itertools
 import subprocess
 import sys
 from pathlib import Path
 from types import ModuleType
 
 import pytest
-from pages import run_page
+from pages import blocks, run_page
+from processes import environment
 
 ROOT = Path(__file__).parent.parent
 
@@ -55,6 +57,28 @@ PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
 def test_code_on_a_page_runs_from_top_to_bottom(page: Path, in_folder: Path) -> None:
     run_page(page)
+
+
+NO_THREAD_OF_GLOO = """
+names = [path.read_text() for path in Path("/proc/self/task").glob("*/comm")]
+assert not [name for name in names if "gloo" in name], names
+"""
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="names of threads as Linux has them")
+def test_the_script_for_ranks_ends_the_process_group(in_folder: Path) -> None:
+    """Threads of gloo that outlive the script abort a rank now and then."""
+    script, data = itertools.islice(blocks(ROOT / "docs" / "distributed.md"), 2)
+    exec(data.code, {})
+    ranks = {"RANK": "0", "LOCAL_RANK": "0", "WORLD_SIZE": "1"}
+    done = subprocess.run(
+        [sys.executable, "-c", script.code + NO_THREAD_OF_GLOO],
+        capture_output=True,
+        text=True,
+        check=False,
+        env=environment(MASTER_ADDR="127.0.0.1", MASTER_PORT="0", **ranks),
+    )
+    assert done.returncode == 0, done.stderr
 
 
 def test_the_tour_runs(in_folder: Path) -> None:
