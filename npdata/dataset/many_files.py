@@ -34,6 +34,7 @@ from npdata.sources.many_files.find_files import Files, Found, find_files
 from npdata.sources.many_files.pair_files import pair_files
 from npdata.sources.many_files.stack import open_stack
 from npdata.sources.open import SourceLike, open_source
+from npdata.sources.sparse import Layout
 
 Check: TypeAlias = Literal["open", "first use"]
 
@@ -128,6 +129,7 @@ def concatenate(
     dtype: Any = None,
     ragged: Form | None = None,
     padding: float | None = None,
+    layout: Layout | Mapping[Any, Layout] | None = None,
     decode: Decode | Mapping[Any, Decode] | None = None,
     columns: Columns | Mapping[Any, Columns] | None = None,
     cache: CachePlace | Mapping[Any, CachePlace] | None = None,
@@ -153,6 +155,7 @@ def concatenate(
         dtype: as in `stack`.
         ragged: of samples of different lengths, as in `NumpyDataset`.
         padding: as in `NumpyDataset`.
+        layout: of sparse rows, as in `NumpyDataset`.
         decode: as in `NumpyDataset`; each file is decoded by its own attributes.
         columns: as in `NumpyDataset`.
         cache: as in `NumpyDataset`; each file is kept by itself.
@@ -177,7 +180,7 @@ def concatenate(
     raw = _raw(dtype, shape, offset)
     options: dict[str, Any] = {"dtype": None if raw else dtype, "decode": decode, "copy": copy}
     options |= {"columns": columns, "ragged": ragged, "padding": padding, "cache": cache}
-    options |= {"cache_bytes": cache_bytes, "transform": transform}
+    options |= {"cache_bytes": cache_bytes, "layout": layout, "transform": transform}
     options |= {"batch_transform": batch_transform}
     if isinstance(files, list | tuple) and not all(map(_is_path, files)):
         if any(isinstance(each, NumpyDataset) for each in files):

@@ -153,8 +153,8 @@ def _require_heeded(fields: Sequence[Field], options: Mapping[str, Any]) -> None
         several = next((field for field in fields if _holds(field.source, kind)), None)
         if lost and several is not None:
             raise FieldError(
-                f"{option}= is for {what} of one file, and those of several ({several.where}) are "
-                "dense rows: leave it out"
+                f"{option}= is for {what}, and not all parts of field {several.label!r} "
+                f"({several.where}) hold them: leave it out"
             )
         if lost:
             raise FieldError(

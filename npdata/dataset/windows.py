@@ -76,13 +76,7 @@ def windowed(
     different = dict.fromkeys([*anchor, *offsets.values()])
     plan = Windows.of(recordings, *different, stride=step, edge=edge)
     if not len(plan) and edge == "drop":
-        longest = int(recordings.lengths.max(initial=0))
-        lows, highs = zip(*map(ends_of, different), strict=True)
-        raise FieldError(
-            f"no window fits: one needs {plan.before + plan.after + 1} rows (offsets {min(lows)} "
-            f"to {max(highs)}), and the longest of {len(recordings)} recordings has {longest}; "
-            "take shorter windows, or edge='repeat' or 'zero'"
-        )
+        raise FieldError(_no_window_fits(plan, offsets, recordings))
     made = [
         f.over(
             WindowSource(f.source, plan, offsets[f.label])
@@ -94,6 +88,22 @@ def windowed(
     if mask:
         made += _masks(fields, offsets, plan, named)
     return Windowed(fields=tuple(made), plan=plan)
+
+
+def _no_window_fits(
+    plan: Windows, offsets: Mapping[str | int, Offsets], recordings: Recordings
+) -> str:
+    """Say which fields ask for more rows than the longest recording has, and where that lies."""
+    lengths = recordings.lengths
+    k = int(lengths.argmax())
+    first, stop = recordings.edges[k : k + 2].tolist()
+    ends = {label: ends_of(each) for label, each in offsets.items()}
+    asked = ", ".join(f"{low} to {high} of field {f!r}" for f, (low, high) in ends.items())
+    return (
+        f"no window fits: one needs {plan.before + plan.after + 1} rows (offsets {asked:.200}), "
+        f"and the longest of {len(recordings)} recordings has {stop - first}, from row {first} on; "
+        "take shorter windows, or edge='repeat' or 'zero'"
+    )
 
 
 def require_apart(windows: Windows | None) -> None:

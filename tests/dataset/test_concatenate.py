@@ -231,7 +231,9 @@ class TestBadInput:
             npdata.concatenate(f"{folder}/*.npy")
         with pytest.raises(errors.FieldError, match="comes twice"):
             npdata.concatenate([f"{folder}/npy/*.npy", f"{folder}/npy/x1.npy"])
-        with pytest.raises(errors.FieldError, match="layout= is no option of concatenate: leave"):
+        with pytest.raises(errors.FieldError, match="axis= is no option of concatenate: leave"):
+            npdata.concatenate([np.zeros(3)], axis=0)
+        with pytest.raises(errors.FieldError, match="layout= is for sparse rows, and field 0 has"):
             npdata.concatenate([np.zeros(3)], layout="csr")
         with pytest.raises(errors.FieldError, match="has no names"):
             npdata.concatenate([np.zeros(3)], label_from=len)

@@ -317,7 +317,7 @@ def test_sparse_rows_of_several_files_stay_sparse(tmp_path: Path, layout: Any) -
     files = f"{tmp_path}/*/hdf5.h5"
     ways = [
         NumpyDataset.from_hdf5(files, "X", layout=layout),
-        NumpyDataset(npdata.concatenate(f"{files}::X"), layout=layout),
+        npdata.concatenate(f"{files}::X", layout=layout),
         sum(NumpyDataset(f"{tmp_path}/{k}/hdf5.h5::X", layout=layout) for k in range(4)),
     ]
     rng = np.random.default_rng(0)
@@ -335,6 +335,8 @@ def test_sparse_rows_of_several_files_stay_sparse(tmp_path: Path, layout: Any) -
     narrow = NumpyDataset(npdata.csr([1.0], [0], [0, 1], (1, 3)), layout=layout)
     with pytest.raises(FieldError, match="they make no one field"):
         npdata.concatenate([narrow.fields[0].source, ways[2].fields[0].source])
+    with pytest.raises(FieldError, match="for sparse rows, and not all parts of field 0"):
+        npdata.concatenate([narrow.fields[0].source, np.zeros((1, 3))], layout="csr")
 
 
 def test_windows_of_sparse_rows_are_dense() -> None:

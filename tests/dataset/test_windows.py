@@ -432,3 +432,13 @@ def test_no_rows_have_no_windows(edge: Any) -> None:
     assert list(npdata.Loader(windows, 4)) == []
     with pytest.raises(FieldError, match="no window fits"):
         ds.windows(1)
+
+
+def test_windows_longer_than_every_recording_are_named_with_their_fields_and_the_longest() -> None:
+    ds = NumpyDataset(x=np.zeros((9, 3)), y=np.zeros(9), z=np.zeros(9))
+    told = (
+        r"needs 7 rows \(offsets -1 to 0 of field 'x', 2 to 5 of field 'y'\), and the longest of 3 "
+        "recordings has 4, from row 2 on; take shorter"
+    )
+    with pytest.raises(FieldError, match=told):
+        ds.windows({"x": (-1, 0), "y": range(2, 6)}, borders=[2, 6])
