@@ -8,7 +8,7 @@ It reads nothing and makes no thread.
 import inspect
 import os
 import sys
-from collections.abc import Iterator, Mapping, Sequence, Sized
+from collections.abc import Iterable, Iterator, Mapping, Sequence, Sized
 from types import FrameType
 from typing import Any
 
@@ -194,6 +194,13 @@ def batches_for(
         if order.get("weights") is not None and order["shuffle"] is False:
             order["shuffle"] = "block"  # the sampler's own default: draws are random by themselves
         return BlockBatchSampler(dataset, batch_size, **order)
+    iterable = isinstance(sampler, Iterable) or hasattr(sampler, "__getitem__")
+    if not iterable or isinstance(sampler, str) or hasattr(sampler, "__getitems__"):
+        raise LoaderError(
+            f"sampler={sampler!r:.60}: expected an iterable of batches of row numbers, or of row "
+            "numbers beside batch_size=; an order at random is shuffle=True, and a Subset has "
+            "its row numbers in subset.indices"
+        )
     drop_last = order.pop("drop_last")
     given = [name for name, value in order.items() if not _is(value, _ORDER[name])]
     single = isinstance(sampler, Sampler) and not isinstance(sampler, BatchSampler)

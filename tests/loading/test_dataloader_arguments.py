@@ -173,6 +173,9 @@ class TestSamplers:
             ({"sampler": [[0]], "indices": [1]}, "sampler= decides indices"),
             ({"batch_size": 2, "sampler": [0], "weights": np.ones(N)}, "sampler= decides weights"),
             ({"sampler": [[0]], "rank": 0, "world_size": 1}, "decides rank, world_size"),
+            ({"sampler": "random", "batch_size": 2}, "'random': expected an iterable of batches"),
+            ({"sampler": Subset(range(9), [3]), "batch_size": 2}, "row numbers in subset.indices"),
+            ({"sampler": iter}, "expected an iterable of batches"),
         ],
     )
     def test_what_they_decide_is_refused(self, ds, words, message) -> None:

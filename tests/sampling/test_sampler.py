@@ -15,6 +15,7 @@ from torch.utils.data import (
     Dataset,
     DistributedSampler,
     SequentialSampler,
+    Subset,
     TensorDataset,
 )
 
@@ -291,6 +292,12 @@ class TestErrors:
             ({"indices": [-1, 3]}, "indices from -1 to 3"),
             ({"indices": [0.5]}, "dtype float64: expected one dimension of integers"),
             ({"indices": [[1]]}, "indices of shape (1, 1)"),
+            ({"indices": slice(3)}, "indices is a slice: expected row numbers, as those of"),
+            ({"indices": npdata.NumpyDataset(np.arange(9))}, "indices is a NumpyDataset: expected"),
+            (
+                {"indices": Subset(TensorDataset(torch.arange(9)), [0])},
+                "indices is a Subset: expected row numbers",
+            ),
             ({"indices": [True] * 9}, "or a bool mask of the 10 rows"),
             ({"data": Rows(10, Blocks.uniform(9, 2))}, "give block_rows= to use your own"),
         ],

@@ -232,7 +232,13 @@ def _blocks(data: int | Sized, rows: int, block_rows: int | None) -> Blocks:
 
 
 def _subset(indices: ArrayLike, rows: int) -> NDArray[np.int64]:
-    array = _array("indices", indices)
+    # As an array, a Subset is its samples.
+    array = None if hasattr(indices, "__getitems__") else _array("indices", indices)
+    if array is None or (array.size and array.dtype == object):
+        raise SamplerError(
+            f"indices is a {type(indices).__name__}: expected row numbers, as those of "
+            f"subset.indices, range(5) or np.flatnonzero(mask), or a bool mask of the {rows} rows"
+        )
     if array.dtype == np.bool_ and array.shape == (rows,):
         return np.flatnonzero(array)
     if array.ndim != 1 or (array.size and array.dtype.kind not in "iu"):
