@@ -255,6 +255,8 @@ def _start(threads: list[threading.Thread], ready: "queue.SimpleQueue[Outcome]")
     # use torch later begin with: that is put back, for threads of the user.
     with _starting.get():
         cores = torch.get_num_threads()
+        # After a fork torch makes its threads anew, which two threads must not do at once.
+        torch.set_num_threads(cores)
         try:
             for thread in threads:
                 thread.start()

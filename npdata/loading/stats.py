@@ -22,7 +22,7 @@ class LoaderStats:
     up to now or to the end of the iteration.
     `decoded_chunks` is how many compressed chunks were decoded, also for batches read ahead,
     `reused_chunks` how often a read, of a batch or of a run of small ones, found a chunk that it
-    needs decoded already, ahead or before. `resident_bytes` are held by a `Loader(resident=)`.
+    needs decoded already, or being decoded. `resident_bytes` are held by a `Loader(resident=)`.
 
     Examples:
         >>> stats = LoaderStats(batches=10, samples=640, nbytes=10**9,

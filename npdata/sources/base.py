@@ -149,7 +149,7 @@ class Source(ABC):
 
     @property
     def reused_chunks(self) -> int:
-        """How often a read in this process found a chunk that it needs decoded already."""
+        """How often a read in this process found a chunk decoded already, or being decoded."""
         return 0
 
     @property

@@ -38,6 +38,7 @@ Job: TypeAlias = tuple[Key, NDArray[np.uint8]]
 class _Request:
     """The chunks that one read needs: `found` where they are there, `left` how many are missing.
 
+    `new` is how many are missing that no other read waits for.
     One reply comes: the chunks, or the error of the first that cannot be decoded.
     """
 
@@ -47,7 +48,7 @@ class _Request:
         self.chunks = chunks
         self.numbers = numbers
         self.found = found
-        self.left = 0
+        self.left = self.new = 0
         self.reply: SimpleQueue[list[Any] | BaseException] = SimpleQueue()
 
     def fill(self, place: int, chunk: Chunk | BaseException) -> None:
@@ -102,7 +103,7 @@ class ChunkCache:
         return max(1, self.budget // 4 // nbytes)
 
     def get(self, chunks: SourceChunks, numbers: Sequence[int]) -> tuple[list[Chunk], int]:
-        """Give the chunks `numbers` (unique), and how many of them were there already.
+        """Give the chunks `numbers` (unique), and how many of them are not decoded for this.
 
         Waits for those that are missing; raises what decoding them raised.
         """
@@ -111,7 +112,7 @@ class ChunkCache:
         self.use(there)
         if len(there) == len(found):
             return there, len(there)
-        return self._ask(_Request(chunks, numbers, found)), len(there)
+        return self._ask(_Request(chunks, numbers, found))
 
     def use(self, chunks: Sequence[Chunk]) -> None:
         """Take note that these chunks are used now."""
@@ -139,7 +140,7 @@ class ChunkCache:
                 thread.join()
             self._threads = []
 
-    def _ask(self, request: _Request) -> list[Chunk]:
+    def _ask(self, request: _Request) -> tuple[list[Chunk], int]:
         self._inbox.put(request)
         self._start()
         answer = request.reply.get()
@@ -148,7 +149,7 @@ class ChunkCache:
                 raise answer
             finally:
                 del answer, request  # its traceback holds this frame
-        return answer
+        return answer, len(answer) - request.new
 
     def _start(self) -> None:
         """See to it that there are threads, which only a thread can start undisturbed."""
@@ -215,7 +216,7 @@ class ChunkCache:
             self._inbox.put(None)
 
     def _take_request(self, request: _Request) -> None:
-        chunks, new = request.chunks, 0
+        chunks = request.chunks
         for place, number in enumerate(request.numbers):
             if request.found[place] is not None:
                 continue
@@ -229,11 +230,11 @@ class ChunkCache:
                 self._waiting[key] = []
                 self._wanted.append(key)
                 self._withdraw(key)
-                new += 1
+                request.new += 1
             self._waiting[key].append((request, place))
         if request.left == 0:
             request.reply.put(request.found)
-        self._wake(new)
+        self._wake(request.new)
 
     def _take_announcement(self, chunks: SourceChunks, numbers: range) -> None:
         half = self.budget // 2
