@@ -43,7 +43,6 @@ def loader(threads: Any) -> Loader:
     return Loader(NumpyDataset(X), 4, shuffle="full", seed=1, num_threads=threads, prefetch=3)
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("files", ["/npdata/", "/weakref.py"])
 @pytest.mark.parametrize("threads", [0, 1, 2, 8, "auto", "auto, helped"])
 def test_an_epoch_of_a_loader(threads: Any, files: str, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -103,7 +102,6 @@ def test_an_error_of_a_signal_handler_ends_the_loop(threads: Any, files: str) ->
         assert not ended, boundary
 
 
-@pytest.mark.slow
 def test_going_on_with_an_interrupted_iterator_loses_no_batch_in_silence() -> None:
     whole = torch.cat(list(loader(0))).tolist()
     for threads in (0, 2):
@@ -143,7 +141,6 @@ def test_an_epoch_of_a_data_loader_without_workers() -> None:
         assert torch.cat(list(stock)).tolist() == later, boundary
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("helps", [False, True])
 @pytest.mark.parametrize("threads", [0, 1, 2, 8])
 def test_a_prefetcher(threads: int, helps: bool) -> None:
