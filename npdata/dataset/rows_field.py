@@ -7,7 +7,6 @@ other fields.
 """
 
 import functools
-import math
 from typing import Any
 
 import numpy as np
@@ -17,7 +16,7 @@ from torch import Tensor
 
 from npdata.arrays.convert import ArrayLayout, Conversion, apply, as_tensor, decide
 from npdata.arrays.dtypes import DTypeRule, dtype_rule
-from npdata.arrays.gather import FEW_BYTES, cast_values, copy_values
+from npdata.arrays.gather import copy_values
 from npdata.dataset.batch_memory import Allocate, plain_memory, scratch_memory
 from npdata.dataset.field import Field, Value
 from npdata.errors import ConversionError
@@ -130,13 +129,15 @@ class RowsField(Field):
             table = source.table
             if table is not None and not (table.typed and len(indices)):
                 table = None
-            few = rule.cast is None or math.prod(shape) * rule.tensor.itemsize <= FEW_BYTES
-            if table is not None and allocate is plain_memory and few:
+            few = None
+            if table is not None and (rule.cast is not None or allocate is plain_memory):
                 source.check()
-                rows = table.rows(indices)
+                few = table.few(indices)
                 source.check()
+            if few is not None:
+                rows = torch.from_numpy(few)
                 rows = rows if rows.dtype == rule.tensor else rows.view(rule.tensor)
-                return rows if rule.cast is None else cast_values(rows, rule.cast)
+                return rows if rule.cast is None else copy_values(rows, allocate(shape, rule.cast))
             out = (allocate if rule.cast is None else scratch_memory)(shape, rule.tensor)
             if table is not None:
                 source.check()

@@ -129,7 +129,8 @@ def test_rows_are_the_same_without_other_threads(order: str, dtype: type) -> Non
     table, out = RowTable.of(data), np.zeros((99, 1000), dtype)
     without_threads(table.gather, rows, out)
     assert (out == data[rows]).all()
-    made = without_threads(table.rows, rows)
+    made = torch.zeros(99, 1000, dtype=table.view.dtype)
+    without_threads(table.select, rows, made)
     assert (made.numpy().view(dtype) == data[rows]).all()
 
 
@@ -143,3 +144,13 @@ def test_values_are_cast_with_and_without_threads(
     assert torch.equal(copy_values(source, torch.empty(50, 2000)), source.float())
     alone = without_threads(copy_values, source, torch.empty(50, 2000))
     assert torch.equal(alone, source.float())
+
+
+def test_rows_that_numpy_gathers_lie_in_their_own_order(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(gather.torch, "get_num_threads", lambda: 2)  # so that NumPy gathers
+    array = np.asfortranarray(np.arange(300 * 30 * 20, dtype=np.int16).reshape(300, 30, 20))
+    rows = np.arange(0, 300, 3)
+    few = RowTable.of(array).few(rows)
+    assert few is not None
+    assert few.flags.c_contiguous
+    assert (few == array[rows]).all()

@@ -2,6 +2,7 @@
 
 import gc
 import itertools
+import math
 import os
 import signal
 import threading
@@ -15,6 +16,7 @@ from processes import HANG, interrupted, run
 from threads import assert_no_thread_is_left, ours
 
 from npdata.errors import ForkError
+from npdata.loading import prefetcher
 from npdata.loading.prefetcher import Prefetcher
 
 THREADS = (0, 1, 2, 8)
@@ -43,8 +45,42 @@ def test_results_come_in_the_order_of_the_jobs(
         assert list(results) == []
 
 
+@given(hands_over=st.lists(st.booleans(), max_size=30), depth=st.integers(1, 5))
+def test_results_come_in_order_whether_or_not_each_is_handed_over(
+    hands_over: list[bool], depth: int
+) -> None:
+    jobs = range(len(hands_over))
+    with (
+        pytest.MonkeyPatch.context() as patched,
+        Prefetcher(lambda job: job, jobs, threads=2, depth=depth, helps=True) as results,
+    ):
+        made = []
+        for threads_have_time in hands_over:
+            patched.setattr(prefetcher, "LEAST_LOOP", 0.0 if threads_have_time else math.inf)
+            patched.setattr(prefetcher, "LEAST_JOB", 0.0 if threads_have_time else math.inf)
+            made.append(next(results))
+        assert made == list(jobs)
+        assert list(results) == []
+
+
+def test_a_consumer_that_comes_back_at_once_hands_nothing_over(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(prefetcher, "LEAST_LOOP", math.inf)
+    monkeypatch.setattr(prefetcher, "LEAST_JOB", math.inf)
+    here = threading.get_ident()
+    with Prefetcher(
+        lambda _: threading.get_ident(), range(20), threads=2, depth=4, helps=True
+    ) as results:
+        assert list(results)[4:] == [here] * 16  # the first four were handed over before
+
+
+@pytest.mark.parametrize("helps", [False, True])
 @pytest.mark.parametrize("threads", [1, 3])
-def test_no_more_than_depth_jobs_are_ahead(threads: int) -> None:
+def test_no_more_than_depth_jobs_are_ahead(
+    threads: int, helps: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(prefetcher, "LEAST_JOB", 0.0)  # all is worth handing over
     taken = []
 
     def jobs():
@@ -52,7 +88,7 @@ def test_no_more_than_depth_jobs_are_ahead(threads: int) -> None:
             taken.append(job)
             yield job
 
-    with Prefetcher(lambda job: job, jobs(), threads=threads, depth=5) as results:
+    with Prefetcher(lambda job: job, jobs(), threads=threads, depth=5, helps=helps) as results:
         assert len(taken) == 5
         for count, _ in zip(range(1, 40), results, strict=False):
             assert 2 <= len(taken) - count <= 5
@@ -230,6 +266,7 @@ class TestLettingGo:
 def test_torch_uses_one_core_in_each_thread_and_all_elsewhere() -> None:
     code = """
 import threading, torch
+from npdata.loading import prefetcher
 from npdata.loading.prefetcher import Prefetcher
 torch.set_num_threads(3)
 with Prefetcher(lambda _: torch.get_num_threads(), range(9), threads=3, depth=9) as results:
@@ -246,6 +283,7 @@ assert seen == [3], seen
 
 RELEASING = """
 import signal, threading
+from npdata.loading import prefetcher
 from npdata.loading.prefetcher import Prefetcher
 released = threading.Event()
 def interrupt(*_):
@@ -256,6 +294,7 @@ signal.signal(signal.SIGINT, interrupt)
 
 LIVE = """
 import sys
+from npdata.loading import prefetcher
 from npdata.loading.prefetcher import Prefetcher
 def work(job):
     return job
@@ -323,6 +362,7 @@ class TestFork:
         code = """
 import os, sys
 from npdata.errors import ForkError
+from npdata.loading import prefetcher
 from npdata.loading.prefetcher import Prefetcher
 results = Prefetcher(lambda job: job, range(100), threads=2, depth=4)
 next(results)
