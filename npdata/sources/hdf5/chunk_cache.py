@@ -1,7 +1,7 @@
 """Decoded chunks of this process: each is decoded once, by a thread, and read by reference.
 
 Idea: a caller looks chunks up, puts a request for those that are missing into a queue, and waits
-for one reply; threads do the rest, under a lock that no caller takes. All that a caller changes is
+for one reply; threads do the rest, under a lock that no reader takes. All that a caller changes is
 one operation of a dict, a queue or an attribute, so a Ctrl-C leaves nothing half done. Invariant:
 a chunk that is found is whole and never written again; whoever holds it keeps its memory, and to
 evict it drops the cache's reference alone. Limit: what readers hold, at most a quarter of the
@@ -78,7 +78,7 @@ class ChunkCache:
         self._inbox: SimpleQueue[Any] = SimpleQueue()
         self._clock = itertools.count(1)
         self._lock = threading.Lock()
-        """Taken by the threads of the cache alone; what follows is theirs."""
+        """Taken by the threads of the cache, and to end them; what follows is theirs."""
         self._held = HeldChunks(self.memory)
         self._waiting: dict[Key, list[tuple[_Request, int]]] = {}
         """Who waits for each chunk that is being decoded, or is to be."""
@@ -132,13 +132,15 @@ class ChunkCache:
 
     def close(self) -> None:
         """End the threads, each after the chunk that it is at."""
-        threads = self._threads
-        if threads and os.getpid() == self._process:
-            for _ in threads:
-                self._inbox.put(_END)
-            for thread in threads:
-                thread.join()
-            self._threads = []
+        if os.getpid() != self._process:
+            return
+        with self._lock:  # some may be about to start
+            threads = self._threads
+        for _ in threads:
+            self._inbox.put(_END)
+        for thread in threads:
+            thread.join()
+        self._threads = []
 
     def _ask(self, request: _Request) -> tuple[list[Chunk], int]:
         self._inbox.put(request)

@@ -442,6 +442,37 @@ def test_announced_rows_are_decoded_once(path: Path) -> None:
     assert 8 <= source.reused_chunks <= 16
 
 
+def test_threads_that_are_about_to_start_end_with_the_others(
+    caches: list[ChunkCache], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    starting, may_start = threading.Event(), threading.Event()
+    begin = threading.Thread.start
+
+    def start(thread: threading.Thread) -> None:
+        if thread.name.endswith("_1"):
+            starting.set()
+            assert may_start.wait(HANG)
+        begin(thread)
+
+    tried = Tried(caches, chunks=4, threads=2)
+    monkeypatch.setattr(threading.Thread, "start", start)
+    tried.cache.announce(tried.chunks, range(1))
+    assert starting.wait(HANG)
+    closing, process = threading.Event(), os.getpid()
+
+    def getpid() -> int:
+        closing.set()
+        return process
+
+    monkeypatch.setattr(os, "getpid", getpid)
+    closer = threading.Thread(target=tried.cache.close, name="closer")
+    closer.start()
+    assert closing.wait(HANG)
+    may_start.set()
+    closer.join(HANG)
+    assert not closer.is_alive()
+
+
 def test_a_damaged_chunk_is_an_error_of_the_read_that_needs_it(path: Path) -> None:
     with h5py.File(path) as file:
         info = file["x"].id.get_chunk_info(3)
