@@ -77,7 +77,7 @@ def test_a_change_during_the_copy_is_an_error(
     assert (ds[[3, 999, 3]] == expected).all()
     monkeypatch.setattr(gather, "_select", at_the_end_of(gather._select))
     monkeypatch.setattr(gather.RowTable, "select", at_the_end_of(gather.RowTable.select))
-    monkeypatch.setattr(gather.RowTable, "rows", at_the_end_of(gather.RowTable.rows))
+    monkeypatch.setattr(gather.RowTable, "few", at_the_end_of(gather.RowTable.few))
     monkeypatch.setattr(gather.RowTable, "gather", at_the_end_of(gather.RowTable.gather))
     monkeypatch.setattr(H5pySource, "_read_runs", at_the_end_of(H5pySource._read_runs))
     with pytest.raises(errors.ChangedFileError, match="changed since it was opened"):
