@@ -117,6 +117,7 @@ class Pipeline:
             depth=schedule.depth,
             begin=begin,
             helps=schedule.helps,
+            alone=schedule.helps and gathered is None,  # the loop is long at a run of batches
         )
 
     def _jobs(self, batches: Iterator[Any]) -> Iterator[Job]:

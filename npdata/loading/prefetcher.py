@@ -79,8 +79,8 @@ class Prefetcher(Iterator[Result], Generic[Job, Result]):
         threads: how many threads, at least 0.
         depth: how many jobs are being made or ready at most, at least 1.
         begin: called once in every thread, before any job.
-        helps: whether the consumer does jobs that no thread has begun: where it would wait, and
-            all of them while it comes back at once and they are short.
+        helps: whether the consumer, where it would wait, does jobs that no thread has begun.
+        alone: whether it does all of them while it comes back at once and they are short.
 
     Raises:
         ForkError: (a RuntimeError) on iterating in a process that was forked from the one that made
@@ -103,10 +103,11 @@ class Prefetcher(Iterator[Result], Generic[Job, Result]):
         depth: int,
         begin: Callable[[], object] = int,
         helps: bool = False,
+        alone: bool = False,
     ) -> None:
         self._function = function
         self._depth = depth
-        self._helps = helps
+        self._helps, self._alone = helps, alone
         self._given = self._took = 0.0
         """When the last result was given, and the seconds of the last few, of waiting or doing."""
         self._jobs: Iterator[Job] | None = iter(jobs)
@@ -178,7 +179,7 @@ class Prefetcher(Iterator[Result], Generic[Job, Result]):
     def _with_threads(self, slots: deque[_Slot]) -> Outcome:
         asked = perf_counter()
         least = max(LEAST_LOOP, self._took / 2) if self._took < LEAST_JOB else 0.0
-        alone = self._helps and asked - self._given < least
+        alone = self._alone and asked - self._given < least
         if len(slots) <= max(1, self._depth // 2) and not alone:
             self._submit(slots, self._depth + 1)
         outcome = self._from_threads(slots) if slots else self._from_caller()

@@ -35,11 +35,12 @@ def _no_thread_is_left():
     threads=st.sampled_from(THREADS),
     depth=st.integers(1, 9),
     helps=st.booleans(),
+    alone=st.booleans(),
 )
 def test_results_come_in_the_order_of_the_jobs(
-    jobs: list[int], threads: int, depth: int, helps: bool
+    jobs: list[int], threads: int, depth: int, helps: bool, alone: bool
 ) -> None:
-    options = {"threads": threads, "depth": depth, "helps": helps}
+    options = {"threads": threads, "depth": depth, "helps": helps, "alone": alone}
     with Prefetcher(lambda job: job * 2, jobs, **options) as results:
         assert list(results) == [job * 2 for job in jobs]
         assert list(results) == []
@@ -52,7 +53,7 @@ def test_results_come_in_order_whether_or_not_each_is_handed_over(
     jobs = range(len(hands_over))
     with (
         pytest.MonkeyPatch.context() as patched,
-        Prefetcher(lambda job: job, jobs, threads=2, depth=depth, helps=True) as results,
+        Prefetcher(lambda job: job, jobs, threads=2, depth=depth, alone=True) as results,
     ):
         made = []
         for threads_have_time in hands_over:
@@ -70,7 +71,7 @@ def test_a_consumer_that_comes_back_at_once_hands_nothing_over(
     monkeypatch.setattr(prefetcher, "LEAST_JOB", math.inf)
     here = threading.get_ident()
     with Prefetcher(
-        lambda _: threading.get_ident(), range(20), threads=2, depth=4, helps=True
+        lambda _: threading.get_ident(), range(20), threads=2, depth=4, alone=True
     ) as results:
         assert list(results)[4:] == [here] * 16  # the first four were handed over before
 
