@@ -12,13 +12,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from npdata.arrays.convert import ArrayLayout
-from npdata.sources.concatenated.base import Edges, EndToEnd
-from npdata.sources.concatenated.parts import require_alike, rows_of
-from npdata.sources.concatenated.summary import and_more
+from npdata.sources.concatenated.joined import Joined
+from npdata.sources.concatenated.parts import rows_of
 from npdata.sources.ragged import OBJECTS, Ints, RaggedSource
 
 
-class RaggedParts(EndToEnd, RaggedSource):
+class RaggedParts(Joined, RaggedSource):
     """The samples of all `parts`, one part after the other.
 
     Examples:
@@ -27,25 +26,16 @@ class RaggedParts(EndToEnd, RaggedSource):
         [[1, 2], [0]]
     """
 
-    def __init__(self, parts: Sequence[RaggedSource], paths: Sequence[str] = ()) -> None:
-        """Join the parts; raises `FieldError` where their values differ, naming both.
+    parts: tuple[RaggedSource, ...]
 
-        `paths` are the names of the files that the parts come from, one each, where they do.
-        """
-        super().__init__()
-        require_alike((part.where, _shown(part)) for part in parts)
+    def __init__(self, parts: Sequence[RaggedSource], paths: Sequence[str] = ()) -> None:
+        """Join the parts; raises `FieldError` where their values differ, naming both."""
+        super().__init__(parts, paths, _shown)
         first = parts[0]
-        self.made_of = self.parts = tuple(parts)
-        self.own = dict(enumerate(parts))
-        self.edges = Edges(np.array([len(part) for part in parts], np.int64))
-        self.paths = paths
         self.shape = (int(self.edges.starts[-1]),)
         self.dtype = OBJECTS
         self.row_shape, self.values_dtype = first.row_shape, first.values_dtype
         self.packing = first.packing
-        self.where = and_more(first.where, len(parts))
-        self.access = max((part.access for part in parts), key=lambda access: access.cost)
-        self.details = first.details
 
     @property
     def row_bytes(self) -> int:
@@ -64,20 +54,6 @@ class RaggedParts(EndToEnd, RaggedSource):
         full = (part for part in self.parts if len(part))
         return None if self._copies else next(full, self.parts[0]).pieces_layout
 
-    @property
-    def bases(self) -> tuple[Any, ...]:
-        """What all parts are made of."""
-        return tuple(base for part in self.parts for base in part.bases)
-
-    def over(self, bases: Sequence[Any]) -> "RaggedParts":
-        """Give the same samples, made of other bases."""
-        rest, parts = iter(bases), []
-        for part in self.parts:
-            made = part.over([next(rest) for _ in part.bases])
-            assert isinstance(made, RaggedSource)
-            parts.append(made)
-        return RaggedParts(parts, self.paths)
-
     def lengths(self) -> Ints:
         """Give the lengths of all samples."""
         return np.concatenate([part.lengths() for part in self.parts])
@@ -90,10 +66,6 @@ class RaggedParts(EndToEnd, RaggedSource):
             for place, piece in zip(places.tolist(), pieces, strict=True):
                 made[place] = piece.copy() if self._copies else piece
         return made
-
-    def __reduce__(self) -> tuple[Any, ...]:
-        """Pickle the parts by what they are: paths for files."""
-        return type(self), (self.parts, self.paths)
 
 
 def _shown(part: RaggedSource) -> str:

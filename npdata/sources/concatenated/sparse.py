@@ -10,14 +10,13 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from npdata.sources.concatenated.base import Edges, EndToEnd
-from npdata.sources.concatenated.parts import require_alike, rows_of
-from npdata.sources.concatenated.summary import and_more
+from npdata.sources.concatenated.joined import Joined
+from npdata.sources.concatenated.parts import rows_of
 from npdata.sources.ragged import Ints
 from npdata.sources.sparse import Entries, SparseSource
 
 
-class SparseParts(EndToEnd, SparseSource):
+class SparseParts(Joined, SparseSource):
     """The sparse rows of all `parts`, one part after the other.
 
     Examples:
@@ -27,42 +26,19 @@ class SparseParts(EndToEnd, SparseSource):
         ([0, 2], [7, 5])
     """
 
-    def __init__(self, parts: Sequence[SparseSource], paths: Sequence[str] = ()) -> None:
-        """Join the parts; raises `FieldError` where their rows differ, naming both.
+    parts: tuple[SparseSource, ...]
 
-        `paths` are the names of the files that the parts come from, one each, where they do.
-        """
-        super().__init__()
-        require_alike((part.where, rows_of(part.shape[1:], part.dtype)) for part in parts)
+    def __init__(self, parts: Sequence[SparseSource], paths: Sequence[str] = ()) -> None:
+        """Join the parts; raises `FieldError` where their rows differ, naming both."""
+        super().__init__(parts, paths, _shown)
         first = parts[0]
-        self.made_of = self.parts = tuple(parts)
-        self.own = dict(enumerate(parts))
-        self.edges = Edges(np.array([len(part) for part in parts], np.int64))
-        self.paths = paths
         self.shape = (int(self.edges.starts[-1]), *first.shape[1:])
         self.dtype, self.layout = first.dtype, first.layout
-        self.where = and_more(first.where, len(parts))
-        self.access = max((part.access for part in parts), key=lambda access: access.cost)
-        self.details = first.details
 
     @property
     def stored_bytes(self) -> int:
         """The bytes of the values and columns of a row of mean length."""
         return -(-sum(len(p) * p.stored_bytes for p in self.parts) // max(1, len(self)))
-
-    @property
-    def bases(self) -> tuple[Any, ...]:
-        """What all parts are made of."""
-        return tuple(base for part in self.parts for base in part.bases)
-
-    def over(self, bases: Sequence[Any]) -> "SparseParts":
-        """Give the same rows, made of other bases."""
-        rest, parts = iter(bases), []
-        for part in self.parts:
-            made = part.over([next(rest) for _ in part.bases])
-            assert isinstance(made, SparseSource)
-            parts.append(made)
-        return SparseParts(parts, self.paths)
 
     def entries(self, rows: Ints) -> Entries:
         """Read the values of rows, out of each part those that it has."""
@@ -95,6 +71,6 @@ class SparseParts(EndToEnd, SparseSource):
             self._opened(owner).read(inside, rows)
             out[places] = rows
 
-    def __reduce__(self) -> tuple[Any, ...]:
-        """Pickle the parts by what they are: paths for files."""
-        return type(self), (self.parts, self.paths)
+
+def _shown(part: SparseSource) -> str:
+    return rows_of(part.shape[1:], part.dtype)
