@@ -4,6 +4,7 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 from npdata import errors
+from npdata.suggestions import did_you_mean, each_word
 
 if TYPE_CHECKING:
     from npdata.arrays.convert import Conversion, as_tensor, explain
@@ -55,7 +56,7 @@ __all__ = [
     "to_device",
 ]
 
-_MODULES = errors.each_word(
+_MODULES = each_word(
     {
         "Conversion as_tensor explain": "arrays.convert",
         "Batch": "dataset.batch",
@@ -80,7 +81,7 @@ _MODULES = errors.each_word(
 """Where each name is from. It is imported on first use, so that a command without tensors begins
 in 0.5 s, not in 2."""
 
-_ELSEWHERE = errors.each_word(
+_ELSEWHERE = each_word(
     {
         "DataLoader": "npdata.Loader is ours, torch.utils.data.DataLoader is torch's",
         "Dataset": "write npdata.NumpyDataset",
@@ -104,7 +105,7 @@ def __getattr__(name: str) -> Any:
         return value
     if name == "__version__":
         return importlib.import_module("importlib.metadata").version("npdata")
-    cure = f"; {_ELSEWHERE[name]}" if name in _ELSEWHERE else errors.near(name, __all__, "")
+    cure = f"; {_ELSEWHERE[name]}" if name in _ELSEWHERE else did_you_mean(name, __all__, "")
     raise AttributeError(f"module 'npdata' has no attribute {name!r}{cure}")
 
 

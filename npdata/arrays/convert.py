@@ -15,7 +15,8 @@ from numpy.typing import NDArray
 
 from npdata.arrays.dtypes import DType, DTypeRule, dtype_rule
 from npdata.arrays.lazy_torch import torch
-from npdata.errors import ConversionError, explained
+from npdata.errors import ConversionError
+from npdata.suggestions import explained
 
 Tensors: TypeAlias = "torch.Tensor | dict[str, Tensors]"
 

@@ -8,7 +8,8 @@ import os
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from npdata.errors import FieldError, each_word, near
+from npdata.errors import FieldError
+from npdata.suggestions import did_you_mean, each_word
 
 OPTIONS = (
     "transform",
@@ -107,7 +108,7 @@ def meant_by(name: str, options: Iterable[str]) -> str:
         >>> meant_by("mode", OPTIONS), meant_by("dtypes", OPTIONS), meant_by("x", OPTIONS)
         ('; files are opened for reading: leave it out', '; did you mean dtype=?', '')
     """
-    return f"; {_OF_OTHERS[name]}" if name in _OF_OTHERS else near(name, options)
+    return f"; {_OF_OTHERS[name]}" if name in _OF_OTHERS else did_you_mean(name, options)
 
 
 def _refuse_misspelled(named: Mapping[str, Any]) -> None:

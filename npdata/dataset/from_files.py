@@ -14,19 +14,13 @@ from numpy.typing import DTypeLike
 
 from npdata.dataset.arguments import OPTIONS, refuse_words_of_loaders
 from npdata.dataset.transforms import Transform
-from npdata.errors import (
-    FieldError,
-    FormatError,
-    UnsupportedSourceError,
-    each_word,
-    explained,
-    near,
-)
+from npdata.errors import FieldError, FormatError, UnsupportedSourceError
 from npdata.sources.hdf5 import Hdf5Options
 from npdata.sources.many_files.file_list import SEPARATOR
 from npdata.sources.many_files.find_files import Files, find_files
 from npdata.sources.npz import npz_members, require_no_matrix
 from npdata.sources.open import open_files, open_source
+from npdata.suggestions import did_you_mean, each_word, explained
 
 Path_: TypeAlias = str | os.PathLike[str]
 
@@ -91,7 +85,9 @@ class _Named(ABCMeta):
             """Raise AttributeError, which says what to write for constructors that are not here."""
             cure = f"; {_CONSTRUCTORS[name]}" if name in _CONSTRUCTORS else ""
             if not cure and name.startswith("from_"):
-                cure = near(name, [each for each in dir(cls) if each.startswith("from_")], "")
+                cure = did_you_mean(
+                    name, [each for each in dir(cls) if each.startswith("from_")], ""
+                )
             raise AttributeError(f"type object {cls.__name__!r} has no attribute {name!r}{cure}")
 
 
@@ -260,7 +256,7 @@ def _sorted_out(
 
     def no_option(key: str) -> str:
         given = f"{key}={named[key]!r} is no option of {constructor}"
-        return f"{given}{near(key, known)} (it has {', '.join(known)})"
+        return f"{given}{did_you_mean(key, known)} (it has {', '.join(known)})"
 
     for key, value in named.items():
         if not isinstance(value, str):

@@ -18,7 +18,7 @@ from npdata.dataset.arguments import OPTIONS, meant_by, refuse_words_of_loaders
 from npdata.dataset.numpy_dataset import NumpyDataset
 from npdata.dataset.ragged_form import Form
 from npdata.dataset.transforms import Transform
-from npdata.errors import FieldError, explained
+from npdata.errors import FieldError
 from npdata.sources.base import Source
 from npdata.sources.cache.cache import CachePlace
 from npdata.sources.columns import Columns
@@ -35,6 +35,7 @@ from npdata.sources.many_files.pair_files import pair_files
 from npdata.sources.many_files.stack import open_stack
 from npdata.sources.open import SourceLike, open_source
 from npdata.sources.sparse import Layout
+from npdata.suggestions import explained
 
 Check: TypeAlias = Literal["open", "first use"]
 

@@ -14,7 +14,8 @@ from torch import Tensor
 
 from npdata.dataset.padded import Padded
 from npdata.dataset.statistics import Statistics
-from npdata.errors import FieldError, explained
+from npdata.errors import FieldError
+from npdata.suggestions import explained
 
 
 class _Scale(NamedTuple):

@@ -8,7 +8,7 @@ converts nothing itself (`field`), and knows no order (samplers).
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from typing import Any, Self
+from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 import torch
@@ -16,14 +16,12 @@ from numpy.typing import ArrayLike, NDArray
 from torch import Tensor
 from torch.utils.data import ConcatDataset, Dataset
 
-from npdata.arrays.blocks import Blocks
 from npdata.arrays.indexing import row_number, row_numbers, selects_many
 from npdata.arrays.spans import Edge, Windows
-from npdata.dataset.arguments import fields_of, require_flag
+from npdata.dataset.arguments import OPTIONS, fields_of, require_flag
 from npdata.dataset.batch import Batch, SampleForm
 from npdata.dataset.batch_memory import Allocate, batch_memory, plain_memory
 from npdata.dataset.collate import collate
-from npdata.dataset.describe import Description, describe
 from npdata.dataset.field import Field
 from npdata.dataset.from_files import FromFiles
 from npdata.dataset.open_field import open_fields
@@ -34,9 +32,9 @@ from npdata.dataset.splits import Splits
 from npdata.dataset.statistics import Summed
 from npdata.dataset.transforms import Bound, Transform, Transforms
 from npdata.dataset.windows import WORDS, Offsets, windowed
-from npdata.errors import ClosedError, FieldError, explained
+from npdata.errors import ClosedError, FieldError
 from npdata.sampling.row_numbers import MaskedRows, SeededRows
-from npdata.sources.base import Source, rows_held
+from npdata.sources.base import Source
 from npdata.sources.cache.cache import CachePlace
 from npdata.sources.columns import Columns
 from npdata.sources.concatenated.end_to_end import end_to_end
@@ -44,6 +42,7 @@ from npdata.sources.decode import Decode
 from npdata.sources.derived import origin
 from npdata.sources.open import SourceLike
 from npdata.sources.sparse import Layout
+from npdata.suggestions import explained, refuse_to_set
 
 Rows = NDArray[np.int64]
 _WITH_MORE = (MaskedRows, SeededRows)
@@ -180,6 +179,14 @@ class NumpyDataset(Overview, FromFiles, Splits, Summed, Dataset[Any]):
         if "__getitem__" in vars(cls) and "__getitems__" not in vars(cls):
             cls.__getitems__ = None  # type: ignore[assignment,method-assign]
 
+    if not TYPE_CHECKING:
+
+        def __setattr__(self, name: str, value: object) -> None:
+            """Refuse options, except as attributes of a subclass, which may use them so."""
+            if type(self) is NumpyDataset:
+                refuse_to_set(self, name, OPTIONS)
+            super().__setattr__(name, value)
+
     def __len__(self) -> int:
         """Give the number of samples."""
         return self._length
@@ -305,33 +312,9 @@ class NumpyDataset(Overview, FromFiles, Splits, Summed, Dataset[Any]):
         """The functions of the dataset."""
         return self._transforms
 
-    @property
-    def sources(self) -> tuple[Source, ...]:
-        """Where the rows of each field lie."""
-        return tuple(field.source for field in self._fields)
-
     def _sliced(self, field: Field, index: slice) -> Any:
         view = field.span(index)
         return field.stack(row_numbers(index, len(self)), plain_memory) if view is None else view
-
-    @property
-    def lengths(self) -> Rows | None:
-        """The rows of each sample, of the longest field where several differ; None without any.
-
-        For `BlockBatchSampler(max_rows=)`. A dataset of variable length in HDF5 is read for it.
-        """
-        ragged = [f.source.lengths() for f in self._fields if isinstance(f, RaggedField)]
-        return np.maximum.reduce(ragged) if ragged else None
-
-    @property
-    def blocks(self) -> Blocks:
-        """The blocks of rows that are cheapest to read together, of the costliest field."""
-        return max(self.sources, key=lambda source: (source.access.cost, source.row_bytes)).blocks
-
-    @property
-    def rows_in_memory(self) -> int | None:
-        """How many rows, of all fields, the memory for decoded chunks holds; None: unlimited."""
-        return rows_held(*self.sources)
 
     @explained(WORDS, usage="windows(16), or windows((-1, 0)) for offsets")
     def windows(
@@ -394,21 +377,6 @@ class NumpyDataset(Overview, FromFiles, Splits, Summed, Dataset[Any]):
         )
         plan = replace(made.plan, inner=self._windows)
         return _holding(made.fields, form, self._transforms, self._owned, plan)
-
-    @explained()
-    def describe(self) -> Description:
-        """Describe each field: shape, dtype, access, whether samples are views, and why.
-
-        Examples:
-            >>> print(npdata.NumpyDataset(np.zeros((2, 3))).describe())
-            2 rows, 24 bytes each
-            0: array in memory
-              shape   (2, 3), float64 -> torch.float64
-              access  memory: an array of this process, read in place
-              sample  view: the memory is shared: writable, aligned, and float64 is native to torch
-        """
-        independent = self._transforms.sample is not None and self._transforms.copies
-        return describe(self._fields, independent=independent, windows=self._windows)
 
     def __add__(self, other: Dataset[Any]) -> Any:
         """Lay two datasets end to end; batches stay one gather where both are of the same form.

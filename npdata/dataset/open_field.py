@@ -14,7 +14,7 @@ from npdata.dataset.ragged_form import RaggedForm
 from npdata.dataset.rows_field import RowsField
 from npdata.dataset.sparse_field import SparseField
 from npdata.dataset.varied_field import VariedField
-from npdata.errors import FieldError, near
+from npdata.errors import FieldError
 from npdata.sources.axis import along_axis
 from npdata.sources.base import Source, cached, why_not_cached
 from npdata.sources.cache.cache import Cache
@@ -25,6 +25,7 @@ from npdata.sources.hdf5 import is_open_dataset, require_equal_groups
 from npdata.sources.open import SourceLike, open_source
 from npdata.sources.ragged import PiecesSource, RaggedSource
 from npdata.sources.sparse import LAYOUTS, SparseSource
+from npdata.suggestions import did_you_mean
 
 DIFFERENT, SPARSE = "samples of different lengths", "sparse rows"
 RECORDS = "rows that are records (a structured dtype)"
@@ -112,7 +113,7 @@ def _open_field(label: str | int, source: SourceLike, asked: Mapping[str, Any]) 
             field.notes = (("cache", why_not_cached(opened)),)
         return field
     except (ValueError, TypeError, OSError) as error:
-        error.add_note(f"while opening field {label!r}{near(label, OPTIONS)}")
+        error.add_note(f"while opening field {label!r}{did_you_mean(label, OPTIONS)}")
         raise
 
 

@@ -1,20 +1,27 @@
-"""Overview of a dataset: names, shapes and dtypes, and what a prompt and a notebook show of it.
+"""Overview of a dataset: what is known without reading it, and what prompts and notebooks show.
 
 Idea: all of it is read off the fields, which know it already. Invariant: no row is read, and no
-file opened.
+file opened, but for `lengths`.
 """
 
 from collections.abc import Mapping
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, TypeVar
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 
-from npdata.dataset.arguments import OPTIONS
+from npdata.arrays.blocks import Blocks
+from npdata.arrays.spans import Windows
+from npdata.dataset.describe import Description, describe
 from npdata.dataset.field import Field
 from npdata.dataset.html_table import table
-from npdata.errors import each_word, no_attribute, refuse_to_set
+from npdata.dataset.ragged_field import RaggedField
+from npdata.dataset.transforms import Transforms
+from npdata.sources.base import Source, rows_held
 from npdata.sources.ragged import RaggedSource
+from npdata.suggestions import each_word, explained, no_attribute
 
 MOST_FIELDS = 8
 
@@ -73,9 +80,11 @@ class ByField(dict[str | int, V]):
 
 
 class Overview:
-    """What is known of fields without reading them."""
+    """What is known of a dataset without reading it."""
 
     _fields: tuple[Field, ...]
+    _transforms: Transforms
+    _windows: Windows | None
 
     @property
     def fields(self) -> Mapping[str | int, Field]:
@@ -117,6 +126,45 @@ class Overview:
         """
         return ByField({field.label: field.conversion.dtype for field in self._fields})
 
+    @property
+    def sources(self) -> tuple[Source, ...]:
+        """Where the rows of each field lie."""
+        return tuple(field.source for field in self._fields)
+
+    @property
+    def lengths(self) -> NDArray[np.int64] | None:
+        """The rows of each sample, of the longest field where several differ; None without any.
+
+        For `BlockBatchSampler(max_rows=)`. A dataset of variable length in HDF5 is read for it.
+        """
+        ragged = [f.source.lengths() for f in self._fields if isinstance(f, RaggedField)]
+        return np.maximum.reduce(ragged) if ragged else None
+
+    @property
+    def blocks(self) -> Blocks:
+        """The blocks of rows that are cheapest to read together, of the costliest field."""
+        return max(self.sources, key=lambda source: (source.access.cost, source.row_bytes)).blocks
+
+    @property
+    def rows_in_memory(self) -> int | None:
+        """How many rows, of all fields, the memory for decoded chunks holds; None: unlimited."""
+        return rows_held(*self.sources)
+
+    @explained()
+    def describe(self) -> Description:
+        """Describe each field: shape, dtype, access, whether samples are views, and why.
+
+        Examples:
+            >>> print(npdata.NumpyDataset(np.zeros((2, 3))).describe())
+            2 rows, 24 bytes each
+            0: array in memory
+              shape   (2, 3), float64 -> torch.float64
+              access  memory: an array of this process, read in place
+              sample  view: the memory is shared: writable, aligned, and float64 is native to torch
+        """
+        independent = self._transforms.sample is not None and self._transforms.copies
+        return describe(self._fields, independent=independent, windows=self._windows)
+
     if not TYPE_CHECKING:
 
         def __getattr__(self, name: str) -> Any:
@@ -125,12 +173,6 @@ class Overview:
                 cure = f"a field is chosen behind the rows: ds[0][{name!r}], ds[:][{name!r}]"
                 raise no_attribute(self, name, {name: cure})
             raise no_attribute(self, name, _OF_OTHERS)
-
-        def __setattr__(self, name: str, value: object) -> None:
-            """Refuse options, except as attributes of a subclass, which may use them so."""
-            if Overview in type(self).__bases__:
-                refuse_to_set(self, name, OPTIONS)
-            super().__setattr__(name, value)
 
     def __repr__(self) -> str:
         """Give the fields in one line, with the dtype of the tensors where it is another.

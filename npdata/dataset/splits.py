@@ -15,8 +15,9 @@ from npdata.arrays.spans import Windows
 from npdata.dataset.batch_memory import plain_memory
 from npdata.dataset.field import Field
 from npdata.dataset.windows import is_stacked, recordings_of, require_apart
-from npdata.errors import FieldError, SamplerError, explained, require
+from npdata.errors import FieldError, SamplerError, require
 from npdata.sampling.order import split, split_groups
+from npdata.suggestions import explained
 
 Rows = NDArray[np.int64]
 By = Literal["recording", "file"]

@@ -21,7 +21,8 @@ from npdata.dataset.field_moments import KeepAxes, kept_axes, moments_of_fields
 from npdata.dataset.html_table import table
 from npdata.dataset.moments import Moments
 from npdata.dataset.ragged_field import RaggedField
-from npdata.errors import FieldError, explained
+from npdata.errors import FieldError
+from npdata.suggestions import explained
 
 MOST_LINES = 24
 """So many lines of a field are printed."""

@@ -19,10 +19,11 @@ from torch.utils.data import BatchSampler, ConcatDataset, Sampler, StackDataset,
 from npdata.dataset.arguments import OPTIONS
 from npdata.dataset.collate import collate
 from npdata.dataset.numpy_dataset import NumpyDataset
-from npdata.errors import LoaderError, each_word, near
+from npdata.errors import LoaderError
 from npdata.loading.batch_tensors import DTypes
 from npdata.sampling.sampler import BlockBatchSampler
 from npdata.sampling.torch_arguments import WORDS
+from npdata.suggestions import did_you_mean, each_word
 
 _HARMLESS: dict[str, tuple[Any, ...]] = {
     "num_workers": (0,),
@@ -91,7 +92,7 @@ def require_npdata_words(words: Mapping[str, Any], known: tuple[str, ...]) -> No
             )
         if name not in _HARMLESS:
             ours = _OF_LOADERS.get(name)
-            cure = near(name, [*known, *_HARMLESS])
+            cure = did_you_mean(name, [*known, *_HARMLESS])
             if ours is not None:
                 cure = f"; write {ours}=" if ours in known else f"; {ours}"
             raise LoaderError(

@@ -24,14 +24,7 @@ from npdata.dataset.batch_memory import accelerator_of
 from npdata.dataset.collate import collate
 from npdata.dataset.html_table import table
 from npdata.dataset.progress import require_bar
-from npdata.errors import (
-    ClosedError,
-    LoaderError,
-    NotBatchedError,
-    explained,
-    no_attribute,
-    refuse_to_set,
-)
+from npdata.errors import ClosedError, LoaderError, NotBatchedError
 from npdata.loading.accelerate import refuse_a_second_division
 from npdata.loading.batch_tensors import DTypes, cast, known_dtypes, map_tensors
 from npdata.loading.dataloader_arguments import (
@@ -54,6 +47,7 @@ from npdata.sampling.iteration import RunBatches
 from npdata.sampling.order.epoch_order import Shuffle
 from npdata.sampling.order.ranks import Uneven
 from npdata.sampling.sampler import BlockBatchSampler
+from npdata.suggestions import explained, no_attribute, refuse_to_set
 
 
 class Loader:

@@ -17,8 +17,8 @@ import torch
 from torch import Tensor
 
 from npdata.dataset.batch_memory import accelerator_of
-from npdata.errors import explained
 from npdata.loading.batch_tensors import DTypes, cast, map_fields, map_tensors
+from npdata.suggestions import explained
 
 
 @dataclass(frozen=True, kw_only=True)

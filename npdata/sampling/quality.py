@@ -11,10 +11,11 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from npdata.errors import SamplerError, explained
+from npdata.errors import SamplerError
 from npdata.sampling.order.checks import whole_number
 from npdata.sampling.order.epoch_order import SPLIT_PURPOSE
 from npdata.sampling.order.permutation import Permutations
+from npdata.suggestions import explained
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -17,7 +17,7 @@ from numpy.typing import ArrayLike
 from torch.utils.data import BatchSampler, Sampler
 
 from npdata.arrays.flag import flag
-from npdata.errors import SamplerError, StateError, StateWarning, explained, refuse_to_set
+from npdata.errors import SamplerError, StateError, StateWarning
 from npdata.sampling.cursor import Cursor, Place
 from npdata.sampling.epochs import Epochs, Start
 from npdata.sampling.iteration import RunBatches
@@ -35,6 +35,7 @@ from npdata.sampling.trainers import (
     skip_what_comes_again,
     state_within,
 )
+from npdata.suggestions import explained, refuse_to_set
 
 
 class BlockBatchSampler(FoundByLightning, BatchSampler):

@@ -19,7 +19,6 @@ from npdata.errors import (
     MemberNotFoundError,
     TruncatedError,
     UnsupportedSourceError,
-    explained,
 )
 from npdata.sources import npy, npz
 from npdata.sources.base import Access, Source
@@ -39,6 +38,7 @@ from npdata.sources.many_files.file_table import HDF5_MAGIC
 from npdata.sources.memory import array_source
 from npdata.sources.other_formats import foreign_file
 from npdata.sources.raw import open_raw
+from npdata.suggestions import explained
 
 SourceLike: TypeAlias = NDArray[Any] | str | os.PathLike[str] | Source | Any
 

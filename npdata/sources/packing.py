@@ -15,7 +15,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from npdata.arrays.dtypes import DType
-from npdata.errors import FieldError, each_word
+from npdata.errors import FieldError
+from npdata.suggestions import each_word
 
 ATTRIBUTES = (
     "scale_factor",

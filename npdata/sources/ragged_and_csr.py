@@ -10,11 +10,12 @@ from typing import Any
 
 import numpy as np
 
-from npdata.errors import FieldError, explained
+from npdata.errors import FieldError
 from npdata.sources.base import Source
 from npdata.sources.open import SourceLike, open_source
 from npdata.sources.ragged import RaggedSource, SpansSource
 from npdata.sources.sparse import LAYOUTS, CsrSource, Layout
+from npdata.suggestions import explained
 
 
 @explained(

@@ -13,7 +13,7 @@ from typing import Any
 import h5py
 import numpy as np
 
-from npdata.errors import near
+from npdata.suggestions import did_you_mean
 
 MOST_NAMES = 20
 SPARSE_PARTS = ("data", "indices", "indptr")
@@ -34,7 +34,7 @@ def lost(file: h5py.File, name: str) -> str:
     names = _names(file)
     tail = "/" + name.replace(".", "/").strip("/").casefold()
     found = [each for each in names if f"/{each}".casefold().endswith(tail)]
-    meant = f"; did you mean {found[0]}?" if found else near(name, names, "")
+    meant = f"; did you mean {found[0]}?" if found else did_you_mean(name, names, "")
     return f"{meant.removeprefix('; ')} {_listed(names)}".lstrip()
 
 

@@ -14,7 +14,7 @@ import pytest
 import npdata
 from npdata import BlockBatchSampler, Loader, NumpyDataset, errors
 from npdata.dataset.arguments import OPTIONS
-from npdata.errors import explained
+from npdata.suggestions import explained
 
 X = np.arange(60, dtype=np.float32).reshape(20, 3)
 MADE_BY_NPDATA = {
@@ -22,10 +22,7 @@ MADE_BY_NPDATA = {
     "Schedule", "SeededRows", "ShuffleQuality", "Source", "Statistics",
 }  # fmt: skip
 """Values that npdata gives; users read them."""
-OF_TORCH = {
-    "collate", "stacked", "stacked_rows", "with_fields", "with_sparse_batches",
-    "without_batch_transform",
-}  # fmt: skip
+OF_TORCH = {"collate", "stacked", "stacked_rows", "with_fields"}
 """What torch or npdata calls, with the arguments that it has."""
 OPEN = {"NumpyDataset", "from_npy"}
 """What takes any name, as that of a field, and any number of fields."""
