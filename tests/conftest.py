@@ -15,7 +15,7 @@ import pytest
 import torch
 from kinds import Data, write
 
-from npdata.sources.hdf5 import chunk_budget, chunk_cache
+from npdata.sources.hdf5.chunks import budget, cache
 
 hypothesis.settings.register_profile(
     "suite",
@@ -91,7 +91,7 @@ def rng() -> np.random.Generator:
 def usual_chunk_cache() -> Iterator[None]:
     """A test that sets the size of the chunk cache leaves no cache of that size to others."""
     yield
-    made = chunk_cache._cache.made()
-    if made is not None and made.budget != chunk_budget.default_budget():
-        chunk_cache._cache.take()
+    made = cache._cache.made()
+    if made is not None and made.budget != budget.default_budget():
+        cache._cache.take()
         made.close()

@@ -17,7 +17,7 @@ import numpy as np
 from npdata.arrays.dtypes import DType
 from npdata.cli.console import UsageError
 from npdata.sources.base import Source
-from npdata.sources.hdf5.chunk_budget import read_size
+from npdata.sources.hdf5.chunks.budget import read_size
 from npdata.sources.open import open_source
 from npdata.sources.other_formats import foreign_file
 

@@ -15,7 +15,7 @@ import hdf5plugin
 import numpy as np
 
 from npdata.sources.hdf5.codecs.pipeline import decode_chunk
-from npdata.sources.hdf5.creation_properties import Filter
+from npdata.sources.hdf5.examine.creation_properties import Filter
 
 MEMORY = 512 << 20
 ROWS = np.cumsum(np.random.default_rng(3).integers(-3, 4, 1500)).astype("<i2")

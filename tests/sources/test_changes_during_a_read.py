@@ -12,7 +12,7 @@ import pytest
 
 from npdata import NumpyDataset, errors, open_source
 from npdata.arrays import gather
-from npdata.sources.hdf5.h5py_rows import H5pySource
+from npdata.sources.hdf5.rows.h5py_rows import H5pySource
 
 X = np.arange(6000, dtype=np.float32).reshape(1000, 6)
 

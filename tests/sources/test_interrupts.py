@@ -18,7 +18,7 @@ from processes import HANG
 from npdata import open_source
 from npdata.sources.base import Source
 from npdata.sources.concatenated.concat import ConcatSource
-from npdata.sources.hdf5.chunk_cache import chunk_cache
+from npdata.sources.hdf5.chunks.cache import chunk_cache
 
 # Python drops what is raised in a finalizer, and warns; what a finalizer misses is only memory.
 pytestmark = pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")

@@ -32,7 +32,7 @@ from npdata.cli.convert.hdf5 import FASTEST, HDF5, chunk_shape, parse_chunks
 from npdata.cli.convert.inputs import Inputs, open_inputs
 from npdata.cli.convert.transfer import MEMORY, pace, verify_array, write_array
 from npdata.cli.output_file import new_output, target_of
-from npdata.sources.hdf5.chunk_budget import BUDGET_VARIABLE, asked_budget
+from npdata.sources.hdf5.chunks.budget import BUDGET_VARIABLE, asked_budget
 
 FORMATS = (NPY, NPZ, HDF5, RAW)
 LEVELS = {"none": None, "gzip": FASTEST, **{f"gzip:{level}": level for level in range(1, 10)}}

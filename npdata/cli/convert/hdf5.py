@@ -32,7 +32,7 @@ from npdata.cli.convert.formats import (
     naming,
 )
 from npdata.sources.hdf5.codecs.base import igzip_lib
-from npdata.sources.hdf5.tiling import Tiling
+from npdata.sources.hdf5.rows.tiling import Tiling
 
 FASTEST = 0
 """The level that stands for isal where it is installed (ten times as fast), else for zlib's 4."""

@@ -25,10 +25,10 @@ from npdata.sources.columns import numeric_columns
 from npdata.sources.conversion import conversion_of
 from npdata.sources.file import require_local
 from npdata.sources.hdf5 import list_datasets
-from npdata.sources.hdf5.chunk_budget import default_budget
-from npdata.sources.hdf5.creation_properties import Filter
-from npdata.sources.hdf5.details import decoded_per_used
-from npdata.sources.hdf5.examine import Examined
+from npdata.sources.hdf5.chunks.budget import default_budget
+from npdata.sources.hdf5.examine.creation_properties import Filter
+from npdata.sources.hdf5.examine.details import decoded_per_used
+from npdata.sources.hdf5.examine.examine import Examined
 from npdata.sources.hdf5.open import source_of, without_filters
 from npdata.sources.many_files.file_list import SEPARATOR, split_member
 from npdata.sources.many_files.find_files import SUFFIXES

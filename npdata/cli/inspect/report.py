@@ -10,7 +10,7 @@ from typing import Any
 
 from npdata.arrays.dtypes import DType
 from npdata.sources.base import Access
-from npdata.sources.hdf5.creation_properties import Filter
+from npdata.sources.hdf5.examine.creation_properties import Filter
 from npdata.sources.many_files.file_list import SEPARATOR
 
 

@@ -27,11 +27,11 @@ from npdata.sources.concatenated.base import Edges
 from npdata.sources.concatenated.runs import read_runs
 from npdata.sources.derived import origin
 from npdata.sources.file import File
-from npdata.sources.hdf5.attributes import read_packing, shown
-from npdata.sources.hdf5.creation_properties import storage_of
-from npdata.sources.hdf5.examine import Hdf5Options, OpenedFile, examine, open_id
-from npdata.sources.hdf5.layout import Layout, open_file
-from npdata.sources.hdf5.links import require_own_data
+from npdata.sources.hdf5.examine.attributes import read_packing, shown
+from npdata.sources.hdf5.examine.creation_properties import storage_of
+from npdata.sources.hdf5.examine.examine import Hdf5Options, OpenedFile, examine, open_id
+from npdata.sources.hdf5.examine.layout import Layout, open_file
+from npdata.sources.hdf5.examine.links import require_own_data
 from npdata.sources.hdf5.open import source_of
 from npdata.sources.packing import Packing, Packings
 

@@ -16,12 +16,10 @@ import h5py
 
 from npdata.errors import DirectAccessError, FieldError, FormatError, UnsupportedSourceError
 from npdata.sources.base import Access, Source
-from npdata.sources.hdf5.attributes import shown
-from npdata.sources.hdf5.chunk_budget import default_budget
-from npdata.sources.hdf5.chunked import ChunkSpec
-from npdata.sources.hdf5.decoded import DecodedSource, FileChunks
-from npdata.sources.hdf5.details import Details, details
-from npdata.sources.hdf5.examine import (
+from npdata.sources.hdf5.chunks.budget import default_budget
+from npdata.sources.hdf5.examine.attributes import shown
+from npdata.sources.hdf5.examine.details import Details, details
+from npdata.sources.hdf5.examine.examine import (
     AUTO,
     Examined,
     Hdf5Options,
@@ -29,10 +27,12 @@ from npdata.sources.hdf5.examine import (
     examine,
     require_file,
 )
-from npdata.sources.hdf5.h5py_rows import H5pySource, H5pySpec, close_other_files
-from npdata.sources.hdf5.layout import LayoutKeeper, Locking, open_file
-from npdata.sources.hdf5.mapped import ChunkMappedSource
-from npdata.sources.hdf5.variable_length import as_numbers
+from npdata.sources.hdf5.examine.layout import LayoutKeeper, Locking, open_file
+from npdata.sources.hdf5.rows.chunked import ChunkSpec
+from npdata.sources.hdf5.rows.decoded import DecodedSource, FileChunks
+from npdata.sources.hdf5.rows.h5py_rows import H5pySource, H5pySpec, close_other_files
+from npdata.sources.hdf5.rows.mapped import ChunkMappedSource
+from npdata.sources.hdf5.rows.variable_length import as_numbers
 from npdata.sources.mapped import MappedSource, Place
 
 

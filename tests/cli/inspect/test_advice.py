@@ -9,7 +9,7 @@ from npdata.cli.arguments import convert_command
 from npdata.cli.inspect.advice import advise
 from npdata.cli.inspect.report import Chunks, Cost, Sample, Stored
 from npdata.sources.base import Access
-from npdata.sources.hdf5.creation_properties import Filter
+from npdata.sources.hdf5.examine.creation_properties import Filter
 
 SLAB = 256 << 20
 GZIP = (Filter(id=1, values=(4,), name="deflate"),)

@@ -25,7 +25,7 @@ from npdata.cli.inspect.picture import (
 )
 from npdata.cli.inspect.report import Chunks
 from npdata.cli.main import main
-from npdata.sources.hdf5.creation_properties import Filter
+from npdata.sources.hdf5.examine.creation_properties import Filter
 
 CORPUS = Path(__file__).parents[3] / ".corpus" / "files"
 FILES = sorted(p for p in CORPUS.rglob("*") if p.is_file())

@@ -16,9 +16,9 @@ import npdata
 from npdata.cli.inspect.kinds import kinds_of, patterns_of
 from npdata.cli.inspect.report import DatasetReport
 from npdata.cli.main import main
-from npdata.sources.hdf5 import examine
-from npdata.sources.hdf5.layout import Layout
-from npdata.sources.hdf5.verify_offsets import verify_offsets
+from npdata.sources.hdf5.examine import examine
+from npdata.sources.hdf5.examine.layout import Layout
+from npdata.sources.hdf5.examine.verify_offsets import verify_offsets
 
 SCREEN = 40
 

@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from npdata import NumpyDataset, errors, open_source
-from npdata.sources.hdf5.h5py_rows import plan_runs
+from npdata.sources.hdf5.rows.h5py_rows import plan_runs
 
 X = np.arange(60, dtype=np.float32).reshape(20, 3)
 

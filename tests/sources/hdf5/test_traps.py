@@ -16,9 +16,9 @@ from npdata.sources.hdf5 import Hdf5Options, open_hdf5
 from npdata.sources.hdf5.codecs.fletcher32 import FLETCHER32, checksum
 from npdata.sources.hdf5.codecs.pipeline import decode_chunk
 from npdata.sources.hdf5.codecs.shuffle import SHUFFLE
-from npdata.sources.hdf5.creation_properties import Filter
-from npdata.sources.hdf5.decide import decide
-from npdata.sources.hdf5.layout import FileFacts, read_layout
+from npdata.sources.hdf5.examine.creation_properties import Filter
+from npdata.sources.hdf5.examine.decide import decide
+from npdata.sources.hdf5.examine.layout import FileFacts, read_layout
 
 X = np.arange(60, dtype=np.float32).reshape(20, 3)
 

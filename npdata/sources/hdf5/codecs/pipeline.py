@@ -20,7 +20,7 @@ from npdata.sources.hdf5.codecs.lz4 import LZ4
 from npdata.sources.hdf5.codecs.lzf import LZF
 from npdata.sources.hdf5.codecs.shuffle import SHUFFLE
 from npdata.sources.hdf5.codecs.zstd import ZSTD
-from npdata.sources.hdf5.creation_properties import Filter
+from npdata.sources.hdf5.examine.creation_properties import Filter
 
 DECODERS: dict[int, Decoder] = {
     1: DEFLATE,

@@ -15,7 +15,7 @@ import numpy as np
 
 from npdata.arrays.dtypes import is_variable_text
 from npdata.sources.hdf5.codecs.pipeline import missing_decoder
-from npdata.sources.hdf5.layout import Layout
+from npdata.sources.hdf5.examine.layout import Layout
 
 USER_BLOCK_SINCE = (1, 14, 4)
 LARGEST_CHUNK = 256 << 20

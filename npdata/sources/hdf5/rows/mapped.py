@@ -14,10 +14,10 @@ from numpy.typing import NDArray
 from npdata.arrays.gather import ByteRows, copy_spans
 from npdata.sources.base import cut
 from npdata.sources.file import File
-from npdata.sources.hdf5.chunk_table import ChunkTable
-from npdata.sources.hdf5.chunked import ChunkedSource, ChunkSpec, gather_rows
-from npdata.sources.hdf5.layout import LayoutKeeper
-from npdata.sources.hdf5.tiling import Pieces
+from npdata.sources.hdf5.examine.chunk_table import ChunkTable
+from npdata.sources.hdf5.examine.layout import LayoutKeeper
+from npdata.sources.hdf5.rows.chunked import ChunkedSource, ChunkSpec, gather_rows
+from npdata.sources.hdf5.rows.tiling import Pieces
 
 MOST_STARTS = 1 << 18
 """So many offsets are worked out at a time."""

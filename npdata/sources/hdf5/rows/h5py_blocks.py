@@ -16,10 +16,10 @@ from npdata.sources.base import Access, Source
 from npdata.sources.cache.cache import plan_of
 from npdata.sources.cache.entry import Plan
 from npdata.sources.file import FileIdentity
-from npdata.sources.hdf5.chunk_table import ChunkTable
-from npdata.sources.hdf5.chunked import ChunkSpec
-from npdata.sources.hdf5.decoded import ChunkOrigin, DecodedSource
-from npdata.sources.hdf5.tiling import Tiling
+from npdata.sources.hdf5.examine.chunk_table import ChunkTable
+from npdata.sources.hdf5.rows.chunked import ChunkSpec
+from npdata.sources.hdf5.rows.decoded import ChunkOrigin, DecodedSource
+from npdata.sources.hdf5.rows.tiling import Tiling
 
 Files: TypeAlias = Sequence[tuple[str, FileIdentity]]
 LARGEST_BLOCK = 64 << 20

@@ -18,11 +18,11 @@ from npdata.arrays.gather import RowTable
 from npdata.errors import CacheWarning
 from npdata.sources.base import rows_of_runs
 from npdata.sources.cache.entry import Entry
-from npdata.sources.hdf5.chunk_memory import Chunk
-from npdata.sources.hdf5.chunk_table import ChunkTable
-from npdata.sources.hdf5.chunked import ChunkSpec
-from npdata.sources.hdf5.decoded_rows import LONG_RUN, DecodedRows
-from npdata.sources.hdf5.source_chunks import Decode
+from npdata.sources.hdf5.chunks.memory import Chunk
+from npdata.sources.hdf5.chunks.of_source import Decode
+from npdata.sources.hdf5.examine.chunk_table import ChunkTable
+from npdata.sources.hdf5.rows.chunked import ChunkSpec
+from npdata.sources.hdf5.rows.decoded_rows import LONG_RUN, DecodedRows
 
 if TYPE_CHECKING:
     from torch import Tensor

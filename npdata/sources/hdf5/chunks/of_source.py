@@ -11,8 +11,8 @@ from typing import TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
-from npdata.sources.hdf5.chunk_memory import Chunk
-from npdata.sources.hdf5.chunk_places import ChunkPlaces
+from npdata.sources.hdf5.chunks.memory import Chunk
+from npdata.sources.hdf5.chunks.places import ChunkPlaces
 
 Decode: TypeAlias = Callable[[int, NDArray[np.uint8], bool], Chunk | None]
 """Decodes chunk `number` into memory; the last argument is True for a prefetched chunk.

@@ -15,11 +15,11 @@ from processes import HANG
 from npdata import NumpyDataset, open_source
 from npdata.arrays.per_process import releases_at_once
 from npdata.errors import ChangedFileError, FormatError, SettingError
-from npdata.sources.hdf5.chunk_budget import default_budget, share
-from npdata.sources.hdf5.chunk_cache import ChunkCache, _Request
-from npdata.sources.hdf5.chunk_memory import ChunkMemory
-from npdata.sources.hdf5.chunk_places import ChunkPlaces, Span
-from npdata.sources.hdf5.source_chunks import SourceChunks
+from npdata.sources.hdf5.chunks.budget import default_budget, share
+from npdata.sources.hdf5.chunks.cache import ChunkCache, _Request
+from npdata.sources.hdf5.chunks.memory import ChunkMemory
+from npdata.sources.hdf5.chunks.of_source import SourceChunks
+from npdata.sources.hdf5.chunks.places import ChunkPlaces, Span
 
 SIZE = 4096
 counted = pytest.mark.skipif(not releases_at_once(), reason="needs reference counts")

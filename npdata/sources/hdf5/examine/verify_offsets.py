@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from npdata.sources.file import File
-from npdata.sources.hdf5.layout import Layout
+from npdata.sources.hdf5.examine.layout import Layout
 
 LARGEST_CHECKED = 64 << 20
 

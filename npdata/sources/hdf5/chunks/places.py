@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from npdata.arrays.gather import ByteRows
-from npdata.sources.hdf5.chunk_memory import Chunk
+from npdata.sources.hdf5.chunks.memory import Chunk
 
 WORD = 16
 """The most bytes that torch copies as one element."""

@@ -22,7 +22,7 @@ from torch.utils.data import DataLoader
 
 import npdata
 from npdata import NumpyDataset, open_source
-from npdata.sources.hdf5 import decoded_rows
+from npdata.sources.hdf5.rows import decoded_rows
 
 ROWS = 5000
 X = np.random.default_rng(5).integers(0, 50, (ROWS, 40)).astype(np.float32)
@@ -95,7 +95,7 @@ def test_threads_that_ask_for_one_chunk_decode_it_once(path: Path) -> None:
 SMALL = """
 import sys, threading, numpy as np, npdata
 from npdata.arrays.per_process import releases_at_once
-from npdata.sources.hdf5.chunk_cache import chunk_cache
+from npdata.sources.hdf5.chunks.cache import chunk_cache
 path, budget = sys.argv[1], int(sys.argv[2])
 assert chunk_cache().budget == budget
 with __import__("h5py").File(path) as file:
@@ -136,7 +136,7 @@ def test_any_budget_gives_the_same_rows_to_any_thread(path: Path, budget: int) -
 
 MEMORY = """
 import sys, numpy as np, npdata
-from npdata.sources.hdf5.chunk_cache import chunk_cache
+from npdata.sources.hdf5.chunks.cache import chunk_cache
 path = sys.argv[1]
 def private():
     fields = (line.split() for line in open("/proc/self/smaps_rollup") if line[0] == "P")

@@ -21,7 +21,7 @@ from npdata.sources.hdf5.codecs.base import Decode, optional
 from npdata.sources.hdf5.codecs.fletcher32 import checksum
 from npdata.sources.hdf5.codecs.pipeline import DECODERS, decode_chunk
 from npdata.sources.hdf5.codecs.shuffle import SMALL, unshuffle
-from npdata.sources.hdf5.creation_properties import Filter
+from npdata.sources.hdf5.examine.creation_properties import Filter
 
 hdf5plugin = pytest.importorskip("hdf5plugin")
 pytest.importorskip("numcodecs")
@@ -238,7 +238,7 @@ def test_damaged_streams_give_the_rows_of_h5py_or_an_error() -> None:
     seed = os.environ.get("NPDATA_FUZZ_SEED", "1")
     done = subprocess.run(
         [sys.executable, "-m", "tests.helpers.codec_fuzz", count, seed],
-        cwd=Path(__file__).parents[3],
+        cwd=Path(__file__).parents[4],
         capture_output=True,
         text=True,
         check=False,

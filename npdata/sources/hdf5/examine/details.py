@@ -9,9 +9,9 @@ import math
 from typing import NamedTuple
 
 from npdata.sources.hdf5.codecs.pipeline import DECODERS
-from npdata.sources.hdf5.creation_properties import Filter
-from npdata.sources.hdf5.decide import Decision
-from npdata.sources.hdf5.layout import Layout
+from npdata.sources.hdf5.examine.creation_properties import Filter
+from npdata.sources.hdf5.examine.decide import Decision
+from npdata.sources.hdf5.examine.layout import Layout
 
 Details = tuple[tuple[str, str], ...]
 

@@ -18,13 +18,13 @@ from numpy.typing import NDArray
 from npdata.arrays.gather import without_threads
 from npdata.arrays.per_process import cores
 from npdata.sources.base import rows_of_runs
-from npdata.sources.hdf5.chunk_cache import chunk_cache
-from npdata.sources.hdf5.chunk_memory import Chunk
-from npdata.sources.hdf5.chunk_places import ChunkPlaces, Span
-from npdata.sources.hdf5.chunk_table import ChunkTable
-from npdata.sources.hdf5.chunked import ChunkSpec, gather_rows
-from npdata.sources.hdf5.source_chunks import Decode, SourceChunks
-from npdata.sources.hdf5.tiling import Pieces, Step, plan_steps, unique_below
+from npdata.sources.hdf5.chunks.cache import chunk_cache
+from npdata.sources.hdf5.chunks.memory import Chunk
+from npdata.sources.hdf5.chunks.of_source import Decode, SourceChunks
+from npdata.sources.hdf5.chunks.places import ChunkPlaces, Span
+from npdata.sources.hdf5.examine.chunk_table import ChunkTable
+from npdata.sources.hdf5.rows.chunked import ChunkSpec, gather_rows
+from npdata.sources.hdf5.rows.tiling import Pieces, Step, plan_steps, unique_below
 
 FEW_CORES = 2
 """On so many, torch's threads copy nothing while chunks are missing: they spin for 5 ms after it.

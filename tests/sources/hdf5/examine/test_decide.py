@@ -8,10 +8,10 @@ import numpy as np
 import pytest
 
 from npdata import open_source
-from npdata.sources.hdf5 import layout as layouts
-from npdata.sources.hdf5.chunk_table import ChunkTable
-from npdata.sources.hdf5.decide import LARGEST_CHUNK, USER_BLOCK_SINCE, decide
-from npdata.sources.hdf5.layout import FileFacts, Layout, read_layout
+from npdata.sources.hdf5.examine import layout as layouts
+from npdata.sources.hdf5.examine.chunk_table import ChunkTable
+from npdata.sources.hdf5.examine.decide import LARGEST_CHUNK, USER_BLOCK_SINCE, decide
+from npdata.sources.hdf5.examine.layout import FileFacts, Layout, read_layout
 
 X = np.arange(60, dtype=np.float32).reshape(20, 3)
 

@@ -11,15 +11,15 @@ from collections import OrderedDict, deque
 import numpy as np
 from numpy.typing import NDArray
 
-from npdata.sources.hdf5.chunk_memory import Chunk, ChunkMemory
-from npdata.sources.hdf5.source_chunks import Key
+from npdata.sources.hdf5.chunks.memory import Chunk, ChunkMemory
+from npdata.sources.hdf5.chunks.of_source import Key
 
 
 class HeldChunks:
     """Chunks in `memory`, each until it goes.
 
     Examples:
-        >>> from npdata.sources.hdf5.source_chunks import SourceChunks
+        >>> from npdata.sources.hdf5.chunks.of_source import SourceChunks
         >>> chunks, held = SourceChunks(80, print), HeldChunks(ChunkMemory(160))
         >>> for number in (7, 8):
         ...     chunks.ready[number] = held.memory.chunk(held.room(80))

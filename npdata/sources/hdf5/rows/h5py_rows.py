@@ -25,9 +25,9 @@ from npdata.errors import ChangedFileError, ClosedError, FormatError
 from npdata.sources.base import Access, Source
 from npdata.sources.cache.cache import Cache
 from npdata.sources.file import FileIdentity
-from npdata.sources.hdf5.external_files import ExternalFile, external_files
-from npdata.sources.hdf5.h5py_blocks import in_blocks
-from npdata.sources.hdf5.layout import Locking, open_file
+from npdata.sources.hdf5.examine.external_files import ExternalFile, external_files
+from npdata.sources.hdf5.examine.layout import Locking, open_file
+from npdata.sources.hdf5.rows.h5py_blocks import in_blocks
 
 _over_other_files: "Living[H5pySource]" = Living()
 

@@ -23,10 +23,10 @@ from numpy.typing import NDArray
 
 from npdata.arrays.lazy_torch import torch
 from npdata.arrays.per_process import PerProcess, cores
-from npdata.sources.hdf5.chunk_budget import default_budget, share
-from npdata.sources.hdf5.chunk_memory import Chunk, ChunkMemory
-from npdata.sources.hdf5.held_chunks import HeldChunks
-from npdata.sources.hdf5.source_chunks import Key, SourceChunks
+from npdata.sources.hdf5.chunks.budget import default_budget, share
+from npdata.sources.hdf5.chunks.held import HeldChunks
+from npdata.sources.hdf5.chunks.memory import Chunk, ChunkMemory
+from npdata.sources.hdf5.chunks.of_source import Key, SourceChunks
 
 AT_ONCE = 1 << 18
 """Small chunks are taken so many bytes at a time, since taking one costs as much as decoding it."""

@@ -16,10 +16,10 @@ from npdata.arrays.blocks import Blocks
 from npdata.arrays.dtypes import DType
 from npdata.arrays.gather import ByteRows
 from npdata.sources.base import Access, Source
-from npdata.sources.hdf5.creation_properties import Filter
-from npdata.sources.hdf5.details import Details
-from npdata.sources.hdf5.layout import Layout
-from npdata.sources.hdf5.tiling import Tiling
+from npdata.sources.hdf5.examine.creation_properties import Filter
+from npdata.sources.hdf5.examine.details import Details
+from npdata.sources.hdf5.examine.layout import Layout
+from npdata.sources.hdf5.rows.tiling import Tiling
 
 
 @dataclass(frozen=True, kw_only=True)

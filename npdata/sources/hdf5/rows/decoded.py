@@ -20,14 +20,14 @@ from npdata.sources.base import Source, cut
 from npdata.sources.cache.cache import Cache, Kept, plan_of, with_cache
 from npdata.sources.cache.entry import Plan
 from npdata.sources.file import File
-from npdata.sources.hdf5.chunk_budget import default_budget
-from npdata.sources.hdf5.chunk_cache import chunk_cache
-from npdata.sources.hdf5.chunk_table import ChunkTable
-from npdata.sources.hdf5.chunked import ChunkedSource, ChunkSpec, Opened
+from npdata.sources.hdf5.chunks.budget import default_budget
+from npdata.sources.hdf5.chunks.cache import chunk_cache
 from npdata.sources.hdf5.codecs.pipeline import decode_chunk
-from npdata.sources.hdf5.decoded_rows import DecodedRows
-from npdata.sources.hdf5.kept_rows import KeptRows
-from npdata.sources.hdf5.layout import LayoutKeeper
+from npdata.sources.hdf5.examine.chunk_table import ChunkTable
+from npdata.sources.hdf5.examine.layout import LayoutKeeper
+from npdata.sources.hdf5.rows.chunked import ChunkedSource, ChunkSpec, Opened
+from npdata.sources.hdf5.rows.decoded_rows import DecodedRows
+from npdata.sources.hdf5.rows.kept_rows import KeptRows
 
 
 class ChunkOrigin(ABC):

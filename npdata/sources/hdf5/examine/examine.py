@@ -24,15 +24,15 @@ from npdata.errors import (
     TruncatedError,
 )
 from npdata.sources.file import File, FileIdentity, require_regular
-from npdata.sources.hdf5.attributes import holds_pickles, read_meaning
-from npdata.sources.hdf5.creation_properties import Kinds
-from npdata.sources.hdf5.decide import Decision, decide, implausible_size
-from npdata.sources.hdf5.external_files import ExternalFile, external_files
-from npdata.sources.hdf5.h5py_rows import filters_missing
-from npdata.sources.hdf5.layout import FileFacts, Layout, Locking, read_layout
-from npdata.sources.hdf5.links import HardGroups, encoded, require_own_data
-from npdata.sources.hdf5.listing import listing, lost
-from npdata.sources.hdf5.verify_offsets import kind_of, verify_offsets
+from npdata.sources.hdf5.examine.attributes import holds_pickles, read_meaning
+from npdata.sources.hdf5.examine.creation_properties import Kinds
+from npdata.sources.hdf5.examine.decide import Decision, decide, implausible_size
+from npdata.sources.hdf5.examine.external_files import ExternalFile, external_files
+from npdata.sources.hdf5.examine.layout import FileFacts, Layout, Locking, read_layout
+from npdata.sources.hdf5.examine.links import HardGroups, encoded, require_own_data
+from npdata.sources.hdf5.examine.listing import listing, lost
+from npdata.sources.hdf5.examine.verify_offsets import kind_of, verify_offsets
+from npdata.sources.hdf5.rows.h5py_rows import filters_missing
 from npdata.sources.packing import Packing
 
 MOST_PROVEN = 8

@@ -13,9 +13,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from npdata import NumpyDataset, errors, open_source
-from npdata.sources.hdf5.chunk_table import ChunkTable
-from npdata.sources.hdf5.creation_properties import MOST_TYPES, Kinds
-from npdata.sources.hdf5.layout import FileFacts, read_layout
+from npdata.sources.hdf5.examine.chunk_table import ChunkTable
+from npdata.sources.hdf5.examine.creation_properties import MOST_TYPES, Kinds
+from npdata.sources.hdf5.examine.layout import FileFacts, read_layout
 
 DTYPES: list[Any] = ["f4", ">f4", "i2", "u1", "S3", h5py.string_dtype(), ("f4", (2,))]
 DTYPES += [[("a", "i2"), ("b", "f8")], h5py.enum_dtype({"a": 1, "b": 2}, "i1"), "i4"]

@@ -1,0 +1,1 @@
+"""What AnnData means by groups and names of an HDF5 file."""

@@ -1,0 +1,1 @@
+"""Looking at a dataset before any row is read: where it is, how it is stored, how to read it."""
