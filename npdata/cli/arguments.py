@@ -8,17 +8,14 @@ usage. Nothing is guessed, and no file is looked at but by `undescribed`.
 import argparse
 import shlex
 from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import PurePath
 from typing import TypeVar
 
 import numpy as np
 
-from npdata.arrays.dtypes import DType
 from npdata.cli.console import UsageError
-from npdata.sources.base import Source
 from npdata.sources.hdf5.chunks.budget import read_size
-from npdata.sources.open import open_source
+from npdata.sources.many_files.file_table import RawFormat
 from npdata.sources.other_formats import foreign_file
 
 Value = TypeVar("Value")
@@ -45,19 +42,6 @@ def typed(read: Callable[[str], Value], noun: str, instead: str) -> Callable[[st
 byte_size = typed(read_size, "size", "bytes, or as in 512MB or 1.5GiB")
 
 
-@dataclass(frozen=True, kw_only=True)
-class RawLayout:
-    """What raw files hold: as for `npdata.open_source`."""
-
-    dtype: DType
-    shape: tuple[int, ...]
-    offset: int
-
-    def open(self, path: str) -> Source:
-        """Open a raw file; raises as `npdata.open_source`."""
-        return open_source(path, dtype=self.dtype, shape=self.shape, offset=self.offset)
-
-
 def add_raw_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the options `--dtype`, `--shape` and `--offset`."""
     raw = parser.add_argument_group("raw binary files")
@@ -75,14 +59,14 @@ def add_raw_arguments(parser: argparse.ArgumentParser) -> None:
     raw.add_argument("--offset", type=int, metavar="BYTES", help="where the rows begin")
 
 
-def raw_layout(arguments: argparse.Namespace) -> RawLayout | None:
-    """Give what the options say, None where they say nothing.
+def raw_format(arguments: argparse.Namespace) -> RawFormat | None:
+    """Give what the options say of raw files, None where they say nothing.
 
     Raises `UsageError` for a shape or an offset without a dtype.
     """
     if arguments.dtype is not None:
         shape = (-1,) if arguments.shape is None else arguments.shape
-        return RawLayout(dtype=arguments.dtype, shape=shape, offset=arguments.offset or 0)
+        return RawFormat(arguments.dtype, shape, arguments.offset or 0)
     if arguments.shape is not None or arguments.offset is not None:
         raise UsageError("--shape and --offset describe raw binary files; give --dtype as well")
     return None

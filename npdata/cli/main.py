@@ -20,10 +20,9 @@ from npdata.cli.console import (
     INTERRUPTED,
     USAGE,
     UsageError,
-    ends_once,
-    interrupts_wait,
     printable,
 )
+from npdata.cli.signals import ends_once, interrupts_wait
 from npdata.errors import MemberNotFoundError, NpdataError
 
 COMMANDS = {

@@ -3,17 +3,14 @@
 import argparse
 import io
 import shlex
-import signal
 import subprocess
 import sys
-import textwrap
 from pathlib import Path
 
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from processes import run
 
 from npdata import errors
 from npdata.cli.arguments import byte_size
@@ -160,77 +157,3 @@ def test_a_picture_says_nothing_of_letters_that_its_font_lacks(tmp_path) -> None
     figure = new_figure(2, 1)
     figure.suptitle("中文")
     save_figure(figure, str(tmp_path / "a.png"))
-
-
-def ended(body: str) -> int:
-    """Run a body in a process of its own, in which SIGTERM would end it, and give its exit code."""
-    start = "import os, signal, sys; from npdata.cli.console import ends_once, interrupts_wait\n"
-    return run(start + textwrap.dedent(body)).returncode
-
-
-def test_a_second_signal_does_not_interrupt_what_tidies_up_after_the_first() -> None:
-    body = """
-        with ends_once():
-            try:
-                signal.raise_signal(signal.SIGTERM)
-            finally:
-                signal.raise_signal(signal.SIGINT)
-                signal.raise_signal(signal.SIGTERM)
-                print("tidy", flush=True)
-    """
-    assert ended(body) == 143
-
-
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-def test_a_step_is_finished_before_a_signal_ends_the_command(number: int) -> None:
-    body = f"""
-        done = []
-        try:
-            with ends_once(), interrupts_wait():
-                signal.raise_signal({number})
-                done.append("step")
-        except (KeyboardInterrupt, SystemExit):
-            sys.exit(7 if done else 8)
-    """
-    assert ended(body) == 7
-
-
-def test_a_second_signal_does_not_wait_for_a_step_that_hangs() -> None:
-    body = """
-        try:
-            with interrupts_wait():
-                signal.raise_signal(signal.SIGINT)
-                signal.raise_signal(signal.SIGINT)
-                sys.exit(8)
-        except KeyboardInterrupt:
-            sys.exit(7)
-    """
-    assert ended(body) == 7
-
-
-@pytest.mark.slow
-def test_a_process_forked_meanwhile_ends_by_sigterm_and_not_by_ctrl_c() -> None:
-    body = """
-        with ends_once(), interrupts_wait():
-            child = os.fork()
-            if child == 0:
-                signal.raise_signal(signal.SIGINT)
-                signal.raise_signal(signal.SIGTERM)
-                os._exit(9)
-            _, status = os.waitpid(child, 0)
-            sys.exit(os.waitstatus_to_exitcode(status) + 100)
-    """
-    assert ended(body) == 100 - signal.SIGTERM
-
-
-@pytest.mark.slow
-def test_handlers_are_those_from_before_afterwards_and_what_was_ignored_stays_so() -> None:
-    body = """
-        signal.signal(signal.SIGHUP, signal.SIG_IGN)
-        before = [signal.getsignal(n) for n in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)]
-        with ends_once():
-            signal.raise_signal(signal.SIGHUP)
-        after = [signal.getsignal(n) for n in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)]
-        sys.exit(7 if before == after else 8)
-    """
-    assert ended(body) == 7

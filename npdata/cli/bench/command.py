@@ -13,7 +13,7 @@ from contextlib import closing
 from dataclasses import asdict
 from typing import Any
 
-from npdata.cli.arguments import add_raw_arguments, raw_layout, typed
+from npdata.cli.arguments import add_raw_arguments, raw_format, typed
 from npdata.cli.bench.advice import Recommendation, advise
 from npdata.cli.bench.measure import measure
 from npdata.cli.bench.picture import draw_figures
@@ -74,7 +74,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     """Measure and print; gives the exit code."""
-    raw = raw_layout(arguments)
+    raw = raw_format(arguments)
     if arguments.plot is not None:
         require_format(arguments.plot)
         new_figure(1, 1)

@@ -19,7 +19,8 @@ from npdata.arrays.convert import as_tensor
 from npdata.arrays.dtypes import NATIVE
 from npdata.cli.bench.report import Conditions, Method
 from npdata.cli.bench.target import Target
-from npdata.cli.console import bytes_text, count_text, interrupts_wait
+from npdata.cli.console import bytes_text, count_text
+from npdata.cli.signals import interrupts_wait
 from npdata.dataset.collate import collate
 from npdata.loading.loader import Loader
 

@@ -18,7 +18,6 @@ import numpy as np
 
 from npdata.arrays.free_memory import free_of_machine
 from npdata.arrays.per_process import cores
-from npdata.cli.arguments import RawLayout
 from npdata.cli.bench.report import Conditions
 from npdata.cli.console import UsageError, bytes_text
 from npdata.cli.inspect.examine import examine
@@ -27,6 +26,7 @@ from npdata.errors import FieldError, FormatError, SourceError
 from npdata.sources.base import Source
 from npdata.sources.hdf5.rows.h5py_rows import filters_missing
 from npdata.sources.many_files.file_list import split_member
+from npdata.sources.many_files.file_table import RawFormat
 from npdata.sources.open import open_source
 
 BATCH_SIZE, BATCH_BYTES = 256, 1 << 28
@@ -62,7 +62,7 @@ class Target:
 
 
 def open_target(
-    texts: Sequence[str], *, raw: RawLayout | None = None, batch_size: int | None = None
+    texts: Sequence[str], *, raw: RawFormat | None = None, batch_size: int | None = None
 ) -> Target:
     """Open `texts`, each a path, `file::member`, or with `raw` a raw file, as fields.
 
@@ -72,8 +72,9 @@ def open_target(
     """
     files = [_one_array(text, raw) for text in texts]
     paths = tuple(where for _, where in files)
+    described: dict[str, Any] = {} if raw is None else raw._asdict()
     try:
-        dataset = NumpyDataset(*(open_source(p) if raw is None else raw.open(p) for p in paths))
+        dataset = NumpyDataset(*(open_source(path, **described) for path in paths))
     except FieldError as error:
         raise UsageError(str(error)) from error
     description = dataset.describe()
@@ -113,7 +114,7 @@ def open_target(
     return Target(about=about, dataset=dataset, openers=tuple(openers), reopened=reopened)
 
 
-def _one_array(text: str, raw: RawLayout | None) -> tuple[str | None, str]:
+def _one_array(text: str, raw: RawFormat | None) -> tuple[str | None, str]:
     """Give the format of a file, and the place of its array where it holds one alone."""
     if raw is not None:
         return "raw", text
@@ -129,7 +130,7 @@ def _one_array(text: str, raw: RawLayout | None) -> tuple[str | None, str]:
     return found.format, found.datasets[0].where if found.datasets else text
 
 
-def _opener(form: str | None, where: str, source: Source, raw: RawLayout | None) -> Opener:
+def _opener(form: str | None, where: str, source: Source, raw: RawFormat | None) -> Opener:
     """Open an array by its own library; what NumPy reads once, since a member takes its time."""
     path, member = split_member(where)
     if form == "hdf5":
@@ -159,7 +160,7 @@ def _require_filters(path: str, member: str | None) -> None:
         )
 
 
-def _as_code(raw: RawLayout) -> str:
+def _as_code(raw: RawFormat) -> str:
     """Give the arguments of `npdata.open_source`."""
     begins = f", offset={raw.offset}" if raw.offset else ""
     dtype = raw.dtype.str if raw.dtype.names is None else raw.dtype.descr

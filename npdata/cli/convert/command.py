@@ -17,7 +17,7 @@ from pathlib import Path
 
 from npdata.arrays.free_memory import used_by_process
 from npdata.arrays.per_process import cores
-from npdata.cli.arguments import add_raw_arguments, byte_size, raw_layout, typed
+from npdata.cli.arguments import add_raw_arguments, byte_size, raw_format, typed
 from npdata.cli.console import (
     SUCCESS,
     UsageError,
@@ -93,7 +93,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(arguments: argparse.Namespace) -> int:
     """Convert and print what was written; gives the exit code."""
     kind = _format(Path(arguments.target))
-    inputs = open_inputs(arguments.sources, raw_layout(arguments), arguments.files)
+    inputs = open_inputs(arguments.sources, raw_format(arguments), arguments.files)
     with ExitStack() as opened:
         for array in inputs.arrays:
             opened.enter_context(closing(array.source))

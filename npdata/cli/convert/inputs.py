@@ -7,12 +7,12 @@ was named by itself is opened, or that is an error. It reads no rows.
 
 import glob
 from collections.abc import Iterator, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, TypeAlias
 
 from npdata.arrays.dtypes import is_variable_text
-from npdata.cli.arguments import RawLayout, undescribed
+from npdata.cli.arguments import undescribed
 from npdata.cli.console import UsageError
 from npdata.cli.convert.formats import Array, ConvertError
 from npdata.dataset.many_files import concatenate, stack
@@ -21,6 +21,7 @@ from npdata.sources.base import Source
 from npdata.sources.hdf5 import Listed, count_attributes, list_datasets, source_of
 from npdata.sources.hdf5.open import without_filters
 from npdata.sources.many_files.file_list import SEPARATOR, FileList, split_member
+from npdata.sources.many_files.file_table import RawFormat
 from npdata.sources.npz import examine_npz, npz_members
 from npdata.sources.open import Identified, identify, open_source
 
@@ -40,7 +41,7 @@ class Inputs:
 
 
 def open_inputs(
-    texts: Sequence[str], raw: RawLayout | None, how: ManyFiles | None = None
+    texts: Sequence[str], raw: RawFormat | None, how: ManyFiles | None = None
 ) -> Inputs:
     """Open what `texts` name: a file, `path::member`, or `path::group` of HDF5.
 
@@ -82,14 +83,14 @@ def _is_many(text: str) -> bool:
     return Path(path).is_dir() or (glob.has_magic(text) and not Path(path).exists())
 
 
-def _many(text: str, raw: RawLayout | None, how: ManyFiles | None) -> Array:
+def _many(text: str, raw: RawFormat | None, how: ManyFiles | None) -> Array:
     """Open the files of a folder or a glob as one array, which is named after the folder."""
     if how is None:
         raise UsageError(
             f"{text} stands for many files; --files stack makes a row of each of them, and "
             f"--files concatenate lays their rows end to end"
         )
-    described: dict[str, Any] = {} if raw is None else asdict(raw)
+    described: dict[str, Any] = {} if raw is None else raw._asdict()
     make = stack if how == "stack" else concatenate
     (source,) = make(text, **described).sources
     if source.dtype.hasobject:
@@ -107,7 +108,7 @@ def _files(paths: Sequence[str]) -> Iterator[str]:
     return map(many.text, range(len(many)))
 
 
-def _opened(found: Identified, raw: RawLayout | None) -> Iterator[Array | LeftOut]:
+def _opened(found: Identified, raw: RawFormat | None) -> Iterator[Array | LeftOut]:
     path = found.path
     if found.format == "hdf5":
         catalog = list_datasets(path, found.member or "")
@@ -122,7 +123,7 @@ def _opened(found: Identified, raw: RawLayout | None) -> Iterator[Array | LeftOu
     elif raw is None:
         raise UsageError(f"{path}: {undescribed(path)}")
     else:
-        yield _array(Path(path).stem, raw.open(path))
+        yield _array(Path(path).stem, open_source(path, **raw._asdict()))
 
 
 def _member(path: str, name: str) -> Array | LeftOut:

@@ -11,7 +11,7 @@ from collections import Counter
 from collections.abc import Sequence
 from typing import Any
 
-from npdata.cli.arguments import RawLayout, add_raw_arguments, raw_layout
+from npdata.cli.arguments import add_raw_arguments, raw_format
 from npdata.cli.console import (
     FAILED,
     SUCCESS,
@@ -34,6 +34,7 @@ from npdata.errors import SourceError
 from npdata.sources.base import Source
 from npdata.sources.hdf5.examine.creation_properties import Filter
 from npdata.sources.many_files.file_list import SEPARATOR
+from npdata.sources.many_files.file_table import RawFormat
 from npdata.sources.open import identify, open_source
 
 _MOST_ARRAYS = 50
@@ -71,7 +72,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     """Look at every path and print what was found; gives the exit code."""
-    raw = raw_layout(arguments)
+    raw = raw_format(arguments)
     if arguments.plot is not None:
         require_format(arguments.plot)
     console = None if arguments.json else new_console()
@@ -207,7 +208,7 @@ def _why(name: str, kind: Kind) -> list[Note]:
     return known
 
 
-def _picture(arrays: Sequence[DatasetReport], raw: RawLayout | None, *, failed: bool) -> Any:
+def _picture(arrays: Sequence[DatasetReport], raw: RawFormat | None, *, failed: bool) -> Any:
     drawn = [
         (each.where, each.stored)
         for each in arrays
@@ -218,8 +219,9 @@ def _picture(arrays: Sequence[DatasetReport], raw: RawLayout | None, *, failed: 
         raise SourceError(text) if failed else UsageError(text)
 
     def open_array(where: str) -> Source:
-        described = raw is not None and identify(where).format == "raw"
-        return raw.open(where) if raw is not None and described else open_source(where)
+        if raw is not None and identify(where).format == "raw":
+            return open_source(where, **raw._asdict())
+        return open_source(where)
 
     shown = drawn[:_MOST_PANELS]
     return draw_arrays(shown, open_array, left_out=len(drawn) - len(shown))

@@ -15,10 +15,11 @@ from typing import Literal, NamedTuple
 
 import numpy as np
 
-from npdata.cli.arguments import RawLayout, undescribed
-from npdata.cli.console import UsageError, interrupts_wait
+from npdata.cli.arguments import undescribed
+from npdata.cli.console import UsageError
 from npdata.cli.inspect.advice import advise
 from npdata.cli.inspect.report import Chunks, Cost, DatasetReport, FileReport, Sample, Stored
+from npdata.cli.signals import interrupts_wait
 from npdata.errors import FormatError, MemberNotFoundError, NpdataError
 from npdata.sources.base import Source
 from npdata.sources.columns import numeric_columns
@@ -31,11 +32,12 @@ from npdata.sources.hdf5.examine.details import decoded_per_used
 from npdata.sources.hdf5.examine.examine import Examined
 from npdata.sources.hdf5.open import source_of, without_filters
 from npdata.sources.many_files.file_list import SEPARATOR, split_member
+from npdata.sources.many_files.file_table import RawFormat
 from npdata.sources.many_files.find_files import SUFFIXES
 from npdata.sources.memory import MemorySource
 from npdata.sources.npy import open_npy
 from npdata.sources.npz import examine_npz, npz_members
-from npdata.sources.open import identify
+from npdata.sources.open import identify, open_source
 from npdata.sources.other_formats import foreign_file
 
 RAW_SUFFIXES = (".bin", ".raw", ".dat")
@@ -54,7 +56,7 @@ class Seen(NamedTuple):
     proven: Counter[object]
 
 
-def files_of(text: str, raw: RawLayout | None) -> list[str]:
+def files_of(text: str, raw: RawFormat | None) -> list[str]:
     """Give the files that a path, a folder or a glob names, each with its member, if any.
 
     Raises `UsageError` for a folder or a glob without a file.
@@ -80,7 +82,7 @@ def files_of(text: str, raw: RawLayout | None) -> list[str]:
     return [name + behind for name in names] or [text]
 
 
-def examine(text: str, raw: RawLayout | None, seen: Seen | None = None) -> FileReport:
+def examine(text: str, raw: RawFormat | None, seen: Seen | None = None) -> FileReport:
     """Report on `text`, a path or `file::member`; raises for what is not there."""
     seen = Seen({}, Counter()) if seen is None else seen
     path, _ = split_member(text)
@@ -97,7 +99,7 @@ def examine(text: str, raw: RawLayout | None, seen: Seen | None = None) -> FileR
         if found.format == "npy":
             source: Source = open_npy(found.path)
         elif raw is not None:
-            source = raw.open(found.path)
+            source = open_source(found.path, **raw._asdict())
         else:
             raise FormatError(undescribed(found.path))
         return replace(report, datasets=(_in_place(found.path, source),))
