@@ -9,6 +9,7 @@ import math
 import threading
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import closing
 from itertools import pairwise
 from typing import Any
 
@@ -62,8 +63,8 @@ def moments_of_fields(
         raise FieldError(f"keep_axes names {unknown[0]!r}, which is no field; fields are {labels}")
     passes = [_Pass(field, rows) for field in fields if field.conversion.action != "text"]
     found: dict[str | int, list[Moments]] = {}
-    bar = Bar(sum(len(each.parts) for each in passes), "statistics") if progress else None
-    try:
+    total = sum(len(each.parts) for each in passes)
+    with closing(Bar(total, "statistics", shown=progress)) as bar:
         for each in passes:
             for piece in _pieces(each, keep_axes):
                 for label, moments in piece.items():
@@ -71,11 +72,7 @@ def moments_of_fields(
                     some.append(moments)
                     if len(some) > max(2, min(MERGED, BLOCK // max(1, moments.mean.size))):
                         found[label] = [Moments.joined(some)]
-                if bar is not None:
-                    bar.advance("")
-    finally:
-        if bar is not None:
-            bar.close()
+                bar.advance()
     return {label: Moments.joined(some) for label, some in found.items()}
 
 

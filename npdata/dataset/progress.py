@@ -13,26 +13,31 @@ _lock = threading.RLock()
 
 
 class Bar:
-    """A bar over `total` batches (None: unknown) on the standard error output.
+    """A bar over `total` batches (None: unknown) on the standard error output, if it is `shown`.
 
     Raises `MissingExtraError` (an ImportError) without tqdm.
     """
 
-    def __init__(self, total: int | None, description: str) -> None:
+    def __init__(self, total: int | None, description: str, *, shown: bool = True) -> None:
         """Draw it, empty."""
+        self._drawn: Any = None
+        if not shown:
+            return
         drawn: Any = type("Bar", (require_bar(),), {"monitor_interval": 0})
         drawn.set_lock(_lock)
         form = "{desc}: {n_fmt}/{total_fmt} |{bar}| {remaining}{postfix}"
         self._drawn = drawn(total=total, desc=description, bar_format=form, dynamic_ncols=True)
 
-    def advance(self, note: str) -> None:
+    def advance(self, note: str = "") -> None:
         """Count one batch, and show `note` beside the bar."""
-        self._drawn.set_postfix_str(note, refresh=False)
-        self._drawn.update()
+        if self._drawn is not None:
+            self._drawn.set_postfix_str(note, refresh=False)
+            self._drawn.update()
 
     def close(self) -> None:
         """Leave the bar as it is; idempotent."""
-        self._drawn.close()
+        if self._drawn is not None:
+            self._drawn.close()
 
 
 def require_bar() -> Any:

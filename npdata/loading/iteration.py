@@ -68,7 +68,6 @@ class Iteration(Iterator[Iterator[Any]]):
         self._count: int | None = None
         self._reading: Reading | None = None
         self._bar: Bar | None = None
-        self._close_bar: Callable[[], object] | None = None
         self._cut_short = False
         # A loop that is left drops its iterator.
         weakref.finalize(self, self.counter.stop).atexit = False
@@ -145,7 +144,7 @@ class Iteration(Iterator[Iterator[Any]]):
                 self._count = len(self._sampler)
         if self._progress:
             self._bar = Bar(self._count, f"epoch {getattr(self._sampler, 'epoch', '')}")
-            self._close_bar = weakref.finalize(self, self._bar.close)
+            weakref.finalize(self, self._bar.close)
         reading = Reading(remainder)
         self._reading = reading if reading.is_watched else None
         return pipeline.start(batches)
@@ -167,8 +166,8 @@ class Iteration(Iterator[Iterator[Any]]):
             self._made.close()
         if self._reading is not None:
             self._reading.end()
-        if self._close_bar is not None:
-            self._close_bar()
+        if self._bar is not None:
+            self._bar.close()
 
     def forked(self) -> None:
         """Let a child ask before it takes more of what its parent's threads made."""

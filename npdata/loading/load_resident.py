@@ -8,6 +8,7 @@ order, and nothing is handed out before all of them are there. What is read is n
 import functools
 import os
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import closing
 from dataclasses import dataclass, replace
 from typing import Any, Self
 
@@ -198,25 +199,22 @@ def _empty(held: HeldField, source: Source, device: torch.device | None) -> _Row
 
 def _read(loading: Sequence[_Rows], begin: Callable[[], object], progress: bool) -> None:
     pieces = [(rows, piece) for rows in loading for piece in rows.cuts()]
-    bar = Bar(len(pieces), "loading") if progress else None
     library = any(rows.source.access.kind == "library" for rows in loading)
     threads = 0 if library else min(cores(), MOST_THREADS)
-    try:
-        with Prefetcher(
+    with (
+        closing(Bar(len(pieces), "loading", shown=progress)) as bar,
+        Prefetcher(
             lambda job: job[0].read(job[1]),
             pieces,
             threads=threads,
             depth=2 * threads + 1,
             begin=begin,
-        ) as read:
-            for (rows, piece), staged in zip(pieces, read, strict=True):
-                if staged is not None and rows.tensor is not None:
-                    rows.tensor[piece].copy_(staged)
-                if bar is not None:
-                    bar.advance("")
-    finally:
-        if bar is not None:
-            bar.close()
+        ) as read,
+    ):
+        for (rows, piece), staged in zip(pieces, read, strict=True):
+            if staged is not None and rows.tensor is not None:
+                rows.tensor[piece].copy_(staged)
+            bar.advance()
     for rows in loading:
         if rows.tensor is not None and rows.tensor.device.type != "cpu":
             torch.accelerator.synchronize(rows.tensor.device)
