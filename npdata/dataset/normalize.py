@@ -120,8 +120,7 @@ _KNOWN = (
     "write normalize(ds.statistics()); figures that you know go into a function: "
     'batch_transform=lambda batch: {**batch, "x": (batch["x"] - mean) / std}'
 )
-_WORDS = dict.fromkeys(("mean", "std", "eps", "inplace"), _KNOWN)
-_WORDS |= dict.fromkeys(("field", "name", "names", "columns"), "fields")
+_WORDS = {"mean std eps inplace": _KNOWN, "field name names columns": "fields"}
 
 
 @explained(_WORDS, usage="normalize(ds.statistics())")

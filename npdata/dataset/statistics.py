@@ -167,14 +167,14 @@ def _number(value: Any) -> str:
     return str(int(value)) if isinstance(value, np.integer) else f"{value:.6g}"
 
 
-_WORDS = dict.fromkeys(
-    ("axis", "axes", "dim", "keepdims", "keep_axis", "per_channel", "channels"),
-    "axes of a sample that keep their own figures are keep_axes=",
-)
-_WORDS |= dict.fromkeys(
-    ("field", "fields", "name", "names", "columns"),
-    "it is of all fields: found = ds.statistics(), and found[name] are those of one",
-)
+_WORDS = {
+    "axis axes dim keepdims keep_axis per_channel channels": (
+        "axes of a sample that keep their own figures are keep_axes="
+    ),
+    "field fields name names columns": (
+        "it is of all fields: found = ds.statistics(), and found[name] are those of one"
+    ),
+}
 """Words of other libraries, and what to write for them."""
 
 

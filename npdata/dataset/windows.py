@@ -30,11 +30,11 @@ FARTHEST = 1 << 60
 """Offsets up to this far, added to any row number, are int64."""
 
 WORDS = {
-    **dict.fromkeys(("size", "window", "window_size", "window_length", "offsets"), "length"),
-    **dict.fromkeys(("seq_len", "sequence_length", "block_size", "context"), "length"),
-    **dict.fromkeys(("step", "shift", "hop", "hop_length"), "stride"),
-    **dict.fromkeys(("groups", "episodes", "recordings", "boundaries"), "borders"),
-    **dict.fromkeys(("pad", "padding", "drop_last"), "edge"),
+    "size window window_size window_length offsets seq_len sequence_length context": "length",
+    "block_size": "length",
+    "step shift hop hop_length": "stride",
+    "groups episodes recordings boundaries": "borders",
+    "pad padding drop_last": "edge",
 }
 """Words of other libraries, and ours for them."""
 

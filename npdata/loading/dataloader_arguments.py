@@ -25,34 +25,33 @@ from npdata.sampling.sampler import BlockBatchSampler
 from npdata.sampling.torch_arguments import WORDS
 from npdata.suggestions import did_you_mean, each_word
 
-_HARMLESS: dict[str, tuple[Any, ...]] = {
-    "num_workers": (0,),
-    "collate_fn": (None, collate),
-    "generator": (None,),
-    "timeout": (0,),
-    "worker_init_fn": (None,),
-    "multiprocessing_context": (None,),
-    "prefetch_factor": (None,),
-    "persistent_workers": (False, True),
-    "pin_memory_device": ("",),
-    "in_order": (True,),
-    "batch_sampler": (None,),
+_OF_DATALOADERS: dict[str, tuple[tuple[Any, ...], str]] = {
+    "num_workers": (
+        (0,),
+        "a Loader makes batches on threads of this process: write num_threads=, or leave it out",
+    ),
+    "collate_fn": (
+        (None, collate),
+        "a Loader gathers each batch whole: change batches by batch_transform= of the dataset, or "
+        "use DataLoader",
+    ),
+    "generator": ((None,), "the order is made of a number: write seed="),
+    "timeout": ((0,), "threads cannot hang as worker processes do: leave it out"),
+    "worker_init_fn": (
+        (None,),
+        "there are no worker processes: give transform= a parameter rng, and set up the rest in "
+        "this process",
+    ),
+    "multiprocessing_context": ((None,), "there are no worker processes: leave it out"),
+    "prefetch_factor": (
+        (None,),
+        "write prefetch=, the batches ready for all threads together",
+    ),
+    "persistent_workers": ((False, True), "there are no worker processes: leave it out"),
+    "pin_memory_device": (("",), "write device=, where batches then arrive"),
+    "in_order": ((True,), "batches always come in order: leave it out"),
 }
-"""The arguments that have no place in a signature, and values that ask for nothing else here."""
-_CURES = {
-    "num_workers": "a Loader makes batches on threads of this process: write num_threads=, or "
-    "leave it out",
-    "collate_fn": "a Loader gathers each batch whole: change batches by batch_transform= of the "
-    "dataset, or use DataLoader",
-    "generator": "the order is made of a number: write seed=",
-    "timeout": "threads cannot hang as worker processes do: leave it out",
-    "worker_init_fn": "there are no worker processes: give transform= a parameter rng, and set up "
-    "the rest in this process",
-    "multiprocessing_context": "there are no worker processes: leave it out",
-    "prefetch_factor": "write prefetch=, the batches ready for all threads together",
-    "pin_memory_device": "write device=, where batches then arrive",
-    "in_order": "batches always come in order: leave it out",
-}
+"""Arguments that have no place in a signature: values that ask for nothing else here, or a cure."""
 _OF_LOADERS = WORDS | each_word(
     {
         "state resume start_state": "make the loader, then loader.load_state_dict(state)",
@@ -90,36 +89,37 @@ def require_npdata_words(words: Mapping[str, Any], known: tuple[str, ...]) -> No
                 f"{name}= is for the rows of a dataset: NumpyDataset(..., {name}=...), which the "
                 "Loader then reads"
             )
-        if name not in _HARMLESS:
+        if name in _OF_DATALOADERS:
+            harmless, cure = _OF_DATALOADERS[name]
+            if not any(_is(value, each) for each in harmless):
+                raise LoaderError(f"{name}={value!r}: {cure}")
+        elif name != "batch_sampler":
             ours = _OF_LOADERS.get(name)
-            cure = did_you_mean(name, [*known, *_HARMLESS])
+            cure = did_you_mean(name, [*known, *_OF_DATALOADERS, "batch_sampler"])
             if ours is not None:
                 cure = f"; write {ours}=" if ours in known else f"; {ours}"
             raise LoaderError(
                 f"{name}= is no argument of a Loader{cure} (it has {', '.join(known)})"
             )
-        if name != "batch_sampler" and not any(
-            value is each or (value == each and isinstance(each, int | str | bool))
-            for each in _HARMLESS[name]
-        ):
-            raise LoaderError(f"{name}={value!r}: {_CURES[name]}")
 
 
 _NO_DATALOADER = (
     "it is no DataLoader. What needs one, as ray.train.torch.prepare_data_loader, takes "
     "DataLoader(loader, batch_size=None); the rows are divided among ranks already"
 )
-ATTRIBUTES = {
-    **dict.fromkeys((*_HARMLESS, "pin_memory"), _NO_DATALOADER),
-    "new": "fastai makes a loader anew where it is given none; get_preds(dl=loader)",
-    "epoch": "loader.batch_sampler.epoch counts them",
-    **dict.fromkeys(("to", "cuda", "cpu"), 'write Loader(dataset, 64, device="cuda")'),
-    **dict.fromkeys(("next", "__next__"), "write next(iter(loader)), or for batch in loader"),
-    **dict.fromkeys(("shuffle", "seed"), "repr(loader) shows it; another one is another Loader"),
-    **dict.fromkeys(("map", "transform"), "functions are batch_transform= of the dataset"),
-    "reset": "each loop over it is the next epoch, and set_epoch(0) begins again",
-    **dict.fromkeys(("shape", "shapes", "dtypes", "names"), "loader.dataset has them"),
-}
+ATTRIBUTES = dict.fromkeys([*_OF_DATALOADERS, "batch_sampler", "pin_memory"], _NO_DATALOADER)
+ATTRIBUTES |= each_word(
+    {
+        "new": "fastai makes a loader anew where it is given none; get_preds(dl=loader)",
+        "epoch": "loader.batch_sampler.epoch counts them",
+        "to cuda cpu": 'write Loader(dataset, 64, device="cuda")',
+        "next __next__": "write next(iter(loader)), or for batch in loader",
+        "shuffle seed": "repr(loader) shows it; another one is another Loader",
+        "map transform": "functions are batch_transform= of the dataset",
+        "reset": "each loop over it is the next epoch, and set_epoch(0) begins again",
+        "shape shapes dtypes names": "loader.dataset has them",
+    }
+)
 """Attributes that people look for, and what takes their place."""
 
 
