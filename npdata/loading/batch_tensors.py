@@ -47,12 +47,15 @@ def map_fields(function: Callable[[Any, Any], Any], batch: Any) -> Any:
     if isinstance(batch, dict):
         return {label: function(label, part) for label, part in batch.items()}
     if isinstance(batch, list | tuple):
-        return type(batch)(function(label, part) for label, part in enumerate(batch))
+        made = [function(label, part) for label, part in enumerate(batch)]
+        return getattr(type(batch), "_make", type(batch))(made)
     return function(0, batch)
 
 
 def cast(batch: Any, dtype: DTypes, after: bool | None = None) -> Any:
     """Cast the tensors of a batch: all of them to one dtype, or fields by name or position.
+
+    The lengths of a `Padded` stay int64.
 
     `after` True casts only those that grow, for after the copy, False only the others, for before
     it; None casts all. Raises `LoaderError` (a ValueError) where a name is no field of the batch.
@@ -66,7 +69,9 @@ def cast(batch: Any, dtype: DTypes, after: bool | None = None) -> Any:
     if isinstance(batch, Padded):
         return batch._replace(values=cast(batch.values, dtype, after=after))
     if isinstance(dtype, torch.dtype):
-        return map_tensors(lambda t: _cast(t, dtype, after), batch)
+        if isinstance(batch, _HOLDERS):
+            return map_fields(lambda _, part: cast(part, dtype, after=after), batch)
+        return _cast(batch, dtype, after) if isinstance(batch, Tensor) else batch
     count = len(batch) if isinstance(batch, list | tuple) else 1
     labels = list(batch if isinstance(batch, dict) else range(count))
     unknown = [name for name in dtype if name not in labels]

@@ -233,6 +233,7 @@ def _field(held: HeldField, loaded: Sequence[_Rows]) -> Field:
     for rows in loaded:
         assert rows.array is not None
         memory = MemorySource(rows.array)
+        memory.keeps_text = rows.source.keeps_text
         whole = memory if places is None else SubsetSource(memory, places, len(rows.source))
         sources[id(rows.source)] = whole
     bases = [sources.get(id(base), base) for base in field.source.bases]

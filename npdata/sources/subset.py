@@ -77,6 +77,7 @@ class SubsetSource(DerivedSource):
         """Hold the rows of `held`."""
         super().__init__(held)
         self.shape = (count, *held.shape[1:])
+        self.keeps_text = held.keeps_text
         self._places = places
 
     def read(self, indices: NDArray[np.int64], out: NDArray[Any]) -> None:

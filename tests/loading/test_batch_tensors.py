@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import torch
 
+import npdata
 from npdata.errors import LoaderError
 from npdata.loading.batch_tensors import cast, known_dtypes, map_tensors
 
@@ -31,6 +32,18 @@ def test_tensors_are_found_in_any_container() -> None:
 def test_casts_that_grow_wait_for_the_copy(after: bool | None, expected: list) -> None:
     batch = [torch.zeros(2, dtype=d) for d in (torch.float64, torch.uint8, torch.float32)]
     assert [part.dtype for part in cast(batch, torch.float32, after=after)] == expected
+
+
+def test_a_cast_leaves_the_lengths_of_padded_samples_alone() -> None:
+    padded = npdata.Padded(torch.zeros(1, 2), torch.tensor([2]))
+    for held in ([padded], Pair("text", padded), {"x": {"y": padded}}):
+        batch = cast(held, torch.float16)
+        while not isinstance(batch, npdata.Padded):
+            batch = list(batch.values() if isinstance(batch, dict) else batch)[-1]
+        assert (batch.values.dtype, batch.lengths.dtype) == (torch.float16, torch.int64)
+    ds = npdata.NumpyDataset(npdata.ragged([5, 6], lengths=[2]), np.zeros(1))
+    ((text, _),) = npdata.Loader(ds, 1, dtype="float32")
+    assert (text.values.dtype, text.lengths.dtype) == (torch.float32, torch.int64)
 
 
 def test_a_bare_tensor_is_field_0() -> None:
