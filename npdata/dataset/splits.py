@@ -14,7 +14,7 @@ from numpy.typing import ArrayLike, NDArray
 from npdata.arrays.spans import Windows
 from npdata.dataset.batch_memory import plain_memory
 from npdata.dataset.field import Field
-from npdata.dataset.windows import is_stacked, recordings_of, require_apart
+from npdata.dataset.windows import files_of, recordings_of, require_apart
 from npdata.errors import FieldError, SamplerError, require
 from npdata.sampling.order import split, split_groups
 from npdata.suggestions import explained
@@ -105,11 +105,11 @@ class Splits:
         if by is not None:
             if groups is not None or (folds is None and stratify is not None):
                 raise SamplerError(f"by={by!r} keeps rows together itself: leave out the others")
-            whole = by == "file" and self._windows is None and is_stacked(self._fields)
-            edges = np.arange(count + 1) if whole else recordings_of(self._fields, self._windows)
+            files = by == "file"
+            edges = files_of(self._fields) if files else recordings_of(self._fields, self._windows)
             _require_two(edges, by)
             if isinstance(fraction, int | float | np.number):
-                if whole:
+                if len(edges) == count + 1:
                     return split(count, float(fraction), seed)
                 return split_groups(edges, float(fraction), seed)
             together = np.repeat(np.arange(len(edges) - 1), np.diff(edges))
@@ -145,9 +145,10 @@ class Splits:
 
 
 def _require_two(edges: Rows, by: By) -> None:
+    cure = "split by='recording'" if by == "file" else "give borders="
     if np.count_nonzero(np.diff(edges)) == 1:
         raise FieldError(
-            f"by={by!r}: there is one {by}, and one part would get all; give borders=, or cut it "
+            f"by={by!r}: there is one {by}, and one part would get all; {cure}, or cut it "
             "by row numbers: cut = int(0.8 * len(ds)) gives train, test = range(cut), "
             "range(cut, len(ds)), and windows that share rows need a gap of length - 1 between them"
         )

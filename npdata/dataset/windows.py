@@ -5,6 +5,7 @@ one plan then numbers the windows of all fields. Invariant: what is asked for is
 before a window is read; nothing is read but a field that gives the borders, once, in pieces.
 """
 
+import functools
 import operator
 import warnings
 from collections.abc import Mapping, Sequence
@@ -140,9 +141,15 @@ def recordings_of(fields: Sequence[Field], windows: Windows | None) -> NDArray[n
     return known.edges
 
 
-def is_stacked(fields: Sequence[Field]) -> bool:
-    """Tell whether each sample is a file of its own."""
-    return any(field.source.borders is None and len(field.paths) == len(field) for field in fields)
+def files_of(fields: Sequence[Field]) -> NDArray[np.int64]:
+    """Give the first sample of each file, and the number of samples.
+
+    Samples that lie in one file for one field, and in several for another, count as one file.
+    """
+    known = [edges for field in fields if (edges := field.source.file_borders) is not None]
+    if not known:
+        return Recordings.one(len(fields[0])).edges
+    return functools.reduce(np.intersect1d, known)
 
 
 def _require_rows(fields: Sequence[Field], offsets: Mapping[str | int, Offsets]) -> None:

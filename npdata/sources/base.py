@@ -138,6 +138,11 @@ class Source(ABC):
         return None
 
     @property
+    def file_borders(self) -> NDArray[np.int64] | None:
+        """The first row of each file and the number of rows, int64; None for no file, or one."""
+        return None
+
+    @property
     def packings(self) -> Packings:
         """What the numbers stand for, run of rows by run of rows."""
         return NOT_PACKED if self.packing is None else Packings.one(self.packing)

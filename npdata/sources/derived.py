@@ -124,6 +124,7 @@ class DerivedSource(CompositeSource):
 
     blocks: Any = _OfRows()
     borders: Any = _OfRows()
+    file_borders: Any = _OfRows()
     rows_in_memory: Any = _OfRows()
     stored_bytes: Any = _OfRows()
     ahead_bytes: Any = _OfRows()

@@ -18,6 +18,7 @@ from npdata.arrays.blocks import Blocks
 from npdata.arrays.convert import ArrayLayout
 from npdata.arrays.gather import NARROW_BYTES, RowTable
 from npdata.arrays.spans import Windows, offsets_array, step_of
+from npdata.errors import FieldError
 from npdata.sources.base import Access, Source
 from npdata.sources.derived import RegroupedSource
 
@@ -43,6 +44,22 @@ class PlannedSource(RegroupedSource):
     def borders(self) -> NDArray[np.int64] | None:
         """The first window of each recording, and the number of windows."""
         return None if self._plan.uniform else self._plan.starts
+
+    @property
+    def file_borders(self) -> NDArray[np.int64] | None:
+        """The first window of each file, and the number of windows.
+
+        Raises `FieldError` where windows cross from one file to the next.
+        """
+        edges, known = self.rows.file_borders, self._plan.recordings.edges
+        if edges is None:
+            return None
+        if not np.isin(edges, known).all():
+            raise FieldError(
+                "windows cross from one file to the next, as borders= has it, and so no part can "
+                "have whole files: leave borders= out, or split by row numbers"
+            )
+        return self._plan.starts[np.searchsorted(known, edges)]
 
     @property
     def blocks(self) -> Blocks:

@@ -1,8 +1,12 @@
 """Parts and folds of row numbers: disjoint, whole, together by group, in proportion by class."""
 
+from pathlib import Path
+
+import h5py
 import numpy as np
 import pytest
 
+import npdata
 from npdata import Loader, NumpyDataset
 from npdata.errors import ArgumentError, FieldError, SamplerError
 
@@ -54,6 +58,67 @@ class TestShares:
         parts = windows.split([0.5, 0.25, 0.25], by="recording")
         assert np.array_equal(np.sort(np.concatenate(parts)), np.arange(90))
         assert sum(len(set(part // 10)) for part in parts) == 9
+
+
+def _three_files_of_groups(folder: Path) -> np.ndarray:
+    for k in range(3):
+        with h5py.File(folder / f"{k}.h5", "w") as file:
+            for group in range(4):
+                file[f"demo_{group}/x"] = np.full((5, 2), k)
+    return np.repeat(np.arange(3), 20)
+
+
+class TestFiles:
+    """by="file": rows of one file are in one part, however many groups or windows it has."""
+
+    @pytest.mark.parametrize("share", [0.5, [0.4, 0.3, 0.3]])
+    @pytest.mark.parametrize(
+        "form", ["rows", "windows", "more borders", "groups as samples", "sum", "sum of windows"]
+    )
+    def test_files_of_several_groups_stay_whole(
+        self, tmp_path: Path, form: str, share: object
+    ) -> None:
+        owner = _three_files_of_groups(tmp_path)
+        names = [f"{tmp_path}/{k}.h5" for k in range(3)]
+        parts = [NumpyDataset.from_hdf5(name, "*/x") for name in names]
+        ds = NumpyDataset.from_hdf5(names, "*/x")
+        if form == "windows":
+            ds = ds.windows(range(2), edge="repeat")
+        elif form == "more borders":
+            ds = NumpyDataset(ds.fields[0], np.arange(60) // 2).windows({0: 1}, borders=1)
+        elif form == "groups as samples":
+            ds, owner = npdata.stack(f"{tmp_path}/*.h5::*/x"), np.repeat(np.arange(3), 4)
+        elif form == "sum":
+            ds = sum(parts)
+        elif form == "sum of windows":
+            ds = sum(part.windows(range(2), edge="zero") for part in parts)
+        split = ds.split(share, by="file")
+        assert np.array_equal(np.sort(np.concatenate(split)), np.arange(len(owner)))
+        assert sum(len(set(owner[part])) for part in split) == 3
+
+    def test_a_field_in_one_file_counts_for_nothing_and_coarser_files_count(
+        self, tmp_path: Path
+    ) -> None:
+        owner = _three_files_of_groups(tmp_path)
+        x = npdata.concatenate(f"{tmp_path}/*.h5::*/x").fields[0]
+        train, test = NumpyDataset(x, owner).split(0.5, by="file")
+        assert not set(owner[train]) & set(owner[test])
+        for k in range(6):
+            np.save(tmp_path / f"{k}.npy", np.zeros(10))
+        fine = npdata.concatenate(f"{tmp_path}/*.npy").fields[0]
+        train, test = NumpyDataset(fine, x).split(0.5, by="file")
+        assert not set(owner[train]) & set(owner[test])
+
+    def test_windows_across_files_and_files_out_of_order_are_refused(self, tmp_path: Path) -> None:
+        _three_files_of_groups(tmp_path)
+        ds = NumpyDataset.from_hdf5(f"{tmp_path}/*.h5", "*/x")
+        with pytest.raises(FieldError, match="cross from one file to the next"):
+            ds.windows(2, borders=[]).split(0.5, by="file")
+        with pytest.raises(FieldError, match=r"one file.*by='recording'"):
+            NumpyDataset.from_hdf5(f"{tmp_path}/0.h5", "*/x").split(0.5, by="file")
+        names = [f"{tmp_path}/{name}" for name in ("0.h5::demo_0/x", "1.h5::demo_0/x")]
+        with pytest.raises(FieldError, match=r"0\.h5' do not follow one another.*groups="):
+            npdata.concatenate([*names, f"{tmp_path}/0.h5::demo_1/x"]).split(0.5, by="file")
 
 
 class TestFolds:

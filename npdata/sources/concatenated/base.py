@@ -5,6 +5,7 @@ and advice for them are worked out here; a subclass says how rows are read. Inva
 part is asked for rows that it does not have, and no more than `MOST_OPEN` keep files open.
 """
 
+import os
 from collections import OrderedDict
 from collections.abc import Iterator, Mapping
 from typing import Any
@@ -17,6 +18,7 @@ from npdata.arrays.per_process import ForkSafeLock
 from npdata.sources.base import Source
 from npdata.sources.concatenated.runs import grouped
 from npdata.sources.derived import CompositeSource
+from npdata.sources.many_files.file_list import SEPARATOR, FileList, runs_of_files
 
 MOST_OPEN = 32
 """So many parts keep files open, of two descriptors each; the least recently read is closed."""
@@ -102,6 +104,28 @@ class EndToEnd(CompositeSource):
         if not inner:
             return starts
         return np.unique(np.concatenate([starts, *(starts[k] + b for k, b in inner.items())]))
+
+    @property
+    def file_borders(self) -> Ints | None:
+        """The first row of each file that parts lie in, and the end; None where all are memory."""
+        starts, inner, files = self.edges.starts, [], []
+        for k in range(len(starts) - 1):
+            own = self.own[k].file_borders if k in self.own else None
+            if own is not None:
+                inner.append(starts[k] + own)
+            files.append(k if own is not None else self._file_of(k))
+        if files == list(range(len(files))) and not inner:
+            return None
+        return np.unique(np.concatenate([starts[runs_of_files(files)], *inner]))
+
+    def _file_of(self, owner: int) -> str | int:
+        """Give the file of a part, or its own number where it lies in memory."""
+        if isinstance(self.paths, FileList):
+            return os.fsdecode(self.paths.path(owner))
+        part = self.own[owner]
+        if part.access.kind == "memory":
+            return owner
+        return os.path.abspath(part.where.partition(SEPARATOR)[0])  # noqa: PTH100
 
     @property
     def blocks(self) -> Blocks:

@@ -5,6 +5,7 @@ gather takes the rows of a batch out of all of them (`shards`); the rows of othe
 these. Invariant: the rows are exactly those of `np.concatenate` over the parts.
 """
 
+import os
 from collections.abc import Sequence
 from dataclasses import replace
 from functools import cached_property
@@ -22,6 +23,7 @@ from npdata.sources.concatenated.parts import Parts, require_alike, rows_of
 from npdata.sources.concatenated.runs import read_runs
 from npdata.sources.concatenated.summary import Summary
 from npdata.sources.labels import in_one_code, shown_categories
+from npdata.sources.many_files.file_list import FileList
 from npdata.sources.many_files.file_table import FileTable
 from npdata.sources.many_files.shards import Shard, Shards
 from npdata.sources.memory import MemorySource
@@ -195,6 +197,12 @@ class ConcatSource(EndToEnd):
         if owner in self.own:
             return self.own[owner]
         return Shard(self._shards, int(self.parts.file[owner]))
+
+    def _file_of(self, owner: int) -> str | int:
+        """Give the file of a part, of which the table knows those that lie in files."""
+        if isinstance(self.paths, FileList) or owner in self.own:
+            return super()._file_of(owner)
+        return os.fsdecode(self.parts.table.files.path(int(self.parts.file[owner])))
 
     def cached(self, cache: Cache) -> Source:
         """Give the same rows, with parts that are decoded once and kept in `cache`."""

@@ -8,12 +8,15 @@ has gone since. It is a sequence of str that cannot be changed, and looks at no 
 
 import os
 import zlib
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, overload
 
 import numpy as np
 from numpy.typing import NDArray
+
+from npdata.errors import FieldError
 
 SEPARATOR = "::"
 _MEMBER = b"\0"
@@ -117,6 +120,25 @@ class FileList(Sequence[str]):
         lengths = np.diff(self._ends, prepend=np.int64(0)).astype(np.int32)
         folder = os.fsdecode(self._start())
         return _unpickled, (self.root, packed(names), packed(lengths), folder)
+
+
+def runs_of_files(names: Sequence[object]) -> NDArray[np.int64]:
+    """Give where each file begins in a list that names it once or several times, and the end.
+
+    Raises `FieldError` where a file comes again after another.
+
+    Examples:
+        >>> runs_of_files(["a.h5", "a.h5", "b.h5"]).tolist()
+        [0, 2, 3]
+    """
+    first = [k for k, name in enumerate(names) if not k or name != names[k - 1]]
+    twice = [name for name, times in Counter(names[k] for k in first).items() if times > 1]
+    if twice:
+        raise FieldError(
+            f"the rows of file {twice[0]!r} do not follow one another, so that it is in no one "
+            "part: give groups=, a value for each row"
+        )
+    return np.array([*first, len(names)], np.int64)
 
 
 def _unpickled(root: str, names: Any, lengths: Any, folder: str) -> FileList:

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from npdata.errors import FieldError
 from npdata.sources.base import Access, Source
 from npdata.sources.concatenated.summary import and_more
-from npdata.sources.many_files.file_list import FileList
+from npdata.sources.many_files.file_list import FileList, runs_of_files
 from npdata.sources.many_files.file_reader import FileReader
 from npdata.sources.many_files.file_table import ONE_DTYPE, FileTable, RawFormat
 from npdata.sources.packing import Packings
@@ -66,6 +66,13 @@ class _FilesSource(Source):
             for kind in table.kinds
         ]
         return int((np.array(sizes)[table.kind] * table.length).mean())
+
+    @property
+    def file_borders(self) -> NDArray[np.int64]:
+        """The first sample of each file: each is one, unless several are datasets of a file."""
+        if not self.paths.has_members:
+            return np.arange(len(self.paths) + 1)
+        return runs_of_files([self.paths.path(k) for k in range(len(self.paths))])
 
     @property
     def packings(self) -> Packings:

@@ -72,6 +72,11 @@ class VariableSource(CompositeSource, RaggedSource):
         """Those of its rows."""
         return self._rows.borders
 
+    @property
+    def file_borders(self) -> Ints | None:
+        """Those of its rows."""
+        return self._rows.file_borders
+
     def pieces(self, indices: Ints) -> list[NDArray[Any]]:
         """Read the rows, each in memory of its own."""
         read = np.empty(len(indices), self._rows.dtype)
