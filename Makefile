@@ -52,8 +52,8 @@ integrations:
 # skipped there. Install and tests take 2.5 minutes of one core, and the environment 2.3 GB.
 interop:
 	$(MAKE) VENV=.venv-interop .venv-interop/.interop
-	.venv-interop/bin/pytest tests/sources/test_decode.py tests/sources/test_columns.py \
-		tests/sources/test_axis.py tests/dataset/test_sparse.py tests/dataset/test_ragged.py \
+	.venv-interop/bin/pytest tests/sources/packed/test_decode.py tests/sources/derived/test_columns.py \
+		tests/sources/derived/test_axis.py tests/dataset/test_sparse.py tests/dataset/test_ragged.py \
 		tests/dataset/test_overview.py $(ARGS)
 
 $(VENV)/.interop: $(VENV)/.wheel

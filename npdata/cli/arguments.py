@@ -14,9 +14,9 @@ from typing import TypeVar
 import numpy as np
 
 from npdata.cli.console import UsageError
+from npdata.sources.formats.foreign import foreign_file
 from npdata.sources.hdf5.chunks.budget import read_size
 from npdata.sources.many_files.file_table import RawFormat
-from npdata.sources.other_formats import foreign_file
 
 Value = TypeVar("Value")
 

@@ -13,7 +13,7 @@ from npdata.arrays.dtypes import DType
 from npdata.arrays.spans import Windows
 from npdata.dataset.field import Field
 from npdata.dataset.html_table import table
-from npdata.sources.windows import PaddingSource
+from npdata.sources.derived.windows import PaddingSource
 
 
 @dataclass(frozen=True, kw_only=True)

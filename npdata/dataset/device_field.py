@@ -20,8 +20,8 @@ from npdata.dataset.field import Field
 from npdata.dataset.rows_field import RowsField
 from npdata.errors import FieldError
 from npdata.sources.base import Source
-from npdata.sources.subset import Places
-from npdata.sources.windows import WindowSource
+from npdata.sources.derived.subset import Places
+from npdata.sources.derived.windows import WindowSource
 
 
 def words_of(field: RowsField) -> torch.dtype:

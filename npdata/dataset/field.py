@@ -21,7 +21,7 @@ from npdata.dataset.batch_memory import Allocate, plain_memory
 from npdata.dataset.padded import Padded
 from npdata.sources.base import Source
 from npdata.sources.cache.cache import Details
-from npdata.sources.packing import MISSING_TIME
+from npdata.sources.packed.packing import MISSING_TIME
 
 Value: TypeAlias = Any
 """A tensor; a dict of values (structured), a str or a list of them (text), or a ragged batch."""

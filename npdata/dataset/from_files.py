@@ -15,10 +15,10 @@ from numpy.typing import DTypeLike
 from npdata.dataset.arguments import OPTIONS, refuse_words_of_loaders
 from npdata.dataset.transforms import Transform
 from npdata.errors import FieldError, FormatError, UnsupportedSourceError
+from npdata.sources.formats.npz import npz_members, require_no_matrix
 from npdata.sources.hdf5 import Hdf5Options
 from npdata.sources.many_files.file_list import SEPARATOR
 from npdata.sources.many_files.find_files import Files, find_files
-from npdata.sources.npz import npz_members, require_no_matrix
 from npdata.sources.open import open_files, open_source
 from npdata.suggestions import did_you_mean, each_word, explained
 

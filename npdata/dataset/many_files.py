@@ -21,12 +21,11 @@ from npdata.dataset.transforms import Transform
 from npdata.errors import FieldError
 from npdata.sources.base import Source
 from npdata.sources.cache.cache import CachePlace
-from npdata.sources.columns import Columns
 from npdata.sources.concatenated.base import EndToEnd
 from npdata.sources.concatenated.concat import ConcatSource
 from npdata.sources.concatenated.end_to_end import end_to_end
 from npdata.sources.concatenated.parts import Parts
-from npdata.sources.decode import Decode
+from npdata.sources.derived.columns import Columns
 from npdata.sources.labels import LabelFrom, LabelSource, labels_of
 from npdata.sources.many_files.file_list import FileList
 from npdata.sources.many_files.file_table import FileTable, RawFormat
@@ -34,6 +33,7 @@ from npdata.sources.many_files.find_files import Files, Found, find_files
 from npdata.sources.many_files.pair_files import pair_files
 from npdata.sources.many_files.stack import open_stack
 from npdata.sources.open import SourceLike, open_source
+from npdata.sources.packed.decode import Decode
 from npdata.sources.sparse import Layout
 from npdata.suggestions import explained
 

@@ -36,11 +36,11 @@ from npdata.errors import ClosedError, FieldError
 from npdata.sampling.row_numbers import MaskedRows, SeededRows
 from npdata.sources.base import Source
 from npdata.sources.cache.cache import CachePlace
-from npdata.sources.columns import Columns
 from npdata.sources.concatenated.end_to_end import end_to_end
-from npdata.sources.decode import Decode
-from npdata.sources.derived import origin
+from npdata.sources.derived.base import origin
+from npdata.sources.derived.columns import Columns
 from npdata.sources.open import SourceLike
+from npdata.sources.packed.decode import Decode
 from npdata.sources.sparse import Layout
 from npdata.suggestions import explained, refuse_to_set
 

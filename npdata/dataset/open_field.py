@@ -15,14 +15,14 @@ from npdata.dataset.rows_field import RowsField
 from npdata.dataset.sparse_field import SparseField
 from npdata.dataset.varied_field import VariedField
 from npdata.errors import FieldError
-from npdata.sources.axis import along_axis
 from npdata.sources.base import Source, cached, why_not_cached
 from npdata.sources.cache.cache import Cache
-from npdata.sources.columns import ColumnSource, ColumnsSource, columns_of
 from npdata.sources.concatenated.base import EndToEnd
-from npdata.sources.decode import decoded
+from npdata.sources.derived.axis import along_axis
+from npdata.sources.derived.columns import ColumnSource, ColumnsSource, columns_of
 from npdata.sources.hdf5 import is_open_dataset, require_equal_groups
 from npdata.sources.open import SourceLike, open_source
+from npdata.sources.packed.decode import decoded
 from npdata.sources.ragged import PiecesSource, RaggedSource
 from npdata.sources.sparse import LAYOUTS, SparseSource
 from npdata.suggestions import did_you_mean

@@ -22,7 +22,7 @@ from npdata.dataset.field import Field, Value
 from npdata.errors import ConversionError
 from npdata.sources.base import Source
 from npdata.sources.conversion import conversion_of
-from npdata.sources.decode import require_one_packing
+from npdata.sources.packed.decode import require_one_packing
 
 
 class RowsField(Field):

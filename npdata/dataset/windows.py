@@ -20,10 +20,10 @@ from npdata.arrays.spans import EDGES, Edge, Recordings, Windows, changes, ends_
 from npdata.dataset.field import Field
 from npdata.dataset.rows_field import RowsField
 from npdata.errors import BordersWarning, FieldError
-from npdata.sources.anchor_rows import anchor_rows
 from npdata.sources.base import Source
+from npdata.sources.derived.anchor_rows import anchor_rows
+from npdata.sources.derived.windows import PaddingSource, WindowSource
 from npdata.sources.ragged import PiecesSource
-from npdata.sources.windows import PaddingSource, WindowSource
 
 Offsets: TypeAlias = Sequence[int]
 

@@ -20,9 +20,9 @@ from npdata.dataset.rows_field import RowsField
 from npdata.dataset.sparse_field import SparseField
 from npdata.loading.batch_tensors import map_fields
 from npdata.loading.wrapped_datasets import one_dataset, rebuilt
-from npdata.sources.decode import UnpackedSource
+from npdata.sources.packed.decode import UnpackedSource
+from npdata.sources.packed.unpack import TensorDecoder
 from npdata.sources.sparse import SparseSource
-from npdata.sources.unpack import TensorDecoder
 
 
 def sent_sparse(dataset: Any) -> tuple[Any, frozenset[str | int]]:

@@ -36,8 +36,8 @@ from npdata.loading.residence import (
 from npdata.loading.schedule import MOST_THREADS, Auto
 from npdata.loading.wrapped_datasets import parts_of, rebuilt
 from npdata.sources.base import Source
+from npdata.sources.derived.subset import SubsetSource
 from npdata.sources.memory import MemorySource
-from npdata.sources.subset import SubsetSource
 
 PIECE_BYTES = 4 << 20
 """So many bytes are read at a time, or a block if that is more."""

@@ -23,8 +23,8 @@ from npdata.errors import DoesNotFitError, LoaderError
 from npdata.loading.schedule import Auto
 from npdata.loading.wrapped_datasets import is_direct, parts_of
 from npdata.sources.base import Source
-from npdata.sources.subset import Places
-from npdata.sources.windows import WindowSource
+from npdata.sources.derived.subset import Places
+from npdata.sources.derived.windows import WindowSource
 
 AUTO_SHARE, MOST_SHARE = 0.5, 0.9
 """The parts of the free memory that "auto" and True take, at most."""

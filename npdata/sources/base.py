@@ -21,7 +21,7 @@ from npdata.arrays.dtypes import DType
 from npdata.arrays.gather import RowTable
 from npdata.arrays.lazy_torch import torch
 from npdata.sources.cache.cache import Cache, with_cache
-from npdata.sources.packing import NOT_PACKED, Packing, Packings
+from npdata.sources.packed.packing import NOT_PACKED, Packing, Packings
 
 _AS_BEFORE = {
     "memory": "in memory",

@@ -11,7 +11,7 @@ import numpy as np
 from npdata.arrays.convert import ArrayLayout, Conversion, decide
 from npdata.arrays.dtypes import dtype_rule
 from npdata.sources.base import Source
-from npdata.sources.columns import numeric_columns
+from npdata.sources.derived.columns import numeric_columns
 from npdata.sources.ragged import RaggedSource
 
 

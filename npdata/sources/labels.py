@@ -16,7 +16,7 @@ from npdata.errors import FieldError
 from npdata.sources.base import Access, Source
 from npdata.sources.many_files.file_list import packed, unpacked
 from npdata.sources.memory import MemorySource
-from npdata.sources.natural_order import naturally_sorted
+from npdata.sources.names import naturally_sorted
 
 LabelFrom: TypeAlias = str | re.Pattern[str] | Callable[[str], Any]
 

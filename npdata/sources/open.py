@@ -20,11 +20,13 @@ from npdata.errors import (
     TruncatedError,
     UnsupportedSourceError,
 )
-from npdata.sources import npy, npz
 from npdata.sources.base import Access, Source
 from npdata.sources.concatenated.end_to_end import end_to_end
 from npdata.sources.containers import rows_held_by
 from npdata.sources.file import require_local, require_regular
+from npdata.sources.formats import npy, npz
+from npdata.sources.formats.foreign import foreign_file
+from npdata.sources.formats.raw import open_raw
 from npdata.sources.hdf5 import (
     Hdf5Options,
     is_open_dataset,
@@ -36,8 +38,6 @@ from npdata.sources.hdf5 import (
 from npdata.sources.many_files.file_list import FileList, split_member
 from npdata.sources.many_files.file_table import HDF5_MAGIC
 from npdata.sources.memory import array_source
-from npdata.sources.other_formats import foreign_file
-from npdata.sources.raw import open_raw
 from npdata.suggestions import explained
 
 SourceLike: TypeAlias = NDArray[Any] | str | os.PathLike[str] | Source | Any

@@ -19,7 +19,7 @@ from npdata.arrays.convert import ArrayLayout
 from npdata.arrays.dtypes import DType
 from npdata.errors import FieldError
 from npdata.sources.base import Source
-from npdata.sources.derived import RegroupedSource
+from npdata.sources.derived.base import RegroupedSource
 
 Ints = NDArray[np.int64]
 Bounds = Literal["offsets", "lengths", "indptr"]

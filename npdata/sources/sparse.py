@@ -19,7 +19,7 @@ from npdata.arrays.blocks import Blocks
 from npdata.arrays.gather import scatter_add
 from npdata.errors import FieldError, FormatError
 from npdata.sources.base import Source, rows_held
-from npdata.sources.derived import CompositeSource
+from npdata.sources.derived.base import CompositeSource
 from npdata.sources.ragged import Ints, SpansSource
 
 Layout = Literal["dense", "csr"]

@@ -30,7 +30,7 @@ from npdata.loading.pipeline import Pipeline
 from npdata.loading.residence import decide_residence, held_fields
 from npdata.loading.schedule import Options
 from npdata.loading.to_device import Sender, buffers_of
-from npdata.sources.subset import Places
+from npdata.sources.derived.subset import Places
 
 BOUNDARIES = int(os.environ.get("NPDATA_TEST_BOUNDARIES", "12"))
 CPU = torch.device("cpu")

@@ -23,7 +23,7 @@ from npdata.arrays.dtypes import DType
 from npdata.cli.console import UsageError
 from npdata.errors import NpdataError
 from npdata.sources.base import Source
-from npdata.sources.npy import MAGIC
+from npdata.sources.formats.npy import MAGIC
 
 ALIGNMENT = 64
 """Rows in one piece begin at a multiple of so many bytes, so that they can be used in place."""

@@ -20,9 +20,9 @@ from npdata.cli.console import UsageError, bytes_text
 from npdata.cli.convert.formats import NPY, NPZ, RAW, Array, ConvertError, Format, Write
 from npdata.loading.prefetcher import Prefetcher
 from npdata.sources.base import Source
+from npdata.sources.formats.npz import DecodedMember
 from npdata.sources.hdf5.rows.h5py_rows import H5pySource
 from npdata.sources.many_files.file_list import SEPARATOR
-from npdata.sources.npz import DecodedMember
 from npdata.sources.open import open_source
 
 MEMORY = 232_000_000

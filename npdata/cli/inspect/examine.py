@@ -22,9 +22,12 @@ from npdata.cli.inspect.report import Chunks, Cost, DatasetReport, FileReport, S
 from npdata.cli.signals import interrupts_wait
 from npdata.errors import FormatError, MemberNotFoundError, NpdataError
 from npdata.sources.base import Source
-from npdata.sources.columns import numeric_columns
 from npdata.sources.conversion import conversion_of
+from npdata.sources.derived.columns import numeric_columns
 from npdata.sources.file import require_local
+from npdata.sources.formats.foreign import foreign_file
+from npdata.sources.formats.npy import open_npy
+from npdata.sources.formats.npz import examine_npz, npz_members
 from npdata.sources.hdf5 import list_datasets
 from npdata.sources.hdf5.chunks.budget import default_budget
 from npdata.sources.hdf5.examine.creation_properties import Filter
@@ -35,10 +38,7 @@ from npdata.sources.many_files.file_list import SEPARATOR, split_member
 from npdata.sources.many_files.file_table import RawFormat
 from npdata.sources.many_files.find_files import SUFFIXES
 from npdata.sources.memory import MemorySource
-from npdata.sources.npy import open_npy
-from npdata.sources.npz import examine_npz, npz_members
 from npdata.sources.open import identify, open_source
-from npdata.sources.other_formats import foreign_file
 
 RAW_SUFFIXES = (".bin", ".raw", ".dat")
 ALIGNMENT = 64

@@ -17,7 +17,7 @@ from npdata.arrays.blocks import BLOCK_BYTES, Blocks
 from npdata.arrays.per_process import ForkSafeLock
 from npdata.sources.base import Source
 from npdata.sources.concatenated.runs import grouped
-from npdata.sources.derived import CompositeSource
+from npdata.sources.derived.base import CompositeSource
 from npdata.sources.many_files.file_list import SEPARATOR, FileList, runs_of_files
 
 MOST_OPEN = 32

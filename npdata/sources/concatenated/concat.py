@@ -27,7 +27,7 @@ from npdata.sources.many_files.file_list import FileList
 from npdata.sources.many_files.file_table import FileTable
 from npdata.sources.many_files.shards import Shard, Shards
 from npdata.sources.memory import MemorySource
-from npdata.sources.packing import Packings
+from npdata.sources.packed.packing import Packings
 
 IN_FILES = Access(kind="mapped", reason="the rows of each lie uncompressed in its file")
 

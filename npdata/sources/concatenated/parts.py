@@ -17,7 +17,7 @@ from npdata.arrays.dtypes import DType
 from npdata.errors import FieldError
 from npdata.sources.base import Source
 from npdata.sources.many_files.file_table import FileTable, Kind, RawFormat
-from npdata.sources.packing import Packing, Packings
+from npdata.sources.packed.packing import Packing, Packings
 
 
 @dataclass(frozen=True, eq=False)

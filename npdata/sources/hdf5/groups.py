@@ -22,10 +22,9 @@ from npdata.arrays.gather import ByteRows, copy_spans
 from npdata.arrays.per_process import ForkSafeLock
 from npdata.errors import FieldError, SourceError
 from npdata.sources.base import Access, Source
-from npdata.sources.common_parts import without_common_parts
 from npdata.sources.concatenated.base import Edges
 from npdata.sources.concatenated.runs import read_runs
-from npdata.sources.derived import origin
+from npdata.sources.derived.base import origin
 from npdata.sources.file import File
 from npdata.sources.hdf5.examine.attributes import read_packing, shown
 from npdata.sources.hdf5.examine.creation_properties import storage_of
@@ -33,7 +32,8 @@ from npdata.sources.hdf5.examine.examine import Hdf5Options, OpenedFile, examine
 from npdata.sources.hdf5.examine.layout import Layout, open_file
 from npdata.sources.hdf5.examine.links import require_own_data
 from npdata.sources.hdf5.open import source_of
-from npdata.sources.packing import Packing, Packings
+from npdata.sources.names import without_common_parts
+from npdata.sources.packed.packing import Packing, Packings
 
 MOST_KEPT = 2048
 

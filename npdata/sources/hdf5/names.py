@@ -14,7 +14,7 @@ import h5py
 
 from npdata.errors import FieldError, MemberNotFoundError
 from npdata.sources.base import Source
-from npdata.sources.columns import ColumnSource, split_column
+from npdata.sources.derived.columns import ColumnSource, split_column
 from npdata.sources.hdf5.anndata.genes import Genes
 from npdata.sources.hdf5.anndata.groups import open_encoded
 from npdata.sources.hdf5.examine.examine import AUTO, Hdf5Options, OpenedFile, require_file
@@ -23,7 +23,7 @@ from npdata.sources.hdf5.examine.links import require_inside
 from npdata.sources.hdf5.groups import GroupsSource, look_at_groups
 from npdata.sources.hdf5.open import open_datasets, open_hdf5
 from npdata.sources.hdf5.rows.variable_length import as_numbers
-from npdata.sources.natural_order import naturally_sorted
+from npdata.sources.names import naturally_sorted
 
 MAGIC = frozenset("*?")
 Picked = Sequence[str | bytes]

@@ -29,19 +29,19 @@ from npdata.errors import (
     SourceError,
     TruncatedError,
 )
-from npdata.sources import npy, npz
 from npdata.sources.base import Source
 from npdata.sources.file import FileIdentity
+from npdata.sources.formats import npy, npz
+from npdata.sources.formats.foreign import foreign_file
+from npdata.sources.formats.npy import NpyHeader, read_header
+from npdata.sources.formats.npz import npz_members
+from npdata.sources.formats.raw import open_raw
 from npdata.sources.hdf5 import open_hdf5
 from npdata.sources.many_files.file_list import FileList, packed, unpacked
 from npdata.sources.many_files.file_threads import for_each
 from npdata.sources.many_files.one_value import OneValue, hdf5_value, npz_value
 from npdata.sources.mapped import MappedSource, Place
-from npdata.sources.npy import NpyHeader, read_header
-from npdata.sources.npz import npz_members
-from npdata.sources.other_formats import foreign_file
-from npdata.sources.packing import Packing
-from npdata.sources.raw import open_raw
+from npdata.sources.packed.packing import Packing
 
 HDF5_MAGIC = b"\x89HDF\r\n\x1a\n"
 _NO_WAIT = os.O_NONBLOCK  # to open a pipe would wait for whoever writes into it

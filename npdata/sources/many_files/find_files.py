@@ -17,6 +17,8 @@ from typing import NamedTuple, TypeAlias
 
 from npdata.errors import FieldError, FormatError, MemberNotFoundError, UnsupportedSourceError
 from npdata.sources.file import require_local
+from npdata.sources.formats.foreign import foreign_file
+from npdata.sources.formats.npz import npz_members
 from npdata.sources.hdf5 import list_datasets
 from npdata.sources.many_files.file_list import (
     SEPARATOR,
@@ -25,9 +27,7 @@ from npdata.sources.many_files.file_list import (
     searched_from,
     split_member,
 )
-from npdata.sources.natural_order import naturally_sorted
-from npdata.sources.npz import npz_members
-from npdata.sources.other_formats import foreign_file
+from npdata.sources.names import naturally_sorted
 
 Files: TypeAlias = str | os.PathLike[str] | Sequence[str | os.PathLike[str]]
 

@@ -11,9 +11,9 @@ import os
 from collections.abc import Mapping
 
 from npdata.errors import FieldError
-from npdata.sources.common_parts import without_common_parts
 from npdata.sources.many_files.file_list import SEPARATOR, FileList
 from npdata.sources.many_files.find_files import Found
+from npdata.sources.names import without_common_parts
 
 IN_ONE_ORDER = "give the files of each field as a list, in one order: NumpyDataset(x=stack([...]))"
 

@@ -17,7 +17,7 @@ from npdata.sources.concatenated.summary import and_more
 from npdata.sources.many_files.file_list import FileList, runs_of_files
 from npdata.sources.many_files.file_reader import FileReader
 from npdata.sources.many_files.file_table import ONE_DTYPE, FileTable, RawFormat
-from npdata.sources.packing import Packings
+from npdata.sources.packed.packing import Packings
 from npdata.sources.ragged import OBJECTS, PiecesSource, RaggedSource
 
 

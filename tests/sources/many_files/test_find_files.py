@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from npdata.errors import FieldError, MemberNotFoundError
 from npdata.sources.many_files.file_list import FileList, packed, unpacked
 from npdata.sources.many_files.find_files import find_files
-from npdata.sources.natural_order import natural_key, naturally_sorted
+from npdata.sources.names import natural_key, naturally_sorted
 
 names = st.lists(
     st.text("ab019/-.é", min_size=1, max_size=8).map(lambda t: t.strip("/") or "a"), unique=True

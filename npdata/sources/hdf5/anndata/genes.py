@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from npdata.errors import ExternalDataError, FieldError
 from npdata.sources.base import Source
-from npdata.sources.derived import origin
+from npdata.sources.derived.base import origin
 from npdata.sources.hdf5.examine.layout import Locking, open_file
 from npdata.sources.hdf5.examine.links import require_inside
 from npdata.sources.hdf5.examine.listing import text_of

@@ -2,7 +2,7 @@
 
 Idea: most datasets have no attributes, as one call of 1 us shows. Invariant: only attributes of the
 CF conventions are read, and one that cannot be read is a fault that is reported when decoding is
-asked for. What they mean is `sources.packing`.
+asked for. What they mean is `sources.packed`.
 """
 
 import contextlib
@@ -11,7 +11,7 @@ from typing import Any
 import h5py
 
 from npdata.arrays.dtypes import DType
-from npdata.sources.packing import ATTRIBUTES, Packing
+from npdata.sources.packed.packing import ATTRIBUTES, Packing
 
 
 def shown(packing: Packing) -> str:

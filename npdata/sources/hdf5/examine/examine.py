@@ -33,7 +33,7 @@ from npdata.sources.hdf5.examine.links import HardGroups, encoded, require_own_d
 from npdata.sources.hdf5.examine.listing import listing, lost
 from npdata.sources.hdf5.examine.verify_offsets import kind_of, verify_offsets
 from npdata.sources.hdf5.rows.h5py_rows import filters_missing
-from npdata.sources.packing import Packing
+from npdata.sources.packed.packing import Packing
 
 MOST_PROVEN = 8
 """So many datasets of a kind are checked against the file; where they are right, all are."""

@@ -19,9 +19,9 @@ from npdata.arrays.dtypes import DType
 from npdata.arrays.per_process import PerProcess
 from npdata.errors import ChangedFileError, FileLockError, FormatError
 from npdata.sources.file import FileIdentity
+from npdata.sources.formats.foreign import foreign_file
 from npdata.sources.hdf5.examine.chunk_table import ChunkTable
 from npdata.sources.hdf5.examine.creation_properties import Filter, Kind, Kinds
-from npdata.sources.other_formats import foreign_file
 
 Locking = bool | str | None
 

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from npdata.arrays.blocks import Blocks
 from npdata.arrays.dtypes import DType
 from npdata.sources.base import Source
-from npdata.sources.derived import CompositeSource
+from npdata.sources.derived.base import CompositeSource
 from npdata.sources.ragged import OBJECTS, Ints, RaggedSource
 
 PIECE = 1 << 14

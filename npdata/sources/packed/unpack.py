@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from npdata.arrays.dtypes import DType, torch_dtype
 from npdata.errors import FormatError
-from npdata.sources.packing import MISSING_TIME, Packing
+from npdata.sources.packed.packing import MISSING_TIME, Packing
 
 if TYPE_CHECKING:
     import torch

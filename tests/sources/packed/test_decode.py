@@ -18,8 +18,8 @@ from torch.utils.data import DataLoader
 import npdata
 from npdata import NumpyDataset
 from npdata.errors import FieldError, FormatError
-from npdata.sources.packing import Packing
-from npdata.sources.unpack import unpack
+from npdata.sources.packed.packing import Packing
+from npdata.sources.packed.unpack import unpack
 
 PACKED = {"scale_factor": 0.01, "add_offset": 273.15, "_FillValue": np.int16(-999)}
 

@@ -14,9 +14,9 @@ from numpy.typing import NDArray
 from npdata.arrays.convert import ArrayLayout
 from npdata.arrays.spans import Windows
 from npdata.sources.base import Source
+from npdata.sources.derived.windows import PlannedSource, WindowSource
 from npdata.sources.ragged import Ints, PiecesSource, RaggedSource
 from npdata.sources.sparse import Entries, SparseSource
-from npdata.sources.windows import PlannedSource, WindowSource
 
 
 def anchor_rows(rows: Source, plan: Windows) -> Source:

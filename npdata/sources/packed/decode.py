@@ -12,10 +12,10 @@ from numpy.typing import NDArray
 from npdata.arrays.dtypes import torch_dtype
 from npdata.errors import FieldError, FormatError
 from npdata.sources.base import Source
-from npdata.sources.derived import ConvertedSource
-from npdata.sources.packing import MISSING_TIME, Packing, Packings
+from npdata.sources.derived.base import ConvertedSource
+from npdata.sources.packed.packing import MISSING_TIME, Packing, Packings
+from npdata.sources.packed.unpack import unpack
 from npdata.sources.sparse import CsrSource
-from npdata.sources.unpack import unpack
 
 Decode: TypeAlias = Literal["cf", "nwb", "matlab"]
 

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from npdata.errors import RowIndexError
 from npdata.sources.base import Source
-from npdata.sources.derived import DerivedSource
+from npdata.sources.derived.base import DerivedSource
 
 
 class Places:

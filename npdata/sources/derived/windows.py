@@ -20,7 +20,7 @@ from npdata.arrays.gather import NARROW_BYTES, RowTable
 from npdata.arrays.spans import Windows, offsets_array, step_of
 from npdata.errors import FieldError
 from npdata.sources.base import Access, Source
-from npdata.sources.derived import RegroupedSource
+from npdata.sources.derived.base import RegroupedSource
 
 MOST_BLOCKS = 1 << 17
 """So many blocks are cut where those of the rows are; more become blocks of equal size."""

@@ -16,7 +16,7 @@ from npdata.arrays.gather import RowTable
 from npdata.errors import FieldError, MemberNotFoundError
 from npdata.sources.base import Source
 from npdata.sources.cache.cache import Cache
-from npdata.sources.derived import ConvertedSource
+from npdata.sources.derived.base import ConvertedSource
 
 MOST_NAMES = 20
 

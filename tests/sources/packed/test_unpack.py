@@ -16,10 +16,10 @@ from npdata import NumpyDataset
 from npdata.arrays.convert import as_tensor
 from npdata.loading.finish_on_device import sent_plain
 from npdata.sources.base import Source
-from npdata.sources.decode import UnpackedSource
 from npdata.sources.memory import array_source
-from npdata.sources.packing import Packing, Packings
-from npdata.sources.unpack import TensorDecoder, unpack
+from npdata.sources.packed.decode import UnpackedSource
+from npdata.sources.packed.packing import Packing, Packings
+from npdata.sources.packed.unpack import TensorDecoder, unpack
 
 CPU = torch.device("cpu")
 STORED = ("i1", "i2", "i4", "i8", "u1", "u2", "u4", "u8", "f2", "f4", "f8")

@@ -13,7 +13,7 @@ import numpy as np
 from npdata.arrays.gather import RowTable
 from npdata.errors import FieldError
 from npdata.sources.base import InPlaceSource, Source
-from npdata.sources.derived import CompositeSource
+from npdata.sources.derived.base import CompositeSource
 
 
 class MovedAxisSource(CompositeSource, InPlaceSource):

@@ -1,12 +1,14 @@
-"""Natural order: numbers inside names count as numbers, so that `x2` comes before `x10`.
+"""Names of files and groups: in natural order, and by the parts that set them apart.
 
-Idea: each run of digits gets its length in front, so that texts compare as their numbers do.
-Invariant: an order without ties: names whose numbers are equal (`x1`, `x01`) are ordered as text;
-and folder by folder, whatever the signs inside their names. Pure functions.
+Idea: for the order, each run of digits gets its length in front, so that texts compare as their
+numbers do: `x2` comes before `x10`. Of `data/demo_1/pos` and `data/demo_2/pos` the parts are
+`demo_1` and `demo_2`. Invariant: an order without ties: names whose numbers are equal (`x1`, `x01`)
+are ordered as text; and folder by folder, whatever the signs inside their names. Parts between
+slashes stay whole. Pure functions.
 """
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 _DIGITS = re.compile("0*([0-9]+)")
 _AFTER_DIGITS = re.compile("[^0-9]*$")
@@ -56,3 +58,26 @@ def _only_numbers(names: list[str]) -> list[int] | None:
 def _number(digits: re.Match[str]) -> str:
     number = digits[1]
     return f"0{chr(len(number))}{number}"
+
+
+def without_common_parts(names: Sequence[str]) -> list[str]:
+    """Give names without the parts that all of them begin or end with.
+
+    Examples:
+        >>> without_common_parts(["data/demo_1/actions", "data/demo_10/actions"])
+        ['demo_1', 'demo_10']
+        >>> without_common_parts(["/a/x", "/a/b/x"])
+        ['', 'b']
+    """
+    split = [name.strip("/").split("/") for name in names]
+    head = _shared(split)
+    rest = [parts[head:] for parts in split]
+    tail = _shared([parts[::-1] for parts in rest])
+    return ["/".join(parts[: len(parts) - tail]) for parts in rest]
+
+
+def _shared(names: Sequence[list[str]]) -> int:
+    """Give how many parts all names begin with: as many as the first and the last in order."""
+    first, last = min(names), max(names)
+    same = (k for k, (a, b) in enumerate(zip(first, last, strict=False)) if a != b)
+    return next(same, len(first))

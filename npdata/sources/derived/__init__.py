@@ -1,0 +1,1 @@
+"""Rows made of those of another source: some of them, columns, windows, along another axis."""
