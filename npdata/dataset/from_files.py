@@ -289,7 +289,7 @@ def _path(path: object) -> str:
 def _hdf5_files(given: Files) -> list[str]:
     if isinstance(given, Mapping) or not isinstance(given, Iterable | os.PathLike):
         _path(given)  # an open file of h5py is a mapping
-    found = find_files(given).files
+    found = find_files(given)
     if found.has_members:
         path, _, member = found[0].partition(SEPARATOR)
         raise FieldError(f"{found[0]}: write from_hdf5({path!r}, {member!r})")

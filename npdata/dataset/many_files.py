@@ -29,7 +29,7 @@ from npdata.sources.derived.columns import Columns
 from npdata.sources.labels import LabelFrom, LabelSource, labels_of
 from npdata.sources.many_files.file_list import FileList
 from npdata.sources.many_files.file_table import FileTable, RawFormat
-from npdata.sources.many_files.find_files import Files, Found, find_files
+from npdata.sources.many_files.find_files import Files, find_files
 from npdata.sources.many_files.pair_files import pair_files
 from npdata.sources.many_files.stack import open_stack
 from npdata.sources.open import SourceLike, open_source
@@ -238,7 +238,7 @@ def _refuse_named(function: str, named: Iterable[str]) -> None:
         raise FieldError(f"{name}= is no option of {function}{cure or _all_named(function)}")
 
 
-def _found(function: str, files: Any, named: Mapping[str, Any]) -> dict[Any, Found]:
+def _found(function: str, files: Any, named: Mapping[str, Any]) -> dict[Any, FileList]:
     refuse_words_of_loaders(named, OWN[function])
     beside = files is not None and not isinstance(files, Mapping)
     _refuse_named(function, named if beside else _without_files(named))
@@ -263,10 +263,8 @@ def _all_named(function: str) -> str:
     return f': write {function}("x/*.npy"), or name all fields: x="x/*.npy", y="y/*.npy"'
 
 
-def _paired(found: dict[Any, Found]) -> dict[Any, FileList]:
-    if len(found) == 1:
-        return {label: each.files for label, each in found.items()}
-    return dict(pair_files(found))
+def _paired(found: dict[Any, FileList]) -> dict[Any, FileList]:
+    return found if len(found) == 1 else pair_files(found)
 
 
 def _raw(
@@ -292,7 +290,7 @@ def _is_path(value: Any) -> bool:
 
 
 def _sources_of(given: Any, raw: RawFormat | None) -> list[Source]:
-    return _sources(find_files(given).files, raw) if _is_path(given) else [open_source(given)]
+    return _sources(find_files(given), raw) if _is_path(given) else [open_source(given)]
 
 
 def _sources(files: FileList, raw: RawFormat | None) -> list[Source]:

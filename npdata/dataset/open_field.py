@@ -21,6 +21,7 @@ from npdata.sources.concatenated.base import EndToEnd
 from npdata.sources.derived.axis import along_axis
 from npdata.sources.derived.columns import ColumnSource, ColumnsSource, columns_of
 from npdata.sources.hdf5 import is_open_dataset, require_equal_groups
+from npdata.sources.many_files.pair_files import require_paired
 from npdata.sources.open import SourceLike, open_source
 from npdata.sources.packed.decode import decoded
 from npdata.sources.ragged import PiecesSource, RaggedSource
@@ -62,6 +63,8 @@ def open_fields(
     )
     _require_heeded(fields, options)
     require_equal_groups(field.source for field in fields)
+    given = zip(fields, sources, strict=True)
+    require_paired({field.label: field.paths for field, each in given if isinstance(each, Field)})
     first = fields[0]
     for field in fields[1:]:
         if len(field) != len(first):

@@ -33,6 +33,10 @@ class FileList(Sequence[str]):
         ('a/x2.npy', 2, 'a/')
     """
 
+    searched: tuple[str, str] | None = None
+    """The folder that was searched, and the glob ("" for all of it); None where the user listed
+    the files, and after a pickle."""
+
     def __init__(self, root: str, names: bytes, ends: NDArray[np.int64], folder: str) -> None:
         """Take `names` (one run of bytes, which end at `ends`) below `root`; see `of`."""
         self.root = root
@@ -98,6 +102,15 @@ class FileList(Sequence[str]):
     def has_members(self) -> bool:
         """Whether any file is named with a member."""
         return _MEMBER in self._names
+
+    @property
+    def anchor(self) -> str:
+        """The part of their names that was given and not searched for."""
+        return self.root if self.searched is None else self.searched[0]
+
+    def same_names(self, other: "FileList") -> bool:
+        """Whether the names below the folders that each list has in common are those of `other`."""
+        return self._names == other._names and np.array_equal(self._ends, other._ends)
 
     def _start(self) -> bytes:
         """Give the folder that names without a leading slash are seen from."""

@@ -13,7 +13,7 @@ import glob
 import os
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import NamedTuple, TypeAlias
+from typing import TypeAlias
 
 from npdata.errors import FieldError, FormatError, MemberNotFoundError, UnsupportedSourceError
 from npdata.sources.file import require_local
@@ -23,7 +23,6 @@ from npdata.sources.hdf5 import list_datasets
 from npdata.sources.many_files.file_list import (
     SEPARATOR,
     FileList,
-    common_folder,
     searched_from,
     split_member,
 )
@@ -36,14 +35,7 @@ SUFFIXES = (".npy", ".npz", *HDF5_SUFFIXES)
 LIST_SUFFIX = ".txt"
 
 
-class Found(NamedTuple):
-    """The files, and `anchor`: the part of their names that was given and not searched for."""
-
-    files: FileList
-    anchor: str
-
-
-def find_files(files: Files) -> Found:
+def find_files(files: Files) -> FileList:
     """Give the files that `files` names.
 
     A glob (`**` too) and a folder (all arrays below it) give natural order; a list, or a `.txt`
@@ -52,32 +44,39 @@ def find_files(files: Files) -> Found:
     several formats, `MemberNotFoundError`, and `UnsupportedSourceError` for what names no files.
 
     Examples:
-        >>> list(find_files("*.npy").files), list(find_files("d.h5::[xy]").files)
+        >>> list(find_files("*.npy")), list(find_files("d.h5::[xy]"))
         (['x.npy', 'y.npy'], ['d.h5::x', 'd.h5::y'])
     """
-    if isinstance(files, str | os.PathLike):
-        text = os.fspath(files)
-        if isinstance(text, bytes):
-            raise _no_files(files)
-        path, member = split_member(text)
-        if member is None and _is_pattern(path):
-            if "://" in path:
-                require_local(path)
-            paths, anchor = _matching(path)
-            return Found(FileList.of(paths), anchor)
-        names, anchor = _expanded(text)
-    else:
-        names, anchor = _listed(files)
+    if not isinstance(files, str | os.PathLike):
+        names = _listed(files)
         _require_once(names)
-    paths = [name for name, _ in names]
-    members = [member for _, member in names]
-    return Found(FileList.of(paths, members if any(members) else None), anchor)
+        return _of(names)
+    text = os.fspath(files)
+    if isinstance(text, bytes):
+        raise _no_files(files)
+    path, member = split_member(text)
+    if member is None and _is_pattern(path):
+        if "://" in path:
+            require_local(path)
+        found = FileList.of(_matching(path))
+    else:
+        found = _of(_expanded(text))
+    if _is_pattern(path):
+        found.searched = searched_from(path), path
+    elif Path(path).is_dir():
+        found.searched = os.path.join(path, ""), ""  # noqa: PTH118
+    return found
 
 
 Names: TypeAlias = list[tuple[str, str | None]]
 
 
-def _listed(files: Sequence[str | os.PathLike[str]]) -> tuple[Names, str]:
+def _of(names: Names) -> FileList:
+    members = [member for _, member in names]
+    return FileList.of([name for name, _ in names], members if any(members) else None)
+
+
+def _listed(files: Sequence[str | os.PathLike[str]]) -> Names:
     if isinstance(files, dict | set | bytes) or not hasattr(files, "__iter__"):
         raise _no_files(files)
     names: Names = []
@@ -85,36 +84,35 @@ def _listed(files: Sequence[str | os.PathLike[str]]) -> tuple[Names, str]:
         if not isinstance(each, str | os.PathLike):
             raise _no_files(each)
         text = os.fspath(each)
-        names += _expanded(text)[0] if _is_pattern(text) else [split_member(text)]
+        names += _expanded(text) if _is_pattern(text) else [split_member(text)]
     if not names:
         raise FieldError("an empty list of files makes no dataset")
-    return names, common_folder([name for name, _ in names])
+    return names
 
 
-def _expanded(text: str) -> tuple[Names, str]:
+def _expanded(text: str) -> Names:
     path, member = split_member(text)
     if "://" in path or not path:
         require_local(path)
     if Path(path).is_dir():
-        found, anchor = _below(path, member), os.path.join(path, "")  # noqa: PTH118
+        found = _below(path, member)
     elif not glob.has_magic(path) or Path(path).exists():
         require_local(path)
         if not Path(path).exists():
             raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), path)
         if path.endswith(LIST_SUFFIX):
-            names, anchor = _named_in(path)
             each = (
                 [(name, own)] if own is not None else _with_members([name], member)
-                for name, own in names
+                for name, own in _named_in(path)
             )
-            return [name for some in each for name in some], anchor
-        found, anchor = [path], path[: path.rfind("/") + 1]
+            return [name for some in each for name in some]
+        found = [path]
     else:
-        found, anchor = _matching(path)
-    return _with_members(found, member), anchor
+        found = _matching(path)
+    return _with_members(found, member)
 
 
-def _matching(pattern: str) -> tuple[list[str], str]:
+def _matching(pattern: str) -> list[str]:
     found = matching = glob.glob(pattern, recursive=True)  # noqa: PTH207
     if not pattern.endswith(SUFFIXES):
         found = [path for path in found if not Path(path).is_dir()]
@@ -126,7 +124,7 @@ def _matching(pattern: str) -> tuple[list[str], str]:
         raise FieldError(f"no file matches {pattern!r}{inside}")
     if "**" in pattern:
         found = _once(found)
-    return naturally_sorted(found), searched_from(pattern)
+    return naturally_sorted(found)
 
 
 def _once(paths: list[str]) -> list[str]:
@@ -184,7 +182,7 @@ def _kind(path: str) -> str:
     return ".h5" if suffix in HDF5_SUFFIXES else suffix
 
 
-def _named_in(path: str) -> tuple[Names, str]:
+def _named_in(path: str) -> Names:
     folder = path[: path.rfind("/") + 1]
     # Names are bytes to the system: of any encoding, and a line ends nowhere but at its end.
     lines = Path(path).read_bytes().removeprefix(codecs.BOM_UTF8).splitlines()
@@ -194,7 +192,7 @@ def _named_in(path: str) -> tuple[Names, str]:
         raise FieldError(f"{path} names no file; it has one name a line")
     names = [split_member(text) for text in texts]
     _require_once(names)
-    return names, common_folder([name for name, _ in names])
+    return names
 
 
 def _with_members(paths: list[str], member: str | None) -> Names:

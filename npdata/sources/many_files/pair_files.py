@@ -1,24 +1,28 @@
 """Which file of one field belongs to which of another: those of the same stem.
 
-Idea: a file is known by its stem (`img/a7.npy` and `mask/a7.npy` by `a7`); where stems come more
-than once, by its path below the part that was searched, and where all stems are the same
-(`a7/image.npy`), by its folder alone. Datasets of a file are known by the part of their names that
-differs (`data/demo_1/actions` by `demo_1`). Invariant: every file has exactly one partner in every
-field, or the error names one that has not. It looks at no file.
+Idea: a file is known by its stem (`img/a7.npy` and `mask/a7.npy` by `a7`); where fields share no
+stem, by what the wildcards of their globs match (`a7` of `*_img.npy` and `*_mask.npy`); where stems
+come more than once, by its path below the folder that was searched; where all are the same
+(`a7/image.npy`), by its folder. Datasets of a file are known by the part of their names that
+differs. Invariant: a file has one partner in each field, or an error says so. It opens no file.
 """
 
+import fnmatch
 import os
-from collections.abc import Mapping
+import re
+from collections.abc import Mapping, Sequence
 
 from npdata.errors import FieldError
 from npdata.sources.many_files.file_list import SEPARATOR, FileList
-from npdata.sources.many_files.find_files import Found
 from npdata.sources.names import without_common_parts
 
 IN_ONE_ORDER = "give the files of each field as a list, in one order: NumpyDataset(x=stack([...]))"
 
+_WILDCARDS = re.compile(r"(\*\*/|\*|\?|\[!?.[^]]*\])")
+_FORMS = {"**/": "((?:.*/)?)", "*": "([^/]*)", "?": "([^/])"}
 
-def pair_files(found: Mapping[str, Found]) -> dict[str, FileList]:
+
+def pair_files(found: Mapping[str, FileList]) -> dict[str, FileList]:
     """Give the files of each field, in the order of the first field.
 
     Raises `FieldError` for a file without a partner, or with two.
@@ -33,20 +37,48 @@ def pair_files(found: Mapping[str, Found]) -> dict[str, FileList]:
     (first, wanted), *others = keys.items()
     numbers = {key: k for k, key in enumerate(wanted)}
     if len(numbers) < len(wanted):
-        raise _twice(first, found[first].files, wanted)
-    paired = {first: found[first].files}
+        raise _twice(first, found[first], wanted)
+    paired = {first: found[first]}
     for label, own in others:
-        files = found[label].files
+        files = found[label]
         places = {key: k for k, key in enumerate(own)}
         if len(places) < len(own):
             raise _twice(label, files, own)
         if places.keys() != numbers.keys():
-            raise _unpaired((first, found[first].files, wanted), (label, files, own))
+            raise _unpaired((first, found[first], wanted), (label, files, own))
         paired[label] = files if own == wanted else files.take([places[key] for key in wanted])
     return paired
 
 
-def keys_of(*found: Found) -> list[list[str]]:
+def require_paired(found: Mapping[str | int, Sequence[str]]) -> None:
+    """Raise `FieldError` where files that were searched apart would lie beside wrong partners.
+
+    So they do where each folder lacks another file. Lists have the order that the user gave them.
+    """
+    searched = {
+        label: files
+        for label, files in found.items()
+        if isinstance(files, FileList) and files.searched is not None
+    }
+    if len(searched) < 2:
+        return
+    (first, files), *others = searched.items()
+    for label, partners in others:
+        if len(partners) != len(files) or partners.same_names(files):
+            continue
+        keys, own = keys_of(files, partners)
+        pairs = enumerate(zip(keys, own, strict=True))
+        apart = next((k for k, (key, other) in pairs if key != other), None)
+        if apart is not None and not set(keys).isdisjoint(own):
+            raise FieldError(
+                f"{files[apart]} of field {first!r} would lie beside {partners[apart]} of field "
+                f"{label!r}, which has another name: stack(x=..., y=...) and concatenate(x=..., "
+                "y=...) pair files by name, and name those without a partner; lists keep their "
+                "order"
+            )
+
+
+def keys_of(*found: FileList) -> list[list[str]]:
     """Give what each file of each field is known by.
 
     Examples:
@@ -55,14 +87,17 @@ def keys_of(*found: Found) -> list[list[str]]:
         >>> keys_of(folders), keys_of(flat)
         ([['a', 'b']], [['x']])
     """
-    stems = [_stems(each.files) for each in found]
+    stems = [_stems(files) for files in found]
     several = [set(each) for each in stems]
+    matched = None if set.intersection(*several) else _matched_by_wildcards(found)
     apart = any(1 < len(known) < len(each) for known, each in zip(several, stems, strict=True))
-    one_file = all(len({files.text(k) for k in range(len(files))}) == 1 for files, _ in found)
+    one_file = all(len({files.text(k) for k in range(len(files))}) == 1 for files in found)
     keys = []
-    for (files, anchor), own, known in zip(found, stems, several, strict=True):
-        if len(known) < len(own):
-            below = [files.text(k).removeprefix(anchor) for k in range(len(files))]
+    for number, (files, own, known) in enumerate(zip(found, stems, several, strict=True)):
+        if matched is not None:
+            own = matched[number]
+        elif len(known) < len(own):
+            below = [files.text(k).removeprefix(files.anchor) for k in range(len(files))]
             own = [_stem(text) if apart else os.path.dirname(text) for text in below]  # noqa: PTH120
         members = [files.member(k) or "" for k in range(len(files))]
         if len(set(members)) > 1:
@@ -70,6 +105,33 @@ def keys_of(*found: Found) -> list[list[str]]:
             own = members if one_file else list(map(SEPARATOR.join, zip(own, members, strict=True)))
         keys.append(own)
     return keys
+
+
+def _matched_by_wildcards(found: Sequence[FileList]) -> list[list[str]] | None:
+    """Give what the wildcards of each glob matched; None where two files would be known alike."""
+    matched = []
+    for files in found:
+        glob = "" if files.searched is None else files.searched[1]
+        texts = [files.text(k) for k in range(len(files))]
+        matches = list(map(re.compile(_form(glob), re.DOTALL).fullmatch, texts))
+        own = ["/".join(match.groups()) for match in matches if match]
+        if len(own) < len(texts) or len(set(own)) < len(set(texts)):
+            return None
+        matched.append(own)
+    return matched
+
+
+def _form(glob: str) -> str:
+    """Give a glob as a regular expression, with a group for each wildcard.
+
+    Examples:
+        >>> re.fullmatch(_form("img/*_[!0-9].npy"), "img/a7_b.npy").groups()
+        ('a7', 'b')
+    """
+    parts = _WILDCARDS.split(glob)
+    parts[::2] = map(re.escape, parts[::2])
+    parts[1::2] = [_FORMS.get(part) or f"({fnmatch.translate(part)[:-2]})" for part in parts[1::2]]
+    return "".join(parts)
 
 
 def _stems(files: FileList) -> list[str]:
@@ -105,7 +167,8 @@ def _unpaired(*sides: tuple[str, FileList, list[str]]) -> FieldError:
             return FieldError(
                 f"{files[alone]} of field {label!r} has no partner among the {len(others)} files "
                 f"of field {other!r}, such as {others[0]}; files of different fields belong "
-                f"together by their stem; where their names differ, {IN_ONE_ORDER}"
+                "together by their stem, or by what the wildcards of their globs match, as in "
+                f"x='*_img.npy', y='*_mask.npy'; else {IN_ONE_ORDER}"
             )
     raise AssertionError
 

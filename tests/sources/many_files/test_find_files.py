@@ -100,12 +100,12 @@ def test_a_million_names_pickle_into_a_tenth() -> None:
 def test_members_by_wildcards_and_files_with_colons(in_folder: Path) -> None:
     np.savez("a.npz", scan_10=1, scan_2=1, other=1)
     np.savez("b::c.npz", scan_1=1)
-    assert list(find_files("*.npz::scan_*").files) == [
+    assert list(find_files("*.npz::scan_*")) == [
         "a.npz::scan_2",
         "a.npz::scan_10",
         "b::c.npz::scan_1",
     ]
-    assert list(find_files("b::c.npz::scan_1").files) == ["b::c.npz::scan_1"]
+    assert list(find_files("b::c.npz::scan_1")) == ["b::c.npz::scan_1"]
     with pytest.raises(MemberNotFoundError, match="matches 'y"):
         find_files("*.npz::y*")
     with pytest.raises(FieldError, match="comes twice"):
@@ -123,8 +123,8 @@ def test_the_longest_part_that_is_there_is_the_file(in_folder: Path) -> None:
         ("b::c::a", "b::c/x.npz"),
         ("./::.npz::a", "./::.npz"),
     ):
-        assert list(find_files(text).files) == [f"{found}::a"]
-    assert list(find_files("b::c/*").files) == ["b::c/x.npz"]
+        assert list(find_files(text)) == [f"{found}::a"]
+    assert list(find_files("b::c/*")) == ["b::c/x.npz"]
 
 
 def test_a_link_to_a_folder_above_repeats_no_file(tmp_path: Path) -> None:
@@ -133,8 +133,8 @@ def test_a_link_to_a_folder_above_repeats_no_file(tmp_path: Path) -> None:
         (tmp_path / name).touch()
     (tmp_path / "a/b/up").symlink_to(tmp_path)
     found = [f"{tmp_path}/{name}" for name in ("a/b/x.npy", "a/x.npy", "x.npy")]
-    assert list(find_files(f"{tmp_path}/**/*.npy").files) == found
-    assert sorted(find_files(tmp_path).files) == found
+    assert list(find_files(f"{tmp_path}/**/*.npy")) == found
+    assert sorted(find_files(tmp_path)) == found
 
 
 def test_a_member_of_every_file_in_a_list_of_names(tmp_path: Path) -> None:
@@ -145,5 +145,5 @@ def test_a_member_of_every_file_in_a_list_of_names(tmp_path: Path) -> None:
         ("a", ["x2.npz::a", "x0.npz::b", "x1.npz::a"]),
         ("[ab]", ["x2.npz::a", "x2.npz::b", "x0.npz::b", "x1.npz::a", "x1.npz::b"]),
     ):
-        found = find_files(f"{tmp_path}/names.txt::{member}").files
+        found = find_files(f"{tmp_path}/names.txt::{member}")
         assert [Path(name).name for name in found] == expected

@@ -6,6 +6,7 @@ from typing import Any
 import h5py
 import numpy as np
 import pytest
+import torch
 
 import npdata
 from npdata.errors import FieldError
@@ -97,3 +98,70 @@ def test_datasets_of_groups_in_several_files_pair_by_file_and_group(tmp_path: Pa
         file.move("data/demo_3/obs", "data/demo_99/obs")
     with pytest.raises(FieldError, match="demo_3/actions of field 'action' has no partner"):
         npdata.concatenate(action=f"{files}/*/actions", pos=f"{files}/*/obs/pos")
+
+
+@pytest.mark.parametrize("function", [npdata.stack, npdata.concatenate])
+@pytest.mark.parametrize(
+    ("images", "image_names", "masks", "mask_names"),
+    [
+        ("in/*_img.npy", "in/{}_img", "in/*_mask.npy", "in/{}_mask"),
+        ("in/x_*.npy", "in/x_{}", "in/y_*.npy", "in/y_{}"),
+        ("imagesTr/*_0000.npy", "imagesTr/BRATS_{}_0000", "labelsTr/*.npy", "labelsTr/BRATS_{}"),
+        ("p*/scan_?.npy", "p{}/scan_1", "p*/seg_?.npy", "p{}/seg_1"),
+        ("a/**/i*.npy", "a/{}/b/i7", "c/**/m*.npy", "c/{}/b/m7"),
+        ("a/*_[ij].npy", "a/{}_i", "b/*[!j]m.npy", "b/{}im"),
+    ],
+)
+def test_globs_that_share_no_stem_pair_by_what_their_wildcards_match(
+    tmp_path: Path, function: Any, images: str, image_names: str, masks: str, mask_names: str
+) -> None:
+    numbers = [10, 2, 33, 4]
+    written(tmp_path, " ".join(map(image_names.format, numbers)))
+    written(tmp_path, " ".join(map(mask_names.format, numbers)))
+    ds = function(image=f"{tmp_path}/{images}", mask=f"{tmp_path}/{masks}")
+    assert torch.equal(ds[:]["image"], ds[:]["mask"])
+    assert ds[:]["image"].flatten().unique().tolist() == [0, 1, 2, 3]
+
+
+def test_members_of_globs_pair_by_wildcard_and_member(tmp_path: Path) -> None:
+    for k in (2, 10):
+        for kind in "xy":
+            members = {f"m{j}": np.full(2, 100 * k + j) for j in (1, 2)}
+            np.savez(tmp_path / f"{kind}_{k}.npz", **members)
+    ds = npdata.stack(x=f"{tmp_path}/x_*.npz::m*", y=f"{tmp_path}/y_*.npz::m*")
+    assert ds[:]["x"][:, 0].tolist() == [201, 202, 1001, 1002]
+    assert torch.equal(ds[:]["x"], ds[:]["y"])
+
+
+def test_a_file_without_a_partner_by_wildcard_is_named(tmp_path: Path) -> None:
+    written(tmp_path, "x_1 x_2 x_3 y_1 y_2 y_4")
+    with pytest.raises(FieldError, match=r"x_3\.npy of field 'x' has no partner .*'\*_mask\.npy'"):
+        npdata.stack(x=f"{tmp_path}/x_*.npy", y=f"{tmp_path}/y_*.npy")
+
+
+def test_one_listed_file_is_no_partner_of_one_of_another_name(tmp_path: Path) -> None:
+    x, y = written(tmp_path, "x y")
+    with pytest.raises(FieldError, match="has no partner"):
+        npdata.stack(x=[x], y=[y])
+
+
+@pytest.mark.parametrize("function", [npdata.stack, npdata.concatenate])
+@pytest.mark.parametrize("form", ["{}/*.npy", "{}"], ids=["glob", "folder"])
+def test_files_that_were_searched_apart_are_not_laid_beside_wrong_partners(
+    tmp_path: Path, function: Any, form: str
+) -> None:
+    written(tmp_path / "image", "1 2 3 4")
+    masks = written(tmp_path / "mask", "1 2 4 5")
+    image = function(form.format(tmp_path / "image"))
+    with pytest.raises(FieldError, match=r"image/3\.npy of field 'x' .*mask/4\.npy .*x=\.\.\."):
+        npdata.NumpyDataset(x=image, y=function(form.format(tmp_path / "mask")))
+    listed = npdata.NumpyDataset(x=image, y=function(masks))  # the order is the user's
+    assert len(listed) == len(image)
+
+
+def test_files_that_were_searched_apart_and_share_no_name_lie_in_natural_order(
+    tmp_path: Path,
+) -> None:
+    written(tmp_path, "x/a1 x/a2 y/b1 y/b2")
+    ds = npdata.NumpyDataset(npdata.stack(f"{tmp_path}/x"), npdata.stack(f"{tmp_path}/y"))
+    assert [row[1].tolist() for row in ds] == [[2, 2], [3, 3]]
