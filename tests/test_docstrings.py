@@ -1,9 +1,11 @@
-"""Every example in a docstring runs, and every public name has one."""
+"""Every example in a docstring runs, and public names have one, and sections of the same names."""
 
 import doctest
 import importlib
+import inspect
 import pickle
 import pkgutil
+import re
 
 import h5py
 import numpy as np
@@ -41,3 +43,32 @@ VALUES = ("errors", "Access", "Source", "Conversion", "Schedule", "ShuffleQualit
 @pytest.mark.parametrize("name", [name for name in npdata.__all__ if name not in VALUES])
 def test_public_names_have_an_example(name: str) -> None:
     assert ">>>" in getattr(npdata, name).__doc__
+
+
+def public_callables() -> dict[str, object]:
+    found = {name: getattr(npdata, name) for name in npdata.__all__ if name != "errors"}
+    for name, kind in [each for each in found.items() if inspect.isclass(each[1])]:
+        own = (method for method in dir(kind) if method[0] != "_" and not hasattr(list, method))
+        found |= {f"{name}.{method}": getattr(kind, method) for method in own}
+    return {
+        name: value
+        for name, value in found.items()
+        if callable(value) and value.__module__.startswith("npdata")
+    }
+
+
+CALLABLES = public_callables()
+
+
+@pytest.mark.parametrize("name", CALLABLES)
+def test_errors_stand_in_a_section(name: str) -> None:
+    assert not re.search(r"\bRaises (?!:)|\bRaises(?!:)", CALLABLES[name].__doc__)
+
+
+@pytest.mark.parametrize(
+    "name", [n for n, value in CALLABLES.items() if hasattr(value, "__wrapped__")]
+)
+def test_many_arguments_stand_in_a_section(name: str) -> None:
+    known = [each for each in inspect.signature(CALLABLES[name]).parameters if each != "self"]
+    described = re.findall(r"^ +\**(\w+): ", CALLABLES[name].__doc__, re.MULTILINE)
+    assert len(known) < 3 or set(known) <= set(described)

@@ -153,9 +153,15 @@ def as_tensor(
 def explain(
     array: NDArray[Any] | np.generic, *, dtype: object = None, copy: bool | None = None
 ) -> Conversion:
-    """Say what `as_tensor` with the same arguments would do, and why; converts nothing.
+    """Say what `as_tensor` would do, and why; converts nothing.
 
-    Raises TypeError where `copy` or `dtype` is no value that `as_tensor` takes.
+    Args:
+        array: an array or a NumPy scalar.
+        dtype: as in `as_tensor`.
+        copy: as in `as_tensor`.
+
+    Raises:
+        TypeError: where `copy` or `dtype` is no value that `as_tensor` takes.
 
     Examples:
         >>> print(npdata.explain(np.zeros((2, 3), np.float32).T))

@@ -31,9 +31,11 @@ def collate(batch: Sequence[Any]) -> Any:
     batch of `MaskedRows` (a sampler with `uneven="mask"`) gives a pair: the stacked fields, and a
     bool tensor that is False for padding.
 
-    Raises `UnequalShapesError` (a ValueError and RuntimeError) where samples do not have the same
-    shape; it names the sample, the field and both shapes. `NotBatchedError` (a TypeError) in a
-    DataLoader with `batch_size=None`, whose single samples are no batch.
+    Raises:
+        UnequalShapesError: a ValueError and a RuntimeError, which names the sample, the field and
+            both shapes, where samples do not have the same shape.
+        NotBatchedError: a TypeError, in a DataLoader with `batch_size=None`, whose single samples
+            are no batch.
 
     Examples:
         >>> ds = npdata.NumpyDataset(np.arange(6).reshape(3, 2), np.arange(3))

@@ -106,8 +106,12 @@ class FromFiles(metaclass=_Named):
     def from_npy(cls, *paths: Path_, **options: Any) -> Self:
         """Open `.npy` files: `from_npy("x.npy", "y.npy")` or `from_npy(image="x.npy")`.
 
-        Options are those of `NumpyDataset`. Raises FileNotFoundError, `FormatError`,
-        `TruncatedError` (both a ValueError), and as `NumpyDataset`.
+        Options are those of `NumpyDataset`.
+
+        Raises:
+            FileNotFoundError: where there is no such file.
+            FormatError: a ValueError, for a file that is no `.npy`; `TruncatedError` where it holds
+                less than its header declares.
 
         Examples:
             >>> len(npdata.NumpyDataset.from_npy("x.npy", "y.npy"))
@@ -120,8 +124,15 @@ class FromFiles(metaclass=_Named):
     def from_npz(cls, path: Path_, /, *members: str, **options: Any) -> Self:
         """Open arrays of one `.npz`: those named, or every one as a field of dict samples.
 
-        Options are those of `NumpyDataset`. Raises `MemberNotFoundError` (a KeyError) for a name
-        that is not there, and as `from_npy`.
+        Args:
+            path: the file.
+            members: the names of arrays in it.
+            options: options of `NumpyDataset`, and members by name, as `image="x"`.
+
+        Raises:
+            MemberNotFoundError: a KeyError, for a name that is not there.
+            FormatError: a ValueError, for a file that is no `.npz`; other errors are those of
+                `from_npy`.
 
         Examples:
             >>> sorted(npdata.NumpyDataset.from_npz("d.npz")[0])

@@ -95,9 +95,12 @@ def stack(
         on_missing: "raise": no file is ever left out.
         named: the files of each field, by its name.
 
-    Raises `FieldError` (a ValueError) where nothing is found, a file comes twice or has no partner,
-    and where dtypes differ; `FormatError`, `TruncatedError`, `MemberNotFoundError`,
-    FileNotFoundError, and while reading `ChangedFileError` (a RuntimeError): all name the file.
+    Raises:
+        FieldError: a ValueError, where nothing is found, a file comes twice or has no partner, and
+            where dtypes differ.
+        FormatError: a ValueError, for a file that cannot be read; it, `TruncatedError`,
+            `MemberNotFoundError` and FileNotFoundError name the file.
+        ChangedFileError: a RuntimeError, from reading samples of a file that was changed.
 
     Examples:
         >>> ds = npdata.stack(["x.npy"], label_from=lambda path: len(path))
@@ -169,8 +172,9 @@ def concatenate(
         on_missing: "raise": no file is ever left out.
         named: the files of each field, by its name.
 
-    Raises as `stack`, and `FieldError` where files that belong together differ in their number of
-    rows.
+    Raises:
+        FieldError: a ValueError, as from `stack`, and where files that belong together differ in
+            their number of rows; all other errors are those of `stack`.
 
     Examples:
         >>> ds = npdata.concatenate(["x.npy", np.ones((2, 2, 3), np.float32)])

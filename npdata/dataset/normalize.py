@@ -38,7 +38,8 @@ class Normalize:
     def __call__(self, batch: Any) -> Any:
         """Give a batch of the same form with its fields normalized; the given one stays.
 
-        Raises `FieldError` (a ValueError) for a batch of other fields or shapes.
+        Raises:
+            FieldError: a ValueError, for a batch of other fields or shapes.
         """
         done: set[str | int] = set()
         result = batch

@@ -349,8 +349,11 @@ class NumpyDataset(Overview, FromFiles, Splits, Summed, Dataset[Any]):
             mask: with "repeat" and "zero", add for each windowed field NAME a bool field
                 NAME_is_pad of shape (length,), True where padded; to tuples, after all fields.
 
-        Raises `FieldError` (a ValueError) for borders or offsets that cannot be, and where no
-        window fits into any recording. A `BordersWarning` names borders that may be lengths.
+        A `BordersWarning` names borders that may be lengths.
+
+        Raises:
+            FieldError: a ValueError, for borders or offsets that cannot be, and where no window
+                fits into any recording.
 
         Examples:
             >>> ds = npdata.NumpyDataset(np.arange(6) * 10)

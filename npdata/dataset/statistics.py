@@ -58,8 +58,10 @@ class Statistics(Mapping[str | int, FieldStatistics]):
     """The statistics of each field, by name or position; print it for a table.
 
     A column of a structured field is found as `"field.column"`. Text fields have none. A note says
-    where a field of columns has one figure for all of them. Raises KeyError for a field without
-    statistics.
+    where a field of columns has one figure for all of them.
+
+    Raises:
+        KeyError: from `found[name]`, for a field without statistics.
 
     Examples:
         >>> found = npdata.NumpyDataset(np.array([[1.0, 30.0], [3.0, np.nan]])).statistics()

@@ -312,8 +312,10 @@ class Loader:
     def state_dict(self) -> dict[str, Any]:
         """Give the state after the batches that the iteration begun last has given.
 
-        It is the sampler's, so it fits any number of threads, a DataLoader and other ranks. Raises
-        `LoaderError` (a ValueError) for a sampler without states.
+        It is the sampler's, so it fits any number of threads, a DataLoader and other ranks.
+
+        Raises:
+            LoaderError: a ValueError, for a sampler without states.
 
         Examples:
             >>> loader = npdata.Loader(npdata.NumpyDataset(np.arange(6)), 2)
@@ -338,7 +340,8 @@ class Loader:
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Let the next iteration go on where the state was; an example is at `state_dict`.
 
-        Raises `StateError` (a ValueError), which names both values, for the state of another order.
+        Raises:
+            StateError: a ValueError, which names both values, for the state of another order.
         """
         _method_of(self._sampler, "load_state_dict")(state)
         self._current = None

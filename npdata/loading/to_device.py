@@ -126,11 +126,13 @@ def to_device(iterable: Iterable[Any], device: str | torch.device) -> Iterable[A
 
     Tensors inside lists, tuples and dicts are moved, everything else is handed on. Copies overlap
     with the computation where batches are in pinned memory: `DataLoader(pin_memory=True)`,
-    or `collate_fn=npdata.collate` without workers. For the CPU it gives `iterable` itself. Raises
-    `DeviceError` (a RuntimeError) for a device that is not there.
+    or `collate_fn=npdata.collate` without workers. For the CPU it gives `iterable` itself.
 
     A batch is taken while the one before it is used, so a state that a loader gives inside the
     loop is one batch too far: to resume, use `Loader(device=)`, which counts what it has given.
+
+    Raises:
+        DeviceError: a RuntimeError, for a device that is not there.
 
     Examples:
         >>> batches = [torch.zeros(3)]

@@ -344,7 +344,10 @@ class BlockBatchSampler(FoundByLightning, BatchSampler):
         A whole state of torchdata's StatefulDataLoader will do, of any number of workers. Whatever
         decides the order must agree; batch size, ranks, `uneven` and workers need not.
         The next iteration is what is left of the state's epoch, or, if that was at its end, the
-        epoch after it. Raises StateError, which names both values, for any other state.
+        epoch after it.
+
+        Raises:
+            StateError: a ValueError, which names both values, for any other state.
         """
         state = state_within(state)
         cursor, epochs = self.cursor, self.cursor.epochs
