@@ -25,14 +25,13 @@ from npdata.dataset.collate import collate
 from npdata.dataset.field import Field
 from npdata.dataset.from_files import FromFiles
 from npdata.dataset.open_field import open_fields
-from npdata.dataset.overview import Overview
 from npdata.dataset.ragged_field import RaggedField
 from npdata.dataset.ragged_form import Form, RaggedForm
 from npdata.dataset.splits import Splits
-from npdata.dataset.statistics import Summed
+from npdata.dataset.statistics import WithStatistics
 from npdata.dataset.transforms import Bound, Transform, Transforms
 from npdata.dataset.windows import WORDS, Offsets, windowed
-from npdata.errors import ClosedError, FieldError
+from npdata.errors import FieldError
 from npdata.sampling.row_numbers import MaskedRows, SeededRows
 from npdata.sources.base import Source
 from npdata.sources.cache.cache import CachePlace
@@ -49,7 +48,7 @@ _WITH_MORE = (MaskedRows, SeededRows)
 """Row numbers that bring something along."""
 
 
-class NumpyDataset(Overview, FromFiles, Splits, Summed, Dataset[Any]):
+class NumpyDataset(FromFiles, Splits, WithStatistics, Dataset[Any]):
     """Rows of arrays and files as samples for PyTorch, without a conversion step.
 
     `NumpyDataset(x, y)` gives tuples `(x[i], y[i])`, `NumpyDataset(x)` bare tensors,
@@ -203,7 +202,7 @@ class NumpyDataset(Overview, FromFiles, Splits, Summed, Dataset[Any]):
         """
         self._require_open()
         if isinstance(index, _WITH_MORE):
-            return self._stacked(self.__getitems__(index))
+            return self._collated(self.__getitems__(index))
         if not selects_many(index):
             return self._sample(row_number(index, len(self)))
         if isinstance(index, slice) and not self._transforms.any:
@@ -211,10 +210,10 @@ class NumpyDataset(Overview, FromFiles, Splits, Summed, Dataset[Any]):
         rows, values = self._gathered(index, plain_memory, masks=True)
         if not self._transforms.any:
             return self._form.build(values)
-        return self._stacked(self._batch(rows, values, self._transforms.bound(index, len(self))))
+        return self._collated(self._batch(rows, values, self._transforms.bound(index, len(self))))
 
-    def _stacked(self, batch: Batch) -> Any:
-        """Give a batch collated; without names and functions a tuple, as samples are."""
+    def _collated(self, batch: Batch) -> Any:
+        """Collate a batch, to a tuple where samples are one, without names and functions."""
         result, mask = collate(batch), ()
         if batch.mask is not None:
             result, *mask = result
@@ -438,10 +437,6 @@ class NumpyDataset(Overview, FromFiles, Splits, Summed, Dataset[Any]):
     def _owning_all(self) -> Self:
         self._owned = tuple(field.source for field in self._fields)
         return self
-
-    def _require_open(self) -> None:
-        if self._closed:
-            raise ClosedError("the dataset was closed; make a new one")
 
     def __enter__(self) -> Self:
         """Use the dataset in a with block, which closes it."""

@@ -19,6 +19,7 @@ from npdata.dataset.field import Field
 from npdata.dataset.html_table import table
 from npdata.dataset.ragged_field import RaggedField
 from npdata.dataset.transforms import Transforms
+from npdata.errors import ClosedError
 from npdata.sources.base import Source, rows_held
 from npdata.sources.ragged import RaggedSource
 from npdata.suggestions import each_word, explained, no_attribute
@@ -80,11 +81,16 @@ class ByField(dict[str | int, V]):
 
 
 class Overview:
-    """What is known of a dataset without reading it."""
+    """What is known of a dataset without reading it, and the parts that it is made of."""
 
     _fields: tuple[Field, ...]
     _transforms: Transforms
     _windows: Windows | None
+    _closed: bool
+
+    def _require_open(self) -> None:
+        if self._closed:
+            raise ClosedError("the dataset was closed; make a new one")
 
     @property
     def fields(self) -> Mapping[str | int, Field]:

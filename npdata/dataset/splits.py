@@ -11,9 +11,8 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from npdata.arrays.spans import Windows
 from npdata.dataset.batch_memory import plain_memory
-from npdata.dataset.field import Field
+from npdata.dataset.overview import Overview
 from npdata.dataset.windows import files_of, recordings_of, require_apart
 from npdata.errors import FieldError, SamplerError, require
 from npdata.sampling.order import split, split_groups
@@ -38,11 +37,8 @@ _WORDS = {
 """Words of other libraries, and what to write for them."""
 
 
-class Splits:
+class Splits(Overview):
     """The method `split` of a dataset."""
-
-    _fields: tuple[Field, ...]
-    _windows: Windows | None
 
     @explained(_WORDS)
     def split(

@@ -4,7 +4,6 @@ Idea: figures are arrays that broadcast against a sample. Invariant: what is mis
 enters no figure. The rows are summed up by `field_moments`.
 """
 
-from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import islice
@@ -20,6 +19,7 @@ from npdata.dataset.field import Field
 from npdata.dataset.field_moments import KeepAxes, kept_axes, moments_of_fields
 from npdata.dataset.html_table import table
 from npdata.dataset.moments import Moments
+from npdata.dataset.overview import Overview
 from npdata.dataset.ragged_field import RaggedField
 from npdata.errors import FieldError
 from npdata.suggestions import explained
@@ -180,14 +180,8 @@ _WORDS = {
 """Words of other libraries, and what to write for them."""
 
 
-class Summed(ABC):
+class WithStatistics(Overview):
     """The method `statistics` of a dataset."""
-
-    _fields: tuple[Field, ...]
-
-    @abstractmethod
-    def _require_open(self) -> None:
-        """Raise `ClosedError` for a closed dataset."""
 
     @explained(_WORDS)
     def statistics(
