@@ -20,7 +20,6 @@ from torch.utils.data import IterableDataset, get_worker_info
 
 from npdata.arrays.flag import flag
 from npdata.arrays.living import Living
-from npdata.dataset.batch_memory import accelerator_of
 from npdata.dataset.collate import collate
 from npdata.dataset.html_table import table
 from npdata.dataset.progress import require_bar
@@ -42,6 +41,7 @@ from npdata.loading.pipeline import Pipeline
 from npdata.loading.residence import Residence
 from npdata.loading.schedule import Auto, Options, Schedule
 from npdata.loading.stats import Counter, LoaderStats
+from npdata.loading.to_device import accelerator_of
 from npdata.loading.wrapped_datasets import datasets_within
 from npdata.sampling.iteration import RunBatches
 from npdata.sampling.order.epoch_order import Shuffle
@@ -390,14 +390,8 @@ class Loader:
         return self._pipeline if self._held is None else self._held.pipeline
 
     def _begin(self) -> Pipeline:
-        """Give how the batches of an iteration are made, which begins."""
+        """Give how batches are made to an iteration that begins; load first what is resident."""
         refuse_to_begin_again(self._sampler, self._begun)
-        pipeline = self._loaded()
-        self._begun = True
-        return pipeline
-
-    def _loaded(self) -> Pipeline:
-        """Give how batches are made, once what is to be resident was loaded."""
         if self._to_load is not None and self._held is None:
             residence, dataset = self._to_load.load(progress=self._progress)
             pipeline = self._pipeline
@@ -406,6 +400,7 @@ class Loader:
             elif residence.chosen:
                 pipeline = Pipeline.of(dataset, self._sampler, self._options)
             self._held = _Held(residence, pipeline)
+        self._begun = True
         return self._now
 
 

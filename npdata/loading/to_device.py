@@ -16,9 +16,40 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from npdata.dataset.batch_memory import accelerator_of
+from npdata.errors import DeviceError
 from npdata.loading.batch_tensors import DTypes, cast, map_fields, map_tensors
 from npdata.suggestions import explained
+
+
+def accelerator_of(device: str | torch.device | None) -> torch.device | None:
+    """Give the accelerator that `device` names, with its index; None for the CPU.
+
+    Raises `DeviceError` (a RuntimeError) for what is no device or is not there.
+
+    Examples:
+        >>> accelerator_of("cpu") is None
+        True
+    """
+    if device is None:
+        return None
+    try:
+        wanted = torch.device(device)
+    except (RuntimeError, TypeError) as error:
+        raise DeviceError(f"device={device!r} is no device of torch: {error}") from None
+    if wanted.type == "cpu":
+        return None
+    found = torch.accelerator.current_accelerator() if torch.accelerator.is_available() else None
+    if found is None or found.type != wanted.type:
+        there = f"its accelerator is {found.type!r}" if found else "it sees no accelerator"
+        raise DeviceError(
+            f"device={str(wanted)!r} is not on this machine, as torch {torch.__version__} finds "
+            f"it: {there}; leave device out for batches in memory"
+        )
+    index = torch.accelerator.current_device_index() if wanted.index is None else wanted.index
+    count = torch.accelerator.device_count()
+    if not 0 <= index < count:
+        raise DeviceError(f"device={str(wanted)!r}: there are {count}, numbered from 0")
+    return torch.device(wanted.type, index)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -8,8 +8,8 @@ from kinds import Data
 from torch.utils.data import DataLoader
 
 import npdata
-from npdata.dataset.batch_memory import accelerator_of
 from npdata.errors import DeviceError
+from npdata.loading.to_device import accelerator_of
 
 without = pytest.mark.skipif(torch.accelerator.is_available(), reason="an accelerator is there")
 
