@@ -97,7 +97,7 @@ class ToLoad:
     asked: bool | Auto
     device: torch.device | None
     fields: Sequence[HeldField]
-    whole: str | None
+    obstacle: str | None
 
     @classmethod
     def of(
@@ -115,9 +115,9 @@ class ToLoad:
         """
         if not isinstance(asked, bool) and asked != "auto":
             raise LoaderError(f"resident={asked!r}: expected True, False or 'auto'")
-        whole = obstacle_to_all(dataset, asked, device, budget)
-        fields = [] if whole else held_fields(dataset, chosen, device)
-        made = cls(dataset=dataset, asked=asked, device=device, fields=fields, whole=whole)
+        obstacle = obstacle_to_all(dataset, asked, device, budget)
+        fields = [] if obstacle else held_fields(dataset, chosen, device)
+        made = cls(dataset=dataset, asked=asked, device=device, fields=fields, obstacle=obstacle)
         made._decided(free=None)
         return made
 
@@ -150,7 +150,7 @@ class ToLoad:
             free=free,
             shared_by=processes_here() if self.device is None else 1,
             device=self.device,
-            whole=self.whole,
+            obstacle=self.obstacle,
         )
 
 

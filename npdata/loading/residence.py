@@ -154,9 +154,9 @@ def decide_residence(
     free: int | None,
     shared_by: int = 1,
     device: torch.device | None = None,
-    whole: str | None = None,
+    obstacle: str | None = None,
 ) -> Residence:
-    """Decide; `whole` is what keeps all fields from being held.
+    """Decide; `obstacle` is what keeps all fields from being held.
 
     `free` bytes of the device are shared by so many processes. Raises `LoaderError` (a ValueError)
     for what True cannot have, `DoesNotFitError` (a MemoryError) where it does not fit.
@@ -169,14 +169,16 @@ def decide_residence(
         'rows are read where they lie: memory and mapped files are as fast'
     """
     where = "in memory" if device is None else f"on {device}"
-    obstacle = whole or next(
+    in_the_way = obstacle or next(
         (f"field {h.field.label!r} ({h.field.where}): {h.obstacle}" for h in fields if h.obstacle),
         None,
     )
-    if obstacle is not None and asked is True:
-        raise LoaderError(f"resident=True, but {obstacle}; leave it out, or write resident='auto'")
-    if whole is not None or (obstacle is not None and device is not None):
-        return Residence.streamed(f"rows are streamed: {obstacle}")
+    if in_the_way is not None and asked is True:
+        raise LoaderError(
+            f"resident=True, but {in_the_way}; leave it out, or write resident='auto'"
+        )
+    if obstacle is not None or (in_the_way is not None and device is not None):
+        return Residence.streamed(f"rows are streamed: {in_the_way}")
     chosen = [k for k, held in enumerate(fields) if held.obstacle is None and held.sources]
     if asked is not True and device is None:
         chosen = [k for k in chosen if not fields[k].quick]

@@ -373,7 +373,7 @@ class TestAuto:
             ({"free": 6398}, "3200 bytes do not fit into 50% of the 6398 bytes that are free"),
             ({"free": 9999, "shared_by": 2}, "for each of 2 processes"),
             ({"free": None}, "what is free in memory is not known"),
-            ({"free": 9999, "whole": "it rains"}, "rows are streamed: it rains"),
+            ({"free": 9999, "obstacle": "it rains"}, "rows are streamed: it rains"),
         ]:
             decided = decide_residence("auto", fields, **options)
             assert not decided.chosen
@@ -399,8 +399,8 @@ class TestAuto:
         assert "field 1 (array in memory): only numbers" in decided.reason
         functions = NumpyDataset(np.zeros((3, 2)), batch_transform=torch.neg)
         asked = {"device": CPU, "budget": None}
-        assert "batch_transform=" in ToLoad.of(functions, None, asked="auto", **asked).whole
-        assert ToLoad.of(functions, None, asked=True, **asked).whole is None
+        assert "batch_transform=" in ToLoad.of(functions, None, asked="auto", **asked).obstacle
+        assert ToLoad.of(functions, None, asked=True, **asked).obstacle is None
 
 
 class TestRefusals:
