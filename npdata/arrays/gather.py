@@ -10,7 +10,6 @@ is only read, also where the view could write. It knows nothing of files and fie
 from __future__ import annotations
 
 import math
-import os
 from collections.abc import Callable
 from contextvars import ContextVar, copy_context
 from dataclasses import dataclass
@@ -22,6 +21,7 @@ from numpy.typing import NDArray
 
 from npdata.arrays.dtypes import NATIVE, torch_dtype
 from npdata.arrays.lazy_torch import torch
+from npdata.arrays.per_process import this_process
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -245,7 +245,7 @@ class ByteRows:
 def _select(view: Tensor, rows: NDArray[np.int64], out: Tensor) -> None:
     """Copy row `rows[k]` of `view` to `out[k]`, by torch wherever its threads are."""
     alone = _on_one_core(out.numel(), out.element_size())
-    if alone or (_Process.forked and _lost_threads()):
+    if alone or (this_process.forked and _lost_threads()):
         if len(rows) and rows.min() < 0:  # to NumPy a row from the end
             raise IndexError("a row lies outside")
         out.numpy()[...] = view.numpy()[rows]
@@ -292,7 +292,7 @@ def copy_values(source: Tensor, out: Tensor) -> Tensor:
         if _whole(source.dtype) and _whole(out.dtype):
             out.numpy()[...] = source.numpy()
             return out
-    elif not (_alone.get() or (_Process.forked and _lost_threads())):
+    elif not (_alone.get() or (this_process.forked and _lost_threads())):
         return out.copy_(source)
     values, target = source.view(-1), out.view(-1)
     for first in range(0, len(target), _GRAIN):  # so few that torch uses no other thread
@@ -316,22 +316,9 @@ def copy_spans(
     np.concatenate([memory[a:b] for a, b in spans], out=out.reshape(-1).view(np.uint8))
 
 
-class _Process:
-    """Whether this process was `forked`: threads of torch, whoever used them, do not come along."""
-
-    forked = False
-
-
 def _lost_threads() -> bool:
-    """Tell whether torch would wait for ever for threads that stayed behind at a fork.
+    """Tell whether torch would wait for ever for its threads, which stayed behind at a fork.
 
     A DataLoader gives its workers one thread, and then torch waits for none.
     """
-    return _Process.forked and torch.get_num_threads() > 1
-
-
-def _forked() -> None:
-    _Process.forked = True
-
-
-os.register_at_fork(after_in_child=_forked)
+    return this_process.forked and torch.get_num_threads() > 1

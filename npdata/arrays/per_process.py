@@ -17,9 +17,10 @@ T = TypeVar("T")
 
 
 class this_process:  # noqa: N801
-    """The `number` of this process, without a call into the system, which takes 0.2 µs."""
+    """The `number` of this process, for which the system takes 0.2 µs, and if it was `forked`."""
 
     number = os.getpid()
+    forked = False
 
 
 class PerProcess(Generic[T]):
@@ -115,7 +116,7 @@ class _Guard:
 
 
 def _renew() -> None:
-    this_process.number = os.getpid()
+    this_process.number, this_process.forked = os.getpid(), True
     _Guard.lock = threading.Lock()
 
 

@@ -9,6 +9,7 @@ from kinds import misaligned
 
 from npdata.arrays import gather
 from npdata.arrays.gather import ByteRows, RowTable, copy_values, without_threads
+from npdata.arrays.per_process import this_process
 
 BASE = np.arange(7 * 4 * 3).reshape(7, 4, 3)
 ARRAYS = {
@@ -61,7 +62,7 @@ def test_gathered_rows_are_what_numpy_selects(
 
 def leave_threads_behind(monkeypatch: pytest.MonkeyPatch) -> None:
     """Let this process seem forked, with more than one thread for torch."""
-    monkeypatch.setattr(gather._Process, "forked", True)
+    monkeypatch.setattr(this_process, "forked", True)
     monkeypatch.setattr("npdata.arrays.gather.torch.get_num_threads", lambda: 2)
 
 
