@@ -15,8 +15,9 @@ from npdata.dataset.rows_field import RowsField
 from npdata.dataset.sparse_field import SparseField
 from npdata.dataset.varied_field import VariedField
 from npdata.errors import FieldError
-from npdata.sources.base import Source, cached, why_not_cached
+from npdata.sources.base import Source
 from npdata.sources.cache.cache import Cache
+from npdata.sources.cache.cached import cached, why_not_cached
 from npdata.sources.concatenated.base import EndToEnd
 from npdata.sources.derived.axis import along_axis
 from npdata.sources.derived.columns import ColumnSource, ColumnsSource, columns_of

@@ -20,17 +20,9 @@ from npdata.arrays.convert import ArrayLayout
 from npdata.arrays.dtypes import DType
 from npdata.arrays.gather import RowTable
 from npdata.arrays.lazy_torch import torch
-from npdata.sources.cache.cache import Cache, with_cache
+from npdata.arrays.runs import cut, rows_of_runs
+from npdata.sources.cache.cache import Cache
 from npdata.sources.packed.packing import NOT_PACKED, Packing, Packings
-
-_AS_BEFORE = {
-    "memory": "in memory",
-    "mapped": "mapped",
-    "files": "each a file",
-    "library": "read by h5py, and of a kind for which it is not",
-    "decoded": "in many groups, or of different lengths",
-}
-"""Why rows of an access are as they were."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -267,56 +259,3 @@ def rows_held(*sources: Source) -> int | None:
     if not limits:
         return None
     return int(1 / sum(1 / held for held in limits)) if all(limits) else 0
-
-
-def cached(source: Source, cache: Cache | None) -> Source:
-    """Give the rows of a source so that they are decoded once; the source where that changes none.
-
-    OSError where nothing can be written in the folder.
-
-    Examples:
-        >>> source = npdata.open_source("x.npy")
-        >>> cached(source, Cache.of("ram", None)) is source, why_not_cached(source)
-        (True, 'not needed: its rows are mapped')
-    """
-    if cache is None:
-        return source
-    bases = source.bases
-    made = [base.cached(cache) for base in bases]
-    kept = [new for new, base in zip(made, bases, strict=True) if new is not base]
-    if kept:
-        given = source.over(made)
-        given.details = with_cache(given.details, dict(kept[0].details)["cache"])
-        return given
-    return source
-
-
-def why_not_cached(source: Source) -> str:
-    """Say why `cached` gave the source itself."""
-    needed = "not kept" if source.access.kind in ("decoded", "library") else "not needed"
-    return f"{needed}: its rows are {_AS_BEFORE[source.access.kind]}"
-
-
-def cut(rows: NDArray[Any], sizes: NDArray[np.int64]) -> list[NDArray[Any]]:
-    """Cut rows, one run after the other, into runs of these sizes.
-
-    Examples:
-        >>> [run.tolist() for run in cut(np.arange(3), np.array([1, 0, 2]))]
-        [[0], [], [1, 2]]
-    """
-    ends = np.cumsum(sizes)
-    return [rows[b - n : b] for b, n in zip(ends.tolist(), sizes.tolist(), strict=True)]
-
-
-def rows_of_runs(starts: NDArray[np.int64], stops: NDArray[np.int64]) -> NDArray[np.int64]:
-    """Give the rows of the runs `[starts[k], stops[k])`, one run after the other.
-
-    Examples:
-        >>> rows_of_runs(np.array([7, 0]), np.array([9, 3])).tolist()
-        [7, 8, 0, 1, 2]
-    """
-    sizes = stops - starts
-    ends = np.cumsum(sizes)
-    first = np.repeat(starts - ends + sizes, sizes)
-    rows: NDArray[np.int64] = np.arange(ends[-1] if len(ends) else 0) + first
-    return rows

@@ -1,5 +1,6 @@
 """Decoded rows that are kept: in files of a folder, or in memory that processes share.
 
-`cache` takes what a user asked for and finds room, `entry` is the file of one dataset, and `folder`
-holds such files within a number of bytes. No format is known here.
+`cached` gives the rows of any source so, `cache` takes what a user asked for and finds room,
+`entry` is the file of one dataset, and `folder` holds such files within a number of bytes. No
+format is known here.
 """

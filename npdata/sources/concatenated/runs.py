@@ -12,7 +12,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from npdata.arrays.dtypes import DType
-from npdata.sources.base import Source, cut
+from npdata.arrays.runs import cut
+from npdata.sources.base import Source
 
 Ints = NDArray[np.int64]
 Runs = list[NDArray[Any]]

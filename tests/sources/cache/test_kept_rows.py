@@ -28,9 +28,9 @@ import npdata
 from npdata import NumpyDataset
 from npdata.errors import CacheWarning, ChangedFileError
 from npdata.sources import file_map
-from npdata.sources.base import cached
 from npdata.sources.cache import entry
 from npdata.sources.cache.cache import Cache, KeptInMemory
+from npdata.sources.cache.cached import cached
 from npdata.sources.cache.entry import HEADER, Plan
 from npdata.sources.cache.folder import Folder
 

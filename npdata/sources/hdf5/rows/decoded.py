@@ -15,8 +15,9 @@ from numpy.typing import NDArray
 
 from npdata.arrays.lazy_torch import torch
 from npdata.arrays.per_process import PerProcess
+from npdata.arrays.runs import cut
 from npdata.errors import FormatError
-from npdata.sources.base import Source, cut
+from npdata.sources.base import Source
 from npdata.sources.cache.cache import Cache, Kept, plan_of, with_cache
 from npdata.sources.cache.entry import Plan
 from npdata.sources.file import File

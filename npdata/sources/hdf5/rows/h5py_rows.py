@@ -21,6 +21,7 @@ from npdata.arrays.blocks import Blocks
 from npdata.arrays.dtypes import DType
 from npdata.arrays.living import Living
 from npdata.arrays.per_process import ForkSafeLock, PerProcess
+from npdata.arrays.runs import merged
 from npdata.errors import ChangedFileError, ClosedError, FormatError
 from npdata.sources.base import Access, Source
 from npdata.sources.cache.cache import Cache
@@ -318,20 +319,3 @@ def plan_runs(indices: NDArray[np.int64]) -> RunPlan:
     starts = unique[np.concatenate([[0], last + 1])]
     stops = unique[np.concatenate([last, [len(unique) - 1]])] + 1
     return RunPlan(starts=starts, stops=stops, inverse=inverse)
-
-
-def merged(
-    starts: NDArray[np.int64], stops: NDArray[np.int64]
-) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """Give the runs that hold all rows of `[starts[k], stops[k])`, ascending and apart.
-
-    Examples:
-        >>> [part.tolist() for part in merged(np.array([7, 2, 3, 5]), np.array([9, 4, 6, 5]))]
-        [[2, 7], [6, 9]]
-    """
-    some = stops > starts
-    order = np.argsort(starts[some], kind="stable")
-    firsts, ends = starts[some][order], np.maximum.accumulate(stops[some][order])
-    begins = np.append(True, firsts[1:] > ends[:-1])[: len(firsts)]
-    lasts = np.append(begins[1:], True)[: len(firsts)]
-    return firsts[begins], ends[lasts]

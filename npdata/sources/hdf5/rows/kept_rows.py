@@ -15,8 +15,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from npdata.arrays.gather import RowTable
+from npdata.arrays.runs import rows_of_runs
 from npdata.errors import CacheWarning
-from npdata.sources.base import rows_of_runs
 from npdata.sources.cache.entry import Entry
 from npdata.sources.hdf5.chunks.memory import Chunk
 from npdata.sources.hdf5.chunks.of_source import Decode

@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from npdata.arrays.gather import ByteRows, copy_spans
-from npdata.sources.base import cut
+from npdata.arrays.runs import cut
 from npdata.sources.file import File
 from npdata.sources.hdf5.examine.chunk_table import ChunkTable
 from npdata.sources.hdf5.examine.layout import LayoutKeeper

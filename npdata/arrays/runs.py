@@ -1,0 +1,48 @@
+"""Runs of rows `[starts[k], stops[k])`, as two arrays of int64: pure arithmetic."""
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+
+def cut(rows: NDArray[Any], sizes: NDArray[np.int64]) -> list[NDArray[Any]]:
+    """Cut rows, one run after the other, into runs of these sizes.
+
+    Examples:
+        >>> [run.tolist() for run in cut(np.arange(3), np.array([1, 0, 2]))]
+        [[0], [], [1, 2]]
+    """
+    ends = np.cumsum(sizes)
+    return [rows[b - n : b] for b, n in zip(ends.tolist(), sizes.tolist(), strict=True)]
+
+
+def rows_of_runs(starts: NDArray[np.int64], stops: NDArray[np.int64]) -> NDArray[np.int64]:
+    """Give the rows of the runs `[starts[k], stops[k])`, one run after the other.
+
+    Examples:
+        >>> rows_of_runs(np.array([7, 0]), np.array([9, 3])).tolist()
+        [7, 8, 0, 1, 2]
+    """
+    sizes = stops - starts
+    ends = np.cumsum(sizes)
+    first = np.repeat(starts - ends + sizes, sizes)
+    rows: NDArray[np.int64] = np.arange(ends[-1] if len(ends) else 0) + first
+    return rows
+
+
+def merged(
+    starts: NDArray[np.int64], stops: NDArray[np.int64]
+) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Give the runs that hold all rows of `[starts[k], stops[k])`, ascending and apart.
+
+    Examples:
+        >>> [part.tolist() for part in merged(np.array([7, 2, 3, 5]), np.array([9, 4, 6, 5]))]
+        [[2, 7], [6, 9]]
+    """
+    some = stops > starts
+    order = np.argsort(starts[some], kind="stable")
+    firsts, ends = starts[some][order], np.maximum.accumulate(stops[some][order])
+    begins = np.append(True, firsts[1:] > ends[:-1])[: len(firsts)]
+    lasts = np.append(begins[1:], True)[: len(firsts)]
+    return firsts[begins], ends[lasts]

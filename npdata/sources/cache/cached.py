@@ -1,0 +1,45 @@
+"""The rows of any source, decoded once: what they are made of is kept, and they are put over that.
+
+Idea: a source says what its rows are made of (`bases`), and each of these what it is with a cache.
+Invariant: a source that needs no cache, or can have none, stays the one it is.
+"""
+
+from npdata.sources.base import Source
+from npdata.sources.cache.cache import Cache, with_cache
+
+_AS_BEFORE = {
+    "memory": "in memory",
+    "mapped": "mapped",
+    "files": "each a file",
+    "library": "read by h5py, and of a kind for which it is not",
+    "decoded": "in many groups, or of different lengths",
+}
+"""Why rows of an access are as they were."""
+
+
+def cached(source: Source, cache: Cache | None) -> Source:
+    """Give the rows of a source so that they are decoded once; the source where that changes none.
+
+    OSError where nothing can be written in the folder.
+
+    Examples:
+        >>> source = npdata.open_source("x.npy")
+        >>> cached(source, Cache.of("ram", None)) is source, why_not_cached(source)
+        (True, 'not needed: its rows are mapped')
+    """
+    if cache is None:
+        return source
+    bases = source.bases
+    made = [base.cached(cache) for base in bases]
+    kept = [new for new, base in zip(made, bases, strict=True) if new is not base]
+    if kept:
+        given = source.over(made)
+        given.details = with_cache(given.details, dict(kept[0].details)["cache"])
+        return given
+    return source
+
+
+def why_not_cached(source: Source) -> str:
+    """Say why `cached` gave the source itself."""
+    needed = "not kept" if source.access.kind in ("decoded", "library") else "not needed"
+    return f"{needed}: its rows are {_AS_BEFORE[source.access.kind]}"
