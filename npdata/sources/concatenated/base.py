@@ -7,7 +7,7 @@ part is asked for rows that it does not have, and no more than `MOST_OPEN` keep 
 
 import os
 from collections import OrderedDict
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from npdata.arrays.blocks import BLOCK_BYTES, Blocks
 from npdata.arrays.per_process import ForkSafeLock
 from npdata.sources.base import Source
-from npdata.sources.concatenated.runs import grouped
+from npdata.sources.concatenated.edges import Edges
 from npdata.sources.derived.base import CompositeSource
 from npdata.sources.many_files.file_list import SEPARATOR, FileList, runs_of_files
 
@@ -24,49 +24,6 @@ MOST_OPEN = 32
 """So many parts keep files open, of two descriptors each; the least recently read is closed."""
 
 Ints = NDArray[np.int64]
-
-
-class Edges:
-    """Where the rows of parts begin that have `lengths` rows.
-
-    Examples:
-        >>> edges = Edges(np.array([3, 0, 2]))
-        >>> edges.starts.tolist(), edges.owners(np.array([0, 3])).tolist()
-        ([0, 3, 3, 5], [0, 2])
-        >>> list(edges.across(1, 4))
-        [(0, 1, 3), (2, 0, 1)]
-    """
-
-    def __init__(self, lengths: Ints) -> None:
-        """Count the rows."""
-        self.lengths = lengths
-        self.starts = np.cumsum(np.append(0, lengths))
-        self._ends = self.starts[1:]
-        alike = len(lengths) and (lengths[:-1] == lengths[0]).all() and lengths[-1] <= lengths[0]
-        # An array is divided by an array: NumPy takes 1 µs to make one of an int.
-        self._even = np.array(lengths[0]) if alike and lengths[0] else None
-
-    def owners(self, rows: Ints) -> Ints:
-        """Give the part of each row; a search takes 13 µs of a batch of 256, a division 2."""
-        if self._even is not None:
-            owners: Ints = rows // self._even
-            return owners
-        return np.searchsorted(self._ends, rows, side="right")
-
-    def split(self, rows: Ints, owners: Ints) -> Iterator[tuple[int, Ints, Ints]]:
-        """Give each part that has any of the rows, their places, and their numbers in the part."""
-        for owner, places in grouped(owners):
-            yield owner, places, rows[places] - self.starts[owner]
-
-    def across(self, first: int, stop: int) -> Iterator[tuple[int, int, int]]:
-        """Give each part that has rows between `first` and `stop`, with the two as it counts."""
-        found = max(0, int(self.starts.searchsorted(first, "right")) - 1)
-        for owner in range(found, len(self.lengths)):
-            start, end = int(self.starts[owner]), int(self.starts[owner + 1])
-            if start >= stop:
-                return
-            if max(first, start) < min(stop, end):
-                yield owner, max(first, start) - start, min(stop, end) - start
 
 
 class EndToEnd(CompositeSource):
@@ -95,6 +52,18 @@ class EndToEnd(CompositeSource):
         if idle is not None:
             self.own[idle].close_idle()
         return self._part(owner)
+
+    def _read_parts(
+        self, owners: Ints, rows: Ints, out: NDArray[Any], places: Ints | None = None
+    ) -> None:
+        """Let each of the `owners` read those of `rows` that it has; with `places`, to these."""
+        for owner, at, inside in self.edges.split(rows, owners):
+            if len(inside) == len(out):
+                self._opened(owner).read(inside, out)
+                return
+            read = np.empty((len(inside), *self.shape[1:]), self.dtype)
+            self._opened(owner).read(inside, read)
+            out[at if places is None else places[at]] = read
 
     @property
     def borders(self) -> Ints:

@@ -18,7 +18,8 @@ from npdata.arrays.gather import address_of
 from npdata.arrays.lazy_torch import torch
 from npdata.sources.base import Access, Source
 from npdata.sources.cache.cache import Cache, with_cache
-from npdata.sources.concatenated.base import Edges, EndToEnd
+from npdata.sources.concatenated.base import EndToEnd
+from npdata.sources.concatenated.edges import Edges
 from npdata.sources.concatenated.parts import Parts, require_alike, rows_of
 from npdata.sources.concatenated.runs import read_runs
 from npdata.sources.concatenated.summary import Summary
@@ -160,13 +161,7 @@ class ConcatSource(EndToEnd):
             self._shards.gather(
                 np.where(slow, owners[other], owners), np.where(slow, indices[other], indices), out
             )
-        for owner, at, inside in self.edges.split(indices[places], owners[places]):
-            if len(inside) == len(out):
-                self._opened(owner).read(inside, out)
-                return
-            rows = np.empty((len(inside), *self.shape[1:]), self.dtype)
-            self._opened(owner).read(inside, rows)
-            out[places[at]] = rows
+        self._read_parts(owners[places], indices[places], out, places)
 
     def select(self, indices: NDArray[np.int64], out: "torch.Tensor") -> bool:
         """Gather the rows of all parts into a tensor, where all lie in files."""

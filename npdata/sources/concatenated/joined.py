@@ -9,7 +9,8 @@ from typing import Any, Self
 
 import numpy as np
 
-from npdata.sources.concatenated.base import Edges, EndToEnd
+from npdata.sources.concatenated.base import EndToEnd
+from npdata.sources.concatenated.edges import Edges
 from npdata.sources.concatenated.parts import require_alike
 from npdata.sources.concatenated.summary import and_more
 

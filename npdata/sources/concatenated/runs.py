@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from npdata.arrays.dtypes import DType
 from npdata.arrays.runs import cut
 from npdata.sources.base import Source
+from npdata.sources.concatenated.edges import grouped
 
 Ints = NDArray[np.int64]
 Runs = list[NDArray[Any]]
@@ -63,15 +64,3 @@ def _fresh(part: Source, starts: Ints, stops: Ints) -> Runs:
     runs = [run.copy() for run in part.runs(starts, stops)]
     part.check()
     return runs
-
-
-def grouped(owners: Ints) -> list[tuple[int, Ints]]:
-    """Give each number in `owners`, ascending, with the places it has there.
-
-    Examples:
-        >>> [(owner, places.tolist()) for owner, places in grouped(np.array([7, 2, 7]))]
-        [(2, [1]), (7, [0, 2])]
-    """
-    order = np.argsort(owners, kind="stable")
-    found, firsts = np.unique(owners[order], return_index=True)
-    return list(zip(found.tolist(), np.split(order, firsts)[1:], strict=True))

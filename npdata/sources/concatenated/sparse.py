@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from npdata.arrays.runs import rows_of_runs
 from npdata.sources.concatenated.joined import Joined
 from npdata.sources.concatenated.parts import rows_of
 from npdata.sources.ragged import Ints
@@ -56,20 +57,13 @@ class SparseParts(Joined, SparseSource):
         columns = np.empty(total, numbers)
         values = np.empty(total, self.dtype)
         for places, entries in read:
-            own = np.cumsum(entries.counts) - entries.counts
-            at = np.repeat(firsts[places] - own, entries.counts) + np.arange(len(entries.columns))
+            at = rows_of_runs(firsts[places], firsts[places] + entries.counts)
             columns[at], values[at] = entries.columns, entries.values
         return Entries(counts=counts, columns=columns, values=values)
 
     def read(self, indices: NDArray[np.int64], out: NDArray[Any]) -> None:
         """Write dense rows, of each part those that it has."""
-        for owner, places, inside in self.edges.split(indices, self.edges.owners(indices)):
-            if len(inside) == len(out):
-                self._opened(owner).read(inside, out)
-                return
-            rows = np.empty((len(inside), *self.shape[1:]), self.dtype)
-            self._opened(owner).read(inside, rows)
-            out[places] = rows
+        self._read_parts(self.edges.owners(indices), indices, out)
 
 
 def _shown(part: SparseSource) -> str:

@@ -22,7 +22,7 @@ from npdata.arrays.gather import ByteRows, copy_spans
 from npdata.arrays.per_process import ForkSafeLock
 from npdata.errors import FieldError, SourceError
 from npdata.sources.base import Access, Source
-from npdata.sources.concatenated.base import Edges
+from npdata.sources.concatenated.edges import Edges
 from npdata.sources.concatenated.runs import read_runs
 from npdata.sources.derived.base import origin
 from npdata.sources.file import File

@@ -14,6 +14,8 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from npdata.arrays.runs import rows_of_runs
+
 Cut = tuple[slice, ...]
 CLOSE = 1 << 14
 """Numbers of blocks in a range of so many are made unique by marking each, without sorting."""
@@ -121,12 +123,8 @@ class Pieces:
         """
         some = stops > starts
         starts, stops = starts[some], stops[some]
-        first_block = starts // block_rows
-        each = (stops - 1) // block_rows - first_block + 1
-        ends = np.cumsum(each)
-        blocks = np.arange(ends[-1] if len(ends) else 0) + np.repeat(
-            first_block - ends + each, each
-        )
+        first, last = starts // block_rows, (stops - 1) // block_rows + 1
+        blocks, each = rows_of_runs(first, last), last - first
         begins = np.maximum(np.repeat(starts, each), blocks * block_rows)
         counts = np.minimum(np.repeat(stops, each), (blocks + 1) * block_rows) - begins
         places = np.cumsum(counts) - counts

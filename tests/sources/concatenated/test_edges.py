@@ -4,7 +4,7 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
-from npdata.sources.concatenated.base import Edges
+from npdata.sources.concatenated.edges import Edges
 
 LENGTHS = st.one_of(
     st.lists(st.integers(0, 6), min_size=1, max_size=8),
