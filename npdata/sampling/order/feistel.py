@@ -12,6 +12,8 @@ from typing import Any, Self
 import numpy as np
 from numpy.typing import NDArray
 
+from npdata.sampling.order.room import Room
+
 Words = NDArray[np.unsignedinteger[Any]]
 """uint32 or uint64."""
 
@@ -65,31 +67,31 @@ class Network:
             round_keys=round_keys.astype(word),
         )
 
-    def permute(self, values: NDArray[np.int64], counts: NDArray[np.int64]) -> NDArray[np.int64]:
-        """Permute runs of values, `counts[k]` of them with network k."""
-        result = values.astype(self.limits.dtype)
-        work = np.empty((3, len(result)), result.dtype)
+    def permute(self, values: NDArray[np.int64], counts: NDArray[np.int64], room: Room) -> Words:
+        """Permute runs of values, `counts[k]` of them with network k; the result is in `room`."""
+        result = room.array("permuted", len(values), self.limits.dtype)
+        result[...] = values
         ends = np.cumsum(counts)
-        self._pass(result, work, lambda table: _repeated(table, counts))
+        self._pass(result, room, lambda table: _repeated(table, counts))
         outside = np.flatnonzero(result > _repeated(self.limits, counts))
         owner = np.searchsorted(ends, outside, side="right")
         while outside.size:
             spread = _taker(owner)
             x = result[outside]
-            self._pass(x, work, spread)
+            self._pass(x, room, spread)
             result[outside] = x
             still = x > spread(self.limits)
             outside, owner = outside[still], owner[still]
-        return result.astype(np.int64)
+        return result
 
     def undo(self, values: NDArray[np.int64]) -> NDArray[np.int64]:
         """Undo `permute` of the only network."""
         result = values.astype(self.limits.dtype)
-        work = np.empty((3, len(result)), result.dtype)
+        room = Room()
         outside = np.arange(len(values))
         while outside.size:
             x = result[outside]
-            self._pass(x, work, lambda table: table, undo=True)
+            self._pass(x, room, lambda table: table, undo=True)
             result[outside] = x
             outside = outside[x > self.limits]
         return result.astype(np.int64)
@@ -97,20 +99,21 @@ class Network:
     def _pass(
         self,
         x: Words,
-        work: Words,
+        room: Room,
         spread: Callable[[Words], Words],
         undo: bool = False,
     ) -> None:
         """Do all rounds in place; `spread` gives each value the word of its network.
 
-        `work` is room for three arrays like `x`.
+        `x` holds the changes meanwhile.
         """
         upper = x.dtype.type(x.dtype.itemsize * 4)
         moduli = spread(self.lefts), spread(self.rights)
-        left, right, change = work[:, : len(x)]
+        left, right = (room.array(half, len(x), x.dtype) for half in ("left", "right"))
         np.floor_divide(x, moduli[1], out=left)
-        np.multiply(left, moduli[1], out=change)
-        np.subtract(x, change, out=right)
+        np.multiply(left, moduli[1], out=right)
+        np.subtract(x, right, out=right)
+        change = x
         rounds = range(len(self.multipliers))
         for number in reversed(rounds) if undo else rounds:
             changed, other = (right, left) if number % 2 else (left, right)

@@ -7,14 +7,16 @@ positions [0, length) reach every row of the lane's blocks once; memory grows wi
 asked for, not with the windows between them. This module deals no blocks and makes no keys.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Self
 
 import numpy as np
 from numpy.typing import NDArray
 
 from npdata.sampling.order.block_layout import BlockLayout
+from npdata.sampling.order.feistel import MAX_SIZE_32
 from npdata.sampling.order.permutation import Permutations
+from npdata.sampling.order.room import Room
 
 Ints = NDArray[np.int64]
 
@@ -44,6 +46,7 @@ class Lane:
     missing: Ints
     blocks: Permutations | None
     within: Permutations | None
+    room: Room = field(default_factory=Room)
 
     @classmethod
     def of(
@@ -85,23 +88,29 @@ class Lane:
             return positions
         first, last = self._slots(positions[[0, -1]]).tolist()
         if self.within is None:
-            return self._at(positions.copy(), first, last + 1)
+            return self._at(positions - self._position(first), first, last + 1)
         low, high = self._window_of(first), self._window_of(last)
         if high - low < len(positions):
             windows = np.arange(low, high + 1)
         else:
             windows = np.unique(self._window_of(self._slots(positions)))
-        starts, ends = self._start(windows), self._start(windows + 1)
-        counts = np.diff(np.searchsorted(positions, ends), prepend=0)
+        edges = self._first_slot(windows), self._first_slot(windows + 1)
+        starts, ends = map(self._position, edges)
+        stops = np.searchsorted(positions, ends)
+        counts = stops - np.append(0, stops[:-1])
         start_of = starts if len(starts) == 1 else np.repeat(starts, counts)
-        shuffled = self.within.many(
-            positions - start_of,
+        numbers = self.room.array("numbers", len(positions), np.int64)
+        shuffled = self.within.in_words(
+            np.subtract(positions, start_of, out=numbers),
             sizes=ends - starts,
             members=windows * self.lanes + self.number,
             counts=counts,
         )
-        shuffled += start_of
-        return self._at(shuffled, *self._first_slot(windows[[0, -1]] + [0, 1]).tolist())
+        first, last = int(edges[0][0]), int(edges[1][-1])
+        inside = shuffled.astype(self._word(first, last), copy=False)
+        if len(starts) > 1:
+            inside += np.repeat((starts - starts[0]).astype(inside.dtype), counts)
+        return self._at(inside, first, last)
 
     def _slots(self, positions: Ints) -> Ints:
         """Give the slots that positions lie in, before any window is shuffled."""
@@ -118,21 +127,26 @@ class Lane:
         slots: Ints = windows * self.narrow + np.minimum(windows, self.wider)
         return slots
 
-    def _start(self, windows: Ints) -> Ints:
-        """Give the position where each window starts."""
-        slots = self._first_slot(windows)
+    def _position(self, slots: Any) -> Any:
+        """Give the position where each slot starts."""
         return slots * self.layout.size - self.missing[np.searchsorted(self.short_slots, slots)]
 
-    def _at(self, positions: Ints, first: int, last: int) -> Ints:
-        """Give the rows of positions, which it changes, inside the slots [first, last)."""
-        size = self.layout.size
+    def _word(self, first: int, last: int) -> Any:
+        """Give the dtype in which positions inside the slots [first, last) are counted."""
+        return np.uint32 if (last - first) * self.layout.size < MAX_SIZE_32 else np.int64
+
+    def _at(self, inside: Any, first: int, last: int) -> Ints:
+        """Give the rows of positions, which it changes, counted from the start of slot `first`.
+
+        All lie inside the slots [first, last).
+        """
+        size, word = self.layout.size, self._word(first, last)
         low, high = np.searchsorted(self.short_slots, [first, last - 1])
-        positions += self.missing[low] - first * size
-        word: Any = np.uint32 if (last - first) * size <= np.iinfo(np.uint32).max else np.int64
-        inside: Any = positions.astype(word, copy=False)
+        inside = inside.astype(word, copy=False)
         self._skip_missing(inside, low, high, first * size)
-        slots = (inside // word(size)).astype(np.int64, copy=False)
-        if last - first <= len(positions):
+        slots = self.room.array("numbers", len(inside), np.int64)
+        np.floor_divide(inside, word(size), out=slots)
+        if last - first <= len(inside):
             # What to add to the address of a slot to have its rows.
             near = np.arange(last - first)
             shifts = self._first_rows(first + near) - near * size

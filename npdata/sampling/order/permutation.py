@@ -7,13 +7,14 @@ family's words, the member, the size and the value only, not on what else is in 
 no cipher: whoever sees the order can find the key.
 """
 
-from dataclasses import dataclass
-from typing import Self
+from dataclasses import dataclass, field
+from typing import Any, Self
 
 import numpy as np
 from numpy.typing import NDArray
 
 from npdata.sampling.order.feistel import MAX_SIZE_32, Network
+from npdata.sampling.order.room import Room
 
 Ints = NDArray[np.int64]
 Words = NDArray[np.uint64]
@@ -61,7 +62,7 @@ def key_words(*numbers: int, count: int) -> Words:
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Permutations:
-    """A family of permutations, one per member number and size.
+    """A family of permutations, one per member number and size, for one thread.
 
     Examples:
         >>> family = Permutations.of(7)
@@ -71,6 +72,7 @@ class Permutations:
 
     multipliers: Words
     salts: Words
+    room: Room = field(default_factory=Room)
 
     @classmethod
     def of(cls, *numbers: int) -> Self:
@@ -92,6 +94,11 @@ class Permutations:
 
         All arrays are int64, `counts` sums to `len(values)`; the result is int64.
         """
+        permuted = self.in_words(values, sizes=sizes, members=members, counts=counts)
+        return permuted.astype(np.int64, copy=False)
+
+    def in_words(self, values: Ints, *, sizes: Ints, members: Ints, counts: Ints) -> NDArray[Any]:
+        """Do the same, but give numbers of another dtype, in memory that the next call uses."""
         if len(values) == 0:
             return values
         if 1 < len(sizes) <= len(values) // LONG_RUN:
@@ -99,7 +106,7 @@ class Permutations:
             alone = np.split(values, stops), sizes[:, None], members[:, None], counts[:, None]
             return np.concatenate(
                 [
-                    self.many(part, sizes=size, members=member, counts=count)
+                    self.in_words(part, sizes=size, members=member, counts=count).copy()
                     for part, size, member, count in zip(*alone, strict=True)
                 ]
             )
@@ -125,10 +132,10 @@ class Permutations:
         """Give a random 64-bit word for each value of at least 0."""
         return mix64(mix64(values.astype(np.uint64) * _GOLDEN + self.salts[0]) ^ self.salts[1])
 
-    def _alike(self, values: Ints, sizes: Ints, members: Ints, counts: Ints) -> Ints:
+    def _alike(self, values: Ints, sizes: Ints, members: Ints, counts: Ints) -> NDArray[Any]:
         if sizes[0] <= SMALL:
             return self._sorted(values, sizes, members, counts)
-        return self._network(sizes, members).permute(values, counts)
+        return self._network(sizes, members).permute(values, counts, self.room)
 
     def _network(self, sizes: Ints, members: Ints) -> Network:
         rounds = ROUNDS if sizes[0] <= MEDIUM else FEWER_ROUNDS

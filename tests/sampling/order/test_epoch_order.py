@@ -80,6 +80,19 @@ class TestOrder:
         some = np.arange(first, last, 3)
         assert np.array_equal(order(some), rows[some])
 
+    @pytest.mark.parametrize("shuffle", ["block", "full", False])
+    @pytest.mark.parametrize("lanes", [1, 2])
+    def test_rows_that_were_given_stay_when_more_are_asked_for(self, shuffle, lanes):
+        """Also of long windows, several of which a slice may touch."""
+        lanes = 1 if shuffle == "full" else lanes
+        order = plan(Blocks.uniform(40_000, 3000), shuffle, lanes=lanes)
+        given, more = order(np.arange(30_000)), np.arange(30_000, 40_000)
+        before, positions = given.copy(), more.copy()
+        order(positions)
+        assert np.array_equal(given, before)
+        assert np.array_equal(positions, more)
+        assert len(np.unique(given)) == len(given)
+
     @SETTINGS
     @given(blocks=segments(), window_blocks=st.integers(1, 12))
     def test_a_window_holds_whole_blocks_and_each_block_is_in_one_window(
