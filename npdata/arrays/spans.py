@@ -21,6 +21,11 @@ Ints = NDArray[np.int64]
 Edge = Literal["drop", "repeat", "zero"]
 EDGES: tuple[Edge, ...] = ("drop", "repeat", "zero")
 
+FLAGS = (
+    "for flags of first rows give borders=np.flatnonzero(flags), for flags of last rows "
+    "borders=np.flatnonzero(flags) + 1"
+)
+
 MOST_KEPT = 1 << 16
 """Threads remember where windows lie of which the numbers take so many bytes at most."""
 
@@ -372,7 +377,7 @@ def _integers(name: str, values: Any) -> Ints:
     except (TypeError, ValueError, RuntimeError) as error:
         raise FieldError(f"{name}: expected a list of row numbers: {error}") from None
     if array.ndim != 1 or (array.size and array.dtype.kind not in "iu"):
-        flags = "; for flags of first rows, give np.flatnonzero(flags)"
+        flags = f"; {FLAGS}"
         raise FieldError(
             f"{name} of shape {array.shape} and dtype {array.dtype}: expected one dimension of "
             f"row numbers, or the name of one field{flags if array.dtype == bool else ''}"

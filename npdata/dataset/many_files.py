@@ -40,7 +40,7 @@ from npdata.suggestions import explained
 Check: TypeAlias = Literal["open", "first use"]
 
 
-@explained(by_name='stack(["a.npy", "b.npy"]): one list, or a glob')
+@explained(by_name='stack(["a.npy", "b.npy"]): one list, or a glob; fields are x=, y=')
 def stack(
     files: Files | None = None,
     /,
@@ -124,7 +124,7 @@ def stack(
     return _dataset(sources, label_from, options)
 
 
-@explained(by_name="concatenate([a, b]): one list, or a glob")
+@explained(by_name="concatenate([a, b]): one list, or a glob; fields are x=, y=")
 def concatenate(
     files: Files | Sequence[SourceLike] | None = None,
     /,

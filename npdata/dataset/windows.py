@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from npdata.arrays.flag import flag
-from npdata.arrays.spans import EDGES, Edge, Recordings, Windows, changes, ends_of, step_of
+from npdata.arrays.spans import EDGES, FLAGS, Edge, Recordings, Windows, changes, ends_of, step_of
 from npdata.dataset.field import Field
 from npdata.dataset.rows_field import RowsField
 from npdata.errors import BordersWarning, FieldError
@@ -30,12 +30,21 @@ Offsets: TypeAlias = Sequence[int]
 FARTHEST = 1 << 60
 """Offsets up to this far, added to any row number, are int64."""
 
+_PAST_AND_FUTURE = (
+    "what comes in and what follows are two fields over the same rows: NumpyDataset(x=a, y=a)"
+    ".windows({'x': range(24), 'y': range(24, 32)})"
+)
+
 WORDS = {
     "size window window_size window_length offsets seq_len sequence_length context": "length",
     "block_size": "length",
     "step shift hop hop_length": "stride",
     "groups episodes recordings boundaries": "borders",
     "pad padding drop_last": "edge",
+    "lookback input_len history": "length",
+    "horizon pred_len label_len target future": _PAST_AND_FUTURE,
+    "overlap": "write stride=, the rows from one window to the next",
+    "dilation": "write offsets: windows(range(0, 48, 2))",
 }
 """Words of other libraries, and ours for them."""
 
@@ -177,7 +186,9 @@ def _offsets_of(asked: Any, fields: Sequence[Field]) -> dict[str | int, Offsets]
         return dict.fromkeys(labels, offsets)
     unknown = [key for key in asked if key not in labels]
     if unknown:
-        raise FieldError(f"windows of {unknown[0]!r}, which is no field; fields are {labels}")
+        raise FieldError(
+            f"windows of {unknown[0]!r}, which is no field; fields are {labels}; {_PAST_AND_FUTURE}"
+        )
     if not asked:
         raise FieldError(f"windows of no field; name one of {labels} and its offsets")
     return {label: _offsets(each, f"field {label!r}") for label, each in asked.items()}
@@ -185,16 +196,24 @@ def _offsets_of(asked: Any, fields: Sequence[Field]) -> dict[str | int, Offsets]
 
 def _offsets(asked: Any, what: str) -> Offsets:
     """Give the offsets of a length or of a list of them: a range where they are even."""
-    if not isinstance(asked, str | bytes | range) and np.ndim(asked) == 0:
+    if isinstance(asked, slice):
+        raise FieldError(f"{what}: write offsets as a range, range(16), in place of {asked}")
+    if not isinstance(asked, str | bytes | range | list | tuple) and np.ndim(asked) == 0:
         asked = range(_whole(f"the length of {what}", asked))
     if isinstance(asked, range) and asked and asked.step > 0:
         _require_in_reach(what, asked)
         return asked
-    array = np.asarray(asked)
+    try:
+        array = np.asarray(asked)
+    except ValueError:  # of several lengths
+        array = np.zeros((0, 0))
     if array.ndim != 1 or array.size == 0 or array.dtype.kind not in "iu":
+        by_field = (
+            "" if array.ndim == 1 else "; fields have offsets by their names, {'x': range(16)}"
+        )
         raise FieldError(
             f"{what}: expected a length, or offsets from the anchor row as (-1, 0) or range(16), "
-            f"and got {asked!r:.80}"
+            f"and got {asked!r:.80}{by_field}"
         )
     _require_in_reach(what, array.tolist())
     first, step = int(array[0]), step_of(array.astype(np.int64))
@@ -213,7 +232,8 @@ def _whole(what: str, value: Any) -> int:
     except TypeError:
         number = 0
     if number < 1 or isinstance(value, bool | np.bool_):
-        raise FieldError(f"{what} is {value!r}: expected a whole number of rows, at least 1")
+        alone = "; the anchor row itself is [0]" if value == 0 else ""
+        raise FieldError(f"{what} is {value!r}: expected a whole number of rows, at least 1{alone}")
     return number
 
 
@@ -242,8 +262,26 @@ def _recordings(fields: Sequence[Field], borders: Any) -> Recordings:
         )
     inner = changes_of(by_label[borders].source)
     edges = np.concatenate([[0], inner, [rows]]).astype(np.int64)
+    if _are_flags(by_label[borders].source, edges):
+        warnings.warn(
+            f"a recording begins where a field changes, and field {borders!r} looks like flags of "
+            f"first or last rows, each of which is taken as a recording of its own; {FLAGS}",
+            BordersWarning,
+            stacklevel=5,
+        )
     told = Recordings(edges=edges, origin=f"where field {borders!r} changes")
     return _parts(fields, told) or told
+
+
+def _are_flags(source: Source, edges: NDArray[np.int64]) -> bool:
+    """Tell whether a field is bool, or is 1 in single rows and 0 in all others."""
+    lengths = np.diff(edges)
+    single = [k for k in (0, 1) if len(edges) > 2 and (lengths[k::2] == 1).all()]
+    if source.dtype == bool or len(single) != 1 or source.dtype.kind not in "iuf":
+        return bool(source.dtype == bool)
+    values = np.empty((len(lengths), *source.shape[1:]), source.dtype)
+    source.read(edges[:-1], values)
+    return bool((values[single[0] :: 2] == 1).all() and (values[1 - single[0] :: 2] == 0).all())
 
 
 def _parts(fields: Sequence[Field], told: Recordings) -> Recordings | None:

@@ -137,6 +137,31 @@ def test_lengths_make_borders_in_each_form(lengths: list[int], stride: int) -> N
         assert f"rows: {len(borders)} " in str(windows.describe()) or len(set(ends)) == 1
 
 
+def test_a_field_of_flags_is_doubted_as_borders() -> None:
+    last = np.isin(np.arange(12), [3, 4, 8, 11])
+    x = np.arange(12)
+    cure = r"last rows borders=np\.flatnonzero\(flags\) \+ 1"
+    with pytest.warns(npdata.errors.BordersWarning, match=rf"'done' looks like flags .*{cure}"):
+        NumpyDataset(x=x, done=last).windows(2, borders="done")
+    with pytest.raises(FieldError, match=cure):
+        NumpyDataset(x=x, done=last).windows(2, borders=last)
+    for flags in (np.isin(x, [3, 8, 11]), np.isin(x, [3, 8]), np.isin(x, [0, 4, 9])):
+        for dtype in (np.uint8, np.int64, np.float32):
+            ds = NumpyDataset(x=x, done=flags.astype(dtype))
+            with pytest.warns(npdata.errors.BordersWarning, match=cure) as warned:
+                ds.windows(2, borders="done")
+            assert warned[0].filename == __file__
+    windows = NumpyDataset(x).windows(2, borders=np.flatnonzero(last) + 1)
+    assert windows[:].tolist() == [[k, k + 1] for k in (0, 1, 2, 5, 6, 7, 9, 10)]
+
+
+@pytest.mark.parametrize(
+    "run", [[0, 0, 1, 1], [1, 1, 2], [0, 1, 2, 3], [0, 1, 1, 0], [0, 1], [5, 5, 0, 5], [2, 2, 2]]
+)
+def test_numbers_of_recordings_are_no_flags(run: list[int]) -> None:
+    NumpyDataset(x=np.arange(len(run)), run=np.array(run)).windows(1, borders="run")
+
+
 def test_borders_that_may_be_lengths_are_named_where_they_are_given() -> None:
     ds = NumpyDataset(np.arange(8))
     told = r"taken as 3 rows where a recording begins, .*=np.cumsum\(lengths\); .*\[\.\.\., 8\]"
@@ -366,6 +391,14 @@ def test_records_and_text_have_windows_where_they_can(tmp_path: Any) -> None:
         ({"length": None}, "the length of a window is None"),
         ({"size": 3}, r"windows\(\) has no argument size=; write length=3"),
         ({"length": 3, "step": 2}, "no argument step=; write stride=2"),
+        ({"length": slice(0, 3)}, r"a window: write offsets as a range, range\(16\)"),
+        ({"length": {"x": slice(0, 3)}}, r"field 'x': write offsets as a range, range\(16\)"),
+        ({"length": [range(3), range(3, 5)]}, "fields have offsets by their names"),
+        ({"length": (range(3), range(3, 6))}, "fields have offsets by their names"),
+        ({"length": {"x": 0}}, r"length of field 'x' is 0: .*the anchor row itself is \[0\]"),
+        ({"length": {"past": 3}}, r"'past', which is no field; .*NumpyDataset\(x=a, y=a\)"),
+        ({"length": 3, "horizon": 2}, r"no argument horizon=; .*NumpyDataset\(x=a, y=a\)"),
+        ({"length": 3, "overlap": 2}, "no argument overlap=; write stride="),
         ({"length": 3, "wide": 2}, r"no argument wide= \(it has length, stride, borders"),
     ],
 )
