@@ -10,16 +10,12 @@ from collections.abc import Iterable, Sequence
 from types import FrameType
 from typing import Any
 
-import torch
-from torch import Tensor
 from torch.utils.data import get_worker_info
 
 from npdata.dataset.batch import Batch
+from npdata.dataset.inline_tensors import inline_small_tensors
 from npdata.dataset.stacking import stack_samples
 from npdata.errors import NotBatchedError
-
-MOST_BYTES = 1 << 15
-"""So many bytes travel inside the message: a file in shared memory costs some hundreds of µs."""
 
 
 def collate(batch: Sequence[Any]) -> Any:
@@ -72,45 +68,3 @@ def _refuse_one_sample() -> None:
             "batch. Ray Train puts its own sampler in the place of a batch sampler: call "
             "prepare_data_loader(..., add_dist_sampler=False)"
         )
-
-
-class SmallTensor(Tensor):
-    """A tensor that is sent by value; every operation on it gives a plain tensor."""
-
-    __torch_function__ = torch._C._disabled_torch_function_impl  # type: ignore[assignment]
-
-    def __reduce_ex__(self, protocol: object) -> tuple[Any, ...]:
-        plain = self.as_subclass(Tensor).contiguous()
-        data = bytearray(plain.reshape(-1).view(torch.uint8).numpy())
-        return _received, (data, self.dtype, tuple(self.shape))
-
-
-def inline_small_tensors(result: Any) -> Any:
-    """Mark the small tensors of a batch; lists, tuples and dicts are gone through.
-
-    Examples:
-        >>> pickle.loads(pickle.dumps(inline_small_tensors([torch.arange(3)])))
-        [tensor([0, 1, 2])]
-    """
-    if type(result) is Tensor and result.layout == torch.strided:
-        # torch sends a conjugate or negative view without its mark.
-        solid = result.resolve_conj().resolve_neg()
-        return solid.as_subclass(SmallTensor) if _is_small(solid) else solid
-    if type(result) is dict:
-        return {name: inline_small_tensors(part) for name, part in result.items()}
-    if isinstance(result, tuple) and hasattr(result, "_fields"):
-        return type(result)(*(inline_small_tensors(part) for part in result))
-    if type(result) in (list, tuple):
-        return type(result)(inline_small_tensors(part) for part in result)
-    return result
-
-
-def _is_small(tensor: Tensor) -> bool:
-    plain = tensor.device.type == "cpu" and not tensor.is_quantized and not tensor.requires_grad
-    return plain and tensor.nbytes <= MOST_BYTES
-
-
-def _received(data: bytearray, dtype: torch.dtype, shape: tuple[int, ...]) -> Tensor:
-    if not data:
-        return torch.empty(shape, dtype=dtype, device="cpu")
-    return torch.frombuffer(data, dtype=dtype).view(shape)

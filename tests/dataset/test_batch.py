@@ -15,7 +15,7 @@ from torch.utils.data._utils.pin_memory import pin_memory
 
 import npdata
 from npdata import Batch, NumpyDataset, collate
-from npdata.dataset.collate import inline_small_tensors
+from npdata.dataset.inline_tensors import inline_small_tensors
 from npdata.sampling.row_numbers import MaskedRows
 
 X = np.arange(12, dtype=np.float32).reshape(4, 3)
