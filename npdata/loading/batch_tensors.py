@@ -9,9 +9,11 @@ from typing import Any, TypeAlias
 
 import torch
 from torch import Tensor
+from torch.utils.data import StackDataset, Subset
 
 from npdata.arrays.dtypes import torch_dtype
 from npdata.dataset.batch_memory import batch_memory
+from npdata.dataset.numpy_dataset import NumpyDataset
 from npdata.dataset.padded import Padded
 from npdata.errors import LoaderError
 
@@ -99,6 +101,32 @@ def _known(dtype: Any) -> torch.dtype:
         raise LoaderError(
             f"dtype={dtype!r}: expected a torch.dtype, or a mapping of fields to it"
         ) from None
+
+
+def refuse_to_cast_times(dataset: Any, dtype: DTypes) -> None:
+    """Raise `LoaderError` (a ValueError) where `dtype` makes floats of times that may be missing.
+
+    Here they are integers, of which the smallest would become a number like any other.
+
+    Examples:
+        >>> times = npdata.NumpyDataset(np.zeros(3, "M8[s]"), dtype=torch.int64)
+        >>> refuse_to_cast_times(times, torch.int32)
+    """
+    if isinstance(dataset, NumpyDataset):
+        for label, field in dataset.fields.items():
+            wanted = dtype.get(label) if isinstance(dtype, Mapping) else dtype
+            if wanted is not None and wanted.is_floating_point and field.missing is not None:
+                raise LoaderError(
+                    f"dtype={wanted} would make numbers of missing times in field {label!r}, which "
+                    "are the smallest int64 here: give dtype= to the NumpyDataset, where times "
+                    "that are decoded become NaN, or name the other fields in dtype={...}"
+                )
+    elif isinstance(dataset, Subset):
+        refuse_to_cast_times(dataset.dataset, dtype)
+    elif isinstance(dataset, StackDataset):
+        parts = dataset.datasets
+        for label, part in parts.items() if isinstance(parts, Mapping) else enumerate(parts):
+            refuse_to_cast_times(part, dtype.get(label) if isinstance(dtype, Mapping) else dtype)
 
 
 def dtypes_of(dtype: DTypes) -> set[torch.dtype]:

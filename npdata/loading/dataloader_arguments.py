@@ -1,27 +1,25 @@
-"""The arguments of a DataLoader, as a `Loader` understands them.
+"""The words of a DataLoader, as a `Loader` understands them.
 
 Idea: what someone types who has used DataLoader for years works where it means the same here, and
 is else refused naming npdata's word. Invariant: no argument is ignored that would change a batch.
 It reads nothing and makes no thread.
 """
 
-import inspect
 import os
 import sys
-from collections.abc import Iterable, Iterator, Mapping, Sequence, Sized
+from collections.abc import Mapping
 from types import FrameType
 from typing import Any
 
 import numpy as np
 from torch import Tensor
-from torch.utils.data import BatchSampler, ConcatDataset, Sampler, StackDataset, Subset
+from torch.utils.data import ConcatDataset, Subset
 
 from npdata.dataset.arguments import OPTIONS
 from npdata.dataset.collate import collate
 from npdata.dataset.numpy_dataset import NumpyDataset
 from npdata.errors import LoaderError
-from npdata.loading.batch_tensors import DTypes
-from npdata.sampling.sampler import BlockBatchSampler
+from npdata.loading.choose_sampler import OF_SAMPLERS, is_default
 from npdata.sampling.torch_arguments import WORDS
 from npdata.suggestions import did_you_mean, each_word
 
@@ -64,11 +62,6 @@ _OF_LOADERS = WORDS | each_word(
 """Arguments that people look for in a loader, and what takes their place."""
 
 
-_OF_SAMPLERS = dict(inspect.signature(BlockBatchSampler).parameters)
-del _OF_SAMPLERS["data"]
-"""Of these, `Loader` has the most common; it passes no others on."""
-
-
 def require_npdata_words(words: Mapping[str, Any], known: tuple[str, ...]) -> None:
     """Raise `LoaderError` for arguments of a DataLoader that mean nothing here; `known` are ours.
 
@@ -79,7 +72,7 @@ def require_npdata_words(words: Mapping[str, Any], known: tuple[str, ...]) -> No
         npdata.errors.LoaderError: num_workers=4: a Loader makes batches on threads of this ...
     """
     for name, value in words.items():
-        if name in _OF_SAMPLERS:
+        if name in OF_SAMPLERS:
             raise LoaderError(
                 f"{name}= is an argument of the sampler: write Loader(dataset, "
                 f"sampler=BlockBatchSampler(dataset, {name}={value!r}, ...))"
@@ -91,7 +84,7 @@ def require_npdata_words(words: Mapping[str, Any], known: tuple[str, ...]) -> No
             )
         if name in _OF_DATALOADERS:
             harmless, cure = _OF_DATALOADERS[name]
-            if not any(_is(value, each) for each in harmless):
+            if not any(is_default(value, each) for each in harmless):
                 raise LoaderError(f"{name}={value!r}: {cure}")
         elif name != "batch_sampler":
             ours = _OF_LOADERS.get(name)
@@ -161,114 +154,6 @@ def no_dataset(given: object) -> str:
     )
 
 
-_ORDER = {name: each.default for name, each in _OF_SAMPLERS.items()} | {"shuffle": False}
-"""What a `Loader` takes where nothing is said."""
-
-
-def batches_for(
-    dataset: Any, batch_size: int | None, sampler: Any, batch_sampler: Any, **order: Any
-) -> Any:
-    """Give the iterable of batches that these arguments of a `Loader` ask for.
-
-    A sampler of single rows, one that is no `BatchSampler` and stands beside a batch_size, is
-    batched as a DataLoader does it. Raises `LoaderError` (a ValueError) for arguments that a
-    sampler decides.
-
-    Examples:
-        >>> rows = torch.utils.data.SequentialSampler(range(5))
-        >>> list(batches_for(None, 2, rows, None, drop_last=True))
-        [[0, 1], [2, 3]]
-    """
-    if batch_sampler is not None:
-        if sampler is not None:
-            raise LoaderError("sampler= and batch_sampler= both decide the batches: give one")
-        sampler = batch_sampler
-    ours = isinstance(sampler, BlockBatchSampler) and isinstance(dataset, Sized)
-    if ours and sampler.rows != len(dataset):
-        raise LoaderError(
-            f"sampler= numbers {sampler.rows} rows, and the dataset has {len(dataset)}: make it "
-            "of the dataset, BlockBatchSampler(dataset, 64); indices= chooses rows"
-        )
-    if sampler is None:
-        if batch_size is None:
-            raise LoaderError("a loader needs a batch_size, or a sampler of whole batches")
-        if order.get("weights") is not None and order["shuffle"] is False:
-            order["shuffle"] = "block"  # the sampler's own default: draws are random by themselves
-        return BlockBatchSampler(dataset, batch_size, **order)
-    iterable = isinstance(sampler, Iterable) or hasattr(sampler, "__getitem__")
-    if not iterable or isinstance(sampler, str) or hasattr(sampler, "__getitems__"):
-        raise LoaderError(
-            f"sampler={sampler!r:.60}: expected an iterable of batches of row numbers, or of row "
-            "numbers beside batch_size=; an order at random is shuffle=True, and a Subset has "
-            "its row numbers in subset.indices"
-        )
-    drop_last = order.pop("drop_last")
-    given = [name for name, value in order.items() if not _is(value, _ORDER[name])]
-    single = isinstance(sampler, Sampler) and not isinstance(sampler, BatchSampler)
-    own = getattr(sampler, "batch_size", None)
-    if own is None and batch_size is not None and batch_sampler is None:
-        first = next(iter(sampler), None) if isinstance(sampler, Sequence) else None
-        single = not isinstance(first, Sized)
-    if given or (drop_last and not single):
-        names = ", ".join([*given, *(["drop_last"] if drop_last and not single else [])])
-        raise LoaderError(
-            f"sampler= decides {names}; give that to the sampler, or leave sampler= out (rows to "
-            "choose from are indices=)"
-        )
-    if single:
-        if batch_size is None:
-            raise LoaderError(
-                f"{type(sampler).__name__} gives single rows: give batch_size= as well, or "
-                "batch_sampler="
-            )
-        return BatchSampler(sampler, batch_size, drop_last)
-    if batch_size not in (None, own):
-        raise LoaderError(f"batch_size={batch_size}, but sampler= decides it; leave it out")
-    return sampler
-
-
-def refuse_to_cast_times(dataset: Any, dtype: DTypes) -> None:
-    """Raise `LoaderError` (a ValueError) where `dtype` makes floats of times that may be missing.
-
-    Here they are integers, of which the smallest would become a number like any other.
-
-    Examples:
-        >>> times = npdata.NumpyDataset(np.zeros(3, "M8[s]"), dtype=torch.int64)
-        >>> refuse_to_cast_times(times, torch.int32)
-    """
-    if isinstance(dataset, NumpyDataset):
-        for label, field in dataset.fields.items():
-            wanted = dtype.get(label) if isinstance(dtype, Mapping) else dtype
-            if wanted is not None and wanted.is_floating_point and field.missing is not None:
-                raise LoaderError(
-                    f"dtype={wanted} would make numbers of missing times in field {label!r}, which "
-                    "are the smallest int64 here: give dtype= to the NumpyDataset, where times "
-                    "that are decoded become NaN, or name the other fields in dtype={...}"
-                )
-    elif isinstance(dataset, Subset):
-        refuse_to_cast_times(dataset.dataset, dtype)
-    elif isinstance(dataset, StackDataset):
-        parts = dataset.datasets
-        for label, part in parts.items() if isinstance(parts, Mapping) else enumerate(parts):
-            refuse_to_cast_times(part, dtype.get(label) if isinstance(dtype, Mapping) else dtype)
-
-
-def refuse_to_begin_again(sampler: Any, begun: bool) -> None:
-    """Raise `LoaderError` (a ValueError) where a sampler gives its rows once, and has `begun`.
-
-    Examples:
-        >>> refuse_to_begin_again(iter([[0, 1], [2]]), begun=False)
-        >>> refuse_to_begin_again([[0, 1], [2]], begun=True)
-    """
-    rows = getattr(sampler, "sampler", sampler)
-    once = isinstance(rows, Iterator) and type(rows).__module__ in ("builtins", "itertools")
-    if begun and once:
-        raise LoaderError(
-            f"sampler= is a {type(rows).__name__}, which an iteration before this one has gone "
-            "through: give what begins anew in each epoch, as a list or a Sampler"
-        )
-
-
 def refuse_batches_of_batches() -> None:
     """Raise `LoaderError` (a ValueError) where a DataLoader is about to batch a loader's batches.
 
@@ -285,7 +170,3 @@ def refuse_batches_of_batches() -> None:
             "DataLoader(loader) makes batches of the batches of a Loader: write "
             "DataLoader(loader, batch_size=None), which hands them on, or iterate the Loader itself"
         )
-
-
-def _is(value: Any, default: Any) -> bool:
-    return value is default or (isinstance(default, int | str) and value == default)

@@ -25,14 +25,18 @@ from npdata.dataset.html_table import table
 from npdata.dataset.progress import require_bar
 from npdata.errors import ClosedError, LoaderError, NotBatchedError
 from npdata.loading.accelerate import refuse_a_second_division
-from npdata.loading.batch_tensors import DTypes, cast, known_dtypes, map_tensors
+from npdata.loading.batch_tensors import (
+    DTypes,
+    cast,
+    known_dtypes,
+    map_tensors,
+    refuse_to_cast_times,
+)
+from npdata.loading.choose_sampler import refuse_to_begin_again, sampler_for
 from npdata.loading.dataloader_arguments import (
     ATTRIBUTES,
-    batches_for,
     no_dataset,
     refuse_batches_of_batches,
-    refuse_to_begin_again,
-    refuse_to_cast_times,
     require_npdata_words,
 )
 from npdata.loading.iteration import Iteration
@@ -139,7 +143,7 @@ class Loader:
         require_npdata_words(words, _ARGUMENTS)
         if not callable(getattr(dataset, "__getitems__", None)):
             raise NotBatchedError(no_dataset(dataset))
-        sampler = batches_for(
+        sampler = sampler_for(
             dataset,
             batch_size,
             sampler,

@@ -5,8 +5,10 @@ from collections import namedtuple
 import numpy as np
 import pytest
 import torch
+from torch.utils.data import StackDataset, Subset
 
 import npdata
+from npdata import Loader, NumpyDataset
 from npdata.errors import LoaderError
 from npdata.loading.batch_tensors import cast, known_dtypes, map_tensors
 
@@ -41,8 +43,8 @@ def test_a_cast_leaves_the_lengths_of_padded_samples_alone() -> None:
         while not isinstance(batch, npdata.Padded):
             batch = list(batch.values() if isinstance(batch, dict) else batch)[-1]
         assert (batch.values.dtype, batch.lengths.dtype) == (torch.float16, torch.int64)
-    ds = npdata.NumpyDataset(npdata.ragged([5, 6], lengths=[2]), np.zeros(1))
-    ((text, _),) = npdata.Loader(ds, 1, dtype="float32")
+    ds = NumpyDataset(npdata.ragged([5, 6], lengths=[2]), np.zeros(1))
+    ((text, _),) = Loader(ds, 1, dtype="float32")
     assert (text.values.dtype, text.lengths.dtype) == (torch.float32, torch.int64)
 
 
@@ -56,3 +58,27 @@ def test_a_bare_tensor_is_field_0() -> None:
 def test_a_dtype_is_named_as_for_a_dataset(name: object) -> None:
     assert known_dtypes(name) == torch.float16
     assert known_dtypes({"x": name, "y": None}) == {"x": torch.float16}
+
+
+class TestTimes:
+    """Times are integers, of which the smallest stands for a missing one."""
+
+    def times(self) -> NumpyDataset:
+        days = np.array(["2000-01-01", "NaT"], "M8[D]")
+        return NumpyDataset(day=days, x=np.zeros(2), dtype={"day": torch.int64})
+
+    @pytest.mark.parametrize("wrapped", [lambda ds: ds, lambda ds: Subset(ds, [1])])
+    @pytest.mark.parametrize("dtype", [torch.float32, {"day": "float64"}])
+    def test_are_not_cast_to_floats(self, wrapped, dtype) -> None:
+        with pytest.raises(LoaderError, match="missing times in field 'day'"):
+            Loader(wrapped(self.times()), 2, dtype=dtype)
+
+    def test_in_a_stack_are_not_either(self) -> None:
+        with pytest.raises(LoaderError, match="missing times in field 'day'"):
+            Loader(StackDataset(t=self.times()), 2, dtype={"t": torch.float32})
+
+    @pytest.mark.parametrize("dtype", [torch.int64, {"x": torch.float32}, None])
+    def test_do_not_forbid_other_casts(self, dtype) -> None:
+        smallest = np.iinfo(np.int64).min
+        (batch,) = Loader(self.times(), 2, dtype=dtype)
+        assert batch["day"].tolist() == [10957, smallest]

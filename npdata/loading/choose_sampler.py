@@ -1,0 +1,110 @@
+"""The sampler that the arguments of a `Loader` ask for: one of npdata, of torch, or of the user.
+
+Idea: whoever has used DataLoader gives a sampler of batches or of single rows; both become batches.
+Invariant: an argument that the sampler decides by itself is refused. It asks no sampler for rows,
+but a list for its first.
+"""
+
+import inspect
+from collections.abc import Iterable, Iterator, Sequence, Sized
+from typing import Any
+
+from torch.utils.data import BatchSampler, Sampler
+
+from npdata.errors import LoaderError
+from npdata.sampling.sampler import BlockBatchSampler
+
+OF_SAMPLERS = dict(inspect.signature(BlockBatchSampler).parameters)
+del OF_SAMPLERS["data"]
+"""The arguments of a sampler, of which a `Loader` has the most common; it passes no others on."""
+
+_ORDER = {name: each.default for name, each in OF_SAMPLERS.items()} | {"shuffle": False}
+"""What a `Loader` takes where nothing is said."""
+
+
+def sampler_for(
+    dataset: Any, batch_size: int | None, sampler: Any, batch_sampler: Any, **order: Any
+) -> Any:
+    """Give the iterable of batches that these arguments of a `Loader` ask for.
+
+    A sampler of single rows, one that is no `BatchSampler` and stands beside a batch_size, is
+    batched as a DataLoader does it. Raises `LoaderError` (a ValueError) for arguments that a
+    sampler decides.
+
+    Examples:
+        >>> rows = torch.utils.data.SequentialSampler(range(5))
+        >>> list(sampler_for(None, 2, rows, None, drop_last=True))
+        [[0, 1], [2, 3]]
+    """
+    if batch_sampler is not None:
+        if sampler is not None:
+            raise LoaderError("sampler= and batch_sampler= both decide the batches: give one")
+        sampler = batch_sampler
+    ours = isinstance(sampler, BlockBatchSampler) and isinstance(dataset, Sized)
+    if ours and sampler.rows != len(dataset):
+        raise LoaderError(
+            f"sampler= numbers {sampler.rows} rows, and the dataset has {len(dataset)}: make it "
+            "of the dataset, BlockBatchSampler(dataset, 64); indices= chooses rows"
+        )
+    if sampler is None:
+        if batch_size is None:
+            raise LoaderError("a loader needs a batch_size, or a sampler of whole batches")
+        if order.get("weights") is not None and order["shuffle"] is False:
+            order["shuffle"] = "block"  # the sampler's own default: draws are random by themselves
+        return BlockBatchSampler(dataset, batch_size, **order)
+    iterable = isinstance(sampler, Iterable) or hasattr(sampler, "__getitem__")
+    if not iterable or isinstance(sampler, str) or hasattr(sampler, "__getitems__"):
+        raise LoaderError(
+            f"sampler={sampler!r:.60}: expected an iterable of batches of row numbers, or of row "
+            "numbers beside batch_size=; an order at random is shuffle=True, and a Subset has "
+            "its row numbers in subset.indices"
+        )
+    drop_last = order.pop("drop_last")
+    given = [name for name, value in order.items() if not is_default(value, _ORDER[name])]
+    single = isinstance(sampler, Sampler) and not isinstance(sampler, BatchSampler)
+    own = getattr(sampler, "batch_size", None)
+    if own is None and batch_size is not None and batch_sampler is None:
+        first = next(iter(sampler), None) if isinstance(sampler, Sequence) else None
+        single = not isinstance(first, Sized)
+    if given or (drop_last and not single):
+        names = ", ".join([*given, *(["drop_last"] if drop_last and not single else [])])
+        raise LoaderError(
+            f"sampler= decides {names}; give that to the sampler, or leave sampler= out (rows to "
+            "choose from are indices=)"
+        )
+    if single:
+        if batch_size is None:
+            raise LoaderError(
+                f"{type(sampler).__name__} gives single rows: give batch_size= as well, or "
+                "batch_sampler="
+            )
+        return BatchSampler(sampler, batch_size, drop_last)
+    if batch_size not in (None, own):
+        raise LoaderError(f"batch_size={batch_size}, but sampler= decides it; leave it out")
+    return sampler
+
+
+def refuse_to_begin_again(sampler: Any, begun: bool) -> None:
+    """Raise `LoaderError` (a ValueError) where a sampler gives its rows once, and has `begun`.
+
+    Examples:
+        >>> refuse_to_begin_again(iter([[0, 1], [2]]), begun=False)
+        >>> refuse_to_begin_again([[0, 1], [2]], begun=True)
+    """
+    rows = getattr(sampler, "sampler", sampler)
+    once = isinstance(rows, Iterator) and type(rows).__module__ in ("builtins", "itertools")
+    if begun and once:
+        raise LoaderError(
+            f"sampler= is a {type(rows).__name__}, which an iteration before this one has gone "
+            "through: give what begins anew in each epoch, as a list or a Sampler"
+        )
+
+
+def is_default(value: Any, default: Any) -> bool:
+    """Tell whether an argument asks for nothing else than its default; arrays are not compared.
+
+    Examples:
+        >>> is_default(0, 0), is_default(0, None), is_default(np.arange(2), None)
+        (True, False, False)
+    """
+    return value is default or (isinstance(default, int | str) and value == default)
