@@ -18,7 +18,6 @@ PACKAGE = Path(npdata.__file__).parent
 PAGE = (ROOT / "docs" / "architecture.md").read_text()
 WALKS = re.findall(r"(?:^\d+\. .+\n(?: .+\n)*)+", PAGE, re.MULTILINE)
 FOLDERS = ("cli", "loading", "dataset", "sampling", "sources", "arrays")
-Stack = tuple[str, ...]
 
 
 def named(text: str) -> list[str]:

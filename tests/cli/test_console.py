@@ -72,11 +72,6 @@ def test_a_reason_is_not_coloured_as_its_word(monkeypatch: pytest.MonkeyPatch) -
     assert screen.getvalue().endswith("\x1b[33mdecoded  \x1b[0mso it is\n")
 
 
-def test_who_has_read_enough_closes_the_output(tmp_path: Path) -> None:
-    done = shell("npdata inspect x.npy | head -n 1", tmp_path)
-    assert (done.stdout, done.stderr) == ("x.npy: .npy, 152 B, 1 array\n", "")
-
-
 @pytest.mark.parametrize(
     ("output", "code", "message"),
     [

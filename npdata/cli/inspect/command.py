@@ -23,6 +23,7 @@ from npdata.cli.console import (
     printable,
     shape_text,
 )
+from npdata.cli.inspect.advice import DEAR
 from npdata.cli.inspect.examine import Seen, examine, files_of
 from npdata.cli.inspect.kinds import Kind, kinds_of
 from npdata.cli.inspect.known_programs import recognised
@@ -42,7 +43,6 @@ _MOST_ARRAYS = 50
 _MOST_PANELS = 8
 _HEADS = ("array", "shape", "stored as", "bytes", "access", "cost")
 _SAMPLES = ("copy", "fields", "text")
-_DEAR = 4.0
 _MOST_KINDS, _MOST_WHY, _MOST_ADVICE = 13, 5, 3
 """So much of a summary fits a screen: lines, and sentences below them."""
 _FORMATS = {"npy": ".npy", "npz": ".npz", "hdf5": "HDF5", "raw": "raw", None: "of no known format"}
@@ -156,7 +156,7 @@ def _cells(kind: Kind) -> tuple[Any, ...]:
         return "", "", "", styled(access), ""
     many = f"{len(kind.members):,} of " if len(kind.members) > 1 else ""
     cost = stored.decoded_per_used
-    style = "red" if cost.full >= _DEAR else ""
+    style = "red" if cost.full >= DEAR else ""
     return (
         f"{many}{_range(kind.shapes)} {dtype_text(stored.dtype)}",
         _layout(stored, kind),
