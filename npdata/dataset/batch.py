@@ -17,7 +17,7 @@ import torch
 from torch.utils.data._utils.pin_memory import pin_memory
 
 from npdata.dataset.field import row_of
-from npdata.dataset.ragged_form import RaggedForm, marked
+from npdata.dataset.ragged_form import SPARSE, RaggedForm, marked
 from npdata.dataset.stacking import stack_samples, take_apart
 from npdata.dataset.transforms import Bound, Transform
 from npdata.dataset.varied_field import Varied
@@ -28,8 +28,8 @@ from npdata.errors import FieldError, MaskLostError
 class SampleForm:
     """What a sample looks like: `names` for dicts; without, a tuple, or with `bare` one value.
 
-    `ragged` has for each field whose samples differ in length what their batch is, by its name or
-    position.
+    `ragged` has for each field whose samples differ in length, or are sparse in a batch, what their
+    batch is, by its name or position.
     """
 
     names: tuple[str | int, ...] | None = None
@@ -47,8 +47,10 @@ class SampleForm:
             return dict(zip(self.names, values, strict=True))
         return values[0] if self.bare else values
 
-    def marked(self, sample: Any) -> Any:
+    def marked(self, sample: Any, *, sparse: bool = False) -> Any:
         """Let `default_collate` know of the values of samples that differ in length.
+
+        With `sparse` also of rows whose batch is sparse.
 
         Examples:
             >>> form = SampleForm(ragged=((0, RaggedForm()),))
@@ -57,7 +59,7 @@ class SampleForm:
         """
         if not self.ragged:
             return sample
-        forms = dict(self.ragged)
+        forms = {at: form for at, form in self.ragged if sparse or form != SPARSE}
         if isinstance(sample, dict):
             return {at: marked(v, forms[at]) if at in forms else v for at, v in sample.items()}
         if isinstance(sample, tuple | list):
@@ -140,7 +142,8 @@ class Batch(list[Any]):
         """Give the batch stacked, in the form of `default_collate`, after `batch_transform`."""
         values, form = self._values, self.form
         if values is None or (self._length and Varied in map(type, values)):
-            result: Any = stack_samples(list(map(form.marked, self._untransformed())))
+            samples = self._untransformed()
+            result: Any = stack_samples([form.marked(sample, sparse=True) for sample in samples])
         elif form.names is None and not form.bare:
             result = list(values)
             if list in map(type, values):

@@ -27,6 +27,7 @@ from npdata.dataset.from_files import FromFiles
 from npdata.dataset.open_field import open_fields
 from npdata.dataset.ragged_field import RaggedField
 from npdata.dataset.ragged_form import Form, RaggedForm
+from npdata.dataset.sparse_field import SparseField
 from npdata.dataset.splits import Splits
 from npdata.dataset.statistics import WithStatistics
 from npdata.dataset.transforms import Bound, Transform, Transforms
@@ -448,7 +449,8 @@ class NumpyDataset(FromFiles, Splits, WithStatistics, Dataset[Any]):
 
 
 def _ragged_forms(fields: Sequence[Field]) -> tuple[tuple[str | int, RaggedForm], ...]:
-    return tuple((f.label, f.form) for f in fields if isinstance(f, RaggedField))
+    kept = (RaggedField, SparseField)
+    return tuple((field.label, field.form) for field in fields if isinstance(field, kept))
 
 
 def _holding(*parts: Any, **others: Any) -> NumpyDataset:

@@ -1,4 +1,4 @@
-"""What a batch of samples of different lengths is: padded, jagged, or a list.
+"""What a batch of samples of different lengths is: padded, jagged, or a list; and of sparse rows.
 
 Idea: the samples lie end to end in one tensor; a list is views of it, a jagged tensor is it with
 offsets, and a padded batch is a copy with every sample in its row. Invariant: all three hold the
@@ -26,9 +26,12 @@ FORMS: tuple[Form, ...] = ("padded", "jagged", "list")
 
 @dataclass(frozen=True, kw_only=True)
 class RaggedForm:
-    """What a batch of ragged samples is: `form`, and for "padded" the value of `padding`."""
+    """What a batch of ragged samples is: `form`, and for "padded" the value of `padding`.
 
-    form: Form = "padded"
+    "csr" is that of sparse rows, whose samples are dense.
+    """
+
+    form: Form | Literal["csr"] = "padded"
     padding: Any = 0
 
     @classmethod
@@ -55,6 +58,9 @@ class RaggedForm:
         if form in ("jagged", "list"):
             raise FieldError(f"padding={padding!r} with ragged={form!r}, which pads nothing")
         return cls(padding=padding)
+
+
+SPARSE = RaggedForm(form="csr")
 
 
 def batch_of(
@@ -94,7 +100,18 @@ def lay(samples: Iterable[Any], places: Any, fill: Any) -> None:
 
 
 def batch_of_tensors(samples: Sequence[Tensor], form: RaggedForm, allocate: Allocate) -> Any:
-    """Make a batch of samples that are tensors of their own, equal in all axes but the first."""
+    """Make a batch of samples that are tensors of their own, equal in all axes but the first.
+
+    For "csr" they are rows of one length; others, as a transform may give them, stay dense.
+
+    Examples:
+        >>> from npdata.dataset.batch_memory import plain_memory
+        >>> batch_of_tensors([torch.tensor([0, 7])], SPARSE, plain_memory).values()
+        tensor([7])
+    """
+    if form.form == "csr":
+        rows = torch.stack(list(samples))
+        return rows.to_sparse_csr() if rows.dim() == 2 else rows
     sizes = np.array([len(sample) for sample in samples], np.int64)
     return batch_of(torch.cat(list(samples)), sizes, form, allocate)
 

@@ -16,7 +16,7 @@ from torch import Tensor
 
 from npdata.dataset.batch_memory import Allocate, plain_memory
 from npdata.dataset.field import Value, row_of
-from npdata.dataset.ragged_form import numbers_in
+from npdata.dataset.ragged_form import SPARSE, numbers_in
 from npdata.dataset.rows_field import RowsField
 from npdata.sources.base import Source
 from npdata.sources.sparse import SparseSource
@@ -26,6 +26,7 @@ class SparseField(RowsField):
     """The rows of a `SparseSource`, sparse in a batch."""
 
     source: SparseSource
+    form = SPARSE
 
     def __init__(self, label: str | int, source: SparseSource, dtype: object = None) -> None:
         """Decide how the values of `source` become tensors of `dtype`."""

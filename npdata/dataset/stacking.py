@@ -13,7 +13,7 @@ from torch.utils.data import default_collate
 
 from npdata.dataset.field import row_of
 from npdata.dataset.padded import Padded
-from npdata.dataset.ragged_form import RaggedForm, RaggedSample, marked
+from npdata.dataset.ragged_form import SPARSE, RaggedForm, RaggedSample, marked
 from npdata.errors import BatchTransformError, FieldError, UnequalShapesError
 
 
@@ -111,7 +111,7 @@ def _difference(samples: Sequence[Any]) -> str | None:
 
 
 def _leaves(sample: Any, path: str = "") -> list[tuple[str, tuple[int, ...]]]:
-    if isinstance(sample, RaggedSample):
+    if isinstance(sample, RaggedSample) and sample.form != SPARSE:
         return [(path, tuple(sample.shape[1:]))]
     if isinstance(sample, torch.Tensor) or hasattr(sample, "shape"):
         return [(path, tuple(sample.shape))]

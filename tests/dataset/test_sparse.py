@@ -11,7 +11,7 @@ import scipy.sparse
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
-from torch.utils.data import DataLoader
+from torch.utils.data import DataLoader, Subset
 
 import npdata
 from npdata import NumpyDataset
@@ -20,6 +20,7 @@ from npdata.errors import (
     FieldError,
     FormatError,
     MemberNotFoundError,
+    UnequalShapesError,
     UnsupportedSourceError,
 )
 from npdata.loading.finish_on_device import sent_sparse
@@ -337,6 +338,27 @@ def test_sparse_rows_of_several_files_stay_sparse(tmp_path: Path, layout: Any) -
         npdata.concatenate([narrow.fields[0].source, ways[2].fields[0].source])
     with pytest.raises(FieldError, match="for sparse rows, and not all parts of field 0"):
         npdata.concatenate([narrow.fields[0].source, np.zeros((1, 3))], layout="csr")
+
+
+@pytest.mark.parametrize("option", ["transform", "batch_transform"])
+def test_functions_leave_batches_sparse(option: str) -> None:
+    m = matrix()
+    rows = npdata.csr(m.data, m.indices, m.indptr, m.shape, layout="csr")
+    ds = NumpyDataset(x=rows, **{option: lambda part: {"x": 2 * part["x"]}})
+    subset = Subset(ds, [4, 9])
+    loader = DataLoader(subset, 2, collate_fn=npdata.collate)
+    for batch in (ds[[4, 9]], *loader, *npdata.Loader(subset, 2)):
+        assert batch["x"].layout == torch.sparse_csr
+        assert (batch["x"].to_dense().numpy() == 2 * m[[4, 9]].toarray()).all()
+    assert (ds[4]["x"].numpy() == 2 * m[[4]].toarray()[0]).all()
+
+
+def test_a_transform_may_give_other_rows_than_sparse_ones() -> None:
+    m = matrix()
+    rows = npdata.csr(m.data, m.indices, m.indptr, m.shape, layout="csr")
+    assert NumpyDataset(rows, transform=lambda row: row.expand(2, -1))[[4]].shape == (1, 2, COLUMNS)
+    with pytest.raises(UnequalShapesError, match=r"sample 1 .* shape \(1,\) and there \(0,\)"):
+        NumpyDataset(rows, np.arange(ROWS), transform=lambda row: row[0][: row[1]])[[0, 1]]
 
 
 def test_windows_of_sparse_rows_are_dense() -> None:
