@@ -103,11 +103,6 @@ def batch_of_tensors(samples: Sequence[Tensor], form: RaggedForm, allocate: Allo
     """Make a batch of samples that are tensors of their own, equal in all axes but the first.
 
     For "csr" they are rows of one length; others, as a transform may give them, stay dense.
-
-    Examples:
-        >>> from npdata.dataset.batch_memory import plain_memory
-        >>> batch_of_tensors([torch.tensor([0, 7])], SPARSE, plain_memory).values()
-        tensor([7])
     """
     if form.form == "csr":
         rows = torch.stack(list(samples))

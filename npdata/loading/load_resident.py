@@ -85,7 +85,7 @@ class _Rows:
             source.read(np.arange(piece.start, piece.stop), words)
         else:
             source.read_run(piece.start, words)
-        if source.dtype.kind in "biufcmM" and not source.dtype.isnative:
+        if source.dtype.kind in "biufcmM" and out.dtype.isnative and not source.dtype.isnative:
             words.byteswap(inplace=True)
 
 
@@ -189,7 +189,8 @@ def _empty(held: HeldField, source: Source, device: torch.device | None) -> _Row
     shape = (count, *source.shape[1:])
     array = tensor = None
     if device is None:
-        native = source.dtype.kind in "biufcmM"
+        # Rows that are in memory already, beside these in one field, keep their byte order.
+        native = source.dtype.kind in "biufcmM" and held.sources == held.field.source.bases
         array = np.empty(shape, source.dtype.newbyteorder("=") if native else source.dtype)
     else:
         assert isinstance(held.field, RowsField)

@@ -199,6 +199,15 @@ class TestBatches:
             assert_same(list(ours), list(other))
             assert "held in memory" in str(ours.describe())
 
+    def test_of_parts_in_memory_and_in_a_file_are_the_same(self, files: Path) -> None:
+        half = np.arange(6).astype(">f2")
+        parts = [
+            npdata.ragged(values, lengths=[2, count - 2])
+            for values, count in ((half, 6), (f"{files}::half", 200))
+        ]
+        ours, other = both(sum(map(NumpyDataset, parts)), batch_size=3)
+        assert_same(list(ours), list(other))
+
     @pytest.mark.parametrize("edge", ["drop", "repeat", "zero"])
     @pytest.mark.parametrize("offsets", [4, (-3, 0, 1), {"x": (-1, 0)}])
     def test_of_windows_are_the_same(self, files: Path, edge: str, offsets: Any) -> None:
