@@ -10,7 +10,7 @@ from dataclasses import dataclass
 import torch
 
 from npdata.arrays.dtypes import DType
-from npdata.arrays.spans import Windows
+from npdata.arrays.windows import Windows
 from npdata.dataset.field import Field
 from npdata.dataset.html_table import table
 from npdata.sources.derived.windows import PaddingSource

@@ -17,7 +17,7 @@ from torch import Tensor
 from torch.utils.data import ConcatDataset, Dataset
 
 from npdata.arrays.indexing import row_number, row_numbers, selects_many
-from npdata.arrays.spans import Edge, Windows
+from npdata.arrays.windows import Edge, Windows
 from npdata.dataset.arguments import OPTIONS, fields_of, require_flag
 from npdata.dataset.batch import Batch, SampleForm
 from npdata.dataset.batch_memory import Allocate, batch_memory, plain_memory

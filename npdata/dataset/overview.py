@@ -13,7 +13,7 @@ import torch
 from numpy.typing import NDArray
 
 from npdata.arrays.blocks import Blocks
-from npdata.arrays.spans import Windows
+from npdata.arrays.windows import Windows
 from npdata.dataset.describe import Description, describe
 from npdata.dataset.field import Field
 from npdata.dataset.html_table import table

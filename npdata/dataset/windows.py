@@ -16,7 +16,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from npdata.arrays.flag import flag
-from npdata.arrays.spans import EDGES, FLAGS, Edge, Recordings, Windows, changes, ends_of, step_of
+from npdata.arrays.recordings import FLAGS, Recordings, changes
+from npdata.arrays.windows import EDGES, Edge, Windows, ends_of, step_of
 from npdata.dataset.field import Field
 from npdata.dataset.rows_field import RowsField
 from npdata.errors import BordersWarning, FieldError

@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from npdata.arrays.convert import ArrayLayout
-from npdata.arrays.spans import Windows
+from npdata.arrays.windows import Windows
 from npdata.sources.base import Source
 from npdata.sources.derived.windows import PlannedSource, WindowSource
 from npdata.sources.ragged import Ints, PiecesSource, RaggedSource
@@ -23,7 +23,7 @@ def anchor_rows(rows: Source, plan: Windows) -> Source:
     """Give the anchor row of each window of `plan`, in the form that it has in `rows`.
 
     Examples:
-        >>> from npdata.arrays.spans import Recordings
+        >>> from npdata.arrays.recordings import Recordings
         >>> plan = Windows.of(Recordings.one(3), (0, 1), stride=1, edge="drop")
         >>> given = anchor_rows(npdata.ragged(np.arange(5), lengths=[2, 0, 3]), plan)
         >>> given.lengths().tolist(), [piece.tolist() for piece in given.pieces(np.array([1, 0]))]

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from npdata.arrays.blocks import Blocks
 from npdata.arrays.convert import ArrayLayout
 from npdata.arrays.gather import NARROW_BYTES, RowTable
-from npdata.arrays.spans import Windows, offsets_array, step_of
+from npdata.arrays.windows import Windows, offsets_array, step_of
 from npdata.errors import FieldError
 from npdata.sources.base import Access, Source
 from npdata.sources.derived.base import RegroupedSource
@@ -99,7 +99,7 @@ class WindowSource(PlannedSource):
     Without `offsets` each is the anchor row itself. A range of them makes a small pickle.
 
     Examples:
-        >>> from npdata.arrays.spans import Recordings
+        >>> from npdata.arrays.recordings import Recordings
         >>> rows = npdata.open_source(np.arange(5) * 10)
         >>> plan = Windows.of(Recordings.one(5), (0, 1), stride=1, edge="drop")
         >>> out = np.empty((2, 2), np.int64)

@@ -1,16 +1,14 @@
 """The plan of windows names the rows that trying every row names."""
 
-import re
 from typing import Any
 
 import numpy as np
-import pytest
 import spans
 from hypothesis import given
 from hypothesis import strategies as st
 
-from npdata.arrays.spans import EDGES, Recordings, Windows, changes, step_of
-from npdata.errors import FieldError
+from npdata.arrays.recordings import Recordings
+from npdata.arrays.windows import EDGES, Windows, step_of
 
 lengths = st.lists(st.integers(0, 9), min_size=1, max_size=6)
 offsets = st.lists(st.integers(-5, 5), min_size=1, max_size=5)
@@ -72,68 +70,6 @@ def test_windows_before_a_row_are_counted(
     assert plan.before_row(ends).tolist() == [int((anchors < row).sum()) for row in ends]
 
 
-@given(st.lists(st.integers(0, 20), max_size=6).map(sorted))
-def test_borders_are_taken_in_each_form(inner: list[int]) -> None:
-    rows = 20
-    expected = sorted({0, *inner, rows})
-    for given_borders in (inner, [0, *inner], [*inner, rows], [0, *inner, rows]):
-        edges = Recordings.of_borders(given_borders, rows).edges
-        assert edges[0] == 0
-        assert edges[-1] == rows
-        assert sorted(set(edges.tolist())) == expected
-
-
-@pytest.mark.parametrize(
-    ("borders", "message"),
-    [
-        ([5, 3], "border 1 is 3, after 5"),
-        ([-1, 3], "border -1 lies outside the 10 rows"),
-        ([3, 11], "border 11 lies outside the 10 rows"),
-        ([11] * 10, "border 11 lies outside .* a number for each of the 10 rows"),
-        ([-1, 11], r"border -1 lies outside .* if they are lengths \(10 rows"),
-        ([2.5], "dtype float64"),
-        ([[1, 2]], r"shape \(1, 2\)"),
-        ([True, False], r"dtype bool: .*give np.flatnonzero\(flags\)"),
-        (["run"], "or the name of one field"),
-        ([4, 6, 0], r"border 2 is 0, after 6; if they are lengths \(10 rows"),
-        (
-            [7, 7, 7, 7, 3, 3, 3, 3, 3, 3],
-            r"border 4 is 3, after 7; if they are a number for each of the 10",
-        ),
-        (np.array([1 << 63], np.uint64), "is no row number"),
-    ],
-)
-def test_borders_that_cannot_be_are_named(borders: object, message: str) -> None:
-    with pytest.raises(FieldError, match=message):
-        Recordings.of_borders(borders, 10)
-
-
-@pytest.mark.parametrize(
-    ("borders", "meant"),
-    [
-        ([5, 5], r"lengths \(10 rows together\), give borders=np.cumsum\(lengths\)"),
-        ([2, 2, 2, 2, 2], "lengths"),
-        ([0, 2, 4, 4], "lengths"),
-        ([0, 0, 0, 0, 1, 1, 1, 2, 2, 2], "a number for each of the 10 rows.* its name"),
-        ([5, 5, 10], None),
-        ([3, 7], "lengths"),
-        ([0, 3, 7], None),
-        ([3, 6], None),
-        ([4, 4], None),
-    ],
-)
-def test_borders_that_may_mean_more_are_taken_as_borders(
-    borders: list[int], meant: str | None
-) -> None:
-    told = Recordings.of_borders(borders, 10)
-    assert told.edges.tolist() == [
-        *([0] * (borders[0] != 0)),
-        *borders,
-        *([10] * (10 not in borders)),
-    ]
-    assert re.search(meant, told.doubt) if meant else not told.doubt
-
-
 def test_a_billion_windows_take_no_memory() -> None:
     plan = Windows.of(Recordings.one(10**9), range(1024), stride=1, edge="drop")
     assert len(plan) == 10**9 - 1023
@@ -146,10 +82,3 @@ def test_a_step_is_the_distance_of_even_offsets(named: list[int]) -> None:
     step = step_of(np.array(named))
     even = [k for k in range(1, 9) if named == [named[0] + k * j for j in range(len(named))]]
     assert step == (even[0] if even else None)
-
-
-@given(st.lists(st.sampled_from([0.0, 1.0, float("nan")]), max_size=9))
-def test_changes_are_where_a_value_differs(values: list[float]) -> None:
-    texts = [str(value) for value in values]
-    expected = [k for k in range(1, len(values)) if texts[k] != texts[k - 1]]
-    assert changes(np.array(values)).tolist() == expected

@@ -1,0 +1,136 @@
+"""Recordings: runs of rows that belong together, as the borders that a user gives say.
+
+Idea: a recording is `[edges[k], edges[k + 1])`, and all of them are one array of edges. Invariant:
+edges ascend from 0 to the number of rows, so each row is in one recording. Borders that may have
+been meant otherwise are taken as they are, with a doubt. Pure: no source, no tensor.
+"""
+
+from dataclasses import dataclass
+from typing import Any, Self
+
+import numpy as np
+from numpy.typing import NDArray
+
+from npdata.errors import FieldError
+
+Ints = NDArray[np.int64]
+
+FLAGS = (
+    "for flags of first rows give borders=np.flatnonzero(flags), for flags of last rows "
+    "borders=np.flatnonzero(flags) + 1"
+)
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Recordings:
+    """Runs of rows that belong together: int64 `edges`, the first row of each, then the last end.
+
+    `origin` says how they were told, for people; `doubt` what may have been meant in place of it.
+
+    Examples:
+        >>> Recordings.of_borders([3, 7], 10).edges.tolist()
+        [0, 3, 7, 10]
+        >>> Recordings.of_borders([0, 3, 10], 10).origin
+        '3 offsets, from 0 to the end'
+    """
+
+    edges: Ints
+    origin: str
+    doubt: str = ""
+
+    @classmethod
+    def one(cls, rows: int) -> Self:
+        """Give one recording of all rows."""
+        return cls(edges=np.array([0, rows], np.int64), origin="one recording")
+
+    @classmethod
+    def of_borders(cls, borders: Any, rows: int) -> Self:
+        """Understand borders: rows where a recording begins, or offsets with 0 and the end.
+
+        Raises `FieldError` for what is no ascending list of integers from 0 to `rows`.
+        """
+        array = _integers("borders", borders)
+        fault = np.flatnonzero(array[1:] < array[:-1])
+        if fault.size:
+            k = int(fault[0]) + 1
+            raise FieldError(
+                f"borders must ascend, and border {k} is {array[k]}, after {array[k - 1]}"
+                f"{_taken_for_borders(array, rows)}"
+            )
+        if array.size and (array[0] < 0 or array[-1] > rows):
+            wrong = array[0] if array[0] < 0 else array[-1]
+            raise FieldError(
+                f"border {wrong} lies outside the {rows} rows, 0 to {rows}"
+                f"{_taken_for_borders(array, rows)}"
+            )
+        starts, ends = array.size and array[0] == 0, array.size and array[-1] == rows
+        twice = bool((array[1:] == array[:-1]).any())
+        what = f"{len(array)} rows where a recording begins"
+        if ends and rows:
+            what = f"{len(array)} rows where a recording ends"
+            if starts:
+                what = f"{len(array)} offsets, from 0 to the end"
+        first = [] if starts else [0]
+        last = [] if ends and (rows or len(array) > 1) else [rows]
+        edges = np.concatenate([first, array, last]).astype(np.int64)
+        doubt = "" if ends else _taken_for_borders(array, rows)
+        if twice and doubt:
+            doubt = f", some of which are empty{doubt}"
+        return cls(edges=edges, origin=what, doubt="" if starts and not twice else doubt)
+
+    def joined(self, edges: Ints, origin: str) -> "Recordings":
+        """Give the recordings that result where a border of either is one."""
+        both = np.union1d(self.edges, edges)
+        return Recordings(edges=both, origin=f"{self.origin}, and {origin}")
+
+    @property
+    def lengths(self) -> Ints:
+        """The rows of each recording."""
+        lengths: Ints = np.diff(self.edges)
+        return lengths
+
+    def __len__(self) -> int:
+        return len(self.edges) - 1
+
+
+def changes(values: NDArray[Any]) -> Ints:
+    """Give the places, from 1 on, where a row of `values` differs from the one before.
+
+    A number that is no number (NaN) differs from none of its kind.
+
+    Examples:
+        >>> changes(np.array([7, 7, 2, 2, 7])).tolist()
+        [2, 4]
+    """
+    other = values[1:] != values[:-1]
+    if values.dtype.kind in "fc":
+        other &= ~(np.isnan(values[1:]) & np.isnan(values[:-1]))
+    return np.flatnonzero(other.any(axis=tuple(range(1, values.ndim)))) + 1
+
+
+def _taken_for_borders(array: Ints, rows: int) -> str:
+    """Say what to give in place of a number for each row, or of lengths."""
+    if len(array) == rows:
+        return (
+            f"; if they are a number for each of the {rows} rows, which changes where a recording "
+            "begins, make them a field and give its name in borders="
+        )
+    if array.sum() == rows:
+        return f"; if they are lengths ({rows} rows together), give borders=np.cumsum(lengths)"
+    return ""
+
+
+def _integers(name: str, values: Any) -> Ints:
+    try:
+        array = np.asarray(values)
+    except (TypeError, ValueError, RuntimeError) as error:
+        raise FieldError(f"{name}: expected a list of row numbers: {error}") from None
+    if array.ndim != 1 or (array.size and array.dtype.kind not in "iu"):
+        flags = f"; {FLAGS}"
+        raise FieldError(
+            f"{name} of shape {array.shape} and dtype {array.dtype}: expected one dimension of "
+            f"row numbers, or the name of one field{flags if array.dtype == bool else ''}"
+        )
+    if array.size and array.dtype.kind == "u" and int(array.max()) >= 1 << 63:
+        raise FieldError(f"{name}: {array.max()} is no row number")
+    return array.astype(np.int64)
