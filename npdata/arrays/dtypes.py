@@ -16,6 +16,9 @@ from npdata.arrays.lazy_torch import torch
 
 DType: TypeAlias = np.dtype[Any]
 
+CLASS_NUMBERS = "np.unique(x, return_inverse=True)[1] for the numbers of its classes"
+"""What to write for texts that are labels."""
+
 NATIVE = (
     "bool",
     "int8",
@@ -240,7 +243,7 @@ def _why_not(dtype: DType) -> str:
     if dtype.kind in "UST" or is_variable_text(dtype):
         return (
             "a tensor holds no text; give the field dtype=str (or bytes) to keep Python strings, "
-            "or encode the strings as integers"
+            f"or {CLASS_NUMBERS}"
         )
     metadata: dict[str, Any] = dict(dtype.metadata or {})
     if dtype.kind == "O" and metadata.get("ref") is not None:
@@ -262,7 +265,7 @@ def _why_not(dtype: DType) -> str:
     if dtype.kind == "O":
         return (
             "the elements are Python objects; give numbers of one fixed dtype, in rows of one "
-            "shape, padded where they differ"
+            "shape, padded where they differ; for text give x.astype(str)"
         )
     if dtype.kind in "fc":
         return f"torch has no {dtype.name}; convert with array.astype('float64' or 'complex128')"

@@ -69,9 +69,11 @@ def open_fields(
     first = fields[0]
     for field in fields[1:]:
         if len(field) != len(first):
+            sets = "; of several sets name the fields of one: from_npz(path, 'x_train', 'y_train')"
             raise FieldError(
                 f"field {first.label!r} ({first.where}) has {len(first)} rows, field "
                 f"{field.label!r} ({field.where}) has {len(field)}; all fields need the same number"
+                f"{sets if len(fields) > 2 else ''}"
             )
     return fields
 

@@ -14,6 +14,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from npdata.arrays.dtypes import CLASS_NUMBERS
 from npdata.arrays.lazy_torch import torch
 from npdata.errors import UnsupportedSourceError, require
 
@@ -90,13 +91,15 @@ def _of_list(given: list[Any] | tuple[Any, ...] | range) -> Held:
 def _of_pandas(given: Any) -> Held:
     kind = type(given).__name__
     if kind == "DataFrame" and len(set(given.dtypes)) > 1:
-        raise _refuse(given, "has columns of different dtypes", "{name: df[name] for name in df}")
+        write = "{name: df[name] for name in df}, or df.to_numpy('float32') for one field"
+        raise _refuse(given, "has columns of different dtypes", write)
     if kind not in ("DataFrame", "Series", "Index", "RangeIndex", "DatetimeIndex"):
         raise _refuse(given, "holds no plain numbers", "x.to_numpy()")
     dtype = given.dtypes.iloc[0] if kind == "DataFrame" and len(given.columns) else None
     dtype = getattr(given, "dtype", None) if dtype is None else dtype
     if str(dtype) == "category":
-        raise _refuse(given, "is categorical", "x.cat.codes.to_numpy(), and keep x.cat.categories")
+        write = "x.cat.codes.to_numpy('int64'), and keep x.cat.categories"
+        raise _refuse(given, "is categorical", write)
     if not isinstance(dtype, np.dtype) and np.asarray(given.isna()).any():
         raise _refuse(given, f"of {dtype} has missing values", "x.to_numpy(dtype, na_value=...)")
     return _told(given, given.to_numpy, objects="x.to_numpy(dtype=...)")
@@ -219,6 +222,9 @@ def _told(
 ) -> Held:
     """Read the rows; they lie where the container has them if it gives the same twice."""
     rows = read()
+    if rows.dtype == object and rows.size and isinstance(rows.flat[0], str):
+        write = f"np.array(x, dtype=str), with dtype=str to keep it, or {CLASS_NUMBERS}"
+        raise _refuse(given, "holds text", write)
     if rows.dtype == object:
         raise _refuse(given, "holds objects", objects)
     kind = f"{type(given).__module__.partition('.')[0]} {type(given).__name__}"

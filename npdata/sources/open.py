@@ -13,6 +13,7 @@ from typing import Any, Literal, TypeAlias
 import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
+from npdata.arrays.dtypes import CLASS_NUMBERS
 from npdata.errors import (
     FieldError,
     FormatError,
@@ -131,7 +132,8 @@ def _cure(source: object) -> str:
             return (
                 "files that are fields are arguments of their own, NumpyDataset(a, b); "
                 "npdata.concatenate(list) lays the rows of files end to end, npdata.stack(list) "
-                "makes each file a sample"
+                "makes each file a sample; texts that are rows are np.array(list), with dtype=str, "
+                f"or {CLASS_NUMBERS}"
             )
         if isinstance(source[0], np.ndarray):
             return (

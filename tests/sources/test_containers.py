@@ -150,6 +150,22 @@ def frame() -> Any:
     return library("pandas").DataFrame({"a": [1, 2], "b": ["x", "y"]})
 
 
+@pytest.mark.parametrize("kind", ["pandas", "polars", "pyarrow", "list", "object array"])
+def test_text_becomes_rows_by_what_the_refusal_says(kind: str) -> None:
+    labels = ["dog", "cat", "dog"]
+    made: dict[str, Any] = {
+        "pandas": lambda: library("pandas").Series(labels, index=[7, 1, 3]),
+        "polars": lambda: library("polars").Series(labels),
+        "pyarrow": lambda: library("pyarrow").array(labels),
+        "list": lambda: labels,
+        "object array": lambda: np.array(labels, object),
+    }
+    x = made[kind]()
+    kept = NumpyDataset(np.array(x, dtype=str), dtype=str)
+    assert [kept[k] for k in range(3)] == labels
+    assert NumpyDataset(np.unique(x, return_inverse=True)[1])[:].tolist() == [1, 0, 1]
+
+
 REFUSED = {
     "tensor of a graph": (lambda: torch.zeros(3, requires_grad=True), "x.detach()"),
     "sparse tensor": (lambda: torch.eye(3).to_sparse(), "x.to_dense()"),
@@ -159,19 +175,26 @@ REFUSED = {
     "list of different rows": (lambda: [[1, 2], [3]], "npdata.ragged("),
     "list of objects": (lambda: [object()], "np.asarray(x, dtype)"),
     "mixed frame": (frame, "{name: df[name] for name in df}"),
-    "text of pandas": (lambda: frame()["b"].astype(object), "x.to_numpy(dtype=...)"),
+    "objects of pandas": (lambda: library("pandas").Series([1, "x"]), "x.to_numpy(dtype=...)"),
+    "text of pandas": (lambda: frame()["b"].astype(object), "dtype=str to keep it"),
+    "labels of pandas": (lambda: frame()["b"], "np.unique(x, return_inverse=True)[1]"),
+    "labels in a list": (lambda: ["cat", "dog"], "np.unique(x, return_inverse=True)[1]"),
     "missing values": (
         lambda: library("pandas").Series([1, None], dtype="Int64"),
         "na_value=",
     ),
-    "categories": (lambda: library("pandas").Series(["a"], dtype="category"), "x.cat.codes"),
+    "categories": (
+        lambda: library("pandas").Series(["a"], dtype="category"),
+        "codes.to_numpy('int64')",
+    ),
     "nulls of polars": (lambda: library("polars").Series([1, None]), "x.fill_null(value)"),
     "lazy frame": (lambda: library("polars").LazyFrame({"a": [1]}), "x.collect()"),
     "nulls of arrow": (lambda: library("pyarrow").array([1, None]), "x.fill_null(value)"),
     "table": (lambda: library("pyarrow").table({"a": [1]}), "{name: x[name] for name in"),
     "lists of arrow": (lambda: library("pyarrow").array([[1], [2, 3]]), "npdata.ragged("),
     "nulls in lists": (lambda: library("pyarrow").array([[1], [None]]), "without them"),
-    "text of arrow": (lambda: library("pyarrow").array(["a"]), "a column of numbers"),
+    "text of arrow": (lambda: library("pyarrow").array(["a"]), "dtype=str to keep it"),
+    "text of polars": (lambda: library("polars").Series(["a"]), "dtype=str to keep it"),
     "dask": (lambda: library("dask.array").zeros(3), "x.compute()"),
     "xarray dataset": (lambda: library("xarray").Dataset({"a": ("r", [1])}), "x.data_vars"),
     "scipy": (lambda: library("scipy.sparse").eye(3), "npdata.csr(m.data"),

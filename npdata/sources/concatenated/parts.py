@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from npdata.arrays.dtypes import DType
 from npdata.errors import FieldError
 from npdata.sources.base import Source
+from npdata.sources.concatenated.edges import NO_ONE_FIELD
 from npdata.sources.many_files.file_table import FileTable, Kind, RawFormat
 from npdata.sources.packed.packing import Packing, Packings
 
@@ -108,4 +109,4 @@ def require_alike(parts: Iterable[tuple[str, str]]) -> None:
     (first, wanted), *others = parts
     for where, held in others:
         if held != wanted:
-            raise FieldError(f"{where} holds {held}, and {first} {wanted}; they make no one field")
+            raise FieldError(f"{where} holds {held}, and {first} {wanted}; {NO_ONE_FIELD}")

@@ -22,7 +22,7 @@ from npdata.arrays.gather import ByteRows, copy_spans
 from npdata.arrays.per_process import ForkSafeLock
 from npdata.errors import FieldError, SourceError
 from npdata.sources.base import Access, Source
-from npdata.sources.concatenated.edges import Edges
+from npdata.sources.concatenated.edges import NO_ONE_FIELD, Edges
 from npdata.sources.concatenated.runs import read_runs
 from npdata.sources.derived.base import origin
 from npdata.sources.file import File
@@ -344,7 +344,7 @@ class _First:
         ):
             raise FieldError(
                 f"rows of {self.examined.where} are {self._rest} of {layout.dtype}, those of "
-                f"{where} are {shape[1:]} of {dataset.dtype}; they make no one field"
+                f"{where} are {shape[1:]} of {dataset.dtype}; {NO_ONE_FIELD}"
             )
         packing, chunked = read_packing(dataset, layout.dtype), storage == "chunked"
         block_rows = int(properties.get_chunk()[0]) if chunked else 0

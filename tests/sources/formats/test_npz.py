@@ -148,6 +148,14 @@ def test_a_file_with_members_that_are_no_rows_says_how_to_leave_them_out(tmp_pat
     assert len(NumpyDataset.from_npz(tmp_path / "a.npz", "x")) == len(X)
 
 
+def test_sets_of_different_lengths_in_one_file_are_to_be_named(tmp_path: Path) -> None:
+    sets = {f"{kind}_{name}": X[:k] for kind in "xy" for name, k in (("train", 3), ("test", 2))}
+    np.savez(tmp_path / "a.npz", **sets)
+    with pytest.raises(errors.FieldError, match=r"has 3 rows.* has 2; .*'x_train', 'y_train'"):
+        NumpyDataset.from_npz(tmp_path / "a.npz")
+    assert len(NumpyDataset.from_npz(tmp_path / "a.npz", "x_train", "y_train")) == 3
+
+
 def test_a_sparse_matrix_of_scipy(tmp_path: Path) -> None:
     sparse = pytest.importorskip("scipy.sparse")
     path = f"{tmp_path}/m.npz"
