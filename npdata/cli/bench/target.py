@@ -24,7 +24,7 @@ from npdata.cli.inspect.examine import examine
 from npdata.dataset.numpy_dataset import NumpyDataset
 from npdata.errors import FieldError, FormatError, SourceError
 from npdata.sources.base import Source
-from npdata.sources.hdf5.rows.h5py_rows import filters_missing
+from npdata.sources.hdf5.plugins import filters_missing
 from npdata.sources.many_files.file_list import split_member
 from npdata.sources.many_files.file_table import RawFormat
 from npdata.sources.open import open_source

@@ -20,7 +20,6 @@ from npdata.errors import MemberNotFoundError, SourceError, TruncatedError
 from npdata.sources.base import Source
 from npdata.sources.formats.npz import examine_npz, npz_members
 from npdata.sources.hdf5 import Listed, count_attributes, list_datasets, source_of
-from npdata.sources.hdf5.open import without_filters
 from npdata.sources.many_files.file_list import SEPARATOR, FileList, split_member
 from npdata.sources.many_files.file_table import RawFormat
 from npdata.sources.open import Identified, identify, open_source
@@ -141,7 +140,7 @@ def _dataset(path: str, listed: Listed) -> Array | LeftOut:
     if listed.examined is None:
         return where, str(listed.refusal)
     if listed.examined.missing:
-        return where, without_filters(listed.examined)
+        return where, listed.examined.without_filters
     source, layout = source_of(listed.examined), listed.examined.layout
     chunked = layout.chunks is not None and _decodes(source)
     return _array(listed.name, source, chunk=layout.chunk_bytes if chunked else 0)

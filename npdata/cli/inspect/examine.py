@@ -28,12 +28,11 @@ from npdata.sources.file import require_local
 from npdata.sources.formats.foreign import foreign_file
 from npdata.sources.formats.npy import open_npy
 from npdata.sources.formats.npz import examine_npz, npz_members
-from npdata.sources.hdf5 import list_datasets
+from npdata.sources.hdf5 import list_datasets, source_of
 from npdata.sources.hdf5.chunks.budget import default_budget
 from npdata.sources.hdf5.examine.creation_properties import Filter
 from npdata.sources.hdf5.examine.details import decoded_per_used
 from npdata.sources.hdf5.examine.examine import Examined
-from npdata.sources.hdf5.open import source_of, without_filters
 from npdata.sources.many_files.file_list import SEPARATOR, split_member
 from npdata.sources.many_files.file_table import RawFormat
 from npdata.sources.many_files.find_files import SUFFIXES
@@ -168,14 +167,14 @@ def _hdf5(report: FileReport, name: str, seen: Seen) -> FileReport:
 def _dataset(
     where: str, examined: Examined, budget: int, alike: dict[Hashable, Stored]
 ) -> DatasetReport:
-    layout, decision = examined.layout, examined.decision
+    layout, access = examined.layout, examined.access
     place = (layout.offset or 0) % ALIGNMENT, layout.shape[0] == 0
-    key = decision, layout.storage, layout.dtype, layout.shape[1:], layout.filters, place
+    key = access, layout.storage, layout.dtype, layout.shape[1:], layout.filters, place
     # To ask each of 5,000 sources took 0.4 s of 1.8; the library has a reason for each.
-    known = alike.get(key) if decision.kind != "library" else None
+    known = alike.get(key) if access.kind != "library" else None
     if known is None:
         readable = replace(examined, missing=frozenset()) if examined.missing else examined
-        known = alike[key] = _stored(source_of(readable, budget=budget), layout.storage)
+        known = alike[key] = _stored(source_of(readable), layout.storage)
     chunks = None
     if layout.chunk_shape is not None and layout.chunks is not None:
         chunks = Chunks(
@@ -184,7 +183,7 @@ def _dataset(
             grid=layout.chunks.grid,
             stored=len(layout.chunks),
         )
-    full, block = decoded_per_used(layout, budget if decision.kind == "decoded" else 0)
+    full, block = decoded_per_used(layout, budget if access.kind == "decoded" else 0)
     stored = replace(
         known,
         shape=layout.shape,
@@ -194,7 +193,7 @@ def _dataset(
         decoded_per_used=Cost(full=full, block=block),
     )
     if examined.missing:
-        refusal = f"reading fails, since {without_filters(examined)}"
+        refusal = f"reading fails, since {examined.without_filters}"
         return DatasetReport(where=where, stored=stored, refusal=refusal)
     advice = (*_meanings(where, examined), *_columns(where, stored))
     advice += advise(stored, where=where, budget=budget)

@@ -8,7 +8,7 @@ decode, or through h5py, which is imported in this folder only.
 
 from npdata.sources.hdf5.anndata.genes import require_same_genes
 from npdata.sources.hdf5.catalog import Listed, count_attributes, list_datasets
-from npdata.sources.hdf5.examine.examine import AUTO, Hdf5Options
+from npdata.sources.hdf5.file import AUTO, Hdf5Options
 from npdata.sources.hdf5.groups import require_equal_groups
 from npdata.sources.hdf5.names import open_names
 from npdata.sources.hdf5.open import (

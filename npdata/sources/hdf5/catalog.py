@@ -13,9 +13,10 @@ from dataclasses import dataclass
 import h5py
 
 from npdata.errors import ExternalDataError
-from npdata.sources.hdf5.examine.examine import Examined, OpenedFile, examine, find, require_file
-from npdata.sources.hdf5.examine.layout import open_file
+from npdata.sources.hdf5.examine.examine import Examined, OpenedFile, examine
+from npdata.sources.hdf5.examine.find import find
 from npdata.sources.hdf5.examine.links import require_inside
+from npdata.sources.hdf5.file import open_file, require_file
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)

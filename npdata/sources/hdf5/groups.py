@@ -28,9 +28,10 @@ from npdata.sources.derived.base import origin
 from npdata.sources.file import File
 from npdata.sources.hdf5.examine.attributes import read_packing, shown
 from npdata.sources.hdf5.examine.creation_properties import storage_of
-from npdata.sources.hdf5.examine.examine import Hdf5Options, OpenedFile, examine, open_id
-from npdata.sources.hdf5.examine.layout import Layout, open_file
+from npdata.sources.hdf5.examine.examine import OpenedFile, examine, open_id
+from npdata.sources.hdf5.examine.layout import Layout
 from npdata.sources.hdf5.examine.links import require_own_data
+from npdata.sources.hdf5.file import Hdf5Options, open_file
 from npdata.sources.hdf5.open import source_of
 from npdata.sources.names import without_common_parts
 from npdata.sources.packed.packing import Packing, Packings
@@ -280,9 +281,9 @@ def look_at_groups(opened: OpenedFile, names: Sequence[str]) -> Groups:
         seen = [first.look_at(name) for name in names]
     lengths = np.array([each.length for each in seen], np.int64)
     offsets = np.array([each.offset for each in seen], np.int64)
-    decision = first.examined.decision
+    access = first.examined.access
     away = int((offsets < 0).sum())
-    reason = f"{len(names)} groups end to end, as the first: {decision.reason}"
+    reason = f"{len(names)} groups end to end, as the first: {access.reason}"
     if first.in_place and away:
         reason += f"; {away} of them are opened one by one"
     packings = [each.packing for each in seen]
@@ -293,7 +294,7 @@ def look_at_groups(opened: OpenedFile, names: Sequence[str]) -> Groups:
         offsets=offsets,
         block_rows=np.array([each.block_rows for each in seen], np.int64),
         first=first.examined.layout,
-        access=Access(kind=decision.kind, reason=reason),
+        access=Access(kind=access.kind, reason=reason),
         packings=Packings.of_parts(packings, np.append(0, np.cumsum(lengths)[:-1])),
     )
 
@@ -315,7 +316,7 @@ class _First:
         self.examined = examine(opened, name)
         layout = self.examined.layout
         plain = layout.storage == "contiguous" and layout.rank == len(layout.shape)
-        self.in_place = self.examined.decision.kind == "mapped" and plain
+        self.in_place = self.examined.access.kind == "mapped" and plain
         self._opened = opened
         self._raw = raw
         self._type = open_id(opened, name).get_type()

@@ -17,9 +17,9 @@ from npdata.sources.base import Source
 from npdata.sources.derived.columns import ColumnSource, split_column
 from npdata.sources.hdf5.anndata.genes import Genes
 from npdata.sources.hdf5.anndata.groups import open_encoded
-from npdata.sources.hdf5.examine.examine import AUTO, Hdf5Options, OpenedFile, require_file
-from npdata.sources.hdf5.examine.layout import open_file
+from npdata.sources.hdf5.examine.examine import OpenedFile
 from npdata.sources.hdf5.examine.links import require_inside
+from npdata.sources.hdf5.file import AUTO, Hdf5Options, open_file, require_file
 from npdata.sources.hdf5.groups import GroupsSource, look_at_groups
 from npdata.sources.hdf5.open import open_datasets, open_hdf5
 from npdata.sources.hdf5.rows.variable_length import as_numbers

@@ -15,19 +15,11 @@ from typing import TypeGuard
 import h5py
 
 from npdata.errors import DirectAccessError, FieldError, FormatError, UnsupportedSourceError
-from npdata.sources.base import Access, Source
-from npdata.sources.hdf5.chunks.budget import default_budget
-from npdata.sources.hdf5.examine.attributes import shown
+from npdata.sources.base import Source
 from npdata.sources.hdf5.examine.details import Details, details
-from npdata.sources.hdf5.examine.examine import (
-    AUTO,
-    Examined,
-    Hdf5Options,
-    OpenedFile,
-    examine,
-    require_file,
-)
-from npdata.sources.hdf5.examine.layout import LayoutKeeper, Locking, open_file
+from npdata.sources.hdf5.examine.examine import Examined, OpenedFile, examine
+from npdata.sources.hdf5.examine.layout import LayoutKeeper
+from npdata.sources.hdf5.file import AUTO, Hdf5Options, Locking, open_file, require_file
 from npdata.sources.hdf5.rows.chunked import ChunkSpec
 from npdata.sources.hdf5.rows.decoded import DecodedSource, FileChunks
 from npdata.sources.hdf5.rows.h5py_rows import H5pySource, H5pySpec, close_other_files
@@ -105,9 +97,7 @@ def open_datasets(path: str, names: Sequence[str], options: Hdf5Options = AUTO) 
         close_other_files()
     with open_file(path, options.locking) as file:
         opened = OpenedFile(file, path, options)
-        examined = [examine(opened, name) for name in names]
-        budget = default_budget()
-        return [source_of(each, options, budget) for each in examined]
+        return [source_of(each, options) for each in [examine(opened, name) for name in names]]
 
 
 def scalar(path: str, name: str) -> object:
@@ -117,34 +107,25 @@ def scalar(path: str, name: str) -> object:
         return found[()] if isinstance(found, h5py.Dataset) and found.shape == () else None
 
 
-MATLAB = {
-    "char": 'class char; decode="matlab" with dtype=str gives a text for each row',
-    "logical": 'class logical; decode="matlab" gives bool',
-    "empty": "an empty array; what is stored is its size, and no values",
-}
-"""What the numbers of each class of MATLAB are."""
-
-
-def source_of(examined: Examined, options: Hdf5Options = AUTO, budget: int | None = None) -> Source:
-    """Make the source that was decided for; `budget` is that for decoded chunks, if it is known.
+def source_of(examined: Examined, options: Hdf5Options = AUTO) -> Source:
+    """Make the source that was decided for.
 
     Raises `DirectAccessError` where only h5py can read it, and that was ruled out, `FormatError`
     where nothing can.
     """
-    where, layout, decision = examined.where, examined.layout, examined.decision
-    if decision.kind == "library" and options.access == "direct":
+    where, access = examined.where, examined.access
+    if access.kind == "library" and options.access == "direct":
         raise DirectAccessError(
-            f'{where} cannot be read with access="direct": {decision.reason}; with access="auto" '
+            f'{where} cannot be read with access="direct": {access.reason}; with access="auto" '
             f"h5py reads it"
         )
     if examined.missing:
-        raise FormatError(f"{where} cannot be read: {without_filters(examined)}")
-    about = details(layout, decision, default_budget() if budget is None else budget)
-    if examined.packing is not None:
-        about = (*about, ("packing", shown(examined.packing)))
-    if examined.matlab is not None:
-        about = (*about, ("matlab", MATLAB[examined.matlab]))
-    source = _read_as_decided(examined, about, options)
+        raise FormatError(f"{where} cannot be read: {examined.without_filters}")
+    about = details(examined)
+    if access.kind == "library":
+        source = as_numbers(_library(examined, about, options))
+    else:
+        source = _direct(examined, about, options.locking)
     source.packing, source.matlab = examined.packing, examined.matlab
     source.across = functools.partial(_across, examined, about, options)
     return source
@@ -174,17 +155,11 @@ def _across(examined: Examined, about: Details, options: Hdf5Options, axis: int)
     return _library(examined, details, options, axis=axis)
 
 
-def _read_as_decided(examined: Examined, about: Details, options: Hdf5Options) -> Source:
-    if examined.decision.kind == "library":
-        return as_numbers(_library(examined, about, options))
-    return _direct(examined, about, options.locking)
-
-
 def _library(
     examined: Examined, about: Details, options: Hdf5Options, *, axis: int = 0
 ) -> H5pySource:
     layout, chunk_shape = examined.layout, examined.layout.chunk_shape
-    why = f"its rows lie along axis {axis}" if axis else examined.decision.reason
+    why = f"its rows lie along axis {axis}" if axis else examined.access.reason
     spec = H5pySpec(
         path=layout.path,
         name=layout.name,
@@ -205,27 +180,14 @@ def _library(
     return H5pySource(spec)
 
 
-def without_filters(examined: Examined) -> str:
-    """Say which filters of a dataset are missing, and what to do."""
-    filters = examined.layout.filters
-    names = " and ".join(
-        f"{f.id} ({f.name or 'without a name'})" for f in filters if f.id in examined.missing
-    )
-    return (
-        f"neither npdata nor h5py has its filter {names}; a plugin for HDF5 may have it: "
-        f"pip install hdf5plugin, which npdata then finds by itself"
-    )
-
-
 def _direct(examined: Examined, about: Details, locking: Locking) -> Source:
-    layout, decision, where = examined.layout, examined.decision, examined.where
+    layout, access, where = examined.layout, examined.access, examined.where
     file = examined.file.again()
     if layout.storage == "contiguous":
         place = Place.contiguous(offset=layout.offset or 0, dtype=layout.dtype, shape=layout.shape)
-        return MappedSource(file, place, decision.reason, where, about)
+        return MappedSource(file, place, access.reason, where, about)
     keeper = LayoutKeeper(layout, locking)
-    access = Access(kind=decision.kind, reason=decision.reason)
     spec = ChunkSpec.of(layout, where=where, access=access, details=about)
-    if decision.kind == "mapped":
+    if access.kind == "mapped":
         return ChunkMappedSource(file, keeper, spec)
     return DecodedSource(FileChunks(file=file, keeper=keeper, spec=spec), spec)

@@ -18,7 +18,7 @@ from npdata.sources.hdf5.codecs.pipeline import decode_chunk
 from npdata.sources.hdf5.codecs.shuffle import SHUFFLE
 from npdata.sources.hdf5.examine.creation_properties import Filter
 from npdata.sources.hdf5.examine.decide import decide
-from npdata.sources.hdf5.examine.layout import FileFacts, read_layout
+from npdata.sources.hdf5.examine.layout import read_layout_named
 
 X = np.arange(60, dtype=np.float32).reshape(20, 3)
 
@@ -49,7 +49,7 @@ def opened(path: Path, name: str = "x") -> Source:
 
 def layout_of(path: Path, name: str = "x"):
     with h5py.File(path) as file:
-        return read_layout(file[name].id, FileFacts.of(file))
+        return read_layout_named(file, name)
 
 
 @pytest.mark.parametrize("maxshape", [(4, None), (6, None)])
@@ -341,7 +341,7 @@ def test_trap_16_other_drivers_are_left_to_h5py(
     with h5py.File(path, "w") as file:
         file.create_dataset("x", data=X, chunks=(7, 3))
     with h5py.File(path, "r", driver=driver) as file:
-        decision = decide(read_layout(file["x"].id, FileFacts.of(file)))
+        decision = decide(read_layout_named(file, "x"))
     assert decision.kind == "library"
     assert f"driver '{driver}'" in decision.reason
 

@@ -16,9 +16,9 @@ from numpy.typing import NDArray
 from npdata.errors import ExternalDataError, FieldError
 from npdata.sources.base import Source
 from npdata.sources.derived.base import origin
-from npdata.sources.hdf5.examine.layout import Locking, open_file
+from npdata.sources.hdf5.anndata.encoding import text_of
 from npdata.sources.hdf5.examine.links import require_inside
-from npdata.sources.hdf5.examine.listing import text_of
+from npdata.sources.hdf5.file import Locking, open_file
 
 
 @dataclass(frozen=True, kw_only=True)

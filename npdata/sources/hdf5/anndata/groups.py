@@ -11,10 +11,9 @@ import numpy as np
 
 from npdata.errors import FieldError, FormatError, UnsupportedSourceError
 from npdata.sources.base import Source
-from npdata.sources.hdf5.examine.examine import Hdf5Options, require_file
-from npdata.sources.hdf5.examine.layout import open_file
+from npdata.sources.hdf5.anndata.encoding import SPARSE_PARTS, encoded_kind, sparse_shape, text_of
 from npdata.sources.hdf5.examine.links import require_inside
-from npdata.sources.hdf5.examine.listing import SPARSE_PARTS, encoded_kind, sparse_shape, text_of
+from npdata.sources.hdf5.file import Hdf5Options, open_file, require_file
 from npdata.sources.hdf5.open import open_hdf5
 from npdata.sources.labels import LabelSource, shown_categories
 from npdata.sources.sparse import CsrSource

@@ -13,6 +13,13 @@ import h5py
 from npdata.arrays.dtypes import DType
 from npdata.sources.packed.packing import ATTRIBUTES, Packing
 
+MATLAB = {
+    "char": 'class char; decode="matlab" with dtype=str gives a text for each row',
+    "logical": 'class logical; decode="matlab" gives bool',
+    "empty": "an empty array; what is stored is its size, and no values",
+}
+"""What the numbers of each class of MATLAB are."""
+
 
 def shown(packing: Packing) -> str:
     """Say what numbers stand for, and how to get it."""

@@ -67,11 +67,9 @@ class Kinds:
         self._types: list[tuple[Any, _Type]] = []
         self._kinds: dict[Any, Kind] = {}
 
-    def of(self, dataset: h5py.h5d.DatasetID, properties: Any) -> Kind:
-        """Give the kind of an open dataset, with its creation properties.
-
-        Raises TypeError or ValueError where NumPy has no such type.
-        """
+    def of(self, dataset: h5py.h5d.DatasetID) -> Kind:
+        """Give the kind of an open dataset; TypeError or ValueError for a type NumPy has not."""
+        properties: Any = dataset.get_create_plist()
         kind_of_type = self._type(dataset.get_type())
         storage = storage_of(properties)
         chunk_shape = properties.get_chunk() if storage == "chunked" else None

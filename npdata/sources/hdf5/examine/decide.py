@@ -8,12 +8,11 @@ layout says is checked by `verify_offsets`.
 
 import math
 from collections.abc import Iterator
-from dataclasses import dataclass
-from typing import Literal
 
 import numpy as np
 
 from npdata.arrays.dtypes import is_variable_text
+from npdata.sources.base import Access
 from npdata.sources.hdf5.codecs.pipeline import missing_decoder
 from npdata.sources.hdf5.examine.layout import Layout
 
@@ -23,28 +22,20 @@ ROW_ALLOWANCE = 64 << 20
 LARGEST_RATIO = 1 << 15
 
 
-@dataclass(frozen=True, kw_only=True)
-class Decision:
-    """How to read a dataset: `kind` as in `Access`, with `reason`."""
-
-    kind: Literal["mapped", "decoded", "library"]
-    reason: str
-
-
-def decide(layout: Layout) -> Decision:
+def decide(layout: Layout) -> Access:
     """Decide how to read the dataset of this layout.
 
     "mapped": contiguous, or in chunks without filters; "decoded": in chunks with filters that
     npdata knows; "library" for all else.
     """
     for obstacle in _obstacles(layout):
-        return Decision(kind="library", reason=obstacle)
+        return Access(kind="library", reason=obstacle)
     if layout.storage == "contiguous":
-        return Decision(kind="mapped", reason="its rows lie in one piece in the file")
+        return Access(kind="mapped", reason="its rows lie in one piece in the file")
     if not layout.filters:
-        return Decision(kind="mapped", reason="its chunks lie uncompressed in the file")
+        return Access(kind="mapped", reason="its chunks lie uncompressed in the file")
     names = ", ".join(step.name for step in layout.filters)
-    return Decision(kind="decoded", reason=f"npdata decodes its chunks ({names}) by itself")
+    return Access(kind="decoded", reason=f"npdata decodes its chunks ({names}) by itself")
 
 
 def implausible_size(layout: Layout) -> str | None:

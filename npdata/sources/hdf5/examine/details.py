@@ -1,16 +1,18 @@
 """What `describe` shows of a dataset: chunks, filters, decoder, and what random access costs.
 
 Idea: the cost is a number that one can act on, the bytes decoded for each byte used. Invariant:
-computed from the layout alone; nothing is read or timed.
+computed from what was examined; nothing is read or timed.
 """
 
 import functools
 import math
 from typing import NamedTuple
 
+from npdata.sources.hdf5.chunks.budget import default_budget
 from npdata.sources.hdf5.codecs.pipeline import DECODERS
+from npdata.sources.hdf5.examine.attributes import MATLAB, shown
 from npdata.sources.hdf5.examine.creation_properties import Filter
-from npdata.sources.hdf5.examine.decide import Decision
+from npdata.sources.hdf5.examine.examine import Examined
 from npdata.sources.hdf5.examine.layout import Layout
 
 Details = tuple[tuple[str, str], ...]
@@ -31,10 +33,14 @@ class _Cut(NamedTuple):
         return cls(*cut, layout.filters)
 
 
-def details(layout: Layout, decision: Decision, budget: int) -> Details:
-    """Give pairs of a name and a text for people; `budget` is in bytes, for decoded chunks."""
+def details(examined: Examined) -> Details:
+    """Give pairs of a name and a text for people."""
+    layout, packing, matlab = examined.layout, examined.packing, examined.matlab
     stored = 0 if layout.chunks is None else len(layout.chunks)
-    return _details(_Cut.of(layout), stored, decision.kind, budget)
+    found = _details(_Cut.of(layout), stored, examined.access.kind, default_budget())
+    if packing is not None:
+        found = (*found, ("packing", shown(packing)))
+    return found if matlab is None else (*found, ("matlab", MATLAB[matlab]))
 
 
 def decoded_per_used(layout: Layout, budget: int) -> tuple[float, float]:

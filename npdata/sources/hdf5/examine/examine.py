@@ -5,68 +5,33 @@ Invariant: nothing outside the file is opened unless that is allowed, and no row
 the few by which the layout is proven.
 """
 
-import contextlib
 from collections import Counter
 from dataclasses import dataclass
-from pathlib import Path
-from typing import Any, Literal
 
 import h5py
 import numpy as np
 
-from npdata.arrays.flag import flag
 from npdata.errors import (
-    FieldError,
     FileLockError,
     FormatError,
-    MemberNotFoundError,
     SourceError,
-    TruncatedError,
 )
-from npdata.sources.file import File, FileIdentity, require_regular
+from npdata.sources.base import Access
+from npdata.sources.file import File
 from npdata.sources.hdf5.examine.attributes import holds_pickles, read_meaning
 from npdata.sources.hdf5.examine.creation_properties import Kinds
-from npdata.sources.hdf5.examine.decide import Decision, decide, implausible_size
+from npdata.sources.hdf5.examine.decide import decide, implausible_size
 from npdata.sources.hdf5.examine.external_files import ExternalFile, external_files
-from npdata.sources.hdf5.examine.layout import FileFacts, Layout, Locking, read_layout
+from npdata.sources.hdf5.examine.find import find
+from npdata.sources.hdf5.examine.layout import Layout, read_layout
 from npdata.sources.hdf5.examine.links import HardGroups, encoded, require_own_data
-from npdata.sources.hdf5.examine.listing import listing, lost
 from npdata.sources.hdf5.examine.verify_offsets import kind_of, verify_offsets
-from npdata.sources.hdf5.rows.h5py_rows import filters_missing
+from npdata.sources.hdf5.file import AUTO, FileFacts, Hdf5Options
+from npdata.sources.hdf5.plugins import filters_missing
 from npdata.sources.packed.packing import Packing
 
 MOST_PROVEN = 8
 """So many datasets of a kind are checked against the file; where they are right, all are."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class Hdf5Options:
-    """How to open HDF5 files: as in `NumpyDataset.from_hdf5`."""
-
-    access: Literal["auto", "library", "direct"] = "auto"
-    allow_external: bool = False
-    missing: Literal["error", "fill"] = "error"
-    locking: Locking = None
-
-    def __post_init__(self) -> None:
-        """Refuse what is none of the choices."""
-        if self.access not in ("auto", "library", "direct"):
-            raise FieldError(
-                f"access={self.access!r} is none of 'auto', 'library' (h5py) and 'direct' (npdata)"
-            )
-        if self.missing not in ("error", "fill"):
-            raise FieldError(f"missing={self.missing!r} is none of 'error' and 'fill'")
-        if self.locking not in (None, True, False, "true", "false", "best-effort"):
-            raise FieldError(f"locking={self.locking!r} is none of True, False and 'best-effort'")
-        flag("allow_external", self.allow_external, FieldError)
-        if self.missing == "fill" and not self.allow_external:
-            raise FieldError(
-                'missing="fill" is for the sources of virtual datasets; they need '
-                "allow_external=True"
-            )
-
-
-AUTO = Hdf5Options()
 
 
 class OpenedFile:
@@ -115,21 +80,25 @@ class Examined:
 
     where: str
     layout: Layout
-    decision: Decision
+    access: Access
     file: File
     external: tuple[ExternalFile, ...] = ()
     missing: frozenset[int] = frozenset()
     packing: Packing | None = None
     matlab: str | None = None
 
-
-def require_file(path: str) -> str:
-    """Give the absolute path; raises for a missing, an empty and for no file."""
-    require_regular(path)
-    path = str(Path(path).absolute())
-    if FileIdentity.of(path).size == 0:
-        raise TruncatedError(f"{path} is empty (0 bytes)")
-    return path
+    @property
+    def without_filters(self) -> str:
+        """Say which filters are missing, and what to do."""
+        names = " and ".join(
+            f"{f.id} ({f.name or 'without a name'})"
+            for f in self.layout.filters
+            if f.id in self.missing
+        )
+        return (
+            f"neither npdata nor h5py has its filter {names}; a plugin for HDF5 may have it: "
+            f"pip install hdf5plugin, which npdata then finds by itself"
+        )
 
 
 def examine(opened: OpenedFile, name: str, *, inside: bool = False) -> Examined:
@@ -142,17 +111,16 @@ def examine(opened: OpenedFile, name: str, *, inside: bool = False) -> Examined:
     named = h5py.h5i.get_name(dataset)
     where = f"{path}::{named.decode('utf8', 'replace')}"
     try:
-        kind = opened.kinds.of(dataset, dataset.get_create_plist())
+        kind = opened.kinds.of(dataset)
         if not options.allow_external:
             # Before its shape: that of a virtual dataset may be that of its sources.
             require_own_data(dataset, kind.storage, where)
-        space = dataset.get_space()
-        extent = space.get_simple_extent_type()
+        extent = dataset.get_space().get_simple_extent_type()
         if extent != h5py.h5s.SIMPLE:
             what = "a null" if extent == h5py.h5s.NULL else "a scalar"
             raise SourceError(f"{where} is {what} dataset and has no rows")
         facts = opened.facts_of(dataset)
-        layout = read_layout(dataset, facts, kind, space, named.decode("utf8", "surrogateescape"))
+        layout = read_layout(dataset, facts, kind)
     except (TypeError, ValueError) as error:
         if isinstance(error, SourceError):
             raise
@@ -169,23 +137,23 @@ def examine(opened: OpenedFile, name: str, *, inside: bool = False) -> Examined:
     if layout.storage in ("virtual", "external"):
         fill = options.missing == "fill"
         external = external_files(dataset, where, options.locking, fill=fill)
-    decision = _decided(opened, dataset, layout)
+    access = _decided(opened, dataset, layout)
     packing, matlab = read_meaning(dataset, layout.dtype)
     return Examined(
         where=where,
         layout=layout,
-        decision=decision,
+        access=access,
         file=opened.reader if facts is opened.facts else File(facts.path, facts.identity),
         external=external,
-        missing=_missing(layout, decision),
+        missing=_missing(layout, access),
         packing=packing,
         matlab=matlab,
     )
 
 
-def _missing(layout: Layout, decision: Decision) -> frozenset[int]:
+def _missing(layout: Layout, access: Access) -> frozenset[int]:
     """Give the filters that h5py lacks for chunks which it is to read."""
-    if decision.kind != "library" or not layout.filters:
+    if access.kind != "library" or not layout.filters:
         return frozenset()
     missing = filters_missing(step.id for step in layout.filters)
     table = layout.chunks
@@ -201,17 +169,17 @@ def _missing(layout: Layout, decision: Decision) -> frozenset[int]:
     )
 
 
-def _decided(opened: OpenedFile, dataset: h5py.h5d.DatasetID, layout: Layout) -> Decision:
+def _decided(opened: OpenedFile, dataset: h5py.h5d.DatasetID, layout: Layout) -> Access:
     if opened.options.access == "library":
-        return Decision(kind="library", reason="as asked")
-    decision = decide(layout)
-    if decision.kind == "library" or opened.proven[kind_of(layout)] >= MOST_PROVEN:
-        return decision
+        return Access(kind="library", reason="as asked")
+    access = decide(layout)
+    if access.kind == "library" or opened.proven[kind_of(layout)] >= MOST_PROVEN:
+        return access
     wrong = verify_offsets(dataset, layout)
     if wrong is not None:
-        return Decision(kind="library", reason=wrong)
+        return Access(kind="library", reason=wrong)
     opened.proven[kind_of(layout)] += 1
-    return decision
+    return access
 
 
 def open_id(opened: OpenedFile, name: str, *, inside: bool = False) -> h5py.h5d.DatasetID:
@@ -223,42 +191,3 @@ def open_id(opened: OpenedFile, name: str, *, inside: bool = False) -> h5py.h5d.
         return h5py.h5d.open(group, own)
     except (KeyError, OSError, RuntimeError, ValueError, TypeError):
         return find(opened.file, name, f"{opened.path}::{name}").id
-
-
-def find(file: h5py.File, name: str, where: str) -> h5py.Dataset:
-    """Give the dataset `name`; raises `MemberNotFoundError` with the names of what is there."""
-    try:
-        found: Any = file[name] if name else file
-    except (KeyError, OSError, RuntimeError, ValueError) as error:
-        target = _target(file, name)
-        if target is not None:
-            raise MemberNotFoundError(
-                f"{file.filename} has no dataset {name!r}: it links to {target}, and "
-                f"that leads nowhere"
-            ) from None
-        raise MemberNotFoundError(
-            f"{file.filename} has no dataset {name!r}{_cause(error)}; {lost(file, name)}"
-        ) from None
-    if isinstance(found, h5py.Group):
-        raise MemberNotFoundError(
-            f"{where.removesuffix('::')} is a group, and a dataset is needed; {listing(found)}; "
-            "name one, as in NumpyDataset('FILE::NAME'), or several: "
-            "NumpyDataset.from_hdf5('FILE', 'NAME', 'NAME')"
-        )
-    if not isinstance(found, h5py.Dataset):
-        raise MemberNotFoundError(f"{where} is a named type and no dataset; {listing(file)}")
-    return found
-
-
-def _cause(error: Exception) -> str:
-    """Give what h5py says, but for a name that is just not there."""
-    plain = ("doesn't exist", "component not found")
-    return "" if any(each in str(error) for each in plain) else f" ({error})"
-
-
-def _target(file: h5py.File, name: str) -> str | None:
-    """Give where a soft link leads, None for what is none."""
-    with contextlib.suppress(KeyError, OSError, RuntimeError, ValueError):
-        link = file.get(name, getlink=True)
-        return str(link.path) if isinstance(link, h5py.SoftLink) else None
-    return None

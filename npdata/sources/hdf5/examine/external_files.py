@@ -18,7 +18,7 @@ import h5py
 
 from npdata.errors import ChangedFileError, ExternalDataError, FormatError, TruncatedError
 from npdata.sources.file import FileIdentity
-from npdata.sources.hdf5.examine.layout import Locking, open_file
+from npdata.sources.hdf5.file import Locking, open_file
 
 MOST_NESTED = 16
 """So many virtual datasets may lie over each other."""

@@ -6,62 +6,22 @@ never pickled: a process that is handed a source by pickle reads the layout agai
 file. This module decides nothing and reads no rows.
 """
 
-import os
-import sys
 from array import array
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import h5py
 
 from npdata.arrays.dtypes import DType
 from npdata.arrays.per_process import PerProcess
-from npdata.errors import ChangedFileError, FileLockError, FormatError
+from npdata.errors import ChangedFileError, FormatError
 from npdata.sources.file import FileIdentity
-from npdata.sources.formats.foreign import foreign_file
 from npdata.sources.hdf5.examine.chunk_table import ChunkTable
 from npdata.sources.hdf5.examine.creation_properties import Filter, Kind, Kinds
-
-Locking = bool | str | None
+from npdata.sources.hdf5.file import FileFacts, Locking, open_file
 
 LISTS_CHUNKS = hasattr(h5py.h5d.DatasetID, "chunk_iter")
 """Whether this h5py can list chunks: it cannot on HDF5 before 1.12.3."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class FileFacts:
-    """What is the same for all datasets of a file.
-
-    `holder` is the identity of the file that HDF5 itself holds open, where it can tell; `mode` is
-    "r+" where this process may write to it.
-    """
-
-    path: str
-    identity: FileIdentity
-    holder: FileIdentity | None
-    user_block: int
-    driver: str
-    mode: str
-    swmr: bool
-    hdf5_version: tuple[int, ...]
-
-    @classmethod
-    def of(cls, file: h5py.File) -> "FileFacts":
-        """Learn them of an open file."""
-        path = sys.intern(str(Path(file.filename).absolute()))  # the text that `File` has
-        driver = file.driver
-        held = os.fstat(file.id.get_vfd_handle()) if driver == "sec2" else None
-        return cls(
-            path=path,
-            identity=FileIdentity.of(path),
-            holder=None if held is None else FileIdentity.of_status(held),
-            user_block=file.userblock_size,
-            driver=driver,
-            mode=file.mode,
-            swmr=bool(file.swmr_mode),
-            hdf5_version=h5py.version.hdf5_version_tuple,
-        )
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -112,24 +72,13 @@ class Layout:
         return _bytes(self.chunk_shape or (), self.dtype)
 
 
-def read_layout(
-    dataset: h5py.h5d.DatasetID,
-    file: FileFacts,
-    kind: Kind | None = None,
-    space: Any = None,
-    name: str | None = None,
-) -> Layout:
-    """Read the layout of an open dataset, whose `.dtype` NumPy knows, in the file of these facts.
+def read_layout(dataset: h5py.h5d.DatasetID, file: FileFacts, kind: Kind) -> Layout:
+    """Read the layout of an open dataset of this kind, in the file of these facts.
 
-    `kind`, `space` and `name` are those of the dataset, for whoever has them already. Raises
-    `FormatError` where the list of its chunks cannot be read.
+    Raises `FormatError` where the list of its chunks cannot be read.
     """
-    if kind is None:
-        kind = Kinds().of(dataset, dataset.get_create_plist())
-    if space is None:
-        space = dataset.get_space()
-    if name is None:
-        name = h5py.h5i.get_name(dataset).decode("utf8", "surrogateescape")
+    space = dataset.get_space()
+    name = h5py.h5i.get_name(dataset).decode("utf8", "surrogateescape")
     shape, longest = space.get_simple_extent_dims(), space.get_simple_extent_dims(True)
     chunk_shape, inner = kind.chunk_shape, kind.inner
     # Without filters an index can claim any number of chunks at no cost to the file; with
@@ -161,6 +110,12 @@ def read_layout(
     )
 
 
+def read_layout_named(file: h5py.File, name: str) -> Layout:
+    """Read the layout of one dataset of an open file; raises as `read_layout`."""
+    dataset = file[name].id
+    return read_layout(dataset, FileFacts.of(file), Kinds().of(dataset))
+
+
 class LayoutKeeper:
     """A layout that another process reads again by itself, from the same file."""
 
@@ -190,7 +145,7 @@ class LayoutKeeper:
     def _read(self) -> Layout:
         self.identity.require(FileIdentity.of(self.path), self.path)
         with open_file(self.path, self.locking) as file:
-            layout = read_layout(file[self.name].id, FileFacts.of(file))
+            layout = read_layout_named(file, self.name)
         if layout.identity != self.identity:
             raise ChangedFileError(f"{self.path} changed while it was opened; open it again")
         return layout
@@ -204,51 +159,6 @@ class LayoutKeeper:
         self.__dict__.update(state)
         self._layout = None
         self._reader = PerProcess(self._read)
-
-
-def open_file(path: str, locking: Locking, cache_bytes: int | None = None) -> h5py.File:
-    """Open an HDF5 file for reading.
-
-    HDF5 keeps `cache_bytes` of decoded chunks of each dataset; None is its default. Raises
-    `FileLockError` where a writer has it, or the system refuses the lock, `FormatError` where the
-    file is damaged or none of HDF5.
-    """
-    try:
-        file = h5py.File(path, "r", locking=locking, rdcc_nbytes=cache_bytes)
-        if file.mode == "r":
-            return file
-        # This process writes to it: to close a handle cuts off what HDF5 set aside at the end.
-        file.close()
-        return h5py.File(path, "r", locking=locking, rdcc_nbytes=cache_bytes)
-    except OSError as error:
-        if "unable to lock file" in str(error):
-            raise FileLockError(
-                f"{path} cannot be locked for reading (locking={locking!r}): {error}; close the "
-                f"program that writes to it. On a network file system that has no locks (NFS, "
-                f"Lustre) pass locking=False to from_hdf5"
-            ) from error
-        if "already open for write" in str(error):
-            raise FileLockError(
-                f"{path} is marked as open for writing, perhaps in SWMR mode: wait until the "
-                f"program that writes has closed it, since npdata reads files that do not change. "
-                f"If none is running, one ended without closing it: `h5clear -s {path}` takes the "
-                f"mark away"
-            ) from error
-        if "signature not found" in str(error) and (what := _other_kind(path)) is not None:
-            raise FormatError(f"{path} is {what}") from error
-        raise FormatError(f"{path} cannot be opened as HDF5: {error}") from error
-
-
-def _other_kind(path: str) -> str | None:
-    """Say what a file is that is no HDF5, and what to do."""
-    with Path(path).open("rb") as stream:
-        head = stream.read(6)
-    if head == b"\x93NUMPY":
-        return "a .npy of one array: NumpyDataset(path)"
-    what = foreign_file(path)
-    if what is None and head.startswith(b"PK"):
-        return "a .npz: NumpyDataset.from_npz(path, NAME)"
-    return what
 
 
 def _bytes(shape: tuple[int, ...], dtype: DType) -> int:

@@ -7,9 +7,6 @@ construction and must be the same in every process. No handle outlives a read wh
 may write to the file. One read at a time: h5py's own lock allows no more.
 """
 
-import contextlib
-import importlib
-from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
@@ -27,27 +24,11 @@ from npdata.sources.base import Access, Source
 from npdata.sources.cache.cache import Cache
 from npdata.sources.file import FileIdentity
 from npdata.sources.hdf5.examine.external_files import ExternalFile, external_files
-from npdata.sources.hdf5.examine.layout import Locking, open_file
+from npdata.sources.hdf5.file import Locking, open_file
+from npdata.sources.hdf5.plugins import filters_missing
 from npdata.sources.hdf5.rows.h5py_blocks import in_blocks
 
 _over_other_files: "Living[H5pySource]" = Living()
-
-
-def filters_missing(codes: Iterable[int]) -> set[int]:
-    """Give those of these filters, by their numbers, that h5py cannot undo in this process.
-
-    A filter is registered in one process, so whoever imports hdf5plugin under
-    `if __name__ == "__main__"` has it in no worker: it is imported wherever one is missing.
-
-    Examples:
-        >>> filters_missing([1, 2, 511])
-        {511}
-    """
-    missing = {code for code in codes if not h5py.h5z.filter_avail(code)}
-    if missing:
-        with contextlib.suppress(ImportError):
-            importlib.import_module("hdf5plugin")
-    return {code for code in missing if not h5py.h5z.filter_avail(code)}
 
 
 def close_other_files() -> None:

@@ -15,7 +15,8 @@ from hypothesis import strategies as st
 from npdata import NumpyDataset, errors, open_source
 from npdata.sources.hdf5.examine.chunk_table import ChunkTable
 from npdata.sources.hdf5.examine.creation_properties import MOST_TYPES, Kinds
-from npdata.sources.hdf5.examine.layout import FileFacts, read_layout
+from npdata.sources.hdf5.examine.layout import read_layout, read_layout_named
+from npdata.sources.hdf5.file import FileFacts
 
 DTYPES: list[Any] = ["f4", ">f4", "i2", "u1", "S3", h5py.string_dtype(), ("f4", (2,))]
 DTYPES += [[("a", "i2"), ("b", "f8")], h5py.enum_dtype({"a": 1, "b": 2}, "i1"), "i4"]
@@ -61,8 +62,8 @@ def test_a_layout_does_not_depend_on_what_was_looked_at_before(
         facts, kinds = FileFacts.of(file), Kinds()
         for k in itertools.chain(range(len(made)), reversed(range(len(made)))):
             dataset = file[f"x{k}"].id
-            kind = kinds.of(dataset, dataset.get_create_plist())
-            shared, alone = read_layout(dataset, facts, kind), read_layout(dataset, facts)
+            shared = read_layout(dataset, facts, kinds.of(dataset))
+            alone = read_layout_named(file, f"x{k}")
             for name in (each.name for each in dataclasses.fields(alone)):
                 if name != "chunks":
                     assert getattr(shared, name) == getattr(alone, name)

@@ -11,7 +11,7 @@ from npdata import open_source
 from npdata.sources.hdf5.examine import layout as layouts
 from npdata.sources.hdf5.examine.chunk_table import ChunkTable
 from npdata.sources.hdf5.examine.decide import LARGEST_CHUNK, USER_BLOCK_SINCE, decide
-from npdata.sources.hdf5.examine.layout import FileFacts, Layout, read_layout
+from npdata.sources.hdf5.examine.layout import Layout, read_layout_named
 
 X = np.arange(60, dtype=np.float32).reshape(20, 3)
 
@@ -26,7 +26,7 @@ def path(tmp_path: Path) -> Path:
 
 def layout_of(path: Path, name: str) -> Layout:
     with h5py.File(path) as file:
-        return read_layout(file[name].id, FileFacts.of(file))
+        return read_layout_named(file, name)
 
 
 def test_a_user_block_is_read_past_h5py_from_the_release_that_is_right_about_it(path: Path) -> None:

@@ -1,4 +1,4 @@
-"""What an HDF5 file has, for the error that names what it has not.
+"""Finding a dataset by its name; the error for what is not there names what is.
 
 Idea: the names listed are those that a user would write: a group that stands for one array (a
 sparse matrix or categories of AnnData) comes as that group. Invariant: a file of very many names
@@ -11,20 +11,59 @@ from pathlib import Path
 from typing import Any
 
 import h5py
-import numpy as np
 
+from npdata.errors import MemberNotFoundError
+from npdata.sources.hdf5.anndata.encoding import encoded_kind
 from npdata.suggestions import did_you_mean
 
 MOST_NAMES = 20
-SPARSE_PARTS = ("data", "indices", "indptr")
 
 
-def listing(group: h5py.Group) -> str:
+def find(file: h5py.File, name: str, where: str) -> h5py.Dataset:
+    """Give the dataset `name`; raises `MemberNotFoundError` with the names of what is there."""
+    try:
+        found: Any = file[name] if name else file
+    except (KeyError, OSError, RuntimeError, ValueError) as error:
+        target = _target(file, name)
+        if target is not None:
+            raise MemberNotFoundError(
+                f"{file.filename} has no dataset {name!r}: it links to {target}, and "
+                f"that leads nowhere"
+            ) from None
+        raise MemberNotFoundError(
+            f"{file.filename} has no dataset {name!r}{_cause(error)}; {_lost(file, name)}"
+        ) from None
+    if isinstance(found, h5py.Group):
+        raise MemberNotFoundError(
+            f"{where.removesuffix('::')} is a group, and a dataset is needed; {_listing(found)}; "
+            "name one, as in NumpyDataset('FILE::NAME'), or several: "
+            "NumpyDataset.from_hdf5('FILE', 'NAME', 'NAME')"
+        )
+    if not isinstance(found, h5py.Dataset):
+        raise MemberNotFoundError(f"{where} is a named type and no dataset; {_listing(file)}")
+    return found
+
+
+def _cause(error: Exception) -> str:
+    """Give what h5py says, but for a name that is just not there."""
+    plain = ("doesn't exist", "component not found")
+    return "" if any(each in str(error) for each in plain) else f" ({error})"
+
+
+def _target(file: h5py.File, name: str) -> str | None:
+    """Give where a soft link leads, None for what is none."""
+    with contextlib.suppress(KeyError, OSError, RuntimeError, ValueError):
+        link = file.get(name, getlink=True)
+        return str(link.path) if isinstance(link, h5py.SoftLink) else None
+    return None
+
+
+def _listing(group: h5py.Group) -> str:
     """Say which names there are below a group."""
     return _listed(_names(group))
 
 
-def lost(file: h5py.File, name: str) -> str:
+def _lost(file: h5py.File, name: str) -> str:
     """Say what was perhaps meant by `name`, which the file has not, and which names it has."""
     if os.path.isfile(name):  # noqa: PTH113 - a name may be no path at all
         return (
@@ -36,46 +75,6 @@ def lost(file: h5py.File, name: str) -> str:
     found = [each for each in names if f"/{each}".casefold().endswith(tail)]
     meant = f"; did you mean {found[0]}?" if found else did_you_mean(name, names, "")
     return f"{meant.removeprefix('; ')} {_listed(names)}".lstrip()
-
-
-def encoded_kind(group: h5py.Group) -> str | None:
-    """Give "csr_matrix", "csc_matrix", "categorical" or "nullable-..." of a group for one array.
-
-    A group that says nothing of itself is a sparse matrix where it has the parts and the shape of
-    one; the length of its `indptr` shows which, unless rows are as many as columns.
-    """
-    kind = group.attrs.get("encoding-type", group.attrs.get("h5sparse_format"))
-    if kind is None:
-        shape = sparse_shape(group) if all(part in group for part in SPARSE_PARTS) else None
-        if shape is None or shape[0] == shape[1]:
-            return None
-        spans = group["indptr"].size - 1
-        return {shape[0]: "csr_matrix", shape[1]: "csc_matrix"}.get(spans)
-    text = text_of(kind)
-    if text in ("csr", "csc"):
-        return f"{text}_matrix"
-    known = ("csr_matrix", "csc_matrix", "categorical")
-    return text if text in known or text.startswith("nullable-") else None
-
-
-def sparse_shape(group: h5py.Group) -> tuple[int, int] | None:
-    """Give the shape of a sparse matrix: of an attribute, or of a dataset of that name."""
-    shape = group.attrs.get("shape", group.attrs.get("h5sparse_shape"))
-    if shape is None and isinstance(found := group.get("shape"), h5py.Dataset):
-        shape = found[()]
-    if shape is None or np.shape(shape) != (2,):
-        return None
-    return int(shape[0]), int(shape[1])
-
-
-def text_of(value: Any) -> str:
-    """Give an attribute as text.
-
-    Examples:
-        >>> text_of(b"csr")
-        'csr'
-    """
-    return value.decode() if isinstance(value, bytes) else str(value)
 
 
 def _names(group: h5py.Group) -> list[str]:

@@ -1,0 +1,139 @@
+"""An HDF5 file: how it is asked for, opened by h5py, and what is the same for all its datasets.
+
+Idea: files are opened for reading alone, and whatever refuses that says so here. Invariant: no
+handle of this process keeps what it writes itself from the end of a file. No dataset is looked at.
+"""
+
+import os
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+import h5py
+
+from npdata.arrays.flag import flag
+from npdata.errors import FieldError, FileLockError, FormatError, TruncatedError
+from npdata.sources.file import FileIdentity, require_regular
+from npdata.sources.formats.foreign import foreign_file
+
+Locking = bool | str | None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Hdf5Options:
+    """How to open HDF5 files: as in `NumpyDataset.from_hdf5`."""
+
+    access: Literal["auto", "library", "direct"] = "auto"
+    allow_external: bool = False
+    missing: Literal["error", "fill"] = "error"
+    locking: Locking = None
+
+    def __post_init__(self) -> None:
+        """Refuse what is none of the choices."""
+        if self.access not in ("auto", "library", "direct"):
+            raise FieldError(
+                f"access={self.access!r} is none of 'auto', 'library' (h5py) and 'direct' (npdata)"
+            )
+        if self.missing not in ("error", "fill"):
+            raise FieldError(f"missing={self.missing!r} is none of 'error' and 'fill'")
+        if self.locking not in (None, True, False, "true", "false", "best-effort"):
+            raise FieldError(f"locking={self.locking!r} is none of True, False and 'best-effort'")
+        flag("allow_external", self.allow_external, FieldError)
+        if self.missing == "fill" and not self.allow_external:
+            raise FieldError(
+                'missing="fill" is for the sources of virtual datasets; they need '
+                "allow_external=True"
+            )
+
+
+AUTO = Hdf5Options()
+
+
+def require_file(path: str) -> str:
+    """Give the absolute path; raises for a missing, an empty and for no file."""
+    require_regular(path)
+    path = str(Path(path).absolute())
+    if FileIdentity.of(path).size == 0:
+        raise TruncatedError(f"{path} is empty (0 bytes)")
+    return path
+
+
+def open_file(path: str, locking: Locking, cache_bytes: int | None = None) -> h5py.File:
+    """Open an HDF5 file for reading.
+
+    HDF5 keeps `cache_bytes` of decoded chunks of each dataset; None is its default. Raises
+    `FileLockError` where a writer has it, or the system refuses the lock, `FormatError` where the
+    file is damaged or none of HDF5.
+    """
+    try:
+        file = h5py.File(path, "r", locking=locking, rdcc_nbytes=cache_bytes)
+        if file.mode == "r":
+            return file
+        # This process writes to it: to close a handle cuts off what HDF5 set aside at the end.
+        file.close()
+        return h5py.File(path, "r", locking=locking, rdcc_nbytes=cache_bytes)
+    except OSError as error:
+        if "unable to lock file" in str(error):
+            raise FileLockError(
+                f"{path} cannot be locked for reading (locking={locking!r}): {error}; close the "
+                f"program that writes to it. On a network file system that has no locks (NFS, "
+                f"Lustre) pass locking=False to from_hdf5"
+            ) from error
+        if "already open for write" in str(error):
+            raise FileLockError(
+                f"{path} is marked as open for writing, perhaps in SWMR mode: wait until the "
+                f"program that writes has closed it, since npdata reads files that do not change. "
+                f"If none is running, one ended without closing it: `h5clear -s {path}` takes the "
+                f"mark away"
+            ) from error
+        if "signature not found" in str(error) and (what := _other_kind(path)) is not None:
+            raise FormatError(f"{path} is {what}") from error
+        raise FormatError(f"{path} cannot be opened as HDF5: {error}") from error
+
+
+def _other_kind(path: str) -> str | None:
+    """Say what a file is that is no HDF5, and what to do."""
+    with Path(path).open("rb") as stream:
+        head = stream.read(6)
+    if head == b"\x93NUMPY":
+        return "a .npy of one array: NumpyDataset(path)"
+    what = foreign_file(path)
+    if what is None and head.startswith(b"PK"):
+        return "a .npz: NumpyDataset.from_npz(path, NAME)"
+    return what
+
+
+@dataclass(frozen=True, kw_only=True)
+class FileFacts:
+    """What is the same for all datasets of a file.
+
+    `holder` is the identity of the file that HDF5 itself holds open, where it can tell; `mode` is
+    "r+" where this process may write to it.
+    """
+
+    path: str
+    identity: FileIdentity
+    holder: FileIdentity | None
+    user_block: int
+    driver: str
+    mode: str
+    swmr: bool
+    hdf5_version: tuple[int, ...]
+
+    @classmethod
+    def of(cls, file: h5py.File) -> "FileFacts":
+        """Learn them of an open file."""
+        path = sys.intern(str(Path(file.filename).absolute()))  # the text that `File` has
+        driver = file.driver
+        held = os.fstat(file.id.get_vfd_handle()) if driver == "sec2" else None
+        return cls(
+            path=path,
+            identity=FileIdentity.of(path),
+            holder=None if held is None else FileIdentity.of_status(held),
+            user_block=file.userblock_size,
+            driver=driver,
+            mode=file.mode,
+            swmr=bool(file.swmr_mode),
+            hdf5_version=h5py.version.hdf5_version_tuple,
+        )
