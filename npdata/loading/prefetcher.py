@@ -14,6 +14,7 @@ import threading
 import weakref
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
+from math import inf
 from time import perf_counter
 from typing import Any, Generic, Self, TypeVar
 
@@ -80,7 +81,8 @@ class Prefetcher(Iterator[Result], Generic[Job, Result]):
         depth: how many jobs are being made or ready at most, at least 1.
         begin: called once in every thread, before any job.
         helps: whether the consumer, where it would wait, does jobs that no thread has begun.
-        alone: whether it does all of them while it comes back at once and they are short.
+        alone: whether it does all of them while it comes back at once and they are short. Threads
+            are then started when they are needed.
 
     Raises:
         ForkError: (a RuntimeError) on iterating in a process that was forked from the one that made
@@ -108,7 +110,7 @@ class Prefetcher(Iterator[Result], Generic[Job, Result]):
         self._function = function
         self._depth = depth
         self._helps, self._alone = helps, alone
-        self._given = self._took = 0.0
+        self._given, self._took = inf, 0.0
         """When the last result was given, and the seconds of the last few, of waiting or doing."""
         self._jobs: Iterator[Job] | None = iter(jobs)
         self.process = this_process.number
@@ -117,17 +119,17 @@ class Prefetcher(Iterator[Result], Generic[Job, Result]):
         """Of the jobs under way, in order; None once it was closed."""
         self._owner = _Owner()
         self._queue = _Queue(self._owner)
-        ready: queue.SimpleQueue[Outcome] = queue.SimpleQueue()
-        arguments = (function, self._queue, begin, ready)
+        self._ready: queue.SimpleQueue[Outcome] = queue.SimpleQueue()
+        arguments = (function, self._queue, begin, self._ready)
         self._threads = [
             threading.Thread(target=_serve, args=arguments, name="npdata", daemon=True)
             for _ in range(threads)
         ]
         # Also called when the interpreter exits, before the memory that threads read goes away.
         self._stop = weakref.finalize(self, _stop, self._queue, self._threads, self.process)
+        self._started = False
         try:
-            _start(self._threads, ready)
-            if threads:
+            if threads and not alone:
                 self._submit(self._slots, depth)
             else:
                 self._jobs = _begun(self._jobs)
@@ -184,7 +186,10 @@ class Prefetcher(Iterator[Result], Generic[Job, Result]):
             self._submit(slots, self._depth + 1)
         outcome = self._from_threads(slots) if slots else self._from_caller()
         self._given = perf_counter()
-        self._took += (self._given - asked - self._took) / 4
+        seconds = self._given - asked
+        self._took += (seconds - self._took) / 4
+        if alone and seconds >= LEAST_JOB and not slots:
+            self._submit(slots, self._depth)
         return outcome
 
     def _from_threads(self, slots: deque[_Slot]) -> Outcome:
@@ -215,7 +220,10 @@ class Prefetcher(Iterator[Result], Generic[Job, Result]):
         return True
 
     def _submit(self, slots: deque[_Slot], depth: int) -> None:
-        """Put in jobs until `depth` are under way."""
+        """Put in jobs until `depth` are under way, for threads that are started with the first."""
+        if not self._started:
+            _start(self._threads, self._ready)
+            self._started = True
         while self._jobs is not None and len(slots) < depth:
             slot: _Slot = queue.SimpleQueue()
             try:
@@ -266,8 +274,6 @@ def _serve(
 
 
 def _start(threads: list[threading.Thread], ready: "queue.SimpleQueue[Outcome]") -> None:
-    if not threads:
-        return
     # torch.set_num_threads is meant for the calling thread, but is also what threads that first
     # use torch later begin with: that is put back, for threads of the user.
     with _starting.get():

@@ -64,7 +64,7 @@ def test_results_come_in_order_whether_or_not_each_is_handed_over(
         assert list(results) == []
 
 
-def test_a_consumer_that_comes_back_at_once_hands_nothing_over(
+def test_a_consumer_that_comes_back_at_once_hands_nothing_over_and_starts_no_thread(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(prefetcher, "LEAST_LOOP", math.inf)
@@ -73,7 +73,20 @@ def test_a_consumer_that_comes_back_at_once_hands_nothing_over(
     with Prefetcher(
         lambda _: threading.get_ident(), range(20), threads=2, depth=4, alone=True
     ) as results:
-        assert list(results)[4:] == [here] * 16  # the first four were handed over before
+        assert [next(results) for _ in range(20)] == [here] * 20
+        assert ours() == []
+
+
+def test_after_a_first_job_that_takes_long_threads_have_the_next_ones(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(prefetcher, "LEAST_LOOP", math.inf)
+    monkeypatch.setattr(prefetcher, "LEAST_JOB", 0.0)  # any is long
+    jobs = iter(range(20))
+    with Prefetcher(lambda job: job, jobs, threads=2, depth=4, alone=True) as results:
+        assert next(results) == 0
+        assert len(ours()) == 2
+        assert next(jobs) == 5
 
 
 @pytest.mark.parametrize("helps", [False, True])
