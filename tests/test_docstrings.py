@@ -65,10 +65,17 @@ def test_errors_stand_in_a_section(name: str) -> None:
     assert not re.search(r"\bRaises (?!:)|\bRaises(?!:)", CALLABLES[name].__doc__)
 
 
-@pytest.mark.parametrize(
-    "name", [n for n, value in CALLABLES.items() if hasattr(value, "__wrapped__")]
-)
+CALLS = [name for name, value in CALLABLES.items() if hasattr(value, "__wrapped__")]
+"""What users call: an argument that is not there is named."""
+
+
+@pytest.mark.parametrize("name", CALLS)
 def test_many_arguments_stand_in_a_section(name: str) -> None:
     known = [each for each in inspect.signature(CALLABLES[name]).parameters if each != "self"]
     described = re.findall(r"^ +\**(\w+): ", CALLABLES[name].__doc__, re.MULTILINE)
     assert len(known) < 3 or set(known) <= set(described)
+
+
+@pytest.mark.parametrize("name", CALLS)
+def test_calls_have_an_example_or_say_where_it_is(name: str) -> None:
+    assert re.search(">>>|example is at", CALLABLES[name].__doc__, re.IGNORECASE)

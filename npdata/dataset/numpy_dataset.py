@@ -372,14 +372,14 @@ class NumpyDataset(FromFiles, Splits, WithStatistics, Dataset[Any]):
                 )
         named = self._form.names is not None
         how: dict[str, Any] = {"stride": stride, "borders": borders, "edge": edge, "mask": mask}
-        made = windowed(self._fields, length, **how, named=named)
+        fields, plan = windowed(self._fields, length, **how, named=named)
         form = SampleForm(
-            names=tuple(field.label for field in made.fields) if named else None,
+            names=tuple(field.label for field in fields) if named else None,
             bare=self._form.bare and not mask,
-            ragged=_ragged_forms(made.fields),
+            ragged=_ragged_forms(fields),
         )
-        plan = replace(made.plan, inner=self._windows)
-        return _holding(made.fields, form, self._transforms, self._owned, plan)
+        plan = replace(plan, inner=self._windows)
+        return _holding(tuple(fields), form, self._transforms, self._owned, plan)
 
     def __add__(self, other: Dataset[Any]) -> Any:
         """Lay two datasets end to end; batches stay one gather where both are of the same form.
@@ -430,6 +430,11 @@ class NumpyDataset(FromFiles, Splits, WithStatistics, Dataset[Any]):
         """Close files; tensors that were given out stay valid, further reads raise.
 
         A `Source` that was passed in stays open: whoever opened it closes it.
+
+        Examples:
+            >>> with npdata.NumpyDataset("x.npy") as ds:
+            ...     ds[0].shape
+            torch.Size([2, 3])
         """
         self._closed = True
         for source in self._owned:

@@ -9,7 +9,6 @@ import functools
 import operator
 import warnings
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any, TypeAlias
 
 import numpy as np
@@ -53,14 +52,6 @@ PIECE_BYTES = 1 << 22
 """So many bytes of a field that gives the borders are read at a time."""
 
 
-@dataclass(frozen=True, kw_only=True, eq=False)
-class Windowed:
-    """The fields of a dataset of windows, and the plan that they share."""
-
-    fields: tuple[Field, ...]
-    plan: Windows
-
-
 def windowed(
     fields: Sequence[Field],
     asked: Any,
@@ -70,8 +61,11 @@ def windowed(
     edge: Edge,
     mask: bool,
     named: bool,
-) -> Windowed:
-    """Make fields of windows; see `NumpyDataset.windows`. `named` fields get masks with a name."""
+) -> tuple[list[Field], Windows]:
+    """Make fields of windows, and the plan that they share; see `NumpyDataset.windows`.
+
+    `named` fields get masks with a name.
+    """
     if edge not in EDGES:
         raise FieldError(f"edge={edge!r}: expected one of {', '.join(map(repr, EDGES))}")
     if flag("mask", mask, FieldError) and edge == "drop":
@@ -98,7 +92,7 @@ def windowed(
     ]
     if mask:
         made += _masks(fields, offsets, plan, named)
-    return Windowed(fields=tuple(made), plan=plan)
+    return made, plan
 
 
 def _no_window_fits(

@@ -306,7 +306,15 @@ class Loader:
 
     @explained()
     def set_epoch(self, epoch: int) -> None:
-        """Make the next iteration this epoch; see `BlockBatchSampler.set_epoch`."""
+        """Make the next iteration this epoch; see `BlockBatchSampler.set_epoch`.
+
+        Examples:
+            >>> loader = npdata.Loader(npdata.NumpyDataset(np.arange(50)), 50, shuffle=True)
+            >>> first = next(iter(loader))
+            >>> loader.set_epoch(0)
+            >>> torch.equal(next(iter(loader)), first)
+            True
+        """
         refuse_a_second_division()
         outer = self._sampler if hasattr(self._sampler, "set_epoch") else self.sampler
         _method_of(outer, "set_epoch")(epoch)
@@ -352,7 +360,14 @@ class Loader:
 
     @explained()
     def stats(self) -> LoaderStats:
-        """Report what the iteration begun last did, and whether it waited for data; printable."""
+        """Report what the iteration begun last did, and whether it waited for data; printable.
+
+        Examples:
+            >>> loader = npdata.Loader(npdata.NumpyDataset(np.arange(5)), 2)
+            >>> batches = list(loader)
+            >>> loader.stats().batches, loader.stats().samples
+            (3, 5)
+        """
         stats = (Counter() if self._current is None else self._current.counter).stats()
         held = self._held
         return stats if held is None else replace(stats, resident_bytes=held.residence.nbytes)
@@ -373,7 +388,13 @@ class Loader:
 
     @explained()
     def close(self) -> None:
-        """End all iterations and their threads; the dataset stays open. Idempotent."""
+        """End all iterations and their threads; the dataset stays open. Idempotent.
+
+        Examples:
+            >>> with npdata.Loader(npdata.NumpyDataset(np.arange(5)), 2) as loader:
+            ...     [len(batch) for batch in loader]
+            [2, 2, 1]
+        """
         self._closed = True
         for iteration in self._iterations.all():
             iteration.cut_short()

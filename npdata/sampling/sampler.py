@@ -288,6 +288,13 @@ class BlockBatchSampler(FoundByLightning, BatchSampler):
         that counts its own epochs calls `set_epoch(0)` before its first one, and that keeps a state
         of a later epoch too. Any other epoch drops the state and begins at its start. Both issue a
         `StateWarning` (a UserWarning).
+
+        Examples:
+            >>> sampler = BlockBatchSampler(50, 50)
+            >>> first = next(iter(sampler))
+            >>> sampler.set_epoch(0)
+            >>> np.array_equal(next(iter(sampler)), first)
+            True
         """
         epoch = whole_number("epoch", epoch, least=0, below=1 << 64)
         cursor = self.cursor
@@ -323,6 +330,14 @@ class BlockBatchSampler(FoundByLightning, BatchSampler):
         inside a StatefulDataLoader, nothing is taken ahead.
 
         After the last batch of an epoch it is the state of the next epoch, at position 0.
+
+        Examples:
+            >>> sampler = BlockBatchSampler(5, 2, shuffle=False)
+            >>> batches = iter(sampler)
+            >>> taken = next(batches), next(batches)
+            >>> sampler.load_state_dict(sampler.state_dict(consumed=1))
+            >>> [batch.tolist() for batch in sampler]
+            [[2, 3], [4]]
         """
         place = self.cursor.place
         start = place.coming if place.run is None else place.run.start
@@ -341,6 +356,7 @@ class BlockBatchSampler(FoundByLightning, BatchSampler):
     def load_state_dict(self, state: Mapping[str, int]) -> None:
         """Let the next iteration go on after the samples that the state counts as consumed.
 
+        An example is at `state_dict`.
         A whole state of torchdata's StatefulDataLoader will do, of any number of workers. Whatever
         decides the order must agree; batch size, ranks, `uneven` and workers need not.
         The next iteration is what is left of the state's epoch, or, if that was at its end, the
