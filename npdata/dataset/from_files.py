@@ -19,7 +19,7 @@ from npdata.sources.formats.npz import npz_members, require_no_matrix
 from npdata.sources.hdf5 import Hdf5Options
 from npdata.sources.many_files.file_list import SEPARATOR
 from npdata.sources.many_files.find_files import Files, find_files
-from npdata.sources.open import open_files, open_source
+from npdata.sources.open import open_hdf5_files, open_source
 from npdata.suggestions import did_you_mean, each_word, explained
 
 Path_: TypeAlias = str | os.PathLike[str]
@@ -244,7 +244,7 @@ class FromFiles(metaclass=_Named):
         how = Hdf5Options(
             access=access, allow_external=allow_external, missing=missing, locking=locking
         )
-        opened = open_files(_hdf5_files(path), datasets or (*named.values(),), how, groups)
+        opened = open_hdf5_files(_hdf5_files(path), datasets or (*named.values(),), how, groups)
         fields = [dict(zip(named, opened, strict=True))] if named else opened
         return cls(*fields, **own)._owning_all()
 

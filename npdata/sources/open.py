@@ -155,7 +155,7 @@ def _cure(source: object) -> str:
     )
 
 
-def open_files(
+def open_hdf5_files(
     paths: Sequence[str],
     names: Sequence[str],
     options: Hdf5Options,
@@ -233,7 +233,8 @@ def _open_path(text: str) -> Source:
     if found.format == "npy":
         return npy.open_npy(found.path)
     if found.format == "npz":
-        return npz.open_npz(found.path, _named(found.member, found.path, npz.npz_members))
+        npz.require_name(found.path, found.member)
+        return npz.open_npz(found.path, found.member or "")
     if found.format == "hdf5":
         return open_names(found.path, [found.member or ""])[0]
     _refuse_foreign(found.path)
@@ -269,14 +270,3 @@ def _format_of(path: str) -> tuple[Format, bytes]:
                 return "hdf5", magic
             place = max(512, place * 2)
     return "raw", magic
-
-
-def _named(member: str | None, path: str, members: Any) -> str:
-    if member:
-        return member
-    names = members(path)
-    if not names:
-        raise MemberNotFoundError(f"{path} holds no array")
-    npz.require_no_matrix(path, names)
-    known = ", ".join(map(repr, names))
-    raise MemberNotFoundError(f"{path} holds named arrays: write {path}::NAME, with one of {known}")

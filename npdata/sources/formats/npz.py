@@ -9,7 +9,6 @@ member is not verified: that would read it all.
 
 import lzma
 import struct
-import threading
 import zipfile
 import zlib
 from collections.abc import Collection, Iterator
@@ -22,6 +21,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from npdata.arrays.gather import RowTable
+from npdata.arrays.per_process import ForkSafeLock
 from npdata.errors import FormatError, MemberNotFoundError, TruncatedError, UnsupportedSourceError
 from npdata.sources.base import Access, InPlaceSource, Source
 from npdata.sources.file import File, FileIdentity, require_regular
@@ -60,6 +60,18 @@ def require_no_matrix(path: str, names: Collection[str]) -> None:
             f"{path} is a sparse matrix of scipy: with m = scipy.sparse.load_npz({path!r}).tocsr() "
             "give npdata.csr(m.data, m.indices, m.indptr, m.shape)"
         )
+
+
+def require_name(path: str, member: str | None) -> None:
+    """Raise `MemberNotFoundError`, with the names of all arrays, where none is named."""
+    if member:
+        return
+    names = npz_members(path)
+    if not names:
+        raise MemberNotFoundError(f"{path} holds no array")
+    require_no_matrix(path, names)
+    known = ", ".join(map(repr, names))
+    raise MemberNotFoundError(f"{path} holds named arrays: write {path}::NAME, with one of {known}")
 
 
 def open_npz(path: str, member: str) -> Source:
@@ -136,7 +148,7 @@ class DecodedMember(InPlaceSource):
         )
         self._spec = (str(Path(path).absolute()), identity, name, where)
         self._table: RowTable | None = None
-        self._lock = threading.Lock()
+        self._lock = ForkSafeLock()
         with _opened(path) as archive, _member(archive, name, where) as stream:
             header = read_header(stream, where)
             if header.size + header.data_bytes > archive.getinfo(name).file_size:
@@ -148,7 +160,7 @@ class DecodedMember(InPlaceSource):
     def table(self) -> RowTable:
         """The decoded rows, writable memory of this process."""
         if self._table is None:
-            with self._lock:
+            with self._lock.get():
                 if self._table is None:
                     self._table = RowTable.of(self._decode())
         return self._table

@@ -18,6 +18,9 @@ from npdata.sources.hdf5.open import open_hdf5
 from npdata.sources.labels import LabelSource, shown_categories
 from npdata.sources.sparse import CsrSource
 
+PARTS = {"csr_matrix": SPARSE_PARTS, "categorical": ("codes", "categories")}
+"""The datasets of a group of each kind; "nullable-..." has values and where there are none."""
+
 
 def open_encoded(path: str, name: str, options: Hdf5Options) -> Source | None:
     """Open a group that stands for one array; None where it is none.
@@ -27,48 +30,57 @@ def open_encoded(path: str, name: str, options: Hdf5Options) -> Source | None:
     """
     path = require_file(path)
     with open_file(path, options.locking) as file:
+        group = _group(file, name, options)
+        kind = None if group is None else encoded_kind(group)
+        if group is None or kind is None:
+            return None
+        where = f"{path}::{group.name}"
+        parts = _parts(where, group, kind, options)
+        if kind == "csr_matrix":
+            shape = sparse_shape(group)
+            if shape is None:
+                raise FormatError(f"{where} is sparse and has no attribute shape of two numbers")
+            data, indices, indptr = (open_hdf5(path, part, options) for part in parts)
+            return CsrSource(data, indices, indptr, shape)
+        if kind == "categorical":
+            names = tuple(map(text_of, group["categories"][:]))
+            return _labels(open_hdf5(path, parts[0], options), names, where)
+        _require_all(where, group["mask"])
+        return open_hdf5(path, parts[0], options)
+
+
+def _labels(codes: Source, names: tuple[str, ...], where: str) -> LabelSource:
+    read = np.empty(codes.shape, codes.dtype)
+    codes.read_run(0, read)
+    codes.close()
+    reason = "codes of a categorical column, read at opening"
+    return LabelSource(read, names, where, reason, shown_categories(names))
+
+
+def _group(file: h5py.File, name: str, options: Hdf5Options) -> h5py.Group | None:
+    if not options.allow_external:
+        require_inside(file, name)
+    try:
+        group = file.get(name) if name else None
+    except (OSError, RuntimeError, ValueError):  # such as a circle of links: no group
+        return None
+    return group if isinstance(group, h5py.Group) else None
+
+
+def _parts(where: str, group: h5py.Group, kind: str, options: Hdf5Options) -> list[str]:
+    """Give the names of the datasets that a group of this kind needs, all of them there."""
+    if kind == "csc_matrix":
+        raise UnsupportedSourceError(
+            f"{where} is sparse and stored by columns (CSC), so that a row lies nowhere "
+            "together; write it by rows once: adata.X = adata.X.tocsr(), then write_h5ad"
+        )
+    needed = PARTS.get(kind, ("values", "mask"))
+    for part in needed:
+        if part not in group:
+            raise FormatError(f"{where} says that it is {kind!r} and has no {part!r}")
         if not options.allow_external:
-            require_inside(file, name)
-        try:
-            group = file.get(name) if name else None
-        except (OSError, RuntimeError, ValueError):  # such as a circle of links: no group
-            return None
-        if not isinstance(group, h5py.Group):
-            return None
-        kind, where = encoded_kind(group), f"{path}::{group.name}"
-        name = str(group.name)
-        if kind is None:
-            return None
-        if kind.startswith("csc"):
-            raise UnsupportedSourceError(
-                f"{where} is sparse and stored by columns (CSC), so that a row lies nowhere "
-                "together; write it by rows once: adata.X = adata.X.tocsr(), then write_h5ad"
-            )
-        needed = ("values", "mask") if kind.startswith("nullable") else ("codes", "categories")
-        if kind.startswith("csr"):
-            needed = SPARSE_PARTS  # type: ignore[assignment]
-        for part in needed:
-            if part not in group:
-                raise FormatError(f"{where} says that it is {kind!r} and has no {part!r}")
-            if not options.allow_external:
-                require_inside(file, f"{name}/{part}")
-        shape = sparse_shape(group) if kind.startswith("csr") else (0, 0)
-        if shape is None:
-            raise FormatError(f"{where} is sparse and has no attribute shape of two numbers")
-        names = tuple(map(text_of, group["categories"][:])) if kind == "categorical" else ()
-        if kind.startswith("nullable"):
-            _require_all(where, group["mask"])
-    if kind == "categorical":
-        codes = open_hdf5(path, f"{name}/codes", options)
-        read = np.empty(codes.shape, codes.dtype)
-        codes.read_run(0, read)
-        codes.close()
-        reason = "codes of a categorical column, read at opening"
-        return LabelSource(read, names, where, reason, shown_categories(names))
-    if kind.startswith("nullable"):
-        return open_hdf5(path, f"{name}/values", options)
-    data, indices, indptr = (open_hdf5(path, f"{name}/{part}", options) for part in needed)
-    return CsrSource(data, indices, indptr, shape)
+            require_inside(group.file, f"{group.name}/{part}")
+    return [f"{group.name}/{part}" for part in needed]
 
 
 def _require_all(where: str, mask: h5py.Dataset) -> None:

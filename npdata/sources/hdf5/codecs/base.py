@@ -6,6 +6,7 @@ call it; data that does not decode is a ValueError that says what is wrong with 
 """
 
 import importlib
+import struct
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, TypeAlias
@@ -38,10 +39,23 @@ def as_array(data: Any) -> NDArray[np.uint8]:
     return data if isinstance(data, np.ndarray) else np.frombuffer(data, np.uint8)
 
 
+def header_of(source: NDArray[np.uint8], form: struct.Struct, what: str) -> tuple[int, ...]:
+    """Give the numbers at the beginning of a stream; ValueError where it is too short."""
+    if len(source) < form.size:
+        raise ValueError(f"{what} of {len(source)} bytes is too short for its header")
+    return form.unpack(source[: form.size].data)
+
+
 def require_room(size: int, limit: int) -> None:
     """Raise ValueError where a stream declares more bytes than may come out."""
     if size > limit:
         raise ValueError(f"it declares {size} bytes, and at most {limit} can be right")
+
+
+def room(size: int, limit: int, into: NDArray[np.uint8] | None) -> NDArray[np.uint8]:
+    """Give memory for the bytes that a stream declares, `into` if it fits; as `require_room`."""
+    require_room(size, limit)
+    return into if into is not None and len(into) == size else np.empty(size, np.uint8)
 
 
 def optional(name: str, *needs: str) -> Any:

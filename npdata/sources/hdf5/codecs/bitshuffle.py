@@ -5,7 +5,6 @@ size), compression (0 none, 2 LZ4, 3 zstd). Blocks have a multiple of eight elem
 over at the end is as it was. The bits are put back in NumPy, eight by eight as 64-bit words.
 """
 
-import struct
 from collections.abc import Callable
 from typing import TypeAlias
 
@@ -13,10 +12,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from npdata.sources.hdf5.codecs import lz4, zstd
-from npdata.sources.hdf5.codecs.base import MISSING, Bytes, Decoder, as_array, require_room
+from npdata.sources.hdf5.codecs.base import (
+    MISSING,
+    Bytes,
+    Decoder,
+    as_array,
+    header_of,
+    require_room,
+)
 
-HEADER = struct.Struct(">QI")
-LENGTH = struct.Struct(">I")
 TARGET_BYTES = 8192
 MULTIPLE = 8
 Block: TypeAlias = Callable[[NDArray[np.uint8], NDArray[np.uint8]], None]
@@ -57,14 +61,12 @@ def decompress(
         return _plain(source, size, asked or default_block(size))
     if method not in BLOCKS:
         raise ValueError(f"bitshuffle has compression {method}; known are 0, 2 (LZ4), 3 (zstd)")
-    if len(source) < HEADER.size:
-        raise ValueError(f"bitshuffle data of {len(source)} bytes is too short for its header")
-    total, block_bytes = HEADER.unpack(source[: HEADER.size].data)
+    total, block_bytes = header_of(source, lz4.HEADER, "bitshuffle data")
     require_room(total, limit)
     block = block_bytes // size
     if block == 0 or block % MULTIPLE:
         raise ValueError(f"bitshuffle declares blocks of {block_bytes} bytes")
-    return _compressed(source[HEADER.size :], total, size, block, BLOCKS[method])
+    return _compressed(source[lz4.HEADER.size :], total, size, block, BLOCKS[method])
 
 
 def _blocks(elements: int, block: int) -> list[int]:
@@ -88,14 +90,10 @@ def _compressed(
     out = np.empty(total, np.uint8)
     place = done = 0
     for count in _blocks(total // size, block):
-        (length,) = LENGTH.unpack(source[place : place + 4].tobytes().ljust(4, b"\xff"))
-        stored = source[place + 4 : place + 4 + length]
-        if len(stored) < length:
-            raise ValueError("the bitshuffle data breaks off inside a block")
+        stored, place = lz4.stored_block(source, place, "bitshuffle")
         bits = np.empty(count * size, np.uint8)
         decompress_block(stored, bits)
         out[done : done + len(bits)] = unshuffle_bits(bits, size)
-        place += 4 + length
         done += len(bits)
     rest = source[place : place + total - done]
     if len(rest) != total - done:

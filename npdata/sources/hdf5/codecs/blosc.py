@@ -5,7 +5,15 @@ import struct
 import numpy as np
 from numpy.typing import NDArray
 
-from npdata.sources.hdf5.codecs.base import MISSING, Bytes, Decoder, as_array, blosc, require_room
+from npdata.sources.hdf5.codecs.base import (
+    MISSING,
+    Bytes,
+    Decoder,
+    as_array,
+    blosc,
+    header_of,
+    room,
+)
 
 HEADER = struct.Struct("<4BIII")
 
@@ -15,13 +23,10 @@ def decompress(
 ) -> NDArray[np.uint8]:
     """Give the content of a frame."""
     source = as_array(data)
-    if len(source) < HEADER.size:
-        raise ValueError(f"a blosc frame of {len(source)} bytes is too short for its header")
-    *_, size, _, stored = HEADER.unpack(source[: HEADER.size].data)
-    require_room(size, limit)
+    *_, size, _, stored = header_of(source, HEADER, "a blosc frame")
+    out = room(size, limit, into)
     if stored != len(source):
         raise ValueError(f"the blosc frame declares {stored} bytes and has {len(source)}")
-    out = into if into is not None and len(into) == size else np.empty(size, np.uint8)
     try:
         blosc.decompress(source, out)
     except (RuntimeError, ValueError) as error:

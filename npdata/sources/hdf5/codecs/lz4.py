@@ -1,11 +1,12 @@
 """LZ4 as the HDF5 filter stores it: a header of 12 bytes, then blocks with their lengths."""
 
 import struct
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from npdata.sources.hdf5.codecs.base import MISSING, Bytes, Decoder, as_array, lz4, require_room
+from npdata.sources.hdf5.codecs.base import MISSING, Bytes, Decoder, as_array, header_of, lz4, room
 
 HEADER = struct.Struct(">QI")
 LENGTH = struct.Struct(">I")
@@ -21,31 +22,32 @@ def block(data: NDArray[np.uint8], out: NDArray[np.uint8]) -> None:
         raise ValueError(f"the LZ4 block is damaged: {error}") from None
 
 
+def stored_block(source: NDArray[np.uint8], place: int, what: str) -> tuple[Any, int]:
+    """Give the block that begins at `place` with its length, and where it ends."""
+    (length,) = LENGTH.unpack(source[place : place + LENGTH.size].tobytes().ljust(4, b"\xff"))
+    end = place + LENGTH.size + length
+    if end > len(source):
+        raise ValueError(f"the {what} data breaks off inside a block")
+    return source[place + LENGTH.size : end], end
+
+
 def decompress(
     data: Bytes, values: tuple[int, ...], limit: int, into: NDArray[np.uint8] | None
 ) -> NDArray[np.uint8]:
     """Give the content of all blocks; one as long as its content is stored as it is."""
     source = as_array(data)
-    if len(source) < HEADER.size:
-        raise ValueError(f"LZ4 data of {len(source)} bytes is too short for its header")
-    size, block_size = HEADER.unpack(source[: HEADER.size].data)
-    require_room(size, limit)
+    size, block_size = header_of(source, HEADER, "LZ4 data")
+    out = room(size, limit, into)
     if block_size == 0 and size:
         raise ValueError("the LZ4 header declares blocks of 0 bytes")
-    out = into if into is not None and len(into) == size else np.empty(size, np.uint8)
     place, done = HEADER.size, 0
     while done < size:
         content = min(block_size, size - done)
-        (length,) = LENGTH.unpack(source[place : place + LENGTH.size].tobytes().ljust(4, b"\xff"))
-        place += LENGTH.size
-        stored = source[place : place + length]
-        if len(stored) < length:
-            raise ValueError("the LZ4 data breaks off inside a block")
-        if length == content:
+        stored, place = stored_block(source, place, "LZ4")
+        if len(stored) == content:
             out[done : done + content] = stored
         else:
             block(stored, out[done : done + content])
-        place += length
         done += content
     return out
 

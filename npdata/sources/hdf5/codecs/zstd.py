@@ -3,7 +3,7 @@
 import numpy as np
 from numpy.typing import NDArray
 
-from npdata.sources.hdf5.codecs.base import MISSING, Bytes, Decoder, as_array, require_room, zstd
+from npdata.sources.hdf5.codecs.base import MISSING, Bytes, Decoder, as_array, room, zstd
 
 MAGIC = b"\x28\xb5\x2f\xfd"
 
@@ -41,9 +41,7 @@ def decompress(
 ) -> NDArray[np.uint8]:
     """Give the content of a frame."""
     source = as_array(data)
-    size = content_size(source[:18].tobytes())
-    require_room(size, limit)
-    out = into if into is not None and len(into) == size else np.empty(size, np.uint8)
+    out = room(content_size(source[:18].tobytes()), limit, into)
     block(source, out)
     return out
 
