@@ -109,6 +109,19 @@ class TestFiles:
         train, test = NumpyDataset(fine, x).split(0.5, by="file")
         assert not set(owner[train]) & set(owner[test])
 
+    def test_a_file_of_spans_is_one_by_any_of_its_names(
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.chdir(tmp_path)
+        np.save("x.npy", np.arange(5))
+        names = "x.npy", tmp_path / "x.npy"
+        parts = [NumpyDataset(npdata.ragged(name, lengths=[2, 3])) for name in names]
+        other = NumpyDataset(npdata.ragged([7, 8], lengths=[1, 1]))
+        with pytest.raises(FieldError, match="there is one file"):
+            sum(parts).split(0.5, by="file")
+        with pytest.raises(FieldError, match=f"'{tmp_path}/x.npy' do not follow"):
+            sum([parts[0], other, parts[1]]).split(0.5, by="file")
+
     def test_windows_across_files_and_files_out_of_order_are_refused(self, tmp_path: Path) -> None:
         _three_files_of_groups(tmp_path)
         ds = NumpyDataset.from_hdf5(f"{tmp_path}/*.h5", "*/x")

@@ -94,7 +94,8 @@ class EndToEnd(CompositeSource):
         part = self.own[owner]
         if part.access.kind == "memory":
             return owner
-        return os.path.abspath(part.where.partition(SEPARATOR)[0])  # noqa: PTH100
+        where = part.bases[0].where  # "spans of" it is what the part itself says
+        return os.path.abspath(where.partition(SEPARATOR)[0])  # noqa: PTH100
 
     @property
     def blocks(self) -> Blocks:
