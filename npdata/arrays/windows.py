@@ -93,6 +93,23 @@ class Windows:
         inner_span, inner_step = self.inner.footprint
         return (span - 1) * inner_step + inner_span, step * inner_step
 
+    @property
+    def apart(self) -> Ints:
+        """The `starts` of recordings that share no row of the data with those before them.
+
+        Those of windows of windows may, though they share no window.
+
+        Examples:
+            >>> inner = Windows.of(Recordings.of_borders([5], 8), (0, 1), stride=1, edge="drop")
+            >>> plan = Windows.of(Recordings.of_borders([2, 4], 6), (0,), stride=1, edge="drop")
+            >>> plan.starts.tolist(), replace(plan, inner=inner).apart.tolist()
+            ([0, 2, 4, 6], [0, 4, 6])
+        """
+        inner = self.inner
+        if inner is None or inner.footprint[0] <= inner.footprint[1]:
+            return self.starts
+        return self.starts[np.isin(self.recordings.edges, inner.apart)]
+
     def alike(self, other: "Windows") -> bool:
         """Whether windows of both name the same rows around their anchors."""
         same = (self.offsets, self.stride, self.edge, self.footprint)
@@ -102,8 +119,10 @@ class Windows:
         """Give these windows and, behind the rows of all of them, those of a plan that is alike."""
         mine, rows = self.recordings, self.recordings.edges[-1]
         edges = np.append(mine.edges, other.recordings.edges[1:] + rows)
+        inner = self.inner
         return replace(
             self,
+            inner=inner if inner is None or other.inner is None else inner.then(other.inner),
             recordings=Recordings(edges=edges, origin=mine.origin),
             starts=np.append(self.starts, other.starts[1:] + self.starts[-1]),
             shifts=np.append(self.shifts, other.shifts + rows - self.starts[-1] * self.stride),

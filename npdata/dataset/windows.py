@@ -113,7 +113,7 @@ def _no_window_fits(
 
 def require_apart(windows: Windows | None) -> None:
     """Raise `FieldError` where windows share rows, which a split at random would leak."""
-    if windows is None or np.diff(windows.starts).max(initial=0) < 2:
+    if windows is None or np.diff(windows.apart).max(initial=0) < 2:
         return
     span, step = windows.footprint
     if span <= step:
@@ -135,7 +135,7 @@ def recordings_of(fields: Sequence[Field], windows: Windows | None) -> NDArray[n
     Raises `FieldError` where no recordings are known.
     """
     if windows is not None:
-        return windows.starts
+        return windows.apart
     known = _parts(fields, Recordings.one(len(fields[0])))
     if known is None:
         raise FieldError(

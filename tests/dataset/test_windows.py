@@ -324,6 +324,25 @@ def test_windows_of_windows_and_sums_of_windows_share_rows_too() -> None:
     assert [part.tolist() for part in parts] == [[*range(94)], [*range(94, 188)]]
 
 
+@given(st.integers(1, 4), st.integers(1, 4), st.lists(st.integers(0, 20)), st.integers(0, 3))
+def test_no_row_is_in_two_recordings_of_windows_of_windows(
+    length: int, stride: int, borders: list[int], seed: int
+) -> None:
+    """Borders that lie between two windows which share rows divide nothing."""
+    inner = NumpyDataset(np.arange(20)).windows(length, stride=stride, borders=[8])
+    inner += inner
+    edges = sorted(min(border, len(inner)) for border in borders)
+    windows = inner.windows(1, borders=[0, *edges, len(inner)])
+    rows = windows[:].numpy().reshape(len(windows), -1)
+    rows[len(rows) // 2 :] += 20  # those of the second are others
+    for by in ("recording", None):
+        try:
+            one, other = windows.split(0.5, by=by, seed=seed)
+        except FieldError:
+            continue
+        assert not np.isin(rows[one], rows[other]).any()
+
+
 def test_windows_of_other_rows_are_joined_by_torch() -> None:
     ds = NumpyDataset(np.arange(ROWS))
     for other in (ds.windows((-1, 0)), ds.windows(2, stride=2), NumpyDataset(np.ones((3, 2), int))):
