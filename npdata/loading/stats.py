@@ -9,7 +9,7 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, fields
 from operator import length_hint
-from typing import Any
+from typing import Any, NamedTuple
 
 from npdata.dataset.html_table import table
 
@@ -94,6 +94,22 @@ def _shown(value: object) -> str:
     return f"{value:,}" if isinstance(value, int) else str(value)
 
 
+class _Run(NamedTuple):
+    """Batches that arrived together: the samples of each, the bytes of all.
+
+    `before` has the batches, samples and bytes before them; `left` something for each of them that
+    the loop has not received yet.
+    """
+
+    before: tuple[int, int, int]
+    sizes: Sequence[int]
+    nbytes: int
+    left: Iterator[Any]
+
+
+_NOTHING = _Run((0, 0, 0), (), 0, iter(()))
+
+
 @dataclass(kw_only=True)
 class Counter:
     """The counts of an iteration under way; `chunks` gives those of the sources, ever rising.
@@ -107,15 +123,8 @@ class Counter:
     _used: float = 0.0
     _since: float = 0.0
     _until: float | None = None
-    _at: tuple[tuple[int, int, int], Sequence[int], int, Iterator[Any]] = (
-        (0, 0, 0),
-        (),
-        0,
-        iter(()),
-    )
-    """Batches, samples and bytes before the run that arrived last; the samples of each batch of it,
-    the bytes of all; something for each that the loop has not received yet. Replaced whole: no
-    interrupt leaves half of it."""
+    _last: _Run = _NOTHING
+    """What arrived last. Replaced whole: no interrupt leaves half of it."""
 
     def __post_init__(self) -> None:
         """Note where the counts of the sources begin."""
@@ -131,26 +140,26 @@ class Counter:
 
         It has received all before; `left` has a length hint, of those that it has not received yet.
         """
-        (batches, samples, before), whole, whole_bytes, _ = self._at
+        (batches, samples, before), whole, whole_bytes, _ = self._last
         if whole:
             self._used += asked - self._since
         self._since = time.perf_counter()
         self._waited += self._since - asked
         received = batches + len(whole), samples + sum(whole), before + whole_bytes
-        self._at = received, sizes, nbytes, left
+        self._last = _Run(received, sizes, nbytes, left)
 
     def stop(self) -> None:
         """Note that the loop gets no more; idempotent."""
         if self._until is None:
             self._until = time.perf_counter()
-            self._used += self._until - self._since if self._at[1] else 0.0
-        self._at = self._received(), (), 0, iter(())
+            self._used += self._until - self._since if self._last.sizes else 0.0
+        self._last = _NOTHING._replace(before=self._received())
 
     def stats(self) -> LoaderStats:
         """Give the counts as they are now."""
         decoded, reused = self.chunks()
         batches, samples, nbytes = self._received()
-        using = time.perf_counter() - self._since if self._at[1] else 0.0
+        using = time.perf_counter() - self._since if self._last.sizes else 0.0
         return LoaderStats(
             batches=batches,
             samples=samples,
@@ -163,7 +172,7 @@ class Counter:
 
     def _received(self) -> tuple[int, int, int]:
         """Give the batches, samples and bytes that the loop has received."""
-        (batches, samples, before), sizes, nbytes, left = self._at
+        (batches, samples, before), sizes, nbytes, left = self._last
         given = sizes[: len(sizes) - length_hint(left)]
         nbytes = nbytes * sum(given) // max(1, sum(sizes))
         return batches + len(given), samples + sum(given), before + nbytes

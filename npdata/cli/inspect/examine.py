@@ -17,6 +17,7 @@ import numpy as np
 
 from npdata.cli.arguments import undescribed
 from npdata.cli.console import UsageError
+from npdata.cli.convert.formats import RAW
 from npdata.cli.inspect.advice import advise
 from npdata.cli.inspect.report import Chunks, Cost, DatasetReport, FileReport, Sample, Stored
 from npdata.cli.signals import interrupts_wait
@@ -39,7 +40,6 @@ from npdata.sources.many_files.find_files import SUFFIXES
 from npdata.sources.memory import MemorySource
 from npdata.sources.open import identify, open_source
 
-RAW_SUFFIXES = (".bin", ".raw", ".dat")
 ALIGNMENT = 64
 """Rows begin as well aligned as others that begin so many bytes further."""
 
@@ -67,7 +67,7 @@ def files_of(text: str, raw: RawFormat | None) -> list[str]:
     if Path(path).is_dir():
         if foreign_file(path) is not None:
             raise UsageError(f"{path}: {undescribed(path)}")
-        suffixes = SUFFIXES if raw is None else RAW_SUFFIXES
+        suffixes = SUFFIXES if raw is None else RAW.suffixes
         files = sorted(p for p in Path(path).rglob("*") if p.suffix.lower() in suffixes)
         names = [str(file) for file in files if file.is_file()]
         if not names:
