@@ -19,7 +19,7 @@ import npdata
 from benchmarks.harness import Bench, UnavailableError
 from benchmarks.page_cache import drop, warm
 from benchmarks.report import Cell, Column, Measured, Ratio, Section, Table, measured
-from npdata.arrays.per_process import cores
+from npdata.runtime.machine import cores
 
 MIB = 1 << 20
 CASES: dict[str, tuple[int, ...]] = {

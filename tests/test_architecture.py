@@ -17,7 +17,7 @@ ROOT = Path(__file__).parent.parent
 PACKAGE = Path(npdata.__file__).parent
 PAGE = (ROOT / "docs" / "architecture.md").read_text()
 WALKS = re.findall(r"(?:^\d+\. .+\n(?: .+\n)*)+", PAGE, re.MULTILINE)
-FOLDERS = ("cli", "loading", "dataset", "sampling", "sources", "arrays")
+FOLDERS = ("cli", "loading", "dataset", "sampling", "sources", "arrays", "runtime")
 
 
 def named(text: str) -> list[str]:

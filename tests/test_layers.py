@@ -26,21 +26,23 @@ TORCH_FREE = (
     "cli.inspect",
     "cli.main",
     "dataset.arguments",
+    "runtime",
     "sampling.order",
     "sampling.quality",
     "sampling.row_numbers",
     "sources",
 )
-"""Below these torch is imported by `arrays.lazy_torch`, when something of it is first used."""
+"""Below these torch is imported by `runtime.lazy_torch`, when something of it is first used."""
 ALLOWED = {
     "errors": (),
     "suggestions": (),
-    "arrays": (),
-    "sources": ("arrays",),
-    "sampling": ("arrays",),
-    "dataset": ("arrays", "sources", "sampling"),
-    "loading": ("arrays", "sources", "sampling", "dataset"),
-    "cli": ("arrays", "sources", "sampling", "dataset", "loading"),
+    "runtime": (),
+    "arrays": ("runtime",),
+    "sources": ("runtime", "arrays"),
+    "sampling": ("runtime", "arrays"),
+    "dataset": ("runtime", "arrays", "sources", "sampling"),
+    "loading": ("runtime", "arrays", "sources", "sampling", "dataset"),
+    "cli": ("runtime", "arrays", "sources", "sampling", "dataset", "loading"),
     "__main__": ("cli",),
 }
 """What each folder of the package may import, besides itself and what all may."""

@@ -14,8 +14,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from npdata.arrays.dtypes import DType, DTypeRule, dtype_rule
-from npdata.arrays.lazy_torch import torch
 from npdata.errors import ConversionError
+from npdata.runtime.lazy_torch import torch
 from npdata.suggestions import explained
 
 Tensors: TypeAlias = "torch.Tensor | dict[str, Tensors]"

@@ -12,7 +12,7 @@ from typing import Any, TypeAlias
 
 import numpy as np
 
-from npdata.arrays.lazy_torch import torch
+from npdata.runtime.lazy_torch import torch
 
 DType: TypeAlias = np.dtype[Any]
 

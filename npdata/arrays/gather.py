@@ -20,8 +20,8 @@ from numpy.lib.array_utils import byte_bounds
 from numpy.typing import NDArray
 
 from npdata.arrays.dtypes import NATIVE, torch_dtype
-from npdata.arrays.lazy_torch import torch
-from npdata.arrays.per_process import this_process
+from npdata.runtime.lazy_torch import torch
+from npdata.runtime.per_process import this_process
 
 if TYPE_CHECKING:
     from torch import Tensor

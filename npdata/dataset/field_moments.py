@@ -18,7 +18,6 @@ import torch
 from numpy.typing import NDArray
 
 from npdata.arrays.dtypes import DType
-from npdata.arrays.per_process import cores
 from npdata.dataset.batch_memory import plain_memory
 from npdata.dataset.field import Field
 from npdata.dataset.moments import BLOCK, Memory, Moments, moments_of, moments_of_complex
@@ -27,6 +26,7 @@ from npdata.dataset.ragged_field import RaggedField
 from npdata.dataset.rows_field import RowsField
 from npdata.dataset.sparse_field import SparseField
 from npdata.errors import FieldError
+from npdata.runtime.machine import cores
 
 PIECE_BYTES = 32 << 20
 """So many bytes are summed up at a time where they lie; 8 MiB take a fifth more processor time."""

@@ -17,8 +17,6 @@ from operator import length_hint
 from time import perf_counter
 from typing import Any
 
-from npdata.arrays.living import Living
-from npdata.arrays.per_process import this_process
 from npdata.dataset.progress import Bar
 from npdata.errors import ClosedError, LoaderError
 from npdata.loading.accelerate import Reading
@@ -27,6 +25,8 @@ from npdata.loading.pipeline import Pipeline
 from npdata.loading.prefetcher import Prefetcher
 from npdata.loading.readahead import Job
 from npdata.loading.stats import Counter
+from npdata.runtime.living import Living
+from npdata.runtime.per_process import this_process
 from npdata.sampling.iteration import RunBatches
 from npdata.sources.base import Source
 

@@ -17,8 +17,6 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from npdata.arrays.free_memory import free_bytes
-from npdata.arrays.per_process import cores
 from npdata.dataset.batch_memory import pinned_memory, pins_memory, plain_memory
 from npdata.dataset.device_field import DeviceField, words_of
 from npdata.dataset.field import Field
@@ -35,6 +33,7 @@ from npdata.loading.residence import (
 )
 from npdata.loading.schedule import MOST_THREADS, Auto
 from npdata.loading.wrapped_datasets import parts_of, rebuilt
+from npdata.runtime.machine import cores, free_bytes
 from npdata.sources.base import Source
 from npdata.sources.derived.subset import SubsetSource
 from npdata.sources.memory import MemorySource

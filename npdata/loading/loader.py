@@ -19,7 +19,6 @@ from numpy.typing import ArrayLike
 from torch.utils.data import IterableDataset, get_worker_info
 
 from npdata.arrays.flag import flag
-from npdata.arrays.living import Living
 from npdata.dataset.collate import collate
 from npdata.dataset.html_table import table
 from npdata.dataset.progress import require_bar
@@ -47,6 +46,7 @@ from npdata.loading.schedule import Auto, Options, Schedule
 from npdata.loading.stats import Counter, LoaderStats
 from npdata.loading.to_device import accelerator_of
 from npdata.loading.wrapped_datasets import datasets_within
+from npdata.runtime.living import Living
 from npdata.sampling.iteration import RunBatches
 from npdata.sampling.order.epoch_order import Shuffle
 from npdata.sampling.order.ranks import Uneven

@@ -14,7 +14,6 @@ from typing import Any, Self
 
 import torch
 
-from npdata.arrays.per_process import cores
 from npdata.dataset.batch_memory import Allocate, pinned_memory, pins_memory, plain_memory
 from npdata.loading.batch_task import BatchTask, Made
 from npdata.loading.buffer_pool import REUSE_BYTES, BufferPool
@@ -25,6 +24,7 @@ from npdata.loading.schedule import Data, Machine, Options, Schedule, decide_sch
 from npdata.loading.small_batches import Gathered, RunTask, gathered_row_bytes, runs_of
 from npdata.loading.to_device import Sender
 from npdata.loading.wrapped_datasets import datasets_within, is_direct, parts_of
+from npdata.runtime.machine import cores
 from npdata.sampling.iteration import RunBatches
 from npdata.sampling.sampler import BlockBatchSampler
 from npdata.sources.many_files.file_reader import LARGE_BYTES

@@ -21,8 +21,8 @@ from typing import Any, Generic, Self, TypeVar
 import torch
 
 from npdata.arrays.gather import without_threads
-from npdata.arrays.per_process import ForkSafeLock, this_process
 from npdata.errors import ForkError
+from npdata.runtime.per_process import ForkSafeLock, this_process
 
 Job = TypeVar("Job")
 Result = TypeVar("Result")

@@ -19,8 +19,8 @@ from npdata.arrays.blocks import Blocks
 from npdata.arrays.convert import ArrayLayout
 from npdata.arrays.dtypes import DType
 from npdata.arrays.gather import RowTable
-from npdata.arrays.lazy_torch import torch
 from npdata.arrays.runs import cut, rows_of_runs
+from npdata.runtime.lazy_torch import torch
 from npdata.sources.cache.cache import Cache
 from npdata.sources.packed.packing import NOT_PACKED, Packing, Packings
 

@@ -15,8 +15,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from npdata.arrays.dtypes import CLASS_NUMBERS
-from npdata.arrays.lazy_torch import torch
 from npdata.errors import UnsupportedSourceError, require
+from npdata.runtime.lazy_torch import torch
 
 
 class Held(NamedTuple):

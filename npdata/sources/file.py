@@ -22,8 +22,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from npdata.arrays.gather import address_of
-from npdata.arrays.per_process import ForkSafeLock
 from npdata.errors import ChangedFileError, ClosedError, FormatError
+from npdata.runtime.per_process import ForkSafeLock
 from npdata.sources.file_map import mapped, page_out
 
 

@@ -9,7 +9,7 @@ from kinds import misaligned
 
 from npdata.arrays import gather
 from npdata.arrays.gather import ByteRows, RowTable, copy_values, without_threads
-from npdata.arrays.per_process import this_process
+from npdata.runtime.per_process import this_process
 
 BASE = np.arange(7 * 4 * 3).reshape(7, 4, 3)
 ARRAYS = {

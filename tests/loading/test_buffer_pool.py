@@ -9,8 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from npdata import Loader, NumpyDataset
-from npdata.arrays.per_process import releases_at_once
 from npdata.loading.buffer_pool import REUSE_BYTES, BufferPool
+from npdata.runtime.machine import releases_at_once
 
 ROW = 1 << 16
 LARGE = (REUSE_BYTES // ROW, ROW)

@@ -22,7 +22,6 @@ from torch.utils.data import ConcatDataset, StackDataset, Subset, TensorDataset
 
 import npdata
 from npdata import BlockBatchSampler, Loader, NumpyDataset
-from npdata.arrays.free_memory import free_of_machine
 from npdata.errors import ChangedFileError, DoesNotFitError, LoaderError, RowIndexError
 from npdata.loading.finish_on_device import sent_plain
 from npdata.loading.load_resident import ToLoad, load
@@ -30,6 +29,7 @@ from npdata.loading.pipeline import Pipeline
 from npdata.loading.residence import decide_residence, held_fields
 from npdata.loading.schedule import Options
 from npdata.loading.to_device import Sender, buffers_of
+from npdata.runtime.machine import free_of_machine
 from npdata.sources.derived.subset import Places
 
 BOUNDARIES = int(os.environ.get("NPDATA_TEST_BOUNDARIES", "12"))
@@ -457,47 +457,6 @@ class TestRefusals:
         assert "rows are streamed" in str(streamed.describe())
         few = Loader(ds, 64, indices=np.arange(100), resident=True)
         assert len(list(few)) == 2
-
-
-class TestFreeMemory:
-    def write(self, root: Path, files: dict[str, str]) -> Path:
-        for name, text in files.items():
-            (root / name).parent.mkdir(parents=True, exist_ok=True)
-            (root / name).write_text(text)
-        return root
-
-    def test_is_what_the_system_has_available(self, tmp_path: Path) -> None:
-        root = self.write(tmp_path, {"proc/meminfo": "MemFree: 1 kB\nMemAvailable:  100 kB\n"})
-        assert free_of_machine(root) == 102400
-
-    def test_is_what_the_tightest_group_has_left(self, tmp_path: Path) -> None:
-        group = "sys/fs/cgroup/a"
-        files = {
-            "proc/meminfo": "MemAvailable:  100 kB\n",
-            "proc/self/cgroup": "0::/a/b\n",
-            f"{group}/b/memory.max": "max\n",
-            f"{group}/b/memory.current": "5\n",
-            f"{group}/memory.max": "9000\n",
-            f"{group}/memory.current": "5000\n",
-            f"{group}/memory.stat": "anon 7\ninactive_file 700\n",
-        }
-        assert free_of_machine(self.write(tmp_path, files)) == 4700
-        files[f"{group}/memory.current"] = "9999"
-        assert free_of_machine(self.write(tmp_path, files)) == 0
-
-    def test_is_what_groups_of_version_1_have_left(self, tmp_path: Path) -> None:
-        group = "sys/fs/cgroup/memory"
-        files = {
-            "proc/meminfo": "MemAvailable:  100 kB\n",
-            "proc/self/cgroup": "5:cpu:/\n4:memory:/gone\n0::/\n",
-            f"{group}/memory.limit_in_bytes": "6000\n",
-            f"{group}/memory.usage_in_bytes": "5000\n",
-            f"{group}/memory.stat": "total_inactive_file 1\n",
-        }
-        assert free_of_machine(self.write(tmp_path, files)) == 1001
-
-    def test_of_this_machine_is_no_more_than_it_has(self) -> None:
-        assert 0 < free_of_machine() <= os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
 
 
 class Interrupted(npdata.Source):

@@ -16,13 +16,12 @@ from typing import Any, TypeAlias
 import h5py
 import numpy as np
 
-from npdata.arrays.free_memory import free_of_machine
-from npdata.arrays.per_process import cores
 from npdata.cli.bench.report import Conditions
 from npdata.cli.console import UsageError, bytes_text
 from npdata.cli.inspect.examine import examine
 from npdata.dataset.numpy_dataset import NumpyDataset
 from npdata.errors import FieldError, FormatError, SourceError
+from npdata.runtime.machine import cores, free_of_machine
 from npdata.sources.base import Source
 from npdata.sources.hdf5.plugins import filters_missing
 from npdata.sources.many_files.file_list import split_member

@@ -15,8 +15,6 @@ from contextlib import ExitStack, closing, contextmanager
 from dataclasses import replace
 from pathlib import Path
 
-from npdata.arrays.free_memory import used_by_process
-from npdata.arrays.per_process import cores
 from npdata.cli.arguments import add_raw_arguments, byte_size, raw_format, typed
 from npdata.cli.console import (
     SUCCESS,
@@ -32,6 +30,7 @@ from npdata.cli.convert.hdf5 import FASTEST, HDF5, chunk_shape, parse_chunks
 from npdata.cli.convert.inputs import Inputs, open_inputs
 from npdata.cli.convert.transfer import MEMORY, pace, verify_array, write_array
 from npdata.cli.output_file import new_output, target_of
+from npdata.runtime.machine import cores, used_by_process
 from npdata.sources.hdf5.chunks.budget import BUDGET_VARIABLE, asked_budget
 
 FORMATS = (NPY, NPZ, HDF5, RAW)

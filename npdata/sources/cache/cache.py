@@ -18,9 +18,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeAlias
 
-from npdata.arrays.free_memory import free_of_machine
-from npdata.arrays.living import Living
 from npdata.errors import FieldError
+from npdata.runtime.living import Living
+from npdata.runtime.machine import free_of_machine
 from npdata.sources.cache.entry import OPENING, Entry, Plan, is_laid_out, lay_out
 from npdata.sources.cache.folder import Folder
 from npdata.sources.file import FileIdentity

@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from npdata.arrays.blocks import BLOCK_BYTES, Blocks
-from npdata.arrays.per_process import ForkSafeLock
+from npdata.runtime.per_process import ForkSafeLock
 from npdata.sources.base import Source
 from npdata.sources.concatenated.edges import Edges
 from npdata.sources.derived.base import CompositeSource

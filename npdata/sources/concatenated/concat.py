@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from npdata.arrays.gather import address_of
-from npdata.arrays.lazy_torch import torch
+from npdata.runtime.lazy_torch import torch
 from npdata.sources.base import Access, Source
 from npdata.sources.cache.cache import Cache, with_cache
 from npdata.sources.concatenated.base import EndToEnd

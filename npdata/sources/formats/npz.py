@@ -21,8 +21,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from npdata.arrays.gather import RowTable
-from npdata.arrays.per_process import ForkSafeLock
 from npdata.errors import FormatError, MemberNotFoundError, TruncatedError, UnsupportedSourceError
+from npdata.runtime.per_process import ForkSafeLock
 from npdata.sources.base import Access, InPlaceSource, Source
 from npdata.sources.file import File, FileIdentity, require_regular
 from npdata.sources.formats.foreign import foreign_zip

@@ -19,8 +19,8 @@ from numpy.typing import NDArray
 
 from npdata.arrays.blocks import BLOCK_BYTES, Blocks
 from npdata.arrays.gather import ByteRows, copy_spans
-from npdata.arrays.per_process import ForkSafeLock
 from npdata.errors import FieldError, SourceError
+from npdata.runtime.per_process import ForkSafeLock
 from npdata.sources.base import Access, Source
 from npdata.sources.concatenated.edges import NO_ONE_FIELD, Edges
 from npdata.sources.concatenated.runs import read_runs

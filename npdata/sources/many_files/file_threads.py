@@ -12,7 +12,8 @@ from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import TypeVar
 
-from npdata.arrays.per_process import PerProcess, cores
+from npdata.runtime.machine import cores
+from npdata.runtime.per_process import PerProcess
 
 T = TypeVar("T")
 

@@ -20,8 +20,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from npdata.arrays.gather import ByteRows, address_of
-from npdata.arrays.per_process import PerProcess
 from npdata.errors import ChangedFileError, ClosedError
+from npdata.runtime.per_process import PerProcess
 from npdata.sources.file_map import mapped
 from npdata.sources.many_files.file_table import FileTable, gone, opened
 from npdata.sources.many_files.joint_map import JointMap

@@ -16,8 +16,8 @@ from numpy.typing import NDArray
 
 from npdata.arrays.dtypes import DType
 from npdata.arrays.gather import ByteRows, copy_spans
-from npdata.arrays.lazy_torch import torch
 from npdata.errors import ChangedFileError
+from npdata.runtime.lazy_torch import torch
 from npdata.sources.file import ask_for, fill
 from npdata.sources.file_map import page_out
 from npdata.sources.many_files.file_table import FileTable, gone

@@ -18,7 +18,7 @@ import threading
 import weakref
 from collections.abc import Callable
 
-from npdata.arrays.living import Living
+from npdata.runtime.living import Living
 
 _MODIFY, _ATTRIB, _CLOSE_WRITE, _MOVE_SELF, _DELETE_SELF = 0x2, 0x4, 0x8, 0x800, 0x400
 _DONT_FOLLOW = 0x02000000

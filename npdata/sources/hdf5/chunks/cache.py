@@ -21,8 +21,9 @@ from typing import Any, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
-from npdata.arrays.lazy_torch import torch
-from npdata.arrays.per_process import PerProcess, cores
+from npdata.runtime.lazy_torch import torch
+from npdata.runtime.machine import cores
+from npdata.runtime.per_process import PerProcess
 from npdata.sources.hdf5.chunks.budget import default_budget, share
 from npdata.sources.hdf5.chunks.held import HeldChunks
 from npdata.sources.hdf5.chunks.memory import Chunk, ChunkMemory

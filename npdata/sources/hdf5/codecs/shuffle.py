@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from npdata.arrays.gather import tensor_of
-from npdata.arrays.lazy_torch import torch
+from npdata.runtime.lazy_torch import torch
 from npdata.sources.hdf5.codecs.base import Bytes, Decoder, as_array
 
 SMALL = 1 << 16

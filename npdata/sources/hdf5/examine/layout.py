@@ -13,8 +13,8 @@ from typing import Any
 import h5py
 
 from npdata.arrays.dtypes import DType
-from npdata.arrays.per_process import PerProcess
 from npdata.errors import ChangedFileError, FormatError
+from npdata.runtime.per_process import PerProcess
 from npdata.sources.file import FileIdentity
 from npdata.sources.hdf5.examine.chunk_table import ChunkTable
 from npdata.sources.hdf5.examine.creation_properties import Filter, Kind, Kinds

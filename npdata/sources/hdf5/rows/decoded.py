@@ -13,10 +13,10 @@ from typing import Any, Self
 import numpy as np
 from numpy.typing import NDArray
 
-from npdata.arrays.lazy_torch import torch
-from npdata.arrays.per_process import PerProcess
 from npdata.arrays.runs import cut
 from npdata.errors import FormatError
+from npdata.runtime.lazy_torch import torch
+from npdata.runtime.per_process import PerProcess
 from npdata.sources.base import Source
 from npdata.sources.cache.cache import Cache, Kept, plan_of, with_cache
 from npdata.sources.cache.entry import Plan

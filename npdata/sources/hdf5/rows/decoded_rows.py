@@ -16,8 +16,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from npdata.arrays.gather import without_threads
-from npdata.arrays.per_process import cores
 from npdata.arrays.runs import rows_of_runs
+from npdata.runtime.machine import cores
 from npdata.sources.hdf5.chunks.cache import chunk_cache
 from npdata.sources.hdf5.chunks.memory import Chunk
 from npdata.sources.hdf5.chunks.of_source import Decode, SourceChunks

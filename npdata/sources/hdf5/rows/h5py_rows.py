@@ -16,10 +16,10 @@ from numpy.typing import NDArray
 
 from npdata.arrays.blocks import Blocks
 from npdata.arrays.dtypes import DType
-from npdata.arrays.living import Living
-from npdata.arrays.per_process import ForkSafeLock, PerProcess
 from npdata.arrays.runs import merged
 from npdata.errors import ChangedFileError, ClosedError, FormatError
+from npdata.runtime.living import Living
+from npdata.runtime.per_process import ForkSafeLock, PerProcess
 from npdata.sources.base import Access, Source
 from npdata.sources.cache.cache import Cache
 from npdata.sources.file import FileIdentity

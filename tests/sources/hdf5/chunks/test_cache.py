@@ -13,8 +13,8 @@ import pytest
 from processes import HANG
 
 from npdata import NumpyDataset, open_source
-from npdata.arrays.per_process import releases_at_once
 from npdata.errors import ChangedFileError, FormatError, SettingError
+from npdata.runtime.machine import releases_at_once
 from npdata.sources.hdf5.chunks.budget import default_budget, share
 from npdata.sources.hdf5.chunks.cache import ChunkCache, _Request
 from npdata.sources.hdf5.chunks.memory import ChunkMemory

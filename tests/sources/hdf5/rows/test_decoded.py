@@ -94,7 +94,7 @@ def test_threads_that_ask_for_one_chunk_decode_it_once(path: Path) -> None:
 
 SMALL = """
 import sys, threading, numpy as np, npdata
-from npdata.arrays.per_process import releases_at_once
+from npdata.runtime.machine import releases_at_once
 from npdata.sources.hdf5.chunks.cache import chunk_cache
 path, budget = sys.argv[1], int(sys.argv[2])
 assert chunk_cache().budget == budget

@@ -1,4 +1,4 @@
-"""How much memory is free, of this machine for this process or of a device, and how much is used.
+"""What there is of this machine for this process: free memory, of a device too, and cores.
 
 Idea: the smallest of what the system calls available and of what each control group around the
 process still allows, where pages of files count as free, since the system takes them back.
@@ -8,11 +8,11 @@ Invariant: what cannot be found out is None, never a guess. It takes no memory.
 import os
 import resource
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
-from npdata.arrays.lazy_torch import torch
+from npdata.runtime.lazy_torch import torch
 
 _UNLIMITED = 1 << 60
 """Control groups of version 1 write a huge number for no limit."""
@@ -51,6 +51,23 @@ def used_by_process() -> int:
         return int(pages[1]) * os.sysconf("SC_PAGE_SIZE")
     most = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     return most if sys.platform == "darwin" else most * 1024
+
+
+def cores() -> int:
+    """Give how many cores this process may use, at least 1.
+
+    Examples:
+        >>> cores() >= 1
+        True
+    """
+    allowed = getattr(os, "sched_getaffinity", None)
+    return len(allowed(0)) if allowed else os.cpu_count() or 1
+
+
+def releases_at_once() -> bool:
+    """Tell whether an object goes with its last reference: without the GIL it may go later."""
+    asked: Callable[[], bool] = getattr(sys, "_is_gil_enabled", lambda: True)
+    return asked()
 
 
 def _available(meminfo: Path) -> Iterator[int]:

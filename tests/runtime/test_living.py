@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from npdata.arrays.living import Living
+from npdata.runtime.living import Living
 from npdata.sources.many_files.watch import Watch
 
 

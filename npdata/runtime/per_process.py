@@ -7,7 +7,6 @@ it there could disturb the parent.
 """
 
 import os
-import sys
 import threading
 from collections.abc import Callable
 from contextlib import AbstractContextManager
@@ -92,23 +91,6 @@ class ForkSafeLock:
                 if made[0] != this_process.number:
                     made = self._made = (this_process.number, threading.RLock())
         return made[1]
-
-
-def releases_at_once() -> bool:
-    """Tell whether an object goes with its last reference: without the GIL it may go later."""
-    asked: Callable[[], bool] = getattr(sys, "_is_gil_enabled", lambda: True)
-    return asked()
-
-
-def cores() -> int:
-    """Give how many cores this process may use, at least 1.
-
-    Examples:
-        >>> cores() >= 1
-        True
-    """
-    allowed = getattr(os, "sched_getaffinity", None)
-    return len(allowed(0)) if allowed else os.cpu_count() or 1
 
 
 class _Guard:

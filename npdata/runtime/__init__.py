@@ -1,0 +1,1 @@
+"""What the process and its machine give: values made anew after a fork, memory, cores, torch."""
