@@ -6,9 +6,10 @@ ignored, or that means two things, is refused. Pure functions.
 
 import os
 from collections.abc import Iterable, Mapping
-from typing import Any
+from typing import Any, TypeGuard
 
 from npdata.errors import FieldError
+from npdata.sources.hdf5 import stands_for_array
 from npdata.suggestions import did_you_mean, each_word
 
 OPTIONS = (
@@ -38,9 +39,9 @@ def fields_of(
     """
     refuse_words_of_loaders(named)
     only = fields[0] if len(fields) == 1 and not named else None
-    if isinstance(only, Mapping):
+    if _is_mapping(only):
         fields, named = (), {name: _entry(only, name) for name in only}
-    if (fields and named) or any(isinstance(field, Mapping) for field in fields):
+    if (fields and named) or any(map(_is_mapping, fields)):
         _refuse_misspelled(named)
         alone = ", ".join(map(repr, named)) or "a mapping"
         raise FieldError(
@@ -50,6 +51,11 @@ def fields_of(
     if not fields and not named:
         raise FieldError("a dataset needs at least one field; give an array or a path")
     return (tuple(named), tuple(named.values())) if named else (None, fields)
+
+
+def _is_mapping(given: object) -> TypeGuard[Mapping[Any, Any]]:
+    """Whether it names fields; a group of h5py that stands for one array is one itself."""
+    return isinstance(given, Mapping) and not stands_for_array(given)
 
 
 def _entry(given: Mapping[Any, Any], name: Any) -> Any:

@@ -19,7 +19,7 @@ from npdata.arrays.convert import Conversion
 from npdata.arrays.dtypes import DType
 from npdata.dataset.batch_memory import Allocate, plain_memory
 from npdata.dataset.padded import Padded
-from npdata.sources.base import Source
+from npdata.sources.base import Category, Source
 from npdata.sources.cache.cache import Details
 from npdata.sources.packed.packing import MISSING_TIME
 
@@ -77,8 +77,8 @@ class Field(ABC):
         return self.source.paths
 
     @property
-    def categories(self) -> tuple[str, ...]:
-        """The names that the numbers 0, 1, ... of a label stand for; empty for other fields."""
+    def categories(self) -> tuple[Category, ...]:
+        """What the numbers 0, 1, ... of a label stand for, as names; empty for other fields."""
         return self.source.categories
 
     @property

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Literal, Self, TypeAlias
 
 from numpy.typing import DTypeLike
 
-from npdata.dataset.arguments import OPTIONS, refuse_words_of_loaders
+from npdata.dataset.arguments import OPTIONS, per_field, refuse_words_of_loaders
 from npdata.dataset.transforms import Transform
 from npdata.errors import FieldError, FormatError, UnsupportedSourceError
 from npdata.sources.formats.npz import npz_members, require_no_matrix
@@ -244,7 +244,9 @@ class FromFiles(metaclass=_Named):
         how = Hdf5Options(
             access=access, allow_external=allow_external, missing=missing, locking=locking
         )
-        opened = open_hdf5_files(_hdf5_files(path), datasets or (*named.values(),), how, groups)
+        files, names = _hdf5_files(path), datasets or (*named.values(),)
+        axes = per_field("axis", own.pop("axis", None), (*named,) or None, len(names))
+        opened = open_hdf5_files(files, names, how, groups, axes)
         fields = [dict(zip(named, opened, strict=True))] if named else opened
         return cls(*fields, **own)._owning_all()
 

@@ -25,6 +25,7 @@ from npdata.sources.concatenated.base import EndToEnd
 from npdata.sources.concatenated.concat import ConcatSource
 from npdata.sources.concatenated.end_to_end import end_to_end
 from npdata.sources.concatenated.parts import Parts
+from npdata.sources.derived.axis import ONE_FILE_EACH
 from npdata.sources.derived.columns import Columns
 from npdata.sources.labels import LabelFrom, LabelSource, labels_of
 from npdata.sources.many_files.file_list import FileList
@@ -239,6 +240,8 @@ def _refuse_named(function: str, named: Iterable[str]) -> None:
     """Raise `FieldError` for a name beside files, which names neither an option nor a field."""
     for name in named:
         cure = ": leave it out" if name in OPTIONS else meant_by(name, OWN[function])
+        if name == "axis" and function == "concatenate":
+            cure = f": {ONE_FILE_EACH}"
         raise FieldError(f"{name}= is no option of {function}{cure or _all_named(function)}")
 
 

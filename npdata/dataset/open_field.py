@@ -31,6 +31,7 @@ from npdata.suggestions import did_you_mean
 
 DIFFERENT, SPARSE = "samples of different lengths", "sparse rows"
 RECORDS = "rows that are records (a structured dtype)"
+AS_SAMPLES = "npdata.stack(['FILE::NAME', ...]), or npdata.stack('FILE::*') for all of a file"
 KINDS: dict[str, tuple[type[Source] | tuple[type[Source], ...], str]] = {
     "ragged": (RaggedSource, DIFFERENT),
     "padding": (RaggedSource, DIFFERENT),
@@ -73,9 +74,23 @@ def open_fields(
             raise FieldError(
                 f"field {first.label!r} ({first.where}) has {len(first)} rows, field "
                 f"{field.label!r} ({field.where}) has {len(field)}; all fields need the same number"
+                f"{_rows_elsewhere(first, field) or _rows_elsewhere(field, first)}"
                 f"{sets if len(fields) > 2 else ''}"
             )
     return fields
+
+
+def _rows_elsewhere(field: Field, other: Field) -> str:
+    """Say what to write where another axis of `field` is as long as the rows of `other`."""
+    axes = [k for k, size in enumerate(field.source.shape) if k and size == len(other) > 1]
+    if not axes and field.joins == other.joins is not None:
+        return f"; if each is a sample, and no field: {AS_SAMPLES}"
+    if not axes:
+        return ""
+    return (
+        f"; field {field.label!r} has as many along its axis {axes[0]}: give "
+        f"axis={{{field.label!r}: {axes[0]}}}"
+    )
 
 
 def _require_one_length(labels: Sequence[str | int], sources: Sequence[SourceLike]) -> None:
@@ -90,7 +105,7 @@ def _require_one_length(labels: Sequence[str | int], sources: Sequence[SourceLik
             raise FieldError(
                 f"field {lengths[0][0]!r} has {lengths[0][1]} rows, field {label!r} has {length}; "
                 f"all fields need the same number. Each dataset of an h5py.Group is a field: name "
-                f"one of them for that alone"
+                f"one of them for that alone; if each is a sample: {AS_SAMPLES}"
             )
 
 

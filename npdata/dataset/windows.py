@@ -269,14 +269,15 @@ def _recordings(fields: Sequence[Field], borders: Any) -> Recordings:
 
 
 def _are_flags(source: Source, edges: NDArray[np.int64]) -> bool:
-    """Tell whether a field is bool, or is 1 in single rows and 0 in all others."""
-    lengths = np.diff(edges)
-    single = [k for k in (0, 1) if len(edges) > 2 and (lengths[k::2] == 1).all()]
-    if source.dtype == bool or len(single) != 1 or source.dtype.kind not in "iuf":
+    """Tell whether a field is bool, or is 0 and 1, and most often 1 in single rows between 0s."""
+    if source.dtype == bool or source.dtype.kind not in "iuf" or len(source.shape) != 1:
         return bool(source.dtype == bool)
-    values = np.empty((len(lengths), *source.shape[1:]), source.dtype)
+    values = np.empty(len(edges) - 1, source.dtype)
     source.read(edges[:-1], values)
-    return bool((values[single[0] :: 2] == 1).all() and (values[1 - single[0] :: 2] == 0).all())
+    ones = values == 1
+    single = np.diff(edges)[ones] == 1
+    most = 2 * np.count_nonzero(single) > len(single)
+    return bool((ones | (values == 0)).all() and most and np.count_nonzero(~ones) > 1)
 
 
 def _parts(fields: Sequence[Field], told: Recordings) -> Recordings | None:

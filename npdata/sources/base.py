@@ -10,7 +10,7 @@ nothing of tensors, samples or order.
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any, Literal, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
@@ -23,6 +23,9 @@ from npdata.arrays.runs import cut, rows_of_runs
 from npdata.runtime.lazy_torch import torch
 from npdata.sources.cache.cache import Cache
 from npdata.sources.packed.packing import NOT_PACKED, Packing, Packings
+
+Category: TypeAlias = str | float
+"""What the number of a label stands for: a name, or a number of its own."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -58,7 +61,7 @@ class Source(ABC):
     paths: Sequence[str] = ()
     """The files, in their order, where the rows come from many; they are not all kept as texts."""
 
-    categories: tuple[str, ...] = ()
+    categories: tuple[Category, ...] = ()
     """What the numbers 0, 1, ... in the rows stand for, where they stand for names."""
 
     across: "Callable[[int], Source] | None" = None

@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from npdata.errors import FieldError
-from npdata.sources.base import Access, Source
+from npdata.sources.base import Access, Category, Source
 from npdata.sources.many_files.file_list import packed, unpacked
 from npdata.sources.memory import MemorySource
 from npdata.sources.names import naturally_sorted
@@ -27,7 +27,7 @@ class LabelSource(MemorySource):
     def __init__(
         self,
         values: NDArray[Any],
-        categories: Sequence[str] = (),
+        categories: Sequence[Category] = (),
         where: str = "labels from the names of files",
         reason: str | None = None,
         details: tuple[tuple[str, str], ...] = (),
@@ -84,7 +84,7 @@ def _all_missing(part: Source) -> bool:
     return isinstance(part, LabelSource) and bool((part.table.array < 0).all())
 
 
-def _recoded(part: Source, names: tuple[str, ...], dtype: np.dtype[Any]) -> LabelSource:
+def _recoded(part: Source, names: tuple[Category, ...], dtype: np.dtype[Any]) -> LabelSource:
     if len(part.shape) > 1:
         raise FieldError(
             f"windows of {part.where} and of another field have numbers that stand for different "
@@ -98,7 +98,7 @@ def _recoded(part: Source, names: tuple[str, ...], dtype: np.dtype[Any]) -> Labe
     return LabelSource(values, names, part.where, part.access.reason, shown_categories(names))
 
 
-def shown_categories(names: Sequence[str]) -> tuple[tuple[str, str], ...]:
+def shown_categories(names: Sequence[Category]) -> tuple[tuple[str, str], ...]:
     """Give the line of `describe()` about categories.
 
     Examples:

@@ -8,6 +8,7 @@ construction, with what to do about it. Reading is left to the sources.
 import os
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import zip_longest
 from typing import Any, Literal, TypeAlias
 
 import numpy as np
@@ -24,6 +25,7 @@ from npdata.errors import (
 from npdata.sources.base import Access, Source
 from npdata.sources.concatenated.end_to_end import end_to_end
 from npdata.sources.containers import rows_held_by
+from npdata.sources.derived.axis import along_axis
 from npdata.sources.file import require_local, require_regular
 from npdata.sources.formats import npy, npz
 from npdata.sources.formats.foreign import foreign_file
@@ -33,6 +35,7 @@ from npdata.sources.hdf5 import (
     is_open_dataset,
     is_open_group,
     open_dataset,
+    open_group,
     open_names,
     require_equal_groups,
 )
@@ -99,11 +102,9 @@ def open_source(
     if is_open_dataset(source):
         return open_dataset(source)
     kind = type(source).__name__
-    if is_open_group(source):
-        raise UnsupportedSourceError(
-            f"{source.file.filename}::{source.name} is a group, and a dataset is needed; it has "
-            f"{', '.join(map(repr, list(source)[:20])) or 'nothing'}"
-        )
+    group = source if is_open_group(source) else getattr(source, "group", None)
+    if is_open_group(group):  # a sparse X that AnnData has not read has its group
+        return open_group(group)
     if hasattr(source, "tocsr"):
         raise UnsupportedSourceError(
             f"a {kind} is sparse; give npdata.csr(m.data, m.indices, m.indptr, m.shape), with "
@@ -160,10 +161,12 @@ def open_hdf5_files(
     names: Sequence[str],
     options: Hdf5Options,
     groups: Sequence[str | bytes] | None = None,
+    axes: Sequence[object] = (),
 ) -> list[Source]:
     """Open datasets of HDF5 files, for each name one source: the files one after the other.
 
-    A name with wildcards stands for a dataset in many groups, of which `groups` picks some.
+    A name with wildcards stands for a dataset in many groups, of which `groups` picks some. Rows
+    lie along `axes`, one for each name; by default along the first.
 
     Raises `FieldError` where nothing is named, else as `open_source` does.
     """
@@ -172,7 +175,10 @@ def open_hdf5_files(
             f"from_hdf5({paths[0]!r}) names no dataset; give their names, as in "
             f'from_hdf5(path, "images", "labels"); `npdata inspect` lists them'
         )
-    files = [open_names(path, names, options, groups) for path in paths]
+    files = [
+        [along_axis(*each) for each in zip_longest(open_names(path, names, options, groups), axes)]
+        for path in paths
+    ]
     for parts in files:
         require_equal_groups(parts)
     if len(paths) == 1:

@@ -158,7 +158,7 @@ def offsets_of(bounds: Source, kind: Bounds, values: Source) -> Ints:
             k = int(beyond[0]) - 1
             raise FieldError(
                 f"lengths= end span {k} at row {int(offsets[k]) + int(read[k])}, more than the "
-                f"{rows} rows of {values.where}"
+                f"{rows} rows of {values.where}{_if_ends(read, rows)}"
             )
     wrong = np.flatnonzero(offsets[1:] < offsets[:-1])
     if wrong.size:
@@ -171,7 +171,7 @@ def offsets_of(bounds: Source, kind: Bounds, values: Source) -> Ints:
         first = offsets[0] if len(offsets) else "missing"
         raise FieldError(
             f"the first of {name} is {first}: expected 0, and one offset more than there are "
-            "spans, up to the number of rows"
+            f"spans, up to the number of rows{_if_ends(read, rows)}"
         )
     if offsets[-1] != rows:
         last, much = int(offsets[-1]), "more" if offsets[-1] > rows else "less"
@@ -181,3 +181,10 @@ def offsets_of(bounds: Source, kind: Bounds, values: Source) -> Ints:
         ends = f"end span {len(offsets) - 2} at row {last}" if len(offsets) > 1 else "name no span"
         raise FieldError(f"{name} {ends}, {much} than the {rows} rows of {values.where}; {cure}")
     return offsets
+
+
+def _if_ends(read: NDArray[Any], rows: int) -> str:
+    """Say what to write where these bounds are the ends of the spans, as NWB has them."""
+    if not len(read) or read[-1] != rows or (read[1:] < read[:-1]).any():
+        return ""
+    return "; if these are the ends of the spans, give offsets=np.append(0, ends)"

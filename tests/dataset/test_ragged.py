@@ -356,6 +356,8 @@ def test_every_sample_comes_once_on_all_ranks(data: Data) -> None:
         ({"offsets": [0, 50]}, "end span 0 at row 50, less than the 97 rows of array in memory"),
         ({"offsets": [0, 50, 98]}, "end span 1 at row 98, more than the 97 rows"),
         ({"offsets": [5, 97]}, "the first of offsets= is 5: expected 0"),
+        ({"offsets": [5, 97]}, r"the ends of the spans, give offsets=np\.append\(0, ends\)"),
+        ({"lengths": [5, 50, 97]}, r"more than the 97 rows .*offsets=np\.append\(0, ends\)"),
         ({"offsets": np.zeros(0, int)}, "the first of offsets= is missing"),
         ({"lengths": [50, -3, 50]}, "span 1 has length -3, below 0"),
         ({"lengths": [50, 40]}, "lengths= end span 1 at row 90, less than the 97 rows"),

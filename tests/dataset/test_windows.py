@@ -156,7 +156,18 @@ def test_a_field_of_flags_is_doubted_as_borders() -> None:
 
 
 @pytest.mark.parametrize(
-    "run", [[0, 0, 1, 1], [1, 1, 2], [0, 1, 2, 3], [0, 1, 1, 0], [0, 1], [5, 5, 0, 5], [2, 2, 2]]
+    "run",
+    [
+        [0, 0, 1, 1],
+        [0, 1, 1, 0, 0, 1, 1],
+        [0, 0, 0, 1],
+        [1, 1, 2],
+        [0, 1, 2, 3],
+        [0, 1, 1, 0],
+        [0, 1],
+        [5, 5, 0, 5],
+        [2, 2, 2],
+    ],
 )
 def test_numbers_of_recordings_are_no_flags(run: list[int]) -> None:
     NumpyDataset(x=np.arange(len(run)), run=np.array(run)).windows(1, borders="run")
@@ -176,6 +187,15 @@ def test_borders_that_may_be_lengths_are_named_where_they_are_given() -> None:
     with pytest.warns(npdata.errors.BordersWarning, match=told):
         assert len(ds.windows(2, borders=[3, 5])) == 5
     assert len(ds.windows(2, borders=[3, 5, 8])) == len(ds.windows(2, borders=[0, 3, 5])) == 5
+
+
+@pytest.mark.parametrize("shift", [0, 1], ids=["of last rows", "of first rows"])
+def test_flags_of_a_recording_of_one_row_are_doubted_too(shift: int) -> None:
+    done = np.roll(np.isin(np.arange(40), [9, 21, 22, 39]), shift).astype(np.int64)
+    ds = NumpyDataset(x=np.arange(40), done=done)
+    with pytest.warns(npdata.errors.BordersWarning, match="'done' looks like flags"):
+        ds.windows(3, borders="done")
+    assert len(ds.windows(3, borders=np.flatnonzero(done) + 1 - shift)) == 8 + 10 + 15
 
 
 def test_files_end_to_end_are_recordings(data: Data) -> None:

@@ -15,6 +15,12 @@ from npdata.errors import FieldError
 from npdata.sources.base import InPlaceSource, Source
 from npdata.sources.derived.base import CompositeSource
 
+ONE_FILE_EACH = (
+    "of several files give from_hdf5(names, 'x', axis=...), or "
+    "sum(npdata.NumpyDataset(name, axis=...) for name in names)"
+)
+"""What to write for an axis of several files."""
+
 
 class MovedAxisSource(CompositeSource, InPlaceSource):
     """The rows along `axis` of an array in place.
@@ -73,8 +79,8 @@ def along_axis(source: Source, axis: object) -> Source:
         moved = source.across(number)
     else:
         raise FieldError(
-            f"axis={axis!r} is for arrays in memory, .npy files and datasets of one HDF5 file; "
-            f"{source.where} is read by {source.access.kind}"
+            f"axis={axis!r} is for arrays in memory, .npy files and datasets of one HDF5 file, and "
+            f"{source.where} is none; {ONE_FILE_EACH}"
         )
     moved.packing, moved.matlab = source.packing, source.matlab
     return moved

@@ -7,6 +7,7 @@ decode, or through h5py, which is imported in this folder only.
 """
 
 from npdata.sources.hdf5.anndata.genes import require_same_genes
+from npdata.sources.hdf5.anndata.groups import open_group, stands_for_array
 from npdata.sources.hdf5.catalog import Listed, count_attributes, list_datasets
 from npdata.sources.hdf5.file import AUTO, Hdf5Options
 from npdata.sources.hdf5.groups import require_equal_groups
@@ -29,10 +30,12 @@ __all__ = [
     "is_open_group",
     "list_datasets",
     "open_dataset",
+    "open_group",
     "open_hdf5",
     "open_names",
     "require_equal_groups",
     "require_same_genes",
     "scalar",
     "source_of",
+    "stands_for_array",
 ]

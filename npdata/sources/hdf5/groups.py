@@ -268,7 +268,19 @@ def require_equal_groups(sources: Iterable[Source]) -> None:
             raise FieldError(
                 f"{first.path}::{first.names[k]} has {first.lengths[k]} rows, and "
                 f"{where} has {other.lengths[k]}: the rows of one group belong together"
+                f"{_if_one_more(first.lengths - other.lengths)}"
             )
+
+
+def _if_one_more(more: NDArray[np.int64]) -> str:
+    """Say what to do where every group has a state more than it has steps."""
+    if abs(more[0]) != 1 or (more != more[0]).any():
+        return ""
+    return (
+        "; where all have one row more, as the state after the last step, make two datasets: "
+        "windows(2) of the one that has more has a sample for each row of the other, and "
+        "torch.utils.data.StackDataset puts both side by side"
+    )
 
 
 def look_at_groups(opened: OpenedFile, names: Sequence[str]) -> Groups:

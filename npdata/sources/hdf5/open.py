@@ -44,31 +44,41 @@ def open_dataset(dataset: h5py.Dataset) -> Source:
     Raises `UnsupportedSourceError` where no other process could find it (a closed dataset, one
     without a name, one of an in-memory file), else as `open_hdf5`.
     """
-    if not dataset:
-        raise UnsupportedSourceError("the h5py.Dataset is closed; give an open one, or its path")
-    file = dataset.file
+    path, options, opened = file_of(dataset)
+    if opened is None or opened.file.mode != "r":
+        return open_hdf5(path, dataset.name, options)
+    return source_of(examine(opened, dataset.name), options)
+
+
+def file_of(item: h5py.Dataset | h5py.Group) -> tuple[str, Hdf5Options, OpenedFile | None]:
+    """Give the path of an open object, how to open that again, and its file, if npdata can look.
+
+    Raises `UnsupportedSourceError` where no other process could find it.
+    """
+    kind = f"h5py.{type(item).__name__}"
+    if not item:
+        raise UnsupportedSourceError(f"the {kind} is closed; give an open one, or its path")
+    file = item.file
     if file.driver not in ("sec2", "stdio"):
         raise UnsupportedSourceError(
-            f"the h5py.Dataset {dataset.name!r} is in a file of driver {file.driver!r}, which no "
-            f"other process can open; pass dataset[:] or write the file to disk"
+            f"the {kind} {item.name!r} is in a file of driver {file.driver!r}, which no other "
+            f"process can open; pass dataset[:] or write the file to disk"
         )
-    if dataset.name is None:
-        raise UnsupportedSourceError("the h5py.Dataset has no name to find it by; link it first")
+    if item.name is None:
+        raise UnsupportedSourceError(f"the {kind} has no name to find it by; link it first")
     if file.mode != "r":
         file.flush()
     path, options = os.fsdecode(file.filename), Hdf5Options(locking=_locking(file))
     if file.driver != "sec2":
-        return open_hdf5(path, dataset.name, options)
+        return path, options, None
     opened = OpenedFile(file, require_file(path), options)
     holder, identity = opened.facts.holder, opened.facts.identity
     if holder is not None and (holder.device, holder.inode) != (identity.device, identity.inode):
         raise UnsupportedSourceError(
-            f"{path} leads to another file than the one that the h5py.Dataset is in: that was "
+            f"{path} leads to another file than the one that the {kind} is in: that was "
             f"replaced, or the current folder is another; open it again"
         )
-    if file.mode != "r":
-        return open_hdf5(path, dataset.name, options)
-    return source_of(examine(opened, dataset.name), options)
+    return path, options, opened
 
 
 def _locking(file: h5py.File) -> Locking:

@@ -382,7 +382,8 @@ def _no_npy(start: bytes, where: str) -> Exception:
     if start.startswith(HDF5_MAGIC):
         return MemberNotFoundError(
             f"{where} is HDF5; name one of its datasets behind the files, as "
-            f"'*{Path(where).suffix}::NAME'; `npdata inspect` lists them"
+            f"'*{Path(where).suffix}::NAME', or take all of one file, as "
+            f"'{Path(where).name}::*'; `npdata inspect` lists them"
         )
     if npy.MAGIC.startswith(start):
         return TruncatedError(f"{where} ends inside its .npy header; it was cut short")

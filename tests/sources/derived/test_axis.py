@@ -134,3 +134,24 @@ def test_files_of_hdf5storage_are_read(tmp_path: Path) -> None:
     ds = NumpyDataset.from_hdf5(tmp_path / "d.mat", x="X", mask="mask", axis=-1, decode="matlab")
     np.testing.assert_array_equal(ds[:]["x"].numpy(), x)
     np.testing.assert_array_equal(ds[:]["mask"].numpy(), mask)
+
+
+def test_an_axis_of_several_files_is_that_of_each(tmp_path: Path) -> None:
+    names = [f"{tmp_path}/{k}.h5" for k in range(3)]
+    for k, name in enumerate(names):
+        with h5py.File(name, "w") as file:
+            file["x"] = array()[:, : 4 + k] + k
+            file["t"] = np.arange(4 + k)
+    expected = np.concatenate([np.moveaxis(array()[:, : 4 + k] + k, 1, 0) for k in range(3)])
+    ds = NumpyDataset.from_hdf5(names, "x", axis=1)
+    other = sum(NumpyDataset(f"{name}::x", axis=1) for name in names)
+    for each in (ds, other, pickle.loads(pickle.dumps(ds))):
+        assert (each[:].numpy() == expected).all()
+        assert len(each.windows(3)) == 2 + 3 + 4
+        assert (each.windows(3)[2].numpy() == expected[4:7]).all()
+    both = NumpyDataset.from_hdf5(f"{tmp_path}/*.h5", x="x", t="t", axis={"x": 1})
+    assert both[:]["t"].tolist() == [*range(4), *range(5), *range(6)]
+    with pytest.raises(FieldError, match=r"give from_hdf5\(names, 'x', axis=\.\.\.\), or sum\("):
+        npdata.concatenate([f"{name}::x" for name in names], axis=1)
+    with pytest.raises(FieldError, match="has 5 rows of 'x' and 4 of 't'"):
+        NumpyDataset.from_hdf5(names, x="x", t="t")

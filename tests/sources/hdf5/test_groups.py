@@ -7,9 +7,10 @@ from typing import Any
 import h5py
 import numpy as np
 import pytest
+import torch
 from hypothesis import given
 from hypothesis import strategies as st
-from torch.utils.data import DataLoader
+from torch.utils.data import DataLoader, StackDataset
 
 import npdata
 from npdata import NumpyDataset, open_source
@@ -273,6 +274,30 @@ def test_groups_of_other_names_or_other_files_are_compared(tmp_path: Path) -> No
     with pytest.raises(FieldError, match=r"ep_1 has 3 rows, and .*b\.h5::/reward/ep_1 has 4"):
         NumpyDataset(actions, f"{b}::reward/*")
     assert len(NumpyDataset(actions, f"{b}::text/*")) == 12
+
+
+def test_a_state_more_than_steps_says_how_to_pair_them(tmp_path: Path) -> None:
+    path = tmp_path / "main.hdf5"
+    with h5py.File(path, "w") as file:
+        for k in range(12):
+            file[f"episode_{k}/states"] = np.arange(4.0 + k) + 100 * k
+            file[f"episode_{k}/actions"] = np.arange(3.0 + k) + 100 * k
+    with pytest.raises(FieldError, match=r"one row more.*windows\(2\).*StackDataset"):
+        NumpyDataset.from_hdf5(path, states="*/states", actions="*/actions")
+    states = NumpyDataset.from_hdf5(path, "*/states").windows(2)
+    actions = NumpyDataset.from_hdf5(path, "*/actions")
+    both = StackDataset(states=states, actions=actions)
+    rows = list(npdata.Loader(both, 16, shuffle=True))
+    pairs = torch.cat([batch["states"] for batch in rows])
+    assert sum(map(len, pairs.unbind())) == 2 * len(actions)
+    assert torch.equal(pairs[:, 0], torch.cat([batch["actions"] for batch in rows]))
+    assert torch.equal(pairs[:, 1], pairs[:, 0] + 1)
+
+
+def test_a_name_without_its_groups_suggests_the_wildcard(tmp_path: Path) -> None:
+    demonstrations(tmp_path / "demo.hdf5")
+    with pytest.raises(MemberNotFoundError, match=r"did you mean data/\*/actions\?"):
+        NumpyDataset.from_hdf5(tmp_path / "demo.hdf5", "data/actions")
 
 
 def test_samples_of_different_lengths_of_one_group_belong_to_its_rows(tmp_path: Path) -> None:

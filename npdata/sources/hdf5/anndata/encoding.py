@@ -12,13 +12,16 @@ def encoded_kind(group: h5py.Group) -> str | None:
     """Give "csr_matrix", "csc_matrix", "categorical" or "nullable-..." of a group for one array.
 
     A group that says nothing of itself is a sparse matrix where it has the parts and the shape of
-    one; the length of its `indptr` shows which, unless rows are as many as columns.
+    one; the length of its `indptr` shows which, unless rows are as many as columns. With `barcodes`
+    it is of 10x Genomics, whose columns are cells.
     """
     kind = group.attrs.get("encoding-type", group.attrs.get("h5sparse_format"))
     if kind is None:
         shape = sparse_shape(group) if all(part in group for part in SPARSE_PARTS) else None
-        if shape is None or shape[0] == shape[1]:
+        if shape is None:
             return None
+        if shape[0] == shape[1]:
+            return "csc_matrix" if "barcodes" in group else None
         spans = group["indptr"].size - 1
         return {shape[0]: "csr_matrix", shape[1]: "csc_matrix"}.get(spans)
     text = text_of(kind)

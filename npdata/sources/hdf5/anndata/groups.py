@@ -10,16 +10,41 @@ import h5py
 import numpy as np
 
 from npdata.errors import FieldError, FormatError, UnsupportedSourceError
-from npdata.sources.base import Source
+from npdata.sources.base import Category, Source
 from npdata.sources.hdf5.anndata.encoding import SPARSE_PARTS, encoded_kind, sparse_shape, text_of
 from npdata.sources.hdf5.examine.links import require_inside
 from npdata.sources.hdf5.file import Hdf5Options, open_file, require_file
-from npdata.sources.hdf5.open import open_hdf5
+from npdata.sources.hdf5.open import file_of, open_hdf5
 from npdata.sources.labels import LabelSource, shown_categories
 from npdata.sources.sparse import CsrSource
 
 PARTS = {"csr_matrix": SPARSE_PARTS, "categorical": ("codes", "categories")}
 """The datasets of a group of each kind; "nullable-..." has values and where there are none."""
+
+
+def stands_for_array(value: object) -> bool:
+    """Tell whether `value` is an open group that stands for one array."""
+    try:
+        return isinstance(value, h5py.Group) and encoded_kind(value) is not None
+    except (OSError, RuntimeError, ValueError, TypeError, KeyError):
+        return False
+
+
+def open_group(group: h5py.Group) -> Source:
+    """Open a group that stands for one array by its path and name, as `open_encoded`.
+
+    Raises `UnsupportedSourceError` for one that does not, with what it has.
+    """
+    path, options, _ = file_of(group)
+    found = open_encoded(path, str(group.name), options)
+    if found is None:
+        where = f"{path}::{group.name}"
+        raise UnsupportedSourceError(
+            f"{where} is a group, and a dataset is needed; it has "
+            f"{', '.join(map(repr, list(group)[:20])) or 'nothing'}; give one by its name, "
+            f"{where.rstrip('/') + '/NAME'!r}, or each as a field: NumpyDataset(group)"
+        )
+    return found
 
 
 def open_encoded(path: str, name: str, options: Hdf5Options) -> Source | None:
@@ -43,13 +68,13 @@ def open_encoded(path: str, name: str, options: Hdf5Options) -> Source | None:
             data, indices, indptr = (open_hdf5(path, part, options) for part in parts)
             return CsrSource(data, indices, indptr, shape)
         if kind == "categorical":
-            names = tuple(map(text_of, group["categories"][:]))
+            names = _categories(group["categories"])
             return _labels(open_hdf5(path, parts[0], options), names, where)
         _require_all(where, group["mask"])
         return open_hdf5(path, parts[0], options)
 
 
-def _labels(codes: Source, names: tuple[str, ...], where: str) -> LabelSource:
+def _labels(codes: Source, names: tuple[Category, ...], where: str) -> LabelSource:
     read = np.empty(codes.shape, codes.dtype)
     codes.read_run(0, read)
     codes.close()
@@ -72,7 +97,7 @@ def _parts(where: str, group: h5py.Group, kind: str, options: Hdf5Options) -> li
     if kind == "csc_matrix":
         raise UnsupportedSourceError(
             f"{where} is sparse and stored by columns (CSC), so that a row lies nowhere "
-            "together; write it by rows once: adata.X = adata.X.tocsr(), then write_h5ad"
+            f"together; {_by_rows(group)}"
         )
     needed = PARTS.get(kind, ("values", "mask"))
     for part in needed:
@@ -81,6 +106,35 @@ def _parts(where: str, group: h5py.Group, kind: str, options: Hdf5Options) -> li
         if not options.allow_external:
             require_inside(group.file, f"{group.name}/{part}")
     return [f"{group.name}/{part}" for part in needed]
+
+
+def _by_rows(group: h5py.Group) -> str:
+    """Say how to have a matrix that is stored by columns by rows."""
+    name, shape = str(group.name).strip("/"), sparse_shape(group)
+    first, _, last = name.partition("/")
+    if "barcodes" in group and shape is not None:
+        parts = ", ".join(repr(f"{group.file.filename}::{name}/{part}") for part in SPARSE_PARTS)
+        return (
+            f"its columns are the cells (barcodes), and npdata.csr({parts}, {shape[::-1]}) has a "
+            "row for each"
+        )
+    if first in ("layers", "obsm", "obsp", "varm", "varp") and last:
+        place = f"adata.{first}[{last!r}]"
+    elif name in ("X", "raw/X"):
+        place = "adata.X"
+    else:
+        return "write it by rows once, as scipy's m.tocsr() has it"
+    raw = "adata = adata.raw.to_adata(), " if first == "raw" else ""
+    return f"write it by rows once: {raw}{place} = {place}.tocsr(), then write_h5ad"
+
+
+def _categories(stored: h5py.Dataset | h5py.Group) -> tuple[Category, ...]:
+    """Give what codes stand for: text, or numbers and bools as such."""
+    if isinstance(stored, h5py.Group):
+        stored = stored["values"]  # text that may be missing, of which no category is
+    values = stored[:]
+    numbers = values.dtype.kind in "biuf"
+    return tuple(values.tolist() if numbers else map(text_of, values))
 
 
 def _require_all(where: str, mask: h5py.Dataset) -> None:

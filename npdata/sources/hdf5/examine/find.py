@@ -13,7 +13,7 @@ from typing import Any
 import h5py
 
 from npdata.errors import MemberNotFoundError
-from npdata.sources.hdf5.anndata.encoding import encoded_kind
+from npdata.sources.hdf5.anndata.encoding import SPARSE_PARTS, encoded_kind
 from npdata.suggestions import did_you_mean
 
 MOST_NAMES = 20
@@ -37,7 +37,7 @@ def find(file: h5py.File, name: str, where: str) -> h5py.Dataset:
         raise MemberNotFoundError(
             f"{where.removesuffix('::')} is a group, and a dataset is needed; {_listing(found)}; "
             "name one, as in NumpyDataset('FILE::NAME'), or several: "
-            "NumpyDataset.from_hdf5('FILE', 'NAME', 'NAME')"
+            f"NumpyDataset.from_hdf5('FILE', 'NAME', 'NAME'){_as_rows(found)}"
         )
     if not isinstance(found, h5py.Dataset):
         raise MemberNotFoundError(f"{where} is a named type and no dataset; {_listing(file)}")
@@ -73,8 +73,32 @@ def _lost(file: h5py.File, name: str) -> str:
     names = _names(file)
     tail = "/" + name.replace(".", "/").strip("/").casefold()
     found = [each for each in names if f"/{each}".casefold().endswith(tail)]
+    found = found or _in_each_group(name, names)
     meant = f"; did you mean {found[0]}?" if found else did_you_mean(name, names, "")
     return f"{meant.removeprefix('; ')} {_listed(names)}".lstrip()
+
+
+def _as_rows(group: h5py.Group) -> str:
+    """Say what to write where a group has the parts of a sparse matrix, and no shape."""
+    if not all(part in group for part in SPARSE_PARTS):
+        return ""
+    return (
+        "; a sparse matrix by rows is npdata.csr of its data, indices, indptr, and (rows, columns)"
+    )
+
+
+def _in_each_group(name: str, names: list[str]) -> list[str]:
+    """Give the pattern of a dataset that lies in several groups, where `name` leaves these out.
+
+    Examples:
+        >>> _in_each_group("data/x", ["data/demo_0/x", "data/demo_0/y", "data/demo_1/x"])
+        ['data/*/x']
+    """
+    first, _, last = name.strip("/").rpartition("/")
+    above = first.split("/") if first else []
+    below = [each.split("/") for each in names]
+    alike = [parts for parts in below if parts[:-2] == above and parts[-1] == last and parts[1:]]
+    return ["/".join([*above, "*", last])] if len(alike) > 1 else []
 
 
 def _names(group: h5py.Group) -> list[str]:
