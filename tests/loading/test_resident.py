@@ -22,6 +22,7 @@ from torch.utils.data import ConcatDataset, StackDataset, Subset, TensorDataset
 
 import npdata
 from npdata import BlockBatchSampler, Loader, NumpyDataset
+from npdata.arrays.gather import address_of
 from npdata.errors import ChangedFileError, DoesNotFitError, LoaderError, RowIndexError
 from npdata.loading.finish_on_device import sent_plain
 from npdata.loading.load_resident import ToLoad, load
@@ -248,6 +249,12 @@ class TestBatches:
         ds = NumpyDataset(tmp_path / "x.npy")
         ds[7][...] = 5
         assert torch.cat(list(Loader(ds, 8, resident=True)))[7].tolist() == [5, 5, 5]
+
+    def test_lie_at_the_lines_of_the_cache(self, files: Path) -> None:
+        loader = Loader(NumpyDataset(f"{files}::x"), 8, resident=True)
+        next(iter(loader))
+        (source,) = loader._now.dataset.sources
+        assert address_of(source.table.array.view(np.uint8)) % 64 == 0
 
     def test_of_random_transforms_are_the_same(self, files: Path) -> None:
         def noisy(sample: torch.Tensor, rng: np.random.Generator) -> torch.Tensor:
