@@ -135,6 +135,18 @@ def test_rows_are_the_same_without_other_threads(order: str, dtype: type) -> Non
     assert (made.numpy().view(dtype) == data[rows]).all()
 
 
+@pytest.mark.parametrize("count", [0, 1, 500, 501, 1000, 1001])
+@pytest.mark.parametrize("row", [1023, 1024, 1 << 15])
+def test_any_number_of_long_rows_is_gathered_on_one_core(count: int, row: int) -> None:
+    data = np.random.default_rng(0).integers(0, 256, (50, row), np.uint8)
+    rows = np.random.default_rng(1).integers(0, 50, count)
+    table, out = RowTable.of(data), np.zeros((count, row), np.uint8)
+    without_threads(table.gather, rows, out)
+    assert (out == data[rows]).all()
+    few = table.few(rows)
+    assert few is None or (few == data[rows]).all()
+
+
 @pytest.mark.parametrize("forked", [False, True])
 def test_values_are_cast_with_and_without_threads(
     forked: bool, monkeypatch: pytest.MonkeyPatch
