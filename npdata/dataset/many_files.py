@@ -39,6 +39,7 @@ from npdata.sources.sparse import Layout
 from npdata.suggestions import explained
 
 Check: TypeAlias = Literal["open", "first use"]
+Shape: TypeAlias = int | tuple[int, ...]
 
 
 @explained(by_name='stack(["a.npy", "b.npy"]): one list, or a glob; fields are x=, y=')
@@ -51,8 +52,8 @@ def stack(
     dtype: Any = None,
     decode: Decode | Mapping[Any, Decode] | None = None,
     columns: Columns | Mapping[Any, Columns] | None = None,
-    shape: int | tuple[int, ...] | None = None,
-    offset: int = 0,
+    shape: Shape | Mapping[Any, Shape] | None = None,
+    offset: int | Mapping[Any, int] = 0,
     ragged: Form | None = None,
     padding: float | None = None,
     transform: Transform | None = None,
@@ -86,9 +87,10 @@ def stack(
             in `NumpyDataset.from_raw`.
         decode: as in `NumpyDataset`; each file is decoded by its own attributes.
         columns: as in `NumpyDataset`.
-        shape: of the array in each raw file; one size may be -1.
+        shape: of the array in each raw file; one size may be -1. A mapping names fields, as for
+            `dtype` and `offset`: the files of others are not raw.
         offset: the byte at which the array in each raw file begins.
-        ragged: "padded", "jagged" or "list", as in `NumpyDataset`.
+        ragged: "padded", "jagged", "list" or "stacked", as in `NumpyDataset`.
         padding: as in `NumpyDataset`.
         transform: as in `NumpyDataset`.
         batch_transform: as in `NumpyDataset`.
@@ -112,14 +114,14 @@ def stack(
     if check not in ("open", "first use"):
         raise FieldError(f"check={check!r}: expected 'open' or 'first use'")
     _require_raise(on_missing)
-    raw = _raw(dtype, shape, offset)
-    found = _found("stack", files, named)
+    given = _given("stack", files, named)
+    raw, casts = _raw_and_casts(given, dtype, shape, offset)
 
-    def opened(files: FileList) -> Source:
+    def opened(files: FileList, raw: RawFormat | None) -> Source:
         return open_stack(FileTable.of(files, raw, first_only=check == "first use"), raw)
 
-    sources = {label: opened(files) for label, files in _paired(found).items()}
-    options: dict[str, Any] = {"dtype": None if raw else dtype, "decode": decode, "copy": copy}
+    sources = {label: opened(each, raw[label]) for label, each in _found(given).items()}
+    options: dict[str, Any] = {"dtype": casts, "decode": decode, "copy": copy}
     options |= {"columns": columns, "ragged": ragged, "padding": padding}
     options |= {"transform": transform, "batch_transform": batch_transform}
     return _dataset(sources, label_from, options)
@@ -139,8 +141,8 @@ def concatenate(
     columns: Columns | Mapping[Any, Columns] | None = None,
     cache: CachePlace | Mapping[Any, CachePlace] | None = None,
     cache_bytes: int | None = None,
-    shape: int | tuple[int, ...] | None = None,
-    offset: int = 0,
+    shape: Shape | Mapping[Any, Shape] | None = None,
+    offset: int | Mapping[Any, int] = 0,
     transform: Transform | None = None,
     batch_transform: Transform | None = None,
     copy: bool = True,
@@ -165,7 +167,7 @@ def concatenate(
         columns: as in `NumpyDataset`.
         cache: as in `NumpyDataset`; each file is kept by itself.
         cache_bytes: as in `NumpyDataset`.
-        shape: of the array in each raw file, as `(-1, 64)`; one size may be -1.
+        shape: of the array in each raw file, as `(-1, 64)`; one size may be -1; or as in `stack`.
         offset: the byte at which the array in each raw file begins.
         transform: as in `NumpyDataset`.
         batch_transform: as in `NumpyDataset`.
@@ -183,8 +185,7 @@ def concatenate(
         (7, tensor(6.))
     """
     _require_raise(on_missing)
-    raw = _raw(dtype, shape, offset)
-    options: dict[str, Any] = {"dtype": None if raw else dtype, "decode": decode, "copy": copy}
+    options: dict[str, Any] = {"decode": decode, "copy": copy}
     options |= {"columns": columns, "ragged": ragged, "padding": padding, "cache": cache}
     options |= {"cache_bytes": cache_bytes, "layout": layout, "transform": transform}
     options |= {"batch_transform": batch_transform}
@@ -194,16 +195,20 @@ def concatenate(
         _refuse_named("concatenate", named)
         if label_from is not None:
             raise FieldError("a list that holds arrays has no names of files for label_from=")
-        parts = [source for each in files for source in _sources_of(each, raw)]
-        return _dataset({0: end_to_end(parts)}, None, options)
-    sources: dict[str | int, EndToEnd] = {}
-    for label, each in _paired(_found("concatenate", files, named)).items():
+        raw, casts = _raw_and_casts([0], dtype, shape, offset)
+        parts = [source for each in files for source in _sources_of(each, raw[0])]
+        return _dataset({0: end_to_end(parts)}, None, {**options, "dtype": casts})
+    given = _given("concatenate", files, named)
+    raw, casts = _raw_and_casts(given, dtype, shape, offset)
+    sources: dict[Any, EndToEnd] = {}
+    for label, each in _found(given).items():
         if each.has_members:
-            sources[label] = end_to_end(_sources(each, raw), each)
+            sources[label] = end_to_end(_sources(each, raw[label]), each)
         else:
-            sources[label] = ConcatSource(Parts.of_files(FileTable.of(each, raw), raw), each)
+            parts_of = Parts.of_files(FileTable.of(each, raw[label]), raw[label])
+            sources[label] = ConcatSource(parts_of, each)
     _require_equal_parts(sources)
-    return _dataset(sources, label_from, options)
+    return _dataset(sources, label_from, {**options, "dtype": casts})
 
 
 OWN = {
@@ -245,7 +250,8 @@ def _refuse_named(function: str, named: Iterable[str]) -> None:
         raise FieldError(f"{name}= is no option of {function}{cure or _all_named(function)}")
 
 
-def _found(function: str, files: Any, named: Mapping[str, Any]) -> dict[Any, FileList]:
+def _given(function: str, files: Any, named: Mapping[str, Any]) -> dict[Any, Any]:
+    """Give what names the files of each field."""
     refuse_words_of_loaders(named, OWN[function])
     beside = files is not None and not isinstance(files, Mapping)
     _refuse_named(function, named if beside else _without_files(named))
@@ -253,8 +259,7 @@ def _found(function: str, files: Any, named: Mapping[str, Any]) -> dict[Any, Fil
         files, named = None, {**files, **named}
     if not named and files is None:
         raise FieldError(f"{function} needs files{_all_named(function)}")
-    given: dict[Any, Any] = dict(named) or {0: files}
-    return {label: find_files(each) for label, each in given.items()}
+    return dict(named) or {0: files}
 
 
 def _without_files(named: Mapping[str, Any]) -> list[str]:
@@ -270,8 +275,33 @@ def _all_named(function: str) -> str:
     return f': write {function}("x/*.npy"), or name all fields: x="x/*.npy", y="y/*.npy"'
 
 
-def _paired(found: dict[Any, FileList]) -> dict[Any, FileList]:
+def _found(given: Mapping[Any, Any]) -> dict[Any, FileList]:
+    found = {label: find_files(each) for label, each in given.items()}
     return found if len(found) == 1 else pair_files(found)
+
+
+def _raw_and_casts(
+    labels: Iterable[Any], dtype: Any, shape: Any, offset: Any
+) -> tuple[dict[Any, RawFormat | None], Any]:
+    """Give the format of the files of each field that are raw, and what is left of `dtype`."""
+    asked = {"dtype": dtype, "shape": shape, "offset": offset}
+    each = {label: dict(asked) for label in labels}
+    for option, value in asked.items():
+        if not isinstance(value, Mapping) or each.keys().isdisjoint(value):
+            continue  # one for all fields; NumPy describes a dtype by a mapping, too
+        unknown = [name for name in value if name not in each]
+        if unknown:
+            raise FieldError(
+                f"{option}= names {unknown[0]!r}, which is no field; fields are {list(each)}"
+            )
+        for label, own in each.items():
+            own[option] = value.get(label)
+    raw = {
+        label: _raw(own["dtype"], own["shape"], own["offset"] or 0) for label, own in each.items()
+    }
+    if not any(raw.values()):
+        return raw, dtype
+    return raw, {label: own["dtype"] for label, own in each.items() if raw[label] is None}
 
 
 def _raw(

@@ -123,6 +123,8 @@ def _open_field(label: str | int, source: SourceLike, asked: Mapping[str, Any]) 
             return RaggedField(label, source.source, dtype, source.form)
         if isinstance(source, SparseField) and asked["layout"] is None:
             return SparseField(label, source.source, dtype)
+        if isinstance(source, VariedField) and asked["ragged"] is asked["padding"] is None:
+            return VariedField(label, source.source, dtype)
         source, asked = source.source, {**asked, "dtype": dtype}
     try:
         opened = along_axis(open_source(source), asked["axis"])
@@ -141,6 +143,8 @@ def _open_field(label: str | int, source: SourceLike, asked: Mapping[str, Any]) 
 def _field_over(label: str | int, source: Source, asked: Mapping[str, Any]) -> Field:
     if isinstance(source, RaggedSource):
         form = RaggedForm.of(asked["ragged"], asked["padding"])
+        if asked["ragged"] == "stacked":
+            return VariedField(label, source, asked["dtype"])
         return RaggedField(label, source, asked["dtype"], form)
     if isinstance(source, SparseSource) and _layout(asked["layout"], source) == "csr":
         return SparseField(label, source, asked["dtype"])

@@ -20,8 +20,9 @@ from npdata.dataset.batch_memory import Allocate, batch_memory
 from npdata.dataset.padded import Padded
 from npdata.errors import FieldError
 
-Form = Literal["padded", "jagged", "list"]
-FORMS: tuple[Form, ...] = ("padded", "jagged", "list")
+Form = Literal["padded", "jagged", "list", "stacked"]
+FORMS: tuple[Form, ...] = ("padded", "jagged", "list", "stacked")
+"""The last has samples that a transform brings to one shape: those of a `VariedField`."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -44,8 +45,8 @@ class RaggedForm:
         """
         if form is not None and (not isinstance(form, str) or form not in FORMS):
             raise FieldError(
-                f"ragged={form!r:.60}: expected 'padded', 'jagged' or 'list'; a field of that name "
-                "goes into a mapping: NumpyDataset({'ragged': ...})"
+                f"ragged={form!r:.60}: expected 'padded', 'jagged', 'list' or 'stacked'; a field "
+                "of that name goes into a mapping: NumpyDataset({'ragged': ...})"
             )
         if padding is None:
             return cls(form=form or "padded")
@@ -55,7 +56,7 @@ class RaggedForm:
                 f"{type(padding).__name__}; a field of that name goes into a mapping: "
                 "NumpyDataset({'padding': ...})"
             )
-        if form in ("jagged", "list"):
+        if form not in (None, "padded"):
             raise FieldError(f"padding={padding!r} with ragged={form!r}, which pads nothing")
         return cls(padding=padding)
 

@@ -392,7 +392,7 @@ def test_options_that_no_field_heeds_are_refused(data: Data) -> None:
         with pytest.raises(FieldError, match=message):
             NumpyDataset(fields, **options)
     for options, message in (
-        ({"ragged": "ragged"}, "expected 'padded', 'jagged' or 'list'"),
+        ({"ragged": "ragged"}, "expected 'padded', 'jagged', 'list' or 'stacked'"),
         ({"ragged": "list", "padding": 1}, "padding=1 with ragged='list', which pads nothing"),
         ({"padding": "x"}, "padding= takes a number"),
     ):

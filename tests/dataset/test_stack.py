@@ -5,6 +5,7 @@ import os
 import pickle
 import re
 from pathlib import Path
+from typing import Any
 
 import h5py
 import numpy as np
@@ -13,7 +14,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 from processes import require_workers_read, run
-from torch.utils.data import DataLoader
+from torch.utils.data import DataLoader, Subset
 
 import npdata
 from npdata import NumpyDataset, errors
@@ -252,6 +253,26 @@ class TestShapesThatDiffer:
         ds = NumpyDataset(x=npdata.stack(ragged, padding=-1), y=np.arange(4))
         assert ds[[1, 3]]["x"].values[0].tolist() == [[-1, -1]]
 
+    def test_in_axis_0_alone_are_stacked_where_a_transform_crops_them(self, ragged: Path) -> None:
+        def tiled(x: torch.Tensor) -> torch.Tensor:
+            return torch.cat([x, torch.zeros(2, 2)])[:2]
+
+        wanted = [[[1, 1], [1, 1]], [[0, 0], [0, 0]], [[3, 3], [3, 3]], [[4, 4], [0, 0]]]
+        cropped = npdata.stack(ragged, ragged="stacked", transform=tiled)
+        sent = pickle.loads(pickle.dumps(npdata.stack(ragged, ragged="stacked")))
+        taken = NumpyDataset(sent, transform=tiled)
+        for ds in (cropped, taken, Subset(taken, range(4))):
+            for batch in (
+                next(iter(DataLoader(ds, 4))),
+                next(iter(DataLoader(ds, 4, collate_fn=npdata.collate))),
+                next(iter(npdata.Loader(ds, 4, num_threads=1))),
+            ):
+                assert batch.tolist() == wanted
+        with pytest.raises(errors.UnequalShapesError, match="pad or crop them in transform"):
+            npdata.collate(npdata.stack(ragged, ragged="stacked").__getitems__([0, 2]))
+        with pytest.raises(errors.FieldError, match="with ragged='stacked', which pads nothing"):
+            npdata.stack(ragged, ragged="stacked", padding=1)
+
     def test_otherwise_a_transform_brings_to_one(self, tmp_path: Path) -> None:
         shapes = [(2, 3), (3, 2), (4, 4)]
         for k, shape in enumerate(shapes):
@@ -274,6 +295,57 @@ class TestShapesThatDiffer:
         pairs = npdata.stack(x=tmp_path, label_from=len)
         with pytest.raises(errors.UnequalShapesError, match=r"field \['x'\]"):
             npdata.collate(pairs.__getitems__([2, 0]))
+
+
+class TestRawFilesOfSeveralFields:
+    @pytest.fixture
+    def scans(self, tmp_path: Path) -> Path:
+        for k, points in enumerate([3, 5, 2]):
+            np.full((points, 4), k, "f4").tofile(tmp_path / f"{k}.bin")
+            (tmp_path / f"{k}.label").write_bytes(b"head" + np.full(points, k, ">u4").tobytes())
+            np.save(tmp_path / f"{k}.npy", np.full(2, k, np.int16))
+        return tmp_path
+
+    @pytest.mark.parametrize("function", [npdata.stack, npdata.concatenate])
+    def test_are_described_for_each_field(self, scans: Path, function: Any) -> None:
+        ds = function(
+            x=f"{scans}/*.bin",
+            y=f"{scans}/*.label",
+            dtype={"x": "f4", "y": ">u4"},
+            shape={"x": (-1, 4), "y": -1},
+            offset={"y": 4},
+        )
+        assert ds.dtypes == {"x": torch.float32, "y": torch.uint32}
+        points = [3, 5, 2] if function is npdata.stack else [1] * 10
+        numbers = np.repeat(range(3), [1] * 3 if function is npdata.stack else [3, 5, 2])
+        for sample, count, k in zip(ds, points, numbers, strict=True):
+            assert sample["x"].reshape(-1, 4).tolist() == [[k] * 4] * count
+            assert sample["y"].reshape(-1).tolist() == [k] * count
+
+    def test_may_lie_beside_files_that_are_not_raw(self, scans: Path) -> None:
+        ds = npdata.stack(
+            x=f"{scans}/*.bin",
+            n=f"{scans}/*.npy",
+            dtype={"x": "f4", "n": torch.float64},
+            shape={"x": (-1, 4)},
+        )
+        assert [(len(s["x"]), s["n"].dtype, int(s["n"][1])) for s in ds] == [
+            (3, torch.float64, 0),
+            (5, torch.float64, 1),
+            (2, torch.float64, 2),
+        ]
+
+    def test_of_fields_that_are_not_there_are_refused(self, scans: Path) -> None:
+        x = f"{scans}/*.bin"
+        for options in ({"shape": {"x": (-1, 4), "z": 3}}, {"offset": {"x": 4, "z": 4}}):
+            with pytest.raises(
+                errors.FieldError, match=r"names 'z', which is no field; fields are \['x'"
+            ):
+                npdata.stack(x=x, dtype={"x": "f4"}, **options)
+        with pytest.raises(errors.FieldError, match="describe raw files; give dtype= as well"):
+            npdata.stack(x=x, y=f"{scans}/*.label", dtype={"x": "f4"}, shape=-1)
+        records = npdata.concatenate(x, dtype={"names": ["a"], "formats": ["4f4"]}, shape=-1)
+        assert records[4]["a"].tolist() == [1, 1, 1, 1]
 
 
 class TestLabels:
@@ -473,7 +545,7 @@ LIMITED = """
 import resource, sys
 import numpy as np, npdata
 resource.setrlimit(resource.RLIMIT_NOFILE, (128, 128))
-from torch.utils.data import DataLoader
+from torch.utils.data import DataLoader, Subset
 ds = npdata.stack(sys.argv[1])
 order = np.random.default_rng(0).permutation(len(ds)).reshape(-1, 50)
 for workers in (0, 2):

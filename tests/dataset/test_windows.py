@@ -437,6 +437,8 @@ def test_records_and_text_have_windows_where_they_can(tmp_path: Any) -> None:
         ({"length": {"x": 0}}, r"length of field 'x' is 0: .*the anchor row itself is \[0\]"),
         ({"length": {"past": 3}}, r"'past', which is no field; .*NumpyDataset\(x=a, y=a\)"),
         ({"length": 3, "horizon": 2}, r"no argument horizon=; .*NumpyDataset\(x=a, y=a\)"),
+        ({"length": 3, "drop_last": True}, "no argument drop_last=; write edge='drop'"),
+        ({"length": 3, "pad": True}, "no argument pad=; write edge='zero' or edge='repeat'"),
         ({"length": 3, "overlap": 2}, "no argument overlap=; write stride="),
         ({"length": 3, "wide": 2}, r"no argument wide= \(it has length, stride, borders"),
     ],

@@ -6,6 +6,7 @@ in a zip's directory and the description in a folder are looked at. The rest may
 """
 
 import json
+import re
 import zipfile
 from pathlib import Path
 
@@ -44,6 +45,11 @@ _ZARR = (
     "HDF5 or .npy once"
 )
 _ZARR_FILES = ("zarr.json", ".zarray", ".zgroup")
+_TABLE = (
+    "a table of text: pandas.read_csv(path)[names].to_numpy() gives its columns as rows, "
+    "np.loadtxt(path) those of numbers alone"
+)
+_NUMBERS = re.compile(rb"\s*[-+.0-9][-+.,;0-9eE\s]*")
 _TAR = "a tar archive: unpack it first, or read it with webdataset"
 _TORCH = "a file of torch.save: torch.load it, and give its tensors as .numpy()"
 
@@ -64,6 +70,8 @@ def foreign_file(path: str) -> str | None:
     for beginnings, what in _BEGINNINGS:
         if head.startswith(beginnings):
             return what
+    if place.suffix in (".csv", ".tsv") or _NUMBERS.fullmatch(head):
+        return _TABLE
     if head[257:262] == b"ustar":
         return _TAR
     if place.name in _ZARR_FILES and b'"zarr_format"' in head:

@@ -89,6 +89,8 @@ KINDS: dict[str, tuple[str, Callable[[Path], None], str]] = {
         lambda p: p.write_bytes(b"\x89PNG\r\n\x1a\n..."),
         "an image: decode each once",
     ),
+    "csv": ("x.csv", lambda p: p.write_text("id,age\na,3\n"), r"pandas\.read_csv\(path\)"),
+    "numbers as text": ("x.dat", lambda p: np.savetxt(p, X), r"np\.loadtxt\(path\)"),
     "tar": ("x.tar", tar, "tar archive: unpack it first, or read it with webdataset"),
     "parquet": ("x.parquet", parquet, r"pyarrow\.parquet\.read_table"),
     "arrow": ("x.feather", arrow, r"pyarrow\.feather\.read_table"),
