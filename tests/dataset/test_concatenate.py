@@ -232,7 +232,7 @@ class TestBadInput:
             npdata.concatenate(f"{folder}/*.npy")
         with pytest.raises(errors.FieldError, match="comes twice"):
             npdata.concatenate([f"{folder}/npy/*.npy", f"{folder}/npy/x1.npy"])
-        with pytest.raises(errors.FieldError, match="axis= is no option of concatenate: leave"):
+        with pytest.raises(errors.FieldError, match="axis= is no option of concatenate: of sev"):
             npdata.concatenate([np.zeros(3)], axis=0)
         with pytest.raises(errors.FieldError, match="layout= is for sparse rows, and field 0 has"):
             npdata.concatenate([np.zeros(3)], layout="csr")
