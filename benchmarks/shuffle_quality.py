@@ -19,8 +19,8 @@ import matplotlib.pyplot as plt
 import numpy as np
 
 from npdata.arrays.blocks import Blocks
-from npdata.sampling.order import plan_order
 from npdata.sampling.order.block_layout import BlockLayout
+from npdata.sampling.order.epoch_order import plan_order
 from npdata.sampling.order.recipe import WINDOW_BLOCKS
 from npdata.sampling.quality import shuffle_quality
 

@@ -15,7 +15,7 @@ from npdata.dataset.batch_memory import plain_memory
 from npdata.dataset.overview import Overview
 from npdata.dataset.windows import files_of, recordings_of, require_apart
 from npdata.errors import FieldError, SamplerError, require
-from npdata.sampling.order import split, split_groups
+from npdata.sampling.order.splits import split, split_groups
 from npdata.suggestions import explained
 
 Rows = NDArray[np.int64]

@@ -10,7 +10,7 @@ import sys
 from typing import Any
 
 from npdata.errors import LoaderError
-from npdata.sampling.trainers import who_asks
+from npdata.sampling.who_asks import who_asks
 
 
 class Reading:

@@ -20,7 +20,7 @@ from npdata.dataset.collate import collate
 from npdata.dataset.numpy_dataset import NumpyDataset
 from npdata.errors import LoaderError
 from npdata.loading.choose_sampler import OF_SAMPLERS, is_default
-from npdata.sampling.torch_arguments import WORDS
+from npdata.sampling.sampler import WORDS
 from npdata.suggestions import did_you_mean, each_word
 
 _OF_DATALOADERS: dict[str, tuple[tuple[Any, ...], str]] = {
@@ -50,8 +50,9 @@ _OF_DATALOADERS: dict[str, tuple[tuple[Any, ...], str]] = {
     "in_order": ((True,), "batches always come in order: leave it out"),
 }
 """Arguments that have no place in a signature: values that ask for nothing else here, or a cure."""
-_OF_LOADERS = WORDS | each_word(
+_OF_LOADERS = each_word(
     {
+        **WORDS,
         "state resume start_state": "make the loader, then loader.load_state_dict(state)",
         "start_epoch epoch initial_epoch": "make the loader, then loader.set_epoch(epoch)",
         "start start_step skip skip_batches": "loader.load_state_dict(state) goes on in mid-epoch",

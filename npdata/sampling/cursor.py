@@ -13,12 +13,10 @@ from npdata.sampling.epochs import Batches, Epochs, Run, Start
 from npdata.sampling.order.checks import whole_number
 from npdata.sampling.order.ranks import Ranks, Uneven
 from npdata.sampling.trainers import (
-    Asking,
     refuse_overfitting_other_rows,
-    require_divisible,
     warn_of_repeated_predictions,
-    who_asks,
 )
+from npdata.sampling.who_asks import Asking, require_divisible, who_asks
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -54,24 +52,17 @@ class Cursor:
         run.again, run.ahead = asking.again(coming.position, counted), asking.ahead
         if not peek:
             self.place = replace(self.place, coming=coming, run=run)
-            warn_of_repeated_predictions(asking, counted, coming.position)
+            warn_of_repeated_predictions(asking.lightning, counted, coming.position)
         return run
 
     def asked_for(self) -> tuple[Asking, Ranks]:
         """Give who asks, and the ranks to count by."""
         asking, epochs = who_asks(), self.epochs
-        refuse_overfitting_other_rows(asking, bool(epochs.recipe.shuffle))
+        refuse_overfitting_other_rows(asking.lightning, bool(epochs.recipe.shuffle))
         epochs.recipe.warn_of_workers(0 if self.place.begun else asking.workers)
         if not asking.divides:
             return asking, epochs.ranks()
-        require_divisible(
-            asking,
-            lanes=epochs.recipe.lanes,
-            uneven=epochs.uneven,
-            masked=epochs.masked,
-            ranked=(epochs.world_size or 1) > 1,
-            size=epochs.batch_size,
-        )
+        require_divisible(asking, epochs)
         uneven: Uneven = "drop" if epochs.drop_last else "ragged"
         return asking, epochs.ranks_of(0, 1 if asking.split else asking.processes, uneven)
 

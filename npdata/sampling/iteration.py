@@ -9,7 +9,7 @@ from typing import Any, Self
 
 from npdata.sampling.cursor import Cursor
 from npdata.sampling.epochs import Batches, Run, Start
-from npdata.sampling.trainers import who_asks
+from npdata.sampling.who_asks import who_asks
 
 
 class RunBatches(Iterator[Any]):

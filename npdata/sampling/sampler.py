@@ -27,15 +27,25 @@ from npdata.sampling.order.epoch_length import EpochLength
 from npdata.sampling.order.epoch_order import Ints, Shuffle
 from npdata.sampling.order.ranks import UNEVEN, Uneven
 from npdata.sampling.order.recipe import Recipe, shuffle_name
-from npdata.sampling.torch_arguments import WORDS
 from npdata.sampling.trainers import (
     FoundByLightning,
     RowSampler,
     is_for_predicting,
-    skip_what_comes_again,
     state_within,
 )
+from npdata.sampling.who_asks import skip_what_comes_again
 from npdata.suggestions import explained, refuse_to_set
+
+WORDS = {
+    "dataset data_source": "data",
+    "num_replicas": "world_size",
+    "generator": "the order is made of a number: write seed=",
+    "sampler": "it numbers the rows itself; rows to choose from are indices=",
+    "replacement": "weights= draws with replacement, and all else without",
+    "window": "window_blocks",
+    "drop": "drop_last",
+}
+"""Arguments of torch's samplers, and ours for them."""
 
 
 class BlockBatchSampler(FoundByLightning, BatchSampler):

@@ -1,232 +1,28 @@
-"""What trainers do with the batch sampler of a DataLoader, and how it stays one division of rows.
+"""What trainers look for on a batch sampler, and states and epochs as they count them.
 
-Idea: Accelerate divides the batches of any batch sampler among processes, which this one has done
-already. So a sampler looks, once an epoch, at who asks for its batches: torch's and a trainer's
-frames above it say so, and nothing else does. Then it gives the batches of all processes, as lists,
-and the trainer divides them. Lightning makes a batch sampler anew from arguments that it finds on
-it: they give the same sampler again. Invariant: what is not recognised is refused, never guessed.
+Idea: Lightning makes a batch sampler anew from arguments that it finds on it: they give the same
+sampler again. Trainers set epochs on a sampler of rows inside. Invariant: what would read other
+rows than the trainer counts on is refused, or warned of. Nothing of a trainer is imported.
 """
 
-import sys
 import warnings
-from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, replace
-from types import FrameType
+from collections.abc import Iterator, Mapping
 from typing import Any, Self
 
-from torch.utils.data import BatchSampler, SequentialSampler
+from torch.utils.data import SequentialSampler
 from torch.utils.data.distributed import DistributedSampler
 
 from npdata.errors import PaddingWarning, SamplerError, StateError
 from npdata.sampling.order.ranks import Ranks
 
-_LIGHTNING = ("lightning.", "pytorch_lightning.")
-_BETWEEN = ("torch.utils.data", "torchdata.", "npdata.", "accelerate.", *_LIGHTNING)
-_PASS_ON = {"DataLoaderShard", "SkipBatchSampler", "SkipDataLoader", "DataLoaderAdapter"}
-"""Classes of accelerate.data_loader that hand batches on as they are."""
 
-
-@dataclass(frozen=True, kw_only=True)
-class Asking:
-    """Who asks for batches: how Accelerate divides them, its loader, and Lightning's trainer.
-
-    `processes` is 1 where nobody divides. `split`: each batch is divided, else batches are dealt.
-    `fills`: it would fill the last step with the rows that came first in this iteration, which are
-    others after a resume; so does a `dispatcher`, whose first process reads for all. `skips`: so
-    many batches will be thrown away. `workers`: so many processes of a DataLoader read the batches.
-    `stateful`: torchdata's StatefulDataLoader reads them, which saves the position itself.
-    """
-
-    processes: int = 1
-    split: bool = False
-    even: bool = False
-    fills: bool = False
-    skips: int = 0
-    workers: int = 0
-    stateful: bool = False
-    loader: Any = None
-    dispatcher: Any = None
-    lightning: Any = None
-
-    @property
-    def divides(self) -> bool:
-        """Whether the batches will be divided among processes."""
-        return self.processes > 1
-
-    @property
-    def ahead(self) -> bool:
-        """Whether batches are taken before the loop gets them, and nobody counts which it got.
-
-        Accelerate looks for the end of a loader one batch ahead.
-        """
-        takes = self.workers > 0 or self.loader is not None or self.dispatcher is not None
-        return takes and not self.stateful
-
-    def reads(self, position: int, counted: Ranks) -> Ranks:
-        """Give the ranks to make batches for from `position` on: one where a trainer divides.
-
-        Accelerate would take the samples of the last step from the dataset, whatever is read of it.
-
-        Examples:
-            >>> ranks = Ranks(n=11, batch_size=2, rank=0, world_size=2, uneven="drop", lanes=1)
-            >>> Asking(processes=2).reads(4, ranks).n
-            8
-        """
-        left = (counted.n - position) % counted.step_size
-        counts = 0 if counted.uneven == "drop" else left
-        if self.loader is not None:
-            self.loader.remainder = counts
-        if not self.divides:
-            return counted
-        return replace(counted, world_size=1, n=counted.n - left + counts)
-
-    def again(self, position: int, counted: Ranks) -> int:
-        """Give how many batches from the start of the epoch come before those from `position` on.
-
-        A dispatcher fills up rows that do not divide with the first of this iteration. So that they
-        are those of an undisturbed epoch, it gets the first step once more, and skips it.
-
-        Examples:
-            >>> ranks = Ranks(n=5, batch_size=2, rank=0, world_size=1, uneven="ragged", lanes=1)
-            >>> Asking().again(2, ranks)
-            0
-        """
-        filled = self.divides and self.dispatcher is not None and counted.uneven != "drop"
-        if not filled or not position or not (counted.n - position) % self.processes:
-            return 0
-        return 0 if counted.n < counted.step_size else counted.world_size
-
-
-def who_asks() -> Asking:
-    """Look at the frames above the caller, up to the first that is of no loader or trainer.
-
-    Raises `SamplerError` (a ValueError) for a class of Accelerate that is not known, and where a
-    sampler of batches stands in the place of a sampler of rows.
-
-    Examples:
-        >>> who_asks().divides
-        False
-    """
-    found: dict[str, Any] = {}
-    for frame in _frames_between():
-        module = frame.f_globals.get("__name__", "")
-        owner = frame.f_locals.get("self")
-        if isinstance(owner, BatchSampler) and isinstance(
-            getattr(owner, "sampler", None), FoundByLightning
-        ):
-            raise SamplerError(
-                f"{type(owner.sampler).__name__} gives whole batches, and stands in the place of a "
-                "sampler of single rows: pass it as batch_sampler=, without batch_size"
-            )
-        workers = getattr(owner, "_num_workers", None)
-        if workers is not None:
-            found["workers"] = workers
-        if module.startswith("torchdata."):
-            found["stateful"] = True
-        if module == "accelerate.data_loader" and owner is not None:
-            found = {**_accelerate(owner), **found}
-        elif module.startswith(_LIGHTNING) and "lightning" not in found:
-            trainer = getattr(owner, "trainer", None)
-            if trainer is not None:
-                found["lightning"] = trainer
-    return Asking(**found)
-
-
-def _accelerate(owner: Any) -> dict[str, Any]:
-    kind = next(
-        (
-            each.__name__
-            for each in type(owner).__mro__
-            if each.__module__ == "accelerate.data_loader"
-        ),
-        "",
-    )
-    if kind == "BatchSamplerShard":
-        return {
-            "processes": owner.num_processes,
-            "split": owner.split_batches,
-            "even": owner.even_batches,
-            "fills": owner.even_batches and owner.num_processes > 1,
-        }
-    if kind == "DataLoaderDispatcher":
-        if owner.use_stateful_dataloader:
-            raise SamplerError(
-                "Accelerate counts other batches than were received with dispatch_batches=True and "
-                "use_stateful_dataloader=True: leave one of them out; the position is saved by "
-                "sampler.state_dict(consumed=steps)"
-            )
-        return {
-            "processes": owner.state.num_processes,
-            "split": owner.split_batches,
-            "even": True,
-            "dispatcher": owner,
-        }
-    if kind == "IterableDatasetShard":
-        return {"processes": owner.num_processes}
-    if kind == "DataLoaderShard":
-        return {"loader": owner}
-    if kind in _PASS_ON:
-        return {"skips": owner.skip_batches} if kind == "SkipBatchSampler" else {}
-    raise SamplerError(
-        f"{type(owner).__name__} of this version of Accelerate asks for batches, and npdata does "
-        "not know how it divides them: give the model to accelerator.prepare() without the loader, "
-        "and use npdata.Loader"
-    )
-
-
-def _frames_between() -> Iterator[FrameType]:
-    frame: FrameType | None = sys._getframe(2)
-    while frame is not None and frame.f_globals.get("__name__", "").startswith(_BETWEEN):
-        yield frame
-        frame = frame.f_back
-
-
-def skip_what_comes_again(peek: Callable[[], Any]) -> None:
-    """Let a dispatcher skip the batches that come `again`, on each of its processes."""
-    dispatcher = who_asks().dispatcher
-    if dispatcher is not None:
-        dispatcher.skip_batches = 1 if peek().again else 0
-
-
-def require_divisible(
-    asking: Asking, *, lanes: int, uneven: str, masked: bool, ranked: bool, size: int | None
-) -> None:
-    """Raise `SamplerError` (a ValueError) for options that Accelerate's division would void.
-
-    Examples:
-        >>> no = dict(masked=False, ranked=False, size=1)
-        >>> require_divisible(Asking(), lanes=1, uneven="pad", **no)
-    """
-    what, cure = None, "leave that option out"
-    if ranked:
-        what = "rank= and world_size= divide the rows among processes"
-    elif size is None:
-        what = "max_rows= gives processes batches of different sizes in turn"
-    elif asking.split and size % asking.processes:
-        what = f"split_batches=True would cut each batch of {size} for {asking.processes} processes"
-    elif asking.dispatcher is not None and asking.skips:
-        what = "skip_first_batches counts no steps with dispatch_batches=True"
-        cure = "load a state of sampler.state_dict(consumed=steps) into the sampler"
-    elif lanes > 1:
-        what = f"lanes={lanes} gives each process lanes of its own"
-    elif masked:
-        what = 'uneven="mask" marks the padding that this sampler adds'
-    elif uneven == "ragged" and asking.even:
-        what = 'uneven="ragged" repeats no row, and Accelerate does, unless even_batches=False'
-    if what is not None:
-        raise SamplerError(
-            f"{what}, and Accelerate, which prepared this DataLoader, divides its batches by its "
-            f"own rule: {cure}, or give accelerator.prepare() the model without the DataLoader"
-        )
-
-
-def refuse_overfitting_other_rows(asking: Asking, shuffled: bool) -> None:
+def refuse_overfitting_other_rows(lightning: Any, shuffled: bool) -> None:
     """Raise `SamplerError` (a ValueError) where Lightning wants the same batches in every epoch.
 
     Examples:
-        >>> refuse_overfitting_other_rows(Asking(), shuffled=True)
+        >>> refuse_overfitting_other_rows(None, shuffled=True)
     """
-    wanted = getattr(asking.lightning, "overfit_batches", 0)
+    wanted = getattr(lightning, "overfit_batches", 0)
     if wanted and shuffled:
         raise SamplerError(
             f"Trainer(overfit_batches={wanted}) reads the same batches in every epoch, and this "
@@ -234,16 +30,16 @@ def refuse_overfitting_other_rows(asking: Asking, shuffled: bool) -> None:
         )
 
 
-def warn_of_repeated_predictions(asking: Asking, ranks: Ranks, start: int) -> None:
+def warn_of_repeated_predictions(lightning: Any, ranks: Ranks, start: int) -> None:
     """Issue a `PaddingWarning` where Lightning predicts, and ranks repeat rows from `start` on.
 
     Examples:
         >>> ranks = Ranks(n=5, batch_size=2, rank=0, world_size=2, uneven="pad", lanes=1)
-        >>> warn_of_repeated_predictions(Asking(), ranks, 0)
+        >>> warn_of_repeated_predictions(None, ranks, 0)
     """
     left = (ranks.n - start) % ranks.step_size
     repeated = -left % ranks.world_size if ranks.uneven == "pad" else 0
-    if repeated and getattr(asking.lightning, "predicting", False):
+    if repeated and getattr(lightning, "predicting", False):
         warnings.warn(
             f"predict: {ranks.n} rows do not divide by {ranks.world_size} ranks, so {repeated} "
             "of the predictions are of rows that came before; make the loader with "

@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 
 from npdata.arrays.blocks import Blocks
-from npdata.sampling.order import plan_order
 from npdata.sampling.order.block_layout import BlockLayout
+from npdata.sampling.order.epoch_order import plan_order
 from npdata.sampling.quality import shuffle_quality
 
 N = 20_000

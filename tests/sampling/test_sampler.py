@@ -22,8 +22,8 @@ from torch.utils.data import (
 import npdata
 from npdata.arrays.blocks import Blocks
 from npdata.errors import NpdataError, SamplerError
-from npdata.sampling.order import split
 from npdata.sampling.order.recipe import Recipe
+from npdata.sampling.order.splits import split
 from npdata.sampling.row_numbers import MaskedRows
 from npdata.sampling.sampler import BlockBatchSampler
 

@@ -6,8 +6,3 @@ length of samples, `recipe` and `epoch_length` check arguments, and `recipe` nam
 must agree on. `room` is memory that is used again. Nothing here knows torch, reads data or keeps
 state; `npdata.sampling.sampler` does.
 """
-
-from npdata.sampling.order.epoch_order import ORDER_VERSION, draw_order, plan_order
-from npdata.sampling.order.splits import split, split_groups
-
-__all__ = ["ORDER_VERSION", "draw_order", "plan_order", "split", "split_groups"]

@@ -6,8 +6,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from npdata.arrays.blocks import Blocks
-from npdata.sampling.order import ORDER_VERSION, draw_order, plan_order, split
 from npdata.sampling.order.block_layout import BlockLayout
+from npdata.sampling.order.epoch_order import ORDER_VERSION, draw_order, plan_order
+from npdata.sampling.order.splits import split
 
 SETTINGS = settings(max_examples=120, derandomize=True, deadline=None)
 
