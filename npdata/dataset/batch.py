@@ -17,7 +17,7 @@ import torch
 from torch.utils.data._utils.pin_memory import pin_memory
 
 from npdata.dataset.field import row_of
-from npdata.dataset.ragged_form import SPARSE, RaggedForm, marked
+from npdata.dataset.ragged_form import RaggedForm, marked
 from npdata.dataset.stacking import stack_samples, take_apart
 from npdata.dataset.transforms import Bound, Transform
 from npdata.dataset.varied_field import Varied
@@ -47,10 +47,8 @@ class SampleForm:
             return dict(zip(self.names, values, strict=True))
         return values[0] if self.bare else values
 
-    def marked(self, sample: Any, *, sparse: bool = False) -> Any:
-        """Let `default_collate` know of the values of samples that differ in length.
-
-        With `sparse` also of rows whose batch is sparse.
+    def marked(self, sample: Any) -> Any:
+        """Let `default_collate` know of samples that differ in length, or are sparse in a batch.
 
         Examples:
             >>> form = SampleForm(ragged=((0, RaggedForm()),))
@@ -59,7 +57,7 @@ class SampleForm:
         """
         if not self.ragged:
             return sample
-        forms = {at: form for at, form in self.ragged if sparse or form != SPARSE}
+        forms = dict(self.ragged)
         if isinstance(sample, dict):
             return {at: marked(v, forms[at]) if at in forms else v for at, v in sample.items()}
         if isinstance(sample, tuple | list):
@@ -142,8 +140,7 @@ class Batch(list[Any]):
         """Give the batch stacked, in the form of `default_collate`, after `batch_transform`."""
         values, form = self._values, self.form
         if values is None or (self._length and Varied in map(type, values)):
-            samples = self._untransformed()
-            result: Any = stack_samples([form.marked(sample, sparse=True) for sample in samples])
+            result: Any = stack_samples(list(map(form.marked, self._untransformed())))
         elif form.names is None and not form.bare:
             result = list(values)
             if list in map(type, values):

@@ -41,7 +41,8 @@ def take_apart(
         return [marked(sample, form) for sample in value]
     shape = getattr(value, "shape", None)
     if shape and shape[0] == length:
-        return [row_of(value, row) for row in range(length)]
+        rows = [row_of(value, row) for row in range(length)]
+        return [marked(row, SPARSE) for row in rows] if form == SPARSE else rows
     if isinstance(value, Mapping):
         columns = [take_apart(part, length, forms.get(name)) for name, part in value.items()]
         return [dict(zip(value, row, strict=True)) for row in _rows(columns, length)]

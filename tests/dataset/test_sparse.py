@@ -11,7 +11,7 @@ import scipy.sparse
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
-from torch.utils.data import DataLoader, Subset
+from torch.utils.data import DataLoader, StackDataset, Subset
 
 import npdata
 from npdata import NumpyDataset
@@ -351,6 +351,23 @@ def test_functions_leave_batches_sparse(option: str) -> None:
         assert batch["x"].layout == torch.sparse_csr
         assert (batch["x"].to_dense().numpy() == 2 * m[[4, 9]].toarray()).all()
     assert (ds[4]["x"].numpy() == 2 * m[[4]].toarray()[0]).all()
+
+
+@pytest.mark.parametrize("workers", [0, 2])
+def test_samples_beside_others_become_a_sparse_batch_again(workers: int) -> None:
+    m = matrix()
+    ds = NumpyDataset(npdata.csr(m.data, m.indices, m.indptr, m.shape), layout="csr")
+    both = StackDataset(x=ds, y=NumpyDataset(np.arange(ROWS)))
+    for loader in (
+        npdata.Loader(both, 7),
+        DataLoader(both, 7, num_workers=workers, collate_fn=npdata.collate),
+        DataLoader(both, 7, num_workers=workers),
+    ):
+        batches = list(loader)
+        assert all(batch["x"].layout == torch.sparse_csr for batch in batches)
+        rows = torch.cat([batch["x"].to_dense() for batch in batches])
+        assert (rows.numpy() == m.toarray()).all()
+    assert ds[3].layout == both[3]["x"].layout == torch.strided
 
 
 def test_a_transform_may_give_other_rows_than_sparse_ones() -> None:
