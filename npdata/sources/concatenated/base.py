@@ -53,18 +53,6 @@ class EndToEnd(CompositeSource):
             self.own[idle].close_idle()
         return self._part(owner)
 
-    def _read_parts(
-        self, owners: Ints, rows: Ints, out: NDArray[Any], places: Ints | None = None
-    ) -> None:
-        """Let each of the `owners` read those of `rows` that it has; with `places`, to these."""
-        for owner, at, inside in self.edges.split(rows, owners):
-            if len(inside) == len(out):
-                self._opened(owner).read(inside, out)
-                return
-            read = np.empty((len(inside), *self.shape[1:]), self.dtype)
-            self._opened(owner).read(inside, read)
-            out[at if places is None else places[at]] = read
-
     @property
     def borders(self) -> Ints:
         """The first row of each part, and of the parts that it has itself, and the end."""

@@ -21,7 +21,7 @@ from npdata.sources.cache.cache import Cache, with_cache
 from npdata.sources.concatenated.base import EndToEnd
 from npdata.sources.concatenated.edges import Edges
 from npdata.sources.concatenated.parts import Parts, require_alike, rows_of
-from npdata.sources.concatenated.runs import read_runs
+from npdata.sources.concatenated.runs import read_parts, read_runs
 from npdata.sources.concatenated.summary import Summary
 from npdata.sources.labels import in_one_code, shown_categories
 from npdata.sources.many_files.file_list import FileList
@@ -161,7 +161,7 @@ class ConcatSource(EndToEnd):
             self._shards.gather(
                 np.where(slow, owners[other], owners), np.where(slow, indices[other], indices), out
             )
-        self._read_parts(owners[places], indices[places], out, places)
+        read_parts(self.edges, indices[places], owners[places], out, self._opened, places)
 
     def select(self, indices: NDArray[np.int64], out: "torch.Tensor") -> bool:
         """Gather the rows of all parts into a tensor, where all lie in files."""

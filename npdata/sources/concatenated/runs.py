@@ -1,8 +1,7 @@
-"""Runs of rows of sources laid end to end, read part by part and not row by row.
+"""Rows of sources laid end to end, read part by part: any rows, or runs of them.
 
-Idea: runs of parts whose rows lie in place are copied by one call, and those of each other part
-come from one read of that. Invariant: what it gives is fresh memory, also of a part that gives
-views of its rows.
+Idea: each part reads what it has of them at once. Runs of parts whose rows lie in place are copied
+by one call. Invariant: what it gives is fresh memory, also of a part that gives views of its rows.
 """
 
 from collections.abc import Callable
@@ -14,7 +13,7 @@ from numpy.typing import NDArray
 from npdata.arrays.dtypes import DType
 from npdata.arrays.runs import cut
 from npdata.sources.base import Source
-from npdata.sources.concatenated.edges import grouped
+from npdata.sources.concatenated.edges import Edges, grouped
 
 Ints = NDArray[np.int64]
 Runs = list[NDArray[Any]]
@@ -64,3 +63,21 @@ def _fresh(part: Source, starts: Ints, stops: Ints) -> Runs:
     runs = [run.copy() for run in part.runs(starts, stops)]
     part.check()
     return runs
+
+
+def read_parts(
+    edges: Edges,
+    rows: Ints,
+    owners: Ints,
+    out: NDArray[Any],
+    part: Callable[[int], Any],
+    places: Ints | None = None,
+) -> None:
+    """Let each of the `owners` read those of `rows` that it has; with `places`, to these."""
+    for owner, at, inside in edges.split(rows, owners):
+        if len(inside) == len(out):
+            part(owner).read(inside, out)
+            return
+        read = np.empty((len(inside), *out.shape[1:]), out.dtype)
+        part(owner).read(inside, read)
+        out[at if places is None else places[at]] = read

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from npdata.arrays.runs import rows_of_runs
 from npdata.sources.concatenated.joined import Joined
 from npdata.sources.concatenated.parts import rows_of
+from npdata.sources.concatenated.runs import read_parts
 from npdata.sources.ragged import Ints
 from npdata.sources.sparse import Entries, SparseSource
 
@@ -63,7 +64,7 @@ class SparseParts(Joined, SparseSource):
 
     def read(self, indices: NDArray[np.int64], out: NDArray[Any]) -> None:
         """Write dense rows, of each part those that it has."""
-        self._read_parts(self.edges.owners(indices), indices, out)
+        read_parts(self.edges, indices, self.edges.owners(indices), out, self._opened)
 
 
 def _shown(part: SparseSource) -> str:

@@ -23,7 +23,7 @@ from npdata.errors import FieldError, SourceError
 from npdata.runtime.per_process import ForkSafeLock
 from npdata.sources.base import Access, Source
 from npdata.sources.concatenated.edges import NO_ONE_FIELD, Edges
-from npdata.sources.concatenated.runs import read_runs
+from npdata.sources.concatenated.runs import read_parts, read_runs
 from npdata.sources.derived.base import origin
 from npdata.sources.file import File
 from npdata.sources.hdf5.examine.attributes import read_packing, shown
@@ -131,10 +131,7 @@ class GroupsSource(Source):
             out[there] = part
         rest = np.flatnonzero(~there)
         parts = self._opened(owners[rest])
-        for owner, at, inside in self._edges.split(indices[rest], owners[rest]):
-            part = np.empty((len(inside), *self.shape[1:]), self.dtype)
-            parts[owner].read(inside, part)
-            out[rest[at]] = part
+        read_parts(self._edges, indices[rest], owners[rest], out, parts.__getitem__, rest)
 
     def _gather(
         self, offsets: NDArray[np.int64], rows: NDArray[np.int64], out: NDArray[Any]

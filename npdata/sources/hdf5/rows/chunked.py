@@ -7,7 +7,7 @@ caller's chunks are whole and stay in place during the call; only rows asked for
 """
 
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,6 +16,7 @@ from npdata.arrays.blocks import Blocks
 from npdata.arrays.dtypes import DType
 from npdata.arrays.gather import ByteRows
 from npdata.sources.base import Access, Source
+from npdata.sources.file import File
 from npdata.sources.hdf5.examine.creation_properties import Filter
 from npdata.sources.hdf5.examine.details import Details
 from npdata.sources.hdf5.examine.layout import Layout
@@ -53,23 +54,10 @@ class ChunkSpec:
         )
 
 
-class Opened(Protocol):
-    """What a source reads from, and passes on to."""
-
-    def check(self) -> None:
-        """Raise `ChangedFileError` if a file changed since it was opened."""
-
-    def close_idle(self) -> None:
-        """Close files until the next read."""
-
-    def close(self) -> None:
-        """Close files for good."""
-
-
 class ChunkedSource(Source):
     """The rows of a chunked dataset; subclasses read them."""
 
-    def __init__(self, opened: Opened, spec: ChunkSpec) -> None:
+    def __init__(self, opened: File | Source, spec: ChunkSpec) -> None:
         """Read from what is `opened` rows that are cut as `spec` says."""
         self.shape = spec.shape
         self.dtype = spec.dtype

@@ -26,7 +26,7 @@ from npdata.sources.hdf5.chunks.cache import chunk_cache
 from npdata.sources.hdf5.codecs.pipeline import decode_chunk
 from npdata.sources.hdf5.examine.chunk_table import ChunkTable
 from npdata.sources.hdf5.examine.layout import LayoutKeeper
-from npdata.sources.hdf5.rows.chunked import ChunkedSource, ChunkSpec, Opened
+from npdata.sources.hdf5.rows.chunked import ChunkedSource, ChunkSpec
 from npdata.sources.hdf5.rows.decoded_rows import DecodedRows
 from npdata.sources.hdf5.rows.kept_rows import KeptRows
 
@@ -36,7 +36,7 @@ class ChunkOrigin(ABC):
 
     @property
     @abstractmethod
-    def opened(self) -> Opened:
+    def opened(self) -> File | Source:
         """What is read from, to be checked and closed."""
 
     @property
