@@ -18,9 +18,10 @@ from npdata.sources.derived.columns import ColumnSource, split_column
 from npdata.sources.hdf5.anndata.genes import Genes
 from npdata.sources.hdf5.anndata.groups import open_encoded
 from npdata.sources.hdf5.examine.examine import OpenedFile
+from npdata.sources.hdf5.examine.groups import look_at_groups
 from npdata.sources.hdf5.examine.links import require_inside
 from npdata.sources.hdf5.file import AUTO, Hdf5Options, open_file, require_file
-from npdata.sources.hdf5.groups import GroupsSource, look_at_groups
+from npdata.sources.hdf5.groups import GroupsSource
 from npdata.sources.hdf5.open import open_datasets, open_hdf5
 from npdata.sources.hdf5.rows.variable_length import as_numbers
 from npdata.sources.names import naturally_sorted
