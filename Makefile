@@ -93,12 +93,12 @@ clean:
 	$(BIN)/python tests/helpers/unpack_corpus.py .corpus/wheels .corpus/files
 	touch $@
 
-# What the demo alone needs.
+# What the demo and README's other lines need.
 $(VENV)/.demo: pyproject.toml constraints.txt $(SOURCES)
 	@echo "Installing npdata with PyTorch, h5py, scikit-learn and matplotlib into $(VENV) ..."
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
 	$(PIP) pip hatchling
-	$(PIP) --no-build-isolation '.[examples]'
+	$(PIP) --no-build-isolation '.[cli,examples]'
 	touch $@
 
 # The dependencies, once; then the project as a built wheel, again whenever a source changes:
