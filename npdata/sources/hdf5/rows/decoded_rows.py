@@ -130,11 +130,11 @@ class DecodedRows:
         self._count_reused(len(numbers) - len(new) + there)
         span = self._spanning(found)
         if near is None or near.span is not span:
-            made = ChunkPlaces(span, self._count, self.spec.tiling.chunk_rows)
-            if near is not None:
-                before = near.chunks.copy()  # at once: threads add to it
-                made.add(before.keys(), before.values())
-            near = made
+            before = {} if near is None else near.chunks.copy()  # at once: threads add to it
+            # Another thread's span has what it found, and perhaps not what this one did.
+            span = self._spanning([*found, *before.values()])
+            near = ChunkPlaces(span, self._count, self.spec.tiling.chunk_rows)
+            near.add(before.keys(), before.values())
         near.add(new, found)
         self.chunks.keep_near(near, new)
         return near

@@ -10,6 +10,7 @@ import zlib
 from concurrent.futures import ThreadPoolExecutor
 from multiprocessing.connection import Connection
 from pathlib import Path
+from typing import Any
 
 import h5py
 import numpy as np
@@ -263,6 +264,50 @@ def test_a_fork_while_threads_read(path: Path) -> None:
 def send_equal(pipe: Connection, ds: NumpyDataset, rows: np.ndarray) -> None:
     torch.set_num_threads(1)
     pipe.send(all(bool((value.numpy() == X[rows]).all()) for value in ds[rows]))
+
+
+def test_chunks_at_hand_lie_in_their_span_whatever_thread_found_them_last(
+    path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """One thread finds chunk 0 and another chunk 1, each while the other is half done."""
+    of, make = decoded_rows.Span.of, decoded_rows.ChunkPlaces
+    begun, found, done = threading.Event(), threading.Event(), threading.Event()
+    other = ThreadPoolExecutor(1, "other")
+
+    def read(chunk: int) -> None:
+        assert (ds[64 * chunk : 64 * chunk + 64].numpy() == X[64 * chunk : 64 * chunk + 64]).all()
+
+    def other_reads() -> None:
+        read(1)
+        done.set()
+
+    def span(*bounds: int) -> decoded_rows.Span:
+        if threading.current_thread().name.startswith("other"):
+            begun.set()
+            assert found.wait(HANG)
+        elif not begun.is_set():
+            reading.append(other.submit(other_reads))
+            assert begun.wait(HANG)
+        return of(*bounds)
+
+    def places(*arguments: Any) -> decoded_rows.ChunkPlaces:
+        if not found.is_set():
+            found.set()
+            assert done.wait(HANG)
+        return make(*arguments)
+
+    for _ in range(8):  # where chunks lie is by chance
+        ds, reading = NumpyDataset(f"{path}::x"), []
+        with monkeypatch.context() as patched:
+            patched.setattr(decoded_rows.Span, "of", span)
+            patched.setattr(decoded_rows, "ChunkPlaces", places)
+            read(0)
+        reading[0].result(HANG)
+        read(2)
+        read(0)
+        for event in (begun, found, done):
+            event.clear()
+    other.shutdown()
 
 
 def test_a_pickle_has_no_table_and_no_rows(path: Path) -> None:
