@@ -174,9 +174,10 @@ class Prefetcher(Iterator[Result], Generic[Job, Result]):
         self.close()
 
     def _from_caller(self) -> Outcome:
-        if self._jobs is None:
+        jobs = self._jobs
+        if jobs is None:
             raise StopIteration
-        return _outcome(self._function, next(self._jobs))
+        return _outcome(self._function, next(jobs))
 
     def _with_threads(self, slots: deque[_Slot]) -> Outcome:
         asked = perf_counter()
@@ -224,10 +225,10 @@ class Prefetcher(Iterator[Result], Generic[Job, Result]):
         if not self._started:
             _start(self._threads, self._ready)
             self._started = True
-        while self._jobs is not None and len(slots) < depth:
+        while (jobs := self._jobs) is not None and len(slots) < depth:
             slot: _Slot = queue.SimpleQueue()
             try:
-                self._queue.tasks.put((slot, next(self._jobs)))
+                self._queue.tasks.put((slot, next(jobs)))
             except StopIteration:
                 self._jobs = None
                 return

@@ -74,14 +74,15 @@ class ConcatSource(EndToEnd):
     @cached_property
     def parts(self) -> Parts:
         """What is laid end to end, worked out at the first use: a sum of n takes n steps."""
-        if not isinstance(self._given, Parts):
-            self._given = Parts.joined(
+        given = self._given  # once: another thread may replace it
+        if not isinstance(given, Parts):
+            given = self._given = Parts.joined(
                 [
                     source.parts if isinstance(source, ConcatSource) else Parts.of_one(source)
-                    for source in _flattened(self._given)
+                    for source in _flattened(given)
                 ]
             )
-        return self._given
+        return given
 
     @cached_property
     def edges(self) -> Edges:  # type: ignore[override]
@@ -236,10 +237,11 @@ def _flattened(sources: Sequence[Source]) -> list[Source]:
     left = list(reversed(sources))
     while left:
         source = left.pop()
-        if isinstance(source, ConcatSource) and not isinstance(source._given, Parts):
-            left += reversed(source._given)
-        else:
+        given = source._given if isinstance(source, ConcatSource) else None
+        if given is None or isinstance(given, Parts):
             found.append(source)
+        else:
+            left += reversed(given)
     return found
 
 

@@ -159,11 +159,13 @@ class DecodedMember(InPlaceSource):
     @property
     def table(self) -> RowTable:
         """The decoded rows, writable memory of this process."""
-        if self._table is None:
+        table = self._table
+        if table is None:
             with self._lock.get():
-                if self._table is None:
-                    self._table = RowTable.of(self._decode())
-        return self._table
+                table = self._table
+                if table is None:
+                    table = self._table = RowTable.of(self._decode())
+        return table
 
     def _decode(self) -> NDArray[Any]:
         path, identity, name, where = self._spec

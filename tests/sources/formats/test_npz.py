@@ -2,17 +2,22 @@
 
 import importlib
 import io
+import multiprocessing
 import os
 import pickle
+import threading
 import zipfile
+from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+from processes import HANG
 
 import npdata
 from npdata import NumpyDataset, errors, open_source
+from npdata.sources.formats import npz
 
 X = np.random.default_rng(0).standard_normal((50, 40)).astype(np.float32)
 
@@ -44,6 +49,37 @@ def test_compressed_members_are_decoded_once_per_process(packed: Path) -> None:
     assert source.access.kind == "decoded"
     assert source.table is source.table
     assert pickle.loads(pickle.dumps(source)).table is not source.table
+
+
+def test_a_fork_while_a_thread_decodes(packed: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    decode, begun, go_on = npz.DecodedMember._decode, threading.Event(), threading.Event()
+
+    def waits(member: npz.DecodedMember) -> np.ndarray:
+        if threading.current_thread() is not threading.main_thread():
+            begun.set()
+            assert go_on.wait(HANG)
+        return decode(member)
+
+    monkeypatch.setattr(npz.DecodedMember, "_decode", waits)
+    source = pickle.loads(pickle.dumps(open_source(f"{packed}::x")))
+    thread = threading.Thread(target=lambda: source.table)
+    thread.start()
+    try:
+        assert begun.wait(HANG)
+        context = multiprocessing.get_context("fork")
+        receive, send = context.Pipe(duplex=False)
+        child = context.Process(target=send_equal, args=(send, source))
+        child.start()
+        assert receive.poll(HANG), "the child hangs"
+        assert receive.recv()
+        child.join(HANG)
+    finally:
+        go_on.set()
+        thread.join()
+
+
+def send_equal(pipe: Connection, source: npdata.Source) -> None:
+    pipe.send(bool((source.table.array == X).all()))
 
 
 def test_fortran_order_in_a_compressed_member(tmp_path: Path) -> None:
