@@ -102,6 +102,7 @@ _OF_OTHERS = each_word(
             'name it behind ::, NumpyDataset("d.h5::x"), or several: from_hdf5("d.h5", "x", "y")'
         ),
         "mode driver swmr": "files are opened for reading: leave it out",
+        "label_from": 'concatenate takes it: npdata.concatenate(x="*.h5::x", label_from=...)',
     }
 )
 """Arguments of other libraries, and what to write for them."""

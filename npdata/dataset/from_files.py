@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Literal, Self, TypeAlias
 
 from numpy.typing import DTypeLike
 
-from npdata.dataset.arguments import OPTIONS, per_field, refuse_words_of_loaders
+from npdata.dataset.arguments import OPTIONS, meant_by, per_field, refuse_words_of_loaders
 from npdata.dataset.transforms import Transform
 from npdata.errors import FieldError, FormatError, UnsupportedSourceError
 from npdata.sources.formats.npz import npz_members, require_no_matrix
@@ -269,7 +269,7 @@ def _sorted_out(
 
     def no_option(key: str) -> str:
         given = f"{key}={named[key]!r} is no option of {constructor}"
-        return f"{given}{did_you_mean(key, known)} (it has {', '.join(known)})"
+        return f"{given}{meant_by(key, known)} (it has {', '.join(known)})"
 
     for key, value in named.items():
         if not isinstance(value, str):

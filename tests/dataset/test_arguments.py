@@ -32,6 +32,7 @@ def path(tmp_path: Path) -> Path:
         (("x",), {"colour": 3}, "colour=3 is no option of from_"),
         ((), {"colour": 3}, "as a field it needs the name of a dataset as text"),
         (("x",), {"mode": "r"}, "mode='r' is no option of from_"),
+        ((), {"label_from": len}, "concatenate takes it: npdata.concatenate("),
         ((3,), {}, "takes names of datasets, and 3 is none"),
     ],
 )
