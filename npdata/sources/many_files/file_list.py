@@ -48,14 +48,15 @@ class FileList(Sequence[str]):
     def of(cls, paths: Sequence[str], members: Sequence[str | None] | None = None) -> "FileList":
         """Keep the paths, seen from the working folder of now, and for each the member or None."""
         root = common_folder(paths) if paths else ""
-        below = len(os.fsencode(root))
-        names = [os.fsencode(path)[below:] for path in paths]
-        if _MEMBER in b"".join(names):
+        names = [path[len(root) :] for path in paths]
+        if "\0" in "".join(names):
             raise ValueError("embedded null byte in the name of a file")
         for k, member in enumerate(members or ()):
-            names[k] += b"" if member is None else _MEMBER + os.fsencode(member)
-        ends = np.cumsum(np.fromiter(map(len, names), np.int64, len(names)))
-        return cls(root, b"".join(names), ends, os.getcwd())  # noqa: PTH109
+            names[k] += "" if member is None else f"\0{member}"
+        together = "".join(names)
+        lengths = map(len, names if together.isascii() else map(os.fsencode, names))
+        ends = np.cumsum(np.fromiter(lengths, np.int64, len(names)))
+        return cls(root, os.fsencode(together), ends, os.getcwd())  # noqa: PTH109
 
     def __len__(self) -> int:
         """Give the number of files."""

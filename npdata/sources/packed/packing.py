@@ -6,9 +6,11 @@ ways are never joined as they are stored. It reads no file. Valid ranges follow 
 conventions, since xarray leaves them alone.
 """
 
+import operator
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import repeat
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -243,7 +245,7 @@ class Packings(NamedTuple):
     ) -> "Packings":
         """Join those of parts, each of which begins at a row."""
         alike = parts[0] if isinstance(parts[0], Packings) else cls.one(parts[0])
-        if len(alike.kinds) == 1 and all(part is parts[0] for part in parts):
+        if len(alike.kinds) == 1 and all(map(operator.is_, parts, repeat(parts[0]))):
             return alike
         kinds: dict[Packing | None, int] = {}
         found: list[tuple[int, int]] = []
