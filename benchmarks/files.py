@@ -6,6 +6,7 @@ are touched. Opening is a time and not a ratio: there is nothing to compare it w
 
 import pickle
 import shutil
+import statistics
 import time
 from collections.abc import Callable, Iterable
 from pathlib import Path
@@ -234,8 +235,9 @@ def _timed(bench: Bench, candidates: list[Candidate]) -> dict[str, Timing]:
 
 
 def ratio_of(found: dict[str, Timing], ours: str, other: str) -> float:
-    """Tell how many times the rate of another; the passes may be of different lengths."""
-    return found[ours].rate / found[other].rate
+    """Tell how many times the rate of another: the median of pairs of passes, taken in turns."""
+    pairs = zip(found[ours].passes, found[other].passes, strict=True)
+    return statistics.median(mine.rate / theirs.rate for mine, theirs in pairs)
 
 
 def _table(found: dict[str, Timing], row_bytes: int) -> Table:
