@@ -8,13 +8,6 @@ from numpy.typing import NDArray
 Ints = NDArray[np.int64]
 
 
-NO_ONE_FIELD = (
-    "they make no one field; samples that a transform= brings to one form are joined by "
-    "torch.utils.data.ConcatDataset, of a dataset for each, in a DataLoader"
-)
-"""What is said of rows that cannot lie end to end."""
-
-
 class Edges:
     """Where the rows of parts begin that have `lengths` rows.
 

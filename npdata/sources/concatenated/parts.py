@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from npdata.arrays.dtypes import DType
 from npdata.errors import FieldError
 from npdata.sources.base import Source
-from npdata.sources.concatenated.edges import NO_ONE_FIELD
+from npdata.sources.concatenated.summary import NO_ONE_FIELD
 from npdata.sources.many_files.file_table import FileTable, Kind, RawFormat
 from npdata.sources.packed.packing import Packing, Packings
 

@@ -10,6 +10,11 @@ from typing import NamedTuple
 from npdata.sources.base import Access, Source
 
 Details = tuple[tuple[str, str], ...]
+NO_ONE_FIELD = (
+    "they make no one field; samples that a transform= brings to one form are joined by "
+    "torch.utils.data.ConcatDataset, of a dataset for each, in a DataLoader"
+)
+"""What is said of rows that cannot lie end to end."""
 
 
 class _Kind(NamedTuple):

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from npdata.errors import FieldError, SourceError
 from npdata.sources.base import Access
-from npdata.sources.concatenated.edges import NO_ONE_FIELD
+from npdata.sources.concatenated.summary import NO_ONE_FIELD
 from npdata.sources.hdf5.examine.attributes import read_packing
 from npdata.sources.hdf5.examine.creation_properties import storage_of
 from npdata.sources.hdf5.examine.examine import OpenedFile, examine, open_id
