@@ -49,7 +49,13 @@ class RaggedField(Field):
         if self.rule.kind != "number":
             reason = self.rule.reason
             if self.rule.kind != "refused":
-                reason = f"samples of different lengths hold numbers, and this is {source.dtype}"
+                dtype = source.values_dtype
+                reason = f"samples of different lengths hold numbers, and these are {dtype}"
+                if dtype.names is not None:
+                    reason += (
+                        "; of one column of all, end to end, make npdata.ragged("
+                        "npdata.open_source('FILE::*/NAME.COLUMN'), lengths=...)"
+                    )
             raise ConversionError(
                 f"field {label!r} ({source.where}, values of {source.values_dtype}) cannot become "
                 f"a tensor: {reason}"

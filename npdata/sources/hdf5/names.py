@@ -50,25 +50,34 @@ def open_names(
 
 
 def _open_name(path: str, name: str, options: Hdf5Options, groups: Picked | None) -> Source:
-    if groups is not None or _is_pattern(name):
-        return _open_groups(path, name, options, groups)
     try:
-        return open_hdf5(path, name, options)
+        return _open_rows(path, name, options, groups)
     except MemberNotFoundError:
-        found = open_encoded(path, name, options)
+        found = (
+            None if groups is not None or _is_pattern(name) else open_encoded(path, name, options)
+        )
         if found is None:
-            found = _open_column(path, name, options)
+            found = _open_column(path, name, options, groups)
         if found is None:
             raise
         return found
 
 
-def _open_column(path: str, name: str, options: Hdf5Options) -> Source | None:
+def _open_rows(path: str, name: str, options: Hdf5Options, groups: Picked | None) -> Source:
+    """Open a dataset, or one out of each of many groups."""
+    if groups is not None or _is_pattern(name):
+        return _open_groups(path, name, options, groups)
+    return open_hdf5(path, name, options)
+
+
+def _open_column(
+    path: str, name: str, options: Hdf5Options, groups: Picked | None
+) -> Source | None:
     """Open `table.column` or `table.outer.inner`; None where no table has the first of the name."""
     last = len(name)
     while (last := name.rfind(".", 0, last)) > 0:
         try:
-            records = open_hdf5(path, name[:last], options)
+            records = _open_rows(path, name[:last], options, groups)
         except MemberNotFoundError:
             continue
         if records.dtype.names is None:

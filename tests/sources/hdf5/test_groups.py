@@ -14,7 +14,7 @@ from torch.utils.data import DataLoader, StackDataset
 
 import npdata
 from npdata import NumpyDataset, open_source
-from npdata.errors import ExternalDataError, FieldError, MemberNotFoundError
+from npdata.errors import ConversionError, ExternalDataError, FieldError, MemberNotFoundError
 
 STORED: dict[str, dict[str, Any]] = {
     "contiguous": {},
@@ -366,3 +366,25 @@ def test_what_is_missing_or_different_is_named(tmp_path: Path) -> None:
             NumpyDataset.from_hdf5(path, "data/*/actions", groups=groups)
     with pytest.raises(MemberNotFoundError, match="'/data/demo_77/actions'"):
         NumpyDataset.from_hdf5(path, "actions", groups=["data/demo_0", "data/demo_77"])
+
+
+def test_a_column_of_the_records_of_all_groups_is_a_field(tmp_path: Path) -> None:
+    path = tmp_path / "users.h5"
+    events = [np.zeros(3 + k, [("item", "i4"), ("at", [("x", "f4")])]) for k in range(12)]
+    with h5py.File(path, "w") as file:
+        for k, each in enumerate(events):
+            each["item"], each["at"]["x"] = np.arange(3 + k) + 100 * k, k
+            file[f"user.v1_{k}/events"] = each
+    ds = NumpyDataset.from_hdf5(path, item="*/events.item", x="*/events.at.x")
+    assert ds[:]["item"].tolist() == np.concatenate(events)["item"].tolist()
+    assert ds[:]["x"].tolist() == np.concatenate(events)["at"]["x"].tolist()
+    assert len(ds.windows(3)) == sum(len(each) - 2 for each in events)
+    some = NumpyDataset.from_hdf5(path, "*/events.item", groups=["user.v1_10", "user.v1_2"])
+    assert some[:].tolist() == [*events[10]["item"], *events[2]["item"]]
+    lengths = [len(each) for each in events]
+    users = NumpyDataset(npdata.ragged(f"{path}::*/events.item", lengths=lengths))
+    assert users[11].tolist() == events[11]["item"].tolist()
+    with pytest.raises(ConversionError, match=r"make npdata\.ragged\(npdata\.open_source"):
+        npdata.stack(f"{path}::*/events")
+    with pytest.raises(MemberNotFoundError, match="no column 'speed'"):
+        NumpyDataset.from_hdf5(path, "*/events.speed")
