@@ -16,7 +16,7 @@ from torch.utils.data import DataLoader
 
 import npdata
 from npdata import BlockBatchSampler, Loader, NumpyDataset
-from npdata.loading import schedule
+from npdata.loading import prefetcher, schedule
 from npdata.loading.buffer_pool import REUSE_BYTES, BufferPool
 from npdata.loading.prefetcher import Prefetcher
 
@@ -153,6 +153,22 @@ def test_a_prefetcher(threads: int, helps: bool) -> None:
         assert_no_thread_is_left()
         with Prefetcher(str, range(9), threads=threads, depth=3) as results:
             assert list(results) == list(map(str, range(9)))
+
+
+def test_a_prefetcher_whose_threads_start_after_the_first_job(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(prefetcher, "LEAST_JOB", 0.0)  # any job is long
+
+    def read() -> None:
+        with Prefetcher(str, range(9), threads=2, depth=3, alone=True) as results:
+            assert list(results) == list(map(str, range(9)))
+
+    cores = torch.get_num_threads()
+    for boundary in each_boundary(read):
+        run_interrupted(read, "/npdata/", boundary)
+        assert_no_thread_is_left()
+        assert torch.get_num_threads() == cores
 
 
 def test_a_buffer_pool_never_gives_out_memory_that_is_in_use() -> None:
