@@ -14,9 +14,15 @@ from typing import Any, Self
 
 import torch
 
-from npdata.dataset.batch_memory import Allocate, pinned_memory, pins_memory, plain_memory
+from npdata.dataset.batch_memory import (
+    REUSE_BYTES,
+    Allocate,
+    pinned_memory,
+    pins_memory,
+    plain_memory,
+)
 from npdata.loading.batch_task import BatchTask, Made
-from npdata.loading.buffer_pool import REUSE_BYTES, BufferPool
+from npdata.loading.buffer_pool import BufferPool
 from npdata.loading.finish_on_device import sent_plain, sent_sparse
 from npdata.loading.prefetcher import Prefetcher
 from npdata.loading.readahead import Job, ReadAhead
@@ -95,7 +101,7 @@ class Pipeline:
         jobs = self._jobs(batches if gathered is None else runs_of(batches, schedule.run))
         allocate: Allocate = pinned_memory if schedule.pinned else plain_memory
         if self.reuses and not schedule.pinned:
-            allocate = self.buffers.allocate
+            allocate = self.buffers
         begin: Callable[[], object] = int
         if schedule.pinned or self.sender is not None:
             device = self.options.device

@@ -9,7 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from npdata import Loader, NumpyDataset
-from npdata.loading.buffer_pool import REUSE_BYTES, BufferPool
+from npdata.dataset.batch_memory import REUSE_BYTES
+from npdata.loading.buffer_pool import BufferPool
 from npdata.runtime.machine import releases_at_once
 
 ROW = 1 << 16
@@ -35,12 +36,12 @@ counted = pytest.mark.skipif(not releases_at_once(), reason="needs reference cou
 )
 def test_whatever_refers_to_a_batch_keeps_its_memory(keep) -> None:
     buffers = BufferPool(most=4)
-    kept = keep(buffers.allocate(LARGE, torch.uint8).fill_(7))
-    others = [buffers.allocate(LARGE, torch.uint8).fill_(k) for k in range(8)]
-    again = buffers.allocate(LARGE, torch.uint8).fill_(9)
+    kept = keep(buffers(LARGE, torch.uint8).fill_(7))
+    others = [buffers(LARGE, torch.uint8).fill_(k) for k in range(8)]
+    again = buffers(LARGE, torch.uint8).fill_(9)
     del others
     for k in range(8):
-        buffers.allocate(LARGE, torch.uint8).fill_(k)
+        buffers(LARGE, torch.uint8).fill_(k)
     assert_sevens(kept)
     assert (again == 9).all()
 
@@ -59,20 +60,20 @@ def assert_sevens(kept) -> None:
 @counted
 def test_memory_that_nothing_refers_to_is_used_again() -> None:
     buffers = BufferPool(most=3)
-    places = {buffers.allocate(LARGE, torch.float32).data_ptr() for _ in range(10)}
+    places = {buffers(LARGE, torch.float32).data_ptr() for _ in range(10)}
     assert len(places) == 1
 
 
 def test_small_tensors_are_torchs() -> None:
     buffers = BufferPool(most=3)
-    assert buffers.allocate((3, 5), torch.int16).shape == (3, 5)
+    assert buffers((3, 5), torch.int16).shape == (3, 5)
     assert not buffers._arrays
 
 
 @counted
 def test_what_the_user_keeps_is_soon_forgotten() -> None:
     buffers = BufferPool(most=2)
-    kept = [buffers.allocate(LARGE, torch.uint8) for _ in range(6)]
+    kept = [buffers(LARGE, torch.uint8) for _ in range(6)]
     assert len(buffers._arrays) == 2
     assert len({tensor.data_ptr() for tensor in kept}) == 6
 
@@ -85,7 +86,7 @@ def test_any_order_of_keeping_and_releasing(actions: list[int]) -> None:
         if action < 0:
             held.pop(action + 4, None)
         else:
-            tensor = buffers.allocate(LARGE, torch.uint8)
+            tensor = buffers(LARGE, torch.uint8)
             tensor[0, 0], tensor[-1, -1] = number % 256, number % 256
             held[action] = tensor
         for tensor in held.values():
@@ -137,18 +138,18 @@ def test_what_a_loader_casts_is_cast_into_memory_used_before() -> None:
 @counted
 def test_the_short_batch_at_the_end_takes_no_memory_of_its_own() -> None:
     buffers = BufferPool(most=2)
-    place = buffers.allocate((2 * LARGE[0], ROW), torch.uint8).data_ptr()
-    short = buffers.allocate((LARGE[0] + 1, ROW), torch.uint8)
+    place = buffers((2 * LARGE[0], ROW), torch.uint8).data_ptr()
+    short = buffers((LARGE[0] + 1, ROW), torch.uint8)
     assert short.data_ptr() == place
     assert short.untyped_storage().nbytes() == short.nbytes
-    assert buffers.allocate((2 * LARGE[0], ROW), torch.uint8).data_ptr() != place
+    assert buffers((2 * LARGE[0], ROW), torch.uint8).data_ptr() != place
 
 
 @counted
 def test_much_less_is_not_kept_in_much_more() -> None:
     buffers = BufferPool(most=2)
-    place = buffers.allocate((4 * LARGE[0], ROW), torch.uint8).data_ptr()
-    assert buffers.allocate(LARGE, torch.uint8).data_ptr() != place
+    place = buffers((4 * LARGE[0], ROW), torch.uint8).data_ptr()
+    assert buffers(LARGE, torch.uint8).data_ptr() != place
 
 
 @counted

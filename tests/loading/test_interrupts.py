@@ -16,8 +16,9 @@ from torch.utils.data import DataLoader
 
 import npdata
 from npdata import BlockBatchSampler, Loader, NumpyDataset
+from npdata.dataset.batch_memory import REUSE_BYTES
 from npdata.loading import prefetcher, schedule
-from npdata.loading.buffer_pool import REUSE_BYTES, BufferPool
+from npdata.loading.buffer_pool import BufferPool
 from npdata.loading.prefetcher import Prefetcher
 
 BOUNDARIES = int(os.environ.get("NPDATA_TEST_BOUNDARIES", "10"))
@@ -176,7 +177,7 @@ def test_a_buffer_pool_never_gives_out_memory_that_is_in_use() -> None:
 
     def fill(pool: BufferPool, kept: list[torch.Tensor]) -> None:
         for number in range(4):
-            tensor = pool.allocate(shape, torch.uint8)
+            tensor = pool(shape, torch.uint8)
             tensor[:8] = number
             if number % 2:
                 kept.append(tensor)
@@ -185,6 +186,6 @@ def test_a_buffer_pool_never_gives_out_memory_that_is_in_use() -> None:
     for boundary in each_boundary(lambda: fill(BufferPool(most=2), [])):
         pool, kept = BufferPool(most=2), []
         run_interrupted(lambda pool=pool, kept=kept: fill(pool, kept), "/npdata/", boundary)
-        fresh = [pool.allocate(shape, torch.uint8).fill_(9) for _ in range(3)]
+        fresh = [pool(shape, torch.uint8).fill_(9) for _ in range(3)]
         assert [int(tensor[0]) for tensor in kept] == [1, 3][: len(kept)], boundary
         assert len({tensor.data_ptr() for tensor in kept + fresh}) == len(kept) + len(fresh)
