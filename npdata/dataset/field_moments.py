@@ -25,8 +25,10 @@ from npdata.dataset.progress import Bar
 from npdata.dataset.ragged_field import RaggedField
 from npdata.dataset.rows_field import RowsField
 from npdata.dataset.sparse_field import SparseField
+from npdata.dataset.varied_field import VariedField
 from npdata.errors import FieldError
 from npdata.runtime.machine import cores
+from npdata.sources.ragged import RaggedSource
 
 PIECE_BYTES = 32 << 20
 """So many bytes are summed up at a time where they lie; 8 MiB take a fifth more processor time."""
@@ -82,6 +84,8 @@ class _Pass:
     def __init__(self, field: Field, rows: NDArray[np.int64] | None) -> None:
         if isinstance(field, SparseField):  # with its zeros
             field = RowsField(field.label, field.source, field.asked)
+        if isinstance(field, VariedField) and isinstance(field.source, RaggedSource):
+            field = RaggedField(field.label, field.source, field.asked)
         self.field = field
         self._rows = rows
         whole = field.span(slice(None)) if rows is None else None

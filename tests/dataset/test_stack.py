@@ -268,6 +268,7 @@ class TestShapesThatDiffer:
                 next(iter(npdata.Loader(ds, 4, num_threads=1))),
             ):
                 assert batch.tolist() == wanted
+        assert str(cropped.statistics()) == str(npdata.stack(ragged).statistics())
         with pytest.raises(errors.UnequalShapesError, match="pad or crop them in transform"):
             npdata.collate(npdata.stack(ragged, ragged="stacked").__getitems__([0, 2]))
         with pytest.raises(errors.FieldError, match="with ragged='stacked', which pads nothing"):
