@@ -8,12 +8,12 @@ import importlib.util
 import multiprocessing
 import os
 import pickle
-import socket
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import torch
+import torch.distributed as dist
 import torch.multiprocessing as mp
 
 TRAINERS = ("accelerate", "lightning", "transformers.trainer")
@@ -24,6 +24,7 @@ def _one(rank: int, world: int, port: int, folder: str, function: Any, arguments
     os.environ.update(
         MASTER_ADDR="127.0.0.1",
         MASTER_PORT=str(port),
+        TORCHELASTIC_USE_AGENT_STORE="True",  # there is a store at the port, as under torchrun
         RANK=str(rank),
         LOCAL_RANK=str(rank),
         WORLD_SIZE=str(world),
@@ -40,10 +41,9 @@ def on_ranks(folder: Path, function: Callable[..., Any], *arguments: Any, world:
     """Call `function(rank, *arguments)` on each rank; give the results in the order of ranks."""
     there = [name for name in TRAINERS if importlib.util.find_spec(name.split(".")[0])]
     multiprocessing.set_forkserver_preload(["torch.distributed", "npdata", *there])
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
+    # It chooses a port and keeps it; one that is only looked up may be taken before its use.
+    store = dist.TCPStore("127.0.0.1", 0, is_master=True, wait_for_workers=False)
     # As bytes: tensors that are sent lie in memory that all ranks share.
-    sent = (world, port, str(folder), function, pickle.dumps(arguments))
+    sent = (world, store.port, str(folder), function, pickle.dumps(arguments))
     mp.start_processes(_one, sent, nprocs=world, start_method="forkserver")
     return [pickle.loads((folder / f"{rank}.pickle").read_bytes()) for rank in range(world)]
