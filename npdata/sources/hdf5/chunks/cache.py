@@ -9,10 +9,10 @@ budget each, is not waited for.
 """
 
 import _thread
-import atexit
 import itertools
 import os
 import threading
+import weakref
 from collections import OrderedDict, deque
 from collections.abc import Sequence
 from queue import Empty, SimpleQueue
@@ -163,8 +163,6 @@ class ChunkCache:
         with self._lock:
             if self._threads:
                 return
-            # Before the interpreter ends: a daemon that decodes would be killed inside C++.
-            atexit.register(self.close)
             # After a fork torch makes its threads anew, which two threads must not do at once.
             torch.get_num_threads()
             try:
@@ -370,6 +368,17 @@ def _make() -> ChunkCache:
 
 
 _cache = PerProcess(_make)
+
+
+def _close() -> None:
+    cache = _cache.made()
+    if cache is not None:
+        cache.close()
+
+
+# Before the interpreter ends: a daemon that decodes would be killed inside C++. What is first here
+# is called last there: threads of loaders that still live wait for chunks until they are ended.
+weakref.finalize(_cache, _close)
 
 
 def chunk_cache() -> ChunkCache:

@@ -19,6 +19,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 from processes import HANG
+from processes import run as run_script
 from torch.utils.data import DataLoader
 
 import npdata
@@ -231,6 +232,32 @@ def test_workers_read_the_same_rows(path: Path, method: str, read_before: bool) 
         words = DataLoader(text, batch_size=500, num_workers=1, multiprocessing_context=method)
         assert [w for batch in words for w in batch] == [f"row {k}" for k in range(ROWS)]
         assert (user["x"][3:9] == X[3:9]).all()
+
+
+LIVE_AT_EXIT = """
+import atexit, sys, threading, npdata
+from npdata.sources.hdf5.rows import decoded
+
+batches = iter(npdata.Loader(npdata.NumpyDataset(sys.argv[1]), 500, shuffle=True, num_threads=2))
+decode, begun, exits = decoded.decode_chunk, threading.Event(), threading.Event()
+
+
+def waits(*arguments):
+    begun.set()
+    exits.wait()
+    return decode(*arguments)
+
+
+decoded.decode_chunk = waits
+threading.Thread(target=next, args=(batches,), daemon=True).start()
+begun.wait()
+atexit.register(exits.set)
+"""
+
+
+def test_the_interpreter_ends_while_loaders_wait_for_chunks(path: Path) -> None:
+    done = run_script(LIVE_AT_EXIT, f"{path}::tiles")
+    assert done.returncode == 0, done.stderr
 
 
 def test_a_fork_while_threads_read(path: Path) -> None:
