@@ -177,7 +177,10 @@ class Prefetcher(Iterator[Result], Generic[Job, Result]):
         jobs = self._jobs
         if jobs is None:
             raise StopIteration
-        return _outcome(self._function, next(jobs))
+        job = next(jobs)
+        if self._threads:  # torch's threads would wait for a core that one of these has
+            return without_threads(_outcome, self._function, job)
+        return _outcome(self._function, job)
 
     def _with_threads(self, slots: deque[_Slot]) -> Outcome:
         asked = perf_counter()

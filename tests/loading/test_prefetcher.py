@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 from processes import HANG, interrupted, run
 from threads import assert_no_thread_is_left, ours
 
+from npdata.arrays import gather
 from npdata.errors import ForkError
 from npdata.loading import prefetcher
 from npdata.loading.prefetcher import Prefetcher
@@ -75,6 +76,16 @@ def test_a_consumer_that_comes_back_at_once_hands_nothing_over_and_starts_no_thr
     ) as results:
         assert [next(results) for _ in range(20)] == [here] * 20
         assert ours() == []
+
+
+def test_a_consumer_that_makes_all_of_them_copies_on_its_own_core(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(prefetcher, "LEAST_LOOP", math.inf)
+    monkeypatch.setattr(prefetcher, "LEAST_JOB", math.inf)
+    monkeypatch.setattr("npdata.arrays.gather.torch.get_num_threads", lambda: 2)
+    with Prefetcher(lambda _: gather._alone.get(), range(5), threads=1, depth=2, alone=True) as it:
+        assert list(it) == [True] * 5
 
 
 def test_after_a_first_job_that_takes_long_threads_have_the_next_ones(
