@@ -84,7 +84,7 @@ class Calls:
             self.files.append(name)
         if (
             event == "c_call"
-            and getattr(argument, "__name__", "") == "index_select"
+            and getattr(argument, "__name__", "") in ("index_select", "take")
             and not self.kernel
         ):
             self.kernel = [each for each in map(_file, _outwards(frame)) if each is not None][::-1]
