@@ -5,7 +5,6 @@ one sample becomes a tensor, and how many become a batch. Invariant: sample and 
 values. Here is the interface alone; rows of one shape are `rows_field`.
 """
 
-import functools
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from typing import Any, TypeAlias
@@ -19,6 +18,7 @@ from npdata.arrays.convert import Conversion
 from npdata.arrays.dtypes import DType
 from npdata.dataset.batch_memory import Allocate, plain_memory
 from npdata.dataset.padded import Padded
+from npdata.runtime.made_once import made_once
 from npdata.sources.base import Category, Source
 from npdata.sources.cache.cache import Details
 from npdata.sources.packed.packing import MISSING_TIME
@@ -52,7 +52,7 @@ class Field(ABC):
         return {
             name: value
             for name, value in vars(self).items()
-            if not isinstance(getattr(type(self), name, None), functools.cached_property)
+            if not isinstance(getattr(type(self), name, None), made_once)
         }
 
     def __len__(self) -> int:

@@ -6,7 +6,6 @@ the samples, whatever its form; padding is never among the values of `lengths` o
 is a view of the data where that is sound.
 """
 
-import functools
 from typing import Any
 
 import numpy as np
@@ -22,6 +21,7 @@ from npdata.dataset.field import Field, Value
 from npdata.dataset.padded import Padded
 from npdata.dataset.ragged_form import RaggedForm, batch_of, lay, numbers_in
 from npdata.errors import ConversionError, FieldError
+from npdata.runtime.made_once import made_once
 from npdata.sources.base import Source
 from npdata.sources.conversion import ragged_conversion
 from npdata.sources.ragged import RaggedSource
@@ -62,17 +62,17 @@ class RaggedField(Field):
             )
         _require_value(self.form.padding, self.tensor_dtype, label)
 
-    @functools.cached_property
+    @made_once
     def rule(self) -> DTypeRule:
         """How the elements of the values become those of a tensor."""
         return dtype_rule(self.source.values_dtype, self.asked)
 
-    @functools.cached_property
+    @made_once
     def conversion(self) -> Conversion:
         """How one sample becomes a tensor, and why so."""
         return ragged_conversion(self.source, self.asked)
 
-    @functools.cached_property
+    @made_once
     def _fill(self) -> Any:
         """The padding as it is stored, in native byte order: an array without axes."""
         value = torch.full((1,), self.form.padding, dtype=self.tensor_dtype, device="cpu")

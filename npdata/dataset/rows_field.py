@@ -6,7 +6,6 @@ same values as NumPy's `array[indices]`, cast to the dtype asked for. A field kn
 other fields.
 """
 
-import functools
 import math
 from typing import Any
 
@@ -21,6 +20,7 @@ from npdata.arrays.gather import RowTable, copy_values
 from npdata.dataset.batch_memory import Allocate, may_be_new, scratch_memory
 from npdata.dataset.field import Field, Value
 from npdata.errors import ConversionError
+from npdata.runtime.made_once import made_once
 from npdata.sources.base import Source
 from npdata.sources.conversion import conversion_of
 from npdata.sources.packed.decode import require_one_packing
@@ -70,12 +70,12 @@ class RowsField(Field):
             "dtype=bytes keeps the bytes (of a column, as a field of its own)"
         )
 
-    @functools.cached_property
+    @made_once
     def rule(self) -> DTypeRule:
         """How the elements of the source become those of a tensor."""
         return dtype_rule(self.source.dtype, self.asked)
 
-    @functools.cached_property
+    @made_once
     def conversion(self) -> Conversion:
         """How one row becomes a sample, and why so."""
         return conversion_of(self.source, self.asked)

@@ -4,7 +4,6 @@ Idea: each sample is a tensor of its own, and a batch a list of them, which no c
 Invariant: the values are those of the source; nothing is padded or cropped here.
 """
 
-import functools
 from typing import Any
 
 import numpy as np
@@ -14,6 +13,7 @@ from npdata.arrays.convert import ArrayLayout, Conversion, apply, decide
 from npdata.dataset.batch_memory import Allocate
 from npdata.dataset.field import Field
 from npdata.errors import ConversionError
+from npdata.runtime.made_once import made_once
 from npdata.sources.ragged import PiecesSource
 
 
@@ -35,7 +35,7 @@ class VariedField(Field):
                 f"{self.conversion.reason}"
             )
 
-    @functools.cached_property
+    @made_once
     def conversion(self) -> Conversion:
         """How one sample is made, and why so."""
         return decide(ArrayLayout.of(np.empty(0, self.source.values_dtype)), dtype=self.asked)

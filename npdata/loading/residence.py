@@ -6,7 +6,6 @@ held or an error says what is in the way; "auto" changes where rows come from, n
 no rows; `load_resident` does.
 """
 
-import functools
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Self
@@ -22,6 +21,7 @@ from npdata.dataset.rows_field import RowsField
 from npdata.errors import DoesNotFitError, LoaderError
 from npdata.loading.schedule import Auto
 from npdata.loading.wrapped_datasets import is_direct, parts_of
+from npdata.runtime.made_once import made_once
 from npdata.sources.base import Source
 from npdata.sources.derived.subset import Places
 from npdata.sources.derived.windows import WindowSource
@@ -41,7 +41,7 @@ class UsedRows:
         self.nbytes = Places.nbytes(numbers, count)
         self._count = count
 
-    @functools.cached_property
+    @made_once
     def places(self) -> Places:
         """Where each of them lies, once they are loaded: the same for all fields."""
         return Places(self.numbers, self._count)

@@ -16,6 +16,7 @@ from npdata.arrays.convert import ArrayLayout
 from npdata.arrays.dtypes import DType
 from npdata.arrays.gather import RowTable
 from npdata.errors import TruncatedError
+from npdata.runtime.made_once import made_once
 from npdata.sources.base import Access, InPlaceSource
 from npdata.sources.file import File, FileIdentity
 
@@ -69,24 +70,8 @@ class Place:
         return self.offset + first * self.strides[0], (stop - first) * self.strides[0]
 
 
-class _Table:
-    """The table of a source: made when it is first asked for, and then an attribute of its own.
-
-    So a batch of two fields takes 39 calls in a DataLoader; with a property for the table and a
-    method for the check it takes 45. `functools.cached_property` has a lock in Python 3.11, which a
-    fork would copy while another thread holds it.
-    """
-
-    def __get__(self, source: "MappedSource", _: object = None) -> RowTable:
-        table = source.__dict__["table"] = RowTable.of(source._array())
-        return table
-
-
 class MappedSource(InPlaceSource):
     """The rows of an array that lies uncompressed in a file."""
-
-    table = _Table()
-    """The rows in the map: writable without an effect on the file, where the map allows it."""
 
     def __init__(
         self,
@@ -112,6 +97,14 @@ class MappedSource(InPlaceSource):
                 f"{where} declares {place.shape} of {place.dtype}, bytes {low} to {high}, but "
                 f"{file.path} has {file.identity.size} bytes; it was cut short, or its header lies"
             )
+
+    @made_once
+    def table(self) -> RowTable:
+        """The rows in the map: writable without an effect on the file, where the map allows it.
+
+        A batch of two fields takes 39 calls in a DataLoader with it, and 45 with a property.
+        """
+        return RowTable.of(self._array())
 
     @property
     def stored(self) -> tuple[str, FileIdentity, Place]:

@@ -10,11 +10,11 @@ import re
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from functools import cached_property
 from pathlib import PurePath
 
 from npdata.cli.console import count_text, shape_text
 from npdata.cli.inspect.report import DatasetReport
+from npdata.runtime.made_once import made_once
 from npdata.sources.many_files.file_list import SEPARATOR
 from npdata.sources.many_files.find_files import SUFFIXES
 
@@ -33,22 +33,22 @@ class Kind:
     members: tuple[DatasetReport, ...]
     exact: bool = False
 
-    @cached_property
+    @made_once
     def shapes(self) -> list[tuple[int, ...]]:
         """The shapes of those arrays that have one."""
         return [each.stored.shape for each in self.members if each.stored is not None]
 
-    @cached_property
+    @made_once
     def nbytes(self) -> int:
         """The bytes of all arrays, decoded."""
         return sum(each.nbytes for each in self.members)
 
-    @cached_property
+    @made_once
     def stored_bytes(self) -> int:
         """The bytes of all arrays in their files."""
         return sum(each.stored.stored_bytes for each in self.members if each.stored is not None)
 
-    @cached_property
+    @made_once
     def largest(self) -> DatasetReport:
         """The largest of the arrays."""
         return max(self.members, key=lambda each: each.nbytes)

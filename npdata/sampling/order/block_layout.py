@@ -9,13 +9,13 @@ Invariant: blocks cover the rows once, in order, and none is empty. This module 
 
 import zlib
 from dataclasses import dataclass
-from functools import cached_property
 from typing import Self
 
 import numpy as np
 from numpy.typing import NDArray
 
 from npdata.arrays.blocks import Blocks
+from npdata.runtime.made_once import made_once
 
 Ints = NDArray[np.int64]
 
@@ -80,7 +80,7 @@ class BlockLayout:
         first: Ints = self.rows_before[segment] + inside * self.block_rows[segment]
         return first
 
-    @cached_property
+    @made_once
     def short(self) -> tuple[Ints, Ints]:
         """The blocks that hold fewer rows than `size`, ascending, and how many they miss."""
         size = self.size

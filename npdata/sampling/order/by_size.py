@@ -10,7 +10,6 @@ in it, so a count of samples is a place in it for any number of ranks. It plans 
 import zlib
 from collections.abc import Iterator
 from dataclasses import dataclass
-from functools import cached_property
 from itertools import islice
 from typing import Any, Self
 
@@ -18,6 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from npdata.errors import SamplerError, StateError
+from npdata.runtime.made_once import made_once
 from npdata.sampling.order.checks import whole_number
 from npdata.sampling.order.epoch_order import Order
 from npdata.sampling.order.permutation import Permutations
@@ -75,13 +75,13 @@ class BySize:
             )
         return cls(recipe=recipe, lengths=sizes, max_rows=max_rows, padded=padded, counted={})
 
-    @cached_property
+    @made_once
     def pool(self) -> int:
         """The positions of a pool."""
         mean = max(1, int(self.lengths.mean())) if len(self.lengths) else 1
         return min(LARGEST_POOL, max(POOL_BATCHES, POOL_BATCHES * self.max_rows // mean))
 
-    @cached_property
+    @made_once
     def identity(self) -> dict[str, int]:
         """The integers that must agree for a position to mean the same samples."""
         return {

@@ -11,7 +11,6 @@ import warnings
 import zlib
 from collections.abc import Sized
 from dataclasses import dataclass
-from functools import cached_property
 from typing import Any, Self
 
 import numpy as np
@@ -19,6 +18,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from npdata.arrays.blocks import Blocks
 from npdata.errors import SamplerError, WindowWarning
+from npdata.runtime.made_once import made_once
 from npdata.sampling.order.block_layout import BlockLayout
 from npdata.sampling.order.checks import whole_number
 from npdata.sampling.order.epoch_order import (
@@ -171,7 +171,7 @@ class Recipe:
         subset = self.subset
         return order if subset is None else lambda positions: subset[order(positions)]
 
-    @cached_property
+    @made_once
     def identity(self) -> dict[str, int]:
         """The integers that must agree for a position to mean the same samples."""
         in_blocks = self.totals is None and (self.shuffle == "block" or self.lanes > 1)

@@ -27,6 +27,7 @@ from numpy.typing import NDArray
 
 from npdata.arrays.dtypes import DType
 from npdata.arrays.gather import address_of
+from npdata.runtime.made_once import made_once
 from npdata.sources.file import Descriptor, ask_for
 from npdata.sources.file_map import (
     LARGE_PAGE,
@@ -59,7 +60,7 @@ class Plan:
     chunk_bytes: int
     count: int
 
-    @functools.cached_property
+    @made_once
     def digest(self) -> str:
         """A name that no other data has, also not the same file after a change."""
         text = f"{self.about} {self.chunk_bytes} {self.count}"

@@ -6,9 +6,8 @@ these. Invariant: the rows are exactly those of `np.concatenate` over the parts.
 """
 
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -16,6 +15,7 @@ from numpy.typing import NDArray
 
 from npdata.arrays.gather import address_of
 from npdata.runtime.lazy_torch import torch
+from npdata.runtime.made_once import made_once
 from npdata.sources.base import Access, Source
 from npdata.sources.cache.cache import Cache, with_cache
 from npdata.sources.concatenated.base import EndToEnd
@@ -71,7 +71,7 @@ class ConcatSource(EndToEnd):
         self._given = parts
         self.paths = paths
 
-    @cached_property
+    @made_once
     def parts(self) -> Parts:
         """What is laid end to end, worked out at the first use: a sum of n takes n steps."""
         given = self._given  # once: another thread may replace it
@@ -84,39 +84,39 @@ class ConcatSource(EndToEnd):
             )
         return given
 
-    @cached_property
-    def edges(self) -> Edges:  # type: ignore[override]
+    @made_once
+    def edges(self) -> Edges:
         """Where the rows of each part begin."""
         return Edges(self.parts.lengths)
 
-    @cached_property
-    def own(self) -> dict[int, Source]:  # type: ignore[override]
+    @made_once
+    def own(self) -> Mapping[int, Source]:
         """The parts that are sources."""
         return dict(self.parts.own)
 
-    @cached_property
-    def made_of(self) -> tuple[Source, ...]:  # type: ignore[override]
+    @made_once
+    def made_of(self) -> tuple[Source, ...]:
         """The parts that are sources, in order."""
         return tuple(self.own.values())
 
-    @cached_property
+    @made_once
     def _arrays(self) -> dict[int, NDArray[Any]]:
         """The parts in memory whose rows follow one another there."""
         found = {k: _rows_of(part) for k, part in self.own.items()}
         return {k: array for k, array in found.items() if array is not None}
 
-    @cached_property
+    @made_once
     def _slow(self) -> NDArray[np.bool_]:
         """Whether each part reads its rows itself."""
         slow = np.zeros(self.parts.count, bool)
         slow[[k for k in self.own if k not in self._arrays]] = True
         return slow
 
-    @cached_property
+    @made_once
     def _any_slow(self) -> bool:
         return bool(self._slow.any())
 
-    @cached_property
+    @made_once
     def _shards(self) -> Shards:
         """Where the rows of each part lie, but for the number of the row."""
         parts, starts, arrays = self.parts, self.edges.starts[:-1], self._arrays
@@ -136,7 +136,7 @@ class ConcatSource(EndToEnd):
             memory=(min(begins), max(ends)) if arrays else None,
         )
 
-    @cached_property
+    @made_once
     def packings(self) -> Packings:
         """What the numbers of each part stand for."""
         given = self._given

@@ -7,7 +7,6 @@ reads no row.
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -15,6 +14,7 @@ from numpy.typing import NDArray
 
 from npdata.arrays.dtypes import DType
 from npdata.errors import FieldError
+from npdata.runtime.made_once import made_once
 from npdata.sources.base import Source
 from npdata.sources.concatenated.summary import NO_ONE_FIELD
 from npdata.sources.many_files.file_table import FileTable, Kind, RawFormat
@@ -59,14 +59,14 @@ class Parts:
         own = {k: table.source(k, raw) for k in np.flatnonzero(alone).tolist()}
         return cls(len(table), table.take(np.flatnonzero(~alone)) if own else table, own)
 
-    @cached_property
+    @made_once
     def file(self) -> NDArray[np.int64]:
         """The number in `table` of the file of each part, -1 where it is a source."""
         file = np.ones(self.count, np.int64)
         file[list(self.own)] = 0
         return np.where(file > 0, np.cumsum(file) - 1, -1)
 
-    @cached_property
+    @made_once
     def lengths(self) -> NDArray[np.int64]:
         """The rows of each part."""
         lengths = np.empty(self.count, np.int64)
@@ -74,7 +74,7 @@ class Parts:
         lengths[list(self.own)] = [len(source) for source in self.own.values()]
         return lengths
 
-    @cached_property
+    @made_once
     def kind(self) -> tuple[DType, tuple[int, ...]]:
         """The dtype of all rows, and their shape."""
         if 0 in self.own:

@@ -5,13 +5,13 @@ their order, have at place i; parts whose values differ in shape, dtype or packi
 """
 
 from collections.abc import Sequence
-from functools import cached_property
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from npdata.arrays.convert import ArrayLayout
+from npdata.runtime.made_once import made_once
 from npdata.sources.concatenated.joined import Joined
 from npdata.sources.concatenated.parts import rows_of
 from npdata.sources.ragged import OBJECTS, Ints, RaggedSource
@@ -42,7 +42,7 @@ class RaggedParts(Joined, RaggedSource):
         """The bytes of a sample of mean length."""
         return -(-sum(len(p) * p.row_bytes for p in self.parts) // max(1, len(self)))
 
-    @cached_property
+    @made_once
     def _copies(self) -> bool:
         """Whether pieces are copied: where not those of all parts are views of one kind."""
         seen = [part.pieces_layout for part in self.parts if len(part)]
