@@ -23,6 +23,8 @@ from npdata.arrays.dtypes import numpy_name
 
 Result = TypeVar("Result")
 Allocate: TypeAlias = Callable[[tuple[int, ...], torch.dtype], Tensor]
+"""Gives memory. Its attribute `new_below`, where it has one, says for how many bytes new ordinary
+memory does as well."""
 MOST_SCRATCH = 8 << 20
 """Threads keep no more bytes than this."""
 REUSE_BYTES = 1 << 19
@@ -98,19 +100,6 @@ def scratch_memory(shape: tuple[int, ...], dtype: torch.dtype) -> Tensor:
         held = _scratch.memory = torch.empty(nbytes, dtype=torch.uint8, device="cpu")
     made = _scratch.last = held[:nbytes].view(dtype).view(shape)
     return made
-
-
-def may_be_new(allocate: Allocate, nbytes: int) -> bool:
-    """Tell whether new ordinary memory does as well as what `allocate` gives for so many bytes.
-
-    Others than those of this module tell so by an attribute `new_below`, of bytes.
-
-    Examples:
-        >>> may_be_new(plain_memory, 1 << 30), may_be_new(pinned_memory, 8)
-        (True, False)
-    """
-    new: int = getattr(allocate, "new_below", 0)
-    return allocate is plain_memory or allocate is scratch_memory or nbytes < new
 
 
 @functools.cache

@@ -16,8 +16,8 @@ from torch import Tensor
 
 from npdata.arrays.convert import ArrayLayout, Conversion, apply, as_tensor, decide
 from npdata.arrays.dtypes import DTypeRule, dtype_rule
-from npdata.arrays.gather import RowTable, copy_values
-from npdata.dataset.batch_memory import Allocate, may_be_new, scratch_memory
+from npdata.arrays.gather import copy_values
+from npdata.dataset.batch_memory import Allocate, plain_memory, scratch_memory
 from npdata.dataset.field import Field, Value
 from npdata.errors import ConversionError
 from npdata.runtime.made_once import made_once
@@ -126,12 +126,27 @@ class RowsField(Field):
         shape = (len(indices), *self._row_shape)
         rule = self.rule
         if rule.tensor is not None and rule.kind == "number":
-            table, own = self.source.table, allocate if rule.cast is None else scratch_memory
+            source, cast = self.source, rule.cast
+            table, own = source.table, allocate if cast is None else scratch_memory
             if table is not None and table.typed and len(indices):
-                out = self._selected(table, indices, own, rule.tensor)
+                source.check()
+                few = None
+                # torch gives the interpreter away to make memory, and NumPy does not: an epoch of
+                # small batches takes 0.95 of the time.
+                new_below = getattr(allocate, "new_below", 0)
+                nbytes = math.prod(shape) * rule.tensor.itemsize
+                if cast is not None or allocate is plain_memory or nbytes < new_below:
+                    few = table.few(indices)
+                if few is None:
+                    out = own(shape, rule.tensor)
+                    table.select(indices, out)
+                else:
+                    out = torch.from_numpy(few)
+                    out = out if out.dtype == rule.tensor else out.view(rule.tensor)
+                source.check()
             else:
                 out = own(shape, rule.tensor)
-                if not self.source.select(indices, out):
+                if not source.select(indices, out):
                     self._read(indices, out)
             return out if rule.cast is None else copy_values(out, allocate(shape, rule.cast))
         staged = np.empty(shape, self.source.dtype)
@@ -144,27 +159,6 @@ class RowsField(Field):
             held = (row if isinstance(row, tuple) else (row,) for row in staged.tolist())
             place = next(k for k, texts in enumerate(held) if error.object in texts)
             raise self._no_text(int(indices[place]), error) from error
-
-    def _selected(
-        self, table: RowTable, indices: NDArray[np.int64], allocate: Allocate, dtype: torch.dtype
-    ) -> Tensor:
-        """Gather rows of a typed table.
-
-        torch gives the interpreter away to make memory, and NumPy does not: where NumPy makes it,
-        an epoch of small batches takes 0.95 of the time.
-        """
-        self.source.check()
-        shape = (len(indices), *self._row_shape)
-        new = may_be_new(allocate, math.prod(shape) * dtype.itemsize)
-        few = table.few(indices) if new else None
-        if few is None:
-            out = allocate(shape, dtype)
-            table.select(indices, out)
-        else:
-            out = torch.from_numpy(few)
-            out = out if out.dtype == dtype else out.view(dtype)
-        self.source.check()
-        return out
 
     def _read(self, indices: NDArray[np.int64], out: Tensor) -> None:
         source, rule = self.source, self.rule

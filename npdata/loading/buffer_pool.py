@@ -54,7 +54,7 @@ class BufferPool:
     """
 
     new_below = REUSE_BYTES
-    """Memory of fewer bytes is new and of no kind of its own: see `may_be_new`."""
+    """Memory of fewer bytes is new, and of no kind of its own."""
 
     def __init__(self, most: int) -> None:
         self._most = most
