@@ -225,11 +225,13 @@ def test_samples_of_different_lengths_keep_their_form(options: dict, form: str) 
         same([ds[row] for row in rows], [plain[row] for row in rows])
 
 
-def test_samples_of_sparse_rows_are_dense() -> None:
+def test_samples_of_sparse_rows_are_dense_and_their_batch_is_sparse() -> None:
     cells = npdata.csr([5.0, 7.0], [2, 0], [0, 1, 2], (2, 3))
     ds = NumpyDataset(cells, layout="csr", batch_transform=lambda batch: batch)
     assert ds[1].tolist() == [7, 0, 0]
-    assert next(iter(DataLoader(ds, 2))).tolist() == [[0, 0, 5], [7, 0, 0]]
+    batch = next(iter(DataLoader(ds, 2)))
+    assert batch.layout == torch.sparse_csr
+    assert batch.to_dense().tolist() == [[0, 0, 5], [7, 0, 0]]
 
 
 def same(one: Any, other: Any) -> None:

@@ -517,7 +517,8 @@ def test_files_of_several_arrays_say_how_to_name_one(in_folder: Path) -> None:
     ):
         npdata.concatenate("*.npz")
     with pytest.raises(
-        errors.MemberNotFoundError, match=r"as '\*\.h5::NAME'; `npdata inspect` lists"
+        errors.MemberNotFoundError,
+        match=r"as '\*\.h5::NAME', or take all of one file, as 'a\.h5::\*'; `npdata inspect` lists",
     ):
         npdata.concatenate("*.h5")
 

@@ -49,7 +49,8 @@ _TABLE = (
     "a table of text: pandas.read_csv(path)[names].to_numpy() gives its columns as rows, "
     "np.loadtxt(path) those of numbers alone"
 )
-_NUMBERS = re.compile(rb"\s*[-+.0-9][-+.,;0-9eE\s]*")
+_LINES = re.compile(rb"[ \t]*[-+.0-9][-+.,;0-9eE \t]*\r?\n[-+.,;0-9eE\s]*")
+"""How a table of numbers without a header begins: a whole line of them."""
 _TAR = "a tar archive: unpack it first, or read it with webdataset"
 _TORCH = "a file of torch.save: torch.load it, and give its tensors as .numpy()"
 
@@ -70,7 +71,7 @@ def foreign_file(path: str) -> str | None:
     for beginnings, what in _BEGINNINGS:
         if head.startswith(beginnings):
             return what
-    if place.suffix in (".csv", ".tsv") or _NUMBERS.fullmatch(head):
+    if place.suffix in (".csv", ".tsv") or _LINES.fullmatch(head):
         return _TABLE
     if head[257:262] == b"ustar":
         return _TAR
