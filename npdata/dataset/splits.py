@@ -105,7 +105,7 @@ class Splits(Overview):
             edges = files_of(self._fields) if files else recordings_of(self._fields, self._windows)
             _require_two(edges, by)
             if isinstance(fraction, int | float | np.number):
-                if len(edges) == count + 1:
+                if np.array_equal(edges, np.arange(count + 1)):
                     return split(count, float(fraction), seed)
                 return split_groups(edges, float(fraction), seed)
             together = np.repeat(np.arange(len(edges) - 1), np.diff(edges))

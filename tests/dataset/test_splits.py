@@ -59,6 +59,20 @@ class TestShares:
         assert np.array_equal(np.sort(np.concatenate(parts)), np.arange(90))
         assert sum(len(set(part // 10)) for part in parts) == 9
 
+    def test_a_recording_without_windows_counts_for_no_window(self) -> None:
+        windows = NumpyDataset(np.arange(6)).windows(2, borders=[1, 4])  # 0, 2 and 1 of them
+        for seed in range(8):
+            parts = windows.split(0.5, seed=seed, by="recording")
+            assert sorted(part.tolist() for part in parts) == [[0, 1], [2]]
+
+    def test_a_file_without_windows_counts_for_no_window(self, tmp_path: Path) -> None:
+        for k, rows in enumerate([1, 3, 2]):
+            np.save(tmp_path / f"{k}.npy", np.arange(rows))
+        windows = npdata.concatenate(tmp_path).windows(2)
+        for seed in range(8):
+            parts = windows.split(0.5, seed=seed, by="file")
+            assert sorted(part.tolist() for part in parts) == [[0, 1], [2]]
+
 
 def _three_files_of_groups(folder: Path) -> np.ndarray:
     for k in range(3):
