@@ -286,13 +286,17 @@ def _raw_and_casts(
     """Give the format of the files of each field that are raw, and what is left of `dtype`."""
     asked = {"dtype": dtype, "shape": shape, "offset": offset}
     each = {label: dict(asked) for label in labels}
+    others: dict[Any, Any] = {}  # dtypes of fields that are no files, as the label
     for option, value in asked.items():
         if not isinstance(value, Mapping) or each.keys().isdisjoint(value):
             continue  # one for all fields; NumPy describes a dtype by a mapping, too
-        unknown = [name for name in value if name not in each]
-        if unknown:
+        unknown = {name: value[name] for name in value if name not in each}
+        if option == "dtype":
+            others = unknown
+        elif unknown:
             raise FieldError(
-                f"{option}= names {unknown[0]!r}, which is no field; fields are {list(each)}"
+                f"{option}= names {next(iter(unknown))!r}, which is no field; fields are "
+                f"{list(each)}"
             )
         for label, own in each.items():
             own[option] = value.get(label)
@@ -301,7 +305,7 @@ def _raw_and_casts(
     }
     if not any(raw.values()):
         return raw, dtype
-    return raw, {label: own["dtype"] for label, own in each.items() if raw[label] is None}
+    return raw, others | {label: own["dtype"] for label, own in each.items() if raw[label] is None}
 
 
 def _raw(

@@ -370,6 +370,18 @@ class TestLabels:
         assert named[3]["label"] == 2
         assert pickle.loads(pickle.dumps(named)).fields["label"].categories == ("c1", "c2", "c10")
 
+    @pytest.mark.parametrize("function", [npdata.stack, npdata.concatenate])
+    @pytest.mark.parametrize("raw", [{}, {"shape": {"x": -1}}], ids=["npy", "raw"])
+    def test_are_cast_beside_files(self, tmp_path: Path, function: Any, raw: Any) -> None:
+        np.save(tmp_path / "7.npy", np.zeros(2, "f4"))
+        np.zeros(2, "f4").tofile(tmp_path / "7.bin")
+        files = f"{tmp_path}/*.bin" if raw else f"{tmp_path}/*.npy"
+        dtype = {"x": "f4", "label": torch.int32}
+        ds = function(x=files, label_from=r"(\d)\.", dtype=dtype, **raw)
+        assert ds.dtypes == {"x": torch.float32, "label": torch.int32}
+        with pytest.raises(errors.FieldError, match=r"names 'z', which is no field"):
+            function(x=files, label_from=r"(\d)\.", dtype={**dtype, "z": "f4"}, **raw)
+
     def test_numbers_stay(self, classes: Path) -> None:
         for kind, dtype in ((int, torch.int64), (float, torch.float64)):
             ds = npdata.stack(
