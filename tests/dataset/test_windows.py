@@ -173,6 +173,13 @@ def test_numbers_of_recordings_are_no_flags(run: list[int]) -> None:
     NumpyDataset(x=np.arange(len(run)), run=np.array(run)).windows(1, borders="run")
 
 
+def test_a_state_that_lasts_is_no_flag() -> None:
+    ds = NumpyDataset(x=np.arange(6), night=np.array([False, False, False, True, True, True]))
+    assert ds.windows(2, borders="night")[:]["x"].tolist() == [[0, 1], [1, 2], [3, 4], [4, 5]]
+    with pytest.warns(npdata.errors.BordersWarning, match="'done' looks like flags"):
+        NumpyDataset(x=np.arange(3), done=np.array([False, False, True])).windows(2, borders="done")
+
+
 def test_borders_that_may_be_lengths_are_named_where_they_are_given() -> None:
     ds = NumpyDataset(np.arange(8))
     told = r"taken as 3 rows where a recording begins, .*=np.cumsum\(lengths\); .*\[\.\.\., 8\]"
