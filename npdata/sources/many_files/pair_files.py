@@ -73,9 +73,15 @@ def require_paired(found: Mapping[str | int, Sequence[str]]) -> None:
             raise FieldError(
                 f"{files[apart]} of field {first!r} would lie beside {partners[apart]} of field "
                 f"{label!r}, which has another name: stack(x=..., y=...) and concatenate(x=..., "
-                "y=...) pair files by name, and name those without a partner; lists keep their "
-                "order"
+                "y=...) pair files by name, and name those without a partner; where this order is "
+                f"meant, a list of names keeps it: stack(stack({_asked_for(partners)!r})"
+                ".fields[0].paths), or the same with concatenate"
             )
+
+
+def _asked_for(files: FileList) -> str:
+    folder, glob = files.searched or ("", "")
+    return glob or folder
 
 
 def keys_of(*found: FileList) -> list[list[str]]:
@@ -108,7 +114,7 @@ def keys_of(*found: FileList) -> list[list[str]]:
 
 
 def _matched_by_wildcards(found: Sequence[FileList]) -> list[list[str]] | None:
-    """Give what the wildcards of each glob matched; None where two files would be known alike."""
+    """Give what the wildcards of each glob matched; None where no file has a partner so."""
     matched = []
     for files in found:
         glob = "" if files.searched is None else files.searched[1]
@@ -118,7 +124,7 @@ def _matched_by_wildcards(found: Sequence[FileList]) -> list[list[str]] | None:
         if len(own) < len(texts) or len(set(own)) < len(set(texts)):
             return None
         matched.append(own)
-    return matched
+    return matched if set.intersection(*map(set, matched)) else None
 
 
 def _form(glob: str) -> str:

@@ -159,6 +159,24 @@ def test_files_that_were_searched_apart_are_not_laid_beside_wrong_partners(
     assert len(listed) == len(image)
 
 
+def test_files_of_other_names_lie_beside_each_other_as_the_error_says(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    written(tmp_path, "now/1 now/2 next/2 next/3")
+    now, later = npdata.stack("now/*.npy"), npdata.stack("next/*.npy")
+    with pytest.raises(FieldError, match=r"stack\(stack\('next/\*\.npy'\)\.fields\[0\]\.paths\)"):
+        npdata.NumpyDataset(x=now, y=later)
+    listed = npdata.stack(npdata.stack("next/*.npy").fields[0].paths)
+    assert npdata.NumpyDataset(x=now, y=listed)[:]["y"][:, 0].tolist() == [2, 3]
+
+
+def test_folders_pair_whatever_their_wildcards_match(tmp_path: Path) -> None:
+    written(tmp_path, "s1/image s2/image s1/mask s2/mask")
+    ds = npdata.stack(image=f"{tmp_path}/*/image.npy", mask=f"{tmp_path}/s*/mask.npy")
+    assert [[int(each[0]) for each in sample.values()] for sample in ds] == [[0, 2], [1, 3]]
+
+
 def test_files_that_were_searched_apart_and_share_no_name_lie_in_natural_order(
     tmp_path: Path,
 ) -> None:
