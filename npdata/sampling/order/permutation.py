@@ -104,9 +104,11 @@ class Permutations:
         if 1 < len(sizes) <= len(values) // LONG_RUN:
             stops = np.cumsum(counts)[:-1]
             alone = np.split(values, stops), sizes[:, None], members[:, None], counts[:, None]
+            # NumPy joins uint64 and int64 to floats.
+            word: Any = np.int64 if int(sizes.max()) > MAX_SIZE_32 else np.uint32
             return np.concatenate(
                 [
-                    self.in_words(part, sizes=size, members=member, counts=count).copy()
+                    self.in_words(part, sizes=size, members=member, counts=count).astype(word)
                     for part, size, member, count in zip(*alone, strict=True)
                 ]
             )

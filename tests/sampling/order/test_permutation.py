@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from npdata.sampling.order.permutation import ROUNDS, SMALL, Permutations, key_words
+from npdata.sampling.order.permutation import LONG_RUN, ROUNDS, SMALL, Permutations, key_words
 
 SETTINGS = settings(max_examples=60, derandomize=True, deadline=None)
 SIZES = st.one_of(st.integers(1, 300), st.integers(1, 5000))
@@ -88,6 +88,18 @@ class TestOneToOne:
         expected = [family.one(values[k : k + 1], size)[0] for k, size in enumerate([10, 1000])]
         assert result[:2].tolist() == expected
         assert result[2] == family.one(values[2:], 2**40)[0]
+
+    def test_a_long_run_of_a_huge_size_beside_a_long_run_of_a_tiny_one(self):
+        family = Permutations.of(1, 2, 3)
+        runs = [(np.arange(LONG_RUN), 2**60), (np.tile(np.arange(8), LONG_RUN // 8), 8)]
+        result = family.many(
+            np.concatenate([values for values, _ in runs]),
+            sizes=np.array([size for _, size in runs]),
+            members=np.array([0, 0]),
+            counts=np.array([len(values) for values, _ in runs]),
+        )
+        alone = [family.one(values, size) for values, size in runs]
+        assert np.array_equal(result, np.concatenate(alone))
 
     def test_no_values(self):
         assert len(Permutations.of(0).one(np.zeros(0, np.int64), 5)) == 0
