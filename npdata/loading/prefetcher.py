@@ -192,7 +192,7 @@ class Prefetcher(Iterator[Result], Generic[Job, Result]):
         self._given = perf_counter()
         seconds = self._given - asked
         self._took += (seconds - self._took) / 4
-        if alone and seconds >= LEAST_JOB and not slots:
+        if alone and seconds >= LEAST_JOB and not slots and outcome[1] is None:
             self._submit(slots, self._depth)
         return outcome
 

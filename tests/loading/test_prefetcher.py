@@ -100,6 +100,21 @@ def test_after_a_first_job_that_takes_long_threads_have_the_next_ones(
         assert next(jobs) == 5
 
 
+@pytest.mark.parametrize("error", [ValueError, KeyboardInterrupt])
+def test_a_first_job_that_takes_long_and_fails_hands_nothing_over(
+    error: type[BaseException], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(prefetcher, "LEAST_JOB", 0.0)  # any is long
+    jobs = iter(range(20))
+
+    def fail(_: int) -> None:
+        raise error
+
+    with Prefetcher(fail, jobs, threads=2, depth=4, alone=True) as results, pytest.raises(error):
+        next(results)
+    assert next(jobs) == 1
+
+
 @pytest.mark.parametrize("helps", [False, True])
 @pytest.mark.parametrize("threads", [1, 3])
 def test_no_more_than_depth_jobs_are_ahead(
