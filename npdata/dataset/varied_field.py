@@ -9,12 +9,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from npdata.arrays.convert import ArrayLayout, Conversion, apply, decide
+from npdata.arrays.convert import ArrayLayout, Conversion, apply, as_tensor, decide
 from npdata.dataset.batch_memory import Allocate
 from npdata.dataset.field import Field
 from npdata.errors import ConversionError
 from npdata.runtime.made_once import made_once
-from npdata.sources.ragged import PiecesSource
+from npdata.sources.ragged import PiecesSource, RaggedSource
 
 
 class Varied(list[Any]):
@@ -38,8 +38,28 @@ class VariedField(Field):
     @made_once
     def conversion(self) -> Conversion:
         """How one sample is made, and why so."""
-        return decide(ArrayLayout.of(np.empty(0, self.source.values_dtype)), dtype=self.asked)
+        fresh = ArrayLayout.of(np.empty(0, self.source.values_dtype))
+        return decide(fresh, copy=True if self._views else None, dtype=self.asked)
+
+    @property
+    def joins(self) -> tuple[Any, ...] | None:
+        """The shape and dtype of the rows of its samples, if they differ in axis 0 alone."""
+        if not isinstance(self.source, RaggedSource):
+            return None
+        return type(self), self.source.row_shape, self.source.values_dtype, self.asked
+
+    @property
+    def _views(self) -> bool:
+        """Whether the source gives views of its data, which a transform must not change."""
+        return isinstance(self.source, RaggedSource) and self.source.pieces_layout is not None
 
     def stack(self, indices: NDArray[np.int64], allocate: Allocate) -> Varied:
-        """Give the samples, each a tensor."""
-        return Varied(apply(self.conversion, piece) for piece in self.source.pieces(indices))
+        """Give the samples, each a tensor of memory of its own."""
+        self.source.check()
+        pieces = self.source.pieces(indices)
+        if self._views:
+            samples = Varied(as_tensor(piece, copy=True, dtype=self.asked) for piece in pieces)
+        else:
+            samples = Varied(apply(self.conversion, piece) for piece in pieces)
+        self.source.check()
+        return samples

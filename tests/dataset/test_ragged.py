@@ -423,3 +423,45 @@ def test_what_holds_no_numbers_is_refused(tmp_path: Any) -> None:
         npdata.ragged(words, lengths=np.array([1]))
     with pytest.raises(FieldError, match=r"field 0 .*has no rows of one shape.*borders=offsets"):
         NumpyDataset(npdata.ragged(np.arange(3), lengths=np.array([3]))).windows(1)
+
+
+class TestStacked:
+    """ragged="stacked": samples that a transform crops to one shape; the data stays as it is."""
+
+    @staticmethod
+    def spoilt(sample: torch.Tensor) -> torch.Tensor:
+        cropped = sample[:2].clone()
+        sample.zero_()
+        return cropped
+
+    @pytest.mark.parametrize("dtype", ["f8", ">f4", "i2"])
+    def test_a_transform_changes_no_data(self, dtype: str) -> None:
+        values = np.arange(12, dtype=dtype)
+        for array in (values, values[::-1], np.broadcast_to(values[:1], 12)):
+            before = array.copy()
+            spans = npdata.ragged(array, lengths=[3, 4, 5])
+            ds = NumpyDataset(spans, ragged="stacked", transform=self.spoilt)
+            expected = [before[k : k + 2].tolist() for k in (0, 3, 7)]
+            for _ in range(2):
+                assert [row.tolist() for row in ds] == expected
+                assert ds[:].tolist() == expected
+                assert next(iter(npdata.Loader(ds, 3))).tolist() == expected
+            assert np.array_equal(array, before)
+            assert ds.describe().fields[0].conversion == "copy"
+
+    def test_a_sum_is_one_dataset(self) -> None:
+        spans = npdata.ragged(np.arange(12), lengths=[3, 4, 5])
+        ds = NumpyDataset(spans, ragged="stacked", transform=self.spoilt)
+        both = ds + ds
+        assert both[[0, 5]].tolist() == [[0, 1], [7, 8]]
+        assert next(iter(npdata.Loader(both, 6))).shape == (6, 2)
+
+    def test_a_file_that_changed_is_named(self, tmp_path: Any) -> None:
+        np.save(tmp_path / "x.npy", np.arange(12))
+        spans = npdata.ragged(tmp_path / "x.npy", lengths=[3, 4, 5])
+        ds = NumpyDataset(spans, ragged="stacked")
+        assert ds[0].tolist() == [0, 1, 2]
+        np.save(tmp_path / "x.npy", np.zeros(12, np.int64))
+        for rows in (0, [0, 1]):
+            with pytest.raises(npdata.errors.ChangedFileError):
+                ds[rows]
