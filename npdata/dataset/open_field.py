@@ -22,6 +22,7 @@ from npdata.sources.concatenated.base import EndToEnd
 from npdata.sources.derived.axis import along_axis
 from npdata.sources.derived.columns import ColumnSource, ColumnsSource, columns_of
 from npdata.sources.hdf5 import is_open_dataset, require_equal_groups
+from npdata.sources.many_files.file_list import SEPARATOR
 from npdata.sources.many_files.pair_files import require_paired
 from npdata.sources.open import SourceLike, open_source
 from npdata.sources.packed.decode import decoded
@@ -75,22 +76,31 @@ def open_fields(
                 f"field {first.label!r} ({first.where}) has {len(first)} rows, field "
                 f"{field.label!r} ({field.where}) has {len(field)}; all fields need the same number"
                 f"{_rows_elsewhere(first, field) or _rows_elsewhere(field, first)}"
-                f"{sets if len(fields) > 2 else ''}"
+                f"{sets if len(fields) > 2 and _are_members(*fields) else ''}"
             )
     return fields
 
 
 def _rows_elsewhere(field: Field, other: Field) -> str:
     """Say what to write where another axis of `field` is as long as the rows of `other`."""
-    axes = [k for k, size in enumerate(field.source.shape) if k and size == len(other) > 1]
-    if not axes and field.joins == other.joins is not None:
-        return f"; if each is a sample, and no field: {AS_SAMPLES}"
+    source = field.source
+    turns = source.table is not None or source.across is not None
+    if not turns or "axis" in dict(source.details):  # which is given already
+        axes = []
+    else:
+        axes = [k for k, size in enumerate(source.shape) if k and size == len(other) > 1]
     if not axes:
-        return ""
+        alike = field.joins == other.joins is not None and _are_members(field, other)
+        return f"; if each is a sample, and no field: {AS_SAMPLES}" if alike else ""
     return (
         f"; field {field.label!r} has as many along its axis {axes[0]}: give "
         f"axis={{{field.label!r}: {axes[0]}}}"
     )
+
+
+def _are_members(*fields: Field) -> bool:
+    """Whether each is one of several arrays of a file."""
+    return all(SEPARATOR in field.where for field in fields)
 
 
 def _require_one_length(labels: Sequence[str | int], sources: Sequence[SourceLike]) -> None:

@@ -189,3 +189,16 @@ def test_fields_of_other_lengths_name_the_axis_or_stack(tmp_path: Path) -> None:
     assert NumpyDataset(names, axis={"x": 1})[3]["x"].tolist() == X.toarray()[3].tolist()
     with pytest.raises(FieldError, match=r"if each is a sample, and no field: npdata\.stack"):
         NumpyDataset.from_hdf5(tmp_path / "l.loom", "a", "b")
+
+
+def test_fields_of_other_lengths_name_no_cure_that_is_none(tmp_path: Path) -> None:
+    for k in range(3):
+        np.save(tmp_path / f"{k}.npy", np.zeros(4))
+    files, rows = npdata.stack(tmp_path), np.zeros((7, 5, 3))
+    for fields, axis in (
+        ({"x": files, "y": np.zeros(4)}, None),  # no axis of several files
+        ({"x": rows, "y": np.zeros(7)}, {"x": 1}),  # given already
+        ({"x": np.zeros(3), "y": np.zeros(4), "z": np.zeros(3)}, None),  # of no file
+    ):
+        with pytest.raises(FieldError, match=r"all fields need the same number$"):
+            NumpyDataset(fields, axis=axis)
