@@ -103,7 +103,8 @@ class Splits(Overview):
                 raise SamplerError(f"by={by!r} keeps rows together itself: leave out the others")
             files = by == "file"
             edges = files_of(self._fields) if files else recordings_of(self._fields, self._windows)
-            _require_two(edges, by)
+            several = any(field.source.borders is not None for field in self._fields)
+            _require_two(edges, by, _ONE_FILE[several] if files else "give borders=")
             if isinstance(fraction, int | float | np.number):
                 if np.array_equal(edges, np.arange(count + 1)):
                     return split(count, float(fraction), seed)
@@ -140,8 +141,14 @@ class Splits(Overview):
         return values
 
 
-def _require_two(edges: Rows, by: By) -> None:
-    cure = "split by='recording'" if by == "file" else "give borders="
+_ONE_FILE = {
+    True: "split its recordings, by='recording'",
+    False: "leave by= out, which splits its rows at random",
+}
+"""What to do about one file, by whether it has several recordings."""
+
+
+def _require_two(edges: Rows, by: By, cure: str) -> None:
     if np.count_nonzero(np.diff(edges)) == 1:
         raise FieldError(
             f"by={by!r}: there is one {by}, and one part would get all; {cure}, or cut it "

@@ -143,6 +143,8 @@ class TestFiles:
             ds.windows(2, borders=[]).split(0.5, by="file")
         with pytest.raises(FieldError, match=r"one file.*by='recording'"):
             NumpyDataset.from_hdf5(f"{tmp_path}/0.h5", "*/x").split(0.5, by="file")
+        with pytest.raises(FieldError, match=r"one file.*leave by= out"):
+            npdata.stack(f"{tmp_path}/0.h5::*/x").split(0.5, by="file")
         names = [f"{tmp_path}/{name}" for name in ("0.h5::demo_0/x", "1.h5::demo_0/x")]
         with pytest.raises(FieldError, match=r"0\.h5' do not follow one another.*groups="):
             npdata.concatenate([*names, f"{tmp_path}/0.h5::demo_1/x"]).split(0.5, by="file")
