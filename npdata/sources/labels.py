@@ -54,8 +54,8 @@ def _unpickled(values: Any, *about: Any) -> LabelSource:
 def in_one_code(parts: Sequence[Source]) -> Sequence[Source]:
     """Give parts whose numbers stand for the same names: all of theirs, as they come.
 
-    The numbers of the first part stay. Raises `FieldError` where only some parts have names, and
-    for windows of parts with different ones.
+    The numbers of the first part stay. Raises `FieldError` where only some parts have names, where
+    those of some are text and of others numbers, and for windows of parts with different ones.
 
     Examples:
         >>> a, b = LabelSource(np.array([0, 1]), "BT"), LabelSource(np.array([0, -1, 1]), "KT")
@@ -73,11 +73,23 @@ def in_one_code(parts: Sequence[Source]) -> Sequence[Source]:
                 f"{part.where} holds numbers, and {named.where} numbers that stand for names; they "
                 "make no one field"
             )
+    _require_one_kind([part for part in parts if part.categories])
     dtypes = {part.dtype for part in parts}
     if len(dtypes) == 1 and all(part.categories == names for part in parts):
         return parts
     dtype = np.result_type(*dtypes, np.min_scalar_type(-len(names)))
     return [_recoded(part, names, dtype) for part in parts]
+
+
+def _require_one_kind(parts: Sequence[Source]) -> None:
+    first = parts[0]
+    for part in parts:
+        if isinstance(part.categories[0], str) != isinstance(first.categories[0], str):
+            raise FieldError(
+                f"the categories of {first.where} begin with {first.categories[0]!r}, and those of "
+                f"{part.where} with {part.categories[0]!r}: text and numbers are never the same; "
+                "write them alike, as adata.obs[name].astype(str).astype('category')"
+            )
 
 
 def _all_missing(part: Source) -> bool:

@@ -168,6 +168,14 @@ class TestCategories:
         expected = [None if c < 0 else given[k][c] for k in range(2) for c in CODES]
         assert [None if c < 0 else names[c] for c in ds[:].tolist()] == expected
 
+    def test_text_of_one_file_and_numbers_of_another_are_refused(self, tmp_path: Path) -> None:
+        for name, categories in (("a", np.array([1, 2, 3])), ("b", ["1", "2", "3"])):
+            with h5py.File(tmp_path / f"{name}.h5ad", "w") as file:
+                write_categorical(file.create_group("obs/batch"), categories)
+        message = r"a\.h5ad.* begin with 1, and .*b\.h5ad.* with '1': .*astype\(str\)"
+        with pytest.raises(FieldError, match=message):
+            npdata.concatenate(f"{tmp_path}/*.h5ad::obs/batch")
+
     def test_text_that_may_be_missing_stays_text(self, tmp_path: Path) -> None:
         with h5py.File(tmp_path / "a.h5ad", "w") as file:  # as AnnData writes text of pandas 3
             group = file.create_group("obs/kind")
