@@ -42,7 +42,8 @@ def take_apart(
     shape = getattr(value, "shape", None)
     if shape and shape[0] == length:
         rows = [row_of(value, row) for row in range(length)]
-        return [marked(row, SPARSE) for row in rows] if form == SPARSE else rows
+        sparse = form == SPARSE and getattr(value, "layout", None) == torch.sparse_csr
+        return [marked(row, SPARSE) for row in rows] if sparse else rows
     if isinstance(value, Mapping):
         columns = [take_apart(part, length, forms.get(name)) for name, part in value.items()]
         return [dict(zip(value, row, strict=True)) for row in _rows(columns, length)]

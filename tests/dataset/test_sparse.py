@@ -370,6 +370,17 @@ def test_samples_beside_others_become_a_sparse_batch_again(workers: int) -> None
     assert ds[3].layout == both[3]["x"].layout == torch.strided
 
 
+def test_what_a_batch_transform_makes_dense_stays_dense() -> None:
+    m = matrix()
+    rows = npdata.csr(m.data, m.indices, m.indptr, m.shape)
+    ds = NumpyDataset(rows, layout="csr", batch_transform=lambda batch: batch.to_dense() + 1)
+    for loader in (npdata.Loader(ds, 7), DataLoader(ds, 7), DataLoader(StackDataset(ds), 7)):
+        for part in loader:
+            (batch,) = part if isinstance(part, list | tuple) else (part,)
+            assert batch.layout == torch.strided
+    assert torch.equal(next(iter(DataLoader(ds, 7))), ds[:7])
+
+
 def test_a_transform_may_give_other_rows_than_sparse_ones() -> None:
     m = matrix()
     rows = npdata.csr(m.data, m.indices, m.indptr, m.shape, layout="csr")
