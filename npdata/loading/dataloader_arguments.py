@@ -57,6 +57,7 @@ _OF_LOADERS = each_word(
         "start_epoch epoch initial_epoch": "make the loader, then loader.set_epoch(epoch)",
         "start start_step skip skip_batches": "loader.load_state_dict(state) goes on in mid-epoch",
         "epochs num_epochs": "each loop over it is an epoch: for epoch in range(epochs)",
+        "data_source": "dataset",
         "subset rows": "indices",
     }
 )
@@ -73,10 +74,11 @@ def require_npdata_words(words: Mapping[str, Any], known: tuple[str, ...]) -> No
         npdata.errors.LoaderError: num_workers=4: a Loader makes batches on threads of this ...
     """
     for name, value in words.items():
-        if name in OF_SAMPLERS:
+        ours = _OF_LOADERS.get(name, name)
+        if ours in OF_SAMPLERS and ours not in known:
             raise LoaderError(
                 f"{name}= is an argument of the sampler: write Loader(dataset, "
-                f"sampler=BlockBatchSampler(dataset, {name}={value!r}, ...))"
+                f"sampler=BlockBatchSampler(dataset, {ours}={value!r}, ...))"
             )
         if name in OPTIONS:
             raise LoaderError(
@@ -88,9 +90,8 @@ def require_npdata_words(words: Mapping[str, Any], known: tuple[str, ...]) -> No
             if not any(is_default(value, each) for each in harmless):
                 raise LoaderError(f"{name}={value!r}: {cure}")
         elif name != "batch_sampler":
-            ours = _OF_LOADERS.get(name)
             cure = did_you_mean(name, [*known, *_OF_DATALOADERS, "batch_sampler"])
-            if ours is not None:
+            if name in _OF_LOADERS:
                 cure = f"; write {ours}=" if ours in known else f"; {ours}"
             raise LoaderError(
                 f"{name}= is no argument of a Loader{cure} (it has {', '.join(known)})"
