@@ -196,6 +196,8 @@ class Source(ABC):
         table = self.table
         if table is not None:
             array = table.array
+            if len(starts) > 1 and self.access.kind != "memory":
+                table.touch_runs(starts, stops)
             return [array[a:b] for a, b in zip(starts.tolist(), stops.tolist(), strict=True)]
         rows, sizes = rows_of_runs(starts, stops), stops - starts
         read = np.empty((len(rows), *self.shape[1:]), self.dtype)

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from kinds import misaligned
 
 from npdata.arrays import gather
-from npdata.arrays.gather import ByteRows, RowTable, copy_values, without_threads
+from npdata.arrays.gather import ByteRows, RowTable, copy_spans, copy_values, without_threads
 from npdata.runtime.per_process import this_process
 
 BASE = np.arange(7 * 4 * 3).reshape(7, 4, 3)
@@ -145,6 +145,20 @@ def test_any_number_of_long_rows_is_gathered_on_one_core(count: int, row: int) -
     assert (out == data[rows]).all()
     few = table.few(rows)
     assert few is None or (few == data[rows]).all()
+
+
+@pytest.mark.parametrize("name", ["contiguous", "words", "Fortran order", "no columns"])
+def test_runs_are_touched_wherever_they_lie(name: str) -> None:
+    starts, stops = np.array([0, 0, 7, 3, 6]), np.array([0, 7, 7, 4, 7])
+    RowTable.of(ARRAYS[name]).touch_runs(starts, stops)
+
+
+def test_spans_of_which_some_are_empty_are_copied_end_to_end() -> None:
+    memory = np.arange(9, dtype=np.uint8)
+    begins, ends = np.array([0, 7, 9, -5]), np.array([0, 9, 9, -5])
+    out = np.empty(2, np.uint8)
+    copy_spans(memory, begins, ends, out)
+    assert out.tolist() == [7, 8]
 
 
 @pytest.mark.parametrize("forked", [False, True])
