@@ -81,7 +81,9 @@ def require_paired(found: Mapping[str | int, Sequence[str]]) -> None:
 
 def _asked_for(files: FileList) -> str:
     folder, glob = files.searched or ("", "")
-    return glob or folder
+    members = {files.member(k) for k in range(len(files))}
+    behind = "..." if len(members) > 1 else members.pop()
+    return (glob or folder) + ("" if behind is None else SEPARATOR + behind)
 
 
 def keys_of(*found: FileList) -> list[list[str]]:

@@ -169,6 +169,10 @@ def test_files_of_other_names_lie_beside_each_other_as_the_error_says(
         npdata.NumpyDataset(x=now, y=later)
     listed = npdata.stack(npdata.stack("next/*.npy").fields[0].paths)
     assert npdata.NumpyDataset(x=now, y=listed)[:]["y"][:, 0].tolist() == [2, 3]
+    for k in (1, 2, 3):
+        np.savez(f"{k}.npz", m=np.zeros(2))
+    with pytest.raises(FieldError, match=r"stack\(stack\('\[23\]\.npz::m'\)\.fields"):
+        npdata.NumpyDataset(x=npdata.stack("[12].npz::m"), y=npdata.stack("[23].npz::m"))
 
 
 def test_folders_pair_whatever_their_wildcards_match(tmp_path: Path) -> None:
