@@ -270,16 +270,16 @@ def _recordings(fields: Sequence[Field], borders: Any) -> Recordings:
 
 
 def _are_flags(source: Source, edges: NDArray[np.int64]) -> bool:
-    """Tell whether a field is 0 and 1, and most often 1 in single rows, between 0s if no bool."""
+    """Tell whether a field is 0 and 1, half of its 1s in single rows, between 0s if no bool."""
     if source.dtype.kind not in "biuf" or len(source.shape) != 1:
         return False
     values = np.empty(len(edges) - 1, source.dtype)
     source.read(edges[:-1], values)
     ones = values == 1
     single = np.diff(edges)[ones] == 1
-    most = 2 * np.count_nonzero(single) > len(single)
+    half = 2 * np.count_nonzero(single) >= len(single) > 0
     between = source.dtype == bool or np.count_nonzero(~ones) > 1
-    return bool((ones | (values == 0)).all() and most and between)
+    return bool((ones | (values == 0)).all() and half and between)
 
 
 def _parts(fields: Sequence[Field], told: Recordings) -> Recordings | None:

@@ -176,8 +176,10 @@ def test_numbers_of_recordings_are_no_flags(run: list[int]) -> None:
 def test_a_state_that_lasts_is_no_flag() -> None:
     ds = NumpyDataset(x=np.arange(6), night=np.array([False, False, False, True, True, True]))
     assert ds.windows(2, borders="night")[:]["x"].tolist() == [[0, 1], [1, 2], [3, 4], [4, 5]]
-    with pytest.warns(npdata.errors.BordersWarning, match="'done' looks like flags"):
-        NumpyDataset(x=np.arange(3), done=np.array([False, False, True])).windows(2, borders="done")
+    for last in ([2], [2, 3, 6]):  # of recordings of 3, 1 and 3 rows
+        done = np.isin(np.arange(last[-1] + 1), last)
+        with pytest.warns(npdata.errors.BordersWarning, match="'done' looks like flags"):
+            NumpyDataset(x=np.arange(len(done)), done=done).windows(2, borders="done")
 
 
 def test_borders_that_may_be_lengths_are_named_where_they_are_given() -> None:
