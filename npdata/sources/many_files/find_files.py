@@ -205,7 +205,10 @@ def _with_members(paths: list[str], member: str | None) -> Names:
         return [(path, member) for path in paths]
     found: Names = [(path, each) for path in paths for each in _members(path, member)]
     if not found:
-        raise MemberNotFoundError(f"no member of {paths[0]} or the others matches {member!r}")
+        table, dot, column = member.rpartition(".")
+        records = dot and any(_members(path, table) for path in paths)
+        cure = f"; a column of records is {table!r} with columns={column!r}" if records else ""
+        raise MemberNotFoundError(f"no member of {paths[0]} or the others matches {member!r}{cure}")
     return found
 
 

@@ -6,11 +6,13 @@ import pickle
 import re
 from pathlib import Path
 
+import h5py
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+import npdata
 from npdata.errors import FieldError, MemberNotFoundError
 from npdata.sources.many_files.file_list import FileList, packed, unpacked
 from npdata.sources.many_files.find_files import find_files
@@ -135,6 +137,16 @@ def test_a_link_to_a_folder_above_repeats_no_file(tmp_path: Path) -> None:
     found = [f"{tmp_path}/{name}" for name in ("a/b/x.npy", "a/x.npy", "x.npy")]
     assert list(find_files(f"{tmp_path}/**/*.npy")) == found
     assert sorted(find_files(tmp_path)) == found
+
+
+def test_a_column_behind_a_wildcard_is_named_by_columns(tmp_path: Path) -> None:
+    records = np.array([(1, 0.5), (2, 1.5)], dtype=[("a", "i4"), ("b", "f4")])
+    with h5py.File(tmp_path / "d.h5", "w") as file:
+        file["d/0/rec"] = file["d/1/rec"] = records
+    with pytest.raises(MemberNotFoundError, match=r"is 'd/\*/rec' with columns='a'"):
+        npdata.concatenate(f"{tmp_path}/d.h5::d/*/rec.a")
+    rows = npdata.concatenate(f"{tmp_path}/d.h5::d/*/rec", columns="a")
+    assert rows[:].tolist() == [1, 2, 1, 2]
 
 
 def test_a_member_of_every_file_in_a_list_of_names(tmp_path: Path) -> None:
