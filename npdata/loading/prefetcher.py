@@ -23,6 +23,7 @@ import torch
 from npdata.arrays.gather import without_threads
 from npdata.errors import ForkError
 from npdata.runtime.per_process import ForkSafeLock, this_process
+from npdata.runtime.undisturbed import undisturbed
 
 Job = TypeVar("Job")
 Result = TypeVar("Result")
@@ -48,6 +49,10 @@ class _Queue:
 
     def __init__(self, owner: "_Owner") -> None:
         self.tasks: queue.SimpleQueue[tuple[_Slot, Any] | None] = queue.SimpleQueue()
+        self.starter: int | None = None
+        """The thread that starts the others, once it has begun."""
+        self.started: queue.SimpleQueue[None] = queue.SimpleQueue()
+        """Gets one thing when it has ended, for whoever ends the threads."""
         self.closed = False
         self.owner = weakref.ref(owner)
 
@@ -226,7 +231,7 @@ class Prefetcher(Iterator[Result], Generic[Job, Result]):
     def _submit(self, slots: deque[_Slot], depth: int) -> None:
         """Put in jobs until `depth` are under way, for threads that are started with the first."""
         if not self._started:
-            _start(self._threads, self._ready)
+            undisturbed(_start, self._queue, self._threads, self._ready)
             self._started = True
         while (jobs := self._jobs) is not None and len(slots) < depth:
             slot: _Slot = queue.SimpleQueue()
@@ -277,19 +282,27 @@ def _serve(
     tasks.tasks.put(None)
 
 
-def _start(threads: list[threading.Thread], ready: "queue.SimpleQueue[Outcome]") -> None:
-    # torch.set_num_threads is meant for the calling thread, but is also what threads that first
-    # use torch later begin with: that is put back, for threads of the user.
-    with _starting.get():
-        cores = torch.get_num_threads()
-        # After a fork torch makes its threads anew, which two threads must not do at once.
-        torch.set_num_threads(cores)
-        try:
-            for thread in threads:
-                thread.start()
-            outcomes = [ready.get() for _ in threads]
-        finally:
+def _start(
+    tasks: _Queue, threads: list[threading.Thread], ready: "queue.SimpleQueue[Outcome]"
+) -> None:
+    tasks.starter = threading.get_ident()
+    try:
+        if tasks.closed:
+            return
+        # torch.set_num_threads is meant for the calling thread, but is also what threads that
+        # first use torch later begin with: that is put back, for threads of the user.
+        with _starting.get():
+            cores = torch.get_num_threads()
+            # After a fork torch makes its threads anew, which two threads must not do at once.
             torch.set_num_threads(cores)
+            try:
+                for thread in threads:
+                    thread.start()
+                outcomes = [ready.get() for _ in threads]
+            finally:
+                torch.set_num_threads(cores)
+    finally:
+        tasks.started.put(None)
     for _, error in outcomes:
         if error is not None:
             raise error
@@ -298,7 +311,9 @@ def _start(threads: list[threading.Thread], ready: "queue.SimpleQueue[Outcome]")
 def _stop(tasks: _Queue, threads: list[threading.Thread], process: int) -> None:
     if this_process.number != process:
         return
-    tasks.close()
+    tasks.close()  # from now on no starter begins
+    if tasks.starter not in (None, threading.get_ident()):
+        tasks.started.get()
     for thread in threads:
         # Garbage may be collected in any thread, also in one of these.
         if thread.ident is not None and thread is not threading.current_thread():

@@ -5,8 +5,10 @@ import itertools
 import math
 import os
 import signal
+import sys
 import threading
 import weakref
+from types import FrameType
 
 import pytest
 import torch
@@ -152,6 +154,21 @@ def test_without_threads_nothing_is_ahead() -> None:
     results = Prefetcher(lambda job: job, jobs, threads=0, depth=5)
     assert next(results) == 0
     assert next(jobs) == 1
+
+
+def test_no_thread_is_started_by_the_consumer_whom_a_signal_could_interrupt_in_the_middle() -> None:
+    starters = []
+
+    def see(frame: FrameType, event: str, _: object) -> None:
+        if event == "call" and frame.f_code is threading.Thread.start.__code__:
+            starters.append(threading.get_ident())
+
+    sys.setprofile(see)
+    try:
+        assert list(Prefetcher(str, range(3), threads=2, depth=4)) == ["0", "1", "2"]
+    finally:
+        sys.setprofile(None)
+    assert starters == []
 
 
 def test_jobs_are_really_done_by_several_threads_at_once() -> None:

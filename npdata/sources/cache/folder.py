@@ -11,13 +11,12 @@ import errno
 import fcntl
 import json
 import os
-import threading
 from collections.abc import Callable, Iterator
-from concurrent.futures import Future
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from npdata.runtime.undisturbed import undisturbed
 from npdata.sources.cache.entry import (
     HEADER,
     OPENING,
@@ -155,19 +154,13 @@ class Folder:
         return descriptor
 
     def _alone(self, function: Callable[[], int]) -> int:
-        """Call a function under the lock of the folder, in a thread, where no Ctrl-C arrives."""
-        result: Future[int] = Future()
+        """Call a function under the lock of the folder, where no Ctrl-C arrives."""
 
-        def call() -> None:
-            try:
-                with self._locked():
-                    given = function()
-                result.set_result(given)
-            except BaseException as error:  # the caller raises it
-                result.set_exception(error)
+        def call() -> int:
+            with self._locked():
+                return function()
 
-        threading.Thread(target=call, name="npdata-cache", daemon=True).start()
-        return result.result()
+        return undisturbed(call)
 
     @contextlib.contextmanager
     def _locked(self) -> Iterator[None]:
