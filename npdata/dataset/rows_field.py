@@ -133,9 +133,11 @@ class RowsField(Field):
                 few = None
                 # torch gives the interpreter away to make memory, and NumPy does not: an epoch of
                 # small batches takes 0.95 of the time.
-                new_below = getattr(allocate, "new_below", 0)
-                nbytes = math.prod(shape) * rule.tensor.itemsize
-                if cast is not None or allocate is plain_memory or nbytes < new_below:
+                if (
+                    cast is not None
+                    or allocate is plain_memory
+                    or math.prod(shape) * rule.tensor.itemsize < getattr(allocate, "new_below", 0)
+                ):
                     few = table.few(indices)
                 if few is None:
                     out = own(shape, rule.tensor)
