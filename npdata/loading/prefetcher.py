@@ -132,7 +132,6 @@ class Prefetcher(Iterator[Result], Generic[Job, Result]):
         ]
         # Also called when the interpreter exits, before the memory that threads read goes away.
         self._stop = weakref.finalize(self, _stop, self._queue, self._threads, self.process)
-        self._started = False
         try:
             if threads and not alone:
                 self._submit(self._slots, depth)
@@ -230,9 +229,8 @@ class Prefetcher(Iterator[Result], Generic[Job, Result]):
 
     def _submit(self, slots: deque[_Slot], depth: int) -> None:
         """Put in jobs until `depth` are under way, for threads that are started with the first."""
-        if not self._started:
+        if self._queue.starter is None:
             undisturbed(_start, self._queue, self._threads, self._ready)
-            self._started = True
         while (jobs := self._jobs) is not None and len(slots) < depth:
             slot: _Slot = queue.SimpleQueue()
             try:
