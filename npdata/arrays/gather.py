@@ -127,10 +127,10 @@ class RowTable:
     array: NDArray[Any]
     view: Tensor | None
     typed: bool
-    flat: bool = False
-    """Whether NumPy can gather as well, on one core: typed rows that lie end to end."""
+    flat: NDArray[Any] | None = None
+    """The rows of `view` that NumPy can gather as well, on one core, since they lie end to end."""
     width: int = 0
-    """The elements of a row of which both ends are touched before, 0 where they are not."""
+    """The elements of such a row of which both ends are touched before, 0 where they are not."""
 
     @classmethod
     def of(cls, array: NDArray[Any]) -> RowTable:
@@ -148,27 +148,30 @@ class RowTable:
         low, high = byte_bounds(array)
         memory = _Memory(array, low, (high - low,)).tensor()
         native = array.dtype.isnative and array.dtype.name in NATIVE
-        if native and array.flags.aligned and not any(step % item for step in array.strides):
+        typed = native and array.flags.aligned and not any(step % item for step in array.strides)
+        if typed:
             steps = [step // item for step in array.strides]
             array = array.view(array.dtype.name)  # torch takes uint64, and not C's ulonglong
             word = torch_dtype(SIGNED.get(array.dtype.name, array.dtype.name))
             view = memory.view(word).as_strided(array.shape, steps)
-            flat = array.flags.c_contiguous
-            touched = flat and array.nbytes // len(array) in _TOUCHED_BYTES
-            width = array.size // len(array) if touched else 0
-            return cls(array=array, view=view, typed=True, flat=flat, width=width)
-        first = array[:1]
-        if first.flags.c_contiguous:
-            view = memory.as_strided((len(array), first.nbytes), (array.strides[0], 1))
-            return cls(array=array, view=view, typed=False)
-        return cls(array=array, view=None, typed=False)
+        elif array[:1].flags.c_contiguous:
+            view = memory.as_strided((len(array), array[:1].nbytes), (array.strides[0], 1))
+        else:
+            return cls(array=array, view=None, typed=False)
+        if not array.flags.c_contiguous:
+            return cls(array=array, view=view, typed=typed)
+        flat = array if typed else view.numpy()
+        touched = array.nbytes // len(array) in _TOUCHED_BYTES
+        width = flat.size // len(flat) if touched else 0
+        return cls(array=array, view=view, typed=typed, flat=flat, width=width)
 
     def gather(self, indices: NDArray[np.int64], out: NDArray[Any]) -> None:
         """Copy row `indices[k]` to `out[k]`; indices are in [0, n), `out` is C-contiguous."""
         if self.view is None or out.size == 0:
             out[...] = self.array[indices]
             return
-        if self.flat and np.maximum.reduce(indices.view(np.uint64)) >= len(self.array):
+        last = len(self.array) - 1
+        if self.flat is not None and np.maximum.reduce(indices.view(np.uint64)) > last:
             raise IndexError("a row lies outside")  # a negative number is a huge unsigned one
         flat = torch.from_numpy(out.reshape(-1).view(np.uint8))
         rows = out.shape if self.typed else (len(indices), -1)
@@ -180,10 +183,11 @@ class RowTable:
         For 64 rows of 128 bytes it takes 1.3 µs; to make a tensor and `select` into it takes 3.1.
         """
         array = self.array
-        if self.flat and len(indices) * array.strides[0] <= ON_ONE_CORE:
+        flat = self.flat if self.typed else None
+        if flat is not None and len(indices) * array.strides[0] <= ON_ONE_CORE:
             if self.width:
-                self._touch(indices)
-            return array.take(indices, 0, None, "clip")
+                self._touch(flat, indices)
+            return flat.take(indices, 0, None, "clip")
         elements = len(indices) * math.prod(array.shape[1:])
         if self.typed and _on_one_core(elements, array.itemsize):
             return np.ascontiguousarray(array[indices])  # NumPy keeps the order of other arrays
@@ -194,14 +198,16 @@ class RowTable:
 
         Indices are in [0, n), and are not looked at again.
         """
-        view, array = self.view, self.array
-        if self.flat and (out.nbytes <= ON_ONE_CORE or _alone.get() or torch.get_num_threads() < 2):
+        view, flat = self.view, self.flat
+        if flat is not None and (
+            out.nbytes <= ON_ONE_CORE or _alone.get() or torch.get_num_threads() < 2
+        ):
             if self.width:
-                self._touch(indices)
+                self._touch(flat, indices)
             words = out.numpy()
-            if words.dtype != array.dtype:
-                words = words.view(array.dtype)
-            array.take(indices, 0, words, "clip")
+            if words.dtype != flat.dtype:
+                words = words.view(flat.dtype)
+            flat.take(indices, 0, words, "clip")
         elif view is not None:
             _select(view, indices, out if out.dtype == view.dtype else out.view(view.dtype))
 
@@ -211,12 +217,13 @@ class RowTable:
         NumPy copies up to 500 elements without letting other threads run: of 20 batches of short
         runs of a cold file, the program stood still for 19 of 20 ms. It takes 3 µs.
         """
-        if self.flat:
+        flat = self.flat
+        if flat is not None:
             ends = np.concatenate((starts, stops - 1))
-            ends *= self.array.size // len(self.array)
-            self.array.reshape(-1).take(ends, mode="clip")  # a run may be empty
+            ends *= flat.size // len(flat)
+            flat.reshape(-1).take(ends, mode="clip")  # a run may be empty
 
-    def _touch(self, indices: NDArray[np.int64]) -> None:
+    def _touch(self, flat: NDArray[Any], indices: NDArray[np.int64]) -> None:
         """Read both ends of these rows, where they stay in the cache until they are copied.
 
         `take` lets other threads run while a page is read from the disk. Indexing does not, and
@@ -224,7 +231,7 @@ class RowTable:
         """
         if len(indices) <= _TOUCHED_ROWS:
             ends = indices * self.width + np.array([[0], [self.width - 1]])
-            self.array.reshape(-1).take(ends, mode="clip")
+            flat.reshape(-1).take(ends, mode="clip")
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -33,6 +33,7 @@ from npdata.loading.wrapped_datasets import datasets_within, is_direct, parts_of
 from npdata.runtime.machine import cores
 from npdata.sampling.iteration import RunBatches
 from npdata.sampling.sampler import BlockBatchSampler
+from npdata.sources.derived.base import RegroupedSource
 from npdata.sources.many_files.file_reader import LARGE_BYTES
 
 
@@ -123,7 +124,7 @@ class Pipeline:
             depth=schedule.depth,
             begin=begin,
             helps=schedule.helps,
-            alone=schedule.helps and gathered is None,  # the loop is long at a run of batches
+            alone=schedule.alone,
         )
 
     def _jobs(self, batches: Iterator[Any]) -> Iterator[Job]:
@@ -153,4 +154,5 @@ def _data_of(dataset: Any, sampler: Any, options: Options) -> Data:
         most_batches=most,
         epoch_bytes=row_bytes * len(dataset) if isinstance(dataset, Sized) else 0,
         small_files=small_files,
+        spans=any(isinstance(source, RegroupedSource) for source in sources),
     )

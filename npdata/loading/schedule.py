@@ -23,6 +23,9 @@ RUN_BYTES = 1 << 20
 """Small batches are gathered together, so many bytes at most; with 256 KiB it took 1.2 times."""
 LEAST_RUN = 4
 """Fewer batches are made one by one: large ones use memory again, which a run does not."""
+LONG_COPY = 640 << 10
+"""Batches of rows of so many bytes are copied faster by a thread and the loop than by the loop
+alone: batches of 0.4 MB take 1.15 to 1.2 times as long with a thread, of 1.2 MB 0.8 times."""
 MOST_THREADS = 8
 """More threads than this copy no faster: memory is the limit."""
 MOST_ASKED = 1024
@@ -55,7 +58,8 @@ class Data:
     `gathered_bytes` are those of a batch that can be gathered with others; None: it cannot be.
     `most_batches` is how many of these may be gathered at once.
     `epoch_bytes` are those of all rows. `small_files`: rows are small files, and
-    to read them is most of what is done.
+    to read them is most of what is done. `spans`: a sample is a span of rows, and Python is half
+    of what a batch takes.
     """
 
     batch_bytes: int | None
@@ -64,6 +68,7 @@ class Data:
     most_batches: int = sys.maxsize
     epoch_bytes: int = 0
     small_files: bool = False
+    spans: bool = False
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -78,10 +83,10 @@ class Machine:
 class Schedule:
     """Batches are made on `threads` threads (0: in the caller), `depth` batches ahead.
 
-    With `helps` the loop makes batches as well, where it would wait. `pinned` is whether into
-    pinned memory. `reason` is why so many threads. Up to `run` batches are gathered at once, and
-    `depth` is then a number of runs. `resident` says which rows are held in memory or on a device,
-    where that was asked for.
+    With `helps` the loop makes batches as well, where it would wait, and with `alone` all of them
+    while it comes back at once and they are short. `pinned` is whether into pinned memory. `reason`
+    is why so many threads. Up to `run` batches are gathered at once, and `depth` is then a number
+    of runs. `resident` says which rows are held in memory or on a device, where that was asked for.
     """
 
     threads: int
@@ -91,6 +96,7 @@ class Schedule:
     run: int = 1
     resident: str = ""
     helps: bool = False
+    alone: bool = False
 
     def __repr__(self) -> str:
         """Give it in one line, as for people."""
@@ -138,21 +144,24 @@ def decide_schedule(options: Options, data: Data, machine: Machine) -> Schedule:
     run = 1
     # Asked for 0 threads, each batch is made when it is asked for; pinned memory must be
     # given back to its allocator whole.
-    alone = options.num_threads == 0 or pinned or options.device is not None
-    if data.gathered_bytes is not None and not alone:
+    single = options.num_threads == 0 or pinned or options.device is not None
+    if data.gathered_bytes is not None and not single:
         ahead = RUNS_AHEAD * depth
         room = RUN_BYTES if memory_budget is None else min(RUN_BYTES, memory_budget // 4 // ahead)
         fits = min(room // max(1, data.gathered_bytes), data.most_batches)
         if fits >= LEAST_RUN:
             run, depth = fits, ahead
     threads, reason = _threads(options, data, machine.cores, in_runs=run > 1)
+    helps = options.num_threads == "auto" and threads > 0 and not (single or data.small_files)
+    short = data.spans or (data.batch_bytes is not None and data.batch_bytes < LONG_COPY)
     return Schedule(
         threads=threads,
         depth=depth,
         pinned=pinned,
         reason=reason,
         run=run,
-        helps=options.num_threads == "auto" and threads > 0 and not (alone or data.small_files),
+        helps=helps,
+        alone=helps and short and run == 1,  # the loop is long at a run of batches
     )
 
 

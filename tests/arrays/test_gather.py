@@ -98,7 +98,7 @@ def test_the_kernel_itself_refuses_rows_outside(
     if forked:
         leave_threads_behind(monkeypatch)
     table = RowTable.of(array)
-    if not table.typed:
+    if table.view is None:
         return
     indices = np.array([0, row, 6] * 100)
     out = np.zeros((300, *array.shape[1:]), array.dtype)
@@ -137,17 +137,23 @@ def test_rows_are_the_same_without_other_threads(order: str, dtype: type) -> Non
 
 @pytest.mark.parametrize("count", [0, 1, 500, 501, 1000, 1001])
 @pytest.mark.parametrize("row", [1023, 1024, 1 << 15])
-def test_any_number_of_long_rows_is_gathered_on_one_core(count: int, row: int) -> None:
-    data = np.random.default_rng(0).integers(0, 256, (50, row), np.uint8)
+@pytest.mark.parametrize("dtype", ["u1", ">u2", "<u2, misaligned"])
+def test_any_number_of_long_rows_is_gathered_on_one_core(count: int, row: int, dtype: str) -> None:
+    dtype, _, place = dtype.partition(", ")
+    data = np.random.default_rng(0).integers(0, 256, (50, row)).astype(dtype)
+    data = misaligned(data) if place else data
     rows = np.random.default_rng(1).integers(0, 50, count)
-    table, out = RowTable.of(data), np.zeros((count, row), np.uint8)
+    table, out = RowTable.of(data), np.zeros((count, row), dtype)
+    assert table.typed == (dtype == "u1")
     without_threads(table.gather, rows, out)
     assert (out == data[rows]).all()
     few = table.few(rows)
     assert few is None or (few == data[rows]).all()
 
 
-@pytest.mark.parametrize("name", ["contiguous", "words", "Fortran order", "no columns"])
+@pytest.mark.parametrize(
+    "name", ["contiguous", "words", "misaligned", "Fortran order", "no columns"]
+)
 def test_runs_are_touched_wherever_they_lie(name: str) -> None:
     starts, stops = np.array([0, 0, 7, 3, 6]), np.array([0, 7, 7, 4, 7])
     RowTable.of(ARRAYS[name]).touch_runs(starts, stops)

@@ -36,6 +36,15 @@ def test_the_loop_helps_where_it_waits_for_whole_batches() -> None:
     assert not decide(machine={"to_device": True}).helps
 
 
+def test_the_loop_makes_short_batches_and_spans_by_itself() -> None:
+    assert not decide(data={"batch_bytes": 1 << 20}).alone
+    assert decide(data={"batch_bytes": 1 << 19}).alone
+    assert decide(data={"batch_bytes": 1 << 20, "spans": True}).alone
+    assert not decide(data={"batch_bytes": None}).alone
+    assert not decide(data={"batch_bytes": 1 << 19}, num_threads=1).alone
+    assert not decide(data={"batch_bytes": 1 << 10, "gathered_bytes": 1 << 10}).alone
+
+
 def test_long_epochs_of_runs_are_gathered_ahead() -> None:
     few = {"batch_bytes": 1 << 15, "gathered_bytes": 1 << 15, "epoch_bytes": 1 << 24}
     many = {**few, "batch_bytes": 1 << 10, "gathered_bytes": 1 << 10}
