@@ -21,8 +21,9 @@ from typing import Any, TypeAlias
 from npdata.errors import FieldError
 from npdata.runtime.living import Living
 from npdata.runtime.machine import free_of_machine
-from npdata.sources.cache.entry import OPENING, Entry, Plan, is_laid_out, lay_out
+from npdata.sources.cache.entry import Entry
 from npdata.sources.cache.folder import Folder
+from npdata.sources.cache.plan import OPENING, Plan, is_laid_out, lay_out
 from npdata.sources.file import FileIdentity
 
 CachePlace: TypeAlias = str | os.PathLike[str]

@@ -3,7 +3,7 @@
 Idea: before a dataset is opened, the files that were not used for the longest make room for it.
 Invariant: a file that a process uses is not removed: it holds a shared lock on it, which ends with
 the process; files are made, found and removed under the lock of the folder. Under its name there is
-a whole file (`entry.lay_out`), or none.
+a whole file (`plan.lay_out`), or none.
 """
 
 import contextlib
@@ -17,13 +17,13 @@ from pathlib import Path
 from typing import Any
 
 from npdata.runtime.undisturbed import undisturbed
-from npdata.sources.cache.entry import (
+from npdata.sources.cache.entry import lock_shared
+from npdata.sources.cache.plan import (
     HEADER,
     OPENING,
     Plan,
     is_laid_out,
     lay_out,
-    lock_shared,
     note_use,
     read_most,
 )
@@ -121,6 +121,9 @@ class Folder:
 
     def clear(self) -> int:
         """Remove every file, also those in use, whose users go on with what they have open."""
+        return self._alone(self._clear)
+
+    def _clear(self) -> int:
         held = self.held()
         for path in [*(each.path for each in held), *self.path.glob(f"{_NAME}{_UNFINISHED}")]:
             path.unlink(missing_ok=True)

@@ -2,6 +2,7 @@
 
 import contextlib
 import errno
+import fcntl
 import json
 import multiprocessing
 import os
@@ -10,9 +11,11 @@ import resource
 import signal
 import subprocess
 import sys
+import threading
 from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
+from queue import SimpleQueue
 from typing import Any
 
 import h5py
@@ -28,11 +31,11 @@ import npdata
 from npdata import NumpyDataset
 from npdata.errors import CacheWarning, ChangedFileError
 from npdata.sources import file_map
-from npdata.sources.cache import entry
+from npdata.sources.cache import large_pages
 from npdata.sources.cache.cache import Cache, KeptInMemory
 from npdata.sources.cache.cached import cached
-from npdata.sources.cache.entry import HEADER, Plan
 from npdata.sources.cache.folder import Folder
+from npdata.sources.cache.plan import HEADER, Plan
 
 ROWS, CHUNK = 1000, 64
 CHUNKS = -(-ROWS // CHUNK)
@@ -189,7 +192,7 @@ def test_large_pages_of_rows_in_memory(
         with contextlib.suppress(OSError):  # this system may have none
             file_map.allocate_large_page(descriptor, offset, address)
 
-    monkeypatch.setattr(entry, "allocate_large_page", allocate)
+    monkeypatch.setattr(large_pages, "allocate_large_page", allocate)
     kept = KeptInMemory(plan, 9).open()
     for number in range(plan.count):
         found = kept.keep(number, data[number])
@@ -205,7 +208,7 @@ def test_large_pages_of_small_chunks_are_made_once_a_quarter_is_written(
 ) -> None:
     plan = Plan(about="{}", chunk_bytes=1 << 16, count=65)
     asked: list[int] = []
-    monkeypatch.setattr(entry, "allocate_large_page", lambda *where: asked.append(where[1]))
+    monkeypatch.setattr(large_pages, "allocate_large_page", lambda *where: asked.append(where[1]))
     kept = KeptInMemory(plan, plan.count).open()
     data = np.ones(1 << 16, np.uint8)
     for number in (*range(32, 39), 63):
@@ -278,6 +281,31 @@ ds = npdata.NumpyDataset.from_hdf5(path, "x", cache=cache)
 for row in np.tile(np.random.default_rng(seed).permutation(len(ds)), epochs):
     print(int(row), float(ds[int(row)].sum()), flush=True)
 """
+
+
+@LINUX
+def test_a_file_that_is_being_made_is_removed_after_that(folder: Path) -> None:
+    Folder(folder).clear()
+    part, whole = (folder / f"{'0' * 32}{suffix}" for suffix in (".part", ".npdata"))
+    part.touch()
+    removed: SimpleQueue[int] = SimpleQueue()
+    with (folder / ".lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        thread = threading.Thread(target=lambda: removed.put(Folder(folder).clear()))
+        thread.start()
+        while not waits_for_lock(lock.fileno()) and thread.is_alive():
+            pass
+        part.replace(whole)
+    assert removed.get(timeout=HANG) == 1
+    thread.join(HANG)
+    assert list(folder.glob("0*")) == []
+
+
+def waits_for_lock(descriptor: int) -> bool:
+    """Tell whether somebody waits for the lock of an open file."""
+    inode = f":{os.fstat(descriptor).st_ino} "
+    locks = Path("/proc/locks").read_text().splitlines()
+    return any("->" in line and inode in line for line in locks)
 
 
 def filling(path: Path, folder: Path, seed: int, epochs: int = 1) -> subprocess.Popen[str]:

@@ -13,7 +13,6 @@ import itertools
 import os
 import threading
 import weakref
-from collections import OrderedDict, deque
 from collections.abc import Sequence
 from queue import Empty, SimpleQueue
 from typing import Any, TypeAlias
@@ -28,38 +27,15 @@ from npdata.sources.hdf5.chunks.budget import default_budget, share
 from npdata.sources.hdf5.chunks.held import HeldChunks
 from npdata.sources.hdf5.chunks.memory import Chunk, ChunkMemory
 from npdata.sources.hdf5.chunks.of_source import Key, SourceChunks
+from npdata.sources.hdf5.chunks.pending import Pending, Request
 
 AT_ONCE = 1 << 18
 """Small chunks are taken so many bytes at a time, since taking one costs as much as decoding it."""
+MOST_AT_ONCE = 64
+"""So many of the smallest, so that other threads have some too."""
 
 
 Job: TypeAlias = tuple[Key, NDArray[np.uint8]]
-
-
-class _Request:
-    """The chunks that one read needs: `found` where they are there, `left` how many are missing.
-
-    `new` is how many are missing that no other read waits for.
-    One reply comes: the chunks, or the error of the first that cannot be decoded.
-    """
-
-    def __init__(
-        self, chunks: SourceChunks, numbers: Sequence[int], found: list[Chunk | None]
-    ) -> None:
-        self.chunks = chunks
-        self.numbers = numbers
-        self.found = found
-        self.left = self.new = 0
-        self.reply: SimpleQueue[list[Any] | BaseException] = SimpleQueue()
-
-    def fill(self, place: int, chunk: Chunk | BaseException) -> None:
-        if isinstance(chunk, BaseException):
-            self.reply.put(chunk)
-            return
-        self.found[place] = chunk
-        self.left -= 1
-        if self.left == 0:
-            self.reply.put(self.found)
 
 
 class ChunkCache:
@@ -81,18 +57,14 @@ class ChunkCache:
         self._lock = threading.Lock()
         """Taken by the threads of the cache, and to end them; what follows is theirs."""
         self._held = HeldChunks(self.memory)
-        self._waiting: dict[Key, list[tuple[_Request, int]]] = {}
-        """Who waits for each chunk that is being decoded, or is to be."""
-        self._wanted: deque[Key] = deque()
-        self._announced: OrderedDict[Key, None] = OrderedDict()
-        self._announced_bytes = 0
-        self._threads_ahead: set[int] = set()
-        """The threads that decode what nobody waits for."""
+        self._pending = Pending()
+        self._ahead = 0
+        """How many threads decode what nobody waits for."""
 
     @property
     def busy(self) -> bool:
         """Whether chunks are being decoded."""
-        return bool(self._waiting)
+        return self._pending.busy
 
     @property
     def tight(self) -> bool:
@@ -113,7 +85,7 @@ class ChunkCache:
         self.use(there)
         if len(there) == len(found):
             return there, len(there)
-        return self._ask(_Request(chunks, numbers, found))
+        return self._ask(Request(chunks, numbers, found))
 
     def use(self, chunks: Sequence[Chunk]) -> None:
         """Take note that these chunks are used now."""
@@ -143,7 +115,7 @@ class ChunkCache:
             thread.join()
         self._threads = []
 
-    def _ask(self, request: _Request) -> tuple[list[Chunk], int]:
+    def _ask(self, request: Request) -> tuple[list[Chunk], int]:
         self._inbox.put(request)
         self._start()
         answer = request.reply.get()
@@ -152,6 +124,7 @@ class ChunkCache:
                 raise answer
             finally:
                 del answer, request  # its traceback holds this frame
+        self.use(answer)
         return answer, len(answer) - request.new
 
     def _start(self) -> None:
@@ -178,7 +151,7 @@ class ChunkCache:
     def _refuse(self, error: RuntimeError) -> None:
         while not self._inbox.empty():
             message = self._inbox.get()
-            if isinstance(message, _Request):
+            if isinstance(message, Request):
                 message.reply.put(error)
 
     def _run(self) -> None:
@@ -200,64 +173,24 @@ class ChunkCache:
     def _handle(self, message: Any) -> None:
         try:
             with self._lock:
-                if isinstance(message, _Request):
-                    self._take_request(message)
+                if isinstance(message, Request):
+                    self._pending.ask(message)
                 elif isinstance(message, SourceChunks):
                     self._drop_source(message)
                 else:
                     self._take_announcement(*message)
         except BaseException as error:  # nobody may wait for ever
-            if isinstance(message, _Request):
+            if isinstance(message, Request):
                 message.reply.put(error)
             self._begin_anew(error)
 
-    def _wake(self, jobs: int) -> None:
-        """Let other threads look for something to do, besides this one."""
-        for _ in range(min(jobs, self._count) - 1):
-            self._inbox.put(None)
-
-    def _take_request(self, request: _Request) -> None:
-        chunks = request.chunks
-        for place, number in enumerate(request.numbers):
-            if request.found[place] is not None:
-                continue
-            key = chunks, number
-            chunk = request.found[place] = chunks.ready.get(number)
-            if chunk is not None:
-                chunk.used = next(self._clock)
-                continue
-            request.left += 1
-            if key not in self._waiting:
-                self._waiting[key] = []
-                self._wanted.append(key)
-                self._withdraw(key)
-                request.new += 1
-            self._waiting[key].append((request, place))
-        if request.left == 0:
-            request.reply.put(request.found)
-        self._wake(request.new)
-
     def _take_announcement(self, chunks: SourceChunks, numbers: range) -> None:
         half = self.budget // 2
-        for number in numbers:
-            key = chunks, number
-            if number not in chunks.ready and key not in self._waiting:
-                self._withdraw(key)
-                self._announced[key] = None
-                self._announced_bytes += chunks.nbytes
-        while self._announced_bytes > half:
-            self._withdraw(next(iter(self._announced)))
-        self._held.limit_ahead(half - self._announced_bytes)
-        self._wake(min(len(self._announced), self._most_ahead))
-
-    def _withdraw(self, key: Key) -> None:
-        if key in self._announced:
-            del self._announced[key]
-            self._announced_bytes -= key[0].nbytes
+        self._pending.announce(chunks, numbers, half)
+        self._held.limit_ahead(half - self._pending.announced_bytes)
 
     def _drop_source(self, chunks: SourceChunks) -> None:
-        for key in [key for key in self._announced if key[0] is chunks]:
-            self._withdraw(key)
+        self._pending.withdraw_all(chunks)
         for number in list(chunks.ready):
             self._held.drop((chunks, number))
         chunks.clear()
@@ -268,16 +201,15 @@ class ChunkCache:
         """Decode a chunk, or a few small ones; False where there is nothing to do."""
         try:
             with self._lock:
-                ahead = not self._wanted
-                jobs = self._announced_jobs() if ahead else self._wanted_jobs()
+                ahead = not self._pending.wanted
+                jobs = self._take_jobs(ahead)
                 if jobs and self._more_to_do:
-                    # A busy thread may have taken the message that was to wake an idle one.
-                    self._inbox.put(None)
+                    self._inbox.put(None)  # another thread wakes up for it, and wakes the next
             if not jobs:
                 return False
             done = [_decode(key, memory, ahead) for key, memory in jobs]
             with self._lock:
-                self._threads_ahead.discard(threading.get_ident())
+                self._ahead -= ahead
                 for (key, memory), result in zip(jobs, done, strict=True):
                     self._publish(key, memory, result, ahead)
         except BaseException as error:  # nobody may wait for ever
@@ -286,33 +218,23 @@ class ChunkCache:
 
     @property
     def _more_to_do(self) -> bool:
-        room_ahead = len(self._threads_ahead) < self._most_ahead
-        return bool(self._wanted or (self._announced and room_ahead))
+        pending = self._pending
+        return bool(pending.wanted or (pending.announced_bytes and self._ahead < self._most_ahead))
 
-    def _wanted_jobs(self) -> list[Job]:
-        """Take chunks that somebody waits for, and make room for them."""
-        jobs: list[Job] = []
-        while self._wanted and sum(memory.nbytes for _, memory in jobs) < AT_ONCE:
-            key = self._wanted.popleft()
-            memory = self._held.room(key[0].nbytes)
-            jobs.append((key, self.memory.beyond(key[0].nbytes) if memory is None else memory))
-        return jobs
-
-    def _announced_jobs(self) -> list[Job]:
-        """Take chunks that will be needed, where there is room to spare for them."""
-        jobs: list[Job] = []
-        if len(self._threads_ahead) >= self._most_ahead:
+    def _take_jobs(self, ahead: bool) -> list[Job]:
+        """Take chunks, and make room for them; ahead of any read where there is room to spare."""
+        pending, jobs, nbytes = self._pending, list[Job](), 0
+        if ahead and self._ahead >= self._most_ahead:
             return jobs
-        while self._announced and sum(memory.nbytes for _, memory in jobs) < AT_ONCE:
-            key = next(iter(self._announced))
-            self._withdraw(key)
-            if key[0].closed or key[1] in key[0].ready or key in self._waiting:
+        take = pending.next_announced if ahead else pending.next_wanted
+        while nbytes < AT_ONCE and len(jobs) < MOST_AT_ONCE and (key := take()) is not None:
+            memory = self._held.room(key[0].nbytes, ahead=ahead)
+            if memory is None and ahead:
                 continue
-            memory = self._held.room(key[0].nbytes, ahead=True)
-            if memory is not None:
-                self._waiting[key] = []
-                self._threads_ahead.add(threading.get_ident())
-                jobs.append((key, memory))
+            jobs.append((key, self.memory.beyond(key[0].nbytes) if memory is None else memory))
+            pending.begin(key)
+            nbytes += key[0].nbytes
+        self._ahead += ahead and bool(jobs)
         return jobs
 
     def _publish(
@@ -324,7 +246,7 @@ class ChunkCache:
     ) -> None:
         """Show a chunk to readers, and answer who waits for it, perhaps with the error."""
         chunks, number = key
-        waiting = self._waiting.pop(key, [])
+        waiting = self._pending.end(key)
         if result is not None:
             self.memory.give_back(memory)
         chunk = self.memory.chunk(memory) if result is None else result
@@ -341,12 +263,9 @@ class ChunkCache:
     def _begin_anew(self, error: BaseException) -> None:
         """After an error in the bookkeeping itself: drop all, and answer all who wait with it."""
         with self._lock:
-            waiting = [request for each in self._waiting.values() for request, _ in each]
+            requests = self._pending.clear()
             self._held.clear()
-            for books in (self._waiting, self._wanted, self._announced, self._threads_ahead):
-                books.clear()
-            self._announced_bytes = 0
-        for request in waiting:
+        for request in requests:
             request.reply.put(error)
 
 

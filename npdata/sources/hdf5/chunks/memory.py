@@ -67,8 +67,9 @@ class ChunkMemory:
 
     def beyond(self, nbytes: int) -> NDArray[np.uint8]:
         """Give memory to decode into, whether or not the budget has room."""
+        memory = _aligned(nbytes)
         self.used += nbytes
-        return _aligned(nbytes)
+        return memory
 
     def chunk(self, memory: NDArray[np.uint8]) -> Chunk:
         """Make what was decoded into `memory` a chunk."""

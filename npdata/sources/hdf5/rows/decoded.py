@@ -19,7 +19,7 @@ from npdata.runtime.lazy_torch import torch
 from npdata.runtime.per_process import PerProcess
 from npdata.sources.base import Source
 from npdata.sources.cache.cache import Cache, Kept, plan_of, with_cache
-from npdata.sources.cache.entry import Plan
+from npdata.sources.cache.plan import Plan
 from npdata.sources.file import File
 from npdata.sources.hdf5.chunks.budget import default_budget
 from npdata.sources.hdf5.chunks.cache import chunk_cache

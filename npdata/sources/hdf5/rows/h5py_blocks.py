@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from npdata.sources.base import Access, Source
 from npdata.sources.cache.cache import plan_of
-from npdata.sources.cache.entry import Plan
+from npdata.sources.cache.plan import Plan
 from npdata.sources.file import FileIdentity
 from npdata.sources.hdf5.examine.chunk_table import ChunkTable
 from npdata.sources.hdf5.rows.chunked import ChunkSpec

@@ -16,9 +16,10 @@ from npdata import NumpyDataset, open_source
 from npdata.errors import ChangedFileError, FormatError, SettingError
 from npdata.runtime.machine import releases_at_once
 from npdata.sources.hdf5.chunks.budget import default_budget, share
-from npdata.sources.hdf5.chunks.cache import ChunkCache, _Request
+from npdata.sources.hdf5.chunks.cache import MOST_AT_ONCE, ChunkCache
 from npdata.sources.hdf5.chunks.memory import ChunkMemory
 from npdata.sources.hdf5.chunks.of_source import SourceChunks
+from npdata.sources.hdf5.chunks.pending import Request
 from npdata.sources.hdf5.chunks.places import ChunkPlaces, Span
 
 SIZE = 4096
@@ -73,11 +74,11 @@ class Tried:
         """Wait until the only thread of the cache has nothing left to do."""
         cache = self.cache
         assert cache.get(self.chunks, []) == ([], 0)
-        cache._ask(_Request(self.chunks, [], []))  # answered after all that was asked before
+        cache._ask(Request(self.chunks, [], []))  # answered after all that was asked before
         busy = True
         while busy:
             with cache._lock:
-                busy = bool(cache._waiting or cache._announced)
+                busy = bool(cache.busy or cache._pending.announced_bytes)
 
     @property
     def held(self) -> list[int]:
@@ -234,27 +235,29 @@ def test_a_chunk_is_decoded_once_and_its_error_goes_to_all_who_wait(
     tried.read(0, 1)
 
 
+@pytest.mark.parametrize(("nbytes", "at_once"), [(1 << 19, 1), (8, MOST_AT_ONCE)])
 @pytest.mark.parametrize("announced", [False, True])
 def test_a_thread_that_is_soon_ready_leaves_the_next_chunks_to_other_threads_too(
-    caches: list[ChunkCache], announced: bool
+    caches: list[ChunkCache], announced: bool, nbytes: int, at_once: int
 ) -> None:
     together = threading.Barrier(2)
     ended: queue.SimpleQueue[int] = queue.SimpleQueue()
 
     def decode(number: int, out: np.ndarray, ahead: bool) -> None:
-        if number > 0:
+        if number in (at_once, 2 * at_once):
             together.wait(HANG)  # broken, and an error, where one thread decodes alone
         ended.put(number)
 
     cache = ChunkCache(1 << 28, 2 + announced)  # none has to go
     caches.append(cache)
+    numbers = range(3 * at_once)
     for _ in range(100):
-        chunks = SourceChunks(1 << 19, decode)
+        chunks = SourceChunks(nbytes, decode)
         if announced:
-            cache.announce(chunks, range(3))
+            cache.announce(chunks, numbers)
         else:
-            cache.get(chunks, [0, 1, 2])
-        assert sorted(ended.get(timeout=HANG) for _ in range(3)) == [0, 1, 2]
+            cache.get(chunks, numbers)
+        assert sorted(ended.get(timeout=HANG) for _ in numbers) == list(numbers)
 
 
 @counted
@@ -298,6 +301,13 @@ def test_memory_is_used_again_once_nothing_refers_to_its_chunk() -> None:
     assert again is not None
     assert memory.chunk(again).address == address
     assert memory.used == SIZE
+
+
+def test_memory_that_the_system_refuses_takes_none_of_the_budget() -> None:
+    memory = ChunkMemory(1 << 60)
+    with pytest.raises(MemoryError):
+        memory.take(1 << 50)
+    assert memory.used == 0
 
 
 def test_what_readers_hold_may_exceed_the_budget_and_nobody_waits(caches: list[ChunkCache]) -> None:

@@ -1,0 +1,104 @@
+"""What is kept of one dataset, and the form of its file: a header, a record a chunk, the chunks.
+
+Idea: everything has its place from the beginning, in a sparse file. Invariant: a record belongs to
+one chunk of one plan, as its second checksum shows. It opens nothing, and writes no chunk.
+"""
+
+import hashlib
+import os
+import struct
+import time
+import zlib
+from dataclasses import dataclass
+
+from npdata.runtime.made_once import made_once
+
+OPENING = os.O_RDWR
+HEADER = 1 << 14
+"""So many bytes at the beginning say what is kept; the last 8 say how many it may become."""
+_PAGE = 1 << 12
+_RECORD = struct.Struct("<II")
+_MOST = struct.Struct("<Q")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Plan:
+    """What is kept: `count` chunks of `chunk_bytes` bytes each, of what `about` (JSON) names."""
+
+    about: str
+    chunk_bytes: int
+    count: int
+
+    @made_once
+    def digest(self) -> str:
+        """A name that no other data has, also not the same file after a change."""
+        text = f"{self.about} {self.chunk_bytes} {self.count}"
+        return hashlib.blake2b(text.encode("utf8", "surrogateescape"), digest_size=16).hexdigest()
+
+    @property
+    def header(self) -> bytes:
+        """How a file of this plan begins."""
+        return self.about.encode("utf8", "surrogateescape")[: HEADER - _MOST.size - 1] + b"\0"
+
+    @property
+    def data_at(self) -> int:
+        """Where the first chunk begins."""
+        return HEADER + -(-_RECORD.size * self.count // _PAGE) * _PAGE
+
+    @property
+    def nbytes(self) -> int:
+        """The length of the file, holes included."""
+        return self.chunk_at(self.count)
+
+    def chunk_at(self, number: int) -> int:
+        """Give where a chunk begins."""
+        return self.data_at + number * self.chunk_bytes
+
+    def record(self, number: int, checksum: int) -> bytes:
+        """Give the record of a chunk with this checksum."""
+        own = zlib.crc32(f"{self.digest} {number} {checksum}".encode())
+        return _RECORD.pack(checksum, own)
+
+
+def write_record(descriptor: int, number: int, record: bytes) -> None:
+    """Write the record of a chunk; OSError where the disk is full."""
+    os.pwrite(descriptor, record, HEADER + _RECORD.size * number)
+
+
+def read_checksum(descriptor: int, plan: Plan, number: int) -> int | None:
+    """Give the checksum that a chunk is to have; None where it has no record of its own."""
+    record = os.pread(descriptor, _RECORD.size, HEADER + _RECORD.size * number)
+    if len(record) < _RECORD.size:
+        return None
+    checksum: int = _RECORD.unpack(record)[0]
+    return checksum if record == plan.record(number, checksum) else None
+
+
+def lay_out(descriptor: int, plan: Plan) -> None:
+    """Make an empty file that of `plan`; OSError where the system allows no such length."""
+    os.ftruncate(descriptor, plan.nbytes)
+    os.pwrite(descriptor, plan.header, 0)
+
+
+def is_laid_out(descriptor: int, plan: Plan) -> bool:
+    """Whether an open file is that of `plan`, whatever chunks it has."""
+    if os.fstat(descriptor).st_size != plan.nbytes:
+        return False
+    return os.pread(descriptor, len(plan.header), 0) == plan.header
+
+
+def read_most(descriptor: int) -> int:
+    """Give how many bytes a file may come to hold, as its last user reserved."""
+    read = os.pread(descriptor, _MOST.size, HEADER - _MOST.size)
+    return int(_MOST.unpack(read)[0]) if len(read) == _MOST.size else 0
+
+
+def note_use(descriptor: int, most: int) -> None:
+    """Take note that a file is used now, and how many bytes it may come to hold.
+
+    The time of change stays, since that may be the seal.
+    """
+    before = os.fstat(descriptor).st_mtime_ns
+    if read_most(descriptor) != most:
+        os.pwrite(descriptor, _MOST.pack(most), HEADER - _MOST.size)
+    os.utime(descriptor, ns=(time.time_ns(), before))
