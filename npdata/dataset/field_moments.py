@@ -7,8 +7,7 @@ of the file.
 
 import math
 import threading
-from collections.abc import Iterator, Mapping, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
+from collections.abc import Generator, Iterator, Mapping, Sequence
 from contextlib import closing
 from itertools import pairwise
 from typing import Any
@@ -28,6 +27,7 @@ from npdata.dataset.sparse_field import SparseField
 from npdata.dataset.varied_field import VariedField
 from npdata.errors import FieldError
 from npdata.runtime.machine import cores
+from npdata.runtime.shared_calls import shared_calls
 from npdata.sources.ragged import RaggedSource
 
 PIECE_BYTES = 32 << 20
@@ -68,13 +68,14 @@ def moments_of_fields(
     total = sum(len(each.parts) for each in passes)
     with closing(Bar(total, "statistics", shown=progress)) as bar:
         for each in passes:
-            for piece in _pieces(each, keep_axes):
-                for label, moments in piece.items():
-                    some = found.setdefault(label, [])
-                    some.append(moments)
-                    if len(some) > max(2, min(MERGED, BLOCK // max(1, moments.mean.size))):
-                        found[label] = [Moments.joined(some)]
-                bar.advance()
+            with closing(_pieces(each, keep_axes)) as pieces:
+                for piece in pieces:
+                    for label, moments in piece.items():
+                        some = found.setdefault(label, [])
+                        some.append(moments)
+                        if len(some) > max(2, min(MERGED, BLOCK // max(1, moments.mean.size))):
+                            found[label] = [Moments.joined(some)]
+                    bar.advance()
     return {label: Moments.joined(some) for label, some in found.items()}
 
 
@@ -130,7 +131,7 @@ class _Pass:
         return self.field.stack(chosen, again)
 
 
-def _pieces(rows: _Pass, keep_axes: KeepAxes) -> Iterator[Piece]:
+def _pieces(rows: _Pass, keep_axes: KeepAxes) -> Generator[Piece, None, None]:
     """Sum up each piece, by threads where the source can be read by them; give them in order.
 
     The first piece finds numbers near the means, around which all others are summed up.
@@ -157,17 +158,9 @@ def _pieces(rows: _Pass, keep_axes: KeepAxes) -> Iterator[Piece]:
 
     yield summed(0)
     rest = range(1, len(rows.parts))
-    threads = 1 if field.source.access.kind == "library" else cores()
-    if threads == 1 or not rest:
-        yield from map(summed, rest)
-        return
-    with ThreadPoolExecutor(threads, "npdata") as pool:
-        begun: list[Future[Piece]] = []
-        for k in rest:
-            begun.append(pool.submit(summed, k))
-            if len(begun) == 2 * threads:
-                yield begun.pop(0).result()
-        yield from (each.result() for each in begun)
+    threads = 1 if field.source.access.kind == "library" else min(cores(), len(rest))
+    with shared_calls(summed, rest, threads=threads - 1, ahead=2 * threads) as pieces:
+        yield from pieces
 
 
 def _arrays(label: str | int, value: Any) -> Iterator[tuple[str | int, NDArray[Any]]]:

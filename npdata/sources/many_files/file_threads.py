@@ -1,27 +1,24 @@
-"""Doing something for each of many files, on a few threads of this process where that is faster.
+"""Doing something for each of many files, on a few threads where that is faster.
 
 Idea: a file in memory takes 20 µs, between calls that each wait for the interpreter, so two threads
 take twice as long as one. They help where files are large, or come from a disk. Invariant:
-`for_each` returns when all is done, and raises the error of the first call that failed; after a
-fork the child has threads of its own. It knows nothing of what is done.
+`for_each` returns when all is done, and raises the error of the first call that failed. It knows
+nothing of what is done.
 """
 
 import itertools
 import time
 from collections.abc import Callable
-from concurrent.futures import Future, ThreadPoolExecutor
 from typing import TypeVar
 
 from npdata.runtime.machine import cores
-from npdata.runtime.per_process import PerProcess
+from npdata.runtime.shared_calls import shared_calls
 
 T = TypeVar("T")
 
 THREADS = max(2, min(8, cores()))
 LONG, SLACK = 100e-6, 8
 """Threads help once calls take more than `LONG` seconds each, though `SLACK` of them took none."""
-
-_pool = PerProcess(lambda: ThreadPoolExecutor(THREADS, "npdata-files"), keep_inherited=True)
 
 
 def for_each(function: Callable[[int], T], numbers: range, *, shared: bool = False) -> list[T]:
@@ -42,16 +39,9 @@ def for_each(function: Callable[[int], T], numbers: range, *, shared: bool = Fal
     def part(run: range) -> list[T]:
         return list(map(function, run))
 
-    mine, *others = in_parts(numbers[len(done) :], THREADS)
-    futures = [_submitted(part, run) for run in others]
-    try:
-        done += part(mine)
-    finally:
-        # What is still to come would write into memory that the caller gives up.
-        failed = [future for future in futures if future.exception() is not None]
-    if failed:
-        raise failed[0].exception() or AssertionError
-    return [*done, *itertools.chain.from_iterable(future.result() for future in futures)]
+    parts = in_parts(numbers[len(done) :], THREADS)
+    with shared_calls(part, parts, threads=len(parts) - 1, ahead=THREADS + 1) as results:
+        return [*done, *itertools.chain.from_iterable(results)]
 
 
 def in_parts(numbers: range, most: int) -> list[range]:
@@ -64,16 +54,3 @@ def in_parts(numbers: range, most: int) -> list[range]:
     parts = min(most, len(numbers))
     stops = [len(numbers) * k // parts for k in range(parts + 1)]
     return [numbers[a:b] for a, b in itertools.pairwise(stops)]
-
-
-def _submitted(function: Callable[[range], T], part: range) -> "Future[T]":
-    try:
-        return _pool.get().submit(function, part)
-    except RuntimeError:
-        # The interpreter is shutting down, and starts no threads any more.
-        done: Future[T] = Future()
-        try:
-            done.set_result(function(part))
-        except Exception as error:
-            done.set_exception(error)
-        return done

@@ -9,6 +9,9 @@ from processes import HANG
 from npdata.sources.many_files import file_threads
 from npdata.sources.many_files.file_threads import THREADS, for_each
 
+MORE_THAN_THERE_IS = 1 << 47
+"""Bytes of a stack that no system gives to a thread."""
+
 
 @pytest.mark.parametrize("shared", [False, True])
 @pytest.mark.parametrize("count", [0, 1, 2, THREADS, 5 * THREADS + 1])
@@ -50,3 +53,14 @@ def test_an_error_is_raised_when_no_call_is_under_way(failing: int, shared: bool
         for_each(call, range(20), shared=shared)
     assert sorted(begun) == sorted(ended)
     assert failing in ended
+
+
+def test_each_call_is_made_once_where_the_system_gives_no_thread() -> None:
+    calls: list[int] = []
+    before = threading.stack_size(MORE_THAN_THERE_IS)
+    try:
+        for_each(calls.append, range(9), shared=True)
+    finally:
+        threading.stack_size(before)
+    for_each(str, range(9), shared=True)
+    assert sorted(calls) == list(range(9))
