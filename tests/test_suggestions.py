@@ -225,7 +225,14 @@ def test_a_constructor_that_is_not_there_says_what_to_write(constructor: str, me
 
 @pytest.mark.parametrize(
     ("attribute", "message"),
-    [("to", 'device="cuda"'), ("next", "next(iter(loader))"), ("epoch", "batch_sampler.epoch")],
+    [
+        ("to", 'device="cuda"'),
+        ("next", "next(iter(loader))"),
+        ("epoch", "batch_sampler.epoch"),
+        ("num_threads", "loader.describe() says how many"),
+        ("num_samples", "len(loader.dataset) rows"),
+        ("num_batches", "len(loader) counts them"),
+    ],
 )
 def test_an_attribute_of_a_loader_that_is_not_there(attribute: str, message: str) -> None:
     with pytest.raises(AttributeError, match=re.escape(message)):

@@ -242,7 +242,41 @@ def apply(conversion: Conversion, array: NDArray[Any]) -> Tensors:
     else:
         native = np.array(array, dtype=array.dtype.newbyteorder("="), order="C", subok=False)
         tensor = _over(native, rule)
-    return tensor if rule.cast is None else tensor.to(rule.cast)
+    return tensor if rule.cast is None else cast_to(tensor, rule.cast)
+
+
+def cast_to(tensor: "torch.Tensor", dtype: "torch.dtype") -> "torch.Tensor":
+    """Give `tensor.to(dtype)`; `ConversionError` for floats that are no integers of `dtype`."""
+    refuse_lost_numbers(tensor, dtype)
+    return tensor.to(dtype)
+
+
+def refuse_lost_numbers(tensor: "torch.Tensor", dtype: "torch.dtype") -> None:
+    """Raise `ConversionError` where a cast of floats to integers has no defined result.
+
+    NumPy warns there, and torch gives any number: of NaN, of infinities and of what `dtype` cannot
+    hold. Integers wrap around, as in NumPy, and a fraction is cut off.
+
+    Examples:
+        >>> refuse_lost_numbers(torch.tensor([-0.9, 255.9]), torch.uint8)
+        >>> refuse_lost_numbers(torch.tensor([1.0, torch.nan]), torch.int64)
+        Traceback (most recent call last):
+        npdata.errors.ConversionError: nan is no torch.int64 (-9223372036854775808 to ...
+    """
+    if not tensor.is_floating_point() or dtype.is_floating_point or dtype.is_complex:
+        return
+    values = tensor.values() if tensor.is_nested or tensor.layout != torch.strided else tensor
+    if dtype == torch.bool or not values.numel():
+        return
+    few = values.float() if values.itemsize == 1 else values  # torch compares no float8
+    low, high = (extreme.item() for extreme in torch.aminmax(few.detach()))
+    limits = torch.iinfo(dtype)
+    if not (low > limits.min - 1 and high < limits.max + 1):
+        lost = high if low > limits.min - 1 else low
+        raise ConversionError(
+            f"{lost} is no {dtype} ({limits.min} to {limits.max}): put a number in its place, "
+            "leave such rows out, or keep floats"
+        )
 
 
 def _shown(array: object) -> str:

@@ -19,7 +19,7 @@ from torch.utils.data._utils.pin_memory import pin_memory
 from npdata.dataset.field import row_of
 from npdata.dataset.ragged_form import RaggedForm, marked
 from npdata.dataset.stacking import stack_samples, take_apart
-from npdata.dataset.transforms import Bound, Transform
+from npdata.dataset.transforms import Bound, Transform, transformed_batch
 from npdata.dataset.varied_field import Varied
 from npdata.errors import FieldError, MaskLostError
 
@@ -149,7 +149,7 @@ class Batch(list[Any]):
             result = form.build(values)
         if self.batch_transform is None:
             return result
-        changed = self.batch_transform(result)
+        changed = transformed_batch(self.batch_transform, result)
         if changed is None:
             raise FieldError("batch_transform= returned None: end the function with return batch")
         return changed

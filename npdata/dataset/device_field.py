@@ -12,7 +12,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from npdata.arrays.convert import Conversion
+from npdata.arrays.convert import Conversion, cast_to
 from npdata.arrays.dtypes import torch_dtype
 from npdata.arrays.gather import SIGNED
 from npdata.dataset.batch_memory import Allocate, pins_memory
@@ -80,7 +80,7 @@ class DeviceField(Field):
             row = (1,) * (len(shape) - zeros.ndim)
             taken.masked_fill_(_sent(zeros, device).view(*zeros.shape, *row), 0)
         values = taken if rule.tensor in (None, taken.dtype) else taken.view(rule.tensor)
-        return values if rule.cast is None else values.to(rule.cast)
+        return values if rule.cast is None else cast_to(values, rule.cast)
 
 
 def _sent(array: NDArray[Any], device: torch.device) -> Tensor:

@@ -14,10 +14,12 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from npdata.arrays.convert import Conversion
+from npdata.arrays.convert import Conversion, refuse_lost_numbers
 from npdata.arrays.dtypes import DType
+from npdata.arrays.gather import copy_values
 from npdata.dataset.batch_memory import Allocate, plain_memory
 from npdata.dataset.padded import Padded
+from npdata.errors import ConversionError
 from npdata.runtime.made_once import made_once
 from npdata.sources.base import Category, Source
 from npdata.sources.cache.cache import Details
@@ -123,6 +125,18 @@ class Field(ABC):
     def span(self, rows: slice) -> Value | None:
         """Give consecutive or strided rows without a copy, or None where that is not sound."""
         return None
+
+    def cast(self, values: Tensor, dtype: torch.dtype, allocate: Allocate) -> Tensor:
+        """Give values in another dtype; `ConversionError` for floats that are no integers of it."""
+        try:
+            refuse_lost_numbers(values, dtype)
+        except ConversionError as error:
+            raise self.lost(error) from None
+        return copy_values(values, allocate(tuple(values.shape), dtype))
+
+    def lost(self, error: ConversionError) -> ConversionError:
+        """Give the error of a cast, with the name of the field."""
+        return ConversionError(f"field {self.label!r} ({self.where}): {error}")
 
 
 def row_of(stacked: Any, index: int) -> Any:

@@ -15,7 +15,6 @@ from torch import Tensor
 
 from npdata.arrays.convert import Conversion, apply, as_tensor
 from npdata.arrays.dtypes import DType, DTypeRule, dtype_rule
-from npdata.arrays.gather import copy_values
 from npdata.dataset.batch_memory import Allocate, plain_memory, scratch_memory
 from npdata.dataset.field import Field, Value
 from npdata.dataset.padded import Padded
@@ -108,7 +107,10 @@ class RaggedField(Field):
         shared = self.source.pieces_layout is not None
         if shared and not independent and self.conversion.action == "view":
             return apply(self.conversion, piece)
-        copied = as_tensor(piece, copy=True if shared else None, dtype=self.asked)
+        try:
+            copied = as_tensor(piece, copy=True if shared else None, dtype=self.asked)
+        except ConversionError as error:
+            raise self.lost(error) from None
         self.source.check()
         return copied
 
@@ -142,7 +144,7 @@ class RaggedField(Field):
         out = (allocate if rule.cast is None else scratch_memory)(shape, stored)
         if pieces:
             np.concatenate(pieces, out=self._raw(out))
-        return out if rule.cast is None else copy_values(out, allocate(shape, rule.cast))
+        return out if rule.cast is None else self.cast(out, rule.cast, allocate)
 
     def _raw(self, out: Tensor) -> NDArray[Any]:
         """Give the memory of a tensor as an array of the stored dtype, in native byte order."""

@@ -16,7 +16,6 @@ from torch import Tensor
 
 from npdata.arrays.convert import ArrayLayout, Conversion, apply, as_tensor, decide
 from npdata.arrays.dtypes import DTypeRule, dtype_rule
-from npdata.arrays.gather import copy_values
 from npdata.dataset.batch_memory import Allocate, plain_memory, scratch_memory
 from npdata.dataset.field import Field, Value
 from npdata.errors import ConversionError
@@ -89,10 +88,13 @@ class RowsField(Field):
         if there is None:
             return super().row(index)
         self.source.check()
-        if independent:
-            sample = as_tensor(there, copy=True, dtype=self.asked)
-        else:
-            sample = apply(self.conversion, there)
+        try:
+            if independent:
+                sample = as_tensor(there, copy=True, dtype=self.asked)
+            else:
+                sample = apply(self.conversion, there)
+        except ConversionError as error:
+            raise self.lost(error) from None
         if independent or self.conversion.action != "view":
             self.source.check()
         return sample
@@ -150,7 +152,7 @@ class RowsField(Field):
                 out = own(shape, rule.tensor)
                 if not source.select(indices, out):
                     self._read(indices, out)
-            return out if rule.cast is None else copy_values(out, allocate(shape, rule.cast))
+            return out if rule.cast is None else self.cast(out, rule.cast, allocate)
         staged = np.empty(shape, self.source.dtype)
         self.source.read(indices, staged)
         try:

@@ -61,7 +61,7 @@ class SparseField(RowsField):
         index = torch.int64 if wide else torch.int32
         starts = numbers_in(allocate, np.append(0, np.cumsum(read.counts)), index)
         columns = numbers_in(allocate, read.columns, index)
-        kept = allocate(values.shape, dtype).copy_(values)
+        kept = self.cast(values, dtype, allocate)
         _warn_once()
         return torch.sparse_csr_tensor(
             starts, columns, kept, (len(indices), self.source.shape[1]), check_invariants=False

@@ -91,7 +91,9 @@ class Splits(Overview):
         if more:
             fraction = [fraction, *more]  # type: ignore[list-item]
         if (fraction is None) == (folds is None):
-            raise SamplerError("give fraction= (or shares, as [0.8, 0.1, 0.1]) or folds=, not both")
+            raise SamplerError(
+                "give fraction= (or shares, as [0.8, 0.1, 0.1]) or folds=, one of both"
+            )
         if by not in (None, "recording", "file"):
             raise FieldError(
                 f"by={by!r}: expected 'recording' or 'file', or None to split the rows"

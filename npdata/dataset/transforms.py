@@ -37,9 +37,32 @@ class Bound(NamedTuple):
         """Give sample `number` of the batch after `sample`, which is given its generator."""
         if self.sample is None:
             return sample
-        if self.sample_rng is None:
-            return self.sample(sample)
-        return self.sample(sample, rng=self.sample_rng(number))
+        try:
+            if self.sample_rng is None:
+                return self.sample(sample)
+            return self.sample(sample, rng=self.sample_rng(number))
+        except Exception as error:
+            error.add_note(f"transform= was called with one sample, {_what_it_is(sample)}")
+            raise
+
+
+def transformed_batch(function: Transform, batch: Any) -> Any:
+    """Give what a function of batches makes of one; its errors get a note of what it was given."""
+    try:
+        return function(batch)
+    except Exception as error:
+        error.add_note(f"batch_transform= was called with one batch, {_what_it_is(batch)}")
+        raise
+
+
+def _what_it_is(value: Any) -> str:
+    if isinstance(value, dict):
+        return f"a dict of its fields {', '.join(map(repr, value))}"
+    if isinstance(value, tuple | list):
+        return f"a {type(value).__name__} of its {len(value)} fields"
+    if isinstance(value, torch.Tensor):
+        return f"a tensor of shape {tuple(value.shape)} and {value.dtype}"
+    return f"a {type(value).__name__}"
 
 
 @dataclass(frozen=True)

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 from torch.utils.data import StackDataset, Subset
 
+from npdata.arrays.convert import refuse_lost_numbers
 from npdata.arrays.dtypes import torch_dtype
 from npdata.dataset.batch_memory import batch_memory
 from npdata.dataset.numpy_dataset import NumpyDataset
@@ -161,6 +162,7 @@ def _cast(tensor: Tensor, dtype: torch.dtype, after: bool | None) -> Tensor:
     grows = dtype.itemsize > tensor.dtype.itemsize
     if tensor.dtype == dtype or (after is not None and after != grows):
         return tensor
+    refuse_lost_numbers(tensor, dtype)
     there = tensor.device.type != "cpu"
     if after or there or tensor.is_nested or tensor.layout != torch.strided:
         return tensor.to(dtype)

@@ -35,7 +35,8 @@ def accelerator_of(device: str | torch.device | None) -> torch.device | None:
     try:
         wanted = torch.device(device)
     except (RuntimeError, TypeError) as error:
-        raise DeviceError(f"device={device!r} is no device of torch: {error}") from None
+        cure = 'write device="cuda"' if device == "gpu" else str(error)
+        raise DeviceError(f"device={device!r} is no device of torch: {cure}") from None
     if wanted.type == "cpu":
         return None
     found = torch.accelerator.current_accelerator() if torch.accelerator.is_available() else None

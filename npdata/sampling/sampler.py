@@ -44,6 +44,7 @@ WORDS = {
     "replacement": "weights= draws with replacement, and all else without",
     "window": "window_blocks",
     "drop": "drop_last",
+    "random_state": "seed",
 }
 """Arguments of torch's samplers, and ours for them."""
 

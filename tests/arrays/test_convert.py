@@ -229,6 +229,29 @@ def test_a_cast_that_would_drop_the_imaginary_part_is_refused() -> None:
         as_tensor(np.zeros(2, complex), dtype=torch.float32)
 
 
+@pytest.mark.parametrize("kind", [np.float16, np.float32, np.float64])
+@pytest.mark.parametrize("lost", [np.nan, np.inf, -np.inf, 256, -1, 1e4])
+def test_floats_that_are_no_integers_of_the_dtype_are_refused(lost: float, kind: type) -> None:
+    array = np.array([3, lost], kind)
+    with pytest.raises(TypeError, match=r"is no torch.uint8 \(0 to 255\): put a number in"):
+        as_tensor(array, dtype=torch.uint8)
+
+
+@pytest.mark.parametrize(
+    "dtype, edges",
+    [
+        (np.uint8, [-0.9, 255.9]),
+        (np.int8, [-128.9, 127.9]),
+        (np.int64, [-(2.0**63), np.nextafter(2.0**63, 0)]),
+        (np.uint64, [0.0, np.nextafter(2.0**64, 0)]),
+        (bool, [np.nan, np.inf]),
+    ],
+)
+def test_floats_are_cut_off_as_numpy_does(dtype: type, edges: list[float]) -> None:
+    array = np.array(edges)
+    assert np.array_equal(as_tensor(array, dtype=dtype).numpy(), array.astype(dtype))
+
+
 @pytest.mark.parametrize("arguments", [{"copy": "no"}, {"copy": 2}, {"dtype": "nonsense"}], ids=str)
 def test_arguments_without_a_meaning_are_refused_too(arguments: dict[str, object]) -> None:
     with pytest.raises(TypeError):

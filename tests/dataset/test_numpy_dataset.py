@@ -148,6 +148,38 @@ class TestDtype:
         assert torch.equal(torch.stack([ds[i] for i in (3, 1)]), ds[[3, 1]])
         assert torch.equal(ds[3:5], ds[[3, 4]])
 
+    @pytest.mark.parametrize(
+        "read",
+        [
+            lambda ds: ds[1],
+            lambda ds: ds[[0, 1]],
+            lambda ds: ds[:],
+            lambda ds: ds.windows(2)[0],
+            lambda ds: list(Loader(ds, 1)),
+            lambda ds: list(Loader(ds, 1, resident=True)),
+            lambda ds: list(Loader(NumpyDataset(label=ds.sources[0]), 1, dtype=torch.int64)),
+            lambda ds: next(iter(DataLoader(ds, 2, collate_fn=collate))),
+        ],
+    )
+    def test_a_missing_label_is_no_integer(self, read) -> None:
+        ds = NumpyDataset(label=np.array([1, np.nan, 2]), dtype=torch.int64)
+        with pytest.raises(npdata.errors.ConversionError, match=r"nan is no torch.int64"):
+            read(ds)
+
+    @pytest.mark.parametrize("rows", [0, [0, 1]])
+    def test_the_field_of_a_missing_value_is_named(self, rows) -> None:
+        values = np.array([1, np.nan, 2])
+        kinds = {
+            "spans": npdata.ragged(values, lengths=[2, 1]),
+            "cells": npdata.csr(values, np.array([0, 1, 0]), np.array([0, 2, 3]), (2, 2)),
+        }
+        for name, source in kinds.items():
+            for layout in ("dense", "csr") if name == "cells" else (None,):
+                options = {} if layout is None else {"layout": layout}
+                ds = NumpyDataset({name: source}, dtype=torch.int32, **options)
+                with pytest.raises(TypeError, match=f"field '{name}' .*nan is no torch.int32"):
+                    ds[rows]
+
     def test_datetimes_are_ticks_when_asked_for(self) -> None:
         days = np.arange(5).astype(">M8[D]")
         ds = NumpyDataset(days, dtype=torch.int64)

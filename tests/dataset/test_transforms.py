@@ -1,6 +1,7 @@
 """Random transforms draw the same numbers on any number of threads, workers and ranks."""
 
 import pickle
+import re
 
 import numpy as np
 import pytest
@@ -43,6 +44,32 @@ def expected(rows: NumpyDataset) -> dict[int, float]:
     assert sorted(drawn) == list(range(ROWS))
     assert len(set(drawn.values())) == ROWS
     return drawn
+
+
+class TestErrors:
+    @pytest.mark.parametrize(
+        "fields, what",
+        [
+            ({0: np.zeros(4), 1: np.zeros(4)}, "a dict of its fields 0, 1"),
+            ((np.zeros(4), np.zeros(4)), "a (tuple|list) of its 2 fields"),
+            ((np.zeros((4, 3)),), r"a tensor of shape \((4, )?3,?\) and torch.float64"),
+        ],
+    )
+    @pytest.mark.parametrize("option", ["transform", "batch_transform"])
+    def test_say_what_the_function_was_called_with(self, option, fields, what) -> None:
+        def image(value):
+            raise TypeError("this takes an image")
+
+        def noted(error: pytest.ExceptionInfo[TypeError]) -> bool:
+            called = f"{option}= was called with one (sample|batch), {what}$"
+            return any(re.match(called, note) for note in error.value.__notes__)
+
+        given = (fields,) if isinstance(fields, dict) else fields
+        ds = NumpyDataset(*given, **{option: image})
+        for read in (lambda: ds[:], lambda: list(Loader(ds, 4)), lambda: list(DataLoader(ds, 4))):
+            with pytest.raises(TypeError, match="takes an image") as error:
+                read()
+            assert noted(error)
 
 
 class TestSamples:

@@ -77,6 +77,8 @@ class TestWords:
             ({"window": 3}, r"window= is .* of the sampler.*BlockBatchSampler.*window_blocks=3"),
             ({"data_source": 3}, "data_source= is no argument of a Loader; write dataset="),
             ({"num_replicas": 2}, "num_replicas= is no argument of a Loader; write world_size="),
+            ({"random_state": 3}, "random_state= is no argument of a Loader; write seed="),
+            ({"device": "gpu"}, "device='gpu' is no device of torch: write device=\"cuda\""),
             ({"shufle": True}, "shufle= is no argument of a Loader; did you mean shuffle="),
             ({"xyz": True}, r"xyz= is no argument of a Loader \(it has dataset, batch_size"),
         ],

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from npdata.arrays.convert import cast_to
 from npdata.arrays.dtypes import DType, torch_dtype
 from npdata.errors import FormatError
 from npdata.sources.packed.packing import MISSING_TIME, Packing
@@ -91,7 +92,7 @@ class TensorDecoder:
             raw = raw.view(torch_dtype(meant))
         copied = raw.to(torch_dtype(result), copy=True)
         values: Tensor = _unpacked(packing, raw, copied, meant, result, _cast_tensor)
-        return values if self.cast is None else values.to(self.cast)
+        return values if self.cast is None else cast_to(values, self.cast)
 
 
 def _unpacked(
