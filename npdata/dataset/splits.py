@@ -92,7 +92,7 @@ class Splits(Overview):
             fraction = [fraction, *more]  # type: ignore[list-item]
         if (fraction is None) == (folds is None):
             raise SamplerError(
-                "give fraction= (or shares, as [0.8, 0.1, 0.1]) or folds=, one of both"
+                "give fraction= (or shares, as [0.8, 0.1, 0.1]) or folds=, one and not both"
             )
         if by not in (None, "recording", "file"):
             raise FieldError(
