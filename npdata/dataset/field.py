@@ -23,7 +23,7 @@ from npdata.errors import ConversionError
 from npdata.runtime.made_once import made_once
 from npdata.sources.base import Category, Source
 from npdata.sources.cache.cache import Details
-from npdata.sources.packed.packing import MISSING_TIME
+from npdata.sources.packed.times import MISSING_TIME
 
 Value: TypeAlias = Any
 """A tensor; a dict of values (structured), a str or a list of them (text), or a ragged batch."""

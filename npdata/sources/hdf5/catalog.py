@@ -39,7 +39,7 @@ class Catalog:
 def list_datasets(path: str, name: str = "", proven: Counter[object] | None = None) -> Catalog:
     """List the dataset `name`, or every dataset of that group; the whole file without a name.
 
-    `proven` counts, by kind, the datasets of other files that were checked, and those of this.
+    `proven` counts by `placement` the datasets that were checked, of other files and of this.
 
     Raises `MemberNotFoundError` where there is nothing of this name, and as `open_hdf5` does for
     the file.

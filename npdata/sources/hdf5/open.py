@@ -18,7 +18,7 @@ from npdata.errors import DirectAccessError, FieldError, FormatError, Unsupporte
 from npdata.sources.base import Source
 from npdata.sources.hdf5.examine.details import Details, details
 from npdata.sources.hdf5.examine.examine import Examined, OpenedFile, examine
-from npdata.sources.hdf5.examine.layout import LayoutKeeper
+from npdata.sources.hdf5.examine.layout import TableKeeper
 from npdata.sources.hdf5.file import AUTO, Hdf5Options, Locking, open_file, require_file
 from npdata.sources.hdf5.rows.chunked import ChunkSpec
 from npdata.sources.hdf5.rows.decoded import DecodedSource, FileChunks
@@ -196,7 +196,7 @@ def _direct(examined: Examined, about: Details, locking: Locking) -> Source:
     if layout.storage == "contiguous":
         place = Place.contiguous(offset=layout.offset or 0, dtype=layout.dtype, shape=layout.shape)
         return MappedSource(file, place, access.reason, where, about)
-    keeper = LayoutKeeper(layout, locking)
+    keeper = TableKeeper(layout, locking)
     spec = ChunkSpec.of(layout, where=where, access=access, details=about)
     if access.kind == "mapped":
         return ChunkMappedSource(file, keeper, spec)

@@ -13,7 +13,8 @@ from npdata.arrays.dtypes import torch_dtype
 from npdata.errors import FieldError, FormatError
 from npdata.sources.base import Source
 from npdata.sources.derived.base import ConvertedSource
-from npdata.sources.packed.packing import MISSING_TIME, Packing, Packings
+from npdata.sources.packed.packing import Packing, Packings
+from npdata.sources.packed.times import MISSING_TIME, clock
 from npdata.sources.packed.unpack import unpack
 from npdata.sources.sparse import CsrSource
 
@@ -43,7 +44,7 @@ class UnpackedSource(ConvertedSource):
             if kind.fault is not None:
                 raise FormatError(f"{rows.where} cannot be decoded: {kind.fault}")
             if kind.since is not None:
-                _ = kind.clock
+                clock(kind.since, kind.calendar)
         what = ["numbers" if kind is None else kind.what for kind in packings.kinds]
         if len(set(what)) > 1:
             raise FieldError(

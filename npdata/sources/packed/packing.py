@@ -7,7 +7,6 @@ conventions, since xarray leaves them alone.
 """
 
 import operator
-import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import repeat
@@ -17,8 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from npdata.arrays.dtypes import DType
-from npdata.errors import FieldError
-from npdata.suggestions import each_word
+from npdata.sources.packed.times import CALENDARS, are_durations, are_times
 
 ATTRIBUTES = (
     "scale_factor",
@@ -32,26 +30,6 @@ ATTRIBUTES = (
     "units",
     "calendar",
     "dtype",
-)
-MISSING_TIME = np.iinfo(np.int64).min
-CALENDARS = ("standard", "gregorian", "proleptic_gregorian")
-_NANOSECONDS = each_word(
-    {
-        "d day days": 86400 * 10**9,
-        "h hr hrs hour hours": 3600 * 10**9,
-        "min mins minute minutes": 60 * 10**9,
-        "s sec secs second seconds": 10**9,
-        "ms msec msecs millisec millisecs millisecond milliseconds": 10**6,
-        "us microsec microsecs microsecond microseconds": 10**3,
-        "ns nanosecond nanoseconds": 1,
-    }
-)
-_SINCE = re.compile(r"\s*(\w+)\s+since\s+(.+?)\s*$", re.IGNORECASE)
-_DATE = re.compile(
-    r"(\d{1,4})-(\d{1,2})-(\d{1,2})"
-    r"(?:[T\s]+(\d{1,2})(?::(\d{1,2})(?::(\d{1,2})(?:\.(\d*))?)?)?)?"
-    r"\s*(?:Z|UTC|GMT|([+-]\d{1,2}):?(\d{2})?)?$",
-    re.IGNORECASE,
 )
 
 
@@ -118,8 +96,7 @@ class Packing:
             low, high = _flat(given["valid_range"])
         since = _text(given["units"]) if "units" in given else ""
         marked = _text(given.get("dtype", ""))
-        times = _SINCE.match(since) is not None
-        times |= marked.startswith("timedelta64") and since.lower() in _NANOSECONDS
+        times = are_times(since) or (marked.startswith("timedelta64") and are_durations(since))
         kept = dict.fromkeys(map(stored, missing))
         scale, offset = _factor(given.get("scale_factor")), _factor(given.get("add_offset"))
         return cls(
@@ -182,7 +159,7 @@ class Packing:
             ('times', 'durations')
         """
         if self.since is not None:
-            return "times" if _SINCE.match(self.since) else "durations"
+            return "times" if are_times(self.since) else "durations"
         return "truth values" if self.truth else "numbers"
 
     def meant(self, dtype: DType) -> DType:
@@ -204,24 +181,6 @@ class Packing:
         if self.missing or self.low is not None or self.high is not None:
             return meant if meant.kind == "f" else _wide_float(meant)
         return meant
-
-    @property
-    def clock(self) -> tuple[int, int]:
-        """The nanoseconds of one unit, and of the reference date since 1970, 0 for durations.
-
-        Raises `FieldError` for a calendar, a unit or a date that has none.
-        """
-        match = _SINCE.match(self.since or "")
-        unit = _NANOSECONDS.get((match[1] if match else self.since or "").lower())
-        start = _reference(match[2], self.calendar) if match else 0
-        if self.calendar not in CALENDARS or unit is None or start is None:
-            what = f" in the calendar {self.calendar!r}"
-            raise FieldError(
-                f"times in {self.since!r}{what if self.calendar not in CALENDARS else ''} are no "
-                f"datetime64 of NumPy; leave this field out of decode=, by a mapping from the "
-                f"other fields to 'cf', and it is read as stored"
-            )
-        return unit, start
 
 
 class Packings(NamedTuple):
@@ -265,28 +224,6 @@ class Packings(NamedTuple):
 
 
 NOT_PACKED = Packings.one(None)
-
-
-def _reference(text: str, calendar: str) -> int | None:
-    """Give the nanoseconds from 1970 to a date; None for what is no date."""
-    date = _DATE.match(text)
-    if date is None:
-        return None
-    year, month, day, hour, minute, second = (int(date[k] or 0) for k in range(1, 7))
-    try:
-        days = int(np.datetime64(f"{year:04}-{month:02}-{day:02}", "D").astype(np.int64))
-    except ValueError:
-        return None
-    if calendar != "proleptic_gregorian" and (year, month, day) < (1582, 10, 15):
-        since = year - (month < 3)  # the Julian calendar has a 29 February in all centuries
-        days += since // 100 - since // 400 - 2
-    fraction = int((date[7] or "").ljust(9, "0")[:9])
-    shift = 0
-    if date[8]:
-        minutes = int(date[9] or 0)
-        shift = int(date[8]) * 60 + (-minutes if date[8].startswith("-") else minutes)
-    seconds = days * 86400 + hour * 3600 + (minute - shift) * 60 + second
-    return seconds * 10**9 + fraction
 
 
 def _meant(dtype: DType, unsigned: bool | None) -> DType:

@@ -16,7 +16,8 @@ from numpy.typing import NDArray
 from npdata.arrays.convert import cast_to
 from npdata.arrays.dtypes import DType, torch_dtype
 from npdata.errors import FormatError
-from npdata.sources.packed.packing import MISSING_TIME, Packing
+from npdata.sources.packed.packing import Packing
+from npdata.sources.packed.times import MISSING_TIME, clock
 
 if TYPE_CHECKING:
     import torch
@@ -40,7 +41,7 @@ def unpack(packing: Packing, raw: NDArray[Any], out: NDArray[Any]) -> None:
         raw = raw.view(meant.newbyteorder(raw.dtype.byteorder))
     if packing.since is not None:
         ticks = out if out.dtype == np.int64 else np.empty(out.shape, np.int64)
-        _unpack_times(packing, raw, ticks)
+        _unpack_times(packing, packing.since, raw, ticks)
         if ticks is not out:
             out[...] = ticks
             out[ticks == MISSING_TIME] = np.nan
@@ -140,8 +141,8 @@ def _cast_tensor(numbers: "Tensor", dtype: DType) -> "Tensor":
     return numbers.to(torch_dtype(np.int64 if dtype.kind in "iu" else dtype))
 
 
-def _unpack_times(packing: Packing, raw: NDArray[Any], out: NDArray[Any]) -> None:
-    each, start = packing.clock
+def _unpack_times(packing: Packing, since: str, raw: NDArray[Any], out: NDArray[Any]) -> None:
+    each, start = clock(since, packing.calendar)
     values: NDArray[Any] = raw.astype(np.float64 if raw.dtype.kind == "f" else np.int64)
     if packing.scale is not None or packing.offset is not None:
         values = values * (1 if packing.scale is None else packing.scale)
@@ -156,7 +157,7 @@ def _unpack_times(packing: Packing, raw: NDArray[Any], out: NDArray[Any]) -> Non
     outside = ~((values > low) & (values < high)) & ~absent
     if outside.any():
         raise FormatError(
-            f"{values[outside].flat[0]} in {packing.since!r} is outside the years 1678 to 2262 "
+            f"{values[outside].flat[0]} in {since!r} is outside the years 1678 to 2262 "
             f"that int64 nanoseconds reach; read this field without decode="
         )
     whole, rest = divmod(start, each)

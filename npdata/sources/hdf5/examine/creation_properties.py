@@ -6,7 +6,6 @@ what is asked of each dataset; HDF5 compares types, but not properties, since it
 chunks of (256, 128) and of (256, 7) equal. It is for one opening of one file, in one thread.
 """
 
-from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
@@ -70,17 +69,29 @@ class Kinds:
     def of(self, dataset: h5py.h5d.DatasetID) -> Kind:
         """Give the kind of an open dataset; TypeError or ValueError for a type NumPy has not."""
         properties: Any = dataset.get_create_plist()
-        kind_of_type = self._type(dataset.get_type())
+        its_type = self._type(dataset.get_type())
         storage = storage_of(properties)
         chunk_shape = properties.get_chunk() if storage == "chunked" else None
         steps = tuple(map(properties.get_filter, range(properties.get_nfilters())))
-        fill = properties.get_fill_time(), properties.fill_value_defined()
-        key = id(kind_of_type), storage, chunk_shape, steps, fill
+        time, defined = fill = properties.get_fill_time(), properties.fill_value_defined()
+        key = id(its_type), storage, chunk_shape, steps, fill
         known = self._kinds.get(key)
         if known is not None:
             return known
-        kind = _understood(dataset, kind_of_type, storage, chunk_shape, steps, fill)
-        if fill[1] != h5py.h5d.FILL_VALUE_USER_DEFINED:  # else the value is each one's own
+        kind = Kind(
+            storage=storage,
+            dtype=its_type.dtype,
+            inner=its_type.inner,
+            exact=its_type.exact,
+            chunk_shape=chunk_shape,
+            filters=tuple(
+                Filter(id=code, values=tuple(values), name=name.decode("utf8", "replace"))
+                for code, _, values, name in steps
+            ),
+            fill=_fill(dataset, its_type, fill) if its_type.exact else None,
+            fill_is_written=time != h5py.h5d.FILL_TIME_NEVER,
+        )
+        if defined != h5py.h5d.FILL_VALUE_USER_DEFINED:  # else the value is each one's own
             self._kinds[key] = kind
         return kind
 
@@ -114,30 +125,6 @@ def plain_dtype(dtype: DType) -> DType:
     if dtype.kind in "OV" or dtype.names is not None:
         return dtype
     return np.dtype(dtype.str)
-
-
-def _understood(
-    dataset: h5py.h5d.DatasetID,
-    its_type: _Type,
-    storage: str,
-    chunk_shape: tuple[int, ...] | None,
-    steps: Iterable[Any],
-    fill: tuple[int, int],
-) -> Kind:
-    written = fill[0] != h5py.h5d.FILL_TIME_NEVER
-    return Kind(
-        storage=storage,
-        dtype=its_type.dtype,
-        inner=its_type.inner,
-        exact=its_type.exact,
-        chunk_shape=chunk_shape,
-        filters=tuple(
-            Filter(id=code, values=tuple(values), name=name.decode("utf8", "replace"))
-            for code, _, values, name in steps
-        ),
-        fill=_fill(dataset, its_type, fill) if its_type.exact else None,
-        fill_is_written=written,
-    )
 
 
 def _exact(stored: Any, dtype: DType) -> bool:

@@ -11,11 +11,7 @@ from dataclasses import dataclass
 import h5py
 import numpy as np
 
-from npdata.errors import (
-    FileLockError,
-    FormatError,
-    SourceError,
-)
+from npdata.errors import FileLockError, FormatError, SourceError
 from npdata.sources.base import Access
 from npdata.sources.file import File
 from npdata.sources.hdf5.examine.attributes import holds_pickles, read_meaning
@@ -25,13 +21,13 @@ from npdata.sources.hdf5.examine.external_files import ExternalFile, external_fi
 from npdata.sources.hdf5.examine.find import find
 from npdata.sources.hdf5.examine.layout import Layout, read_layout
 from npdata.sources.hdf5.examine.links import HardGroups, encoded, require_own_data
-from npdata.sources.hdf5.examine.verify_offsets import kind_of, verify_offsets
+from npdata.sources.hdf5.examine.verify_offsets import placement, verify_offsets
 from npdata.sources.hdf5.file import AUTO, FileFacts, Hdf5Options
 from npdata.sources.hdf5.plugins import filters_missing
 from npdata.sources.packed.packing import Packing
 
 MOST_PROVEN = 8
-"""So many datasets of a kind are checked against the file; where they are right, all are."""
+"""So many datasets placed alike are checked against the file; where they are right, all are."""
 
 
 class OpenedFile:
@@ -53,7 +49,7 @@ class OpenedFile:
         self.reader = File(path, self.facts.identity) if reader is None else reader
         """What sources read rows with, each by its own `reader.again()`; it opens nothing here."""
         self.proven: Counter[object] = Counter()
-        """How many datasets of a kind were checked against the file."""
+        """How many datasets of each `placement` were checked against the file."""
         if self.facts.swmr:
             raise FileLockError(
                 f"{path} is open in this process in SWMR mode, in which it may grow and its chunks "
@@ -172,13 +168,13 @@ def _missing(layout: Layout, access: Access) -> frozenset[int]:
 def _decided(opened: OpenedFile, dataset: h5py.h5d.DatasetID, layout: Layout) -> Access:
     if opened.options.access == "library":
         return Access(kind="library", reason="as asked")
-    access = decide(layout)
-    if access.kind == "library" or opened.proven[kind_of(layout)] >= MOST_PROVEN:
+    access, placed = decide(layout), placement(layout)
+    if access.kind == "library" or opened.proven[placed] >= MOST_PROVEN:
         return access
     wrong = verify_offsets(dataset, layout)
     if wrong is not None:
         return Access(kind="library", reason=wrong)
-    opened.proven[kind_of(layout)] += 1
+    opened.proven[placed] += 1
     return access
 
 

@@ -6,6 +6,7 @@ never pickled: a process that is handed a source by pickle reads the layout agai
 file. This module decides nothing and reads no rows.
 """
 
+import math
 from array import array
 from dataclasses import dataclass
 from typing import Any
@@ -14,7 +15,7 @@ import h5py
 
 from npdata.arrays.dtypes import DType
 from npdata.errors import ChangedFileError, FormatError
-from npdata.runtime.per_process import PerProcess
+from npdata.runtime.made_once import made_once
 from npdata.sources.file import FileIdentity
 from npdata.sources.hdf5.examine.chunk_table import ChunkTable
 from npdata.sources.hdf5.examine.creation_properties import Filter, Kind, Kinds
@@ -64,12 +65,12 @@ class Layout:
     @property
     def row_bytes(self) -> int:
         """The bytes of one row, decoded."""
-        return _bytes(self.shape[1:], self.dtype)
+        return math.prod(self.shape[1:]) * self.dtype.itemsize
 
     @property
     def chunk_bytes(self) -> int:
         """The bytes of one chunk, decoded; chunks at the edge are stored at full size."""
-        return _bytes(self.chunk_shape or (), self.dtype)
+        return math.prod(self.chunk_shape or ()) * self.dtype.itemsize
 
 
 def read_layout(dataset: h5py.h5d.DatasetID, file: FileFacts, kind: Kind) -> Layout:
@@ -116,56 +117,32 @@ def read_layout_named(file: h5py.File, name: str) -> Layout:
     return read_layout(dataset, FileFacts.of(file), Kinds().of(dataset))
 
 
-class LayoutKeeper:
-    """A layout that another process reads again by itself, from the same file."""
+class TableKeeper:
+    """The chunk table of a dataset, which another process reads again from the same file."""
 
     def __init__(self, layout: Layout, locking: Locking) -> None:
-        """Keep `layout`; a process that gets this by pickle opens the file with `locking`."""
+        """Keep that of `layout`; a process that gets this by pickle opens with `locking`."""
         self.path = layout.path
         self.name = layout.name
         self.identity = layout.identity
-        self.locking = locking
-        self._layout: Layout | None = layout
+        self._locking = locking
+        vars(self)["table"] = layout.chunks
 
-    def get(self) -> Layout:
-        """Give the layout; raises `ChangedFileError` where the file is another by now."""
-        layout = self._layout
-        if layout is None:  # this was handed over by pickle
-            layout = self._layout = self._reader.get()
-        return layout
-
-    @property
+    @made_once
     def table(self) -> ChunkTable:
-        """The chunk table of a chunked dataset; raises as `get` does."""
-        table = self.get().chunks
-        if table is None:
-            raise ChangedFileError(f"{self.path}::{self.name} is no longer chunked; open it again")
-        return table
-
-    def _read(self) -> Layout:
+        """The chunk table; raises `ChangedFileError` where the file is another by now."""
         self.identity.require(FileIdentity.of(self.path), self.path)
-        with open_file(self.path, self.locking) as file:
+        with open_file(self.path, self._locking) as file:
             layout = read_layout_named(file, self.name)
         if layout.identity != self.identity:
             raise ChangedFileError(f"{self.path} changed while it was opened; open it again")
-        return layout
+        if layout.chunks is None:
+            raise ChangedFileError(f"{self.path}::{self.name} is no longer chunked; open it again")
+        return layout.chunks
 
     def __getstate__(self) -> dict[str, Any]:
         """Leave out what only this process has."""
-        return {k: getattr(self, k) for k in ("path", "name", "identity", "locking")}
-
-    def __setstate__(self, state: dict[str, Any]) -> None:
-        """Take over the address alone."""
-        self.__dict__.update(state)
-        self._layout = None
-        self._reader = PerProcess(self._read)
-
-
-def _bytes(shape: tuple[int, ...], dtype: DType) -> int:
-    total = dtype.itemsize
-    for length in shape:
-        total *= length
-    return total
+        return {key: value for key, value in vars(self).items() if key != "table"}
 
 
 def _listed(

@@ -37,7 +37,7 @@ def verify_offsets(dataset: h5py.h5d.DatasetID, layout: Layout) -> str | None:
     return None
 
 
-def kind_of(layout: Layout) -> object:
+def placement(layout: Layout) -> object:
     """Give what decides how HDF5 finds the bytes of a dataset: alike for many of a file."""
     table = layout.chunks
     grid = () if table is None else tuple(min(count, 2) for count in table.grid)

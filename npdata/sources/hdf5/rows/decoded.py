@@ -25,7 +25,7 @@ from npdata.sources.hdf5.chunks.budget import default_budget
 from npdata.sources.hdf5.chunks.cache import chunk_cache
 from npdata.sources.hdf5.codecs.pipeline import decode_chunk
 from npdata.sources.hdf5.examine.chunk_table import ChunkTable
-from npdata.sources.hdf5.examine.layout import LayoutKeeper
+from npdata.sources.hdf5.examine.layout import TableKeeper
 from npdata.sources.hdf5.rows.chunked import ChunkedSource, ChunkSpec
 from npdata.sources.hdf5.rows.decoded_rows import DecodedRows
 from npdata.sources.hdf5.rows.kept_rows import KeptRows
@@ -65,7 +65,7 @@ class FileChunks(ChunkOrigin):
     """The chunks of a dataset in a file, read and decoded past h5py and its lock."""
 
     file: File
-    keeper: LayoutKeeper
+    keeper: TableKeeper
     spec: ChunkSpec
 
     @property
@@ -75,7 +75,7 @@ class FileChunks(ChunkOrigin):
 
     @property
     def table(self) -> ChunkTable:
-        """Which chunks were written; no h5py object is touched once the layout is known."""
+        """Which chunks were written; no h5py object is touched once it is known."""
         return self.keeper.table
 
     def plan(self) -> Plan:

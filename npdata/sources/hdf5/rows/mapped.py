@@ -15,7 +15,7 @@ from npdata.arrays.gather import ByteRows, copy_spans
 from npdata.arrays.runs import cut
 from npdata.sources.file import File
 from npdata.sources.hdf5.examine.chunk_table import ChunkTable
-from npdata.sources.hdf5.examine.layout import LayoutKeeper
+from npdata.sources.hdf5.examine.layout import TableKeeper
 from npdata.sources.hdf5.rows.chunked import ChunkedSource, ChunkSpec, gather_rows
 from npdata.sources.hdf5.rows.tiling import Pieces
 
@@ -29,7 +29,7 @@ Ready = tuple[ByteRows, ChunkTable, Ints | None]
 class ChunkMappedSource(ChunkedSource):
     """The rows of a chunked dataset without filters, in the map of its file."""
 
-    def __init__(self, file: File, keeper: LayoutKeeper, spec: ChunkSpec) -> None:
+    def __init__(self, file: File, keeper: TableKeeper, spec: ChunkSpec) -> None:
         """Read the dataset of `keeper` from `file`, whose rows are cut as `spec` says."""
         super().__init__(file, spec)
         self._file = file
