@@ -12,10 +12,11 @@ import itertools
 import os
 import threading
 import weakref
+from collections import deque
 from collections.abc import Callable, Iterator
 from operator import length_hint
 from time import perf_counter
-from typing import Any
+from typing import Any, NamedTuple
 
 from npdata.dataset.progress import Bar
 from npdata.errors import ClosedError, LoaderError
@@ -37,6 +38,31 @@ class Received(itertools.chain[Any]):
     close: Callable[[], None]
 
 
+class _Watch(NamedTuple):
+    """Who is told of batches as they are given, `total` in all, if that is known."""
+
+    total: int | None
+    bar: Bar | None
+    reading: Reading
+
+    def tell(self, counter: Counter, turns: int) -> int:
+        """Tell of the next batch; give how many of the `turns` that are there to give at once."""
+        if self.bar is not None:
+            self.bar.advance(counter.stats().short)
+            turns = 1
+        if self.total is None:
+            return turns
+        left = self.total - counter.batches
+        self.reading.end_of_dataloader = left == 1
+        return turns - 1 if 1 < turns == left else turns  # the last is given by itself
+
+    def end(self) -> None:
+        """Tell that no more come; idempotent."""
+        self.reading.end()
+        if self.bar is not None:
+            self.bar.close()
+
+
 class Iteration(Iterator[Iterator[Any]]):
     """Gives the batches of an iteration, run by run; `received` gives them one by one.
 
@@ -51,23 +77,20 @@ class Iteration(Iterator[Iterator[Any]]):
         *,
         progress: bool,
     ) -> None:
-        self.batches = iter(sampler)
+        self.batches = batches = iter(sampler)
         self.counter = Counter(chunks=functools.partial(_chunks, sources))
-        self._sampler = sampler
-        self._progress = progress
-        self._begins: Callable[[], Pipeline] | None = begin
         self._lock = threading.Lock()
         """Is held by the thread that asks for more."""
+        self._begin: Callable[[], tuple[Prefetcher[Job, Made], _Watch | None]] | None = lambda: (
+            _begun(begin(), sampler, batches, progress)
+        )
         self._made: Prefetcher[Job, Made] | None = None
+        self._watch: _Watch | None = None
         self._run: Iterator[Any] = iter(())
         """The batches of the run that arrived last which the loop has not received."""
-        self._turns: list[bool] = []
-        self._left = iter(self._turns)
-        """Something for each of them. To clear `_turns` ends the run."""
+        self._left: Iterator[bool] = iter(())
+        """Something for each of them. To exhaust it ends the run."""
         self._error: Exception | None = None
-        self._count: int | None = None
-        self._reading: Reading | None = None
-        self._bar: Bar | None = None
         self._cut_short = False
         # A loop that is left drops its iterator.
         weakref.finalize(self, self.counter.stop).atexit = False
@@ -96,14 +119,8 @@ class Iteration(Iterator[Iterator[Any]]):
             if made is not None and made.process != this_process.number and made.is_threaded:
                 next(made)  # raises, also in the middle of a run
             turns = length_hint(self._left) or self._arrived()
-            if self._bar is not None:
-                self._bar.advance(self.counter.stats().short)
-                turns = 1
-            reading = self._reading
-            if reading is not None and self._count is not None:
-                left = self._count - self.counter.batches
-                reading.end_of_dataloader = left == 1
-                turns = turns - 1 if 1 < turns == left else turns  # the last is given by itself
+            if self._watch is not None:
+                turns = self._watch.tell(self.counter, turns)
             first = [next(self._run)]  # raises where an interrupt has ended the run
             given = itertools.chain(map(list.pop, [first]), itertools.islice(self._run, turns - 1))
             return itertools.compress(given, self._left)
@@ -123,31 +140,14 @@ class Iteration(Iterator[Iterator[Any]]):
         if self._error is not None:
             raise self._error
         if self._made is None:
-            if self._begins is None:
+            if self._begin is None:
                 raise StopIteration
-            self._made = self._begin(self._begins())
-            self._begins = None  # an iterator may outlive its loader
+            self._made, self._watch = self._begin()
+            self._begin = None  # an iterator may outlive its loader
         self._run, sizes, nbytes, self._error = next(self._made)
-        self._turns = [True] * len(sizes)
-        self._left = iter(self._turns)
+        self._left = itertools.repeat(True, len(sizes))
         self.counter.arrived(asked, sizes, nbytes, self._left)
         return len(sizes)
-
-    def _begin(self, pipeline: Pipeline) -> Prefetcher[Job, Made]:
-        """Begin to read, at the epoch that the sampler has coming by now."""
-        batches, remainder = self.batches, -1
-        if isinstance(batches, RunBatches):
-            batches.begin()
-            self._count, remainder = batches.count, batches.samples_in_last_step
-        else:
-            with contextlib.suppress(TypeError, NotImplementedError):  # samplers need no length
-                self._count = len(self._sampler)
-        if self._progress:
-            self._bar = Bar(self._count, f"epoch {getattr(self._sampler, 'epoch', '')}")
-            weakref.finalize(self, self._bar.close)
-        reading = Reading(remainder)
-        self._reading = reading if reading.is_watched else None
-        return pipeline.start(batches)
 
     def cut_short(self) -> None:
         """End an iteration that has not ended: going on with it raises `ClosedError`."""
@@ -159,21 +159,40 @@ class Iteration(Iterator[Iterator[Any]]):
         self._lock = threading.Lock()  # an interrupt may have come before the other was known held
         self.counter.ended = True
         self.counter.stop()
-        self._turns.clear()
+        self._end_run()
         self._run = iter(())
-        self._begins = self._error = None
+        self._begin = self._error = None
         if self._made is not None:
             self._made.close()
-        if self._reading is not None:
-            self._reading.end()
-        if self._bar is not None:
-            self._bar.close()
+        if self._watch is not None:
+            self._watch.end()
 
     def forked(self) -> None:
         """Let a child ask before it takes more of what its parent's threads made."""
         if self._made is not None and self._made.is_threaded:
             self.counter.stop()
-            self._turns.clear()
+            self._end_run()
+
+    def _end_run(self) -> None:
+        deque(self._left, maxlen=0)  # one call of C, which no interrupt leaves half done
+
+
+def _begun(
+    pipeline: Pipeline, sampler: Any, batches: Iterator[Any], progress: bool
+) -> tuple[Prefetcher[Job, Made], _Watch | None]:
+    """Begin to read, at the epoch that the sampler has coming by now."""
+    count, remainder = None, -1
+    if isinstance(batches, RunBatches):
+        batches.begin()
+        count, remainder = batches.count, batches.samples_in_last_step
+    else:
+        with contextlib.suppress(TypeError, NotImplementedError):  # samplers need no length
+            count = len(sampler)
+    made, reading, bar = pipeline.start(batches), Reading(remainder), None
+    if progress:
+        bar = Bar(count, f"epoch {getattr(sampler, 'epoch', '')}")
+        weakref.finalize(made, bar.close)
+    return made, _Watch(count, bar, reading) if progress or reading.is_watched else None
 
 
 def _raised(error: Exception) -> Iterator[Any]:

@@ -11,7 +11,7 @@ import os
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing
 from dataclasses import dataclass, replace
-from typing import Any, Self
+from typing import Any
 
 import numpy as np
 import torch
@@ -24,20 +24,14 @@ from npdata.dataset.device_field import DeviceField, words_of
 from npdata.dataset.field import Field
 from npdata.dataset.progress import Bar
 from npdata.dataset.rows_field import RowsField
-from npdata.errors import DoesNotFitError, LoaderError
+from npdata.errors import DoesNotFitError
 from npdata.loading.prefetcher import Prefetcher
-from npdata.loading.residence import (
-    HeldField,
-    Residence,
-    decide_residence,
-    held_fields,
-    obstacle_to_all,
-)
-from npdata.loading.schedule import MOST_THREADS, Auto
+from npdata.loading.residence import Candidates, HeldField, Residence, decide_residence
+from npdata.loading.schedule import MOST_THREADS
 from npdata.loading.wrapped_datasets import parts_of, rebuilt
 from npdata.runtime.machine import cores, free_bytes
 from npdata.sources.base import Source
-from npdata.sources.derived.subset import SubsetSource
+from npdata.sources.derived.subset import Places, SubsetSource
 from npdata.sources.memory import MemorySource
 
 PIECE_BYTES = 4 << 20
@@ -46,115 +40,29 @@ _LINE = 64
 """Bytes of a line of the processor's cache."""
 
 
-@dataclass(frozen=True, kw_only=True, eq=False)
-class _Rows:
-    """The rows `numbers` of `source` (None: all) on their way to `array`, or to `tensor`."""
+def load_resident(dataset: Any, found: Candidates, *, progress: bool) -> tuple[Residence, Any]:
+    """Decide by what is free now, and load: give the decision, and the dataset to read then.
 
-    source: Source
-    numbers: NDArray[np.int64] | None
-    array: NDArray[Any] | None
-    tensor: Tensor | None
-
-    def cuts(self) -> Iterator[slice]:
-        """Cut the rows into pieces, all of them at the borders of blocks."""
-        source, numbers = self.source, self.numbers
-        count = len(source) if numbers is None else len(numbers)
-        cuts = np.arange(0, count, max(1, PIECE_BYTES // max(1, source.row_bytes)))
-        if numbers is None and count:
-            edges = source.blocks.edges()
-            cuts = edges[np.searchsorted(edges, cuts)]
-        cuts = np.unique(np.append(cuts, count))
-        return map(slice, cuts[:-1].tolist(), cuts[1:].tolist())
-
-    def read(self, piece: slice) -> Tensor | None:
-        """Read a piece into its place, or for a device into memory that is given."""
-        if self.array is not None:
-            self._read(piece, self.array[piece])
-            return None
-        assert self.tensor is not None
-        allocate = pinned_memory if pins_memory() else plain_memory
-        shape = (piece.stop - piece.start, *self.tensor.shape[1:])
-        staged = allocate(shape, self.tensor.dtype)
-        self._read(piece, staged.numpy())
-        return staged
-
-    def _read(self, piece: slice, out: NDArray[Any]) -> None:
-        source, numbers = self.source, self.numbers
-        words = out if out.dtype == source.dtype else out.view(source.dtype)
-        if numbers is not None:
-            source.read(numbers[piece], words)
-        elif source.access.kind == "mapped":  # changes in private maps are in batches too
-            source.will_need(piece.start, piece.stop)
-            source.read(np.arange(piece.start, piece.stop), words)
-        else:
-            source.read_run(piece.start, words)
-        if source.dtype.kind in "biufcmM" and out.dtype.isnative and not source.dtype.isnative:
-            words.byteswap(inplace=True)
-
-
-@dataclass(frozen=True, kw_only=True, eq=False)
-class ToLoad:
-    """What of `dataset` may be held on `device` (None: in memory), as `asked`."""
-
-    dataset: Any
-    asked: bool | Auto
-    device: torch.device | None
-    fields: Sequence[HeldField]
-    obstacle: str | None
-
-    @classmethod
-    def of(
-        cls,
-        dataset: Any,
-        chosen: NDArray[np.int64] | None,
-        *,
-        asked: bool | Auto,
-        device: torch.device | None,
-        budget: int | None,
-    ) -> Self:
-        """Look at a dataset, of which the rows `chosen` are used (None: all).
-
-        Raises `LoaderError` (a ValueError) where True asks for what cannot be held.
-        """
-        if not isinstance(asked, bool) and asked != "auto":
-            raise LoaderError(f"resident={asked!r}: expected True, False or 'auto'")
-        obstacle = obstacle_to_all(dataset, asked, device, budget)
-        fields = [] if obstacle else held_fields(dataset, chosen, device)
-        made = cls(dataset=dataset, asked=asked, device=device, fields=fields, obstacle=obstacle)
-        made._decided(free=None)
-        return made
-
-    def load(self, *, progress: bool) -> tuple[Residence, Any]:
-        """Decide by what is free now, and load: what was decided, and the dataset to read then.
-
-        Raises `DoesNotFitError` (a MemoryError), and what reading raises.
-        """
-        decided = self._decided(free=free_bytes(self.device))
-        if not decided.chosen:
-            return decided, self.dataset
-        kept = [
-            held if k in decided.chosen else replace(held, sources=())
-            for k, held in enumerate(self.fields)
-        ]
-        try:
-            return decided, load(self.dataset, kept, self.device, progress=progress)
-        except (MemoryError, torch.OutOfMemoryError) as error:
-            if self.asked is not True:
-                return Residence.streamed(f"rows are streamed: {error}"), self.dataset
-            raise DoesNotFitError(
-                f"resident=True needs {decided.nbytes} bytes, which the system refused: {error}; "
-                "use fewer rows (indices=), or resident='auto'"
-            ) from error
-
-    def _decided(self, free: int | None) -> Residence:
-        return decide_residence(
-            self.asked,
-            self.fields,
-            free=free,
-            shared_by=processes_here() if self.device is None else 1,
-            device=self.device,
-            obstacle=self.obstacle,
-        )
+    Raises `DoesNotFitError` (a MemoryError), and what reading raises.
+    """
+    device = found.device
+    shared_by = processes_here() if device is None else 1
+    decided = decide_residence(found, free=free_bytes(device), shared_by=shared_by)
+    if not decided.chosen:
+        return decided, dataset
+    fields = [
+        held if number in decided.chosen else replace(held, sources=())
+        for number, held in enumerate(found.fields)
+    ]
+    try:
+        return decided, load(dataset, fields, device, progress=progress)
+    except (MemoryError, torch.OutOfMemoryError) as error:
+        if found.asked is not True:
+            return Residence(reason=f"rows are streamed: {error}"), dataset
+        raise DoesNotFitError(
+            f"resident=True needs {decided.nbytes} bytes, which the system refused: {error}; "
+            "use fewer rows (indices=), or resident='auto'"
+        ) from error
 
 
 def processes_here() -> int:
@@ -176,29 +84,81 @@ def load(
     `fields` are all of it, in order, of which those without sources stay. Raises what reading
     raises, MemoryError and torch's OutOfMemoryError.
     """
-    loading = [[_empty(held, base, device) for base in held.sources] for held in fields]
-    begin: Callable[[], object] = int
-    if device is not None and device.type != "cpu":
-        begin = functools.partial(torch.accelerator.set_device_index, device.index)
-    _read([rows for of_field in loading for rows in of_field], begin, progress)
-    made = iter([_field(held, rows) for held, rows in zip(fields, loading, strict=True)])
+    loading = [[_rows_of(held, base, device) for base in held.sources] for held in fields]
+    _read([rows for of_field in loading for rows in of_field], device, progress)
+    places: dict[int, Places] = {}
+    for held in fields:
+        if held.sources and held.used is not None and id(held.used) not in places:
+            places[id(held.used)] = Places(held.used, len(held.field))
+    made = iter(
+        [
+            _field(held, rows, places.get(id(held.used)))
+            for held, rows in zip(fields, loading, strict=True)
+        ]
+    )
     parts = [part.with_fields([next(made) for _ in part.fields]) for part, _ in parts_of(dataset)]
     return rebuilt(dataset, iter(parts))
 
 
-def _empty(held: HeldField, source: Source, device: torch.device | None) -> _Rows:
-    numbers = None if held.part is None else held.part.numbers
-    count = len(source) if numbers is None else len(numbers)
+@dataclass(frozen=True, kw_only=True, eq=False)
+class _Rows:
+    """The rows `numbers` of `source` (None: all) on their way to `target`."""
+
+    source: Source
+    numbers: NDArray[np.int64] | None
+    target: NDArray[Any] | Tensor
+
+    def cuts(self) -> Iterator[slice]:
+        """Cut the rows into pieces, all of them at the borders of blocks."""
+        source, count = self.source, len(self.target)
+        cuts = np.arange(0, count, max(1, PIECE_BYTES // max(1, source.row_bytes)))
+        if self.numbers is None and count:
+            edges = source.blocks.edges()
+            cuts = edges[np.searchsorted(edges, cuts)]
+        cuts = np.unique(np.append(cuts, count))
+        return map(slice, cuts[:-1].tolist(), cuts[1:].tolist())
+
+    def read(self, piece: slice) -> Tensor | None:
+        """Read a piece into its place, or for a device into memory that is given."""
+        target = self.target[piece]
+        if not isinstance(target, Tensor):
+            self._read(piece, target)
+            return None
+        allocate = pinned_memory if pins_memory() else plain_memory
+        staged = allocate(tuple(target.shape), target.dtype)
+        self._read(piece, staged.numpy())
+        return staged
+
+    def _read(self, piece: slice, out: NDArray[Any]) -> None:
+        source, numbers = self.source, self.numbers
+        words = out if out.dtype == source.dtype else out.view(source.dtype)
+        if numbers is not None:
+            source.read(numbers[piece], words)
+        elif source.access.kind == "mapped":  # changes in private maps are in batches too
+            source.will_need(piece.start, piece.stop)
+            source.read(np.arange(piece.start, piece.stop), words)
+        else:
+            source.read_run(piece.start, words)
+        if _is_number(source.dtype) and out.dtype.isnative and not source.dtype.isnative:
+            words.byteswap(inplace=True)
+
+
+def _is_number(dtype: np.dtype[Any]) -> bool:
+    return dtype.kind in "biufcmM"
+
+
+def _rows_of(held: HeldField, source: Source, device: torch.device | None) -> _Rows:
+    count = len(source) if held.used is None else len(held.used)
     shape = (count, *source.shape[1:])
-    array = tensor = None
+    target: NDArray[Any] | Tensor
     if device is None:
         # Rows that are in memory already, beside these in one field, keep their byte order.
-        native = source.dtype.kind in "biufcmM" and held.sources == held.field.source.bases
-        array = _at_a_line(shape, source.dtype.newbyteorder("=") if native else source.dtype)
+        native = _is_number(source.dtype) and held.sources == held.field.source.bases
+        target = _at_a_line(shape, source.dtype.newbyteorder("=") if native else source.dtype)
     else:
         assert isinstance(held.field, RowsField)
-        tensor = torch.empty(shape, dtype=words_of(held.field), device=device)
-    return _Rows(source=source, numbers=numbers, array=array, tensor=tensor)
+        target = torch.empty(shape, dtype=words_of(held.field), device=device)
+    return _Rows(source=source, numbers=held.used, target=target)
 
 
 def _at_a_line(shape: tuple[int, ...], dtype: np.dtype[Any]) -> NDArray[Any]:
@@ -215,10 +175,14 @@ def _at_a_line(shape: tuple[int, ...], dtype: np.dtype[Any]) -> NDArray[Any]:
     return memory[first : first + nbytes].view(dtype).reshape(shape)
 
 
-def _read(loading: Sequence[_Rows], begin: Callable[[], object], progress: bool) -> None:
+def _read(loading: Sequence[_Rows], device: torch.device | None, progress: bool) -> None:
     pieces = [(rows, piece) for rows in loading for piece in rows.cuts()]
     library = any(rows.source.access.kind == "library" for rows in loading)
     threads = 0 if library else min(cores(), MOST_THREADS)
+    begin: Callable[[], object] = int
+    accelerator = None if device is None or device.type == "cpu" else device
+    if accelerator is not None:
+        begin = functools.partial(torch.accelerator.set_device_index, accelerator.index)
     with (
         closing(Bar(len(pieces), "loading", shown=progress)) as bar,
         Prefetcher(
@@ -230,27 +194,25 @@ def _read(loading: Sequence[_Rows], begin: Callable[[], object], progress: bool)
         ) as read,
     ):
         for (rows, piece), staged in zip(pieces, read, strict=True):
-            if staged is not None and rows.tensor is not None:
-                rows.tensor[piece].copy_(staged)
+            if isinstance(rows.target, Tensor) and staged is not None:
+                rows.target[piece].copy_(staged)
             bar.advance()
-    for rows in loading:
-        if rows.tensor is not None and rows.tensor.device.type != "cpu":
-            torch.accelerator.synchronize(rows.tensor.device)
+    if accelerator is not None:
+        torch.accelerator.synchronize(accelerator)
 
 
-def _field(held: HeldField, loaded: Sequence[_Rows]) -> Field:
+def _field(held: HeldField, loaded: Sequence[_Rows], places: Places | None) -> Field:
     """Give the field over the rows that were loaded."""
     if not held.sources:
         return held.field
-    field, part = held.field, held.part
-    places = None if part is None else part.places
-    if loaded[0].tensor is not None:
+    field = held.field
+    if isinstance(loaded[0].target, Tensor):
         assert isinstance(field, RowsField)
-        return DeviceField(field, loaded[0].tensor, places)
+        return DeviceField(field, loaded[0].target, places)
     sources: dict[int, Source] = {}
     for rows in loaded:
-        assert rows.array is not None
-        memory = MemorySource(rows.array)
+        assert isinstance(rows.target, np.ndarray)
+        memory = MemorySource(rows.target)
         memory.keeps_text = rows.source.keeps_text
         whole = memory if places is None else SubsetSource(memory, places, len(rows.source))
         sources[id(rows.source)] = whole

@@ -39,9 +39,9 @@ from npdata.loading.dataloader_arguments import (
     require_npdata_words,
 )
 from npdata.loading.iteration import Iteration
-from npdata.loading.load_resident import ToLoad
+from npdata.loading.load_resident import load_resident
 from npdata.loading.pipeline import Pipeline
-from npdata.loading.residence import Residence
+from npdata.loading.residence import Candidates, Residence, candidates_of
 from npdata.loading.schedule import Auto, Options, Schedule
 from npdata.loading.stats import Counter, LoaderStats
 from npdata.loading.to_device import accelerator_of
@@ -165,35 +165,36 @@ class Loader:
         refuse_to_cast_times(dataset, dtype)
         if flag("progress", progress, LoaderError):
             require_bar()
-        options = Options(
+        self._dataset, self._sampler = dataset, sampler
+        self._options = Options(
             num_threads=num_threads,
             prefetch=prefetch,
             pin_memory=pin_memory,
             dtype=dtype,
             memory_budget=memory_budget,
             device=accelerator_of(device),
+            progress=progress,
+            resident=resident,
         )
-        self._set_up((dataset, sampler, options, progress, resident))
+        self._closed = self._begun = False
+        self._set_up()
 
-    def _set_up(self, made_of: tuple[Any, Any, Options, bool, bool | Auto]) -> None:
-        dataset, sampler, options, progress, resident = self._made_of = made_of
-        self._dataset, self._sampler, self._options = dataset, sampler, options
-        self._progress = progress
-        self._pipeline = Pipeline.of(dataset, sampler, options)
-        self._to_load: ToLoad | None = None
-        if resident is not False:
-            self._to_load = ToLoad.of(
+    def _set_up(self) -> None:
+        sampler, options = self._sampler, self._options
+        self._pipeline = Pipeline.of(self._dataset, sampler, options)
+        self._candidates: Candidates | None = None
+        if options.resident is not False:
+            self._candidates = candidates_of(
                 self._pipeline.sent,
                 sampler.subset if isinstance(sampler, BlockBatchSampler) else None,
-                asked=resident,
+                asked=options.resident,
                 device=options.device,
                 budget=options.memory_budget,
             )
         self._held: _Held | None = None
-        self._sources = tuple(s for each in datasets_within(dataset) for s in each.sources)
+        self._sources = tuple(s for each in datasets_within(self._dataset) for s in each.sources)
         self._current: _Current | None = None
         self._iterations: Living[Iteration] = Living()
-        self._closed = self._begun = False
 
     def __getstate__(self) -> dict[str, Any]:
         """Give what a copy has too; iterations, threads and resident rows it makes itself."""
@@ -201,8 +202,8 @@ class Loader:
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         """Be a copy, which begins where the sampler has the next epoch."""
-        self._set_up(state["_made_of"])
         vars(self).update(state)
+        self._set_up()
 
     def __iter__(self) -> Iterator[Any]:
         """Begin the next epoch, or go on where a loaded state was; see `BlockBatchSampler`.
@@ -220,7 +221,8 @@ class Loader:
                 "rank=info.id, world_size=info.num_workers, uneven='ragged'), with info = "
                 "torch.utils.data.get_worker_info(), or iterate the Loader in the main process"
             )
-        iteration = Iteration(self._sampler, self._sources, self._begin, progress=self._progress)
+        progress = self._options.progress
+        iteration = Iteration(self._sampler, self._sources, self._begin, progress=progress)
         self._iterations.add(iteration)
         self._current = _Current(iteration.batches, iteration.counter)
         return iteration.received()
@@ -253,7 +255,8 @@ class Loader:
         order = repr(sampler) if isinstance(sampler, BlockBatchSampler) else type(sampler).__name__
         of = type(self._dataset).__name__
         threads = self._now.schedule.threads
-        held = "" if self._to_load is None else f", resident={self._to_load.asked!r}"
+        asked = self._options.resident
+        held = "" if asked is False else f", resident={asked!r}"
         return f"Loader({of}, batch_size={size}, {order}, num_threads={threads}{held})"
 
     def _repr_html_(self) -> str:
@@ -338,12 +341,11 @@ class Loader:
             [[2, 3], [4, 5]]
         """
         sampler, now = self._sampler, self._current
-        batches = None if now is None else now.batches
-        if now is None and isinstance(sampler, BlockBatchSampler):
-            batches = RunBatches(sampler.cursor)
         consumed = 0 if now is None else now.counter.batches
-        if isinstance(batches, RunBatches):
-            return batches.state_after(consumed)
+        if now is None and isinstance(sampler, BlockBatchSampler):
+            return sampler.cursor.state(None, consumed)
+        if now is not None and isinstance(now.batches, RunBatches):
+            return now.batches.state_after(consumed)
         method = _method_of(sampler, "state_dict", takes="consumed")
         state: dict[str, Any] = method(consumed=consumed)
         return state
@@ -380,7 +382,7 @@ class Loader:
             >>> print(npdata.Loader(npdata.NumpyDataset(np.arange(5)), 2).describe())
             in the caller, 65536 batches at once, ordinary memory: a batch of 16 bytes is ...
         """
-        if self._to_load is None:
+        if self._candidates is None:
             return self._pipeline.schedule
         held = self._held
         when = "with the first batch it is decided which rows are held"
@@ -417,13 +419,15 @@ class Loader:
     def _begin(self) -> Pipeline:
         """Give how batches are made to an iteration that begins; load first what is resident."""
         refuse_to_begin_again(self._sampler, self._begun)
-        if self._to_load is not None and self._held is None:
-            residence, dataset = self._to_load.load(progress=self._progress)
-            pipeline = self._pipeline
+        if self._candidates is not None and self._held is None:
+            pipeline, options = self._pipeline, self._options
+            residence, dataset = load_resident(
+                pipeline.sent, self._candidates, progress=options.progress
+            )
             if residence.chosen and pipeline.sender is not None:
-                pipeline = Pipeline.on_device(dataset, self._options, pipeline.sender)
+                pipeline = Pipeline.on_device(dataset, options, pipeline.sender)
             elif residence.chosen:
-                pipeline = Pipeline.of(dataset, self._sampler, self._options)
+                pipeline = Pipeline.of(dataset, self._sampler, options)
             self._held = _Held(residence, pipeline)
         self._begun = True
         return self._now
@@ -457,6 +461,6 @@ def _as_batch_of(device: torch.device | None, dtype: DTypes, samples: Any) -> An
     return batch if device is None else map_tensors(lambda tensor: tensor.to(device), batch)
 
 
-_NOT_COPIED = ("_pipeline", "_to_load", "_held", "_sources", "_current", "_iterations")
+_NOT_COPIED = ("_pipeline", "_candidates", "_held", "_sources", "_current", "_iterations")
 IterableDataset.register(Loader)  # so that DataLoader(loader, batch_size=None) hands its batches on
 _ARGUMENTS = tuple(name for name in inspect.signature(Loader).parameters if name != "words")

@@ -26,7 +26,7 @@ from npdata.loading.buffer_pool import BufferPool
 from npdata.loading.finish_on_device import sent_plain, sent_sparse
 from npdata.loading.prefetcher import Prefetcher
 from npdata.loading.readahead import Job, ReadAhead
-from npdata.loading.schedule import Data, Machine, Options, Schedule, decide_schedule
+from npdata.loading.schedule import Data, Options, Schedule, decide_schedule
 from npdata.loading.small_batches import Gathered, RunTask, gathered_row_bytes, runs_of
 from npdata.loading.to_device import Sender
 from npdata.loading.wrapped_datasets import datasets_within, is_direct, parts_of
@@ -59,7 +59,7 @@ class Pipeline:
             sent, dense = sent_sparse(sent)
             sender = Sender(options.device, options.dtype, dense, finish=finish)
         data = _data_of(dataset, sampler, options)
-        schedule = decide_schedule(options, data, Machine(cores=cores(), pins=pins_memory()))
+        schedule = decide_schedule(options, data, cores=cores(), pins=pins_memory())
         # Kept from one epoch to the next: memory that was used before is what makes it fast.
         batches = schedule.depth + schedule.threads + schedule.helps + 2
         fields = sum(len(each.sources) for each in datasets_within(dataset))

@@ -49,6 +49,8 @@ class Options:
     dtype: DTypes = None
     memory_budget: int | None = None
     device: torch.device | None = None
+    progress: bool = False
+    resident: bool | Auto = False
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -69,14 +71,6 @@ class Data:
     epoch_bytes: int = 0
     small_files: bool = False
     spans: bool = False
-
-
-@dataclass(frozen=True, kw_only=True)
-class Machine:
-    """Cores that this process may use; whether batches could go to an accelerator."""
-
-    cores: int
-    pins: bool
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -115,19 +109,21 @@ class Schedule:
         return f"{where if self.threads else caller}, {memory} memory: {self.reason}{held}"
 
 
-def decide_schedule(options: Options, data: Data, machine: Machine) -> Schedule:
+def decide_schedule(options: Options, data: Data, *, cores: int, pins: bool) -> Schedule:
     """Decide; raises `LoaderError` (a ValueError) for what cannot be.
+
+    `cores` are those that this process may use; `pins`: batches could go to an accelerator.
 
     Examples:
         >>> data = Data(batch_bytes=1 << 20, library=True)
-        >>> print(decide_schedule(Options(), data, Machine(cores=4, pins=False)))
+        >>> print(decide_schedule(Options(), data, cores=4, pins=False))
         in the caller, ordinary memory: rows are read through h5py, one at a time, and its lock ...
     """
     depth = _whole("prefetch", options.prefetch, "batches that are ready ahead")
     pin_memory, memory_budget = options.pin_memory, options.memory_budget
     if pin_memory not in (True, False, "auto"):
         raise LoaderError(f"pin_memory={pin_memory!r}: expected True, False or 'auto'")
-    if pin_memory is True and not machine.pins:
+    if pin_memory is True and not pins:
         raise LoaderError(
             "pin_memory=True, but there is no accelerator to pin memory for; leave it out"
         )
@@ -140,7 +136,7 @@ def decide_schedule(options: Options, data: Data, machine: Machine) -> Schedule:
                 f"memory_budget={memory_budget} holds fewer than 4 batches of {size} bytes; "
                 f"give at least {4 * size}, or a smaller batch_size"
             )
-    pinned = machine.pins and pin_memory is not False
+    pinned = pins and pin_memory is not False
     run = 1
     # Asked for 0 threads, each batch is made when it is asked for; pinned memory must be
     # given back to its allocator whole.
@@ -151,7 +147,7 @@ def decide_schedule(options: Options, data: Data, machine: Machine) -> Schedule:
         fits = min(room // max(1, data.gathered_bytes), data.most_batches)
         if fits >= LEAST_RUN:
             run, depth = fits, ahead
-    threads, reason = _threads(options, data, machine.cores, in_runs=run > 1)
+    threads, reason = _threads(options, data, cores, in_runs=run > 1)
     helps = options.num_threads == "auto" and threads > 0 and not (single or data.small_files)
     short = data.spans or (data.batch_bytes is not None and data.batch_bytes < LONG_COPY)
     return Schedule(

@@ -78,9 +78,9 @@ class Cursor:
         elif not self.place.begun:
             self.place = replace(self.place, begun=True)
 
-    def state(self, start: Start, run: Run | None, consumed: int | None) -> dict[str, int]:
-        """Give the state after so many batches of a run (None: all), or of none, from `start`."""
-        epochs = self.epochs
+    def state(self, run: Run | None, consumed: int | None) -> dict[str, int]:
+        """Give the state after so many batches of a run (None: all); without a run, before it."""
+        epochs, start = self.epochs, self.place.coming if run is None else run.start
         given = 0 if run is None else run.steps
         count = given if consumed is None else whole_number("consumed", consumed, least=0)
         if count > given:

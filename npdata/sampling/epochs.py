@@ -10,11 +10,9 @@ from dataclasses import dataclass, field, replace
 from typing import Any, TypeAlias
 
 import numpy as np
-import torch.distributed as dist
 from numpy.typing import NDArray
-from torch.utils.data import get_worker_info
 
-from npdata.errors import SamplerError
+from npdata.sampling.division import Division
 from npdata.sampling.order.by_size import BySize
 from npdata.sampling.order.epoch_length import EpochLength
 from npdata.sampling.order.epoch_order import Ints, Order
@@ -81,25 +79,21 @@ class Run:
 class Epochs:
     """The batches of every epoch of `recipe`, each as long as `length` says.
 
-    Batches have `batch_size` samples, or are those of `sized`. `masked`: they mark their padding;
-    `seeded`: they bring what random numbers are made of. `rank` and `world_size` are None where
-    torch.distributed has them.
+    Batches have `batch_size` samples, or are those of `sized`. `seeded`: they bring what random
+    numbers are made of.
     """
 
     recipe: Recipe
     length: EpochLength
     batch_size: int | None
     sized: BySize | None
-    uneven: Uneven
-    masked: bool
+    division: Division
     seeded: bool
-    rank: int | None
-    world_size: int | None
 
     @property
     def drop_last(self) -> bool:
         """Whether what makes no whole step is left out."""
-        return self.uneven == "drop"
+        return self.division.uneven == "drop"
 
     @property
     def identity(self) -> dict[str, int]:
@@ -109,19 +103,7 @@ class Epochs:
 
     def ranks(self) -> Ranks:
         """Give the share of this process; raises `SamplerError` in a worker that was given none."""
-        rank, world_size = self.rank, self.world_size
-        if rank is None or world_size is None:
-            worker = get_worker_info()
-            if worker is not None:
-                raise SamplerError(
-                    f"worker {worker.id} of {worker.num_workers} of a DataLoader iterates a "
-                    "BlockBatchSampler, or a Loader, and every worker would read all rows: give "
-                    "the sampler rank=info.id, world_size=info.num_workers, uneven='ragged', with "
-                    "info = torch.utils.data.get_worker_info(), or iterate in the main process"
-                )
-            present = dist.is_available() and dist.is_initialized()
-            rank, world_size = (dist.get_rank(), dist.get_world_size()) if present else (0, 1)
-        return self.ranks_of(rank, world_size, self.uneven)
+        return self.ranks_of(*self.division.here(), self.division.uneven)
 
     def ranks_of(self, rank: int, world_size: int, uneven: Uneven) -> Ranks:
         """Give the share of one of `world_size` ranks."""
@@ -169,7 +151,7 @@ class Epochs:
             size = min(4 * size, _CHUNK)
             chunk = ranks.positions(position, count)
             chunk_rows = order(chunk.reshape(-1)).reshape(chunk.shape)
-            if self.masked or self.seeded or run.lists:
+            if self.division.masked or self.seeded or run.lists:
                 pairs = zip(chunk_rows, chunk, strict=True)
                 yield [self._batch(rows, positions, 0, run) for rows, positions in pairs]
             else:
@@ -208,7 +190,7 @@ class Epochs:
         seed, epoch = self.recipe.seed, run.start.epoch
         if run.lists:
             return listed(rows, positions, seed, epoch) if self.seeded else rows.tolist()
-        batch = MaskedRows(rows=rows, filler=padding) if self.masked else rows
+        batch = MaskedRows(rows=rows, filler=padding) if self.division.masked else rows
         if not self.seeded:
             return batch
         return SeededRows(rows=batch, seed=seed, epoch=epoch, positions=positions)

@@ -59,10 +59,14 @@ class RunBatches(Iterator[Any]):
         self._run, self._chunks = run, self._cursor.batches(run)
         return run
 
+    @property
+    def _peeked(self) -> Run:
+        """The run, or before it has begun what it would be now."""
+        return self._cursor.next_run(peek=True) if self._run is None else self._run
+
     def state_after(self, consumed: int) -> dict[str, int]:
         """Give the sampler's state after so many batches of this run."""
-        start = self._cursor.place.coming if self._run is None else self._run.start
-        return self._cursor.state(start, self._run, consumed)
+        return self._cursor.state(self._run, consumed)
 
     @property
     def rows(self) -> int:
@@ -72,7 +76,7 @@ class RunBatches(Iterator[Any]):
     @property
     def count(self) -> int:
         """The number of batches of this run, from its beginning."""
-        run = self._cursor.next_run(peek=True) if self._run is None else self._run
+        run = self._peeked
         return self._cursor.epochs.steps(run.start, run.ranks)
 
     def length(self, whole: int) -> int:
@@ -88,12 +92,12 @@ class RunBatches(Iterator[Any]):
     @property
     def samples_in_last_step(self) -> int:
         """The samples that count in the last step, over all ranks."""
-        run = self._cursor.next_run(peek=True) if self._run is None else self._run
+        run = self._peeked
         return run.counted.samples_in_last_step(run.start.position)
 
     def state_dict(self) -> dict[str, bool]:
         """Give whether this run is at its end."""
-        run = self._cursor.next_run(peek=True) if self._run is None else self._run
+        run = self._peeked
         batches = run.given * run.ranks.step_size
         at = run.position(run.given) if run.sized else run.start.position + batches
         return {"ended": self._cursor.epochs.ends(Start(run.start.epoch, at), run.ranks)}

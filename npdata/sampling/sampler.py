@@ -19,13 +19,14 @@ from torch.utils.data import BatchSampler, Sampler
 from npdata.arrays.flag import flag
 from npdata.errors import SamplerError, StateError, StateWarning
 from npdata.sampling.cursor import Cursor, Place
+from npdata.sampling.division import Division
 from npdata.sampling.epochs import Epochs, Start
 from npdata.sampling.iteration import RunBatches
 from npdata.sampling.order.by_size import BySize
 from npdata.sampling.order.checks import whole_number
 from npdata.sampling.order.epoch_length import EpochLength
 from npdata.sampling.order.epoch_order import Ints, Shuffle
-from npdata.sampling.order.ranks import UNEVEN, Uneven
+from npdata.sampling.order.ranks import Uneven
 from npdata.sampling.order.recipe import Recipe, shuffle_name
 from npdata.sampling.trainers import (
     FoundByLightning,
@@ -132,16 +133,10 @@ class BlockBatchSampler(FoundByLightning, BatchSampler):
         if (batch_size is None) == (max_rows is None):
             given = "one is needed" if batch_size is None else "not both"
             raise SamplerError(f"give batch_size or max_rows: {given}")
-        batch_size = 1 if batch_size is None else whole_number("batch_size", batch_size, least=1)
-        if uneven not in UNEVEN:
-            raise SamplerError(f"uneven={uneven!r}: expected one of {', '.join(UNEVEN)}")
-        if (rank is None) != (world_size is None):
-            raise SamplerError(
-                f"rank={rank} and world_size={world_size}: give both, or none to take them from "
-                "torch.distributed"
-            )
         if max_rows is None and not padded:
             raise SamplerError("padded=False counts the rows of max_rows=, which is not given")
+        size = 1 if batch_size is None else whole_number("batch_size", batch_size, least=1)
+        division = Division.of(rank=rank, world_size=world_size, uneven=uneven, drop_last=drop_last)
         recipe = Recipe.of(
             data,
             shuffle=shuffle,
@@ -153,7 +148,7 @@ class BlockBatchSampler(FoundByLightning, BatchSampler):
             weights=weights,
         )
         length = EpochLength.of(
-            recipe, batch_size, num_samples=num_samples, steps_per_epoch=steps_per_epoch
+            recipe, size, num_samples=num_samples, steps_per_epoch=steps_per_epoch
         )
         sized = None
         if max_rows is not None:
@@ -164,27 +159,22 @@ class BlockBatchSampler(FoundByLightning, BatchSampler):
         epochs = Epochs(
             recipe=recipe,
             length=length,
-            batch_size=batch_size if sized is None else None,
+            batch_size=size if sized is None else None,
             sized=sized,
-            uneven="drop" if flag("drop_last", drop_last, SamplerError) else uneven,
-            masked=uneven == "mask",
+            division=division,
             seeded=bool(getattr(data, "takes_rng", False)),
-            rank=None if rank is None else whole_number("rank", rank, least=0),
-            world_size=(
-                None if world_size is None else whole_number("world_size", world_size, least=1)
-            ),
         )
-        self.cursor = Cursor(epochs)
         if rank is not None:
-            epochs.ranks()
+            epochs.ranks()  # refuses a rank outside the world, and lanes that do not divide
+        self.cursor = Cursor(epochs)
 
     def _made_anew(self, other: "BlockBatchSampler", injected: object) -> None:
         """Be `other`, which divides its rows itself, where a trainer injects a sampler into it."""
         if is_for_predicting(injected):
             self.__dict__ = dict(other.__dict__)
             epochs = other.cursor.epochs
-            if epochs.uneven in ("pad", "drop"):
-                epochs = replace(epochs, uneven="ragged")
+            if epochs.division.uneven in ("pad", "drop"):
+                epochs = replace(epochs, division=replace(epochs.division, uneven="ragged"))
             self.cursor = Cursor(epochs)
         else:
             self.__dict__ = other.__dict__
@@ -282,7 +272,7 @@ class BlockBatchSampler(FoundByLightning, BatchSampler):
         return (
             f"BlockBatchSampler({recipe.rows} rows, {epochs.length.samples(1)} samples an epoch, "
             f"batch_size={self.batch_size}, shuffle={recipe.shuffle!r}, seed={recipe.seed}, "
-            f"uneven={epochs.uneven!r})"
+            f"uneven={epochs.division.uneven!r})"
         )
 
     @property
@@ -350,18 +340,17 @@ class BlockBatchSampler(FoundByLightning, BatchSampler):
             >>> [batch.tolist() for batch in sampler]
             [[2, 3], [4]]
         """
-        place = self.cursor.place
-        start = place.coming if place.run is None else place.run.start
-        if consumed is None and place.run is not None and place.run.ahead and not place.run.ended:
+        run = self.cursor.place.run
+        if consumed is None and run is not None and run.ahead and not run.ended:
             warnings.warn(
-                f"state_dict() counts all {place.run.steps} batches that the sampler gave out, and "
+                f"state_dict() counts all {run.steps} batches that the sampler gave out, and "
                 "a DataLoader with workers, or Accelerate, takes some of them before your loop: a "
                 "resumed run would leave those out. Write state_dict(consumed=step), the number of "
                 "batches that your loop received in this epoch",
                 StateWarning,
                 stacklevel=3,
             )
-        return self.cursor.state(start, place.run, consumed)
+        return self.cursor.state(run, consumed)
 
     @explained()
     def load_state_dict(self, state: Mapping[str, int]) -> None:

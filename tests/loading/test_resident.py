@@ -5,6 +5,7 @@ import os
 import subprocess
 import sys
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -25,9 +26,9 @@ from npdata import BlockBatchSampler, Loader, NumpyDataset
 from npdata.arrays.gather import address_of
 from npdata.errors import ChangedFileError, DoesNotFitError, LoaderError, RowIndexError
 from npdata.loading.finish_on_device import sent_plain
-from npdata.loading.load_resident import ToLoad, load
+from npdata.loading.load_resident import load
 from npdata.loading.pipeline import Pipeline
-from npdata.loading.residence import decide_residence, held_fields
+from npdata.loading.residence import candidates_of, decide_residence
 from npdata.loading.schedule import Options
 from npdata.loading.to_device import Sender, buffers_of
 from npdata.runtime.machine import free_of_machine
@@ -59,10 +60,9 @@ def assert_same(ours: Any, other: Any) -> None:
 def on_device(ds: Any, sampler: Any, dtype: Any = None) -> Iterator[Any]:
     """The batches of the way for accelerators, by the memory of the machine."""
     options = Options(dtype=dtype, device=CPU)
-    asked = {"asked": True, "device": CPU, "budget": None}
     subset = sampler.subset if isinstance(sampler, BlockBatchSampler) else None
     sent, finish = sent_plain(ds, CPU)
-    held = ToLoad.of(sent, subset, **asked)
+    held = candidates_of(sent, subset, asked=True, device=CPU)
     loaded = load(sent, held.fields, CPU, progress=False)
     sender = Sender(CPU, dtype, finish=finish, aside=False)
     pipeline = Pipeline.on_device(loaded, options, sender)
@@ -233,7 +233,7 @@ class TestBatches:
         ):
             ours, other = both(ds, batch_size=2, shuffle=True, indices=[1, 2])
             assert_same(list(ours), list(other))
-        assert Loader(Subset(x, chosen), 2, resident=True)._to_load.fields[0].nbytes == 3 * 16
+        assert candidates_of(Subset(x, chosen), asked=True).fields[0].nbytes == 3 * 16
 
     def test_of_decoded_values_are_the_same(self, tmp_path: Path) -> None:
         with h5py.File(tmp_path / "d.h5", "w") as file:
@@ -382,16 +382,17 @@ class TestAuto:
 
     def test_streams_what_does_not_fit_or_is_not_known(self, files: Path) -> None:
         ds = NumpyDataset(f"{files}::x")
-        fields = held_fields(ds, None, None)
-        fits = decide_residence("auto", fields, free=6400)
+        found = candidates_of(ds, asked="auto")
+        fits = decide_residence(found, free=6400)
         assert fits.chosen == {0}
-        for options, reason in [
-            ({"free": 6398}, "3200 bytes do not fit into 50% of the 6398 bytes that are free"),
-            ({"free": 9999, "shared_by": 2}, "for each of 2 processes"),
-            ({"free": None}, "what is free in memory is not known"),
-            ({"free": 9999, "obstacle": "it rains"}, "rows are streamed: it rains"),
+        rainy = replace(found, obstacle="it rains")
+        for candidates, options, reason in [
+            (found, {"free": 6398}, "3200 bytes do not fit into 50% of the 6398 bytes that are"),
+            (found, {"free": 9999, "shared_by": 2}, "for each of 2 processes"),
+            (found, {"free": None}, "what is free in memory is not known"),
+            (rainy, {"free": 9999}, "rows are streamed: it rains"),
         ]:
-            decided = decide_residence("auto", fields, **options)
+            decided = decide_residence(candidates, **options)
             assert not decided.chosen
             assert reason in decided.reason
         budget = Loader(ds, 16, resident="auto", memory_budget=1 << 30)
@@ -409,14 +410,14 @@ class TestAuto:
 
     def test_holds_all_on_a_device_or_nothing(self, files: Path) -> None:
         x = NumpyDataset(np.zeros((3, 2)))
-        assert decide_residence("auto", held_fields(x, None, CPU), free=96, device=CPU).chosen
+        assert decide_residence(candidates_of(x, asked="auto", device=CPU), free=96).chosen
         mixed = NumpyDataset(np.zeros((3, 2)), np.array(["a"] * 3), dtype=[None, str])
-        decided = decide_residence("auto", held_fields(mixed, None, CPU), free=999, device=CPU)
+        decided = decide_residence(candidates_of(mixed, asked="auto", device=CPU), free=999)
         assert "field 1 (array in memory): only numbers" in decided.reason
         functions = NumpyDataset(np.zeros((3, 2)), batch_transform=torch.neg)
-        asked = {"device": CPU, "budget": None}
-        assert "batch_transform=" in ToLoad.of(functions, None, asked="auto", **asked).obstacle
-        assert ToLoad.of(functions, None, asked=True, **asked).obstacle is None
+        found = candidates_of(functions, asked="auto", device=CPU)
+        assert "batch_transform=" in str(found.obstacle)
+        assert candidates_of(functions, asked=True, device=CPU).obstacle is None
 
 
 class TestRefusals:
@@ -446,7 +447,7 @@ class TestRefusals:
             (NumpyDataset(windows.sources[0]).windows(2), "not read row by row"),
         ]:
             with pytest.raises(LoaderError, match=said):
-                ToLoad.of(ds, None, asked=True, device=CPU, budget=None)
+                candidates_of(ds, asked=True, device=CPU)
 
     def test_more_than_fits_is_refused_with_both_figures(self, tmp_path: Path) -> None:
         with h5py.File(tmp_path / "d.h5", "w") as file:
@@ -458,7 +459,7 @@ class TestRefusals:
         with pytest.raises(MemoryError, match=f"needs {1 << 44} bytes in memory, and may take"):
             next(iter(loader))
         with pytest.raises(DoesNotFitError, match=r"90% of the 99 bytes.* for each of 3 processes"):
-            decide_residence(True, held_fields(ds, None, None), free=99, shared_by=3)
+            decide_residence(candidates_of(ds, asked=True), free=99, shared_by=3)
         streamed = Loader(ds, 64, resident="auto")
         assert next(iter(streamed)).shape == (64, 64)
         assert "rows are streamed" in str(streamed.describe())

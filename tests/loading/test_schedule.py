@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from npdata.errors import LoaderError
-from npdata.loading.schedule import Data, Machine, Options, decide_schedule
+from npdata.loading.schedule import Data, Options, decide_schedule
 
 
 def decide(**options):
@@ -12,7 +12,7 @@ def decide(**options):
     if machine.pop("to_device", False):
         options["device"] = torch.device("meta")
     known = {"batch_bytes": 1 << 20, "library": False, **options.pop("data", {})}
-    return decide_schedule(Options(**options), Data(**known), Machine(**machine))
+    return decide_schedule(Options(**options), Data(**known), **machine)
 
 
 def test_threads() -> None:
