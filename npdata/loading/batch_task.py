@@ -16,7 +16,7 @@ from torch import Tensor
 from npdata.dataset.batch import Batch
 from npdata.dataset.batch_memory import Allocate, allocating_from
 from npdata.dataset.collate import collate
-from npdata.errors import LoaderError
+from npdata.errors import LoaderError, MaskLostError
 from npdata.loading.batch_tensors import DTypes, cast, map_tensors, nbytes_of
 from npdata.loading.readahead import Job
 from npdata.loading.shared_generators import warning_of_draws
@@ -103,8 +103,14 @@ def _without_mask(rows: Any) -> Any:
 def _mask_of(rows: Any, samples: Any) -> tuple[Tensor, ...]:
     """Give the mask of rows whose dataset got none, as a `Subset` or `StackDataset`."""
     plain = rows.rows if isinstance(rows, SeededRows) else rows
-    if not isinstance(plain, MaskedRows) or len(samples) != len(plain):
+    if not isinstance(plain, MaskedRows):
         return ()
+    if len(samples) != len(plain):
+        raise MaskLostError(
+            f"__getitems__ of the dataset gave {len(samples)} samples for {len(plain)} rows with a "
+            "mask (uneven='mask'), so it is not known which of them count: give one for each row, "
+            "or use uneven='ragged'"
+        )
     return (torch.from_numpy(plain.mask),)
 
 

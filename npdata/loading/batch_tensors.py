@@ -130,18 +130,6 @@ def refuse_to_cast_times(dataset: Any, dtype: DTypes) -> None:
             refuse_to_cast_times(part, dtype.get(label) if isinstance(dtype, Mapping) else dtype)
 
 
-def dtypes_of(dtype: DTypes) -> set[torch.dtype]:
-    """Give the dtypes that `dtype` names.
-
-    Examples:
-        >>> dtypes_of({"image": torch.float16, "label": torch.float16})
-        {torch.float16}
-    """
-    if dtype is None:
-        return set()
-    return set(dtype.values()) if isinstance(dtype, Mapping) else {dtype}
-
-
 def nbytes_of(value: Any) -> int:
     """Give the bytes of all tensors in `value`.
 

@@ -28,7 +28,7 @@ from npdata.loading.readahead import Job
 from npdata.loading.stats import Counter
 from npdata.runtime.living import Living
 from npdata.runtime.per_process import this_process
-from npdata.sampling.iteration import RunBatches
+from npdata.sampling.run_batches import RunBatches
 from npdata.sources.base import Source
 
 
@@ -39,14 +39,14 @@ class Received(itertools.chain[Any]):
 
 
 class _Watch(NamedTuple):
-    """Who is told of batches as they are given, `total` in all, if that is known."""
+    """What shows where an iteration is, which has `total` batches, if that is known."""
 
     total: int | None
     bar: Bar | None
     reading: Reading
 
-    def tell(self, counter: Counter, turns: int) -> int:
-        """Tell of the next batch; give how many of the `turns` that are there to give at once."""
+    def show(self, counter: Counter, turns: int) -> int:
+        """Show the next batch; give how many of the `turns` that are there to give at once."""
         if self.bar is not None:
             self.bar.advance(counter.stats().short)
             turns = 1
@@ -57,7 +57,7 @@ class _Watch(NamedTuple):
         return turns - 1 if 1 < turns == left else turns  # the last is given by itself
 
     def end(self) -> None:
-        """Tell that no more come; idempotent."""
+        """Show that no more come; idempotent."""
         self.reading.end()
         if self.bar is not None:
             self.bar.close()
@@ -120,7 +120,7 @@ class Iteration(Iterator[Iterator[Any]]):
                 next(made)  # raises, also in the middle of a run
             turns = length_hint(self._left) or self._arrived()
             if self._watch is not None:
-                turns = self._watch.tell(self.counter, turns)
+                turns = self._watch.show(self.counter, turns)
             first = [next(self._run)]  # raises where an interrupt has ended the run
             given = itertools.chain(map(list.pop, [first]), itertools.islice(self._run, turns - 1))
             return itertools.compress(given, self._left)

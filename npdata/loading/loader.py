@@ -47,9 +47,9 @@ from npdata.loading.stats import Counter, LoaderStats
 from npdata.loading.to_device import accelerator_of
 from npdata.loading.wrapped_datasets import datasets_within
 from npdata.runtime.living import Living
-from npdata.sampling.iteration import RunBatches
 from npdata.sampling.order.epoch_order import Shuffle
 from npdata.sampling.order.ranks import Uneven
+from npdata.sampling.run_batches import RunBatches
 from npdata.sampling.sampler import BlockBatchSampler
 from npdata.suggestions import explained, no_attribute, refuse_to_set
 
@@ -341,9 +341,11 @@ class Loader:
             [[2, 3], [4, 5]]
         """
         sampler, now = self._sampler, self._current
+        cursor = sampler.cursor if isinstance(sampler, BlockBatchSampler) else None
+        # A trainer may have set the epoch, or loaded a state, of the sampler itself.
+        if cursor is not None and (now is None or cursor.place.run is None):
+            return cursor.state(None, 0)
         consumed = 0 if now is None else now.counter.batches
-        if now is None and isinstance(sampler, BlockBatchSampler):
-            return sampler.cursor.state(None, consumed)
         if now is not None and isinstance(now.batches, RunBatches):
             return now.batches.state_after(consumed)
         method = _method_of(sampler, "state_dict", takes="consumed")
@@ -430,6 +432,9 @@ class Loader:
                 pipeline = Pipeline.of(dataset, self._sampler, options)
             self._held = _Held(residence, pipeline)
         self._begun = True
+        self._pipeline = self._pipeline.resized(self._sampler)
+        if self._held is not None:
+            self._held = self._held._replace(pipeline=self._held.pipeline.resized(self._sampler))
         return self._now
 
 

@@ -27,11 +27,11 @@ from npdata.loading.finish_on_device import sent_plain, sent_sparse
 from npdata.loading.prefetcher import Prefetcher
 from npdata.loading.readahead import Job, ReadAhead
 from npdata.loading.schedule import Data, Options, Schedule, decide_schedule
-from npdata.loading.small_batches import Gathered, RunTask, gathered_row_bytes, runs_of
+from npdata.loading.small_batches import RunTask, gathered_in_runs, gathered_row_bytes, runs_of
 from npdata.loading.to_device import Sender
 from npdata.loading.wrapped_datasets import datasets_within, is_direct, parts_of
 from npdata.runtime.machine import cores
-from npdata.sampling.iteration import RunBatches
+from npdata.sampling.run_batches import RunBatches
 from npdata.sampling.sampler import BlockBatchSampler
 from npdata.sources.derived.base import RegroupedSource
 from npdata.sources.many_files.file_reader import LARGE_BYTES
@@ -49,6 +49,8 @@ class Pipeline:
     schedule: Schedule
     reuses: bool
     buffers: BufferPool
+    batch_size: int | None = None
+    """What the schedule was decided for."""
 
     @classmethod
     def of(cls, dataset: Any, sampler: Any, options: Options) -> Self:
@@ -72,7 +74,15 @@ class Pipeline:
             schedule=schedule,
             reuses=data.batch_bytes is None or data.batch_bytes >= REUSE_BYTES or schedule.run > 1,
             buffers=BufferPool(most=batches * max(1, fields)),
+            batch_size=getattr(sampler, "batch_size", None),
         )
+
+    def resized(self, sampler: Any) -> Self:
+        """Decide anew where the batch size of the sampler was set since; else give it as it is."""
+        size = getattr(sampler, "batch_size", None)
+        if self.batch_size in (None, size):
+            return self
+        return self.of(self.dataset, sampler, self.options)
 
     @classmethod
     def on_device(cls, dataset: Any, options: Options, sender: Sender) -> Self:
@@ -96,10 +106,13 @@ class Pipeline:
     def start(self, batches: Iterator[Any]) -> Prefetcher[Job, Made]:
         """Begin to make the batches of these row numbers, one by one or in runs."""
         schedule = self.schedule
-        gathered = None
+        gathered, taken = None, batches
         if schedule.run > 1 and isinstance(batches, RunBatches):
-            gathered = Gathered.of(self.dataset, batches.rows)
-        jobs = self._jobs(batches if gathered is None else runs_of(batches, schedule.run))
+            gathered = gathered_in_runs(self.dataset, batches.rows)
+        if gathered is not None:
+            taken = runs_of(batches, schedule.run)
+        plan = ReadAhead.of(self.dataset, self.options.memory_budget) if self.ordered else None
+        jobs = map(Job, itertools.count(), taken) if plan is None else plan.jobs(taken)
         allocate: Allocate = pinned_memory if schedule.pinned else plain_memory
         if self.reuses and not schedule.pinned:
             allocate = self.buffers
@@ -118,7 +131,7 @@ class Pipeline:
             dtype=self.options.dtype,
         )
         return Prefetcher(
-            task if gathered is None else RunTask(one=task, gathered=gathered),
+            task if gathered is None else RunTask(task, *gathered),
             jobs,
             threads=schedule.threads,
             depth=schedule.depth,
@@ -126,11 +139,6 @@ class Pipeline:
             helps=schedule.helps,
             alone=schedule.alone,
         )
-
-    def _jobs(self, batches: Iterator[Any]) -> Iterator[Job]:
-        """Give the jobs of batches, with advice where their order is known ahead."""
-        plan = ReadAhead.of(self.dataset, self.options.memory_budget) if self.ordered else None
-        return map(Job, itertools.count(), batches) if plan is None else plan.jobs(batches)
 
 
 def _data_of(dataset: Any, sampler: Any, options: Options) -> Data:

@@ -9,7 +9,7 @@ most that a batch which is kept keeps alive.
 """
 
 import itertools
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -22,7 +22,7 @@ from npdata.arrays.dtypes import NATIVE, torch_dtype
 from npdata.dataset.numpy_dataset import NumpyDataset
 from npdata.dataset.rows_field import RowsField
 from npdata.loading.batch_task import BatchTask, Made
-from npdata.loading.batch_tensors import DTypes, cast, dtypes_of, nbytes_of
+from npdata.loading.batch_tensors import DTypes, cast, nbytes_of
 from npdata.loading.readahead import Job
 from npdata.loading.wrapped_datasets import is_direct, one_dataset
 from npdata.sampling.epochs import Batches
@@ -63,33 +63,24 @@ def runs_of(batches: Any, most: int) -> Iterator[RunRows]:
         size = min(2 * size, most)
 
 
-@dataclass(frozen=True, kw_only=True, eq=False)
-class Gathered:
-    """The dataset whose rows are gathered in runs; `chosen` has its row for each row number."""
+def gathered_in_runs(
+    dataset: Any, rows: int = 0
+) -> tuple[NumpyDataset, NDArray[np.int64] | None] | None:
+    """Give the dataset whose rows are gathered in runs, and its row for each; see `one_dataset`.
 
-    dataset: NumpyDataset
-    chosen: NDArray[np.int64] | None
+    None where there is more to a batch, or `dataset` has fewer than `rows` rows.
 
-    @classmethod
-    def of(cls, dataset: Any, rows: int = 0) -> "Gathered | None":
-        """Look for it in a dataset, or a `Subset` of one, of at least `rows` rows.
-
-        None where there is more to a batch.
-
-        Examples:
-            >>> inner = npdata.NumpyDataset(np.arange(5))
-            >>> Gathered.of(torch.utils.data.Subset(inner, [4, -1])).chosen.tolist()
-            [4, 4]
-            >>> Gathered.of(npdata.NumpyDataset(np.arange(5), transform=torch.neg)) is None
-            True
-        """
-        found = one_dataset(dataset)
-        if found is None:
-            return None
-        inner, chosen = found
-        if rows > len(dataset) or not is_direct(inner) or not inner.gathers_only:
-            return None
-        return cls(dataset=inner, chosen=chosen)
+    Examples:
+        >>> inner = npdata.NumpyDataset(np.arange(5))
+        >>> gathered_in_runs(torch.utils.data.Subset(inner, [4, -1]))[1].tolist()
+        [4, 4]
+        >>> gathered_in_runs(npdata.NumpyDataset(np.arange(5), transform=torch.neg)) is None
+        True
+    """
+    found = one_dataset(dataset)
+    if found is None or rows > len(dataset):
+        return None
+    return found if is_direct(found[0]) and found[0].gathers_only else None
 
 
 def gathered_row_bytes(dataset: Any, dtype: DTypes) -> int | None:
@@ -104,12 +95,12 @@ def gathered_row_bytes(dataset: Any, dtype: DTypes) -> int | None:
         >>> gathered_row_bytes(ds, torch.bfloat16) is None
         True
     """
-    found = Gathered.of(dataset)
-    wanted = dtypes_of(dtype)
+    found = gathered_in_runs(dataset)
+    wanted = set(dtype.values()) if isinstance(dtype, Mapping) else {dtype} - {None}
     if found is None or not wanted <= _SHARED:
         return None
     total = 0
-    for field in found.dataset.fields.values():
+    for field in found[0].fields.values():
         if type(field) is not RowsField or field.rule.result not in _SHARED:
             return None
         words = [*wanted, *(d for d in (field.rule.tensor, field.rule.cast) if d is not None)]
@@ -118,12 +109,16 @@ def gathered_row_bytes(dataset: Any, dtype: DTypes) -> int | None:
     return total
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True)
 class RunTask:
-    """What is done for a run; `one` makes a batch by itself, where they cannot be made at once."""
+    """What is done for a run of `dataset`, of whose rows `chosen` has one for each row number.
+
+    `one` makes a batch by itself, where they cannot be made at once.
+    """
 
     one: BatchTask
-    gathered: Gathered
+    dataset: NumpyDataset
+    chosen: NDArray[np.int64] | None
 
     def __call__(self, job: Job) -> Made:
         """Gather a run, or what of it comes before an error; raises that of its first batch."""
@@ -137,10 +132,9 @@ class RunTask:
         return handed_out(fields, run.batches)
 
     def _fields(self, run: RunRows) -> Any:
-        chosen = self.gathered.chosen
-        rows = run.rows if chosen is None else chosen[run.rows]
+        rows = run.rows if self.chosen is None else self.chosen[run.rows]
         # To look at the row numbers again would wait for the interpreter once more: 1.08 times.
-        return cast(self.gathered.dataset.stacked_rows(rows, self.one.allocate), self.one.dtype)
+        return cast(self.dataset.stacked_rows(rows, self.one.allocate), self.one.dtype)
 
     def _singly(self, run: RunRows, failed: Exception) -> Made:
         made: list[Made] = []

@@ -21,13 +21,13 @@ from npdata.errors import SamplerError, StateError, StateWarning
 from npdata.sampling.cursor import Cursor, Place
 from npdata.sampling.division import Division
 from npdata.sampling.epochs import Epochs, Start
-from npdata.sampling.iteration import RunBatches
 from npdata.sampling.order.by_size import BySize
 from npdata.sampling.order.checks import whole_number
 from npdata.sampling.order.epoch_length import EpochLength
 from npdata.sampling.order.epoch_order import Ints, Shuffle
 from npdata.sampling.order.ranks import Uneven
 from npdata.sampling.order.recipe import Recipe, shuffle_name
+from npdata.sampling.run_batches import RunBatches
 from npdata.sampling.trainers import (
     FoundByLightning,
     RowSampler,

@@ -39,6 +39,7 @@ from npdata.errors import (
     DeviceError,
     ForkError,
     LoaderError,
+    MaskLostError,
     NotBatchedError,
     RowIndexError,
     RowIndexTypeError,
@@ -170,6 +171,18 @@ class TestBatches:
             for batch, same in zip(loader, Loader(expected, 10, **options), strict=True):
                 assert torch.equal(batch[1], same[1])
                 assert all(map(torch.equal, batch[0], same[0]))
+
+    @pytest.mark.parametrize("threads", [0, 2])
+    def test_of_a_dataset_that_leaves_samples_out_have_no_mask(self, threads) -> None:
+        class Gaps(NumpyDataset):
+            def __getitems__(self, indices):
+                return [self[row] for row in indices if row != 13]
+
+        loader = Loader(Gaps(np.arange(20)), 10, uneven="mask", num_threads=threads)
+        batches = iter(loader)
+        assert next(batches)[1].all()
+        with pytest.raises(MaskLostError, match=r"9 samples for 10 rows .*uneven='ragged'"):
+            next(batches)
 
     @pytest.mark.parametrize("threads", [0, 2])
     def test_with_transforms(self, data: Data, threads) -> None:
@@ -356,6 +369,19 @@ class TestState:
         loader.set_epoch(3)
         state = loader.state_dict()
         assert (state["epoch"], state["position"]) == (3, 0)
+
+    def test_an_epoch_or_a_state_that_the_sampler_was_given_is_the_state(self, data: Data) -> None:
+        loader = Loader(NumpyDataset(data.y), 8, shuffle="block")
+        batches = iter(loader)
+        next(batches)
+        state = loader.state_dict()
+        list(batches)
+        loader.batch_sampler.load_state_dict(state)
+        assert loader.state_dict() == state
+        list(loader)
+        loader.sampler.set_epoch(7)
+        assert loader.state_dict() == loader.batch_sampler.state_dict()
+        assert loader.state_dict()["epoch"] == 7
 
     def test_a_state_of_another_order_is_refused(self, data: Data) -> None:
         loader = Loader(NumpyDataset(data.y), 8, shuffle="block")

@@ -152,6 +152,13 @@ class TestMemory:
             whole = batches[run : 2 * run]
             assert sum(t.nbytes for batch in whole for t in batch) <= RUN_BYTES == 1 << 20
 
+    def test_nor_does_one_of_a_size_that_was_set_since(self) -> None:
+        loader = Loader(NumpyDataset(np.zeros((1 << 15, 32), np.uint8)), 8)
+        loader.batch_sampler.batch_size = 1 << 12
+        sizes = [len(batch) for batch in loader]
+        assert sizes == 8 * [1 << 12]
+        assert loader.describe().run * (1 << 12) * 32 <= RUN_BYTES
+
     def test_each_is_a_tensor_of_its_own(self) -> None:
         """Of its own storage, for torch.save, and of its own version, for autograd."""
         batches = list(Loader(NumpyDataset(X), 10))
