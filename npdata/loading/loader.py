@@ -232,7 +232,7 @@ class Loader:
 
         After a state was loaded that is what is left of its epoch.
         """
-        now, sampler_length = self._current, len(self._sampler)
+        now, sampler_length = self._followed, len(self._sampler)
         if now is None or now.counter.ended or not isinstance(now.batches, RunBatches):
             return sampler_length
         return now.batches.length(sampler_length)
@@ -340,11 +340,9 @@ class Loader:
             >>> [batch.tolist() for batch in loader]
             [[2, 3], [4, 5]]
         """
-        sampler, now = self._sampler, self._current
-        cursor = sampler.cursor if isinstance(sampler, BlockBatchSampler) else None
-        # A trainer may have set the epoch, or loaded a state, of the sampler itself.
-        if cursor is not None and (now is None or cursor.place.run is None):
-            return cursor.state(None, 0)
+        sampler, now = self._sampler, self._followed
+        if now is None and isinstance(sampler, BlockBatchSampler):
+            return sampler.cursor.state(None, 0)
         consumed = 0 if now is None else now.counter.batches
         if now is not None and isinstance(now.batches, RunBatches):
             return now.batches.state_after(consumed)
@@ -417,6 +415,13 @@ class Loader:
     def _now(self) -> Pipeline:
         """How batches are made now."""
         return self._pipeline if self._held is None else self._held.pipeline
+
+    @property
+    def _followed(self) -> "_Current | None":
+        """The iteration begun last, unless an epoch or a state was set since, here or there."""
+        sampler = self._sampler
+        set_since = isinstance(sampler, BlockBatchSampler) and sampler.cursor.place.run is None
+        return None if set_since else self._current
 
     def _begin(self) -> Pipeline:
         """Give how batches are made to an iteration that begins; load first what is resident."""

@@ -47,9 +47,16 @@ class Cursor:
         asking, counted = self.asked_for()
         coming = epochs.or_next(self.place.coming, counted)
         ranks = asking.reads(coming.position, counted)
-        run = Run(start=coming, ranks=ranks, counted=counted, sized=epochs.sized)
-        run.lists, run.filled = asking.divides, asking.fills and not epochs.drop_last
-        run.again, run.ahead = asking.again(coming.position, counted), asking.ahead
+        run = Run(
+            start=coming,
+            ranks=ranks,
+            counted=counted,
+            sized=epochs.sized,
+            lists=asking.divides,
+            filled=asking.fills and not epochs.drop_last,
+            again=asking.again(coming.position, counted),
+            ahead=asking.ahead,
+        )
         if not peek:
             self.place = replace(self.place, coming=coming, run=run)
             warn_of_repeated_predictions(asking.lightning, counted, coming.position)

@@ -376,8 +376,13 @@ class TestState:
         next(batches)
         state = loader.state_dict()
         list(batches)
+        whole = len(loader)
         loader.batch_sampler.load_state_dict(state)
         assert loader.state_dict() == state
+        batches = iter(loader)
+        next(batches)
+        loader.batch_sampler.set_epoch(2)
+        assert len(loader) == whole
         list(loader)
         loader.sampler.set_epoch(7)
         assert loader.state_dict() == loader.batch_sampler.state_dict()
