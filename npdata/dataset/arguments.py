@@ -102,7 +102,10 @@ _OF_OTHERS = each_word(
             'name it behind ::, NumpyDataset("d.h5::x"), or several: from_hdf5("d.h5", "x", "y")'
         ),
         "mode driver swmr": "files are opened for reading: leave it out",
-        "label_from": 'concatenate takes it: npdata.concatenate(x="*.h5::x", label_from=...)',
+        "label_from": (
+            'stack and concatenate take it: npdata.concatenate(x="*.h5::x", label_from=...)'
+        ),
+        "check on_missing": 'npdata.stack takes it: npdata.stack(x="*.npy")',
     }
 )
 """Arguments of other libraries, and what to write for them."""

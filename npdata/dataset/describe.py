@@ -14,6 +14,7 @@ from npdata.arrays.windows import Windows
 from npdata.dataset.field import Field
 from npdata.dataset.html_table import table
 from npdata.sources.derived.windows import PaddingSource
+from npdata.sources.many_files.file_list import FileList
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -142,5 +143,15 @@ def _field(field: Field, independent: bool) -> FieldDescription:
         conversion=action,
         conversion_reason=reason,
         row_bytes=source.row_bytes,
-        details=(*source.details, *field.notes),
+        details=(*source.details, *_order(field.paths), *field.notes),
     )
+
+
+def _order(paths: Sequence[str]) -> tuple[tuple[str, str], ...]:
+    """Name the first files and the last, since other fields have to be in their order."""
+    if len(paths) < 2:
+        return ()
+    names = [*paths[:2], *(["..."] if len(paths) > 3 else []), *paths[2:][-1:]]
+    found = isinstance(paths, FileList) and paths.searched is not None
+    order = "natural order" if found else "this order"
+    return (("files", f"{len(paths)}, in {order}: {', '.join(names)}"),)

@@ -225,7 +225,10 @@ def _dataset(
     if label_from is not None:
         label = "label" if isinstance(next(iter(fields)), str) else 1
         if label in fields:
-            raise FieldError("label_from= adds a field 'label', and there is one already")
+            raise FieldError(
+                "label_from= adds a field 'label', and the files of one have that name already; "
+                "give these another: x=..."
+            )
         fields[label] = _labels(next(iter(fields.values())), label_from)
         if dtype is not None and not isinstance(dtype, Mapping | list | tuple):
             options["dtype"] = dict.fromkeys(sources, dtype)

@@ -7,7 +7,7 @@ what the user asked for. Invariant: an option that no field would heed is refuse
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from npdata.dataset.arguments import OPTIONS, as_field, per_field
+from npdata.dataset.arguments import OPTIONS, as_field, meant_by, per_field
 from npdata.dataset.field import Field
 from npdata.dataset.ragged_field import RaggedField
 from npdata.dataset.ragged_form import RaggedForm
@@ -28,7 +28,6 @@ from npdata.sources.open import SourceLike, open_source
 from npdata.sources.packed.decode import decoded
 from npdata.sources.ragged import PiecesSource, RaggedSource
 from npdata.sources.sparse import LAYOUTS, SparseSource
-from npdata.suggestions import did_you_mean
 
 DIFFERENT, SPARSE = "samples of different lengths", "sparse rows"
 RECORDS = "rows that are records (a structured dtype)"
@@ -146,7 +145,7 @@ def _open_field(label: str | int, source: SourceLike, asked: Mapping[str, Any]) 
             field.notes = (("cache", why_not_cached(opened)),)
         return field
     except (ValueError, TypeError, OSError) as error:
-        error.add_note(f"while opening field {label!r}{did_you_mean(label, OPTIONS)}")
+        error.add_note(f"while opening field {label!r}{meant_by(str(label), OPTIONS)}")
         raise
 
 

@@ -148,9 +148,12 @@ def no_dataset(given: object) -> str:
                 "Subsets that are added read sample by sample: write Loader(dataset, 64, "
                 "indices=[*first.indices, *second.indices])"
             )
+        parts = [part for part in given.datasets if isinstance(part, NumpyDataset)]
+        other = [part for part in parts[1:] if repr(part) != repr(parts[0])][:1]
+        these = f" (here are {parts[0]!r} and {other[0]!r})" if other else ""
         return (
             "a ConcatDataset reads sample by sample: write first + second, which joins npdata "
-            "datasets of the same fields, dtypes and functions; for others use DataLoader"
+            f"datasets of the same fields, dtypes and functions{these}; for others use DataLoader"
         )
     return (
         f"{kind} has no __getitems__, which takes the row numbers of a batch and gives its "

@@ -148,10 +148,24 @@ def labels_of(paths: Iterable[str], label_from: LabelFrom) -> LabelSource:
                 f"labels are text, or all are ints, floats or bools"
             )
     if first is not str:
-        return LabelSource(np.array(values))
+        return LabelSource(_numbers(values))
     categories = naturally_sorted(set(values))
     code = {name: k for k, name in enumerate(categories)}
     return LabelSource(np.array([code[name] for name in values], np.int64), categories)
+
+
+def _numbers(values: list[Any]) -> NDArray[Any]:
+    """Give numbers of one kind as an array; NumPy would make floats of 1 and 2**63."""
+    array = np.array(values)
+    if _kind(values[0]) is not int or array.dtype.kind in "iu":
+        return array
+    whole = [int(value) for value in values]
+    if min(whole) < 0 or max(whole) >= 1 << 64:
+        raise FieldError(
+            f"label_from= gives labels from {min(whole)} to {max(whole)}; one of int64 and uint64 "
+            "has to hold all of them"
+        )
+    return np.array(whole, np.uint64)
 
 
 def _label(path: str, label_from: LabelFrom) -> Any:
@@ -164,7 +178,8 @@ def _label(path: str, label_from: LabelFrom) -> Any:
     if not isinstance(label_from, str | re.Pattern):
         raise FieldError(
             f"label_from= takes a function of a path or a regular expression, not a "
-            f"{type(label_from).__name__}"
+            f"{type(label_from).__name__}; labels by the names of files are "
+            "lambda path: labels[Path(path).stem]"
         )
     try:
         match = re.search(label_from, path)

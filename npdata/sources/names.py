@@ -11,6 +11,8 @@ import re
 from collections.abc import Iterable, Sequence
 from itertools import repeat
 
+from npdata.errors import FieldError
+
 _DIGITS = re.compile("0*([0-9]+)")
 _AFTER_DIGITS = re.compile("[^0-9]*$")
 
@@ -56,6 +58,19 @@ def _only_number(names: list[str]) -> slice | None:
 def _number(digits: re.Match[str]) -> str:
     number = digits[1]
     return f"0{chr(len(number))}{number}"
+
+
+def refuse_any_depth(pattern: str) -> None:
+    """Raise `FieldError` for `**` in the name of a dataset, which stands for one part, as `*` does.
+
+    Examples:
+        >>> refuse_any_depth("runs/*/x")
+    """
+    if "**" in pattern:
+        raise FieldError(
+            f"** in {pattern!r}: a wildcard in the name of a dataset stands for one part of it; "
+            "write a * for each, as '*/*/x'"
+        )
 
 
 def without_common_parts(names: Sequence[str]) -> list[str]:

@@ -79,3 +79,17 @@ def test_handlers_are_those_from_before_afterwards_and_what_was_ignored_stays_so
         sys.exit(7 if before == after else 8)
     """
     assert ended(body) == 7
+
+
+def test_ctrl_c_while_the_command_is_imported_ends_it_without_a_traceback() -> None:
+    body = """
+        import runpy
+        class Interrupted:
+            def find_spec(self, name, *rest):
+                if name == "npdata.cli.console":
+                    signal.raise_signal(signal.SIGINT)
+        sys.meta_path.insert(0, Interrupted())
+        runpy.run_module("npdata", run_name="__main__")
+    """
+    result = run("import signal, sys\n" + textwrap.dedent(body))
+    assert (result.returncode, result.stderr) == (-signal.SIGINT, "")

@@ -32,7 +32,7 @@ def path(tmp_path: Path) -> Path:
         (("x",), {"colour": 3}, "colour=3 is no option of from_"),
         ((), {"colour": 3}, "as a field it needs the name of a dataset as text"),
         (("x",), {"mode": "r"}, "mode='r' is no option of from_"),
-        ((), {"label_from": len}, "concatenate takes it: npdata.concatenate("),
+        ((), {"label_from": len}, "concatenate take it: npdata.concatenate("),
         ((3,), {}, "takes names of datasets, and 3 is none"),
     ],
 )
@@ -43,6 +43,17 @@ def test_an_option_that_is_not_there_is_named(
         NumpyDataset.from_hdf5(path, *names, **options)
     with pytest.raises(errors.FieldError, match=re.escape(message)):
         NumpyDataset.from_npz(path.with_suffix(".npz"), *names, **options)
+
+
+@pytest.mark.parametrize("given", [len, "(cat|dog)/"], ids=["function", "text"])
+def test_an_option_of_stack_that_cannot_be_opened_as_a_field_is_named(given: object) -> None:
+    with pytest.raises((TypeError, OSError)) as caught:
+        NumpyDataset(x=X, label_from=given)
+    (note,) = caught.value.__notes__
+    assert "'label_from'; stack and concatenate take it: npdata.concatenate(" in note
+    with pytest.raises(OSError, match="first use") as caught:
+        NumpyDataset(x=X, check="first use")
+    assert "npdata.stack takes it" in caught.value.__notes__[0]
 
 
 def test_a_group_of_images_of_many_lengths_is_refused_before_one_is_opened(

@@ -391,6 +391,15 @@ class TestLabels:
             assert ds[:][1].dtype == dtype
             assert ds.fields[1].categories == ()
 
+    def test_ints_stay_ints_where_numpy_would_make_floats(self, classes: Path) -> None:
+        numbers = {"c1": 1, "c2": 2**63 + 1, "c10": 2**64 - 1}
+        ds = npdata.stack(classes, label_from=lambda path: numbers[Path(path).parent.name])
+        expected = [numbers[name] for name in ("c1", "c2", "c2", "c10")]
+        assert ds[:][1].numpy().tolist() == expected
+        for numbers["c1"], numbers["c10"] in ((-1, 2**63), (0, 2**64)):
+            with pytest.raises(errors.FieldError, match=r"labels from .* int64 and uint64 has to"):
+                npdata.stack(classes, label_from=lambda path: numbers[Path(path).parent.name])
+
     def test_a_file_without_a_label_is_named(self, classes: Path) -> None:
         with pytest.raises(errors.FieldError, match=r"finds no label in .*c1/a\.npy"):
             npdata.stack(classes, label_from=r"(c10?\d)/")
@@ -401,9 +410,9 @@ class TestLabels:
         with pytest.raises(AttributeError) as caught:
             npdata.stack(classes, label_from=lambda path: path.parent.name)
         assert re.search(r"called with the path .*, a str", caught.value.__notes__[0])
-        with pytest.raises(errors.FieldError, match="takes a function"):
-            npdata.stack(classes, label_from=3)
-        with pytest.raises(errors.FieldError, match="one already"):
+        with pytest.raises(errors.FieldError, match=r"takes a function.* labels\[Path\(path\)"):
+            npdata.stack(classes, label_from={"a": 3})
+        with pytest.raises(errors.FieldError, match="already; give these another"):
             npdata.stack(x=classes, label=classes, label_from=len)
 
 

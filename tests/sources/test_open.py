@@ -236,6 +236,11 @@ class TestRaw:
         with pytest.raises(ValueError, match=reason):
             NumpyDataset.from_raw(path, dtype=dtype, shape=shape)
 
+    def test_an_offset_behind_the_file(self, path: Path) -> None:
+        with pytest.raises(errors.TruncatedError, match="24 bytes, and offset=26 is behind them"):
+            NumpyDataset.from_raw(path, dtype="u2", offset=26)
+        assert len(NumpyDataset.from_raw(path, dtype="u2", offset=24)) == 0
+
     @pytest.mark.parametrize("dtype", ["flot32", 3.5, {"f4"}], ids=str)
     def test_what_is_no_dtype(self, path: Path, dtype: object) -> None:
         with pytest.raises(errors.UnsupportedSourceError) as caught:

@@ -79,7 +79,8 @@ def open_inputs(
 
 def _is_many(text: str) -> bool:
     path = split_member(text)[0]
-    return Path(path).is_dir() or (glob.has_magic(text) and not Path(path).exists())
+    searched = Path(path).is_dir() or (glob.has_magic(text) and not Path(path).exists())
+    return path != "" and searched
 
 
 def _many(text: str, raw: RawFormat | None, how: ManyFiles | None) -> Array:

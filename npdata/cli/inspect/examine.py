@@ -27,7 +27,7 @@ from npdata.sources.conversion import conversion_of
 from npdata.sources.derived.columns import numeric_columns
 from npdata.sources.file import require_local
 from npdata.sources.formats.foreign import foreign_file
-from npdata.sources.formats.npy import open_npy
+from npdata.sources.formats.npy import declared, open_npy
 from npdata.sources.formats.npz import examine_npz, npz_members
 from npdata.sources.hdf5 import list_datasets, source_of
 from npdata.sources.hdf5.chunks.budget import default_budget
@@ -38,6 +38,7 @@ from npdata.sources.many_files.file_list import SEPARATOR, split_member
 from npdata.sources.many_files.file_table import RawFormat
 from npdata.sources.many_files.find_files import SUFFIXES
 from npdata.sources.memory import MemorySource
+from npdata.sources.names import naturally_sorted
 from npdata.sources.open import identify, open_source
 
 ALIGNMENT = 64
@@ -68,13 +69,13 @@ def files_of(text: str, raw: RawFormat | None) -> list[str]:
         if foreign_file(path) is not None:
             raise UsageError(f"{path}: {undescribed(path)}")
         suffixes = SUFFIXES if raw is None else RAW.suffixes
-        files = sorted(p for p in Path(path).rglob("*") if p.suffix.lower() in suffixes)
-        names = [str(file) for file in files if file.is_file()]
+        found = (p for p in Path(path).rglob("*") if p.suffix.lower() in suffixes)
+        names = naturally_sorted(str(file) for file in found if file.is_file())
         if not names:
             raise UsageError(f"{path} holds no file that ends in {', '.join(suffixes)}")
     elif glob.has_magic(path) and not Path(path).exists():
         # Path.glob takes no absolute pattern.
-        names = sorted(glob.glob(path, recursive=True))  # noqa: PTH207
+        names = naturally_sorted(glob.glob(path, recursive=True))  # noqa: PTH207
         if not names and "*" in path:
             raise UsageError(f"{path} names no file")
     behind = "" if member is None else f"{SEPARATOR}{member}"
@@ -96,6 +97,11 @@ def examine(text: str, raw: RawFormat | None, seen: Seen | None = None) -> FileR
         if found.format == "npz":
             return replace(report, datasets=tuple(_members(found.path, found.member)))
         if found.format == "npy":
+            with Path(found.path).open("rb") as stream:
+                refusal = declared(stream, found.path).refusal()
+            if refusal is not None:
+                refused = DatasetReport(where=found.path, refusal=refusal)
+                return replace(report, datasets=(refused,))
             source: Source = open_npy(found.path)
         elif raw is not None:
             source = open_source(found.path, **raw._asdict())

@@ -46,6 +46,20 @@ class NpyHeader:
         """The bytes of data that the header declares."""
         return math.prod(self.shape) * self.dtype.itemsize
 
+    def refusal(self, *, one_value: bool = False) -> str | None:
+        """Say why a whole file of this header gives no rows, or no value; None where it does."""
+        if self.dtype.hasobject:
+            return (
+                f"holds pickled Python objects (dtype {self.dtype}), which could run any code when "
+                "read; save numbers of a fixed dtype instead, in rows of one shape"
+            )
+        if len(self.shape) == 0 and not one_value:
+            return (
+                "holds one value and no rows; save it with an axis 0, or make a row of each such "
+                "file by npdata.stack"
+            )
+        return None
+
     def place(self, start: int) -> Place:
         """Give the place of the data in a file where the header begins at byte `start`."""
         return Place.contiguous(
@@ -59,6 +73,15 @@ def read_header(stream: BinaryIO, where: str, *, one_value: bool = False) -> Npy
     A file of one value, without an axis, is taken with `one_value`. Raises `FormatError` for what
     is no `.npy` header or holds pickled objects, `TruncatedError` for one that ends too early.
     """
+    header = declared(stream, where)
+    why = header.refusal(one_value=one_value)
+    if why is not None:
+        raise FormatError(f"{where} {why}")
+    return header
+
+
+def declared(stream: BinaryIO, where: str) -> NpyHeader:
+    """Read what a header declares, whether that can be read or not; raises as `read_header`."""
     magic = _take(stream, len(MAGIC) + 2, where)
     if not magic.startswith(MAGIC):
         raise FormatError(f"{where} is no .npy: it begins with {magic[:6]!r}, not {MAGIC!r}")
@@ -76,13 +99,6 @@ def read_header(stream: BinaryIO, where: str, *, one_value: bool = False) -> Npy
         dtype, shape, fortran = _checked(fields)
     except (ValueError, TypeError, SyntaxError, KeyError, MemoryError, RecursionError) as error:
         raise FormatError(f"{where} has a .npy header that cannot be read: {error}") from None
-    if dtype.hasobject:
-        raise FormatError(
-            f"{where} holds pickled Python objects (dtype {dtype}), which could run any code when "
-            f"read; save numbers of a fixed dtype instead, in rows of one shape"
-        )
-    if len(shape) == 0 and not one_value:
-        raise FormatError(f"{where} holds one value and no rows; save it with an axis 0")
     size = len(magic) + len(prefix) + length
     return NpyHeader(dtype=dtype, shape=shape, fortran=fortran, size=size)
 

@@ -58,9 +58,13 @@ def open_raw(
     present = file.identity.size - offset
     if file.identity.size == 0:
         raise TruncatedError(f"{path} is empty")
+    if present < 0:
+        raise TruncatedError(
+            f"{path} has {file.identity.size} bytes, and offset={offset} is behind them"
+        )
     if -1 in sizes:
         unit = math.prod(size for size in sizes if size != -1) * element
-        if unit == 0 or present < 0 or present % unit:
+        if unit == 0 or present % unit:
             raise FormatError(
                 f"{path} has {present} bytes from byte {offset} on, which are no whole number of "
                 f"{unit}-byte rows ({sizes} of {kind}); check the dtype, shape and offset"

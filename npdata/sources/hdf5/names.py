@@ -24,7 +24,7 @@ from npdata.sources.hdf5.file import AUTO, Hdf5Options, open_file, require_file
 from npdata.sources.hdf5.groups import GroupsSource
 from npdata.sources.hdf5.open import open_datasets, open_hdf5
 from npdata.sources.hdf5.rows.variable_length import as_numbers
-from npdata.sources.names import naturally_sorted
+from npdata.sources.names import naturally_sorted, refuse_any_depth
 
 MAGIC = frozenset("*?")
 Picked = Sequence[str | bytes]
@@ -103,6 +103,7 @@ def _is_pattern(name: str) -> bool:
 
 def _expanded(file: h5py.File, path: str, pattern: str) -> list[str]:
     """Give the names that a pattern matches up to its last wildcard, in natural order."""
+    refuse_any_depth(pattern)
     parts = [part for part in pattern.split("/") if part]
     last = max(k for k, part in enumerate(parts) if _is_pattern(part))
     found = [""]

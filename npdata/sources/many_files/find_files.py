@@ -26,7 +26,7 @@ from npdata.sources.many_files.file_list import (
     searched_from,
     split_member,
 )
-from npdata.sources.names import naturally_sorted
+from npdata.sources.names import naturally_sorted, refuse_any_depth
 
 Files: TypeAlias = str | os.PathLike[str] | Sequence[str | os.PathLike[str]]
 
@@ -77,14 +77,16 @@ def _of(names: Names) -> FileList:
 
 
 def _listed(files: Sequence[str | os.PathLike[str]]) -> Names:
-    if isinstance(files, dict | set | bytes) or not hasattr(files, "__iter__"):
+    no_order = isinstance(files, dict | set | frozenset | bytes)
+    if no_order or not hasattr(files, "__iter__") or getattr(files, "ndim", 1) == 0:
         raise _no_files(files)
     names: Names = []
     for each in files:
         if not isinstance(each, str | os.PathLike):
             raise _no_files(each)
         text = os.fspath(each)
-        names += _expanded(text) if _is_pattern(text) else [split_member(text)]
+        searched = _is_pattern(text) or text.startswith("~") or "://" in text
+        names += _expanded(text) if searched else [split_member(text)]
     if not names:
         raise FieldError("an empty list of files makes no dataset")
     return names
@@ -126,27 +128,32 @@ def _matching(pattern: str) -> list[str]:
             require_local(pattern)
         seen = "" if Path(pattern).is_absolute() else f", seen from {Path.cwd()}"
         inside = f", only folders: their files are {pattern + '/*'!r}" if matching else seen
+        if "{" in pattern:
+            inside += "; braces stand for themselves: a list of globs names files of several kinds"
         raise FieldError(f"no file matches {pattern!r}{inside}")
     if "**" in pattern:
-        found = _once(found)
+        found = _once(found, searched_from(pattern))
     return naturally_sorted(found)
 
 
-def _once(paths: list[str]) -> list[str]:
-    """Leave out what a link to a folder above leads to again, under a longer name."""
+def _once(paths: list[str], start: str) -> list[str]:
+    """Leave out what links lead to again; the name without a link stays, else the shortest."""
     real: dict[str, str] = {}
-    first: dict[tuple[str, str], str] = {}
-    for path in sorted(paths, key=lambda path: path.count("/")):
+    named: dict[tuple[str, str], list[tuple[bool, int, str]]] = {}
+    above = os.path.realpath(start)
+    for path in paths:
         folder, name = os.path.split(path)
         if folder not in real:
             real[folder] = os.path.realpath(folder)
-        first.setdefault((real[folder], name), path)
-    return list(first.values())
+        straight = os.path.normpath(os.path.join(above, folder[len(start) :]))  # noqa: PTH118
+        linked = straight != real[folder]
+        named.setdefault((real[folder], name), []).append((linked, path.count("/"), path))
+    return [min(names)[-1] for names in named.values()]
 
 
 def _below(folder: str, member: str | None) -> list[str]:
     wanted = SUFFIXES[1:] if member is not None else SUFFIXES
-    found = [path for path in _walk(folder) if path.endswith(wanted)]
+    found = [path for path in _walk(folder) if path.lower().endswith(wanted)]
     if not found:
         what = foreign_file(folder)
         if what is not None:
@@ -165,10 +172,14 @@ def _below(folder: str, member: str | None) -> list[str]:
 
 
 def _walk(folder: str) -> Iterator[str]:
-    """Give the files at any depth, also behind links to folders; each folder once."""
-    waiting, seen = [folder], set()
-    while waiting:
-        status = os.stat(here := waiting.pop())  # noqa: PTH116
+    """Give the files at any depth, also behind links to folders; each folder once.
+
+    A folder that is below has its own name, whatever links lead to it.
+    """
+    waiting, links, seen = [folder], list[str](), set()
+    while waiting or links:
+        links.sort(reverse=True)
+        status = os.stat(here := (waiting or links).pop())  # noqa: PTH116
         if (status.st_dev, status.st_ino) in seen:
             continue
         seen.add((status.st_dev, status.st_ino))
@@ -177,13 +188,13 @@ def _walk(folder: str) -> Iterator[str]:
                 if entry.name.startswith("."):
                     continue
                 if entry.is_dir():
-                    waiting.append(entry.path)
+                    (links if entry.is_symlink() else waiting).append(entry.path)
                 else:
                     yield entry.path
 
 
 def _kind(path: str) -> str:
-    suffix = next(suffix for suffix in SUFFIXES if path.endswith(suffix))
+    suffix = next(suffix for suffix in SUFFIXES if path.lower().endswith(suffix))
     return ".h5" if suffix in HDF5_SUFFIXES else suffix
 
 
@@ -191,6 +202,8 @@ def _named_in(path: str) -> Names:
     folder = path[: path.rfind("/") + 1]
     # Names are bytes to the system: of any encoding, and a line ends nowhere but at its end.
     lines = Path(path).read_bytes().removeprefix(codecs.BOM_UTF8).splitlines()
+    if any(b"\0" in line for line in lines):
+        raise FormatError(f"{path} has null bytes, as text in UTF-16 has; save it as UTF-8")
     given = [os.fsdecode(line.strip()) for line in lines if line.strip()]
     texts = [os.path.join(folder, name) for name in given]  # noqa: PTH118
     if not texts:
@@ -203,6 +216,7 @@ def _named_in(path: str) -> Names:
 def _with_members(paths: list[str], member: str | None) -> Names:
     if member is None or not glob.has_magic(member):
         return [(path, member) for path in paths]
+    refuse_any_depth(member)
     found: Names = [(path, each) for path in paths for each in _members(path, member)]
     if not found:
         table, dot, column = member.rpartition(".")

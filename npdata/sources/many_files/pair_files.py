@@ -53,30 +53,32 @@ def pair_files(found: Mapping[str, FileList]) -> dict[str, FileList]:
 def require_paired(found: Mapping[str | int, Sequence[str]]) -> None:
     """Raise `FieldError` where files that were searched apart would lie beside wrong partners.
 
-    So they do where each folder lacks another file. Lists have the order that the user gave them.
+    So they do where each folder lacks another file, or where a list names the same ones in another
+    order. Two lists have the order that the user gave them.
     """
-    searched = {
-        label: files
-        for label, files in found.items()
-        if isinstance(files, FileList) and files.searched is not None
-    }
-    if len(searched) < 2:
+    known = {label: files for label, files in found.items() if isinstance(files, FileList)}
+    searched = [label for label, files in known.items() if files.searched is not None]
+    if not searched:
         return
-    (first, files), *others = searched.items()
-    for label, partners in others:
+    first = searched[0]
+    files = known.pop(first)
+    for label, partners in known.items():
         if len(partners) != len(files) or partners.same_names(files):
             continue
         keys, own = keys_of(files, partners)
         pairs = enumerate(zip(keys, own, strict=True))
         apart = next((k for k, (key, other) in pairs if key != other), None)
-        if apart is not None and not set(keys).isdisjoint(own):
-            raise FieldError(
-                f"{files[apart]} of field {first!r} would lie beside {partners[apart]} of field "
-                f"{label!r}, which has another name: stack(x=..., y=...) and concatenate(x=..., "
-                "y=...) pair files by name, and name those without a partner; where this order is "
-                f"meant, a list of names keeps it: stack(stack({_asked_for(partners)!r})"
-                ".fields[0].paths), or the same with concatenate"
-            )
+        listed = label not in searched
+        if apart is None or (sorted(keys) != sorted(own) if listed else set(keys).isdisjoint(own)):
+            continue
+        raise FieldError(
+            f"{files[apart]} of field {first!r} would lie beside {partners[apart]} of field "
+            f"{label!r}, which has another name: stack(x=..., y=...) and concatenate(x=..., "
+            "y=...) pair files by name, and name those without a partner; where this order is "
+            f"meant, a list of names keeps it: stack(stack("
+            f"{_asked_for(files if listed else partners)!r}).fields[0].paths), or the same with "
+            "concatenate"
+        )
 
 
 def _asked_for(files: FileList) -> str:

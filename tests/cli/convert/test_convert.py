@@ -283,6 +283,8 @@ class TestManyFiles:
     def test_need_a_description(self, tmp_path: Path, folder: Path, capsys) -> None:
         assert convert(folder, tmp_path / "all.npy") == 2
         assert "--files stack makes a row of each" in capsys.readouterr().err
+        assert convert("", tmp_path / "all.npy") == 2
+        assert "the path is empty" in capsys.readouterr().err
 
     def test_of_different_shapes_are_refused(self, tmp_path: Path, folder: Path, capsys) -> None:
         np.save(folder / "3.npy", np.zeros((5, 3)))

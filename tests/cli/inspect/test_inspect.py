@@ -433,6 +433,21 @@ def test_names_cannot_command_the_terminal_or_break_the_table(
     assert text.count(r"a\x1b[31m\nb") == 2
 
 
+def test_a_whole_npy_without_rows_is_refused_and_did_not_fail(
+    folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for name, array in (("e/2", np.float32(3)), ("e/10", np.array([{}], object))):
+        Path("e").mkdir(exist_ok=True)
+        np.save(f"{name}.npy", array)
+    text = shown(capsys, "e")
+    assert "failed" not in text
+    assert text.index("e/2.npy") < text.index("e/10.npy")
+    assert main(["inspect", "--json", "e"]) == 0
+    one, objects = (file["datasets"][0] for file in json.loads(capsys.readouterr().out)["files"])
+    assert one["refusal"].startswith("holds one value and no rows")
+    assert objects["refusal"].startswith("holds pickled Python objects")
+
+
 def test_a_file_without_arrays_did_not_fail(
     folder: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -5,6 +5,7 @@ import os
 import pickle
 import re
 from pathlib import Path
+from typing import Any
 
 import h5py
 import numpy as np
@@ -13,7 +14,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import npdata
-from npdata.errors import FieldError, MemberNotFoundError
+from npdata.errors import FieldError, FormatError, MemberNotFoundError
 from npdata.sources.many_files.file_list import FileList, packed, unpacked
 from npdata.sources.many_files.find_files import find_files
 from npdata.sources.names import natural_key, naturally_sorted
@@ -137,6 +138,57 @@ def test_a_link_to_a_folder_above_repeats_no_file(tmp_path: Path) -> None:
     found = [f"{tmp_path}/{name}" for name in ("a/b/x.npy", "a/x.npy", "x.npy")]
     assert list(find_files(f"{tmp_path}/**/*.npy")) == found
     assert sorted(find_files(tmp_path)) == found
+
+
+def test_files_keep_the_name_without_a_link_whatever_is_listed_first(tmp_path: Path) -> None:
+    for folder, links in (("b", ("a", "c")), ("far/b", ("d", "e"))):
+        (tmp_path / folder).mkdir(parents=True)
+        (tmp_path / folder / "x.npy").touch()
+        for link in links:
+            (tmp_path / link).symlink_to(tmp_path / folder)
+    for text in (f"{tmp_path}/**/*.npy", f"{tmp_path}", f"{tmp_path}/"):
+        found = [name.removeprefix(f"{tmp_path}/") for name in find_files(text)]
+        assert found == ["b/x.npy", "far/b/x.npy"]
+    (tmp_path / "near").mkdir()
+    for link in ("n2", "n1"):
+        (tmp_path / "near" / link).symlink_to(tmp_path / "far")
+    for text in (f"{tmp_path}/near/**/*.npy", f"{tmp_path}/near"):
+        assert list(find_files(text)) == [f"{tmp_path}/near/n1/b/x.npy"]
+
+
+@pytest.mark.parametrize(
+    ("files", "error", "message"),
+    [
+        (frozenset({"x.npy"}), TypeError, "a frozenset names no files"),
+        (np.array("x.npy"), TypeError, "a ndarray names no files"),
+        ("{x,y}.npy*", FieldError, r"braces stand for themselves: a list of globs"),
+        (["~/x.npy"], OSError, "expanduser"),
+        (["s3://a/x.npy"], OSError, "mount or download"),
+        ("wide.txt", FormatError, "wide.txt has null bytes, as text in UTF-16 has"),
+        ("d.h5::**/x", FieldError, r"\*\* in '\*\*/x'.* one part of it"),
+    ],
+    ids=repr,
+)
+def test_what_names_no_files_says_what_to_write(
+    in_folder: Path, files: Any, error: type[Exception], message: str
+) -> None:
+    Path("wide.txt").write_text("x.npy\n", "utf-16")
+    h5py.File("d.h5", "w").close()
+    with pytest.raises(error, match=message):
+        find_files(files)
+
+
+def test_any_depth_is_no_wildcard_of_a_dataset(tmp_path: Path) -> None:
+    with h5py.File(tmp_path / "d.h5", "w") as file:
+        file["a/x"] = file["b/x"] = np.zeros(2)
+    with pytest.raises(FieldError, match=r"write a \* for each"):
+        npdata.NumpyDataset.from_hdf5(tmp_path / "d.h5", "**/x")
+
+
+def test_a_suffix_in_capitals_is_the_same(tmp_path: Path) -> None:
+    for name in ("a.NPY", "b.npy", "c.txt"):
+        (tmp_path / name).touch()
+    assert list(find_files(tmp_path)) == [f"{tmp_path}/a.NPY", f"{tmp_path}/b.npy"]
 
 
 def test_a_column_behind_a_wildcard_is_named_by_columns(tmp_path: Path) -> None:

@@ -175,6 +175,19 @@ def test_files_of_other_names_lie_beside_each_other_as_the_error_says(
         npdata.NumpyDataset(x=npdata.stack("[12].npz::m"), y=npdata.stack("[23].npz::m"))
 
 
+def test_a_list_in_another_order_is_not_laid_beside_a_glob(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    written(tmp_path, "image/2 image/10 mask/2 mask/10")
+    image, mask = npdata.stack("image/*.npy"), npdata.stack(["mask/10.npy", "mask/2.npy"])
+    for fields in ({"x": image, "y": mask}, {"y": mask, "x": image}):
+        with pytest.raises(FieldError, match=r"image/2\.npy .*beside mask/10.*\('image/\*\.npy'\)"):
+            npdata.NumpyDataset(fields)
+    listed = npdata.stack(npdata.stack("image/*.npy").fields[0].paths)  # as the error says
+    assert npdata.NumpyDataset(x=listed, y=mask)[0]["y"].tolist() == [3, 3]
+
+
 def test_folders_pair_whatever_their_wildcards_match(tmp_path: Path) -> None:
     written(tmp_path, "s1/image s2/image s1/mask s2/mask")
     ds = npdata.stack(image=f"{tmp_path}/*/image.npy", mask=f"{tmp_path}/s*/mask.npy")
