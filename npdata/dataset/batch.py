@@ -9,19 +9,20 @@ without a call sees a stand-in; `torch.stack` and its like then ask that.
 """
 
 import functools
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, Self
 
 import torch
 from torch.utils.data._utils.pin_memory import pin_memory
 
-from npdata.dataset.field import row_of
+from npdata.dataset.field import Field, row_of
 from npdata.dataset.ragged_form import RaggedForm, marked
 from npdata.dataset.stacking import stack_samples, take_apart
 from npdata.dataset.transforms import Bound, Transform, transformed_batch
 from npdata.dataset.varied_field import Varied
 from npdata.errors import FieldError, MaskLostError
+from npdata.runtime.made_once import made_once
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -35,6 +36,20 @@ class SampleForm:
     names: tuple[str | int, ...] | None = None
     bare: bool = False
     ragged: tuple[tuple[str | int, RaggedForm], ...] = ()
+
+    @classmethod
+    def of(cls, fields: Sequence[Field], *, named: bool) -> Self:
+        """Give the form of samples of these fields: dicts if they are `named`."""
+        return cls(
+            names=tuple(field.label for field in fields) if named else None,
+            bare=not named and len(fields) == 1,
+            ragged=tuple((field.label, field.form) for field in fields if field.form is not None),
+        )
+
+    @made_once
+    def is_tuple(self) -> bool:
+        """Whether a sample is a tuple."""
+        return self.names is None and not self.bare
 
     def build(self, values: tuple[Any, ...]) -> Any:
         """Make a sample, or a stacked batch of the same form, of a value per field.
@@ -141,12 +156,12 @@ class Batch(list[Any]):
         values, form = self._values, self.form
         if values is None or (self._length and Varied in map(type, values)):
             result: Any = stack_samples(list(map(form.marked, self._untransformed())))
-        elif form.names is None and not form.bare:
-            result = list(values)
-            if list in map(type, values):
-                result = [tuple(value) if _is_texts(value) else value for value in values]
-        else:
+        elif not form.is_tuple:
             result = form.build(values)
+        elif list in map(type, values):
+            result = [tuple(value) if _is_texts(value) else value for value in values]
+        else:
+            result = list(values)
         if self.batch_transform is None:
             return result
         changed = transformed_batch(self.batch_transform, result)

@@ -19,6 +19,7 @@ from npdata.arrays.dtypes import DType
 from npdata.arrays.gather import copy_values
 from npdata.dataset.batch_memory import Allocate, plain_memory
 from npdata.dataset.padded import Padded
+from npdata.dataset.ragged_form import RaggedForm
 from npdata.errors import ConversionError
 from npdata.runtime.made_once import made_once
 from npdata.sources.base import Category, Source
@@ -33,10 +34,12 @@ class Field(ABC):
     """The samples of one source as tensors.
 
     `label` is the field's name or position, `asked` the dtype asked for, None for as it is. `notes`
-    are details, as a source has them, that hold for this field alone.
+    are details, as a source has them, that hold for this field alone. `form` is what a batch is of
+    samples that differ in length, or are sparse; None for all others.
     """
 
     notes: Details = ()
+    form: RaggedForm | None = None
 
     def __init__(self, label: str | int, source: Source, asked: object = None) -> None:
         """Name the field and its source."""

@@ -25,9 +25,7 @@ from npdata.dataset.collate import collate
 from npdata.dataset.field import Field
 from npdata.dataset.from_files import FromFiles
 from npdata.dataset.open_field import open_fields
-from npdata.dataset.ragged_field import RaggedField
-from npdata.dataset.ragged_form import Form, RaggedForm
-from npdata.dataset.sparse_field import SparseField
+from npdata.dataset.ragged_form import Form
 from npdata.dataset.splits import Splits
 from npdata.dataset.statistics import WithStatistics
 from npdata.dataset.transforms import Bound, Transform, Transforms
@@ -143,11 +141,7 @@ class NumpyDataset(FromFiles, Splits, WithStatistics, Dataset[Any]):
         opened = open_fields(names, sources, options)
         self._hold(
             opened,
-            SampleForm(
-                names=names,
-                bare=names is None and len(opened) == 1,
-                ragged=_ragged_forms(opened),
-            ),
+            SampleForm.of(opened, named=names is not None),
             transforms,
             owned=tuple(
                 field.source
@@ -209,18 +203,20 @@ class NumpyDataset(FromFiles, Splits, WithStatistics, Dataset[Any]):
             return self._sample(row_number(index, len(self)))
         if isinstance(index, slice) and not self._transforms.any:
             return self._form.build(tuple(self._sliced(field, index) for field in self._fields))
-        rows, values = self._gathered(index, plain_memory, masks=True)
+        rows = row_numbers(index, self._length)
+        values = self._stacked(rows, plain_memory)
         if not self._transforms.any:
             return self._form.build(values)
-        return self._collated(self._batch(rows, values, self._transforms.bound(index, len(self))))
+        bound = self._transforms.bound(index, len(self))
+        return self._collated(self._batch(len(rows), values, bound))
 
     def _collated(self, batch: Batch) -> Any:
         """Collate a batch, to a tuple where samples are one, without names and functions."""
         result, mask = collate(batch), ()
         if batch.mask is not None:
             result, *mask = result
-        plain = self._transforms.batch is None and self._form.names is None and not self._form.bare
-        result = tuple(result) if plain else result
+        if self._transforms.batch is None and self._form.is_tuple:
+            result = tuple(result)
         return (result, *mask) if mask else result
 
     def __getitems__(self, indices: object) -> Batch:
@@ -236,14 +232,15 @@ class NumpyDataset(FromFiles, Splits, WithStatistics, Dataset[Any]):
         if self._closed:
             self._require_open()
         if self._gathers_only and not isinstance(indices, _WITH_MORE):
-            rows, values = self._gathered(indices, batch_memory())
-            return Batch.of(values, len(rows), self._form)
+            rows = row_numbers(indices, self._length, masks=False)
+            return Batch.of(self._stacked(rows, batch_memory()), len(rows), self._form)
         self._transforms.warn_of_same_numbers(indices)
         bound = self._transforms.bound(indices, len(self))
         chosen = indices.rows if isinstance(indices, SeededRows) else indices
-        allocate = batch_memory() if bound.sample is None else plain_memory
         mask = torch.from_numpy(chosen.mask) if isinstance(chosen, MaskedRows) else None
-        return self._batch(*self._gathered(chosen, allocate), bound, mask)
+        rows = row_numbers(chosen, self._length, masks=False)
+        allocate = batch_memory() if bound.sample is None else plain_memory
+        return self._batch(len(rows), self._stacked(rows, allocate), bound, mask)
 
     def stacked(self, indices: object, allocate: Allocate) -> Any | None:
         """Give `collate(ds.__getitems__(indices))` where that is the gather and nothing else.
@@ -253,7 +250,7 @@ class NumpyDataset(FromFiles, Splits, WithStatistics, Dataset[Any]):
         """
         if self._closed or not self._gathers_only or isinstance(indices, _WITH_MORE):
             return None
-        return self.stacked_rows(row_numbers(indices, self._length), allocate)
+        return self.stacked_rows(row_numbers(indices, self._length, masks=False), allocate)
 
     def stacked_rows(self, rows: Rows, allocate: Allocate) -> Any:
         """Give the same of `rows` (int64, each in [0, len)), which are not looked at again.
@@ -262,31 +259,28 @@ class NumpyDataset(FromFiles, Splits, WithStatistics, Dataset[Any]):
         """
         if self._closed:
             self._require_open()
-        values = [field.stack(rows, allocate) for field in self._fields]
-        plain = self._form.names is None and not self._form.bare
-        return values if plain else self._form.build(tuple(values))
+        values, form = self._stacked(rows, allocate), self._form
+        return list(values) if form.is_tuple else form.build(values)
 
     @property
     def gathers_only(self) -> bool:
         """Whether a batch is the gather of its fields, each a tensor, and nothing else."""
         return self._gathers_only
 
-    def _gathered(
-        self, indices: object, allocate: Allocate, *, masks: bool = False
-    ) -> tuple[Rows, tuple[Any, ...]]:
-        rows = row_numbers(indices, self._length, masks=masks)
+    def _stacked(self, rows: Rows, allocate: Allocate) -> tuple[Any, ...]:
+        """Give the rows of each field, stacked; for a transform that copies nothing, views."""
         copies = self._transforms.copies
         values = []
         for field in self._fields:
             views = None if copies else field.views(rows)
             values.append(field.stack(rows, allocate) if views is None else views)
-        return rows, tuple(values)
+        return tuple(values)
 
     def _batch(
-        self, rows: Rows, values: tuple[Any, ...], bound: Bound, mask: Tensor | None = None
+        self, count: int, values: tuple[Any, ...], bound: Bound, mask: Tensor | None = None
     ) -> Batch:
-        batch = Batch.of(values, len(rows), self._form, bound.batch, mask)
-        if bound.sample is None or not len(rows):
+        batch = Batch.of(values, count, self._form, bound.batch, mask)
+        if bound.sample is None or not count:
             return batch
         made = batch.transformed(bound)
         for field in () if self._transforms.copies else self._fields:
@@ -298,7 +292,7 @@ class NumpyDataset(FromFiles, Splits, WithStatistics, Dataset[Any]):
             return self._form.build(tuple(field.row(row) for field in self._fields))
         bound = self._transforms.bound([row], len(self))
         if bound.batch is not None:
-            return self._batch(*self._gathered([row], plain_memory), bound)[0]
+            return self._batch(1, self._stacked(np.array([row]), plain_memory), bound)[0]
         copied = bound.sample is not None and self._transforms.copies
         sample = self._form.build(tuple(f.row(row, independent=copied) for f in self._fields))
         return bound.transformed(sample, 0)
@@ -374,12 +368,7 @@ class NumpyDataset(FromFiles, Splits, WithStatistics, Dataset[Any]):
         named = self._form.names is not None
         how: dict[str, Any] = {"stride": stride, "borders": borders, "edge": edge, "mask": mask}
         fields, plan = windowed(self._fields, length, **how, named=named)
-        form = SampleForm(
-            names=tuple(field.label for field in fields) if named else None,
-            bare=self._form.bare and not mask,
-            ragged=_ragged_forms(fields),
-        )
-        plan = replace(plan, inner=self._windows)
+        form, plan = SampleForm.of(fields, named=named), replace(plan, inner=self._windows)
         return _holding(tuple(fields), form, self._transforms, self._owned, plan)
 
     def __add__(self, other: Dataset[Any]) -> Any:
@@ -452,11 +441,6 @@ class NumpyDataset(FromFiles, Splits, WithStatistics, Dataset[Any]):
     def __exit__(self, *_: object) -> None:
         """Close the dataset."""
         self.close()
-
-
-def _ragged_forms(fields: Sequence[Field]) -> tuple[tuple[str | int, RaggedForm], ...]:
-    kept = (RaggedField, SparseField)
-    return tuple((field.label, field.form) for field in fields if isinstance(field, kept))
 
 
 def _holding(*parts: Any, **others: Any) -> NumpyDataset:

@@ -34,6 +34,7 @@ class RaggedField(Field):
     """
 
     source: RaggedSource
+    form: RaggedForm
 
     def __init__(
         self,

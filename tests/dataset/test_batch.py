@@ -288,3 +288,14 @@ def test_a_mask_is_no_list_of_row_numbers(mask: object, shuffle: bool) -> None:
         next(iter(DataLoader(chosen, 4, shuffle=shuffle, collate_fn=collate)))
     with pytest.raises(TypeError, match="a batch of 4 bools"):
         next(iter(npdata.Loader(chosen, 4, shuffle=shuffle)))
+
+
+def test_a_mask_that_a_sampler_gives_is_no_batch_of_row_numbers() -> None:
+    masks = [np.arange(len(Y)) % 2 == 0]
+    loaders = (
+        DataLoader(NumpyDataset(X, Y), batch_sampler=masks, collate_fn=collate),
+        npdata.Loader(NumpyDataset(X, Y), sampler=masks),
+    )
+    for loader in loaders:
+        with pytest.raises(TypeError, match=f"a batch of {len(Y)} bools"):
+            next(iter(loader))
