@@ -13,7 +13,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from npdata.arrays.convert import Conversion, apply, as_tensor
+from npdata.arrays.convert import Conversion, apply, as_tensor, stored_in
 from npdata.arrays.dtypes import DType, DTypeRule, dtype_rule
 from npdata.dataset.batch_memory import Allocate, plain_memory, scratch_memory
 from npdata.dataset.field import Field, Value
@@ -149,9 +149,7 @@ class RaggedField(Field):
 
     def _raw(self, out: Tensor) -> NDArray[Any]:
         """Give the memory of a tensor as an array of the stored dtype, in native byte order."""
-        rule = self.rule
-        words = out if rule.carried == rule.tensor else out.view(rule.carried or out.dtype)
-        return words.numpy().view(self.source.values_dtype.newbyteorder("="))
+        return stored_in(out, self.rule, self.source.values_dtype)
 
 
 def _require_value(padding: Any, dtype: torch.dtype, label: str | int) -> None:

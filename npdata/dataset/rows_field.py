@@ -14,7 +14,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from npdata.arrays.convert import ArrayLayout, Conversion, apply, as_tensor, decide
+from npdata.arrays.convert import ArrayLayout, Conversion, apply, as_tensor, decide, stored_in
 from npdata.arrays.dtypes import DTypeRule, dtype_rule
 from npdata.dataset.batch_memory import Allocate, plain_memory, scratch_memory
 from npdata.dataset.field import Field, Value
@@ -125,59 +125,52 @@ class RowsField(Field):
 
         A structured field gives a dict of such tensors, a text field a list.
         """
-        shape = (len(indices), *self._row_shape)
-        rule = self.rule
-        if rule.tensor is not None and rule.kind == "number":
-            source, cast = self.source, rule.cast
-            table, own = source.table, allocate if cast is None else scratch_memory
-            if table is not None and table.typed and len(indices):
-                source.check()
-                few = None
-                # torch gives the interpreter away to make memory, and NumPy does not: an epoch of
-                # small batches takes 0.95 of the time.
-                if (
-                    cast is not None
-                    or allocate is plain_memory
-                    or math.prod(shape) * rule.tensor.itemsize < getattr(allocate, "new_below", 0)
-                ):
-                    few = table.few(indices)
-                if few is None:
-                    out = own(shape, rule.tensor)
-                    table.select(indices, out)
-                else:
-                    out = torch.from_numpy(few)
-                    out = out if out.dtype == rule.tensor else out.view(rule.tensor)
-                source.check()
+        source, rule, shape = self.source, self.rule, (len(indices), *self._row_shape)
+        tensor, cast = rule.tensor, rule.cast
+        if tensor is None:
+            return self._texts_or_records(indices, allocate)
+        own = allocate if cast is None else scratch_memory
+        table = source.table
+        if table is not None and table.typed and len(indices):
+            # torch gives the interpreter away to make memory, and NumPy does not: an epoch of small
+            # batches takes 0.95 of the time.
+            new_does = (
+                cast is not None
+                or allocate is plain_memory
+                or math.prod(shape) * tensor.itemsize < getattr(allocate, "new_below", 0)
+            )
+            source.check()
+            few = table.few(indices) if new_does else None
+            if few is None:
+                out = own(shape, tensor)
+                table.select(indices, out)
             else:
-                out = own(shape, rule.tensor)
-                if not source.select(indices, out):
-                    self._read(indices, out)
-            return out if rule.cast is None else self.cast(out, rule.cast, allocate)
-        staged = np.empty(shape, self.source.dtype)
+                out = torch.from_numpy(few)
+            source.check()
+        else:
+            out = own(shape, tensor)
+            if not source.select(indices, out):
+                self._read(indices, out)
+        return out if cast is None else self.cast(out, cast, allocate)
+
+    def _read(self, indices: NDArray[np.int64], out: Tensor) -> None:
+        """Have the source read rows, and put their bytes into native order."""
+        raw = stored_in(out, self.rule, self.source.dtype)
+        self.source.read(indices, raw.view(self.source.dtype))
+        if self.rule.swapped:
+            raw.byteswap(inplace=True)
+
+    def _texts_or_records(self, indices: NDArray[np.int64], allocate: Allocate) -> Value:
+        staged = np.empty((len(indices), *self._row_shape), self.source.dtype)
         self.source.read(indices, staged)
         try:
-            if rule.kind == "text":
+            if self.rule.kind == "text":
                 return _texts(staged, bytes if self.asked is bytes else str)
             return _fields(staged, allocate)
         except UnicodeDecodeError as error:
             held = (row if isinstance(row, tuple) else (row,) for row in staged.tolist())
             place = next(k for k, texts in enumerate(held) if error.object in texts)
             raise self._no_text(int(indices[place]), error) from error
-
-    def _read(self, indices: NDArray[np.int64], out: Tensor) -> None:
-        source, rule = self.source, self.rule
-        raw = (out if rule.carried == rule.tensor else out.view(_known(rule.carried))).numpy()
-        if raw.dtype != source.dtype:
-            raw = raw.view(source.dtype)
-        source.read(indices, raw)
-        if rule.swapped:
-            raw.byteswap(inplace=True)
-
-
-def _known(dtype: torch.dtype | None) -> torch.dtype:
-    if dtype is None:
-        raise ConversionError("a field without a tensor dtype has no tensors")
-    return dtype
 
 
 def _texts(values: NDArray[Any], kind: type) -> list[str | bytes]:
@@ -194,11 +187,9 @@ def _fields(records: NDArray[Any], allocate: Allocate) -> dict[str, Any]:
             stacked[name] = _fields(column, allocate)
             continue
         rule = dtype_rule(column.dtype)
-        if rule.kind == "refused":
+        if rule.tensor is None:
             stacked[name] = _texts(column, str)
             continue
-        out = allocate(column.shape, _known(rule.tensor))
-        carried = out.view(_known(rule.carried)).numpy()
-        carried.view(column.dtype.newbyteorder("="))[...] = column
-        stacked[name] = out
+        out = stacked[name] = allocate(column.shape, rule.tensor)
+        stored_in(out, rule, column.dtype)[...] = column
     return stacked

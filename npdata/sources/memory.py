@@ -16,6 +16,7 @@ from npdata.arrays.convert import ArrayLayout, refusal
 from npdata.arrays.dtypes import DType
 from npdata.arrays.gather import RowTable, address_of
 from npdata.errors import ChangedFileError, SourceError, UnsupportedSourceError
+from npdata.runtime.made_once import made_once
 from npdata.sources.base import Access, InPlaceSource
 from npdata.sources.file import File, FileIdentity
 from npdata.sources.file_map import map_pages, page_out
@@ -45,15 +46,11 @@ class MemorySource(InPlaceSource):
         self.where = "array in memory"
         self.access = Access(kind="memory", reason="an array of this process, read in place")
         self._array = np.asarray(array)
-        self._table: RowTable | None = None
 
-    @property
+    @made_once
     def table(self) -> RowTable:
         """The array itself, ready for the copy kernel."""
-        table = self._table
-        if table is None:
-            table = self._table = RowTable.of(self._array)
-        return table
+        return RowTable.of(self._array)
 
     @property
     def row_layout(self) -> ArrayLayout:

@@ -17,12 +17,10 @@ from numpy.typing import NDArray
 
 from npdata.arrays.dtypes import DType
 from npdata.arrays.gather import RowTable, address_of
-from npdata.sources.file_map import map_at, reserved
+from npdata.sources.file_map import LARGE_PAGE, map_at, reserved
 
 Ints = NDArray[np.int64]
 
-LARGE_PAGE = 1 << 21
-"""Files of this size begin at a multiple of it: the system then maps large pages where it can."""
 MOST_BYTES = 1 << 45
 """So many addresses at most: a process has 2^47."""
 
@@ -55,6 +53,7 @@ class JointLayout:
         """
         if not len(offsets) or not row_bytes:
             return None
+        # The system maps large pages where it can if a file begins at a multiple of one.
         large = int((offsets + lengths * row_bytes).mean()) >= LARGE_PAGE
         for align in (LARGE_PAGE, mmap.PAGESIZE) if large else (mmap.PAGESIZE,):
             found = cls._aligned(offsets, lengths, row_bytes, align)
