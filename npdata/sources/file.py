@@ -197,7 +197,7 @@ class File:
                 number = self._open().number
                 array = opening.map
                 if array is None:
-                    array = opening.map = _mapped(number, self.identity.size)
+                    array = opening.map = _mapped(number, self.identity.size, self.path)
         return array
 
     def check(self, descriptor: Descriptor | None = None) -> None:
@@ -290,13 +290,17 @@ class File:
         return type(self), (self.path, self.identity, self._opening)
 
 
-def _mapped(descriptor: int, nbytes: int) -> NDArray[np.uint8]:
+def _mapped(descriptor: int, nbytes: int, path: str) -> NDArray[np.uint8]:
     if not nbytes:
         return np.empty(0, np.uint8)
     try:
         return mapped(descriptor, nbytes, writable=True)
     except OSError:
-        return mapped(descriptor, nbytes)
+        try:
+            return mapped(descriptor, nbytes)
+        except OSError as error:
+            error.filename = path
+            raise
 
 
 def fill(descriptor: int, offset: int, target: memoryview) -> bool:

@@ -1,8 +1,11 @@
 """Calls that no Ctrl-C cuts short."""
 
+import subprocess
+import sys
 import threading
 
 import pytest
+from processes import HANG
 
 from npdata.runtime.undisturbed import undisturbed
 
@@ -23,3 +26,23 @@ def test_it_raises_what_the_function_raises(kind: type[BaseException]) -> None:
 
 def test_it_runs_where_no_signal_arrives() -> None:
     assert undisturbed(threading.get_ident) != threading.main_thread().ident
+
+
+LITTLE_MEMORY = """
+import contextlib, pathlib, resource
+from npdata.runtime.undisturbed import undisturbed
+
+size = int(pathlib.Path("/proc/self/statm").read_text().split()[0]) * resource.getpagesize()
+for more in range(0, 12 << 20, 1 << 14):
+    with contextlib.suppress(MemoryError, RuntimeError):
+        resource.setrlimit(resource.RLIMIT_AS, (size + more, -1))
+        undisturbed(int)
+    resource.setrlimit(resource.RLIMIT_AS, (-1, -1))
+assert undisturbed(int) == 0
+"""
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
+def test_nobody_waits_for_a_thread_that_has_no_memory_to_begin() -> None:
+    done = subprocess.run([sys.executable, "-c", LITTLE_MEMORY], timeout=HANG, check=False)
+    assert done.returncode == 0

@@ -2,6 +2,8 @@
 
 import os
 import pickle
+import resource
+import sys
 import threading
 from functools import partial
 from pathlib import Path
@@ -202,3 +204,17 @@ def test_a_file_that_grew_within_one_tick_of_its_clock_is_another(path: Path) ->
     os.utime(path, ns=(before.st_atime_ns, before.st_mtime_ns))
     with pytest.raises(errors.ChangedFileError, match="bytes and now has"):
         source.check()
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="bounds the addresses of a process")
+def test_an_error_names_the_file_that_cannot_be_mapped(tmp_path: Path) -> None:
+    path = tmp_path / "x"
+    path.touch()
+    os.truncate(path, 1 << 36)
+    before = resource.getrlimit(resource.RLIMIT_AS)
+    try:
+        resource.setrlimit(resource.RLIMIT_AS, (1 << 36, before[1]))
+        with pytest.raises(OSError, match=f"refused.*{path}"):
+            _ = file_module.File(path).array
+    finally:
+        resource.setrlimit(resource.RLIMIT_AS, before)
