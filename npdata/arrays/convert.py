@@ -190,7 +190,10 @@ def refusal(array: object) -> str | None:
     if kind in ARRAY_TYPES:
         return None
     if isinstance(array, np.ma.MaskedArray):
-        return "a masked array's mask would be lost; pass array.filled(value), or data and mask"
+        return (
+            "a masked array's mask would be lost; pass array.filled(value), or two arrays, "
+            "array.data and np.ma.getmaskarray(array)"
+        )
     if isinstance(array, np.matrix):
         return "np.matrix is always two-dimensional, so its rows are no rows; pass np.asarray(...)"
     if isinstance(array, np.ndarray):

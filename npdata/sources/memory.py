@@ -36,7 +36,7 @@ class MemorySource(InPlaceSource):
         """Wrap `array`, of at least one dimension; raises `UnsupportedSourceError` otherwise."""
         reason = refusal(array)
         if reason is not None:
-            raise UnsupportedSourceError(f"{reason}, a path, an h5py.Dataset or a Source")
+            raise UnsupportedSourceError(reason)
         if array.ndim == 0:
             raise UnsupportedSourceError(
                 f"a 0-dimensional array of dtype {array.dtype} has no rows; give it an axis 0"
