@@ -141,6 +141,10 @@ def of(dataset: NumpyDataset, call: str) -> object:
         ("NumpyDataset('x.npy', dtypes='float16')", "dtypes= is no option of a dataset; did you "
          "mean dtype=?"),
         ("NumpyDataset('x.npy', mmap_mode='r')", "a .npy is always mapped"),
+        ("NumpyDataset('x.npy', lengths=[2, 3])", "npdata.ragged(values, lengths="),
+        ("NumpyDataset('x.npy', window=3)", "NumpyDataset(...).windows(16, stride=1)"),
+        ("ragged(X, ends=[2, 5])", "offsets=np.append(0, ends)"),
+        ("ragged(X, lengths=[5], max_length=3)", "transform=, which crops samples"),
         ("NumpyDataset('d.h5', key='x')", 'NumpyDataset("d.h5::x")'),
         ("NumpyDataset(X, X, transform=lambda x, y: x)", "transform= is called with one sample, "
          "which holds all fields"),

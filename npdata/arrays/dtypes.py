@@ -265,7 +265,8 @@ def _why_not(dtype: DType) -> str:
     if dtype.kind == "O":
         return (
             "the elements are Python objects; give numbers of one fixed dtype, in rows of one "
-            "shape, padded where they differ; for text give x.astype(str)"
+            "shape, or npdata.ragged(np.concatenate(x), lengths=[len(row) for row in x]); for text "
+            "give x.astype(str)"
         )
     if dtype.kind in "fc":
         return f"torch has no {dtype.name}; convert with array.astype('float64' or 'complex128')"

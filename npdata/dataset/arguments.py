@@ -101,6 +101,8 @@ _OF_OTHERS = each_word(
         "key keys member members dataset datasets": (
             'name it behind ::, NumpyDataset("d.h5::x"), or several: from_hdf5("d.h5", "x", "y")'
         ),
+        "lengths offsets": "npdata.ragged takes it: npdata.ragged(values, lengths=...)",
+        "window length stride": "windows are made of it: NumpyDataset(...).windows(16, stride=1)",
         "mode driver swmr": "files are opened for reading: leave it out",
         "label_from": (
             'stack and concatenate take it: npdata.concatenate(x="*.h5::x", label_from=...)'

@@ -20,6 +20,7 @@ from npdata.arrays.gather import copy_values
 from npdata.dataset.batch_memory import Allocate, plain_memory
 from npdata.dataset.padded import Padded
 from npdata.dataset.ragged_form import RaggedForm
+from npdata.dataset.sparse_tensors import dense_of
 from npdata.errors import ConversionError
 from npdata.runtime.made_once import made_once
 from npdata.sources.base import Category, Source
@@ -149,5 +150,5 @@ def row_of(stacked: Any, index: int) -> Any:
     if isinstance(stacked, Padded):
         return stacked.values[index, : int(stacked.lengths[index])]
     if isinstance(stacked, Tensor) and stacked.layout == torch.sparse_csr:
-        return stacked[index].to_dense()
+        return dense_of(stacked, index)
     return stacked[index]

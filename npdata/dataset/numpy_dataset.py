@@ -269,7 +269,7 @@ class NumpyDataset(FromFiles, Splits, WithStatistics, Dataset[Any]):
 
     def _stacked(self, rows: Rows, allocate: Allocate) -> tuple[Any, ...]:
         """Give the rows of each field, stacked; for a transform that copies nothing, views."""
-        copies = self._transforms.copies
+        copies = self._transforms.copies or not len(rows)
         values = []
         for field in self._fields:
             views = None if copies else field.views(rows)

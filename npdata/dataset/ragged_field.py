@@ -157,8 +157,9 @@ def _require_value(padding: Any, dtype: torch.dtype, label: str | int) -> None:
         kept = torch.full((1,), padding, dtype=dtype, device="cpu").item()
     except (RuntimeError, TypeError, ValueError, OverflowError):
         kept = None
-    exact = dtype.is_floating_point or dtype.is_complex
-    if kept is None or (not exact and kept != padding):
+    rounds = dtype.is_floating_point or dtype.is_complex
+    lost = kept is None or (np.isinf(kept) and kept != padding if rounds else kept != padding)
+    if lost:
         raise FieldError(
             f"padding={padding!r} of field {label!r} is no value of {dtype}; give another, or a "
             "wider dtype="

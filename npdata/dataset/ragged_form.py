@@ -18,6 +18,7 @@ from torch.utils.data._utils.collate import default_collate_fn_map
 
 from npdata.dataset.batch_memory import Allocate, batch_memory
 from npdata.dataset.padded import Padded
+from npdata.dataset.sparse_tensors import sparse_of
 from npdata.errors import FieldError
 
 Form = Literal["padded", "jagged", "list", "stacked"]
@@ -107,7 +108,7 @@ def batch_of_tensors(samples: Sequence[Tensor], form: RaggedForm, allocate: Allo
     """
     if form.form == "csr":
         rows = torch.stack(list(samples))
-        return rows.to_sparse_csr() if rows.dim() == 2 else rows
+        return sparse_of(rows) if rows.dim() == 2 else rows
     sizes = np.array([len(sample) for sample in samples], np.int64)
     return batch_of(torch.cat(list(samples)), sizes, form, allocate)
 

@@ -128,9 +128,9 @@ class Splits(Overview):
         if given is None:
             return None
         count = len(self._fields[0])
-        if isinstance(given, str | int):
+        if isinstance(given, str | int | np.integer):
             field = next((each for each in self._fields if each.label == given), None)
-            if field is None:
+            if field is None or isinstance(given, bool):
                 known = [each.label for each in self._fields]
                 raise FieldError(f"{option}={given!r} names no field; fields are {known}")
             values = np.asarray(field.stack(np.arange(count), plain_memory))

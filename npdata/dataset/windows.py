@@ -38,14 +38,22 @@ _PAST_AND_FUTURE = (
 WORDS = {
     "size window window_size window_length offsets seq_len sequence_length context": "length",
     "block_size": "length",
-    "step shift hop hop_length": "stride",
-    "groups episodes recordings boundaries": "borders",
-    "pad padding": "write edge='zero' or edge='repeat', of which mask=True marks the rows",
+    "step shift hop hop_length sequence_stride": "stride",
+    "groups episodes recordings boundaries episode_ends": "borders",
+    "pad padding pad_mode padding_mode padding_value fill_value": (
+        "write edge='zero' or edge='repeat', of which mask=True marks the rows"
+    ),
+    "return_mask": "mask",
     "drop_last": "write edge='drop', which is the default",
     "lookback input_len history": "length",
-    "horizon pred_len label_len target future": _PAST_AND_FUTURE,
+    "horizon pred_len label_len target targets future": _PAST_AND_FUTURE,
+    "delta_timestamps frame_stack n_obs_steps obs_horizon action_horizon n_action_steps": (
+        "fields have offsets by their names: windows({'observation': (-1, 0), 'action': range(16)})"
+    ),
+    "center": "write offsets: windows(range(-8, 9))",
     "overlap": "write stride=, the rows from one window to the next",
-    "dilation": "write offsets: windows(range(0, 48, 2))",
+    "dilation sampling_rate": "write offsets: windows(range(0, 48, 2))",
+    "batch_size shuffle collate_fn num_workers": "that is for npdata.Loader(ds.windows(16), 32)",
 }
 """Words of other libraries, and ours for them."""
 
@@ -238,8 +246,8 @@ def _recordings(fields: Sequence[Field], borders: Any) -> Recordings:
     one = Recordings.one(rows)
     if borders is None:
         return _parts(fields, one) or one
-    by_label = {field.label: field for field in fields}
-    if not isinstance(borders, str | int):
+    by_label: dict[Any, Field] = {field.label: field for field in fields}
+    if not isinstance(borders, str | int | np.integer):
         told = Recordings.of_borders(borders, rows)
         if told.doubt:
             warnings.warn(
@@ -249,7 +257,7 @@ def _recordings(fields: Sequence[Field], borders: Any) -> Recordings:
                 stacklevel=5,
             )
         return told
-    if borders not in by_label:
+    if borders not in by_label or isinstance(borders, bool):
         raise FieldError(f"borders={borders!r} is no field; fields are {list(by_label)}")
     if isinstance(by_label[borders].source, PiecesSource):
         raise FieldError(

@@ -16,6 +16,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from npdata.dataset.sparse_tensors import dense_of
 from npdata.errors import DeviceError
 from npdata.loading.batch_tensors import DTypes, cast, map_fields, map_tensors
 from npdata.suggestions import explained
@@ -185,7 +186,7 @@ def made_dense(fields: Any, labels: frozenset[Any]) -> Any:
     """
     if not labels:
         return fields
-    return map_fields(lambda label, part: part.to_dense() if label in labels else part, fields)
+    return map_fields(lambda label, part: dense_of(part) if label in labels else part, fields)
 
 
 def buffers_of(tensor: Tensor) -> tuple[Tensor, ...]:

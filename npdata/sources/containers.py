@@ -54,12 +54,20 @@ def _refuse(given: Any, why: str, write: str) -> UnsupportedSourceError:
     return UnsupportedSourceError(f"a {kind} {why}: give {write}")
 
 
+_OF_TENSORS = "npdata.ragged(torch.cat(x), lengths=[len(row) for row in x])"
+
+
 def _of_torch(given: "torch.Tensor") -> Held:
     cures = (
         (given.device.type != "cpu", f"lies on {given.device}", "x.cpu()"),
         (given.requires_grad, "requires gradients", "x.detach()"),
+        (given.is_nested, "is nested", f"{_OF_TENSORS}, with x = list(x.unbind())"),
+        (
+            given.layout == torch.sparse_csr,
+            "is sparse",
+            "npdata.csr(x.values(), x.col_indices(), x.crow_indices(), x.shape)",
+        ),
         (given.layout != torch.strided, f"has the layout {given.layout}", "x.to_dense()"),
-        (given.is_nested, "is nested", "npdata.ragged(values, offsets)"),
         (given.is_quantized, "is quantized", "x.dequantize()"),
         (given.dtype == torch.bfloat16, "of bfloat16 has no NumPy dtype", "x.float()"),
     )
@@ -77,7 +85,10 @@ def _of_torch(given: "torch.Tensor") -> Held:
 def _of_list(given: list[Any] | tuple[Any, ...] | range) -> Held:
     inner = next((each for each in given if isinstance(each, torch.Tensor)), None)
     if inner is not None:
-        raise _refuse(given, "holds tensors", "torch.stack(x), or NumpyDataset(*x) for fields")
+        write = (
+            f"torch.stack(x), of different lengths {_OF_TENSORS}, or NumpyDataset(*x) for fields"
+        )
+        raise _refuse(given, "holds tensors", write)
     try:
         rows = np.asarray(given)
     except ValueError as error:

@@ -20,9 +20,11 @@ from npdata.suggestions import explained
 
 @explained(
     {
-        "offset indptr splits row_splits starts": "offsets",
+        "offset indptr splits row_splits starts cu_seqlens": "offsets",
+        "ends": "give offsets=np.append(0, ends)",
+        "max_len max_length": "the dataset has transform=, which crops samples",
         "length sizes counts row_lengths": "lengths",
-        "ragged padding padding_value layout dtype": (
+        "ragged pad padding padding_value batch_first layout dtype": (
             'the dataset has it: NumpyDataset(ragged(...), ragged="jagged"), padding=, dtype='
         ),
     },

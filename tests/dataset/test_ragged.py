@@ -398,6 +398,10 @@ def test_options_that_no_field_heeds_are_refused(data: Data) -> None:
     ):
         with pytest.raises(FieldError, match=message):
             NumpyDataset(spans, **options)
+    halves = npdata.ragged(np.zeros(2, np.float16), lengths=[2])
+    with pytest.raises(FieldError, match=r"padding=1e\+20 of field 0 is no value of torch.float16"):
+        NumpyDataset(halves, padding=1e20)
+    assert NumpyDataset(halves, padding=-np.inf)[[0]].shape == (1, 2)
     with pytest.raises(FieldError, match=r"padding=0.5 of field 0 is no value of torch.int32"):
         NumpyDataset(npdata.ragged(np.zeros(2, np.int32), lengths=np.array([2])), padding=0.5)
 

@@ -90,18 +90,24 @@ def test_batches_are_those_of_scipy(kind: str, index: str, tmp_path: Path) -> No
     assert (pickle.loads(pickle.dumps(dense))[[3, 7]].numpy() == m[[3, 7]].toarray()).all()
 
 
-@pytest.mark.parametrize("dtype", ["f4", "f8", "i4", "i8", "u1", "u2", "?", ">f4", "f2", "c8"])
+DTYPES = ["f4", "f8", "i4", "i8", "u1", "u2", "u4", "u8", "?", ">f4", "f2", "c8"]
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
 def test_every_dtype_has_the_values_of_scipy(dtype: str) -> None:
     m = matrix("f4")
     data = m.data.astype(dtype)
     expected = np.zeros(m.shape, np.dtype(dtype).newbyteorder("="))
     expected[m.nonzero()] = data
     for layout in ("dense", "csr"):
-        ds = NumpyDataset(npdata.csr(data, m.indices, m.indptr, m.shape, layout=layout))
-        batch = ds[[9, 7, 9]]
-        made = batch.numpy() if layout == "dense" else as_array(batch)
-        assert made.dtype == expected.dtype
-        assert (made == expected[[9, 7, 9]]).all()
+        rows = npdata.csr(data, m.indices, m.indptr, m.shape, layout=layout)
+        ds, same = NumpyDataset(rows), NumpyDataset(rows, transform=lambda row: row)
+        for batch in (ds[[9, 7, 9]], same[[9, 7, 9]], *DataLoader(Subset(ds, [9, 7, 9]), 3)):
+            made = batch.numpy() if layout == "dense" else as_array(batch)
+            assert made.dtype == expected.dtype
+            assert (made == expected[[9, 7, 9]]).all()
+        sent, labels = sent_sparse(ds)
+        assert (made_dense(sent[[9, 7]], labels or {0}).numpy() == expected[[9, 7]]).all()
     cast = NumpyDataset(npdata.csr(m.data, m.indices, m.indptr, m.shape), dtype=torch.float64)
     assert cast[[1]].dtype == cast[1].dtype == torch.float64
 

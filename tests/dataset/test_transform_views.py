@@ -128,6 +128,12 @@ class TestABrokenPromise:
             assert NumpyDataset(data.x, transform=crop, copy=False)[0].shape == (2, 2)
 
 
+def test_no_rows_are_a_batch_as_with_copies(data: Data) -> None:
+    ds = NumpyDataset(x=data.x, y=data.y, transform=crop, copy=False)
+    for batch in (ds[:0], ds[[]], npdata.collate(ds.__getitems__([]))):
+        assert batch["x"].shape == (0, 3, 5)
+
+
 def test_copy_is_true_or_false() -> None:
     with pytest.raises(FieldError, match="a field of that name goes into a mapping"):
         NumpyDataset(x=np.arange(3), copy=np.arange(3))

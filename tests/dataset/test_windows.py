@@ -434,6 +434,7 @@ def test_records_and_text_have_windows_where_they_can(tmp_path: Any) -> None:
         ({"length": 3, "edge": "wrap"}, "edge='wrap': expected one of 'drop'"),
         ({"length": 3, "mask": True}, "mask=True with edge='drop'"),
         ({"length": 3, "borders": "z"}, "borders='z' is no field"),
+        ({"length": 3, "borders": np.int64(5)}, r"borders=np.int64\(5\) is no field"),
         ({"length": 3, "borders": [98]}, "border 98 lies outside the 97 rows"),
         ({}, r"needs length: write windows\(16\)"),
         ({"length": None}, "the length of a window is None"),
@@ -448,6 +449,13 @@ def test_records_and_text_have_windows_where_they_can(tmp_path: Any) -> None:
         ({"length": 3, "horizon": 2}, r"no argument horizon=; .*NumpyDataset\(x=a, y=a\)"),
         ({"length": 3, "drop_last": True}, "no argument drop_last=; write edge='drop'"),
         ({"length": 3, "pad": True}, "no argument pad=; write edge='zero' or edge='repeat'"),
+        ({"length": 3, "padding_value": 0}, "no argument padding_value=; write edge='zero' or"),
+        ({"length": 3, "episode_ends": [9]}, "no argument episode_ends=; write borders="),
+        ({"length": 3, "n_obs_steps": 2}, r"no argument n_obs_steps=; .*'observation': \(-1, 0\)"),
+        (
+            {"length": 3, "shuffle": True},
+            r"no argument shuffle=; that is for npdata.Loader\(ds.win",
+        ),
         ({"length": 3, "overlap": 2}, "no argument overlap=; write stride="),
         ({"length": 3, "wide": 2}, r"no argument wide= \(it has length, stride, borders"),
     ],
@@ -457,6 +465,17 @@ def test_what_cannot_be_windowed_says_why(
 ) -> None:
     with pytest.raises((FieldError, ArgumentError), match=message):
         NumpyDataset(x=data.x).windows(**arguments)
+
+
+@pytest.mark.parametrize("flag", [True, False])
+def test_true_and_false_are_no_positions_of_fields(flag: bool) -> None:
+    ds = NumpyDataset(np.arange(4), np.arange(4))
+    with pytest.raises(FieldError, match=f"borders={flag} is no field"):
+        ds.windows(1, borders=flag)
+    for option in ("groups", "stratify"):
+        with pytest.raises(FieldError, match=f"{option}={flag} names no field"):
+            ds.split(0.5, **{option: flag})
+    assert len(ds.windows(1, borders=np.int64(1))) == 4
 
 
 def test_a_name_that_a_mask_needs_is_refused(data: Data) -> None:

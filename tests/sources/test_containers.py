@@ -166,6 +166,30 @@ def test_text_becomes_rows_by_what_the_refusal_says(kind: str) -> None:
     assert NumpyDataset(np.unique(x, return_inverse=True)[1])[:].tolist() == [1, 0, 1]
 
 
+def nested(layout: torch.layout) -> torch.Tensor:
+    return torch.nested.nested_tensor([torch.ones(2), torch.zeros(1)], layout=layout)
+
+
+@pytest.mark.filterwarnings("ignore:.*(nested|CSR).*:UserWarning")
+def test_tensors_of_several_lengths_and_sparse_ones_become_fields_by_what_the_refusal_says() -> (
+    None
+):
+    unequal = [torch.ones(2), torch.zeros(1)]
+    for given in (unequal, nested(torch.jagged), nested(torch.strided)):
+        told = r"npdata.ragged\(torch.cat\(x\), lengths=\[len\(row\) for row in x\]\)"
+        with pytest.raises(UnsupportedSourceError, match=told):
+            NumpyDataset(given)
+        x = list(given if given is unequal else given.unbind())
+        ds = NumpyDataset(npdata.ragged(torch.cat(x), lengths=[len(row) for row in x]))
+        assert [sample.tolist() for sample in ds] == [[1, 1], [0]]
+    x = torch.eye(3).to_sparse_csr()
+    told = r"npdata.csr\(x.values\(\), x.col_indices\(\), x.crow_indices\(\), x.shape\)"
+    with pytest.raises(UnsupportedSourceError, match=told):
+        NumpyDataset(x)
+    ds = NumpyDataset(npdata.csr(x.values(), x.col_indices(), x.crow_indices(), x.shape))
+    assert torch.equal(ds[:], torch.eye(3))
+
+
 REFUSED = {
     "tensor of a graph": (lambda: torch.zeros(3, requires_grad=True), "x.detach()"),
     "sparse tensor": (lambda: torch.eye(3).to_sparse(), "x.to_dense()"),
