@@ -170,9 +170,10 @@ class RowTable:
         if self.view is None or out.size == 0:
             out[...] = self.array[indices]
             return
-        last = len(self.array) - 1
-        if self.flat is not None and np.maximum.reduce(indices.view(np.uint64)) > last:
-            raise IndexError("a row lies outside")  # a negative number is a huge unsigned one
+        if self.flat is not None:
+            highest = indices.view(np.uint64).argmax()  # a negative number is a huge unsigned one
+            if not 0 <= indices.item(highest) < len(self.array):
+                raise IndexError("a row lies outside")
         flat = torch.from_numpy(out.reshape(-1).view(np.uint8))
         rows = out.shape if self.typed else (len(indices), -1)
         self.select(indices, flat.view(self.view.dtype).view(rows))
