@@ -12,7 +12,7 @@ from typing import Any, Self
 import numpy as np
 from numpy.typing import NDArray
 
-from npdata.sampling.order.room import Room
+from npdata.sampling.order.scratch import Scratch
 
 Words = NDArray[np.unsignedinteger[Any]]
 """uint32 or uint64."""
@@ -67,18 +67,20 @@ class Network:
             round_keys=round_keys.astype(word),
         )
 
-    def permute(self, values: NDArray[np.int64], counts: NDArray[np.int64], room: Room) -> Words:
-        """Permute runs of values, `counts[k]` of them with network k; the result is in `room`."""
-        result = room.array("permuted", len(values), self.limits.dtype)
+    def permute(
+        self, values: NDArray[np.int64], counts: NDArray[np.int64], scratch: Scratch
+    ) -> Words:
+        """Permute runs of values, `counts[k]` of them with network k; gives memory of `scratch`."""
+        result = scratch.array("permuted", len(values), self.limits.dtype)
         result[...] = values
         ends = np.cumsum(counts)
-        self._pass(result, room, lambda table: _repeated(table, counts))
+        self._pass(result, scratch, lambda table: _repeated(table, counts))
         outside = np.flatnonzero(result > _repeated(self.limits, counts))
         owner = np.searchsorted(ends, outside, side="right")
         while outside.size:
             spread = _taker(owner)
             x = result[outside]
-            self._pass(x, room, spread)
+            self._pass(x, scratch, spread)
             result[outside] = x
             still = x > spread(self.limits)
             outside, owner = outside[still], owner[still]
@@ -87,11 +89,11 @@ class Network:
     def undo(self, values: NDArray[np.int64]) -> NDArray[np.int64]:
         """Undo `permute` of the only network."""
         result = values.astype(self.limits.dtype)
-        room = Room()
+        scratch = Scratch()
         outside = np.arange(len(values))
         while outside.size:
             x = result[outside]
-            self._pass(x, room, lambda table: table, undo=True)
+            self._pass(x, scratch, lambda table: table, undo=True)
             result[outside] = x
             outside = outside[x > self.limits]
         return result.astype(np.int64)
@@ -99,7 +101,7 @@ class Network:
     def _pass(
         self,
         x: Words,
-        room: Room,
+        scratch: Scratch,
         spread: Callable[[Words], Words],
         undo: bool = False,
     ) -> None:
@@ -109,7 +111,7 @@ class Network:
         """
         upper = x.dtype.type(x.dtype.itemsize * 4)
         moduli = spread(self.lefts), spread(self.rights)
-        left, right = (room.array(half, len(x), x.dtype) for half in ("left", "right"))
+        left, right = (scratch.array(half, len(x), x.dtype) for half in ("left", "right"))
         np.floor_divide(x, moduli[1], out=left)
         np.multiply(left, moduli[1], out=right)
         np.subtract(x, right, out=right)

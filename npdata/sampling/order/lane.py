@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from npdata.sampling.order.block_layout import BlockLayout
 from npdata.sampling.order.feistel import MAX_SIZE_32
 from npdata.sampling.order.permutation import Permutations
-from npdata.sampling.order.room import Room
+from npdata.sampling.order.scratch import Scratch
 
 Ints = NDArray[np.int64]
 
@@ -46,7 +46,7 @@ class Lane:
     missing: Ints
     blocks: Permutations | None
     within: Permutations | None
-    room: Room = field(default_factory=Room)
+    scratch: Scratch = field(default_factory=Scratch)
 
     @classmethod
     def of(
@@ -99,7 +99,7 @@ class Lane:
         stops = np.searchsorted(positions, ends)
         counts = stops - np.append(0, stops[:-1])
         start_of = starts if len(starts) == 1 else np.repeat(starts, counts)
-        numbers = self.room.array("numbers", len(positions), np.int64)
+        numbers = self.scratch.array("numbers", len(positions), np.int64)
         shuffled = self.within.in_words(
             np.subtract(positions, start_of, out=numbers),
             sizes=ends - starts,
@@ -144,7 +144,7 @@ class Lane:
         low, high = np.searchsorted(self.short_slots, [first, last - 1])
         inside = inside.astype(word, copy=False)
         self._skip_missing(inside, low, high, first * size)
-        slots = self.room.array("numbers", len(inside), np.int64)
+        slots = self.scratch.array("numbers", len(inside), np.int64)
         np.floor_divide(inside, word(size), out=slots)
         if last - first <= len(inside):
             # What to add to the address of a slot to have its rows.

@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from npdata.sampling.order.feistel import MAX_SIZE_32, Network
-from npdata.sampling.order.room import Room
+from npdata.sampling.order.scratch import Scratch
 
 Ints = NDArray[np.int64]
 Words = NDArray[np.uint64]
@@ -72,7 +72,7 @@ class Permutations:
 
     multipliers: Words
     salts: Words
-    room: Room = field(default_factory=Room)
+    scratch: Scratch = field(default_factory=Scratch)
 
     @classmethod
     def of(cls, *numbers: int) -> Self:
@@ -137,7 +137,7 @@ class Permutations:
     def _alike(self, values: Ints, sizes: Ints, members: Ints, counts: Ints) -> NDArray[Any]:
         if sizes[0] <= SMALL:
             return self._sorted(values, sizes, members, counts)
-        return self._network(sizes, members).permute(values, counts, self.room)
+        return self._network(sizes, members).permute(values, counts, self.scratch)
 
     def _network(self, sizes: Ints, members: Ints) -> Network:
         rounds = ROUNDS if sizes[0] <= MEDIUM else FEWER_ROUNDS

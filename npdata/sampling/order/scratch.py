@@ -12,12 +12,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 
-class Room:
+class Scratch:
     """Arrays by name, each kept as long as the longest that was asked for.
 
     Examples:
-        >>> room = Room()
-        >>> room.array("left", 3, np.uint32).base is room.array("left", 2, np.uint32).base
+        >>> scratch = Scratch()
+        >>> scratch.array("left", 3, np.uint32).base is scratch.array("left", 2, np.uint32).base
         True
     """
 
