@@ -189,6 +189,24 @@ def test_a_field_that_was_meant_as_an_option_has_a_note() -> None:
 
 
 @pytest.mark.parametrize(
+    ("name", "given"),
+    [
+        ("mode", "nope.npy"),
+        ("key", Path("nope/key")),
+        ("length", np.array([{}, None], object)),
+        ("window", [{"a": 1}, {"a": 2}]),
+        ("check", [[1], [2, 3]]),
+        ("dtypes", ["nope.npy"]),
+    ],
+    ids=str,
+)
+def test_data_of_the_name_of_an_option_is_a_field(name: str, given: Any) -> None:
+    with pytest.raises((ValueError, TypeError, OSError)) as caught:
+        NumpyDataset({"x": X, name: given})
+    assert caught.value.__notes__ == [f"while opening field {name!r}"]
+
+
+@pytest.mark.parametrize(
     ("attribute", "message"),
     [
         ("x", "a field is chosen behind the rows: ds[0]['x'], ds[:]['x']"),

@@ -6,6 +6,7 @@ ignored, or that means two things, is refused. Pure functions.
 
 import os
 from collections.abc import Iterable, Mapping
+from pathlib import Path
 from typing import Any, TypeGuard
 
 from npdata.errors import FieldError
@@ -121,6 +122,22 @@ def meant_by(name: str, options: Iterable[str]) -> str:
         ('; files are opened for reading: leave it out', '; did you mean dtype=?', '')
     """
     return f"; {_OF_OTHERS[name]}" if name in _OF_OTHERS else did_you_mean(name, options)
+
+
+def may_be_option(given: object) -> bool:
+    """Whether a value is no data: neither an array, nor a path, nor a list of them.
+
+    Examples:
+        >>> [may_be_option(each) for each in ("r", "x.npy", "(cat|dog)/", ["x", "y"])]
+        [True, False, True, True]
+    """
+    if isinstance(given, str | os.PathLike):
+        path = os.fspath(given)
+        return isinstance(path, str) and ("(" in path or not ("/" in path or Path(path).suffix))
+    if isinstance(given, list | tuple):
+        inner = (list, tuple, Mapping)
+        return all(not isinstance(each, inner) and may_be_option(each) for each in given)
+    return not (hasattr(given, "__array__") or hasattr(given, "shape"))
 
 
 def _refuse_misspelled(named: Mapping[str, Any]) -> None:

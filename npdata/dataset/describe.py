@@ -151,7 +151,9 @@ def _order(paths: Sequence[str]) -> tuple[tuple[str, str], ...]:
     """Name the first files and the last, since other fields have to be in their order."""
     if len(paths) < 2:
         return ()
-    names = [*paths[:2], *(["..."] if len(paths) > 3 else []), *paths[2:][-1:]]
+    more = ["..."] if len(paths) > 3 else []
+    last = [paths[-1]] if len(paths) > 2 else []
+    names = [*paths[:2], *more, *last]
     found = isinstance(paths, FileList) and paths.searched is not None
     order = "natural order" if found else "this order"
     return (("files", f"{len(paths)}, in {order}: {', '.join(names)}"),)

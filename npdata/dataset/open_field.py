@@ -7,7 +7,7 @@ what the user asked for. Invariant: an option that no field would heed is refuse
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from npdata.dataset.arguments import OPTIONS, as_field, meant_by, per_field
+from npdata.dataset.arguments import OPTIONS, as_field, may_be_option, meant_by, per_field
 from npdata.dataset.field import Field
 from npdata.dataset.ragged_field import RaggedField
 from npdata.dataset.ragged_form import RaggedForm
@@ -145,7 +145,8 @@ def _open_field(label: str | int, source: SourceLike, asked: Mapping[str, Any]) 
             field.notes = (("cache", why_not_cached(opened)),)
         return field
     except (ValueError, TypeError, OSError) as error:
-        error.add_note(f"while opening field {label!r}{meant_by(str(label), OPTIONS)}")
+        cure = meant_by(str(label), OPTIONS) if may_be_option(source) else ""
+        error.add_note(f"while opening field {label!r}{cure}")
         raise
 
 

@@ -83,6 +83,14 @@ class FileList(Sequence[str]):
         """Give the name of file `index`, in [0, len), without a member."""
         return self.root + os.fsdecode(self._parts(index)[0])
 
+    def texts(self) -> list[str]:
+        """Give the names of all files, without their members."""
+        ends = self._ends.tolist()
+        names = [self._names[a:b] for a, b in zip([0, *ends], ends, strict=False)]
+        if self.has_members:
+            names = [name.partition(_MEMBER)[0] for name in names]
+        return [self.root + os.fsdecode(name) for name in names]
+
     def take(self, order: Sequence[int]) -> "FileList":
         """Give the files of these numbers, in this order."""
         taken = FileList.of([self.text(k) for k in order], [self.member(k) for k in order])

@@ -138,16 +138,18 @@ def _matching(pattern: str) -> list[str]:
 
 def _once(paths: list[str], start: str) -> list[str]:
     """Leave out what links lead to again; the name without a link stays, else the shortest."""
-    real: dict[str, str] = {}
+    known: dict[str, tuple[str, bool, int]] = {}
     named: dict[tuple[str, str], list[tuple[bool, int, str]]] = {}
     above = os.path.realpath(start)
     for path in paths:
-        folder, name = os.path.split(path)
-        if folder not in real:
-            real[folder] = os.path.realpath(folder)
-        straight = os.path.normpath(os.path.join(above, folder[len(start) :]))  # noqa: PTH118
-        linked = straight != real[folder]
-        named.setdefault((real[folder], name), []).append((linked, path.count("/"), path))
+        before, slash, name = path.rpartition("/")
+        folder = before + slash
+        if folder not in known:
+            real = os.path.realpath(folder)
+            straight = os.path.normpath(os.path.join(above, folder[len(start) :]))  # noqa: PTH118
+            known[folder] = real, straight != real, folder.count("/")
+        real, linked, depth = known[folder]
+        named.setdefault((real, name), []).append((linked, depth, path))
     return [min(names)[-1] for names in named.values()]
 
 

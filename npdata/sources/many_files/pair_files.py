@@ -63,12 +63,14 @@ def require_paired(found: Mapping[str | int, Sequence[str]]) -> None:
     first = searched[0]
     files = known.pop(first)
     for label, partners in known.items():
+        listed = label not in searched
         if len(partners) != len(files) or partners.same_names(files):
+            continue
+        if listed and not _may_pair(files, partners):
             continue
         keys, own = keys_of(files, partners)
         pairs = enumerate(zip(keys, own, strict=True))
         apart = next((k for k, (key, other) in pairs if key != other), None)
-        listed = label not in searched
         if apart is None or (sorted(keys) != sorted(own) if listed else set(keys).isdisjoint(own)):
             continue
         raise FieldError(
@@ -79,6 +81,21 @@ def require_paired(found: Mapping[str | int, Sequence[str]]) -> None:
             f"{_asked_for(files if listed else partners)!r}).fields[0].paths), or the same with "
             "concatenate"
         )
+
+
+def _may_pair(files: FileList, partners: FileList) -> bool:
+    """Whether one file has the stem or folder of some partner, as it must for keys to be equal."""
+    if files.has_members or partners.has_members:
+        return True
+    below = [files.text(k).removeprefix(files.anchor) for k in (0, len(files) - 1)]
+    names = _stem_and_folder(max(below, key=os.path.dirname)) - {""}
+    texts = partners.texts()
+    return any(name in text and name in _stem_and_folder(text) for name in names for text in texts)
+
+
+def _stem_and_folder(text: str) -> set[str]:
+    folder, name = os.path.split(text)
+    return {_stem(name), os.path.basename(folder)}  # noqa: PTH119
 
 
 def _asked_for(files: FileList) -> str:
@@ -97,19 +114,20 @@ def keys_of(*found: FileList) -> list[list[str]]:
         >>> keys_of(folders), keys_of(flat)
         ([['a', 'b']], [['x']])
     """
-    stems = [_stems(files) for files in found]
+    texts = [files.texts() for files in found]
+    stems = [[_stem(os.path.basename(text)) for text in each] for each in texts]  # noqa: PTH119
     several = [set(each) for each in stems]
-    matched = None if set.intersection(*several) else _matched_by_wildcards(found)
+    matched = None if set.intersection(*several) else _matched_by_wildcards(found, texts)
     apart = any(1 < len(known) < len(each) for known, each in zip(several, stems, strict=True))
-    one_file = all(len({files.text(k) for k in range(len(files))}) == 1 for files in found)
+    one_file = all(len(set(each)) == 1 for each in texts)
     keys = []
     for number, (files, own, known) in enumerate(zip(found, stems, several, strict=True)):
         if matched is not None:
             own = matched[number]
         elif len(known) < len(own):
-            below = [files.text(k).removeprefix(files.anchor) for k in range(len(files))]
+            below = [text.removeprefix(files.anchor) for text in texts[number]]
             own = [_stem(text) if apart else os.path.dirname(text) for text in below]  # noqa: PTH120
-        members = [files.member(k) or "" for k in range(len(files))]
+        members = [files.member(k) or "" for k in range(len(files))] if files.has_members else []
         if len(set(members)) > 1:
             members = without_common_parts(members)
             own = members if one_file else list(map(SEPARATOR.join, zip(own, members, strict=True)))
@@ -117,15 +135,16 @@ def keys_of(*found: FileList) -> list[list[str]]:
     return keys
 
 
-def _matched_by_wildcards(found: Sequence[FileList]) -> list[list[str]] | None:
+def _matched_by_wildcards(
+    found: Sequence[FileList], texts: Sequence[list[str]]
+) -> list[list[str]] | None:
     """Give what the wildcards of each glob matched; None where no file has a partner so."""
     matched = []
-    for files in found:
+    for files, each in zip(found, texts, strict=True):
         glob = "" if files.searched is None else files.searched[1]
-        texts = [files.text(k) for k in range(len(files))]
-        matches = list(map(re.compile(_form(glob), re.DOTALL).fullmatch, texts))
+        matches = list(map(re.compile(_form(glob), re.DOTALL).fullmatch, each))
         own = ["/".join(match.groups()) for match in matches if match]
-        if len(own) < len(texts) or len(set(own)) < len(set(texts)):
+        if len(own) < len(each) or len(set(own)) < len(set(each)):
             return None
         matched.append(own)
     return matched if set.intersection(*map(set, matched)) else None
@@ -145,7 +164,7 @@ def _form(glob: str) -> str:
 
 
 def _stems(files: FileList) -> list[str]:
-    return [_stem(os.path.basename(files.text(k))) for k in range(len(files))]  # noqa: PTH119
+    return [_stem(os.path.basename(text)) for text in files.texts()]  # noqa: PTH119
 
 
 def _stem(name: str) -> str:

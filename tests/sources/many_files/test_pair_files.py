@@ -188,6 +188,28 @@ def test_a_list_in_another_order_is_not_laid_beside_a_glob(
     assert npdata.NumpyDataset(x=listed, y=mask)[0]["y"].tolist() == [3, 3]
 
 
+@pytest.mark.parametrize(
+    ("names", "glob", "listed"),
+    [
+        ("x/1 x/2", "x/*.npy", "y/2 y/1"),
+        ("x/1/i x/2/i", "x/*/i.npy", "y/2/m y/1/m"),
+        ("x/i x/1/i", "x/**/i.npy", "y/m y/1/m"),
+        ("x/1 x/2", "x/*.npy", "y/2/m y/1/m"),
+        ("x/a/1 x/b/1 x/a/2", "x/*/*.npy", "y/b/1 y/a/1 y/a/2"),
+    ],
+)
+def test_a_list_is_compared_by_stem_and_by_folder(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, names: str, glob: str, listed: str
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    written(tmp_path, names)
+    x, y = npdata.stack(glob), npdata.stack(written(Path(), listed))
+    with pytest.raises(FieldError, match="would lie beside"):
+        npdata.NumpyDataset(x=x, y=y)
+    others = npdata.stack(written(Path(), listed.replace("y/", "z/0").replace("2", "3")))
+    assert len(npdata.NumpyDataset(x=x, y=others)) == len(x)
+
+
 def test_folders_pair_whatever_their_wildcards_match(tmp_path: Path) -> None:
     written(tmp_path, "s1/image s2/image s1/mask s2/mask")
     ds = npdata.stack(image=f"{tmp_path}/*/image.npy", mask=f"{tmp_path}/s*/mask.npy")
