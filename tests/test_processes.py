@@ -85,10 +85,10 @@ def test_in_workers(data: Data, method: str, workers: int, persistent: bool) -> 
 FORKED = """
 import os, sys
 import numpy as np, torch
-from npdata import NumpyDataset
+from npdata import Loader, NumpyDataset, as_tensor
 
 torch.set_num_threads(2)
-x = np.random.default_rng(0).random((3000, 256), np.float32)
+x = 100 * np.random.default_rng(0).random((3000, 256), np.float32)
 np.save(sys.argv[1] + "/x.npy", x)
 import h5py
 with h5py.File(sys.argv[1] + "/x.h5", "w") as file:
@@ -110,6 +110,13 @@ if child == 0:
                 continue
             sys.exit(1)
         assert (ds.__getitems__(np.array([0, -1])).stacked.numpy() == x[[0, -1]]).all()
+    cut, long = x.astype(np.int64), x.reshape(3, -1)
+    for few in (rows, rows[:200]):
+        assert (NumpyDataset(x, dtype="int64")[few].numpy() == cut[few]).all()
+    assert (NumpyDataset(long, dtype="int64")[1].numpy() == cut.reshape(3, -1)[1]).all()
+    assert (as_tensor(x, copy=True).numpy() == x).all()
+    (batch,) = Loader(NumpyDataset(x), len(x), shuffle=False, dtype="int64")
+    assert (batch.numpy() == cut).all()
     os._exit(7)
 assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 7
 """

@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from npdata.arrays.dtypes import DType, DTypeRule, dtype_rule
+from npdata.arrays.gather import copy_values, extremes, lost_threads
 from npdata.errors import ConversionError
 from npdata.runtime.lazy_torch import torch
 from npdata.suggestions import explained
@@ -240,7 +241,7 @@ def apply(conversion: Conversion, array: NDArray[Any]) -> Tensors:
         return _over(array, rule)
     layout = ArrayLayout.of(array)
     same = array.dtype == rule.carrier and array.dtype.num == rule.carrier.num
-    if same and layout.contiguous and _hazard(layout) is None:
+    if same and layout.contiguous and _hazard(layout) is None and not lost_threads():
         tensor = torch.tensor(array, device="cpu")
     else:
         native = np.array(array, dtype=array.dtype.newbyteorder("="), order="C", subok=False)
@@ -251,6 +252,8 @@ def apply(conversion: Conversion, array: NDArray[Any]) -> Tensors:
 def cast_to(tensor: "torch.Tensor", dtype: "torch.dtype") -> "torch.Tensor":
     """Give `tensor.to(dtype)`; `ConversionError` for floats that are no integers of `dtype`."""
     refuse_lost_numbers(tensor, dtype)
+    if lost_threads() and tensor.device.type == "cpu" and tensor.is_contiguous():
+        return copy_values(tensor, torch.empty(tensor.shape, dtype=dtype, device="cpu"))
     return tensor.to(dtype)
 
 
@@ -268,18 +271,20 @@ def refuse_lost_numbers(tensor: "torch.Tensor", dtype: "torch.dtype") -> None:
     """
     if not tensor.is_floating_point() or dtype.is_floating_point or dtype.is_complex:
         return
-    values = tensor.values() if tensor.is_nested or tensor.layout != torch.strided else tensor
+    values = tensor
+    if tensor.layout == torch.sparse_coo:
+        values = tensor._values()
+    elif tensor.is_nested or tensor.layout != torch.strided:
+        values = tensor.values()
     if dtype == torch.bool or not values.numel():
         return
-    few = values.float() if values.itemsize == 1 else values  # torch compares no float8
-    low, high = (extreme.item() for extreme in torch.aminmax(few.detach()))
     limits = torch.iinfo(dtype)
-    if not (low > limits.min - 1 and high < limits.max + 1):
-        lost = high if low > limits.min - 1 else low
-        raise ConversionError(
-            f"{lost} is no {dtype} ({limits.min} to {limits.max}): put a number in its place, "
-            "leave such rows out, or keep floats"
-        )
+    for extreme in extremes(values.detach()):
+        if not limits.min - 1 < extreme < limits.max + 1:
+            raise ConversionError(
+                f"{extreme} is no {dtype} ({limits.min} to {limits.max}): put a number in its "
+                "place, leave such rows out, or keep floats"
+            )
 
 
 def stored_in(tensor: "torch.Tensor", rule: DTypeRule, dtype: DType) -> NDArray[Any]:

@@ -10,7 +10,7 @@ is only read, also where the view could write. It knows nothing of files and fie
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator
 from contextvars import ContextVar, copy_context
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -285,7 +285,7 @@ class ByteRows:
 def _select(view: Tensor, rows: NDArray[np.int64], out: Tensor) -> None:
     """Copy row `rows[k]` of `view` to `out[k]`, by torch wherever its threads are."""
     alone = _on_one_core(out.numel(), out.element_size())
-    if alone or (this_process.forked and _lost_threads()):
+    if alone or (this_process.forked and lost_threads()):
         if len(rows) and rows.min() < 0:  # to NumPy a row from the end
             raise IndexError("a row lies outside")
         out.numpy()[...] = view.numpy()[rows]
@@ -316,10 +316,15 @@ def scatter_add(out: NDArray[Any], places: NDArray[np.int64], values: NDArray[An
         >>> out.tolist()
         [5.0, 0.0, 2.0]
     """
-    if out.dtype.name not in _ADDED or _lost_threads():
+    if out.dtype.name not in _ADDED or lost_threads():
         np.add.at(out, places, values)
         return
     torch.from_numpy(out).scatter_add_(0, torch.from_numpy(places), torch.from_numpy(values))
+
+
+def _stays_on_one_core(values: Tensor) -> bool:
+    """Tell whether no other thread of torch may work on these, many or few."""
+    return _on_one_core(values.numel(), values.element_size()) or _alone.get() or lost_threads()
 
 
 def _whole(dtype: torch.dtype) -> bool:
@@ -332,13 +337,42 @@ def copy_values(source: Tensor, out: Tensor) -> Tensor:
         if _whole(source.dtype) and _whole(out.dtype):
             out.numpy()[...] = source.numpy()
             return out
-    elif not (_alone.get() or (this_process.forked and _lost_threads())):
+    elif not _stays_on_one_core(source):
         return out.copy_(source)
-    values, target = source.view(-1), out.view(-1)
-    for first in range(0, len(target), _GRAIN):  # so few that torch uses no other thread
-        part = slice(first, first + _GRAIN)
-        target[part].copy_(values[part])
+    for values, target in zip(_pieces(source), _pieces(out.view(-1)), strict=True):
+        target.copy_(values)
     return out
+
+
+def extremes(values: Tensor) -> list[float]:
+    """Give the smallest and the largest of floats, also of parts of them; NaN where one is.
+
+    On as many cores as `copy_values` copies them.
+
+    Examples:
+        >>> extremes(torch.tensor([2.0, -1.0]))
+        [-1.0, 2.0]
+    """
+    here = values.device.type == "cpu"
+    parts: Iterable[Tensor] = [values]
+    if here and values.numel() > _GRAIN and _stays_on_one_core(values):
+        if values.dtype in (torch.float32, torch.float64):
+            array = values.numpy(force=True)
+            return [np.minimum.reduce(array, None).item(), np.maximum.reduce(array, None).item()]
+        parts = _pieces(values)
+    found: list[Tensor] = []
+    for part in parts:
+        found += torch.aminmax(part.float() if part.itemsize == 1 else part)  # not of float8
+    if here:
+        return [extreme.item() for extreme in found]
+    numbers: list[float] = torch.stack(found).tolist()  # waits once for the device
+    return numbers
+
+
+def _pieces(values: Tensor) -> Iterator[Tensor]:
+    """Give parts of values so small that torch uses no other thread for one."""
+    flat = values.reshape(-1)
+    return (flat[first : first + _GRAIN] for first in range(0, len(flat), _GRAIN))
 
 
 def copy_spans(
@@ -359,7 +393,7 @@ def copy_spans(
     np.concatenate([memory[a:b] for a, b in spans], out=out.reshape(-1).view(np.uint8))
 
 
-def _lost_threads() -> bool:
+def lost_threads() -> bool:
     """Tell whether torch would wait for ever for its threads, which stayed behind at a fork.
 
     A DataLoader gives its workers one thread, and then torch waits for none.

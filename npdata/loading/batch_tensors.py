@@ -13,6 +13,7 @@ from torch.utils.data import StackDataset, Subset
 
 from npdata.arrays.convert import refuse_lost_numbers
 from npdata.arrays.dtypes import torch_dtype
+from npdata.arrays.gather import copy_values
 from npdata.dataset.batch_memory import batch_memory
 from npdata.dataset.numpy_dataset import NumpyDataset
 from npdata.dataset.padded import Padded
@@ -154,4 +155,5 @@ def _cast(tensor: Tensor, dtype: torch.dtype, after: bool | None) -> Tensor:
     there = tensor.device.type != "cpu"
     if after or there or tensor.is_nested or tensor.layout != torch.strided:
         return tensor.to(dtype)
-    return batch_memory()(tuple(tensor.shape), dtype).copy_(tensor)
+    out = batch_memory()(tuple(tensor.shape), dtype)
+    return copy_values(tensor, out) if tensor.is_contiguous() else out.copy_(tensor)

@@ -10,6 +10,7 @@ from hypothesis.extra import numpy as npst
 
 import npdata
 from npdata import as_tensor, explain
+from npdata.arrays.convert import cast_to
 from npdata.arrays.dtypes import ML_DTYPES, NATIVE, torch_dtype
 
 
@@ -227,6 +228,12 @@ def test_a_dtype_that_the_array_has_already_still_shares() -> None:
 def test_a_cast_that_would_drop_the_imaginary_part_is_refused() -> None:
     with pytest.raises(TypeError, match="imaginary part"):
         as_tensor(np.zeros(2, complex), dtype=torch.float32)
+
+
+def test_sparse_numbers_that_are_not_yet_added_up_are_cast_one_by_one() -> None:
+    with torch.sparse.check_sparse_tensor_invariants():
+        twice = torch.sparse_coo_tensor(torch.tensor([[1, 1]]), torch.tensor([1.0, 2.0]), (3,))
+    assert cast_to(twice, torch.int64).to_dense().tolist() == [0, 3, 0]
 
 
 @pytest.mark.parametrize("kind", [np.float16, np.float32, np.float64])

@@ -8,7 +8,14 @@ from hypothesis import strategies as st
 from kinds import misaligned
 
 from npdata.arrays import gather
-from npdata.arrays.gather import ByteRows, RowTable, copy_spans, copy_values, without_threads
+from npdata.arrays.gather import (
+    ByteRows,
+    RowTable,
+    copy_spans,
+    copy_values,
+    extremes,
+    without_threads,
+)
 from npdata.runtime.per_process import this_process
 
 BASE = np.arange(7 * 4 * 3).reshape(7, 4, 3)
@@ -187,3 +194,19 @@ def test_rows_that_numpy_gathers_lie_in_their_own_order(monkeypatch: pytest.Monk
     assert few is not None
     assert few.flags.c_contiguous
     assert (few == array[rows]).all()
+
+
+@pytest.mark.parametrize("alone", [False, True])
+@pytest.mark.parametrize("size", [5, 40_000, 200_000])
+@pytest.mark.parametrize("dtype", ["float8_e5m2", "float16", "bfloat16", "float32", "float64"])
+def test_the_extremes_of_floats_are_found_on_any_number_of_cores(
+    dtype: str, size: int, alone: bool
+) -> None:
+    values = torch.zeros(size, dtype=getattr(torch, dtype))
+    values[-1], values[0] = 64, -8
+    columns = values.view(5, -1).T
+    for each in (values, columns):
+        found = without_threads(extremes, each) if alone else extremes(each)
+        assert (min(found), max(found)) == (-8, 64)
+    values[-2] = torch.nan
+    assert np.isnan(without_threads(extremes, values) if alone else extremes(values)).any()
