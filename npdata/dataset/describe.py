@@ -154,6 +154,7 @@ def _order(paths: Sequence[str]) -> tuple[tuple[str, str], ...]:
     more = ["..."] if len(paths) > 3 else []
     last = [paths[-1]] if len(paths) > 2 else []
     names = [*paths[:2], *more, *last]
-    found = isinstance(paths, FileList) and paths.searched is not None
-    order = "natural order" if found else "this order"
-    return (("files", f"{len(paths)}, in {order}: {', '.join(names)}"),)
+    files = paths if isinstance(paths, FileList) else None
+    order = "this order" if files is None or files.searched is None else "natural order"
+    what = "arrays" if files is not None and files.members_differ else "files"
+    return ((what, f"{len(paths)}, in {order}: {', '.join(names)}"),)

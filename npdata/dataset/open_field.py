@@ -20,6 +20,7 @@ from npdata.sources.cache.cache import Cache
 from npdata.sources.cache.cached import cached, why_not_cached
 from npdata.sources.concatenated.base import EndToEnd
 from npdata.sources.derived.axis import along_axis
+from npdata.sources.derived.base import DerivedSource
 from npdata.sources.derived.columns import ColumnSource, ColumnsSource, columns_of
 from npdata.sources.hdf5 import is_open_dataset, require_equal_groups
 from npdata.sources.many_files.file_list import SEPARATOR
@@ -66,7 +67,11 @@ def open_fields(
     _require_heeded(fields, options)
     require_equal_groups(field.source for field in fields)
     given = zip(fields, sources, strict=True)
-    require_paired({field.label: field.paths for field, each in given if isinstance(each, Field)})
+    own = [field for field, each in given if isinstance(each, Field)]
+    require_paired(
+        {field.label: field.paths for field in own},
+        {field.label: _made_by(field.source) for field in own},
+    )
     first = fields[0]
     for field in fields[1:]:
         if len(field) != len(first):
@@ -78,6 +83,13 @@ def open_fields(
                 f"{sets if len(fields) > 2 and _are_members(*fields) else ''}"
             )
     return fields
+
+
+def _made_by(source: Source) -> str:
+    """Give the function that makes such a source of many files."""
+    while isinstance(source, DerivedSource):
+        source = source.rows
+    return "concatenate" if isinstance(source, EndToEnd) else "stack"
 
 
 def _rows_elsewhere(field: Field, other: Field) -> str:

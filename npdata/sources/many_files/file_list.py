@@ -34,8 +34,8 @@ class FileList(Sequence[str]):
     """
 
     searched: tuple[str, str] | None = None
-    """The folder that was searched, and the glob ("" for all of it); None where the user listed
-    the files, and after a pickle."""
+    """The folder that was searched, and the glob ("" for all of it), which is a name where only the
+    member has wildcards; None where the user listed the files, and after a pickle."""
 
     def __init__(self, root: str, names: bytes, ends: NDArray[np.int64], folder: str) -> None:
         """Take `names` (one run of bytes, which end at `ends`) below `root`; see `of`."""
@@ -85,8 +85,7 @@ class FileList(Sequence[str]):
 
     def texts(self) -> list[str]:
         """Give the names of all files, without their members."""
-        ends = self._ends.tolist()
-        names = [self._names[a:b] for a, b in zip([0, *ends], ends, strict=False)]
+        names = self._all_names()
         if self.has_members:
             names = [name.partition(_MEMBER)[0] for name in names]
         return [self.root + os.fsdecode(name) for name in names]
@@ -113,6 +112,11 @@ class FileList(Sequence[str]):
         return _MEMBER in self._names
 
     @property
+    def members_differ(self) -> bool:
+        """Whether not all are named with the same member."""
+        return len({name.partition(_MEMBER)[1:] for name in self._all_names()}) > 1
+
+    @property
     def anchor(self) -> str:
         """The part of their names that was given and not searched for."""
         return self.root if self.searched is None else self.searched[0]
@@ -124,6 +128,10 @@ class FileList(Sequence[str]):
     def _start(self) -> bytes:
         """Give the folder that names without a leading slash are seen from."""
         return self._folder[: len(self._folder) - len(os.fsencode(self.root))]
+
+    def _all_names(self) -> list[bytes]:
+        ends = self._ends.tolist()
+        return [self._names[a:b] for a, b in zip([0, *ends], ends, strict=False)]
 
     def _parts(self, index: int) -> tuple[bytes, bytes, bytes]:
         first = self._ends[index - 1] if index else 0

@@ -65,6 +65,8 @@ def find_files(files: Files) -> FileList:
         found.searched = searched_from(path), path
     elif Path(path).is_dir():
         found.searched = os.path.join(path, ""), ""  # noqa: PTH118
+    elif member is not None and glob.has_magic(member) and not path.endswith(LIST_SUFFIX):
+        found.searched = found.root, path
     return found
 
 
@@ -218,7 +220,6 @@ def _named_in(path: str) -> Names:
 def _with_members(paths: list[str], member: str | None) -> Names:
     if member is None or not glob.has_magic(member):
         return [(path, member) for path in paths]
-    refuse_any_depth(member)
     found: Names = [(path, each) for path in paths for each in _members(path, member)]
     if not found:
         table, dot, column = member.rpartition(".")
@@ -230,10 +231,13 @@ def _with_members(paths: list[str], member: str | None) -> Names:
 
 def _members(path: str, pattern: str) -> list[str]:
     pattern = pattern.strip("/")
-    if path.endswith(".npz"):
+    if path.lower().endswith(".npz"):
         known = npz_members(path)
     else:
         known = [listed.name for listed in list_datasets(path).datasets]
+    if pattern in known:
+        return [pattern]
+    refuse_any_depth(pattern)
     return naturally_sorted(
         name
         for name in known

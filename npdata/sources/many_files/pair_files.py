@@ -50,11 +50,14 @@ def pair_files(found: Mapping[str, FileList]) -> dict[str, FileList]:
     return paired
 
 
-def require_paired(found: Mapping[str | int, Sequence[str]]) -> None:
+def require_paired(
+    found: Mapping[str | int, Sequence[str]], made_by: Mapping[str | int, str]
+) -> None:
     """Raise `FieldError` where files that were searched apart would lie beside wrong partners.
 
     So they do where each folder lacks another file, or where a list names the same ones in another
-    order. Two lists have the order that the user gave them.
+    order. Two lists have the order that the user gave them. `made_by` are the functions that made
+    the fields.
     """
     known = {label: files for label, files in found.items() if isinstance(files, FileList)}
     searched = [label for label, files in known.items() if files.searched is not None]
@@ -73,13 +76,14 @@ def require_paired(found: Mapping[str | int, Sequence[str]]) -> None:
         apart = next((k for k, (key, other) in pairs if key != other), None)
         if apart is None or (sorted(keys) != sorted(own) if listed else set(keys).isdisjoint(own)):
             continue
+        why = "which the list has in another order" if listed else "which has another name"
+        function = made_by[first if listed else label]
         raise FieldError(
             f"{files[apart]} of field {first!r} would lie beside {partners[apart]} of field "
-            f"{label!r}, which has another name: stack(x=..., y=...) and concatenate(x=..., "
-            "y=...) pair files by name, and name those without a partner; where this order is "
-            f"meant, a list of names keeps it: stack(stack("
-            f"{_asked_for(files if listed else partners)!r}).fields[0].paths), or the same with "
-            "concatenate"
+            f"{label!r}, {why}: stack(x=..., y=...) and concatenate(x=..., y=...) pair files by "
+            "name, and name those without a partner; where this order is meant, a list of names "
+            f"keeps it: {function}({function}("
+            f"{_asked_for(files if listed else partners)!r}).fields[0].paths)"
         )
 
 

@@ -185,6 +185,43 @@ def test_any_depth_is_no_wildcard_of_a_dataset(tmp_path: Path) -> None:
         npdata.NumpyDataset.from_hdf5(tmp_path / "d.h5", "**/x")
 
 
+@pytest.mark.parametrize("function", [npdata.stack, npdata.concatenate])
+def test_a_name_with_wildcards_that_is_there_is_that_dataset(tmp_path: Path, function: Any) -> None:
+    path = tmp_path / "star.h5"
+    with h5py.File(path, "w") as file:
+        file["a**b"], file["a*c"], file["a--c"] = np.zeros(2), np.ones(2), np.full(2, 2)
+    for name, value in (("a**b", 0), ("a*c", 1)):
+        rows = npdata.NumpyDataset(f"{path}::{name}")[:].tolist()
+        assert function(f"{path}::{name}")[:].flatten().tolist() == rows == [value, value]
+
+
+def test_members_are_found_whatever_the_case_of_the_suffix(tmp_path: Path) -> None:
+    np.savez(tmp_path / "d.npz", a=np.zeros(2), b=np.ones(2))
+    capital = (tmp_path / "d.npz").rename(tmp_path / "D.NPZ")
+    assert npdata.concatenate(f"{capital}::*")[:].tolist() == [0, 0, 1, 1]
+
+
+@pytest.mark.parametrize(
+    ("files", "shown"),
+    [
+        ("m.h5::*/o", ("arrays", "3, in natural order: m.h5::d1/o, m.h5::d2/o, m.h5::d10/o")),
+        (["m.h5::d2/o", "m.h5::d1/o"], ("arrays", "2, in this order: m.h5::d2/o, m.h5::d1/o")),
+        ("?.h5::d1/o", ("files", "2, in natural order: m.h5::d1/o, n.h5::d1/o")),
+    ],
+    ids=str,
+)
+def test_a_description_tells_the_order_of_arrays_and_files(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, files: Any, shown: tuple[str, str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    for stem in "mn":
+        with h5py.File(f"{stem}.h5", "w") as file:
+            for k in (1, 2, 10):
+                file[f"d{k}/o"] = np.zeros(2)
+    for function in (npdata.stack, npdata.concatenate):
+        assert shown in function(files).describe().fields[0].details
+
+
 def test_a_suffix_in_capitals_is_the_same(tmp_path: Path) -> None:
     for name in ("a.NPY", "b.npy", "c.txt"):
         (tmp_path / name).touch()

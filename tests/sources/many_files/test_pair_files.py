@@ -181,9 +181,16 @@ def test_a_list_in_another_order_is_not_laid_beside_a_glob(
     monkeypatch.chdir(tmp_path)
     written(tmp_path, "image/2 image/10 mask/2 mask/10")
     image, mask = npdata.stack("image/*.npy"), npdata.stack(["mask/10.npy", "mask/2.npy"])
+    beside = r"image/2\.npy .*beside mask/10.*, which the list has in another order.*"
     for fields in ({"x": image, "y": mask}, {"y": mask, "x": image}):
-        with pytest.raises(FieldError, match=r"image/2\.npy .*beside mask/10.*\('image/\*\.npy'\)"):
+        with pytest.raises(FieldError, match=beside + r"stack\(stack\('image/\*\.npy'\)"):
             npdata.NumpyDataset(fields)
+    rows, others = (
+        npdata.concatenate("image/*.npy", dtype="f4"),
+        npdata.concatenate(mask.fields[0].paths),
+    )
+    with pytest.raises(FieldError, match=beside + r"concatenate\(concatenate\('image/\*\.npy'\)"):
+        npdata.NumpyDataset(x=rows, y=others)
     listed = npdata.stack(npdata.stack("image/*.npy").fields[0].paths)  # as the error says
     assert npdata.NumpyDataset(x=listed, y=mask)[0]["y"].tolist() == [3, 3]
 
@@ -208,6 +215,19 @@ def test_a_list_is_compared_by_stem_and_by_folder(
         npdata.NumpyDataset(x=x, y=y)
     others = npdata.stack(written(Path(), listed.replace("y/", "z/0").replace("2", "3")))
     assert len(npdata.NumpyDataset(x=x, y=others)) == len(x)
+
+
+def test_datasets_that_were_searched_apart_are_not_laid_beside_a_list_of_another_order(
+    tmp_path: Path,
+) -> None:
+    for stem in "mn":
+        with h5py.File(tmp_path / f"{stem}.h5", "w") as file:
+            file["d2/o"], file["d10/o"] = np.zeros(2), np.ones(2)
+    found = npdata.concatenate(f"{tmp_path}/m.h5::*/o")
+    d2, d10 = f"{tmp_path}/n.h5::d2/o", f"{tmp_path}/n.h5::d10/o"
+    with pytest.raises(FieldError, match=r"d2/o of field 'x' .*beside .*n\.h5::d10/o"):
+        npdata.NumpyDataset(x=found, y=npdata.concatenate([d10, d2]))
+    assert npdata.NumpyDataset(x=found, y=npdata.concatenate([d2, d10]))[2]["y"] == 1
 
 
 def test_folders_pair_whatever_their_wildcards_match(tmp_path: Path) -> None:
