@@ -134,6 +134,7 @@ def as_tensor(
     Raises:
         ConversionError: a TypeError and a ValueError, where no tensor can hold the array, where it
             cannot be shared as asked, and for what is no plain array; it gives `explain`'s reason.
+            Also for NaN, infinities and floats out of range that are to become integers.
 
     Examples:
         >>> array = np.zeros((2, 3), np.float32)
@@ -271,11 +272,7 @@ def refuse_lost_numbers(tensor: "torch.Tensor", dtype: "torch.dtype") -> None:
     """
     if not tensor.is_floating_point() or dtype.is_floating_point or dtype.is_complex:
         return
-    values = tensor
-    if tensor.layout == torch.sparse_coo:
-        values = tensor._values()
-    elif tensor.is_nested or tensor.layout != torch.strided:
-        values = tensor.values()
+    values = _numbers_of(tensor)
     if dtype == torch.bool or not values.numel():
         return
     limits = torch.iinfo(dtype)
@@ -285,6 +282,19 @@ def refuse_lost_numbers(tensor: "torch.Tensor", dtype: "torch.dtype") -> None:
                 f"{extreme} is no {dtype} ({limits.min} to {limits.max}): put a number in its "
                 "place, leave such rows out, or keep floats"
             )
+
+
+def _numbers_of(tensor: Any) -> "torch.Tensor":
+    """Give the numbers that a tensor of any layout stores, without those between nested ones."""
+    values: torch.Tensor = tensor
+    if tensor.layout == torch.jagged and tensor.lengths() is not None:
+        nothing = tensor.values()[:0].reshape(-1)
+        values = torch.cat([nothing, *(part.reshape(-1) for part in tensor.unbind())])
+    elif tensor.layout == torch.sparse_coo:
+        values = tensor._values()
+    elif tensor.is_nested or tensor.layout != torch.strided:
+        values = tensor.values()
+    return values
 
 
 def stored_in(tensor: "torch.Tensor", rule: DTypeRule, dtype: DType) -> NDArray[Any]:

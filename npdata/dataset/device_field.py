@@ -18,7 +18,7 @@ from npdata.arrays.gather import SIGNED
 from npdata.dataset.batch_memory import Allocate, pins_memory
 from npdata.dataset.field import Field
 from npdata.dataset.rows_field import RowsField
-from npdata.errors import FieldError
+from npdata.errors import ConversionError, FieldError
 from npdata.sources.base import Source
 from npdata.sources.derived.subset import Places
 from npdata.sources.derived.windows import WindowSource
@@ -80,7 +80,10 @@ class DeviceField(Field):
             row = (1,) * (len(shape) - zeros.ndim)
             taken.masked_fill_(_sent(zeros, device).view(*zeros.shape, *row), 0)
         values = taken if rule.tensor in (None, taken.dtype) else taken.view(rule.tensor)
-        return values if rule.cast is None else cast_to(values, rule.cast)
+        try:
+            return values if rule.cast is None else cast_to(values, rule.cast)
+        except ConversionError as error:
+            raise self._field.lost(error) from None
 
 
 def _sent(array: NDArray[Any], device: torch.device) -> Tensor:

@@ -17,7 +17,7 @@ from npdata.arrays.gather import copy_values
 from npdata.dataset.batch_memory import batch_memory
 from npdata.dataset.numpy_dataset import NumpyDataset
 from npdata.dataset.padded import Padded
-from npdata.errors import LoaderError
+from npdata.errors import ConversionError, LoaderError
 
 DTypes: TypeAlias = torch.dtype | Mapping[Any, torch.dtype] | None
 _HOLDERS = (list, tuple, dict)
@@ -62,7 +62,8 @@ def cast(batch: Any, dtype: DTypes, after: bool | None = None) -> Any:
     The lengths of a `Padded` stay int64.
 
     `after` True casts only those that grow, for after the copy, False only the others, for before
-    it; None casts all. Raises `LoaderError` (a ValueError) where a name is no field of the batch.
+    it; None casts all. Raises `LoaderError` (a ValueError) where a name is no field of the batch,
+    `ConversionError` with the field for floats that no integer of the dtype can hold.
 
     Examples:
         >>> cast([torch.zeros(2), torch.zeros(2)], {1: torch.int8})
@@ -70,18 +71,23 @@ def cast(batch: Any, dtype: DTypes, after: bool | None = None) -> Any:
     """
     if dtype is None:
         return batch
-    if isinstance(batch, Padded):
-        return batch._replace(values=cast(batch.values, dtype, after=after))
-    if isinstance(dtype, torch.dtype):
-        if isinstance(batch, _HOLDERS):
-            return map_fields(lambda _, part: cast(part, dtype, after=after), batch)
-        return _cast(batch, dtype, after) if isinstance(batch, Tensor) else batch
-    count = len(batch) if isinstance(batch, list | tuple) else 1
-    labels = list(batch if isinstance(batch, dict) else range(count))
-    unknown = [name for name in dtype if name not in labels]
-    if unknown:
-        raise LoaderError(f"dtype= names {unknown[0]!r}, which is no field: {labels}")
-    return map_fields(lambda name, part: cast(part, dtype.get(name), after=after), batch)
+    if isinstance(dtype, Mapping):
+        count = (
+            len(batch) if isinstance(batch, list | tuple) and not isinstance(batch, Padded) else 1
+        )
+        labels = list(batch if isinstance(batch, dict) else range(count))
+        unknown = [name for name in dtype if name not in labels]
+        if unknown:
+            raise LoaderError(f"dtype= names {unknown[0]!r}, which is no field: {labels}")
+
+    def field(label: Any, part: Any) -> Any:
+        wanted = dtype.get(label) if isinstance(dtype, Mapping) else dtype
+        try:
+            return part if wanted is None else _cast_all(part, wanted, after)
+        except ConversionError as error:
+            raise ConversionError(f"field {label!r} (dtype= of the Loader): {error}") from None
+
+    return field(0, batch) if isinstance(batch, Padded) else map_fields(field, batch)
 
 
 def known_dtypes(dtype: Any) -> DTypes:
@@ -145,6 +151,20 @@ def nbytes_of(value: Any) -> int:
         for part in value.values() if isinstance(value, dict) else value:
             total += part.nbytes if isinstance(part, Tensor) else nbytes_of(part)
     return total
+
+
+def _cast_all(part: Any, dtype: torch.dtype, after: bool | None) -> Any:
+    if isinstance(part, Padded):
+        try:
+            return part._replace(values=_cast(part.values, dtype, after))
+        except ConversionError:
+            there = part.mask()
+            refuse_lost_numbers(part.values[there], dtype)
+            padding = part.values[~there].reshape(-1)[0].item()
+            raise ConversionError(f"the padding, {padding}, is no {dtype}: give padding=") from None
+    if isinstance(part, _HOLDERS):
+        return map_fields(lambda _, each: _cast_all(each, dtype, after), part)
+    return _cast(part, dtype, after) if isinstance(part, Tensor) else part
 
 
 def _cast(tensor: Tensor, dtype: torch.dtype, after: bool | None) -> Tensor:

@@ -18,6 +18,7 @@ from npdata.dataset.normalize import Normalize
 from npdata.dataset.numpy_dataset import NumpyDataset
 from npdata.dataset.rows_field import RowsField
 from npdata.dataset.sparse_field import SparseField
+from npdata.errors import ConversionError
 from npdata.loading.batch_tensors import map_fields
 from npdata.loading.wrapped_datasets import one_dataset, rebuilt
 from npdata.sources.packed.decode import UnpackedSource
@@ -69,7 +70,12 @@ class Finish:
 
     def _decoded(self, label: str | int, part: Any) -> Any:
         decoder = self.decoders.get(label)
-        return part if decoder is None or not isinstance(part, Tensor) else decoder(part)
+        if decoder is None or not isinstance(part, Tensor):
+            return part
+        try:
+            return decoder(part)
+        except ConversionError as error:
+            raise ConversionError(f"field {label!r}: {error}") from None
 
 
 def sent_plain(dataset: Any, device: torch.device) -> tuple[Any, Finish | None]:

@@ -236,6 +236,14 @@ def test_sparse_numbers_that_are_not_yet_added_up_are_cast_one_by_one() -> None:
     assert cast_to(twice, torch.int64).to_dense().tolist() == [0, 3, 0]
 
 
+def test_what_lies_between_nested_numbers_is_not_looked_at() -> None:
+    base = torch.tensor([[1, 2, torch.nan], [4, torch.nan, 5]])
+    kept = torch.nested.narrow(base, 1, 0, torch.tensor([2, 1]), layout=torch.jagged)
+    assert [row.tolist() for row in cast_to(kept, torch.int64).unbind()] == [[1, 2], [4]]
+    with pytest.raises(TypeError, match=r"nan is no torch.int64"):
+        cast_to(torch.nested.nested_tensor([base[0]], layout=torch.jagged), torch.int64)
+
+
 @pytest.mark.parametrize("kind", [np.float16, np.float32, np.float64])
 @pytest.mark.parametrize("lost", [np.nan, np.inf, -np.inf, 256, -1, 1e4])
 def test_floats_that_are_no_integers_of_the_dtype_are_refused(lost: float, kind: type) -> None:

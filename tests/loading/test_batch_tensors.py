@@ -11,6 +11,9 @@ import npdata
 from npdata import Loader, NumpyDataset
 from npdata.errors import LoaderError
 from npdata.loading.batch_tensors import cast, known_dtypes, map_tensors
+from npdata.loading.finish_on_device import Finish
+from npdata.sources.packed.packing import Packing
+from npdata.sources.packed.unpack import TensorDecoder
 
 Pair = namedtuple("Pair", "x y")
 
@@ -46,6 +49,38 @@ def test_a_cast_leaves_the_lengths_of_padded_samples_alone() -> None:
     ds = NumpyDataset(npdata.ragged([5, 6], lengths=[2]), np.zeros(1))
     ((text, _),) = Loader(ds, 1, dtype="float32")
     assert (text.values.dtype, text.lengths.dtype) == (torch.float32, torch.int64)
+
+
+@pytest.mark.parametrize("dtype", [torch.int64, {"y": torch.int64}])
+@pytest.mark.parametrize(
+    "options", [{}, {"resident": True}, {"device": "cpu"}, {"num_threads": 1, "batch_size": 1}]
+)
+def test_the_field_of_a_number_that_is_lost_is_named(dtype: object, options: dict) -> None:
+    ds = NumpyDataset(x=np.zeros(2), y=np.array([1, np.nan]))
+    with pytest.raises(TypeError, match=r"^field 'y' \(dtype= of the Loader\): nan is no"):
+        list(Loader(ds, **{"batch_size": 2, **options}, dtype=dtype))
+
+
+def test_the_field_is_named_where_rows_lie_on_a_device_or_are_decoded_there() -> None:
+    ds = NumpyDataset(y=np.array([1, np.nan]), dtype=torch.int64)
+    with pytest.raises(TypeError, match=r"^field 'y' .*: nan is no"):
+        list(Loader(ds, 2, resident=True, device="cpu"))
+    decoder = TensorDecoder(
+        packing=Packing(missing=(np.float32(3),)), stored=np.dtype("f4"), cast=torch.int64
+    )
+    with pytest.raises(TypeError, match=r"^field 'y': nan is no"):
+        Finish(decoders={"y": decoder}, function=None)({"y": torch.tensor([3.0])})
+
+
+def test_padding_that_is_no_integer_is_called_padding() -> None:
+    one = npdata.Padded(torch.tensor([[1, 2], [3, torch.nan]]), torch.tensor([2, 1]))
+    for held, label in ((one, 0), ({"x": one}, "'x'")):
+        message = rf"^field {label} \(.*\): the padding, nan, is no torch.int64: give padding=$"
+        with pytest.raises(TypeError, match=message):
+            cast(held, torch.int64)
+    assert cast(one, {0: torch.float64}).dtype == torch.float64
+    with pytest.raises(TypeError, match=r"inf is no torch.int64"):
+        cast(one._replace(values=torch.tensor([[1, torch.inf], [3, torch.nan]])), torch.int64)
 
 
 def test_a_bare_tensor_is_field_0() -> None:
