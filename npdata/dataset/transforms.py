@@ -24,6 +24,8 @@ from npdata.sampling.row_numbers import SeededRow, SeededRows
 
 Transform = Callable[..., Any]
 SampleRng = Callable[[int], np.random.Generator]
+_MOST_NAMES = 10
+"""So many fields are named in a note."""
 
 
 class Bound(NamedTuple):
@@ -57,9 +59,10 @@ def transformed_batch(function: Transform, batch: Any) -> Any:
 
 def _what_it_is(value: Any) -> str:
     if isinstance(value, dict):
-        return f"a dict of its fields {', '.join(map(repr, value))}"
-    if isinstance(value, tuple | list):
-        return f"a {type(value).__name__} of its {len(value)} fields"
+        more = ", ..." if len(value) > _MOST_NAMES else ""
+        return f"a dict of its fields {', '.join(map(repr, list(value)[:_MOST_NAMES]))}{more}"
+    if type(value) in (tuple, list):
+        return f"a {type(value).__name__} of length {len(value)}"
     if isinstance(value, torch.Tensor):
         return f"a tensor of shape {tuple(value.shape)} and {value.dtype}"
     return f"a {type(value).__name__}"

@@ -93,3 +93,15 @@ def test_ctrl_c_while_the_command_is_imported_ends_it_without_a_traceback() -> N
     """
     result = run("import signal, sys\n" + textwrap.dedent(body))
     assert (result.returncode, result.stderr) == (-signal.SIGINT, "")
+
+
+def test_the_command_runs_in_any_thread() -> None:
+    body = """
+        import sys, threading
+        from npdata.__main__ import main
+        sys.argv = ["npdata", "inspect", "nothing.npy"]
+        thread = threading.Thread(target=main)
+        thread.start()
+        thread.join()
+    """
+    assert run(textwrap.dedent(body)).stderr.startswith("npdata inspect: nothing.npy: No such file")

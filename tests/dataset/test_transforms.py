@@ -51,7 +51,7 @@ class TestErrors:
         "fields, what",
         [
             ({0: np.zeros(4), 1: np.zeros(4)}, "a dict of its fields 0, 1"),
-            ((np.zeros(4), np.zeros(4)), "a (tuple|list) of its 2 fields"),
+            ((np.zeros(4), np.zeros(4)), "a (tuple|list) of length 2"),
             ((np.zeros((4, 3)),), r"a tensor of shape \((4, )?3,?\) and torch.float64"),
         ],
     )
