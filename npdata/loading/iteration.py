@@ -144,6 +144,8 @@ class Iteration(Iterator[Iterator[Any]]):
                 raise StopIteration
             self._made, self._watch = self._begin()
             self._begin = None  # an iterator may outlive its loader
+            if self._watch is not None and self._watch.bar is not None:
+                weakref.finalize(self, self._watch.bar.close)
         self._run, sizes, nbytes, self._error = next(self._made)
         self._left = itertools.repeat(True, len(sizes))
         self.counter.arrived(asked, sizes, nbytes, self._left)
@@ -188,11 +190,10 @@ def _begun(
     else:
         with contextlib.suppress(TypeError, NotImplementedError):  # samplers need no length
             count = len(sampler)
-    made, reading, bar = pipeline.start(batches), Reading(remainder), None
-    if progress:
-        bar = Bar(count, f"epoch {getattr(sampler, 'epoch', '')}")
-        weakref.finalize(made, bar.close)
-    return made, _Watch(count, bar, reading) if progress or reading.is_watched else None
+    reading = Reading(remainder)
+    bar = Bar(count, f"epoch {getattr(sampler, 'epoch', '')}") if progress else None
+    watch = _Watch(count, bar, reading) if progress or reading.is_watched else None
+    return pipeline.start(batches), watch  # the last thing, so that an interrupt leaves no threads
 
 
 def _raised(error: Exception) -> Iterator[Any]:

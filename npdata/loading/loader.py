@@ -322,7 +322,7 @@ class Loader:
         refuse_a_second_division()
         outer = self._sampler if hasattr(self._sampler, "set_epoch") else self.sampler
         _method_of(outer, "set_epoch")(epoch)
-        self._current = None
+        self._forget()
 
     @explained()
     def state_dict(self) -> dict[str, Any]:
@@ -359,7 +359,7 @@ class Loader:
             StateError: a ValueError, which names both values, for the state of another order.
         """
         _method_of(self._sampler, "load_state_dict")(state)
-        self._current = None
+        self._forget()
 
     @explained()
     def stats(self) -> LoaderStats:
@@ -423,6 +423,11 @@ class Loader:
         sampler = self._sampler
         set_since = isinstance(sampler, BlockBatchSampler) and sampler.cursor.place.run is None
         return None if set_since else self._current
+
+    def _forget(self) -> None:
+        """Count nothing of the iteration begun last; a `BlockBatchSampler` says so by itself."""
+        if not isinstance(self._sampler, BlockBatchSampler):
+            self._current = None
 
     def _begin(self) -> Pipeline:
         """Give how batches are made to an iteration that begins; load first what is resident."""

@@ -388,6 +388,13 @@ class TestState:
         assert loader.state_dict() == loader.batch_sampler.state_dict()
         assert loader.state_dict()["epoch"] == 7
 
+    def test_an_epoch_set_before_the_first_batch_is_that_of_the_state(self, data: Data) -> None:
+        loader = Loader(NumpyDataset(data.y), 8, shuffle=True)
+        batches = iter(loader)
+        loader.set_epoch(3)
+        next(batches)
+        assert (loader.state_dict()["epoch"], loader.state_dict()["position"]) == (3, 8)
+
     def test_a_state_of_another_order_is_refused(self, data: Data) -> None:
         loader = Loader(NumpyDataset(data.y), 8, shuffle="block")
         with pytest.raises(StateError, match="seed=1"):
@@ -454,8 +461,9 @@ class TestErrors:
         ds = NumpyDataset(data.x, transform=transform)
         with pytest.raises(ZeroDivisionError) as caught:
             next(iter(Loader(ds, 20, shuffle=False, num_threads=threads)))
-        note = "in batch 0 of this iteration, rows [0, 1, 2, 3, 4, 5, 6, 7, ...] (20 of them)"
-        assert caught.value.__notes__ == [note]
+        given = "transform= was called with one sample, a tensor of shape (3, 5) and torch.float32"
+        where = "in batch 0 of this iteration, rows [0, 1, 2, 3, 4, 5, 6, 7, ...] (20 of them)"
+        assert caught.value.__notes__ == [given, where]
 
     @pytest.mark.parametrize("threads", [0, 2])
     def test_one_row_in_place_of_a_batch(self, data: Data, threads) -> None:

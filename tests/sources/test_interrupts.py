@@ -126,7 +126,7 @@ def test_an_interrupt_between_any_two_instructions_of_an_opening_costs_no_row(
         opened()
 
 
-@pytest.mark.parametrize("step", ["decode", "_wanted_jobs", "_publish", "_take_request"])
+@pytest.mark.parametrize("step", ["decode", "_take_jobs", "_publish", "_handle"])
 def test_an_error_between_any_two_instructions_of_a_decoding_thread_costs_no_row(
     step: str, files: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

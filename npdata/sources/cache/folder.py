@@ -121,11 +121,15 @@ class Folder:
 
     def clear(self) -> int:
         """Remove every file, also those in use, whose users go on with what they have open."""
-        return self._alone(self._clear)
+        nothing = not self.held() and not self._unfinished()
+        return 0 if nothing else self._alone(self._clear)  # which would leave a file for the lock
+
+    def _unfinished(self) -> list[Path]:
+        return list(self.path.glob(f"{_NAME}{_UNFINISHED}"))
 
     def _clear(self) -> int:
         held = self.held()
-        for path in [*(each.path for each in held), *self.path.glob(f"{_NAME}{_UNFINISHED}")]:
+        for path in [*(each.path for each in held), *self._unfinished()]:
             path.unlink(missing_ok=True)
         return len(held)
 

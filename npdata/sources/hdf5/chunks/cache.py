@@ -199,6 +199,7 @@ class ChunkCache:
 
     def _decode_next(self) -> bool:
         """Decode a chunk, or a few small ones; False where there is nothing to do."""
+        ahead, jobs = False, list[Job]()
         try:
             with self._lock:
                 ahead = not self._pending.wanted
@@ -209,11 +210,14 @@ class ChunkCache:
                 return False
             done = [_decode(key, memory, ahead) for key, memory in jobs]
             with self._lock:
-                self._ahead -= ahead
                 for (key, memory), result in zip(jobs, done, strict=True):
                     self._publish(key, memory, result, ahead)
         except BaseException as error:  # nobody may wait for ever
             self._begin_anew(error)
+        finally:
+            if jobs and ahead:
+                with self._lock:
+                    self._ahead -= 1
         return True
 
     @property

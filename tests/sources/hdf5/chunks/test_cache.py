@@ -3,6 +3,7 @@
 import os
 import queue
 import threading
+import time
 import weakref
 from collections.abc import Iterator
 from pathlib import Path
@@ -75,8 +76,9 @@ class Tried:
         cache = self.cache
         assert cache.get(self.chunks, []) == ([], 0)
         cache._ask(Request(self.chunks, [], []))  # answered after all that was asked before
-        busy = True
+        busy, end = True, time.monotonic() + HANG
         while busy:
+            assert time.monotonic() < end
             with cache._lock:
                 busy = bool(cache.busy or cache._pending.announced_bytes)
 
@@ -431,6 +433,20 @@ def test_an_error_of_the_cache_itself_answers_who_waits_and_loses_nothing(
             with pytest.raises(MemoryError, match="books"):
                 tried.read(number)
         tried.read(0, 1, number)
+
+
+def test_an_error_of_the_cache_itself_ends_no_decoding_ahead(
+    caches: list[ChunkCache], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*_: object) -> None:
+        raise MemoryError("no memory for the books")
+
+    tried = Tried(caches, 8)
+    with monkeypatch.context() as patched:
+        patched.setattr("npdata.sources.hdf5.chunks.cache._decode", fail)
+        tried.announce(0)
+    tried.announce(1)
+    assert tried.held == [1]
 
 
 @pytest.fixture
