@@ -210,7 +210,7 @@ def test_members_are_found_whatever_the_case_of_the_suffix(tmp_path: Path) -> No
     ],
     ids=str,
 )
-def test_a_description_tells_the_order_of_arrays_and_files(
+def test_a_description_says_the_order_of_arrays_and_files(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, files: Any, shown: tuple[str, str]
 ) -> None:
     monkeypatch.chdir(tmp_path)
