@@ -11,14 +11,7 @@ _SIGNED = {torch.uint16: torch.int16, torch.uint32: torch.int32, torch.uint64: t
 
 
 def dense_of(rows: Tensor, index: int | None = None) -> Tensor:
-    """Give sparse rows dense, or only the row `index` of those in CSR form.
-
-    Examples:
-        >>> rows = sparse_of(torch.tensor([[0, 7], [0, 0]], dtype=torch.uint16))
-        >>> dense_of(rows), dense_of(rows, 0)
-        (tensor([[0, 7],
-                [0, 0]], dtype=torch.uint16), tensor([0, 7], dtype=torch.uint16))
-    """
+    """Give sparse rows dense, or only the row `index` of those in CSR form."""
     kept = _as(rows, _SIGNED[rows.dtype]) if rows.dtype in _SIGNED else rows
     return (kept if index is None else kept[index]).to_dense().view(rows.dtype)
 

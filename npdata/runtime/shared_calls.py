@@ -1,13 +1,15 @@
 """Calls of one function for many things, shared by the caller with a few threads, in order.
 
-Idea: threads are started by one call of C, which says how many have begun, and each puts one thing
-into a queue when it ends. Invariant: whatever ends the block, a Ctrl-C too, no call is under way or
-to come after it, and no lock of the interpreter is left taken; a second Ctrl-C does not wait. Where
-the system gives fewer threads, those do it, and without any the caller.
+Idea: threads are started by one call of C. Each has a token, whose end puts one thing into a queue:
+also that of a thread that the system did not give, or that had no memory to begin. Invariant: where
+a block has ended, no call is under way or to come, and no lock of the interpreter is left taken. A
+second Ctrl-C does not wait, nor does one in the moment of leaving, after which at most `ahead`
+calls are still made. Where the system gives fewer threads, those do it, without any the caller.
 """
 
 import _thread
 import contextlib
+import functools
 import itertools
 import queue
 import weakref
@@ -39,14 +41,21 @@ def shared_calls(
         ['A', 'B', 'C']
     """
     calls = _Calls(function)
-    started: list[int] = []
+    given = [(weakref.ref(calls), calls.tasks, _Token(), function) for _ in range(threads)]
+    ends = functools.partial(calls.ended.put, None)  # in C: there may be no memory for Python
+    tokens = [weakref.ref(each[2], ends) for each in given]
     try:
         with contextlib.suppress(RuntimeError):  # the system gives no more threads
-            arguments = weakref.ref(calls), calls.tasks, calls.ended, function
-            started.extend(map(_thread.start_new_thread, [_serve] * threads, [arguments] * threads))
+            starts = map(list.pop, itertools.repeat(given, threads))
+            deque(map(_thread.start_new_thread, itertools.repeat(_serve), starts), maxlen=0)
         yield calls.results(iter(things), ahead)
     finally:
-        calls.end(len(started))
+        given.clear()
+        calls.end(len(tokens))
+
+
+class _Token:
+    """Lives as long as its thread."""
 
 
 class _Calls(Generic[Given, Result]):
@@ -106,7 +115,7 @@ class _Calls(Generic[Given, Result]):
 def _serve(
     calls: "weakref.ref[_Calls[Any, Any]]",
     tasks: _Tasks,
-    ended: "queue.SimpleQueue[None]",
+    _: _Token,
     function: Callable[[Any], Any],
 ) -> None:
     while calls() is not None:
@@ -119,7 +128,6 @@ def _serve(
             break
         task[0].put(_outcome(function, task[1]))
         del task
-    ended.put(None)
 
 
 def _outcome(

@@ -170,7 +170,7 @@ REFUSED = {
     "ragged list": ([[1], [2, 3]], r"a list is no NumPy array"),
     "tensor": (torch.zeros(2), r"a Tensor is no NumPy array"),
     "objects": (np.array([1, "a"], object), "Python objects; give numbers of one fixed dtype"),
-    "a ragged array": (np.array([[1], [2, 3]], object), "in rows of one shape, padded"),
+    "a ragged array": (np.array([[1], [2, 3]], object), r"in rows of one shape, or npdata\.ragged"),
     "strings": (np.array(["a"]), "holds no text"),
     "bytes": (np.array([b"a"]), "holds no text"),
     "variable strings": (np.array(["a"], np.dtypes.StringDType()), "holds no text"),
