@@ -17,6 +17,8 @@ from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any, Generic, TypeVar
 
+from npdata.runtime.undisturbed import ThreadToken
+
 Given = TypeVar("Given")
 Result = TypeVar("Result")
 _Slot = queue.SimpleQueue[tuple[Any, BaseException | None]]
@@ -41,7 +43,7 @@ def shared_calls(
         ['A', 'B', 'C']
     """
     calls = _Calls(function)
-    given = [(weakref.ref(calls), calls.tasks, _Token(), function) for _ in range(threads)]
+    given = [(weakref.ref(calls), calls.tasks, ThreadToken(), function) for _ in range(threads)]
     ends = functools.partial(calls.ended.put, None)  # in C: there may be no memory for Python
     tokens = [weakref.ref(each[2], ends) for each in given]
     try:
@@ -52,10 +54,6 @@ def shared_calls(
     finally:
         given.clear()
         calls.end(len(tokens))
-
-
-class _Token:
-    """Lives as long as its thread."""
 
 
 class _Calls(Generic[Given, Result]):
@@ -115,7 +113,7 @@ class _Calls(Generic[Given, Result]):
 def _serve(
     calls: "weakref.ref[_Calls[Any, Any]]",
     tasks: _Tasks,
-    _: _Token,
+    _: ThreadToken,
     function: Callable[[Any], Any],
 ) -> None:
     while calls() is not None:

@@ -28,13 +28,13 @@ def undisturbed(
     """
     reply: queue.SimpleQueue[tuple[list[T], BaseException | None]] = queue.SimpleQueue()
 
-    def call(_: _Token) -> None:
+    def call(_: ThreadToken) -> None:
         try:
             reply.put(([function(*arguments, **options)], None))
         except BaseException as error:  # the caller raises it
             reply.put(([], error))
 
-    tokens = [(_Token(),)]
+    tokens = [(ThreadToken(),)]
     # In C alone: where a thread has no memory to begin, there is none to run a function either.
     lost = functools.partial(reply.put, ([], MemoryError("a thread had no memory to begin")))
     token = weakref.ref(tokens[0][0], lost)
@@ -49,5 +49,5 @@ def undisturbed(
     return given[0]
 
 
-class _Token:
-    """Lives as long as the thread that has it."""
+class ThreadToken:
+    """Lives as long as the thread that has it as an argument, also one that could not begin."""
