@@ -1,7 +1,7 @@
 """Calls of one function for many things, shared by the caller with a few threads, in order.
 
-Idea: threads are started by one call of C. Each has a token, whose end puts one thing into a queue:
-also that of a thread that the system did not give, or that had no memory to begin. Invariant: where
+Idea: threads are started by one call of C. The end of what each calls puts one thing into a queue:
+also of one that the system did not give, or that had no memory to begin. Invariant: where
 a block has ended, no call is under way or to come, and no lock of the interpreter is left taken. A
 second Ctrl-C does not wait, nor does one in the moment of leaving, after which at most `ahead`
 calls are still made. Where the system gives fewer threads, those do it, without any the caller.
@@ -16,8 +16,6 @@ import weakref
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any, Generic, TypeVar
-
-from npdata.runtime.undisturbed import ThreadToken
 
 Given = TypeVar("Given")
 Result = TypeVar("Result")
@@ -43,16 +41,19 @@ def shared_calls(
         ['A', 'B', 'C']
     """
     calls = _Calls(function)
-    given = [(weakref.ref(calls), calls.tasks, ThreadToken(), function) for _ in range(threads)]
+    # A thread alone holds what it calls, and no frame does: an error that is kept keeps its frames.
+    serve = [
+        functools.partial(_serve, weakref.ref(calls), calls.tasks, function) for _ in range(threads)
+    ]
     ends = functools.partial(calls.ended.put, None)  # in C: there may be no memory for Python
-    tokens = [weakref.ref(each[2], ends) for each in given]
+    tokens = [weakref.ref(each, ends) for each in serve]
     try:
         with contextlib.suppress(RuntimeError):  # the system gives no more threads
-            starts = map(list.pop, itertools.repeat(given, threads))
-            deque(map(_thread.start_new_thread, itertools.repeat(_serve), starts), maxlen=0)
+            starts = map(list.pop, itertools.repeat(serve, threads))
+            deque(map(_thread.start_new_thread, starts, itertools.repeat(())), maxlen=0)
         yield calls.results(iter(things), ahead)
     finally:
-        given.clear()
+        serve.clear()
         calls.end(len(tokens))
 
 
@@ -113,7 +114,6 @@ class _Calls(Generic[Given, Result]):
 def _serve(
     calls: "weakref.ref[_Calls[Any, Any]]",
     tasks: _Tasks,
-    _: ThreadToken,
     function: Callable[[Any], Any],
 ) -> None:
     while calls() is not None:

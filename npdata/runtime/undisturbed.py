@@ -3,7 +3,7 @@
 Idea: an interrupt in the middle of `threading.Thread.start`, or of a `with` over a lock of Python,
 can leave a lock of the interpreter taken for ever. Invariant: the caller only starts a thread and
 waits for one reply, each by one call of C; what was begun goes on to its end if it stops waiting.
-A thread that dies before it has begun, for lack of memory, replies too: its token goes with it.
+A thread that dies before it has begun, for lack of memory, replies too: what it calls goes with it.
 """
 
 import _thread
@@ -28,17 +28,17 @@ def undisturbed(
     """
     reply: queue.SimpleQueue[tuple[list[T], BaseException | None]] = queue.SimpleQueue()
 
-    def call(_: ThreadToken) -> None:
+    def call() -> None:
         try:
             reply.put(([function(*arguments, **options)], None))
         except BaseException as error:  # the caller raises it
             reply.put(([], error))
 
-    tokens = [(ThreadToken(),)]
+    calls = [functools.partial(call)]
     # In C alone: where a thread has no memory to begin, there is none to run a function either.
     lost = functools.partial(reply.put, ([], MemoryError("a thread had no memory to begin")))
-    token = weakref.ref(tokens[0][0], lost)
-    _thread.start_new_thread(call, tokens.pop())
+    token = weakref.ref(calls[0], lost)
+    _thread.start_new_thread(calls.pop(), ())
     given, error = reply.get()
     del token
     if error is not None:
@@ -47,7 +47,3 @@ def undisturbed(
         finally:
             del error  # its traceback holds this frame
     return given[0]
-
-
-class ThreadToken:
-    """Lives as long as the thread that has it as an argument, also one that could not begin."""

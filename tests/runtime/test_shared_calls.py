@@ -63,6 +63,22 @@ def test_an_error_comes_in_its_place_and_no_call_is_under_way_after_it(threads: 
     assert sorted(begun) == sorted(ended)
 
 
+def test_who_keeps_an_error_of_a_thread_does_not_keep_the_thread() -> None:
+    caller, together = threading.get_ident(), threading.Barrier(2, timeout=HANG)
+
+    def call(_: int) -> None:
+        together.wait()
+        if threading.get_ident() != caller:
+            raise KeyError("of a thread")
+
+    def share() -> None:
+        with shared_calls(call, range(2), threads=1, ahead=2) as results:
+            list(results)
+
+    with pytest.raises(KeyError, match="of a thread"):
+        run_interrupted(share, "no file", -1)  # for its end of what hangs
+
+
 @pytest.mark.parametrize(
     "call",
     [lambda: for_each(str, range(20), shared=True), lambda: NumpyDataset(LARGE).statistics()],
