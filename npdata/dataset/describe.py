@@ -63,7 +63,6 @@ class Description:
     notes: tuple[tuple[str, str], ...] = ()
 
     def __repr__(self) -> str:
-        """Give the fields in one line; print it for all of them."""
         fields = ", ".join(f"{f.name}: {f.shape} {f.dtype} {f.access}" for f in self.fields[:8])
         more = f", and {len(self.fields) - 8} more" if len(self.fields) > 8 else ""
         return f"<Description of {self.rows} rows: {fields}{more}>"
@@ -77,7 +76,6 @@ class Description:
         return f"{self.rows} rows, {sum(f.row_bytes for f in self.fields)} bytes each"
 
     def __str__(self) -> str:
-        """Give a paragraph per field."""
         lines = [self._first_line()]
         lines += [f"  {name:<9} {text}" for name, text in self.notes]
         for field in self.fields:

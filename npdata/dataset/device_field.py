@@ -45,7 +45,6 @@ class DeviceField(Field):
     """
 
     def __init__(self, field: RowsField, rows: Tensor, places: Places | None = None) -> None:
-        """Hold the rows."""
         super().__init__(field.label, field.source, field.asked)
         self._field = field
         self._rows = rows

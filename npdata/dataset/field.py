@@ -43,7 +43,6 @@ class Field(ABC):
     form: RaggedForm | None = None
 
     def __init__(self, label: str | int, source: Source, asked: object = None) -> None:
-        """Name the field and its source."""
         self.label = label
         self.source = source
         self.asked = asked
@@ -62,11 +61,9 @@ class Field(ABC):
         }
 
     def __len__(self) -> int:
-        """Give the number of samples."""
         return len(self.source)
 
     def __repr__(self) -> str:
-        """Say in one line which field it is, and of which source."""
         return f"{type(self).__name__}({self.label!r}, {self.source!r})"
 
     @property

@@ -93,7 +93,6 @@ class Memory:
     """
 
     def __init__(self) -> None:
-        """Begin with none."""
         self._held: NDArray[np.uint8] = np.empty(0, np.uint8)
 
     def of(self, shape: tuple[int, ...], dtype: np.dtype[Any]) -> NDArray[Any]:

@@ -102,7 +102,6 @@ class Normalize:
         return scaled.to(torch.float32)
 
     def __reduce__(self) -> tuple[Any, ...]:
-        """Pickle the figures once."""
         return type(self), (self._scales, self._alone)
 
     def __repr__(self) -> str:

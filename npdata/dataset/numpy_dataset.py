@@ -183,7 +183,6 @@ class NumpyDataset(FromFiles, Splits, WithStatistics, Dataset[Any]):
             super().__setattr__(name, value)
 
     def __len__(self) -> int:
-        """Give the number of samples."""
         return self._length
 
     def __getitem__(self, index: object) -> Any:
@@ -435,11 +434,9 @@ class NumpyDataset(FromFiles, Splits, WithStatistics, Dataset[Any]):
         return self
 
     def __enter__(self) -> Self:
-        """Use the dataset in a with block, which closes it."""
         return self
 
     def __exit__(self, *_: object) -> None:
-        """Close the dataset."""
         self.close()
 
 

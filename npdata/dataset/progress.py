@@ -19,7 +19,6 @@ class Bar:
     """
 
     def __init__(self, total: int | None, description: str, *, shown: bool = True) -> None:
-        """Draw it, empty."""
         self._drawn: Any = None
         if not shown:
             return

@@ -43,7 +43,6 @@ class RaggedField(Field):
         dtype: object = None,
         form: RaggedForm | None = None,
     ) -> None:
-        """Decide how the samples of `source` become tensors and batches of `form`."""
         super().__init__(label, source, dtype)
         self.form = form or RaggedForm()
         if self.rule.kind != "number":

@@ -33,7 +33,6 @@ class RowsField(Field):
     """
 
     def __init__(self, label: str | int, source: Source, dtype: object = None) -> None:
-        """Decide how the rows of `source` become tensors of `dtype` (None: as they are)."""
         super().__init__(label, source, dtype)
         self._row_shape = source.shape[1:]
         require_one_packing(source)

@@ -29,7 +29,6 @@ class SparseField(RowsField):
     form = SPARSE
 
     def __init__(self, label: str | int, source: SparseSource, dtype: object = None) -> None:
-        """Decide how the values of `source` become tensors of `dtype`."""
         super().__init__(label, source, dtype)
         _warn_once()  # here too: what workers send is rebuilt in this process
 

@@ -27,7 +27,6 @@ class VariedField(Field):
     source: PiecesSource
 
     def __init__(self, label: str | int, source: PiecesSource, dtype: object = None) -> None:
-        """Decide how the samples become tensors of `dtype` (None: as they are)."""
         super().__init__(label, source, dtype)
         if self.conversion.action not in ("copy", "view"):
             raise ConversionError(

@@ -251,7 +251,6 @@ class Loader:
             super().__setattr__(name, value)
 
     def __repr__(self) -> str:
-        """Say in one line what it reads, in which order, on how many threads."""
         sampler, size = self._sampler, self.batch_size
         order = repr(sampler) if isinstance(sampler, BlockBatchSampler) else type(sampler).__name__
         of = type(self._dataset).__name__
@@ -405,11 +404,9 @@ class Loader:
         self._held = None
 
     def __enter__(self) -> Self:
-        """Use the loader in a with block, which closes it."""
         return self
 
     def __exit__(self, *_: object) -> None:
-        """Close the loader."""
         self.close()
 
     @property

@@ -66,7 +66,6 @@ class LoaderStats:
         return f"{self.gigabytes_per_second:.2f} GB/s, {self.bound}"
 
     def __repr__(self) -> str:
-        """Give all in one line, as for people."""
         return f"<LoaderStats: {self}>"
 
     def _repr_html_(self) -> str:
@@ -77,7 +76,6 @@ class LoaderStats:
         return table("LoaderStats", (), [(name, _shown(value)) for name, value in values])
 
     def __str__(self) -> str:
-        """Give all in one line."""
         waited = self.seconds_waited / self.seconds if self.seconds else 0.0
         held = f", {self.resident_bytes} bytes resident" if self.resident_bytes else ""
         chunks = f", {self.decoded_chunks} chunks decoded, {self.reused_chunks} reused"

@@ -22,7 +22,6 @@ class Living(Generic[T]):
     """
 
     def __init__(self) -> None:
-        """Begin with none."""
         self._found: dict[weakref.ref[T], None] = {}
 
     def add(self, value: T) -> None:
@@ -39,5 +38,4 @@ class Living(Generic[T]):
         self._found.clear()
 
     def __len__(self) -> int:
-        """Give how many live."""
         return len(self._found)

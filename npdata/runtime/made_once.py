@@ -26,12 +26,10 @@ class made_once(Generic[T]):  # noqa: N801
     """
 
     def __init__(self, make: Callable[[Any], T]) -> None:
-        """Take the method that works it out."""
         self._make = make
         self.__doc__ = make.__doc__
 
     def __set_name__(self, _: type, name: str) -> None:
-        """Learn what the attribute is called."""
         self._name = name
 
     @overload

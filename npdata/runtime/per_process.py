@@ -78,7 +78,6 @@ class ForkSafeLock:
     """
 
     def __init__(self) -> None:
-        """Make the lock of this process."""
         self._made = (this_process.number, threading.RLock())
 
     def get(self) -> AbstractContextManager[Any]:

@@ -37,7 +37,6 @@ class Cursor:
     """The place of a sampler of `epochs`, which its iterations share."""
 
     def __init__(self, epochs: Epochs) -> None:
-        """Stand at the beginning."""
         self.epochs = epochs
         self.place = Place(coming=Start(0, 0))
 

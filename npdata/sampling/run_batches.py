@@ -32,7 +32,6 @@ class RunBatches(Iterator[Any]):
         return self
 
     def __next__(self) -> Any:
-        """Give the row numbers of the next batch."""
         run = self.begin() if self._run is None else self._run
         if self._taken == len(self._chunk):
             self._chunk, self._taken = next(self._chunks, ()), 0

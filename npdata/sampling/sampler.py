@@ -267,7 +267,6 @@ class BlockBatchSampler(FoundByLightning, BatchSampler):
         return epochs.steps(start, asking.reads(start.position, counted))
 
     def __repr__(self) -> str:
-        """Say in one line what decides the order."""
         epochs, recipe = self.cursor.epochs, self._recipe
         return (
             f"BlockBatchSampler({recipe.rows} rows, {epochs.length.samples(1)} samples an epoch, "

@@ -83,7 +83,6 @@ class Source(ABC):
     """What the numbers stand for by the attributes of a dataset, known where it was opened."""
 
     def __len__(self) -> int:
-        """Give the number of rows."""
         return self.shape[0]
 
     def __repr__(self) -> str:

@@ -127,7 +127,6 @@ class Descriptor:
     """An open file, closed when nothing refers to it; at exit it stays: a thread may still read."""
 
     def __init__(self, number: int) -> None:
-        """Take over an open descriptor."""
         self.number = number
         weakref.finalize(self, os.close, number).atexit = False
 

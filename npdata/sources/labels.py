@@ -32,7 +32,6 @@ class LabelSource(MemorySource):
         reason: str | None = None,
         details: tuple[tuple[str, str], ...] = (),
     ) -> None:
-        """Take the numbers."""
         super().__init__(values)
         self.categories = tuple(categories)
         self.where = where
@@ -42,7 +41,6 @@ class LabelSource(MemorySource):
         self.details = details
 
     def __reduce__(self) -> tuple[Any, ...]:
-        """Pickle the numbers, compressed."""
         about = (self.categories, self.where, self.access.reason, self.details)
         return _unpickled, (packed(self.table.array), *about)
 

@@ -159,5 +159,4 @@ class MappedSource(InPlaceSource):
         self._file.close()
 
     def __reduce__(self) -> tuple[Any, ...]:
-        """Pickle the path and the place, never the content."""
         return type(self), (self._file, self._place, self.access.reason, self.where, self.details)

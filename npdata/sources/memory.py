@@ -73,7 +73,6 @@ class MemmapSource(MemorySource):
     """The rows of an `np.memmap`, or of a view of one, found again by path in another process."""
 
     def __init__(self, array: NDArray[Any], root: "np.memmap[Any, Any]") -> None:
-        """Wrap `array`, whose memory belongs to the map `root`."""
         super().__init__(array)
         self._root = root
         path = root.filename

@@ -132,7 +132,6 @@ class SpansSource(RegroupedSource, RaggedSource):
         return int(self._offsets[first]), int(self._offsets[stop])
 
     def __reduce__(self) -> tuple[Any, ...]:
-        """Pickle values and bounds by what they are: paths for files."""
         return type(self), (self.rows, self._bounds, self._kind)
 
 

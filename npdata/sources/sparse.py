@@ -175,7 +175,6 @@ class CsrSource(CompositeSource, SparseSource):
         self._indices.dont_need(first, stop)
 
     def __reduce__(self) -> tuple[Any, ...]:
-        """Pickle the parts by what they are: paths for files."""
         return type(self), (*self.made_of, self.shape, self.layout)
 
 

@@ -22,7 +22,6 @@ class Scratch:
     """
 
     def __init__(self) -> None:
-        """Begin with none."""
         self._arrays: dict[str, NDArray[Any]] = {}
 
     def array(self, name: str, length: int, dtype: Any) -> NDArray[Any]:

@@ -83,7 +83,6 @@ class KeptInMemory(Kept):
     place = "memory"
 
     def __init__(self, plan: Plan, limit: int) -> None:
-        """Make the file."""
         self.plan = plan
         self.limit = limit
         descriptor = _unnamed(plan)

@@ -61,7 +61,6 @@ class Folder:
     """
 
     def __init__(self, path: str | os.PathLike[str]) -> None:
-        """Name the folder."""
         self.path = Path(path).absolute()
 
     def open(self, plan: Plan) -> int:

@@ -33,7 +33,6 @@ class EndToEnd(CompositeSource):
     edges: Edges
 
     def __init__(self) -> None:
-        """Begin with no part open."""
         self._recent: OrderedDict[int, None] = OrderedDict()
         self._lock = ForkSafeLock()
 

@@ -227,7 +227,6 @@ class ConcatSource(EndToEnd):
         super().close()
 
     def __reduce__(self) -> tuple[Any, ...]:
-        """Pickle the parts: names and numbers, never the content of a file."""
         return type(self), (self.parts, self.paths)
 
 

@@ -20,7 +20,6 @@ class Edges:
     """
 
     def __init__(self, lengths: Ints) -> None:
-        """Count the rows."""
         self.lengths = lengths
         self.starts = np.cumsum(np.append(0, lengths))
         self._ends = self.starts[1:]

@@ -50,5 +50,4 @@ class Joined(EndToEnd):
         return type(self)(parts, self.paths)  # type: ignore[call-arg]
 
     def __reduce__(self) -> tuple[Any, ...]:
-        """Pickle the parts by what they are: paths for files."""
         return type(self), (self.parts, self.paths)

@@ -89,7 +89,6 @@ class Parts:
         return [self.own[k].packings if k in self.own else next(files) for k in range(self.count)]
 
     def __reduce__(self) -> tuple[Any, ...]:
-        """Pickle numbers and names; own parts as they pickle themselves."""
         return type(self), (self.count, self.table, dict(self.own))
 
 

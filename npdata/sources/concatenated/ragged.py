@@ -29,7 +29,6 @@ class RaggedParts(Joined, RaggedSource):
     parts: tuple[RaggedSource, ...]
 
     def __init__(self, parts: Sequence[RaggedSource], paths: Sequence[str] = ()) -> None:
-        """Join the parts; raises `FieldError` where their values differ, naming both."""
         super().__init__(parts, paths, _shown)
         first = parts[0]
         self.shape = (int(self.edges.starts[-1]),)

@@ -31,7 +31,6 @@ class SparseParts(Joined, SparseSource):
     parts: tuple[SparseSource, ...]
 
     def __init__(self, parts: Sequence[SparseSource], paths: Sequence[str] = ()) -> None:
-        """Join the parts; raises `FieldError` where their rows differ, naming both."""
         super().__init__(parts, paths, _shown)
         first = parts[0]
         self.shape = (int(self.edges.starts[-1]), *first.shape[1:])

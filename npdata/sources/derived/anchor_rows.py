@@ -52,7 +52,6 @@ class _Anchored(PlannedSource):
         return type(self)(self.rows.over(bases), self._plan)
 
     def __reduce__(self) -> tuple[Any, ...]:
-        """Pickle the rows by what they are, and the plan."""
         return type(self), (self.rows, self._plan)
 
 
@@ -62,7 +61,6 @@ class AnchoredPieces(_Anchored, PiecesSource):
     rows: PiecesSource
 
     def __init__(self, rows: PiecesSource, plan: Windows) -> None:
-        """Take the arrays that `plan` anchors windows at."""
         super().__init__(rows, plan)
         self.values_dtype = rows.values_dtype
 
@@ -82,7 +80,6 @@ class AnchoredRagged(AnchoredPieces, RaggedSource):
     rows: RaggedSource
 
     def __init__(self, rows: RaggedSource, plan: Windows) -> None:
-        """Take the arrays that `plan` anchors windows at."""
         super().__init__(rows, plan)
         self.row_shape = rows.row_shape
 
@@ -102,7 +99,6 @@ class AnchoredSparse(_Anchored, SparseSource):
     rows: SparseSource
 
     def __init__(self, rows: SparseSource, plan: Windows) -> None:
-        """Take the rows that `plan` anchors windows at."""
         super().__init__(rows, plan)
         self.layout = rows.layout
 

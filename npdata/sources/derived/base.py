@@ -80,7 +80,6 @@ class RegroupedSource(CompositeSource):
     """Rows each made of a span of those of `rows`; a subclass says of which, and reads."""
 
     def __init__(self, rows: Source) -> None:
-        """Take over where the rows lie."""
         self.rows = rows
         self.made_of = (rows,)
         self.access = rows.access
@@ -111,7 +110,6 @@ class DerivedSource(CompositeSource):
     """Rows made of those of `rows`, one of one; a subclass sets the rest and reads."""
 
     def __init__(self, rows: Source) -> None:
-        """Take over what the rows say of themselves."""
         self.rows = rows
         self.made_of = (rows,)
         self.shape = rows.shape

@@ -74,7 +74,6 @@ class SubsetSource(DerivedSource):
     """
 
     def __init__(self, held: Source, places: Places, count: int) -> None:
-        """Hold the rows of `held`."""
         super().__init__(held)
         self.shape = (count, *held.shape[1:])
         self.keeps_text = held.keeps_text

@@ -207,7 +207,6 @@ class WindowSource(PlannedSource):
         return view
 
     def __reduce__(self) -> tuple[Any, ...]:
-        """Pickle the rows by what they are, and the plan."""
         return type(self), (self.rows, self._plan, self._offsets)
 
 
@@ -215,7 +214,6 @@ class PaddingSource(Source):
     """Which rows of each window are padding: bool, (windows, rows of a window)."""
 
     def __init__(self, plan: Windows, offsets: Sequence[int]) -> None:
-        """Tell the padding of the windows of `plan` at `offsets`."""
         self._plan = plan
         self._offsets = offsets
         self.shape = (len(plan), len(offsets))
@@ -237,5 +235,4 @@ class PaddingSource(Source):
         out[...] = self._plan.padded(indices, offsets_array(self._offsets))
 
     def __reduce__(self) -> tuple[Any, ...]:
-        """Pickle the plan."""
         return type(self), (self._plan, self._offsets)

@@ -195,7 +195,6 @@ class DecodedMember(InPlaceSource):
         self._table = None
 
     def __reduce__(self) -> tuple[Any, ...]:
-        """Pickle the path and the member, never the content."""
         return type(self), self._spec
 
 

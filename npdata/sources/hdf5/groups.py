@@ -212,7 +212,6 @@ class GroupsSource(Source):
             part.close()
 
     def __reduce__(self) -> tuple[Any, ...]:
-        """Pickle names and numbers, never a handle or the content."""
         return type(self), (self._groups, self._options)
 
 

@@ -59,7 +59,6 @@ class FileList(Sequence[str]):
         return cls(root, os.fsencode(together), ends, os.getcwd())  # noqa: PTH109
 
     def __len__(self) -> int:
-        """Give the number of files."""
         return len(self._ends)
 
     @overload
@@ -67,7 +66,6 @@ class FileList(Sequence[str]):
     @overload
     def __getitem__(self, index: slice) -> list[str]: ...
     def __getitem__(self, index: int | slice) -> str | list[str]:
-        """Give one name, or a list of them."""
         if isinstance(index, slice):
             return [self[k] for k in range(*index.indices(len(self)))]
         if not -len(self) <= index < len(self):
@@ -76,7 +74,6 @@ class FileList(Sequence[str]):
         return text if member is None else f"{text}{SEPARATOR}{member}"
 
     def __iter__(self) -> Iterator[str]:
-        """Give every name in turn."""
         return (self[k] for k in range(len(self)))
 
     def text(self, index: int) -> str:
@@ -138,14 +135,12 @@ class FileList(Sequence[str]):
         return self._names[first : self._ends[index]].partition(_MEMBER)
 
     def __repr__(self) -> str:
-        """Give the first names and the last."""
         shown = [self[k] for k in range(min(2, len(self)))]
         more = ["..."] if len(self) > 3 else []
         last = [self[len(self) - 1]] if len(self) > 2 else []
         return f"<{len(self)} files: {', '.join([*shown, *more, *last])}>"
 
     def __reduce__(self) -> tuple[Any, ...]:
-        """Pickle the names, compressed where there are many."""
         names = np.frombuffer(self._names, np.uint8)
         lengths = np.diff(self._ends, prepend=np.int64(0)).astype(np.int32)
         folder = os.fsdecode(self._start())

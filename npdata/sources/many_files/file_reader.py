@@ -168,5 +168,4 @@ class FileReader:
                     os.close(descriptor)
 
     def __reduce__(self) -> tuple[Any, ...]:
-        """Pickle the names and what is known of the files, never their content."""
         return type(self), (self.table, self.raw)

@@ -171,7 +171,6 @@ class FileTable:
         return self._of(self.files.take(numbers.tolist()), columns, dict.fromkeys(self.kinds, 0))
 
     def __len__(self) -> int:
-        """Give the number of files."""
         return len(self.files)
 
     def known(self, numbers: NDArray[np.int64]) -> list[tuple[int, ...]]:
@@ -232,7 +231,6 @@ class FileTable:
         return _opened_alone(self.files, number, raw)
 
     def __reduce__(self) -> tuple[Any, ...]:
-        """Pickle the names and the facts, compressed where there are many; never a content."""
         columns: list[NDArray[Any]] = [*self._columns, self.kind]
         return _unpickled, (self.files, self.kinds, *map(packed, columns))
 

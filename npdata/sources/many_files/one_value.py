@@ -16,7 +16,6 @@ class OneValue(MemorySource):
     """A number as the only row, of the file and member `where`."""
 
     def __init__(self, value: Any, where: str) -> None:
-        """Take the number."""
         super().__init__(np.asarray(value).reshape(1))
         self.where = where
 

@@ -77,7 +77,6 @@ class Maps:
     """
 
     def __init__(self, count: int, bounds: tuple[int, int], joint: JointMap | None) -> None:
-        """Begin with no map."""
         self.joint = joint
         self.address: NDArray[np.int64] = np.zeros(count + 1, np.int64)
         self.looks = Looks(-1, 0.0, np.zeros(0, np.uint8))

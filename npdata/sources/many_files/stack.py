@@ -44,7 +44,6 @@ class _FilesSource(Source):
     """What all of them do: tell of their files, and give advice on them."""
 
     def __init__(self, reader: FileReader) -> None:
-        """Take the files of `reader`."""
         table = reader.table
         self._reader = reader
         self.paths: FileList = table.files
@@ -108,7 +107,6 @@ class VariedStackSource(_FilesSource, PiecesSource):
     """Arrays of different shapes, each by itself."""
 
     def __init__(self, reader: FileReader) -> None:
-        """Take the files of `reader`."""
         super().__init__(reader)
         self.shape = (len(reader.table),)
         self.dtype = OBJECTS
@@ -128,7 +126,6 @@ class RaggedStackSource(VariedStackSource, RaggedSource):
     """Arrays that differ in the length of their first axis alone."""
 
     def __init__(self, reader: FileReader) -> None:
-        """Take the files of `reader`."""
         super().__init__(reader)
         self.row_shape = reader.table.kinds[0].rest or ()
 

@@ -59,7 +59,6 @@ class Watch:
     """
 
     def __init__(self) -> None:
-        """Begin with no files."""
         self._descriptor = -1
         self._events = 0
         self._known: set[bytes] = set()

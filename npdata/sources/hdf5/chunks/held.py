@@ -30,7 +30,6 @@ class HeldChunks:
     """
 
     def __init__(self, memory: ChunkMemory) -> None:
-        """Begin with none."""
         self.memory = memory
         self._held: dict[Key, Chunk] = {}
         self._oldest: deque[tuple[Key, int]] = deque()

@@ -49,7 +49,6 @@ class ChunkMemory:
     """
 
     def __init__(self, budget: int) -> None:
-        """Begin with none."""
         self.budget = budget
         self.used = 0
         self._of: dict[weakref.ref[Chunk], NDArray[np.uint8]] = {}

@@ -25,7 +25,6 @@ class SourceChunks:
     """The chunks of one source, of `nbytes` bytes each; `ready` are those in the cache."""
 
     def __init__(self, nbytes: int, decode: Decode) -> None:
-        """Begin with none of them ready."""
         self.nbytes = nbytes
         self.decode = decode
         self.ready: dict[int, Chunk] = {}

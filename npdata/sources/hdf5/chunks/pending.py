@@ -55,7 +55,6 @@ class Pending:
     """
 
     def __init__(self) -> None:
-        """Begin with none."""
         self.announced_bytes = 0
         self._announced: OrderedDict[Key, None] = OrderedDict()
         self._wanted: deque[Key] = deque()

@@ -62,7 +62,6 @@ class Kinds:
     """The types and the kinds that were seen in a file."""
 
     def __init__(self) -> None:
-        """Know none yet."""
         self._types: list[tuple[Any, _Type]] = []
         self._kinds: dict[Any, Kind] = {}
 

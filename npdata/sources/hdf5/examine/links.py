@@ -24,7 +24,6 @@ class HardGroups:
     """
 
     def __init__(self, file: h5py.File) -> None:
-        """Know none yet but the root."""
         self._file = file
         self._known: dict[tuple[str, ...], Any] = {(): h5py.h5g.open(file.id, b"/")}
         self._asked: set[tuple[str, ...]] = set()

@@ -58,7 +58,6 @@ class ChunkedSource(Source):
     """The rows of a chunked dataset; subclasses read them."""
 
     def __init__(self, opened: File | Source, spec: ChunkSpec) -> None:
-        """Read from what is `opened` rows that are cut as `spec` says."""
         self.shape = spec.shape
         self.dtype = spec.dtype
         self.where = spec.where

@@ -111,7 +111,6 @@ class DecodedSource(ChunkedSource):
     """The rows of chunks that are decoded, each once while the chunk cache or `kept` holds it."""
 
     def __init__(self, origin: ChunkOrigin, spec: ChunkSpec, kept: Kept | None = None) -> None:
-        """Read the chunks of `origin`, cut as `spec` says, and keep them."""
         super().__init__(origin.opened, spec)
         self._origin = origin
         self._keep_in(kept)
@@ -201,7 +200,6 @@ class DecodedSource(ChunkedSource):
         self._keep_in(None)
 
     def __reduce__(self) -> tuple[Any, ...]:
-        """Pickle the address and the cut, never the chunk table or the content."""
         return type(self), (self._origin, self._spec, self._kept)
 
 

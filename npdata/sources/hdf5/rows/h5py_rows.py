@@ -240,7 +240,6 @@ class H5pySource(Source):
         self.close_idle()
 
     def __reduce__(self) -> tuple[Any, ...]:
-        """Pickle the path and the name, never a handle or the content."""
         return type(self), (self._spec,)
 
 

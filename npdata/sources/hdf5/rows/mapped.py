@@ -30,7 +30,6 @@ class ChunkMappedSource(ChunkedSource):
     """The rows of a chunked dataset without filters, in the map of its file."""
 
     def __init__(self, file: File, keeper: TableKeeper, spec: ChunkSpec) -> None:
-        """Read the dataset of `keeper` from `file`, whose rows are cut as `spec` says."""
         super().__init__(file, spec)
         self._file = file
         self._keeper = keeper
@@ -147,5 +146,4 @@ class ChunkMappedSource(ChunkedSource):
         super().close()
 
     def __reduce__(self) -> tuple[Any, ...]:
-        """Pickle the address and the cut, never the chunk table or the content."""
         return type(self), (self._file, self._keeper, self._spec)

@@ -50,7 +50,6 @@ class VariableSource(CompositeSource, RaggedSource):
     """The rows of a dataset of variable length, of `values_dtype`."""
 
     def __init__(self, rows: Source, values_dtype: DType) -> None:
-        """Read `rows`, a source of objects."""
         self._rows = rows
         self.made_of = (rows,)
         self.shape = rows.shape
@@ -94,5 +93,4 @@ class VariableSource(CompositeSource, RaggedSource):
         return self._lengths
 
     def __reduce__(self) -> tuple[Any, ...]:
-        """Pickle the path and the name."""
         return type(self), (self._rows, self.values_dtype)
