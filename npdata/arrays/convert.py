@@ -301,11 +301,6 @@ def stored_in(tensor: "torch.Tensor", rule: DTypeRule, dtype: DType) -> NDArray[
     """Give the memory of a tensor of numbers as an array of `dtype`, in native byte order.
 
     `rule` is how numbers of `dtype` become a tensor.
-
-    Examples:
-        >>> tensor = torch.zeros(2, dtype=torch.int64)
-        >>> stored_in(tensor, dtype_rule(np.dtype(">M8[s]"), torch.int64), np.dtype(">M8[s]")).dtype
-        dtype('<M8[s]')
     """
     words = tensor if rule.carried in (None, rule.tensor) else tensor.view(rule.carried)
     return words.numpy().view(dtype.newbyteorder("="))

@@ -125,12 +125,7 @@ def torch_dtype(asked: object) -> "torch.dtype":
 
 @functools.cache
 def numpy_name(dtype: "torch.dtype") -> str | None:
-    """Give the name of the NumPy dtype like a torch dtype, None where NumPy has none.
-
-    Examples:
-        >>> numpy_name(torch.int64), numpy_name(torch.bfloat16)
-        ('int64', None)
-    """
+    """Give the name of the NumPy dtype like a torch dtype, None where NumPy has none."""
     return _name(dtype) if _name(dtype) in NATIVE else None
 
 

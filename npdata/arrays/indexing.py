@@ -16,12 +16,7 @@ from npdata.errors import RowIndexError, RowIndexTypeError
 
 
 def selects_many(index: object) -> bool:
-    """Tell whether `index` selects rows, to be stacked, and not one row.
-
-    Examples:
-        >>> selects_many([3]), selects_many(np.array([3])), selects_many(np.int64(3))
-        (True, True, False)
-    """
+    """Tell whether `index` selects rows, to be stacked, and not one row."""
     return isinstance(index, slice | list | range) or getattr(index, "ndim", 0) > 0
 
 

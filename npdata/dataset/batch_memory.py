@@ -36,12 +36,7 @@ _allocate: ContextVar[Allocate | None] = ContextVar("allocate", default=None)
 
 
 def batch_memory() -> Allocate:
-    """Give the function that makes the buffers of a batch in this process, uninitialised.
-
-    Examples:
-        >>> batch_memory()((2, 3), torch.float32).shape
-        torch.Size([2, 3])
-    """
+    """Give the function that makes the buffers of a batch in this process, uninitialised."""
     if get_worker_info() is not None:
         return _shared
     allocate = _allocate.get()
@@ -56,10 +51,6 @@ def allocating_from(
     """Give `function(*arguments)`, during which `batch_memory` is `allocate` in this thread.
 
     It is set in a context of its own, so an interrupt cannot leave it set.
-
-    Examples:
-        >>> allocating_from(plain_memory, batch_memory) is plain_memory
-        True
     """
     context = copy_context()
     context.run(_allocate.set, allocate)

@@ -40,11 +40,7 @@ class Reading:
 
 
 def refuse_a_second_division() -> None:
-    """Raise `LoaderError` (a ValueError) where Accelerate is about to divide a loader's batches.
-
-    Examples:
-        >>> npdata.Loader(npdata.NumpyDataset(np.arange(5)), 2).set_epoch(1)
-    """
+    """Raise `LoaderError` (a ValueError) where Accelerate is about to divide a loader's batches."""
     if who_asks().divides:
         raise LoaderError(
             "accelerator.prepare(DataLoader(loader, batch_size=None)) divides the rows, which the "

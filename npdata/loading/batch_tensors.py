@@ -91,12 +91,7 @@ def cast(batch: Any, dtype: DTypes, after: bool | None = None) -> Any:
 
 
 def known_dtypes(dtype: Any) -> DTypes:
-    """Give torch dtypes for what a user names, as a dataset takes them; `LoaderError` for others.
-
-    Examples:
-        >>> known_dtypes({"image": np.float16, "label": "int32"})
-        {'image': torch.float16, 'label': torch.int32}
-    """
+    """Give torch dtypes for what a user names, as a dataset takes them, else `LoaderError`."""
     if isinstance(dtype, Mapping):
         return {name: _known(each) for name, each in dtype.items() if each is not None}
     return None if dtype is None else _known(dtype)
@@ -115,10 +110,6 @@ def refuse_to_cast_times(dataset: Any, dtype: DTypes) -> None:
     """Raise `LoaderError` (a ValueError) where `dtype` makes floats of times that may be missing.
 
     Here they are integers, of which the smallest would become a number like any other.
-
-    Examples:
-        >>> times = npdata.NumpyDataset(np.zeros(3, "M8[s]"), dtype=torch.int64)
-        >>> refuse_to_cast_times(times, torch.int32)
     """
     if isinstance(dataset, NumpyDataset):
         for label, field in dataset.fields.items():

@@ -85,12 +85,7 @@ def sampler_for(
 
 
 def refuse_to_begin_again(sampler: Any, begun: bool) -> None:
-    """Raise `LoaderError` (a ValueError) where a sampler gives its rows once, and has `begun`.
-
-    Examples:
-        >>> refuse_to_begin_again(iter([[0, 1], [2]]), begun=False)
-        >>> refuse_to_begin_again([[0, 1], [2]], begun=True)
-    """
+    """Raise `LoaderError` (a ValueError) where a sampler gives its rows once, and has `begun`."""
     rows = getattr(sampler, "sampler", sampler)
     once = isinstance(rows, Iterator) and type(rows).__module__ in ("builtins", "itertools")
     if begun and once:

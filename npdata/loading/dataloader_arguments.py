@@ -163,13 +163,7 @@ def no_dataset(given: object) -> str:
 
 
 def refuse_batches_of_batches() -> None:
-    """Raise `LoaderError` (a ValueError) where a DataLoader is about to batch a loader's batches.
-
-    Examples:
-        >>> loader = npdata.Loader(npdata.NumpyDataset(np.arange(5)), 2)
-        >>> torch.utils.data.DataLoader(loader, batch_size=None).__iter__().__next__()
-        tensor([0, 1])
-    """
+    """Raise `LoaderError` where a DataLoader is about to batch the batches of a loader."""
     asking: FrameType | None = sys._getframe(2)
     if asking is None or asking.f_globals.get("__name__") != "torch.utils.data._utils.fetch":
         return

@@ -66,12 +66,7 @@ def load_resident(dataset: Any, found: Candidates, *, progress: bool) -> tuple[R
 
 
 def processes_here() -> int:
-    """Give how many processes of a training share this machine, by what torchrun says.
-
-    Examples:
-        >>> processes_here()
-        1
-    """
+    """Give how many processes of a training share this machine, by what torchrun says."""
     told = os.environ.get("LOCAL_WORLD_SIZE", "")
     return max(1, int(told)) if told.isdigit() else 1
 

@@ -19,24 +19,13 @@ _GETITEMS = NumpyDataset.__getitems__
 
 
 def is_direct(dataset: Any) -> bool:
-    """Whether batches are read as `NumpyDataset` does it, and not by a subclass or a patch.
-
-    Examples:
-        >>> is_direct(npdata.NumpyDataset(np.arange(5)))
-        True
-    """
+    """Whether batches are read as `NumpyDataset` does it, and not by a subclass or a patch."""
     method = getattr(dataset.__getitems__, "__func__", None)
     return isinstance(dataset, NumpyDataset) and method is _GETITEMS
 
 
 def datasets_within(dataset: Any) -> Iterator[NumpyDataset]:
-    """Give the npdata datasets that `dataset` is or wraps.
-
-    Examples:
-        >>> inner = npdata.NumpyDataset(np.arange(5))
-        >>> next(datasets_within(torch.utils.data.Subset(inner, [0]))) is inner
-        True
-    """
+    """Give the npdata datasets that `dataset` is or wraps."""
     if isinstance(dataset, NumpyDataset):
         yield dataset
         return
@@ -92,13 +81,7 @@ def parts_of(dataset: Any) -> Iterator[tuple[NumpyDataset, NDArray[np.int64] | N
 
 
 def rebuilt(dataset: Any, parts: Iterator[NumpyDataset]) -> Any:
-    """Give `dataset`, of which `parts_of` knows the rows, over other datasets, in their order.
-
-    Examples:
-        >>> inner = npdata.NumpyDataset(np.arange(5))
-        >>> rebuilt(torch.utils.data.Subset(inner, [4]), iter([inner]))[0]
-        tensor(4)
-    """
+    """Give `dataset`, of which `parts_of` knows the rows, over other datasets, in their order."""
     if isinstance(dataset, NumpyDataset):
         return next(parts)
     if type(dataset) is Subset:

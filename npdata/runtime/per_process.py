@@ -70,12 +70,7 @@ class PerProcess(Generic[T]):
 
 
 class ForkSafeLock:
-    """A lock that is new in every process: `with lock.get(): ...`.
-
-    Examples:
-        >>> with ForkSafeLock().get():
-        ...     pass
-    """
+    """A lock that is new in every process: `with lock.get(): ...`."""
 
     def __init__(self) -> None:
         self._made = (this_process.number, threading.RLock())

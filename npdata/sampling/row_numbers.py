@@ -169,11 +169,6 @@ def _seeded_row(row: int, seed: int, epoch: int, position: int) -> SeededRow:
 def listed(
     rows: NDArray[np.int64], positions: NDArray[np.int64], seed: int, epoch: int
 ) -> list[int]:
-    """Give a batch that a trainer may cut and join to others, as it does with lists.
-
-    Examples:
-        >>> listed(np.array([7, 9]), np.array([0, 1]), 0, 2)[1].position
-        1
-    """
+    """Give a batch that a trainer may cut and join to others, as it does with lists."""
     pairs = zip(rows.tolist(), positions.tolist(), strict=True)
     return [SeededRow(row, seed=seed, epoch=epoch, position=position) for row, position in pairs]

@@ -101,10 +101,6 @@ def who_asks() -> Asking:
 
     Raises `SamplerError` (a ValueError) for a class of Accelerate that is not known, and where a
     sampler of batches stands in the place of a sampler of rows.
-
-    Examples:
-        >>> who_asks().divides
-        False
     """
     found: dict[str, Any] = {}
     for frame in _frames_between():
@@ -188,11 +184,7 @@ def skip_what_comes_again(peek: Callable[[], Any]) -> None:
 
 
 def require_divisible(asking: Asking, epochs: Epochs) -> None:
-    """Raise `SamplerError` (a ValueError) for options that Accelerate's division would void.
-
-    Examples:
-        >>> require_divisible(Asking(), npdata.BlockBatchSampler(5, 2).cursor.epochs)
-    """
+    """Raise `SamplerError` (a ValueError) for options that Accelerate's division would void."""
     size, lanes = epochs.batch_size, epochs.recipe.lanes
     what, cure = None, "leave that option out"
     if (epochs.division.world_size or 1) > 1:

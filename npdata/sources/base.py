@@ -253,12 +253,7 @@ class InPlaceSource(Source):
 
 
 def rows_held(*sources: Source) -> int | None:
-    """Give how many rows of all sources together the memory for decoded chunks holds.
-
-    Examples:
-        >>> rows_held(npdata.open_source("x.npy")) is None
-        True
-    """
+    """Give how many rows of all sources together the memory for decoded chunks holds."""
     limits = [held for source in sources if (held := source.rows_in_memory) is not None]
     if not limits:
         return None

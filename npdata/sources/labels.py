@@ -109,12 +109,7 @@ def _recoded(part: Source, names: tuple[Category, ...], dtype: np.dtype[Any]) ->
 
 
 def shown_categories(names: Sequence[Category]) -> tuple[tuple[str, str], ...]:
-    """Give the line of `describe()` about categories.
-
-    Examples:
-        >>> shown_categories(["B", "T"])
-        (('codes', "of 2 categories: 'B', 'T'"),)
-    """
+    """Give the line of `describe()` about categories."""
     shown = ", ".join(map(repr, names[:5])) + (", ..." if len(names) > 5 else "")
     return (("codes", f"of {len(names)} categories: {shown}"),)
 

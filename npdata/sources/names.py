@@ -61,11 +61,7 @@ def _number(digits: re.Match[str]) -> str:
 
 
 def refuse_any_depth(pattern: str) -> None:
-    """Raise `FieldError` for `**` in the name of a dataset, which stands for one part, as `*` does.
-
-    Examples:
-        >>> refuse_any_depth("runs/*/x")
-    """
+    """Raise `FieldError` for `**` in the name of a dataset, whose wildcards stand for one part."""
     if "**" in pattern:
         raise FieldError(
             f"** in {pattern!r}: a wildcard in the name of a dataset stands for one part of it; "

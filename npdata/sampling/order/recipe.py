@@ -37,12 +37,7 @@ _SHUFFLES: tuple[Shuffle, ...] = (False, "block", "full")
 
 
 def shuffle_name(number: int) -> str:
-    """Write the number that a state has for `shuffle` as it is given to a sampler.
-
-    Examples:
-        >>> shuffle_name(2), shuffle_name(0), shuffle_name(7)
-        ("'full'", 'False', '7')
-    """
+    """Write the number that a state has for `shuffle` as it is given to a sampler."""
     return repr(_SHUFFLES[number]) if number < len(_SHUFFLES) else repr(number)
 
 

@@ -34,13 +34,7 @@ IN_FILES = Access(kind="mapped", reason="the rows of each lie uncompressed in it
 
 
 class ConcatSource(EndToEnd):
-    """The rows of all `parts`, one after the other.
-
-    Examples:
-        >>> parts = [npdata.open_source("x.npy"), npdata.open_source("x.npy")]
-        >>> len(ConcatSource(parts)) == 2 * len(parts[0])
-        True
-    """
+    """The rows of all `parts`, one after the other."""
 
     def __init__(self, parts: Sequence[Source] | Parts, paths: Sequence[str] = ()) -> None:
         """Join the parts; raises `FieldError` where their rows differ, naming both.

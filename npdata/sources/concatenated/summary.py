@@ -34,12 +34,7 @@ class Summary(NamedTuple):
 
     @classmethod
     def of(cls, source: Source) -> "Summary":
-        """Summarise a source that is one part.
-
-        Examples:
-            >>> Summary.of(npdata.open_source("x.npy")).described()[0]
-            'x.npy'
-        """
+        """Summarise a source that is one part."""
         return cls.one(source.where, len(source), source.access, source.details)
 
     @classmethod
@@ -72,10 +67,5 @@ class Summary(NamedTuple):
 
 
 def and_more(first: str, count: int) -> str:
-    """Name `count` things by the first of them.
-
-    Examples:
-        >>> and_more("x.npy", 1), and_more("x.npy", 3)
-        ('x.npy', 'x.npy and 2 more')
-    """
+    """Name `count` things by the first of them."""
     return f"{first} and {count - 1} more" if count > 1 else first

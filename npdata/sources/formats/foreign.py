@@ -56,12 +56,7 @@ _TORCH = "a file of torch.save: torch.load it, and give its tensors as .numpy()"
 
 
 def foreign_file(path: str) -> str | None:
-    """Say what the file or folder at `path` is and what to do, None where it is not known.
-
-    Examples:
-        >>> foreign_file("x.npy") is None
-        True
-    """
+    """Say what the file or folder at `path` is and what to do, None where it is not known."""
     place = Path(path)
     if place.is_dir():
         zarr = any((place / name).is_file() for name in _ZARR_FILES)

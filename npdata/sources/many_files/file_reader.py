@@ -36,13 +36,7 @@ LARGE_BYTES = 1 << 19
 
 
 class FileReader:
-    """Reads the arrays of the files in `table`.
-
-    Examples:
-        >>> from npdata.sources.many_files.file_list import FileList
-        >>> out = np.empty((5, 2, 3), np.float32)
-        >>> FileReader(FileTable.of(FileList.of(["x.npy"]))).read(np.array([0]), [out])
-    """
+    """Reads the arrays of the files in `table`."""
 
     def __init__(self, table: FileTable, raw: RawFormat | None = None) -> None:
         """Take the files; none is opened."""

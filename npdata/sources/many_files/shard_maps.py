@@ -34,12 +34,7 @@ LOOK_TOGETHER = 256
 
 
 def most_maps() -> int:
-    """Give how many maps a source may hold: a fourth of what the system allows a process.
-
-    Examples:
-        >>> most_maps() >= 48
-        True
-    """
+    """Give how many maps a source may hold: a fourth of what the system allows a process."""
     try:
         return max(1024, int(Path("/proc/sys/vm/max_map_count").read_text()) // 4)
     except (OSError, ValueError):
@@ -47,12 +42,7 @@ def most_maps() -> int:
 
 
 def look_again(files: int) -> float:
-    """Give the seconds after which each of so many files is looked at, though none was reported.
-
-    Examples:
-        >>> look_again(200), look_again(10_000)
-        (0.1, 0.5)
-    """
+    """Give the seconds after which each of so many files is looked at, though none was reported."""
     return max(LOOK_AGAIN, LOOK_AGAIN_PER_FILE * files)
 
 
@@ -106,14 +96,6 @@ class ShardMaps:
     """The files of `table`, mapped; part k lies in file `file[k]`, or in memory where that is -1.
 
     `make` makes the `Maps` of a process.
-
-    Examples:
-        >>> from npdata.sources.many_files.file_list import FileList
-        >>> table = FileTable.of(FileList.of(["x.npy"]))
-        >>> shards = ShardMaps(table, np.array([0]), lambda: Maps(1, (1 << 62, 0), None))
-        >>> maps = shards.get()
-        >>> shards.look(maps, np.array([0])) == maps.events(), shards.mapped_at(0) != 0
-        (True, True)
     """
 
     def __init__(self, table: FileTable, file: NDArray[np.int64], make: Callable[[], Maps]) -> None:

@@ -32,13 +32,6 @@ class Shards:
     count from the first row of all parts, so that `base` is negative. File -1 is the memory of this
     process, and the byte an address. `step` is 1, 2, 4, 8 or 16, and all these are multiples of it.
     Where all parts lie in files, they are mapped as one array if that can be.
-
-    Examples:
-        >>> from npdata.sources.many_files.file_list import FileList
-        >>> table = FileTable.of(FileList.of(["x.npy"]))
-        >>> row = {"dtype": np.dtype("f4"), "row_shape": (3,), "step": 4}
-        >>> shards = Shards(table, np.array([0]), np.array([128]), **row)
-        >>> shards.gather(np.array([0, 0]), np.array([4, 0]), np.empty((2, 3), np.float32))
     """
 
     def __init__(

@@ -42,10 +42,5 @@ def sparse_shape(group: h5py.Group) -> tuple[int, int] | None:
 
 
 def text_of(value: Any) -> str:
-    """Give an attribute as text.
-
-    Examples:
-        >>> text_of(b"csr")
-        'csr'
-    """
+    """Give an attribute as text."""
     return value.decode() if isinstance(value, bytes) else str(value)

@@ -25,10 +25,6 @@ def variable_numbers(dtype: DType) -> DType | None:
     """Give the dtype of the numbers of a variable-length type, None for any other type.
 
     None also for another byte order, whose bytes h5py gives as if they were native.
-
-    Examples:
-        >>> variable_numbers(np.dtype("f4")) is None
-        True
     """
     base = h5py.check_vlen_dtype(dtype)
     known = isinstance(base, np.dtype) and base.kind in "biufc" and base.isnative
@@ -36,12 +32,7 @@ def variable_numbers(dtype: DType) -> DType | None:
 
 
 def as_numbers(rows: Source) -> Source:
-    """Give objects that are arrays of numbers as such; any other rows as they are.
-
-    Examples:
-        >>> as_numbers(npdata.open_source("x.npy"))
-        MappedSource(x.npy: (5, 2, 3) float32, mapped)
-    """
+    """Give objects that are arrays of numbers as such; any other rows as they are."""
     numbers = variable_numbers(rows.dtype) if len(rows.shape) == 1 else None
     return rows if numbers is None else VariableSource(rows, numbers)
 
