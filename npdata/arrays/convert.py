@@ -14,7 +14,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from npdata.arrays.dtypes import DType, DTypeRule, dtype_rule
-from npdata.arrays.gather import copy_values, extremes, lost_threads
+from npdata.arrays.gather import lost_threads
+from npdata.arrays.values import copy_values, extremes
 from npdata.errors import ConversionError
 from npdata.runtime.lazy_torch import torch
 from npdata.suggestions import explained

@@ -10,7 +10,7 @@ is only read, also where the view could write. It knows nothing of files and fie
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable
 from contextvars import ContextVar, copy_context
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -29,7 +29,6 @@ if TYPE_CHECKING:
 SIGNED = {"uint16": "int16", "uint32": "int32", "uint64": "int64"}
 """`index_select` has no unsigned words but bytes; signed ones have the same bits."""
 _WORDS = {1: "uint8", 2: "int16", 4: "int32", 8: "int64", 16: "complex128"}
-_ADDED = frozenset(["float16", "float32", "float64", "int8", "int16", "int32", "int64", "uint8"])
 ON_ONE_CORE = 1 << 20
 """So many bytes of rows that lie end to end NumPy gathers on one core, in 0.9 of torch's time:
 two cores gain 20 µs at most, and wait 1 to 8 ms for each other where one is busy."""
@@ -43,8 +42,8 @@ once: 256 rows of 3 KiB, of which none is in its cache, take 80 µs in place of 
 pages no more than in large ones; where all are in its cache, 2 µs more."""
 _TOUCHED_ROWS = 1000
 """So many rows are touched together at most, or the first ones leave the cache."""
-# From so many elements on torch divides a copy among its threads.
-_GRAIN = 32768
+GRAIN = 32768
+"""From so many elements on torch divides a copy among its threads."""
 Result = TypeVar("Result")
 _alone: ContextVar[bool] = ContextVar("alone", default=False)
 
@@ -176,7 +175,7 @@ class RowTable:
                 self._touch(flat, indices)
             return flat.take(indices, 0, None, "clip")
         elements = len(indices) * math.prod(array.shape[1:])
-        if self.typed and _on_one_core(elements, array.itemsize):
+        if self.typed and on_one_core(elements, array.itemsize):
             return np.ascontiguousarray(array[indices])  # NumPy keeps the order of other arrays
         return None
 
@@ -270,95 +269,30 @@ class ByteRows:
 
 def _select(view: Tensor, rows: NDArray[np.int64], out: Tensor) -> None:
     """Copy row `rows[k]` of `view` to `out[k]`, by torch wherever its threads are."""
-    alone = _on_one_core(out.numel(), out.element_size())
+    alone = on_one_core(out.numel(), out.element_size())
     if alone or (this_process.forked and lost_threads()):
         if len(rows) and rows.min() < 0:  # to NumPy a row from the end
             raise IndexError("a row lies outside")
         out.numpy()[...] = view.numpy()[rows]
         return
     numbers = torch.from_numpy(rows)
-    if out.numel() <= _GRAIN or not _alone.get():
+    if out.numel() <= GRAIN or not _alone.get():
         torch.index_select(view, 0, numbers, out=out)
         return
-    few = max(1, _GRAIN * len(rows) // out.numel())
+    few = max(1, GRAIN * len(rows) // out.numel())
     for first in range(0, len(rows), few):
         part = slice(first, first + few)
         torch.index_select(view, 0, numbers[part], out=out[part])
 
 
-def _on_one_core(elements: int, item: int) -> bool:
+def on_one_core(elements: int, item: int) -> bool:
     """Tell whether torch would use several threads for a copy, and it is small for that."""
-    return _GRAIN < elements <= FEW_BYTES // item and torch.get_num_threads() > 1
+    return GRAIN < elements <= FEW_BYTES // item and torch.get_num_threads() > 1
 
 
-def scatter_add(out: NDArray[Any], places: NDArray[np.int64], values: NDArray[Any]) -> None:
-    """Add `values[k]` to `out[places[k]]`, both one-dimensional and of one dtype.
-
-    Places are in [0, len(out)); one that comes twice gets both values.
-
-    Examples:
-        >>> out = np.zeros(3)
-        >>> scatter_add(out, np.array([2, 0, 2]), np.array([1.0, 5.0, 1.0]))
-        >>> out.tolist()
-        [5.0, 0.0, 2.0]
-    """
-    if out.dtype.name not in _ADDED or lost_threads():
-        np.add.at(out, places, values)
-        return
-    torch.from_numpy(out).scatter_add_(0, torch.from_numpy(places), torch.from_numpy(values))
-
-
-def _stays_on_one_core(values: Tensor) -> bool:
+def stays_on_one_core(values: Tensor) -> bool:
     """Tell whether no other thread of torch may work on these, many or few."""
-    return _on_one_core(values.numel(), values.element_size()) or _alone.get() or lost_threads()
-
-
-def _whole(dtype: torch.dtype) -> bool:
-    return not dtype.is_floating_point and not dtype.is_complex
-
-
-def copy_values(source: Tensor, out: Tensor) -> Tensor:
-    """Copy contiguous `source` to `out` of the same shape, in the dtype of `out`; gives `out`."""
-    if _on_one_core(source.numel(), source.element_size()):
-        if _whole(source.dtype) and _whole(out.dtype):
-            out.numpy()[...] = source.numpy()
-            return out
-    elif not _stays_on_one_core(source):
-        return out.copy_(source)
-    for values, target in zip(_pieces(source), _pieces(out.view(-1)), strict=True):
-        target.copy_(values)
-    return out
-
-
-def extremes(values: Tensor) -> list[float]:
-    """Give the smallest and the largest of floats, also of parts of them; NaN where one is.
-
-    On as many cores as `copy_values` copies them.
-
-    Examples:
-        >>> extremes(torch.tensor([2.0, -1.0]))
-        [-1.0, 2.0]
-    """
-    here = values.device.type == "cpu"
-    parts: Iterable[Tensor] = [values]
-    if here and values.numel() > _GRAIN and _stays_on_one_core(values):
-        if values.dtype in (torch.float32, torch.float64):
-            array = values.numpy(force=True)
-            return [np.minimum.reduce(array, None).item(), np.maximum.reduce(array, None).item()]
-        parts = _pieces(values)
-    found: list[Tensor] = []
-    for part in parts:
-        found += torch.aminmax(part.float() if part.itemsize == 1 else part)  # not of float8
-    if here:
-        return [extreme.item() for extreme in found]
-    numbers: list[float] = torch.stack(found).tolist()  # waits once for the device
-    return numbers
-
-
-def _pieces(values: Tensor) -> Iterator[Tensor]:
-    """Give parts of values so small that torch uses no other thread for one."""
-    flat = values.reshape(-1)
-    return (flat[first : first + _GRAIN] for first in range(0, len(flat), _GRAIN))
+    return on_one_core(values.numel(), values.element_size()) or _alone.get() or lost_threads()
 
 
 def copy_spans(

@@ -15,8 +15,8 @@ import numpy as np
 
 from npdata.cli.console import UsageError
 from npdata.sources.formats.foreign import foreign_file
+from npdata.sources.formats.raw import RawFormat
 from npdata.sources.hdf5.chunks.budget import read_size
-from npdata.sources.many_files.file_table import RawFormat
 
 Value = TypeVar("Value")
 

@@ -16,7 +16,7 @@ from torch import Tensor
 
 from npdata.arrays.convert import Conversion, refuse_lost_numbers
 from npdata.arrays.dtypes import DType
-from npdata.arrays.gather import copy_values
+from npdata.arrays.values import copy_values
 from npdata.dataset.batch_memory import Allocate, plain_memory
 from npdata.dataset.padded import Padded
 from npdata.dataset.ragged_form import RaggedForm

@@ -27,9 +27,10 @@ from npdata.sources.concatenated.end_to_end import end_to_end
 from npdata.sources.concatenated.parts import Parts
 from npdata.sources.derived.axis import ONE_FILE_EACH
 from npdata.sources.derived.columns import Columns
+from npdata.sources.formats.raw import RawFormat
 from npdata.sources.labels import LabelFrom, LabelSource, labels_of
 from npdata.sources.many_files.file_list import FileList
-from npdata.sources.many_files.file_table import FileTable, RawFormat
+from npdata.sources.many_files.file_table import FileTable
 from npdata.sources.many_files.find_files import Files, find_files
 from npdata.sources.many_files.pair_files import pair_files
 from npdata.sources.many_files.stack import open_stack
@@ -114,13 +115,11 @@ def stack(
     if check not in ("open", "first use"):
         raise FieldError(f"check={check!r}: expected 'open' or 'first use'")
     _require_raise(on_missing)
-    given = _given("stack", files, named)
-    raw, casts = _raw_and_casts(given, dtype, shape, offset)
-
-    def opened(files: FileList, raw: RawFormat | None) -> Source:
-        return open_stack(FileTable.of(files, raw, first_only=check == "first use"), raw)
-
-    sources = {label: opened(each, raw[label]) for label, each in _found(given).items()}
+    found, casts = _found("stack", files, named, (dtype, shape, offset))
+    sources = {
+        label: open_stack(FileTable.of(each, raw, first_only=check == "first use"))
+        for label, each, raw in found
+    }
     options: dict[str, Any] = {"dtype": casts, "decode": decode, "copy": copy}
     options |= {"columns": columns, "ragged": ragged, "padding": padding}
     options |= {"transform": transform, "batch_transform": batch_transform}
@@ -198,15 +197,13 @@ def concatenate(
         raw, casts = _raw_and_casts([0], dtype, shape, offset)
         parts = [source for each in files for source in _sources_of(each, raw[0])]
         return _dataset({0: end_to_end(parts)}, None, {**options, "dtype": casts})
-    given = _given("concatenate", files, named)
-    raw, casts = _raw_and_casts(given, dtype, shape, offset)
-    sources: dict[Any, EndToEnd] = {}
-    for label, each in _found(given).items():
-        if each.has_members:
-            sources[label] = end_to_end(_sources(each, raw[label]), each)
-        else:
-            parts_of = Parts.of_files(FileTable.of(each, raw[label]), raw[label])
-            sources[label] = ConcatSource(parts_of, each)
+    found, casts = _found("concatenate", files, named, (dtype, shape, offset))
+    sources: dict[Any, EndToEnd] = {
+        label: end_to_end(_sources(each, raw), each)
+        if each.has_members
+        else ConcatSource(Parts.of_files(FileTable.of(each, raw)), each)
+        for label, each, raw in found
+    }
     _require_equal_parts(sources)
     return _dataset(sources, label_from, {**options, "dtype": casts})
 
@@ -278,9 +275,18 @@ def _all_named(function: str) -> str:
     return f': write {function}("x/*.npy"), or name all fields: x="x/*.npy", y="y/*.npy"'
 
 
-def _found(given: Mapping[Any, Any]) -> dict[Any, FileList]:
+def _found(
+    function: str, files: Any, named: Mapping[str, Any], described: tuple[Any, Any, Any]
+) -> tuple[list[tuple[Any, FileList, RawFormat | None]], Any]:
+    """Give each field, its files and what they hold where they are raw; and the dtypes to cast to.
+
+    `described` are `dtype`, `shape` and `offset` as they were given.
+    """
+    given = _given(function, files, named)
+    raw, casts = _raw_and_casts(given, *described)
     found = {label: find_files(each) for label, each in given.items()}
-    return found if len(found) == 1 else pair_files(found)
+    paired = found if len(found) == 1 else pair_files(found)
+    return [(label, each, raw[label]) for label, each in paired.items()], casts
 
 
 def _raw_and_casts(

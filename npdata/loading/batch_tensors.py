@@ -13,7 +13,7 @@ from torch.utils.data import StackDataset, Subset
 
 from npdata.arrays.convert import refuse_lost_numbers
 from npdata.arrays.dtypes import torch_dtype
-from npdata.arrays.gather import copy_values
+from npdata.arrays.values import copy_values
 from npdata.dataset.batch_memory import batch_memory
 from npdata.dataset.numpy_dataset import NumpyDataset
 from npdata.dataset.padded import Padded

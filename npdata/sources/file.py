@@ -8,73 +8,20 @@ batch is read only after `check` has seen that file unchanged, because a map pas
 file that shrank would kill the process. This module knows nothing of rows.
 """
 
-import errno
 import os
-import stat
 import sys
 import weakref
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
-from urllib.parse import unquote
 
 import numpy as np
 from numpy.typing import NDArray
 
 from npdata.arrays.gather import address_of
-from npdata.errors import ChangedFileError, ClosedError, FormatError
+from npdata.errors import ChangedFileError, ClosedError
 from npdata.runtime.per_process import ForkSafeLock
 from npdata.sources.file_map import mapped, page_out
-
-
-def require_local(path: str | os.PathLike[str]) -> None:
-    """Raise `FileNotFoundError` for no path, a URL, a glob, `~` and a member without `::`.
-
-    Examples:
-        >>> require_local("s3://bucket/x.npy")
-        Traceback (most recent call last):
-        FileNotFoundError: [Errno 2] only local files are read; mount or download it: 's3://...'
-    """
-    text = os.fsdecode(path)
-    if not text:
-        raise FileNotFoundError(errno.ENOENT, "the path is empty; '.' is this folder", text)
-    if os.path.exists(text):  # noqa: PTH110  # a Path takes ten times as long
-        return
-    if text.startswith("~"):
-        reason = "no such file, and ~ is not expanded here; os.path.expanduser(path) does it"
-        raise FileNotFoundError(errno.ENOENT, reason, os.fspath(path))
-    if text.startswith("file://"):
-        reason = f"a URL is no path; give {unquote(text.removeprefix('file://'))!r}"
-        raise FileNotFoundError(errno.ENOENT, reason, os.fspath(path))
-    if "://" in text:
-        reason = "only local files are read; mount or download it"
-        raise FileNotFoundError(errno.ENOENT, reason, os.fspath(path))
-    if "*" in text or "?" in text:
-        reason = (
-            "no such file, and a glob is not expanded here; npdata.concatenate(glob) lays the rows "
-            "of files end to end, npdata.stack(glob) makes each file a sample"
-        )
-        raise FileNotFoundError(errno.ENOENT, reason, os.fspath(path))
-    for end in (k for k, letter in enumerate(text) if letter in ":/"):
-        if Path(text[:end]).is_file():
-            meant = f"{text[:end]}::{text[end:].strip(':/')}"
-            reason = f"no such file; an array of a file comes after '::', as {meant!r}"
-            raise FileNotFoundError(errno.ENOENT, reason, os.fspath(path))
-
-
-def require_regular(path: str | os.PathLike[str]) -> None:
-    """Raise as `require_local`, `IsADirectoryError` for a folder, `FormatError` for a pipe."""
-    require_local(path)
-    mode = os.stat(path).st_mode  # noqa: PTH116
-    if stat.S_ISDIR(mode):
-        reason = (
-            "is a folder; npdata.stack(folder) makes each file below it a sample, "
-            "npdata.concatenate(folder) lays their rows end to end"
-        )
-        raise IsADirectoryError(errno.EISDIR, reason, os.fspath(path))
-    if not stat.S_ISREG(mode):
-        # To open a pipe would wait for whoever writes into it.
-        raise FormatError(f"{path} is a pipe or a device; copy what it gives into a file first")
 
 
 @dataclass(frozen=True, kw_only=True)

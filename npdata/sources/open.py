@@ -26,7 +26,6 @@ from npdata.sources.base import Access, Source
 from npdata.sources.concatenated.end_to_end import end_to_end
 from npdata.sources.containers import rows_held_by
 from npdata.sources.derived.axis import along_axis
-from npdata.sources.file import require_local, require_regular
 from npdata.sources.formats import npy, npz
 from npdata.sources.formats.foreign import foreign_file
 from npdata.sources.formats.raw import open_raw
@@ -40,8 +39,9 @@ from npdata.sources.hdf5 import (
     require_equal_groups,
 )
 from npdata.sources.many_files.file_list import FileList, split_member
-from npdata.sources.many_files.file_table import HDF5_MAGIC
+from npdata.sources.many_files.known_file import HDF5_MAGIC
 from npdata.sources.memory import array_source
+from npdata.sources.paths import require_local, require_regular
 from npdata.suggestions import explained
 
 SourceLike: TypeAlias = NDArray[Any] | str | os.PathLike[str] | Source | Any

@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from npdata.arrays.blocks import Blocks
-from npdata.arrays.gather import scatter_add
+from npdata.arrays.values import scatter_add
 from npdata.errors import FieldError, FormatError
 from npdata.sources.base import Source, rows_held
 from npdata.sources.derived.base import CompositeSource

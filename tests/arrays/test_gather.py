@@ -8,14 +8,8 @@ from hypothesis import strategies as st
 from kinds import misaligned
 
 from npdata.arrays import gather
-from npdata.arrays.gather import (
-    ByteRows,
-    RowTable,
-    copy_spans,
-    copy_values,
-    extremes,
-    without_threads,
-)
+from npdata.arrays.gather import ByteRows, RowTable, copy_spans, without_threads
+from npdata.arrays.values import copy_values, extremes
 from npdata.runtime.per_process import this_process
 
 BASE = np.arange(7 * 4 * 3).reshape(7, 4, 3)

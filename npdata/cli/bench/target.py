@@ -23,9 +23,9 @@ from npdata.dataset.numpy_dataset import NumpyDataset
 from npdata.errors import FieldError, FormatError, SourceError
 from npdata.runtime.machine import cores, free_of_machine
 from npdata.sources.base import Source
+from npdata.sources.formats.raw import RawFormat
 from npdata.sources.hdf5.plugins import filters_missing
 from npdata.sources.many_files.file_list import split_member
-from npdata.sources.many_files.file_table import RawFormat
 from npdata.sources.open import open_source
 
 BATCH_SIZE, BATCH_BYTES = 256, 1 << 28

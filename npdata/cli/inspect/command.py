@@ -33,9 +33,9 @@ from npdata.cli.plot import require_format, save_figure
 from npdata.cli.table import Note, dtype_text, print_notes, print_table, styled
 from npdata.errors import SourceError
 from npdata.sources.base import Source
+from npdata.sources.formats.raw import RawFormat
 from npdata.sources.hdf5.examine.creation_properties import Filter
 from npdata.sources.many_files.file_list import SEPARATOR
-from npdata.sources.many_files.file_table import RawFormat
 from npdata.sources.open import identify, open_source
 
 _MOST_ARRAYS = 50

@@ -25,21 +25,21 @@ from npdata.errors import FormatError, MemberNotFoundError, NpdataError
 from npdata.sources.base import Source
 from npdata.sources.conversion import conversion_of
 from npdata.sources.derived.columns import numeric_columns
-from npdata.sources.file import require_local
 from npdata.sources.formats.foreign import foreign_file
 from npdata.sources.formats.npy import declared, open_npy
 from npdata.sources.formats.npz import examine_npz, npz_members
+from npdata.sources.formats.raw import RawFormat
 from npdata.sources.hdf5 import list_datasets, source_of
 from npdata.sources.hdf5.chunks.budget import default_budget
 from npdata.sources.hdf5.examine.creation_properties import Filter
 from npdata.sources.hdf5.examine.details import decoded_per_used
 from npdata.sources.hdf5.examine.examine import Examined
 from npdata.sources.many_files.file_list import SEPARATOR, split_member
-from npdata.sources.many_files.file_table import RawFormat
 from npdata.sources.many_files.find_files import SUFFIXES
 from npdata.sources.memory import MemorySource
 from npdata.sources.names import naturally_sorted
 from npdata.sources.open import identify, open_source
+from npdata.sources.paths import require_local
 
 ALIGNMENT = 64
 """Rows begin as well aligned as others that begin so many bytes further."""

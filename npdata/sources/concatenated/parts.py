@@ -17,7 +17,8 @@ from npdata.errors import FieldError
 from npdata.runtime.made_once import made_once
 from npdata.sources.base import Source
 from npdata.sources.concatenated.summary import NO_ONE_FIELD
-from npdata.sources.many_files.file_table import FileTable, Kind, RawFormat
+from npdata.sources.many_files.file_table import FileTable
+from npdata.sources.many_files.known_file import Kind
 from npdata.sources.packed.packing import Packing, Packings
 
 
@@ -48,7 +49,7 @@ class Parts:
         return cls(count, FileTable.joined([group.table for group in groups]), own)
 
     @classmethod
-    def of_files(cls, table: FileTable, raw: RawFormat | None = None) -> "Parts":
+    def of_files(cls, table: FileTable) -> "Parts":
         """Join the arrays in files; raises `FieldError` where their rows differ, by name."""
         _, firsts = np.unique(table.kind, return_index=True)
         require_alike((table.files[k], _held(table, k)) for k in np.sort(firsts).tolist())
@@ -56,7 +57,7 @@ class Parts:
             raise FieldError(f"{table.files[0]} holds {_held(table, 0)}; each row needs an axis 0")
         fortran = np.array([kind.fortran for kind in table.kinds])[table.kind]
         alone = fortran | (table.offset < 0)
-        own = {k: table.source(k, raw) for k in np.flatnonzero(alone).tolist()}
+        own = {k: table.source(k) for k in np.flatnonzero(alone).tolist()}
         return cls(len(table), table.take(np.flatnonzero(~alone)) if own else table, own)
 
     @made_once

@@ -24,10 +24,11 @@ from npdata.arrays.gather import RowTable
 from npdata.errors import FormatError, MemberNotFoundError, TruncatedError, UnsupportedSourceError
 from npdata.runtime.per_process import ForkSafeLock
 from npdata.sources.base import Access, InPlaceSource, Source
-from npdata.sources.file import File, FileIdentity, require_regular
+from npdata.sources.file import File, FileIdentity
 from npdata.sources.formats.foreign import foreign_zip
 from npdata.sources.formats.npy import NpyHeader, read_header
 from npdata.sources.mapped import MappedSource
+from npdata.sources.paths import require_regular
 
 MAGIC = b"PK"
 DAMAGE = (zipfile.BadZipFile, zlib.error, lzma.LZMAError, EOFError, OSError, RuntimeError)

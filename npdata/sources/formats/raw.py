@@ -8,14 +8,23 @@ guesses nothing.
 import math
 import operator
 import os
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import DTypeLike
 
 from npdata.errors import FormatError, SourceError, TruncatedError, UnsupportedSourceError
-from npdata.sources.file import File, require_regular
+from npdata.sources.file import File
 from npdata.sources.mapped import MappedSource, Place
+from npdata.sources.paths import require_regular
+
+
+class RawFormat(NamedTuple):
+    """What raw files hold, as in `NumpyDataset.from_raw`."""
+
+    dtype: Any
+    shape: int | tuple[int, ...]
+    offset: int
 
 
 def open_raw(

@@ -14,8 +14,9 @@ import h5py
 
 from npdata.arrays.flag import flag
 from npdata.errors import FieldError, FileLockError, FormatError, TruncatedError
-from npdata.sources.file import FileIdentity, require_regular
+from npdata.sources.file import FileIdentity
 from npdata.sources.formats.foreign import foreign_file
+from npdata.sources.paths import require_regular
 
 Locking = bool | str | None
 

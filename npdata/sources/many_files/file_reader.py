@@ -17,17 +17,9 @@ from numpy.typing import NDArray
 
 from npdata.errors import FormatError
 from npdata.sources.file import ask_for, fill
-from npdata.sources.many_files.file_table import (
-    INODE,
-    ONE_DTYPE,
-    UNKNOWN,
-    FileTable,
-    RawFormat,
-    gone,
-    look,
-    opened,
-)
+from npdata.sources.many_files.file_table import ONE_DTYPE, UNKNOWN, FileTable
 from npdata.sources.many_files.file_threads import for_each
+from npdata.sources.many_files.known_file import INODE, KnownFile, gone, look, opened
 from npdata.sources.many_files.one_value import OneValue
 
 FEW = 16
@@ -38,10 +30,9 @@ LARGE_BYTES = 1 << 19
 class FileReader:
     """Reads the arrays of the files in `table`."""
 
-    def __init__(self, table: FileTable, raw: RawFormat | None = None) -> None:
+    def __init__(self, table: FileTable) -> None:
         """Take the files; none is opened."""
         self.table = table
-        self.raw = raw
         self._first = table.kinds[table.kind[0]].dtype, table.shape(0)
         self._known: dict[bytes, Any] = {}
         self._needed = self._in_memory = 0
@@ -63,7 +54,7 @@ class FileReader:
     def _read(self, known: tuple[int, ...], out: NDArray[Any]) -> None:
         table, number = self.table, known[0]
         if known[2] == UNKNOWN:
-            self._learn(number, look(table.files, number, self.raw, self._known))
+            self._learn(number, look(table.files, number, table.raw, self._known))
             (known,) = table.known(np.array([number]))
         _, inode, size, mtime_ns, offset, kind = known
         path = table.files.path(number)
@@ -93,7 +84,7 @@ class FileReader:
     def _read_own(self, number: int, path: bytes, out: NDArray[Any]) -> None:
         table = self.table
         table.require(number, os.stat(path))  # noqa: PTH116
-        source = table.source(number, self.raw)
+        source = table.source(number)
         if isinstance(source, OneValue):
             out = out.reshape(-1)
         try:
@@ -103,7 +94,7 @@ class FileReader:
         finally:
             source.close()
 
-    def _learn(self, number: int, facts: Any) -> None:
+    def _learn(self, number: int, facts: KnownFile) -> None:
         """Take note of a file that is read for the first time, which must be like the first."""
         table = self.table
         kind, shape = facts.kind, facts.kind.shape(facts.length)
@@ -162,4 +153,4 @@ class FileReader:
                     os.close(descriptor)
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return type(self), (self.table, self.raw)
+        return type(self), (self.table,)

@@ -16,7 +16,6 @@ from pathlib import Path
 from typing import TypeAlias
 
 from npdata.errors import FieldError, FormatError, MemberNotFoundError, UnsupportedSourceError
-from npdata.sources.file import require_local
 from npdata.sources.formats.foreign import foreign_file
 from npdata.sources.formats.npz import npz_members
 from npdata.sources.hdf5 import list_datasets
@@ -27,6 +26,7 @@ from npdata.sources.many_files.file_list import (
     split_member,
 )
 from npdata.sources.names import naturally_sorted, refuse_any_depth
+from npdata.sources.paths import require_local
 
 Files: TypeAlias = str | os.PathLike[str] | Sequence[str | os.PathLike[str]]
 

@@ -23,8 +23,9 @@ from npdata.arrays.gather import ByteRows, address_of
 from npdata.errors import ChangedFileError, ClosedError
 from npdata.runtime.per_process import PerProcess
 from npdata.sources.file_map import mapped
-from npdata.sources.many_files.file_table import FileTable, gone, opened
+from npdata.sources.many_files.file_table import FileTable
 from npdata.sources.many_files.joint_map import JointMap
+from npdata.sources.many_files.known_file import gone, opened
 from npdata.sources.many_files.watch import Watch
 
 LOOK_AGAIN, LOOK_AGAIN_PER_FILE = 0.1, 50e-6

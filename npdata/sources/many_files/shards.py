@@ -20,8 +20,9 @@ from npdata.errors import ChangedFileError
 from npdata.runtime.lazy_torch import torch
 from npdata.sources.file import ask_for, fill
 from npdata.sources.file_map import page_out
-from npdata.sources.many_files.file_table import FileTable, gone
+from npdata.sources.many_files.file_table import FileTable
 from npdata.sources.many_files.joint_map import JointLayout, JointMap
+from npdata.sources.many_files.known_file import gone
 from npdata.sources.many_files.shard_maps import Maps, ShardMaps, most_maps
 
 

@@ -16,12 +16,12 @@ from npdata.sources.base import Access, Source
 from npdata.sources.concatenated.summary import and_more
 from npdata.sources.many_files.file_list import FileList, runs_of_files
 from npdata.sources.many_files.file_reader import FileReader
-from npdata.sources.many_files.file_table import ONE_DTYPE, FileTable, RawFormat
+from npdata.sources.many_files.file_table import ONE_DTYPE, FileTable
 from npdata.sources.packed.packing import Packings
 from npdata.sources.ragged import OBJECTS, PiecesSource, RaggedSource
 
 
-def open_stack(table: FileTable, raw: RawFormat | None = None) -> "StackSource | VariedStackSource":
+def open_stack(table: FileTable) -> "StackSource | VariedStackSource":
     """Give the source for the files: rows of one shape, or arrays of different shapes.
 
     Raises `FieldError` where two hold different dtypes, naming both.
@@ -31,7 +31,7 @@ def open_stack(table: FileTable, raw: RawFormat | None = None) -> "StackSource |
         (2, 5, 2, 3)
     """
     _require_one_dtype(table)
-    reader = FileReader(table, raw)
+    reader = FileReader(table)
     rests = {kind.rest for kind in table.kinds}
     if len(rests) > 1:
         return VariedStackSource(reader)

@@ -1,0 +1,87 @@
+"""Values cast, compared and added up by torch, on as many cores as a gather takes.
+
+Idea: torch divides work among its threads by the number of elements; where they must stay out of
+it (`gather`), it is given pieces so small that it does not. Invariant: the results are the same on
+one core and on many.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from npdata.arrays.gather import GRAIN, lost_threads, on_one_core, stays_on_one_core
+from npdata.runtime.lazy_torch import torch
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+_ADDED = frozenset(["float16", "float32", "float64", "int8", "int16", "int32", "int64", "uint8"])
+
+
+def copy_values(source: Tensor, out: Tensor) -> Tensor:
+    """Copy contiguous `source` to `out` of the same shape, in the dtype of `out`; gives `out`."""
+    if on_one_core(source.numel(), source.element_size()):
+        if _whole(source.dtype) and _whole(out.dtype):
+            out.numpy()[...] = source.numpy()
+            return out
+    elif not stays_on_one_core(source):
+        return out.copy_(source)
+    for values, target in zip(_pieces(source), _pieces(out.view(-1)), strict=True):
+        target.copy_(values)
+    return out
+
+
+def extremes(values: Tensor) -> list[float]:
+    """Give the smallest and the largest of floats, also of parts of them; NaN where one is.
+
+    On as many cores as `copy_values` copies them.
+
+    Examples:
+        >>> extremes(torch.tensor([2.0, -1.0]))
+        [-1.0, 2.0]
+    """
+    here = values.device.type == "cpu"
+    parts: Iterable[Tensor] = [values]
+    if here and values.numel() > GRAIN and stays_on_one_core(values):
+        if values.dtype in (torch.float32, torch.float64):
+            array = values.numpy(force=True)
+            return [np.minimum.reduce(array, None).item(), np.maximum.reduce(array, None).item()]
+        parts = _pieces(values)
+    found: list[Tensor] = []
+    for part in parts:
+        found += torch.aminmax(part.float() if part.itemsize == 1 else part)  # not of float8
+    if here:
+        return [extreme.item() for extreme in found]
+    numbers: list[float] = torch.stack(found).tolist()  # waits once for the device
+    return numbers
+
+
+def scatter_add(out: NDArray[Any], places: NDArray[np.int64], values: NDArray[Any]) -> None:
+    """Add `values[k]` to `out[places[k]]`, both one-dimensional and of one dtype.
+
+    Places are in [0, len(out)); one that comes twice gets both values.
+
+    Examples:
+        >>> out = np.zeros(3)
+        >>> scatter_add(out, np.array([2, 0, 2]), np.array([1.0, 5.0, 1.0]))
+        >>> out.tolist()
+        [5.0, 0.0, 2.0]
+    """
+    if out.dtype.name not in _ADDED or lost_threads():
+        np.add.at(out, places, values)
+        return
+    torch.from_numpy(out).scatter_add_(0, torch.from_numpy(places), torch.from_numpy(values))
+
+
+def _pieces(values: Tensor) -> Iterator[Tensor]:
+    """Give parts of values so small that torch uses no other thread for one."""
+    flat = values.reshape(-1)
+    return (flat[first : first + GRAIN] for first in range(0, len(flat), GRAIN))
+
+
+def _whole(dtype: torch.dtype) -> bool:
+    return not dtype.is_floating_point and not dtype.is_complex

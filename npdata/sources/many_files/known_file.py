@@ -1,0 +1,203 @@
+"""What is known of one file among many: where the array in it lies, and what it is like.
+
+Idea: a `.npy` header takes a few microseconds to read, and files written by one program have the
+same one, so that each header is understood once. Members of `.npz` and HDF5 files that lie
+uncompressed in their file are known in the same way; the others are read by a source of their own.
+Invariant: every declared size was compared with the size of its file. It keeps no file open.
+"""
+
+import contextlib
+import io
+import os
+import stat
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from npdata.arrays.dtypes import DType
+from npdata.errors import (
+    ChangedFileError,
+    FormatError,
+    MemberNotFoundError,
+    SourceError,
+    TruncatedError,
+)
+from npdata.sources.base import Source
+from npdata.sources.file import FileIdentity
+from npdata.sources.formats import npy, npz
+from npdata.sources.formats.foreign import foreign_file
+from npdata.sources.formats.raw import RawFormat, open_raw
+from npdata.sources.hdf5 import open_hdf5
+from npdata.sources.many_files.file_list import FileList
+from npdata.sources.many_files.one_value import OneValue, hdf5_value, npz_value
+from npdata.sources.mapped import MappedSource, Place
+from npdata.sources.packed.packing import Packing
+from npdata.sources.paths import require_file
+
+HDF5_MAGIC = b"\x89HDF\r\n\x1a\n"
+INODE = (1 << 63) - 1
+"""So much of an inode is kept: some file systems use all 64 bits."""
+NOWHERE = -1
+"""The offset of an array that has no place of its own in its file."""
+_HEADER = 128
+
+
+class Kind(NamedTuple):
+    """What an array is like but for the length of axis 0; `rest` is None where it has no axis.
+
+    `packing` is what its numbers stand for by the attributes of a dataset.
+    """
+
+    dtype: DType
+    rest: tuple[int, ...] | None
+    fortran: bool
+    packing: Packing | None = None
+
+    def shape(self, length: int) -> tuple[int, ...]:
+        """Give the shape of an array of this kind with `length` rows."""
+        return () if self.rest is None else (length, *self.rest)
+
+
+class KnownFile(NamedTuple):
+    """What is known of one file; `offset` is -1 where its array has no place of its own."""
+
+    inode: int
+    size: int
+    mtime_ns: int
+    offset: int
+    length: int
+    kind: Kind
+
+
+def look(files: FileList, number: int, raw: RawFormat | None, known: Any) -> KnownFile:
+    """Look at one file; `known` remembers headers that were understood before."""
+    if raw is not None or files.member(number) is not None:
+        return known_of(open_alone(files, number, raw), os.fsdecode(files.path(number)))
+    path = files.path(number)
+    descriptor = opened(path)
+    try:
+        status = os.fstat(descriptor)
+        if not stat.S_ISREG(status.st_mode):  # else its path need not be text
+            require_file(status.st_mode, os.fsdecode(path), "is a folder, and a file is needed")
+        return _of_npy(descriptor, status, path, known)
+    finally:
+        os.close(descriptor)
+
+
+def _of_npy(descriptor: int, status: os.stat_result, path: bytes, known: Any) -> KnownFile:
+    """Understand the header of an open `.npy`."""
+    start = os.pread(descriptor, _HEADER, 0)
+    found = known.get(start[: 10 + start[8] + 256 * start[9]]) if len(start) > 9 else None
+    if found is None:
+        found = _understood(descriptor, start, path, known)
+    kind, length, offset, nbytes = found
+    if status.st_size < offset + nbytes:
+        raise TruncatedError(
+            f"{os.fsdecode(path)} declares {kind.shape(length)} of {kind.dtype}, bytes {offset} to "
+            f"{offset + nbytes}, but it has {status.st_size} bytes; it was cut short, or its "
+            f"header lies"
+        )
+    if status.st_size > offset + nbytes:
+        npy.require_last(descriptor, offset + nbytes, os.fsdecode(path))
+    return KnownFile(
+        status.st_ino & INODE, status.st_size, status.st_mtime_ns, offset, length, kind
+    )
+
+
+def _understood(
+    descriptor: int, start: bytes, path: bytes, known: Any
+) -> tuple[Kind, int, int, int]:
+    where = os.fsdecode(path)
+    if not start.startswith(npy.MAGIC):
+        raise _no_npy(start, where)
+    if len(start) == _HEADER:
+        start = os.pread(descriptor, npy.LONGEST_HEADER + 12, 0)
+    header = npy.read_header(io.BytesIO(start), where, one_value=True)
+    found = (_kind(header), header.shape[0] if header.shape else 1, header.size, header.data_bytes)
+    known[start[: header.size]] = found
+    return found
+
+
+def _kind(header: npy.NpyHeader) -> Kind:
+    fortran = header.fortran and len(header.shape) > 1
+    return Kind(header.dtype, header.shape[1:] if header.shape else None, fortran)
+
+
+def known_of(source: Source, path: str) -> KnownFile:
+    """Give what a source that was opened for the file at `path` shows of it."""
+    rest = None if isinstance(source, OneValue) else source.shape[1:]
+    kind, offset = Kind(source.dtype, rest, False, source.packing), NOWHERE
+    if isinstance(source, MappedSource):
+        _, identity, place = source.stored
+        of: dict[str, Any] = {"offset": place.offset, "dtype": place.dtype, "shape": place.shape}
+        orders = [Place.contiguous(fortran=fortran, **of).strides for fortran in (False, True)]
+        if place.strides in orders:
+            kind = kind._replace(fortran=place.strides != orders[0])
+            offset = place.offset
+    else:
+        identity = FileIdentity.of(path)
+    inode, mtime_ns = identity.inode & INODE, identity.mtime_ns or 0
+    return KnownFile(inode, identity.size, mtime_ns, offset, len(source), kind)
+
+
+def open_alone(files: FileList, number: int, raw: RawFormat | None) -> Source:
+    """Open the array of one file as a source of its own; one value is a row."""
+    path, member = os.fsdecode(files.path(number)), files.member(number)
+    if raw is not None:
+        return open_raw(path, *raw)
+    if member is None:
+        return npy.open_npy(path)
+    with Path(path).open("rb") as stream:
+        magic = stream.read(2)
+    if magic == npy.MAGIC[:2]:
+        raise MemberNotFoundError(f"{path} is a .npy of one array and has no {member!r}")
+    zipped = magic == npz.MAGIC
+    try:
+        return npz.examine_npz(path, member).source if zipped else open_hdf5(path, member)
+    except SourceError as error:
+        value = None
+        with contextlib.suppress(OSError, ValueError, KeyError):
+            value = npz_value(path, member) if zipped else hdf5_value(path, member)
+        if value is None:
+            raise error from None
+        return value
+
+
+def opened(path: bytes) -> int:
+    """Open a file for reading, and wait for nobody; errors name it as text."""
+    try:
+        return os.open(path, os.O_RDONLY | os.O_NONBLOCK)
+    except OSError as error:
+        error.filename = os.fsdecode(path)
+        raise
+
+
+def gone(path: bytes) -> ChangedFileError:
+    """Give the error for a file that was there when it was looked at."""
+    return ChangedFileError(f"{os.fsdecode(path)} is gone since it was opened; open it again")
+
+
+def _no_npy(start: bytes, where: str) -> Exception:
+    if not start:
+        return TruncatedError(f"{where} is empty (0 bytes)")
+    if start.startswith(npz.MAGIC):
+        names = npz.npz_members(where)
+        example = f"as '*{Path(where).suffix}::{names[0] if names else 'NAME'}'"
+        listed = ", ".join(map(repr, names))
+        return MemberNotFoundError(
+            f"{where} is a .npz; name one of its arrays behind the files, {example}, of {listed}"
+        )
+    if start.startswith(HDF5_MAGIC):
+        return MemberNotFoundError(
+            f"{where} is HDF5; name one of its datasets behind the files, as "
+            f"'*{Path(where).suffix}::NAME', or take all of one file, as "
+            f"'{Path(where).name}::*'; `npdata inspect` lists them"
+        )
+    if npy.MAGIC.startswith(start):
+        return TruncatedError(f"{where} ends inside its .npy header; it was cut short")
+    what = foreign_file(where)
+    if what is not None:
+        return FormatError(f"{where} is {what}")
+    return FormatError(
+        f"{where} begins with {start[:6]!r} and is neither .npy nor .npz nor HDF5; for raw "
+        f"binary say what all files hold: dtype=..., shape=..."
+    )
