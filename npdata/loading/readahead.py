@@ -54,14 +54,73 @@ class Job(NamedTuple):
     advice: Advice | None = None
 
 
-class ReadAhead:
-    """Plans advice for rows of `row_bytes` in `blocks`, within `budget` bytes of them if given.
+@dataclass(frozen=True, kw_only=True)
+class Limits:
+    """So many bytes of rows are announced `ahead` of the batches, and `held` together at most.
 
-    `ahead` is how many bytes of rows to be ahead, at most; `rows` gives for each row number of a
-    batch the row in `blocks`; `sources` get the advice.
+    Blocks beyond that are forgotten; with `drops` they leave memory. `bounded`: a stretch of more
+    bytes gets no advice, since its blocks would drive each other out.
+    """
+
+    ahead: int
+    held: int
+    drops: bool
+    bounded: bool
+
+    @classmethod
+    def of(cls, budget: int | None, ahead: int | None) -> Self:
+        """Give those of a memory budget, and of sources that allow `ahead` bytes; None: any.
+
+        Examples:
+            >>> Limits.of(budget=100, ahead=None)
+            Limits(ahead=50, held=100, drops=True, bounded=True)
+        """
+        most = AHEAD_BYTES if budget is None else budget // 2
+        most = most if ahead is None else min(ahead, most)
+        return cls(
+            ahead=most,
+            held=2 * most if budget is None else budget,
+            drops=budget is not None,
+            bounded=budget is not None or ahead is not None,
+        )
+
+
+class _Announced:
+    """The blocks that were announced, those needed last at the end, and their bytes."""
+
+    def __init__(self) -> None:
+        self._blocks: OrderedDict[int, int] = OrderedDict()
+        self._bytes = 0
+
+    def add(self, blocks: NDArray[np.int64], sizes: NDArray[np.int64]) -> list[int]:
+        """Note that blocks of so many bytes are needed; give those that were not announced."""
+        new = []
+        for block, size in zip(blocks.tolist(), sizes.tolist(), strict=True):
+            if block in self._blocks:
+                self._blocks.move_to_end(block)
+            else:
+                self._blocks[block] = size
+                self._bytes += size
+                new.append(block)
+        return new
+
+    def beyond(self, most: int) -> list[int]:
+        """Forget the blocks that were needed longest ago, down to `most` bytes or one block."""
+        gone = []
+        while self._bytes > most and len(self._blocks) > 1:
+            block, size = self._blocks.popitem(last=False)
+            self._bytes -= size
+            gone.append(block)
+        return gone
+
+
+class ReadAhead:
+    """Plans advice for rows of `row_bytes` in `blocks`, within `limits`.
+
+    `rows` gives for each row number of a batch the row in `blocks`; `sources` get the advice.
 
     Examples:
-        >>> plan = ReadAhead(Blocks.uniform(8, 2), row_bytes=1, budget=None)
+        >>> plan = ReadAhead(Blocks.uniform(8, 2), row_bytes=1, limits=Limits.of(None, None))
         >>> [(job.rows.tolist(), job.advice.need) for job in plan.jobs([np.array([5, 0, 1, 4])])]
         [([5, 0, 1, 4], [(0, 2), (4, 6)])]
     """
@@ -71,31 +130,21 @@ class ReadAhead:
         blocks: Blocks,
         *,
         row_bytes: int,
-        budget: int | None,
-        ahead: int | None = None,
+        limits: Limits,
         rows: NDArray[np.int64] | None = None,
         sources: tuple[Source, ...] = (),
     ) -> None:
         self.sources = sources
         self._edges = blocks.edges()
-        self._block_rows = blocks.block_rows[0] if len(blocks.rows) == 1 else None
+        self._even = blocks.block_rows[0] if len(blocks.rows) == 1 else None
         self._row_bytes = max(1, row_bytes)
-        most = AHEAD_BYTES if budget is None else budget // 2
-        self._ahead = most if ahead is None else min(ahead, most)
-        self._keep = budget
-        self._limit = 2 * self._ahead if budget is None else budget
-        self._bounded = budget is not None or ahead is not None
+        self._limits = limits
         self._rows = rows
-        self._announced: OrderedDict[int, int] = OrderedDict()
-        self._announced_bytes = 0
+        self._announced = _Announced()
 
     @classmethod
     def of(cls, dataset: Any, budget: int | None) -> Self | None:
         """Plan for the sources within `dataset` that advice helps, None where there are none.
-
-        Mapped files that a stretch ahead would hold are read fast enough without, unless there is a
-        budget. Where wrappers pick different rows of the sources, those that are read with the
-        first alone.
 
         Examples:
             >>> ReadAhead.of(npdata.NumpyDataset("x.npy"), budget=1 << 20).sources[0].access.kind
@@ -103,38 +152,23 @@ class ReadAhead:
             >>> ReadAhead.of(npdata.NumpyDataset("x.npy"), budget=None) is None
             True
         """
-        least_bytes = 0 if budget else AHEAD_BYTES
-        parts = [
-            (source, rows)
-            for part, rows in parts_of(dataset)
-            for source in part.sources
-            if _accepts_hints(source, least_bytes, whole=part.transforms.copies)
-        ]
-        if not parts:
+        sources, rows = _advised(dataset, 0 if budget else AHEAD_BYTES)
+        if not sources:
             return None
-        first = parts[0][1]
-        sources = tuple(
-            source
-            for source, rows in parts
-            if (rows is None and first is None)
-            or (rows is not None and first is not None and np.array_equal(rows, first))
-        )
         costliest = max(sources, key=lambda source: (source.access.cost, source.row_bytes))
         # A file is read alone: with the others of its block it would be up to 16 times the bytes.
         alone = costliest.access.kind == "files"
-        blocks = Blocks.uniform(len(costliest), 1) if alone else costliest.blocks
         row_bytes = sum(source.stored_bytes for source in sources)
-        limits = [
+        ahead = [
             limit // max(1, source.stored_bytes) * row_bytes
             for source in sources
             if (limit := source.ahead_bytes) is not None
         ]
         return cls(
-            blocks,
+            Blocks.uniform(len(costliest), 1) if alone else costliest.blocks,
             row_bytes=row_bytes,
-            budget=None if budget is None else budget * 3 // 4,
-            ahead=min(limits, default=None),
-            rows=first,
+            limits=Limits.of(None if budget is None else budget * 3 // 4, min(ahead, default=None)),
+            rows=rows,
             sources=sources,
         )
 
@@ -144,7 +178,7 @@ class ReadAhead:
         The first waits for one stretch alone: all of them took 80 ms of a file of 100 million rows.
         """
         stretches: deque[list[Any]] = deque()
-        rows_each = max(1, min(self._ahead // _STRETCHES // self._row_bytes, _STRETCH_ROWS))
+        rows_each = max(1, min(self._limits.ahead // _STRETCHES // self._row_bytes, _STRETCH_ROWS))
         source, number, waiting, ahead = iter(batches), 0, 0, 0
         while True:
             need: Runs = []
@@ -172,32 +206,18 @@ class ReadAhead:
         if len(rows) and not 0 <= rows.min() <= rows.max() <= last:
             return [], []  # reading will tell which row is not there
         rows = rows if self._rows is None else self._rows[rows]
-        if self._block_rows is None:
+        if self._even is None:
             blocks = np.unique(np.searchsorted(self._edges, rows, side="right") - 1)
         else:
-            blocks = np.unique(rows // self._block_rows)
+            blocks = np.unique(rows // self._even)
         sizes = (self._edges[blocks + 1] - self._edges[blocks]) * self._row_bytes
         if sizes.sum() > _DENSE * len(rows) * self._row_bytes:
             return [], []  # they lie thinly
-        if self._bounded and sizes.sum() > self._limit:
-            return [], []  # they would drive each other out
-        new = []
-        for block, size in zip(blocks.tolist(), sizes.tolist(), strict=True):
-            if block in self._announced:
-                self._announced.move_to_end(block)
-                continue
-            self._announced[block] = size
-            self._announced_bytes += size
-            new.append(block)
-        return self._runs(new), self._runs(self._evicted())
-
-    def _evicted(self) -> list[int]:
-        gone = []
-        while self._announced_bytes > self._limit and len(self._announced) > 1:
-            block, size = self._announced.popitem(last=False)
-            self._announced_bytes -= size
-            gone.append(block)
-        return gone if self._keep is not None else []
+        limits = self._limits
+        if limits.bounded and sizes.sum() > limits.held:
+            return [], []
+        new, gone = self._announced.add(blocks, sizes), self._announced.beyond(limits.held)
+        return self._runs(new), self._runs(gone) if limits.drops else []
 
     def _runs(self, blocks: list[int]) -> Runs:
         if not blocks:
@@ -207,6 +227,28 @@ class ReadAhead:
         firsts = self._edges[ids[np.append(0, breaks)]]
         stops = self._edges[ids[np.append(breaks - 1, len(ids) - 1)] + 1]
         return list(zip(firsts.tolist(), stops.tolist(), strict=True))
+
+
+def _advised(dataset: Any, least_bytes: int) -> tuple[tuple[Source, ...], NDArray[np.int64] | None]:
+    """Give the sources that advice helps, with the row of theirs for each row; None: the same.
+
+    Mapped files that a stretch ahead would hold, `least_bytes`, are read fast enough without. Where
+    wrappers pick different rows of the sources, those that are read with the first alone.
+    """
+    parts = [
+        (source, rows)
+        for part, rows in parts_of(dataset)
+        for source in part.sources
+        if _accepts_hints(source, least_bytes, whole=part.transforms.copies)
+    ]
+    first = parts[0][1] if parts else None
+    return tuple(source for source, rows in parts if _same(rows, first)), first
+
+
+def _same(rows: NDArray[np.int64] | None, others: NDArray[np.int64] | None) -> bool:
+    if rows is None or others is None:
+        return rows is others
+    return np.array_equal(rows, others)
 
 
 def _accepts_hints(source: Source, least_bytes: int, whole: bool) -> bool:

@@ -12,6 +12,7 @@ from npdata.errors import StateError
 from npdata.sampling.epochs import Batches, Epochs, Run, Start
 from npdata.sampling.order.checks import whole_number
 from npdata.sampling.order.ranks import Ranks, Uneven
+from npdata.sampling.states import state_at
 from npdata.sampling.trainers import (
     refuse_overfitting_other_rows,
     warn_of_repeated_predictions,
@@ -101,10 +102,4 @@ class Cursor:
         else:
             position = start.position if run is None else run.position(count)
             start = epochs.or_next(Start(start.epoch, min(position, ranks.n)), ranks)
-        return {
-            **epochs.identity,
-            "epoch": start.epoch,
-            "position": start.position,
-            "batch_size": epochs.batch_size or 0,
-            "world_size": ranks.world_size,
-        }
+        return state_at(start, epochs, ranks.world_size)

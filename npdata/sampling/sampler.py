@@ -17,7 +17,7 @@ from numpy.typing import ArrayLike
 from torch.utils.data import BatchSampler, Sampler
 
 from npdata.arrays.flag import flag
-from npdata.errors import SamplerError, StateError, StateWarning
+from npdata.errors import SamplerError, StateWarning
 from npdata.sampling.cursor import Cursor, Place
 from npdata.sampling.division import Division
 from npdata.sampling.epochs import Epochs, Start
@@ -26,14 +26,10 @@ from npdata.sampling.order.checks import whole_number
 from npdata.sampling.order.epoch_length import EpochLength
 from npdata.sampling.order.epoch_order import Ints, Shuffle
 from npdata.sampling.order.ranks import Uneven
-from npdata.sampling.order.recipe import Recipe, shuffle_name
+from npdata.sampling.order.recipe import Recipe
 from npdata.sampling.run_batches import RunBatches
-from npdata.sampling.trainers import (
-    FoundByLightning,
-    RowSampler,
-    is_for_predicting,
-    state_within,
-)
+from npdata.sampling.states import start_in, state_within
+from npdata.sampling.trainers import FoundByLightning, RowSampler, is_for_predicting
 from npdata.sampling.who_asks import skip_what_comes_again
 from npdata.suggestions import explained, refuse_to_set
 
@@ -364,32 +360,8 @@ class BlockBatchSampler(FoundByLightning, BatchSampler):
         Raises:
             StateError: a ValueError, which names both values, for any other state.
         """
-        state = state_within(state)
-        cursor, epochs = self.cursor, self.cursor.epochs
-        expected = epochs.identity
-        names = {*expected, "epoch", "position", "batch_size", "world_size"}
-        if not isinstance(state, Mapping) or set(state) != names:
-            got = sorted(map(str, state)) if isinstance(state, Mapping) else type(state).__name__
-            raise StateError(f"the state has {got}: expected {sorted(names)}, as of state_dict()")
-        try:  # torch and NumPy save numbers as their own
-            state = {name: whole_number(name, value, least=0) for name, value in state.items()}
-        except SamplerError as error:
-            raise StateError(f"the state has {error}") from None
-        for name, value in expected.items():
-            if state[name] != value:
-                show = shuffle_name if name == "shuffle" else repr
-                raise StateError(
-                    f"the state is of {name}={show(state[name])}, this sampler of "
-                    f"{name}={show(value)}: a position in another order means other samples; make "
-                    "the sampler as it was, or begin an epoch without the state"
-                )
-        most = max(expected["samples"], epochs.length.samples(epochs.ranks().world_size))
-        if state["position"] > most:
-            raise StateError(
-                f"the state has position={state['position']} of {most} samples: "
-                "expected no more than there are"
-            )
-        coming = epochs.or_next(Start(state["epoch"], state["position"]), epochs.ranks())
+        cursor = self.cursor
+        coming = start_in(state_within(state), cursor.epochs)
         cursor.place = Place(coming=coming, loaded=True, begun=cursor.place.begun)
 
 

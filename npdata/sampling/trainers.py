@@ -1,4 +1,4 @@
-"""What trainers look for on a batch sampler, and states and epochs as they count them.
+"""What trainers look for on a batch sampler, and epochs as they count them.
 
 Idea: Lightning makes a batch sampler anew from arguments that it finds on it: they give the same
 sampler again. Trainers set epochs on a sampler of rows inside. Invariant: what would read other
@@ -6,13 +6,13 @@ rows than the trainer counts on is refused, or warned of. Nothing of a trainer i
 """
 
 import warnings
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from typing import Any, Self
 
 from torch.utils.data import SequentialSampler
 from torch.utils.data.distributed import DistributedSampler
 
-from npdata.errors import PaddingWarning, SamplerError, StateError
+from npdata.errors import PaddingWarning, SamplerError
 from npdata.sampling.order.ranks import Ranks
 
 
@@ -104,24 +104,3 @@ def is_for_predicting(sampler: Any) -> bool:
     """
     training = isinstance(sampler, DistributedSampler)
     return not training or type(sampler).__name__.startswith("Unrepeated")
-
-
-def state_within(state: Any) -> Any:
-    """Give the sampler's part of a state of torchdata's StatefulDataLoader; others as they are.
-
-    Raises `StateError` (a ValueError) for one that was not taken at its last step.
-
-    Examples:
-        >>> state_within({"_index_sampler_state": {"epoch": 1}})
-        {'epoch': 1}
-    """
-    if not isinstance(state, Mapping):
-        return state
-    if state.get("_steps_since_snapshot"):
-        raise StateError(
-            f"the state of a StatefulDataLoader is {state['_steps_since_snapshot']} batches "
-            "behind: make it with snapshot_every_n_steps=1"
-        )
-    snapshot = state.get("_snapshot")
-    main = snapshot.get("_main_snapshot", state) if isinstance(snapshot, Mapping) else state
-    return main.get("_index_sampler_state", state)
