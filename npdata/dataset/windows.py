@@ -279,7 +279,7 @@ def _recordings(fields: Sequence[Field], borders: Any) -> Recordings:
 
 def _are_flags(source: Source, edges: NDArray[np.int64]) -> bool:
     """Tell whether a field is 0 and 1, half of its 1s in single rows, between 0s if no bool."""
-    if source.dtype.kind not in "biuf" or len(source.shape) != 1:
+    if source.dtype.kind not in "biuf" or len(source.shape) != 1 or not len(source):
         return False
     values = np.empty(len(edges) - 1, source.dtype)
     source.read(edges[:-1], values)
@@ -326,6 +326,9 @@ def _masks(
     for label in (label for label in labels if label in offsets):
         name = f"{label}_is_pad" if named else len(fields) + len(masks)
         if name in labels:
-            raise FieldError(f"mask=True adds a field {name!r}, and there is one already")
+            raise FieldError(
+                f"mask=True adds a field {name!r}, and there is one already; give that another "
+                "name, or of windows of windows mark the padding of one call alone"
+            )
         masks.append(RowsField(name, PaddingSource(plan, offsets[label])))
     return masks

@@ -173,6 +173,11 @@ def test_numbers_of_recordings_are_no_flags(run: list[int]) -> None:
     NumpyDataset(x=np.arange(len(run)), run=np.array(run)).windows(1, borders="run")
 
 
+def test_a_field_without_rows_gives_no_borders() -> None:
+    empty = NumpyDataset(x=np.zeros((0, 2)), run=np.zeros(0, np.int64))
+    assert len(empty.windows(3, borders="run", edge="repeat")) == 0
+
+
 def test_a_state_that_lasts_is_no_flag() -> None:
     ds = NumpyDataset(x=np.arange(6), night=np.array([False, False, False, True, True, True]))
     assert ds.windows(2, borders="night")[:]["x"].tolist() == [[0, 1], [1, 2], [3, 4], [4, 5]]
@@ -478,9 +483,12 @@ def test_true_and_false_are_no_positions_of_fields(flag: bool) -> None:
     assert len(ds.windows(1, borders=np.int64(1))) == 4
 
 
-def test_a_name_that_a_mask_needs_is_refused(data: Data) -> None:
-    with pytest.raises(FieldError, match="'x_is_pad', and there is one already"):
+def test_a_name_that_a_mask_needs_is_refused_with_a_cure(data: Data) -> None:
+    with pytest.raises(FieldError, match="'x_is_pad', and there is one already; give that another"):
         NumpyDataset(x=data.x, x_is_pad=data.y).windows(3, edge="zero", mask=True)
+    marked = NumpyDataset(x=data.x).windows(3, edge="zero", mask=True)
+    with pytest.raises(FieldError, match="of windows of windows mark the padding of one call"):
+        marked.windows(2, edge="zero", mask=True)
 
 
 def test_names_that_are_no_text_are_kept() -> None:

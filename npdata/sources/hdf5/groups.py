@@ -218,31 +218,38 @@ class GroupsSource(Source):
 def require_equal_groups(sources: Iterable[Source]) -> None:
     """Raise `FieldError` where the groups of two sources are others, or have other rows.
 
-    Groups of which none has the name of one of the other source are taken in their order.
+    Groups of which none has the name of one of the other source are taken in their order. Spans of
+    rows may be any number, and have no borders to compare.
     """
-    known = [made._groups for made in map(origin, sources) if isinstance(made, GroupsSource)]
-    for first, other in itertools.pairwise(known):
+    known = [
+        (made._groups, source.borders)
+        for source in sources
+        if isinstance(made := origin(source), GroupsSource)
+    ]
+    known.sort(key=lambda each: each[1] is None)
+    for (first, edges), (other, ends) in itertools.pairwise(known):
         names, others = (without_common_parts(each.names) for each in (first, other))
         if names != others and not set(names).isdisjoint(others):
-            beside = itertools.zip_longest(names, others)
-            one, another = next(pair for pair in beside if pair[0] != pair[1])
+            pairs = itertools.zip_longest(names, others)
+            one, another = next(pair for pair in pairs if pair[0] != pair[1])
             raise FieldError(
                 f"the groups of {first.path}::{first.names[0]} are not those of "
                 f"{other.path}::{other.names[0]}: {one!r} would stand beside {another!r}; groups= "
                 "picks those that have both datasets"
             )
-        if len(names) != len(others):
+        if edges is None or ends is None or len(edges) != len(ends):
             continue
-        different = np.flatnonzero(first.lengths != other.lengths)
+        lengths, beside = np.diff(edges), np.diff(ends)
+        different = np.flatnonzero(lengths != beside)
         if different.size:
             k = int(different[0])
             where = (
                 other.names[k] if first.path == other.path else f"{other.path}::{other.names[k]}"
             )
             raise FieldError(
-                f"{first.path}::{first.names[k]} has {first.lengths[k]} rows, and "
-                f"{where} has {other.lengths[k]}: the rows of one group belong together"
-                f"{_if_one_more(first.lengths - other.lengths)}"
+                f"{first.path}::{first.names[k]} has {lengths[k]} rows, and "
+                f"{where} has {beside[k]}: the rows of one group belong together"
+                f"{_if_one_more(lengths - beside)}"
             )
 
 

@@ -310,6 +310,23 @@ def test_samples_of_different_lengths_of_one_group_belong_to_its_rows(tmp_path: 
         NumpyDataset(fields)
 
 
+def test_spans_of_rows_of_a_group_are_as_many_as_they_are(tmp_path: Path) -> None:
+    with h5py.File(tmp_path / "d.h5", "w") as file:
+        for k in range(3):
+            lengths = np.arange(3 + k) + k
+            file[f"data/demo_{k}/x"] = np.zeros(len(lengths))
+            file[f"data/demo_{k}/lengths"] = lengths
+            file[f"data/demo_{k}/words"] = np.arange(lengths.sum()) + 100 * k
+    x, words, lengths = (f"{tmp_path}/d.h5::data/*/{name}" for name in ("x", "words", "lengths"))
+    ds = NumpyDataset(x=x, words=npdata.ragged(words, lengths=lengths), also=x)
+    assert ds[4]["words"].tolist() == [101, 102]
+    with h5py.File(tmp_path / "other.h5", "w") as file:
+        for k, rows in enumerate((4, 3, 5)):
+            file[f"data/demo_{k}/x"] = np.zeros(rows)
+    with pytest.raises(FieldError, match=r"demo_0/x has 3 rows, and .*/data/demo_0/x has 4"):
+        NumpyDataset(x, npdata.ragged(words, lengths=lengths), f"{tmp_path}/other.h5::data/*/x")
+
+
 def test_decoded_rows_of_one_group_belong_together(tmp_path: Path) -> None:
     with h5py.File(tmp_path / "d.h5", "w") as file:
         for k, rows in enumerate(((3, 2), (2, 3))):
