@@ -103,6 +103,19 @@ def declared(stream: BinaryIO, where: str) -> NpyHeader:
     return NpyHeader(dtype=dtype, shape=shape, fortran=fortran, size=size)
 
 
+def header_size(start: bytes) -> int:
+    """Give how many bytes a header has by its first ones, as far as any is read.
+
+    Examples:
+        >>> header_size(MAGIC + bytes([1, 0, 118, 0])), header_size(MAGIC)
+        (128, 10)
+    """
+    first = len(MAGIC) + 2
+    width = 2 if start[len(MAGIC) : first] < bytes([2, 0]) else 4
+    length = int.from_bytes(start[first : first + width], "little")
+    return first + width + min(length, LONGEST_HEADER)
+
+
 def open_npy(path: str) -> MappedSource:
     """Map the `.npy` file at `path`; raises the errors of `read_header` and OSError."""
     file = File(path)

@@ -39,6 +39,7 @@ INODE = (1 << 63) - 1
 NOWHERE = -1
 """The offset of an array that has no place of its own in its file."""
 _HEADER = 128
+"""The bytes of a header as NumPy writes it, but for records and arrays of many axes."""
 
 
 class Kind(NamedTuple):
@@ -86,9 +87,14 @@ def look(files: FileList, number: int, raw: RawFormat | None, known: Any) -> Kno
 def _of_npy(descriptor: int, status: os.stat_result, path: bytes, known: Any) -> KnownFile:
     """Understand the header of an open `.npy`."""
     start = os.pread(descriptor, _HEADER, 0)
-    found = known.get(start[: 10 + start[8] + 256 * start[9]]) if len(start) > 9 else None
+    if not start.startswith(npy.MAGIC):
+        raise _no_npy(start, os.fsdecode(path))
+    size = npy.header_size(start)
+    if size > len(start) == _HEADER:
+        start = os.pread(descriptor, size, 0)
+    found = known.get(start[:size])
     if found is None:
-        found = _understood(descriptor, start, path, known)
+        found = known[start[:size]] = _understood(start, os.fsdecode(path))
     kind, length, offset, nbytes = found
     if status.st_size < offset + nbytes:
         raise TruncatedError(
@@ -103,18 +109,11 @@ def _of_npy(descriptor: int, status: os.stat_result, path: bytes, known: Any) ->
     )
 
 
-def _understood(
-    descriptor: int, start: bytes, path: bytes, known: Any
-) -> tuple[Kind, int, int, int]:
-    where = os.fsdecode(path)
-    if not start.startswith(npy.MAGIC):
-        raise _no_npy(start, where)
-    if len(start) == _HEADER:
-        start = os.pread(descriptor, npy.LONGEST_HEADER + 12, 0)
+def _understood(start: bytes, where: str) -> tuple[Kind, int, int, int]:
+    """Give what a header says: the kind, the length, and the bytes of the header and behind it."""
     header = npy.read_header(io.BytesIO(start), where, one_value=True)
-    found = (_kind(header), header.shape[0] if header.shape else 1, header.size, header.data_bytes)
-    known[start[: header.size]] = found
-    return found
+    length = header.shape[0] if header.shape else 1
+    return _kind(header), length, header.size, header.data_bytes
 
 
 def _kind(header: npy.NpyHeader) -> Kind:

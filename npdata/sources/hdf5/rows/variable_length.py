@@ -11,10 +11,9 @@ import h5py
 import numpy as np
 from numpy.typing import NDArray
 
-from npdata.arrays.blocks import Blocks
 from npdata.arrays.dtypes import DType
 from npdata.sources.base import Source
-from npdata.sources.derived.base import CompositeSource
+from npdata.sources.derived.base import DerivedSource
 from npdata.sources.ragged import OBJECTS, Ints, RaggedSource
 
 PIECE = 1 << 14
@@ -37,40 +36,20 @@ def as_numbers(rows: Source) -> Source:
     return rows if numbers is None else VariableSource(rows, numbers)
 
 
-class VariableSource(CompositeSource, RaggedSource):
+class VariableSource(DerivedSource, RaggedSource):
     """The rows of a dataset of variable length, of `values_dtype`."""
 
+    row_shape = ()
+
     def __init__(self, rows: Source, values_dtype: DType) -> None:
-        self._rows = rows
-        self.made_of = (rows,)
-        self.shape = rows.shape
-        self.dtype = OBJECTS
-        self.row_shape = ()
-        self.values_dtype = values_dtype
-        self.where = rows.where
-        self.access = rows.access
-        self.details = rows.details
+        super().__init__(rows)
+        self.dtype, self.values_dtype = OBJECTS, values_dtype
         self._lengths: Ints | None = None
-
-    @property
-    def blocks(self) -> Blocks:
-        """The rows of its chunks."""
-        return self._rows.blocks
-
-    @property
-    def borders(self) -> Ints | None:
-        """Those of its rows."""
-        return self._rows.borders
-
-    @property
-    def file_borders(self) -> Ints | None:
-        """Those of its rows."""
-        return self._rows.file_borders
 
     def pieces(self, indices: Ints) -> list[NDArray[Any]]:
         """Read the rows, each in memory of its own."""
-        read = np.empty(len(indices), self._rows.dtype)
-        self._rows.read(indices, read)
+        read = np.empty(len(indices), self.rows.dtype)
+        self.rows.read(indices, read)
         return list(read)
 
     def lengths(self) -> Ints:
@@ -84,4 +63,4 @@ class VariableSource(CompositeSource, RaggedSource):
         return self._lengths
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return type(self), (self._rows, self.values_dtype)
+        return type(self), (self.rows, self.values_dtype)
