@@ -7,14 +7,12 @@ are sorted out; the files are read by `npdata.sources`.
 """
 
 import inspect
-import os
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, Literal, TypeAlias
 
 import numpy as np
-from numpy.typing import DTypeLike
 
-from npdata.dataset.arguments import OPTIONS, meant_by, refuse_words_of_loaders
+from npdata.dataset.files_of_fields import files_of_fields, raw_and_casts, refuse_named
 from npdata.dataset.numpy_dataset import NumpyDataset
 from npdata.dataset.ragged_form import Form
 from npdata.dataset.transforms import Transform
@@ -25,14 +23,12 @@ from npdata.sources.concatenated.base import EndToEnd
 from npdata.sources.concatenated.concat import ConcatSource
 from npdata.sources.concatenated.end_to_end import end_to_end
 from npdata.sources.concatenated.parts import Parts
-from npdata.sources.derived.axis import ONE_FILE_EACH
 from npdata.sources.derived.columns import Columns
 from npdata.sources.formats.raw import RawFormat
 from npdata.sources.labels import LabelFrom, LabelSource, labels_of
 from npdata.sources.many_files.file_list import FileList
 from npdata.sources.many_files.file_table import FileTable
 from npdata.sources.many_files.find_files import Files, find_files
-from npdata.sources.many_files.pair_files import pair_files
 from npdata.sources.many_files.stack import open_stack
 from npdata.sources.open import SourceLike, open_source
 from npdata.sources.packed.decode import Decode
@@ -115,7 +111,8 @@ def stack(
     if check not in ("open", "first use"):
         raise FieldError(f"check={check!r}: expected 'open' or 'first use'")
     _require_raise(on_missing)
-    found, casts = _found("stack", files, named, (dtype, shape, offset))
+    own = OWN["stack"]
+    found, casts = files_of_fields("stack", own, files, named, dtype, shape, offset)
     sources = {
         label: open_stack(FileTable.of(each, raw, first_only=check == "first use"))
         for label, each, raw in found
@@ -184,6 +181,7 @@ def concatenate(
         (7, tensor(6.))
     """
     _require_raise(on_missing)
+    own = OWN["concatenate"]
     options: dict[str, Any] = {"decode": decode, "copy": copy}
     options |= {"columns": columns, "ragged": ragged, "padding": padding, "cache": cache}
     options |= {"cache_bytes": cache_bytes, "layout": layout, "transform": transform}
@@ -191,13 +189,13 @@ def concatenate(
     if isinstance(files, list | tuple) and not all(map(_is_path, files)):
         if any(isinstance(each, NumpyDataset) for each in files):
             raise FieldError("datasets are laid end to end by sum(datasets), or one + other")
-        _refuse_named("concatenate", named)
+        refuse_named("concatenate", own, named)
         if label_from is not None:
             raise FieldError("a list that holds arrays has no names of files for label_from=")
-        raw, casts = _raw_and_casts([0], dtype, shape, offset)
+        raw, casts = raw_and_casts([0], dtype, shape, offset)
         parts = [source for each in files for source in _sources_of(each, raw[0])]
         return _dataset({0: end_to_end(parts)}, None, {**options, "dtype": casts})
-    found, casts = _found("concatenate", files, named, (dtype, shape, offset))
+    found, casts = files_of_fields("concatenate", own, files, named, dtype, shape, offset)
     sources: dict[Any, EndToEnd] = {
         label: end_to_end(_sources(each, raw), each)
         if each.has_members
@@ -239,92 +237,6 @@ def _labels(source: Source, label_from: LabelFrom) -> LabelSource:
         return labels
     values = np.repeat(labels.table.array, source.edges.lengths)
     return LabelSource(values, labels.categories)
-
-
-def _refuse_named(function: str, named: Iterable[str]) -> None:
-    """Raise `FieldError` for a name beside files, which names neither an option nor a field."""
-    for name in named:
-        cure = ": leave it out" if name in OPTIONS else meant_by(name, OWN[function])
-        if name == "axis" and function == "concatenate":
-            cure = f": {ONE_FILE_EACH}"
-        raise FieldError(f"{name}= is no option of {function}{cure or _all_named(function)}")
-
-
-def _given(function: str, files: Any, named: Mapping[str, Any]) -> dict[Any, Any]:
-    """Give what names the files of each field."""
-    refuse_words_of_loaders(named, OWN[function])
-    beside = files is not None and not isinstance(files, Mapping)
-    _refuse_named(function, named if beside else _without_files(named))
-    if isinstance(files, Mapping):
-        files, named = None, {**files, **named}
-    if not named and files is None:
-        raise FieldError(f"{function} needs files{_all_named(function)}")
-    return dict(named) or {0: files}
-
-
-def _without_files(named: Mapping[str, Any]) -> list[str]:
-    """Give the names of values that can name no files, as of options that there are not."""
-    return [
-        name
-        for name, value in named.items()
-        if not (isinstance(value, str | os.PathLike) or hasattr(value, "__iter__"))
-    ]
-
-
-def _all_named(function: str) -> str:
-    return f': write {function}("x/*.npy"), or name all fields: x="x/*.npy", y="y/*.npy"'
-
-
-def _found(
-    function: str, files: Any, named: Mapping[str, Any], described: tuple[Any, Any, Any]
-) -> tuple[list[tuple[Any, FileList, RawFormat | None]], Any]:
-    """Give each field, its files and what they hold where they are raw; and the dtypes to cast to.
-
-    `described` are `dtype`, `shape` and `offset` as they were given.
-    """
-    given = _given(function, files, named)
-    raw, casts = _raw_and_casts(given, *described)
-    found = {label: find_files(each) for label, each in given.items()}
-    paired = found if len(found) == 1 else pair_files(found)
-    return [(label, each, raw[label]) for label, each in paired.items()], casts
-
-
-def _raw_and_casts(
-    labels: Iterable[Any], dtype: Any, shape: Any, offset: Any
-) -> tuple[dict[Any, RawFormat | None], Any]:
-    """Give the format of the files of each field that are raw, and what is left of `dtype`."""
-    asked = {"dtype": dtype, "shape": shape, "offset": offset}
-    each = {label: dict(asked) for label in labels}
-    others: dict[Any, Any] = {}  # dtypes of fields that are no files, as the label
-    for option, value in asked.items():
-        if not isinstance(value, Mapping) or each.keys().isdisjoint(value):
-            continue  # one for all fields; NumPy describes a dtype by a mapping, too
-        unknown = {name: value[name] for name in value if name not in each}
-        if option == "dtype":
-            others = unknown
-        elif unknown:
-            raise FieldError(
-                f"{option}= names {next(iter(unknown))!r}, which is no field; fields are "
-                f"{list(each)}"
-            )
-        for label, own in each.items():
-            own[option] = value.get(label)
-    raw = {
-        label: _raw(own["dtype"], own["shape"], own["offset"] or 0) for label, own in each.items()
-    }
-    if not any(raw.values()):
-        return raw, dtype
-    return raw, others | {label: own["dtype"] for label, own in each.items() if raw[label] is None}
-
-
-def _raw(
-    dtype: DTypeLike | None, shape: int | tuple[int, ...] | None, offset: int
-) -> RawFormat | None:
-    if shape is None and not offset:
-        return None
-    if dtype is None:
-        raise FieldError("shape= and offset= describe raw files; give dtype= as well")
-    return RawFormat(dtype, (-1,) if shape is None else shape, offset)
 
 
 def _require_raise(on_missing: str) -> None:
