@@ -65,12 +65,7 @@ def explained(
 
 
 def each_word(table: Mapping[str, V]) -> dict[str, V]:
-    """Give a table by the single words of its keys, each of which may hold several.
-
-    Examples:
-        >>> each_word({"size window": "length"})
-        {'size': 'length', 'window': 'length'}
-    """
+    """Give a table by the single words of its keys, each of which may hold several."""
     return {word: value for words, value in table.items() for word in words.split()}
 
 

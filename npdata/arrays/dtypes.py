@@ -134,12 +134,6 @@ def dtype_rule(dtype: DType, asked: object = None) -> DTypeRule:
 
     Returns a rule of kind "refused" with the reason where that cannot be done; raises TypeError
     only where `asked` itself is no dtype.
-
-    Examples:
-        >>> dtype_rule(np.dtype(">f4")).tensor, dtype_rule(np.dtype(">f4")).swapped
-        (torch.float32, True)
-        >>> dtype_rule(np.dtype("O")).kind
-        'refused'
     """
     text = asked is str or asked is bytes
     want = None if asked is None or text else _name(torch_dtype(asked))

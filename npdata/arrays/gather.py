@@ -232,12 +232,6 @@ class ByteRows:
         """Prepare contiguous bytes for rows of `row` bytes, at least 1; copies nothing.
 
         `step` is 1, 2, 4, 8 or 16; all offsets, and the row itself, are multiples of it.
-
-        Examples:
-            >>> out = np.empty((2, 3), np.uint8)
-            >>> ByteRows.of(np.arange(9, dtype=np.uint8), 3).gather(np.array([5, 1]), out)
-            >>> out.tolist()
-            [[5, 6, 7], [1, 2, 3]]
         """
         low = address_of(array)
         return cls.between(low, low + len(array), row, step=step, owner=array)

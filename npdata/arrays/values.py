@@ -64,12 +64,6 @@ def scatter_add(out: NDArray[Any], places: NDArray[np.int64], values: NDArray[An
     """Add `values[k]` to `out[places[k]]`, both one-dimensional and of one dtype.
 
     Places are in [0, len(out)); one that comes twice gets both values.
-
-    Examples:
-        >>> out = np.zeros(3)
-        >>> scatter_add(out, np.array([2, 0, 2]), np.array([1.0, 5.0, 1.0]))
-        >>> out.tolist()
-        [5.0, 0.0, 2.0]
     """
     if out.dtype.name not in _ADDED or lost_threads():
         np.add.at(out, places, values)

@@ -52,12 +52,7 @@ class SampleForm:
         return self.names is None and not self.bare
 
     def build(self, values: tuple[Any, ...]) -> Any:
-        """Make a sample, or a stacked batch of the same form, of a value per field.
-
-        Examples:
-            >>> SampleForm(names=("x", "y")).build((1, 2)), SampleForm().build((1, 2))
-            ({'x': 1, 'y': 2}, (1, 2))
-        """
+        """Make a sample, or a stacked batch of the same form, of a value per field."""
         if self.names is not None:
             return dict(zip(self.names, values, strict=True))
         return values[0] if self.bare else values

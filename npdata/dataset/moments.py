@@ -85,12 +85,7 @@ class Moments:
 
 
 class Memory:
-    """Where one thread widens blocks; fresh pages for each would cost more than the sums.
-
-    Examples:
-        >>> Memory().of((2, 3), np.dtype("f4")).shape
-        (2, 3)
-    """
+    """Where one thread widens blocks; fresh pages for each would cost more than the sums."""
 
     def __init__(self) -> None:
         self._held: NDArray[np.uint8] = np.empty(0, np.uint8)

@@ -112,10 +112,6 @@ class Transforms:
     """`sample` for each sample, `batch` for each stacked batch; None where there is none.
 
     `copies`: `sample` gets copies, which it may write into; else views, where rows lie in place.
-
-    Examples:
-        >>> Transforms.of(lambda sample, rng: sample, None).seeded
-        True
     """
 
     sample: Transform | None

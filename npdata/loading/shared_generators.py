@@ -28,13 +28,7 @@ def _states() -> dict[str, Any]:
 
 @contextmanager
 def warning_of_draws() -> Iterator[None]:
-    """Issue a `RandomnessWarning` where what is done inside drew from a shared generator.
-
-    Examples:
-        >>> with warning_of_draws():
-        ...     np.random.default_rng(0).random()
-        0.6369616873214543
-    """
+    """Issue a `RandomnessWarning` where what is done inside drew from a shared generator."""
     before = _states()
     yield
     after = _states()

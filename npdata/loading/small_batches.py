@@ -69,13 +69,6 @@ def gathered_in_runs(
     """Give the dataset whose rows are gathered in runs, and its row for each; see `one_dataset`.
 
     None where there is more to a batch, or `dataset` has fewer than `rows` rows.
-
-    Examples:
-        >>> inner = npdata.NumpyDataset(np.arange(5))
-        >>> gathered_in_runs(torch.utils.data.Subset(inner, [4, -1]))[1].tolist()
-        [4, 4]
-        >>> gathered_in_runs(npdata.NumpyDataset(np.arange(5), transform=torch.neg)) is None
-        True
     """
     found = one_dataset(dataset)
     if found is None or rows > len(dataset):

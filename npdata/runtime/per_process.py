@@ -23,13 +23,7 @@ class this_process:  # noqa: N801
 
 
 class PerProcess(Generic[T]):
-    """A value of this process, made by `make` on the first `get`.
-
-    Examples:
-        >>> state = PerProcess(dict)
-        >>> state.get() is state.get()
-        True
-    """
+    """A value of this process, made by `make` on the first `get`."""
 
     def __init__(self, make: Callable[[], T], *, keep_inherited: bool = False) -> None:
         """Remember how to make the value; `keep_inherited` never destroys a parent's."""

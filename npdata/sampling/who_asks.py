@@ -84,11 +84,6 @@ class Asking:
 
         A dispatcher fills up rows that do not divide with the first of this iteration. So that they
         are those of an undisturbed epoch, it gets the first step once more, and skips it.
-
-        Examples:
-            >>> ranks = Ranks(n=5, batch_size=2, rank=0, world_size=1, uneven="ragged", lanes=1)
-            >>> Asking().again(2, ranks)
-            0
         """
         filled = self.divides and self.dispatcher is not None and counted.uneven != "drop"
         if not filled or not position or not (counted.n - position) % self.processes:

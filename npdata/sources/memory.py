@@ -24,13 +24,7 @@ from npdata.sources.mapped import MappedSource, Place
 
 
 class MemorySource(InPlaceSource):
-    """The rows of an in-memory array, which is shared and never copied whole.
-
-    Examples:
-        >>> source = MemorySource(np.arange(6).reshape(3, 2))
-        >>> len(source), source.access.kind
-        (3, 'memory')
-    """
+    """The rows of an in-memory array, which is shared and never copied whole."""
 
     def __init__(self, array: NDArray[Any]) -> None:
         """Wrap `array`, of at least one dimension; raises `UnsupportedSourceError` otherwise."""

@@ -57,14 +57,7 @@ class RaggedSource(PiecesSource):
 
 
 class SpansSource(RegroupedSource, RaggedSource):
-    """The spans of the rows of `values` that `bounds`, n + 1 offsets or n lengths, gives.
-
-    Examples:
-        >>> values, lengths = map(npdata.open_source, (np.arange(5), np.array([2, 0, 3])))
-        >>> spans = SpansSource(values, lengths, "lengths")
-        >>> len(spans), [piece.tolist() for piece in spans.pieces(np.array([2, 1]))]
-        (3, [[2, 3, 4], []])
-    """
+    """The spans of the rows of `values` that `bounds`, n + 1 offsets or n lengths, gives."""
 
     def __init__(self, values: Source, bounds: Source, kind: Bounds) -> None:
         """Read the bounds; raises `FieldError` where they do not fit the values."""

@@ -49,16 +49,7 @@ class SparseSource(Source):
 
 
 class CsrSource(CompositeSource, SparseSource):
-    """The dense rows of a sparse matrix of `shape`, in parts `data`, `indices` and `indptr`.
-
-    Examples:
-        >>> parts = [np.array([5.0, 7.0]), np.array([2, 0]), np.array([0, 1, 1, 2])]
-        >>> source = CsrSource(*map(npdata.open_source, parts), (3, 3))
-        >>> out = np.empty((3, 3))
-        >>> source.read(np.array([0, 1, 2]), out)
-        >>> out.tolist()
-        [[0.0, 0.0, 5.0], [0.0, 0.0, 0.0], [7.0, 0.0, 0.0]]
-    """
+    """The dense rows of a sparse matrix of `shape`, in parts `data`, `indices` and `indptr`."""
 
     def __init__(
         self,

@@ -13,13 +13,7 @@ from numpy.typing import NDArray
 
 
 class Scratch:
-    """Arrays by name, each kept as long as the longest that was asked for.
-
-    Examples:
-        >>> scratch = Scratch()
-        >>> scratch.array("left", 3, np.uint32).base is scratch.array("left", 2, np.uint32).base
-        True
-    """
+    """Arrays by name, each kept as long as the longest that was asked for."""
 
     def __init__(self) -> None:
         self._arrays: dict[str, NDArray[Any]] = {}

@@ -18,13 +18,7 @@ from npdata.sources.ragged import OBJECTS, Ints, RaggedSource
 
 
 class RaggedParts(Joined, RaggedSource):
-    """The samples of all `parts`, one part after the other.
-
-    Examples:
-        >>> parts = [npdata.ragged(np.arange(3), lengths=[1, 2]) for _ in range(2)]
-        >>> [piece.tolist() for piece in RaggedParts(parts).pieces(np.array([3, 0]))]
-        [[1, 2], [0]]
-    """
+    """The samples of all `parts`, one part after the other."""
 
     parts: tuple[RaggedSource, ...]
 

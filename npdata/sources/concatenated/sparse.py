@@ -19,14 +19,7 @@ from npdata.sources.sparse import Entries, SparseSource
 
 
 class SparseParts(Joined, SparseSource):
-    """The sparse rows of all `parts`, one part after the other.
-
-    Examples:
-        >>> part = npdata.csr([5, 7], [2, 0], [0, 1, 2], (2, 3))
-        >>> both = SparseParts([part, part]).entries(np.array([3, 0]))
-        >>> both.columns.tolist(), both.values.tolist()
-        ([0, 2], [7, 5])
-    """
+    """The sparse rows of all `parts`, one part after the other."""
 
     parts: tuple[SparseSource, ...]
 

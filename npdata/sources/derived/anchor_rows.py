@@ -20,15 +20,7 @@ from npdata.sources.sparse import Entries, SparseSource
 
 
 def anchor_rows(rows: Source, plan: Windows) -> Source:
-    """Give the anchor row of each window of `plan`, in the form that it has in `rows`.
-
-    Examples:
-        >>> from npdata.arrays.recordings import Recordings
-        >>> plan = Windows.of(Recordings.one(3), (0, 1), stride=1, edge="drop")
-        >>> given = anchor_rows(npdata.ragged(np.arange(5), lengths=[2, 0, 3]), plan)
-        >>> given.lengths().tolist(), [piece.tolist() for piece in given.pieces(np.array([1, 0]))]
-        ([2, 0], [[], [0, 1]])
-    """
+    """Give the anchor row of each window of `plan`, in the form that it has in `rows`."""
     if isinstance(rows, RaggedSource):
         return AnchoredRagged(rows, plan)
     if isinstance(rows, PiecesSource):

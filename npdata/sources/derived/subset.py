@@ -32,12 +32,7 @@ class Places:
 
     @staticmethod
     def nbytes(numbers: NDArray[np.int64], count: int) -> int:
-        """Give the bytes of memory that this takes, with the numbers.
-
-        Examples:
-            >>> Places.nbytes(np.arange(5), 9), Places.nbytes(np.arange(2), 9)
-            (76, 16)
-        """
+        """Give the bytes of memory that this takes, with the numbers."""
         return numbers.nbytes + (4 * count if _has_table(numbers, count) else 0)
 
     def of(self, rows: NDArray[np.int64]) -> NDArray[np.int64]:
@@ -62,16 +57,7 @@ def _has_table(numbers: NDArray[np.int64], count: int) -> bool:
 
 
 class SubsetSource(DerivedSource):
-    """`count` rows, of which `held` are those that `places` knows.
-
-    Examples:
-        >>> places = Places(np.array([5, 7]), 9)
-        >>> subset = SubsetSource(npdata.open_source(np.array([50, 70])), places, 9)
-        >>> out = np.empty(3, np.int64)
-        >>> subset.read(np.array([7, 5, 7]), out)
-        >>> len(subset), out.tolist()
-        (9, [70, 50, 70])
-    """
+    """`count` rows, of which `held` are those that `places` knows."""
 
     def __init__(self, held: Source, places: Places, count: int) -> None:
         super().__init__(held)

@@ -97,15 +97,6 @@ class WindowSource(PlannedSource):
     """The windows of `rows` that `plan` numbers, each of the rows at `offsets` from its anchor.
 
     Without `offsets` each is the anchor row itself. A range of them makes a small pickle.
-
-    Examples:
-        >>> from npdata.arrays.recordings import Recordings
-        >>> rows = npdata.open_source(np.arange(5) * 10)
-        >>> plan = Windows.of(Recordings.one(5), (0, 1), stride=1, edge="drop")
-        >>> out = np.empty((2, 2), np.int64)
-        >>> WindowSource(rows, plan, (0, 1)).read(np.array([3, 0]), out)
-        >>> out.tolist()
-        [[30, 40], [0, 10]]
     """
 
     def __init__(self, rows: Source, plan: Windows, offsets: Sequence[int] | None) -> None:

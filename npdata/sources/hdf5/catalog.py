@@ -68,10 +68,6 @@ def count_attributes(path: str, name: str = "") -> int:
     """Count the attributes of the dataset `name`, or of that group and all below it.
 
     What is not there, lies in another file or is damaged counts nothing.
-
-    Examples:
-        >>> count_attributes("d.h5")
-        0
     """
     counts = []
     with open_file(require_file(path), None) as file:

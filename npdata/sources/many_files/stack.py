@@ -25,10 +25,6 @@ def open_stack(table: FileTable) -> "StackSource | VariedStackSource":
     """Give the source for the files: rows of one shape, or arrays of different shapes.
 
     Raises `FieldError` where two hold different dtypes, naming both.
-
-    Examples:
-        >>> open_stack(FileTable.of(FileList.of(["x.npy", "x.npy"]))).shape
-        (2, 5, 2, 3)
     """
     _require_one_dtype(table)
     reader = FileReader(table)

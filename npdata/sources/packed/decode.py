@@ -122,10 +122,6 @@ def decoded(source: Source, asked: object, dtype: object = None) -> Source:
 
     Raises `FieldError` for anything else, and where rows as they are stored would mix several
     packings: the same number would mean different things in them.
-
-    Examples:
-        >>> decoded(npdata.open_source("x.npy"), "cf").where
-        'x.npy'
     """
     if asked not in (None, "cf", "nwb", "matlab"):
         raise FieldError(

@@ -114,12 +114,7 @@ class Packing:
 
     @classmethod
     def nwb(cls, conversion: Any, offset: Any) -> "Packing | None":
-        """Give what the attributes of an NWB time series say; None where numbers stay as they are.
-
-        Examples:
-            >>> print(Packing.nwb(0.5, 0.0))
-            scale_factor 0.5
-        """
+        """Give what attributes of an NWB time series say; None where numbers stay as they are."""
         try:
             scale, shift = _factor(conversion), _factor(offset)
         except (TypeError, ValueError) as error:
@@ -152,12 +147,7 @@ class Packing:
 
     @property
     def what(self) -> str:
-        """What the decoded rows are: numbers, times, durations or truth values.
-
-        Examples:
-            >>> Packing(since="days since 2000-01-01").what, Packing(since="days").what
-            ('times', 'durations')
-        """
+        """What the decoded rows are: numbers, times, durations or truth values."""
         if self.since is not None:
             return "times" if are_times(self.since) else "durations"
         return "truth values" if self.truth else "numbers"
