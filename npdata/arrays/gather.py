@@ -228,18 +228,16 @@ class ByteRows:
     step: int
 
     @classmethod
-    def of(cls, array: NDArray[np.uint8], row: int, *, step: int = 1) -> ByteRows:
-        """Prepare contiguous bytes for rows of `row` bytes, at least 1; copies nothing.
-
-        `step` is 1, 2, 4, 8 or 16; all offsets, and the row itself, are multiples of it.
-        """
+    def of(cls, array: NDArray[np.uint8], row: int) -> ByteRows:
+        """Prepare contiguous bytes for rows of `row` bytes, at least 1; copies nothing."""
         low = address_of(array)
-        return cls.between(low, low + len(array), row, step=step, owner=array)
+        return cls.between(low, low + len(array), row, step=1, owner=array)
 
     @classmethod
     def between(cls, low: int, high: int, row: int, *, step: int, owner: object = None) -> ByteRows:
         """Prepare the memory from address `low` to `high`, which is kept only if `owner` is.
 
+        `step` is 1, 2, 4, 8 or 16; all offsets, and the row itself, are multiples of it.
         Only what is gathered is ever read: the rest may be anything, also memory of nobody.
         """
         flat = _Memory(owner, low, ((high - low) // step * step,)).tensor()

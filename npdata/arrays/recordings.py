@@ -49,7 +49,7 @@ class Recordings:
 
         Raises `FieldError` for what is no ascending list of integers from 0 to `rows`.
         """
-        array = _integers("borders", borders)
+        array = _row_numbers(borders)
         fault = np.flatnonzero(array[1:] < array[:-1])
         if fault.size:
             k = int(fault[0]) + 1
@@ -116,17 +116,17 @@ def _taken_for_borders(array: Ints, rows: int) -> str:
     return ""
 
 
-def _integers(name: str, values: Any) -> Ints:
+def _row_numbers(borders: Any) -> Ints:
     try:
-        array = np.asarray(values)
+        array = np.asarray(borders)
     except (TypeError, ValueError, RuntimeError) as error:
-        raise FieldError(f"{name}: expected a list of row numbers: {error}") from None
+        raise FieldError(f"borders: expected a list of row numbers: {error}") from None
     if array.ndim != 1 or (array.size and array.dtype.kind not in "iu"):
         flags = f"; {FLAGS}"
         raise FieldError(
-            f"{name} of shape {array.shape} and dtype {array.dtype}: expected one dimension of "
+            f"borders of shape {array.shape} and dtype {array.dtype}: expected one dimension of "
             f"row numbers, or the name of one field{flags if array.dtype == bool else ''}"
         )
     if array.size and array.dtype.kind == "u" and int(array.max()) >= 1 << 63:
-        raise FieldError(f"{name}: {array.max()} is no row number")
+        raise FieldError(f"borders: {array.max()} is no row number")
     return array.astype(np.int64)
