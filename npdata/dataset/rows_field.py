@@ -127,37 +127,29 @@ class RowsField(Field):
         tensor, cast = self.rule.tensor, self.rule.cast
         if tensor is None:
             return self._texts_or_records(indices, allocate)
-        if cast is None:
-            return self._gathered(indices, tensor, allocate)
-        return self.cast(self._gathered(indices, tensor, scratch_memory), cast, allocate)
-
-    def _gathered(
-        self, indices: NDArray[np.int64], dtype: torch.dtype, allocate: Allocate
-    ) -> Tensor:
-        """Gather rows of numbers as they are stored, of which `dtype` has the bits."""
         source, shape = self.source, (len(indices), *self._row_shape)
-        table = source.table
+        own, table = allocate if cast is None else scratch_memory, source.table
         if table is None or not table.typed or not len(indices):
-            out = allocate(shape, dtype)
+            out = own(shape, tensor)
             if not source.select(indices, out):
                 self._read(indices, out)
-            return out
-        source.check()
-        # torch gives the interpreter away to make memory, and NumPy does not: an epoch of small
-        # batches takes 0.95 of the time.
-        new_does = (
-            allocate is plain_memory
-            or allocate is scratch_memory
-            or math.prod(shape) * dtype.itemsize < getattr(allocate, "new_below", 0)
-        )
-        few = table.few(indices) if new_does else None
-        if few is None:
-            out = allocate(shape, dtype)
-            table.select(indices, out)
         else:
-            out = torch.from_numpy(few)
-        source.check()
-        return out
+            source.check()
+            # torch gives the interpreter away to make memory, and NumPy does not: an epoch of small
+            # batches takes 0.95 of the time.
+            new_does = (
+                own is plain_memory
+                or own is scratch_memory
+                or math.prod(shape) * tensor.itemsize < getattr(own, "new_below", 0)
+            )
+            few = table.few(indices) if new_does else None
+            if few is None:
+                out = own(shape, tensor)
+                table.select(indices, out)
+            else:
+                out = torch.from_numpy(few)
+            source.check()
+        return out if cast is None else self.cast(out, cast, allocate)
 
     def _read(self, indices: NDArray[np.int64], out: Tensor) -> None:
         """Have the source read rows, and put their bytes into native order."""
