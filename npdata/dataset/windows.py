@@ -236,7 +236,7 @@ def _whole(what: str, value: Any) -> int:
     except TypeError:
         number = 0
     if number < 1 or isinstance(value, bool | np.bool_):
-        alone = "; the anchor row itself is [0]" if value == 0 else ""
+        alone = "; the anchor row itself is [0]" if value == 0 and what != "stride" else ""
         raise FieldError(f"{what} is {value!r}: expected a whole number of rows, at least 1{alone}")
     return number
 

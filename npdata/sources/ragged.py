@@ -156,20 +156,23 @@ def offsets_of(bounds: Source, kind: Bounds, values: Source) -> Ints:
     if wrong.size:
         k = int(wrong[0])
         raise FieldError(
-            f"span {k} of {name} begins at row {offsets[k]} and ends at row {offsets[k + 1]}: "
-            "offsets must ascend, so that spans follow one another and none overlaps"
+            f"span {k} of {name} begins at row {read[k]} and ends at row {read[k + 1]}: offsets "
+            "must ascend, so that spans follow one another and none overlaps"
         )
     if not len(offsets) or offsets[0] != 0:
-        first = offsets[0] if len(offsets) else "missing"
+        first = read[0] if len(offsets) else "missing"
+        cure = _if_ends(read, rows) if kind == "offsets" else ""
         raise FieldError(
             f"the first of {name} is {first}: expected 0, and one offset more than there are "
-            f"spans, up to the number of rows{_if_ends(read, rows)}"
+            f"spans, up to the number of rows{cure}"
         )
     if offsets[-1] != rows:
         last, much = int(offsets[-1]), "more" if offsets[-1] > rows else "less"
-        cure = f"if these offsets are starts alone, append {rows}"
-        if kind == "lengths":
-            cure = "every row belongs to a span"
+        cure = (
+            "every row belongs to a span" if kind == "lengths" else f"expected {rows} as the last"
+        )
+        if kind == "offsets" and last < rows:
+            cure = f"if these offsets are starts alone, append {rows}"
         ends = f"end span {len(offsets) - 2} at row {last}" if len(offsets) > 1 else "name no span"
         raise FieldError(f"{name} {ends}, {much} than the {rows} rows of {values.where}; {cure}")
     return offsets
@@ -177,6 +180,6 @@ def offsets_of(bounds: Source, kind: Bounds, values: Source) -> Ints:
 
 def _if_ends(read: NDArray[Any], rows: int) -> str:
     """Say what to write where these bounds are the ends of the spans, as NWB has them."""
-    if not len(read) or read[-1] != rows or (read[1:] < read[:-1]).any():
+    if not len(read) or read[0] < 0 or read[-1] != rows or (read[1:] < read[:-1]).any():
         return ""
     return "; if these are the ends of the spans, give offsets=np.append(0, ends)"

@@ -183,8 +183,8 @@ def _require_fit(data: Source, indices: Source, indptr: Source, shape: tuple[int
             )
     if len(data) != len(indices):
         raise FieldError(
-            f"{data.where} has {len(data)} values and {indices.where} {len(indices)} columns: "
-            "expected one column for each value"
+            f"data ({data.where}) has {len(data)} values and indices ({indices.where}) "
+            f"{len(indices)} columns: expected one column for each value"
         )
     if len(indptr) != shape[0] + 1:
         raise FieldError(

@@ -248,9 +248,13 @@ def test_parts_that_do_not_fit_are_named() -> None:
     for changed, message in (
         ({"indptr": lying}, r"span 3 of indptr .*begins at row"),
         ({"indptr": m.indptr[:-1]}, "has 60 entries for 60 rows"),
-        ({"indptr": np.append(m.indptr[:-1], m.nnz + 1)}, "indptr .* end span 59 at row"),
-        ({"indptr": np.append(1, m.indptr[1:])}, "first of indptr .* is 1: expected 0"),
-        ({"indices": m.indices[:-1]}, "values and .* columns: expected one column"),
+        ({"indptr": np.append(m.indptr[:-1], m.nnz + 1)}, "indptr .* end span 59 .*as the last$"),
+        ({"indptr": np.append(m.indptr[:-1], m.nnz - 1)}, "indptr .* end span 59 .*as the last$"),
+        ({"indptr": np.append(1, m.indptr[1:])}, "indptr .* is 1: expected 0.*number of rows$"),
+        (
+            {"indices": m.indices[:-1]},
+            r"data \(.* values and indices \(.* columns: expected one column",
+        ),
         ({"indices": m.indices.astype("f4")}, "indices .*expected one dimension of integers"),
         ({"data": m.data[:, None]}, "data .*expected one dimension of numbers"),
         ({"data": m.data.astype("U3")}, "data .*expected one dimension of numbers"),

@@ -450,6 +450,7 @@ def test_records_and_text_have_windows_where_they_can(tmp_path: Any) -> None:
         ({"length": [range(3), range(3, 5)]}, "fields have offsets by their names"),
         ({"length": (range(3), range(3, 6))}, "fields have offsets by their names"),
         ({"length": {"x": 0}}, r"length of field 'x' is 0: .*the anchor row itself is \[0\]"),
+        ({"length": 3, "stride": 0}, "stride is 0: expected a whole number of rows, at least 1$"),
         ({"length": {"past": 3}}, r"'past', which is no field; .*NumpyDataset\(x=a, y=a\)"),
         ({"length": 3, "horizon": 2}, r"no argument horizon=; .*NumpyDataset\(x=a, y=a\)"),
         ({"length": 3, "drop_last": True}, "no argument drop_last=; write edge='drop'"),

@@ -18,6 +18,7 @@ from npdata.sources.derived.columns import ColumnSource, split_column
 from npdata.sources.hdf5.anndata.genes import Genes
 from npdata.sources.hdf5.anndata.groups import open_encoded
 from npdata.sources.hdf5.examine.examine import OpenedFile
+from npdata.sources.hdf5.examine.find import lost
 from npdata.sources.hdf5.examine.groups import look_at_groups
 from npdata.sources.hdf5.examine.links import require_inside
 from npdata.sources.hdf5.file import AUTO, Hdf5Options, open_file, require_file
@@ -119,7 +120,9 @@ def _expanded(file: h5py.File, path: str, pattern: str) -> list[str]:
             below += [f"{above}/{each}" for each in fnmatch.filter(names, part)]
         found = below
     if not found:
-        raise MemberNotFoundError(f"{path} has no group that matches {pattern!r}")
+        raise MemberNotFoundError(
+            f"{path} has no group that matches {pattern!r}; {lost(file, pattern)}"
+        )
     rest = "/".join(parts[last + 1 :])
     return [f"{each}/{rest}" if rest else each for each in naturally_sorted(found)]
 

@@ -357,7 +357,7 @@ def test_what_is_missing_or_different_is_named(tmp_path: Path) -> None:
         file["scalar/a/x"], file["scalar/b/x"] = np.zeros(2), 1.0
         file["out/a"] = h5py.ExternalLink("other.h5", "/x")
     for name, message in (
-        ("nothing/*/x", "no group that matches 'nothing/[*]/x'"),
+        ("nothing/*/x", "no group that matches 'nothing/[*]/x'; it has 'data/demo_0/"),
         ("data/*/speed", "no dataset '/data/demo_0/speed'"),
         ("data/*/obs/extra", "no dataset '/data/demo_0/obs/extra'"),
         ("data/*", "is a group, and a dataset is needed"),

@@ -31,7 +31,7 @@ def find(file: h5py.File, name: str, where: str) -> h5py.Dataset:
                 f"that leads nowhere"
             ) from None
         raise MemberNotFoundError(
-            f"{file.filename} has no dataset {name!r}{_cause(error)}; {_lost(file, name)}"
+            f"{file.filename} has no dataset {name!r}{_cause(error)}; {lost(file, name)}"
         ) from None
     if isinstance(found, h5py.Group):
         raise MemberNotFoundError(
@@ -63,7 +63,7 @@ def _listing(group: h5py.Group) -> str:
     return _listed(_names(group))
 
 
-def _lost(file: h5py.File, name: str) -> str:
+def lost(file: h5py.File, name: str) -> str:
     """Say what was perhaps meant by `name`, which the file has not, and which names it has."""
     if os.path.isfile(name):  # noqa: PTH113 - a name may be no path at all
         return (
