@@ -141,6 +141,7 @@ def of(dataset: NumpyDataset, call: str) -> object:
         ("NumpyDataset('x.npy', dtypes='float16')", "dtypes= is no option of a dataset; did you "
          "mean dtype=?"),
         ("NumpyDataset('x.npy', mmap_mode='r')", "a .npy is always mapped"),
+        ("NumpyDataset('t.bin', dtype='u2', shape=(-1, 4))", "NumpyDataset.from_raw(path, dtype="),
         ("NumpyDataset('x.npy', lengths=[2, 3])", "npdata.ragged(values, lengths="),
         ("NumpyDataset('x.npy', window=3)", "NumpyDataset(...).windows(16, stride=1)"),
         ("ragged(X, ends=[2, 5])", "offsets=np.append(0, ends)"),
@@ -211,6 +212,7 @@ def test_data_of_the_name_of_an_option_is_a_field(name: str, given: Any) -> None
     [
         ("x", "a field is chosen behind the rows: ds[0]['x'], ds[:]['x']"),
         ("shape", "ds.shapes"),
+        ("length", "len(ds)"),
         ("keys", "ds.names"),
         ("map", "transform=f"),
         ("shuffle", "npdata.Loader(ds, 64, shuffle=True)"),

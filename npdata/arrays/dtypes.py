@@ -113,7 +113,7 @@ def torch_dtype(asked: object) -> "torch.dtype":
         name: Any = asked if named else np.dtype(asked).name  # type: ignore[call-overload]
         known = name in NATIVE or name in ML_DTYPES
         found: torch.dtype | None = getattr(torch, name, None) if known else None
-    except TypeError:
+    except (TypeError, ValueError):  # a ValueError for what has a `dtype` that is none of NumPy
         found = None
     if found is None:
         raise TypeError(

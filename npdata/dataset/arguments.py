@@ -104,6 +104,9 @@ _OF_OTHERS = each_word(
         ),
         "lengths offsets": "npdata.ragged takes it: npdata.ragged(values, lengths=...)",
         "window length stride": "windows are made of it: NumpyDataset(...).windows(16, stride=1)",
+        "shape offset": (
+            "a raw file is described by from_raw: NumpyDataset.from_raw(path, dtype=..., shape=...)"
+        ),
         "mode driver swmr": "files are opened for reading: leave it out",
         "label_from": (
             'stack and concatenate take it: npdata.concatenate(x="*.h5::x", label_from=...)'

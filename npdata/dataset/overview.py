@@ -31,6 +31,7 @@ V = TypeVar("V")
 _OF_OTHERS = each_word(
     {
         "keys columns column_names features items": "write ds.names",
+        "length": "len(ds) counts the rows",
         "shape size ndim": "each field has its own: ds.shapes",
         "dtype": "each field has its own: ds.dtypes",
         "paths": "a field has them: ds.fields[0].paths",

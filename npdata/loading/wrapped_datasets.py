@@ -70,8 +70,8 @@ def parts_of(dataset: Any) -> Iterator[tuple[NumpyDataset, NDArray[np.int64] | N
     elif type(dataset) is Subset:
         for inner, rows in parts_of(dataset.dataset):
             chosen = np.asarray(dataset.indices)
-            if len(chosen) and chosen.dtype.kind not in "iu":
-                return  # a mask, which reading refuses
+            if chosen.ndim != 1 or (len(chosen) and chosen.dtype.kind not in "iu"):
+                return  # a set or a mask, which reading refuses
             chosen = chosen.astype(np.int64, copy=False)
             length = len(inner) if rows is None else len(rows)
             positive = np.where(chosen < 0, chosen + length, chosen)

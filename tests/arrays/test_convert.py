@@ -218,6 +218,12 @@ def test_dtype_casts_as_asked(dtype: object) -> None:
     assert tensor.tolist() == [1.5, 2.5]
 
 
+@pytest.mark.parametrize("dtype", [torch.FloatTensor, torch.ones(1), "torch.float32"], ids=str)
+def test_what_names_no_dtype_is_refused_with_one(dtype: object) -> None:
+    with pytest.raises(TypeError, match=r"names no tensor dtype; give a torch dtype such as"):
+        as_tensor(np.zeros(2), dtype=dtype)
+
+
 def test_a_dtype_that_the_array_has_already_still_shares() -> None:
     array = np.zeros(3, np.float32)
     assert shares(as_tensor(array, dtype="float32", copy=False), array)
