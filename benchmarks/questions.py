@@ -28,6 +28,7 @@ QUESTIONS = {
     "path": "path",
     "interpreter": "interpreter",
     "free_threads": "free_threads",
+    "cores": "cores",
     "defaults": "defaults",
     "resident": "resident",
     "order": "order",
