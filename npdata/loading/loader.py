@@ -435,7 +435,8 @@ class Loader:
                 pipeline.sent, self._candidates, progress=options.progress
             )
             if residence.chosen and pipeline.sender is not None:
-                pipeline = Pipeline.on_device(dataset, options, pipeline.sender)
+                run = pipeline.schedule.run
+                pipeline = Pipeline.on_device(dataset, options, pipeline.sender, run)
             elif residence.chosen:
                 pipeline = Pipeline.of(dataset, self._sampler, options)
             self._held = _Held(residence, pipeline)

@@ -61,7 +61,13 @@ class Pipeline:
             sent, dense = sent_sparse(sent)
             sender = Sender(options.device, options.dtype, dense, finish=finish)
         data = _data_of(dataset, sampler, options)
-        schedule = decide_schedule(options, data, cores=cores(), pins=pins_memory())
+        schedule = decide_schedule(
+            options,
+            data,
+            cores=cores(),
+            pins=pins_memory(),
+            torch_threads=torch.get_num_threads(),
+        )
         # Kept from one epoch to the next: memory that was used before is what makes it fast.
         batches = schedule.depth + schedule.threads + schedule.helps + 2
         fields = sum(len(each.sources) for each in datasets_within(dataset))
@@ -85,11 +91,11 @@ class Pipeline:
         return self.of(self.dataset, sampler, self.options)
 
     @classmethod
-    def on_device(cls, dataset: Any, options: Options, sender: Sender) -> Self:
+    def on_device(cls, dataset: Any, options: Options, sender: Sender, run: int = 1) -> Self:
         """Give the pipeline of a dataset whose rows lie on a device, where each batch is a gather.
 
         They are rows as `sender` would get them. It is all done in the stream of the loop, so there
-        is nothing to do ahead.
+        is nothing to do ahead; up to `run` batches are gathered at once.
         """
         reason = f"rows are gathered on {sender.device}, in the stream of the loop"
         return cls(
@@ -98,7 +104,7 @@ class Pipeline:
             sender=Sender(sender.device, options.dtype, finish=sender.finish, aside=False),
             ordered=False,
             options=options,
-            schedule=Schedule(threads=0, depth=1, pinned=False, reason=reason),
+            schedule=Schedule(threads=0, depth=1, pinned=False, reason=reason, run=run),
             reuses=False,
             buffers=BufferPool(most=1),
         )
@@ -138,6 +144,7 @@ class Pipeline:
             begin=begin,
             helps=schedule.helps,
             alone=schedule.alone,
+            cores=schedule.cores,
         )
 
 
@@ -146,9 +153,7 @@ def _data_of(dataset: Any, sampler: Any, options: Options) -> Data:
     sources = [source for each in datasets_within(dataset) for source in each.sources]
     row_bytes = sum(source.row_bytes for source in sources)
     small_files = any(s.access.kind == "files" and s.row_bytes < LARGE_BYTES for s in sources)
-    if small_files:
-        parts = [part for part, _ in parts_of(dataset)]
-        small_files = bool(parts) and all(is_direct(p) and not p.transforms.any for p in parts)
+    gathers = _gathers(dataset)
     gathered, size, most = None, getattr(sampler, "batch_size", None), sys.maxsize
     if isinstance(sampler, BlockBatchSampler):
         gathered = gathered_row_bytes(dataset, options.dtype)
@@ -161,6 +166,13 @@ def _data_of(dataset: Any, sampler: Any, options: Options) -> Data:
         gathered_bytes=None if gathered is None or size is None else gathered * size,
         most_batches=most,
         epoch_bytes=row_bytes * len(dataset) if isinstance(dataset, Sized) else 0,
-        small_files=small_files,
+        small_files=small_files and gathers,
+        gathers=gathers and all(source.access.kind != "files" for source in sources),
         spans=any(isinstance(source, RegroupedSource) for source in sources),
     )
+
+
+def _gathers(dataset: Any) -> bool:
+    """Tell whether npdata alone makes the batches, without a function of the user."""
+    parts = [part for part, _ in parts_of(dataset)]
+    return bool(parts) and all(is_direct(part) and not part.transforms.any for part in parts)

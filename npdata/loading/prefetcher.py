@@ -80,7 +80,7 @@ class Prefetcher(Iterator[Result], Generic[Job, Result]):
     its place and ends the iteration; so does an exception that interrupts the caller.
 
     Args:
-        function: called in the threads, each of which has one core for torch.
+        function: called in the threads.
         jobs: an iterable, also an endless one.
         threads: how many threads, at least 0.
         depth: how many jobs are being made or ready at most, at least 1.
@@ -88,6 +88,7 @@ class Prefetcher(Iterator[Result], Generic[Job, Result]):
         helps: whether the consumer, where it would wait, does jobs that no thread has begun.
         alone: whether it does all of them while it comes back at once and they are short. Threads
             are then started when they are needed.
+        cores: how many cores torch uses in each thread.
 
     Raises:
         ForkError: (a RuntimeError) on iterating in a process that was forked from the one that made
@@ -111,6 +112,7 @@ class Prefetcher(Iterator[Result], Generic[Job, Result]):
         begin: Callable[[], object] = int,
         helps: bool = False,
         alone: bool = False,
+        cores: int = 1,
     ) -> None:
         self._function = function
         self._depth = depth
@@ -125,7 +127,7 @@ class Prefetcher(Iterator[Result], Generic[Job, Result]):
         self._owner = _Owner()
         self._queue = _Queue(self._owner)
         self._ready: queue.SimpleQueue[Outcome] = queue.SimpleQueue()
-        arguments = (function, self._queue, begin, self._ready)
+        arguments = (function, self._queue, begin, self._ready, cores)
         self._threads = [
             threading.Thread(target=_serve, args=arguments, name="npdata", daemon=True)
             for _ in range(threads)
@@ -267,10 +269,11 @@ def _serve(
     tasks: _Queue,
     begin: Callable[[], object],
     ready: "queue.SimpleQueue[Outcome]",
+    cores: int,
 ) -> None:
     # The first call in a thread sets its number to that of the process: it must come before.
     torch.get_num_threads()
-    torch.set_num_threads(1)
+    torch.set_num_threads(cores)
     ready.put(_outcome(lambda _: begin(), None))
     while (task := tasks.get()) is not None:
         slot, job = task

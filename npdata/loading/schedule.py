@@ -28,6 +28,14 @@ LONG_COPY = 640 << 10
 alone: batches of 0.4 MB take 1.15 to 1.2 times as long with a thread, of 1.2 MB 0.8 times."""
 MOST_THREADS = 8
 """More threads than this copy no faster: memory is the limit."""
+GATHERING_THREADS = 2
+"""Where a batch is a gather and nothing else, more threads wait for the interpreter: on 16 cores
+batches of 0.8 MB come at 6.6 GB/s by two threads and at 4 by eight."""
+SHARED_COPY = 256 << 10
+"""From so many bytes on the cores share the copy of a batch: on 16 cores, 0.8 MB by torch's threads
+come at 22 GB/s, and by one core at 5."""
+MANY_CORES = 4
+"""On fewer, torch's threads wait for each other and for the loop, and each thread has one core."""
 MOST_ASKED = 1024
 """A system that starts a million threads, one after the other, does nothing else for minutes."""
 RUN_THREADS = 2
@@ -61,7 +69,7 @@ class Data:
     `most_batches` is how many of these may be gathered at once.
     `epoch_bytes` are those of all rows. `small_files`: rows are small files, and
     to read them is most of what is done. `spans`: a sample is a span of rows, and Python is half
-    of what a batch takes.
+    of what a batch takes. `gathers`: no function of the user sees a sample or a batch.
     """
 
     batch_bytes: int | None
@@ -71,6 +79,7 @@ class Data:
     epoch_bytes: int = 0
     small_files: bool = False
     spans: bool = False
+    gathers: bool = False
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -81,6 +90,7 @@ class Schedule:
     while it comes back at once and they are short. `pinned` is whether into pinned memory. `reason`
     is why so many threads. Up to `run` batches are gathered at once, and `depth` is then a number
     of runs. `resident` says which rows are held in memory or on a device, where that was asked for.
+    `cores` is how many each thread copies on.
     """
 
     threads: int
@@ -91,6 +101,7 @@ class Schedule:
     resident: str = ""
     helps: bool = False
     alone: bool = False
+    cores: int = 1
 
     def __repr__(self) -> str:
         """Give it in one line, as for people."""
@@ -99,6 +110,8 @@ class Schedule:
     def __str__(self) -> str:
         """Give it in one line."""
         threads = "1 thread" if self.threads == 1 else f"{self.threads} threads"
+        if self.cores > 1:
+            threads += f" of {self.cores} cores"
         if self.helps:
             threads += " and the loop while it waits"
         ahead = "batches" if self.run == 1 else f"runs of {self.run} batches"
@@ -109,10 +122,13 @@ class Schedule:
         return f"{where if self.threads else caller}, {memory} memory: {self.reason}{held}"
 
 
-def decide_schedule(options: Options, data: Data, *, cores: int, pins: bool) -> Schedule:
+def decide_schedule(
+    options: Options, data: Data, *, cores: int, pins: bool, torch_threads: int = 1
+) -> Schedule:
     """Decide; raises `LoaderError` (a ValueError) for what cannot be.
 
-    `cores` are those that this process may use; `pins`: batches could go to an accelerator.
+    `cores` are those that this process may use, of which torch uses `torch_threads`; `pins`:
+    batches could go to an accelerator.
 
     Examples:
         >>> data = Data(batch_bytes=1 << 20, library=True)
@@ -136,19 +152,25 @@ def decide_schedule(options: Options, data: Data, *, cores: int, pins: bool) -> 
                 f"memory_budget={memory_budget} holds fewer than 4 batches of {size} bytes; "
                 f"give at least {4 * size}, or a smaller batch_size"
             )
-    pinned = pins and pin_memory is not False
     run = 1
     # Asked for 0 threads, each batch is made when it is asked for; pinned memory must be
     # given back to its allocator whole.
-    single = options.num_threads == 0 or pinned or options.device is not None
+    single = options.num_threads == 0 or (pin_memory is True and options.device is None)
     if data.gathered_bytes is not None and not single:
         ahead = RUNS_AHEAD * depth
         room = RUN_BYTES if memory_budget is None else min(RUN_BYTES, memory_budget // 4 // ahead)
         fits = min(room // max(1, data.gathered_bytes), data.most_batches)
         if fits >= LEAST_RUN:
             run, depth = fits, ahead
+    # Without a device, runs gain more than pinned memory does for a copy of a few KiB.
+    to_device = options.device is not None
+    pinned = pins and pin_memory is not False and (run == 1 or to_device)
     threads, reason = _threads(options, data, cores, in_runs=run > 1)
-    helps = options.num_threads == "auto" and threads > 0 and not (single or data.small_files)
+    helps = (
+        options.num_threads == "auto"
+        and threads > 0
+        and not (single or pinned or to_device or data.small_files)
+    )
     short = data.spans or (data.batch_bytes is not None and data.batch_bytes < LONG_COPY)
     return Schedule(
         threads=threads,
@@ -158,7 +180,16 @@ def decide_schedule(options: Options, data: Data, *, cores: int, pins: bool) -> 
         run=run,
         helps=helps,
         alone=helps and short and run == 1,  # the loop is long at a run of batches
+        cores=_cores_of_each(options, data, threads, min(cores, torch_threads)) if run == 1 else 1,
     )
+
+
+def _cores_of_each(options: Options, data: Data, threads: int, cores: int) -> int:
+    """Give on how many cores each of the threads copies; all but one are divided."""
+    copies = data.gathers and not data.spans and (data.batch_bytes or 0) >= SHARED_COPY
+    if options.num_threads != "auto" or not threads or not copies or cores < MANY_CORES:
+        return 1
+    return max(1, (cores - 1) // threads)
 
 
 def _whole(name: str, value: Any, of: str) -> int:
@@ -190,5 +221,8 @@ def _threads(options: Options, data: Data, cores: int, *, in_runs: bool) -> tupl
         return 0, (
             f"a batch of {data.batch_bytes} bytes is read faster than a thread hands it over"
         )
+    if data.gathers:
+        threads = max(1, min(cores - 1, GATHERING_THREADS))
+        return threads, f"{cores} cores, and more threads would wait for the interpreter"
     threads = max(1, min(cores - 1, MOST_THREADS))
-    return threads, (f"{cores} cores, of which one is left to the loop, and {MOST_THREADS} at most")
+    return threads, f"{cores} cores, of which one is left to the loop, and {MOST_THREADS} at most"

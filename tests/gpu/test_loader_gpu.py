@@ -126,6 +126,25 @@ def test_casts_that_grow_are_done_on_the_device(ds: NumpyDataset, arrays, device
         assert_rows(image.to(torch.uint8), label, arrays)
 
 
+@pytest.mark.parametrize("resident", [False, True])
+@pytest.mark.parametrize("uneven", ["pad", "mask"])
+def test_small_batches_in_runs_are_those_of_the_file(device, resident: bool, uneven: str) -> None:
+    x = np.random.default_rng(0).integers(0, 256, (50_001, 20), np.uint8)
+    small = NumpyDataset({"x": x, "y": np.arange(len(x))})
+    options = {"shuffle": True, "uneven": uneven, "dtype": {"x": torch.float32}}
+    ours = Loader(small, 64, device=device, resident=resident, **options)
+    assert "runs of" in str(ours.describe()) or resident
+    kept = list(ours)
+    busy(device)
+    for got, expected in zip(kept, Loader(small, 64, num_threads=0, **options), strict=True):
+        batch, *mask = got if uneven == "mask" else (got,)
+        there, *marks = expected if uneven == "mask" else (expected,)
+        assert batch["x"].device.type == batch["y"].device.type == device.type
+        assert all(torch.equal(batch[name].cpu(), there[name]) for name in ("x", "y"))
+        assert all(torch.equal(m.cpu(), n) for m, n in zip(mask, marks, strict=True))
+        batch["x"].zero_()  # is no view for autograd, nor of another batch's rows
+
+
 def test_page_locked_batches_in_memory(ds: NumpyDataset, arrays) -> None:
     for image, label in Loader(ds, BATCH, num_threads=2, pin_memory=True, shuffle="block"):
         assert image.is_pinned()

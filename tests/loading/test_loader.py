@@ -124,7 +124,9 @@ class TestBatches:
             assert_same_epochs(Subset(stacked, range(20)), threads)
 
     @pytest.mark.parametrize("options", [{"num_threads": 0}, {}, {"resident": "auto"}])
-    @pytest.mark.parametrize("indices", [np.arange(ROWS) % 2 == 0, [True, False], [1.0], [[1], [2]]])
+    @pytest.mark.parametrize(
+        "indices", [np.arange(ROWS) % 2 == 0, [True, False], [1.0], [[1], [2]]]
+    )
     def test_of_a_subset_by_what_is_no_row_number_are_refused(
         self, data: Data, indices: object, options: dict
     ) -> None:

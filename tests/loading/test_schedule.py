@@ -28,6 +28,24 @@ def test_threads() -> None:
     assert decide(**small).threads == 3
 
 
+def test_gathers_get_two_threads_that_share_the_cores() -> None:
+    gathers = {"gathers": True, "batch_bytes": 1 << 20}
+    many = {"cores": 16, "torch_threads": 16}
+    schedule = decide(data=gathers, machine=many)
+    assert (schedule.threads, schedule.cores) == (2, 7)
+    assert "2 threads of 7 cores and the loop while it waits" in str(schedule)
+    assert decide(data=gathers, machine={"cores": 2, "torch_threads": 2}).threads == 1
+    for data, machine in (
+        (gathers, {"cores": 2, "torch_threads": 2}),
+        (gathers, {**many, "torch_threads": 1}),  # as torchrun sets it
+        ({**gathers, "spans": True}, many),
+        ({**gathers, "batch_bytes": 1 << 17}, many),
+        ({**gathers, "gathers": False}, many),
+    ):
+        assert decide(data=data, machine=machine).cores == 1
+    assert decide(data=gathers, machine=many, num_threads=2).cores == 1
+
+
 def test_the_loop_helps_where_it_waits_for_whole_batches() -> None:
     assert decide().helps
     assert "3 threads and the loop while it waits" in str(decide())
@@ -54,6 +72,22 @@ def test_long_epochs_of_runs_are_gathered_ahead() -> None:
         assert (schedule.threads, schedule.helps, schedule.depth) == (2, True, 6)
         assert decide(data=data, machine={"cores": 1}).threads == 0
         assert decide(data={**data, "epoch_bytes": 1 << 20}).threads == 0
+
+
+def test_runs_are_sent_to_a_device_from_pinned_memory_and_else_lie_in_plain_memory() -> None:
+    data = {"batch_bytes": 1 << 10, "gathered_bytes": 1 << 10}
+    there, here = {"pins": True, "to_device": True}, {"pins": True}
+    assert (decide(data=data, machine=there).run, decide(data=data, machine=there).pinned) == (
+        1 << 10,
+        True,
+    )
+    assert (decide(data=data, machine=here).run, decide(data=data, machine=here).pinned) == (
+        1 << 10,
+        False,
+    )
+    asked = decide(data=data, machine=here, pin_memory=True)
+    assert (asked.run, asked.pinned) == (1, True)
+    assert decide(data=data, machine=there, num_threads=0).run == 1
 
 
 def test_runs_stay_in_the_window_that_memory_limits() -> None:
