@@ -24,7 +24,7 @@ import npdata
 ROWS, WIDTH = 4096, 64
 X = np.random.default_rng(7).integers(0, 60, (ROWS, WIDTH)).astype(np.float32)
 FILES = 64
-HANGS_AFTER = 300.0
+HANGS_AFTER = 120.0
 
 
 def write(folder: Path) -> dict[str, list[str]]:
