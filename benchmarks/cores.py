@@ -3,9 +3,10 @@
 Each number of cores is measured in a process of its own, which is held to them before it imports
 torch. Bare threads, one a core, do the same copies or decode the same chunks with no loader around
 them: they show what the machine gives. Processor time and waits of a batch, of all threads, grow
-where threads hinder each other. Every side gives the same batches, which is checked first.
+where threads hinder each other. All that gather are checked to give the same batches first.
 """
 
+import functools
 import itertools
 import multiprocessing
 import os
@@ -18,21 +19,21 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import deflate
 import h5py
 import numpy as np
 import torch
 from torch import Tensor
 
 import npdata
+from benchmarks.cache import CHUNK, WIDTH, write
 from benchmarks.harness import Bench, Candidate
-from benchmarks.page_cache import warm
+from benchmarks.hdf5 import with_libdeflate
 from benchmarks.report import Column, Measured, Ratio, Section, Table, measured
 from benchmarks.timing import in_turns
 from npdata.cli.bench.candidate import require_same
 from npdata.runtime.machine import cores
 
-WIDTH, CHUNK, WINDOW = 784, 256, 64
+WINDOW = 64
 BATCHES = {"gather .npy, 256 rows": 256, "gather .npy, 4,096 rows": 4096, "decode gzip HDF5": 256}
 DECODED = "decode gzip HDF5"
 """In a block shuffle; the others are in full shuffle."""
@@ -47,17 +48,6 @@ class Work:
     bare: Measured
     microseconds: float
     waits: float
-
-
-def write(folder: Path, rows: int) -> None:
-    """Write the rows as .npy, and as gzip 4 + shuffle."""
-    x = np.random.default_rng(0).integers(0, 256, (rows, WIDTH)).astype(np.float32) / 256
-    np.save(folder / "x.npy", x)
-    with h5py.File(folder / "x.h5", "w") as file:
-        chunks = (CHUNK, WIDTH)
-        file.create_dataset("x", data=x, chunks=chunks, compression=4, shuffle=True)
-    for name in ("x.npy", "x.h5"):
-        warm(folder / name)
 
 
 def orders(rows: int) -> dict[str, list[np.ndarray]]:
@@ -109,10 +99,7 @@ def bare_decode(path: Path, threads: int) -> Iterator[Tensor]:
 
     def decode(info: h5py.h5d.StoreInfo, out: np.ndarray) -> Tensor:
         stored = os.pread(descriptor, info.size, info.byte_offset)
-        columns = torch.frombuffer(deflate.zlib_decompress(stored, out.nbytes), dtype=torch.uint8)
-        pixel = columns.as_strided((1, out.nbytes, 1, 1), (out.nbytes, 1, out.nbytes, out.nbytes))
-        values = torch.channel_shuffle(pixel, 4).view(-1).numpy()
-        out.view(np.uint8).reshape(-1)[:] = values
+        with_libdeflate(stored, out.view(np.uint8).reshape(-1, 4))
         return torch.from_numpy(out)
 
     try:
@@ -136,12 +123,12 @@ def measure(folder: Path, rows: int, rounds: int) -> list[Work]:
                 return bare_decode(folder / "x.h5", threads)
             return bare_gather(folder / "x.npy", order, threads)
 
-        plain = bare_gather(folder / "x.npy", order, 1)
         ours, theirs = (
             Candidate(name="npdata", batches=batches),
             Candidate(name="bare", batches=bare),
         )
-        expected = [Candidate(name="NumPy", batches=lambda plain=plain: plain)]
+        alone = functools.partial(bare_gather, folder / "x.npy", order, 1)
+        expected = [Candidate(name="NumPy", batches=alone)]
         require_same([*expected, ours] if what == DECODED else [*expected, ours, theirs])
         timings = in_turns([ours, theirs], rounds=rounds)
         before = resource.getrusage(resource.RUSAGE_SELF).ru_nvcsw

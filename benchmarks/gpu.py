@@ -22,6 +22,7 @@ import npdata
 from benchmarks.harness import Bench, UnavailableError
 from benchmarks.peers.tensordict_memmap import as_pair
 from benchmarks.report import Column, Measured, Ratio, Section, Table, measured
+from benchmarks.small_batches import recipe
 
 ROWS, SIDE, BATCH, WORKERS = 40_000, 64, 512, 8
 
@@ -160,14 +161,6 @@ def images(bench: Bench, device: torch.device) -> Section:
             ),
         ),
     )
-
-
-def recipe(x: torch.Tensor, y: torch.Tensor, batch: int) -> Iterator[tuple[torch.Tensor, ...]]:
-    """Gather shuffled batches of tensors where they are, as one does by hand."""
-    order = torch.randperm(len(x), device=x.device)
-    for first in range(0, len(x), batch):
-        rows = order[first : first + batch]
-        yield x.index_select(0, rows), y.index_select(0, rows)
 
 
 def held(bench: Bench, device: torch.device, rows: int = 1_000_000) -> Section:

@@ -25,8 +25,8 @@ Batches = Callable[[], Iterable[Any]]
 
 
 def recipe(x: torch.Tensor, y: torch.Tensor, size: int) -> Iterator[Any]:
-    """Give batches the usual way."""
-    order = torch.randperm(len(x))
+    """Give batches the usual way, where the tensors are."""
+    order = torch.randperm(len(x), device=x.device)
     for first in range(0, len(x), size):
         rows = order[first : first + size]
         yield x.index_select(0, rows), y.index_select(0, rows)
