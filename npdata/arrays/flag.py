@@ -9,8 +9,8 @@ import numpy as np
 from npdata.errors import NpdataError
 
 
-def flag(name: str, value: object, error: type[NpdataError]) -> bool:
-    """Give `value` as a bool, or raise `error`.
+def flag(name: str, value: object, error: type[NpdataError], cure: str = "") -> bool:
+    """Give `value` as a bool, or raise `error`, with a `cure` behind what was expected.
 
     Examples:
         >>> flag("drop_last", np.True_, npdata.errors.SamplerError)
@@ -21,4 +21,5 @@ def flag(name: str, value: object, error: type[NpdataError]) -> bool:
     """
     if isinstance(value, bool | np.bool_):
         return bool(value)
-    raise error(f"{name}={value!r}: expected True or False")
+    shown = " ".join(repr(value).split())
+    raise error(f"{name}={shown:.60}: expected True or False{cure}")

@@ -176,12 +176,3 @@ def per_field(option: str, asked: Any, names: tuple[str, ...] | None, count: int
 def as_field(option: str) -> str:
     """Say what to write for a field that has the name of an option."""
     return f"a field of that name goes into a mapping: NumpyDataset({{{option!r}: ...}})"
-
-
-def require_flag(name: str, value: object) -> None:
-    """Raise `FieldError` for an option that must be True or False and is something else."""
-    if not isinstance(value, bool):
-        raise FieldError(
-            f"{name}= takes True or False, and what was given is of type {type(value).__name__}; "
-            f"{as_field(name)}"
-        )

@@ -16,9 +16,10 @@ from numpy.typing import ArrayLike, NDArray
 from torch import Tensor
 from torch.utils.data import ConcatDataset, Dataset
 
+from npdata.arrays.flag import flag
 from npdata.arrays.indexing import row_number, row_numbers, selects_many
 from npdata.arrays.windows import Edge, Windows
-from npdata.dataset.arguments import OPTIONS, fields_of, require_flag
+from npdata.dataset.arguments import OPTIONS, as_field, fields_of
 from npdata.dataset.batch import Batch, SampleForm
 from npdata.dataset.batch_memory import Allocate, batch_memory, plain_memory
 from npdata.dataset.collate import collate
@@ -128,8 +129,8 @@ class NumpyDataset(FromFiles, Splits, WithStatistics, Dataset[Any]):
         copy: bool = True,
         **named: "SourceLike",
     ) -> None:
-        require_flag("copy", copy)
-        transforms = Transforms.of(transform, batch_transform, copy)
+        copies = flag("copy", copy, FieldError, f"; {as_field('copy')}")
+        transforms = Transforms.of(transform, batch_transform, copies)
         names, sources = fields_of(fields, named)
         sources = tuple(
             _only_field(given) if isinstance(given, NumpyDataset) else given for given in sources
