@@ -13,8 +13,6 @@ from npdata.errors import SettingError
 CACHE_BYTES = 256 << 20
 """The budget of a process without DataLoader workers, and of all workers of a DataLoader."""
 BUDGET_VARIABLE = "NPDATA_CACHE_BYTES"
-FORMER_VARIABLE = "NPDATA_SLAB_BYTES"
-"""What it was called once; read where the other is not set."""
 
 _SIZE = re.compile(r"(\d+(?:\.\d+)?)\s*([kmgtp]?)(i?)(b?)", re.IGNORECASE)
 
@@ -30,14 +28,13 @@ def asked_budget() -> int | None:
 
     Raises `SettingError` (a ValueError) where it holds no size.
     """
-    for variable in (BUDGET_VARIABLE, FORMER_VARIABLE):
-        text = os.environ.get(variable, "").strip()
-        if text:
-            try:
-                return read_size(text)
-            except ValueError as error:
-                raise SettingError(f"the environment variable {variable}: {error}") from None
-    return None
+    text = os.environ.get(BUDGET_VARIABLE, "").strip()
+    if not text:
+        return None
+    try:
+        return read_size(text)
+    except ValueError as error:
+        raise SettingError(f"the environment variable {BUDGET_VARIABLE}: {error}") from None
 
 
 def read_size(text: str) -> int:

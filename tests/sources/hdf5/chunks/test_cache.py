@@ -104,12 +104,10 @@ def test_the_budget_and_the_threads_are_divided_among_workers() -> None:
 @pytest.mark.parametrize(
     ("text", "size"), [("1000", 1000), ("8GB", 8 * 10**9), ("512 MiB", 512 << 20), (" ", 256 << 20)]
 )
-@pytest.mark.parametrize("name", ["NPDATA_CACHE_BYTES", "NPDATA_SLAB_BYTES"])
-def test_the_budget_is_read_with_its_unit_also_by_its_former_name(
-    monkeypatch: pytest.MonkeyPatch, name: str, text: str, size: int
+def test_the_budget_is_read_with_its_unit(
+    monkeypatch: pytest.MonkeyPatch, text: str, size: int
 ) -> None:
-    monkeypatch.delenv("NPDATA_SLAB_BYTES", raising=False)
-    monkeypatch.setenv(name, text)
+    monkeypatch.setenv("NPDATA_CACHE_BYTES", text)
     assert default_budget() == size
 
 
