@@ -12,12 +12,16 @@ import signal
 import sys
 import tempfile
 import threading
+import traceback
 from collections.abc import Callable
+from multiprocessing import queues
 from pathlib import Path
+from types import FrameType
 
 import h5py
 import numpy as np
 from torch.utils.data import DataLoader
+from torch.utils.data.dataloader import _MultiProcessingDataLoaderIter
 
 import npdata
 
@@ -25,6 +29,10 @@ ROWS, WIDTH = 4096, 64
 X = np.random.default_rng(7).integers(0, 60, (ROWS, WIDTH)).astype(np.float32)
 FILES = 64
 HANGS_AFTER = 120.0
+OF_TORCH = {
+    _MultiProcessingDataLoaderIter.__init__.__code__,
+    _MultiProcessingDataLoaderIter._shutdown_workers.__code__,
+}
 
 
 def write(folder: Path) -> dict[str, list[str]]:
@@ -99,7 +107,11 @@ def epoch(ds: npdata.NumpyDataset, x: np.ndarray, way: str, seed: int) -> int:
 
 
 class Timer:
-    """Raises KeyboardInterrupt in the main thread, once, some time after it was armed."""
+    """Raises KeyboardInterrupt in the main thread, once, some time after it was armed.
+
+    Never while torch begins or ends the workers of a DataLoader, or inside their queues: one left
+    half begun cannot end, and a lock of a queue that stays taken is waited for for ever.
+    """
 
     def __init__(self) -> None:
         self.fired = 0
@@ -111,7 +123,11 @@ class Timer:
     def disarm(self) -> None:
         signal.setitimer(signal.ITIMER_REAL, 0)
 
-    def _interrupt(self, *_: object) -> None:
+    def _interrupt(self, _: int, frame: FrameType | None) -> None:
+        codes = [each.f_code for each, _ in traceback.walk_stack(frame)]
+        if any(code in OF_TORCH or code.co_filename == queues.__file__ for code in codes):
+            self.arm(1e-3)
+            return
         self.fired += 1
         raise KeyboardInterrupt
 
