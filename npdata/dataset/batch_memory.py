@@ -9,6 +9,7 @@ accelerator nothing is pinned and nothing warns. This module copies no rows.
 
 import functools
 import math
+import sys
 import threading
 from collections.abc import Callable
 from contextvars import ContextVar, copy_context
@@ -27,7 +28,7 @@ Allocate: TypeAlias = Callable[[tuple[int, ...], torch.dtype], Tensor]
 memory does as well."""
 MOST_SCRATCH = 8 << 20
 """Threads keep no more bytes than this."""
-REUSE_BYTES = 1 << 19
+REUSE_BYTES = 640 << 10
 """From here on using memory again is faster: with two threads 1.7 times at 0.8 MB, 2 at 6 MB."""
 LARGE_BYTES = 1 << 22
 """From here on NumPy asks for large pages."""
@@ -91,6 +92,10 @@ def scratch_memory(shape: tuple[int, ...], dtype: torch.dtype) -> Tensor:
         held = _scratch.memory = torch.empty(nbytes, dtype=torch.uint8, device="cpu")
     made = _scratch.last = held[:nbytes].view(dtype).view(shape)
     return made
+
+
+for _allocate_plainly in (plain_memory, scratch_memory):
+    _allocate_plainly.new_below = sys.maxsize  # type: ignore[attr-defined]
 
 
 @functools.cache

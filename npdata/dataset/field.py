@@ -15,8 +15,8 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from npdata.arrays.convert import Conversion, refuse_lost_numbers
-from npdata.arrays.dtypes import DType
-from npdata.arrays.values import copy_values
+from npdata.arrays.dtypes import DType, numpy_name
+from npdata.arrays.values import casts_by_numpy, copy_values
 from npdata.dataset.batch_memory import Allocate, plain_memory
 from npdata.dataset.padded import Padded
 from npdata.dataset.ragged_form import RaggedForm
@@ -133,6 +133,10 @@ class Field(ABC):
             refuse_lost_numbers(values, dtype)
         except ConversionError as error:
             raise self.lost(error) from None
+        new = values.numel() * dtype.itemsize < getattr(allocate, "new_below", 0)
+        if new and casts_by_numpy(values, dtype):
+            # 64 x 1,025 numbers from uint16 to int64 take 18 µs, and 28 in memory of torch.
+            return torch.from_numpy(values.numpy().astype(numpy_name(dtype)))
         return copy_values(values, allocate(tuple(values.shape), dtype))
 
     def lost(self, error: ConversionError) -> ConversionError:

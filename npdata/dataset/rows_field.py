@@ -16,7 +16,7 @@ from torch import Tensor
 
 from npdata.arrays.convert import ArrayLayout, Conversion, apply, as_tensor, decide, stored_in
 from npdata.arrays.dtypes import DTypeRule, dtype_rule
-from npdata.dataset.batch_memory import Allocate, plain_memory, scratch_memory
+from npdata.dataset.batch_memory import Allocate, scratch_memory
 from npdata.dataset.field import Field, Value
 from npdata.errors import ConversionError
 from npdata.runtime.made_once import made_once
@@ -137,12 +137,8 @@ class RowsField(Field):
             source.check()
             # torch gives the interpreter away to make memory, and NumPy does not: an epoch of small
             # batches takes 0.95 of the time.
-            new_does = (
-                own is plain_memory
-                or own is scratch_memory
-                or math.prod(shape) * tensor.itemsize < getattr(own, "new_below", 0)
-            )
-            few = table.few(indices) if new_does else None
+            new = math.prod(shape) * tensor.itemsize < getattr(own, "new_below", 0)
+            few = table.few(indices) if new else None
             if few is None:
                 out = own(shape, tensor)
                 table.select(indices, out)
