@@ -12,6 +12,7 @@ from typing import Any, Literal, TypeAlias
 
 import torch
 
+from npdata.arrays.gather import FEW_BYTES
 from npdata.errors import LoaderError
 from npdata.loading.batch_tensors import DTypes
 
@@ -31,11 +32,9 @@ MOST_THREADS = 8
 GATHERING_THREADS = 2
 """Where a batch is a gather and nothing else, more threads wait for the interpreter: on 16 cores
 batches of 0.8 MB come at 6.6 GB/s by two threads and at 4 by eight."""
-SHARED_COPY = 256 << 10
-"""From so many bytes on the cores share the copy of a batch: on 16 cores, 0.8 MB by torch's threads
-come at 22 GB/s, and by one core at 5."""
 MANY_CORES = 4
-"""On fewer, torch's threads wait for each other and for the loop, and each thread has one core."""
+"""From so many cores on they share the copy of a batch: on 16, 0.8 MB by torch's threads come at 22
+GB/s, and by one core at 5. On fewer, torch's threads wait for each other and for the loop."""
 MOST_ASKED = 1024
 """A system that starts a million threads, one after the other, does nothing else for minutes."""
 RUN_THREADS = 2
@@ -135,35 +134,21 @@ def decide_schedule(
         >>> print(decide_schedule(Options(), data, cores=4, pins=False))
         in the caller, ordinary memory: rows are read through h5py, one at a time, and its lock ...
     """
-    depth = _whole("prefetch", options.prefetch, "batches that are ready ahead")
-    pin_memory, memory_budget = options.pin_memory, options.memory_budget
+    depth = _depth_of(options, data)
+    pin_memory, to_device = options.pin_memory, options.device is not None
     if pin_memory not in (True, False, "auto"):
         raise LoaderError(f"pin_memory={pin_memory!r}: expected True, False or 'auto'")
     if pin_memory is True and not pins:
         raise LoaderError(
             "pin_memory=True, but there is no accelerator to pin memory for; leave it out"
         )
-    if memory_budget is not None:
-        memory_budget = _whole("memory_budget", memory_budget, "bytes, as 4 * 10**9")
-        size = data.batch_bytes or 1
-        depth = min(depth, memory_budget // 4 // size)
-        if depth < 1:
-            raise LoaderError(
-                f"memory_budget={memory_budget} holds fewer than 4 batches of {size} bytes; "
-                f"give at least {4 * size}, or a smaller batch_size"
-            )
-    run = 1
     # Asked for 0 threads, each batch is made when it is asked for; pinned memory must be
     # given back to its allocator whole.
-    single = options.num_threads == 0 or (pin_memory is True and options.device is None)
-    if data.gathered_bytes is not None and not single:
-        ahead = RUNS_AHEAD * depth
-        room = RUN_BYTES if memory_budget is None else min(RUN_BYTES, memory_budget // 4 // ahead)
-        fits = min(room // max(1, data.gathered_bytes), data.most_batches)
-        if fits >= LEAST_RUN:
-            run, depth = fits, ahead
+    single = options.num_threads == 0 or (pin_memory is True and not to_device)
+    run = 1 if single else _run_of(data, RUNS_AHEAD * depth, options.memory_budget)
+    if run > 1:
+        depth *= RUNS_AHEAD
     # Without a device, runs gain more than pinned memory does for a copy of a few KiB.
-    to_device = options.device is not None
     pinned = pins and pin_memory is not False and (run == 1 or to_device)
     threads, reason = _threads(options, data, cores, in_runs=run > 1)
     helps = (
@@ -184,9 +169,33 @@ def decide_schedule(
     )
 
 
+def _depth_of(options: Options, data: Data) -> int:
+    """Give how many batches are made ahead, as many as a memory budget holds."""
+    depth = _whole("prefetch", options.prefetch, "batches that are ready ahead")
+    if options.memory_budget is None:
+        return depth
+    budget = _whole("memory_budget", options.memory_budget, "bytes, as 4 * 10**9")
+    size = data.batch_bytes or 1
+    if budget // 4 < size:
+        raise LoaderError(
+            f"memory_budget={budget} holds fewer than 4 batches of {size} bytes; "
+            f"give at least {4 * size}, or a smaller batch_size"
+        )
+    return min(depth, budget // 4 // size)
+
+
+def _run_of(data: Data, ahead: int, budget: int | None) -> int:
+    """Give how many batches are gathered at once, where `ahead` such runs are made ahead."""
+    if data.gathered_bytes is None:
+        return 1
+    room = RUN_BYTES if budget is None else min(RUN_BYTES, int(budget) // 4 // ahead)
+    fits = min(room // max(1, data.gathered_bytes), data.most_batches)
+    return fits if fits >= LEAST_RUN else 1
+
+
 def _cores_of_each(options: Options, data: Data, threads: int, cores: int) -> int:
     """Give on how many cores each of the threads copies; all but one are divided."""
-    copies = data.gathers and not data.spans and (data.batch_bytes or 0) >= SHARED_COPY
+    copies = data.gathers and not data.spans and (data.batch_bytes or 0) > FEW_BYTES
     if options.num_threads != "auto" or not threads or not copies or cores < MANY_CORES:
         return 1
     return max(1, (cores - 1) // threads)
