@@ -70,13 +70,18 @@ def moments_of_fields(
         for each in passes:
             with closing(_pieces(each, keep_axes)) as pieces:
                 for piece in pieces:
-                    for label, moments in piece.items():
-                        some = found.setdefault(label, [])
-                        some.append(moments)
-                        if len(some) > max(2, min(MERGED, BLOCK // max(1, moments.mean.size))):
-                            found[label] = [Moments.joined(some)]
+                    _add(found, piece)
                     bar.advance()
     return {label: Moments.joined(some) for label, some in found.items()}
+
+
+def _add(found: dict[str | int, list[Moments]], piece: Piece) -> None:
+    """Put a piece behind those before it, of which many, or large ones, are merged."""
+    for label, moments in piece.items():
+        some = found.setdefault(label, [])
+        some.append(moments)
+        if len(some) > max(2, min(MERGED, BLOCK // max(1, moments.mean.size))):
+            found[label] = [Moments.joined(some)]
 
 
 class _Pass:

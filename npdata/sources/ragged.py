@@ -141,17 +141,7 @@ def offsets_of(bounds: Source, kind: Bounds, values: Source) -> Ints:
     bounds.read_run(0, read)
     offsets = read.astype(np.int64)
     if kind == "lengths":
-        negative = np.flatnonzero(offsets < 0)
-        if negative.size:
-            raise FieldError(f"span {negative[0]} has length {read[negative[0]]}, below 0")
-        offsets = np.append(0, np.cumsum(offsets))
-        beyond = np.flatnonzero((offsets < 0) | (offsets > rows))  # a sum that overflows is below 0
-        if beyond.size:
-            k = int(beyond[0]) - 1
-            raise FieldError(
-                f"lengths= end span {k} at row {int(offsets[k]) + int(read[k])}, more than the "
-                f"{rows} rows of {values.where}{_if_ends(read, rows)}"
-            )
+        offsets = _added_up(offsets, read, values)
     wrong = np.flatnonzero(offsets[1:] < offsets[:-1])
     if wrong.size:
         k = int(wrong[0])
@@ -175,6 +165,22 @@ def offsets_of(bounds: Source, kind: Bounds, values: Source) -> Ints:
             cure = f"if these offsets are starts alone, append {rows}"
         ends = f"end span {len(offsets) - 2} at row {last}" if len(offsets) > 1 else "name no span"
         raise FieldError(f"{name} {ends}, {much} than the {rows} rows of {values.where}; {cure}")
+    return offsets
+
+
+def _added_up(lengths: Ints, read: NDArray[Any], values: Source) -> Ints:
+    """Give the offsets of spans of these lengths, which were `read` so."""
+    negative = np.flatnonzero(lengths < 0)
+    if negative.size:
+        raise FieldError(f"span {negative[0]} has length {read[negative[0]]}, below 0")
+    offsets, rows = np.append(0, np.cumsum(lengths)), len(values)
+    beyond = np.flatnonzero((offsets < 0) | (offsets > rows))  # a sum that overflows is below 0
+    if beyond.size:
+        k = int(beyond[0]) - 1
+        raise FieldError(
+            f"lengths= end span {k} at row {int(offsets[k]) + int(read[k])}, more than the "
+            f"{rows} rows of {values.where}{_if_ends(read, rows)}"
+        )
     return offsets
 
 
