@@ -28,8 +28,8 @@ from npdata.cli.console import (
 from npdata.cli.convert.formats import NPY, NPZ, RAW, Array, ConvertError, Format
 from npdata.cli.convert.hdf5 import FASTEST, HDF5, chunk_shape, parse_chunks
 from npdata.cli.convert.inputs import Inputs, open_inputs
-from npdata.cli.convert.transfer import MEMORY, pace, verify_array, write_array
-from npdata.cli.output_file import new_output, target_of
+from npdata.cli.convert.transfer import MEMORY, Pace, pace, verify_array, write_array
+from npdata.cli.output_file import Output, new_output, target_of
 from npdata.runtime.machine import cores, used_by_process
 from npdata.sources.hdf5.chunks.budget import BUDGET_VARIABLE, asked_budget
 
@@ -115,15 +115,7 @@ def run(arguments: argparse.Namespace) -> int:
         )
         started = time.monotonic()
         with _small_cache(how.cache_bytes), new_output(target) as output:
-            with _meter("write", nbytes) as done, kind.opened(output.path) as write:
-
-                def wrote(count: int) -> None:
-                    done(count)
-                    output.leave_cache()
-
-                for array in arrays:
-                    write_array(array, kind, write, how, wrote)
-            output.sync()
+            _write(arrays, output, kind, how)
             if verify:
                 with _meter("verify", nbytes) as compared:
                     for array in arrays:
@@ -133,6 +125,20 @@ def run(arguments: argparse.Namespace) -> int:
         seconds = time.monotonic() - started
     _report(inputs, arrays, arguments, size, seconds)
     return SUCCESS
+
+
+def _write(arrays: Sequence[Array], output: Output, kind: Format, how: Pace) -> None:
+    """Write all arrays, and have the file on the disk."""
+    nbytes = sum(array.nbytes for array in arrays)
+    with _meter("write", nbytes) as done, kind.opened(output.path) as write:
+
+        def wrote(count: int) -> None:
+            done(count)
+            output.leave_cache()
+
+        for array in arrays:
+            write_array(array, kind, write, how, wrote)
+    output.sync()
 
 
 def planned(
