@@ -46,7 +46,7 @@ def print_table(
 
 
 def print_notes(
-    console: Any, head: str, notes: Iterable[Note], *, named: bool = True, most: int | None = None
+    console: Any, head: str, notes: Iterable[Note], *, named: bool, most: int | None = None
 ) -> None:
     """Print at most so many sentences under a heading, each once, with the arrays if `named`.
 

@@ -44,7 +44,7 @@ class DeviceField(Field):
     lie if they are a part.
     """
 
-    def __init__(self, field: RowsField, rows: Tensor, places: Places | None = None) -> None:
+    def __init__(self, field: RowsField, rows: Tensor, places: Places | None) -> None:
         super().__init__(field.label, field.source, field.asked)
         self._field = field
         self._rows = rows

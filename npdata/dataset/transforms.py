@@ -204,7 +204,7 @@ def _takes_rng(option: str, function: Transform | None) -> bool:
         signature = inspect.signature(function)
     except (ValueError, TypeError):
         return False
-    random = {name: None for name in ("rng",) if name in signature.parameters}
+    random = {"rng": None} if "rng" in signature.parameters else {}
     try:
         signature.bind(None, **random)
     except TypeError:

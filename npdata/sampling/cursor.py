@@ -1,8 +1,7 @@
 """Where a sampler stands: the epoch and the position that come, and the run under way.
 
-Idea: a sampler has one place, replaced whole, so that no interrupt leaves half of it; an iteration
-is a run, which takes the sampler's place when it is asked for its first batch. It numbers no rows:
-`epochs` does.
+Idea: a sampler has one place; an iteration is a run, which takes the sampler's place when it is
+asked for its first batch. It numbers no rows: `epochs` does.
 """
 
 from collections.abc import Iterator

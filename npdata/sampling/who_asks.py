@@ -30,10 +30,11 @@ class Asking:
     """Who asks for batches: how Accelerate divides them, its loader, and Lightning's trainer.
 
     `processes` is 1 where nobody divides. `split`: each batch is divided, else batches are dealt.
-    `fills`: it would fill the last step with the rows that came first in this iteration, which are
-    others after a resume; so does a `dispatcher`, whose first process reads for all. `skips`: so
-    many batches will be thrown away. `workers`: so many processes of a DataLoader read the batches.
-    `stateful`: torchdata's StatefulDataLoader reads them, which saves the position itself.
+    `even`: all processes get as many batches. `fills`: it would fill the last step with the rows
+    that came first in this iteration, which are others after a resume; so does a `dispatcher`,
+    whose first process reads for all. `skips`: so many batches will be thrown away. `workers`: so
+    many processes of a DataLoader read the batches. `stateful`: torchdata's StatefulDataLoader
+    reads them, which saves the position itself.
     """
 
     processes: int = 1

@@ -60,7 +60,7 @@ def _advised(source: Source) -> str:
     return f"{some}, and text is kept as str in a column that columns= names"
 
 
-def ragged_conversion(source: RaggedSource, dtype: object = None) -> Conversion:
+def ragged_conversion(source: RaggedSource, dtype: object) -> Conversion:
     """Decide how one sample of `source` becomes a tensor of `dtype` (None: as it is)."""
     layout = source.pieces_layout
     if layout is not None:

@@ -8,7 +8,6 @@ construction, with what to do about it. Reading is left to the sources.
 import os
 from collections.abc import Sequence
 from dataclasses import dataclass
-from itertools import zip_longest
 from typing import Any, Literal, TypeAlias
 
 import numpy as np
@@ -160,13 +159,13 @@ def open_hdf5_files(
     paths: Sequence[str],
     names: Sequence[str],
     options: Hdf5Options,
-    groups: Sequence[str | bytes] | None = None,
-    axes: Sequence[object] = (),
+    groups: Sequence[str | bytes] | None,
+    axes: Sequence[object],
 ) -> list[Source]:
     """Open datasets of HDF5 files, for each name one source: the files one after the other.
 
     A name with wildcards stands for a dataset in many groups, of which `groups` picks some. Rows
-    lie along `axes`, one for each name; by default along the first.
+    lie along `axes`, one for each name; None is the first.
 
     Raises `FieldError` where nothing is named, else as `open_source` does.
     """
@@ -176,7 +175,10 @@ def open_hdf5_files(
             f'from_hdf5(path, "images", "labels"); `npdata inspect` lists them'
         )
     files = [
-        [along_axis(*each) for each in zip_longest(open_names(path, names, options, groups), axes)]
+        [
+            along_axis(*each)
+            for each in zip(open_names(path, names, options, groups), axes, strict=True)
+        ]
         for path in paths
     ]
     for parts in files:

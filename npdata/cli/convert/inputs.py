@@ -39,9 +39,7 @@ class Inputs:
     attributes: int
 
 
-def open_inputs(
-    texts: Sequence[str], raw: RawFormat | None, how: ManyFiles | None = None
-) -> Inputs:
+def open_inputs(texts: Sequence[str], raw: RawFormat | None, how: ManyFiles | None) -> Inputs:
     """Open what `texts` name: a file, `path::member`, or `path::group` of HDF5.
 
     A folder or a glob stands for many files, of which `how` makes one array. `raw` is for files

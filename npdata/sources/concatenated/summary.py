@@ -8,8 +8,8 @@ from collections.abc import Iterable
 from typing import NamedTuple
 
 from npdata.sources.base import Access, Source
+from npdata.sources.cache.cache import Details
 
-Details = tuple[tuple[str, str], ...]
 NO_ONE_FIELD = (
     "they make no one field; samples that a transform= brings to one form are joined by "
     "torch.utils.data.ConcatDataset, of a dataset for each, in a DataLoader"

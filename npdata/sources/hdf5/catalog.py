@@ -16,7 +16,7 @@ from npdata.errors import ExternalDataError
 from npdata.sources.hdf5.examine.examine import Examined, OpenedFile, examine
 from npdata.sources.hdf5.examine.find import find
 from npdata.sources.hdf5.examine.links import require_inside
-from npdata.sources.hdf5.file import open_file, require_file
+from npdata.sources.hdf5.file import absolute_path, open_file
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -48,7 +48,7 @@ def list_datasets(path: str, name: str = "", proven: Counter[object] | None = No
         >>> [dataset.name for dataset in list_datasets("d.h5").datasets]
         ['x', 'y']
     """
-    path = require_file(path)
+    path = absolute_path(path)
     with open_file(path, None) as file:
         names = _names(file, path, name.strip("/"))
         opened = OpenedFile(file, path)
@@ -64,13 +64,13 @@ def list_datasets(path: str, name: str = "", proven: Counter[object] | None = No
         )
 
 
-def count_attributes(path: str, name: str = "") -> int:
-    """Count the attributes of the dataset `name`, or of that group and all below it.
+def count_attributes(path: str, name: str) -> int:
+    """Count the attributes of the dataset `name`, or of that group and all below it; "": of all.
 
     What is not there, lies in another file or is damaged counts nothing.
     """
     counts = []
-    with open_file(require_file(path), None) as file:
+    with open_file(absolute_path(path), None) as file:
         if name and _leads_outside(file, name):
             return 0
         with contextlib.suppress(KeyError, OSError, RuntimeError, ValueError, TypeError):

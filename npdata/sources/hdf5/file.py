@@ -51,7 +51,7 @@ class Hdf5Options:
 AUTO = Hdf5Options()
 
 
-def require_file(path: str) -> str:
+def absolute_path(path: str) -> str:
     """Give the absolute path; raises for a missing, an empty and for no file."""
     require_regular(path)
     path = str(Path(path).absolute())

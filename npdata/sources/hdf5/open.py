@@ -16,10 +16,11 @@ import h5py
 
 from npdata.errors import DirectAccessError, FieldError, FormatError, UnsupportedSourceError
 from npdata.sources.base import Source
-from npdata.sources.hdf5.examine.details import Details, details
+from npdata.sources.cache.cache import Details
+from npdata.sources.hdf5.examine.details import details
 from npdata.sources.hdf5.examine.examine import Examined, OpenedFile, examine
 from npdata.sources.hdf5.examine.layout import TableKeeper
-from npdata.sources.hdf5.file import AUTO, Hdf5Options, Locking, open_file, require_file
+from npdata.sources.hdf5.file import AUTO, Hdf5Options, Locking, absolute_path, open_file
 from npdata.sources.hdf5.rows.chunked import ChunkSpec
 from npdata.sources.hdf5.rows.decoded import DecodedSource, FileChunks
 from npdata.sources.hdf5.rows.h5py_rows import H5pySource, H5pySpec, close_other_files
@@ -71,7 +72,7 @@ def file_of(item: h5py.Dataset | h5py.Group) -> tuple[str, Hdf5Options, OpenedFi
     path, options = os.fsdecode(file.filename), Hdf5Options(locking=_locking(file))
     if file.driver != "sec2":
         return path, options, None
-    opened = OpenedFile(file, require_file(path), options)
+    opened = OpenedFile(file, absolute_path(path), options)
     holder, identity = opened.facts.holder, opened.facts.identity
     if holder is not None and (holder.device, holder.inode) != (identity.device, identity.inode):
         raise UnsupportedSourceError(
@@ -102,7 +103,7 @@ def open_hdf5(path: str, name: str, options: Hdf5Options = AUTO) -> Source:
 
 def open_datasets(path: str, names: Sequence[str], options: Hdf5Options = AUTO) -> list[Source]:
     """Open several datasets of one file, which is opened once; raises as `open_hdf5`."""
-    path = require_file(path)
+    path = absolute_path(path)
     if options.allow_external:
         close_other_files()
     with open_file(path, options.locking) as file:

@@ -13,7 +13,7 @@ from npdata.errors import FieldError, FormatError, UnsupportedSourceError
 from npdata.sources.base import Category, Source
 from npdata.sources.hdf5.anndata.encoding import SPARSE_PARTS, encoded_kind, sparse_shape, text_of
 from npdata.sources.hdf5.examine.links import require_inside
-from npdata.sources.hdf5.file import Hdf5Options, open_file, require_file
+from npdata.sources.hdf5.file import Hdf5Options, absolute_path, open_file
 from npdata.sources.hdf5.open import file_of, open_hdf5
 from npdata.sources.labels import LabelSource, shown_categories
 from npdata.sources.sparse import CsrSource
@@ -53,7 +53,7 @@ def open_encoded(path: str, name: str, options: Hdf5Options) -> Source | None:
     Raises `UnsupportedSourceError` for a matrix stored by columns, `FormatError` for a group
     without the datasets that it needs, and what opening these raises.
     """
-    path = require_file(path)
+    path = absolute_path(path)
     with open_file(path, options.locking) as file:
         group = _group(file, name, options)
         kind = None if group is None else encoded_kind(group)

@@ -6,13 +6,12 @@ computed from what was examined; nothing is read or timed.
 
 import math
 
+from npdata.sources.cache.cache import Details
 from npdata.sources.hdf5.chunks.budget import default_budget
 from npdata.sources.hdf5.codecs.pipeline import DECODERS
 from npdata.sources.hdf5.examine.attributes import MATLAB, shown
 from npdata.sources.hdf5.examine.examine import Examined
 from npdata.sources.hdf5.examine.layout import Layout
-
-Details = tuple[tuple[str, str], ...]
 
 
 def details(examined: Examined) -> Details:
