@@ -81,9 +81,7 @@ class BatchTask:
         return samples, collate(samples)
 
     def _finished(self, job: Job, fields: Any, mask: tuple[Any, ...] = ()) -> Made:
-        if self.dtype is not None and (self.sender is None or self.sender.finish is None):
-            after = None if self.sender is None else False
-            fields = allocating_from(self.allocate, cast, fields, self.dtype, after)
+        fields = self.cast_here(fields)
         if self.pinned:
             fields = map_tensors(_pinned, fields)
         nbytes = nbytes_of(fields)
@@ -91,6 +89,13 @@ class BatchTask:
         if self.sender is not None:
             batches = map(self.sender.receive, [self.sender.send(fields, mask)])
         return Made(batches, (len(job.rows),), nbytes)
+
+    def cast_here(self, fields: Any) -> Any:
+        """Cast what is not cast on a device: there it is all that grows, or that is finished."""
+        if self.dtype is None or (self.sender is not None and self.sender.finish is not None):
+            return fields
+        after = None if self.sender is None else False
+        return allocating_from(self.allocate, cast, fields, self.dtype, after)
 
 
 def _without_mask(rows: Any) -> Any:

@@ -114,7 +114,7 @@ class Pipeline:
         schedule = self.schedule
         gathered, taken = None, batches
         if schedule.run > 1 and isinstance(batches, RunBatches):
-            gathered = gathered_in_runs(self.dataset, batches.rows)
+            gathered = gathered_in_runs(self.sent, batches.rows)
         if gathered is not None:
             taken = runs_of(batches, schedule.run)
         plan = ReadAhead.of(self.dataset, self.options.memory_budget) if self.ordered else None

@@ -22,7 +22,7 @@ from npdata.arrays.dtypes import NATIVE, torch_dtype
 from npdata.dataset.numpy_dataset import NumpyDataset
 from npdata.dataset.rows_field import RowsField
 from npdata.loading.batch_task import BatchTask, Made
-from npdata.loading.batch_tensors import DTypes, cast, nbytes_of
+from npdata.loading.batch_tensors import DTypes, nbytes_of
 from npdata.loading.readahead import Job
 from npdata.loading.to_device import Sender, Sent
 from npdata.loading.wrapped_datasets import is_direct, one_dataset
@@ -120,20 +120,18 @@ class RunTask:
         if job.advice is not None:
             job.advice.send()
         try:
-            fields = self._fields(run)
+            return self._together(run)
         except Exception as error:
             return self._singly(run, error)  # made one by one, they tell which of them it is
+
+    def _together(self, run: RunRows) -> Made:
+        rows = run.rows if self.chosen is None else self.chosen[run.rows]
+        # To look at the row numbers again would wait for the interpreter once more: 1.08 times.
+        fields = self.one.cast_here(self.dataset.stacked_rows(rows, self.one.allocate))
         sender = self.one.sender
         if sender is None:
             return handed_out(fields, run.batches)
         return handed_out_there(sender, sender.send(fields, _mask_of(run.batches)), run.batches)
-
-    def _fields(self, run: RunRows) -> Any:
-        rows = run.rows if self.chosen is None else self.chosen[run.rows]
-        # To look at the row numbers again would wait for the interpreter once more: 1.08 times.
-        fields = self.dataset.stacked_rows(rows, self.one.allocate)
-        after = None if self.one.sender is None else False
-        return cast(fields, self.one.dtype, after)
 
     def _singly(self, run: RunRows, failed: Exception) -> Made:
         made: list[Made] = []

@@ -17,7 +17,12 @@ from torch.utils.data import DataLoader, Subset
 
 import npdata
 from npdata import BlockBatchSampler, Loader, NumpyDataset
-from npdata.loading.schedule import RUN_BYTES
+from npdata.errors import ConversionError
+from npdata.loading.buffer_pool import BufferPool
+from npdata.loading.finish_on_device import sent_plain, sent_sparse
+from npdata.loading.pipeline import Pipeline
+from npdata.loading.schedule import RUN_BYTES, Options, Schedule
+from npdata.loading.to_device import Sender
 
 X = np.random.default_rng(0).random((1000, 3), np.float32)
 Y = np.arange(1000)
@@ -29,6 +34,30 @@ def one_by_one(ds: Any, sampler: Any, **options: Any) -> list[Any]:
     loader = Loader(ds, sampler=sampler, num_threads=0, **options)
     assert loader.describe().run == 1
     return list(loader)
+
+
+def sent_in_runs(ds: Any, sampler: Any, dtype: Any = None) -> list[Any]:
+    """The batches of the way to an accelerator, which here is the CPU, and an error after them."""
+    cpu = torch.device("cpu")
+    sent, finish = sent_plain(ds, cpu)
+    sent, dense = sent_sparse(sent)
+    pipeline = Pipeline(
+        dataset=ds,
+        sent=sent,
+        sender=Sender(cpu, dtype, dense, finish=finish, aside=False),
+        ordered=False,
+        options=Options(dtype=dtype, device=cpu),
+        schedule=Schedule(threads=0, depth=1, pinned=False, reason="", run=16),
+        reuses=False,
+        buffers=BufferPool(most=1),
+    )
+    given: list[Any] = []
+    with pipeline.start(iter(sampler)) as results:
+        for made in results:
+            given += made.batches
+            if made.error is not None:
+                return [*given, made.error]
+    return given
 
 
 def assert_same(ours: Any, other: Any) -> None:
@@ -107,6 +136,24 @@ class TestBatches:
                 ours = Loader(data, sampler=samplers[0], num_threads=threads, dtype=dtype)
                 assert ours.describe().run > 1
                 assert_same(list(ours), one_by_one(data, samplers[1], dtype=dtype))
+
+    @pytest.mark.parametrize("dtype", [None, torch.float16, torch.float64])
+    @pytest.mark.parametrize("uneven", ["pad", "mask"])
+    def test_are_the_same_on_a_device_where_they_are_finished(
+        self, tmp_path: Path, dtype: Any, uneven: Any
+    ) -> None:
+        with h5py.File(tmp_path / "d.h5", "w") as file:
+            packed = file.create_dataset("packed", data=Y.astype(np.int16))
+            packed.attrs["scale_factor"], packed.attrs["add_offset"] = 0.5, 10.0
+        cells = npdata.csr(Y.astype(np.uint16), Y % 7, np.arange(1001), (1000, 7))
+        for ds in (
+            NumpyDataset(x=f"{tmp_path}/d.h5::packed", y=Y, decode="cf"),
+            Subset(NumpyDataset(f"{tmp_path}/d.h5::packed", decode="cf"), range(999, 100, -1)),
+            NumpyDataset(cells, Y),
+        ):
+            samplers = [BlockBatchSampler(ds, 7, uneven=uneven) for _ in range(2)]
+            expected = one_by_one(ds, samplers[1], dtype=dtype)
+            assert_same(sent_in_runs(ds, samplers[0], dtype), expected)
 
     def test_are_not_gathered_where_a_batch_is_more_than_a_gather(self) -> None:
         class Own(NumpyDataset):
@@ -252,6 +299,15 @@ class TestErrors:
         assert f"in batch {batches} of this iteration" in caught.value.__notes__[0]
         assert [batch[1].tolist() for batch in got] == Y[: 4 * batches].reshape(-1, 4).tolist()
         assert loader.state_dict()["position"] == 4 * batches
+
+    def test_one_of_the_device_is_raised_in_the_place_of_its_batch(self) -> None:
+        x = X.copy()
+        x[500] = np.nan
+        sampler = BlockBatchSampler(1000, 4, shuffle=False)
+        *given, error = sent_in_runs(NumpyDataset(x), sampler, torch.int64)
+        assert_same(given, list(torch.from_numpy(X[:500]).long().split(4)))
+        assert isinstance(error, ConversionError)
+        assert error.__notes__ == ["in batch 125 of this iteration, rows [500, 501, 502, 503]"]
 
     def test_a_dataset_that_is_closed(self) -> None:
         ds = NumpyDataset(X)
