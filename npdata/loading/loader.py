@@ -435,15 +435,17 @@ class Loader:
                 pipeline.sent, self._candidates, progress=options.progress
             )
             if residence.chosen and pipeline.sender is not None:
-                run = pipeline.schedule.run
-                pipeline = Pipeline.on_device(dataset, options, pipeline.sender, run)
+                pipeline = Pipeline.on_device(dataset, options, pipeline.sender)
             elif residence.chosen:
                 pipeline = Pipeline.of(dataset, self._sampler, options)
             self._held = _Held(residence, pipeline)
         self._begun = True
         self._pipeline = self._pipeline.resized(self._sampler)
         if self._held is not None:
-            self._held = self._held._replace(pipeline=self._held.pipeline.resized(self._sampler))
+            held = self._held.pipeline.resized(self._sampler)
+            if held.sender is not None:
+                held = held.in_runs(self._pipeline.schedule.run)
+            self._held = self._held._replace(pipeline=held)
         return self._now
 
 

@@ -9,7 +9,7 @@ import functools
 import itertools
 import sys
 from collections.abc import Callable, Iterator, Sized
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Self
 
 import torch
@@ -90,12 +90,16 @@ class Pipeline:
             return self
         return self.of(self.dataset, sampler, self.options)
 
+    def in_runs(self, run: int) -> Self:
+        """Give the same with so many batches gathered at once, where they can be."""
+        return replace(self, schedule=replace(self.schedule, run=run))
+
     @classmethod
-    def on_device(cls, dataset: Any, options: Options, sender: Sender, run: int = 1) -> Self:
+    def on_device(cls, dataset: Any, options: Options, sender: Sender) -> Self:
         """Give the pipeline of a dataset whose rows lie on a device, where each batch is a gather.
 
         They are rows as `sender` would get them. It is all done in the stream of the loop, so there
-        is nothing to do ahead; up to `run` batches are gathered at once.
+        is nothing to do ahead.
         """
         reason = f"rows are gathered on {sender.device}, in the stream of the loop"
         return cls(
@@ -104,7 +108,7 @@ class Pipeline:
             sender=Sender(sender.device, options.dtype, finish=sender.finish, aside=False),
             ordered=False,
             options=options,
-            schedule=Schedule(threads=0, depth=1, pinned=False, reason=reason, run=run),
+            schedule=Schedule(threads=0, depth=1, pinned=False, reason=reason),
             reuses=False,
             buffers=BufferPool(most=1),
         )

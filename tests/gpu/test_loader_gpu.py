@@ -11,6 +11,7 @@ from torch.utils.data import DataLoader
 import npdata
 from npdata import Loader, NumpyDataset
 from npdata.errors import DeviceError
+from npdata.loading.schedule import RUN_BYTES
 
 pytestmark = [
     pytest.mark.gpu,
@@ -143,6 +144,19 @@ def test_small_batches_in_runs_are_those_of_the_file(device, resident: bool, une
         assert all(torch.equal(batch[name].cpu(), there[name]) for name in ("x", "y"))
         assert all(torch.equal(m.cpu(), n) for m, n in zip(mask, marks, strict=True))
         batch["x"].zero_()  # is no view for autograd, nor of another batch's rows
+
+
+@pytest.mark.parametrize("resident", [False, True])
+def test_runs_are_as_large_whatever_size_was_set_since(device, resident: bool) -> None:
+    x = np.random.default_rng(0).random((50_000, 64), np.float32)
+    sampler = npdata.BlockBatchSampler(len(x), 4, shuffle=False)
+    loader = Loader(NumpyDataset(x), sampler=sampler, device=device, resident=resident)
+    for size, run in ((4, 1024), (2000, 1), (4, 1024)):
+        sampler.batch_size = size
+        batches = list(loader)
+        assert torch.equal(torch.cat(batches).cpu(), torch.from_numpy(x))
+        assert loader.describe().run == run
+        assert max(each.untyped_storage().nbytes() for each in batches) <= RUN_BYTES
 
 
 def test_page_locked_batches_in_memory(ds: NumpyDataset, arrays) -> None:
