@@ -87,6 +87,7 @@ def row_numbers(indices: object, rows: int, *, masks: bool = True) -> NDArray[np
             )
         return np.flatnonzero(array)
     if array.dtype.kind not in "iu" and (array.size or isinstance(indices, np.ndarray)):
+        _refuse_huge(indices, rows)
         raise _wrong_type(indices)
     if array.size == 0:
         return np.zeros(0, np.int64)
@@ -107,6 +108,15 @@ def _as_array(indices: object) -> NDArray[Any]:
         raise RowIndexTypeError(f"the indices make no array of integers: {error}") from None
 
 
+def _refuse_huge(indices: Any, rows: int) -> None:
+    """Raise `RowIndexError` for ints of which NumPy makes floats or objects, as of 2**70."""
+    numbers = list(indices)
+    if all(isinstance(each, int | np.integer) and not isinstance(each, bool) for each in numbers):
+        for place, number in enumerate(numbers):
+            if not -rows <= number < rows:
+                raise _outside(number, rows, f" at position {place} of the indices")
+
+
 def _wrong_type(index: object) -> RowIndexTypeError:
     shown = repr(index) if len(repr(index)) < 60 else f"{repr(index)[:57]}..."
     return RowIndexTypeError(
@@ -118,6 +128,8 @@ def _wrong_type(index: object) -> RowIndexTypeError:
 def _cure(index: object) -> str:
     if isinstance(index, str):
         return f"; a field is chosen after the rows: data[:][{index!r}]"
+    if isinstance(index, np.ndarray) and index.dtype.kind in "fO":
+        return f": this array is of dtype {index.dtype}; array.astype(np.int64) makes ints of it"
     if isinstance(index, tuple):
         return "; choose rows first, then in what they give: data[i][j]"
     return ""

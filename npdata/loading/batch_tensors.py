@@ -78,7 +78,9 @@ def cast(batch: Any, dtype: DTypes, after: bool | None = None) -> Any:
         labels = list(batch if isinstance(batch, dict) else range(count))
         unknown = [name for name in dtype if name not in labels]
         if unknown:
-            raise LoaderError(f"dtype= names {unknown[0]!r}, which is no field: {labels}")
+            raise LoaderError(
+                f"dtype= names {unknown[0]!r}, which is no field; fields are {labels}"
+            )
 
     def field(label: Any, part: Any) -> Any:
         wanted = dtype.get(label) if isinstance(dtype, Mapping) else dtype

@@ -65,7 +65,7 @@ def sampler_for(
     own = getattr(sampler, "batch_size", None)
     if own is None and batch_size is not None and batch_sampler is None:
         first = next(iter(sampler), None) if isinstance(sampler, Sequence) else None
-        single = not isinstance(first, Sized)
+        single = isinstance(first, str) or not isinstance(first, Sized)
     if given or (drop_last and not single):
         names = ", ".join([*given, *(["drop_last"] if drop_last and not single else [])])
         raise LoaderError(

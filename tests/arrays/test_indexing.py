@@ -46,6 +46,22 @@ def test_a_number_outside_is_named_with_its_position(index: int) -> None:
         row_numbers(indices, 10)
 
 
+@pytest.mark.parametrize("huge", [1 << 63, 1 << 70, -(1 << 70)], ids=str)
+@pytest.mark.parametrize("beside", [[0], [np.uint64(0)]], ids=repr)
+def test_an_int_that_no_array_of_integers_holds_is_outside_as_any_other(
+    beside: list[int], huge: int
+) -> None:
+    for indices in ([*beside, huge], np.array([*beside, huge], object)):
+        with pytest.raises(IndexError, match=rf"row {huge} at position 1 .* rows are -10 to 9"):
+            row_numbers(indices, 10)
+
+
+def test_an_array_of_another_dtype_says_how_to_make_ints() -> None:
+    for dtype in (object, np.float64):
+        with pytest.raises(TypeError, match=rf"dtype {np.dtype(dtype)}; .*astype\(np.int64\)"):
+            row_numbers(np.array([1, 2], dtype), 10)
+
+
 def test_an_empty_dataset_has_no_rows() -> None:
     assert row_numbers([], 0).tolist() == []
     with pytest.raises(IndexError, match="there are no rows"):

@@ -118,6 +118,40 @@ def test_values_given_twice_add_up() -> None:
     assert NumpyDataset(field, layout="csr")[:].to_dense().tolist() == [[0, 3], [4, 0]]
 
 
+@pytest.mark.parametrize(
+    ("dtype", "cast", "data"),
+    [
+        ("f8", torch.int8, [0.6, 1.0, 3.0, 0.6]),
+        ("f8", torch.float16, [65519.0, 1.0, 3.0, -65000.3]),
+        ("u1", torch.int32, [200, 1, 3, 100]),
+        ("?", torch.int32, [1, 1, 1, 1]),
+    ],
+)
+@pytest.mark.parametrize("columns", [3, 1000])
+def test_values_given_twice_add_up_before_they_are_cast(dtype, cast, data, columns) -> None:
+    parts = np.array(data, dtype), np.array([1, 0, 2, 1]), np.array([0, 0, 4, 4])
+    shape = (3, columns)
+    expected = torch.from_numpy(scipy.sparse.csr_matrix(parts, shape).toarray()).to(cast)
+    for layout in ("dense", "csr"):
+        rows = npdata.csr(*parts, shape, layout=layout)
+        asked, plain = NumpyDataset(rows, dtype=cast), NumpyDataset(rows)
+        loaded = next(iter(npdata.Loader(plain, 3, dtype=cast)))
+        for made in (asked[:], torch.stack([asked[i] for i in range(3)]), loaded):
+            dense = made.to_dense() if layout == "csr" else made
+            assert torch.equal(dense, expected)
+    sent, labels = sent_sparse(asked)
+    assert torch.equal(made_dense(sent[:], labels or {0}), expected)
+
+
+def test_columns_in_any_order_stay_as_they_are() -> None:
+    indptr, columns = np.array([0, 0, 2, 2, 4, 4]), np.array([2, 0, 0, 1])
+    for width in (3, 1000):
+        rows = npdata.csr(np.arange(4.0), columns, indptr, (5, width), layout="csr")
+        batch = NumpyDataset(rows)[:]
+        assert batch.col_indices().tolist() == columns.tolist()
+        assert batch.crow_indices().tolist() == indptr.tolist()
+
+
 @pytest.mark.parametrize("method", [None, "fork", "forkserver"])
 def test_every_process_model_gives_the_same_rows(tmp_path: Path, method: str | None) -> None:
     m = matrix()

@@ -472,6 +472,10 @@ class TestErrors:
         rows = range(len(data.y))
         with pytest.raises(LoaderError, match=r"gave 0 where a batch .* wrap it: BatchSampler"):
             list(Loader(NumpyDataset(data.y), sampler=rows, num_threads=threads))
+        with pytest.raises(LoaderError, match=r"gave 'ab' where a batch .* wrap it: BatchSampler"):
+            list(Loader(NumpyDataset(data.y), sampler=["ab"], num_threads=threads))
+        with pytest.raises(TypeError, match=r"\['ab'\] \(list\) selects no rows"):
+            list(Loader(NumpyDataset(data.y), 2, sampler=["ab"], num_threads=threads))
 
     @pytest.mark.parametrize("threads", [0, 2])
     def test_rows_that_are_not_in_the_file_that_is_read_ahead(
@@ -610,7 +614,7 @@ class TestDevice:
         batch = next(iter(Loader(ds, 8, dtype={"image": torch.float16}, **options)))
         assert [part.dtype for part in batch.values()] == [torch.float16, torch.int64]
         assert (batch["image"].numpy() == data.x[:8].astype(np.float16)).all()
-        with pytest.raises(LoaderError, match="'picture', which is no field"):
+        with pytest.raises(LoaderError, match="'picture', which is no field; fields are"):
             next(iter(Loader(ds, 8, dtype={"picture": torch.float16})))
 
     def test_dtype_leaves_the_mask_alone(self, data: Data) -> None:
