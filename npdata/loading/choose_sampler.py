@@ -40,25 +40,13 @@ def sampler_for(
         if sampler is not None:
             raise LoaderError("sampler= and batch_sampler= both decide the batches: give one")
         sampler = batch_sampler
-    ours = isinstance(sampler, BlockBatchSampler) and isinstance(dataset, Sized)
-    if ours and sampler.rows != len(dataset):
-        raise LoaderError(
-            f"sampler= numbers {sampler.rows} rows, and the dataset has {len(dataset)}: make it "
-            "of the dataset, BlockBatchSampler(dataset, 64); indices= chooses rows"
-        )
     if sampler is None:
         if batch_size is None:
             raise LoaderError("a loader needs a batch_size, or a sampler of whole batches")
         if order.get("weights") is not None and order["shuffle"] is False:
             order["shuffle"] = "block"  # the sampler's own default: draws are random by themselves
         return BlockBatchSampler(dataset, batch_size, **order)
-    iterable = isinstance(sampler, Iterable) or hasattr(sampler, "__getitem__")
-    if not iterable or isinstance(sampler, str) or hasattr(sampler, "__getitems__"):
-        raise LoaderError(
-            f"sampler={sampler!r:.60}: expected an iterable of batches of row numbers, or of row "
-            "numbers beside batch_size=; an order at random is shuffle=True, and a Subset has "
-            "its row numbers in subset.indices"
-        )
+    _require_rows_of(dataset, sampler)
     drop_last = order.pop("drop_last")
     given = [name for name, value in order.items() if not is_default(value, _ORDER[name])]
     single = isinstance(sampler, Sampler) and not isinstance(sampler, BatchSampler)
@@ -82,6 +70,23 @@ def sampler_for(
     if batch_size not in (None, own):
         raise LoaderError(f"batch_size={batch_size}, but sampler= decides it; leave it out")
     return sampler
+
+
+def _require_rows_of(dataset: Any, sampler: Any) -> None:
+    """Raise `LoaderError` for what gives no row numbers, and where they are not the dataset's."""
+    iterable = isinstance(sampler, Iterable) or hasattr(sampler, "__getitem__")
+    if not iterable or isinstance(sampler, str) or hasattr(sampler, "__getitems__"):
+        raise LoaderError(
+            f"sampler={sampler!r:.60}: expected an iterable of batches of row numbers, or of row "
+            "numbers beside batch_size=; an order at random is shuffle=True, and a Subset has "
+            "its row numbers in subset.indices"
+        )
+    ours = isinstance(sampler, BlockBatchSampler) and isinstance(dataset, Sized)
+    if ours and sampler.rows != len(dataset):
+        raise LoaderError(
+            f"sampler= numbers {sampler.rows} rows, and the dataset has {len(dataset)}: make it "
+            "of the dataset, BlockBatchSampler(dataset, 64); indices= chooses rows"
+        )
 
 
 def refuse_to_begin_again(sampler: Any, begun: bool) -> None:
