@@ -86,16 +86,7 @@ class Recipe:
             raise SamplerError(f"shuffle={shuffle!r}: expected True, 'full', 'block' or False")
         seed = whole_number("seed", seed, least=0, below=1 << 64)
         count = 1 if lanes is None else whole_number("lanes", lanes, least=1)
-        if count > 1 and (shuffle == "full" or weights is not None):
-            drawn = "weighted draws" if weights is not None else "shuffle='full'"
-            raise SamplerError(
-                f"lanes={count} with {drawn}: lanes deal blocks, and this order has none; "
-                "use shuffle='block' without weights, or no lanes"
-            )
-        if weights is not None and shuffle is False:
-            raise SamplerError(
-                "weights with shuffle=False: draws are random; leave shuffle out, or the weights"
-            )
+        _require_one_order(shuffle, count, weighted=weights is not None)
         subset = None if indices is None else _subset(indices, rows)
         totals = None if weights is None else _totals(weights, rows, subset)
         if block_rows is not None:
@@ -203,6 +194,20 @@ def _fitted(held: int, asked: int | None) -> int:
             stacklevel=4,
         )
     return asked
+
+
+def _require_one_order(shuffle: Shuffle, lanes: int, *, weighted: bool) -> None:
+    """Raise `SamplerError` for lanes without blocks, and for draws that are not to be random."""
+    if lanes > 1 and (shuffle == "full" or weighted):
+        drawn = "weighted draws" if weighted else "shuffle='full'"
+        raise SamplerError(
+            f"lanes={lanes} with {drawn}: lanes deal blocks, and this order has none; "
+            "use shuffle='block' without weights, or no lanes"
+        )
+    if weighted and shuffle is False:
+        raise SamplerError(
+            "weights with shuffle=False: draws are random; leave shuffle out, or the weights"
+        )
 
 
 def _rows(data: int | Sized) -> int:
