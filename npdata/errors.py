@@ -154,8 +154,26 @@ class MissingExtraError(LoaderError, ImportError):
     """An optional package is not installed; the message names the extra."""
 
 
+class ThreadError(NpdataError, RuntimeError):
+    """The system gives fewer threads than are needed."""
+
+
 class ForkError(NpdataError, RuntimeError):
     """An iterator with threads was used in a process that was forked later."""
+
+
+def threads_refused(asked: int, given: int, instead: str = "") -> ThreadError:
+    """Give the error for threads that the system refused; `instead` says how to do with fewer.
+
+    Examples:
+        >>> raise threads_refused(2, 1)
+        Traceback (most recent call last):
+        npdata.errors.ThreadError: the system gave 1 of 2 threads: raise the limit ...
+    """
+    return ThreadError(
+        f"the system gave {given} of {asked} threads: raise the limit of threads (`ulimit -u`) "
+        f"or of memory (`ulimit -v`){instead and ', or ' + instead}"
+    )
 
 
 def require(module: str, *, extra: str, purpose: str) -> Any:

@@ -7,6 +7,7 @@ closed a `Prefetcher`, or was interrupted inside it, its threads end; they refer
 the function, never to the `Prefetcher`. It knows nothing of batches.
 """
 
+import atexit
 import contextlib
 import itertools
 import queue
@@ -21,7 +22,7 @@ from typing import Any, Generic, Self, TypeVar
 import torch
 
 from npdata.arrays.gather import without_threads
-from npdata.errors import ForkError
+from npdata.errors import ForkError, ThreadError, threads_refused
 from npdata.runtime.per_process import ForkSafeLock, this_process
 from npdata.runtime.undisturbed import undisturbed
 
@@ -37,6 +38,9 @@ LEAST_LOOP = 60e-6
 LEAST_JOB = 1e-3
 """Jobs that take longer are worth it for any consumer. Windows of 0.5 MB take it 70 µs by itself,
 and 87 to 126 with a thread."""
+MOST_SECONDS = 10.0
+"""Who drops a prefetcher waits no longer for its threads, since garbage may be collected in any
+thread and under any lock, for which they may wait."""
 _starting = ForkSafeLock()
 """Is held by the thread that starts others."""
 
@@ -93,6 +97,7 @@ class Prefetcher(Iterator[Result], Generic[Job, Result]):
     Raises:
         ForkError: (a RuntimeError) on iterating in a process that was forked from the one that made
             it, since threads do not come along.
+        ThreadError: (a RuntimeError) where the system gives fewer threads.
 
     One thread at a time may iterate.
 
@@ -133,7 +138,7 @@ class Prefetcher(Iterator[Result], Generic[Job, Result]):
             for _ in range(threads)
         ]
         # Also called when the interpreter exits, before the memory that threads read goes away.
-        self._stop = weakref.finalize(self, _stop, self._queue, self._threads, self.process)
+        self._stop = weakref.finalize(self, _drop, self._queue, self._threads, self.process)
         try:
             if threads and not alone:
                 self._submit(self._slots, depth)
@@ -169,7 +174,8 @@ class Prefetcher(Iterator[Result], Generic[Job, Result]):
         """End the threads, after the job that each is at; idempotent."""
         self._slots = self._jobs = None
         self._queue.close()
-        self._stop()
+        if self._stop.detach() is not None:
+            _stop(self._queue, self._threads, self.process)
 
     def __enter__(self) -> Self:
         """Use it in a with block, which closes it."""
@@ -232,7 +238,12 @@ class Prefetcher(Iterator[Result], Generic[Job, Result]):
     def _submit(self, slots: deque[_Slot], depth: int) -> None:
         """Put in jobs until `depth` are under way, for threads that are started with the first."""
         if self._queue.starter is None:
-            undisturbed(_start, self._queue, self._threads, self._ready)
+            with contextlib.suppress(ThreadError):
+                undisturbed(_start, self._queue, self._threads, self._ready)
+            given = sum(thread.ident is not None for thread in self._threads)
+            if given < len(self._threads) and not self._queue.closed:
+                instead = "give a Loader num_threads=0, which makes batches without any"
+                raise threads_refused(len(self._threads), given, instead)
         while (jobs := self._jobs) is not None and len(slots) < depth:
             slot: _Slot = queue.SimpleQueue()
             try:
@@ -297,9 +308,10 @@ def _start(
             # After a fork torch makes its threads anew, which two threads must not do at once.
             torch.set_num_threads(cores)
             try:
-                for thread in threads:
-                    thread.start()
-                outcomes = [ready.get() for _ in threads]
+                with contextlib.suppress(RuntimeError):  # the system gives no more
+                    for thread in threads:
+                        thread.start()
+                outcomes = [ready.get() for thread in threads if thread.ident is not None]
             finally:
                 torch.set_num_threads(cores)
     finally:
@@ -309,13 +321,24 @@ def _start(
             raise error
 
 
-def _stop(tasks: _Queue, threads: list[threading.Thread], process: int) -> None:
+def _drop(tasks: _Queue, threads: list[threading.Thread], process: int) -> None:
+    exits = not threading.main_thread().is_alive()
+    _stop(tasks, threads, process, None if exits else MOST_SECONDS)
+
+
+def _stop(
+    tasks: _Queue, threads: list[threading.Thread], process: int, seconds: float | None = None
+) -> None:
     if this_process.number != process:
         return
     tasks.close()  # from now on no starter begins
     if tasks.starter not in (None, threading.get_ident()):
-        tasks.started.get()
+        with contextlib.suppress(queue.Empty):
+            tasks.started.get(timeout=seconds)
     for thread in threads:
         # Garbage may be collected in any thread, also in one of these.
         if thread.ident is not None and thread is not threading.current_thread():
-            thread.join()
+            thread.join(seconds)
+            if thread.is_alive():
+                seconds = 0.0
+                atexit.register(thread.join)

@@ -13,6 +13,8 @@ import weakref
 from collections.abc import Callable
 from typing import ParamSpec, TypeVar
 
+from npdata.errors import threads_refused
+
 Parameters = ParamSpec("Parameters")
 T = TypeVar("T")
 
@@ -20,7 +22,7 @@ T = TypeVar("T")
 def undisturbed(
     function: Callable[Parameters, T], *arguments: Parameters.args, **options: Parameters.kwargs
 ) -> T:
-    """Give `function(...)`, or raise what it raises.
+    """Give `function(...)`, or raise what it raises; `ThreadError` (a RuntimeError) if it is refused.
 
     Examples:
         >>> undisturbed(divmod, 7, 2)
@@ -38,7 +40,10 @@ def undisturbed(
     # In C alone: where a thread has no memory to begin, there is none to run a function either.
     lost = functools.partial(reply.put, ([], MemoryError("a thread had no memory to begin")))
     token = weakref.ref(calls[0], lost)
-    _thread.start_new_thread(calls.pop(), ())
+    try:
+        _thread.start_new_thread(calls.pop(), ())
+    except RuntimeError:
+        raise threads_refused(1, 0) from None
     given, error = reply.get()
     del token
     if error is not None:

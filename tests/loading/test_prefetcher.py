@@ -15,10 +15,10 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 from processes import HANG, interrupted, run
-from threads import assert_no_thread_is_left, ours
+from threads import assert_no_thread_is_left, ours, refused_after
 
 from npdata.arrays import gather
-from npdata.errors import ForkError
+from npdata.errors import ForkError, ThreadError
 from npdata.loading import prefetcher
 from npdata.loading.prefetcher import Prefetcher
 
@@ -223,6 +223,12 @@ class TestErrors:
         with pytest.raises(OSError, match="no device"):
             Prefetcher(str, range(3), threads=2, depth=2, begin=begin)
 
+    @pytest.mark.parametrize("given", [None, 0, 1])
+    def test_fewer_threads_than_asked_for_are_an_error(self, given: int | None) -> None:
+        text = f"gave {given or 0} of 2 threads: raise .* num_threads=0"
+        with refused_after(given), pytest.raises(ThreadError, match=text):
+            Prefetcher(str, range(3), threads=2, depth=2)
+
 
 class TestLettingGo:
     @pytest.mark.parametrize("threads", [1, 2, 8])
@@ -295,6 +301,27 @@ class TestLettingGo:
         for thread in threads:
             thread.join(HANG)
         assert ours() == []
+
+    def test_garbage_that_is_collected_under_a_lock_that_a_thread_waits_for(
+        self, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(prefetcher, "MOST_SECONDS", 0.0)
+        begun, lock, had = threading.Event(), threading.Lock(), []
+
+        def work(_: int) -> None:
+            begun.set()
+            had.append(lock.acquire(timeout=HANG))
+
+        with lock:
+            ring = [Prefetcher(work, range(1), threads=1, depth=1)]
+            ring.append(ring)
+            begun.wait(HANG)
+            threads = ours()
+            del ring
+            gc.collect()
+        for thread in threads:
+            thread.join(HANG)
+        assert had == [True]
 
     def test_two_at_once(self) -> None:
         first = Prefetcher(lambda job: job, range(50), threads=2, depth=3)

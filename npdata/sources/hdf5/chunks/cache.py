@@ -20,6 +20,7 @@ from typing import Any, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
+from npdata.errors import ThreadError, threads_refused
 from npdata.runtime.lazy_torch import torch
 from npdata.runtime.machine import cores
 from npdata.runtime.per_process import PerProcess
@@ -130,7 +131,10 @@ class ChunkCache:
     def _start(self) -> None:
         """See to it that there are threads, which only a thread can start undisturbed."""
         if not self._threads:
-            _thread.start_new_thread(self._start_threads, ())
+            try:
+                _thread.start_new_thread(self._start_threads, ())
+            except RuntimeError:
+                raise self._refused() from None
 
     def _start_threads(self) -> None:
         with self._lock:
@@ -144,15 +148,18 @@ class ChunkCache:
                     thread = threading.Thread(target=self._run, name=name, daemon=True)
                     thread.start()
                     self._threads.append(thread)
-            except RuntimeError as error:  # the system gives no more
+            except (RuntimeError, MemoryError):  # the system gives no more
                 if not self._threads:
-                    self._refuse(error)
+                    self._refuse()
 
-    def _refuse(self, error: RuntimeError) -> None:
+    def _refuse(self) -> None:
         while not self._inbox.empty():
             message = self._inbox.get()
             if isinstance(message, Request):
-                message.reply.put(error)
+                message.reply.put(self._refused())
+
+    def _refused(self) -> ThreadError:
+        return threads_refused(self._count, 0, 'read by h5py, without any: access="library"')
 
     def _run(self) -> None:
         idle = False
@@ -250,7 +257,7 @@ class ChunkCache:
     ) -> None:
         """Show a chunk to readers, and answer who waits for it, perhaps with the error."""
         chunks, number = key
-        waiting = self._pending.end(key)
+        waiting = self._pending.waiting(key)
         if result is not None:
             self.memory.give_back(memory)
         chunk = self.memory.chunk(memory) if result is None else result
@@ -261,6 +268,7 @@ class ChunkCache:
                 if result is None:
                     self._held.hold(key, chunk, ahead=ahead and not waiting)
                 chunks.ready[number] = chunk
+        self._pending.end(key)  # until here an error answers who waits
         for request, place in waiting:
             request.fill(place, chunk)
 

@@ -2,8 +2,7 @@
 
 Idea: a read asks for all its chunks by one `Request`, which is answered once. An announcement is an
 advice, of which the newest count. Invariant: a chunk is in work once, however many reads wait for
-it, until `end` gives these reads. It decodes nothing and takes no lock: one thread at a time may
-call it.
+it, until `end`. It decodes nothing and takes no lock: one thread at a time may call it.
 """
 
 from collections import OrderedDict, deque
@@ -125,9 +124,13 @@ class Pending:
         """Take note that a chunk is being decoded."""
         self._waiting.setdefault(key, [])
 
-    def end(self, key: Key) -> list[tuple[Request, int]]:
-        """Give who waited for a chunk, and its place in each request."""
-        return self._waiting.pop(key, [])
+    def waiting(self, key: Key) -> list[tuple[Request, int]]:
+        """Give who waits for a chunk, and its place in each request."""
+        return self._waiting.get(key, [])
+
+    def end(self, key: Key) -> None:
+        """Take note that a chunk is no longer in work, and that nobody waits for it."""
+        self._waiting.pop(key, None)
 
     def clear(self) -> set[Request]:
         """Forget all, and give the requests that were not answered."""

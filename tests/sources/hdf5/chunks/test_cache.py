@@ -12,9 +12,10 @@ import h5py
 import numpy as np
 import pytest
 from processes import HANG
+from threads import refused_after
 
 from npdata import NumpyDataset, open_source
-from npdata.errors import ChangedFileError, FormatError, SettingError
+from npdata.errors import ChangedFileError, FormatError, SettingError, ThreadError
 from npdata.runtime.machine import releases_at_once
 from npdata.sources.hdf5.chunks.budget import default_budget, share
 from npdata.sources.hdf5.chunks.cache import MOST_AT_ONCE, ChunkCache
@@ -431,6 +432,31 @@ def test_an_error_of_the_cache_itself_answers_who_waits_and_loses_nothing(
             with pytest.raises(MemoryError, match="books"):
                 tried.read(number)
         tried.read(0, 1, number)
+
+
+def test_an_error_between_decoding_and_showing_answers_who_waits_for_one_chunk(
+    caches: list[ChunkCache], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tried = Tried(caches, 8)
+
+    def fail(memory: np.ndarray) -> None:
+        raise MemoryError("no memory for the chunk")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(tried.cache.memory, "chunk", fail)
+        with pytest.raises(MemoryError, match="for the chunk"):
+            tried.read(2)
+    tried.read(2)
+
+
+@pytest.mark.parametrize("given", [None, 0])
+def test_where_the_system_gives_no_thread_a_read_says_so(
+    caches: list[ChunkCache], given: int | None
+) -> None:
+    tried = Tried(caches, 4, threads=2)
+    with refused_after(given), pytest.raises(ThreadError, match='0 of 2 .*access="library"'):
+        tried.read(1)
+    tried.read(1)
 
 
 def test_an_error_of_the_cache_itself_ends_no_decoding_ahead(
