@@ -123,7 +123,7 @@ class BordersWarning(UserWarning):
 
 
 class CacheWarning(UserWarning):
-    """Decoded rows are no longer kept: the disk is full, or somebody cut the file of the cache."""
+    """Decoded rows are not kept: the disk is full, or their file is cut or out of reach."""
 
 
 class RandomnessWarning(UserWarning):

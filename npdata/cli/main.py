@@ -13,6 +13,7 @@ import io
 import os
 import sys
 from collections.abc import Sequence
+from contextlib import suppress
 from importlib.metadata import version
 
 from npdata.cli.console import (
@@ -59,8 +60,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """
     words = sys.argv[1:] if arguments is None else list(arguments)
     name = " ".join(["npdata", *(word for word in words[:1] if word in COMMANDS)])
-    if sys.stdout is None:  # as `>&-` leaves it
-        sys.stdout = io.StringIO()
+    _open_closed_streams()
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
             # A name that the terminal's encoding lacks must not end what is done already.
@@ -85,8 +85,22 @@ def main(arguments: Sequence[str] | None = None) -> int:
     return code
 
 
+def _open_closed_streams() -> None:
+    """Let what is printed go nowhere where `>&-` closed a stream.
+
+    A file that is opened later would get its number, and take what a library writes there.
+    """
+    while (number := os.open(os.devnull, os.O_RDWR)) <= 2:
+        pass
+    os.close(number)
+    for name in ("stdout", "stderr"):
+        if getattr(sys, name) is None:
+            setattr(sys, name, io.StringIO())
+
+
 def _failed(name: str, why: str | Exception, code: int) -> int:
-    print(f"{name}: {_message(why)}", file=sys.stderr)
+    with suppress(OSError):  # a full disk, or nobody who reads
+        print(f"{name}: {_message(why)}", file=sys.stderr, flush=True)
     return code
 
 

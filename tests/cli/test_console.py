@@ -72,16 +72,14 @@ def test_a_reason_is_not_coloured_as_its_word(monkeypatch: pytest.MonkeyPatch) -
     assert screen.getvalue().endswith("\x1b[33mdecoded  \x1b[0mso it is\n")
 
 
+HAS_FULL = pytest.mark.skipif(not Path("/dev/full").exists(), reason="there is none")
+
+
 @pytest.mark.parametrize(
     ("output", "code", "message"),
     [
         (">&-", 0, ""),
-        pytest.param(
-            "> /dev/full",
-            1,
-            "npdata inspect: No space left on device\n",
-            marks=pytest.mark.skipif(not Path("/dev/full").exists(), reason="there is none"),
-        ),
+        pytest.param("> /dev/full", 1, "npdata inspect: No space left on device\n", marks=HAS_FULL),
     ],
 )
 def test_output_that_goes_nowhere_ends_without_a_traceback(
@@ -90,6 +88,17 @@ def test_output_that_goes_nowhere_ends_without_a_traceback(
     for option in ("", "--json"):
         done = shell(f"npdata inspect x.npy {option} {output}", tmp_path)
         assert (done.returncode, done.stderr) == (code, message)
+
+
+@pytest.mark.parametrize("error", ["2>&-", pytest.param("2> /dev/full", marks=HAS_FULL)])
+def test_errors_that_nobody_can_read_keep_their_exit_code(tmp_path: Path, error: str) -> None:
+    done = shell(f"npdata inspect nothing {error}", tmp_path)
+    assert (done.returncode, done.stdout) == (2, "")
+
+
+def test_a_command_runs_with_closed_outputs(tmp_path: Path) -> None:
+    assert shell("npdata convert x.npy y.npy >&- 2>&-", tmp_path).returncode == 0
+    assert (np.load(tmp_path / "y.npy") == np.arange(3.0)).all()
 
 
 def shell(command: str, folder: Path) -> subprocess.CompletedProcess[str]:

@@ -6,7 +6,7 @@ is spent.
 """
 
 import argparse
-import math
+import sys
 import warnings
 from collections.abc import Callable, Iterator
 from contextlib import closing
@@ -31,7 +31,7 @@ from npdata.cli.console import (
 )
 from npdata.cli.plot import new_figure, require_format, save_figure
 from npdata.cli.table import print_notes, print_table, rate_text, styled
-from npdata.loading.schedule import MOST_THREADS
+from npdata.loading.schedule import MOST_ASKED, MOST_THREADS
 
 SECONDS = 60.0
 _BAR = 6
@@ -55,7 +55,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument(
         "--workers",
-        type=_number(int, 0, "a number of workers, 0 or more"),
+        type=_number(int, 0, f"a number of workers, 0 to {MOST_ASKED}", MOST_ASKED),
         metavar="N",
         help="worker processes and threads that are tried, beside none (default: the cores, up to "
         f"{MOST_THREADS}; 0: none)",
@@ -159,12 +159,14 @@ def _cells(report: Report, figure: Figure) -> Iterator[Any]:
     yield bar.append(f"{part:>5.0%}", "default")
 
 
-def _number(kind: type[int] | type[float], least: float, hint: str) -> Callable[[str], Any]:
-    """Give the `type=` of an option that is a number from `least` on."""
+def _number(
+    kind: type[int] | type[float], least: float, hint: str, most: float = sys.float_info.max
+) -> Callable[[str], Any]:
+    """Give the `type=` of an option that is a number from `least` to `most`."""
 
     def read(text: str) -> Any:
         value = kind(text)
-        if not least <= value < math.inf:
+        if not least <= value <= most:
             raise ValueError
         return value
 

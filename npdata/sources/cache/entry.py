@@ -77,6 +77,8 @@ class Entry:
             status = os.stat(self._path or "")  # noqa: PTH116
         except FileNotFoundError:
             return True
+        except OSError:  # it may be there, where this user may not look any more
+            return False
         other = (status.st_dev, status.st_ino) != self._inode
         return other or status.st_size == self.plan.nbytes
 

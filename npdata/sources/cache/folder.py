@@ -31,6 +31,14 @@ from npdata.sources.cache.plan import (
 SUFFIX, _UNFINISHED = ".npdata", ".part"
 _NAME = "[0-9a-f]" * 32
 _BLOCK = 512
+_SHARE = (
+    "give a folder of your own, or share this one with a group (chgrp -R GROUP, chmod -R g+rwX, "
+    "chmod g+s, and umask 002 for all who use it)"
+)
+_ELSEWHERE = "give a folder on a disk that has room and may be written to"
+_CURES = dict.fromkeys((errno.EACCES, errno.EPERM), _SHARE) | dict.fromkeys(
+    (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS), _ELSEWHERE
+)
 _reserved: list[Path] = []
 """Files that datasets of this process made room for, each once for each of these."""
 
@@ -68,18 +76,20 @@ class Folder:
 
         OSError, with its name, where nothing can be written in the folder.
         """
-        return self._alone(lambda: self._open(plan))
+        with _with_cure():
+            return self._alone(lambda: self._open(plan))
 
     def reserve(self, plan: Plan, most: int | None) -> int:
         """Make room for `plan` within `most` bytes; give how many of its chunks there is room for.
 
         None is half of what the disk would have free without this folder. OSError as `open`.
         """
-        return self._alone(lambda: self._reserve(plan, most))
+        with _with_cure():
+            return self._alone(lambda: self._reserve(plan, most))
 
     def _reserve(self, plan: Plan, most: int | None) -> int:
         own = self.path_of(plan)
-        there = {path: path.stat() for path in self.path.glob(f"{_NAME}{SUFFIX}")}
+        there = {path: path.stat() for path in self._files(SUFFIX)}
         if most is None:
             disk = os.statvfs(self.path)
             kept = sum(status.st_blocks for status in there.values()) * _BLOCK
@@ -106,31 +116,41 @@ class Folder:
         room = most - sum(max(held.nbytes, held.most) for held in others)
         for held in sorted(others, key=lambda held: held.used):
             if room < nbytes and not held.most:
-                held.path.unlink(missing_ok=True)
-                room += held.nbytes
+                with contextlib.suppress(PermissionError):  # another user's
+                    held.path.unlink(missing_ok=True)
+                    room += held.nbytes
         return room
 
     def held(self) -> list[Held]:
         """Look at the files, by their names."""
         found = []
-        for path in sorted(self.path.glob(f"{_NAME}{SUFFIX}")):
+        for path in self._files(SUFFIX):
             with contextlib.suppress(FileNotFoundError, IsADirectoryError):
                 found.append(_held(path))
         return found
 
     def clear(self) -> int:
         """Remove every file, also those in use, whose users go on with what they have open."""
-        nothing = not self.held() and not self._unfinished()
+        nothing = not self.held() and not self._files(_UNFINISHED)
         return 0 if nothing else self._alone(self._clear)  # which would leave a file for the lock
-
-    def _unfinished(self) -> list[Path]:
-        return list(self.path.glob(f"{_NAME}{_UNFINISHED}"))
 
     def _clear(self) -> int:
         held = self.held()
-        for path in [*(each.path for each in held), *self._unfinished()]:
-            path.unlink(missing_ok=True)
+        refused: list[PermissionError] = []
+        for path in [*(each.path for each in held), *self._files(_UNFINISHED)]:
+            try:
+                path.unlink(missing_ok=True)
+            except PermissionError as error:  # another user's
+                refused.append(error)
+        if refused:
+            raise refused[0]
         return len(held)
+
+    def _files(self, suffix: str) -> list[Path]:
+        """Give the files, by their names; none where there is no folder."""
+        with contextlib.suppress(FileNotFoundError):
+            return sorted(path for path in self.path.iterdir() if path.match(_NAME + suffix))
+        return []
 
     def path_of(self, plan: Plan) -> Path:
         """Give the path of the file of `plan`."""
@@ -185,22 +205,38 @@ class Folder:
             os.close(descriptor)
 
 
+@contextlib.contextmanager
+def _with_cure() -> Iterator[None]:
+    """Let an error of the system say what to give in place of a folder that it refuses."""
+    try:
+        yield
+    except OSError as error:
+        cure = _CURES.get(error.errno or 0)
+        if cure is None:
+            raise
+        reason = f"{error.strerror}; cache= writes here: {cure}"
+        raise OSError(error.errno, reason, error.filename) from None
+
+
 def _held(path: Path) -> Held:
+    status = path.stat()
+    about: dict[str, Any] = {}
+    most = status.st_size
+    with contextlib.suppress(PermissionError):  # another user's, who may be using it
+        about, most = _read(path)
+    nbytes = status.st_blocks * _BLOCK
+    return Held(path=path, about=about, nbytes=nbytes, most=most, used=status.st_atime_ns)
+
+
+def _read(path: Path) -> tuple[dict[str, Any], int]:
+    """Give what a file says of itself, and what it may come to hold, 0 where nobody uses it."""
     descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
     try:
-        status = os.fstat(descriptor)
         header = os.pread(descriptor, HEADER, 0).split(b"\0", 1)[0]
         used = path in _reserved or _is_locked(descriptor)
-        most = read_most(descriptor) if used else 0
+        return _about(header), read_most(descriptor) if used else 0
     finally:
         os.close(descriptor)
-    return Held(
-        path=path,
-        about=_about(header),
-        nbytes=status.st_blocks * _BLOCK,
-        most=most,
-        used=status.st_atime_ns,
-    )
 
 
 def _about(header: bytes) -> dict[str, Any]:

@@ -66,7 +66,7 @@ def open_raw(
         )
     present = file.identity.size - offset
     if file.identity.size == 0:
-        raise TruncatedError(f"{path} is empty")
+        raise TruncatedError(f"{path} is empty (0 bytes); leave out a raw file that holds no rows")
     if present < 0:
         raise TruncatedError(
             f"{path} has {file.identity.size} bytes, and offset={offset} is behind them"

@@ -205,7 +205,15 @@ def test_wrong_usage_ends_with_2(files, capsys, arguments, message):
 
 
 @pytest.mark.parametrize(
-    "option", ["--seconds=0", "--seconds=nan", "--batch-size=0", "--workers=-1", "--dtype=nothing"]
+    "option",
+    [
+        "--seconds=0",
+        "--seconds=nan",
+        "--batch-size=0",
+        "--workers=-1",
+        "--workers=1025",
+        "--dtype=nothing",
+    ],
 )
 def test_options_that_make_no_sense_end_with_2(files, capsys, option):
     with pytest.raises(SystemExit, match="2"):

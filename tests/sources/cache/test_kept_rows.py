@@ -8,12 +8,14 @@ import multiprocessing
 import os
 import pickle
 import resource
+import shutil
 import signal
 import subprocess
 import sys
+import tempfile
 import threading
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from queue import SimpleQueue
 from typing import Any
@@ -413,6 +415,8 @@ def test_a_full_disk_ends_the_writing_and_no_reading(path: Path, folder: Path) -
         with pytest.warns(CacheWarning, match="no more rows are kept: .*too large"):
             decodes(ds)
         assert decodes(ds) == 0
+        with pytest.raises(OSError, match=r"give a folder on a disk that has room.*\.npdata"):
+            opened(path, folder, "tiles")
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
     assert 0 < decodes(opened(path, folder)) <= CHUNKS
@@ -436,6 +440,62 @@ def test_a_read_only_folder_is_an_error_with_its_name(path: Path, folder: Path) 
     folder.mkdir(mode=0o500)
     with pytest.raises(PermissionError, match="cache"):
         opened(path, folder)
+
+
+@contextlib.contextmanager
+def another_user() -> Iterator[None]:
+    os.seteuid(65534)
+    try:
+        yield
+    finally:
+        os.seteuid(0)
+
+
+@pytest.mark.skipif(not hasattr(os, "geteuid") or os.geteuid() != 0, reason="root may be anybody")
+def test_users_share_a_folder_whose_files_each_may_write_to(path: Path) -> None:
+    with tempfile.TemporaryDirectory() as name:  # others may not enter that of pytest
+        data, folder = Path(shutil.copy(path, name)), Path(name) / "cache"
+        data.parent.chmod(0o755)
+        folder.mkdir()
+        folder.chmod(0o1777)  # as /tmp: nobody removes what another made
+        umask = os.umask(0)
+        try:
+            with opened(data, folder) as ds:
+                decodes(ds)
+        finally:
+            os.umask(umask)
+        with another_user():
+            assert decodes(opened(data, folder)) == 0
+            with opened(data, folder, "tiles", cache_bytes=250_000) as tiles:
+                decodes(tiles)
+                assert "the first" in str(tiles.describe())
+            with pytest.raises(PermissionError, match=r"not permitted: .*\.npdata'$"):
+                Folder(folder).clear()
+            ds = opened(data, folder)
+        of_root = kept_file(folder)
+        of_root.chmod(0o600)
+        with another_user():
+            with pytest.raises(PermissionError, match=r"a folder of your own.*\.npdata"):
+                opened(data, folder)
+            assert [held.about for held in Folder(folder).held()] == [{}]
+        folder.chmod(0o700)
+        with another_user():
+            with pytest.warns(CacheWarning, match=r"cannot be opened, .* as without it: .*\.lock"):
+                assert decodes(ds) == CHUNKS
+            with pytest.raises(PermissionError, match="cache"):
+                Folder(folder).held()
+
+
+def test_a_cache_that_is_no_folder_any_more_is_left(path: Path, folder: Path) -> None:
+    ds, seen = opened(path, folder), opened(path, folder)
+    decodes(seen)
+    seen.sources[0].close_idle()
+    shutil.rmtree(folder)
+    folder.touch()
+    with pytest.warns(CacheWarning, match="cannot be opened, and rows are decoded as without it"):
+        assert decodes(ds) == CHUNKS
+    with pytest.warns(CacheWarning, match="file is out of reach or was cut short, and rows"):
+        decodes(seen)
 
 
 def test_a_changed_file_has_other_rows(path: Path, folder: Path) -> None:

@@ -6,6 +6,7 @@ of a chunk. A source is pickled by its address and its cut, never by its table o
 """
 
 import functools
+import warnings
 from abc import ABC, abstractmethod
 from dataclasses import dataclass, replace
 from typing import Any, Self
@@ -14,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from npdata.arrays.runs import cut
-from npdata.errors import FormatError
+from npdata.errors import CacheWarning, FormatError
 from npdata.runtime.lazy_torch import torch
 from npdata.runtime.per_process import PerProcess
 from npdata.sources.base import Source
@@ -204,6 +205,10 @@ class DecodedSource(ChunkedSource):
 
 
 def _opened(origin: ChunkOrigin, spec: ChunkSpec, kept: Kept | None) -> DecodedRows | KeptRows:
-    if kept is None:
-        return DecodedRows(origin.table, spec, origin.decode)
-    return KeptRows(kept.open(), origin.table, spec, origin.decode)
+    if kept is not None:
+        try:
+            return KeptRows(kept.open(), origin.table, spec, origin.decode)
+        except OSError as error:
+            left = "it cannot be opened, and rows are decoded as without it"
+            warnings.warn(CacheWarning(f"cache of {spec.where}: {left}: {error}"), stacklevel=2)
+    return DecodedRows(origin.table, spec, origin.decode)

@@ -112,12 +112,12 @@ class KeptRows:
         return self._rows
 
     def _leave(self) -> None:
-        """Decode as without a cache, since the file was cut short and its map must not be read."""
+        """Decode as without a cache, since the file may be cut short: its map must not be read."""
         left, self._before = self._chunks, (self.decoded, self.reused)
         self._chunks = DecodedRows(left.table, self._spec, self._decode)
         self.entry = self._rows = None
         left.forget()
-        self._warn("its file was cut short, and rows are decoded as without it")
+        self._warn("its file is out of reach or was cut short, and rows are decoded as without it")
 
     def _warn(self, what: str) -> None:
         if not self._warned:
