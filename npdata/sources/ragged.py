@@ -170,13 +170,15 @@ def offsets_of(bounds: Source, kind: Bounds, values: Source) -> Ints:
 
 def _added_up(lengths: Ints, read: NDArray[Any], values: Source) -> Ints:
     """Give the offsets of spans of these lengths, which were `read` so."""
-    negative = np.flatnonzero(lengths < 0)
+    negative = np.flatnonzero(read < 0)
     if negative.size:
         raise FieldError(f"span {negative[0]} has length {read[negative[0]]}, below 0")
     offsets, rows = np.append(0, np.cumsum(lengths)), len(values)
-    beyond = np.flatnonzero((offsets < 0) | (offsets > rows))  # a sum that overflows is below 0
+    ends = offsets[1:]
+    # A sum that overflows is below 0, and so is a length that int64 cannot hold.
+    beyond = np.flatnonzero((lengths < 0) | (ends < 0) | (ends > rows))
     if beyond.size:
-        k = int(beyond[0]) - 1
+        k = int(beyond[0])
         raise FieldError(
             f"lengths= end span {k} at row {int(offsets[k]) + int(read[k])}, more than the "
             f"{rows} rows of {values.where}{_if_ends(read, rows)}"

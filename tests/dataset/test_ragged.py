@@ -363,6 +363,7 @@ def test_every_sample_comes_once_on_all_ranks(data: Data) -> None:
         ({"lengths": [5, 50, 97]}, r"more than the 97 rows .*offsets=np\.append\(0, ends\)"),
         ({"offsets": np.zeros(0, int)}, "the first of offsets= is missing"),
         ({"lengths": [50, -3, 50]}, "span 1 has length -3, below 0"),
+        ({"lengths": np.array([5, 2**64 - 3], "u8")}, f"end span 1 at row {2**64 + 2}, more than"),
         ({"lengths": [50, 40]}, "lengths= end span 1 at row 90, less than the 97 rows"),
         ({"lengths": [50, 40]}, "array in memory; every row belongs to a span$"),
         ({"lengths": np.zeros(0, int)}, "lengths= name no span, less than the 97 rows"),
