@@ -492,6 +492,17 @@ def test_a_name_that_a_mask_needs_is_refused_with_a_cure(data: Data) -> None:
         marked.windows(2, edge="zero", mask=True)
 
 
+@pytest.mark.parametrize("edge", ["repeat", "zero"])
+def test_zeros_around_windows_with_a_mask_are_marked_in_it(edge: str) -> None:
+    one = NumpyDataset(x=np.arange(1, 7)).windows((-1, 0, 1), edge=edge, mask=True)
+    for ds in (one, one + one):
+        windows = ds.windows((-1, 0), edge="zero")
+        marked = windows[:]["x_is_pad"]
+        assert marked[::6, 0].all()
+        assert torch.equal(marked[:, 1], ds[:]["x_is_pad"])
+        assert windows.windows((-1, 0), edge="zero")[:]["x_is_pad"][::6, 0].all()
+
+
 def test_names_that_are_no_text_are_kept() -> None:
     ds = NumpyDataset({0: np.arange(4), 7: np.arange(4)}).windows({7: 2}, edge="repeat", mask=True)
     assert list(ds[0]) == [0, 7, "7_is_pad"]

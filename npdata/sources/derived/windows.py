@@ -20,7 +20,7 @@ from npdata.arrays.gather import NARROW_BYTES, RowTable
 from npdata.arrays.windows import Windows, offsets_array, step_of
 from npdata.errors import FieldError
 from npdata.sources.base import Access, Source
-from npdata.sources.derived.base import RegroupedSource
+from npdata.sources.derived.base import CompositeSource, RegroupedSource
 
 MOST_BLOCKS = 1 << 17
 """So many blocks are cut where those of the rows are; more become blocks of equal size."""
@@ -159,7 +159,8 @@ class WindowSource(PlannedSource):
         rows, padded = self.rows_of(indices)
         self.rows.read(rows.reshape(-1), out.reshape(-1, *self.rows.shape[1:]))
         if padded is not None:
-            out.reshape(*padded.shape, *self.rows.shape[1:])[padded] = np.zeros((), self.dtype)
+            stands_in = True if _marks_padding(self.rows) else np.zeros((), self.dtype)
+            out.reshape(*padded.shape, *self.rows.shape[1:])[padded] = stands_in
 
     def rows_of(
         self, indices: NDArray[np.int64]
@@ -227,3 +228,9 @@ class PaddingSource(Source):
 
     def __reduce__(self) -> tuple[Any, ...]:
         return type(self), (self._plan, self._offsets)
+
+
+def _marks_padding(source: Source) -> bool:
+    """Tell whether rows are masks, of which those of zeros say that these are padding."""
+    parts = source.made_of if isinstance(source, CompositeSource) else ()
+    return isinstance(source, PaddingSource) or (len(parts) > 0 and all(map(_marks_padding, parts)))
