@@ -15,6 +15,7 @@ import sys
 from collections.abc import Sequence
 from contextlib import suppress
 from importlib.metadata import version
+from typing import Any, TextIO
 
 from npdata.cli.console import (
     FAILED,
@@ -75,14 +76,33 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except KeyboardInterrupt:
         return _failed(name, "interrupted", INTERRUPTED)
     except BrokenPipeError:
-        # Whoever read the output has enough, as `head` does; nothing more can be written.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        _drop_unwritten(sys.stdout)  # whoever read it has enough, as `head` does
         return FAILED
     except WRONG as error:
         return _failed(name, error, USAGE)
     except (NpdataError, OSError) as error:
+        _drop_unwritten(sys.stdout)
         return _failed(name, error, FAILED)
     return code
+
+
+class _Parser(argparse.ArgumentParser):
+    """Raises the OSError of help that cannot be written, which argparse swallows."""
+
+    def _print_message(self, message: str, file: Any = None) -> None:
+        if file is sys.stdout:
+            print(message, end="", flush=True)
+        else:
+            super()._print_message(message, file)
+            _drop_unwritten(sys.stderr)
+
+
+def _drop_unwritten(stream: TextIO) -> None:
+    """Let what cannot be written go nowhere: Python would try again at its end, and give 120."""
+    try:
+        stream.flush()
+    except OSError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
 
 
 def _open_closed_streams() -> None:
@@ -101,6 +121,7 @@ def _open_closed_streams() -> None:
 def _failed(name: str, why: str | Exception, code: int) -> int:
     with suppress(OSError):  # a full disk, or nobody who reads
         print(f"{name}: {_message(why)}", file=sys.stderr, flush=True)
+    _drop_unwritten(sys.stderr)
     return code
 
 
@@ -114,9 +135,7 @@ def _message(why: str | Exception) -> str:
 
 def _parser(asked: Sequence[str]) -> argparse.ArgumentParser:
     """Give the parser of all commands, with the arguments of those asked for."""
-    parser = argparse.ArgumentParser(
-        prog="npdata", description="Arrays in files, for training with PyTorch."
-    )
+    parser = _Parser(prog="npdata", description="Arrays in files, for training with PyTorch.")
     parser.add_argument("--version", action="version", version=f"npdata {version('npdata')}")
     commands = parser.add_subparsers(metavar="COMMAND", required=True)
     for name, (module, summary) in COMMANDS.items():

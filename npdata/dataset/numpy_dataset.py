@@ -68,6 +68,8 @@ class NumpyDataset(FromFiles, Splits, WithStatistics, Dataset[Any]):
             `default_collate`; a wrapper), its result is taken apart.
         dtype: a dtype of torch or NumPy, or its name: casts after reading. A sequence has one (or
             None) for each field. `str` or `bytes` keeps text. None: numbers stay as they are.
+            What is too large for a narrower float becomes an infinity, as in torch, and integers
+            wrap around, as in NumPy. Floats that an integer cannot hold raise.
         ragged: the form of a batch of samples of different lengths (`npdata.ragged`, HDF5 datasets
             of variable length): "padded" (the default) gives `Padded` values and lengths, "jagged"
             a nested tensor of torch's jagged layout, "list" a list of tensors, and "stacked" one

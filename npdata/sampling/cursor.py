@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
 from npdata.errors import StateError
+from npdata.runtime.per_process import ForkSafeLock
 from npdata.sampling.epochs import Batches, Epochs, Run, Start
 from npdata.sampling.order.checks import whole_number
 from npdata.sampling.order.ranks import Ranks, Uneven
@@ -31,6 +32,10 @@ class Place:
     loaded: bool = False
     begun: bool = False
     run: Run | None = None
+
+
+beginning = ForkSafeLock()
+"""Is held while a run begins, so that those of several threads are of different epochs."""
 
 
 class Cursor:
@@ -76,6 +81,11 @@ class Cursor:
         """Begin a run, and give its batches, as many at a time as were numbered together."""
         self.begin(run)
         yield from self.epochs.batches(run)
+
+    def leave(self) -> None:
+        """Have no run under way: an iteration was made that has not begun."""
+        with beginning.get():
+            self.place = replace(self.place, run=None)
 
     def begin(self, run: Run) -> None:
         """Use up the epoch of a run, where it is still the one that comes."""

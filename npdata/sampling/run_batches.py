@@ -7,7 +7,7 @@ what it gave, from which states are made. What comes, and who asks for it, is fo
 from collections.abc import Iterator, Mapping
 from typing import Any, Self
 
-from npdata.sampling.cursor import Cursor
+from npdata.sampling.cursor import Cursor, beginning
 from npdata.sampling.epochs import Batches, Run, Start
 from npdata.sampling.who_asks import who_asks
 
@@ -54,8 +54,12 @@ class RunBatches(Iterator[Any]):
 
     def begin(self) -> Run:
         """Begin the run: the epoch is now that which the sampler had coming."""
-        run = self._cursor.next_run()
-        self._run, self._chunks = run, self._cursor.batches(run)
+        cursor = self._cursor
+        with beginning.get():
+            run = cursor.next_run()
+            # Known here before the epoch is used up: an interrupt between the two skips none.
+            self._run, self._chunks = run, cursor.batches(run)
+            cursor.begin(run)
         return run
 
     @property

@@ -242,7 +242,7 @@ class BlockBatchSampler(FoundByLightning, BatchSampler):
         as some trainers make, uses up no epoch.
         """
         cursor = self.cursor
-        cursor.place = replace(cursor.place, run=None)
+        cursor.leave()
         skip_what_comes_again(lambda: cursor.next_run(peek=True))
         return RunBatches(cursor)
 

@@ -227,7 +227,9 @@ def identify(text: str) -> Identified:
         _refuse_foreign(path)
     kind, magic = _format_of(path)
     if kind == "npy" and member is not None:
-        raise MemberNotFoundError(f"{path} is a .npy of one array and has no {member!r}")
+        raise MemberNotFoundError(
+            f"{path} is a .npy of one array and has no {member!r}: leave out what stands behind ::"
+        )
     if kind == "raw" and path.endswith((".npy", ".npz", ".h5", ".hdf5")):
         _refuse_foreign(path)
         raise FormatError(

@@ -2,6 +2,7 @@
 
 import argparse
 import io
+import os
 import shlex
 import subprocess
 import sys
@@ -85,15 +86,17 @@ HAS_FULL = pytest.mark.skipif(not Path("/dev/full").exists(), reason="there is n
 def test_output_that_goes_nowhere_ends_without_a_traceback(
     tmp_path: Path, output: str, code: int, message: str
 ) -> None:
-    for option in ("", "--json"):
-        done = shell(f"npdata inspect x.npy {option} {output}", tmp_path)
-        assert (done.returncode, done.stderr) == (code, message)
+    for python in ("python", "python -u"):
+        for option in ("--json", "--help"):
+            done = shell(f"npdata inspect x.npy {option} {output}", tmp_path, python)
+            assert (done.returncode, done.stderr) == (code, message)
 
 
 @pytest.mark.parametrize("error", ["2>&-", pytest.param("2> /dev/full", marks=HAS_FULL)])
 def test_errors_that_nobody_can_read_keep_their_exit_code(tmp_path: Path, error: str) -> None:
-    done = shell(f"npdata inspect nothing {error}", tmp_path)
-    assert (done.returncode, done.stdout) == (2, "")
+    for words in ("inspect nothing", "inspect --nothing"):
+        done = shell(f"npdata {words} {error}", tmp_path)
+        assert (done.returncode, done.stdout) == (2, "")
 
 
 def test_a_command_runs_with_closed_outputs(tmp_path: Path) -> None:
@@ -101,10 +104,14 @@ def test_a_command_runs_with_closed_outputs(tmp_path: Path) -> None:
     assert (np.load(tmp_path / "y.npy") == np.arange(3.0)).all()
 
 
-def shell(command: str, folder: Path) -> subprocess.CompletedProcess[str]:
+def shell(command: str, folder: Path, python: str = "python") -> subprocess.CompletedProcess[str]:
     np.save(folder / "x.npy", np.arange(3.0))
-    command = command.replace("npdata", f"{shlex.quote(sys.executable)} -m npdata", 1)
-    return subprocess.run(["sh", "-c", command], cwd=folder, capture_output=True, text=True)
+    python = python.replace("python", shlex.quote(sys.executable))
+    command = command.replace("npdata", f"{python} -m npdata", 1)
+    env = {name: value for name, value in os.environ.items() if name != "PYTHONUNBUFFERED"}
+    return subprocess.run(
+        ["sh", "-c", command], cwd=folder, capture_output=True, text=True, env=env
+    )
 
 
 def test_the_command_alone_shows_what_there_is(capsys: pytest.CaptureFixture[str]) -> None:

@@ -8,6 +8,7 @@ import pickle
 import threading
 import weakref
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import h5py
@@ -263,6 +264,25 @@ class TestBatches:
         first, second = zip(*zip(loader, loader, strict=True), strict=True)
         assert [torch.cat(first).tolist(), torch.cat(second).tolist()] == epochs
         assert loader.state_dict()["epoch"] == 2
+
+    @pytest.mark.parametrize("threads", THREADS)
+    def test_threads_that_iterate_one_loader_get_an_epoch_each(
+        self, data: Data, threads: int
+    ) -> None:
+        loader = Loader(NumpyDataset(data.y), 8, num_threads=threads, shuffle="block")
+        epochs = [torch.cat(list(loader)).tolist() for _ in range(4)]
+        loader.set_epoch(0)
+        together = threading.Barrier(4)
+
+        def epoch(batches) -> list[int]:
+            together.wait()
+            return torch.cat(list(batches)).tolist()
+
+        with ThreadPoolExecutor(4) as pool:
+            got = list(pool.map(epoch, [iter(loader) for _ in range(4)]))
+        assert sorted(got) == sorted(epochs)
+        first, second = iter(loader.batch_sampler), iter(loader.batch_sampler)
+        assert [first.begin().start.epoch, second.begin().start.epoch] == [4, 5]
 
 
 class Streamed(IterableDataset):

@@ -40,9 +40,16 @@ def mix64(words: Words) -> Words:
         >>> mix64(np.array([1, 2], np.uint64)).tolist()
         [6238072747940578789, 15839785061582574730]
     """
-    words = (words ^ (words >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
-    words = (words ^ (words >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
-    return words ^ (words >> np.uint64(31))
+    # In place: not every Python lets NumPy use the memory of an expression's parts again.
+    mixed = words >> np.uint64(30)
+    mixed ^= words
+    del words  # often nobody else has it
+    mixed *= np.uint64(0xBF58476D1CE4E5B9)
+    shifted = mixed >> np.uint64(27)
+    mixed ^= shifted
+    mixed *= np.uint64(0x94D049BB133111EB)
+    mixed ^= np.right_shift(mixed, np.uint64(31), out=shifted)
+    return mixed
 
 
 def key_words(*numbers: int, count: int) -> Words:
@@ -128,7 +135,12 @@ class Permutations:
 
     def words(self, values: Ints) -> Words:
         """Give a random 64-bit word for each value of at least 0."""
-        return mix64(mix64(values.astype(np.uint64) * _GOLDEN + self.salts[0]) ^ self.salts[1])
+        words = values.astype(np.uint64)
+        words *= _GOLDEN
+        words += self.salts[0]
+        words = mix64(words)
+        words ^= self.salts[1]
+        return mix64(words)
 
     def _alike(self, values: Ints, sizes: Ints, members: Ints, counts: Ints) -> NDArray[Any]:
         if sizes[0] <= SMALL:
@@ -146,7 +158,8 @@ class Permutations:
     def _sorted(self, values: Ints, sizes: Ints, members: Ints, counts: Ints) -> Ints:
         columns = np.arange(int(sizes.max()))
         keys = self._round_keys(members)[0]
-        hashes = mix64(keys[:, None] + columns.astype(np.uint64) * _GOLDEN) >> np.uint64(1)
+        hashes = mix64(keys[:, None] + columns.astype(np.uint64) * _GOLDEN)
+        hashes >>= np.uint64(1)
         hashes[columns >= sizes[:, None]] = np.iinfo(np.uint64).max
         tables = np.argsort(hashes, axis=1, kind="stable")
         return tables[np.repeat(np.arange(len(sizes)), counts), values]

@@ -75,7 +75,8 @@ Names: TypeAlias = list[tuple[str, str | None]]
 
 def _of(names: Names) -> FileList:
     members = [member for _, member in names]
-    return FileList.of([name for name, _ in names], members if any(members) else None)
+    named = any(member is not None for member in members)
+    return FileList.of([name for name, _ in names], members if named else None)
 
 
 def _listed(files: Sequence[str | os.PathLike[str]]) -> Names:

@@ -115,6 +115,16 @@ def test_members_by_wildcards_and_files_with_colons(in_folder: Path) -> None:
         find_files(["a.npz::scan_2", "a.npz::scan_*"])
 
 
+def test_a_name_behind_a_file_of_one_array_is_refused_also_where_it_is_empty(
+    in_folder: Path,
+) -> None:
+    np.save("x.npy", np.arange(3))
+    for name in ("x.npy::", "x.npy::x"):
+        for opened in (npdata.NumpyDataset, npdata.concatenate, npdata.stack):
+            with pytest.raises(MemberNotFoundError, match=r"has no 'x?': leave out what .* ::"):
+                opened(name)
+
+
 def test_the_longest_part_that_is_there_is_the_file(in_folder: Path) -> None:
     for name in ("b/x.npz", "b::c/x.npz", "::.npz"):
         Path(name).parent.mkdir(exist_ok=True)
