@@ -193,11 +193,19 @@ def plan_of(
 
 
 def _unnamed(plan: Plan) -> int:
-    """Make an empty file without a name."""
+    """Make an empty file without a name; OSError where the system allows no such length."""
     if hasattr(os, "memfd_create"):
         descriptor = os.memfd_create("npdata-cache")
     else:
         with tempfile.TemporaryFile() as file:
             descriptor = os.dup(file.fileno())
-    lay_out(descriptor, plan)
+    try:
+        lay_out(descriptor, plan)
+    except OSError as error:
+        os.close(descriptor)
+        raise OSError(
+            error.errno,
+            f'{error.strerror}; cache="ram" is a file of {plan.nbytes} bytes in memory: allow '
+            "files of that size (ulimit -f), or leave cache= out",
+        ) from None
     return descriptor

@@ -417,6 +417,8 @@ def test_a_full_disk_ends_the_writing_and_no_reading(path: Path, folder: Path) -
         assert decodes(ds) == 0
         with pytest.raises(OSError, match=r"give a folder on a disk that has room.*\.npdata"):
             opened(path, folder, "tiles")
+        with pytest.raises(OSError, match=r'too large; cache="ram" is a file of \d+ .*ulimit -f'):
+            opened(path, "ram", "tiles")
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
     assert 0 < decodes(opened(path, folder)) <= CHUNKS
