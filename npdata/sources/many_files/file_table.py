@@ -9,6 +9,7 @@ for sources to say.
 import os
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from itertools import groupby
 from typing import Any
 
 import numpy as np
@@ -25,6 +26,7 @@ from npdata.sources.many_files.known_file import (
     KnownFile,
     known_of,
     look,
+    look_together,
     open_alone,
 )
 from npdata.sources.mapped import MappedSource
@@ -75,9 +77,14 @@ class FileTable:
         done = []
         for first in range(0, len(files), _PART):
             part = range(first, min(first + _PART, len(files)))
-            # h5py does one thing at a time.
-            facts = list(map(looked, part)) if files.has_members else for_each(looked, part)
-            done.append(_numbers(facts, kinds))
+            if not files.has_members:
+                done.append(_numbers(for_each(looked, part), kinds))
+                continue
+            for _, run in groupby(part, files.path):  # one by one, as h5py reads
+                same = list(run)
+                several = raw is None and len(same) > 1
+                facts = look_together(files, same) if several else None
+                done.append(_numbers(facts or list(map(looked, same)), kinds))
         return cls._of(files, np.concatenate(done, axis=1), kinds, raw)
 
     @classmethod

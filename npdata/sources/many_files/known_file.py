@@ -10,6 +10,7 @@ import contextlib
 import io
 import os
 import stat
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -26,7 +27,7 @@ from npdata.sources.file import FileIdentity
 from npdata.sources.formats import npy, npz
 from npdata.sources.formats.foreign import foreign_file
 from npdata.sources.formats.raw import RawFormat, open_raw
-from npdata.sources.hdf5 import open_hdf5
+from npdata.sources.hdf5 import open_datasets, open_hdf5
 from npdata.sources.many_files.file_list import FileList
 from npdata.sources.many_files.one_value import OneValue, hdf5_value, npz_value
 from npdata.sources.mapped import MappedSource, Place
@@ -82,6 +83,19 @@ def look(files: FileList, number: int, raw: RawFormat | None, known: Any) -> Kno
         return _of_npy(descriptor, status, path, known)
     finally:
         os.close(descriptor)
+
+
+def look_together(files: FileList, numbers: Sequence[int]) -> list[KnownFile] | None:
+    """Look at several datasets of one HDF5 file, which is opened once.
+
+    None where each is to be looked at by itself, which also says what is wrong with it.
+    """
+    path, names = os.fsdecode(files.path(numbers[0])), [files.member(k) for k in numbers]
+    try:
+        sources = open_datasets(path, [name for name in names if name is not None])
+    except (SourceError, OSError):
+        return None
+    return [known_of(source, path) for source in sources] if None not in names else None
 
 
 def _of_npy(descriptor: int, status: os.stat_result, path: bytes, known: Any) -> KnownFile:

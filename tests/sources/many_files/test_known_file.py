@@ -3,10 +3,12 @@
 import sys
 from pathlib import Path
 
+import h5py
 import numpy as np
 import pytest
 
 import npdata
+from npdata.errors import SourceError
 
 FILES, ROWS = 20, 1 << 16
 RECORD = [(f"column_{k}", "f4") for k in range(8)]
@@ -37,3 +39,25 @@ def test_headers_of_any_length_are_read_without_rows(
     assert dataset.sources[0].dtype == np.dtype(dtype)
     last = dataset[-1]["column_7"] if dtype is RECORD else dataset[-1]
     assert last.reshape(-1)[-1] == FILES - 1
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="asks /proc")
+@pytest.mark.parametrize("options", [{}, {"chunks": (4, 2), "compression": "gzip"}], ids=str)
+def test_an_hdf5_file_is_opened_once_for_all_its_datasets(tmp_path: Path, options) -> None:
+    path, count = tmp_path / "d.h5", 100
+    with h5py.File(path, "w") as file:
+        for k in range(count):
+            file.create_dataset(f"{k}", data=np.full((8, 2), k, "f4"), **options)
+    npdata.NumpyDataset(f"{path}::0")
+    before = bytes_read()
+    data = npdata.stack(f"{path}::*")
+    assert bytes_read() - before < 4 * path.stat().st_size
+    assert (data[:].numpy() == np.arange(count)[:, None, None]).all()
+
+
+def test_one_value_and_an_array_that_is_wrong_are_looked_at_by_themselves(tmp_path: Path) -> None:
+    with h5py.File(tmp_path / "d.h5", "w") as file:
+        file["x/0"], file["x/1"], file["y/0"], file["y/1"] = 3, 4, [1, 2], h5py.Empty("f4")
+    assert npdata.stack(f"{tmp_path}/d.h5::x/*")[:].tolist() == [3, 4]
+    with pytest.raises(SourceError, match=r"d\.h5::/y/1 is a null dataset"):
+        npdata.stack(f"{tmp_path}/d.h5::y/*")
