@@ -135,12 +135,7 @@ class Permutations:
 
     def words(self, values: Ints) -> Words:
         """Give a random 64-bit word for each value of at least 0."""
-        words = values.astype(np.uint64)
-        words *= _GOLDEN
-        words += self.salts[0]
-        words = mix64(words)
-        words ^= self.salts[1]
-        return mix64(words)
+        return mix64(mix64(values.astype(np.uint64) * _GOLDEN + self.salts[0]) ^ self.salts[1])
 
     def _alike(self, values: Ints, sizes: Ints, members: Ints, counts: Ints) -> NDArray[Any]:
         if sizes[0] <= SMALL:
