@@ -22,7 +22,9 @@ T = TypeVar("T")
 def undisturbed(
     function: Callable[Parameters, T], *arguments: Parameters.args, **options: Parameters.kwargs
 ) -> T:
-    """Give `function(...)`, or raise what it raises; `ThreadError` (a RuntimeError) if it is refused.
+    """Give `function(...)`, or raise what it raises.
+
+    `ThreadError` (a RuntimeError) where the system gives no thread.
 
     Examples:
         >>> undisturbed(divmod, 7, 2)

@@ -454,7 +454,7 @@ def test_where_the_system_gives_no_thread_a_read_says_so(
     caches: list[ChunkCache], given: int | None
 ) -> None:
     tried = Tried(caches, 4, threads=2)
-    with refused_after(given), pytest.raises(ThreadError, match='0 of 2 .*access="library"'):
+    with refused_after(given), pytest.raises(ThreadError, match=r'0 of 2 .*access="library"'):
         tried.read(1)
     tried.read(1)
 
