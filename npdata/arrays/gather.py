@@ -1,10 +1,11 @@
 """The copy kernel: rows of equal size, anywhere in memory, gathered into one buffer.
 
 Idea: whatever holds its rows uncompressed is a run of bytes, and row i starts at
-`first + i * stride`. `torch.index_select` over a strided view of those bytes copies any set of
-rows in one call that releases the GIL, runs on several cores and writes straight into the final
-buffer. Invariant: the caller has checked that every row number is inside (`indexing`), and memory
-is only read, also where the view could write. It knows nothing of files and fields.
+`first + i * stride`. `torch.index_select` over a strided view of those bytes, on several cores, or
+NumPy's `take`, on one, copies any set of rows in one call that releases the GIL and writes straight
+into the final buffer. Invariant: the caller has checked that every row number is inside
+(`indexing`), and memory is only read, also where the view could write. It knows nothing of files
+and fields.
 """
 
 from __future__ import annotations

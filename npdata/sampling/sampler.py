@@ -129,6 +129,7 @@ class BlockBatchSampler(FoundByLightning, BatchSampler):
         if (batch_size is None) == (max_rows is None):
             given = "one is needed" if batch_size is None else "not both"
             raise SamplerError(f"give batch_size or max_rows: {given}")
+        padded = flag("padded", padded, SamplerError)
         if max_rows is None and not padded:
             raise SamplerError("padded=False counts the rows of max_rows=, which is not given")
         size = 1 if batch_size is None else whole_number("batch_size", batch_size, least=1)
@@ -150,7 +151,6 @@ class BlockBatchSampler(FoundByLightning, BatchSampler):
         if max_rows is not None:
             if not length.whole:
                 raise SamplerError("num_samples= and steps_per_epoch= need batch_size=")
-            padded = flag("padded", padded, SamplerError)
             sized = BySize.of(data, recipe, max_rows=max_rows, padded=padded)
         epochs = Epochs(
             recipe=recipe,

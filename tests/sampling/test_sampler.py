@@ -272,6 +272,7 @@ class TestErrors:
             ({"rank": 0, "world_size": 0}, "world_size=0: expected a whole number of at least 1"),
             ({"rank": 1}, "rank=1 and world_size=None: give both"),
             ({"padded": False}, "padded=False counts the rows of max_rows="),
+            ({"padded": "x"}, "padded='x': expected True or False"),
             ({"uneven": "skip"}, "uneven='skip': expected one of drop, pad, mask, ragged"),
             ({"lanes": 0}, "lanes=0: expected a whole number of at least 1"),
             ({"lanes": 3, "rank": 0, "world_size": 2}, "3 lanes cannot be owned evenly by 2"),
