@@ -81,7 +81,8 @@ class BatchTask:
         return samples, collate(samples)
 
     def _finished(self, job: Job, fields: Any, mask: tuple[Any, ...] = ()) -> Made:
-        fields = self.cast_here(fields)
+        if self.dtype is not None:  # a call less where there is none
+            fields = self.cast_here(fields)
         if self.pinned:
             fields = map_tensors(_pinned, fields)
         nbytes = nbytes_of(fields)

@@ -3,6 +3,7 @@
 import faulthandler
 import os
 import random
+import signal
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
@@ -178,5 +179,7 @@ def test_ctrl_c_at_a_random_moment_costs_no_row_and_no_thread() -> None:
         timeout=HANG + 10 * TIMES,
         check=False,
     )
-    assert done.returncode == 0, done.stdout + done.stderr
+    # Python ends by the signal, too, where an interrupt that was caught came inside an exec().
+    assert done.returncode in (0, -signal.SIGINT), done.stdout + done.stderr
+    assert ", 0 things wrong" in done.stdout
     print(done.stdout)
