@@ -34,7 +34,7 @@ from npdata.runtime.machine import cores
 from npdata.sampling.run_batches import RunBatches
 from npdata.sampling.sampler import BlockBatchSampler
 from npdata.sources.derived.base import RegroupedSource
-from npdata.sources.many_files.file_reader import LARGE_BYTES
+from npdata.sources.many_files.file_reader import LARGE_FILE
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -156,7 +156,7 @@ def _data_of(dataset: Any, sampler: Any, options: Options) -> Data:
     """Give what the schedule of a loader depends on."""
     sources = [source for each in datasets_within(dataset) for source in each.sources]
     row_bytes = sum(source.row_bytes for source in sources)
-    small_files = any(s.access.kind == "files" and s.row_bytes < LARGE_BYTES for s in sources)
+    small_files = any(s.access.kind == "files" and s.row_bytes < LARGE_FILE for s in sources)
     gathers = _gathers(dataset)
     gathered, size, most = None, getattr(sampler, "batch_size", None), sys.maxsize
     if isinstance(sampler, BlockBatchSampler):

@@ -131,7 +131,7 @@ class RunTask:
         sender = self.one.sender
         if sender is None:
             return handed_out(fields, run.batches)
-        return handed_out_there(sender, sender.send(fields, _mask_of(run.batches)), run.batches)
+        return handed_out_on_device(sender, sender.send(fields, _mask_of(run.batches)), run.batches)
 
     def _singly(self, run: RunRows, failed: Exception) -> Made:
         made: list[Made] = []
@@ -168,7 +168,7 @@ def handed_out(fields: Any, batches: Batches) -> Made:
     return Made(_ended_by_an_error(made), sizes, nbytes_of(fields))
 
 
-def handed_out_there(sender: Sender, sent: Sent, batches: Batches) -> Made:
+def handed_out_on_device(sender: Sender, sent: Sent, batches: Batches) -> Made:
     """Give the same of a run that was sent to a device, where batches have one storage."""
     sizes, masked = _sizes_of(batches), isinstance(batches[0], MaskedRows)
 
