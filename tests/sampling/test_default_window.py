@@ -137,7 +137,8 @@ def test_each_chunk_is_decoded_as_often_as_described(
     assert inspected == (pytest.approx(once) if fits else pytest.approx(chunk[0], rel=0.1))
     for way in ("Loader 0", "DataLoader"):
         assert cost[way] == pytest.approx(once, rel=0.1) or (cost[way] < inspected and not fits)
-    assert cost["Loader 2"] == pytest.approx(once, rel=0.1)
+    # Where the machine is busy, a thread that falls behind decodes some chunks again.
+    assert 0.9 * once <= cost["Loader 2"] <= 1.5 * once
     # Each worker reads every second batch, and decodes a chunk once for as many as it has of it.
     assert max(cost["worker 0"], cost["worker 1"]) <= 1.1 * once
     assert cost["DataLoader"] == pytest.approx(once)
