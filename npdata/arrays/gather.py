@@ -173,11 +173,8 @@ class RowTable:
         """
         array = self.array
         flat = self.flat if self.typed else None
-        nbytes = len(indices) * array.strides[0]
-        if flat is not None and (
-            nbytes <= FEW_BYTES
-            or (nbytes <= ON_ONE_CORE and torch.get_num_threads() < MANY_THREADS)
-        ):
+        most = ON_ONE_CORE if torch.get_num_threads() < MANY_THREADS else FEW_BYTES
+        if flat is not None and len(indices) * array.strides[0] <= most:
             if self.width:
                 self._touch(flat, indices)
             return flat.take(indices, 0, None, "clip")
@@ -192,13 +189,9 @@ class RowTable:
         Indices are in [0, n), and are not looked at again.
         """
         view, flat = self.view, self.flat
-        nbytes = out.nbytes
-        if flat is not None and (
-            nbytes <= FEW_BYTES
-            or _alone.get()
-            or (threads := torch.get_num_threads()) < 2
-            or (nbytes <= ON_ONE_CORE and threads < MANY_THREADS)
-        ):
+        threads = torch.get_num_threads()
+        most = ON_ONE_CORE if threads < MANY_THREADS else FEW_BYTES
+        if flat is not None and (out.nbytes <= most or threads < 2 or _alone.get()):
             if self.width:
                 self._touch(flat, indices)
             words = out.numpy()

@@ -81,7 +81,7 @@ class BatchTask:
         return samples, collate(samples)
 
     def _finished(self, job: Job, fields: Any, mask: tuple[Any, ...] = ()) -> Made:
-        if self.dtype is not None:  # a call less where there is none
+        if self.dtype is not None:
             fields = self.cast_here(fields)
         if self.pinned:
             fields = map_tensors(_pinned, fields)
@@ -93,7 +93,7 @@ class BatchTask:
 
     def cast_here(self, fields: Any) -> Any:
         """Cast what is not cast on a device: there it is all that grows, or that is finished."""
-        if self.dtype is None or (self.sender is not None and self.sender.finish is not None):
+        if self.sender is not None and self.sender.finish is not None:
             return fields
         after = None if self.sender is None else False
         return allocating_from(self.allocate, cast, fields, self.dtype, after)

@@ -4,12 +4,11 @@ Idea: a sampler has one place; an iteration is a run, which takes the sampler's 
 asked for its first batch. It numbers no rows: `epochs` does.
 """
 
-from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
 from npdata.errors import StateError
 from npdata.runtime.per_process import ForkSafeLock
-from npdata.sampling.epochs import Batches, Epochs, Run, Start
+from npdata.sampling.epochs import Epochs, Run, Start
 from npdata.sampling.order.checks import whole_number
 from npdata.sampling.order.ranks import Ranks, Uneven
 from npdata.sampling.states import state_at
@@ -76,11 +75,6 @@ class Cursor:
         require_divisible(asking, epochs)
         uneven: Uneven = "drop" if epochs.drop_last else "ragged"
         return asking, epochs.ranks_of(0, 1 if asking.split else asking.processes, uneven)
-
-    def batches(self, run: Run) -> Iterator[Batches]:
-        """Begin a run, and give its batches, as many at a time as were numbered together."""
-        self.begin(run)
-        yield from self.epochs.batches(run)
 
     def leave(self) -> None:
         """Have no run under way: an iteration was made that has not begun."""

@@ -58,7 +58,7 @@ class RunBatches(Iterator[Any]):
         with beginning.get():
             run = cursor.next_run()
             # Known here before the epoch is used up: an interrupt between the two skips none.
-            self._run, self._chunks = run, cursor.batches(run)
+            self._run, self._chunks = run, cursor.epochs.batches(run)
             cursor.begin(run)
         return run
 

@@ -183,9 +183,11 @@ def _added_up(read: Entries, width: int) -> Entries:
     if not falls.any():
         return read  # in order, as most are: 2 % of a batch
     places = np.repeat(np.arange(len(counts)) * width, counts) + columns
-    if _differ(places, len(counts) * width):
+    if _seen_to_differ(places, len(counts) * width):
         return read
     kept, target = np.unique(places, return_inverse=True)
+    if len(kept) == len(places):
+        return read
     values = np.zeros(len(kept), read.values.dtype)
     scatter_add(values, target, read.values)
     rows, columns = np.divmod(kept, width)
@@ -193,11 +195,14 @@ def _added_up(read: Entries, width: int) -> Entries:
     return Entries(counts=counts, columns=columns.astype(read.columns.dtype), values=values)
 
 
-def _differ(places: Ints, stop: int) -> bool:
-    """Tell whether no two of these places in [0, stop) are the same."""
+def _seen_to_differ(places: Ints, stop: int) -> bool:
+    """Tell whether no two of these places in [0, stop) are the same, where that is seen at once.
+
+    It takes a quarter of the time of sorting them.
+    """
     if stop > 32 * len(places):
-        return len(np.unique(places)) == len(places)
-    seen = np.zeros(stop, bool)  # takes a quarter of the time of sorting them
+        return False
+    seen = np.zeros(stop, bool)
     seen[places] = True
     return bool(np.count_nonzero(seen) == len(places))
 

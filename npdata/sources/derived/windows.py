@@ -114,6 +114,7 @@ class WindowSource(PlannedSource):
         clipped = plan.edge != "drop" and bool(self._at.any())
         self._clipped = clipped
         self._step = None if clipped else step_of(self._at)
+        self._outside = True if _marks_padding(rows) else np.zeros((), self.dtype)
 
     def over(self, bases: Sequence[Source]) -> "WindowSource":
         """Give the same windows of other rows."""
@@ -159,8 +160,7 @@ class WindowSource(PlannedSource):
         rows, padded = self.rows_of(indices)
         self.rows.read(rows.reshape(-1), out.reshape(-1, *self.rows.shape[1:]))
         if padded is not None:
-            stands_in = True if _marks_padding(self.rows) else np.zeros((), self.dtype)
-            out.reshape(*padded.shape, *self.rows.shape[1:])[padded] = stands_in
+            out.reshape(*padded.shape, *self.rows.shape[1:])[padded] = self._outside
 
     def rows_of(
         self, indices: NDArray[np.int64]

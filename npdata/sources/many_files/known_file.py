@@ -90,12 +90,14 @@ def look_together(files: FileList, numbers: Sequence[int]) -> list[KnownFile] | 
 
     None where each is to be looked at by itself, which also says what is wrong with it.
     """
-    path, names = os.fsdecode(files.path(numbers[0])), [files.member(k) for k in numbers]
+    path, members = os.fsdecode(files.path(numbers[0])), map(files.member, numbers)
+    names = [name for name in members if name is not None]
+    if len(names) < len(numbers):
+        return None
     try:
-        sources = open_datasets(path, [name for name in names if name is not None])
+        return [known_of(source, path) for source in open_datasets(path, names)]
     except (SourceError, OSError):
         return None
-    return [known_of(source, path) for source in sources] if None not in names else None
 
 
 def _of_npy(descriptor: int, status: os.stat_result, path: bytes, known: Any) -> KnownFile:
