@@ -6,6 +6,7 @@ from collections.abc import Callable
 from types import FrameType
 from typing import Any
 
+from inject import sheltered
 from processes import HANG
 
 
@@ -17,17 +18,21 @@ def run_interrupted(
 ) -> int:
     """Run `action`; raise `error` at bytecode number `boundary` in `files`.
 
+    At the next one at which a signal can arrive: a lock that a with block is about to release would
+    stay taken, for all later tests.
     `files` is a part of the path of a module. Returns how many bytecodes of them ran; the error is
     caught, as a notebook does. Only the calling thread is interrupted. A hang ends the process and
     shows the stacks of all threads.
     """
-    count = 0
+    count, raised = 0, False
 
     def at_opcode(frame: FrameType, event: str, argument: Any) -> Any:
-        nonlocal count
+        nonlocal count, raised
         if event == "opcode":
             count += 1
-            if count == boundary:
+            due = 0 < boundary <= count and not raised
+            if due and frame.f_lasti not in sheltered(frame.f_code):
+                raised = True
                 raise error
         return at_opcode
 
