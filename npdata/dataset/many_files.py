@@ -30,7 +30,7 @@ from npdata.sources.many_files.file_list import FileList
 from npdata.sources.many_files.file_table import FileTable
 from npdata.sources.many_files.find_files import Files, find_files
 from npdata.sources.many_files.stack import open_stack
-from npdata.sources.open import SourceLike, open_source
+from npdata.sources.open import SourceLike, open_files, open_source
 from npdata.sources.packed.decode import Decode
 from npdata.sources.sparse import Layout
 from npdata.suggestions import explained
@@ -256,8 +256,9 @@ def _sources_of(given: Any, raw: RawFormat | None) -> list[Source]:
 
 
 def _sources(files: FileList, raw: RawFormat | None) -> list[Source]:
-    described = {} if raw is None else raw._asdict()
-    return [open_source(path, **described) for path in files]
+    if raw is None:
+        return open_files(files)
+    return [open_source(path, **raw._asdict()) for path in files]
 
 
 def _require_equal_parts(sources: Mapping[Any, EndToEnd]) -> None:

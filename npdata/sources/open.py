@@ -8,6 +8,7 @@ construction, with what to do about it. Reading is left to the sources.
 import os
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import groupby
 from typing import Any, Literal, TypeAlias
 
 import numpy as np
@@ -153,6 +154,22 @@ def _cure(source: object) -> str:
         "give an array (of NumPy, torch, pandas, polars, Arrow, JAX; a list of numbers), a path, "
         "an h5py.Dataset or a Source"
     )
+
+
+def open_files(files: FileList) -> list[Source]:
+    """Open the array that each name stands for: an HDF5 file once for names that follow each other.
+
+    Raises as `open_source`.
+    """
+    opened: list[Source] = []
+    for _, run in groupby(range(len(files)), files.path):
+        numbers = list(run)
+        found = identify(files[numbers[0]]) if len(numbers) > 1 else None
+        if found is None or found.format != "hdf5":
+            opened += [open_source(files[k]) for k in numbers]
+        else:
+            opened += open_names(found.path, [files.member(k) or "" for k in numbers])
+    return opened
 
 
 def open_hdf5_files(

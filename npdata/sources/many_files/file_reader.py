@@ -4,7 +4,7 @@ Idea: a file that has its array in one place is read by one open, one `preadv`, 
 close; there is no map, and no descriptor is kept. Invariant: after its bytes were read, a file is
 seen to be the one that was looked at, or `ChangedFileError` names it. A file that was not looked at
 yet is looked at when it is first read, and must then be like the first. Members that lie in no one
-place of their file are read by their own source.
+place of their file are read by their own source, whose file is closed after each read.
 """
 
 import contextlib
@@ -16,6 +16,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from npdata.errors import FormatError
+from npdata.runtime.per_process import ForkSafeLock
+from npdata.sources.base import InPlaceSource, Source
 from npdata.sources.file import ask_for, fill
 from npdata.sources.many_files.file_table import ONE_DTYPE, UNKNOWN, FileTable
 from npdata.sources.many_files.file_threads import for_each
@@ -23,6 +25,8 @@ from npdata.sources.many_files.known_file import INODE, KnownFile, gone, look, o
 from npdata.sources.many_files.one_value import OneValue
 
 FEW = 16
+MOST_KEPT = 2048
+"""So many sources of their own are kept, of 5 kB each: to open one again takes 2 to 4 ms."""
 LARGE_FILE = 1 << 19
 """Files of so many bytes are read by two threads in 0.6 to 0.9 of the time that one takes."""
 
@@ -36,6 +40,8 @@ class FileReader:
         self._first = table.kinds[table.kind[0]].dtype, table.shape(0)
         self._known: dict[bytes, Any] = {}
         self._needed = self._in_memory = 0
+        self._sources: dict[int, Source] = {}
+        self._lock = ForkSafeLock()
 
     def read(self, numbers: NDArray[np.int64], outs: Sequence[NDArray[Any]]) -> None:
         """Read file `numbers[k]` into all of `outs[k]`, C-contiguous and of the array's shape.
@@ -82,9 +88,8 @@ class FileReader:
             out[...] = place.reshape(-1).reshape(out.shape, order="F")
 
     def _read_own(self, number: int, path: bytes, out: NDArray[Any]) -> None:
-        table = self.table
-        table.require(number, os.stat(path))  # noqa: PTH116
-        source = table.source(number)
+        self.table.require(number, os.stat(path))  # noqa: PTH116
+        source = self._source(number)
         if isinstance(source, OneValue):
             out = out.reshape(-1)
         try:
@@ -92,7 +97,19 @@ class FileReader:
                 raise gone(path)
             source.read_run(0, out)
         finally:
-            source.close()
+            source.close_idle()
+
+    def _source(self, number: int) -> Source:
+        """Give the source of an array that is read alone; one that would hold its rows is new."""
+        source = self._sources.get(number)
+        if source is None:
+            source = self.table.source(number)
+            if not isinstance(source, InPlaceSource):
+                with self._lock.get():
+                    self._sources[number] = source
+                    while len(self._sources) > MOST_KEPT:
+                        del self._sources[next(iter(self._sources))]
+        return source
 
     def _learn(self, number: int, facts: KnownFile) -> None:
         """Take note of a file that is read for the first time, which must be like the first."""
@@ -151,6 +168,13 @@ class FileReader:
                     os.posix_fadvise(descriptor, 0, 0, os.POSIX_FADV_DONTNEED)
                 finally:
                     os.close(descriptor)
+
+    def close(self) -> None:
+        """Close the sources of members, and drop what they decoded."""
+        with self._lock.get():
+            for source in self._sources.values():
+                source.close()
+            self._sources.clear()
 
     def __reduce__(self) -> tuple[Any, ...]:
         return type(self), (self.table,)

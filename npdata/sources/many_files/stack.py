@@ -83,6 +83,10 @@ class _FilesSource(Source):
         """Tell the kernel that these files may leave memory."""
         self._reader.dont_need(first, stop)
 
+    def close(self) -> None:
+        """Close the sources of members; other files are open during a read only."""
+        self._reader.close()
+
 
 class StackSource(_FilesSource):
     """Arrays of one shape, as rows."""
