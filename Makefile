@@ -17,7 +17,7 @@ test: $(VENV)/.wheel corpus
 
 # 10,000 random HDF5 datasets, each compared with h5py.
 fuzz: $(VENV)/.wheel
-	NPDATA_FUZZ_COUNT=10000 $(BIN)/pytest -n 2 -rP tests/sources/hdf5/test_fuzz.py
+	NPDATA_FUZZ_COUNT=10000 $(BIN)/pytest -n 2 -rP -o faulthandler_timeout=0 tests/sources/hdf5/test_fuzz.py
 
 # HDF5 files that others wrote: taken out of the wheels of three packages, which stay uninstalled.
 corpus: .corpus/.ready

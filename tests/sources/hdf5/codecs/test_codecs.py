@@ -14,6 +14,7 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from processes import HANG
 
 from npdata import NumpyDataset, errors, open_source
 from npdata.sources.hdf5.codecs import deflate
@@ -242,7 +243,7 @@ def test_damaged_streams_give_the_rows_of_h5py_or_an_error() -> None:
         capture_output=True,
         text=True,
         check=False,
-        timeout=600,
+        timeout=HANG,
     )
     assert done.returncode == 0, done.stdout + done.stderr[-2000:]
     print(done.stdout)
