@@ -13,7 +13,7 @@ from npdata.arrays.dtypes import DType
 from npdata.arrays.windows import Windows
 from npdata.dataset.field import Field
 from npdata.dataset.html_table import table
-from npdata.sources.derived.windows import PaddingSource
+from npdata.sources.derived.windows import marks_padding
 from npdata.sources.many_files.file_list import FileList
 
 
@@ -105,7 +105,7 @@ def _plan(fields: Sequence[Field], windows: Windows) -> tuple[tuple[str, str], .
         "zero": "zeros stand in for rows outside the recording",
     }[windows.edge]
     if windows.edge != "drop":
-        marked = any(isinstance(field.source, PaddingSource) for field in fields)
+        marked = any(marks_padding(field.source) for field in fields)
         what += ", marked by fields _is_pad" if marked else ", and nothing marks them (mask=True)"
     return (
         ("windows", f"{len(windows)}, every {windows.stride} rows; {what}"),

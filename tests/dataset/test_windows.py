@@ -396,8 +396,19 @@ def test_describe_shows_windows_borders_and_what_is_left_out(data: Data) -> None
     assert "8, every 10 rows; whole windows only" in text
     assert "3 recordings of 5 to 66 rows: 2 rows where a recording begins" in text
     assert "5 rows in recordings shorter than 10 (1 of them) and 12 rows between windows" in text
-    assert "nothing marks them (mask=True)" in str(ds.windows(3, edge="zero").describe())
-    assert "marked by fields _is_pad" in str(ds.windows(3, edge="zero", mask=True).describe())
+
+
+def test_describe_says_whether_a_mask_marks_what_stands_in(data: Data) -> None:
+    one = NumpyDataset(x=data.x).windows(3, edge="zero", mask=True)
+    for ds in (one, one + one):
+        zeros = ds.windows(2, edge="zero")  # x_is_pad is windowed, too
+        for marked in (ds, zeros, zeros + zeros):
+            assert "marked by fields _is_pad" in str(marked.describe())
+        anchored = ds.windows({"x": 2}, edge="zero")
+        for unmarked in (anchored, ds.windows(2, edge="repeat"), anchored + anchored):
+            assert "nothing marks them (mask=True)" in str(unmarked.describe())
+    unmarked = NumpyDataset(x=data.x).windows(3, edge="zero")
+    assert "nothing marks them (mask=True)" in str(unmarked.describe())
 
 
 def test_closing_the_windows_closes_the_files(data: Data) -> None:

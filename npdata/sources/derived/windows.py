@@ -7,7 +7,7 @@ rows of a batch of windows, and one read of the source brings them. Invariant: a
 rows are never copied whole; advice is passed on as the rows that windows touch.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -114,11 +114,16 @@ class WindowSource(PlannedSource):
         clipped = plan.edge != "drop" and bool(self._at.any())
         self._clipped = clipped
         self._step = None if clipped else step_of(self._at)
-        self._outside = True if _marks_padding(rows) else np.zeros((), self.dtype)
+        self._outside = True if _is_mask(rows) else np.zeros((), self.dtype)
 
     def over(self, bases: Sequence[Source]) -> "WindowSource":
         """Give the same windows of other rows."""
         return WindowSource(self.rows.over(bases), self._plan, self._offsets)
+
+    @property
+    def zeros(self) -> bool:
+        """Whether zeros stand in for rows outside the recording."""
+        return self._clipped and self._plan.edge == "zero"
 
     @property
     def table(self) -> RowTable | None:
@@ -170,8 +175,7 @@ class WindowSource(PlannedSource):
         None where no row is.
         """
         plan, at = self._plan, self._at
-        zeros = plan.edge == "zero" and self._clipped
-        return plan.rows(indices, at), plan.padded(indices, at) if zeros else None
+        return plan.rows(indices, at), plan.padded(indices, at) if self.zeros else None
 
     def _in_place(self) -> tuple[RowTable, RowTable | None, RowTable] | None:
         """Give the rows in place, the windows by their number, if they lie so, and by first row."""
@@ -230,7 +234,18 @@ class PaddingSource(Source):
         return type(self), (self._plan, self._offsets)
 
 
-def _marks_padding(source: Source) -> bool:
+def marks_padding(source: Source) -> bool:
+    """Tell whether rows mark what stands in for rows outside, in the last windows made of them."""
+    if isinstance(source, WindowSource):
+        return source.zeros and _is_mask(source.rows)
+    return isinstance(source, PaddingSource) or _all_parts(marks_padding, source)
+
+
+def _is_mask(source: Source) -> bool:
     """Tell whether rows are masks, of which those of zeros say that these are padding."""
+    return isinstance(source, PaddingSource) or _all_parts(_is_mask, source)
+
+
+def _all_parts(told: Callable[[Source], bool], source: Source) -> bool:
     parts = source.made_of if isinstance(source, CompositeSource) else ()
-    return isinstance(source, PaddingSource) or (len(parts) > 0 and all(map(_marks_padding, parts)))
+    return len(parts) > 0 and all(map(told, parts))
