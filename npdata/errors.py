@@ -5,6 +5,7 @@ path is the builtin `FileNotFoundError`, a folder the builtin `IsADirectoryError
 """
 
 import importlib
+import re
 from typing import Any
 
 
@@ -174,6 +175,20 @@ def threads_refused(asked: int, given: int, instead: str = "") -> ThreadError:
         f"the system gave {given} of {asked} threads: raise the limit of threads (`ulimit -u`) "
         f"or of memory (`ulimit -v`){instead and ', or ' + instead}"
     )
+
+
+def an(kind: str) -> str:
+    """Give the name of a type as a sentence has it.
+
+    Examples:
+        >>> [an(kind) for kind in ("int64", "uint8", "Unbatched", "ndarray", "list")]
+        ['an int64', 'a uint8', 'an Unbatched', 'an ndarray', 'a list']
+    """
+    return f"{'an' if _VOWEL.match(kind) else 'a'} {kind}"
+
+
+_VOWEL = re.compile("(?i)(?!one|u(int|ni|se|uid|func))[aeioux]|nd|h5")
+"""How names begin that are spoken with a vowel."""
 
 
 def require(module: str, *, extra: str, purpose: str) -> Any:

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from npdata.arrays.dtypes import DType, DTypeRule, dtype_rule
 from npdata.arrays.gather import lost_threads
 from npdata.arrays.values import copy_values, extremes
-from npdata.errors import ConversionError
+from npdata.errors import ConversionError, an
 from npdata.runtime.lazy_torch import torch
 from npdata.suggestions import explained
 
@@ -202,8 +202,8 @@ def refusal(array: object) -> str | None:
     if isinstance(array, np.ndarray):
         return f"{kind.__name__} is a subclass whose meaning would be lost; pass np.asarray(...)"
     if hasattr(kind, "__getitems__"):
-        return f"a {kind.__name__} is no NumPy array; ds[:] gives its rows as tensors"
-    return f"a {kind.__name__} is no NumPy array; pass np.asarray(...) of it"
+        return f"{an(kind.__name__)} is no NumPy array; ds[:] gives its rows as tensors"
+    return f"{an(kind.__name__)} is no NumPy array; pass np.asarray(...) of it"
 
 
 def decide(layout: ArrayLayout, *, copy: bool | None = None, dtype: object = None) -> Conversion:
@@ -310,7 +310,7 @@ def stored_in(tensor: "torch.Tensor", rule: DTypeRule, dtype: DType) -> NDArray[
 def _shown(array: object) -> str:
     if isinstance(array, np.ndarray):
         return f"an array of shape {array.shape} and dtype {array.dtype}"
-    return f"a {type(array).__name__}"
+    return an(type(array).__name__)
 
 
 def _check_copy(copy: object) -> None:

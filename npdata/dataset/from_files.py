@@ -14,7 +14,7 @@ from numpy.typing import DTypeLike
 
 from npdata.dataset.arguments import OPTIONS, meant_by, per_field, refuse_words_of_loaders
 from npdata.dataset.transforms import Transform
-from npdata.errors import FieldError, FormatError, UnsupportedSourceError
+from npdata.errors import FieldError, FormatError, UnsupportedSourceError, an
 from npdata.sources.formats.npz import npz_members, require_no_matrix
 from npdata.sources.hdf5 import Hdf5Options
 from npdata.sources.many_files.file_list import SEPARATOR
@@ -293,7 +293,7 @@ def _sorted_out(
 def _path(path: object) -> str:
     if not isinstance(path, str | os.PathLike):
         raise UnsupportedSourceError(
-            f"a {type(path).__name__} names no file: expected a path, a glob or a list of paths; "
+            f"{an(type(path).__name__)} names no file: expected a path, a glob or a list of paths; "
             'of an open file give its datasets, as NumpyDataset(file["x"], file["y"])'
         )
     return os.fspath(path)

@@ -14,7 +14,7 @@ from torch import Tensor
 
 from npdata.dataset.padded import Padded
 from npdata.dataset.statistics import Statistics
-from npdata.errors import FieldError
+from npdata.errors import FieldError, an
 from npdata.suggestions import explained
 
 
@@ -112,8 +112,8 @@ def _form_of(batch: Any) -> str:
     if isinstance(batch, dict):
         return f"a dict of {list(batch)}"
     if type(batch) in (tuple, list):
-        return f"a {type(batch).__name__} of {len(batch)}"
-    return f"a {type(batch).__name__} alone"
+        return f"{an(type(batch).__name__)} of {len(batch)}"
+    return f"{an(type(batch).__name__)} alone"
 
 
 _KNOWN = (

@@ -19,7 +19,7 @@ import torch
 
 from npdata.arrays.indexing import row_numbers
 from npdata.dataset.arguments import as_field
-from npdata.errors import FieldError, RandomnessWarning, SampleWrittenError
+from npdata.errors import FieldError, RandomnessWarning, SampleWrittenError, an
 from npdata.sampling.row_numbers import SeededRow, SeededRows
 
 Transform = Callable[..., Any]
@@ -62,10 +62,10 @@ def _what_it_is(value: Any) -> str:
         more = ", ..." if len(value) > _MOST_NAMES else ""
         return f"a dict of its fields {', '.join(map(repr, list(value)[:_MOST_NAMES]))}{more}"
     if type(value) in (tuple, list):
-        return f"a {type(value).__name__} of length {len(value)}"
+        return f"{an(type(value).__name__)} of length {len(value)}"
     if isinstance(value, torch.Tensor):
         return f"a tensor of shape {tuple(value.shape)} and {value.dtype}"
-    return f"a {type(value).__name__}"
+    return an(type(value).__name__)
 
 
 @dataclass(frozen=True)

@@ -11,7 +11,7 @@ from typing import Any
 
 from torch.utils.data import BatchSampler, Sampler
 
-from npdata.errors import LoaderError
+from npdata.errors import LoaderError, an
 from npdata.sampling.sampler import BlockBatchSampler
 
 OF_SAMPLERS = dict(inspect.signature(BlockBatchSampler).parameters)
@@ -95,7 +95,7 @@ def refuse_to_begin_again(sampler: Any, begun: bool) -> None:
     once = isinstance(rows, Iterator) and type(rows).__module__ in ("builtins", "itertools")
     if begun and once:
         raise LoaderError(
-            f"sampler= is a {type(rows).__name__}, which an iteration before this one has gone "
+            f"sampler= is {an(type(rows).__name__)}, which an iteration before this one has gone "
             "through: give what begins anew in each epoch, as a list or a Sampler"
         )
 

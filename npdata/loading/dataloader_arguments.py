@@ -18,7 +18,7 @@ from torch.utils.data import ConcatDataset, Subset
 from npdata.dataset.arguments import OPTIONS
 from npdata.dataset.collate import collate
 from npdata.dataset.numpy_dataset import NumpyDataset
-from npdata.errors import LoaderError
+from npdata.errors import LoaderError, an
 from npdata.loading.choose_sampler import OF_SAMPLERS, is_default
 from npdata.sampling.sampler import WORDS
 from npdata.suggestions import did_you_mean, each_word
@@ -132,11 +132,11 @@ def no_dataset(given: object) -> str:
     if isinstance(given, str | os.PathLike | np.ndarray | Tensor | Mapping):
         shown = repr(os.fspath(given)) if isinstance(given, str | os.PathLike) else "data"
         return (
-            f"a Loader reads a dataset, not a {kind}: write Loader(npdata.NumpyDataset({shown}), "
+            f"a Loader reads a dataset, not {an(kind)}: write Loader(npdata.NumpyDataset({shown}), "
             "64)"
         )
     if kind in ("Loader", "DataLoader"):
-        return f"a {kind} makes batches already: iterate it, or write Loader(loader.dataset, 64)"
+        return f"{an(kind)} makes batches already: iterate it, or write Loader(loader.dataset, 64)"
     if isinstance(given, NumpyDataset):
         return (
             f"{kind} changes __getitem__ alone, which a Loader would not go through: write the "

@@ -12,12 +12,13 @@ from typing import Any
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch.utils.data import StackDataset
+from torch.utils.data import StackDataset, Subset
 
+from npdata.arrays.indexing import row_numbers
 from npdata.dataset.field import Field
 from npdata.dataset.numpy_dataset import NumpyDataset
 from npdata.dataset.rows_field import RowsField
-from npdata.errors import DoesNotFitError, LoaderError
+from npdata.errors import DoesNotFitError, LoaderError, an
 from npdata.loading.schedule import Auto
 from npdata.loading.wrapped_datasets import is_direct, parts_of
 from npdata.sources.base import Source
@@ -106,7 +107,12 @@ def _obstacle_to_all(
         return "memory_budget= bounds the rows that are kept in memory"
     parts = [part for part, _ in parts_of(dataset)]
     if not parts:
-        return f"which rows a {type(dataset).__name__} reads is not known"
+        subset = dataset
+        while asked is True and type(subset) is Subset:
+            inner: Any = subset.dataset
+            row_numbers(subset.indices, len(inner), masks=False)  # or which is not there
+            subset = inner
+        return f"which rows {an(type(dataset).__name__)} reads is not known"
     if device is None:
         return None
     if isinstance(dataset, StackDataset):

@@ -17,7 +17,7 @@ from numpy.typing import ArrayLike
 from torch.utils.data import BatchSampler, Sampler
 
 from npdata.arrays.flag import flag
-from npdata.errors import SamplerError, StateWarning
+from npdata.errors import SamplerError, StateWarning, an
 from npdata.sampling.cursor import Cursor, Place
 from npdata.sampling.division import Division
 from npdata.sampling.epochs import Epochs, Start
@@ -122,7 +122,7 @@ class BlockBatchSampler(FoundByLightning, BatchSampler):
             return
         if isinstance(data, Sampler):
             raise SamplerError(
-                f"data is a {type(data).__name__}: expected the dataset or its number of rows. A "
+                f"data is {an(type(data).__name__)}: expected the dataset or its number of rows. A "
                 "trainer that puts a sampler here would split the rows among ranks a second time: "
                 "switch that off, in Lightning with Trainer(use_distributed_sampler=False)"
             )

@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from npdata.arrays.dtypes import CLASS_NUMBERS
-from npdata.errors import UnsupportedSourceError, require
+from npdata.errors import UnsupportedSourceError, an, require
 from npdata.runtime.lazy_torch import torch
 
 
@@ -51,7 +51,7 @@ def rows_held_by(given: Any) -> Held | None:
 def _refuse(given: Any, why: str, write: str) -> UnsupportedSourceError:
     library = type(given).__module__.partition(".")[0]
     kind = f"{library}.{type(given).__name__}".removeprefix("builtins.")
-    return UnsupportedSourceError(f"a {kind} {why}: give {write}")
+    return UnsupportedSourceError(f"{an(kind)} {why}: give {write}")
 
 
 _OF_TENSORS = "npdata.ragged(torch.cat(x), lengths=[len(row) for row in x])"
@@ -96,7 +96,7 @@ def _of_list(given: list[Any] | tuple[Any, ...] | range) -> Held:
         raise _refuse(given, "holds rows of different shapes", write) from error
     if rows.dtype == object:
         raise _refuse(given, "holds objects", "an array of numbers, np.asarray(x, dtype)")
-    return Held(rows, f"a {type(given).__name__}, copied once into an array")
+    return Held(rows, f"{an(type(given).__name__)}, copied once into an array")
 
 
 def _of_pandas(given: Any) -> Held:
@@ -240,5 +240,5 @@ def _told(
         raise _refuse(given, "holds objects", objects)
     kind = f"{type(given).__module__.partition('.')[0]} {type(given).__name__}"
     if copied or (rows.size and not np.shares_memory(rows, read())):
-        return Held(rows, f"a {kind}, copied once into an array")
-    return Held(rows, f"the memory of a {kind}, read in place")
+        return Held(rows, f"{an(kind)}, copied once into an array")
+    return Held(rows, f"the memory of {an(kind)}, read in place")

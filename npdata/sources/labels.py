@@ -12,7 +12,7 @@ from typing import Any, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
-from npdata.errors import FieldError
+from npdata.errors import FieldError, an
 from npdata.sources.base import Access, Category, Source
 from npdata.sources.many_files.file_list import packed, unpacked
 from npdata.sources.memory import MemorySource
@@ -170,8 +170,8 @@ def _label(path: str, label_from: LabelFrom) -> Any:
             raise
     if not isinstance(label_from, str | re.Pattern):
         raise FieldError(
-            f"label_from= takes a function of a path or a regular expression, not a "
-            f"{type(label_from).__name__}; labels by the names of files are "
+            f"label_from= takes a function of a path or a regular expression, not "
+            f"{an(type(label_from).__name__)}; labels by the names of files are "
             "lambda path: labels[Path(path).stem]"
         )
     try:

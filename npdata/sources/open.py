@@ -21,6 +21,7 @@ from npdata.errors import (
     MemberNotFoundError,
     TruncatedError,
     UnsupportedSourceError,
+    an,
 )
 from npdata.sources.base import Access, Source
 from npdata.sources.concatenated.end_to_end import end_to_end
@@ -85,8 +86,8 @@ def open_source(
     if dtype is not None or shape is not None or offset:
         if not isinstance(source, str | os.PathLike):
             raise UnsupportedSourceError(
-                f"a {type(source).__name__} is no path, and dtype=, shape= and offset= describe a "
-                "raw file; an array is given alone: NumpyDataset(array, dtype=...)"
+                f"{an(type(source).__name__)} is no path, and dtype=, shape= and offset= describe "
+                "a raw file; an array is given alone: NumpyDataset(array, dtype=...)"
             )
         if dtype is None:
             raise UnsupportedSourceError(
@@ -107,7 +108,7 @@ def open_source(
         return open_group(group)
     if hasattr(source, "tocsr"):
         raise UnsupportedSourceError(
-            f"a {kind} is sparse; give npdata.csr(m.data, m.indices, m.indptr, m.shape), with "
+            f"{an(kind)} is sparse; give npdata.csr(m.data, m.indices, m.indptr, m.shape), with "
             "m = matrix.tocsr()"
         )
     held = None if _means_fields(source) else rows_held_by(source)
@@ -115,7 +116,7 @@ def open_source(
         opened = array_source(held.array)
         opened.access = Access(kind="memory", reason=held.reason)
         return opened
-    raise UnsupportedSourceError(f"a {kind} is no source of rows; {_cure(source)}")
+    raise UnsupportedSourceError(f"{an(kind)} is no source of rows; {_cure(source)}")
 
 
 def _means_fields(source: object) -> bool:

@@ -103,7 +103,7 @@ class TestRefusals:
         [
             (["a.npy", "b.npy"], r"a list .* NumpyDataset\(a, b\); npdata\.concatenate"),
             ((np.zeros(2), np.zeros(3)), r"a tuple .* NumpyDataset\(a, b\); np\.stack"),
-            (3, "a int is no source of rows"),
+            (3, "an int is no source of rows"),
             (torch.zeros(2, requires_grad=True), "x.detach"),
             (None, "a NoneType is no source"),
             (np.float32(1), "float32 is no source"),

@@ -408,6 +408,18 @@ class TestAuto:
             assert reason in str(loader.describe())
             assert loader.stats().resident_bytes == 0
 
+    @pytest.mark.parametrize(
+        "rows, error, named",
+        [([3, -11], IndexError, "row -11 at position 1"), ({1, 2}, TypeError, "{1, 2} .set.")],
+    )
+    def test_a_subset_of_rows_that_are_not_there_names_them(
+        self, rows: object, error: type[Exception], named: str
+    ) -> None:
+        subset = Subset(NumpyDataset(np.arange(10)), rows)
+        for dataset in (subset, Subset(subset, [0, 1])):
+            with pytest.raises(error, match=named):
+                Loader(dataset, 2, resident=True)
+
     def test_holds_all_on_a_device_or_nothing(self, files: Path) -> None:
         x = NumpyDataset(np.zeros((3, 2)))
         assert decide_residence(candidates_of(x, asked="auto", device=CPU), free=96).chosen

@@ -17,7 +17,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from npdata.arrays.blocks import Blocks
-from npdata.errors import SamplerError, WindowWarning
+from npdata.errors import SamplerError, WindowWarning, an
 from npdata.runtime.made_once import made_once
 from npdata.sampling.order.block_layout import BlockLayout
 from npdata.sampling.order.checks import whole_number
@@ -236,7 +236,7 @@ def _subset(indices: ArrayLike, rows: int) -> NDArray[np.int64]:
     array = None if hasattr(indices, "__getitems__") else _array("indices", indices)
     if array is None or (array.size and array.dtype == object):
         raise SamplerError(
-            f"indices is a {type(indices).__name__}: expected row numbers, as those of "
+            f"indices is {an(type(indices).__name__)}: expected row numbers, as those of "
             f"subset.indices, range(5) or np.flatnonzero(mask), or a bool mask of the {rows} rows"
         )
     if array.dtype == np.bool_ and array.shape == (rows,):

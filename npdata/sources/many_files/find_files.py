@@ -15,7 +15,13 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TypeAlias
 
-from npdata.errors import FieldError, FormatError, MemberNotFoundError, UnsupportedSourceError
+from npdata.errors import (
+    FieldError,
+    FormatError,
+    MemberNotFoundError,
+    UnsupportedSourceError,
+    an,
+)
 from npdata.sources.formats.foreign import foreign_file
 from npdata.sources.formats.npz import npz_members
 from npdata.sources.hdf5 import list_datasets
@@ -264,6 +270,6 @@ def _no_files(given: object) -> UnsupportedSourceError:
     if isinstance(given, bytes):
         return UnsupportedSourceError("a path as bytes: give it as text, os.fsdecode(path)")
     return UnsupportedSourceError(
-        f"a {type(given).__name__} names no files; give a glob, a folder, a list of paths or a "
+        f"{an(type(given).__name__)} names no files; give a glob, a folder, a list of paths or a "
         f".txt with one path a line (arrays in memory: np.stack, np.concatenate)"
     )

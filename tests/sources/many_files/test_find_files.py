@@ -170,7 +170,7 @@ def test_files_keep_the_name_without_a_link_whatever_is_listed_first(tmp_path: P
     ("files", "error", "message"),
     [
         (frozenset({"x.npy"}), TypeError, "a frozenset names no files"),
-        (np.array("x.npy"), TypeError, "a ndarray names no files"),
+        (np.array("x.npy"), TypeError, "an ndarray names no files"),
         ("{x,y}.npy*", FieldError, r"braces stand for themselves: a list of globs"),
         (["~/x.npy"], OSError, "expanduser"),
         (["s3://a/x.npy"], OSError, "mount or download"),
