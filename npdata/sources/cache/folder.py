@@ -131,13 +131,13 @@ class Folder:
 
     def clear(self) -> int:
         """Remove every file, also those in use, whose users go on with what they have open."""
-        nothing = not self.held() and not self._files(_UNFINISHED)
+        nothing = not self.held() and not self._files("*" + _UNFINISHED)
         return 0 if nothing else self._alone(self._clear)  # which would leave a file for the lock
 
     def _clear(self) -> int:
         held = self.held()
         refused: list[PermissionError] = []
-        for path in [*(each.path for each in held), *self._files(_UNFINISHED)]:
+        for path in [*(each.path for each in held), *self._files("*" + _UNFINISHED)]:
             try:
                 path.unlink(missing_ok=True)
             except PermissionError as error:  # another user's
@@ -165,7 +165,7 @@ class Folder:
                 return descriptor
             os.close(descriptor)
         # Not cut to size in its place: a process that maps what is there would read zeros.
-        part = path.with_suffix(_UNFINISHED)
+        part = path.with_suffix(f".{os.geteuid()}{_UNFINISHED}")  # of a kill, another may be there
         descriptor = os.open(part, OPENING | os.O_CREAT | os.O_TRUNC, 0o666)
         try:
             lay_out(descriptor, plan)
@@ -196,7 +196,11 @@ class Folder:
             raise NotADirectoryError(
                 errno.ENOTDIR, "this is no folder, and cache= needs one", str(self.path)
             ) from None
-        descriptor = os.open(self.path / ".lock", OPENING | os.O_CREAT, 0o666)
+        lock = self.path / ".lock"
+        # In a folder as /tmp the system lets nobody create, or put away, what another user made.
+        with contextlib.suppress(FileExistsError):
+            os.close(os.open(lock, OPENING | os.O_CREAT | os.O_EXCL, 0o666))
+        descriptor = os.open(lock, OPENING)
         try:
             with contextlib.suppress(OSError):  # a file system that has no locks
                 fcntl.flock(descriptor, fcntl.LOCK_EX)
