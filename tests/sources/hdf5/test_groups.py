@@ -364,7 +364,7 @@ def test_what_is_missing_or_different_is_named(tmp_path: Path) -> None:
         ("odd/[!c]/x", "no dataset"),
         ("odd/?/x", r"rows of .*::/odd/a/x are \(3,\) of float64, those of .*b/x are \(4,\)"),
         ("types/*/x", r"those of .*::/types/b/x are \(\) of float32"),
-        ("scalar/*/x", "scalar or null dataset"),
+        ("scalar/*/x", "is a scalar dataset and has no rows"),
     ):
         with pytest.raises((MemberNotFoundError, FieldError, ValueError), match=message):
             open_source(f"{path}::{name}")

@@ -69,7 +69,9 @@ class Kinds:
         """Give the kind of an open dataset; TypeError or ValueError for a type NumPy has not."""
         properties: Any = dataset.get_create_plist()
         its_type = self._type(dataset.get_type())
-        storage = storage_of(properties)
+        storage = STORAGE.get(properties.get_layout(), "unknown")
+        if storage == "contiguous" and properties.get_external_count() > 0:
+            storage = "external"
         chunk_shape = properties.get_chunk() if storage == "chunked" else None
         steps = tuple(map(properties.get_filter, range(properties.get_nfilters())))
         time, defined = fill = properties.get_fill_time(), properties.fill_value_defined()
@@ -101,7 +103,7 @@ class Kinds:
                     self._types.insert(0, self._types.pop(place))
                 return found
         remarked = stored.dtype
-        dtype = plain_dtype(remarked)
+        dtype = _plain_dtype(remarked)
         base, inner = dtype.subdtype if dtype.subdtype is not None else (dtype, ())
         found = _Type(base, inner, _exact(stored, remarked))
         if len(self._types) == MOST_TYPES:
@@ -111,15 +113,7 @@ class Kinds:
         return found
 
 
-def storage_of(properties: Any) -> str:
-    """Tell how rows are stored, by the creation properties: one of `Layout.storage`."""
-    storage = STORAGE.get(properties.get_layout(), "unknown")
-    if storage == "contiguous" and properties.get_external_count() > 0:
-        return "external"
-    return storage
-
-
-def plain_dtype(dtype: DType) -> DType:
+def _plain_dtype(dtype: DType) -> DType:
     """Drop h5py's remarks from a dtype that NumPy knows fully without them."""
     if dtype.kind in "OV" or dtype.names is not None:
         return dtype

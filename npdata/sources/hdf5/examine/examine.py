@@ -7,6 +7,7 @@ the few by which the layout is proven.
 
 from collections import Counter
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import h5py
 import numpy as np
@@ -15,7 +16,7 @@ from npdata.errors import FileLockError, FormatError, SourceError
 from npdata.sources.base import Access
 from npdata.sources.file import File
 from npdata.sources.hdf5.examine.attributes import holds_pickles, read_meaning
-from npdata.sources.hdf5.examine.creation_properties import Kinds
+from npdata.sources.hdf5.examine.creation_properties import Kind, Kinds
 from npdata.sources.hdf5.examine.decide import decide, implausible_size
 from npdata.sources.hdf5.examine.external_files import ExternalFile, external_files
 from npdata.sources.hdf5.examine.find import find
@@ -97,30 +98,42 @@ class Examined:
         )
 
 
+class Found(NamedTuple):
+    """An open dataset with rows, in the file of these facts; `where` names it for people."""
+
+    dataset: h5py.h5d.DatasetID
+    where: str
+    facts: FileFacts
+    kind: Kind
+
+
+def look_at(opened: OpenedFile, name: str, *, inside: bool = False) -> Found:
+    """Open the dataset `name`, which has rows of a known type; raises as `open_hdf5`."""
+    dataset = _open_id(opened, name, inside=inside)
+    where = f"{opened.path}::{h5py.h5i.get_name(dataset).decode('utf8', 'replace')}"
+    try:
+        kind = opened.kinds.of(dataset)
+    except (TypeError, ValueError) as error:
+        raise SourceError(f"{where} has a type that NumPy has not: {error}") from error
+    if not opened.options.allow_external:
+        # Before its shape: that of a virtual dataset may be that of its sources.
+        require_own_data(dataset, kind.storage, where)
+    extent = dataset.get_space().get_simple_extent_type()
+    if extent != h5py.h5s.SIMPLE:
+        what = "a null" if extent == h5py.h5s.NULL else "a scalar"
+        raise SourceError(f"{where} is {what} dataset and has no rows")
+    return Found(dataset, where, opened.facts_of(dataset), kind)
+
+
 def examine(opened: OpenedFile, name: str, *, inside: bool = False) -> Examined:
     """Learn how the dataset `name` of an opened file is stored; raises as `open_hdf5`.
 
     With `inside` the name is known to lead through no link to another file.
     """
-    options, path = opened.options, opened.path
-    dataset = open_id(opened, name, inside=inside)
-    named = h5py.h5i.get_name(dataset)
-    where = f"{path}::{named.decode('utf8', 'replace')}"
-    try:
-        kind = opened.kinds.of(dataset)
-        if not options.allow_external:
-            # Before its shape: that of a virtual dataset may be that of its sources.
-            require_own_data(dataset, kind.storage, where)
-        extent = dataset.get_space().get_simple_extent_type()
-        if extent != h5py.h5s.SIMPLE:
-            what = "a null" if extent == h5py.h5s.NULL else "a scalar"
-            raise SourceError(f"{where} is {what} dataset and has no rows")
-        facts = opened.facts_of(dataset)
-        layout = read_layout(dataset, facts, kind)
-    except (TypeError, ValueError) as error:
-        if isinstance(error, SourceError):
-            raise
-        raise SourceError(f"{where} has a type that NumPy has not: {error}") from error
+    options = opened.options
+    found = look_at(opened, name, inside=inside)
+    dataset, where, facts = found.dataset, found.where, found.facts
+    layout = read_layout(dataset, facts, found.kind)
     if layout.dtype.hasobject and holds_pickles(dataset):
         raise FormatError(
             f"{where} holds pickled Python objects, which could run any code when read; "
@@ -133,7 +146,7 @@ def examine(opened: OpenedFile, name: str, *, inside: bool = False) -> Examined:
     if layout.storage in ("virtual", "external"):
         fill = options.missing == "fill"
         external = external_files(dataset, where, options.locking, fill=fill)
-    access = _decided(opened, dataset, layout)
+    access = decided(opened, dataset, layout)
     packing, matlab = read_meaning(dataset, layout.dtype)
     return Examined(
         where=where,
@@ -165,7 +178,8 @@ def _missing(layout: Layout, access: Access) -> frozenset[int]:
     )
 
 
-def _decided(opened: OpenedFile, dataset: h5py.h5d.DatasetID, layout: Layout) -> Access:
+def decided(opened: OpenedFile, dataset: h5py.h5d.DatasetID, layout: Layout) -> Access:
+    """Decide how a dataset is read; a few of those placed alike are checked against the file."""
     if opened.options.access == "library":
         return Access(kind="library", reason="as asked")
     access, placed = decide(layout), placement(layout)
@@ -178,7 +192,7 @@ def _decided(opened: OpenedFile, dataset: h5py.h5d.DatasetID, layout: Layout) ->
     return access
 
 
-def open_id(opened: OpenedFile, name: str, *, inside: bool = False) -> h5py.h5d.DatasetID:
+def _open_id(opened: OpenedFile, name: str, *, inside: bool = False) -> h5py.h5d.DatasetID:
     """Open the dataset `name`, below h5py's objects; raises as `find`, `inside` as in `examine`."""
     group, own = opened.file.id, encoded(name)
     if not inside and not opened.options.allow_external:

@@ -161,7 +161,7 @@ def _listed(
     if credible:
         try:
             dataset.chunk_iter(take)
-        except (OverflowError, RuntimeError, OSError) as error:
+        except (OverflowError, RuntimeError, ValueError, OSError) as error:
             raise FormatError(
                 f"{path}::{name}: the list of its chunks cannot be read: {error}; the file is "
                 f"damaged"
