@@ -164,6 +164,7 @@ def _data_of(dataset: Any, sampler: Any, options: Options) -> Data:
         if size and (window := sampler.limited_window) is not None:
             # Runs that cross windows, on two threads, would decode the chunks of one twice.
             most = window // size
+    spans = any(isinstance(source, RegroupedSource) for source in sources)
     return Data(
         batch_bytes=row_bytes * size if sources and size is not None else None,
         library=any(source.access.kind == "library" for source in sources),
@@ -172,7 +173,8 @@ def _data_of(dataset: Any, sampler: Any, options: Options) -> Data:
         epoch_bytes=row_bytes * len(dataset) if isinstance(dataset, Sized) else 0,
         small_files=small_files and gathers,
         gathers=gathers and all(source.access.kind != "files" for source in sources),
-        spans=any(isinstance(source, RegroupedSource) for source in sources),
+        copies=gathers and not spans and all(source.access.in_place for source in sources),
+        spans=spans,
     )
 
 

@@ -15,6 +15,7 @@ import threading
 import weakref
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass, replace
 from math import inf
 from time import perf_counter
 from typing import Any, Generic, Self, TypeVar
@@ -43,6 +44,23 @@ MOST_SECONDS = 10.0
 thread and under any lock, for which they may wait."""
 _starting = ForkSafeLock()
 """Is held by the thread that starts others."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Alone:
+    """When the consumer does all jobs: while it comes back soon, and they are short.
+
+    That is within `away` seconds or half the time of a job, and below `job` seconds. Threads
+    have what follows a long one. Where it may be away for more than `LEAST_LOOP`, they have it once
+    jobs are long on average: a first job takes longer, and many cores copy slower in threads.
+    """
+
+    away: float = LEAST_LOOP
+    job: float = LEAST_JOB
+
+    def patience(self, took: float) -> float:
+        """Give how long it may be away, where jobs took so long."""
+        return max(self.away, took / 2) if took < self.job else 0.0
 
 
 class _Queue:
@@ -90,9 +108,8 @@ class Prefetcher(Iterator[Result], Generic[Job, Result]):
         depth: how many jobs are being made or ready at most, at least 1.
         begin: called once in every thread, before any job.
         helps: whether the consumer, where it would wait, does jobs that no thread has begun.
-        alone: whether it does all of them while it comes back at once and they are short. Threads
-            are then started when they are needed.
-        cores: how many cores torch uses in each thread.
+        alone: when it does all of them; None: never. Threads are then started when they are needed.
+        cores: how many cores torch uses in each thread. With one, it uses one in the consumer too.
 
     Raises:
         ForkError: (a RuntimeError) on iterating in a process that was forked from the one that made
@@ -116,12 +133,12 @@ class Prefetcher(Iterator[Result], Generic[Job, Result]):
         depth: int,
         begin: Callable[[], object] = int,
         helps: bool = False,
-        alone: bool = False,
+        alone: Alone | None = None,
         cores: int = 1,
     ) -> None:
         self._function = function
         self._depth = depth
-        self._helps, self._alone = helps, alone
+        self._helps, self._alone, self._cores = helps, alone, cores
         self._given, self._took = inf, 0.0
         """When the last result was given, and the seconds of the last few, of waiting or doing."""
         self._jobs: Iterator[Job] | None = iter(jobs)
@@ -140,7 +157,7 @@ class Prefetcher(Iterator[Result], Generic[Job, Result]):
         # Also called when the interpreter exits, before the memory that threads read goes away.
         self._stop = weakref.finalize(self, _drop, self._queue, self._threads, self.process)
         try:
-            if threads and not alone:
+            if threads and alone is None:
                 self._submit(self._slots, depth)
             else:
                 self._jobs = _begun(self._jobs)
@@ -190,22 +207,25 @@ class Prefetcher(Iterator[Result], Generic[Job, Result]):
         if jobs is None:
             raise StopIteration
         job = next(jobs)
-        if self._threads:  # torch's threads would wait for a core that one of these has
+        if self._threads and self._cores == 1:  # torch's others would wait for a core of these
             return without_threads(_outcome, self._function, job)
         return _outcome(self._function, job)
 
     def _with_threads(self, slots: deque[_Slot]) -> Outcome:
         asked = perf_counter()
-        least = max(LEAST_LOOP, self._took / 2) if self._took < LEAST_JOB else 0.0
-        alone = self._alone and asked - self._given < least
+        rule = self._alone
+        alone = rule is not None and asked - self._given < rule.patience(self._took)
         if len(slots) <= max(1, self._depth // 2) and not alone:
             self._submit(slots, self._depth + 1)
         outcome = self._from_threads(slots) if slots else self._from_caller()
         self._given = perf_counter()
         seconds = self._given - asked
         self._took += (seconds - self._took) / 4
-        if alone and seconds >= LEAST_JOB and not slots and outcome[1] is None:
-            self._submit(slots, self._depth)
+        if rule is not None and alone and not slots and outcome[1] is None:
+            long = self._took if rule.away > LEAST_LOOP else seconds
+            if long >= rule.job:
+                self._alone = replace(rule, away=LEAST_LOOP)
+                self._submit(slots, self._depth)
         return outcome
 
     def _from_threads(self, slots: deque[_Slot]) -> Outcome:

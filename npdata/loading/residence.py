@@ -27,8 +27,6 @@ from npdata.sources.derived.windows import WindowSource
 
 AUTO_SHARE, MOST_SHARE = 0.5, 0.9
 """The parts of the free memory that "auto" and True take, at most."""
-_IN_PLACE = ("memory", "mapped")
-"""What "auto" leaves where it is: on the machine itself it is read at the speed of memory."""
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -150,7 +148,7 @@ def _held(
         used=used,
         nbytes=sum((len(b) if used is None else len(used)) * b.row_bytes for b in to_load),
         obstacle=obstacle,
-        quick=all(base.access.kind in _IN_PLACE for base in bases),
+        quick=all(base.access.in_place for base in bases),
     )
 
 

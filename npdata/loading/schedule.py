@@ -7,14 +7,15 @@ sources are read, cores, accelerator). Invariant: what the user names is done or
 
 import sys
 from dataclasses import dataclass
+from math import inf
 from numbers import Integral
 from typing import Any, Literal, TypeAlias
 
 import torch
 
-from npdata.arrays.gather import FEW_BYTES
 from npdata.errors import LoaderError
 from npdata.loading.batch_tensors import DTypes
+from npdata.loading.prefetcher import LEAST_JOB, Alone
 
 Auto: TypeAlias = Literal["auto"]
 
@@ -33,8 +34,19 @@ GATHERING_THREADS = 2
 """Where a batch is a gather and nothing else, more threads wait for the interpreter: on 16 cores
 batches of 0.8 MB come at 6.6 GB/s by two threads and at 4 by eight."""
 MANY_CORES = 4
-"""From so many cores on they share the copy of a batch: on 16, 0.8 MB by torch's threads come at 22
-GB/s, and by one core at 5. On fewer, torch's threads wait for each other and for the loop."""
+"""From so many cores on they share the copy of a batch: on 16, 0.8 MB by torch's threads come at 20
+GB/s and 12 MB at 50, by two threads of seven cores at 9 and 41, by threads of one core at 7 and 15.
+On fewer, torch's threads wait for each other and for the loop."""
+LEAST_RATE = 4e9
+"""Bytes a second at which many cores copy what lies in memory, at least; what takes longer comes
+from the disk."""
+SHORT_STEP = 1e-3
+"""Beside an accelerator many cores copy for a loop that comes back within so many seconds. Without
+any step batches of 0.8 to 6 MB come 1.3 to 1.8 times as fast so as by threads, and with launches of
+0.4 ms 1 to 1.2 times. A longer step, which waits for the accelerator, would wait for the copy too,
+4 to 10 % of 3.7 ms."""
+LARGE_COPY = 1 << 23
+"""Larger batches come from threads as fast, also beside short steps."""
 MOST_ASKED = 1024
 """A system that starts a million threads, one after the other, does nothing else for minutes."""
 RUN_THREADS = 2
@@ -68,7 +80,8 @@ class Data:
     `most_batches` is how many of these may be gathered at once.
     `epoch_bytes` are those of all rows. `small_files`: rows are small files, and
     to read them is most of what is done. `spans`: a sample is a span of rows, and Python is half
-    of what a batch takes. `gathers`: no function of the user sees a sample or a batch.
+    of what a batch takes. `gathers`: no function of the user sees a sample or a batch. `copies`:
+    such a batch is a copy of rows that lie in memory or in mapped files.
     """
 
     batch_bytes: int | None
@@ -79,14 +92,15 @@ class Data:
     small_files: bool = False
     spans: bool = False
     gathers: bool = False
+    copies: bool = False
 
 
 @dataclass(frozen=True, kw_only=True)
 class Schedule:
     """Batches are made on `threads` threads (0: in the caller), `depth` batches ahead.
 
-    With `helps` the loop makes batches as well, where it would wait, and with `alone` all of them
-    while it comes back at once and they are short. `pinned` is whether into pinned memory. `reason`
+    With `helps` the loop makes batches as well, where it would wait; `alone` is when it makes all
+    of them, see `Prefetcher`. `pinned` is whether into pinned memory. `reason`
     is why so many threads. Up to `run` batches are gathered at once, and `depth` is then a number
     of runs. `resident` says which rows are held in memory or on a device, where that was asked for.
     `cores` is how many each thread copies on.
@@ -99,7 +113,7 @@ class Schedule:
     run: int = 1
     resident: str = ""
     helps: bool = False
-    alone: bool = False
+    alone: Alone | None = None
     cores: int = 1
 
     def __repr__(self) -> str:
@@ -151,12 +165,18 @@ def decide_schedule(
     # Without a device, runs gain more than pinned memory does for a copy of a few KiB.
     pinned = pins and pin_memory is not False and (run == 1 or to_device)
     threads, reason = _threads(options, data, cores, in_runs=run > 1)
-    helps = (
-        options.num_threads == "auto"
-        and threads > 0
-        and not (single or pinned or to_device or data.small_files)
-    )
+    auto, torch_cores = options.num_threads == "auto" and threads > 0, min(cores, torch_threads)
+    shared = auto and run == 1 and data.copies and torch_cores >= MANY_CORES
+    helps = auto and not (pinned or to_device or shared or data.small_files)
     short = data.spans or (data.batch_bytes is not None and data.batch_bytes < LONG_COPY)
+    alone = None
+    nbytes = data.batch_bytes or 0
+    if shared and not (to_device or pinned):
+        alone = Alone(away=inf, job=LEAST_JOB + nbytes / LEAST_RATE)
+    elif shared and nbytes <= LARGE_COPY:
+        alone = Alone(away=SHORT_STEP, job=LEAST_JOB + nbytes / LEAST_RATE)
+    elif helps and short and run == 1:  # the loop is long at a run of batches
+        alone = Alone()
     return Schedule(
         threads=threads,
         depth=depth,
@@ -164,8 +184,8 @@ def decide_schedule(
         reason=reason,
         run=run,
         helps=helps,
-        alone=helps and short and run == 1,  # the loop is long at a run of batches
-        cores=_cores_of_each(options, data, threads, min(cores, torch_threads)) if run == 1 else 1,
+        alone=alone,
+        cores=max(2, (torch_cores - 1) // threads) if shared else 1,
     )
 
 
@@ -191,14 +211,6 @@ def _run_of(data: Data, ahead: int, budget: int | None) -> int:
     room = RUN_BYTES if budget is None else min(RUN_BYTES, int(budget) // 4 // ahead)
     fits = min(room // max(1, data.gathered_bytes), data.most_batches)
     return fits if fits >= LEAST_RUN else 1
-
-
-def _cores_of_each(options: Options, data: Data, threads: int, cores: int) -> int:
-    """Give on how many cores each of the threads copies; all but one are divided."""
-    copies = data.gathers and not data.spans and (data.batch_bytes or 0) > FEW_BYTES
-    if options.num_threads != "auto" or not threads or not copies or cores < MANY_CORES:
-        return 1
-    return max(1, (cores - 1) // threads)
 
 
 def _whole(name: str, value: Any, of: str) -> int:

@@ -121,12 +121,20 @@ class Sender:
             return
         index = torch.accelerator.current_device_index()
         before = torch.accelerator.current_stream(self.device)
-        torch.accelerator.set_stream(self._side)
-        try:
-            yield
-        finally:
+
+        def put_back() -> None:
             torch.accelerator.set_stream(before)
             torch.accelerator.set_device_index(index)
+
+        try:
+            try:
+                torch.accelerator.set_stream(self._side)
+                yield
+            finally:
+                put_back()
+        except BaseException:
+            put_back()  # an interrupt may have come in the midst of it
+            raise
 
 
 class _OnDevice:

@@ -45,6 +45,11 @@ class Access:
         """How much it costs to read rows that do not lie together, as a rank from 0 on."""
         return ("memory", "mapped", "files", "library", "decoded").index(self.kind)
 
+    @property
+    def in_place(self) -> bool:
+        """Whether rows lie in memory or in a mapped file."""
+        return self.kind in ("memory", "mapped")
+
 
 class Source(ABC):
     """Rows of one field: `shape[0]` rows of shape `shape[1:]` and of dtype `dtype`."""

@@ -3,6 +3,7 @@
 As many boundaries as the time allows, spread evenly; `NPDATA_TEST_BOUNDARIES` sets how many.
 """
 
+import math
 import os
 from collections.abc import Callable
 from typing import Any
@@ -156,13 +157,12 @@ def test_a_prefetcher(threads: int, helps: bool) -> None:
             assert list(results) == list(map(str, range(9)))
 
 
-def test_a_prefetcher_whose_threads_start_after_the_first_job(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    monkeypatch.setattr(prefetcher, "LEAST_JOB", 0.0)  # any job is long
+@pytest.mark.parametrize("away", [prefetcher.LEAST_LOOP, math.inf])
+def test_a_prefetcher_whose_threads_start_after_the_first_job(away: float) -> None:
+    any_is_long = prefetcher.Alone(away=away, job=0.0)
 
     def read() -> None:
-        with Prefetcher(str, range(9), threads=2, depth=3, alone=True) as results:
+        with Prefetcher(str, range(9), threads=2, depth=3, alone=any_is_long) as results:
             assert list(results) == list(map(str, range(9)))
 
     cores = torch.get_num_threads()

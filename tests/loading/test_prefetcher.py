@@ -20,9 +20,11 @@ from threads import assert_no_thread_is_left, ours, refused_after
 from npdata.arrays import gather
 from npdata.errors import ForkError, ThreadError
 from npdata.loading import prefetcher
-from npdata.loading.prefetcher import Prefetcher
+from npdata.loading.prefetcher import LEAST_LOOP, Alone, Prefetcher
 
 THREADS = (0, 1, 2, 8)
+ANY_IS_LONG = Alone(away=0.0, job=0.0)
+NONE_IS_LONG = Alone(away=math.inf, job=math.inf)
 
 
 @pytest.fixture(autouse=True)
@@ -38,10 +40,10 @@ def _no_thread_is_left():
     threads=st.sampled_from(THREADS),
     depth=st.integers(1, 9),
     helps=st.booleans(),
-    alone=st.booleans(),
+    alone=st.sampled_from([None, Alone(), Alone(away=math.inf), Alone(away=math.inf, job=0.0)]),
 )
 def test_results_come_in_the_order_of_the_jobs(
-    jobs: list[int], threads: int, depth: int, helps: bool, alone: bool
+    jobs: list[int], threads: int, depth: int, helps: bool, alone: Alone | None
 ) -> None:
     options = {"threads": threads, "depth": depth, "helps": helps, "alone": alone}
     with Prefetcher(lambda job: job * 2, jobs, **options) as results:
@@ -54,75 +56,69 @@ def test_results_come_in_order_whether_or_not_each_is_handed_over(
     hands_over: list[bool], depth: int
 ) -> None:
     jobs = range(len(hands_over))
-    with (
-        pytest.MonkeyPatch.context() as patched,
-        Prefetcher(lambda job: job, jobs, threads=2, depth=depth, alone=True) as results,
-    ):
+    with Prefetcher(lambda job: job, jobs, threads=2, depth=depth, alone=Alone()) as results:
         made = []
         for threads_have_time in hands_over:
-            patched.setattr(prefetcher, "LEAST_LOOP", 0.0 if threads_have_time else math.inf)
-            patched.setattr(prefetcher, "LEAST_JOB", 0.0 if threads_have_time else math.inf)
+            results._alone = ANY_IS_LONG if threads_have_time else NONE_IS_LONG
             made.append(next(results))
         assert made == list(jobs)
         assert list(results) == []
 
 
-def test_a_consumer_that_comes_back_at_once_hands_nothing_over_and_starts_no_thread(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    monkeypatch.setattr(prefetcher, "LEAST_LOOP", math.inf)
-    monkeypatch.setattr(prefetcher, "LEAST_JOB", math.inf)
+def test_a_consumer_that_comes_back_at_once_hands_nothing_over_and_starts_no_thread() -> None:
     here = threading.get_ident()
     with Prefetcher(
-        lambda _: threading.get_ident(), range(20), threads=2, depth=4, alone=True
+        lambda _: threading.get_ident(), range(20), threads=2, depth=4, alone=NONE_IS_LONG
     ) as results:
         assert [next(results) for _ in range(20)] == [here] * 20
         assert ours() == []
 
 
-def test_a_consumer_that_makes_all_of_them_copies_on_its_own_core(
-    monkeypatch: pytest.MonkeyPatch,
+@pytest.mark.parametrize("cores", [1, 2])
+def test_a_consumer_that_makes_all_of_them_copies_on_as_many_cores_as_a_thread(
+    cores: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(prefetcher, "LEAST_LOOP", math.inf)
-    monkeypatch.setattr(prefetcher, "LEAST_JOB", math.inf)
     monkeypatch.setattr("npdata.arrays.gather.torch.get_num_threads", lambda: 2)
-    with Prefetcher(lambda _: gather._alone.get(), range(5), threads=1, depth=2, alone=True) as it:
-        assert list(it) == [True] * 5
+    options = {"threads": 1, "depth": 2, "alone": NONE_IS_LONG, "cores": cores}
+    with Prefetcher(lambda _: gather._alone.get(), range(5), **options) as it:
+        assert list(it) == [cores == 1] * 5
 
 
-def test_after_a_first_job_that_takes_long_threads_have_the_next_ones(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    monkeypatch.setattr(prefetcher, "LEAST_LOOP", math.inf)
-    monkeypatch.setattr(prefetcher, "LEAST_JOB", 0.0)  # any is long
-    jobs = iter(range(20))
-    with Prefetcher(lambda job: job, jobs, threads=2, depth=4, alone=True) as results:
+@pytest.mark.parametrize("away", [LEAST_LOOP, math.inf])
+def test_after_a_job_that_takes_long_threads_have_the_next_ones(away: float) -> None:
+    jobs, rule = iter(range(20)), Alone(away=away, job=0.0)
+    with Prefetcher(lambda job: job, jobs, threads=2, depth=4, alone=rule) as results:
         assert next(results) == 0
         assert len(ours()) == 2
         assert next(jobs) == 5
 
 
+def test_a_consumer_that_may_be_long_away_does_all_jobs_until_they_are_long_on_average() -> None:
+    rule = Alone(away=math.inf, job=0.0)
+    with Prefetcher(lambda job: job, range(20), threads=2, depth=4, alone=rule) as results:
+        results._took = -math.inf
+        assert list(results) == list(range(20))
+        assert ours() == []
+
+
 @pytest.mark.parametrize("error", [ValueError, KeyboardInterrupt])
 def test_a_first_job_that_takes_long_and_fails_hands_nothing_over(
-    error: type[BaseException], monkeypatch: pytest.MonkeyPatch
+    error: type[BaseException],
 ) -> None:
-    monkeypatch.setattr(prefetcher, "LEAST_JOB", 0.0)  # any is long
     jobs = iter(range(20))
 
     def fail(_: int) -> None:
         raise error
 
-    with Prefetcher(fail, jobs, threads=2, depth=4, alone=True) as results, pytest.raises(error):
+    options = {"threads": 2, "depth": 4, "alone": ANY_IS_LONG}
+    with Prefetcher(fail, jobs, **options) as results, pytest.raises(error):
         next(results)
     assert next(jobs) == 1
 
 
 @pytest.mark.parametrize("helps", [False, True])
 @pytest.mark.parametrize("threads", [1, 3])
-def test_no_more_than_depth_jobs_are_ahead(
-    threads: int, helps: bool, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(prefetcher, "LEAST_JOB", 0.0)  # all is worth handing over
+def test_no_more_than_depth_jobs_are_ahead(threads: int, helps: bool) -> None:
     taken = []
 
     def jobs():

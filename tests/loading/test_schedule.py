@@ -1,10 +1,13 @@
 """How many threads, how far ahead and in which memory: decided from values alone."""
 
+from math import inf
+
 import pytest
 import torch
 
 from npdata.errors import LoaderError
-from npdata.loading.schedule import Data, Options, decide_schedule
+from npdata.loading.prefetcher import Alone
+from npdata.loading.schedule import SHORT_STEP, Data, Options, decide_schedule
 
 
 def decide(**options):
@@ -28,22 +31,35 @@ def test_threads() -> None:
     assert decide(**small).threads == 3
 
 
-def test_gathers_get_two_threads_that_share_the_cores() -> None:
-    gathers = {"gathers": True, "batch_bytes": 1 << 20}
+def test_copies_get_two_threads_that_share_the_cores() -> None:
+    copies = {"gathers": True, "copies": True, "batch_bytes": 1 << 20}
     many = {"cores": 16, "torch_threads": 16}
-    schedule = decide(data=gathers, machine=many)
-    assert (schedule.threads, schedule.cores) == (2, 7)
-    assert "2 threads of 7 cores and the loop while it waits" in str(schedule)
-    assert decide(data=gathers, machine={"cores": 2, "torch_threads": 2}).threads == 1
+    schedule = decide(data=copies, machine=many)
+    assert (schedule.threads, schedule.cores, schedule.helps) == (2, 7, False)
+    assert "2 threads of 7 cores, 4 batches ahead" in str(schedule)
+    assert decide(data=copies, machine={"cores": 4, "torch_threads": 4}).cores == 2
+    assert decide(data={**copies, "batch_bytes": None}, machine=many).cores == 7
+    assert decide(data=copies, machine={"cores": 2, "torch_threads": 2}).threads == 1
     for data, machine in (
-        (gathers, {"cores": 2, "torch_threads": 2}),
-        (gathers, {**many, "torch_threads": 1}),  # as torchrun sets it
-        ({**gathers, "spans": True}, many),
-        ({**gathers, "batch_bytes": 1 << 17}, many),
-        ({**gathers, "gathers": False}, many),
+        (copies, {"cores": 2, "torch_threads": 2}),
+        (copies, {**many, "torch_threads": 1}),  # as torchrun sets it
+        ({**copies, "copies": False}, many),
+        ({**copies, "gathered_bytes": 1 << 10}, many),
     ):
         assert decide(data=data, machine=machine).cores == 1
-    assert decide(data=gathers, machine=many, num_threads=2).cores == 1
+    assert decide(data=copies, machine=many, num_threads=2).cores == 1
+
+
+def test_many_cores_copy_for_the_loop_itself_until_batches_take_long() -> None:
+    copies = {"gathers": True, "copies": True, "batch_bytes": 1 << 22}
+    many = {"cores": 16, "torch_threads": 16}
+    assert decide(data=copies, machine=many).alone == Alone(away=inf, job=1e-3 + (1 << 22) / 4e9)
+    for to_a_device in ({"pins": True}, {"pins": True, "to_device": True}):
+        machine = {**many, **to_a_device}
+        assert decide(data=copies, machine=machine).alone.away == SHORT_STEP
+        assert decide(data={**copies, "batch_bytes": 1 << 24}, machine=machine).alone is None
+    assert decide(data=copies, machine=many, num_threads=2).alone is None
+    assert decide(data={**copies, "copies": False}, machine=many).alone is None
 
 
 def test_the_loop_helps_where_it_waits_for_whole_batches() -> None:
@@ -55,12 +71,12 @@ def test_the_loop_helps_where_it_waits_for_whole_batches() -> None:
 
 
 def test_the_loop_makes_short_batches_and_spans_by_itself() -> None:
-    assert not decide(data={"batch_bytes": 1 << 20}).alone
-    assert decide(data={"batch_bytes": 1 << 19}).alone
-    assert decide(data={"batch_bytes": 1 << 20, "spans": True}).alone
-    assert not decide(data={"batch_bytes": None}).alone
-    assert not decide(data={"batch_bytes": 1 << 19}, num_threads=1).alone
-    assert not decide(data={"batch_bytes": 1 << 10, "gathered_bytes": 1 << 10}).alone
+    assert decide(data={"batch_bytes": 1 << 20}).alone is None
+    assert decide(data={"batch_bytes": 1 << 19}).alone == Alone()
+    assert decide(data={"batch_bytes": 1 << 20, "spans": True}).alone == Alone()
+    assert decide(data={"batch_bytes": None}).alone is None
+    assert decide(data={"batch_bytes": 1 << 19}, num_threads=1).alone is None
+    assert decide(data={"batch_bytes": 1 << 10, "gathered_bytes": 1 << 10}).alone is None
 
 
 def test_long_epochs_of_runs_are_gathered_ahead() -> None:
