@@ -68,7 +68,8 @@ class BatchTask:
                 return self._finished(job, fields[0], fields[1:])
             return self._finished(job, fields, _mask_of(job.rows, samples))
         except Exception as error:
-            if isinstance(job.rows, str) or not isinstance(job.rows, Sized):
+            number = getattr(job.rows, "ndim", 1) == 0  # an array or a tensor
+            if number or isinstance(job.rows, str) or not isinstance(job.rows, Sized):
                 raise LoaderError(
                     f"sampler= gave {job.rows!r} where a batch of rows was expected; for one "
                     "row at a time, wrap it: BatchSampler(sampler, batch_size, drop_last=False)"

@@ -49,7 +49,8 @@ def sampler_for(
     _require_rows_of(dataset, sampler)
     drop_last = order.pop("drop_last")
     given = [name for name, value in order.items() if not is_default(value, _ORDER[name])]
-    single = isinstance(sampler, Sampler) and not isinstance(sampler, BatchSampler)
+    of_rows = isinstance(sampler, Sampler) and not isinstance(sampler, BatchSampler)
+    single = of_rows and batch_sampler is None
     own = getattr(sampler, "batch_size", None)
     if own is None and batch_size is not None and batch_sampler is None:
         first = next(iter(sampler), None) if isinstance(sampler, Sequence) else None
@@ -89,14 +90,30 @@ def _require_rows_of(dataset: Any, sampler: Any) -> None:
         )
 
 
-def refuse_to_begin_again(sampler: Any, begun: bool) -> None:
-    """Raise `LoaderError` (a ValueError) where a sampler gives its rows once, and has `begun`."""
-    rows = getattr(sampler, "sampler", sampler)
+def refuse_to_begin_again(sampler: Any, batches: Any, before: Any) -> None:
+    """Raise `LoaderError` (a ValueError) where a sampler gives its rows once, and has given them.
+
+    `batches` are those of this iteration, `before` those of one that has begun before, or None.
+    """
+    rows = batches if batches is before else getattr(sampler, "sampler", sampler)
     once = isinstance(rows, Iterator) and type(rows).__module__ in ("builtins", "itertools")
-    if begun and once:
+    if before is not None and once:
         raise LoaderError(
-            f"sampler= is {an(type(rows).__name__)}, which an iteration before this one has gone "
-            "through: give what begins anew in each epoch, as a list or a Sampler"
+            f"the rows of sampler= come from {an(type(rows).__name__)}, which an iteration before "
+            "this one has gone through: give what begins anew in each epoch, as a list or a Sampler"
+        )
+
+
+def refuse_other_rows(dataset: Any, sampler: Any) -> None:
+    """Raise `LoaderError` (a ValueError) where a dataset has other rows than its sampler numbers.
+
+    A `Subset` whose indices were changed would lose those that are new.
+    """
+    ours = isinstance(sampler, BlockBatchSampler) and isinstance(dataset, Sized)
+    if ours and sampler.rows != len(dataset):
+        raise LoaderError(
+            f"the dataset had {sampler.rows} rows when the Loader was made, and has "
+            f"{len(dataset)} now: make a new Loader"
         )
 
 

@@ -73,7 +73,7 @@ class Iteration(Iterator[Iterator[Any]]):
         self,
         sampler: Any,
         sources: tuple[Source, ...],
-        begin: Callable[[], Pipeline],
+        begin: Callable[[Iterator[Any]], Pipeline],
         *,
         progress: bool,
     ) -> None:
@@ -82,7 +82,7 @@ class Iteration(Iterator[Iterator[Any]]):
         self._lock = threading.Lock()
         """Is held by the thread that asks for more."""
         self._begin: Callable[[], tuple[Prefetcher[Job, Made], _Watch | None]] | None = lambda: (
-            _begun(begin(), sampler, batches, progress)
+            _begun(begin(batches), sampler, batches, progress)
         )
         self._made: Prefetcher[Job, Made] | None = None
         self._watch: _Watch | None = None

@@ -31,7 +31,7 @@ from npdata.loading.batch_tensors import (
     map_tensors,
     refuse_to_cast_times,
 )
-from npdata.loading.choose_sampler import refuse_to_begin_again, sampler_for
+from npdata.loading.choose_sampler import refuse_other_rows, refuse_to_begin_again, sampler_for
 from npdata.loading.dataloader_arguments import (
     ATTRIBUTES,
     no_dataset,
@@ -177,7 +177,7 @@ class Loader:
             progress=progress,
             resident=resident,
         )
-        self._closed = self._begun = False
+        self._closed = False
         self._set_up()
 
     def _set_up(self) -> None:
@@ -195,6 +195,7 @@ class Loader:
         self._held: _Held | None = None
         self._sources = tuple(s for each in datasets_within(self._dataset) for s in each.sources)
         self._current: _Current | None = None
+        self._begun: Iterator[Any] | None = None
         self._iterations: Living[Iteration] = Living()
 
     def __getstate__(self) -> dict[str, Any]:
@@ -215,6 +216,7 @@ class Loader:
             raise ClosedError("the loader was closed; make a new one")
         refuse_batches_of_batches()
         refuse_a_second_division()
+        refuse_other_rows(self._dataset, self._sampler)
         if get_worker_info() is not None and not isinstance(self._sampler, BlockBatchSampler):
             raise LoaderError(
                 "a worker of a DataLoader iterates a Loader, and every worker would read all rows "
@@ -426,9 +428,9 @@ class Loader:
         if not isinstance(self._sampler, BlockBatchSampler):
             self._current = None
 
-    def _begin(self) -> Pipeline:
+    def _begin(self, batches: Iterator[Any]) -> Pipeline:
         """Give how batches are made to an iteration that begins; load first what is resident."""
-        refuse_to_begin_again(self._sampler, self._begun)
+        refuse_to_begin_again(self._sampler, batches, self._begun)
         if self._candidates is not None and self._held is None:
             pipeline, options = self._pipeline, self._options
             residence, dataset = load_resident(
@@ -439,7 +441,7 @@ class Loader:
             elif residence.chosen:
                 pipeline = Pipeline.of(dataset, self._sampler, options)
             self._held = _Held(residence, pipeline)
-        self._begun = True
+        self._begun = batches
         self._pipeline = self._pipeline.resized(self._sampler)
         if self._held is not None:
             held = self._held.pipeline.resized(self._sampler)
@@ -477,6 +479,6 @@ def _as_batch_of(device: torch.device | None, dtype: DTypes, samples: Any) -> An
     return batch if device is None else map_tensors(lambda tensor: tensor.to(device), batch)
 
 
-_NOT_COPIED = ("_pipeline", "_candidates", "_held", "_sources", "_current", "_iterations")
+_NOT_COPIED = ("_pipeline", "_candidates", "_held", "_sources", "_current", "_begun", "_iterations")
 IterableDataset.register(Loader)  # so that DataLoader(loader, batch_size=None) hands its batches on
 _ARGUMENTS = tuple(name for name in inspect.signature(Loader).parameters if name != "words")

@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterator, Sized
 from dataclasses import dataclass, replace
 from typing import Any, Self
 
+import numpy as np
 import torch
 
 from npdata.dataset.batch_memory import (
@@ -121,6 +122,8 @@ class Pipeline:
             gathered = gathered_in_runs(self.sent, batches.rows)
         if gathered is not None:
             taken = runs_of(batches, schedule.run)
+        elif not self.ordered:
+            taken = map(_kept, batches)
         plan = ReadAhead.of(self.dataset, self.options.memory_budget) if self.ordered else None
         jobs = map(Job, itertools.count(), taken) if plan is None else plan.jobs(taken)
         allocate: Allocate = pinned_memory if schedule.pinned else plain_memory
@@ -176,6 +179,13 @@ def _data_of(dataset: Any, sampler: Any, options: Options) -> Data:
         copies=gathers and not spans and all(source.access.in_place for source in sources),
         spans=spans,
     )
+
+
+def _kept(rows: Any) -> Any:
+    """Copy row numbers that a sampler might overwrite with those of the next batch."""
+    if isinstance(rows, torch.Tensor):
+        return rows.clone()
+    return rows.copy() if isinstance(rows, list | np.ndarray) else rows
 
 
 def _gathers(dataset: Any) -> bool:

@@ -36,6 +36,16 @@ def flat(batches: list[list[int]]) -> list[int]:
     return list(itertools.chain.from_iterable(batches))
 
 
+class HoldsRows(Sampler):
+    """Gives the same iterator in each epoch."""
+
+    def __init__(self) -> None:
+        self.batches = iter([[0, 1], [2]])
+
+    def __iter__(self):
+        return self.batches
+
+
 class TestSamplers:
     @pytest.mark.parametrize(
         "make",
@@ -87,12 +97,62 @@ class TestSamplers:
                 some = itertools.islice(loader, 14)
                 assert flat(rows(some)) == [*range(N), *range(14 * 8 - N)]
 
+    @pytest.mark.parametrize("num_threads", [0, 2])
+    @pytest.mark.parametrize("buffer", [[0, 0], np.zeros(2, int), torch.zeros(2, dtype=torch.int)])
+    def test_that_write_each_batch_into_one_buffer_give_each(self, ds, buffer, num_threads) -> None:
+        class Batches(Sampler):
+            def __iter__(self):
+                for k in range(9):
+                    buffer[0], buffer[1] = k, k + 1
+                    yield buffer
+
+        loader = Loader(ds, batch_sampler=Batches(), num_threads=num_threads)
+        assert rows(loader) == [[k, k + 1] for k in range(9)]
+
+    @pytest.mark.parametrize("number", [np.array(3), torch.tensor(3), np.int64(3), 3])
+    def test_of_single_rows_need_a_batch_size(self, ds, number) -> None:
+        with pytest.raises(LoaderError, match=r"gave .*3.* where a batch of rows was expected"):
+            rows(Loader(ds, sampler=[[0, 1], number]))
+
+    def test_an_empty_batch_is_a_batch(self, ds) -> None:
+        assert rows(Loader(ds, sampler=[[0, 1], [], [2]])) == [[0, 1], [], [2]]
+
+    @pytest.mark.parametrize("num_threads", [0, 2])
+    def test_an_error_of_theirs_comes_behind_the_batches_before_it(self, ds, num_threads) -> None:
+        class Broken(Sampler):
+            def __iter__(self):
+                yield from ([0, 1], [2])
+                raise ValueError("no more rows")
+
+        loader, received = Loader(ds, batch_sampler=Broken(), num_threads=num_threads), []
+        for _ in range(2):
+            with pytest.raises(ValueError, match="no more rows"):
+                received.extend(batch.tolist() for batch in loader)
+        assert received == [[0, 1], [2]] * 2
+
+    def test_that_change_are_asked_again_in_each_epoch(self, ds) -> None:
+        batches = [[0, 1], [2]]
+        loader = Loader(ds, sampler=batches)
+        assert (rows(loader), len(loader)) == ([[0, 1], [2]], 2)
+        batches.append([3])
+        assert (rows(loader), len(loader)) == ([[0, 1], [2], [3]], 3)
+
+    @pytest.mark.parametrize("change", [lambda rows: rows.append(9), lambda rows: rows.pop()])
+    def test_a_dataset_that_has_other_rows_by_now_is_refused(self, ds, change) -> None:
+        chosen = [3, 4, 5]
+        loader = Loader(Subset(ds, chosen), 2)
+        assert rows(loader) == [[3, 4], [5]]
+        change(chosen)
+        with pytest.raises(LoaderError, match=r"had 3 rows when .* has [24] now: make a new"):
+            rows(loader)
+
     @pytest.mark.parametrize(
         "words",
         [
             {"sampler": (part for part in ([0, 1], [2]))},
             {"batch_sampler": iter([[0, 1], [2]])},
             {"batch_size": 2, "sampler": iter(range(3))},
+            {"batch_sampler": HoldsRows()},
         ],
     )
     def test_that_give_their_rows_once_are_refused_in_a_second_epoch(self, ds, words) -> None:
