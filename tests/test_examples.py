@@ -9,7 +9,7 @@ from types import ModuleType
 
 import pytest
 from pages import blocks, run_page
-from processes import environment
+from processes import run
 
 ROOT = Path(__file__).parent.parent
 
@@ -71,13 +71,8 @@ def test_the_script_for_ranks_ends_the_process_group(in_folder: Path) -> None:
     script, data = itertools.islice(blocks(ROOT / "docs" / "distributed.md"), 2)
     exec(data.code, {})
     ranks = {"RANK": "0", "LOCAL_RANK": "0", "WORLD_SIZE": "1"}
-    done = subprocess.run(
-        [sys.executable, "-c", script.code + NO_THREAD_OF_GLOO],
-        capture_output=True,
-        text=True,
-        check=False,
-        env=environment(MASTER_ADDR="127.0.0.1", MASTER_PORT="0", **ranks),
-    )
+    rendezvous = {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": "0"}
+    done = run(script.code + NO_THREAD_OF_GLOO, **rendezvous, **ranks)
     assert done.returncode == 0, done.stderr
 
 

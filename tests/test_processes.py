@@ -7,8 +7,6 @@ tests take a fork server.
 
 import itertools
 import os
-import subprocess
-import sys
 import warnings
 from pathlib import Path
 
@@ -17,7 +15,7 @@ import numpy as np
 import pytest
 import torch
 from kinds import KINDS, ROWS, Data
-from processes import HANG, raises_in_a_worker, run
+from processes import raises_in_a_worker, run
 from torch.utils.data import DataLoader
 
 import npdata
@@ -165,7 +163,8 @@ def test_an_error_in_a_worker_names_its_cause(data: Data) -> None:
 
 
 AFTER_TORCH = """
-import os, signal, sys, h5py, numpy as np, torch, npdata
+import os, signal, sys, warnings, h5py, numpy as np, torch, npdata
+warnings.simplefilter("ignore")
 x = np.arange(3000 * 200, dtype="f4").reshape(3000, 200)
 np.save("x.npy", x)
 with h5py.File("d.h5", "w") as file:
@@ -190,10 +189,7 @@ sys.exit(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]))
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="needs os.fork")
 @pytest.mark.parametrize("before", ["read", "nothing"])
 def test_a_forked_child_reads_whoever_used_the_threads_of_torch(
-    tmp_path: Path, before: str
+    in_folder: Path, before: str
 ) -> None:
-    command = [sys.executable, "-W", "ignore", "-c", AFTER_TORCH, before]
-    done = subprocess.run(
-        command, cwd=tmp_path, capture_output=True, text=True, timeout=HANG, check=False
-    )
+    done = run(AFTER_TORCH, before)
     assert done.returncode == 0, done.stderr

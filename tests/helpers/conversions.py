@@ -3,15 +3,17 @@
 import os
 import pty
 import subprocess
-import sys
 from pathlib import Path
 
 import h5py
 import numpy as np
+import processes
 from h5fuzz import same
-from processes import HANG, environment
+from processes import FORKS, environment
 
 from npdata.cli.main import main
+
+COMMAND = "import sys; from npdata.__main__ import main; sys.exit(main())"
 
 
 def convert(*arguments: object) -> int:
@@ -42,16 +44,10 @@ def load(path: Path, name: str, like: np.ndarray) -> np.ndarray:
     return np.fromfile(path, like.dtype).reshape(like.shape)
 
 
-def run(*arguments: object, **variables: str) -> subprocess.CompletedProcess[str]:
-    """Run the command in a process of its own."""
-    return subprocess.run(
-        [sys.executable, "-W", "error", "-m", "npdata", "convert", *map(str, arguments)],
-        capture_output=True,
-        text=True,
-        check=False,
-        env=environment(**variables),
-        timeout=HANG,
-    )
+def run(*arguments: object, encoding: str = "utf-8") -> subprocess.CompletedProcess[str]:
+    """Run the command in a process of its own, which writes in this encoding."""
+    code = f"import sys; sys.stdout.reconfigure(encoding={encoding!r}); {COMMAND}"
+    return processes.run(code, "convert", *map(str, arguments))
 
 
 def signalled(*arguments: object, number: int) -> tuple[int, str]:
@@ -60,23 +56,20 @@ def signalled(*arguments: object, number: int) -> tuple[int, str]:
     Gives its exit status, and what a terminal has shown.
     """
     own, terminal = pty.openpty()
-    with subprocess.Popen(
-        [sys.executable, "-m", "npdata", "convert", *map(str, arguments)],
-        stdout=subprocess.DEVNULL,
-        stderr=terminal,
-        env=environment(COLUMNS="100", TERM="xterm"),
-    ) as process:
-        os.close(terminal)
-        shown = b""
-        sent = False
-        while part := _read(own):
-            shown += part
-            if not sent and b"B/s" in shown:
-                process.send_signal(number)
-                sent = True
-        process.wait(timeout=HANG)
+    variables = environment(COLUMNS="100", TERM="xterm")
+    process = FORKS.begin(
+        COMMAND, ("convert", *map(str, arguments)), variables, (terminal, terminal)
+    )
+    os.close(terminal)
+    shown = b""
+    sent = False
+    while part := _read(own):
+        shown += part
+        if not sent and b"B/s" in shown:
+            process.send(number)
+            sent = True
     os.close(own)
-    return process.returncode, shown.decode()
+    return process.wait(), shown.decode()
 
 
 def _read(terminal: int) -> bytes:

@@ -3,15 +3,17 @@
 import os
 import signal
 import subprocess
-import sys
+import threading
 import traceback
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from tempfile import TemporaryFile
+from typing import Any, TextIO
 
 import numpy as np
 import pytest
+from forks import Fork, Forks
 from torch.utils.data import DataLoader
 
 import npdata
@@ -28,34 +30,49 @@ def environment(**more: str) -> dict[str, str]:
     return {**own, "PYTHONPATH": root, "OMP_NUM_THREADS": "1", **more}
 
 
-def run(code: str, *arguments: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        [sys.executable, "-W", "error", "-c", code, *arguments],
-        capture_output=True,
-        text=True,
-        check=False,
-        env=environment(),
-        timeout=HANG,
-    )
+FORKS = Forks(environment())
+
+
+def run(code: str, *arguments: str, **variables: str) -> subprocess.CompletedProcess[str]:
+    """Run code in a process where npdata is imported and warnings are errors."""
+    with TemporaryFile("w+") as errors:
+        with running(code, *arguments, errors=errors.fileno(), **variables) as (process, out):
+            printed = out.read()
+            status = process.wait()
+        errors.seek(0)
+        return subprocess.CompletedProcess(code, status, printed, errors.read())
+
+
+@contextmanager
+def running(
+    code: str, *arguments: str, errors: int | None = None, **variables: str
+) -> Iterator[tuple[Fork, TextIO]]:
+    """Give such a process and what it prints, and kill it at the end of the block or if it hangs.
+
+    Without a file for its errors they are among what it prints.
+    """
+    reading, writing = os.pipe()
+    with os.fdopen(reading) as out:
+        files = (writing, writing if errors is None else errors)
+        process = FORKS.begin(code, arguments, environment(**variables), files)
+        os.close(writing)
+        kills = threading.Timer(HANG, process.send, [signal.SIGKILL])
+        kills.start()
+        try:
+            yield process, out
+        finally:
+            kills.cancel()
+            kills.join()
+            process.send(signal.SIGKILL)
+            process.wait()
 
 
 def interrupted(code: str, *arguments: str, after: str) -> tuple[int, str]:
-    """Send Ctrl-C to a process once it has printed `after`; give its exit status and errors."""
-    with subprocess.Popen(
-        [sys.executable, "-c", code, *arguments],
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-        env=environment(),
-    ) as process:
-        assert process.stdout is not None
-        try:
-            assert process.stdout.readline() == after
-            process.send_signal(signal.SIGINT)
-            _, errors = process.communicate(timeout=HANG)
-        finally:
-            process.kill()
-    return process.returncode, errors
+    """Send Ctrl-C to a process once it has printed `after`; give its status and what comes then."""
+    with running(code, *arguments) as (process, out):
+        assert out.readline() == after
+        process.send(signal.SIGINT)
+        return process.wait(), out.read()
 
 
 @contextmanager

@@ -866,6 +866,8 @@ class NoTqdm:
         if name.split(".")[0] == "tqdm":
             raise ModuleNotFoundError(name)
 sys.meta_path.insert(0, NoTqdm())
+for name in [name for name in sys.modules if name.split(".")[0] == "tqdm"]:
+    del sys.modules[name]
 import npdata
 try:
     iter(npdata.Loader(npdata.NumpyDataset({str(data.folder / "x.npy")!r}), 8, progress=True))

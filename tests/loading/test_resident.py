@@ -2,8 +2,6 @@
 
 import gc
 import os
-import subprocess
-import sys
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -17,7 +15,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from interrupts import run_interrupted
 from kinds import KINDS, Data
-from processes import HANG
+from processes import run
 from threads import assert_no_thread_is_left
 from torch.utils.data import ConcatDataset, StackDataset, Subset, TensorDataset
 
@@ -552,13 +550,7 @@ print(auto.describe())
 @pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="needs /proc")
 @pytest.mark.skipif((free_of_machine() or 0) < 3 << 30, reason="needs 3 GiB of free memory")
 def test_memory_that_the_system_refuses_is_an_error_or_read_from_the_file(tmp_path: Path) -> None:
-    done = subprocess.run(
-        [sys.executable, "-c", REFUSED, str(tmp_path / "d.h5")],
-        capture_output=True,
-        text=True,
-        check=False,
-        timeout=HANG,
-    )
+    done = run(REFUSED, str(tmp_path / "d.h5"))
     assert done.returncode == 0, done.stderr
     error, described = done.stdout.splitlines()
     assert f"resident=True needs {1 << 30} bytes, which the system refused" in error

@@ -2,8 +2,6 @@
 
 import json
 import re
-import subprocess
-import sys
 import warnings
 from pathlib import Path
 from typing import Any
@@ -11,7 +9,7 @@ from typing import Any
 import h5py
 import numpy as np
 import pytest
-from processes import HANG, environment
+from processes import run
 from torch.utils.data import DataLoader
 
 from npdata import BlockBatchSampler, NumpyDataset
@@ -93,9 +91,8 @@ def readings(tmp_path_factory: pytest.TempPathFactory) -> list[dict[str, Any]]:
     """Read all layouts in two processes; the memory of the first holds 2 to 256 blocks."""
     folder = tmp_path_factory.mktemp("layouts")
     places = [write(folder / f"{k}.h5", *each, SMALL_ROWS) for k, each in enumerate(LAYOUTS)]
-    (folder / "read.py").write_text(READ)
     one, two = (
-        _read(folder / "read.py", threads, places, NPDATA_CACHE_BYTES=str(memory))
+        _read(threads, places, NPDATA_CACHE_BYTES=str(memory))
         for threads, memory in (("0", SMALL), ("2", FOR_TWO))
     )
     return [
@@ -104,15 +101,8 @@ def readings(tmp_path_factory: pytest.TempPathFactory) -> list[dict[str, Any]]:
     ]
 
 
-def _read(script: Path, threads: str, places: list[str], **variables: str) -> list[Any]:
-    done = subprocess.run(
-        [sys.executable, "-W", "error", script, threads, *places],
-        capture_output=True,
-        text=True,
-        check=False,
-        env=environment(**variables),
-        timeout=HANG,
-    )
+def _read(threads: str, places: list[str], **variables: str) -> list[Any]:
+    done = run(READ, threads, *places, **variables)
     assert done.returncode == 0, done.stderr
     found: list[Any] = json.loads(done.stdout)
     return found

@@ -6,8 +6,6 @@ import json
 import os
 import re
 import signal
-import subprocess
-import sys
 import warnings
 from pathlib import Path
 
@@ -17,7 +15,7 @@ import torch
 import torch.distributed as dist
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from processes import HANG, environment
+from processes import running
 from torch.testing._internal.distributed.fake_pg import FakeStore
 from torch.utils.data import DataLoader, TensorDataset
 
@@ -27,6 +25,7 @@ from npdata.sampling.sampler import BlockBatchSampler
 
 SETTINGS = settings(max_examples=80, derandomize=True, deadline=None)
 WORKER = Path(__file__).parents[1] / "helpers" / "train_worker.py"
+TRAIN = f"import os, runpy; os.setsid(); runpy.run_path({str(WORKER)!r}, run_name='__main__')"
 N = 403
 
 
@@ -504,16 +503,15 @@ class TestProcesses:
             pytest.importorskip("torchdata.stateful_dataloader")
 
         def train(kill_at):
-            words = [str(WORKER), str(tmp_path), loader, str(num_workers), str(kill_at)]
-            with subprocess.Popen(
-                [sys.executable, *words], env=environment(), start_new_session=True
-            ) as process:
+            words = [str(tmp_path), loader, str(num_workers), str(kill_at)]
+            with running(TRAIN, *words) as (process, out):
                 try:
-                    return process.wait(HANG)
+                    return process.wait()
                 finally:
                     # A fork server and its workers outlive the process that is killed.
                     with contextlib.suppress(ProcessLookupError):
-                        os.killpg(process.pid, signal.SIGKILL)
+                        os.killpg(process.number, signal.SIGKILL)
+                    print(out.read())
 
         assert train(kill_at=13) == -signal.SIGKILL
         assert train(kill_at=0) == 0

@@ -3,8 +3,6 @@
 import json
 import os
 import signal
-import subprocess
-import sys
 import time
 from dataclasses import replace
 from pathlib import Path
@@ -12,7 +10,7 @@ from pathlib import Path
 import h5py
 import numpy as np
 import pytest
-from processes import HANG, environment
+from processes import HANG, running
 
 import npdata
 from npdata.cli.bench.candidate import RowsDifferError, leaves
@@ -251,37 +249,28 @@ def test_a_damaged_chunk_ends_with_1(files, capsys):
 
 
 def test_ctrl_c_ends_with_130_and_leaves_no_process(files):
-    command = [sys.executable, "-u", "-c", INTERRUPTED, "x.npy", "--workers", "2"]
-    with subprocess.Popen(
-        command,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-        env=environment(),
-        start_new_session=True,
-    ) as process:
-        assert process.stdout is not None
-        assert process.stdout.readline() == "a worker runs\n"
-        os.kill(process.pid, signal.SIGINT)
-        _, errors = process.communicate(timeout=HANG)
-    assert process.returncode == 130
-    assert errors == "npdata bench: interrupted\n"
+    with running(INTERRUPTED, "x.npy", "--workers", "2") as (process, out):
+        assert out.readline() == "a worker runs\n"
+        process.send(signal.SIGINT)
+        assert process.wait() == 130
+        assert out.read() == "npdata bench: interrupted\n"
     end = time.monotonic() + HANG
     with pytest.raises(ProcessLookupError):
         while time.monotonic() < end:  # what only started the workers ends by itself, a bit later
-            os.killpg(process.pid, 0)
+            os.killpg(process.number, 0)
 
 
 INTERRUPTED = """
-import multiprocessing, sys, threading, time
+import multiprocessing, os, sys, threading, time
 import npdata
+os.setsid()
 from npdata.cli.bench.candidate import leaves
 from npdata.cli.main import main
 
 def watch():
     while not multiprocessing.active_children():
         time.sleep(0.001)
-    print("a worker runs")
+    print("a worker runs", flush=True)
 
 threading.Thread(target=watch, daemon=True).start()
 sys.exit(main(["bench", *sys.argv[1:]]))

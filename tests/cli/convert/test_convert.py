@@ -255,7 +255,7 @@ def test_pickled_members_are_left_out(
 def test_an_encoding_without_the_signs_of_the_report_is_no_failure(
     tmp_path: Path, x: np.ndarray
 ) -> None:
-    done = run(tmp_path / "x.npy", tmp_path / "y.npy", PYTHONIOENCODING="ascii")
+    done = run(tmp_path / "x.npy", tmp_path / "y.npy", encoding="ascii")
     assert (done.returncode, done.stderr) == (0, "")
     assert done.stdout.startswith(r"x: 100\xd73 float32")
 

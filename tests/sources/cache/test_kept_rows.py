@@ -10,7 +10,6 @@ import pickle
 import resource
 import shutil
 import signal
-import subprocess
 import sys
 import tempfile
 import threading
@@ -18,15 +17,16 @@ from collections import Counter
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from queue import SimpleQueue
-from typing import Any
+from typing import Any, TextIO
 
 import h5py
 import numpy as np
 import pytest
 import torch
+from forks import Fork
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from processes import HANG
+from processes import HANG, run, running
 from torch.utils.data import DataLoader
 
 import npdata
@@ -310,33 +310,32 @@ def waits_for_lock(descriptor: int) -> bool:
     return any("->" in line and inode in line for line in locks)
 
 
-def filling(path: Path, folder: Path, seed: int, epochs: int = 1) -> subprocess.Popen[str]:
-    arguments = (path, folder, seed, epochs)
-    command = [sys.executable, "-W", "error", "-c", FILL, *map(str, arguments)]
-    return subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
+def filling(
+    path: Path, folder: Path, seed: int, epochs: int = 1
+) -> contextlib.AbstractContextManager[tuple[Fork, TextIO]]:
+    return running(FILL, *map(str, (path, folder, seed, epochs)))
 
 
 @pytest.mark.parametrize("lines", [1, 5, 12])
 def test_a_kill_costs_no_row(path: Path, folder: Path, lines: int) -> None:
-    process = filling(path, folder, lines, epochs=100)  # more than the pipe holds
-    assert process.stdout is not None
-    for _ in range(lines):
-        process.stdout.readline()
-    process.kill()
-    process.communicate()
-    assert process.returncode == -signal.SIGKILL
+    with filling(path, folder, lines, epochs=100) as (process, out):  # more than the pipe holds
+        for _ in range(lines):
+            out.readline()
+        process.send(signal.SIGKILL)
+        assert process.wait() == -signal.SIGKILL
     assert decodes(opened(path, folder)) < CHUNKS
 
 
 def test_processes_that_fill_one_cache_at_once_read_their_rows(path: Path, folder: Path) -> None:
-    processes = [filling(path, folder, seed) for seed in range(3)]
-    for process in processes:
-        lines = process.communicate(timeout=HANG)[0].split("\n")[:-1]
-        assert process.returncode == 0
-        assert len(lines) == ROWS
-        for line in lines:
-            row, total = line.split()
-            assert float(total) == X[int(row)].sum()
+    with contextlib.ExitStack() as stack:
+        processes = [stack.enter_context(filling(path, folder, seed)) for seed in range(3)]
+        for process, out in processes:
+            lines = out.readlines()
+            assert process.wait() == 0
+            assert len(lines) == ROWS
+            for line in lines:
+                row, total = line.split()
+                assert float(total) == X[int(row)].sum()
     assert decodes(opened(path, folder)) == 0
 
 
@@ -371,8 +370,7 @@ def test_what_was_not_used_for_the_longest_makes_room(path: Path, folder: Path) 
     for name in ("x", "tiles"):
         script = "import sys, npdata; npdata.NumpyDataset.from_hdf5(sys.argv[1], sys.argv[2], "
         script += "cache=sys.argv[3])[:]"
-        arguments = [str(path), name, str(folder)]
-        subprocess.run([sys.executable, "-c", script, *arguments], check=True, timeout=HANG)
+        assert run(script, str(path), name, str(folder)).returncode == 0
     assert {held.about["dataset"] for held in Folder(folder).held()} == {"/x", "/tiles"}
     with h5py.File(path.with_name("new.h5"), "w") as file:
         file.create_dataset("x", data=X, chunks=(CHUNK, 40), compression=4)

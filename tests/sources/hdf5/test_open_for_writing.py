@@ -11,7 +11,7 @@ import h5py
 import numpy as np
 import pytest
 from descriptors import descriptors_of
-from processes import environment
+from processes import environment, run
 from torch.utils.data import DataLoader
 
 from npdata import NumpyDataset, collate, errors
@@ -74,8 +74,7 @@ os.kill(os.getpid(), signal.SIGKILL)
 
 
 def test_rows_that_were_written_outlive_the_process(path: Path) -> None:
-    done = subprocess.run([sys.executable, "-c", KILLED, path], env=environment())
-    assert done.returncode == -signal.SIGKILL
+    assert run(KILLED, str(path)).returncode == -signal.SIGKILL
     with h5py.File(path, locking=True) as file:
         assert file["x"].shape == (30, 3)
         assert (file["x"][20:] == 7).all()

@@ -56,9 +56,10 @@ def test_a_missing_filter_is_registered_and_only_then(path: str) -> None:
 
 @pytest.mark.parametrize("method", ["spawn", "forkserver"])
 def test_workers_have_the_filters_of_their_parent(tmp_path: Path, path: str, method: str) -> None:
-    (tmp_path / "load.py").write_text(LOAD)
-    command = [sys.executable, tmp_path / "load.py", path, method]
-    done = subprocess.run(command, capture_output=True, text=True, env=environment())
+    script = tmp_path / "load.py"
+    script.write_text(LOAD)
+    code = f"import runpy; runpy.run_path({str(script)!r}, run_name='__main__')"
+    done = run(code, path, method)
     assert done.returncode == 0, done.stderr
 
 

@@ -3,13 +3,12 @@
 import fcntl
 import os
 import pickle
-import subprocess
-import sys
 from pathlib import Path
 
 import h5py
 import numpy as np
 import pytest
+from processes import run
 
 from npdata import NumpyDataset, errors, open_source
 
@@ -172,15 +171,14 @@ class TestLocks:
         path = tmp_path / "d.h5"
         with h5py.File(path, "w") as file:
             file.create_dataset("y", data=X, chunks=(7, 3))
-        code = "import pickle,sys; print(pickle.load(sys.stdin.buffer)[[1]])"
+        code = "import pickle,sys; print(pickle.load(open(sys.argv[1], 'rb'))[[1]])"
         with path.open("rb") as other:
             fcntl.flock(other, fcntl.LOCK_EX)
             for access in ("library", "direct"):
                 ds = NumpyDataset.from_hdf5(path, "y", locking=False, access=access)
-                done = subprocess.run(
-                    [sys.executable, "-c", code], input=pickle.dumps(ds), capture_output=True
-                )
-                assert "[[3., 4., 5.]]" in done.stdout.decode(), done.stderr.decode()
+                (tmp_path / "ds").write_bytes(pickle.dumps(ds))
+                done = run(code, str(tmp_path / "ds"))
+                assert "[[3., 4., 5.]]" in done.stdout, done.stderr
 
     def test_a_dataset_that_the_user_opened_without_a_lock(self, tmp_path: Path) -> None:
         with h5py.File(tmp_path / "d.h5", "w") as file:

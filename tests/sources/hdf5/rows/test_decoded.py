@@ -127,13 +127,8 @@ assert used <= max(budget, 12288) or not releases_at_once(), used
 
 @pytest.mark.parametrize("budget", [1, 12288, 100_000, 1 << 20])
 def test_any_budget_gives_the_same_rows_to_any_thread(path: Path, budget: int) -> None:
-    environment = os.environ | {"NPDATA_CACHE_BYTES": str(budget)}
-    subprocess.run(
-        [sys.executable, "-W", "error", "-c", SMALL, str(path), str(budget)],
-        env=environment,
-        check=True,
-        timeout=HANG,
-    )
+    done = run_script(SMALL, str(path), str(budget), NPDATA_CACHE_BYTES=str(budget))
+    assert done.returncode == 0, done.stderr
 
 
 MEMORY = """
