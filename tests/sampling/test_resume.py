@@ -25,7 +25,12 @@ from npdata.sampling.sampler import BlockBatchSampler
 
 SETTINGS = settings(max_examples=80, derandomize=True, deadline=None)
 WORKER = Path(__file__).parents[1] / "helpers" / "train_worker.py"
-TRAIN = f"import os, runpy; os.setsid(); runpy.run_path({str(WORKER)!r}, run_name='__main__')"
+TRAIN = f"""
+import os, runpy, warnings
+warnings.simplefilter("default")  # torchdata calls what is deprecated
+os.setsid()
+runpy.run_path({str(WORKER)!r}, run_name="__main__")
+"""
 N = 403
 
 
