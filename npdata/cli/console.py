@@ -74,14 +74,7 @@ def status_line() -> Iterator[Callable[[str], None]]:
 
 
 def print_json(value: object) -> None:
-    """Print dicts, lists, strings and numbers as JSON, for machines; dtypes by their names.
-
-    Examples:
-        >>> print_json({"rows": 3})
-        {
-          "rows": 3
-        }
-    """
+    """Print dicts, lists, strings and numbers as JSON, for machines; dtypes by their names."""
     print(json.dumps(value, indent=2, allow_nan=False, default=str))
 
 

@@ -52,13 +52,7 @@ WRONG = (
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run a command and give its exit code; wrong usage leaves by SystemExit(2), as argparse does.
-
-    Examples:
-        >>> main(["--version"])
-        Traceback (most recent call last):
-        SystemExit: 0
-    """
+    """Run a command and give its exit code; wrong usage is SystemExit(2), as argparse has it."""
     words = sys.argv[1:] if arguments is None else list(arguments)
     name = " ".join(["npdata", *(word for word in words[:1] if word in COMMANDS)])
     _open_closed_streams()

@@ -18,13 +18,7 @@ FORMATS = (".png", ".svg", ".pdf")
 
 
 def require_format(path: str) -> None:
-    """Raise `UsageError` or OSError where a picture cannot be written under this name.
-
-    Examples:
-        >>> require_format("a.gif")
-        Traceback (most recent call last):
-        npdata.cli.console.UsageError: a.gif: a picture is written as .png, .svg or .pdf
-    """
+    """Raise `UsageError` or OSError where a picture cannot be written under this name."""
     if Path(path).suffix.lower() not in FORMATS:
         raise UsageError(f"{path}: a picture is written as .png, .svg or .pdf")
     target = target_of(Path(path), force=True)

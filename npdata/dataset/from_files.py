@@ -16,7 +16,7 @@ from npdata.dataset.arguments import OPTIONS, meant_by, per_field, refuse_words_
 from npdata.dataset.transforms import Transform
 from npdata.errors import FieldError, FormatError, UnsupportedSourceError, an
 from npdata.sources.formats.npz import npz_members, require_no_matrix
-from npdata.sources.hdf5 import Hdf5Options
+from npdata.sources.hdf5.file import Hdf5Options
 from npdata.sources.many_files.file_list import SEPARATOR
 from npdata.sources.many_files.find_files import Files, find_files
 from npdata.sources.open import open_hdf5_files, open_source

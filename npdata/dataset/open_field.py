@@ -22,7 +22,8 @@ from npdata.sources.concatenated.base import EndToEnd
 from npdata.sources.derived.axis import along_axis
 from npdata.sources.derived.base import DerivedSource
 from npdata.sources.derived.columns import ColumnSource, ColumnsSource, columns_of
-from npdata.sources.hdf5 import is_open_dataset, require_equal_groups
+from npdata.sources.hdf5.groups import require_equal_groups
+from npdata.sources.hdf5.open import is_open_dataset
 from npdata.sources.many_files.file_list import SEPARATOR
 from npdata.sources.many_files.pair_files import require_paired
 from npdata.sources.open import SourceLike, open_source

@@ -88,12 +88,7 @@ def time_pass(
 
 
 def leaves(batch: Any) -> Iterator[Any]:
-    """Give the tensors (and texts) of a batch, in order.
-
-    Examples:
-        >>> [len(tensor) for tensor in leaves({"x": torch.zeros(3), "y": (torch.ones(3),)})]
-        [3, 3]
-    """
+    """Give the tensors (and texts) of a batch, in order."""
     if isinstance(batch, Mapping):
         batch = batch.values()
     elif isinstance(batch, Tensor | str | bytes) or not isinstance(batch, Iterable):

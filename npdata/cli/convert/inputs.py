@@ -20,7 +20,8 @@ from npdata.errors import MemberNotFoundError, SourceError, TruncatedError
 from npdata.sources.base import Source
 from npdata.sources.formats.npz import examine_npz, npz_members
 from npdata.sources.formats.raw import RawFormat
-from npdata.sources.hdf5 import Listed, count_attributes, list_datasets, source_of
+from npdata.sources.hdf5.catalog import Listed, count_attributes, list_datasets
+from npdata.sources.hdf5.open import source_of
 from npdata.sources.many_files.file_list import SEPARATOR, FileList, split_member
 from npdata.sources.open import Identified, identify, open_source
 

@@ -29,11 +29,12 @@ from npdata.sources.formats.foreign import foreign_file
 from npdata.sources.formats.npy import declared, open_npy
 from npdata.sources.formats.npz import examine_npz, npz_members
 from npdata.sources.formats.raw import RawFormat
-from npdata.sources.hdf5 import list_datasets, source_of
+from npdata.sources.hdf5.catalog import list_datasets
 from npdata.sources.hdf5.chunks.budget import default_budget
 from npdata.sources.hdf5.examine.creation_properties import Filter
 from npdata.sources.hdf5.examine.details import decoded_per_used
 from npdata.sources.hdf5.examine.examine import Examined
+from npdata.sources.hdf5.open import source_of
 from npdata.sources.many_files.file_list import SEPARATOR, split_member
 from npdata.sources.many_files.find_files import SUFFIXES
 from npdata.sources.memory import MemorySource

@@ -65,14 +65,7 @@ def draw_arrays(
 
 
 def choose_rows(stored: Stored) -> tuple[NDArray[np.int64], str]:
-    """Choose the numbers of rows to read, or none and the reason why.
-
-    Examples:
-        >>> from npdata.cli.inspect.examine import examine
-        >>> (array,) = examine("x.npy", None).datasets
-        >>> choose_rows(array.stored)
-        (array([0, 1, 2, 3, 4]), '')
-    """
+    """Choose the numbers of rows to read, or none and the reason why."""
     nothing = np.zeros(0, np.int64)
     if stored.nbytes == 0:
         return nothing, "it holds no rows"

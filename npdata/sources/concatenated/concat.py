@@ -107,10 +107,6 @@ class ConcatSource(EndToEnd):
         return slow
 
     @made_once
-    def _any_slow(self) -> bool:
-        return bool(self._slow.any())
-
-    @made_once
     def _shards(self) -> Shards:
         """Where the rows of each part lie, but for the number of the row."""
         parts, starts, arrays = self.parts, self.edges.starts[:-1], self._arrays
@@ -145,7 +141,7 @@ class ConcatSource(EndToEnd):
         if out.size == 0:
             return
         owners = self.edges.owners(indices)
-        if not self._any_slow:
+        if len(self._arrays) == len(self.own):
             self._shards.gather(owners, indices, out)
             return
         slow = self._slow[owners]

@@ -12,7 +12,7 @@ from npdata.sources.concatenated.concat import ConcatSource
 from npdata.sources.concatenated.ragged import RaggedParts
 from npdata.sources.concatenated.sparse import SparseParts
 from npdata.sources.derived.base import origin
-from npdata.sources.hdf5 import require_same_genes
+from npdata.sources.hdf5.anndata.genes import require_same_genes
 from npdata.sources.ragged import RaggedSource
 from npdata.sources.sparse import SparseSource
 

@@ -50,18 +50,12 @@ def list_datasets(path: str, name: str = "", proven: Counter[object] | None = No
     """
     path = absolute_path(path)
     with open_file(path, None) as file:
-        names = _names(file, path, name.strip("/"))
+        names, fault = _names(file, path, name.strip("/"))
         opened = OpenedFile(file, path)
         if proven is not None:
             opened.proven = proven
-        return Catalog(
-            datasets=tuple(
-                _listed(opened, each, inside=inside)
-                for inside, found in ((True, names.datasets), (False, names.links))
-                for each in found
-            ),
-            fault=names.fault,
-        )
+        datasets = (_listed(opened, each, inside=inside) for each, inside in names.items())
+        return Catalog(datasets=tuple(datasets), fault=fault)
 
 
 def count_attributes(path: str, name: str) -> int:
@@ -81,31 +75,23 @@ def count_attributes(path: str, name: str) -> int:
     return sum(counts)
 
 
-@dataclass(frozen=True, kw_only=True)
-class _Names:
-    """The names of datasets, those of links that are not followed, and `fault` as in `Catalog`.
+def _names(file: h5py.File, path: str, name: str) -> tuple[dict[str, bool], str | None]:
+    """Give names, and `fault` as in `Catalog`; True for a dataset that lies inside the file.
 
-    The datasets are reached by hard links, or their name was followed to the end: they lie inside.
+    It is reached by hard links, or its name was followed to the end; other links are not followed.
     """
-
-    datasets: tuple[str, ...] = ()
-    links: tuple[str, ...] = ()
-    fault: str | None = None
-
-
-def _names(file: h5py.File, path: str, name: str) -> _Names:
     group: h5py.Group = file["/"]
     if name:
         if _leads_outside(file, name):
-            return _Names(links=(name,))
+            return {name: False}, None
         if name not in file:
             find(file, name, f"{path}::{name}")
         try:
             item = file[name]
         except (KeyError, OSError, RuntimeError, ValueError):
-            return _Names(links=(name,))
+            return {name: False}, None
         if not isinstance(item, h5py.Group):
-            return _Names(datasets=(name,))
+            return {name: True}, None
         group = item
     above = f"{name}/" if name else ""
     datasets: list[str] = []
@@ -132,7 +118,7 @@ def _names(file: h5py.File, path: str, name: str) -> _Names:
         group.id.links.visit(visit_link, info=True)
     except (KeyError, OSError, RuntimeError, ValueError, TypeError) as error:
         fault = f"the groups of {path} cannot all be read: {error}; it is damaged"
-    return _Names(datasets=tuple(datasets), links=tuple(links), fault=fault)
+    return dict.fromkeys(datasets, True) | dict.fromkeys(links, False), fault
 
 
 def _text(name: bytes) -> str:

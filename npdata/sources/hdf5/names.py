@@ -66,8 +66,15 @@ def _open_name(path: str, name: str, options: Hdf5Options, groups: Picked | None
 
 def _open_rows(path: str, name: str, options: Hdf5Options, groups: Picked | None) -> Source:
     """Open a dataset, or one out of each of many groups."""
-    if groups is not None or _is_pattern(name):
-        return _open_groups(path, name, options, groups)
+    if groups is None and not _is_pattern(name):
+        return open_hdf5(path, name, options)
+    path = absolute_path(path)
+    with open_file(path, options.locking) as file:
+        if groups is not None or name not in file:
+            names = _expanded(file, path, name) if _is_pattern(name) else []
+            names = names if groups is None else _picked(path, name, names, groups)
+            seen = look_at_groups(OpenedFile(file, path, options), names)
+            return as_numbers(GroupsSource(seen, options))
     return open_hdf5(path, name, options)
 
 
@@ -85,17 +92,6 @@ def _open_column(
             return None
         return ColumnSource(records, split_column(records.dtype, name[last + 1 :]))
     return None
-
-
-def _open_groups(path: str, name: str, options: Hdf5Options, groups: Picked | None) -> Source:
-    path = absolute_path(path)
-    with open_file(path, options.locking) as file:
-        if groups is not None or name not in file:
-            names = _expanded(file, path, name) if _is_pattern(name) else []
-            names = names if groups is None else _picked(path, name, names, groups)
-            seen = look_at_groups(OpenedFile(file, path, options), names)
-            return as_numbers(GroupsSource(seen, options))
-    return open_hdf5(path, name, options)
 
 
 def _is_pattern(name: str) -> bool:

@@ -12,10 +12,6 @@ def filters_missing(codes: Iterable[int]) -> set[int]:
 
     A filter is registered in one process, so whoever imports hdf5plugin under
     `if __name__ == "__main__"` has it in no worker: it is imported wherever one is missing.
-
-    Examples:
-        >>> filters_missing([1, 2, 511])
-        {511}
     """
     missing = {code for code in codes if not h5py.h5z.filter_avail(code)}
     if missing:

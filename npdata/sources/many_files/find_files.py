@@ -24,7 +24,7 @@ from npdata.errors import (
 )
 from npdata.sources.formats.foreign import foreign_file
 from npdata.sources.formats.npz import npz_members
-from npdata.sources.hdf5 import list_datasets
+from npdata.sources.hdf5.catalog import list_datasets
 from npdata.sources.many_files.file_list import (
     SEPARATOR,
     FileList,

@@ -27,7 +27,7 @@ from npdata.sources.file import FileIdentity
 from npdata.sources.formats import npy, npz
 from npdata.sources.formats.foreign import foreign_file
 from npdata.sources.formats.raw import RawFormat, open_raw
-from npdata.sources.hdf5 import open_datasets, open_hdf5
+from npdata.sources.hdf5.open import open_datasets, open_hdf5
 from npdata.sources.many_files.file_list import FileList
 from npdata.sources.many_files.one_value import OneValue, hdf5_value, npz_value
 from npdata.sources.mapped import MappedSource, Place

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from npdata.sources.hdf5 import scalar
+from npdata.sources.hdf5.open import scalar
 from npdata.sources.memory import MemorySource
 
 

@@ -12,7 +12,7 @@ from conversions import assert_same, convert
 from h5fuzz import same
 
 from npdata.cli.convert.formats import NPY
-from npdata.sources.hdf5 import list_datasets
+from npdata.sources.hdf5.catalog import list_datasets
 from npdata.sources.open import open_source
 
 CORPUS = Path(__file__).parents[3] / ".corpus" / "files"

@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import npdata
-from npdata.sources.hdf5 import list_datasets
+from npdata.sources.hdf5.catalog import list_datasets
 
 DTYPES = [
     np.dtype(name)

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from npdata import errors, open_source
-from npdata.sources.hdf5 import list_datasets
+from npdata.sources.hdf5.catalog import list_datasets
 
 
 def test_datasets_are_found_at_any_depth_and_once(tmp_path: Path) -> None:

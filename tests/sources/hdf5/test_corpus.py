@@ -13,7 +13,8 @@ import pytest
 from h5fuzz import same
 
 from npdata import NumpyDataset, errors
-from npdata.sources.hdf5 import Hdf5Options, open_hdf5
+from npdata.sources.hdf5.file import Hdf5Options
+from npdata.sources.hdf5.open import open_hdf5
 
 pytest.importorskip("hdf5plugin")  # h5py reads what npdata reads with it
 

@@ -12,13 +12,14 @@ from h5fuzz import dont_filter_partial_chunks, same
 
 from npdata import NumpyDataset, errors, open_source
 from npdata.sources.base import Source
-from npdata.sources.hdf5 import Hdf5Options, open_hdf5
 from npdata.sources.hdf5.codecs.fletcher32 import FLETCHER32, checksum
 from npdata.sources.hdf5.codecs.pipeline import decode_chunk
 from npdata.sources.hdf5.codecs.shuffle import SHUFFLE
 from npdata.sources.hdf5.examine.creation_properties import Filter
 from npdata.sources.hdf5.examine.decide import decide
 from npdata.sources.hdf5.examine.layout import read_layout_named
+from npdata.sources.hdf5.file import Hdf5Options
+from npdata.sources.hdf5.open import open_hdf5
 
 X = np.arange(60, dtype=np.float32).reshape(20, 3)
 

@@ -32,12 +32,7 @@ class Span:
 
     @classmethod
     def of(cls, low: int, high: int, row_bytes: int) -> Self:
-        """Prepare memory for rows that begin at multiples of the largest word that fits them.
-
-        Examples:
-            >>> Span.of(64, 256, 24).width
-            3
-        """
+        """Prepare memory for rows that begin at multiples of the largest word that fits them."""
         step = math.gcd(row_bytes, WORD)
         rows = ByteRows.between(low, high, row_bytes, step=step)
         return cls(low=low, high=high, rows=rows, width=row_bytes // step)

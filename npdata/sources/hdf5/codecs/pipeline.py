@@ -47,13 +47,7 @@ def missing_decoder(step: Filter) -> str | None:
 
 
 def stage_limits(filters: Sequence[Filter], mask: int, raw: int) -> list[tuple[int, bool]]:
-    """Give, for each filter, the bytes that went into it, and whether that is exact or a bound.
-
-    Examples:
-        >>> shuffle, deflate = (Filter(id=k, values=(4,), name="") for k in (2, 1))
-        >>> stage_limits([shuffle, deflate], 0, 100)
-        [(100, True), (100, True)]
-    """
+    """Give, for each filter, the bytes that went into it, and whether that is exact or a bound."""
     limits = []
     size, exact = raw, True
     for position, step in enumerate(filters):

@@ -29,16 +29,6 @@ def shown(packing: Packing) -> str:
     return f"{packing}; numbers are as stored, {asked} decodes them"
 
 
-def read_meaning(dataset: h5py.h5d.DatasetID, dtype: DType) -> tuple[Packing | None, str | None]:
-    """Give what the attributes of a dataset say of its numbers, and the class that MATLAB gave."""
-    try:
-        if not h5py.h5a.get_num_attrs(dataset):
-            return None, None
-    except (KeyError, OSError, RuntimeError, ValueError, TypeError) as error:
-        return Packing(fault=f"its attributes cannot be read: {error}"), None
-    return read_packing(dataset, dtype), _matlab_class(dataset)
-
-
 def holds_pickles(dataset: h5py.h5d.DatasetID) -> bool:
     """Tell whether PyTables pickled an object into each row, as pandas has it do with text."""
     with contextlib.suppress(KeyError, OSError, RuntimeError, ValueError, TypeError):
@@ -48,7 +38,7 @@ def holds_pickles(dataset: h5py.h5d.DatasetID) -> bool:
     return False
 
 
-def _matlab_class(dataset: h5py.h5d.DatasetID) -> str | None:
+def matlab_class(dataset: h5py.h5d.DatasetID) -> str | None:
     """Give what MATLAB stored as other numbers: "logical", "char", "empty" (a size), or None."""
     with contextlib.suppress(KeyError, OSError, RuntimeError, ValueError, TypeError):
         attributes = h5py.AttributeManager(h5py.Dataset(dataset))

@@ -2,7 +2,7 @@
 
 Idea: most datasets of a file were created by the same call, and what follows from a type and the
 properties of the creation is worked out for the first of them. Invariant: a kind is a function of
-what is asked of each dataset; HDF5 compares types, but not properties, since its H5Pequal finds
+what is asked of each dataset; properties are compared one by one, since H5Pequal of HDF5 finds
 chunks of (256, 128) and of (256, 7) equal. It is for one opening of one file, in one thread.
 """
 
@@ -13,8 +13,6 @@ import h5py
 import numpy as np
 
 from npdata.arrays.dtypes import DType
-
-MOST_TYPES = 8
 
 STORAGE = {
     h5py.h5d.COMPACT: "compact",
@@ -62,7 +60,7 @@ class Kinds:
     """The types and the kinds that were seen in a file."""
 
     def __init__(self) -> None:
-        self._types: list[tuple[Any, _Type]] = []
+        self._types: dict[bytes, _Type] = {}
         self._kinds: dict[Any, Kind] = {}
 
     def of(self, dataset: h5py.h5d.DatasetID) -> Kind:
@@ -97,19 +95,12 @@ class Kinds:
         return kind
 
     def _type(self, stored: Any) -> _Type:
-        for place, (known, found) in enumerate(self._types):
-            if known.equal(stored):
-                if place:
-                    self._types.insert(0, self._types.pop(place))
-                return found
-        remarked = stored.dtype
-        dtype = _plain_dtype(remarked)
-        base, inner = dtype.subdtype if dtype.subdtype is not None else (dtype, ())
-        found = _Type(base, inner, _exact(stored, remarked))
-        if len(self._types) == MOST_TYPES:
-            self._types.pop()
-            self._kinds.clear()
-        self._types.insert(0, (stored, found))
+        encoded = stored.encode()
+        found = self._types.get(encoded)
+        if found is None:
+            dtype = _plain_dtype(stored.dtype)
+            base, inner = dtype.subdtype if dtype.subdtype is not None else (dtype, ())
+            found = self._types[encoded] = _Type(base, inner, _exact(stored, stored.dtype))
         return found
 
 

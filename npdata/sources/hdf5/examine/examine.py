@@ -15,7 +15,7 @@ import numpy as np
 from npdata.errors import FileLockError, FormatError, SourceError
 from npdata.sources.base import Access
 from npdata.sources.file import File
-from npdata.sources.hdf5.examine.attributes import holds_pickles, read_meaning
+from npdata.sources.hdf5.examine.attributes import holds_pickles, matlab_class, read_packing
 from npdata.sources.hdf5.examine.creation_properties import Kind, Kinds
 from npdata.sources.hdf5.examine.decide import decide, implausible_size
 from npdata.sources.hdf5.examine.external_files import ExternalFile, external_files
@@ -147,7 +147,6 @@ def examine(opened: OpenedFile, name: str, *, inside: bool = False) -> Examined:
         fill = options.missing == "fill"
         external = external_files(dataset, where, options.locking, fill=fill)
     access = decided(opened, dataset, layout)
-    packing, matlab = read_meaning(dataset, layout.dtype)
     return Examined(
         where=where,
         layout=layout,
@@ -155,8 +154,8 @@ def examine(opened: OpenedFile, name: str, *, inside: bool = False) -> Examined:
         file=opened.reader if facts is opened.facts else File(facts.path, facts.identity),
         external=external,
         missing=_missing(layout, access),
-        packing=packing,
-        matlab=matlab,
+        packing=read_packing(dataset, layout.dtype),
+        matlab=matlab_class(dataset),
     )
 
 

@@ -8,7 +8,7 @@ may write to the file. One read at a time: h5py's own lock allows no more.
 """
 
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import h5py
 import numpy as np
@@ -123,13 +123,13 @@ class H5pySource(Source):
         """Read sorted runs of rows, and put them in the order that was asked for."""
         if out.size == 0:
             return
-        plan = plan_runs(indices)
-        if plan.inverse is None:
-            self._read(plan.starts, plan.stops, out)
+        starts, stops, inverse = plan_runs(indices)
+        if inverse is None:
+            self._read(starts, stops, out)
             return
-        rows = np.empty((plan.rows, *self.shape[1:]), self.dtype)
-        self._read(plan.starts, plan.stops, rows)
-        np.take(rows, plan.inverse, axis=0, out=out, mode="clip")
+        rows = np.empty((int((stops - starts).sum()), *self.shape[1:]), self.dtype)
+        self._read(starts, stops, rows)
+        np.take(rows, inverse, axis=0, out=out, mode="clip")
 
     def runs(self, starts: NDArray[np.int64], stops: NDArray[np.int64]) -> list[NDArray[Any]]:
         """Give runs of rows, all from one read; what several share is read once."""
@@ -243,8 +243,7 @@ class H5pySource(Source):
         return type(self), (self._spec,)
 
 
-@dataclass(frozen=True, kw_only=True)
-class RunPlan:
+class RunPlan(NamedTuple):
     """Runs `[starts[k], stops[k])` to be read one after the other; int64 arrays.
 
     `inverse[j]` is the place of the j-th row asked for among the rows read, or None where the
@@ -254,11 +253,6 @@ class RunPlan:
     starts: NDArray[np.int64]
     stops: NDArray[np.int64]
     inverse: NDArray[np.int64] | None
-
-    @property
-    def rows(self) -> int:
-        """How many rows are read."""
-        return int((self.stops - self.starts).sum())
 
 
 def plan_runs(indices: NDArray[np.int64]) -> RunPlan:
@@ -275,7 +269,7 @@ def plan_runs(indices: NDArray[np.int64]) -> RunPlan:
         unique, inverse = np.unique(indices, return_inverse=True)
     last = np.flatnonzero(np.diff(unique) != 1)
     if len(unique) == 0:
-        return RunPlan(starts=unique, stops=unique, inverse=None)
+        return RunPlan(unique, unique, None)
     starts = unique[np.concatenate([[0], last + 1])]
     stops = unique[np.concatenate([last, [len(unique) - 1]])] + 1
-    return RunPlan(starts=starts, stops=stops, inverse=inverse)
+    return RunPlan(starts, stops, inverse)

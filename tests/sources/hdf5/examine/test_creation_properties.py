@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from npdata import NumpyDataset, errors, open_source
 from npdata.sources.hdf5.examine.chunk_table import ChunkTable
-from npdata.sources.hdf5.examine.creation_properties import MOST_TYPES, Kinds
+from npdata.sources.hdf5.examine.creation_properties import Kinds
 from npdata.sources.hdf5.examine.layout import read_layout, read_layout_named
 from npdata.sources.hdf5.file import FileFacts
 
@@ -41,7 +41,7 @@ SETS_FILL_TIME = h5py.version.version_tuple[:2] >= (3, 12)
     made=st.lists(
         st.tuples(st.sampled_from(DTYPES), st.sampled_from(WAYS), st.sampled_from(FILLS)),
         min_size=2,
-        max_size=MOST_TYPES + 4,
+        max_size=12,
     ),
     times=st.sampled_from(["ifset", "never"]),
 )
