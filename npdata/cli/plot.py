@@ -44,12 +44,6 @@ def save_figure(figure: Any, path: str) -> None:
         output.publish(force=True)
 
 
-def shortened(name: str, most: int = 80) -> str:
-    """Give a name that fits a title, without its middle where it is long.
-
-    Examples:
-        >>> shortened("d.h5::x"), shortened("abcdefghijklmnop", 9)
-        ('d.h5::x', 'abcd…mnop')
-    """
-    half = most // 2
-    return name if len(name) <= most else f"{name[:half]}…{name[-half:]}"
+def shortened(name: str) -> str:
+    """Give a name that fits a title: 80 letters, without its middle where it is longer."""
+    return name if len(name) <= 80 else f"{name[:40]}…{name[-40:]}"

@@ -119,14 +119,10 @@ class Report:
         ours = ("dataloader", "loader")
         return next(figure for figure in self.of(order) if figure.method.kind in ours)
 
-    @property
-    def fastest(self) -> float:
-        """The largest rate of all methods and orders."""
-        return max(figure.rate for figure in self.figures)
-
     def of_fastest(self, figure: Figure) -> float:
-        """Give the rate of a figure as a part of the fastest."""
-        return figure.rate / self.fastest if self.fastest else 0.0
+        """Give the rate of a figure as a part of the fastest of all methods and orders."""
+        fastest = max(each.rate for each in self.figures)
+        return figure.rate / fastest if fastest else 0.0
 
     def as_json(self) -> dict[str, Any]:
         """Give dicts, lists, strings and numbers, with what follows from them."""

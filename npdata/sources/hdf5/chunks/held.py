@@ -7,6 +7,7 @@ decodes nothing and takes no lock: one thread at a time may call it.
 """
 
 from collections import OrderedDict, deque
+from operator import itemgetter
 
 import numpy as np
 from numpy.typing import NDArray
@@ -99,7 +100,7 @@ class HeldChunks:
             # All that is decoded or used from now on is newer than what stands in this list.
             self._unprotect_used()
             times = ((key, chunk.used) for key, chunk in self._held.items())
-            self._oldest.extend(sorted(times, key=_time))
+            self._oldest.extend(sorted(times, key=itemgetter(1)))
         return None
 
     def _unprotect_used(self) -> None:
@@ -109,7 +110,3 @@ class HeldChunks:
     def _unprotect(self, key: Key) -> None:
         if self._ahead.pop(key, None) is not None:
             self._ahead_bytes -= key[0].nbytes
-
-
-def _time(entry: tuple[Key, int]) -> int:
-    return entry[1]
