@@ -24,7 +24,7 @@ from torch.utils.data import DataLoader, RandomSampler, Subset
 
 import npdata
 
-EPOCHS = 12
+EPOCHS = 6
 BATCH = 32
 SEED = 0
 
@@ -79,7 +79,7 @@ def train(name: str, digits: npdata.NumpyDataset, workers: int) -> Run:
         nn.Flatten(),
         nn.Linear(512, 10),
     )
-    optimizer = torch.optim.Adam(network.parameters(), lr=2e-3)
+    optimizer = torch.optim.Adam(network.parameters(), lr=8e-3)
     train_on = Subset(digits, order[len(digits) // 5 :].tolist())
     loader = DataLoader(
         train_on,

@@ -24,14 +24,16 @@ def load(name: str) -> ModuleType:
     return module
 
 
+def run_example(name: str, *arguments: str) -> subprocess.CompletedProcess[str]:
+    """Run an example as a script, in a process of its own."""
+    script = str(ROOT / "examples" / f"{name}.py")
+    start = "import runpy, warnings; warnings.simplefilter('default')"
+    return run(f"{start}; runpy.run_path({script!r}, run_name='__main__')", *arguments)
+
+
 @pytest.mark.slow
 def test_digits_are_learned_alike_from_every_source(tmp_path: Path) -> None:
-    done = subprocess.run(
-        [sys.executable, str(ROOT / "examples" / "train_digits.py"), str(tmp_path)],
-        capture_output=True,
-        text=True,
-        check=False,
-    )
+    done = run_example("train_digits", str(tmp_path))
     assert done.returncode == 0, done.stderr
     accuracies = [line.split()[-1] for line in done.stdout.splitlines() if line.endswith("%")]
     assert len(accuracies) == 12
@@ -83,10 +85,5 @@ def test_the_tour_runs(in_folder: Path) -> None:
 @pytest.mark.slow
 @pytest.mark.parametrize("name", ["train_tokens", "train_episodes"])
 def test_training_on_spans_reaches_its_goal(name: str) -> None:
-    done = subprocess.run(
-        [sys.executable, str(ROOT / "examples" / f"{name}.py")],
-        capture_output=True,
-        text=True,
-        check=False,
-    )
+    done = run_example(name)
     assert done.returncode == 0, done.stderr or done.stdout

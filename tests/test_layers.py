@@ -1,6 +1,7 @@
 """Imports run one way: from `cli` down to `arrays`, and what each folder may know."""
 
 import ast
+import functools
 import subprocess
 import sys
 from pathlib import Path
@@ -49,15 +50,16 @@ ALLOWED = {
 ALL_MAY = {"errors", "suggestions"}
 
 
-def imports(path: Path) -> set[str]:
-    names = set()
+@functools.cache
+def imports(path: Path) -> frozenset[str]:
+    names: set[str] = set()
     for node in ast.walk(ast.parse(path.read_text())):
         if isinstance(node, ast.Import):
             names |= {alias.name for alias in node.names}
         elif isinstance(node, ast.ImportFrom) and node.module:
             names.add(node.module)
             names |= {f"{node.module}.{alias.name}" for alias in node.names}
-    return names
+    return frozenset(names)
 
 
 @pytest.mark.parametrize("module", MODULES)

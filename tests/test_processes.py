@@ -71,7 +71,7 @@ def test_in_the_main_process(data: Data) -> None:
 @pytest.mark.slow
 @pytest.mark.parametrize(
     ("method", "workers", "persistent"),
-    [*itertools.product(["fork", "forkserver"], [1, 3], [True, False]), ("spawn", 3, True)],
+    [*itertools.product(["fork", "forkserver"], [1, 3], [True, False]), ("spawn", 1, True)],
 )
 def test_in_workers(data: Data, method: str, workers: int, persistent: bool) -> None:
     batches = loader(all_kinds(data), workers, method, persistent_workers=persistent)

@@ -207,7 +207,7 @@ def test_workers_give_the_anchor_rows(method: str, others: Data) -> None:
         windows,
         batch_size=16,
         collate_fn=npdata.collate,
-        num_workers=2,
+        num_workers=1 if method == "spawn" else 2,
         multiprocessing_context=method,
     )
     for k, batch in enumerate(loader):

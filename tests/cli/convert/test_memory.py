@@ -1,13 +1,14 @@
 """`npdata convert` keeps to `--memory`, measured on processes of its own."""
 
 import re
+import subprocess
 import sys
 from pathlib import Path
 
 import h5py
 import numpy as np
 import pytest
-from processes import run
+from processes import HANG, environment
 
 from npdata.cli.arguments import byte_size
 
@@ -24,8 +25,18 @@ sys.exit(code)
 
 
 def convert(*arguments: object) -> tuple[int, str, int]:
-    """Run the command; give its exit code, its errors, and the most bytes that it took."""
-    done = run(COMMAND, *map(str, arguments))
+    """Run the command; give its exit code, its errors, and the most bytes that it took.
+
+    In a new interpreter: one that was forked shares memory with another.
+    """
+    done = subprocess.run(
+        [sys.executable, "-W", "error", "-c", COMMAND, *map(str, arguments)],
+        capture_output=True,
+        text=True,
+        check=False,
+        env=environment(),
+        timeout=HANG,
+    )
     used = int(re.findall(r"VmHWM:\s+(\d+) kB", done.stdout)[0]) * 1024
     return done.returncode, done.stderr, used
 
