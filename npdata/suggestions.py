@@ -13,7 +13,7 @@ from inspect import Parameter
 from types import MappingProxyType
 from typing import Any, ParamSpec, TypeVar
 
-from npdata.errors import ArgumentError
+from npdata.errors import ArgumentError, an
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -111,9 +111,8 @@ def refuse_to_set(owner: object, name: str, options: Container[str]) -> None:
     """
     if name in options:
         kind = type(owner).__name__
-        article = "an" if kind[0] in "aeiou" else "a"
         raise AttributeError(
-            f"{name}= is given where {article} {kind} is made, and changes nothing in this one: "
+            f"{name}= is given where {an(kind)} is made, and changes nothing in this one: "
             f"make another, {kind}(..., {name}=...)"
         )
 

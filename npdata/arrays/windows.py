@@ -7,10 +7,9 @@ and is marked as padding. Memory is two integers a recording, however many windo
 no source, no tensor.
 """
 
-import threading
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import Literal, NamedTuple, Self
+from typing import Literal, Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,9 +19,6 @@ from npdata.arrays.recordings import Recordings
 Ints = NDArray[np.int64]
 Edge = Literal["drop", "repeat", "zero"]
 EDGES: tuple[Edge, ...] = ("drop", "repeat", "zero")
-
-MOST_KEPT = 1 << 16
-"""Threads remember where windows lie of which the numbers take so many bytes at most."""
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -204,43 +200,13 @@ class Windows:
             held[k] = np.maximum(0, end - begin).sum()
         return held
 
-    def _placed(self, windows: Ints) -> "_Placed":
-        """Place windows; each field of a batch asks for the same ones.
-
-        Of 256 windows in 1,000 recordings it takes 15 µs, and 1 where the thread did it last.
-        """
-        if windows.nbytes > MOST_KEPT:
-            return self._find(windows)
-        asked, last = windows.tobytes(), _last.windows
-        if last is not None and last[0] is self and last[1] == asked:
-            return last[2]
-        placed = self._find(windows)
-        _last.windows = self, asked, placed
-        return placed
-
-    def _find(self, windows: Ints) -> "_Placed":
+    def _placed(self, windows: Ints) -> tuple[Ints, Ints, Ints]:
+        """Give the anchors of windows, and the first and last row of their recordings, (n, 1)."""
         found, edges = self.recordings_of(windows), self.recordings.edges
         last = edges.take(found + 1)
         last -= 1
         anchors = self.anchors(windows, found)
-        return _Placed(anchors[:, None], edges.take(found)[:, None], last[:, None])
-
-
-class _Placed(NamedTuple):
-    """The anchors of windows, and the first and the last row of their recordings, (n, 1) each."""
-
-    anchors: Ints
-    first: Ints
-    last: Ints
-
-
-class _Last(threading.local):
-    """The windows that this thread placed last: of which plan, their numbers and their places."""
-
-    windows: tuple[Windows, bytes, _Placed] | None = None
-
-
-_last = _Last()
+        return anchors[:, None], edges.take(found)[:, None], last[:, None]
 
 
 def _around(anchors: Ints, offsets: Ints) -> Ints:

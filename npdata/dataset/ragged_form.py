@@ -101,18 +101,6 @@ def lay(samples: Iterable[Any], places: Any, fill: Any) -> None:
         place[len(sample) :] = fill
 
 
-def batch_of_tensors(samples: Sequence[Tensor], form: RaggedForm, allocate: Allocate) -> Any:
-    """Make a batch of samples that are tensors of their own, equal in all axes but the first.
-
-    For "csr" they are rows of one length; others, as a transform may give them, stay dense.
-    """
-    if form.form == "csr":
-        rows = torch.stack(list(samples))
-        return sparse_of(rows) if rows.dim() == 2 else rows
-    sizes = np.array([len(sample) for sample in samples], np.int64)
-    return batch_of(torch.cat(list(samples)), sizes, form, allocate)
-
-
 def numbers_in(
     allocate: Allocate, numbers: NDArray[Any], dtype: torch.dtype = torch.int64
 ) -> Tensor:
@@ -147,7 +135,16 @@ def marked(sample: Any, form: RaggedForm | None = None) -> Any:
 
 
 def _collate(samples: Sequence[RaggedSample], *, collate_fn_map: object = None) -> Any:
-    return batch_of_tensors(samples, samples[0].form, batch_memory())
+    """Make a batch of samples, equal in all axes but the first.
+
+    For "csr" they are rows of one length; others, as a transform may give them, stay dense.
+    """
+    form = samples[0].form
+    if form == SPARSE:
+        rows = torch.stack(list(samples))
+        return sparse_of(rows) if rows.dim() == 2 else rows
+    sizes = np.array([len(sample) for sample in samples], np.int64)
+    return batch_of(torch.cat(list(samples)), sizes, form, batch_memory())
 
 
 # torch's own way to teach default_collate a type.

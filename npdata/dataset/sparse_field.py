@@ -7,7 +7,6 @@ form is the samples, stacked.
 
 import functools
 import warnings
-from typing import Any
 
 import numpy as np
 import torch
@@ -31,11 +30,6 @@ class SparseField(RowsField):
     def __init__(self, label: str | int, source: SparseSource, dtype: object = None) -> None:
         super().__init__(label, source, dtype)
         _warn_once()  # here too: what workers send is rebuilt in this process
-
-    @property
-    def joins(self) -> tuple[Any, ...]:
-        """The shape and dtype of its rows, and that batches of them are sparse."""
-        return type(self), self.source.shape[1:], self.source.dtype, self.asked
 
     def over(self, source: Source) -> RowsField:
         """Give sparse rows of another source; dense ones where it has no sparse rows."""

@@ -17,11 +17,7 @@ from npdata.sampling.order.ranks import Ranks
 
 
 def refuse_overfitting_other_rows(lightning: Any, shuffled: bool) -> None:
-    """Raise `SamplerError` (a ValueError) where Lightning wants the same batches in every epoch.
-
-    Examples:
-        >>> refuse_overfitting_other_rows(None, shuffled=True)
-    """
+    """Raise `SamplerError` (a ValueError) where Lightning wants the same batches in every epoch."""
     wanted = getattr(lightning, "overfit_batches", 0)
     if wanted and shuffled:
         raise SamplerError(
@@ -31,12 +27,7 @@ def refuse_overfitting_other_rows(lightning: Any, shuffled: bool) -> None:
 
 
 def warn_of_repeated_predictions(lightning: Any, ranks: Ranks, start: int) -> None:
-    """Issue a `PaddingWarning` where Lightning predicts, and ranks repeat rows from `start` on.
-
-    Examples:
-        >>> ranks = Ranks(n=5, batch_size=2, rank=0, world_size=2, uneven="pad", lanes=1)
-        >>> warn_of_repeated_predictions(None, ranks, 0)
-    """
+    """Issue a `PaddingWarning` where Lightning predicts, and ranks repeat rows from `start` on."""
     left = (ranks.n - start) % ranks.step_size
     repeated = -left % ranks.world_size if ranks.uneven == "pad" else 0
     if repeated and getattr(lightning, "predicting", False):
