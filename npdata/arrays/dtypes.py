@@ -13,6 +13,7 @@ from typing import Any, TypeAlias
 import numpy as np
 
 from npdata.runtime.lazy_torch import torch
+from npdata.runtime.made_once import made_once
 
 DType: TypeAlias = np.dtype[Any]
 
@@ -49,27 +50,13 @@ ML_DTYPES = (
 _CARRIERS: dict[int, DType] = {1: np.dtype(np.uint8), 2: np.dtype(np.uint16)}
 
 
-class _OfName:
-    """The torch dtype that a rule names: found when it is first asked for, then an attribute."""
-
-    def __set_name__(self, owner: type, name: str) -> None:
-        self._name = name
-
-    def __get__(self, rule: "DTypeRule", _: object = None) -> "torch.dtype | None":
-        name: str | None = getattr(rule, f"{self._name}_name")
-        dtype = rule.__dict__[self._name] = None if name is None else getattr(torch, name)
-        return dtype
-
-
 @dataclass(frozen=True, kw_only=True)
 class DTypeRule:
     """How the elements of one NumPy dtype become tensor elements.
 
-    `tensor` is the torch dtype with the same bits, or None where there is none; `carrier` is the
-    NumPy dtype, in native byte order, that torch can share memory with and `carried` its torch
-    twin; `swapped` says that the bytes must be swapped first; `cast` is the dtype asked for,
-    where it differs. Names are those of torch's dtypes. `kind` is "number", "record", "text" or
-    "refused".
+    `kind` is "number", "record", "text" or "refused". `carrier` is the NumPy dtype, in native byte
+    order, that torch can share memory with; `swapped` says that the bytes must be swapped first.
+    Names are those of torch's dtypes.
     """
 
     kind: str
@@ -89,12 +76,30 @@ class DTypeRule:
         """The name of `carrier`."""
         return None if self.carrier is None else self.carrier.name
 
-    tensor, carried, cast = _OfName(), _OfName(), _OfName()
+    @made_once
+    def tensor(self) -> "torch.dtype | None":
+        """The torch dtype with the same bits, None where there is none."""
+        return _named(self.tensor_name)
+
+    @made_once
+    def carried(self) -> "torch.dtype | None":
+        """The torch dtype like `carrier`."""
+        return _named(self.carried_name)
+
+    @made_once
+    def cast(self) -> "torch.dtype | None":
+        """The dtype asked for, None where it is `tensor`."""
+        return _named(self.cast_name)
 
     @property
     def result(self) -> "torch.dtype | None":
         """The dtype of the tensor that comes out."""
         return self.cast or self.tensor
+
+
+def _named(name: str | None) -> "torch.dtype | None":
+    dtype: torch.dtype | None = None if name is None else getattr(torch, name)
+    return dtype
 
 
 def torch_dtype(asked: object) -> "torch.dtype":

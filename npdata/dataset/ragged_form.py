@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.utils.data._utils.collate import default_collate_fn_map
 
+from npdata.dataset.arguments import as_field
 from npdata.dataset.batch_memory import Allocate, batch_memory
 from npdata.dataset.padded import Padded
 from npdata.dataset.sparse_tensors import sparse_of
@@ -46,16 +47,15 @@ class RaggedForm:
         """
         if form is not None and (not isinstance(form, str) or form not in FORMS):
             raise FieldError(
-                f"ragged={form!r:.60}: expected 'padded', 'jagged', 'list' or 'stacked'; a field "
-                "of that name goes into a mapping: NumpyDataset({'ragged': ...})"
+                f"ragged={form!r:.60}: expected 'padded', 'jagged', 'list' or 'stacked'; "
+                f"{as_field('ragged')}"
             )
         if padding is None:
             return cls(form=form or "padded")
         if not isinstance(padding, int | float | complex | np.number | np.bool_):
             raise FieldError(
                 f"padding= takes a number, and what was given is of type "
-                f"{type(padding).__name__}; a field of that name goes into a mapping: "
-                "NumpyDataset({'padding': ...})"
+                f"{type(padding).__name__}; {as_field('padding')}"
             )
         if form not in (None, "padded"):
             raise FieldError(f"padding={padding!r} with ragged={form!r}, which pads nothing")
@@ -114,7 +114,8 @@ class RaggedSample(Tensor):
     """A sample that `default_collate` puts into a batch of `form`; an operation gives a Tensor.
 
     Examples:
-        >>> torch.utils.data.default_collate([marked(torch.ones(2)), marked(torch.ones(1))]).lengths
+        >>> samples = [marked(torch.ones(n), RaggedForm()) for n in (2, 1)]
+        >>> torch.utils.data.default_collate(samples).lengths
         tensor([2, 1])
     """
 
@@ -125,12 +126,12 @@ class RaggedSample(Tensor):
         return repr(self.as_subclass(Tensor))
 
 
-def marked(sample: Any, form: RaggedForm | None = None) -> Any:
+def marked(sample: Any, form: RaggedForm) -> Any:
     """Give a tensor as a `RaggedSample`; anything else as it is."""
     if not isinstance(sample, Tensor):
         return sample
     made = sample.as_subclass(RaggedSample)
-    made.form = form or RaggedForm()
+    made.form = form
     return made
 
 
