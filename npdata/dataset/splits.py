@@ -5,6 +5,7 @@ proportion is done by scikit-learn's splitters. Invariant: parts are disjoint, a
 row, and depend on the arguments alone. Of a dataset only its labels are read, where they are named.
 """
 
+import operator
 from collections.abc import Sequence
 from typing import Any, Literal
 
@@ -173,15 +174,23 @@ def shares_of(given: Any, count: int = 0) -> tuple[float, ...]:
             f"fraction={given!r}: expected a number from 0 to 1, or shares that sum to 1, as "
             "[0.8, 0.1, 0.1]"
         ) from None
-    sizes = all(isinstance(each, int | np.integer) for each in given)
-    if count > 1 and sizes and sum(given) == count and min(given) >= 0:
-        return tuple(each / count for each in given)
+    whole = all(map(_is_whole, given))
+    if count > 1 and whole and sum(shares) == count and min(shares) >= 0:
+        return tuple(share / count for share in shares)
     if not shares or any(not 0 <= share <= 1 for share in shares) or abs(sum(shares) - 1) > 1e-6:
         raise SamplerError(
             f"shares {list(shares)} sum to {sum(shares):g}: expected shares from 0 to 1 that sum "
             f"to 1, as [0.8, 0.1, 0.1], or numbers of rows that sum to {count:,}; the seed is seed="
         )
     return shares
+
+
+def _is_whole(share: Any) -> bool:
+    """Tell whether it is an integer of Python, NumPy or torch."""
+    try:
+        return operator.index(share) is not None
+    except TypeError:
+        return False
 
 
 def _parts(

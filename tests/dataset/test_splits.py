@@ -5,6 +5,7 @@ from pathlib import Path
 import h5py
 import numpy as np
 import pytest
+import torch
 
 import npdata
 from npdata import Loader, NumpyDataset
@@ -176,6 +177,8 @@ def test_shares_and_sizes_are_written_in_a_list_or_by_themselves(ds: NumpyDatase
         ds.split(0.7, 0.2, 0.1, seed=4),
         ds.split(700, 200, 100, seed=4),
         ds.split((700, 200, 100), seed=4),
+        ds.split(np.array([700, 200, 100]), seed=4),
+        ds.split([torch.tensor(700), np.array(200), np.uint8(100)], seed=4),
     ):
         for part, other in zip(parts, expected, strict=True):
             np.testing.assert_array_equal(part, other)

@@ -246,6 +246,12 @@ class TestMask:
         assert sum(len(batch) for (batch,) in DataLoader(data, batch_sampler=sampler)) == 4
 
 
+@pytest.mark.parametrize("number", [np.array(20), torch.tensor(20), np.uint8(20)])
+def test_the_number_of_rows_may_be_any_integer(number: object) -> None:
+    asked, plain = BlockBatchSampler(number, 8), BlockBatchSampler(20, 8)
+    assert [rows.tolist() for rows in asked] == [rows.tolist() for rows in plain]
+
+
 class TestErrors:
     @pytest.mark.parametrize(
         "arguments, message",

@@ -213,7 +213,8 @@ def _require_one_order(shuffle: Shuffle, lanes: int, *, weighted: bool) -> None:
 def _rows(data: int | Sized) -> int:
     if isinstance(data, str | bytes) or not (isinstance(data, Sized) or hasattr(data, "__index__")):
         raise SamplerError(f"data={data!r}: expected a dataset or its number of rows")
-    length = len(data) if isinstance(data, Sized) else data
+    number = getattr(data, "ndim", 1) == 0  # in an array or a tensor
+    length = len(data) if isinstance(data, Sized) and not number else data
     return whole_number("the number of rows", length, least=0, below=1 << 62)
 
 
