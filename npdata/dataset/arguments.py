@@ -111,6 +111,8 @@ _OF_OTHERS = each_word(
         "label_from": (
             'stack and concatenate take it: npdata.concatenate(x="*.h5::x", label_from=...)'
         ),
+        "mask_and_scale": 'write decode="cf"',
+        "sparse": 'layout="csr" keeps sparse rows sparse in a batch',
         "check on_missing": 'npdata.stack takes it: npdata.stack(x="*.npy")',
     }
 )

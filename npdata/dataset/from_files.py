@@ -27,6 +27,7 @@ Path_: TypeAlias = str | os.PathLike[str]
 _OF_MEMMAP = {
     "mode": "the file is mapped, and a write never reaches it: leave it out",
     "count": "write shape=(count, ...)",
+    "skip header header_bytes": "offset",
     "order": "the rows are in C order: give np.memmap(...) of another order as it is",
     "decode columns axis cache ragged padding layout": (
         "give the dataset npdata.open_source(path, dtype=..., shape=...), and that option"

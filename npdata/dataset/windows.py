@@ -37,7 +37,7 @@ _PAST_AND_FUTURE = (
 
 WORDS = {
     "size window window_size window_length offsets seq_len sequence_length context": "length",
-    "block_size": "length",
+    "block_size context_length": "length",
     "step shift hop hop_length sequence_stride": "stride",
     "groups episodes recordings boundaries episode_ends": "borders",
     "pad padding pad_mode padding_mode padding_value fill_value": (
@@ -47,7 +47,8 @@ WORDS = {
     "drop_last": "write edge='drop', which is the default",
     "lookback input_len history": "length",
     "horizon pred_len label_len target targets future": _PAST_AND_FUTURE,
-    "delta_timestamps frame_stack n_obs_steps obs_horizon action_horizon n_action_steps": (
+    "delta_timestamps delta_indices frame_stack "
+    "n_obs_steps obs_horizon action_horizon n_action_steps": (
         "fields have offsets by their names: windows({'observation': (-1, 0), 'action': range(16)})"
     ),
     "center": "write offsets: windows(range(-8, 9))",
@@ -258,7 +259,10 @@ def _recordings(fields: Sequence[Field], borders: Any) -> Recordings:
             )
         return told
     if borders not in by_label or isinstance(borders, bool):
-        raise FieldError(f"borders={borders!r} is no field; fields are {list(by_label)}")
+        raise FieldError(
+            f"borders={borders!r} is no field; fields are {list(by_label)}; files and groups are "
+            "recordings by themselves, and borders=[] lets windows cross from one to the next"
+        )
     if isinstance(by_label[borders].source, PiecesSource):
         raise FieldError(
             f"borders={borders!r} is a field of samples of different lengths, and a field that "

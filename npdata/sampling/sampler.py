@@ -42,6 +42,13 @@ WORDS = {
     "window": "window_blocks",
     "drop": "drop_last",
     "random_state": "seed",
+    "class_weights class_weight balanced": (
+        "each row has a weight: weights=(1 / np.bincount(labels))[labels] draws all classes alike"
+    ),
+    "stratify": "the split does that: train, test = dataset.split(0.8, stratify='label')",
+    "filter": "rows are chosen by their numbers or a mask: write indices=labels >= 0",
+    "max_tokens": "max_rows",
+    "steps num_steps": "steps_per_epoch",
 }
 """Arguments of torch's samplers, and ours for them."""
 

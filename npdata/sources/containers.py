@@ -167,13 +167,16 @@ def _rows_of_arrow(given: Any, whole: Any) -> NDArray[Any]:
     return rows.reshape(len(whole), size, *rows.shape[1:])
 
 
+_OF_A_LAZY_ARRAY = 'x.to_numpy(), or the path of its file, "era.nc::t2m", with decode="cf"'
+
+
 def _of_xarray(given: Any) -> Held:
     if not hasattr(given, "values") or not hasattr(given, "dims") or hasattr(given, "data_vars"):
         raise _refuse(given, "has variables", "{name: x[name] for name in x.data_vars}")
     inner = getattr(given.variable, "_data", None)
     if isinstance(inner, np.ndarray):
         return _told(given, lambda: inner)
-    raise _refuse(given, "is not in memory", "x.to_numpy(), or the path of its file")
+    raise _refuse(given, "is not in memory", _OF_A_LAZY_ARRAY)
 
 
 def _of_jax(given: Any) -> Held | None:
@@ -221,7 +224,11 @@ def _of_protocol(given: Any) -> Held | None:
 def _as_array(given: Any) -> NDArray[Any]:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", DeprecationWarning)  # of a method that knows no copy=
-        return np.asarray(given)
+        rows = np.asanyarray(given)
+    if np.ma.is_masked(rows):  # a variable of netCDF4, a column of astropy
+        write = 'x[:].filled(value), or the path of its file, "era.nc::t2m", with decode="cf"'
+        raise _refuse(given, "has masked values, whose mask would be lost", write)
+    return np.asarray(rows)
 
 
 def _told(

@@ -94,6 +94,7 @@ TAKEN = {
     "arrow lists of one size": (lambda: fixed_lists(X.copy())[1:], X[1:], IN_PLACE),
     "xarray": (lambda: library("xarray").DataArray(X, dims=("row", "n")), X, IN_PLACE),
     "__array__": (lambda: HasArray(X), X, IN_PLACE),
+    "nothing masked": (lambda: HasArray(np.ma.masked_equal(X, -9)), X, IN_PLACE),
     "__array_interface__": (lambda: HasInterface(X), X, IN_PLACE),
     "__dlpack__": (lambda: HasDlpack(X.copy()), X, IN_PLACE),
     "__arrow_c_array__": (
@@ -220,6 +221,7 @@ REFUSED = {
     "text of arrow": (lambda: library("pyarrow").array(["a"]), "dtype=str to keep it"),
     "text of polars": (lambda: library("polars").Series(["a"]), "dtype=str to keep it"),
     "dask": (lambda: library("dask.array").zeros(3), "x.compute()"),
+    "masked values": (lambda: HasArray(np.ma.masked_equal([1, 2], 2)), "x[:].filled(value)"),
     "xarray dataset": (lambda: library("xarray").Dataset({"a": ("r", [1])}), "x.data_vars"),
     "scipy": (lambda: library("scipy.sparse").eye(3), "npdata.csr(m.data"),
     "number": (lambda: 3, "is no source of rows"),

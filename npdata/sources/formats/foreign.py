@@ -33,6 +33,10 @@ _BEGINNINGS = (
         (b"\x89PNG\r\n", b"\xff\xd8\xff", b"GIF8"),
         "an image: decode each once, np.save(name, np.asarray(PIL.Image.open(path)))",
     ),
+    (
+        (b"RIFF", b"fLaC", b"OggS"),
+        "sound or video: decode each once, np.save(name, soundfile.read(path)[0])",
+    ),
     ((b"ARROW1",), "Arrow IPC: read it with pyarrow.feather.read_table"),
     (
         (b"\x80\x02\x8a\nl\xfc\x9cF\xf9 j\xa8P\x19",),

@@ -216,5 +216,5 @@ def _no_npy(start: bytes, where: str) -> Exception:
         return FormatError(f"{where} is {what}")
     return FormatError(
         f"{where} begins with {start[:6]!r} and is neither .npy nor .npz nor HDF5; for raw "
-        f"binary say what all files hold: dtype=..., shape=..."
+        f"binary say what all files hold by both of dtype= and shape=: dtype='uint16', shape=(-1,)"
     )

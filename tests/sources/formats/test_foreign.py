@@ -3,6 +3,7 @@
 import gzip
 import json
 import tarfile
+import wave
 import zipfile
 from collections.abc import Callable
 from pathlib import Path
@@ -36,6 +37,12 @@ def parquet(path: Path) -> None:
 def arrow(path: Path) -> None:
     pa = pytest.importorskip("pyarrow")
     pytest.importorskip("pyarrow.feather").write_feather(pa.table({"x": X[:, 0]}), str(path))
+
+
+def wav(path: Path) -> None:
+    with wave.open(str(path), "wb") as sound:
+        sound.setparams((1, 2, 16_000, 4, "NONE", ""))
+        sound.writeframes(bytes(8))
 
 
 def tar(path: Path) -> None:
@@ -89,6 +96,7 @@ KINDS: dict[str, tuple[str, Callable[[Path], None], str]] = {
         lambda p: p.write_bytes(b"\x89PNG\r\n\x1a\n..."),
         "an image: decode each once",
     ),
+    "wav": ("x.wav", wav, "sound or video: decode each once"),
     "csv": ("x.csv", lambda p: p.write_text("id,age\na,3\n"), r"pandas\.read_csv\(path\)"),
     "numbers as text": ("x.dat", lambda p: np.savetxt(p, X), r"np\.loadtxt\(path\)"),
     "tar": ("x.tar", tar, "tar archive: unpack it first, or read it with webdataset"),

@@ -6,6 +6,7 @@ is looked at as far as the error lists them.
 """
 
 import contextlib
+import itertools
 import os
 from pathlib import Path
 from typing import Any
@@ -73,8 +74,8 @@ def lost(file: h5py.File, name: str) -> str:
     names = _names(file)
     tail = "/" + name.replace(".", "/").strip("/").casefold()
     found = [each for each in names if f"/{each}".casefold().endswith(tail)]
-    found = found or _in_each_group(name, names)
-    meant = f"; did you mean {found[0]}?" if found else did_you_mean(name, names, "")
+    found = [*found[:1], *_in_all_groups(file, found[0])] if found else _in_each_group(name, names)
+    meant = f"; did you mean {', or '.join(found)}?" if found else did_you_mean(name, names, "")
     return f"{meant.removeprefix('; ')} {_listed(names)}".lstrip()
 
 
@@ -99,6 +100,25 @@ def _in_each_group(name: str, names: list[str]) -> list[str]:
     below = [each.split("/") for each in names]
     alike = [parts for parts in below if parts[:-2] == above and parts[-1] == last and parts[1:]]
     return ["/".join([*above, "*", last])] if len(alike) > 1 else []
+
+
+def _in_all_groups(file: h5py.File, name: str) -> list[str]:
+    """Give `name` as it is in all groups, where a group beside its own has it too.
+
+    Examples:
+        >>> with h5py.File("d.h5", "w") as file:
+        ...     file["data/demo_0/x"] = file["data/demo_1/x"] = [1, 2]
+        ...     _in_all_groups(file, "data/demo_0/x")
+        ['data/*/x in all groups']
+    """
+    parts = name.split("/")
+    for place, own in enumerate(parts[:-1]):
+        above = file["/" + "/".join(parts[:place])]
+        below = "/".join(parts[place + 1 :])
+        others = itertools.islice((each for each in above if each != own), MOST_NAMES)
+        if any(f"{each}/{below}" in above for each in others):
+            return [f"{'/'.join([*parts[:place], '*', below])} in all groups"]
+    return []
 
 
 def _names(group: h5py.Group) -> list[str]:
