@@ -1,4 +1,4 @@
-"""Values cast and compared by torch, on as many cores as a gather takes.
+"""Values cast, compared and added up by torch, on as many cores as a gather takes.
 
 Idea: torch divides work among its threads by the number of elements; where they must stay out of
 it (`gather`), it is given pieces so small that it does not. Invariant: the results are the same on
@@ -8,15 +8,18 @@ one core and on many.
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from numpy.typing import NDArray
 
-from npdata.arrays.gather import GRAIN, on_one_core, stays_on_one_core
+from npdata.arrays.gather import GRAIN, lost_threads, on_one_core, stays_on_one_core
 from npdata.runtime.lazy_torch import torch
 
 if TYPE_CHECKING:
     from torch import Tensor
+
+_ADDED = frozenset(["float16", "float32", "float64", "int8", "int16", "int32", "int64", "uint8"])
 
 
 def casts_by_numpy(source: Tensor, dtype: torch.dtype) -> bool:
@@ -60,6 +63,17 @@ def extremes(values: Tensor) -> list[float]:
         return [extreme.item() for extreme in found]
     numbers: list[float] = torch.stack(found).tolist()  # waits once for the device
     return numbers
+
+
+def scatter_add(out: NDArray[Any], places: NDArray[np.int64], values: NDArray[Any]) -> None:
+    """Add `values[k]` to `out[places[k]]`, both one-dimensional and of one dtype.
+
+    Places are in [0, len(out)); one that comes twice gets both values.
+    """
+    if out.dtype.name not in _ADDED or lost_threads():
+        np.add.at(out, places, values)
+        return
+    torch.from_numpy(out).scatter_add_(0, torch.from_numpy(places), torch.from_numpy(values))
 
 
 def _pieces(values: Tensor) -> Iterator[Tensor]:

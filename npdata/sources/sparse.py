@@ -16,6 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from npdata.arrays.blocks import Blocks
+from npdata.arrays.values import scatter_add
 from npdata.errors import FieldError, FormatError
 from npdata.sources.base import Source, rows_held
 from npdata.sources.derived.base import CompositeSource
@@ -154,7 +155,7 @@ class CsrSource(CompositeSource, SparseSource):
             rows.view(np.uint8).fill(0)  # in half the time of numbers
             places = read.columns.astype(np.int64)
             places += np.repeat(np.arange(len(rows)) * self.shape[1], read.counts)
-            np.add.at(rows.reshape(-1), places, read.values)
+            scatter_add(rows.reshape(-1), places, read.values)
         self.check()
 
     def will_need(self, first: int, stop: int) -> None:
@@ -188,7 +189,7 @@ def _added_up(read: Entries, width: int) -> Entries:
     if len(kept) == len(places):
         return read
     values = np.zeros(len(kept), read.values.dtype)
-    np.add.at(values, target, read.values)
+    scatter_add(values, target, read.values)
     rows, columns = np.divmod(kept, width)
     counts = np.bincount(rows, minlength=len(counts))
     return Entries(counts=counts, columns=columns.astype(read.columns.dtype), values=values)

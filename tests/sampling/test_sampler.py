@@ -287,6 +287,7 @@ class TestErrors:
             ({"lanes": 2, "weights": np.ones(10)}, "lanes=2 with weighted draws"),
             ({"shuffle": False, "weights": np.ones(10)}, "weights with shuffle=False"),
             ({"weights": np.ones(9)}, "weights of shape (9,): expected one weight for each of the"),
+            ({"weights": "balanced"}, "expected one weight for each row; for classes that come"),
             ({"weights": [1.0] * 9 + [np.nan]}, "weight nan of row 9 (1 such rows)"),
             ({"weights": [-1.0] * 2 + [1] * 8}, "weight -1.0 of row 0 (2 such rows)"),
             ({"weights": [np.inf] * 10}, "weight inf of row 0 (10 such rows)"),

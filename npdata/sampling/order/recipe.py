@@ -256,6 +256,11 @@ def _subset(indices: ArrayLike, rows: int) -> NDArray[np.int64]:
 
 
 def _totals(weights: ArrayLike, rows: int, subset: NDArray[np.int64] | None) -> NDArray[np.float64]:
+    if isinstance(weights, str):
+        raise SamplerError(
+            f"weights={weights!r}: expected one weight for each row; for classes that come equally "
+            "often, (1 / np.bincount(labels))[labels]"
+        )
     array = _array("weights", weights, np.float64)
     if array.shape != (rows,):
         raise SamplerError(

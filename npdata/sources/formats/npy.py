@@ -20,6 +20,7 @@ import numpy as np
 
 from npdata.arrays.dtypes import DType
 from npdata.errors import FormatError, TruncatedError
+from npdata.runtime.per_process import ForkSafeLock
 from npdata.sources.file import File
 from npdata.sources.mapped import MappedSource, Place
 
@@ -145,12 +146,18 @@ def _take(stream: BinaryIO, count: int, where: str) -> bytes:
     return data
 
 
+_parsing = ForkSafeLock()
+"""Python 3.11 counts the depth of what all threads parse together: SystemError where the collector
+of garbage lets another one run meanwhile."""
+
+
 def _literal(text: str) -> object:
-    try:
-        return ast.literal_eval(text)
-    except SyntaxError:
-        # Python 2 wrote long integers as 10L.
-        return ast.literal_eval(re.sub(r"(?<=\d)L\b", "", text))
+    with _parsing.get():
+        try:
+            return ast.literal_eval(text)
+        except SyntaxError:
+            # Python 2 wrote long integers as 10L.
+            return ast.literal_eval(re.sub(r"(?<=\d)L\b", "", text))
 
 
 def _checked(fields: object) -> tuple[DType, tuple[int, ...], bool]:

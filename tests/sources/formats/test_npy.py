@@ -1,6 +1,9 @@
 """`.npy` files: every header that NumPy writes, and a clear error for every one that lies."""
 
+import gc
 import pickle
+import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
@@ -137,3 +140,24 @@ def test_a_file_cut_anywhere(tmp_path: Path, length: int) -> None:
     (tmp_path / "b.npy").write_bytes(whole[:length])
     with pytest.raises(errors.FormatError, match=r"b\.npy"):
         open_source(tmp_path / "b.npy")
+
+
+def test_headers_are_read_in_threads_while_garbage_is_collected(
+    tmp_path: Path,
+) -> None:
+    """Python 3.11 raised SystemError, since its parser counts the depth of all threads together."""
+    np.save(tmp_path / "x.npy", np.zeros((5, 3), np.float32))
+    begun = gc.get_threshold()
+
+    def let_others_run(*_: object) -> None:
+        time.sleep(0)
+
+    gc.callbacks.append(let_others_run)
+    gc.set_threshold(5)
+    try:
+        with ThreadPoolExecutor(4) as pool:
+            opened = list(pool.map(open_source, [tmp_path / "x.npy"] * 400))
+    finally:
+        gc.set_threshold(*begun)
+        gc.callbacks.remove(let_others_run)
+    assert {source.shape for source in opened} == {(5, 3)}
