@@ -188,9 +188,10 @@ def shares_of(given: Any, count: int = 0) -> tuple[float, ...]:
 def _is_whole(share: Any) -> bool:
     """Tell whether it is an integer of Python, NumPy or torch."""
     try:
-        return operator.index(share) is not None
+        operator.index(share)
     except TypeError:
         return False
+    return True
 
 
 def _parts(

@@ -169,14 +169,13 @@ def decide_schedule(
     threads, reason = _threads(options, data, cores, in_runs=run > 1)
     auto, torch_cores = options.num_threads == "auto" and threads > 0, min(cores, torch_threads)
     shared = auto and run == 1 and data.copies and torch_cores >= MANY_CORES
-    helps = auto and not (pinned or to_device or shared or data.small_files)
+    beside_device, nbytes = pinned or to_device, data.batch_bytes or 0
+    helps = auto and not (beside_device or shared or data.small_files)
     short = data.spans or (data.batch_bytes is not None and data.batch_bytes < LONG_COPY)
     alone = None
-    nbytes = data.batch_bytes or 0
-    if shared and not (to_device or pinned):
-        alone = Alone(away=inf, job=LEAST_JOB + nbytes / LEAST_RATE)
-    elif shared and nbytes <= LARGE_COPY:
-        alone = Alone(away=SHORT_STEP, job=LEAST_JOB + nbytes / LEAST_RATE)
+    if shared and not (beside_device and nbytes > LARGE_COPY):
+        away = SHORT_STEP if beside_device else inf
+        alone = Alone(away=away, job=LEAST_JOB + nbytes / LEAST_RATE)
     elif helps and short and run == 1:  # the loop is long at a run of batches
         alone = Alone()
     return Schedule(
