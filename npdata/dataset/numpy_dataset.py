@@ -32,7 +32,7 @@ from npdata.dataset.statistics import WithStatistics
 from npdata.dataset.transforms import Bound, Transform, Transforms
 from npdata.dataset.windows import WORDS, Offsets, windowed
 from npdata.errors import FieldError
-from npdata.sampling.row_numbers import MaskedRows, SeededRows
+from npdata.sampling.row_numbers import MaskedRows, RowNumbers, SeededRows
 from npdata.sources.base import Source
 from npdata.sources.cache.cache import CachePlace
 from npdata.sources.concatenated.end_to_end import end_to_end
@@ -44,8 +44,6 @@ from npdata.sources.sparse import Layout
 from npdata.suggestions import explained, refuse_to_set
 
 Rows = NDArray[np.int64]
-_WITH_MORE = (MaskedRows, SeededRows)
-"""Row numbers that bring something along."""
 
 
 class NumpyDataset(FromFiles, Splits, WithStatistics, Dataset[Any]):
@@ -199,14 +197,14 @@ class NumpyDataset(FromFiles, Splits, WithStatistics, Dataset[Any]):
         stacked rows and their mask.
         """
         self._require_open()
-        if isinstance(index, _WITH_MORE):
+        if isinstance(index, RowNumbers):
             return self._collated(self.__getitems__(index))
         if not selects_many(index):
             return self._sample(row_number(index, len(self)))
         if isinstance(index, slice) and not self._transforms.any:
             return self._form.build(tuple(self._sliced(field, index) for field in self._fields))
         rows = row_numbers(index, self._length)
-        values = self._stacked(rows, plain_memory)
+        values = self._stacked_fields(rows, plain_memory)
         if not self._transforms.any:
             return self._form.build(values)
         bound = self._transforms.bound(index, len(self))
@@ -233,35 +231,25 @@ class NumpyDataset(FromFiles, Splits, WithStatistics, Dataset[Any]):
         """
         if self._closed:
             self._require_open()
-        if self._gathers_only and not isinstance(indices, _WITH_MORE):
+        if self._gathers_only and not isinstance(indices, RowNumbers):
             rows = row_numbers(indices, self._length, masks=False)
-            return Batch.of(self._stacked(rows, batch_memory()), len(rows), self._form)
+            return Batch.of(self._stacked_fields(rows, batch_memory()), len(rows), self._form)
         self._transforms.warn_of_same_numbers(indices)
         bound = self._transforms.bound(indices, len(self))
         chosen = indices.rows if isinstance(indices, SeededRows) else indices
         mask = torch.from_numpy(chosen.mask) if isinstance(chosen, MaskedRows) else None
         rows = row_numbers(chosen, self._length, masks=False)
         allocate = batch_memory() if bound.sample is None else plain_memory
-        return self._batch(len(rows), self._stacked(rows, allocate), bound, mask)
+        return self._batch(len(rows), self._stacked_fields(rows, allocate), bound, mask)
 
-    def stacked(self, indices: object, allocate: Allocate) -> Any | None:
-        """Give `collate(ds.__getitems__(indices))` where that is the gather and nothing else.
+    def gathered(self, rows: Rows, allocate: Allocate) -> Any:
+        """Give `collate(ds.__getitems__(rows))`, where `gathers_only`, of int64 rows in [0, len).
 
-        None where there is more to it: a transform, a mask, fields whose batch is no tensor. It
-        spares a `Batch` that nobody looks into.
-        """
-        if self._closed or not self._gathers_only or isinstance(indices, _WITH_MORE):
-            return None
-        return self.stacked_rows(row_numbers(indices, self._length, masks=False), allocate)
-
-    def stacked_rows(self, rows: Rows, allocate: Allocate) -> Any:
-        """Give the same of `rows` (int64, each in [0, len)), which are not looked at again.
-
-        Only where `gathers_only`.
+        It looks at no row number, and spares a `Batch` that nobody looks into.
         """
         if self._closed:
             self._require_open()
-        values, form = self._stacked(rows, allocate), self._form
+        values, form = self._stacked_fields(rows, allocate), self._form
         return list(values) if form.is_tuple else form.build(values)
 
     @property
@@ -269,7 +257,7 @@ class NumpyDataset(FromFiles, Splits, WithStatistics, Dataset[Any]):
         """Whether a batch is the gather of its fields, each a tensor, and nothing else."""
         return self._gathers_only
 
-    def _stacked(self, rows: Rows, allocate: Allocate) -> tuple[Any, ...]:
+    def _stacked_fields(self, rows: Rows, allocate: Allocate) -> tuple[Any, ...]:
         """Give the rows of each field, stacked; for a transform that copies nothing, views."""
         copies = self._transforms.copies or not len(rows)
         values = []
@@ -294,7 +282,7 @@ class NumpyDataset(FromFiles, Splits, WithStatistics, Dataset[Any]):
             return self._form.build(tuple(field.row(row) for field in self._fields))
         bound = self._transforms.bound([row], len(self))
         if bound.batch is not None:
-            return self._batch(1, self._stacked(np.array([row]), plain_memory), bound)[0]
+            return self._batch(1, self._stacked_fields(np.array([row]), plain_memory), bound)[0]
         copied = bound.sample is not None and self._transforms.copies
         sample = self._form.build(tuple(f.row(row, independent=copied) for f in self._fields))
         return bound.transformed(sample, 0)

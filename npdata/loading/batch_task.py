@@ -13,6 +13,7 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
+from npdata.arrays.indexing import row_numbers
 from npdata.dataset.batch import Batch
 from npdata.dataset.batch_memory import Allocate, allocating_from
 from npdata.dataset.collate import collate
@@ -21,7 +22,7 @@ from npdata.loading.batch_tensors import DTypes, cast, map_tensors, nbytes_of
 from npdata.loading.readahead import Job
 from npdata.loading.shared_generators import warning_of_draws
 from npdata.loading.to_device import Sender
-from npdata.sampling.row_numbers import MaskedRows, SeededRows
+from npdata.sampling.row_numbers import MaskedRows, RowNumbers, SeededRows
 
 
 class Made(NamedTuple):
@@ -58,9 +59,10 @@ class BatchTask:
         try:
             if job.advice is not None:
                 job.advice.send()
-            fields = self.dataset.stacked(job.rows, self.allocate) if self.direct else None
-            if fields is not None:
-                return self._finished(job, fields)
+            dataset = self.dataset
+            if self.direct and dataset.gathers_only and not isinstance(job.rows, RowNumbers):
+                rows = row_numbers(job.rows, len(dataset), masks=False)
+                return self._finished(job, dataset.gathered(rows, self.allocate))
             shares = self.threaded and job.number == 0
             with warning_of_draws() if shares else contextlib.nullcontext():
                 samples, fields = allocating_from(self.allocate, self._collated, job.rows)
