@@ -20,6 +20,16 @@ def selects_many(index: object) -> bool:
     return isinstance(index, slice | list | range) or getattr(index, "ndim", 0) > 0
 
 
+def is_scalar(value: object) -> bool:
+    """Tell whether `value` is an array or tensor without axes, which has no length for `len`.
+
+    Examples:
+        >>> is_scalar(np.array(3)), is_scalar(torch.tensor(3)), is_scalar(np.array([3]))
+        (True, True, False)
+    """
+    return getattr(value, "ndim", None) == 0
+
+
 def row_number(index: object, rows: int) -> int:
     """Give the row that a single index selects among `rows`: an int in [0, rows).
 

@@ -84,9 +84,10 @@ def candidates_of(
     """
     if not isinstance(asked, bool) and asked != "auto":
         raise LoaderError(f"resident={asked!r}: expected True, False or 'auto'")
-    obstacle = _obstacle_to_all(dataset, asked, device, budget)
+    parts = list(parts_of(dataset))
+    obstacle = _obstacle_to_all(dataset, [part for part, _ in parts], asked, device, budget)
     fields: list[HeldField] = []
-    for inner, rows in () if obstacle else parts_of(dataset):
+    for inner, rows in () if obstacle else parts:
         used = rows if chosen is None else chosen if rows is None else rows[chosen]
         used = None if used is None else np.unique(used)
         if used is not None and len(used) == len(inner):
@@ -99,11 +100,14 @@ def candidates_of(
 
 
 def _obstacle_to_all(
-    dataset: Any, asked: bool | Auto, device: torch.device | None, budget: int | None
+    dataset: Any,
+    parts: list[NumpyDataset],
+    asked: bool | Auto,
+    device: torch.device | None,
+    budget: int | None,
 ) -> str | None:
     if budget is not None:
         return "memory_budget= bounds the rows that are kept in memory"
-    parts = [part for part, _ in parts_of(dataset)]
     if not parts:
         subset = dataset
         while asked is True and type(subset) is Subset:

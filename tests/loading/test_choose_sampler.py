@@ -58,6 +58,7 @@ class TestSamplers:
             ),
             lambda: DistributedSampler(range(N), num_replicas=2, rank=1),
             lambda: list(range(N)),
+            lambda: list(torch.arange(5, 50)),
         ],
     )
     @pytest.mark.parametrize("drop_last", [False, True])

@@ -15,6 +15,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TypeAlias
 
+from npdata.arrays.indexing import is_scalar
 from npdata.errors import (
     FieldError,
     FormatError,
@@ -87,7 +88,7 @@ def _of(names: Names) -> FileList:
 
 def _listed(files: Sequence[str | os.PathLike[str]]) -> Names:
     no_order = isinstance(files, dict | set | frozenset | bytes)
-    if no_order or not hasattr(files, "__iter__") or getattr(files, "ndim", 1) == 0:
+    if no_order or not hasattr(files, "__iter__") or is_scalar(files):
         raise _no_files(files)
     names: Names = []
     for each in files:

@@ -41,6 +41,8 @@ def holds_pickles(dataset: h5py.h5d.DatasetID) -> bool:
 def matlab_class(dataset: h5py.h5d.DatasetID) -> str | None:
     """Give what MATLAB stored as other numbers: "logical", "char", "empty" (a size), or None."""
     with contextlib.suppress(KeyError, OSError, RuntimeError, ValueError, TypeError):
+        if not h5py.h5a.get_num_attrs(dataset):
+            return None
         attributes = h5py.AttributeManager(h5py.Dataset(dataset))
         if h5py.h5a.exists(dataset, b"MATLAB_empty") and attributes["MATLAB_empty"]:
             return "empty"
