@@ -102,6 +102,17 @@ def of(dataset: NumpyDataset, call: str) -> object:
         ("Loader(ds, 4, max_tokens=100)", "BlockBatchSampler(dataset, max_rows=100"),
         ("concatenate('t.bin', dtype='u2')", "by both of dtype= and shape="),
         ("Loader(ds, 4, steps=3)", "write steps_per_epoch="),
+        ("Loader(ds, 4, max_steps=3)", "each epoch has steps_per_epoch= batches"),
+        ("Loader(ds, 4, infinite=True)", "itertools.chain.from_iterable(itertools.repeat(loader))"),
+        ("Loader(ds, 4, bucket_size=9)", "BlockBatchSampler(dataset, max_rows=4096)"),
+        ("Loader(ds, 4, shuffle_buffer=9)", "shuffle=True mixes all of them"),
+        ("Loader(ds, 4, gradient_accumulation_steps=2)", "accumulates gradients: leave it out"),
+        ("Loader(ds, 4, order='random')", "order= is no argument of a Loader; write shuffle="),
+        ("Loader(ds, 4, sampler='random')", "an order at random is shuffle=True"),
+        ("Loader(ds, 4, target_transform=len)", "NumpyDataset(..., transform=f)"),
+        ("Loader(ds, 4, in_memory=True)", "write resident="),
+        ("BlockBatchSampler(ds, 4, bucket=True)", "BlockBatchSampler(dataset, max_rows=4096)"),
+        ("BlockBatchSampler(ds, 4, max_steps=3)", "each epoch has steps_per_epoch= batches"),
         ("Loader(ds, 4, stratify='y')", "dataset.split(0.8, stratify='label')"),
         ("NumpyDataset.from_raw('t.bin', dtype='u2', header=1024)", "write offset=1024"),
         ("ds.windows(seq_len=16)", "windows() has no argument seq_len=; write length=16"),
@@ -109,6 +120,7 @@ def of(dataset: NumpyDataset, call: str) -> object:
         ("ds.split(0.8, random_state=3)", "split() has no argument random_state=; write seed=3"),
         ("ds.statistics(None, 0)", "by name: write statistics(None, keep_axes=0)"),
         ("ds.statistics(axis=0)", "axes of a sample that keep their own figures are keep_axes="),
+        ("ds.statistics(ddof=1)", "found.std * np.sqrt(n / (n - 1)), n = found.count"),
         ("ds.describe('x')", "describe() takes no argument, and got 1"),
         ("ragged(X, X)", "write ragged(values, offsets=...) or ragged(values, lengths=...)"),
         ("ragged(X, lengths=[20], ragged='list')", "ragged() has no argument ragged=; the dataset "
@@ -122,6 +134,7 @@ def of(dataset: NumpyDataset, call: str) -> object:
         ("stack('x.npy', label_from='(')", "label_from='(' is no regular expression: missing )"),
         ("normalize(mean=0.5, std=0.5)", "normalize() has no argument mean=; write "
          "normalize(ds.statistics()); figures that you know go into a function: batch_transform"),
+        ("normalize(ds.statistics(), fill=0)", """norm(batch)["x"].nan_to_num(0)}"""),
         ("normalize([0.5], [0.5])", "normalize takes what ds.statistics() gives, not list: write"),
         ("csr(X)", "csr() needs indices, indptr, shape: write csr(m.data, m.indices, m.indptr, "
          "m.shape), with m = matrix.tocsr()"),
@@ -153,6 +166,9 @@ def of(dataset: NumpyDataset, call: str) -> object:
          "mean dtype=?"),
         ("NumpyDataset('x.npy', mmap_mode='r')", "a .npy is always mapped"),
         ("NumpyDataset('t.bin', dtype='u2', shape=(-1, 4))", "NumpyDataset.from_raw(path, dtype="),
+        ("NumpyDataset('x.npy', in_memory=True)", "Loader(dataset, 64, resident=True) holds"),
+        ("NumpyDataset('x.npy', indices=[2])", "torch.utils.data.Subset(dataset, rows)"),
+        ("NumpyDataset('x.npy', normalize=True)", "batch_transform=npdata.normalize(ds.statistics"),
         ("NumpyDataset('x.npy', lengths=[2, 3])", "npdata.ragged(values, lengths="),
         ("NumpyDataset('x.npy', window=3)", "NumpyDataset(...).windows(16, stride=1)"),
         ("ragged(X, ends=[2, 5])", "offsets=np.append(0, ends)"),
@@ -163,6 +179,7 @@ def of(dataset: NumpyDataset, call: str) -> object:
         ("NumpyDataset(X, batch_transform=lambda: 1)", "write def batch_transform(batch)"),
         ("NumpyDataset.from_raw('t.bin', 'uint16', (-1, 4))", "write from_raw('t.bin', "
          "dtype='uint16')"),
+        ("NumpyDataset.from_raw('t.bin', dtype='u2', target_transform=len)", "transform= gets"),
         ("NumpyDataset.from_raw('t.bin')", "from_raw() needs dtype=: write "
          "from_raw(\"t.bin\", dtype=\"uint16\", shape=(-1, 64))"),
         ("NumpyDataset.from_raw('t.bin', dtype='u2', count=5)", "write shape=(count, ...)"),
@@ -272,6 +289,23 @@ def test_a_constructor_that_is_not_there_says_what_to_write(constructor: str, me
 def test_an_attribute_of_a_loader_that_is_not_there(attribute: str, message: str) -> None:
     with pytest.raises(AttributeError, match=re.escape(message)):
         getattr(Loader(NumpyDataset(X), 4), attribute)
+
+
+@pytest.mark.parametrize(
+    ("attribute", "message"),
+    [
+        ("cuda", "write batch.to('cuda')"),
+        ("float", "write batch.to(torch.float)"),
+        ("size", "the tensor is batch.values, with its padding: batch.values.size"),
+        ("numpy", "batch.values.numpy"),
+        ("sample", "did you mean samples?"),
+        ("zzz", "'Padded' object has no attribute 'zzz'"),
+    ],
+)
+def test_an_attribute_of_a_tensor_that_padded_samples_lack(attribute: str, message: str) -> None:
+    batch = NumpyDataset(npdata.ragged(X, lengths=[5, 15]))[:]
+    with pytest.raises(AttributeError, match=re.escape(message)):
+        getattr(batch, attribute)
 
 
 @pytest.mark.parametrize(

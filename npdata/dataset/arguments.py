@@ -99,6 +99,13 @@ _OF_OTHERS = each_word(
     {
         "mmap_mode": "a .npy is always mapped, and a write never reaches the file: leave it out",
         "target_transform": "transform= gets the whole sample, and may change a part of it",
+        "augment preprocess": "a function of each sample is transform=",
+        "normalize": "statistics come first: batch_transform=npdata.normalize(ds.statistics())",
+        "in_memory preload": "npdata.Loader(dataset, 64, resident=True) holds the rows in memory",
+        "indices subset": (
+            "rows are chosen behind it: torch.utils.data.Subset(dataset, rows), or "
+            "npdata.Loader(dataset, 64, indices=rows)"
+        ),
         "key keys member members dataset datasets": (
             'name it behind ::, NumpyDataset("d.h5::x"), or several: from_hdf5("d.h5", "x", "y")'
         ),

@@ -120,7 +120,14 @@ _KNOWN = (
     "write normalize(ds.statistics()); figures that you know go into a function: "
     'batch_transform=lambda batch: {**batch, "x": (batch["x"] - mean) / std}'
 )
-_WORDS = {"mean std eps inplace": _KNOWN, "field name names columns": "fields"}
+_WORDS = {
+    "mean std eps inplace": _KNOWN,
+    "field name names columns": "fields",
+    "nan nan_value fill fill_value": (
+        "NaN stays NaN; with norm = normalize(ds.statistics()), a function may fill it: "
+        'batch_transform=lambda batch: {**batch, "x": norm(batch)["x"].nan_to_num(0)}'
+    ),
+}
 
 
 @explained(_WORDS, usage="normalize(ds.statistics())")

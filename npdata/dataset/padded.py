@@ -1,9 +1,11 @@
 """A batch of samples of different lengths, padded to the longest."""
 
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import torch
 from torch import Tensor
+
+from npdata.suggestions import no_attribute
 
 
 class Padded(NamedTuple):
@@ -57,3 +59,18 @@ class Padded(NamedTuple):
         """
         places = torch.arange(self.values.shape[1], device=self.lengths.device)
         return places < self.lengths[:, None]
+
+    if not TYPE_CHECKING:  # type: ignore[misc]
+
+        def __getattr__(self, name: str) -> Any:
+            """Raise AttributeError, which says what to write for what a tensor has."""
+            raise no_attribute(self, name, {name: _instead(name)} if hasattr(Tensor, name) else {})
+
+
+def _instead(name: str) -> str:
+    """Say what to write for an attribute of a tensor."""
+    if name in ("cuda", "cpu"):
+        return f"write batch.to({name!r})"
+    if isinstance(getattr(torch, name, None), torch.dtype):
+        return f"write batch.to(torch.{name})"
+    return f"the tensor is batch.values, with its padding: batch.values.{name}"

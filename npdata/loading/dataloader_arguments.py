@@ -56,9 +56,14 @@ _OF_LOADERS = each_word(
         "state resume start_state": "make the loader, then loader.load_state_dict(state)",
         "start_epoch epoch initial_epoch": "make the loader, then loader.set_epoch(epoch)",
         "start start_step skip skip_batches": "loader.load_state_dict(state) goes on in mid-epoch",
-        "epochs num_epochs": "each loop over it is an epoch: for epoch in range(epochs)",
+        "epochs num_epochs max_epochs": "each loop over it is an epoch: for epoch in range(epochs)",
         "data_source": "dataset",
         "subset rows": "indices",
+        "in_memory preload": "resident",
+        "transforms target_transform augment preprocess map": (
+            "functions are given to the dataset: NumpyDataset(..., transform=f) for samples, "
+            "batch_transform=f for batches"
+        ),
     }
 )
 """Arguments that people look for in a loader, and what takes their place."""

@@ -48,7 +48,25 @@ WORDS = {
     "stratify": "the split does that: train, test = dataset.split(0.8, stratify='label')",
     "filter": "rows are chosen by their numbers or a mask: write indices=labels >= 0",
     "max_tokens": "max_rows",
+    "bucket bucket_size bucket_boundaries sort_key group_by_length": (
+        "samples of similar length come together in BlockBatchSampler(dataset, max_rows=4096)"
+    ),
+    "buffer buffer_size shuffle_buffer shuffle_buffer_size": (
+        "all rows are at hand: shuffle=True mixes all of them, shuffle='block' those of 64 blocks"
+    ),
+    "order": "shuffle",
     "steps num_steps": "steps_per_epoch",
+    "max_steps max_batches limit": (
+        "each epoch has steps_per_epoch= batches; a loop over itertools.islice(loader, 100) ends "
+        "after so many"
+    ),
+    "infinite repeat cycle endless": (
+        "each loop over it is the next epoch; one over itertools.chain.from_iterable("
+        "itertools.repeat(loader)) has no end"
+    ),
+    "gradient_accumulation_steps accumulate_grad_batches": (
+        "the training loop, or a trainer, accumulates gradients: leave it out"
+    ),
 }
 """Arguments of torch's samplers, and ours for them."""
 
