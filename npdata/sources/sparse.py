@@ -9,7 +9,7 @@ for a column add up. `indptr` is checked when the source is made, columns whenev
 import copy
 from abc import abstractmethod
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Literal, TypeAlias
 
 import numpy as np
@@ -33,7 +33,7 @@ Pieces: TypeAlias = list[NDArray[Any]]
 class Entries:
     """The values of some rows, row after row: `counts` of them each, with their `columns`.
 
-    A row has each column once.
+    A row has each column once. Columns have a sign.
     """
 
     counts: Ints
@@ -142,7 +142,9 @@ class CsrSource(CompositeSource, SparseSource):
                 f"its shape {self.shape} says {self.shape[1]} columns; the file is damaged, or "
                 "shape is wrong"
             )
-        return read
+        # Columns of uint64 and numbers of rows would make floats.
+        signed = read.columns.dtype.kind == "i"
+        return read if signed else replace(read, columns=read.columns.astype(np.int64))
 
     def read(self, indices: NDArray[np.int64], out: NDArray[Any]) -> None:
         """Write dense rows: zeros, and the values in their columns."""

@@ -143,8 +143,9 @@ def test_values_given_twice_add_up_before_they_are_cast(dtype, cast, data, colum
     assert torch.equal(made_dense(sent[:], labels or {0}), expected)
 
 
-def test_columns_in_any_order_stay_as_they_are() -> None:
-    indptr, columns = np.array([0, 0, 2, 2, 4, 4]), np.array([2, 0, 0, 1])
+@pytest.mark.parametrize("index", ["i4", "i8", "u1", "u4", "u8"])
+def test_columns_in_any_order_stay_as_they_are(index: str) -> None:
+    indptr, columns = np.array([0, 0, 2, 2, 4, 4]), np.array([2, 0, 0, 1], index)
     for width in (3, 1000):
         rows = npdata.csr(np.arange(4.0), columns, indptr, (5, width), layout="csr")
         batch = NumpyDataset(rows)[:]

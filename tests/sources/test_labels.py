@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import npdata
-from npdata.errors import FieldError
+from npdata.errors import FieldError, FormatError
 from npdata.sources.concatenated.concat import ConcatSource
 from npdata.sources.labels import LabelSource
 
@@ -22,8 +22,16 @@ def names_of(ds: npdata.NumpyDataset) -> list[str | None]:
     return [None if code < 0 else categories[code] for code in ds[:]["label"].tolist()]
 
 
-def write(path: Path, codes: list[int], categories: list[str], dtype: str = "i1") -> str:
+def write(
+    path: Path, codes: list[int], categories: list[str], dtype: str = "i1", refers: bool = False
+) -> str:
+    """Write a categorical column as AnnData does, or as AnnData 0.7 did, which `refers`."""
     with h5py.File(path, "w") as file:
+        if refers:
+            names = file.create_dataset("__categories/kind", data=np.array(categories, "S9"))
+            file["kind"] = np.array(codes, dtype)
+            file["kind"].attrs["categories"] = names.ref
+            return f"{path}::kind"
         kind = file.create_group("kind")
         kind.attrs["encoding-type"] = "categorical"
         kind["codes"] = np.array(codes, dtype)
@@ -31,10 +39,11 @@ def write(path: Path, codes: list[int], categories: list[str], dtype: str = "i1"
     return f"{path}::kind"
 
 
-@pytest.fixture
-def two(in_folder: Path) -> tuple[str, str]:
-    write(Path("s0.h5"), [1, 0, -1], ["B", "T"])
-    write(Path("s1.h5"), [1, 2, 0], ["B", "NK", "T"])
+@pytest.fixture(params=[(False, False), (False, True), (True, True)])
+def two(in_folder: Path, request: pytest.FixtureRequest) -> tuple[str, str]:
+    first, second = request.param
+    write(Path("s0.h5"), [1, 0, -1], ["B", "T"], refers=first)
+    write(Path("s1.h5"), [1, 2, 0], ["B", "NK", "T"], refers=second)
     return "s0.h5::kind", "s1.h5::kind"
 
 
@@ -73,6 +82,23 @@ def test_more_names_than_the_codes_have_room_for(in_folder: Path) -> None:
     ds = npdata.concatenate(label=parts)
     assert ds[:]["label"].dtype == torch.int16
     assert names_of(ds) == ["a-99", "b-99"]
+
+
+@pytest.mark.parametrize("refers", [False, True])
+@pytest.mark.parametrize("code", [2, -2])
+def test_a_code_without_a_name_is_refused(in_folder: Path, refers: bool, code: int) -> None:
+    path = write(Path("wrong.h5"), [1, code, 0], ["B", "T"], refers=refers)
+    told = rf"row 1 of .*wrong.h5::/kind has the code {code}, and it has 2 categories"
+    with pytest.raises(FormatError, match=told):
+        npdata.open_source(path)
+
+
+def test_columns_of_many_groups_have_no_names_in_common(in_folder: Path) -> None:
+    write(Path("s.h5"), [0], ["B"], refers=True)
+    with h5py.File("s.h5", "a") as file:
+        file["part/a"] = file["/"]
+    with pytest.raises(FieldError, match=r"categorical column, .* npdata.concatenate\("):
+        npdata.open_source("s.h5::part/*/kind")
 
 
 def test_labels_of_two_folders(in_folder: Path) -> None:

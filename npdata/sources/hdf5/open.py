@@ -10,13 +10,16 @@ import functools
 import math
 import os
 from collections.abc import Sequence
-from typing import TypeGuard
+from typing import Any, TypeGuard
 
 import h5py
+import numpy as np
+from numpy.typing import NDArray
 
 from npdata.errors import DirectAccessError, FieldError, FormatError, UnsupportedSourceError
 from npdata.sources.base import Source
 from npdata.sources.cache.cache import Details
+from npdata.sources.hdf5.anndata.encoding import text_of
 from npdata.sources.hdf5.examine.details import details
 from npdata.sources.hdf5.examine.examine import Examined, OpenedFile, examine
 from npdata.sources.hdf5.examine.layout import TableKeeper
@@ -26,6 +29,7 @@ from npdata.sources.hdf5.rows.decoded import DecodedSource, FileChunks
 from npdata.sources.hdf5.rows.h5py_rows import H5pySource, H5pySpec, close_other_files
 from npdata.sources.hdf5.rows.mapped import ChunkMappedSource
 from npdata.sources.hdf5.rows.variable_length import as_numbers
+from npdata.sources.labels import LabelSource, shown_categories
 from npdata.sources.mapped import MappedSource, Place
 
 
@@ -137,9 +141,36 @@ def source_of(examined: Examined, options: Hdf5Options = AUTO) -> Source:
         source = as_numbers(_library(examined, about, options))
     else:
         source = _direct(examined, about, options.locking)
+    if examined.categories is not None:
+        return labels(source, examined.layout.path, examined.categories, where, options)
     source.packing, source.matlab = examined.packing, examined.matlab
     source.across = functools.partial(_across, examined, about, options)
     return source
+
+
+def labels(codes: Source, path: str, names: str, where: str, options: Hdf5Options) -> LabelSource:
+    """Read codes of what the dataset `names` has, text or numbers; -1 is a missing value.
+
+    Raises `FormatError` for a code that stands for nothing.
+    """
+    stored = _whole(open_hdf5(path, names, options))
+    known = stored.tolist() if stored.dtype.kind in "biuf" else map(text_of, stored)
+    categories, read = tuple(known), _whole(codes)
+    wrong = np.flatnonzero((read < -1) | (read >= len(categories)))
+    if wrong.size:
+        raise FormatError(
+            f"row {wrong[0]} of {where} has the code {read[wrong[0]]}, and it has "
+            f"{len(categories)} categories: the file is damaged"
+        )
+    reason = "codes of a categorical column, read at opening"
+    return LabelSource(read, categories, where, reason, shown_categories(categories))
+
+
+def _whole(source: Source) -> NDArray[Any]:
+    read = np.empty(source.shape, source.dtype)
+    source.read_run(0, read)
+    source.close()
+    return read
 
 
 def _across(examined: Examined, about: Details, options: Hdf5Options, axis: int) -> H5pySource:

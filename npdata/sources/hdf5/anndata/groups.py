@@ -10,12 +10,11 @@ import h5py
 import numpy as np
 
 from npdata.errors import FieldError, FormatError, UnsupportedSourceError
-from npdata.sources.base import Category, Source
-from npdata.sources.hdf5.anndata.encoding import SPARSE_PARTS, encoded_kind, sparse_shape, text_of
+from npdata.sources.base import Source
+from npdata.sources.hdf5.anndata.encoding import SPARSE_PARTS, encoded_kind, sparse_shape
 from npdata.sources.hdf5.examine.links import require_inside
 from npdata.sources.hdf5.file import Hdf5Options, absolute_path, open_file
-from npdata.sources.hdf5.open import file_of, open_hdf5
-from npdata.sources.labels import LabelSource, shown_categories
+from npdata.sources.hdf5.open import file_of, labels, open_hdf5
 from npdata.sources.sparse import CsrSource
 
 PARTS = {"csr_matrix": SPARSE_PARTS, "categorical": ("codes", "categories")}
@@ -68,18 +67,12 @@ def open_encoded(path: str, name: str, options: Hdf5Options) -> Source | None:
             data, indices, indptr = (open_hdf5(path, part, options) for part in parts)
             return CsrSource(data, indices, indptr, shape)
         if kind == "categorical":
-            names = _categories(group["categories"])
-            return _labels(open_hdf5(path, parts[0], options), names, where)
+            names = parts[1]
+            if isinstance(group["categories"], h5py.Group):
+                names += "/values"  # text that may be missing, of which no category is
+            return labels(open_hdf5(path, parts[0], options), path, names, where, options)
         _require_all(where, group["mask"])
         return open_hdf5(path, parts[0], options)
-
-
-def _labels(codes: Source, names: tuple[Category, ...], where: str) -> LabelSource:
-    read = np.empty(codes.shape, codes.dtype)
-    codes.read_run(0, read)
-    codes.close()
-    reason = "codes of a categorical column, read at opening"
-    return LabelSource(read, names, where, reason, shown_categories(names))
 
 
 def _group(file: h5py.File, name: str, options: Hdf5Options) -> h5py.Group | None:
@@ -126,15 +119,6 @@ def _by_rows(group: h5py.Group) -> str:
         return "write it by rows once, as scipy's m.tocsr() has it"
     raw = "adata = adata.raw.to_adata(), " if first == "raw" else ""
     return f"write it by rows once: {raw}{place} = {place}.tocsr(), then write_h5ad"
-
-
-def _categories(stored: h5py.Dataset | h5py.Group) -> tuple[Category, ...]:
-    """Give what codes stand for: text, or numbers and bools as such."""
-    if isinstance(stored, h5py.Group):
-        stored = stored["values"]  # text that may be missing, of which no category is
-    values = stored[:]
-    numbers = values.dtype.kind in "biuf"
-    return tuple(values.tolist() if numbers else map(text_of, values))
 
 
 def _require_all(where: str, mask: h5py.Dataset) -> None:

@@ -1,8 +1,8 @@
 """The attributes of a dataset that say what its numbers stand for.
 
-Idea: most datasets have no attributes, as one call of 1 us shows. Invariant: only attributes of the
-CF conventions are read, and one that cannot be read is a fault that is reported when decoding is
-asked for. What they mean is `sources.packed`.
+Idea: most datasets have no attributes, as one call of 1 us shows. Invariant: an attribute of the CF
+conventions that cannot be read is a fault that is reported when decoding is asked for. What these
+attributes mean is `sources.packed`.
 """
 
 import contextlib
@@ -50,6 +50,21 @@ def matlab_class(dataset: h5py.h5d.DatasetID) -> str | None:
             found = attributes["MATLAB_class"]
             text = found.decode() if isinstance(found, bytes) else str(found)
             return text if text in ("logical", "char") else None
+    return None
+
+
+def place_of_categories(dataset: h5py.h5d.DatasetID) -> str | None:
+    """Give the name of what codes of AnnData 0.7 stand for, to which they refer; None of others."""
+    with contextlib.suppress(KeyError, OSError, RuntimeError, ValueError, TypeError):
+        if h5py.h5a.exists(dataset, b"categories"):
+            codes = h5py.Dataset(dataset)
+            reference = codes.attrs["categories"]
+            if (
+                isinstance(reference, h5py.Reference)
+                and codes.dtype.kind in "iu"
+                and codes.ndim == 1
+            ):
+                return codes.file[reference].name or None
     return None
 
 

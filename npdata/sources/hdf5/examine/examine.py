@@ -15,7 +15,12 @@ import numpy as np
 from npdata.errors import FileLockError, FormatError, SourceError
 from npdata.sources.base import Access
 from npdata.sources.file import File
-from npdata.sources.hdf5.examine.attributes import holds_pickles, matlab_class, read_packing
+from npdata.sources.hdf5.examine.attributes import (
+    holds_pickles,
+    matlab_class,
+    place_of_categories,
+    read_packing,
+)
 from npdata.sources.hdf5.examine.creation_properties import Kind, Kinds
 from npdata.sources.hdf5.examine.decide import decide, implausible_size
 from npdata.sources.hdf5.examine.external_files import ExternalFile, external_files
@@ -72,7 +77,7 @@ class Examined:
 
     `external` are the files beside its own that hold rows; `missing` the filters, by number, that
     nothing here can undo, `packing` what its numbers stand for by its attributes,
-    `matlab` what MATLAB means by them.
+    `matlab` what MATLAB means by them, `categories` the dataset of the names of codes.
     """
 
     where: str
@@ -83,6 +88,7 @@ class Examined:
     missing: frozenset[int] = frozenset()
     packing: Packing | None = None
     matlab: str | None = None
+    categories: str | None = None
 
     @property
     def without_filters(self) -> str:
@@ -156,6 +162,7 @@ def examine(opened: OpenedFile, name: str, *, inside: bool = False) -> Examined:
         missing=_missing(layout, access),
         packing=read_packing(dataset, layout.dtype),
         matlab=matlab_class(dataset),
+        categories=place_of_categories(dataset),
     )
 
 

@@ -45,6 +45,11 @@ def look_at_groups(opened: OpenedFile, names: Sequence[str]) -> Groups:
     """
     examined = examine(opened, names[0])
     first, access = examined.layout, examined.access
+    if examined.categories is not None:
+        raise FieldError(
+            f"{examined.where} is a categorical column, and each group has categories of its own; "
+            "give the columns by their names: npdata.concatenate(['FILE::GROUP/COLUMN', ...])"
+        )
     seen = [_seen(opened, name, first) for name in names]
     lengths, offsets, block_rows = np.array([each[:3] for each in seen], np.int64).T
     away = int((offsets < 0).sum())
