@@ -15,7 +15,7 @@ from npdata.errors import FieldError
 from npdata.sources.base import Access, Source
 from npdata.sources.concatenated.summary import and_more
 from npdata.sources.many_files.file_list import FileList, runs_of_files
-from npdata.sources.many_files.file_reader import FileReader
+from npdata.sources.many_files.file_reader import MOST_KEPT, FileReader
 from npdata.sources.many_files.file_table import ONE_DTYPE, FileTable
 from npdata.sources.packed.packing import Packings
 from npdata.sources.ragged import OBJECTS, PiecesSource, RaggedSource
@@ -36,6 +36,9 @@ def open_stack(table: FileTable) -> "StackSource | VariedStackSource":
     return RaggedStackSource(reader)
 
 
+_ONE_FILE = "npdata convert ... --files stack makes one file of all"
+
+
 class _FilesSource(Source):
     """What all of them do: tell of their files, and give advice on them."""
 
@@ -48,6 +51,8 @@ class _FilesSource(Source):
         how = "each sample is a file, read straight into its batch"
         if own:
             how = f"each sample is read alone; {own} of them are decoded, or read through h5py"
+        if own > MOST_KEPT:
+            how += f", and beyond {MOST_KEPT} each read opens its file anew, some 3 ms: {_ONE_FILE}"
         seen = bool((table.size >= 0).all())
         when = "" if seen else "; a file is looked at when it is first read"
         self.access = Access(kind="library" if own else "files", reason=how + when)

@@ -2,11 +2,12 @@
 
 from pathlib import Path
 
+import h5py
 import numpy as np
 import pytest
 
 import npdata
-from npdata.sources.many_files import file_reader
+from npdata.sources.many_files import file_reader, file_table, stack
 from npdata.sources.many_files.file_reader import FEW
 
 
@@ -59,3 +60,26 @@ def test_a_file_that_is_gone_is_left_to_the_reading(source, tmp_path: Path) -> N
     source.dont_need(0, 5)
     with pytest.raises(npdata.errors.ChangedFileError, match=r"2\.npy is gone"):
         source.read(np.arange(5), np.empty((5, 3)))
+
+
+def test_beyond_the_sources_that_are_kept_files_are_opened_anew_and_describe_says_so(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for k in range(5):
+        with h5py.File(tmp_path / f"{k}.h5", "w") as file:
+            file.create_dataset("x", data=np.full(3, k), chunks=(3,), compression="gzip")
+    opened: list[int] = []
+    open_alone = file_table.open_alone
+
+    def noted(files, number, raw):
+        opened.append(number)
+        return open_alone(files, number, raw)
+
+    monkeypatch.setattr(file_table, "open_alone", noted)
+    for module in (file_reader, stack):
+        monkeypatch.setattr(module, "MOST_KEPT", 3)
+    ds = npdata.stack(f"{tmp_path}/*.h5::x")
+    for _ in range(2):
+        assert ds[:].tolist() == [[k] * 3 for k in range(5)]
+    assert len(opened) == 5 + 2
+    assert "beyond 3 each read opens its file anew, some 3 ms: npdata convert" in str(ds.describe())
