@@ -106,6 +106,19 @@ class Windows:
             return self.starts
         return self.starts[np.isin(self.recordings.edges, inner.apart)]
 
+    @property
+    def overlap(self) -> bool:
+        """Whether some rows of the data are in several windows.
+
+        Examples:
+            >>> Windows.of(Recordings.one(9), range(3), stride=2, edge="drop").overlap
+            True
+            >>> Windows.of(Recordings.one(9), range(3), stride=3, edge="drop").overlap
+            False
+        """
+        span, step = self.footprint
+        return span > step and bool(np.diff(self.apart).max(initial=0) > 1)
+
     def alike(self, other: "Windows") -> bool:
         """Whether windows of both name the same rows around their anchors."""
         same = (self.offsets, self.stride, self.edge, self.footprint)

@@ -55,7 +55,7 @@ class Description:
     """All fields of a dataset; print it for a table.
 
     `notes` are pairs of a name and a text: for windows, their plan, the recordings and their
-    borders, and the rows that no window reaches, with the reason.
+    borders, the rows that no window reaches, with the reason, and how to split them.
     """
 
     rows: int
@@ -107,10 +107,12 @@ def _plan(fields: Sequence[Field], windows: Windows) -> tuple[tuple[str, str], .
     if windows.edge != "drop":
         marked = any(marks_padding(field.source) for field in fields)
         what += ", marked by fields _is_pad" if marked else ", and nothing marks them (mask=True)"
+    shared = "windows share rows; split() puts none into two parts, and random_split of torch does"
     return (
         ("windows", f"{len(windows)}, every {windows.stride} rows; {what}"),
         ("borders", many if len(recordings) > 1 else f"none: one recording of {longest} rows"),
         ("left out", _left_out(windows)),
+        *((("split", shared),) if windows.overlap else ()),
     )
 
 

@@ -19,6 +19,7 @@ from npdata.dataset.field import Field
 from npdata.dataset.html_table import table
 from npdata.dataset.ragged_field import RaggedField
 from npdata.dataset.transforms import Transforms
+from npdata.dataset.windows import recordings_of
 from npdata.errors import ClosedError
 from npdata.sources.base import Source, rows_held
 from npdata.sources.ragged import RaggedSource
@@ -39,6 +40,7 @@ _OF_OTHERS = each_word(
             "a field of labels has them: ds.fields['label'].categories, or fields[1] without names"
         ),
         "targets labels": "ds[:] reads all rows: ds[:]['label'], or ds[:][1] without names",
+        "recordings episodes groups boundaries": "ds.borders has the first sample of each",
         "where": "a field has them: ds.fields[0].where",
         "info summary nbytes": "print(ds.describe()) shows how rows are read",
         "map apply transform batch_transform set_transform with_transform": (
@@ -146,6 +148,20 @@ class Overview:
         """
         ragged = [f.source.lengths() for f in self._fields if isinstance(f, RaggedField)]
         return np.maximum.reduce(ragged) if ragged else None
+
+    @property
+    def borders(self) -> NDArray[np.int64] | None:
+        """The first sample of each recording, then the number of samples; None if not known.
+
+        Recordings are the files and groups that fields are made of. Those of windows may have none.
+
+        Examples:
+            >>> windows = npdata.NumpyDataset(np.arange(8)).windows(2, borders=[2, 5])
+            >>> windows.borders, np.diff(windows.borders)
+            (array([0, 1, 3, 5]), array([1, 2, 2]))
+        """
+        known = recordings_of(self._fields, self._windows)
+        return None if known is None else known.copy()
 
     @property
     def blocks(self) -> Blocks:

@@ -14,7 +14,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from npdata.dataset.batch_memory import plain_memory
 from npdata.dataset.overview import Overview
-from npdata.dataset.windows import files_of, recordings_of, require_apart
+from npdata.dataset.windows import files_of, require_apart
 from npdata.errors import FieldError, SamplerError, require
 from npdata.sampling.order.splits import split, split_groups
 from npdata.suggestions import explained
@@ -105,7 +105,12 @@ class Splits(Overview):
             if groups is not None or (folds is None and stratify is not None):
                 raise SamplerError(f"by={by!r} keeps rows together itself: leave out the others")
             files = by == "file"
-            edges = files_of(self._fields) if files else recordings_of(self._fields, self._windows)
+            edges = files_of(self._fields) if files else self.borders
+            if edges is None:
+                raise FieldError(
+                    "by='recording' needs recordings: windows with borders=, or fields of several "
+                    "files or groups"
+                )
             several = any(field.source.borders is not None for field in self._fields)
             _require_two(edges, by, _ONE_FILE[several] if files else "give borders=")
             if isinstance(fraction, int | float | np.number):

@@ -123,11 +123,9 @@ def _no_window_fits(
 
 def require_apart(windows: Windows | None) -> None:
     """Raise `FieldError` where windows share rows, which a split at random would leak."""
-    if windows is None or np.diff(windows.apart).max(initial=0) < 2:
+    if windows is None or not windows.overlap:
         return
     span, step = windows.footprint
-    if span <= step:
-        return
     gap = -(-span // step) - 1
     apart = -(-span * windows.stride // step)
     raise FieldError(
@@ -139,20 +137,12 @@ def require_apart(windows: Windows | None) -> None:
     )
 
 
-def recordings_of(fields: Sequence[Field], windows: Windows | None) -> NDArray[np.int64]:
-    """Give the first sample of each recording, and the number of samples.
-
-    Raises `FieldError` where no recordings are known.
-    """
+def recordings_of(fields: Sequence[Field], windows: Windows | None) -> NDArray[np.int64] | None:
+    """Give the first sample of each recording, and the number of samples; None if not known."""
     if windows is not None:
         return windows.apart
     known = _parts(fields, Recordings.one(len(fields[0])))
-    if known is None:
-        raise FieldError(
-            "by='recording' needs recordings: windows with borders=, or fields of several files or "
-            "groups"
-        )
-    return known.edges
+    return None if known is None else known.edges
 
 
 def files_of(fields: Sequence[Field]) -> NDArray[np.int64]:

@@ -75,6 +75,20 @@ class TestShares:
             assert sorted(part.tolist() for part in parts) == [[0, 1], [2]]
 
 
+def test_borders_are_the_first_sample_of_each_recording_and_then_the_number_of_all(
+    tmp_path: Path,
+) -> None:
+    _three_files_of_groups(tmp_path)
+    ds = NumpyDataset.from_hdf5(f"{tmp_path}/*.h5", "*/x")
+    assert ds.borders.tolist() == list(range(0, 61, 5))
+    windows = ds.windows(4)
+    assert windows.borders.tolist() == list(range(0, 25, 2))
+    windows.borders[:] = 0
+    assert len(windows) == windows.borders[-1] == 24
+    assert NumpyDataset(np.arange(6)).windows(3, borders=[2]).borders.tolist() == [0, 0, 2]
+    assert NumpyDataset(np.arange(6)).borders is None
+
+
 def _three_files_of_groups(folder: Path) -> np.ndarray:
     for k in range(3):
         with h5py.File(folder / f"{k}.h5", "w") as file:

@@ -398,6 +398,12 @@ def test_describe_shows_windows_borders_and_what_is_left_out(data: Data) -> None
     assert "5 rows in recordings shorter than 10 (1 of them) and 12 rows between windows" in text
 
 
+def test_describe_says_of_windows_that_share_rows_who_splits_them(data: Data) -> None:
+    ds = NumpyDataset(x=data.x)
+    assert "split() puts none into two parts" in str(ds.windows(10, stride=9).describe())
+    assert "split()" not in str(ds.windows(10, stride=10).describe())
+
+
 def test_describe_says_whether_a_mask_marks_what_stands_in(data: Data) -> None:
     one = NumpyDataset(x=data.x).windows(3, edge="zero", mask=True)
     for ds in (one, one + one):
