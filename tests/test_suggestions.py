@@ -140,6 +140,7 @@ def of(dataset: NumpyDataset, call: str) -> object:
          "m.shape), with m = matrix.tocsr()"),
         ("csr(X, X, X, (1, 2), 'csr')", "(data, indices, indptr, (1, 2), layout='csr')"),
         ("as_tensor(X, float)", "write as_tensor(array, dtype=...)"),
+        ("as_tensor(X, copy='no')", "copy='no': expected None, True or False"),
         ("as_tensor(X, device='cuda')", "as_tensor(array).to(device)"),
         ("open_source('d.h5', 'x')", 'write open_source("d.h5::x") for one array of a file'),
         ("to_device([X])", "to_device() needs device: write to_device(iterable, device)"),

@@ -315,7 +315,7 @@ def _shown(array: object) -> str:
 
 def _check_copy(copy: object) -> None:
     if not any(copy is known for known in (None, True, False)):
-        raise TypeError(f"copy={copy!r} is none of None, True and False")
+        raise ConversionError(f"copy={copy!r}: expected None, True or False")
 
 
 def _over(array: NDArray[Any], rule: DTypeRule) -> "torch.Tensor":

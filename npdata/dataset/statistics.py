@@ -7,7 +7,7 @@ enters no figure. The rows are summed up by `field_moments`.
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import islice
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -22,7 +22,7 @@ from npdata.dataset.moments import Moments
 from npdata.dataset.overview import Overview
 from npdata.dataset.ragged_field import RaggedField
 from npdata.errors import FieldError
-from npdata.suggestions import explained
+from npdata.suggestions import explained, no_attribute
 
 MOST_LINES = 24
 """So many lines of a field are printed."""
@@ -92,14 +92,19 @@ class Statistics(Mapping[str | int, FieldStatistics]):
             f"no statistics of a field {label!r}; the fields of numbers are {list(self._fields)}"
         )
 
-    def __getattr__(self, name: str) -> Any:
-        """Say where the figures are."""
-        if name in FieldStatistics.__dataclass_fields__ and "_fields" in self.__dict__:
-            label = next(iter(self._fields), 0)
-            raise AttributeError(f"each field has its own {name}: found[{label!r}].{name}")
-        if name in self.__dict__.get("_fields", ()):
-            raise AttributeError(f"the statistics of field {name!r} are found[{name!r}]")
-        raise AttributeError(f"{type(self).__name__} has no attribute {name!r}")
+    if not TYPE_CHECKING:
+
+        def __getattr__(self, name: str) -> Any:
+            """Raise AttributeError, which says where the figures are."""
+            found = self.__dict__.get("_fields", {})
+            one = f"found[{next(iter(found), 0)!r}]"
+            each = FieldStatistics.__dataclass_fields__
+            words = {word: f"each field has its own {word}: {one}.{word}" for word in each}
+            words |= {
+                word: f"the statistics of field {word!r} are found[{word!r}]" for word in found
+            }
+            words["var"] = words["variance"] = f"a variance is {one}.std ** 2"
+            raise no_attribute(self, name, words)
 
     def __iter__(self) -> Iterator[str | int]:
         return iter(self._fields)

@@ -237,7 +237,10 @@ class Prefetcher(Iterator[Result], Generic[Job, Result]):
                 return slot.get(timeout=_POLL_SECONDS)
             except queue.Empty:  # Python now looks for signals
                 if slot.empty() and not all(thread.is_alive() for thread in self._threads):
-                    raise RuntimeError("a thread that makes batches has died") from None
+                    raise ThreadError(
+                        "a thread that makes batches has died: begin a new iteration, or make them "
+                        "without threads, num_threads=0"
+                    ) from None
 
     def _does_one(self) -> bool:
         """Do the next job that no thread has begun, on one core; tell whether there was one."""

@@ -225,6 +225,8 @@ class TestFields:
             ds.statistics("x")
         with pytest.raises(AttributeError, match=r"of field 'x' are found\['x'\]"):
             ds.statistics().x  # noqa: B018
+        with pytest.raises(AttributeError, match=r"a variance is found\['x'\]\.std \*\* 2"):
+            ds.statistics().var  # noqa: B018
         with pytest.raises(AttributeError, match=r"each field has its own mean: found\['x'\].mean"):
             ds.statistics().mean  # noqa: B018
         with pytest.raises(KeyError, match=r"no statistics of a field 'y'; .* are \['x'\]"):

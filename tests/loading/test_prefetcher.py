@@ -284,7 +284,7 @@ class TestLettingGo:
     def test_a_thread_that_dies_is_an_error_and_no_wait_for_ever(self) -> None:
         results = Prefetcher(lambda job: job, itertools.count(), threads=1, depth=1)
         results._queue.tasks.put(None)
-        with pytest.raises(RuntimeError, match="has died"):
+        with pytest.raises(ThreadError, match="has died: begin a new iteration"):
             for _ in results:
                 pass
 

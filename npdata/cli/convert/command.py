@@ -172,7 +172,10 @@ def planned(
     for array, name in zip(arrays, names, strict=True):
         source, why = array.source, kind.refusal(array.source.dtype)
         if names.count(name) > 1:
-            raise UsageError(f"two arrays would be named {name!r}, one of them {source.where}")
+            raise UsageError(
+                f"two arrays would be named {name!r}, one of them {source.where}; convert each to "
+                "a file of its own"
+            )
         if why is not None:
             raise ConvertError(f"{source.where} ({source.dtype}) does not fit {kind.name}: {why}")
         shape = None

@@ -183,7 +183,7 @@ def test_options_that_mean_nothing_are_refused(
 @pytest.mark.parametrize(
     "names, kind, message",
     [
-        (("x", "x"), NPZ, "two arrays would be named 'x'"),
+        (("x", "x"), NPZ, "two arrays would be named 'x'.*; convert each to a file of its own"),
         (("x", "x.npy"), NPZ, "two arrays would be named 'x'"),
         (("x", "y"), NPY, "holds one array, and 2 were given; .* of 'x', 'y'"),
     ],
