@@ -161,7 +161,8 @@ class NumpyDataset(FromFiles, Splits, WithStatistics, Dataset[Any]):
     ) -> Self:
         self._fields = fields
         self._length = len(fields[0])
-        self._gathers_only = all(field.plain for field in fields) and not transforms.any
+        # Whether a batch is the gather of its fields, each a tensor, and nothing else.
+        self.gathers_only = all(field.plain for field in fields) and not transforms.any
         self._form = form
         self._transforms = transforms
         self._owned = owned
@@ -231,7 +232,7 @@ class NumpyDataset(FromFiles, Splits, WithStatistics, Dataset[Any]):
         """
         if self._closed:
             self._require_open()
-        if self._gathers_only and not isinstance(indices, RowNumbers):
+        if self.gathers_only and not isinstance(indices, RowNumbers):
             rows = row_numbers(indices, self._length, masks=False)
             return Batch.of(self._stacked_fields(rows, batch_memory()), len(rows), self._form)
         self._transforms.warn_of_same_numbers(indices)
@@ -251,11 +252,6 @@ class NumpyDataset(FromFiles, Splits, WithStatistics, Dataset[Any]):
             self._require_open()
         values, form = self._stacked_fields(rows, allocate), self._form
         return list(values) if form.is_tuple else form.build(values)
-
-    @property
-    def gathers_only(self) -> bool:
-        """Whether a batch is the gather of its fields, each a tensor, and nothing else."""
-        return self._gathers_only
 
     def _stacked_fields(self, rows: Rows, allocate: Allocate) -> tuple[Any, ...]:
         """Give the rows of each field, stacked; for a transform that copies nothing, views."""
