@@ -20,9 +20,8 @@ from npdata.sources.base import Access, Source
 from npdata.sources.cache.cache import Cache, with_cache
 from npdata.sources.concatenated.base import EndToEnd
 from npdata.sources.concatenated.edges import Edges
-from npdata.sources.concatenated.parts import Parts, require_alike, rows_of
+from npdata.sources.concatenated.parts import Parts, Summary, kind_of_rows, require_alike
 from npdata.sources.concatenated.runs import read_parts, read_runs
-from npdata.sources.concatenated.summary import Summary
 from npdata.sources.labels import in_one_code, shown_categories
 from npdata.sources.many_files.file_list import FileList
 from npdata.sources.many_files.file_table import FileTable
@@ -56,7 +55,7 @@ class ConcatSource(EndToEnd):
             parts = in_one_code(parts)
             self.categories = parts[0].categories
             self.keeps_text = all(part.keeps_text for part in parts)
-            require_alike((part.where, rows_of(part.shape[1:], part.dtype)) for part in parts)
+            require_alike((part.where, kind_of_rows(part.shape[1:], part.dtype)) for part in parts)
             self.dtype, self.missing = parts[0].dtype, parts[0].missing
             self.shape = (sum(map(len, parts)), *parts[0].shape[1:])
         self.where, self.access, self.details = self._summary.described()
@@ -96,7 +95,7 @@ class ConcatSource(EndToEnd):
     @made_once
     def _arrays(self) -> dict[int, NDArray[Any]]:
         """The parts in memory whose rows follow one another there."""
-        found = {k: _rows_of(part) for k, part in self.own.items()}
+        found = {k: _memory_of(part) for k, part in self.own.items()}
         return {k: array for k, array in found.items() if array is not None}
 
     @made_once
@@ -234,7 +233,7 @@ def _flattened(sources: Sequence[Source]) -> list[Source]:
     return found
 
 
-def _rows_of(part: Source) -> NDArray[Any] | None:
+def _memory_of(part: Source) -> NDArray[Any] | None:
     """Give the memory in which the rows of a part follow one another, None where they do not."""
     if type(part) is not MemorySource or part.dtype.hasobject or not len(part):
         return None

@@ -9,8 +9,7 @@ from typing import Any
 
 from npdata.sources.concatenated.base import EndToEnd
 from npdata.sources.concatenated.concat import ConcatSource
-from npdata.sources.concatenated.ragged import RaggedParts
-from npdata.sources.concatenated.sparse import SparseParts
+from npdata.sources.concatenated.joined import RaggedParts, SparseParts
 from npdata.sources.derived.base import origin
 from npdata.sources.hdf5.anndata.genes import require_same_genes
 from npdata.sources.ragged import RaggedSource

@@ -1,13 +1,14 @@
 """What sources laid end to end are made of: parts in files, and parts that read their own rows.
 
 Idea: a part whose rows lie as they are in a file is a few numbers in a table, and no object of its
-own; so 100,000 files are six arrays. Invariant: all parts have rows of one shape and dtype. It
-reads no row.
+own; so 100,000 files are six arrays. How they are read is said by the kind of their access, so that
+the summary of a sum is made of those of its terms. Invariant: all parts have rows of one shape and
+dtype. It reads no row.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,11 +16,17 @@ from numpy.typing import NDArray
 from npdata.arrays.dtypes import DType
 from npdata.errors import FieldError
 from npdata.runtime.made_once import made_once
-from npdata.sources.base import Source
-from npdata.sources.concatenated.summary import NO_ONE_FIELD
+from npdata.sources.base import Access, Source
+from npdata.sources.cache.cache import Details
 from npdata.sources.many_files.file_table import FileTable
 from npdata.sources.many_files.known_file import Kind
 from npdata.sources.packed.packing import Packing, Packings
+
+NO_ONE_FIELD = (
+    "they make no one field; samples that a transform= brings to one form are joined by "
+    "torch.utils.data.ConcatDataset, of a dataset for each, in a DataLoader"
+)
+"""What is said of rows that cannot lie end to end."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -95,11 +102,12 @@ class Parts:
 
 def _held(table: FileTable, number: int) -> str:
     kind: Kind = table.kinds[table.kind[number]]
-    one = kind.rest is None
-    return f"one value of {kind.dtype} and no rows" if one else rows_of(kind.rest or (), kind.dtype)
+    if kind.rest is None:
+        return f"one value of {kind.dtype} and no rows"
+    return kind_of_rows(kind.rest, kind.dtype)
 
 
-def rows_of(shape: tuple[int, ...], dtype: DType) -> str:
+def kind_of_rows(shape: tuple[int, ...], dtype: DType) -> str:
     """Say what rows are: parts of one field give the same words."""
     return f"rows of {shape} of {dtype}"
 
@@ -110,3 +118,57 @@ def require_alike(parts: Iterable[tuple[str, str]]) -> None:
     for where, held in others:
         if held != wanted:
             raise FieldError(f"{where} holds {held}, and {first} {wanted}; {NO_ONE_FIELD}")
+
+
+class _Kind(NamedTuple):
+    """So many parts and rows, with the access and the details of the first of them."""
+
+    parts: int
+    rows: int
+    access: Access
+    details: Details
+
+
+class Summary(NamedTuple):
+    """The name of the first part, and the parts by the kind of their access, in order."""
+
+    first: str
+    kinds: dict[str, _Kind]
+
+    @classmethod
+    def of(cls, source: Source) -> "Summary":
+        """Summarise a source that is one part."""
+        return cls.one(source.where, len(source), source.access, source.details)
+
+    @classmethod
+    def one(
+        cls, where: str, rows: int, access: Access, details: Details = (), *, parts: int = 1
+    ) -> "Summary":
+        """Summarise parts of `rows` rows together, the first of which is `where`."""
+        return cls(where, {access.kind: _Kind(parts, rows, access, details)})
+
+    @classmethod
+    def joined(cls, summaries: Iterable["Summary"]) -> "Summary":
+        """Summarise the parts of all, at least one."""
+        first, kinds = "", dict[str, _Kind]()
+        for each in summaries:
+            first = first or each.first
+            for name, kind in each.kinds.items():
+                known = kinds.get(name, kind._replace(parts=0, rows=0))
+                parts, rows = known.parts + kind.parts, known.rows + kind.rows
+                kinds[name] = known._replace(parts=parts, rows=rows)
+        return cls(first, kinds)
+
+    def described(self) -> tuple[str, Access, Details]:
+        """Give the name, how most rows are read, and the details of those parts."""
+        most = max(self.kinds.values(), key=lambda kind: kind.rows)
+        parts = sum(kind.parts for kind in self.kinds.values())
+        counts = ", ".join(f"{kind.parts} {name}" for name, kind in self.kinds.items())
+        reason = f"{parts} sources end to end ({counts}): {most.access.reason}"
+        access = Access(kind=most.access.kind, reason=reason)
+        return and_more(self.first, parts), access, most.details
+
+
+def and_more(first: str, count: int) -> str:
+    """Name `count` things by the first of them."""
+    return f"{first} and {count - 1} more" if count > 1 else first

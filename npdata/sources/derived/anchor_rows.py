@@ -11,9 +11,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from npdata.arrays.convert import ArrayLayout
 from npdata.arrays.windows import Windows
 from npdata.sources.base import Source
+from npdata.sources.derived.base import OfRows
 from npdata.sources.derived.windows import PlannedSource, WindowSource
 from npdata.sources.ragged import Ints, PiecesSource, RaggedSource
 from npdata.sources.sparse import Entries, SparseSource
@@ -51,15 +51,8 @@ class AnchoredPieces(_Anchored, PiecesSource):
     """Arrays of different shapes that are anchors."""
 
     rows: PiecesSource
-
-    def __init__(self, rows: PiecesSource, plan: Windows) -> None:
-        super().__init__(rows, plan)
-        self.values_dtype = rows.values_dtype
-
-    @property
-    def row_bytes(self) -> int:
-        """The bytes of a sample of mean length."""
-        return self.rows.row_bytes
+    values_dtype: Any = OfRows()
+    row_bytes: Any = OfRows()
 
     def pieces(self, indices: Ints) -> list[NDArray[Any]]:
         """Give the arrays as the source does."""
@@ -70,15 +63,8 @@ class AnchoredRagged(AnchoredPieces, RaggedSource):
     """Arrays of different lengths that are anchors."""
 
     rows: RaggedSource
-
-    def __init__(self, rows: RaggedSource, plan: Windows) -> None:
-        super().__init__(rows, plan)
-        self.row_shape = rows.row_shape
-
-    @property
-    def pieces_layout(self) -> ArrayLayout | None:
-        """The layout that pieces have in the source."""
-        return self.rows.pieces_layout
+    row_shape: Any = OfRows()
+    pieces_layout: Any = OfRows()
 
     def lengths(self) -> Ints:
         """Give the length of every anchor."""
@@ -89,10 +75,7 @@ class AnchoredSparse(_Anchored, SparseSource):
     """Sparse rows that are anchors."""
 
     rows: SparseSource
-
-    def __init__(self, rows: SparseSource, plan: Windows) -> None:
-        super().__init__(rows, plan)
-        self.layout = rows.layout
+    layout: Any = OfRows()
 
     def entries(self, rows: Ints) -> Entries:
         """Read the values of anchors; an error names the row of the source."""

@@ -66,8 +66,8 @@ class CompositeSource(Source):
         return self.__dict__ | {"_views": None}
 
 
-class _OfRows:
-    """An attribute that a source has from its rows."""
+class OfRows:
+    """An attribute that a source has from its rows: `blocks: Any = OfRows()`."""
 
     def __set_name__(self, owner: type, name: str) -> None:
         self._name = name
@@ -84,8 +84,8 @@ class RegroupedSource(CompositeSource):
         self.made_of = (rows,)
         self.access = rows.access
 
-    bases: Any = _OfRows()
-    ahead_bytes: Any = _OfRows()
+    bases: Any = OfRows()
+    ahead_bytes: Any = OfRows()
 
     @property
     def rows_in_memory(self) -> int | None:
@@ -120,12 +120,12 @@ class DerivedSource(CompositeSource):
         self.paths = rows.paths
         self.missing = rows.missing
 
-    blocks: Any = _OfRows()
-    borders: Any = _OfRows()
-    file_borders: Any = _OfRows()
-    rows_in_memory: Any = _OfRows()
-    stored_bytes: Any = _OfRows()
-    ahead_bytes: Any = _OfRows()
+    blocks: Any = OfRows()
+    borders: Any = OfRows()
+    file_borders: Any = OfRows()
+    rows_in_memory: Any = OfRows()
+    stored_bytes: Any = OfRows()
+    ahead_bytes: Any = OfRows()
 
     def will_need(self, first: int, stop: int) -> None:
         """Pass it on."""

@@ -21,8 +21,14 @@ from npdata.sources.base import InPlaceSource, Source
 from npdata.sources.file import ask_for, fill
 from npdata.sources.many_files.file_table import ONE_DTYPE, UNKNOWN, FileTable
 from npdata.sources.many_files.file_threads import for_each
-from npdata.sources.many_files.known_file import INODE, KnownFile, gone, look, opened
-from npdata.sources.many_files.one_value import OneValue
+from npdata.sources.many_files.known_file import (
+    INODE,
+    KnownFile,
+    OneValue,
+    gone,
+    look,
+    opened,
+)
 
 FEW = 16
 MOST_KEPT = 2048

@@ -14,6 +14,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import numpy as np
+
 from npdata.arrays.dtypes import DType
 from npdata.errors import (
     ChangedFileError,
@@ -27,10 +29,10 @@ from npdata.sources.file import FileIdentity
 from npdata.sources.formats import npy, npz
 from npdata.sources.formats.foreign import foreign_file
 from npdata.sources.formats.raw import RawFormat, open_raw
-from npdata.sources.hdf5.open import open_datasets, open_hdf5
+from npdata.sources.hdf5.open import open_datasets, open_hdf5, scalar
 from npdata.sources.many_files.file_list import FileList
-from npdata.sources.many_files.one_value import OneValue, hdf5_value, npz_value
 from npdata.sources.mapped import MappedSource, Place
+from npdata.sources.memory import MemorySource
 from npdata.sources.packed.packing import Packing
 from npdata.sources.paths import require_file
 
@@ -68,6 +70,14 @@ class KnownFile(NamedTuple):
     offset: int
     length: int
     kind: Kind
+
+
+class OneValue(MemorySource):
+    """The number that an array without axes is, as the only row, of the file and member `where`."""
+
+    def __init__(self, value: Any, where: str) -> None:
+        super().__init__(np.asarray(value).reshape(1))
+        self.where = where
 
 
 def look(files: FileList, number: int, raw: RawFormat | None, known: Any) -> KnownFile:
@@ -171,12 +181,17 @@ def open_alone(files: FileList, number: int, raw: RawFormat | None) -> Source:
     try:
         return npz.examine_npz(path, member).source if zipped else open_hdf5(path, member)
     except SourceError as error:
-        value = None
+        value: object = None
         with contextlib.suppress(OSError, ValueError, KeyError):
-            value = npz_value(path, member) if zipped else hdf5_value(path, member)
-        if value is None:
+            if zipped:
+                with np.load(path, allow_pickle=False) as archive:
+                    value = archive[member]
+            else:
+                value = scalar(path, member)
+        array = np.asarray(value)
+        if array.ndim or array.dtype.kind not in "biufc":  # text and compound values stay refused
             raise error from None
-        return value
+        return OneValue(array, f"{path}::{member}")
 
 
 def opened(path: bytes) -> int:

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from npdata.errors import FieldError
 from npdata.sources.base import Access, Source
-from npdata.sources.concatenated.summary import and_more
+from npdata.sources.concatenated.parts import and_more
 from npdata.sources.many_files.file_list import FileList, runs_of_files
 from npdata.sources.many_files.file_reader import MOST_KEPT, FileReader
 from npdata.sources.many_files.file_table import ONE_DTYPE, FileTable

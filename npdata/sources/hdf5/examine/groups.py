@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from npdata.errors import FieldError
 from npdata.sources.base import Access
-from npdata.sources.concatenated.summary import NO_ONE_FIELD
+from npdata.sources.concatenated.parts import NO_ONE_FIELD
 from npdata.sources.hdf5.examine.attributes import read_packing
 from npdata.sources.hdf5.examine.examine import OpenedFile, decided, examine, look_at
 from npdata.sources.hdf5.examine.layout import Layout, read_layout
