@@ -13,6 +13,7 @@ from npdata.arrays.dtypes import DType
 from npdata.arrays.windows import Windows
 from npdata.dataset.field import Field
 from npdata.dataset.html_table import table
+from npdata.sources.base import Details
 from npdata.sources.derived.windows import marks_padding
 from npdata.sources.many_files.file_list import FileList
 
@@ -36,7 +37,7 @@ class FieldDescription:
     conversion: str
     conversion_reason: str
     row_bytes: int
-    details: tuple[tuple[str, str], ...] = ()
+    details: Details = ()
 
     @property
     def lines(self) -> list[tuple[str, str]]:
@@ -60,7 +61,7 @@ class Description:
 
     rows: int
     fields: tuple[FieldDescription, ...]
-    notes: tuple[tuple[str, str], ...] = ()
+    notes: Details = ()
 
     def __repr__(self) -> str:
         fields = ", ".join(f"{f.name}: {f.shape} {f.dtype} {f.access}" for f in self.fields[:8])
@@ -95,7 +96,7 @@ def describe(
     )
 
 
-def _plan(fields: Sequence[Field], windows: Windows) -> tuple[tuple[str, str], ...]:
+def _plan(fields: Sequence[Field], windows: Windows) -> Details:
     recordings = windows.recordings
     shortest, longest = int(recordings.lengths.min()), int(recordings.lengths.max())
     many = f"{len(recordings)} recordings of {shortest} to {longest} rows: {recordings.origin}"
@@ -147,7 +148,7 @@ def _field(field: Field, independent: bool) -> FieldDescription:
     )
 
 
-def _order(paths: Sequence[str]) -> tuple[tuple[str, str], ...]:
+def _order(paths: Sequence[str]) -> Details:
     """Name the first files and the last, since other fields have to be in their order."""
     if len(paths) < 2:
         return ()

@@ -23,8 +23,7 @@ from npdata.dataset.ragged_form import RaggedForm
 from npdata.dataset.sparse_tensors import dense_of
 from npdata.errors import ConversionError
 from npdata.runtime.made_once import made_once
-from npdata.sources.base import Category, Source
-from npdata.sources.cache.cache import Details
+from npdata.sources.base import Category, Details, Source
 from npdata.sources.packed.times import MISSING_TIME
 
 Value: TypeAlias = Any

@@ -26,6 +26,8 @@ from npdata.sources.packed.packing import NOT_PACKED, Packing, Packings
 
 Category: TypeAlias = str | float
 """What the number of a label stands for: a name, or a number of its own."""
+Details: TypeAlias = tuple[tuple[str, str], ...]
+"""More about how rows are stored and what reading costs, for people: pairs of a name and a text."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -60,8 +62,7 @@ class Source(ABC):
     where: str
     """What the source is, for people: a path with its member, or the kind of array."""
 
-    details: tuple[tuple[str, str], ...] = ()
-    """More about how it is stored and what reading costs: pairs of a name and a text."""
+    details: Details = ()
 
     paths: Sequence[str] = ()
     """The files, in their order, where the rows come from many; they are not all kept as texts."""
@@ -255,6 +256,11 @@ class InPlaceSource(Source):
         self.check()
         self.table.gather(indices, out)
         self.check()
+
+
+def without(details: Details, *names: str) -> Details:
+    """Give details without those of these names."""
+    return tuple(pair for pair in details if pair[0] not in names)
 
 
 def rows_held(*sources: Source) -> int | None:

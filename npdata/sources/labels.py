@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from npdata.errors import FieldError, an
-from npdata.sources.base import Access, Category, Source
+from npdata.sources.base import Access, Category, Details, Source
 from npdata.sources.many_files.file_list import packed, unpacked
 from npdata.sources.memory import MemorySource
 from npdata.sources.names import naturally_sorted
@@ -30,7 +30,7 @@ class LabelSource(MemorySource):
         categories: Sequence[Category] = (),
         where: str = "labels from the names of files",
         reason: str | None = None,
-        details: tuple[tuple[str, str], ...] = (),
+        details: Details = (),
     ) -> None:
         super().__init__(values)
         self.categories = tuple(categories)
@@ -108,7 +108,7 @@ def _recoded(part: Source, names: tuple[Category, ...], dtype: np.dtype[Any]) ->
     return LabelSource(values, names, part.where, part.access.reason, shown_categories(names))
 
 
-def shown_categories(names: Sequence[Category]) -> tuple[tuple[str, str], ...]:
+def shown_categories(names: Sequence[Category]) -> Details:
     """Give the line of `describe()` about categories."""
     shown = ", ".join(map(repr, names[:5])) + (", ..." if len(names) > 5 else "")
     return (("codes", f"of {len(names)} categories: {shown}"),)

@@ -17,7 +17,7 @@ from npdata.arrays.dtypes import DType
 from npdata.arrays.gather import RowTable
 from npdata.errors import TruncatedError
 from npdata.runtime.made_once import made_once
-from npdata.sources.base import Access, InPlaceSource
+from npdata.sources.base import Access, Details, InPlaceSource
 from npdata.sources.file import File, FileIdentity
 
 
@@ -79,7 +79,7 @@ class MappedSource(InPlaceSource):
         place: Place,
         reason: str,
         where: str,
-        details: tuple[tuple[str, str], ...] = (),
+        details: Details = (),
     ) -> None:
         """Take the rows at `place` of `file`; `TruncatedError` where the file ends before them."""
         self.shape = place.shape

@@ -27,7 +27,6 @@ from npdata.sources.cache.plan import OPENING, Plan, is_laid_out, lay_out
 from npdata.sources.file import FileIdentity
 
 CachePlace: TypeAlias = str | os.PathLike[str]
-Details: TypeAlias = tuple[tuple[str, str], ...]
 FORMAT = 1
 """Other versions of npdata that lay files out in another way have another number."""
 _SETTLED_NS = 20_000_000
@@ -163,11 +162,6 @@ class Cache:
         others = sum(kept.limit * kept.plan.chunk_bytes for kept in _in_memory.all())
         room = (self.most if self.most is not None else (free_of_machine() or 0) // 2) - others
         return KeptInMemory(plan, max(0, min(plan.count, room // plan.chunk_bytes)))
-
-
-def with_cache(details: Details, text: str) -> Details:
-    """Add to the details of a source what is kept of it."""
-    return (*(pair for pair in details if pair[0] != "cache"), ("cache", text))
 
 
 def plan_of(

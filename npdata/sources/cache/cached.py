@@ -4,8 +4,8 @@ Idea: a source says what its rows are made of (`bases`), and each of these what 
 Invariant: a source that needs no cache, or can have none, stays the one it is.
 """
 
-from npdata.sources.base import Source
-from npdata.sources.cache.cache import Cache, with_cache
+from npdata.sources.base import Source, without
+from npdata.sources.cache.cache import Cache
 
 _AS_BEFORE = {
     "memory": "in memory",
@@ -34,7 +34,8 @@ def cached(source: Source, cache: Cache | None) -> Source:
     kept = [new for new, base in zip(made, bases, strict=True) if new is not base]
     if kept:
         given = source.over(made)
-        given.details = with_cache(given.details, dict(kept[0].details)["cache"])
+        about = ("cache", dict(kept[0].details)["cache"])
+        given.details = (*without(given.details, "cache"), about)
         return given
     return source
 

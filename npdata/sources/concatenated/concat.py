@@ -16,8 +16,8 @@ from numpy.typing import NDArray
 from npdata.arrays.gather import address_of
 from npdata.runtime.lazy_torch import torch
 from npdata.runtime.made_once import made_once
-from npdata.sources.base import Access, Source
-from npdata.sources.cache.cache import Cache, with_cache
+from npdata.sources.base import Access, Source, without
+from npdata.sources.cache.cache import Cache
 from npdata.sources.concatenated.base import EndToEnd
 from npdata.sources.concatenated.edges import Edges
 from npdata.sources.concatenated.parts import Parts, Summary, kind_of_rows, require_alike
@@ -196,7 +196,8 @@ class ConcatSource(EndToEnd):
         if not kept:
             return self
         made = ConcatSource(replace(self.parts, own=own), self.paths)
-        made.details = with_cache(made.details, dict(kept[0].details)["cache"])
+        about = ("cache", dict(kept[0].details)["cache"])
+        made.details = (*without(made.details, "cache"), about)
         return made
 
     def check(self) -> None:

@@ -16,8 +16,7 @@ from numpy.typing import NDArray
 from npdata.arrays.dtypes import DType
 from npdata.errors import FieldError
 from npdata.runtime.made_once import made_once
-from npdata.sources.base import Access, Source
-from npdata.sources.cache.cache import Details
+from npdata.sources.base import Access, Details, Source
 from npdata.sources.many_files.file_table import FileTable
 from npdata.sources.many_files.known_file import Kind
 from npdata.sources.packed.packing import Packing, Packings

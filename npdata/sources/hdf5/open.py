@@ -10,6 +10,7 @@ import functools
 import math
 import os
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any, TypeGuard
 
 import h5py
@@ -17,8 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from npdata.errors import DirectAccessError, FieldError, FormatError, UnsupportedSourceError
-from npdata.sources.base import Source
-from npdata.sources.cache.cache import Details
+from npdata.sources.base import Details, Source, without
 from npdata.sources.hdf5.anndata.encoding import text_of
 from npdata.sources.hdf5.examine.details import details
 from npdata.sources.hdf5.examine.examine import Examined, OpenedFile, examine
@@ -26,7 +26,7 @@ from npdata.sources.hdf5.examine.layout import TableKeeper
 from npdata.sources.hdf5.file import AUTO, Hdf5Options, Locking, absolute_path, open_file
 from npdata.sources.hdf5.rows.chunked import ChunkSpec
 from npdata.sources.hdf5.rows.decoded import DecodedSource, FileChunks
-from npdata.sources.hdf5.rows.h5py_rows import H5pySource, H5pySpec, close_other_files
+from npdata.sources.hdf5.rows.h5py_rows import H5pySource, close_other_files
 from npdata.sources.hdf5.rows.mapped import ChunkMappedSource
 from npdata.sources.hdf5.rows.variable_length import as_numbers
 from npdata.sources.labels import LabelSource, shown_categories
@@ -192,7 +192,7 @@ def _across(examined: Examined, about: Details, options: Hdf5Options, axis: int)
             f"a row lies in {touched} chunks: {rows:.3g} bytes read for each byte used shuffled by "
             f"rows, {rows / chunk[axis]:.3g} by blocks of {chunk[axis]} rows"
         )
-    kept = tuple(pair for pair in about if pair[0] not in ("row", "cost", "decoder"))
+    kept = without(about, "row", "cost", "decoder")
     details = (*kept, ("axis", f"{axis} of {shape}"), ("cost", cost))
     return _library(examined, details, options, axis=axis)
 
@@ -200,26 +200,10 @@ def _across(examined: Examined, about: Details, options: Hdf5Options, axis: int)
 def _library(
     examined: Examined, about: Details, options: Hdf5Options, *, axis: int = 0
 ) -> H5pySource:
-    layout, chunk_shape = examined.layout, examined.layout.chunk_shape
     why = f"its rows lie along axis {axis}" if axis else examined.access.reason
-    spec = H5pySpec(
-        path=layout.path,
-        name=layout.name,
-        identity=layout.identity,
-        shape=layout.shape,
-        rank=layout.rank,
-        dtype=layout.dtype,
-        chunk_rows=chunk_shape[axis] if chunk_shape else None,
-        reason=f"h5py reads it, in sorted runs of rows: {why}",
-        fill_is_written=layout.fill_is_written,
-        locking=options.locking,
-        details=about,
-        holds_file=layout.file.mode == "r",
-        external=examined.external,
-        fill_missing=options.missing == "fill",
-        axis=axis,
-    )
-    return H5pySource(spec)
+    reason = f"h5py reads it, in sorted runs of rows: {why}"
+    layout = replace(examined.layout, chunks=None)
+    return H5pySource(layout, options, reason, about, examined.external, axis)
 
 
 def _direct(examined: Examined, about: Details, locking: Locking) -> Source:

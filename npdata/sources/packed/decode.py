@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from npdata.arrays.dtypes import torch_dtype
 from npdata.errors import FieldError, FormatError
-from npdata.sources.base import Source
+from npdata.sources.base import Source, without
 from npdata.sources.derived.base import ConvertedSource
 from npdata.sources.packed.packing import Packing, Packings
 from npdata.sources.packed.times import MISSING_TIME, clock
@@ -60,8 +60,8 @@ class UnpackedSource(ConvertedSource):
             since = " since 1970-01-01" if what[0] == "times" else ""
             missing = "NaN" if floats else MISSING_TIME
             shown += f"; {self.dtype} nanoseconds{since}, {missing} if missing"
-        kept = tuple(pair for pair in rows.details if pair[0] != "packing")
-        self.details = (*kept, ("decoded", f"{kinds[0].convention}: {shown}"))
+        about = ("decoded", f"{kinds[0].convention}: {shown}")
+        self.details = (*without(rows.details, "packing"), about)
 
     @property
     def one_packing(self) -> Packing | None:
@@ -96,8 +96,8 @@ class MatlabSource(ConvertedSource):
         """Take rows of 0 and 1, or rows of characters, of the class `kind`."""
         super().__init__(rows)
         self._kind = kind
-        kept = tuple(pair for pair in rows.details if pair[0] != "matlab")
-        self.details = (*kept, ("matlab", f"{kind} as {_MATLAB[kind]}"))
+        about = ("matlab", f"{kind} as {_MATLAB[kind]}")
+        self.details = (*without(rows.details, "matlab"), about)
         if kind == "logical":
             self.dtype = np.dtype(bool)
         elif len(rows.shape) != 2 or rows.dtype.kind != "u":

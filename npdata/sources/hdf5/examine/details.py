@@ -6,7 +6,7 @@ computed from what was examined; nothing is read or timed.
 
 import math
 
-from npdata.sources.cache.cache import Details
+from npdata.sources.base import Details
 from npdata.sources.hdf5.chunks.budget import default_budget
 from npdata.sources.hdf5.codecs.pipeline import DECODERS
 from npdata.sources.hdf5.examine.attributes import MATLAB, shown

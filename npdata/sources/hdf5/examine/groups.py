@@ -6,7 +6,7 @@ place in the file is given only for a dataset that would be read there alone.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import NamedTuple
 
 import numpy as np
@@ -63,7 +63,7 @@ def look_at_groups(opened: OpenedFile, names: Sequence[str]) -> Groups:
         lengths=lengths,
         offsets=offsets,
         block_rows=block_rows,
-        first=first,
+        first=replace(first, chunks=None),
         access=Access(kind=access.kind, reason=reason),
         packings=Packings.of_parts(packings, np.append(0, np.cumsum(lengths)[:-1])),
     )

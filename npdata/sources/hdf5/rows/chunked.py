@@ -15,8 +15,7 @@ from numpy.typing import NDArray
 from npdata.arrays.blocks import Blocks
 from npdata.arrays.dtypes import DType
 from npdata.arrays.gather import ByteRows
-from npdata.sources.base import Access, Source
-from npdata.sources.cache.cache import Details
+from npdata.sources.base import Access, Details, Source
 from npdata.sources.file import File
 from npdata.sources.hdf5.examine.creation_properties import Filter
 from npdata.sources.hdf5.examine.layout import Layout

@@ -18,8 +18,8 @@ from npdata.arrays.runs import cut
 from npdata.errors import CacheWarning, FormatError
 from npdata.runtime.lazy_torch import torch
 from npdata.runtime.per_process import PerProcess
-from npdata.sources.base import Source
-from npdata.sources.cache.cache import Cache, Kept, plan_of, with_cache
+from npdata.sources.base import Source, without
+from npdata.sources.cache.cache import Cache, Kept, plan_of
 from npdata.sources.cache.plan import Plan
 from npdata.sources.file import File
 from npdata.sources.hdf5.chunks.budget import default_budget
@@ -180,7 +180,8 @@ class DecodedSource(ChunkedSource):
         """Give the same rows, of which each chunk is decoded once and kept."""
         origin, spec = self._origin.again(), self._spec
         kept = cache.keep(origin.plan())
-        spec = replace(spec, details=with_cache(spec.details, kept.text))
+        details = (*without(spec.details, "cache"), ("cache", kept.text))
+        spec = replace(spec, details=details)
         made = DecodedSource(origin, spec, kept)
         made.packing, made.matlab = self.packing, self.matlab
         return made

@@ -7,7 +7,6 @@ construction and must be the same in every process. No handle outlives a read wh
 may write to the file. One read at a time: h5py's own lock allows no more.
 """
 
-from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 import h5py
@@ -15,16 +14,16 @@ import numpy as np
 from numpy.typing import NDArray
 
 from npdata.arrays.blocks import Blocks
-from npdata.arrays.dtypes import DType
 from npdata.arrays.runs import merged
 from npdata.errors import ChangedFileError, ClosedError, FormatError
 from npdata.runtime.living import Living
 from npdata.runtime.per_process import ForkSafeLock, PerProcess
-from npdata.sources.base import Access, Source
+from npdata.sources.base import Access, Details, Source
 from npdata.sources.cache.cache import Cache
 from npdata.sources.file import FileIdentity
 from npdata.sources.hdf5.examine.external_files import ExternalFile, external_files
-from npdata.sources.hdf5.file import Locking, open_file
+from npdata.sources.hdf5.examine.layout import Layout
+from npdata.sources.hdf5.file import Hdf5Options, open_file
 from npdata.sources.hdf5.plugins import filters_missing
 from npdata.sources.hdf5.rows.h5py_blocks import in_blocks
 
@@ -41,73 +40,61 @@ def close_other_files() -> None:
         source.close_idle()
 
 
-@dataclass(frozen=True, kw_only=True)
-class H5pySpec:
-    """The dataset `name` of the file `path` in the state of `identity`, and how h5py is to read it.
-
-    `shape` is the stored one, of which `rank` axes are not those of an array type; the rows lie
-    along `axis`, `chunk_rows` of them in a chunk (None: without chunks). Where not
-    `fill_is_written`, HDF5 leaves rows that were never written as the buffer is. Without
-    `holds_file` the file is open during a read only. `external` are the files beside it that hold
-    rows; with `fill_missing`, some may be missing or short.
-    """
-
-    path: str
-    name: str
-    identity: FileIdentity
-    shape: tuple[int, ...]
-    rank: int
-    dtype: DType
-    chunk_rows: int | None
-    reason: str
-    fill_is_written: bool
-    locking: Locking
-    details: tuple[tuple[str, str], ...]
-    holds_file: bool
-    external: tuple[ExternalFile, ...]
-    fill_missing: bool
-    axis: int
-
-
 class H5pySource(Source):
     """The rows of an HDF5 dataset, read through h5py."""
 
-    def __init__(self, spec: H5pySpec) -> None:
-        """Name the dataset; opens nothing before the first read."""
-        shape, axis = spec.shape, spec.axis
+    def __init__(
+        self,
+        layout: Layout,
+        options: Hdf5Options,
+        reason: str,
+        details: Details,
+        external: tuple[ExternalFile, ...] = (),
+        axis: int = 0,
+    ) -> None:
+        """Take the rows along `axis` of a dataset; opens nothing before the first read.
+
+        `layout` is without chunks, and the files `external` beside its own hold rows, too.
+        """
+        shape = layout.shape
         self.shape = (shape[axis], *shape[:axis], *shape[axis + 1 :])
-        self.dtype = spec.dtype
-        self.where = f"{spec.path}::{spec.name}"
-        self.access = Access(kind="library", reason=spec.reason)
-        self.details = spec.details
-        self._spec = spec
+        self.dtype = layout.dtype
+        self.where = f"{layout.path}::{layout.name}"
+        self.access = Access(kind="library", reason=reason)
+        self.details = details
+        self._given = (layout, options, reason, details, external, axis)
+        self._layout = layout
+        self._options = options
+        self._external = external
+        self._axis = axis
+        # A file that this process may write to is open during a read only.
+        self._holds_file = layout.file.mode == "r"
         self._cache_bytes: int | None = None
         self._handle = PerProcess(self._open, keep_inherited=True)
         self._reading = ForkSafeLock()
         self._closed = False
-        if spec.external:
+        if external:
             _over_other_files.add(self)
 
     @property
     def blocks(self) -> Blocks:
         """The rows of its chunks, or about 1 MiB of rows where it has none."""
-        if self._spec.chunk_rows is None:
-            return super().blocks
-        return Blocks.uniform(len(self), self._spec.chunk_rows)
+        chunk = self._layout.chunk_shape
+        return super().blocks if chunk is None else Blocks.uniform(len(self), chunk[self._axis])
 
     def cached(self, cache: Cache) -> Source:
         """Give the same rows, of which each block is read once and kept.
 
         Objects, files that this process may write to, and missing ones have no rows to be kept.
         """
-        spec = self._spec
-        files = [(spec.path, spec.identity)]
-        files += [(f.path, f.identity) for f in spec.external if f.identity is not None]
+        layout, external = self._layout, self._external
+        files = [(layout.path, layout.identity)]
+        files += [(f.path, f.identity) for f in external if f.identity is not None]
         nothing = self.dtype.hasobject or not len(self) or not self.row_bytes
-        if nothing or not spec.holds_file or len(files) <= len(spec.external):
+        if nothing or not self._holds_file or len(files) <= len(external):
             return self
-        place = {"dataset": spec.name, "axis": spec.axis}
-        made = in_blocks(H5pySource(spec), files, place).cached(cache)
+        place = {"dataset": layout.name, "axis": self._axis}
+        made = in_blocks(H5pySource(*self._given), files, place).cached(cache)
         made.packing, made.matlab = self.packing, self.matlab
         return made
 
@@ -147,7 +134,7 @@ class H5pySource(Source):
     def _read(self, starts: NDArray[np.int64], stops: NDArray[np.int64], out: NDArray[Any]) -> None:
         """Read runs of rows, one after the other, of files that have not changed by the end."""
         self.check()
-        if not self._spec.fill_is_written:
+        if not self._layout.fill_is_written:  # HDF5 leaves rows never written as the buffer is
             out[...] = np.zeros((), self.dtype)
         with self._reading.get():
             try:
@@ -158,7 +145,7 @@ class H5pySource(Source):
                     f"{self.where} cannot be read: {error} ({self.access.reason})"
                 ) from error
             finally:
-                if not self._spec.holds_file:
+                if not self._holds_file:
                     self.close_idle()
         # HDF5 gives zeros, and no error, past the end of a file that is cut while it reads.
         self.check()
@@ -166,7 +153,7 @@ class H5pySource(Source):
     def _read_runs(
         self, starts: NDArray[np.int64], stops: NDArray[np.int64], out: NDArray[Any]
     ) -> None:
-        dataset, axis = self._handle.get()[1], self._spec.axis
+        dataset, axis = self._handle.get()[1], self._axis
         ends = np.cumsum(stops - starts)
         runs = list(zip(starts.tolist(), stops.tolist(), ends.tolist(), strict=True))
         if axis or self.dtype.hasobject:
@@ -177,7 +164,7 @@ class H5pySource(Source):
         # The calls below h5py's slicing: that costs 100 us a run, this 20.
         space = dataset.id.get_space()
         memory_type = h5py.h5t.py_create(dataset.dtype)
-        rest = self.shape[1 : self._spec.rank]
+        rest = self.shape[1 : self._layout.rank]
         origin = (0,) * len(rest)
         for start, stop, end in runs:
             count = (stop - start, *rest)
@@ -189,9 +176,9 @@ class H5pySource(Source):
         if self._closed:
             raise ClosedError(f"{self.where} was closed; make a new dataset")
         self.check()
-        file = open_file(self._spec.path, self._spec.locking, self._cache_bytes)
+        file = open_file(self._layout.path, self._options.locking, self._cache_bytes)
         try:
-            dataset = file[self._spec.name]
+            dataset = file[self._layout.name]
             self._require_same(dataset)
         except BaseException:
             file.close()
@@ -199,32 +186,34 @@ class H5pySource(Source):
         return file, dataset
 
     def _require_same(self, dataset: h5py.Dataset) -> None:
-        if dataset.shape != self._spec.shape[: self._spec.rank]:
+        layout, options = self._layout, self._options
+        if dataset.shape != layout.shape[: layout.rank]:
             raise ChangedFileError(
-                f"{self.where} had shape {self._spec.shape} when it was opened and now has "
+                f"{self.where} had shape {layout.shape} when it was opened and now has "
                 f"{dataset.shape}; open it again"
             )
         properties = dataset.id.get_create_plist()
         filters_missing(properties.get_filter(k)[0] for k in range(properties.get_nfilters()))
-        if not self._spec.external:
+        if not self._external:
             return
-        spec = self._spec
-        now = external_files(dataset.id, self.where, spec.locking, fill=spec.fill_missing)
-        for before, found in zip(self._spec.external, now, strict=False):
+        fill = options.missing == "fill"
+        now = external_files(dataset.id, self.where, options.locking, fill=fill)
+        for before, found in zip(self._external, now, strict=False):
             if before.path != found.path:
                 raise ChangedFileError(
                     f"{self.where} had its rows in {before.path} when it was opened, and in this "
                     f"process in {found.path}: its folder or HDF5's environment is another"
                 )
-        if now != self._spec.external:
+        if now != self._external:
             raise ChangedFileError(
                 f"the files of {self.where} changed since it was opened; open it again"
             )
 
     def check(self) -> None:
         """Raise `ChangedFileError` if a file that holds rows changed since it was opened."""
-        self._spec.identity.require(FileIdentity.of(self._spec.path), self._spec.path)
-        for file in self._spec.external:
+        layout = self._layout
+        layout.identity.require(FileIdentity.of(layout.path), layout.path)
+        for file in self._external:
             file.check()
 
     def close_idle(self) -> None:
@@ -240,7 +229,7 @@ class H5pySource(Source):
         self.close_idle()
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return type(self), (self._spec,)
+        return type(self), self._given
 
 
 class RunPlan(NamedTuple):
