@@ -110,7 +110,7 @@ def open_source(
     held = None if _means_fields(source) else rows_held_by(source)
     if held is not None:
         opened = array_source(held.array)
-        opened.access = Access(kind="memory", reason=held.reason)
+        opened.tell(access=Access(kind="memory", reason=held.reason))
         return opened
     raise UnsupportedSourceError(f"{an(kind)} is no source of rows; {_cure(source)}")
 

@@ -6,7 +6,6 @@ row, so that every row is in one span, in order; that is seen when the source is
 rows in place are views of them; those of other rows come from one read.
 """
 
-import copy
 from abc import abstractmethod
 from collections.abc import Sequence
 from typing import Any, Literal
@@ -19,7 +18,7 @@ from npdata.arrays.convert import ArrayLayout
 from npdata.arrays.dtypes import DType
 from npdata.errors import FieldError
 from npdata.sources.base import Source
-from npdata.sources.derived.base import RegroupedSource
+from npdata.sources.derived.base import RegroupedSource, twin
 
 Ints = NDArray[np.int64]
 Bounds = Literal["offsets", "lengths", "indptr"]
@@ -106,7 +105,7 @@ class SpansSource(RegroupedSource, RaggedSource):
 
     def of(self, values: Source) -> "SpansSource":
         """Give the same spans of other values, as many and of the same shape."""
-        made = copy.copy(self)
+        made = twin(self)
         made.rows, made.made_of = values, (values,)
         made.values_dtype, made.access = values.dtype, values.access
         return made

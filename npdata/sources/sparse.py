@@ -6,7 +6,6 @@ Invariant: as a source it is the dense rows, those of scipy's `toarray`: values 
 for a column add up. `indptr` is checked when the source is made, columns whenever they are read.
 """
 
-import copy
 from abc import abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -19,7 +18,7 @@ from npdata.arrays.blocks import Blocks
 from npdata.arrays.values import scatter_add
 from npdata.errors import FieldError, FormatError
 from npdata.sources.base import Source, rows_held
-from npdata.sources.derived.base import CompositeSource
+from npdata.sources.derived.base import CompositeSource, twin
 from npdata.sources.ragged import Ints, SpansSource
 
 Layout = Literal["dense", "csr"]
@@ -88,7 +87,7 @@ class CsrSource(CompositeSource, SparseSource):
         """Give the same rows of other values and columns."""
         count, (data, indices, indptr) = len(self._data.bases), self.made_of
         parts = data.over(bases[:count]), indices.over(bases[count:])
-        made = copy.copy(self)
+        made = twin(self)
         made._data, made._indices = map(self._data.of, parts)
         made.made_of, made.access = (*parts, indptr), parts[0].access
         return made

@@ -35,7 +35,7 @@ def cached(source: Source, cache: Cache | None) -> Source:
     if kept:
         given = source.over(made)
         about = ("cache", dict(kept[0].details)["cache"])
-        given.details = (*without(given.details, "cache"), about)
+        given.tell(details=(*without(given.details, "cache"), about))
         return given
     return source
 

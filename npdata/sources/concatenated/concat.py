@@ -50,6 +50,7 @@ class ConcatSource(EndToEnd):
             first = parts.own.get(0)
             self.categories = () if first is None else first.categories
             self.keeps_text = first is not None and first.keeps_text
+            self.missing = None if first is None else first.missing
         else:
             self._summary = Summary.joined(map(_summary, parts))
             parts = in_one_code(parts)
@@ -197,7 +198,7 @@ class ConcatSource(EndToEnd):
             return self
         made = ConcatSource(replace(self.parts, own=own), self.paths)
         about = ("cache", dict(kept[0].details)["cache"])
-        made.details = (*without(made.details, "cache"), about)
+        made.tell(details=(*without(made.details, "cache"), about))
         return made
 
     def check(self) -> None:

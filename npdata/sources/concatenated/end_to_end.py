@@ -35,5 +35,5 @@ def end_to_end(parts: Sequence[Any], paths: Sequence[str] = ()) -> EndToEnd:
     if made is None:
         made = ConcatSource(parts, paths)
     require_same_genes(parts)
-    made.genes = origin(parts[0]).genes
+    made.tell(genes=origin(parts[0]).genes)
     return made

@@ -82,5 +82,5 @@ def along_axis(source: Source, axis: object) -> Source:
             f"axis={axis!r} is for arrays in memory, .npy files and datasets of one HDF5 file, and "
             f"{source.where} is none; {ONE_FILE_EACH}"
         )
-    moved.packing, moved.matlab = source.packing, source.matlab
+    moved.tell(packing=source.packing, matlab=source.matlab)
     return moved

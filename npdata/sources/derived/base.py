@@ -7,13 +7,15 @@ out from the row that is stored. Subclasses say how.
 
 from abc import abstractmethod
 from collections.abc import Callable
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
 from npdata.arrays.gather import RowTable
 from npdata.sources.base import Source
+
+AnySource = TypeVar("AnySource", bound=Source)
 
 
 class CompositeSource(Source):
@@ -64,6 +66,13 @@ class CompositeSource(Source):
     def __getstate__(self) -> dict[str, Any]:
         """Pickle the parts by what they are, and no memory that they lie in."""
         return self.__dict__ | {"_views": None}
+
+
+def twin(source: AnySource) -> AnySource:
+    """Give an object with the same attributes; `copy.copy` would make it anew, as a pickle does."""
+    made = object.__new__(type(source))
+    vars(made).update(vars(source))
+    return made
 
 
 class OfRows:

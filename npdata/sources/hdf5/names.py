@@ -46,7 +46,7 @@ def open_names(
             opened = open_datasets(path, names, options)
     opened = opened or [_open_name(path, name, options, groups) for name in names]
     for source, name in zip(opened, names, strict=True):
-        source.genes = Genes.of(path, name, options.locking)
+        source.tell(genes=Genes.of(path, name, options.locking))
     return opened
 
 

@@ -143,7 +143,7 @@ def source_of(examined: Examined, options: Hdf5Options = AUTO) -> Source:
         source = _direct(examined, about, options.locking)
     if examined.categories is not None:
         return labels(source, examined.layout.path, examined.categories, where, options)
-    source.packing, source.matlab = examined.packing, examined.matlab
+    source.tell(packing=examined.packing, matlab=examined.matlab)
     source.across = functools.partial(_across, examined, about, options)
     return source
 

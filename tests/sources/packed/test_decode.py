@@ -115,6 +115,8 @@ def test_a_missing_time_is_nan_among_floats(tmp_path: Path) -> None:
     ticks = NumpyDataset(where, decode="cf", dtype=torch.float64)
     assert ticks[[2, 0]].tolist() == [36 * 3600e9, 0]
     assert "float64 nanoseconds since 1970-01-01, NaN if missing" in str(ticks.describe())
+    ticks = NumpyDataset(where, decode="cf") + NumpyDataset(where, decode="cf")
+    assert pickle.loads(pickle.dumps(ticks)).fields[0].missing == ticks[1]
 
 
 def test_a_loader_makes_no_number_of_a_missing_time(tmp_path: Path) -> None:
@@ -243,6 +245,9 @@ def test_files_that_are_packed_in_different_ways_are_refused_without_decode(tmp_
         NumpyDataset.from_hdf5(f"{tmp_path}/*.nc", "t")
     with pytest.raises(FieldError, match="packed in different ways"):
         NumpyDataset(files[0]) + NumpyDataset(files[1])
+    first, second = (pickle.loads(pickle.dumps(NumpyDataset(file))) for file in files[:2])
+    with pytest.raises(FieldError, match="packed in different ways"):
+        first + second
     with pytest.raises(FormatError, match="packed in another way"):
         npdata.stack(files, check="first use")[1]
 
@@ -316,7 +321,8 @@ def test_the_packing_is_shown_with_and_without_decode(tmp_path: Path) -> None:
 def test_a_source_that_was_handed_over_stays_open(tmp_path: Path) -> None:
     source = npdata.open_source(write(tmp_path / "a.nc", np.array([1], np.int16), **PACKED))
     NumpyDataset(source, decode="cf").close()
-    assert NumpyDataset(source, decode="cf")[0] == 1 * 0.01 + 273.15
+    for handed in (source, pickle.loads(pickle.dumps(source))):
+        assert NumpyDataset(handed, decode="cf")[0] == 1 * 0.01 + 273.15
 
 
 def test_what_is_not_packed_stays_as_it_is() -> None:

@@ -183,7 +183,7 @@ class DecodedSource(ChunkedSource):
         details = (*without(spec.details, "cache"), ("cache", kept.text))
         spec = replace(spec, details=details)
         made = DecodedSource(origin, spec, kept)
-        made.packing, made.matlab = self.packing, self.matlab
+        made.tell(packing=self.packing, matlab=self.matlab)
         return made
 
     def close_idle(self) -> None:

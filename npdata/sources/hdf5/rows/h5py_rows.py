@@ -95,7 +95,7 @@ class H5pySource(Source):
             return self
         place = {"dataset": layout.name, "axis": self._axis}
         made = in_blocks(H5pySource(*self._given), files, place).cached(cache)
-        made.packing, made.matlab = self.packing, self.matlab
+        made.tell(packing=self.packing, matlab=self.matlab)
         return made
 
     def keep_decoded(self, nbytes: int) -> None:

@@ -1,5 +1,6 @@
 """Matrices of AnnData files are joined only where their columns are the same genes."""
 
+import pickle
 from pathlib import Path
 
 import h5py
@@ -49,7 +50,8 @@ def test_sums_of_sums_and_of_windows_are_compared_too(in_folder: Path) -> None:
     for k, genes in enumerate(("ab", "ab", "ba")):
         write(f"s{k}.h5ad", list(genes))
     a, b, c = (npdata.NumpyDataset(f"s{k}.h5ad::X") for k in range(3))
-    for left, right in ((a + b, c), (a.windows(2), c.windows(2)), (a, c + c)):
+    sent = pickle.loads(pickle.dumps((a, c)))
+    for left, right in ((a + b, c), (a.windows(2), c.windows(2)), (a, c + c), sent):
         with pytest.raises(FieldError, match=r"s2\.h5ad has other genes than .*s0\.h5ad"):
             left + right
 
