@@ -156,7 +156,7 @@ class MissingExtraError(LoaderError, ImportError):
 
 
 class ThreadError(NpdataError, RuntimeError):
-    """The system gives fewer threads than are needed."""
+    """The system gives fewer threads than are needed, or one has died."""
 
 
 class ForkError(NpdataError, RuntimeError):

@@ -115,6 +115,11 @@ _OF_OTHERS = each_word(
             "a raw file is described by from_raw: NumpyDataset.from_raw(path, dtype=..., shape=...)"
         ),
         "mode driver swmr": "files are opened for reading: leave it out",
+        "allow_pickle": "no file is unpickled: leave it out",
+        "rdcc_nbytes rdcc_nslots rdcc_w0": (
+            "npdata has a chunk cache of its own, as large as NPDATA_CACHE_BYTES says: leave it out"
+        ),
+        "device": 'batches are copied there: npdata.Loader(dataset, 64, device="cuda")',
         "label_from": (
             'stack and concatenate take it: npdata.concatenate(x="*.h5::x", label_from=...)'
         ),

@@ -29,6 +29,7 @@ _OF_MEMMAP = {
     "count": "write shape=(count, ...)",
     "skip header header_bytes": "offset",
     "order": "the rows are in C order: give np.memmap(...) of another order as it is",
+    "byteorder endian": "the dtype has it: dtype='>f4' is big-endian",
     "target_transform": "a sample is one row, which transform= gets",
     "decode columns axis cache ragged padding layout": (
         "give the dataset npdata.open_source(path, dtype=..., shape=...), and that option"

@@ -32,7 +32,7 @@ _WORDS = {
     "lengths sizes shares fractions": "write them by themselves, as split(0.8, 0.1, 0.1)",
     "random_state": "seed",
     "generator rng": "write seed=, a number",
-    "n_splits": "folds",
+    "n_splits n_folds k": "folds",
     "shuffle": "it takes rows at random; range(800) and range(800, len(ds)) are parts in order",
 }
 """Words of other libraries, and what to write for them."""

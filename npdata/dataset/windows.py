@@ -52,6 +52,8 @@ WORDS = {
         "fields have offsets by their names: windows({'observation': (-1, 0), 'action': range(16)})"
     ),
     "center": "write offsets: windows(range(-8, 9))",
+    "start stop indices": "rows of windows are chosen later: Loader(windows, 64, indices=rows)",
+    "transform": "the dataset has it: NumpyDataset(..., transform=f).windows(16)",
     "overlap": "write stride=, the rows from one window to the next",
     "dilation sampling_rate": "write offsets: windows(range(0, 48, 2))",
     "batch_size shuffle collate_fn num_workers": "that is for npdata.Loader(ds.windows(16), 32)",

@@ -41,7 +41,7 @@ class Made(NamedTuple):
 class BatchTask:
     """What is done for a batch; it must not refer to the loader or an iterator.
 
-    `direct`: whether batches are those of `NumpyDataset` itself, which may then be stacked at once.
+    `direct`: whether batches are those of `NumpyDataset` itself, which may then be gathered.
     Without it an epoch of 128 rows of 3 KiB takes 1.3 times the processor time.
     `threaded`: whether other threads do the same at the same time.
     """

@@ -60,7 +60,9 @@ _OF_LOADERS = each_word(
         "data_source": "dataset",
         "subset rows": "indices",
         "in_memory preload": "resident",
-        "transforms target_transform augment preprocess map": (
+        "prefetch_batches queue_size": "prefetch",
+        "fields keys": "fields are chosen where the dataset is made, NumpyDataset(x=..., y=...)",
+        "transforms target_transform augment preprocess map collate": (
             "functions are given to the dataset: NumpyDataset(..., transform=f) for samples, "
             "batch_transform=f for batches"
         ),

@@ -36,13 +36,14 @@ from npdata.suggestions import explained, refuse_to_set
 WORDS = {
     "dataset data_source": "data",
     "num_replicas": "world_size",
-    "generator": "the order is made of a number: write seed=",
+    "generator rng": "the order is made of a number: write seed=",
     "sampler": "it numbers the rows itself; rows to choose from are indices=",
     "replacement": "weights= draws with replacement, and all else without",
     "window": "window_blocks",
     "drop": "drop_last",
     "random_state": "seed",
-    "class_weights class_weight balanced": (
+    "even_batches pad_last": "uneven",
+    "class_weights class_weight balanced oversample": (
         "each row has a weight: weights=(1 / np.bincount(labels))[labels] draws all classes alike"
     ),
     "stratify": "the split does that: train, test = dataset.split(0.8, stratify='label')",

@@ -45,7 +45,10 @@ SourceLike: TypeAlias = NDArray[Any] | str | os.PathLike[str] | Source | Any
 
 
 @explained(
-    {"member name key dataset": 'it stands behind ::, as "d.h5::x"'},
+    {
+        "member name key dataset": 'it stands behind ::, as "d.h5::x"',
+        "mmap_mode mode": "files are opened for reading, mapped where they can be: leave it out",
+    },
     by_name='open_source("d.h5::x") for one array of a file, or dtype= of a raw file',
 )
 def open_source(

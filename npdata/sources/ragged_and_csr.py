@@ -20,7 +20,7 @@ from npdata.suggestions import explained
 
 @explained(
     {
-        "offset indptr splits row_splits starts cu_seqlens": "offsets",
+        "offset indptr splits row_splits starts cu_seqlens borders": "offsets",
         "ends": "give offsets=np.append(0, ends)",
         "max_len max_length": "the dataset has transform=, which crops samples",
         "length sizes counts row_lengths": "lengths",
@@ -68,7 +68,7 @@ def ragged(
 
 
 @explained(
-    {"dtype": "the dataset has it: NumpyDataset(csr(...), dtype=...)"},
+    {"dtype": "the dataset has it: NumpyDataset(csr(...), dtype=...)", "values": "data"},
     usage="csr(m.data, m.indices, m.indptr, m.shape), with m = matrix.tocsr()",
 )
 def csr(
