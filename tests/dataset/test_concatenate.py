@@ -377,18 +377,23 @@ def test_many_datasets_leave_reports_to_other_programs(tmp_path: Path) -> None:
             ds[[11, 7]]
 
 
-def test_maps_are_dropped_when_there_are_too_many(tmp_path: Path, monkeypatch) -> None:
+@pytest.mark.parametrize(("most", "joint"), [(12, False), (120, True)])
+def test_maps_of_all_fields_are_dropped_when_there_are_too_many(
+    tmp_path: Path, monkeypatch, most: int, joint: bool
+) -> None:
     for module in (shards, shard_maps):
-        monkeypatch.setattr(module, "most_maps", lambda: 4)
+        monkeypatch.setattr(module, "most_maps", lambda: most)
     for k in range(20):
         np.save(tmp_path / f"{k}.npy", np.full((5, 3), k))
-    ds = npdata.concatenate(tmp_path)
+    ds = npdata.concatenate(dict.fromkeys("abcd", tmp_path))
     rng = np.random.default_rng(0)
-    for _ in range(50):
+    for _ in range(20):
         numbers = rng.integers(0, 100, 10)
-        assert (ds[numbers][:, 0].numpy() == numbers // 5).all()
-        maps = ds.sources[0]._shards.maps._maps.made()
-        assert maps is None or len(maps.held) <= 4
+        for values in ds[numbers].values():
+            assert (values[:, 0].numpy() == numbers // 5).all()
+        held = [source._shards.maps._maps.made() for source in ds.sources]
+        assert {maps.joint is not None for maps in held if maps} <= {joint}
+        assert sum(len(maps.held) for maps in held if maps) * (1 + joint) <= most
 
 
 LIMITED = """

@@ -21,6 +21,7 @@ from numpy.typing import NDArray
 
 from npdata.arrays.gather import ByteRows, address_of
 from npdata.errors import ChangedFileError, ClosedError
+from npdata.runtime.living import Living
 from npdata.runtime.per_process import PerProcess
 from npdata.sources.file_map import mapped
 from npdata.sources.many_files.file_table import FileTable
@@ -35,11 +36,11 @@ LOOK_TOGETHER = 256
 
 
 def most_maps() -> int:
-    """Give how many maps a source may hold: a fourth of what the system allows a process."""
+    """Give how many maps all sources may hold: three fourths of what a process may have."""
     try:
-        return max(1024, int(Path("/proc/sys/vm/max_map_count").read_text()) // 4)
+        return max(3072, int(Path("/proc/sys/vm/max_map_count").read_text()) * 3 // 4)
     except (OSError, ValueError):
-        return 4096
+        return 12288
 
 
 def look_again(files: int) -> float:
@@ -106,6 +107,7 @@ class ShardMaps:
         self._most = most_maps()
         self._closed = False
         self._maps = PerProcess(make)
+        _living.add(self)
 
     def get(self) -> Maps:
         """Give the maps of this process, which stay mapped as long as they are referred to."""
@@ -159,9 +161,10 @@ class ShardMaps:
                 else:
                     self._map(maps, number)
         unseen[old] = 0
-        if len(maps.held) > self._most:
-            # Whoever uses these maps holds them; the next batch begins with none.
-            self.close_idle()
+        sources = _living.all()
+        while sum(each.count for each in sources) > self._most:
+            # Whoever uses its maps holds them; its next batch begins with none.
+            max(sources, key=lambda each: each.count).close_idle()
 
     def _require(self, number: int) -> None:
         path = self.table.files.path(number)
@@ -217,6 +220,12 @@ class ShardMaps:
         maps = self._maps.made()
         return 0 if maps is None else int(maps.address[number])
 
+    @property
+    def count(self) -> int:
+        """The maps of this process: two for each file of a joint map, with what lies between."""
+        maps = self._maps.made()
+        return 0 if maps is None else len(maps.held) * (1 if maps.joint is None else 2)
+
     def close_idle(self) -> None:
         """Release all maps; reads that have begun keep theirs."""
         self._maps.take()
@@ -225,3 +234,6 @@ class ShardMaps:
         """Release all maps, and map no more."""
         self._closed = True
         self._maps.take()
+
+
+_living: "Living[ShardMaps]" = Living()

@@ -56,7 +56,7 @@ class Shards:
         self._step = step
         layout = None
         # Each file counts as two maps: what is reserved in front of it stays one.
-        if memory is None and len(table) <= most_maps() // 2:
+        if memory is None and len(table) <= most_maps() // 6:
             layout = JointLayout.of(table.offset, table.length, row_bytes)
         if layout is not None:
             in_rows = layout.places - layout.begins - layout.lead
