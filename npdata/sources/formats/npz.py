@@ -134,6 +134,25 @@ def examine_npz(path: str, member: str) -> ExaminedMember:
     )
 
 
+def value_of(path: str, member: str) -> NDArray[Any] | None:
+    """Read a member that has no axes; None where there is none of this name, or one with rows.
+
+    Raises `FormatError` for a broken zip or member.
+    """
+    name, where = f"{member.removesuffix('.npy')}.npy", f"{path}::{member}"
+    with _opened(path) as archive:
+        if name not in archive.namelist():
+            return None
+        with _member(archive, name, where) as stream:
+            header = read_header(stream, where, one_value=True)
+            data = b"" if header.shape else stream.read()  # to the end: the checksum is compared
+    if header.shape:
+        return None
+    if len(data) < header.data_bytes:
+        raise TruncatedError(f"{where} ends before its value; it was cut short")
+    return np.frombuffer(data, header.dtype, 1).reshape(())
+
+
 class DecodedMember(InPlaceSource):
     """The rows of a compressed member, held in memory once per process."""
 
@@ -199,7 +218,9 @@ def _opened(path: str) -> zipfile.ZipFile:
     require_regular(path)
     try:
         return zipfile.ZipFile(path)
-    except zipfile.BadZipFile as error:
+    except (zipfile.BadZipFile, OSError, NotImplementedError, UnicodeDecodeError) as error:
+        if isinstance(error, OSError) and error.filename is not None:
+            raise  # the system refused to open it
         raise FormatError(f"{path} is no readable .npz: {error}; it may be cut short") from error
 
 
@@ -213,9 +234,9 @@ def _member(archive: zipfile.ZipFile, name: str, where: str) -> Iterator[BinaryI
 
 
 def _data_start(stream: BinaryIO, info: zipfile.ZipInfo, where: str) -> int:
-    stream.seek(info.header_offset)
+    stream.seek(max(0, info.header_offset))
     raw = stream.read(LOCAL_HEADER.size)
-    if len(raw) < LOCAL_HEADER.size or not raw.startswith(b"PK\x03\x04"):
+    if len(raw) < LOCAL_HEADER.size or info.header_offset < 0 or not raw.startswith(b"PK\x03\x04"):
         raise FormatError(f"{where} is not where the zip's directory says; the file is damaged")
     _, name_length, extra_length = LOCAL_HEADER.unpack(raw)
     return info.header_offset + LOCAL_HEADER.size + int(name_length) + int(extra_length)

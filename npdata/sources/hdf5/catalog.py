@@ -16,7 +16,7 @@ from npdata.errors import ExternalDataError
 from npdata.sources.hdf5.examine.examine import Examined, OpenedFile, examine
 from npdata.sources.hdf5.examine.find import find
 from npdata.sources.hdf5.examine.links import require_inside
-from npdata.sources.hdf5.file import absolute_path, open_file
+from npdata.sources.hdf5.file import absolute_path, opened_anew
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -49,7 +49,7 @@ def list_datasets(path: str, name: str = "", proven: Counter[object] | None = No
         ['x', 'y']
     """
     path = absolute_path(path)
-    with open_file(path, None) as file:
+    with opened_anew(path, None) as file:
         names, fault = _names(file, path, name.strip("/"))
         opened = OpenedFile(file, path)
         if proven is not None:
@@ -64,7 +64,7 @@ def count_attributes(path: str, name: str) -> int:
     What is not there, lies in another file or is damaged counts nothing.
     """
     counts = []
-    with open_file(absolute_path(path), None) as file:
+    with opened_anew(absolute_path(path), None) as file:
         if name and _leads_outside(file, name):
             return 0
         with contextlib.suppress(KeyError, OSError, RuntimeError, ValueError, TypeError):

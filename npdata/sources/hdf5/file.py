@@ -1,19 +1,23 @@
 """An HDF5 file: how it is asked for, opened by h5py, and what is the same for all its datasets.
 
 Idea: files are opened for reading alone, and whatever refuses that says so here. Invariant: no
-handle of this process keeps what it writes itself from the end of a file. No dataset is looked at.
+handle of this process keeps what it writes itself from the end of a file, and none from before a
+change of the file is open when its datasets are looked for. No dataset is looked at.
 """
 
 import os
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import Literal, Protocol
 
 import h5py
 
 from npdata.arrays.flag import flag
-from npdata.errors import FieldError, FileLockError, FormatError, TruncatedError
+from npdata.errors import FieldError, FileLockError, FormatError, NpdataError, TruncatedError
+from npdata.runtime.living import Living
 from npdata.sources.file import FileIdentity
 from npdata.sources.formats.foreign import foreign_file
 from npdata.sources.paths import require_regular
@@ -58,6 +62,45 @@ def absolute_path(path: str) -> str:
     if FileIdentity.of(path).size == 0:
         raise TruncatedError(f"{path} is empty (0 bytes)")
     return path
+
+
+class Holder(Protocol):
+    """Who keeps an HDF5 file open from one read to the next, in the state of `identity`."""
+
+    @property
+    def identity(self) -> FileIdentity:
+        """The file, in the state of then."""
+
+    def close_idle(self) -> None:
+        """Close it until the next read."""
+
+
+holders: Living[Holder] = Living()
+"""All of this process."""
+
+
+@contextmanager
+def opened_anew(path: str, locking: Locking) -> Iterator[h5py.File]:
+    """Open an HDF5 file whose datasets are not known yet.
+
+    HDF5 opens a file once for all who open it, and shows what it knew first. So who holds it from
+    before another program wrote to it lets it go. Raises as `open_file`, and `FormatError` for what
+    HDF5 finds damaged in it.
+    """
+    now = FileIdentity.of(path)
+    for holder in holders.all():
+        before = holder.identity
+        if before != now and (before.device, before.inode) == (now.device, now.inode):
+            holder.close_idle()
+    with open_file(path, locking) as file:
+        try:
+            yield file
+        except NpdataError:
+            raise
+        except (KeyError, OSError, RuntimeError, ValueError) as error:
+            if isinstance(error, OSError) and error.errno is not None:
+                raise  # of another file, which it names
+            raise FormatError(f"{path} cannot be read as HDF5, and is damaged: {error}") from error
 
 
 def open_file(path: str, locking: Locking, cache_bytes: int | None = None) -> h5py.File:

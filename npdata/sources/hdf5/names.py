@@ -21,7 +21,7 @@ from npdata.sources.hdf5.examine.examine import OpenedFile
 from npdata.sources.hdf5.examine.find import lost
 from npdata.sources.hdf5.examine.groups import look_at_groups
 from npdata.sources.hdf5.examine.links import require_inside
-from npdata.sources.hdf5.file import AUTO, Hdf5Options, absolute_path, open_file
+from npdata.sources.hdf5.file import AUTO, Hdf5Options, absolute_path, opened_anew
 from npdata.sources.hdf5.groups import GroupsSource
 from npdata.sources.hdf5.open import open_datasets, open_hdf5
 from npdata.sources.hdf5.rows.variable_length import as_numbers
@@ -69,7 +69,7 @@ def _open_rows(path: str, name: str, options: Hdf5Options, groups: Picked | None
     if groups is None and not _is_pattern(name):
         return open_hdf5(path, name, options)
     path = absolute_path(path)
-    with open_file(path, options.locking) as file:
+    with opened_anew(path, options.locking) as file:
         if groups is not None or name not in file:
             names = _expanded(file, path, name) if _is_pattern(name) else []
             names = names if groups is None else _picked(path, name, names, groups)

@@ -23,7 +23,8 @@ from npdata.sources.hdf5.anndata.encoding import text_of
 from npdata.sources.hdf5.examine.details import details
 from npdata.sources.hdf5.examine.examine import Examined, OpenedFile, examine
 from npdata.sources.hdf5.examine.layout import TableKeeper
-from npdata.sources.hdf5.file import AUTO, Hdf5Options, Locking, absolute_path, open_file
+from npdata.sources.hdf5.examine.links import require_inside
+from npdata.sources.hdf5.file import AUTO, Hdf5Options, Locking, absolute_path, opened_anew
 from npdata.sources.hdf5.rows.chunked import ChunkSpec
 from npdata.sources.hdf5.rows.decoded import DecodedSource, FileChunks
 from npdata.sources.hdf5.rows.h5py_rows import H5pySource, close_other_files
@@ -110,16 +111,21 @@ def open_datasets(path: str, names: Sequence[str], options: Hdf5Options = AUTO) 
     path = absolute_path(path)
     if options.allow_external:
         close_other_files()
-    with open_file(path, options.locking) as file:
+    with opened_anew(path, options.locking) as file:
         opened = OpenedFile(file, path, options)
         return [source_of(each, options) for each in [examine(opened, name) for name in names]]
 
 
 def scalar(path: str, name: str) -> object:
-    """Read the one value of a dataset without axes; None where it is no such dataset."""
-    with open_file(path, None) as file:
+    """Read the one value of a dataset without axes; None where it is no such dataset.
+
+    Raises as `open_hdf5`; a value that lies in another file is none.
+    """
+    with opened_anew(path, None) as file:
+        require_inside(file, name)
         found = file.get(name)
-        return found[()] if isinstance(found, h5py.Dataset) and found.shape == () else None
+        one = isinstance(found, h5py.Dataset) and found.shape == () and not found.external
+        return found[()] if one else None
 
 
 def source_of(examined: Examined, options: Hdf5Options = AUTO) -> Source:

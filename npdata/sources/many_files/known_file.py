@@ -6,7 +6,6 @@ uncompressed in their file are known in the same way; the others are read by a s
 Invariant: every declared size was compared with the size of its file. It keeps no file open.
 """
 
-import contextlib
 import io
 import os
 import stat
@@ -181,13 +180,7 @@ def open_alone(files: FileList, number: int, raw: RawFormat | None) -> Source:
     try:
         return npz.examine_npz(path, member).source if zipped else open_hdf5(path, member)
     except SourceError as error:
-        value: object = None
-        with contextlib.suppress(OSError, ValueError, KeyError):
-            if zipped:
-                with np.load(path, allow_pickle=False) as archive:
-                    value = archive[member]
-            else:
-                value = scalar(path, member)
+        value = npz.value_of(path, member) if zipped else scalar(path, member)
         array = np.asarray(value)
         if array.ndim or array.dtype.kind not in "biufc":  # text and compound values stay refused
             raise error from None

@@ -156,6 +156,21 @@ def test_a_file_of_one_array_is_named_too(tmp_path: Path) -> None:
         open_source(tmp_path / "a.npz")
 
 
+@pytest.mark.parametrize("save", [np.savez, np.savez_compressed])
+def test_a_file_among_many_is_named_wherever_it_is_broken(tmp_path: Path, save) -> None:
+    for k in range(2):
+        save(tmp_path / f"{k}.npz", one=np.float32(k))
+    whole = (tmp_path / "1.npz").read_bytes()
+    for at in range(0, len(whole), 4):
+        (tmp_path / "1.npz").write_bytes(whole[:at] + b"\xff" * 4 + whole[at + 4 :])
+        told = []
+        try:
+            told = npdata.stack(f"{tmp_path}/*.npz::one")[:].tolist()
+        except errors.SourceError as error:
+            told = ["1.npz" in str(error)]
+        assert told in ([True], [0, 1])
+
+
 def test_a_zip_that_was_cut_short(stored: Path) -> None:
     stored.write_bytes(stored.read_bytes()[:5000])
     with pytest.raises(errors.FormatError, match=r"no readable \.npz"):

@@ -10,6 +10,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
+import npdata
 from npdata import NumpyDataset, errors, open_source
 from npdata.sources.hdf5.rows.h5py_rows import plan_runs
 
@@ -112,6 +113,53 @@ def test_a_file_that_is_damaged(path: Path) -> None:
     path.write_bytes(path.read_bytes()[:600])
     with pytest.raises(errors.FormatError, match=r"d\.h5 cannot be opened as HDF5"):
         NumpyDataset.from_hdf5(path, "x")
+
+
+def test_damaged_groups_are_an_error_that_names_the_file(path: Path) -> None:
+    good = path.read_bytes()
+    for signature in (b"TREE", b"HEAP", b"SNOD"):  # of the groups
+        path.write_bytes(good.replace(signature, bytes(4)))
+        for read in (NumpyDataset, npdata.stack):
+            with pytest.raises(errors.SourceError, match=r"d\.h5"):
+                read(f"{path}::x")
+
+
+def test_names_that_are_no_utf_8_are_listed(path: Path) -> None:
+    with h5py.File(path, "w") as file:
+        file[b"temp\xe9rature"] = X
+    with pytest.raises(KeyError, match=r"it has 'temp.*rature'"):
+        NumpyDataset(f"{path}::x")
+
+
+@pytest.mark.parametrize("held", ["scaled", "vlen"])
+def test_a_new_dataset_of_a_file_that_was_written_again_has_the_new_rows(
+    tmp_path: Path, held: str
+) -> None:
+    def written(name: str, rows: int) -> Path:
+        with h5py.File(tmp_path / name, "w") as file:
+            file.create_dataset("scaled", data=np.full(rows, rows), chunks=(4,), scaleoffset=0)
+            file.create_dataset("vlen", (rows,), h5py.vlen_dtype(np.int32))[:] = [[rows]] * rows
+            file.create_dataset("packed", data=np.full(rows, rows), chunks=(4,), compression=1)
+        return tmp_path / name
+
+    path = written("d.h5", 20)
+    old = NumpyDataset(f"{path}::{held}")
+    assert old[3] == 20
+    path.write_bytes(written("new.h5", 30).read_bytes())  # as cp, or another program
+    for name in ("scaled", "vlen", "packed"):
+        new = NumpyDataset(f"{path}::{name}")
+        assert len(new) == new[29] == 30
+    with pytest.raises(errors.ChangedFileError):
+        old[3]
+
+
+def test_a_value_in_another_file_is_not_followed(tmp_path: Path) -> None:
+    with h5py.File(tmp_path / "secret.h5", "w") as file:
+        file["one"] = 42
+    with h5py.File(tmp_path / "d.h5", "w") as file:
+        file["one"] = h5py.ExternalLink("secret.h5", "/one")
+    with pytest.raises(errors.ExternalDataError):
+        npdata.stack([f"{tmp_path}/d.h5::one"])
 
 
 class TestOpenDatasets:

@@ -13,7 +13,7 @@ from npdata.errors import FieldError, FormatError, UnsupportedSourceError
 from npdata.sources.base import Source
 from npdata.sources.hdf5.anndata.encoding import SPARSE_PARTS, encoded_kind, sparse_shape
 from npdata.sources.hdf5.examine.links import require_inside
-from npdata.sources.hdf5.file import Hdf5Options, absolute_path, open_file
+from npdata.sources.hdf5.file import Hdf5Options, absolute_path, opened_anew
 from npdata.sources.hdf5.open import file_of, labels, open_hdf5
 from npdata.sources.sparse import CsrSource
 
@@ -53,7 +53,7 @@ def open_encoded(path: str, name: str, options: Hdf5Options) -> Source | None:
     without the datasets that it needs, and what opening these raises.
     """
     path = absolute_path(path)
-    with open_file(path, options.locking) as file:
+    with opened_anew(path, options.locking) as file:
         group = _group(file, name, options)
         kind = None if group is None else encoded_kind(group)
         if group is None or kind is None:

@@ -126,8 +126,9 @@ def _names(group: h5py.Group) -> list[str]:
     names: list[str] = []
     array = "\0"  # the group seen last that stands for one array
 
-    def visit(name: str, item: object) -> bool | None:
+    def visit(found: str | bytes, item: object) -> bool | None:
         nonlocal array
+        name = os.fsdecode(found)  # h5py gives bytes that are no UTF-8 as they are
         if name.startswith(f"{array}/"):
             return None
         if isinstance(item, h5py.Group):

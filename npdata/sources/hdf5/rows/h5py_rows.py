@@ -23,7 +23,7 @@ from npdata.sources.cache.cache import Cache
 from npdata.sources.file import FileIdentity
 from npdata.sources.hdf5.examine.external_files import ExternalFile, external_files
 from npdata.sources.hdf5.examine.layout import Layout
-from npdata.sources.hdf5.file import Hdf5Options, open_file
+from npdata.sources.hdf5.file import Hdf5Options, holders, open_file
 from npdata.sources.hdf5.plugins import filters_missing
 from npdata.sources.hdf5.rows.h5py_blocks import in_blocks
 
@@ -183,7 +183,13 @@ class H5pySource(Source):
         except BaseException:
             file.close()
             raise
+        holders.add(self)
         return file, dataset
+
+    @property
+    def identity(self) -> FileIdentity:
+        """The file and the state that it was in when it was opened."""
+        return self._layout.identity
 
     def _require_same(self, dataset: h5py.Dataset) -> None:
         layout, options = self._layout, self._options
