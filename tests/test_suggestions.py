@@ -10,6 +10,8 @@ from typing import Any
 import h5py
 import numpy as np
 import pytest
+import torch
+from torch.utils.data import TensorDataset
 
 import npdata
 from npdata import BlockBatchSampler, Loader, NumpyDataset, errors
@@ -54,6 +56,9 @@ def files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     np.savez("d.npz", x=X)
     with h5py.File("d.h5", "w") as file:
         file["x"] = X
+        file["t"] = np.zeros(3, [("a", "i4"), ("b", [("c", "f4")])])
+    np.save("f8.npy", X.astype("f8"))
+    Path("t.pkl").write_bytes(pickle.dumps([1, 2]))
 
 
 def test_there_are_calls() -> None:
@@ -83,7 +88,8 @@ def test_too_many_arguments_name_those_that_there_are(name: str) -> None:
 
 
 def of(dataset: NumpyDataset, call: str) -> object:
-    return eval(call, {"ds": dataset, "X": X, "np": np, **vars(npdata)})
+    known = {"ds": dataset, "X": X, "np": np, "tensor": torch.from_numpy(X)}
+    return eval(call, {**known, "TensorDataset": TensorDataset, **vars(npdata)})
 
 
 @pytest.mark.usefixtures("files")
@@ -201,6 +207,25 @@ def of(dataset: NumpyDataset, call: str) -> object:
         ("NumpyDataset.from_npz(X)", "an ndarray names no file"),
         ("NumpyDataset.from_hdf5(5, 'x')", "an int names no file: expected a path, a glob or"),
         ("NumpyDataset.from_hdf5('d.h5', 'x', transfrom=len)", "did you mean transform=?"),
+        ("NumpyDataset.from_hdf5('d.h5', ['x', 'x'])", "or from_hdf5(path, *names)"),
+        ("NumpyDataset.from_hdf5('d.h5', {'x': 'x'})", "or from_hdf5(path, **names)"),
+        ("NumpyDataset('d.h5::t/b/c')", "'t' is a table, whose columns come after a dot: 't.b.c'"),
+        ("NumpyDataset('d.h5::t/a')", "'t' is a table, whose columns come after a dot: 't.a'"),
+        ("NumpyDataset('x.npy::a')", "of records take the column by columns='a'"),
+        ("NumpyDataset(TensorDataset(tensor))", "NumpyDataset(*dataset.tensors)"),
+        ("NumpyDataset([{'x': 1}, {'x': 2}])", "NumpyDataset({name: np.stack([s[name] for s"),
+        ("NumpyDataset(X.astype(object), dtype=str)", "x.astype(str) makes text of Python objects"),
+        ("NumpyDataset('t.pkl')", "load it with pandas.read_pickle"),
+        ("stack(label=['cat', 'cat'])", "labels come by label_from="),
+        ("stack(['x.npy', 'f8.npy'])", "as np.save(path, array.astype(dtype)) writes them"),
+        ("Loader(ds, 4, indices='x > 2')", "indices is a str: expected row numbers"),
+        ("Loader(ds, 4, indices=np.where(X > 2))", "of integers, as np.flatnonzero(mask)"),
+        ("Loader(ds, 4, weights='x')", "those of a field are dataset[:][NAME]"),
+        ("ds.windows(2, dones=X[:, 0] > 2)", "write borders=np.flatnonzero(dones) + 1"),
+        ("ds.windows(n_step=3)", "windows({'reward': range(3), 'observation': [0, 3]})"),
+        ("ds.windows(2, borders=(X[:, 0] % 9 == 0) * 1)", "borders=np.flatnonzero(flags) + 1"),
+        ("ds.windows(2, borders=(X[:, 0] % 9 == 0) * 1.0)", "borders=np.flatnonzero(flags) + 1"),
+        ("ds.windows(2, borders=['done', 'cut'])", "give borders=np.flatnonzero(a | b) + 1"),
         ("collate(5)", "collate() got one int: expected a list of samples"),
     ],
 )  # fmt: skip
@@ -262,6 +287,11 @@ def test_data_of_the_name_of_an_option_is_a_field(name: str, given: Any) -> None
         ("paths", "a field has them: ds.fields[0].paths"),
         ("classes", "ds.fields['label'].categories"),
         ("targets", "ds[:]['label']"),
+        ("loc", "rows are chosen by ds[rows]"),
+        ("num_rows", "len(ds)"),
+        ("shard", "Loader(ds, 64, rank=0, world_size=8)"),
+        ("remove_columns", "NumpyDataset(image=..., label=...)"),
+        ("cast", "dtype= casts them"),
     ],
 )
 def test_an_attribute_that_is_not_there_says_what_to_write(attribute: str, message: str) -> None:

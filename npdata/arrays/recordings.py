@@ -106,6 +106,8 @@ def changes(values: NDArray[Any]) -> Ints:
 
 def _taken_for_borders(array: Ints, rows: int) -> str:
     """Say what to give in place of a number for each row, or of lengths."""
+    if len(array) == rows and _are_flags(array) and not (array[1:] >= array[:-1]).all():
+        return f"; {FLAGS}"
     if len(array) == rows:
         return (
             f"; if they are a number for each of the {rows} rows, which changes where a recording "
@@ -116,16 +118,22 @@ def _taken_for_borders(array: Ints, rows: int) -> str:
     return ""
 
 
+def _are_flags(array: NDArray[Any]) -> bool:
+    return array.dtype.kind in "biuf" and bool(((array == 0) | (array == 1)).all())
+
+
 def _row_numbers(borders: Any) -> Ints:
     try:
         array = np.asarray(borders)
     except (TypeError, ValueError, RuntimeError) as error:
         raise FieldError(f"borders: expected a list of row numbers: {error}") from None
     if array.ndim != 1 or (array.size and array.dtype.kind not in "iu"):
-        flags = f"; {FLAGS}"
+        flags = f"; {FLAGS}" if _are_flags(array) else ""
+        if array.dtype.kind in "OUT":
+            flags = "; of flags in several fields give borders=np.flatnonzero(a | b) + 1"
         raise FieldError(
             f"borders of shape {array.shape} and dtype {array.dtype}: expected one dimension of "
-            f"row numbers, or the name of one field{flags if array.dtype == bool else ''}"
+            f"row numbers, or the name of one field{flags}"
         )
     if array.size and array.dtype.kind == "u" and int(array.max()) >= 1 << 63:
         raise FieldError(f"borders: {array.max()} is no row number")

@@ -281,9 +281,11 @@ def _sorted_out(
             )
     for name in names:
         if not isinstance(name, str):
+            many = "*names" * isinstance(name, list | tuple) or "**names" * isinstance(name, dict)
+            of = f", or {constructor}(path, {many})" if many else ""
             raise FieldError(
                 f"{constructor} takes names of datasets, and {name!r} is none; give each name as "
-                f'an argument, as in {constructor}(path, "images", "labels")'
+                f'an argument, as in {constructor}(path, "images", "labels"){of}'
             )
     if names and named:
         raise FieldError(

@@ -32,7 +32,7 @@ V = TypeVar("V")
 _OF_OTHERS = each_word(
     {
         "keys columns column_names features items": "write ds.names",
-        "length": "len(ds) counts the rows",
+        "length num_rows": "len(ds) counts the rows",
         "shape size ndim": "each field has its own: ds.shapes",
         "dtype": "each field has its own: ds.dtypes",
         "paths": "a field has them: ds.fields[0].paths",
@@ -47,7 +47,7 @@ _OF_OTHERS = each_word(
             "functions are given where it is made: NumpyDataset(..., transform=f) for samples, "
             "batch_transform=f for batches"
         ),
-        "select filter take skip subset sample head iloc isel sel": (
+        "select filter take skip subset sample head iloc loc isel sel": (
             "rows are chosen by ds[rows]; torch.utils.data.Subset(ds, rows) is a dataset of them, "
             "and Loader(ds, 64, indices=rows) gives their batches"
         ),
@@ -56,15 +56,22 @@ _OF_OTHERS = each_word(
             "collate_fn=npdata.collate"
         ),
         "to cuda cpu device": 'write npdata.Loader(ds, 64, device="cuda")',
-        "values data load read compute tensors numpy to_numpy": (
+        "values data load read compute tensors numpy to_numpy to_pandas": (
             "ds[:] reads all rows, and gives tensors"
         ),
-        "set_format with_format": "rows are tensors; dtype= casts them",
+        "set_format with_format cast cast_column astype": "rows are tensors; dtype= casts them",
+        "remove_columns rename_column rename_columns select_columns drop rename": (
+            "fields are chosen and named where it is made: NumpyDataset(image=..., label=...)"
+        ),
+        "shard": (
+            "a Loader divides the rows among ranks by itself; Loader(ds, 64, rank=0, world_size=8) "
+            "is one share"
+        ),
         "train_test_split random_split": "write train, test = ds.split(0.8)",
         "mean std min max stats": "write ds.statistics()",
         "window rolling unfold sliding_window": "write ds.windows(16)",
         "concat append extend concatenate": "write ds + other",
-        "save to_hdf5 to_disk": "a shell writes files: npdata convert",
+        "save to_hdf5 to_disk save_to_disk": "a shell writes files: npdata convert",
     }
 )
 """Attributes that people look for, and what takes their place."""

@@ -40,6 +40,10 @@ WORDS = {
     "block_size context_length": "length",
     "step shift hop hop_length sequence_stride": "stride",
     "groups episodes recordings boundaries episode_ends": "borders",
+    "done dones terminal terminals timeouts": "write borders=np.flatnonzero(dones) + 1",
+    "n_step n_steps nstep": (
+        "fields have offsets by their names: windows({'reward': range(3), 'observation': [0, 3]})"
+    ),
     "pad padding pad_mode padding_mode padding_value fill_value": (
         "write edge='zero' or edge='repeat', of which mask=True marks the rows"
     ),

@@ -6,7 +6,7 @@ construction, with what to do about it. Reading is left to the sources.
 """
 
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import groupby
 from typing import Any, Literal, TypeAlias
@@ -119,9 +119,10 @@ def open_source(
 
 
 def _means_fields(source: object) -> bool:
-    """Whether it is a list of files or arrays, which may be fields or rows: none is guessed."""
+    """Whether it is a list of files, arrays or samples, which may be fields: none is guessed."""
     of = source[0] if isinstance(source, list | tuple) and source else None
-    return isinstance(of, str | os.PathLike) or (isinstance(of, np.ndarray) and of.ndim > 0)
+    fields = isinstance(of, str | os.PathLike | Mapping)
+    return fields or (isinstance(of, np.ndarray) and of.ndim > 0)
 
 
 def _cure(source: object) -> str:
@@ -142,6 +143,13 @@ def _cure(source: object) -> str:
                 "or np.concatenate makes one of them, npdata.ragged takes those of different "
                 "lengths"
             )
+        if isinstance(source[0], Mapping):
+            return (
+                "samples become a field for each name: NumpyDataset({name: np.stack([s[name] for s "
+                "in samples]) for name in samples[0]})"
+            )
+    if hasattr(source, "tensors"):
+        return "give its tensors, each a field: NumpyDataset(*dataset.tensors)"
     fields = getattr(source, "fields", None)
     if hasattr(source, "__getitems__") and fields:
         return f"give one of its fields: ds.fields[{next(iter(fields))!r}].source"
@@ -245,7 +253,8 @@ def identify(text: str) -> Identified:
     kind, magic = _format_of(path)
     if kind == "npy" and member is not None:
         raise MemberNotFoundError(
-            f"{path} is a .npy of one array and has no {member!r}: leave out what stands behind ::"
+            f"{path} is a .npy of one array and has no {member!r}: leave out what stands behind "
+            f"::, and of records take the column by columns={member!r}"
         )
     if kind == "raw" and path.endswith((".npy", ".npz", ".h5", ".hdf5")):
         _refuse_foreign(path)

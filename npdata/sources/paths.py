@@ -35,6 +35,8 @@ def _meant(text: str) -> str | None:
         return "the path is empty; '.' is this folder"
     if text.startswith("~"):
         return "no such file, and ~ is not expanded here; os.path.expanduser(path) does it"
+    if "$" in text and os.path.expandvars(text) != text:
+        return "no such file, and $ is not expanded here; os.path.expandvars(path) does it"
     if text.startswith("file://"):
         return f"a URL is no path; give {unquote(text.removeprefix('file://'))!r}"
     if "://" in text:

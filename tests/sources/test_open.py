@@ -80,6 +80,8 @@ def test_no_path_and_a_path_from_home_and_of_bytes_say_what_to_type(
     for path in ("~/not there.npy", Path("~/not there.npy")):
         with pytest.raises(FileNotFoundError, match=r"os.path.expanduser\(path\)"):
             opened(path)
+    with pytest.raises(FileNotFoundError, match=r"os.path.expandvars\(path\)"):
+        opened("$PWD/not there.npy")
     with pytest.raises(errors.UnsupportedSourceError, match=r"os.fsdecode\(path\)|expected a path"):
         opened(b"x.npy")
     np.save("~x.npy", X)

@@ -235,7 +235,7 @@ def _blocks(data: int | Sized, rows: int, block_rows: int | None) -> Blocks:
 def _subset(indices: ArrayLike, rows: int) -> NDArray[np.int64]:
     # As an array, a Subset is its samples.
     array = None if hasattr(indices, "__getitems__") else _array("indices", indices)
-    if array is None or (array.size and array.dtype == object):
+    if array is None or (array.size and array.dtype.kind in "OUST"):
         raise SamplerError(
             f"indices is {an(type(indices).__name__)}: expected row numbers, as those of "
             f"subset.indices, range(5) or np.flatnonzero(mask), or a bool mask of the {rows} rows"
@@ -245,7 +245,7 @@ def _subset(indices: ArrayLike, rows: int) -> NDArray[np.int64]:
     if array.ndim != 1 or (array.size and array.dtype.kind not in "iu"):
         raise SamplerError(
             f"indices of shape {array.shape} and dtype {array.dtype}: expected one dimension of "
-            f"integers, or a bool mask of the {rows} rows"
+            f"integers, as np.flatnonzero(mask), or a bool mask of the {rows} rows"
         )
     if array.size and (int(array.min()) < 0 or int(array.max()) >= rows):
         raise SamplerError(
@@ -259,7 +259,7 @@ def _totals(weights: ArrayLike, rows: int, subset: NDArray[np.int64] | None) -> 
     if isinstance(weights, str):
         raise SamplerError(
             f"weights={weights!r}: expected one weight for each row; for classes that come equally "
-            "often, (1 / np.bincount(labels))[labels]"
+            "often, (1 / np.bincount(labels))[labels]; those of a field are dataset[:][NAME]"
         )
     array = _array("weights", weights, np.float64)
     if array.shape != (rows,):

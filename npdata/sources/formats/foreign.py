@@ -42,7 +42,11 @@ _BEGINNINGS = (
         (b"\x80\x02\x8a\nl\xfc\x9cF\xf9 j\xa8P\x19",),
         "a torch file of the old form: torch.load it, and give its tensors as .numpy()",
     ),
-    ((b"\x80\x03", b"\x80\x04\x95", b"\x80\x05\x95"), "a pickle, which could run any code"),
+    (
+        (b"\x80\x03", b"\x80\x04\x95", b"\x80\x05\x95"),
+        "a pickle, which could run any code: where you trust it, load it with pandas.read_pickle, "
+        "and give its columns or arrays",
+    ),
 )
 _ZARR = (
     "Zarr, which npdata does not read: open it with zarr.open and give array[:], or write it to "

@@ -35,7 +35,10 @@ from npdata.sources.packed.packing import Packing
 _PART = 512
 UNKNOWN = -1
 """The size of a file that was not looked at yet."""
-ONE_DTYPE = "all files of a field hold one dtype"
+ONE_DTYPE = (
+    "all files of a field hold one dtype and byte order, as np.save(path, array.astype(dtype)) "
+    "writes them"
+)
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)

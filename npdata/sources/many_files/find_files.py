@@ -134,7 +134,7 @@ def _matching(pattern: str) -> list[str]:
     if not pattern.endswith(SUFFIXES):
         found = [path for path in found if not Path(path).is_dir()]
     if not found:
-        if pattern.startswith("~"):
+        if pattern.startswith("~") or "$" in pattern:
             require_local(pattern)
         seen = "" if Path(pattern).is_absolute() else f", seen from {Path.cwd()}"
         inside = f", only folders: their files are {pattern + '/*'!r}" if matching else seen
@@ -263,7 +263,15 @@ def _require_once(names: Names) -> None:
         key = (os.path.normpath(path), member)
         if key in known:
             shown = path if member is None else f"{path}{SEPARATOR}{member}"
-            raise FieldError(f"{shown} comes twice among the files, and so would its rows")
+            no_file = (
+                ""
+                if Path(path).exists()
+                else (
+                    "; and no such file is there: labels come by label_from=, or beside the files, "
+                    "NumpyDataset(image=npdata.stack(files), label=numbers)"
+                )
+            )
+            raise FieldError(f"{shown} comes twice among the files, and so would its rows{no_file}")
         known.add(key)
 
 

@@ -174,7 +174,8 @@ def open_alone(files: FileList, number: int, raw: RawFormat | None) -> Source:
         magic = stream.read(2)
     if magic == npy.MAGIC[:2]:
         raise MemberNotFoundError(
-            f"{path} is a .npy of one array and has no {member!r}: leave out what stands behind ::"
+            f"{path} is a .npy of one array and has no {member!r}: leave out what stands behind "
+            f"::, and of records take the column by columns={member!r}"
         )
     zipped = magic == npz.MAGIC
     try:

@@ -173,6 +173,7 @@ def test_files_keep_the_name_without_a_link_whatever_is_listed_first(tmp_path: P
         (np.array("x.npy"), TypeError, "an ndarray names no files"),
         ("{x,y}.npy*", FieldError, r"braces stand for themselves: a list of globs"),
         (["~/x.npy"], OSError, "expanduser"),
+        ("$PWD/not there/*.npy", OSError, "expandvars"),
         (["s3://a/x.npy"], OSError, "mount or download"),
         ("wide.txt", FormatError, "wide.txt has null bytes, as text in UTF-16 has"),
         ("d.h5::**/x", FieldError, r"\*\* in '\*\*/x'.* one part of it"),

@@ -72,6 +72,11 @@ def lost(file: h5py.File, name: str) -> str:
             f"from_hdf5([{Path(file.filename).name!r}, {name!r}], ...)"
         )
     names = _names(file)
+    for place in (k for k, letter in enumerate(name) if letter == "/"):
+        table = file.get(name[:place]) if name[:place] in names else None
+        if isinstance(table, h5py.Dataset) and table.dtype.names:
+            column = f"{name[:place]}.{name[place + 1 :].replace('/', '.')}"
+            return f"{name[:place]!r} is a table, whose columns come after a dot: {column!r}"
     tail = "/" + name.replace(".", "/").strip("/").casefold()
     found = [each for each in names if f"/{each}".casefold().endswith(tail)]
     found = [*found[:1], *_in_all_groups(file, found[0])] if found else _in_each_group(name, names)
