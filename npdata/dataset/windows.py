@@ -38,16 +38,18 @@ _PAST_AND_FUTURE = (
 WORDS = {
     "size window window_size window_length offsets seq_len sequence_length context": "length",
     "block_size context_length": "length",
-    "step shift hop hop_length sequence_stride": "stride",
-    "groups episodes recordings boundaries episode_ends": "borders",
+    "step shift hop hop_length hop_size window_stride sequence_stride": "stride",
+    "group groups episode episodes episode_index recordings boundaries": "borders",
+    "episode_ends ends by": "borders",
+    "lengths episode_lengths": "write borders=np.cumsum(lengths)",
     "done dones terminal terminals timeouts": "write borders=np.flatnonzero(dones) + 1",
     "n_step n_steps nstep": (
         "fields have offsets by their names: windows({'reward': range(3), 'observation': [0, 3]})"
     ),
-    "pad padding pad_mode padding_mode padding_value fill_value": (
+    "pad padding pad_mode padding_mode padding_value pad_value fill fill_value mode": (
         "write edge='zero' or edge='repeat', of which mask=True marks the rows"
     ),
-    "return_mask": "mask",
+    "return_mask return_padding is_pad": "mask",
     "drop_last": "write edge='drop', which is the default",
     "lookback input_len history": "length",
     "horizon pred_len label_len target targets future": _PAST_AND_FUTURE,
@@ -82,14 +84,17 @@ def windowed(
 
     `named` fields get masks with a name.
     """
-    if edge not in EDGES:
-        raise FieldError(f"edge={edge!r}: expected one of {', '.join(map(repr, EDGES))}")
+    if not isinstance(edge, str) or edge not in EDGES:
+        raise FieldError(
+            f"edge={edge!r:.60}: expected one of 'drop' (whole windows only), 'repeat' (the nearest"
+            " row stands in for one outside of the recording) and 'zero' (zeros do)"
+        )
     if flag("mask", mask, FieldError) and edge == "drop":
         raise FieldError(
             "mask=True with edge='drop', which gives whole windows and pads none; leave mask out, "
             "or take edge='repeat' or 'zero'"
         )
-    step = _whole("stride", stride)
+    step = min(_whole("stride", stride), FARTHEST)
     offsets = _offsets_of(asked, fields)
     _require_rows(fields, offsets)
     recordings = _recordings(fields, borders)

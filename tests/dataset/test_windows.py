@@ -2,6 +2,7 @@
 
 import itertools
 import pickle
+import sys
 import warnings
 from typing import Any
 
@@ -118,7 +119,10 @@ def test_a_field_gives_the_borders_where_it_changes(data: Data, monkeypatch: Any
     assert "where field 'episode' changes" in str(windows.describe())
 
 
-@given(st.lists(st.integers(0, 6), min_size=1, max_size=9), st.integers(1, 3))
+@given(
+    st.lists(st.integers(0, 6), min_size=1, max_size=9),
+    st.one_of(st.integers(1, 3), st.sampled_from([sys.maxsize, 1 << 80])),
+)
 def test_lengths_make_borders_in_each_form(lengths: list[int], stride: int) -> None:
     rows = sum(lengths)
     ends = np.cumsum(lengths)
@@ -454,6 +458,8 @@ def test_records_and_text_have_windows_where_they_can(tmp_path: Any) -> None:
         ({"length": 9, "borders": range(0, 97, 8)}, "the longest of 13 .*has 8"),
         ({"length": 3, "stride": 0}, "stride is 0"),
         ({"length": 3, "edge": "wrap"}, "edge='wrap': expected one of 'drop'"),
+        ({"length": 3, "edge": "same"}, r"'repeat' \(the nearest row .* and 'zero' \(zeros do\)"),
+        ({"length": 3, "edge": np.zeros(2)}, "edge=array.*: expected one of 'drop'"),
         ({"length": 3, "mask": True}, "mask=True with edge='drop'"),
         ({"length": 3, "borders": "z"}, "borders='z' is no field"),
         ({"length": 3, "borders": np.int64(5)}, r"borders=np.int64\(5\) is no field"),
@@ -479,6 +485,12 @@ def test_records_and_text_have_windows_where_they_can(tmp_path: Any) -> None:
             {"length": 3, "shuffle": True},
             r"no argument shuffle=; that is for npdata.Loader\(ds.win",
         ),
+        (
+            {"length": 3, "lengths": [9]},
+            r"no argument lengths=; write borders=np.cumsum\(lengths\)",
+        ),
+        ({"length": 3, "hop_size": 2}, "no argument hop_size=; write stride="),
+        ({"length": 3, "episode_index": "x"}, "no argument episode_index=; write borders="),
         ({"length": 3, "overlap": 2}, "no argument overlap=; write stride="),
         ({"length": 3, "wide": 2}, r"no argument wide= \(it has length, stride, borders"),
     ],
