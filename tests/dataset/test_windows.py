@@ -233,6 +233,12 @@ def test_a_window_in_place_shares_the_memory() -> None:
         assert windows.describe().fields[0].conversion == "view"
 
 
+def test_windows_that_share_a_chunk_decode_it_once(data: Data) -> None:
+    windows = NumpyDataset(f"{data.folder}/d.h5::packed").windows((-1, 0, 5), edge="zero")
+    assert len(windows[:]) == ROWS
+    assert windows.fields[0].source.decoded_chunks == -(-ROWS // 10)
+
+
 def test_windows_of_read_only_rows_are_copies() -> None:
     x = np.arange(20)
     x.flags.writeable = False

@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import npdata
-from npdata.errors import FieldError, FormatError
+from npdata.errors import FieldError, FormatError, MemberNotFoundError
 from npdata.sources.concatenated.concat import ConcatSource
 from npdata.sources.labels import LabelSource
 
@@ -99,6 +99,18 @@ def test_columns_of_many_groups_have_no_names_in_common(in_folder: Path) -> None
         file["part/a"] = file["/"]
     with pytest.raises(FieldError, match=r"categorical column, .* npdata.concatenate\("):
         npdata.open_source("s.h5::part/*/kind")
+
+
+def test_columns_of_anndata_0_6_have_their_names(in_folder: Path) -> None:
+    codes = [1, 0, -1], [1, 2, 0]
+    for k, names in enumerate((["B", "T"], ["B", "NK", "T"])):
+        with h5py.File(f"s{k}.h5ad", "w") as file:
+            file["obs"] = np.rec.fromarrays([np.array(codes[k], "i1"), codes[k]], names="kind,n")
+            file["uns/kind_categories"] = np.array(names, "S9")
+    assert names_of(npdata.concatenate(label="s*.h5ad::obs.kind")) == WANTED
+    assert npdata.NumpyDataset("s0.h5ad::obs.n").fields[0].categories == ()
+    with pytest.raises(MemberNotFoundError, match="no dataset 'obs/kind'; 'obs' is a table"):
+        npdata.open_source("s0.h5ad::obs/kind")
 
 
 def test_labels_of_two_folders(in_folder: Path) -> None:

@@ -23,7 +23,7 @@ from npdata.sources.hdf5.examine.groups import look_at_groups
 from npdata.sources.hdf5.examine.links import require_inside
 from npdata.sources.hdf5.file import AUTO, Hdf5Options, absolute_path, opened_anew
 from npdata.sources.hdf5.groups import GroupsSource
-from npdata.sources.hdf5.open import open_datasets, open_hdf5
+from npdata.sources.hdf5.open import labels, open_datasets, open_hdf5
 from npdata.sources.hdf5.rows.variable_length import as_numbers
 from npdata.sources.names import naturally_sorted, refuse_any_depth
 
@@ -90,8 +90,20 @@ def _open_column(
             continue
         if records.dtype.names is None:
             return None
-        return ColumnSource(records, split_column(records.dtype, name[last + 1 :]))
+        column = ColumnSource(records, split_column(records.dtype, name[last + 1 :]))
+        return _with_names(column, path, name[:last], name[last + 1 :], options)
     return None
+
+
+def _with_names(codes: Source, path: str, table: str, column: str, options: Hdf5Options) -> Source:
+    """Give a column of AnnData 0.6 as codes of its categories, where `uns` has some."""
+    if table.strip("/") not in ("obs", "var") or codes.dtype.kind not in "iu":
+        return codes
+    names = f"uns/{column}_categories"
+    with opened_anew(path, options.locking) as file:
+        if names not in file:
+            return codes
+    return labels(codes, path, names, f"{path}::{table}.{column}", options)
 
 
 def _is_pattern(name: str) -> bool:

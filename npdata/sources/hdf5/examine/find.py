@@ -47,7 +47,7 @@ def find(file: h5py.File, name: str, where: str) -> h5py.Dataset:
 
 def _cause(error: Exception) -> str:
     """Give what h5py says, but for a name that is just not there."""
-    plain = ("doesn't exist", "component not found")
+    plain = ("doesn't exist", "component not found", "message type not found")
     return "" if any(each in str(error) for each in plain) else f" ({error})"
 
 
