@@ -138,6 +138,13 @@ class Field(ABC):
             return torch.from_numpy(values.numpy().astype(numpy_name(dtype)))
         return copy_values(values, allocate(tuple(values.shape), dtype))
 
+    def refused(self, reason: str) -> ConversionError:
+        """Give the error for samples that no tensor can hold."""
+        return ConversionError(
+            f"field {self.label!r} ({self.where}, dtype {self.dtype}) cannot become a tensor: "
+            f"{reason}"
+        )
+
     def lost(self, error: ConversionError) -> ConversionError:
         """Give the error of a cast, with the name of the field."""
         return ConversionError(f"field {self.label!r} ({self.where}): {error}")

@@ -55,10 +55,7 @@ class RaggedField(Field):
                         "; of one column of all, end to end, make npdata.ragged("
                         "npdata.open_source('FILE::*/NAME.COLUMN'), lengths=...)"
                     )
-            raise ConversionError(
-                f"field {label!r} ({source.where}, values of {source.values_dtype}) cannot become "
-                f"a tensor: {reason}"
-            )
+            raise self.refused(reason)
         _require_value(self.form.padding, self.tensor_dtype, label)
 
     @made_once

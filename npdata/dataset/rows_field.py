@@ -37,11 +37,11 @@ class RowsField(Field):
         self._row_shape = source.shape[1:]
         require_one_packing(source)
         if self.rule.kind == "text" and len(source.shape) > 1:
-            raise self._refused("text is kept for one string a row only")
+            raise self.refused("text is kept for one string a row only")
         if self.rule.kind == "refused":
-            raise self._refused(self.rule.reason)
+            raise self.refused(self.rule.reason)
         if self.conversion.action == "refuse":
-            raise self._refused(self.conversion.reason)
+            raise self.refused(self.conversion.reason)
 
     @property
     def plain(self) -> bool:
@@ -54,13 +54,11 @@ class RowsField(Field):
         dtype = "codes" if self.source.categories else self.source.dtype
         return type(self), self._row_shape, dtype, self.asked
 
-    def _refused(self, reason: str) -> ConversionError:
+    def refused(self, reason: str) -> ConversionError:
+        """Give the error for rows that no tensor can hold."""
         if self.source.matlab == "char":
             reason += '; it is a char array of MATLAB: give decode="matlab" and dtype=str'
-        return ConversionError(
-            f"field {self.label!r} ({self.source.where}, dtype {self.source.dtype}) "
-            f"cannot become a tensor: {reason}"
-        )
+        return super().refused(reason)
 
     def _no_text(self, row: int, error: UnicodeError) -> ConversionError:
         return ConversionError(

@@ -12,7 +12,6 @@ from numpy.typing import NDArray
 from npdata.arrays.convert import ArrayLayout, Conversion, apply, as_tensor, decide
 from npdata.dataset.batch_memory import Allocate
 from npdata.dataset.field import Field
-from npdata.errors import ConversionError
 from npdata.runtime.made_once import made_once
 from npdata.sources.ragged import PiecesSource, RaggedSource
 
@@ -29,10 +28,8 @@ class VariedField(Field):
     def __init__(self, label: str | int, source: PiecesSource, dtype: object = None) -> None:
         super().__init__(label, source, dtype)
         if self.conversion.action not in ("copy", "view"):
-            raise ConversionError(
-                f"field {label!r} ({source.where}, {source.values_dtype}) cannot become a tensor: "
-                f"{self.conversion.reason}"
-            )
+            reason = f"its values are {source.values_dtype}: {self.conversion.reason}"
+            raise self.refused(reason)
 
     @made_once
     def conversion(self) -> Conversion:

@@ -84,10 +84,6 @@ class Descriptor:
         identity.require(FileIdentity.of_status(os.fstat(opened.number)), path)
         return opened
 
-    def read(self, size: int, offset: int) -> bytes:
-        """Give up to `size` bytes from `offset` on."""
-        return os.pread(self.number, size, offset)
-
 
 class _Opening:
     """What the `File`s of one file share in a process: its descriptor and its map."""
@@ -165,7 +161,7 @@ class File:
         where it has changed by the end of the reading.
         """
         descriptor = self._open(briefly=briefly)
-        data = descriptor.read(size, offset)
+        data = os.pread(descriptor.number, size, offset)
         if len(data) < size:
             raise ChangedFileError(
                 f"{self.path} has {len(data)} bytes where {size} were at {offset}: it was cut "

@@ -1,19 +1,162 @@
 """Sources laid end to end, in the form that the rows of all of them have.
 
 Idea: samples of different lengths stay so, and sparse rows stay sparse; all else is rows of one
-shape. Invariant: a source end to end that is a part itself gives its own parts.
+shape (`concat`). What does not depend on the form is in `Joined`. Invariant: row i is the one that
+the parts, in their order, have at place i; parts of other rows, of another dtype or packing are
+refused. A source end to end that is a part itself gives its own parts.
 """
 
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Callable, Sequence
+from typing import Any, Self
 
+import numpy as np
+from numpy.typing import NDArray
+
+from npdata.arrays.convert import ArrayLayout
+from npdata.arrays.runs import rows_of_runs
+from npdata.runtime.made_once import made_once
 from npdata.sources.concatenated.base import EndToEnd
 from npdata.sources.concatenated.concat import ConcatSource
-from npdata.sources.concatenated.joined import RaggedParts, SparseParts
+from npdata.sources.concatenated.edges import Edges
+from npdata.sources.concatenated.parts import and_more, kind_of_rows, require_alike
+from npdata.sources.concatenated.runs import read_parts
 from npdata.sources.derived.base import origin
 from npdata.sources.hdf5.anndata.genes import require_same_genes
-from npdata.sources.ragged import RaggedSource
-from npdata.sources.sparse import SparseSource
+from npdata.sources.ragged import OBJECTS, Ints, RaggedSource
+from npdata.sources.sparse import Entries, SparseSource
+
+
+class Joined(EndToEnd):
+    """All `parts`, one after the other; a subclass takes them and `paths`."""
+
+    parts: tuple[Any, ...]
+
+    def __init__(
+        self, parts: Sequence[Any], paths: Sequence[str], rows: Callable[[Any], str]
+    ) -> None:
+        """Join the parts; raises `FieldError` where `rows` says other things of two, naming both.
+
+        `paths` are the names of the files that the parts come from, one each, where they do.
+        """
+        super().__init__()
+        require_alike((part.where, rows(part)) for part in parts)
+        first = parts[0]
+        self.made_of = self.parts = tuple(parts)
+        self.own = dict(enumerate(parts))
+        self.edges = Edges(np.array([len(part) for part in parts], np.int64))
+        self.paths = paths
+        self.where = and_more(first.where, len(parts))
+        self.access = max((part.access for part in parts), key=lambda access: access.cost)
+        self.details = first.details
+
+    @property
+    def bases(self) -> tuple[Any, ...]:
+        """What all parts are made of."""
+        return tuple(base for part in self.parts for base in part.bases)
+
+    def over(self, bases: Sequence[Any]) -> Self:
+        """Give the same rows, made of other bases."""
+        rest = iter(bases)
+        parts = [part.over([next(rest) for _ in part.bases]) for part in self.parts]
+        return type(self)(parts, self.paths)  # type: ignore[call-arg]
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return type(self), (self.parts, self.paths)
+
+
+class RaggedParts(Joined, RaggedSource):
+    """The samples of all `parts`, one part after the other."""
+
+    parts: tuple[RaggedSource, ...]
+
+    def __init__(self, parts: Sequence[RaggedSource], paths: Sequence[str] = ()) -> None:
+        super().__init__(parts, paths, _samples)
+        first = parts[0]
+        self.shape = (int(self.edges.starts[-1]),)
+        self.dtype = OBJECTS
+        self.row_shape, self.values_dtype = first.row_shape, first.values_dtype
+        self.packing = first.packing
+
+    @property
+    def row_bytes(self) -> int:
+        """The bytes of a sample of mean length."""
+        return -(-sum(len(p) * p.row_bytes for p in self.parts) // max(1, len(self)))
+
+    @made_once
+    def _copies(self) -> bool:
+        """Whether pieces are copied: where not those of all parts are views of one kind."""
+        seen = [part.pieces_layout for part in self.parts if len(part)]
+        return len({None if e is None else (e.writeable, e.aligned, e.strides) for e in seen}) > 1
+
+    @property
+    def pieces_layout(self) -> ArrayLayout | None:
+        """The layout of a piece where all parts have views of one kind."""
+        full = (part for part in self.parts if len(part))
+        return None if self._copies else next(full, self.parts[0]).pieces_layout
+
+    def lengths(self) -> Ints:
+        """Give the lengths of all samples."""
+        return np.concatenate([part.lengths() for part in self.parts])
+
+    def pieces(self, indices: Ints) -> list[NDArray[Any]]:
+        """Give the pieces that each part has of them."""
+        made: list[Any] = [None] * len(indices)
+        for owner, places, inside in self.edges.split(indices, self.edges.owners(indices)):
+            pieces = self._opened(owner).pieces(inside)
+            for place, piece in zip(places.tolist(), pieces, strict=True):
+                made[place] = piece.copy() if self._copies else piece
+        return made
+
+
+class SparseParts(Joined, SparseSource):
+    """The sparse rows of all `parts`, one part after the other."""
+
+    parts: tuple[SparseSource, ...]
+
+    def __init__(self, parts: Sequence[SparseSource], paths: Sequence[str] = ()) -> None:
+        super().__init__(parts, paths, _dense_rows)
+        first = parts[0]
+        self.shape = (int(self.edges.starts[-1]), *first.shape[1:])
+        self.dtype, self.layout = first.dtype, first.layout
+
+    @property
+    def stored_bytes(self) -> int:
+        """The bytes of the values and columns of a row of mean length."""
+        return -(-sum(len(p) * p.stored_bytes for p in self.parts) // max(1, len(self)))
+
+    def entries(self, rows: Ints) -> Entries:
+        """Read the values of rows, out of each part those that it has."""
+        read: list[tuple[Ints, Entries]] = [
+            (places, self._opened(owner).entries(inside))
+            for owner, places, inside in self.edges.split(rows, self.edges.owners(rows))
+        ]
+        if len(read) == 1:
+            return read[0][1]
+        counts = np.zeros(len(rows), np.int64)
+        for places, entries in read:
+            counts[places] = entries.counts
+        firsts, total = np.cumsum(counts) - counts, int(counts.sum())
+        numbers = np.result_type(np.int32, *(entries.columns.dtype for _, entries in read))
+        columns = np.empty(total, numbers)
+        values = np.empty(total, self.dtype)
+        for places, entries in read:
+            at = rows_of_runs(firsts[places], firsts[places] + entries.counts)
+            columns[at], values[at] = entries.columns, entries.values
+        return Entries(counts=counts, columns=columns, values=values)
+
+    def read(self, indices: NDArray[np.int64], out: NDArray[Any]) -> None:
+        """Write dense rows, of each part those that it has."""
+        read_parts(self.edges, indices, self.edges.owners(indices), out, self._opened)
+
+
+def _samples(part: RaggedSource) -> str:
+    packed = "" if part.packing is None else f", packed: {part.packing}"
+    return f"samples of {kind_of_rows(part.row_shape, part.values_dtype)}{packed}"
+
+
+def _dense_rows(part: SparseSource) -> str:
+    return kind_of_rows(part.shape[1:], part.dtype)
+
 
 FORMS: tuple[tuple[type[Any], type[Any]], ...] = (
     (RaggedSource, RaggedParts),
