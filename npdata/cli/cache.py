@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from npdata.cli.console import SUCCESS, bytes_text, count_text, print_json, printable
-from npdata.sources.cache.folder import Folder, Held
+from npdata.sources.cache.folder import CachedFile, Folder
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -45,7 +45,7 @@ def run(arguments: argparse.Namespace) -> int:
     return SUCCESS
 
 
-def _as_json(held: Held) -> dict[str, Any]:
+def _as_json(held: CachedFile) -> dict[str, Any]:
     try:
         file = str(held.about["files"][0][0])
     except (LookupError, TypeError):  # it is damaged

@@ -54,7 +54,11 @@ class Access:
 
 
 class Source(ABC):
-    """Rows of one field: `shape[0]` rows of shape `shape[1:]` and of dtype `dtype`."""
+    """Rows of one field: `shape[0]` rows of shape `shape[1:]` and of dtype `dtype`.
+
+    A subclass sets `shape`, `dtype`, `access` and `where`, and defines `read`. All else has a
+    default here, for those that know better or read faster.
+    """
 
     shape: tuple[int, ...]
     dtype: DType

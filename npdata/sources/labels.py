@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from npdata.errors import FieldError, an
 from npdata.sources.base import Access, Category, Details, Source
-from npdata.sources.many_files.file_list import packed, unpacked
+from npdata.sources.many_files.file_list import compressed, decompressed
 from npdata.sources.memory import MemorySource
 from npdata.sources.names import naturally_sorted
 
@@ -42,11 +42,11 @@ class LabelSource(MemorySource):
 
     def __reduce__(self) -> tuple[Any, ...]:
         about = (self.categories, self.where, self.access.reason, self.details)
-        return _unpickled, (packed(self.table.array), *about)
+        return _unpickled, (compressed(self.table.array), *about)
 
 
 def _unpickled(values: Any, *about: Any) -> LabelSource:
-    return LabelSource(unpacked(values), *about)
+    return LabelSource(decompressed(values), *about)
 
 
 def in_one_code(parts: Sequence[Source]) -> Sequence[Source]:

@@ -44,7 +44,7 @@ _reserved: list[Path] = []
 
 
 @dataclass(frozen=True, kw_only=True)
-class Held:
+class CachedFile:
     """A file of the folder: `about` its data, `nbytes` on the disk.
 
     `most` bytes are what it may come to hold, 0 where no process uses it; `used` is the time of its
@@ -121,12 +121,12 @@ class Folder:
                     room += held.nbytes
         return room
 
-    def held(self) -> list[Held]:
+    def held(self) -> list[CachedFile]:
         """Look at the files, by their names."""
         found = []
         for path in self._files(SUFFIX):
             with contextlib.suppress(FileNotFoundError, IsADirectoryError):
-                found.append(_held(path))
+                found.append(_look_at(path))
         return found
 
     def clear(self) -> int:
@@ -222,14 +222,14 @@ def _with_cure() -> Iterator[None]:
         raise OSError(error.errno, reason, error.filename) from None
 
 
-def _held(path: Path) -> Held:
+def _look_at(path: Path) -> CachedFile:
     status = path.stat()
     about: dict[str, Any] = {}
     most = status.st_size
     with contextlib.suppress(PermissionError):  # another user's, who may be using it
         about, most = _read(path)
     nbytes = status.st_blocks * _BLOCK
-    return Held(path=path, about=about, nbytes=nbytes, most=most, used=status.st_atime_ns)
+    return CachedFile(path=path, about=about, nbytes=nbytes, most=most, used=status.st_atime_ns)
 
 
 def _read(path: Path) -> tuple[dict[str, Any], int]:

@@ -144,7 +144,7 @@ class FileList(Sequence[str]):
         names = np.frombuffer(self._names, np.uint8)
         lengths = np.diff(self._ends, prepend=np.int64(0)).astype(np.int32)
         folder = os.fsdecode(self._start())
-        return _unpickled, (self.root, packed(names), packed(lengths), folder)
+        return _unpickled, (self.root, compressed(names), compressed(lengths), folder)
 
 
 def runs_of_files(names: Sequence[object]) -> NDArray[np.int64]:
@@ -167,8 +167,8 @@ def runs_of_files(names: Sequence[object]) -> NDArray[np.int64]:
 
 
 def _unpickled(root: str, names: Any, lengths: Any, folder: str) -> FileList:
-    ends = np.cumsum(unpacked(lengths), dtype=np.int64)
-    return FileList(root, unpacked(names).tobytes(), ends, folder)
+    ends = np.cumsum(decompressed(lengths), dtype=np.int64)
+    return FileList(root, decompressed(names).tobytes(), ends, folder)
 
 
 def common_folder(paths: Sequence[str]) -> str:
@@ -185,14 +185,14 @@ def common_folder(paths: Sequence[str]) -> str:
     return first[: first.rfind("/", 0, same) + 1]
 
 
-Packed = tuple[str, int, bytes]
+Compressed = tuple[str, int, bytes]
 
 
-def packed(array: NDArray[Any]) -> Packed:
+def compressed(array: NDArray[Any]) -> Compressed:
     """Give an array of numbers as a few bytes: alone where all are equal, else compressed.
 
     Examples:
-        >>> unpacked(packed(np.arange(3))).tolist(), len(packed(np.zeros(10**6))[2])
+        >>> decompressed(compressed(np.arange(3))).tolist(), len(compressed(np.zeros(10**6))[2])
         ([0, 1, 2], 8)
     """
     if len(array) and (array == array[0]).all():
@@ -201,8 +201,8 @@ def packed(array: NDArray[Any]) -> Packed:
     return array.dtype.str, len(array), zlib.compress(data, 1) if len(data) > _SMALL else data
 
 
-def unpacked(given: Packed) -> NDArray[Any]:
-    """Give the array back that was packed."""
+def decompressed(given: Compressed) -> NDArray[Any]:
+    """Give the array back that was compressed."""
     dtype, count, data = given
     if count < 0:
         return np.full(-count, np.frombuffer(data, dtype)[0])

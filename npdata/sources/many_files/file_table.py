@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from npdata.sources.base import Source
 from npdata.sources.file import FileIdentity
 from npdata.sources.formats.raw import RawFormat
-from npdata.sources.many_files.file_list import FileList, packed, unpacked
+from npdata.sources.many_files.file_list import FileList, compressed, decompressed
 from npdata.sources.many_files.file_threads import for_each
 from npdata.sources.many_files.known_file import (
     INODE,
@@ -181,7 +181,7 @@ class FileTable:
 
     def __reduce__(self) -> tuple[Any, ...]:
         columns: list[NDArray[Any]] = [*self._columns, self.kind]
-        return _unpickled, (self.files, self.kinds, self.raw, *map(packed, columns))
+        return _unpickled, (self.files, self.kinds, self.raw, *map(compressed, columns))
 
     @property
     def _columns(self) -> list[NDArray[np.int64]]:
@@ -194,7 +194,7 @@ _COLUMNS = KnownFile._fields[:-1]
 def _unpickled(
     files: FileList, kinds: tuple[Kind, ...], raw: RawFormat | None, *columns: Any
 ) -> FileTable:
-    return FileTable._of(files, np.stack([unpacked(column) for column in columns]), kinds, raw)
+    return FileTable._of(files, np.stack([decompressed(column) for column in columns]), kinds, raw)
 
 
 def _identity(inode: int, size: int, mtime_ns: int) -> FileIdentity:

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 
 import npdata
 from npdata.errors import FieldError, FormatError, MemberNotFoundError
-from npdata.sources.many_files.file_list import FileList, packed, unpacked
+from npdata.sources.many_files.file_list import FileList, compressed, decompressed
 from npdata.sources.many_files.find_files import find_files
 from npdata.sources.names import natural_key, naturally_sorted
 
@@ -92,7 +92,7 @@ def test_absolute_names_beside_relative_ones() -> None:
 @given(st.lists(st.integers(-(1 << 40), 1 << 40)))
 def test_packed_numbers_come_back(numbers: list[int]) -> None:
     array = np.array(numbers, np.int64)
-    assert (unpacked(packed(array)) == array).all()
+    assert (decompressed(compressed(array)) == array).all()
 
 
 def test_a_million_names_pickle_into_a_tenth() -> None:

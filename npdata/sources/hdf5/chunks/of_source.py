@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from npdata.sources.hdf5.chunks.memory import Chunk
 from npdata.sources.hdf5.chunks.places import ChunkPlaces
 
-Decode: TypeAlias = Callable[[int, NDArray[np.uint8], bool], Chunk | None]
+DecodeChunk: TypeAlias = Callable[[int, NDArray[np.uint8], bool], Chunk | None]
 """Decodes chunk `number` into memory; the last argument is True for a prefetched chunk.
 
 A chunk that it gives lies elsewhere, in memory that needs none of the budget.
@@ -24,7 +24,7 @@ A chunk that it gives lies elsewhere, in memory that needs none of the budget.
 class SourceChunks:
     """The chunks of one source, of `nbytes` bytes each; `ready` are those in the cache."""
 
-    def __init__(self, nbytes: int, decode: Decode) -> None:
+    def __init__(self, nbytes: int, decode: DecodeChunk) -> None:
         self.nbytes = nbytes
         self.decode = decode
         self.ready: dict[int, Chunk] = {}

@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 Bytes: TypeAlias = "bytes | NDArray[np.uint8]"
-Decode: TypeAlias = Callable[[Bytes, tuple[int, ...], int, "NDArray[np.uint8] | None"], Bytes]
+UndoFilter: TypeAlias = Callable[[Bytes, tuple[int, ...], int, "NDArray[np.uint8] | None"], Bytes]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -30,7 +30,7 @@ class Decoder:
 
     name: str
     by: str
-    decode: Decode
+    decode: UndoFilter
     missing: str | None = None
 
 

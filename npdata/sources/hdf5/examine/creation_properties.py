@@ -32,7 +32,7 @@ class Filter:
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
-class Kind:
+class Creation:
     """What datasets that were made alike have in common; see `Layout`.
 
     `dtype` is that of an element, `inner` the axes of an array type.
@@ -56,14 +56,14 @@ class _Type(NamedTuple):
     exact: bool
 
 
-class Kinds:
+class Creations:
     """The types and the kinds that were seen in a file."""
 
     def __init__(self) -> None:
         self._types: dict[bytes, _Type] = {}
-        self._kinds: dict[Any, Kind] = {}
+        self._kinds: dict[Any, Creation] = {}
 
-    def of(self, dataset: h5py.h5d.DatasetID) -> Kind:
+    def of(self, dataset: h5py.h5d.DatasetID) -> Creation:
         """Give the kind of an open dataset; TypeError or ValueError for a type NumPy has not."""
         properties: Any = dataset.get_create_plist()
         its_type = self._type(dataset.get_type())
@@ -77,7 +77,7 @@ class Kinds:
         known = self._kinds.get(key)
         if known is not None:
             return known
-        kind = Kind(
+        kind = Creation(
             storage=storage,
             dtype=its_type.dtype,
             inner=its_type.inner,

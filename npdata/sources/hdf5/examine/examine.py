@@ -21,7 +21,7 @@ from npdata.sources.hdf5.examine.attributes import (
     place_of_categories,
     read_packing,
 )
-from npdata.sources.hdf5.examine.creation_properties import Kind, Kinds
+from npdata.sources.hdf5.examine.creation_properties import Creation, Creations
 from npdata.sources.hdf5.examine.decide import decide, implausible_size
 from npdata.sources.hdf5.examine.external_files import ExternalFile, external_files
 from npdata.sources.hdf5.examine.find import find
@@ -51,7 +51,7 @@ class OpenedFile:
         self.options = options
         self.facts = FileFacts.of(file)
         self.groups = HardGroups(file)
-        self.kinds = Kinds()
+        self.kinds = Creations()
         self.reader = File(path, self.facts.identity) if reader is None else reader
         """What sources read rows with, each by its own `reader.again()`; it opens nothing here."""
         self.proven: Counter[object] = Counter()
@@ -110,7 +110,7 @@ class Found(NamedTuple):
     dataset: h5py.h5d.DatasetID
     where: str
     facts: FileFacts
-    kind: Kind
+    kind: Creation
 
 
 def look_at(opened: OpenedFile, name: str, *, inside: bool = False) -> Found:

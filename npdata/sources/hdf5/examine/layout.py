@@ -18,7 +18,7 @@ from npdata.errors import ChangedFileError, FormatError
 from npdata.runtime.made_once import made_once
 from npdata.sources.file import FileIdentity
 from npdata.sources.hdf5.examine.chunk_table import ChunkTable
-from npdata.sources.hdf5.examine.creation_properties import Filter, Kind, Kinds
+from npdata.sources.hdf5.examine.creation_properties import Creation, Creations, Filter
 from npdata.sources.hdf5.file import FileFacts, Locking, open_file
 
 LISTS_CHUNKS = hasattr(h5py.h5d.DatasetID, "chunk_iter")
@@ -73,7 +73,7 @@ class Layout:
         return math.prod(self.chunk_shape or ()) * self.dtype.itemsize
 
 
-def read_layout(dataset: h5py.h5d.DatasetID, file: FileFacts, kind: Kind) -> Layout:
+def read_layout(dataset: h5py.h5d.DatasetID, file: FileFacts, kind: Creation) -> Layout:
     """Read the layout of an open dataset of this kind, in the file of these facts.
 
     Raises `FormatError` where the list of its chunks cannot be read.
@@ -114,7 +114,7 @@ def read_layout(dataset: h5py.h5d.DatasetID, file: FileFacts, kind: Kind) -> Lay
 def read_layout_named(file: h5py.File, name: str) -> Layout:
     """Read the layout of one dataset of an open file; raises as `read_layout`."""
     dataset = file[name].id
-    return read_layout(dataset, FileFacts.of(file), Kinds().of(dataset))
+    return read_layout(dataset, FileFacts.of(file), Creations().of(dataset))
 
 
 class TableKeeper:

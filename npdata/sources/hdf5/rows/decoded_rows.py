@@ -20,7 +20,7 @@ from npdata.arrays.runs import rows_of_runs
 from npdata.runtime.machine import cores
 from npdata.sources.hdf5.chunks.cache import chunk_cache
 from npdata.sources.hdf5.chunks.memory import Chunk
-from npdata.sources.hdf5.chunks.of_source import Decode, SourceChunks
+from npdata.sources.hdf5.chunks.of_source import DecodeChunk, SourceChunks
 from npdata.sources.hdf5.chunks.places import ChunkPlaces, Span
 from npdata.sources.hdf5.examine.chunk_table import ChunkTable
 from npdata.sources.hdf5.rows.chunked import ChunkSpec, gather_rows
@@ -39,7 +39,7 @@ LONG_RUN = 32
 class DecodedRows:
     """The rows of one source in one process: its chunk table, its chunks, and counts."""
 
-    def __init__(self, table: ChunkTable, spec: ChunkSpec, decode: Decode) -> None:
+    def __init__(self, table: ChunkTable, spec: ChunkSpec, decode: DecodeChunk) -> None:
         """Cut rows as `spec` says; `decode` must not refer to the source."""
         self.table = table
         self.spec = spec

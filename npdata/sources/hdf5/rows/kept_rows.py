@@ -19,7 +19,7 @@ from npdata.arrays.runs import rows_of_runs
 from npdata.errors import CacheWarning
 from npdata.sources.cache.entry import Entry
 from npdata.sources.hdf5.chunks.memory import Chunk
-from npdata.sources.hdf5.chunks.of_source import Decode
+from npdata.sources.hdf5.chunks.of_source import DecodeChunk
 from npdata.sources.hdf5.examine.chunk_table import ChunkTable
 from npdata.sources.hdf5.rows.chunked import ChunkSpec
 from npdata.sources.hdf5.rows.decoded_rows import LONG_RUN, DecodedRows
@@ -31,7 +31,9 @@ if TYPE_CHECKING:
 class KeptRows:
     """The rows of one source in one process, whose chunks `entry` keeps; None once it was left."""
 
-    def __init__(self, entry: Entry, table: ChunkTable, spec: ChunkSpec, decode: Decode) -> None:
+    def __init__(
+        self, entry: Entry, table: ChunkTable, spec: ChunkSpec, decode: DecodeChunk
+    ) -> None:
         """Cut rows as `spec` says; `decode` must not refer to the source."""
         self.entry: Entry | None = entry
         self._spec = spec
@@ -151,7 +153,7 @@ class KeptRows:
 
 
 def _found_or_decoded(
-    entry: Entry, decode: Decode, number: int, out: NDArray[np.uint8], ahead: bool
+    entry: Entry, decode: DecodeChunk, number: int, out: NDArray[np.uint8], ahead: bool
 ) -> Chunk | None:
     """Give a chunk that is kept, after decoding it where it was not; None: it is in `out`."""
     kept = entry.find(number, out)

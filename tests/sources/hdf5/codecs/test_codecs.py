@@ -18,7 +18,7 @@ from processes import HANG
 
 from npdata import NumpyDataset, errors, open_source
 from npdata.sources.hdf5.codecs import deflate
-from npdata.sources.hdf5.codecs.base import Decode, optional
+from npdata.sources.hdf5.codecs.base import UndoFilter, optional
 from npdata.sources.hdf5.codecs.fletcher32 import checksum
 from npdata.sources.hdf5.codecs.pipeline import DECODERS, decode_chunk
 from npdata.sources.hdf5.codecs.shuffle import SMALL, unshuffle
@@ -198,7 +198,7 @@ INFLATES = [deflate.with_zlib, deflate.with_isal, deflate.with_libdeflate]
 
 @pytest.mark.parametrize("inflate", INFLATES)
 @pytest.mark.parametrize("size", [0, 1, 1000, 1 << 20])
-def test_inflating_is_exact_and_bounded(inflate: Decode, size: int) -> None:
+def test_inflating_is_exact_and_bounded(inflate: UndoFilter, size: int) -> None:
     if inflate is not deflate.with_zlib:
         pytest.importorskip("isal" if inflate is deflate.with_isal else "deflate")
     data = np.random.default_rng(0).integers(0, 4, size, dtype=np.uint8).tobytes()

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from npdata import NumpyDataset, errors, open_source
 from npdata.sources.hdf5.examine.chunk_table import ChunkTable
-from npdata.sources.hdf5.examine.creation_properties import Kinds
+from npdata.sources.hdf5.examine.creation_properties import Creations
 from npdata.sources.hdf5.examine.layout import read_layout, read_layout_named
 from npdata.sources.hdf5.file import FileFacts
 
@@ -59,7 +59,7 @@ def test_a_layout_does_not_depend_on_what_was_looked_at_before(
                 way = way | {"fill_time": times}
             file.create_dataset(f"x{k}", (8, 4), dtype, **way)
     with h5py.File(path) as file:
-        facts, kinds = FileFacts.of(file), Kinds()
+        facts, kinds = FileFacts.of(file), Creations()
         for k in itertools.chain(range(len(made)), reversed(range(len(made)))):
             dataset = file[f"x{k}"].id
             shared = read_layout(dataset, facts, kinds.of(dataset))
