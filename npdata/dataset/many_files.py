@@ -7,6 +7,7 @@ are sorted out; the files are read by `npdata.sources`.
 """
 
 import inspect
+import os
 from collections.abc import Mapping, Sequence
 from typing import Any, Literal, TypeAlias
 
@@ -186,7 +187,9 @@ def concatenate(
     options |= {"columns": columns, "ragged": ragged, "padding": padding, "cache": cache}
     options |= {"cache_bytes": cache_bytes, "layout": layout, "transform": transform}
     options |= {"batch_transform": batch_transform}
-    if isinstance(files, list | tuple) and not all(map(_is_path, files)):
+    if isinstance(files, list | tuple) and not all(
+        isinstance(each, str | os.PathLike) for each in files
+    ):
         if any(isinstance(each, NumpyDataset) for each in files):
             raise FieldError("datasets are laid end to end by sum(datasets), or one + other")
         refuse_named("concatenate", own, named)
@@ -247,12 +250,10 @@ def _require_raise(on_missing: str) -> None:
         )
 
 
-def _is_path(value: Any) -> bool:
-    return isinstance(value, str) or hasattr(value, "__fspath__")
-
-
 def _sources_of(given: Any, raw: RawFormat | None) -> list[Source]:
-    return _sources(find_files(given), raw) if _is_path(given) else [open_source(given)]
+    if isinstance(given, str | os.PathLike):
+        return _sources(find_files(given), raw)
+    return [open_source(given)]
 
 
 def _sources(files: FileList, raw: RawFormat | None) -> list[Source]:

@@ -6,6 +6,8 @@ checked before it is made and, against the file's size and time, before every ba
 parses no format.
 """
 
+from abc import abstractmethod
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
@@ -17,7 +19,7 @@ from npdata.arrays.dtypes import DType
 from npdata.arrays.gather import RowTable
 from npdata.errors import TruncatedError
 from npdata.runtime.made_once import made_once
-from npdata.sources.base import Access, Details, InPlaceSource
+from npdata.sources.base import Access, Details, InPlaceSource, Source
 from npdata.sources.file import File, FileIdentity
 
 
@@ -70,7 +72,27 @@ class Place:
         return self.offset + first * self.strides[0], (stop - first) * self.strides[0]
 
 
-class MappedSource(InPlaceSource):
+class InFile(Source):
+    """Rows that lie uncompressed in `_file`; a subclass says in which runs of bytes."""
+
+    _file: File
+
+    @abstractmethod
+    def _spans(self, first: int, stop: int) -> Iterable[tuple[int, int]]:
+        """Give where rows lie that are runs of bytes: offsets, and numbers of bytes."""
+
+    def will_need(self, first: int, stop: int) -> None:
+        """Ask the kernel for the bytes of these rows."""
+        for offset, nbytes in self._spans(first, stop):
+            self._file.will_need(offset, nbytes)
+
+    def dont_need(self, first: int, stop: int) -> None:
+        """Tell the kernel that the bytes of these rows may leave memory; no change is lost."""
+        for offset, nbytes in self._spans(first, stop):
+            self._file.dont_need(offset, nbytes)
+
+
+class MappedSource(InFile, InPlaceSource):
     """The rows of an array that lies uncompressed in a file."""
 
     def __init__(
@@ -133,20 +155,14 @@ class MappedSource(InPlaceSource):
         elif out.size:
             self._file.read_into(place.bytes_of(first, first)[0], out.reshape(-1).view(np.uint8))
 
-    def will_need(self, first: int, stop: int) -> None:
-        """Ask the kernel for the bytes of these rows, where they lie together."""
-        if first < stop and self._place.rows_together:
-            self._file.will_need(*self._place.bytes_of(first, stop))
+    def _spans(self, first: int, stop: int) -> list[tuple[int, int]]:
+        together = first < stop and self._place.rows_together
+        return [self._place.bytes_of(first, stop)] if together else []
 
     def load(self, first: int, stop: int) -> None:
         """Read the bytes of these rows into memory, where they lie together."""
-        if first < stop and self._place.rows_together:
-            self._file.load(*self._place.bytes_of(first, stop))
-
-    def dont_need(self, first: int, stop: int) -> None:
-        """Tell the kernel that the bytes of these rows may leave memory; no change is lost."""
-        if first < stop and self._place.rows_together:
-            self._file.dont_need(*self._place.bytes_of(first, stop))
+        for offset, nbytes in self._spans(first, stop):
+            self._file.load(offset, nbytes)
 
     def close_idle(self) -> None:
         """Close the file until the next read; arrays given out keep the map."""

@@ -36,7 +36,7 @@ from npdata.sources.hdf5.examine.details import decoded_per_used
 from npdata.sources.hdf5.examine.examine import Examined
 from npdata.sources.hdf5.open import source_of
 from npdata.sources.many_files.file_list import SEPARATOR, split_member
-from npdata.sources.many_files.find_files import SUFFIXES
+from npdata.sources.many_files.find_files import SUFFIXES, is_pattern
 from npdata.sources.memory import MemorySource
 from npdata.sources.names import naturally_sorted
 from npdata.sources.open import identify, open_source
@@ -74,7 +74,7 @@ def files_of(text: str, raw: RawFormat | None) -> list[str]:
         names = naturally_sorted(str(file) for file in found if file.is_file())
         if not names:
             raise UsageError(f"{path} holds no file that ends in {', '.join(suffixes)}")
-    elif glob.has_magic(path) and not Path(path).exists():
+    elif is_pattern(path):
         # Path.glob takes no absolute pattern.
         names = naturally_sorted(glob.glob(path, recursive=True))  # noqa: PTH207
         if not names and "*" in path:

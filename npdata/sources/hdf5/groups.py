@@ -28,13 +28,14 @@ from npdata.sources.hdf5.examine.examine import OpenedFile, examine
 from npdata.sources.hdf5.examine.groups import Groups
 from npdata.sources.hdf5.file import Hdf5Options, open_file
 from npdata.sources.hdf5.open import source_of
+from npdata.sources.mapped import InFile
 from npdata.sources.names import without_common_parts
 from npdata.sources.packed.packing import Packings
 
 MOST_KEPT = 2048
 
 
-class GroupsSource(Source):
+class GroupsSource(InFile):
     """The rows of the datasets of `groups`, one group after the other."""
 
     def __init__(self, groups: Groups, options: Hdf5Options) -> None:
@@ -180,18 +181,7 @@ class GroupsSource(Source):
         """Raise `ChangedFileError` if the file changed since it was opened."""
         self._file.check()
 
-    def will_need(self, first: int, stop: int) -> None:
-        """Ask the kernel for the bytes of these rows, where they lie in one piece."""
-        for offset, nbytes in self._spans(first, stop):
-            self._file.will_need(offset, nbytes)
-
-    def dont_need(self, first: int, stop: int) -> None:
-        """Tell the kernel that the bytes of these rows may leave memory."""
-        for offset, nbytes in self._spans(first, stop):
-            self._file.dont_need(offset, nbytes)
-
     def _spans(self, first: int, stop: int) -> Iterator[tuple[int, int]]:
-        """Give where the rows lie in the file, as offsets and numbers of bytes."""
         for owner, low, high in self._edges.across(first, stop):
             offset = int(self._groups.offsets[owner])
             if offset >= 0:

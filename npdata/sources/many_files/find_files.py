@@ -62,13 +62,13 @@ def find_files(files: Files) -> FileList:
     if isinstance(text, bytes):
         raise _no_files(files)
     path, member = split_member(text)
-    if member is None and _is_pattern(path):
+    if member is None and is_pattern(path):
         if "://" in path:
             require_local(path)
         found = FileList.of(_matching(path))
     else:
         found = _of(_expanded(text))
-    if _is_pattern(path):
+    if is_pattern(path):
         found.searched = searched_from(path), path
     elif Path(path).is_dir():
         found.searched = os.path.join(path, ""), ""  # noqa: PTH118
@@ -95,7 +95,7 @@ def _listed(files: Sequence[str | os.PathLike[str]]) -> Names:
         if not isinstance(each, str | os.PathLike):
             raise _no_files(each)
         text = os.fspath(each)
-        searched = _is_pattern(text) or text.startswith("~") or "://" in text
+        searched = is_pattern(text) or text.startswith("~") or "://" in text
         names += _expanded(text) if searched else [split_member(text)]
     if not names:
         raise FieldError("an empty list of files makes no dataset")
@@ -108,7 +108,7 @@ def _expanded(text: str) -> Names:
         require_local(path)
     if Path(path).is_dir():
         found = _below(path, member)
-    elif not glob.has_magic(path) or Path(path).exists():
+    elif not is_pattern(path):
         require_local(path)
         if not Path(path).exists():
             raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), path)
@@ -253,7 +253,8 @@ def _members(path: str, pattern: str) -> list[str]:
     )
 
 
-def _is_pattern(text: str) -> bool:
+def is_pattern(text: str) -> bool:
+    """Tell whether a text is a glob, and no file or folder of that name."""
     return glob.has_magic(text) and not Path(text).exists()
 
 

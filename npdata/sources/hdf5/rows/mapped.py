@@ -18,6 +18,7 @@ from npdata.sources.hdf5.examine.chunk_table import ChunkTable
 from npdata.sources.hdf5.examine.layout import TableKeeper
 from npdata.sources.hdf5.rows.chunked import ChunkedSource, ChunkSpec, gather_rows
 from npdata.sources.hdf5.rows.tiling import Pieces
+from npdata.sources.mapped import InFile
 
 MOST_STARTS = 1 << 18
 """So many offsets are worked out at a time."""
@@ -26,7 +27,7 @@ Ints = NDArray[np.int64]
 Ready = tuple[ByteRows, ChunkTable, Ints | None]
 
 
-class ChunkMappedSource(ChunkedSource):
+class ChunkMappedSource(InFile, ChunkedSource):
     """The rows of a chunked dataset without filters, in the map of its file."""
 
     def __init__(self, file: File, keeper: TableKeeper, spec: ChunkSpec) -> None:
@@ -118,17 +119,7 @@ class ChunkMappedSource(ChunkedSource):
             starts = np.where(places < 0, -1, places + within[:, None])
             gather_rows(data, starts, tiling, tiles, fill, out, None)
 
-    def will_need(self, first: int, stop: int) -> None:
-        """Ask the kernel for the chunks of these rows."""
-        for offset, nbytes in self._runs(first, stop):
-            self._file.will_need(offset, nbytes)
-
-    def dont_need(self, first: int, stop: int) -> None:
-        """Tell the kernel that the chunks of these rows may leave memory; no change is lost."""
-        for offset, nbytes in self._runs(first, stop):
-            self._file.dont_need(offset, nbytes)
-
-    def _runs(self, first: int, stop: int) -> list[tuple[int, int]]:
+    def _spans(self, first: int, stop: int) -> list[tuple[int, int]]:
         if first >= stop:
             return []
         tiling = self._spec.tiling
