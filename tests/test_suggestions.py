@@ -220,6 +220,7 @@ def of(dataset: NumpyDataset, call: str) -> object:
         ("stack(['x.npy', 'f8.npy'])", "as np.save(path, array.astype(dtype)) writes them"),
         ("Loader(ds, 4, indices='x > 2')", "indices is a str: expected row numbers"),
         ("Loader(ds, 4, indices=np.where(X > 2))", "of integers, as np.flatnonzero(mask)"),
+        ("Loader(ds, 4, priorities=[1])", "Loader(dataset, sampler=batches, num_threads=0)"),
         ("Loader(ds, 4, weights='x')", "those of a field are dataset[:][NAME]"),
         ("ds.windows(2, dones=X[:, 0] > 2)", "write borders=np.flatnonzero(dones) + 1"),
         ("ds.windows(n_step=3)", "windows({'reward': range(3), 'observation': [0, 3]})"),
@@ -326,6 +327,7 @@ def test_a_constructor_that_is_not_there_says_what_to_write(constructor: str, me
         ("num_threads", "loader.describe() says how many"),
         ("num_samples", "len(loader.dataset) rows"),
         ("num_batches", "len(loader) counts them"),
+        ("update_priorities", "Loader(dataset, sampler=batches, num_threads=0)"),
     ],
 )
 def test_an_attribute_of_a_loader_that_is_not_there(attribute: str, message: str) -> None:

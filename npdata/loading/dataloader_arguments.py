@@ -50,8 +50,13 @@ _OF_DATALOADERS: dict[str, tuple[tuple[Any, ...], str]] = {
     "in_order": ((True,), "batches always come in order: leave it out"),
 }
 """Arguments that have no place in a signature: values that ask for nothing else here, or a cure."""
+_PRIORITIES = (
+    "weights that change are a sampler of your own, which gives the rows of each batch: "
+    "Loader(dataset, sampler=batches, num_threads=0)"
+)
 _OF_LOADERS = each_word(
     {
+        "priorities priority": _PRIORITIES,
         **WORDS,
         "state resume start_state": "make the loader, then loader.load_state_dict(state)",
         "start_epoch epoch initial_epoch": "make the loader, then loader.set_epoch(epoch)",
@@ -112,6 +117,7 @@ _NO_DATALOADER = (
 ATTRIBUTES = dict.fromkeys([*_OF_DATALOADERS, "batch_sampler", "pin_memory"], _NO_DATALOADER)
 ATTRIBUTES |= each_word(
     {
+        "update_priorities set_priorities set_weights weights": _PRIORITIES,
         "new": "fastai makes a loader anew where it is given none; get_preds(dl=loader)",
         "epoch": "loader.batch_sampler.epoch counts them",
         "to cuda cpu": 'write Loader(dataset, 64, device="cuda")',
