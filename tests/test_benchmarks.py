@@ -244,7 +244,7 @@ def test_memory_is_that_of_the_process_and_not_of_the_page_cache(tmp_path: Path)
 
 
 numbers = st.floats(allow_nan=False, allow_infinity=False)
-texts = st.text(max_size=10)
+texts = st.text("ab \"'\\|/\n\t\0é\u2028😀", max_size=10)
 figures = st.builds(Measured, median=numbers, low=numbers, high=numbers)
 cells = st.one_of(st.none(), texts, numbers, figures)
 tables = st.integers(1, 4).flatmap(

@@ -6,6 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from few import few
 from hypothesis import given
 from hypothesis import strategies as st
 from kinds import FILE_KINDS, KINDS, ROWS, Data, dataset
@@ -24,6 +25,7 @@ def kind(request: pytest.FixtureRequest) -> str:
 def test_a_batch_is_what_numpy_selects(kind: str, data: Data) -> None:
     ds = dataset(kind, data)
 
+    @few(kind)
     @given(any_indices)
     def check(indices: list[int]) -> None:
         stacked = npdata.collate(ds.__getitems__(indices))
@@ -36,6 +38,7 @@ def test_a_batch_is_what_numpy_selects(kind: str, data: Data) -> None:
 def test_the_samples_of_a_batch_are_what_numpy_selects(kind: str, data: Data) -> None:
     ds = dataset(kind, data)
 
+    @few(kind)
     @given(any_indices.filter(len))
     def check(indices: list[int]) -> None:
         batch = ds.__getitems__(indices)

@@ -258,7 +258,7 @@ TREES = st.recursive(
     st.sampled_from(["tensor", "array", "texts"]),
     lambda inner: (
         st.lists(inner, min_size=1, max_size=3)
-        | st.dictionaries(st.text(max_size=3), inner, min_size=1, max_size=3)
+        | st.dictionaries(st.text("ab.é", max_size=3), inner, min_size=1, max_size=3)
     ),
     max_leaves=6,
 )

@@ -12,6 +12,7 @@ import h5py
 import numpy as np
 import pytest
 import torch
+from few import few
 from hypothesis import given
 from hypothesis import strategies as st
 from processes import require_workers_read, run
@@ -94,6 +95,7 @@ class TestEqualsNumpy:
         ds, expected = KINDS[kind](folder), rows()
         assert len(ds) == ROWS
 
+        @few(kind)
         @given(st.lists(st.integers(-ROWS, ROWS - 1), max_size=50))
         def check(indices: list[int]) -> None:
             got = npdata.collate(ds.__getitems__(indices))
@@ -110,6 +112,7 @@ class TestEqualsNumpy:
         source, expected = KINDS[kind](folder).sources[0], rows()
         edges = st.integers(0, ROWS) | st.sampled_from(np.cumsum([0, *LENGTHS]).tolist())
 
+        @few(kind)
         @given(st.lists(st.tuples(edges, edges).map(sorted), max_size=8))
         def check(pairs: list[list[int]]) -> None:
             given_runs = np.array(pairs, np.int64).reshape(-1, 2)

@@ -9,6 +9,7 @@ import ml_dtypes
 import numpy as np
 import pytest
 import torch
+from few import few
 from hypothesis import given
 from hypothesis import strategies as st
 from kinds import KINDS, ROWS, Data
@@ -42,6 +43,7 @@ def padded(parts: list[np.ndarray], padding: float = 0) -> torch.Tensor:
 def test_a_padded_batch_is_that_of_pad_sequence(kind: str, data: Data) -> None:
     values = npdata.open_source(KINDS[kind](data))
 
+    @few(kind)
     @given(bounds, st.lists(st.integers(0, 8), min_size=1, max_size=6), st.sampled_from([0, -7]))
     def check(offsets: list[int], picked: list[int], padding: int) -> None:
         spans = npdata.ragged(values, offsets=np.array(offsets))

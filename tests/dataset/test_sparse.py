@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 import scipy.sparse
 import torch
+from few import few
 from hypothesis import given
 from hypothesis import strategies as st
 from torch.utils.data import DataLoader, StackDataset, Subset
@@ -73,6 +74,7 @@ def test_batches_are_those_of_scipy(kind: str, index: str, tmp_path: Path) -> No
     field = stored(kind, tmp_path, m)
     dense, sparse = NumpyDataset(field), NumpyDataset(field, layout="csr")
 
+    @few((kind, index))
     @given(st.lists(st.integers(-ROWS, ROWS - 1), max_size=12))
     def check(rows: list[int]) -> None:
         expected = m[np.array(rows, int)].toarray() if rows else np.zeros((0, COLUMNS), "f4")

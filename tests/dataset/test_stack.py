@@ -11,6 +11,7 @@ import h5py
 import numpy as np
 import pytest
 import torch
+from few import few
 from hypothesis import given
 from hypothesis import strategies as st
 from processes import require_workers_read, run
@@ -71,6 +72,7 @@ class TestEqualsNumpy:
         ds, expected = KINDS[kind](folder), arrays()
         assert len(ds) == COUNT
 
+        @few(kind)
         @given(st.lists(st.integers(-COUNT, COUNT - 1), max_size=30))
         def check(indices: list[int]) -> None:
             got = npdata.collate(ds.__getitems__(indices))

@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 import spans
 import torch
+from few import few
 from hypothesis import given
 from hypothesis import strategies as st
 from kinds import KINDS, ROWS, Data
@@ -37,6 +38,7 @@ offsets = st.one_of(
 def test_windows_are_slices_of_each_recording(kind: str, data: Data) -> None:
     ds = NumpyDataset(KINDS[kind](data))
 
+    @few(kind)
     @given(borders, offsets, st.integers(1, 5), st.sampled_from(["drop", "repeat", "zero"]))
     def check(edges: list[int], named: Any, stride: int, edge: str) -> None:
         expected = [
