@@ -24,7 +24,7 @@ from torch.utils.data import DataLoader, RandomSampler, Subset
 
 import npdata
 
-EPOCHS = 6
+EPOCHS = 4
 BATCH = 32
 SEED = 0
 
