@@ -86,7 +86,7 @@ class Loader:
         device: a device of torch or its name: batches arrive there, copied from pinned memory on a
             stream of their own. None: they stay in memory.
         pin_memory: whether batches in memory are pinned; "auto" (the default) pins where an
-            accelerator is there.
+            accelerator is there, but no small batches that are gathered together.
         dtype: a dtype, or a mapping from field name or position to one. The cast comes after
             the copy to the device where fewer bytes are copied so. None: as the dataset has it.
             Floats that an integer cannot hold, such as NaN, raise a `ConversionError`.
