@@ -64,8 +64,10 @@ _OF_LOADERS = each_word(
         "epochs num_epochs max_epochs": "each loop over it is an epoch: for epoch in range(epochs)",
         "data_source": "dataset",
         "subset rows": "indices",
-        "in_memory preload": "resident",
+        "in_memory preload cache_in_memory": "resident",
+        "workers threads": "num_threads",
         "prefetch_batches queue_size": "prefetch",
+        "max_memory memory_limit": "memory_budget",
         "fields keys": "fields are chosen where the dataset is made, NumpyDataset(x=..., y=...)",
         "transforms target_transform augment preprocess map collate": (
             "functions are given to the dataset: NumpyDataset(..., transform=f) for samples, "

@@ -83,7 +83,10 @@ def candidates_of(
         [(120, True), (0, True)]
     """
     if not isinstance(asked, bool) and asked != "auto":
-        raise LoaderError(f"resident={asked!r}: expected True, False or 'auto'")
+        raise LoaderError(
+            f"resident={asked!r}: expected True, False or 'auto'; device= says where, as in "
+            'resident=True, device="cuda"'
+        )
     parts = list(parts_of(dataset))
     obstacle = _obstacle_to_all(dataset, [part for part, _ in parts], asked, device, budget)
     fields: list[HeldField] = []

@@ -75,6 +75,7 @@ class TestWords:
             ({"state": {}}, r"state= .*then loader\.load_state_dict\(state\)"),
             ({"subset": [1]}, "subset= is no argument of a Loader; write indices="),
             ({"window": 3}, r"window= is .* of the sampler.*BlockBatchSampler.*window_blocks=3"),
+            ({"workers": 3}, "workers= is no argument of a Loader; write num_threads="),
             ({"data_source": 3}, "data_source= is no argument of a Loader; write dataset="),
             ({"num_replicas": 2}, "num_replicas= is no argument of a Loader; write world_size="),
             ({"random_state": 3}, "random_state= is no argument of a Loader; write seed="),

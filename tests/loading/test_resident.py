@@ -444,8 +444,8 @@ class TestRefusals:
         ]:
             with pytest.raises(LoaderError, match=said):
                 Loader(ds, 8, resident=True, **options)
-        with pytest.raises(LoaderError, match="resident='yes': expected True, False or 'auto'"):
-            Loader(x, 8, resident="yes")
+        with pytest.raises(LoaderError, match="'cuda': expected True, False or 'auto'; device="):
+            Loader(x, 8, resident="cuda")
 
     def test_what_a_device_cannot_hold_is_named(self, files: Path) -> None:
         x, y = f"{files}::x", NumpyDataset(f"{files}::y")

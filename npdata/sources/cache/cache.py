@@ -187,12 +187,19 @@ def plan_of(
 
 
 def _unnamed(plan: Plan) -> int:
-    """Make an empty file without a name; OSError where the system allows no such length."""
-    if hasattr(os, "memfd_create"):
-        descriptor = os.memfd_create("npdata-cache")
-    else:
-        with tempfile.TemporaryFile() as file:
-            descriptor = os.dup(file.fileno())
+    """Make an empty file without a name; OSError where the system allows none so long."""
+    try:
+        if hasattr(os, "memfd_create"):
+            descriptor = os.memfd_create("npdata-cache")
+        else:
+            with tempfile.TemporaryFile() as file:
+                descriptor = os.dup(file.fileno())
+    except OSError as error:
+        raise OSError(
+            error.errno,
+            f'{error.strerror}; cache="ram" keeps one open for each file of rows: allow more '
+            "(ulimit -n), or give a folder",
+        ) from None
     try:
         lay_out(descriptor, plan)
     except OSError as error:

@@ -422,6 +422,17 @@ def test_a_full_disk_ends_the_writing_and_no_reading(path: Path, folder: Path) -
     assert 0 < decodes(opened(path, folder)) <= CHUNKS
 
 
+@LINUX
+def test_memory_for_more_files_than_may_be_open_is_an_error_with_its_cure() -> None:
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (0, hard))
+    try:
+        with pytest.raises(OSError, match=r"open for each file .*ulimit -n.*, or give a folder"):
+            KeptInMemory(Plan(about="{}", chunk_bytes=8, count=2), 2)
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+
+
 def test_a_folder_that_cannot_be_written_is_an_error_with_its_name(path: Path) -> None:
     with pytest.raises(OSError, match=r"d\.h5"):
         opened(path, path / "cache")
@@ -658,10 +669,11 @@ def test_of_many_files_few_stay_open(tmp_path: Path, folder: Path) -> None:
     before = len(list(Path("/proc/self/fd").iterdir()))
     ds = npdata.concatenate(f"{tmp_path}/part-*.h5::x", cache=folder)
     rows = np.random.default_rng(0).permutation(700)
+    loader = npdata.Loader(ds, sampler=np.split(rows, 14), num_threads=0)
     for _ in range(2):
-        for k in range(0, 700, 50):
-            assert (ds[rows[k : k + 50]].numpy() == expected[rows[k : k + 50]]).all()
-        assert len(list(Path("/proc/self/fd").iterdir())) - before < 80
+        for batch, chosen in zip(loader, np.split(rows, 14), strict=True):
+            assert (batch.numpy() == expected[chosen]).all()
+            assert len(list(Path("/proc/self/fd").iterdir())) - before < 80
     # A file that is cut short while it is closed is left as well.
     os.truncate(next(folder.glob("*.npdata")), 5)
     with pytest.warns(CacheWarning, match="cut short"):

@@ -123,12 +123,14 @@ class DecodedSource(ChunkedSource):
     @property
     def decoded_chunks(self) -> int:
         """How many chunks this process has decoded for this source so far."""
-        return self._state.get().decoded
+        state = self._state.made()  # to count opens nothing
+        return 0 if state is None else state.decoded
 
     @property
     def reused_chunks(self) -> int:
         """How often a read in this process found a chunk that it needs decoded already."""
-        return self._state.get().reused
+        state = self._state.made()
+        return 0 if state is None else state.reused
 
     @property
     def rows_in_memory(self) -> int | None:
