@@ -99,7 +99,9 @@ def test_times_are_nanoseconds_since_1970(tmp_path: Path, units: str) -> None:
     where = write(tmp_path / "a.nc", np.array([0, 24, -1]), units=units, _FillValue=np.int64(-1))
     step = np.timedelta64(24, "D" if units[0] == "d" else "h").astype("m8[ns]")
     start = np.datetime64("2000-01-01", "ns")
-    wanted = np.array([start, start + step, np.datetime64("NaT")]).astype("M8[ns]").astype("i8")
+    wanted = (
+        np.array([start, start + step, np.datetime64("NaT", "ns")]).astype("M8[ns]").astype("i8")
+    )
     assert NumpyDataset(where, decode="cf")[:].tolist() == wanted.tolist()
     assert NumpyDataset(where)[:].tolist() == [0, 24, -1]
 
