@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from typing import Any, Literal, SupportsIndex, TypeAlias
 
 import numpy as np
+import numpy.ma  # np.unique does so at its first call: a process forked meanwhile would hang
 from numpy.typing import NDArray
 
 from npdata.arrays.blocks import Blocks

@@ -407,10 +407,13 @@ from torch.utils.data import DataLoader
 before = len(os.listdir("/proc/self/fd"))
 ds = npdata.concatenate(sys.argv[1])
 order = np.random.default_rng(0).permutation(len(ds)).reshape(-1, 250)
+modules = set(sys.modules)
 for _ in range(2):
     for rows, batch in zip(order, npdata.Loader(ds, sampler=order, num_threads=2)):
         assert (batch[:, 0].numpy() == rows).all()
     assert len(os.listdir("/proc/self/fd")) - before <= 64
+# What a thread imports while another forks, the child would wait for, for ever.
+assert not [name for name in sys.modules.keys() - modules if name.startswith("numpy")]
 for workers in (0, 2):
     loader = DataLoader(ds, batch_sampler=order.tolist(), collate_fn=npdata.collate,
                         num_workers=workers)
