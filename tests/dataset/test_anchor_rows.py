@@ -199,7 +199,7 @@ def test_a_loader_gives_the_anchor_rows(kind: str, others: Data) -> None:
     assert shared < 2048
 
 
-@pytest.mark.parametrize("method", ["fork", "forkserver"])
+@pytest.mark.parametrize("method", ["fork", "spawn", "forkserver"])
 def test_workers_give_the_anchor_rows(method: str, others: Data) -> None:
     made = {name: KINDS[name](others) for name in KINDS}
     forms = {name: ds.fields["other"] for name, ds in made.items() if not ds.transforms.any}
@@ -209,7 +209,7 @@ def test_workers_give_the_anchor_rows(method: str, others: Data) -> None:
         windows,
         batch_size=16,
         collate_fn=npdata.collate,
-        num_workers=2,
+        num_workers=1 if method == "spawn" else 2,
         multiprocessing_context=method,
     )
     for k, batch in enumerate(loader):
