@@ -27,6 +27,7 @@ from npdata.dataset.field import Field
 from npdata.dataset.from_files import FromFiles
 from npdata.dataset.open_field import open_fields
 from npdata.dataset.ragged_form import Form
+from npdata.dataset.rows_field import RowsField
 from npdata.dataset.splits import Splits
 from npdata.dataset.statistics import WithStatistics
 from npdata.dataset.transforms import Bound, Transform, Transforms
@@ -419,6 +420,16 @@ class NumpyDataset(FromFiles, Splits, WithStatistics, Dataset[Any]):
     def _owning_all(self) -> Self:
         self._owned = tuple(field.source for field in self._fields)
         return self
+
+    def only_source(self) -> Source:
+        """Give the source of the only field, for `open_source`; FieldError where it is not all."""
+        field = _only_field(self)
+        if type(field) is not RowsField or field.rule.cast is not None:
+            raise FieldError(
+                f"{field.where} has a form or a dtype of its own in this dataset, which would be "
+                "lost: give it without, and those to the whole, or its field: ds.fields[0].source"
+            )
+        return field.source
 
     def __enter__(self) -> Self:
         return self

@@ -67,6 +67,7 @@ def open_source(
             `"d.h5::dataset"`, an open `h5py.Dataset`, or a `Source`, which is given back. A tensor,
             a column of pandas, polars or Arrow, and whatever gives an array by `__array__` or
             DLPack is read in place where its library can, as `describe()` shows; a list is copied.
+            A dataset of one field, as `npdata.concatenate` gives, stands for its rows.
         dtype: the NumPy dtype of a raw binary file; None for all else.
         shape: of a raw file, rows first; one size may be -1. None: (-1,).
         offset: the byte of a raw file at which its rows begin. None: 0.
@@ -101,6 +102,8 @@ def open_source(
         return _open_path(os.fspath(source))
     if is_open_dataset(source):
         return open_dataset(source)
+    if hasattr(source, "only_source"):  # a dataset of one field
+        return source.only_source()
     kind = type(source).__name__
     group = source if is_open_group(source) else getattr(source, "group", None)
     if is_open_group(group):  # a sparse X that AnnData has not read has its group
@@ -150,9 +153,6 @@ def _cure(source: object) -> str:
             )
     if hasattr(source, "tensors"):
         return "give its tensors, each a field: NumpyDataset(*dataset.tensors)"
-    fields = getattr(source, "fields", None)
-    if hasattr(source, "__getitems__") and fields:
-        return f"give one of its fields: ds.fields[{next(iter(fields))!r}].source"
     if hasattr(source, "variables") or hasattr(source, "obsm"):  # a file of netCDF4, AnnData
         return (
             'give one of its arrays, or the path of its file with the name of one: "d.nc::t2m", '

@@ -75,6 +75,32 @@ def test_offsets_and_lengths_say_the_same(data: Data) -> None:
         assert [len(sample) for sample in NumpyDataset(spans)] == [5, 0, 92]
 
 
+def test_shards_are_parts(tmp_path: Any, rng: np.random.Generator) -> None:
+    lengths = rng.integers(0, 5, (3, 7))
+    values = [rng.random((count, 2)) for count in lengths.sum(1)]
+    for k in range(3):
+        np.save(tmp_path / f"values-{k}.npy", values[k])
+        np.save(tmp_path / f"lengths-{k}.npy", lengths[k])
+    parts = [npdata.concatenate(tmp_path / f"{name}-*.npy") for name in ("values", "lengths")]
+    samples = np.split(np.concatenate(values), np.cumsum(lengths)[:-1])
+    ds = NumpyDataset(npdata.ragged(parts[0], lengths=parts[1]))
+    assert all(np.array_equal(one, other) for one, other in zip(ds, samples, strict=True))
+
+
+@pytest.mark.parametrize(
+    "dataset",
+    [
+        NumpyDataset(np.arange(4), np.arange(4)),
+        NumpyDataset(np.arange(4), transform=lambda row: row),
+        NumpyDataset(np.arange(4), dtype=torch.float32),
+        NumpyDataset(np.arange(4)).windows(2),
+    ],
+)
+def test_a_dataset_of_more_than_rows_is_no_part(dataset: NumpyDataset) -> None:
+    with pytest.raises(FieldError, match="fields"):
+        npdata.ragged(np.arange(6), lengths=dataset)
+
+
 def test_a_list_of_no_numbers_is_no_part() -> None:
     for values, message in (
         (["a.npy"], "a list "),
