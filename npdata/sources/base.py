@@ -93,20 +93,21 @@ class Source(ABC):
     packing: Packing | None = None
     """What the numbers stand for by the attributes of a dataset, known where it was opened."""
 
-    _told: "dict[str, Any] | None" = None
+    _told: tuple[str, ...] = ()
 
     def tell(self, **known: Any) -> None:
         """Set attributes that whoever opened the source knows; a pickle brings them along."""
         told = {name: value for name, value in known.items() if value is not None}
         if told:
-            self._told = {**(self._told or {}), **told}
+            self._told = (*self._told, *told)
             vars(self).update(told)
 
     def __reduce_ex__(self, protocol: SupportsIndex) -> Any:
         """Pickle what the class says, and beside it what the source was told."""
         reduced: Any = super().__reduce_ex__(protocol)
-        told = self._told
-        return reduced if told is None or len(reduced) > 2 else (*reduced, {"_told": told, **told})
+        if not self._told or len(reduced) > 2:
+            return reduced
+        return (*reduced, {name: vars(self)[name] for name in ("_told", *self._told)})
 
     def __len__(self) -> int:
         return self.shape[0]

@@ -152,7 +152,8 @@ class TestEqualsNumpy:
         ds = KINDS[kind](folder)
         ds[[0, -1]]
         sent = pickle.dumps(ds)
-        assert len(sent) < (6000 if kind not in ("arrays", "mixed") else 10**6)
+        names_alone = sent.replace(os.fsencode(folder), b"")  # the folder's name may be long
+        assert len(names_alone) < (6000 if kind not in ("arrays", "mixed") else 10**6)
         assert (pickle.loads(sent)[[7, -1]].numpy() == rows()[[7, -1]]).all()
 
 
