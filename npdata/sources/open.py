@@ -103,7 +103,8 @@ def open_source(
     if is_open_dataset(source):
         return open_dataset(source)
     if hasattr(source, "only_source"):  # a dataset of one field
-        return source.only_source()
+        stands_for: Source = source.only_source()
+        return stands_for
     kind = type(source).__name__
     group = source if is_open_group(source) else getattr(source, "group", None)
     if is_open_group(group):  # a sparse X that AnnData has not read has its group
