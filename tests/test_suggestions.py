@@ -24,7 +24,7 @@ MADE_BY_NPDATA = {
     "Schedule", "SeededRows", "ShuffleQuality", "Source", "Statistics",
 }  # fmt: skip
 """Values that npdata gives; users read them."""
-OF_TORCH = {"collate", "gathered", "with_fields"}
+OF_TORCH = {"collate", "gathered", "only_source", "with_fields"}
 """What torch or npdata calls, with the arguments that it has."""
 OPEN = {"NumpyDataset", "from_npy"}
 """What takes any name, as that of a field, and any number of fields."""
