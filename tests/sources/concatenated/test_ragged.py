@@ -15,7 +15,7 @@ from torch.utils.data import DataLoader
 
 import npdata
 from npdata import NumpyDataset
-from npdata.errors import FieldError, UnsupportedSourceError
+from npdata.errors import FieldError
 
 LENGTHS = ([2, 0, 3], [], [4, 1], [1])
 
@@ -141,10 +141,9 @@ def test_from_hdf5_takes_variable_length_out_of_several_files(tmp_path: Path) ->
 
 def test_values_of_several_arrays_are_a_field() -> None:
     values = npdata.concatenate([np.arange(3), np.arange(4)])
-    with pytest.raises(UnsupportedSourceError, match=r"its fields: ds.fields\[0\].source"):
-        npdata.ragged(values, lengths=[5, 2])
-    spans = npdata.ragged(values.fields[0].source, lengths=[5, 2])
-    assert NumpyDataset(spans)[0].tolist() == [0, 1, 2, 0, 1]
+    for given in (values, values.fields[0].source):
+        spans = npdata.ragged(given, lengths=[5, 2])
+        assert NumpyDataset(spans)[0].tolist() == [0, 1, 2, 0, 1]
 
 
 def test_many_files_keep_no_more_than_64_descriptors(tmp_path: Path) -> None:
