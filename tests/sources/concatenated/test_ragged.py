@@ -141,8 +141,8 @@ def test_from_hdf5_takes_variable_length_out_of_several_files(tmp_path: Path) ->
 
 def test_values_of_several_arrays_are_a_field() -> None:
     values = npdata.concatenate([np.arange(3), np.arange(4)])
-    for given in (values, values.fields[0].source):
-        spans = npdata.ragged(given, lengths=[5, 2])
+    for rows in (values, values.fields[0].source):
+        spans = npdata.ragged(rows, lengths=[5, 2])
         assert NumpyDataset(spans)[0].tolist() == [0, 1, 2, 0, 1]
 
 
