@@ -7,7 +7,8 @@ Python would round it or take True for row 1. This module reads no data.
 """
 
 import operator
-from typing import Any
+from collections.abc import Sized
+from typing import Any, TypeGuard
 
 import numpy as np
 from numpy.typing import NDArray
@@ -28,6 +29,16 @@ def is_scalar(value: object) -> bool:
         (True, True, False)
     """
     return getattr(value, "ndim", None) == 0
+
+
+def holds_rows(value: object) -> TypeGuard[Sized]:
+    """Tell whether `value` counts several: no number, no text, no array without axes.
+
+    Examples:
+        >>> holds_rows([3]), holds_rows(np.array([3])), holds_rows(np.array(3)), holds_rows("3")
+        (True, True, False, False)
+    """
+    return isinstance(value, Sized) and not isinstance(value, str) and not is_scalar(value)
 
 
 def row_number(index: object, rows: int) -> int:

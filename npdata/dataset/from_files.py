@@ -281,11 +281,13 @@ def _sorted_out(
             )
     for name in names:
         if not isinstance(name, str):
-            many = "*names" * isinstance(name, list | tuple) or "**names" * isinstance(name, dict)
-            of = f", or {constructor}(path, {many})" if many else ""
+            many = ""
+            if isinstance(name, list | tuple | dict):
+                star = "**" if isinstance(name, dict) else "*"
+                many = f", or {constructor}(path, {star}names)"
             raise FieldError(
                 f"{constructor} takes names of datasets, and {name!r} is none; give each name as "
-                f'an argument, as in {constructor}(path, "images", "labels"){of}'
+                f'an argument, as in {constructor}(path, "images", "labels"){many}'
             )
     if names and named:
         raise FieldError(

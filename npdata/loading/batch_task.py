@@ -6,14 +6,14 @@ decides nothing: neither which rows, nor which memory, nor which thread.
 """
 
 import contextlib
-from collections.abc import Iterator, Sequence, Sized
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
 
-from npdata.arrays.indexing import is_scalar, row_numbers
+from npdata.arrays.indexing import holds_rows, row_numbers
 from npdata.dataset.batch import Batch
 from npdata.dataset.batch_memory import Allocate, allocating_from
 from npdata.dataset.collate import collate
@@ -70,8 +70,7 @@ class BatchTask:
                 return self._finished(job, fields[0], fields[1:])
             return self._finished(job, fields, _mask_of(job.rows, samples))
         except Exception as error:
-            sized = isinstance(job.rows, Sized) and not is_scalar(job.rows)
-            if isinstance(job.rows, str) or not sized:
+            if not holds_rows(job.rows):
                 raise LoaderError(
                     f"sampler= gave {job.rows!r} where a batch of rows was expected; for one "
                     "row at a time, wrap it: BatchSampler(sampler, batch_size, drop_last=False)"

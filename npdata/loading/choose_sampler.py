@@ -11,7 +11,7 @@ from typing import Any
 
 from torch.utils.data import BatchSampler, Sampler
 
-from npdata.arrays.indexing import is_scalar
+from npdata.arrays.indexing import holds_rows
 from npdata.errors import LoaderError, an
 from npdata.sampling.sampler import BlockBatchSampler
 
@@ -55,8 +55,7 @@ def sampler_for(
     own = getattr(sampler, "batch_size", None)
     if own is None and batch_size is not None and batch_sampler is None:
         first = next(iter(sampler), None) if isinstance(sampler, Sequence) else None
-        sized = isinstance(first, Sized) and not is_scalar(first)
-        single = isinstance(first, str) or not sized
+        single = not holds_rows(first)
     if given or (drop_last and not single):
         names = ", ".join([*given, *(["drop_last"] if drop_last and not single else [])])
         raise LoaderError(

@@ -284,6 +284,11 @@ def without(details: Details, *names: str) -> Details:
     return tuple(pair for pair in details if pair[0] not in names)
 
 
+def with_detail(details: Details, name: str, text: str) -> Details:
+    """Give details with this one at the end, in place of that of its name."""
+    return (*without(details, name), (name, text))
+
+
 def rows_held(*sources: Source) -> int | None:
     """Give how many rows of all sources together the memory for decoded chunks holds."""
     limits = [held for source in sources if (held := source.rows_in_memory) is not None]

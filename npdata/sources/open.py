@@ -18,7 +18,6 @@ from npdata.arrays.dtypes import CLASS_NUMBERS
 from npdata.errors import (
     FieldError,
     FormatError,
-    MemberNotFoundError,
     TruncatedError,
     UnsupportedSourceError,
     an,
@@ -253,10 +252,7 @@ def identify(text: str) -> Identified:
         _refuse_foreign(path)
     kind, magic = _format_of(path)
     if kind == "npy" and member is not None:
-        raise MemberNotFoundError(
-            f"{path} is a .npy of one array and has no {member!r}: leave out what stands behind "
-            f"::, and of records take the column by columns={member!r}"
-        )
+        raise npy.no_member(path, member)
     if kind == "raw" and path.endswith((".npy", ".npz", ".h5", ".hdf5")):
         _refuse_foreign(path)
         raise FormatError(

@@ -17,7 +17,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from npdata.arrays.blocks import Blocks
-from npdata.arrays.indexing import is_scalar
+from npdata.arrays.indexing import holds_rows
 from npdata.errors import SamplerError, WindowWarning, an
 from npdata.runtime.made_once import made_once
 from npdata.sampling.order.block_layout import BlockLayout
@@ -214,7 +214,7 @@ def _require_one_order(shuffle: Shuffle, lanes: int, *, weighted: bool) -> None:
 def _rows(data: int | Sized) -> int:
     if isinstance(data, str | bytes) or not (isinstance(data, Sized) or hasattr(data, "__index__")):
         raise SamplerError(f"data={data!r}: expected a dataset or its number of rows")
-    length = len(data) if isinstance(data, Sized) and not is_scalar(data) else data
+    length = len(data) if holds_rows(data) else data
     return whole_number("the number of rows", length, least=0, below=1 << 62)
 
 

@@ -4,7 +4,7 @@ Idea: a source says what its rows are made of (`bases`), and each of these what 
 Invariant: a source that needs no cache, or can have none, stays the one it is.
 """
 
-from npdata.sources.base import Source, without
+from npdata.sources.base import Source, with_detail
 from npdata.sources.cache.cache import Cache
 
 _AS_BEFORE = {
@@ -34,8 +34,7 @@ def cached(source: Source, cache: Cache | None) -> Source:
     kept = [new for new, base in zip(made, bases, strict=True) if new is not base]
     if kept:
         given = source.over(made)
-        about = ("cache", dict(kept[0].details)["cache"])
-        given.tell(details=(*without(given.details, "cache"), about))
+        given.tell(details=with_detail(given.details, "cache", dict(kept[0].details)["cache"]))
         return given
     return source
 

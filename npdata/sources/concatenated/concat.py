@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from npdata.arrays.gather import address_of
 from npdata.runtime.lazy_torch import torch
 from npdata.runtime.made_once import made_once
-from npdata.sources.base import Access, Source, without
+from npdata.sources.base import Access, Source, with_detail
 from npdata.sources.cache.cache import Cache
 from npdata.sources.concatenated.base import EndToEnd
 from npdata.sources.concatenated.edges import Edges
@@ -197,8 +197,7 @@ class ConcatSource(EndToEnd):
         if not kept:
             return self
         made = ConcatSource(replace(self.parts, own=own), self.paths)
-        about = ("cache", dict(kept[0].details)["cache"])
-        made.tell(details=(*without(made.details, "cache"), about))
+        made.tell(details=with_detail(made.details, "cache", dict(kept[0].details)["cache"]))
         return made
 
     def check(self) -> None:

@@ -19,7 +19,7 @@ from typing import BinaryIO
 import numpy as np
 
 from npdata.arrays.dtypes import DType
-from npdata.errors import FormatError, TruncatedError
+from npdata.errors import FormatError, MemberNotFoundError, TruncatedError
 from npdata.runtime.per_process import ForkSafeLock
 from npdata.sources.file import File
 from npdata.sources.mapped import MappedSource, Place
@@ -144,6 +144,14 @@ def _take(stream: BinaryIO, count: int, where: str) -> bytes:
     if len(data) < count:
         raise TruncatedError(f"{where} ends inside its .npy header; it was cut short")
     return data
+
+
+def no_member(path: str, member: str) -> MemberNotFoundError:
+    """Give the error for a name behind the :: of a `.npy`, which has no members."""
+    return MemberNotFoundError(
+        f"{path} is a .npy of one array and has no {member!r}: leave out what stands behind "
+        f"::, and of records take the column by columns={member!r}"
+    )
 
 
 _parsing = ForkSafeLock()

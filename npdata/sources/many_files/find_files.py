@@ -264,15 +264,13 @@ def _require_once(names: Names) -> None:
         key = (os.path.normpath(path), member)
         if key in known:
             shown = path if member is None else f"{path}{SEPARATOR}{member}"
-            no_file = (
-                ""
-                if Path(path).exists()
-                else (
+            twice = f"{shown} comes twice among the files, and so would its rows"
+            if not Path(path).exists():
+                twice += (
                     "; and no such file is there: labels come by label_from=, or beside the files, "
                     "NumpyDataset(image=npdata.stack(files), label=numbers)"
                 )
-            )
-            raise FieldError(f"{shown} comes twice among the files, and so would its rows{no_file}")
+            raise FieldError(twice)
         known.add(key)
 
 

@@ -173,10 +173,7 @@ def open_alone(files: FileList, number: int, raw: RawFormat | None) -> Source:
     with Path(path).open("rb") as stream:
         magic = stream.read(2)
     if magic == npy.MAGIC[:2]:
-        raise MemberNotFoundError(
-            f"{path} is a .npy of one array and has no {member!r}: leave out what stands behind "
-            f"::, and of records take the column by columns={member!r}"
-        )
+        raise npy.no_member(path, member)
     zipped = magic == npz.MAGIC
     try:
         return npz.examine_npz(path, member).source if zipped else open_hdf5(path, member)

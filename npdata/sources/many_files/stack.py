@@ -36,9 +36,6 @@ def open_stack(table: FileTable) -> "StackSource | VariedStackSource":
     return RaggedStackSource(reader)
 
 
-_ONE_FILE = "npdata convert ... --files stack makes one file of all"
-
-
 class _FilesSource(Source):
     """What all of them do: tell of their files, and give advice on them."""
 
@@ -52,7 +49,10 @@ class _FilesSource(Source):
         if own:
             how = f"each sample is read alone; {own} of them are decoded, or read through h5py"
         if own > MOST_KEPT:
-            how += f", and beyond {MOST_KEPT} each read opens its file anew, some 3 ms: {_ONE_FILE}"
+            how += (
+                f", and beyond {MOST_KEPT} each read opens its file anew, some 3 ms: npdata "
+                "convert ... --files stack makes one file of all"
+            )
         seen = bool((table.size >= 0).all())
         when = "" if seen else "; a file is looked at when it is first read"
         self.access = Access(kind="library" if own else "files", reason=how + when)

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from npdata.arrays.dtypes import torch_dtype
 from npdata.errors import FieldError, FormatError
-from npdata.sources.base import Source, without
+from npdata.sources.base import Source, with_detail, without
 from npdata.sources.derived.base import ConvertedSource
 from npdata.sources.packed.packing import Packing, Packings
 from npdata.sources.packed.times import MISSING_TIME, clock
@@ -96,8 +96,7 @@ class MatlabSource(ConvertedSource):
         """Take rows of 0 and 1, or rows of characters, of the class `kind`."""
         super().__init__(rows)
         self._kind = kind
-        about = ("matlab", f"{kind} as {_MATLAB[kind]}")
-        self.details = (*without(rows.details, "matlab"), about)
+        self.details = with_detail(rows.details, "matlab", f"{kind} as {_MATLAB[kind]}")
         if kind == "logical":
             self.dtype = np.dtype(bool)
         elif len(rows.shape) != 2 or rows.dtype.kind != "u":

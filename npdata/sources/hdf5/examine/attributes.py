@@ -53,17 +53,13 @@ def matlab_class(dataset: h5py.h5d.DatasetID) -> str | None:
     return None
 
 
-def place_of_categories(dataset: h5py.h5d.DatasetID) -> str | None:
+def place_of_categories(dataset: h5py.h5d.DatasetID, dtype: DType) -> str | None:
     """Give the name of what codes of AnnData 0.7 stand for, to which they refer; None of others."""
     with contextlib.suppress(KeyError, OSError, RuntimeError, ValueError, TypeError):
-        if h5py.h5a.exists(dataset, b"categories"):
+        if dtype.kind in "iu" and h5py.h5a.exists(dataset, b"categories"):
             codes = h5py.Dataset(dataset)
             reference = codes.attrs["categories"]
-            if (
-                isinstance(reference, h5py.Reference)
-                and codes.dtype.kind in "iu"
-                and codes.ndim == 1
-            ):
+            if isinstance(reference, h5py.Reference) and codes.ndim == 1:
                 return codes.file[reference].name or None
     return None
 

@@ -162,7 +162,7 @@ def examine(opened: OpenedFile, name: str, *, inside: bool = False) -> Examined:
         missing=_missing(layout, access),
         packing=read_packing(dataset, layout.dtype),
         matlab=matlab_class(dataset),
-        categories=place_of_categories(dataset),
+        categories=place_of_categories(dataset, layout.dtype),
     )
 
 

@@ -18,7 +18,7 @@ from npdata.arrays.runs import cut
 from npdata.errors import CacheWarning, FormatError
 from npdata.runtime.lazy_torch import torch
 from npdata.runtime.per_process import PerProcess
-from npdata.sources.base import Source, without
+from npdata.sources.base import Source, with_detail
 from npdata.sources.cache.cache import Cache, Kept, plan_of
 from npdata.sources.cache.plan import Plan
 from npdata.sources.file import File
@@ -182,8 +182,7 @@ class DecodedSource(ChunkedSource):
         """Give the same rows, of which each chunk is decoded once and kept."""
         origin, spec = self._origin.again(), self._spec
         kept = cache.keep(origin.plan())
-        details = (*without(spec.details, "cache"), ("cache", kept.text))
-        spec = replace(spec, details=details)
+        spec = replace(spec, details=with_detail(spec.details, "cache", kept.text))
         made = DecodedSource(origin, spec, kept)
         made.tell(packing=self.packing, matlab=self.matlab)
         return made

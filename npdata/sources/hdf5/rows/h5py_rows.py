@@ -62,7 +62,6 @@ class H5pySource(Source):
         self.where = f"{layout.path}::{layout.name}"
         self.access = Access(kind="library", reason=reason)
         self.details = details
-        self._given = (layout, options, reason, details, external, axis)
         self._layout = layout
         self._options = options
         self._external = external
@@ -94,7 +93,7 @@ class H5pySource(Source):
         if nothing or not self._holds_file or len(files) <= len(external):
             return self
         place = {"dataset": layout.name, "axis": self._axis}
-        made = in_blocks(H5pySource(*self._given), files, place).cached(cache)
+        made = in_blocks(H5pySource(*self._arguments), files, place).cached(cache)
         made.tell(packing=self.packing, matlab=self.matlab)
         return made
 
@@ -235,7 +234,13 @@ class H5pySource(Source):
         self.close_idle()
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return type(self), self._given
+        return type(self), self._arguments
+
+    @property
+    def _arguments(self) -> tuple[Any, ...]:
+        """What it was made of."""
+        reason = self.access.reason
+        return self._layout, self._options, reason, self.details, self._external, self._axis
 
 
 class RunPlan(NamedTuple):
