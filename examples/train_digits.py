@@ -130,6 +130,7 @@ def picture(digits: npdata.NumpyDataset, runs: list[Run], path: Path) -> None:
     for curve in curves:
         middle.plot(range(1, EPOCHS + 1), curve, marker="o", markersize=3)
     middle.set(xlabel="epoch", ylabel="accuracy on held-out digits", ylim=(0.85, 1))
+    middle.set_xticks(range(1, EPOCHS + 1))
     middle.set_title(f"{len(runs)} runs, {len(curves)} learning curve{'s' * (len(curves) > 1)}")
     middle.grid(alpha=0.3)
     for shift, workers, color in ((-0.2, 0, "tab:blue"), (0.2, 2, "tab:orange")):
