@@ -1,9 +1,10 @@
 """How datasets are made: type, filters, fill value, understood once for all that are made alike.
 
 Idea: most datasets of a file were created by the same call, and what follows from a type and the
-properties of the creation is worked out for the first of them. Invariant: a kind is a function of
-what is asked of each dataset; properties are compared one by one, since H5Pequal of HDF5 finds
-chunks of (256, 128) and of (256, 7) equal. It is for one opening of one file, in one thread.
+properties of the creation is worked out for the first of them. Invariant: a `Creation` is a
+function of what is asked of each dataset; properties are compared one by one, since H5Pequal of
+HDF5 finds chunks of (256, 128) and of (256, 7) equal. It is for one opening of one file, in one
+thread.
 """
 
 from dataclasses import dataclass
@@ -57,14 +58,14 @@ class _Type(NamedTuple):
 
 
 class Creations:
-    """The types and the kinds that were seen in a file."""
+    """The types, and each `Creation`, that were seen in a file."""
 
     def __init__(self) -> None:
         self._types: dict[bytes, _Type] = {}
-        self._kinds: dict[Any, Creation] = {}
+        self._known: dict[Any, Creation] = {}
 
     def of(self, dataset: h5py.h5d.DatasetID) -> Creation:
-        """Give the kind of an open dataset; TypeError or ValueError for a type NumPy has not."""
+        """Give that of an open dataset; TypeError or ValueError for a type that NumPy has not."""
         properties: Any = dataset.get_create_plist()
         its_type = self._type(dataset.get_type())
         storage = STORAGE.get(properties.get_layout(), "unknown")
@@ -74,10 +75,10 @@ class Creations:
         steps = tuple(map(properties.get_filter, range(properties.get_nfilters())))
         time, defined = fill = properties.get_fill_time(), properties.fill_value_defined()
         key = id(its_type), storage, chunk_shape, steps, fill
-        known = self._kinds.get(key)
+        known = self._known.get(key)
         if known is not None:
             return known
-        kind = Creation(
+        made = Creation(
             storage=storage,
             dtype=its_type.dtype,
             inner=its_type.inner,
@@ -91,8 +92,8 @@ class Creations:
             fill_is_written=time != h5py.h5d.FILL_TIME_NEVER,
         )
         if defined != h5py.h5d.FILL_VALUE_USER_DEFINED:  # else the value is each one's own
-            self._kinds[key] = kind
-        return kind
+            self._known[key] = made
+        return made
 
     def _type(self, stored: Any) -> _Type:
         encoded = stored.encode()

@@ -51,7 +51,7 @@ class OpenedFile:
         self.options = options
         self.facts = FileFacts.of(file)
         self.groups = HardGroups(file)
-        self.kinds = Creations()
+        self.creations = Creations()
         self.reader = File(path, self.facts.identity) if reader is None else reader
         """What sources read rows with, each by its own `reader.again()`; it opens nothing here."""
         self.proven: Counter[object] = Counter()
@@ -110,7 +110,7 @@ class Found(NamedTuple):
     dataset: h5py.h5d.DatasetID
     where: str
     facts: FileFacts
-    kind: Creation
+    creation: Creation
 
 
 def look_at(opened: OpenedFile, name: str, *, inside: bool = False) -> Found:
@@ -118,17 +118,17 @@ def look_at(opened: OpenedFile, name: str, *, inside: bool = False) -> Found:
     dataset = _open_id(opened, name, inside=inside)
     where = f"{opened.path}::{h5py.h5i.get_name(dataset).decode('utf8', 'replace')}"
     try:
-        kind = opened.kinds.of(dataset)
+        creation = opened.creations.of(dataset)
     except (TypeError, ValueError) as error:
         raise SourceError(f"{where} has a type that NumPy has not: {error}") from error
     if not opened.options.allow_external:
         # Before its shape: that of a virtual dataset may be that of its sources.
-        require_own_data(dataset, kind.storage, where)
+        require_own_data(dataset, creation.storage, where)
     extent = dataset.get_space().get_simple_extent_type()
     if extent != h5py.h5s.SIMPLE:
         what = "a null" if extent == h5py.h5s.NULL else "a scalar"
         raise SourceError(f"{where} is {what} dataset and has no rows")
-    return Found(dataset, where, opened.facts_of(dataset), kind)
+    return Found(dataset, where, opened.facts_of(dataset), creation)
 
 
 def examine(opened: OpenedFile, name: str, *, inside: bool = False) -> Examined:
@@ -139,7 +139,7 @@ def examine(opened: OpenedFile, name: str, *, inside: bool = False) -> Examined:
     options = opened.options
     found = look_at(opened, name, inside=inside)
     dataset, where, facts = found.dataset, found.where, found.facts
-    layout = read_layout(dataset, facts, found.kind)
+    layout = read_layout(dataset, facts, found.creation)
     if layout.dtype.hasobject and holds_pickles(dataset):
         raise FormatError(
             f"{where} holds pickled Python objects, which could run any code when read; "

@@ -80,17 +80,17 @@ class _Seen(NamedTuple):
 
 def _seen(opened: OpenedFile, name: str, first: Layout) -> _Seen:
     """Look at one dataset, whose rows must be like those of the first."""
-    dataset, where, facts, kind = look_at(opened, name)
+    dataset, where, facts, creation = look_at(opened, name)
     length, *rest = dataset.get_space().get_simple_extent_dims()
-    row, chunk = (*rest, *kind.inner), kind.chunk_shape
-    if (row, kind.dtype) != (first.shape[1:], first.dtype):
+    row, chunk = (*rest, *creation.inner), creation.chunk_shape
+    if (row, creation.dtype) != (first.shape[1:], first.dtype):
         raise FieldError(
             f"rows of {first.path}::{first.name} are {first.shape[1:]} of {first.dtype}, those of "
-            f"{where} are {row} of {kind.dtype}; {NO_ONE_FIELD}"
+            f"{where} are {row} of {creation.dtype}; {NO_ONE_FIELD}"
         )
     offset = -1
-    if kind.storage == "contiguous" and facts is opened.facts:
-        layout = read_layout(dataset, facts, kind)
+    if creation.storage == "contiguous" and facts is opened.facts:
+        layout = read_layout(dataset, facts, creation)
         if decided(opened, dataset, layout).kind == "mapped":
             offset = layout.offset or 0
     return _Seen(length, offset, chunk[0] if chunk else 0, read_packing(dataset, first.dtype))

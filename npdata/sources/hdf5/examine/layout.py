@@ -73,18 +73,18 @@ class Layout:
         return math.prod(self.chunk_shape or ()) * self.dtype.itemsize
 
 
-def read_layout(dataset: h5py.h5d.DatasetID, file: FileFacts, kind: Creation) -> Layout:
-    """Read the layout of an open dataset of this kind, in the file of these facts.
+def read_layout(dataset: h5py.h5d.DatasetID, file: FileFacts, creation: Creation) -> Layout:
+    """Read the layout of an open dataset that was made so, in the file of these facts.
 
     Raises `FormatError` where the list of its chunks cannot be read.
     """
     space = dataset.get_space()
     name = h5py.h5i.get_name(dataset).decode("utf8", "surrogateescape")
     shape, longest = space.get_simple_extent_dims(), space.get_simple_extent_dims(True)
-    chunk_shape, inner = kind.chunk_shape, kind.inner
+    chunk_shape, inner = creation.chunk_shape, creation.inner
     # Without filters an index can claim any number of chunks at no cost to the file; with
     # filters HDF5 would go through the whole index to sum up the sizes.
-    indexed = chunk_shape is not None and LISTS_CHUNKS and kind.filters
+    indexed = chunk_shape is not None and LISTS_CHUNKS and creation.filters
     claimed = 0 if indexed else dataset.get_storage_size()
     chunks = None
     if chunk_shape is not None and LISTS_CHUNKS:
@@ -95,16 +95,16 @@ def read_layout(dataset: h5py.h5d.DatasetID, file: FileFacts, kind: Creation) ->
         name=name,
         shape=shape + inner,
         rank=len(shape),
-        dtype=kind.dtype,
-        exact=kind.exact,
-        storage=kind.storage,
+        dtype=creation.dtype,
+        exact=creation.exact,
+        storage=creation.storage,
         offset=None if chunk_shape is not None else dataset.get_offset(),
         stored_bytes=claimed or (0 if chunks is None else chunks.stored_bytes),
         chunk_shape=None if chunk_shape is None else chunk_shape + inner,
         chunks=chunks,
-        filters=kind.filters,
-        fill=kind.fill,
-        fill_is_written=kind.fill_is_written,
+        filters=creation.filters,
+        fill=creation.fill,
+        fill_is_written=creation.fill_is_written,
         unlimited=()
         if shape == longest
         else tuple(axis for axis, n in enumerate(longest) if n == h5py.h5s.UNLIMITED),
