@@ -17,22 +17,26 @@ from npdata.errors import require
 FORMATS = (".png", ".svg", ".pdf")
 
 
-def require_format(path: str) -> None:
-    """Raise `UsageError` or OSError where a picture cannot be written under this name."""
+def require_drawing(path: str) -> None:
+    """Raise `UsageError` or OSError where a picture cannot be written under this name.
+
+    Raises `MissingExtraError` (an ImportError) without matplotlib.
+    """
     if Path(path).suffix.lower() not in FORMATS:
         raise UsageError(f"{path}: a picture is written as .png, .svg or .pdf")
     target = target_of(Path(path), force=True)
     if not os.access(target.parent, os.W_OK):
         raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), str(target.parent))
+    _matplotlib()
 
 
 def new_figure(width: float, height: float) -> Any:
-    """Give an empty `matplotlib.figure.Figure` of so many inches.
+    """Give an empty `matplotlib.figure.Figure` of so many inches; raises as `require_drawing`."""
+    return _matplotlib().Figure(figsize=(width, height), dpi=120, layout="constrained")
 
-    Raises `MissingExtraError` (an ImportError) without matplotlib.
-    """
-    matplotlib = require("matplotlib.figure", extra="plot", purpose="--plot")
-    return matplotlib.Figure(figsize=(width, height), dpi=120, layout="constrained")
+
+def _matplotlib() -> Any:
+    return require("matplotlib.figure", extra="plot", purpose="--plot")
 
 
 def save_figure(figure: Any, path: str) -> None:

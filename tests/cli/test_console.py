@@ -17,7 +17,7 @@ from npdata import errors
 from npdata.cli.arguments import byte_size
 from npdata.cli.console import UsageError, bytes_text, count_text, new_console
 from npdata.cli.main import COMMANDS, main
-from npdata.cli.plot import new_figure, require_format, save_figure
+from npdata.cli.plot import new_figure, require_drawing, save_figure
 from npdata.cli.table import print_notes
 from npdata.errors import require
 
@@ -156,12 +156,12 @@ def test_a_picture_that_cannot_be_drawn_leaves_the_older_one(tmp_path) -> None:
 
 def test_a_name_that_is_no_picture_is_wrong_usage(tmp_path) -> None:
     with pytest.raises(UsageError, match=r"\.png, \.svg or \.pdf"):
-        require_format(str(tmp_path / "a.gif"))
+        require_drawing(str(tmp_path / "a.gif"))
     with pytest.raises(FileNotFoundError, match="no folder"):
-        require_format(str(tmp_path / "missing" / "a.png"))
+        require_drawing(str(tmp_path / "missing" / "a.png"))
     (tmp_path / "a.png").mkdir()
     with pytest.raises(UsageError, match="is a folder"):
-        require_format(str(tmp_path / "a.png"))
+        require_drawing(str(tmp_path / "a.png"))
 
 
 def test_a_picture_says_nothing_of_letters_that_its_font_lacks(tmp_path) -> None:

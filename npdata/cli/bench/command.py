@@ -29,7 +29,7 @@ from npdata.cli.console import (
     shape_text,
     status_line,
 )
-from npdata.cli.plot import new_figure, require_format, save_figure
+from npdata.cli.plot import require_drawing, save_figure
 from npdata.cli.table import print_notes, print_table, rate_text, styled
 from npdata.loading.schedule import MOST_ASKED, MOST_THREADS
 
@@ -76,8 +76,7 @@ def run(arguments: argparse.Namespace) -> int:
     """Measure and print; gives the exit code."""
     raw = raw_format(arguments)
     if arguments.plot is not None:
-        require_format(arguments.plot)
-        new_figure(1, 1)
+        require_drawing(arguments.plot)
     console = None if arguments.json else new_console()
     with status_line() as show, warnings.catch_warnings():
         # More workers than cores are what was asked for.

@@ -29,7 +29,7 @@ from npdata.cli.inspect.kinds import Kind, kinds_of
 from npdata.cli.inspect.known_programs import recognised
 from npdata.cli.inspect.picture import draw_arrays
 from npdata.cli.inspect.report import DatasetReport, FileReport, Stored
-from npdata.cli.plot import require_format, save_figure
+from npdata.cli.plot import require_drawing, save_figure
 from npdata.cli.table import Note, dtype_text, print_notes, print_table, styled
 from npdata.errors import SourceError
 from npdata.sources.base import Source
@@ -74,7 +74,7 @@ def run(arguments: argparse.Namespace) -> int:
     """Look at every path and print what was found; gives the exit code."""
     raw = raw_format(arguments)
     if arguments.plot is not None:
-        require_format(arguments.plot)
+        require_drawing(arguments.plot)
     console = None if arguments.json else new_console()
     paths = [path for text in arguments.paths for path in files_of(text, raw)]
     seen = Seen({}, Counter())

@@ -386,12 +386,15 @@ def test_the_command_prints_plain_text_into_a_pipe(folder: Path) -> None:
 def test_json_needs_no_rich_and_the_table_says_what_to_install(
     inspect: Inspect, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    for name in [name for name in sys.modules if name.partition(".")[0] == "rich"]:
+    for name in [each for each in sys.modules if each.partition(".")[0] in ("rich", "matplotlib")]:
         monkeypatch.delitem(sys.modules, name)
     monkeypatch.setitem(sys.modules, "rich", None)
     assert inspect("x.npy")["x.npy"]["rows"] == 500
     assert main(["inspect", "x.npy"]) == 1
     assert capsys.readouterr().err.endswith("pip install 'npdata[cli]'\n")
+    monkeypatch.setitem(sys.modules, "matplotlib", None)
+    assert main(["inspect", "x.npy", "--plot", "x.png"]) == 1
+    assert capsys.readouterr().err.endswith("pip install 'npdata[plot]'\n")  # which has both
 
 
 def test_a_reader_of_the_pipe_that_leaves_is_no_traceback(folder: Path) -> None:
