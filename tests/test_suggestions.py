@@ -127,6 +127,10 @@ def of(dataset: NumpyDataset, call: str) -> object:
         ("NumpyDataset('x.npy', device='cuda')", 'npdata.Loader(dataset, 64, device="cuda")'),
         ("NumpyDataset.from_hdf5('d.h5', 'x', rdcc_nbytes=9)", "as NPDATA_CACHE_BYTES says"),
         ("NumpyDataset.from_npz('d.npz', allow_pickle=True)", "no file is unpickled"),
+        ("open_source('x.npy', allow_pickle=True)", "no file is unpickled"),
+        ("NumpyDataset(X, in_order=False)", "write DataLoader(dataset, in_order=False, ...)"),
+        ("BlockBatchSampler(ds, 4, num_workers=2)", "DataLoader(dataset, batch_sampler=sampler"),
+        ("NumpyDataset.from_raw('t.bin', dtype='u2', mmap_mode='r')", "never reaches it: leave"),
         ("open_source('x.npy', mmap_mode='r')", "mapped where they can be: leave it out"),
         ("BlockBatchSampler(ds, 4, bucket=True)", "BlockBatchSampler(dataset, max_rows=4096)"),
         ("BlockBatchSampler(ds, 4, max_steps=3)", "each epoch has steps_per_epoch= batches"),
@@ -253,6 +257,12 @@ def test_a_field_that_was_meant_as_an_option_has_a_note() -> None:
     with pytest.raises(FileNotFoundError) as caught:
         NumpyDataset(x=X, dtypes="float32")
     assert caught.value.__notes__ == ["while opening field 'dtypes'; did you mean dtype=?"]
+    with pytest.raises(KeyError) as missing:
+        NumpyDataset.from_npz("d.npz", mmap_mode="r")
+    assert "mmap_mode= names a field here; a .npy is always mapped" in missing.value.__notes__[-1]
+    with pytest.raises(KeyError) as missing:
+        NumpyDataset.from_hdf5("d.h5", x="x", mode="r")
+    assert "mode= names a field here; files are opened for reading" in missing.value.__notes__[-1]
 
 
 @pytest.mark.parametrize(

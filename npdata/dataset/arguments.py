@@ -73,6 +73,7 @@ def _entry(given: Mapping[Any, Any], name: Any) -> Any:
 _LOADERS = each_word(
     {
         "num_workers collate_fn persistent_workers prefetch_factor": "DataLoader",
+        "timeout worker_init_fn in_order": "DataLoader",
         "batch_size shuffle drop_last sampler batch_sampler pin_memory": "npdata.Loader",
         "seed num_threads prefetch device rank world_size": "npdata.Loader",
     }
@@ -97,7 +98,10 @@ def refuse_words_of_loaders(named: Mapping[str, Any], options: Iterable[str] = O
 
 _OF_OTHERS = each_word(
     {
-        "mmap_mode": "a .npy is always mapped, and a write never reaches the file: leave it out",
+        "mmap_mode mmap": (
+            "a .npy is always mapped, as is a stored member of a .npz, and a write never reaches "
+            "the file: leave it out"
+        ),
         "target_transform": "transform= gets the whole sample, and may change a part of it",
         "augment preprocess": "a function of each sample is transform=",
         "normalize": "statistics come first: batch_transform=npdata.normalize(ds.statistics())",
@@ -114,8 +118,8 @@ _OF_OTHERS = each_word(
         "shape offset": (
             "a raw file is described by from_raw: NumpyDataset.from_raw(path, dtype=..., shape=...)"
         ),
-        "mode driver swmr": "files are opened for reading: leave it out",
-        "allow_pickle": "no file is unpickled: leave it out",
+        "mode driver libver swmr": "files are opened for reading: leave it out",
+        "allow_pickle fix_imports encoding": "no file is unpickled: leave it out",
         "rdcc_nbytes rdcc_nslots rdcc_w0": (
             "npdata has a chunk cache of its own, as large as NPDATA_CACHE_BYTES says: leave it out"
         ),

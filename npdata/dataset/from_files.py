@@ -7,14 +7,21 @@ is read here.
 
 import os
 from abc import ABCMeta, abstractmethod
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, Literal, Self, TypeAlias
 
 from numpy.typing import DTypeLike
 
 from npdata.dataset.arguments import OPTIONS, meant_by, per_field, refuse_words_of_loaders
 from npdata.dataset.transforms import Transform
-from npdata.errors import FieldError, FormatError, UnsupportedSourceError, an
+from npdata.errors import (
+    FieldError,
+    FormatError,
+    MemberNotFoundError,
+    UnsupportedSourceError,
+    an,
+)
 from npdata.sources.formats.npz import npz_members, require_no_matrix
 from npdata.sources.hdf5.file import Hdf5Options
 from npdata.sources.many_files.file_list import SEPARATOR
@@ -25,7 +32,7 @@ from npdata.suggestions import did_you_mean, each_word, explained
 Path_: TypeAlias = str | os.PathLike[str]
 
 _OF_MEMMAP = {
-    "mode": "the file is mapped, and a write never reaches it: leave it out",
+    "mode mmap_mode": "the file is mapped, and a write never reaches it: leave it out",
     "count": "write shape=(count, ...)",
     "skip header header_bytes": "offset",
     "order": "the rows are in C order: give np.memmap(...) of another order as it is",
@@ -148,7 +155,8 @@ class FromFiles(metaclass=_Named):
             return cls._whole_npz(path, own)
         at = f"{path}{SEPARATOR}"
         if named:
-            return cls({name: f"{at}{member}" for name, member in named.items()}, **own)
+            with _words_explained(named):
+                return cls({name: f"{at}{member}" for name, member in named.items()}, **own)
         return cls(*(f"{at}{member}" for member in members), **own)
 
     @classmethod
@@ -249,7 +257,8 @@ class FromFiles(metaclass=_Named):
         )
         files, names = _hdf5_files(path), datasets or (*named.values(),)
         axes = per_field("axis", own.pop("axis", None), (*named,) or None, len(names))
-        opened = open_hdf5_files(files, names, how, groups, axes)
+        with _words_explained(named):
+            opened = open_hdf5_files(files, names, how, groups, axes)
         fields = [dict(zip(named, opened, strict=True))] if named else opened
         return cls(*fields, **own)._owning_all()
 
@@ -295,6 +304,18 @@ def _sorted_out(
             "is not: fields are either all named or all positional"
         )
     return own, named
+
+
+@contextmanager
+def _words_explained(named: Iterable[str]) -> Iterator[None]:
+    """Note of names of fields, where one is not in the file, which are words of other libraries."""
+    try:
+        yield
+    except MemberNotFoundError as error:
+        for name in named:
+            if cure := meant_by(name, ()):
+                error.add_note(f"{name}= names a field here{cure}")
+        raise
 
 
 def _path(path: object) -> str:

@@ -46,6 +46,9 @@ WORDS = {
     "class_weights class_weight balanced oversample": (
         "each row has a weight: weights=(1 / np.bincount(labels))[labels] draws all classes alike"
     ),
+    "num_workers collate_fn pin_memory": (
+        "what reads the rows has it: DataLoader(dataset, batch_sampler=sampler, ...), or a Loader"
+    ),
     "stratify": "the split does that: train, test = dataset.split(0.8, stratify='label')",
     "filter": "rows are chosen by their numbers or a mask: write indices=labels >= 0",
     "max_tokens": "max_rows",

@@ -46,7 +46,10 @@ SourceLike: TypeAlias = NDArray[Any] | str | os.PathLike[str] | Source | Any
 @explained(
     {
         "member name key dataset": 'it stands behind ::, as "d.h5::x"',
-        "mmap_mode mode": "files are opened for reading, mapped where they can be: leave it out",
+        "mmap_mode mmap mode driver swmr": (
+            "files are opened for reading, mapped where they can be: leave it out"
+        ),
+        "allow_pickle": "no file is unpickled: leave it out",
     },
     by_name='open_source("d.h5::x") for one array of a file, or dtype= of a raw file',
 )
