@@ -111,7 +111,7 @@ class ConcatSource(EndToEnd):
         """Where the rows of each part lie, but for the number of the row."""
         parts, starts, arrays = self.parts, self.edges.starts[:-1], self._arrays
         places = np.zeros(len(starts), np.int64)
-        places[parts.file >= 0] = parts.table.offset
+        places[parts.file >= 0] = parts.table.facts["offset"]
         for k, array in arrays.items():
             places[k] = address_of(array)
         ends = [address_of(array) + array.nbytes for array in arrays.values()]
@@ -253,6 +253,6 @@ def _summary(source: Source) -> Summary:
 def _summary_of(parts: Parts) -> Summary:
     each, table = [Summary.of(source) for source in parts.own.values()], parts.table
     if len(table):
-        rows, first = int(table.length.sum()), int(np.argmax(parts.file >= 0))
+        rows, first = int(table.facts["length"].sum()), int(np.argmax(parts.file >= 0))
         each.insert(first, Summary.one(table.files[0], rows, IN_FILES, parts=len(table)))
     return Summary.joined(each)

@@ -18,7 +18,6 @@ from npdata.errors import FieldError
 from npdata.runtime.made_once import made_once
 from npdata.sources.base import Access, Details, Source
 from npdata.sources.many_files.file_table import FileTable
-from npdata.sources.many_files.known_file import Kind
 from npdata.sources.packed.packing import Packing, Packings
 
 NO_ONE_FIELD = (
@@ -57,12 +56,12 @@ class Parts:
     @classmethod
     def of_files(cls, table: FileTable) -> "Parts":
         """Join the arrays in files; raises `FieldError` where their rows differ, by name."""
-        _, firsts = np.unique(table.kind, return_index=True)
+        _, firsts = np.unique(table.facts["kind"], return_index=True)
         require_alike((table.files[k], _held(table, k)) for k in np.sort(firsts).tolist())
-        if table.kinds[table.kind[0]].rest is None:
+        if table.kind(0).rest is None:
             raise FieldError(f"{table.files[0]} holds {_held(table, 0)}; each row needs an axis 0")
-        fortran = np.array([kind.fortran for kind in table.kinds])[table.kind]
-        alone = fortran | (table.offset < 0)
+        fortran = np.array([kind.fortran for kind in table.kinds])[table.facts["kind"]]
+        alone = fortran | (table.facts["offset"] < 0)
         own = {k: table.source(k) for k in np.flatnonzero(alone).tolist()}
         return cls(len(table), table.take(np.flatnonzero(~alone)) if own else table, own)
 
@@ -77,7 +76,7 @@ class Parts:
     def lengths(self) -> NDArray[np.int64]:
         """The rows of each part."""
         lengths = np.empty(self.count, np.int64)
-        lengths[self.file >= 0] = self.table.length
+        lengths[self.file >= 0] = self.table.facts["length"]
         lengths[list(self.own)] = [len(source) for source in self.own.values()]
         return lengths
 
@@ -86,7 +85,7 @@ class Parts:
         """The dtype of all rows, and their shape."""
         if 0 in self.own:
             return self.own[0].dtype, self.own[0].shape[1:]
-        kind = self.table.kinds[self.table.kind[0]]
+        kind = self.table.kind(0)
         return kind.dtype, kind.rest or ()
 
     @property
@@ -100,7 +99,7 @@ class Parts:
 
 
 def _held(table: FileTable, number: int) -> str:
-    kind: Kind = table.kinds[table.kind[number]]
+    kind = table.kind(number)
     if kind.rest is None:
         return f"one value of {kind.dtype} and no rows"
     return kind_of_rows(kind.rest, kind.dtype)

@@ -44,7 +44,7 @@ class FileReader:
     def __init__(self, table: FileTable) -> None:
         """Take the files; none is opened."""
         self.table = table
-        self._first = table.kinds[table.kind[0]].dtype, table.shape(0)
+        self._first = table.kind(0).dtype, table.shape(0)
         self._known: dict[bytes, Any] = {}
         self._needed = self._in_memory = 0
         self._sources: dict[int, Source] = {}
@@ -55,21 +55,23 @@ class FileReader:
 
         Several threads do it where that is faster.
         """
-        known = self.table.known(numbers)
+        # All at once: what is taken after a file was read is no longer in the processor's cache.
+        facts = self.table.facts.view(np.int64).reshape(len(self.table), -1)[numbers]
+        known = list(zip(numbers.tolist(), facts.tolist(), strict=True))
         large = len(outs) > 1 and sum(out.nbytes for out in outs) >= LARGE_FILE * len(outs)
 
         def read(k: int) -> None:
-            if outs[k].size or known[k][2] == UNKNOWN:
-                self._read(known[k], outs[k])
+            if outs[k].size or known[k][1][1] == UNKNOWN:
+                self._read(*known[k], outs[k])
 
         for_each(read, range(len(outs)), shared=large)
 
-    def _read(self, known: tuple[int, ...], out: NDArray[Any]) -> None:
-        table, number = self.table, known[0]
-        if known[2] == UNKNOWN:
+    def _read(self, number: int, known: Sequence[int], out: NDArray[Any]) -> None:
+        table = self.table
+        if known[1] == UNKNOWN:
             self._learn(number, look(table.files, number, table.raw, self._known))
-            (known,) = table.known(np.array([number]))
-        _, inode, size, mtime_ns, offset, kind = known
+            known = table.facts.item(number)
+        inode, size, mtime_ns, offset, _, kind = known
         path = table.files.path(number)
         try:
             if offset < 0:
@@ -138,8 +140,7 @@ class FileReader:
                 f"{table.files[number]} is in Fortran order and {table.files[0]} is not, or the "
                 f"other way round; files of both are read with check='open'"
             )
-        table.inode[number], table.mtime_ns[number] = facts.inode, facts.mtime_ns
-        table.offset[number], table.size[number] = facts.offset, facts.size
+        table.facts[number] = (*facts[:5], 0)  # at once, for other threads
 
     def will_need(self, first: int, stop: int) -> None:
         """Ask the kernel for files from `first` to `stop` that are not in memory.
@@ -159,7 +160,7 @@ class FileReader:
         except OSError:
             return False  # reading reports what is wrong with it
         try:
-            return ask_for(descriptor, 0, max(0, int(self.table.size[number])))
+            return ask_for(descriptor, 0, max(0, int(self.table.facts["size"][number])))
         finally:
             os.close(descriptor)
 

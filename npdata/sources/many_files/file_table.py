@@ -7,7 +7,7 @@ for sources to say.
 """
 
 import os
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import groupby
 from typing import Any
@@ -41,21 +41,20 @@ ONE_DTYPE = (
 )
 
 
+FACTS = np.dtype([(name, np.int64) for name in KnownFile._fields])
+"""What is known of a file, as numbers: of its kind the place among all kinds."""
+
+
 @dataclass(frozen=True, kw_only=True, eq=False)
 class FileTable:
-    """The facts of all `files`, as int64 arrays with one entry per file.
+    """The `facts` of all `files`, one entry of `FACTS` each.
 
-    `kind[k]` is the place in `kinds`. Where a file was not looked at yet, `size[k]` is -1, and the
-    rest holds what is expected of it. `raw` is what they hold where they are raw.
+    Where a file was not looked at yet, its size is -1, and the rest holds what is expected of it.
+    `raw` is what they hold where they are raw.
     """
 
     files: FileList
-    inode: NDArray[np.int64]
-    size: NDArray[np.int64]
-    mtime_ns: NDArray[np.int64]
-    offset: NDArray[np.int64]
-    length: NDArray[np.int64]
-    kind: NDArray[np.int32]
+    facts: NDArray[Any]
     kinds: tuple[Kind, ...]
     raw: RawFormat | None = None
 
@@ -69,9 +68,9 @@ class FileTable:
         """
         kinds: dict[Kind, int] = {}
         if first_only:
-            numbers = np.repeat(_numbers([look(files, 0, raw, {})], kinds), len(files), axis=1)
-            numbers[1, 1:] = UNKNOWN
-            return cls._of(files, numbers, kinds, raw)
+            facts = np.repeat(_facts([look(files, 0, raw, {})], kinds), len(files))
+            facts["size"][1:] = UNKNOWN
+            return cls(files=files, facts=facts, kinds=tuple(kinds), raw=raw)
         known: dict[bytes, Any] = {}
 
         def looked(number: int) -> KnownFile:
@@ -81,26 +80,14 @@ class FileTable:
         for first in range(0, len(files), _PART):
             part = range(first, min(first + _PART, len(files)))
             if not files.has_members:
-                done.append(_numbers(for_each(looked, part), kinds))
+                done.append(_facts(for_each(looked, part), kinds))
                 continue
             for _, run in groupby(part, files.path):  # one by one, as h5py reads
                 same = list(run)
                 several = raw is None and len(same) > 1
-                facts = look_together(files, same) if several else None
-                done.append(_numbers(facts or list(map(looked, same)), kinds))
-        return cls._of(files, np.concatenate(done, axis=1), kinds, raw)
-
-    @classmethod
-    def _of(
-        cls,
-        files: FileList,
-        numbers: NDArray[np.int64],
-        kinds: Iterable[Kind],
-        raw: RawFormat | None = None,
-    ) -> "FileTable":
-        *columns, kind = numbers.copy()
-        named = dict(zip(_COLUMNS, columns, strict=True))
-        return cls(files=files, kind=kind.astype(np.int32), kinds=tuple(kinds), raw=raw, **named)
+                found = look_together(files, same) if several else None
+                done.append(_facts(found or list(map(looked, same)), kinds))
+        return cls(files=files, facts=np.concatenate(done), kinds=tuple(kinds), raw=raw)
 
     @classmethod
     def of_mapped(cls, source: Source) -> "FileTable | None":
@@ -108,11 +95,10 @@ class FileTable:
         if type(source) is not MappedSource:
             return None
         path, identity, _ = source.stored
-        facts = known_of(source, path)
-        if facts.offset < 0 or facts.kind.fortran or identity.mtime_ns is None:
+        known = known_of(source, path)
+        if known.offset < 0 or known.kind.fortran or identity.mtime_ns is None:
             return None
-        kinds: dict[Kind, int] = {}
-        return cls._of(FileList.of([path]), _numbers([facts], kinds), kinds)
+        return cls(files=FileList.of([path]), facts=_facts([known], {}), kinds=(known.kind,))
 
     @classmethod
     def joined(cls, tables: "Sequence[FileTable]") -> "FileTable":
@@ -121,34 +107,26 @@ class FileTable:
         if len(tables) == 1:
             return tables[0]
         kinds: dict[Kind, int] = {}
-        columns = [np.zeros((6, 0), np.int64)]
+        facts = [np.zeros(0, FACTS)]
         for table in tables:
             codes = np.array([kinds.setdefault(kind, len(kinds)) for kind in table.kinds])
-            columns.append(np.stack([*table._columns, codes[table.kind]]))
+            facts.append(table.facts.copy())
+            facts[-1]["kind"] = codes[table.facts["kind"]]
         files = FileList.of([t.name(k) for t in tables for k in range(len(t))])
-        return cls._of(files, np.concatenate(columns, axis=1), kinds)
+        return cls(files=files, facts=np.concatenate(facts), kinds=tuple(kinds))
 
     def take(self, numbers: NDArray[np.int64]) -> "FileTable":
         """Give the files of these numbers."""
-        columns = np.stack([*self._columns, self.kind])[:, numbers]
-        return self._of(self.files.take(numbers.tolist()), columns, self.kinds)
+        files = self.files.take(numbers.tolist())
+        return FileTable(files=files, facts=self.facts[numbers], kinds=self.kinds)
 
     def __len__(self) -> int:
         return len(self.files)
 
-    def known(self, numbers: NDArray[np.int64]) -> list[tuple[int, ...]]:
-        """Give number, inode, size, mtime_ns, offset and the place in `kinds` of these files.
-
-        All at once: a number taken after a file was read is no longer in the processor's cache.
-        """
-        columns = self.inode, self.size, self.mtime_ns, self.offset, self.kind
-        each = (column[numbers].tolist() for column in columns)
-        return list(zip(numbers.tolist(), *each, strict=True))
-
     def require(self, number: int, now: os.stat_result) -> None:
         """Raise `ChangedFileError` unless `now` is file `number` as it was looked at."""
         seen = now.st_ino & INODE, now.st_size, now.st_mtime_ns
-        kept = int(self.inode[number]), int(self.size[number]), int(self.mtime_ns[number])
+        kept = self.facts.item(number)[:3]
         if seen != kept:
             _identity(*kept).require(_identity(*seen), self.name(number))
 
@@ -168,33 +146,33 @@ class FileTable:
     def packings(self) -> list[Packing | None]:
         """What the numbers in each file stand for."""
         kinds = [kind.packing for kind in self.kinds]
-        return [kinds[code] for code in self.kind.tolist()]
+        return [kinds[code] for code in self.facts["kind"].tolist()]
 
     def shape(self, number: int) -> tuple[int, ...]:
         """Give the shape of the array in file `number`."""
-        kind: Kind = self.kinds[self.kind[number]]
-        return kind.shape(int(self.length[number]))
+        return self.kind(number).shape(int(self.facts["length"][number]))
+
+    def kind(self, number: int) -> Kind:
+        """Give what the array in file `number` is like."""
+        kind: Kind = self.kinds[self.facts["kind"][number]]
+        return kind
 
     def source(self, number: int) -> Source:
         """Open the array of file `number` as a source of its own."""
         return open_alone(self.files, number, self.raw)
 
     def __reduce__(self) -> tuple[Any, ...]:
-        columns: list[NDArray[Any]] = [*self._columns, self.kind]
-        return _unpickled, (self.files, self.kinds, self.raw, *map(compressed, columns))
-
-    @property
-    def _columns(self) -> list[NDArray[np.int64]]:
-        return [getattr(self, name) for name in _COLUMNS]
-
-
-_COLUMNS = KnownFile._fields[:-1]
+        columns = [compressed(self.facts[name]) for name in KnownFile._fields]
+        return _unpickled, (self.files, self.kinds, self.raw, *columns)
 
 
 def _unpickled(
     files: FileList, kinds: tuple[Kind, ...], raw: RawFormat | None, *columns: Any
 ) -> FileTable:
-    return FileTable._of(files, np.stack([decompressed(column) for column in columns]), kinds, raw)
+    facts = np.empty(len(files), FACTS)
+    for name, column in zip(KnownFile._fields, columns, strict=True):
+        facts[name] = decompressed(column)
+    return FileTable(files=files, facts=facts, kinds=kinds, raw=raw)
 
 
 def _identity(inode: int, size: int, mtime_ns: int) -> FileIdentity:
@@ -202,7 +180,6 @@ def _identity(inode: int, size: int, mtime_ns: int) -> FileIdentity:
     return FileIdentity(device=0, inode=inode, size=size, mtime_ns=mtime_ns)
 
 
-def _numbers(facts: list[KnownFile], kinds: dict[Kind, int]) -> NDArray[np.int64]:
-    """Give the facts as columns, with the place of each kind in `kinds`, which grows."""
-    rows = [(*each[:5], kinds.setdefault(each.kind, len(kinds))) for each in facts]
-    return np.array(rows, np.int64).T
+def _facts(known: list[KnownFile], kinds: dict[Kind, int]) -> NDArray[Any]:
+    """Give what is known as `FACTS`, with the place of each kind in `kinds`, which grows."""
+    return np.array([(*k[:5], kinds.setdefault(k.kind, len(kinds))) for k in known], FACTS)

@@ -57,7 +57,7 @@ class Shards:
         layout = None
         # Each file counts as two maps: what is reserved in front of it stays one.
         if memory is None and len(table) <= most_maps() // 6:
-            layout = JointLayout.of(table.offset, table.length, row_bytes)
+            layout = JointLayout.of(table.facts["offset"], table.facts["length"], row_bytes)
         if layout is not None:
             in_rows = layout.places - layout.begins - layout.lead
             self._gaps = (in_rows[file] + base) // row_bytes
@@ -139,7 +139,9 @@ class Shard(NamedTuple):
     number: int
 
     def _place(self, row: int) -> int:
-        return int(self.shards.maps.table.offset[self.number]) + row * self.shards.row_bytes
+        return (
+            int(self.shards.maps.table.facts["offset"][self.number]) + row * self.shards.row_bytes
+        )
 
     def read_run(self, first: int, out: NDArray[Any]) -> None:
         """Read the rows from `first` on into all of `out`, past any map."""

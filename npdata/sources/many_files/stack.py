@@ -31,7 +31,7 @@ def open_stack(table: FileTable) -> "StackSource | VariedStackSource":
     rests = {kind.rest for kind in table.kinds}
     if len(rests) > 1:
         return VariedStackSource(reader)
-    if None in rests or (table.length == table.length[0]).all():
+    if None in rests or len(set(table.facts["length"].tolist())) == 1:
         return StackSource(reader)
     return RaggedStackSource(reader)
 
@@ -44,7 +44,7 @@ class _FilesSource(Source):
         self._reader = reader
         self.paths: FileList = table.files
         self.where = and_more(table.files[0], len(table))
-        own = int((table.offset < 0).sum())
+        own = int((table.facts["offset"] < 0).sum())
         how = "each sample is a file, read straight into its batch"
         if own:
             how = f"each sample is read alone; {own} of them are decoded, or read through h5py"
@@ -53,7 +53,7 @@ class _FilesSource(Source):
                 f", and beyond {MOST_KEPT} each read opens its file anew, some 3 ms: npdata "
                 "convert ... --files stack makes one file of all"
             )
-        seen = bool((table.size >= 0).all())
+        seen = bool((table.facts["size"] >= 0).all())
         when = "" if seen else "; a file is looked at when it is first read"
         self.access = Access(kind="library" if own else "files", reason=how + when)
 
@@ -65,7 +65,7 @@ class _FilesSource(Source):
             int(np.prod(kind.shape(1), dtype=np.int64)) * kind.dtype.itemsize
             for kind in table.kinds
         ]
-        return int((np.array(sizes)[table.kind] * table.length).mean())
+        return int((np.array(sizes)[table.facts["kind"]] * table.facts["length"]).mean())
 
     @property
     def file_borders(self) -> NDArray[np.int64]:
@@ -101,7 +101,7 @@ class StackSource(_FilesSource):
         super().__init__(reader)
         table = reader.table
         self.shape = (len(table), *table.shape(0))
-        self.dtype = table.kinds[table.kind[0]].dtype
+        self.dtype = table.kind(0).dtype
 
     def read(self, indices: NDArray[np.int64], out: NDArray[Any]) -> None:
         """Read the file of each row into its place."""
@@ -136,14 +136,14 @@ class RaggedStackSource(VariedStackSource, RaggedSource):
 
     def lengths(self) -> NDArray[np.int64]:
         """Give the length of every array."""
-        return self._reader.table.length.copy()
+        return self._reader.table.facts["length"].copy()
 
 
 def _require_one_dtype(table: FileTable) -> None:
     dtypes = [kind.dtype for kind in table.kinds]
     other = next((k for k, dtype in enumerate(dtypes) if dtype != dtypes[0]), None)
     if other is not None:
-        number = int(np.flatnonzero(table.kind == other)[0])
+        number = int(np.flatnonzero(table.facts["kind"] == other)[0])
         raise FieldError(
             f"{table.files[number]} holds {dtypes[other]}, and {table.files[0]} {dtypes[0]}; "
             f"{ONE_DTYPE}"
