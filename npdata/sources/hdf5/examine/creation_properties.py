@@ -34,9 +34,11 @@ class Filter:
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Creation:
-    """What datasets that were made alike have in common; see `Layout`.
+    """What datasets that were made alike have in common.
 
-    `dtype` is that of an element, `inner` the axes of an array type.
+    `storage` is "contiguous", "chunked", "compact", "virtual" or "external". `dtype` is that of an
+    element, `inner` the axes of an array type, which `chunk_shape` has as well; `exact` is whether
+    that is the stored type, bit by bit. `fill` is one element as stored, None where it is unknown.
     """
 
     storage: str
@@ -83,7 +85,7 @@ class Creations:
             dtype=its_type.dtype,
             inner=its_type.inner,
             exact=its_type.exact,
-            chunk_shape=chunk_shape,
+            chunk_shape=None if chunk_shape is None else chunk_shape + its_type.inner,
             filters=tuple(
                 Filter(id=code, values=tuple(values), name=name.decode("utf8", "replace"))
                 for code, _, values, name in steps

@@ -13,12 +13,11 @@ from typing import Any
 
 import h5py
 
-from npdata.arrays.dtypes import DType
 from npdata.errors import ChangedFileError, FormatError
 from npdata.runtime.made_once import made_once
 from npdata.sources.file import FileIdentity
 from npdata.sources.hdf5.examine.chunk_table import ChunkTable
-from npdata.sources.hdf5.examine.creation_properties import Creation, Creations, Filter
+from npdata.sources.hdf5.examine.creation_properties import Creation, Creations
 from npdata.sources.hdf5.file import FileFacts, Locking, open_file
 
 LISTS_CHUNKS = hasattr(h5py.h5d.DatasetID, "chunk_iter")
@@ -26,31 +25,21 @@ LISTS_CHUNKS = hasattr(h5py.h5d.DatasetID, "chunk_iter")
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
-class Layout:
-    """A dataset as it is stored.
-
-    `shape`, `chunk_shape` and `dtype` have the axes of an array type drawn into the shape; `rank`
-    is the dataset's own number of axes. `storage` is "contiguous", "chunked", "compact",
-    "virtual" or "external". `fill` is one element as stored, None where it is unknown;
-    `unlimited` the axes that can grow; `exact` whether NumPy's dtype is the stored type, bit by
-    bit.
-    """
+class Layout(Creation):
+    """A dataset as it is stored; `shape` has the axes of an array type, `unlimited` can grow."""
 
     file: FileFacts
     name: str
     shape: tuple[int, ...]
-    rank: int
-    dtype: DType
-    exact: bool
-    storage: str
     offset: int | None
     stored_bytes: int
-    chunk_shape: tuple[int, ...] | None
     chunks: ChunkTable | None
-    filters: tuple[Filter, ...]
-    fill: bytes | None
-    fill_is_written: bool
     unlimited: tuple[int, ...]
+
+    @property
+    def rank(self) -> int:
+        """The dataset's own number of axes."""
+        return len(self.shape) - len(self.inner)
 
     @property
     def path(self) -> str:
@@ -81,7 +70,7 @@ def read_layout(dataset: h5py.h5d.DatasetID, file: FileFacts, creation: Creation
     space = dataset.get_space()
     name = h5py.h5i.get_name(dataset).decode("utf8", "surrogateescape")
     shape, longest = space.get_simple_extent_dims(), space.get_simple_extent_dims(True)
-    chunk_shape, inner = creation.chunk_shape, creation.inner
+    whole, chunk_shape = shape + creation.inner, creation.chunk_shape
     # Without filters an index can claim any number of chunks at no cost to the file; with
     # filters HDF5 would go through the whole index to sum up the sizes.
     indexed = chunk_shape is not None and LISTS_CHUNKS and creation.filters
@@ -89,22 +78,15 @@ def read_layout(dataset: h5py.h5d.DatasetID, file: FileFacts, creation: Creation
     chunks = None
     if chunk_shape is not None and LISTS_CHUNKS:
         listed = _listed(dataset, file.path, name, claimed <= file.identity.size)
-        chunks = ChunkTable.of(shape=shape + inner, chunk_shape=chunk_shape + inner, **listed)
+        chunks = ChunkTable.of(shape=whole, chunk_shape=chunk_shape, **listed)
     return Layout(
+        **vars(creation),
         file=file,
         name=name,
-        shape=shape + inner,
-        rank=len(shape),
-        dtype=creation.dtype,
-        exact=creation.exact,
-        storage=creation.storage,
+        shape=whole,
         offset=None if chunk_shape is not None else dataset.get_offset(),
         stored_bytes=claimed or (0 if chunks is None else chunks.stored_bytes),
-        chunk_shape=None if chunk_shape is None else chunk_shape + inner,
         chunks=chunks,
-        filters=creation.filters,
-        fill=creation.fill,
-        fill_is_written=creation.fill_is_written,
         unlimited=()
         if shape == longest
         else tuple(axis for axis, n in enumerate(longest) if n == h5py.h5s.UNLIMITED),
