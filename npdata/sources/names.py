@@ -10,6 +10,7 @@ slashes stay whole. Pure functions.
 import re
 from collections.abc import Iterable, Sequence
 from itertools import repeat
+from typing import Any
 
 from npdata.errors import FieldError
 
@@ -45,8 +46,7 @@ def _only_number(names: list[str]) -> slice | None:
     if len(names) < 2:
         return None
     first, last = names[0], names[-1]
-    same = next((k for k, (a, b) in enumerate(zip(first, last, strict=False)) if a != b), 0)
-    head = first[:same].rstrip("0123456789")
+    head = first[: shared([first, last])].rstrip("0123456789")
     tail = _AFTER_DIGITS.search(first)[0]  # type: ignore[index]
     place = slice(len(head), -len(tail) if tail else None)
     texts = [name[place] for name in names]
@@ -79,14 +79,19 @@ def without_common_parts(names: Sequence[str]) -> list[str]:
         ['', 'b']
     """
     split = [name.strip("/").split("/") for name in names]
-    head = _shared(split)
+    head = shared(split)
     rest = [parts[head:] for parts in split]
-    tail = _shared([parts[::-1] for parts in rest])
+    tail = shared([parts[::-1] for parts in rest])
     return ["/".join(parts[: len(parts) - tail]) for parts in rest]
 
 
-def _shared(names: Sequence[list[str]]) -> int:
-    """Give how many parts all names begin with: as many as the first and the last in order."""
-    first, last = min(names), max(names)
+def shared(names: Sequence[Any]) -> int:
+    """Give how many letters all texts begin with, or parts all lists.
+
+    Examples:
+        >>> shared(["data/x1", "data/x2"]), shared([["data", "x1"], ["data", "x2"]])
+        (6, 1)
+    """
+    first, last = min(names), max(names)  # between which all lie
     same = (k for k, (a, b) in enumerate(zip(first, last, strict=False)) if a != b)
     return next(same, len(first))

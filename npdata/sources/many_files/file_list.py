@@ -17,6 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from npdata.errors import FieldError
+from npdata.sources.names import shared
 
 SEPARATOR = "::"
 _MEMBER = b"\0"
@@ -47,7 +48,7 @@ class FileList(Sequence[str]):
     @classmethod
     def of(cls, paths: Sequence[str], members: Sequence[str | None] | None = None) -> "FileList":
         """Keep the paths, seen from the working folder of now, and for each the member or None."""
-        root = common_folder(paths) if paths else ""
+        root = paths[0][: paths[0].rfind("/", 0, shared(paths)) + 1] if paths else ""
         names = [path[len(root) :] for path in paths]
         if "\0" in "".join(names):
             raise ValueError("embedded null byte in the name of a file")
@@ -169,20 +170,6 @@ def runs_of_files(names: Sequence[object]) -> NDArray[np.int64]:
 def _unpickled(root: str, names: Any, lengths: Any, folder: str) -> FileList:
     ends = np.cumsum(decompressed(lengths), dtype=np.int64)
     return FileList(root, decompressed(names).tobytes(), ends, folder)
-
-
-def common_folder(paths: Sequence[str]) -> str:
-    """Give the folder that all paths begin with, with its last slash; "" where there is none.
-
-    Examples:
-        >>> common_folder(["data/a/x1.npy", "data/ab/x2.npy"])
-        'data/'
-    """
-    first, last = min(paths), max(paths)
-    same = next(
-        (k for k, (a, b) in enumerate(zip(first, last, strict=False)) if a != b), len(first)
-    )
-    return first[: first.rfind("/", 0, same) + 1]
 
 
 Compressed = tuple[str, int, bytes]
