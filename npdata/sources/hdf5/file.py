@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal, Protocol
+from typing import Any, Literal
 
 import h5py
 
@@ -64,19 +64,8 @@ def absolute_path(path: str) -> str:
     return path
 
 
-class Holder(Protocol):
-    """Who keeps an HDF5 file open from one read to the next, in the state of `identity`."""
-
-    @property
-    def identity(self) -> FileIdentity:
-        """The file, in the state of then."""
-
-    def close_idle(self) -> None:
-        """Close it until the next read."""
-
-
-holders: Living[Holder] = Living()
-"""All of this process."""
+holders: Living[Any] = Living()
+"""The sources of this process that keep a file open between reads, in the state of `identity`."""
 
 
 @contextmanager
