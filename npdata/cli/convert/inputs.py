@@ -18,7 +18,7 @@ from npdata.cli.convert.formats import Array, ConvertError
 from npdata.dataset.many_files import concatenate, stack
 from npdata.errors import MemberNotFoundError, SourceError, TruncatedError
 from npdata.sources.base import Source
-from npdata.sources.formats.npz import examine_npz, npz_members
+from npdata.sources.formats.npz import find_member, npz_members
 from npdata.sources.formats.raw import RawFormat
 from npdata.sources.hdf5.catalog import Listed, count_attributes, list_datasets
 from npdata.sources.hdf5.open import source_of
@@ -127,7 +127,7 @@ def _opened(found: Identified, raw: RawFormat | None) -> Iterator[Array | LeftOu
 
 def _member(path: str, name: str) -> Array | LeftOut:
     try:
-        source = examine_npz(path, name).source
+        source = find_member(path, name)
     except (TruncatedError, MemberNotFoundError):
         raise
     except SourceError as error:

@@ -27,7 +27,7 @@ from npdata.sources.conversion import conversion_of
 from npdata.sources.derived.columns import numeric_columns
 from npdata.sources.formats.foreign import foreign_file
 from npdata.sources.formats.npy import declared, open_npy
-from npdata.sources.formats.npz import examine_npz, npz_members
+from npdata.sources.formats.npz import DecodedMember, find_member, npz_members
 from npdata.sources.formats.raw import RawFormat
 from npdata.sources.hdf5.catalog import list_datasets
 from npdata.sources.hdf5.chunks.budget import default_budget
@@ -136,19 +136,19 @@ def _members(path: str, named: str | None) -> Iterator[DatasetReport]:
 
 
 def _member(where: str, path: str, name: str) -> DatasetReport:
-    member = examine_npz(path, name)
-    if member.method is None:
-        return _in_place(where, member.source)
-    source, shape = member.source, member.source.shape
-    order: Literal["C", "F"] = "F" if member.fortran else "C"
+    source = find_member(path, name)
+    if not isinstance(source, DecodedMember):
+        return _in_place(where, source)
+    shape = source.shape
+    order: Literal["C", "F"] = "F" if source.fortran else "C"
     # Decoded rows will lie in memory like those of this array.
     like = MemorySource(np.empty((min(2, shape[0]), *shape[1:]), source.dtype, order))
     stored = replace(
         _stored(like, f"{order} order"),
         shape=shape,
-        stored_bytes=member.stored_bytes,
+        stored_bytes=source.compressed_bytes,
         access=source.access,
-        filters=(Filter(id=0, values=(), name=member.method),),
+        filters=(Filter(id=0, values=(), name=source.method),),
     )
     return DatasetReport(where=where, stored=stored, advice=advise(stored, where=where))
 

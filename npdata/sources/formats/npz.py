@@ -13,7 +13,6 @@ import zipfile
 import zlib
 from collections.abc import Collection, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, BinaryIO, cast
 
@@ -77,24 +76,14 @@ def open_npz(path: str, member: str) -> Source:
     Raises `MemberNotFoundError` (a KeyError), which lists the members that are there, and
     `FormatError` for a broken zip or member.
     """
-    source = examine_npz(path, member).source
+    source = find_member(path, member)
     if isinstance(source, DecodedMember):
         source.table  # noqa: B018  # decoded now, so that a broken member shows at once
     return source
 
 
-@dataclass(frozen=True, kw_only=True, eq=False)
-class ExaminedMember:
-    """One array of a `.npz`, known by its header: `method` is None where it is not compressed."""
-
-    source: Source
-    fortran: bool
-    stored_bytes: int
-    method: str | None
-
-
-def examine_npz(path: str, member: str) -> ExaminedMember:
-    """Learn how one array is stored, and decode none of its rows; raises as `open_npz`."""
+def find_member(path: str, member: str) -> "MappedSource | DecodedMember":
+    """Open one array by its header, and decode none of its rows; raises as `open_npz`."""
     where = f"{path}::{member}"
     require_regular(path)
     identity = FileIdentity.of(path)
@@ -111,13 +100,7 @@ def examine_npz(path: str, member: str) -> ExaminedMember:
     if info.flag_bits & 0x1:
         raise FormatError(f"{where} is encrypted; save it without a password")
     if info.compress_type != zipfile.ZIP_STORED:
-        decoded = DecodedMember(path, identity, name, where)
-        return ExaminedMember(
-            source=decoded,
-            fortran=decoded.fortran,
-            stored_bytes=info.compress_size,
-            method=METHODS.get(info.compress_type, f"method {info.compress_type}"),
-        )
+        return DecodedMember(path, identity, name, where)
     file = File(path, identity)
     with Path(path).open("rb") as stream:
         start = _data_start(stream, info, where)
@@ -126,12 +109,7 @@ def examine_npz(path: str, member: str) -> ExaminedMember:
     if header.size + header.data_bytes > info.file_size:
         raise TruncatedError(_lie(where, header, info))
     reason = "the zip stores this member uncompressed, so its rows lie in the file"
-    return ExaminedMember(
-        source=MappedSource(file, header.place(start), reason, where),
-        fortran=header.fortran,
-        stored_bytes=header.data_bytes,
-        method=None,
-    )
+    return MappedSource(file, header.place(start), reason, where)
 
 
 def value_of(path: str, member: str) -> NDArray[Any] | None:
@@ -154,7 +132,10 @@ def value_of(path: str, member: str) -> NDArray[Any] | None:
 
 
 class DecodedMember(InPlaceSource):
-    """The rows of a compressed member, held in memory once per process."""
+    """The rows of a compressed member, held in memory once per process.
+
+    `method` compressed them to `compressed_bytes`; `fortran` is their order.
+    """
 
     def __init__(self, path: str, identity: FileIdentity, name: str, where: str) -> None:
         """Name the member `name` of the zip at `path`, which is the file of `identity`."""
@@ -166,10 +147,12 @@ class DecodedMember(InPlaceSource):
         self._table: RowTable | None = None
         self._lock = ForkSafeLock()
         with _opened(path) as archive, _member(archive, name, where) as stream:
-            header = read_header(stream, where)
-            if header.size + header.data_bytes > archive.getinfo(name).file_size:
-                raise TruncatedError(_lie(where, header, archive.getinfo(name)))
+            header, info = read_header(stream, where), archive.getinfo(name)
+        if header.size + header.data_bytes > info.file_size:
+            raise TruncatedError(_lie(where, header, info))
         self._header = header
+        self.method = METHODS.get(info.compress_type, f"method {info.compress_type}")
+        self.compressed_bytes = info.compress_size
         self.shape, self.dtype, self.fortran = header.shape, header.dtype, header.fortran
 
     @property

@@ -176,7 +176,7 @@ def open_alone(files: FileList, number: int, raw: RawFormat | None) -> Source:
         raise npy.no_member(path, member)
     zipped = magic == npz.MAGIC
     try:
-        return npz.examine_npz(path, member).source if zipped else open_hdf5(path, member)
+        return npz.find_member(path, member) if zipped else open_hdf5(path, member)
     except SourceError as error:
         value = npz.value_of(path, member) if zipped else scalar(path, member)
         array = np.asarray(value)
