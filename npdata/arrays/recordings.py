@@ -96,11 +96,14 @@ class Recordings:
 def changes(values: NDArray[Any]) -> Ints:
     """Give the places, from 1 on, where a row of `values` differs from the one before.
 
-    A number that is no number (NaN) differs from none of its kind.
+    A number that is no number (NaN, NaT) differs from none of its kind, also in a record.
     """
+    if values.dtype.names is not None:
+        columns = [changes(values[name]) for name in values.dtype.names]
+        return np.unique(np.concatenate([np.zeros(0, np.int64), *columns]))
     other = values[1:] != values[:-1]
-    if values.dtype.kind in "fc":
-        other &= ~(np.isnan(values[1:]) & np.isnan(values[:-1]))
+    none = values != values  # true of what is no number, and of nothing else
+    other &= ~(none[1:] & none[:-1])
     return np.flatnonzero(other.any(axis=tuple(range(1, values.ndim)))) + 1
 
 

@@ -12,8 +12,11 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from npdata.arrays.dtypes import numpy_name
 from npdata.dataset.batch_memory import plain_memory
+from npdata.dataset.field import Field
 from npdata.dataset.overview import Overview
+from npdata.dataset.rows_field import RowsField
 from npdata.dataset.windows import files_of, require_apart
 from npdata.errors import FieldError, SamplerError, require
 from npdata.sampling.order.splits import split, split_groups
@@ -139,9 +142,17 @@ class Splits(Overview):
             if field is None or isinstance(given, bool):
                 known = [each.label for each in self._fields]
                 raise FieldError(f"{option}={given!r} names no field; fields are {known}")
+            if not _has_values(field):
+                raise FieldError(
+                    f"{option}={given!r} is a field of shape {field.source.shape} and dtype "
+                    f"{field.dtype}: expected one number or text for each of {count} rows"
+                )
             values = np.asarray(field.stack(np.arange(count), plain_memory))
         else:
-            values = np.asarray(given)
+            try:
+                values = np.asarray(given)
+            except (TypeError, ValueError, RuntimeError) as error:
+                raise FieldError(f"{option} makes no array of values: {error}") from None
         if values.shape != (count,):
             raise FieldError(
                 f"{option} of shape {values.shape}: expected one value for each of {count} rows"
@@ -154,6 +165,14 @@ _ONE_FILE = {
     False: "leave by= out, which splits its rows at random",
 }
 """What to do about one file, by whether it has several recordings."""
+
+
+def _has_values(field: Field) -> bool:
+    """Tell whether it has one text, or one number that NumPy has, for each row."""
+    if type(field) is not RowsField or len(field.source.shape) > 1:
+        return False
+    result = field.rule.result
+    return field.rule.kind == "text" or (result is not None and numpy_name(result) is not None)
 
 
 def _require_two(edges: Rows, by: By, cure: str) -> None:

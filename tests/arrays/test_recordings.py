@@ -2,6 +2,7 @@
 
 import re
 
+import ml_dtypes
 import numpy as np
 import pytest
 from hypothesis import given
@@ -77,4 +78,9 @@ def test_borders_that_may_mean_more_are_taken_as_borders(
 def test_changes_are_where_a_value_differs(values: list[float]) -> None:
     texts = [str(value) for value in values]
     expected = [k for k in range(1, len(values)) if texts[k] != texts[k - 1]]
-    assert changes(np.array(values)).tolist() == expected
+    array = np.array(values)
+    days = np.where(np.isnan(array), np.datetime64("NaT", "D"), array.astype("M8[D]"))
+    records = np.zeros(len(array), [("id", int), ("at", float, 2)])
+    records["at"] = array[:, None]
+    for rows in (array, days, array.astype(ml_dtypes.bfloat16), records):
+        assert changes(rows).tolist() == expected

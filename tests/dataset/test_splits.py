@@ -236,6 +236,25 @@ def test_what_cannot_be_is_refused(ds: NumpyDataset, options: dict, error: type,
         ds.split(**options)
 
 
+@pytest.mark.parametrize("option", ["groups", "stratify"])
+def test_only_one_number_or_text_for_each_row_divides_rows(option: str) -> None:
+    records = np.zeros(2, [("a", "i4")])
+    ds = NumpyDataset(
+        rows=np.zeros((2, 3)),
+        spans=npdata.ragged(np.arange(3), lengths=[1, 2]),
+        sparse=npdata.csr([1.0], [0], [0, 0, 1], (2, 3)),
+        records=records,
+        bits=np.arange(2),
+        layout={"sparse": "csr"},
+        dtype={"bits": torch.bfloat16},
+    )
+    for name in ds.names:
+        with pytest.raises(FieldError, match=f"{option}='{name}' .* one number or text for each"):
+            ds.split(0.5, **{option: name})
+    with pytest.raises(FieldError, match=f"{option} makes no array of values"):
+        ds.split(0.5, **{option: [[1], [1, 2]]})
+
+
 def test_draws_balanced_by_class(ds: NumpyDataset) -> None:
     weights = (1 / np.bincount(LABELS))[LABELS]
     ranks = [Loader(ds, 50, shuffle=True, weights=weights, rank=r, world_size=2) for r in (0, 1)]
