@@ -122,7 +122,7 @@ class Pipeline:
             gathered = gathered_in_runs(self.sent, batches.rows)
         if gathered is not None:
             taken = runs_of(batches, schedule.run)
-        elif not self.ordered:
+        elif schedule.threads and not self.ordered:
             taken = map(_kept, batches)
         plan = ReadAhead.of(self.dataset, self.options.memory_budget) if self.ordered else None
         jobs = map(Job, itertools.count(), taken) if plan is None else plan.jobs(taken)

@@ -46,7 +46,32 @@ class HoldsRows(Sampler):
         return self.batches
 
 
+class FillsOneArray:
+    """Gives one array for all batches, and overwrites it for each."""
+
+    def __init__(self) -> None:
+        self.array = np.empty(2, np.int64)
+
+    def __iter__(self):
+        for first in range(0, 40, 2):
+            self.array[:] = first, first + 1
+            yield self.array
+
+
 class TestSamplers:
+    @pytest.mark.parametrize("threads", [0, 2])
+    def test_may_overwrite_the_rows_of_a_batch_which_threads_copy(self, ds, threads) -> None:
+        sampler, own = FillsOneArray(), []
+
+        class Asked(Subset):
+            def __getitems__(self, rows):
+                own.append(rows is sampler.array)
+                return self.dataset.__getitems__(rows)
+
+        loader = Loader(Asked(ds, range(N)), sampler=sampler, num_threads=threads)
+        assert flat(rows(loader)) == list(range(40))
+        assert set(own) == {threads == 0}
+
     @pytest.mark.parametrize(
         "make",
         [
