@@ -29,6 +29,10 @@ class Living(Generic[T]):
         found = self._found
         found[weakref.ref(value, lambda reference: found.pop(reference, None))] = None
 
+    def discard(self, value: T) -> None:
+        """Know of an object no more, if it was known."""
+        self._found.pop(weakref.ref(value), None)
+
     def all(self) -> list[T]:
         """Give those that live, in the order in which they came."""
         return [value for reference in list(self._found) if (value := reference()) is not None]

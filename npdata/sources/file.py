@@ -8,6 +8,7 @@ batch is read only after `check` has seen that file unchanged, because a map pas
 file that shrank would kill the process. This module knows nothing of rows.
 """
 
+import errno
 import os
 import sys
 import weakref
@@ -20,6 +21,7 @@ from numpy.typing import NDArray
 
 from npdata.arrays.gather import address_of
 from npdata.errors import ChangedFileError, ClosedError
+from npdata.runtime.open_files import OpenFiles
 from npdata.runtime.per_process import ForkSafeLock
 from npdata.sources.file_map import mapped, page_out
 
@@ -80,7 +82,12 @@ class Descriptor:
     @classmethod
     def of(cls, path: str, identity: FileIdentity) -> "Descriptor":
         """Open a file for reading; `ChangedFileError` if it is another one, or has changed."""
-        opened = cls(os.open(path, os.O_RDONLY))
+        try:
+            opened = cls(os.open(path, os.O_RDONLY))
+        except OSError as error:
+            if error.errno == errno.EMFILE:
+                error.strerror = f"{error.strerror}: let this process have more (ulimit -n)"
+            raise
         identity.require(FileIdentity.of_status(os.fstat(opened.number)), path)
         return opened
 
@@ -95,8 +102,17 @@ class _Opening:
         self.map: NDArray[np.uint8] | None = None
         self.lock = ForkSafeLock()
 
+    def close_idle(self) -> None:
+        """Close the file until its descriptor is needed again; the map stays."""
+        self.descriptor = None
+        open_files.discard(self)
+
     def __reduce__(self) -> tuple[Any, ...]:
         return type(self), (self.path, self.identity)
+
+
+open_files = OpenFiles(2)
+"""Those of this process that are read past h5py: the other half is for h5py, torch and the user."""
 
 
 class File:
@@ -136,10 +152,11 @@ class File:
         array = opening.map
         if array is None:
             with opening.lock.get():
-                number = self._open().number
+                descriptor = self._open()
                 array = opening.map
                 if array is None:
-                    array = opening.map = _mapped(number, self.identity.size, self.path)
+                    size = self.identity.size
+                    array = opening.map = _mapped(descriptor.number, size, self.path)
         return array
 
     def check(self, descriptor: Descriptor | None = None) -> None:
@@ -187,7 +204,8 @@ class File:
         What the kernel reads when it is asked (`will_need`) it keeps in small pages. By the
         descriptor of the map, page faults would disturb what it reads ahead.
         """
-        if not _in_memory(self._open().number, offset + nbytes // 2):
+        descriptor = self._open()
+        if not _in_memory(descriptor.number, offset + nbytes // 2):
             descriptor = Descriptor.of(self.path, self.identity)
             buffer = memoryview(bytearray(min(nbytes, 1 << 20)))
             for start in range(offset, offset + nbytes, len(buffer)):
@@ -204,7 +222,8 @@ class File:
 
     def close_idle(self) -> None:
         """Close the file until it is needed again; arrays given out keep their map."""
-        self._opening.map = self._opening.descriptor = None
+        self._opening.map = None
+        self._opening.close_idle()
 
     def close(self) -> None:
         """Close the file for good; the map lives on for as long as an array refers to it."""
@@ -223,9 +242,12 @@ class File:
         with opening.lock.get():
             if self._closed:
                 raise ClosedError(f"{self.path} was closed; make a new dataset")
-            if opening.descriptor is None:
-                opening.descriptor = Descriptor.of(self.path, self.identity)
-            return opening.descriptor
+            descriptor = opening.descriptor
+            if descriptor is None:
+                open_files.make_room()
+                descriptor = opening.descriptor = Descriptor.of(self.path, self.identity)
+                open_files.add(opening)
+            return descriptor
 
     def __reduce__(self) -> tuple[Any, ...]:
         """Pickle the path and the identity, once for all that share them, never the content."""

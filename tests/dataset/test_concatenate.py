@@ -421,6 +421,17 @@ for workers in (0, 2):
     for rows, batch in zip(order, loader):
         assert (batch[:, 0].numpy() == rows).all()
 assert len(os.listdir("/proc/self/fd")) - before <= 64
+# Files of all fields count together, and those that h5py reads.
+resource.setrlimit(resource.RLIMIT_NOFILE, (64, 64))
+fields = dict.fromkeys("abc", sys.argv[1])
+several = [npdata.concatenate(fields)]
+if sys.argv[1].endswith("::x"):
+    fields = dict.fromkeys("abc", "x")
+    folder = sys.argv[1].removesuffix("::x")
+    several.append(npdata.NumpyDataset.from_hdf5(folder, **fields, access="library"))
+for ds in several:
+    for rows in order[:2]:
+        assert all((values[:, 0] == rows).all() for values in ds[rows].values())
 """
 
 

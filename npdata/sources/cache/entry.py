@@ -27,7 +27,7 @@ from npdata.arrays.dtypes import DType
 from npdata.arrays.gather import address_of
 from npdata.sources.cache.large_pages import LargePages
 from npdata.sources.cache.plan import OPENING, Plan, read_checksum, write_record
-from npdata.sources.file import Descriptor, ask_for
+from npdata.sources.file import Descriptor, ask_for, open_files
 from npdata.sources.file_map import mapped, mapped_for_large_pages, page_out
 
 Bytes: TypeAlias = NDArray[np.uint8]
@@ -64,6 +64,9 @@ class Entry:
         self._lock = threading.Lock()
         end = 0 if path is not None else plan.chunk_at(limit)
         self._large = LargePages(self._bytes, end, plan.chunk_bytes)
+        if path is not None:
+            open_files.make_room()
+            open_files.add(self)
 
     def intact(self) -> bool:
         """Whether the file has its length: a map of one that was cut short must not be read.
@@ -86,6 +89,7 @@ class Entry:
         """Close the file until it is needed; the map stays."""
         if self._path is not None:
             self._descriptor = None
+            open_files.discard(self)
 
     def close(self) -> None:
         """Let others take the room of the file now; its map, which holds the lock too, goes later.
@@ -101,12 +105,14 @@ class Entry:
         """Give the descriptor; the caller holds it, so that no other thread closes it meanwhile."""
         held = self._descriptor
         if held is None:
+            open_files.make_room()
             held = Descriptor(os.open(self._path or "", OPENING))
             lock_shared(held.number)
             status = os.fstat(held.number)
             if (status.st_dev, status.st_ino) != self._inode:
                 raise FileNotFoundError(errno.ENOENT, "it was removed", str(self._path))
             self._descriptor = held
+            open_files.add(self)
         return held
 
     def find(self, number: int, scratch: Bytes) -> Bytes | None:

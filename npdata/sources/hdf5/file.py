@@ -11,13 +11,13 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
 import h5py
 
 from npdata.arrays.flag import flag
 from npdata.errors import FieldError, FileLockError, FormatError, NpdataError, TruncatedError
-from npdata.runtime.living import Living
+from npdata.runtime.open_files import OpenFiles
 from npdata.sources.file import FileIdentity
 from npdata.sources.formats.foreign import foreign_file
 from npdata.sources.paths import require_regular
@@ -64,8 +64,19 @@ def absolute_path(path: str) -> str:
     return path
 
 
-holders: Living[Any] = Living()
+holders = OpenFiles(4)
 """The sources of this process that keep a file open between reads, in the state of `identity`."""
+
+
+def close_other_files() -> None:
+    """Close until their next read the files that virtual datasets of this process have open.
+
+    HDF5 opens a file once for all who open it: a new virtual dataset would show rows of sources
+    that were replaced since.
+    """
+    for holder in holders.all():
+        if holder.over_other_files:
+            holder.close_idle()
 
 
 @contextmanager

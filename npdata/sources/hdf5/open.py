@@ -24,10 +24,17 @@ from npdata.sources.hdf5.examine.details import details
 from npdata.sources.hdf5.examine.examine import Examined, OpenedFile, examine
 from npdata.sources.hdf5.examine.layout import TableKeeper
 from npdata.sources.hdf5.examine.links import require_inside
-from npdata.sources.hdf5.file import AUTO, Hdf5Options, Locking, absolute_path, opened_anew
+from npdata.sources.hdf5.file import (
+    AUTO,
+    Hdf5Options,
+    Locking,
+    absolute_path,
+    close_other_files,
+    opened_anew,
+)
 from npdata.sources.hdf5.rows.chunked import ChunkSpec
 from npdata.sources.hdf5.rows.decoded import DecodedSource, FileChunks
-from npdata.sources.hdf5.rows.h5py_rows import H5pySource, close_other_files
+from npdata.sources.hdf5.rows.h5py_rows import H5pySource
 from npdata.sources.hdf5.rows.mapped import ChunkMappedSource
 from npdata.sources.hdf5.rows.variable_length import as_numbers
 from npdata.sources.labels import LabelSource, shown_categories

@@ -16,7 +16,6 @@ from numpy.typing import NDArray
 from npdata.arrays.blocks import Blocks
 from npdata.arrays.runs import merged
 from npdata.errors import ChangedFileError, ClosedError, FormatError
-from npdata.runtime.living import Living
 from npdata.runtime.per_process import ForkSafeLock, PerProcess
 from npdata.sources.base import Access, Details, Source
 from npdata.sources.cache.cache import Cache
@@ -26,18 +25,6 @@ from npdata.sources.hdf5.examine.layout import Layout
 from npdata.sources.hdf5.file import Hdf5Options, holders, open_file
 from npdata.sources.hdf5.plugins import filters_missing
 from npdata.sources.hdf5.rows.h5py_blocks import in_blocks
-
-_over_other_files: "Living[H5pySource]" = Living()
-
-
-def close_other_files() -> None:
-    """Close until their next read the files that virtual datasets of this process have open.
-
-    HDF5 opens a file once for all who open it: a new virtual dataset would show rows of sources
-    that were replaced since.
-    """
-    for source in _over_other_files.all():
-        source.close_idle()
 
 
 class H5pySource(Source):
@@ -72,8 +59,6 @@ class H5pySource(Source):
         self._handle = PerProcess(self._open, keep_inherited=True)
         self._reading = ForkSafeLock()
         self._closed = False
-        if external:
-            _over_other_files.add(self)
 
     @property
     def blocks(self) -> Blocks:
@@ -135,6 +120,8 @@ class H5pySource(Source):
         self.check()
         if not self._layout.fill_is_written:  # HDF5 leaves rows never written as the buffer is
             out[...] = np.zeros((), self.dtype)
+        if self._handle.made() is None:
+            holders.make_room()  # before it is locked: others may be reading, and open files too
         with self._reading.get():
             try:
                 self._read_runs(starts, stops, out)
@@ -190,6 +177,11 @@ class H5pySource(Source):
         """The file and the state that it was in when it was opened."""
         return self._layout.identity
 
+    @property
+    def over_other_files(self) -> bool:
+        """Whether rows lie in other files."""
+        return bool(self._external)
+
     def _require_same(self, dataset: h5py.Dataset) -> None:
         layout, options = self._layout, self._options
         if dataset.shape != layout.shape[: layout.rank]:
@@ -224,6 +216,7 @@ class H5pySource(Source):
     def close_idle(self) -> None:
         """Close the handle of this process until the next read."""
         with self._reading.get():
+            holders.discard(self)
             handle = self._handle.take()
             if handle is not None:
                 handle[0].close()

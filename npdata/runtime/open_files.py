@@ -1,0 +1,48 @@
+"""Who keeps files open between two reads, no more of them than the system lets a process have.
+
+Idea: a file is opened when it is read and stays open for the next read; where too many are open,
+those that were opened first are closed until theirs. Invariant: it keeps nothing alive; a holder
+says itself when it has opened and closed its file, and closes it when no read of its own uses it.
+"""
+
+import resource
+from typing import Any
+
+from npdata.runtime.living import Living
+
+
+class OpenFiles:
+    """Whoever has a file open, of a `share`-th part of all descriptors; `close_idle` closes it.
+
+    Examples:
+        >>> class Held:
+        ...     def close_idle(self): print("closed")
+        >>> held, files = Held(), OpenFiles(2)
+        >>> files.add(held)
+        >>> files.all() == [held], files.discard(held), files.all()
+        (True, None, [])
+    """
+
+    def __init__(self, share: int) -> None:
+        self._share = share
+        self._living: Living[Any] = Living()
+
+    def add(self, holder: Any) -> None:
+        """Take note that it has opened a file."""
+        self._living.discard(holder)
+        self._living.add(holder)
+
+    def discard(self, holder: Any) -> None:
+        """Take note that it has closed its file."""
+        self._living.discard(holder)
+
+    def all(self) -> list[Any]:
+        """Give those with an open file, that which was opened first in front."""
+        return self._living.all()
+
+    def make_room(self) -> None:
+        """Close those that were opened first, where there is no room for one more."""
+        most = resource.getrlimit(resource.RLIMIT_NOFILE)[0] // self._share
+        if 0 <= most <= len(self._living):  # -1 is no limit
+            for holder in self.all()[: len(self._living) + 1 - most]:
+                holder.close_idle()
