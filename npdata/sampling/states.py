@@ -13,6 +13,11 @@ from npdata.sampling.epochs import Epochs, Start
 from npdata.sampling.order.checks import whole_number
 from npdata.sampling.order.recipe import shuffle_name
 
+_SPLIT = (
+    " (of the same indices= or Subset; random_split gives other rows in each run, unless it has "
+    "generator=torch.Generator().manual_seed(0))"
+)
+
 
 def state_at(start: Start, epochs: Epochs, world_size: int) -> dict[str, int]:
     """Give the state from which an iteration goes on at `start`."""
@@ -41,10 +46,11 @@ def start_in(state: Any, epochs: Epochs) -> Start:
     for name, value in expected.items():
         if found[name] != value:
             show = shuffle_name if name == "shuffle" else repr
+            split = _SPLIT if name == "indices_checksum" else ""
             raise StateError(
                 f"the state is of {name}={show(found[name])}, this sampler of "
                 f"{name}={show(value)}: a position in another order means other samples; make "
-                "the sampler as it was, or begin an epoch without the state"
+                f"the sampler as it was{split}, or begin an epoch without the state"
             )
     ranks = epochs.ranks()
     most = max(expected["samples"], ranks.n)

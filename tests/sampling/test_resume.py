@@ -17,7 +17,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from processes import running
 from torch.testing._internal.distributed.fake_pg import FakeStore
-from torch.utils.data import DataLoader, TensorDataset
+from torch.utils.data import ConcatDataset, DataLoader, StackDataset, Subset, TensorDataset
 
 from npdata import Loader, NumpyDataset, collate
 from npdata.errors import NpdataError, StateError, StateWarning
@@ -443,6 +443,23 @@ class TestState:
             make(state=make().state_dict(), **more)
         assert isinstance(caught.value, ValueError)
         assert isinstance(caught.value, NpdataError)
+
+    @pytest.mark.parametrize(
+        "within",
+        [
+            lambda part: part,
+            lambda part: Subset(part, range(9)),
+            lambda part: StackDataset(x=part),
+            lambda part: ConcatDataset([range(3), part]),
+        ],
+    )
+    def test_other_rows_of_a_subset_are_refused(self, within):
+        first, second = (within(Subset(range(N), rows)) for rows in ([*range(9)], np.arange(1, 10)))
+        state = BlockBatchSampler(first, 2).state_dict()
+        with pytest.raises(StateError, match="of the same indices= or Subset; random_split gives"):
+            BlockBatchSampler(second, 2).load_state_dict(state)
+        same = within(Subset(range(N), torch.arange(9)))
+        BlockBatchSampler(same, 2).load_state_dict(state)
 
     def test_another_version_is_refused_naming_both(self):
         state = {**make().state_dict(), "version": 0}

@@ -7,9 +7,10 @@ orders (subset and weights are compared by a checksum of 32 bits). It knows no b
 positions.
 """
 
+import contextlib
 import warnings
 import zlib
-from collections.abc import Sized
+from collections.abc import Iterator, Mapping, Sized
 from dataclasses import dataclass
 from typing import Any, Self
 
@@ -47,7 +48,8 @@ class Recipe:
     """The orders of `samples` positions over a dataset of `rows` rows.
 
     `totals` is the running sum of the weights, for weighted draws; `blocks_held` how many blocks
-    the memory for decoded chunks holds, None where there is no need to know.
+    the memory for decoded chunks holds, None where there is no need to know. `choice` is a checksum
+    of the rows that each `Subset` within the data chooses.
 
     Examples:
         >>> recipe = Recipe.of(6, shuffle="full", seed=0)
@@ -65,6 +67,7 @@ class Recipe:
     lanes: int
     subset: NDArray[np.int64] | None
     totals: NDArray[np.float64] | None
+    choice: int
 
     @classmethod
     def of(
@@ -119,6 +122,7 @@ class Recipe:
             lanes=count,
             subset=subset,
             totals=totals,
+            choice=_choice(data),
         )
 
     def warn_of_workers(self, workers: int) -> None:
@@ -170,7 +174,7 @@ class Recipe:
             "seed": self.seed,
             "shuffle": _SHUFFLES.index(self.shuffle),
             "lanes": self.lanes,
-            "indices_checksum": _checksum(self.subset),
+            "indices_checksum": _checksum(self.subset, self.choice),
             "weights_checksum": _checksum(self.totals),
             "block_rows": self.layout.size if in_blocks else 0,
             "blocks_checksum": self.layout.fingerprint() if in_blocks else 0,
@@ -286,5 +290,26 @@ def _array(name: str, values: ArrayLike, dtype: type[Any] | None = None) -> NDAr
         raise SamplerError(f"{name}: expected an array of numbers: {error}") from error
 
 
-def _checksum(array: NDArray[Any] | None) -> int:
-    return 0 if array is None else zlib.crc32(array.data)
+def _choice(data: Any) -> int:
+    """Give a checksum of the rows that each `Subset` within chooses, in each run perhaps others."""
+    choice = 0
+    for indices in _choices(data):
+        with contextlib.suppress(TypeError, ValueError):  # of what is no row numbers
+            array = np.asarray(indices)
+            if array.dtype.kind in "iu":
+                choice = _checksum(np.ascontiguousarray(array, np.int64), choice)
+    return choice
+
+
+def _choices(data: Any) -> Iterator[Any]:
+    """Give the row numbers that torch's wrappers keep: in a Subset, or in parts that are one."""
+    inner, parts = getattr(data, "dataset", None), getattr(data, "datasets", ())
+    if inner is not None:
+        yield getattr(data, "indices", ())
+        yield from _choices(inner)
+    for part in parts.values() if isinstance(parts, Mapping) else parts:
+        yield from _choices(part)
+
+
+def _checksum(array: NDArray[Any] | None, before: int = 0) -> int:
+    return before if array is None else zlib.crc32(array.data, before)
