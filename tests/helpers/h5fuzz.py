@@ -218,6 +218,15 @@ def dont_filter_partial_chunks(properties: Any) -> bool:
     return library.H5Pset_chunk_opts(properties.id, 2) >= 0
 
 
+def no_fill_value(properties: Any) -> bool:
+    """Leave the fill value undefined, as C programs may; returns whether that was possible."""
+    library = _hdf5()
+    if library is None:
+        return False
+    library.H5Pset_fill_value.argtypes = [ctypes.c_int64, ctypes.c_int64, ctypes.c_void_p]
+    return library.H5Pset_fill_value(properties.id, h5py.h5t.NATIVE_INT32.id, None) >= 0
+
+
 def _hdf5() -> Any:
     maps = Path("/proc/self/maps")
     if not maps.exists():

@@ -7,6 +7,7 @@ where there is nothing, the error lists what is there.
 
 import contextlib
 import fnmatch
+import os
 from collections import Counter
 from collections.abc import Iterable, Sequence, Set
 
@@ -20,7 +21,7 @@ from npdata.sources.hdf5.anndata.groups import open_encoded
 from npdata.sources.hdf5.examine.examine import OpenedFile
 from npdata.sources.hdf5.examine.find import lost
 from npdata.sources.hdf5.examine.groups import look_at_groups
-from npdata.sources.hdf5.examine.links import require_inside
+from npdata.sources.hdf5.examine.links import encoded, require_inside
 from npdata.sources.hdf5.file import AUTO, Hdf5Options, absolute_path, opened_anew
 from npdata.sources.hdf5.groups import GroupsSource
 from npdata.sources.hdf5.open import labels, open_datasets, open_hdf5
@@ -66,16 +67,18 @@ def _open_name(path: str, name: str, options: Hdf5Options, groups: Picked | None
 
 def _open_rows(path: str, name: str, options: Hdf5Options, groups: Picked | None) -> Source:
     """Open a dataset, or one out of each of many groups."""
-    if groups is None and not _is_pattern(name):
-        return open_hdf5(path, name, options)
+    if groups is None:
+        try:
+            return open_hdf5(path, name, options)
+        except MemberNotFoundError:
+            if not _is_pattern(name):
+                raise
     path = absolute_path(path)
     with opened_anew(path, options.locking) as file:
-        if groups is not None or name not in file:
-            names = _expanded(file, path, name) if _is_pattern(name) else []
-            names = names if groups is None else _picked(path, name, names, groups)
-            seen = look_at_groups(OpenedFile(file, path, options), names)
-            return as_numbers(GroupsSource(seen, options))
-    return open_hdf5(path, name, options)
+        names = _expanded(file, path, name) if _is_pattern(name) else []
+        names = names if groups is None else _picked(path, name, names, groups)
+        seen = look_at_groups(OpenedFile(file, path, options), names)
+        return as_numbers(GroupsSource(seen, options))
 
 
 def _open_column(
@@ -123,8 +126,8 @@ def _expanded(file: h5py.File, path: str, pattern: str) -> list[str]:
                 below.append(f"{above}/{part}")
                 continue
             require_inside(file, above or "/")
-            group = file.get(above or "/")
-            names = list(group) if isinstance(group, h5py.Group) else []
+            group = file.get(encoded(above or "/"))
+            names = [*map(os.fsdecode, group)] if isinstance(group, h5py.Group) else []
             below += [f"{above}/{each}" for each in fnmatch.filter(names, part)]
         found = below
     if not found:

@@ -59,8 +59,8 @@ def open_dataset(dataset: h5py.Dataset) -> Source:
     """
     path, options, opened = file_of(dataset)
     if opened is None or opened.file.mode != "r":
-        return open_hdf5(path, dataset.name, options)
-    return source_of(examine(opened, dataset.name), options)
+        return open_hdf5(path, os.fsdecode(dataset.name), options)
+    return source_of(examine(opened, os.fsdecode(dataset.name)), options)
 
 
 def file_of(item: h5py.Dataset | h5py.Group) -> tuple[str, Hdf5Options, OpenedFile | None]:

@@ -1,5 +1,6 @@
 """Every dataset of a file is listed once, and nothing outside it is looked at."""
 
+import pickle
 from pathlib import Path
 
 import h5py
@@ -54,6 +55,29 @@ def test_links_that_lead_out_or_nowhere_are_listed_and_not_followed(tmp_path: Pa
     for name in ("out", "out/secret", "through", "lost", "lost/x"):
         (listed,) = list_datasets(path, name).datasets
         assert "another file" in (listed.refusal or "")
+
+
+def test_names_that_are_no_utf8_are_names_like_others(tmp_path: Path) -> None:
+    path, other = str(tmp_path / "d.h5"), str(tmp_path / "other.h5")
+    with h5py.File(other, "w") as file:
+        file["x"] = np.arange(9)
+    with h5py.File(path, "w") as file:
+        group = file.create_group(b"g\xff")
+        group.create_dataset("packed", data=np.arange(9), chunks=(2,), compression=1)
+        group.create_dataset("by h5py", data=np.arange(9), chunks=(2,), scaleoffset=0)
+        group["soft"] = h5py.SoftLink("packed")
+        file[b"out\xff"] = h5py.ExternalLink(other, "/x")
+    names = {f"g\udcff/{name}" for name in ("packed", "by h5py")}
+    assert {each.name for each in list_datasets(path).datasets} == names | {"out\udcff"}
+    for name in (*names, "g\udcff/soft", "g?/packed", "/g\udcff/*ked"):
+        source = pickle.loads(pickle.dumps(open_source(f"{path}::{name}")))
+        out = np.empty(2, np.int64)
+        source.read(np.array([7, 1]), out)
+        assert out.tolist() == [7, 1]
+    with pytest.raises(errors.ExternalDataError, match="in another file"):
+        open_source(f"{path}::out\udcff")
+    with pytest.raises(errors.MemberNotFoundError, match=r"is a group.*udcff/packed'"):
+        open_source(f"{path}::g\udcff")
 
 
 def test_one_damaged_dataset_hides_none_of_the_others(tmp_path: Path) -> None:

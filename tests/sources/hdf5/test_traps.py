@@ -8,7 +8,7 @@ from pathlib import Path
 import h5py
 import numpy as np
 import pytest
-from h5fuzz import dont_filter_partial_chunks, same
+from h5fuzz import dont_filter_partial_chunks, no_fill_value, same
 
 from npdata import NumpyDataset, errors, open_source
 from npdata.sources.base import Source
@@ -278,6 +278,29 @@ def test_trap_12_chunks_that_are_not_there_have_the_fill_value(
     source = open_hdf5(str(path), "x", Hdf5Options(access=access))
     with h5py.File(path) as file:
         assert same(rows(source), file["x"][...])
+
+
+@with_fill_time
+def test_trap_12_a_virtual_dataset_has_zeros_where_its_source_leaves_the_buffer(path: Path) -> None:
+    with h5py.File(path, "w") as file:
+        file.create_dataset("far", (20, 3), "f4", chunks=(4, 2), fill_time="never")
+        layout = h5py.VirtualLayout((20, 3), "f4")
+        layout[...] = h5py.VirtualSource(".", "far", (20, 3))
+        file.create_virtual_dataset("x", layout)
+        assert not file["x"][...].any()
+    assert not rows(open_hdf5(str(path), "x", Hdf5Options(allow_external=True))).any()
+
+
+def test_trap_12_rows_that_have_no_fill_value_are_left_to_h5py(path: Path) -> None:
+    with h5py.File(path, "w") as file:
+        properties = h5py.h5p.create(h5py.h5p.DATASET_CREATE)
+        properties.set_chunk((4,))
+        if not no_fill_value(properties):
+            pytest.skip("HDF5 is not a library of its own here")
+        space = h5py.h5s.create_simple((20,))
+        h5py.h5d.create(file.id, b"x", h5py.h5t.STD_I32LE, space, properties)
+    source = open_source(f"{path}::x")
+    assert source.access.reason.endswith("chunks are missing, and their fill value is unknown")
 
 
 def test_trap_13_chunks_at_the_edge_are_stored_at_full_size(path: Path) -> None:

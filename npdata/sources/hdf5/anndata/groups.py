@@ -6,6 +6,8 @@ lie nowhere together, and so are values of which some are missing, which no tens
 Attributes of AnnData from 0.6 on are known, and sparse parts without any.
 """
 
+import os
+
 import h5py
 import numpy as np
 
@@ -35,7 +37,7 @@ def open_group(group: h5py.Group) -> Source:
     Raises `UnsupportedSourceError` for one that does not, with what it has.
     """
     path, options, _ = file_of(group)
-    found = open_encoded(path, str(group.name), options)
+    found = open_encoded(path, os.fsdecode(group.name), options)
     if found is None:
         where = f"{path}::{group.name}"
         raise UnsupportedSourceError(

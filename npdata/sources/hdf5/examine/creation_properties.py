@@ -48,7 +48,6 @@ class Creation:
     chunk_shape: tuple[int, ...] | None
     filters: tuple[Filter, ...]
     fill: bytes | None
-    fill_is_written: bool
 
 
 class _Type(NamedTuple):
@@ -75,7 +74,7 @@ class Creations:
             storage = "external"
         chunk_shape = properties.get_chunk() if storage == "chunked" else None
         steps = tuple(map(properties.get_filter, range(properties.get_nfilters())))
-        time, defined = fill = properties.get_fill_time(), properties.fill_value_defined()
+        fill = properties.get_fill_time(), properties.fill_value_defined()
         key = id(its_type), storage, chunk_shape, steps, fill
         known = self._known.get(key)
         if known is not None:
@@ -91,9 +90,8 @@ class Creations:
                 for code, _, values, name in steps
             ),
             fill=_fill(dataset, its_type, fill) if its_type.exact else None,
-            fill_is_written=time != h5py.h5d.FILL_TIME_NEVER,
         )
-        if defined != h5py.h5d.FILL_VALUE_USER_DEFINED:  # else the value is each one's own
+        if fill[1] != h5py.h5d.FILL_VALUE_USER_DEFINED:  # else the value is each one's own
             self._known[key] = made
         return made
 
@@ -126,9 +124,9 @@ def _exact(stored: Any, dtype: DType) -> bool:
 def _fill(dataset: h5py.h5d.DatasetID, its_type: _Type, fill: tuple[int, int]) -> bytes | None:
     time, defined = fill
     # h5py hands out zeros where HDF5 would leave the buffer as it is.
-    if time == h5py.h5d.FILL_TIME_NEVER or defined != h5py.h5d.FILL_VALUE_USER_DEFINED:
+    if time == h5py.h5d.FILL_TIME_NEVER or defined == h5py.h5d.FILL_VALUE_DEFAULT:
         return bytes(its_type.dtype.itemsize)
-    if its_type.inner:
+    if its_type.inner or defined == h5py.h5d.FILL_VALUE_UNDEFINED:
         return None
     try:
         return np.array(h5py.Dataset(dataset).fillvalue, dtype=its_type.dtype).tobytes()

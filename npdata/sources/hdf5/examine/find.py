@@ -15,6 +15,7 @@ import h5py
 
 from npdata.errors import MemberNotFoundError
 from npdata.sources.hdf5.anndata.encoding import SPARSE_PARTS, encoded_kind
+from npdata.sources.hdf5.examine.links import encoded, link_of
 from npdata.suggestions import did_you_mean
 
 MOST_NAMES = 20
@@ -23,7 +24,7 @@ MOST_NAMES = 20
 def find(file: h5py.File, name: str, where: str) -> h5py.Dataset:
     """Give the dataset `name`; raises `MemberNotFoundError` with the names of what is there."""
     try:
-        found: Any = file[name] if name else file
+        found: Any = file[encoded(name)] if name else file
     except (KeyError, OSError, RuntimeError, ValueError) as error:
         target = _target(file, name)
         if target is not None:
@@ -54,7 +55,7 @@ def _cause(error: Exception) -> str:
 def _target(file: h5py.File, name: str) -> str | None:
     """Give where a soft link leads, None for what is none."""
     with contextlib.suppress(KeyError, OSError, RuntimeError, ValueError):
-        link = file.get(name, getlink=True)
+        link = link_of(file, encoded(name))
         return str(link.path) if isinstance(link, h5py.SoftLink) else None
     return None
 
@@ -145,7 +146,7 @@ def _names(group: h5py.Group) -> list[str]:
             array = name
         # PyTables keeps the indexes of its columns beside a table.
         if isinstance(item, h5py.Dataset | h5py.Group) and "/_i_" not in f"/{name}":
-            names.append(f"{group.name.rstrip('/')}/{name}".lstrip("/"))
+            names.append(f"{os.fsdecode(group.name).rstrip('/')}/{name}".lstrip("/"))
         return True if len(names) > MOST_NAMES else None
 
     group.visititems(visit)

@@ -18,6 +18,7 @@ from npdata.runtime.made_once import made_once
 from npdata.sources.file import FileIdentity
 from npdata.sources.hdf5.examine.chunk_table import ChunkTable
 from npdata.sources.hdf5.examine.creation_properties import Creation, Creations
+from npdata.sources.hdf5.examine.links import encoded
 from npdata.sources.hdf5.file import FileFacts, Locking, open_file
 
 LISTS_CHUNKS = hasattr(h5py.h5d.DatasetID, "chunk_iter")
@@ -95,7 +96,7 @@ def read_layout(dataset: h5py.h5d.DatasetID, file: FileFacts, creation: Creation
 
 def read_layout_named(file: h5py.File, name: str) -> Layout:
     """Read the layout of one dataset of an open file; raises as `read_layout`."""
-    dataset = file[name].id
+    dataset = h5py.h5d.open(file.id, encoded(name))
     return read_layout(dataset, FileFacts.of(file), Creations().of(dataset))
 
 

@@ -6,6 +6,7 @@ not been opened. A file from elsewhere could otherwise show any HDF5 file, and a
 its reader may read.
 """
 
+import os
 from typing import Any
 
 import h5py
@@ -47,10 +48,10 @@ class HardGroups:
         else:
             self._asked.add(above)
             group, own = self._group(above[:-1]), above[-1]
-            if group is None or not _is_hard(group, own):
+            if group is None or not is_hard(group, own):
                 return None
             own = f"{own}/{last}"
-        if group is None or not (last == "." or _is_hard(group, own)):
+        if group is None or not (last == "." or is_hard(group, own)):
             return None
         return group, encoded(own)
 
@@ -59,7 +60,7 @@ class HardGroups:
         if known is not None:
             return known
         above = self._group(parts[:-1])
-        if above is None or not _is_hard(above, parts[-1]):
+        if above is None or not is_hard(above, parts[-1]):
             return None
         try:
             found = h5py.h5g.open(above, encoded(parts[-1]))
@@ -74,7 +75,29 @@ def encoded(name: str) -> bytes:
     return name.encode("utf8", "surrogateescape")
 
 
-def _is_hard(group: Any, name: str) -> bool:
+def decoded(name: bytes) -> str:
+    """Give a name as text, also one that is no UTF-8, which h5py refuses in some calls."""
+    return name.decode("utf8", "surrogateescape")
+
+
+def link_of(group: h5py.Group, name: bytes) -> h5py.SoftLink | h5py.ExternalLink | None:
+    """Give the link of this name in a group, None for a hard one, and follow none.
+
+    Raises KeyError where there is none, TypeError for a kind that h5py does not know.
+    """
+    kind, links = group.id.links.get_info(name).type, group.id.links
+    if kind == h5py.h5l.TYPE_HARD:
+        return None
+    if kind == h5py.h5l.TYPE_SOFT:
+        return h5py.SoftLink(decoded(links.get_val(name)))
+    if kind == h5py.h5l.TYPE_EXTERNAL:
+        file, path = links.get_val(name)
+        return h5py.ExternalLink(os.fsdecode(file), decoded(path))
+    raise TypeError(f"a link of kind {kind}, which h5py does not know")
+
+
+def is_hard(group: Any, name: str) -> bool:
+    """Tell whether a hard link is at the end of a name below a group, given by its identifier."""
     try:
         info = group.links.get_info(encoded(name))
     except (KeyError, ValueError, RuntimeError, TypeError):
@@ -90,13 +113,12 @@ def require_inside(file: h5py.File, name: str) -> None:
     while waiting:
         part = waiting.pop(0)
         try:
-            link = group.get(part, getlink=True)
+            link = link_of(group, encoded(part))
         except (KeyError, ValueError, RuntimeError):
             return
         except TypeError as error:
             raise ExternalDataError(
-                f"{file.filename}::{name} leads through {part!r}, a link of a kind that h5py does "
-                f"not know ({error}); it is not followed"
+                f"{file.filename}::{name} leads through {part!r}, {error}; it is not followed"
             ) from error
         if isinstance(link, h5py.ExternalLink):
             raise ExternalDataError(
@@ -111,7 +133,7 @@ def require_inside(file: h5py.File, name: str) -> None:
             waiting[:0] = _parts(target)
             group = file["/"] if target.startswith("/") else group
             continue
-        found = group.get(part) if waiting else None
+        found = group.get(encoded(part)) if waiting else None
         if not isinstance(found, h5py.Group):
             return
         group = found

@@ -22,6 +22,7 @@ from npdata.sources.cache.cache import Cache
 from npdata.sources.file import FileIdentity
 from npdata.sources.hdf5.examine.external_files import ExternalFile, external_files
 from npdata.sources.hdf5.examine.layout import Layout
+from npdata.sources.hdf5.examine.links import encoded
 from npdata.sources.hdf5.file import Hdf5Options, holders, open_file
 from npdata.sources.hdf5.plugins import filters_missing
 from npdata.sources.hdf5.rows.h5py_blocks import in_blocks
@@ -118,8 +119,7 @@ class H5pySource(Source):
     def _read(self, starts: NDArray[np.int64], stops: NDArray[np.int64], out: NDArray[Any]) -> None:
         """Read runs of rows, one after the other, of files that have not changed by the end."""
         self.check()
-        if not self._layout.fill_is_written:  # HDF5 leaves rows never written as the buffer is
-            out[...] = np.zeros((), self.dtype)
+        out[...] = np.zeros((), self.dtype)  # HDF5 may leave rows never written as the buffer is
         if self._handle.made() is None:
             holders.make_room()  # before it is locked: others may be reading, and open files too
         with self._reading.get():
@@ -164,7 +164,7 @@ class H5pySource(Source):
         self.check()
         file = open_file(self._layout.path, self._options.locking, self._cache_bytes)
         try:
-            dataset = file[self._layout.name]
+            dataset = file[encoded(self._layout.name)]
             self._require_same(dataset)
         except BaseException:
             file.close()
