@@ -324,7 +324,7 @@ def _path(path: object) -> str:
             f"{an(type(path).__name__)} names no file: expected a path, a glob or a list of paths; "
             'of an open file give its datasets, as NumpyDataset(file["x"], file["y"])'
         )
-    return os.fspath(path)
+    return os.fsdecode(path)
 
 
 def _hdf5_files(given: Files) -> list[str]:

@@ -81,9 +81,12 @@ class Descriptor:
 
     @classmethod
     def of(cls, path: str, identity: FileIdentity) -> "Descriptor":
-        """Open a file for reading; `ChangedFileError` if it is another one, or has changed."""
+        """Open a file for reading; `ChangedFileError` if it is another one, or has changed.
+
+        It waits for nobody, as it would for whoever writes into a pipe that took its place.
+        """
         try:
-            opened = cls(os.open(path, os.O_RDONLY))
+            opened = cls(os.open(path, os.O_RDONLY | os.O_NONBLOCK))
         except OSError as error:
             if error.errno == errno.EMFILE:
                 error.strerror = f"{error.strerror}: let this process have more (ulimit -n)"

@@ -101,7 +101,7 @@ def open_source(
     if isinstance(source, np.ndarray):
         return array_source(source)
     if isinstance(source, str | os.PathLike):
-        return _open_path(os.fspath(source))
+        return _open_path(os.fsdecode(source))
     if is_open_dataset(source):
         return open_dataset(source)
     if hasattr(source, "only_source"):  # a dataset of one field

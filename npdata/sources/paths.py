@@ -33,6 +33,8 @@ def _meant(text: str) -> str | None:
     """Say what is meant by a path that leads nowhere, None where it is a path like any other."""
     if not text:
         return "the path is empty; '.' is this folder"
+    if "\0" in text:
+        return "no name of a file has a null character"
     if text.startswith("~"):
         return "no such file, and ~ is not expanded here; os.path.expanduser(path) does it"
     if "$" in text and os.path.expandvars(text) != text:

@@ -65,6 +65,13 @@ class TestAFileThatChanges:
         with pytest.raises(errors.ChangedFileError, match="another file has taken its place"):
             reads(pickle.loads(sent))[way]()
 
+    def test_is_a_pipe_before_another_process_opens_it(self, path: Path, way: str) -> None:
+        sent = pickle.dumps(NumpyDataset(path))
+        path.unlink()
+        os.mkfifo(path)
+        with pytest.raises(errors.ChangedFileError, match="changed since it was opened"):
+            reads(pickle.loads(sent))[way]()
+
     def test_is_replaced_while_it_is_open(self, path: Path, way: str) -> None:
         ds = NumpyDataset(path)
         expected = reads(ds)[way]()

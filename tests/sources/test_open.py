@@ -84,6 +84,12 @@ def test_no_path_and_a_path_from_home_and_of_bytes_say_what_to_type(
         opened("$PWD/not there.npy")
     with pytest.raises(errors.UnsupportedSourceError, match=r"os.fsdecode\(path\)|expected a path"):
         opened(b"x.npy")
+    with pytest.raises(FileNotFoundError, match="null character"):
+        opened("x\0.npy")
+    with os.scandir(b".") as entries:
+        entry = next(each for each in entries if each.name == b"x.npy")
+    if opened != NumpyDataset.from_npz:
+        assert (opened(entry)[0].numpy() == opened("x.npy")[0].numpy()).all()
     np.save("~x.npy", X)
     assert len(npdata.concatenate("~*.npy")) == len(NumpyDataset("~x.npy")) == len(X)
 

@@ -58,9 +58,7 @@ def find_files(files: Files) -> FileList:
         names = _listed(files)
         _require_once(names)
         return _of(names)
-    text = os.fspath(files)
-    if isinstance(text, bytes):
-        raise _no_files(files)
+    text = os.fsdecode(files)
     path, member = split_member(text)
     if member is None and is_pattern(path):
         if "://" in path:
@@ -94,7 +92,7 @@ def _listed(files: Sequence[str | os.PathLike[str]]) -> Names:
     for each in files:
         if not isinstance(each, str | os.PathLike):
             raise _no_files(each)
-        text = os.fspath(each)
+        text = os.fsdecode(each)
         searched = is_pattern(text) or text.startswith("~") or "://" in text
         names += _expanded(text) if searched else [split_member(text)]
     if not names:

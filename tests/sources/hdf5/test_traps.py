@@ -310,6 +310,17 @@ def test_trap_13_chunks_at_the_edge_are_stored_at_full_size(path: Path) -> None:
     assert opened(path).access.kind == "mapped"
 
 
+@pytest.mark.parametrize("compression", [None, 4])
+def test_an_array_of_arrays_has_the_axes_of_both(path: Path, compression: int | None) -> None:
+    kind = np.dtype((np.dtype(("f4", (3,))), (2,)))
+    values = np.arange(24, dtype="f4").reshape(4, 2, 3)
+    with h5py.File(path, "w") as file:
+        dataset = file.create_dataset("x", (4,), kind, chunks=(3,), compression=compression).id
+        whole = h5py.h5s.create_simple((4,))
+        dataset.write(whole, whole, values, h5py.h5t.py_create(kind, logical=True))
+    assert same(rows(opened(path)), values)
+
+
 class TestTrap14TypesThatNumpyHasNot:
     @pytest.mark.parametrize("case", ["bitfield", "odd precision", "null-terminated", "bfloat16"])
     def test_go_to_h5py(self, path: Path, case: str) -> None:

@@ -99,8 +99,11 @@ class Creations:
         encoded = stored.encode()
         found = self._types.get(encoded)
         if found is None:
-            dtype = _plain_dtype(stored.dtype)
-            base, inner = dtype.subdtype if dtype.subdtype is not None else (dtype, ())
+            base = _plain_dtype(stored.dtype)
+            inner: tuple[int, ...] = ()
+            while base.subdtype is not None:  # of HDF5 also an array of arrays
+                base, axes = base.subdtype
+                inner += axes
             found = self._types[encoded] = _Type(base, inner, _exact(stored, stored.dtype))
         return found
 
