@@ -44,6 +44,9 @@ def _of_columns(source: Source) -> Conversion:
             parts.append((name, Conversion(action="text", reason="text, chosen by its name")))
             continue
         part = decide(column, copy=True if layout is None else None)
+        if text:  # of windows, or of a column with axes
+            only = f"its column {name!r}: text is kept for one string a row only"
+            return Conversion(action="refuse", reason=f"{only}; {_numbers_alone(source)}")
         if part.action == "refuse":
             reason = f"its column {name!r}: {part.reason.partition(';')[0]}; {_advised(source)}"
             if column.dtype.kind in "mM":
@@ -55,9 +58,13 @@ def _of_columns(source: Source) -> Conversion:
 
 
 def _advised(source: Source) -> str:
-    numeric = numeric_columns(source.dtype)
-    some = f"columns={numeric!r} leaves it out" if numeric else "no column holds numbers"
+    some = _numbers_alone(source)
     return f"{some}, and text is kept as str in a column that columns= names"
+
+
+def _numbers_alone(source: Source) -> str:
+    numeric = numeric_columns(source.dtype)
+    return f"columns={numeric!r} leaves it out" if numeric else "no column holds numbers"
 
 
 def ragged_conversion(source: RaggedSource, dtype: object) -> Conversion:

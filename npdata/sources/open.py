@@ -154,6 +154,8 @@ def _cure(source: object) -> str:
                 "samples become a field for each name: NumpyDataset({name: np.stack([s[name] for s "
                 "in samples]) for name in samples[0]})"
             )
+    if isinstance(getattr(source, "source", None), Source):
+        return "give the rows of the field, field.source"
     if hasattr(source, "tensors"):
         return "give its tensors, each a field: NumpyDataset(*dataset.tensors)"
     if hasattr(source, "variables") or hasattr(source, "obsm"):  # a file of netCDF4, AnnData

@@ -226,6 +226,7 @@ REFUSED = {
     "scipy": (lambda: library("scipy.sparse").eye(3), "npdata.csr(m.data"),
     "number": (lambda: 3, "is no source of rows"),
     "bytes": (lambda: b"abc", "is no source of rows"),
+    "field": (lambda: npdata.NumpyDataset([1, 2]).fields[0], "the rows of the field, field.source"),
     "generator": (lambda: (k for k in range(3)), "is no source of rows"),
 }
 

@@ -220,11 +220,12 @@ def require_equal_groups(sources: Iterable[Source]) -> None:
     for (first, edges), (other, ends) in itertools.pairwise(known):
         names, others = (without_common_parts(each.names) for each in (first, other))
         if names != others and not set(names).isdisjoint(others):
-            pairs = itertools.zip_longest(names, others)
+            shown = map(repr, names), map(repr, others)
+            pairs = itertools.zip_longest(*shown, fillvalue="no group")
             one, another = next(pair for pair in pairs if pair[0] != pair[1])
             raise FieldError(
                 f"the groups of {first.path}::{first.names[0]} are not those of "
-                f"{other.path}::{other.names[0]}: {one!r} would stand beside {another!r}; groups= "
+                f"{other.path}::{other.names[0]}: {one} would stand beside {another}; groups= "
                 "picks those that have both datasets"
             )
         if edges is None or ends is None or len(edges) != len(ends):

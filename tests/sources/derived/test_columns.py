@@ -92,6 +92,13 @@ def test_text_that_was_named_is_kept_in_a_sum(kind: str, tmp_path: Path) -> None
         assert batch["age"].tolist() == [7, 3]
 
 
+def test_text_of_windows_is_refused_with_what_leaves_it_out() -> None:
+    ds = NumpyDataset(people(), columns=("name", "age"))
+    with pytest.raises(ConversionError, match=r"one string a row only; columns=\('age',\) leaves"):
+        ds.windows(2)
+    assert NumpyDataset(people(), columns=("age",)).windows(2)[0]["age"].tolist() == [0, 1]
+
+
 def test_a_path_names_a_column(tmp_path: Path) -> None:
     where = stored("gzip", tmp_path)
     ds = NumpyDataset(age=f"{where}.age", x=f"{where}.pos.x")

@@ -268,9 +268,12 @@ def test_groups_of_other_names_or_other_files_are_compared(tmp_path: Path) -> No
             file[f"obs/ep_{k + (k > 1)}"] = np.zeros((3, 5))  # it has no ep_2
             other[f"reward/ep_{k}"] = np.zeros(3 + (k == 1) - (k == 2))
             other[f"text/part_{k}"] = np.zeros(3)
+            other[f"more/ep_{k}"] = other[f"more/ep_{k + 4}"] = np.zeros(3)
     actions, b = f"{tmp_path}/a.h5::actions/*", f"{tmp_path}/b.h5"
     with pytest.raises(FieldError, match="'ep_2' would stand beside 'ep_3'; groups="):
         NumpyDataset(actions, f"{tmp_path}/a.h5::obs/*")
+    with pytest.raises(FieldError, match="no group would stand beside 'ep_4'; groups="):
+        NumpyDataset(actions, f"{b}::more/*")
     with pytest.raises(FieldError, match=r"ep_1 has 3 rows, and .*b\.h5::/reward/ep_1 has 4"):
         NumpyDataset(actions, f"{b}::reward/*")
     assert len(NumpyDataset(actions, f"{b}::text/*")) == 12
