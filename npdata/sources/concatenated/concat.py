@@ -6,7 +6,7 @@ these. Invariant: the rows are exactly those of `np.concatenate` over the parts.
 """
 
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -20,8 +20,8 @@ from npdata.sources.base import Access, Source, with_detail
 from npdata.sources.cache.cache import Cache
 from npdata.sources.concatenated.base import EndToEnd
 from npdata.sources.concatenated.edges import Edges
+from npdata.sources.concatenated.in_place import Ints, PartlyInPlace
 from npdata.sources.concatenated.parts import Parts, Summary, kind_of_rows, require_alike
-from npdata.sources.concatenated.runs import read_parts, read_runs
 from npdata.sources.labels import in_one_code, shown_categories
 from npdata.sources.many_files.file_list import FileList
 from npdata.sources.many_files.file_table import FileTable
@@ -32,7 +32,7 @@ from npdata.sources.packed.packing import Packings
 IN_FILES = Access(kind="mapped", reason="the rows of each lie uncompressed in its file")
 
 
-class ConcatSource(EndToEnd):
+class ConcatSource(PartlyInPlace, EndToEnd):
     """The rows of all `parts`, one after the other."""
 
     def __init__(self, parts: Sequence[Source] | Parts, paths: Sequence[str] = ()) -> None:
@@ -100,11 +100,11 @@ class ConcatSource(EndToEnd):
         return {k: array for k, array in found.items() if array is not None}
 
     @made_once
-    def _slow(self) -> NDArray[np.bool_]:
-        """Whether each part reads its rows itself."""
-        slow = np.zeros(self.parts.count, bool)
-        slow[[k for k in self.own if k not in self._arrays]] = True
-        return slow
+    def in_place(self) -> NDArray[np.bool_]:
+        """Whether the rows of each part are gathered, and not read by itself."""
+        in_place = np.ones(self.parts.count, bool)
+        in_place[[k for k in self.own if k not in self._arrays]] = False
+        return in_place
 
     @made_once
     def _shards(self) -> Shards:
@@ -136,41 +136,18 @@ class ConcatSource(EndToEnd):
             each, starts = [p.packings for p in given], np.cumsum([0, *map(len, given[:-1])])
         return Packings.of_parts(each, starts)
 
-    def read(self, indices: NDArray[np.int64], out: NDArray[Any]) -> None:
-        """Gather the rows of all parts by one call; parts that are not in place read theirs."""
-        if out.size == 0:
-            return
-        owners = self.edges.owners(indices)
-        if len(self._arrays) == len(self.own):
-            self._shards.gather(owners, indices, out)
-            return
-        slow = self._slow[owners]
-        places = np.flatnonzero(slow)
-        if len(places) < len(indices):
-            # One gather takes all; what it puts in these places is any row, and is overwritten.
-            other = int(slow.argmin())
-            self._shards.gather(
-                np.where(slow, owners[other], owners), np.where(slow, indices[other], indices), out
-            )
-        read_parts(self.edges, indices[places], owners[places], out, self._opened, places)
+    def _gather(self, owners: Ints, rows: Ints, out: NDArray[Any]) -> None:
+        self._shards.gather(owners, rows, out)
+
+    def _copy_runs(self, owners: Ints, starts: Ints, stops: Ints, out: NDArray[Any]) -> None:
+        self._shards.gather_runs(owners, starts, stops, out)
+
+    def _readers(self, _: Ints) -> Callable[[int], Any]:
+        return self._opened
 
     def select(self, indices: NDArray[np.int64], out: "torch.Tensor") -> bool:
         """Gather the rows of all parts into a tensor, where all lie in files."""
         return not self.own and self._shards.select(self.edges.owners(indices), indices, out)
-
-    def runs(self, starts: NDArray[np.int64], stops: NDArray[np.int64]) -> list[NDArray[Any]]:
-        """Give runs of rows in fresh memory; those inside one part are not read row by row."""
-        found = read_runs(
-            starts,
-            stops,
-            edges=self.edges.starts,
-            in_place=~self._slow,
-            copy=self._shards.gather_runs,
-            part=self._opened,
-            shape=self.shape[1:],
-            dtype=self.dtype,
-        )
-        return super().runs(starts, stops) if found is None else found
 
     def read_run(self, first: int, out: NDArray[Any]) -> None:
         """Read each part's rows on its way through a file."""
@@ -203,7 +180,7 @@ class ConcatSource(EndToEnd):
     def check(self) -> None:
         """Raise `ChangedFileError` if a file behind a part changed since it was opened."""
         self._shards.maps.check()
-        for owner in np.flatnonzero(self._slow).tolist():
+        for owner in np.flatnonzero(~self.in_place).tolist():
             self._opened(owner).check()
 
     def close_idle(self) -> None:

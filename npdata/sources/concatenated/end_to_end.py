@@ -18,8 +18,8 @@ from npdata.runtime.made_once import made_once
 from npdata.sources.concatenated.base import EndToEnd
 from npdata.sources.concatenated.concat import ConcatSource
 from npdata.sources.concatenated.edges import Edges
+from npdata.sources.concatenated.in_place import read_parts
 from npdata.sources.concatenated.parts import and_more, kind_of_rows, require_alike
-from npdata.sources.concatenated.runs import read_parts
 from npdata.sources.derived.base import origin
 from npdata.sources.hdf5.anndata.genes import require_same_genes
 from npdata.sources.ragged import OBJECTS, Ints, RaggedSource

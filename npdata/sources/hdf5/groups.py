@@ -8,7 +8,7 @@ kept.
 
 import itertools
 from collections import OrderedDict
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
 import numpy as np
@@ -20,7 +20,7 @@ from npdata.errors import FieldError
 from npdata.runtime.per_process import ForkSafeLock
 from npdata.sources.base import Source
 from npdata.sources.concatenated.edges import Edges
-from npdata.sources.concatenated.runs import read_parts, read_runs
+from npdata.sources.concatenated.in_place import Ints, PartlyInPlace
 from npdata.sources.derived.base import origin
 from npdata.sources.file import File
 from npdata.sources.hdf5.examine.attributes import shown
@@ -35,7 +35,7 @@ from npdata.sources.packed.packing import Packings
 MOST_KEPT = 2048
 
 
-class GroupsSource(InFile):
+class GroupsSource(InFile, PartlyInPlace):
     """The rows of the datasets of `groups`, one group after the other."""
 
     def __init__(self, groups: Groups, options: Hdf5Options) -> None:
@@ -51,8 +51,9 @@ class GroupsSource(InFile):
             self.details += (("packing", shown(packing)),)
         self._groups = groups
         self._options = options
-        self._edges = Edges(groups.lengths)
-        self._in_place = bool((groups.offsets >= 0).all())
+        self.edges = Edges(groups.lengths)
+        self.in_place = groups.offsets >= 0
+        self._bases = groups.offsets - self.edges.starts[:-1] * self.row_bytes
         self._file = File(groups.path, layout.identity)
         self._rows: ByteRows | None = None
         self._parts: OrderedDict[int, Source] = OrderedDict()
@@ -61,7 +62,7 @@ class GroupsSource(InFile):
     @property
     def borders(self) -> NDArray[np.int64]:
         """The first row of each group, and the number of rows."""
-        return self._edges.starts
+        return self.edges.starts
 
     @property
     def packings(self) -> Packings:
@@ -94,65 +95,25 @@ class GroupsSource(InFile):
         """The chunks that were found decoded, of the groups that are open."""
         return sum(part.reused_chunks for part in list(self._parts.values()))
 
-    def read(self, indices: NDArray[np.int64], out: NDArray[Any]) -> None:
-        """Gather rows in place by one call; groups that are not in place read theirs."""
-        if out.size == 0:
-            return
-        owners = self._edges.owners(indices)
-        offsets = self._groups.offsets[owners]
-        if self._in_place:
-            self._gather(offsets, indices - self._edges.starts[owners], out)
-            return
-        there = offsets >= 0
-        if there.any():
-            part = np.empty((int(there.sum()), *self.shape[1:]), self.dtype)
-            self._gather(offsets[there], (indices - self._edges.starts[owners])[there], part)
-            out[there] = part
-        rest = np.flatnonzero(~there)
-        parts = self._opened(owners[rest])
-        read_parts(self._edges, indices[rest], owners[rest], out, parts.__getitem__, rest)
-
-    def _gather(
-        self, offsets: NDArray[np.int64], rows: NDArray[np.int64], out: NDArray[Any]
-    ) -> None:
+    def _gather(self, owners: Ints, rows: Ints, out: NDArray[Any]) -> None:
         self._file.check()
         table = self._rows
         if table is None:
             table = self._rows = ByteRows.of(self._file.array, self.row_bytes)
-        table.gather(offsets + rows * self.row_bytes, out.reshape(len(out), -1).view(np.uint8))
+        starts = self._bases[owners] + rows * self.row_bytes
+        table.gather(starts, out.reshape(len(out), -1).view(np.uint8))
         self._file.check()
 
-    def runs(self, starts: NDArray[np.int64], stops: NDArray[np.int64]) -> list[NDArray[Any]]:
-        """Give runs of rows in fresh memory; those inside one group are not read row by row."""
-        in_place = self._groups.offsets >= 0
-        owners = self._edges.owners(starts[stops > starts])
-        parts = self._opened(owners[~in_place[owners]])
-        found = read_runs(
-            starts,
-            stops,
-            edges=self._edges.starts,
-            in_place=in_place,
-            copy=self._copy_runs,
-            part=parts.__getitem__,
-            shape=self.shape[1:],
-            dtype=self.dtype,
-        )
-        return super().runs(starts, stops) if found is None else found
-
-    def _copy_runs(
-        self,
-        owners: NDArray[np.int64],
-        starts: NDArray[np.int64],
-        stops: NDArray[np.int64],
-        out: NDArray[Any],
-    ) -> None:
+    def _copy_runs(self, owners: Ints, starts: Ints, stops: Ints, out: NDArray[Any]) -> None:
         self._file.check()
-        bases = self._groups.offsets[owners] - self._edges.starts[owners] * self.row_bytes
-        begins, ends = bases + starts * self.row_bytes, bases + stops * self.row_bytes
+        begins, ends = (self._bases[owners] + rows * self.row_bytes for rows in (starts, stops))
         copy_spans(self._file.array, begins, ends, out)
         self._file.check()
 
-    def _opened(self, owners: NDArray[np.int64]) -> dict[int, Source]:
+    def _readers(self, owners: Ints) -> Callable[[int], Any]:
+        return self._opened(owners).__getitem__
+
+    def _opened(self, owners: Ints) -> dict[int, Source]:
         """Give datasets, of which those that are not open are opened in one opening of the file.
 
         They share its descriptor and its map with each other and with this source.
@@ -182,7 +143,7 @@ class GroupsSource(InFile):
         self._file.check()
 
     def _spans(self, first: int, stop: int) -> Iterator[tuple[int, int]]:
-        for owner, low, high in self._edges.across(first, stop):
+        for owner, low, high in self.edges.across(first, stop):
             offset = int(self._groups.offsets[owner])
             if offset >= 0:
                 yield offset + low * self.row_bytes, (high - low) * self.row_bytes

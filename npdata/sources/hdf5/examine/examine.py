@@ -26,7 +26,11 @@ from npdata.sources.hdf5.examine.decide import decide, implausible_size
 from npdata.sources.hdf5.examine.external_files import ExternalFile, external_files
 from npdata.sources.hdf5.examine.find import find
 from npdata.sources.hdf5.examine.layout import Layout, read_layout
-from npdata.sources.hdf5.examine.links import HardGroups, encoded, require_own_data
+from npdata.sources.hdf5.examine.links import (
+    encoded,
+    require_lead_inside,
+    require_own_data,
+)
 from npdata.sources.hdf5.examine.verify_offsets import placement, verify_offsets
 from npdata.sources.hdf5.file import AUTO, FileFacts, Hdf5Options
 from npdata.sources.hdf5.plugins import filters_missing
@@ -50,7 +54,8 @@ class OpenedFile:
         self.path = path
         self.options = options
         self.facts = FileFacts.of(file)
-        self.groups = HardGroups(file)
+        self.groups: set[tuple[str, ...]] = set()
+        """Those that hard links are known to lead to."""
         self.creations = Creations()
         self.reader = File(path, self.facts.identity) if reader is None else reader
         """What sources read rows with, each by its own `reader.again()`; it opens nothing here."""
@@ -200,10 +205,9 @@ def decided(opened: OpenedFile, dataset: h5py.h5d.DatasetID, layout: Layout) -> 
 
 def _open_id(opened: OpenedFile, name: str, *, inside: bool = False) -> h5py.h5d.DatasetID:
     """Open the dataset `name`, below h5py's objects; raises as `find`, `inside` as in `examine`."""
-    group, own = opened.file.id, encoded(name)
     if not inside and not opened.options.allow_external:
-        group, own = opened.groups.find(name)
+        require_lead_inside(opened.file, name, opened.groups)
     try:
-        return h5py.h5d.open(group, own)
+        return h5py.h5d.open(opened.file.id, encoded(name))
     except (KeyError, OSError, RuntimeError, ValueError, TypeError):
         return find(opened.file, name, f"{opened.path}::{name}").id
