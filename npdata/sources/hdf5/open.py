@@ -229,4 +229,4 @@ def _direct(examined: Examined, about: Details, locking: Locking) -> Source:
     spec = ChunkSpec.of(layout, where=where, access=access, details=about)
     if access.kind == "mapped":
         return ChunkMappedSource(file, keeper, spec)
-    return DecodedSource(FileChunks(file=file, keeper=keeper, spec=spec), spec)
+    return DecodedSource(FileChunks(opened=file, keeper=keeper, spec=spec), spec)

@@ -11,6 +11,7 @@ from typing import Any
 import h5py
 
 from npdata.arrays.dtypes import DType
+from npdata.sources.hdf5.anndata.encoding import text_of
 from npdata.sources.packed.packing import ATTRIBUTES, Packing
 
 MATLAB = {
@@ -32,9 +33,7 @@ def shown(packing: Packing) -> str:
 def holds_pickles(dataset: h5py.h5d.DatasetID) -> bool:
     """Tell whether PyTables pickled an object into each row, as pandas has it do with text."""
     with contextlib.suppress(KeyError, OSError, RuntimeError, ValueError, TypeError):
-        if h5py.h5a.exists(dataset, b"PSEUDOATOM"):
-            kind = h5py.AttributeManager(h5py.Dataset(dataset))["PSEUDOATOM"]
-            return kind in (b"object", "object")
+        return _attribute(dataset, "PSEUDOATOM") in (b"object", "object")
     return False
 
 
@@ -43,13 +42,10 @@ def matlab_class(dataset: h5py.h5d.DatasetID) -> str | None:
     with contextlib.suppress(KeyError, OSError, RuntimeError, ValueError, TypeError):
         if not h5py.h5a.get_num_attrs(dataset):
             return None
-        attributes = h5py.AttributeManager(h5py.Dataset(dataset))
-        if h5py.h5a.exists(dataset, b"MATLAB_empty") and attributes["MATLAB_empty"]:
+        if _attribute(dataset, "MATLAB_empty"):
             return "empty"
-        if h5py.h5a.exists(dataset, b"MATLAB_class"):
-            found = attributes["MATLAB_class"]
-            text = found.decode() if isinstance(found, bytes) else str(found)
-            return text if text in ("logical", "char") else None
+        text = text_of(_attribute(dataset, "MATLAB_class"))
+        return text if text in ("logical", "char") else None
     return None
 
 
@@ -66,18 +62,23 @@ def place_of_categories(dataset: h5py.h5d.DatasetID, dtype: DType) -> str | None
 
 def read_packing(dataset: h5py.h5d.DatasetID, dtype: DType) -> Packing | None:
     """Give what the attributes of a dataset of numbers say of them; None for nothing."""
-    found: dict[str, Any] = {}
     try:
         if dtype.kind not in "iuf" or not h5py.h5a.get_num_attrs(dataset):
             return None
         if h5py.h5a.exists(dataset, b"conversion"):
             return _nwb(h5py.Dataset(dataset))
-        for name in ATTRIBUTES:
-            if h5py.h5a.exists(dataset, name.encode()):
-                found[name] = h5py.AttributeManager(h5py.Dataset(dataset))[name]
+        known = ((name, _attribute(dataset, name)) for name in ATTRIBUTES)
+        found = {name: value for name, value in known if value is not None}
     except (KeyError, OSError, RuntimeError, ValueError, TypeError) as error:
         return Packing(fault=f"its attributes cannot be read: {error}")
     return Packing.of(found, dtype)
+
+
+def _attribute(dataset: h5py.h5d.DatasetID, name: str) -> Any:
+    """Give an attribute, None where there is none; raises what h5py does where it is damaged."""
+    if not h5py.h5a.exists(dataset, name.encode()):
+        return None
+    return h5py.AttributeManager(h5py.Dataset(dataset))[name]
 
 
 def _nwb(dataset: h5py.Dataset) -> Packing | None:

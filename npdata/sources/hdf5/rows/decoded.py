@@ -33,12 +33,12 @@ from npdata.sources.hdf5.rows.kept_rows import KeptRows
 
 
 class ChunkOrigin(ABC):
-    """Where chunks come from; it pickles, and knows no source: that may go while this is used."""
+    """Where chunks come from; it pickles, and knows no source: that may go while this is used.
 
-    @property
-    @abstractmethod
-    def opened(self) -> File | Source:
-        """What is read from, to be checked and closed."""
+    `opened` is what is read from, to be checked and closed.
+    """
+
+    opened: File | Source
 
     @property
     @abstractmethod
@@ -56,23 +56,18 @@ class ChunkOrigin(ABC):
         Ahead of any read, a file that was closed is opened for this chunk alone.
         """
 
-    @abstractmethod
     def again(self) -> Self:
-        """Give the same for another source, to be closed apart."""
+        """Give the same for another source, to be closed apart where several may have it."""
+        return self
 
 
 @dataclass(frozen=True, kw_only=True)
 class FileChunks(ChunkOrigin):
     """The chunks of a dataset in a file, read and decoded past h5py and its lock."""
 
-    file: File
+    opened: File
     keeper: TableKeeper
     spec: ChunkSpec
-
-    @property
-    def opened(self) -> File:
-        """The file."""
-        return self.file
 
     @property
     def table(self) -> ChunkTable:
@@ -94,7 +89,7 @@ class FileChunks(ChunkOrigin):
         """Read a chunk and undo its filters."""
         table, spec = self.table, self.spec
         place, size = int(table.offsets[number]), int(table.sizes[number])
-        data = self.file.read(place, size, briefly=ahead)
+        data = self.opened.read(place, size, briefly=ahead)
         try:
             decode_chunk(spec.filters, table.mask(number), data, out)
         except ValueError as error:
@@ -105,7 +100,7 @@ class FileChunks(ChunkOrigin):
 
     def again(self) -> Self:
         """Give the same: the file is open once for both."""
-        return replace(self, file=self.file.again())
+        return replace(self, opened=self.opened.again())
 
 
 class DecodedSource(ChunkedSource):

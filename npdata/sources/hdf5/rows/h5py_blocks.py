@@ -7,7 +7,7 @@ others. Invariant: blocks cover the rows once, in order.
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, Self, TypeAlias
+from typing import Any, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
@@ -28,22 +28,20 @@ LARGEST_BLOCK = 64 << 20
 
 @dataclass(frozen=True, kw_only=True)
 class H5pyBlocks(ChunkOrigin):
-    """Blocks of `block_rows` of the rows that h5py reads from `files`, where `place` names them."""
+    """Blocks of `block_rows` of the rows that h5py reads from `files`, where `place` names them.
 
-    rows: Source
+    The rows are its own.
+    """
+
+    opened: Source
     block_rows: int
     files: Files
     place: dict[str, Any]
 
     @property
-    def opened(self) -> Source:
-        """The rows."""
-        return self.rows
-
-    @property
     def table(self) -> ChunkTable:
         """One entry for each block."""
-        count = -(-len(self.rows) // self.block_rows)
+        count = -(-len(self.opened) // self.block_rows)
         return ChunkTable.of(
             shape=(count,),
             chunk_shape=(1,),
@@ -55,19 +53,15 @@ class H5pyBlocks(ChunkOrigin):
 
     def plan(self) -> Plan:
         """Plan what to keep: the files, the dataset in the first, and its cut."""
-        rows, block_rows = self.rows, self.block_rows
+        rows, block_rows = self.opened, self.block_rows
         what = self.place | {"shape": rows.shape, "dtype": str(rows.dtype), "rows": block_rows}
         return plan_of(self.files, what, block_rows * rows.row_bytes, len(self.table))
 
     def decode(self, number: int, out: NDArray[np.uint8], ahead: bool) -> None:
         """Read a block of rows."""
-        rows, first = self.rows, number * self.block_rows
+        rows, first = self.opened, number * self.block_rows
         there = out.view(rows.dtype).reshape(self.block_rows, *rows.shape[1:])
         rows.read_run(first, there[: len(rows) - first])
-
-    def again(self) -> Self:
-        """Give this: whoever made it gave it rows of its own."""
-        return self
 
 
 def in_blocks(rows: Source, files: Files, place: dict[str, Any]) -> DecodedSource:
@@ -88,5 +82,5 @@ def in_blocks(rows: Source, files: Files, place: dict[str, Any]) -> DecodedSourc
         filters=(),
         fill=bytes(rows.dtype.itemsize),
     )
-    origin = H5pyBlocks(rows=rows, block_rows=block_rows, files=files, place=place)
+    origin = H5pyBlocks(opened=rows, block_rows=block_rows, files=files, place=place)
     return DecodedSource(origin, spec)
