@@ -226,10 +226,16 @@ class RowTable:
 
 @dataclass(frozen=True, kw_only=True)
 class ByteRows:
-    """A run of bytes, from which rows of one length can be gathered at any multiple of `step`."""
+    """Memory from address `low` to `high`, from which rows of one length can be gathered.
+
+    A row is `width` words of `step` bytes each, and begins at any of the words.
+    """
 
     view: Tensor
     step: int
+    width: int
+    low: int
+    high: int
 
     @classmethod
     def of(cls, array: NDArray[np.uint8], row: int) -> ByteRows:
@@ -238,17 +244,21 @@ class ByteRows:
         return cls.between(low, low + len(array), row, step=1, owner=array)
 
     @classmethod
-    def between(cls, low: int, high: int, row: int, *, step: int, owner: object = None) -> ByteRows:
+    def between(
+        cls, low: int, high: int, row: int, *, step: int | None = None, owner: object = None
+    ) -> ByteRows:
         """Prepare the memory from address `low` to `high`, which is kept only if `owner` is.
 
-        `step` is 1, 2, 4, 8 or 16; all offsets, and the row itself, are multiples of it.
+        `step` is 1, 2, 4, 8 or 16; all offsets, and the row itself, are multiples of it. None is
+        the largest that `row` is a multiple of.
         Only what is gathered is ever read: the rest may be anything, also memory of nobody.
         """
+        step = math.gcd(row, max(_WORDS)) if step is None else step
         flat = _Memory(owner, low, ((high - low) // step * step,)).tensor()
         words = flat.view(getattr(torch, _WORDS[step]))
-        row //= step
-        view = words.as_strided((max(0, len(words) - row + 1), row), (1, 1))
-        return cls(view=view, step=step)
+        width = row // step
+        view = words.as_strided((max(0, len(words) - width + 1), width), (1, 1))
+        return cls(view=view, step=step, width=width, low=low, high=high)
 
     def gather(self, starts: NDArray[np.int64], out: NDArray[np.uint8]) -> None:
         """Copy the bytes from `starts[k]` on to `out[k]`; `out` is (n, row), C-contiguous.

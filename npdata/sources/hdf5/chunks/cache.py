@@ -27,8 +27,8 @@ from npdata.runtime.per_process import PerProcess
 from npdata.sources.hdf5.chunks.budget import default_budget, share
 from npdata.sources.hdf5.chunks.held import HeldChunks
 from npdata.sources.hdf5.chunks.memory import Chunk, ChunkMemory
-from npdata.sources.hdf5.chunks.of_source import Key, SourceChunks
 from npdata.sources.hdf5.chunks.pending import Pending, Request
+from npdata.sources.hdf5.chunks.source_chunks import Key, SourceChunks
 
 AT_ONCE = 1 << 18
 """Small chunks are taken so many bytes at a time, since taking one costs as much as decoding it."""

@@ -13,14 +13,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from npdata.sources.hdf5.chunks.memory import Chunk, ChunkMemory
-from npdata.sources.hdf5.chunks.of_source import Key
+from npdata.sources.hdf5.chunks.source_chunks import Key
 
 
 class HeldChunks:
     """Chunks in `memory`, each until it goes.
 
     Examples:
-        >>> from npdata.sources.hdf5.chunks.of_source import SourceChunks
+        >>> from npdata.sources.hdf5.chunks.source_chunks import SourceChunks
         >>> chunks, held = SourceChunks(80, print), HeldChunks(ChunkMemory(160))
         >>> for number in (7, 8):
         ...     chunks.ready[number] = held.memory.chunk(held.room(80))

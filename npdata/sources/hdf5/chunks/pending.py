@@ -11,7 +11,7 @@ from queue import SimpleQueue
 from typing import Any
 
 from npdata.sources.hdf5.chunks.memory import Chunk
-from npdata.sources.hdf5.chunks.of_source import Key, SourceChunks
+from npdata.sources.hdf5.chunks.source_chunks import Key, SourceChunks
 
 
 class Request:

@@ -15,13 +15,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from npdata.arrays.gather import without_threads
+from npdata.arrays.gather import ByteRows, without_threads
 from npdata.arrays.runs import rows_of_runs
 from npdata.runtime.machine import cores
 from npdata.sources.hdf5.chunks.cache import chunk_cache
 from npdata.sources.hdf5.chunks.memory import Chunk
-from npdata.sources.hdf5.chunks.of_source import DecodeChunk, SourceChunks
-from npdata.sources.hdf5.chunks.places import ChunkPlaces, Span
+from npdata.sources.hdf5.chunks.source_chunks import ChunkPlaces, DecodeChunk, SourceChunks
 from npdata.sources.hdf5.examine.chunk_table import ChunkTable
 from npdata.sources.hdf5.rows.chunked import ChunkSpec, gather_rows
 from npdata.sources.hdf5.rows.tiling import Pieces, Step, plan_steps, unique_below
@@ -54,7 +53,7 @@ class DecodedRows:
         self._fill = np.frombuffer(spec.fill, np.uint8)
         self._reused: dict[int, int] = {}
         """A count for each thread, which no other thread changes."""
-        self._span: Span | None = None
+        self._span: ByteRows | None = None
 
     @property
     def decoded(self) -> int:
@@ -101,7 +100,7 @@ class DecodedRows:
         near = self._near(unique)
         if near is None:
             return False
-        starts, rows = near.starts(blocks, indices), near.span.rows
+        starts, rows = near.starts(blocks, indices), near.rows
         flat = out.reshape(-1).view(np.uint8).reshape(len(starts), -1)
         # Held until the gather has ended: nothing else keeps the memory of the chunks.
         held: Any = near
@@ -129,7 +128,7 @@ class DecodedRows:
         found, there = self.cache.get(self.chunks, new)
         self._count_reused(len(numbers) - len(new) + there)
         span = self._spanning(found)
-        if near is None or near.span is not span:
+        if near is None or near.rows is not span:
             before = {} if near is None else near.chunks.copy()  # at once: threads add to it
             # Another thread's span has what it found, and perhaps not what this one did.
             span = self._spanning([*found, *before.values()])
@@ -154,9 +153,8 @@ class DecodedRows:
         held = self._held(entries if stored is None else entries[stored])
         starts, rows = np.array([chunk.address for chunk in held], np.int64), None
         if held:
-            span = self._spanning(held)
-            rows = span.rows
-            starts -= span.low
+            rows = self._spanning(held)
+            starts -= rows.low
         if stored is not None:
             there, starts = starts, np.full(len(entries), -1)
             starts[stored] = there
@@ -203,7 +201,7 @@ class DecodedRows:
         thread = threading.get_ident()
         self._reused[thread] = self._reused.get(thread, 0) + chunks
 
-    def _spanning(self, chunks: list[Chunk]) -> Span:
+    def _spanning(self, chunks: list[Chunk]) -> ByteRows:
         """Give a span of memory with these chunks, at least one; it keeps no memory alive."""
         addresses = [chunk.address for chunk in chunks]
         low, high = min(addresses), max(addresses) + self.chunks.nbytes
@@ -211,7 +209,7 @@ class DecodedRows:
         if span is None or low < span.low or high > span.high:
             # To make one costs some 10 us, so it grows to where every chunk so far was.
             low, high = (low, high) if span is None else (min(low, span.low), max(high, span.high))
-            span = self._span = Span.of(low, high, self.spec.tiling.tile_bytes)
+            span = self._span = ByteRows.between(low, high, self.spec.tiling.tile_bytes)
         return span
 
     def will_need(self, first: int, stop: int) -> None:

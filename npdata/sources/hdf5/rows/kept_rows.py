@@ -19,7 +19,7 @@ from npdata.arrays.runs import rows_of_runs
 from npdata.errors import CacheWarning
 from npdata.sources.cache.entry import Entry
 from npdata.sources.hdf5.chunks.memory import Chunk
-from npdata.sources.hdf5.chunks.of_source import DecodeChunk
+from npdata.sources.hdf5.chunks.source_chunks import DecodeChunk
 from npdata.sources.hdf5.examine.chunk_table import ChunkTable
 from npdata.sources.hdf5.rows.chunked import ChunkSpec
 from npdata.sources.hdf5.rows.decoded_rows import LONG_RUN, DecodedRows

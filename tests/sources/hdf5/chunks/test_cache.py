@@ -15,14 +15,14 @@ from processes import HANG
 from threads import refused_after
 
 from npdata import NumpyDataset, open_source
+from npdata.arrays.gather import ByteRows
 from npdata.errors import ChangedFileError, FormatError, SettingError, ThreadError
 from npdata.runtime.machine import releases_at_once
 from npdata.sources.hdf5.chunks.budget import default_budget, share
 from npdata.sources.hdf5.chunks.cache import MOST_AT_ONCE, ChunkCache
 from npdata.sources.hdf5.chunks.memory import ChunkMemory
-from npdata.sources.hdf5.chunks.of_source import SourceChunks
 from npdata.sources.hdf5.chunks.pending import Request
-from npdata.sources.hdf5.chunks.places import ChunkPlaces, Span
+from npdata.sources.hdf5.chunks.source_chunks import ChunkPlaces, SourceChunks
 
 SIZE = 4096
 counted = pytest.mark.skipif(not releases_at_once(), reason="needs reference counts")
@@ -92,7 +92,7 @@ def at_hand(tried: Tried, *numbers: int) -> ChunkPlaces:
     """Give the places of these chunks, of 256, with one row each."""
     chunks, _ = tried.cache.get(tried.chunks, numbers)
     addresses = [chunk.address for chunk in chunks]
-    places = ChunkPlaces(Span.of(min(addresses), max(addresses) + SIZE, SIZE), 256, 1)
+    places = ChunkPlaces(ByteRows.between(min(addresses), max(addresses) + SIZE, SIZE), 256, 1)
     places.add(numbers, chunks)
     return places
 

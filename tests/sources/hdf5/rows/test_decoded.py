@@ -292,7 +292,7 @@ def test_chunks_at_hand_lie_in_their_span_whatever_thread_found_them_last(
     path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """One thread finds chunk 0 and another chunk 1, each while the other is half done."""
-    of, make = decoded_rows.Span.of, decoded_rows.ChunkPlaces
+    between, make = decoded_rows.ByteRows.between, decoded_rows.ChunkPlaces
     begun, found, done = threading.Event(), threading.Event(), threading.Event()
     other = ThreadPoolExecutor(1, "other")
 
@@ -303,14 +303,14 @@ def test_chunks_at_hand_lie_in_their_span_whatever_thread_found_them_last(
         read(1)
         done.set()
 
-    def span(*bounds: int) -> decoded_rows.Span:
+    def span(*bounds: int) -> decoded_rows.ByteRows:
         if threading.current_thread().name.startswith("other"):
             begun.set()
             assert found.wait(HANG)
         elif not begun.is_set():
             reading.append(other.submit(other_reads))
             assert begun.wait(HANG)
-        return of(*bounds)
+        return between(*bounds)
 
     def places(*arguments: Any) -> decoded_rows.ChunkPlaces:
         if not found.is_set():
@@ -321,7 +321,7 @@ def test_chunks_at_hand_lie_in_their_span_whatever_thread_found_them_last(
     for _ in range(8):  # where chunks lie is by chance
         ds, reading = NumpyDataset(f"{path}::x"), []
         with monkeypatch.context() as patched:
-            patched.setattr(decoded_rows.Span, "of", span)
+            patched.setattr(decoded_rows.ByteRows, "between", span)
             patched.setattr(decoded_rows, "ChunkPlaces", places)
             read(0)
         reading[0].result(HANG)
