@@ -20,7 +20,7 @@ from npdata.arrays.gather import RowTable
 from npdata.errors import TruncatedError
 from npdata.runtime.made_once import made_once
 from npdata.sources.base import Access, Details, InPlaceSource, Source
-from npdata.sources.file import File, FileIdentity
+from npdata.sources.file import File
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -73,9 +73,13 @@ class Place:
 
 
 class InFile(Source):
-    """Rows that lie uncompressed in `_file`; a subclass says in which runs of bytes."""
+    """Rows that lie uncompressed in `file`; a subclass says in which runs of bytes.
 
-    _file: File
+    `_of_map` names what it makes of the map, once, until the file is closed.
+    """
+
+    file: File
+    _of_map: str
 
     @abstractmethod
     def _spans(self, first: int, stop: int) -> Iterable[tuple[int, int]]:
@@ -84,16 +88,28 @@ class InFile(Source):
     def will_need(self, first: int, stop: int) -> None:
         """Ask the kernel for the bytes of these rows."""
         for offset, nbytes in self._spans(first, stop):
-            self._file.will_need(offset, nbytes)
+            self.file.will_need(offset, nbytes)
 
     def dont_need(self, first: int, stop: int) -> None:
         """Tell the kernel that the bytes of these rows may leave memory; no change is lost."""
         for offset, nbytes in self._spans(first, stop):
-            self._file.dont_need(offset, nbytes)
+            self.file.dont_need(offset, nbytes)
+
+    def close_idle(self) -> None:
+        """Close the file until the next read; arrays given out keep the map."""
+        vars(self).pop(self._of_map, None)
+        self.file.close_idle()
+
+    def close(self) -> None:
+        """Close the file."""
+        vars(self).pop(self._of_map, None)
+        self.file.close()
 
 
 class MappedSource(InFile, InPlaceSource):
-    """The rows of an array that lies uncompressed in a file."""
+    """The rows of an array that lies uncompressed in a file, at `place` of `file`."""
+
+    _of_map = "table"
 
     def __init__(
         self,
@@ -109,8 +125,8 @@ class MappedSource(InFile, InPlaceSource):
         self.where = where
         self.access = Access(kind="mapped", reason=reason)
         self.details = details
-        self._file = file
-        self._place = place
+        self.file = file
+        self.place = place
         # Bound once: a method around it would be one more call, four times a batch.
         self.check = file.check  # type: ignore[method-assign]
         low, high = place.bounds
@@ -129,19 +145,14 @@ class MappedSource(InFile, InPlaceSource):
         return RowTable.of(self._array())
 
     @property
-    def stored(self) -> tuple[str, FileIdentity, Place]:
-        """Where the rows are stored: the absolute path, which file that is, and the place in it."""
-        return self._file.path, self._file.identity, self._place
-
-    @property
     def row_layout(self) -> ArrayLayout:
         """The layout that every row in the map has; a table would take 100 of 370 µs of opening."""
         return ArrayLayout.of(self._array()).row
 
     def _array(self) -> NDArray[Any]:
-        place = self._place
+        place = self.place
         array: NDArray[Any] = np.ndarray(
-            place.shape, place.dtype, self._file.array.data, place.offset, place.strides
+            place.shape, place.dtype, self.file.array.data, place.offset, place.strides
         )
         if not place.writeable:
             array.flags.writeable = False
@@ -149,30 +160,20 @@ class MappedSource(InFile, InPlaceSource):
 
     def read_run(self, first: int, out: NDArray[Any]) -> None:
         """Read rows that lie together from the file, past the map and its page faults."""
-        place = self._place
+        place = self.place
         if not place.rows_together or place.strides[0] != self.row_bytes or self.dtype.names:
             super().read_run(first, out)
         elif out.size:
-            self._file.read_into(place.bytes_of(first, first)[0], out.reshape(-1).view(np.uint8))
+            self.file.read_into(place.bytes_of(first, first)[0], out.reshape(-1).view(np.uint8))
 
     def _spans(self, first: int, stop: int) -> list[tuple[int, int]]:
-        together = first < stop and self._place.rows_together
-        return [self._place.bytes_of(first, stop)] if together else []
+        together = first < stop and self.place.rows_together
+        return [self.place.bytes_of(first, stop)] if together else []
 
     def load(self, first: int, stop: int) -> None:
         """Read the bytes of these rows into memory, where they lie together."""
         for offset, nbytes in self._spans(first, stop):
-            self._file.load(offset, nbytes)
-
-    def close_idle(self) -> None:
-        """Close the file until the next read; arrays given out keep the map."""
-        self.__dict__.pop("table", None)
-        self._file.close_idle()
-
-    def close(self) -> None:
-        """Close the file."""
-        self.__dict__.pop("table", None)
-        self._file.close()
+            self.file.load(offset, nbytes)
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return type(self), (self._file, self._place, self.access.reason, self.where, self.details)
+        return type(self), (self.file, self.place, self.access.reason, self.where, self.details)

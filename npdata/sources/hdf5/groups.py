@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from npdata.arrays.blocks import BLOCK_BYTES, Blocks
 from npdata.arrays.gather import ByteRows, copy_spans
 from npdata.errors import FieldError
+from npdata.runtime.made_once import made_once
 from npdata.runtime.per_process import ForkSafeLock
 from npdata.sources.base import Source
 from npdata.sources.concatenated.edges import Edges
@@ -38,6 +39,8 @@ MOST_KEPT = 2048
 class GroupsSource(InFile, PartlyInPlace):
     """The rows of the datasets of `groups`, one group after the other."""
 
+    _of_map = "_rows"
+
     def __init__(self, groups: Groups, options: Hdf5Options) -> None:
         """Take what was seen; nothing is opened before the first read."""
         layout = groups.first
@@ -54,8 +57,8 @@ class GroupsSource(InFile, PartlyInPlace):
         self.edges = Edges(groups.lengths)
         self.in_place = groups.offsets >= 0
         self._bases = groups.offsets - self.edges.starts[:-1] * self.row_bytes
-        self._file = File(groups.path, layout.identity)
-        self._rows: ByteRows | None = None
+        self.file = File(groups.path, layout.identity)
+        self.check = self.file.check  # type: ignore[method-assign]
         self._parts: OrderedDict[int, Source] = OrderedDict()
         self._lock = ForkSafeLock()
 
@@ -96,19 +99,21 @@ class GroupsSource(InFile, PartlyInPlace):
         return sum(part.reused_chunks for part in list(self._parts.values()))
 
     def _gather(self, owners: Ints, rows: Ints, out: NDArray[Any]) -> None:
-        self._file.check()
-        table = self._rows
-        if table is None:
-            table = self._rows = ByteRows.of(self._file.array, self.row_bytes)
+        self.file.check()
         starts = self._bases[owners] + rows * self.row_bytes
-        table.gather(starts, out.reshape(len(out), -1).view(np.uint8))
-        self._file.check()
+        self._rows.gather(starts, out.reshape(len(out), -1).view(np.uint8))
+        self.file.check()
+
+    @made_once
+    def _rows(self) -> ByteRows:
+        """The map, ready for rows to be gathered from it."""
+        return ByteRows.of(self.file.array, self.row_bytes)
 
     def _copy_runs(self, owners: Ints, starts: Ints, stops: Ints, out: NDArray[Any]) -> None:
-        self._file.check()
+        self.file.check()
         begins, ends = (self._bases[owners] + rows * self.row_bytes for rows in (starts, stops))
-        copy_spans(self._file.array, begins, ends, out)
-        self._file.check()
+        copy_spans(self.file.array, begins, ends, out)
+        self.file.check()
 
     def _readers(self, owners: Ints) -> Callable[[int], Any]:
         return self._opened(owners).__getitem__
@@ -122,7 +127,7 @@ class GroupsSource(InFile, PartlyInPlace):
         with self._lock.get():
             missing = [owner for owner in wanted if owner not in self._parts]
             if missing:
-                self._file.check()
+                self.file.check()
                 self._open(missing)
             for owner in wanted:
                 self._parts.move_to_end(owner)
@@ -134,13 +139,9 @@ class GroupsSource(InFile, PartlyInPlace):
     def _open(self, owners: list[int]) -> None:
         groups, options = self._groups, self._options
         with open_file(groups.path, options.locking) as file:
-            opened = OpenedFile(file, groups.path, options, self._file)
+            opened = OpenedFile(file, groups.path, options, self.file)
             for owner in owners:
                 self._parts[owner] = source_of(examine(opened, groups.names[owner]), options)
-
-    def check(self) -> None:
-        """Raise `ChangedFileError` if the file changed since it was opened."""
-        self._file.check()
 
     def _spans(self, first: int, stop: int) -> Iterator[tuple[int, int]]:
         for owner, low, high in self.edges.across(first, stop):
@@ -150,15 +151,13 @@ class GroupsSource(InFile, PartlyInPlace):
 
     def close_idle(self) -> None:
         """Close the files until the next read."""
-        self._rows = None
-        self._file.close_idle()
+        super().close_idle()
         for part in list(self._parts.values()):
             part.close_idle()
 
     def close(self) -> None:
         """Close the files."""
-        self._rows = None
-        self._file.close()
+        super().close()
         for part in list(self._parts.values()):
             part.close()
 

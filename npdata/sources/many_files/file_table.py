@@ -94,11 +94,11 @@ class FileTable:
         """Give a source that is one run of rows in a file, as a table of it; None for others."""
         if type(source) is not MappedSource:
             return None
-        path, identity, _ = source.stored
-        known = known_of(source, path)
-        if known.offset < 0 or known.kind.fortran or identity.mtime_ns is None:
+        file = source.file
+        known = known_of(source, file.path)
+        if known.offset < 0 or known.kind.fortran or file.identity.mtime_ns is None:
             return None
-        return cls(files=FileList.of([path]), facts=_facts([known], {}), kinds=(known.kind,))
+        return cls(files=FileList.of([file.path]), facts=_facts([known], {}), kinds=(known.kind,))
 
     @classmethod
     def joined(cls, tables: "Sequence[FileTable]") -> "FileTable":

@@ -151,7 +151,7 @@ def known_of(source: Source, path: str) -> KnownFile:
     rest = None if isinstance(source, OneValue) else source.shape[1:]
     kind, offset = Kind(source.dtype, rest, False, source.packing), NOWHERE
     if isinstance(source, MappedSource):
-        _, identity, place = source.stored
+        identity, place = source.file.identity, source.place
         of: dict[str, Any] = {"offset": place.offset, "dtype": place.dtype, "shape": place.shape}
         orders = [Place.contiguous(fortran=fortran, **of).strides for fortran in (False, True)]
         if place.strides in orders:

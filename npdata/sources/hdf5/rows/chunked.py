@@ -32,7 +32,6 @@ class ChunkSpec:
     shape: tuple[int, ...]
     dtype: DType
     tiling: Tiling
-    chunk_bytes: int
     filters: tuple[Filter, ...]
     fill: bytes
 
@@ -47,7 +46,6 @@ class ChunkSpec:
             shape=layout.shape,
             dtype=layout.dtype,
             tiling=Tiling.of(layout.shape, chunk_shape, layout.dtype.itemsize),
-            chunk_bytes=layout.chunk_bytes,
             filters=layout.filters,
             fill=layout.fill or bytes(layout.dtype.itemsize),
         )

@@ -81,7 +81,7 @@ class FileChunks(ChunkOrigin):
         return plan_of(
             [(keeper.path, keeper.identity)],
             {"dataset": keeper.name, **cut_as},
-            spec.chunk_bytes,
+            spec.tiling.chunk_bytes,
             len(keeper.table),
         )
 
@@ -133,7 +133,7 @@ class DecodedSource(ChunkedSource):
         if self._kept is not None and self._kept.whole:
             return None
         tiling = self._spec.tiling
-        return default_budget() // (tiling.count * self._spec.chunk_bytes) * tiling.chunk_rows
+        return default_budget() // (tiling.count * tiling.chunk_bytes) * tiling.chunk_rows
 
     @property
     def ahead_bytes(self) -> int:

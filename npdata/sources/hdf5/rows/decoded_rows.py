@@ -43,7 +43,7 @@ class DecodedRows:
         self.table = table
         self.spec = spec
         self.cache = chunk_cache()
-        self.chunks = SourceChunks(spec.chunk_bytes, decode)
+        self.chunks = SourceChunks(spec.tiling.chunk_bytes, decode)
         self.forget = weakref.finalize(self, self.cache.forget, self.chunks)
         tiling = spec.tiling
         self.whole_rows = tiling.count == 1 and tiling.seamless and table.complete

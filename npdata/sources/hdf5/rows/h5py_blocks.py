@@ -78,7 +78,6 @@ def in_blocks(rows: Source, files: Files, place: dict[str, Any]) -> DecodedSourc
         shape=rows.shape,
         dtype=rows.dtype,
         tiling=Tiling.of(rows.shape, (block_rows, *rows.shape[1:]), rows.dtype.itemsize),
-        chunk_bytes=block_rows * rows.row_bytes,
         filters=(),
         fill=bytes(rows.dtype.itemsize),
     )

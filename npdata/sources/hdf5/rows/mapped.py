@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from npdata.arrays.gather import ByteRows, copy_spans
 from npdata.arrays.runs import cut
+from npdata.runtime.made_once import made_once
 from npdata.sources.file import File
 from npdata.sources.hdf5.examine.chunk_table import ChunkTable
 from npdata.sources.hdf5.examine.layout import TableKeeper
@@ -30,18 +31,19 @@ Ready = tuple[ByteRows, ChunkTable, Ints | None]
 class ChunkMappedSource(InFile, ChunkedSource):
     """The rows of a chunked dataset without filters, in the map of its file."""
 
+    _of_map = "_ready"
+
     def __init__(self, file: File, keeper: TableKeeper, spec: ChunkSpec) -> None:
         super().__init__(file, spec)
-        self._file = file
+        self.file = file
         self._keeper = keeper
-        self._ready: Ready | None = None
 
     def read(self, indices: NDArray[np.int64], out: NDArray[Any]) -> None:
         """Gather the rows, a tile at a time where chunks split a row."""
         if out.size == 0:
             return
-        self._file.check()
-        data, table, bases = self._made_ready()
+        self.file.check()
+        data, table, bases = self._ready
         tiling = self._spec.tiling
         if bases is None:
             self._gather_tiles(data, table, indices, out)
@@ -49,25 +51,25 @@ class ChunkMappedSource(InFile, ChunkedSource):
             starts = indices * tiling.tile_bytes
             starts += bases.take(indices // tiling.chunk_rows)
             data.gather(starts, out.view(np.uint8).reshape(len(indices), tiling.tile_bytes))
-        self._file.check()
+        self.file.check()
 
     def runs(self, starts: NDArray[np.int64], stops: NDArray[np.int64]) -> list[NDArray[Any]]:
         """Give runs of rows in the map, chunk by chunk: narrow rows are not gathered one by one."""
-        bases = self._made_ready()[2]
+        bases = self._ready[2]
         if bases is None:
             return super().runs(starts, stops)
-        self._file.check()
+        self.file.check()
         pieces = Pieces.of_runs(starts, stops, self._spec.tiling.chunk_rows)
         begins, ends = self._bytes_of(pieces, bases)
         out = np.empty((int((stops - starts).sum()), *self.shape[1:]), self.dtype)
         if out.size:
-            copy_spans(self._file.array, begins, ends, out)
-        self._file.check()
+            copy_spans(self.file.array, begins, ends, out)
+        self.file.check()
         return cut(out, stops - starts)
 
     def read_run(self, first: int, out: NDArray[Any]) -> None:
         """Read rows from the file, chunk by chunk, past the map and its page faults."""
-        bases = self._made_ready()[2]
+        bases = self._ready[2]
         if bases is None or out.size == 0:
             super().read_run(first, out)
             return
@@ -76,7 +78,7 @@ class ChunkMappedSource(InFile, ChunkedSource):
         rest, done = out.reshape(-1).view(np.uint8), 0
         begins, ends = (each.tolist() for each in self._bytes_of(pieces, bases))
         for begin, end in zip(begins, ends, strict=True):
-            self._file.read_into(begin, rest[done : done + end - begin])
+            self.file.read_into(begin, rest[done : done + end - begin])
             done += end - begin
 
     def _bytes_of(self, pieces: Pieces, bases: Ints) -> tuple[Ints, Ints]:
@@ -86,20 +88,14 @@ class ChunkMappedSource(InFile, ChunkedSource):
         begins = bases.take(pieces.blocks) + firsts * tiling.tile_bytes
         return begins, begins + pieces.counts * tiling.tile_bytes
 
-    def _made_ready(self) -> Ready:
-        ready = self._ready
-        if ready is None:
-            ready = self._ready = self._prepare()
-        return ready
-
-    def _prepare(self) -> Ready:
+    @made_once
+    def _ready(self) -> Ready:
         """Map the file; where chunks hold whole rows, work out what a row's number lacks."""
         tiling, table = self._spec.tiling, self._keeper.table
-        data = ByteRows.of(self._file.array, tiling.tile_bytes)
+        data = ByteRows.of(self.file.array, tiling.tile_bytes)
         if tiling.count > 1 or not tiling.seamless or not table.complete:
             return data, table, None
-        chunk_bytes = tiling.chunk_rows * tiling.tile_bytes
-        return data, table, table.offsets - np.arange(len(table)) * chunk_bytes
+        return data, table, table.offsets - np.arange(len(table)) * tiling.chunk_bytes
 
     def _gather_tiles(
         self,
@@ -126,15 +122,5 @@ class ChunkMappedSource(InFile, ChunkedSource):
         blocks = first // tiling.chunk_rows, -(-stop // tiling.chunk_rows)
         return self._keeper.table.runs(blocks[0] * tiling.count, blocks[1] * tiling.count)
 
-    def close_idle(self) -> None:
-        """Close the file until the next read."""
-        self._ready = None
-        super().close_idle()
-
-    def close(self) -> None:
-        """Close the file."""
-        self._ready = None
-        super().close()
-
     def __reduce__(self) -> tuple[Any, ...]:
-        return type(self), (self._file, self._keeper, self._spec)
+        return type(self), (self.file, self._keeper, self._spec)

@@ -64,6 +64,11 @@ class Tiling:
         """The shape of a chunk."""
         return self.chunk_rows, *self.tile
 
+    @property
+    def chunk_bytes(self) -> int:
+        """The bytes of a chunk."""
+        return self.chunk_rows * self.tile_bytes
+
     def cuts(self, tile: int) -> tuple[Cut, Cut]:
         """Give where tile number `tile` lies in a row, and which part of the tile that is."""
         target, inside = [], []
