@@ -5,7 +5,7 @@ what the user asked for. Invariant: an option that no field would heed is refuse
 """
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, TypeAlias
 
 from npdata.dataset.arguments import OPTIONS, as_field, may_be_option, meant_by, per_field
 from npdata.dataset.field import Field
@@ -48,7 +48,8 @@ def open_fields(
 ) -> tuple[Field, ...]:
     """Open the fields of a dataset; `options` are those of `NumpyDataset` for fields.
 
-    A field of another dataset keeps its options where no others are asked for.
+    A field of another dataset keeps its options where no others are asked for. Fields of the same
+    rows have one source, so that what is compressed is decoded once for all of them.
 
     Raises `FieldError` for fields of different length and options that no field heeds, and what
     opening raises, with the field as a note.
@@ -61,8 +62,9 @@ def open_fields(
             None if cache is None else most
             for cache, most in zip(asked["cache"], asked["cache_bytes"], strict=True)
         ]
+    known: _Known = {}
     fields = tuple(
-        _open_field(label, source, {name: asked[name][k] for name in asked})
+        _open_field(label, source, {name: asked[name][k] for name in asked}, known)
         for k, (label, source) in enumerate(zip(labels, sources, strict=True))
     )
     _require_heeded(fields, options)
@@ -138,7 +140,13 @@ def _length(source: SourceLike) -> int | None:
     return int(source.shape[0])
 
 
-def _open_field(label: str | int, source: SourceLike, asked: Mapping[str, Any]) -> Field:
+_Known: TypeAlias = dict[tuple[Any, ...], tuple[Source, Source]]
+"""Sources as they are opened, and as they are kept by `cache=`, by what was asked for."""
+
+
+def _open_field(
+    label: str | int, source: SourceLike, asked: Mapping[str, Any], known: _Known
+) -> Field:
     if isinstance(source, Field):
         dtype = source.asked if asked["dtype"] is None else asked["dtype"]
         if isinstance(source, RaggedField) and asked["ragged"] is asked["padding"] is None:
@@ -149,9 +157,12 @@ def _open_field(label: str | int, source: SourceLike, asked: Mapping[str, Any]) 
             return VariedField(label, source.source, dtype)
         source, asked = source.source, {**asked, "dtype": dtype}
     try:
-        opened = along_axis(open_source(source), asked["axis"])
         cache = Cache.of(asked["cache"], asked["cache_bytes"])
-        kept = cached(opened, cache)
+        key = (source if isinstance(source, str) else id(source), repr(asked["axis"]), cache)
+        if key not in known:
+            opened = along_axis(open_source(source), asked["axis"])
+            known[key] = opened, cached(opened, cache)
+        opened, kept = known[key]
         rows = columns_of(decoded(kept, asked["decode"], asked["dtype"]), asked["columns"])
         field = _field_over(label, rows, asked)
         if cache is not None and kept is opened:

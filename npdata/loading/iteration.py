@@ -30,6 +30,7 @@ from npdata.runtime.living import Living
 from npdata.runtime.per_process import this_process
 from npdata.sampling.run_batches import RunBatches
 from npdata.sources.base import Source
+from npdata.sources.derived.base import CompositeSource
 
 
 class Received(itertools.chain[Any]):
@@ -214,4 +215,13 @@ os.register_at_fork(after_in_child=_forked)
 
 
 def _chunks(sources: tuple[Source, ...]) -> tuple[int, int]:
-    return sum(s.decoded_chunks for s in sources), sum(s.reused_chunks for s in sources)
+    read = dict.fromkeys(part for source in sources for part in _parts(source))  # each once
+    return sum(s.decoded_chunks for s in read), sum(s.reused_chunks for s in read)
+
+
+def _parts(source: Source) -> Iterator[Source]:
+    if not isinstance(source, CompositeSource):
+        yield source
+        return
+    for part in source.made_of:
+        yield from _parts(part)

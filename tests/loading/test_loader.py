@@ -841,6 +841,26 @@ class TestStats:
         again = loader.stats()
         assert (again.decoded_chunks, again.reused_chunks) == (0, runs)
 
+    def test_chunks_of_several_fields_are_decoded_once(self, tmp_path: Path) -> None:
+        records = np.zeros(960, [("a", "i4"), ("b", "f4")])
+        with h5py.File(tmp_path / "d.h5", "w") as file:
+            file.create_dataset("x", data=np.arange(960), chunks=(120,), compression="gzip")
+            file.create_dataset("t", data=records, chunks=(120,), compression="gzip")
+        x, t = f"{tmp_path}/d.h5::x", f"{tmp_path}/d.h5::t"
+        both = NumpyDataset({"u": x, "v": x})
+        for ds in (
+            both,
+            pickle.loads(pickle.dumps(both)),
+            NumpyDataset({"u": x, "v": x}).windows({"v": (0, 1)}),
+            NumpyDataset.from_hdf5([tmp_path / "d.h5"], "x", "x"),
+            NumpyDataset({"a": t, "b": t}, columns={"a": "a", "b": "b"}),
+            NumpyDataset(x, x, cache="ram"),
+        ):
+            loader = Loader(ds, 60, num_threads=0)
+            for _ in loader:
+                pass
+            assert loader.stats().decoded_chunks == 8
+
     def test_without_chunks_say_nothing_of_them(self, data: Data) -> None:
         loader = Loader(NumpyDataset(data.x), 16)
         list(loader)

@@ -21,7 +21,8 @@ from npdata.sources.many_files.file_table import FileTable
 from npdata.sources.packed.packing import Packing, Packings
 
 NO_ONE_FIELD = (
-    "they make no one field; samples that a transform= brings to one form are joined by "
+    "they make no one field; np.save(path, array.astype(dtype)) writes rows in the dtype and byte "
+    "order of the others, and samples that a transform= brings to one form are joined by "
     "torch.utils.data.ConcatDataset, of a dataset for each, in a DataLoader"
 )
 """What is said of rows that cannot lie end to end."""

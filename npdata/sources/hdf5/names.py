@@ -39,8 +39,10 @@ def open_names(
 
     `groups` picks some of the groups that a name with wildcards stands for, in its order: what
     stands for the wildcard, or whole paths; without a wildcard, the groups to look for the name in.
-    Raises as `open_hdf5`, and `FieldError` where rows of groups differ.
+    One name that comes twice is one source. Raises as `open_hdf5`, and `FieldError` where rows of
+    groups differ.
     """
+    asked, names = names, list(dict.fromkeys(names))
     opened: list[Source] = []
     if len(names) > 1 and groups is None and not any(map(_is_pattern, names)):
         with contextlib.suppress(MemberNotFoundError):  # it may be a group that stands for an array
@@ -48,7 +50,8 @@ def open_names(
     opened = opened or [_open_name(path, name, options, groups) for name in names]
     for source, name in zip(opened, names, strict=True):
         source.tell(genes=Genes.of(path, name, options.locking))
-    return opened
+    by_name = dict(zip(names, opened, strict=True))
+    return [by_name[name] for name in asked]
 
 
 def _open_name(path: str, name: str, options: Hdf5Options, groups: Picked | None) -> Source:
