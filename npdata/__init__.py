@@ -1,6 +1,7 @@
 """Any NumPy data, where it lies, as a PyTorch dataset at memory speed."""
 
 import importlib
+import sys
 from typing import TYPE_CHECKING, Any
 
 from npdata import errors
@@ -112,3 +113,8 @@ def __getattr__(name: str) -> Any:
 def __dir__() -> list[str]:
     """Give the public names, without the folders behind them."""
     return __all__
+
+
+# Last, so that a type checker on Windows finds the names above.
+if sys.platform == "win32":
+    raise ImportError("npdata maps files as Linux and macOS do; on Windows, use it in WSL")

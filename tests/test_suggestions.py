@@ -3,6 +3,8 @@
 import inspect
 import pickle
 import re
+import runpy
+import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -473,6 +475,12 @@ def test_a_name_that_is_not_in_the_package_says_what_to_write(name: str, message
 
 def test_the_package_says_its_version() -> None:
     assert re.fullmatch(r"\d+\.\d+.*", npdata.__version__)
+
+
+def test_on_windows_the_package_says_to_use_wsl(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys, "platform", "win32")
+    with pytest.raises(ImportError, match="on Windows, use it in WSL"):
+        runpy.run_path(npdata.__file__)
 
 
 def test_an_error_from_inside_is_left_as_it_is() -> None:

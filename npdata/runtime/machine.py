@@ -2,7 +2,7 @@
 
 Idea: the smallest of what the system calls available and of what each control group around the
 process still allows, where pages of files count as free, since the system takes them back.
-Invariant: what cannot be found out is None, never a guess. It takes no memory.
+Invariant: what a device does not say is None, never a guess. It takes no memory.
 """
 
 import os
@@ -19,19 +19,17 @@ _UNLIMITED = 1 << 60
 
 
 def free_bytes(device: "torch.device | None") -> int | None:
-    """Give the free bytes of a device, of the machine for None; None where nothing says."""
+    """Give the free bytes of a device, of the machine for None; None if a device says nothing."""
     return free_of_machine() if device is None else _free_of_device(device)
 
 
-def free_of_machine(root: Path = Path("/")) -> int | None:
+def free_of_machine(root: Path = Path("/")) -> int:
     """Give the bytes that this process may still take; `root` has `proc` and `sys`.
 
     Where the system has no `/proc/meminfo`, all memory of the machine counts as free.
     """
     found = [*_available(root / "proc/meminfo"), *_left_by_groups(root)]
-    if not found and hasattr(os, "sysconf") and "SC_PHYS_PAGES" in os.sysconf_names:
-        found = [os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")]
-    return max(0, min(found)) if found else None
+    return max(0, min(found or [os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")]))
 
 
 def used_by_process() -> int:

@@ -31,9 +31,6 @@ _FAILED = ctypes.c_void_p(-1).value
 _MAP = re.compile(r"^(\w+)-(\w+) \S+ \w+ \S+ (\d+).*\n((?:[A-Z].*\n)*)", re.MULTILINE)
 """A map in /proc/self/smaps: its addresses, its inode, and lines that tell of its pages."""
 
-if sys.platform == "win32":
-    raise ImportError("npdata maps files as Linux and macOS do; on Windows, use it in WSL")
-
 
 def _system() -> ctypes.CDLL:
     """Give the functions of the system that Python has not: a map without a descriptor."""

@@ -548,7 +548,7 @@ print(auto.describe())
 
 
 @pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="needs /proc")
-@pytest.mark.skipif((free_of_machine() or 0) < 3 << 30, reason="needs 3 GiB of free memory")
+@pytest.mark.skipif(free_of_machine() < 3 << 30, reason="needs 3 GiB of free memory")
 def test_memory_that_the_system_refuses_is_an_error_or_read_from_the_file(tmp_path: Path) -> None:
     done = run(REFUSED, str(tmp_path / "d.h5"))
     assert done.returncode == 0, done.stderr

@@ -5,6 +5,8 @@ from pathlib import Path
 
 from npdata.runtime.machine import free_of_machine
 
+EVERYTHING = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+
 
 class TestFreeMemory:
     def write(self, root: Path, files: dict[str, str]) -> Path:
@@ -44,4 +46,7 @@ class TestFreeMemory:
         assert free_of_machine(self.write(tmp_path, files)) == 1001
 
     def test_of_this_machine_is_no_more_than_it_has(self) -> None:
-        assert 0 < free_of_machine() <= os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+        assert 0 < free_of_machine() <= EVERYTHING
+
+    def test_is_all_of_it_where_nothing_says(self, tmp_path: Path) -> None:
+        assert free_of_machine(tmp_path) == EVERYTHING

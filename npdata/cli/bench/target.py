@@ -83,8 +83,7 @@ def open_target(
         raise SourceError(f"{', '.join(texts)}: {empty}, so there is nothing to measure")
     whole = {Path(split_member(path)[0]).resolve() for path in paths}
     file_bytes = sum(path.stat().st_size for path in whole)
-    # Where the system does not say what is free, the files are taken to fit.
-    memory_bytes = free_of_machine() or 2 * (file_bytes + _BATCHES_AT_ONCE * row_bytes)
+    memory_bytes = free_of_machine()
     most = memory_bytes // _BATCHES_AT_ONCE // row_bytes
     if max(1, batch_size or 1) > most:
         raise UsageError(

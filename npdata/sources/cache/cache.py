@@ -160,7 +160,7 @@ class Cache:
             weakref.finalize(kept, folder.release, plan).atexit = False
             return kept
         others = sum(kept.limit * kept.plan.chunk_bytes for kept in _in_memory.all())
-        room = (self.most if self.most is not None else (free_of_machine() or 0) // 2) - others
+        room = (self.most if self.most is not None else free_of_machine() // 2) - others
         return KeptInMemory(plan, max(0, min(plan.count, room // plan.chunk_bytes)))
 
 
