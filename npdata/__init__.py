@@ -84,6 +84,10 @@ in 0.5 s, not in 2."""
 
 _ELSEWHERE = each_word(
     {
+        "Subset random_split StackDataset ConcatDataset TensorDataset": (
+            "it is in torch.utils.data, and takes a NumpyDataset as any dataset"
+        ),
+        "from_h5ad from_anndata": 'write npdata.NumpyDataset(x="cells.h5ad::X")',
         "DataLoader": "npdata.Loader is ours, torch.utils.data.DataLoader is torch's",
         "Dataset": "write npdata.NumpyDataset",
         "Sampler": "write npdata.BlockBatchSampler",

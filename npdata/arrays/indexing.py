@@ -148,7 +148,10 @@ def _wrong_type(index: object) -> RowIndexTypeError:
 
 def _cure(index: object) -> str:
     if isinstance(index, str):
-        return f"; a field is chosen after the rows: data[:][{index!r}]"
+        return (
+            f"; a field is chosen after the rows: data[:][{index!r}]; "
+            f"npdata.NumpyDataset(data.fields[{index!r}])[:] reads no other"
+        )
     if isinstance(index, np.ndarray) and index.dtype.kind in "fO":
         return f": this array is of dtype {index.dtype}; array.astype(np.int64) makes ints of it"
     if isinstance(index, tuple):

@@ -17,6 +17,7 @@ from torch import Tensor
 from npdata.arrays.convert import Conversion, refuse_lost_numbers
 from npdata.arrays.dtypes import DType, numpy_name
 from npdata.arrays.values import casts_by_numpy, copy_values
+from npdata.arrays.windows import Windows
 from npdata.dataset.batch_memory import Allocate, plain_memory
 from npdata.dataset.padded import Padded
 from npdata.dataset.ragged_form import RaggedForm
@@ -35,11 +36,13 @@ class Field(ABC):
 
     `label` is the field's name or position, `asked` the dtype asked for, None for as it is. `notes`
     are details, as a source has them, that hold for this field alone. `form` is what a batch is of
-    samples that differ in length, or are sparse; None for all others.
+    samples that differ in length, or are sparse; None for all others. `windows` is the plan that
+    numbers the samples of its dataset, which another dataset of this field keeps.
     """
 
     notes: Details = ()
     form: RaggedForm | None = None
+    windows: Windows | None = None
 
     def __init__(self, label: str | int, source: Source, asked: object = None) -> None:
         self.label = label

@@ -6,7 +6,7 @@ are those of NumPy's `array[indices]`, whatever the source. It opens nothing its
 converts nothing itself (`field`), and knows no order (samplers).
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Self
 
@@ -150,6 +150,7 @@ class NumpyDataset(FromFiles, Splits, WithStatistics, Dataset[Any]):
                 for field, given in zip(opened, sources, strict=True)
                 if origin(field.source) is not origin(given) and not isinstance(given, Field)
             ),
+            windows=_plan_of(sources),
         )
 
     def _hold(
@@ -168,6 +169,8 @@ class NumpyDataset(FromFiles, Splits, WithStatistics, Dataset[Any]):
         self._transforms = transforms
         self._owned = owned
         self._windows = windows
+        for field in fields:
+            field.windows = windows
         self._closed = False
         return self
 
@@ -448,6 +451,14 @@ def _only_field(dataset: NumpyDataset) -> Field:
     if len(dataset._fields) > 1 or dataset._transforms.any or dataset._windows is not None:
         raise FieldError(
             "a dataset stands for a field only if it has one field, no functions and no windows; "
-            "give its fields one by one, transform= to the whole, and make windows of the whole"
+            "give its fields, and functions to the whole: NumpyDataset(**ds.fields, transform=f), "
+            "or NumpyDataset(*ds.fields.values(), transform=f) without names"
         )
     return dataset._fields[0]
+
+
+def _plan_of(sources: Iterable[SourceLike]) -> Windows | None:
+    """Give the plan of the windows among fields of other datasets, one that shares rows first."""
+    found = [given.windows for given in sources if isinstance(given, Field)]
+    plans = [plan for plan in found if plan is not None]
+    return max(plans, key=lambda plan: plan.overlap, default=None)

@@ -39,7 +39,10 @@ _OF_OTHERS = each_word(
         "categories classes class_to_idx label_names": (
             "a field of labels has them: ds.fields['label'].categories, or fields[1] without names"
         ),
-        "targets labels": "ds[:] reads all rows: ds[:]['label'], or ds[:][1] without names",
+        "targets labels": (
+            "npdata.NumpyDataset(ds.fields['label'])[:] reads that field alone; it is fields[1] "
+            "without names"
+        ),
         "recordings episodes groups boundaries": "ds.borders has the first sample of each",
         "where": "a field has them: ds.fields[0].where",
         "info summary nbytes": "print(ds.describe()) shows how rows are read",
@@ -68,6 +71,7 @@ _OF_OTHERS = each_word(
             "is one share"
         ),
         "train_test_split random_split": "write train, test = ds.split(0.8)",
+        "fold folds kfold k_fold kfolds": "write for train, test in ds.split(folds=5)",
         "mean std min max stats": "write ds.statistics()",
         "window rolling unfold sliding_window": "write ds.windows(16)",
         "concat append extend concatenate": "write ds + other",
@@ -200,7 +204,10 @@ class Overview:
         def __getattr__(self, name: str) -> Any:
             """Raise AttributeError, which says what to write for words of other libraries."""
             if any(field.label == name for field in self.__dict__.get("_fields", ())):
-                cure = f"a field is chosen behind the rows: ds[0][{name!r}], ds[:][{name!r}]"
+                cure = (
+                    f"a field is chosen behind the rows: ds[0][{name!r}], ds[:][{name!r}]; "
+                    f"npdata.NumpyDataset(ds.fields[{name!r}])[:] reads no other"
+                )
                 raise no_attribute(self, name, {name: cure})
             raise no_attribute(self, name, _OF_OTHERS)
 

@@ -100,7 +100,8 @@ class Splits(Overview):
             )
         if by not in (None, "recording", "file"):
             raise FieldError(
-                f"by={by!r}: expected 'recording' or 'file', or None to split the rows"
+                f"by={by!r}: expected 'recording' or 'file', or None to split the rows; "
+                f"rows of equal value in a field stay together by groups={by!r}"
             )
         labels = self._values("stratify", stratify)
         together = self._values("groups", groups)

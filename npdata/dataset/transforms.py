@@ -196,9 +196,11 @@ def _takes_rng(option: str, function: Transform | None) -> bool:
     if function is None:
         return False
     if not callable(function):
+        one = "batch" if option == "batch_transform" else "sample"
+        cure = f"def {option}({one}): {one}['x'] = f({one}['x']); return {one}"
         raise FieldError(
-            f"{option}= takes a function, and what was given is of type {type(function).__name__}; "
-            f"{as_field(option)}"
+            f"{option}= takes one function, and what was given is of type "
+            f"{type(function).__name__}: write it for all fields, as {cure}; {as_field(option)}"
         )
     try:
         signature = inspect.signature(function)
@@ -211,8 +213,8 @@ def _takes_rng(option: str, function: Transform | None) -> bool:
         one = "batch" if option == "batch_transform" else "sample"
         raise FieldError(
             f"{option}= is called with one {one}, which holds all fields, and with rng= where it "
-            f"has a parameter of that name: write def {option}({one}), and in it x, y = {one} "
-            f"or {one}['x']"
+            f"has a parameter of that name: write def {option}({one}), or ({one}, rng), and in it "
+            f" x, y = {one} or {one}['x']"
         ) from None
     return bool(random)
 

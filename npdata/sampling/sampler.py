@@ -293,9 +293,10 @@ class BlockBatchSampler(FoundByLightning, BatchSampler):
 
     def __repr__(self) -> str:
         epochs, recipe = self.cursor.epochs, self._recipe
+        order = f"shuffle={recipe.shuffle!r}" if recipe.totals is None else "weights=..."
         return (
             f"BlockBatchSampler({recipe.rows} rows, {epochs.length.samples(1)} samples an epoch, "
-            f"batch_size={self.batch_size}, shuffle={recipe.shuffle!r}, seed={recipe.seed}, "
+            f"batch_size={self.batch_size}, {order}, seed={recipe.seed}, "
             f"uneven={epochs.division.uneven!r})"
         )
 

@@ -1,5 +1,6 @@
 """Parts and folds of row numbers: disjoint, whole, together by group, in proportion by class."""
 
+import pickle
 from pathlib import Path
 
 import h5py
@@ -59,6 +60,16 @@ class TestShares:
         parts = windows.split([0.5, 0.25, 0.25], by="recording")
         assert np.array_equal(np.sort(np.concatenate(parts)), np.arange(90))
         assert sum(len(set(part // 10)) for part in parts) == 9
+
+    def test_a_dataset_of_the_fields_of_windows_keeps_them_apart(self) -> None:
+        windows = NumpyDataset(x=np.arange(90)).windows(4, borders=[30, 50])
+        labelled = NumpyDataset(**windows.fields, label=np.zeros(len(windows)))
+        for ds in (labelled, labelled + labelled, pickle.loads(pickle.dumps(labelled))):
+            with pytest.raises(FieldError, match="windows of 4 rows, every 1 rows, share rows"):
+                NumpyDataset(**ds.fields).split(0.5)
+        assert np.array_equal(labelled.borders, windows.borders)
+        parts = [ds.split(0.5, by="recording") for ds in (labelled, windows)]
+        assert all(map(np.array_equal, *parts))
 
     def test_a_recording_without_windows_counts_for_no_window(self) -> None:
         windows = NumpyDataset(np.arange(6)).windows(2, borders=[1, 4])  # 0, 2 and 1 of them

@@ -121,6 +121,9 @@ class TestToTheEye:
         assert "\n" not in text
         for part in ("NumpyDataset", "batch_size=8", "shuffle='full'", "seed=3", "num_threads=0"):
             assert part in text
+        weighted = repr(Loader(ds, 8, weights=np.ones(len(ds))))
+        assert "weights=..., seed=0" in weighted
+        assert "shuffle" not in weighted
 
     @pytest.mark.parametrize("threads", [0, 2])
     def test_the_length_after_a_resume_is_what_is_left(self, ds, threads) -> None:

@@ -263,7 +263,8 @@ def _totals(weights: ArrayLike, rows: int, subset: NDArray[np.int64] | None) -> 
     if isinstance(weights, str):
         raise SamplerError(
             f"weights={weights!r}: expected one weight for each row; for classes that come equally "
-            "often, (1 / np.bincount(labels))[labels]; those of a field are dataset[:][NAME]"
+            "often, (1 / np.bincount(labels))[labels]; those of a field are "
+            "npdata.NumpyDataset(dataset.fields[NAME])[:]"
         )
     array = _array("weights", weights, np.float64)
     if array.shape != (rows,):

@@ -26,7 +26,8 @@ def split(n: int, fraction: float, seed: int) -> tuple[Ints, Ints]:
     if not isinstance(fraction, int | float | np.number) or not 0 <= fraction <= 1:
         raise SamplerError(
             f"fraction={fraction!r}: expected the share of the first part, from 0 to 1; or the "
-            "shares of all parts, as split(0.8, 0.1, 0.1), or their numbers of rows"
+            "shares of all parts, as split(0.8, 0.1, 0.1), or their numbers of rows; folds are "
+            "split(folds=5)"
         )
     first = round(fraction * n)
     shuffled = Permutations.of(seed, 0, SPLIT_PURPOSE).one(np.arange(n), n)

@@ -54,8 +54,8 @@ _ZARR = (
 )
 _ZARR_FILES = ("zarr.json", ".zarray", ".zgroup")
 _TABLE = (
-    "a table of text: pandas.read_csv(path)[names].to_numpy() gives its columns as rows, "
-    "np.loadtxt(path) those of numbers alone"
+    "a table of text: pandas.read_csv(path)[names].to_numpy() gives the rows of its columns, and "
+    "np.loadtxt(path) those of a file of numbers alone, with delimiter=',' where commas part them"
 )
 _LINES = re.compile(rb"[ \t]*[-+.0-9][-+.,;0-9eE \t]*\r?\n[-+.,;0-9eE\s]*")
 """How a table of numbers without a header begins: a whole line of them."""
