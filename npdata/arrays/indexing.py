@@ -120,11 +120,24 @@ def row_numbers(indices: object, rows: int, *, masks: bool = True) -> NDArray[np
     return np.where(numbers < 0, numbers + rows, numbers) if low < 0 else numbers
 
 
+def array_of(numbers: object) -> NDArray[Any]:
+    """Give numbers as `np.asarray` does, of which a range at once: it would read it one by one.
+
+    Examples:
+        >>> array_of(range(6, 0, -2))
+        array([6, 4, 2])
+    """
+    if not isinstance(numbers, range):
+        return np.asarray(numbers)
+    of = numbers.start, numbers.stop, numbers.step
+    return np.arange(*of, dtype=np.int64) if max(map(abs, of)) < 1 << 62 else np.asarray(numbers)
+
+
 def _as_array(indices: object) -> NDArray[Any]:
     if isinstance(indices, str | bytes | dict | set) or not hasattr(indices, "__len__"):
         raise _wrong_type(indices)
     try:
-        return np.asarray(indices)
+        return array_of(indices)
     except (ValueError, TypeError, RuntimeError, OverflowError) as error:
         raise RowIndexTypeError(f"the indices make no array of integers: {error}") from None
 

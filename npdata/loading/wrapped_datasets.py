@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 from torch.utils.data import StackDataset, Subset
 
+from npdata.arrays.indexing import array_of
 from npdata.dataset.numpy_dataset import NumpyDataset
 
 _GETITEMS = NumpyDataset.__getitems__
@@ -69,7 +70,7 @@ def parts_of(dataset: Any) -> Iterator[tuple[NumpyDataset, NDArray[np.int64] | N
             yield from itertools.chain(*known)
     elif type(dataset) is Subset:
         for inner, rows in parts_of(dataset.dataset):
-            chosen = np.asarray(dataset.indices)
+            chosen = array_of(dataset.indices)
             if chosen.ndim != 1 or (len(chosen) and chosen.dtype.kind not in "iu"):
                 return  # a set or a mask, which reading refuses
             chosen = chosen.astype(np.int64, copy=False)

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as npst
 
 from npdata import NumpyDataset
-from npdata.arrays.indexing import row_number, row_numbers
+from npdata.arrays.indexing import array_of, row_number, row_numbers
 
 INTEGERS = [
     np.dtype(f"{order}{kind}{size}") for order in "<>" for kind in "iu" for size in (1, 2, 4, 8)
@@ -30,6 +30,13 @@ def test_any_integer_array_selects_like_numpy(data: st.DataObject, rows: int) ->
 @given(st.slices(20), st.integers(0, 20))
 def test_any_slice_selects_like_numpy(rows: slice, length: int) -> None:
     assert (row_numbers(rows, length) == np.arange(length)[rows]).all()
+
+
+@given(st.integers(-20, 20), st.integers(-20, 20), st.sampled_from([-3, -1, 1, 2, 1 << 70]))
+def test_any_range_selects_like_its_list(start: int, stop: int, step: int) -> None:
+    rows = range(start, stop, step)
+    assert (row_numbers(rows, 21) == np.arange(21)[np.array(list(rows), np.int64)]).all()
+    assert array_of(rows).tolist() == list(rows)
 
 
 @given(st.lists(st.booleans(), max_size=20))

@@ -18,7 +18,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from npdata.arrays.blocks import Blocks
-from npdata.arrays.indexing import holds_rows
+from npdata.arrays.indexing import array_of, holds_rows
 from npdata.errors import SamplerError, WindowWarning, an
 from npdata.runtime.made_once import made_once
 from npdata.sampling.order.block_layout import BlockLayout
@@ -296,7 +296,7 @@ def _choice(data: Any) -> int:
     choice = 0
     for indices in _choices(data):
         with contextlib.suppress(TypeError, ValueError):  # of what is no row numbers
-            array = np.asarray(indices)
+            array = array_of(indices)
             if array.dtype.kind in "iu":
                 choice = _checksum(np.ascontiguousarray(array, np.int64), choice)
     return choice
