@@ -16,6 +16,8 @@ from npdata.sources.hdf5.codecs.base import (
 )
 
 HEADER = struct.Struct("<4BIII")
+SNAPPY = 3
+"""The one compressor that numcodecs lacks, as the seventh value of the filter names it."""
 
 
 def decompress(

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from npdata.sources.hdf5.codecs.base import Bytes, Decoder, as_array
 from npdata.sources.hdf5.codecs.bitshuffle import BITSHUFFLE
-from npdata.sources.hdf5.codecs.blosc import BLOSC
+from npdata.sources.hdf5.codecs.blosc import BLOSC, SNAPPY
 from npdata.sources.hdf5.codecs.deflate import DEFLATE
 from npdata.sources.hdf5.codecs.fletcher32 import FLETCHER32
 from npdata.sources.hdf5.codecs.lz4 import LZ4
@@ -43,6 +43,8 @@ def missing_decoder(step: Filter) -> str | None:
         return f"npdata does not know its filter {step.id} ({step.name or 'without a name'})"
     if decoder.missing is not None:
         return f"its filter {decoder.name} needs {decoder.missing}"
+    if decoder is BLOSC and SNAPPY in step.values[6:7]:
+        return f"npdata does not know its filter {step.id} (blosc with snappy)"
     return None
 
 

@@ -72,7 +72,15 @@ def test_what_the_plugin_wrote_is_read_bit_by_bit(tmp_path: Path, plugin: str, d
             assert out.tobytes() == data.astype(dtype).tobytes()
 
 
-@pytest.mark.parametrize("plugin", [hdf5plugin.Blosc2(), hdf5plugin.BZip2(), hdf5plugin.Zfp()])
+@pytest.mark.parametrize(
+    "plugin",
+    [
+        hdf5plugin.Blosc2(),
+        hdf5plugin.Blosc(cname="snappy"),
+        hdf5plugin.BZip2(),
+        hdf5plugin.Zfp(),
+    ],
+)
 def test_other_filters_go_through_h5py(tmp_path: Path, plugin: dict) -> None:
     with h5py.File(tmp_path / "d.h5", "w") as file:
         file.create_dataset("x", data=DATA["smooth"], chunks=(17, 11), **plugin)
