@@ -24,7 +24,7 @@ from npdata.runtime.machine import free_of_machine
 from npdata.sources.cache.entry import Entry
 from npdata.sources.cache.folder import Folder
 from npdata.sources.cache.plan import OPENING, Plan, is_laid_out, lay_out
-from npdata.sources.file import FileIdentity
+from npdata.sources.file import Descriptor, FileIdentity
 
 CachePlace: TypeAlias = str | os.PathLike[str]
 FORMAT = 1
@@ -69,7 +69,8 @@ class KeptInFolder(Kept):
     def open(self) -> Entry:
         """Open the file, or make it again."""
         folder = Folder(self.place)
-        return Entry(folder.open(self.plan), self.plan, self.limit, folder.path_of(self.plan))
+        held = Descriptor(folder.open(self.plan))
+        return Entry(held, self.plan, self.limit, folder.path_of(self.plan))
 
 
 class KeptInMemory(Kept):
@@ -84,21 +85,19 @@ class KeptInMemory(Kept):
     def __init__(self, plan: Plan, limit: int) -> None:
         self.plan = plan
         self.limit = limit
-        descriptor = _unnamed(plan)
-        self._descriptor: int | None = descriptor
-        self._path = f"/proc/{os.getpid()}/fd/{descriptor}"
-        weakref.finalize(self, os.close, descriptor).atexit = False
+        held = Descriptor(_unnamed(plan))
+        self._descriptor: Descriptor | None = held
+        self._path = f"/proc/{os.getpid()}/fd/{held.number}"
         _in_memory.add(self)
 
     def open(self) -> Entry:
         """Open the file of the process that made this."""
+        held = self._descriptor
         with contextlib.suppress(OSError):
-            own = self._descriptor
-            descriptor = os.open(self._path, OPENING) if own is None else os.dup(own)
-            if is_laid_out(descriptor, self.plan):
-                return Entry(descriptor, self.plan, self.limit)
-            os.close(descriptor)
-        return Entry(_unnamed(self.plan), self.plan, self.limit)
+            held = Descriptor(os.open(self._path, OPENING)) if held is None else held
+        if held is None or not is_laid_out(held.number, self.plan):
+            held = Descriptor(_unnamed(self.plan))
+        return Entry(held, self.plan, self.limit)
 
     def __getstate__(self) -> dict[str, Any]:
         """Leave out the descriptor, which is that of one process."""

@@ -45,18 +45,18 @@ class Entry:
     that ended the writing, if any. `found` counts chunks that were there already.
     """
 
-    def __init__(self, descriptor: int, plan: Plan, limit: int, path: Path | None = None) -> None:
-        """Take over the descriptor of a file that `lay_out` made, at `path` if it has a name."""
+    def __init__(self, held: Descriptor, plan: Plan, limit: int, path: Path | None = None) -> None:
+        """Use a file that `lay_out` made and that is held open, at `path` if it has a name."""
         self.plan = plan
         self.limit = limit
         self.complete = False
         self.trouble: OSError | None = None
         self.found = 0
         self._path = path
-        self._descriptor: Descriptor | None = Descriptor(descriptor)
+        self._descriptor: Descriptor | None = held
         map_file = mapped if path is not None else mapped_for_large_pages
-        self._bytes: Bytes = map_file(descriptor, plan.nbytes)
-        status = os.fstat(descriptor)
+        self._bytes: Bytes = map_file(held.number, plan.nbytes)
+        status = os.fstat(held.number)
         self._inode = status.st_dev, status.st_ino
         self.complete = _seal() == status.st_mtime_ns
         self._known = np.full(plan.count, self.complete)

@@ -433,6 +433,17 @@ def test_memory_for_more_files_than_may_be_open_is_an_error_with_its_cure() -> N
         resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
 
 
+@LINUX
+def test_memory_is_read_by_the_descriptor_that_keeps_it() -> None:
+    kept = KeptInMemory(Plan(about="{}", chunk_bytes=8, count=2), 2)
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (0, hard))
+    try:
+        assert kept.open().intact()
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+
+
 def test_a_folder_that_cannot_be_written_is_an_error_with_its_name(path: Path) -> None:
     with pytest.raises(OSError, match=r"d\.h5"):
         opened(path, path / "cache")
