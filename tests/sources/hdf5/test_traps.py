@@ -227,6 +227,8 @@ def test_trap_9_shuffle_has_its_own_element_size_and_may_leave_a_rest() -> None:
     for size in (0, 1, 6, 12):
         same = SHUFFLE.decode(data, (size,), 11, None)
         assert sorted(same) == data.tolist()
+    with pytest.raises(ValueError, match="no element size"):
+        SHUFFLE.decode(data, (), 11, None)
 
 
 def test_trap_10_the_checksum_is_the_last_four_bytes_of_its_stage(path: Path) -> None:

@@ -25,7 +25,9 @@ def unshuffle(
         b'abcdz'
     """
     shuffled = as_array(data)
-    size = values[0] if values else 1
+    if not values:  # HDF5 leaves the second of two shuffles in a pipeline so, and cannot undo it
+        raise ValueError("shuffle has no client data, and no element size in it")
+    size = values[0]
     if len(shuffled) > limit:
         raise ValueError(f"shuffled data has {len(shuffled)} bytes, at most {limit} can be right")
     count = len(shuffled) // size if size > 1 else 0
