@@ -11,19 +11,16 @@ from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from npdata.arrays.blocks import BLOCK_BYTES, Blocks
 from npdata.runtime.per_process import ForkSafeLock
 from npdata.sources.base import Source
-from npdata.sources.concatenated.edges import Edges
+from npdata.sources.concatenated.edges import Edges, Ints
 from npdata.sources.derived.base import CompositeSource
 from npdata.sources.many_files.file_list import SEPARATOR, FileList, runs_of_files
 
 MOST_OPEN = 32
 """So many parts keep files open, of two descriptors each; the least recently read is closed."""
-
-Ints = NDArray[np.int64]
 
 
 class EndToEnd(CompositeSource):

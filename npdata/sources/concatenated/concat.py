@@ -19,8 +19,8 @@ from npdata.runtime.made_once import made_once
 from npdata.sources.base import Access, Source, with_detail
 from npdata.sources.cache.cache import Cache
 from npdata.sources.concatenated.base import EndToEnd
-from npdata.sources.concatenated.edges import Edges
-from npdata.sources.concatenated.in_place import Ints, PartlyInPlace
+from npdata.sources.concatenated.edges import Edges, Ints
+from npdata.sources.concatenated.in_place import PartlyInPlace
 from npdata.sources.concatenated.parts import Parts, Summary, kind_of_rows, require_alike
 from npdata.sources.labels import in_one_code, shown_categories
 from npdata.sources.many_files.file_list import FileList
@@ -222,13 +222,13 @@ def _memory_of(part: Source) -> NDArray[Any] | None:
 def _summary(source: Source) -> Summary:
     if isinstance(source, ConcatSource):
         return source._summary
-    if FileTable.of_mapped(source) is not None:
-        return Summary.one(source.where, len(source), IN_FILES)
-    return Summary.of(source)
+    in_file = FileTable.of_mapped(source) is not None
+    access, details = (IN_FILES, ()) if in_file else (source.access, source.details)
+    return Summary.one(source.where, len(source), access, details)
 
 
 def _summary_of(parts: Parts) -> Summary:
-    each, table = [Summary.of(source) for source in parts.own.values()], parts.table
+    each, table = [*map(_summary, parts.own.values())], parts.table
     if len(table):
         rows, first = int(table.facts["length"].sum()), int(np.argmax(parts.file >= 0))
         each.insert(first, Summary.one(table.files[0], rows, IN_FILES, parts=len(table)))

@@ -15,9 +15,8 @@ from numpy.typing import NDArray
 from npdata.arrays.runs import cut
 from npdata.runtime.made_once import made_once
 from npdata.sources.base import Source
-from npdata.sources.concatenated.edges import Edges, grouped
+from npdata.sources.concatenated.edges import Edges, Ints, grouped
 
-Ints = NDArray[np.int64]
 Runs = list[NDArray[Any]]
 
 

@@ -135,11 +135,6 @@ class Summary(NamedTuple):
     kinds: dict[str, _Kind]
 
     @classmethod
-    def of(cls, source: Source) -> "Summary":
-        """Summarise a source that is one part."""
-        return cls.one(source.where, len(source), source.access, source.details)
-
-    @classmethod
     def one(
         cls, where: str, rows: int, access: Access, details: Details = (), *, parts: int = 1
     ) -> "Summary":

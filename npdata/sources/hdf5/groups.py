@@ -20,8 +20,8 @@ from npdata.errors import FieldError
 from npdata.runtime.made_once import made_once
 from npdata.runtime.per_process import ForkSafeLock
 from npdata.sources.base import Source
-from npdata.sources.concatenated.edges import Edges
-from npdata.sources.concatenated.in_place import Ints, PartlyInPlace
+from npdata.sources.concatenated.edges import Edges, Ints
+from npdata.sources.concatenated.in_place import PartlyInPlace
 from npdata.sources.derived.base import origin
 from npdata.sources.file import File
 from npdata.sources.hdf5.examine.attributes import shown
