@@ -11,6 +11,8 @@ import argparse
 import importlib
 import io
 import os
+import re
+import shlex
 import sys
 from collections.abc import Sequence
 from contextlib import suppress
@@ -26,6 +28,7 @@ from npdata.cli.console import (
 )
 from npdata.cli.signals import ends_once, interrupts_wait
 from npdata.errors import MemberNotFoundError, NpdataError
+from npdata.suggestions import did_you_mean
 
 COMMANDS = {
     "inspect": (
@@ -64,7 +67,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
         with ends_once():
             with interrupts_wait():  # h5py loses what ends a program, also while it is imported
                 parser = _parser(words[:1])
-            parsed = parser.parse_args(words or ["--help"])
+            if words and words[0] not in COMMANDS and not words[0].startswith("-"):
+                parser.error(_no_command(words))
+            parsed, unknown = parser.parse_known_args(words or ["--help"])
+            if unknown:
+                options = re.findall(r"--\w[\w-]*", parsed.parser.format_help())
+                meant = did_you_mean(unknown[0].partition("=")[0], options, "")
+                parsed.parser.error(f"unrecognized arguments: {' '.join(unknown)}{meant}")
             code: int = parsed.run(parsed)
         sys.stdout.flush()
     except KeyboardInterrupt:
@@ -127,6 +136,13 @@ def _message(why: str | Exception) -> str:
     return "\n".join(map(printable, str(why).split("\n")))
 
 
+def _no_command(words: Sequence[str]) -> str:
+    if os.path.exists(words[0]):  # noqa: PTH110
+        return f"{words[0]!r} is no command: write npdata inspect {shlex.join(words)}"
+    meant = did_you_mean(words[0], COMMANDS, "") or f"; there are {', '.join(COMMANDS)}"
+    return f"{words[0]!r} is no command{meant}"
+
+
 def _parser(asked: Sequence[str]) -> argparse.ArgumentParser:
     """Give the parser of all commands, with the arguments of those asked for."""
     parser = _Parser(prog="npdata", description="Arrays in files, for training with PyTorch.")
@@ -137,5 +153,5 @@ def _parser(asked: Sequence[str]) -> argparse.ArgumentParser:
         if name in asked:
             command = importlib.import_module(module)
             command.add_arguments(own)
-            own.set_defaults(run=command.run)
+            own.set_defaults(run=command.run, parser=own)
     return parser

@@ -122,6 +122,25 @@ def test_the_command_alone_shows_what_there_is(capsys: pytest.CaptureFixture[str
     assert all(f"\n    {name} " in shown for name in COMMANDS)
 
 
+@pytest.mark.parametrize(
+    ("typed", "said"),
+    [
+        ("inspct x.npy", "'inspct' is no command; did you mean inspect?"),
+        ("help", "'help' is no command; there are inspect, convert, bench, cache"),
+        ("{file}", "is no command: write npdata inspect "),
+        ("inspect {file} --jsn", "unrecognized arguments: --jsn; did you mean --json?"),
+        ("bench {file} --batch_size=4", "--batch_size=4; did you mean --batch-size?"),
+    ],
+)
+def test_a_word_that_is_no_command_or_option_is_named_with_what_was_meant(
+    capsys: pytest.CaptureFixture[str], typed: str, said: str
+) -> None:
+    with pytest.raises(SystemExit) as end:
+        main(typed.format(file=__file__).split())
+    assert end.value.code == 2
+    assert said in capsys.readouterr().err
+
+
 def test_columns_decides_the_width_also_in_a_pipe(monkeypatch: pytest.MonkeyPatch) -> None:
     pipe = io.StringIO()
     monkeypatch.setattr(sys, "stdout", pipe)

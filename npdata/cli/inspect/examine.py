@@ -73,7 +73,10 @@ def files_of(text: str, raw: RawFormat | None) -> list[str]:
         found = (p for p in Path(path).rglob("*") if p.suffix.lower() in suffixes)
         names = naturally_sorted(str(file) for file in found if file.is_file())
         if not names:
-            raise UsageError(f"{path} holds no file that ends in {', '.join(suffixes)}")
+            raise UsageError(
+                f"{path} holds no file that ends in {', '.join(suffixes)}; a glob names others, as "
+                f"'{path}/*.h5ad'"
+            )
     elif is_pattern(path):
         # Path.glob takes no absolute pattern.
         names = naturally_sorted(glob.glob(path, recursive=True))  # noqa: PTH207

@@ -7,6 +7,8 @@ few chunks by which an opening proves its layout.
 """
 
 import contextlib
+import fnmatch
+import glob
 from collections import Counter
 from dataclasses import dataclass
 
@@ -37,7 +39,9 @@ class Catalog:
 
 
 def list_datasets(path: str, name: str = "", proven: Counter[object] | None = None) -> Catalog:
-    """List the dataset `name`, or every dataset of that group; the whole file without a name.
+    """List the dataset `name`, or all of that group, or of what it matches as a pattern.
+
+    Without a name those of the whole file.
 
     `proven` counts by `placement` the datasets that were checked, of other files and of this.
 
@@ -87,6 +91,8 @@ def _names(file: h5py.File, path: str, name: str) -> tuple[dict[str, bool], str 
         try:
             item = file[encoded(name)]
         except (KeyError, OSError, RuntimeError, ValueError):
+            if glob.has_magic(name) and (found := _matching(file, path, name))[0]:
+                return found
             if not is_hard(file.id, name):
                 find(file, name, f"{path}::{name}")
             return {name: False}, None
@@ -119,6 +125,18 @@ def _names(file: h5py.File, path: str, name: str) -> tuple[dict[str, bool], str 
     except (KeyError, OSError, RuntimeError, ValueError, TypeError) as error:
         fault = f"the groups of {path} cannot all be read: {error}; it is damaged"
     return dict.fromkeys(datasets, True) | dict.fromkeys(links, False), fault
+
+
+def _matching(file: h5py.File, path: str, pattern: str) -> tuple[dict[str, bool], str | None]:
+    """Give the names that match a pattern part by part, or lie below one that does."""
+    names, fault = _names(file, path, "")
+    parts = pattern.count("/") + 1
+
+    def matches(name: str) -> bool:
+        own = name.split("/")[:parts]
+        return len(own) == parts and fnmatch.fnmatchcase("/".join(own), pattern)
+
+    return {name: inside for name, inside in names.items() if matches(name)}, fault
 
 
 def _leads_outside(file: h5py.File, name: str) -> bool:

@@ -84,6 +84,9 @@ def test_one_dataset_per_episode_is_a_line_per_kind(
     ]
     assert ["mask", "40", "int64", "contiguous"] in [line[:4] for line in words]
     assert any("scalar dataset" in line for line in lines)
+    # A name as the report has it, and what lies below one.
+    assert "40 arrays" in shown(capsys, "demos.h5::data/demo_*/actions")[0]
+    assert "20 arrays" in shown(capsys, "demos.h5::data/demo_1?/*")[0]
 
 
 def test_what_is_advised_for_many_arrays_gives_all_of_them_and_no_more(
