@@ -17,9 +17,10 @@ import torch
 from numpy.typing import NDArray
 
 from npdata.arrays.dtypes import DType
+from npdata.arrays.scratch import Scratch
 from npdata.dataset.batch_memory import plain_memory
 from npdata.dataset.field import Field
-from npdata.dataset.moments import BLOCK, Memory, Moments, moments_of, moments_of_complex
+from npdata.dataset.moments import BLOCK, Moments, moments_of, moments_of_complex
 from npdata.dataset.progress import Bar
 from npdata.dataset.ragged_field import RaggedField
 from npdata.dataset.rows_field import RowsField
@@ -115,7 +116,7 @@ class _Pass:
             advise = source.load if in_place else source.will_need
             advise(int(chosen[0]), int(chosen[-1]) + 1)
 
-    def value(self, k: int, memory: Memory) -> Any:
+    def value(self, k: int, scratch: Scratch) -> Any:
         """Give the rows of a piece where they lie, or in the memory of this thread.
 
         Fresh memory for each piece stayed with the threads that freed it: 300 MiB in place of 20.
@@ -130,7 +131,7 @@ class _Pass:
             return self.field.stack(chosen, plain_memory)
 
         def again(shape: tuple[int, ...], dtype: torch.dtype) -> torch.Tensor:
-            held = memory.of((math.prod(shape) * dtype.itemsize,), np.dtype(np.uint8))
+            held = scratch.array("rows", (math.prod(shape) * dtype.itemsize,), np.uint8)
             return torch.from_numpy(held).view(-1, dtype.itemsize).view(dtype).view(shape)
 
         return self.field.stack(chosen, again)
@@ -141,21 +142,21 @@ def _pieces(rows: _Pass, keep_axes: KeepAxes) -> Generator[Piece, None, None]:
 
     The first piece finds numbers near the means, around which all others are summed up.
     """
-    memories = threading.local()
+    memory = threading.local()
     near: dict[str | int, NDArray[np.float64] | None] = {}
     field = rows.field
 
     def summed(k: int) -> Piece:
-        if not hasattr(memories, "one"):
-            memories.one, memories.rows = Memory(), Memory()
+        if not hasattr(memory, "scratch"):
+            memory.scratch = Scratch()
         rows.prepare(k)
         found: Piece = {}
-        for label, array in _arrays(field.label, rows.value(k, memories.rows)):
+        for label, array in _arrays(field.label, rows.value(k, memory.scratch)):
             array = _known(array, field.missing)
             kept = kept_axes(keep_axes, field, label, array.shape)
             over = _over(field, label, array.shape, kept)
             sum_up = moments_of_complex if array.dtype.kind == "c" else moments_of
-            found[label], beside = sum_up(array, over, memories.one, near.get(label))
+            found[label], beside = sum_up(array, over, memory.scratch, near.get(label))
             if k == 0:
                 near[label] = beside
         field.source.check()

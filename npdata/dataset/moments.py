@@ -5,13 +5,14 @@ of arrays merge as if the values had been summed up at once (Chan, Golub and LeV
 Invariant: means and deviations agree with NumPy's to 1e-12. No call holds the GIL for long.
 """
 
-import math
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, fields
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+
+from npdata.arrays.scratch import Scratch
 
 BLOCK = 1 << 19
 """So many elements are summed up by one call; as float64 they stay in the last level of cache."""
@@ -84,24 +85,10 @@ class Moments:
         )
 
 
-class Memory:
-    """Where one thread widens blocks; fresh pages for each would cost more than the sums."""
-
-    def __init__(self) -> None:
-        self._held: NDArray[np.uint8] = np.empty(0, np.uint8)
-
-    def of(self, shape: tuple[int, ...], dtype: np.dtype[Any]) -> NDArray[Any]:
-        """Give memory for an array, which the next call gives out again."""
-        nbytes = math.prod(shape) * dtype.itemsize
-        if nbytes > len(self._held):
-            self._held = np.empty(nbytes, np.uint8)
-        return self._held[:nbytes].view(dtype).reshape(shape)
-
-
 def moments_of(
     values: NDArray[Any],
     over: tuple[int, ...],
-    memory: Memory,
+    scratch: Scratch,
     near: NDArray[np.float64] | None = None,
 ) -> tuple[Moments, NDArray[np.float64] | None]:
     """Give the moments over the axes `over`, of which 0 is one.
@@ -111,7 +98,7 @@ def moments_of(
     for 0.
 
     Examples:
-        >>> moments_of(np.array([[1.0, 5.0], [3.0, 5.0]]), (0,), Memory())[0].mean.tolist()
+        >>> moments_of(np.array([[1.0, 5.0], [3.0, 5.0]]), (0,), Scratch())[0].mean.tolist()
         [2.0, 5.0]
     """
     shape = tuple(1 if k in over else n for k, n in enumerate(values.shape))[1:]
@@ -119,18 +106,18 @@ def moments_of(
         shape = ()
     if not values.size:
         return Moments.of_none(shape, values.dtype), near
-    found = _around(near, values, over, memory)
+    found = _around(near, values, over, scratch)
     if not _exact(found, near):
         near = np.where(np.isfinite(found.mean), found.mean, 0.0)
         near = near if values.dtype.kind == "f" else np.rint(near)
-        found = _around(near, values, over, memory)
+        found = _around(near, values, over, scratch)
     return Moments(**{f.name: getattr(found, f.name).reshape(shape) for f in fields(found)}), near
 
 
 def moments_of_complex(
     values: NDArray[Any],
     over: tuple[int, ...],
-    memory: Memory,
+    scratch: Scratch,
     near: NDArray[np.float64] | None = None,
 ) -> tuple[Moments, NDArray[np.float64] | None]:
     """Give the moments of complex numbers, as `moments_of`; their range is NaN, without an order.
@@ -138,7 +125,7 @@ def moments_of_complex(
     Real and imaginary parts are summed up side by side. `near` has both, in an axis of its own.
 
     Examples:
-        >>> found, _ = moments_of_complex(np.array([1 + 1j, 1 - 1j]), (0,), Memory())
+        >>> found, _ = moments_of_complex(np.array([1 + 1j, 1 - 1j]), (0,), Scratch())
         >>> complex(found.mean), float(found.squares)
         ((1+0j), 2.0)
     """
@@ -146,7 +133,7 @@ def moments_of_complex(
     missing = np.isnan(values)
     if missing.any():
         parts = np.where(missing[..., np.newaxis], np.nan, parts)
-    found, near = moments_of(parts, over, memory, near)
+    found, near = moments_of(parts, over, scratch, near)
     shape = () if len(over) == values.ndim else found.squares.shape[:-1]
     unknown = np.full(shape, np.nan)
     return Moments(
@@ -167,14 +154,14 @@ def _exact(found: Moments, near: NDArray[np.float64] | None) -> bool:
 
 
 def _around(
-    near: NDArray[np.float64] | None, values: NDArray[Any], over: tuple[int, ...], memory: Memory
+    near: NDArray[np.float64] | None, values: NDArray[Any], over: tuple[int, ...], scratch: Scratch
 ) -> Moments:
     """Give the moments of an array, whose deviations are taken from `near`, None for 0."""
     values, axes = _collapsed(values, over)
     figures = []
     with np.errstate(invalid="ignore", over="ignore"):
         for part, along in _parts(values, axes):
-            blocks = [_summed(near, block, along, memory) for block in _blocks(part, along)]
+            blocks = [_summed(near, block, along, scratch) for block in _blocks(part, along)]
             if blocks:
                 merged = _merged(zip(*blocks, strict=True))
                 if merged[0].ndim > values.ndim - len(axes):  # rows that lay side by side
@@ -199,7 +186,7 @@ def _merged(figures: Iterable[Any]) -> list[NDArray[Any]]:
 
 
 def _summed(
-    near: NDArray[np.float64] | None, block: NDArray[Any], axes: tuple[int, ...], memory: Memory
+    near: NDArray[np.float64] | None, block: NDArray[Any], axes: tuple[int, ...], scratch: Scratch
 ) -> tuple[Any, ...]:
     """Give count, missing, sums, sums of squares, and range of a block over axes."""
     rows = axes[-1] == block.ndim - 1
@@ -207,7 +194,7 @@ def _summed(
     dtype = np.dtype(np.float32 if exact else np.float64)
     wide: NDArray[Any] = block
     if block.dtype != dtype or near is not None:
-        wide = memory.of(block.shape, dtype)
+        wide = scratch.array("wide", block.shape, dtype)
         np.copyto(wide, block)
     if near is not None:
         start = np.expand_dims(near.astype(dtype), axes)
@@ -223,7 +210,7 @@ def _summed(
         count = known.sum(axis=axes) if sums.size > 1 else np.count_nonzero(known)
         missing += block.size // sums.size - count
         if wide is block:
-            wide = memory.of(block.shape, dtype)
+            wide = scratch.array("wide", block.shape, dtype)
             np.copyto(wide, block)
         # All bits of what is missing become 0, in a third of the time that where= takes.
         bits = wide.view(np.int64)

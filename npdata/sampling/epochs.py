@@ -12,9 +12,9 @@ from typing import Any, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
+from npdata.errors import SamplerError
 from npdata.sampling.division import Division
 from npdata.sampling.order.by_size import BySize
-from npdata.sampling.order.epoch_length import EpochLength
 from npdata.sampling.order.epoch_order import Ints, Order
 from npdata.sampling.order.ranks import Ranks, Step, Uneven
 from npdata.sampling.order.recipe import Recipe
@@ -77,18 +77,25 @@ class Run:
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Epochs:
-    """The batches of every epoch of `recipe`, each as long as `length` says.
+    """The batches of every epoch of `recipe`, which is all of its order if nothing ends it before.
 
     Batches have `batch_size` samples, or are those of `sized`. `seeded`: they bring what random
-    numbers are made of.
+    numbers are made of. An epoch ends after `num_samples`, or `steps_per_epoch` steps of all ranks;
+    the order does not depend on that, so a state fits any length. Raises `SamplerError` for one
+    that is longer than an order without weights.
     """
 
     recipe: Recipe
-    length: EpochLength
     batch_size: int | None
     sized: BySize | None
     division: Division
     seeded: bool
+    num_samples: int | None = None
+    steps_per_epoch: int | None = None
+
+    def __post_init__(self) -> None:
+        """Refuse an epoch that is too long on one rank."""
+        self.samples(1)
 
     @property
     def drop_last(self) -> bool:
@@ -101,6 +108,24 @@ class Epochs:
         sized = {} if self.sized is None else self.sized.identity
         return {**self.recipe.identity, **sized}
 
+    def samples(self, world_size: int) -> int:
+        """Give the samples of an epoch, over all ranks."""
+        rows = wanted = self.recipe.samples
+        what = ""
+        if self.num_samples is not None:
+            wanted, what = self.num_samples, f"num_samples={self.num_samples}"
+        elif self.steps_per_epoch is not None:
+            size = self.batch_size or 1
+            wanted = self.steps_per_epoch * size * world_size
+            ranks = f" on {world_size} ranks" if world_size > 1 else ""
+            what = f"steps_per_epoch={self.steps_per_epoch} of {size} samples{ranks}"
+        if wanted > rows and self.recipe.totals is None:
+            raise SamplerError(
+                f"{what} asks for {wanted} samples of {rows} rows: give weights= to draw rows "
+                "again and again (numpy.ones(len(data)) for all alike), or ask for fewer"
+            )
+        return wanted
+
     def ranks(self) -> Ranks:
         """Give the share of this process; raises `SamplerError` in a worker that was given none."""
         return self.ranks_of(*self.division.here(), self.division.uneven)
@@ -108,7 +133,7 @@ class Epochs:
     def ranks_of(self, rank: int, world_size: int, uneven: Uneven) -> Ranks:
         """Give the share of one of `world_size` ranks."""
         return Ranks(
-            n=self.length.samples(world_size),
+            n=self.samples(world_size),
             batch_size=self.batch_size or 1,
             rank=rank,
             world_size=world_size,

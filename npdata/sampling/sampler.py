@@ -23,7 +23,6 @@ from npdata.sampling.division import Division
 from npdata.sampling.epochs import Epochs, Start
 from npdata.sampling.order.by_size import BySize
 from npdata.sampling.order.checks import whole_number
-from npdata.sampling.order.epoch_length import EpochLength
 from npdata.sampling.order.epoch_order import Ints, Shuffle
 from npdata.sampling.order.ranks import Uneven
 from npdata.sampling.order.recipe import Recipe
@@ -173,21 +172,25 @@ class BlockBatchSampler(FoundByLightning, BatchSampler):
             indices=indices,
             weights=weights,
         )
-        length = EpochLength.of(
-            recipe, size, num_samples=num_samples, steps_per_epoch=steps_per_epoch
-        )
+        if num_samples is not None:
+            if steps_per_epoch is not None:
+                raise SamplerError("num_samples= and steps_per_epoch= both end the epoch: give one")
+            num_samples = whole_number("num_samples", num_samples, least=1)
+        if steps_per_epoch is not None:
+            steps_per_epoch = whole_number("steps_per_epoch", steps_per_epoch, least=1)
         sized = None
         if max_rows is not None:
-            if not length.whole:
+            if num_samples or steps_per_epoch:
                 raise SamplerError("num_samples= and steps_per_epoch= need batch_size=")
             sized = BySize.of(data, recipe, max_rows=max_rows, padded=padded)
         epochs = Epochs(
             recipe=recipe,
-            length=length,
             batch_size=size if sized is None else None,
             sized=sized,
             division=division,
             seeded=bool(getattr(data, "takes_rng", False)),
+            num_samples=num_samples,
+            steps_per_epoch=steps_per_epoch,
         )
         if rank is not None:
             epochs.ranks()  # refuses a rank outside the world, and lanes that do not divide
@@ -239,9 +242,7 @@ class BlockBatchSampler(FoundByLightning, BatchSampler):
                 "decides how many samples a batch has: make a new sampler with batch_size="
             )
         size = whole_number("batch_size", size, least=1)
-        length = replace(epochs.length, batch_size=size)
-        length.samples(1)
-        self.cursor.epochs = replace(epochs, batch_size=size, length=length)
+        self.cursor.epochs = replace(epochs, batch_size=size)
 
     @property
     def drop_last(self) -> bool:  # type: ignore[override]
@@ -295,7 +296,7 @@ class BlockBatchSampler(FoundByLightning, BatchSampler):
         epochs, recipe = self.cursor.epochs, self._recipe
         order = f"shuffle={recipe.shuffle!r}" if recipe.totals is None else "weights=..."
         return (
-            f"BlockBatchSampler({recipe.rows} rows, {epochs.length.samples(1)} samples an epoch, "
+            f"BlockBatchSampler({recipe.rows} rows, {epochs.samples(1)} samples an epoch, "
             f"batch_size={self.batch_size}, {order}, seed={recipe.seed}, "
             f"uneven={epochs.division.uneven!r})"
         )

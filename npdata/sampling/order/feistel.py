@@ -12,7 +12,7 @@ from typing import Any, Self
 import numpy as np
 from numpy.typing import NDArray
 
-from npdata.sampling.order.scratch import Scratch
+from npdata.arrays.scratch import Scratch
 
 Words = NDArray[np.unsignedinteger[Any]]
 """uint32 or uint64."""
@@ -71,7 +71,7 @@ class Network:
         self, values: NDArray[np.int64], counts: NDArray[np.int64], scratch: Scratch
     ) -> Words:
         """Permute runs of values, `counts[k]` of them with network k; gives memory of `scratch`."""
-        result = scratch.array("permuted", len(values), self.limits.dtype)
+        result = scratch.array("permuted", values.shape, self.limits.dtype)
         result[...] = values
         ends = np.cumsum(counts)
         self._pass(result, scratch, lambda table: _repeated(table, counts))
@@ -111,7 +111,7 @@ class Network:
         """
         upper = x.dtype.type(x.dtype.itemsize * 4)
         moduli = spread(self.lefts), spread(self.rights)
-        left, right = (scratch.array(half, len(x), x.dtype) for half in ("left", "right"))
+        left, right = (scratch.array(half, x.shape, x.dtype) for half in ("left", "right"))
         np.floor_divide(x, moduli[1], out=left)
         np.multiply(left, moduli[1], out=right)
         np.subtract(x, right, out=right)

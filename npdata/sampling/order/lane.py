@@ -13,10 +13,10 @@ from typing import Any, Self
 import numpy as np
 from numpy.typing import NDArray
 
+from npdata.arrays.scratch import Scratch
 from npdata.sampling.order.block_layout import BlockLayout
 from npdata.sampling.order.feistel import MAX_SIZE_32
 from npdata.sampling.order.permutation import Permutations
-from npdata.sampling.order.scratch import Scratch
 
 Ints = NDArray[np.int64]
 
@@ -99,7 +99,7 @@ class Lane:
         stops = np.searchsorted(positions, ends)
         counts = stops - np.append(0, stops[:-1])
         start_of = starts if len(starts) == 1 else np.repeat(starts, counts)
-        numbers = self.scratch.array("numbers", len(positions), np.int64)
+        numbers = self.scratch.array("numbers", positions.shape, np.int64)
         shuffled = self.within.in_words(
             np.subtract(positions, start_of, out=numbers),
             sizes=ends - starts,
@@ -144,7 +144,7 @@ class Lane:
         low, high = np.searchsorted(self.short_slots, [first, last - 1])
         inside = inside.astype(word, copy=False)
         self._skip_missing(inside, low, high, first * size)
-        slots = self.scratch.array("numbers", len(inside), np.int64)
+        slots = self.scratch.array("numbers", inside.shape, np.int64)
         np.floor_divide(inside, word(size), out=slots)
         if last - first <= len(inside):
             # What to add to the address of a slot to have its rows.

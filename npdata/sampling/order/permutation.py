@@ -13,8 +13,8 @@ from typing import Any, Self
 import numpy as np
 from numpy.typing import NDArray
 
+from npdata.arrays.scratch import Scratch
 from npdata.sampling.order.feistel import MAX_SIZE_32, Network
-from npdata.sampling.order.scratch import Scratch
 
 Ints = NDArray[np.int64]
 Words = NDArray[np.uint64]
