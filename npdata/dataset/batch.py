@@ -17,6 +17,7 @@ import torch
 from torch.utils.data._utils.pin_memory import pin_memory
 
 from npdata.dataset.field import Field, row_of
+from npdata.dataset.nested import map_fields
 from npdata.dataset.ragged_form import RaggedForm, marked
 from npdata.dataset.stacking import stack_samples, take_apart
 from npdata.dataset.transforms import Bound, Transform, transformed_batch
@@ -68,12 +69,7 @@ class SampleForm:
         if not self.ragged:
             return sample
         forms = dict(self.ragged)
-        if isinstance(sample, dict):
-            return {at: marked(v, forms[at]) if at in forms else v for at, v in sample.items()}
-        if isinstance(sample, tuple | list):
-            made = [marked(v, forms[k]) if k in forms else v for k, v in enumerate(sample)]
-            return getattr(type(sample), "_make", type(sample))(made)
-        return marked(sample, forms[0]) if 0 in forms else sample
+        return map_fields(lambda k, v: marked(v, forms[k]) if k in forms else v, sample)
 
 
 class _Unmade:

@@ -12,6 +12,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from npdata.dataset.nested import map_fields
 from npdata.dataset.padded import Padded
 from npdata.dataset.statistics import Statistics
 from npdata.errors import FieldError, an
@@ -45,10 +46,8 @@ class Normalize:
         result = batch
         if self._alone:
             result = self._value(batch, 0, done)
-        elif isinstance(batch, dict):
-            result = {name: self._value(value, name, done) for name, value in batch.items()}
-        elif type(batch) in (tuple, list):
-            result = type(batch)(self._value(value, k, done) for k, value in enumerate(batch))
+        elif isinstance(batch, dict) or type(batch) in (tuple, list):
+            result = map_fields(lambda label, value: self._value(value, label, done), batch)
         if len(done) < len(self._scales):
             raise FieldError(
                 f"normalize was made of statistics of the fields {list(self._scales)}, and this "

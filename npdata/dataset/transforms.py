@@ -10,7 +10,7 @@ global generator. It calls no function itself.
 import functools
 import inspect
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Any, NamedTuple, Self
 
@@ -19,6 +19,7 @@ import torch
 
 from npdata.arrays.indexing import row_numbers
 from npdata.dataset.arguments import as_field
+from npdata.dataset.nested import tensors_in
 from npdata.errors import FieldError, RandomnessWarning, SampleWrittenError, an
 from npdata.sampling.row_numbers import SeededRow, SeededRows
 
@@ -87,7 +88,7 @@ class Promised:
 
     def __call__(self, sample: Any, **random: np.random.Generator) -> Any:
         """Give what the transform gives."""
-        before = [(tensor, tensor._version) for tensor in _tensors(sample)]
+        before = [(each, each._version) for each in tensors_in(sample) if not each.is_inference()]
         result = self.function(sample, **random)
         if any(tensor._version != version for tensor, version in before):
             raise SampleWrittenError(
@@ -96,15 +97,6 @@ class Promised:
                 "out, or write x - mean in place of x -= mean"
             )
         return result
-
-
-def _tensors(sample: Any) -> Iterator[torch.Tensor]:
-    if isinstance(sample, torch.Tensor):
-        if not sample.is_inference():
-            yield sample
-    elif isinstance(sample, dict | tuple | list):
-        for part in sample.values() if isinstance(sample, dict) else sample:
-            yield from _tensors(part)
 
 
 @dataclass(frozen=True, kw_only=True)

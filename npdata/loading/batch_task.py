@@ -17,8 +17,9 @@ from npdata.arrays.indexing import holds_rows, row_numbers
 from npdata.dataset.batch import Batch
 from npdata.dataset.batch_memory import Allocate, allocating_from
 from npdata.dataset.collate import collate
+from npdata.dataset.nested import map_tensors, nbytes_of
 from npdata.errors import LoaderError, MaskLostError
-from npdata.loading.batch_tensors import DTypes, cast, map_tensors, nbytes_of
+from npdata.loading.cast import DTypes, cast
 from npdata.loading.readahead import Job
 from npdata.loading.shared_generators import warning_of_draws
 from npdata.loading.to_device import Sender

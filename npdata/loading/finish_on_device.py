@@ -6,7 +6,7 @@ that the dataset gives. Whatever a function of the user would see stays in the m
 machine. Here nothing is read or copied.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -14,41 +14,17 @@ import torch
 from torch import Tensor
 
 from npdata.dataset.field import Field
+from npdata.dataset.nested import map_fields
 from npdata.dataset.normalize import Normalize
 from npdata.dataset.numpy_dataset import NumpyDataset
 from npdata.dataset.rows_field import RowsField
 from npdata.dataset.sparse_field import SparseField
+from npdata.dataset.sparse_tensors import dense_of
 from npdata.errors import ConversionError
-from npdata.loading.batch_tensors import map_fields
 from npdata.loading.wrapped_datasets import one_dataset, rebuilt
 from npdata.sources.packed.decode import UnpackedSource
 from npdata.sources.packed.unpack import TensorDecoder
 from npdata.sources.sparse import SparseSource
-
-
-def sent_sparse(dataset: Any) -> tuple[Any, frozenset[str | int]]:
-    """Give the dataset with its dense batches of sparse rows left sparse, and their labels.
-
-    They are a few hundredths of the bytes, and are made dense on the device. A dataset with
-    functions, which would see the difference, stays as it is.
-
-    Examples:
-        >>> cells = npdata.csr(np.ones(1), np.array([2]), np.array([0, 1]), (1, 3))
-        >>> sent_sparse(npdata.NumpyDataset(cells))[1]
-        frozenset({0})
-    """
-    if type(dataset) is not NumpyDataset or dataset.transforms.any:
-        return dataset, frozenset()
-    fields = list(dataset.fields.values())
-    sent = [_sent(field) for field in fields]
-    made = frozenset(f.label for f, other in zip(fields, sent, strict=True) if f is not other)
-    return (dataset.with_fields(sent), made) if made else (dataset, made)
-
-
-def _sent(field: Field) -> Field:
-    if type(field) is not RowsField or not isinstance(field.source, SparseSource):
-        return field
-    return SparseField(field.label, field.source, field.asked)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -60,7 +36,7 @@ class Finish:
         tensor([-1., -1.])
     """
 
-    decoders: dict[str | int, TensorDecoder]
+    decoders: dict[str | int, Callable[[Tensor], Tensor]]
     function: Callable[[Any], Any] | None
 
     def __call__(self, fields: Any) -> Any:
@@ -78,15 +54,21 @@ class Finish:
             raise ConversionError(f"field {label!r}: {error}") from None
 
 
-def sent_plain(dataset: Any, device: torch.device) -> tuple[Any, Finish | None]:
+def sent_as_stored(dataset: Any, device: torch.device) -> tuple[Any, Finish | None]:
     """Give the dataset whose batches are as they are stored, and what makes batches of these.
 
-    That leaves out `npdata.normalize` as `batch_transform`, and `decode=`, where no function of the
-    user is in the way. None where there is neither.
+    Sparse rows that are dense in a batch stay sparse, a few hundredths of the bytes. Left out are
+    `decode=`, and `npdata.normalize` as `batch_transform`, where no function of the user is in the
+    way. None where there is nothing of all that.
 
     Examples:
+        >>> cells = npdata.csr(np.ones(1), np.array([2]), np.array([0, 1]), (1, 3))
+        >>> cpu = torch.device("cpu")
+        >>> sent, finish = sent_as_stored(npdata.NumpyDataset(cells), cpu)
+        >>> sent[:].layout, finish(sent[:])
+        (torch.sparse_csr, tensor([[0., 0., 1.]], dtype=torch.float64))
         >>> ds = npdata.NumpyDataset(np.arange(5), batch_transform=torch.neg)
-        >>> sent_plain(ds, torch.device("cpu"))[1] is None
+        >>> sent_as_stored(ds, cpu)[1] is None
         True
     """
     found = one_dataset(dataset)
@@ -98,29 +80,29 @@ def sent_plain(dataset: Any, device: torch.device) -> tuple[Any, Finish | None]:
         part = part.with_fields(list(part.fields.values()), part.transforms.without_batch())
     else:
         function = None
-    decoders = {} if part.transforms.any else dict(_decoders(part, device))
+    stored = {label: _stored(field, device) for label, field in part.fields.items()}
+    decoders = {label: each[1] for label, each in stored.items() if each is not None}
+    if part.transforms.any:
+        decoders = {}
     if function is None and not decoders:
         return dataset, None
     if decoders:
-        part = part.with_fields([_stored(f, f.label in decoders) for f in part.fields.values()])
+        fields = part.fields.items()
+        part = part.with_fields([each[0] if (each := stored[k]) else field for k, field in fields])
     return rebuilt(dataset, iter([part])), Finish(decoders=decoders, function=function)
 
 
-def _decoders(
-    part: NumpyDataset, device: torch.device
-) -> Iterator[tuple[str | int, TensorDecoder]]:
-    for label, field in part.fields.items():
-        source = field.source
-        # Other devices may lack float64, and what was decoded would be cast there first.
-        if type(field) is RowsField and isinstance(source, UnpackedSource) and device.type != "mps":
-            packing = source.one_packing
-            if packing is not None and TensorDecoder.can(packing, source.rows.dtype):
-                cast = field.rule.cast
-                yield label, TensorDecoder(packing=packing, stored=source.rows.dtype, cast=cast)
-
-
-def _stored(field: Field, decoded: bool) -> Field:
+def _stored(field: Field, device: torch.device) -> tuple[Field, Callable[[Tensor], Tensor]] | None:
+    """Give a field as it is stored, and what makes its rows of that; None where it is the same."""
     source = field.source
-    if not decoded or not isinstance(source, UnpackedSource):
-        return field
-    return RowsField(field.label, source.rows)
+    if type(field) is not RowsField:
+        return None
+    if isinstance(source, SparseSource):
+        return SparseField(field.label, source, field.asked), dense_of
+    # Other devices may lack float64, and what was decoded would be cast there first.
+    if isinstance(source, UnpackedSource) and device.type != "mps":
+        packing, stored = source.one_packing, source.rows.dtype
+        if packing is not None and TensorDecoder.can(packing, stored):
+            decoder = TensorDecoder(packing=packing, stored=stored, cast=field.rule.cast)
+            return RowsField(field.label, source.rows), decoder
+    return None

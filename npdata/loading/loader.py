@@ -21,16 +21,11 @@ from torch.utils.data import IterableDataset, get_worker_info
 from npdata.arrays.flag import flag
 from npdata.dataset.collate import collate
 from npdata.dataset.html_table import table
+from npdata.dataset.nested import map_tensors
 from npdata.dataset.progress import require_bar
 from npdata.errors import ClosedError, LoaderError, NotBatchedError
 from npdata.loading.accelerate import refuse_a_second_division
-from npdata.loading.batch_tensors import (
-    DTypes,
-    cast,
-    known_dtypes,
-    map_tensors,
-    refuse_to_cast_times,
-)
+from npdata.loading.cast import DTypes, cast, known_dtypes, refuse_to_cast_times
 from npdata.loading.choose_sampler import refuse_other_rows, refuse_to_begin_again, sampler_for
 from npdata.loading.dataloader_arguments import (
     ATTRIBUTES,

@@ -24,7 +24,7 @@ from npdata.dataset.batch_memory import (
 )
 from npdata.loading.batch_task import BatchTask, Made
 from npdata.loading.buffer_pool import BufferPool
-from npdata.loading.finish_on_device import sent_plain, sent_sparse
+from npdata.loading.finish_on_device import sent_as_stored
 from npdata.loading.prefetcher import Prefetcher
 from npdata.loading.readahead import Job, ReadAhead
 from npdata.loading.schedule import Data, Options, Schedule, decide_schedule
@@ -58,9 +58,8 @@ class Pipeline:
         """Decide for a dataset, of which `sampler` gives batches of row numbers."""
         sent, sender = dataset, None
         if options.device is not None:
-            sent, finish = sent_plain(dataset, options.device)
-            sent, dense = sent_sparse(sent)
-            sender = Sender(options.device, options.dtype, dense, finish=finish)
+            sent, finish = sent_as_stored(dataset, options.device)
+            sender = Sender(options.device, options.dtype, finish=finish)
         data = _data_of(dataset, sampler, options)
         schedule = decide_schedule(
             options,

@@ -14,7 +14,7 @@ from typing import Any, Literal, TypeAlias
 import torch
 
 from npdata.errors import LoaderError
-from npdata.loading.batch_tensors import DTypes
+from npdata.loading.cast import DTypes
 from npdata.loading.prefetcher import LEAST_JOB, Alone
 
 Auto: TypeAlias = Literal["auto"]

@@ -19,10 +19,11 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from npdata.arrays.dtypes import NATIVE, torch_dtype
+from npdata.dataset.nested import nbytes_of
 from npdata.dataset.numpy_dataset import NumpyDataset
 from npdata.dataset.rows_field import RowsField
 from npdata.loading.batch_task import BatchTask, Made
-from npdata.loading.batch_tensors import DTypes, nbytes_of
+from npdata.loading.cast import DTypes
 from npdata.loading.readahead import Job
 from npdata.loading.to_device import Sender, Sent
 from npdata.loading.wrapped_datasets import is_direct, one_dataset

@@ -16,9 +16,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from npdata.dataset.sparse_tensors import dense_of
+from npdata.dataset.nested import map_tensors
 from npdata.errors import DeviceError
-from npdata.loading.batch_tensors import DTypes, cast, map_fields, map_tensors
+from npdata.loading.cast import DTypes, cast
 from npdata.suggestions import explained
 
 
@@ -65,23 +65,20 @@ class Sent:
 class Sender:
     """Copies batches to `device`, an accelerator, on one side stream; for several threads.
 
-    Fields with labels in `dense` come sparse and are made dense there. `finish` is applied to
-    batches there, and all casts follow it. Without `aside` it is all done in the stream that is
-    current, for batches that were made there.
+    `finish` is applied to batches there, and all casts follow it. Without `aside` it is all done in
+    the stream that is current, for batches that were made there.
     """
 
     def __init__(
         self,
         device: torch.device,
         dtype: DTypes = None,
-        dense: frozenset[Any] = frozenset(),
         *,
         finish: Callable[[Any], Any] | None = None,
         aside: bool = True,
     ) -> None:
         self.device = device
         self._dtype = dtype
-        self._dense = dense
         self.finish = finish
         # MPS has one stream, on which everything is in order.
         self._side = torch.Stream(device) if aside and device.type != "mps" else None
@@ -90,7 +87,6 @@ class Sender:
         """Begin the copy of a batch, with its mask if it has one, and the casts that follow."""
         with self._on_side():
             there, *masks = map_tensors(self._copy, (fields, *mask))
-            there = made_dense(there, self._dense)
             if self.finish is None:
                 there = cast(there, self._dtype, after=True)
             else:
@@ -182,19 +178,6 @@ def to_device(iterable: Iterable[Any], device: str | torch.device) -> Iterable[A
     """
     accelerator = accelerator_of(device)
     return iterable if accelerator is None else _OnDevice(iterable, accelerator)
-
-
-def made_dense(fields: Any, labels: frozenset[Any]) -> Any:
-    """Give the fields of a batch with those of these names or positions made dense.
-
-    Examples:
-        >>> made_dense([torch.eye(2).to_sparse(), torch.zeros(1)], frozenset({0}))[0]
-        tensor([[1., 0.],
-                [0., 1.]])
-    """
-    if not labels:
-        return fields
-    return map_fields(lambda label, part: dense_of(part) if label in labels else part, fields)
 
 
 def buffers_of(tensor: Tensor) -> tuple[Tensor, ...]:

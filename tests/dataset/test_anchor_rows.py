@@ -19,8 +19,7 @@ from torch.utils.data import DataLoader, default_collate
 import npdata
 from npdata import NumpyDataset
 from npdata.errors import FieldError
-from npdata.loading.finish_on_device import sent_sparse
-from npdata.loading.to_device import made_dense
+from npdata.loading.finish_on_device import sent_as_stored
 
 rng = np.random.default_rng(3)
 LENGTHS = rng.integers(0, 6, ROWS)
@@ -280,11 +279,11 @@ def test_advice_and_blocks_follow_the_anchors(others: Data) -> None:
 def test_sparse_anchors_are_sent_sparse(others: Data) -> None:
     ds = KINDS["sparse in a file, dense"](others)
     windows, anchors = windows_of(ds)
-    sent, dense = sent_sparse(windows)
-    assert dense == {"other"}
+    sent, finish = sent_as_stored(windows, torch.device("cpu"))
+    assert finish.decoders.keys() == {"other"}
     batch = npdata.collate(sent.__getitems__([4, 9]))
     assert batch["other"].layout == torch.sparse_csr
-    assert same(made_dense(batch, dense)["other"], ds[anchors[[4, 9]]]["other"])
+    assert same(finish(batch)["other"], ds[anchors[[4, 9]]]["other"])
     for batch in npdata.Loader(windows, 8, device="cpu"):
         assert batch["other"].layout == torch.strided
 

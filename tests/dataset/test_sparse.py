@@ -16,6 +16,7 @@ from torch.utils.data import DataLoader, StackDataset, Subset
 
 import npdata
 from npdata import NumpyDataset
+from npdata.dataset.sparse_tensors import dense_of
 from npdata.errors import (
     ConversionError,
     FieldError,
@@ -24,10 +25,10 @@ from npdata.errors import (
     UnequalShapesError,
     UnsupportedSourceError,
 )
-from npdata.loading.finish_on_device import sent_sparse
-from npdata.loading.to_device import made_dense
+from npdata.loading.finish_on_device import sent_as_stored
 
 ROWS, COLUMNS = 60, 11
+CPU = torch.device("cpu")
 
 
 def matrix(dtype: str = "f4", index: str = "i4", density: float = 0.3) -> scipy.sparse.csr_matrix:
@@ -108,8 +109,8 @@ def test_every_dtype_has_the_values_of_scipy(dtype: str) -> None:
             made = batch.numpy() if layout == "dense" else as_array(batch)
             assert made.dtype == expected.dtype
             assert (made == expected[[9, 7, 9]]).all()
-        sent, labels = sent_sparse(ds)
-        assert (made_dense(sent[[9, 7]], labels or {0}).numpy() == expected[[9, 7]]).all()
+        sent, finish = sent_as_stored(ds, CPU)
+        assert ((finish or dense_of)(sent[[9, 7]]).numpy() == expected[[9, 7]]).all()
     cast = NumpyDataset(npdata.csr(m.data, m.indices, m.indptr, m.shape), dtype=torch.float64)
     assert cast[[1]].dtype == cast[1].dtype == torch.float64
 
@@ -141,8 +142,8 @@ def test_values_given_twice_add_up_before_they_are_cast(dtype, cast, data, colum
         for made in (asked[:], torch.stack([asked[i] for i in range(3)]), loaded):
             dense = made.to_dense() if layout == "csr" else made
             assert torch.equal(dense, expected)
-    sent, labels = sent_sparse(asked)
-    assert torch.equal(made_dense(sent[:], labels or {0}), expected)
+    sent, finish = sent_as_stored(asked, CPU)
+    assert torch.equal((finish or dense_of)(sent[:]), expected)
 
 
 @pytest.mark.parametrize("index", ["i4", "i8", "u1", "u4", "u8"])
@@ -379,7 +380,7 @@ def test_sparse_rows_of_several_files_stay_sparse(tmp_path: Path, layout: Any) -
         assert (ds.windows(3, borders=[])[[58]].numpy() == expected[58:61]).all()
         (batch,) = npdata.Loader(ds, 81)
         assert (batch.to_dense().numpy() == expected).all()
-    assert sent_sparse(ways[0])[1] == ({0} if layout == "dense" else frozenset())
+    assert (sent_as_stored(ways[0], CPU)[1] is None) == (layout == "csr")
     narrow = NumpyDataset(npdata.csr([1.0], [0], [0, 1], (1, 3)), layout=layout)
     with pytest.raises(FieldError, match="they make no one field"):
         npdata.concatenate([narrow.fields[0].source, ways[2].fields[0].source])
@@ -446,13 +447,15 @@ def test_windows_of_sparse_rows_are_dense() -> None:
 def test_what_is_sent_to_a_device_is_sparse_and_made_dense_there() -> None:
     m = matrix()
     ds = NumpyDataset(x=npdata.csr(m.data, m.indices, m.indptr, m.shape), y=np.arange(ROWS))
-    sent, dense = sent_sparse(ds)
-    assert dense == {"x"}
-    batch = npdata.collate(sent.__getitems__([4, 9]))
-    assert batch["x"].layout == torch.sparse_csr
-    assert (made_dense(batch, dense)["x"].numpy() == m[[4, 9]].toarray()).all()
+    for whole in (ds, Subset(ds, range(ROWS))):
+        sent, finish = sent_as_stored(whole, CPU)
+        batch = npdata.collate(sent.__getitems__([4, 9]))
+        assert batch["x"].layout == torch.sparse_csr
+        made = finish(batch)
+        assert (made["x"].numpy() == m[[4, 9]].toarray()).all()
+        assert made["y"].tolist() == [4, 9]
     changed = NumpyDataset(npdata.csr(m.data, m.indices, m.indptr, m.shape), transform=torch.clone)
-    assert sent_sparse(changed) == (changed, frozenset())
+    assert sent_as_stored(changed, CPU) == (changed, None)
 
 
 def test_parts_may_be_lists_and_tensors() -> None:

@@ -12,7 +12,7 @@ import npdata
 from npdata import NumpyDataset
 from npdata.dataset.batch_memory import plain_memory
 from npdata.loading.batch_task import BatchTask, Made
-from npdata.loading.finish_on_device import sent_plain
+from npdata.loading.finish_on_device import sent_as_stored
 from npdata.loading.readahead import Job
 from npdata.loading.to_device import Sender
 from npdata.loading.wrapped_datasets import is_direct
@@ -21,7 +21,7 @@ from npdata.sampling.row_numbers import MaskedRows
 
 def sent_to_cpu(ds: Any, rows: Any, dtype: Any = None) -> tuple[Any, Made]:
     """The batch that a loader sends to a device, which here is the CPU."""
-    sent, finish = sent_plain(ds, torch.device("cpu"))
+    sent, finish = sent_as_stored(ds, torch.device("cpu"))
     sender = Sender(torch.device("cpu"), dtype, finish=finish, aside=False)
     task = BatchTask(
         dataset=sent,
@@ -78,7 +78,7 @@ class TestNormalize:
 
     def test_functions_of_others_run_where_numpy_can_read(self) -> None:
         ds = NumpyDataset(self.X, batch_transform=lambda batch: torch.from_numpy(batch.numpy() + 1))
-        assert sent_plain(ds, torch.device("cpu")) == (ds, None)
+        assert sent_as_stored(ds, torch.device("cpu")) == (ds, None)
         assert_same(sent_to_cpu(ds, np.array([4]))[0], torch.from_numpy(self.X[[4]] + 1))
 
     def test_its_figures_are_pickled_and_not_what_was_sent(self) -> None:

@@ -23,7 +23,7 @@ import npdata
 from npdata import BlockBatchSampler, Loader, NumpyDataset
 from npdata.arrays.gather import address_of
 from npdata.errors import ChangedFileError, DoesNotFitError, LoaderError, RowIndexError
-from npdata.loading.finish_on_device import sent_plain
+from npdata.loading.finish_on_device import sent_as_stored
 from npdata.loading.load_resident import load
 from npdata.loading.pipeline import Pipeline
 from npdata.loading.residence import candidates_of, decide_residence
@@ -59,7 +59,7 @@ def on_device(ds: Any, sampler: Any, dtype: Any = None) -> Iterator[Any]:
     """The batches of the way for accelerators, by the memory of the machine."""
     options = Options(dtype=dtype, device=CPU)
     subset = sampler.subset if isinstance(sampler, BlockBatchSampler) else None
-    sent, finish = sent_plain(ds, CPU)
+    sent, finish = sent_as_stored(ds, CPU)
     held = candidates_of(sent, subset, asked=True, device=CPU)
     loaded = load(sent, held.fields, CPU, progress=False)
     sender = Sender(CPU, dtype, finish=finish, aside=False)

@@ -19,7 +19,7 @@ import npdata
 from npdata import BlockBatchSampler, Loader, NumpyDataset
 from npdata.errors import ConversionError
 from npdata.loading.buffer_pool import BufferPool
-from npdata.loading.finish_on_device import sent_plain, sent_sparse
+from npdata.loading.finish_on_device import sent_as_stored
 from npdata.loading.pipeline import Pipeline
 from npdata.loading.schedule import RUN_BYTES, Options, Schedule
 from npdata.loading.to_device import Sender
@@ -39,12 +39,11 @@ def one_by_one(ds: Any, sampler: Any, **options: Any) -> list[Any]:
 def sent_in_runs(ds: Any, sampler: Any, dtype: Any = None) -> list[Any]:
     """The batches of the way to an accelerator, which here is the CPU, and an error after them."""
     cpu = torch.device("cpu")
-    sent, finish = sent_plain(ds, cpu)
-    sent, dense = sent_sparse(sent)
+    sent, finish = sent_as_stored(ds, cpu)
     pipeline = Pipeline(
         dataset=ds,
         sent=sent,
-        sender=Sender(cpu, dtype, dense, finish=finish, aside=False),
+        sender=Sender(cpu, dtype, finish=finish, aside=False),
         ordered=False,
         options=Options(dtype=dtype, device=cpu),
         schedule=Schedule(threads=0, depth=1, pinned=False, reason="", run=16),

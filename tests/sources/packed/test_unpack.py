@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 import npdata
 from npdata import NumpyDataset
 from npdata.arrays.convert import as_tensor
-from npdata.loading.finish_on_device import sent_plain
+from npdata.loading.finish_on_device import sent_as_stored
 from npdata.sources.base import Source
 from npdata.sources.memory import array_source
 from npdata.sources.packed.decode import UnpackedSource
@@ -141,7 +141,7 @@ class TestSent:
     def test_rows_are_sent_as_they_are_stored(self, packed: str) -> None:
         for options in ({}, {"dtype": {"t": torch.float32}}):
             ds = NumpyDataset(t=packed, y=np.arange(30), decode={"t": "cf"}, **options)
-            sent, finish = sent_plain(ds, CPU)
+            sent, finish = sent_as_stored(ds, CPU)
             rows = [4, 2, 2, 29]
             stored = npdata.collate(sent.__getitems__(rows))
             assert stored["t"].dtype == torch.int16
@@ -154,7 +154,7 @@ class TestSent:
         plain = NumpyDataset(packed, decode="cf")
         function = npdata.normalize(plain.statistics())
         ds = NumpyDataset(packed, decode="cf", batch_transform=function)
-        sent, finish = sent_plain(ds, CPU)
+        sent, finish = sent_as_stored(ds, CPU)
         made = finish(npdata.collate(sent.__getitems__([1, 2, 3])))
         assert torch.equal(made.nan_to_num(-9), ds[[1, 2, 3]].nan_to_num(-9))
 
@@ -165,5 +165,5 @@ class TestSent:
             NumpyDataset(packed, decode="cf", batch_transform=torch.clone),
             plain.windows(2),
         ):
-            assert sent_plain(ds, CPU) == (ds, None)
-        assert sent_plain(plain, torch.device("mps"))[1] is None
+            assert sent_as_stored(ds, CPU) == (ds, None)
+        assert sent_as_stored(plain, torch.device("mps"))[1] is None

@@ -9,8 +9,9 @@ from torch.utils.data import StackDataset, Subset
 
 import npdata
 from npdata import Loader, NumpyDataset
+from npdata.dataset.nested import map_tensors
 from npdata.errors import LoaderError
-from npdata.loading.batch_tensors import cast, known_dtypes, map_tensors
+from npdata.loading.cast import cast, known_dtypes
 from npdata.loading.finish_on_device import Finish
 from npdata.sources.packed.packing import Packing
 from npdata.sources.packed.unpack import TensorDecoder

@@ -1,10 +1,10 @@
-"""The tensors of a batch, whatever holds them: replaced, cast to other dtypes, counted in bytes.
+"""Batches cast to the dtypes that a `Loader` is asked for, all of it or field by field.
 
-Idea: a batch is a tensor, or lists, tuples and dicts of them; fields are what the outermost holds.
-Invariant: what is no tensor stays as it is. It knows no device and reads no rows.
+Invariant: what is no tensor stays as it is, and no number is lost in silence. It knows no device
+and reads no rows.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from typing import Any, TypeAlias
 
 import torch
@@ -15,45 +15,12 @@ from npdata.arrays.convert import refuse_lost_numbers
 from npdata.arrays.dtypes import torch_dtype
 from npdata.arrays.values import copy_values
 from npdata.dataset.batch_memory import batch_memory
+from npdata.dataset.nested import map_fields
 from npdata.dataset.numpy_dataset import NumpyDataset
 from npdata.dataset.padded import Padded
 from npdata.errors import ConversionError, LoaderError
 
 DTypes: TypeAlias = torch.dtype | Mapping[Any, torch.dtype] | None
-_HOLDERS = (list, tuple, dict)
-
-
-def map_tensors(function: Callable[[Tensor], Any], value: Any) -> Any:
-    """Give `value` with every tensor inside lists, tuples and dicts replaced.
-
-    Examples:
-        >>> map_tensors(lambda t: len(t), {"x": [torch.zeros(3)], "name": "text"})
-        {'x': [3], 'name': 'text'}
-    """
-    if isinstance(value, Tensor):
-        return function(value)
-    if isinstance(value, dict):
-        return {name: map_tensors(function, part) for name, part in value.items()}
-    if isinstance(value, tuple) and hasattr(value, "_fields"):
-        return type(value)(*(map_tensors(function, part) for part in value))
-    if isinstance(value, list | tuple):
-        return type(value)(map_tensors(function, part) for part in value)
-    return value
-
-
-def map_fields(function: Callable[[Any, Any], Any], batch: Any) -> Any:
-    """Give `batch` with `function(label, part)` in place of each field; a bare one has label 0.
-
-    Examples:
-        >>> map_fields(lambda label, part: (label, part), ["a", "b"])
-        [(0, 'a'), (1, 'b')]
-    """
-    if isinstance(batch, dict):
-        return {label: function(label, part) for label, part in batch.items()}
-    if isinstance(batch, list | tuple):
-        made = [function(label, part) for label, part in enumerate(batch)]
-        return getattr(type(batch), "_make", type(batch))(made)
-    return function(0, batch)
 
 
 def cast(batch: Any, dtype: DTypes, after: bool | None = None) -> Any:
@@ -130,22 +97,6 @@ def refuse_to_cast_times(dataset: Any, dtype: DTypes) -> None:
             refuse_to_cast_times(part, dtype.get(label) if isinstance(dtype, Mapping) else dtype)
 
 
-def nbytes_of(value: Any) -> int:
-    """Give the bytes of all tensors in `value`.
-
-    Examples:
-        >>> nbytes_of([torch.zeros(3), {"n": torch.zeros(2, dtype=torch.int64), "s": "text"}])
-        28
-    """
-    if isinstance(value, Tensor):
-        return value.nbytes
-    total = 0
-    if isinstance(value, _HOLDERS):
-        for part in value.values() if isinstance(value, dict) else value:
-            total += part.nbytes if isinstance(part, Tensor) else nbytes_of(part)
-    return total
-
-
 def _cast_all(part: Any, dtype: torch.dtype, after: bool | None) -> Any:
     if isinstance(part, Padded):
         try:
@@ -155,7 +106,7 @@ def _cast_all(part: Any, dtype: torch.dtype, after: bool | None) -> Any:
             refuse_lost_numbers(part.values[there], dtype)
             padding = part.values[~there].reshape(-1)[0].item()
             raise ConversionError(f"the padding, {padding}, is no {dtype}: give padding=") from None
-    if isinstance(part, _HOLDERS):
+    if isinstance(part, list | tuple | dict):
         return map_fields(lambda _, each: _cast_all(each, dtype, after), part)
     return _cast(part, dtype, after) if isinstance(part, Tensor) else part
 

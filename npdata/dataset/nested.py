@@ -1,0 +1,68 @@
+"""Samples and batches as trees of lists, tuples and dicts: each tensor, or each field, changed.
+
+Idea: fields are what the outermost holds, and a value that is none of these is the only one.
+Invariant: the form stays, and so does what is no tensor.
+"""
+
+import copy
+from collections.abc import Callable, Iterator
+from typing import Any
+
+from torch import Tensor
+
+
+def map_tensors(function: Callable[[Tensor], Any], value: Any) -> Any:
+    """Give `value` with every tensor inside lists, tuples and dicts replaced.
+
+    Examples:
+        >>> map_tensors(lambda t: len(t), {"x": [torch.zeros(3)], "name": "text"})
+        {'x': [3], 'name': 'text'}
+    """
+    if isinstance(value, Tensor):
+        return function(value)
+    if isinstance(value, dict):
+        parts = {name: map_tensors(function, part) for name, part in value.items()}
+        if type(value) is dict:
+            return parts
+        made = copy.copy(value)
+        made.update(parts)
+        return made
+    if isinstance(value, tuple) and hasattr(value, "_fields"):
+        return type(value)(*(map_tensors(function, part) for part in value))
+    if isinstance(value, list | tuple):
+        return type(value)(map_tensors(function, part) for part in value)
+    return value
+
+
+def map_fields(function: Callable[[Any, Any], Any], batch: Any) -> Any:
+    """Give `batch` with `function(label, part)` in place of each field; a bare one has label 0.
+
+    Examples:
+        >>> map_fields(lambda label, part: (label, part), ["a", "b"])
+        [(0, 'a'), (1, 'b')]
+    """
+    if isinstance(batch, dict):
+        return {label: function(label, part) for label, part in batch.items()}
+    if isinstance(batch, list | tuple):
+        made = [function(label, part) for label, part in enumerate(batch)]
+        return getattr(type(batch), "_make", type(batch))(made)
+    return function(0, batch)
+
+
+def nbytes_of(value: Any) -> int:
+    """Give the bytes of all tensors in `value`.
+
+    Examples:
+        >>> nbytes_of([torch.zeros(3), {"n": torch.zeros(2, dtype=torch.int64), "s": "text"}])
+        28
+    """
+    return sum(tensor.nbytes for tensor in tensors_in(value))
+
+
+def tensors_in(value: Any) -> Iterator[Tensor]:
+    """Give all tensors inside lists, tuples and dicts."""
+    if isinstance(value, Tensor):
+        yield value
+    elif isinstance(value, list | tuple | dict):
+        for part in value.values() if isinstance(value, dict) else value:
+            yield from tensors_in(part)
