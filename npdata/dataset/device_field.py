@@ -12,7 +12,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from npdata.arrays.convert import Conversion, cast_to
+from npdata.arrays.convert import cast_to
 from npdata.arrays.dtypes import torch_dtype
 from npdata.arrays.gather import SIGNED
 from npdata.dataset.batch_memory import Allocate, pins_memory
@@ -46,14 +46,8 @@ class DeviceField(Field):
 
     def __init__(self, field: RowsField, rows: Tensor, places: Places | None) -> None:
         super().__init__(field.label, field.source, field.asked)
-        self._field = field
         self._rows = rows
         self._places = places
-
-    @property
-    def conversion(self) -> Conversion:
-        """How one sample is made where the rows are stored."""
-        return self._field.conversion
 
     @property
     def plain(self) -> bool:
@@ -66,7 +60,7 @@ class DeviceField(Field):
 
     def stack(self, indices: NDArray[np.int64], allocate: Allocate) -> Tensor:
         """Gather rows into a new tensor on the device, where `allocate` has no memory."""
-        rule, source, zeros = self._field.rule, self.source, None
+        rule, source, zeros = self.rule, self.source, None
         shape = (len(indices), *source.shape[1:])
         if isinstance(source, WindowSource):
             rows, zeros = source.rows_of(indices)
@@ -82,7 +76,7 @@ class DeviceField(Field):
         try:
             return values if rule.cast is None else cast_to(values, rule.cast)
         except ConversionError as error:
-            raise self._field.lost(error) from None
+            raise self.lost(error) from None
 
 
 def _sent(array: NDArray[Any], device: torch.device) -> Tensor:

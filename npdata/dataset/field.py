@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from npdata.arrays.convert import Conversion, refuse_lost_numbers
-from npdata.arrays.dtypes import DType, numpy_name
+from npdata.arrays.dtypes import DType, DTypeRule, dtype_rule, numpy_name
 from npdata.arrays.values import casts_by_numpy, copy_values
 from npdata.arrays.windows import Windows
 from npdata.dataset.batch_memory import Allocate, plain_memory
@@ -25,6 +25,7 @@ from npdata.dataset.sparse_tensors import dense_of
 from npdata.errors import ConversionError
 from npdata.runtime.made_once import made_once
 from npdata.sources.base import Category, Details, Source
+from npdata.sources.conversion import conversion_of
 from npdata.sources.packed.times import MISSING_TIME
 
 Value: TypeAlias = Any
@@ -49,10 +50,15 @@ class Field(ABC):
         self.source = source
         self.asked = asked
 
-    @property
-    @abstractmethod
+    @made_once
     def conversion(self) -> Conversion:
-        """How one sample is made, and why so."""
+        """How one sample becomes a tensor, and why so."""
+        return conversion_of(self.source, self.asked)
+
+    @made_once
+    def rule(self) -> DTypeRule:
+        """How the elements of the values become those of a tensor."""
+        return dtype_rule(self.dtype, self.asked)
 
     def __getstate__(self) -> dict[str, Any]:
         """Leave out what is decided again from the source, which another process may open anew."""

@@ -13,8 +13,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from npdata.arrays.convert import Conversion, apply, as_tensor, stored_in
-from npdata.arrays.dtypes import DType, DTypeRule, dtype_rule
+from npdata.arrays.convert import apply, as_tensor, stored_in
+from npdata.arrays.dtypes import DType
 from npdata.dataset.batch_memory import Allocate, plain_memory, scratch_memory
 from npdata.dataset.field import Field, Value
 from npdata.dataset.padded import Padded
@@ -22,7 +22,6 @@ from npdata.dataset.ragged_form import RaggedForm, batch_of, lay, numbers_in
 from npdata.errors import ConversionError, FieldError
 from npdata.runtime.made_once import made_once
 from npdata.sources.base import Source
-from npdata.sources.conversion import ragged_conversion
 from npdata.sources.ragged import RaggedSource
 
 
@@ -57,16 +56,6 @@ class RaggedField(Field):
                     )
             raise self.refused(reason)
         _require_value(self.form.padding, self.tensor_dtype, label)
-
-    @made_once
-    def rule(self) -> DTypeRule:
-        """How the elements of the values become those of a tensor."""
-        return dtype_rule(self.source.values_dtype, self.asked)
-
-    @made_once
-    def conversion(self) -> Conversion:
-        """How one sample becomes a tensor, and why so."""
-        return ragged_conversion(self.source, self.asked)
 
     @made_once
     def _fill(self) -> Any:

@@ -14,14 +14,12 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from npdata.arrays.convert import ArrayLayout, Conversion, apply, as_tensor, decide, stored_in
-from npdata.arrays.dtypes import DTypeRule, dtype_rule
+from npdata.arrays.convert import ArrayLayout, apply, as_tensor, decide, stored_in
+from npdata.arrays.dtypes import dtype_rule
 from npdata.dataset.batch_memory import Allocate, scratch_memory
 from npdata.dataset.field import Field, Value
 from npdata.errors import ConversionError
-from npdata.runtime.made_once import made_once
 from npdata.sources.base import Source
-from npdata.sources.conversion import conversion_of
 from npdata.sources.packed.decode import require_one_packing
 
 
@@ -65,16 +63,6 @@ class RowsField(Field):
             f"row {row} of field {self.label!r} ({self.source.where}) holds no text: {error}; "
             "dtype=bytes keeps the bytes (of a column, as a field of its own)"
         )
-
-    @made_once
-    def rule(self) -> DTypeRule:
-        """How the elements of the source become those of a tensor."""
-        return dtype_rule(self.source.dtype, self.asked)
-
-    @made_once
-    def conversion(self) -> Conversion:
-        """How one row becomes a sample, and why so."""
-        return conversion_of(self.source, self.asked)
 
     def row(self, index: int, *, independent: bool = False) -> Value:
         """Give row `index`, in [0, len): a view of the data where that is sound, else a copy.
