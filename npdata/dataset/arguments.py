@@ -5,11 +5,11 @@ ignored, or that means two things, is refused. Pure functions.
 """
 
 import os
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, TypeGuard
 
-from npdata.errors import FieldError
+from npdata.errors import FieldError, NpdataError
 from npdata.sources.hdf5.anndata.groups import stands_for_array
 from npdata.suggestions import did_you_mean, each_word
 
@@ -178,17 +178,25 @@ def per_field(option: str, asked: Any, names: tuple[str, ...] | None, count: int
     """
     labels: list[Any] = list(names or range(count))
     if isinstance(asked, Mapping):
-        unknown = [key for key in asked if key not in labels]
-        if unknown:
-            raise FieldError(
-                f"{option}= names {unknown[0]!r}, which is no field; fields are {labels}"
-            )
+        require_fields(option, asked, labels)
         return [asked.get(label) for label in labels]
     if isinstance(asked, list | tuple) and option != "columns":
         if len(asked) != count:
             raise FieldError(f"{option}= has {len(asked)} entries for {count} fields")
         return list(asked)
     return [asked] * count
+
+
+def require_fields(
+    option: str,
+    names: Iterable[Any],
+    labels: Sequence[Any],
+    error: type[NpdataError] = FieldError,
+) -> None:
+    """Raise `error` where what is given for `option` names what is none of the fields `labels`."""
+    for name in names:
+        if name not in labels:
+            raise error(f"{option}= names {name!r}, which is no field; fields are {labels}")
 
 
 def as_field(option: str) -> str:

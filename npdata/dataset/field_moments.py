@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 
 from npdata.arrays.dtypes import DType
 from npdata.arrays.scratch import Scratch
+from npdata.dataset.arguments import require_fields
 from npdata.dataset.batch_memory import plain_memory
 from npdata.dataset.field import Field
 from npdata.dataset.moments import BLOCK, Moments, moments_of, moments_of_complex
@@ -61,9 +62,7 @@ def moments_of_fields(
         for field in fields
         for name in dict.fromkeys((field.label, *_labels(field.label, field.source.dtype)))
     ]
-    unknown = [k for k in keep_axes if k not in labels] if isinstance(keep_axes, Mapping) else []
-    if unknown:
-        raise FieldError(f"keep_axes names {unknown[0]!r}, which is no field; fields are {labels}")
+    require_fields("keep_axes", keep_axes if isinstance(keep_axes, Mapping) else (), labels)
     passes = [_Pass(field, rows) for field in fields if field.conversion.action != "text"]
     found: dict[str | int, list[Moments]] = {}
     total = sum(len(each.parts) for each in passes)

@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 
 from numpy.typing import DTypeLike
 
-from npdata.dataset.arguments import OPTIONS, meant_by, refuse_words_of_loaders
+from npdata.dataset.arguments import OPTIONS, meant_by, refuse_words_of_loaders, require_fields
 from npdata.errors import FieldError
 from npdata.sources.derived.axis import ONE_FILE_EACH
 from npdata.sources.formats.raw import RawFormat
@@ -97,11 +97,8 @@ def raw_and_casts(
         unknown = {name: value[name] for name in value if name not in each}
         if option == "dtype":
             others = unknown
-        elif unknown:
-            raise FieldError(
-                f"{option}= names {next(iter(unknown))!r}, which is no field; fields are "
-                f"{list(each)}"
-            )
+        else:
+            require_fields(option, unknown, list(each))
         for label, own in each.items():
             own[option] = value.get(label)
     raw = {

@@ -14,6 +14,7 @@ from torch.utils.data import StackDataset, Subset
 from npdata.arrays.convert import refuse_lost_numbers
 from npdata.arrays.dtypes import torch_dtype
 from npdata.arrays.values import copy_values
+from npdata.dataset.arguments import require_fields
 from npdata.dataset.batch_memory import batch_memory
 from npdata.dataset.nested import map_fields
 from npdata.dataset.numpy_dataset import NumpyDataset
@@ -39,15 +40,9 @@ def cast(batch: Any, dtype: DTypes, after: bool | None = None) -> Any:
     if dtype is None:
         return batch
     if isinstance(dtype, Mapping):
-        count = (
-            len(batch) if isinstance(batch, list | tuple) and not isinstance(batch, Padded) else 1
-        )
-        labels = list(batch if isinstance(batch, dict) else range(count))
-        unknown = [name for name in dtype if name not in labels]
-        if unknown:
-            raise LoaderError(
-                f"dtype= names {unknown[0]!r}, which is no field; fields are {labels}"
-            )
+        several = isinstance(batch, list | tuple) and not isinstance(batch, Padded)
+        labels = batch if isinstance(batch, dict) else range(len(batch) if several else 1)
+        require_fields("dtype", dtype, list(labels), LoaderError)
 
     def field(label: Any, part: Any) -> Any:
         wanted = dtype.get(label) if isinstance(dtype, Mapping) else dtype

@@ -69,7 +69,7 @@ class _Queue:
     It outlives the prefetcher in its threads, which watch `owner` for the end of it.
     """
 
-    def __init__(self, owner: "_Owner") -> None:
+    def __init__(self, owner: "Prefetcher[Any, Any]") -> None:
         self.tasks: queue.SimpleQueue[tuple[_Slot, Any] | None] = queue.SimpleQueue()
         self.starter: int | None = None
         """The thread that starts the others, once it has begun."""
@@ -88,10 +88,6 @@ class _Queue:
         # One call ends all threads, since each puts it back: no interrupt can come in between.
         self.tasks.put(None)
         self.closed = True
-
-
-class _Owner:
-    """Lives exactly as long as its prefetcher."""
 
 
 class Prefetcher(Iterator[Result], Generic[Job, Result]):
@@ -146,8 +142,7 @@ class Prefetcher(Iterator[Result], Generic[Job, Result]):
         self.is_threaded = threads > 0
         self._slots: deque[_Slot] | None = deque()
         """Of the jobs under way, in order; None once it was closed."""
-        self._owner = _Owner()
-        self._queue = _Queue(self._owner)
+        self._queue = _Queue(self)
         self._ready: queue.SimpleQueue[Outcome] = queue.SimpleQueue()
         arguments = (function, self._queue, begin, self._ready, cores)
         self._threads = [

@@ -12,7 +12,7 @@ from torch.utils.data import get_worker_info
 
 from npdata.arrays.flag import flag
 from npdata.errors import SamplerError
-from npdata.sampling.order.checks import whole_number
+from npdata.sampling.order.checks import whole_number, whole_or_none
 from npdata.sampling.order.ranks import UNEVEN, Uneven
 
 
@@ -45,9 +45,7 @@ class Division:
         drops = flag("drop_last", drop_last, SamplerError)
         return cls(
             rank=None if rank is None else whole_number("rank", rank, least=0),
-            world_size=None
-            if world_size is None
-            else whole_number("world_size", world_size, least=1),
+            world_size=whole_or_none("world_size", world_size),
             uneven="drop" if drops else uneven,
             masked=uneven == "mask",
         )

@@ -22,7 +22,7 @@ from npdata.sampling.cursor import Cursor, Place
 from npdata.sampling.division import Division
 from npdata.sampling.epochs import Epochs, Start
 from npdata.sampling.order.by_size import BySize
-from npdata.sampling.order.checks import whole_number
+from npdata.sampling.order.checks import whole_number, whole_or_none
 from npdata.sampling.order.epoch_order import Ints, Shuffle
 from npdata.sampling.order.ranks import Uneven
 from npdata.sampling.order.recipe import Recipe
@@ -160,7 +160,7 @@ class BlockBatchSampler(FoundByLightning, BatchSampler):
         padded = flag("padded", padded, SamplerError)
         if max_rows is None and not padded:
             raise SamplerError("padded=False counts the rows of max_rows=, which is not given")
-        size = 1 if batch_size is None else whole_number("batch_size", batch_size, least=1)
+        batch_size = whole_or_none("batch_size", batch_size)
         division = Division.of(rank=rank, world_size=world_size, uneven=uneven, drop_last=drop_last)
         recipe = Recipe.of(
             data,
@@ -172,12 +172,10 @@ class BlockBatchSampler(FoundByLightning, BatchSampler):
             indices=indices,
             weights=weights,
         )
-        if num_samples is not None:
-            if steps_per_epoch is not None:
-                raise SamplerError("num_samples= and steps_per_epoch= both end the epoch: give one")
-            num_samples = whole_number("num_samples", num_samples, least=1)
-        if steps_per_epoch is not None:
-            steps_per_epoch = whole_number("steps_per_epoch", steps_per_epoch, least=1)
+        if num_samples is not None and steps_per_epoch is not None:
+            raise SamplerError("num_samples= and steps_per_epoch= both end the epoch: give one")
+        num_samples = whole_or_none("num_samples", num_samples)
+        steps_per_epoch = whole_or_none("steps_per_epoch", steps_per_epoch)
         sized = None
         if max_rows is not None:
             if num_samples or steps_per_epoch:
@@ -185,7 +183,7 @@ class BlockBatchSampler(FoundByLightning, BatchSampler):
             sized = BySize.of(data, recipe, max_rows=max_rows, padded=padded)
         epochs = Epochs(
             recipe=recipe,
-            batch_size=size if sized is None else None,
+            batch_size=batch_size,
             sized=sized,
             division=division,
             seeded=bool(getattr(data, "takes_rng", False)),

@@ -26,3 +26,8 @@ def whole_number(name: str, value: Any, *, least: int, below: int | None = None)
     if below is not None and number >= below:
         raise SamplerError(f"{name}={value!r}: expected less than 2**{below.bit_length() - 1}")
     return number
+
+
+def whole_or_none(name: str, value: Any) -> int | None:
+    """Give None as it is, else a whole number of at least 1."""
+    return None if value is None else whole_number(name, value, least=1)

@@ -22,7 +22,7 @@ from npdata.arrays.indexing import array_of, holds_rows
 from npdata.errors import SamplerError, WindowWarning, an
 from npdata.runtime.made_once import made_once
 from npdata.sampling.order.block_layout import BlockLayout
-from npdata.sampling.order.checks import whole_number
+from npdata.sampling.order.checks import whole_number, whole_or_none
 from npdata.sampling.order.epoch_order import (
     ORDER_VERSION,
     Order,
@@ -89,14 +89,12 @@ class Recipe:
         if not isinstance(shuffle, str | bool) or shuffle not in _SHUFFLES:
             raise SamplerError(f"shuffle={shuffle!r}: expected True, 'full', 'block' or False")
         seed = whole_number("seed", seed, least=0, below=1 << 64)
-        count = 1 if lanes is None else whole_number("lanes", lanes, least=1)
+        count = whole_or_none("lanes", lanes) or 1
         _require_one_order(shuffle, count, weighted=weights is not None)
         subset = None if indices is None else _subset(indices, rows)
         totals = None if weights is None else _totals(weights, rows, subset)
-        if block_rows is not None:
-            block_rows = whole_number("block_rows", block_rows, least=1)
-        if window_blocks is not None:
-            window_blocks = whole_number("window_blocks", window_blocks, least=1)
+        block_rows = whole_or_none("block_rows", block_rows)
+        window_blocks = whole_or_none("window_blocks", window_blocks)
         in_blocks = totals is None and (shuffle == "block" or count > 1)
         blocks = _blocks(data, rows, block_rows) if in_blocks else Blocks.uniform(rows, rows)
         if subset is not None and in_blocks:
