@@ -43,12 +43,6 @@ class Moments:
     high: NDArray[Any]
 
     @classmethod
-    def of_none(cls, shape: tuple[int, ...], dtype: np.dtype[Any]) -> "Moments":
-        """Give the moments of no value of `dtype`."""
-        none, zero, value = np.zeros(shape, np.int64), np.zeros(shape), np.zeros(shape, dtype)
-        return cls(count=none, missing=none, mean=zero, squares=zero, low=value, high=value)
-
-    @classmethod
     def joined(cls, parts: "list[Moments]") -> "Moments":
         """Merge moments of one shape, at least one."""
         some = [p for p in parts if p.count.any() or p.missing.any()] or parts[:1]
@@ -105,7 +99,8 @@ def moments_of(
     if len(over) == values.ndim:
         shape = ()
     if not values.size:
-        return Moments.of_none(shape, values.dtype), near
+        none, zero, some = np.zeros(shape, np.int64), np.zeros(shape), np.zeros(shape, values.dtype)
+        return Moments(count=none, missing=none, mean=zero, squares=zero, low=some, high=some), near
     found = _around(near, values, over, scratch)
     if not _exact(found, near):
         near = np.where(np.isfinite(found.mean), found.mean, 0.0)

@@ -26,8 +26,7 @@ from npdata.sources.packed.decode import require_one_packing
 class RowsField(Field):
     """The rows of one source as tensors.
 
-    `label` is the field's name or position. Raises `ConversionError` (a TypeError) where no tensor
-    can hold the rows as they are or as `dtype`.
+    Raises `ConversionError` (a TypeError) where no tensor can hold them as they are or as `dtype`.
     """
 
     def __init__(self, label: str | int, source: Source, dtype: object = None) -> None:
@@ -65,10 +64,7 @@ class RowsField(Field):
         )
 
     def row(self, index: int, *, independent: bool = False) -> Value:
-        """Give row `index`, in [0, len): a view of the data where that is sound, else a copy.
-
-        With `independent`, always a copy.
-        """
+        """Give row `index`, in [0, len): a view of the data where that is sound, else a copy."""
         there = None if self.rule.kind == "text" else self.source.row_in_place(index)
         if there is None:
             return super().row(index)

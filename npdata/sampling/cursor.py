@@ -54,7 +54,6 @@ class Cursor:
             start=coming,
             ranks=ranks,
             counted=counted,
-            sized=epochs.sized,
             lists=asking.divides,
             filled=asking.fills and not epochs.drop_last,
             again=asking.again(coming.position, counted),

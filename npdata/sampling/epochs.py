@@ -51,7 +51,6 @@ class Run:
     start: Start
     ranks: Ranks
     counted: Ranks
-    sized: BySize | None = None
     lists: bool = False
     filled: bool = False
     again: int = 0
@@ -59,12 +58,12 @@ class Run:
     given: int = 0
     ended: bool = False
     consumed: list[int] = field(default_factory=list)
-    """With `sized`, the samples consumed before the first batch, and after each one given."""
+    """By size, the samples consumed before the first batch, and after each one given."""
 
     def position(self, count: int) -> int:
         """Give the position after `count` steps of those given."""
-        if self.sized is not None:
-            return self.consumed[count] if self.consumed else self.start.position
+        if self.consumed:
+            return self.consumed[count]
         return self.start.position + count * self.counted.step_size
 
     @property

@@ -101,8 +101,8 @@ class RunBatches(Iterator[Any]):
     def state_dict(self) -> dict[str, bool]:
         """Give whether this run is at its end."""
         run = self._peeked
-        batches = run.given * run.ranks.step_size
-        at = run.position(run.given) if run.sized else run.start.position + batches
+        read = run.given * run.ranks.step_size
+        at = run.position(run.given) if run.consumed else run.start.position + read
         return {"ended": self._cursor.epochs.ends(Start(run.start.epoch, at), run.ranks)}
 
     def load_state_dict(self, state: Mapping[str, bool]) -> None:

@@ -58,7 +58,7 @@ def plan_order(
     if shuffle == "full":
         return partial(rows.one, size=n)
     if shuffle is False and lanes == 1:
-        return _as_they_are
+        return lambda positions: positions
     blocks = Permutations.of(seed, epoch, BLOCK_PURPOSE) if shuffle else None
     short, missing = layout.short
     slots = short if blocks is None else blocks.undo_one(short, layout.count)
@@ -76,10 +76,6 @@ def plan_order(
         for number in range(lanes)
     )
     return dealt[0].rows if lanes == 1 else partial(_in_turn, dealt)
-
-
-def _as_they_are(positions: Ints) -> Ints:
-    return positions
 
 
 def _in_turn(lanes: tuple[Lane, ...], positions: Ints) -> Ints:
