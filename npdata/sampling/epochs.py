@@ -10,10 +10,11 @@ from dataclasses import dataclass, field, replace
 from typing import Any, TypeAlias
 
 import numpy as np
+import torch.distributed as dist
 from numpy.typing import NDArray
+from torch.utils.data import get_worker_info
 
 from npdata.errors import SamplerError
-from npdata.sampling.division import Division
 from npdata.sampling.order.by_size import BySize
 from npdata.sampling.order.epoch_order import Ints, Order
 from npdata.sampling.order.ranks import Ranks, Step, Uneven
@@ -78,7 +79,8 @@ class Run:
 class Epochs:
     """The batches of every epoch of `recipe`, which is all of its order if nothing ends it before.
 
-    Batches have `batch_size` samples, or are those of `sized`. `seeded`: they bring what random
+    Batches have `batch_size` samples, or are those of `sized`. `rank` is one of `world_size` (None:
+    of torch.distributed). `masked`: batches mark their padding; `seeded`: they bring what random
     numbers are made of. An epoch ends after `num_samples`, or `steps_per_epoch` steps of all ranks;
     the order does not depend on that, so a state fits any length. Raises `SamplerError` for one
     that is longer than an order without weights.
@@ -87,10 +89,13 @@ class Epochs:
     recipe: Recipe
     batch_size: int | None
     sized: BySize | None
-    division: Division
+    rank: int | None
+    world_size: int | None
+    uneven: Uneven
+    masked: bool
     seeded: bool
-    num_samples: int | None = None
-    steps_per_epoch: int | None = None
+    num_samples: int | None
+    steps_per_epoch: int | None
 
     def __post_init__(self) -> None:
         """Refuse an epoch that is too long on one rank."""
@@ -99,7 +104,7 @@ class Epochs:
     @property
     def drop_last(self) -> bool:
         """Whether what makes no whole step is left out."""
-        return self.division.uneven == "drop"
+        return self.uneven == "drop"
 
     @property
     def identity(self) -> dict[str, int]:
@@ -126,8 +131,23 @@ class Epochs:
         return wanted
 
     def ranks(self) -> Ranks:
-        """Give the share of this process; raises `SamplerError` in a worker that was given none."""
-        return self.ranks_of(*self.division.here(), self.division.uneven)
+        """Give the share of this process; raises `SamplerError` in a worker that was given none.
+
+        torch.distributed is asked as an epoch begins: it starts after samplers are made.
+        """
+        if self.rank is not None and self.world_size is not None:
+            return self.ranks_of(self.rank, self.world_size, self.uneven)
+        worker = get_worker_info()
+        if worker is not None:
+            raise SamplerError(
+                f"worker {worker.id} of {worker.num_workers} of a DataLoader iterates a "
+                "BlockBatchSampler, or a Loader, and every worker would read all rows: give "
+                "the sampler rank=info.id, world_size=info.num_workers, uneven='ragged', with "
+                "info = torch.utils.data.get_worker_info(), or iterate in the main process"
+            )
+        present = dist.is_available() and dist.is_initialized()
+        here = (dist.get_rank(), dist.get_world_size()) if present else (0, 1)
+        return self.ranks_of(*here, self.uneven)
 
     def ranks_of(self, rank: int, world_size: int, uneven: Uneven) -> Ranks:
         """Give the share of one of `world_size` ranks."""
@@ -175,7 +195,7 @@ class Epochs:
             size = min(4 * size, _CHUNK)
             chunk = ranks.positions(position, count)
             chunk_rows = order(chunk.reshape(-1)).reshape(chunk.shape)
-            if self.division.masked or self.seeded or run.lists:
+            if self.masked or self.seeded or run.lists:
                 pairs = zip(chunk_rows, chunk, strict=True)
                 yield [self._batch(rows, positions, 0, run) for rows, positions in pairs]
             else:
@@ -214,7 +234,7 @@ class Epochs:
         seed, epoch = self.recipe.seed, run.start.epoch
         if run.lists:
             return listed(rows, positions, seed, epoch) if self.seeded else rows.tolist()
-        batch = MaskedRows(rows=rows, filler=padding) if self.division.masked else rows
+        batch = MaskedRows(rows=rows, filler=padding) if self.masked else rows
         if not self.seeded:
             return batch
         return SeededRows(rows=batch, seed=seed, epoch=epoch, positions=positions)

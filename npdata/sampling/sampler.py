@@ -19,12 +19,11 @@ from torch.utils.data import BatchSampler, Sampler
 from npdata.arrays.flag import flag
 from npdata.errors import SamplerError, StateWarning, an
 from npdata.sampling.cursor import Cursor, Place
-from npdata.sampling.division import Division
 from npdata.sampling.epochs import Epochs, Start
 from npdata.sampling.order.by_size import BySize
 from npdata.sampling.order.checks import whole_number, whole_or_none
 from npdata.sampling.order.epoch_order import Ints, Shuffle
-from npdata.sampling.order.ranks import Uneven
+from npdata.sampling.order.ranks import UNEVEN, Uneven
 from npdata.sampling.order.recipe import Recipe
 from npdata.sampling.run_batches import RunBatches
 from npdata.sampling.states import start_in, state_within
@@ -161,7 +160,15 @@ class BlockBatchSampler(FoundByLightning, BatchSampler):
         if max_rows is None and not padded:
             raise SamplerError("padded=False counts the rows of max_rows=, which is not given")
         batch_size = whole_or_none("batch_size", batch_size)
-        division = Division.of(rank=rank, world_size=world_size, uneven=uneven, drop_last=drop_last)
+        if uneven not in UNEVEN:
+            raise SamplerError(f"uneven={uneven!r}: expected one of {', '.join(UNEVEN)}")
+        if (rank is None) != (world_size is None):
+            raise SamplerError(
+                f"rank={rank} and world_size={world_size}: give both, or none to take them from "
+                "torch.distributed"
+            )
+        drops = flag("drop_last", drop_last, SamplerError)
+        rank = None if rank is None else whole_number("rank", rank, least=0)
         recipe = Recipe.of(
             data,
             shuffle=shuffle,
@@ -185,7 +192,10 @@ class BlockBatchSampler(FoundByLightning, BatchSampler):
             recipe=recipe,
             batch_size=batch_size,
             sized=sized,
-            division=division,
+            rank=rank,
+            world_size=whole_or_none("world_size", world_size),
+            uneven="drop" if drops else uneven,
+            masked=uneven == "mask",
             seeded=bool(getattr(data, "takes_rng", False)),
             num_samples=num_samples,
             steps_per_epoch=steps_per_epoch,
@@ -199,8 +209,8 @@ class BlockBatchSampler(FoundByLightning, BatchSampler):
         if is_for_predicting(injected):
             self.__dict__ = dict(other.__dict__)
             epochs = other.cursor.epochs
-            if epochs.division.uneven in ("pad", "drop"):
-                epochs = replace(epochs, division=replace(epochs.division, uneven="ragged"))
+            if epochs.uneven in ("pad", "drop"):
+                epochs = replace(epochs, uneven="ragged")
             self.cursor = Cursor(epochs)
         else:
             self.__dict__ = other.__dict__
@@ -296,7 +306,7 @@ class BlockBatchSampler(FoundByLightning, BatchSampler):
         return (
             f"BlockBatchSampler({recipe.rows} rows, {epochs.samples(1)} samples an epoch, "
             f"batch_size={self.batch_size}, {order}, seed={recipe.seed}, "
-            f"uneven={epochs.division.uneven!r})"
+            f"uneven={epochs.uneven!r})"
         )
 
     @property

@@ -183,7 +183,7 @@ def require_divisible(asking: Asking, epochs: Epochs) -> None:
     """Raise `SamplerError` (a ValueError) for options that Accelerate's division would void."""
     size, lanes = epochs.batch_size, epochs.recipe.lanes
     what, cure = None, "leave that option out"
-    if (epochs.division.world_size or 1) > 1:
+    if (epochs.world_size or 1) > 1:
         what = "rank= and world_size= divide the rows among processes"
     elif size is None:
         what = "max_rows= gives processes batches of different sizes in turn"
@@ -194,9 +194,9 @@ def require_divisible(asking: Asking, epochs: Epochs) -> None:
         cure = "load a state of sampler.state_dict(consumed=steps) into the sampler"
     elif lanes > 1:
         what = f"lanes={lanes} gives each process lanes of its own"
-    elif epochs.division.masked:
+    elif epochs.masked:
         what = 'uneven="mask" marks the padding that this sampler adds'
-    elif epochs.division.uneven == "ragged" and asking.even:
+    elif epochs.uneven == "ragged" and asking.even:
         what = 'uneven="ragged" repeats no row, and Accelerate does, unless even_batches=False'
     if what is not None:
         raise SamplerError(
