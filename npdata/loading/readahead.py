@@ -54,37 +54,6 @@ class Job(NamedTuple):
     advice: Advice | None = None
 
 
-@dataclass(frozen=True, kw_only=True)
-class Limits:
-    """So many bytes of rows are announced `ahead` of the batches, and `held` together at most.
-
-    Blocks beyond that are forgotten; with `drops` they leave memory. `bounded`: a stretch of more
-    bytes gets no advice, since its blocks would drive each other out.
-    """
-
-    ahead: int
-    held: int
-    drops: bool
-    bounded: bool
-
-    @classmethod
-    def of(cls, budget: int | None, ahead: int | None) -> Self:
-        """Give those of a memory budget, and of sources that allow `ahead` bytes; None: any.
-
-        Examples:
-            >>> Limits.of(budget=100, ahead=None)
-            Limits(ahead=50, held=100, drops=True, bounded=True)
-        """
-        most = AHEAD_BYTES if budget is None else budget // 2
-        most = most if ahead is None else min(ahead, most)
-        return cls(
-            ahead=most,
-            held=2 * most if budget is None else budget,
-            drops=budget is not None,
-            bounded=budget is not None or ahead is not None,
-        )
-
-
 class _Announced:
     """The blocks that were announced, those needed last at the end, and their bytes."""
 
@@ -115,12 +84,16 @@ class _Announced:
 
 
 class ReadAhead:
-    """Plans advice for rows of `row_bytes` in `blocks`, within `limits`.
+    """Plans advice for rows of `row_bytes` in `blocks`, which `sources` get.
 
-    `rows` gives for each row number of a batch the row in `blocks`; `sources` get the advice.
+    `rows` gives for each row number of a batch the row in `blocks`. Half of `budget` is announced
+    ahead of the batches, and no more than `ahead`, which the sources allow (None: any). What is
+    announced beyond the budget is forgotten, and leaves memory; without one it is only forgotten.
+    Where either bounds it, a stretch of more bytes than are held gets no advice, since its blocks
+    would drive each other out.
 
     Examples:
-        >>> plan = ReadAhead(Blocks.uniform(8, 2), row_bytes=1, limits=Limits.of(None, None))
+        >>> plan = ReadAhead(Blocks.uniform(8, 2), row_bytes=1, budget=None)
         >>> [(job.rows.tolist(), job.advice.need) for job in plan.jobs([np.array([5, 0, 1, 4])])]
         [([5, 0, 1, 4], [(0, 2), (4, 6)])]
     """
@@ -130,7 +103,8 @@ class ReadAhead:
         blocks: Blocks,
         *,
         row_bytes: int,
-        limits: Limits,
+        budget: int | None,
+        ahead: int | None = None,
         rows: NDArray[np.int64] | None = None,
         sources: tuple[Source, ...] = (),
     ) -> None:
@@ -138,7 +112,11 @@ class ReadAhead:
         self._edges = blocks.edges()
         self._even = blocks.block_rows[0] if len(blocks.rows) == 1 else None
         self._row_bytes = max(1, row_bytes)
-        self._limits = limits
+        most = AHEAD_BYTES if budget is None else budget // 2
+        self._ahead = most if ahead is None else min(ahead, most)
+        self._held = 2 * self._ahead if budget is None else budget
+        self._drops = budget is not None
+        self._bounded = budget is not None or ahead is not None
         self._rows = rows
         self._announced = _Announced()
 
@@ -167,7 +145,8 @@ class ReadAhead:
         return cls(
             Blocks.uniform(len(costliest), 1) if alone else costliest.blocks,
             row_bytes=row_bytes,
-            limits=Limits.of(None if budget is None else budget * 3 // 4, min(ahead, default=None)),
+            budget=None if budget is None else budget * 3 // 4,
+            ahead=min(ahead, default=None),
             rows=rows,
             sources=sources,
         )
@@ -178,7 +157,7 @@ class ReadAhead:
         The first waits for one stretch alone: all of them took 80 ms of a file of 100 million rows.
         """
         stretches: deque[list[Any]] = deque()
-        rows_each = max(1, min(self._limits.ahead // _STRETCHES // self._row_bytes, _STRETCH_ROWS))
+        rows_each = max(1, min(self._ahead // _STRETCHES // self._row_bytes, _STRETCH_ROWS))
         source, number, waiting, ahead = iter(batches), 0, 0, 0
         while True:
             need: Runs = []
@@ -213,11 +192,10 @@ class ReadAhead:
         sizes = (self._edges[blocks + 1] - self._edges[blocks]) * self._row_bytes
         if sizes.sum() > _DENSE * len(rows) * self._row_bytes:
             return [], []  # they lie thinly
-        limits = self._limits
-        if limits.bounded and sizes.sum() > limits.held:
+        if self._bounded and sizes.sum() > self._held:
             return [], []
-        new, gone = self._announced.add(blocks, sizes), self._announced.beyond(limits.held)
-        return self._runs(new), self._runs(gone) if limits.drops else []
+        new, gone = self._announced.add(blocks, sizes), self._announced.beyond(self._held)
+        return self._runs(new), self._runs(gone) if self._drops else []
 
     def _runs(self, blocks: list[int]) -> Runs:
         if not blocks:

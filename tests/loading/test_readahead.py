@@ -16,7 +16,7 @@ from torch.utils.data import StackDataset, Subset
 import npdata
 from npdata import BlockBatchSampler, Loader, NumpyDataset, open_source
 from npdata.arrays.blocks import Blocks
-from npdata.loading.readahead import Limits, ReadAhead
+from npdata.loading.readahead import ReadAhead
 from npdata.sources.base import Access
 from npdata.sources.concatenated import base
 from npdata.sources.concatenated.concat import ConcatSource
@@ -42,7 +42,7 @@ def test_rows_are_announced_before_they_are_read(
     sampler = BlockBatchSampler(rows, batch_size, shuffle=shuffle, block_rows=block_rows)
     expected = [batch.tolist() for batch in sampler]
     sampler.set_epoch(0)
-    plan = ReadAhead(Blocks.uniform(rows, block_rows), row_bytes=1, limits=Limits.of(budget, None))
+    plan = ReadAhead(Blocks.uniform(rows, block_rows), row_bytes=1, budget=budget)
     announced: set[int] = set()
     resident: set[int] = set()
     thin = 0
@@ -61,7 +61,7 @@ def test_rows_are_announced_before_they_are_read(
 
 
 def test_neighbouring_blocks_are_one_request() -> None:
-    plan = ReadAhead(Blocks.uniform(100, 10), row_bytes=1, limits=Limits.of(None, None))
+    plan = ReadAhead(Blocks.uniform(100, 10), row_bytes=1, budget=None)
     first, *rest = plan.jobs([np.arange(k, k + 20) for k in range(0, 100, 20)])
     assert first.advice is not None
     assert first.advice.need == [(0, 100)]
@@ -69,21 +69,21 @@ def test_neighbouring_blocks_are_one_request() -> None:
 
 
 def test_rows_that_lie_thinly_are_left_alone() -> None:
-    plan = ReadAhead(Blocks.uniform(10_000, 100), row_bytes=1, limits=Limits.of(None, None))
+    plan = ReadAhead(Blocks.uniform(10_000, 100), row_bytes=1, budget=None)
     (job,) = plan.jobs([np.arange(0, 10_000, 100)])
     assert job.advice is not None
     assert job.advice.need == []
 
 
 def test_what_is_behind_is_dropped() -> None:
-    plan = ReadAhead(Blocks.uniform(100, 10), row_bytes=1, limits=Limits.of(40, None))
+    plan = ReadAhead(Blocks.uniform(100, 10), row_bytes=1, budget=40)
     advices = [job.advice for job in plan.jobs([np.arange(k, k + 10) for k in range(0, 100, 10)])]
     left = [run for advice in advices if advice for run in advice.leave]
     assert rows_of(left) == set(range(60))
 
 
 def test_what_was_needed_again_is_dropped_later() -> None:
-    plan = ReadAhead(Blocks.uniform(100, 10), row_bytes=1, limits=Limits.of(40, None))
+    plan = ReadAhead(Blocks.uniform(100, 10), row_bytes=1, budget=40)
     batches = [np.arange(10 * block, 10 * block + 10) for block in (0, 1, 2, 3, 0, 4)]
     left = [job.advice.leave for job in plan.jobs(batches) if job.advice and job.advice.leave]
     assert left == [[(10, 20)]]
@@ -92,7 +92,7 @@ def test_what_was_needed_again_is_dropped_later() -> None:
 def test_blocks_that_would_drive_each_other_out_are_not_announced() -> None:
     batches = [np.arange(0, 100, 10), np.arange(0, 100, 10)]
     for budget, needed in ((40, []), (100, [(0, 100)])):
-        plan = ReadAhead(Blocks.uniform(100, 10), row_bytes=1, limits=Limits.of(budget, None))
+        plan = ReadAhead(Blocks.uniform(100, 10), row_bytes=1, budget=budget)
         runs = [run for job in plan.jobs(batches) if job.advice for run in job.advice.need]
         assert runs == needed
 
