@@ -188,10 +188,7 @@ def per_field(option: str, asked: Any, names: tuple[str, ...] | None, count: int
 
 
 def require_fields(
-    option: str,
-    names: Iterable[Any],
-    labels: Sequence[Any],
-    error: type[NpdataError] = FieldError,
+    option: str, names: Iterable[Any], labels: Sequence[Any], error: type[NpdataError] = FieldError
 ) -> None:
     """Raise `error` where what is given for `option` names what is none of the fields `labels`."""
     for name in names:

@@ -47,11 +47,7 @@ Piece = dict[str | int, Moments]
 
 
 def moments_of_fields(
-    fields: Sequence[Field],
-    rows: NDArray[np.int64] | None,
-    keep_axes: KeepAxes,
-    *,
-    progress: bool,
+    fields: Sequence[Field], rows: NDArray[np.int64] | None, keep_axes: KeepAxes, *, progress: bool
 ) -> dict[str | int, Moments]:
     """Sum up `rows` (ascending; None: all) of fields of numbers, and of each of their columns.
 

@@ -29,11 +29,7 @@ class FilesOfField(NamedTuple):
 
 
 def files_of_fields(
-    function: str,
-    options: Sequence[str],
-    files: Any,
-    named: Mapping[str, Any],
-    *described: Any,
+    function: str, options: Sequence[str], files: Any, named: Mapping[str, Any], *described: Any
 ) -> tuple[list[FilesOfField], Any]:
     """Give the files of each field, and the dtypes that the fields are cast to.
 

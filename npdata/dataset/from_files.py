@@ -15,13 +15,7 @@ from numpy.typing import DTypeLike
 
 from npdata.dataset.arguments import OPTIONS, meant_by, per_field, refuse_words_of_loaders
 from npdata.dataset.transforms import Transform
-from npdata.errors import (
-    FieldError,
-    FormatError,
-    MemberNotFoundError,
-    UnsupportedSourceError,
-    an,
-)
+from npdata.errors import FieldError, FormatError, MemberNotFoundError, UnsupportedSourceError, an
 from npdata.sources.formats.npz import npz_members, require_no_matrix
 from npdata.sources.hdf5.file import Hdf5Options
 from npdata.sources.many_files.file_list import SEPARATOR

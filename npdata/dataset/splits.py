@@ -265,11 +265,7 @@ def _two(
 
 
 def _folds(
-    count: int,
-    folds: int,
-    seed: int,
-    groups: NDArray[Any] | None,
-    labels: NDArray[Any] | None,
+    count: int, folds: int, seed: int, groups: NDArray[Any] | None, labels: NDArray[Any] | None
 ) -> list[tuple[Rows, Rows]]:
     sklearn = _splitters()
     kinds = {

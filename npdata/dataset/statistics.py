@@ -194,11 +194,7 @@ class WithStatistics(Overview):
 
     @explained(_WORDS)
     def statistics(
-        self,
-        indices: object = None,
-        *,
-        keep_axes: KeepAxes = (),
-        progress: bool = False,
+        self, indices: object = None, *, keep_axes: KeepAxes = (), progress: bool = False
     ) -> Statistics:
         """Compute count, mean, standard deviation, minimum and maximum of every field of numbers.
 
@@ -243,11 +239,7 @@ class WithStatistics(Overview):
         notes = [note for field in fields for note in _note(field, keep_axes)]
         if unordered:
             notes.append(f"complex numbers have no min and max: {', '.join(unordered)}")
-        return Statistics(
-            found,
-            notes,
-            alone=len(fields) == 1 and fields[0].label == 0,
-        )
+        return Statistics(found, notes, alone=len(fields) == 1 and fields[0].label == 0)
 
 
 def _note(field: Field, keep_axes: KeepAxes) -> Iterator[str]:

@@ -41,10 +41,7 @@ _OF_DATALOADERS: dict[str, tuple[tuple[Any, ...], str]] = {
         "this process",
     ),
     "multiprocessing_context": ((None,), "there are no worker processes: leave it out"),
-    "prefetch_factor": (
-        (None,),
-        "write prefetch=, the batches ready for all threads together",
-    ),
+    "prefetch_factor": ((None,), "write prefetch=, the batches ready for all threads together"),
     "persistent_workers": ((False, True), "there are no worker processes: leave it out"),
     "pin_memory_device": (("",), "write device=, where batches then arrive"),
     "in_order": ((True,), "batches always come in order: leave it out"),

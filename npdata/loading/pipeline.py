@@ -62,11 +62,7 @@ class Pipeline:
             sender = Sender(options.device, options.dtype, finish=finish)
         data = _data_of(dataset, sampler, options)
         schedule = decide_schedule(
-            options,
-            data,
-            cores=cores(),
-            pins=pins_memory(),
-            torch_threads=torch.get_num_threads(),
+            options, data, cores=cores(), pins=pins_memory(), torch_threads=torch.get_num_threads()
         )
         # Kept from one epoch to the next: memory that was used before is what makes it fast.
         batches = schedule.depth + schedule.threads + schedule.helps + 2

@@ -12,10 +12,7 @@ from npdata.sampling.epochs import Epochs, Run, Start
 from npdata.sampling.order.checks import whole_number
 from npdata.sampling.order.ranks import Ranks, Uneven
 from npdata.sampling.states import state_at
-from npdata.sampling.trainers import (
-    refuse_overfitting_other_rows,
-    warn_of_repeated_predictions,
-)
+from npdata.sampling.trainers import refuse_overfitting_other_rows, warn_of_repeated_predictions
 from npdata.sampling.who_asks import Asking, require_divisible, who_asks
 
 

@@ -99,11 +99,7 @@ class Network:
         return result.astype(np.int64)
 
     def _pass(
-        self,
-        x: Words,
-        scratch: Scratch,
-        spread: Callable[[Words], Words],
-        undo: bool = False,
+        self, x: Words, scratch: Scratch, spread: Callable[[Words], Words], undo: bool = False
     ) -> None:
         """Do all rounds in place; `spread` gives each value the word of its network.
 

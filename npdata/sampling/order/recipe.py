@@ -23,13 +23,7 @@ from npdata.errors import SamplerError, WindowWarning, an
 from npdata.runtime.made_once import made_once
 from npdata.sampling.order.block_layout import BlockLayout
 from npdata.sampling.order.checks import whole_number, whole_or_none
-from npdata.sampling.order.epoch_order import (
-    ORDER_VERSION,
-    Order,
-    Shuffle,
-    draw_order,
-    plan_order,
-)
+from npdata.sampling.order.epoch_order import ORDER_VERSION, Order, Shuffle, draw_order, plan_order
 
 WINDOW_BLOCKS = 64
 """Blocks shuffled together where no number is given, or fewer where chunks are large."""
