@@ -441,7 +441,8 @@ class Loader:
         if self._held is not None:
             held = self._held.pipeline.resized(self._sampler)
             if held.sender is not None:
-                held = held.in_runs(self._pipeline.schedule.run)
+                run = self._pipeline.schedule.run
+                held = replace(held, schedule=replace(held.schedule, run=run))
             self._held = self._held._replace(pipeline=held)
         return self._now
 

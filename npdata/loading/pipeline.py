@@ -9,7 +9,7 @@ import functools
 import itertools
 import sys
 from collections.abc import Callable, Iterator, Sized
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any, Self
 
 import numpy as np
@@ -85,10 +85,6 @@ class Pipeline:
         if self.batch_size in (None, size):
             return self
         return self.of(self.dataset, sampler, self.options)
-
-    def in_runs(self, run: int) -> Self:
-        """Give the same with so many batches gathered at once, where they can be."""
-        return replace(self, schedule=replace(self.schedule, run=run))
 
     @classmethod
     def on_device(cls, dataset: Any, options: Options, sender: Sender) -> Self:

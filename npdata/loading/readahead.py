@@ -16,6 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from npdata.arrays.blocks import Blocks
+from npdata.arrays.runs import merged
 from npdata.loading.wrapped_datasets import parts_of
 from npdata.sources.base import Source
 
@@ -198,12 +199,8 @@ class ReadAhead:
         return self._runs(new), self._runs(gone) if self._drops else []
 
     def _runs(self, blocks: list[int]) -> Runs:
-        if not blocks:
-            return []
-        ids: NDArray[np.int64] = np.sort(np.asarray(blocks, np.int64))
-        breaks = np.flatnonzero(np.diff(ids) > 1) + 1
-        firsts = self._edges[ids[np.append(0, breaks)]]
-        stops = self._edges[ids[np.append(breaks - 1, len(ids) - 1)] + 1]
+        ids = np.asarray(blocks, np.int64)
+        firsts, stops = merged(self._edges[ids], self._edges[ids + 1])
         return list(zip(firsts.tolist(), stops.tolist(), strict=True))
 
 
