@@ -8,6 +8,7 @@ again, each by itself, up to the one that cannot be. A run holds at most `RUN_BY
 most that a batch which is kept keeps alive.
 """
 
+import functools
 import itertools
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
@@ -25,7 +26,6 @@ from npdata.dataset.rows_field import RowsField
 from npdata.loading.batch_task import BatchTask, Made
 from npdata.loading.cast import DTypes
 from npdata.loading.readahead import Job
-from npdata.loading.to_device import Sender, Sent
 from npdata.loading.wrapped_datasets import is_direct, one_dataset
 from npdata.sampling.epochs import Batches
 from npdata.sampling.row_numbers import MaskedRows, RowNumbers
@@ -129,10 +129,14 @@ class RunTask:
         rows = run.rows if self.chosen is None else self.chosen[run.rows]
         # To look at the row numbers again would wait for the interpreter once more: 1.08 times.
         fields = self.one.cast_here(self.dataset.gathered(rows, self.one.allocate))
-        sender = self.one.sender
+        sizes, mask, sender = _sizes_of(run.batches), _mask_of(run.batches), self.one.sender
         if sender is None:
-            return handed_out(fields, run.batches)
-        return handed_out_on_device(sender, sender.send(fields, _mask_of(run.batches)), run.batches)
+            made = _taken_apart(((fields, *mask) if mask else fields), sizes, masked=bool(mask))
+        else:  # when the loop asks for the first
+            arrived = map(sender.receive, [sender.send(fields, mask)])
+            apart = functools.partial(_taken_apart, sizes=sizes, masked=bool(mask))
+            made = itertools.chain.from_iterable(map(apart, arrived))
+        return Made(_ended_by_an_error(made), sizes, nbytes_of(fields))
 
     def _singly(self, run: RunRows, failed: Exception) -> Made:
         made: list[Made] = []
@@ -151,40 +155,6 @@ class RunTask:
         return Made(batches, sizes, sum(each.nbytes for each in made), failed)
 
 
-def handed_out(fields: Any, batches: Batches) -> Made:
-    """Give the part of each batch in the stacked `fields` of a run, a tensor, list or dict of them.
-
-    Each is a tensor with a storage of its own over the memory of the run, and no view for autograd:
-    views of one tensor would share a version, and `torch.save` would write the run.
-
-    Examples:
-        >>> run = handed_out([torch.arange(5), torch.zeros(5)], [np.zeros(2), np.zeros(3)])
-        >>> [batch[0].tolist() for batch in run.batches]
-        [[0, 1], [2, 3, 4]]
-    """
-    sizes = _sizes_of(batches)
-    made = _taken_apart(fields, sizes)
-    if isinstance(batches[0], MaskedRows):
-        made = zip(made, [torch.from_numpy(rows.mask) for rows in batches], strict=True)
-    return Made(_ended_by_an_error(made), sizes, nbytes_of(fields))
-
-
-def handed_out_on_device(sender: Sender, sent: Sent, batches: Batches) -> Made:
-    """Give the same of a run that was sent to a device, where batches have one storage."""
-    sizes, masked = _sizes_of(batches), isinstance(batches[0], MaskedRows)
-
-    def made(sent: Sent) -> Iterator[Any]:
-        run = sender.receive(sent)
-        if masked:
-            fields, mask = run
-            return zip(_taken_apart(fields, sizes), _taken_apart(mask, sizes), strict=True)
-        return _taken_apart(run, sizes)
-
-    nbytes = nbytes_of(sent.batch)
-    there = itertools.chain.from_iterable(map(made, [sent]))  # when the loop asks for the first
-    return Made(_ended_by_an_error(there), sizes, nbytes)
-
-
 def _sizes_of(batches: Batches) -> list[int]:
     if isinstance(batches, np.ndarray):
         return [batches.shape[1]] * len(batches)
@@ -192,18 +162,33 @@ def _sizes_of(batches: Batches) -> list[int]:
 
 
 def _mask_of(batches: Batches) -> tuple[Tensor, ...]:
+    if isinstance(batches, np.ndarray):
+        return ()
     masks = [rows.mask for rows in batches if isinstance(rows, MaskedRows)]
     return (torch.from_numpy(np.concatenate(masks)),) if masks else ()
 
 
-def _taken_apart(fields: Any, sizes: list[int]) -> Iterator[Any]:
-    if isinstance(fields, Tensor):
-        return _parts(fields, sizes)
-    if isinstance(fields, dict):
-        columns = zip(*[_parts(part, sizes) for part in fields.values()], strict=True)
-        names = tuple(fields)
+def _taken_apart(run: Any, sizes: list[int], *, masked: bool = False) -> Iterator[Any]:
+    """Give the part of each batch in a stacked run: a tensor, a list or a dict of them.
+
+    If it is `masked`, a pair with its mask. Each is a tensor with a storage of its own over the
+    memory of the run, and no view for autograd: views of one tensor would share a version, and
+    `torch.save` would write the run. On a device they have one storage.
+
+    Examples:
+        >>> [batch[0].tolist() for batch in _taken_apart([torch.arange(5), torch.zeros(5)], [2, 3])]
+        [[0, 1], [2, 3, 4]]
+    """
+    if masked:
+        fields, mask = run
+        return zip(_taken_apart(fields, sizes), _parts(mask, sizes), strict=True)
+    if isinstance(run, Tensor):
+        return _parts(run, sizes)
+    if isinstance(run, dict):
+        columns = zip(*[_parts(part, sizes) for part in run.values()], strict=True)
+        names = tuple(run)
         return (dict(zip(names, values, strict=True)) for values in columns)
-    return map(list, zip(*[_parts(part, sizes) for part in fields], strict=True))
+    return map(list, zip(*[_parts(part, sizes) for part in run], strict=True))
 
 
 def _ended_by_an_error(made: Iterator[Any]) -> Iterator[Any]:
