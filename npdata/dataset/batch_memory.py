@@ -64,11 +64,7 @@ def pinned_memory(shape: tuple[int, ...], dtype: torch.dtype) -> Tensor:
 
 
 def plain_memory(shape: tuple[int, ...], dtype: torch.dtype) -> Tensor:
-    """Give an uninitialised CPU tensor in ordinary memory.
-
-    NumPy asks the system for large pages where torch does not: a padded batch of 16 MB takes 1.9
-    ms in place of 3.4, most of which were page faults.
-    """
+    """Give an uninitialised CPU tensor in ordinary memory, large ones in large pages."""
     name = numpy_name(dtype)
     if name is not None and math.prod(shape) * dtype.itemsize >= LARGE_BYTES:
         return torch.from_numpy(np.empty(shape, name))

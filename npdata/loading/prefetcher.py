@@ -37,8 +37,7 @@ _POLL_SECONDS = 0.5
 LEAST_LOOP = 60e-6
 """A consumer that comes back sooner loses more by handing a job over than threads do meanwhile."""
 LEAST_JOB = 1e-3
-"""Jobs that take longer are worth it for any consumer. Windows of 0.5 MB take it 70 µs by itself,
-and 87 to 126 with a thread."""
+"""Jobs that take longer are worth it for any consumer."""
 MOST_SECONDS = 10.0
 """Who drops a prefetcher waits no longer for its threads, since garbage may be collected in any
 thread and under any lock, for which they may wait."""

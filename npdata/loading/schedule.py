@@ -26,25 +26,20 @@ RUN_BYTES = 1 << 20
 LEAST_RUN = 4
 """Fewer batches are made one by one: large ones use memory again, which a run does not."""
 LONG_COPY = 640 << 10
-"""Batches of rows of so many bytes are copied faster by a thread and the loop than by the loop
-alone: batches of 0.4 MB take 1.15 to 1.2 times as long with a thread, of 1.2 MB 0.8 times."""
+"""Batches of so many bytes are copied faster by a thread and the loop than by the loop alone."""
 MOST_THREADS = 8
 """More threads than this copy no faster: memory is the limit."""
 GATHERING_THREADS = 2
-"""Where a batch is a gather and nothing else, more threads wait for the interpreter: on 16 cores
-batches of 0.8 MB come at 6.6 GB/s by two threads and at 4 by eight."""
+"""Where a batch is a gather and nothing else, more threads wait for the interpreter."""
 MANY_CORES = 4
-"""From so many cores on they share the copy of a batch: on 16, 0.8 MB by torch's threads come at 20
-GB/s and 12 MB at 50, by two threads of seven cores at 9 and 41, by threads of one core at 7 and 15.
-On fewer, torch's threads wait for each other and for the loop."""
+"""From so many cores on they share the copy of a batch. On fewer, torch's threads wait for each
+other and for the loop."""
 LEAST_RATE = 4e9
 """Bytes a second at which many cores copy what lies in memory, at least; what takes longer comes
 from the disk."""
 SHORT_STEP = 1e-3
-"""Beside an accelerator many cores copy for a loop that comes back within so many seconds. Without
-any step batches of 0.8 to 6 MB come 1.3 to 1.8 times as fast so as by threads, and with launches of
-0.4 ms 1 to 1.2 times. A longer step, which waits for the accelerator, would wait for the copy too,
-4 to 10 % of 3.7 ms."""
+"""Beside an accelerator many cores copy for a loop that comes back within so many seconds. A longer
+step, which waits for the accelerator, would wait for the copy too."""
 LARGE_COPY = 1 << 23
 """Larger batches come from threads as fast, also beside short steps."""
 MOST_ASKED = 1024
