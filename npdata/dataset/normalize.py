@@ -15,7 +15,8 @@ from torch import Tensor
 from npdata.dataset.nested import map_fields
 from npdata.dataset.padded import Padded
 from npdata.dataset.statistics import Statistics
-from npdata.errors import FieldError, an
+from npdata.dataset.transforms import what_it_is
+from npdata.errors import FieldError
 from npdata.suggestions import explained
 
 
@@ -51,7 +52,7 @@ class Normalize:
         if len(done) < len(self._scales):
             raise FieldError(
                 f"normalize was made of statistics of the fields {list(self._scales)}, and this "
-                f"batch is {_form_of(batch)}: take the statistics of a dataset of the same fields"
+                f"batch is {what_it_is(batch)}: take the statistics of a dataset of the same fields"
             )
         return result
 
@@ -105,14 +106,6 @@ class Normalize:
 
     def __repr__(self) -> str:
         return f"normalize({', '.join(map(str, self._scales))})"
-
-
-def _form_of(batch: Any) -> str:
-    if isinstance(batch, dict):
-        return f"a dict of {list(batch)}"
-    if type(batch) in (tuple, list):
-        return f"{an(type(batch).__name__)} of {len(batch)}"
-    return f"{an(type(batch).__name__)} alone"
 
 
 _KNOWN = (

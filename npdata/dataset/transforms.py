@@ -45,7 +45,7 @@ class Bound(NamedTuple):
                 return self.sample(sample)
             return self.sample(sample, rng=self.sample_rng(number))
         except Exception as error:
-            error.add_note(f"transform= was called with one sample, {_what_it_is(sample)}")
+            error.add_note(f"transform= was called with one sample, {what_it_is(sample)}")
             raise
 
 
@@ -54,11 +54,12 @@ def transformed_batch(function: Transform, batch: Any) -> Any:
     try:
         return function(batch)
     except Exception as error:
-        error.add_note(f"batch_transform= was called with one batch, {_what_it_is(batch)}")
+        error.add_note(f"batch_transform= was called with one batch, {what_it_is(batch)}")
         raise
 
 
-def _what_it_is(value: Any) -> str:
+def what_it_is(value: Any) -> str:
+    """Describe a sample or a batch, for people."""
     if isinstance(value, dict):
         more = ", ..." if len(value) > _MOST_NAMES else ""
         return f"a dict of its fields {', '.join(map(repr, list(value)[:_MOST_NAMES]))}{more}"

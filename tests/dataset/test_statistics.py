@@ -400,9 +400,9 @@ class TestNormalize:
     def test_a_batch_of_other_fields_is_refused(self) -> None:
         scale = npdata.normalize(npdata.NumpyDataset(x=np.array([1.0, 3.0])).statistics())
         for batch, form in (
-            ({"y": torch.zeros(2)}, r"a dict of \['y'\]"),
-            ((torch.zeros(2), torch.zeros(2)), "a tuple of 2"),
-            (torch.zeros(2), "a Tensor alone"),
+            ({"y": torch.zeros(2)}, "a dict of its fields 'y'"),
+            ((torch.zeros(2), torch.zeros(2)), "a tuple of length 2"),
+            (torch.zeros(2), r"a tensor of shape \(2,\)"),
         ):
             with pytest.raises(
                 FieldError, match=rf"of the fields \['x'\], and this batch is {form}"
