@@ -95,8 +95,7 @@ def candidates_of(
         used = None if used is None else np.unique(used)
         if used is not None and len(used) == len(inner):
             used = None
-        in_the_way = _obstacle_of(inner, device)
-        fields += [_held(field, used, device, in_the_way) for field in inner.fields.values()]
+        fields += [_held(inner, field, used, device) for field in inner.fields.values()]
     found = Candidates(asked=asked, device=device, fields=tuple(fields), obstacle=obstacle)
     decide_residence(found, free=None)
     return found
@@ -127,26 +126,14 @@ def _obstacle_to_all(
     return None
 
 
-def _obstacle_of(inner: NumpyDataset, device: torch.device | None) -> str | None:
-    if type(inner) is not NumpyDataset or not is_direct(inner):
-        return f"{type(inner).__name__} may read its fields in ways of its own"
-    if device is not None and inner.transforms.sample is not None:
-        return (
-            f"transform= gets samples in the memory of the machine, and not on {device}; "
-            "batch_transform= gets batches there"
-        )
-    return None
-
-
 def _held(
-    field: Field, used: NDArray[np.int64] | None, device: torch.device | None, obstacle: str | None
+    inner: NumpyDataset, field: Field, used: NDArray[np.int64] | None, device: torch.device | None
 ) -> HeldField:
     bases = field.source.bases
     if bases != (field.source,) or not isinstance(field, RowsField):
         used = None
     to_load = tuple(base for base in bases if device is not None or base.access.kind != "memory")
-    if obstacle is None:
-        obstacle = _obstacle_to(field, to_load, device)
+    obstacle = _obstacle_to(inner, field, to_load, device)
     if obstacle is not None:
         to_load = ()
     return HeldField(
@@ -160,8 +147,15 @@ def _held(
 
 
 def _obstacle_to(
-    field: Field, bases: tuple[Source, ...], device: torch.device | None
+    inner: NumpyDataset, field: Field, bases: tuple[Source, ...], device: torch.device | None
 ) -> str | None:
+    if type(inner) is not NumpyDataset or not is_direct(inner):
+        return f"{type(inner).__name__} may read its fields in ways of its own"
+    if device is not None and inner.transforms.sample is not None:
+        return (
+            f"transform= gets samples in the memory of the machine, and not on {device}; "
+            "batch_transform= gets batches there"
+        )
     source = field.source
     if any(base.dtype.hasobject for base in bases):
         return "the bytes of its samples are known only when they are read"
@@ -204,10 +198,9 @@ def decide_residence(found: Candidates, *, free: int | None, shared_by: int = 1)
         for number, held in enumerate(fields)
         if held.sources and (required or device is not None or not held.quick)
     }
-    if not chosen and required:
-        return Residence(reason="all rows are in memory already")
     if not chosen:
-        return Residence(reason="rows are read where they lie: memory and mapped files are as fast")
+        where_they_lie = "rows are read where they lie: memory and mapped files are as fast"
+        return Residence(reason="all rows are in memory already" if required else where_they_lie)
     places = {
         id(held.used): Places.nbytes(held.used, len(held.field))
         for held in chosen.values()
