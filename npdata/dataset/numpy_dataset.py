@@ -234,7 +234,8 @@ class NumpyDataset(FromFiles, Splits, WithStatistics, Dataset[Any]):
         worker, pinned memory in the main process where an accelerator is there. Raises like
         `ds[indices]`.
         """
-        self._require_open()
+        if self._closed:
+            self._require_open()
         if self.gathers_only and not isinstance(indices, RowNumbers):
             rows = row_numbers(indices, self._length, masks=False)
             return Batch.of(self._stacked_fields(rows, batch_memory()), len(rows), self._form)
@@ -251,7 +252,8 @@ class NumpyDataset(FromFiles, Splits, WithStatistics, Dataset[Any]):
 
         It looks at no row number, and spares a `Batch` that nobody looks into.
         """
-        self._require_open()
+        if self._closed:
+            self._require_open()
         values, form = self._stacked_fields(rows, allocate), self._form
         return list(values) if form.is_tuple else form.build(values)
 
