@@ -115,33 +115,27 @@ class GroupsSource(InFile, PartlyInPlace):
         copy_spans(self.file.array, begins, ends, out)
         self.file.check()
 
-    def _readers(self, owners: Ints) -> Callable[[int], Any]:
-        return self._opened(owners).__getitem__
-
-    def _opened(self, owners: Ints) -> dict[int, Source]:
+    def _readers(self, owners: Ints) -> Callable[[int], Source]:
         """Give datasets, of which those that are not open are opened in one opening of the file.
 
         They share its descriptor and its map with each other and with this source.
         """
-        wanted = dict.fromkeys(owners.tolist())
+        wanted, groups, options = dict.fromkeys(owners.tolist()), self._groups, self._options
         with self._lock.get():
             missing = [owner for owner in wanted if owner not in self._parts]
             if missing:
                 self.file.check()
-                self._open(missing)
+                with open_file(groups.path, options.locking) as file:
+                    opened = OpenedFile(file, groups.path, options, self.file)
+                    for owner in missing:
+                        examined = examine(opened, groups.names[owner])
+                        self._parts[owner] = source_of(examined, options)
             for owner in wanted:
                 self._parts.move_to_end(owner)
             found = {owner: self._parts[owner] for owner in wanted}
             while len(self._parts) > max(MOST_KEPT, len(wanted)):
                 self._parts.popitem(last=False)
-        return found
-
-    def _open(self, owners: list[int]) -> None:
-        groups, options = self._groups, self._options
-        with open_file(groups.path, options.locking) as file:
-            opened = OpenedFile(file, groups.path, options, self.file)
-            for owner in owners:
-                self._parts[owner] = source_of(examine(opened, groups.names[owner]), options)
+        return found.__getitem__
 
     def _spans(self, first: int, stop: int) -> Iterator[tuple[int, int]]:
         for owner, low, high in self.edges.across(first, stop):

@@ -7,7 +7,6 @@ place in the file is given only for a dataset that would be read there alone.
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -50,13 +49,12 @@ def look_at_groups(opened: OpenedFile, names: Sequence[str]) -> Groups:
             f"{examined.where} is a categorical column, and each group has categories of its own; "
             "give the columns by their names: npdata.concatenate(['FILE::GROUP/COLUMN', ...])"
         )
-    seen = [_seen(opened, name, first) for name in names]
-    lengths, offsets, block_rows = np.array([each[:3] for each in seen], np.int64).T
+    seen, packings = zip(*(_seen(opened, name, first) for name in names), strict=True)
+    lengths, offsets, block_rows = np.array(seen, np.int64).T
     away = int((offsets < 0).sum())
     reason = f"{len(names)} groups end to end, as the first: {access.reason}"
     if offsets[0] >= 0 and away:
         reason += f"; {away} of them are opened one by one"
-    packings = [each.packing for each in seen]
     return Groups(
         path=opened.path,
         names=tuple(names),
@@ -69,17 +67,13 @@ def look_at_groups(opened: OpenedFile, names: Sequence[str]) -> Groups:
     )
 
 
-class _Seen(NamedTuple):
-    """What was seen of one dataset; see `Groups`."""
+def _seen(
+    opened: OpenedFile, name: str, first: Layout
+) -> tuple[tuple[int, int, int], Packing | None]:
+    """Give length, offset and rows of a chunk of one dataset, as `Groups` has them, and packing.
 
-    length: int
-    offset: int
-    block_rows: int
-    packing: Packing | None
-
-
-def _seen(opened: OpenedFile, name: str, first: Layout) -> _Seen:
-    """Look at one dataset, whose rows must be like those of the first."""
+    Raises `FieldError` where its rows are not like those of the first.
+    """
     dataset, where, facts, creation = look_at(opened, name)
     length, *rest = dataset.get_space().get_simple_extent_dims()
     row, chunk = (*rest, *creation.inner), creation.chunk_shape
@@ -93,4 +87,4 @@ def _seen(opened: OpenedFile, name: str, first: Layout) -> _Seen:
         layout = read_layout(dataset, facts, creation)
         if decided(opened, dataset, layout).kind == "mapped":
             offset = layout.offset or 0
-    return _Seen(length, offset, chunk[0] if chunk else 0, read_packing(dataset, first.dtype))
+    return (length, offset, chunk[0] if chunk else 0), read_packing(dataset, first.dtype)
