@@ -25,7 +25,7 @@ from npdata.errors import (
 )
 from npdata.sources.formats.foreign import foreign_file
 from npdata.sources.formats.npz import npz_members
-from npdata.sources.hdf5.catalog import list_datasets
+from npdata.sources.hdf5.catalog import dataset_names
 from npdata.sources.many_files.file_list import (
     SEPARATOR,
     FileList,
@@ -237,10 +237,7 @@ def _with_members(paths: list[str], member: str | None) -> Names:
 
 def _members(path: str, pattern: str) -> list[str]:
     pattern = pattern.strip("/")
-    if path.lower().endswith(".npz"):
-        known = npz_members(path)
-    else:
-        known = [listed.name for listed in list_datasets(path).datasets]
+    known = npz_members(path) if path.lower().endswith(".npz") else dataset_names(path)
     if pattern in known:
         return [pattern]
     refuse_any_depth(pattern)
