@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from npdata.arrays.blocks import Blocks
 from npdata.arrays.values import scatter_add
 from npdata.errors import FieldError, FormatError
-from npdata.sources.base import Source, rows_held
+from npdata.sources.base import Source, rows_held, without
 from npdata.sources.derived.base import CompositeSource, twin
 from npdata.sources.ragged import Ints, SpansSource
 
@@ -71,7 +71,7 @@ class CsrSource(CompositeSource, SparseSource):
         self.packing = data.packing
         filled = len(data) / max(1, shape[0])
         self.details = (
-            *data.details,
+            *without(data.details, "row"),  # of one value
             ("sparse", f"CSR, {len(data)} values, {filled:.0f} in a row of {shape[1]} columns"),
         )
         self.made_of = (data, indices, indptr)

@@ -227,6 +227,7 @@ def test_cells_of_anndata(dtype: str, index: str, compression: Any, tmp_path: Pa
     text = str(ds.describe())
     assert "of 3 categories: 'B cell', 'NK', 'T cell'" in text
     assert "CSR, " in text
+    assert "4 bytes" not in text  # a value, and no row
     assert (pickle.loads(pickle.dumps(ds))[5]["x"].numpy() == m[5].toarray()[0]).all()
     assert pickle.loads(pickle.dumps(ds)).fields["cell"].categories == field.categories
     by_columns = tmp_path / "csc.h5ad"
