@@ -105,13 +105,13 @@ def _named(name: str | None) -> "torch.dtype | None":
 def torch_dtype(asked: object) -> "torch.dtype":
     """Give the torch dtype that `asked` names: a torch dtype, a NumPy dtype or its name.
 
-    Raises TypeError for anything else.
+    Raises TypeError for anything else, such as quantized dtypes, to which torch casts no numbers.
 
     Examples:
         >>> torch_dtype("float32"), torch_dtype(np.int64), torch_dtype(torch.bfloat16)
         (torch.float32, torch.int64, torch.bfloat16)
     """
-    if isinstance(asked, torch.dtype):
+    if isinstance(asked, torch.dtype) and _name(asked) in (*NATIVE, *ML_DTYPES, "complex32"):
         return asked
     try:
         named = isinstance(asked, str) and asked in ML_DTYPES
@@ -121,9 +121,10 @@ def torch_dtype(asked: object) -> "torch.dtype":
     except (TypeError, ValueError):  # a ValueError for what has a `dtype` that is none of NumPy
         found = None
     if found is None:
+        which = " that numbers are cast to" if isinstance(asked, torch.dtype) else ""
         raise TypeError(
-            f"dtype={asked!r} names no tensor dtype; give a torch dtype such as torch.float32, "
-            f"or str or bytes for text"
+            f"dtype={asked!r} names no tensor dtype{which}; give a torch dtype such as "
+            f"torch.float32, or str or bytes for text"
         )
     return found
 

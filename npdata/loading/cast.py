@@ -66,7 +66,8 @@ def _known(dtype: Any) -> torch.dtype:
         return torch_dtype(dtype)
     except TypeError:
         raise LoaderError(
-            f"dtype={dtype!r}: expected a torch.dtype, or a mapping of fields to it"
+            f"dtype={dtype!r}: expected a torch.dtype, or a mapping of fields to it: one "
+            "that numbers are cast to, such as torch.float32"
         ) from None
 
 

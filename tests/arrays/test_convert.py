@@ -224,6 +224,13 @@ def test_what_names_no_dtype_is_refused_with_one(dtype: object) -> None:
         as_tensor(np.zeros(2), dtype=dtype)
 
 
+@pytest.mark.parametrize("name", ["qint8", "quint4x2", "bits8", "int4", "float4_e2m1fn_x2"])
+def test_a_dtype_that_torch_casts_no_numbers_to_is_refused(name: str) -> None:
+    dtype = getattr(torch, name, torch.qint8)  # an older torch lacks some
+    with pytest.raises(TypeError, match=r"no tensor dtype that numbers are cast to; give"):
+        as_tensor(np.zeros(2), dtype=dtype)
+
+
 def test_a_dtype_that_the_array_has_already_still_shares() -> None:
     array = np.zeros(3, np.float32)
     assert shares(as_tensor(array, dtype="float32", copy=False), array)

@@ -554,6 +554,7 @@ class TestErrors:
             ({"batch_size": 0}, "batch_size=0"),
             ({"batch_size": 4, "dtype": "float3"}, "dtype='float3': expected a torch.dtype"),
             ({"batch_size": 4, "dtype": {0: str}}, "expected a torch.dtype"),
+            ({"batch_size": 4, "dtype": torch.qint8}, "one that numbers are cast to"),
             ({"batch_size": 4, "dtype": [torch.float16]}, "expected a torch.dtype, or a mapping"),
         ],
     )
