@@ -10,6 +10,10 @@ from typing import Any
 
 from npdata.runtime.living import Living
 
+MOST = 2048
+"""So many descriptors are divided where there are more: each file that h5py has open takes memory,
+and time whenever another is opened."""
+
 
 class OpenFiles:
     """Whoever has a file open, of a `share`-th part of all descriptors; `close_idle` closes it.
@@ -42,7 +46,8 @@ class OpenFiles:
 
     def make_room(self) -> None:
         """Close those that were opened first, where there is no room for one more."""
-        most = resource.getrlimit(resource.RLIMIT_NOFILE)[0] // self._share
-        if 0 <= most <= len(self._living):  # -1 is no limit
+        limit = resource.getrlimit(resource.RLIMIT_NOFILE)[0]
+        most = (MOST if limit < 0 else min(limit, MOST)) // self._share  # -1 is no limit
+        if len(self._living) >= most:
             for holder in self.all()[: len(self._living) + 1 - most]:
                 holder.close_idle()
