@@ -11,10 +11,9 @@ import math
 import os
 import re
 import struct
-import warnings
 from dataclasses import dataclass
 from pathlib import Path
-from typing import BinaryIO
+from typing import Any, BinaryIO
 
 import numpy as np
 
@@ -98,7 +97,7 @@ def declared(stream: BinaryIO, where: str) -> NpyHeader:
     try:
         fields = _literal(raw.decode(encoding))
         dtype, shape, fortran = _checked(fields)
-    except (ValueError, TypeError, SyntaxError, KeyError, MemoryError, RecursionError) as error:
+    except (ValueError, TypeError, SyntaxError, LookupError, MemoryError, RecursionError) as error:
         raise FormatError(f"{where} has a .npy header that cannot be read: {error}") from None
     size = len(magic) + len(prefix) + length
     return NpyHeader(dtype=dtype, shape=shape, fortran=fortran, size=size)
@@ -178,8 +177,17 @@ def _checked(fields: object) -> tuple[DType, tuple[int, ...], bool]:
         raise ValueError(f"fortran_order {fortran!r:.80} is no bool")
     if len(shape) > 64 or math.prod(max(1, n) for n in shape) >= 1 << 62:
         raise ValueError(f"shape {shape!r:.80} is larger than any array")
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # of the old name 'a' for bytes
-        descr = fields["descr"]
-        dtype = np.dtype("V1") if descr in _FLOAT8_E5M2 else np.lib.format.descr_to_dtype(descr)
+    descr = _of_today(fields["descr"])
+    dtype = np.dtype("V1") if descr in _FLOAT8_E5M2 else np.lib.format.descr_to_dtype(descr)
     return dtype, shape, fortran
+
+
+def _of_today(descr: Any) -> Any:
+    """Give what describes a dtype with "S" for bytes, for which NumPy knew "a" until 2.4."""
+    if isinstance(descr, str):
+        return re.sub(r"^([|<>=]?)a(?=\d*$)", r"\1S", descr)
+    if isinstance(descr, tuple):
+        return _of_today(descr[0]), *descr[1:]
+    if isinstance(descr, list):
+        return [(name, _of_today(of), *shape) for name, of, *shape in descr]
+    return descr

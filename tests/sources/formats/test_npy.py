@@ -50,6 +50,9 @@ def test_many_fields_are_pickled_by_path(tmp_path: Path) -> None:
 def test_the_old_name_of_bytes(tmp_path: Path) -> None:
     path = write(tmp_path / "a.npy", header(descr="'|a4'", shape="(2,)"), b"abcdefgh")
     assert NumpyDataset(path, dtype=bytes)[1] == b"efgh"
+    record = "[('a4', '|a2'), ('at', [('s', 'a1', (2,))])]"
+    write(path, header(descr=record, shape="(2,)"), b"abcdefgh")
+    assert open_source(path).dtype == np.dtype([("a4", "S2"), ("at", [("s", "S1", (2,))])])
 
 
 def test_headers_of_python_2(tmp_path: Path) -> None:
@@ -110,6 +113,7 @@ LIES = {
     "no shape": (b"{'descr': '<f4', 'fortran_order': False}", "no dict of descr"),
     "no order": (header(order="2"), "no bool"),
     "no dtype": (header(descr="'nonsense'"), "cannot be read"),
+    "an empty dtype": (header(descr="()"), "cannot be read"),
     "code": (b"__import__('os').getcwd()", "cannot be read"),
     "nothing": (b"", "cannot be read"),
     "deep nesting": (b"(" * 5000, "cannot be read"),
