@@ -112,7 +112,7 @@ class StateError(NpdataError, ValueError):
 
 
 class StateWarning(UserWarning):
-    """A loaded state contradicts `set_epoch`, or a state counts batches that no loop received."""
+    """A loaded state contradicts `set_epoch`, or a state counts other batches than a loop had."""
 
 
 class WindowWarning(UserWarning):

@@ -170,7 +170,7 @@ def _cure(word: str, value: object, words: Mapping[str, str], known: list[str]) 
         return f"; write {ours}={_shown(value, '...')}"
     if ours is not None:
         return f"; {ours}"
-    return did_you_mean(word, known) or f" (it has {', '.join(known)})"
+    return did_you_mean(word, known) or f" (it has {', '.join(known) or 'none'})"
 
 
 def _too_many(

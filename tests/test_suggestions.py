@@ -182,6 +182,8 @@ def of(dataset: NumpyDataset, call: str) -> object:
         ("Loader(ds, 4, pin_memory='yes')", "pin_memory='yes': expected True, False or 'auto'"),
         ("Loader(ds, 4, device=3.5)", "device=3.5 is no device of torch"),
         ("Loader(ds, 4).set_epoch()", "set_epoch() needs epoch: write set_epoch(epoch)"),
+        ("Loader(ds, 4).state_dict(consumed=3)", "it counts what the loop received: write "
+         "loader.state_dict()"),
         ("BlockBatchSampler(ds, 4, True)", "write BlockBatchSampler(data, 4, shuffle=True)"),
         ("BlockBatchSampler(ds, 4, num_replicas=2)", "write world_size=2"),
         ("BlockBatchSampler(dataset=ds)", "BlockBatchSampler() has no argument dataset=; write "

@@ -103,6 +103,14 @@ class Iteration(Iterator[Iterator[Any]]):
         batches.close = self.close  # type: ignore[attr-defined]
         return batches  # type: ignore[return-value]
 
+    @property
+    def is_midway(self) -> bool:
+        """Whether it has given batches, and has more."""
+        given, batches = self.counter.batches, self.batches
+        if self.counter.ended or not given:
+            return False
+        return not isinstance(batches, RunBatches) or given < batches.count
+
     def __next__(self) -> Iterator[Any]:
         """Give the batches that have arrived, to be taken before more are asked for."""
         lock, asked = self._lock, False

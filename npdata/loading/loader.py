@@ -40,8 +40,8 @@ from npdata.loading.residence import Candidates, Residence, candidates_of
 from npdata.loading.schedule import Auto, Options, Schedule
 from npdata.loading.stats import Counter, LoaderStats
 from npdata.loading.to_device import accelerator_of
+from npdata.loading.under_way import Counted, UnderWay
 from npdata.loading.wrapped_datasets import datasets_within
-from npdata.runtime.living import Living
 from npdata.sampling.order.epoch_order import Shuffle
 from npdata.sampling.order.ranks import Uneven
 from npdata.sampling.run_batches import RunBatches
@@ -189,9 +189,8 @@ class Loader:
             )
         self._held: _Held | None = None
         self._sources = tuple(s for each in datasets_within(self._dataset) for s in each.sources)
-        self._current: _Current | None = None
+        self._under_way = UnderWay()
         self._begun: Iterator[Any] | None = None
-        self._iterations: Living[Iteration] = Living()
 
     def __getstate__(self) -> dict[str, Any]:
         """Give what a copy has too; iterations, threads and resident rows it makes itself."""
@@ -221,8 +220,7 @@ class Loader:
             )
         progress = self._options.progress
         iteration = Iteration(self._sampler, self._sources, self._begin, progress=progress)
-        self._iterations.add(iteration)
-        self._current = _Current(iteration.batches, iteration.counter)
+        self._under_way.add(iteration)
         return iteration.received()
 
     def __len__(self) -> int:
@@ -244,6 +242,8 @@ class Loader:
         def __setattr__(self, name: str, value: object) -> None:
             """Refuse arguments, except as attributes of a subclass, which may use them so."""
             if type(self) is Loader:
+                if name == "epoch":
+                    raise AttributeError(f"epoch={value!r} chooses no epoch: set_epoch({value!r})")
                 refuse_to_set(self, name, _ARGUMENTS)
             super().__setattr__(name, value)
 
@@ -320,11 +320,13 @@ class Loader:
         _method_of(outer, "set_epoch")(epoch)
         self._forget()
 
-    @explained()
+    @explained({"consumed step": "it counts what the loop received: write loader.state_dict()"})
     def state_dict(self) -> dict[str, Any]:
         """Give the state after the batches that the iteration begun last has given.
 
         It is the sampler's, so it fits any number of threads, a DataLoader and other ranks.
+        An iteration that has gone on since another was begun counts in place of that one. Where
+        more than one is in the middle of its epoch, a `StateWarning` (a UserWarning) says so.
 
         Raises:
             LoaderError: a ValueError, for a sampler without states.
@@ -338,6 +340,8 @@ class Loader:
             [[2, 3], [4, 5]]
         """
         sampler, now = self._sampler, self._followed
+        if now is not None:
+            now = self._under_way.gone_on(now)
         if now is None and isinstance(sampler, BlockBatchSampler):
             return sampler.cursor.state(None, 0)
         consumed = 0 if now is None else now.counter.batches
@@ -367,7 +371,8 @@ class Loader:
             >>> loader.stats().batches, loader.stats().samples
             (3, 5)
         """
-        stats = (Counter() if self._current is None else self._current.counter).stats()
+        latest = self._under_way.latest
+        stats = (Counter() if latest is None else latest.counter).stats()
         held = self._held
         return stats if held is None else replace(stats, resident_bytes=held.residence.nbytes)
 
@@ -395,8 +400,7 @@ class Loader:
             [2, 2, 1]
         """
         self._closed = True
-        for iteration in self._iterations.all():
-            iteration.cut_short()
+        self._under_way.end_all()
         self._pipeline.buffers.clear()
         self._held = None
 
@@ -412,16 +416,16 @@ class Loader:
         return self._pipeline if self._held is None else self._held.pipeline
 
     @property
-    def _followed(self) -> "_Current | None":
+    def _followed(self) -> Counted | None:
         """The iteration begun last, unless an epoch or a state was set since, here or there."""
         sampler = self._sampler
         set_since = isinstance(sampler, BlockBatchSampler) and sampler.cursor.place.run is None
-        return None if set_since else self._current
+        return None if set_since else self._under_way.latest
 
     def _forget(self) -> None:
         """Count nothing of the iteration begun last; a `BlockBatchSampler` says so by itself."""
         if not isinstance(self._sampler, BlockBatchSampler):
-            self._current = None
+            self._under_way.latest = None
 
     def _begin(self, batches: Iterator[Any]) -> Pipeline:
         """Give how batches are made to an iteration that begins; load first what is resident."""
@@ -463,18 +467,11 @@ class _Held(NamedTuple):
     pipeline: Pipeline
 
 
-class _Current(NamedTuple):
-    """The iteration begun last: what the sampler gave for it, and what the loop received of it."""
-
-    batches: Iterator[Any]
-    counter: Counter
-
-
 def _as_batch_of(device: torch.device | None, dtype: DTypes, samples: Any) -> Any:
     batch = cast(collate(samples), dtype)
     return batch if device is None else map_tensors(lambda tensor: tensor.to(device), batch)
 
 
-_NOT_COPIED = ("_pipeline", "_candidates", "_held", "_sources", "_current", "_begun", "_iterations")
+_NOT_COPIED = ("_pipeline", "_candidates", "_held", "_sources", "_under_way", "_begun")
 IterableDataset.register(Loader)  # so that DataLoader(loader, batch_size=None) hands its batches on
 _ARGUMENTS = tuple(name for name in inspect.signature(Loader).parameters if name != "words")

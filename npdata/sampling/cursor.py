@@ -84,6 +84,12 @@ class Cursor:
         elif not self.place.begun:
             self.place = replace(self.place, begun=True)
 
+    def go_on(self, run: Run) -> None:
+        """Have a run that gives a batch under way, where another was begun since it was."""
+        with beginning.get():
+            if self.place.run is not None:
+                self.place = replace(self.place, run=run)
+
     def state(self, run: Run | None, consumed: int | None) -> dict[str, int]:
         """Give the state after so many batches of a run (None: all); without a run, before it."""
         epochs, start = self.epochs, self.place.coming if run is None else run.start
@@ -101,4 +107,6 @@ class Cursor:
         else:
             position = start.position if run is None else run.position(count)
             start = epochs.or_next(Start(start.epoch, min(position, ranks.n)), ranks)
+        if run is not None and run.start.epoch < start.epoch < self.place.coming.epoch:
+            start = self.place.coming  # others have begun the epochs between
         return state_at(start, epochs, ranks.world_size)

@@ -40,6 +40,8 @@ class RunBatches(Iterator[Any]):
         batch = self._chunk[self._taken]
         self._taken += 1
         run.given += 1
+        if self._cursor.place.run is not run:  # asked here, since a call of each batch counts
+            self._cursor.go_on(run)
         return batch
 
     def take(self, most: int) -> Batches:

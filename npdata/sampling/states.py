@@ -37,8 +37,13 @@ def start_in(state: Any, epochs: Epochs) -> Start:
     """
     expected, names = epochs.identity, state_at(Start(0, 0), epochs, 1).keys()
     if not isinstance(state, Mapping) or set(state) != names:
-        got = sorted(map(str, state)) if isinstance(state, Mapping) else type(state).__name__
-        raise StateError(f"the state has {got}: expected {sorted(names)}, as of state_dict()")
+        parts = state if isinstance(state, Mapping) else {}
+        got = sorted(map(str, parts)) if isinstance(state, Mapping) else type(state).__name__
+        within = [
+            key for key, part in parts.items() if isinstance(part, Mapping) and "epoch" in part
+        ]
+        cure = f"; load its part {within[0]!r}" if within else ""
+        raise StateError(f"the state has {got}: expected {sorted(names)}, as of state_dict(){cure}")
     try:  # torch and NumPy save numbers as their own
         found = {name: whole_number(name, value, least=0) for name, value in state.items()}
     except SamplerError as error:

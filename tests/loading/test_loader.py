@@ -45,6 +45,7 @@ from npdata.errors import (
     RowIndexError,
     RowIndexTypeError,
     StateError,
+    StateWarning,
 )
 
 THREADS = (0, 1, 2, 8, "auto")
@@ -416,6 +417,34 @@ class TestState:
         loader.set_epoch(3)
         next(batches)
         assert (loader.state_dict()["epoch"], loader.state_dict()["position"]) == (3, 8)
+
+    @pytest.mark.parametrize("threads", THREADS)
+    def test_a_look_at_a_batch_in_the_middle_of_a_loop_leaves_its_state_alone(
+        self, data: Data, threads: int
+    ) -> None:
+        loader = Loader(NumpyDataset(data.y), 8, num_threads=threads, shuffle=True)
+        for step, _ in enumerate(loader, 1):
+            if step == 2:
+                next(iter(loader))
+            if step == 4:
+                state = loader.state_dict()
+                break
+        assert (state["epoch"], state["position"]) == (0, 4 * 8)
+        assert loader.state_dict() == state
+
+    def test_an_epoch_is_chosen_by_a_call_and_not_by_an_attribute(self, data: Data) -> None:
+        with pytest.raises(AttributeError, match=r"epoch=3 chooses no epoch: set_epoch\(3\)"):
+            Loader(NumpyDataset(data.y), 8).epoch = 3
+
+    def test_in_nested_loops_over_one_loader_is_warned_of(self, data: Data) -> None:
+        loader = Loader(NumpyDataset(data.y), 8)
+        outer = iter(loader)
+        next(outer)
+        list(loader)
+        with pytest.warns(StateWarning, match="another is .* after 1: .*a Loader of its own"):
+            assert loader.state_dict()["epoch"] == 2
+        list(outer)
+        assert loader.state_dict()["epoch"] == 2
 
     def test_a_state_of_another_order_is_refused(self, data: Data) -> None:
         loader = Loader(NumpyDataset(data.y), 8, shuffle="block")

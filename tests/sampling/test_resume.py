@@ -83,6 +83,17 @@ class TestWithoutConsumed:
             pass
         assert sampler.state_dict() == {**make().state_dict(), "epoch": 1}
 
+    def test_a_look_at_a_batch_in_the_middle_leaves_the_state_alone(self):
+        sampler = make()
+        loader = DataLoader(range(N), batch_sampler=sampler)
+        for step, _ in enumerate(loader, 1):
+            if step == 2:
+                next(iter(loader))
+            if step == 4:
+                break
+        assert sampler.state_dict() == make().state_dict() | {"position": 4 * 8}
+        assert sampler.epoch == 0
+
 
 class TestPosition:
     def test_three_resumes_in_one_epoch_one_of_them_at_its_very_end(self):
@@ -487,6 +498,10 @@ class TestState:
     def test_what_is_no_state_is_refused(self, state):
         with pytest.raises(StateError, match="as of state_dict"):
             make().load_state_dict(state)
+
+    def test_of_a_checkpoint_with_a_state_in_it_the_part_is_named(self):
+        with pytest.raises(StateError, match=r"as of state_dict\(\); load its part 'loader'"):
+            make().load_state_dict({"model": {}, "loader": make().state_dict()})
 
     @pytest.mark.parametrize("number", [np.int64, np.array, torch.tensor])
     def test_numbers_as_torch_and_numpy_save_them_do(self, number):
