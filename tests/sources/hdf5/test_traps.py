@@ -293,6 +293,13 @@ def test_trap_12_a_virtual_dataset_has_zeros_where_its_source_leaves_the_buffer(
     assert not rows(open_hdf5(str(path), "x", Hdf5Options(allow_external=True))).any()
 
 
+@with_fill_time
+def test_trap_12_rows_never_written_have_an_offset_behind_a_user_block(path: Path) -> None:
+    with h5py.File(path, "w", userblock_size=512) as file:
+        file.create_dataset("x", (4,), "f4", fill_time="never")
+    assert not rows(opened(path)).any()
+
+
 def test_trap_12_rows_that_have_no_fill_value_are_left_to_h5py(path: Path) -> None:
     with h5py.File(path, "w") as file:
         properties = h5py.h5p.create(h5py.h5p.DATASET_CREATE)

@@ -119,7 +119,9 @@ class H5pySource(Source):
     def _read(self, starts: NDArray[np.int64], stops: NDArray[np.int64], out: NDArray[Any]) -> None:
         """Read runs of rows, one after the other, of files that have not changed by the end."""
         self.check()
-        if self._layout.offset is None:  # HDF5 may leave rows never written as the buffer is
+        layout = self._layout
+        if layout.offset is None or not layout.stored_bytes:
+            # HDF5 may leave rows never written as the buffer is.
             out[...] = np.zeros((), self.dtype)
         if self._handle.made() is None:
             holders.make_room()  # before it is locked: others may be reading, and open files too
