@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from npdata.arrays.dtypes import DType, DTypeRule, dtype_rule
-from npdata.arrays.gather import lost_threads
+from npdata.arrays.gather import is_aligned, lost_threads
 from npdata.arrays.values import copy_values, extremes
 from npdata.errors import ConversionError, an
 from npdata.runtime.lazy_torch import torch
@@ -28,6 +28,8 @@ ARRAY_TYPES = (np.ndarray, np.memmap, np.recarray)
 @dataclass(frozen=True, kw_only=True)
 class ArrayLayout:
     """All that a conversion depends on: strides in bytes, flags as NumPy has them.
+
+    Of complex numbers `aligned` is what torch wants, which is more.
 
     `fields` has the layout of each field of a structured dtype.
     """
@@ -50,7 +52,7 @@ class ArrayLayout:
             shape=array.shape,
             strides=array.strides,
             writeable=not read_only,
-            aligned=array.flags.aligned,
+            aligned=is_aligned(array),
             fields=tuple((name, cls.of(array[name])) for name in dtype.names or ()),
         )
 

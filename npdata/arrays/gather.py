@@ -104,6 +104,18 @@ def address_of(array: NDArray[Any]) -> int:
     return address
 
 
+def is_aligned(array: NDArray[Any]) -> bool:
+    """Tell whether torch may work on the elements where they lie.
+
+    It wants a complex number at a multiple of its size, and NumPy at one of half of it: a write of
+    torch into such a complex128 ended the process.
+    """
+    size = array.dtype.itemsize
+    if array.dtype.kind != "c":
+        return array.flags.aligned
+    return not any(place % size for place in (address_of(array), *array.strides))
+
+
 @dataclass(frozen=True, kw_only=True)
 class RowTable:
     """The rows of `array`, of shape (n, ...), ready to be gathered.
@@ -136,7 +148,7 @@ class RowTable:
         low, high = byte_bounds(array)
         memory = _Memory(array, low, (high - low,)).tensor()
         native = array.dtype.isnative and array.dtype.name in NATIVE
-        typed = native and array.flags.aligned and not any(step % item for step in array.strides)
+        typed = native and is_aligned(array) and not any(step % item for step in array.strides)
         if typed:
             steps = [step // item for step in array.strides]
             array = array.view(array.dtype.name)  # torch takes uint64, and not C's ulonglong

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as npst
 
 import npdata
-from npdata import as_tensor, explain
+from npdata import NumpyDataset, as_tensor, explain
 from npdata.arrays.convert import cast_to
 from npdata.arrays.dtypes import ML_DTYPES, NATIVE, torch_dtype
 
@@ -335,3 +335,19 @@ def test_the_stride_of_an_axis_of_length_one_does_not_matter(stride: int) -> Non
     assert array.flags.c_contiguous
     assert npdata.explain(array).action == "view"
     assert npdata.as_tensor(array).tolist() == [[0.0, 1.0, 2.0]]
+
+
+@pytest.mark.parametrize("dtype", ["c8", "c16"])
+def test_complex_numbers_lie_where_torch_works_on_them(dtype: str) -> None:
+    """It wants them at a multiple of their size, and NumPy at one of half of it."""
+    size = np.dtype(dtype).itemsize
+    table = np.ones(4, [("id", f"f{size // 2}"), ("x", dtype)])
+    for column in (table["x"], table["x"][:1], np.broadcast_to(table["x"][:1], 4)):
+        assert column.flags.aligned
+        ds = NumpyDataset(column)
+        for tensor in (as_tensor(column), ds[0], ds[:1], ds[[0, 0]], NumpyDataset(table)[0]["x"]):
+            assert tensor.data_ptr() % size == 0
+            assert (tensor.fill_(2) == 2).all()
+        assert (column == 1).all()
+    with pytest.raises(TypeError, match="not aligned in memory"):
+        as_tensor(table["x"][0, ...], copy=False)
