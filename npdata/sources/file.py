@@ -114,8 +114,8 @@ class _Opening:
         return type(self), (self.path, self.identity)
 
 
-open_files = OpenFiles(2)
-"""Those of this process that are read past h5py: the other half is for h5py, torch and the user."""
+open_files = OpenFiles(3)
+"""Those of this process that are read past h5py: the rest is for h5py, torch and the user."""
 
 
 class File:

@@ -164,7 +164,7 @@ class TestFiles:
         assert not descriptors_of(path)
 
     def test_advice_opens_no_more_parts_than_reading_does(self, path: Path, monkeypatch) -> None:
-        monkeypatch.setattr(base, "MOST_OPEN", 2)
+        monkeypatch.setattr(base, "MOST_MAPPED", 2)
         np.save(path.with_name("f.npy"), np.asfortranarray(np.load(path)))
         parts = [open_source(path.with_name("f.npy")) for _ in range(5)]
         both = ConcatSource(parts)
