@@ -5,6 +5,7 @@ while another thread adds to it raises RuntimeError. Invariant: it keeps nothing
 """
 
 import weakref
+from collections.abc import Iterator
 from typing import Generic, TypeVar
 
 T = TypeVar("T")
@@ -35,11 +36,15 @@ class Living(Generic[T]):
 
     def all(self) -> list[T]:
         """Give those that live, in the order in which they came."""
-        return [value for reference in list(self._found) if (value := reference()) is not None]
+        return list(self)
 
     def clear(self) -> None:
         """Know of none any more."""
         self._found.clear()
+
+    def __iter__(self) -> Iterator[T]:
+        """Iterate over those that lived when it began, as far as they still do."""
+        return (value for reference in list(self._found) if (value := reference()) is not None)
 
     def __len__(self) -> int:
         return len(self._found)

@@ -5,6 +5,7 @@ those that were opened first are closed until theirs. Invariant: it keeps nothin
 says itself when it has opened and closed its file, and closes it when no read of its own uses it.
 """
 
+import itertools
 import resource
 from typing import Any
 
@@ -48,6 +49,5 @@ class OpenFiles:
         """Close those that were opened first, where there is no room for one more."""
         limit = resource.getrlimit(resource.RLIMIT_NOFILE)[0]
         most = (MOST if limit < 0 else min(limit, MOST)) // self._share  # -1 is no limit
-        if len(self._living) >= most:
-            for holder in self.all()[: len(self._living) + 1 - most]:
-                holder.close_idle()
+        for holder in itertools.islice(self._living, max(0, len(self._living) + 1 - most)):
+            holder.close_idle()
