@@ -21,7 +21,7 @@ from npdata.sources.many_files.file_list import SEPARATOR, FileList, runs_of_fil
 
 MOST_MAPPED = 1024
 """So many parts keep the map of their file, and where chunks lie in it; the least recently read
-lets go of both. Rows at random out of 120 files take a third of the time that they take with 32."""
+releases both. Rows at random out of 120 files take a fifth of the time that they take with 32."""
 MOST_IN_LIBRARY = 32
 """So many that h5py reads, which keeps some MiB for each."""
 
