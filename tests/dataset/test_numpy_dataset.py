@@ -77,7 +77,7 @@ class TestRefusals:
 
     def test_options_that_are_no_functions(self, x: np.ndarray) -> None:
         with pytest.raises(
-            ValueError, match=r"transform= takes one function, .* of type ndarray; a field"
+            ValueError, match=r"transform= takes one function, .* of type ndarray: .*; a field"
         ):
             NumpyDataset(image=x, transform=x)
 
