@@ -1,6 +1,6 @@
 """The tensors of a batch are found and cast in whatever holds them."""
 
-from collections import namedtuple
+from collections import OrderedDict, namedtuple
 
 import numpy as np
 import pytest
@@ -20,8 +20,9 @@ Pair = namedtuple("Pair", "x y")
 
 
 def test_tensors_are_found_in_any_container() -> None:
-    batch = {"a": [torch.ones(2)], "b": Pair(torch.ones(1), "text"), "c": (3, None)}
+    batch = OrderedDict(a=[torch.ones(2)], b=Pair(torch.ones(1), "text"), c=(3, None))
     moved = map_tensors(lambda tensor: tensor + 1, batch)
+    assert type(moved) is OrderedDict
     assert moved["a"][0].tolist() == [2, 2]
     assert moved["b"] == Pair(torch.tensor([2.0]), "text")
     assert moved["c"] == (3, None)

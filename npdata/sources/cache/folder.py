@@ -9,6 +9,7 @@ a whole file (`plan.lay_out`), or none.
 import contextlib
 import errno
 import fcntl
+import fnmatch
 import json
 import os
 from collections.abc import Callable, Iterator
@@ -89,12 +90,12 @@ class Folder:
 
     def _reserve(self, plan: Plan, most: int | None) -> int:
         own = self.path_of(plan)
-        there = {path: path.stat() for path in self._files(SUFFIX)}
+        there = {entry.name: entry.stat() for entry in self._entries(SUFFIX)}
         if most is None:
             disk = os.statvfs(self.path)
             kept = sum(status.st_blocks for status in there.values()) * _BLOCK
             most = (disk.f_bavail * disk.f_frsize + kept) // 2
-        room = most - sum(status.st_size for path, status in there.items() if path != own)
+        room = most - sum(status.st_size for name, status in there.items() if name != own.name)
         if room < plan.nbytes:
             room = self._make_room(own, plan.nbytes, most)
         chunks = max(0, min(plan.count, (room - plan.data_at) // plan.chunk_bytes))
@@ -148,8 +149,12 @@ class Folder:
 
     def _files(self, suffix: str) -> list[Path]:
         """Give the files, by their names; none where there is no folder."""
-        with contextlib.suppress(FileNotFoundError):
-            return sorted(path for path in self.path.iterdir() if path.match(_NAME + suffix))
+        return sorted(Path(entry) for entry in self._entries(suffix))
+
+    def _entries(self, suffix: str) -> list[os.DirEntry[str]]:
+        """Give the files as they are listed: each dataset that is opened looks at all of them."""
+        with contextlib.suppress(FileNotFoundError), os.scandir(self.path) as entries:
+            return [each for each in entries if fnmatch.fnmatchcase(each.name, _NAME + suffix)]
         return []
 
     def path_of(self, plan: Plan) -> Path:

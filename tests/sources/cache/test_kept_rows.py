@@ -672,7 +672,10 @@ def test_some_of_many_files_are_kept(tmp_path: Path, folder: Path) -> None:
 
 
 @LINUX
-def test_of_many_files_few_stay_open(tmp_path: Path, folder: Path) -> None:
+def test_of_many_files_few_stay_open(
+    tmp_path: Path, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(resource, "getrlimit", lambda _: (192, 192))
     for part in range(100):
         with h5py.File(tmp_path / f"part-{part}.h5", "w") as file:
             file.create_dataset("x", data=X[part : part + 7], chunks=(3, 40), compression=1)

@@ -9,6 +9,7 @@ budget each, is not waited for.
 """
 
 import _thread
+import contextlib
 import itertools
 import os
 import threading
@@ -162,34 +163,32 @@ class ChunkCache:
         return threads_refused(self._count, 0, 'read by h5py, without any: access="library"')
 
     def _run(self) -> None:
-        idle = False
+        idle, message = False, None
         while True:
             try:
-                message = self._inbox.get(block=idle)
-            except Empty:
+                with contextlib.suppress(Empty):
+                    message = self._inbox.get(block=idle)
+                if message is _END:
+                    return
+                if message is not None:
+                    self._handle(message)
+                    message = None  # a request refers to chunks
+                # Not back to the queue first: this thread would take what it put in to wake another
                 idle = not self._decode_next()
-                continue
-            if message is _END:
-                return
-            if message is not None:
-                self._handle(message)
-                message = None  # a request refers to chunks
-            # Not back to the queue first: this thread would take what it put in to wake another.
-            idle = not self._decode_next()
+            except BaseException as error:  # nobody may wait for ever
+                if isinstance(message, Request):
+                    message.reply.put(error)
+                self._begin_anew(error)
+                idle, message = False, None
 
     def _handle(self, message: Any) -> None:
-        try:
-            with self._lock:
-                if isinstance(message, Request):
-                    self._pending.ask(message)
-                elif isinstance(message, SourceChunks):
-                    self._drop_source(message)
-                else:
-                    self._take_announcement(*message)
-        except BaseException as error:  # nobody may wait for ever
+        with self._lock:
             if isinstance(message, Request):
-                message.reply.put(error)
-            self._begin_anew(error)
+                self._pending.ask(message)
+            elif isinstance(message, SourceChunks):
+                self._drop_source(message)
+            else:
+                self._take_announcement(*message)
 
     def _take_announcement(self, chunks: SourceChunks, numbers: range) -> None:
         half = self.budget // 2
@@ -219,8 +218,6 @@ class ChunkCache:
             with self._lock:
                 for (key, memory), result in zip(jobs, done, strict=True):
                     self._publish(key, memory, result, ahead)
-        except BaseException as error:  # nobody may wait for ever
-            self._begin_anew(error)
         finally:
             if jobs and ahead:
                 with self._lock:
