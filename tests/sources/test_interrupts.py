@@ -71,12 +71,12 @@ OPENED: dict[str, Callable[[Path], Source]] = {
 
 
 def boundaries(count: int) -> list[int]:
-    """Choose boundaries: all, or some at random, which NPDATA_FUZZ_SEED changes."""
+    """Choose boundaries: all, or the ends and some at random, which NPDATA_FUZZ_SEED changes."""
     chosen = range(1, count + 1)
     seed = int(os.environ.get("NPDATA_FUZZ_SEED", "0"))
     if not BOUNDARIES or count <= BOUNDARIES:
         return list(chosen)
-    return sorted(random.Random(seed).sample(chosen, BOUNDARIES))
+    return sorted({1, count, *random.Random(seed).sample(chosen, BOUNDARIES)})
 
 
 def read(source: Source, rows: np.ndarray) -> np.ndarray:
