@@ -13,7 +13,7 @@ import h5py
 import numpy as np
 import pytest
 import torch
-from torch.utils.data import TensorDataset
+from torch.utils.data import Subset, TensorDataset
 
 import npdata
 from npdata import BlockBatchSampler, Loader, NumpyDataset, errors
@@ -91,7 +91,7 @@ def test_too_many_arguments_name_those_that_there_are(name: str) -> None:
 
 def of(dataset: NumpyDataset, call: str) -> object:
     known = {"ds": dataset, "X": X, "np": np, "tensor": torch.from_numpy(X)}
-    return eval(call, {**known, "TensorDataset": TensorDataset, **vars(npdata)})
+    return eval(call, {**known, "TensorDataset": TensorDataset, "Subset": Subset, **vars(npdata)})
 
 
 @pytest.mark.usefixtures("files")
@@ -221,6 +221,7 @@ def of(dataset: NumpyDataset, call: str) -> object:
         ("NumpyDataset('d.h5::t/a')", "'t' is a table, whose columns come after a dot: 't.a'"),
         ("NumpyDataset('x.npy::a')", "of records take the column by columns='a'"),
         ("NumpyDataset(TensorDataset(tensor))", "NumpyDataset(*dataset.tensors)"),
+        ("NumpyDataset(Subset(ds, [0]))", "Subset(NumpyDataset(**ds.fields, transform=f)"),
         ("NumpyDataset([{'x': 1}, {'x': 2}])", "NumpyDataset({name: np.stack([s[name] for s"),
         ("NumpyDataset(X.astype(object), dtype=str)", "x.astype(str) makes text of Python objects"),
         ("NumpyDataset('t.pkl')", "load it with pandas.read_pickle"),

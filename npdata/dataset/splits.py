@@ -203,9 +203,12 @@ def shares_of(given: Any, count: int = 0) -> tuple[float, ...]:
     if count > 1 and whole and sum(shares) == count and min(shares) >= 0:
         return tuple(share / count for share in shares)
     if not shares or any(not 0 <= share <= 1 for share in shares) or abs(sum(shares) - 1) > 1e-6:
+        total = sum(shares)
+        same = total > 1 and min(shares) >= 0
+        example = [round(share / total, 4) for share in shares] if same else [0.8, 0.1, 0.1]
         raise SamplerError(
-            f"shares {list(shares)} sum to {sum(shares):g}: expected shares from 0 to 1 that sum "
-            f"to 1, as [0.8, 0.1, 0.1], or numbers of rows that sum to {count:,}; the seed is seed="
+            f"shares {list(shares)} sum to {total:g}: expected shares from 0 to 1 that sum "
+            f"to 1, as {example}, or numbers of rows that sum to {count:,}; the seed is seed="
         )
     return shares
 

@@ -156,6 +156,11 @@ def _cure(source: object) -> str:
             )
     if isinstance(getattr(source, "source", None), Source):
         return "give the rows of the field, field.source"
+    if hasattr(source, "dataset") and hasattr(source, "indices"):
+        return (
+            "a Loader takes a Subset as it is; one with a transform= of its own is "
+            "Subset(NumpyDataset(**ds.fields, transform=f), subset.indices)"
+        )
     if hasattr(source, "tensors"):
         return "give its tensors, each a field: NumpyDataset(*dataset.tensors)"
     if hasattr(source, "variables") or hasattr(source, "obsm"):  # a file of netCDF4, AnnData

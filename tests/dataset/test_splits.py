@@ -227,6 +227,7 @@ def test_a_field_is_named_by_its_position_in_a_tuple() -> None:
         ({"fraction": 2.0}, SamplerError, r"fraction=2.0.*split\(0.8, 0.1, 0.1\)"),
         ({"fraction": "80%"}, SamplerError, "expected a number from 0 to 1"),
         ({"fraction": (700, 200)}, SamplerError, "numbers of rows that sum to 1,000"),
+        ({"fraction": (28, 6, 6)}, SamplerError, r"as \[0.7, 0.15, 0.15\]"),
         ({"test_size": 0.2}, ArgumentError, r"no argument test_size=; .* 1 - that of the second"),
         ({"fraction": 0.5, "random_state": 0}, ArgumentError, r"write seed=0"),
         ({"fraction": 0.5, "shuffle": False}, ArgumentError, r"are parts in order"),
