@@ -595,3 +595,24 @@ def test_text_of_hdf5_stacks_too(tmp_path: Path) -> None:
             file.create_dataset("words", data=[f"a{k}"], dtype=h5py.string_dtype())
     with pytest.raises(errors.ConversionError, match="text"):
         npdata.stack(f"{tmp_path}::words")
+
+
+def test_compressed_members_of_either_order_are_samples(tmp_path: Path) -> None:
+    arrays = [np.arange(6.0).reshape(2, 3) + k for k in range(4)]
+    for k, array in enumerate(arrays):
+        np.savez_compressed(tmp_path / f"{k}.npz", x=np.asfortranarray(array) if k % 2 else array)
+    for check in ("open", "first use"):
+        ds = npdata.stack(f"{tmp_path}/*.npz::x", check=check)
+        assert (ds[[2, 0, -1, 2]].numpy() == np.stack(arrays)[[2, 0, -1, 2]]).all()
+    path = tmp_path / "2.npz"
+    np.savez_compressed(path, x=arrays[0][:1])
+    with pytest.raises(errors.ChangedFileError, match=r"2\.npz changed"):
+        ds[2]
+    path = tmp_path / "3.npz"
+    again, whole = npdata.stack(f"{path}::x"), path.stat().st_mtime_ns
+    damaged = bytearray(path.read_bytes())
+    damaged[damaged.index(b"x.npy") + 40] ^= 255
+    path.write_bytes(damaged)
+    os.utime(path, ns=(whole, whole))
+    with pytest.raises(errors.FormatError, match=r"3\.npz::x cannot be decompressed"):
+        again[0]

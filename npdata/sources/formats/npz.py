@@ -88,19 +88,9 @@ def find_member(path: str, member: str) -> "MappedSource | DecodedMember":
     require_regular(path)
     identity = FileIdentity.of(path)
     with _opened(path) as archive:
-        names = archive.namelist()
-        name = f"{member}.npy" if f"{member}.npy" in names else member
-        if not name.endswith(".npy") or name not in names:
-            arrays = [n.removesuffix(".npy") for n in names if n.endswith(".npy")]
-            known = ", ".join(map(repr, arrays)) or "none at all"
-            columns = [member[len(n) + 1 :] for n in arrays if member.startswith(f"{n}.")]
-            column = f"; columns={columns[0]!r} takes a column of records" if columns else ""
-            raise MemberNotFoundError(f"{path} has no array {member!r}; it has {known}{column}")
-        info = archive.getinfo(name)
-    if info.flag_bits & 0x1:
-        raise FormatError(f"{where} is encrypted; save it without a password")
+        info = _info_of(archive, path, member)
     if info.compress_type != zipfile.ZIP_STORED:
-        return DecodedMember(path, identity, name, where)
+        return DecodedMember(path, identity, info.filename, where)
     file = File(path, identity)
     with Path(path).open("rb") as stream:
         start = _data_start(stream, info, where)
@@ -110,6 +100,40 @@ def find_member(path: str, member: str) -> "MappedSource | DecodedMember":
         raise TruncatedError(_lie(where, header, info))
     reason = "the zip stores this member uncompressed, so its rows lie in the file"
     return MappedSource(file, header.place(start), reason, where)
+
+
+def _info_of(archive: zipfile.ZipFile, path: str, member: str) -> zipfile.ZipInfo:
+    names = archive.namelist()
+    name = f"{member}.npy" if f"{member}.npy" in names else member
+    if not name.endswith(".npy") or name not in names:
+        arrays = [n.removesuffix(".npy") for n in names if n.endswith(".npy")]
+        known = ", ".join(map(repr, arrays)) or "none at all"
+        columns = [member[len(n) + 1 :] for n in arrays if member.startswith(f"{n}.")]
+        column = f"; columns={columns[0]!r} takes a column of records" if columns else ""
+        raise MemberNotFoundError(f"{path} has no array {member!r}; it has {known}{column}")
+    info = archive.getinfo(name)
+    if info.flag_bits & 0x1:
+        raise FormatError(f"{path}::{member} is encrypted; save it without a password")
+    return info
+
+
+def read_member(path: str, member: str, out: NDArray[Any]) -> bool:
+    """Decode a member into `out`, C-contiguous; False where it has not the shape and dtype of that.
+
+    Raises as `open_npz`.
+    """
+    where = f"{path}::{member}"
+    with _opened(path) as archive:
+        info = _info_of(archive, path, member)
+        with _member(archive, info.filename, where) as stream:
+            header = read_header(stream, where)
+            if (header.shape, header.dtype) != (out.shape, out.dtype):
+                return False
+            array = np.empty_like(out, order="F") if header.fortran else out
+            _fill(array, stream, where)
+    if array is not out:
+        out[...] = array
+    return True
 
 
 def value_of(path: str, member: str) -> NDArray[Any] | None:
@@ -170,23 +194,13 @@ class DecodedMember(InPlaceSource):
         path, identity, name, where = self._spec
         identity.require(FileIdentity.of(path), path)
         order = "F" if self.fortran else "C"
-        with _opened(path) as archive, _member(archive, name, where) as stream:
-            array: NDArray[Any] = np.empty(self.shape, self.dtype, order)  # type: ignore[call-overload]
-            target = memoryview(array.reshape(-1, order="A").view(np.uint8).data)
-            stream.read(self._header.size)
-            filled = 0
-            while filled < len(target):
-                count = stream.readinto(target[filled : filled + PIECE])  # type: ignore[attr-defined]
-                if count == 0:
-                    break
-                filled += count
-            while stream.read(PIECE):  # to the end, where the checksum is compared
-                pass
-        identity.require(FileIdentity.of(path), path)
-        if filled < len(target):
-            raise TruncatedError(
-                f"{where} has {filled} bytes of data, not {len(target)}; it was cut short"
-            )
+        array: NDArray[Any] = np.empty(self.shape, self.dtype, order)  # type: ignore[call-overload]
+        try:
+            with _opened(path) as archive, _member(archive, name, where) as stream:
+                stream.read(self._header.size)
+                _fill(array, stream, where)
+        finally:
+            identity.require(FileIdentity.of(path), path)
         return array
 
     def close(self) -> None:
@@ -214,6 +228,21 @@ def _member(archive: zipfile.ZipFile, name: str, where: str) -> Iterator[BinaryI
             yield cast(BinaryIO, stream)
     except DAMAGE as error:
         raise FormatError(f"{where} cannot be decompressed: {error}") from error
+
+
+def _fill(array: NDArray[Any], stream: BinaryIO, where: str) -> None:
+    """Decode all of an array, in its own order, from where its data begin to the member's end."""
+    target = memoryview(array.reshape(-1, order="A").view(np.uint8).data)
+    filled = 0
+    while filled < len(target):
+        count = stream.readinto(target[filled : filled + PIECE])  # type: ignore[attr-defined]
+        if count == 0:
+            raise TruncatedError(
+                f"{where} has {filled} bytes of data, not {len(target)}; it was cut short"
+            )
+        filled += count
+    while stream.read(PIECE):  # to the end, where the checksum is compared
+        pass
 
 
 def _data_start(stream: BinaryIO, info: zipfile.ZipInfo, where: str) -> int:

@@ -19,10 +19,12 @@ from npdata.errors import FormatError
 from npdata.runtime.per_process import ForkSafeLock
 from npdata.sources.base import InPlaceSource, Source
 from npdata.sources.file import ask_for, fill
+from npdata.sources.formats.npz import read_member
 from npdata.sources.many_files.file_table import ONE_DTYPE, UNKNOWN, FileTable
 from npdata.sources.many_files.file_threads import for_each
 from npdata.sources.many_files.known_file import (
     INODE,
+    ZIPPED,
     KnownFile,
     OneValue,
     gone,
@@ -75,7 +77,8 @@ class FileReader:
         path = table.files.path(number)
         try:
             if offset < 0:
-                self._read_own(number, path, out)
+                read = self._read_zipped if offset == ZIPPED else self._read_own
+                read(number, path, out)
                 return
             descriptor = opened(path)
         except FileNotFoundError:
@@ -95,6 +98,15 @@ class FileReader:
             raise gone(path)
         if place is not out:
             out[...] = place.reshape(-1).reshape(out.shape, order="F")
+
+    def _read_zipped(self, number: int, path: bytes, out: NDArray[Any]) -> None:
+        self.table.require(number, os.stat(path))  # noqa: PTH116
+        try:
+            alike = read_member(os.fsdecode(path), self.table.files.member(number) or "", out)
+        finally:
+            self.table.require(number, os.stat(path))  # noqa: PTH116
+        if not alike:
+            raise gone(path)
 
     def _read_own(self, number: int, path: bytes, out: NDArray[Any]) -> None:
         self.table.require(number, os.stat(path))  # noqa: PTH116

@@ -40,6 +40,8 @@ INODE = (1 << 63) - 1
 """So much of an inode is kept: some file systems use all 64 bits."""
 NOWHERE = -1
 """The offset of an array that has no place of its own in its file."""
+ZIPPED = -2
+"""That of one which a `.npz` compresses."""
 _HEADER = 128
 """The bytes of a header as NumPy writes it, but for records and arrays of many axes."""
 
@@ -61,7 +63,7 @@ class Kind(NamedTuple):
 
 
 class KnownFile(NamedTuple):
-    """What is known of one file; `offset` is -1 where its array has no place of its own."""
+    """What is known of one file; `offset` is below 0 where its array has no place of its own."""
 
     inode: int
     size: int
@@ -159,6 +161,7 @@ def known_of(source: Source, path: str) -> KnownFile:
             offset = place.offset
     else:
         identity = FileIdentity.of(path)
+        offset = ZIPPED if isinstance(source, npz.DecodedMember) else NOWHERE
     inode, mtime_ns = identity.inode & INODE, identity.mtime_ns or 0
     return KnownFile(inode, identity.size, mtime_ns, offset, len(source), kind)
 

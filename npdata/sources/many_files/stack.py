@@ -17,6 +17,7 @@ from npdata.sources.concatenated.parts import and_more
 from npdata.sources.many_files.file_list import FileList, runs_of_files
 from npdata.sources.many_files.file_reader import MOST_KEPT, FileReader
 from npdata.sources.many_files.file_table import ONE_DTYPE, FileTable
+from npdata.sources.many_files.known_file import NOWHERE
 from npdata.sources.packed.packing import Packings
 from npdata.sources.ragged import OBJECTS, PiecesSource, RaggedSource
 
@@ -48,7 +49,7 @@ class _FilesSource(Source):
         how = "each sample is a file, read straight into its batch"
         if own:
             how = f"each sample is read alone; {own} of them are decoded, or read through h5py"
-        if own > MOST_KEPT:
+        if (table.facts["offset"] == NOWHERE).sum() > MOST_KEPT:
             how += (
                 f", and beyond {MOST_KEPT} each read opens its file anew, some 3 ms: npdata "
                 "convert ... --files stack makes one file of all"
