@@ -116,7 +116,7 @@ class RowsField(Field):
             if not source.select(indices, out):
                 self._read(indices, out)
         else:
-            source.check()
+            source.check_size()
             # torch gives the interpreter away to make memory, and NumPy does not: an epoch of small
             # batches takes 0.95 of the time.
             new = math.prod(shape) * tensor.itemsize < getattr(own, "new_below", 0)

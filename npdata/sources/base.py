@@ -247,6 +247,10 @@ class Source(ABC):
     def check(self) -> None:  # noqa: B027
         """Raise `ChangedFileError` if the file behind the source is no longer as it was opened."""
 
+    def check_size(self) -> None:
+        """Raise `ChangedFileError` unless rows are there to be read; `check` is to follow."""
+        self.check()
+
     def will_need(self, first: int, stop: int) -> None:  # noqa: B027
         """Take note that rows from `first` to `stop` will be read soon; an advice, no promise."""
 
@@ -274,7 +278,7 @@ class InPlaceSource(Source):
 
     def read(self, indices: NDArray[np.int64], out: NDArray[Any]) -> None:
         """Gather the rows through the copy kernel, from a file that has not changed by the end."""
-        self.check()
+        self.check_size()
         self.table.gather(indices, out)
         self.check()
 

@@ -129,6 +129,7 @@ class MappedSource(InFile, InPlaceSource):
         self.place = place
         # Bound once: a method around it would be one more call, four times a batch.
         self.check = file.check  # type: ignore[method-assign]
+        self.check_size = file.check_size  # type: ignore[method-assign]
         low, high = place.bounds
         if low < 0 or high > file.identity.size:
             raise TruncatedError(

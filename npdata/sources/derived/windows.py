@@ -152,7 +152,7 @@ class WindowSource(PlannedSource):
             return
         plan, at, views = self._plan, self._at, self._in_place()
         if views is not None:
-            self.rows.check()
+            self.rows.check_size()
             views[2].gather(plan.anchors(indices) + at[0], out)
             self.rows.check()
             return
