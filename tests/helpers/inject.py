@@ -58,6 +58,7 @@ def run(action: Callable[[], Any], boundary: int) -> int | None:
         return trace
 
     before = sys.gettrace()
+    sys._getframe().f_trace_opcodes = True  # Python 3.12 counts only if a frame asks by now
     try:
         sys.settrace(trace)
         action()
