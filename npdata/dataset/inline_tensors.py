@@ -9,8 +9,6 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from npdata.dataset.nested import map_tensors
-
 MOST_BYTES = 1 << 15
 """So many bytes travel inside the message: a file in shared memory costs some hundreds of µs."""
 
@@ -33,16 +31,22 @@ def inline_small_tensors(result: Any) -> Any:
         >>> pickle.loads(pickle.dumps(inline_small_tensors([torch.arange(3)])))
         [tensor([0, 1, 2])]
     """
-    return map_tensors(_inlined, result)
+    if type(result) is Tensor and result.layout == torch.strided:
+        # torch sends a conjugate or negative view without its mark.
+        solid = result.resolve_conj().resolve_neg()
+        return solid.as_subclass(SmallTensor) if _is_small(solid) else solid
+    if type(result) is dict:
+        return {name: inline_small_tensors(part) for name, part in result.items()}
+    if isinstance(result, tuple) and hasattr(result, "_fields"):
+        return type(result)(*(inline_small_tensors(part) for part in result))
+    if type(result) in (list, tuple):
+        return type(result)(inline_small_tensors(part) for part in result)
+    return result
 
 
-def _inlined(tensor: Tensor) -> Tensor:
-    if type(tensor) is not Tensor or tensor.layout != torch.strided:
-        return tensor
-    # torch sends a conjugate or negative view without its mark.
-    solid = tensor.resolve_conj().resolve_neg()
-    plain = solid.device.type == "cpu" and not solid.is_quantized and not solid.requires_grad
-    return solid.as_subclass(SmallTensor) if plain and solid.nbytes <= MOST_BYTES else solid
+def _is_small(tensor: Tensor) -> bool:
+    plain = tensor.device.type == "cpu" and not tensor.is_quantized and not tensor.requires_grad
+    return plain and tensor.nbytes <= MOST_BYTES
 
 
 def _received(data: bytearray, dtype: torch.dtype, shape: tuple[int, ...]) -> Tensor:

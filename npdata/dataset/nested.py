@@ -25,7 +25,8 @@ def map_tensors(function: Callable[[Tensor], Any], value: Any) -> Any:
         if type(value) is dict:
             return parts
         made = copy.copy(value)
-        made.update(parts)
+        for name, part in parts.items():  # some refuse to be updated
+            made[name] = part
         return made
     if isinstance(value, tuple) and hasattr(value, "_fields"):
         return type(value)(*(map_tensors(function, part) for part in value))

@@ -459,6 +459,6 @@ def _only_field(dataset: NumpyDataset) -> Field:
 
 def _plan_of(sources: Iterable[SourceLike]) -> Windows | None:
     """Give the plan of the windows among fields of other datasets, one that shares rows first."""
-    found = [given.windows for given in sources if isinstance(given, Field)]
-    plans = [plan for plan in found if plan is not None]
+    fields = [given for given in sources if isinstance(given, Field)]
+    plans = [field.windows for field in fields if field.windows is not None]
     return max(plans, key=lambda plan: plan.overlap, default=None)

@@ -188,8 +188,8 @@ def _takes_rng(option: str, function: Transform | None) -> bool:
     """Tell whether a function takes `rng`; raise `FieldError` where it takes not just one more."""
     if function is None:
         return False
+    one = "batch" if option == "batch_transform" else "sample"
     if not callable(function):
-        one = "batch" if option == "batch_transform" else "sample"
         cure = f"def {option}({one}): {one}['x'] = f({one}['x']); return {one}"
         raise FieldError(
             f"{option}= takes one function, and what was given is of type "
@@ -203,11 +203,10 @@ def _takes_rng(option: str, function: Transform | None) -> bool:
     try:
         signature.bind(None, **random)
     except TypeError:
-        one = "batch" if option == "batch_transform" else "sample"
         raise FieldError(
             f"{option}= is called with one {one}, which holds all fields, and with rng= where it "
             f"has a parameter of that name: write def {option}({one}), or ({one}, rng), and in it "
-            f" x, y = {one} or {one}['x']"
+            f"x, y = {one} or {one}['x']"
         ) from None
     return bool(random)
 

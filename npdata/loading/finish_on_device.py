@@ -80,15 +80,15 @@ def sent_as_stored(dataset: Any, device: torch.device) -> tuple[Any, Finish | No
         part = part.with_fields(list(part.fields.values()), part.transforms.without_batch())
     else:
         function = None
-    stored = {label: _stored(field, device) for label, field in part.fields.items()}
-    decoders = {label: each[1] for label, each in stored.items() if each is not None}
-    if part.transforms.any:
-        decoders = {}
+    fields, decoders = dict(part.fields), {}
+    for label, field in part.fields.items():
+        stored = None if part.transforms.any else _stored(field, device)
+        if stored is not None:
+            fields[label], decoders[label] = stored
     if function is None and not decoders:
         return dataset, None
     if decoders:
-        fields = part.fields.items()
-        part = part.with_fields([each[0] if (each := stored[k]) else field for k, field in fields])
+        part = part.with_fields([*fields.values()])
     return rebuilt(dataset, iter([part])), Finish(decoders=decoders, function=function)
 
 

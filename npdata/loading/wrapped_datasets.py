@@ -15,6 +15,7 @@ from torch.utils.data import StackDataset, Subset
 
 from npdata.arrays.indexing import array_of
 from npdata.dataset.numpy_dataset import NumpyDataset
+from npdata.sampling.order.wrapped import wrapped_by
 
 _GETITEMS = NumpyDataset.__getitems__
 
@@ -30,11 +31,8 @@ def datasets_within(dataset: Any) -> Iterator[NumpyDataset]:
     if isinstance(dataset, NumpyDataset):
         yield dataset
         return
-    wrapped = getattr(dataset, "datasets", None)
-    parts = wrapped.values() if isinstance(wrapped, Mapping) else wrapped or ()
-    for part in (getattr(dataset, "dataset", None), *parts):
-        if part is not None:
-            yield from datasets_within(part)
+    for part in wrapped_by(dataset):
+        yield from datasets_within(part)
 
 
 def one_dataset(dataset: Any) -> tuple[NumpyDataset, NDArray[np.int64] | None] | None:

@@ -8,7 +8,7 @@ two samples of an epoch share one. It holds no data and draws no numbers.
 """
 
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from types import FrameType
 from typing import Any, Self, overload
@@ -17,6 +17,7 @@ import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
 from npdata.errors import MaskLostError, SamplerError
+from npdata.sampling.order.wrapped import wrapped_by
 
 
 class RowNumbers:
@@ -99,9 +100,7 @@ def _is_ours(dataset: Any) -> bool:
     """Tell whether a dataset knows of masks, or one that it wraps does."""
     if dataset is None or hasattr(dataset, "takes_rng"):
         return dataset is not None
-    parts = getattr(dataset, "datasets", ())
-    parts = parts.values() if isinstance(parts, Mapping) else parts
-    return any(map(_is_ours, (getattr(dataset, "dataset", None), *parts)))
+    return any(map(_is_ours, wrapped_by(dataset)))
 
 
 _SAMPLE, _BATCH = 0, 1

@@ -16,6 +16,7 @@ from torch.utils.data._utils.pin_memory import pin_memory
 import npdata
 from npdata import Batch, NumpyDataset, collate
 from npdata.dataset.inline_tensors import inline_small_tensors
+from npdata.dataset.nested import map_tensors
 from npdata.sampling.row_numbers import MaskedRows
 
 X = np.arange(12, dtype=np.float32).reshape(4, 3)
@@ -112,6 +113,20 @@ def test_pinning_without_an_accelerator_is_torchs_own_answer() -> None:
     assert not npdata.dataset.batch_memory.pins_memory()
     with pytest.raises(RuntimeError):
         pin_memory(batch())
+
+
+class Own(dict):
+    """A dict that fills itself, as outputs of models do."""
+
+    def update(self, *_: object) -> None:
+        raise TypeError("it is filled where it is made")
+
+
+def test_containers_of_the_user_travel_as_they_are() -> None:
+    given = Own(a=torch.zeros(2))
+    assert inline_small_tensors(given) is given
+    moved = map_tensors(torch.exp, given)
+    assert (type(moved), moved["a"].tolist(), given["a"].tolist()) == (Own, [1, 1], [0, 0])
 
 
 def test_inlined_small_tensors_arrive_as_plain_containers_of_equal_tensors() -> None:

@@ -10,7 +10,7 @@ positions.
 import contextlib
 import warnings
 import zlib
-from collections.abc import Iterator, Mapping, Sized
+from collections.abc import Iterator, Sized
 from dataclasses import dataclass
 from typing import Any, Self
 
@@ -24,6 +24,7 @@ from npdata.runtime.made_once import made_once
 from npdata.sampling.order.block_layout import BlockLayout
 from npdata.sampling.order.checks import whole_number, whole_or_none
 from npdata.sampling.order.epoch_order import ORDER_VERSION, Order, Shuffle, draw_order, plan_order
+from npdata.sampling.order.wrapped import wrapped_by
 
 WINDOW_BLOCKS = 64
 """Blocks shuffled together where no number is given, or fewer where chunks are large."""
@@ -296,11 +297,9 @@ def _choice(data: Any) -> int:
 
 def _choices(data: Any) -> Iterator[Any]:
     """Give the row numbers that torch's wrappers keep: in a Subset, or in parts that are one."""
-    inner, parts = getattr(data, "dataset", None), getattr(data, "datasets", ())
-    if inner is not None:
+    if getattr(data, "dataset", None) is not None:
         yield getattr(data, "indices", ())
-        yield from _choices(inner)
-    for part in parts.values() if isinstance(parts, Mapping) else parts:
+    for part in wrapped_by(data):
         yield from _choices(part)
 
 

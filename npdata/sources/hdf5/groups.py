@@ -99,7 +99,7 @@ class GroupsSource(InFile, PartlyInPlace):
         return sum(part.reused_chunks for part in list(self._parts.values()))
 
     def _gather(self, owners: Ints, rows: Ints, out: NDArray[Any]) -> None:
-        self.file.check()
+        self.file.check_size()
         starts = self._bases[owners] + rows * self.row_bytes
         self._rows.gather(starts, out.reshape(len(out), -1).view(np.uint8))
         self.file.check()
@@ -110,7 +110,7 @@ class GroupsSource(InFile, PartlyInPlace):
         return ByteRows.of(self.file.array, self.row_bytes)
 
     def _copy_runs(self, owners: Ints, starts: Ints, stops: Ints, out: NDArray[Any]) -> None:
-        self.file.check()
+        self.file.check_size()
         begins, ends = (self._bases[owners] + rows * self.row_bytes for rows in (starts, stops))
         copy_spans(self.file.array, begins, ends, out)
         self.file.check()

@@ -42,7 +42,7 @@ class ChunkMappedSource(InFile, ChunkedSource):
         """Gather the rows, a tile at a time where chunks split a row."""
         if out.size == 0:
             return
-        self.file.check()
+        self.file.check_size()
         data, table, bases = self._ready
         tiling = self._spec.tiling
         if bases is None:
@@ -58,7 +58,7 @@ class ChunkMappedSource(InFile, ChunkedSource):
         bases = self._ready[2]
         if bases is None:
             return super().runs(starts, stops)
-        self.file.check()
+        self.file.check_size()
         pieces = Pieces.of_runs(starts, stops, self._spec.tiling.chunk_rows)
         begins, ends = self._bytes_of(pieces, bases)
         out = np.empty((int((stops - starts).sum()), *self.shape[1:]), self.dtype)
