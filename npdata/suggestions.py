@@ -99,22 +99,39 @@ def no_attribute(owner: object, name: str, words: Mapping[str, str] = _NONE) -> 
     return AttributeError(text + cure)
 
 
-def refuse_to_set(owner: object, name: str, options: Container[str]) -> None:
-    """Raise AttributeError where an option is set on what was made without it.
+def refuse_to_set(
+    owner: object,
+    name: str,
+    value: object,
+    options: Container[str] = (),
+    words: Mapping[str, str] = _NONE,
+) -> None:
+    """Raise AttributeError where setting an attribute would change nothing, or cannot be.
 
-    It would be an attribute that nobody reads.
+    An option of what was made without it, and a word of `words`, would be an attribute that nobody
+    reads; a property without a setter is refused by Python, which says no cure.
 
     Examples:
-        >>> refuse_to_set(3, "seed", ("seed",))
+        >>> refuse_to_set(3, "seed", 1, ("seed",))
         Traceback (most recent call last):
         AttributeError: seed= is given where an int is made, and changes nothing in this one: ...
     """
-    if name in options:
-        kind = type(owner).__name__
-        raise AttributeError(
-            f"{name}= is given where {an(kind)} is made, and changes nothing in this one: "
-            f"make another, {kind}(..., {name}=...)"
+    kind, known = type(owner).__name__, getattr(type(owner), name, None)
+    if name == "epoch" and hasattr(owner, "set_epoch"):
+        text = f"epoch={value!r} chooses no epoch: set_epoch({value!r}) does"
+    elif name in options or words.get(name) in options:
+        ours = name if name in options else words[name]
+        text = (
+            f"{ours}= is given where {an(kind)} is made, and changes nothing in this one: "
+            f"make another, {kind}(..., {ours}=...)"
         )
+    elif name in words:
+        text = f"setting {name} changes nothing: {words[name]}"
+    elif isinstance(known, property) and known.fset is None:
+        text = f"{name} of {an(kind)} can only be read; an attribute of your own needs another name"
+    else:
+        return
+    raise AttributeError(text)
 
 
 def _refusal(

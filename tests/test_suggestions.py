@@ -13,7 +13,7 @@ import h5py
 import numpy as np
 import pytest
 import torch
-from torch.utils.data import Subset, TensorDataset
+from torch.utils.data import DataLoader, Subset, TensorDataset
 
 import npdata
 from npdata import BlockBatchSampler, Loader, NumpyDataset, errors
@@ -26,7 +26,7 @@ MADE_BY_NPDATA = {
     "Schedule", "SeededRows", "ShuffleQuality", "Source", "Statistics",
 }  # fmt: skip
 """Values that npdata gives; users read them."""
-OF_TORCH = {"collate", "gathered", "only_source", "with_fields"}
+OF_TORCH = {"collate", "gathered", "only_source"}
 """What torch or npdata calls, with the arguments that it has."""
 OPEN = {"NumpyDataset", "from_npy"}
 """What takes any name, as that of a field, and any number of fields."""
@@ -91,7 +91,8 @@ def test_too_many_arguments_name_those_that_there_are(name: str) -> None:
 
 def of(dataset: NumpyDataset, call: str) -> object:
     known = {"ds": dataset, "X": X, "np": np, "tensor": torch.from_numpy(X)}
-    return eval(call, {**known, "TensorDataset": TensorDataset, "Subset": Subset, **vars(npdata)})
+    known |= {each.__name__: each for each in (DataLoader, Subset, TensorDataset)}
+    return eval(call, {**known, **vars(npdata)})
 
 
 @pytest.mark.usefixtures("files")
@@ -241,6 +242,12 @@ def of(dataset: NumpyDataset, call: str) -> object:
         ("ds.windows(2, borders=(X[:, 0] % 9 == 0) * 1)", "borders=np.flatnonzero(flags) + 1"),
         ("ds.windows(2, borders=(X[:, 0] % 9 == 0) * 1.0)", "borders=np.flatnonzero(flags) + 1"),
         ("ds.windows(2, borders=['done', 'cut'])", "give borders=np.flatnonzero(a | b) + 1"),
+        ("ds.with_fields('x')", "a dataset of some fields is NumpyDataset(y=ds.fields['y'])"),
+        ("ds.with_fields()", "with_fields() needs fields: write NumpyDataset(y=ds.fields['y'])"),
+        ("Loader(ds, sampler=Loader(ds, 4))", "the sampler of a loader is loader.batch_sampler"),
+        ("Loader(ds, batch_sampler=Loader(ds, 4))", "a Loader gives batches of samples"),
+        ("BlockBatchSampler(Loader(ds, 4), 2)", "as BlockBatchSampler(loader.dataset, 64)"),
+        ("BlockBatchSampler(DataLoader(ds, 4), 2)", "data is a DataLoader, whose length counts"),
         ("collate(5)", "collate() got one int: expected a list of samples"),
     ],
 )  # fmt: skip
@@ -389,6 +396,39 @@ def test_an_option_that_is_set_later_would_change_nothing_and_is_refused(
         setattr(of(NumpyDataset(X), made), option, True)
 
 
+@pytest.mark.parametrize(
+    ("statement", "message"),
+    [
+        ("sampler.epoch = 3", "epoch=3 chooses no epoch: set_epoch(3)"),
+        ("loader.epoch = 3", "epoch=3 chooses no epoch: set_epoch(3)"),
+        ("loader.sampler.epoch = 3", "epoch=3 chooses no epoch: set_epoch(3)"),
+        ("loader.sampler = sampler", "make another, Loader(..., sampler=...)"),
+        ("loader.batch_sampler = sampler", "make another, Loader(..., sampler=...)"),
+        ("loader.dataset = ds", "make another, Loader(..., dataset=...)"),
+        ("loader.num_workers = 4", "setting num_workers changes nothing: a Loader makes batches"),
+        ("loader.collate_fn = len", "change batches by batch_transform= of the dataset"),
+        ("loader.generator = None", "write seed="),
+        ("loader.transform = len", "NumpyDataset(..., transform=f)"),
+        ("sampler.num_replicas = 2", "make another, BlockBatchSampler(..., world_size=...)"),
+        ("sampler.dataset = ds", "make another, BlockBatchSampler(..., data=...)"),
+        ("sampler.rows = 3", "rows of a BlockBatchSampler can only be read"),
+        ("ds.transforms = len", "make another, NumpyDataset(..., transform=...)"),
+        ("ds.names = ['y']", "chosen and named where a dataset is made"),
+        ("ds.x = X", "chosen and named where a dataset is made: NumpyDataset(**{**ds.fields,"),
+        ("ds.shapes = {}", "shapes of a NumpyDataset can only be read"),
+        ("Mine(X).lengths = []", "an attribute of your own needs another name"),
+    ],
+)
+def test_what_is_set_works_or_says_what_to_type(statement: str, message: str) -> None:
+    class Mine(NumpyDataset):
+        pass
+
+    ds = NumpyDataset(x=X)
+    known = {"ds": ds, "X": X, "loader": Loader(ds, 4), "sampler": BlockBatchSampler(ds, 4)}
+    with pytest.raises(AttributeError, match=re.escape(message)):
+        exec(statement, {**known, "Mine": Mine})
+
+
 def test_attributes_that_are_no_options_may_be_set_and_any_of_a_subclass() -> None:
     class Mine(NumpyDataset):
         def __init__(self, x: Any, transform: Any) -> None:
@@ -467,6 +507,13 @@ def test_a_dataset_with_attributes_that_are_not_there_is_pickled() -> None:
 def test_a_name_that_is_no_field_is_named_with_those_that_are(known: str) -> None:
     with pytest.raises(KeyError, match=r"no field 'y'; fields are \['x'\]"):
         getattr(NumpyDataset(x=X), known)["y"]
+
+
+def test_the_source_of_a_name_is_behind_its_field() -> None:
+    ds = NumpyDataset(x=X)
+    assert ds.sources[0] is ds.sources[:1][0] is ds.fields["x"].source
+    with pytest.raises(TypeError, match=re.escape("that of one is ds.fields['x'].source")):
+        ds.sources["x"]  # type: ignore[call-overload]
 
 
 @pytest.mark.parametrize(

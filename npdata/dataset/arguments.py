@@ -135,6 +135,18 @@ _OF_OTHERS = each_word(
 """Arguments of other libraries, and what to write for them."""
 
 
+SETTINGS = each_word(
+    {
+        "transforms target_transform": "transform",
+        "fields names": (
+            "fields are chosen and named where a dataset is made: NumpyDataset(**{**ds.fields, "
+            "'image': images})"
+        ),
+    }
+)
+"""Attributes that people set on a dataset, and what to do for them."""
+
+
 def meant_by(name: str, options: Iterable[str]) -> str:
     """Say what to write for an argument that is none of `options`; nothing where that is not known.
 

@@ -19,7 +19,7 @@ from torch.utils.data import ConcatDataset, Dataset
 from npdata.arrays.flag import flag
 from npdata.arrays.indexing import row_number, row_numbers, selects_many
 from npdata.arrays.windows import Edge, Windows
-from npdata.dataset.arguments import OPTIONS, as_field, fields_of
+from npdata.dataset.arguments import OPTIONS, SETTINGS, as_field, fields_of
 from npdata.dataset.batch import Batch, SampleForm
 from npdata.dataset.batch_memory import Allocate, batch_memory, plain_memory
 from npdata.dataset.collate import collate
@@ -184,8 +184,10 @@ class NumpyDataset(FromFiles, Splits, WithStatistics, Dataset[Any]):
 
         def __setattr__(self, name: str, value: object) -> None:
             """Refuse options, except as attributes of a subclass, which may use them so."""
-            if type(self) is NumpyDataset:
-                refuse_to_set(self, name, OPTIONS)
+            plain, words = type(self) is NumpyDataset, SETTINGS
+            if any(field.label == name for field in self.__dict__.get("_fields", ())):
+                words = {name: words["fields"]}
+            refuse_to_set(self, name, value, *((OPTIONS, words) if plain else ()))
             super().__setattr__(name, value)
 
     def __len__(self) -> int:
@@ -393,6 +395,7 @@ class NumpyDataset(FromFiles, Splits, WithStatistics, Dataset[Any]):
         alike = mine is others if mine is None or others is None else mine.alike(others)
         return type(self) is NumpyDataset and joins and alike and key(self) == key(other)
 
+    @explained(usage="NumpyDataset(y=ds.fields['y']), a dataset of that field")
     def with_fields(
         self, fields: Sequence[Field], transforms: Transforms | None = None
     ) -> "NumpyDataset":
@@ -400,8 +403,18 @@ class NumpyDataset(FromFiles, Splits, WithStatistics, Dataset[Any]):
 
         It has its own functions where none are given, and closes nothing: that is for whoever
         opened the sources.
+
+        Examples:
+            >>> ds = npdata.NumpyDataset(x=np.arange(5))
+            >>> ds.with_fields(list(ds.fields.values()))[3]
+            {'x': tensor(3)}
         """
         self._require_open()
+        if not all(isinstance(field, Field) for field in fields):
+            raise FieldError(
+                "with_fields takes fields, not names or arrays: a dataset of some fields is "
+                "NumpyDataset(y=ds.fields['y']), or NumpyDataset(ds.fields[0]) without names"
+            )
         functions = transforms or self._transforms
         return _holding(tuple(fields), self._form, functions, (), self._windows)
 

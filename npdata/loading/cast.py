@@ -71,13 +71,21 @@ def _known(dtype: Any) -> torch.dtype:
         ) from None
 
 
-def refuse_to_cast_times(dataset: Any, dtype: DTypes) -> None:
-    """Raise `LoaderError` (a ValueError) where `dtype` makes floats of times that may be missing.
+def dtypes_of(dataset: Any, dtype: DTypes) -> DTypes:
+    """Give dtypes for the batches of a dataset: for all of a batch that is one field without name.
 
-    Here they are integers, of which the smallest would become a number like any other.
+    Raises `LoaderError` (a ValueError) for names of no field, and for floats of missing times,
+    which are integers here, of which the smallest would become a number like any other. Functions
+    may give other fields: their names are looked at with the first batch.
     """
     if isinstance(dataset, NumpyDataset):
-        for label, field in dataset.fields.items():
+        fields = dataset.fields
+        if isinstance(dtype, Mapping) and not dataset.transforms.any:
+            if list(dtype) == list(fields) == [0]:
+                dtype = dtype[0]
+            elif list(fields) != [0] or fields[0].dtype.names is None:  # else a dict of columns
+                require_fields("dtype", dtype, list(fields), LoaderError)
+        for label, field in fields.items():
             wanted = dtype.get(label) if isinstance(dtype, Mapping) else dtype
             if wanted is not None and wanted.is_floating_point and field.missing is not None:
                 raise LoaderError(
@@ -86,11 +94,15 @@ def refuse_to_cast_times(dataset: Any, dtype: DTypes) -> None:
                     "that are decoded become NaN, or name the other fields in dtype={...}"
                 )
     elif isinstance(dataset, Subset):
-        refuse_to_cast_times(dataset.dataset, dtype)
+        return dtypes_of(dataset.dataset, dtype)
     elif isinstance(dataset, StackDataset):
         parts = dataset.datasets
-        for label, part in parts.items() if isinstance(parts, Mapping) else enumerate(parts):
-            refuse_to_cast_times(part, dtype.get(label) if isinstance(dtype, Mapping) else dtype)
+        named = dict(parts if isinstance(parts, Mapping) else enumerate(parts))
+        if isinstance(dtype, Mapping):
+            require_fields("dtype", dtype, list(named), LoaderError)
+        for label, part in named.items():
+            dtypes_of(part, dtype.get(label) if isinstance(dtype, Mapping) else dtype)
+    return dtype
 
 
 def _cast_all(part: Any, dtype: torch.dtype, after: bool | None) -> Any:

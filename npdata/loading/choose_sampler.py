@@ -76,6 +76,11 @@ def sampler_for(
 
 def _require_rows_of(dataset: Any, sampler: Any) -> None:
     """Raise `LoaderError` for what gives no row numbers, and where they are not the dataset's."""
+    if hasattr(sampler, "collate_fn"):
+        raise LoaderError(
+            f"{an(type(sampler).__name__)} gives batches of samples, and sampler= those of row "
+            "numbers: the sampler of a loader is loader.batch_sampler"
+        )
     iterable = isinstance(sampler, Iterable) or hasattr(sampler, "__getitem__")
     if not iterable or isinstance(sampler, str) or hasattr(sampler, "__getitems__"):
         raise LoaderError(

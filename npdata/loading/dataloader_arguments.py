@@ -109,6 +109,9 @@ def require_npdata_words(words: Mapping[str, Any], known: tuple[str, ...]) -> No
             )
 
 
+SETTINGS = {name: cure for name, (_, cure) in _OF_DATALOADERS.items()}
+SETTINGS |= {"batch_sampler": "sampler", "transform": _OF_LOADERS["transforms"]}
+"""Attributes that people set on a DataLoader, and what to do for them."""
 _NO_DATALOADER = (
     "it is no DataLoader. What needs one, as ray.train.torch.prepare_data_loader, takes "
     "DataLoader(loader, batch_size=None); the rows are divided among ranks already"

@@ -25,10 +25,11 @@ from npdata.dataset.nested import map_tensors
 from npdata.dataset.progress import require_bar
 from npdata.errors import ClosedError, LoaderError, NotBatchedError
 from npdata.loading.accelerate import refuse_a_second_division
-from npdata.loading.cast import DTypes, cast, known_dtypes, refuse_to_cast_times
+from npdata.loading.cast import DTypes, cast, dtypes_of, known_dtypes
 from npdata.loading.choose_sampler import refuse_other_rows, refuse_to_begin_again, sampler_for
 from npdata.loading.dataloader_arguments import (
     ATTRIBUTES,
+    SETTINGS,
     no_dataset,
     refuse_batches_of_batches,
     require_npdata_words,
@@ -157,8 +158,7 @@ class Loader:
         )
         if num_threads == "auto" and words.get("num_workers") == 0:
             num_threads = 0
-        dtype = known_dtypes(dtype)
-        refuse_to_cast_times(dataset, dtype)
+        dtype = dtypes_of(dataset, known_dtypes(dtype))
         if flag("progress", progress, LoaderError):
             require_bar()
         self._dataset, self._sampler = dataset, sampler
@@ -241,10 +241,8 @@ class Loader:
 
         def __setattr__(self, name: str, value: object) -> None:
             """Refuse arguments, except as attributes of a subclass, which may use them so."""
-            if type(self) is Loader:
-                if name == "epoch":
-                    raise AttributeError(f"epoch={value!r} chooses no epoch: set_epoch({value!r})")
-                refuse_to_set(self, name, _ARGUMENTS)
+            plain = type(self) is Loader
+            refuse_to_set(self, name, value, *((_ARGUMENTS, SETTINGS) if plain else ()))
             super().__setattr__(name, value)
 
     def __repr__(self) -> str:

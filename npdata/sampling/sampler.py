@@ -29,7 +29,7 @@ from npdata.sampling.run_batches import RunBatches
 from npdata.sampling.states import start_in, state_within
 from npdata.sampling.trainers import FoundByLightning, RowSampler, is_for_predicting
 from npdata.sampling.who_asks import skip_what_comes_again
-from npdata.suggestions import explained, refuse_to_set
+from npdata.suggestions import each_word, explained, refuse_to_set
 
 WORDS = {
     "dataset data_source": "data",
@@ -153,6 +153,11 @@ class BlockBatchSampler(FoundByLightning, BatchSampler):
                 "trainer that puts a sampler here would split the rows among ranks a second time: "
                 "switch that off, in Lightning with Trainer(use_distributed_sampler=False)"
             )
+        if hasattr(data, "collate_fn"):
+            raise SamplerError(
+                f"data is {an(type(data).__name__)}, whose length counts batches: expected the "
+                "dataset or its number of rows, as BlockBatchSampler(loader.dataset, 64)"
+            )
         if (batch_size is None) == (max_rows is None):
             given = "one is needed" if batch_size is None else "not both"
             raise SamplerError(f"give batch_size or max_rows: {given}")
@@ -227,8 +232,8 @@ class BlockBatchSampler(FoundByLightning, BatchSampler):
 
         def __setattr__(self, name: str, value: object) -> None:
             """Refuse arguments, except as attributes of a subclass, which may use them so."""
-            if type(self) is BlockBatchSampler:
-                refuse_to_set(self, name, _DECIDED)
+            plain = type(self) is BlockBatchSampler
+            refuse_to_set(self, name, value, *((_DECIDED, _SETTINGS) if plain else ()))
             super().__setattr__(name, value)
 
     @property
@@ -404,5 +409,6 @@ class BlockBatchSampler(FoundByLightning, BatchSampler):
         cursor.place = Place(coming=coming, loaded=True, begun=cursor.place.begun)
 
 
-_DECIDED = inspect.signature(BlockBatchSampler).parameters.keys() - {"data", "batch_size"}
+_DECIDED = inspect.signature(BlockBatchSampler).parameters.keys() - {"batch_size"}
 """The arguments that decide the order once, where `batch_size` may be set for the next epoch."""
+_SETTINGS = each_word(WORDS)

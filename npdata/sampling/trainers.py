@@ -7,13 +7,14 @@ rows than the trainer counts on is refused, or warned of. Nothing of a trainer i
 
 import warnings
 from collections.abc import Iterator
-from typing import Any, Self
+from typing import TYPE_CHECKING, Any, Self
 
 from torch.utils.data import SequentialSampler
 from torch.utils.data.distributed import DistributedSampler
 
 from npdata.errors import PaddingWarning, SamplerError
 from npdata.sampling.order.ranks import Ranks
+from npdata.suggestions import refuse_to_set
 
 
 def refuse_overfitting_other_rows(lightning: Any, shuffled: bool) -> None:
@@ -63,6 +64,13 @@ class RowSampler(SequentialSampler):
     def set_epoch(self, epoch: int) -> None:
         """Make the next iteration this epoch; see `BlockBatchSampler.set_epoch`."""
         self._batches.set_epoch(epoch)
+
+    if not TYPE_CHECKING:
+
+        def __setattr__(self, name: str, value: object) -> None:
+            """Refuse what would be lost: the next look at `sampler` makes another."""
+            refuse_to_set(self, name, value)
+            super().__setattr__(name, value)
 
 
 class FoundByLightning:

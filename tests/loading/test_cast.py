@@ -1,5 +1,6 @@
 """The tensors of a batch are found and cast in whatever holds them."""
 
+import re
 from collections import OrderedDict, namedtuple
 
 import numpy as np
@@ -16,6 +17,7 @@ from npdata.loading.finish_on_device import Finish
 from npdata.sources.packed.packing import Packing
 from npdata.sources.packed.unpack import TensorDecoder
 
+NO_FIELD = "which is no field; fields are"
 Pair = namedtuple("Pair", "x y")
 
 
@@ -89,6 +91,39 @@ def test_a_bare_tensor_is_field_0() -> None:
     assert cast(torch.zeros(2), {0: torch.int8}).dtype == torch.int8
     with pytest.raises(LoaderError, match="names 1, which is no field"):
         cast(torch.zeros(2), {1: torch.int8})
+
+
+@pytest.mark.parametrize(
+    ("wrapped", "fields"),
+    [
+        (lambda: NumpyDataset(x=np.zeros(2), y=np.zeros(2)), ["x", "y"]),
+        (lambda: NumpyDataset(np.zeros(2), np.zeros(2)), [0, 1]),
+        (lambda: NumpyDataset(np.zeros(2)), [0]),
+        (lambda: Subset(NumpyDataset(x=np.zeros(2)), [1]), ["x"]),
+        (lambda: StackDataset(a=NumpyDataset(x=np.zeros(2))), ["a"]),
+    ],
+)
+def test_a_name_of_no_field_is_refused_where_the_loader_is_made(wrapped, fields) -> None:
+    with pytest.raises(LoaderError, match=re.escape(f"names 'typo', {NO_FIELD} {fields}")):
+        Loader(wrapped(), 2, dtype={"typo": torch.int8})
+
+
+def test_fields_that_a_function_gives_are_known_with_the_first_batch() -> None:
+    ds = NumpyDataset(np.zeros(2), transform=lambda x: {"made": x})
+    (batch,) = Loader(ds, 2, dtype={"made": torch.int8})
+    assert batch["made"].dtype == torch.int8
+    with pytest.raises(LoaderError, match=re.escape(f"names 0, {NO_FIELD} ['made']")):
+        list(Loader(ds, 2, dtype={0: torch.int8}))
+    records = NumpyDataset(np.zeros(2, [("a", "f4"), ("b", "f8")]))
+    (batch,) = Loader(records, 2, dtype={"a": torch.int8})
+    assert (batch["a"].dtype, batch["b"].dtype) == (torch.int8, torch.float64)
+
+
+def test_the_only_field_is_cast_whole() -> None:
+    ds = NumpyDataset(npdata.ragged(np.arange(6.0), lengths=[2, 4]), ragged="list")
+    for dataset in (ds, Subset(ds, [0, 1])):
+        (batch,) = Loader(dataset, 2, dtype={0: torch.int8})
+        assert [sample.dtype for sample in batch] == [torch.int8] * 2
 
 
 @pytest.mark.parametrize("name", [torch.float16, "float16", np.float16, np.dtype(np.float16)])
