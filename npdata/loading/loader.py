@@ -65,7 +65,8 @@ class Loader:
             permutes all rows, as "full" does; "block" reads compressed or cold files faster: see
             `BlockBatchSampler`.
         seed: an int of at least 0, which decides every order and random number. Default: 0.
-        drop_last: whether rows at the end that make no whole batch are left out. Default: False.
+        drop_last: whether rows at the end that make no whole batch on each rank are left out,
+            whatever `uneven` says. Default: False.
         sampler: an iterable of batches of row numbers, which decides the order, the batch size and
             the ranks; or of single row numbers beside a `batch_size`, as in a DataLoader.
         indices: only these rows: row numbers, or a bool mask of the dataset. None: all.
@@ -339,7 +340,7 @@ class Loader:
         """
         sampler, now = self._sampler, self._followed
         if now is not None:
-            now = self._under_way.gone_on(now)
+            self._under_way.warn_of_others(now)
         if now is None and isinstance(sampler, BlockBatchSampler):
             return sampler.cursor.state(None, 0)
         consumed = 0 if now is None else now.counter.batches
@@ -363,14 +364,16 @@ class Loader:
     def stats(self) -> LoaderStats:
         """Report what the iteration begun last did, and whether it waited for data; printable.
 
+        One that has gone on since another was begun counts in its place, as for `state_dict`.
+
         Examples:
             >>> loader = npdata.Loader(npdata.NumpyDataset(np.arange(5)), 2)
             >>> batches = list(loader)
             >>> loader.stats().batches, loader.stats().samples
             (3, 5)
         """
-        latest = self._under_way.latest
-        stats = (Counter() if latest is None else latest.counter).stats()
+        now = self._under_way.meant
+        stats = (Counter() if now is None else now.counter).stats()
         held = self._held
         return stats if held is None else replace(stats, resident_bytes=held.residence.nbytes)
 
@@ -415,15 +418,15 @@ class Loader:
 
     @property
     def _followed(self) -> Counted | None:
-        """The iteration begun last, unless an epoch or a state was set since, here or there."""
+        """The iteration that is meant, unless an epoch or a state was set since, here or there."""
         sampler = self._sampler
         set_since = isinstance(sampler, BlockBatchSampler) and sampler.cursor.place.run is None
-        return None if set_since else self._under_way.latest
+        return None if set_since else self._under_way.meant
 
     def _forget(self) -> None:
-        """Count nothing of the iteration begun last; a `BlockBatchSampler` says so by itself."""
+        """Count nothing of what was begun before; a `BlockBatchSampler` says so by itself."""
         if not isinstance(self._sampler, BlockBatchSampler):
-            self._under_way.latest = None
+            self._under_way.forget()
 
     def _begin(self, batches: Iterator[Any]) -> Pipeline:
         """Give how batches are made to an iteration that begins; load first what is resident."""

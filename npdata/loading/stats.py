@@ -16,7 +16,7 @@ from npdata.dataset.html_table import table
 
 @dataclass(frozen=True, kw_only=True)
 class LoaderStats:
-    """Counts of one iteration: the one begun last, up to now.
+    """Counts of one iteration: the one under way, or else the one begun last, up to now.
 
     `seconds_waited` is the time the loop waited for batches, `seconds_used` the time it used them,
     up to now or to the end of the iteration.

@@ -1,8 +1,8 @@
-"""The iterations of a loader that are under way, and which of them a state counts.
+"""The iterations of a loader that are under way, and which of them is meant.
 
 Idea: a loop may look at a batch of another iteration, as `next(iter(loader))` does, which must not
-become the state of that loop: what has gone on since another iteration was made counts. Invariant:
-it keeps no iteration alive, and where more than one may be meant it says so.
+become the state of that loop: what has gone on since another was made is meant. Invariant: it
+keeps no iteration alive, and where more than one may be meant it says so.
 """
 
 import warnings
@@ -27,10 +27,10 @@ class Counted(NamedTuple):
 
 
 class UnderWay:
-    """The iterations of a loader; `latest` is the one made last, or None."""
+    """The iterations of a loader."""
 
     def __init__(self) -> None:
-        self.latest: Counted | None = None
+        self._latest: Counted | None = None
         self._earlier: tuple[Counted, ...] = ()
         self._living: Living[Iteration] = Living()
 
@@ -40,23 +40,30 @@ class UnderWay:
             Counted(each.batches, each.counter, each.counter.batches) for each in self._midway()
         )
         self._living.add(iteration)
-        self.latest = Counted(iteration.batches, iteration.counter)
+        self._latest = Counted(iteration.batches, iteration.counter)
 
-    def gone_on(self, latest: Counted) -> Counted:
-        """Give what has gone on since `latest` was made, else `latest`, for a state."""
+    @property
+    def meant(self) -> Counted | None:
+        """What has gone on since the one made last was made, else that one; None without any."""
         since = (each for each in self._earlier if each.counter.batches > each.given)
-        now = next(since, latest)
-        others = [each for each in self._midway() if each.counter is not now.counter]
+        return next(since, self._latest)
+
+    def forget(self) -> None:
+        """Mean none until another is made."""
+        self._latest, self._earlier = None, ()
+
+    def warn_of_others(self, meant: Counted) -> None:
+        """Issue a `StateWarning` where another is in the middle of its epoch."""
+        others = [each for each in self._midway() if each.counter is not meant.counter]
         if others:
             warnings.warn(
-                f"the state is of one iteration of this Loader, after {now.counter.batches} "
+                f"the state is of one iteration of this Loader, after {meant.counter.batches} "
                 "batches, and another is in the middle of its epoch, after "
                 f"{others[0].counter.batches}: a resumed run would leave out the rest of that. "
                 "Give each loop a Loader of its own, or call close() of an iterator that is left",
                 StateWarning,
                 stacklevel=4,
             )
-        return now
 
     def end_all(self) -> None:
         """End all iterations and their threads."""

@@ -93,7 +93,7 @@ class BlockBatchSampler(FoundByLightning, BatchSampler):
         padded: whether `max_rows` counts padding. Default: True.
         seed: an int of at least 0, which decides every order. Default: 0.
         drop_last: whether what makes no whole step of all ranks is left out, as `uneven="drop"`
-            does. Default: False.
+            does, whatever `uneven` says. Default: False.
         block_rows: rows of a block, instead of the dataset's own blocks.
         window_blocks: blocks whose rows are mixed. None: 64, or fewer where decoded chunks would
             take more than a quarter of the memory for them.

@@ -37,7 +37,7 @@ from npdata.sources.hdf5.open import is_open_dataset, is_open_group, open_datase
 from npdata.sources.many_files.file_list import FileList, split_member
 from npdata.sources.many_files.known_file import HDF5_MAGIC
 from npdata.sources.memory import array_source
-from npdata.sources.paths import require_local, require_regular
+from npdata.sources.paths import SUFFIXES, require_local, require_regular
 from npdata.suggestions import explained
 
 SourceLike: TypeAlias = NDArray[Any] | str | os.PathLike[str] | Source | Any
@@ -263,7 +263,7 @@ def identify(text: str) -> Identified:
     kind, magic = _format_of(path)
     if kind == "npy" and member is not None:
         raise npy.no_member(path, member)
-    if kind == "raw" and path.endswith((".npy", ".npz", ".h5", ".hdf5")):
+    if kind == "raw" and path.endswith(SUFFIXES):
         _refuse_foreign(path)
         raise FormatError(
             f"{path} begins with {magic!r}, which is neither .npy nor .npz nor HDF5; it is damaged"

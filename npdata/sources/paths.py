@@ -12,6 +12,9 @@ from urllib.parse import unquote
 
 from npdata.errors import FormatError
 
+SUFFIXES = (".npy", ".npz", ".h5", ".hdf5", ".h5ad")
+"""How the names of files of arrays end, which a folder is searched for."""
+
 
 def require_local(path: str | os.PathLike[str]) -> None:
     """Raise `FileNotFoundError` for no path, a URL, a glob, `~` and a member without `::`.

@@ -446,6 +446,22 @@ class TestState:
         list(outer)
         assert loader.state_dict()["epoch"] == 2
 
+    def test_and_the_length_and_the_figures_are_of_the_same_iteration(self, data: Data) -> None:
+        loader = Loader(NumpyDataset(data.y), 8)
+        whole = len(loader)
+        next(iter(loader))
+        loader.load_state_dict(loader.state_dict())
+        rest = iter(loader)
+        next(rest)
+        another = iter(loader)
+        next(another)
+        assert (len(loader), loader.stats().batches) == (whole, 1)
+        next(rest)
+        next(rest)
+        assert (len(loader), loader.stats().batches) == (whole - 1, 3)
+        list(rest)
+        assert loader.stats().batches == whole - 1
+
     def test_a_state_of_another_order_is_refused(self, data: Data) -> None:
         loader = Loader(NumpyDataset(data.y), 8, shuffle="block")
         with pytest.raises(StateError, match="seed=1"):

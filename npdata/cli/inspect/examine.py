@@ -36,11 +36,11 @@ from npdata.sources.hdf5.examine.details import decoded_per_used
 from npdata.sources.hdf5.examine.examine import Examined
 from npdata.sources.hdf5.open import source_of
 from npdata.sources.many_files.file_list import SEPARATOR, split_member
-from npdata.sources.many_files.find_files import SUFFIXES, is_pattern
+from npdata.sources.many_files.find_files import is_pattern
 from npdata.sources.memory import MemorySource
 from npdata.sources.names import naturally_sorted
 from npdata.sources.open import identify, open_source
-from npdata.sources.paths import require_local
+from npdata.sources.paths import SUFFIXES, require_local
 
 ALIGNMENT = 64
 """Rows begin as well aligned as others that begin so many bytes further."""
@@ -75,7 +75,7 @@ def files_of(text: str, raw: RawFormat | None) -> list[str]:
         if not names:
             raise UsageError(
                 f"{path} holds no file that ends in {', '.join(suffixes)}; a glob names others, as "
-                f"'{path}/*.h5ad'"
+                f"'{path}/*.nc'"
             )
     elif is_pattern(path):
         # Path.glob takes no absolute pattern.

@@ -16,7 +16,7 @@ from npdata.cli.console import count_text, shape_text
 from npdata.cli.inspect.report import DatasetReport
 from npdata.runtime.made_once import made_once
 from npdata.sources.many_files.file_list import SEPARATOR
-from npdata.sources.many_files.find_files import SUFFIXES
+from npdata.sources.paths import SUFFIXES
 
 MOST_NEIGHBOURS = 20
 """More names than these in one place become one `*`."""

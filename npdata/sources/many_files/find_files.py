@@ -33,12 +33,10 @@ from npdata.sources.many_files.file_list import (
     split_member,
 )
 from npdata.sources.names import naturally_sorted, refuse_any_depth
-from npdata.sources.paths import require_local
+from npdata.sources.paths import SUFFIXES, require_local
 
 Files: TypeAlias = str | os.PathLike[str] | Sequence[str | os.PathLike[str]]
 
-HDF5_SUFFIXES = (".h5", ".hdf5")
-SUFFIXES = (".npy", ".npz", *HDF5_SUFFIXES)
 LIST_SUFFIX = ".txt"
 
 
@@ -205,7 +203,7 @@ def _walk(folder: str) -> Iterator[str]:
 
 def _kind(path: str) -> str:
     suffix = next(suffix for suffix in SUFFIXES if path.lower().endswith(suffix))
-    return ".h5" if suffix in HDF5_SUFFIXES else suffix
+    return ".h5" if suffix == ".hdf5" else suffix
 
 
 def _named_in(path: str) -> Names:

@@ -216,7 +216,7 @@ def test_a_damaged_file_is_a_line_with_the_reason_beside_the_others(
         ),
         (["a\x1b[31m\n"], r"npdata inspect: a\x1b[31m\n: No such file or directory"),
         (["x.npy", "missing.h5::x"], "missing.h5"),
-        (["empty"], "empty holds no file that ends in .npy, .npz, .h5, .hdf5"),
+        (["empty"], "empty holds no file that ends in .npy, .npz, .h5, .hdf5, .h5ad; a glob"),
         (["d.zarr"], "d.zarr: it is Zarr, which npdata does not read"),
         (["empty/*.npy"], "empty/*.npy names no file"),
         ([""], "the path is empty; '.' is this folder"),

@@ -14,6 +14,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import npdata
+from npdata.cli.inspect.examine import files_of
 from npdata.errors import FieldError, FormatError, MemberNotFoundError
 from npdata.sources.many_files.file_list import FileList, compressed, decompressed
 from npdata.sources.many_files.find_files import find_files
@@ -237,6 +238,22 @@ def test_a_suffix_in_capitals_is_the_same(tmp_path: Path) -> None:
     for name in ("a.NPY", "b.npy", "c.txt"):
         (tmp_path / name).touch()
     assert list(find_files(tmp_path)) == [f"{tmp_path}/a.NPY", f"{tmp_path}/b.npy"]
+
+
+def test_a_folder_of_h5ad_files_is_found_and_one_of_several_kinds_is_refused(
+    tmp_path: Path,
+) -> None:
+    for name, rows in (("b", 2), ("a", 3)):
+        with h5py.File(tmp_path / f"{name}.h5ad", "w") as file:
+            file["obs/n"] = np.arange(rows)
+    assert npdata.concatenate(f"{tmp_path}::obs/n")[:].tolist() == [0, 1, 2, 0, 1]
+    assert [Path(each).name for each in files_of(str(tmp_path), None)] == ["a.h5ad", "b.h5ad"]
+    (tmp_path / "a.h5ad").rename(tmp_path / "a.h5")
+    with pytest.raises(FormatError, match=r"several formats, .*\.h5ad .*such as .*\*\.h5'"):
+        npdata.concatenate(f"{tmp_path}::obs/n")
+    (tmp_path / "b.h5ad").write_bytes(b"damaged")
+    with pytest.raises(FormatError, match="nor HDF5; it is damaged"):
+        npdata.NumpyDataset(f"{tmp_path}/b.h5ad::obs/n")
 
 
 def test_a_column_behind_a_wildcard_is_named_by_columns(tmp_path: Path) -> None:
