@@ -84,6 +84,9 @@ class Source(ABC):
     genes: Any = None
     """Where the names of the columns of a matrix of AnnData lie (`Genes`), None for all else."""
 
+    coded: tuple[str, ...] = ()
+    """The columns of records whose numbers stand for names that AnnData 0.6 has beside them."""
+
     keeps_text: bool = False
     """Whether the rows are records whose text was asked for by the names of its columns."""
 

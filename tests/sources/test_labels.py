@@ -108,6 +108,11 @@ def test_columns_of_anndata_0_6_have_their_names(in_folder: Path) -> None:
             file["obs"] = np.rec.fromarrays([np.array(codes[k], "i1"), codes[k]], names="kind,n")
             file["uns/kind_categories"] = np.array(names, "S9")
     assert names_of(npdata.concatenate(label="s*.h5ad::obs.kind")) == WANTED
+    for path in ("s0.h5ad::obs", "s*.h5ad::obs"):
+        assert npdata.concatenate(path, columns="n")[:].tolist()[:3] == [1, 0, -1]
+        for columns in ("kind", ["n", "kind"]):
+            with pytest.raises(FieldError, match=r"'kind' of .*s0.* write '...::obs.kind'"):
+                npdata.concatenate(path, columns=columns)
     assert npdata.NumpyDataset("s0.h5ad::obs.n").fields[0].categories == ()
     with pytest.raises(MemberNotFoundError, match="no dataset 'obs/kind'; 'obs' is a table"):
         npdata.open_source("s0.h5ad::obs/kind")

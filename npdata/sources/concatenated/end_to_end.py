@@ -178,5 +178,6 @@ def end_to_end(parts: Sequence[Any], paths: Sequence[str] = ()) -> EndToEnd:
     if made is None:
         made = ConcatSource(parts, paths)
     require_same_genes(parts)
-    made.tell(genes=origin(parts[0]).genes)
+    coded = tuple(dict.fromkeys(each for part in parts for each in origin(part).coded))
+    made.tell(genes=origin(parts[0]).genes, coded=coded or None)
     return made

@@ -16,7 +16,7 @@ from npdata.arrays.gather import RowTable
 from npdata.errors import FieldError, MemberNotFoundError
 from npdata.sources.base import Source
 from npdata.sources.cache.cache import Cache
-from npdata.sources.derived.base import ConvertedSource
+from npdata.sources.derived.base import ConvertedSource, origin
 
 MOST_NAMES = 20
 
@@ -89,16 +89,24 @@ class ColumnsSource(ConvertedSource):
 def columns_of(source: Source, asked: object) -> Source:
     """Choose columns of records: one by its name, or several by a sequence of names.
 
-    Rows that are no records stay as they are. Raises `FieldError` for what is no name, and
+    Rows that are no records stay as they are. Raises `FieldError` for what is no name, and for
+    codes of AnnData 0.6, whose names would be lost,
     `MemberNotFoundError` for a column that is not there.
     """
     if asked is None or source.dtype.names is None:
         return source
+    names = (asked,) if isinstance(asked, str) else asked
+    if not isinstance(names, Sequence) or not all(isinstance(each, str) for each in names):
+        raise FieldError(f"columns={asked!r:.60}: expected the name of a column, or several names")
+    coded = [each for each in names if each in origin(source).coded]
+    if coded:
+        raise FieldError(
+            f"column {coded[0]!r} of {source.where} holds codes of names, which each file has in "
+            f"an order of its own: write '...::obs.{coded[0]}', a field that knows them"
+        )
     if isinstance(asked, str):
         return ColumnSource(source, split_column(source.dtype, asked))
-    if not isinstance(asked, Sequence) or not all(isinstance(each, str) for each in asked):
-        raise FieldError(f"columns={asked!r:.60}: expected the name of a column, or several names")
-    return ColumnsSource(source, tuple(asked))
+    return ColumnsSource(source, tuple(names))
 
 
 def split_column(dtype: DType, name: str) -> tuple[str, ...]:

@@ -22,13 +22,14 @@ from npdata.sources.hdf5.examine.examine import OpenedFile
 from npdata.sources.hdf5.examine.find import lost
 from npdata.sources.hdf5.examine.groups import look_at_groups
 from npdata.sources.hdf5.examine.links import encoded, require_inside
-from npdata.sources.hdf5.file import AUTO, Hdf5Options, absolute_path, opened_anew
+from npdata.sources.hdf5.file import AUTO, Hdf5Options, Locking, absolute_path, opened_anew
 from npdata.sources.hdf5.groups import GroupsSource
 from npdata.sources.hdf5.open import labels, open_datasets, open_hdf5
 from npdata.sources.hdf5.rows.variable_length import as_numbers
 from npdata.sources.names import naturally_sorted, refuse_any_depth
 
 MAGIC = frozenset("*?")
+CATEGORIES = "uns/{}_categories"
 Picked = Sequence[str | bytes]
 
 
@@ -49,7 +50,8 @@ def open_names(
             opened = open_datasets(path, names, options)
     opened = opened or [_open_name(path, name, options, groups) for name in names]
     for source, name in zip(opened, names, strict=True):
-        source.tell(genes=Genes.of(path, name, options.locking))
+        coded = _coded(source, path, name, options.locking)
+        source.tell(genes=Genes.of(path, name, options.locking), coded=coded)
     by_name = dict(zip(names, opened, strict=True))
     return [by_name[name] for name in asked]
 
@@ -101,15 +103,24 @@ def _open_column(
     return None
 
 
-def _with_names(codes: Source, path: str, table: str, column: str, options: Hdf5Options) -> Source:
+def _with_names(
+    codes: ColumnSource, path: str, table: str, column: str, options: Hdf5Options
+) -> Source:
     """Give a column of AnnData 0.6 as codes of its categories, where `uns` has some."""
-    if table.strip("/") not in ("obs", "var") or codes.dtype.kind not in "iu":
+    if column not in (_coded(codes.rows, path, table, options.locking) or ()):
         return codes
-    names = f"uns/{column}_categories"
-    with opened_anew(path, options.locking) as file:
-        if names not in file:
-            return codes
+    names = CATEGORIES.format(column)
     return labels(codes, path, names, f"{path}::{table}.{column}", options)
+
+
+def _coded(records: Source, path: str, table: str, locking: Locking) -> tuple[str, ...] | None:
+    """Give the columns of AnnData 0.6 that are codes of categories in `uns`; None for others."""
+    columns = records.dtype.names
+    if columns is None or table.strip("/") not in ("obs", "var"):
+        return None
+    numbers = [each for each in columns if records.dtype[each].kind in "iu"]
+    with opened_anew(path, locking) as file:
+        return tuple(each for each in numbers if CATEGORIES.format(each) in file)
 
 
 def _is_pattern(name: str) -> bool:

@@ -42,6 +42,8 @@ class Genes:
         with open_file(self.path, self.locking) as file:
             try:
                 require_inside(file, self.var)
+                if isinstance(file[self.var], h5py.Dataset):  # AnnData 0.6
+                    return np.asarray(file[self.var]["index"])
                 index = f"{self.var}/{text_of(file[self.var].attrs['_index'])}"
                 require_inside(file, index)
                 found = file[index]

@@ -10,11 +10,16 @@ import pytest
 import npdata
 from npdata.errors import FieldError
 
+AS_IN_0_6 = "index of records"
+
 
 def write(name: str, genes: list[str], index: str = "_index") -> None:
     with h5py.File(name, "w") as file:
         file["X"] = np.ones((2, len(genes)), np.float32)
         file["layers/counts"] = np.ones((2, len(genes)), np.int64)
+        if index == AS_IN_0_6:
+            file["var"] = np.array([(each,) for each in genes], [("index", "S9")])
+            return
         var = file.create_group("var")
         var.attrs["_index"] = index
         var[index] = np.array(genes, "S9")
@@ -34,8 +39,12 @@ def test_other_genes_and_another_order_are_refused(way: str, member: str, in_fol
     write("s1.h5ad", ["a", "c", "b"], index="gene_ids")
     with pytest.raises(FieldError, match=r"s1\.h5ad has other .*column 1 is 'c', and 'b' there"):
         WAYS[way](member)
-    write("s1.h5ad", ["a", "b", "c"], index="gene_ids")
-    assert len(WAYS[way](member)) == 4
+    write("s1.h5ad", ["a", "c", "b"], index=AS_IN_0_6)
+    with pytest.raises(FieldError, match=r"s1\.h5ad has other .*column 1 is 'c', and 'b' there"):
+        WAYS[way](member)
+    for index in ("gene_ids", AS_IN_0_6):
+        write("s1.h5ad", ["a", "b", "c"], index=index)
+        assert len(WAYS[way](member)) == 4
 
 
 @pytest.mark.parametrize("way", WAYS)
