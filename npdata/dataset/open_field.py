@@ -26,6 +26,7 @@ from npdata.sources.hdf5.groups import require_equal_groups
 from npdata.sources.hdf5.open import is_open_dataset
 from npdata.sources.many_files.file_list import SEPARATOR
 from npdata.sources.many_files.pair_files import require_paired
+from npdata.sources.many_files.stack import StackSource
 from npdata.sources.open import SourceLike, open_source
 from npdata.sources.packed.decode import decoded
 from npdata.sources.ragged import PiecesSource, RaggedSource
@@ -67,6 +68,7 @@ def open_fields(
         _open_field(label, source, {name: asked[name][k] for name in asked}, known)
         for k, (label, source) in enumerate(zip(labels, sources, strict=True))
     )
+    fields = _of_own_lengths(fields, asked, options)
     _require_heeded(fields, options)
     require_equal_groups(field.source for field in fields)
     given = zip(fields, sources, strict=True)
@@ -187,6 +189,25 @@ def _field_over(label: str | int, source: Source, asked: Mapping[str, Any]) -> F
     return RowsField(label, source, asked["dtype"])
 
 
+def _of_own_lengths(
+    fields: tuple[Field, ...], asked: Mapping[str, Sequence[Any]], options: Mapping[str, Any]
+) -> tuple[Field, ...]:
+    """Make files that happen to be of one length ragged where `ragged=` or `padding=` ask for it.
+
+    What is given for all fields asks for it if it can mean no other field.
+    """
+    sources = [field.source for field in fields]
+    alike = {k: s for k, s in enumerate(sources) if isinstance(s, StackSource) and s.shape[1:]}
+    alone = len(alike) == 1 and not any(isinstance(source, RaggedSource) for source in sources)
+    made = list(fields)
+    for k, source in alike.items():
+        asks = [option for option in ("ragged", "padding") if asked[option][k] is not None]
+        if any(alone or isinstance(options[each], Mapping | list | tuple) for each in asks):
+            own = {option: each[k] for option, each in asked.items()} | {"dtype": fields[k].asked}
+            made[k] = _field_over(fields[k].label, source.of_own_lengths(), own)
+    return tuple(made)
+
+
 def _layout(asked: Any, source: SparseSource) -> str:
     if asked is None:
         return source.layout
@@ -205,7 +226,7 @@ def _holds(source: Source, kind: type[Source] | tuple[type[Source], ...]) -> boo
 def _require_heeded(fields: Sequence[Field], options: Mapping[str, Any]) -> None:
     for option, (kind, what) in KINDS.items():
         value = options[option]
-        heeding = {field.label for field in fields if isinstance(field.source, kind)}
+        heeding = {f.label for f in fields if isinstance(f.source, kind) or _stacks(f, option, value)}
         if isinstance(value, Mapping):
             lost = [label for label in value if label not in heeding]
         else:
@@ -217,7 +238,17 @@ def _require_heeded(fields: Sequence[Field], options: Mapping[str, Any]) -> None
                 f"({several.where}) hold them: leave it out"
             )
         if lost:
-            raise FieldError(
-                f"{option}= is for {what}, and field {lost[0]!r} has rows of one shape; "
-                f"{as_field(option)}"
-            )
+            field = next(field for field in fields if field.label == lost[0])
+            holds, cure = "rows of one shape", as_field(option)
+            if isinstance(field.source, PiecesSource):
+                holds = "samples that differ in more than their first axis"
+                cure = "a transform= brings them to one shape, and ragged='stacked' stacks them"
+            elif kind is RaggedSource and isinstance(field.source, StackSource):
+                cure = f"files of one length take it by name: {option}={{{lost[0]!r}: {value!r:.40}}}"
+            raise FieldError(f"{option}= is for {what}, and field {lost[0]!r} has {holds}; {cure}")
+
+
+def _stacks(field: Field, option: str, value: Any) -> bool:
+    """Whether it has samples of any shapes, and `option` asks to stack them as they come."""
+    asked = value.get(field.label) if isinstance(value, Mapping) else value
+    return option == "ragged" and asked == "stacked" and isinstance(field.source, PiecesSource)

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 import npdata
-from npdata.errors import FormatError, SourceError
+from npdata.errors import FieldError, FormatError, SourceError
 
 LABELS = [3, 1, 2, 9]
 
@@ -71,3 +71,38 @@ def test_another_dtype_is_no_matter_of_shapes(tmp_path: Path) -> None:
     np.save(tmp_path / "x1.npy", np.zeros(3))
     with pytest.raises(FormatError, match=r"x1\.npy .*all files of a field hold one dtype"):
         npdata.stack(tmp_path, check="first use")[1]
+
+
+def test_files_of_one_length_by_chance_have_the_form_that_is_asked_for(tmp_path: Path) -> None:
+    for k in range(3):
+        np.save(tmp_path / f"{k}.npy", np.full((4, 2), k, np.float32))
+    files = f"{tmp_path}/*.npy"
+    assert npdata.stack(files)[:].shape == (3, 4, 2)
+    for asked in ({"ragged": "padded"}, {"padding": -1}):
+        values, lengths = npdata.stack(files, **asked)[[2, 0]]
+        assert values[:, 3, 1].tolist() == [2, 0] and lengths.tolist() == [4, 4]
+    assert npdata.stack(files, ragged="jagged")[:].is_nested
+    labelled = npdata.stack(files, label_from=r"(\d)\.npy", ragged="list")[[1]][0]
+    assert [sample.shape for sample in labelled] == [(4, 2)]
+    crops = npdata.stack(files, ragged="stacked", transform=lambda sample: sample[:3])
+    assert crops[:].shape == (3, 3, 2)
+
+    pair = {"wave": files, "image": [f"{tmp_path}/{k}.npy" for k in range(3)]}
+    batch = npdata.stack(**pair, ragged={"wave": "padded"})[:]
+    assert batch["wave"].lengths.tolist() == [4, 4, 4] and batch["image"].shape == (3, 4, 2)
+    with pytest.raises(FieldError, match=r"by name: ragged=\{'wave': 'padded'\}"):
+        npdata.stack(**pair, ragged="padded")
+    np.save(tmp_path / "2.npy", np.full((5, 2), 2, np.float32))
+    longer = npdata.stack(wave=files, image=[f"{tmp_path}/0.npy"] * 3, ragged="padded")
+    assert longer[:]["wave"].lengths.tolist() == [4, 4, 5]
+    assert longer[:]["image"].shape == (3, 4, 2)
+
+
+def test_volumes_of_any_shapes_are_stacked_where_that_is_asked_for(tmp_path: Path) -> None:
+    for k in range(3):
+        np.save(tmp_path / f"{k}.npy", np.full((4 + k, 5 - k), k, np.float32))
+    crops = npdata.stack(tmp_path, ragged="stacked", transform=lambda sample: sample[:3, :3])
+    assert crops[[2, 0]][:, 2, 2].tolist() == [2, 0]
+    for asked in ({"ragged": "padded"}, {"padding": -1}, {"ragged": {0: "jagged"}}):
+        with pytest.raises(FieldError, match="field 0 has samples that differ in more than their"):
+            npdata.stack(tmp_path, **asked)

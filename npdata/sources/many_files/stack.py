@@ -108,6 +108,10 @@ class StackSource(_FilesSource):
         """Read the file of each row into its place."""
         self._reader.read(indices, [out[k, ...] for k in range(len(out))])
 
+    def of_own_lengths(self) -> "RaggedStackSource":
+        """Give the same arrays, which must have an axis 0, as arrays of different lengths."""
+        return RaggedStackSource(self._reader)
+
 
 class VariedStackSource(_FilesSource, PiecesSource):
     """Arrays of different shapes, each by itself."""
