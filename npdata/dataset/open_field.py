@@ -226,7 +226,11 @@ def _holds(source: Source, kind: type[Source] | tuple[type[Source], ...]) -> boo
 def _require_heeded(fields: Sequence[Field], options: Mapping[str, Any]) -> None:
     for option, (kind, what) in KINDS.items():
         value = options[option]
-        heeding = {f.label for f in fields if isinstance(f.source, kind) or _stacks(f, option, value)}
+        heeding = {
+            field.label
+            for field in fields
+            if isinstance(field.source, kind) or _stacks(field, option, value)
+        }
         if isinstance(value, Mapping):
             lost = [label for label in value if label not in heeding]
         else:
@@ -244,11 +248,14 @@ def _require_heeded(fields: Sequence[Field], options: Mapping[str, Any]) -> None
                 holds = "samples that differ in more than their first axis"
                 cure = "a transform= brings them to one shape, and ragged='stacked' stacks them"
             elif kind is RaggedSource and isinstance(field.source, StackSource):
-                cure = f"files of one length take it by name: {option}={{{lost[0]!r}: {value!r:.40}}}"
+                cure = (
+                    f"files of one length take it by name: {option}={{{lost[0]!r}: {value!r:.40}}}"
+                )
             raise FieldError(f"{option}= is for {what}, and field {lost[0]!r} has {holds}; {cure}")
 
 
 def _stacks(field: Field, option: str, value: Any) -> bool:
     """Whether it has samples of any shapes, and `option` asks to stack them as they come."""
     asked = value.get(field.label) if isinstance(value, Mapping) else value
-    return option == "ragged" and asked == "stacked" and isinstance(field.source, PiecesSource)
+    named = isinstance(asked, str) and asked == "stacked"
+    return named and option == "ragged" and isinstance(field.source, PiecesSource)

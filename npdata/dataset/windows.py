@@ -23,6 +23,7 @@ from npdata.errors import BordersWarning, FieldError
 from npdata.sources.base import Source
 from npdata.sources.derived.anchor_rows import anchor_rows
 from npdata.sources.derived.windows import PaddingSource, WindowSource
+from npdata.sources.many_files.stack import RaggedStackSource
 from npdata.sources.ragged import PiecesSource
 
 Offsets: TypeAlias = Sequence[int]
@@ -177,6 +178,8 @@ def _require_rows(fields: Sequence[Field], offsets: Mapping[str | int, Offsets])
         cure = f"fields that are not named keep their anchor row: windows({kept!r:.80})"
     for field in named:
         if not isinstance(field, RowsField):
+            if isinstance(field.source, RaggedStackSource) and not kept:
+                cure = "npdata.concatenate(files).windows(length) gives those of each file"
             raise FieldError(
                 f"field {field.label!r} ({field.where}) has no rows of one shape, and windows are "
                 f"made of rows; {cure}"

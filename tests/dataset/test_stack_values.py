@@ -6,8 +6,10 @@ from pathlib import Path
 import h5py
 import numpy as np
 import pytest
+import torch
 
 import npdata
+from npdata import NumpyDataset
 from npdata.errors import FieldError, FormatError, SourceError
 
 LABELS = [3, 1, 2, 9]
@@ -80,7 +82,8 @@ def test_files_of_one_length_by_chance_have_the_form_that_is_asked_for(tmp_path:
     assert npdata.stack(files)[:].shape == (3, 4, 2)
     for asked in ({"ragged": "padded"}, {"padding": -1}):
         values, lengths = npdata.stack(files, **asked)[[2, 0]]
-        assert values[:, 3, 1].tolist() == [2, 0] and lengths.tolist() == [4, 4]
+        assert values[:, 3, 1].tolist() == [2, 0]
+        assert lengths.tolist() == [4, 4]
     assert npdata.stack(files, ragged="jagged")[:].is_nested
     labelled = npdata.stack(files, label_from=r"(\d)\.npy", ragged="list")[[1]][0]
     assert [sample.shape for sample in labelled] == [(4, 2)]
@@ -89,13 +92,13 @@ def test_files_of_one_length_by_chance_have_the_form_that_is_asked_for(tmp_path:
 
     pair = {"wave": files, "image": [f"{tmp_path}/{k}.npy" for k in range(3)]}
     batch = npdata.stack(**pair, ragged={"wave": "padded"})[:]
-    assert batch["wave"].lengths.tolist() == [4, 4, 4] and batch["image"].shape == (3, 4, 2)
+    assert batch["wave"].lengths.tolist() == [4, 4, 4]
+    assert batch["image"].shape == (3, 4, 2)
     with pytest.raises(FieldError, match=r"by name: ragged=\{'wave': 'padded'\}"):
         npdata.stack(**pair, ragged="padded")
-    np.save(tmp_path / "2.npy", np.full((5, 2), 2, np.float32))
-    longer = npdata.stack(wave=files, image=[f"{tmp_path}/0.npy"] * 3, ragged="padded")
-    assert longer[:]["wave"].lengths.tolist() == [4, 4, 5]
-    assert longer[:]["image"].shape == (3, 4, 2)
+    spans = npdata.ragged(np.arange(6), lengths=[1, 3, 2])
+    known = NumpyDataset(wave=spans, image=npdata.stack(files), ragged="padded")
+    assert known[:]["image"].shape == (3, 4, 2)
 
 
 def test_volumes_of_any_shapes_are_stacked_where_that_is_asked_for(tmp_path: Path) -> None:
@@ -106,3 +109,17 @@ def test_volumes_of_any_shapes_are_stacked_where_that_is_asked_for(tmp_path: Pat
     for asked in ({"ragged": "padded"}, {"padding": -1}, {"ragged": {0: "jagged"}}):
         with pytest.raises(FieldError, match="field 0 has samples that differ in more than their"):
             npdata.stack(tmp_path, **asked)
+
+
+def test_what_is_said_of_recordings_of_unequal_length_is_what_to_write(tmp_path: Path) -> None:
+    for k, length in enumerate((3, 5)):
+        np.save(tmp_path / f"{k}.npy", np.full((length, 2), k, np.float32))
+        np.save(tmp_path / f"channels-{k}.npy", np.full((2, length), k, np.float32))
+    with pytest.raises(FieldError, match=r"npdata\.concatenate\(files\)\.windows\(length\)"):
+        npdata.stack(f"{tmp_path}/?.npy").windows(3)
+    windows = npdata.concatenate(f"{tmp_path}/?.npy").windows(3)
+    with pytest.raises(FieldError, match=r"sum\(npdata\.NumpyDataset\(path, axis=1\) for path in"):
+        npdata.concatenate(f"{tmp_path}/channels-*.npy")
+    turned = sum(NumpyDataset(f"{tmp_path}/channels-{k}.npy", axis=1) for k in range(2)).windows(3)
+    assert torch.equal(turned[:], windows[:])
+    assert windows[:][:, 0, 0].tolist() == [0, 1, 1, 1]
