@@ -116,12 +116,21 @@ def test_loaded_rows_are_in_memory(tmp_path: Path) -> None:
     np.save(tmp_path / "x.npy", np.zeros((3 << 20, 1), np.uint8))
     (source,) = NumpyDataset(tmp_path / "x.npy").sources
     with (tmp_path / "x.npy").open("rb") as file:
-        os.fsync(file.fileno())
-        os.posix_fadvise(file.fileno(), 0, 0, os.POSIX_FADV_DONTNEED)
-        source.load(0, 0)
-        source.load(1 << 20, 3 << 20)
-        for offset in (1 << 20, 2 << 20, 3 << 20):
-            assert os.preadv(file.fileno(), [bytearray(1)], offset, os.RWF_NOWAIT) == 1
+
+        def load_and_look() -> bool:
+            os.fsync(file.fileno())
+            os.posix_fadvise(file.fileno(), 0, 0, os.POSIX_FADV_DONTNEED)
+            source.load(0, 0)
+            source.load(1 << 20, 3 << 20)
+            try:
+                for offset in (1 << 20, 2 << 20, 3 << 20):
+                    assert os.preadv(file.fileno(), [bytearray(1)], offset, os.RWF_NOWAIT) == 1
+            except BlockingIOError:
+                return False
+            return True
+
+        # A machine short of memory may take pages back at once.
+        assert any(load_and_look() for _ in range(5))
 
 
 def test_closing_releases_the_file(path: Path) -> None:
