@@ -101,6 +101,7 @@ def no_attribute(owner: object, name: str, words: Mapping[str, str] = _NONE) -> 
 
 def refuse_to_set(
     owner: object,
+    made: type,
     name: str,
     value: object,
     options: Container[str] = (),
@@ -108,18 +109,21 @@ def refuse_to_set(
 ) -> None:
     """Raise AttributeError where setting an attribute would change nothing, or cannot be.
 
-    An option of what was made without it, and a word of `words`, would be an attribute that nobody
-    reads; a property without a setter is refused by Python, which says no cure.
+    In `made` itself an option that it was made without, a word of `words` and an epoch would be
+    attributes that nobody reads; a subclass may read them. A property without a setter is refused
+    by Python, which says no cure.
 
     Examples:
-        >>> refuse_to_set(3, "seed", 1, ("seed",))
+        >>> refuse_to_set(3, int, "seed", 1, ("seed",))
         Traceback (most recent call last):
         AttributeError: seed= is given where an int is made, and changes nothing in this one: ...
     """
     kind, known = type(owner).__name__, getattr(type(owner), name, None)
-    if name == "epoch" and hasattr(owner, "set_epoch"):
-        text = f"epoch={value!r} chooses no epoch: set_epoch({value!r}) does"
-    elif name in options or words.get(name) in options:
+    if type(owner) is not made:
+        options, words = (), _NONE
+    elif name == "epoch" and hasattr(owner, "set_epoch"):
+        raise AttributeError(f"epoch={value!r} chooses no epoch: set_epoch({value!r}) does")
+    if name in options or words.get(name) in options:
         ours = name if name in options else words[name]
         text = (
             f"{ours}= is given where {an(kind)} is made, and changes nothing in this one: "

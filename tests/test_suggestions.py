@@ -429,6 +429,25 @@ def test_what_is_set_works_or_says_what_to_type(statement: str, message: str) ->
         exec(statement, {**known, "Mine": Mine})
 
 
+@pytest.mark.parametrize(("made", "call"), [(NumpyDataset, "(X)"), (Loader, "(ds, 4)")])
+def test_a_subclass_may_count_epochs_by_itself(made: type, call: str) -> None:
+    class Mine(made):
+        def set_epoch(self, epoch: int) -> None:
+            self.epoch = epoch
+
+    mine = eval(f"Mine{call}", {"Mine": Mine, "X": X, "ds": NumpyDataset(X)})
+    mine.set_epoch(3)
+    assert mine.epoch == 3
+
+
+def test_a_dataset_with_a_collate_fn_is_no_loader() -> None:
+    class Mine(NumpyDataset):
+        def collate_fn(self, samples: Any) -> Any:
+            return samples
+
+    assert sum(map(len, BlockBatchSampler(Mine(X), 2))) == len(X)
+
+
 def test_attributes_that_are_no_options_may_be_set_and_any_of_a_subclass() -> None:
     class Mine(NumpyDataset):
         def __init__(self, x: Any, transform: Any) -> None:

@@ -184,10 +184,8 @@ class NumpyDataset(FromFiles, Splits, WithStatistics, Dataset[Any]):
 
         def __setattr__(self, name: str, value: object) -> None:
             """Refuse options, except as attributes of a subclass, which may use them so."""
-            plain, words = type(self) is NumpyDataset, SETTINGS
-            if any(field.label == name for field in self.__dict__.get("_fields", ())):
-                words = {name: words["fields"]}
-            refuse_to_set(self, name, value, *((OPTIONS, words) if plain else ()))
+            labels = {field.label: SETTINGS["fields"] for field in vars(self).get("_fields", ())}
+            refuse_to_set(self, NumpyDataset, name, value, OPTIONS, {**SETTINGS, **labels})
             super().__setattr__(name, value)
 
     def __len__(self) -> int:

@@ -5,7 +5,7 @@ what the user asked for. Invariant: an option that no field would heed is refuse
 """
 
 from collections.abc import Mapping, Sequence
-from typing import Any, TypeAlias
+from typing import Any, TypeAlias, TypeGuard
 
 from npdata.dataset.arguments import OPTIONS, as_field, may_be_option, meant_by, per_field
 from npdata.dataset.field import Field
@@ -69,7 +69,7 @@ def open_fields(
         for k, (label, source) in enumerate(zip(labels, sources, strict=True))
     )
     fields = _of_own_lengths(fields, asked, options)
-    _require_heeded(fields, options)
+    _require_heeded(fields, options, asked["ragged"])
     require_equal_groups(field.source for field in fields)
     given = zip(fields, sources, strict=True)
     own = [field for field, each in given if isinstance(each, Field)]
@@ -197,7 +197,7 @@ def _of_own_lengths(
     What is given for all fields asks for it if it can mean no other field.
     """
     sources = [field.source for field in fields]
-    alike = {k: s for k, s in enumerate(sources) if isinstance(s, StackSource) and s.shape[1:]}
+    alike = {k: source for k, source in enumerate(sources) if _has_lengths(source)}
     alone = len(alike) == 1 and not any(isinstance(source, RaggedSource) for source in sources)
     made = list(fields)
     for k, source in alike.items():
@@ -206,6 +206,11 @@ def _of_own_lengths(
             own = {option: each[k] for option, each in asked.items()} | {"dtype": fields[k].asked}
             made[k] = _field_over(fields[k].label, source.of_own_lengths(), own)
     return tuple(made)
+
+
+def _has_lengths(source: Source) -> TypeGuard[StackSource]:
+    """Whether it is files of one length, which others might not have."""
+    return isinstance(source, StackSource) and len(source.shape) > 1
 
 
 def _layout(asked: Any, source: SparseSource) -> str:
@@ -223,14 +228,19 @@ def _holds(source: Source, kind: type[Source] | tuple[type[Source], ...]) -> boo
     return any(isinstance(part, kind) for part in source.own.values())
 
 
-def _require_heeded(fields: Sequence[Field], options: Mapping[str, Any]) -> None:
+def _require_heeded(
+    fields: Sequence[Field], options: Mapping[str, Any], forms: Sequence[Any]
+) -> None:
+    stacked = {
+        field.label
+        for field, form in zip(fields, forms, strict=True)
+        if isinstance(field.source, PiecesSource) and isinstance(form, str) and form == "stacked"
+    }
     for option, (kind, what) in KINDS.items():
         value = options[option]
-        heeding = {
-            field.label
-            for field in fields
-            if isinstance(field.source, kind) or _stacks(field, option, value)
-        }
+        heeding = {field.label for field in fields if isinstance(field.source, kind)}
+        if option == "ragged":
+            heeding |= stacked
         if isinstance(value, Mapping):
             lost = [label for label in value if label not in heeding]
         else:
@@ -247,15 +257,8 @@ def _require_heeded(fields: Sequence[Field], options: Mapping[str, Any]) -> None
             if isinstance(field.source, PiecesSource):
                 holds = "samples that differ in more than their first axis"
                 cure = "a transform= brings them to one shape, and ragged='stacked' stacks them"
-            elif kind is RaggedSource and isinstance(field.source, StackSource):
+            elif kind is RaggedSource and _has_lengths(field.source):
                 cure = (
                     f"files of one length take it by name: {option}={{{lost[0]!r}: {value!r:.40}}}"
                 )
             raise FieldError(f"{option}= is for {what}, and field {lost[0]!r} has {holds}; {cure}")
-
-
-def _stacks(field: Field, option: str, value: Any) -> bool:
-    """Whether it has samples of any shapes, and `option` asks to stack them as they come."""
-    asked = value.get(field.label) if isinstance(value, Mapping) else value
-    named = isinstance(asked, str) and asked == "stacked"
-    return named and option == "ragged" and isinstance(field.source, PiecesSource)

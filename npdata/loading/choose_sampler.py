@@ -13,6 +13,7 @@ from torch.utils.data import BatchSampler, Sampler
 
 from npdata.arrays.indexing import holds_rows
 from npdata.errors import LoaderError, an
+from npdata.sampling.order.wrapped import is_loader
 from npdata.sampling.sampler import BlockBatchSampler
 
 OF_SAMPLERS = dict(inspect.signature(BlockBatchSampler).parameters)
@@ -76,7 +77,7 @@ def sampler_for(
 
 def _require_rows_of(dataset: Any, sampler: Any) -> None:
     """Raise `LoaderError` for what gives no row numbers, and where they are not the dataset's."""
-    if hasattr(sampler, "collate_fn"):
+    if is_loader(sampler):
         raise LoaderError(
             f"{an(type(sampler).__name__)} gives batches of samples, and sampler= those of row "
             "numbers: the sampler of a loader is loader.batch_sampler"

@@ -20,6 +20,7 @@ from npdata.dataset.collate import collate
 from npdata.dataset.numpy_dataset import NumpyDataset
 from npdata.errors import LoaderError, an
 from npdata.loading.choose_sampler import OF_SAMPLERS, is_default
+from npdata.sampling.order.wrapped import is_loader
 from npdata.sampling.sampler import WORDS
 from npdata.suggestions import did_you_mean, each_word
 
@@ -150,7 +151,7 @@ def no_dataset(given: object) -> str:
             f"a Loader reads a dataset, not {an(kind)}: write Loader(npdata.NumpyDataset({shown}), "
             "64)"
         )
-    if kind in ("Loader", "DataLoader"):
+    if is_loader(given):
         return f"{an(kind)} makes batches already: iterate it, or write Loader(loader.dataset, 64)"
     if isinstance(given, NumpyDataset):
         return (

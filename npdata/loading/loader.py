@@ -242,8 +242,7 @@ class Loader:
 
         def __setattr__(self, name: str, value: object) -> None:
             """Refuse arguments, except as attributes of a subclass, which may use them so."""
-            plain = type(self) is Loader
-            refuse_to_set(self, name, value, *((_ARGUMENTS, SETTINGS) if plain else ()))
+            refuse_to_set(self, Loader, name, value, _ARGUMENTS, SETTINGS)
             super().__setattr__(name, value)
 
     def __repr__(self) -> str:

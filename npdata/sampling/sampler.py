@@ -25,6 +25,7 @@ from npdata.sampling.order.checks import whole_number, whole_or_none
 from npdata.sampling.order.epoch_order import Ints, Shuffle
 from npdata.sampling.order.ranks import UNEVEN, Uneven
 from npdata.sampling.order.recipe import Recipe
+from npdata.sampling.order.wrapped import is_loader
 from npdata.sampling.run_batches import RunBatches
 from npdata.sampling.states import start_in, state_within
 from npdata.sampling.trainers import FoundByLightning, RowSampler, is_for_predicting
@@ -153,7 +154,7 @@ class BlockBatchSampler(FoundByLightning, BatchSampler):
                 "trainer that puts a sampler here would split the rows among ranks a second time: "
                 "switch that off, in Lightning with Trainer(use_distributed_sampler=False)"
             )
-        if hasattr(data, "collate_fn"):
+        if is_loader(data):
             raise SamplerError(
                 f"data is {an(type(data).__name__)}, whose length counts batches: expected the "
                 "dataset or its number of rows, as BlockBatchSampler(loader.dataset, 64)"
@@ -232,8 +233,7 @@ class BlockBatchSampler(FoundByLightning, BatchSampler):
 
         def __setattr__(self, name: str, value: object) -> None:
             """Refuse arguments, except as attributes of a subclass, which may use them so."""
-            plain = type(self) is BlockBatchSampler
-            refuse_to_set(self, name, value, *((_DECIDED, _SETTINGS) if plain else ()))
+            refuse_to_set(self, BlockBatchSampler, name, value, _DECIDED, _SETTINGS)
             super().__setattr__(name, value)
 
     @property

@@ -69,7 +69,7 @@ class RowSampler(SequentialSampler):
 
         def __setattr__(self, name: str, value: object) -> None:
             """Refuse what would be lost: the next look at `sampler` makes another."""
-            refuse_to_set(self, name, value)
+            refuse_to_set(self, RowSampler, name, value)
             super().__setattr__(name, value)
 
 

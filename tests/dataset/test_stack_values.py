@@ -101,11 +101,22 @@ def test_files_of_one_length_by_chance_have_the_form_that_is_asked_for(tmp_path:
     assert known[:]["image"].shape == (3, 4, 2)
 
 
+def test_numbers_have_no_lengths(tmp_path: Path) -> None:
+    for k in range(3):
+        np.save(tmp_path / f"{k}.npy", np.float32(k))
+    for asked in ("padded", ["padded"], {0: "padded"}):
+        with pytest.raises(FieldError, match="rows of one shape; a field of that name goes"):
+            npdata.stack(tmp_path, ragged=asked)
+
+
 def test_volumes_of_any_shapes_are_stacked_where_that_is_asked_for(tmp_path: Path) -> None:
     for k in range(3):
         np.save(tmp_path / f"{k}.npy", np.full((4 + k, 5 - k), k, np.float32))
     crops = npdata.stack(tmp_path, ragged="stacked", transform=lambda sample: sample[:3, :3])
     assert crops[[2, 0]][:, 2, 2].tolist() == [2, 0]
+    for asked in ({0: "stacked"}, ["stacked"]):
+        named = npdata.stack(tmp_path, ragged=asked, transform=lambda sample: sample[:3, :3])
+        assert torch.equal(named[:], crops[:])
     for asked in ({"ragged": "padded"}, {"padding": -1}, {"ragged": {0: "jagged"}}):
         with pytest.raises(FieldError, match="field 0 has samples that differ in more than their"):
             npdata.stack(tmp_path, **asked)

@@ -51,7 +51,7 @@ def open_names(
     opened = opened or [_open_name(path, name, options, groups) for name in names]
     for source, name in zip(opened, names, strict=True):
         coded = _coded(source, path, name, options.locking)
-        source.tell(genes=Genes.of(path, name, options.locking), coded=coded)
+        source.tell(genes=Genes.of(path, name, options.locking), coded=coded or None)
     by_name = dict(zip(names, opened, strict=True))
     return [by_name[name] for name in asked]
 
@@ -107,17 +107,17 @@ def _with_names(
     codes: ColumnSource, path: str, table: str, column: str, options: Hdf5Options
 ) -> Source:
     """Give a column of AnnData 0.6 as codes of its categories, where `uns` has some."""
-    if column not in (_coded(codes.rows, path, table, options.locking) or ()):
+    if column not in _coded(codes.rows, path, table, options.locking):
         return codes
     names = CATEGORIES.format(column)
     return labels(codes, path, names, f"{path}::{table}.{column}", options)
 
 
-def _coded(records: Source, path: str, table: str, locking: Locking) -> tuple[str, ...] | None:
-    """Give the columns of AnnData 0.6 that are codes of categories in `uns`; None for others."""
+def _coded(records: Source, path: str, table: str, locking: Locking) -> tuple[str, ...]:
+    """Give the columns of AnnData 0.6 that are codes of categories in `uns`."""
     columns = records.dtype.names
     if columns is None or table.strip("/") not in ("obs", "var"):
-        return None
+        return ()
     numbers = [each for each in columns if records.dtype[each].kind in "iu"]
     with opened_anew(path, locking) as file:
         return tuple(each for each in numbers if CATEGORIES.format(each) in file)
