@@ -7,7 +7,7 @@ import runpy
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, get_type_hints
 
 import h5py
 import numpy as np
@@ -18,6 +18,7 @@ from torch.utils.data import DataLoader, Subset, TensorDataset
 import npdata
 from npdata import BlockBatchSampler, Loader, NumpyDataset, errors
 from npdata.dataset.arguments import OPTIONS
+from npdata.loading.dataloader_arguments import Words
 from npdata.suggestions import explained
 
 X = np.arange(60, dtype=np.float32).reshape(20, 3)
@@ -463,6 +464,11 @@ def test_attributes_that_are_no_options_may_be_set_and_any_of_a_subclass() -> No
     assert pickle.loads(pickle.dumps(ds)).classes == ds.classes
     sampler.batch_size = 8
     assert [len(batch) for batch in sampler] == [8, 8, 4]
+
+
+def test_a_checker_of_types_knows_the_words_of_a_dataloader_alone() -> None:
+    ours = inspect.signature(Loader).parameters.keys()
+    assert get_type_hints(Words).keys() == inspect.signature(DataLoader).parameters.keys() - ours
 
 
 FLAGS = {

@@ -9,7 +9,7 @@ import os
 import sys
 from collections.abc import Mapping
 from types import FrameType
-from typing import Any
+from typing import Any, TypedDict
 
 import numpy as np
 from torch import Tensor
@@ -23,6 +23,23 @@ from npdata.loading.choose_sampler import OF_SAMPLERS, is_default
 from npdata.sampling.order.wrapped import is_loader
 from npdata.sampling.sampler import WORDS
 from npdata.suggestions import did_you_mean, each_word
+
+
+class Words(TypedDict, total=False):
+    """Arguments of a DataLoader that ask for nothing else of a `Loader`, for who checks types."""
+
+    num_workers: int
+    collate_fn: Any
+    generator: Any
+    timeout: float
+    worker_init_fn: Any
+    multiprocessing_context: Any
+    prefetch_factor: int | None
+    persistent_workers: bool
+    pin_memory_device: str
+    in_order: bool
+    batch_sampler: Any
+
 
 _OF_DATALOADERS: dict[str, tuple[tuple[Any, ...], str]] = {
     "num_workers": (

@@ -12,7 +12,7 @@ import functools
 import inspect
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any, NamedTuple, Self
+from typing import TYPE_CHECKING, Any, NamedTuple, Self, Unpack
 
 import torch
 from numpy.typing import ArrayLike
@@ -30,6 +30,7 @@ from npdata.loading.choose_sampler import refuse_other_rows, refuse_to_begin_aga
 from npdata.loading.dataloader_arguments import (
     ATTRIBUTES,
     SETTINGS,
+    Words,
     no_dataset,
     refuse_batches_of_batches,
     require_npdata_words,
@@ -136,7 +137,7 @@ class Loader:
         memory_budget: int | None = None,
         progress: bool = False,
         resident: bool | Auto = False,
-        **words: Any,
+        **words: Unpack[Words],
     ) -> None:
         require_npdata_words(words, _ARGUMENTS)
         if not callable(getattr(dataset, "__getitems__", None)):
