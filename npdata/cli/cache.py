@@ -10,7 +10,8 @@ from pathlib import Path
 from typing import Any
 
 from npdata.cli.console import SUCCESS, bytes_text, count_text, print_json, printable
-from npdata.sources.cache.folder import CachedFile, Folder
+from npdata.sources.cache.folder import Folder
+from npdata.sources.cache.room import CachedFile
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:

@@ -22,7 +22,7 @@ from npdata.arrays.dtypes import DType
 from npdata.arrays.gather import RowTable
 from npdata.arrays.runs import cut, rows_of_runs
 from npdata.runtime.lazy_torch import torch
-from npdata.sources.cache.cache import Cache
+from npdata.sources.cache.cache import Keep
 from npdata.sources.packed.packing import NOT_PACKED, Packing, Packings
 
 Category: TypeAlias = str | float
@@ -243,8 +243,8 @@ class Source(ABC):
         (only,) = bases
         return only
 
-    def cached(self, cache: Cache) -> "Source":
-        """Give the same rows, decoded once and kept in `cache`; this source where it needs none."""
+    def cached(self, keep: Keep) -> "Source":
+        """Give the same rows, decoded once and kept by `keep`; this source where it needs none."""
         return self
 
     def check(self) -> None:  # noqa: B027

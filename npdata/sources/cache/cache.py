@@ -11,21 +11,21 @@ import operator
 import os
 import tempfile
 import time
-import weakref
 from abc import ABC, abstractmethod
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, TypeAlias
+from typing import Any, TypeAlias, TypeVar
 
 from npdata.errors import FieldError
 from npdata.runtime.living import Living
 from npdata.runtime.machine import free_of_machine
 from npdata.sources.cache.entry import Entry
-from npdata.sources.cache.folder import Folder
+from npdata.sources.cache.folder import Folder, Reserve
 from npdata.sources.cache.plan import OPENING, Plan, is_laid_out, lay_out
 from npdata.sources.file import Descriptor, FileIdentity
 
+T = TypeVar("T")
 CachePlace: TypeAlias = str | os.PathLike[str]
 FORMAT = 1
 """Other versions of npdata that lay files out in another way have another number."""
@@ -58,13 +58,18 @@ class Kept(ABC):
         """Open the file of the chunks in this process; OSError where the system refuses."""
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True, eq=False)
 class KeptInFolder(Kept):
     """Chunks in a file of a folder."""
 
     plan: Plan
     limit: int
     place: str
+
+    @property
+    def path(self) -> Path:
+        """The file."""
+        return Folder(self.place).path_of(self.plan)
 
     def open(self) -> Entry:
         """Open the file, or make it again."""
@@ -105,6 +110,10 @@ class KeptInMemory(Kept):
 
 
 _in_memory: "Living[KeptInMemory]" = Living()
+_in_folders: Living[KeptInFolder] = Living()
+
+Keep: TypeAlias = Callable[[Plan], Kept]
+"""Makes room for a dataset; OSError, with the folder, where nothing can be written there."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -150,14 +159,23 @@ class Cache:
         folder = None if path == "ram" else str(Path(path).expanduser().absolute())
         return cls(folder=folder, most=None if most is None else operator.index(most))
 
-    def keep(self, plan: Plan) -> Kept:
-        """Make room for a dataset; OSError, with the folder, where nothing can be written there."""
-        if self.folder is not None:
-            folder = Folder(self.folder)
-            limit = folder.reserve(plan, self.most)
-            kept = KeptInFolder(plan=plan, limit=limit, place=self.folder)
-            weakref.finalize(kept, folder.release, plan).atexit = False
-            return kept
+    def making_room(self, make: Callable[[Keep], T]) -> T:
+        """Give what `make` gives, which may keep any number of datasets."""
+        if self.folder is None:
+            return make(self._keep_in_memory)
+        place, folder = self.folder, Folder(self.folder)
+
+        def keeping(reserve: Reserve) -> T:
+            def keep(plan: Plan) -> Kept:
+                kept = KeptInFolder(plan=plan, limit=reserve(plan), place=place)
+                _in_folders.add(kept)
+                return kept
+
+            return make(keep)
+
+        return folder.making_room(self.most, lambda: {kept.path for kept in _in_folders}, keeping)
+
+    def _keep_in_memory(self, plan: Plan) -> Kept:
         others = sum(kept.limit * kept.plan.chunk_bytes for kept in _in_memory.all())
         room = (self.most if self.most is not None else free_of_machine() // 2) - others
         return KeptInMemory(plan, max(0, min(plan.count, room // plan.chunk_bytes)))

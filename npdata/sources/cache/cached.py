@@ -30,7 +30,7 @@ def cached(source: Source, cache: Cache | None) -> Source:
     if cache is None:
         return source
     bases = source.bases
-    made = [base.cached(cache) for base in bases]
+    made = cache.making_room(lambda keep: [base.cached(keep) for base in bases])
     kept = [new for new, base in zip(made, bases, strict=True) if new is not base]
     if kept:
         given = source.over(made)

@@ -10,28 +10,21 @@ import contextlib
 import errno
 import fcntl
 import fnmatch
-import json
 import os
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TypeAlias, TypeVar
 
 from npdata.runtime.undisturbed import undisturbed
 from npdata.sources.cache.entry import lock_shared
-from npdata.sources.cache.plan import (
-    HEADER,
-    OPENING,
-    Plan,
-    is_laid_out,
-    lay_out,
-    note_use,
-    read_most,
-)
+from npdata.sources.cache.plan import OPENING, Plan, is_laid_out, lay_out, note_use
+from npdata.sources.cache.room import CachedFile, Room, look_at
+
+T = TypeVar("T")
+Reserve: TypeAlias = Callable[[Plan], int]
 
 SUFFIX, _UNFINISHED = ".npdata", ".part"
 _NAME = "[0-9a-f]" * 32
-_BLOCK = 512
 _SHARE = (
     "give a folder of your own, or share this one with a group (chgrp -R GROUP, chmod -R g+rwX, "
     "chmod g+s, and umask 002 for all who use it)"
@@ -40,23 +33,6 @@ _ELSEWHERE = "give a folder on a disk that has room and may be written to"
 _CURES = dict.fromkeys((errno.EACCES, errno.EPERM), _SHARE) | dict.fromkeys(
     (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS), _ELSEWHERE
 )
-_reserved: list[Path] = []
-"""Files that datasets of this process made room for, each once for each of these."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class CachedFile:
-    """A file of the folder: `about` its data, `nbytes` on the disk.
-
-    `most` bytes are what it may come to hold, 0 where no process uses it; `used` is the time of its
-    last use, in ns since 1970.
-    """
-
-    path: Path
-    about: dict[str, Any]
-    nbytes: int
-    most: int
-    used: int
 
 
 class Folder:
@@ -80,54 +56,52 @@ class Folder:
         with _with_cure():
             return self._alone(lambda: self._open(plan))
 
-    def reserve(self, plan: Plan, most: int | None) -> int:
-        """Make room for `plan` within `most` bytes; give how many of its chunks there is room for.
+    def making_room(
+        self, most: int | None, in_use: Callable[[], set[Path]], make: Callable[[Reserve], T]
+    ) -> T:
+        """Give what `make` gives, which may reserve room for datasets within `most` bytes.
 
-        None is half of what the disk would have free without this folder. OSError as `open`.
+        None is half of what the disk would have free without this folder. To reserve gives how many
+        chunks there is room for, and raises OSError as `open`. One look at the folder serves all
+        datasets, under the lock of the folder; so `make` opens nothing in it. `in_use` gives the
+        files of datasets of this process.
         """
-        with _with_cure():
-            return self._alone(lambda: self._reserve(plan, most))
 
-    def _reserve(self, plan: Plan, most: int | None) -> int:
+        def call() -> T:
+            with contextlib.ExitStack() as stack:
+                room: Room | None = None
+
+                def reserve(plan: Plan) -> int:
+                    nonlocal room
+                    with _with_cure():
+                        if room is None:
+                            stack.enter_context(self._locked())
+                            room = Room(self.path, self._entries(SUFFIX), most, in_use)
+                        return self._reserve(plan, room)
+
+                return make(reserve)
+
+        return undisturbed(call)
+
+    def _reserve(self, plan: Plan, room: Room) -> int:
         own = self.path_of(plan)
-        there = {entry.name: entry.stat() for entry in self._entries(SUFFIX)}
-        if most is None:
-            disk = os.statvfs(self.path)
-            kept = sum(status.st_blocks for status in there.values()) * _BLOCK
-            most = (disk.f_bavail * disk.f_frsize + kept) // 2
-        room = most - sum(status.st_size for name, status in there.items() if name != own.name)
-        if room < plan.nbytes:
-            room = self._make_room(own, plan.nbytes, most)
-        chunks = max(0, min(plan.count, (room - plan.data_at) // plan.chunk_bytes))
+        free = room.make(own, plan.nbytes)
+        chunks = max(0, min(plan.count, (free - plan.data_at) // plan.chunk_bytes))
+        most = plan.data_at + chunks * plan.chunk_bytes
         descriptor = self._open(plan)
         try:
-            note_use(descriptor, plan.data_at + chunks * plan.chunk_bytes)
+            note_use(descriptor, most)
+            room.take(own, os.fstat(descriptor), most)
         finally:
             os.close(descriptor)
-        _reserved.append(own)
         return chunks
-
-    def release(self, plan: Plan) -> None:
-        """Let others have the room that `reserve` made, now that a dataset does without."""
-        _reserved.remove(self.path_of(plan))
-
-    def _make_room(self, own: Path, nbytes: int, most: int) -> int:
-        """Remove files until `nbytes` of `most` are free, as far as can be; give what is free."""
-        others = [held for held in self.held() if held.path != own]
-        room = most - sum(max(held.nbytes, held.most) for held in others)
-        for held in sorted(others, key=lambda held: held.used):
-            if room < nbytes and not held.most:
-                with contextlib.suppress(PermissionError):  # another user's
-                    held.path.unlink(missing_ok=True)
-                    room += held.nbytes
-        return room
 
     def held(self) -> list[CachedFile]:
         """Look at the files, by their names."""
         found = []
         for path in self._files(SUFFIX):
             with contextlib.suppress(FileNotFoundError, IsADirectoryError):
-                found.append(_look_at(path))
+                found.append(look_at(path))
         return found
 
     def clear(self) -> int:
@@ -225,43 +199,3 @@ def _with_cure() -> Iterator[None]:
             raise
         reason = f"{error.strerror}; cache= writes here: {cure}"
         raise OSError(error.errno, reason, error.filename) from None
-
-
-def _look_at(path: Path) -> CachedFile:
-    status = path.stat()
-    about: dict[str, Any] = {}
-    most = status.st_size
-    with contextlib.suppress(PermissionError):  # another user's, who may be using it
-        about, most = _read(path)
-    nbytes = status.st_blocks * _BLOCK
-    return CachedFile(path=path, about=about, nbytes=nbytes, most=most, used=status.st_atime_ns)
-
-
-def _read(path: Path) -> tuple[dict[str, Any], int]:
-    """Give what a file says of itself, and what it may come to hold, 0 where nobody uses it."""
-    descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
-    try:
-        header = os.pread(descriptor, HEADER, 0).split(b"\0", 1)[0]
-        used = path in _reserved or _is_locked(descriptor)
-        return _about(header), read_most(descriptor) if used else 0
-    finally:
-        os.close(descriptor)
-
-
-def _about(header: bytes) -> dict[str, Any]:
-    """Understand what a file says of itself; nothing where it is damaged."""
-    try:
-        about = json.loads(header)
-    except (ValueError, RecursionError):
-        return {}
-    return about if isinstance(about, dict) else {}
-
-
-def _is_locked(descriptor: int) -> bool:
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return True
-    except OSError:
-        return False
-    return False

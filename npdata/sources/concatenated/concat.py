@@ -17,7 +17,7 @@ from npdata.arrays.gather import address_of
 from npdata.runtime.lazy_torch import torch
 from npdata.runtime.made_once import made_once
 from npdata.sources.base import Access, Source, with_detail
-from npdata.sources.cache.cache import Cache
+from npdata.sources.cache.cache import Keep
 from npdata.sources.concatenated.base import EndToEnd
 from npdata.sources.concatenated.edges import Edges, Ints
 from npdata.sources.concatenated.in_place import PartlyInPlace
@@ -167,9 +167,9 @@ class ConcatSource(PartlyInPlace, EndToEnd):
             return super()._file_of(owner)
         return os.fsdecode(self.parts.table.files.path(int(self.parts.file[owner])))
 
-    def cached(self, cache: Cache) -> Source:
-        """Give the same rows, with parts that are decoded once and kept in `cache`."""
-        own = {k: part.cached(cache) for k, part in self.own.items()}
+    def cached(self, keep: Keep) -> Source:
+        """Give the same rows, with parts that are decoded once and kept by `keep`."""
+        own = {k: part.cached(keep) for k, part in self.own.items()}
         kept = [part for k, part in own.items() if part is not self.own[k]]
         if not kept:
             return self

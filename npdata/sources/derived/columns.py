@@ -15,7 +15,7 @@ from npdata.arrays.dtypes import DType, dtype_rule
 from npdata.arrays.gather import RowTable
 from npdata.errors import FieldError, MemberNotFoundError
 from npdata.sources.base import Source
-from npdata.sources.cache.cache import Cache
+from npdata.sources.cache.cache import Keep
 from npdata.sources.derived.base import ConvertedSource, origin
 
 MOST_NAMES = 20
@@ -51,9 +51,9 @@ class ColumnSource(ConvertedSource):
     def _convert(self, stored: NDArray[Any], _: object, out: NDArray[Any]) -> None:
         out[...] = _taken(stored, self._names)
 
-    def cached(self, cache: Cache) -> Source:
+    def cached(self, keep: Keep) -> Source:
         """Give the same column of records that are decoded once."""
-        rows = self.rows.cached(cache)
+        rows = self.rows.cached(keep)
         return self if rows is self.rows else ColumnSource(rows, self._names)
 
 

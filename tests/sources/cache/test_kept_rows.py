@@ -12,6 +12,7 @@ import shutil
 import signal
 import sys
 import tempfile
+import textwrap
 import threading
 from collections import Counter
 from collections.abc import Callable, Iterator
@@ -656,6 +657,52 @@ def test_many_files_are_kept_each_by_itself(tmp_path: Path, folder: Path) -> Non
         assert "cache" in str(ds.describe())
     assert len(Folder(folder).held()) == 3
     assert ds.sources[0].decoded_chunks == 0
+
+
+@LINUX
+@pytest.mark.parametrize("most", [None, 60_000])
+def test_the_folder_is_looked_at_once_for_many_files(
+    tmp_path: Path, folder: Path, most: int | None
+) -> None:
+    """Also where there is no room for all of them; to do so for each took 40 s for 5,000."""
+    files = 40
+    for part in range(files):
+        with h5py.File(tmp_path / f"part-{part}.h5", "w") as file:
+            file.create_dataset("x", data=X[part : part + 7], chunks=(3, 40), compression=1)
+    script = """
+        import collections, os, sys, npdata
+        glob, folder, most = sys.argv[1:]
+        seen = collections.Counter()
+        def hook(event, details):
+            if event in ("os.scandir", "open") and str(details[0]).startswith(folder):
+                seen[event] += not str(details[0]).endswith(".lock")
+        sys.addaudithook(hook)
+        most = None if most == "None" else int(most)
+        for _ in range(2):
+            ds = npdata.concatenate(glob, cache=folder, cache_bytes=most)
+        print(seen["os.scandir"], seen["open"])
+    """
+    done = run(textwrap.dedent(script), f"{tmp_path}/part-*.h5::x", str(folder), str(most))
+    assert done.returncode == 0, done.stderr
+    looks, opened = map(int, done.stdout.split())
+    assert looks == 2
+    assert opened <= 2 * 3 * files
+
+
+def test_files_that_one_dataset_keeps_make_no_room_for_each_other(
+    tmp_path: Path, folder: Path
+) -> None:
+    for part in range(6):
+        with h5py.File(tmp_path / f"part-{part}.h5", "w") as file:
+            file.create_dataset("x", data=X[part : part + 70], chunks=(7, 40), compression=1)
+    expected = np.concatenate([X[part : part + 70] for part in range(6)])
+    glob = f"{tmp_path}/part-*.h5::x"
+    for _ in range(3):
+        ds = npdata.concatenate(glob, cache=folder, cache_bytes=110_000)
+        assert (ds[:].numpy() == expected).all()
+        held = Folder(folder).held()
+        assert len(held) == 6
+        assert 70_000 < sum(file.nbytes for file in held) <= 110_000
 
 
 def test_some_of_many_files_are_kept(tmp_path: Path, folder: Path) -> None:

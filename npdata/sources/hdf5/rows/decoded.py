@@ -19,7 +19,7 @@ from npdata.errors import CacheWarning, FormatError
 from npdata.runtime.lazy_torch import torch
 from npdata.runtime.per_process import PerProcess
 from npdata.sources.base import Source, with_detail
-from npdata.sources.cache.cache import Cache, Kept, plan_of
+from npdata.sources.cache.cache import Keep, Kept, plan_of
 from npdata.sources.cache.plan import Plan
 from npdata.sources.file import File
 from npdata.sources.hdf5.chunks.budget import default_budget
@@ -173,10 +173,10 @@ class DecodedSource(ChunkedSource):
         if isinstance(state, KeptRows):
             state.dont_need(first, stop)
 
-    def cached(self, cache: Cache) -> Source:
+    def cached(self, keep: Keep) -> Source:
         """Give the same rows, of which each chunk is decoded once and kept."""
         origin, spec = self._origin.again(), self._spec
-        kept = cache.keep(origin.plan())
+        kept = keep(origin.plan())
         spec = replace(spec, details=with_detail(spec.details, "cache", kept.text))
         made = DecodedSource(origin, spec, kept)
         made.tell(packing=self.packing, matlab=self.matlab)

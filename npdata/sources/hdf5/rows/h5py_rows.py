@@ -18,7 +18,7 @@ from npdata.arrays.runs import merged
 from npdata.errors import ChangedFileError, ClosedError, FormatError
 from npdata.runtime.per_process import ForkSafeLock, PerProcess
 from npdata.sources.base import Access, Details, Source
-from npdata.sources.cache.cache import Cache
+from npdata.sources.cache.cache import Keep
 from npdata.sources.file import FileIdentity
 from npdata.sources.hdf5.examine.external_files import ExternalFile, external_files
 from npdata.sources.hdf5.examine.layout import Layout
@@ -67,7 +67,7 @@ class H5pySource(Source):
         chunk = self._layout.chunk_shape
         return super().blocks if chunk is None else Blocks.uniform(len(self), chunk[self._axis])
 
-    def cached(self, cache: Cache) -> Source:
+    def cached(self, keep: Keep) -> Source:
         """Give the same rows, of which each block is read once and kept.
 
         Objects, files that this process may write to, and missing ones have no rows to be kept.
@@ -79,7 +79,7 @@ class H5pySource(Source):
         if nothing or not self._holds_file or len(files) <= len(external):
             return self
         place = {"dataset": layout.name, "axis": self._axis}
-        made = in_blocks(H5pySource(*self._arguments), files, place).cached(cache)
+        made = in_blocks(H5pySource(*self._arguments), files, place).cached(keep)
         made.tell(packing=self.packing, matlab=self.matlab)
         return made
 
