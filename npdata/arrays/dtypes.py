@@ -11,11 +11,14 @@ from dataclasses import dataclass, replace
 from typing import Any, TypeAlias
 
 import numpy as np
+from numpy.typing import NDArray
 
 from npdata.runtime.lazy_torch import torch
 from npdata.runtime.made_once import made_once
 
 DType: TypeAlias = np.dtype[Any]
+Ints: TypeAlias = NDArray[np.int64]
+"""Row numbers, places and counts."""
 
 CLASS_NUMBERS = "np.unique(x, return_inverse=True)[1] for the numbers of its classes"
 """What to write for texts that are labels."""

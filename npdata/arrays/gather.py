@@ -20,7 +20,7 @@ import numpy as np
 from numpy.lib.array_utils import byte_bounds
 from numpy.typing import NDArray
 
-from npdata.arrays.dtypes import NATIVE, torch_dtype
+from npdata.arrays.dtypes import NATIVE, Ints, torch_dtype
 from npdata.runtime.lazy_torch import torch
 from npdata.runtime.per_process import this_process
 
@@ -165,7 +165,7 @@ class RowTable:
         width = flat.size // len(flat) if touched else 0
         return cls(array=array, view=view, typed=typed, flat=flat, width=width)
 
-    def gather(self, indices: NDArray[np.int64], out: NDArray[Any]) -> None:
+    def gather(self, indices: Ints, out: NDArray[Any]) -> None:
         """Copy row `indices[k]` to `out[k]`; indices are in [0, n), `out` is C-contiguous."""
         if self.view is None or out.size == 0:
             out[...] = self.array[indices]
@@ -178,7 +178,7 @@ class RowTable:
         rows = out.shape if self.typed else (len(indices), -1)
         self.select(indices, flat.view(self.view.dtype).view(rows))
 
-    def few(self, indices: NDArray[np.int64]) -> NDArray[Any] | None:
+    def few(self, indices: Ints) -> NDArray[Any] | None:
         """Give rows in new memory where NumPy gathers them on one core, else None; as `select`.
 
         For 64 rows of 128 bytes it takes 1.3 µs; to make a tensor and `select` into it takes 3.1.
@@ -195,7 +195,7 @@ class RowTable:
             return np.ascontiguousarray(array[indices])  # NumPy keeps the order of other arrays
         return None
 
-    def select(self, indices: NDArray[np.int64], out: Tensor) -> None:
+    def select(self, indices: Ints, out: Tensor) -> None:
         """Copy rows of `view` into `out`, a contiguous tensor with words of the same size.
 
         Indices are in [0, n), and are not looked at again.
@@ -213,7 +213,7 @@ class RowTable:
         elif view is not None:
             _select(view, indices, out if out.dtype == view.dtype else out.view(view.dtype))
 
-    def touch_runs(self, starts: NDArray[np.int64], stops: NDArray[np.int64]) -> None:
+    def touch_runs(self, starts: Ints, stops: Ints) -> None:
         """Read the beginnings of the first and last row of each run `[starts[k], stops[k])`.
 
         NumPy copies up to 500 elements without letting other threads run: of 20 batches of short
@@ -225,7 +225,7 @@ class RowTable:
             ends *= flat.size // len(flat)
             flat.reshape(-1).take(ends, mode="clip")  # a run may be empty
 
-    def _touch(self, flat: NDArray[Any], indices: NDArray[np.int64]) -> None:
+    def _touch(self, flat: NDArray[Any], indices: Ints) -> None:
         """Read both ends of these rows, where they stay in the cache until they are copied.
 
         `take` lets other threads run while a page is read from the disk. Indexing does not, and
@@ -272,20 +272,20 @@ class ByteRows:
         view = words.as_strided((max(0, len(words) - width + 1), width), (1, 1))
         return cls(view=view, step=step, width=width, low=low, high=high)
 
-    def gather(self, starts: NDArray[np.int64], out: NDArray[np.uint8]) -> None:
+    def gather(self, starts: Ints, out: NDArray[np.uint8]) -> None:
         """Copy the bytes from `starts[k]` on to `out[k]`; `out` is (n, row), C-contiguous.
 
         Raises IndexError where a row would lie outside.
         """
         self.select(starts // self.step if self.step > 1 else starts, out)
 
-    def select(self, starts: NDArray[np.int64], out: NDArray[np.uint8]) -> None:
+    def select(self, starts: Ints, out: NDArray[np.uint8]) -> None:
         """Copy the bytes from `starts[k] * step` on to `out[k]`, as `gather` does."""
         # Views of tensors release and reacquire the GIL, those of arrays do not.
         _select(self.view, starts, torch.from_numpy(out.view(_WORDS[self.step])))
 
 
-def _select(view: Tensor, rows: NDArray[np.int64], out: Tensor) -> None:
+def _select(view: Tensor, rows: Ints, out: Tensor) -> None:
     """Copy row `rows[k]` of `view` to `out[k]`, by torch wherever its threads are."""
     alone = on_one_core(out.numel(), out.element_size())
     if alone or (this_process.forked and lost_threads()):
@@ -313,9 +313,7 @@ def stays_on_one_core(values: Tensor) -> bool:
     return on_one_core(values.numel(), values.element_size()) or _alone.get() or lost_threads()
 
 
-def copy_spans(
-    memory: NDArray[np.uint8], begins: NDArray[np.int64], ends: NDArray[np.int64], out: NDArray[Any]
-) -> None:
+def copy_spans(memory: NDArray[np.uint8], begins: Ints, ends: Ints, out: NDArray[Any]) -> None:
     r"""Copy bytes `[begins[k], ends[k])` of `memory` to `out`, one span after the other.
 
     Examples:

@@ -11,9 +11,8 @@ from typing import Any, Self
 import numpy as np
 from numpy.typing import NDArray
 
+from npdata.arrays.dtypes import Ints
 from npdata.errors import FieldError
-
-Ints = NDArray[np.int64]
 
 FLAGS = (
     "for flags of first rows give borders=np.flatnonzero(flags), for flags of last rows "

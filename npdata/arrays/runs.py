@@ -5,8 +5,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from npdata.arrays.dtypes import Ints
 
-def cut(rows: NDArray[Any], sizes: NDArray[np.int64]) -> list[NDArray[Any]]:
+
+def cut(rows: NDArray[Any], sizes: Ints) -> list[NDArray[Any]]:
     """Cut rows, one run after the other, into runs of these sizes.
 
     Examples:
@@ -17,7 +19,7 @@ def cut(rows: NDArray[Any], sizes: NDArray[np.int64]) -> list[NDArray[Any]]:
     return [rows[b - n : b] for b, n in zip(ends.tolist(), sizes.tolist(), strict=True)]
 
 
-def rows_of_runs(starts: NDArray[np.int64], stops: NDArray[np.int64]) -> NDArray[np.int64]:
+def rows_of_runs(starts: Ints, stops: Ints) -> Ints:
     """Give the rows of the runs `[starts[k], stops[k])`, one run after the other.
 
     Examples:
@@ -27,13 +29,11 @@ def rows_of_runs(starts: NDArray[np.int64], stops: NDArray[np.int64]) -> NDArray
     sizes = stops - starts
     ends = np.cumsum(sizes)
     first = np.repeat(starts - ends + sizes, sizes)
-    rows: NDArray[np.int64] = np.arange(ends[-1] if len(ends) else 0) + first
+    rows: Ints = np.arange(ends[-1] if len(ends) else 0) + first
     return rows
 
 
-def merged(
-    starts: NDArray[np.int64], stops: NDArray[np.int64]
-) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+def merged(starts: Ints, stops: Ints) -> tuple[Ints, Ints]:
     """Give the runs that hold all rows of `[starts[k], stops[k])`, ascending and apart.
 
     Examples:

@@ -14,9 +14,9 @@ from typing import Literal, Self
 import numpy as np
 from numpy.typing import NDArray
 
+from npdata.arrays.dtypes import Ints
 from npdata.arrays.recordings import Recordings
 
-Ints = NDArray[np.int64]
 Edge = Literal["drop", "repeat", "zero"]
 EDGES: tuple[Edge, ...] = ("drop", "repeat", "zero")
 

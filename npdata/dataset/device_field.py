@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from npdata.arrays.convert import cast_to
-from npdata.arrays.dtypes import torch_dtype
+from npdata.arrays.dtypes import Ints, torch_dtype
 from npdata.arrays.gather import SIGNED
 from npdata.dataset.batch_memory import Allocate, pins_memory
 from npdata.dataset.field import Field
@@ -58,7 +58,7 @@ class DeviceField(Field):
         """Refuse: the rows are those on the device."""
         raise FieldError(f"field {self.label!r} lies on {self._rows.device}, and reads no source")
 
-    def stack(self, indices: NDArray[np.int64], allocate: Allocate) -> Tensor:
+    def stack(self, indices: Ints, allocate: Allocate) -> Tensor:
         """Gather rows into a new tensor on the device, where `allocate` has no memory."""
         rule, source, zeros = self.rule, self.source, None
         shape = (len(indices), *source.shape[1:])

@@ -11,11 +11,10 @@ from typing import Any, TypeAlias
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor
 
 from npdata.arrays.convert import Conversion, refuse_lost_numbers
-from npdata.arrays.dtypes import DType, DTypeRule, dtype_rule, numpy_name
+from npdata.arrays.dtypes import DType, DTypeRule, Ints, dtype_rule, numpy_name
 from npdata.arrays.values import casts_by_numpy, copy_values
 from npdata.arrays.windows import Windows
 from npdata.dataset.batch_memory import Allocate, plain_memory
@@ -123,12 +122,12 @@ class Field(ABC):
         """
         return row_of(self.stack(np.array([index]), plain_memory), 0)
 
-    def views(self, rows: NDArray[np.int64]) -> list[Value] | None:
+    def views(self, rows: Ints) -> list[Value] | None:
         """Give samples as views of the data, or None where that is not sound."""
         return None
 
     @abstractmethod
-    def stack(self, indices: NDArray[np.int64], allocate: Allocate) -> Value:
+    def stack(self, indices: Ints, allocate: Allocate) -> Value:
         """Gather samples (int64, each in [0, len)) into one new value of a batch."""
 
     def span(self, rows: slice) -> Value | None:

@@ -16,7 +16,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from npdata.arrays.dtypes import DType
+from npdata.arrays.dtypes import DType, Ints
 from npdata.arrays.scratch import Scratch
 from npdata.dataset.arguments import require_fields
 from npdata.dataset.batch_memory import plain_memory
@@ -47,7 +47,7 @@ Piece = dict[str | int, Moments]
 
 
 def moments_of_fields(
-    fields: Sequence[Field], rows: NDArray[np.int64] | None, keep_axes: KeepAxes, *, progress: bool
+    fields: Sequence[Field], rows: Ints | None, keep_axes: KeepAxes, *, progress: bool
 ) -> dict[str | int, Moments]:
     """Sum up `rows` (ascending; None: all) of fields of numbers, and of each of their columns.
 
@@ -83,7 +83,7 @@ def _add(found: dict[str | int, list[Moments]], piece: Piece) -> None:
 class _Pass:
     """The `rows` of a field (ascending; None: all), cut into pieces, the first of them short."""
 
-    def __init__(self, field: Field, rows: NDArray[np.int64] | None) -> None:
+    def __init__(self, field: Field, rows: Ints | None) -> None:
         if isinstance(field, SparseField):  # with its zeros
             field = RowsField(field.label, field.source, field.asked)
         if isinstance(field, VariedField) and isinstance(field.source, RaggedSource):

@@ -12,10 +12,11 @@ from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 import torch
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike
 from torch import Tensor
 from torch.utils.data import ConcatDataset, Dataset
 
+from npdata.arrays.dtypes import Ints
 from npdata.arrays.flag import flag
 from npdata.arrays.indexing import row_number, row_numbers, selects_many
 from npdata.arrays.windows import Edge, Windows
@@ -43,8 +44,6 @@ from npdata.sources.open import SourceLike
 from npdata.sources.packed.decode import Decode
 from npdata.sources.sparse import Layout
 from npdata.suggestions import explained, refuse_to_set
-
-Rows = NDArray[np.int64]
 
 
 class NumpyDataset(FromFiles, Splits, WithStatistics, Dataset[Any]):
@@ -247,7 +246,7 @@ class NumpyDataset(FromFiles, Splits, WithStatistics, Dataset[Any]):
         allocate = batch_memory() if bound.sample is None else plain_memory
         return self._batch(len(rows), self._stacked_fields(rows, allocate), bound, mask)
 
-    def gathered(self, rows: Rows, allocate: Allocate) -> Any:
+    def gathered(self, rows: Ints, allocate: Allocate) -> Any:
         """Give `collate(ds.__getitems__(rows))`, where `gathers_only`, of int64 rows in [0, len).
 
         It looks at no row number, and spares a `Batch` that nobody looks into.
@@ -257,7 +256,7 @@ class NumpyDataset(FromFiles, Splits, WithStatistics, Dataset[Any]):
         values, form = self._stacked_fields(rows, allocate), self._form
         return list(values) if form.is_tuple else form.build(values)
 
-    def _stacked_fields(self, rows: Rows, allocate: Allocate) -> tuple[Any, ...]:
+    def _stacked_fields(self, rows: Ints, allocate: Allocate) -> tuple[Any, ...]:
         """Give the rows of each field, stacked; for a transform that copies nothing, views."""
         copies = self._transforms.copies or not len(rows)
         values = []

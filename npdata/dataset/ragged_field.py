@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from npdata.arrays.convert import apply, as_tensor, stored_in
-from npdata.arrays.dtypes import DType
+from npdata.arrays.dtypes import DType, Ints
 from npdata.dataset.batch_memory import Allocate, plain_memory, scratch_memory
 from npdata.dataset.field import Field, Value
 from npdata.dataset.padded import Padded
@@ -100,7 +100,7 @@ class RaggedField(Field):
         self.source.check()
         return copied
 
-    def stack(self, indices: NDArray[np.int64], allocate: Allocate) -> Value:
+    def stack(self, indices: Ints, allocate: Allocate) -> Value:
         """Gather samples (int64, each in [0, len)) into a batch of this field's form."""
         self.source.check()
         pieces = self.source.pieces(indices)
@@ -115,7 +115,7 @@ class RaggedField(Field):
         self.source.check()
         return batch_of(flat, sizes, self.form, allocate)
 
-    def flat(self, indices: NDArray[np.int64]) -> Tensor:
+    def flat(self, indices: Ints) -> Tensor:
         """Give the rows of these samples end to end, without padding."""
         self.source.check()
         pieces = self.source.pieces(indices)

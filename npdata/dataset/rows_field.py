@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from npdata.arrays.convert import ArrayLayout, apply, as_tensor, decide, stored_in
-from npdata.arrays.dtypes import dtype_rule
+from npdata.arrays.dtypes import Ints, dtype_rule
 from npdata.dataset.batch_memory import Allocate, scratch_memory
 from npdata.dataset.field import Field, Value
 from npdata.errors import ConversionError
@@ -80,7 +80,7 @@ class RowsField(Field):
             self.source.check()
         return sample
 
-    def views(self, rows: NDArray[np.int64]) -> list[Value] | None:
+    def views(self, rows: Ints) -> list[Value] | None:
         """Give rows as views of the data, or None where that is not sound."""
         if self.conversion.action != "view":
             return None
@@ -101,7 +101,7 @@ class RowsField(Field):
         self.source.check()
         return apply(conversion, table.array[rows])
 
-    def stack(self, indices: NDArray[np.int64], allocate: Allocate) -> Value:
+    def stack(self, indices: Ints, allocate: Allocate) -> Value:
         """Gather rows (int64, each in [0, len)) into one new tensor of shape (n, *row shape).
 
         A structured field gives a dict of such tensors, a text field a list.
@@ -129,14 +129,14 @@ class RowsField(Field):
             source.check()
         return out if cast is None else self.cast(out, cast, allocate)
 
-    def _read(self, indices: NDArray[np.int64], out: Tensor) -> None:
+    def _read(self, indices: Ints, out: Tensor) -> None:
         """Have the source read rows, and put their bytes into native order."""
         raw = stored_in(out, self.rule, self.source.dtype)
         self.source.read(indices, raw.view(self.source.dtype))
         if self.rule.swapped:
             raw.byteswap(inplace=True)
 
-    def _texts_or_records(self, indices: NDArray[np.int64], allocate: Allocate) -> Value:
+    def _texts_or_records(self, indices: Ints, allocate: Allocate) -> Value:
         staged = np.empty((len(indices), *self._row_shape), self.source.dtype)
         self.source.read(indices, staged)
         try:

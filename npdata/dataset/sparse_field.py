@@ -10,9 +10,9 @@ import warnings
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor
 
+from npdata.arrays.dtypes import Ints
 from npdata.dataset.batch_memory import Allocate, plain_memory
 from npdata.dataset.field import Value, row_of
 from npdata.dataset.ragged_form import SPARSE, numbers_in
@@ -43,7 +43,7 @@ class SparseField(RowsField):
         """Give row `index`, in [0, len): dense, in memory of its own."""
         return row_of(RowsField.stack(self, np.array([index]), plain_memory), 0)
 
-    def stack(self, indices: NDArray[np.int64], allocate: Allocate) -> Tensor:
+    def stack(self, indices: Ints, allocate: Allocate) -> Tensor:
         """Gather rows into one sparse tensor of shape (n, columns)."""
         self.source.check()
         read = self.source.entries(indices)

@@ -12,7 +12,7 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from npdata.arrays.dtypes import numpy_name
+from npdata.arrays.dtypes import Ints, numpy_name
 from npdata.dataset.batch_memory import plain_memory
 from npdata.dataset.field import Field
 from npdata.dataset.overview import Overview
@@ -22,7 +22,6 @@ from npdata.errors import FieldError, SamplerError, require
 from npdata.sampling.order.splits import split, split_groups
 from npdata.suggestions import explained
 
-Rows = NDArray[np.int64]
 By = Literal["recording", "file"]
 
 _WORDS = {
@@ -176,7 +175,7 @@ def _has_values(field: Field) -> bool:
     return field.rule.kind == "text" or (result is not None and numpy_name(result) is not None)
 
 
-def _require_two(edges: Rows, by: By, cure: str) -> None:
+def _require_two(edges: Ints, by: By, cure: str) -> None:
     if np.count_nonzero(np.diff(edges)) == 1:
         raise FieldError(
             f"by={by!r}: there is one {by}, and one part would get all; {cure}, or cut it "
@@ -228,7 +227,7 @@ def _parts(
     seed: int,
     groups: NDArray[Any] | None,
     labels: NDArray[Any] | None,
-) -> tuple[Rows, ...]:
+) -> tuple[Ints, ...]:
     if groups is not None and labels is not None:
         raise SamplerError(
             "groups= and stratify= together: give folds=, whose folds keep both, or one of the two"
@@ -247,8 +246,8 @@ def _parts(
 
 
 def _two(
-    rows: Rows, share: float, seed: int, groups: NDArray[Any] | None, labels: NDArray[Any] | None
-) -> tuple[Rows, Rows]:
+    rows: Ints, share: float, seed: int, groups: NDArray[Any] | None, labels: NDArray[Any] | None
+) -> tuple[Ints, Ints]:
     """Split rows in two by scikit-learn, which refuses parts without rows."""
     if share <= 0 or share >= 1 - 1e-9 or not len(rows):
         cut = 0 if share <= 0 else len(rows)
@@ -269,7 +268,7 @@ def _two(
 
 def _folds(
     count: int, folds: int, seed: int, groups: NDArray[Any] | None, labels: NDArray[Any] | None
-) -> list[tuple[Rows, Rows]]:
+) -> list[tuple[Ints, Ints]]:
     sklearn = _splitters()
     kinds = {
         (False, False): "KFold",

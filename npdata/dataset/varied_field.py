@@ -7,9 +7,9 @@ Invariant: the values are those of the source; nothing is padded or cropped here
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from npdata.arrays.convert import ArrayLayout, Conversion, apply, as_tensor, decide
+from npdata.arrays.dtypes import Ints
 from npdata.dataset.batch_memory import Allocate
 from npdata.dataset.field import Field
 from npdata.runtime.made_once import made_once
@@ -49,7 +49,7 @@ class VariedField(Field):
         """Whether the source gives views of its data, which a transform must not change."""
         return isinstance(self.source, RaggedSource) and self.source.pieces_layout is not None
 
-    def stack(self, indices: NDArray[np.int64], allocate: Allocate) -> Varied:
+    def stack(self, indices: Ints, allocate: Allocate) -> Varied:
         """Give the samples, each a tensor of memory of its own."""
         self.source.check()
         pieces = self.source.pieces(indices)

@@ -12,8 +12,8 @@ from collections.abc import Mapping, Sequence
 from typing import Any, TypeAlias
 
 import numpy as np
-from numpy.typing import NDArray
 
+from npdata.arrays.dtypes import Ints
 from npdata.arrays.flag import flag
 from npdata.arrays.recordings import FLAGS, Recordings, changes
 from npdata.arrays.windows import EDGES, Edge, Windows, ends_of, step_of
@@ -149,7 +149,7 @@ def require_apart(windows: Windows | None) -> None:
     )
 
 
-def recordings_of(fields: Sequence[Field], windows: Windows | None) -> NDArray[np.int64] | None:
+def recordings_of(fields: Sequence[Field], windows: Windows | None) -> Ints | None:
     """Give the first sample of each recording, and the number of samples; None if not known."""
     if windows is not None:
         return windows.apart
@@ -157,7 +157,7 @@ def recordings_of(fields: Sequence[Field], windows: Windows | None) -> NDArray[n
     return None if known is None else known.edges
 
 
-def files_of(fields: Sequence[Field]) -> NDArray[np.int64]:
+def files_of(fields: Sequence[Field]) -> Ints:
     """Give the first sample of each file, and the number of samples.
 
     Samples that lie in one file for one field, and in several for another, count as one file.
@@ -285,7 +285,7 @@ def _recordings(fields: Sequence[Field], borders: Any) -> Recordings:
     return _parts(fields, told) or told
 
 
-def _are_flags(source: Source, edges: NDArray[np.int64]) -> bool:
+def _are_flags(source: Source, edges: Ints) -> bool:
     """Tell whether a field is 0 and 1, half of its 1s in single rows, between 0s if no bool."""
     if source.dtype.kind not in "biuf" or len(source.shape) != 1 or not len(source):
         return False
@@ -300,7 +300,7 @@ def _are_flags(source: Source, edges: NDArray[np.int64]) -> bool:
 
 def _parts(fields: Sequence[Field], told: Recordings) -> Recordings | None:
     """Give the recordings `told`, cut where a field has parts; None where none has any."""
-    known: list[NDArray[np.int64]] = []
+    known: list[Ints] = []
     for field in fields:
         edges = field.source.borders
         if edges is not None and not any(np.array_equal(edges, each) for each in known):
@@ -314,7 +314,7 @@ def _parts(fields: Sequence[Field], told: Recordings) -> Recordings | None:
     return told
 
 
-def changes_of(source: Source) -> NDArray[np.int64]:
+def changes_of(source: Source) -> Ints:
     """Give the rows of a source, from 1 on, that differ from the row before; read in pieces."""
     piece = max(1, PIECE_BYTES // max(1, source.row_bytes))
     found = []

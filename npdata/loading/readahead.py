@@ -13,9 +13,9 @@ from dataclasses import dataclass
 from typing import Any, NamedTuple, Self
 
 import numpy as np
-from numpy.typing import NDArray
 
 from npdata.arrays.blocks import Blocks
+from npdata.arrays.dtypes import Ints
 from npdata.arrays.runs import merged
 from npdata.loading.wrapped_datasets import parts_of
 from npdata.sources.base import Source
@@ -62,7 +62,7 @@ class _Announced:
         self._blocks: OrderedDict[int, int] = OrderedDict()
         self._bytes = 0
 
-    def add(self, blocks: NDArray[np.int64], sizes: NDArray[np.int64]) -> list[int]:
+    def add(self, blocks: Ints, sizes: Ints) -> list[int]:
         """Note that blocks of so many bytes are needed; give those that were not announced."""
         new = []
         for block, size in zip(blocks.tolist(), sizes.tolist(), strict=True):
@@ -106,7 +106,7 @@ class ReadAhead:
         row_bytes: int,
         budget: int | None,
         ahead: int | None = None,
-        rows: NDArray[np.int64] | None = None,
+        rows: Ints | None = None,
         sources: tuple[Source, ...] = (),
     ) -> None:
         self.sources = sources
@@ -204,7 +204,7 @@ class ReadAhead:
         return list(zip(firsts.tolist(), stops.tolist(), strict=True))
 
 
-def _advised(dataset: Any, least_bytes: int) -> tuple[tuple[Source, ...], NDArray[np.int64] | None]:
+def _advised(dataset: Any, least_bytes: int) -> tuple[tuple[Source, ...], Ints | None]:
     """Give the sources that advice helps, with the row of theirs for each row; None: the same.
 
     Mapped files that a stretch ahead would hold, `least_bytes`, are read fast enough without. Where
@@ -220,7 +220,7 @@ def _advised(dataset: Any, least_bytes: int) -> tuple[tuple[Source, ...], NDArra
     return tuple(source for source, rows in parts if _same(rows, first)), first
 
 
-def _same(rows: NDArray[np.int64] | None, others: NDArray[np.int64] | None) -> bool:
+def _same(rows: Ints | None, others: Ints | None) -> bool:
     if rows is None or others is None:
         return rows is others
     return np.array_equal(rows, others)

@@ -11,9 +11,9 @@ from typing import Any
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch.utils.data import StackDataset, Subset
 
+from npdata.arrays.dtypes import Ints
 from npdata.arrays.indexing import row_numbers
 from npdata.dataset.field import Field
 from npdata.dataset.numpy_dataset import NumpyDataset
@@ -39,7 +39,7 @@ class HeldField:
 
     field: Field
     sources: tuple[Source, ...]
-    used: NDArray[np.int64] | None
+    used: Ints | None
     nbytes: int
     obstacle: str | None
     quick: bool
@@ -66,7 +66,7 @@ class Residence:
 
 def candidates_of(
     dataset: Any,
-    chosen: NDArray[np.int64] | None = None,
+    chosen: Ints | None = None,
     *,
     asked: bool | Auto,
     device: torch.device | None = None,
@@ -127,7 +127,7 @@ def _obstacle_to_all(
 
 
 def _held(
-    inner: NumpyDataset, field: Field, used: NDArray[np.int64] | None, device: torch.device | None
+    inner: NumpyDataset, field: Field, used: Ints | None, device: torch.device | None
 ) -> HeldField:
     bases = field.source.bases
     if bases != (field.source,) or not isinstance(field, RowsField):

@@ -19,7 +19,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from npdata.arrays.dtypes import NATIVE, torch_dtype
+from npdata.arrays.dtypes import NATIVE, Ints, torch_dtype
 from npdata.dataset.nested import nbytes_of
 from npdata.dataset.numpy_dataset import NumpyDataset
 from npdata.dataset.rows_field import RowsField
@@ -40,7 +40,7 @@ class RunRows(RowNumbers):
 
     first: int
     batches: Batches
-    rows: NDArray[np.int64]
+    rows: Ints
 
 
 def runs_of(batches: Any, most: int) -> Iterator[RunRows]:
@@ -65,9 +65,7 @@ def runs_of(batches: Any, most: int) -> Iterator[RunRows]:
         size = min(2 * size, most)
 
 
-def gathered_in_runs(
-    dataset: Any, rows: int = 0
-) -> tuple[NumpyDataset, NDArray[np.int64] | None] | None:
+def gathered_in_runs(dataset: Any, rows: int = 0) -> tuple[NumpyDataset, Ints | None] | None:
     """Give the dataset whose rows are gathered in runs, and its row for each; see `one_dataset`.
 
     None where there is more to a batch, or `dataset` has fewer than `rows` rows.
@@ -113,7 +111,7 @@ class RunTask:
 
     one: BatchTask
     dataset: NumpyDataset
-    chosen: NDArray[np.int64] | None
+    chosen: Ints | None
 
     def __call__(self, job: Job) -> Made:
         """Gather a run, or what of it comes before an error; raises that of its first batch."""

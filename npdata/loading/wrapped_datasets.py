@@ -10,9 +10,9 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 from torch.utils.data import StackDataset, Subset
 
+from npdata.arrays.dtypes import Ints
 from npdata.arrays.indexing import array_of
 from npdata.dataset.numpy_dataset import NumpyDataset
 from npdata.sampling.order.wrapped import wrapped_by
@@ -35,7 +35,7 @@ def datasets_within(dataset: Any) -> Iterator[NumpyDataset]:
         yield from datasets_within(part)
 
 
-def one_dataset(dataset: Any) -> tuple[NumpyDataset, NDArray[np.int64] | None] | None:
+def one_dataset(dataset: Any) -> tuple[NumpyDataset, Ints | None] | None:
     """Give the dataset that `dataset` is or chooses rows of, with its row for each; see `parts_of`.
 
     None for others: a `StackDataset` of one makes samples of its own form.
@@ -53,7 +53,7 @@ def one_dataset(dataset: Any) -> tuple[NumpyDataset, NDArray[np.int64] | None] |
     return next(parts_of(dataset), None) if isinstance(chosen_of, NumpyDataset) else None
 
 
-def parts_of(dataset: Any) -> Iterator[tuple[NumpyDataset, NDArray[np.int64] | None]]:
+def parts_of(dataset: Any) -> Iterator[tuple[NumpyDataset, Ints | None]]:
     """Give the datasets inside, each with its row for every row of `dataset`; None: the same row.
 
     Nothing where the rows of one are not known: a subclass of torch's wrappers may do as it likes.

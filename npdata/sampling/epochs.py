@@ -11,17 +11,17 @@ from typing import Any, TypeAlias
 
 import numpy as np
 import torch.distributed as dist
-from numpy.typing import NDArray
 from torch.utils.data import get_worker_info
 
+from npdata.arrays.dtypes import Ints
 from npdata.errors import SamplerError
 from npdata.sampling.order.by_size import BySize
-from npdata.sampling.order.epoch_order import Ints, Order
+from npdata.sampling.order.epoch_order import Order
 from npdata.sampling.order.ranks import Ranks, Step, Uneven
 from npdata.sampling.order.recipe import Recipe
 from npdata.sampling.row_numbers import MaskedRows, SeededRows, listed
 
-Batches: TypeAlias = Sequence[Any] | NDArray[np.int64]
+Batches: TypeAlias = Sequence[Any] | Ints
 """Batches that were numbered together; plain row numbers are one array of two dimensions."""
 
 _FIRST_CHUNK, _CHUNK = 1 << 12, 1 << 17

@@ -16,6 +16,7 @@ from typing import Any, Self, overload
 import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
+from npdata.arrays.dtypes import Ints
 from npdata.errors import MaskLostError, SamplerError
 from npdata.sampling.order.wrapped import wrapped_by
 
@@ -31,9 +32,7 @@ class RowNumbers:
     def __iter__(self) -> Iterator[int]:
         return iter(self.rows.tolist() if isinstance(self.rows, np.ndarray) else self.rows)
 
-    def __array__(
-        self, dtype: DTypeLike | None = None, copy: bool | None = None
-    ) -> NDArray[np.int64]:
+    def __array__(self, dtype: DTypeLike | None = None, copy: bool | None = None) -> Ints:
         return np.array(self.rows, dtype=dtype, copy=copy)
 
     @overload
@@ -58,7 +57,7 @@ class MaskedRows(RowNumbers):
         ([7, 9, 9], [True, True, False])
     """
 
-    rows: NDArray[np.int64]
+    rows: Ints
     filler: int
 
     def __iter__(self) -> Iterator[int]:
@@ -118,10 +117,10 @@ class SeededRows(RowNumbers):
         ([7, 9], True)
     """
 
-    rows: NDArray[np.int64] | MaskedRows
+    rows: Ints | MaskedRows
     seed: int
     epoch: int
-    positions: NDArray[np.int64]
+    positions: Ints
 
     def sample_rng(self, number: int) -> np.random.Generator:
         """Give the generator of sample `number` of this batch, at its beginning."""
@@ -165,9 +164,7 @@ def _seeded_row(row: int, seed: int, epoch: int, position: int) -> SeededRow:
     return SeededRow(row, seed=seed, epoch=epoch, position=position)
 
 
-def listed(
-    rows: NDArray[np.int64], positions: NDArray[np.int64], seed: int, epoch: int
-) -> list[int]:
+def listed(rows: Ints, positions: Ints, seed: int, epoch: int) -> list[int]:
     """Give a batch that a trainer may cut and join to others, as it does with lists."""
     pairs = zip(rows.tolist(), positions.tolist(), strict=True)
     return [SeededRow(row, seed=seed, epoch=epoch, position=position) for row, position in pairs]

@@ -16,13 +16,14 @@ from typing import TYPE_CHECKING, Any
 from numpy.typing import ArrayLike
 from torch.utils.data import BatchSampler, Sampler
 
+from npdata.arrays.dtypes import Ints
 from npdata.arrays.flag import flag
 from npdata.errors import SamplerError, StateWarning, an
 from npdata.sampling.cursor import Cursor, Place
 from npdata.sampling.epochs import Epochs, Start
 from npdata.sampling.order.by_size import BySize
 from npdata.sampling.order.checks import whole_number, whole_or_none
-from npdata.sampling.order.epoch_order import Ints, Shuffle
+from npdata.sampling.order.epoch_order import Shuffle
 from npdata.sampling.order.ranks import UNEVEN, Uneven
 from npdata.sampling.order.recipe import Recipe
 from npdata.sampling.order.wrapped import is_loader

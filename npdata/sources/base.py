@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 
 from npdata.arrays.blocks import Blocks
 from npdata.arrays.convert import ArrayLayout
-from npdata.arrays.dtypes import DType
+from npdata.arrays.dtypes import DType, Ints
 from npdata.arrays.gather import RowTable
 from npdata.arrays.runs import cut, rows_of_runs
 from npdata.runtime.lazy_torch import torch
@@ -157,12 +157,12 @@ class Source(ABC):
         return None if table is None else table.array[index, ...]
 
     @property
-    def borders(self) -> NDArray[np.int64] | None:
+    def borders(self) -> Ints | None:
         """The first row of each part and the number of rows, int64; None for one part."""
         return None
 
     @property
-    def file_borders(self) -> NDArray[np.int64] | None:
+    def file_borders(self) -> Ints | None:
         """The first row of each file and the number of rows, int64; None for no file, or one."""
         return None
 
@@ -198,7 +198,7 @@ class Source(ABC):
         return None
 
     @abstractmethod
-    def read(self, indices: NDArray[np.int64], out: NDArray[Any]) -> None:
+    def read(self, indices: Ints, out: NDArray[Any]) -> None:
         """Copy row `indices[k]` to `out[k]`.
 
         `indices` are int64 in [0, len), in any order, with duplicates; `out` is C-contiguous, of
@@ -206,7 +206,7 @@ class Source(ABC):
         the file as it was opened: `ChangedFileError` where it changed before or during the copy.
         """
 
-    def select(self, indices: NDArray[np.int64], out: "torch.Tensor") -> bool:
+    def select(self, indices: Ints, out: "torch.Tensor") -> bool:
         """Copy row `indices[k]` to `out[k]`, a tensor of their dtype; False where it must `read`.
 
         For rows that lie in place in the course of time, though `table` is None.
@@ -220,7 +220,7 @@ class Source(ABC):
         """
         self.read(np.arange(first, first + len(out)), out)
 
-    def runs(self, starts: NDArray[np.int64], stops: NDArray[np.int64]) -> list[NDArray[Any]]:
+    def runs(self, starts: Ints, stops: Ints) -> list[NDArray[Any]]:
         """Give the rows `[starts[k], stops[k])`: with a `table` where they lie, else new memory."""
         table = self.table
         if table is not None:
@@ -279,7 +279,7 @@ class InPlaceSource(Source):
     def table(self) -> RowTable:
         """The rows in place, ready for the copy kernel."""
 
-    def read(self, indices: NDArray[np.int64], out: NDArray[Any]) -> None:
+    def read(self, indices: Ints, out: NDArray[Any]) -> None:
         """Gather the rows through the copy kernel, from a file that has not changed by the end."""
         self.check_size()
         self.table.gather(indices, out)

@@ -15,12 +15,11 @@ from numpy.typing import NDArray
 
 from npdata.arrays.blocks import Blocks
 from npdata.arrays.convert import ArrayLayout
-from npdata.arrays.dtypes import DType
+from npdata.arrays.dtypes import DType, Ints
 from npdata.errors import FieldError
 from npdata.sources.base import Source
 from npdata.sources.derived.base import RegroupedSource, twin
 
-Ints = NDArray[np.int64]
 Bounds = Literal["offsets", "lengths", "indptr"]
 OBJECTS = np.dtype(object)
 

@@ -15,11 +15,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from npdata.arrays.blocks import Blocks
+from npdata.arrays.dtypes import Ints
 from npdata.arrays.values import scatter_add
 from npdata.errors import FieldError, FormatError
 from npdata.sources.base import Source, rows_held, without
 from npdata.sources.derived.base import CompositeSource, twin
-from npdata.sources.ragged import Ints, SpansSource
+from npdata.sources.ragged import SpansSource
 
 Layout = Literal["dense", "csr"]
 LAYOUTS: tuple[Layout, ...] = ("dense", "csr")
@@ -145,7 +146,7 @@ class CsrSource(CompositeSource, SparseSource):
         signed = read.columns.dtype.kind == "i"
         return read if signed else replace(read, columns=read.columns.astype(np.int64))
 
-    def read(self, indices: NDArray[np.int64], out: NDArray[Any]) -> None:
+    def read(self, indices: Ints, out: NDArray[Any]) -> None:
         """Write dense rows: zeros, and the values in their columns."""
         self.check()
         values, columns = self._data.pieces(indices), self._indices.pieces(indices)

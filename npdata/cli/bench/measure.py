@@ -14,8 +14,9 @@ from typing import TypeAlias
 
 import numpy as np
 
+from npdata.arrays.dtypes import Ints
 from npdata.cli.bench.candidate import Candidate, Pass, require_same, time_pass
-from npdata.cli.bench.methods import Batches, Rows, methods_of, read
+from npdata.cli.bench.methods import Batches, methods_of, read
 from npdata.cli.bench.report import ORDERS, Figure, Kind, Method, OrderName, Report
 from npdata.cli.bench.target import Target
 from npdata.sampling.sampler import BlockBatchSampler
@@ -138,7 +139,7 @@ def _warm_up(target: Target, *, seconds: float) -> int:
 
 
 def _too_slow(
-    target: Target, batch: Rows, methods: Sequence[Method], *, seconds: float
+    target: Target, batch: Ints, methods: Sequence[Method], *, seconds: float
 ) -> dict[Kind, float]:
     """Give the rows a second of each kind of method for which the batch would take too long.
 

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from torch.utils.data import DataLoader, Dataset
 
 from npdata.arrays.convert import as_tensor
-from npdata.arrays.dtypes import NATIVE
+from npdata.arrays.dtypes import NATIVE, Ints
 from npdata.cli.bench.report import Conditions, Method
 from npdata.cli.bench.target import Target
 from npdata.cli.console import bytes_text, count_text
@@ -24,9 +24,8 @@ from npdata.cli.signals import interrupts_wait
 from npdata.dataset.collate import collate
 from npdata.loading.loader import Loader
 
-Rows = NDArray[np.int64]
-FIRST_ROW: Rows = np.zeros(1, np.int64)
-Batches = Callable[[], Iterable[Rows]]
+FIRST_ROW: Ints = np.zeros(1, np.int64)
+Batches = Callable[[], Iterable[Ints]]
 """Gives the batches of an epoch, from the first one on."""
 
 
@@ -106,7 +105,7 @@ class _RowByRow(Dataset[Any]):
         return tuple(_tensor(np.array(array[index])) for array in self._arrays)
 
 
-def sorted_read(dataset: Any, rows: Rows) -> NDArray[Any]:
+def sorted_read(dataset: Any, rows: Ints) -> NDArray[Any]:
     """Read rows as h5py's documentation advises: one slice, or unique rows in sorted order."""
     first, stop = int(rows[0]), int(rows[0]) + len(rows)
     if np.array_equal(rows, np.arange(first, stop)):

@@ -12,12 +12,10 @@ from dataclasses import dataclass
 from typing import Self
 
 import numpy as np
-from numpy.typing import NDArray
 
 from npdata.arrays.blocks import Blocks
+from npdata.arrays.dtypes import Ints
 from npdata.runtime.made_once import made_once
-
-Ints = NDArray[np.int64]
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)

@@ -14,8 +14,8 @@ from itertools import islice
 from typing import Any, Self
 
 import numpy as np
-from numpy.typing import NDArray
 
+from npdata.arrays.dtypes import Ints
 from npdata.errors import SamplerError, StateError
 from npdata.runtime.made_once import made_once
 from npdata.sampling.order.checks import whole_number
@@ -23,8 +23,6 @@ from npdata.sampling.order.epoch_order import Order
 from npdata.sampling.order.permutation import Permutations
 from npdata.sampling.order.ranks import Ranks, Step
 from npdata.sampling.order.recipe import Recipe
-
-Ints = NDArray[np.int64]
 
 BATCH_PURPOSE = 4
 POOL_BATCHES = 64

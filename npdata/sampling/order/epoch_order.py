@@ -14,11 +14,11 @@ from typing import Literal, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
+from npdata.arrays.dtypes import Ints
 from npdata.sampling.order.block_layout import BlockLayout
 from npdata.sampling.order.lane import Lane
 from npdata.sampling.order.permutation import Permutations
 
-Ints = NDArray[np.int64]
 Shuffle = Literal["block", "full", False]
 Order: TypeAlias = Callable[[Ints], Ints]
 """Gives the rows at positions: both int64, positions ascending and each in [0, n)."""

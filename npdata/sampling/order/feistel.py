@@ -12,6 +12,7 @@ from typing import Any, Self
 import numpy as np
 from numpy.typing import NDArray
 
+from npdata.arrays.dtypes import Ints
 from npdata.arrays.scratch import Scratch
 
 Words = NDArray[np.unsignedinteger[Any]]
@@ -49,10 +50,7 @@ class Network:
 
     @classmethod
     def of(
-        cls,
-        sizes: NDArray[np.int64],
-        multipliers: NDArray[np.uint64],
-        round_keys: NDArray[np.uint64],
+        cls, sizes: Ints, multipliers: NDArray[np.uint64], round_keys: NDArray[np.uint64]
     ) -> Self:
         """Give the networks of these sizes, all at most `MAX_SIZE_32` or all larger."""
         word = np.uint32 if int(sizes[0]) <= MAX_SIZE_32 else np.uint64
@@ -67,9 +65,7 @@ class Network:
             round_keys=round_keys.astype(word),
         )
 
-    def permute(
-        self, values: NDArray[np.int64], counts: NDArray[np.int64], scratch: Scratch
-    ) -> Words:
+    def permute(self, values: Ints, counts: Ints, scratch: Scratch) -> Words:
         """Permute runs of values, `counts[k]` of them with network k; gives memory of `scratch`."""
         result = scratch.array("permuted", values.shape, self.limits.dtype)
         result[...] = values
@@ -86,7 +82,7 @@ class Network:
             outside, owner = outside[still], owner[still]
         return result
 
-    def undo(self, values: NDArray[np.int64]) -> NDArray[np.int64]:
+    def undo(self, values: Ints) -> Ints:
         """Undo `permute` of the only network."""
         result = values.astype(self.limits.dtype)
         scratch = Scratch()
@@ -134,9 +130,9 @@ class Network:
         x += right
 
 
-def _repeated(table: Words, counts: NDArray[np.int64]) -> Words:
+def _repeated(table: Words, counts: Ints) -> Words:
     return table if len(table) == 1 else np.repeat(table, counts)
 
 
-def _taker(owner: NDArray[np.int64]) -> Callable[[Words], Words]:
+def _taker(owner: Ints) -> Callable[[Words], Words]:
     return lambda table: table if len(table) == 1 else table[owner]

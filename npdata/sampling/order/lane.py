@@ -11,14 +11,12 @@ from dataclasses import dataclass, field
 from typing import Any, Self
 
 import numpy as np
-from numpy.typing import NDArray
 
+from npdata.arrays.dtypes import Ints
 from npdata.arrays.scratch import Scratch
 from npdata.sampling.order.block_layout import BlockLayout
 from npdata.sampling.order.feistel import MAX_SIZE_32
 from npdata.sampling.order.permutation import Permutations
-
-Ints = NDArray[np.int64]
 
 FEW = 8
 """So many short blocks are skipped one by one: a comparison costs 24 µs of 65,536 positions, and a

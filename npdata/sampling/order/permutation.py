@@ -13,10 +13,10 @@ from typing import Any, Self
 import numpy as np
 from numpy.typing import NDArray
 
+from npdata.arrays.dtypes import Ints
 from npdata.arrays.scratch import Scratch
 from npdata.sampling.order.feistel import MAX_SIZE_32, Network
 
-Ints = NDArray[np.int64]
 Words = NDArray[np.uint64]
 
 SMALL, MEDIUM = 128, 4096

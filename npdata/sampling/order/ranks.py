@@ -12,8 +12,8 @@ from dataclasses import dataclass
 from typing import Literal, NamedTuple
 
 import numpy as np
-from numpy.typing import NDArray
 
+from npdata.arrays.dtypes import Ints
 from npdata.errors import SamplerError
 
 Uneven = Literal["drop", "pad", "mask", "ragged"]
@@ -23,8 +23,8 @@ UNEVEN: tuple[Uneven, ...] = ("drop", "pad", "mask", "ragged")
 class Step(NamedTuple):
     """The positions of a rank in a step, and those that only fill up its batch."""
 
-    positions: NDArray[np.int64]
-    fill: NDArray[np.int64]
+    positions: Ints
+    fill: Ints
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -85,7 +85,7 @@ class Ranks:
         left = max(0, self.n - start) % self.step_size
         return self.whole_steps(start) + (self._last_size(left) > 0)
 
-    def positions(self, start: int, steps: int) -> NDArray[np.int64]:
+    def positions(self, start: int, steps: int) -> Ints:
         """Give the positions of this rank in whole steps from `start` on: (steps, batch_size)."""
         if self.world_size == 1 and self.lanes == 1:
             return np.arange(start, start + steps * self.batch_size).reshape(steps, -1)

@@ -1,14 +1,12 @@
 """A random split of rows into two parts, row by row or by whole groups, such as recordings."""
 
 import numpy as np
-from numpy.typing import NDArray
 
+from npdata.arrays.dtypes import Ints
 from npdata.errors import SamplerError
 from npdata.sampling.order.checks import whole_number
 from npdata.sampling.order.epoch_order import SPLIT_PURPOSE
 from npdata.sampling.order.permutation import Permutations
-
-Ints = NDArray[np.int64]
 
 
 def split(n: int, fraction: float, seed: int) -> tuple[Ints, Ints]:

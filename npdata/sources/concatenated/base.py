@@ -13,9 +13,10 @@ from typing import Any
 import numpy as np
 
 from npdata.arrays.blocks import BLOCK_BYTES, Blocks
+from npdata.arrays.dtypes import Ints
 from npdata.runtime.per_process import ForkSafeLock
 from npdata.sources.base import Source
-from npdata.sources.concatenated.edges import Edges, Ints
+from npdata.sources.concatenated.edges import Edges
 from npdata.sources.derived.base import CompositeSource
 from npdata.sources.many_files.file_list import SEPARATOR, FileList, runs_of_files
 

@@ -13,13 +13,14 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from npdata.arrays.dtypes import Ints
 from npdata.arrays.gather import address_of
 from npdata.runtime.lazy_torch import torch
 from npdata.runtime.made_once import made_once
 from npdata.sources.base import Access, Source, with_detail
 from npdata.sources.cache.cache import Keep
 from npdata.sources.concatenated.base import EndToEnd
-from npdata.sources.concatenated.edges import Edges, Ints
+from npdata.sources.concatenated.edges import Edges
 from npdata.sources.concatenated.in_place import PartlyInPlace
 from npdata.sources.concatenated.parts import Parts, Summary, kind_of_rows, require_alike
 from npdata.sources.labels import in_one_code, shown_categories
@@ -145,7 +146,7 @@ class ConcatSource(PartlyInPlace, EndToEnd):
     def _readers(self, _: Ints) -> Callable[[int], Any]:
         return self._opened
 
-    def select(self, indices: NDArray[np.int64], out: "torch.Tensor") -> bool:
+    def select(self, indices: Ints, out: "torch.Tensor") -> bool:
         """Gather the rows of all parts into a tensor, where all lie in files."""
         return not self.own and self._shards.select(self.edges.owners(indices), indices, out)
 

@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from npdata.arrays.convert import ArrayLayout
+from npdata.arrays.dtypes import Ints
 from npdata.arrays.runs import rows_of_runs
 from npdata.runtime.made_once import made_once
 from npdata.sources.concatenated.base import EndToEnd
@@ -22,7 +23,7 @@ from npdata.sources.concatenated.in_place import read_parts
 from npdata.sources.concatenated.parts import and_more, kind_of_rows, require_alike
 from npdata.sources.derived.base import origin
 from npdata.sources.hdf5.anndata.genes import require_same_genes
-from npdata.sources.ragged import OBJECTS, Ints, RaggedSource
+from npdata.sources.ragged import OBJECTS, RaggedSource
 from npdata.sources.sparse import Entries, SparseSource
 
 
@@ -144,7 +145,7 @@ class SparseParts(Joined, SparseSource):
             columns[at], values[at] = entries.columns, entries.values
         return Entries(counts=counts, columns=columns, values=values)
 
-    def read(self, indices: NDArray[np.int64], out: NDArray[Any]) -> None:
+    def read(self, indices: Ints, out: NDArray[Any]) -> None:
         """Write dense rows, of each part those that it has."""
         read_parts(self.edges, indices, self.edges.owners(indices), out, self._opened)
 

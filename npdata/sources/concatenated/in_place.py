@@ -12,10 +12,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from npdata.arrays.dtypes import Ints
 from npdata.arrays.runs import cut
 from npdata.runtime.made_once import made_once
 from npdata.sources.base import Source
-from npdata.sources.concatenated.edges import Edges, Ints, grouped
+from npdata.sources.concatenated.edges import Edges, grouped
 
 Runs = list[NDArray[Any]]
 

@@ -11,9 +11,8 @@ from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 import numpy as np
-from numpy.typing import NDArray
 
-from npdata.arrays.dtypes import DType
+from npdata.arrays.dtypes import DType, Ints
 from npdata.errors import FieldError
 from npdata.runtime.made_once import made_once
 from npdata.sources.base import Access, Details, Source
@@ -68,14 +67,14 @@ class Parts:
         return cls(len(table), table.take(np.flatnonzero(~alone)) if own else table, own)
 
     @made_once
-    def file(self) -> NDArray[np.int64]:
+    def file(self) -> Ints:
         """The number in `table` of the file of each part, -1 where it is a source."""
         file = np.ones(self.count, np.int64)
         file[list(self.own)] = 0
         return np.where(file > 0, np.cumsum(file) - 1, -1)
 
     @made_once
-    def lengths(self) -> NDArray[np.int64]:
+    def lengths(self) -> Ints:
         """The rows of each part."""
         lengths = np.empty(self.count, np.int64)
         lengths[self.file >= 0] = self.table.facts["length"]

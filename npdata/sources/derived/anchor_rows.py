@@ -11,11 +11,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from npdata.arrays.dtypes import Ints
 from npdata.arrays.windows import Windows
 from npdata.sources.base import Source
 from npdata.sources.derived.base import OfRows
 from npdata.sources.derived.windows import PlannedSource, WindowSource
-from npdata.sources.ragged import Ints, PiecesSource, RaggedSource
+from npdata.sources.ragged import PiecesSource, RaggedSource
 from npdata.sources.sparse import Entries, SparseSource
 
 

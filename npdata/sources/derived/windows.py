@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 
 from npdata.arrays.blocks import Blocks
 from npdata.arrays.convert import ArrayLayout
+from npdata.arrays.dtypes import Ints
 from npdata.arrays.gather import NARROW_BYTES, RowTable
 from npdata.arrays.windows import Windows, offsets_array, step_of
 from npdata.errors import FieldError
@@ -29,7 +30,7 @@ MOST_BLOCKS = 1 << 17
 class PlannedSource(RegroupedSource):
     """Rows made of those of `rows` at `at` from each anchor of `plan`; a subclass reads them."""
 
-    def __init__(self, rows: Source, plan: Windows, at: NDArray[np.int64]) -> None:
+    def __init__(self, rows: Source, plan: Windows, at: Ints) -> None:
         """Take over what the rows say of themselves; a subclass sets the shape."""
         super().__init__(rows)
         self._plan = plan
@@ -41,12 +42,12 @@ class PlannedSource(RegroupedSource):
         self.packing = kinds[0] if len(kinds) == 1 else None
 
     @property
-    def borders(self) -> NDArray[np.int64] | None:
+    def borders(self) -> Ints | None:
         """The first window of each recording, and the number of windows."""
         return None if self._plan.uniform else self._plan.starts
 
     @property
-    def file_borders(self) -> NDArray[np.int64] | None:
+    def file_borders(self) -> Ints | None:
         """The first window of each file, and the number of windows.
 
         Raises `FieldError` where windows cross from one file to the next.
@@ -146,7 +147,7 @@ class WindowSource(PlannedSource):
         window: NDArray[Any] = views[2].array[first, ...]
         return window
 
-    def read(self, indices: NDArray[np.int64], out: NDArray[Any]) -> None:
+    def read(self, indices: Ints, out: NDArray[Any]) -> None:
         """Copy windows to `out`: one strided gather where rows lie in place, else one read."""
         if out.size == 0:
             return
@@ -167,9 +168,7 @@ class WindowSource(PlannedSource):
         if padded is not None:
             out.reshape(*padded.shape, *self.rows.shape[1:])[padded] = self._outside
 
-    def rows_of(
-        self, indices: NDArray[np.int64]
-    ) -> tuple[NDArray[np.int64], NDArray[np.bool_] | None]:
+    def rows_of(self, indices: Ints) -> tuple[Ints, NDArray[np.bool_] | None]:
         """Give the rows of windows, (n, rows of a window), and which of them are 0 in their place.
 
         None where no row is.
@@ -226,7 +225,7 @@ class PaddingSource(Source):
         """Give itself."""
         return self
 
-    def read(self, indices: NDArray[np.int64], out: NDArray[Any]) -> None:
+    def read(self, indices: Ints, out: NDArray[Any]) -> None:
         """Work out which rows lie outside their recording."""
         out[...] = self._plan.padded(indices, offsets_array(self._offsets))
 

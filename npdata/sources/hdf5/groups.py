@@ -15,12 +15,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from npdata.arrays.blocks import BLOCK_BYTES, Blocks
+from npdata.arrays.dtypes import Ints
 from npdata.arrays.gather import ByteRows, copy_spans
 from npdata.errors import FieldError
 from npdata.runtime.made_once import made_once
 from npdata.runtime.per_process import ForkSafeLock
 from npdata.sources.base import Source
-from npdata.sources.concatenated.edges import Edges, Ints
+from npdata.sources.concatenated.edges import Edges
 from npdata.sources.concatenated.in_place import PartlyInPlace
 from npdata.sources.derived.base import origin
 from npdata.sources.file import File
@@ -63,7 +64,7 @@ class GroupsSource(InFile, PartlyInPlace):
         self._lock = ForkSafeLock()
 
     @property
-    def borders(self) -> NDArray[np.int64]:
+    def borders(self) -> Ints:
         """The first row of each group, and the number of rows."""
         return self.edges.starts
 
@@ -198,7 +199,7 @@ def require_equal_groups(sources: Iterable[Source]) -> None:
             )
 
 
-def _if_one_more(more: NDArray[np.int64]) -> str:
+def _if_one_more(more: Ints) -> str:
     """Say what to do where every group has a state more than it has steps."""
     if abs(more[0]) != 1 or (more != more[0]).any():
         return ""
@@ -209,5 +210,5 @@ def _if_one_more(more: NDArray[np.int64]) -> str:
     )
 
 
-def _range(lengths: NDArray[np.int64]) -> str:
+def _range(lengths: Ints) -> str:
     return f"{lengths.min()} to {lengths.max()}"

@@ -15,11 +15,9 @@ from typing import Self
 import numpy as np
 from numpy.typing import NDArray
 
-from npdata.arrays.dtypes import DType
+from npdata.arrays.dtypes import DType, Ints
 from npdata.arrays.gather import RowTable, address_of
 from npdata.sources.file_map import LARGE_PAGE, map_at, reserved
-
-Ints = NDArray[np.int64]
 
 MOST_BYTES = 1 << 45
 """So many addresses at most: a process has 2^47."""

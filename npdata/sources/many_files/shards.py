@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from npdata.arrays.dtypes import DType
+from npdata.arrays.dtypes import DType, Ints
 from npdata.arrays.gather import ByteRows, copy_spans
 from npdata.errors import ChangedFileError
 from npdata.runtime.lazy_torch import torch
@@ -38,8 +38,8 @@ class Shards:
     def __init__(
         self,
         table: FileTable,
-        file: NDArray[np.int64],
-        base: NDArray[np.int64],
+        file: Ints,
+        base: Ints,
         *,
         dtype: DType,
         row_shape: tuple[int, ...],
@@ -68,9 +68,7 @@ class Shards:
             lambda: Maps(len(table), bounds, JointMap.reserved(layout, dtype, row_shape)),
         )
 
-    def select(
-        self, parts: NDArray[np.int64], rows: NDArray[np.int64], out: "torch.Tensor"
-    ) -> bool:
+    def select(self, parts: Ints, rows: Ints, out: "torch.Tensor") -> bool:
         """Copy row `rows[k]` of part `parts[k]` to `out[k]`, a tensor of their dtype.
 
         False where they are no rows of one array, so that it must `gather`. Raises
@@ -88,7 +86,7 @@ class Shards:
             self.maps.look(maps, parts)
         return True
 
-    def gather(self, parts: NDArray[np.int64], rows: NDArray[np.int64], out: NDArray[Any]) -> None:
+    def gather(self, parts: Ints, rows: Ints, out: NDArray[Any]) -> None:
         """Copy row `rows[k]` of part `parts[k]` to `out[k]`; `out` is C-contiguous.
 
         Raises `ChangedFileError`.
@@ -105,13 +103,7 @@ class Shards:
         if maps.events() != events:
             self.maps.look(maps, parts)
 
-    def gather_runs(
-        self,
-        parts: NDArray[np.int64],
-        starts: NDArray[np.int64],
-        stops: NDArray[np.int64],
-        out: NDArray[Any],
-    ) -> None:
+    def gather_runs(self, parts: Ints, starts: Ints, stops: Ints, out: NDArray[Any]) -> None:
         """Copy rows `[starts[k], stops[k])` of part `parts[k]`, one run after the other."""
         maps = self.maps.get()
         events = self.maps.look(maps, parts)
@@ -123,7 +115,7 @@ class Shards:
         if maps.events() != events:
             self.maps.look(maps, parts)
 
-    def _view(self, maps: Maps) -> tuple[ByteRows, NDArray[np.int64]]:
+    def _view(self, maps: Maps) -> tuple[ByteRows, Ints]:
         """Work out where the rows of all parts lie, which takes 30 µs, a third of a batch."""
         with maps.lock:
             low, high = maps.bounds

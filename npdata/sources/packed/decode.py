@@ -9,7 +9,7 @@ from typing import Any, Literal, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
-from npdata.arrays.dtypes import torch_dtype
+from npdata.arrays.dtypes import Ints, torch_dtype
 from npdata.errors import FieldError, FormatError
 from npdata.sources.base import Source, with_detail, without
 from npdata.sources.derived.base import ConvertedSource
@@ -68,7 +68,7 @@ class UnpackedSource(ConvertedSource):
         """The way in which all rows are packed; None where there are several."""
         return self._packings.kinds[0] if len(self._packings.kinds) == 1 else None
 
-    def _convert(self, stored: NDArray[Any], indices: NDArray[np.int64], out: NDArray[Any]) -> None:
+    def _convert(self, stored: NDArray[Any], indices: Ints, out: NDArray[Any]) -> None:
         kinds = self._packings.kinds
         if len(kinds) > 1:
             codes = self._packings.of_rows(indices)

@@ -13,9 +13,8 @@ from itertools import repeat
 from typing import Any, NamedTuple
 
 import numpy as np
-from numpy.typing import NDArray
 
-from npdata.arrays.dtypes import DType
+from npdata.arrays.dtypes import DType, Ints
 from npdata.sources.packed.times import CALENDARS, are_durations, are_times
 
 ATTRIBUTES = (
@@ -180,8 +179,8 @@ class Packings(NamedTuple):
     """
 
     kinds: tuple[Packing | None, ...]
-    starts: NDArray[np.int64]
-    codes: NDArray[np.int64]
+    starts: Ints
+    codes: Ints
 
     @classmethod
     def one(cls, packing: Packing | None) -> "Packings":
@@ -189,9 +188,7 @@ class Packings(NamedTuple):
         return cls((packing,), np.zeros(1, np.int64), np.zeros(1, np.int64))
 
     @classmethod
-    def of_parts(
-        cls, parts: "Sequence[Packing | Packings | None]", starts: NDArray[np.int64]
-    ) -> "Packings":
+    def of_parts(cls, parts: "Sequence[Packing | Packings | None]", starts: Ints) -> "Packings":
         """Join those of parts, each of which begins at a row."""
         alike = parts[0] if isinstance(parts[0], Packings) else cls.one(parts[0])
         if len(alike.kinds) == 1 and all(map(operator.is_, parts, repeat(parts[0]))):
@@ -207,9 +204,9 @@ class Packings(NamedTuple):
         begins, codes = np.array(found, np.int64).reshape(-1, 2).T
         return cls(tuple(kinds), begins, codes)
 
-    def of_rows(self, rows: NDArray[np.int64]) -> NDArray[np.int64]:
+    def of_rows(self, rows: Ints) -> Ints:
         """Give for each row the place of its packing in `kinds`."""
-        codes: NDArray[np.int64] = self.codes[np.searchsorted(self.starts, rows, "right") - 1]
+        codes: Ints = self.codes[np.searchsorted(self.starts, rows, "right") - 1]
         return codes
 
 

@@ -9,8 +9,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
-from numpy.typing import NDArray
 
+from npdata.arrays.dtypes import Ints
 from npdata.errors import FieldError
 from npdata.sources.base import Access
 from npdata.sources.concatenated.parts import NO_ONE_FIELD
@@ -29,9 +29,9 @@ class Groups:
 
     path: str
     names: tuple[str, ...]
-    lengths: NDArray[np.int64]
-    offsets: NDArray[np.int64]
-    block_rows: NDArray[np.int64]
+    lengths: Ints
+    offsets: Ints
+    block_rows: Ints
     first: Layout
     access: Access
     packings: Packings

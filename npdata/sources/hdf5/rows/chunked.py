@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from npdata.arrays.blocks import Blocks
-from npdata.arrays.dtypes import DType
+from npdata.arrays.dtypes import DType, Ints
 from npdata.arrays.gather import ByteRows
 from npdata.sources.base import Access, Details, Source
 from npdata.sources.file import File
@@ -81,12 +81,12 @@ class ChunkedSource(Source):
 
 def gather_rows(
     data: ByteRows | None,
-    starts: NDArray[np.int64],
+    starts: Ints,
     tiling: Tiling,
     tiles: range,
     fill: NDArray[np.uint8],
     out: NDArray[Any],
-    places: NDArray[np.int64] | None,
+    places: Ints | None,
 ) -> None:
     """Copy `tiles` of rows to `out`, or with `places` to those rows of `out`.
 
@@ -108,10 +108,7 @@ def gather_rows(
 
 
 def _gather(
-    data: ByteRows | None,
-    starts: NDArray[np.int64],
-    out: NDArray[np.uint8],
-    fill: NDArray[np.uint8],
+    data: ByteRows | None, starts: Ints, out: NDArray[np.uint8], fill: NDArray[np.uint8]
 ) -> None:
     if data is not None and np.minimum.reduce(starts) >= 0:
         data.gather(starts, out)

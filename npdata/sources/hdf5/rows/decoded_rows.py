@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from npdata.arrays.dtypes import Ints
 from npdata.arrays.gather import ByteRows, without_threads
 from npdata.arrays.runs import rows_of_runs
 from npdata.runtime.machine import cores
@@ -65,7 +66,7 @@ class DecodedRows:
         """How often a chunk was there already."""
         return sum(list(self._reused.values()))
 
-    def read(self, indices: NDArray[np.int64], out: NDArray[Any]) -> None:
+    def read(self, indices: Ints, out: NDArray[Any]) -> None:
         """Gather rows; what is missing is decoded first."""
         tiling, nbytes = self.spec.tiling, self.chunks.nbytes
         if self.whole_rows and self._gather_whole(indices, out):
@@ -79,9 +80,7 @@ class DecodedRows:
         for step in steps:
             self._gather_step(step, within, out)
 
-    def read_runs(
-        self, starts: NDArray[np.int64], stops: NDArray[np.int64], out: NDArray[Any]
-    ) -> None:
+    def read_runs(self, starts: Ints, stops: Ints, out: NDArray[Any]) -> None:
         """Copy the runs of rows `[starts[k], stops[k])` end to end; long ones not row by row."""
         pieces = Pieces.of_runs(starts, stops, self.spec.tiling.chunk_rows)
         if not self.whole_rows or len(out) <= LONG_RUN * len(pieces):
@@ -89,7 +88,7 @@ class DecodedRows:
         else:
             self._copy_pieces(pieces, out)
 
-    def _gather_whole(self, indices: NDArray[np.int64], out: NDArray[Any]) -> bool:
+    def _gather_whole(self, indices: Ints, out: NDArray[Any]) -> bool:
         """Gather rows each of which one chunk holds; False where one read may not hold so many.
 
         Chunks that reads found are at hand: for 256 narrow rows of 64 chunks that takes 16 µs, of
@@ -112,7 +111,7 @@ class DecodedRows:
         del held
         return True
 
-    def _near(self, numbers: NDArray[np.int64]) -> ChunkPlaces | None:
+    def _near(self, numbers: Ints) -> ChunkPlaces | None:
         """Give the places of these chunks (unique), and of others that reads found.
 
         None where one read may not hold so many.
@@ -142,7 +141,7 @@ class DecodedRows:
         first = int(step.blocks[0]) * self.spec.tiling.count + step.tiles.start
         return int(self.table.find(np.array([first]))[0]) in self.chunks.ready
 
-    def _gather_step(self, step: Step, within: NDArray[np.int64], out: NDArray[Any]) -> None:
+    def _gather_step(self, step: Step, within: Ints, out: NDArray[Any]) -> None:
         tiling, table = self.spec.tiling, self.table
         numbers = step.blocks
         if tiling.count > 1:
@@ -191,7 +190,7 @@ class DecodedRows:
                 flat[place * width : (place + count) * width] = part
             del held
 
-    def _held(self, entries: NDArray[np.int64]) -> list[Chunk]:
+    def _held(self, entries: Ints) -> list[Chunk]:
         """Give the chunks of these entries, which stay for as long as the caller holds them."""
         held, there = self.cache.get(self.chunks, entries.tolist())
         self._count_reused(there)

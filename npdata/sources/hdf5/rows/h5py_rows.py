@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from npdata.arrays.blocks import Blocks
+from npdata.arrays.dtypes import Ints
 from npdata.arrays.runs import merged
 from npdata.errors import ChangedFileError, ClosedError, FormatError
 from npdata.runtime.per_process import ForkSafeLock, PerProcess
@@ -91,7 +92,7 @@ class H5pySource(Source):
         self._cache_bytes = nbytes
         self.close_idle()
 
-    def read(self, indices: NDArray[np.int64], out: NDArray[Any]) -> None:
+    def read(self, indices: Ints, out: NDArray[Any]) -> None:
         """Read sorted runs of rows, and put them in the order that was asked for."""
         if out.size == 0:
             return
@@ -103,7 +104,7 @@ class H5pySource(Source):
         self._read(starts, stops, rows)
         np.take(rows, inverse, axis=0, out=out, mode="clip")
 
-    def runs(self, starts: NDArray[np.int64], stops: NDArray[np.int64]) -> list[NDArray[Any]]:
+    def runs(self, starts: Ints, stops: Ints) -> list[NDArray[Any]]:
         """Give runs of rows, all from one read; what several share is read once."""
         firsts, ends = merged(starts, stops)
         places = np.cumsum(ends - firsts) - (ends - firsts)
@@ -116,7 +117,7 @@ class H5pySource(Source):
         sizes = stops - starts
         return [rows[a : a + n] for a, n in zip(begins.tolist(), sizes.tolist(), strict=True)]
 
-    def _read(self, starts: NDArray[np.int64], stops: NDArray[np.int64], out: NDArray[Any]) -> None:
+    def _read(self, starts: Ints, stops: Ints, out: NDArray[Any]) -> None:
         """Read runs of rows, one after the other, of files that have not changed by the end."""
         self.check()
         layout = self._layout
@@ -139,9 +140,7 @@ class H5pySource(Source):
         # HDF5 gives zeros, and no error, past the end of a file that is cut while it reads.
         self.check()
 
-    def _read_runs(
-        self, starts: NDArray[np.int64], stops: NDArray[np.int64], out: NDArray[Any]
-    ) -> None:
+    def _read_runs(self, starts: Ints, stops: Ints, out: NDArray[Any]) -> None:
         dataset, axis = self._handle.get()[1], self._axis
         ends = np.cumsum(stops - starts)
         runs = list(zip(starts.tolist(), stops.tolist(), ends.tolist(), strict=True))
@@ -246,12 +245,12 @@ class RunPlan(NamedTuple):
     rows read are the rows asked for, in order.
     """
 
-    starts: NDArray[np.int64]
-    stops: NDArray[np.int64]
-    inverse: NDArray[np.int64] | None
+    starts: Ints
+    stops: Ints
+    inverse: Ints | None
 
 
-def plan_runs(indices: NDArray[np.int64]) -> RunPlan:
+def plan_runs(indices: Ints) -> RunPlan:
     """Decide which runs to read for `indices` (int64, in any order, with duplicates).
 
     Examples:

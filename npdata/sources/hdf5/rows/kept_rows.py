@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from npdata.arrays.dtypes import Ints
 from npdata.arrays.gather import RowTable
 from npdata.arrays.runs import rows_of_runs
 from npdata.errors import CacheWarning
@@ -55,13 +56,11 @@ class KeptRows:
         """How often a chunk was there already."""
         return self._before[1] + self._chunks.reused
 
-    def read(self, indices: NDArray[np.int64], out: NDArray[Any]) -> None:
+    def read(self, indices: Ints, out: NDArray[Any]) -> None:
         """Gather rows; what is missing is decoded first."""
         self._copy(lambda rows: rows.gather(indices, out), lambda chunks: chunks.read(indices, out))
 
-    def read_runs(
-        self, starts: NDArray[np.int64], stops: NDArray[np.int64], out: NDArray[Any]
-    ) -> None:
+    def read_runs(self, starts: Ints, stops: Ints, out: NDArray[Any]) -> None:
         """Copy the runs of rows `[starts[k], stops[k])` end to end; long ones not row by row."""
 
         def from_rows(rows: RowTable) -> None:
@@ -92,7 +91,7 @@ class KeptRows:
             self._leave()
         from_chunks(self._chunks)
 
-    def select(self, indices: NDArray[np.int64], out: "Tensor") -> bool:
+    def select(self, indices: Ints, out: "Tensor") -> bool:
         """Gather rows into a tensor, where they are kept in place; False where they are not.
 
         It spares a tenth of a batch of 256 rows of 3 KiB, which views of the tensor as arrays cost.

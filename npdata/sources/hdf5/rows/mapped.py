@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from npdata.arrays.dtypes import Ints
 from npdata.arrays.gather import ByteRows, copy_spans
 from npdata.arrays.runs import cut
 from npdata.runtime.made_once import made_once
@@ -24,7 +25,6 @@ from npdata.sources.mapped import InFile
 MOST_STARTS = 1 << 18
 """So many offsets are worked out at a time."""
 
-Ints = NDArray[np.int64]
 Ready = tuple[ByteRows, ChunkTable, Ints | None]
 
 
@@ -38,7 +38,7 @@ class ChunkMappedSource(InFile, ChunkedSource):
         self.file = file
         self._keeper = keeper
 
-    def read(self, indices: NDArray[np.int64], out: NDArray[Any]) -> None:
+    def read(self, indices: Ints, out: NDArray[Any]) -> None:
         """Gather the rows, a tile at a time where chunks split a row."""
         if out.size == 0:
             return
@@ -53,7 +53,7 @@ class ChunkMappedSource(InFile, ChunkedSource):
             data.gather(starts, out.view(np.uint8).reshape(len(indices), tiling.tile_bytes))
         self.file.check()
 
-    def runs(self, starts: NDArray[np.int64], stops: NDArray[np.int64]) -> list[NDArray[Any]]:
+    def runs(self, starts: Ints, stops: Ints) -> list[NDArray[Any]]:
         """Give runs of rows in the map, chunk by chunk: narrow rows are not gathered one by one."""
         bases = self._ready[2]
         if bases is None:
@@ -98,11 +98,7 @@ class ChunkMappedSource(InFile, ChunkedSource):
         return data, table, table.offsets - np.arange(len(table)) * tiling.chunk_bytes
 
     def _gather_tiles(
-        self,
-        data: ByteRows,
-        table: ChunkTable,
-        indices: NDArray[np.int64],
-        out: NDArray[Any],
+        self, data: ByteRows, table: ChunkTable, indices: Ints, out: NDArray[Any]
     ) -> None:
         tiling, fill = self._spec.tiling, np.frombuffer(self._spec.fill, np.uint8)
         blocks, within = np.divmod(indices, tiling.chunk_rows)

@@ -11,10 +11,10 @@ import h5py
 import numpy as np
 from numpy.typing import NDArray
 
-from npdata.arrays.dtypes import DType
+from npdata.arrays.dtypes import DType, Ints
 from npdata.sources.base import Source
 from npdata.sources.derived.base import DerivedSource
-from npdata.sources.ragged import OBJECTS, Ints, RaggedSource
+from npdata.sources.ragged import OBJECTS, RaggedSource
 
 PIECE = 1 << 14
 """So many rows are read at a time to learn their lengths."""
