@@ -93,9 +93,8 @@ def row_numbers(indices: object, rows: int, *, masks: bool = True) -> NDArray[np
         return np.arange(*indices.indices(rows), dtype=np.int64)
     array = _as_array(indices)
     if array.ndim != 1:
-        raise RowIndexTypeError(
-            f"indices of shape {array.shape} select no batch of rows; give them in one dimension"
-        )
+        cure = take_one_of(indices) or "give them in one dimension"
+        raise RowIndexTypeError(f"indices of shape {array.shape} select no batch of rows; {cure}")
     if array.dtype.kind == "b":
         if not masks:
             raise RowIndexTypeError(
@@ -133,13 +132,44 @@ def array_of(numbers: object) -> NDArray[Any]:
     return np.arange(*of, dtype=np.int64) if max(map(abs, of)) < 1 << 62 else np.asarray(numbers)
 
 
+_OF_MASK = "rows of a mask are np.flatnonzero(mask)"
+
+
+def take_one_of(given: object) -> str:
+    """Say to take one of several arrays, as a split and `np.nonzero` give them; else nothing.
+
+    Examples:
+        >>> take_one_of((np.array([2, 3]), np.array([1])))
+        'these are 2 arrays: take one, as train of train, test = dataset.split(0.8); ...'
+        >>> take_one_of(np.nonzero([False, True])), take_one_of([1, 2])
+        ('rows of a mask are np.flatnonzero(mask)', '')
+    """
+    if not isinstance(given, list | tuple) or not given:
+        return ""
+    if len(given) == 1:
+        single = isinstance(given, tuple) and isinstance(given[0], np.ndarray)
+        return _OF_MASK if single else ""
+    if not all(isinstance(each, list | tuple) or getattr(each, "ndim", 0) for each in given):
+        return ""
+    if len(given[0]) == 2 and not isinstance(given[0][0], int | np.integer):
+        return (
+            f"these are {len(given)} folds: take one part of one, as train in for train, test in "
+            "dataset.split(folds=5)"
+        )
+    return (
+        f"these are {len(given)} arrays: take one, as train of train, test = dataset.split(0.8); "
+        f"{_OF_MASK}"
+    )
+
+
 def _as_array(indices: object) -> NDArray[Any]:
     if isinstance(indices, str | bytes | dict | set) or not hasattr(indices, "__len__"):
         raise _wrong_type(indices)
     try:
         return array_of(indices)
     except (ValueError, TypeError, RuntimeError, OverflowError) as error:
-        raise RowIndexTypeError(f"the indices make no array of integers: {error}") from None
+        cure = take_one_of(indices) or error
+        raise RowIndexTypeError(f"the indices make no array of integers: {cure}") from None
 
 
 def _refuse_huge(indices: Any, rows: int) -> None:
@@ -168,7 +198,10 @@ def _cure(index: object) -> str:
     if isinstance(index, np.ndarray) and index.dtype.kind in "fO":
         return f": this array is of dtype {index.dtype}; array.astype(np.int64) makes ints of it"
     if isinstance(index, tuple):
-        return "; choose rows first, then in what they give: data[i][j]"
+        one = take_one_of(index)
+        return f"{one and '; '}{one}; choose rows first, then in what they give: data[i][j]"
+    if isinstance(index, bool | np.bool_):
+        return "; of a mask of all rows, a Subset takes np.flatnonzero(mask)"
     return ""
 
 

@@ -15,6 +15,7 @@ import numpy as np
 from torch import Tensor
 from torch.utils.data import ConcatDataset, Subset
 
+from npdata.arrays.indexing import take_one_of
 from npdata.dataset.arguments import OPTIONS
 from npdata.dataset.collate import collate
 from npdata.dataset.numpy_dataset import NumpyDataset
@@ -164,9 +165,18 @@ def no_dataset(given: object) -> str:
     kind = type(given).__name__
     if isinstance(given, str | os.PathLike | np.ndarray | Tensor | Mapping):
         shown = repr(os.fspath(given)) if isinstance(given, str | os.PathLike) else "data"
+        rows = "; if these are row numbers, Loader(dataset, 64, indices=rows)"
         return (
             f"a Loader reads a dataset, not {an(kind)}: write Loader(npdata.NumpyDataset({shown}), "
-            "64)"
+            f"64){rows if _may_be_rows(given) else ''}"
+        )
+    if isinstance(given, range | list | tuple):
+        if given and all(isinstance(each, NumpyDataset) for each in given):
+            return "a Loader reads one dataset: write Loader(sum(datasets), 64)"
+        rows = take_one_of(given) and "train, with train, test = dataset.split(0.8)"
+        return (
+            f"a Loader reads a dataset, not {an(kind)}: write Loader(npdata.NumpyDataset(x, y), "
+            f"64); row numbers go into Loader(dataset, 64, indices={rows or 'rows'})"
         )
     if is_loader(given):
         return f"{an(kind)} makes batches already: iterate it, or write Loader(loader.dataset, 64)"
@@ -193,6 +203,10 @@ def no_dataset(given: object) -> str:
         "samples; arrays and files go into npdata.NumpyDataset(...), a choice of rows into "
         "indices=; for other datasets use torch.utils.data.DataLoader"
     )
+
+
+def _may_be_rows(given: object) -> bool:
+    return getattr(given, "ndim", 0) == 1 and "int" in str(getattr(given, "dtype", ""))
 
 
 def refuse_batches_of_batches() -> None:

@@ -68,7 +68,10 @@ def parts_of(dataset: Any) -> Iterator[tuple[NumpyDataset, Ints | None]]:
             yield from itertools.chain(*known)
     elif type(dataset) is Subset:
         for inner, rows in parts_of(dataset.dataset):
-            chosen = array_of(dataset.indices)
+            try:
+                chosen = array_of(dataset.indices)
+            except ValueError:
+                return  # parts of several lengths, which reading refuses
             if chosen.ndim != 1 or (len(chosen) and chosen.dtype.kind not in "iu"):
                 return  # a set or a mask, which reading refuses
             chosen = chosen.astype(np.int64, copy=False)

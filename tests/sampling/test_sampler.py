@@ -27,6 +27,8 @@ from npdata.sampling.order.splits import split
 from npdata.sampling.row_numbers import MaskedRows
 from npdata.sampling.sampler import BlockBatchSampler
 
+SPLIT = npdata.NumpyDataset(np.arange(10)).split(0.8)
+
 
 def rows_of(sampler):
     return [row for batch in sampler for row in batch]
@@ -294,7 +296,11 @@ class TestErrors:
             ({"weights": [1e308] * 10}, "weights that sum to inf"),
             ({"weights": "balanced"}, "expected one weight for each row; for classes that come"),
             ({"weights": [None] * 10 + [[1]]}, "weights: expected an array of numbers"),
-            ({"indices": [[1], [2, 3]]}, "indices: expected an array of numbers"),
+            ({"indices": [[1], [2, 3], 4]}, "indices: expected an array of numbers"),
+            ({"indices": SPLIT}, "these are 2 arrays: take one, as train of train, test = dataset"),
+            ({"indices": [*map(list, SPLIT)]}, "these are 2 arrays: take one"),
+            ({"indices": [SPLIT] * 5}, "these are 5 folds: take one part of one, as train in for"),
+            ({"indices": np.nonzero([True] * 10)}, "rows of a mask are np.flatnonzero(mask)"),
             ({"indices": [0, 10]}, "expected row numbers from 0 to 9"),
             ({"indices": [-1, 3]}, "indices from -1 to 3"),
             ({"indices": [0.5]}, "dtype float64: expected one dimension of integers"),

@@ -18,7 +18,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from npdata.arrays.blocks import Blocks
-from npdata.arrays.indexing import array_of, holds_rows
+from npdata.arrays.indexing import array_of, holds_rows, take_one_of
 from npdata.errors import SamplerError, WindowWarning, an
 from npdata.runtime.made_once import made_once
 from npdata.sampling.order.block_layout import BlockLayout
@@ -230,6 +230,9 @@ def _blocks(data: int | Sized, rows: int, block_rows: int | None) -> Blocks:
 
 
 def _subset(indices: ArrayLike, rows: int) -> NDArray[np.int64]:
+    several = take_one_of(indices)
+    if several:
+        raise SamplerError(f"indices= takes one array of row numbers: {several}")
     # As an array, a Subset is its samples.
     array = None if hasattr(indices, "__getitems__") else _array("indices", indices)
     if array is None or (array.size and array.dtype.kind in "OUST"):
