@@ -99,20 +99,15 @@ class Creations:
         encoded = stored.encode()
         found = self._types.get(encoded)
         if found is None:
-            base = _plain_dtype(stored.dtype)
+            base = stored.dtype
+            if base.kind not in "OV":  # NumPy knows it fully without the remarks of h5py
+                base = np.dtype(base.str)
             inner: tuple[int, ...] = ()
             while base.subdtype is not None:  # of HDF5 also an array of arrays
                 base, axes = base.subdtype
                 inner += axes
             found = self._types[encoded] = _Type(base, inner, _exact(stored, stored.dtype))
         return found
-
-
-def _plain_dtype(dtype: DType) -> DType:
-    """Drop h5py's remarks from a dtype that NumPy knows fully without them."""
-    if dtype.kind in "OV" or dtype.names is not None:
-        return dtype
-    return np.dtype(dtype.str)
 
 
 def _exact(stored: Any, dtype: DType) -> bool:

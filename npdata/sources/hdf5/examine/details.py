@@ -43,13 +43,12 @@ def decoded_per_used(layout: Layout, budget: int) -> tuple[float, float]:
     """
     if layout.chunk_shape is None or not layout.filters or 0 in layout.shape:
         return 1.0, 1.0
-    grid = [-(-n // c) for n, c in zip(layout.shape, layout.chunk_shape, strict=True)]
-    total = math.prod(grid) * layout.chunk_bytes
+    block = _block_bytes(layout)
+    total = -(-layout.shape[0] // layout.chunk_shape[0]) * block
     once = total / (layout.shape[0] * layout.row_bytes)
     absent = max(0.0, 1 - budget / total)
-    per_row = math.prod(grid[1:]) * layout.chunk_bytes / layout.row_bytes
-    rows = max(once, per_row * absent)
-    return rows, once if 2 * _block_bytes(layout) <= budget else rows
+    rows = max(once, block / layout.row_bytes * absent)
+    return rows, once if 2 * block <= budget else rows
 
 
 def _block_bytes(layout: Layout) -> int:

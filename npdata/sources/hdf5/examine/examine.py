@@ -119,8 +119,16 @@ class Found(NamedTuple):
 
 
 def look_at(opened: OpenedFile, name: str, *, inside: bool = False) -> Found:
-    """Open the dataset `name`, which has rows of a known type; raises as `open_hdf5`."""
-    dataset = _open_id(opened, name, inside=inside)
+    """Open the dataset `name`, which has rows of a known type; raises as `open_hdf5`.
+
+    With `inside` the name is known to lead through no link to another file.
+    """
+    if not inside and not opened.options.allow_external:
+        require_lead_inside(opened.file, name, opened.groups)
+    try:
+        dataset = h5py.h5d.open(opened.file.id, encoded(name))  # below h5py's objects
+    except (KeyError, OSError, RuntimeError, ValueError, TypeError):
+        dataset = find(opened.file, name, f"{opened.path}::{name}").id
     where = f"{opened.path}::{h5py.h5i.get_name(dataset).decode('utf8', 'replace')}"
     try:
         creation = opened.creations.of(dataset)
@@ -137,9 +145,9 @@ def look_at(opened: OpenedFile, name: str, *, inside: bool = False) -> Found:
 
 
 def examine(opened: OpenedFile, name: str, *, inside: bool = False) -> Examined:
-    """Learn how the dataset `name` of an opened file is stored; raises as `open_hdf5`.
+    """Learn how the dataset `name` of an opened file is stored; `inside` as for `look_at`.
 
-    With `inside` the name is known to lead through no link to another file.
+    Raises as `open_hdf5`.
     """
     options = opened.options
     found = look_at(opened, name, inside=inside)
@@ -201,13 +209,3 @@ def decided(opened: OpenedFile, dataset: h5py.h5d.DatasetID, layout: Layout) -> 
         return Access(kind="library", reason=wrong)
     opened.proven[placed] += 1
     return access
-
-
-def _open_id(opened: OpenedFile, name: str, *, inside: bool = False) -> h5py.h5d.DatasetID:
-    """Open the dataset `name`, below h5py's objects; raises as `find`, `inside` as in `examine`."""
-    if not inside and not opened.options.allow_external:
-        require_lead_inside(opened.file, name, opened.groups)
-    try:
-        return h5py.h5d.open(opened.file.id, encoded(name))
-    except (KeyError, OSError, RuntimeError, ValueError, TypeError):
-        return find(opened.file, name, f"{opened.path}::{name}").id

@@ -6,9 +6,9 @@ identified. Invariant: `external_files` names every file that HDF5 may read for 
 virtual datasets of virtual datasets too; they are the same in every process, or it is an error.
 """
 
+import itertools
 import math
 import os
-from collections.abc import Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
@@ -97,7 +97,8 @@ class _Search:
         file_pattern = properties.get_virtual_filename(k)
         name_pattern = properties.get_virtual_dsetname(k)
         numbered = any("%b" in p.replace("%%", "") for p in (file_pattern, name_pattern))
-        for block in _blocks(numbered):
+        # Of a pattern HDF5 goes on until one is missing.
+        for block in itertools.count() if numbered else (0,):
             file_name = _numbered(file_pattern, block)
             path = _source_path(file_name, main.filename, prefix)
             source = self._dataset(path, _numbered(name_pattern, block), main)
@@ -168,14 +169,6 @@ class _Search:
                 )
 
 
-def _blocks(numbered: bool) -> Iterator[int]:
-    """Give the numbers of the sources that a pattern names: HDF5 goes on until one is missing."""
-    block = 0
-    while block == 0 or numbered:
-        yield block
-        block += 1
-
-
 def _numbered(pattern: str, block: int) -> str:
     return "%".join(part.replace("%b", str(block)) for part in pattern.split("%%"))
 
@@ -202,7 +195,7 @@ def _source_path(name: str, main: str, prefix: str | bytes | None) -> str:
     absolute = Path(name).is_absolute()
     short = Path(name).name if absolute else name
     environment = os.environ.get("HDF5_VDS_PREFIX", "").split(os.pathsep)
-    folders = [folder for folder in (*environment, _text(prefix), beside) if folder]
+    folders = [folder for folder in (*environment, os.fsdecode(prefix or ""), beside) if folder]
     tried = [
         *([name] if absolute else []),
         *(str(Path(folder.replace("${ORIGIN}", beside)) / short) for folder in folders),
@@ -216,10 +209,6 @@ def _source_path(name: str, main: str, prefix: str | bytes | None) -> str:
 
 def _raw_path(name: str, main: str, prefix: str | bytes | None) -> str:
     """Give the path of an external file: HDF5 looks in the prefix, else in the current folder."""
-    folder = os.environ.get("HDF5_EXTFILE_PREFIX") or _text(prefix)
+    folder = os.environ.get("HDF5_EXTFILE_PREFIX") or os.fsdecode(prefix or "")
     folder = folder.replace("${ORIGIN}", str(Path(main).absolute().parent))
     return str((Path(folder) / name).absolute())
-
-
-def _text(prefix: str | bytes | None) -> str:
-    return "" if prefix is None else os.fsdecode(prefix)

@@ -36,13 +36,15 @@ def find(file: h5py.File, name: str, where: str) -> h5py.Dataset:
             f"{file.filename} has no dataset {name!r}{_cause(error)}; {lost(file, name)}"
         ) from None
     if isinstance(found, h5py.Group):
+        there = _listed(_names(found))
         raise MemberNotFoundError(
-            f"{where.removesuffix('::')} is a group, and a dataset is needed; {_listing(found)}; "
+            f"{where.removesuffix('::')} is a group, and a dataset is needed; {there}; "
             "name one, as in NumpyDataset('FILE::NAME'), or several: "
             f"NumpyDataset.from_hdf5('FILE', 'NAME', 'NAME'){_as_rows(found)}"
         )
     if not isinstance(found, h5py.Dataset):
-        raise MemberNotFoundError(f"{where} is a named type and no dataset; {_listing(file)}")
+        there = _listed(_names(file))
+        raise MemberNotFoundError(f"{where} is a named type and no dataset; {there}")
     return found
 
 
@@ -58,11 +60,6 @@ def _target(file: h5py.File, name: str) -> str | None:
         link = link_of(file, encoded(name))
         return str(link.path) if isinstance(link, h5py.SoftLink) else None
     return None
-
-
-def _listing(group: h5py.Group) -> str:
-    """Say which names there are below a group."""
-    return _listed(_names(group))
 
 
 def lost(file: h5py.File, name: str) -> str:

@@ -20,20 +20,14 @@ PIECE = 1 << 14
 """So many rows are read at a time to learn their lengths."""
 
 
-def variable_numbers(dtype: DType) -> DType | None:
-    """Give the dtype of the numbers of a variable-length type, None for any other type.
-
-    None also for another byte order, whose bytes h5py gives as if they were native.
-    """
-    base = h5py.check_vlen_dtype(dtype)
-    known = isinstance(base, np.dtype) and base.kind in "biufc" and base.isnative
-    return base if known else None
-
-
 def as_numbers(rows: Source) -> Source:
-    """Give objects that are arrays of numbers as such; any other rows as they are."""
-    numbers = variable_numbers(rows.dtype) if len(rows.shape) == 1 else None
-    return rows if numbers is None else VariableSource(rows, numbers)
+    """Give objects that are arrays of numbers as such; any other rows as they are.
+
+    So are numbers of another byte order, whose bytes h5py gives as if they were native.
+    """
+    inner = h5py.check_vlen_dtype(rows.dtype)
+    numbers = isinstance(inner, np.dtype) and inner.kind in "biufc" and inner.isnative
+    return VariableSource(rows, inner) if numbers and len(rows.shape) == 1 else rows
 
 
 class VariableSource(DerivedSource, RaggedSource):
