@@ -16,7 +16,7 @@ from npdata.errors import FieldError, an
 from npdata.sources.base import Access, Category, Details, Source
 from npdata.sources.many_files.file_list import compressed, decompressed
 from npdata.sources.memory import MemorySource
-from npdata.sources.names import naturally_sorted
+from npdata.sources.names import naturally_sorted, some_of
 
 LabelFrom: TypeAlias = str | re.Pattern[str] | Callable[[str], Any]
 
@@ -110,8 +110,7 @@ def _recoded(part: Source, names: tuple[Category, ...], dtype: np.dtype[Any]) ->
 
 def shown_categories(names: Sequence[Category]) -> Details:
     """Give the line of `describe()` about categories."""
-    shown = ", ".join(map(repr, names[:5])) + (", ..." if len(names) > 5 else "")
-    return (("codes", f"of {len(names)} categories: {shown}"),)
+    return (("codes", f"of {len(names)} categories: {some_of(names, 5)}"),)
 
 
 def labels_of(paths: Iterable[str], label_from: LabelFrom) -> LabelSource:

@@ -138,14 +138,9 @@ class MemmapSource(MemorySource):
 
 def array_source(array: NDArray[Any]) -> MemorySource:
     """Give the source for an array: by path across processes where it is a memory map."""
-    root = _memmap_root(array)
-    return MemorySource(array) if root is None else MemmapSource(array, root)
-
-
-def _memmap_root(array: Any) -> "np.memmap[Any, Any] | None":
-    owner = array
+    owner: Any = array
     while owner is not None:
         if isinstance(owner, np.memmap) and isinstance(owner.base, mmap.mmap):
-            return owner
+            return MemmapSource(array, owner)
         owner = getattr(owner, "base", None)
-    return None
+    return MemorySource(array)

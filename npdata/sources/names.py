@@ -1,4 +1,4 @@
-"""Names of files and groups: in natural order, and by the parts that set them apart.
+"""Names of files and groups: in natural order, by the parts that set them apart, some of many.
 
 Idea: for the order, each run of digits gets its length in front, so that texts compare as their
 numbers do: `x2` comes before `x10`. Of `data/demo_1/pos` and `data/demo_2/pos` the parts are
@@ -7,6 +7,7 @@ are ordered as text; and folder by folder, whatever the signs inside their names
 slashes stay whole. Pure functions.
 """
 
+import itertools
 import re
 from collections.abc import Iterable, Sequence
 from itertools import repeat
@@ -67,6 +68,17 @@ def refuse_any_depth(pattern: str) -> None:
             f"** in {pattern!r}: a wildcard in the name of a dataset stands for one part of it; "
             "write a * for each, as '*/*/x'"
         )
+
+
+def some_of(names: Iterable[object], most: int) -> str:
+    """List names, at most so many of them.
+
+    Examples:
+        >>> some_of(["x", "y", "z"], 3), some_of(["x", "y", "z"], 2)
+        ("'x', 'y', 'z'", "'x', 'y', ...")
+    """
+    first = list(itertools.islice(names, most + 1))
+    return ", ".join(map(repr, first[:most])) + (", ..." if len(first) > most else "")
 
 
 def without_common_parts(names: Sequence[str]) -> list[str]:

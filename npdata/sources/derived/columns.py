@@ -17,6 +17,7 @@ from npdata.errors import FieldError, MemberNotFoundError
 from npdata.sources.base import Source
 from npdata.sources.cache.cache import Keep
 from npdata.sources.derived.base import ConvertedSource, origin
+from npdata.sources.names import some_of
 
 MOST_NAMES = 20
 
@@ -150,9 +151,8 @@ def _found(rows: Source, names: tuple[str, ...]) -> tuple[DType, tuple[int, ...]
         known = dtype.names or ()
         if name not in known:
             where = ".".join((rows.where, *names[:k]))
-            some = ", ".join(map(repr, known[:MOST_NAMES])) or "none"
-            more = ", ..." if len(known) > MOST_NAMES else ""
-            raise MemberNotFoundError(f"{where} has no column {name!r}; it has {some}{more}")
+            some = some_of(known, MOST_NAMES) or "none"
+            raise MemberNotFoundError(f"{where} has no column {name!r}; it has {some}")
         inner = dtype[name]
         dtype, shape = inner.base, (*shape, *inner.shape)
     return dtype, shape

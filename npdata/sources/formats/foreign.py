@@ -10,6 +10,8 @@ import re
 import zipfile
 from pathlib import Path
 
+from npdata.sources.names import some_of
+
 _BEGINNINGS = (
     (
         (b"CDF\x01", b"CDF\x02", b"CDF\x05"),
@@ -115,5 +117,5 @@ def foreign_zip(path: str) -> str | None:
         return _TORCH
     if not last.isdisjoint(_ZARR_FILES):
         return _ZARR
-    shown = ", ".join(map(repr, names[:3])) + (", ..." if len(names) > 3 else "")
+    shown = some_of(names, 3)
     return f"a zip and no .npz, since nothing in it is a .npy (it has {shown}): unpack it first"

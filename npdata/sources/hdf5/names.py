@@ -26,7 +26,7 @@ from npdata.sources.hdf5.file import AUTO, Hdf5Options, Locking, absolute_path, 
 from npdata.sources.hdf5.groups import GroupsSource
 from npdata.sources.hdf5.open import labels, open_datasets, open_hdf5
 from npdata.sources.hdf5.rows.variable_length import as_numbers
-from npdata.sources.names import naturally_sorted, refuse_any_depth
+from npdata.sources.names import naturally_sorted, refuse_any_depth, some_of
 
 MAGIC = frozenset("*?")
 CATEGORIES = "uns/{}_categories"
@@ -179,10 +179,6 @@ def _picked(path: str, pattern: str, names: list[str], groups: Picked) -> list[s
     if lost:
         raise MemberNotFoundError(
             f"{path} has no group {lost[0]!r} for {pattern!r} ({len(lost)} of the {len(asked)} in "
-            f"groups= are missing); it has {_some(names)}"
+            f"groups= are missing); it has {some_of(names, 5)}"
         )
     return [known[group.strip("/")] for group in asked]
-
-
-def _some(names: Sequence[str]) -> str:
-    return ", ".join(map(repr, names[:5])) + (", ..." if len(names) > 5 else "")

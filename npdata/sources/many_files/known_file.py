@@ -139,13 +139,9 @@ def _of_npy(descriptor: int, status: os.stat_result, path: bytes, known: Any) ->
 def _understood(start: bytes, where: str) -> tuple[Kind, int, int, int]:
     """Give what a header says: the kind, the length, and the bytes of the header and behind it."""
     header = npy.read_header(io.BytesIO(start), where, one_value=True)
-    length = header.shape[0] if header.shape else 1
-    return _kind(header), length, header.size, header.data_bytes
-
-
-def _kind(header: npy.NpyHeader) -> Kind:
-    fortran = header.fortran and len(header.shape) > 1
-    return Kind(header.dtype, header.shape[1:] if header.shape else None, fortran)
+    shape, fortran = header.shape, header.fortran and len(header.shape) > 1
+    kind = Kind(header.dtype, shape[1:] if shape else None, fortran)
+    return kind, shape[0] if shape else 1, header.size, header.data_bytes
 
 
 def known_of(source: Source, path: str) -> KnownFile:

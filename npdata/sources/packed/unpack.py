@@ -6,7 +6,7 @@ cannot do so, are left to NumPy (`TensorDecoder.can`).
 """
 
 import operator
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -116,20 +116,13 @@ def _unpacked(
 
 def _absent(packing: Packing, raw: Any, meant: DType, cast: _Cast) -> Any:
     """Tell which numbers stand for no value; None where all stand for one."""
+    bounds: list[tuple[_Step, Any]] = [(operator.lt, packing.low), (operator.gt, packing.high)]
+    marks = [(operator.eq, number) for number in packing.missing]
     absent = None
-    for compare, number in _tests(packing):
+    for compare, number in marks + [each for each in bounds if each[1] is not None]:
         found = compare(cast(raw, np.result_type(meant, number)), np.asarray(number).item())
         absent = found if absent is None else absent | found
     return absent
-
-
-def _tests(packing: Packing) -> Iterator[tuple[_Step, Any]]:
-    for value in packing.missing:
-        yield operator.eq, value
-    if packing.low is not None:
-        yield operator.lt, packing.low
-    if packing.high is not None:
-        yield operator.gt, packing.high
 
 
 def _cast_array(numbers: NDArray[Any], dtype: DType) -> NDArray[Any]:

@@ -16,6 +16,7 @@ import h5py
 from npdata.errors import MemberNotFoundError
 from npdata.sources.hdf5.anndata.encoding import SPARSE_PARTS, encoded_kind
 from npdata.sources.hdf5.examine.links import encoded, link_of
+from npdata.sources.names import some_of
 from npdata.suggestions import did_you_mean
 
 MOST_NAMES = 20
@@ -151,7 +152,4 @@ def _names(group: h5py.Group) -> list[str]:
 
 
 def _listed(names: list[str]) -> str:
-    if not names:
-        return "there is no dataset in it"
-    more = ", ..." if len(names) > MOST_NAMES else ""
-    return "it has " + ", ".join(repr(name) for name in names[:MOST_NAMES]) + more
+    return f"it has {some_of(names, MOST_NAMES)}" if names else "there is no dataset in it"
