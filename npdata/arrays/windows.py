@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from npdata.arrays.dtypes import Ints
+from npdata.arrays.indexing import array_of
 from npdata.arrays.recordings import Recordings
 
 Edge = Literal["drop", "repeat", "zero"]
@@ -197,7 +198,7 @@ class Windows:
 
         A row is counted for the highest offset at which a window names it.
         """
-        at = np.unique(np.concatenate([offsets_array(each) for each in self.offsets]))
+        at = np.unique(np.concatenate([array_of(each) for each in self.offsets]))
         at = at[np.lexsort((at, at % self.stride))]
         apart = at[1:] - at[:-1]
         again = np.where(apart % self.stride, len(self), apart // self.stride)
@@ -246,10 +247,3 @@ def ends_of(offsets: Sequence[int]) -> tuple[int, int]:
     """Give the lowest and the highest offset; a range is not walked through."""
     found = (offsets[0], offsets[-1]) if isinstance(offsets, range) else offsets
     return min(found), max(found)
-
-
-def offsets_array(offsets: Sequence[int]) -> Ints:
-    """Give offsets as int64, a range of them in no time."""
-    if isinstance(offsets, range):
-        return np.arange(offsets.start, offsets.stop, offsets.step, dtype=np.int64)
-    return np.array(offsets, np.int64)

@@ -18,7 +18,8 @@ from npdata.arrays.blocks import Blocks
 from npdata.arrays.convert import ArrayLayout
 from npdata.arrays.dtypes import Ints
 from npdata.arrays.gather import NARROW_BYTES, RowTable
-from npdata.arrays.windows import Windows, offsets_array, step_of
+from npdata.arrays.indexing import array_of
+from npdata.arrays.windows import Windows, step_of
 from npdata.errors import FieldError
 from npdata.sources.base import Access, Source
 from npdata.sources.derived.base import CompositeSource, RegroupedSource
@@ -102,7 +103,7 @@ class WindowSource(PlannedSource):
 
     def __init__(self, rows: Source, plan: Windows, offsets: Sequence[int] | None) -> None:
         """Window the rows; `plan` allows for the offsets."""
-        super().__init__(rows, plan, offsets_array([0] if offsets is None else offsets))
+        super().__init__(rows, plan, array_of([0] if offsets is None else offsets))
         self._offsets = offsets
         length = () if offsets is None else (len(offsets),)
         self.shape = (len(plan), *length, *rows.shape[1:])
@@ -210,7 +211,7 @@ class PaddingSource(Source):
 
     def __init__(self, plan: Windows, offsets: Sequence[int]) -> None:
         self._plan = plan
-        self._offsets = offsets
+        self._offsets, self._at = offsets, array_of(offsets)
         self.shape = (len(plan), len(offsets))
         self.dtype = np.dtype(bool)
         self.where = "padding of windows"
@@ -227,7 +228,7 @@ class PaddingSource(Source):
 
     def read(self, indices: Ints, out: NDArray[Any]) -> None:
         """Work out which rows lie outside their recording."""
-        out[...] = self._plan.padded(indices, offsets_array(self._offsets))
+        out[...] = self._plan.padded(indices, self._at)
 
     def __reduce__(self) -> tuple[Any, ...]:
         return type(self), (self._plan, self._offsets)
