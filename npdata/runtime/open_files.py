@@ -16,7 +16,7 @@ MOST = 2048
 and time whenever another is opened."""
 
 
-class OpenFiles:
+class OpenFiles(Living[Any]):
     """Whoever has a file open, of a `share`-th part of all descriptors; `close_idle` closes it.
 
     Examples:
@@ -29,25 +29,17 @@ class OpenFiles:
     """
 
     def __init__(self, share: int) -> None:
+        super().__init__()
         self._share = share
-        self._living: Living[Any] = Living()
 
-    def add(self, holder: Any) -> None:
-        """Take note that it has opened a file."""
-        self._living.discard(holder)
-        self._living.add(holder)
-
-    def discard(self, holder: Any) -> None:
-        """Take note that it has closed its file."""
-        self._living.discard(holder)
-
-    def all(self) -> list[Any]:
-        """Give those with an open file, that which was opened first in front."""
-        return self._living.all()
+    def add(self, value: Any) -> None:
+        """Take note that it has opened a file: it is now the last."""
+        self.discard(value)
+        super().add(value)
 
     def make_room(self) -> None:
         """Close those that were opened first, where there is no room for one more."""
         limit = resource.getrlimit(resource.RLIMIT_NOFILE)[0]
         most = (MOST if limit < 0 else min(limit, MOST)) // self._share  # -1 is no limit
-        for holder in itertools.islice(self._living, max(0, len(self._living) + 1 - most)):
+        for holder in itertools.islice(self, max(0, len(self) + 1 - most)):
             holder.close_idle()
