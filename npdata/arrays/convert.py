@@ -172,7 +172,8 @@ def explain(
         >>> print(npdata.explain(np.zeros((2, 3), np.float32).T))
         copy as torch.float32: the array is not C-contiguous
     """
-    _check_copy(copy)
+    if not any(copy is known for known in (None, True, False)):
+        raise ConversionError(f"copy={copy!r}: expected None, True or False")
     if isinstance(array, np.generic):
         if copy is False:
             reason = "a NumPy scalar cannot be shared; use copy=None or copy=True for a copy"
@@ -313,11 +314,6 @@ def _shown(array: object) -> str:
     if isinstance(array, np.ndarray):
         return f"an array of shape {array.shape} and dtype {array.dtype}"
     return an(type(array).__name__)
-
-
-def _check_copy(copy: object) -> None:
-    if not any(copy is known for known in (None, True, False)):
-        raise ConversionError(f"copy={copy!r}: expected None, True or False")
 
 
 def _over(array: NDArray[Any], rule: DTypeRule) -> "torch.Tensor":

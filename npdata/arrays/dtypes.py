@@ -50,8 +50,6 @@ ML_DTYPES = (
 )
 """Those of ml_dtypes; an older torch lacks some."""
 
-_CARRIERS: dict[int, DType] = {1: np.dtype(np.uint8), 2: np.dtype(np.uint16)}
-
 
 @dataclass(frozen=True, kw_only=True)
 class DTypeRule:
@@ -206,7 +204,7 @@ def _bits(dtype: DType, name: str) -> DTypeRule:
         kind="number",
         reason=f"{dtype.name} has the bits of torch.{name}",
         tensor_name=name,
-        carrier=_CARRIERS[dtype.itemsize],
+        carrier=np.dtype(f"u{dtype.itemsize}"),
     )
 
 

@@ -94,8 +94,7 @@ def tensor_of(array: NDArray[np.uint8]) -> Tensor:
 
     Whoever writes to it must own the memory.
     """
-    start = array.__array_interface__["data"][0]
-    return _Memory(array, start, array.shape, array.strides).tensor()
+    return _Memory(array, address_of(array), array.shape, array.strides).tensor()
 
 
 def address_of(array: NDArray[Any]) -> int:

@@ -44,38 +44,32 @@ class Moments:
 
     @classmethod
     def joined(cls, parts: "list[Moments]") -> "Moments":
-        """Merge moments of one shape, at least one."""
-        some = [p for p in parts if p.count.any() or p.missing.any()] or parts[:1]
-        stacked = {f.name: np.stack([getattr(p, f.name) for p in some]) for f in fields(cls)}
-        return cls(**stacked).merged()
-
-    def merged(self) -> "Moments":
-        """Merge what lies along the first axis.
+        """Merge moments of one shape, at least one.
 
         Examples:
-            >>> one, x = np.ones(2, np.int64), np.array([0.0, 2.0])
-            >>> two = Moments(count=one, missing=0 * one, mean=x, squares=0 * x, low=x, high=x)
-            >>> both = two.merged()
+            >>> one, two = (moments_of(np.array([x]), (0,), Scratch())[0] for x in (0.0, 2.0))
+            >>> both = Moments.joined([one, two])
             >>> float(both.mean), float(both.squares)
             (1.0, 2.0)
         """
-        count = self.count.sum(axis=0)
-        some = self.count > 0
+        parts = [p for p in parts if p.count.any() or p.missing.any()] or parts[:1]
+        each = cls(**{f.name: np.stack([getattr(p, f.name) for p in parts]) for f in fields(cls)})
+        count, some = each.count.sum(axis=0), each.count > 0
         with np.errstate(invalid="ignore", over="ignore"):
             # From one of the means on, so that equal ones are given as they are.
-            start = np.take_along_axis(self.mean, some.argmax(axis=0)[np.newaxis], axis=0)[0]
+            start = np.take_along_axis(each.mean, some.argmax(axis=0)[np.newaxis], axis=0)[0]
             start = np.where(np.isfinite(start), start, 0.0)
-            away = np.where(some, self.mean - start, 0.0)
-            mean = start + (away * self.count).sum(axis=0) / np.maximum(1, count)
-            away = np.where(some, self.mean - mean, 0.0)
-            squares = (self.squares + self.count * (away * away.conj()).real).sum(axis=0)
-        return Moments(
+            away = np.where(some, each.mean - start, 0.0)
+            mean = start + (away * each.count).sum(axis=0) / np.maximum(1, count)
+            away = np.where(some, each.mean - mean, 0.0)
+            squares = (each.squares + each.count * (away * away.conj()).real).sum(axis=0)
+        return cls(
             count=np.asarray(count),
-            missing=np.asarray(self.missing.sum(axis=0)),
+            missing=np.asarray(each.missing.sum(axis=0)),
             mean=np.asarray(mean),
             squares=np.asarray(squares),
-            low=np.asarray(np.fmin.reduce(self.low)),
-            high=np.asarray(np.fmax.reduce(self.high)),
+            low=np.asarray(np.fmin.reduce(each.low)),
+            high=np.asarray(np.fmax.reduce(each.high)),
         )
 
 
@@ -231,9 +225,8 @@ def _reduced(function: np.ufunc, values: NDArray[Any], axes: tuple[int, ...]) ->
     """Reduce over axes, first over one along which NumPy is fast."""
     if axes[-1] == values.ndim - 1:
         return function.reduce(values, axis=axes)
-    return function.reduce(
-        function.reduce(values, axis=0), axis=tuple(axis - 1 for axis in axes[1:])
-    )
+    rest = tuple(axis - 1 for axis in axes[1:])
+    return function.reduce(function.reduce(values, axis=0), axis=rest)
 
 
 def _collapsed(values: NDArray[Any], over: tuple[int, ...]) -> tuple[NDArray[Any], tuple[int, ...]]:

@@ -57,12 +57,6 @@ class RowsField(Field):
             reason += '; it is a char array of MATLAB: give decode="matlab" and dtype=str'
         return super().refused(reason)
 
-    def _no_text(self, row: int, error: UnicodeError) -> ConversionError:
-        return ConversionError(
-            f"row {row} of field {self.label!r} ({self.source.where}) holds no text: {error}; "
-            "dtype=bytes keeps the bytes (of a column, as a field of its own)"
-        )
-
     def row(self, index: int, *, independent: bool = False) -> Value:
         """Give row `index`, in [0, len): a view of the data where that is sound, else a copy."""
         there = None if self.rule.kind == "text" else self.source.row_in_place(index)
@@ -146,7 +140,10 @@ class RowsField(Field):
         except UnicodeDecodeError as error:
             held = (row if isinstance(row, tuple) else (row,) for row in staged.tolist())
             place = next(k for k, texts in enumerate(held) if error.object in texts)
-            raise self._no_text(int(indices[place]), error) from error
+            raise ConversionError(
+                f"row {indices[place]} of field {self.label!r} ({self.where}) holds no text: "
+                f"{error}; dtype=bytes keeps the bytes (of a column, as a field of its own)"
+            ) from error
 
 
 def _texts(values: NDArray[Any], kind: type) -> list[str | bytes]:

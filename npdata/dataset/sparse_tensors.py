@@ -18,12 +18,9 @@ def dense_of(rows: Tensor, index: int | None = None) -> Tensor:
 
 def sparse_of(rows: Tensor) -> Tensor:
     """Give dense rows (n, columns) in CSR form."""
-    signed = _SIGNED.get(rows.dtype)
-    return (
-        rows.to_sparse_csr()
-        if signed is None
-        else _as(rows.view(signed).to_sparse_csr(), rows.dtype)
-    )
+    if rows.dtype not in _SIGNED:
+        return rows.to_sparse_csr()
+    return _as(rows.view(_SIGNED[rows.dtype]).to_sparse_csr(), rows.dtype)
 
 
 def _as(rows: Tensor, dtype: torch.dtype) -> Tensor:

@@ -115,9 +115,6 @@ class Statistics(Mapping[str | int, FieldStatistics]):
     def _ipython_key_completions_(self) -> list[str | int]:
         return list(self)
 
-    def __repr__(self) -> str:
-        return str(self)
-
     def _repr_html_(self) -> str:
         """Give it as a table, for notebooks."""
         head, *rows = self._table()
@@ -136,7 +133,7 @@ class Statistics(Mapping[str | int, FieldStatistics]):
                 lines.append((f"{label}: {found.mean.size - MOST_LINES} more", *[""] * len(names)))
         return lines
 
-    def __str__(self) -> str:
+    def __repr__(self) -> str:
         """Give a line per field, or per channel where axes were kept."""
         lines = self._table()
         widths = [max(map(len, column)) for column in zip(*lines, strict=True)]

@@ -56,11 +56,10 @@ class PerProcess(Generic[T]):
     def take(self) -> T | None:
         """Give the value of this process away, None where there is none; `get` makes a new one."""
         with self._lock.get():
-            made = self._made
-            if made is None or made[0] != this_process.number:
-                return None
-            self._made = None
-            return made[1]
+            value = self.made()
+            if value is not None:
+                self._made = None
+            return value
 
 
 class ForkSafeLock:

@@ -112,9 +112,7 @@ class _Calls(Generic[Given, Result]):
 
 
 def _serve(
-    calls: "weakref.ref[_Calls[Any, Any]]",
-    tasks: _Tasks,
-    function: Callable[[Any], Any],
+    calls: "weakref.ref[_Calls[Any, Any]]", tasks: _Tasks, function: Callable[[Any], Any]
 ) -> None:
     while calls() is not None:
         try:

@@ -124,14 +124,8 @@ def who_asks() -> Asking:
 
 
 def _accelerate(owner: Any) -> dict[str, Any]:
-    kind = next(
-        (
-            each.__name__
-            for each in type(owner).__mro__
-            if each.__module__ == "accelerate.data_loader"
-        ),
-        "",
-    )
+    theirs = [k.__name__ for k in type(owner).__mro__ if k.__module__ == "accelerate.data_loader"]
+    kind = theirs[0] if theirs else ""
     if kind == "BatchSamplerShard":
         return {
             "processes": owner.num_processes,

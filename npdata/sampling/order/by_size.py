@@ -140,12 +140,8 @@ class BySize:
             return cut(positions, sizes, self.max_rows, self.padded)
         by_size = np.argsort(sizes, kind="stable")
         batches = cut(positions[by_size], sizes[by_size], self.max_rows, self.padded)
-        turns = Permutations.of(self.recipe.seed, epoch, BATCH_PURPOSE).many(
-            np.arange(len(batches)),
-            sizes=np.array([len(batches)]),
-            members=np.array([number]),
-            counts=np.array([len(batches)]),
-        )
+        count, family = len(batches), Permutations.of(self.recipe.seed, epoch, BATCH_PURPOSE)
+        turns = family.one(np.arange(count), count, member=number)
         return [batches[turn] for turn in turns.tolist()]
 
     def _count(self, epoch: int) -> int:

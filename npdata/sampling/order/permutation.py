@@ -83,14 +83,10 @@ class Permutations:
         words = key_words(*numbers, count=2 * ROUNDS)
         return cls(multipliers=words[:ROUNDS] | np.uint64(1), salts=words[ROUNDS:])
 
-    def one(self, values: Ints, size: int) -> Ints:
-        """Permute int64 values in [0, size) by member 0."""
-        return self.many(
-            values,
-            sizes=np.array([size]),
-            members=np.zeros(1, np.int64),
-            counts=np.array([len(values)]),
-        )
+    def one(self, values: Ints, size: int, member: int = 0) -> Ints:
+        """Permute int64 values in [0, size) by one member."""
+        sizes, members, counts = (np.array([each]) for each in (size, member, len(values)))
+        return self.many(values, sizes=sizes, members=members, counts=counts)
 
     def many(self, values: Ints, *, sizes: Ints, members: Ints, counts: Ints) -> Ints:
         """Permute runs: the k-th, of `counts[k]` values in [0, sizes[k]), by `members[k]`.
