@@ -87,16 +87,26 @@ _ELSEWHERE = each_word(
         "Subset random_split StackDataset ConcatDataset TensorDataset": (
             "it is in torch.utils.data, and takes a NumpyDataset as any dataset"
         ),
-        "from_h5ad from_anndata": 'write npdata.NumpyDataset(x="cells.h5ad::X")',
+        "from_h5ad from_anndata read_h5ad AnnData": 'write npdata.NumpyDataset(x="cells.h5ad::X")',
         "DataLoader": "npdata.Loader is ours, torch.utils.data.DataLoader is torch's",
         "Dataset": "write npdata.NumpyDataset",
-        "Sampler": "write npdata.BlockBatchSampler",
-        "windows": "it is a method: NumpyDataset(...).windows(16)",
-        "split": "it is a method: train, test = NumpyDataset(...).split(0.8)",
+        "Sampler RandomSampler BatchSampler DistributedSampler WeightedRandomSampler": (
+            "write npdata.Loader(ds, 64, shuffle=True), which divides rows among ranks and takes "
+            "weights=; its sampler is npdata.BlockBatchSampler"
+        ),
+        "batch shuffle prefetch": "write npdata.Loader(ds, 64, shuffle=True)",
+        "folder glob ImageFolder DatasetFolder": (
+            'write npdata.stack("train/*/*.npy", label_from=r"([^/]+)/[^/]+$")'
+        ),
+        "pad pad_sequence ragged_tensor nested": "write npdata.ragged(values, lengths=...)",
+        "csr_matrix sparse": "write npdata.csr(m.data, m.indices, m.indptr, m.shape)",
+        "Standardize standardize stats mean_std": "write npdata.normalize(ds.statistics())",
+        "window windows": "it is a method: NumpyDataset(...).windows(16)",
+        "split train_test_split": "it is a method: train, test = NumpyDataset(...).split(0.8)",
         "statistics": "it is a method: NumpyDataset(...).statistics()",
         "inspect": "it is a command of a shell: npdata inspect FILE",
         "convert": "it is a command of a shell: npdata convert FILE NEW_FILE",
-        "load open read": 'write npdata.NumpyDataset("x.npy")',
+        "load open read memmap from_numpy": 'write npdata.NumpyDataset("x.npy")',
         "from_hdf5 from_npy from_npz from_raw": "it is in npdata.NumpyDataset",
     }
 )

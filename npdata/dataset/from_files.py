@@ -63,7 +63,7 @@ _CONSTRUCTORS = each_word(
         "from_netcdf from_nc from_xarray": 'write NumpyDataset("era.nc::t2m", decode="cf")',
         "from_mat from_matlab": 'write NumpyDataset("d.mat::X", axis=-1, decode="matlab")',
         "from_nwb": 'write NumpyDataset("s.nwb::acquisition/NAME/data", decode="nwb")',
-        "from_binary from_bin from_buffer from_file": (
+        "from_binary from_bin from_buffer from_file from_tokens": (
             'write NumpyDataset.from_raw("t.bin", dtype="uint16", shape=(-1, 64))'
         ),
         "from_numpy from_array from_arrays from_tensor from_tensors from_tensor_slices from_memmap "
@@ -73,10 +73,10 @@ _CONSTRUCTORS = each_word(
         "from_csr from_scipy from_sparse": (
             "write NumpyDataset(npdata.csr(m.data, m.indices, m.indptr, m.shape))"
         ),
-        "from_csv from_parquet from_zarr from_generator from_tfrecord from_webdataset": (
+        "from_csv read_csv from_parquet from_zarr from_generator from_tfrecord from_webdataset": (
             "npdata does not read these: read them by their own library, and give arrays"
         ),
-        "open load read from_path from_paths": 'write NumpyDataset("x.npy")',
+        "open load load_from_disk read memmap from_path from_paths": 'write NumpyDataset("x.npy")',
     }
 )
 """Constructors that people look for, and what to write for them."""

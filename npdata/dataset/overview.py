@@ -32,37 +32,51 @@ V = TypeVar("V")
 _OF_OTHERS = each_word(
     {
         "keys columns column_names features items": "write ds.names",
-        "length num_rows": "len(ds) counts the rows",
-        "shape size ndim": "each field has its own: ds.shapes",
+        "length num_rows num_samples cardinality count n_obs": "len(ds) counts the rows",
+        "shape size ndim element_spec schema n_vars": "each field has its own: ds.shapes",
         "dtype": "each field has its own: ds.dtypes",
-        "paths": "a field has them: ds.fields[0].paths",
-        "categories classes class_to_idx label_names": (
+        "paths files filenames imgs samples": "a field has them: ds.fields[0].paths",
+        "categories classes num_classes class_to_idx label_names": (
             "a field of labels has them: ds.fields['label'].categories, or fields[1] without names"
         ),
-        "targets labels": (
+        "target targets labels unique value_counts": (
             "npdata.NumpyDataset(ds.fields['label'])[:] reads that field alone; it is fields[1] "
             "without names"
         ),
         "recordings episodes groups boundaries": "ds.borders has the first sample of each",
         "where": "a field has them: ds.fields[0].where",
         "info summary nbytes": "print(ds.describe()) shows how rows are read",
-        "map apply transform batch_transform set_transform with_transform": (
+        "map apply transform batch_transform set_transform with_transform add_transform compose": (
             "functions are given where it is made: NumpyDataset(..., transform=f) for samples, "
             "batch_transform=f for batches"
         ),
-        "select filter take skip subset sample head iloc loc isel sel": (
+        "select filter take skip subset sample head tail iloc loc isel sel query sort sorted": (
             "rows are chosen by ds[rows]; torch.utils.data.Subset(ds, rows) is a dataset of them, "
             "and Loader(ds, 64, indices=rows) gives their batches"
         ),
-        "batch shuffle repeat prefetch loader dataloader iter collate_fn": (
+        "batch batched padded_batch shuffle repeat prefetch loader dataloader iter collate_fn "
+        "as_numpy_iterator batch_size sampler weights set_epoch state_dict load_state_dict": (
             "batches are made by npdata.Loader(ds, 64, shuffle=True), or by a DataLoader with "
             "collate_fn=npdata.collate"
         ),
         "to cuda cpu device": 'write npdata.Loader(ds, 64, device="cuda")',
-        "values data load read compute tensors numpy to_numpy to_pandas": (
+        "enumerate": "write enumerate(ds)",
+        "to_tuple": "samples without names are tuples: NumpyDataset(*ds.fields.values())",
+        "cache persist": "npdata.Loader(ds, 64, resident=True) holds the rows in memory",
+        "copy clone": "nothing changes a dataset: use it as it is",
+        "values data load read compute tensors numpy to_numpy to_pandas to_list to_dict to_torch": (
             "ds[:] reads all rows, and gives tensors"
         ),
-        "set_format with_format cast cast_column astype": "rows are tensors; dtype= casts them",
+        "set_format with_format cast cast_column astype float half": (
+            "rows are tensors; dtype= casts them where it is made"
+        ),
+        "zip merge join add_column with_columns assign": (
+            "fields go side by side: NumpyDataset(**{**ds.fields, 'x': array})"
+        ),
+        "X obs var obsm layers uns obs_names var_names genes": (
+            'each part is a field: NumpyDataset(x="cells.h5ad::X", label="cells.h5ad::obs/kind")'
+        ),
+        "normalize standardize scale": "batch_transform=npdata.normalize(ds.statistics()) does it",
         "remove_columns rename_column rename_columns select_columns drop rename": (
             "fields are chosen and named where it is made: NumpyDataset(image=..., label=...)"
         ),
@@ -74,7 +88,7 @@ _OF_OTHERS = each_word(
         "fold folds kfold k_fold kfolds": "write for train, test in ds.split(folds=5)",
         "mean std min max stats": "write ds.statistics()",
         "window rolling unfold sliding_window": "write ds.windows(16)",
-        "concat append extend concatenate": "write ds + other",
+        "concat append extend concatenate cat chain": "write ds + other",
         "save to_hdf5 to_disk save_to_disk": "a shell writes files: npdata convert",
     }
 )

@@ -52,9 +52,12 @@ WORDS = {
     ),
     "return_mask return_padding is_pad": "mask",
     "drop_last": "write edge='drop', which is the default",
-    "lookback input_len history": "length",
-    "horizon pred_len label_len target targets future": _PAST_AND_FUTURE,
-    "delta_timestamps delta_indices frame_stack "
+    "label labels": (
+        "a field that is not named keeps the row where a window begins, and 'label': [23] takes "
+        "its last: windows({'x': range(24), 'label': [23]})"
+    ),
+    "lookback input_len history horizon pred_len label_len target targets future": _PAST_AND_FUTURE,
+    "delta_timestamps delta_indices frame_stack obs observation action actions "
     "n_obs_steps obs_horizon action_horizon n_action_steps": (
         "fields have offsets by their names: windows({'observation': (-1, 0), 'action': range(16)})"
     ),

@@ -140,16 +140,27 @@ ATTRIBUTES |= each_word(
     {
         "update_priorities set_priorities set_weights weights": _PRIORITIES,
         "new": "fastai makes a loader anew where it is given none; get_preds(dl=loader)",
-        "epoch": "loader.batch_sampler.epoch counts them",
-        "to cuda cpu": 'write Loader(dataset, 64, device="cuda")',
-        "next __next__": "write next(iter(loader)), or for batch in loader",
+        "epoch current_epoch": "loader.batch_sampler.epoch counts them",
+        "step current_step position": "loader.stats().batches counts those of this epoch",
+        "to to_device cuda cpu": 'write Loader(dataset, 64, device="cuda")',
+        "next __next__ iter peek first batch batches batched unbatched": (
+            "write next(iter(loader)), or for batch in loader"
+        ),
+        "enumerate zip": "write for step, batch in enumerate(loader)",
+        "take skip head islice with_epoch with_length": _OF_LOADERS["max_steps"],
+        "repeat cycle": _OF_LOADERS["repeat"],
+        "resume restart restore load save state checkpoint": (
+            "state = loader.state_dict() is saved, and goes into loader.load_state_dict(state)"
+        ),
+        "filter select split shard indices": "rows are chosen by indices= where it is made",
+        "cache": "Loader(dataset, 64, resident=True) holds the rows in memory",
         "num_threads prefetch": "loader.describe() says how many, and why",
         "num_samples samples": "len(loader) counts batches, len(loader.dataset) rows",
-        "num_batches steps": "len(loader) counts them",
-        "shuffle seed": "repr(loader) shows it; another one is another Loader",
-        "map transform": "functions are batch_transform= of the dataset",
+        "num_batches steps steps_per_epoch total length size": "len(loader) counts them",
+        "shuffle seed reshuffle": "repr(loader) shows it; another one is another Loader",
+        "map compose transform batch_transform": "functions are batch_transform= of the dataset",
         "reset": "each loop over it is the next epoch, and set_epoch(0) begins again",
-        "shape shapes dtypes names": "loader.dataset has them",
+        "shape shapes dtypes names fields": "loader.dataset has them",
     }
 )
 """Attributes that people look for, and what takes their place."""
