@@ -101,15 +101,13 @@ def bytes_text(count: float) -> str:
     return f"{float(f'{value:.3g}'):g} {_PREFIXES[prefix]}B"
 
 
-def count_text(count: int, noun: str = "") -> str:
+def count_text(count: int, noun: str) -> str:
     """Give a count with its noun, in the plural where it is not 1.
 
     Examples:
-        >>> count_text(1, "row"), count_text(4096, "row"), count_text(4096)
-        ('1 row', '4,096 rows', '4,096')
+        >>> count_text(1, "row"), count_text(4096, "row")
+        ('1 row', '4,096 rows')
     """
-    if not noun:
-        return f"{count:,}"
     return f"{count:,} {noun}" if count == 1 else f"{count:,} {noun}s"
 
 

@@ -151,7 +151,8 @@ def _data_of(dataset: Any, sampler: Any, options: Options) -> Data:
     sources = [source for each in datasets_within(dataset) for source in each.sources]
     row_bytes = sum(source.row_bytes for source in sources)
     small_files = any(s.access.kind == "files" and s.row_bytes < LARGE_FILE for s in sources)
-    gathers = _gathers(dataset)
+    parts = [part for part, _ in parts_of(dataset)]
+    gathers = bool(parts) and all(is_direct(part) and not part.transforms.any for part in parts)
     gathered, size, most = None, getattr(sampler, "batch_size", None), sys.maxsize
     if isinstance(sampler, BlockBatchSampler):
         gathered = gathered_row_bytes(dataset, options.dtype)
@@ -177,9 +178,3 @@ def _kept(rows: Any) -> Any:
     if isinstance(rows, torch.Tensor):
         return rows.clone()
     return rows.copy() if isinstance(rows, list | np.ndarray) else rows
-
-
-def _gathers(dataset: Any) -> bool:
-    """Tell whether npdata alone makes the batches, without a function of the user."""
-    parts = [part for part, _ in parts_of(dataset)]
-    return bool(parts) and all(is_direct(part) and not part.transforms.any for part in parts)

@@ -154,7 +154,9 @@ class Prefetcher(Iterator[Result], Generic[Job, Result]):
             if threads and alone is None:
                 self._submit(self._slots, depth)
             else:
-                self._jobs = _begun(self._jobs)
+                # The first now, as threads do: when a job is begun must not decide which it is.
+                first = list(itertools.islice(self._jobs, 1))
+                self._jobs = itertools.chain(first, self._jobs)
         except BaseException:
             self.close()
             raise
@@ -189,11 +191,9 @@ class Prefetcher(Iterator[Result], Generic[Job, Result]):
             _stop(self._queue, self._threads, self.process)
 
     def __enter__(self) -> Self:
-        """Use it in a with block, which closes it."""
         return self
 
     def __exit__(self, *_: object) -> None:
-        """Close it."""
         self.close()
 
     def _from_caller(self) -> Outcome:
@@ -272,12 +272,6 @@ class Prefetcher(Iterator[Result], Generic[Job, Result]):
                 self._jobs = None
                 slot.put((None, error))
             slots.append(slot)
-
-
-def _begun(jobs: Iterator[Job]) -> Iterator[Job]:
-    """Take the first job now, as threads do: when a job is begun must not decide which it is."""
-    first = list(itertools.islice(jobs, 1))
-    return itertools.chain(first, jobs)
 
 
 def _outcome(function: Callable[[Any], Any], job: Any) -> Outcome:

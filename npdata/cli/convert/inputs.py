@@ -58,8 +58,10 @@ def open_inputs(texts: Sequence[str], raw: RawFormat | None, how: ManyFiles | No
     for text in texts:
         if _is_many(text):
             array = _many(text, raw, how)
+            paths = array.source.paths
+            assert isinstance(paths, FileList)
             opened.append(array)
-            files += _files(array.source.paths)
+            files += paths.texts()
             continue
         found = identify(text)
         if raw is not None and found.format != "raw":
@@ -100,11 +102,6 @@ def _many(text: str, raw: RawFormat | None, how: ManyFiles | None) -> Array:
     first = Path(source.paths[0])
     chunk = source.blocks.largest * source.row_bytes if _decodes(source) else 0
     return Array(name=first.parent.name or first.stem, source=source, chunk_bytes=chunk)
-
-
-def _files(paths: Sequence[str]) -> Iterator[str]:
-    many = paths if isinstance(paths, FileList) else FileList.of(paths)
-    return map(many.text, range(len(many)))
 
 
 def _opened(found: Identified, raw: RawFormat | None) -> Iterator[Array | LeftOut]:

@@ -78,13 +78,13 @@ def _of_chunks(
     if chunks.a_row_needs > 1 and chunks.bytes // chunks.shape[0] < BLOCK_BYTES:
         whole = stored.row_bytes <= LARGEST_ROW
         yield (
-            f"each row lies in {count_text(chunks.a_row_needs)} chunks, a batch of {BATCH} rows in "
-            f"up to {count_text(min(BATCH, chunks.grid[0]) * chunks.a_row_needs)}; "
+            f"each row lies in {chunks.a_row_needs:,} chunks, a batch of {BATCH} rows in "
+            f"up to {min(BATCH, chunks.grid[0]) * chunks.a_row_needs:,}; "
             f"{'chunks of whole rows need one' if whole else 'larger chunks are fewer'}:\n{to_hdf5}"
         )
     if stored.filters and chunks.bytes < TINY_CHUNK and chunks.stored > 1:
         yield (
-            f"its {count_text(chunks.stored)} chunks hold {bytes_text(chunks.bytes)} each, and to "
+            f"its {chunks.stored:,} chunks hold {bytes_text(chunks.bytes)} each, and to "
             f"look one up costs more than its bytes; about {bytes_text(BLOCK_BYTES)} is right:\n"
             f"{to_hdf5}"
         )
