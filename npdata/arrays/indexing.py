@@ -132,6 +132,18 @@ def array_of(numbers: object) -> NDArray[Any]:
     return np.arange(*of, dtype=np.int64) if max(map(abs, of)) < 1 << 62 else np.asarray(numbers)
 
 
+def may_be_rows(given: object) -> bool:
+    """Whether it is an array, a tensor or a list of integers in one dimension.
+
+    Examples:
+        >>> may_be_rows(np.arange(3)), may_be_rows([2, 3]), may_be_rows(np.zeros(3))
+        (True, True, False)
+    """
+    if isinstance(given, list | tuple) and given:
+        return isinstance(given[0], int | np.integer) and not isinstance(given[0], bool)
+    return getattr(given, "ndim", 0) == 1 and "int" in str(getattr(given, "dtype", ""))
+
+
 _OF_MASK = "rows of a mask are np.flatnonzero(mask)"
 
 

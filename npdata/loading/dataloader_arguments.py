@@ -15,7 +15,7 @@ import numpy as np
 from torch import Tensor
 from torch.utils.data import ConcatDataset, Subset
 
-from npdata.arrays.indexing import take_one_of
+from npdata.arrays.indexing import may_be_rows, take_one_of
 from npdata.dataset.arguments import OPTIONS
 from npdata.dataset.collate import collate
 from npdata.dataset.numpy_dataset import NumpyDataset
@@ -179,7 +179,7 @@ def no_dataset(given: object) -> str:
         rows = "; if these are row numbers, Loader(dataset, 64, indices=rows)"
         return (
             f"a Loader reads a dataset, not {an(kind)}: write Loader(npdata.NumpyDataset({shown}), "
-            f"64){rows if _may_be_rows(given) else ''}"
+            f"64){rows if may_be_rows(given) else ''}"
         )
     if isinstance(given, range | list | tuple):
         if given and all(isinstance(each, NumpyDataset) for each in given):
@@ -214,10 +214,6 @@ def no_dataset(given: object) -> str:
         "samples; arrays and files go into npdata.NumpyDataset(...), a choice of rows into "
         "indices=; for other datasets use torch.utils.data.DataLoader"
     )
-
-
-def _may_be_rows(given: object) -> bool:
-    return getattr(given, "ndim", 0) == 1 and "int" in str(getattr(given, "dtype", ""))
 
 
 def refuse_batches_of_batches() -> None:

@@ -18,7 +18,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from npdata.arrays.blocks import Blocks
-from npdata.arrays.indexing import array_of, holds_rows, take_one_of
+from npdata.arrays.indexing import array_of, holds_rows, may_be_rows, take_one_of
 from npdata.errors import SamplerError, WindowWarning, an
 from npdata.runtime.made_once import made_once
 from npdata.sampling.order.block_layout import BlockLayout
@@ -30,6 +30,8 @@ WINDOW_BLOCKS = 64
 """Blocks shuffled together where no number is given, or fewer where chunks are large."""
 UNKNOWN_BLOCK_ROWS = 1024
 """Rows of a block where only the number of rows is known."""
+FEWEST_IN_MASK = 9
+"""So many zeros and ones are taken for a mask; fewer may be draws of rows 0 and 1 by chance."""
 _SHUFFLES: tuple[Shuffle, ...] = (False, "block", "full")
 
 
@@ -211,6 +213,11 @@ def _require_one_order(shuffle: Shuffle, lanes: int, *, weighted: bool) -> None:
 def _rows(data: int | Sized) -> int:
     if isinstance(data, str | bytes) or not (isinstance(data, Sized) or hasattr(data, "__index__")):
         raise SamplerError(f"data={data!r}: expected a dataset or its number of rows")
+    if may_be_rows(data):
+        raise SamplerError(
+            f"data is {an(type(data).__name__)} of integers: expected a dataset or its number of "
+            "rows; row numbers are indices=, as BlockBatchSampler(dataset, 64, indices=rows)"
+        )
     length = len(data) if holds_rows(data) else data
     return whole_number("the number of rows", length, least=0, below=1 << 62)
 
@@ -246,6 +253,11 @@ def _subset(indices: ArrayLike, rows: int) -> NDArray[np.int64]:
         raise SamplerError(
             f"indices of shape {array.shape} and dtype {array.dtype}: expected one dimension of "
             f"integers, as np.flatnonzero(mask), or a bool mask of the {rows} rows"
+        )
+    if len(array) == rows >= FEWEST_IN_MASK and (array.min(), array.max()) == (0, 1):
+        raise SamplerError(
+            f"indices are {rows} zeros and ones, which as row numbers are rows 0 and 1 alone: give "
+            "a mask of the rows as bools, np.asarray(mask, bool)"
         )
     if array.size and (int(array.min()) < 0 or int(array.max()) >= rows):
         raise SamplerError(
