@@ -9,6 +9,7 @@ without a call sees a stand-in; `torch.stack` and its like then ask that.
 """
 
 import functools
+import itertools
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, Self
@@ -16,6 +17,7 @@ from typing import Any, Self
 import torch
 from torch.utils.data._utils.pin_memory import pin_memory
 
+from npdata.arrays.dtypes import Ints
 from npdata.dataset.field import Field, row_of
 from npdata.dataset.nested import map_fields
 from npdata.dataset.ragged_form import RaggedForm, marked
@@ -96,7 +98,8 @@ class Batch(list[Any]):
 
     What `NumpyDataset.__getitems__` returns. `stacked` has the form of a sample with each field of
     shape (n, *row shape); it is None once somebody has looked at the samples, which may then have
-    been changed. `mask`, if there is one, is a bool tensor of shape (n,): False for padding.
+    been changed. `mask`, if there is one, is a bool tensor of shape (n,): False for padding. `rows`
+    are the numbers of the rows, for errors; None where they are not known, and after a look.
 
     Examples:
         >>> batch = npdata.NumpyDataset(np.arange(6).reshape(3, 2)).__getitems__([2, 0])
@@ -113,6 +116,7 @@ class Batch(list[Any]):
     form = SampleForm()
     batch_transform: Transform | None = None
     mask: torch.Tensor | None = None
+    rows: Ints | None = None
 
     @classmethod
     def of(
@@ -146,7 +150,8 @@ class Batch(list[Any]):
         """Give the batch stacked, in the form of `default_collate`, after `batch_transform`."""
         values, form = self._values, self.form
         if values is None or (self._length and Varied in map(type, values)):
-            result: Any = stack_samples(list(map(form.marked, self._untransformed())))
+            samples = list(map(form.marked, self._untransformed()))
+            result: Any = stack_samples(samples, self.rows)
         elif not form.is_tuple:
             result = form.build(values)
         elif list in map(type, values):
@@ -178,12 +183,12 @@ class Batch(list[Any]):
         rows = (tuple(row_of(value, k) for value in values) for k in range(self._length))
         return [self.form.build(row) for row in rows]
 
-    def transformed(self, functions: Bound) -> "Batch":
-        """Give a batch of the transformed samples, which has no stacked fields."""
-        made = (functions.transformed(sample, k) for k, sample in enumerate(self._untransformed()))
+    def transformed(self, functions: Bound, rows: Ints) -> "Batch":
+        """Give a batch of the transformed samples of `rows`, which has no stacked fields."""
+        made = map(functions.transformed, self._untransformed(), itertools.count(), rows)
         batch = Batch(map(self.form.marked, made))
         batch.form = self.form
-        batch.batch_transform, batch.mask = self.batch_transform, self.mask
+        batch.batch_transform, batch.mask, batch.rows = self.batch_transform, self.mask, rows
         return batch
 
     def _make(self) -> None:
@@ -196,6 +201,7 @@ class Batch(list[Any]):
         if self._values is not None or self.batch_transform is not None:
             list.__setitem__(self, slice(None), self.samples())
             self._values = self.batch_transform = None
+        self.rows = None  # samples may be put in and taken out from now on
 
     def __repr__(self) -> str:
         """Give the samples; of a batch with a mask, its length."""

@@ -6,7 +6,7 @@ are those of NumPy's `array[indices]`, whatever the source. It opens nothing its
 converts nothing itself (`field`), and knows no order (samplers).
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Self
 
@@ -212,7 +212,12 @@ class NumpyDataset(FromFiles, Splits, WithStatistics, Dataset[Any]):
         if not self._transforms.any:
             return self._form.build(values)
         bound = self._transforms.bound(index, len(self))
-        return self._collated(self._batch(len(rows), values, bound))
+        return self._collated(self._batch(rows, values, bound))
+
+    def __iter__(self) -> Iterator[Any]:
+        """Give all samples in order; an IndexError of a transform does not end them in silence."""
+        for row in range(len(self)):
+            yield self[row]
 
     def _collated(self, batch: Batch) -> Any:
         """Collate a batch, to a tuple where samples are one, without names and functions."""
@@ -244,7 +249,7 @@ class NumpyDataset(FromFiles, Splits, WithStatistics, Dataset[Any]):
         mask = torch.from_numpy(chosen.mask) if isinstance(chosen, MaskedRows) else None
         rows = row_numbers(chosen, self._length, masks=False)
         allocate = batch_memory() if bound.sample is None else plain_memory
-        return self._batch(len(rows), self._stacked_fields(rows, allocate), bound, mask)
+        return self._batch(rows, self._stacked_fields(rows, allocate), bound, mask)
 
     def gathered(self, rows: Ints, allocate: Allocate) -> Any:
         """Give `collate(ds.__getitems__(rows))`, where `gathers_only`, of int64 rows in [0, len).
@@ -266,12 +271,13 @@ class NumpyDataset(FromFiles, Splits, WithStatistics, Dataset[Any]):
         return tuple(values)
 
     def _batch(
-        self, count: int, values: tuple[Any, ...], bound: Bound, mask: Tensor | None = None
+        self, rows: Ints, values: tuple[Any, ...], bound: Bound, mask: Tensor | None = None
     ) -> Batch:
-        batch = Batch.of(values, count, self._form, bound.batch, mask)
-        if bound.sample is None or not count:
+        batch = Batch.of(values, len(rows), self._form, bound.batch, mask)
+        batch.rows = rows
+        if bound.sample is None or not len(rows):
             return batch
-        made = batch.transformed(bound)
+        made = batch.transformed(bound, rows)
         for field in () if self._transforms.copies else self._fields:
             field.source.check()
         return made
@@ -281,10 +287,11 @@ class NumpyDataset(FromFiles, Splits, WithStatistics, Dataset[Any]):
             return self._form.build(tuple(field.row(row) for field in self._fields))
         bound = self._transforms.bound([row], len(self))
         if bound.batch is not None:
-            return self._batch(1, self._stacked_fields(np.array([row]), plain_memory), bound)[0]
+            rows = np.array([row])
+            return self._batch(rows, self._stacked_fields(rows, plain_memory), bound)[0]
         copied = bound.sample is not None and self._transforms.copies
         sample = self._form.build(tuple(f.row(row, independent=copied) for f in self._fields))
-        return bound.transformed(sample, 0)
+        return bound.transformed(sample, 0, row)
 
     @property
     def takes_rng(self) -> bool:

@@ -11,6 +11,7 @@ from typing import Any
 import torch
 from torch.utils.data import default_collate
 
+from npdata.arrays.dtypes import Ints
 from npdata.dataset.field import row_of
 from npdata.dataset.padded import Padded
 from npdata.dataset.ragged_form import SPARSE, RaggedForm, RaggedSample, marked
@@ -70,8 +71,8 @@ def _rows(columns: list[list[Any]], length: int) -> list[tuple[Any, ...]]:
     return list(zip(*columns, strict=True)) if columns else [()] * length
 
 
-def stack_samples(samples: Sequence[Any]) -> Any:
-    """Give `torch.utils.data.default_collate(samples)`.
+def stack_samples(samples: Sequence[Any], rows: Ints | None = None) -> Any:
+    """Give `torch.utils.data.default_collate(samples)`; errors name their `rows`, if given.
 
     Raises `UnequalShapesError` (a ValueError and RuntimeError), which names the first sample that
     does not fit, its field and both shapes; `FieldError` (a ValueError) for a sample that is None.
@@ -84,30 +85,35 @@ def stack_samples(samples: Sequence[Any]) -> Any:
     for number, sample in enumerate(samples):
         if sample is None:
             raise FieldError(
-                f"transform= returned None for sample {number} of a batch: end the function with "
-                "return sample, or leave such samples out in a collate_fn of your own"
+                f"transform= returned None for {_named(number, rows)} of a batch: end the function "
+                "with return sample, or leave such samples out in a collate_fn of your own"
             )
     try:
         return default_collate(samples)  # type: ignore[arg-type]
     except (RuntimeError, KeyError) as error:
-        difference = _difference(samples)
+        difference = _difference(samples, rows)
         if difference is None:
             raise
         raise UnequalShapesError(f"{difference}; pad or crop them in transform") from error
 
 
-def _difference(samples: Sequence[Any]) -> str | None:
-    first = dict(_leaves(samples[0]))
+def _named(number: int, rows: Ints | None) -> str:
+    return f"sample {number}" if rows is None else f"sample {number} (row {rows[number]})"
+
+
+def _difference(samples: Sequence[Any], rows: Ints | None) -> str | None:
+    first, its_name = dict(_leaves(samples[0])), _named(0, rows)
     for number, sample in enumerate(samples):
-        leaves = dict(_leaves(sample))
+        leaves, name = dict(_leaves(sample)), _named(number, rows)
         if leaves.keys() != first.keys():
-            return f"sample {number} has fields {list(leaves)}, sample 0 has {list(first)}"
+            fields, others = ", ".join(leaves) or "none", ", ".join(first) or "none"
+            return f"{name} has fields {fields}, {its_name} has {others}"
         for field, shape in leaves.items():
             if shape != first[field]:
                 where = f"field {field}" if field else "it"
                 return (
-                    f"sample {number} cannot be stacked with sample 0: {where} has shape {shape} "
-                    f"and there {first[field]}"
+                    f"{name} cannot be stacked with {its_name}: {where} has shape {shape} and "
+                    f"there {first[field]}"
                 )
     return None
 

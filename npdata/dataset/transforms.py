@@ -4,7 +4,7 @@ Idea: a function with a parameter named `rng` gets a NumPy generator there; that
 signature once, when the dataset is made, and what takes more arguments is refused. Invariant:
 what a function draws depends on the seed, the epoch and the position of the sample or batch alone:
 rows that come without them have seed 0, epoch 0 and their own number, and nothing falls back to a
-global generator. It calls no function itself.
+global generator. An error of a function gets a note of what it was given, and ends no loop.
 """
 
 import functools
@@ -36,8 +36,8 @@ class Bound(NamedTuple):
     batch: Transform | None
     sample_rng: SampleRng | None = None
 
-    def transformed(self, sample: Any, number: int) -> Any:
-        """Give sample `number` of the batch after `sample`, which is given its generator."""
+    def transformed(self, sample: Any, number: int, row: int) -> Any:
+        """Give sample `number` of the batch, which is `row`, after `sample` with its generator."""
         if self.sample is None:
             return sample
         try:
@@ -45,7 +45,9 @@ class Bound(NamedTuple):
                 return self.sample(sample)
             return self.sample(sample, rng=self.sample_rng(number))
         except Exception as error:
-            error.add_note(f"transform= was called with one sample, {what_it_is(sample)}")
+            what = f"{what_it_is(sample)}: row {row} of the dataset"
+            error.add_note(f"transform= was called with one sample, {what}")
+            _refuse_an_end("transform", error)
             raise
 
 
@@ -55,7 +57,17 @@ def transformed_batch(function: Transform, batch: Any) -> Any:
         return function(batch)
     except Exception as error:
         error.add_note(f"batch_transform= was called with one batch, {what_it_is(batch)}")
+        _refuse_an_end("batch_transform", error)
         raise
+
+
+def _refuse_an_end(option: str, error: Exception) -> None:
+    """Raise RuntimeError for StopIteration: a loop over samples or batches would end in silence."""
+    if isinstance(error, StopIteration):
+        raise RuntimeError(
+            f"{option}= raised StopIteration, by which a loop ends as if all rows had come: give "
+            "next() what to return where nothing is left, as next(iterator, None)"
+        ) from error
 
 
 def what_it_is(value: Any) -> str:

@@ -215,8 +215,15 @@ class TestUnequalSamples:
 
     def test_after_a_transform_too(self) -> None:
         ds = NumpyDataset(X, Y, transform=lambda sample: (sample[0][: int(sample[1])], sample[1]))
-        with pytest.raises(RuntimeError, match=r"sample 1 .* field \[0\] has shape \(1,\)"):
+        named = r"sample 1 \(row 1\) .* sample 0 \(row 2\): field \[0\] has shape \(1,\)"
+        with pytest.raises(RuntimeError, match=named):
             collate(ds.__getitems__([2, 1]))
+
+    def test_samples_that_were_taken_out_leave_no_row_to_name(self) -> None:
+        batch = NumpyDataset(X, Y, transform=lambda s: s[0][: int(s[1])]).__getitems__([2, 3, 1])
+        del batch[0]
+        with pytest.raises(RuntimeError, match=r"sample 1 cannot be stacked with sample 0: "):
+            collate(batch)
 
     def test_bare_tensors(self) -> None:
         with pytest.raises(ValueError, match=r"sample 1 .*it has shape \(2,\)"):
@@ -290,7 +297,7 @@ class TestInAWorker:
 
 
 def test_keys_that_differ_between_samples_are_named() -> None:
-    with pytest.raises(ValueError, match="sample 1 has fields"):
+    with pytest.raises(ValueError, match=r"sample 1 has fields \['y'\], sample 0 has \['x'\]; "):
         collate([{"x": torch.zeros(1)}, {"y": torch.zeros(1)}])
 
 

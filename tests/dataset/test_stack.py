@@ -445,6 +445,8 @@ class TestBadInput:
         for wrong in (3, np.zeros(3), [np.zeros(3)], {"a": 1}):
             with pytest.raises(errors.UnsupportedSourceError, match="names no files"):
                 npdata.stack(wrong)
+        with pytest.raises(errors.UnsupportedSourceError, match="a NumpyDataset names no files"):
+            npdata.stack(NumpyDataset(np.zeros(3)))
         with pytest.raises(errors.FieldError, match="stack needs files: write stack"):
             npdata.stack()
         for option, cure in (

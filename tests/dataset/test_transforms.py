@@ -2,6 +2,7 @@
 
 import pickle
 import re
+import traceback
 
 import numpy as np
 import pytest
@@ -61,7 +62,9 @@ class TestErrors:
             raise TypeError("this takes an image")
 
         def noted(error: pytest.ExceptionInfo[TypeError]) -> bool:
-            called = f"{option}= was called with one (sample|batch), {what}$"
+            called = (
+                f"{option}= was called with one (sample|batch), {what}(: row 0 of the dataset)?$"
+            )
             return any(re.match(called, note) for note in error.value.__notes__)
 
         given = (fields,) if isinstance(fields, dict) else fields
@@ -70,6 +73,54 @@ class TestErrors:
             with pytest.raises(TypeError, match="takes an image") as error:
                 read()
             assert noted(error)
+
+    @pytest.mark.parametrize("workers", [0, 2])
+    def test_name_the_row(self, workers: int) -> None:
+        ds = NumpyDataset(np.arange(40), transform=fails_at_27)
+        orders = BlockBatchSampler(ds, 8, shuffle=True)
+        stock = DataLoader(ds, batch_sampler=orders, collate_fn=npdata.collate, num_workers=workers)
+        for read in (lambda: ds[27], lambda: ds[[3, 27]], lambda: list(stock)):
+            with pytest.raises(ZeroDivisionError) as error:
+                read()
+            text = "".join(traceback.format_exception(error.value))
+            assert "torch.int64: row 27 of the dataset" in text
+
+    @pytest.mark.parametrize("option", ["transform", "batch_transform"])
+    @pytest.mark.parametrize("workers", [0, 1])
+    def test_end_no_loop_in_silence(self, option: str, workers: int) -> None:
+        ds = NumpyDataset(np.arange(40), **{option: finds_nothing_from_27_on})
+        loops = [
+            ds,
+            Subset(ds, range(40)),
+            DataLoader(ds, 4, collate_fn=npdata.collate, num_workers=workers),
+            DataLoader(ds, 4, num_workers=workers),
+            DataLoader(ds, batch_size=None, num_workers=workers),
+            Loader(ds, 4, num_threads=workers),
+        ]
+        for loop in loops:
+            with pytest.raises(RuntimeError, match=f"{option}= raised StopIteration, by which"):
+                list(loop)
+
+    @pytest.mark.parametrize("option", ["transform", "batch_transform"])
+    def test_in_an_index_are_not_the_end_of_the_dataset(self, option: str) -> None:
+        prices = torch.zeros(40)
+
+        def priced(value):
+            return value + prices[value]
+
+        assert len(list(NumpyDataset(np.arange(40), transform=priced))) == 40
+        with pytest.raises(IndexError, match="out of bounds"):
+            list(NumpyDataset(np.arange(41), **{option: priced}))
+
+
+def fails_at_27(sample: torch.Tensor) -> torch.Tensor:
+    1 // (int(sample) - 27)
+    return sample
+
+
+def finds_nothing_from_27_on(value: torch.Tensor) -> torch.Tensor:
+    next(number for number in range(27) if number >= value.max())
+    return value
 
 
 class TestSamples:
@@ -222,6 +273,11 @@ class TestAForgottenReturn:
         ):
             with pytest.raises(FieldError, match=message):
                 read()
+
+    def test_of_one_row_names_it(self) -> None:
+        ds = NumpyDataset(np.arange(8), transform=lambda n: None if n == 5 else n)
+        with pytest.raises(FieldError, match=r"^transform= returned None for sample 1 \(row 5\)"):
+            ds[[2, 5, 3]]
 
     def test_is_left_out_by_a_collate_fn_of_the_user(self) -> None:
         ds = NumpyDataset(np.arange(8.0), transform=lambda sample: sample if sample % 3 else None)

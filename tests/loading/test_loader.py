@@ -528,7 +528,10 @@ class TestErrors:
         ds = NumpyDataset(data.x, transform=transform)
         with pytest.raises(ZeroDivisionError) as caught:
             next(iter(Loader(ds, 20, shuffle=False, num_threads=threads)))
-        given = "transform= was called with one sample, a tensor of shape (3, 5) and torch.float32"
+        given = (
+            "transform= was called with one sample, a tensor of shape (3, 5) and torch.float32: "
+            "row 0 of the dataset"
+        )
         where = "in batch 0 of this iteration, rows [0, 1, 2, 3, 4, 5, 6, 7, ...] (20 of them)"
         assert caught.value.__notes__ == [given, where]
 

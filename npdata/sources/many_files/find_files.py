@@ -84,7 +84,8 @@ def _of(names: Names) -> FileList:
 
 def _listed(files: Sequence[str | os.PathLike[str]]) -> Names:
     no_order = isinstance(files, dict | set | frozenset | bytes)
-    if no_order or not hasattr(files, "__iter__") or is_scalar(files):
+    is_dataset = hasattr(files, "__getitems__")
+    if no_order or is_dataset or not hasattr(files, "__iter__") or is_scalar(files):
         raise _no_files(files)
     names: Names = []
     for each in files:
