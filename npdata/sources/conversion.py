@@ -11,7 +11,8 @@ import numpy as np
 from npdata.arrays.convert import ArrayLayout, Conversion, decide
 from npdata.arrays.dtypes import dtype_rule
 from npdata.sources.base import Source
-from npdata.sources.derived.columns import numeric_columns
+from npdata.sources.derived.base import origin
+from npdata.sources.derived.columns import holds_codes, numeric_columns
 from npdata.sources.ragged import RaggedSource
 
 
@@ -38,6 +39,10 @@ def _of_columns(source: Source) -> Conversion:
     layout = source.row_layout
     known = layout or ArrayLayout.of(np.empty((0, *source.shape[1:]), source.dtype)).row
     parts = []
+    coded = next((name for name, _ in known.fields if name in origin(source).coded), None)
+    if coded is not None:
+        reason = f"its column {coded!r} {holds_codes(coded)}; {_numbers_alone(source)}"
+        return Conversion(action="refuse", reason=reason)
     for name, column in known.fields:
         text = source.keeps_text and dtype_rule(column.dtype, str).kind == "text"
         if text and not column.shape:
@@ -63,7 +68,8 @@ def _advised(source: Source) -> str:
 
 
 def _numbers_alone(source: Source) -> str:
-    numeric = numeric_columns(source.dtype)
+    coded = origin(source).coded
+    numeric = tuple(name for name in numeric_columns(source.dtype) if name not in coded)
     return f"columns={numeric!r} leaves it out" if numeric else "no column holds numbers"
 
 

@@ -113,6 +113,11 @@ def test_columns_of_anndata_0_6_have_their_names(in_folder: Path) -> None:
         for columns in ("kind", ["n", "kind"]):
             with pytest.raises(FieldError, match=r"'kind' of .*s0.* write '...::obs.kind'"):
                 npdata.concatenate(path, columns=columns)
+    for whole in ("s0.h5ad::obs", "s*.h5ad::obs"):
+        told = r"'kind' holds codes .* write '...::obs.kind', .*; columns=\('n',\) leaves it out"
+        with pytest.raises(npdata.errors.ConversionError, match=told):
+            npdata.concatenate(whole)
+    assert npdata.NumpyDataset("s0.h5ad::obs", columns=["n"])[0] == {"n": 1}
     assert npdata.NumpyDataset("s0.h5ad::obs.n").fields[0].categories == ()
     with pytest.raises(MemberNotFoundError, match="no dataset 'obs/kind'; 'obs' is a table"):
         npdata.open_source("s0.h5ad::obs/kind")

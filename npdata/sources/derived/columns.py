@@ -101,13 +101,18 @@ def columns_of(source: Source, asked: object) -> Source:
         raise FieldError(f"columns={asked!r:.60}: expected the name of a column, or several names")
     coded = [each for each in names if each in origin(source).coded]
     if coded:
-        raise FieldError(
-            f"column {coded[0]!r} of {source.where} holds codes of names, which each file has in "
-            f"an order of its own: write '...::obs.{coded[0]}', a field that knows them"
-        )
+        raise FieldError(f"column {coded[0]!r} of {source.where} {holds_codes(coded[0])}")
     if isinstance(asked, str):
         return ColumnSource(source, split_column(source.dtype, asked))
     return ColumnsSource(source, tuple(names))
+
+
+def holds_codes(name: str) -> str:
+    """Say what to write for a categorical column of AnnData 0.6, whose rows are codes."""
+    return (
+        "holds codes of names, which each file has in an order of its own: write "
+        f"'...::obs.{name}', a field that knows them"
+    )
 
 
 def split_column(dtype: DType, name: str) -> tuple[str, ...]:
