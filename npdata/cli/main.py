@@ -19,13 +19,7 @@ from contextlib import suppress
 from importlib.metadata import version
 from typing import Any, TextIO
 
-from npdata.cli.console import (
-    FAILED,
-    INTERRUPTED,
-    USAGE,
-    UsageError,
-    printable,
-)
+from npdata.cli.console import FAILED, INTERRUPTED, USAGE, UsageError, printable
 from npdata.cli.signals import ends_once, interrupts_wait
 from npdata.errors import MemberNotFoundError, NpdataError
 from npdata.suggestions import did_you_mean
@@ -45,13 +39,7 @@ COMMANDS = {
     ),
     "cache": ("npdata.cli.cache", "List what a folder of decoded rows keeps, or remove it."),
 }
-WRONG = (
-    UsageError,
-    FileNotFoundError,
-    NotADirectoryError,
-    IsADirectoryError,
-    MemberNotFoundError,
-)
+WRONG = (UsageError, FileNotFoundError, NotADirectoryError, IsADirectoryError, MemberNotFoundError)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

@@ -15,13 +15,7 @@ import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
 from npdata.arrays.dtypes import CLASS_NUMBERS
-from npdata.errors import (
-    FieldError,
-    FormatError,
-    TruncatedError,
-    UnsupportedSourceError,
-    an,
-)
+from npdata.errors import FieldError, FormatError, TruncatedError, UnsupportedSourceError, an
 from npdata.sources.base import Access, Source
 from npdata.sources.concatenated.end_to_end import end_to_end
 from npdata.sources.containers import rows_held_by

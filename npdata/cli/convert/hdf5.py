@@ -22,15 +22,7 @@ from numpy.typing import NDArray
 from npdata.arrays.blocks import BLOCK_BYTES
 from npdata.arrays.dtypes import DType
 from npdata.cli.console import UsageError
-from npdata.cli.convert.formats import (
-    ALIGNMENT,
-    ZLIB_LEVEL,
-    Array,
-    Blocks,
-    Format,
-    Write,
-    naming,
-)
+from npdata.cli.convert.formats import ALIGNMENT, ZLIB_LEVEL, Array, Blocks, Format, Write, naming
 from npdata.sources.hdf5.codecs.base import igzip_lib
 from npdata.sources.hdf5.rows.tiling import Tiling
 

@@ -27,10 +27,7 @@ _BEGINNINGS = (
     ((b"BZh",), "compressed by bzip2: unpack it first (bunzip2)"),
     ((b"\xfd7zXZ\x00",), "compressed by xz: unpack it first (unxz)"),
     ((b"\x28\xb5\x2f\xfd",), "compressed by zstd: unpack it first (unzstd)"),
-    (
-        (b"PAR1",),
-        "Parquet: read it with pyarrow.parquet.read_table, whose columns have to_numpy()",
-    ),
+    ((b"PAR1",), "Parquet: read it with pyarrow.parquet.read_table, whose columns have to_numpy()"),
     (
         (b"\x89PNG\r\n", b"\xff\xd8\xff", b"GIF8"),
         "an image: decode each once, np.save(name, np.asarray(PIL.Image.open(path)))",

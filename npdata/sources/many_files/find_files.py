@@ -16,22 +16,11 @@ from pathlib import Path
 from typing import TypeAlias
 
 from npdata.arrays.indexing import is_scalar
-from npdata.errors import (
-    FieldError,
-    FormatError,
-    MemberNotFoundError,
-    UnsupportedSourceError,
-    an,
-)
+from npdata.errors import FieldError, FormatError, MemberNotFoundError, UnsupportedSourceError, an
 from npdata.sources.formats.foreign import foreign_file
 from npdata.sources.formats.npz import npz_members
 from npdata.sources.hdf5.catalog import dataset_names
-from npdata.sources.many_files.file_list import (
-    SEPARATOR,
-    FileList,
-    searched_from,
-    split_member,
-)
+from npdata.sources.many_files.file_list import SEPARATOR, FileList, searched_from, split_member
 from npdata.sources.names import naturally_sorted, refuse_any_depth
 from npdata.sources.paths import SUFFIXES, require_local
 

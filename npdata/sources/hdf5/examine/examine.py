@@ -26,11 +26,7 @@ from npdata.sources.hdf5.examine.decide import decide, implausible_size
 from npdata.sources.hdf5.examine.external_files import ExternalFile, external_files
 from npdata.sources.hdf5.examine.find import find
 from npdata.sources.hdf5.examine.layout import Layout, read_layout
-from npdata.sources.hdf5.examine.links import (
-    encoded,
-    require_lead_inside,
-    require_own_data,
-)
+from npdata.sources.hdf5.examine.links import encoded, require_lead_inside, require_own_data
 from npdata.sources.hdf5.examine.verify_offsets import placement, verify_offsets
 from npdata.sources.hdf5.file import AUTO, FileFacts, Hdf5Options
 from npdata.sources.hdf5.plugins import filters_missing
