@@ -103,6 +103,17 @@ def address_of(array: NDArray[Any]) -> int:
     return address
 
 
+LINE = 64
+"""Bytes of a line of the processor's cache; any word of the kernel is a part of one."""
+
+
+def memory_at_a_line(nbytes: int) -> NDArray[np.uint8]:
+    """Give new memory that begins at a multiple of `LINE`; NumPy's own begins 16 bytes later."""
+    memory = np.empty(nbytes + LINE - 1, np.uint8)
+    first = -address_of(memory) % LINE
+    return memory[first : first + nbytes]
+
+
 def is_aligned(array: NDArray[Any]) -> bool:
     """Tell whether torch may work on the elements where they lie.
 

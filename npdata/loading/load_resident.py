@@ -18,7 +18,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from npdata.arrays.gather import address_of
+from npdata.arrays.gather import memory_at_a_line
 from npdata.dataset.batch_memory import pinned_memory, pins_memory, plain_memory
 from npdata.dataset.device_field import DeviceField, words_of
 from npdata.dataset.field import Field
@@ -36,8 +36,6 @@ from npdata.sources.memory import MemorySource
 
 PIECE_BYTES = 4 << 20
 """So many bytes are read at a time, or a block if that is more."""
-_LINE = 64
-"""Bytes of a line of the processor's cache."""
 
 
 def load_resident(dataset: Any, found: Candidates, *, progress: bool) -> tuple[Residence, Any]:
@@ -157,16 +155,11 @@ def _rows_of(held: HeldField, source: Source, device: torch.device | None) -> _R
 
 
 def _at_a_line(shape: tuple[int, ...], dtype: np.dtype[Any]) -> NDArray[Any]:
-    """Give memory that begins with a line of the cache, for rows that are gathered one by one.
-
-    NumPy's own begins 16 bytes later, so that a row of 128 bytes lies in three lines, not in two.
-    """
+    """Give memory for rows that are gathered one by one: 128 bytes lie in two lines, not three."""
     nbytes = math.prod(shape) * dtype.itemsize
     if dtype.hasobject or not nbytes:
         return np.empty(shape, dtype)
-    memory = np.empty(nbytes + _LINE - 1, np.uint8)
-    first = -address_of(memory) % _LINE
-    return memory[first : first + nbytes].view(dtype).reshape(shape)
+    return memory_at_a_line(nbytes).view(dtype).reshape(shape)
 
 
 def _read(loading: Sequence[_Rows], device: torch.device | None, progress: bool) -> None:

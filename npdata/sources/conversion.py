@@ -53,18 +53,16 @@ def _of_columns(source: Source) -> Conversion:
             only = f"its column {name!r}: text is kept for one string a row only"
             return Conversion(action="refuse", reason=f"{only}; {_numbers_alone(source)}")
         if part.action == "refuse":
-            reason = f"its column {name!r}: {part.reason.partition(';')[0]}; {_advised(source)}"
+            reason = (
+                f"its column {name!r}: {part.reason.partition(';')[0]}; {_numbers_alone(source)}, "
+                "and text is kept as str in a column that columns= names"
+            )
             if column.dtype.kind in "mM":
                 reason += f"; columns={name!r} with dtype=torch.int64 gives its integer ticks alone"
             return Conversion(action="refuse", reason=reason)
         parts.append((name, part))
     rule = dtype_rule(source.dtype)
     return Conversion(action="fields", reason=rule.reason, fields=tuple(parts))
-
-
-def _advised(source: Source) -> str:
-    some = _numbers_alone(source)
-    return f"{some}, and text is kept as str in a column that columns= names"
 
 
 def _numbers_alone(source: Source) -> str:

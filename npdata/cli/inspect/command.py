@@ -212,7 +212,10 @@ def _picture(arrays: Sequence[DatasetReport], raw: RawFormat | None, *, failed: 
     drawn = [
         (each.where, each.stored)
         for each in arrays
-        if each.stored is not None and each.readable and _has_numbers(each.stored)
+        if each.stored is not None
+        and each.readable
+        and each.nbytes > 0
+        and each.stored.sample.kind in ("view", "copy")
     ]
     if not drawn:
         text = "--plot draws arrays of numbers, and there is none to be read"
@@ -225,7 +228,3 @@ def _picture(arrays: Sequence[DatasetReport], raw: RawFormat | None, *, failed: 
 
     shown = drawn[:_MOST_PANELS]
     return draw_arrays(shown, open_array, left_out=len(drawn) - len(shown))
-
-
-def _has_numbers(stored: Stored) -> bool:
-    return stored.nbytes > 0 and stored.sample.kind in ("view", "copy")

@@ -6,7 +6,7 @@ the parts, in their order, have at place i; parts of other rows, of another dtyp
 refused. A source end to end that is a part itself gives its own parts.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any, Self
 
 import numpy as np
@@ -32,15 +32,13 @@ class Joined(EndToEnd):
 
     parts: tuple[Any, ...]
 
-    def __init__(
-        self, parts: Sequence[Any], paths: Sequence[str], rows: Callable[[Any], str]
-    ) -> None:
+    def __init__(self, parts: Sequence[Any], paths: Sequence[str], rows: Sequence[str]) -> None:
         """Join the parts; raises `FieldError` where `rows` says other things of two, naming both.
 
         `paths` are the names of the files that the parts come from, one each, where they do.
         """
         super().__init__()
-        require_alike((part.where, rows(part)) for part in parts)
+        require_alike(zip((part.where for part in parts), rows, strict=True))
         first = parts[0]
         self.made_of = self.parts = tuple(parts)
         self.own = dict(enumerate(parts))
@@ -71,7 +69,7 @@ class RaggedParts(Joined, RaggedSource):
     parts: tuple[RaggedSource, ...]
 
     def __init__(self, parts: Sequence[RaggedSource], paths: Sequence[str] = ()) -> None:
-        super().__init__(parts, paths, _samples)
+        super().__init__(parts, paths, [*map(_samples, parts)])
         first = parts[0]
         self.shape = (int(self.edges.starts[-1]),)
         self.dtype = OBJECTS
@@ -115,7 +113,8 @@ class SparseParts(Joined, SparseSource):
     parts: tuple[SparseSource, ...]
 
     def __init__(self, parts: Sequence[SparseSource], paths: Sequence[str] = ()) -> None:
-        super().__init__(parts, paths, _dense_rows)
+        rows = [kind_of_rows(part.shape[1:], part.dtype) for part in parts]
+        super().__init__(parts, paths, rows)
         first = parts[0]
         self.shape = (int(self.edges.starts[-1]), *first.shape[1:])
         self.dtype, self.layout = first.dtype, first.layout
@@ -153,10 +152,6 @@ class SparseParts(Joined, SparseSource):
 def _samples(part: RaggedSource) -> str:
     packed = "" if part.packing is None else f", packed: {part.packing}"
     return f"samples of {kind_of_rows(part.row_shape, part.values_dtype)}{packed}"
-
-
-def _dense_rows(part: SparseSource) -> str:
-    return kind_of_rows(part.shape[1:], part.dtype)
 
 
 FORMS: tuple[tuple[type[Any], type[Any]], ...] = (

@@ -147,13 +147,10 @@ def decoded(source: Source, asked: object, dtype: object = None) -> Source:
                 f"{source.where} is packed ({packings.kinds[0]}), and decode= is for rows of one "
                 f"shape; decode its batches in batch_transform="
             )
-        return UnpackedSource(source, packings, floats=_is_float(dtype))
+        floats = dtype not in (None, str, bytes) and torch_dtype(dtype).is_floating_point
+        return UnpackedSource(source, packings, floats=floats)
     require_one_packing(source)
     return source
-
-
-def _is_float(dtype: object) -> bool:
-    return dtype not in (None, str, bytes) and torch_dtype(dtype).is_floating_point
 
 
 def require_one_packing(source: Source) -> None:

@@ -168,7 +168,8 @@ class Packing:
             kept = self.masked and not self.missing and meant.kind == "f"  # as xarray has it
             return meant if kept else _scaled_dtype(meant, self.scale, self.offset)
         if self.missing or self.low is not None or self.high is not None:
-            return meant if meant.kind == "f" else _wide_float(meant)
+            wide = np.dtype(np.float32 if meant.itemsize <= 2 else np.float64)
+            return meant if meant.kind == "f" else wide
         return meant
 
 
@@ -272,7 +273,3 @@ def _scaled_dtype(dtype: DType, scale: Any, offset: Any) -> DType:
         wide = dtype.kind in "iu" and dtype.itemsize == 4
         return double if wide else np.dtype(scale.dtype)
     return double if offset is not None else np.dtype(scale.dtype)
-
-
-def _wide_float(dtype: DType) -> DType:
-    return np.dtype(np.float32 if dtype.itemsize <= 2 else np.float64)

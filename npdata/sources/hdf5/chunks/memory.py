@@ -13,10 +13,7 @@ from collections import deque
 import numpy as np
 from numpy.typing import NDArray
 
-from npdata.arrays.gather import address_of
-
-ALIGNMENT = 64
-"""Every chunk begins at a multiple of this address: a cache line, and any word of the gather."""
+from npdata.arrays.gather import address_of, memory_at_a_line
 
 
 class Chunk:
@@ -66,7 +63,7 @@ class ChunkMemory:
 
     def beyond(self, nbytes: int) -> NDArray[np.uint8]:
         """Give memory to decode into, whether or not the budget has room."""
-        memory = _aligned(nbytes)
+        memory = memory_at_a_line(nbytes)
         self.used += nbytes
         return memory
 
@@ -95,10 +92,3 @@ class ChunkMemory:
         """Give what is spare back to the system."""
         self.used -= sum(nbytes * len(spare) for nbytes, spare in self._spare.items())
         self._spare.clear()
-
-
-def _aligned(nbytes: int) -> NDArray[np.uint8]:
-    """Give fresh memory that begins at a multiple of `ALIGNMENT`."""
-    memory = np.empty(nbytes + ALIGNMENT, np.uint8)
-    start = -address_of(memory) % ALIGNMENT
-    return memory[start : start + nbytes]
