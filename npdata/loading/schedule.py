@@ -112,11 +112,9 @@ class Schedule:
     cores: int = 1
 
     def __repr__(self) -> str:
-        """Give it in one line, as for people."""
         return f"<Schedule: {self}>"
 
     def __str__(self) -> str:
-        """Give it in one line."""
         threads = "1 thread" if self.threads == 1 else f"{self.threads} threads"
         if self.cores > 1:
             threads += f" of {self.cores} cores"

@@ -21,7 +21,7 @@ from npdata.sources.concatenated.end_to_end import end_to_end
 from npdata.sources.containers import rows_held_by
 from npdata.sources.derived.axis import along_axis
 from npdata.sources.formats import npy, npz
-from npdata.sources.formats.foreign import foreign_file
+from npdata.sources.formats.foreign import refuse_foreign
 from npdata.sources.formats.raw import open_raw
 from npdata.sources.hdf5.anndata.groups import open_group
 from npdata.sources.hdf5.file import Hdf5Options
@@ -253,12 +253,12 @@ def identify(text: str) -> Identified:
     path, member = split_member(text)
     require_local(path)
     if os.path.isdir(path):  # noqa: PTH112  # a Path takes several times as long
-        _refuse_foreign(path)
+        refuse_foreign(path)
     kind, magic = _format_of(path)
     if kind == "npy" and member is not None:
         raise npy.no_member(path, member)
     if kind == "raw" and path.endswith(SUFFIXES):
-        _refuse_foreign(path)
+        refuse_foreign(path)
         raise FormatError(
             f"{path} begins with {magic!r}, which is neither .npy nor .npz nor HDF5; it is damaged"
         )
@@ -274,18 +274,11 @@ def _open_path(text: str) -> Source:
         return npz.open_npz(found.path, found.member or "")
     if found.format == "hdf5":
         return open_names(found.path, [found.member or ""])[0]
-    _refuse_foreign(found.path)
+    refuse_foreign(found.path)
     raise FormatError(
         f"{found.path} is neither .npy nor .npz nor HDF5; for raw binary say what it holds: "
         f"NumpyDataset.from_raw(path, dtype=..., shape=(-1, ...))"
     )
-
-
-def _refuse_foreign(path: str) -> None:
-    """Raise `FormatError` for a file or folder of a format that is known and not read."""
-    what = foreign_file(path)
-    if what is not None:
-        raise FormatError(f"{path} is {what}")
 
 
 def _format_of(path: str) -> tuple[Format, bytes]:

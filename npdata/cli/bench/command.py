@@ -99,7 +99,6 @@ def run(arguments: argparse.Namespace) -> int:
 
 
 def _print(console: Any, report: Report, advice: Recommendation) -> None:
-    """Print a report to a `rich.console.Console`."""
     for line in _head(report):
         console.print(printable(line))
     print_table(console, _HEADS, _rows(report), numbers=_HEADS[1:5])

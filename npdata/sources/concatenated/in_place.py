@@ -41,7 +41,6 @@ class PartlyInPlace(Source):
 
     @made_once
     def _all_in_place(self) -> bool:
-        """Whether all parts lie in place."""
         return bool(self.in_place.all())
 
     def read(self, indices: Ints, out: NDArray[Any]) -> None:

@@ -10,6 +10,7 @@ import re
 import zipfile
 from pathlib import Path
 
+from npdata.errors import FormatError
 from npdata.sources.names import some_of
 
 _BEGINNINGS = (
@@ -80,6 +81,13 @@ def foreign_file(path: str) -> str | None:
     if place.name in _ZARR_FILES and b'"zarr_format"' in head:
         return _ZARR
     return foreign_zip(path) if head.startswith(b"PK") else None
+
+
+def refuse_foreign(path: str) -> None:
+    """Raise `FormatError` for a file or folder of a format that is known and not read."""
+    what = foreign_file(path)
+    if what is not None:
+        raise FormatError(f"{path} is {what}")
 
 
 def _lerobot(folder: Path) -> str | None:

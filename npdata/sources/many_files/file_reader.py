@@ -77,6 +77,7 @@ class FileReader:
         path = table.files.path(number)
         try:
             if offset < 0:
+                table.require(number, os.stat(path))  # noqa: PTH116
                 read = self._read_zipped if offset == ZIPPED else self._read_own
                 read(number, path, out)
                 return
@@ -100,7 +101,6 @@ class FileReader:
             out[...] = place.reshape(-1).reshape(out.shape, order="F")
 
     def _read_zipped(self, number: int, path: bytes, out: NDArray[Any]) -> None:
-        self.table.require(number, os.stat(path))  # noqa: PTH116
         try:
             alike = read_member(os.fsdecode(path), self.table.files.member(number) or "", out)
         finally:
@@ -109,7 +109,6 @@ class FileReader:
             raise gone(path)
 
     def _read_own(self, number: int, path: bytes, out: NDArray[Any]) -> None:
-        self.table.require(number, os.stat(path))  # noqa: PTH116
         source = self._source(number)
         if isinstance(source, OneValue):
             out = out.reshape(-1)

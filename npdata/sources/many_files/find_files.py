@@ -17,7 +17,7 @@ from typing import TypeAlias
 
 from npdata.arrays.indexing import is_scalar
 from npdata.errors import FieldError, FormatError, MemberNotFoundError, UnsupportedSourceError, an
-from npdata.sources.formats.foreign import foreign_file
+from npdata.sources.formats.foreign import refuse_foreign
 from npdata.sources.formats.npz import npz_members
 from npdata.sources.hdf5.catalog import dataset_names
 from npdata.sources.many_files.file_list import SEPARATOR, FileList, searched_from, split_member
@@ -153,9 +153,7 @@ def _below(folder: str, member: str | None) -> list[str]:
     wanted = SUFFIXES[1:] if member is not None else SUFFIXES
     found = [path for path in _walk(folder) if path.lower().endswith(wanted)]
     if not found:
-        what = foreign_file(folder)
-        if what is not None:
-            raise FormatError(f"{folder} is {what}")
+        refuse_foreign(folder)
         raise FieldError(f"{folder} holds no array: nothing below it ends with {', '.join(wanted)}")
     kinds: dict[str, str] = {}
     for path in found:

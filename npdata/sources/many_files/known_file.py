@@ -26,7 +26,7 @@ from npdata.errors import (
 from npdata.sources.base import Source
 from npdata.sources.file import FileIdentity
 from npdata.sources.formats import npy, npz
-from npdata.sources.formats.foreign import foreign_file
+from npdata.sources.formats.foreign import refuse_foreign
 from npdata.sources.formats.raw import RawFormat, open_raw
 from npdata.sources.hdf5.open import open_datasets, open_hdf5, scalar
 from npdata.sources.many_files.file_list import FileList
@@ -112,7 +112,6 @@ def look_together(files: FileList, numbers: Sequence[int]) -> list[KnownFile] | 
 
 
 def _of_npy(descriptor: int, status: os.stat_result, path: bytes, known: Any) -> KnownFile:
-    """Understand the header of an open `.npy`."""
     start = os.pread(descriptor, _HEADER, 0)
     if not start.startswith(npy.MAGIC):
         raise _no_npy(start, os.fsdecode(path))
@@ -216,9 +215,7 @@ def _no_npy(start: bytes, where: str) -> Exception:
         )
     if npy.MAGIC.startswith(start):
         return TruncatedError(f"{where} ends inside its .npy header; it was cut short")
-    what = foreign_file(where)
-    if what is not None:
-        return FormatError(f"{where} is {what}")
+    refuse_foreign(where)
     return FormatError(
         f"{where} begins with {start[:6]!r} and is neither .npy nor .npz nor HDF5; for raw "
         f"binary say what all files hold by both of dtype= and shape=: dtype='uint16', shape=(-1,)"
