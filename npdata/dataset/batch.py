@@ -220,17 +220,11 @@ class Batch(list[Any]):
             return Batch.of, (self._values, self._length, self.form, None, self.mask)
         if self.mask is None:
             return list, (self.samples(),)
-        return _masked, (self.samples(), self.mask)
+        return Batch, (self.samples(),), {"mask": self.mask}
 
 
 def _is_texts(value: Any) -> bool:
     return type(value) is list and not any(isinstance(part, torch.Tensor) for part in value[:1])
-
-
-def _masked(samples: list[Any], mask: torch.Tensor) -> Batch:
-    batch = Batch(samples)
-    batch.mask = mask
-    return batch
 
 
 def _after_making(name: str) -> Callable[..., Any]:

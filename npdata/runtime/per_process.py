@@ -20,6 +20,7 @@ class this_process:  # noqa: N801
 
     number = os.getpid()
     forked = False
+    lock = threading.Lock()
 
 
 class PerProcess(Generic[T]):
@@ -73,20 +74,16 @@ class ForkSafeLock:
         made = self._made
         if made[0] != this_process.number:
             # Threads of a child that meet here at once must agree on one lock.
-            with _Guard.lock:
+            with this_process.lock:
                 made = self._made
                 if made[0] != this_process.number:
                     made = self._made = (this_process.number, threading.RLock())
         return made[1]
 
 
-class _Guard:
-    lock = threading.Lock()
-
-
 def _renew() -> None:
     this_process.number, this_process.forked = os.getpid(), True
-    _Guard.lock = threading.Lock()
+    this_process.lock = threading.Lock()
 
 
 os.register_at_fork(after_in_child=_renew)
