@@ -21,7 +21,7 @@ from npdata.arrays.scratch import Scratch
 from npdata.dataset.arguments import require_fields
 from npdata.dataset.batch_memory import plain_memory
 from npdata.dataset.field import Field
-from npdata.dataset.moments import BLOCK, Moments, moments_of, moments_of_complex
+from npdata.dataset.moments import BLOCK, Moments, moments_of
 from npdata.dataset.progress import Bar
 from npdata.dataset.ragged_field import RaggedField
 from npdata.dataset.rows_field import RowsField
@@ -150,8 +150,7 @@ def _pieces(rows: _Pass, keep_axes: KeepAxes) -> Generator[Piece, None, None]:
             array = _known(array, field.missing)
             kept = kept_axes(keep_axes, field, label, array.shape)
             over = _over(field, label, array.shape, kept)
-            sum_up = moments_of_complex if array.dtype.kind == "c" else moments_of
-            found[label], beside = sum_up(array, over, memory.scratch, near.get(label))
+            found[label], beside = moments_of(array, over, memory.scratch, near.get(label))
             if k == 0:
                 near[label] = beside
         field.source.check()

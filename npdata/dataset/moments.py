@@ -83,12 +83,17 @@ def moments_of(
 
     Of the shape of a sample, with 1 for each axis that is gone, and () where all are. `near` is
     about the mean; what is given beside the moments serves as `near` of arrays like this one, None
-    for 0.
+    for 0. The range of complex numbers is NaN, without an order.
 
     Examples:
         >>> moments_of(np.array([[1.0, 5.0], [3.0, 5.0]]), (0,), Scratch())[0].mean.tolist()
         [2.0, 5.0]
+        >>> found, _ = moments_of(np.array([1 + 1j, 1 - 1j]), (0,), Scratch())
+        >>> complex(found.mean), float(found.squares)
+        ((1+0j), 2.0)
     """
+    if values.dtype.kind == "c":
+        return _of_complex(values, over, scratch, near)
     shape = tuple(1 if k in over else n for k, n in enumerate(values.shape))[1:]
     if len(over) == values.ndim:
         shape = ()
@@ -103,21 +108,10 @@ def moments_of(
     return Moments(**{f.name: getattr(found, f.name).reshape(shape) for f in fields(found)}), near
 
 
-def moments_of_complex(
-    values: NDArray[Any],
-    over: tuple[int, ...],
-    scratch: Scratch,
-    near: NDArray[np.float64] | None = None,
+def _of_complex(
+    values: NDArray[Any], over: tuple[int, ...], scratch: Scratch, near: NDArray[np.float64] | None
 ) -> tuple[Moments, NDArray[np.float64] | None]:
-    """Give the moments of complex numbers, as `moments_of`; their range is NaN, without an order.
-
-    Real and imaginary parts are summed up side by side. `near` has both, in an axis of its own.
-
-    Examples:
-        >>> found, _ = moments_of_complex(np.array([1 + 1j, 1 - 1j]), (0,), Scratch())
-        >>> complex(found.mean), float(found.squares)
-        ((1+0j), 2.0)
-    """
+    """Sum up real and imaginary parts side by side; `near` has both, in an axis of its own."""
     parts = values[..., np.newaxis].view(values.real.dtype)
     missing = np.isnan(values)
     if missing.any():
