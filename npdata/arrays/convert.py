@@ -240,8 +240,7 @@ def apply(conversion: Conversion, array: NDArray[Any]) -> Tensors:
     if conversion.action == "fields":
         return {name: apply(part, array[name]) for name, part in conversion.fields}
     rule = conversion.rule
-    if rule is None:
-        raise ConversionError(f"cannot turn an array into a tensor: {conversion.reason}")
+    assert rule is not None  # as of all views and copies
     if conversion.action == "view":
         return _over(array, rule)
     layout = ArrayLayout.of(array)

@@ -24,30 +24,14 @@ CLASS_NUMBERS = "np.unique(x, return_inverse=True)[1] for the numbers of its cla
 """What to write for texts that are labels."""
 
 NATIVE = (
-    "bool",
-    "int8",
-    "int16",
-    "int32",
-    "int64",
-    "uint8",
-    "uint16",
-    "uint32",
-    "uint64",
-    "float16",
-    "float32",
-    "float64",
-    "complex64",
-    "complex128",
-)
+    "bool", "int8", "int16", "int32", "int64", "uint8", "uint16", "uint32", "uint64",
+    "float16", "float32", "float64", "complex64", "complex128",
+)  # fmt: skip
 """Dtypes that NumPy and torch have in common, under the same names."""
 ML_DTYPES = (
-    "bfloat16",
-    "float8_e4m3fn",
-    "float8_e4m3fnuz",
-    "float8_e5m2",
-    "float8_e5m2fnuz",
+    "bfloat16", "float8_e4m3fn", "float8_e4m3fnuz", "float8_e5m2", "float8_e5m2fnuz",
     "float8_e8m0fnu",
-)
+)  # fmt: skip
 """Those of ml_dtypes; an older torch lacks some."""
 
 

@@ -14,19 +14,9 @@ from npdata.sources.hdf5.anndata.groups import stands_for_array
 from npdata.suggestions import did_you_mean, each_word
 
 OPTIONS = (
-    "transform",
-    "batch_transform",
-    "dtype",
-    "ragged",
-    "padding",
-    "layout",
-    "decode",
-    "columns",
-    "axis",
-    "cache",
-    "cache_bytes",
-    "copy",
-)
+    "transform", "batch_transform", "dtype", "ragged", "padding", "layout", "decode", "columns",
+    "axis", "cache", "cache_bytes", "copy",
+)  # fmt: skip
 
 
 def fields_of(

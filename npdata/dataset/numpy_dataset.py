@@ -289,8 +289,8 @@ class NumpyDataset(FromFiles, Splits, WithStatistics, Dataset[Any]):
         if bound.batch is not None:
             rows = np.array([row])
             return self._batch(rows, self._stacked_fields(rows, plain_memory), bound)[0]
-        copied = bound.sample is not None and self._transforms.copies
-        sample = self._form.build(tuple(f.row(row, independent=copied) for f in self._fields))
+        copies = self._transforms.copies
+        sample = self._form.build(tuple(f.row(row, independent=copies) for f in self._fields))
         return bound.transformed(sample, 0, row)
 
     @property

@@ -100,11 +100,9 @@ def _made_by(source: Source) -> str:
 def _rows_elsewhere(field: Field, other: Field) -> str:
     """Say what to write where another axis of `field` is as long as the rows of `other`."""
     source = field.source
-    turns = source.table is not None or source.across is not None
-    if not turns or "axis" in dict(source.details):  # which is given already
-        axes = []
-    else:
-        axes = [k for k, size in enumerate(source.shape) if k and size == len(other) > 1]
+    given = "axis" in dict(source.details)
+    turns = not given and (source.table is not None or source.across is not None)
+    axes = [k for k, n in enumerate(source.shape) if turns and k and n == len(other) > 1]
     if not axes:
         alike = field.joins == other.joins is not None and _are_members(field, other)
         return f"; if each is a sample, and no field: {AS_SAMPLES}" if alike else ""

@@ -38,8 +38,7 @@ class Bound(NamedTuple):
 
     def transformed(self, sample: Any, number: int, row: int) -> Any:
         """Give sample `number` of the batch, which is `row`, after `sample` with its generator."""
-        if self.sample is None:
-            return sample
+        assert self.sample is not None
         try:
             if self.sample_rng is None:
                 return self.sample(sample)
