@@ -18,6 +18,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from npdata.arrays.dtypes import Ints
 from npdata.arrays.gather import memory_at_a_line
 from npdata.dataset.batch_memory import pinned_memory, pins_memory, plain_memory
 from npdata.dataset.device_field import DeviceField, words_of
@@ -98,7 +99,7 @@ class _Rows:
     """The rows `numbers` of `source` (None: all) on their way to `target`."""
 
     source: Source
-    numbers: NDArray[np.int64] | None
+    numbers: Ints | None
     target: NDArray[Any] | Tensor
 
     def cuts(self) -> Iterator[slice]:

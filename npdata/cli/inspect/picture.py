@@ -11,6 +11,7 @@ from typing import Any, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
+from npdata.arrays.dtypes import Ints
 from npdata.cli.console import bytes_text, count_text, shape_text
 from npdata.cli.inspect.report import Stored
 from npdata.cli.plot import new_figure, shortened
@@ -27,7 +28,7 @@ MOST_ROWS, PLACES = 4096, 16
 IMAGES = 4
 _BLUE, _GREY = "#2f6690", "#777777"
 
-Picked: TypeAlias = tuple[NDArray[np.int64], NDArray[Any], str]
+Picked: TypeAlias = tuple[Ints, NDArray[Any], str]
 """Some numbers of rows, ascending, and these rows; or none of them and the reason why."""
 
 
@@ -64,7 +65,7 @@ def draw_arrays(
     return figure
 
 
-def choose_rows(stored: Stored) -> tuple[NDArray[np.int64], str]:
+def choose_rows(stored: Stored) -> tuple[Ints, str]:
     """Choose the numbers of rows to read, or none and the reason why."""
     nothing = np.zeros(0, np.int64)
     if stored.nbytes == 0:
@@ -185,6 +186,6 @@ def _draw_rows(axis: Any, stored: Stored, picked: Picked) -> None:
     axis.xaxis.set_major_formatter("{x:,.0f}")
 
 
-def _some(numbers: NDArray[np.int64], rows: NDArray[Any]) -> list[tuple[int, NDArray[Any]]]:
+def _some(numbers: Ints, rows: NDArray[Any]) -> list[tuple[int, NDArray[Any]]]:
     places = np.linspace(0, len(rows) - 1, IMAGES).astype(np.int64)[: len(rows)].tolist()
     return [(int(numbers[place]), rows[place]) for place in places]

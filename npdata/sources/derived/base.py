@@ -12,6 +12,7 @@ from typing import Any, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
+from npdata.arrays.dtypes import Ints
 from npdata.arrays.gather import RowTable
 from npdata.sources.base import Source
 
@@ -148,7 +149,7 @@ class DerivedSource(CompositeSource):
 class ConvertedSource(DerivedSource):
     """Rows that are made of stored ones whenever they are read, unless they lie in place."""
 
-    def read(self, indices: NDArray[np.int64], out: NDArray[Any]) -> None:
+    def read(self, indices: Ints, out: NDArray[Any]) -> None:
         """Gather the rows in place, or read the stored ones and convert them."""
         table = self.table
         if table is not None:
@@ -170,7 +171,7 @@ class ConvertedSource(DerivedSource):
         self._convert(stored, np.arange(first, first + len(out)), out)
 
     @abstractmethod
-    def _convert(self, stored: NDArray[Any], indices: NDArray[np.int64], out: NDArray[Any]) -> None:
+    def _convert(self, stored: NDArray[Any], indices: Ints, out: NDArray[Any]) -> None:
         """Make `out`, at least one element, of the stored rows with these numbers."""
 
 

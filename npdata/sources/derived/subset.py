@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from npdata.arrays.dtypes import Ints
 from npdata.errors import RowIndexError
 from npdata.sources.base import Source
 from npdata.sources.derived.base import DerivedSource
@@ -22,7 +23,7 @@ class Places:
         [1, 0]
     """
 
-    def __init__(self, numbers: NDArray[np.int64], count: int) -> None:
+    def __init__(self, numbers: Ints, count: int) -> None:
         """Make a table where that is small beside the rows: it is 50 times as fast as a search."""
         self._numbers = numbers
         self._table: NDArray[np.int32] | None = None
@@ -31,11 +32,11 @@ class Places:
             self._table[numbers] = np.arange(len(numbers), dtype=np.int32)
 
     @staticmethod
-    def nbytes(numbers: NDArray[np.int64], count: int) -> int:
+    def nbytes(numbers: Ints, count: int) -> int:
         """Give the bytes of memory that this takes, with the numbers."""
         return numbers.nbytes + (4 * count if _has_table(numbers, count) else 0)
 
-    def of(self, rows: NDArray[np.int64]) -> NDArray[np.int64]:
+    def of(self, rows: Ints) -> Ints:
         """Give the place of each row; raises `RowIndexError` (an IndexError) for one without."""
         if self._table is not None:
             places = self._table[rows].astype(np.int64)
@@ -52,7 +53,7 @@ class Places:
         return places
 
 
-def _has_table(numbers: NDArray[np.int64], count: int) -> bool:
+def _has_table(numbers: Ints, count: int) -> bool:
     return count <= 4 * len(numbers) and count < 1 << 31
 
 
@@ -65,6 +66,6 @@ class SubsetSource(DerivedSource):
         self.keeps_text = held.keeps_text
         self._places = places
 
-    def read(self, indices: NDArray[np.int64], out: NDArray[Any]) -> None:
+    def read(self, indices: Ints, out: NDArray[Any]) -> None:
         """Copy the rows with these numbers; raises `RowIndexError` for one that is not held."""
         self.rows.read(self._places.of(indices), out)

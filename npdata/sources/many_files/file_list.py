@@ -16,6 +16,7 @@ from typing import Any, overload
 import numpy as np
 from numpy.typing import NDArray
 
+from npdata.arrays.dtypes import Ints
 from npdata.errors import FieldError
 from npdata.sources.names import shared
 
@@ -38,7 +39,7 @@ class FileList(Sequence[str]):
     """The folder that was searched, and the glob ("" for all of it), which is a name where only the
     member has wildcards; None where the user listed the files, and after a pickle."""
 
-    def __init__(self, root: str, names: bytes, ends: NDArray[np.int64], folder: str) -> None:
+    def __init__(self, root: str, names: bytes, ends: Ints, folder: str) -> None:
         """Take `names` (one run of bytes, which end at `ends`) below `root`; see `of`."""
         self.root = root
         self._names = names
@@ -148,7 +149,7 @@ class FileList(Sequence[str]):
         return _unpickled, (self.root, compressed(names), compressed(lengths), folder)
 
 
-def runs_of_files(names: Sequence[object]) -> NDArray[np.int64]:
+def runs_of_files(names: Sequence[object]) -> Ints:
     """Give where each file begins in a list that names it once or several times, and the end.
 
     Raises `FieldError` where a file comes again after another.

@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from npdata.arrays.dtypes import Ints
 from npdata.errors import FormatError
 from npdata.runtime.per_process import ForkSafeLock
 from npdata.sources.base import InPlaceSource, Source
@@ -52,7 +53,7 @@ class FileReader:
         self._sources: dict[int, Source] = {}
         self._lock = ForkSafeLock()
 
-    def read(self, numbers: NDArray[np.int64], outs: Sequence[NDArray[Any]]) -> None:
+    def read(self, numbers: Ints, outs: Sequence[NDArray[Any]]) -> None:
         """Read file `numbers[k]` into all of `outs[k]`, C-contiguous and of the array's shape.
 
         Several threads do it where that is faster.

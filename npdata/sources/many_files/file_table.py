@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from npdata.arrays.dtypes import Ints
 from npdata.sources.base import Source
 from npdata.sources.file import FileIdentity
 from npdata.sources.formats.raw import RawFormat
@@ -115,7 +116,7 @@ class FileTable:
         files = FileList.of([t.name(k) for t in tables for k in range(len(t))])
         return cls(files=files, facts=np.concatenate(facts), kinds=tuple(kinds))
 
-    def take(self, numbers: NDArray[np.int64]) -> "FileTable":
+    def take(self, numbers: Ints) -> "FileTable":
         """Give the files of these numbers."""
         files = self.files.take(numbers.tolist())
         return FileTable(files=files, facts=self.facts[numbers], kinds=self.kinds)

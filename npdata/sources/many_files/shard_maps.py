@@ -19,6 +19,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from npdata.arrays.dtypes import Ints
 from npdata.arrays.gather import ByteRows, address_of
 from npdata.errors import ChangedFileError, ClosedError
 from npdata.runtime.living import Living
@@ -70,12 +71,12 @@ class Maps:
 
     def __init__(self, count: int, bounds: tuple[int, int], joint: JointMap | None) -> None:
         self.joint = joint
-        self.address: NDArray[np.int64] = np.zeros(count + 1, np.int64)
+        self.address: Ints = np.zeros(count + 1, np.int64)
         self.looks = Looks(-1, 0.0, np.zeros(0, np.uint8))
         self.period = look_again(count)
         self.held: list[object] = []
         self.bounds = bounds
-        self.view: tuple[ByteRows, NDArray[np.int64]] | None = None
+        self.view: tuple[ByteRows, Ints] | None = None
         self._watch = Watch()
         self.events = self._watch.events
         self.lock = threading.Lock()
@@ -100,7 +101,7 @@ class ShardMaps:
     `make` makes the `Maps` of a process.
     """
 
-    def __init__(self, table: FileTable, file: NDArray[np.int64], make: Callable[[], Maps]) -> None:
+    def __init__(self, table: FileTable, file: Ints, make: Callable[[], Maps]) -> None:
         """Name the files; none is opened before it is looked at."""
         self.table = table
         self._file = file
@@ -113,7 +114,7 @@ class ShardMaps:
         """Give the maps of this process, which stay mapped as long as they are referred to."""
         return self._maps.get()
 
-    def look(self, maps: Maps, parts: NDArray[np.int64]) -> int:
+    def look(self, maps: Maps, parts: Ints) -> int:
         """See that the files of these parts are mapped and unchanged; gives `maps.events()`.
 
         Raises `ChangedFileError`.
@@ -149,7 +150,7 @@ class ShardMaps:
         looks = maps.looks = Looks(events, now + maps.period, left if left.any() else None)
         return looks
 
-    def _look_at(self, maps: Maps, parts: NDArray[np.int64], unseen: NDArray[np.uint8]) -> None:
+    def _look_at(self, maps: Maps, parts: Ints, unseen: NDArray[np.uint8]) -> None:
         """Map the files of these parts that are not, and look at the others unless they were."""
         if self._closed:
             raise ClosedError(f"{self.table.files!r} were closed; make a new dataset")

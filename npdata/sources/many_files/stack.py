@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from npdata.arrays.dtypes import Ints
 from npdata.errors import FieldError
 from npdata.sources.base import Access, Source
 from npdata.sources.concatenated.parts import and_more
@@ -69,7 +70,7 @@ class _FilesSource(Source):
         return int((np.array(sizes)[table.facts["kind"]] * table.facts["length"]).mean())
 
     @property
-    def file_borders(self) -> NDArray[np.int64]:
+    def file_borders(self) -> Ints:
         """The first sample of each file: each is one, unless several are datasets of a file."""
         if not self.paths.has_members:
             return np.arange(len(self.paths) + 1)
@@ -104,7 +105,7 @@ class StackSource(_FilesSource):
         self.shape = (len(table), *table.shape(0))
         self.dtype = table.kind(0).dtype
 
-    def read(self, indices: NDArray[np.int64], out: NDArray[Any]) -> None:
+    def read(self, indices: Ints, out: NDArray[Any]) -> None:
         """Read the file of each row into its place."""
         self._reader.read(indices, [out[k, ...] for k in range(len(out))])
 
@@ -122,7 +123,7 @@ class VariedStackSource(_FilesSource, PiecesSource):
         self.dtype = OBJECTS
         self.values_dtype = reader.table.kinds[0].dtype
 
-    def pieces(self, indices: NDArray[np.int64]) -> list[NDArray[Any]]:
+    def pieces(self, indices: Ints) -> list[NDArray[Any]]:
         """Read these files, each into memory of its own."""
         table = self._reader.table
         pieces: list[NDArray[Any]] = [
@@ -139,7 +140,7 @@ class RaggedStackSource(VariedStackSource, RaggedSource):
         super().__init__(reader)
         self.row_shape = reader.table.kinds[0].rest or ()
 
-    def lengths(self) -> NDArray[np.int64]:
+    def lengths(self) -> Ints:
         """Give the length of every array."""
         return self._reader.table.facts["length"].copy()
 

@@ -13,6 +13,7 @@ from typing import TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
+from npdata.arrays.dtypes import Ints
 from npdata.arrays.gather import ByteRows
 from npdata.sources.hdf5.chunks.memory import Chunk
 
@@ -51,12 +52,12 @@ class ChunkPlaces:
             behind = (self._count - number) * self._chunk_words
             self.origins[number] = (held.address - low) // step + behind
 
-    def missing(self, numbers: NDArray[np.int64]) -> NDArray[np.int64]:
+    def missing(self, numbers: Ints) -> Ints:
         """Give those of these chunks that are not there."""
-        missing: NDArray[np.int64] = numbers[self.origins.take(numbers) == 0]
+        missing: Ints = numbers[self.origins.take(numbers) == 0]
         return missing
 
-    def starts(self, numbers: NDArray[np.int64], rows: NDArray[np.int64]) -> NDArray[np.int64]:
+    def starts(self, numbers: Ints, rows: Ints) -> Ints:
         """Give the words where `rows` begin, which lie in these chunks, all of them there."""
         starts = self.origins.take(numbers)
         starts += (rows - self._end) * self.rows.width

@@ -16,6 +16,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from npdata.arrays.dtypes import Ints
+
 LARGEST_GRID = 1 << 62
 MOST_REMEMBERED = 256
 """Of up to so many chunks the numbers are kept for the next dataset that has the same."""
@@ -32,8 +34,8 @@ class ChunkTable:
     """
 
     grid: tuple[int, ...]
-    numbers: NDArray[np.int64]
-    offsets: NDArray[np.int64]
+    numbers: Ints
+    offsets: Ints
     sizes: NDArray[Any]
     masks: NDArray[np.uint32] | None
     complete: bool
@@ -106,7 +108,7 @@ class ChunkTable:
         arrays = (self.numbers, self.offsets, self.sizes, self.masks)
         return sum(array.nbytes for array in arrays if array is not None)
 
-    def find(self, numbers: NDArray[np.int64]) -> NDArray[np.int64]:
+    def find(self, numbers: Ints) -> Ints:
         """Give the entries of chunk `numbers` (any shape, inside the grid), -1 where not stored."""
         if self.complete:
             return numbers
@@ -121,7 +123,7 @@ class ChunkTable:
         bounds = np.searchsorted(self.numbers, np.array([first, stop]))
         return range(int(bounds[0]), int(bounds[1]))
 
-    def places(self, entries: NDArray[np.int64]) -> NDArray[np.int64]:
+    def places(self, entries: Ints) -> Ints:
         """Give the offsets of `entries` in the file, -1 for those that are -1."""
         if len(self.offsets) == 0:
             return entries
@@ -164,8 +166,8 @@ class _Numbering:
     """The numbers of chunks, sorted, and the `order` that sorts them; None where they were."""
 
     grid: tuple[int, ...]
-    numbers: NDArray[np.int64]
-    order: NDArray[np.int64] | None = None
+    numbers: Ints
+    order: Ints | None = None
     complete: bool = False
     fault: str | None = None
     unusable: bool = False

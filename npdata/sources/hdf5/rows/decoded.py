@@ -14,6 +14,7 @@ from typing import Any, Self
 import numpy as np
 from numpy.typing import NDArray
 
+from npdata.arrays.dtypes import Ints
 from npdata.arrays.runs import cut
 from npdata.errors import CacheWarning, FormatError
 from npdata.runtime.lazy_torch import torch
@@ -140,13 +141,13 @@ class DecodedSource(ChunkedSource):
         """A quarter of the cache; a window that is announced whole may be as much again."""
         return chunk_cache().budget // 4
 
-    def read(self, indices: NDArray[np.int64], out: NDArray[Any]) -> None:
+    def read(self, indices: Ints, out: NDArray[Any]) -> None:
         """Gather the rows from decoded chunks; what is missing is decoded first."""
         if out.size:
             self.check()
             self._state.get().read(indices, out)
 
-    def runs(self, starts: NDArray[np.int64], stops: NDArray[np.int64]) -> list[NDArray[Any]]:
+    def runs(self, starts: Ints, stops: Ints) -> list[NDArray[Any]]:
         """Give runs of rows, all from one read."""
         sizes = stops - starts
         read = np.empty((int(sizes.sum()), *self.shape[1:]), self.dtype)
@@ -155,7 +156,7 @@ class DecodedSource(ChunkedSource):
             self._state.get().read_runs(starts, stops, read)
         return cut(read, sizes)
 
-    def select(self, indices: NDArray[np.int64], out: "torch.Tensor") -> bool:
+    def select(self, indices: Ints, out: "torch.Tensor") -> bool:
         """Gather the rows into a tensor, where they are kept in place."""
         state = None if self._kept is None else self._state.get()
         if not isinstance(state, KeptRows):
