@@ -62,10 +62,10 @@ def read(method: Method, target: Target, batches: Batches) -> Iterator[Any]:
             first = collate(dataset.__getitems__(FIRST_ROW))
             # Of a sampler of npdata the Loader knows the order, and what it can gather together.
             with Loader(dataset, sampler=epoch, num_threads=method.helpers) as loader:
-                yield from _Endless(first, loader)
+                yield from _endless(first, loader)
         return
     with ExitStack() as stack:
-        numbers = _Endless(FIRST_ROW, epoch)
+        numbers = _endless(FIRST_ROW, epoch)
         if method.kind == "dataloader":
             dataset = stack.enter_context(target.opened())
             loaded: Any = DataLoader(
@@ -83,16 +83,11 @@ def read(method: Method, target: Target, batches: Batches) -> Iterator[Any]:
         yield from iterator
 
 
-class _Endless:
-    """A first batch, and epoch after epoch, for which no process starts anew."""
-
-    def __init__(self, first: Any, epoch: Iterable[Any]) -> None:
-        self._first, self._epoch = first, epoch
-
-    def __iter__(self) -> Iterator[Any]:
-        yield self._first
-        while True:
-            yield from self._epoch
+def _endless(first: Any, epoch: Iterable[Any]) -> Iterator[Any]:
+    """Give a first batch, and epoch after epoch, for which no process starts anew."""
+    yield first
+    while True:
+        yield from epoch
 
 
 class _RowByRow(Dataset[Any]):

@@ -11,6 +11,7 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
+from npdata.arrays.gather import address_of
 from npdata.sources.hdf5.codecs.base import Bytes, Decoder, as_array
 from npdata.sources.hdf5.codecs.bitshuffle import BITSHUFFLE
 from npdata.sources.hdf5.codecs.blosc import BLOSC, SNAPPY
@@ -82,17 +83,12 @@ def decode_chunk(filters: Sequence[Filter], mask: int, data: bytes, out: NDArray
             raise ValueError(f"{len(current)} bytes come out of {step.name}, not {limit}")
     if len(current) != len(out):
         raise ValueError(f"a chunk has {len(current)} bytes, not {len(out)}")
-    if current is not out and not _same(current, out):
+    if current is out:
+        return
+    if not (isinstance(current, np.ndarray) and address_of(current) == address_of(out)):
         out[:] = as_array(current)
 
 
 def _any_before(position: int, mask: int) -> bool:
     every = (1 << position) - 1
     return mask & every != every
-
-
-def _same(data: Bytes, out: NDArray[np.uint8]) -> bool:
-    """Tell whether `data` is a view of the whole of `out`."""
-    if not isinstance(data, np.ndarray):
-        return False
-    return bool(data.__array_interface__["data"][0] == out.__array_interface__["data"][0])
