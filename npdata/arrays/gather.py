@@ -14,7 +14,7 @@ import math
 from collections.abc import Callable
 from contextvars import ContextVar, copy_context
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import Any, TypeVar
 
 import numpy as np
 from numpy.lib.array_utils import byte_bounds
@@ -23,9 +23,6 @@ from numpy.typing import NDArray
 from npdata.arrays.dtypes import NATIVE, Ints, torch_dtype
 from npdata.runtime.lazy_torch import torch
 from npdata.runtime.per_process import this_process
-
-if TYPE_CHECKING:
-    from torch import Tensor
 
 SIGNED = {"uint16": "int16", "uint32": "int32", "uint64": "int64"}
 """`index_select` has no unsigned words but bytes; signed ones have the same bits."""
@@ -85,11 +82,11 @@ class _Memory:
             "version": 3,
         }
 
-    def tensor(self) -> Tensor:
+    def tensor(self) -> torch.Tensor:
         return torch.from_numpy(np.asarray(self))
 
 
-def tensor_of(array: NDArray[np.uint8]) -> Tensor:
+def tensor_of(array: NDArray[np.uint8]) -> torch.Tensor:
     """Give an array of bytes as a tensor without a copy, also where it is read-only.
 
     Whoever writes to it must own the memory.
@@ -135,7 +132,7 @@ class RowTable:
     """
 
     array: NDArray[Any]
-    view: Tensor | None
+    view: torch.Tensor | None
     typed: bool
     flat: NDArray[Any] | None = None
     """The rows of `view` that NumPy can gather as well, on one core, since they lie end to end."""
@@ -205,7 +202,7 @@ class RowTable:
             return np.ascontiguousarray(array[indices])  # NumPy keeps the order of other arrays
         return None
 
-    def select(self, indices: Ints, out: Tensor) -> None:
+    def select(self, indices: Ints, out: torch.Tensor) -> None:
         """Copy rows of `view` into `out`, a contiguous tensor with words of the same size.
 
         Indices are in [0, n), and are not looked at again.
@@ -253,7 +250,7 @@ class ByteRows:
     A row is `width` words of `step` bytes each, and begins at any of the words.
     """
 
-    view: Tensor
+    view: torch.Tensor
     step: int
     width: int
     low: int
@@ -295,7 +292,7 @@ class ByteRows:
         _select(self.view, starts, torch.from_numpy(out.view(_WORDS[self.step])))
 
 
-def _select(view: Tensor, rows: Ints, out: Tensor) -> None:
+def _select(view: torch.Tensor, rows: Ints, out: torch.Tensor) -> None:
     """Copy row `rows[k]` of `view` to `out[k]`, by torch wherever its threads are."""
     alone = on_one_core(out.numel(), out.element_size())
     if alone or (this_process.forked and lost_threads()):
@@ -318,7 +315,7 @@ def on_one_core(elements: int, item: int) -> bool:
     return GRAIN < elements <= FEW_BYTES // item and torch.get_num_threads() > 1
 
 
-def stays_on_one_core(values: Tensor) -> bool:
+def stays_on_one_core(values: torch.Tensor) -> bool:
     """Tell whether no other thread of torch may work on these, many or few."""
     return on_one_core(values.numel(), values.element_size()) or _alone.get() or lost_threads()
 

@@ -8,7 +8,7 @@ one core and on many.
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,19 +16,16 @@ from numpy.typing import NDArray
 from npdata.arrays.gather import GRAIN, lost_threads, on_one_core, stays_on_one_core
 from npdata.runtime.lazy_torch import torch
 
-if TYPE_CHECKING:
-    from torch import Tensor
-
 _ADDED = frozenset(["float16", "float32", "float64", "int8", "int16", "int32", "int64", "uint8"])
 
 
-def casts_by_numpy(source: Tensor, dtype: torch.dtype) -> bool:
+def casts_by_numpy(source: torch.Tensor, dtype: torch.dtype) -> bool:
     """Tell whether NumPy casts these on one core faster than torch, and to the same values."""
     alone = on_one_core(source.numel(), source.element_size())
     return alone and _whole(source.dtype) and _whole(dtype)
 
 
-def copy_values(source: Tensor, out: Tensor) -> Tensor:
+def copy_values(source: torch.Tensor, out: torch.Tensor) -> torch.Tensor:
     """Copy contiguous `source` to `out` of the same shape, in the dtype of `out`; gives `out`."""
     if casts_by_numpy(source, out.dtype):
         out.numpy()[...] = source.numpy()
@@ -40,7 +37,7 @@ def copy_values(source: Tensor, out: Tensor) -> Tensor:
     return out
 
 
-def extremes(values: Tensor) -> list[float]:
+def extremes(values: torch.Tensor) -> list[float]:
     """Give the smallest and the largest of floats, also of parts of them; NaN where one is.
 
     On as many cores as `copy_values` copies them.
@@ -50,13 +47,13 @@ def extremes(values: Tensor) -> list[float]:
         [-1.0, 2.0]
     """
     here = values.device.type == "cpu"
-    parts: Iterable[Tensor] = [values]
+    parts: Iterable[torch.Tensor] = [values]
     if here and values.numel() > GRAIN and stays_on_one_core(values):
         if values.dtype in (torch.float32, torch.float64):
             array = values.numpy(force=True)
             return [np.minimum.reduce(array, None).item(), np.maximum.reduce(array, None).item()]
         parts = _pieces(values)
-    found: list[Tensor] = []
+    found: list[torch.Tensor] = []
     for part in parts:
         found += torch.aminmax(part.float() if part.itemsize == 1 else part)  # not of float8
     if here:
@@ -76,7 +73,7 @@ def scatter_add(out: NDArray[Any], places: NDArray[np.int64], values: NDArray[An
     torch.from_numpy(out).scatter_add_(0, torch.from_numpy(places), torch.from_numpy(values))
 
 
-def _pieces(values: Tensor) -> Iterator[Tensor]:
+def _pieces(values: torch.Tensor) -> Iterator[torch.Tensor]:
     """Give parts of values so small that torch uses no other thread for one."""
     flat = values.reshape(-1)
     return (flat[first : first + GRAIN] for first in range(0, len(flat), GRAIN))

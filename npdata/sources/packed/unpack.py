@@ -8,7 +8,7 @@ cannot do so, are left to NumPy (`TensorDecoder.can`).
 import operator
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,12 +16,9 @@ from numpy.typing import NDArray
 from npdata.arrays.convert import cast_to
 from npdata.arrays.dtypes import DType, torch_dtype
 from npdata.errors import FormatError
+from npdata.runtime.lazy_torch import torch
 from npdata.sources.packed.packing import Packing
 from npdata.sources.packed.times import MISSING_TIME, clock
-
-if TYPE_CHECKING:
-    import torch
-    from torch import Tensor
 
 _FLOATS = ("float32", "float64")
 _Cast = Callable[[Any, DType], Any]
@@ -85,14 +82,14 @@ class TensorDecoder:
             and all(np.asarray(factor).dtype.name in _FLOATS for factor in factors)
         )
 
-    def __call__(self, raw: "Tensor") -> "Tensor":
+    def __call__(self, raw: "torch.Tensor") -> "torch.Tensor":
         """Give the numbers that a tensor of stored ones stands for."""
         packing = self.packing
         meant, result = packing.meant(self.stored), packing.result(self.stored)
         if packing.unsigned is not None:
             raw = raw.view(torch_dtype(meant))
         copied = raw.to(torch_dtype(result), copy=True)
-        values: Tensor = _unpacked(packing, raw, copied, meant, result, _cast_tensor)
+        values: torch.Tensor = _unpacked(packing, raw, copied, meant, result, _cast_tensor)
         return values if self.cast is None else cast_to(values, self.cast)
 
 
@@ -129,7 +126,7 @@ def _cast_array(numbers: NDArray[Any], dtype: DType) -> NDArray[Any]:
     return numbers.astype(dtype, copy=False)
 
 
-def _cast_tensor(numbers: "Tensor", dtype: DType) -> "Tensor":
+def _cast_tensor(numbers: "torch.Tensor", dtype: DType) -> "torch.Tensor":
     # Integers are only compared, which torch does not do for all that are unsigned.
     return numbers.to(torch_dtype(np.int64 if dtype.kind in "iu" else dtype))
 

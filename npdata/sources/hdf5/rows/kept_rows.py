@@ -9,7 +9,7 @@ chunks, which are decoded from then on as without it.
 import functools
 import warnings
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,15 +18,13 @@ from npdata.arrays.dtypes import Ints
 from npdata.arrays.gather import RowTable
 from npdata.arrays.runs import rows_of_runs
 from npdata.errors import CacheWarning
+from npdata.runtime.lazy_torch import torch
 from npdata.sources.cache.entry import Entry
 from npdata.sources.hdf5.chunks.memory import Chunk
 from npdata.sources.hdf5.chunks.source_chunks import DecodeChunk
 from npdata.sources.hdf5.examine.chunk_table import ChunkTable
 from npdata.sources.hdf5.rows.chunked import ChunkSpec
 from npdata.sources.hdf5.rows.decoded_rows import LONG_RUN, DecodedRows
-
-if TYPE_CHECKING:
-    from torch import Tensor
 
 
 class KeptRows:
@@ -91,7 +89,7 @@ class KeptRows:
             self._leave()
         from_chunks(self._chunks)
 
-    def select(self, indices: Ints, out: "Tensor") -> bool:
+    def select(self, indices: Ints, out: "torch.Tensor") -> bool:
         """Gather rows into a tensor, where they are kept in place; False where they are not.
 
         It spares a tenth of a batch of 256 rows of 3 KiB, which views of the tensor as arrays cost.
