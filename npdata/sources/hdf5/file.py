@@ -75,7 +75,7 @@ def close_other_files() -> None:
     that were replaced since.
     """
     for holder in holders.all():
-        if holder.over_other_files:
+        if holder.external:
             holder.close_idle()
 
 

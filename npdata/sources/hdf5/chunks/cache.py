@@ -188,12 +188,9 @@ class ChunkCache:
             elif isinstance(message, SourceChunks):
                 self._drop_source(message)
             else:
-                self._take_announcement(*message)
-
-    def _take_announcement(self, chunks: SourceChunks, numbers: range) -> None:
-        half = self.budget // 2
-        self._pending.announce(chunks, numbers, half)
-        self._held.limit_ahead(half - self._pending.announced_bytes)
+                (chunks, numbers), half = message, self.budget // 2
+                self._pending.announce(chunks, numbers, half)
+                self._held.limit_ahead(half - self._pending.announced_bytes)
 
     def _drop_source(self, chunks: SourceChunks) -> None:
         self._pending.withdraw_all(chunks)

@@ -28,11 +28,6 @@ BLOCKS: dict[int, Block] = {2: lz4.block, 3: zstd.block}
 """How to decompress a block into memory that it must fill, by the compression of the filter."""
 
 
-def default_block(size: int) -> int:
-    """Give the elements of a block that bitshuffle chooses for elements of `size` bytes."""
-    return max(TARGET_BYTES // size // MULTIPLE * MULTIPLE, 128)
-
-
 def unshuffle_bits(data: NDArray[np.uint8], size: int) -> NDArray[np.uint8]:
     """Put the bits of a block of 8k elements of `size` bytes together again."""
     count = len(data) // size
@@ -58,7 +53,8 @@ def decompress(
     if method == 0:
         require_room(len(source), limit)
         asked = values[3] if len(values) > 3 else 0
-        return _plain(source, size, asked or default_block(size))
+        chosen = max(TARGET_BYTES // size // MULTIPLE * MULTIPLE, 128)  # by bitshuffle
+        return _plain(source, size, asked or chosen)
     if method not in BLOCKS:
         raise ValueError(f"bitshuffle has compression {method}; known are 0, 2 (LZ4), 3 (zstd)")
     total, block_bytes = header_of(source, lz4.HEADER, "bitshuffle data")

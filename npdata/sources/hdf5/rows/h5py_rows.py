@@ -53,7 +53,8 @@ class H5pySource(Source):
         self.details = details
         self._layout = layout
         self._options = options
-        self._external = external
+        self.identity = layout.identity
+        self.external = external
         self._axis = axis
         # A file that this process may write to is open during a read only.
         self._holds_file = layout.file.mode == "r"
@@ -73,8 +74,8 @@ class H5pySource(Source):
 
         Objects, files that this process may write to, and missing ones have no rows to be kept.
         """
-        layout, external = self._layout, self._external
-        files = [(layout.path, layout.identity)]
+        layout, external = self._layout, self.external
+        files = [(layout.path, self.identity)]
         files += [(f.path, f.identity) for f in external if f.identity is not None]
         nothing = self.dtype.hasobject or not len(self) or not self.row_bytes
         if nothing or not self._holds_file or len(files) <= len(external):
@@ -174,16 +175,6 @@ class H5pySource(Source):
         holders.add(self)
         return file, dataset
 
-    @property
-    def identity(self) -> FileIdentity:
-        """The file and the state that it was in when it was opened."""
-        return self._layout.identity
-
-    @property
-    def over_other_files(self) -> bool:
-        """Whether rows lie in other files."""
-        return bool(self._external)
-
     def _require_same(self, dataset: h5py.Dataset) -> None:
         layout, options = self._layout, self._options
         if dataset.shape != layout.shape[: layout.rank]:
@@ -193,26 +184,26 @@ class H5pySource(Source):
             )
         properties = dataset.id.get_create_plist()
         filters_missing(properties.get_filter(k)[0] for k in range(properties.get_nfilters()))
-        if not self._external:
+        if not self.external:
             return
         fill = options.missing == "fill"
         now = external_files(dataset.id, self.where, options.locking, fill=fill)
-        for before, found in zip(self._external, now, strict=False):
+        for before, found in zip(self.external, now, strict=False):
             if before.path != found.path:
                 raise ChangedFileError(
                     f"{self.where} had its rows in {before.path} when it was opened, and in this "
                     f"process in {found.path}: its folder or HDF5's environment is another"
                 )
-        if now != self._external:
+        if now != self.external:
             raise ChangedFileError(
                 f"the files of {self.where} changed since it was opened; open it again"
             )
 
     def check(self) -> None:
         """Raise `ChangedFileError` if a file that holds rows changed since it was opened."""
-        layout = self._layout
-        layout.identity.require(FileIdentity.of(layout.path), layout.path)
-        for file in self._external:
+        path = self._layout.path
+        self.identity.require(FileIdentity.of(path), path)
+        for file in self.external:
             file.check()
 
     def close_idle(self) -> None:
@@ -235,7 +226,7 @@ class H5pySource(Source):
     def _arguments(self) -> tuple[Any, ...]:
         """What it was made of."""
         reason = self.access.reason
-        return self._layout, self._options, reason, self.details, self._external, self._axis
+        return self._layout, self._options, reason, self.details, self.external, self._axis
 
 
 class RunPlan(NamedTuple):
