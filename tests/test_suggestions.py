@@ -4,6 +4,7 @@ import inspect
 import pickle
 import re
 import runpy
+import shutil
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -60,7 +61,13 @@ def files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     with h5py.File("d.h5", "w") as file:
         file["x"] = X
         file["t"] = np.zeros(3, [("a", "i4"), ("b", [("c", "f4")])])
+        file["flat"] = X[None, :, 0]
+    with h5py.File("s.h5", "w") as file:
+        file["fs"] = 250.0
     np.save("f8.npy", X.astype("f8"))
+    shutil.copy("d.h5", "d2.h5")
+    np.save("a.npy", X[:5])
+    np.save("b.npy", X)
     Path("t.pkl").write_bytes(pickle.dumps([1, 2]))
 
 
@@ -242,8 +249,26 @@ def of(dataset: NumpyDataset, call: str) -> object:
         ("Loader(range(9), 4)", "row numbers go into Loader(dataset, 64, indices=rows)"),
         ("Loader([X, X], 4)", "write Loader(npdata.NumpyDataset(x, y), 64)"),
         ("Loader([ds, ds], 4)", "write Loader(sum(datasets), 64)"),
+        ("Loader(ds)", "write Loader(dataset, 64)"),
+        ("Loader(ds, 4, balance='x')", "weights=(1 / np.bincount(labels))[labels]"),
+        ("Loader(ds, sampler=[[0]]).state_dict()",
+         "without sampler= a Loader has its own"),
+        ("ds.statistics(['x'])", "statistics()['x'] are those of one"),
+        ("ds.split(0.8, by='episode')", "expected 'recording', for episodes and groups as well"),
+        ("NumpyDataset(obs={'eef': X})", "a field has no fields of its own"),
+        ("NumpyDataset(x=X, columns=[0, 1])", "lambda b: {**b, 'x': b['x'][:, columns]}"),
+        ("NumpyDataset.from_raw(['t.bin', 't.bin'], dtype='u2')", "npdata.concatenate(paths, "),
+        ("NumpyDataset.from_hdf5('d.h5', x={'a': 'x'})", "name each, and nest"),
+        ("NumpyDataset.from_hdf5('d.h5', x=['x', 'y'])", '"data/*/x" lays those of all groups'),
+        ("NumpyDataset.from_hdf5('d.h5', 'd.h5', x='x')", "one list, from_hdf5([...], x='x')"),
+        ("NumpyDataset('s.h5::fs')", "np.repeat(values, np.diff(dataset.borders))"),
+        ("stack('x.npy', labels=[1])", "write NumpyDataset(x=npdata.stack(files), label=labels)"),
+        ("stack(x='x.npy', y=X[:, 0])", "NumpyDataset(image=npdata.stack(files), label=labels)"),
+        ("concatenate(x='[ab].npy', y='x.npy')", "NumpyDataset(x=npdata.concatenate(files), y='x"),
+        ("stack(x='[ab].npy', label_from=len).windows(2)", "npdata.concatenate(files).windows("),
+        ("NumpyDataset.from_hdf5(['d.h5', 'd2.h5'], 'x', 'flat')", "axis={'flat': 1}"),
         ("Loader(ds, 4, priorities=[1])", "Loader(dataset, sampler=batches, num_threads=0)"),
-        ("Loader(ds, 4, weights='x')", "those of a field are npdata.NumpyDataset(dataset.fields["),
+        ("Loader(ds, 4, weights='x')", "labels of a field are npdata.NumpyDataset(dataset.fields["),
         ("ds.split(0.8, by='x')", "stay together by groups='x'"),
         ("ds.split(5)", "folds are split(folds=5)"),
         ("NumpyDataset(x=X, transform=[len])", "sample['x'] = f(sample['x']); return sample"),

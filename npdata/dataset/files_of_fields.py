@@ -73,6 +73,8 @@ def refuse_named(function: str, options: Sequence[str], named: Iterable[str]) ->
         cure = ": leave it out" if name in OPTIONS else meant_by(name, options)
         if name == "axis" and function == "concatenate":
             cure = f": {ONE_FILE_EACH}"
+        if name in ("label", "labels", "target", "targets"):
+            cure = f": write NumpyDataset(x=npdata.{function}(files), label=labels)"
         raise FieldError(f"{name}= is no option of {function}{cure or _all_named(function)}")
 
 

@@ -9,6 +9,7 @@ import os
 from abc import ABCMeta, abstractmethod
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, Self, TypeAlias
 
 from numpy.typing import DTypeLike
@@ -279,8 +280,14 @@ def _sorted_out(
 
     for key, value in named.items():
         if not isinstance(value, str):
+            cure = ""
+            if isinstance(value, list | tuple):
+                cure = '; "data/*/x" lays those of all groups end to end, npdata.concatenate('
+                cure += '["d.h5::a", "d.h5::b"]) those that it names'
+            if isinstance(value, Mapping):
+                cure = "; a field has no fields of its own: name each, and nest by batch_transform="
             raise FieldError(
-                f"{no_option(key)}, and as a field it needs the name of a dataset as text"
+                f"{no_option(key)}, and as a field it needs the name of a dataset as text{cure}"
             )
     for name in names:
         if not isinstance(name, str):
@@ -293,6 +300,12 @@ def _sorted_out(
                 f'an argument, as in {constructor}(path, "images", "labels"){many}'
             )
     if names and named:
+        if all(isinstance(each, str) and Path(each).is_file() for each in names):
+            shown = ", ".join(f"{key}={value!r}" for key, value in named.items())
+            raise FieldError(
+                f"{names[0]!r} is a file, where the name of a dataset stands: several files are "
+                f"one list, {constructor}([...], {shown})"
+            )
         raise FieldError(
             f"{no_option(next(iter(named)))}, and as a field it would be named while {names[0]!r} "
             "is not: fields are either all named or all positional"

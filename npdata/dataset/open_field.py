@@ -252,6 +252,9 @@ def _require_heeded(
         if lost:
             field = next(field for field in fields if field.label == lost[0])
             holds, cure = "rows of one shape", as_field(option)
+            if option == "columns":
+                taken = f"{{**b, {lost[0]!r}: b[{lost[0]!r}][:, columns]}}"
+                cure = f"of these, take them from the batch: batch_transform=lambda b: {taken}"
             if isinstance(field.source, PiecesSource):
                 holds = "samples that differ in more than their first axis"
                 cure = "a transform= brings them to one shape, and ragged='stacked' stacks them"

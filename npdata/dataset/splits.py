@@ -99,8 +99,9 @@ class Splits(Overview):
             )
         if by not in (None, "recording", "file"):
             raise FieldError(
-                f"by={by!r}: expected 'recording' or 'file', or None to split the rows; "
-                f"rows of equal value in a field stay together by groups={by!r}"
+                f"by={by!r}: expected 'recording', for episodes and groups as well, or 'file', or "
+                f"None to split the rows; rows of equal value in a field stay together by "
+                f"groups={by!r}"
             )
         labels = self._values("stratify", stratify)
         together = self._values("groups", groups)

@@ -149,10 +149,11 @@ def chosen_rows(indices: object, count: int) -> NDArray[np.int64] | None:
 
     Raises `FieldError` (a ValueError) for rows that come twice, for a name and for one number.
     """
-    if isinstance(indices, str):
+    name = indices[0] if isinstance(indices, list | tuple) and indices else indices
+    if isinstance(name, str):
         raise FieldError(
             f"statistics() is of all fields, and {indices!r} chooses no rows: "
-            f"statistics()[{indices!r}] are those of one"
+            f"statistics()[{name!r}] are those of one"
         )
     if indices is None:
         return None

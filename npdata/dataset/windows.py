@@ -181,7 +181,7 @@ def _require_rows(fields: Sequence[Field], offsets: Mapping[str | int, Offsets])
         cure = f"fields that are not named keep their anchor row: windows({kept!r:.80})"
     for field in named:
         if not isinstance(field, RowsField):
-            if isinstance(field.source, RaggedStackSource) and not kept:
+            if isinstance(field.source, RaggedStackSource):
                 cure = "npdata.concatenate(files).windows(length) gives those of each file"
             raise FieldError(
                 f"field {field.label!r} ({field.where}) has no rows of one shape, and windows are "

@@ -44,7 +44,10 @@ def sampler_for(
         sampler = batch_sampler
     if sampler is None:
         if batch_size is None:
-            raise LoaderError("a loader needs a batch_size, or a sampler of whole batches")
+            raise LoaderError(
+                "a loader needs a batch_size, or a sampler of whole batches: write "
+                "Loader(dataset, 64)"
+            )
         if order.get("weights") is not None and order["shuffle"] is False:
             order["shuffle"] = "block"  # the sampler's own default: draws are random by themselves
         return BlockBatchSampler(dataset, batch_size, **order)

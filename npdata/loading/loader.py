@@ -456,7 +456,8 @@ def _method_of(sampler: Any, name: str, takes: str = "") -> Any:
     method = getattr(sampler, name, None)
     if method is None or (takes and takes not in inspect.signature(method).parameters):
         raise LoaderError(
-            f"{type(sampler).__name__} has no {name}({takes}); use a BlockBatchSampler"
+            f"{type(sampler).__name__} has no {name}({takes}); without sampler= a Loader has its "
+            "own, a BlockBatchSampler, which resumes and divides rows among ranks"
         )
     return method
 

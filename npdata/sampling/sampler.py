@@ -43,7 +43,7 @@ WORDS = {
     "drop": "drop_last",
     "random_state": "seed",
     "even_batches pad_last": "uneven",
-    "class_weights class_weight balanced oversample": (
+    "class_weights class_weight balanced balance oversample": (
         "each row has a weight: weights=(1 / np.bincount(labels))[labels] draws all classes alike"
     ),
     "num_workers collate_fn pin_memory": (

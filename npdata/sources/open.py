@@ -81,9 +81,12 @@ def open_source(
     """
     if dtype is not None or shape is not None or offset:
         if not isinstance(source, str | os.PathLike):
+            cure = "an array is given alone: NumpyDataset(array, dtype=...)"
+            if isinstance(source, list | tuple):
+                cure = "npdata.concatenate(paths, dtype=..., shape=(-1,)) lays several end to end"
             raise UnsupportedSourceError(
                 f"{an(type(source).__name__)} is no path, and dtype=, shape= and offset= describe "
-                "a raw file; an array is given alone: NumpyDataset(array, dtype=...)"
+                f"a raw file; {cure}"
             )
         if dtype is None:
             raise UnsupportedSourceError(
@@ -148,6 +151,11 @@ def _cure(source: object) -> str:
                 "samples become a field for each name: NumpyDataset({name: np.stack([s[name] for s "
                 "in samples]) for name in samples[0]})"
             )
+    if isinstance(source, Mapping):
+        return (
+            "a field has no fields of its own: name each, and nest them by batch_transform=lambda "
+            'b: {"obs": {"eef": b["eef"]}, "action": b["action"]}'
+        )
     if isinstance(getattr(source, "source", None), Source):
         return "give the rows of the field, field.source"
     if hasattr(source, "dataset") and hasattr(source, "indices"):
@@ -219,7 +227,8 @@ def open_hdf5_files(
             if len(part) != len(parts[0]):
                 raise FieldError(
                     f"{path} has {len(parts[0])} rows of {names[0]!r} and {len(part)} of {name!r}: "
-                    "the rows of one file belong together"
+                    "the rows of one file belong together; axis= says which axis of a field has "
+                    f"its rows, as axis={{{name!r}: 1}}"
                 )
     return [
         end_to_end(parts, FileList.of(paths, [name] * len(paths)))

@@ -10,12 +10,13 @@ positions.
 import contextlib
 import warnings
 import zlib
-from collections.abc import Iterator, Sized
+from collections.abc import Iterator, Mapping, Sized
 from dataclasses import dataclass
 from typing import Any, Self
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
+from torch.utils.data import Sampler
 
 from npdata.arrays.blocks import Blocks
 from npdata.arrays.indexing import array_of, holds_rows, may_be_rows, take_one_of
@@ -267,17 +268,22 @@ def _subset(indices: ArrayLike, rows: int) -> NDArray[np.int64]:
     return np.array(array, np.int64)
 
 
+_ALIKE = "(1 / np.bincount(labels))[labels]"
+
+
 def _totals(weights: ArrayLike, rows: int, subset: NDArray[np.int64] | None) -> NDArray[np.float64]:
-    if isinstance(weights, str):
+    if isinstance(weights, str | Mapping | Sampler):
         raise SamplerError(
-            f"weights={weights!r}: expected one weight for each row; for classes that come equally "
-            "often, (1 / np.bincount(labels))[labels]; those of a field are "
-            "npdata.NumpyDataset(dataset.fields[NAME])[:]"
+            f"weights={weights!r:.60}: expected one weight for each row; for classes that come "
+            f"equally often, {_ALIKE}; labels of a field are "
+            "npdata.NumpyDataset(dataset.fields[NAME])[:]; a sampler is sampler="
         )
     array = _array("weights", weights, np.float64)
     if array.shape != (rows,):
         raise SamplerError(
-            f"weights of shape {array.shape}: expected one weight for each of the {rows} rows"
+            f"weights of shape {array.shape}: expected one weight for each of the {rows} rows, "
+            f"those that indices= leaves out as well: of classes {_ALIKE}, of a Subset "
+            "weights[subset.indices]"
         )
     wrong = np.flatnonzero(~(np.isfinite(array) & (array >= 0)))
     if wrong.size:

@@ -169,16 +169,18 @@ def _picked(path: str, pattern: str, names: list[str], groups: Picked) -> list[s
     if not names:
         return [f"/{group.strip('/')}/{pattern.strip('/')}" for group in asked]
     known: dict[str, str] = {}
+    short: list[str] = []
     parts = [part for part in pattern.split("/") if part]
     at = [k for k, part in enumerate(parts) if _is_pattern(part)]
     for name in names:
         own = name.strip("/").split("/")
-        known["/".join(own[at[0] : at[-1] + 1])] = name
+        short.append("/".join(own[at[0] : at[-1] + 1]))
+        known[short[-1]] = name
         known["/".join(own[: at[-1] + 1])] = name
     lost = [group for group in asked if group.strip("/") not in known]
     if lost:
         raise MemberNotFoundError(
             f"{path} has no group {lost[0]!r} for {pattern!r} ({len(lost)} of the {len(asked)} in "
-            f"groups= are missing); it has {some_of(names, 5)}"
+            f"groups= are missing); it has {some_of(list(dict.fromkeys(short)), 5)}"
         )
     return [known[group.strip("/")] for group in asked]

@@ -260,5 +260,6 @@ def _no_files(given: object) -> UnsupportedSourceError:
         return UnsupportedSourceError("a path as bytes: give it as text, os.fsdecode(path)")
     return UnsupportedSourceError(
         f"{an(type(given).__name__)} names no files; give a glob, a folder, a list of paths or a "
-        f".txt with one path a line (arrays in memory: np.stack, np.concatenate)"
+        ".txt with one path a line; an array in memory is a field beside them, "
+        "NumpyDataset(image=npdata.stack(files), label=labels)"
     )

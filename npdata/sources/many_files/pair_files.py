@@ -193,15 +193,23 @@ def _unpaired(*sides: tuple[str, FileList, list[str]]) -> FieldError:
                 f"field {label!r} has {files[first]} and {files[again]}, both of the stem "
                 f"{stems[first]!r}, so that one has no partner in field {other!r}; {IN_ONE_ORDER}"
             )
-    for (label, files, keys), (other, others, partners) in (sides, sides[::-1]):
+    for (label, files, keys), (other, others, partners) in sorted(
+        (sides, sides[::-1]), key=lambda pair: len(pair[1][1]) > 1
+    ):
         known = set(partners)
         alone = next((k for k, key in enumerate(keys) if key not in known), None)
         if alone is not None:
+            cure = IN_ONE_ORDER
+            if len(others) == 1 < len(files):
+                cure = (
+                    "one that holds rows of all is a field beside them: "
+                    f"NumpyDataset({label}=npdata.concatenate(files), {other}={others[0]!r})"
+                )
             return FieldError(
                 f"{files[alone]} of field {label!r} has no partner among the {len(others)} files "
                 f"of field {other!r}, such as {others[0]}; files of different fields belong "
                 "together by their stem, or by what the wildcards of their globs match, as in "
-                f"x='*_img.npy', y='*_mask.npy'; else {IN_ONE_ORDER}"
+                f"x='*_img.npy', y='*_mask.npy'; else {cure}"
             )
     raise AssertionError
 

@@ -136,7 +136,10 @@ def look_at(opened: OpenedFile, name: str, *, inside: bool = False) -> Found:
     extent = dataset.get_space().get_simple_extent_type()
     if extent != h5py.h5s.SIMPLE:
         what = "a null" if extent == h5py.h5s.NULL else "a scalar"
-        raise SourceError(f"{where} is {what} dataset and has no rows")
+        raise SourceError(
+            f"{where} is {what} dataset and has no rows; a value for a whole file is a field of "
+            "np.repeat(values, np.diff(dataset.borders)), or a sample of npdata.stack"
+        )
     return Found(dataset, where, opened.facts_of(dataset), creation)
 
 
