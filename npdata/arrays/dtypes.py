@@ -83,8 +83,7 @@ class DTypeRule:
 
 
 def _named(name: str | None) -> "torch.dtype | None":
-    dtype: torch.dtype | None = None if name is None else getattr(torch, name)
-    return dtype
+    return None if name is None else getattr(torch, name)
 
 
 def torch_dtype(asked: object) -> "torch.dtype":

@@ -85,8 +85,7 @@ class Recordings:
     @property
     def lengths(self) -> Ints:
         """The rows of each recording."""
-        lengths: Ints = np.diff(self.edges)
-        return lengths
+        return np.diff(self.edges)
 
     def __len__(self) -> int:
         return len(self.edges) - 1

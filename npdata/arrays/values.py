@@ -58,8 +58,7 @@ def extremes(values: torch.Tensor) -> list[float]:
         found += torch.aminmax(part.float() if part.itemsize == 1 else part)  # not of float8
     if here:
         return [extreme.item() for extreme in found]
-    numbers: list[float] = torch.stack(found).tolist()  # waits once for the device
-    return numbers
+    return torch.stack(found).tolist()  # waits once for the device
 
 
 def scatter_add(out: NDArray[Any], places: NDArray[np.int64], values: NDArray[Any]) -> None:

@@ -167,8 +167,7 @@ class Windows:
         """Tell which rows of windows lie outside their recording: bool, (n, len(offsets))."""
         anchors, first, last = self._placed(windows)
         rows = _around(anchors, offsets)
-        outside: NDArray[np.bool_] = (rows < first) | (rows > last)
-        return outside
+        return (rows < first) | (rows > last)
 
     def before_row(self, rows: Ints) -> Ints:
         """Give how many windows have their anchor before each of these rows."""

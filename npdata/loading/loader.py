@@ -268,8 +268,7 @@ class Loader:
     @property
     def batch_size(self) -> int | None:
         """The samples of a batch; None where the sampler does not tell."""
-        size: int | None = getattr(self._sampler, "batch_size", None)
-        return size
+        return getattr(self._sampler, "batch_size", None)
 
     @property
     def drop_last(self) -> bool:

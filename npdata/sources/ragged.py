@@ -111,8 +111,7 @@ class SpansSource(RegroupedSource, RaggedSource):
 
     def lengths(self) -> Ints:
         """Give the number of rows of each sample."""
-        lengths: Ints = np.diff(self._offsets)
-        return lengths
+        return np.diff(self._offsets)
 
     def pieces(self, indices: Ints) -> list[NDArray[Any]]:
         """Give views of the values, or of what one read of them brought."""

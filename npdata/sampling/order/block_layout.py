@@ -75,8 +75,7 @@ class BlockLayout:
             return blocks * int(self.block_rows[0])
         segment = np.searchsorted(self.blocks_before, blocks, side="right") - 1
         inside = blocks - self.blocks_before[segment]
-        first: Ints = self.rows_before[segment] + inside * self.block_rows[segment]
-        return first
+        return self.rows_before[segment] + inside * self.block_rows[segment]
 
     @made_once
     def short(self) -> tuple[Ints, Ints]:

@@ -113,8 +113,7 @@ class Lane:
     def _slots(self, positions: Ints) -> Ints:
         """Give the slots that positions lie in, before any window is shuffled."""
         before = np.searchsorted(self.short_ends, positions, side="right")
-        slots: Ints = (positions + self.missing[before]) // self.layout.size
-        return slots
+        return (positions + self.missing[before]) // self.layout.size
 
     def _window_of(self, slots: Any) -> Any:
         edge = self.wider * (self.narrow + 1)
@@ -122,8 +121,7 @@ class Lane:
         return np.maximum(slots // (self.narrow + 1), beyond)
 
     def _first_slot(self, windows: Ints) -> Ints:
-        slots: Ints = windows * self.narrow + np.minimum(windows, self.wider)
-        return slots
+        return windows * self.narrow + np.minimum(windows, self.wider)
 
     def _position(self, slots: Any) -> Any:
         """Give the position where each slot starts."""

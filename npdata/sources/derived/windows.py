@@ -145,8 +145,7 @@ class WindowSource(PlannedSource):
         if views is None:
             return None
         first = int(self._plan.anchors(np.array([index]))[0] + self._at[0])
-        window: NDArray[Any] = views[2].array[first, ...]
-        return window
+        return views[2].array[first, ...]
 
     def read(self, indices: Ints, out: NDArray[Any]) -> None:
         """Copy windows to `out`: one strided gather where rows lie in place, else one read."""
@@ -199,8 +198,7 @@ class WindowSource(PlannedSource):
         row, count = array.strides[0], len(array) - int(self._at[-1] - self._at[0])
         shape = (count, len(self._at), *array.shape[1:])
         strides = (row, row * (self._step or 1), *array.strides[1:])
-        view: NDArray[Any] = as_strided(array, shape, strides)
-        return view
+        return as_strided(array, shape, strides)
 
     def __reduce__(self) -> tuple[Any, ...]:
         return type(self), (self.rows, self._plan, self._offsets)

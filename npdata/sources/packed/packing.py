@@ -207,8 +207,7 @@ class Packings(NamedTuple):
 
     def of_rows(self, rows: Ints) -> Ints:
         """Give for each row the place of its packing in `kinds`."""
-        codes: Ints = self.codes[np.searchsorted(self.starts, rows, "right") - 1]
-        return codes
+        return self.codes[np.searchsorted(self.starts, rows, "right") - 1]
 
 
 NOT_PACKED = Packings.one(None)
