@@ -99,7 +99,7 @@ class Conversion:
     @property
     def dtype_text(self) -> str | None:
         """The name of that dtype, such as "torch.float32"."""
-        name = self.rule.result_name if self.rule is not None else None
+        name = None if self.rule is None else self.rule.cast_name or self.rule.tensor_name
         return None if name is None else f"torch.{name}"
 
     def __repr__(self) -> str:

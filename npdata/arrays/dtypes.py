@@ -51,16 +51,6 @@ class DTypeRule:
     swapped: bool = False
     cast_name: str | None = None
 
-    @property
-    def result_name(self) -> str | None:
-        """The dtype of the tensor that comes out."""
-        return self.cast_name or self.tensor_name
-
-    @property
-    def carried_name(self) -> str | None:
-        """The name of `carrier`."""
-        return None if self.carrier is None else self.carrier.name
-
     @made_once
     def tensor(self) -> "torch.dtype | None":
         """The torch dtype with the same bits, None where there is none."""
@@ -69,7 +59,7 @@ class DTypeRule:
     @made_once
     def carried(self) -> "torch.dtype | None":
         """The torch dtype like `carrier`."""
-        return _named(self.carried_name)
+        return None if self.carrier is None else _named(self.carrier.name)
 
     @made_once
     def cast(self) -> "torch.dtype | None":

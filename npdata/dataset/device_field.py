@@ -33,8 +33,9 @@ def words_of(field: RowsField) -> torch.dtype:
         >>> words_of(RowsField(0, npdata.open_source(np.zeros(3, np.uint16))))
         torch.int16
     """
-    carried = field.rule.carried_name or "uint8"
-    return torch_dtype(SIGNED.get(carried, carried))
+    carrier = field.rule.carrier
+    assert carrier is not None  # as of all numbers
+    return torch_dtype(SIGNED.get(carrier.name, carrier.name))
 
 
 class DeviceField(Field):

@@ -112,8 +112,7 @@ def stack(
     if check not in ("open", "first use"):
         raise FieldError(f"check={check!r}: expected 'open' or 'first use'")
     _require_raise(on_missing)
-    own = OWN["stack"]
-    found, casts = files_of_fields("stack", own, files, named, dtype, shape, offset)
+    found, casts = files_of_fields("stack", OWN["stack"], files, named, dtype, shape, offset)
     sources = {
         label: open_stack(FileTable.of(each, raw, first_only=check == "first use"))
         for label, each, raw in found
@@ -238,8 +237,7 @@ def _labels(source: Source, label_from: LabelFrom) -> LabelSource:
     labels = labels_of(source.paths, label_from)
     if not isinstance(source, EndToEnd):
         return labels
-    values = np.repeat(labels.table.array, source.edges.lengths)
-    return LabelSource(values, labels.categories)
+    return LabelSource(np.repeat(labels.table.array, source.edges.lengths), labels.categories)
 
 
 def _require_raise(on_missing: str) -> None:

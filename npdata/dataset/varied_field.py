@@ -28,8 +28,7 @@ class VariedField(Field):
     def __init__(self, label: str | int, source: PiecesSource, dtype: object = None) -> None:
         super().__init__(label, source, dtype)
         if self.conversion.action not in ("copy", "view"):
-            reason = f"its values are {source.values_dtype}: {self.conversion.reason}"
-            raise self.refused(reason)
+            raise self.refused(f"its values are {source.values_dtype}: {self.conversion.reason}")
 
     @made_once
     def conversion(self) -> Conversion:

@@ -194,8 +194,7 @@ def _require_rows(fields: Sequence[Field], offsets: Mapping[str | int, Offsets])
 def _offsets_of(asked: Any, fields: Sequence[Field]) -> dict[str | int, Offsets]:
     labels = [field.label for field in fields]
     if not isinstance(asked, Mapping):
-        offsets = _offsets(asked, "a window")
-        return dict.fromkeys(labels, offsets)
+        return dict.fromkeys(labels, _offsets(asked, "a window"))
     unknown = [key for key in asked if key not in labels]
     if unknown:
         raise FieldError(
@@ -270,14 +269,14 @@ def _recordings(fields: Sequence[Field], borders: Any) -> Recordings:
             f"borders={borders!r} is no field; fields are {list(by_label)}; files and groups are "
             "recordings by themselves, and borders=[] lets windows cross from one to the next"
         )
-    if isinstance(by_label[borders].source, PiecesSource):
+    source = by_label[borders].source
+    if isinstance(source, PiecesSource):
         raise FieldError(
             f"borders={borders!r} is a field of samples of different lengths, and a field that "
             "gives the borders has a number or a text for each row"
         )
-    inner = changes_of(by_label[borders].source)
-    edges = np.concatenate([[0], inner, [rows]]).astype(np.int64)
-    if _are_flags(by_label[borders].source, edges):
+    edges = np.concatenate([[0], changes_of(source), [rows]]).astype(np.int64)
+    if _are_flags(source, edges):
         warnings.warn(
             f"a recording begins where a field changes, and field {borders!r} looks like flags of "
             f"first or last rows, each of which is taken as a recording of its own; {FLAGS}",
