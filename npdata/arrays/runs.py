@@ -43,6 +43,6 @@ def merged(starts: Ints, stops: Ints) -> tuple[Ints, Ints]:
     some = stops > starts
     order = np.argsort(starts[some], kind="stable")
     firsts, ends = starts[some][order], np.maximum.accumulate(stops[some][order])
-    begins = np.append(True, firsts[1:] > ends[:-1])[: len(firsts)]
-    lasts = np.append(begins[1:], True)[: len(firsts)]
-    return firsts[begins], ends[lasts]
+    apart = np.ones(len(firsts) + 1, bool)
+    np.greater(firsts[1:], ends[:-1], out=apart[1:-1])
+    return firsts[apart[:-1]], ends[apart[1:]]

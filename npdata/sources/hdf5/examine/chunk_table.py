@@ -17,6 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from npdata.arrays.dtypes import Ints
+from npdata.arrays.runs import merged
 
 LARGEST_GRID = 1 << 62
 MOST_REMEMBERED = 256
@@ -143,13 +144,9 @@ class ChunkTable:
             [(500, 64), (900, 32)]
         """
         span = self.span(first, stop)
-        offsets, sizes = (array[span.start : span.stop] for array in (self.offsets, self.sizes))
-        order = np.argsort(offsets, kind="stable")
-        starts = offsets[order]
-        ends = starts + sizes[order].astype(np.int64)
-        begins = np.append(True, starts[1:] != ends[:-1])[: len(starts)]
-        firsts, lasts = starts[begins], ends[np.append(begins[1:], True)[: len(starts)]]
-        return list(zip(firsts.tolist(), (lasts - firsts).tolist(), strict=True))
+        starts, sizes = (array[span.start : span.stop] for array in (self.offsets, self.sizes))
+        firsts, ends = merged(starts, starts + sizes.astype(np.int64))
+        return list(zip(firsts.tolist(), (ends - firsts).tolist(), strict=True))
 
     def mask(self, entry: int) -> int:
         """Give the filter mask of an entry: bit i is set where filter i was left out."""

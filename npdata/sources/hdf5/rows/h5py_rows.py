@@ -249,13 +249,9 @@ def plan_runs(indices: Ints) -> RunPlan:
         >>> plan.starts.tolist(), plan.stops.tolist(), plan.inverse.tolist()
         ([3, 7], [5, 8], [2, 0, 1, 2])
     """
-    inverse = None
-    unique = indices
+    unique, inverse = indices, None
     if len(indices) > 1 and (np.diff(indices) <= 0).any():
         unique, inverse = np.unique(indices, return_inverse=True)
-    last = np.flatnonzero(np.diff(unique) != 1)
-    if len(unique) == 0:
-        return RunPlan(unique, unique, None)
-    starts = unique[np.concatenate([[0], last + 1])]
-    stops = unique[np.concatenate([last, [len(unique) - 1]])] + 1
-    return RunPlan(starts, stops, inverse)
+    apart = np.ones(len(unique) + 1, bool)
+    np.not_equal(np.diff(unique), 1, out=apart[1:-1])
+    return RunPlan(unique[apart[:-1]], unique[apart[1:]] + 1, inverse)
