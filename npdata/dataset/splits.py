@@ -70,7 +70,7 @@ class Splits(Overview):
             seed: of the permutation, from 0 to 2**64 - 1 (2**32 - 1 for scikit-learn).
             by: what has rows in one part only.
             groups: the name (or position) of a field, or a value for each row: rows of equal value
-                stay together.
+                stay together. Shares are of the number of groups, and each part has one at least.
             stratify: likewise: each value has its share in every part. With scikit-learn (extra
                 `examples`), as `groups` and `folds`.
             folds: in place of `fraction`, a list of so many pairs (train, test), of which the
@@ -233,33 +233,49 @@ def _parts(
         raise SamplerError(
             "groups= and stratify= together: give folds=, whose folds keep both, or one of the two"
         )
-    ends = [round(share * count) for share in np.cumsum(shares)]
-    parts, left, rest = [], np.arange(count), 1.0
-    for share, end in zip(shares[:-1], ends, strict=False):
+    sizes = _sizes(shares, count if groups is None else len(np.unique(groups)), groups is not None)
+    parts, left = [], np.arange(count)
+    for size in sizes[:-1]:
         if groups is None and labels is None:
-            size = end - (count - len(left))
             first, second = (left[k] for k in split(len(left), size / max(1, len(left)), seed))
         else:
-            first, second = _two(left, share / max(rest, 1e-9), seed, groups, labels)
+            first, second = _two(left, size, seed, groups, labels)
         parts.append(first)
-        left, rest = second, rest - share
+        left = second
     return (*parts, left)
 
 
+def _sizes(shares: tuple[float, ...], count: int, of_groups: bool) -> list[int]:
+    """Give the rows or groups of each part; a part of groups has one at least."""
+    sizes = [int(size) for size in np.diff([0, *(round(s * count) for s in np.cumsum(shares))])]
+    if of_groups and count:
+        asked = [part for part, share in enumerate(shares) if share > 0]
+        if count < len(asked):
+            raise SamplerError(
+                f"{len(asked)} parts of {count} groups, each of which stays whole: expected a "
+                "group for each part"
+            )
+        for part in asked:
+            if sizes[part] == 0:
+                sizes[sizes.index(max(sizes))] -= 1
+                sizes[part] = 1
+    return sizes
+
+
 def _two(
-    rows: Ints, share: float, seed: int, groups: NDArray[Any] | None, labels: NDArray[Any] | None
+    rows: Ints, size: int, seed: int, groups: NDArray[Any] | None, labels: NDArray[Any] | None
 ) -> tuple[Ints, Ints]:
-    """Split rows in two by scikit-learn, which refuses parts without rows."""
-    if share <= 0 or share >= 1 - 1e-9 or not len(rows):
-        cut = 0 if share <= 0 else len(rows)
-        return rows[:cut], rows[cut:]
+    """Split off `size` rows, or groups of them, by scikit-learn, which refuses to give none."""
+    whole = len(rows) if groups is None else len(np.unique(groups[rows]))
+    if size in (0, whole):
+        return (rows[:0], rows) if size == 0 else (rows, rows[:0])
     sklearn = _splitters()
     try:
         if groups is not None:
-            splitter = sklearn.GroupShuffleSplit(1, train_size=share, random_state=seed)
+            splitter = sklearn.GroupShuffleSplit(1, train_size=size, random_state=seed)
             pair = next(splitter.split(rows, groups=groups[rows]))
         else:
-            splitter = sklearn.StratifiedShuffleSplit(1, train_size=share, random_state=seed)
+            splitter = sklearn.StratifiedShuffleSplit(1, train_size=size, random_state=seed)
             pair = next(splitter.split(rows, labels[rows]))  # type: ignore[index]
     except ValueError as error:
         raise SamplerError(f"scikit-learn cannot split these rows: {error}") from error

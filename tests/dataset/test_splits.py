@@ -55,6 +55,26 @@ class TestShares:
         seen = [set(GROUPS[part]) for part in parts]
         assert sum(map(len, seen)) == len(set(GROUPS))
 
+    @pytest.mark.parametrize("sizes", [(38, 1, 1), (34, 3, 3), (28, 6, 6)])
+    def test_shares_of_groups_are_those_of_their_number(self, sizes: tuple[int, ...]) -> None:
+        groups = np.repeat(np.arange(40), 3)
+        parts = NumpyDataset(groups).split([size / 40 for size in sizes], groups=groups)
+        assert tuple(len(set(groups[part])) for part in parts) == sizes
+
+    @pytest.mark.parametrize(
+        ("count", "shares", "sizes"),
+        [(4, (0.7, 0.3), (3, 1)), (2, (0.9, 0.1), (1, 1)), (3, (0.9, 0.05, 0.05), (1, 1, 1))],
+    )
+    def test_each_part_has_a_group(
+        self, count: int, shares: tuple[float, ...], sizes: tuple[int, ...]
+    ) -> None:
+        groups = np.arange(count)
+        assert tuple(map(len, NumpyDataset(groups).split(shares, groups=groups))) == sizes
+
+    def test_classes_have_the_number_of_rows_that_a_split_has(self, ds: NumpyDataset) -> None:
+        for share in (0.29, 0.57, 0.0035):
+            assert len(ds.split(share, stratify="label")[0]) == len(ds.split(share)[0])
+
     def test_recordings_stay_together_in_many_parts(self) -> None:
         windows = NumpyDataset(np.arange(90)).windows(1, borders=list(range(10, 90, 10)))
         parts = windows.split([0.5, 0.25, 0.25], by="recording")
@@ -238,6 +258,11 @@ def test_a_field_is_named_by_its_position_in_a_tuple() -> None:
             {"fraction": [0.5, 0.5], "groups": GROUPS, "stratify": LABELS},
             SamplerError,
             "give folds=",
+        ),
+        (
+            {"fraction": 0.5, "groups": np.zeros(N)},
+            SamplerError,
+            "2 parts of 1 groups, each of which stays whole: expected a group for each part",
         ),
         ({"folds": 1}, SamplerError, "scikit-learn's KFold cannot split"),
         ({"fraction": 0.5, "by": "recording", "groups": GROUPS}, SamplerError, "leave out"),
