@@ -10,6 +10,7 @@ import re
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from itertools import zip_longest
 from pathlib import PurePath
 
 from npdata.cli.console import count_text, shape_text
@@ -107,18 +108,15 @@ def patterns_of(names: Sequence[str]) -> list[str]:
     split = [re.split(f"(/|{SEPARATOR})", name) for name in names]
     starred = {part: _starred(part) for part in set().union(*split)}
     patterns = [""] * len(names)
-    for depth in range(max(map(len, split), default=0)):
+    for parts in zip_longest(*split):
         neighbours: dict[str, dict[str, set[str]]] = defaultdict(lambda: defaultdict(set))
-        for pattern, parts in zip(patterns, split, strict=True):
-            for part in parts[depth : depth + 1]:
-                neighbours[pattern][starred[part]].add(part)
+        together = list(zip(patterns, parts, strict=True))
+        for above, part in together:
+            if part is not None:
+                neighbours[above][starred[part]].add(part)
         patterns = [
-            pattern
-            + "".join(
-                _pattern(part, starred[part], neighbours[pattern])
-                for part in parts[depth : depth + 1]
-            )
-            for pattern, parts in zip(patterns, split, strict=True)
+            above if part is None else above + _pattern(part, starred[part], neighbours[above])
+            for above, part in together
         ]
     return patterns
 
