@@ -60,11 +60,12 @@ def sampler_for(
     if own is None and batch_size is not None and batch_sampler is None:
         first = next(iter(sampler), None) if isinstance(sampler, Sequence) else None
         single = not holds_rows(first)
-    if given or (drop_last and not single):
-        names = ", ".join([*given, *(["drop_last"] if drop_last and not single else [])])
+    if drop_last and not single:
+        given.append("drop_last")
+    if given:
         raise LoaderError(
-            f"sampler= decides {names}; give that to the sampler, or leave sampler= out (rows to "
-            "choose from are indices=)"
+            f"sampler= decides {', '.join(given)}; give that to the sampler, or leave sampler= out "
+            "(rows to choose from are indices=)"
         )
     if single:
         if batch_size is None:
