@@ -10,7 +10,8 @@ from dataclasses import dataclass
 from typing import Self
 
 import numpy as np
-from numpy.typing import NDArray
+
+from npdata.arrays.dtypes import Ints
 
 BLOCK_BYTES = 1 << 20
 """About this many bytes make a block where the file itself has no chunks."""
@@ -54,7 +55,7 @@ class Blocks:
         """The number of rows in all segments."""
         return sum(self.rows)
 
-    def edges(self) -> NDArray[np.int64]:
+    def edges(self) -> Ints:
         """Give the first row of each block, then the number of rows: int64, `count + 1` long."""
         starts = [np.zeros(0, np.int64)]
         first = 0

@@ -13,6 +13,7 @@ from typing import Any, TypeGuard
 import numpy as np
 from numpy.typing import NDArray
 
+from npdata.arrays.dtypes import Ints
 from npdata.errors import RowIndexError, RowIndexTypeError
 
 
@@ -65,7 +66,7 @@ def row_number(index: object, rows: int) -> int:
 _SIGNED, _UNSIGNED = np.dtype(np.int64), np.dtype(np.uint64)
 
 
-def row_numbers(indices: object, rows: int, *, masks: bool = True) -> NDArray[np.int64]:
+def row_numbers(indices: object, rows: int, *, masks: bool = True) -> Ints:
     """Give the rows that `indices` selects among `rows`: an int64 array, each in [0, rows).
 
     It is `indices` itself where that is such an array already. Takes a slice, a list, tuple or

@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from npdata.arrays.dtypes import Ints
 from npdata.arrays.gather import GRAIN, lost_threads, on_one_core, stays_on_one_core
 from npdata.runtime.lazy_torch import torch
 
@@ -61,7 +62,7 @@ def extremes(values: torch.Tensor) -> list[float]:
     return torch.stack(found).tolist()  # waits once for the device
 
 
-def scatter_add(out: NDArray[Any], places: NDArray[np.int64], values: NDArray[Any]) -> None:
+def scatter_add(out: NDArray[Any], places: Ints, values: NDArray[Any]) -> None:
     """Add `values[k]` to `out[places[k]]`, both one-dimensional and of one dtype.
 
     Places are in [0, len(out)); one that comes twice gets both values.

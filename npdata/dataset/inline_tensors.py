@@ -34,7 +34,8 @@ def inline_small_tensors(result: Any) -> Any:
     if type(result) is Tensor and result.layout == torch.strided:
         # torch sends a conjugate or negative view without its mark.
         solid = result.resolve_conj().resolve_neg()
-        return solid.as_subclass(SmallTensor) if _is_small(solid) else solid
+        plain = solid.device.type == "cpu" and not solid.is_quantized and not solid.requires_grad
+        return solid.as_subclass(SmallTensor) if plain and solid.nbytes <= MOST_BYTES else solid
     if type(result) is dict:
         return {name: inline_small_tensors(part) for name, part in result.items()}
     if isinstance(result, tuple) and hasattr(result, "_fields"):
@@ -42,11 +43,6 @@ def inline_small_tensors(result: Any) -> Any:
     if type(result) in (list, tuple):
         return type(result)(inline_small_tensors(part) for part in result)
     return result
-
-
-def _is_small(tensor: Tensor) -> bool:
-    plain = tensor.device.type == "cpu" and not tensor.is_quantized and not tensor.requires_grad
-    return plain and tensor.nbytes <= MOST_BYTES
 
 
 def _received(data: bytearray, dtype: torch.dtype, shape: tuple[int, ...]) -> Tensor:

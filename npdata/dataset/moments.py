@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from npdata.arrays.dtypes import Ints
 from npdata.arrays.scratch import Scratch
 
 BLOCK = 1 << 19
@@ -35,8 +36,8 @@ class Moments:
     figures say nothing. Only the mean of complex numbers is complex.
     """
 
-    count: NDArray[np.int64]
-    missing: NDArray[np.int64]
+    count: Ints
+    missing: Ints
     mean: NDArray[Any]
     squares: NDArray[np.float64]
     low: NDArray[Any]

@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.utils.data._utils.collate import default_collate_fn_map
 
+from npdata.arrays.dtypes import Ints
 from npdata.dataset.arguments import as_field
 from npdata.dataset.batch_memory import Allocate, batch_memory
 from npdata.dataset.padded import Padded
@@ -66,7 +67,7 @@ SPARSE = RaggedForm(form="csr")
 
 
 def batch_of(
-    flat: Tensor, sizes: NDArray[np.int64], form: RaggedForm, allocate: Allocate
+    flat: Tensor, sizes: Ints, form: RaggedForm, allocate: Allocate
 ) -> Padded | Tensor | list[Tensor]:
     """Make a batch of samples of `sizes` rows that lie end to end in `flat`.
 

@@ -18,6 +18,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from npdata.arrays.blocks import Blocks
+from npdata.arrays.dtypes import Ints
 from npdata.arrays.indexing import array_of, holds_rows, may_be_rows, take_one_of
 from npdata.errors import SamplerError, WindowWarning, an
 from npdata.runtime.lazy_torch import torch
@@ -63,7 +64,7 @@ class Recipe:
     window_blocks: int
     blocks_held: int | None
     lanes: int
-    subset: NDArray[np.int64] | None
+    subset: Ints | None
     totals: NDArray[np.float64] | None
     choice: int
 
@@ -237,7 +238,7 @@ def _blocks(data: int | Sized, rows: int, block_rows: int | None) -> Blocks:
     return blocks
 
 
-def _subset(indices: ArrayLike, rows: int) -> NDArray[np.int64]:
+def _subset(indices: ArrayLike, rows: int) -> Ints:
     several = take_one_of(indices)
     if several:
         raise SamplerError(f"indices= takes one array of row numbers: {several}")
@@ -271,7 +272,7 @@ def _subset(indices: ArrayLike, rows: int) -> NDArray[np.int64]:
 _ALIKE = "(1 / np.bincount(labels))[labels]"
 
 
-def _totals(weights: ArrayLike, rows: int, subset: NDArray[np.int64] | None) -> NDArray[np.float64]:
+def _totals(weights: ArrayLike, rows: int, subset: Ints | None) -> NDArray[np.float64]:
     if isinstance(weights, str | Mapping | torch.utils.data.Sampler):
         raise SamplerError(
             f"weights={weights!r:.60}: expected one weight for each row; for classes that come "
