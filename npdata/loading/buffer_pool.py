@@ -75,7 +75,10 @@ class BufferPool:
         else:
             # Views of arrays keep the interpreter, for which those of tensors would have to wait.
             tensor = torch.from_numpy(part.view(name).reshape(shape))
-        self._remember(array)
+        self._arrays.append(array)
+        if len(self._arrays) > self._most:
+            with contextlib.suppress(IndexError):
+                self._arrays.popleft()
         return tensor
 
     def clear(self) -> None:
@@ -94,9 +97,3 @@ class BufferPool:
                 return taken[0]
             self._arrays.appendleft(taken[0])
         return np.empty(nbytes, np.uint8)
-
-    def _remember(self, array: NDArray[np.uint8]) -> None:
-        self._arrays.append(array)
-        if len(self._arrays) > self._most:
-            with contextlib.suppress(IndexError):
-                self._arrays.popleft()

@@ -49,7 +49,8 @@ class GroupsSource(InFile, PartlyInPlace):
         self.dtype = layout.dtype
         self.where = f"{groups.path}::{groups.names[0]} and {len(groups.names) - 1} more"
         self.access = groups.access
-        self.details = (("groups", f"{len(groups.names)}, of {_range(groups.lengths)} rows each"),)
+        lengths = f"of {groups.lengths.min()} to {groups.lengths.max()} rows each"
+        self.details = (("groups", f"{len(groups.names)}, {lengths}"),)
         packing = groups.packings.kinds[0]
         if packing is not None:
             self.details += (("packing", shown(packing)),)
@@ -208,7 +209,3 @@ def _if_one_more(more: Ints) -> str:
         "windows(2) of the one that has more has a sample for each row of the other, and "
         "torch.utils.data.StackDataset puts both side by side"
     )
-
-
-def _range(lengths: Ints) -> str:
-    return f"{lengths.min()} to {lengths.max()}"

@@ -92,25 +92,19 @@ def _open_column(
     """Open `table.column` or `table.outer.inner`; None where no table has the first of the name."""
     last = len(name)
     while (last := name.rfind(".", 0, last)) > 0:
+        table, column = name[:last], name[last + 1 :]
         try:
-            records = _open_rows(path, name[:last], options, groups)
+            records = _open_rows(path, table, options, groups)
         except MemberNotFoundError:
             continue
         if records.dtype.names is None:
             return None
-        column = ColumnSource(records, split_column(records.dtype, name[last + 1 :]))
-        return _with_names(column, path, name[:last], name[last + 1 :], options)
+        found = ColumnSource(records, split_column(records.dtype, column))
+        if column not in _coded(records, path, table, options.locking):
+            return found
+        categories, where = CATEGORIES.format(column), f"{path}::{table}.{column}"
+        return labels(found, path, categories, where, options)
     return None
-
-
-def _with_names(
-    codes: ColumnSource, path: str, table: str, column: str, options: Hdf5Options
-) -> Source:
-    """Give a column of AnnData 0.6 as codes of its categories, where `uns` has some."""
-    if column not in _coded(codes.rows, path, table, options.locking):
-        return codes
-    names = CATEGORIES.format(column)
-    return labels(codes, path, names, f"{path}::{table}.{column}", options)
 
 
 def _coded(records: Source, path: str, table: str, locking: Locking) -> tuple[str, ...]:

@@ -157,7 +157,8 @@ def _below(folder: str, member: str | None) -> list[str]:
         raise FieldError(f"{folder} holds no array: nothing below it ends with {', '.join(wanted)}")
     kinds: dict[str, str] = {}
     for path in found:
-        kinds.setdefault(_kind(path), path)
+        suffix = next(suffix for suffix in SUFFIXES if path.lower().endswith(suffix))
+        kinds.setdefault(".h5" if suffix == ".hdf5" else suffix, path)
     if len(kinds) > 1:
         shown = " and ".join(f"{kind} ({path})" for kind, path in kinds.items())
         raise FormatError(
@@ -187,11 +188,6 @@ def _walk(folder: str) -> Iterator[str]:
                     (links if entry.is_symlink() else waiting).append(entry.path)
                 else:
                     yield entry.path
-
-
-def _kind(path: str) -> str:
-    suffix = next(suffix for suffix in SUFFIXES if path.lower().endswith(suffix))
-    return ".h5" if suffix == ".hdf5" else suffix
 
 
 def _named_in(path: str) -> Names:
