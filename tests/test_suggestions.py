@@ -275,7 +275,7 @@ def of(dataset: NumpyDataset, call: str) -> object:
         ("NumpyDataset(x=X, transform=lambda a, b: a)", "or (sample, rng), and in it"),
         ("NumpyDataset(ds.windows(2), transform=len)", "NumpyDataset(**ds.fields, transform=f)"),
         ("ds.windows(2, dones=X[:, 0] > 2)", "write borders=np.flatnonzero(dones) + 1"),
-        ("ds.windows(2, label='y')", "windows({'x': range(24), 'label': [23]})"),
+        ("ds.windows(2, label='y')", "windows({'x': range(-23, 1)}) has the label of its last"),
         ("ds.windows(history=2, horizon=16)", "windows({'x': range(24), 'y': range(24, 32)})"),
         ("ds.windows(obs=range(-1, 1))", "windows({'observation': (-1, 0), 'action': range(16)})"),
         ("ds.windows(n_step=3)", "windows({'reward': range(3), 'observation': [0, 3]})"),

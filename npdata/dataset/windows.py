@@ -53,8 +53,8 @@ WORDS = {
     "return_mask return_padding is_pad": "mask",
     "drop_last": "write edge='drop', which is the default",
     "label labels": (
-        "a field that is not named keeps the row where a window begins, and 'label': [23] takes "
-        "its last: windows({'x': range(24), 'label': [23]})"
+        "a field that is not named keeps the row of offset 0: windows({'x': range(-23, 1)}) has "
+        "the label of its last row"
     ),
     "lookback input_len history horizon pred_len label_len target targets future": _PAST_AND_FUTURE,
     "delta_timestamps delta_indices frame_stack obs observation action actions "
