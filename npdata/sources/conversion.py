@@ -61,8 +61,7 @@ def _of_columns(source: Source) -> Conversion:
                 reason += f"; columns={name!r} with dtype=torch.int64 gives its integer ticks alone"
             return Conversion(action="refuse", reason=reason)
         parts.append((name, part))
-    rule = dtype_rule(source.dtype)
-    return Conversion(action="fields", reason=rule.reason, fields=tuple(parts))
+    return Conversion(action="fields", reason=dtype_rule(source.dtype).reason, fields=tuple(parts))
 
 
 def _numbers_alone(source: Source) -> str:

@@ -132,8 +132,7 @@ class MemmapSource(MemorySource):
                 f"the np.memmap of {path} in mode 'c' was written to; those changes exist in this "
                 f"process alone. Use start method 'fork', or write them to a file"
             )
-        file = File(path, identity)
-        return MappedSource, (file, self._place, self.access.reason, str(path))
+        return MappedSource, (File(path, identity), self._place, self.access.reason, str(path))
 
 
 def array_source(array: NDArray[Any]) -> MemorySource:

@@ -84,8 +84,7 @@ class SpansSource(RegroupedSource, RaggedSource):
     @property
     def blocks(self) -> Blocks:
         """The blocks of the values, as the samples that begin in them."""
-        blocks = self.rows.blocks
-        counts = np.diff(np.searchsorted(self._offsets[:-1], blocks.edges()))
+        counts = np.diff(np.searchsorted(self._offsets[:-1], self.rows.blocks.edges()))
         if not counts.size:
             return Blocks.uniform(len(self), len(self))
         counts[-1] += len(self) - counts.sum()

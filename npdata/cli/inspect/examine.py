@@ -104,8 +104,7 @@ def examine(text: str, raw: RawFormat | None, seen: Seen | None = None) -> FileR
             with Path(found.path).open("rb") as stream:
                 refusal = declared(stream, found.path).refusal()
             if refusal is not None:
-                refused = DatasetReport(where=found.path, refusal=refusal)
-                return replace(report, datasets=(refused,))
+                return replace(report, datasets=(DatasetReport(where=found.path, refusal=refusal),))
             source: Source = open_npy(found.path)
         elif raw is not None:
             source = open_source(found.path, **raw._asdict())

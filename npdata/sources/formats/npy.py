@@ -95,8 +95,7 @@ def declared(stream: BinaryIO, where: str) -> NpyHeader:
         raise FormatError(f"{where} declares a header of {length} bytes; the file is damaged")
     raw = _take(stream, length, where)
     try:
-        fields = _literal(raw.decode(encoding))
-        dtype, shape, fortran = _checked(fields)
+        dtype, shape, fortran = _checked(_literal(raw.decode(encoding)))
     except (ValueError, TypeError, SyntaxError, LookupError, MemoryError, RecursionError) as error:
         raise FormatError(f"{where} has a .npy header that cannot be read: {error}") from None
     size = len(magic) + len(prefix) + length

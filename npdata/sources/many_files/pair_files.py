@@ -33,8 +33,7 @@ def pair_files(found: Mapping[str, FileList]) -> dict[str, FileList]:
         >>> list(pair_files({"image": images, "mask": masks})["mask"])
         ['n/1.npy', 'n/2.npy']
     """
-    keys = dict(zip(found, keys_of(*found.values()), strict=True))
-    (first, wanted), *others = keys.items()
+    (first, wanted), *others = zip(found, keys_of(*found.values()), strict=True)
     numbers = {key: k for k, key in enumerate(wanted)}
     if len(numbers) < len(wanted):
         raise _twice(first, found[first], wanted)

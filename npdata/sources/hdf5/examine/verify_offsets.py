@@ -26,8 +26,7 @@ def verify_offsets(dataset: h5py.h5d.DatasetID, layout: Layout) -> str | None:
         for entry in entries_to_check(layout):
             place = layout.chunks.coordinates(entry, layout.chunk_shape or ())[: layout.rank]
             mask, stored = dataset.read_direct_chunk(place)
-            size = int(layout.chunks.sizes[entry])
-            found = file.read(int(layout.chunks.offsets[entry]), size)
+            found = file.read(int(layout.chunks.offsets[entry]), int(layout.chunks.sizes[entry]))
             if found != bytes(stored) or mask != layout.chunks.mask(entry):
                 return f"the chunk at {place} is not where HDF5 lists it"
     except Exception as error:  # whatever it is, h5py reads the rows, and says so

@@ -116,6 +116,5 @@ def _gather(
     missing = starts < 0
     there = np.flatnonzero(~missing)
     if data is not None and len(there):
-        instead = np.where(missing, starts[there[0]], starts)
-        data.gather(instead, out)
+        data.gather(np.where(missing, starts[there[0]], starts), out)
     out.reshape(len(out), -1, len(fill))[missing] = fill

@@ -106,8 +106,7 @@ class ChunkMappedSource(InFile, ChunkedSource):
         width = max(1, MOST_STARTS // len(blocks))
         for first in range(0, tiling.count, width):
             tiles = range(first, min(first + width, tiling.count))
-            entries = table.find(blocks[:, None] * tiling.count + np.array(tiles))
-            places = table.places(entries)
+            places = table.places(table.find(blocks[:, None] * tiling.count + np.array(tiles)))
             starts = np.where(places < 0, -1, places + within[:, None])
             gather_rows(data, starts, tiling, tiles, fill, out, None)
 
