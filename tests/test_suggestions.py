@@ -267,6 +267,8 @@ def of(dataset: NumpyDataset, call: str) -> object:
         ("concatenate(x='[ab].npy', y='x.npy')", "NumpyDataset(x=npdata.concatenate(files), y='x"),
         ("stack(x='[ab].npy', label_from=len).windows(2)", "npdata.concatenate(files).windows("),
         ("NumpyDataset.from_hdf5(['d.h5', 'd2.h5'], 'x', 'flat')", "axis={'flat': 1}"),
+        ("Loader(ds, 4, to='cuda')", "write device="),
+        ("Loader(ds, 4, non_blocking=True)", "leave it out"),
         ("Loader(ds, 4, priorities=[1])", "Loader(dataset, sampler=batches, num_threads=0)"),
         ("Loader(ds, 4, weights='x')", "labels of a field are npdata.NumpyDataset(dataset.fields["),
         ("ds.split(0.8, by='x')", "stay together by groups='x'"),
@@ -515,6 +517,17 @@ def test_a_dataset_with_a_collate_fn_is_no_loader() -> None:
             return samples
 
     assert sum(map(len, BlockBatchSampler(Mine(X), 2))) == len(X)
+
+
+def test_a_subclass_without_fields_says_what_its_init_must_call() -> None:
+    class Mine(NumpyDataset):
+        def __init__(self, root: str) -> None:
+            self.root = root
+
+    for use in (len, repr, lambda ds: ds[0], lambda ds: ds.names, lambda ds: ds.split(0.5)):
+        with pytest.raises(AttributeError, match=r"Mine has no fields yet: .* super\(\)"):
+            use(Mine("x"))
+    assert not hasattr(Mine("x"), "nothing")
 
 
 def test_attributes_that_are_no_options_may_be_set_and_any_of_a_subclass() -> None:

@@ -59,7 +59,7 @@ _OF_OTHERS = each_word(
             "batches are made by npdata.Loader(ds, 64, shuffle=True), or by a DataLoader with "
             "collate_fn=npdata.collate"
         ),
-        "to cuda cpu device": 'write npdata.Loader(ds, 64, device="cuda")',
+        "to cuda cpu device": 'npdata.Loader(ds, 64, device="cuda", dtype=...) copies and casts',
         "enumerate": "write enumerate(ds)",
         "to_tuple": "samples without names are tuples: NumpyDataset(*ds.fields.values())",
         "cache persist": "npdata.Loader(ds, 64, resident=True) holds the rows in memory",
@@ -237,6 +237,15 @@ class Overview:
 
         def __getattr__(self, name: str) -> Any:
             """Raise AttributeError, which says what to write for words of other libraries."""
+            if (
+                "_fields" not in self.__dict__
+                and name.startswith("_")
+                and not name.startswith("__")
+            ):
+                raise AttributeError(
+                    f"{type(self).__name__} has no fields yet: its __init__ must call "
+                    "super().__init__(x, y), or by names, before they are used"
+                )
             if any(field.label == name for field in self.__dict__.get("_fields", ())):
                 cure = (
                     f"a field is chosen behind the rows: ds[0][{name!r}], ds[:][{name!r}]; "

@@ -172,8 +172,9 @@ class Transforms:
             warnings.warn(
                 f"a transform takes rng, and the rows of this batch came as "
                 f"{type(indices).__name__}, without seed, epoch and position: each row draws the "
-                "same numbers in every epoch. For new ones iterate with npdata.Loader, or with a "
-                "BlockBatchSampler of the dataset itself (indices= selects a subset)",
+                "same numbers in every epoch. For new ones iterate with npdata.Loader or a "
+                "BlockBatchSampler of the dataset itself: of a Subset write Loader(subset.dataset, "
+                "64, indices=subset.indices)",
                 RandomnessWarning,
                 stacklevel=3,
             )

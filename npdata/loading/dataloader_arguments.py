@@ -81,6 +81,8 @@ _OF_LOADERS = each_word(
         "data_source": "dataset",
         "subset rows": "indices",
         "in_memory preload cache_in_memory": "resident",
+        "to to_device": "device",
+        "non_blocking": "copies to a device do not wait: leave it out",
         "workers threads": "num_threads",
         "prefetch_batches queue_size": "prefetch",
         "max_memory memory_limit": "memory_budget",
