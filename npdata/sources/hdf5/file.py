@@ -68,17 +68,6 @@ holders = OpenFiles(4)
 """The sources of this process that keep a file open between reads, in the state of `identity`."""
 
 
-def close_other_files() -> None:
-    """Close until their next read the files that virtual datasets of this process have open.
-
-    HDF5 opens a file once for all who open it: a new virtual dataset would show rows of sources
-    that were replaced since.
-    """
-    for holder in holders.all():
-        if holder.external:
-            holder.close_idle()
-
-
 @contextmanager
 def opened_anew(path: str, locking: Locking) -> Iterator[h5py.File]:
     """Open an HDF5 file whose datasets are not known yet.

@@ -24,14 +24,7 @@ from npdata.sources.hdf5.examine.details import details
 from npdata.sources.hdf5.examine.examine import Examined, OpenedFile, examine
 from npdata.sources.hdf5.examine.layout import TableKeeper
 from npdata.sources.hdf5.examine.links import require_inside
-from npdata.sources.hdf5.file import (
-    AUTO,
-    Hdf5Options,
-    Locking,
-    absolute_path,
-    close_other_files,
-    opened_anew,
-)
+from npdata.sources.hdf5.file import AUTO, Hdf5Options, Locking, absolute_path, holders, opened_anew
 from npdata.sources.hdf5.rows.chunked import ChunkSpec
 from npdata.sources.hdf5.rows.decoded import DecodedSource, FileChunks
 from npdata.sources.hdf5.rows.h5py_rows import H5pySource
@@ -116,8 +109,11 @@ def open_hdf5(path: str, name: str, options: Hdf5Options = AUTO) -> Source:
 def open_datasets(path: str, names: Sequence[str], options: Hdf5Options = AUTO) -> list[Source]:
     """Open several datasets of one file, which is opened once; raises as `open_hdf5`."""
     path = absolute_path(path)
-    if options.allow_external:
-        close_other_files()
+    for holder in holders.all():
+        # HDF5 opens a file once for all who open it: a virtual dataset that is opened now would
+        # show rows of sources that were replaced since.
+        if options.allow_external and holder.external:
+            holder.close_idle()
     with opened_anew(path, options.locking) as file:
         opened = OpenedFile(file, path, options)
         return [source_of(each, options) for each in [examine(opened, name) for name in names]]

@@ -111,9 +111,7 @@ class JointMap:
     ) -> "JointMap | None":
         """Reserve the addresses; None where there is no layout or the system refuses it."""
         region = None if layout is None else reserved(layout.nbytes, layout.align)
-        if layout is None or region is None:
-            return None
-        return cls(layout, region, dtype, row)
+        return None if layout is None or region is None else cls(layout, region, dtype, row)
 
     def add(self, number: int, descriptor: int) -> tuple[NDArray[np.uint8], int]:
         """Map the rows of file `number`; gives the map, and the byte of the file it begins with."""
