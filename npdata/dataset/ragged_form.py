@@ -139,10 +139,11 @@ def marked(sample: Any, form: RaggedForm) -> Any:
 def _collate(samples: Sequence[RaggedSample], *, collate_fn_map: object = None) -> Any:
     """Make a batch of samples, equal in all axes but the first.
 
-    For "csr" they are rows of one length; others, as a transform may give them, stay dense.
+    For "csr" they are rows of one length; others, as a transform may give them, stay dense. Numbers
+    that a transform made of samples, as their means, have no lengths and are stacked.
     """
     form = samples[0].form
-    if form == SPARSE:
+    if form == SPARSE or not samples[0].dim():
         rows = torch.stack(list(samples))
         return sparse_of(rows) if rows.dim() == 2 else rows
     sizes = np.array([len(sample) for sample in samples], np.int64)

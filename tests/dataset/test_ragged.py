@@ -192,6 +192,16 @@ def test_a_transform_that_works_in_place_changes_no_data(kind: str, data: Data) 
         assert (NumpyDataset(spans)[1].numpy() == data.x[3:5]).all()
 
 
+@pytest.mark.parametrize("form", ["padded", "jagged", "list"])
+def test_numbers_that_a_transform_makes_of_samples_are_stacked(form: Any) -> None:
+    spans = npdata.ragged(np.arange(10.0), lengths=[3, 7])
+    ds = NumpyDataset(x=spans, ragged=form, transform=lambda sample: {"x": sample["x"].mean()})
+    collated = DataLoader(ds, 2, collate_fn=npdata.collate)
+    for batch in (ds[:], *npdata.Loader(ds, 2), *collated, *DataLoader(ds, 2)):
+        assert type(batch["x"]) is torch.Tensor
+        assert batch["x"].tolist() == [1, 6]
+
+
 def test_a_transform_gets_samples_and_its_batches_are_padded(jagged: Any) -> None:
     spans, parts = jagged
 
