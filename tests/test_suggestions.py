@@ -212,8 +212,10 @@ def of(dataset: NumpyDataset, call: str) -> object:
         ("NumpyDataset(X, X, transform=lambda x, y: x)", "transform= is called with one sample, "
          "which holds all fields"),
         ("NumpyDataset(X, batch_transform=lambda: 1)", "write def batch_transform(batch)"),
-        ("NumpyDataset.from_raw('t.bin', 'uint16', (-1, 4))", "write from_raw('t.bin', "
-         "dtype='uint16')"),
+        ("NumpyDataset.from_raw('t.bin', 'uint16', (-1, 4))", 'write from_raw("t.bin", '
+         'dtype="uint16", shape=(-1, 64))'),
+        ("NumpyDataset.from_raw('t.bin', 'u.bin', dtype='u2')", "npdata.concatenate(paths, "),
+        ("Loader(Subset(ds, [5, 7]), 2, indices=[5, 7])", "those of a Subset are places in it"),
         ("NumpyDataset.from_raw('t.bin', dtype='u2', target_transform=len)", "transform= gets"),
         ("NumpyDataset.from_raw('t.bin')", "from_raw() needs dtype=: write "
          "from_raw(\"t.bin\", dtype=\"uint16\", shape=(-1, 64))"),

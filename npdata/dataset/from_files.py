@@ -168,7 +168,12 @@ class FromFiles(metaclass=_Named):
             ) from error
 
     @classmethod
-    @explained(_OF_MEMMAP, usage='from_raw("t.bin", dtype="uint16", shape=(-1, 64))')
+    @explained(
+        _OF_MEMMAP,
+        usage='from_raw("t.bin", dtype="uint16", shape=(-1, 64))',
+        by_name='from_raw("t.bin", dtype="uint16", shape=(-1, 64)); several files are '
+        'npdata.concatenate(paths, dtype="uint16", shape=(-1, 64))',
+    )
     def from_raw(
         cls,
         path: Path_,

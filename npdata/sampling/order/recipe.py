@@ -264,7 +264,7 @@ def _subset(indices: ArrayLike, rows: int) -> Ints:
     if array.size and (int(array.min()) < 0 or int(array.max()) >= rows):
         raise SamplerError(
             f"indices from {array.min()} to {array.max()}: expected row numbers from 0 to "
-            f"{rows - 1}, the last of the dataset"
+            f"{rows - 1}, the last of the dataset; those of a Subset are places in it"
         )
     return np.array(array, np.int64)
 
