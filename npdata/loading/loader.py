@@ -44,6 +44,7 @@ from npdata.loading.stats import Counter, LoaderStats
 from npdata.loading.to_device import accelerator_of
 from npdata.loading.under_way import Counted, UnderWay
 from npdata.loading.wrapped_datasets import datasets_within
+from npdata.sampling.epochs import SHARE_OF_A_WORKER
 from npdata.sampling.order.epoch_order import Shuffle
 from npdata.sampling.order.ranks import Uneven
 from npdata.sampling.run_batches import RunBatches
@@ -216,9 +217,8 @@ class Loader:
         if get_worker_info() is not None and not isinstance(self._sampler, BlockBatchSampler):
             raise LoaderError(
                 "a worker of a DataLoader iterates a Loader, and every worker would read all rows "
-                f"of its {type(self._sampler).__name__}: give it sampler=BlockBatchSampler(..., "
-                "rank=info.id, world_size=info.num_workers, uneven='ragged'), with info = "
-                "torch.utils.data.get_worker_info(), or iterate the Loader in the main process"
+                f"of its {type(self._sampler).__name__}: give it a BlockBatchSampler with "
+                f"{SHARE_OF_A_WORKER}, or iterate the Loader in the main process"
             )
         progress = self._options.progress
         iteration = Iteration(self._sampler, self._sources, self._begin, progress=progress)

@@ -24,6 +24,12 @@ from npdata.sampling.row_numbers import MaskedRows, SeededRows, listed
 Batches: TypeAlias = Sequence[Any] | Ints
 """Batches that were numbered together; plain row numbers are one array of two dimensions."""
 
+SHARE_OF_A_WORKER = (
+    "rank=rank * info.num_workers + info.id, world_size=ranks * info.num_workers, "
+    "uneven='ragged', with info = torch.utils.data.get_worker_info() and the rank and the number "
+    "of ranks of the training (0 and 1 without torch.distributed)"
+)
+"""What gives each worker of each rank rows of its own."""
 _FIRST_CHUNK, _CHUNK = 1 << 12, 1 << 17
 """Row numbers made at a time: first few, for an early batch."""
 _SPAN = 1 << 21
@@ -140,9 +146,8 @@ class Epochs:
         if worker is not None:
             raise SamplerError(
                 f"worker {worker.id} of {worker.num_workers} of a DataLoader iterates a "
-                "BlockBatchSampler, or a Loader, and every worker would read all rows: give "
-                "the sampler rank=info.id, world_size=info.num_workers, uneven='ragged', with "
-                "info = torch.utils.data.get_worker_info(), or iterate in the main process"
+                "BlockBatchSampler, or a Loader, and every worker would read all rows: give the "
+                f"sampler {SHARE_OF_A_WORKER}, or iterate in the main process"
             )
         present = dist.is_available() and dist.is_initialized()
         here = (dist.get_rank(), dist.get_world_size()) if present else (0, 1)

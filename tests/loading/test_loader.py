@@ -296,8 +296,13 @@ class Streamed(IterableDataset):
         ds, options = NumpyDataset(np.arange(100)), dict(self.options)
         info = get_worker_info()
         if options.pop("shared", False) and info is not None:
+            rank, ranks = options.pop("rank", 0), options.pop("ranks", 1)
             options["sampler"] = BlockBatchSampler(
-                ds, 8, rank=info.id, world_size=info.num_workers, uneven="ragged"
+                ds,
+                8,
+                rank=rank * info.num_workers + info.id,
+                world_size=ranks * info.num_workers,
+                uneven="ragged",
             )
         yield from Loader(ds, **options)
 
@@ -312,13 +317,17 @@ class TestInAWorker:
     @pytest.mark.slow
     @pytest.mark.parametrize("options", [{"batch_size": 8}, {"sampler": [[1, 2]]}])
     def test_it_is_refused_with_what_to_type(self, options: dict[str, object]) -> None:
-        with raises_in_a_worker(ValueError, match=r"rank=info.id, world_size=info.num_workers"):
+        with raises_in_a_worker(ValueError, match=r"rank=rank \* info.num_workers \+ info.id"):
             self.rows(2, **options)
 
     @pytest.mark.parametrize("num_workers", [0, 1, 3])
     def test_with_its_share_each_row_comes_once(self, num_workers: int) -> None:
         options = {"shared": True} if num_workers else {"batch_size": 8}
         assert self.rows(num_workers, **options) == list(range(100))
+
+    def test_with_its_share_each_row_comes_once_on_several_ranks(self) -> None:
+        of_ranks = [self.rows(2, shared=True, rank=rank, ranks=3) for rank in range(3)]
+        assert sorted(row for rows in of_ranks for row in rows) == list(range(100))
 
 
 class TestShuffle:
