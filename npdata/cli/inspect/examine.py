@@ -34,6 +34,7 @@ from npdata.sources.hdf5.chunks.budget import default_budget
 from npdata.sources.hdf5.examine.creation_properties import Filter
 from npdata.sources.hdf5.examine.details import decoded_per_used
 from npdata.sources.hdf5.examine.examine import Examined
+from npdata.sources.hdf5.names import coded_columns
 from npdata.sources.hdf5.open import source_of
 from npdata.sources.many_files.file_list import SEPARATOR, split_member
 from npdata.sources.many_files.find_files import is_pattern
@@ -165,7 +166,9 @@ def _hdf5(report: FileReport, name: str, seen: Seen) -> FileReport:
             arrays.append(DatasetReport(where=where, refusal=listed.refusal))
             continue
         try:
-            arrays.append(_dataset(where, listed.examined, budget, seen.alike))
+            dtype = listed.examined.layout.dtype
+            coded = coded_columns(dtype, report.path, listed.name, None)
+            arrays.append(_dataset(where, listed.examined, budget, seen.alike, coded))
         except (NpdataError, OSError) as error:
             arrays.append(DatasetReport(where=where, refusal=_without(where, error)))
     for examined in [each.examined for each in catalog.datasets if each.examined is not None][:1]:
@@ -174,16 +177,22 @@ def _hdf5(report: FileReport, name: str, seen: Seen) -> FileReport:
 
 
 def _dataset(
-    where: str, examined: Examined, budget: int, alike: dict[Hashable, Stored]
+    where: str,
+    examined: Examined,
+    budget: int,
+    alike: dict[Hashable, Stored],
+    coded: tuple[str, ...],
 ) -> DatasetReport:
     layout, access = examined.layout, examined.access
     place = (layout.offset or 0) % ALIGNMENT, layout.shape[0] == 0
-    key = access, layout.storage, layout.dtype, layout.shape[1:], layout.filters, place
+    key = access, layout.storage, layout.dtype, layout.shape[1:], layout.filters, place, coded
     # To ask each of 5,000 sources took 0.4 s of 1.8; the library has a reason for each.
     known = alike.get(key) if access.kind != "library" else None
     if known is None:
         readable = replace(examined, missing=frozenset()) if examined.missing else examined
-        known = alike[key] = _stored(source_of(readable), layout.storage)
+        source = source_of(readable)
+        source.tell(coded=coded or None)
+        known = alike[key] = _stored(source, layout.storage)
     chunks = None
     if layout.chunk_shape is not None and layout.chunks is not None:
         chunks = Chunks(
@@ -204,7 +213,7 @@ def _dataset(
     if examined.missing:
         refusal = f"reading fails, since {examined.without_filters}"
         return DatasetReport(where=where, stored=stored, refusal=refusal)
-    advice = (*_meanings(where, examined), *_columns(where, stored))
+    advice = (*_meanings(where, examined), *_columns(where, stored, coded))
     advice += advise(stored, where=where, budget=budget)
     return DatasetReport(where=where, stored=stored, advice=advice)
 
@@ -223,9 +232,11 @@ def _meanings(where: str, examined: Examined) -> Iterator[str]:
         yield f"packed ({packing}); a dataset of its values:\n{call}"
 
 
-def _columns(where: str, stored: Stored) -> Iterator[str]:
-    """Name the columns of numbers of records that hold text or objects as well."""
-    names = numeric_columns(stored.dtype)
+def _columns(where: str, stored: Stored, coded: tuple[str, ...] = ()) -> Iterator[str]:
+    """Name the columns of numbers of records that hold text, objects or codes as well."""
+    for name in coded:
+        yield f"codes of names; a dataset of them:\nnpdata.NumpyDataset('{where}.{name}')"
+    names = tuple(name for name in numeric_columns(stored.dtype) if name not in coded)
     if stored.sample.kind == "refused" and names:
         call = f"npdata.NumpyDataset({where!r}, columns={names!r})"
         yield f"a table of numbers and text; a dataset of its columns of numbers:\n{call}"

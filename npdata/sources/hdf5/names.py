@@ -13,6 +13,7 @@ from collections.abc import Iterable, Sequence, Set
 
 import h5py
 
+from npdata.arrays.dtypes import DType
 from npdata.errors import FieldError, MemberNotFoundError
 from npdata.sources.base import Source
 from npdata.sources.derived.columns import ColumnSource, split_column
@@ -50,7 +51,7 @@ def open_names(
             opened = open_datasets(path, names, options)
     opened = opened or [_open_name(path, name, options, groups) for name in names]
     for source, name in zip(opened, names, strict=True):
-        coded = _coded(source, path, name, options.locking)
+        coded = coded_columns(source.dtype, path, name, options.locking)
         source.tell(genes=Genes.of(path, name, options.locking), coded=coded or None)
     by_name = dict(zip(names, opened, strict=True))
     return [by_name[name] for name in asked]
@@ -100,19 +101,18 @@ def _open_column(
         if records.dtype.names is None:
             return None
         found = ColumnSource(records, split_column(records.dtype, column))
-        if column not in _coded(records, path, table, options.locking):
+        if column not in coded_columns(records.dtype, path, table, options.locking):
             return found
         categories, where = CATEGORIES.format(column), f"{path}::{table}.{column}"
         return labels(found, path, categories, where, options)
     return None
 
 
-def _coded(records: Source, path: str, table: str, locking: Locking) -> tuple[str, ...]:
+def coded_columns(dtype: DType, path: str, table: str, locking: Locking) -> tuple[str, ...]:
     """Give the columns of AnnData 0.6 that are codes of categories in `uns`."""
-    columns = records.dtype.names
-    if columns is None or table.strip("/") not in ("obs", "var"):
+    if dtype.names is None or table.strip("/") not in ("obs", "var"):
         return ()
-    numbers = [each for each in columns if records.dtype[each].kind in "iu"]
+    numbers = [each for each in dtype.names if dtype[each].kind in "iu"]
     with opened_anew(path, locking) as file:
         return tuple(each for each in numbers if CATEGORIES.format(each) in file)
 
