@@ -117,6 +117,10 @@ _OF_OTHERS = each_word(
         "label_from": (
             'stack and concatenate take it: npdata.concatenate(x="*.h5::x", label_from=...)'
         ),
+        "genes var_names": (
+            "columns are taken from the batch: batch_transform=lambda b: {**b, 'x': b['x'][:, "
+            "columns]}"
+        ),
         "mask_and_scale": 'write decode="cf"',
         "sparse": 'layout="csr" keeps sparse rows sparse in a batch',
         "check on_missing": 'npdata.stack takes it: npdata.stack(x="*.npy")',

@@ -144,9 +144,15 @@ class Splits(Overview):
                 known = [each.label for each in self._fields]
                 raise FieldError(f"{option}={given!r} names no field; fields are {known}")
             if not _has_values(field):
+                cure = ""
+                if self._windows is not None:
+                    cure = (
+                        "; a field that windows() does not name keeps the row of offset 0: "
+                        "windows({'x': range(16)})"
+                    )
                 raise FieldError(
                     f"{option}={given!r} is a field of shape {field.source.shape} and dtype "
-                    f"{field.dtype}: expected one number or text for each of {count} rows"
+                    f"{field.dtype}: expected one number or text for each of {count} rows{cure}"
                 )
             values = np.asarray(field.stack(np.arange(count), plain_memory))
         else:

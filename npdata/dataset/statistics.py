@@ -179,7 +179,7 @@ _WORDS = {
     "field fields name names columns": (
         "it is of all fields: found = ds.statistics(), and found[name] are those of one"
     ),
-    "rows subset": "indices",
+    "rows subset mask train": "indices",
     "batch_size num_workers num_threads": "rows are read once, on all cores: leave it out",
     "nan skipna ignore_nan": "NaN is left out, and counted as missing: leave it out",
     "ddof": "std is of all values, as np.std: found.std * np.sqrt(n / (n - 1)), n = found.count",
