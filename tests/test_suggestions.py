@@ -275,6 +275,8 @@ def of(dataset: NumpyDataset, call: str) -> object:
         ("ds.statistics(train=[1])", "statistics() has no argument train=; write indices="),
         ("NumpyDataset(x=X, y=X[:, 0]).windows(2, stride=2).split(0.8, stratify='y')",
          "does not name keeps the row of offset 0"),
+        ("NumpyDataset(x=concatenate('[ab].npy'), who=np.array([1, 2]))",
+         "np.repeat(values, np.diff(dataset.borders)), of a dataset without field 'who'"),
         ("Loader(ds, 4, priorities=[1])", "Loader(dataset, sampler=batches, num_threads=0)"),
         ("Loader(ds, 4, weights='x')", "labels of a field are npdata.NumpyDataset(dataset.fields["),
         ("ds.split(0.8, by='x')", "stay together by groups='x'"),

@@ -98,7 +98,17 @@ def _made_by(source: Source) -> str:
 
 
 def _rows_elsewhere(field: Field, other: Field) -> str:
-    """Say what to write where another axis of `field` is as long as the rows of `other`."""
+    """Say what to write where another axis of `field` is as long as the rows of `other`.
+
+    Or where `other` has a row for each of its recordings.
+    """
+    edges = field.source.borders
+    if edges is not None and len(edges) == len(other) + 1 > 2:
+        return (
+            f"; field {field.label!r} has {len(other)} recordings: a value for each is repeated "
+            "for its rows by np.repeat(values, np.diff(dataset.borders)), of a dataset without "
+            f"field {other.label!r}"
+        )
     source = field.source
     given = "axis" in dict(source.details)
     turns = not given and (source.table is not None or source.across is not None)

@@ -299,6 +299,7 @@ class TestErrors:
             ({"weights": SequentialSampler(range(10))}, "a sampler is sampler="),
             ({"weights": np.ones(3)}, "of classes (1 / np.bincount(labels))[labels], of a Subset"),
             ({"weights": [None] * 10 + [[1]]}, "weights: expected an array of numbers"),
+            ({"data": SPLIT}, "row numbers are indices="),
             ({"data": SPLIT[0]}, "BlockBatchSampler(dataset, 64, indices=rows)"),
             ({"data": torch.tensor([2, 3])}, "data is a Tensor of integers: expected a dataset"),
             ({"data": [2, 3]}, "row numbers are indices="),

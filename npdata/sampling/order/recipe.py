@@ -215,7 +215,7 @@ def _require_one_order(shuffle: Shuffle, lanes: int, *, weighted: bool) -> None:
 def _rows(data: int | Sized) -> int:
     if isinstance(data, str | bytes) or not (isinstance(data, Sized) or hasattr(data, "__index__")):
         raise SamplerError(f"data={data!r}: expected a dataset or its number of rows")
-    if may_be_rows(data):
+    if may_be_rows(data) or take_one_of(data):
         raise SamplerError(
             f"data is {an(type(data).__name__)} of integers: expected a dataset or its number of "
             "rows; row numbers are indices=, as BlockBatchSampler(dataset, 64, indices=rows)"
