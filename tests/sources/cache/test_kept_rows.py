@@ -39,6 +39,7 @@ from npdata.sources.cache.cache import Cache, KeptInMemory
 from npdata.sources.cache.cached import cached
 from npdata.sources.cache.folder import Folder
 from npdata.sources.cache.plan import HEADER, Plan
+from npdata.sources.cache.room import Room
 
 ROWS, CHUNK = 1000, 64
 CHUNKS = -(-ROWS // CHUNK)
@@ -349,6 +350,10 @@ def test_a_cache_holds_the_first_chunks_within_its_bytes(path: Path, folder: Pat
     assert "the first 7 of 16 chunks are decoded once" in str(ds.describe())
     again = opened(path, folder, cache_bytes=most)
     assert decodes(again) == CHUNKS - 7
+    for each in (ds, again):
+        each.close()
+    del ds, again, each
+    assert decodes(opened(path, folder, cache_bytes=most)) == CHUNKS - 7  # makes no room for itself
 
 
 def test_a_cache_without_room_keeps_nothing(path: Path, folder: Path) -> None:
@@ -394,6 +399,27 @@ def test_what_was_closed_makes_room_in_the_same_process(path: Path, folder: Path
             ds[:]
         del ds
         assert len(Folder(folder).held()) == 1
+
+
+def test_room_that_a_dataset_has_reserved_goes_to_no_other(path: Path, folder: Path) -> None:
+    with (
+        opened(path, folder, cache_bytes=250_000) as unread,
+        opened(path, folder, "tiles", cache_bytes=250_000) as tiles,
+    ):
+        assert "the first" in str(tiles.describe())
+        assert decodes(unread) == CHUNKS
+        assert decodes(unread) == 0
+
+
+def test_what_another_process_has_locked_makes_no_room(path: Path, folder: Path) -> None:
+    with opened(path, folder) as ds:
+        decodes(ds)
+    del ds
+    with kept_file(folder).open() as used:
+        fcntl.flock(used, fcntl.LOCK_SH)
+        with opened(path, folder, "tiles", cache_bytes=250_000) as tiles:
+            assert "the first" in str(tiles.describe())
+    assert decodes(opened(path, folder)) == 0
 
 
 def test_what_was_closed_makes_room_while_its_map_is_in_use(path: Path, folder: Path) -> None:
@@ -695,14 +721,24 @@ def test_files_that_one_dataset_keeps_make_no_room_for_each_other(
     for part in range(6):
         with h5py.File(tmp_path / f"part-{part}.h5", "w") as file:
             file.create_dataset("x", data=X[part : part + 70], chunks=(7, 40), compression=1)
-    expected = np.concatenate([X[part : part + 70] for part in range(6)])
-    glob = f"{tmp_path}/part-*.h5::x"
-    for _ in range(3):
-        ds = npdata.concatenate(glob, cache=folder, cache_bytes=110_000)
-        assert (ds[:].numpy() == expected).all()
+    parts = list(range(6))
+    for order in (parts, parts, parts[::-1], parts):
+        files = [f"{tmp_path}/part-{part}.h5::x" for part in order]
+        with npdata.concatenate(files, cache=folder, cache_bytes=110_000) as ds:
+            assert (ds[:].numpy() == np.concatenate([X[part : part + 70] for part in order])).all()
+        del ds
         held = Folder(folder).held()
         assert len(held) == 6
         assert 70_000 < sum(file.nbytes for file in held) <= 110_000
+
+
+def test_what_a_file_holds_takes_room_where_less_is_reserved(folder: Path) -> None:
+    folder.mkdir()
+    own = folder / "own"
+    own.write_bytes(b"1" * 8192)
+    room = Room(folder, os.scandir(folder), 20_000, set)
+    room.take(own, own.stat(), 100)
+    assert room.make(folder / "other", 0) == 20_000 - 512 * own.stat().st_blocks
 
 
 def test_some_of_many_files_are_kept(tmp_path: Path, folder: Path) -> None:
