@@ -167,13 +167,13 @@ def cut(positions: Ints, sizes: Ints, max_rows: int, padded: bool) -> list[Ints]
     batches: list[Ints] = []
     first = 0
     while first < len(positions):
-        near = sizes[first : first + max_rows // int(sizes[first]) + 1]
         if padded:
+            near = sizes[first : first + max_rows // int(sizes[first])]
             rows = np.maximum.accumulate(near) * np.arange(1, len(near) + 1)
         else:
             near = sizes[first : first + max_rows]
             rows = np.cumsum(near)
-        count = max(1, int(np.searchsorted(rows, max_rows, side="right")))
+        count = int(np.searchsorted(rows, max_rows, side="right"))
         batches.append(positions[first : first + count])
         first += count
     return batches
