@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from npdata.dataset.nested import map_fields
@@ -19,13 +20,20 @@ from npdata.dataset.transforms import what_it_is
 from npdata.errors import FieldError
 from npdata.suggestions import explained
 
+ROUNDED = 1e-4
+"""A mean that float32 rounds by more of a deviation is subtracted in float64."""
+
 
 class _Scale(NamedTuple):
-    """What a field is normalized by; `missing_time` is the integer that stands for no value."""
+    """What a field is normalized by; `missing_time` is the integer that stands for no value.
+
+    `rounded` is True where float32 does not hold these figures.
+    """
 
     mean: Tensor
     divisor: Tensor
     missing_time: int | None
+    rounded: bool
 
 
 class Normalize:
@@ -76,12 +84,10 @@ class Normalize:
                 f"field {label!r} is sparse, and without its mean no number of it is 0: give it "
                 'layout="dense", or divide by its deviation in a batch_transform of your own'
             )
-        exact = value.is_floating_point() or value.is_complex()
-        # float32 has 24 bits: seconds since 1970 would be rounded to 128 of them. MPS has no more.
-        wide = value.itemsize > 2 and value.device.type != "mps"
-        dtype = value.dtype if exact else torch.float64 if wide else torch.float32
-        key = label, value.device, dtype
+        floating = value.is_floating_point() or value.is_complex()
         scale = self._scales[label]
+        dtype = _wide(value, scale.rounded)
+        key = label, value.device, dtype
         figures = self._there.get(key)
         if figures is None:
             divisor = scale.divisor.to(dtype.to_real())
@@ -95,8 +101,8 @@ class Normalize:
                 f"shape {tuple(value.shape)}: take the statistics of a dataset of the same fields"
             )
         scaled = (value.to(dtype) - mean) / figures[1]
-        if exact:
-            return scaled
+        if floating:
+            return scaled.to(value.dtype)
         if scale.missing_time is not None:
             scaled.masked_fill_(value == scale.missing_time, torch.nan)
         return scaled.to(torch.float32)
@@ -106,6 +112,25 @@ class Normalize:
 
     def __repr__(self) -> str:
         return f"normalize({', '.join(map(str, self._scales))})"
+
+
+def _rounded(mean: NDArray[Any], std: NDArray[np.float64]) -> bool:
+    """Tell whether float32 rounds a mean by a part of its deviation that counts, or that to 0."""
+    with np.errstate(over="ignore"):
+        held = mean.astype(np.complex64 if mean.dtype.kind == "c" else np.float32)
+    return bool((np.abs(mean - held) > ROUNDED * std).any() or std.min() < np.finfo("f4").tiny)
+
+
+def _wide(value: Tensor, rounded: bool) -> torch.dtype:
+    """Give the dtype in which a value is normalized, so that nothing overflows or is rounded away.
+
+    float32 has 24 bits: seconds since 1970 would be rounded to 128 of them. MPS has no more.
+    """
+    size = value.itemsize // 2 if value.is_complex() else value.itemsize
+    single = value.is_floating_point() or value.is_complex()
+    narrow = size <= 2 or value.device.type == "mps" or (single and size == 4 and not rounded)
+    real = torch.float32 if narrow else torch.float64
+    return real.to_complex() if value.is_complex() else real
 
 
 _KNOWN = (
@@ -139,7 +164,7 @@ def normalize(
 
     Raises:
         FieldError: a ValueError, for anything but statistics, for a name without them, for no
-            field at all, and for a field without a value that counts.
+            field at all, for a field without a value that counts, and for one with infinities.
 
     Examples:
         >>> ds = npdata.NumpyDataset(np.array([1.0, 3.0]))
@@ -173,7 +198,17 @@ def normalize(
                 f"field {label!r} has no value to normalize by; compute statistics of "
                 "rows that have some"
             )
+        unsound = ~(np.isfinite(found.mean) & np.isfinite(found.std))
+        if unsound.any():
+            raise FieldError(
+                f"field {label!r} has the mean {found.mean[unsound][0]} and the deviation "
+                f"{found.std[unsound][0]}: it holds infinities, or numbers with larger squares "
+                "than float64 holds. Put NaN in their place, which statistics() leaves out, or "
+                "leave such rows out of statistics(indices)"
+            )
         std = np.where(found.std > 0, found.std, 1.0)
-        mean = torch.from_numpy(np.array(found.mean))
-        scales[label] = _Scale(mean, torch.from_numpy(std), found.missing_time)
+        mean = np.array(found.mean)
+        scales[label] = _Scale(
+            torch.from_numpy(mean), torch.from_numpy(std), found.missing_time, _rounded(mean, std)
+        )
     return Normalize(scales, statistics.alone)

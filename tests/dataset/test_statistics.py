@@ -376,6 +376,44 @@ class TestNormalize:
         expected = (seconds.astype(float) - seconds.mean(dtype=float)) / seconds.std(dtype=float)
         np.testing.assert_allclose(found, expected, atol=1e-6)
 
+    @pytest.mark.parametrize(
+        "values",
+        [
+            np.array([60_000, 59_968], np.float16),  # whose mean, 59,984, is no float16
+            np.array([65_504, -65_504, -65_504], np.float16),  # whose distances are none
+            np.array([0] * 100_000 + [1e-7], np.float16),  # whose deviation is none
+            np.array([16_777_216, 16_777_218], np.float32),
+            np.array([0] * 9 + [1e-45], np.float32),
+            np.array([16_777_216, 16_777_218], np.complex64),
+        ],
+        ids=["mean16", "distance16", "deviation16", "mean32", "deviation32", "complex64"],
+    )
+    def test_figures_that_the_dtype_does_not_hold_count(self, values: np.ndarray) -> None:
+        raw = npdata.NumpyDataset(values)
+        found = npdata.normalize(raw.statistics())(raw[:])
+        wide = values.astype(np.clongdouble if values.dtype.kind == "c" else np.longdouble)
+        expected = (wide - wide.mean()) / wide.std()
+        assert found.dtype == raw[:].dtype
+        np.testing.assert_allclose(found.numpy(), expected.astype(values.dtype), rtol=1e-3)
+
+    def test_float8_is_normalized(self) -> None:
+        raw = npdata.NumpyDataset(np.array([1.0, 3.0]), dtype=torch.float8_e5m2)
+        found = npdata.normalize(raw.statistics())(raw[:])
+        assert (found.dtype, found.tolist()) == (torch.float8_e5m2, [-1, 1])
+
+    @pytest.mark.parametrize(
+        "values, figures",
+        [
+            ([1.0, np.inf, 2.0], "mean inf and the deviation nan"),
+            ([1.0, np.inf, -np.inf], "mean nan and the deviation nan"),
+            ([1e200, -1e200], "mean 0.0 and the deviation inf"),
+        ],
+    )
+    def test_infinite_figures_are_refused(self, values: list[float], figures: str) -> None:
+        raw = npdata.NumpyDataset(x=np.array(values))
+        with pytest.raises(FieldError, match=f"field 'x' has the {figures}: .* Put NaN in their"):
+            npdata.normalize(raw.statistics())
+
     def test_missing_times_stay_missing(self) -> None:
         days = np.array(["2000-01-01", "NaT", "2000-01-03"], "M8[D]")
         raw = npdata.NumpyDataset(day=days, x=np.ones(3), dtype={"day": torch.int64})
