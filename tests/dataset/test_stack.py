@@ -527,6 +527,29 @@ class TestBadInput:
             with pytest.raises((ValueError, OSError), match=message):
                 read()
 
+    @pytest.mark.parametrize("how", ["a folder", "a pipe"])
+    @pytest.mark.parametrize("suffix", ["npz", "h5"])
+    def test_what_holds_no_member_is_named(self, tmp_path: Path, how: str, suffix: str) -> None:
+        for k in range(18):
+            path = tmp_path / f"x{k}.npy"
+            if suffix == "npz":
+                np.savez(path.with_suffix(".npz"), x=np.full(3, k))
+            else:
+                with h5py.File(path.with_suffix(".h5"), "w") as file:
+                    file["x"] = np.full(3, k)
+        path.with_suffix(f".{suffix}").unlink()
+        make, message = {
+            "a folder": (os.mkdir, "a folder, and a file is needed"),
+            "a pipe": (os.mkfifo, rf"x17\.{suffix} is a pipe"),
+        }[how]
+        make(path.with_suffix(f".{suffix}"))
+        with pytest.raises((ValueError, OSError), match=message):
+            npdata.stack(f"{tmp_path}/*.{suffix}::x")
+        lazy = npdata.stack(f"{tmp_path}/*.{suffix}::x", check="first use")
+        assert lazy[16].tolist() == [16] * 3
+        with pytest.raises((ValueError, OSError), match=message):
+            lazy[17]
+
     def test_another_shape_is_named_at_its_sample(self, files: Path) -> None:
         message = self.damage(files, "another shape")
         lazy = npdata.stack(files, check="first use")

@@ -66,7 +66,7 @@ class Room:
         self._size(own, 0)
         if self._free < nbytes:
             if self._unused is None:
-                self._unused = self._look()
+                self._unused = self._look(own)
             while self._unused and self._free < nbytes:
                 held = self._unused.pop()
                 if held.path != own and held.path not in self._taken:
@@ -84,10 +84,10 @@ class Room:
         self._free += self._sizes.pop(path, 0) - nbytes
         self._sizes[path] = nbytes
 
-    def _look(self) -> list[CachedFile]:
-        """Note what the files hold; give those that nobody uses, the last that was used first."""
+    def _look(self, own: Path) -> list[CachedFile]:
+        """Note what all but `own` hold; give those nobody uses, the last that was used first."""
         unused, in_use = [], self._in_use()
-        for path in self._sizes.keys() - self._taken:
+        for path in self._sizes.keys() - self._taken - {own}:
             with contextlib.suppress(FileNotFoundError, IsADirectoryError):
                 held = look_at(path, in_use)
                 self._size(path, max(held.nbytes, held.most))

@@ -42,6 +42,7 @@ NOWHERE = -1
 """The offset of an array that has no place of its own in its file."""
 ZIPPED = -2
 """That of one which a `.npz` compresses."""
+_FOLDER = "is a folder, and a file is needed"
 _HEADER = 128
 """The bytes of a header as NumPy writes it, but for records and arrays of many axes."""
 
@@ -90,7 +91,7 @@ def look(files: FileList, number: int, raw: RawFormat | None, known: Any) -> Kno
     try:
         status = os.fstat(descriptor)
         if not stat.S_ISREG(status.st_mode):  # else its path need not be text
-            require_file(status.st_mode, os.fsdecode(path), "is a folder, and a file is needed")
+            require_file(status.st_mode, os.fsdecode(path), _FOLDER)
         return _of_npy(descriptor, status, path, known)
     finally:
         os.close(descriptor)
@@ -168,6 +169,7 @@ def open_alone(files: FileList, number: int, raw: RawFormat | None) -> Source:
         return open_raw(path, *raw)
     if member is None:
         return npy.open_npy(path)
+    require_file(os.stat(path).st_mode, path, _FOLDER)  # noqa: PTH116  # a pipe waits for a writer
     with Path(path).open("rb") as stream:
         magic = stream.read(2)
     if magic == npy.MAGIC[:2]:

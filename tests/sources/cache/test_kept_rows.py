@@ -422,6 +422,16 @@ def test_what_another_process_has_locked_makes_no_room(path: Path, folder: Path)
     assert decodes(opened(path, folder)) == 0
 
 
+def test_what_was_kept_of_a_dataset_takes_none_of_its_room(path: Path, folder: Path) -> None:
+    for name in ("tiles", "x"):
+        with opened(path, folder, name) as ds:
+            ds[:]
+    ds = opened(path, folder, cache_bytes=250_000)
+    assert "each chunk is decoded once" in str(ds.describe())
+    assert [held.about["dataset"] for held in Folder(folder).held()] == ["/x"]
+    assert decodes(ds) == 0
+
+
 def test_what_was_closed_makes_room_while_its_map_is_in_use(path: Path, folder: Path) -> None:
     with opened(path, folder, cache_bytes=250_000) as ds:
         decodes(ds)
