@@ -227,6 +227,18 @@ def test_a_batch_that_is_looked_into_gives_the_samples(jagged: Any) -> None:
         assert (batch[1].numpy() == parts[0]).all()
     with pytest.raises(npdata.errors.UnequalShapesError):
         npdata.collate([NumpyDataset(spans)[0], NumpyDataset(spans)[2]])
+    differ = NumpyDataset(spans, transform=lambda sample: sample[:, : 1 + len(sample) % 2])
+    with pytest.raises(npdata.errors.UnequalShapesError, match=r"1 .* \(1, 5\) and there \(2, 5\)"):
+        npdata.collate(differ.__getitems__([0, 1]))
+
+
+def test_samples_of_other_fields_are_named_and_other_errors_of_torch_stay() -> None:
+    message = r"sample 1 has fields \['b'\], sample 0 has \['a'\]"
+    with pytest.raises(npdata.errors.UnequalShapesError, match=message):
+        npdata.collate([{"a": 1}, {"b": 1}])
+    with pytest.raises(RuntimeError) as raised:
+        npdata.collate([torch.zeros(2), torch.zeros(2, device="meta")])
+    assert raised.type is RuntimeError
 
 
 @pytest.mark.parametrize("workers", [0, 1])

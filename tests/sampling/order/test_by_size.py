@@ -107,6 +107,21 @@ def test_ranks_share_the_batches(sizes: list[int], world: int, uneven: Any) -> N
             assert uneven == "pad" or not batch.mask.any()
 
 
+@pytest.mark.parametrize(
+    ("uneven", "last"), [("drop", []), ("ragged", []), ("pad", [[0, 1]]), ("mask", [[4]])]
+)
+def test_a_rank_without_a_batch_in_the_last_turn_has_what_uneven_says(
+    uneven: Any, last: list[list[int]]
+) -> None:
+    sampler = BlockBatchSampler(
+        ragged([3] * 5), max_rows=6, shuffle=False, rank=1, world_size=2, uneven=uneven
+    )
+    batches = list(sampler)
+    assert [np.asarray(batch).tolist() for batch in batches] == [[2, 3], *last]
+    if uneven == "mask":
+        assert [batch.mask.tolist() for batch in batches] == [[True, True], [False]]
+
+
 @given(lengths, st.integers(1, 3), st.integers(1, 3), st.integers(0, 30))
 def test_a_state_goes_on_with_any_number_of_ranks(
     sizes: list[int], before: int, after: int, steps: int

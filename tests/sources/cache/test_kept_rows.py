@@ -37,6 +37,7 @@ from npdata.sources import file_map
 from npdata.sources.cache import large_pages
 from npdata.sources.cache.cache import Cache, KeptInMemory
 from npdata.sources.cache.cached import cached
+from npdata.sources.cache.entry import Entry
 from npdata.sources.cache.folder import Folder
 from npdata.sources.cache.plan import HEADER, Plan
 from npdata.sources.cache.room import Room
@@ -258,6 +259,36 @@ def test_what_is_damaged_is_decoded_again(
     assert decodes(opened(path, folder)) == 0
 
 
+@LINUX
+def test_a_file_is_trusted_once_all_its_chunks_were_seen(path: Path, folder: Path) -> None:
+    with opened(path, folder) as ds:
+        assert not entry_of(ds).complete
+        decodes(ds)
+    with opened(path, folder) as ds:
+        assert entry_of(ds).complete
+    overwrite(-8)(kept_file(folder))
+    with opened(path, folder) as ds:
+        assert not entry_of(ds).complete
+
+
+def test_a_chunk_that_is_seen_again_counts_once() -> None:
+    entry, data = (
+        KeptInMemory(Plan(about="{}", chunk_bytes=8, count=2), 2).open(),
+        np.zeros(8, "u1"),
+    )
+    for number in (0, 1):
+        assert not entry.complete
+        entry.keep(number, data)
+        for _ in range(2):
+            assert entry.find(number, data) is not None
+    assert entry.complete
+
+
+def entry_of(ds: NumpyDataset) -> Entry:
+    ds[[0]]
+    return ds.sources[0]._state.get().entry
+
+
 @pytest.mark.parametrize("name", ["x", "tiles"])
 def test_a_file_that_is_cut_while_in_use_is_left(path: Path, folder: Path, name: str) -> None:
     ds = opened(path, folder, name)
@@ -435,7 +466,7 @@ def test_what_was_kept_of_a_dataset_takes_none_of_its_room(path: Path, folder: P
 def test_what_was_closed_makes_room_while_its_map_is_in_use(path: Path, folder: Path) -> None:
     with opened(path, folder, cache_bytes=250_000) as ds:
         decodes(ds)
-        entry = ds.sources[0]._state.get().entry  # as a thread has it that is late
+        entry = entry_of(ds)  # as a thread has it that is late
     with opened(path, folder, "tiles", cache_bytes=250_000) as ds:
         assert "each chunk is decoded once" in str(ds.describe())
     assert (entry.rows(X.shape, X.dtype) == X).all()
