@@ -106,7 +106,7 @@ class Cursor:
             start = Start(start.epoch + 1, 0)
         else:
             position = start.position if run is None else run.position(count)
-            start = epochs.or_next(Start(start.epoch, min(position, ranks.n)), ranks)
+            start = epochs.or_next(Start(start.epoch, position), ranks)
         if run is not None and run.start.epoch < start.epoch < self.place.coming.epoch:
             start = self.place.coming  # others have begun the epochs between
         return state_at(start, epochs, ranks.world_size)

@@ -31,6 +31,8 @@ def test_borders_are_taken_in_each_form(inner: list[int]) -> None:
         ([3, 11], "border 11 lies outside the 10 rows"),
         ([11] * 10, "border 11 lies outside .* a number for each of the 10 rows"),
         ([-1, 11], r"border -1 lies outside .* if they are lengths \(10 rows"),
+        ([1, 0, 0, 1, 0, 0, 0, 0, 0, 0], "border 1 is 0, after 1; for flags of first rows give"),
+        ([[1], [2, 3]], "borders: expected a list of row numbers: "),
         ([2.5], "dtype float64"),
         ([[1, 2]], r"shape \(1, 2\)"),
         ([True, False], r"dtype bool: .*give borders=np.flatnonzero\(flags\)"),

@@ -55,6 +55,14 @@ class TestShares:
         seen = [set(GROUPS[part]) for part in parts]
         assert sum(map(len, seen)) == len(set(GROUPS))
 
+    @pytest.mark.parametrize("shares", [(1.0, 0.0), (0.0, 1.0), (0.0, 0.0, 1.0)])
+    @pytest.mark.parametrize("option", ["groups", "stratify"])
+    def test_a_share_of_nothing_is_an_empty_part(
+        self, ds: NumpyDataset, shares: tuple[float, ...], option: str
+    ) -> None:
+        parts = ds.split(*shares, **{option: "label"})
+        assert [len(part) for part in parts] == [N * share for share in shares]
+
     @pytest.mark.parametrize("sizes", [(38, 1, 1), (34, 3, 3), (28, 6, 6)])
     def test_shares_of_groups_are_those_of_their_number(self, sizes: tuple[int, ...]) -> None:
         groups = np.repeat(np.arange(40), 3)
@@ -169,6 +177,12 @@ class TestFiles:
         train, test = NumpyDataset(fine, x).split(0.5, by="file")
         assert not set(owner[train]) & set(owner[test])
 
+    def test_files_of_one_sample_each_are_split_as_rows(self, tmp_path: Path) -> None:
+        for k in range(3):
+            np.save(tmp_path / f"{k}.npy", np.zeros(2))
+        ds = npdata.stack(tmp_path)
+        assert all(map(np.array_equal, ds.split(0.5, by="file"), ds.split(0.5)))
+
     def test_a_file_of_spans_is_one_by_any_of_its_names(
         self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:
@@ -264,6 +278,11 @@ def test_a_field_is_named_by_its_position_in_a_tuple() -> None:
             SamplerError,
             "2 parts of 1 groups, each of which stays whole: expected a group for each part",
         ),
+        (
+            {"fraction": 0.5, "stratify": np.arange(N) == 0},
+            SamplerError,
+            "scikit-learn cannot split these rows: .*least populated class",
+        ),
         ({"folds": 1}, SamplerError, "scikit-learn's KFold cannot split"),
         ({"fraction": 0.5, "by": "recording", "groups": GROUPS}, SamplerError, "leave out"),
     ],
@@ -290,6 +309,9 @@ def test_only_one_number_or_text_for_each_row_divides_rows(option: str) -> None:
             ds.split(0.5, **{option: name})
     with pytest.raises(FieldError, match=f"{option} makes no array of values"):
         ds.split(0.5, **{option: [[1], [1, 2]]})
+    windows = NumpyDataset(x=np.arange(9)).windows(2, stride=2)
+    with pytest.raises(FieldError, match="does not name keeps the row of offset 0"):
+        windows.split(0.5, **{option: "x"})
 
 
 def test_draws_balanced_by_class(ds: NumpyDataset) -> None:
