@@ -13,7 +13,7 @@ from typing import Any, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
-from npdata.arrays.dtypes import DType, DTypeRule, dtype_rule
+from npdata.arrays.dtypes import DType, DTypeRule, dtype_rule, no_imaginary_part
 from npdata.arrays.gather import is_aligned, lost_threads
 from npdata.arrays.values import copy_values, extremes
 from npdata.errors import ConversionError, an
@@ -265,7 +265,7 @@ def refuse_lost_numbers(tensor: "torch.Tensor", dtype: "torch.dtype") -> None:
     """Raise `ConversionError` where a cast of floats to integers has no defined result.
 
     NumPy warns there, and torch gives any number: of NaN, of infinities and of what `dtype` cannot
-    hold. Integers wrap around, as in NumPy, and a fraction is cut off.
+    hold. Integers wrap around, as in NumPy, and a fraction is cut off. An imaginary part is not.
 
     Examples:
         >>> refuse_lost_numbers(torch.tensor([-0.9, 255.9]), torch.uint8)
@@ -273,6 +273,8 @@ def refuse_lost_numbers(tensor: "torch.Tensor", dtype: "torch.dtype") -> None:
         Traceback (most recent call last):
         npdata.errors.ConversionError: nan is no torch.int64 (-9223372036854775808 to ...
     """
+    if tensor.is_complex() and not dtype.is_complex:
+        raise ConversionError(no_imaginary_part(tensor.dtype, dtype))
     if not tensor.is_floating_point() or dtype.is_floating_point or dtype.is_complex:
         return
     values = _numbers_of(tensor)

@@ -137,12 +137,17 @@ def _rule(dtype: DType, want: str | None, text: bool) -> DTypeRule:
     if rule.tensor_name == want:
         return rule
     if dtype.kind == "c" and not want.startswith("complex"):
-        return _refuse(
-            f"a cast from {dtype} to torch.{want} would discard the imaginary part; "
-            f"take .real or .abs() of the array first"
-        )
+        return _refuse(no_imaginary_part(dtype, f"torch.{want}"))
     reason = f"cast from {dtype} to torch.{want}, as asked"
     return replace(rule, reason=reason, cast_name=want)
+
+
+def no_imaginary_part(dtype: object, want: object) -> str:
+    """Say why complex numbers do not become real ones."""
+    return (
+        f"a cast from {dtype} to {want} would discard the imaginary part; take .real or .abs() of "
+        "the array first"
+    )
 
 
 _remembered_rule = functools.lru_cache(maxsize=256)(_rule)

@@ -65,6 +65,16 @@ def test_the_field_of_a_number_that_is_lost_is_named(dtype: object, options: dic
         list(Loader(ds, **{"batch_size": 2, **options}, dtype=dtype))
 
 
+@pytest.mark.parametrize("dtype", [torch.float32, {"y": torch.int64}, {"y": torch.bool}])
+@pytest.mark.parametrize("options", [{}, {"resident": True}, {"device": "cpu"}])
+def test_an_imaginary_part_is_not_lost(dtype: object, options: dict) -> None:
+    ds = NumpyDataset(x=np.zeros(2), y=np.array([1, 1j]))
+    with pytest.raises(TypeError, match=r"^field 'y' \(.*\): .* discard the imaginary part"):
+        list(Loader(ds, 2, **options, dtype=dtype))
+    (batch,) = Loader(ds, 2, **options, dtype=torch.complex64)
+    assert batch["y"].tolist() == [1, 1j]
+
+
 def test_the_field_is_named_where_rows_lie_on_a_device_or_are_decoded_there() -> None:
     ds = NumpyDataset(y=np.array([1, np.nan]), dtype=torch.int64)
     with pytest.raises(TypeError, match=r"^field 'y' .*: nan is no"):
