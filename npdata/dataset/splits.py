@@ -19,6 +19,7 @@ from npdata.dataset.overview import Overview
 from npdata.dataset.rows_field import RowsField
 from npdata.dataset.windows import files_of, require_apart
 from npdata.errors import FieldError, SamplerError, require
+from npdata.sampling.order.checks import whole_number
 from npdata.sampling.order.splits import split, split_groups
 from npdata.suggestions import explained
 
@@ -79,8 +80,9 @@ class Splits(Overview):
         Raises:
             SamplerError: a ValueError, for a fraction outside [0, 1], or shares that do not sum
                 to 1.
-            FieldError: a ValueError, where there are no two recordings or files, and for windows
-                that share rows, unless `by` or `groups` says which stay together.
+            FieldError: a ValueError, where there are no two recordings or files, for windows that
+                share rows, unless `by` or `groups` says which stay together, and for rows without
+                a value of `groups` or `stratify`, such as NaN.
 
         Examples:
             >>> train, test = npdata.NumpyDataset("x.npy").split(0.8, seed=1)
@@ -91,6 +93,7 @@ class Splits(Overview):
             [[0, 1, 2], [3, 4]]
         """
         count = len(self._fields[0])
+        seed = whole_number("seed", seed, least=0, below=1 << 64)
         if more:
             fraction = [fraction, *more]  # type: ignore[list-item]
         if (fraction is None) == (folds is None):
@@ -133,11 +136,12 @@ class Splits(Overview):
         shares = shares_of([float(fraction), 1 - float(fraction)])
         return _parts(count, shares, seed, together, labels)
 
-    def _values(self, option: str, given: ArrayLike | str | int | None) -> NDArray[Any] | None:
-        """Give a value for each row, of the field that is named or as they are."""
+    def _values(self, option: str, given: ArrayLike | str | int | None) -> Ints | None:
+        """Give the number of the value of each row, of the field that is named or as they are."""
         if given is None:
             return None
         count = len(self._fields[0])
+        absent = given.mask if isinstance(given, np.ma.MaskedArray) else False
         if isinstance(given, str | int | np.integer):
             field = next((each for each in self._fields if each.label == given), None)
             if field is None or isinstance(given, bool):
@@ -155,6 +159,7 @@ class Splits(Overview):
                     f"{field.dtype}: expected one number or text for each of {count} rows{cure}"
                 )
             values = np.asarray(field.stack(np.arange(count), plain_memory))
+            absent = values == field.missing
         else:
             try:
                 values = np.asarray(given)
@@ -164,7 +169,40 @@ class Splits(Overview):
             raise FieldError(
                 f"{option} of shape {values.shape}: expected one value for each of {count} rows"
             )
-        return values
+        return _numbered(option, values, absent)
+
+
+def _numbered(option: str, values: NDArray[Any], absent: ArrayLike) -> Ints:
+    """Give each row the number of its value, which is that of equal values.
+
+    `absent` has True for those that stand for none. Raises `FieldError` for these, for NaN, NaT and
+    None, and for values that cannot be compared.
+    """
+    numbers: dict[Any, int] = {}
+    try:
+        if values.dtype.hasobject or values.dtype.kind == "T":
+            numbered = [numbers.setdefault(each, len(numbers)) for each in values.tolist()]
+            places = np.array(numbered, np.int64)
+            missing = np.array([_is_missing(each) for each in numbers], bool)[places]
+        else:
+            places = np.unique(values, return_inverse=True)[1]
+            missing = values != values
+    except TypeError as error:
+        raise FieldError(f"{option} has values that cannot be compared: {error}") from None
+    lost = np.flatnonzero(missing | np.asarray(absent))
+    if len(lost):
+        raise FieldError(
+            f"{option} has no value for {len(lost)} of {len(values)} rows, as row {lost[0]}: give "
+            f"them one of their own, as {option}=np.where(np.isnan(x), -1, x)"
+        )
+    return places
+
+
+def _is_missing(value: Any) -> bool:
+    try:
+        return value is None or bool(value != value)
+    except TypeError:  # of pandas' NA, which is neither
+        return True
 
 
 _ONE_FILE = {
@@ -232,8 +270,8 @@ def _parts(
     count: int,
     shares: tuple[float, ...],
     seed: int,
-    groups: NDArray[Any] | None,
-    labels: NDArray[Any] | None,
+    groups: Ints | None,
+    labels: Ints | None,
 ) -> tuple[Ints, ...]:
     if groups is not None and labels is not None:
         raise SamplerError(
@@ -269,7 +307,7 @@ def _sizes(shares: tuple[float, ...], count: int, of_groups: bool) -> list[int]:
 
 
 def _two(
-    rows: Ints, size: int, seed: int, groups: NDArray[Any] | None, labels: NDArray[Any] | None
+    rows: Ints, size: int, seed: int, groups: Ints | None, labels: Ints | None
 ) -> tuple[Ints, Ints]:
     """Split off `size` rows, or groups of them, by scikit-learn, which refuses to give none."""
     whole = len(rows) if groups is None else len(np.unique(groups[rows]))
@@ -281,6 +319,7 @@ def _two(
             splitter = sklearn.GroupShuffleSplit(1, train_size=size, random_state=seed)
             pair = next(splitter.split(rows, groups=groups[rows]))
         else:
+            _require_pairs(labels[rows], rows)  # type: ignore[index]
             splitter = sklearn.StratifiedShuffleSplit(1, train_size=size, random_state=seed)
             pair = next(splitter.split(rows, labels[rows]))  # type: ignore[index]
     except ValueError as error:
@@ -289,8 +328,20 @@ def _two(
     return first, second
 
 
+def _require_pairs(labels: Ints, rows: Ints) -> None:
+    """Raise `SamplerError` where a value is that of one row, which cannot be in two parts."""
+    _, firsts, counts = np.unique(labels, return_index=True, return_counts=True)
+    alone = rows[np.sort(firsts[counts == 1])]
+    if len(alone):
+        raise SamplerError(
+            f"stratify= has {len(alone)} of {len(counts)} values for one row only of those to "
+            f"split, as that of row {alone[0]}, and each part needs a row of each: join rare "
+            "values, or leave stratify= out"
+        )
+
+
 def _folds(
-    count: int, folds: int, seed: int, groups: NDArray[Any] | None, labels: NDArray[Any] | None
+    count: int, folds: int, seed: int, groups: Ints | None, labels: Ints | None
 ) -> list[tuple[Ints, Ints]]:
     sklearn = _splitters()
     kinds = {

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import h5py
 import numpy as np
+import pandas as pd
 import pytest
 import torch
 
@@ -290,6 +291,77 @@ def test_a_field_is_named_by_its_position_in_a_tuple() -> None:
 def test_what_cannot_be_is_refused(ds: NumpyDataset, options: dict, error: type, message: str):
     with pytest.raises(error, match=message):
         ds.split(**options)
+
+
+PAIRS = np.arange(60) // 6
+OF_ANY_KIND = {
+    "text": PAIRS.astype(str),
+    "bytes": PAIRS.astype("S"),
+    "StringDType": PAIRS.astype(np.dtypes.StringDType()),
+    "complex": PAIRS * 1j,
+    "float16": PAIRS.astype(np.float16),
+    "big-endian": PAIRS.astype(">i4"),
+    "dates": np.datetime64("2020-01-01") + PAIRS,
+    "records": PAIRS.astype([("a", "i4")]),
+    "large": [2**70 + k for k in PAIRS.tolist()],
+    "mixed": np.array([f"{k}" if k % 2 else k for k in PAIRS.tolist()], object),
+}
+
+
+@pytest.mark.parametrize("values", OF_ANY_KIND.values(), ids=OF_ANY_KIND)
+def test_groups_and_classes_are_values_of_any_kind(values: object) -> None:
+    few = NumpyDataset(np.arange(60))
+    train, test = few.split(0.8, groups=values)
+    assert len(train) == 48
+    assert not set(PAIRS[train]) & set(PAIRS[test])
+    assert np.bincount(PAIRS[few.split(0.5, stratify=values)[0]]).tolist() == [3] * 10
+    for train, test in few.split(folds=5, groups=values):
+        assert not set(PAIRS[train]) & set(PAIRS[test])
+    for _, test in few.split(folds=3, stratify=values):
+        assert np.bincount(PAIRS[test]).tolist() == [2] * 10
+
+
+WITHOUT_ONE = {
+    "nan": np.where(PAIRS == 3, np.nan, PAIRS),
+    "nat": np.where(PAIRS == 3, np.datetime64("NaT"), np.datetime64("2020-01-01") + PAIRS),
+    "None": [None if k == 3 else k for k in PAIRS.tolist()],
+    "objects": np.array([float("nan") if k == 3 else str(k) for k in PAIRS.tolist()], object),
+    "StringDType": np.array(
+        [None if k == 3 else str(k) for k in PAIRS.tolist()], np.dtypes.StringDType(na_object=None)
+    ),
+    "masked": np.ma.array(PAIRS, mask=PAIRS == 3),
+    "pandas": pd.array([None if k == 3 else k for k in PAIRS.tolist()], dtype="Int64"),
+    "time": "time",
+}
+
+
+@pytest.mark.parametrize("values", WITHOUT_ONE.values(), ids=WITHOUT_ONE)
+@pytest.mark.parametrize("option", ["groups", "stratify"])
+@pytest.mark.parametrize("more", [{"fraction": 0.5}, {"folds": 2}], ids=["two", "folds"])
+def test_rows_without_a_value_are_named(values: object, option: str, more: dict) -> None:
+    few = NumpyDataset(time=WITHOUT_ONE["nat"], dtype=torch.int64)
+    with pytest.raises(FieldError, match=rf"{option} has no value for 6 of 60 rows, as row 18: "):
+        few.split(**more, **{option: values})
+
+
+def test_a_value_of_one_row_is_in_no_two_parts(ds: NumpyDataset) -> None:
+    with pytest.raises(SamplerError, match=r"1 of 2 values for one row only .* of row 5, "):
+        ds.split(0.5, stratify=np.arange(N) == 5)
+
+
+def test_values_that_cannot_be_compared_are_refused() -> None:
+    lists = np.array([[1], [1, 2]], object)
+    with pytest.raises(FieldError, match="groups has values that cannot be compared: unhashable"):
+        NumpyDataset(np.arange(2)).split(0.5, groups=lists)
+
+
+@pytest.mark.parametrize("more", [{}, {"groups": GROUPS}, {"stratify": LABELS}, {"folds": 2}])
+@pytest.mark.parametrize("seed", [None, 1.0, True, -1, "1"])
+def test_a_split_without_a_seed_would_be_another_each_time(
+    ds: NumpyDataset, more: dict, seed: object
+) -> None:
+    with pytest.raises(SamplerError, match=rf"seed={seed!r}: expected a whole number of at least"):
+        ds.split(**({} if "folds" in more else {"fraction": 0.5}), **more, seed=seed)
 
 
 @pytest.mark.parametrize("option", ["groups", "stratify"])
