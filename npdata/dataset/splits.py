@@ -314,12 +314,13 @@ def _two(
     if size in (0, whole):
         return (rows[:0], rows) if size == 0 else (rows, rows[:0])
     sklearn = _splitters()
+    if labels is not None:
+        _require_pairs(labels[rows], rows)
     try:
         if groups is not None:
             splitter = sklearn.GroupShuffleSplit(1, train_size=size, random_state=seed)
             pair = next(splitter.split(rows, groups=groups[rows]))
         else:
-            _require_pairs(labels[rows], rows)  # type: ignore[index]
             splitter = sklearn.StratifiedShuffleSplit(1, train_size=size, random_state=seed)
             pair = next(splitter.split(rows, labels[rows]))  # type: ignore[index]
     except ValueError as error:
