@@ -527,28 +527,31 @@ class TestBadInput:
             with pytest.raises((ValueError, OSError), match=message):
                 read()
 
-    @pytest.mark.parametrize("how", ["a folder", "a pipe"])
+    @pytest.mark.parametrize("how", ["a folder", "a pipe", "empty", "text"])
     @pytest.mark.parametrize("suffix", ["npz", "h5"])
     def test_what_holds_no_member_is_named(self, tmp_path: Path, how: str, suffix: str) -> None:
-        for k in range(18):
-            path = tmp_path / f"x{k}.npy"
-            if suffix == "npz":
-                np.savez(path.with_suffix(".npz"), x=np.full(3, k))
-            else:
-                with h5py.File(path.with_suffix(".h5"), "w") as file:
-                    file["x"] = np.full(3, k)
-        path.with_suffix(f".{suffix}").unlink()
+        path = tmp_path / f"x1.{suffix}"
+        if suffix == "npz":
+            np.savez(tmp_path / "x0.npz", x=np.zeros(3))
+        else:
+            with h5py.File(tmp_path / "x0.h5", "w") as file:
+                file["x"] = np.zeros(3)
         make, message = {
-            "a folder": (os.mkdir, "a folder, and a file is needed"),
-            "a pipe": (os.mkfifo, rf"x17\.{suffix} is a pipe"),
+            "a folder": (path.mkdir, "a folder, and a file is needed"),
+            "a pipe": (lambda: os.mkfifo(path), rf"x1\.{suffix} is a pipe"),
+            "empty": (path.touch, rf"x1\.{suffix} is empty \(0 bytes\)"),
+            "text": (
+                lambda: path.write_text("some text"),
+                rf"x1\.{suffix} is no HDF5: .*b'some t'",
+            ),
         }[how]
-        make(path.with_suffix(f".{suffix}"))
+        make()
         with pytest.raises((ValueError, OSError), match=message):
             npdata.stack(f"{tmp_path}/*.{suffix}::x")
         lazy = npdata.stack(f"{tmp_path}/*.{suffix}::x", check="first use")
-        assert lazy[16].tolist() == [16] * 3
+        assert lazy[0].tolist() == [0] * 3
         with pytest.raises((ValueError, OSError), match=message):
-            lazy[17]
+            lazy[1]
 
     def test_another_shape_is_named_at_its_sample(self, files: Path) -> None:
         message = self.damage(files, "another shape")

@@ -120,12 +120,14 @@ def open_file(path: str, locking: Locking, cache_bytes: int | None = None) -> h5
                 f"If none is running, one ended without closing it: `h5clear -s {path}` takes the "
                 f"mark away"
             ) from error
-        if "signature not found" in str(error) and (what := _other_kind(path)) is not None:
-            raise FormatError(f"{path} is {what}") from error
+        if "signature not found" in str(error):
+            raise FormatError(f"{path} is {_other_kind(path)}") from error
+        if error.errno is not None:  # of a right that was lost, or of too many open files
+            raise OSError(error.errno, os.strerror(error.errno), path) from error
         raise FormatError(f"{path} cannot be opened as HDF5: {error}") from error
 
 
-def _other_kind(path: str) -> str | None:
+def _other_kind(path: str) -> str:
     """Say what a file is that is no HDF5, and what to do."""
     with Path(path).open("rb") as stream:
         head = stream.read(6)
@@ -134,7 +136,7 @@ def _other_kind(path: str) -> str | None:
     what = foreign_file(path)
     if what is None and head.startswith(b"PK"):
         return "a .npz: NumpyDataset.from_npz(path, NAME)"
-    return what
+    return what or f"no HDF5: it begins with {head!r}; it is damaged"
 
 
 @dataclass(frozen=True, kw_only=True)

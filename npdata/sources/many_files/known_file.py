@@ -178,7 +178,10 @@ def open_alone(files: FileList, number: int, raw: RawFormat | None) -> Source:
     try:
         return npz.find_member(path, member) if zipped else open_hdf5(path, member)
     except SourceError as error:
-        value = npz.value_of(path, member) if zipped else scalar(path, member)
+        try:
+            value = npz.value_of(path, member) if zipped else scalar(path, member)
+        except SourceError:
+            raise error from None
         array = np.asarray(value)
         if array.ndim or array.dtype.kind not in "biufc":  # text and compound values stay refused
             raise error from None

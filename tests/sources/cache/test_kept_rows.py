@@ -24,6 +24,7 @@ import h5py
 import numpy as np
 import pytest
 import torch
+from another_user import IS_ROOT, another_user
 from forks import Fork
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -533,15 +534,6 @@ def test_a_read_only_folder_is_an_error_with_its_name(path: Path, folder: Path) 
 
 
 @contextlib.contextmanager
-def another_user() -> Iterator[None]:
-    os.seteuid(65534)
-    try:
-        yield
-    finally:
-        os.seteuid(0)
-
-
-@contextlib.contextmanager
 def shared_by_users(path: Path) -> Iterator[tuple[Path, Path]]:
     """Give a copy of the data, and a folder in which root has kept it, both for all users."""
     with tempfile.TemporaryDirectory() as name:  # others may not enter that of pytest
@@ -559,7 +551,7 @@ def shared_by_users(path: Path) -> Iterator[tuple[Path, Path]]:
         yield data, folder
 
 
-@pytest.mark.skipif(not hasattr(os, "geteuid") or os.geteuid() != 0, reason="root may be anybody")
+@pytest.mark.skipif(not IS_ROOT, reason="root may be anybody")
 def test_what_was_left_by_another_user_who_was_killed_is_in_nobodys_way(path: Path) -> None:
     with shared_by_users(path) as (data, folder):
         kept_file(folder).rename(kept_file(folder).with_suffix(".part"))
@@ -570,7 +562,7 @@ def test_what_was_left_by_another_user_who_was_killed_is_in_nobodys_way(path: Pa
             assert decodes(opened(data, folder)) == 0
 
 
-@pytest.mark.skipif(not hasattr(os, "geteuid") or os.geteuid() != 0, reason="root may be anybody")
+@pytest.mark.skipif(not IS_ROOT, reason="root may be anybody")
 def test_users_share_a_folder_whose_files_each_may_write_to(path: Path) -> None:
     with shared_by_users(path) as (data, folder):
         with another_user():

@@ -1,12 +1,16 @@
 """HDF5 datasets by path and name, or as an open `h5py.Dataset`."""
 
+import contextlib
 import pickle
+import shutil
+import tempfile
 from pathlib import Path
 
 import h5py
 import numpy as np
 import pytest
 import torch
+from another_user import IS_ROOT, another_user
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -113,6 +117,18 @@ def test_a_file_that_is_damaged(path: Path) -> None:
     path.write_bytes(path.read_bytes()[:600])
     with pytest.raises(errors.FormatError, match=r"d\.h5 cannot be opened as HDF5"):
         NumpyDataset.from_hdf5(path, "x")
+
+
+def test_a_file_that_may_not_be_read_any_more_is_named_as_such(path: Path) -> None:
+    with tempfile.TemporaryDirectory() as name:  # others may not enter that of pytest
+        Path(name).chmod(0o755)
+        given = f"{shutil.copy(path, name)}::vlen"
+        opened = NumpyDataset(given)
+        Path(name, "d.h5").chmod(0)
+        with another_user() if IS_ROOT else contextlib.nullcontext():
+            for read in (lambda: opened[[3]], lambda: npdata.stack(given)):
+                with pytest.raises(PermissionError, match=r"d\.h5"):
+                    read()
 
 
 def test_damaged_groups_are_an_error_that_names_the_file(path: Path) -> None:

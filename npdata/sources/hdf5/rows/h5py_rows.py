@@ -132,6 +132,8 @@ class H5pySource(Source):
                 self._read_runs(starts, stops, out)
             except OSError as error:
                 self.check()
+                if error.filename is not None:  # the system refused to open it
+                    raise
                 raise FormatError(
                     f"{self.where} cannot be read: {error} ({self.access.reason})"
                 ) from error
