@@ -247,6 +247,8 @@ def _why_not(dtype: DType) -> str:
         return f"torch has no {dtype.name}; convert with array.astype('float64' or 'complex128')"
     if _is_void(dtype):
         return _why_no_void(dtype)
+    if dtype.kind == "V" and dtype.subdtype is None:
+        return f"torch has no {dtype.name}; convert with array.astype('float32'), which holds it"
     return f"torch has no dtype with the bits of {dtype}; view the array as integers of that size"
 
 

@@ -133,6 +133,8 @@ class RowsField(Field):
     def _texts_or_records(self, indices: Ints, allocate: Allocate) -> Value:
         staged = np.empty((len(indices), *self._row_shape), self.source.dtype)
         self.source.read(indices, staged)
+        if hasattr(staged.dtype, "na_object"):
+            self._require_texts(staged.tolist(), indices)
         try:
             if self.rule.kind == "text":
                 return _texts(staged, bytes if self.asked is bytes else str)
@@ -144,6 +146,15 @@ class RowsField(Field):
                 f"row {indices[place]} of field {self.label!r} ({self.where}) holds no text: "
                 f"{error}; dtype=bytes keeps the bytes (of a column, as a field of its own)"
             ) from error
+
+    def _require_texts(self, values: list[object], indices: Ints) -> None:
+        for value, row in zip(values, indices.tolist(), strict=True):
+            if not isinstance(value, str):
+                raise ConversionError(
+                    f"row {row} of field {self.label!r} ({self.where}) is missing, as {value!r}: "
+                    "put a text in its place, as np.array([t if isinstance(t, str) else '' for t "
+                    "in x.tolist()])"
+                )
 
 
 def _texts(values: NDArray[Any], kind: type) -> list[str | bytes]:

@@ -22,6 +22,7 @@ from npdata.dataset.moments import Moments
 from npdata.dataset.overview import Overview
 from npdata.dataset.ragged_field import RaggedField
 from npdata.errors import FieldError
+from npdata.sources.derived.windows import WindowSource
 from npdata.suggestions import explained, no_attribute
 
 MOST_LINES = 24
@@ -241,8 +242,13 @@ class WithStatistics(Overview):
 
 
 def _note(field: Field, keep_axes: KeepAxes) -> Iterator[str]:
-    """Say where one figure stands for a few columns, as of a table."""
+    """Say where one figure stands for a few columns, as of a table, and where padding counts."""
     shape = field.source.shape
+    if isinstance(field.source, WindowSource) and field.source.zeros:
+        yield (
+            f"zeros around the recordings count in {field.label!r}: take statistics() of the "
+            "dataset before windows() for those without"
+        )
     if isinstance(field, RaggedField) or len(shape) != 2 or not 1 < shape[1] <= MOST_LINES:
         return
     if kept_axes(keep_axes, field, field.label, shape):

@@ -180,7 +180,7 @@ REFUSED = {
     "void": (np.zeros(2, "V3"), "no dtype with the bits.*as uint8"),
     "void of two bytes": (np.zeros(2, "V2"), r"dtype=torch\.bfloat16, .* array\.view\('u2'\)"),
     "void of one byte": (np.zeros(2, "V1"), r"dtype=torch\.float8_e4m3fn or torch\.float8"),
-    "int4": (np.zeros(2, ml_dtypes.int4), "no dtype with the bits"),
+    "int4": (np.zeros(2, ml_dtypes.int4), r"no int4; convert with array.astype\('float32'\)"),
     "a refused field": (np.zeros(2, [("a", "f4"), ("b", "O")]), "its field 'b'"),
 }
 

@@ -194,6 +194,15 @@ class TestDtype:
         with pytest.raises(TypeError, match="one string a row"):
             NumpyDataset(np.array([["a"]]), dtype=str)
 
+    @pytest.mark.parametrize("absent", [None, np.nan])
+    def test_a_missing_text_is_no_text(self, absent: object) -> None:
+        kind = np.dtypes.StringDType(na_object=absent)
+        ds = NumpyDataset(city=np.array(["a", "b", absent], kind), dtype=str)
+        assert ds[:2]["city"] == ["a", "b"]
+        for read in (lambda: ds[2], lambda: ds[[0, 2]], lambda: list(Loader(ds, 3))):
+            with pytest.raises(TypeError, match=rf"row 2 of field 'city' .*, as {absent}: "):
+                read()
+
     def test_bytes_that_are_no_text_are_named_with_their_row(self) -> None:
         latin = np.array([b"Bern", b"Z\xfcrich"])
         table = np.zeros(2, [("city", "S6")])

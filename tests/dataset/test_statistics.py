@@ -289,6 +289,16 @@ class TestFields:
         require_equal(found["x"], x, 0)
         assert found["y"].mean == 1
 
+    def test_zeros_around_recordings_are_noted(self) -> None:
+        ds = npdata.NumpyDataset(x=np.arange(4.0) + 10, y=np.arange(4))
+        note = "zeros around the recordings count in 'x': take statistics() of the dataset before"
+        around = {"x": range(-1, 2)}
+        padded = ds.windows(around, edge="zero").statistics()
+        assert float(padded["x"].min) == 0
+        assert str(padded).count(note) == 1
+        for edge in ("drop", "repeat"):
+            assert "zeros" not in str(ds.windows(around, edge=edge).statistics())
+
     def test_a_table_with_one_figure_for_all_columns_says_how_to_get_one_for_each(self) -> None:
         ds = npdata.NumpyDataset(x=np.zeros((4, 3)), y=np.zeros(4))
         advice = "statistics(keep_axes={'x': 0}) gives one for each"
