@@ -138,16 +138,19 @@ def _unpack_times(packing: Packing, since: str, raw: NDArray[Any], out: NDArray[
         values = values * (1 if packing.scale is None else packing.scale)
         values = values + (0 if packing.offset is None else packing.offset)
     absent = np.isnan(values) if values.dtype.kind == "f" else values == MISSING_TIME
+    limit = np.iinfo(np.int64).max
+    wrapped = raw > limit if raw.dtype.kind == "u" else np.zeros(raw.shape, bool)
+    absent &= ~wrapped
     marked = _absent(packing, raw, packing.meant(raw.dtype), _cast_array)
     if marked is not None:
         absent = absent | marked
     values = np.where(absent, values.dtype.type(0), values)
-    limit = np.iinfo(np.int64).max
     low, high = (-limit - start) / each, (limit - start) / each
-    outside = ~((values > low) & (values < high)) & ~absent
+    outside = (~((values > low) & (values < high)) | wrapped) & ~absent
     if outside.any():
+        first = (raw if wrapped.any() else values)[outside].flat[0]
         raise FormatError(
-            f"{values[outside].flat[0]} in {since!r} is outside the years 1678 to 2262 "
+            f"{first} in {since!r} is outside the years 1678 to 2262 "
             f"that int64 nanoseconds reach; read this field without decode="
         )
     whole, rest = divmod(start, each)

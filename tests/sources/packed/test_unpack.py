@@ -167,3 +167,14 @@ class TestSent:
         ):
             assert sent_as_stored(ds, CPU) == (ds, None)
         assert sent_as_stored(plain, torch.device("mps"))[1] is None
+
+
+@pytest.mark.parametrize("units", ["days since 1970-01-01", "ns since 1970-01-01"])
+@pytest.mark.parametrize("time", [2**63, 2**64 - 1])
+def test_unsigned_times_beyond_int64_do_not_wrap_around(units: str, time: int) -> None:
+    raw, out = np.array([1, time], np.uint64), np.empty(2, np.int64)
+    with pytest.raises(ValueError, match=rf"^{time} in '{units}' is outside the years"):
+        unpack(Packing(since=units), raw, out)
+    unpack(Packing(since=units, missing=(np.uint64(time),)), raw, out)
+    assert out[0] > 0
+    assert np.isnat(out.view("M8[ns]")).tolist() == [False, True]
