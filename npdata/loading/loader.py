@@ -323,7 +323,7 @@ class Loader:
         """Give the state after the batches that the iteration begun last has given.
 
         It is the sampler's, so it fits any number of threads, a DataLoader and other ranks.
-        An iteration that has gone on since another was begun counts in place of that one. Where
+        An iteration that has gone on since another was made counts in place of that one. Where
         more than one is in the middle of its epoch, a `StateWarning` (a UserWarning) says so.
 
         Raises:
@@ -419,8 +419,8 @@ class Loader:
     def _followed(self) -> Counted | None:
         """The iteration that is meant, unless an epoch or a state was set since, here or there."""
         sampler = self._sampler
-        set_since = isinstance(sampler, BlockBatchSampler) and sampler.cursor.place.run is None
-        return None if set_since else self._under_way.meant
+        was_set = isinstance(sampler, BlockBatchSampler) and sampler.cursor.place.was_set
+        return None if was_set else self._under_way.meant
 
     def _forget(self) -> None:
         """Count nothing of what was begun before; a `BlockBatchSampler` says so by itself."""

@@ -4,7 +4,9 @@ Idea: a sampler has one place; an iteration is a run, which takes the sampler's 
 asked for its first batch. It numbers no rows: `epochs` does.
 """
 
+import copy
 from dataclasses import dataclass, replace
+from typing import Self
 
 from npdata.errors import StateError
 from npdata.runtime.per_process import ForkSafeLock
@@ -21,12 +23,14 @@ class Place:
     """Where a sampler stands: replaced whole, so that no interrupt leaves half of it.
 
     `coming` is where the next iteration begins, `loaded` whether that is a loaded state of which
-    nothing was read yet, `begun` whether any epoch was read, `run` the iteration begun last.
+    nothing was read yet, `begun` whether any epoch was read, `run` the iteration under way, and
+    `was_set` whether an epoch or a state was set since one was begun.
     """
 
     coming: Start
     loaded: bool = False
     begun: bool = False
+    was_set: bool = False
     run: Run | None = None
 
 
@@ -72,6 +76,12 @@ class Cursor:
         uneven: Uneven = "drop" if epochs.drop_last else "ragged"
         return asking, epochs.ranks_of(0, 1 if asking.split else asking.processes, uneven)
 
+    def __copy__(self) -> Self:
+        """Give one with a place of its own, which counts no batch that this one gives later."""
+        made = type(self)(self.epochs)
+        made.place = replace(self.place, run=copy.copy(self.place.run))
+        return made
+
     def leave(self) -> None:
         """Have no run under way: an iteration was made that has not begun."""
         with beginning.get():
@@ -85,9 +95,9 @@ class Cursor:
             self.place = replace(self.place, begun=True)
 
     def go_on(self, run: Run) -> None:
-        """Have a run that gives a batch under way, where another was begun since it was."""
+        """Have a run that gives a batch under way, where another was made since it was."""
         with beginning.get():
-            if self.place.run is not None:
+            if not self.place.was_set:
                 self.place = replace(self.place, run=run)
 
     def state(self, run: Run | None, consumed: int | None) -> dict[str, int]:

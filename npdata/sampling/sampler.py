@@ -240,7 +240,7 @@ class BlockBatchSampler(FoundByLightning, BatchSampler):
     @property
     def sampler(self) -> RowSampler:  # type: ignore[override]
         """The rows of the batches one by one: where trainers look for `set_epoch`."""
-        return RowSampler(self, self._recipe.samples)
+        return RowSampler(self, self.cursor.epochs.samples(1))
 
     @property  # type: ignore[override]
     def batch_size(self) -> int | None:
@@ -339,7 +339,7 @@ class BlockBatchSampler(FoundByLightning, BatchSampler):
         """
         epoch = whole_number("epoch", epoch, least=0, below=1 << 64)
         cursor = self.cursor
-        place = cursor.place = replace(cursor.place, run=None)
+        place = cursor.place = replace(cursor.place, run=None, was_set=True)
         coming = place.coming
         if epoch == coming.epoch:
             return
@@ -358,7 +358,7 @@ class BlockBatchSampler(FoundByLightning, BatchSampler):
                 stacklevel=2,
             )
         if not kept:
-            cursor.place = Place(coming=Start(epoch, 0), begun=place.begun)
+            cursor.place = Place(coming=Start(epoch, 0), begun=place.begun, was_set=True)
 
     @explained()
     def state_dict(self, consumed: int | None = None) -> dict[str, int]:
@@ -407,7 +407,8 @@ class BlockBatchSampler(FoundByLightning, BatchSampler):
         """
         cursor = self.cursor
         coming = start_in(state_within(state), cursor.epochs)
-        cursor.place = Place(coming=coming, loaded=True, begun=cursor.place.begun)
+        begun = cursor.place.begun
+        cursor.place = Place(coming=coming, loaded=True, begun=begun, was_set=True)
 
 
 _DECIDED = inspect.signature(BlockBatchSampler).parameters.keys() - {"batch_size"}

@@ -46,6 +46,7 @@ def start_in(state: Any, epochs: Epochs) -> Start:
         raise StateError(f"the state has {got}: expected {sorted(names)}, as of state_dict(){cure}")
     try:  # torch and NumPy save numbers as their own
         found = {name: whole_number(name, value, least=0) for name, value in state.items()}
+        whole_number("epoch", found["epoch"], least=0, below=1 << 64)
     except SamplerError as error:
         raise StateError(f"the state has {error}") from None
     for name, value in expected.items():
@@ -59,7 +60,7 @@ def start_in(state: Any, epochs: Epochs) -> Start:
             )
     ranks = epochs.ranks()
     most = max(expected["samples"], ranks.n)
-    if found["position"] > most:
+    if found["position"] > most and epochs.recipe.totals is None:  # draws have no end
         raise StateError(
             f"the state has position={found['position']} of {most} samples: "
             "expected no more than there are"

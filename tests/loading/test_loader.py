@@ -441,6 +441,21 @@ class TestState:
         assert (state["epoch"], state["position"]) == (0, 4 * 8)
         assert loader.state_dict() == state
 
+    @pytest.mark.parametrize("threads", THREADS)
+    def test_an_iterator_that_never_begins_leaves_the_state_of_a_loop_alone(
+        self, data: Data, threads: int
+    ) -> None:
+        loader = Loader(NumpyDataset(data.y), 8, num_threads=threads, shuffle=True)
+        for step, _ in enumerate(loader, 1):
+            if step == 2:
+                waiting = iter(loader)  # noqa: F841
+                with pytest.warns(StateWarning, match="another is .* after 2"):
+                    assert loader.state_dict()["epoch"] == 1
+            if step == 4:
+                break
+        state = loader.state_dict()
+        assert (state["epoch"], state["position"]) == (0, 4 * 8)
+
     def test_an_epoch_is_chosen_by_a_call_and_not_by_an_attribute(self, data: Data) -> None:
         with pytest.raises(AttributeError, match=r"epoch=3 chooses no epoch: set_epoch\(3\)"):
             Loader(NumpyDataset(data.y), 8).epoch = 3

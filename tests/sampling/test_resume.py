@@ -94,6 +94,21 @@ class TestWithoutConsumed:
         assert sampler.state_dict() == make().state_dict() | {"position": 4 * 8}
         assert sampler.epoch == 0
 
+    def test_an_iterator_that_never_begins_leaves_the_state_of_one_that_goes_on_alone(self):
+        sampler = make()
+        batches = iter(sampler)
+        next(batches)
+        waiting = iter(sampler)
+        assert (sampler.state_dict()["epoch"], sampler.epoch) == (1, 1)
+        next(batches)
+        assert sampler.state_dict() == make().state_dict() | {"position": 2 * 8}
+        assert sampler.epoch == 0
+        sampler.set_epoch(5)
+        next(batches)
+        assert sampler.state_dict()["epoch"] == 5
+        next(waiting)
+        assert sampler.state_dict() == make().state_dict() | {"epoch": 5, "position": 8}
+
 
 class TestPosition:
     def test_three_resumes_in_one_epoch_one_of_them_at_its_very_end(self):
@@ -169,6 +184,18 @@ class TestPosition:
 
 
 class TestEpochs:
+    @pytest.mark.parametrize("shorter", [{"num_samples": 200}, {"steps_per_epoch": 10}])
+    def test_draws_beyond_the_end_of_a_shorter_epoch_are_its_end(self, shorter):
+        """As of a run on more ranks, whose epochs of as many steps are longer."""
+        drawn = {"n": 100, "weights": np.ones(100)}
+        _, state = go_on(None, 8, 4, steps=8, steps_per_epoch=10, **drawn)
+        assert state["position"] == 256
+        resumed = make(8, 2, state=state, **drawn, **shorter)
+        assert (resumed.epoch, len(list(resumed))) == (
+            1,
+            10 if "steps_per_epoch" in shorter else 13,
+        )
+
     def test_a_state_from_before_the_first_batch(self):
         sampler = make()
         sampler.set_epoch(4)
@@ -487,6 +514,7 @@ class TestState:
             ({"position": -1}, "position=-1: expected a whole number of at least 0"),
             ({"position": 2.0}, "position=2.0: expected a whole number"),
             ({"position": N + 1}, f"position={N + 1} of {N} samples"),
+            ({"epoch": 1 << 64}, f"epoch={1 << 64}: expected less than 2**64"),
             ({"more": 1}, "expected ['batch_size', "),
         ],
     )

@@ -152,6 +152,20 @@ class TestEpochs:
         assert (other.epoch, sampler.epoch) == (0, 0)
         assert [rows_of(other)] == expected
 
+    @pytest.mark.parametrize("copied", [copy.copy, copy.deepcopy])
+    def test_the_state_of_a_copy_counts_no_batch_that_the_other_gives_later(self, copied):
+        sampler = BlockBatchSampler(50, 4)
+        batches = iter(sampler)
+        next(batches)
+        other = copied(sampler)
+        list(batches)
+        assert other.state_dict()["position"] == 4
+
+    def test_the_rows_one_by_one_are_as_many_as_their_number_says(self):
+        for length in ({}, {"num_samples": 6}, {"steps_per_epoch": 3}):
+            rows = BlockBatchSampler(50, 4, **length).sampler
+            assert len(list(rows)) == len(rows)
+
     @pytest.mark.parametrize("persistent", [False, True])
     def test_workers_get_the_next_epoch_too(self, persistent):
         loader = DataLoader(
