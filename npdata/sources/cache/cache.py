@@ -21,7 +21,7 @@ from npdata.errors import FieldError
 from npdata.runtime.living import Living
 from npdata.runtime.machine import free_of_machine
 from npdata.sources.cache.entry import Entry
-from npdata.sources.cache.folder import Folder, Reserve
+from npdata.sources.cache.folder import Folder, Lock, Reserve
 from npdata.sources.cache.plan import OPENING, Plan, is_laid_out, lay_out
 from npdata.sources.file import Descriptor, FileIdentity
 
@@ -58,13 +58,15 @@ class Kept(ABC):
         """Open the file of the chunks in this process; OSError where the system refuses."""
 
 
-@dataclass(frozen=True, kw_only=True, eq=False)
 class KeptInFolder(Kept):
-    """Chunks in a file of a folder."""
+    """Chunks in a file of a folder; nobody takes their room, also before they are read."""
 
-    plan: Plan
-    limit: int
-    place: str
+    def __init__(self, plan: Plan, place: str, limit: int, lock: Lock | None) -> None:
+        self.plan = plan
+        self.limit = limit
+        self.place = place
+        self._lock = lock
+        _in_folders.add(self)
 
     @property
     def path(self) -> Path:
@@ -74,8 +76,14 @@ class KeptInFolder(Kept):
     def open(self) -> Entry:
         """Open the file, or make it again."""
         folder = Folder(self.place)
-        held = Descriptor(folder.open(self.plan))
-        return Entry(held, self.plan, self.limit, folder.path_of(self.plan))
+        held = Descriptor(folder.open(self.plan, self.plan.chunk_at(self.limit)))
+        entry = Entry(held, self.plan, self.limit, folder.path_of(self.plan))
+        self._lock = None  # it has one of its own
+        return entry
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Leave out the lock, which is that of one process."""
+        return self.__dict__ | {"_lock": None}
 
 
 class KeptInMemory(Kept):
@@ -167,9 +175,7 @@ class Cache:
 
         def keeping(reserve: Reserve) -> T:
             def keep(plan: Plan) -> Kept:
-                kept = KeptInFolder(plan=plan, limit=reserve(plan), place=place)
-                _in_folders.add(kept)
-                return kept
+                return KeptInFolder(plan, place, *reserve(plan))
 
             return make(keep)
 

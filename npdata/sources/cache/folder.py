@@ -15,13 +15,19 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TypeAlias, TypeVar
 
+import numpy as np
+from numpy.typing import NDArray
+
 from npdata.runtime.undisturbed import undisturbed
 from npdata.sources.cache.entry import lock_shared
-from npdata.sources.cache.plan import OPENING, Plan, is_laid_out, lay_out, note_use
+from npdata.sources.cache.plan import OPENING, Plan, is_laid_out, lay_out, note_use, read_most
 from npdata.sources.cache.room import CachedFile, Room, look_at
+from npdata.sources.file_map import mapped
 
 T = TypeVar("T")
-Reserve: TypeAlias = Callable[[Plan], int]
+Lock: TypeAlias = NDArray[np.uint8]
+"""A map of a file, which holds the lock that its descriptor had; many may be open so."""
+Reserve: TypeAlias = Callable[[Plan], tuple[int, Lock | None]]
 
 SUFFIX, _UNFINISHED = ".npdata", ".part"
 _NAME = "[0-9a-f]" * 32
@@ -40,7 +46,7 @@ class Folder:
 
     Examples:
         >>> folder = Folder("cached")
-        >>> os.close(folder.open(Plan(about="{}", chunk_bytes=8, count=2)))
+        >>> os.close(folder.open(Plan(about="{}", chunk_bytes=8, count=2), 0))
         >>> len(folder.held()), folder.clear(), folder.held()
         (1, 1, [])
     """
@@ -48,13 +54,25 @@ class Folder:
     def __init__(self, path: str | os.PathLike[str]) -> None:
         self.path = Path(path).absolute()
 
-    def open(self, plan: Plan) -> int:
+    def open(self, plan: Plan, most: int) -> int:
         """Give a descriptor of the file of `plan`, which holds a shared lock on it.
 
+        It may come to hold `most` bytes, which a file that was removed since is to say anew.
         OSError, with its name, where nothing can be written in the folder.
         """
+
+        def call() -> int:
+            descriptor = self._open(plan)
+            try:
+                if read_most(descriptor) < most:
+                    note_use(descriptor, most)
+            except OSError:
+                os.close(descriptor)
+                raise
+            return descriptor
+
         with _with_cure():
-            return self._alone(lambda: self._open(plan))
+            return self._alone(call)
 
     def making_room(
         self, most: int | None, in_use: Callable[[], set[Path]], make: Callable[[Reserve], T]
@@ -63,15 +81,15 @@ class Folder:
 
         None is half of what the disk would have free without this folder. To reserve gives how many
         chunks there is room for, and raises OSError as `open`. One look at the folder serves all
-        datasets, under the lock of the folder; so `make` opens nothing in it. `in_use` gives the
-        files of datasets of this process.
+        datasets, under the lock of the folder; so `make` opens nothing in it. What was reserved
+        stays so until its lock is released. `in_use` gives the files of datasets of this process.
         """
 
         def call() -> T:
             with contextlib.ExitStack() as stack:
                 room: Room | None = None
 
-                def reserve(plan: Plan) -> int:
+                def reserve(plan: Plan) -> tuple[int, Lock | None]:
                     nonlocal room
                     with _with_cure():
                         if room is None:
@@ -83,18 +101,20 @@ class Folder:
 
         return undisturbed(call)
 
-    def _reserve(self, plan: Plan, room: Room) -> int:
+    def _reserve(self, plan: Plan, room: Room) -> tuple[int, Lock | None]:
         own = self.path_of(plan)
-        free = room.make(own, plan.nbytes)
+        free, others = room.make(own, plan.nbytes), room.reserved(own)
         chunks = max(0, min(plan.count, (free - plan.data_at) // plan.chunk_bytes))
-        most = plan.data_at + chunks * plan.chunk_bytes
+        most = max(others, plan.chunk_at(chunks))
         descriptor = self._open(plan)
         try:
             note_use(descriptor, most)
             room.take(own, os.fstat(descriptor), most)
+            with contextlib.suppress(OSError):  # too many maps
+                return chunks, mapped(descriptor, 1)
         finally:
             os.close(descriptor)
-        return chunks
+        return chunks, None
 
     def held(self) -> list[CachedFile]:
         """Look at the files, by their names."""

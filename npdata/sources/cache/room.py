@@ -75,6 +75,12 @@ class Room:
                         self._size(held.path, 0)
         return self._free
 
+    def reserved(self, own: Path) -> int:
+        """Give how many bytes other users of a file have reserved for it."""
+        with contextlib.suppress(FileNotFoundError, IsADirectoryError):
+            return look_at(own).most
+        return 0
+
     def take(self, own: Path, status: os.stat_result, most: int) -> None:
         """Note that a file may come to hold `most` bytes, if it does not hold more by now."""
         self._taken.add(own)

@@ -454,6 +454,61 @@ def test_what_another_process_has_locked_makes_no_room(path: Path, folder: Path)
     assert decodes(opened(path, folder)) == 0
 
 
+READ_LATER = """
+import sys, npdata
+path, cache, go = sys.argv[1:]
+ds = npdata.NumpyDataset.from_hdf5(path, "x", cache=cache, cache_bytes=250_000)
+print(ds.describe(), flush=True)
+open(go).close()
+ds[:]
+print(ds.sources[0].decoded_chunks, flush=True)
+open(go).close()
+"""
+
+
+@LINUX
+@pytest.mark.parametrize("before", ["nothing is kept", "all is kept", "all is removed"])
+def test_room_that_another_process_has_reserved_goes_to_nobody(
+    path: Path, folder: Path, before: str
+) -> None:
+    if before == "all is kept":
+        with opened(path, folder) as ds:
+            decodes(ds)
+        del ds
+    go = path.with_name("go")
+    os.mkfifo(go)
+    with running(READ_LATER, str(path), str(folder), str(go)) as (process, lines):
+        while "each chunk is decoded once" not in lines.readline():
+            pass
+        if before == "all is removed":
+            Folder(folder).clear()
+        else:
+            with opened(path, folder, "tiles", cache_bytes=250_000) as tiles:
+                assert "the first" in str(tiles.describe())
+        go.open("w").close()
+        decoded = "0\n" if before == "all is kept" else f"{CHUNKS}\n"
+        while lines.readline() != decoded:
+            pass
+        with opened(path, folder, "tiles", cache_bytes=250_000) as tiles:
+            assert "the first" in str(tiles.describe())
+            decodes(tiles)
+        assert sum(held.nbytes for held in Folder(folder).held()) <= 250_000
+        go.open("w").close()
+        assert process.wait() == 0
+
+
+def test_who_has_less_room_for_a_file_takes_none_of_what_another_has(
+    path: Path, folder: Path
+) -> None:
+    most = 250_000
+    with opened(path, folder, cache_bytes=most) as ds, opened(path, folder, cache_bytes=0) as less:
+        assert decodes(less) == CHUNKS
+        with opened(path, folder, "tiles", cache_bytes=most) as tiles:
+            decodes(tiles)
+            decodes(ds)
+            assert sum(held.nbytes for held in Folder(folder).held()) <= most
+
+
 def test_what_was_kept_of_a_dataset_takes_none_of_its_room(path: Path, folder: Path) -> None:
     for name in ("tiles", "x"):
         with opened(path, folder, name) as ds:
