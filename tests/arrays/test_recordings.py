@@ -1,10 +1,12 @@
 """Borders are taken as recordings, and what cannot be one is named."""
 
 import re
+from typing import Any
 
 import ml_dtypes
 import numpy as np
 import pytest
+import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -24,6 +26,25 @@ def test_borders_are_taken_in_each_form(inner: list[int]) -> None:
 
 
 @pytest.mark.parametrize(
+    ("borders", "rows", "edges", "origin"),
+    [
+        (np.array([3, 7], np.uint8), 10, [0, 3, 7, 10], "2 rows where a recording begins"),
+        ([3, 10], 10, [0, 3, 10], "2 rows where a recording ends"),
+        ([10], 10, [0, 10], "1 rows where a recording ends"),
+        ([0, 3, 10], 10, [0, 3, 10], "3 offsets, from 0 to the end"),
+        ([0], 0, [0, 0], "1 rows where a recording begins"),
+        ([0, 0], 0, [0, 0], "2 rows where a recording begins"),
+        ([], 0, [0, 0], "0 rows where a recording begins"),
+    ],
+)
+def test_borders_say_how_they_were_taken(
+    borders: Any, rows: int, edges: list[int], origin: str
+) -> None:
+    told = Recordings.of_borders(borders, rows)
+    assert (told.edges.tolist(), told.origin) == (edges, origin)
+
+
+@pytest.mark.parametrize(
     ("borders", "message"),
     [
         ([5, 3], "border 1 is 3, after 5"),
@@ -36,13 +57,15 @@ def test_borders_are_taken_in_each_form(inner: list[int]) -> None:
         ([2.5], "dtype float64"),
         ([[1, 2]], r"shape \(1, 2\)"),
         ([True, False], r"dtype bool: .*give borders=np.flatnonzero\(flags\)"),
-        (["run"], "or the name of one field"),
+        (["run"], "or the name of one field; of flags in several fields"),
+        (torch.ones(2, requires_grad=True), "borders: expected a list of row numbers: "),
+        ([0, 0, 2, 2, 1, 1, 1, 1, 1, 1], "border 4 is 1, after 2; if they are a number for each"),
         ([4, 6, 0], r"border 2 is 0, after 6; if they are lengths \(10 rows"),
         (
             [7, 7, 7, 7, 3, 3, 3, 3, 3, 3],
             r"border 4 is 3, after 7; if they are a number for each of the 10",
         ),
-        (np.array([1 << 63], np.uint64), "is no row number"),
+        (np.array([3, 1 << 63], np.uint64), "borders: 9223372036854775808 is no row number"),
     ],
 )
 def test_borders_that_cannot_be_are_named(borders: object, message: str) -> None:
@@ -53,7 +76,10 @@ def test_borders_that_cannot_be_are_named(borders: object, message: str) -> None
 @pytest.mark.parametrize(
     ("borders", "meant"),
     [
-        ([5, 5], r"lengths \(10 rows together\), give borders=np.cumsum\(lengths\)"),
+        (
+            [5, 5],
+            r"^, some of which are empty; if they are lengths .* borders=np.cumsum\(lengths\)",
+        ),
         ([2, 2, 2, 2, 2], "lengths"),
         ([0, 2, 4, 4], "lengths"),
         ([0, 0, 0, 0, 1, 1, 1, 2, 2, 2], "a number for each of the 10 rows.* its name"),

@@ -56,6 +56,16 @@ class TestShares:
         seen = [set(GROUPS[part]) for part in parts]
         assert sum(map(len, seen)) == len(set(GROUPS))
 
+    @pytest.mark.parametrize("how", [{"fraction": 0.5}, {"folds": 2}], ids=["fraction", "folds"])
+    @pytest.mark.parametrize("more", [{}, {"groups": "group"}, {"stratify": "label"}], ids=str)
+    def test_the_seed_alone_makes_the_split(self, ds: NumpyDataset, how: dict, more: dict) -> None:
+        first, again, other = (
+            np.concatenate([np.concatenate(each) for each in pairs] if "folds" in how else pairs)
+            for pairs in (ds.split(**how, **more, seed=seed) for seed in (1, 1, 2))
+        )
+        assert np.array_equal(first, again)
+        assert not np.array_equal(first, other)
+
     @pytest.mark.parametrize("shares", [(1.0, 0.0), (0.0, 1.0), (0.0, 0.0, 1.0)])
     @pytest.mark.parametrize("option", ["groups", "stratify"])
     def test_a_share_of_nothing_is_an_empty_part(
@@ -284,6 +294,7 @@ def test_a_field_is_named_by_its_position_in_a_tuple() -> None:
             SamplerError,
             "scikit-learn cannot split these rows: .*the number of classes = 500",
         ),
+        ({"folds": 3, "groups": np.zeros(N)}, SamplerError, "scikit-learn's GroupKFold cannot"),
         ({"folds": 1}, SamplerError, "scikit-learn's KFold cannot split"),
         ({"fraction": 0.5, "by": "recording", "groups": GROUPS}, SamplerError, "leave out"),
     ],

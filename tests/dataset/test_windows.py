@@ -601,3 +601,11 @@ def test_windows_longer_than_every_recording_are_named_with_their_fields_and_the
     )
     with pytest.raises(FieldError, match=told):
         ds.windows({"x": (-1, 0), "y": range(2, 6)}, borders=[2, 6])
+
+
+def test_masks_of_fields_in_a_tuple_come_behind_them() -> None:
+    pair = NumpyDataset(np.arange(3), np.arange(3)).windows(
+        {0: 1, 1: [0, 1]}, edge="zero", mask=True
+    )
+    *_, first, second = pair[2]
+    assert (first.tolist(), second.tolist()) == ([False], [False, True])

@@ -21,6 +21,7 @@ def decide(**options):
 def test_threads() -> None:
     assert decide().threads == 3
     assert decide(machine={"cores": 1}).threads == 1
+    assert "1 thread and" in str(decide(machine={"cores": 1}))
     assert decide(machine={"cores": 64}).threads == 8
     assert "4 cores, of which one is left to the loop" in str(decide())
     assert decide(data={"batch_bytes": 100}).threads == 0
@@ -43,6 +44,7 @@ def test_copies_get_two_threads_that_share_the_cores() -> None:
     assert decide(data=copies, machine={"cores": 2, "torch_threads": 2}).threads == 1
     for data, machine in (
         (copies, {"cores": 2, "torch_threads": 2}),
+        (copies, {"cores": 2, "torch_threads": 16}),
         (copies, {**many, "torch_threads": 1}),  # as torchrun sets it
         ({**copies, "copies": False}, many),
         ({**copies, "gathered_bytes": 1 << 10}, many),
@@ -59,6 +61,10 @@ def test_many_cores_copy_for_the_loop_itself_until_batches_take_long() -> None:
         machine = {**many, **to_a_device}
         assert decide(data=copies, machine=machine).alone.away == SHORT_STEP
         assert decide(data={**copies, "batch_bytes": 1 << 24}, machine=machine).alone is None
+    large = decide(data={**copies, "batch_bytes": 1 << 24}, machine=many)
+    assert large.alone is not None
+    beside = decide(data={**copies, "batch_bytes": 1 << 24}, machine={**many, "pins": True})
+    assert str(beside).startswith("2 threads of 7 cores, 4 batches ahead, pinned")
     assert decide(data=copies, machine=many, num_threads=2).alone is None
     assert decide(data={**copies, "copies": False}, machine=many).alone is None
 
@@ -74,6 +80,7 @@ def test_the_loop_helps_where_it_waits_for_whole_batches() -> None:
 def test_the_loop_makes_short_batches_and_spans_by_itself() -> None:
     assert decide(data={"batch_bytes": 1 << 20}).alone is None
     assert decide(data={"batch_bytes": 1 << 19}).alone == Alone()
+    assert "all cores" not in str(decide(data={"batch_bytes": 1 << 19}))
     assert decide(data={"batch_bytes": 1 << 20, "spans": True}).alone == Alone()
     assert decide(data={"batch_bytes": None}).alone is None
     assert decide(data={"batch_bytes": 1 << 19}, num_threads=1).alone is None
@@ -87,7 +94,8 @@ def test_long_epochs_of_runs_are_gathered_ahead() -> None:
         schedule = decide(data=data, prefetch=3)
         assert schedule.run > 1
         assert (schedule.threads, schedule.helps, schedule.depth) == (2, True, 6)
-        assert decide(data=data, machine={"cores": 1}).threads == 0
+        assert decide(data=data, machine={"cores": 2}).threads == 1
+        assert "than a thread hands it over" in str(decide(data=data, machine={"cores": 1}))
         assert decide(data={**data, "epoch_bytes": 1 << 20}).threads == 0
 
 
@@ -111,7 +119,9 @@ def test_runs_stay_in_the_window_that_memory_limits() -> None:
     small = {"batch_bytes": 1 << 10, "gathered_bytes": 1 << 10}
     assert decide(data=small).run == 1 << 10
     assert decide(data={**small, "most_batches": 5}).run == 5
+    assert decide(data={**small, "most_batches": 4}).run == 4
     assert decide(data={**small, "most_batches": 3}).run == 1
+    assert decide(data=small, memory_budget=1 << 20).run == 32  # 8 such runs are a quarter of it
 
 
 def test_pinning() -> None:
@@ -125,5 +135,21 @@ def test_pinning() -> None:
 def test_a_budget_bounds_the_batches_ahead() -> None:
     assert decide(memory_budget=8 << 20, prefetch=9).depth == 2
     assert decide(memory_budget=1 << 30, prefetch=9).depth == 9
+    assert decide(data={"batch_bytes": None}, memory_budget=8, prefetch=9).depth == 2
     with pytest.raises(LoaderError, match="give at least 4194304"):
         decide(memory_budget=(4 << 20) - 1)
+
+
+@pytest.mark.parametrize(
+    ("name", "values", "expected"),
+    [
+        ("num_threads", (-1, 1025, True, 1.5, "2"), "'auto' or an int from 0 to 1024"),
+        ("prefetch", (0, True, 1.5), "a whole number of batches that are ready ahead, at least 1"),
+        ("memory_budget", (0, True, 1e9), "a whole number of bytes, as 4 "),
+        ("pin_memory", (None, 2), "True, False or 'auto'"),
+    ],
+)
+def test_what_is_no_such_number_is_refused(name: str, values: tuple, expected: str) -> None:
+    for value in values:
+        with pytest.raises(LoaderError, match=f"{name}={value!r}: expected {expected}"):
+            decide(**{name: value})

@@ -272,6 +272,24 @@ def test_a_file_is_trusted_once_all_its_chunks_were_seen(path: Path, folder: Pat
         assert not entry_of(ds).complete
 
 
+@LINUX
+def test_a_damaged_file_leaves_none_open(folder: Path) -> None:
+    plan = Plan(about="{}", chunk_bytes=8, count=2)
+    os.close(Folder(folder).open(plan, plan.nbytes))
+    overwrite(0)(kept_file(folder))
+    before = len(list(Path("/proc/self/fd").iterdir()))
+    os.close(Folder(folder).open(plan, plan.nbytes))
+    assert len(list(Path("/proc/self/fd").iterdir())) == before
+
+
+def test_memory_of_a_process_that_has_ended_is_made_anew() -> None:
+    data = np.ones(8, np.uint8)
+    sent = pickle.dumps(KeptInMemory(Plan(about="{}", chunk_bytes=8, count=2), 2))
+    entry = pickle.loads(sent).open()
+    assert entry.find(0, data.copy()) is None
+    assert entry.keep(0, data) is not None
+
+
 def test_a_chunk_that_is_seen_again_counts_once() -> None:
     entry, data = (
         KeptInMemory(Plan(about="{}", chunk_bytes=8, count=2), 2).open(),
@@ -577,8 +595,8 @@ def test_a_folder_that_cannot_be_written_is_an_error_with_its_name(path: Path) -
 
 def test_a_folder_may_be_in_the_home(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("HOME", str(path.parent))
-    decodes(opened(path, "~/kept"))
-    assert len(Folder(path.parent / "kept").held()) == 1
+    decodes(opened(path, "~/kept/here"))
+    assert len(Folder(path.parent / "kept" / "here").held()) == 1
 
 
 @pytest.mark.skipif(not hasattr(os, "geteuid") or os.geteuid() == 0, reason="root may write")
