@@ -191,9 +191,10 @@ def _numbered(option: str, values: NDArray[Any], absent: ArrayLike) -> Ints:
         raise FieldError(f"{option} has values that cannot be compared: {error}") from None
     lost = np.flatnonzero(missing | np.asarray(absent))
     if len(lost):
+        filled = "x.filled(-1)" if np.any(absent) else "np.where(np.isnan(x), -1, x)"
         raise FieldError(
             f"{option} has no value for {len(lost)} of {len(values)} rows, as row {lost[0]}: give "
-            f"them one of their own, as {option}=np.where(np.isnan(x), -1, x)"
+            f"them one of their own, as {option}={filled}"
         )
     return places
 

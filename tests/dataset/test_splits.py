@@ -355,6 +355,11 @@ def test_rows_without_a_value_are_named(values: object, option: str, more: dict)
         few.split(**more, **{option: values})
 
 
+def test_values_under_a_mask_are_filled() -> None:
+    with pytest.raises(FieldError, match=r"as groups=x\.filled\(-1\)$"):
+        NumpyDataset(PAIRS).split(0.5, groups=WITHOUT_ONE["masked"])
+
+
 def test_a_value_of_one_row_is_in_no_two_parts(ds: NumpyDataset) -> None:
     with pytest.raises(SamplerError, match=r"^stratify= has 1 of 2 values .* of row 5, "):
         ds.split(0.5, stratify=np.arange(N) == 5)
