@@ -278,13 +278,16 @@ def _parts(
         raise SamplerError(
             "groups= and stratify= together: give folds=, whose folds keep both, or one of the two"
         )
-    sizes = _sizes(shares, count if groups is None else len(np.unique(groups)), groups is not None)
+    whole = count if groups is None else int(groups.max(initial=-1)) + 1
+    sizes = _sizes(shares, whole, groups is not None)
     parts, left = [], np.arange(count)
-    for size in sizes[:-1]:
+    for k, size in enumerate(sizes[:-1]):
         if groups is None and labels is None:
-            first, second = (left[k] for k in split(len(left), size / max(1, len(left)), seed))
+            first, second = (
+                left[part] for part in split(len(left), size / max(1, len(left)), seed)
+            )
         else:
-            first, second = _two(left, size, seed, groups, labels)
+            first, second = _two(left, (size, sum(sizes[k + 1 :])), seed, groups, labels)
         parts.append(first)
         left = second
     return (*parts, left)
@@ -308,12 +311,12 @@ def _sizes(shares: tuple[float, ...], count: int, of_groups: bool) -> list[int]:
 
 
 def _two(
-    rows: Ints, size: int, seed: int, groups: Ints | None, labels: Ints | None
+    rows: Ints, sizes: tuple[int, int], seed: int, groups: Ints | None, labels: Ints | None
 ) -> tuple[Ints, Ints]:
-    """Split off `size` rows, or groups of them, by scikit-learn, which refuses to give none."""
-    whole = len(rows) if groups is None else len(np.unique(groups[rows]))
-    if size in (0, whole):
-        return (rows[:0], rows) if size == 0 else (rows, rows[:0])
+    """Split rows, or groups of them, in two by scikit-learn, which refuses to give none."""
+    size = sizes[0]
+    if 0 in sizes:
+        return (rows, rows[:0]) if size else (rows[:0], rows)
     sklearn = _splitters()
     if labels is not None:
         _require_pairs(labels[rows], rows)

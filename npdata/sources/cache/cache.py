@@ -21,7 +21,7 @@ from npdata.errors import FieldError
 from npdata.runtime.living import Living
 from npdata.runtime.machine import free_of_machine
 from npdata.sources.cache.entry import Entry
-from npdata.sources.cache.folder import Folder, Lock, Reserve
+from npdata.sources.cache.folder import Folder, Lock
 from npdata.sources.cache.plan import OPENING, Plan, is_laid_out, lay_out
 from npdata.sources.file import Descriptor, FileIdentity
 
@@ -171,15 +171,12 @@ class Cache:
         """Give what `make` gives, which may keep any number of datasets."""
         if self.folder is None:
             return make(self._keep_in_memory)
-        place, folder = self.folder, Folder(self.folder)
-
-        def keeping(reserve: Reserve) -> T:
-            def keep(plan: Plan) -> Kept:
-                return KeptInFolder(plan, place, *reserve(plan))
-
-            return make(keep)
-
-        return folder.making_room(self.most, lambda: {kept.path for kept in _in_folders}, keeping)
+        place = self.folder
+        return Folder(place).making_room(
+            self.most,
+            lambda: {kept.path for kept in _in_folders},
+            lambda reserve: make(lambda plan: KeptInFolder(plan, place, *reserve(plan))),
+        )
 
     def _keep_in_memory(self, plan: Plan) -> Kept:
         others = sum(kept.limit * kept.plan.chunk_bytes for kept in _in_memory.all())

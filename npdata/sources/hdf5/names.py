@@ -175,6 +175,6 @@ def _picked(path: str, pattern: str, names: list[str], groups: Picked) -> list[s
     if lost:
         raise MemberNotFoundError(
             f"{path} has no group {lost[0]!r} for {pattern!r} ({len(lost)} of the {len(asked)} in "
-            f"groups= are missing); it has {some_of(list(dict.fromkeys(short)), 5)}"
+            f"groups= are missing); it has {some_of(dict.fromkeys(short), 5)}"
         )
     return [known[group.strip("/")] for group in asked]

@@ -109,10 +109,10 @@ def open_hdf5(path: str, name: str, options: Hdf5Options = AUTO) -> Source:
 def open_datasets(path: str, names: Sequence[str], options: Hdf5Options = AUTO) -> list[Source]:
     """Open several datasets of one file, which is opened once; raises as `open_hdf5`."""
     path = absolute_path(path)
-    for holder in holders.all():
+    for holder in holders.all() if options.allow_external else ():
         # HDF5 opens a file once for all who open it: a virtual dataset that is opened now would
         # show rows of sources that were replaced since.
-        if options.allow_external and holder.external:
+        if holder.external:
             holder.close_idle()
     with opened_anew(path, options.locking) as file:
         opened = OpenedFile(file, path, options)
