@@ -124,7 +124,9 @@ class Splits(Overview):
                 if np.array_equal(edges, np.arange(count + 1)):
                     return split(count, float(fraction), seed)
                 return split_groups(edges, float(fraction), seed)
-            together = np.repeat(np.arange(len(edges) - 1), np.diff(edges))
+            lengths = np.diff(edges)
+            lengths = lengths[lengths > 0]
+            together = np.repeat(np.arange(len(lengths)), lengths)
         elif groups is None:
             require_apart(self._windows)
         if folds is not None:

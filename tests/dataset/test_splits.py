@@ -94,6 +94,13 @@ class TestShares:
         for share in (0.29, 0.57, 0.0035):
             assert len(ds.split(share, stratify="label")[0]) == len(ds.split(share)[0])
 
+    def test_recordings_without_a_window_are_no_part(self) -> None:
+        edges = [10, 11, 12, 13, 14, 15, 16, 26, 36]
+        windows = NumpyDataset(np.arange(46)).windows(4, borders=edges)
+        assert np.count_nonzero(np.diff(windows.borders)) == 4 < len(windows.borders) - 1
+        parts = windows.split([0.5, 0.25, 0.25], by="recording")
+        assert [len(part) for part in parts] == [14, 7, 7]
+
     def test_recordings_stay_together_in_many_parts(self) -> None:
         windows = NumpyDataset(np.arange(90)).windows(1, borders=list(range(10, 90, 10)))
         parts = windows.split([0.5, 0.25, 0.25], by="recording")
