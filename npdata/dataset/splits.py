@@ -20,7 +20,7 @@ from npdata.dataset.rows_field import RowsField
 from npdata.dataset.windows import files_of, require_apart
 from npdata.errors import FieldError, SamplerError, require
 from npdata.sampling.order.checks import whole_number
-from npdata.sampling.order.splits import split, split_groups
+from npdata.sampling.order.splits import sizes_of, split, split_groups
 from npdata.suggestions import explained
 
 By = Literal["recording", "file"]
@@ -59,11 +59,12 @@ class Splits(Overview):
 
         The first of two has `round(fraction * len(ds))` rows; shares that sum to 1, as `split(0.8,
         0.1, 0.1)`, or numbers of rows that sum to `len(ds)`, give so many parts, and so does a list
-        of them. With `by="recording"` no recording of windows, and no file or group that a field is
-        made of, has rows in both, and the first has as near to that number as whole recordings
-        allow; `by="file"` does the same for the files of `npdata.concatenate`, and for those of
-        `npdata.stack`, each of which is a sample. The same arguments give the same split. Pass a
-        part to `Loader(..., indices=)` or `torch.utils.data.Subset`.
+        of them. Each part has one row at least, unless its share is 0. With `by="recording"` no
+        recording of windows, and no file or group that a field is made of, has rows in both, and
+        the first has as near to that number as whole recordings allow; `by="file"` does the same
+        for the files of `npdata.concatenate`, and for those of `npdata.stack`, each of which is a
+        sample. The same arguments give the same split. Pass a part to `Loader(..., indices=)` or
+        `torch.utils.data.Subset`.
 
         Args:
             fraction: the share of the first of two parts, or the shares or sizes of all parts.
@@ -71,15 +72,15 @@ class Splits(Overview):
             seed: of the permutation, from 0 to 2**64 - 1 (2**32 - 1 for scikit-learn).
             by: what has rows in one part only.
             groups: the name (or position) of a field, or a value for each row: rows of equal value
-                stay together. Shares are of the number of groups, and each part has one at least.
+                stay together. Shares are of the number of groups.
             stratify: likewise: each value has its share in every part. With scikit-learn (extra
                 `examples`), as `groups` and `folds`.
             folds: in place of `fraction`, a list of so many pairs (train, test), of which the
                 second ones together hold every row once.
 
         Raises:
-            SamplerError: a ValueError, for a fraction outside [0, 1], or shares that do not sum
-                to 1.
+            SamplerError: a ValueError, for a fraction outside [0, 1], shares that do not sum to
+                1, and more parts than rows or groups.
             FieldError: a ValueError, where there are no two recordings or files, for windows that
                 share rows, unless `by` or `groups` says which stay together, and for rows without
                 a value of `groups` or `stratify`, such as NaN.
@@ -281,7 +282,7 @@ def _parts(
             "groups= and stratify= together: give folds=, whose folds keep both, or one of the two"
         )
     whole = count if groups is None else int(groups.max(initial=-1)) + 1
-    sizes = _sizes(shares, whole, groups is not None)
+    sizes = sizes_of(shares, whole, "row" if groups is None else "group")
     parts, left = [], np.arange(count)
     for k, size in enumerate(sizes[:-1]):
         if groups is None and labels is None:
@@ -293,23 +294,6 @@ def _parts(
         parts.append(first)
         left = second
     return (*parts, left)
-
-
-def _sizes(shares: tuple[float, ...], count: int, of_groups: bool) -> list[int]:
-    """Give the rows or groups of each part; a part of groups has one at least."""
-    sizes = [int(size) for size in np.diff([0, *(round(s * count) for s in np.cumsum(shares))])]
-    if of_groups and count:
-        asked = [part for part, share in enumerate(shares) if share > 0]
-        if count < len(asked):
-            raise SamplerError(
-                f"{len(asked)} parts of {count} groups, each of which stays whole: expected a "
-                "group for each part"
-            )
-        for part in asked:
-            if sizes[part] == 0:
-                sizes[sizes.index(max(sizes))] -= 1
-                sizes[part] = 1
-    return sizes
 
 
 def _two(

@@ -90,6 +90,41 @@ class TestShares:
         groups = np.arange(count)
         assert tuple(map(len, NumpyDataset(groups).split(shares, groups=groups))) == sizes
 
+    @pytest.mark.parametrize("option", [None, "groups", "stratify"])
+    @pytest.mark.parametrize(
+        ("shares", "sizes"),
+        [
+            ((0.999, 0.001), (39, 1)),
+            ((0.001, 0.999), (1, 39)),
+            ((0.98, 0.01, 0.01), (38, 1, 1)),
+            ((0.999, 0.001, 0), (39, 1, 0)),
+        ],
+    )
+    def test_a_small_share_is_one_row(
+        self, option: str | None, shares: tuple[float, ...], sizes: tuple[int, ...]
+    ) -> None:
+        values = {"groups": np.arange(40), "stratify": np.zeros(40)}
+        few, more = NumpyDataset(np.arange(40)), {option: values[option]} if option else {}
+        parts = few.split(shares, **more)
+        assert tuple(map(len, parts)) == sizes
+        if len(shares) == 2:
+            assert all(map(np.array_equal, parts, few.split(shares[0], **more)))
+
+    def test_a_small_share_is_one_file(self, tmp_path: Path) -> None:
+        for k in range(3):
+            np.save(tmp_path / f"{k}.npy", np.zeros(2))
+        assert [len(part) for part in npdata.stack(tmp_path).split(0.999, by="file")] == [2, 1]
+        assert [len(part) for part in npdata.concatenate(tmp_path).split(0.999, by="file")] == [
+            4,
+            2,
+        ]
+
+    @pytest.mark.parametrize("shares", [(0.8,), (0.5, 0.25, 0.25)])
+    def test_fewer_rows_than_parts_are_refused(self, shares: tuple[float, ...]) -> None:
+        with pytest.raises(SamplerError, match=r"^[23] parts of 1 row: each part has one at least"):
+            NumpyDataset(np.arange(1)).split(*shares)
+        assert NumpyDataset(np.arange(0)).split(0.8)[1].tolist() == []
+
     def test_classes_have_the_number_of_rows_that_a_split_has(self, ds: NumpyDataset) -> None:
         for share in (0.29, 0.57, 0.0035):
             assert len(ds.split(share, stratify="label")[0]) == len(ds.split(share)[0])
@@ -294,7 +329,7 @@ def test_a_field_is_named_by_its_position_in_a_tuple() -> None:
         (
             {"fraction": 0.5, "groups": np.zeros(N)},
             SamplerError,
-            "2 parts of 1 groups, each of which stays whole: expected a group for each part",
+            "2 parts of 1 group: each part has one at least",
         ),
         (
             {"fraction": 0.9, "stratify": np.arange(N) // 2},

@@ -1,5 +1,7 @@
 """A random split of rows into two parts, row by row or by whole groups, such as recordings."""
 
+from collections.abc import Sequence
+
 import numpy as np
 
 from npdata.arrays.dtypes import Ints
@@ -12,9 +14,11 @@ from npdata.sampling.order.permutation import Permutations
 def split(n: int, fraction: float, seed: int) -> tuple[Ints, Ints]:
     """Split the rows [0, n) at random into two parts, the first of `round(fraction * n)` rows.
 
-    Both are int64 and ascending, so that a reader that goes through a part in order goes forward
-    in the file; they are disjoint and hold every row, and depend on nothing but the arguments.
-    Raises SamplerError (a ValueError) for a fraction outside [0, 1] or a seed outside [0, 2**64).
+    Neither is empty, unless the fraction is 0 or 1, or n is 0. Both are int64 and ascending, so
+    that a reader that goes through a part in order goes forward in the file; they are disjoint and
+    hold every row, and depend on nothing but the arguments.
+    Raises SamplerError (a ValueError) for a fraction outside [0, 1], for one row in two parts, or a
+    seed outside [0, 2**64).
 
     Examples:
         >>> [part.tolist() for part in split(6, 0.5, seed=0)]
@@ -27,7 +31,7 @@ def split(n: int, fraction: float, seed: int) -> tuple[Ints, Ints]:
             "shares of all parts, as split(0.8, 0.1, 0.1), or their numbers of rows; folds are "
             "split(folds=5)"
         )
-    first = round(fraction * n)
+    first, _ = sizes_of((float(fraction), 1 - float(fraction)), n)
     shuffled = Permutations.of(seed, 0, SPLIT_PURPOSE).one(np.arange(n), n)
     return np.sort(shuffled[:first]), np.sort(shuffled[first:])
 
@@ -56,3 +60,24 @@ def split_groups(edges: Ints, fraction: float, seed: int) -> tuple[Ints, Ints]:
     first[drawn[:cut]] = True
     rows = np.repeat(first, sizes)
     return np.flatnonzero(rows), np.flatnonzero(~rows)
+
+
+def sizes_of(shares: Sequence[float], count: int, noun: str = "row") -> list[int]:
+    """Give how many of `count` rows, or groups of them, each part has: one at least for a share.
+
+    Examples:
+        >>> sizes_of((0.999, 0.001), 40), sizes_of((0.5, 0.5, 0), 5)
+        ([39, 1], [2, 3, 0])
+    """
+    sizes = [int(size) for size in np.diff([0, *(round(s * count) for s in np.cumsum(shares))])]
+    asked = [part for part, share in enumerate(shares) if share > 0]
+    if 0 < count < len(asked):
+        raise SamplerError(
+            f"{len(asked)} parts of {count} {noun}{'s' * (count > 1)}: each part has one at least, "
+            "so give fewer parts, or a share of 0 to one that may be empty"
+        )
+    for part in asked if count else ():
+        if sizes[part] == 0:
+            sizes[sizes.index(max(sizes))] -= 1
+            sizes[part] = 1
+    return sizes
