@@ -7,7 +7,7 @@ Python would round it or take True for row 1. This module reads no data.
 """
 
 import operator
-from collections.abc import Sized
+from collections.abc import Sequence, Sized
 from typing import Any, TypeGuard
 
 import numpy as np
@@ -156,22 +156,33 @@ def take_one_of(given: object) -> str:
         'these are 2 arrays: take one, as train of train, test = dataset.split(0.8); ...'
         >>> take_one_of(np.nonzero([False, True])), take_one_of([1, 2])
         ('rows of a mask are np.flatnonzero(mask)', '')
+        >>> take_one_of([[0, 1], [2, 3]])
+        'these are 2 lists: take one, or give all in one dimension'
     """
     if not isinstance(given, list | tuple) or not given:
         return ""
     if len(given) == 1:
         single = isinstance(given, tuple) and isinstance(given[0], np.ndarray)
         return _OF_MASK if single else ""
-    if not all(isinstance(each, list | tuple) or getattr(each, "ndim", 0) for each in given):
-        return ""
-    if len(given[0]) == 2 and not isinstance(given[0][0], int | np.integer):
+    if all(getattr(each, "ndim", 0) for each in given):
+        return (
+            f"these are {len(given)} arrays: take one, as train of train, test = "
+            f"dataset.split(0.8); {_OF_MASK}"
+        )
+    if all(isinstance(each, list | tuple) and _are_parts(each, 2) for each in given):
         return (
             f"these are {len(given)} folds: take one part of one, as train in for train, test in "
             "dataset.split(folds=5)"
         )
-    return (
-        f"these are {len(given)} arrays: take one, as train of train, test = dataset.split(0.8); "
-        f"{_OF_MASK}"
+    if _are_parts(given, len(given)):
+        return f"these are {len(given)} lists: take one, or give all in one dimension"
+    return ""
+
+
+def _are_parts(given: Sequence[Any], count: int) -> bool:
+    """Tell whether these are so many arrays or lists of row numbers, of which some may be empty."""
+    return len(given) == count and all(
+        may_be_rows(each) or (holds_rows(each) and len(each) == 0) for each in given
     )
 
 

@@ -115,6 +115,22 @@ def test_what_is_no_list_of_integers_selects_no_rows(indices: object) -> None:
         row_numbers(indices, 10)
 
 
+@pytest.mark.parametrize(
+    ("indices", "cure"),
+    [
+        ([[0, 1], [2, 3]], "these are 2 lists: take one, or give all in one dimension"),
+        ([[0, 1], [2]], "these are 2 lists: take one, or give all in one dimension"),
+        ([*torch.tensor([[0, 1], [2, 3]])], r"these are 2 arrays: take one, as train of train,"),
+        ([([0, 1], [2]), ([2], [0, 1])], r"these are 2 folds: take one part of one,"),
+        (np.array([[0, 1], [2, 3]]), r"indices of shape \(2, 2\) .*; give them in one dimension"),
+    ],
+    ids=repr,
+)
+def test_indices_in_two_dimensions_are_named_as_what_they_are(indices: object, cure: str) -> None:
+    with pytest.raises(TypeError, match=cure):
+        row_numbers(indices, 10)
+
+
 def test_one_row_of_a_reversed_array() -> None:
     last = np.arange(6)[::-1][:1]
     assert row_numbers(last, 6).tolist() == [5]

@@ -180,6 +180,11 @@ class TestEpochs:
             assert torch.cat(list(loader)).tolist() == rows_of(plain)
 
 
+def test_a_list_of_samples_is_a_dataset() -> None:
+    for sample in ((torch.ones(3), 1), ("text", 1), {"x": 1}):
+        assert len(rows_of(BlockBatchSampler([sample] * 10, 4))) == 10
+
+
 class TestSubsets:
     @pytest.mark.parametrize("shuffle", ["block", "full", False])
     def test_each_row_of_the_subset_once(self, shuffle):
@@ -313,14 +318,15 @@ class TestErrors:
             ({"weights": SequentialSampler(range(10))}, "a sampler is sampler="),
             ({"weights": np.ones(3)}, "of classes (1 / np.bincount(labels))[labels], of a Subset"),
             ({"weights": [None] * 10 + [[1]]}, "weights: expected an array of numbers"),
-            ({"data": SPLIT}, "row numbers are indices="),
+            ({"data": SPLIT}, "data is a tuple of arrays or lists: expected a dataset"),
             ({"data": SPLIT[0]}, "BlockBatchSampler(dataset, 64, indices=rows)"),
             ({"data": torch.tensor([2, 3])}, "data is a Tensor of integers: expected a dataset"),
             ({"data": [2, 3]}, "row numbers are indices="),
             ({"indices": [0, 1] * 5}, "give a mask of the rows as bools, np.asarray(mask, bool)"),
             ({"indices": [[1], [2, 3], 4]}, "indices: expected an array of numbers"),
             ({"indices": SPLIT}, "these are 2 arrays: take one, as train of train, test = dataset"),
-            ({"indices": [*map(list, SPLIT)]}, "these are 2 arrays: take one"),
+            ({"indices": [*map(list, SPLIT)]}, "these are 2 lists: take one, or give all in one"),
+            ({"indices": [*torch.ones(2, 2)]}, "these are 2 arrays: take one"),
             ({"indices": [SPLIT] * 5}, "these are 5 folds: take one part of one, as train in for"),
             ({"indices": np.nonzero([True] * 10)}, "rows of a mask are np.flatnonzero(mask)"),
             ({"indices": [0, 10]}, "expected row numbers from 0 to 9"),

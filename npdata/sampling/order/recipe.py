@@ -216,8 +216,9 @@ def _rows(data: int | Sized) -> int:
     if isinstance(data, str | bytes) or not (isinstance(data, Sized) or hasattr(data, "__index__")):
         raise SamplerError(f"data={data!r}: expected a dataset or its number of rows")
     if may_be_rows(data) or take_one_of(data):
+        held = "integers" if may_be_rows(data) else "arrays or lists"
         raise SamplerError(
-            f"data is {an(type(data).__name__)} of integers: expected a dataset or its number of "
+            f"data is {an(type(data).__name__)} of {held}: expected a dataset or its number of "
             "rows; row numbers are indices=, as BlockBatchSampler(dataset, 64, indices=rows)"
         )
     length = len(data) if holds_rows(data) else data
