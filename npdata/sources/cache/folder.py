@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 from npdata.runtime.undisturbed import undisturbed
 from npdata.sources.cache.entry import lock_shared
 from npdata.sources.cache.plan import OPENING, Plan, is_laid_out, lay_out, note_use, read_most
-from npdata.sources.cache.room import CachedFile, Room, look_at
+from npdata.sources.cache.room import CachedFile, Room, look_at, reserved
 from npdata.sources.file_map import mapped
 
 T = TypeVar("T")
@@ -63,6 +63,7 @@ class Folder:
 
         def call() -> int:
             descriptor = self._open(plan)
+            lock_shared(descriptor)
             try:
                 if read_most(descriptor) < most:
                     note_use(descriptor, most)
@@ -103,11 +104,12 @@ class Folder:
 
     def _reserve(self, plan: Plan, room: Room) -> tuple[int, Lock | None]:
         own = self.path_of(plan)
-        free, others = room.make(own, plan.nbytes), room.reserved(own)
+        free = room.make(own, plan.nbytes)
         chunks = max(0, min(plan.count, (free - plan.data_at) // plan.chunk_bytes))
-        most = max(others, plan.chunk_at(chunks))
         descriptor = self._open(plan)
         try:
+            most = max(reserved(descriptor), plan.chunk_at(chunks))
+            lock_shared(descriptor)
             note_use(descriptor, most)
             room.take(own, os.fstat(descriptor), most)
             with contextlib.suppress(OSError):  # too many maps
@@ -160,7 +162,6 @@ class Folder:
         with contextlib.suppress(FileNotFoundError):
             descriptor = os.open(path, OPENING)
             if is_laid_out(descriptor, plan):
-                lock_shared(descriptor)
                 return descriptor
             os.close(descriptor)
         # Not cut to size in its place: a process that maps what is there would read zeros.
@@ -175,7 +176,6 @@ class Folder:
             if isinstance(error, OSError):
                 raise OSError(error.errno, error.strerror, str(path)) from error
             raise
-        lock_shared(descriptor)
         return descriptor
 
     def _alone(self, function: Callable[[], int]) -> int:

@@ -75,12 +75,6 @@ class Room:
                         self._size(held.path, 0)
         return self._free
 
-    def reserved(self, own: Path) -> int:
-        """Give how many bytes other users of a file have reserved for it."""
-        with contextlib.suppress(FileNotFoundError, IsADirectoryError):
-            return look_at(own).most
-        return 0
-
     def take(self, own: Path, status: os.stat_result, most: int) -> None:
         """Note that a file may come to hold `most` bytes, if it does not hold more by now."""
         self._taken.add(own)
@@ -114,6 +108,11 @@ def look_at(path: Path, in_use: Container[Path] = ()) -> CachedFile:
     )
 
 
+def reserved(descriptor: int) -> int:
+    """Give what the users of a file, which this one is not yet, have reserved for it."""
+    return read_most(descriptor) if _is_locked(descriptor) else 0
+
+
 def _nbytes(status: os.stat_result) -> int:
     """Give what a file takes of the disk, holes left out."""
     return status.st_blocks * 512
@@ -124,8 +123,7 @@ def _read(path: Path, *, used: bool) -> tuple[dict[str, Any], int]:
     descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
     try:
         header = os.pread(descriptor, HEADER, 0).split(b"\0", 1)[0]
-        used = used or _is_locked(descriptor)
-        return _about(header), read_most(descriptor) if used else 0
+        return _about(header), read_most(descriptor) if used else reserved(descriptor)
     finally:
         os.close(descriptor)
 
