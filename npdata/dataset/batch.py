@@ -183,12 +183,13 @@ class Batch(list[Any]):
         rows = (tuple(row_of(value, k) for value in values) for k in range(self._length))
         return [self.form.build(row) for row in rows]
 
-    def transformed(self, functions: Bound, rows: Ints) -> "Batch":
-        """Give a batch of the transformed samples of `rows`, which has no stacked fields."""
-        made = map(functions.transformed, self._untransformed(), itertools.count(), rows)
+    def transformed(self, functions: Bound) -> "Batch":
+        """Give a batch of the transformed samples, which has no stacked fields."""
+        assert self.rows is not None  # which errors of a function name
+        made = map(functions.transformed, self._untransformed(), itertools.count(), self.rows)
         batch = Batch(map(self.form.marked, made))
         batch.form = self.form
-        batch.batch_transform, batch.mask, batch.rows = self.batch_transform, self.mask, rows
+        batch.batch_transform, batch.mask, batch.rows = self.batch_transform, self.mask, self.rows
         return batch
 
     def _make(self) -> None:

@@ -277,7 +277,7 @@ class NumpyDataset(FromFiles, Splits, WithStatistics, Dataset[Any]):
         batch.rows = rows
         if bound.sample is None or not len(rows):
             return batch
-        made = batch.transformed(bound, rows)
+        made = batch.transformed(bound)
         for field in () if self._transforms.copies else self._fields:
             field.source.check()
         return made
