@@ -623,13 +623,6 @@ def test_a_name_that_is_no_field_is_named_with_those_that_are(known: str) -> Non
         getattr(NumpyDataset(x=X), known)["y"]
 
 
-def test_the_source_of_a_name_is_behind_its_field() -> None:
-    ds = NumpyDataset(x=X)
-    assert ds.sources[0] is ds.sources[:1][0] is ds.fields["x"].source
-    with pytest.raises(TypeError, match=re.escape("that of one is ds.fields['x'].source")):
-        ds.sources["x"]  # type: ignore[call-overload]
-
-
 @pytest.mark.parametrize(
     ("name", "message"),
     [

@@ -108,26 +108,6 @@ class ByField(dict[str | int, V]):
         raise KeyError(f"no field {label!r}; fields are {list(self)}")
 
 
-class Sources(tuple[Source, ...]):
-    """The source of each field, in their order; a name raises, and the error says where it is.
-
-    Examples:
-        >>> Sources("ab")["x"]
-        Traceback (most recent call last):
-        TypeError: sources stand in the order of the fields; that of one is ds.fields['x'].source
-    """
-
-    if not TYPE_CHECKING:
-
-        def __getitem__(self, at: object) -> Any:
-            if isinstance(at, str):
-                raise TypeError(
-                    "sources stand in the order of the fields; that of one is "
-                    f"ds.fields[{at!r}].source"
-                )
-            return super().__getitem__(at)
-
-
 class Overview:
     """What is known of a dataset without reading it, and the parts that it is made of."""
 
@@ -183,7 +163,7 @@ class Overview:
     @property
     def sources(self) -> tuple[Source, ...]:
         """Where the rows of each field lie."""
-        return Sources(field.source for field in self._fields)
+        return tuple(field.source for field in self._fields)
 
     @property
     def lengths(self) -> NDArray[np.int64] | None:
