@@ -83,9 +83,15 @@ class Cursor:
         return made
 
     def leave(self) -> None:
-        """Have no run under way: an iteration was made that has not begun."""
+        """Have no run under way: an iteration was made that has not begun.
+
+        A dispatcher of Accelerate is to skip the batches that come `again`, in each process.
+        """
         with beginning.get():
             self.place = replace(self.place, run=None)
+        dispatcher = who_asks().dispatcher
+        if dispatcher is not None:
+            dispatcher.skip_batches = 1 if self.next_run(peek=True).again else 0
 
     def begin(self, run: Run) -> None:
         """Use up the epoch of a run, where it is still the one that comes."""

@@ -30,7 +30,6 @@ from npdata.sampling.order.wrapped import is_loader
 from npdata.sampling.run_batches import RunBatches
 from npdata.sampling.states import start_in, state_within
 from npdata.sampling.trainers import FoundByLightning, RowSampler, is_for_predicting
-from npdata.sampling.who_asks import skip_what_comes_again
 from npdata.suggestions import each_word, explained, refuse_to_set
 
 WORDS = {
@@ -285,10 +284,8 @@ class BlockBatchSampler(FoundByLightning, BatchSampler):
         It begins with the first batch that is asked for: an iterator that is never asked for one,
         as some trainers make, uses up no epoch.
         """
-        cursor = self.cursor
-        cursor.leave()
-        skip_what_comes_again(lambda: cursor.next_run(peek=True))
-        return RunBatches(cursor)
+        self.cursor.leave()
+        return RunBatches(self.cursor)
 
     def __len__(self) -> int:
         """Give the number of batches of the iteration under way, else of the one that comes.

@@ -7,7 +7,7 @@ divides them. Invariant: what is not recognised is refused, never guessed.
 """
 
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from types import FrameType
 from typing import Any
@@ -164,13 +164,6 @@ def _frames_between() -> Iterator[FrameType]:
     while frame is not None and frame.f_globals.get("__name__", "").startswith(_BETWEEN):
         yield frame
         frame = frame.f_back
-
-
-def skip_what_comes_again(peek: Callable[[], Any]) -> None:
-    """Let a dispatcher skip the batches that come `again`, on each of its processes."""
-    dispatcher = who_asks().dispatcher
-    if dispatcher is not None:
-        dispatcher.skip_batches = 1 if peek().again else 0
 
 
 def require_divisible(asking: Asking, epochs: Epochs) -> None:
