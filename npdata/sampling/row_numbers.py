@@ -1,10 +1,10 @@
-"""Row numbers with what their random numbers are made of: seed, epoch and position.
+"""Row numbers with what a batch has to know of them: which are padding, and seed, epoch, position.
 
-Idea: a random transform must draw the same numbers whoever calls it, so its generator is made of
-the seed, the epoch and the place of the sample in the order of that epoch, over all ranks. A
-sampler of a dataset with such a transform hands out this in place of plain rows, and it travels
-to threads and workers with the batch. Invariant: the generators depend on nothing else, and no
-two samples of an epoch share one. It holds no data and draws no numbers.
+Idea: a sampler hands these out in place of plain rows, and they travel to threads and workers with
+the batch. A random transform must draw the same numbers whoever calls it, so its generator is made
+of the seed, the epoch and the place of the sample in the order of that epoch, over all ranks.
+Invariant: the generators depend on nothing else, and no two samples of an epoch share one; a mask
+is never lost in silence. It holds no data and draws no numbers.
 """
 
 import sys

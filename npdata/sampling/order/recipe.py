@@ -21,7 +21,6 @@ from npdata.arrays.blocks import Blocks
 from npdata.arrays.dtypes import Ints
 from npdata.arrays.indexing import array_of, holds_rows, may_be_rows, take_one_of
 from npdata.errors import SamplerError, WindowWarning, an
-from npdata.runtime.lazy_torch import torch
 from npdata.runtime.made_once import made_once
 from npdata.sampling.order.block_layout import BlockLayout
 from npdata.sampling.order.checks import whole_number, whole_or_none
@@ -274,7 +273,7 @@ _ALIKE = "(1 / np.bincount(labels))[labels]"
 
 
 def _totals(weights: ArrayLike, rows: int, subset: Ints | None) -> NDArray[np.float64]:
-    if isinstance(weights, str | Mapping | torch.utils.data.Sampler):
+    if isinstance(weights, str | Mapping) or not hasattr(weights, "__getitem__"):
         raise SamplerError(
             f"weights={weights!r:.60}: expected one weight for each row; for classes that come "
             f"equally often, {_ALIKE}; labels of a field are "

@@ -1,1 +1,1 @@
-"""Sources laid end to end: `concat` for rows of one shape, `ragged` for samples of any length."""
+"""Sources laid end to end: `concat` for rows of one shape, `end_to_end` for rows of any form."""
