@@ -129,13 +129,29 @@ def test_an_open_file_with_a_link_that_leads_nowhere(tmp_path: Path, target: str
         assert len(NumpyDataset(x=file["x"])) == 3
 
 
-def test_rows_that_pytables_pickled(tmp_path: Path) -> None:
-    """pandas writes a column of text so; the numbers would be the bytes of pickles."""
+@pytest.mark.parametrize(
+    ("kind", "what"),
+    [("object", "pickled Python objects"), ("vlunicode", "text, as the numbers of its characters")],
+)
+@pytest.mark.parametrize("member", ["b/x", "*/x"])
+def test_what_pytables_keeps_as_rows_of_numbers(
+    tmp_path: Path, kind: str, what: str, member: str
+) -> None:
+    """pandas pickles a column of text so; the numbers would be the bytes of pickles."""
     with h5py.File(tmp_path / "d.h5", "w") as file:
-        file.create_dataset("x", (2,), h5py.vlen_dtype("u1"))
-        file["x"].attrs["PSEUDOATOM"] = np.bytes_("object")
-    with pytest.raises(errors.FormatError, match="pickled Python objects"):
-        NumpyDataset(f"{tmp_path}/d.h5::x")
+        for group in "ab":
+            file.create_dataset(f"{group}/x", (2,), h5py.vlen_dtype("u1"))
+        file["b/x"].attrs["PSEUDOATOM"] = np.bytes_(kind)
+    with pytest.raises(errors.FormatError, match=rf"b/x holds {what}"):
+        NumpyDataset(f"{tmp_path}/d.h5::{member}")
+
+
+def test_bytes_of_pytables_are_numbers(tmp_path: Path) -> None:
+    with h5py.File(tmp_path / "d.h5", "w") as file:
+        x = file.create_dataset("x", (1,), h5py.vlen_dtype("u1"))
+        x.attrs["PSEUDOATOM"] = np.bytes_("vlstring")
+        x[0] = np.frombuffer(b"jpeg", np.uint8)
+    assert bytes(NumpyDataset(f"{tmp_path}/d.h5::x")[0].tolist()) == b"jpeg"
 
 
 def test_a_folder(tmp_path: Path) -> None:

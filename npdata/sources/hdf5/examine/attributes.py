@@ -21,6 +21,18 @@ MATLAB = {
 }
 """What the numbers of each class of MATLAB are."""
 
+_OF_PYTABLES = {
+    "object": (
+        "pickled Python objects, which could run any code when read; store numbers of a fixed "
+        "dtype instead"
+    ),
+    "vlunicode": (
+        "text, as the numbers of its characters; give what PyTables reads, as "
+        "NumpyDataset(np.array(tables.open_file(path).root.x[:]), dtype=str)"
+    ),
+}
+"""What rows of variable length are, by their PSEUDOATOM; those of "vlstring" are bytes."""
+
 
 def shown(packing: Packing) -> str:
     """Say what numbers stand for, and how to get it."""
@@ -30,11 +42,11 @@ def shown(packing: Packing) -> str:
     return f"{packing}; numbers are as stored, {asked} decodes them"
 
 
-def holds_pickles(dataset: h5py.h5d.DatasetID) -> bool:
-    """Tell whether PyTables pickled an object into each row, as pandas has it do with text."""
+def no_numbers(dataset: h5py.h5d.DatasetID) -> str | None:
+    """Say what PyTables keeps as rows of numbers that are none; None for any other dataset."""
     with contextlib.suppress(KeyError, OSError, RuntimeError, ValueError, TypeError):
-        return _attribute(dataset, "PSEUDOATOM") in (b"object", "object")
-    return False
+        return _OF_PYTABLES.get(text_of(_attribute(dataset, "PSEUDOATOM")))
+    return None
 
 
 def matlab_class(dataset: h5py.h5d.DatasetID) -> str | None:

@@ -16,8 +16,8 @@ from npdata.errors import FileLockError, FormatError, SourceError
 from npdata.sources.base import Access
 from npdata.sources.file import File
 from npdata.sources.hdf5.examine.attributes import (
-    holds_pickles,
     matlab_class,
+    no_numbers,
     place_of_categories,
     read_packing,
 )
@@ -140,6 +140,9 @@ def look_at(opened: OpenedFile, name: str, *, inside: bool = False) -> Found:
             f"{where} is {what} dataset and has no rows; a value for a whole file is a field of "
             "np.repeat(values, np.diff(dataset.borders)), or a sample of npdata.stack"
         )
+    held = no_numbers(dataset) if creation.dtype.hasobject else None
+    if held is not None:
+        raise FormatError(f"{where} holds {held}")
     return Found(dataset, where, opened.facts_of(dataset), creation)
 
 
@@ -152,11 +155,6 @@ def examine(opened: OpenedFile, name: str, *, inside: bool = False) -> Examined:
     found = look_at(opened, name, inside=inside)
     dataset, where, facts = found.dataset, found.where, found.facts
     layout = read_layout(dataset, facts, found.creation)
-    if layout.dtype.hasobject and holds_pickles(dataset):
-        raise FormatError(
-            f"{where} holds pickled Python objects, which could run any code when read; "
-            "store numbers of a fixed dtype instead"
-        )
     implausible = implausible_size(layout)
     if implausible is not None:
         raise FormatError(f"{where} is refused: {implausible}")
