@@ -138,12 +138,20 @@ def _expanded(file: h5py.File, path: str, pattern: str) -> list[str]:
             names = [*map(os.fsdecode, group)] if isinstance(group, h5py.Group) else []
             below += [f"{above}/{each}" for each in fnmatch.filter(names, part)]
         found = below
+    rest = "/".join(parts[last + 1 :])
+    if rest:
+        found = [each for each in found if not _is_dataset(file, each)]
     if not found:
         raise MemberNotFoundError(
             f"{path} has no group that matches {pattern!r}; {lost(file, pattern)}"
         )
-    rest = "/".join(parts[last + 1 :])
     return [f"{each}/{rest}" if rest else each for each in naturally_sorted(found)]
+
+
+def _is_dataset(file: h5py.File, name: str) -> bool:
+    """Tell whether it is a dataset, and no link, which may lead to another file."""
+    found = h5py.h5g.get_objinfo(file.id, encoded(name), follow_link=False)
+    return bool(found.type == h5py.h5g.DATASET)
 
 
 def _picked(path: str, pattern: str, names: list[str], groups: Picked) -> list[str]:

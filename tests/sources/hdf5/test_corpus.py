@@ -49,6 +49,8 @@ def expected(path: Path, name: str) -> np.ndarray | str:
         if item.shape is None or item.shape == ():
             return "dataset and has no rows"
         try:
+            if item.attrs.get("PSEUDOATOM") == b"vlunicode":
+                return "text, as the numbers of its characters"
             base = h5py.check_vlen_dtype(item.dtype)
             if item.dtype.hasobject and getattr(base, "kind", "O") not in "biufc":
                 return "Python objects|dtype=str|holds no text|of variable length"

@@ -184,6 +184,18 @@ def test_a_dataset_that_has_a_star_in_its_name_is_itself(tmp_path: Path) -> None
     assert len(NumpyDataset(f"{tmp_path}/d.h5::a?")) == 8
 
 
+def test_a_dataset_beside_groups_is_none_of_them(tmp_path: Path) -> None:
+    x = np.arange(12.0).reshape(4, 3)
+    with h5py.File(tmp_path / "d.h5", "w") as file:
+        file["a/0/x"], file["b/1/x"] = x, x + 1
+        file["a/index"] = file["meta"] = np.arange(4)
+    ds = NumpyDataset(f"{tmp_path}/d.h5::*/*/x")
+    assert (ds[:].numpy() == np.concatenate([x, x + 1])).all()
+    assert len(NumpyDataset.from_hdf5(tmp_path / "d.h5", "a/*/x")) == 4
+    with pytest.raises(KeyError, match=r"no group that matches 'me\*/x'"):
+        NumpyDataset(f"{tmp_path}/d.h5::me*/x")
+
+
 def test_groups_of_other_storage_are_opened_one_by_one(tmp_path: Path) -> None:
     x = np.arange(12.0).reshape(4, 3)
     with h5py.File(tmp_path / "d.h5", "w") as file:
