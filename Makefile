@@ -80,7 +80,7 @@ lowest: .lowest/.ready $(SOURCES)
 .lowest/.ready: pyproject.toml
 	test -x .lowest/bin/python || $(PYTHON) -m venv .lowest
 	.lowest/bin/python -m pip install --quiet --disable-pip-version-check \
-		$(LOWEST) hatchling pytest hypothesis ml_dtypes scipy scikit-learn rich tqdm
+		$(LOWEST) hatchling pytest hypothesis ml_dtypes pandas scipy scikit-learn rich tqdm
 	touch $@
 
 clean:
