@@ -170,6 +170,13 @@ class Epochs:
             return ranks.steps(start.position)
         return self.sized.steps(start.epoch, start.position, ranks)
 
+    def samples_of(self, start: Start, ranks: Ranks) -> int:
+        """Give the number of samples of a rank from `start` on, padding included."""
+        if self.sized is None:
+            return ranks.samples(start.position)
+        steps = self.sized.own(start.epoch, start.position, ranks)
+        return sum(len(step.positions) + len(step.fill) for step, _ in steps)
+
     def or_next(self, start: Start, ranks: Ranks) -> Start:
         """Give the start of the next epoch where nothing is left of this one on any rank."""
         # Rank 0 has a batch wherever any rank has one.

@@ -24,7 +24,7 @@ from npdata.sampling.epochs import Epochs, Start
 from npdata.sampling.order.by_size import BySize
 from npdata.sampling.order.checks import whole_number, whole_or_none
 from npdata.sampling.order.epoch_order import Shuffle
-from npdata.sampling.order.ranks import UNEVEN, Uneven
+from npdata.sampling.order.ranks import UNEVEN, Ranks, Uneven
 from npdata.sampling.order.recipe import Recipe
 from npdata.sampling.order.wrapped import is_loader
 from npdata.sampling.run_batches import RunBatches
@@ -239,7 +239,10 @@ class BlockBatchSampler(FoundByLightning, BatchSampler):
     @property
     def sampler(self) -> RowSampler:  # type: ignore[override]
         """The rows of the batches one by one: where trainers look for `set_epoch`."""
-        return RowSampler(self, self.cursor.epochs.samples(1))
+        return RowSampler(self, self._samples)
+
+    def _samples(self) -> int:
+        return self.cursor.epochs.samples_of(*self._coming())
 
     @property  # type: ignore[override]
     def batch_size(self) -> int | None:
@@ -293,6 +296,10 @@ class BlockBatchSampler(FoundByLightning, BatchSampler):
         After a state was loaded that is what is left of its epoch. To Lightning, which counts the
         batches that it had before, it is always a whole epoch.
         """
+        return self.cursor.epochs.steps(*self._coming())
+
+    def _coming(self) -> tuple[Start, Ranks]:
+        """Give where the iteration that `len` counts begins, and the ranks that read it."""
         asking, counted = self.cursor.asked_for()
         place, epochs = self.cursor.place, self.cursor.epochs
         if asking.lightning is not None:
@@ -301,7 +308,7 @@ class BlockBatchSampler(FoundByLightning, BatchSampler):
             start = place.run.start
         else:
             start = epochs.or_next(place.coming, counted)
-        return epochs.steps(start, asking.reads(start.position, counted))
+        return start, asking.reads(start.position, counted)
 
     def __repr__(self) -> str:
         epochs, recipe = self.cursor.epochs, self._recipe

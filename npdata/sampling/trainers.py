@@ -6,7 +6,7 @@ rows than the trainer counts on is refused, or warned of. Nothing of a trainer i
 """
 
 import warnings
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Any, Self
 
 from torch.utils.data import SequentialSampler
@@ -45,7 +45,7 @@ class RowSampler(SequentialSampler):
     """The rows of a batch sampler one by one, where trainers look for `batch_sampler.sampler`.
 
     A SequentialSampler to the eye: trainers replace what they know to shuffle. Its `set_epoch` is
-    the batch sampler's.
+    the batch sampler's, and its length counts what this rank reads, as of a DistributedSampler.
 
     Examples:
         >>> rows = npdata.BlockBatchSampler(5, 2, shuffle=False).sampler
@@ -53,9 +53,12 @@ class RowSampler(SequentialSampler):
         ([0, 1, 2, 3, 4], 5)
     """
 
-    def __init__(self, batches: Any, rows: int) -> None:
-        super().__init__(range(rows))
-        self._batches = batches
+    def __init__(self, batches: Any, count: Callable[[], int]) -> None:
+        super().__init__(range(batches.rows))
+        self._batches, self._count = batches, count
+
+    def __len__(self) -> int:
+        return self._count()
 
     def __iter__(self) -> Iterator[int]:
         for batch in self._batches:

@@ -78,6 +78,25 @@ class TestBatches:
         assert isinstance(sampler, BatchSampler)
         assert (sampler.batch_size, sampler.drop_last, len(sampler.sampler)) == (4, False, 10)
 
+    @pytest.mark.parametrize("uneven", ["pad", "mask", "ragged", "drop"])
+    @pytest.mark.parametrize("rank", [0, 1])
+    @pytest.mark.parametrize(
+        "options",
+        [
+            {"batch_size": 2},
+            {"batch_size": 2, "num_samples": 7},
+            {"batch_size": 2, "steps_per_epoch": 2},
+            {"max_rows": 9},
+        ],
+        ids=str,
+    )
+    def test_the_length_of_its_rows_is_that_of_this_rank(self, uneven, rank, options):
+        ds = npdata.NumpyDataset(npdata.ragged(np.arange(33), lengths=[1, 4, 4, 1, 5, 3, 2, 6, 7]))
+        sampler = BlockBatchSampler(ds, **options, uneven=uneven, rank=rank, world_size=2)
+        assert len(sampler.sampler) == len(list(sampler.sampler)) < 9
+        sampler.load_state_dict(sampler.state_dict(consumed=1))
+        assert len(sampler.sampler) == len(list(sampler.sampler))
+
     def test_the_blocks_are_those_of_the_dataset_unless_given(self):
         data = Rows(90, Blocks(rows=(40, 50), block_rows=(10, 25)))
         found = rows_of(BlockBatchSampler(data, 8, window_blocks=1))

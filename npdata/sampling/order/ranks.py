@@ -85,6 +85,17 @@ class Ranks:
         left = max(0, self.n - start) % self.step_size
         return self.whole_steps(start) + (self._last_size(left) > 0)
 
+    def samples(self, start: int) -> int:
+        """Give the samples of this rank from position `start` on, padding included.
+
+        Examples:
+            >>> ranks = Ranks(n=11, batch_size=2, rank=1, world_size=2, uneven="pad", lanes=1)
+            >>> ranks.samples(0), ranks.samples(8)
+            (6, 2)
+        """
+        left = max(0, self.n - start) % self.step_size
+        return self.whole_steps(start) * self.batch_size + self._last_size(left)
+
     def positions(self, start: int, steps: int) -> Ints:
         """Give the positions of this rank in whole steps from `start` on: (steps, batch_size)."""
         if self.world_size == 1 and self.lanes == 1:
