@@ -1,8 +1,8 @@
 """Which files make each field of `stack` and `concatenate`, and what they hold where they are raw.
 
 Idea: arguments by name are fields, and each names files as a user may; `shape` and `offset` say
-which of them are raw. Invariant: a name that is no option and names no files is refused. No file is
-opened.
+which of them are raw. Invariant: a name that is no option and names no files is refused. No array
+is opened.
 """
 
 import os

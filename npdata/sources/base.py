@@ -4,7 +4,7 @@ Idea: everything above (datasets, batches, samplers) sees only this. Invariant: 
 checked row numbers and returns exactly what NumPy would; a source is deterministic, thread-safe,
 and pickles by path, never by the content of a file; handles are opened in each process on first
 use, so that fork, spawn and forkserver all work after the parent has read. A source knows
-nothing of tensors, samples or order.
+nothing of samples or order.
 """
 
 from abc import ABC, abstractmethod

@@ -2,7 +2,7 @@
 
 Idea: an array is its own rows. An `np.memmap` is one too, as long as it stays in the process
 that opened it; in another process the same bytes are mapped again by path. Invariant: a memory
-map is never pickled by its content. This module opens no file by itself.
+map is never pickled by its content. No file is opened here, but to ask the kernel for rows.
 """
 
 import contextlib

@@ -1,6 +1,6 @@
 """Everything that HDF5 knows of a dataset, read once, as a frozen value.
 
-Idea: h5py is asked here and nowhere else; what follows (`decide`, the readers) works on this
+Idea: where the rows lie is asked of h5py here; what follows (`decide`, the readers) works on this
 value, in any thread. Invariant: a layout is that of the file in the state of `identity`. Its chunks
 are never pickled: a process that is handed a source by pickle reads them again, from that same
 file. This module decides nothing and reads no rows.
