@@ -25,6 +25,7 @@ from numpy.typing import NDArray
 
 from npdata.arrays.dtypes import DType
 from npdata.arrays.gather import address_of
+from npdata.sources.cache.cure import with_cure
 from npdata.sources.cache.large_pages import LargePages
 from npdata.sources.cache.plan import OPENING, Plan, read_checksum, write_record
 from npdata.sources.file import Descriptor, ask_for, open_files
@@ -41,8 +42,8 @@ with contextlib.suppress(ImportError, AttributeError):
 class Entry:
     """The file of `plan`, open in this process, which keeps the first `limit` chunks.
 
-    `complete` is True once this process knows every chunk to be whole, and `trouble` is the error
-    that ended the writing, if any. `found` counts chunks that were there already.
+    `complete` is True once this process knows every chunk to be whole, and `trouble` says what
+    ended the writing, if anything. `found` counts chunks that were there already.
     """
 
     def __init__(self, held: Descriptor, plan: Plan, limit: int, path: Path | None = None) -> None:
@@ -50,7 +51,7 @@ class Entry:
         self.plan = plan
         self.limit = limit
         self.complete = False
-        self.trouble: OSError | None = None
+        self.trouble: str | None = None
         self.found = 0
         self._path = path
         self._descriptor: Descriptor | None = held
@@ -137,7 +138,8 @@ class Entry:
                 rest = rest[os.pwrite(held.number, rest, stop - len(rest)) :]
             write_record(held.number, number, self.plan.record(number, _crc32(data.data)))
         except OSError as error:
-            self.trouble = error
+            # Not the error: it would hold the chunk, and what the thread that decodes is at.
+            self.trouble = str(error if self._path is None else with_cure(error, self._path))
             return None
         self._note(number)
         return self._chunk(number)

@@ -19,6 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from npdata.runtime.undisturbed import undisturbed
+from npdata.sources.cache.cure import with_cure
 from npdata.sources.cache.entry import lock_shared
 from npdata.sources.cache.plan import OPENING, Plan, is_laid_out, lay_out, note_use, read_most
 from npdata.sources.cache.room import CachedFile, Room, look_at, reserved
@@ -31,14 +32,6 @@ Reserve: TypeAlias = Callable[[Plan], tuple[int, Lock | None]]
 
 SUFFIX, _UNFINISHED = ".npdata", ".part"
 _NAME = "[0-9a-f]" * 32
-_SHARE = (
-    "give a folder of your own, or share this one with a group (chgrp -R GROUP, chmod -R g+rwX, "
-    "chmod g+s, and umask 002 for all who use it)"
-)
-_ELSEWHERE = "give a folder on a disk that has room and may be written to"
-_CURES = dict.fromkeys((errno.EACCES, errno.EPERM), _SHARE) | dict.fromkeys(
-    (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS), _ELSEWHERE
-)
 
 
 class Folder:
@@ -72,8 +65,10 @@ class Folder:
                 raise
             return descriptor
 
-        with _with_cure():
+        try:
             return self._alone(call)
+        except OSError as error:
+            raise with_cure(error, self.path) from None
 
     def making_room(
         self, most: int | None, in_use: Callable[[], set[Path]], make: Callable[[Reserve], T]
@@ -92,11 +87,13 @@ class Folder:
 
                 def reserve(plan: Plan) -> tuple[int, Lock | None]:
                     nonlocal room
-                    with _with_cure():
+                    try:
                         if room is None:
                             stack.enter_context(self._locked())
                             room = Room(self.path, self._entries(SUFFIX), most, in_use)
                         return self._reserve(plan, room)
+                    except OSError as error:
+                        raise with_cure(error, self.path) from None
 
                 return make(reserve)
 
@@ -206,16 +203,3 @@ class Folder:
             yield
         finally:
             os.close(descriptor)
-
-
-@contextlib.contextmanager
-def _with_cure() -> Iterator[None]:
-    """Let an error of the system say what to give in place of a folder that it refuses."""
-    try:
-        yield
-    except OSError as error:
-        cure = _CURES.get(error.errno or 0)
-        if cure is None:
-            raise
-        reason = f"{error.strerror}; cache= writes here: {cure}"
-        raise OSError(error.errno, reason, error.filename) from None

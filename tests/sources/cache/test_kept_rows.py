@@ -14,6 +14,7 @@ import sys
 import tempfile
 import textwrap
 import threading
+import weakref
 from collections import Counter
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -42,6 +43,7 @@ from npdata.sources.cache.entry import Entry
 from npdata.sources.cache.folder import Folder
 from npdata.sources.cache.plan import HEADER, Plan
 from npdata.sources.cache.room import Room
+from npdata.sources.file import Descriptor
 
 ROWS, CHUNK = 1000, 64
 CHUNKS = -(-ROWS // CHUNK)
@@ -552,7 +554,8 @@ def test_a_full_disk_ends_the_writing_and_no_reading(path: Path, folder: Path) -
     soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
     try:
         resource.setrlimit(resource.RLIMIT_FSIZE, (HEADER + 4096 + 5 * CHUNK * 160 + 99, hard))
-        with pytest.warns(CacheWarning, match="no more rows are kept: .*too large"):
+        why = r"no more rows are kept: .*too large; .*give a folder on a disk .*\.npdata"
+        with pytest.warns(CacheWarning, match=why):
             decodes(ds)
         assert decodes(ds) == 0
         with pytest.raises(OSError, match=r"give a folder on a disk that has room.*\.npdata"):
@@ -562,6 +565,23 @@ def test_a_full_disk_ends_the_writing_and_no_reading(path: Path, folder: Path) -
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
     assert 0 < decodes(opened(path, folder)) <= CHUNKS
+
+
+@LINUX
+def test_what_ends_the_writing_holds_no_chunk(folder: Path) -> None:
+    plan = Plan(about="{}", chunk_bytes=8, count=2)
+    entry = Entry(Descriptor(Folder(folder).open(plan, plan.nbytes)), plan, 2, kept_file(folder))
+    data = np.ones(8, np.uint8)
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    try:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (HEADER, hard))
+        assert entry.keep(0, data) is None
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+    assert entry.trouble is not None
+    held = weakref.ref(data)
+    del data
+    assert held() is None
 
 
 @LINUX
