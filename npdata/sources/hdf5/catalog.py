@@ -108,7 +108,7 @@ def _names(file: h5py.File, path: str, name: str) -> tuple[dict[str, bool], str 
         group = item
     above = f"{name}/" if name else ""
     datasets: list[str] = []
-    links: list[str] = []
+    links: list[bytes] = []
 
     # Below h5py's own visitors, which make an object of everything: 5,000 datasets take 0.4 s less.
     def visit(below: bytes, info: h5py.h5o.ObjInfo) -> None:
@@ -116,14 +116,8 @@ def _names(file: h5py.File, path: str, name: str) -> tuple[dict[str, bool], str 
             datasets.append(above + decoded(below))
 
     def visit_link(below: bytes, info: h5py.h5l.LinkInfo) -> None:
-        if info.type == h5py.h5l.TYPE_HARD:
-            return
-        link = link_of(group, below)
-        if isinstance(link, h5py.ExternalLink) or (
-            isinstance(link, h5py.SoftLink)
-            and (_leads_outside(file, above + decoded(below)) or group.get(below) is None)
-        ):
-            links.append(above + decoded(below))
+        if info.type != h5py.h5l.TYPE_HARD:
+            links.append(below)
 
     fault = None
     try:
@@ -131,7 +125,18 @@ def _names(file: h5py.File, path: str, name: str) -> tuple[dict[str, bool], str 
         group.id.links.visit(visit_link, info=True)
     except (KeyError, OSError, RuntimeError, ValueError, TypeError) as error:
         fault = f"the groups of {path} cannot all be read: {error}; it is damaged"
-    return dict.fromkeys(datasets, True) | dict.fromkeys(links, False), fault
+    lost = (above + decoded(each) for each in links if _is_lost(file, group, above, each))
+    return dict.fromkeys(datasets, True) | dict.fromkeys(lost, False), fault
+
+
+def _is_lost(file: h5py.File, group: h5py.Group, above: str, below: bytes) -> bool:
+    """Tell whether a link of a group, which is no hard one, leads out of the file or nowhere."""
+    try:
+        if isinstance(link_of(group, below), h5py.ExternalLink):
+            return True
+        return _leads_outside(file, above + decoded(below)) or group.get(below) is None
+    except (KeyError, OSError, RuntimeError, ValueError, TypeError):
+        return True  # in a circle, or of a kind that h5py does not know
 
 
 def _matching(file: h5py.File, path: str, pattern: str) -> tuple[dict[str, bool], str | None]:

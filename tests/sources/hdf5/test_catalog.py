@@ -47,11 +47,13 @@ def test_links_that_lead_out_or_nowhere_are_listed_and_not_followed(tmp_path: Pa
         file["through"] = h5py.SoftLink("/out/secret")
         file["lost"] = h5py.ExternalLink("no such file.h5", "/x")
         file["dangling"] = h5py.SoftLink("/nothing")
+        file["round"] = h5py.SoftLink("/round")
     refusals = {each.name: each.refusal for each in list_datasets(path).datasets}
-    assert refusals.keys() == {"out", "through", "lost", "dangling"}
+    assert refusals.keys() == {"out", "through", "lost", "dangling", "round"}
     assert "another file" in refusals["out"]
     assert "another file" in refusals["through"]
     assert "links to /nothing, and that leads nowhere" in refusals["dangling"]
+    assert "links to /round, and that leads nowhere" in refusals["round"]
     for name in ("out", "out/secret", "through", "lost", "lost/x"):
         (listed,) = list_datasets(path, name).datasets
         assert "another file" in (listed.refusal or "")
