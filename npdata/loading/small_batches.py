@@ -10,7 +10,7 @@ most that a batch which is kept keeps alive.
 
 import functools
 import itertools
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -36,7 +36,7 @@ _SHARED = frozenset(map(torch_dtype, NATIVE))
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class RunRows(RowNumbers):
-    """The rows of batches that follow each other, of which the first has number `first`."""
+    """The rows of batches of one size that follow each other, the first of number `first`."""
 
     first: int
     batches: Batches
@@ -127,7 +127,8 @@ class RunTask:
         rows = run.rows if self.chosen is None else self.chosen[run.rows]
         # To look at the row numbers again would wait for the interpreter once more: 1.08 times.
         fields = self.one.cast_here(self.dataset.gathered(rows, self.one.allocate))
-        sizes, mask, sender = _sizes_of(run.batches), _mask_of(run.batches), self.one.sender
+        sizes, mask = [len(run.batches[0])] * len(run.batches), _mask_of(run.batches)
+        sender = self.one.sender
         if sender is None:
             made = _taken_apart(((fields, *mask) if mask else fields), sizes, masked=bool(mask))
         else:  # when the loop asks for the first
@@ -153,12 +154,6 @@ class RunTask:
         return Made(batches, sizes, sum(each.nbytes for each in made), failed)
 
 
-def _sizes_of(batches: Batches) -> list[int]:
-    if isinstance(batches, np.ndarray):
-        return [batches.shape[1]] * len(batches)
-    return list(map(len, batches))
-
-
 def _mask_of(batches: Batches) -> tuple[Tensor, ...]:
     if isinstance(batches, np.ndarray):
         return ()
@@ -174,8 +169,8 @@ def _taken_apart(run: Any, sizes: list[int], *, masked: bool = False) -> Iterato
     `torch.save` would write the run. On a device they have one storage.
 
     Examples:
-        >>> [batch[0].tolist() for batch in _taken_apart([torch.arange(5), torch.zeros(5)], [2, 3])]
-        [[0, 1], [2, 3, 4]]
+        >>> [batch[0].tolist() for batch in _taken_apart([torch.arange(4), torch.zeros(4)], [2, 2])]
+        [[0, 1], [2, 3]]
     """
     if masked:
         fields, mask = run
@@ -199,9 +194,4 @@ def _parts(tensor: Tensor, sizes: list[int]) -> Iterator[Tensor]:
         return iter(torch.unsafe_split_with_sizes(tensor, sizes))  # each with a version of its own
     # One call of C after the other, 0.6 µs a tensor; torch.split_copy takes 1.5.
     array: NDArray[Any] = tensor.numpy()
-    if sizes.count(sizes[0]) == len(sizes):
-        parts: Iterable[Any] = array.reshape(len(sizes), sizes[0], *array.shape[1:])
-    else:
-        stops = list(itertools.accumulate(sizes))
-        parts = map(array.__getitem__, map(slice, [0, *stops], stops))
-    return map(torch.from_numpy, parts)
+    return map(torch.from_numpy, array.reshape(len(sizes), sizes[0], *array.shape[1:]))

@@ -22,7 +22,7 @@ from npdata.sampling.order.recipe import Recipe
 from npdata.sampling.row_numbers import MaskedRows, SeededRows, listed
 
 Batches: TypeAlias = Sequence[Any] | Ints
-"""Batches that were numbered together; plain row numbers are one array of two dimensions."""
+"""Batches of one size that were numbered together; plain row numbers are one array of two axes."""
 
 SHARE_OF_A_WORKER = (
     "rank=rank * info.num_workers + info.id, world_size=ranks * info.num_workers, "
