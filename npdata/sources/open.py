@@ -24,12 +24,11 @@ from npdata.sources.formats import npy, npz
 from npdata.sources.formats.foreign import refuse_foreign
 from npdata.sources.formats.raw import open_raw
 from npdata.sources.hdf5.anndata.groups import open_group
-from npdata.sources.hdf5.file import Hdf5Options
+from npdata.sources.hdf5.file import HDF5_MAGIC, Hdf5Options
 from npdata.sources.hdf5.groups import require_equal_groups
 from npdata.sources.hdf5.names import open_names
 from npdata.sources.hdf5.open import is_open_dataset, is_open_group, open_dataset
 from npdata.sources.many_files.file_list import FileList, split_member
-from npdata.sources.many_files.known_file import HDF5_MAGIC
 from npdata.sources.memory import array_source
 from npdata.sources.paths import SUFFIXES, require_local, require_regular
 from npdata.suggestions import explained

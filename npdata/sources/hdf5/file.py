@@ -22,6 +22,7 @@ from npdata.sources.file import FileIdentity
 from npdata.sources.formats.foreign import foreign_file
 from npdata.sources.paths import require_regular
 
+HDF5_MAGIC = b"\x89HDF\r\n\x1a\n"
 Locking = bool | str | None
 
 

@@ -28,6 +28,7 @@ from npdata.sources.file import FileIdentity
 from npdata.sources.formats import npy, npz
 from npdata.sources.formats.foreign import refuse_foreign
 from npdata.sources.formats.raw import RawFormat, open_raw
+from npdata.sources.hdf5.file import HDF5_MAGIC
 from npdata.sources.hdf5.open import open_datasets, open_hdf5, scalar
 from npdata.sources.many_files.file_list import FileList
 from npdata.sources.mapped import MappedSource, Place
@@ -35,7 +36,6 @@ from npdata.sources.memory import MemorySource
 from npdata.sources.packed.packing import Packing
 from npdata.sources.paths import require_file
 
-HDF5_MAGIC = b"\x89HDF\r\n\x1a\n"
 INODE = (1 << 63) - 1
 """So much of an inode is kept: some file systems use all 64 bits."""
 NOWHERE = -1

@@ -151,7 +151,6 @@ def examine(opened: OpenedFile, name: str, *, inside: bool = False) -> Examined:
 
     Raises as `open_hdf5`.
     """
-    options = opened.options
     found = look_at(opened, name, inside=inside)
     dataset, where, facts = found.dataset, found.where, found.facts
     layout = read_layout(dataset, facts, found.creation)
@@ -160,8 +159,7 @@ def examine(opened: OpenedFile, name: str, *, inside: bool = False) -> Examined:
         raise FormatError(f"{where} is refused: {implausible}")
     external: tuple[ExternalFile, ...] = ()
     if layout.storage in ("virtual", "external"):
-        fill = options.missing == "fill"
-        external = external_files(dataset, where, options.locking, fill=fill)
+        external = external_files(dataset, where, opened.options)
     access = decided(opened, dataset, layout)
     return Examined(
         where=where,

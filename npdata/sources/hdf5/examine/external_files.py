@@ -18,7 +18,7 @@ import h5py
 
 from npdata.errors import ChangedFileError, ExternalDataError, FormatError, TruncatedError
 from npdata.sources.file import FileIdentity
-from npdata.sources.hdf5.file import Locking, open_file
+from npdata.sources.hdf5.file import Hdf5Options, open_file
 
 MOST_NESTED = 16
 """So many virtual datasets may lie over each other."""
@@ -57,25 +57,25 @@ class ExternalFile:
 
 
 def external_files(
-    dataset: h5py.h5d.DatasetID, where: str, locking: Locking, *, fill: bool
+    dataset: h5py.h5d.DatasetID, where: str, options: Hdf5Options
 ) -> tuple[ExternalFile, ...]:
     """Find all files that hold rows of an open dataset, besides its own.
 
     Raises `ExternalDataError` for what is missing and `TruncatedError` for what is too short,
-    unless `fill` allows both.
+    unless `missing="fill"` allows both.
     """
     with ExitStack() as opened:
-        search = _Search(opened, locking, fill)
+        search = _Search(opened, options)
         search.add(dataset, where, 0)
         return tuple(search.found.values())
 
 
 class _Search:
-    def __init__(self, opened: ExitStack, locking: Locking, fill: bool) -> None:
+    def __init__(self, opened: ExitStack, options: Hdf5Options) -> None:
         self.found: dict[str, ExternalFile] = {}
         self._opened = opened
-        self._locking = locking
-        self._fill = fill
+        self._locking = options.locking
+        self._fill = options.missing == "fill"
         self._files: dict[str, h5py.File] = {}
 
     def add(self, dataset: h5py.h5d.DatasetID, where: str, depth: int) -> None:

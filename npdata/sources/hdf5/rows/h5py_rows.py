@@ -178,7 +178,7 @@ class H5pySource(Source):
         return file, dataset
 
     def _require_same(self, dataset: h5py.Dataset) -> None:
-        layout, options = self._layout, self._options
+        layout = self._layout
         if dataset.shape != layout.shape[: layout.rank]:
             raise ChangedFileError(
                 f"{self.where} had shape {layout.shape} when it was opened and now has "
@@ -188,8 +188,7 @@ class H5pySource(Source):
         filters_missing(properties.get_filter(k)[0] for k in range(properties.get_nfilters()))
         if not self.external:
             return
-        fill = options.missing == "fill"
-        now = external_files(dataset.id, self.where, options.locking, fill=fill)
+        now = external_files(dataset.id, self.where, self._options)
         for before, found in zip(self.external, now, strict=False):
             if before.path != found.path:
                 raise ChangedFileError(
