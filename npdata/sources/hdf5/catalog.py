@@ -18,7 +18,7 @@ from npdata.errors import ExternalDataError
 from npdata.sources.hdf5.examine.examine import Examined, OpenedFile, examine
 from npdata.sources.hdf5.examine.find import find
 from npdata.sources.hdf5.examine.links import decoded, encoded, is_hard, link_of, require_inside
-from npdata.sources.hdf5.file import absolute_path, opened_anew
+from npdata.sources.hdf5.file import H5PY_ERRORS, absolute_path, opened_anew
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -78,7 +78,7 @@ def count_attributes(path: str, name: str) -> int:
     with opened_anew(absolute_path(path), None) as file:
         if name and _leads_outside(file, name):
             return 0
-        with contextlib.suppress(KeyError, OSError, RuntimeError, ValueError, TypeError):
+        with contextlib.suppress(*H5PY_ERRORS):
             item = file[encoded(name or "/")]
             counts.append(len(item.attrs))
             if isinstance(item, h5py.Group):
@@ -97,7 +97,7 @@ def _names(file: h5py.File, path: str, name: str) -> tuple[dict[str, bool], str 
             return {name: False}, None
         try:
             item = file[encoded(name)]
-        except (KeyError, OSError, RuntimeError, ValueError):
+        except H5PY_ERRORS:
             if glob.has_magic(name) and (found := _matching(file, path, name))[0]:
                 return found
             if not is_hard(file.id, name):
@@ -123,7 +123,7 @@ def _names(file: h5py.File, path: str, name: str) -> tuple[dict[str, bool], str 
     try:
         h5py.h5o.visit(group.id, visit, info=True)
         group.id.links.visit(visit_link, info=True)
-    except (KeyError, OSError, RuntimeError, ValueError, TypeError) as error:
+    except H5PY_ERRORS as error:
         fault = f"the groups of {path} cannot all be read: {error}; it is damaged"
     lost = (above + decoded(each) for each in links if _is_lost(file, group, above, each))
     return dict.fromkeys(datasets, True) | dict.fromkeys(lost, False), fault
@@ -135,7 +135,7 @@ def _is_lost(file: h5py.File, group: h5py.Group, above: str, below: bytes) -> bo
         if isinstance(link_of(group, below), h5py.ExternalLink):
             return True
         return _leads_outside(file, above + decoded(below)) or group.get(below) is None
-    except (KeyError, OSError, RuntimeError, ValueError, TypeError):
+    except H5PY_ERRORS:
         return True  # in a circle, or of a kind that h5py does not know
 
 

@@ -24,6 +24,8 @@ from npdata.sources.paths import require_regular
 
 HDF5_MAGIC = b"\x89HDF\r\n\x1a\n"
 Locking = bool | str | None
+H5PY_ERRORS = (KeyError, OSError, RuntimeError, ValueError, TypeError)
+"""What h5py raises where there is nothing of a name, and where what is there is damaged."""
 
 
 @dataclass(frozen=True, kw_only=True)

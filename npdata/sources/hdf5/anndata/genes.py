@@ -18,7 +18,7 @@ from npdata.sources.base import Source
 from npdata.sources.derived.base import origin
 from npdata.sources.hdf5.anndata.encoding import text_of
 from npdata.sources.hdf5.examine.links import require_inside
-from npdata.sources.hdf5.file import Locking, open_file
+from npdata.sources.hdf5.file import H5PY_ERRORS, Locking, open_file
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -47,7 +47,7 @@ class Genes:
                 index = f"{self.var}/{text_of(file[self.var].attrs['_index'])}"
                 require_inside(file, index)
                 found = file[index]
-            except (ExternalDataError, KeyError, OSError, RuntimeError, ValueError):
+            except (ExternalDataError, *H5PY_ERRORS):
                 return None
             return found[:] if isinstance(found, h5py.Dataset) and found.ndim == 1 else None
 

@@ -15,7 +15,7 @@ from npdata.errors import FieldError, FormatError, UnsupportedSourceError
 from npdata.sources.base import Source
 from npdata.sources.hdf5.anndata.encoding import SPARSE_PARTS, encoded_kind, sparse_shape
 from npdata.sources.hdf5.examine.links import require_inside
-from npdata.sources.hdf5.file import Hdf5Options, absolute_path, opened_anew
+from npdata.sources.hdf5.file import H5PY_ERRORS, Hdf5Options, absolute_path, opened_anew
 from npdata.sources.hdf5.open import file_of, labels, open_hdf5
 from npdata.sources.sparse import CsrSource
 
@@ -27,7 +27,7 @@ def stands_for_array(value: object) -> bool:
     """Tell whether `value` is an open group that stands for one array."""
     try:
         return isinstance(value, h5py.Group) and encoded_kind(value) is not None
-    except (OSError, RuntimeError, ValueError, TypeError, KeyError):
+    except H5PY_ERRORS:
         return False
 
 
@@ -82,7 +82,7 @@ def _group(file: h5py.File, name: str, options: Hdf5Options) -> h5py.Group | Non
         require_inside(file, name)
     try:
         group = file.get(name) if name else None
-    except (OSError, RuntimeError, ValueError):  # such as a circle of links: no group
+    except H5PY_ERRORS:  # such as a circle of links: no group
         return None
     return group if isinstance(group, h5py.Group) else None
 

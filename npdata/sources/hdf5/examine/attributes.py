@@ -12,6 +12,7 @@ import h5py
 
 from npdata.arrays.dtypes import DType
 from npdata.sources.hdf5.anndata.encoding import text_of
+from npdata.sources.hdf5.file import H5PY_ERRORS
 from npdata.sources.packed.packing import ATTRIBUTES, Packing
 
 MATLAB = {
@@ -44,14 +45,14 @@ def shown(packing: Packing) -> str:
 
 def no_numbers(dataset: h5py.h5d.DatasetID) -> str | None:
     """Say what PyTables keeps as rows of numbers that are none; None for any other dataset."""
-    with contextlib.suppress(KeyError, OSError, RuntimeError, ValueError, TypeError):
+    with contextlib.suppress(*H5PY_ERRORS):
         return _OF_PYTABLES.get(text_of(_attribute(dataset, "PSEUDOATOM")))
     return None
 
 
 def matlab_class(dataset: h5py.h5d.DatasetID) -> str | None:
     """Give what MATLAB stored as other numbers: "logical", "char", "empty" (a size), or None."""
-    with contextlib.suppress(KeyError, OSError, RuntimeError, ValueError, TypeError):
+    with contextlib.suppress(*H5PY_ERRORS):
         if not h5py.h5a.get_num_attrs(dataset):
             return None
         if _attribute(dataset, "MATLAB_empty"):
@@ -63,7 +64,7 @@ def matlab_class(dataset: h5py.h5d.DatasetID) -> str | None:
 
 def place_of_categories(dataset: h5py.h5d.DatasetID, dtype: DType) -> str | None:
     """Give the name of what codes of AnnData 0.7 stand for, to which they refer; None of others."""
-    with contextlib.suppress(KeyError, OSError, RuntimeError, ValueError, TypeError):
+    with contextlib.suppress(*H5PY_ERRORS):
         if dtype.kind in "iu" and h5py.h5a.exists(dataset, b"categories"):
             codes = h5py.Dataset(dataset)
             reference = codes.attrs["categories"]
@@ -81,7 +82,7 @@ def read_packing(dataset: h5py.h5d.DatasetID, dtype: DType) -> Packing | None:
             return _nwb(h5py.Dataset(dataset))
         known = ((name, _attribute(dataset, name)) for name in ATTRIBUTES)
         found = {name: value for name, value in known if value is not None}
-    except (KeyError, OSError, RuntimeError, ValueError, TypeError) as error:
+    except H5PY_ERRORS as error:
         return Packing(fault=f"its attributes cannot be read: {error}")
     return Packing.of(found, dtype)
 

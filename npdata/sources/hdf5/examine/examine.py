@@ -28,7 +28,7 @@ from npdata.sources.hdf5.examine.find import find
 from npdata.sources.hdf5.examine.layout import Layout, read_layout
 from npdata.sources.hdf5.examine.links import encoded, require_lead_inside, require_own_data
 from npdata.sources.hdf5.examine.verify_offsets import placement, verify_offsets
-from npdata.sources.hdf5.file import AUTO, FileFacts, Hdf5Options
+from npdata.sources.hdf5.file import AUTO, H5PY_ERRORS, FileFacts, Hdf5Options
 from npdata.sources.hdf5.plugins import filters_missing
 from npdata.sources.packed.packing import Packing
 
@@ -123,7 +123,7 @@ def look_at(opened: OpenedFile, name: str, *, inside: bool = False) -> Found:
         require_lead_inside(opened.file, name, opened.groups)
     try:
         dataset = h5py.h5d.open(opened.file.id, encoded(name))  # below h5py's objects
-    except (KeyError, OSError, RuntimeError, ValueError, TypeError):
+    except H5PY_ERRORS:
         dataset = find(opened.file, name, f"{opened.path}::{name}").id
     where = f"{opened.path}::{h5py.h5i.get_name(dataset).decode('utf8', 'replace')}"
     try:

@@ -18,7 +18,7 @@ import h5py
 
 from npdata.errors import ChangedFileError, ExternalDataError, FormatError, TruncatedError
 from npdata.sources.file import FileIdentity
-from npdata.sources.hdf5.file import Hdf5Options, open_file
+from npdata.sources.hdf5.file import H5PY_ERRORS, Hdf5Options, open_file
 
 MOST_NESTED = 16
 """So many virtual datasets may lie over each other."""
@@ -125,7 +125,7 @@ class _Search:
             file = self._files[path]
         try:
             found = file[name]
-        except (KeyError, OSError, RuntimeError, ValueError):
+        except H5PY_ERRORS:
             return None
         if not isinstance(found, h5py.Dataset):
             return None

@@ -16,6 +16,7 @@ import h5py
 from npdata.errors import MemberNotFoundError
 from npdata.sources.hdf5.anndata.encoding import SPARSE_PARTS, encoded_kind
 from npdata.sources.hdf5.examine.links import encoded, link_of
+from npdata.sources.hdf5.file import H5PY_ERRORS
 from npdata.sources.names import some_of
 from npdata.suggestions import did_you_mean
 
@@ -26,7 +27,7 @@ def find(file: h5py.File, name: str, where: str) -> h5py.Dataset:
     """Give the dataset `name`; raises `MemberNotFoundError` with the names of what is there."""
     try:
         found: Any = file[encoded(name)] if name else file
-    except (KeyError, OSError, RuntimeError, ValueError) as error:
+    except H5PY_ERRORS as error:
         target = _target(file, name)
         if target is not None:
             raise MemberNotFoundError(
@@ -57,7 +58,7 @@ def _cause(error: Exception) -> str:
 
 def _target(file: h5py.File, name: str) -> str | None:
     """Give where a soft link leads, None for what is none."""
-    with contextlib.suppress(KeyError, OSError, RuntimeError, ValueError):
+    with contextlib.suppress(*H5PY_ERRORS):
         link = link_of(file, encoded(name))
         return str(link.path) if isinstance(link, h5py.SoftLink) else None
     return None
@@ -137,7 +138,7 @@ def _names(group: h5py.Group) -> list[str]:
             return None
         if isinstance(item, h5py.Group):
             kind = None
-            with contextlib.suppress(OSError, RuntimeError, ValueError, TypeError):
+            with contextlib.suppress(*H5PY_ERRORS):
                 kind = encoded_kind(item)
             if kind is None:
                 return None
