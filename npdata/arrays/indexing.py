@@ -81,7 +81,6 @@ def row_numbers(indices: object, rows: int, *, masks: bool = True) -> Ints:
     if (
         type(indices) is np.ndarray
         and indices.dtype == _SIGNED
-        and indices.ndim == 1
         and indices.strides == (8,)
         and indices.flags.carray
         and indices.size

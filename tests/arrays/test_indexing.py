@@ -51,14 +51,16 @@ def test_a_number_outside_is_named_with_its_position(index: int) -> None:
     indices = np.array([0, index], np.uint64 if index > 10 else np.int64)
     with pytest.raises(IndexError, match=rf"row {index} at position 1 .* rows are -10 to 9"):
         row_numbers(indices, 10)
+    assert row_numbers([-10, 9], 10).tolist() == [0, 9]
 
 
 @pytest.mark.parametrize("huge", [1 << 63, 1 << 70, -(1 << 70)], ids=str)
-@pytest.mark.parametrize("beside", [[0], [np.uint64(0)]], ids=repr)
+@pytest.mark.parametrize("beside", [[0], [-10], [np.uint64(0)]], ids=repr)
 def test_an_int_that_no_array_of_integers_holds_is_outside_as_any_other(
     beside: list[int], huge: int
 ) -> None:
-    for indices in ([*beside, huge], np.array([*beside, huge], object)):
+    spaced = range(0, 2 * huge, huge)
+    for indices in ([*beside, huge], np.array([*beside, huge], object), spaced):
         with pytest.raises(IndexError, match=rf"row {huge} at position 1 .* rows are -10 to 9"):
             row_numbers(indices, 10)
 
@@ -70,7 +72,8 @@ def test_an_array_of_another_dtype_says_how_to_make_ints() -> None:
 
 
 def test_an_empty_dataset_has_no_rows() -> None:
-    assert row_numbers([], 0).tolist() == []
+    for none in ([], np.arange(3)[3:]):
+        assert row_numbers(none, 0).tolist() == []
     with pytest.raises(IndexError, match="there are no rows"):
         row_number(0, 0)
 
@@ -131,10 +134,14 @@ def test_indices_in_two_dimensions_are_named_as_what_they_are(indices: object, c
         row_numbers(indices, 10)
 
 
-def test_one_row_of_a_reversed_array() -> None:
-    last = np.arange(6)[::-1][:1]
-    assert row_numbers(last, 6).tolist() == [5]
-    assert NumpyDataset(np.arange(6)).__getitems__(last)[0].item() == 5
+def test_torch_takes_the_row_numbers_of_a_reversed_and_of_a_frozen_array() -> None:
+    frozen = np.array([5])
+    frozen.flags.writeable = False
+    for last in (np.arange(6)[::-1][:1], frozen):
+        picked = row_numbers(last, 6)
+        assert picked.flags.writeable  # of another, torch warns once
+        assert torch.from_numpy(picked).tolist() == [5]
+        assert NumpyDataset(np.arange(6)).__getitems__(last)[0].item() == 5
 
 
 def test_tensors_and_ranges_are_lists_of_integers() -> None:
