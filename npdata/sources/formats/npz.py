@@ -2,19 +2,21 @@
 
 Idea: a `.npz` is a zip of `.npy` files, and `np.savez` does not compress, so its rows lie in the
 file like those of a `.npy`. A compressed member is decoded when it is opened, which also proves
-its checksum, and again in each process that gets the source by pickle. Invariant: a header's
-size is compared with the size of its member before memory is allocated. The checksum of a stored
-member is not verified: that would read it all.
+its checksum, and again in each process that gets the source by pickle. What a zip holds is read
+once for all its members. Invariant: a header's size is compared with the size of its member before
+memory is allocated. The checksum of a stored member is not verified: that would read it all.
 """
 
+import functools
 import lzma
 import struct
+import time
 import zipfile
 import zlib
 from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, BinaryIO, cast
+from typing import Any, BinaryIO, NamedTuple, cast
 
 import numpy as np
 from numpy.typing import NDArray
@@ -33,7 +35,19 @@ MAGIC = b"PK"
 DAMAGE = (zipfile.BadZipFile, zlib.error, lzma.LZMAError, EOFError, OSError, RuntimeError)
 PIECE = 1 << 20
 METHODS = {8: "deflate", 12: "bzip2", 14: "lzma", 93: "zstd"}
-LOCAL_HEADER = struct.Struct("<4s22xHH")
+LOCAL_HEADER = struct.Struct("<4s2xH18xHH")
+UTF8 = 0x800
+"""The flag of a name that is UTF-8."""
+SETTLED_NS = 20_000_000
+"""Writes closer to each other than this may leave a file with one time of change."""
+
+
+class Directory(NamedTuple):
+    """The arrays of a zip: their names as they are stored, in order, and what it says of each."""
+
+    identity: FileIdentity
+    names: tuple[str, ...]
+    infos: dict[str, zipfile.ZipInfo]
 
 
 def npz_members(path: str) -> list[str]:
@@ -41,8 +55,7 @@ def npz_members(path: str) -> list[str]:
 
     Raises `FormatError` where it is no zip, or one of another kind.
     """
-    with _opened(path) as archive:
-        names = [n.removesuffix(".npy") for n in archive.namelist() if n.endswith(".npy")]
+    names = [name.removesuffix(".npy") for name in _directory(path).names]
     what = None if names else foreign_zip(path)
     if what is not None:
         raise FormatError(f"{path} is {what}")
@@ -85,10 +98,9 @@ def open_npz(path: str, member: str) -> Source:
 def find_member(path: str, member: str) -> "MappedSource | DecodedMember":
     """Open one array by its header, and decode none of its rows; raises as `open_npz`."""
     where = f"{path}::{member}"
-    require_regular(path)
-    identity = FileIdentity.of(path)
-    with _opened(path) as archive:
-        info = _info_of(archive, path, member)
+    directory = _directory(path)
+    identity = directory.identity
+    info = _info_of(directory, path, member)
     if info.compress_type != zipfile.ZIP_STORED:
         return DecodedMember(path, identity, info.filename, where)
     file = File(path, identity)
@@ -102,16 +114,14 @@ def find_member(path: str, member: str) -> "MappedSource | DecodedMember":
     return MappedSource(file, header.place(start), reason, where)
 
 
-def _info_of(archive: zipfile.ZipFile, path: str, member: str) -> zipfile.ZipInfo:
-    names = archive.namelist()
-    name = f"{member}.npy" if f"{member}.npy" in names else member
-    if not name.endswith(".npy") or name not in names:
-        arrays = [n.removesuffix(".npy") for n in names if n.endswith(".npy")]
+def _info_of(directory: Directory, path: str, member: str) -> zipfile.ZipInfo:
+    info = directory.infos.get(f"{member}.npy") or directory.infos.get(member)
+    if info is None:
+        arrays = [name.removesuffix(".npy") for name in directory.names]
         known = ", ".join(map(repr, arrays)) or "none at all"
         columns = [member[len(n) + 1 :] for n in arrays if member.startswith(f"{n}.")]
         column = f"; columns={columns[0]!r} takes a column of records" if columns else ""
         raise MemberNotFoundError(f"{path} has no array {member!r}; it has {known}{column}")
-    info = archive.getinfo(name)
     if info.flag_bits & 0x1:
         raise FormatError(f"{path}::{member} is encrypted; save it without a password")
     return info
@@ -123,14 +133,12 @@ def read_member(path: str, member: str, out: NDArray[Any]) -> bool:
     Raises as `open_npz`.
     """
     where = f"{path}::{member}"
-    with _opened(path) as archive:
-        info = _info_of(archive, path, member)
-        with _member(archive, info.filename, where) as stream:
-            header = read_header(stream, where)
-            if (header.shape, header.dtype) != (out.shape, out.dtype):
-                return False
-            array = np.empty_like(out, order="F") if header.fortran else out
-            _fill(array, stream, where)
+    with _member(path, _info_of(_directory(path), path, member), where) as stream:
+        header = read_header(stream, where)
+        if (header.shape, header.dtype) != (out.shape, out.dtype):
+            return False
+        array = np.empty_like(out, order="F") if header.fortran else out
+        _fill(array, stream, where)
     if array is not out:
         out[...] = array
     return True
@@ -141,13 +149,13 @@ def value_of(path: str, member: str) -> NDArray[Any] | None:
 
     Raises `FormatError` for a broken zip or member.
     """
-    name, where = f"{member.removesuffix('.npy')}.npy", f"{path}::{member}"
-    with _opened(path) as archive:
-        if name not in archive.namelist():
-            return None
-        with _member(archive, name, where) as stream:
-            header = read_header(stream, where, one_value=True)
-            data = b"" if header.shape else stream.read()  # to the end: the checksum is compared
+    where = f"{path}::{member}"
+    info = _directory(path).infos.get(f"{member.removesuffix('.npy')}.npy")
+    if info is None:
+        return None
+    with _member(path, info, where) as stream:
+        header = read_header(stream, where, one_value=True)
+        data = b"" if header.shape else stream.read()  # to the end: the checksum is compared
     if header.shape:
         return None
     if len(data) < header.data_bytes:
@@ -170,8 +178,9 @@ class DecodedMember(InPlaceSource):
         self._spec = (str(Path(path).absolute()), identity, name, where)
         self._table: RowTable | None = None
         self._lock = ForkSafeLock()
-        with _opened(path) as archive, _member(archive, name, where) as stream:
-            header, info = read_header(stream, where), archive.getinfo(name)
+        info = _directory(path).infos[name]
+        with _member(path, info, where) as stream:
+            header = read_header(stream, where)
         if header.size + header.data_bytes > info.file_size:
             raise TruncatedError(_lie(where, header, info))
         self._header = header
@@ -196,7 +205,7 @@ class DecodedMember(InPlaceSource):
         order = "F" if self.fortran else "C"
         array: NDArray[Any] = np.empty(self.shape, self.dtype, order)  # type: ignore[call-overload]
         try:
-            with _opened(path) as archive, _member(archive, name, where) as stream:
+            with _member(path, _directory(path).infos[name], where) as stream:
                 stream.read(self._header.size)
                 _fill(array, stream, where)
         finally:
@@ -211,23 +220,37 @@ class DecodedMember(InPlaceSource):
         return type(self), self._spec
 
 
-def _opened(path: str) -> zipfile.ZipFile:
+def _directory(path: str) -> Directory:
     require_regular(path)
+    identity = FileIdentity.of(path)
+    if time.time_ns() - (identity.mtime_ns or 0) < SETTLED_NS:
+        return _read_directory.__wrapped__(path, identity)
+    return _read_directory(path, identity)
+
+
+@functools.lru_cache(4)  # to read that of 3,000 members takes 8 ms
+def _read_directory(path: str, identity: FileIdentity) -> Directory:
     try:
-        return zipfile.ZipFile(path)
+        with zipfile.ZipFile(path) as archive:
+            infos = [each for each in archive.infolist() if each.filename.endswith(".npy")]
     except (zipfile.BadZipFile, OSError, NotImplementedError, UnicodeDecodeError) as error:
         if isinstance(error, OSError) and error.filename is not None:
             raise  # the system refused to open it
         raise FormatError(f"{path} is no readable .npz: {error}; it may be cut short") from error
+    identity.require(FileIdentity.of(path), path)
+    names = tuple(each.filename for each in infos)
+    return Directory(identity, names, dict(zip(names, infos, strict=True)))
 
 
 @contextmanager
-def _member(archive: zipfile.ZipFile, name: str, where: str) -> Iterator[BinaryIO]:
-    try:
-        with archive.open(name) as stream:
-            yield cast(BinaryIO, stream)
-    except DAMAGE as error:
-        raise FormatError(f"{where} cannot be decompressed: {error}") from error
+def _member(path: str, info: zipfile.ZipInfo, where: str) -> Iterator[BinaryIO]:
+    with Path(path).open("rb") as file:
+        file.seek(_data_start(file, info, where))
+        try:
+            with zipfile.ZipExtFile(file, "r", info) as stream:
+                yield cast(BinaryIO, stream)
+        except DAMAGE as error:
+            raise FormatError(f"{where} cannot be decompressed: {error}") from error
 
 
 def _fill(array: NDArray[Any], stream: BinaryIO, where: str) -> None:
@@ -248,10 +271,12 @@ def _fill(array: NDArray[Any], stream: BinaryIO, where: str) -> None:
 def _data_start(stream: BinaryIO, info: zipfile.ZipInfo, where: str) -> int:
     stream.seek(max(0, info.header_offset))
     raw = stream.read(LOCAL_HEADER.size)
-    if len(raw) < LOCAL_HEADER.size or info.header_offset < 0 or not raw.startswith(b"PK\x03\x04"):
-        raise FormatError(f"{where} is not where the zip's directory says; the file is damaged")
-    _, name_length, extra_length = LOCAL_HEADER.unpack(raw)
-    return info.header_offset + LOCAL_HEADER.size + int(name_length) + int(extra_length)
+    if len(raw) == LOCAL_HEADER.size and info.header_offset >= 0 and raw.startswith(b"PK\x03\x04"):
+        _, flags, name_length, extra_length = LOCAL_HEADER.unpack(raw)
+        name = stream.read(name_length).decode("utf8" if flags & UTF8 else "cp437", "replace")
+        if name == info.orig_filename:
+            return info.header_offset + len(raw) + int(name_length) + int(extra_length)
+    raise FormatError(f"{where} is not where the zip's directory says; the file is damaged")
 
 
 def _lie(where: str, header: NpyHeader, info: zipfile.ZipInfo) -> str:

@@ -233,3 +233,28 @@ def test_bytes_behind_the_data_of_a_member_are_ignored_as_numpy_does(
     with zipfile.ZipFile(tmp_path / "a.npz", "w", compression) as archive:
         archive.writestr("x.npy", npy(X) + bytes(100))
     assert np.array_equal(NumpyDataset(f"{tmp_path}/a.npz::x")[:], X)
+
+
+def test_what_a_zip_holds_is_read_once_for_all_members_until_it_changes(tmp_path: Path) -> None:
+    path = tmp_path / "a.npz"
+    for add in (0, 1):
+        np.savez_compressed(path, **{f"x{k}": np.arange(3) + k + add for k in range(50)})
+        os.utime(path, ns=(add, add))
+        before = npz._read_directory.cache_info().misses
+        ds = npdata.stack(f"{path}::*")
+        assert (ds[:].numpy() == np.arange(3) + np.arange(50)[:, None] + add).all()
+        assert npz._read_directory.cache_info().misses == before + 1
+
+
+@pytest.mark.parametrize("compression", [zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED])
+def test_a_member_of_another_name_than_the_directory_says_is_refused(
+    tmp_path: Path, compression: int
+) -> None:
+    with zipfile.ZipFile(tmp_path / "a.npz", "w", compression) as archive:
+        archive.writestr("é.npy", npy(X))
+        archive.writestr("x.npy", npy(X))
+    assert (NumpyDataset(f"{tmp_path}/a.npz::é")[:].numpy() == X).all()
+    content = (tmp_path / "a.npz").read_bytes()
+    (tmp_path / "a.npz").write_bytes(content.replace(b"x.npy", b"y.npy", 1))
+    with pytest.raises(errors.FormatError, match="x is not where the zip's directory says"):
+        open_source(f"{tmp_path}/a.npz::x")
