@@ -12,7 +12,7 @@ import pytest
 import spans
 import torch
 from few import few
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 from kinds import KINDS, ROWS, Data
 from numpy.lib.stride_tricks import sliding_window_view
@@ -345,7 +345,9 @@ def test_no_recording_is_on_both_sides_of_a_split(data: Data) -> None:
 @pytest.mark.parametrize("how", [{"fraction": 0.8}, {"fraction": [0.5, 0.5]}, {"folds": 3}])
 def test_windows_that_share_rows_are_not_split_at_random(how: dict[str, Any]) -> None:
     ds = NumpyDataset(np.arange(ROWS))
-    for windows in (ds.windows(4, stride=3), ds.windows((-3, 0), edge="repeat", borders=[50])):
+    two_each = ds.windows(4, stride=3, borders=range(7, ROWS, 7))
+    repeat = ds.windows((-3, 0), edge="repeat", borders=[50])
+    for windows in (ds.windows(4, stride=3), two_each, repeat):
         with pytest.raises(FieldError, match=r"share rows.*by='recording'.*stride=4\) share none"):
             windows.split(**how)
     with pytest.raises(FieldError, match=r"range\(cut \+ 1, len"):
@@ -368,17 +370,27 @@ def test_windows_of_windows_and_sums_of_windows_share_rows_too() -> None:
         assert sum(map(len, windows.split(0.5))) == len(windows)
     parts = (ds.windows(4) + ds.windows(4)).split(0.5, by="recording")
     assert [part.tolist() for part in parts] == [[*range(94)], [*range(94, 188)]]
+    parts = apart.windows(1, borders=[12]).split(0.5, by="recording")
+    assert [part.tolist() for part in parts] == [[*range(12)], [*range(12, 24)]]
 
 
-@given(st.integers(1, 4), st.integers(1, 4), st.lists(st.integers(0, 20)), st.integers(0, 3))
+@given(
+    st.integers(1, 4),
+    st.integers(1, 4),
+    st.lists(st.integers(0, 20)),
+    st.integers(0, 3),
+    st.booleans(),
+)
+@example(2, 1, [3, 7], 0, False)
 def test_no_row_is_in_two_recordings_of_windows_of_windows(
-    length: int, stride: int, borders: list[int], seed: int
+    length: int, stride: int, borders: list[int], seed: int, of_a_sum: bool
 ) -> None:
     """Borders that lie between two windows which share rows divide nothing."""
     inner = NumpyDataset(np.arange(20)).windows(length, stride=stride, borders=[8])
-    inner += inner
+    inner = inner + inner if of_a_sum else inner
     edges = sorted(min(border, len(inner)) for border in borders)
     windows = inner.windows(1, borders=[0, *edges, len(inner)])
+    windows = windows if of_a_sum else windows + windows
     rows = windows[:].numpy().reshape(len(windows), -1)
     rows[len(rows) // 2 :] += 20  # those of the second are others
     for by in ("recording", None):
@@ -387,6 +399,7 @@ def test_no_row_is_in_two_recordings_of_windows_of_windows(
         except FieldError:
             continue
         assert not np.isin(rows[one], rows[other]).any()
+        assert sorted([*one, *other]) == list(range(len(windows)))
 
 
 def test_windows_of_other_rows_are_joined_by_torch() -> None:
@@ -408,6 +421,11 @@ def test_describe_shows_windows_borders_and_what_is_left_out(data: Data) -> None
     assert "8, every 10 rows; whole windows only" in text
     assert "3 recordings of 5 to 66 rows: 2 rows where a recording begins" in text
     assert "5 rows in recordings shorter than 10 (1 of them) and 12 rows between windows" in text
+    one, other = ds.windows(10, stride=7, borders=[5, 31]), ds.windows(10, stride=7, borders=[50])
+    joined = (ds + ds).windows(10, stride=7, borders=[5, 31, ROWS, ROWS + 50])
+    notes, expected = dict((one + other).describe().notes), dict(joined.describe().notes)
+    assert notes["left out"] == expected["left out"]
+    assert notes["borders"].startswith("5 recordings of 5 to 66 rows")
 
 
 def test_describe_says_of_windows_that_share_rows_who_splits_them(data: Data) -> None:
