@@ -8,7 +8,7 @@ rows are never copied whole; advice is passed on as the rows that windows touch.
 """
 
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.lib.stride_tricks import as_strided
@@ -95,6 +95,17 @@ class PlannedSource(RegroupedSource):
         return begin, max(begin, end) + 1
 
 
+class _InPlace(NamedTuple):
+    """Where windows are views: `rows` lie in place, and the windows are `by_first_row`.
+
+    They are also `by_number` where they follow one another evenly.
+    """
+
+    rows: RowTable
+    by_number: RowTable | None
+    by_first_row: RowTable
+
+
 class WindowSource(PlannedSource):
     """The windows of `rows` that `plan` numbers, each of the rows at `offsets` from its anchor.
 
@@ -131,13 +142,13 @@ class WindowSource(PlannedSource):
     def table(self) -> RowTable | None:
         """All windows in place: where rows lie in place, evenly, in one recording."""
         views = self._in_place()
-        return None if views is None else views[1]
+        return None if views is None else views.by_number
 
     @property
     def row_layout(self) -> ArrayLayout | None:
         """The layout of a window in place."""
         views = self._in_place()
-        return None if views is None else ArrayLayout.of(views[2].array).row
+        return None if views is None else ArrayLayout.of(views.by_first_row.array).row
 
     def row_in_place(self, index: int) -> NDArray[Any] | None:
         """Give a window where it lies; None where it must be read."""
@@ -145,7 +156,7 @@ class WindowSource(PlannedSource):
         if views is None:
             return None
         first = int(self._plan.anchors(np.array([index]))[0] + self._at[0])
-        return views[2].array[first, ...]
+        return views.by_first_row.array[first, ...]
 
     def read(self, indices: Ints, out: NDArray[Any]) -> None:
         """Copy windows to `out`: one strided gather where rows lie in place, else one read."""
@@ -154,7 +165,7 @@ class WindowSource(PlannedSource):
         plan, at, views = self._plan, self._at, self._in_place()
         if views is not None:
             self.rows.check_size()
-            views[2].gather(plan.anchors(indices) + at[0], out)
+            views.by_first_row.gather(plan.anchors(indices) + at[0], out)
             self.rows.check()
             return
         if self._step == 1 and self.rows.row_bytes <= NARROW_BYTES < len(at) * self.rows.row_bytes:
@@ -176,19 +187,19 @@ class WindowSource(PlannedSource):
         plan, at = self._plan, self._at
         return plan.rows(indices, at), plan.padded(indices, at) if self.zeros else None
 
-    def _in_place(self) -> tuple[RowTable, RowTable | None, RowTable] | None:
-        """Give the rows in place, the windows by their number, if they lie so, and by first row."""
+    def _in_place(self) -> _InPlace | None:
+        """Give the views of windows; None where they must be read."""
         table = self.rows.table if self._step is not None and len(self._plan) else None
         if table is None:
             return None
-        views: tuple[RowTable, RowTable | None, RowTable] | None = self._views
-        if views is None or views[0] is not table:
+        views: _InPlace | None = self._views
+        if views is None or views.rows is not table:
             plan, dense = self._plan, self._every_window(table.array)
             numbered = None
             if plan.uniform:
                 first = int(plan.firsts[0] + self._at[0])
                 numbered = RowTable.of(dense[first :: plan.stride][: len(plan)])
-            views = self._views = (table, numbered, RowTable.of(dense))
+            views = self._views = _InPlace(table, numbered, RowTable.of(dense))
         return views
 
     def _every_window(self, array: NDArray[Any]) -> NDArray[Any]:
