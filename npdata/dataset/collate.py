@@ -7,7 +7,6 @@ form, dtype and values. No memory is allocated here for a `Batch` without a per-
 
 import sys
 from collections.abc import Iterable, Sequence
-from types import FrameType
 from typing import Any
 
 from torch.utils.data import get_worker_info
@@ -16,6 +15,7 @@ from npdata.dataset.batch import Batch
 from npdata.dataset.inline_tensors import inline_small_tensors
 from npdata.dataset.stacking import stack_samples
 from npdata.errors import NotBatchedError
+from npdata.sampling.order.wrapped import fetcher_in
 
 
 def collate(batch: Sequence[Any]) -> Any:
@@ -58,10 +58,7 @@ def _refuse_one_sample() -> None:
 
     Its fields would be stacked as if each were a sample, where they have one shape.
     """
-    fetch: FrameType | None = sys._getframe(2)
-    if fetch is None or fetch.f_globals.get("__name__") != "torch.utils.data._utils.fetch":
-        return
-    if not getattr(fetch.f_locals.get("self"), "auto_collation", True):
+    if not getattr(fetcher_in(sys._getframe(2)), "auto_collation", True):
         raise NotBatchedError(
             "collate got one item of a DataLoader with batch_size=None, and no batch. Give the "
             "DataLoader batch_sampler= or batch_size=; leave collate_fn= out where an item is a "

@@ -8,7 +8,6 @@ It reads nothing and makes no thread.
 import os
 import sys
 from collections.abc import Mapping
-from types import FrameType
 from typing import Any, TypedDict
 
 import numpy as np
@@ -21,7 +20,7 @@ from npdata.dataset.collate import collate
 from npdata.dataset.numpy_dataset import NumpyDataset
 from npdata.errors import LoaderError, an
 from npdata.loading.choose_sampler import OF_SAMPLERS, is_default
-from npdata.sampling.order.wrapped import is_loader
+from npdata.sampling.order.wrapped import fetcher_in, is_loader
 from npdata.sampling.sampler import WORDS
 from npdata.suggestions import did_you_mean, each_word
 
@@ -220,10 +219,7 @@ def no_dataset(given: object) -> str:
 
 def refuse_batches_of_batches() -> None:
     """Raise `LoaderError` where a DataLoader is about to batch the batches of a loader."""
-    asking: FrameType | None = sys._getframe(2)
-    if asking is None or asking.f_globals.get("__name__") != "torch.utils.data._utils.fetch":
-        return
-    if asking.f_locals.get("auto_collation"):
+    if getattr(fetcher_in(sys._getframe(2)), "auto_collation", False):
         raise LoaderError(
             "DataLoader(loader) makes batches of the batches of a Loader: write "
             "DataLoader(loader, batch_size=None), which hands them on, or iterate the Loader itself"

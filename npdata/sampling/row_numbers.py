@@ -18,7 +18,7 @@ from numpy.typing import DTypeLike, NDArray
 
 from npdata.arrays.dtypes import Ints
 from npdata.errors import MaskLostError, SamplerError
-from npdata.sampling.order.wrapped import wrapped_by
+from npdata.sampling.order.wrapped import fetcher_in, wrapped_by
 
 
 class RowNumbers:
@@ -81,16 +81,16 @@ def _refuse_to_lose_a_mask() -> None:
     """Raise `MaskLostError` where a DataLoader, or a wrapper in it, reads our rows one by one."""
     frame: FrameType | None = sys._getframe(2)
     while frame is not None:
-        module = frame.f_globals.get("__name__")
-        if module == "torch.utils.data._utils.fetch":
-            if not _is_ours(getattr(frame.f_locals.get("self"), "dataset", None)):
+        fetcher = fetcher_in(frame)
+        if fetcher is not None:
+            if not _is_ours(getattr(fetcher, "dataset", None)):
                 return
             raise MaskLostError(
                 "a DataLoader takes rows with a mask (uneven='mask') one by one, as those of a "
                 "Subset, which would lose the mask: make the sampler of the npdata dataset itself, "
                 "with indices= in place of a Subset, or use npdata.Loader"
             )
-        if module not in (__name__, "torch.utils.data.dataset"):
+        if frame.f_globals.get("__name__") not in (__name__, "torch.utils.data.dataset"):
             return
         frame = frame.f_back
 

@@ -1,9 +1,11 @@
 """What wraps a dataset, as in torch: datasets over one, or several that go together, and loaders.
 
-They are known by their attributes, so that those of somebody else count as well.
+They are known by their attributes, so that those of somebody else count as well. What a DataLoader
+is asking for is known by the frame of its fetcher alone, which torch keeps to itself.
 """
 
 from collections.abc import Mapping
+from types import FrameType
 from typing import Any
 
 
@@ -27,3 +29,10 @@ def is_loader(given: object) -> bool:
         (True, False)
     """
     return hasattr(given, "collate_fn") and hasattr(given, "batch_sampler")
+
+
+def fetcher_in(frame: FrameType | None) -> Any:
+    """Give the fetcher of a DataLoader whose method runs in a frame, None for another frame."""
+    if frame is None or frame.f_globals.get("__name__") != "torch.utils.data._utils.fetch":
+        return None
+    return frame.f_locals.get("self")
