@@ -17,7 +17,14 @@ import h5py
 from npdata.errors import ExternalDataError
 from npdata.sources.hdf5.examine.examine import Examined, OpenedFile, examine
 from npdata.sources.hdf5.examine.find import find
-from npdata.sources.hdf5.examine.links import decoded, encoded, is_hard, link_of, require_inside
+from npdata.sources.hdf5.examine.links import (
+    decoded,
+    encoded,
+    is_hard,
+    link_of,
+    parts_of,
+    require_inside,
+)
 from npdata.sources.hdf5.file import H5PY_ERRORS, absolute_path, opened_anew
 
 
@@ -54,7 +61,7 @@ def list_datasets(path: str, name: str = "", proven: Counter[object] | None = No
     """
     path = absolute_path(path)
     with opened_anew(path, None) as file:
-        names, fault = _names(file, path, name.strip("/"))
+        names, fault = _names(file, path, "/".join(parts_of(name)))
         opened = OpenedFile(file, path)
         if proven is not None:
             opened.proven = proven

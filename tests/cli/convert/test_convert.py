@@ -329,3 +329,20 @@ def test_a_name_that_is_no_text_ends_with_2(tmp_path: Path) -> None:
     assert convert(path, tmp_path / "y.h5") == 2
     assert convert(path, tmp_path / "y.npz") == 2
     assert list(tmp_path.iterdir()) == [path]
+
+
+def test_an_array_without_a_name_is_verified_as_any(in_folder: Path, x: np.ndarray) -> None:
+    np.savez("a.npz", **{"": x, "y": x + 1})
+    assert convert("a.npz", "b.npz", "--verify") == 0
+    with np.load("b.npz") as archive:
+        assert_same(archive[""], x)
+
+
+def test_an_array_is_named_by_its_path_however_that_is_written(
+    in_folder: Path, x: np.ndarray
+) -> None:
+    with h5py.File("d.h5", "w") as file:
+        file["a/b"] = x
+    for target, name in [("c.h5", "/a//b"), ("d.npz", "./a/b")]:
+        assert convert(f"d.h5::{name}", target) == 0
+        assert_same(load(Path(target), "a/b", x), x)

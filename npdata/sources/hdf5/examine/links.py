@@ -21,7 +21,7 @@ def require_lead_inside(file: h5py.File, name: str, known: set[tuple[str, ...]])
 
     `known` are the groups that hard links are known to lead to, and gets those of this path.
     """
-    parts = tuple(_parts(name))
+    parts = tuple(parts_of(name))
     for k in range(1, len(parts) + 1):
         if parts[:k] in known:
             continue
@@ -69,7 +69,7 @@ def is_hard(group: Any, name: str) -> bool:
 
 def require_inside(file: h5py.File, name: str) -> None:
     """Raise `ExternalDataError` where the path `name` leads through a link to another file."""
-    waiting = _parts(name)
+    waiting = parts_of(name)
     group: h5py.Group = file["/"]
     followed = 0
     while waiting:
@@ -92,7 +92,7 @@ def require_inside(file: h5py.File, name: str) -> None:
             if followed > MOST_LINKS:
                 return
             target = link.path
-            waiting[:0] = _parts(target)
+            waiting[:0] = parts_of(target)
             group = file["/"] if target.startswith("/") else group
             continue
         found = group.get(encoded(part)) if waiting else None
@@ -118,5 +118,6 @@ def require_own_data(dataset: h5py.h5d.DatasetID, storage: str, where: str) -> N
         )
 
 
-def _parts(path: str) -> list[str]:
+def parts_of(path: str) -> list[str]:
+    """Give the names that a path leads through."""
     return [part for part in path.split("/") if part not in ("", ".")]
