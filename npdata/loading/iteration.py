@@ -130,6 +130,8 @@ class Iteration(Iterator[Iterator[Any]]):
             turns = length_hint(self._left) or self._arrived()
             if self._watch is not None:
                 turns = self._watch.show(self.counter, turns)
+            # For each batch that it hands over, `compress` takes one of `_left`: what that has left
+            # is what the loop has not received, counted by C. `pop` keeps no batch alive.
             first = [next(self._run)]  # raises where an interrupt has ended the run
             given = itertools.chain(map(list.pop, [first]), itertools.islice(self._run, turns - 1))
             return itertools.compress(given, self._left)

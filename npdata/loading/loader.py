@@ -444,7 +444,7 @@ class Loader:
         self._pipeline = self._pipeline.resized(self._sampler)
         if self._held is not None:
             held = self._held.pipeline.resized(self._sampler)
-            if held.sender is not None:
+            if held.sender is not None:  # the streamed one has worked out what makes a run
                 run = self._pipeline.schedule.run
                 held = replace(held, schedule=replace(held.schedule, run=run))
             self._held = self._held._replace(pipeline=held)

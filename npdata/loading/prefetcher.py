@@ -4,7 +4,7 @@ Idea: the consumer takes jobs from an iterator and puts them into a queue that t
 job has a slot of its own, and the slots are emptied in order. To wake a thread costs the consumer
 up to 50 us, so it puts in several jobs at a time. Invariant: once the consumer has dropped or
 closed a `Prefetcher`, or was interrupted inside it, its threads end; they refer to the queue and
-the function, never to the `Prefetcher`. It knows nothing of batches.
+the function, never to the `Prefetcher`. Of batches it knows nothing but how its errors name jobs.
 """
 
 import atexit

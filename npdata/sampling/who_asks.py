@@ -65,7 +65,8 @@ class Asking:
     def reads(self, position: int, counted: Ranks) -> Ranks:
         """Give the ranks to make batches for from `position` on: one where a trainer divides.
 
-        Accelerate would take the samples of the last step from the dataset, whatever is read of it.
+        Sets in Accelerate's loader how many samples count in the last step: it would take that from
+        the length of the dataset, whatever is read of it.
 
         Examples:
             >>> ranks = Ranks(n=11, batch_size=2, rank=0, world_size=2, uneven="drop", lanes=1)
