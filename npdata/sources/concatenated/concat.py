@@ -39,7 +39,8 @@ class ConcatSource(PartlyInPlace, EndToEnd):
     def __init__(self, parts: Sequence[Source] | Parts, paths: Sequence[str] = ()) -> None:
         """Join the parts; raises `FieldError` where their rows differ, naming both.
 
-        Numbers that stand for names stand for the same ones in all parts.
+        Numbers that stand for names stand for the same ones in all parts. What many files hold is
+        known as `Parts`; those of sources are worked out at the first use.
 
         `paths` are the names of the files that the parts come from, one each, where they do.
         """
