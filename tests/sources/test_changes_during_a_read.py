@@ -12,6 +12,7 @@ import pytest
 
 from npdata import NumpyDataset, errors, open_source
 from npdata.arrays import gather
+from npdata.sources.hdf5.rows import mapped
 from npdata.sources.hdf5.rows.h5py_rows import H5pySource
 
 X = np.arange(6000, dtype=np.float32).reshape(1000, 6)
@@ -55,6 +56,7 @@ READS: dict[str, Callable[[NumpyDataset], Any]] = {
     "rows of a source": lambda ds: ds.sources[0].read(
         np.array([3, 999, 3]), np.empty((3, 6), ds.sources[0].dtype)
     ),
+    "a batch of windows": lambda ds: ds.windows(9, borders=[500])[[3, 980, 3]],
 }
 
 
@@ -79,6 +81,7 @@ def test_a_change_during_the_copy_is_an_error(
     monkeypatch.setattr(gather.RowTable, "select", at_the_end_of(gather.RowTable.select))
     monkeypatch.setattr(gather.RowTable, "few", at_the_end_of(gather.RowTable.few))
     monkeypatch.setattr(gather.RowTable, "gather", at_the_end_of(gather.RowTable.gather))
+    monkeypatch.setattr(mapped, "copy_spans", at_the_end_of(mapped.copy_spans))
     monkeypatch.setattr(H5pySource, "_read_runs", at_the_end_of(H5pySource._read_runs))
     with pytest.raises(errors.ChangedFileError, match="changed since it was opened"):
         READS[read](ds)

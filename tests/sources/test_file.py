@@ -41,10 +41,11 @@ def reads(ds: NumpyDataset) -> dict[str, object]:
         "a batch": lambda: ds.__getitems__([999]),
         "a sample": lambda: ds[999],
         "a slice": lambda: ds[990:],
+        "windows": lambda: ds.windows(2, borders=[500])[[3, 990]],
     }
 
 
-@pytest.mark.parametrize("way", ["a batch", "a sample", "a slice"])
+@pytest.mark.parametrize("way", ["a batch", "a sample", "a slice", "windows"])
 class TestAFileThatChanges:
     def test_shrinks(self, path: Path, way: str) -> None:
         ds = NumpyDataset(path)

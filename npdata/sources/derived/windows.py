@@ -172,7 +172,6 @@ class WindowSource(PlannedSource):
             starts = plan.anchors(indices) + at[0]
             runs = self.rows.runs(starts, starts + len(at))
             np.concatenate(runs, out=out.reshape(-1, *self.rows.shape[1:]))
-            self.rows.check()
             return
         rows, padded = self.rows_of(indices)
         self.rows.read(rows.reshape(-1), out.reshape(-1, *self.rows.shape[1:]))
@@ -189,7 +188,7 @@ class WindowSource(PlannedSource):
 
     def _in_place(self) -> _InPlace | None:
         """Give the views of windows; None where they must be read."""
-        table = self.rows.table if self._step is not None and len(self._plan) else None
+        table = None if self._step is None else self.rows.table
         if table is None:
             return None
         views: _InPlace | None = self._views
