@@ -10,7 +10,7 @@ nothing of samples or order.
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal, SupportsIndex, TypeAlias
+from typing import Any, Literal, SupportsIndex, TypeAlias, TypedDict, Unpack
 
 import numpy as np
 import numpy.ma  # np.unique does so at its first call: a process forked meanwhile would hang
@@ -52,6 +52,17 @@ class Access:
     def in_place(self) -> bool:
         """Whether rows lie in memory or in a mapped file."""
         return self.kind in ("memory", "mapped")
+
+
+class Known(TypedDict, total=False):
+    """What whoever opens a source may know of it: attributes of `Source`."""
+
+    access: Access
+    details: Details
+    packing: Packing | None
+    matlab: str | None
+    genes: Any
+    coded: tuple[str, ...]
 
 
 class Source(ABC):
@@ -98,9 +109,9 @@ class Source(ABC):
 
     _told: tuple[str, ...] = ()
 
-    def tell(self, **known: Any) -> None:
+    def tell(self, **known: Unpack[Known]) -> None:
         """Set attributes that whoever opened the source knows; a pickle brings them along."""
-        told = {name: value for name, value in known.items() if value is not None}
+        told = {name: value for name, value in known.items() if value}
         if told:
             self._told = (*self._told, *told)
             vars(self).update(told)

@@ -191,7 +191,7 @@ def _dataset(
     if known is None:
         readable = replace(examined, missing=frozenset()) if examined.missing else examined
         source = source_of(readable)
-        source.tell(coded=coded or None)
+        source.tell(coded=coded)
         known = alike[key] = _stored(source, layout.storage)
     chunks = None
     if layout.chunk_shape is not None and layout.chunks is not None:

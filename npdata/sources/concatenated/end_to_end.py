@@ -175,5 +175,5 @@ def end_to_end(parts: Sequence[Any], paths: Sequence[str] = ()) -> EndToEnd:
         made = ConcatSource(parts, paths)
     require_same_genes(parts)
     coded = tuple(dict.fromkeys(each for part in parts for each in origin(part).coded))
-    made.tell(genes=origin(parts[0]).genes, coded=coded or None)
+    made.tell(genes=origin(parts[0]).genes, coded=coded)
     return made

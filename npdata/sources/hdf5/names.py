@@ -52,7 +52,7 @@ def open_names(
     opened = opened or [_open_name(path, name, options, groups) for name in names]
     for source, name in zip(opened, names, strict=True):
         coded = coded_columns(source.dtype, path, name, options.locking)
-        source.tell(genes=Genes.of(path, name, options.locking), coded=coded or None)
+        source.tell(genes=Genes.of(path, name, options.locking), coded=coded)
     by_name = dict(zip(names, opened, strict=True))
     return [by_name[name] for name in asked]
 
