@@ -211,7 +211,7 @@ def _offsets(asked: Any, what: str) -> Offsets:
         raise FieldError(f"{what}: write offsets as a range, range(16), in place of {asked}")
     if not isinstance(asked, str | bytes | range | list | tuple) and np.ndim(asked) == 0:
         asked = range(_whole(f"the length of {what}", asked))
-    if isinstance(asked, range) and asked and asked.step > 0:
+    if isinstance(asked, range) and asked:
         _require_in_reach(what, asked)
         return asked
     try:

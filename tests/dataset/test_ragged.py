@@ -193,9 +193,10 @@ def test_a_transform_that_works_in_place_changes_no_data(kind: str, data: Data) 
 
 
 @pytest.mark.parametrize("form", ["padded", "jagged", "list"])
-def test_numbers_that_a_transform_makes_of_samples_are_stacked(form: Any) -> None:
+@pytest.mark.parametrize("mean", [torch.Tensor.mean, lambda x: float(x.mean())])
+def test_numbers_that_a_transform_makes_of_samples_are_stacked(form: Any, mean: Any) -> None:
     spans = npdata.ragged(np.arange(10.0), lengths=[3, 7])
-    ds = NumpyDataset(x=spans, ragged=form, transform=lambda sample: {"x": sample["x"].mean()})
+    ds = NumpyDataset(x=spans, ragged=form, transform=lambda sample: {"x": mean(sample["x"])})
     collated = DataLoader(ds, 2, collate_fn=npdata.collate)
     for batch in (ds[:], *npdata.Loader(ds, 2), *collated, *DataLoader(ds, 2)):
         assert type(batch["x"]) is torch.Tensor
@@ -311,6 +312,7 @@ def test_a_padded_batch_moves_and_comes_apart(jagged: Any) -> None:
     assert type(moved) is npdata.Padded
     assert (moved.dtype, moved.lengths.dtype) == (torch.float64, torch.int64)
     assert (moved.shape, moved.device) == (batch.values.shape, batch.lengths.device)
+    assert batch.to(dtype=torch.float64).dtype is torch.float64
     assert all((a.numpy() == parts[k]).all() for a, k in zip(batch.samples(), (3, 0), strict=True))
 
 
@@ -345,9 +347,10 @@ def test_padding_may_lie_outside_the_stored_dtype() -> None:
 
 def test_empty_batches_and_empty_samples(jagged: Any) -> None:
     spans, _ = jagged
-    for form, rows in (("padded", []), ("padded", [1, 1]), ("list", []), ("jagged", [1, 1])):
-        made = npdata.collate(NumpyDataset(spans, ragged=form).__getitems__(rows))
-        assert len(made.lengths if form == "padded" else made) == len(rows)
+    for form, rows in itertools.product(("padded", "list", "jagged"), ([], [1, 1])):
+        ds = NumpyDataset(spans, ragged=form)
+        for made in (ds[rows], npdata.collate(ds.__getitems__(rows))):
+            assert len(made.lengths if form == "padded" else made) == len(rows)
 
 
 NUMBERS = ["i1", "u1", "i2", "u2", "i4", "u4", "i8", "u8", "f2", "f4", "f8", "?"]

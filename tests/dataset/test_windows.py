@@ -19,8 +19,9 @@ from numpy.lib.stride_tricks import sliding_window_view
 from torch.utils.data import ConcatDataset, DataLoader
 
 import npdata
-from npdata import NumpyDataset
+from npdata import NumpyDataset, open_source
 from npdata.errors import ArgumentError, FieldError
+from npdata.sources.concatenated.concat import ConcatSource
 
 
 @pytest.fixture(params=KINDS)
@@ -104,6 +105,14 @@ def test_a_field_without_offsets_keeps_its_anchor_row(data: Data) -> None:
     assert (x.numpy() == np.stack([data.x[a - 3 : a - 1] for a in anchors])).all()
 
 
+def test_offsets_are_numbers_of_any_kind() -> None:
+    ds = NumpyDataset(np.arange(6))
+    for named in ([-1, 1], np.array([-1, 1]), np.array([-1, 1], np.int8), torch.tensor([-1, 1])):
+        assert ds.windows(named)[:].tolist() == [[0, 2], [1, 3], [2, 4], [3, 5]]
+    for named in ([1, 0, -1], range(1, -2, -1)):
+        assert ds.windows(named)[2].tolist() == [4, 3, 2]
+
+
 def test_masks_of_tuples_come_after_all_fields(data: Data) -> None:
     sample = NumpyDataset(data.x, data.y).windows({1: 4}, edge="zero", mask=True)[ROWS - 1]
     assert [part.shape for part in sample] == [(3, 5), (4,), (4,)]
@@ -121,6 +130,8 @@ def test_a_field_gives_the_borders_where_it_changes(data: Data, monkeypatch: Any
     assert (windows[:]["x"].numpy() == data.x[[w.rows for w in expected]]).all()
     assert (windows[:]["episode"] == windows[:]["episode"][:, :1]).all()
     assert "where field 'episode' changes" in str(windows.describe())
+    pairs = NumpyDataset(x=data.x, episode=np.stack([episode % 5, episode % 2], axis=1))
+    assert len(pairs.windows(6, borders="episode")) == len(windows)
 
 
 @given(
@@ -226,6 +237,20 @@ def test_files_end_to_end_are_recordings(data: Data) -> None:
     assert (windows[:].numpy() == data.x[[w.rows for w in expected]]).all()
     assert len(NumpyDataset.from_hdf5(f"{data.folder}/part-*.h5", "x").windows(5, borders=[])) == 93
     assert "the 3 parts of the fields" in str(windows.describe())
+
+
+def test_windows_cross_neither_files_nor_what_else_gives_borders(data: Data) -> None:
+    x = NumpyDataset.from_hdf5(f"{data.folder}/part-*.h5", "x").sources[0]
+    y = ConcatSource([open_source(data.y[:30]), open_source(data.y[30:])])
+    step = np.arange(ROWS) // 20
+    for fields, edges in (
+        ({"x": x, "step": step}, [0, 20, 40, 41, 60, 80, ROWS]),
+        ({"x": x, "step": step, "y": y}, [0, 20, 30, 40, 41, 60, 80, ROWS]),
+        ({"x": x, "y": y}, [0, 30, 40, 41, ROWS]),
+    ):
+        windows = NumpyDataset(**fields).windows(5, borders="step" if "step" in fields else None)
+        expected = spans.windows(edges, range(5), 1, "drop")
+        assert (windows[:]["x"].numpy() == data.x[[w.rows for w in expected]]).all()
 
 
 def test_a_window_in_place_shares_the_memory() -> None:
@@ -475,8 +500,11 @@ def test_records_and_text_have_windows_where_they_can(tmp_path: Any) -> None:
     [
         ({"length": 0}, "the length of a window is 0"),
         ({"length": 2.5}, "the length of a window is 2.5"),
+        ({"length": True}, "the length of a window is True"),
         ({"length": "x"}, "offsets from the anchor row"),
         ({"length": ()}, "offsets from the anchor row"),
+        ({"length": range(0)}, "offsets from the anchor row"),
+        ({"length": np.arange(0)}, "offsets from the anchor row"),
         ({"length": {"z": 3}}, "'z', which is no field; fields are"),
         ({"length": {}}, "windows of no field"),
         ({"length": {"x": (0.5, 1)}}, "field 'x': expected a length, or offsets"),
@@ -484,6 +512,7 @@ def test_records_and_text_have_windows_where_they_can(tmp_path: Any) -> None:
         ({"length": 1 << 50}, f"needs {1 << 50} rows .*has 97"),
         ({"length": 10**20}, "a window: an offset of 9+ rows leads out of any data"),
         ({"length": {"x": (0, 1 << 62)}, "edge": "zero"}, "field 'x': an offset of"),
+        ({"length": {"x": (0, -(1 << 62))}, "edge": "zero"}, "field 'x': an offset of"),
         ({"length": 9, "borders": range(0, 97, 8)}, "the longest of 13 .*has 8"),
         ({"length": 3, "stride": 0}, "stride is 0"),
         ({"length": 3, "edge": "wrap"}, "edge='wrap': expected one of 'drop'"),
