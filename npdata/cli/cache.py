@@ -9,7 +9,14 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-from npdata.cli.console import SUCCESS, bytes_text, count_text, print_json, printable
+from npdata.cli.console import (
+    SUCCESS,
+    UsageError,
+    bytes_text,
+    count_text,
+    print_json,
+    printable,
+)
 from npdata.sources.cache.folder import Folder
 from npdata.sources.cache.room import CachedFile
 
@@ -26,6 +33,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(arguments: argparse.Namespace) -> int:
     """List what the folder keeps, or remove it; gives the exit code."""
     path = Path(arguments.folder)
+    if not arguments.folder:
+        raise UsageError("the path is empty; '.' is this folder")
     if not path.is_dir():
         raise NotADirectoryError(f"{path} is no folder, and cache= keeps rows in one")
     folder = Folder(path)

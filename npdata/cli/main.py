@@ -10,6 +10,7 @@ Ctrl-C ends with 130.
 import argparse
 import importlib
 import io
+import itertools
 import os
 import re
 import shlex
@@ -57,6 +58,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
                 parser = _parser(words[:1])
             if words and words[0] not in COMMANDS and not words[0].startswith("-"):
                 parser.error(_no_command(words))
+            _refuse_dashes(words)
             parsed, unknown = parser.parse_known_args(words or ["--help"])
             if unknown:
                 options = re.findall(r"--\w[\w-]*", parsed.parser.format_help())
@@ -129,6 +131,15 @@ def _no_command(words: Sequence[str]) -> str:
         return f"{words[0]!r} is no command: write npdata inspect {shlex.join(words)}"
     meant = did_you_mean(words[0], COMMANDS, "") or f"; there are {', '.join(COMMANDS)}"
     return f"{words[0]!r} is no command{meant}"
+
+
+def _refuse_dashes(words: Sequence[str]) -> None:
+    """Raise `UsageError` for a file that looks like options, as a glob of the shell may give."""
+    for word in itertools.takewhile(lambda word: word != "--", words):
+        if word.startswith("-") and os.path.exists(word.partition("::")[0]):  # noqa: PTH110
+            raise UsageError(
+                f"{word} would be options, and is a file: write {shlex.quote(f'./{word}')}"
+            )
 
 
 def _parser(asked: Sequence[str]) -> argparse.ArgumentParser:

@@ -79,6 +79,8 @@ def test_a_folder_that_keeps_nothing_is_left_as_it_is(
 def test_no_folder_is_wrong_usage(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["cache", str(tmp_path / "none")]) == 2
     assert "none is no folder" in capsys.readouterr().err
+    assert main(["cache", "", "--clear"]) == 2
+    assert "the path is empty; '.' is this folder" in capsys.readouterr().err
     with pytest.raises(SystemExit):
         main(["cache", str(tmp_path), "--list", "--clear"])
     with pytest.raises(SystemExit):

@@ -114,6 +114,18 @@ def shell(command: str, folder: Path, python: str = "python") -> subprocess.Comp
     )
 
 
+@pytest.mark.parametrize("name", ["-x.npy", "-hello.npy", "--json.npy"])
+def test_a_file_that_looks_like_options_is_named(
+    in_folder: Path, capsys: pytest.CaptureFixture[str], name: str
+) -> None:
+    np.save(name, np.arange(3))
+    for words in ([name], ["y.npy", name], [f"{name}::x"]):
+        assert main(["inspect", *words]) == 2
+        assert f"is a file: write ./{name}" in capsys.readouterr().err
+    for words in (["--", name], [f"./{name}"]):
+        assert main(["inspect", "--json", *words]) == 0
+
+
 def test_the_command_alone_shows_what_there_is(capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit) as end:
         main([])

@@ -76,6 +76,11 @@ def open_target(
         dataset = NumpyDataset(*(open_source(path, **described) for path in paths))
     except FieldError as error:
         raise UsageError(str(error)) from error
+    lengths = next((source for source in dataset.sources if source.dtype.hasobject), None)
+    if lengths is not None:
+        raise SourceError(
+            f"{lengths.where}: its rows differ in length, and bench measures rows of one shape"
+        )
     description = dataset.describe()
     row_bytes = sum(field.row_bytes for field in description.fields)
     if not description.rows * row_bytes:

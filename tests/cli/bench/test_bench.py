@@ -239,6 +239,13 @@ def test_an_empty_raw_file_ends_with_1(in_folder, capsys):
     assert "x.bin is empty" in capsys.readouterr().err
 
 
+def test_rows_of_different_lengths_end_with_1(in_folder, capsys):
+    with h5py.File("v.h5", "w") as file:
+        file.create_dataset("x", (3,), h5py.vlen_dtype("i4"))
+    assert main(["bench", *QUICK, "v.h5"]) == 1
+    assert "its rows differ in length, and bench measures rows of one" in capsys.readouterr().err
+
+
 def test_a_damaged_chunk_ends_with_1(files, capsys):
     with h5py.File("d.h5") as file:
         offset = file["gzip"].id.get_chunk_info(0).byte_offset
