@@ -158,14 +158,8 @@ def _open_field(
     label: str | int, source: SourceLike, asked: Mapping[str, Any], known: _Known
 ) -> Field:
     if isinstance(source, Field):
-        dtype = source.asked if asked["dtype"] is None else asked["dtype"]
-        if isinstance(source, RaggedField) and asked["ragged"] is asked["padding"] is None:
-            return RaggedField(label, source.source, dtype, source.form)
-        if isinstance(source, SparseField) and asked["layout"] is None:
-            return SparseField(label, source.source, dtype)
-        if isinstance(source, VariedField) and asked["ragged"] is asked["padding"] is None:
-            return VariedField(label, source.source, dtype)
-        source, asked = source.source, {**asked, "dtype": dtype}
+        asked = _asked_of(source, asked)
+        source = source.source
     try:
         cache = Cache.of(asked["cache"], asked["cache_bytes"])
         key = (source if isinstance(source, str) else id(source), repr(asked["axis"]), cache)
@@ -182,6 +176,18 @@ def _open_field(
         cure = meant_by(str(label), OPTIONS) if may_be_option(source) else ""
         error.add_note(f"while opening field {label!r}{cure}")
         raise
+
+
+def _asked_of(field: Field, asked: Mapping[str, Any]) -> dict[str, Any]:
+    """Give what is asked of a field of another dataset, which keeps its options where none are."""
+    own = {"dtype": field.asked, "layout": "csr" if isinstance(field, SparseField) else "dense"}
+    if asked["ragged"] is asked["padding"] is None:
+        if isinstance(field, VariedField):
+            own["ragged"] = "stacked"
+        elif isinstance(field, RaggedField):
+            own["ragged"] = form = field.form.form
+            own["padding"] = field.form.padding if form == "padded" else None
+    return {**asked, **{name: value for name, value in own.items() if asked[name] is None}}
 
 
 def _field_over(label: str | int, source: Source, asked: Mapping[str, Any]) -> Field:
