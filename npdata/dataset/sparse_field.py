@@ -45,9 +45,7 @@ class SparseField(RowsField):
 
     def stack(self, indices: Ints, allocate: Allocate) -> Tensor:
         """Gather rows into one sparse tensor of shape (n, columns)."""
-        self.source.check()
         read = self.source.entries(indices)
-        self.source.check()
         values = torch.from_numpy(read.values)
         dtype = self.rule.result or values.dtype
         wide = read.columns.dtype.itemsize > 4 or len(read.columns) >= 1 << 31

@@ -118,7 +118,9 @@ def test_every_dtype_has_the_values_of_scipy(dtype: str) -> None:
 def test_values_given_twice_add_up() -> None:
     field = npdata.csr(np.array([1.0, 2, 4]), np.array([1, 1, 0]), np.array([0, 2, 3]), (2, 2))
     assert NumpyDataset(field)[:].tolist() == [[0, 3], [4, 0]]
-    assert NumpyDataset(field, layout="csr")[:].to_dense().tolist() == [[0, 3], [4, 0]]
+    made = NumpyDataset(field, layout="csr")[:]
+    assert made.to_dense().tolist() == [[0, 3], [4, 0]]
+    assert made.values().tolist() == [3, 4]
 
 
 @pytest.mark.parametrize(
@@ -132,7 +134,7 @@ def test_values_given_twice_add_up() -> None:
 )
 @pytest.mark.parametrize("columns", [3, 1000])
 def test_values_given_twice_add_up_before_they_are_cast(dtype, cast, data, columns) -> None:
-    parts = np.array(data, dtype), np.array([1, 0, 2, 1]), np.array([0, 0, 4, 4])
+    parts = np.array(data, dtype), np.array([1, 0, 2, 1]) * (columns // 3), np.array([0, 0, 4, 4])
     shape = (3, columns)
     expected = torch.from_numpy(scipy.sparse.csr_matrix(parts, shape).toarray()).to(cast)
     for layout in ("dense", "csr"):

@@ -10,8 +10,10 @@ import h5py
 import numpy as np
 import pytest
 
+import npdata
 from npdata import NumpyDataset, errors, open_source
 from npdata.arrays import gather
+from npdata.sources.base import Source
 from npdata.sources.hdf5.rows import mapped
 from npdata.sources.hdf5.rows.h5py_rows import H5pySource
 
@@ -69,12 +71,7 @@ def test_a_change_during_the_copy_is_an_error(
     expected = ds[[3, 999, 3]]
 
     def at_the_end_of(function: Callable[..., Any]) -> Callable[..., Any]:
-        def copy(*arguments: Any, **options: Any) -> Any:
-            result = function(*arguments, **options)
-            alter(path, change)
-            return result
-
-        return copy
+        return altering(function, path, change)
 
     assert (ds[[3, 999, 3]] == expected).all()
     monkeypatch.setattr(gather, "_select", at_the_end_of(gather._select))
@@ -85,6 +82,47 @@ def test_a_change_during_the_copy_is_an_error(
     monkeypatch.setattr(H5pySource, "_read_runs", at_the_end_of(H5pySource._read_runs))
     with pytest.raises(errors.ChangedFileError, match="changed since it was opened"):
         READS[read](ds)
+
+
+MADE_OF_RUNS: dict[str, Callable[[Path], NumpyDataset]] = {
+    "padded": lambda path: NumpyDataset(npdata.ragged(path, lengths=[2000, 4000])),
+    "list": lambda path: NumpyDataset(npdata.ragged(path, lengths=[2000, 4000]), ragged="list"),
+    "dense": lambda path: NumpyDataset(sparse(path)),
+    "csr": lambda path: NumpyDataset(sparse(path), layout="csr"),
+}
+
+
+def sparse(path: Path) -> Any:
+    return npdata.csr(path, np.arange(6000) % 6, np.arange(0, 6001, 6), X.shape)
+
+
+@pytest.mark.parametrize("kind", MADE_OF_RUNS)
+@pytest.mark.parametrize("change", ["written to", "cut short"])
+def test_a_change_under_runs_of_rows_is_an_error(
+    kind: str, change: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "x.npy"
+    np.save(path, X.reshape(-1))
+    ds = MADE_OF_RUNS[kind](path)
+    ds[[1, 0]]
+    with monkeypatch.context() as patch:
+        patch.setattr(Source, "runs", altering(Source.runs, path, change))
+        with pytest.raises(errors.ChangedFileError, match="changed since it was opened"):
+            ds[[1, 0]]
+    os.truncate(path, 0)
+    with pytest.raises(errors.ChangedFileError, match="and now has 0"):
+        ds[[1, 0]]
+
+
+def altering(function: Callable[..., Any], path: Path, change: str) -> Callable[..., Any]:
+    """Make a function alter a file when it has done its work."""
+
+    def work(*arguments: Any, **options: Any) -> Any:
+        result = function(*arguments, **options)
+        alter(path, change)
+        return result
+
+    return work
 
 
 def alter(path: Path, change: str) -> None:
