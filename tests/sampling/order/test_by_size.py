@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 from torch.utils.data import DataLoader
 
@@ -123,6 +123,7 @@ def test_a_rank_without_a_batch_in_the_last_turn_has_what_uneven_says(
 
 
 @given(lengths, st.integers(1, 3), st.integers(1, 3), st.integers(0, 30))
+@example([9] * 300, 1, 2, 90)
 def test_a_state_goes_on_with_any_number_of_ranks(
     sizes: list[int], before: int, after: int, steps: int
 ) -> None:
@@ -216,6 +217,10 @@ def test_what_cannot_be_is_named() -> None:
         with pytest.raises(SamplerError, match=message):
             BlockBatchSampler(ds, **arguments)
     assert len(list(BlockBatchSampler(ds, max_rows=8, indices=[0, 2]))) == 1
+    assert list(BlockBatchSampler(ds, max_rows=8, indices=[])) == []
+    assert list(BlockBatchSampler(ragged([]), max_rows=8)) == []
+    with pytest.raises(SamplerError, match="sample 3 has 9 rows"):
+        BlockBatchSampler(ragged([3, 9, 1, 9]), max_rows=8, indices=[0, 3])
     with pytest.raises(SamplerError, match="has no lengths"):
         BlockBatchSampler(10, max_rows=8)
     with pytest.raises(SamplerError, match="has no lengths"):
