@@ -6,6 +6,8 @@ and two threads never make two values. What a parent made is kept, unused, in th
 it there could disturb the parent.
 """
 
+import functools
+import itertools
 import os
 import threading
 from collections.abc import Callable
@@ -81,9 +83,16 @@ class ForkSafeLock:
         return made[1]
 
 
-def _renew() -> None:
-    this_process.number, this_process.forked = os.getpid(), True
-    this_process.lock = threading.Lock()
+def _after_fork(name: str, make: Callable[[], object]) -> None:
+    """Let an attribute be made anew in each child.
+
+    It is C alone that runs there: an interrupt in the middle of Python code would be lost, and a
+    worker that was forked during a Ctrl-C would wait for threads of its parent.
+    """
+    made = map(setattr, itertools.repeat(this_process), itertools.repeat(name), iter(make, None))
+    os.register_at_fork(after_in_child=made.__next__)
 
 
-os.register_at_fork(after_in_child=_renew)
+_after_fork("number", os.getpid)
+_after_fork("forked", functools.partial(bool, 1))
+_after_fork("lock", threading.Lock)
