@@ -101,11 +101,13 @@ class Folder:
 
     def _reserve(self, plan: Plan, room: Room) -> tuple[int, Lock | None]:
         own = self.path_of(plan)
-        free = room.make(own, plan.nbytes)
-        chunks = max(0, min(plan.count, (free - plan.data_at) // plan.chunk_bytes))
+        chunks = plan.fitting(room.make(own, plan.most_with(plan.count)))
+        if not chunks:
+            room.leave(own)
+            return 0, None
         descriptor = self._open(plan)
         try:
-            most = max(reserved(descriptor), plan.chunk_at(chunks))
+            most = max(reserved(descriptor), plan.most_with(chunks))
             lock_shared(descriptor)
             note_use(descriptor, most)
             room.take(own, os.fstat(descriptor), most)

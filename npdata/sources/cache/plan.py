@@ -44,7 +44,7 @@ class Plan:
     @property
     def data_at(self) -> int:
         """Where the first chunk begins."""
-        return HEADER + -(-_RECORD.size * self.count // _PAGE) * _PAGE
+        return HEADER + in_pages(_RECORD.size * self.count)
 
     @property
     def nbytes(self) -> int:
@@ -55,10 +55,24 @@ class Plan:
         """Give where a chunk begins."""
         return self.data_at + number * self.chunk_bytes
 
+    def most_with(self, chunks: int) -> int:
+        """Give how many bytes of a disk the file takes with so many chunks."""
+        return in_pages(self.chunk_at(chunks))
+
+    def fitting(self, nbytes: int) -> int:
+        """Give how many chunks find room in so many bytes of a disk."""
+        whole = nbytes // _PAGE * _PAGE
+        return max(0, min(self.count, (whole - self.data_at) // self.chunk_bytes))
+
     def record(self, number: int, checksum: int) -> bytes:
         """Give the record of a chunk with this checksum."""
         own = zlib.crc32(f"{self.digest} {number} {checksum}".encode())
         return _RECORD.pack(checksum, own)
+
+
+def in_pages(nbytes: int) -> int:
+    """Give what so many bytes take of a disk, which gives out pages."""
+    return -(-nbytes // _PAGE) * _PAGE
 
 
 def write_record(descriptor: int, number: int, record: bytes) -> None:

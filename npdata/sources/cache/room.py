@@ -8,6 +8,7 @@ that is in use, or was taken, is not removed.
 
 import contextlib
 import fcntl
+import functools
 import json
 import os
 from collections.abc import Callable, Container, Iterable
@@ -15,7 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from npdata.sources.cache.plan import HEADER, read_most
+from npdata.sources.cache.plan import HEADER, in_pages, read_most
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -56,7 +57,7 @@ class Room:
             kept = sum(map(_nbytes, there.values()))
             most = (disk.f_bavail * disk.f_frsize + kept) // 2
         self._in_use = in_use
-        self._sizes = {file: status.st_size for file, status in there.items()}
+        self._sizes = {file: in_pages(status.st_size) for file, status in there.items()}
         self._free = most - sum(self._sizes.values())
         self._unused: list[CachedFile] | None = None
         self._taken: set[Path] = set()
@@ -70,26 +71,41 @@ class Room:
             while self._unused and self._free < nbytes:
                 held = self._unused.pop()
                 if held.path != own and held.path not in self._taken:
-                    with contextlib.suppress(PermissionError):  # another user's
-                        held.path.unlink(missing_ok=True)
-                        self._size(held.path, 0)
+                    self._remove(held.path)
         return self._free
+
+    def leave(self, own: Path) -> None:
+        """Remove a file of which no chunk finds room, unless it is in use."""
+        if own.exists():
+            held = look_at(own, self._used)
+            self._size(own, max(held.nbytes, held.most))
+            if not held.most:
+                self._remove(own)
 
     def take(self, own: Path, status: os.stat_result, most: int) -> None:
         """Note that a file may come to hold `most` bytes, if it does not hold more by now."""
         self._taken.add(own)
         self._size(own, max(_nbytes(status), most))
 
+    def _remove(self, path: Path) -> None:
+        with contextlib.suppress(PermissionError):  # another user's
+            path.unlink(missing_ok=True)
+            self._size(path, 0)
+
     def _size(self, path: Path, nbytes: int) -> None:
         self._free += self._sizes.pop(path, 0) - nbytes
         self._sizes[path] = nbytes
 
+    @functools.cached_property
+    def _used(self) -> set[Path]:
+        return self._in_use()
+
     def _look(self, own: Path) -> list[CachedFile]:
         """Note what all but `own` hold; give those nobody uses, the last that was used first."""
-        unused, in_use = [], self._in_use()
+        unused = []
         for path in self._sizes.keys() - self._taken - {own}:
             with contextlib.suppress(FileNotFoundError, IsADirectoryError):
-                held = look_at(path, in_use)
+                held = look_at(path, self._used)
                 self._size(path, max(held.nbytes, held.most))
                 if not held.most:
                     unused.append(held)

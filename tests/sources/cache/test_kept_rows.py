@@ -854,8 +854,21 @@ def test_files_that_one_dataset_keeps_make_no_room_for_each_other(
             assert (ds[:].numpy() == np.concatenate([X[part : part + 70] for part in order])).all()
         del ds
         held = Folder(folder).held()
-        assert len(held) == 6
+        assert len(held) == 3
         assert 70_000 < sum(file.nbytes for file in held) <= 110_000
+
+
+@pytest.mark.parametrize("most", [0, 20_000, 21_600, 70_000, 158_000])
+def test_no_number_of_files_takes_more_than_the_bytes_of_a_cache(
+    tmp_path: Path, folder: Path, most: int
+) -> None:
+    for part in range(20):
+        with h5py.File(tmp_path / f"part-{part:02}.h5", "w") as file:
+            file.create_dataset("x", data=X[part : part + 14], chunks=(7, 40), compression=1)
+    for _ in range(2):
+        ds = npdata.concatenate(f"{tmp_path}/part-*.h5::x", cache=folder, cache_bytes=most)
+        assert (ds[:].numpy() == np.concatenate([X[part : part + 14] for part in range(20)])).all()
+        assert sum(held.nbytes for held in Folder(folder).held()) <= most
 
 
 def test_what_a_file_holds_takes_room_where_less_is_reserved(folder: Path) -> None:

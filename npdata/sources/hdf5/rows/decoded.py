@@ -203,7 +203,7 @@ class DecodedSource(ChunkedSource):
 
 
 def _opened(origin: ChunkOrigin, spec: ChunkSpec, kept: Kept | None) -> DecodedRows | KeptRows:
-    if kept is not None:
+    if kept is not None and kept.limit:
         try:
             return KeptRows(kept.open(), origin.table, spec, origin.decode)
         except OSError as error:
