@@ -345,6 +345,15 @@ def test_padding_may_lie_outside_the_stored_dtype() -> None:
     assert NumpyDataset(nan, padding=float("nan"))[:].values[0].isnan().tolist() == [False, True]
 
 
+def test_blocks_follow_the_file(data: Data) -> None:
+    offsets = np.array([0, 0, 3, 14, 19, 40, 41, 62, ROWS, ROWS])
+    spans = npdata.ragged(f"{data.folder}/d.h5::packed", offsets=offsets)
+    edges = NumpyDataset(spans).blocks.edges()
+    assert edges[-1] == len(offsets) - 1
+    for first, stop in itertools.pairwise(edges):
+        assert len(set(offsets[first:stop] // 10)) == 1
+
+
 def test_empty_batches_and_empty_samples(jagged: Any) -> None:
     spans, _ = jagged
     for form, rows in itertools.product(("padded", "list", "jagged"), ([], [1, 1])):

@@ -383,6 +383,7 @@ class TestAuto:
         found = candidates_of(ds, asked="auto")
         fits = decide_residence(found, free=6400)
         assert fits.chosen == {0}
+        assert decide_residence(replace(found, asked=True), free=None).chosen == {0}
         rainy = replace(found, obstacle="it rains")
         for candidates, options, reason in [
             (found, {"free": 6398}, "3200 bytes do not fit into 50% of the 6398 bytes that are"),
