@@ -64,9 +64,10 @@ class Recordings:
             )
         starts, ends = array.size and array[0] == 0, array.size and array[-1] == rows
         twice = bool((array[1:] == array[:-1]).any())
-        what = f"{len(array)} rows where a recording begins"
+        many = f"{len(array)} row{'s' * (len(array) != 1)}"
+        what = f"{many} where a recording begins"
         if ends and rows:
-            what = f"{len(array)} rows where a recording ends"
+            what = f"{many} where a recording ends"
             if starts:
                 what = f"{len(array)} offsets, from 0 to the end"
         first = [] if starts else [0]
@@ -103,6 +104,17 @@ def changes(values: NDArray[Any]) -> Ints:
     none = values != values  # true of what is no number, and of nothing else
     other &= ~(none[1:] & none[:-1])
     return np.flatnonzero(other.any(axis=tuple(range(1, values.ndim)))) + 1
+
+
+def shown_lengths(lengths: Ints) -> str:
+    """Write how long recordings or samples are: one number, or the least and the largest.
+
+    Examples:
+        >>> shown_lengths(np.array([7, 3, 5])), shown_lengths(np.array([3, 3]))
+        ('3 to 7', '3')
+    """
+    shortest, longest = lengths.min(initial=lengths.max(initial=0)), lengths.max(initial=0)
+    return f"{shortest}" if shortest == longest else f"{shortest} to {longest}"
 
 
 def _taken_for_borders(array: Ints, rows: int) -> str:

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 import torch
 
 from npdata.arrays.dtypes import DType
+from npdata.arrays.recordings import shown_lengths
 from npdata.arrays.windows import Windows
 from npdata.dataset.field import Field
 from npdata.dataset.html_table import table
@@ -98,8 +99,8 @@ def describe(
 
 def _plan(fields: Sequence[Field], windows: Windows) -> Details:
     recordings = windows.recordings
-    shortest, longest = int(recordings.lengths.min()), int(recordings.lengths.max())
-    many = f"{len(recordings)} recordings of {shortest} to {longest} rows: {recordings.origin}"
+    lengths = shown_lengths(recordings.lengths)
+    many = f"{len(recordings)} recordings of {lengths} rows: {recordings.origin}"
     what = {
         "drop": "whole windows only",
         "repeat": "the nearest row of the recording stands in for rows outside it",
@@ -108,10 +109,11 @@ def _plan(fields: Sequence[Field], windows: Windows) -> Details:
     if windows.edge != "drop":
         marked = any(marks_padding(field.source) for field in fields)
         what += ", marked by fields _is_pad" if marked else ", and nothing marks them (mask=True)"
+    step = "row" if windows.stride == 1 else f"{windows.stride} rows"
     shared = "windows share rows; split() puts none into two parts, and random_split of torch does"
     return (
-        ("windows", f"{len(windows)}, every {windows.stride} rows; {what}"),
-        ("borders", many if len(recordings) > 1 else f"none: one recording of {longest} rows"),
+        ("windows", f"{len(windows)}, every {step}; {what}"),
+        ("borders", many if len(recordings) > 1 else f"none: one recording of {lengths} rows"),
         ("left out", _left_out(windows)),
         *((("split", shared),) if windows.overlap else ()),
     )

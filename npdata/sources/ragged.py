@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from npdata.arrays.blocks import Blocks
 from npdata.arrays.convert import ArrayLayout
 from npdata.arrays.dtypes import DType, Ints
+from npdata.arrays.recordings import shown_lengths
 from npdata.errors import FieldError
 from npdata.sources.base import Source
 from npdata.sources.derived.base import RegroupedSource, twin
@@ -69,11 +70,10 @@ class SpansSource(RegroupedSource, RaggedSource):
         self.row_shape = values.shape[1:]
         self.values_dtype = values.dtype
         self.where = f"spans of {values.where}"
-        sizes = self.lengths()
-        shortest, longest = sizes.min(initial=sizes.max(initial=0)), sizes.max(initial=0)
+        lengths = shown_lengths(self.lengths())
         self.details = (
             *values.details,
-            ("lengths", f"{shortest} to {longest} rows of {self.row_shape}, {len(values)} in all"),
+            ("lengths", f"{lengths} rows of {self.row_shape}, {len(values)} in all"),
         )
 
     @property

@@ -30,9 +30,9 @@ def test_borders_are_taken_in_each_form(inner: list[int]) -> None:
     [
         (np.array([3, 7], np.uint8), 10, [0, 3, 7, 10], "2 rows where a recording begins"),
         ([3, 10], 10, [0, 3, 10], "2 rows where a recording ends"),
-        ([10], 10, [0, 10], "1 rows where a recording ends"),
+        ([10], 10, [0, 10], "1 row where a recording ends"),
         ([0, 3, 10], 10, [0, 3, 10], "3 offsets, from 0 to the end"),
-        ([0], 0, [0, 0], "1 rows where a recording begins"),
+        ([0], 0, [0, 0], "1 row where a recording begins"),
         ([0, 0], 0, [0, 0], "2 rows where a recording begins"),
         ([], 0, [0, 0], "0 rows where a recording begins"),
     ],

@@ -456,6 +456,12 @@ def test_describe_shows_windows_borders_and_what_is_left_out(data: Data) -> None
     assert notes["borders"].startswith("5 recordings of 5 to 66 rows")
 
 
+def test_describe_says_one_length_of_recordings_that_have_the_same() -> None:
+    text = str(NumpyDataset(np.arange(20)).windows(4, borders=[10]).describe())
+    assert "14, every row; whole windows only" in text
+    assert "2 recordings of 10 rows: 1 row where a recording begins" in text
+
+
 def test_describe_says_of_windows_that_share_rows_who_splits_them(data: Data) -> None:
     ds = NumpyDataset(x=data.x)
     assert "split() puts none into two parts" in str(ds.windows(10, stride=9).describe())

@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from npdata.arrays.blocks import BLOCK_BYTES, Blocks
 from npdata.arrays.dtypes import Ints
 from npdata.arrays.gather import ByteRows, copy_spans
+from npdata.arrays.recordings import shown_lengths
 from npdata.errors import FieldError
 from npdata.runtime.made_once import made_once
 from npdata.runtime.per_process import ForkSafeLock
@@ -49,8 +50,8 @@ class GroupsSource(InFile, PartlyInPlace):
         self.dtype = layout.dtype
         self.where = f"{groups.path}::{groups.names[0]} and {len(groups.names) - 1} more"
         self.access = groups.access
-        lengths = f"of {groups.lengths.min()} to {groups.lengths.max()} rows each"
-        self.details = (("groups", f"{len(groups.names)}, {lengths}"),)
+        lengths = shown_lengths(groups.lengths)
+        self.details = (("groups", f"{len(groups.names)}, of {lengths} rows each"),)
         packing = groups.packings.kinds[0]
         if packing is not None:
             self.details += (("packing", shown(packing)),)
