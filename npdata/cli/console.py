@@ -39,10 +39,11 @@ def new_console() -> Any:
     Raises `MissingExtraError` (an ImportError) without rich.
     """
     rich = require("rich.console", extra="cli", purpose="output other than --json")
-    screen = sys.stdout.isatty() or os.environ.get("COLUMNS", "").isdigit()
+    columns = os.environ.get("COLUMNS", "")
+    screen = sys.stdout.isatty() or (columns.isdecimal() and int(columns) > 0)
     return rich.Console(
         file=sys.stdout,
-        width=None if screen else _NO_SCREEN,
+        width=shutil.get_terminal_size().columns if screen else _NO_SCREEN,
         highlight=False,
         markup=False,
         emoji=False,

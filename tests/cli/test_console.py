@@ -57,10 +57,13 @@ def test_one_thing_is_not_many() -> None:
     assert [count_text(n, "chunk") for n in (0, 1, 1000)] == ["0 chunks", "1 chunk", "1,000 chunks"]
 
 
-def test_a_pipe_gets_no_colours_and_no_broken_lines(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("columns", ["", "0", "wide"])
+def test_a_pipe_gets_no_colours_and_no_broken_lines(
+    monkeypatch: pytest.MonkeyPatch, columns: str
+) -> None:
     pipe = io.StringIO()
     monkeypatch.setattr(sys, "stdout", pipe)
-    monkeypatch.delenv("COLUMNS", raising=False)
+    monkeypatch.setenv("COLUMNS", columns)
     new_console().print("[red]x[/red] " + "word " * 100, style="bold red")
     assert pipe.getvalue() == "[red]x[/red] " + "word " * 100 + "\n"
 
