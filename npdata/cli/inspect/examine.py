@@ -92,7 +92,12 @@ def examine(text: str, raw: RawFormat | None, seen: Seen | None = None) -> FileR
     seen = Seen({}, Counter()) if seen is None else seen
     path, _ = split_member(text)
     require_local(path)
-    report = FileReport(path=path, bytes=os.stat(path).st_size)  # noqa: PTH116
+    try:
+        report = FileReport(path=path, bytes=os.stat(path).st_size)  # noqa: PTH116
+    except OSError as error:
+        if not Path(path).is_symlink():
+            raise
+        return FileReport(path=path, bytes=0, failure=f"is a link: {error.strerror}")
     try:
         found = identify(text)
         report = replace(report, path=found.path, format=found.format)

@@ -204,6 +204,17 @@ def test_a_damaged_file_is_a_line_with_the_reason_beside_the_others(
     assert bad["failure"] in text
 
 
+def test_a_link_that_leads_nowhere_hides_no_file_beside_it(
+    folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    Path("dead.npy").symlink_to("missing.npy")
+    Path("round.npy").symlink_to("round.npy")
+    text = shown(capsys, "*.npy", code=1)
+    assert "x.npy" in text
+    assert "is a link: No such file or directory" in text
+    assert "is a link: Too many levels of symbolic links" in text
+
+
 @pytest.mark.parametrize(
     ("arguments", "why"),
     [
