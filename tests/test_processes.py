@@ -7,8 +7,12 @@ tests take a fork server.
 
 import itertools
 import os
+import pickle
+import threading
 import warnings
+import weakref
 from pathlib import Path
+from typing import Any
 
 import h5py
 import numpy as np
@@ -124,6 +128,18 @@ assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 7
 def test_a_child_reads_after_the_threads_of_torch_stayed_in_the_parent(tmp_path: Path) -> None:
     done = run(FORKED, str(tmp_path))
     assert (done.returncode, done.stderr) == (0, "")
+
+
+def test_a_thread_that_reads_makes_nothing_that_is_looked_for_at_exit(data: Data) -> None:
+    """Else Python fails at exit, where it looks for that, and ends a program with an abort."""
+    ds = pickle.loads(pickle.dumps(all_kinds(data)))
+    before = len(weakref.finalize._registry)
+    read: list[Any] = []
+    thread = threading.Thread(target=lambda: read.append(ds[[0, 5]]))
+    thread.start()
+    thread.join()
+    assert read
+    assert len(weakref.finalize._registry) == before
 
 
 def test_the_parent_reads_on_while_workers_read(data: Data) -> None:

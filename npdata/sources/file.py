@@ -11,7 +11,7 @@ file that shrank would kill the process. This module knows nothing of rows.
 import errno
 import os
 import sys
-import weakref
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -77,7 +77,19 @@ class Descriptor:
 
     def __init__(self, number: int) -> None:
         self.number = number
-        weakref.finalize(self, os.close, number).atexit = False
+
+    def __del__(
+        self,
+        close: Callable[[int], None] = os.close,
+        exits: Callable[[], bool] = sys.is_finalizing,
+    ) -> None:
+        """Close it, but not at exit.
+
+        No `weakref.finalize`: at exit Python goes through all of these, fails where a thread makes
+        one more, and then ends no thread.
+        """
+        if not exits():
+            close(self.number)
 
     @classmethod
     def of(cls, path: str, identity: FileIdentity) -> "Descriptor":

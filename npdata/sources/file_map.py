@@ -11,7 +11,7 @@ import os
 import platform
 import re
 import sys
-import weakref
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -56,8 +56,16 @@ class _Region:
             "typestr": "|u1",
             "version": 3,
         }
-        # At exit the maps stay: a thread may still read.
-        weakref.finalize(self, _libc.munmap, start, nbytes).atexit = False
+        self._place = start, nbytes
+
+    def __del__(
+        self,
+        unmap: Callable[[int, int], int] = _libc.munmap,
+        exits: Callable[[], bool] = sys.is_finalizing,
+    ) -> None:
+        """Unmap it; as `Descriptor`."""
+        if not exits():
+            unmap(*self._place)
 
 
 def mapped(descriptor: int, nbytes: int, *, writable: bool = False) -> NDArray[np.uint8]:

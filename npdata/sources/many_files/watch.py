@@ -17,10 +17,10 @@ import stat
 import struct
 import sys
 import threading
-import weakref
 from collections.abc import Callable
 
 from npdata.runtime.living import Living
+from npdata.sources.file import Descriptor
 
 _MODIFY, _ATTRIB, _CLOSE_WRITE, _MOVE_SELF, _DELETE_SELF = 0x2, 0x4, 0x8, 0x800, 0x400
 _DONT_FOLLOW = 0x02000000
@@ -62,7 +62,7 @@ class Watch:
             question = ctypes.create_string_buffer(asked, len(asked))
             self._ask = functools.partial(_quick.poll, question, 1, 0)
             _reporting.add(self)
-            weakref.finalize(self, os.close, self._descriptor).atexit = False
+            self._held = Descriptor(self._descriptor)
 
     def add(self, path: bytes) -> bool:
         """Watch a file as well; False where the system does not, or watches too many already.

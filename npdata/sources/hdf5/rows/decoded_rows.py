@@ -8,7 +8,6 @@ moves or goes meanwhile.
 
 import functools
 import threading
-import weakref
 from collections.abc import Callable
 from typing import Any
 
@@ -45,7 +44,6 @@ class DecodedRows:
         self.spec = spec
         self.cache = chunk_cache()
         self.chunks = SourceChunks(spec.tiling.chunk_bytes, decode)
-        self.forget = weakref.finalize(self, self.cache.forget, self.chunks)
         tiling = spec.tiling
         self.whole_rows = tiling.count == 1 and tiling.seamless and table.complete
         """Whether a chunk is rows, end to end, and all of them were written."""
@@ -55,6 +53,15 @@ class DecodedRows:
         self._reused: dict[int, int] = {}
         """A count for each thread, which no other thread changes."""
         self._span: ByteRows | None = None
+
+    def forget(self) -> None:
+        """Drop the chunks of the source, as soon as a thread comes to it; idempotent."""
+        self.cache.forget(self.chunks)
+
+    def __del__(self) -> None:
+        """No `weakref.finalize`, as of `Descriptor`."""
+        if hasattr(self, "chunks"):  # else there was no cache to make it with
+            self.forget()
 
     @property
     def decoded(self) -> int:
