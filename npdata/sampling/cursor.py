@@ -97,8 +97,6 @@ class Cursor:
         """Use up the epoch of a run, where it is still the one that comes."""
         if self.place.coming is run.start:
             self.place = Place(coming=Start(run.start.epoch + 1, 0), begun=True, run=run)
-        elif not self.place.begun:
-            self.place = replace(self.place, begun=True)
 
     def go_on(self, run: Run) -> None:
         """Have a run that gives a batch under way, where another was made since it was."""

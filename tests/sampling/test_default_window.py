@@ -138,6 +138,10 @@ def test_the_default_is_a_quarter_of_the_memory(tmp_path: Path) -> None:
     assert BlockBatchSampler(ds, 8).state_dict()["window_blocks"] == 51
     parts = NumpyDataset(write(tmp_path / "parts.h5", (64,), (20, 32)))
     assert BlockBatchSampler(parts, 8).state_dict()["window_blocks"] == 51
+    assert BlockBatchSampler(ds, 8, block_rows=20).state_dict()["window_blocks"] == 64
+    for rows_of_a_block, window in ((2, 64), (2000, 1)):
+        some = NumpyDataset(write(tmp_path / "some.h5", (64,), (rows_of_a_block, 64)))
+        assert BlockBatchSampler(some, 8).state_dict()["window_blocks"] == window
 
 
 @pytest.mark.usefixtures("small_budget")
@@ -158,8 +162,12 @@ def test_a_window_that_does_not_fit_gives_one_warning_with_the_figure(tmp_path: 
     BlockBatchSampler(ds, 8, window_blocks=51)
 
 
-def test_memory_that_holds_all_or_needs_no_decoding_changes_nothing(tmp_path: Path) -> None:
-    for data in (np.zeros((ROWS, 4)), write(tmp_path / "d.h5", (64,), (1, 64))):
+def test_memory_that_holds_all_or_needs_no_decoding_changes_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("NPDATA_CACHE_BYTES", str(2 * BUDGET))
+    places = [write(tmp_path / f"{rows}.h5", (64,), (rows, 64)) for rows in (1, 100)]
+    for data in (np.zeros((ROWS, 4)), *places):
         sampler = BlockBatchSampler(NumpyDataset(data), 8)
         assert sampler.state_dict()["window_blocks"] == 64
 

@@ -195,6 +195,8 @@ class TestEpochs:
             1,
             10 if "steps_per_epoch" in shorter else 13,
         )
+        list(resumed)
+        assert resumed.state_dict()["epoch"] == 3
 
     def test_a_state_from_before_the_first_batch(self):
         sampler = make()

@@ -21,7 +21,7 @@ from torch.utils.data import (
 
 import npdata
 from npdata.arrays.blocks import Blocks
-from npdata.errors import NpdataError, SamplerError
+from npdata.errors import NpdataError, SamplerError, StateError
 from npdata.sampling.order.recipe import Recipe
 from npdata.sampling.order.splits import split
 from npdata.sampling.row_numbers import MaskedRows
@@ -106,6 +106,28 @@ class TestBatches:
         }
         own = rows_of(BlockBatchSampler(data, 8, window_blocks=1, block_rows=45))
         assert set(own[:45]) in (set(range(45)), set(range(45, 90)))
+
+    def test_lanes_deal_the_blocks_of_the_dataset_without_a_shuffle_too(self):
+        data = Rows(80, Blocks(rows=(20, 60), block_rows=(10, 15)))
+        for rank, own in enumerate(
+            (
+                [*range(10), *range(20, 35), *range(50, 65)],
+                [*range(10, 20), *range(35, 50), *range(65, 80)],
+            )
+        ):
+            sampler = BlockBatchSampler(data, 5, shuffle=False, lanes=2, rank=rank, world_size=2)
+            assert rows_of(sampler) == own
+
+    @pytest.mark.parametrize("order", [{}, {"shuffle": False, "lanes": 2}])
+    def test_blocks_elsewhere_are_refused_where_the_order_has_blocks(self, order):
+        one, other = (
+            Rows(90, Blocks(rows=(rows, 90 - rows), block_rows=(10, 10))) for rows in (45, 55)
+        )
+        state = BlockBatchSampler(one, 4, **order).state_dict()
+        with pytest.raises(StateError, match="blocks_checksum"):
+            BlockBatchSampler(other, 4, **order).load_state_dict(state)
+        state = BlockBatchSampler(one, 4, shuffle="full").state_dict()
+        BlockBatchSampler(other, 4, shuffle="full").load_state_dict(state)
 
     def test_the_global_generators_play_no_part(self):
         before = rows_of(BlockBatchSampler(50, 4))
