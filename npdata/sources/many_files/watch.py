@@ -100,8 +100,12 @@ class Watch:
         # Taken before the question, which finds the reports that a count stood for until they are
         # read. A number taken after it may stand for reports to come.
         events = self._events
-        if self._ask is None or not self._ask():
+        if self._ask is None:
             return events
+        while not self._ask():
+            before, events = events, self._events
+            if events == before:  # else another thread has read a report, and it is asked again
+                return events
         with self._lock:
             if self._ask():
                 # Counted first: an interrupt in between leaves the reports waiting.
