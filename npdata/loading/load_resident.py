@@ -106,7 +106,7 @@ class _Rows:
         """Cut the rows into pieces, all of them at the borders of blocks."""
         source, count = self.source, len(self.target)
         cuts = np.arange(0, count, max(1, PIECE_BYTES // max(1, source.row_bytes)))
-        if self.numbers is None and count:
+        if self.numbers is None:
             edges = source.blocks.edges()
             cuts = edges[np.searchsorted(edges, cuts)]
         cuts = np.unique(np.append(cuts, count))
@@ -125,7 +125,7 @@ class _Rows:
 
     def _read(self, piece: slice, out: NDArray[Any]) -> None:
         source, numbers = self.source, self.numbers
-        words = out if out.dtype == source.dtype else out.view(source.dtype)
+        words = out.view(source.dtype)
         if numbers is not None:
             source.read(numbers[piece], words)
         elif source.access.kind == "mapped":  # changes in private maps are in batches too
@@ -133,7 +133,7 @@ class _Rows:
             source.read(np.arange(piece.start, piece.stop), words)
         else:
             source.read_run(piece.start, words)
-        if _is_number(source.dtype) and out.dtype.isnative and not source.dtype.isnative:
+        if out.dtype.isnative and not source.dtype.isnative:
             words.byteswap(inplace=True)
 
 

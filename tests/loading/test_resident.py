@@ -378,6 +378,19 @@ class TestAuto:
         assert loader.stats().resident_bytes == 0
         assert ("read where they lie" in str(loader.describe())) == (resident == "auto")
 
+    @pytest.mark.parametrize("resident", [True, "auto"])
+    def test_the_processes_of_a_machine_share_its_memory(
+        self, files: Path, resident: Any, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setenv("LOCAL_WORLD_SIZE", str(10**12))
+        loader = Loader(NumpyDataset(f"{files}::x"), 16, resident=resident)
+        if resident is True:
+            with pytest.raises(DoesNotFitError, match=f"for each of {10**12} processes"):
+                list(loader)
+        else:
+            assert len(list(loader)) == 13
+            assert f"for each of {10**12} processes" in str(loader.describe())
+
     def test_streams_what_does_not_fit_or_is_not_known(self, files: Path) -> None:
         ds = NumpyDataset(f"{files}::x")
         found = candidates_of(ds, asked="auto")
