@@ -46,7 +46,7 @@ class Cursor:
         self.place = Place(coming=Start(0, 0))
 
     def next_run(self, peek: bool = False) -> Run:
-        """Give the run of the epoch that comes, which is then, but for a `peek`, under way."""
+        """Give the run of the epoch that comes, for a `peek` or to `begin` it."""
         epochs = self.epochs
         asking, counted = self.asked_for()
         coming = epochs.or_next(self.place.coming, counted)
@@ -61,7 +61,6 @@ class Cursor:
             ahead=asking.ahead,
         )
         if not peek:
-            self.place = replace(self.place, coming=coming, run=run)
             warn_of_repeated_predictions(asking.lightning, counted, coming.position)
         return run
 
@@ -94,9 +93,8 @@ class Cursor:
             dispatcher.skip_batches = 1 if self.next_run(peek=True).again else 0
 
     def begin(self, run: Run) -> None:
-        """Use up the epoch of a run, where it is still the one that comes."""
-        if self.place.coming is run.start:
-            self.place = Place(coming=Start(run.start.epoch + 1, 0), begun=True, run=run)
+        """Have a run under way, and use up its epoch."""
+        self.place = Place(coming=Start(run.start.epoch + 1, 0), begun=True, run=run)
 
     def go_on(self, run: Run) -> None:
         """Have a run that gives a batch under way, where another was made since it was."""
