@@ -19,7 +19,7 @@ from processes import running
 from torch.testing._internal.distributed.fake_pg import FakeStore
 from torch.utils.data import ConcatDataset, DataLoader, StackDataset, Subset, TensorDataset
 
-from npdata import Loader, NumpyDataset, collate
+from npdata import Loader, NumpyDataset, collate, ragged
 from npdata.errors import NpdataError, StateError, StateWarning
 from npdata.sampling.sampler import BlockBatchSampler
 
@@ -238,6 +238,14 @@ class TestEpochs:
         state = sampler.state_dict()
         assert (state["epoch"], state["position"]) == (1, 0)
 
+    def test_an_iterator_that_ends_after_a_later_epoch_was_read_leads_behind_that_one(self):
+        sampler = make(n=24)
+        first = iter(sampler)
+        next(first)
+        assert len(list(sampler)) == 3
+        assert len(list(first)) == 2
+        assert sampler.state_dict()["epoch"] == 2
+
     def test_set_epoch_while_an_iterator_waits(self):
         sampler = make()
         waiting = iter(sampler)
@@ -450,6 +458,31 @@ class TestStatefulDataLoader:
         sampler.load_state_dict(state)  # in place of the loader: never an empty iteration
         assert [len(list(loader)) for _ in range(2)] == [batches, batches]
         assert sampler.epoch == 2
+
+    @pytest.mark.parametrize("rank", range(2))
+    @pytest.mark.parametrize("size", [{"batch_size": 8}, {"max_rows": 8}])
+    def test_a_rank_that_ends_before_another_goes_on_with_the_next_epoch(self, size, rank):
+        stateful = pytest.importorskip("torchdata.stateful_dataloader")
+        data = NumpyDataset(x=ragged(np.arange(17), lengths=[1] * 17), number=np.arange(17))
+
+        def new():
+            sampler = BlockBatchSampler(data, **size, rank=rank, world_size=2, uneven="ragged")
+            with warnings.catch_warnings():
+                warnings.filterwarnings("ignore", ".*set_vital.*")
+                return stateful.StatefulDataLoader(data, batch_sampler=sampler, collate_fn=collate)
+
+        def read(loader):
+            return [row for batch in loader for row in batch["number"].tolist()]
+
+        loader = new()
+        epochs = [read(loader) for _ in range(3)]
+        loader = new()
+        iterator = iter(loader)
+        assert len(list(itertools.islice(iterator, 2 - rank))) == 2 - rank
+        state = loader.state_dict()
+        again = new()
+        again.load_state_dict(state)
+        assert [read(again) for _ in range(3)] == [[], *epochs[1:]]
 
 
 class TestState:
