@@ -157,10 +157,7 @@ def _rows_of(held: HeldField, source: Source, device: torch.device | None) -> _R
 
 def _at_a_line(shape: tuple[int, ...], dtype: np.dtype[Any]) -> NDArray[Any]:
     """Give memory for rows that are gathered one by one: 128 bytes lie in two lines, not three."""
-    nbytes = math.prod(shape) * dtype.itemsize
-    if dtype.hasobject or not nbytes:
-        return np.empty(shape, dtype)
-    return memory_at_a_line(nbytes).view(dtype).reshape(shape)
+    return memory_at_a_line(math.prod(shape) * dtype.itemsize).view(dtype).reshape(shape)
 
 
 def _read(loading: Sequence[_Rows], device: torch.device | None, progress: bool) -> None:

@@ -223,7 +223,7 @@ class Epochs:
     def _cut(self, order: Order, step: Step, size: int, run: Run) -> Batches:
         """Give the batches, of `size`, of the positions of a step."""
         positions = np.append(step.positions, step.fill)
-        ascending = np.argsort(positions, kind="stable")
+        ascending = np.argsort(positions)
         rows = np.empty_like(positions)
         rows[ascending] = order(positions[ascending])
         cuts = (slice(k, k + size) for k in range(0, len(rows), size))

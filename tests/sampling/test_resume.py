@@ -460,10 +460,11 @@ class TestStatefulDataLoader:
         assert sampler.epoch == 2
 
     @pytest.mark.parametrize("rank", range(2))
-    @pytest.mark.parametrize("size", [{"batch_size": 8}, {"max_rows": 8}])
-    def test_a_rank_that_ends_before_another_goes_on_with_the_next_epoch(self, size, rank):
+    @pytest.mark.parametrize("rows, size", [(17, {"batch_size": 8}), (18, {"max_rows": 8})])
+    def test_a_rank_that_ends_before_another_goes_on_with_the_next_epoch(self, rows, size, rank):
         stateful = pytest.importorskip("torchdata.stateful_dataloader")
-        data = NumpyDataset(x=ragged(np.arange(17), lengths=[1] * 17), number=np.arange(17))
+        number = np.arange(rows)
+        data = NumpyDataset(x=ragged(number, lengths=[1] * rows), number=number)
 
         def new():
             sampler = BlockBatchSampler(data, **size, rank=rank, world_size=2, uneven="ragged")
