@@ -27,8 +27,6 @@ ROUNDS, FEWER_ROUNDS = 8, 6
 In chi-square tests on the differences between positions, over 2 to 3 million samples, 7 rounds
 still fail at size 128 and 8 pass down to 65; 5 still fail at size 21,824 and 6 pass down to 1,000.
 """
-LONG_RUN = 4096
-"""Runs of this many values, on average, are permuted one by one: no arrays of keys are made."""
 _KINDS = np.array([SMALL, MEDIUM, MAX_SIZE_32])
 _GOLDEN = np.uint64(0x9E3779B97F4A7C15)
 
@@ -100,17 +98,6 @@ class Permutations:
         """Do the same, but give numbers of another dtype, in memory that the next call uses."""
         if len(values) == 0:
             return values
-        if 1 < len(sizes) <= len(values) // LONG_RUN:
-            stops = np.cumsum(counts)[:-1]
-            alone = np.split(values, stops), sizes[:, None], members[:, None], counts[:, None]
-            # NumPy joins uint64 and int64 to floats.
-            word: Any = np.int64 if int(sizes.max()) > MAX_SIZE_32 else np.uint32
-            return np.concatenate(
-                [
-                    self.in_words(part, sizes=size, members=member, counts=count).astype(word)
-                    for part, size, member, count in zip(*alone, strict=True)
-                ]
-            )
         kinds = np.searchsorted(_KINDS, sizes)
         if (kinds == kinds[0]).all():
             return self._alike(values, sizes, members, counts)
