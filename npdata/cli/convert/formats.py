@@ -23,7 +23,9 @@ from npdata.arrays.dtypes import DType
 from npdata.cli.console import UsageError
 from npdata.errors import NpdataError
 from npdata.sources.base import Source
-from npdata.sources.formats.npy import MAGIC
+from npdata.sources.formats.npy import MAGIC, open_npy
+from npdata.sources.formats.npz import open_npz
+from npdata.sources.formats.raw import open_raw
 
 ALIGNMENT = 64
 """Rows in one piece begin at a multiple of so many bytes, so that they can be used in place."""
@@ -87,14 +89,16 @@ class Format:
     `refusal` says why it cannot hold a dtype exactly, None where it can. `opened` takes the path of
     an empty file, and gives a context with what writes arrays, one after the other. It ends with a
     file that is complete, or OSError where the disk says only now that it is full; after an error
-    in it the file is of no use. `encode(array, first, rows)` does what any thread can do for the
-    rows from row `first` on, in C order.
+    in it the file is of no use. `read(path, array)` opens what was written of an array, by its name
+    as it is. `encode(array, first, rows)` does what any thread can do for the rows from row `first`
+    on, in C order.
     """
 
     name: str
     suffixes: tuple[str, ...]
     refusal: Callable[[DType], str | None]
     opened: Callable[[Path], AbstractContextManager[Write]]
+    read: Callable[[str, Array], Source]
     encode: Callable[[Array, int, NDArray[Any]], Any] = unchanged
     holds_many: bool = False
     compresses: bool = False
@@ -167,13 +171,26 @@ def _npz(path: Path) -> Iterator[Write]:
             archive.fp = None  # after an error it would write its directory when it is collected
 
 
-RAW = Format(name="raw", suffixes=(".bin", ".raw", ".dat"), refusal=_raw_refusal, opened=_raw)
-NPY = Format(name=".npy", suffixes=(".npy",), refusal=_npy_refusal, opened=_npy)
+RAW = Format(
+    name="raw",
+    suffixes=(".bin", ".raw", ".dat"),
+    refusal=_raw_refusal,
+    opened=_raw,
+    read=lambda path, array: open_raw(path, array.source.dtype, array.source.shape),
+)
+NPY = Format(
+    name=".npy",
+    suffixes=(".npy",),
+    refusal=_npy_refusal,
+    opened=_npy,
+    read=lambda path, _: open_npy(path),
+)
 NPZ = Format(
     name=".npz",
     suffixes=(".npz",),
     refusal=_npy_refusal,
     opened=_npz,
+    read=lambda path, array: open_npz(path, array.name),
     holds_many=True,
     compresses=True,
 )

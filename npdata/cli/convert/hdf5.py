@@ -24,6 +24,7 @@ from npdata.arrays.dtypes import DType
 from npdata.cli.console import UsageError
 from npdata.cli.convert.formats import ALIGNMENT, ZLIB_LEVEL, Array, Blocks, Format, Write, naming
 from npdata.sources.hdf5.codecs.base import igzip_lib
+from npdata.sources.hdf5.open import open_hdf5
 from npdata.sources.hdf5.rows.tiling import Tiling
 
 FASTEST = 0
@@ -94,6 +95,7 @@ HDF5 = Format(
     suffixes=(".h5", ".hdf5"),
     refusal=_refusal,
     opened=_opened,
+    read=lambda path, array: open_hdf5(path, array.name),
     encode=_encode,
     holds_many=True,
     compresses=True,

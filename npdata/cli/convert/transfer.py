@@ -17,14 +17,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from npdata.cli.console import UsageError, bytes_text
-from npdata.cli.convert.formats import NPY, NPZ, RAW, Array, ConvertError, Format, Write
-from npdata.cli.convert.hdf5 import HDF5
+from npdata.cli.convert.formats import NPZ, RAW, Array, ConvertError, Format, Write
 from npdata.loading.prefetcher import Prefetcher
 from npdata.sources.base import Source
-from npdata.sources.formats.npy import open_npy
-from npdata.sources.formats.npz import DecodedMember, open_npz
-from npdata.sources.formats.raw import open_raw
-from npdata.sources.hdf5.open import open_hdf5
+from npdata.sources.formats.npz import DecodedMember
 from npdata.sources.hdf5.rows.h5py_rows import H5pySource
 
 MEMORY = 232_000_000
@@ -135,7 +131,7 @@ def verify_array(array: Array, path: Path, kind: Format, how: Pace, compared: Do
     source = array.source
     if kind is RAW and not array.nbytes:
         return
-    copy = _copy_of(array, str(path), kind)
+    copy = kind.read(str(path), array)
     if (copy.shape, copy.dtype) != (source.shape, source.dtype):
         raise ConvertError(
             f"{source.where} is {source.shape} of {source.dtype}, and its copy {copy.shape} of "
@@ -156,17 +152,6 @@ def verify_array(array: Array, path: Path, kind: Format, how: Pace, compared: Do
                     f"discarded; the disk or the memory is at fault, or the source changed"
                 )
     _rest(source)
-
-
-def _copy_of(array: Array, path: str, kind: Format) -> Source:
-    """Open what was written of an array, by its name as it is."""
-    if kind is HDF5:
-        return open_hdf5(path, array.name)
-    if kind is NPZ:
-        return open_npz(path, array.name)
-    if kind is NPY:
-        return open_npy(path)
-    return open_raw(path, array.source.dtype, array.source.shape)
 
 
 def differing_row(one: Rows, other: Rows) -> int | None:
