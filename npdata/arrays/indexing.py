@@ -168,21 +168,20 @@ def take_one_of(given: object) -> str:
             f"these are {len(given)} arrays: take one, as train of train, test = "
             f"dataset.split(0.8); {_OF_MASK}"
         )
-    if all(isinstance(each, list | tuple) and _are_parts(each, 2) for each in given):
+    pairs = all(isinstance(each, list | tuple) and len(each) == 2 for each in given)
+    if pairs and all(map(_are_parts, given)):
         return (
             f"these are {len(given)} folds: take one part of one, as train in for train, test in "
             "dataset.split(folds=5)"
         )
-    if _are_parts(given, len(given)):
+    if _are_parts(given):
         return f"these are {len(given)} lists: take one, or give all in one dimension"
     return ""
 
 
-def _are_parts(given: Sequence[Any], count: int) -> bool:
-    """Tell whether these are so many arrays or lists of row numbers, of which some may be empty."""
-    return len(given) == count and all(
-        may_be_rows(each) or (holds_rows(each) and len(each) == 0) for each in given
-    )
+def _are_parts(given: Sequence[Any]) -> bool:
+    """Tell whether all are arrays or lists of row numbers, of which some may be empty."""
+    return all(may_be_rows(each) or (holds_rows(each) and len(each) == 0) for each in given)
 
 
 def _as_array(indices: object) -> NDArray[Any]:
