@@ -14,7 +14,7 @@ from npdata.sampling.epochs import Epochs, Run, Start
 from npdata.sampling.order.checks import whole_number
 from npdata.sampling.order.ranks import Ranks, Uneven
 from npdata.sampling.states import state_at
-from npdata.sampling.trainers import refuse_overfitting_other_rows, warn_of_repeated_predictions
+from npdata.sampling.trainers import refuse_overfitting_other_rows
 from npdata.sampling.who_asks import Asking, require_divisible, who_asks
 
 
@@ -45,13 +45,13 @@ class Cursor:
         self.epochs = epochs
         self.place = Place(coming=Start(0, 0))
 
-    def next_run(self, peek: bool = False) -> Run:
-        """Give the run of the epoch that comes, for a `peek` or to `begin` it."""
+    def next_run(self) -> Run:
+        """Give the run of the epoch that comes, which `begin` uses up."""
         epochs = self.epochs
         asking, counted = self.asked_for()
         coming = epochs.or_next(self.place.coming, counted)
         ranks = asking.reads(coming.position, counted)
-        run = Run(
+        return Run(
             start=coming,
             ranks=ranks,
             counted=counted,
@@ -60,9 +60,6 @@ class Cursor:
             again=asking.again(coming.position, counted),
             ahead=asking.ahead,
         )
-        if not peek:
-            warn_of_repeated_predictions(asking.lightning, counted, coming.position)
-        return run
 
     def asked_for(self) -> tuple[Asking, Ranks]:
         """Give who asks, and the ranks to count by."""
@@ -90,7 +87,7 @@ class Cursor:
             self.place = replace(self.place, run=None)
         dispatcher = who_asks().dispatcher
         if dispatcher is not None:
-            dispatcher.skip_batches = 1 if self.next_run(peek=True).again else 0
+            dispatcher.skip_batches = 1 if self.next_run().again else 0
 
     def begin(self, run: Run) -> None:
         """Have a run under way, and use up its epoch."""

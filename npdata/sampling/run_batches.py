@@ -9,6 +9,7 @@ from typing import Any, Self
 
 from npdata.sampling.cursor import Cursor, beginning
 from npdata.sampling.epochs import Batches, Run, Start
+from npdata.sampling.trainers import warn_of_repeated_predictions
 from npdata.sampling.who_asks import who_asks
 
 
@@ -59,6 +60,7 @@ class RunBatches(Iterator[Any]):
         cursor = self._cursor
         with beginning.get():
             run = cursor.next_run()
+            warn_of_repeated_predictions(who_asks().lightning, run.counted, run.start.position)
             # Known here before the epoch is used up: an interrupt between the two skips none.
             self._run, self._chunks = run, cursor.epochs.batches(run)
             cursor.begin(run)
@@ -67,7 +69,7 @@ class RunBatches(Iterator[Any]):
     @property
     def _peeked(self) -> Run:
         """The run, or before it has begun what it would be now."""
-        return self._cursor.next_run(peek=True) if self._run is None else self._run
+        return self._cursor.next_run() if self._run is None else self._run
 
     def state_after(self, consumed: int) -> dict[str, int]:
         """Give the sampler's state after so many batches of this run."""
@@ -110,7 +112,7 @@ class RunBatches(Iterator[Any]):
     def load_state_dict(self, state: Mapping[str, bool]) -> None:
         """Go on with an iterator of this state: one that was at its end gives nothing more."""
         if state["ended"]:
-            run = self._cursor.next_run(peek=True)
+            run = self._cursor.next_run()
             self._run, self._chunks, self._chunk, self._taken = run, iter(()), (), 0
             if run.start.position:
                 self._cursor.begin(run)
