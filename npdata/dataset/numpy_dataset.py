@@ -251,21 +251,26 @@ class NumpyDataset(FromFiles, Splits, WithStatistics, Dataset[Any]):
         allocate = batch_memory() if bound.sample is None else plain_memory
         return self._batch(rows, self._stacked_fields(rows, allocate), bound, mask)
 
-    def gathered(self, rows: Ints, allocate: Allocate) -> Any:
+    def gathered(
+        self, rows: Ints, allocate: Allocate, fields: Sequence[Field] | None = None
+    ) -> Any:
         """Give `collate(ds.__getitems__(rows))`, where `gathers_only`, of int64 rows in [0, len).
 
-        It looks at no row number, and spares a `Batch` that nobody looks into.
+        It looks at no row number, and spares a `Batch` that nobody looks into. `fields`: read by
+        others than its own.
         """
         if self._closed:
             self._require_open()
-        values, form = self._stacked_fields(rows, allocate), self._form
+        values, form = self._stacked_fields(rows, allocate, fields), self._form
         return list(values) if form.is_tuple else form.build(values)
 
-    def _stacked_fields(self, rows: Ints, allocate: Allocate) -> tuple[Any, ...]:
+    def _stacked_fields(
+        self, rows: Ints, allocate: Allocate, fields: Sequence[Field] | None = None
+    ) -> tuple[Any, ...]:
         """Give the rows of each field, stacked; for a transform that copies nothing, views."""
         copies = self._transforms.copies or not len(rows)
         values = []
-        for field in self._fields:
+        for field in self._fields if fields is None else fields:
             views = None if copies else field.views(rows)
             values.append(field.stack(rows, allocate) if views is None else views)
         return tuple(values)

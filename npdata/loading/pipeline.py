@@ -25,6 +25,7 @@ from npdata.dataset.batch_memory import (
 from npdata.loading.batch_task import BatchTask, Made
 from npdata.loading.buffer_pool import BufferPool
 from npdata.loading.finish_on_device import sent_as_stored
+from npdata.loading.late_casts import LateCasts
 from npdata.loading.prefetcher import Prefetcher
 from npdata.loading.readahead import Job, ReadAhead
 from npdata.loading.schedule import Data, Options, Schedule, decide_schedule
@@ -108,11 +109,13 @@ class Pipeline:
     def start(self, batches: Iterator[Any]) -> Prefetcher[Job, Made]:
         """Begin to make the batches of these row numbers, one by one or in runs."""
         schedule = self.schedule
-        gathered, taken = None, batches
+        gathered, late, taken = None, None, batches
         if schedule.run > 1 and isinstance(batches, RunBatches):
             gathered = gathered_in_runs(self.sent, batches.rows)
         if gathered is not None:
             taken = runs_of(batches, schedule.run)
+            if schedule.casts_late:
+                late = LateCasts.of(gathered[0].fields.values(), self.options.dtype)
         elif schedule.threads and not self.ordered:
             taken = map(_kept, batches)
         plan = ReadAhead.of(self.dataset, self.options.memory_budget) if self.ordered else None
@@ -135,7 +138,7 @@ class Pipeline:
             dtype=self.options.dtype,
         )
         return Prefetcher(
-            task if gathered is None else RunTask(task, *gathered),
+            task if gathered is None else RunTask(task, *gathered, late),
             jobs,
             threads=schedule.threads,
             depth=schedule.depth,
@@ -163,7 +166,8 @@ def _data_of(dataset: Any, sampler: Any, options: Options) -> Data:
     return Data(
         batch_bytes=row_bytes * size if sources and size is not None else None,
         library=any(source.access.kind == "library" for source in sources),
-        gathered_bytes=None if gathered is None or size is None else gathered * size,
+        gathered_bytes=None if gathered is None or size is None else gathered[0] * size,
+        stored_bytes=None if gathered is None or size is None else gathered[1] * size,
         most_batches=most,
         epoch_bytes=row_bytes * len(dataset) if isinstance(dataset, Sized) else 0,
         small_files=small_files and gathers,

@@ -10,8 +10,9 @@ most that a batch which is kept keeps alive.
 
 import functools
 import itertools
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from operator import methodcaller
 from typing import Any
 
 import numpy as np
@@ -20,11 +21,13 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from npdata.arrays.dtypes import NATIVE, Ints, torch_dtype
+from npdata.dataset.field import Field
 from npdata.dataset.nested import nbytes_of
 from npdata.dataset.numpy_dataset import NumpyDataset
 from npdata.dataset.rows_field import RowsField
 from npdata.loading.batch_task import BatchTask, Made
 from npdata.loading.cast import DTypes
+from npdata.loading.late_casts import LateCasts
 from npdata.loading.readahead import Job
 from npdata.loading.wrapped_datasets import is_direct, one_dataset
 from npdata.sampling.epochs import Batches
@@ -76,15 +79,18 @@ def gathered_in_runs(dataset: Any, rows: int = 0) -> tuple[NumpyDataset, Ints | 
     return found if is_direct(found[0]) and found[0].gathers_only else None
 
 
-def gathered_row_bytes(dataset: Any, dtype: DTypes) -> int | None:
-    """Give the bytes of a row in a batch, at most, where batches can be gathered in runs.
+def gathered_row_bytes(dataset: Any, dtype: DTypes) -> tuple[int, int] | None:
+    """Give the bytes of a row in a run, at most: as in a batch, and where casts wait.
 
-    None where they cannot: functions, fields that are no plain tensors, dtypes that NumPy lacks.
+    None where batches cannot be gathered in runs: functions, fields that are no plain tensors,
+    dtypes that NumPy lacks.
 
     Examples:
         >>> ds = npdata.NumpyDataset(np.zeros((5, 3), np.uint8), np.arange(5))
         >>> gathered_row_bytes(ds, None), gathered_row_bytes(ds, torch.float32)
-        (11, 20)
+        ((11, 11), (20, 20))
+        >>> gathered_row_bytes(ds, {0: torch.float32})
+        (20, 11)
         >>> gathered_row_bytes(ds, torch.bfloat16) is None
         True
     """
@@ -92,26 +98,32 @@ def gathered_row_bytes(dataset: Any, dtype: DTypes) -> int | None:
     wanted = set(dtype.values()) if isinstance(dtype, Mapping) else {dtype} - {None}
     if found is None or not wanted <= _SHARED:
         return None
-    total = 0
-    for field in found[0].fields.values():
-        if type(field) is not RowsField or field.rule.result not in _SHARED:
-            return None
-        words = [*wanted, *(d for d in (field.rule.tensor, field.rule.cast) if d is not None)]
-        elements = int(np.prod(field.source.shape[1:], dtype=np.int64))
-        total += elements * max(word.itemsize for word in words)
-    return total
+    fields = tuple(found[0].fields.values())
+    if not all(type(field) is RowsField and field.rule.result in _SHARED for field in fields):
+        return None
+    late = LateCasts.of(fields, dtype)
+    most = sum(_row_bytes(field, *wanted) for field in fields)
+    return most, most if late is None else sum(map(_row_bytes, late.fields))
+
+
+def _row_bytes(field: Field, *others: torch.dtype | None) -> int:
+    dtypes = (field.rule.tensor, field.rule.cast, *others)
+    elements = int(np.prod(field.source.shape[1:], dtype=np.int64))
+    return elements * max(dtype.itemsize for dtype in dtypes if dtype is not None)
 
 
 @dataclass(frozen=True)
 class RunTask:
     """What is done for a run of `dataset`, of whose rows `chosen` has one for each row number.
 
-    `one` makes a batch by itself, where they cannot be made at once.
+    `one` makes a batch by itself, where they cannot be made at once. With `late` casts a run is
+    gathered as it is stored, and each batch is cast when the loop asks for it.
     """
 
     one: BatchTask
     dataset: NumpyDataset
     chosen: Ints | None
+    late: LateCasts | None = None
 
     def __call__(self, job: Job) -> Made:
         """Gather a run, or what of it comes before an error; raises that of its first batch."""
@@ -125,17 +137,23 @@ class RunTask:
 
     def _together(self, run: RunRows) -> Made:
         rows = run.rows if self.chosen is None else self.chosen[run.rows]
-        # To look at the row numbers again would wait for the interpreter once more: 1.08 times.
-        fields = self.one.cast_here(self.dataset.gathered(rows, self.one.allocate))
         sizes, mask = [len(run.batches[0])] * len(run.batches), _mask_of(run.batches)
-        sender = self.one.sender
+        late, sender, allocate = self.late, self.one.sender, self.one.allocate
+        # To look at the row numbers again would wait for the interpreter once more: 1.08 times.
+        if late is None:
+            fields = self.one.cast_here(self.dataset.gathered(rows, allocate))
+            nbytes, dtypes = nbytes_of(fields), None
+        else:
+            fields = self.dataset.gathered(rows, allocate, late.fields)
+            nbytes, dtypes = len(rows) * late.row_bytes, late.dtypes
         if sender is None:
-            made = _taken_apart(((fields, *mask) if mask else fields), sizes, masked=bool(mask))
+            run_of_all = (fields, *mask) if mask else fields
+            made = _taken_apart(run_of_all, sizes, masked=bool(mask), dtypes=dtypes)
         else:  # when the loop asks for the first
             arrived = map(sender.receive, [sender.send(fields, mask)])
             apart = functools.partial(_taken_apart, sizes=sizes, masked=bool(mask))
             made = itertools.chain.from_iterable(map(apart, arrived))
-        return Made(_ended_by_an_error(made), sizes, nbytes_of(fields))
+        return Made(_ended_by_an_error(made), sizes, nbytes)
 
     def _singly(self, run: RunRows, failed: Exception) -> Made:
         made: list[Made] = []
@@ -161,12 +179,19 @@ def _mask_of(batches: Batches) -> tuple[Tensor, ...]:
     return (torch.from_numpy(np.concatenate(masks)),) if masks else ()
 
 
-def _taken_apart(run: Any, sizes: list[int], *, masked: bool = False) -> Iterator[Any]:
+def _taken_apart(
+    run: Any,
+    sizes: list[int],
+    *,
+    masked: bool = False,
+    dtypes: Sequence[str | None] | None = None,
+) -> Iterator[Any]:
     """Give the part of each batch in a stacked run: a tensor, a list or a dict of them.
 
     If it is `masked`, a pair with its mask. Each is a tensor with a storage of its own over the
     memory of the run, and no view for autograd: views of one tensor would share a version, and
-    `torch.save` would write the run. On a device they have one storage.
+    `torch.save` would write the run. On a device they have one storage. `dtypes` are what the parts
+    of each field are cast to, in memory of their own.
 
     Examples:
         >>> [batch[0].tolist() for batch in _taken_apart([torch.arange(4), torch.zeros(4)], [2, 2])]
@@ -174,14 +199,16 @@ def _taken_apart(run: Any, sizes: list[int], *, masked: bool = False) -> Iterato
     """
     if masked:
         fields, mask = run
-        return zip(_taken_apart(fields, sizes), _parts(mask, sizes), strict=True)
+        return zip(_taken_apart(fields, sizes, dtypes=dtypes), _parts(mask, sizes), strict=True)
+    stacked = [run] if isinstance(run, Tensor) else run.values() if isinstance(run, dict) else run
+    parts = map(_parts, stacked, itertools.repeat(sizes), dtypes or itertools.repeat(None))
     if isinstance(run, Tensor):
-        return _parts(run, sizes)
+        return next(parts)
+    columns = zip(*parts, strict=True)
     if isinstance(run, dict):
-        columns = zip(*[_parts(part, sizes) for part in run.values()], strict=True)
         names = tuple(run)
         return (dict(zip(names, values, strict=True)) for values in columns)
-    return map(list, zip(*[_parts(part, sizes) for part in run], strict=True))
+    return map(list, columns)
 
 
 def _ended_by_an_error(made: Iterator[Any]) -> Iterator[Any]:
@@ -189,9 +216,12 @@ def _ended_by_an_error(made: Iterator[Any]) -> Iterator[Any]:
     yield from made
 
 
-def _parts(tensor: Tensor, sizes: list[int]) -> Iterator[Tensor]:
+def _parts(tensor: Tensor, sizes: list[int], dtype: str | None = None) -> Iterator[Tensor]:
     if tensor.device.type != "cpu":
         return iter(torch.unsafe_split_with_sizes(tensor, sizes))  # each with a version of its own
     # One call of C after the other, 0.6 µs a tensor; torch.split_copy takes 1.5.
     array: NDArray[Any] = tensor.numpy()
-    return map(torch.from_numpy, array.reshape(len(sizes), sizes[0], *array.shape[1:]))
+    parts: Iterable[NDArray[Any]] = array.reshape(len(sizes), sizes[0], *array.shape[1:])
+    return map(
+        torch.from_numpy, parts if dtype is None else map(methodcaller("astype", dtype), parts)
+    )

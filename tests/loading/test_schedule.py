@@ -1,6 +1,7 @@
 """How many threads, how far ahead and in which memory: decided from values alone."""
 
 from math import inf
+from typing import Any
 
 import pytest
 import torch
@@ -119,9 +120,38 @@ def test_runs_stay_in_the_window_that_memory_limits() -> None:
     small = {"batch_bytes": 1 << 10, "gathered_bytes": 1 << 10}
     assert decide(data=small).run == 1 << 10
     assert decide(data={**small, "most_batches": 5}).run == 5
-    assert decide(data={**small, "most_batches": 4}).run == 4
-    assert decide(data={**small, "most_batches": 3}).run == 1
+    assert decide(data={**small, "most_batches": 1}).run == 1
     assert decide(data=small, memory_budget=1 << 20).run == 32  # 8 such runs are a quarter of it
+
+
+def test_many_cores_and_accelerators_have_single_batches_rather_than_short_runs() -> None:
+    few, many = {"cores": 2, "torch_threads": 2}, {"cores": 8, "torch_threads": 8}
+    for size, run in [(1 << 18, 4), (1 << 19, 2), ((1 << 19) + 1, 1)]:
+        data = {"batch_bytes": size, "gathered_bytes": size}
+        assert decide(data=data, machine=few).run == run
+        for machine in (many, {**few, "pins": True}, {**few, "to_device": True}):
+            assert decide(data=data, machine=machine).run == (run if run == 4 else 1)
+
+
+def test_casts_wait_where_that_halves_a_run() -> None:
+    few, many = {"cores": 2, "torch_threads": 2}, {"cores": 8, "torch_threads": 8}
+
+    def run(
+        gathered: int, stored: int, machine: dict[str, Any], **options: Any
+    ) -> tuple[int, bool]:
+        data = {"batch_bytes": stored, "gathered_bytes": gathered, "stored_bytes": stored}
+        schedule = decide(data=data, machine=machine, **options)
+        return schedule.run, schedule.casts_late
+
+    assert run(1 << 12, 1 << 11, few) == run(1 << 12, 1 << 11, many) == (1 << 9, True)
+    assert run(1 << 12, (1 << 11) + 1, few) == (1 << 8, False)
+    assert run(1 << 22, 1 << 19, few) == (2, True)
+    assert run(1 << 22, 1 << 20, few) == (1, False)
+    assert run(1 << 22, 1 << 17, many) == (1, False)  # they share the cast
+    for accelerator in ({"pins": True}, {"pins": True, "to_device": True}):
+        assert run(1 << 12, 1 << 11, {**few, **accelerator}) == (1 << 8, False)
+    assert run(1 << 12, 1 << 11, {**few, "pins": True}, pin_memory=False) == (1 << 9, True)
+    assert run(1 << 12, 1 << 11, few, num_threads=0) == (1, False)
 
 
 def test_pinning() -> None:

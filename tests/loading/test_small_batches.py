@@ -17,6 +17,7 @@ from torch.utils.data import DataLoader, Subset
 
 import npdata
 from npdata import BlockBatchSampler, Loader, NumpyDataset
+from npdata.arrays.dtypes import NATIVE
 from npdata.errors import ConversionError
 from npdata.loading.buffer_pool import BufferPool
 from npdata.loading.finish_on_device import sent_as_stored
@@ -70,6 +71,16 @@ def assert_same(ours: Any, other: Any) -> None:
     else:
         for a, b in zip(ours, other, strict=True):
             assert_same(a, b)
+
+
+def extremes_of(dtype: np.dtype[Any]) -> np.ndarray:
+    """Numbers of a dtype, its smallest and its largest among them."""
+    if dtype.kind == "b":
+        return np.arange(20) % 3 == 0
+    if dtype.kind in "fc":
+        return np.arange(20).astype(dtype) / 7
+    bounds = np.iinfo(dtype)
+    return np.array([bounds.min, bounds.max, bounds.max - 1, *range(17)], dtype)
 
 
 class TestBatches:
@@ -136,6 +147,63 @@ class TestBatches:
                 assert ours.describe().run > 1
                 assert_same(list(ours), one_by_one(data, samplers[1], dtype=dtype))
 
+    @pytest.mark.parametrize("stored", NATIVE)
+    @pytest.mark.parametrize("asked_of", ["dataset", "loader"])
+    def test_are_cast_one_by_one_where_that_changes_no_number(
+        self, stored: str, asked_of: str
+    ) -> None:
+        x = extremes_of(np.dtype(stored))
+        for wanted in NATIVE:
+            if x.dtype.kind not in "biu" and not np.can_cast(x.dtype, wanted, "same_kind"):
+                continue  # refused
+            dtype = getattr(torch, wanted)
+            ds = NumpyDataset(x, dtype=dtype if asked_of == "dataset" else None)
+            options = {} if asked_of == "dataset" else {"dtype": dtype}
+            loader = Loader(ds, 3, **options)
+            grows = np.dtype(wanted).itemsize >= 2 * x.itemsize and np.can_cast(x.dtype, wanted)
+            assert loader.describe().casts_late == (grows and x.dtype.kind in "biu")
+            batches = list(loader)
+            assert_same(batches, one_by_one(ds, BlockBatchSampler(ds, 3, shuffle=False), **options))
+            with np.errstate(all="ignore"):
+                assert np.array_equal(torch.cat(batches).numpy(), x.astype(wanted))
+            assert loader.stats().nbytes == sum(batch.nbytes for batch in batches)
+
+    @pytest.mark.parametrize("threads", THREADS)
+    @pytest.mark.parametrize("uneven", ["pad", "mask", "ragged"])
+    def test_are_cast_one_by_one_in_every_form(self, threads: Any, uneven: Any) -> None:
+        images = np.arange(6000, dtype=np.uint16).reshape(1000, 6)
+        float_labels = {"image": torch.float32, "label": torch.float32}
+        for ds, options in [
+            (NumpyDataset(images, dtype=torch.int64), {}),
+            (NumpyDataset(images, Y, X[:, :1], dtype={0: torch.float64, 1: torch.int32}), {}),
+            (NumpyDataset(image=images, label=Y), {"dtype": {"image": torch.float64}}),
+            (NumpyDataset(image=images, label=images[:, 0]), {"dtype": float_labels}),
+            (NumpyDataset(images, dtype=torch.int64).windows(5, stride=3), {}),
+            (Subset(NumpyDataset(images), range(999, 0, -2)), {"dtype": torch.float32}),
+        ]:
+            samplers = [
+                BlockBatchSampler(ds, 7, uneven=uneven, world_size=2, rank=1) for _ in range(2)
+            ]
+            loader = Loader(ds, sampler=samplers[0], num_threads=threads, **options)
+            assert loader.describe().casts_late
+            expected = one_by_one(ds, samplers[1], **options)
+            assert_same(list(loader), expected)
+            tensors = [each for batch in expected for each in _tensors(batch)]
+            assert loader.stats().nbytes == sum(each.nbytes for each in tensors)
+
+    def test_are_cast_together_where_some_casts_cannot_wait(self) -> None:
+        images = np.arange(6000, dtype=np.uint16).reshape(1000, 6)
+        for ds, options in [
+            (NumpyDataset(images, Y), {"dtype": torch.float32}),
+            (NumpyDataset(images, dtype=torch.float32), {"dtype": torch.float64}),
+            (NumpyDataset(images, dtype=torch.uint8), {}),
+            (NumpyDataset(X, images[:, 0], dtype={1: torch.int64}), {}),  # and they gain little
+        ]:
+            loader = Loader(ds, 7, **options)
+            assert not loader.describe().casts_late
+            sampler = BlockBatchSampler(ds, 7, shuffle=False)
+            assert_same(list(loader), one_by_one(ds, sampler, **options))
+
     @pytest.mark.parametrize("dtype", [None, torch.float16, torch.float64])
     @pytest.mark.parametrize("uneven", ["pad", "mask"])
     def test_are_the_same_on_a_device_where_they_are_finished(
@@ -197,6 +265,13 @@ class TestMemory:
             batches = list(loader)
             whole = batches[run : 2 * run]
             assert sum(t.nbytes for batch in whole for t in batch) <= RUN_BYTES == 1 << 20
+
+    def test_one_that_was_cast_by_itself_keeps_itself_alone(self) -> None:
+        data = np.zeros((1000, 32), np.uint8)
+        for batch in Loader(NumpyDataset(data, dtype=torch.float32), 64):
+            assert batch.untyped_storage().nbytes() == batch.nbytes
+            batch += 1
+        assert not data.any()
 
     def test_nor_does_one_of_a_size_that_was_set_since(self) -> None:
         loader = Loader(NumpyDataset(np.zeros((1 << 15, 32), np.uint8)), 8)

@@ -1,0 +1,71 @@
+"""Casts that wait until the loop asks for a batch: of whole numbers, to what holds all of them.
+
+Idea: a run of batches is gathered as it is stored, so that more of them make a run, and each is
+cast by NumPy while it is in the cache. Invariant: such a cast changes no number and refuses none,
+so a batch is the one that the dataset gives. Here nothing is read or cast.
+"""
+
+from collections.abc import Iterable, Mapping
+from typing import NamedTuple, Self
+
+import numpy as np
+import torch
+
+from npdata.arrays.dtypes import numpy_name
+from npdata.dataset.field import Field
+from npdata.dataset.rows_field import RowsField
+from npdata.loading.cast import DTypes
+
+
+class LateCasts(NamedTuple):
+    """The fields that read a run, and what NumPy casts the batches of each to; None: to nothing.
+
+    A row of a batch then has `row_bytes`.
+    """
+
+    fields: tuple[Field, ...]
+    dtypes: tuple[str | None, ...]
+    row_bytes: int
+
+    @classmethod
+    def of(cls, fields: Iterable[Field], dtype: DTypes) -> Self | None:
+        """Give the casts that can wait, of fields of rows and of a loader that gives `dtype`.
+
+        None where there are none, and where the loader has others to make.
+
+        Examples:
+            >>> fields = npdata.NumpyDataset(np.zeros((5, 3), np.uint16), dtype="i8").fields
+            >>> late = LateCasts.of(fields.values(), None)
+            >>> late.fields[0].rule.result, late.dtypes, late.row_bytes
+            (torch.uint16, ('int64',), 24)
+            >>> LateCasts.of(fields.values(), torch.float32) is None
+            True
+        """
+        read: list[Field] = []
+        dtypes: list[str | None] = []
+        row_bytes = 0
+        for field in fields:
+            rule, cast = field.rule, None
+            asked = dtype.get(field.label) if isinstance(dtype, Mapping) else dtype
+            if asked is not None and asked != rule.result:
+                if rule.cast is not None or not _can_wait(rule.tensor, asked):
+                    return None
+                cast = asked
+            elif _can_wait(rule.tensor, rule.cast):
+                cast = rule.cast
+                field = RowsField(field.label, field.source, rule.tensor)
+            read.append(field)
+            dtypes.append(None if cast is None else numpy_name(cast))
+            elements = field.source.row_bytes // field.source.dtype.itemsize
+            made = cast or rule.result
+            row_bytes += 0 if made is None else elements * made.itemsize
+        return cls(tuple(read), tuple(dtypes), row_bytes) if any(dtypes) else None
+
+
+def _can_wait(stored: torch.dtype | None, cast: torch.dtype | None) -> bool:
+    """Tell whether a cast makes more bytes of the same whole numbers."""
+    before = None if stored is None else numpy_name(stored)
+    after = None if cast is None else numpy_name(cast)
+    if before is None or after is None or np.dtype(before).kind not in "biu":
+        return False
+    return np.can_cast(before, after) and np.dtype(after).itemsize > np.dtype(before).itemsize
