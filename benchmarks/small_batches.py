@@ -47,8 +47,69 @@ def seconds(batches: Batches, count: int | None = None) -> tuple[float, float]:
     return (time.perf_counter() - start) / made, (time.process_time() - spent) / made
 
 
+CASTS = (
+    ("128 x 784", "uint8", "float32", 784, 128),
+    ("512 x 784", "uint8", "float32", 784, 512),
+    ("64 x 1,025", "uint16", "int64", 1025, 64),
+    ("64 x 2,049", "uint16", "int64", 2049, 64),
+)
+"""Batches that are cast: their shape, the dtypes before and after, and the shape in numbers."""
+
+
+def casts(bench: Bench, nbytes: int) -> Section:
+    """Measure batches of whole numbers that become larger ones, out of a `.npy`."""
+    lines = []
+    for shape, stored, wanted, width, size in CASTS:
+        count = max(2 * size, nbytes // width // np.dtype(stored).itemsize)
+        data = np.random.default_rng(0).integers(0, 256, (count, width)).astype(stored)
+        path = bench.folder / f"{stored}-{width}.npy"
+        np.save(path, data)
+        dataset = npdata.NumpyDataset(path, dtype=wanted)
+        loader = npdata.Loader(dataset, size, shuffle=True, seed=1)
+        single = npdata.Loader(dataset, size, shuffle=True, seed=1, num_threads=0)
+
+        def indexed(
+            data: Any = data, wanted: str = wanted, size: int = size
+        ) -> Iterator[torch.Tensor]:
+            order = np.random.default_rng(1).permutation(len(data))
+            for first in range(0, len(data), size):
+                yield torch.from_numpy(data[order[first : first + size]].astype(wanted))
+
+        for ours, one in zip(loader, single, strict=True):
+            assert torch.equal(ours, one)
+        passes = [
+            (seconds(indexed)[0], seconds(lambda s=single: s)[0], seconds(lambda o=loader: o)[0])
+            for _ in range(2 * bench.rounds)
+        ]
+        lines.append(
+            (
+                shape,
+                f"{stored}, as {wanted}",
+                *(measured([1e6 * times[side] for times in passes]) for side in range(3)),
+                measured([usual / ours for usual, _, ours in passes]),
+                measured([one / ours for _, one, ours in passes]),
+            )
+        )
+        bench.say(f"{shape} {stored} as {wanted}: {lines[-1][-1].median:.2f} times one by one")
+    columns = (
+        Column(name="batch"),
+        Column(name="numbers"),
+        Column(name="data[rows].astype, µs", format=",.1f"),
+        Column(name="num_threads=0, µs", format=",.1f"),
+        Column(name="Loader, µs", format=",.1f"),
+        Column(name="times data[rows].astype"),
+        Column(name="times num_threads=0"),
+    )
+    return Section(
+        name="casts",
+        title="Batches of whole numbers that become larger ones",
+        note=f"{nbytes:.0e} bytes of a `.npy`, in random order; the usual way has them in memory.",
+        table=Table(columns=columns, rows=tuple(lines)),
+    )
+
+
 def run(bench: Bench, rows: int = ROWS) -> list[Section]:
-    """Measure and give the section of the report."""
+    """Measure and give the sections of the report."""
     data = np.random.default_rng(0).random((rows, WIDTH), np.float32)
     labels = np.arange(rows)
     np.save(bench.folder / "x.npy", data)
@@ -103,5 +164,6 @@ def run(bench: Bench, rows: int = ROWS) -> list[Section]:
             "in turns.",
             table=Table(columns=columns, rows=tuple(lines)),
             ratios=tuple(ratios),
-        )
+        ),
+        casts(bench, nbytes=100 * rows),
     ]

@@ -7,23 +7,41 @@ one core and on many.
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Iterable, Iterator
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from npdata.arrays.dtypes import Ints
+from npdata.arrays.dtypes import Ints, numpy_name
 from npdata.arrays.gather import GRAIN, lost_threads, on_one_core, stays_on_one_core
 from npdata.runtime.lazy_torch import torch
 
 _ADDED = frozenset(["float16", "float32", "float64", "int8", "int16", "int32", "int64", "uint8"])
 
 
+@functools.cache
+def numpy_casts(source: torch.dtype, dtype: torch.dtype) -> bool:
+    """Tell whether NumPy casts such numbers to the same values, as fast as torch on one core.
+
+    It does so with whole numbers that become whole, or float32 and float64 that hold all of them.
+
+    Examples:
+        >>> numpy_casts(torch.int16, torch.float32), numpy_casts(torch.int32, torch.float32)
+        (True, False)
+    """
+    before, after = numpy_name(source), numpy_name(dtype)
+    if before is None or after is None or np.dtype(before).kind not in "biu":
+        return False
+    if np.dtype(after).kind in "biu":
+        return True
+    return after in ("float32", "float64") and np.can_cast(before, after)
+
+
 def casts_by_numpy(source: torch.Tensor, dtype: torch.dtype) -> bool:
-    """Tell whether NumPy casts these on one core faster than torch, and to the same values."""
-    alone = on_one_core(source.numel(), source.element_size())
-    return alone and _whole(source.dtype) and _whole(dtype)
+    """Tell whether NumPy casts these: on one core, where torch would take more or several calls."""
+    return on_one_core(source.numel(), source.element_size()) and numpy_casts(source.dtype, dtype)
 
 
 def copy_values(source: torch.Tensor, out: torch.Tensor) -> torch.Tensor:
@@ -77,7 +95,3 @@ def _pieces(values: torch.Tensor) -> Iterator[torch.Tensor]:
     """Give parts of values so small that torch uses no other thread for one."""
     flat = values.reshape(-1)
     return (flat[first : first + GRAIN] for first in range(0, len(flat), GRAIN))
-
-
-def _whole(dtype: torch.dtype) -> bool:
-    return not dtype.is_floating_point and not dtype.is_complex

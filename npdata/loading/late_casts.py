@@ -1,4 +1,4 @@
-"""Casts that wait until the loop asks for a batch: of whole numbers, to what holds all of them.
+"""Casts that wait until the loop asks for a batch: of whole numbers, to what has more bytes.
 
 Idea: a run of batches is gathered as it is stored, so that more of them make a run, and each is
 cast by NumPy while it is in the cache. Invariant: such a cast changes no number and refuses none,
@@ -8,10 +8,10 @@ so a batch is the one that the dataset gives. Here nothing is read or cast.
 from collections.abc import Iterable, Mapping
 from typing import NamedTuple, Self
 
-import numpy as np
 import torch
 
 from npdata.arrays.dtypes import numpy_name
+from npdata.arrays.values import numpy_casts
 from npdata.dataset.field import Field
 from npdata.dataset.rows_field import RowsField
 from npdata.loading.cast import DTypes
@@ -63,9 +63,6 @@ class LateCasts(NamedTuple):
 
 
 def _can_wait(stored: torch.dtype | None, cast: torch.dtype | None) -> bool:
-    """Tell whether a cast makes more bytes of the same whole numbers."""
-    before = None if stored is None else numpy_name(stored)
-    after = None if cast is None else numpy_name(cast)
-    if before is None or after is None or np.dtype(before).kind not in "biu":
+    if stored is None or cast is None or cast.itemsize <= stored.itemsize:
         return False
-    return np.can_cast(before, after) and np.dtype(after).itemsize > np.dtype(before).itemsize
+    return numpy_casts(stored, cast)

@@ -9,8 +9,9 @@ from hypothesis import strategies as st
 from kinds import misaligned
 
 from npdata.arrays import gather
+from npdata.arrays.dtypes import NATIVE
 from npdata.arrays.gather import ByteRows, RowTable, copy_spans, without_threads
-from npdata.arrays.values import copy_values, extremes
+from npdata.arrays.values import copy_values, extremes, numpy_casts
 from npdata.runtime.per_process import this_process
 
 BASE = np.arange(7 * 4 * 3).reshape(7, 4, 3)
@@ -181,6 +182,21 @@ def test_values_are_cast_with_and_without_threads(
     assert torch.equal(copy_values(source, torch.empty(50, 2000)), source.float())
     alone = without_threads(copy_values, source, torch.empty(50, 2000))
     assert torch.equal(alone, source.float())
+
+
+@pytest.mark.parametrize("stored", [name for name in NATIVE if np.dtype(name).kind in "biu"])
+def test_numpy_casts_where_torch_gives_the_same_numbers(
+    stored: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(gather.torch, "get_num_threads", lambda: 2)  # so that NumPy casts
+    bounds = np.iinfo(stored) if stored != "bool" else None
+    ends = [0, 1] if bounds is None else [bounds.min, bounds.max, bounds.max // 2 + 1, 77]
+    source = torch.from_numpy(np.resize(np.array(ends, stored), 33_000))
+    for wanted in NATIVE:
+        dtype = getattr(torch, wanted)
+        holds = wanted in ("float32", "float64") and np.can_cast(stored, wanted)
+        assert numpy_casts(source.dtype, dtype) == (np.dtype(wanted).kind in "biu" or holds)
+        assert torch.equal(copy_values(source, torch.empty(33_000, dtype=dtype)), source.to(dtype))
 
 
 def test_rows_that_numpy_gathers_lie_in_their_own_order(monkeypatch: pytest.MonkeyPatch) -> None:
