@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from npdata.arrays.dtypes import Ints, numpy_name
-from npdata.arrays.gather import GRAIN, lost_threads, on_one_core, stays_on_one_core
+from npdata.arrays.gather import GRAIN, lost_threads, stays_on_one_core
 from npdata.runtime.lazy_torch import torch
 
 _ADDED = frozenset(["float16", "float32", "float64", "int8", "int16", "int32", "int64", "uint8"])
@@ -40,8 +40,12 @@ def numpy_casts(source: torch.dtype, dtype: torch.dtype) -> bool:
 
 
 def casts_by_numpy(source: torch.Tensor, dtype: torch.dtype) -> bool:
-    """Tell whether NumPy casts these: on one core, where torch would take more or several calls."""
-    return on_one_core(source.numel(), source.element_size()) and numpy_casts(source.dtype, dtype)
+    """Tell whether NumPy casts these: on one core, where torch would take more or several calls.
+
+    Of bools torch makes floats in four times the time.
+    """
+    slow = source.dtype == torch.bool and dtype.is_floating_point
+    return (slow or stays_on_one_core(source)) and numpy_casts(source.dtype, dtype)
 
 
 def copy_values(source: torch.Tensor, out: torch.Tensor) -> torch.Tensor:
