@@ -13,8 +13,9 @@ from typing import Any, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
+from npdata.arrays.cores import lost_threads
 from npdata.arrays.dtypes import DType, DTypeRule, dtype_rule, no_imaginary_part
-from npdata.arrays.gather import is_aligned, lost_threads
+from npdata.arrays.gather import is_aligned
 from npdata.arrays.values import copy_values, extremes
 from npdata.errors import ConversionError, an
 from npdata.runtime.lazy_torch import torch

@@ -11,15 +11,23 @@ and fields.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
-from contextvars import ContextVar, copy_context
 from dataclasses import dataclass
-from typing import Any, TypeVar
+from functools import partial
+from typing import Any
 
 import numpy as np
 from numpy.lib.array_utils import byte_bounds
 from numpy.typing import NDArray
 
+from npdata.arrays.cores import (
+    FEW_BYTES,
+    GRAIN,
+    MANY_THREADS,
+    is_little,
+    lost_threads,
+    threads_wait,
+    with_threads,
+)
 from npdata.arrays.dtypes import NATIVE, Ints, torch_dtype
 from npdata.runtime.lazy_torch import torch
 from npdata.runtime.per_process import this_process
@@ -32,35 +40,12 @@ ON_ONE_CORE = 1 << 20
 two cores gain 20 µs at most, and wait 1 to 8 ms for each other where one is busy."""
 NARROW_BYTES = 128
 """Up to here a row costs NumPy less than a call for it: 9 ns, of 8 bytes 3."""
-MANY_THREADS = 4
-"""So many threads of torch gain more than they wait: 16 copy 0.8 MB in 36 µs, one core in 155."""
-FEW_BYTES = 1 << 18
-"""So many bytes are copied on one core where NumPy is no faster, for the same reason."""
 _TOUCHED_BYTES = range(1 << 10, 1 << 15)
 """Rows of which both ends are read before they are copied, so that the processor waits for many at
 once: 256 rows of 3 KiB, of which none is in its cache, take 80 µs in place of 110, and all in small
 pages no more than in large ones; where all are in its cache, 2 µs more."""
 _TOUCHED_ROWS = 1000
 """So many rows are touched together at most, or the first ones leave the cache."""
-GRAIN = 32768
-"""From so many elements on torch divides a copy among its threads."""
-Result = TypeVar("Result")
-_alone: ContextVar[bool] = ContextVar("alone", default=False)
-
-
-def without_threads(function: Callable[..., Result], *arguments: object) -> Result:
-    """Give `function(*arguments)`, in which this thread copies without torch's other threads.
-
-    For when the other cores have work: torch's threads would wait for each other, turning idly. An
-    epoch of gzip chunks that no thread reads takes 1.16 to 1.24 times as long without this.
-    It is set in a context of its own, so an interrupt cannot leave it set. Where torch has one
-    thread, as in the threads of `Loader`, that is spared: 10 of the 600 µs of a batch of episodes.
-    """
-    if torch.get_num_threads() == 1:
-        return function(*arguments)
-    context = copy_context()
-    context.run(_alone.set, True)
-    return context.run(function, *arguments)
 
 
 class _Memory:
@@ -198,7 +183,7 @@ class RowTable:
                 self._touch(flat, indices)
             return flat.take(indices, 0, None, "clip")
         elements = len(indices) * math.prod(array.shape[1:])
-        if self.typed and on_one_core(elements, array.itemsize):
+        if self.typed and is_little(elements, array.itemsize):
             return np.ascontiguousarray(array[indices])  # NumPy keeps the order of other arrays
         return None
 
@@ -210,7 +195,7 @@ class RowTable:
         view, flat = self.view, self.flat
         threads = torch.get_num_threads()
         most = ON_ONE_CORE if threads < MANY_THREADS else FEW_BYTES
-        if flat is not None and (out.nbytes <= most or threads < 2 or _alone.get()):
+        if flat is not None and (out.nbytes <= most or threads < 2 or threads_wait()):
             if self.width:
                 self._touch(flat, indices)
             words = out.numpy()
@@ -294,30 +279,22 @@ class ByteRows:
 
 def _select(view: torch.Tensor, rows: Ints, out: torch.Tensor) -> None:
     """Copy row `rows[k]` of `view` to `out[k]`, by torch wherever its threads are."""
-    alone = on_one_core(out.numel(), out.element_size())
-    if alone or (this_process.forked and lost_threads()):
+    little = is_little(out.numel(), out.element_size())
+    if little or (this_process.forked and lost_threads()):
         if len(rows) and rows.min() < 0:  # to NumPy a row from the end
             raise IndexError("a row lies outside")
         out.numpy()[...] = view.numpy()[rows]
         return
     numbers = torch.from_numpy(rows)
-    if out.numel() <= GRAIN or not _alone.get():
+    if out.numel() <= GRAIN:
         torch.index_select(view, 0, numbers, out=out)
-        return
-    few = max(1, GRAIN * len(rows) // out.numel())
-    for first in range(0, len(rows), few):
-        part = slice(first, first + few)
-        torch.index_select(view, 0, numbers[part], out=out[part])
-
-
-def on_one_core(elements: int, item: int) -> bool:
-    """Tell whether torch would use several threads for a copy, and it is small for that."""
-    return GRAIN < elements <= FEW_BYTES // item and torch.get_num_threads() > 1
-
-
-def stays_on_one_core(values: torch.Tensor) -> bool:
-    """Tell whether no other thread of torch may work on these, many or few."""
-    return on_one_core(values.numel(), values.element_size()) or _alone.get() or lost_threads()
+    elif threads_wait():
+        few = max(1, GRAIN * len(rows) // out.numel())
+        for first in range(0, len(rows), few):
+            part = slice(first, first + few)
+            torch.index_select(view, 0, numbers[part], out=out[part])
+    else:
+        with_threads(partial(torch.index_select, view, 0, numbers, out=out), out.nbytes)
 
 
 def copy_spans(memory: NDArray[np.uint8], begins: Ints, ends: Ints, out: NDArray[Any]) -> None:
@@ -334,11 +311,3 @@ def copy_spans(memory: NDArray[np.uint8], begins: Ints, ends: Ints, out: NDArray
     memory.take(np.append(begins[some], ends[some] - 1), mode="clip")
     spans = zip(begins.tolist(), ends.tolist(), strict=True)
     np.concatenate([memory[a:b] for a, b in spans], out=out.reshape(-1).view(np.uint8))
-
-
-def lost_threads() -> bool:
-    """Tell whether torch would wait for ever for its threads, which stayed behind at a fork.
-
-    A DataLoader gives its workers one thread, and then torch waits for none.
-    """
-    return this_process.forked and torch.get_num_threads() > 1

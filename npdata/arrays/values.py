@@ -14,8 +14,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from npdata.arrays.cores import GRAIN, lost_threads, stays_on_one_core, with_threads
 from npdata.arrays.dtypes import Ints, numpy_name
-from npdata.arrays.gather import GRAIN, lost_threads, stays_on_one_core
 from npdata.runtime.lazy_torch import torch
 
 _ADDED = frozenset(["float16", "float32", "float64", "int8", "int16", "int32", "int64", "uint8"])
@@ -53,8 +53,11 @@ def copy_values(source: torch.Tensor, out: torch.Tensor) -> torch.Tensor:
     if casts_by_numpy(source, out.dtype):
         out.numpy()[...] = source.numpy()
         return out
-    if not stays_on_one_core(source):
+    if source.numel() <= GRAIN:
         return out.copy_(source)
+    if not stays_on_one_core(source):
+        with_threads(functools.partial(out.copy_, source), source.nbytes + out.nbytes)
+        return out
     for values, target in zip(_pieces(source), _pieces(out.view(-1)), strict=True):
         target.copy_(values)
     return out

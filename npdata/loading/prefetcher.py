@@ -22,7 +22,7 @@ from typing import Any, Generic, Self, TypeVar
 
 import torch
 
-from npdata.arrays.gather import without_threads
+from npdata.arrays.cores import without_threads
 from npdata.errors import ForkError, ThreadError, threads_refused
 from npdata.runtime.per_process import ForkSafeLock, this_process
 from npdata.runtime.undisturbed import undisturbed

@@ -9,8 +9,9 @@ from hypothesis import strategies as st
 from kinds import misaligned
 
 from npdata.arrays import gather
+from npdata.arrays.cores import without_threads
 from npdata.arrays.dtypes import NATIVE
-from npdata.arrays.gather import ByteRows, RowTable, copy_spans, without_threads
+from npdata.arrays.gather import ByteRows, RowTable, copy_spans
 from npdata.arrays.values import copy_values, extremes, numpy_casts
 from npdata.runtime.per_process import this_process
 

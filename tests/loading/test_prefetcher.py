@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 from processes import HANG, interrupted, run
 from threads import assert_no_thread_is_left, ours, refused_after
 
-from npdata.arrays import gather
+from npdata.arrays.cores import _alone
 from npdata.errors import ForkError, ThreadError
 from npdata.loading import prefetcher
 from npdata.loading.prefetcher import LEAST_LOOP, Alone, Prefetcher
@@ -78,9 +78,9 @@ def test_a_consumer_that_comes_back_at_once_hands_nothing_over_and_starts_no_thr
 def test_a_consumer_that_makes_all_of_them_copies_on_as_many_cores_as_a_thread(
     cores: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("npdata.arrays.gather.torch.get_num_threads", lambda: 2)
+    monkeypatch.setattr("npdata.arrays.cores.torch.get_num_threads", lambda: 2)
     options = {"threads": 1, "depth": 2, "alone": NONE_IS_LONG, "cores": cores}
-    with Prefetcher(lambda _: gather._alone.get(), range(5), **options) as it:
+    with Prefetcher(lambda _: _alone.get(), range(5), **options) as it:
         assert list(it) == [cores == 1] * 5
 
 

@@ -14,8 +14,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from npdata.arrays.cores import without_threads
 from npdata.arrays.dtypes import Ints
-from npdata.arrays.gather import ByteRows, without_threads
+from npdata.arrays.gather import ByteRows
 from npdata.arrays.runs import rows_of_runs
 from npdata.runtime.machine import cores
 from npdata.sources.hdf5.chunks.cache import chunk_cache
