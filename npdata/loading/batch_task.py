@@ -76,7 +76,7 @@ class BatchTask:
                     f"sampler= gave {job.rows!r} where a batch of rows was expected; for one "
                     "row at a time, wrap it: BatchSampler(sampler, batch_size, drop_last=False)"
                 ) from error
-            error.add_note(f"in batch {job.number} of this iteration, rows {_shown(job.rows)}")
+            name_the_batch(error, job.number, job.rows)
             raise
 
     def _collated(self, rows: Any) -> tuple[Any, Any]:
@@ -100,6 +100,11 @@ class BatchTask:
             return fields
         after = None if self.sender is None else False
         return allocating_from(self.allocate, cast, fields, self.dtype, after)
+
+
+def name_the_batch(error: Exception, number: int, rows: Any) -> None:
+    """Add a note to the error of a batch, with its number and its rows."""
+    error.add_note(f"in batch {number} of this iteration, rows {_shown(rows)}")
 
 
 def _without_mask(rows: Any) -> Any:

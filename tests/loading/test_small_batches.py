@@ -3,6 +3,7 @@
 import io
 import os
 import pickle
+import sys
 import weakref
 from pathlib import Path
 from typing import Any
@@ -13,6 +14,7 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from processes import run
 from torch.utils.data import DataLoader, Subset
 
 import npdata
@@ -329,6 +331,26 @@ class Damaged(npdata.Source):
         out[...] = indices
 
 
+NO_MEMORY = """
+import contextlib, resource
+import numpy as np, npdata, torch
+ds = npdata.NumpyDataset(np.zeros((3, 1 << 19), np.uint8), dtype=torch.float64)
+loader = npdata.Loader(ds, 1)
+batches = iter(loader)
+received = [next(batches), next(batches)]  # of a run of one batch, and of one of two
+resource.setrlimit(resource.RLIMIT_AS, (1 << 20, -1))
+taken = []
+for _ in range(100):  # malloc asks in one place after the other
+    with contextlib.suppress(MemoryError):
+        while True:
+            taken.append(np.empty(1 << 21, np.uint8))  # half of what a batch needs
+try:
+    next(batches)
+except MemoryError as error:
+    print(*error.__notes__, loader.state_dict()["position"], next(batches, "nothing"))
+"""
+
+
 class TestErrors:
     @pytest.mark.parametrize("threads", THREADS)
     def test_one_is_raised_in_the_place_of_its_batch(self, threads: Any) -> None:
@@ -376,6 +398,11 @@ class TestErrors:
         assert f"in batch {batches} of this iteration" in caught.value.__notes__[0]
         assert [batch[1].tolist() for batch in got] == Y[: 4 * batches].reshape(-1, 4).tolist()
         assert loader.state_dict()["position"] == 4 * batches
+
+    @pytest.mark.skipif(sys.platform != "linux", reason="limits its memory")
+    def test_one_of_a_batch_that_is_cast_when_it_is_asked_for_names_it(self) -> None:
+        done = run(NO_MEMORY)
+        assert done.stdout == "in batch 2 of this iteration, rows [2] 2 nothing\n", done.stderr
 
     def test_one_of_the_device_is_raised_in_the_place_of_its_batch(self) -> None:
         x = X.copy()
