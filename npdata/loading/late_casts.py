@@ -1,8 +1,8 @@
 """Casts that wait until the loop asks for a batch: of whole numbers, to what has more bytes.
 
 Idea: a run of batches is gathered as it is stored, so that more of them make a run, and each is
-cast by NumPy while it is in the cache. Invariant: such a cast changes no number and refuses none,
-so a batch is the one that the dataset gives. Here nothing is read or cast.
+cast by NumPy while it is in the cache. Invariant: such a cast gives what the dataset gives, as -1
+in uint16 65,535, and refuses no number. Here nothing is read or cast.
 """
 
 from collections.abc import Iterable, Mapping
