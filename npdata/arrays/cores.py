@@ -61,7 +61,8 @@ def with_threads(function: Callable[[], object], nbytes: int) -> None:
     """Call `function`, which copies so many bytes by torch's threads, and see whether they wait."""
     began = perf_counter()
     function()
-    if perf_counter() - began > WAITED + nbytes / LEAST_RATE:
+    took = perf_counter() - began
+    if took > WAITED + nbytes / LEAST_RATE and torch.get_num_threads() > 1:
         before = _Waits.pages
         _Waits.pages = resource.getrusage(resource.RUSAGE_SELF).ru_majflt
         if _Waits.pages == before:  # more threads read more pages at once
@@ -69,8 +70,9 @@ def with_threads(function: Callable[[], object], nbytes: int) -> None:
 
 
 def threads_wait() -> bool:
-    """Tell whether torch's other threads have no core, or whoever asked `without_threads` has."""
-    return _alone.get() or perf_counter() < _Waits.until
+    """Tell whether torch has other threads here, and they have no core; see `without_threads`."""
+    waits = _alone.get() or perf_counter() < _Waits.until
+    return waits and torch.get_num_threads() > 1
 
 
 def is_little(elements: int, item: int) -> bool:

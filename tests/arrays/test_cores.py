@@ -17,7 +17,8 @@ class Clock:
     """A clock that goes on only when it is told to, and the pages that were read meanwhile."""
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        self.now, self.ru_majflt = 100.0, 0
+        self.now, self.ru_majflt, self.threads = 100.0, 0, 2
+        monkeypatch.setattr(cores.torch, "get_num_threads", lambda: self.threads)
         monkeypatch.setattr(cores, "perf_counter", lambda: self.now)
         monkeypatch.setattr(cores.resource, "getrusage", lambda _: self)
         monkeypatch.setattr(cores._Waits, "until", 0.0)
@@ -62,7 +63,17 @@ def test_a_disk_is_read_by_all_threads(clock: Clock) -> None:
 
 
 def test_whoever_asks_for_one_core_has_it(clock: Clock) -> None:
-    assert without_threads(threads_wait) or torch.get_num_threads() == 1
+    assert without_threads(threads_wait)
+    assert not threads_wait()
+
+
+def test_a_thread_of_a_loader_has_one_core_and_nobody_to_wait_for(clock: Clock) -> None:
+    clock.threads = 1
+    clock.call(1.0)
+    assert cores._Waits.until == 0.0
+    clock.threads = 2
+    clock.call(1.0)
+    clock.threads = 1
     assert not threads_wait()
 
 
