@@ -201,10 +201,10 @@ def _taken_apart(
     if masked:
         fields, mask = run
         return zip(_taken_apart(fields, sizes, dtypes=dtypes), _parts(mask, sizes), strict=True)
-    stacked = [run] if isinstance(run, Tensor) else run.values() if isinstance(run, dict) else run
-    parts = map(_parts, stacked, itertools.repeat(sizes), dtypes or itertools.repeat(None))
     if isinstance(run, Tensor):
-        return next(parts)
+        return _parts(run, sizes, dtypes[0] if dtypes else None)
+    fields = run.values() if isinstance(run, dict) else run
+    parts = map(_parts, fields, itertools.repeat(sizes), dtypes or itertools.repeat(None))
     columns = zip(*parts, strict=True)
     if isinstance(run, dict):
         names = tuple(run)
