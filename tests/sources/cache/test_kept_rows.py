@@ -476,13 +476,13 @@ def test_what_another_process_has_locked_makes_no_room(path: Path, folder: Path)
 
 READ_LATER = """
 import sys, npdata
-path, cache, go = sys.argv[1:]
+path, cache, go, end = sys.argv[1:]
 ds = npdata.NumpyDataset.from_hdf5(path, "x", cache=cache, cache_bytes=250_000)
 print(ds.describe(), flush=True)
 open(go).close()
 ds[:]
 print(ds.sources[0].decoded_chunks, flush=True)
-open(go).close()
+open(end).close()  # of one pipe, a second opening could meet the first of the other side
 """
 
 
@@ -495,9 +495,11 @@ def test_room_that_another_process_has_reserved_goes_to_nobody(
         with opened(path, folder) as ds:
             decodes(ds)
         del ds
-    go = path.with_name("go")
+    go, end = path.with_name("go"), path.with_name("end")
     os.mkfifo(go)
-    with running(READ_LATER, str(path), str(folder), str(go)) as (process, lines):
+    os.mkfifo(end)
+    pipes = str(go), str(end)
+    with running(READ_LATER, str(path), str(folder), *pipes) as (process, lines):
         while "each chunk is decoded once" not in lines.readline():
             pass
         if before == "all is removed":
@@ -513,7 +515,7 @@ def test_room_that_another_process_has_reserved_goes_to_nobody(
             assert "the first" in str(tiles.describe())
             decodes(tiles)
         assert sum(held.nbytes for held in Folder(folder).held()) <= 250_000
-        go.open("w").close()
+        end.open("w").close()
         assert process.wait() == 0
 
 
