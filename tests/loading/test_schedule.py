@@ -120,6 +120,7 @@ def test_runs_stay_in_the_window_that_memory_limits() -> None:
     small = {"batch_bytes": 1 << 10, "gathered_bytes": 1 << 10}
     assert decide(data=small).run == 1 << 10
     assert decide(data={**small, "most_batches": 5}).run == 5
+    assert decide(data={**small, "most_batches": 2}).run == 2
     assert decide(data={**small, "most_batches": 1}).run == 1
     assert decide(data=small, memory_budget=1 << 20).run == 32  # 8 such runs are a quarter of it
 

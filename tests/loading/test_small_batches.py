@@ -162,7 +162,7 @@ class TestBatches:
             dtype = getattr(torch, wanted)
             ds = NumpyDataset(x, dtype=dtype if asked_of == "dataset" else None)
             options = {} if asked_of == "dataset" else {"dtype": dtype}
-            loader = Loader(ds, 3, **options)
+            loader = Loader(ds, 3, pin_memory=False, **options)
             grows = np.dtype(wanted).itemsize >= 2 * x.itemsize
             assert loader.describe().casts_late == (
                 grows and numpy_casts(torch_dtype(stored), dtype)
@@ -189,7 +189,8 @@ class TestBatches:
             samplers = [
                 BlockBatchSampler(ds, 7, uneven=uneven, world_size=2, rank=1) for _ in range(2)
             ]
-            loader = Loader(ds, sampler=samplers[0], num_threads=threads, **options)
+            how: dict[str, Any] = {"num_threads": threads, "pin_memory": False}
+            loader = Loader(ds, sampler=samplers[0], **how, **options)
             assert loader.describe().casts_late
             expected = one_by_one(ds, samplers[1], **options)
             assert_same(list(loader), expected)
@@ -335,7 +336,8 @@ NO_MEMORY = """
 import contextlib, resource
 import numpy as np, npdata, torch
 ds = npdata.NumpyDataset(np.zeros((3, 1 << 19), np.uint8), dtype=torch.float64)
-loader = npdata.Loader(ds, 1)
+torch.set_num_threads(1)  # many would cast such batches together
+loader = npdata.Loader(ds, 1, pin_memory=False)
 batches = iter(loader)
 received = [next(batches), next(batches)]  # of a run of one batch, and of one of two
 resource.setrlimit(resource.RLIMIT_AS, (1 << 20, -1))
