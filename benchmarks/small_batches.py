@@ -48,18 +48,18 @@ def seconds(batches: Batches, count: int | None = None) -> tuple[float, float]:
 
 
 CASTS = (
-    ("128 x 784", "uint8", "float32", 784, 128),
-    ("512 x 784", "uint8", "float32", 784, 512),
-    ("64 x 1,025", "uint16", "int64", 1025, 64),
-    ("64 x 2,049", "uint16", "int64", 2049, 64),
+    (128, 784, "uint8", "float32"),
+    (512, 784, "uint8", "float32"),
+    (64, 1025, "uint16", "int64"),
+    (64, 2049, "uint16", "int64"),
 )
-"""Batches that are cast: their shape, the dtypes before and after, and the shape in numbers."""
+"""Batches that are cast: their shape, and the dtypes before and after."""
 
 
 def casts(bench: Bench, nbytes: int) -> Section:
     """Measure batches of whole numbers that become larger ones, out of a `.npy`."""
     lines = []
-    for shape, stored, wanted, width, size in CASTS:
+    for size, width, stored, wanted in CASTS:
         count = max(2 * size, nbytes // width // np.dtype(stored).itemsize)
         data = np.random.default_rng(0).integers(0, 256, (count, width)).astype(stored)
         path = bench.folder / f"{stored}-{width}.npy"
@@ -83,14 +83,16 @@ def casts(bench: Bench, nbytes: int) -> Section:
         ]
         lines.append(
             (
-                shape,
+                f"{size} x {width:,}",
                 f"{stored}, as {wanted}",
                 *(measured([1e6 * times[side] for times in passes]) for side in range(3)),
                 measured([usual / ours for usual, _, ours in passes]),
                 measured([one / ours for _, one, ours in passes]),
             )
         )
-        bench.say(f"{shape} {stored} as {wanted}: {lines[-1][-1].median:.2f} times one by one")
+        bench.say(
+            f"{size} x {width:,} {stored} as {wanted}: {lines[-1][-1].median:.2f} times one by one"
+        )
     columns = (
         Column(name="batch"),
         Column(name="numbers"),

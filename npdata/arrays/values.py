@@ -1,7 +1,7 @@
 """Values cast, compared and added up by torch, on as many cores as a gather takes.
 
 Idea: torch divides work among its threads by the number of elements; where they must stay out of
-it (`gather`), it is given pieces so small that it does not. Invariant: the results are the same on
+it (`cores`), it is given pieces so small that it does not. Invariant: the results are the same on
 one core and on many.
 """
 

@@ -56,10 +56,20 @@ class LateCasts(NamedTuple):
                 field = RowsField(field.label, field.source, rule.tensor)
             read.append(field)
             dtypes.append(None if cast is None else numpy_name(cast))
-            elements = field.source.row_bytes // field.source.dtype.itemsize
-            made = cast or rule.result
-            row_bytes += 0 if made is None else elements * made.itemsize
+            row_bytes += bytes_of_row(field, cast or rule.result)
         return cls(tuple(read), tuple(dtypes), row_bytes) if any(dtypes) else None
+
+
+def bytes_of_row(field: Field, *dtypes: torch.dtype | None) -> int:
+    """Give the bytes of a row of numbers in the largest of these dtypes; None stands for none.
+
+    Examples:
+        >>> ds = npdata.NumpyDataset(np.zeros((5, 3), np.uint8))
+        >>> bytes_of_row(ds.fields[0], torch.int64, None)
+        24
+    """
+    elements = field.source.row_bytes // field.source.dtype.itemsize
+    return elements * max(dtype.itemsize for dtype in dtypes if dtype is not None)
 
 
 def _can_wait(stored: torch.dtype | None, cast: torch.dtype | None) -> bool:

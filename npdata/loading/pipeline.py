@@ -156,18 +156,21 @@ def _data_of(dataset: Any, sampler: Any, options: Options) -> Data:
     small_files = any(s.access.kind == "files" and s.row_bytes < LARGE_FILE for s in sources)
     parts = [part for part, _ in parts_of(dataset)]
     gathers = bool(parts) and all(is_direct(part) and not part.transforms.any for part in parts)
-    gathered, size, most = None, getattr(sampler, "batch_size", None), sys.maxsize
-    if isinstance(sampler, BlockBatchSampler):
-        gathered = gathered_row_bytes(dataset, options.dtype)
-        if size and (window := sampler.limited_window) is not None:
+    size, gathered = getattr(sampler, "batch_size", None), None
+    stored = most = sys.maxsize
+    if isinstance(sampler, BlockBatchSampler) and size is not None:
+        in_runs = gathered_row_bytes(dataset, options.dtype)
+        if in_runs is not None:
+            gathered, stored = (nbytes * size for nbytes in in_runs)
+        if (window := sampler.limited_window) is not None:
             # Runs that cross windows, on two threads, would decode the chunks of one twice.
             most = window // size
     spans = any(isinstance(source, RegroupedSource) for source in sources)
     return Data(
         batch_bytes=row_bytes * size if sources and size is not None else None,
         library=any(source.access.kind == "library" for source in sources),
-        gathered_bytes=None if gathered is None or size is None else gathered[0] * size,
-        stored_bytes=None if gathered is None or size is None else gathered[1] * size,
+        gathered_bytes=gathered,
+        stored_bytes=stored,
         most_batches=most,
         epoch_bytes=row_bytes * len(dataset) if isinstance(dataset, Sized) else 0,
         small_files=small_files and gathers,

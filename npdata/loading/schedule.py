@@ -85,7 +85,7 @@ class Data:
     batch_bytes: int | None
     library: bool
     gathered_bytes: int | None = None
-    stored_bytes: int | None = None
+    stored_bytes: int = sys.maxsize
     most_batches: int = sys.maxsize
     epoch_bytes: int = 0
     small_files: bool = False
@@ -158,17 +158,19 @@ def decide_schedule(
             "pin_memory=True, but there is no accelerator to pin memory for; leave it out"
         )
     torch_cores, run, casts_late = min(cores, torch_threads), 1, False
+    pins = pins and pin_memory is not False
     # Asked for 0 threads, each batch is made when it is asked for; pinned memory must be
     # given back to its allocator whole.
     if options.num_threads != 0 and (pin_memory is not True or to_device):
-        pinning = to_device or (pins and pin_memory is not False)
         budget = options.memory_budget
         room = RUN_BYTES if budget is None else min(RUN_BYTES, budget // 4 // RUNS_AHEAD // depth)
-        run, casts_late = _run_of(data, room, pinning=pinning, many=torch_cores >= MANY_CORES)
+        run, casts_late = _run_of(
+            data, room, pinning=pins or to_device, many=torch_cores >= MANY_CORES
+        )
     if run > 1:
         depth *= RUNS_AHEAD
     # Without a device, runs gain more than pinned memory does for a copy of a few KiB.
-    pinned = pins and pin_memory is not False and (run == 1 or to_device)
+    pinned = pins and (run == 1 or to_device)
     threads, reason = _threads(options, data, cores, in_runs=run > 1)
     auto = options.num_threads == "auto" and threads > 0
     shared = auto and run == 1 and data.copies and torch_cores >= MANY_CORES
@@ -212,19 +214,18 @@ def _depth_of(options: Options, data: Data) -> int:
 def _run_of(data: Data, room: int, *, pinning: bool, many: bool) -> tuple[int, bool]:
     """Give how many batches are gathered at once, into `room`, and whether they are cast late.
 
-    `pinning`: there is an accelerator; `many` cores. They are cast late if that halves a run: 128
-    rows of 784 uint8 become float32 in 17 µs in place of 46, and 64 windows of 1,025 uint16 int64
-    in 21 in place of 42. Beside matrices that are multiplied for 0.2 ms it takes 0.9 of the time.
+    `pinning`: there is an accelerator; `many` cores cast large batches together. They are cast late
+    if that halves a run: 128 rows of 784 uint8 become float32 in 17 µs in place of 46, and 64
+    windows of 1,025 uint16 int64 in 21 in place of 42. Beside matrices that are multiplied for 0.2
+    ms it takes 0.9 of the time.
     """
     if data.gathered_bytes is None:
         return 1, False
     least = LEAST_LARGE_RUN if pinning or many else LEAST_RUN
-    stored = data.gathered_bytes if data.stored_bytes is None else data.stored_bytes
-    late = not pinning and 2 * stored <= data.gathered_bytes
-    if many:
-        late = late and data.gathered_bytes < LONG_COPY
-    fits = room // max(1, stored if late else data.gathered_bytes)
-    run = min(fits, data.most_batches)
+    together = many and data.gathered_bytes >= LONG_COPY
+    late = 2 * data.stored_bytes <= data.gathered_bytes and not (pinning or together)
+    nbytes = data.stored_bytes if late else data.gathered_bytes
+    run = min(room // max(1, nbytes), data.most_batches)
     return (run, late) if run >= least else (1, False)
 
 

@@ -27,7 +27,7 @@ from npdata.dataset.numpy_dataset import NumpyDataset
 from npdata.dataset.rows_field import RowsField
 from npdata.loading.batch_task import BatchTask, Made, name_the_batch
 from npdata.loading.cast import DTypes
-from npdata.loading.late_casts import LateCasts
+from npdata.loading.late_casts import LateCasts, bytes_of_row
 from npdata.loading.readahead import Job
 from npdata.loading.wrapped_datasets import is_direct, one_dataset
 from npdata.sampling.epochs import Batches
@@ -101,15 +101,13 @@ def gathered_row_bytes(dataset: Any, dtype: DTypes) -> tuple[int, int] | None:
     fields = tuple(found[0].fields.values())
     if not all(type(field) is RowsField and field.rule.result in _SHARED for field in fields):
         return None
+
+    def most(read: Iterable[Field], *others: torch.dtype | None) -> int:
+        return sum(bytes_of_row(f, f.rule.tensor, f.rule.cast, *others) for f in read)
+
     late = LateCasts.of(fields, dtype)
-    most = sum(_row_bytes(field, *wanted) for field in fields)
-    return most, most if late is None else sum(map(_row_bytes, late.fields))
-
-
-def _row_bytes(field: Field, *others: torch.dtype | None) -> int:
-    dtypes = (field.rule.tensor, field.rule.cast, *others)
-    elements = int(np.prod(field.source.shape[1:], dtype=np.int64))
-    return elements * max(dtype.itemsize for dtype in dtypes if dtype is not None)
+    gathered = most(fields, *wanted)
+    return gathered, gathered if late is None else most(late.fields)
 
 
 @dataclass(frozen=True)
