@@ -19,15 +19,16 @@ from npdata.runtime.per_process import this_process
 
 GRAIN = 32768
 """From so many elements on torch divides a copy among its threads."""
-MANY_THREADS = 4
-"""So many threads of torch gain more than they wait: 16 copy 0.8 MB in 36 µs, one core in 155."""
 FEW_BYTES = 1 << 18
 """So many bytes are copied on one core: two gain 20 µs at most, and wait 1 to 8 ms for each other
 where one is busy."""
 LEAST_RATE = 1e9
 """Bytes a second that any memory gives."""
-WAITED = 1e-3
+WAITED = 2e-3
 """A call that takes so many seconds longer has waited for a core, or for a disk."""
+SOON = 0.1
+"""Where two calls within so many seconds wait, a program has a core: once a second it is the system
+itself, also on an idle machine."""
 PAUSE = 0.5
 """Seconds for which one core does it then. Beside a program that has one of two cores, 256 rows of
 16 KiB took 7.7 ms, and take 0.3."""
@@ -36,7 +37,7 @@ _alone: ContextVar[bool] = ContextVar("alone", default=False)
 
 
 class _Waits:
-    """Until when one core does everything, and the pages that were read from a disk before."""
+    """Until when one core does everything, or when a call waited; pages read from a disk then."""
 
     until = 0.0
     pages = 0
@@ -66,7 +67,8 @@ def with_threads(function: Callable[[], object], nbytes: int) -> None:
         before = _Waits.pages
         _Waits.pages = resource.getrusage(resource.RUSAGE_SELF).ru_majflt
         if _Waits.pages == before:  # more threads read more pages at once
-            _Waits.until = perf_counter() + PAUSE
+            now = perf_counter()
+            _Waits.until = now + PAUSE if now < _Waits.until + SOON else now
 
 
 def threads_wait() -> bool:

@@ -22,7 +22,6 @@ from numpy.typing import NDArray
 from npdata.arrays.cores import (
     FEW_BYTES,
     GRAIN,
-    MANY_THREADS,
     is_little,
     lost_threads,
     threads_wait,
@@ -35,9 +34,6 @@ from npdata.runtime.per_process import this_process
 SIGNED = {"uint16": "int16", "uint32": "int32", "uint64": "int64"}
 """`index_select` has no unsigned words but bytes; signed ones have the same bits."""
 _WORDS = {1: "uint8", 2: "int16", 4: "int32", 8: "int64", 16: "complex128"}
-ON_ONE_CORE = 1 << 20
-"""So many bytes of rows that lie end to end NumPy gathers on one core, in 0.9 of torch's time:
-two cores gain 20 µs at most, and wait 1 to 8 ms for each other where one is busy."""
 NARROW_BYTES = 128
 """Up to here a row costs NumPy less than a call for it: 9 ns, of 8 bytes 3."""
 _TOUCHED_BYTES = range(1 << 10, 1 << 15)
@@ -177,8 +173,7 @@ class RowTable:
         """
         array = self.array
         flat = self.flat if self.typed else None
-        most = ON_ONE_CORE if torch.get_num_threads() < MANY_THREADS else FEW_BYTES
-        if flat is not None and len(indices) * array.strides[0] <= most:
+        if flat is not None and len(indices) * array.strides[0] <= FEW_BYTES:
             if self.width:
                 self._touch(flat, indices)
             return flat.take(indices, 0, None, "clip")
@@ -193,9 +188,8 @@ class RowTable:
         Indices are in [0, n), and are not looked at again.
         """
         view, flat = self.view, self.flat
-        threads = torch.get_num_threads()
-        most = ON_ONE_CORE if threads < MANY_THREADS else FEW_BYTES
-        if flat is not None and (out.nbytes <= most or threads < 2 or threads_wait()):
+        alone = out.nbytes <= FEW_BYTES or torch.get_num_threads() < 2 or threads_wait()
+        if flat is not None and alone:
             if self.width:
                 self._touch(flat, indices)
             words = out.numpy()

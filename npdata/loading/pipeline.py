@@ -31,6 +31,7 @@ from npdata.loading.readahead import Job, ReadAhead
 from npdata.loading.schedule import Data, Options, Schedule, decide_schedule
 from npdata.loading.small_batches import RunTask, gathered_in_runs, gathered_row_bytes, runs_of
 from npdata.loading.to_device import Sender
+from npdata.loading.turns import Turns
 from npdata.loading.wrapped_datasets import datasets_within, is_direct, parts_of
 from npdata.runtime.machine import cores
 from npdata.sampling.run_batches import RunBatches
@@ -51,6 +52,7 @@ class Pipeline:
     schedule: Schedule
     reuses: bool
     buffers: BufferPool
+    turns: Turns | None = None
     batch_size: int | None = None
     """What the schedule was decided for."""
 
@@ -77,6 +79,7 @@ class Pipeline:
             schedule=schedule,
             reuses=data.batch_bytes is None or data.batch_bytes >= REUSE_BYTES or schedule.run > 1,
             buffers=BufferPool(most=batches * max(1, fields)),
+            turns=None if schedule.alone is None else Turns(schedule.alone),
             batch_size=getattr(sampler, "batch_size", None),
         )
 
@@ -144,7 +147,7 @@ class Pipeline:
             depth=schedule.depth,
             begin=begin,
             helps=schedule.helps,
-            alone=schedule.alone,
+            turns=self.turns,
             cores=schedule.cores,
         )
 

@@ -15,15 +15,13 @@ import threading
 import weakref
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass, replace
-from math import inf
-from time import perf_counter
 from typing import Any, Generic, Self, TypeVar
 
 import torch
 
 from npdata.arrays.cores import without_threads
 from npdata.errors import ForkError, ThreadError, threads_refused
+from npdata.loading.turns import Turns
 from npdata.runtime.per_process import ForkSafeLock, this_process
 from npdata.runtime.undisturbed import undisturbed
 
@@ -34,32 +32,11 @@ Outcome = tuple[Any, BaseException | None]
 _Slot = queue.SimpleQueue[Outcome]
 _POLL_SECONDS = 0.5
 """Waiters look again after so long, in case a signal or a call to stop was lost."""
-LEAST_LOOP = 60e-6
-"""A consumer that comes back sooner loses more by handing a job over than threads do meanwhile."""
-LEAST_JOB = 1e-3
-"""Jobs that take longer are worth it for any consumer."""
 MOST_SECONDS = 10.0
 """Who drops a prefetcher waits no longer for its threads, since garbage may be collected in any
 thread and under any lock, for which they may wait."""
 _starting = ForkSafeLock()
 """Is held by the thread that starts others."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class Alone:
-    """When the consumer does all jobs: while it comes back soon, and they are short.
-
-    That is within `away` seconds or half the time of a job, and below `job` seconds. Threads
-    have what follows a long one. Where it may be away for more than `LEAST_LOOP`, they have it once
-    jobs are long on average: a first job takes longer, and many cores copy slower in threads.
-    """
-
-    away: float = LEAST_LOOP
-    job: float = LEAST_JOB
-
-    def patience(self, took: float) -> float:
-        """Give how long it may be away, where jobs took so long."""
-        return max(self.away, took / 2) if took < self.job else 0.0
 
 
 class _Queue:
@@ -103,8 +80,8 @@ class Prefetcher(Iterator[Result], Generic[Job, Result]):
         depth: how many jobs are being made or ready at most, at least 1.
         begin: called once in every thread, before any job.
         helps: whether the consumer, where it would wait, does jobs that no thread has begun.
-        alone: when it does all of them; None: never. Threads are then started when they are needed.
-        cores: how many cores torch uses in each thread. With one, it uses one in the consumer too.
+        turns: when it does all of them; None: never. Threads are then started when they are needed.
+        cores: how many cores torch uses in each thread.
 
     Raises:
         ForkError: (a RuntimeError) on iterating in a process that was forked from the one that made
@@ -128,14 +105,13 @@ class Prefetcher(Iterator[Result], Generic[Job, Result]):
         depth: int,
         begin: Callable[[], object] = int,
         helps: bool = False,
-        alone: Alone | None = None,
+        turns: Turns | None = None,
         cores: int = 1,
     ) -> None:
         self._function = function
         self._depth = depth
-        self._helps, self._alone, self._cores = helps, alone, cores
-        self._given, self._took = inf, 0.0
-        """When the last result was given, and the seconds of the last few, of waiting or doing."""
+        self._helps = helps
+        self._turns = turns
         self._jobs: Iterator[Job] | None = iter(jobs)
         self.process = this_process.number
         self.is_threaded = threads > 0
@@ -151,7 +127,9 @@ class Prefetcher(Iterator[Result], Generic[Job, Result]):
         # Also called when the interpreter exits, before the memory that threads read goes away.
         self._stop = weakref.finalize(self, _drop, self._queue, self._threads, self.process)
         try:
-            if threads and alone is None:
+            if turns is not None:
+                turns.begin()
+            if threads and turns is None:
                 self._submit(self._slots, depth)
             else:
                 # The first now, as threads do: when a job is begun must not decide which it is.
@@ -200,26 +178,17 @@ class Prefetcher(Iterator[Result], Generic[Job, Result]):
         jobs = self._jobs
         if jobs is None:
             raise StopIteration
-        job = next(jobs)
-        if self._threads and self._cores == 1:  # torch's others would wait for a core of these
-            return without_threads(_outcome, self._function, job)
-        return _outcome(self._function, job)
+        return _outcome(self._function, next(jobs))
 
     def _with_threads(self, slots: deque[_Slot]) -> Outcome:
-        asked = perf_counter()
-        rule = self._alone
-        alone = rule is not None and asked - self._given < rule.patience(self._took)
+        turns = self._turns
+        alone = turns is not None and turns.is_alone()
         if len(slots) <= max(1, self._depth // 2) and not alone:
             self._submit(slots, self._depth + 1)
-        outcome = self._from_threads(slots) if slots else self._from_caller()
-        self._given = perf_counter()
-        seconds = self._given - asked
-        self._took += (seconds - self._took) / 4
-        if rule is not None and alone and not slots and outcome[1] is None:
-            long = self._took if rule.away > LEAST_LOOP else seconds
-            if long >= rule.job:
-                self._alone = replace(rule, away=LEAST_LOOP)
-                self._submit(slots, self._depth)
+        does = not slots
+        outcome = self._from_caller() if does else self._from_threads(slots)
+        if turns is not None and turns.ended(by_itself=does and outcome[1] is None):
+            self._submit(slots, self._depth)
         return outcome
 
     def _from_threads(self, slots: deque[_Slot]) -> Outcome:

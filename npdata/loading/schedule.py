@@ -15,7 +15,7 @@ import torch
 
 from npdata.errors import LoaderError
 from npdata.loading.cast import DTypes
-from npdata.loading.prefetcher import LEAST_JOB, Alone
+from npdata.loading.turns import LEAST_JOB, Alone
 
 Auto: TypeAlias = Literal["auto"]
 
@@ -23,13 +23,11 @@ SMALL_BYTES = 1 << 17
 """Batches below this are read faster than one thread hands them to another; see docs/loader.md."""
 RUN_BYTES = 1 << 20
 """Small batches are gathered together, so many bytes at most; with 256 KiB it took 1.2 times."""
-LEAST_RUN = 2
-"""Fewer batches are made one by one. Runs of two batches of 400 KB take 0.65 of the time."""
-LEAST_LARGE_RUN = 4
-"""The same beside an accelerator, where single batches are pinned, and on many cores, which share
-the copy of a single batch."""
+LEAST_RUN = 4
+"""Fewer batches are made one by one: large ones are copied by several cores, or pinned."""
 LONG_COPY = 640 << 10
-"""Batches of so many bytes are copied faster by a thread and the loop than by the loop alone."""
+"""Batches of so many bytes the loop makes alone only where they are copies, by all of torch's
+cores. On many cores such batches are cast one by one too."""
 MOST_THREADS = 8
 """More threads than this copy no faster: memory is the limit."""
 GATHERING_THREADS = 2
@@ -181,8 +179,8 @@ def decide_schedule(
     if shared and not (beside_device and nbytes > LARGE_COPY):
         away = SHORT_STEP if beside_device else inf
         alone = Alone(away=away, job=LEAST_JOB + nbytes / LEAST_RATE)
-    elif helps and short and run == 1:  # the loop is long at a run of batches
-        alone = Alone()
+    elif helps and (short or data.copies) and run == 1:  # the loop is long at a run of batches
+        alone = Alone(compares=True)
     return Schedule(
         threads=threads,
         depth=depth,
@@ -221,12 +219,11 @@ def _run_of(data: Data, room: int, *, pinning: bool, many: bool) -> tuple[int, b
     """
     if data.gathered_bytes is None:
         return 1, False
-    least = LEAST_LARGE_RUN if pinning or many else LEAST_RUN
     together = many and data.gathered_bytes >= LONG_COPY
     late = 2 * data.stored_bytes <= data.gathered_bytes and not (pinning or together)
     nbytes = data.stored_bytes if late else data.gathered_bytes
     run = min(room // max(1, nbytes), data.most_batches)
-    return (run, late) if run >= least else (1, False)
+    return (run, late) if run >= LEAST_RUN else (1, False)
 
 
 def _whole(name: str, value: Any, of: str) -> int:

@@ -8,7 +8,15 @@ import pytest
 import torch
 
 from npdata.arrays import cores
-from npdata.arrays.cores import GRAIN, PAUSE, WAITED, threads_wait, with_threads, without_threads
+from npdata.arrays.cores import (
+    GRAIN,
+    PAUSE,
+    SOON,
+    WAITED,
+    threads_wait,
+    with_threads,
+    without_threads,
+)
 from npdata.arrays.gather import ByteRows, RowTable
 from npdata.arrays.values import copy_values
 
@@ -33,19 +41,41 @@ class Clock:
 
         with_threads(function, nbytes)
 
+    def waits(self) -> None:
+        """Call two functions that wait, one after the other."""
+        self.call(2 * WAITED)
+        self.call(2 * WAITED)
+
 
 @pytest.fixture
 def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
     return Clock(monkeypatch)
 
 
-def test_one_core_copies_for_a_while_after_a_call_that_waited(clock: Clock) -> None:
+def test_one_core_copies_for_a_while_after_two_calls_that_waited(clock: Clock) -> None:
+    clock.call(2 * WAITED)
+    assert not threads_wait()
+    clock.now += SOON / 2
     clock.call(2 * WAITED)
     assert threads_wait()
     clock.now += PAUSE / 2
     assert threads_wait()
     clock.now += PAUSE / 2
     assert not threads_wait()
+
+
+def test_then_another_call_that_waits_is_enough(clock: Clock) -> None:
+    clock.waits()
+    clock.now += PAUSE
+    clock.call(2 * WAITED)
+    assert threads_wait()
+
+
+def test_a_call_that_waits_now_and_then_is_no_reason(clock: Clock) -> None:
+    for _ in range(3):
+        clock.call(2 * WAITED)
+        assert not threads_wait()
+        clock.now += SOON
 
 
 def test_a_call_may_take_as_long_as_its_bytes(clock: Clock) -> None:
@@ -58,7 +88,7 @@ def test_a_disk_is_read_by_all_threads(clock: Clock) -> None:
     assert not threads_wait()
     clock.call(1.0, pages=1)
     assert not threads_wait()
-    clock.call(1.0)
+    clock.waits()
     assert threads_wait()
 
 
@@ -69,10 +99,11 @@ def test_whoever_asks_for_one_core_has_it(clock: Clock) -> None:
 
 def test_a_thread_of_a_loader_has_one_core_and_nobody_to_wait_for(clock: Clock) -> None:
     clock.threads = 1
-    clock.call(1.0)
+    clock.waits()
     assert cores._Waits.until == 0.0
     clock.threads = 2
-    clock.call(1.0)
+    clock.waits()
+    assert threads_wait()
     clock.threads = 1
     assert not threads_wait()
 

@@ -18,9 +18,10 @@ from torch.utils.data import DataLoader
 import npdata
 from npdata import BlockBatchSampler, Loader, NumpyDataset
 from npdata.dataset.batch_memory import REUSE_BYTES
-from npdata.loading import prefetcher, schedule
+from npdata.loading import schedule
 from npdata.loading.buffer_pool import BufferPool
 from npdata.loading.prefetcher import Prefetcher
+from npdata.loading.turns import LEAST_LOOP, Alone, Turns
 
 BOUNDARIES = int(os.environ.get("NPDATA_TEST_BOUNDARIES", "10"))
 ROWS = 23
@@ -157,12 +158,13 @@ def test_a_prefetcher(threads: int, helps: bool) -> None:
             assert list(results) == list(map(str, range(9)))
 
 
-@pytest.mark.parametrize("away", [prefetcher.LEAST_LOOP, math.inf])
+@pytest.mark.parametrize("away", [LEAST_LOOP, math.inf])
 def test_a_prefetcher_whose_threads_start_after_the_first_job(away: float) -> None:
-    any_is_long = prefetcher.Alone(away=away, job=0.0)
+    any_is_long = Alone(away=away, job=0.0)
 
     def read() -> None:
-        with Prefetcher(str, range(9), threads=2, depth=3, alone=any_is_long) as results:
+        turns = Turns(any_is_long)
+        with Prefetcher(str, range(9), threads=2, depth=3, turns=turns) as results:
             assert list(results) == list(map(str, range(9)))
 
     cores = torch.get_num_threads()

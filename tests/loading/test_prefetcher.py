@@ -8,6 +8,7 @@ import signal
 import sys
 import threading
 import weakref
+from collections.abc import Iterable
 from types import FrameType
 
 import pytest
@@ -17,14 +18,29 @@ from hypothesis import strategies as st
 from processes import HANG, interrupted, run
 from threads import assert_no_thread_is_left, ours, refused_after
 
-from npdata.arrays.cores import _alone
 from npdata.errors import ForkError, ThreadError
 from npdata.loading import prefetcher
-from npdata.loading.prefetcher import LEAST_LOOP, Alone, Prefetcher
+from npdata.loading.prefetcher import Prefetcher
+from npdata.loading.turns import LEAST_LOOP, LONG, Alone, Turns
 
 THREADS = (0, 1, 2, 8)
 ANY_IS_LONG = Alone(away=0.0, job=0.0)
 NONE_IS_LONG = Alone(away=math.inf, job=math.inf)
+RULES = [None, Alone(), Alone(away=0.0, compares=True), ANY_IS_LONG, NONE_IS_LONG]
+
+
+class Told(Turns):
+    """Turns that do not look at the time."""
+
+    def __init__(self, hands_over: Iterable[bool]) -> None:
+        super().__init__(Alone())
+        self.hands_over = iter(hands_over)
+
+    def is_alone(self) -> bool:
+        return not next(self.hands_over, False)
+
+    def ended(self, *, by_itself: bool) -> bool:
+        return by_itself and next(self.hands_over, False)
 
 
 @pytest.fixture(autouse=True)
@@ -40,12 +56,13 @@ def _no_thread_is_left():
     threads=st.sampled_from(THREADS),
     depth=st.integers(1, 9),
     helps=st.booleans(),
-    alone=st.sampled_from([None, Alone(), Alone(away=math.inf), Alone(away=math.inf, job=0.0)]),
+    alone=st.sampled_from(RULES),
 )
 def test_results_come_in_the_order_of_the_jobs(
     jobs: list[int], threads: int, depth: int, helps: bool, alone: Alone | None
 ) -> None:
-    options = {"threads": threads, "depth": depth, "helps": helps, "alone": alone}
+    turns = None if alone is None else Turns(alone)
+    options = {"threads": threads, "depth": depth, "helps": helps, "turns": turns}
     with Prefetcher(lambda job: job * 2, jobs, **options) as results:
         assert list(results) == [job * 2 for job in jobs]
         assert list(results) == []
@@ -56,64 +73,43 @@ def test_results_come_in_order_whether_or_not_each_is_handed_over(
     hands_over: list[bool], depth: int
 ) -> None:
     jobs = range(len(hands_over))
-    with Prefetcher(lambda job: job, jobs, threads=2, depth=depth, alone=Alone()) as results:
-        made = []
-        for threads_have_time in hands_over:
-            results._alone = ANY_IS_LONG if threads_have_time else NONE_IS_LONG
-            made.append(next(results))
-        assert made == list(jobs)
-        assert list(results) == []
+    options = {"threads": 2, "depth": depth, "turns": Told(hands_over)}
+    with Prefetcher(lambda job: job, jobs, **options) as results:
+        assert list(results) == list(jobs)
 
 
 def test_a_consumer_that_comes_back_at_once_hands_nothing_over_and_starts_no_thread() -> None:
     here = threading.get_ident()
-    with Prefetcher(
-        lambda _: threading.get_ident(), range(20), threads=2, depth=4, alone=NONE_IS_LONG
-    ) as results:
+    options = {"threads": 2, "depth": 4, "turns": Turns(NONE_IS_LONG)}
+    with Prefetcher(lambda _: threading.get_ident(), range(20), **options) as results:
         assert [next(results) for _ in range(20)] == [here] * 20
         assert ours() == []
 
 
-@pytest.mark.parametrize("cores", [1, 2])
-def test_a_consumer_that_makes_all_of_them_copies_on_as_many_cores_as_a_thread(
-    cores: int, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr("npdata.arrays.cores.torch.get_num_threads", lambda: 2)
-    options = {"threads": 1, "depth": 2, "alone": NONE_IS_LONG, "cores": cores}
-    with Prefetcher(lambda _: _alone.get(), range(5), **options) as it:
-        assert list(it) == [cores == 1] * 5
-
-
 @pytest.mark.parametrize("away", [LEAST_LOOP, math.inf])
-def test_after_a_job_that_takes_long_threads_have_the_next_ones(away: float) -> None:
-    jobs, rule = iter(range(20)), Alone(away=away, job=0.0)
-    with Prefetcher(lambda job: job, jobs, threads=2, depth=4, alone=rule) as results:
-        assert next(results) == 0
+def test_after_jobs_that_take_long_threads_have_the_next_ones(away: float) -> None:
+    jobs, turns = iter(range(20)), Turns(Alone(away=away, job=0.0))
+    with Prefetcher(lambda job: job, jobs, threads=2, depth=4, turns=turns) as results:
+        for job in range(LONG):
+            assert next(results) == job
+            assert ours() == []
+        assert next(results) == LONG
         assert len(ours()) == 2
-        assert next(jobs) == 5
-
-
-def test_a_consumer_that_may_be_long_away_does_all_jobs_until_they_are_long_on_average() -> None:
-    rule = Alone(away=math.inf, job=0.0)
-    with Prefetcher(lambda job: job, range(20), threads=2, depth=4, alone=rule) as results:
-        results._took = -math.inf
-        assert list(results) == list(range(20))
-        assert ours() == []
+        assert next(jobs) == LONG + 1 + 4
 
 
 @pytest.mark.parametrize("error", [ValueError, KeyboardInterrupt])
-def test_a_first_job_that_takes_long_and_fails_hands_nothing_over(
-    error: type[BaseException],
-) -> None:
+def test_a_job_that_takes_long_and_fails_hands_nothing_over(error: type[BaseException]) -> None:
     jobs = iter(range(20))
 
-    def fail(_: int) -> None:
-        raise error
+    def fail(job: int) -> None:
+        if job == LONG:
+            raise error
 
-    options = {"threads": 2, "depth": 4, "alone": ANY_IS_LONG}
+    options = {"threads": 2, "depth": 4, "turns": Turns(ANY_IS_LONG)}
     with Prefetcher(fail, jobs, **options) as results, pytest.raises(error):
-        next(results)
-    assert next(jobs) == 1
+        list(results)
+    assert next(jobs) == LONG + 1
 
 
 @pytest.mark.parametrize("helps", [False, True])

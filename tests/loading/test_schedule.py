@@ -6,9 +6,10 @@ from typing import Any
 import pytest
 import torch
 
+from npdata.arrays.cores import FEW_BYTES
 from npdata.errors import LoaderError
-from npdata.loading.prefetcher import Alone
 from npdata.loading.schedule import SHORT_STEP, Data, Options, decide_schedule
+from npdata.loading.turns import Alone
 
 
 def decide(**options):
@@ -78,11 +79,14 @@ def test_the_loop_helps_where_it_waits_for_whole_batches() -> None:
     assert not decide(machine={"to_device": True}).helps
 
 
-def test_the_loop_makes_short_batches_and_spans_by_itself() -> None:
+def test_the_loop_makes_short_batches_and_spans_and_copies_by_itself() -> None:
+    compares = Alone(compares=True)
     assert decide(data={"batch_bytes": 1 << 20}).alone is None
-    assert decide(data={"batch_bytes": 1 << 19}).alone == Alone()
+    assert decide(data={"batch_bytes": 1 << 19}).alone == compares
     assert "all cores" not in str(decide(data={"batch_bytes": 1 << 19}))
-    assert decide(data={"batch_bytes": 1 << 20, "spans": True}).alone == Alone()
+    assert decide(data={"batch_bytes": 1 << 20, "spans": True}).alone == compares
+    assert decide(data={"batch_bytes": 1 << 24, "copies": True}).alone == compares
+    assert decide(data={"batch_bytes": None, "copies": True}).alone == compares
     assert decide(data={"batch_bytes": None}).alone is None
     assert decide(data={"batch_bytes": 1 << 19}, num_threads=1).alone is None
     assert decide(data={"batch_bytes": 1 << 10, "gathered_bytes": 1 << 10}).alone is None
@@ -120,18 +124,13 @@ def test_runs_stay_in_the_window_that_memory_limits() -> None:
     small = {"batch_bytes": 1 << 10, "gathered_bytes": 1 << 10}
     assert decide(data=small).run == 1 << 10
     assert decide(data={**small, "most_batches": 5}).run == 5
-    assert decide(data={**small, "most_batches": 2}).run == 2
-    assert decide(data={**small, "most_batches": 1}).run == 1
+    assert decide(data={**small, "most_batches": 3}).run == 1
     assert decide(data=small, memory_budget=1 << 20).run == 32  # 8 such runs are a quarter of it
 
 
-def test_many_cores_and_accelerators_have_single_batches_rather_than_short_runs() -> None:
-    few, many = {"cores": 2, "torch_threads": 2}, {"cores": 8, "torch_threads": 8}
-    for size, run in [(1 << 18, 4), (1 << 19, 2), ((1 << 19) + 1, 1)]:
-        data = {"batch_bytes": size, "gathered_bytes": size}
-        assert decide(data=data, machine=few).run == run
-        for machine in (many, {**few, "pins": True}, {**few, "to_device": True}):
-            assert decide(data=data, machine=machine).run == (run if run == 4 else 1)
+def test_batches_that_two_cores_copy_are_made_one_by_one() -> None:
+    for size, run in [(FEW_BYTES, 4), (FEW_BYTES + 1, 1)]:
+        assert decide(data={"batch_bytes": size, "gathered_bytes": size}).run == run
 
 
 def test_casts_wait_where_that_halves_a_run() -> None:
@@ -146,8 +145,8 @@ def test_casts_wait_where_that_halves_a_run() -> None:
 
     assert run(1 << 12, 1 << 11, few) == run(1 << 12, 1 << 11, many) == (1 << 9, True)
     assert run(1 << 12, (1 << 11) + 1, few) == (1 << 8, False)
-    assert run(1 << 22, 1 << 19, few) == (2, True)
-    assert run(1 << 22, 1 << 20, few) == (1, False)
+    assert run(1 << 22, FEW_BYTES, few) == (4, True)
+    assert run(1 << 22, FEW_BYTES + 1, few) == (1, False)
     assert run(1 << 22, 1 << 17, many) == (1, False)  # they share the cast
     for accelerator in ({"pins": True}, {"pins": True, "to_device": True}):
         assert run(1 << 12, 1 << 11, {**few, **accelerator}) == (1 << 8, False)

@@ -1,0 +1,140 @@
+"""Who does the next job of a prefetcher: its consumer alone, or threads.
+
+Idea: a thread gains time while the consumer is elsewhere. But it waits for the interpreter, and
+takes a core that the consumer may need. So the consumer does short jobs itself while it comes back
+soon. Where it does not, turns with threads are compared with turns alone. Invariant: only time
+depends on that, never a result. Here no job is done.
+"""
+
+import statistics
+from dataclasses import dataclass
+from time import perf_counter
+
+LEAST_LOOP = 60e-6
+"""A consumer that comes back sooner loses more by handing a job over than threads do meanwhile."""
+LEAST_JOB = 1e-3
+"""Jobs that take longer are worth it for any consumer."""
+SURE = 3
+"""After so many turns in a row a consumer is no longer back soon, or is again. After one, which the
+system delayed, threads would take a core from those of torch, and a copy would wait for 4 ms."""
+LONG = 2
+"""So many long jobs in a row are handed over."""
+ALONE = 24
+"""Turns alone before threads are tried. The first half does not count: its memory is new."""
+PASSED = 16
+"""Turns with threads that are not timed: at first nothing is ready, and torch's threads still turn
+idly on the core that they get."""
+TRIED = 32
+"""Turns with threads that are timed. Results come in groups, so their mean counts, without the two
+that took longest, which the system delayed."""
+KEPT = 500
+"""Turns before both ways are timed again, while threads stay faster than turns alone were."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Alone:
+    """When the consumer does all jobs: while it comes back soon, and they are short.
+
+    That is within `away` seconds or half the time of a job, and below `job` seconds. Threads
+    have what follows long ones. Where it may be away for more than `LEAST_LOOP`, they have it once
+    jobs are long on average: a first job takes longer, and many cores copy slower in threads. If it
+    `compares`, it does short jobs after longer absences too, unless threads take less time.
+    """
+
+    away: float = LEAST_LOOP
+    job: float = LEAST_JOB
+    compares: bool = False
+
+
+class Turns:
+    """The turns of a consumer: each begins when it is given a result, and ends with the next.
+
+    What threads gain is known from one epoch to the next. Two iterations at once mix their times.
+    """
+
+    def __init__(self, rule: Alone) -> None:
+        self._rule = rule
+        self._alone_is_faster = True
+        self._kept = 0
+        """Turns for which that holds; then both ways are timed."""
+        self._times: tuple[float, ...] = ()
+        """The last turns alone."""
+        self._tried: tuple[float, ...] = ()
+        """The turns with threads, which they are compared with."""
+        self.begin()
+
+    def begin(self) -> None:
+        """Note that an epoch begins."""
+        self._away = self._rule.away
+        self._given = self._asked = 0.0
+        self._took = 0.0
+        """The seconds of the last few turns of waiting, or of doing the job."""
+        self._is_alone = self._is_soon = True
+        self._others = 0
+        """The last turns that speak against `_is_soon`."""
+        self._short = self._long = self._longs = 0
+        """Jobs done alone that were short, and long, and how many of these were the last."""
+
+    def is_alone(self) -> bool:
+        """Tell, when the consumer asks for a result, whether it does the job itself."""
+        self._asked = now = perf_counter()
+        rule, took = self._rule, self._took
+        if self._given:
+            patience = max(self._away, took / 2) if took < rule.job else 0.0
+            is_soon = now - self._given < patience
+            self._others = 0 if is_soon == self._is_soon else self._others + 1
+            if self._others == SURE:
+                self._is_soon, self._others = is_soon, 0
+        if self._is_soon:
+            self._is_alone = True
+        elif not rule.compares or 8 * self._long > self._short:
+            self._is_alone = False
+        elif self._kept:
+            self._is_alone = self._alone_is_faster
+        else:
+            self._is_alone = len(self._times) < ALONE
+        return self._is_alone
+
+    def ended(self, *, by_itself: bool) -> bool:
+        """Note that it is given a result; tell whether threads get the next jobs at once.
+
+        `by_itself`: it did the job, while none was under way.
+        """
+        now, before = perf_counter(), self._given
+        seconds, self._given = now - self._asked, now
+        if not before:  # a first job finds neither threads nor memory
+            return False
+        self._took += (seconds - self._took) / 4
+        if self._rule.compares:
+            self._compare(now - before, by_itself)
+        if not (self._is_alone and by_itself):
+            return False
+        long = self._took if self._away > LEAST_LOOP else seconds
+        if long < self._rule.job:
+            self._short += 1
+            self._longs = 0
+            return False
+        self._long += 1
+        self._longs += 1
+        if self._longs < LONG:
+            return False
+        self._away, self._is_soon = LEAST_LOOP, False
+        return True
+
+    def _compare(self, turn: float, by_itself: bool) -> None:
+        times = self._times
+        if self._kept:
+            self._kept = max(0, self._kept - 1)
+            if not self._kept:
+                self._times = self._tried = ()
+                return
+        if self._is_alone and by_itself and not self._kept:
+            self._times = (*times, turn)[-ALONE:]
+        elif not self._is_alone and len(times) == ALONE:
+            self._tried = tried = (*self._tried, turn)
+            if len(tried) == PASSED + TRIED:
+                alone = statistics.median(times[ALONE // 2 :])
+                threads = statistics.mean(sorted(tried[PASSED:])[:-2])
+                if not self._kept or alone < threads:
+                    self._alone_is_faster, self._kept = alone < threads, KEPT
+                self._tried = tried[:PASSED]
