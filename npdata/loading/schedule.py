@@ -15,7 +15,7 @@ import torch
 
 from npdata.errors import LoaderError
 from npdata.loading.cast import DTypes
-from npdata.loading.turns import LEAST_JOB, Alone
+from npdata.loading.turns import LEAST_JOB, LEAST_TO_COMPARE, Alone
 
 Auto: TypeAlias = Literal["auto"]
 
@@ -180,7 +180,7 @@ def decide_schedule(
         away = SHORT_STEP if beside_device else inf
         alone = Alone(away=away, job=LEAST_JOB + nbytes / LEAST_RATE)
     elif helps and (short or data.copies) and run == 1:  # the loop is long at a run of batches
-        alone = Alone(compares=True)
+        alone = Alone(away=LEAST_TO_COMPARE, compares=True)
     return Schedule(
         threads=threads,
         depth=depth,

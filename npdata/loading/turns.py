@@ -12,6 +12,8 @@ from time import perf_counter
 
 LEAST_LOOP = 60e-6
 """A consumer that comes back sooner loses more by handing a job over than threads do meanwhile."""
+LEAST_TO_COMPARE = 25e-6
+"""The same where what threads gain is measured."""
 LEAST_JOB = 1e-3
 """Jobs that take longer are worth it for any consumer."""
 SURE = 3
@@ -27,8 +29,11 @@ idly on the core that they get."""
 TRIED = 32
 """Turns with threads that are timed. Results come in groups, so their mean counts, without the two
 that took longest, which the system delayed."""
-KEPT = 500
-"""Turns before both ways are timed again, while threads stay faster than turns alone were."""
+KEPT, MOST_KEPT = 500, 8000
+"""Turns before both ways are timed again, at first, and where the same way was faster each time:
+beside a loop that runs Python for 100 µs, threads take twice as long."""
+CLEARLY = 1.1
+"""Threads that are no longer faster end when their turns take so many times as long."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -55,8 +60,8 @@ class Turns:
     def __init__(self, rule: Alone) -> None:
         self._rule = rule
         self._alone_is_faster = True
-        self._kept = 0
-        """Turns for which that holds; then both ways are timed."""
+        self._kept, self._keeps = 0, KEPT // 2
+        """Turns for which that holds, and held at first; then both ways are timed."""
         self._times: tuple[float, ...] = ()
         """The last turns alone."""
         self._tried: tuple[float, ...] = ()
@@ -69,7 +74,7 @@ class Turns:
         self._given = self._asked = 0.0
         self._took = 0.0
         """The seconds of the last few turns of waiting, or of doing the job."""
-        self._is_alone = self._is_soon = True
+        self._is_alone = self._is_soon = not self._kept or self._alone_is_faster
         self._others = 0
         """The last turns that speak against `_is_soon`."""
         self._short = self._long = self._longs = 0
@@ -118,7 +123,7 @@ class Turns:
         self._longs += 1
         if self._longs < LONG:
             return False
-        self._away, self._is_soon = LEAST_LOOP, False
+        self._away, self._is_soon = min(LEAST_LOOP, self._away), False
         return True
 
     def _compare(self, turn: float, by_itself: bool) -> None:
@@ -128,13 +133,22 @@ class Turns:
             if not self._kept:
                 self._times = self._tried = ()
                 return
-        if self._is_alone and by_itself and not self._kept:
-            self._times = (*times, turn)[-ALONE:]
-        elif not self._is_alone and len(times) == ALONE:
+        if self._is_alone:
+            if by_itself and not self._kept:
+                self._times = (*times, turn)[-ALONE:]
+        elif len(times) == ALONE:
             self._tried = tried = (*self._tried, turn)
             if len(tried) == PASSED + TRIED:
+                self._tried = tried[:PASSED]
                 alone = statistics.median(times[ALONE // 2 :])
                 threads = statistics.mean(sorted(tried[PASSED:])[:-2])
-                if not self._kept or alone < threads:
-                    self._alone_is_faster, self._kept = alone < threads, KEPT
-                self._tried = tried[:PASSED]
+                self._found(alone, threads)
+
+    def _found(self, alone: float, threads: float) -> None:
+        if not self._kept:
+            is_faster = alone < threads
+            same = is_faster == self._alone_is_faster
+            self._keeps = min(2 * self._keeps, MOST_KEPT) if same else KEPT
+            self._alone_is_faster, self._kept = is_faster, self._keeps
+        elif CLEARLY * alone < threads:
+            self._alone_is_faster, self._kept, self._keeps = True, KEPT, KEPT

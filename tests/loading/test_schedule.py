@@ -9,7 +9,7 @@ import torch
 from npdata.arrays.cores import FEW_BYTES
 from npdata.errors import LoaderError
 from npdata.loading.schedule import SHORT_STEP, Data, Options, decide_schedule
-from npdata.loading.turns import Alone
+from npdata.loading.turns import LEAST_TO_COMPARE, Alone
 
 
 def decide(**options):
@@ -80,7 +80,7 @@ def test_the_loop_helps_where_it_waits_for_whole_batches() -> None:
 
 
 def test_the_loop_makes_short_batches_and_spans_and_copies_by_itself() -> None:
-    compares = Alone(compares=True)
+    compares = Alone(away=LEAST_TO_COMPARE, compares=True)
     assert decide(data={"batch_bytes": 1 << 20}).alone is None
     assert decide(data={"batch_bytes": 1 << 19}).alone == compares
     assert "all cores" not in str(decide(data={"batch_bytes": 1 << 19}))

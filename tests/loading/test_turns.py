@@ -13,6 +13,7 @@ from npdata.loading.turns import (
     LEAST_JOB,
     LEAST_LOOP,
     LONG,
+    MOST_KEPT,
     PASSED,
     SURE,
     TRIED,
@@ -134,7 +135,7 @@ def test_where_threads_take_less_they_have_all_jobs(consumer: Consumer) -> None:
 
 def test_threads_that_become_slower_have_no_more(consumer: Consumer) -> None:
     tried(consumer, AWAY, 0.9 * SHORT)
-    assert all(consumer.several(TRIED, AWAY, SHORT, 1.1 * SHORT))
+    assert all(consumer.several(TRIED, AWAY, SHORT, 2 * SHORT))
     assert not any(consumer.several(KEPT, AWAY))
 
 
@@ -147,18 +148,32 @@ def test_after_many_turns_both_are_timed_again(consumer: Consumer, by_threads: f
     assert consumer.turn(AWAY)
 
 
+@pytest.mark.parametrize("by_threads", [0.9 * SHORT, 1.1 * SHORT])
+def test_where_the_same_is_found_it_is_looked_for_less_often(
+    consumer: Consumer, by_threads: float
+) -> None:
+    tried(consumer, AWAY, by_threads)
+    for kept in (KEPT, 2 * KEPT, 4 * KEPT, 8 * KEPT, MOST_KEPT, MOST_KEPT):
+        by_who = consumer.several(kept, AWAY, SHORT, by_threads)
+        assert by_who == [by_threads < SHORT] * kept
+        assert not any(consumer.several(ALONE, AWAY))
+        assert all(consumer.several(PASSED + TRIED, AWAY, SHORT, by_threads))
+
+
 def test_what_was_found_is_known_in_the_next_epoch(consumer: Consumer) -> None:
     tried(consumer, AWAY, 0.9 * SHORT)
     consumer.turns.begin()
-    assert consumer.several(2 + SURE, AWAY) == [False] * SURE + [True, True]
+    assert all(consumer.several(9, AWAY))
+    consumer.turns.begin()
+    assert consumer.several(SURE + 1, 0.0) == [True] * SURE + [False]  # the loop is another
 
 
 def test_the_first_turns_of_later_epochs_say_nothing_of_turns_alone(consumer: Consumer) -> None:
     tried(consumer, AWAY, 0.9 * SHORT)
     for _ in range(ALONE):
         consumer.turns.begin()
-        consumer.several(1 + SURE, AWAY, 2 * SHORT, 0.9 * SHORT)
-    consumer.several(2 * TRIED, AWAY, SHORT, 1.1 * SHORT)
+        consumer.several(1 + SURE, 0.0, 2 * SHORT, 0.9 * SHORT)
+    consumer.several(SURE + 2 * TRIED, AWAY, SHORT, 2 * SHORT)
     assert not consumer.turn(AWAY)
 
 
