@@ -128,6 +128,8 @@ class Schedule:
         where = f"{threads}, {self.depth} {ahead} ahead"
         if self.alone is not None and self.cores > 1:
             where = f"the loop on all cores while batches are short, else {where}"
+        elif self.alone is not None:
+            where = f"the loop while it comes back soon or is faster, else {where}"
         caller = "in the caller" if self.run == 1 else f"in the caller, {self.run} batches at once"
         memory = "pinned" if self.pinned else "ordinary"
         held = f"; {self.resident}" if self.resident else ""

@@ -83,7 +83,8 @@ def test_the_loop_makes_short_batches_and_spans_and_copies_by_itself() -> None:
     compares = Alone(away=LEAST_TO_COMPARE, compares=True)
     assert decide(data={"batch_bytes": 1 << 20}).alone is None
     assert decide(data={"batch_bytes": 1 << 19}).alone == compares
-    assert "all cores" not in str(decide(data={"batch_bytes": 1 << 19}))
+    shown = "the loop while it comes back soon or is faster, else 3 threads and the loop while it"
+    assert str(decide(data={"batch_bytes": 1 << 19})).startswith(shown)
     assert decide(data={"batch_bytes": 1 << 20, "spans": True}).alone == compares
     assert decide(data={"batch_bytes": 1 << 24, "copies": True}).alone == compares
     assert decide(data={"batch_bytes": None, "copies": True}).alone == compares
