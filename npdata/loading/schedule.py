@@ -181,7 +181,7 @@ def decide_schedule(
     if shared and not (beside_device and nbytes > LARGE_COPY):
         away = SHORT_STEP if beside_device else inf
         alone = Alone(away=away, job=LEAST_JOB + nbytes / LEAST_RATE)
-    elif helps and (short or data.copies) and run == 1:  # the loop is long at a run of batches
+    elif helps and run == 1 and (short or (data.copies and torch_cores > 1)):
         alone = Alone(away=LEAST_TO_COMPARE, compares=True)
     return Schedule(
         threads=threads,

@@ -86,8 +86,11 @@ def test_the_loop_makes_short_batches_and_spans_and_copies_by_itself() -> None:
     shown = "the loop while it comes back soon or is faster, else 3 threads and the loop while it"
     assert str(decide(data={"batch_bytes": 1 << 19})).startswith(shown)
     assert decide(data={"batch_bytes": 1 << 20, "spans": True}).alone == compares
-    assert decide(data={"batch_bytes": 1 << 24, "copies": True}).alone == compares
-    assert decide(data={"batch_bytes": None, "copies": True}).alone == compares
+    two = {"cores": 2, "torch_threads": 2}
+    for size in (None, 1 << 24):
+        large = {"batch_bytes": size, "copies": True}
+        assert decide(data=large, machine=two).alone == compares
+        assert decide(data=large, machine={**two, "torch_threads": 1}).alone is None
     assert decide(data={"batch_bytes": None}).alone is None
     assert decide(data={"batch_bytes": 1 << 19}, num_threads=1).alone is None
     assert decide(data={"batch_bytes": 1 << 10, "gathered_bytes": 1 << 10}).alone is None
