@@ -20,7 +20,9 @@ SURE = 3
 """After so many turns in a row a consumer is no longer back soon, or is again. After one, which the
 system delayed, threads would take a core from those of torch, and a copy would wait for 4 ms."""
 LONG = 2
-"""So many long jobs in a row are handed over."""
+"""After so many long jobs in a row threads have the next ones."""
+SURELY_LONG = 1e-2
+"""After a job of so many seconds they have them at once: no system delays one for so long."""
 ALONE = 24
 """Turns alone before threads are tried. The first half does not count: its memory is new."""
 PASSED = 16
@@ -107,10 +109,11 @@ class Turns:
         """
         now, before = perf_counter(), self._given
         seconds, self._given = now - self._asked, now
-        if not before:  # a first job finds neither threads nor memory
+        surely_long = self._rule.compares and seconds >= SURELY_LONG
+        if not (before or surely_long):  # a first job finds neither threads nor memory
             return False
         self._took += (seconds - self._took) / 4
-        if self._rule.compares:
+        if self._rule.compares and before:
             self._compare(now - before, by_itself)
         if not (self._is_alone and by_itself):
             return False
@@ -120,7 +123,7 @@ class Turns:
             self._longs = 0
             return False
         self._long += 1
-        self._longs += 1
+        self._longs += LONG if surely_long else 1
         if self._longs < LONG:
             return False
         self._away, self._is_soon = min(LEAST_LOOP, self._away), False

@@ -16,6 +16,7 @@ from npdata.loading.turns import (
     MOST_KEPT,
     PASSED,
     SURE,
+    SURELY_LONG,
     TRIED,
     Alone,
     Turns,
@@ -81,7 +82,7 @@ def test_to_be_away_now_and_then_is_no_reason(plain: Consumer) -> None:
 
 
 def test_long_jobs_are_handed_over(consumer: Consumer) -> None:
-    consumer.turn(0.0, 1.0)
+    consumer.turn(0.0, LEAST_JOB)
     for count in range(1, LONG):
         assert not consumer.turn(0.0, LEAST_JOB)
         assert consumer.threads == (count == LONG)
@@ -90,10 +91,19 @@ def test_long_jobs_are_handed_over(consumer: Consumer) -> None:
     assert consumer.turn(0.0)
 
 
+@pytest.mark.parametrize("first", [False, True])
+def test_a_job_that_is_surely_long_hands_over_the_next_one(consumer: Consumer, first: bool) -> None:
+    if not first:
+        consumer.turn(0.0)
+    assert not consumer.turn(0.0, SURELY_LONG)
+    assert consumer.threads
+    assert consumer.turn(0.0)
+
+
 def test_a_first_job_may_take_long(consumer: Consumer) -> None:
     for _ in range(3):
         consumer.turns.begin()
-        assert not any(consumer.several(1, AWAY, 1.0))
+        assert not any(consumer.several(1, AWAY, SURELY_LONG / 2))
         assert not consumer.threads
         assert not any(consumer.several(20, 0.0))
 
