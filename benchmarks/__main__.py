@@ -3,8 +3,9 @@
 python -m benchmarks [--quick] [QUESTION ...]
 
 The whole run writes benchmarks/RESULTS.md, results.json, the charts in docs/img and the tables of
-README.md. With --quick, or for some questions only, everything goes to benchmarks/out, and what
-README shows is compared with what was measured now, as ratios to the bare gather.
+README.md. What this machine cannot answer stays as an earlier run measured it. With --quick, or for
+some questions only, everything goes to benchmarks/out, and what README shows is compared with what
+was measured now, as ratios to the bare gather.
 """
 
 import argparse
@@ -47,8 +48,11 @@ def machine() -> str:
     )
 
 
-def measure(names: Sequence[str], *, quick: bool) -> Report:
-    """Ask the questions one after the other; what could not be answered is said in the report."""
+def measure(names: Sequence[str], *, quick: bool, before: Report | None = None) -> Report:
+    """Ask the questions one after the other; what could not be answered is said in the report.
+
+    It then has the sections of `before` in its place.
+    """
     begun = time.perf_counter()
     peers, skipped = installed()
     failed: list[str] = []
@@ -61,6 +65,7 @@ def measure(names: Sequence[str], *, quick: bool) -> Report:
                 sections += answer(name, Bench(folder=Path(folder), quick=quick))
             except UnavailableError as error:
                 skipped.append(f"{name} left out: {error}")
+                sections += [] if before is None else reports.kept(before, name, machine())
             except Exception as error:
                 # Half an hour of other answers is not thrown away for one.
                 traceback.print_exc()
@@ -115,7 +120,8 @@ def main() -> int:
             parser.error(f"no question {name!r}; there are {', '.join(QUESTIONS)}")
     partly = arguments.quick or bool(arguments.questions)
     names = arguments.questions or (QUICK if arguments.quick else tuple(QUESTIONS))
-    report = measure(names, quick=arguments.quick)
+    before = None if partly or not JSON.exists() else reports.from_json(JSON.read_text())
+    report = measure(names, quick=arguments.quick, before=before)
     finish: Callable[[Report], None] = write_aside if partly else write
     finish(report)
     for line in report.failed:

@@ -7,7 +7,7 @@ all here is pure. It draws nothing (`charts.py`) and measures nothing.
 
 import json
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 
@@ -214,6 +214,28 @@ def _section(read: dict[str, Any]) -> Section:
 
 def _cell(read: Any) -> Cell:
     return Measured(**read) if isinstance(read, dict) else read
+
+
+def kept(before: Report, question: str, machine: str) -> list[Section]:
+    """Give the sections that answered a question before, and say that this was another run.
+
+    `machine` is that of the run which asks. A section that says where it was measured stays.
+
+    Examples:
+        >>> section = Section(name="gpu-sparse", title="Sparse rows", note="512 rows.")
+        >>> before = Report(machine="16 cores", versions={}, seconds=1.0, skipped=(),
+        ...                 sections=(section,))
+        >>> kept(before, "gpu", "2 cores")[0].note
+        '512 rows. Measured in an earlier run, on 16 cores.'
+    """
+    where = "" if before.machine == machine else f", on {before.machine}"
+    return [
+        section
+        if "Measured " in section.note
+        else replace(section, note=f"{section.note} Measured in an earlier run{where}.")
+        for section in before.sections
+        if section.name.split("-")[0] == question
+    ]
 
 
 def with_section(text: str, mark: str, section: Section, images: str = "docs/img") -> str:

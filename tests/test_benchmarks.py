@@ -172,6 +172,41 @@ def test_small_runs_of_the_questions_give_sections_that_can_be_drawn(tmp_path: P
         assert f"## {section.title}" in report.markdown()
 
 
+@pytest.fixture
+def run_aside(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """Let a whole run write here."""
+    monkeypatch.setattr(run_of_all, "ROOT", tmp_path)
+    monkeypatch.setattr(run_of_all, "RESULTS", tmp_path / "RESULTS.md")
+    monkeypatch.setattr(run_of_all, "JSON", tmp_path / "results.json")
+    monkeypatch.setattr(sys, "argv", ["benchmarks"])
+    (tmp_path / "README.md").write_text("as it was")
+
+
+@pytest.mark.usefixtures("run_aside")
+def test_what_this_machine_cannot_answer_stays_as_an_earlier_run_measured_it(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    machines = ["one GPU"]
+
+    def answer(name: str, bench: Bench) -> list[Section]:
+        if machines == ["no GPU"]:
+            raise UnavailableError("no GPU")
+        return [replace(SPEED, name="gpu"), replace(SPEED, name="gpu-sparse")]
+
+    monkeypatch.setattr(run_of_all, "answer", answer)
+    monkeypatch.setattr(run_of_all, "QUESTIONS", ("gpu",))
+    monkeypatch.setattr(run_of_all, "machine", lambda: machines[0])
+    assert run_of_all.main() == 0
+    machines[0] = "no GPU"
+    for _ in range(2):
+        assert run_of_all.main() == 0
+    report = from_json((tmp_path / "results.json").read_text())
+    assert [section.name for section in report.sections] == ["gpu", "gpu-sparse"]
+    for section in report.sections:
+        assert section.note == f"{SPEED.note} Measured in an earlier run, on one GPU."
+
+
+@pytest.mark.usefixtures("run_aside")
 def test_a_question_that_fails_takes_no_other_with_it(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -184,11 +219,6 @@ def test_a_question_that_fails_takes_no_other_with_it(
 
     monkeypatch.setattr(run_of_all, "answer", answer)
     monkeypatch.setattr(run_of_all, "QUESTIONS", ("bad", "gone", "good"))
-    monkeypatch.setattr(run_of_all, "ROOT", tmp_path)
-    monkeypatch.setattr(run_of_all, "RESULTS", tmp_path / "RESULTS.md")
-    monkeypatch.setattr(run_of_all, "JSON", tmp_path / "results.json")
-    monkeypatch.setattr(sys, "argv", ["benchmarks"])
-    (tmp_path / "README.md").write_text("as it was")
     assert run_of_all.main() == 1
     assert "failed: bad: RowsDifferError: b gives other rows than a" in capsys.readouterr().err
     report = from_json((tmp_path / "results.json").read_text())
