@@ -40,6 +40,7 @@ def kinds(folder: Path, rows: int) -> Iterator[tuple[str, dict[Any, npdata.Loade
         ("128 bytes in memory, 1,024", in_memory, 1024, "full"),
         ("3 KiB of .npy, 16", mapped, 16, "full"),
         ("3 KiB of .npy, 256", mapped, 256, "full"),
+        ("3 KiB of .npy, 1,024", mapped, 1024, "full"),
         ("3 KiB of gzip HDF5, 256", packed, 256, "block"),
     ):
         options = {"shuffle": shuffle, "seed": 1}
