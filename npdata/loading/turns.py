@@ -23,6 +23,9 @@ LONG = 2
 """After so many long jobs in a row threads have the next ones."""
 SURELY_LONG = 1e-2
 """After a job of so many seconds they have them at once: no system delays one for so long."""
+OFTEN = 8
+"""Where one of so many jobs is long, threads have all, until others may be short: after `KEPT`
+turns for the first, and as many more for each that is long again."""
 ALONE = 24
 """Turns alone before threads are tried. The first half does not count: its memory is new."""
 PASSED = 16
@@ -79,7 +82,7 @@ class Turns:
         self._is_alone = self._is_soon = not self._kept or self._alone_is_faster
         self._others = 0
         """The last turns that speak against `_is_soon`."""
-        self._short = self._long = self._longs = 0
+        self._short, self._long, self._longs = 0.0, 0, 0
         """Jobs done alone that were short, and long, and how many of these were the last."""
 
     def is_alone(self) -> bool:
@@ -94,8 +97,11 @@ class Turns:
                 self._is_soon, self._others = is_soon, 0
         if self._is_soon:
             self._is_alone = True
-        elif not rule.compares or 8 * self._long > self._short:
+        elif not rule.compares:
             self._is_alone = False
+        elif self._long >= LONG and OFTEN * self._long > self._short:
+            self._is_alone = False
+            self._short += OFTEN * LONG / KEPT
         elif self._kept:
             self._is_alone = self._alone_is_faster
         else:
@@ -122,8 +128,9 @@ class Turns:
             self._short += 1
             self._longs = 0
             return False
-        self._long += 1
-        self._longs += LONG if surely_long else 1
+        weight = LONG if surely_long else 1
+        self._long += weight
+        self._longs += weight
         if self._longs < LONG:
             return False
         self._away, self._is_soon = min(LEAST_LOOP, self._away), False
@@ -137,11 +144,11 @@ class Turns:
                 self._times = self._tried = ()
                 return
         if self._is_alone:
-            if by_itself and not self._kept:
+            if by_itself and not (self._kept or self._is_soon):
                 self._times = (*times, turn)[-ALONE:]
         elif len(times) == ALONE:
             self._tried = tried = (*self._tried, turn)
-            if len(tried) == PASSED + TRIED:
+            if len(tried) >= PASSED + TRIED:  # two threads may each have added one
                 self._tried = tried[:PASSED]
                 alone = statistics.median(times[ALONE // 2 :])
                 threads = statistics.mean(sorted(tried[PASSED:])[:-2])

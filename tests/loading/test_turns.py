@@ -127,7 +127,7 @@ def test_jobs_that_are_long_on_average_are_handed_over_by_who_may_be_away(
 
 def tried(consumer: Consumer, away: float, by_threads: float) -> None:
     """Take turns alone, and then those with threads that are compared with them."""
-    alone = consumer.several(max(ALONE, SURE) + 1, away, SHORT)
+    alone = consumer.several(SURE + ALONE, away, SHORT)
     assert not any(alone)
     assert all(consumer.several(PASSED, away, SHORT, 1.0))
     assert all(consumer.several(TRIED, away, SHORT, by_threads))
@@ -168,6 +168,34 @@ def test_where_the_same_is_found_it_is_looked_for_less_often(
         assert by_who == [by_threads < SHORT] * kept
         assert not any(consumer.several(ALONE, AWAY))
         assert all(consumer.several(PASSED + TRIED, AWAY, SHORT, by_threads))
+
+
+def test_turns_of_a_consumer_that_came_back_soon_are_not_compared(consumer: Consumer) -> None:
+    consumer.several(100, 0.0)
+    consumer.turns.begin()  # of another loop
+    tried(consumer, AWAY, 0.9 * SHORT)
+    assert all(consumer.several(KEPT, AWAY, SHORT, 0.9 * SHORT))
+
+
+def test_one_long_job_is_no_reason_not_to_compare(consumer: Consumer) -> None:
+    consumer.turn(0.0)
+    consumer.turn(0.0, LEAST_JOB)
+    consumer.turn(0.0)
+    assert not any(consumer.several(SURE - 1 + ALONE, AWAY))
+    assert all(consumer.several(PASSED + TRIED, AWAY, SHORT, 1.1 * SHORT))
+    assert not any(consumer.several(KEPT, AWAY))
+
+
+def test_jobs_that_were_long_are_tried_again(consumer: Consumer) -> None:
+    consumer.turn(0.0, SURELY_LONG)
+    assert all(consumer.several(KEPT - 1, AWAY))
+    assert not consumer.several(2, AWAY)[-1]
+
+
+def test_and_threads_keep_those_that_still_are(consumer: Consumer) -> None:
+    consumer.turn(0.0, SURELY_LONG)
+    by_threads = consumer.several(20 * KEPT, AWAY, SURELY_LONG)
+    assert by_threads.count(False) <= 20
 
 
 def test_what_was_found_is_known_in_the_next_epoch(consumer: Consumer) -> None:
