@@ -83,7 +83,8 @@ class Turns:
         self._others = 0
         """The last turns that speak against `_is_soon`."""
         self._short, self._long, self._longs = 0.0, 0, 0
-        """Jobs done alone that were short, and long, and how many of these were the last."""
+        """Jobs done alone that were short, and long, and how many of these were the last. A turn of
+        threads, where jobs are long, counts as a part of a short one: later they may be short."""
 
     def is_alone(self) -> bool:
         """Tell, when the consumer asks for a result, whether it does the job itself."""
