@@ -9,7 +9,7 @@ import functools
 import itertools
 import sys
 from collections.abc import Callable, Iterator, Sized
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Self
 
 import numpy as np
@@ -24,6 +24,7 @@ from npdata.dataset.batch_memory import (
 )
 from npdata.loading.batch_task import BatchTask, Made
 from npdata.loading.buffer_pool import BufferPool
+from npdata.loading.comparison import Comparison
 from npdata.loading.finish_on_device import sent_as_stored
 from npdata.loading.late_casts import LateCasts
 from npdata.loading.prefetcher import Prefetcher
@@ -52,7 +53,7 @@ class Pipeline:
     schedule: Schedule
     reuses: bool
     buffers: BufferPool
-    turns: Turns | None = None
+    comparison: Comparison = field(default_factory=Comparison)
     batch_size: int | None = None
     """What the schedule was decided for."""
 
@@ -79,7 +80,6 @@ class Pipeline:
             schedule=schedule,
             reuses=data.batch_bytes is None or data.batch_bytes >= REUSE_BYTES or schedule.run > 1,
             buffers=BufferPool(most=batches * max(1, fields)),
-            turns=None if schedule.alone is None else Turns(schedule.alone),
             batch_size=getattr(sampler, "batch_size", None),
         )
 
@@ -111,7 +111,7 @@ class Pipeline:
 
     def start(self, batches: Iterator[Any]) -> Prefetcher[Job, Made]:
         """Begin to make the batches of these row numbers, one by one or in runs."""
-        schedule = self.schedule
+        schedule, alone = self.schedule, self.schedule.alone
         gathered, late, taken = None, None, batches
         if schedule.run > 1 and isinstance(batches, RunBatches):
             gathered = gathered_in_runs(self.sent, batches.rows)
@@ -147,7 +147,7 @@ class Pipeline:
             depth=schedule.depth,
             begin=begin,
             helps=schedule.helps,
-            turns=self.turns,
+            turns=None if alone is None else Turns(alone, self.comparison),
             cores=schedule.cores,
         )
 

@@ -127,8 +127,6 @@ class Prefetcher(Iterator[Result], Generic[Job, Result]):
         # Also called when the interpreter exits, before the memory that threads read goes away.
         self._stop = weakref.finalize(self, _drop, self._queue, self._threads, self.process)
         try:
-            if turns is not None:
-                turns.begin()
             if threads and turns is None:
                 self._submit(self._slots, depth)
             else:

@@ -2,13 +2,14 @@
 
 Idea: a thread gains time while the consumer is elsewhere. But it waits for the interpreter, and
 takes a core that the consumer may need. So the consumer does short jobs itself while it comes back
-soon. Where it does not, turns with threads are compared with turns alone. Invariant: only time
-depends on that, never a result. Here no job is done.
+soon. Where it does not, turns with threads are compared with turns alone (`comparison`). Invariant:
+only time depends on that, never a result. Here no job is done.
 """
 
-import statistics
 from dataclasses import dataclass
 from time import perf_counter
+
+from npdata.loading.comparison import KEPT, Comparison
 
 LEAST_LOOP = 60e-6
 """A consumer that comes back sooner loses more by handing a job over than threads do meanwhile."""
@@ -26,19 +27,6 @@ SURELY_LONG = 1e-2
 OFTEN = 8
 """Where one of so many jobs is long, threads have all, until others may be short: after `KEPT`
 turns for the first, and as many more for each that is long again."""
-ALONE = 24
-"""Turns alone before threads are tried. The first half does not count: its memory is new."""
-PASSED = 16
-"""Turns with threads that are not timed: at first nothing is ready, and torch's threads still turn
-idly on the core that they get."""
-TRIED = 32
-"""Turns with threads that are timed. Results come in groups, so their mean counts, without the two
-that took longest, which the system delayed."""
-KEPT, MOST_KEPT = 500, 8000
-"""Turns before both ways are timed again, at first, and where the same way was faster each time:
-beside a loop that runs Python for 100 µs, threads take twice as long."""
-CLEARLY = 1.1
-"""Threads that are no longer faster end when their turns take so many times as long."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -59,27 +47,16 @@ class Alone:
 class Turns:
     """The turns of a consumer: each begins when it is given a result, and ends with the next.
 
-    What threads gain is known from one epoch to the next. Two iterations at once mix their times.
+    `comparison` is what is known of earlier turns, for a rule that `compares`.
     """
 
-    def __init__(self, rule: Alone) -> None:
-        self._rule = rule
-        self._alone_is_faster = True
-        self._kept, self._keeps = 0, KEPT // 2
-        """Turns for which that holds, and held at first; then both ways are timed."""
-        self._times: tuple[float, ...] = ()
-        """The last turns alone."""
-        self._tried: tuple[float, ...] = ()
-        """The turns with threads, which they are compared with."""
-        self.begin()
-
-    def begin(self) -> None:
-        """Note that an epoch begins."""
-        self._away = self._rule.away
+    def __init__(self, rule: Alone, comparison: Comparison) -> None:
+        self._rule, self._comparison = rule, comparison
+        self._away = rule.away
         self._given = self._asked = 0.0
         self._took = 0.0
         """The seconds of the last few turns of waiting, or of doing the job."""
-        self._is_alone = self._is_soon = not self._kept or self._alone_is_faster
+        self._is_alone = self._is_soon = not comparison.threads_are_faster
         self._others = 0
         """The last turns that speak against `_is_soon`."""
         self._short, self._long, self._longs = 0.0, 0, 0
@@ -103,10 +80,8 @@ class Turns:
         elif self._long >= LONG and OFTEN * self._long > self._short:
             self._is_alone = False
             self._short += OFTEN * LONG / KEPT
-        elif self._kept:
-            self._is_alone = self._alone_is_faster
         else:
-            self._is_alone = len(self._times) < ALONE
+            self._is_alone = self._comparison.next_is_alone
         return self._is_alone
 
     def ended(self, *, by_itself: bool) -> bool:
@@ -121,7 +96,8 @@ class Turns:
             return False
         self._took += (seconds - self._took) / 4
         if self._rule.compares and before:
-            self._compare(now - before, by_itself)
+            counts = by_itself and not self._is_soon
+            self._comparison.add(now - before, alone=self._is_alone, counts=counts)
         if not (self._is_alone and by_itself):
             return False
         long = self._took if self._away > LEAST_LOOP else seconds
@@ -136,30 +112,3 @@ class Turns:
             return False
         self._away, self._is_soon = min(LEAST_LOOP, self._away), False
         return True
-
-    def _compare(self, turn: float, by_itself: bool) -> None:
-        times = self._times
-        if self._kept:
-            self._kept = max(0, self._kept - 1)
-            if not self._kept:
-                self._times = self._tried = ()
-                return
-        if self._is_alone:
-            if by_itself and not (self._kept or self._is_soon):
-                self._times = (*times, turn)[-ALONE:]
-        elif len(times) == ALONE:
-            self._tried = tried = (*self._tried, turn)
-            if len(tried) >= PASSED + TRIED:  # two threads may each have added one
-                self._tried = tried[:PASSED]
-                alone = statistics.median(times[ALONE // 2 :])
-                threads = statistics.mean(sorted(tried[PASSED:])[:-2])
-                self._found(alone, threads)
-
-    def _found(self, alone: float, threads: float) -> None:
-        if not self._kept:
-            is_faster = alone < threads
-            same = is_faster == self._alone_is_faster
-            self._keeps = min(2 * self._keeps, MOST_KEPT) if same else KEPT
-            self._alone_is_faster, self._kept = is_faster, self._keeps
-        elif CLEARLY * alone < threads:
-            self._alone_is_faster, self._kept, self._keeps = True, KEPT, KEPT

@@ -20,6 +20,7 @@ from npdata import BlockBatchSampler, Loader, NumpyDataset
 from npdata.dataset.batch_memory import REUSE_BYTES
 from npdata.loading import schedule
 from npdata.loading.buffer_pool import BufferPool
+from npdata.loading.comparison import Comparison
 from npdata.loading.prefetcher import Prefetcher
 from npdata.loading.turns import LEAST_LOOP, Alone, Turns
 
@@ -163,7 +164,7 @@ def test_a_prefetcher_whose_threads_start_after_the_first_job(away: float) -> No
     any_is_long = Alone(away=away, job=0.0)
 
     def read() -> None:
-        turns = Turns(any_is_long)
+        turns = Turns(any_is_long, Comparison())
         with Prefetcher(str, range(9), threads=2, depth=3, turns=turns) as results:
             assert list(results) == list(map(str, range(9)))
 

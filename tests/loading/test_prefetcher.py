@@ -20,6 +20,7 @@ from threads import assert_no_thread_is_left, ours, refused_after
 
 from npdata.errors import ForkError, ThreadError
 from npdata.loading import prefetcher
+from npdata.loading.comparison import Comparison
 from npdata.loading.prefetcher import Prefetcher
 from npdata.loading.turns import LEAST_LOOP, LONG, Alone, Turns
 
@@ -33,7 +34,7 @@ class Told(Turns):
     """Turns that do not look at the time."""
 
     def __init__(self, hands_over: Iterable[bool]) -> None:
-        super().__init__(Alone())
+        super().__init__(Alone(), Comparison())
         self.hands_over = iter(hands_over)
 
     def is_alone(self) -> bool:
@@ -61,7 +62,7 @@ def _no_thread_is_left():
 def test_results_come_in_the_order_of_the_jobs(
     jobs: list[int], threads: int, depth: int, helps: bool, alone: Alone | None
 ) -> None:
-    turns = None if alone is None else Turns(alone)
+    turns = None if alone is None else Turns(alone, Comparison())
     options = {"threads": threads, "depth": depth, "helps": helps, "turns": turns}
     with Prefetcher(lambda job: job * 2, jobs, **options) as results:
         assert list(results) == [job * 2 for job in jobs]
@@ -80,7 +81,7 @@ def test_results_come_in_order_whether_or_not_each_is_handed_over(
 
 def test_a_consumer_that_comes_back_at_once_hands_nothing_over_and_starts_no_thread() -> None:
     here = threading.get_ident()
-    options = {"threads": 2, "depth": 4, "turns": Turns(NONE_IS_LONG)}
+    options = {"threads": 2, "depth": 4, "turns": Turns(NONE_IS_LONG, Comparison())}
     with Prefetcher(lambda _: threading.get_ident(), range(20), **options) as results:
         assert [next(results) for _ in range(20)] == [here] * 20
         assert ours() == []
@@ -88,7 +89,7 @@ def test_a_consumer_that_comes_back_at_once_hands_nothing_over_and_starts_no_thr
 
 @pytest.mark.parametrize("away", [LEAST_LOOP, math.inf])
 def test_after_jobs_that_take_long_threads_have_the_next_ones(away: float) -> None:
-    jobs, turns = iter(range(20)), Turns(Alone(away=away, job=0.0))
+    jobs, turns = iter(range(20)), Turns(Alone(away=away, job=0.0), Comparison())
     with Prefetcher(lambda job: job, jobs, threads=2, depth=4, turns=turns) as results:
         for job in range(LONG):
             assert next(results) == job
@@ -106,7 +107,7 @@ def test_a_job_that_takes_long_and_fails_hands_nothing_over(error: type[BaseExce
         if job == LONG:
             raise error
 
-    options = {"threads": 2, "depth": 4, "turns": Turns(ANY_IS_LONG)}
+    options = {"threads": 2, "depth": 4, "turns": Turns(ANY_IS_LONG, Comparison())}
     with Prefetcher(fail, jobs, **options) as results, pytest.raises(error):
         list(results)
     assert next(jobs) == LONG + 1

@@ -7,17 +7,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from npdata.loading import turns as module
+from npdata.loading.comparison import ALONE, KEPT, MOST_KEPT, PASSED, TRIED, Comparison
 from npdata.loading.turns import (
-    ALONE,
-    KEPT,
     LEAST_JOB,
     LEAST_LOOP,
     LONG,
-    MOST_KEPT,
-    PASSED,
     SURE,
     SURELY_LONG,
-    TRIED,
     Alone,
     Turns,
 )
@@ -32,8 +28,13 @@ class Consumer:
     def __init__(self, rule: Alone, monkeypatch: pytest.MonkeyPatch) -> None:
         self.now = 100.0
         monkeypatch.setattr(module, "perf_counter", lambda: self.now)
-        self.turns = Turns(rule)
+        self.rule, self.comparison = rule, Comparison()
         self.threads = False
+        self.begin()
+
+    def begin(self) -> None:
+        """Begin an epoch."""
+        self.turns = Turns(self.rule, self.comparison)
 
     def turn(self, away: float, job: float = SHORT, by_threads: float = 0.0) -> bool:
         """Be away and get a result, by a job that takes so long, or is there after `by_threads`.
@@ -102,7 +103,7 @@ def test_a_job_that_is_surely_long_hands_over_the_next_one(consumer: Consumer, f
 
 def test_a_first_job_may_take_long(consumer: Consumer) -> None:
     for _ in range(3):
-        consumer.turns.begin()
+        consumer.begin()
         assert not any(consumer.several(1, AWAY, SURELY_LONG / 2))
         assert not consumer.threads
         assert not any(consumer.several(20, 0.0))
@@ -172,7 +173,7 @@ def test_where_the_same_is_found_it_is_looked_for_less_often(
 
 def test_turns_of_a_consumer_that_came_back_soon_are_not_compared(consumer: Consumer) -> None:
     consumer.several(100, 0.0)
-    consumer.turns.begin()  # of another loop
+    consumer.begin()  # of another loop
     tried(consumer, AWAY, 0.9 * SHORT)
     assert all(consumer.several(KEPT, AWAY, SHORT, 0.9 * SHORT))
 
@@ -200,16 +201,16 @@ def test_and_threads_keep_those_that_still_are(consumer: Consumer) -> None:
 
 def test_what_was_found_is_known_in_the_next_epoch(consumer: Consumer) -> None:
     tried(consumer, AWAY, 0.9 * SHORT)
-    consumer.turns.begin()
+    consumer.begin()
     assert all(consumer.several(9, AWAY))
-    consumer.turns.begin()
+    consumer.begin()
     assert consumer.several(SURE + 1, 0.0) == [True] * SURE + [False]  # the loop is another
 
 
 def test_the_first_turns_of_later_epochs_say_nothing_of_turns_alone(consumer: Consumer) -> None:
     tried(consumer, AWAY, 0.9 * SHORT)
     for _ in range(ALONE):
-        consumer.turns.begin()
+        consumer.begin()
         consumer.several(1 + SURE, 0.0, 2 * SHORT, 0.9 * SHORT)
     consumer.several(SURE + 2 * TRIED, AWAY, SHORT, 2 * SHORT)
     assert not consumer.turn(AWAY)
@@ -217,7 +218,7 @@ def test_the_first_turns_of_later_epochs_say_nothing_of_turns_alone(consumer: Co
 
 def test_epochs_that_are_shorter_than_a_comparison_add_up(consumer: Consumer) -> None:
     for _ in range(20):
-        consumer.turns.begin()
+        consumer.begin()
         consumer.several(ALONE + PASSED, AWAY, SHORT, 1.1 * SHORT)
     assert not any(consumer.several(10, AWAY))
 
@@ -247,6 +248,6 @@ def test_any_times_give_an_answer(
     with pytest.MonkeyPatch.context() as monkeypatch:
         consumer = Consumer(rule, monkeypatch)
         for epoch in epochs:
-            consumer.turns.begin()
+            consumer.begin()
             for turns in epoch:
                 consumer.several(*turns)
