@@ -347,6 +347,7 @@ def test_what_cannot_be_is_refused(ds: NumpyDataset, options: dict, error: type,
 
 
 PAIRS = np.arange(60) // 6
+DAYS = np.datetime64("2020-01-01") + PAIRS.astype("m8[D]")
 OF_ANY_KIND = {
     "text": PAIRS.astype(str),
     "bytes": PAIRS.astype("S"),
@@ -354,7 +355,7 @@ OF_ANY_KIND = {
     "complex": PAIRS * 1j,
     "float16": PAIRS.astype(np.float16),
     "big-endian": PAIRS.astype(">i4"),
-    "dates": np.datetime64("2020-01-01") + PAIRS,
+    "dates": DAYS,
     "records": PAIRS.astype([("a", "i4")]),
     "large": [2**70 + k for k in PAIRS.tolist()],
     "mixed": np.array([f"{k}" if k % 2 else k for k in PAIRS.tolist()], object),
@@ -376,7 +377,7 @@ def test_groups_and_classes_are_values_of_any_kind(values: object) -> None:
 
 WITHOUT_ONE = {
     "nan": np.where(PAIRS == 3, np.nan, PAIRS),
-    "nat": np.where(PAIRS == 3, np.datetime64("NaT"), np.datetime64("2020-01-01") + PAIRS),
+    "nat": np.where(PAIRS == 3, np.datetime64("NaT", "D"), DAYS),
     "None": [None if k == 3 else k for k in PAIRS.tolist()],
     "objects": np.array([float("nan") if k == 3 else str(k) for k in PAIRS.tolist()], object),
     "StringDType": np.array(
