@@ -25,8 +25,9 @@ from npdata.sources.hdf5.rows.h5py_rows import H5pySource
 
 MEMORY = 232_000_000
 """The most memory to take for rows, where nothing else is asked for and nothing needs more."""
-SPARE = 32_000_000
-"""What the process takes for threads and buffers, beside rows and what it took before."""
+SPARE = 48_000_000
+"""What the process takes beside rows and what it took before: threads, buffers, what malloc keeps,
+and the code of torch that is mapped when it first runs, which is 4 to 14 MB."""
 BLOCK_BYTES = 8 << 20
 """A block of rows, unless a row or a chunk is larger."""
 WAITING = 2
