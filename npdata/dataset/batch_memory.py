@@ -96,8 +96,13 @@ for _allocate_plainly in (plain_memory, scratch_memory):
 
 @functools.cache
 def pins_memory() -> bool:
-    """Tell whether this process has an accelerator for which memory can be pinned."""
-    if not torch.accelerator.is_available():
+    """Tell whether this process has an accelerator for which memory can be pinned.
+
+    Not for MPS, which uses the memory of the machine: nothing is gained there, and `torch.empty`
+    gave tensors on the device for long, where memory was asked for.
+    """
+    found = torch.accelerator.current_accelerator() if torch.accelerator.is_available() else None
+    if found is None or found.type == "mps":
         return False
     try:
         return torch.empty(1, pin_memory=True, device="cpu").is_pinned()

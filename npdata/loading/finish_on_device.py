@@ -21,6 +21,7 @@ from npdata.dataset.rows_field import RowsField
 from npdata.dataset.sparse_field import SparseField
 from npdata.dataset.sparse_tensors import dense_of
 from npdata.errors import ConversionError
+from npdata.loading.to_device import lacks
 from npdata.loading.wrapped_datasets import one_dataset, rebuilt
 from npdata.sources.packed.decode import UnpackedSource
 from npdata.sources.packed.unpack import TensorDecoder
@@ -76,7 +77,7 @@ def sent_as_stored(dataset: Any, device: torch.device) -> tuple[Any, Finish | No
         return dataset, None
     part = found[0]
     function = part.transforms.batch
-    if isinstance(function, Normalize):
+    if isinstance(function, Normalize) and not _any_lacks(part, device):
         part = part.with_fields(list(part.fields.values()), part.transforms.without_batch())
     else:
         function = None
@@ -92,15 +93,21 @@ def sent_as_stored(dataset: Any, device: torch.device) -> tuple[Any, Finish | No
     return rebuilt(dataset, iter([part])), Finish(decoders=decoders, function=function)
 
 
+def _any_lacks(part: NumpyDataset, device: torch.device) -> bool:
+    """Tell whether a field is of a dtype that the device lacks, so that it cannot be sent."""
+    rules = [field.rule for field in part.fields.values()]
+    return any(lacks(device, rule.cast or rule.tensor) for rule in rules)
+
+
 def _stored(field: Field, device: torch.device) -> tuple[Field, Callable[[Tensor], Tensor]] | None:
     """Give a field as it is stored, and what makes its rows of that; None where it is the same."""
     source = field.source
-    if type(field) is not RowsField:
+    # MPS lacks sparse tensors, and float64, which what was decoded may be before it is cast.
+    if type(field) is not RowsField or device.type == "mps":
         return None
     if isinstance(source, SparseSource):
         return SparseField(field.label, source, field.asked), dense_of
-    # Other devices may lack float64, and what was decoded would be cast there first.
-    if isinstance(source, UnpackedSource) and device.type != "mps":
+    if isinstance(source, UnpackedSource):
         packing, stored = source.one_packing, source.rows.dtype
         if packing is not None and TensorDecoder.can(packing, stored):
             decoder = TensorDecoder(packing=packing, stored=stored, cast=field.rule.cast)

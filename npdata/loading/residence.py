@@ -20,6 +20,7 @@ from npdata.dataset.numpy_dataset import NumpyDataset
 from npdata.dataset.rows_field import RowsField
 from npdata.errors import DoesNotFitError, LoaderError, an
 from npdata.loading.schedule import Auto
+from npdata.loading.to_device import lacks
 from npdata.loading.wrapped_datasets import is_direct, parts_of
 from npdata.sources.base import Source
 from npdata.sources.derived.subset import Places
@@ -163,6 +164,10 @@ def _obstacle_to(
         return None
     if type(field) is not RowsField or field.rule.kind != "number":
         return f"only numbers in rows of one shape are held on {device}"
+    rule = field.rule
+    lacking = [each for each in (rule.tensor, rule.cast) if lacks(device, each)]
+    if lacking:
+        return f"{device} has no {lacking[0]}; streamed rows may be cast before, by dtype="
     made_of = source.made_of if isinstance(source, WindowSource) else (source,)
     if source.bases != made_of:
         return f"what its rows are made of is not read row by row on {device}"

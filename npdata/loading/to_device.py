@@ -54,6 +54,16 @@ def accelerator_of(device: str | torch.device | None) -> torch.device | None:
     return torch.device(wanted.type, index)
 
 
+def lacks(device: torch.device, dtype: torch.dtype | None) -> bool:
+    """Tell whether no tensor on the device has this dtype: MPS has no floats of 64 bits.
+
+    Examples:
+        >>> lacks(torch.device("mps"), torch.float64), lacks(torch.device("mps"), torch.int64)
+        (True, False)
+    """
+    return device.type == "mps" and dtype in (torch.float64, torch.complex128)
+
+
 @dataclass(frozen=True, kw_only=True)
 class Sent:
     """A batch whose copy was begun, and the event after which it is there; None: it is there."""
@@ -95,6 +105,12 @@ class Sender:
             return Sent(batch=(there, *masks) if masks else there, event=event)
 
     def _copy(self, tensor: Tensor) -> Tensor:
+        if lacks(self.device, tensor.dtype):
+            raise DeviceError(
+                f"values of {tensor.dtype} and shape {tuple(tensor.shape)} are in the batch, and "
+                f"{self.device} has none of that dtype: cast their field before, by "
+                "dtype={FIELD: torch.float32} of the Loader, or of the NumpyDataset"
+            )
         if tensor.layout != torch.sparse_csr:
             return tensor.to(self.device, non_blocking=self._side is not None)
         starts, columns, values = map(self._copy, buffers_of(tensor))

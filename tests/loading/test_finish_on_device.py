@@ -1,8 +1,10 @@
 """What is sent to a device as it is stored becomes there the batch that the dataset gives."""
 
 import pickle
+from pathlib import Path
 from typing import Any
 
+import h5py
 import numpy as np
 import pytest
 import torch
@@ -11,6 +13,7 @@ from torch.utils.data import Subset
 import npdata
 from npdata import NumpyDataset
 from npdata.dataset.batch_memory import plain_memory
+from npdata.errors import DeviceError
 from npdata.loading.batch_task import BatchTask, Made
 from npdata.loading.finish_on_device import sent_as_stored
 from npdata.loading.readahead import Job
@@ -34,6 +37,41 @@ def sent_to_cpu(ds: Any, rows: Any, dtype: Any = None) -> tuple[Any, Made]:
     )
     made = task(Job(number=0, rows=rows))
     return next(made.batches), made
+
+
+class TestMetal:
+    """MPS has no floats of 64 bits and no sparse tensors, so what needs them stays in memory."""
+
+    MPS = torch.device("mps")
+
+    def test_gets_what_is_decoded_or_sparse_made_in_memory(self, tmp_path: Path) -> None:
+        with h5py.File(tmp_path / "d.h5", "w") as file:
+            file["x"] = np.arange(6, dtype=np.int16)
+            file["x"].attrs["scale_factor"] = 0.5
+        cells = npdata.csr(np.ones(1), np.array([2]), np.array([0, 1]), (1, 3))
+        for ds in (NumpyDataset(f"{tmp_path}/d.h5::x", decode="cf"), NumpyDataset(cells)):
+            assert sent_as_stored(ds, torch.device("cpu"))[1] is not None
+            assert sent_as_stored(ds, self.MPS) == (ds, None)
+
+    @pytest.mark.parametrize(
+        "stored, asked, there",
+        [
+            ("f8", None, False),
+            ("c16", None, False),
+            ("f8", torch.float32, True),
+            ("f4", None, True),
+        ],
+    )
+    def test_normalizes_what_can_be_sent(self, stored, asked, there) -> None:
+        plain = NumpyDataset(np.arange(6).astype(stored), dtype=asked)
+        function = npdata.normalize(plain.statistics())
+        ds = NumpyDataset(np.arange(6).astype(stored), dtype=asked, batch_transform=function)
+        assert (sent_as_stored(ds, self.MPS)[1] is not None) == there
+
+    @pytest.mark.parametrize("dtype", [torch.float64, torch.complex128])
+    def test_is_sent_no_float_of_64_bits(self, dtype: torch.dtype) -> None:
+        with pytest.raises(DeviceError, match=rf"{dtype}.*\(2,\).*mps has none.*dtype=\{{FIELD"):
+            Sender(self.MPS).send([torch.zeros(2, dtype=dtype)])
 
 
 class TestNormalize:

@@ -473,6 +473,17 @@ class TestRefusals:
             with pytest.raises(LoaderError, match=said):
                 candidates_of(ds, asked=True, device=CPU)
 
+    def test_metal_holds_no_float_of_64_bits(self) -> None:
+        x, metal = NumpyDataset(np.zeros((3, 2))), torch.device("mps")
+        with pytest.raises(
+            LoaderError, match=r"mps has no torch\.float64; streamed rows may be cas"
+        ):
+            candidates_of(x, asked=True, device=metal)
+        found = candidates_of(x, asked="auto", device=metal)
+        assert "rows are streamed" in decide_residence(found, free=999).reason
+        narrow = NumpyDataset(np.zeros((3, 2), np.float32))
+        assert candidates_of(narrow, asked=True, device=metal).fields[0].nbytes == 24
+
     def test_more_than_fits_is_refused_with_both_figures(self, tmp_path: Path) -> None:
         with h5py.File(tmp_path / "d.h5", "w") as file:
             file.create_dataset(
