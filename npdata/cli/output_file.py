@@ -7,9 +7,11 @@ Without `force` nothing is ever replaced, also not a file that appears in the me
 """
 
 import errno
+import fcntl
 import os
 import secrets
 import stat
+import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -64,7 +66,7 @@ class Output:
 
         It would wait until a tenth of the memory is full, and then let the program wait.
         """
-        if hasattr(os, "posix_fadvise"):
+        if sys.platform == "linux":
             descriptor = os.open(self.path, os.O_RDONLY)
             os.posix_fadvise(descriptor, 0, 0, os.POSIX_FADV_DONTNEED)
             os.close(descriptor)
@@ -121,5 +123,8 @@ def _sync(path: Path) -> None:
     descriptor = os.open(path, os.O_RDONLY)
     try:
         os.fsync(descriptor)
+        if sys.platform == "darwin":  # where that does not wait for the disk
+            with suppress(OSError):  # of a file system that has nothing more
+                fcntl.fcntl(descriptor, fcntl.F_FULLFSYNC)
     finally:
         os.close(descriptor)

@@ -25,6 +25,9 @@ from npdata.runtime.open_files import OpenFiles
 from npdata.runtime.per_process import ForkSafeLock
 from npdata.sources.file_map import mapped, page_out
 
+MOST_AT_ONCE = 1 << 30
+"""So many bytes are read or written by one call: of 2 GiB, Linux does a part and macOS nothing."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class FileIdentity:
@@ -202,7 +205,10 @@ class File:
         where it has changed by the end of the reading.
         """
         descriptor = self._open(briefly=briefly)
-        data = os.pread(descriptor.number, size, offset)
+        data = b"".join(
+            os.pread(descriptor.number, min(MOST_AT_ONCE, size - done), offset + done)
+            for done in range(0, size, MOST_AT_ONCE)
+        )
         if len(data) < size:
             raise ChangedFileError(
                 f"{self.path} has {len(data)} bytes where {size} were at {offset}: it was cut "
@@ -295,7 +301,7 @@ def fill(descriptor: int, offset: int, target: memoryview) -> bool:
     """Read into all of `target`; False where the file ends before."""
     done = 0
     while done < len(target):
-        count = os.preadv(descriptor, [target[done:]], offset + done)
+        count = os.preadv(descriptor, [target[done : done + MOST_AT_ONCE]], offset + done)
         if not count:
             return False
         done += count
@@ -309,13 +315,15 @@ def ask_for(descriptor: int, offset: int, nbytes: int) -> bool:
     may be in memory for the sake of a neighbour. 0 bytes are all that follow.
     """
     there = _in_memory(descriptor, offset + nbytes // 2)
-    if not there and hasattr(os, "posix_fadvise"):
+    if not there and sys.platform == "linux":
         os.posix_fadvise(descriptor, offset, nbytes, os.POSIX_FADV_WILLNEED)
     return there
 
 
 def _in_memory(descriptor: int, offset: int) -> bool:
+    if sys.platform != "linux":
+        return False
     try:
         return os.preadv(descriptor, [bytearray(1)], offset, os.RWF_NOWAIT) == 1
-    except (OSError, AttributeError):
+    except OSError:
         return False

@@ -70,6 +70,9 @@ class MemmapSource(MemorySource):
         super().__init__(array)
         self._root = root
         path = root.filename
+        self._inode: int | None = None
+        with contextlib.suppress(OSError):  # it may have no name any more
+            self._inode = None if path is None else FileIdentity.of(path).inode
         self.where = f"np.memmap of {path}" if path is not None else "np.memmap of an open file"
         self.access = Access(
             kind="mapped", reason=f"an np.memmap in mode {root.mode!r}, read in place"
@@ -113,7 +116,11 @@ class MemmapSource(MemorySource):
         )
 
     def __reduce__(self) -> tuple[Any, ...]:
-        """Pickle the path and the place in the file; refuse changes that no file has."""
+        """Pickle the path and the place in the file; refuse changes that no file has.
+
+        Where the system does not tell what a map is of (Linux does), it is the file that had the
+        path when this source was made, and a map that may have been written to counts as such.
+        """
         path = self._root.filename
         if path is None:
             raise SourceError(
@@ -122,10 +129,16 @@ class MemmapSource(MemorySource):
             )
         identity = FileIdentity.of(path).without_time()
         pages = map_pages(self._root)
-        if pages is not None and pages.inode != identity.inode:
+        if (self._inode if pages is None else pages.inode) != identity.inode:
             raise SourceError(
                 f"{path} is not the file that this np.memmap maps, another has taken its place; "
                 f"open it again"
+            )
+        if self._root.mode == "c" and pages is None:
+            raise SourceError(
+                f"the np.memmap of {path} in mode 'c' may have been written to, which this system "
+                f"does not tell, and other processes would not see it: open it in mode 'r', or "
+                f"give the path in its place"
             )
         if self._root.mode == "c" and pages is not None and pages.private:
             raise SourceError(

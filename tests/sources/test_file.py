@@ -143,6 +143,17 @@ def test_loaded_rows_are_in_memory(tmp_path: Path) -> None:
     assert any(load_and_look() for _ in range(10)), "a busy machine keeps or takes some pages"
 
 
+@pytest.mark.slow
+def test_a_part_of_more_bytes_than_one_call_reads(tmp_path: Path) -> None:
+    size = (1 << 31) + 1
+    with (tmp_path / "x").open("wb") as file:
+        file.truncate(size - 1)
+        file.seek(size - 1)
+        file.write(b"!")
+    data = file_module.File(tmp_path / "x").read(0, size)
+    assert (len(data), data[-2:]) == (size, b"\0!")
+
+
 def test_closing_releases_the_file(path: Path) -> None:
     for _ in range(5):
         with NumpyDataset(path) as ds:

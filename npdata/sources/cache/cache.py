@@ -9,7 +9,7 @@ import contextlib
 import json
 import operator
 import os
-import tempfile
+import sys
 import time
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable
@@ -207,13 +207,17 @@ def plan_of(
 
 
 def _unnamed(plan: Plan) -> int:
-    """Make an empty file without a name; OSError where the system allows none so long."""
+    """Make an empty file in memory; OSError where the system allows none so long.
+
+    Raises `FieldError` on macOS, where a process could not open what another has made.
+    """
+    if sys.platform != "linux":
+        raise FieldError(
+            'cache="ram" is a file in memory that processes share, as only Linux has it: give a '
+            'folder, such as cache="decoded"'
+        )
     try:
-        if hasattr(os, "memfd_create"):
-            descriptor = os.memfd_create("npdata-cache")
-        else:
-            with tempfile.TemporaryFile() as file:
-                descriptor = os.dup(file.fileno())
+        descriptor = os.memfd_create("npdata-cache")
     except OSError as error:
         raise OSError(
             error.errno,

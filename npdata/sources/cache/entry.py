@@ -28,7 +28,7 @@ from npdata.arrays.gather import address_of
 from npdata.sources.cache.cure import with_cure
 from npdata.sources.cache.large_pages import LargePages
 from npdata.sources.cache.plan import OPENING, Plan, read_checksum, write_record
-from npdata.sources.file import Descriptor, ask_for, open_files
+from npdata.sources.file import MOST_AT_ONCE, Descriptor, ask_for, fill, open_files
 from npdata.sources.file_map import mapped, mapped_for_large_pages, page_out
 
 Bytes: TypeAlias = NDArray[np.uint8]
@@ -135,7 +135,7 @@ class Entry:
             held, rest = self._opened(), data.data
             self._large.make(held.number, start, stop)
             while rest:
-                rest = rest[os.pwrite(held.number, rest, stop - len(rest)) :]
+                rest = rest[os.pwrite(held.number, rest[:MOST_AT_ONCE], stop - len(rest)) :]
             write_record(held.number, number, self.plan.record(number, _crc32(data.data)))
         except OSError as error:
             # Not the error: it would hold the chunk, and what the thread that decodes is at.
@@ -166,10 +166,10 @@ class Entry:
             checksum = read_checksum(held.number, self.plan, number)
             if checksum is None:
                 return False
-            count = os.preadv(held.number, [scratch.data], self.plan.chunk_at(number))
+            whole = fill(held.number, self.plan.chunk_at(number), scratch.data)
         except OSError:  # the disk cannot read it: it is decoded again
             return False
-        return count == len(scratch) and bool(_crc32(scratch.data) == checksum)
+        return whole and bool(_crc32(scratch.data) == checksum)
 
     def _note(self, number: int) -> None:
         with self._lock:
