@@ -158,13 +158,6 @@ def test_an_open_file_of_the_user_stays_usable(data: Data) -> None:
         assert (file["packed"][3:5] == before).all()
 
 
-def test_batches_arrive_in_shared_memory(data: Data) -> None:
-    big = NumpyDataset(np.zeros((ROWS, 1000)), data.y)
-    for rows, labels in loader(big, 1, "fork"):
-        assert rows.is_shared()
-        assert not labels.is_shared()
-
-
 def test_pin_memory_is_torchs_to_do(data: Data) -> None:
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", ".*pin_memory.*")

@@ -1,10 +1,10 @@
 """Where the memory of a batch is taken from: plain, shared between processes, or pinned.
 
-Idea: a batch is gathered straight into its last buffer. In a DataLoader worker that is shared
-memory, so that nothing is copied on the way to the trainer; elsewhere what `allocating_from` sets,
-or else pinned memory where an accelerator is there, so that the copy to the device can be
-asynchronous. Invariant: a worker never touches the accelerator's runtime, and without an
-accelerator nothing is pinned and nothing warns. This module copies no rows.
+Idea: a batch is gathered straight into its last buffer. In a DataLoader worker that is memory which
+its parent has, too, so that nothing is copied on the way to the trainer; elsewhere what
+`allocating_from` sets, or else pinned memory where an accelerator is there, so that the copy to the
+device can be asynchronous. Invariant: a worker never touches the accelerator's runtime, and without
+an accelerator nothing is pinned and nothing warns. This module copies no rows.
 """
 
 import functools
@@ -21,6 +21,7 @@ from torch import Tensor
 from torch.utils.data import get_worker_info
 
 from npdata.arrays.dtypes import numpy_name
+from npdata.dataset.workers.segment_pool import SENT_INSIDE, segment_pool
 
 Result = TypeVar("Result")
 Allocate: TypeAlias = Callable[[tuple[int, ...], torch.dtype], Tensor]
@@ -39,7 +40,7 @@ _allocate: ContextVar[Allocate | None] = ContextVar("allocate", default=None)
 def batch_memory() -> Allocate:
     """Give the function that makes the buffers of a batch in this process, uninitialised."""
     if get_worker_info() is not None:
-        return _shared
+        return worker_memory
     allocate = _allocate.get()
     if allocate is not None:
         return allocate
@@ -110,7 +111,25 @@ def pins_memory() -> bool:
         return False
 
 
-def _shared(shape: tuple[int, ...], dtype: torch.dtype) -> Tensor:
+def worker_memory(shape: tuple[int, ...], dtype: torch.dtype) -> Tensor:
+    """Give memory in which a tensor is sent to the parent of this worker without a copy."""
+    nbytes = math.prod(shape) * dtype.itemsize
+    if nbytes < SENT_INSIDE:
+        return plain_memory(shape, dtype)
+    pool = segment_pool()
+    tensor = None if pool is None else pool.tensor(shape, dtype)
+    return _shared_by_torch(shape, dtype) if tensor is None else tensor
+
+
+worker_memory.new_below = SENT_INSIDE  # type: ignore[attr-defined]
+
+
+def memory_for_torch(allocate: Allocate) -> Allocate:
+    """Give memory that torch itself sends without a copy: of nested and of sparse tensors."""
+    return _shared_by_torch if allocate is worker_memory else allocate
+
+
+def _shared_by_torch(shape: tuple[int, ...], dtype: torch.dtype) -> Tensor:
     # As torch's own collate does in a worker; share_memory_() would copy the empty buffer.
     nbytes = math.prod(shape) * dtype.itemsize
     storage = torch.UntypedStorage._new_shared(nbytes)  # type: ignore[no-untyped-call]

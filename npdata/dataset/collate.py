@@ -12,8 +12,8 @@ from typing import Any
 from torch.utils.data import get_worker_info
 
 from npdata.dataset.batch import Batch
-from npdata.dataset.inline_tensors import inline_small_tensors
 from npdata.dataset.stacking import stack_samples
+from npdata.dataset.workers.sent_tensors import ready_to_send
 from npdata.errors import NotBatchedError
 from npdata.sampling.order.wrapped import fetcher_in
 
@@ -50,7 +50,7 @@ def collate(batch: Sequence[Any]) -> Any:
     result = batch.collated()
     if batch.mask is not None:
         result = (result, batch.mask)
-    return result if get_worker_info() is None else inline_small_tensors(result)
+    return result if get_worker_info() is None else ready_to_send(result)
 
 
 def _refuse_one_sample() -> None:

@@ -15,7 +15,12 @@ from torch import Tensor
 
 from npdata.arrays.convert import apply, as_tensor, stored_in
 from npdata.arrays.dtypes import DType, Ints
-from npdata.dataset.batch_memory import Allocate, plain_memory, scratch_memory
+from npdata.dataset.batch_memory import (
+    Allocate,
+    memory_for_torch,
+    plain_memory,
+    scratch_memory,
+)
 from npdata.dataset.field import Field, Value
 from npdata.dataset.padded import Padded
 from npdata.dataset.ragged_form import RaggedForm, batch_of, lay, numbers_in
@@ -111,6 +116,8 @@ class RaggedField(Field):
             lay(pieces, self._raw(values), self._fill)
             self.source.check()
             return Padded(values, numbers_in(allocate, sizes))
+        if self.form.form != "padded":
+            allocate = memory_for_torch(allocate)
         flat = self._flat(pieces, int(sizes.sum()), allocate)
         self.source.check()
         return batch_of(flat, sizes, self.form, allocate)

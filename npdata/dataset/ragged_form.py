@@ -18,7 +18,7 @@ from torch.utils.data._utils.collate import default_collate_fn_map
 
 from npdata.arrays.dtypes import Ints
 from npdata.dataset.arguments import as_field
-from npdata.dataset.batch_memory import Allocate, batch_memory
+from npdata.dataset.batch_memory import Allocate, batch_memory, memory_for_torch
 from npdata.dataset.padded import Padded
 from npdata.dataset.sparse_tensors import sparse_of
 from npdata.errors import FieldError
@@ -147,7 +147,10 @@ def _collate(samples: Sequence[RaggedSample], *, collate_fn_map: object = None) 
         rows = torch.stack(list(samples))
         return sparse_of(rows) if rows.dim() == 2 else rows
     sizes = np.array([len(sample) for sample in samples], np.int64)
-    return batch_of(torch.cat(list(samples)), sizes, form, batch_memory())
+    allocate = batch_memory()
+    if form.form != "padded":
+        allocate = memory_for_torch(allocate)
+    return batch_of(torch.cat(list(samples)), sizes, form, allocate)
 
 
 # torch's own way to teach default_collate a type.

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from npdata.arrays.dtypes import Ints
-from npdata.dataset.batch_memory import Allocate, plain_memory
+from npdata.dataset.batch_memory import Allocate, memory_for_torch, plain_memory
 from npdata.dataset.field import Value, row_of
 from npdata.dataset.ragged_form import SPARSE, numbers_in
 from npdata.dataset.rows_field import RowsField
@@ -45,7 +45,7 @@ class SparseField(RowsField):
 
     def stack(self, indices: Ints, allocate: Allocate) -> Tensor:
         """Gather rows into one sparse tensor of shape (n, columns)."""
-        read = self.source.entries(indices)
+        read, allocate = self.source.entries(indices), memory_for_torch(allocate)
         values = torch.from_numpy(read.values)
         dtype = self.rule.result or values.dtype
         wide = read.columns.dtype.itemsize > 4 or len(read.columns) >= 1 << 31

@@ -1,18 +1,15 @@
 """Batch memory that is used again as soon as nothing refers to it.
 
 Idea: the system has to clear every page of fresh memory, which costs as much as the copy of a large
-batch. A tensor made by `torch.from_numpy` holds a reference to its array for as long as any view of
-it lives, so the array's reference count shows whether the user has dropped the batch. A thread
-takes an array out of the pool to look at it, so no lock is held over a fork or a collection.
+batch. Whether the user has dropped a batch shows in the references to its array. A thread takes an
+array out of the pool to look at it, so no lock is held over a fork or a collection.
 Invariant: memory that anything still refers to is never given out again. Pinned memory is not kept
 here, since torch's allocator does that with events.
 """
 
 import contextlib
 import math
-import sys
 from collections import deque
-from collections.abc import Iterable
 
 import numpy as np
 import torch
@@ -22,15 +19,7 @@ from torch import Tensor
 from npdata.arrays.dtypes import numpy_name
 from npdata.dataset.batch_memory import REUSE_BYTES, plain_memory
 from npdata.runtime.machine import releases_at_once
-
-
-def _references(arrays: Iterable[NDArray[np.uint8]]) -> list[int]:
-    """Count the references to each array: in C alone, since bytecode borrows some from 3.14 on."""
-    return list(map(sys.getrefcount, arrays))
-
-
-_UNUSED = _references([np.empty(0, np.uint8)])[0]
-"""The count of an array that only a list refers to."""
+from npdata.runtime.references import is_unused
 
 
 class BufferPool:
@@ -93,7 +82,7 @@ class BufferPool:
             except IndexError:  # other threads look at them
                 break
             fits = taken[0].nbytes // 2 <= nbytes <= taken[0].nbytes
-            if fits and _references(taken) == [_UNUSED]:
+            if fits and is_unused(taken):
                 return taken[0]
             self._arrays.appendleft(taken[0])
         return np.empty(nbytes, np.uint8)

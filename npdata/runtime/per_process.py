@@ -12,17 +12,22 @@ import os
 import threading
 from collections.abc import Callable
 from contextlib import AbstractContextManager
-from typing import Any, Generic, TypeVar
+from typing import Any, ClassVar, Generic, TypeVar
 
 T = TypeVar("T")
 
 
 class this_process:  # noqa: N801
-    """The `number` of this process, for which the system takes 0.2 µs, and if it was `forked`."""
+    """The `number` of this process, for which the system takes 0.2 µs, and if it was `forked`.
+
+    `forks` has one thing for each fork that was begun here: what was there before may be in a child
+    too.
+    """
 
     number = os.getpid()
     forked = False
     lock = threading.Lock()
+    forks: ClassVar[list[None]] = []
 
 
 class PerProcess(Generic[T]):
@@ -93,6 +98,7 @@ def _after_fork(name: str, make: Callable[[], object]) -> None:
     os.register_at_fork(after_in_child=made.__next__)
 
 
+os.register_at_fork(before=functools.partial(this_process.forks.append, None))
 _after_fork("number", os.getpid)
 _after_fork("forked", functools.partial(bool, 1))
 _after_fork("lock", threading.Lock)

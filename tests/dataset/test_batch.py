@@ -15,8 +15,8 @@ from torch.utils.data._utils.pin_memory import pin_memory
 
 import npdata
 from npdata import Batch, NumpyDataset, collate
-from npdata.dataset.inline_tensors import inline_small_tensors
 from npdata.dataset.nested import map_tensors
+from npdata.dataset.workers.sent_tensors import ready_to_send
 from npdata.sampling.row_numbers import MaskedRows
 
 X = np.arange(12, dtype=np.float32).reshape(4, 3)
@@ -124,7 +124,7 @@ class Own(dict):
 
 def test_containers_of_the_user_travel_as_they_are() -> None:
     given = Own(a=torch.zeros(2))
-    assert inline_small_tensors(given) is given
+    assert ready_to_send(given) is given
     moved = map_tensors(torch.exp, given)
     assert (type(moved), moved["a"].tolist(), given["a"].tolist()) == (Own, [1, 1], [0, 0])
 
@@ -139,12 +139,12 @@ def test_inlined_small_tensors_arrive_as_plain_containers_of_equal_tensors() -> 
         torch.arange(6).reshape(2, 3).T,
         torch.zeros(1 << 16),
     ]
-    got = pickle.loads(pickle.dumps(inline_small_tensors(list(tensors))))
+    got = pickle.loads(pickle.dumps(ready_to_send(list(tensors))))
     assert type(got) is list
     for sent, arrived in zip(tensors, got, strict=True):
         assert arrived.dtype == sent.dtype
         assert torch.equal(arrived, sent)
-    named = pickle.loads(pickle.dumps(inline_small_tensors({"a": tensors[0], "b": "text"})))
+    named = pickle.loads(pickle.dumps(ready_to_send({"a": tensors[0], "b": "text"})))
     assert type(named) is dict
     assert torch.equal(named["a"], tensors[0])
     assert named["b"] == "text"

@@ -1,0 +1,128 @@
+"""Tensors that arrived from workers, in segments which this process has mapped.
+
+Idea: a segment is mapped when it comes for the first time, and stays so for as long as its worker
+is known. Which tensors were dropped is looked at whenever another one arrives from the same worker.
+Invariant: the worker learns that it may use the memory again only when nothing refers to the tensor
+any more, and never where a process was forked that may still have it.
+"""
+
+import multiprocessing
+import os
+import weakref
+from multiprocessing.process import BaseProcess
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor
+
+from npdata.dataset.workers.segment import GONE, LOST, MAPPED, RELEASED, Segment
+from npdata.errors import ForkError
+from npdata.runtime.per_process import this_process
+from npdata.runtime.references import is_unused
+
+
+class Place(NamedTuple):
+    """Where the memory of a tensor is: `nbytes` of a segment of the worker with this token.
+
+    The worker has the process `process`; `flag` is to be set when the tensor is dropped.
+    """
+
+    process: int
+    token: bytes
+    number: int
+    flag: int
+    nbytes: int
+
+
+class _Lease(NamedTuple):
+    """Memory of a tensor that arrived when so many `forks` had been begun."""
+
+    segment: Segment
+    flag: int
+    forks: int
+    held: list[Any]
+
+    def end(self) -> None:
+        """Set the flag of a tensor to which nothing refers any more."""
+        forked = self.forks != len(this_process.forks)
+        self.segment.flags[self.flag] = LOST if forked else RELEASED
+
+
+class Arrivals:
+    """What has arrived from one worker: its segments, and the leases of tensors."""
+
+    def __init__(self) -> None:
+        self.segments: dict[int, Segment] = {}
+        self._leases: dict[tuple[int, int], _Lease] = {}
+
+    def lease(self, place: Place, segment: Segment) -> Any:
+        """Give the memory of a tensor, which the worker does not touch until it is dropped."""
+        held = [segment.memory(place.nbytes)]
+        lease = _Lease(segment, place.flag, len(this_process.forks), held)
+        self._leases[place.number, place.flag] = lease
+        return held[0]
+
+    def release(self) -> None:
+        """End the leases of tensors that were dropped, and forget segments that are used no more.
+
+        A lease is taken out first: an interrupt may leave a flag unset, and sets none twice.
+        """
+        for key, lease in list(self._leases.items()):
+            if is_unused(lease.held):
+                del self._leases[key]
+                lease.end()
+        for number, segment in list(self.segments.items()):
+            if segment.flags[GONE]:
+                del self.segments[number]
+
+
+_by_token: "weakref.WeakValueDictionary[bytes, Arrivals]" = weakref.WeakValueDictionary()
+_of_worker: "weakref.WeakKeyDictionary[BaseProcess, Arrivals]" = weakref.WeakKeyDictionary()
+"""Goes with the iterator of the DataLoader, which has the processes."""
+
+
+def _arrivals(place: Place) -> Arrivals | None:
+    """Give what has arrived from a worker; None in a process that is not its parent."""
+    found = _by_token.get(place.token)
+    if found is None:
+        children = multiprocessing.active_children()
+        worker = next((each for each in children if each.pid == place.process), None)
+        if worker is None:
+            return None
+        found = _by_token[place.token] = _of_worker[worker] = Arrivals()
+    return found
+
+
+def arrived(
+    place: Place,
+    handle: Any,
+    dtype: torch.dtype,
+    shape: tuple[int, ...],
+    stride: tuple[int, ...],
+    offset: int,
+) -> Tensor:
+    """Give the tensor at a place; `handle` brings a segment that the parent may not have yet."""
+    arrivals = _arrivals(place)
+    segment = None
+    if arrivals is not None:
+        arrivals.release()
+        segment = arrivals.segments.get(place.number)
+    if handle is not None:
+        descriptor = handle.detach()
+        try:
+            segment = segment or Segment(descriptor)
+        finally:
+            os.close(descriptor)
+    if segment is None:
+        raise ForkError(
+            f"a batch of the DataLoader worker {place.process} arrived in process {os.getpid()}, "
+            "which is not the one that started the worker: iterate over the DataLoader where it "
+            "was started"
+        )
+    if arrivals is None:
+        memory = segment.memory(place.nbytes)
+    else:
+        arrivals.segments[place.number] = segment
+        segment.flags[MAPPED] = 1
+        memory = arrivals.lease(place, segment)
+    return torch.from_numpy(memory).view(dtype).as_strided(shape, stride, offset)

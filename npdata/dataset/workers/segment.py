@@ -1,0 +1,55 @@
+"""A segment: memory that a worker shares with its parent, for one tensor at a time.
+
+Idea: flags lie before the bytes. Each time that a tensor in it is sent has a flag of its own, which
+the parent sets when nothing refers any more to the tensor that arrived. Invariant: a flag is
+written once, and by one process. The memory is a file without a name, which the system removes with
+the last process that has it.
+"""
+
+import mmap
+import os
+
+import numpy as np
+
+FLAGS = 4096
+"""Bytes of flags: a page, so that the bytes behind it lie at the begin of one."""
+MAPPED, GONE, FIRST_SEND = range(3)
+"""The parent has it; the worker uses it no more; the first of the flags of what was sent."""
+RELEASED, LOST = 1, 2
+"""Nothing refers to what arrived; somebody may, in a process that was forked since."""
+
+
+class Segment:
+    """Memory of a file that is open by `descriptor`, which may be closed afterwards.
+
+    Examples:
+        >>> descriptor = made(8)
+        >>> one, other = Segment(descriptor), Segment(descriptor)
+        >>> os.close(descriptor)
+        >>> one.memory(8)[3] = 7
+        >>> other.memory(4).tolist()
+        [0, 0, 0, 7]
+    """
+
+    def __init__(self, descriptor: int) -> None:
+        self.flags = mmap.mmap(descriptor, 0)  # its first bytes
+
+    @property
+    def nbytes(self) -> int:
+        """The bytes of the largest tensor."""
+        return len(self.flags) - FLAGS
+
+    def memory(self, nbytes: int) -> np.ndarray[tuple[int], np.dtype[np.uint8]]:
+        """Give the first bytes, as an array to which all tensors over them refer."""
+        return np.frombuffer(self.flags, np.uint8, nbytes, FLAGS)
+
+
+def made(nbytes: int) -> int:
+    """Make the file of a segment, and give its descriptor; OSError where there can be none."""
+    descriptor = os.memfd_create("npdata")
+    try:
+        os.truncate(descriptor, FLAGS + nbytes)
+    except BaseException:
+        os.close(descriptor)
+        raise
+    return descriptor

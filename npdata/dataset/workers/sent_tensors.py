@@ -1,0 +1,100 @@
+"""Tensors that a worker sends: small ones inside its message, others in segments.
+
+Idea: torch pickles a tensor as the name of its memory, which the parent then maps. A subclass
+pickles itself as its bytes, or as its place in a segment that the parent has mapped before.
+Invariant: what arrives are plain tensors of the same values, shapes and dtypes.
+"""
+
+import os
+from multiprocessing.reduction import DupFd, ForkingPickler
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.multiprocessing.reductions import reduce_tensor
+
+from npdata.dataset.workers.arrived_tensors import Place, arrived
+from npdata.dataset.workers.segment_pool import SENT_INSIDE, segment_pool
+
+
+class SmallTensor(Tensor):
+    """A tensor that is sent by value; every operation on it gives a plain tensor."""
+
+    __torch_function__ = torch._C._disabled_torch_function_impl  # type: ignore[assignment]
+
+    def __reduce_ex__(self, protocol: object) -> tuple[Any, ...]:
+        plain = self.as_subclass(Tensor).contiguous()
+        data = bytearray(plain.reshape(-1).view(torch.uint8).numpy())
+        return _received, (data, self.dtype, tuple(self.shape))
+
+
+class SegmentTensor(Tensor):
+    """A tensor in a segment; every operation on it gives a plain tensor.
+
+    It is sent as its place to other processes, and pickled to a file as any tensor is.
+    """
+
+    __torch_function__ = torch._C._disabled_torch_function_impl  # type: ignore[assignment]
+
+    def __reduce_ex__(self, protocol: Any) -> Any:
+        return self.as_subclass(Tensor).__reduce_ex__(protocol)  # type: ignore[no-untyped-call]
+
+
+def ready_to_send(result: Any) -> Any:
+    """Mark the tensors of a batch for their way; lists, tuples and dicts are gone through.
+
+    Examples:
+        >>> pickle.loads(pickle.dumps(ready_to_send([torch.arange(3)])))
+        [tensor([0, 1, 2])]
+    """
+    if type(result) is Tensor and result.layout == torch.strided:
+        # torch sends a conjugate or negative view without its mark.
+        solid = result.resolve_conj().resolve_neg()
+        plain = solid.device.type == "cpu" and not solid.is_quantized and not solid.requires_grad
+        return _marked(solid) if plain and not solid.is_nested else solid
+    if type(result) is dict:
+        return {name: ready_to_send(part) for name, part in result.items()}
+    if isinstance(result, tuple) and hasattr(result, "_fields"):
+        return type(result)(*(ready_to_send(part) for part in result))
+    if type(result) in (list, tuple):
+        return type(result)(ready_to_send(part) for part in result)
+    return result
+
+
+def _marked(tensor: Tensor) -> Tensor:
+    if tensor.nbytes < SENT_INSIDE:
+        return tensor.as_subclass(SmallTensor)
+    pool = segment_pool()
+    if pool is None:
+        return tensor
+    if pool.holding(tensor) is None:
+        storage = tensor.untyped_storage()
+        if storage.is_shared() or storage.nbytes() < tensor.nbytes:
+            return tensor  # torch copies nothing, or less
+        copy = pool.tensor(tuple(tensor.shape), tensor.dtype)
+        if copy is None:
+            return tensor
+        tensor = copy.copy_(tensor)
+    return tensor.as_subclass(SegmentTensor)
+
+
+def _reduced(sent: SegmentTensor) -> Any:
+    """Give what a tensor in a segment is made of in the parent."""
+    tensor, pool = sent.as_subclass(Tensor), segment_pool()
+    segment = None if pool is None else pool.holding(tensor)
+    flag = None if segment is None else segment.next_flag()
+    if pool is None or segment is None or flag is None:
+        return reduce_tensor(tensor)  # type: ignore[no-untyped-call]
+    handle = None if segment.is_mapped else DupFd(segment.descriptor)
+    place = Place(os.getpid(), pool.token, segment.number, flag, tensor.untyped_storage().nbytes())
+    view = tuple(tensor.shape), tensor.stride(), tensor.storage_offset()
+    return arrived, (place, handle, tensor.dtype, *view)
+
+
+ForkingPickler.register(SegmentTensor, _reduced)
+
+
+def _received(data: bytearray, dtype: torch.dtype, shape: tuple[int, ...]) -> Tensor:
+    if not data:
+        return torch.empty(shape, dtype=dtype, device="cpu")
+    return torch.frombuffer(data, dtype=dtype).view(shape)

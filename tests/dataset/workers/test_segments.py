@@ -1,0 +1,235 @@
+"""Memory that a worker shares with its parent is used again only when nothing refers to it."""
+
+import gc
+import os
+import pickle
+from typing import Any, NamedTuple
+
+import hypothesis.strategies as st
+import numpy as np
+import pytest
+import torch
+from hypothesis import settings
+from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
+
+from npdata.dataset.workers.arrived_tensors import Arrivals, Place
+from npdata.dataset.workers.segment import FIRST_SEND, FLAGS, Segment
+from npdata.dataset.workers.segment_pool import IDLE, OwnSegment, SegmentPool
+from npdata.dataset.workers.sent_tensors import SegmentTensor, ready_to_send
+from npdata.runtime.per_process import this_process
+
+pytestmark = pytest.mark.skipif(not hasattr(os, "memfd_create"), reason="needs memfd_create")
+LARGE = 1 << 16
+
+
+class Both:
+    """A pool, and what its parent has of it, in one process."""
+
+    def __init__(self, most: int) -> None:
+        self.pool = SegmentPool(most)
+        self.arrivals = Arrivals()
+        self.opened: dict[int, Segment] = {}
+
+    def receive(self, tensor: torch.Tensor) -> torch.Tensor:
+        """Send a tensor; give the one that arrives."""
+        segment = self.pool.holding(tensor)
+        assert segment is not None
+        flag = segment.next_flag()
+        assert flag is not None
+        self.arrivals.release()
+        arrived = self.opened.setdefault(segment.number, Segment(segment.descriptor))
+        place = Place(0, self.pool.token, segment.number, flag, tensor.untyped_storage().nbytes())
+        memory = torch.from_numpy(self.arrivals.lease(place, arrived)).view(tensor.dtype)
+        return memory.as_strided(tensor.shape, tensor.stride(), tensor.storage_offset())
+
+    def place(self, length: int = LARGE) -> int:
+        """Give where the next tensor lies."""
+        made = self.pool.tensor((length,), torch.uint8)
+        assert made is not None
+        return made.data_ptr()
+
+
+class Held(NamedTuple):
+    """A tensor of one number, the segment that it was made in, and how much of that it has."""
+
+    number: int
+    tensor: torch.Tensor
+    segment: OwnSegment
+    nbytes: int
+
+
+class Ways(RuleBasedStateMachine):
+    """Whatever is made, sent, kept, dropped and forked: a tensor that is there stays as it is."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.both = Both(most=4)
+        self.number = 0
+        self.here: list[Held] = []
+        self.there: list[Held] = []
+        self.in_children: list[tuple[int, np.ndarray[Any, Any]]] = []
+
+    @rule(length=st.sampled_from([3, 5, 8, 20]))
+    def make(self, length: int) -> None:
+        made = self.both.pool.tensor((length,), torch.int64)
+        if made is not None:
+            self.number += 1
+            segment = self.both.pool.holding(made)
+            held = Held(self.number, made.fill_(self.number), segment, made.nbytes)
+            self.here.append(held)
+
+    @precondition(lambda self: self.here)
+    @rule(data=st.data())
+    def view(self, data: st.DataObject) -> None:
+        held = data.draw(st.sampled_from(self.here))
+        self.here.append(held._replace(tensor=held.tensor[-2:]))
+
+    @precondition(lambda self: self.here)
+    @rule(data=st.data())
+    def send(self, data: st.DataObject) -> None:
+        held = data.draw(st.sampled_from(self.here))
+        self.there.append(held._replace(tensor=self.both.receive(held.tensor)))
+
+    @precondition(lambda self: self.here)
+    @rule(data=st.data())
+    def drop_here(self, data: st.DataObject) -> None:
+        self.here.pop(data.draw(st.integers(0, len(self.here) - 1)))
+
+    @precondition(lambda self: self.there)
+    @rule(data=st.data())
+    def drop_there(self, data: st.DataObject) -> None:
+        self.there.pop(data.draw(st.integers(0, len(self.there) - 1)))
+
+    @rule()
+    def look(self) -> None:
+        self.both.arrivals.release()
+
+    @rule()
+    def fork(self) -> None:
+        this_process.forks.append(None)
+        for held in [*self.here, *self.there]:
+            memory = Segment(held.segment.descriptor).memory(held.nbytes)
+            self.in_children.append((held.number, memory.view(np.int64)))
+
+    @invariant()
+    def nothing_changed(self) -> None:
+        for held in [*self.here, *self.there]:
+            assert (held.tensor == held.number).all()
+        for number, memory in self.in_children:
+            assert (memory == number).all()
+
+    def teardown(self) -> None:
+        assert len(self.both.pool._segments) <= 4
+
+
+TestWays = Ways.TestCase
+TestWays.settings = settings(max_examples=60, stateful_step_count=40)
+
+
+def test_memory_is_used_again_when_both_have_dropped_the_tensor() -> None:
+    both = Both(most=1)
+    made = both.pool.tensor((LARGE,), torch.uint8)
+    place = made.data_ptr()
+    arrived = both.receive(made)
+    del made
+    assert both.pool.tensor((LARGE,), torch.uint8) is None
+    del arrived
+    assert both.pool.tensor((LARGE,), torch.uint8) is None  # the parent has not looked
+    both.arrivals.release()
+    assert both.place() == place
+
+
+def test_a_view_and_an_array_keep_the_memory_of_what_arrived() -> None:
+    both = Both(most=1)
+    kept = both.receive(both.pool.tensor((LARGE,), torch.uint8))[3:].numpy()
+    both.arrivals.release()
+    assert both.pool.tensor((LARGE,), torch.uint8) is None
+    del kept
+    both.arrivals.release()
+    assert both.pool.tensor((LARGE,), torch.uint8) is not None
+
+
+def test_what_is_sent_twice_is_dropped_twice() -> None:
+    both = Both(most=1)
+    made = both.pool.tensor((LARGE,), torch.uint8)
+    first, second = both.receive(made), both.receive(made)
+    del made, first
+    both.arrivals.release()
+    assert both.pool.tensor((LARGE,), torch.uint8) is None
+    del second
+    both.arrivals.release()
+    assert both.pool.tensor((LARGE,), torch.uint8) is not None
+
+
+@pytest.mark.parametrize("where", ["here", "there"])
+def test_memory_that_a_forked_child_may_have_is_not_used_again(where: str) -> None:
+    both = Both(most=1)
+    made = both.pool.tensor((LARGE,), torch.uint8)
+    before = both.pool.holding(made)
+    if where == "there":
+        made = both.receive(made)
+    this_process.forks.append(None)
+    del made
+    both.arrivals.release()
+    assert both.pool.holding(both.pool.tensor((LARGE,), torch.uint8)) is not before
+
+
+def test_a_full_pool_of_other_sizes_makes_room_for_one() -> None:
+    both = Both(most=2)
+    for length in (LARGE, 10 * LARGE, 100 * LARGE):
+        both.place(length)
+    sizes = [each.nbytes // LARGE for each in both.pool._segments]
+    assert (len(sizes), sizes[-1]) == (2, 100)
+
+
+def test_a_size_that_came_up_once_is_given_back() -> None:
+    both = Both(most=8)
+    both.place(100 * LARGE)
+    gone = both.pool._segments[0]
+    for _ in range(2 * IDLE):
+        both.place()
+    assert gone not in both.pool._segments
+
+
+def test_the_pool_is_full_while_all_of_it_is_in_use() -> None:
+    pool = SegmentPool(most=2)
+    kept = [pool.tensor((LARGE,), torch.uint8) for _ in range(3)]
+    assert [each is None for each in kept] == [False, False, True]
+
+
+def test_a_segment_goes_before_its_flags_are_used_up() -> None:
+    both = Both(most=2)
+    made = both.pool.tensor((LARGE,), torch.uint8)
+    segment = both.pool.holding(made)
+    flags = [segment.next_flag() for _ in range(FLAGS)]
+    assert flags[: FLAGS - FIRST_SEND] == list(range(FIRST_SEND, FLAGS))
+    assert set(flags[FLAGS - FIRST_SEND :]) == {None}
+
+
+def test_where_there_are_no_descriptors_there_is_no_segment() -> None:
+    pool = SegmentPool(most=2)
+    assert pool.tensor((1 << 62,), torch.uint8) is None
+
+
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float32, torch.complex128, torch.bool])
+def test_memory_is_of_any_dtype(dtype: torch.dtype) -> None:
+    made = SegmentPool(most=1).tensor((3, 5), dtype)
+    assert (made.shape, made.dtype, made.is_contiguous()) == ((3, 5), dtype, True)
+    assert made.data_ptr() % 4096 == 0
+
+
+def test_a_marked_tensor_is_pickled_to_a_file_as_any_other() -> None:
+    (marked,) = ready_to_send([torch.arange(LARGE)])
+    assert type(marked) is SegmentTensor
+    again = pickle.loads(pickle.dumps(marked))
+    assert type(again) is torch.Tensor
+    assert torch.equal(again, torch.arange(LARGE))
+    assert type(marked + 1) is torch.Tensor
+
+
+def test_a_tensor_that_torch_sends_without_a_copy_stays_as_it_is() -> None:
+    shared = torch.zeros(LARGE).share_memory_()
+    wide = torch.zeros(1).expand(LARGE)
+    assert ready_to_send([shared, wide])[0] is shared
+    assert ready_to_send([shared, wide])[1] is wide
+    gc.collect()

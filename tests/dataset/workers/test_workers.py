@@ -1,0 +1,213 @@
+"""What real workers send arrives as it was made, and stays so, whatever is kept of it."""
+
+import gc
+import os
+import random
+import threading
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from processes import HANG, run
+from torch.utils.data import DataLoader, Dataset, TensorDataset
+
+import npdata
+from npdata import NumpyDataset
+
+pytestmark = pytest.mark.skipif(not hasattr(os, "memfd_create"), reason="needs memfd_create")
+ROWS, BATCH = 400, 8
+WIDE = np.arange(ROWS * 6000, dtype=np.float32).reshape(ROWS, 6000)
+LABELS = np.arange(ROWS)
+
+
+def maps() -> int:
+    """Count the segments that this process has mapped."""
+    return Path("/proc/self/maps").read_text().count("memfd:npdata")
+
+
+def loader(ds: Any, **options: Any) -> DataLoader[Any]:
+    options = {"num_workers": 2, "collate_fn": npdata.collate} | options
+    return DataLoader(ds, BATCH, shuffle=True, **options)
+
+
+def assert_right(batch: Any) -> None:
+    rows, labels = batch
+    assert (rows.numpy() == WIDE[labels.numpy()]).all()
+
+
+def plus(sample: Any) -> Any:
+    return sample[0] + 1, sample[1]
+
+
+def views(batch: Any) -> Any:
+    rows, labels = batch
+    return rows[:, ::2], rows.T, rows, labels
+
+
+def test_a_batch_lies_in_memory_that_the_worker_uses_again() -> None:
+    before = maps()
+    for k, (rows, labels) in enumerate(loader(NumpyDataset(WIDE, LABELS))):
+        assert type(rows) is type(labels) is torch.Tensor
+        assert_right((rows, labels))
+        assert 1 <= maps() - before <= 12, k
+    del rows, labels
+    gc.collect()
+    assert maps() == before
+
+
+@pytest.mark.parametrize("method", ["fork", "forkserver"])
+@pytest.mark.parametrize("persistent", [False, True])
+def test_batches_that_are_kept_stay_as_they_are(method: str, persistent: bool) -> None:
+    chance = random.Random(0)
+    options = {"multiprocessing_context": method, "persistent_workers": persistent}
+    batches = loader(NumpyDataset(WIDE, LABELS), **options)
+    kept: list[Any] = []
+    for _ in range(1 if method == "forkserver" else 3):
+        for rows, labels in batches:
+            assert_right((rows, labels))
+            if chance.random() < 0.5:
+                kept.append((rows[3:5], labels[3:5]) if chance.random() < 0.5 else (rows, labels))
+            if kept and chance.random() < 0.4:
+                assert_right(kept.pop(chance.randrange(len(kept))))
+    for batch in kept:
+        assert_right(batch)
+
+
+def test_all_batches_may_be_kept() -> None:
+    """More of them than there are segments."""
+    kept = list(loader(NumpyDataset(WIDE, LABELS), num_workers=1))
+    assert len(kept) == ROWS // BATCH
+    for batch in kept:
+        assert_right(batch)
+    assert sorted(torch.cat([labels for _, labels in kept]).tolist()) == LABELS.tolist()
+
+
+def test_batches_are_changed_in_place_by_the_loop_alone() -> None:
+    for rows, labels in loader(NumpyDataset(WIDE, LABELS)):
+        assert_right((rows, labels))
+        rows.fill_(-1)
+
+
+def test_a_transform_of_samples_is_stacked_there_too() -> None:
+    for rows, labels in loader(NumpyDataset(WIDE, LABELS, transform=plus)):
+        assert maps()
+        assert_right((rows - 1, labels))
+
+
+def test_the_samples_of_any_dataset_are_stacked_there_too() -> None:
+    ds = TensorDataset(torch.from_numpy(WIDE), torch.from_numpy(LABELS))
+    for batch in loader(ds):
+        assert maps()
+        assert_right(batch)
+
+
+def test_views_of_a_batch_arrive_as_views_of_it() -> None:
+    for every_other, turned, rows, labels in loader(
+        NumpyDataset(WIDE, LABELS, batch_transform=views)
+    ):
+        assert_right((rows, labels))
+        assert torch.equal(turned, rows.T)
+        assert torch.equal(every_other, rows[:, ::2])
+        assert (turned.stride(), every_other.stride()) == ((1, 6000), (6000, 2))
+
+
+class Keeping(Dataset[Any]):
+    """Keeps the batches that it gave in the worker, as a cache does."""
+
+    def __init__(self) -> None:
+        self.of = NumpyDataset(WIDE, LABELS)
+        self.kept: list[Any] = []
+
+    def __len__(self) -> int:
+        return ROWS
+
+    def __getitems__(self, rows: Any) -> Any:
+        batch = self.of.__getitems__(rows)
+        self.kept.append(batch.stacked)
+        for each in self.kept:
+            assert_right(each)
+        return batch
+
+
+def test_a_batch_that_the_worker_keeps_stays_as_it_is() -> None:
+    for batch in loader(Keeping(), num_workers=1):
+        assert_right(batch)
+
+
+@pytest.mark.parametrize("width", [900, 1])
+def test_batches_of_many_sizes(width: int) -> None:
+    lengths = np.random.default_rng(0).integers(0, 400, ROWS)
+    values = np.arange(lengths.sum() * width, dtype=np.int32).reshape(-1, width)
+    ds = NumpyDataset(npdata.ragged(values, lengths=lengths), LABELS)
+    ends = np.cumsum(lengths)
+    for padded, labels in loader(ds):
+        for sample, row in zip(padded.samples(), labels.tolist(), strict=True):
+            assert (sample.numpy() == values[ends[row] - lengths[row] : ends[row]]).all()
+
+
+@pytest.mark.parametrize("ragged", ["jagged", "list"])
+def test_forms_that_torch_sends(ragged: str) -> None:
+    values = np.arange(ROWS * 3000).reshape(-1, 3000)
+    ds = NumpyDataset(npdata.ragged(values, lengths=np.ones(ROWS, int)), LABELS, ragged=ragged)
+    for samples, labels in loader(ds):
+        assert (torch.cat(list(samples)).numpy() == values[labels]).all()
+
+
+def test_a_batch_that_is_dropped_in_another_thread() -> None:
+    for rows, labels in loader(NumpyDataset(WIDE, LABELS)):
+        held = [(rows, labels)]
+        del rows, labels
+        dropping = threading.Thread(target=lambda held=held: assert_right(held.pop()))
+        dropping.start()
+        dropping.join(HANG)
+        assert not held
+
+
+FORKS = """
+import os, numpy as np, torch, npdata
+from torch.utils.data import DataLoader
+x = np.arange(400 * 6000, dtype="f4").reshape(400, 6000)
+ds = npdata.NumpyDataset(x, np.arange(400))
+def right(batch):
+    return (batch[0].numpy() == x[batch[1].numpy()]).all()
+children = []
+for k, batch in enumerate(DataLoader(ds, 8, num_workers=2, collate_fn=npdata.collate)):
+    assert right(batch)
+    if k % 10 == 0:
+        reading, writing = os.pipe()
+        if not (child := os.fork()):
+            os.close(writing)
+            os.read(reading, 1)  # until the parent has read all others
+            os._exit(0 if right(batch) else 7)
+        os.close(reading)
+        children.append((child, writing))
+for _, writing in children:
+    os.close(writing)
+for child, _ in children:
+    status = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+    assert status == 0, status
+"""
+
+
+def test_a_child_that_was_forked_keeps_the_batch_that_its_parent_drops() -> None:
+    done = run(FORKS)
+    assert (done.returncode, done.stderr) == (0, "")
+
+
+FEW = """
+import resource, numpy as np, torch, npdata
+from torch.utils.data import DataLoader
+resource.setrlimit(resource.RLIMIT_NOFILE, (128, 128))
+torch.multiprocessing.set_sharing_strategy("file_system")
+x = np.arange(400 * 6000, dtype="f4").reshape(400, 6000)
+ds = npdata.NumpyDataset(x, np.arange(400))
+kept = list(DataLoader(ds, 2, num_workers=2, collate_fn=npdata.collate))
+assert all((rows.numpy() == x[labels]).all() for rows, labels in kept)
+"""
+
+
+def test_kept_batches_do_not_use_up_the_descriptors() -> None:
+    done = run(FEW)
+    assert (done.returncode, done.stderr) == (0, "")
