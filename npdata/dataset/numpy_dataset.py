@@ -234,9 +234,9 @@ class NumpyDataset(FromFiles, Splits, WithStatistics, Dataset[Any]):
         `MaskedRows`, from a sampler with `uneven="mask"`, give a batch with a mask; `SeededRows`
         bring what random transforms need.
 
-        One gather per field, straight into the batch's last buffer: shared memory in a DataLoader
-        worker, pinned memory in the main process where an accelerator is there. Raises like
-        `ds[indices]`.
+        One gather per field, straight into the batch's last buffer: in a DataLoader worker memory
+        that the main process has, too, and pinned memory in the main process where an accelerator
+        is there. Raises like `ds[indices]`.
         """
         if self._closed:
             self._require_open()

@@ -34,43 +34,43 @@ class Place(NamedTuple):
     nbytes: int
 
 
-class _Lease(NamedTuple):
-    """Memory of a tensor that arrived when so many `forks` had been begun."""
+class _Held(NamedTuple):
+    """Memory that is held for a tensor, which arrived when so many `forks` had been begun."""
 
     segment: Segment
     flag: int
     forks: int
-    held: list[Any]
+    memory: list[Any]
 
-    def end(self) -> None:
-        """Set the flag of a tensor to which nothing refers any more."""
+    def release(self) -> None:
+        """Set the flag: nothing refers to the tensor any more."""
         forked = self.forks != len(this_process.forks)
         self.segment.flags[self.flag] = LOST if forked else RELEASED
 
 
 class Arrivals:
-    """What has arrived from one worker: its segments, and the leases of tensors."""
+    """What has arrived from one worker: its segments, and the memory of tensors."""
 
     def __init__(self) -> None:
         self.segments: dict[int, Segment] = {}
-        self._leases: dict[tuple[int, int], _Lease] = {}
+        self._held: dict[tuple[int, int], _Held] = {}
 
-    def lease(self, place: Place, segment: Segment) -> Any:
+    def hold(self, place: Place, segment: Segment) -> Any:
         """Give the memory of a tensor, which the worker does not touch until it is dropped."""
-        held = [segment.memory(place.nbytes)]
-        lease = _Lease(segment, place.flag, len(this_process.forks), held)
-        self._leases[place.number, place.flag] = lease
-        return held[0]
+        memory = [segment.memory(place.nbytes)]
+        held = _Held(segment, place.flag, len(this_process.forks), memory)
+        self._held[place.number, place.flag] = held
+        return memory[0]
 
     def release(self) -> None:
-        """End the leases of tensors that were dropped, and forget segments that are used no more.
+        """Release the memory of tensors that were dropped, and forget segments not used any more.
 
-        A lease is taken out first: an interrupt may leave a flag unset, and sets none twice.
+        What is held is taken out first: an interrupt may leave a flag unset, and sets none twice.
         """
-        for key, lease in list(self._leases.items()):
-            if is_unused(lease.held):
-                del self._leases[key]
-                lease.end()
+        for key, held in list(self._held.items()):
+            if is_unused(held.memory):
+                del self._held[key]
+                held.release()
         for number, segment in list(self.segments.items()):
             if segment.flags[GONE]:
                 del self.segments[number]
@@ -124,5 +124,5 @@ def arrived(
     else:
         arrivals.segments[place.number] = segment
         segment.flags[MAPPED] = 1
-        memory = arrivals.lease(place, segment)
+        memory = arrivals.hold(place, segment)
     return torch.from_numpy(memory).view(dtype).as_strided(shape, stride, offset)

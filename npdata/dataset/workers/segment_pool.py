@@ -115,7 +115,7 @@ class OwnSegment(Segment):
 class SegmentPool:
     """At most `most` segments, each for a tensor of up to its size, and of half of it at least.
 
-    `token` tells the segments of this process from all others.
+    No other process has the same `token`.
 
     Examples:
         >>> pool = SegmentPool(most=1)

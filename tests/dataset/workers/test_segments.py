@@ -39,7 +39,7 @@ class Both:
         self.arrivals.release()
         arrived = self.opened.setdefault(segment.number, Segment(segment.descriptor))
         place = Place(0, self.pool.token, segment.number, flag, tensor.untyped_storage().nbytes())
-        memory = torch.from_numpy(self.arrivals.lease(place, arrived)).view(tensor.dtype)
+        memory = torch.from_numpy(self.arrivals.hold(place, arrived)).view(tensor.dtype)
         return memory.as_strided(tensor.shape, tensor.stride(), tensor.storage_offset())
 
     def place(self, length: int = LARGE) -> int:
