@@ -11,6 +11,7 @@ import fnmatch
 import os
 import re
 from collections.abc import Mapping, Sequence
+from unicodedata import normalize
 
 from npdata.errors import FieldError
 from npdata.sources.many_files.file_list import SEPARATOR, FileList
@@ -198,6 +199,14 @@ def _unpaired(*sides: tuple[str, FileList, list[str]]) -> FieldError:
         known = set(partners)
         alone = next((k for k, key in enumerate(keys) if key not in known), None)
         if alone is not None:
+            composed = normalize("NFC", keys[alone])
+            for k, key in enumerate(partners):
+                if normalize("NFC", key) == composed:
+                    return FieldError(
+                        f"{files[alone]} of field {label!r} has no partner: {others[k]} of field "
+                        f"{other!r} has the same letters in another form of Unicode (macOS may "
+                        f"write é as e and an accent); rename files, or {IN_ONE_ORDER}"
+                    )
             cure = IN_ONE_ORDER
             if len(others) == 1 < len(files):
                 cure = (

@@ -28,6 +28,7 @@ def written(folder: Path, names: str) -> list[Path]:
         ("x1 a/x1", "x1 x2", r"'image' has .*/x1\.npy and .*a/x1\.npy, both of the stem 'x1'"),
         ("a/x1 b/x1", "a/x1 b/x1 a/x2", r"a/x2\.npy of field 'mask' has no partner"),
         ("x1 x2", "x1 x2 x3", r"x3\.npy of field 'mask' has no partner"),
+        ("e\u0301 x2", "\u00e9 x2", r"no partner: .* same letters in another form of Unicode"),
     ],
 )
 def test_a_file_without_one_partner_is_named(
