@@ -13,6 +13,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from descriptors import descriptors_of
+from processes import run
 
 from npdata import NumpyDataset, errors
 from npdata.sources import file as file_module
@@ -141,6 +142,21 @@ def test_loaded_rows_are_in_memory(tmp_path: Path) -> None:
         return not before and all(pages_in_memory(tmp_path / "x.npy")[rows])
 
     assert any(load_and_look() for _ in range(10)), "a busy machine keeps or takes some pages"
+
+
+def test_advice_needs_no_call_that_python_may_lack(path: Path) -> None:
+    done = run(
+        f"""
+import os
+if hasattr(os, "RWF_NOWAIT"):
+    del os.RWF_NOWAIT
+from npdata.sources.file import File
+file = File({str(path)!r})
+file.will_need(0, 4096)
+file.load(0, 4096)
+"""
+    )
+    assert (done.returncode, done.stderr) == (0, "")
 
 
 @pytest.mark.slow

@@ -11,6 +11,8 @@ import os
 
 import numpy as np
 
+from npdata.runtime.memory_file import memory_file
+
 FLAGS = 4096
 """Bytes of flags: a page, so that the bytes behind it lie at the begin of one."""
 MAPPED, GONE, FIRST_SEND = range(3)
@@ -46,7 +48,7 @@ class Segment:
 
 def made(nbytes: int) -> int:
     """Make the file of a segment, and give its descriptor; OSError where there can be none."""
-    descriptor = os.memfd_create("npdata")
+    descriptor = memory_file("npdata")
     try:
         os.truncate(descriptor, FLAGS + nbytes)
     except BaseException:

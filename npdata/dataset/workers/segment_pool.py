@@ -11,6 +11,7 @@ import itertools
 import math
 import os
 import resource
+import sys
 import threading
 from collections import deque
 from collections.abc import Callable
@@ -192,7 +193,7 @@ class SegmentPool:
 
 def _pool() -> SegmentPool | None:
     """Make the pool of this worker; None where batches must travel in torch's own way."""
-    if not hasattr(os, "memfd_create") or not releases_at_once():
+    if sys.platform != "linux" or not releases_at_once():
         return None
     worker = get_worker_info()
     workers = 1 if worker is None else worker.num_workers

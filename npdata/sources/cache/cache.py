@@ -6,10 +6,10 @@ to has the chunks of one dataset in one state of its file, or is made anew.
 """
 
 import contextlib
+import errno
 import json
 import operator
 import os
-import sys
 import time
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable
@@ -20,6 +20,7 @@ from typing import Any, TypeAlias, TypeVar
 from npdata.errors import FieldError
 from npdata.runtime.living import Living
 from npdata.runtime.machine import free_of_machine
+from npdata.runtime.memory_file import memory_file
 from npdata.sources.cache.entry import Entry
 from npdata.sources.cache.folder import Folder, Lock
 from npdata.sources.cache.plan import OPENING, Plan, is_laid_out, lay_out
@@ -209,16 +210,16 @@ def plan_of(
 def _unnamed(plan: Plan) -> int:
     """Make an empty file in memory; OSError where the system allows none so long.
 
-    Raises `FieldError` on macOS, where a process could not open what another has made.
+    Raises `FieldError` where the system has no such files.
     """
-    if sys.platform != "linux":
-        raise FieldError(
-            'cache="ram" is a file in memory that processes share, as only Linux has it: give a '
-            'folder, such as cache="decoded"'
-        )
     try:
-        descriptor = os.memfd_create("npdata-cache")
+        descriptor = memory_file("npdata-cache")
     except OSError as error:
+        if error.errno == errno.ENOSYS:
+            raise FieldError(
+                'cache="ram" is a file in memory that processes share, as only Linux has it: give '
+                'a folder, such as cache="decoded"'
+            ) from None
         raise OSError(
             error.errno,
             f'{error.strerror}; cache="ram" keeps one open for each file of rows: allow more '
