@@ -47,6 +47,12 @@ def batch_memory() -> Allocate:
     return pinned_memory if pins_memory() else plain_memory
 
 
+def staging_memory() -> Allocate:
+    """Give the function for rows of which samples are made, which are then stacked."""
+    allocate = batch_memory()
+    return plain_memory if allocate is pinned_memory else allocate
+
+
 def allocating_from(
     allocate: Allocate, function: Callable[..., Result], *arguments: object
 ) -> Result:
@@ -121,7 +127,7 @@ def worker_memory(shape: tuple[int, ...], dtype: torch.dtype) -> Tensor:
     return _shared_by_torch(shape, dtype) if tensor is None else tensor
 
 
-worker_memory.new_below = SENT_INSIDE  # type: ignore[attr-defined]
+worker_memory.new_below = worker_memory.stacks_from = SENT_INSIDE  # type: ignore[attr-defined]
 
 
 def memory_for_torch(allocate: Allocate) -> Allocate:

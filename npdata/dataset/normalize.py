@@ -13,6 +13,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from npdata.dataset.batch_memory import batch_memory
 from npdata.dataset.nested import map_fields
 from npdata.dataset.padded import Padded
 from npdata.dataset.statistics import Statistics
@@ -100,7 +101,7 @@ class Normalize:
                 f"field {label!r}: statistics of shape {tuple(mean.shape)} are not of values of "
                 f"shape {tuple(value.shape)}: take the statistics of a dataset of the same fields"
             )
-        scaled = (value.to(dtype) - mean) / figures[1]
+        scaled = _minus(value, mean).div_(figures[1])
         if floating:
             return scaled.to(value.dtype)
         if scale.missing_time is not None:
@@ -112,6 +113,15 @@ class Normalize:
 
     def __repr__(self) -> str:
         return f"normalize({', '.join(map(str, self._scales))})"
+
+
+def _minus(value: Tensor, mean: Tensor) -> Tensor:
+    """Give `value - mean`, computed in the dtype of `mean`, in memory of a batch if it is one."""
+    plain = type(value) is Tensor and value.layout == torch.strided and not value.is_nested
+    if not plain or value.device.type != "cpu" or value.requires_grad:
+        return value.to(mean.dtype) - mean
+    out = batch_memory()(tuple(value.shape), mean.dtype)
+    return torch.sub(value if value.dtype == mean.dtype else out.copy_(value), mean, out=out)
 
 
 def _rounded(mean: NDArray[Any], std: NDArray[np.float64]) -> bool:

@@ -22,7 +22,7 @@ from npdata.arrays.indexing import row_number, row_numbers, selects_many
 from npdata.arrays.windows import Edge, Windows
 from npdata.dataset.arguments import OPTIONS, SETTINGS, as_field, fields_of
 from npdata.dataset.batch import Batch, SampleForm
-from npdata.dataset.batch_memory import Allocate, batch_memory, plain_memory
+from npdata.dataset.batch_memory import Allocate, batch_memory, plain_memory, staging_memory
 from npdata.dataset.collate import collate
 from npdata.dataset.field import Field
 from npdata.dataset.from_files import FromFiles
@@ -248,7 +248,7 @@ class NumpyDataset(FromFiles, Splits, WithStatistics, Dataset[Any]):
         chosen = indices.rows if isinstance(indices, SeededRows) else indices
         mask = torch.from_numpy(chosen.mask) if isinstance(chosen, MaskedRows) else None
         rows = row_numbers(chosen, self._length, masks=False)
-        allocate = batch_memory() if bound.sample is None else plain_memory
+        allocate = batch_memory() if bound.sample is None else staging_memory()
         return self._batch(rows, self._stacked_fields(rows, allocate), bound, mask)
 
     def gathered(

@@ -10,11 +10,10 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from torch.utils.data import default_collate, get_worker_info
 from torch.utils.data._utils.collate import collate, collate_tensor_fn, default_collate_fn_map
 
 from npdata.arrays.dtypes import Ints
-from npdata.dataset.batch_memory import batch_memory
+from npdata.dataset.batch_memory import LARGE_BYTES, batch_memory
 from npdata.dataset.field import row_of
 from npdata.dataset.padded import Padded
 from npdata.dataset.ragged_form import SPARSE, RaggedForm, RaggedSample, marked
@@ -92,8 +91,6 @@ def stack_samples(samples: Sequence[Any], rows: Ints | None = None) -> Any:
                 "with return sample, or leave such samples out in a collate_fn of your own"
             )
     try:
-        if get_worker_info() is None:
-            return default_collate(samples)  # type: ignore[arg-type]
         return collate(samples, collate_fn_map={**default_collate_fn_map, Tensor: _stacked})
     except (RuntimeError, KeyError) as error:
         difference = _difference(samples, rows)
@@ -103,14 +100,29 @@ def stack_samples(samples: Sequence[Any], rows: Ints | None = None) -> Any:
 
 
 def _stacked(samples: Sequence[Tensor], *, collate_fn_map: object = None) -> Any:
-    """Stack tensors as torch does, but in the memory in which a worker sends them."""
+    """Stack tensors as torch does, but many bytes in the memory of a batch."""
     first, as_torch = samples[0], default_collate_fn_map[Tensor]
-    plain = type(first) is Tensor and first.device.type == "cpu" and first.layout == torch.strided
-    alike = plain and not first.is_nested and all(each.dtype == first.dtype for each in samples)
-    if not alike or as_torch is not collate_tensor_fn:  # which may be taught another way
-        return as_torch(samples, collate_fn_map=collate_fn_map)
-    out = batch_memory()((len(samples), *first.shape), first.dtype)
-    return torch.stack(list(samples), out=out)
+    if type(first) is Tensor and as_torch is collate_tensor_fn and not first.is_nested:
+        allocate = batch_memory()
+        nbytes = len(samples) * first.nbytes
+        if nbytes >= getattr(allocate, "stacks_from", LARGE_BYTES) and _are_plain(samples):
+            out = allocate((len(samples), *first.shape), first.dtype)
+            return torch.stack(list(samples), out=out)
+    return as_torch(samples, collate_fn_map=collate_fn_map)  # which may be taught another way
+
+
+def _are_plain(samples: Sequence[Tensor]) -> bool:
+    """Tell whether tensors have one dtype, and torch would stack them in the order of C."""
+    dtype = samples[0].dtype
+    return all(
+        type(each) is Tensor
+        and each.dtype == dtype
+        and each.device.type == "cpu"
+        and each.layout == torch.strided
+        and each.is_contiguous()
+        and not each.requires_grad
+        for each in samples
+    )
 
 
 def _named(number: int, rows: Ints | None) -> str:
