@@ -125,6 +125,7 @@ def test_an_empty_array_of_matlab_is_not_its_size(tmp_path: Path) -> None:
     assert "an empty array; what is stored is its size" in str(NumpyDataset(where).describe())
 
 
+@pytest.mark.filterwarnings("ignore:The chararray class is deprecated")  # by hdf5storage
 def test_files_of_hdf5storage_are_read(tmp_path: Path) -> None:
     hdf5storage = pytest.importorskip("hdf5storage")
     x, mask = np.random.default_rng(0).random((50, 3)), np.arange(50)[:, None] % 3 == 0
