@@ -136,12 +136,20 @@ def _nbytes(status: os.stat_result) -> int:
 
 def _read(path: Path, *, used: bool) -> tuple[dict[str, Any], int]:
     """Give what a file says of itself, and what it may come to hold, 0 where nobody uses it."""
-    descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    descriptor = _opened_to_look(path)
     try:
         header = os.pread(descriptor, HEADER, 0).split(b"\0", 1)[0]
         return _about(header), read_most(descriptor) if used else reserved(descriptor)
     finally:
         os.close(descriptor)
+
+
+def _opened_to_look(path: Path) -> int:
+    """Open a file to read; that is no use of it where its owner, or root, does so on Linux."""
+    flags = os.O_RDONLY | os.O_CLOEXEC
+    with contextlib.suppress(PermissionError):
+        return os.open(path, flags | getattr(os, "O_NOATIME", 0))
+    return os.open(path, flags)
 
 
 def _about(header: bytes) -> dict[str, Any]:

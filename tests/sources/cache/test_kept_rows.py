@@ -444,6 +444,16 @@ def test_what_was_not_used_for_the_longest_makes_room(path: Path, folder: Path) 
     assert decodes(ds) == 0
 
 
+@LINUX
+def test_to_look_at_what_is_kept_is_no_use_of_it(path: Path, folder: Path) -> None:
+    with opened(path, folder) as ds:
+        ds[:CHUNK]
+    (held,) = Folder(folder).held()
+    used, written = 10**18, 2 * 10**18  # the next read is noted where files are mounted as usual
+    os.utime(held.path, ns=(used, written))
+    assert [[each.used for each in Folder(folder).held()] for _ in range(2)] == [[used]] * 2
+
+
 def test_what_was_closed_makes_room_in_the_same_process(path: Path, folder: Path) -> None:
     for name in ("x", "tiles", "x"):
         with opened(path, folder, name, cache_bytes=250_000) as ds:
