@@ -23,6 +23,7 @@ QUESTIONS = {
     "cache": "cache",
     "datasets": "datasets",
     "loader": "loader",
+    "large_batches": "large_batches",
     "small_batches": "small_batches",
     "statistics": "field_statistics",
     "path": "path",
