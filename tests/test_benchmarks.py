@@ -24,6 +24,7 @@ from benchmarks import (
     chunks,
     defaults,
     field_statistics,
+    large_batches,
     path,
     resident,
     row_size,
@@ -160,6 +161,7 @@ def test_small_runs_of_the_questions_give_sections_that_can_be_drawn(tmp_path: P
         *path.run(bench, rows=path.ROWS),
         *defaults.run(bench, rows=2048),
         *small_batches.run(bench, rows=2048),
+        *large_batches.run(bench, nbytes=1 << 20, widths=(128,)),
         *field_statistics.run(bench, nbytes=16 << 20),
     ]
     report = report_of(*sections)
