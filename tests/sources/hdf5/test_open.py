@@ -1,6 +1,7 @@
 """HDF5 datasets by path and name, or as an open `h5py.Dataset`."""
 
 import contextlib
+import gc
 import pickle
 import shutil
 import tempfile
@@ -11,11 +12,13 @@ import numpy as np
 import pytest
 import torch
 from another_user import IS_ROOT, another_user
+from descriptors import descriptors_of
 from hypothesis import given
 from hypothesis import strategies as st
 
 import npdata
 from npdata import NumpyDataset, errors, open_source
+from npdata.runtime.machine import releases_at_once
 from npdata.sources.hdf5.rows.h5py_rows import plan_runs
 
 X = np.arange(60, dtype=np.float32).reshape(20, 3)
@@ -44,6 +47,20 @@ def path(tmp_path: Path) -> Path:
         file.create_dataset("empty", (0, 3), "f4")
         file.create_dataset("unwritten", (20, 3), "f4", chunks=(7, 3), fillvalue=9)
     return tmp_path / "d.h5"
+
+
+@pytest.mark.skipif(not releases_at_once(), reason="needs reference counts")
+def test_a_file_that_h5py_reads_is_closed_with_the_last_that_reads_it(path: Path) -> None:
+    gc.disable()
+    try:
+        ds = NumpyDataset.from_hdf5(path, "x", access="library")
+        assert ds[3].tolist() == X[3].tolist()
+        assert next(iter(npdata.Loader(ds, 4))).shape == (4, 3)
+        del ds
+        assert descriptors_of(path) == 0
+        h5py.File(path, "w").close()  # refused while it is open
+    finally:
+        gc.enable()
 
 
 @given(st.lists(st.integers(0, 50), max_size=40))

@@ -7,6 +7,8 @@ construction and must be the same in every process. No handle outlives a read wh
 may write to the file. One read at a time: h5py's own lock allows no more.
 """
 
+import functools
+import weakref
 from typing import Any, NamedTuple
 
 import h5py
@@ -59,7 +61,9 @@ class H5pySource(Source):
         # A file that this process may write to is open during a read only.
         self._holds_file = layout.file.mode == "r"
         self._cache_bytes: int | None = None
-        self._handle = PerProcess(self._open, keep_inherited=True)
+        # A method of its own would keep it, and its file, until garbage is collected.
+        opens = functools.partial(_opened_for, weakref.ref(self))
+        self._handle = PerProcess(opens, keep_inherited=True)
         self._reading = ForkSafeLock()
         self._closed = False
 
@@ -228,6 +232,12 @@ class H5pySource(Source):
         """What it was made of."""
         reason = self.access.reason
         return self._layout, self._options, reason, self.details, self.external, self._axis
+
+
+def _opened_for(source: "weakref.ref[H5pySource]") -> tuple[h5py.File, h5py.Dataset]:
+    opening = source()
+    assert opening is not None  # it is what reads
+    return opening._open()
 
 
 class RunPlan(NamedTuple):
