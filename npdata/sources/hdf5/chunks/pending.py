@@ -5,6 +5,7 @@ advice, of which the newest count. Invariant: a chunk is in work once, however m
 it, until `end`. It decodes nothing and takes no lock: one thread at a time may call it.
 """
 
+import copy
 from collections import OrderedDict, deque
 from collections.abc import Sequence
 from queue import SimpleQueue
@@ -18,7 +19,8 @@ class Request:
     """The chunks that one read needs: `found` where they are there, `left` how many are missing.
 
     `new` is how many are missing that no other read waits for.
-    One reply comes: the chunks, or the error of the first that cannot be decoded.
+    One reply comes: the chunks, or the error of the first that cannot be decoded. It is an error of
+    this read alone, which may add notes to it.
     """
 
     def __init__(
@@ -34,7 +36,9 @@ class Request:
     def fill(self, place: int, chunk: Chunk | BaseException) -> None:
         """Take a chunk that was missing, or the error in its place."""
         if isinstance(chunk, BaseException):
-            self.reply.put(chunk)
+            error = copy.copy(chunk)
+            error.__cause__ = chunk.__cause__
+            self.reply.put(error.with_traceback(chunk.__traceback__))
             return
         self.found[place] = chunk
         self.left -= 1

@@ -22,7 +22,7 @@ from npdata.runtime.machine import releases_at_once
 from npdata.sources.hdf5.chunks.budget import default_budget, share
 from npdata.sources.hdf5.chunks.cache import MOST_AT_ONCE, ChunkCache
 from npdata.sources.hdf5.chunks.memory import ChunkMemory
-from npdata.sources.hdf5.chunks.pending import Request
+from npdata.sources.hdf5.chunks.pending import Pending, Request
 from npdata.sources.hdf5.chunks.source_chunks import ChunkPlaces, SourceChunks
 
 SIZE = 4096
@@ -537,6 +537,24 @@ def test_a_damaged_chunk_is_an_error_of_the_read_that_needs_it(path: Path) -> No
     assert (out == np.arange(8)).all()
     with pytest.raises(FormatError, match="chunk at"):
         source.read(np.arange(24, 32), out)
+
+
+def test_reads_that_wait_for_one_damaged_chunk_get_an_error_each() -> None:
+    chunks, pending = SourceChunks(SIZE, Numbers()), Pending()
+    asked = [Request(chunks, [1], [None]) for _ in range(2)]
+    for request in asked:
+        pending.ask(request)
+    damaged = FormatError("chunk 1 is damaged")
+    damaged.__cause__ = ValueError("of its stream")
+    for request, place in pending.waiting((chunks, 1)):
+        request.fill(place, damaged)
+    errors = [request.reply.get() for request in asked]
+    for number, error in enumerate(errors):
+        assert isinstance(error, FormatError)
+        error.add_note(f"in batch {number}")
+    for number, error in enumerate(errors):
+        assert (str(error), error.__notes__) == ("chunk 1 is damaged", [f"in batch {number}"])
+        assert error.__cause__ is damaged.__cause__
 
 
 def test_what_was_announced_outlives_no_source(path: Path) -> None:
