@@ -46,10 +46,11 @@ def collate(batch: Sequence[Any]) -> Any:
                 "DataLoader(dataset, 64, collate_fn=npdata.collate) gives it"
             )
         _refuse_one_sample()
-        return stack_samples(batch)
-    result = batch.collated()
-    if batch.mask is not None:
-        result = (result, batch.mask)
+        result = stack_samples(batch)
+    else:
+        result = batch.collated()
+        if batch.mask is not None:
+            result = (result, batch.mask)
     return result if get_worker_info() is None else ready_to_send(result)
 
 

@@ -91,15 +91,16 @@ def test_batches_are_changed_in_place_by_the_loop_alone() -> None:
 
 
 def test_a_transform_of_samples_is_stacked_there_too() -> None:
+    before = maps()
     for rows, labels in loader(NumpyDataset(WIDE, LABELS, transform=plus)):
-        assert maps()
+        assert maps() > before
         assert_right((rows - 1, labels))
 
 
 def test_the_samples_of_any_dataset_are_stacked_there_too() -> None:
-    ds = TensorDataset(torch.from_numpy(WIDE), torch.from_numpy(LABELS))
+    ds, before = TensorDataset(torch.from_numpy(WIDE), torch.from_numpy(LABELS)), maps()
     for batch in loader(ds):
-        assert maps()
+        assert maps() > before
         assert_right(batch)
 
 
