@@ -294,6 +294,12 @@ def _mapped(descriptor: int, nbytes: int, path: str) -> NDArray[np.uint8]:
             return mapped(descriptor, nbytes)
         except OSError as error:
             error.filename = path
+            if error.errno == errno.ENOMEM:
+                error.strerror = (
+                    f"{error.strerror}: the addresses of this process are bounded (ulimit -v), or "
+                    "it has as many maps as it may (vm.max_map_count), of which each field takes "
+                    "one; many files of a kind are one field by npdata.concatenate or npdata.stack"
+                )
             raise
 
 

@@ -260,14 +260,14 @@ def test_a_file_that_grew_within_one_tick_of_its_clock_is_another(path: Path) ->
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="bounds the addresses of a process")
-def test_an_error_names_the_file_that_cannot_be_mapped(tmp_path: Path) -> None:
+def test_an_error_names_the_file_that_cannot_be_mapped_and_what_bounds_maps(tmp_path: Path) -> None:
     path = tmp_path / "x"
     path.touch()
     os.truncate(path, 1 << 36)
     before = resource.getrlimit(resource.RLIMIT_AS)
     try:
         resource.setrlimit(resource.RLIMIT_AS, (1 << 36, before[1]))
-        with pytest.raises(OSError, match=f"refused.*{path}"):
+        with pytest.raises(OSError, match=f"refused.*max_map_count.*concatenate.*{path}"):
             _ = file_module.File(path).array
     finally:
         resource.setrlimit(resource.RLIMIT_AS, before)
