@@ -53,6 +53,8 @@ def files(tmp_path_factory: pytest.TempPathFactory) -> Path:
         file.create_dataset("plain", data=X, chunks=(8, 24))
         file.create_dataset("first", data=X[:40], chunks=(8, 24), **options)
         file.create_dataset("second", data=X[40:], chunks=(8, 24))
+        for k, part in enumerate(np.split(X, 12)):
+            file.create_dataset(f"groups/{k:02}/x", data=part, chunks=(4, 24), **options)
     np.save(folder / "x.npy", X)
     np.savez_compressed(folder / "x.npz", x=X)
     return folder
@@ -61,6 +63,7 @@ def files(tmp_path_factory: pytest.TempPathFactory) -> Path:
 OPENED: dict[str, Callable[[Path], Source]] = {
     "decoded": lambda folder: open_source(f"{folder}/d.h5::x"),
     "decoded in tiles": lambda folder: open_source(f"{folder}/d.h5::tiles"),
+    "groups": lambda folder: open_source(f"{folder}/d.h5::groups/*/x"),
     "chunks in place": lambda folder: open_source(f"{folder}/d.h5::plain"),
     "npy": lambda folder: open_source(f"{folder}/x.npy"),
     "npz": lambda folder: open_source(f"{folder}/x.npz::x"),

@@ -125,7 +125,9 @@ class GroupsSource(InFile, PartlyInPlace):
         """
         wanted, groups, options = dict.fromkeys(owners.tolist()), self._groups, self._options
         with self._lock.get():
-            missing = [owner for owner in wanted if owner not in self._parts]
+            # In Python 3.13 an interrupt keeps the lock where an `if` of a comprehension, or a
+            # while, jumps back.
+            missing = list(itertools.filterfalse(self._parts.__contains__, wanted))
             if missing:
                 self.file.check()
                 with open_file(groups.path, options.locking) as file:
@@ -136,7 +138,7 @@ class GroupsSource(InFile, PartlyInPlace):
             for owner in wanted:
                 self._parts.move_to_end(owner)
             found = {owner: self._parts[owner] for owner in wanted}
-            while len(self._parts) > max(MOST_KEPT, len(wanted)):
+            for _ in range(len(self._parts) - max(MOST_KEPT, len(wanted))):
                 self._parts.popitem(last=False)
         return found.__getitem__
 
