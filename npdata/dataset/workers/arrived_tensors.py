@@ -15,7 +15,7 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
-from npdata.dataset.workers.segment import GONE, LOST, MAPPED, RELEASED, Segment
+from npdata.dataset.workers.segment import GONE, LOST, MAPPED, RELEASED, Segment, tensor_over
 from npdata.errors import ForkError
 from npdata.runtime.per_process import this_process
 from npdata.runtime.references import is_unused
@@ -125,4 +125,4 @@ def arrived(
         arrivals.segments[place.number] = segment
         segment.flags[MAPPED] = 1
         memory = arrivals.hold(place, segment)
-    return torch.from_numpy(memory).view(dtype).as_strided(shape, stride, offset)
+    return tensor_over(memory, dtype, shape, stride, offset)

@@ -8,8 +8,11 @@ the last process that has it.
 
 import mmap
 import os
+from typing import TypeAlias
 
 import numpy as np
+import torch
+from torch import Tensor
 
 from npdata.runtime.memory_file import memory_file
 
@@ -19,6 +22,9 @@ MAPPED, GONE, FIRST_SEND = range(3)
 """The parent has it; the worker uses it no more; the first of the flags of what was sent."""
 RELEASED, LOST = 1, 2
 """Nothing refers to what arrived; somebody may, in a process that was forked since."""
+
+
+Memory: TypeAlias = np.ndarray[tuple[int], np.dtype[np.uint8]]
 
 
 class Segment:
@@ -41,9 +47,27 @@ class Segment:
         """The bytes of the largest tensor."""
         return len(self.flags) - FLAGS
 
-    def memory(self, nbytes: int) -> np.ndarray[tuple[int], np.dtype[np.uint8]]:
+    def memory(self, nbytes: int) -> Memory:
         """Give the first bytes, as an array to which all tensors over them refer."""
         return np.frombuffer(self.flags, np.uint8, nbytes, FLAGS)
+
+
+def tensor_over(
+    memory: Memory | bytearray,
+    dtype: torch.dtype,
+    shape: tuple[int, ...],
+    stride: tuple[int, ...] = (),
+    offset: int = 0,
+) -> Tensor:
+    """Give a tensor over memory, to which it refers for as long as anything refers to its storage.
+
+    That is longer than torch needs it: to send a tensor on, torch moves its storage into other
+    memory, and NumPy arrays of it stay where they were.
+    """
+    storage = torch.frombuffer(memory, dtype=torch.uint8).untyped_storage()
+    storage.memory = memory  # type: ignore[attr-defined]
+    empty = torch.empty(0, dtype=dtype, device="cpu")
+    return empty.set_(storage, offset, shape, stride)
 
 
 def made(nbytes: int) -> int:

@@ -20,7 +20,6 @@ import torch
 from torch import Tensor
 from torch.utils.data import get_worker_info
 
-from npdata.arrays.dtypes import numpy_name
 from npdata.arrays.gather import address_of
 from npdata.dataset.workers.segment import (
     FIRST_SEND,
@@ -30,6 +29,7 @@ from npdata.dataset.workers.segment import (
     MAPPED,
     Segment,
     made,
+    tensor_over,
 )
 from npdata.runtime.machine import releases_at_once
 from npdata.runtime.per_process import PerProcess, this_process
@@ -51,7 +51,11 @@ class OwnSegment(Segment):
 
     def __init__(self, nbytes: int, number: int) -> None:
         self.descriptor = made(nbytes)
-        super().__init__(self.descriptor)
+        try:
+            super().__init__(self.descriptor)
+        except BaseException:  # no further descriptor, or no address
+            os.close(self.descriptor)
+            raise
         self.number = number
         self._held = [self.memory(nbytes)]
         self._lock = threading.Lock()
@@ -63,11 +67,7 @@ class OwnSegment(Segment):
     def tensor(self, shape: tuple[int, ...], dtype: torch.dtype) -> Tensor:
         """Give its memory for another tensor."""
         self._since, self._forks = self._sent, len(this_process.forks)
-        array = self._held[0][: math.prod(shape) * dtype.itemsize]
-        name = numpy_name(dtype)
-        if name is None:
-            return torch.from_numpy(array).view(dtype).view(shape)
-        return torch.from_numpy(array.view(name).reshape(shape))
+        return tensor_over(self._held[0][: math.prod(shape) * dtype.itemsize], dtype, shape)
 
     @property
     def address(self) -> int:

@@ -1,8 +1,9 @@
 """Tensors that a worker sends: small ones inside its message, others in segments.
 
-Idea: torch pickles a tensor as the name of its memory, which the parent then maps. A subclass
-pickles itself as its bytes, or as its place in a segment that the parent has mapped before.
-Invariant: what arrives are plain tensors of the same values, shapes and dtypes.
+Idea: torch sends a tensor as the name of its memory, which the parent then maps. A subclass is sent
+as its bytes, or as its place in a segment that the parent has mapped before. Invariant: what
+arrives are plain tensors of the same values, shapes and dtypes, with their axes in the same order
+in memory.
 """
 
 import os
@@ -14,30 +15,26 @@ from torch import Tensor
 from torch.multiprocessing.reductions import reduce_tensor
 
 from npdata.dataset.workers.arrived_tensors import Place, arrived
+from npdata.dataset.workers.segment import tensor_over
 from npdata.dataset.workers.segment_pool import SENT_INSIDE, segment_pool
 
 
-class SmallTensor(Tensor):
-    """A tensor that is sent by value; every operation on it gives a plain tensor."""
+class SentTensor(Tensor):
+    """A tensor with a short way to the parent; every operation on it gives a plain tensor.
 
-    __torch_function__ = torch._C._disabled_torch_function_impl  # type: ignore[assignment]
-
-    def __reduce_ex__(self, protocol: object) -> tuple[Any, ...]:
-        plain = self.as_subclass(Tensor).contiguous()
-        data = bytearray(plain.reshape(-1).view(torch.uint8).numpy())
-        return _received, (data, self.dtype, tuple(self.shape))
-
-
-class SegmentTensor(Tensor):
-    """A tensor in a segment; every operation on it gives a plain tensor.
-
-    It is sent as its place to other processes, and pickled to a file as any tensor is.
+    It is copied, and pickled to a file, as any tensor is.
     """
 
     __torch_function__ = torch._C._disabled_torch_function_impl  # type: ignore[assignment]
 
+    def __deepcopy__(self, memo: Any) -> Any:
+        return self._plain().__deepcopy__(memo)  # type: ignore[no-untyped-call]
+
     def __reduce_ex__(self, protocol: Any) -> Any:
-        return self.as_subclass(Tensor).__reduce_ex__(protocol)  # type: ignore[no-untyped-call]
+        return self._plain().__reduce_ex__(protocol)  # type: ignore[no-untyped-call]
+
+    def _plain(self) -> Tensor:
+        return self.detach().as_subclass(Tensor).requires_grad_(self.requires_grad)
 
 
 def ready_to_send(result: Any) -> Any:
@@ -63,7 +60,7 @@ def ready_to_send(result: Any) -> Any:
 
 def _marked(tensor: Tensor) -> Tensor:
     if tensor.nbytes < SENT_INSIDE:
-        return tensor.as_subclass(SmallTensor)
+        return tensor.as_subclass(SentTensor)
     pool = segment_pool()
     if pool is None:
         return tensor
@@ -74,13 +71,23 @@ def _marked(tensor: Tensor) -> Tensor:
         copy = pool.tensor(tuple(tensor.shape), tensor.dtype)
         if copy is None:
             return tensor
-        tensor = copy.copy_(tensor)
-    return tensor.as_subclass(SegmentTensor)
+        tensor = copy.as_strided(tensor.shape, _dense_stride(tensor)).copy_(tensor)
+    return tensor.as_subclass(SentTensor)
 
 
-def _reduced(sent: SegmentTensor) -> Any:
-    """Give what a tensor in a segment is made of in the parent."""
-    tensor, pool = sent.as_subclass(Tensor), segment_pool()
+def _dense_stride(tensor: Tensor) -> tuple[int, ...]:
+    """Give the strides of a copy without gaps, whose axes lie in memory in the same order."""
+    return torch.empty_like(tensor, device="meta").stride()
+
+
+def _reduced(sent: SentTensor) -> Any:
+    """Give what a tensor is made of in the parent: its bytes, or a place in a segment."""
+    if sent.requires_grad:  # since it was marked
+        return reduce_tensor(sent)  # type: ignore[no-untyped-call]
+    tensor = sent.as_subclass(Tensor)
+    if tensor.nbytes < SENT_INSIDE:
+        return _reduced_inside(tensor)
+    pool = segment_pool()
     segment = None if pool is None else pool.holding(tensor)
     flag = None if segment is None else segment.next_flag()
     if pool is None or segment is None or flag is None:
@@ -91,10 +98,18 @@ def _reduced(sent: SegmentTensor) -> Any:
     return arrived, (place, handle, tensor.dtype, *view)
 
 
-ForkingPickler.register(SegmentTensor, _reduced)
+ForkingPickler.register(SentTensor, _reduced)
 
 
-def _received(data: bytearray, dtype: torch.dtype, shape: tuple[int, ...]) -> Tensor:
+def _reduced_inside(tensor: Tensor) -> Any:
+    dense = tensor if tensor.is_contiguous() else tensor.clone()  # its axes in the same order
+    data = bytearray(dense.as_strided((dense.numel(),), (1,)).view(torch.uint8).numpy())
+    return _received, (data, dense.dtype, tuple(dense.shape), dense.stride())
+
+
+def _received(
+    data: bytearray, dtype: torch.dtype, shape: tuple[int, ...], stride: tuple[int, ...]
+) -> Tensor:
     if not data:
-        return torch.empty(shape, dtype=dtype, device="cpu")
-    return torch.frombuffer(data, dtype=dtype).view(shape)
+        return torch.empty_strided(shape, stride, dtype=dtype, device="cpu")
+    return tensor_over(data, dtype, shape, stride)

@@ -1,7 +1,11 @@
 """Memory that a worker shares with its parent is used again only when nothing refers to it."""
 
+import copy
 import gc
+import io
+import os
 import pickle
+import resource
 import sys
 from typing import Any, NamedTuple
 
@@ -13,9 +17,9 @@ from hypothesis import settings
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
 from npdata.dataset.workers.arrived_tensors import Arrivals, Place
-from npdata.dataset.workers.segment import FIRST_SEND, FLAGS, Segment
+from npdata.dataset.workers.segment import FIRST_SEND, FLAGS, Segment, tensor_over
 from npdata.dataset.workers.segment_pool import IDLE, OwnSegment, SegmentPool
-from npdata.dataset.workers.sent_tensors import SegmentTensor, ready_to_send
+from npdata.dataset.workers.sent_tensors import SentTensor, ready_to_send
 from npdata.runtime.per_process import this_process
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="has no files in memory")
@@ -39,8 +43,10 @@ class Both:
         self.arrivals.release()
         arrived = self.opened.setdefault(segment.number, Segment(segment.descriptor))
         place = Place(0, self.pool.token, segment.number, flag, tensor.untyped_storage().nbytes())
-        memory = torch.from_numpy(self.arrivals.hold(place, arrived)).view(tensor.dtype)
-        return memory.as_strided(tensor.shape, tensor.stride(), tensor.storage_offset())
+        memory = self.arrivals.hold(place, arrived)
+        return tensor_over(
+            memory, tensor.dtype, tensor.shape, tensor.stride(), tensor.storage_offset()
+        )
 
     def place(self, length: int = LARGE) -> int:
         """Give where the next tensor lies."""
@@ -224,11 +230,54 @@ def test_memory_is_of_any_dtype(dtype: torch.dtype) -> None:
 
 def test_a_marked_tensor_is_pickled_to_a_file_as_any_other() -> None:
     (marked,) = ready_to_send([torch.arange(LARGE)])
-    assert type(marked) is SegmentTensor
+    assert type(marked) is SentTensor
     again = pickle.loads(pickle.dumps(marked))
     assert type(again) is torch.Tensor
     assert torch.equal(again, torch.arange(LARGE))
     assert type(marked + 1) is torch.Tensor
+
+
+@pytest.mark.parametrize("length", [3, LARGE])
+def test_a_marked_tensor_is_copied_and_saved_as_any_other(length: int) -> None:
+    (marked,) = ready_to_send([torch.arange(length)])
+    file = io.BytesIO()
+    torch.save(marked, file)
+    file.seek(0)
+    for again in copy.deepcopy([marked])[0], copy.copy(marked), torch.load(file):
+        assert type(again) is torch.Tensor
+        assert torch.equal(again, torch.arange(length))
+    leaf = copy.deepcopy(ready_to_send(torch.zeros(length)).requires_grad_())
+    assert (leaf.requires_grad, leaf.is_leaf) == (True, True)
+
+
+def test_a_segment_that_cannot_be_mapped_leaves_no_descriptor() -> None:
+    """Its file takes the last descriptor, and the map needs one more."""
+    pool, before = SegmentPool(most=1), resource.getrlimit(resource.RLIMIT_NOFILE)
+    last = os.dup(0)
+    os.close(last)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (last + 1, before[1]))
+    try:
+        made = pool.tensor((LARGE,), torch.uint8)
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, before)
+    assert made is None
+    after = os.dup(0)
+    os.close(after)
+    assert after == last
+
+
+def test_an_array_keeps_its_memory_when_torch_moves_the_tensor() -> None:
+    """As it does to send it on."""
+    both = Both(most=1)
+    made = both.pool.tensor((LARGE,), torch.uint8)
+    here, arrived = made.numpy(), both.receive(made)
+    there = arrived.numpy()
+    made.share_memory_(), arrived.share_memory_()
+    both.arrivals.release()
+    assert both.pool.tensor((LARGE,), torch.uint8) is None
+    del here, there, made, arrived
+    both.arrivals.release()
+    assert both.pool.tensor((LARGE,), torch.uint8) is not None
 
 
 def test_a_tensor_that_torch_sends_without_a_copy_stays_as_it_is() -> None:

@@ -4,6 +4,7 @@ import gc
 import random
 import sys
 import threading
+from multiprocessing.reduction import ForkingPickler
 from pathlib import Path
 from typing import Any
 
@@ -112,6 +113,53 @@ def test_views_of_a_batch_arrive_as_views_of_it() -> None:
         assert torch.equal(turned, rows.T)
         assert torch.equal(every_other, rows[:, ::2])
         assert (turned.stride(), every_other.stride()) == ((1, 6000), (6000, 2))
+
+
+def turned(batch: Any) -> Any:
+    rows, labels = batch
+    return (rows + 0).T, (rows[:, :12] + 0).T, rows, labels
+
+
+def test_what_is_computed_arrives_with_its_axes_in_the_same_order() -> None:
+    """As a batch does that was made channels last."""
+    for large, small, rows, labels in loader(NumpyDataset(WIDE, LABELS, batch_transform=turned)):
+        assert_right((rows, labels))
+        assert torch.equal(large, rows.T)
+        assert torch.equal(small, rows[:, :12].T)
+        assert (large.stride(), small.stride()) == ((1, 6000), (1, 12))
+
+
+def part(batch: Any) -> Any:
+    rows, labels = batch
+    return rows.reshape(-1)[: 16 * 2_500].view(torch.complex128), labels
+
+
+def test_a_part_of_a_batch_is_viewed_as_another_dtype() -> None:
+    """Whose elements do not fill the memory of all."""
+    odd = WIDE[:, :3250].view(np.uint8)[:, :-1]
+    for numbers, labels in loader(NumpyDataset(odd, LABELS, batch_transform=part), drop_last=True):
+        assert (numbers.view(torch.uint8).numpy() == odd[labels].reshape(-1)[: 16 * 2_500]).all()
+
+
+def asking_for_gradients(samples: Any) -> Any:
+    rows, labels = npdata.collate(samples)
+    return rows.requires_grad_(), labels, torch.zeros(3)
+
+
+def test_a_batch_that_is_asked_for_gradients_arrives_so() -> None:
+    for rows, labels, _ in loader(NumpyDataset(WIDE, LABELS), collate_fn=asking_for_gradients):
+        assert (rows.requires_grad, rows.is_leaf, labels.requires_grad) == (True, True, False)
+        assert_right((rows.detach(), labels))
+
+
+def test_arrays_of_a_batch_stay_as_they_are_when_it_is_sent_on() -> None:
+    """As torch then moves its tensors."""
+    kept: list[Any] = []
+    for rows, labels in loader(NumpyDataset(WIDE, LABELS)):
+        kept.append((rows.numpy(), labels.numpy()))
+        ForkingPickler.dumps([rows, labels])
+    for array, numbers in kept:
+        assert (array == WIDE[numbers]).all()
 
 
 class Keeping(Dataset[Any]):
