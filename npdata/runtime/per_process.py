@@ -20,14 +20,23 @@ T = TypeVar("T")
 class this_process:  # noqa: N801
     """The `number` of this process, for which the system takes 0.2 µs, and if it was `forked`.
 
-    `forks` has one thing for each fork that was begun here: what was there before may be in a child
-    too.
+    `begun` and `ended` have one thing for each fork here.
     """
 
     number = os.getpid()
     forked = False
     lock = threading.Lock()
-    forks: ClassVar[list[None]] = []
+    begun: ClassVar[list[None]] = []
+    ended: ClassVar[list[None]] = []
+
+    @classmethod
+    def forks(cls) -> int | None:
+        """Count the forks so far: what was there before may be in a child, too.
+
+        None while one is under way: what another thread gets or drops meanwhile may be in it.
+        """
+        count = len(cls.begun)
+        return count if count == len(cls.ended) else None
 
 
 class PerProcess(Generic[T]):
@@ -98,7 +107,13 @@ def _after_fork(name: str, make: Callable[[], object]) -> None:
     os.register_at_fork(after_in_child=made.__next__)
 
 
-os.register_at_fork(before=functools.partial(this_process.forks.append, None))
+os.register_at_fork(
+    before=functools.partial(this_process.begun.append, None),
+    after_in_parent=functools.partial(this_process.ended.append, None),
+    after_in_child=functools.partial(
+        this_process.ended.__setitem__, slice(None), this_process.begun
+    ),
+)
 _after_fork("number", os.getpid)
 _after_fork("forked", functools.partial(bool, 1))
 _after_fork("lock", threading.Lock)

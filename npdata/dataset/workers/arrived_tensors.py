@@ -35,17 +35,17 @@ class Place(NamedTuple):
 
 
 class _Held(NamedTuple):
-    """Memory that is held for a tensor, which arrived when so many `forks` had been begun."""
+    """Memory that is held for a tensor, which arrived after so many `forks`."""
 
     segment: Segment
     flag: int
-    forks: int
+    forks: int | None
     memory: list[Any]
 
     def release(self) -> None:
         """Set the flag: nothing refers to the tensor any more."""
-        forked = self.forks != len(this_process.forks)
-        self.segment.flags[self.flag] = LOST if forked else RELEASED
+        alone = self.forks is not None and self.forks == this_process.forks()
+        self.segment.flags[self.flag] = RELEASED if alone else LOST
 
 
 class Arrivals:
@@ -58,22 +58,22 @@ class Arrivals:
     def hold(self, place: Place, segment: Segment) -> Any:
         """Give the memory of a tensor, which the worker does not touch until it is dropped."""
         memory = [segment.memory(place.nbytes)]
-        held = _Held(segment, place.flag, len(this_process.forks), memory)
+        held = _Held(segment, place.flag, this_process.forks(), memory)
         self._held[place.number, place.flag] = held
         return memory[0]
 
     def release(self) -> None:
         """Release the memory of tensors that were dropped, and forget segments not used any more.
 
-        What is held is taken out first: an interrupt may leave a flag unset, and sets none twice.
+        What is held is taken out first: an interrupt may leave a flag unset, and sets none twice,
+        nor does another thread, which reads what the worker sends through a queue of its own.
         """
         for key, held in list(self._held.items()):
-            if is_unused(held.memory):
-                del self._held[key]
+            if is_unused(held.memory) and self._held.pop(key, None) is not None:
                 held.release()
         for number, segment in list(self.segments.items()):
             if segment.flags[GONE]:
-                del self.segments[number]
+                self.segments.pop(number, None)
 
 
 _by_token: "weakref.WeakValueDictionary[bytes, Arrivals]" = weakref.WeakValueDictionary()
@@ -89,7 +89,7 @@ def _arrivals(place: Place) -> Arrivals | None:
         worker = next((each for each in children if each.pid == place.process), None)
         if worker is None:
             return None
-        found = _by_token[place.token] = _of_worker[worker] = Arrivals()
+        found = _by_token[place.token] = _of_worker.setdefault(worker, Arrivals())
     return found
 
 

@@ -60,13 +60,13 @@ class OwnSegment(Segment):
         self._held = [self.memory(nbytes)]
         self._lock = threading.Lock()
         self._sent = self._since = FIRST_SEND
-        self._forks = 0
+        self._forks: int | None = None
         self.used = 0
         """The number of the tensor that it held last, of all of the pool."""
 
     def tensor(self, shape: tuple[int, ...], dtype: torch.dtype) -> Tensor:
         """Give its memory for another tensor."""
-        self._since, self._forks = self._sent, len(this_process.forks)
+        self._since, self._forks = self._sent, this_process.forks()
         return tensor_over(self._held[0][: math.prod(shape) * dtype.itemsize], dtype, shape)
 
     @property
@@ -88,7 +88,8 @@ class OwnSegment(Segment):
     def _may_be_used(self) -> bool:
         """Whether nobody else has the tensor: no process that was forked meanwhile."""
         known = LOST not in self.flags[self._since : self._sent]
-        return known and self._forks == len(this_process.forks) and self._sent < FLAGS // 2
+        alone = self._forks is not None and self._forks == this_process.forks()
+        return known and alone and self._sent < FLAGS // 2
 
     def fits(self, nbytes: int) -> bool:
         """Tell whether it can hold a tensor of so many bytes now."""

@@ -7,6 +7,8 @@ import os
 import pickle
 import resource
 import sys
+import threading
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any, NamedTuple
 
 import hypothesis.strategies as st
@@ -15,6 +17,7 @@ import pytest
 import torch
 from hypothesis import settings
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
+from processes import HANG
 
 from npdata.dataset.workers.arrived_tensors import Arrivals, Place
 from npdata.dataset.workers.segment import FIRST_SEND, FLAGS, Segment, tensor_over
@@ -53,6 +56,12 @@ class Both:
         made = self.pool.tensor((length,), torch.uint8)
         assert made is not None
         return made.data_ptr()
+
+
+def fork() -> None:
+    """Count one: what a child has is looked at by its segments."""
+    this_process.begun.append(None)
+    this_process.ended.append(None)
 
 
 class Held(NamedTuple):
@@ -116,7 +125,7 @@ class Ways(RuleBasedStateMachine):
 
     @rule()
     def fork(self) -> None:
-        this_process.forks.append(None)
+        fork()
         for held in [*self.here, *self.there]:
             memory = Segment(held.segment.descriptor).memory(held.nbytes)
             self.in_children.append((held.number, memory.view(np.int64)))
@@ -178,10 +187,54 @@ def test_memory_that_a_forked_child_may_have_is_not_used_again(where: str) -> No
     before = both.pool.holding(made)
     if where == "there":
         made = both.receive(made)
-    this_process.forks.append(None)
+    fork()
     del made
     both.arrivals.release()
     assert both.pool.holding(both.pool.tensor((LARGE,), torch.uint8)) is not before
+
+
+def test_memory_is_not_used_again_that_came_or_went_while_a_fork_was_under_way() -> None:
+    both = Both(most=2)
+    went = both.receive(both.pool.tensor((LARGE,), torch.uint8))
+    this_process.begun.append(None)
+    came = both.receive(both.pool.tensor((LARGE,), torch.uint8))
+    before = set(both.pool._segments)
+    del went
+    both.arrivals.release()
+    this_process.ended.append(None)
+    del came
+    both.arrivals.release()
+    again = [both.pool.tensor((LARGE,), torch.uint8) for _ in range(2)]
+    assert before.isdisjoint(both.pool.holding(each) for each in again)
+
+
+def test_a_fork_is_over_in_both_processes() -> None:
+    before = this_process.forks()
+    if not (child := os.fork()):
+        os._exit(0 if this_process.forks() == before + 1 else 7)
+    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
+    assert this_process.forks() == before + 1
+
+
+def test_threads_that_release_at_once_are_no_error() -> None:
+    both, barrier = Both(most=1), threading.Barrier(4)
+    segment = both.pool.holding(made := both.pool.tensor((LARGE,), torch.uint8))
+    kept = [both.receive(made) for _ in range(FLAGS // 2)]
+    kept.clear()
+
+    def release(_: int) -> None:
+        barrier.wait(HANG)
+        both.arrivals.release()
+
+    interval = sys.getswitchinterval()
+    sys.setswitchinterval(1e-6)
+    try:
+        with ThreadPoolExecutor(4) as threads:
+            list(threads.map(release, range(4)))
+    finally:
+        sys.setswitchinterval(interval)
+    del made
+    assert segment.is_dropped
 
 
 def test_a_full_pool_of_other_sizes_makes_room_for_one() -> None:
