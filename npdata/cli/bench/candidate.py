@@ -10,7 +10,8 @@ import itertools
 import math
 import time
 import zlib
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
@@ -74,16 +75,17 @@ def time_pass(
     samples = first_samples = 0
     first = 0.0
     begun = now = time.perf_counter()
-    for number, batch in enumerate(candidate.batches()):
-        samples += len(next(leaves(batch)))
-        now = time.perf_counter()
-        spent = now - begun - first
-        if number == 0:
-            first, first_samples = spent, samples
-        elif spent >= most_seconds or (spent >= seconds and number >= batches):
-            break
-    else:
-        now = time.perf_counter()
+    with _ended(candidate.batches()) as given:
+        for number, batch in enumerate(given):
+            samples += len(next(leaves(batch)))
+            now = time.perf_counter()
+            spent = now - begun - first
+            if number == 0:
+                first, first_samples = spent, samples
+            elif spent >= most_seconds or (spent >= seconds and number >= batches):
+                break
+        else:
+            now = time.perf_counter()
     return Pass(samples=samples, seconds=now - begun, first=first, first_samples=first_samples)
 
 
@@ -154,9 +156,20 @@ def _read(candidate: Candidate, most: int | None) -> tuple[list[int], float]:
     prints: list[int] = []
     spent = 0.0
     begun = time.perf_counter()
-    for batch in itertools.islice(candidate.batches(), most):
-        if prints:
-            spent += time.perf_counter() - begun
-        prints.append(fingerprint(batch))
-        begun = time.perf_counter()
+    with _ended(candidate.batches()) as given:
+        for batch in itertools.islice(given, most):
+            if prints:
+                spent += time.perf_counter() - begun
+            prints.append(fingerprint(batch))
+            begun = time.perf_counter()
     return prints, spent
+
+
+@contextmanager
+def _ended(batches: Iterable[Any]) -> Iterator[Iterable[Any]]:
+    """Give batches, and end their generator: one that is dropped loses a Ctrl-C meanwhile."""
+    try:
+        yield batches
+    finally:
+        if isinstance(batches, Generator):
+            batches.close()

@@ -77,10 +77,14 @@ def read(method: Method, target: Target, batches: Batches) -> Iterator[Any]:
                 loaded = DataLoader(_RowByRow(arrays), batch_sampler=(r.tolist() for r in numbers))
             else:
                 loaded = (tuple(_tensor(sorted_read(a, r)) for a in arrays) for r in numbers)
-        # The iterator starts the processes.
-        with interrupts_wait():
-            iterator = iter(loaded)
-        yield from iterator
+        iterator = None
+        try:
+            with interrupts_wait():  # it starts the processes
+                iterator = iter(loaded)
+            yield from iterator
+        finally:
+            with interrupts_wait():  # its finalizer waits for them
+                del iterator
 
 
 def _endless(first: Any, epoch: Iterable[Any]) -> Iterator[Any]:
