@@ -68,11 +68,13 @@ class Arrivals:
         What is held is taken out first: an interrupt may leave a flag unset, and sets none twice,
         nor does another thread, which reads what the worker sends through a queue of its own.
         """
-        for key, held in list(self._held.items()):
-            if is_unused(held.memory) and self._held.pop(key, None) is not None:
+        for key in list(self._held):  # C lists keys in one step; to list items, it makes tuples
+            held = self._held.get(key)
+            if held is not None and is_unused(held.memory) and self._held.pop(key, None):
                 held.release()
-        for number, segment in list(self.segments.items()):
-            if segment.flags[GONE]:
+        for number in list(self.segments):
+            segment = self.segments.get(number)
+            if segment is not None and segment.flags[GONE]:
                 self.segments.pop(number, None)
 
 
