@@ -70,8 +70,9 @@ class Arrivals:
         """
         for key in list(self._held):  # C lists keys in one step; to list items, it makes tuples
             held = self._held.get(key)
-            if held is not None and is_unused(held.memory) and self._held.pop(key, None):
-                held.release()
+            unused = held is not None and is_unused(held.memory)
+            if unused and (taken := self._held.pop(key, None)) is not None:
+                taken.release()
         for number in list(self.segments):
             segment = self.segments.get(number)
             if segment is not None and segment.flags[GONE]:
