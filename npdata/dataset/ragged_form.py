@@ -82,7 +82,7 @@ def batch_of(
         return list(parts)
     longest = int(sizes.max(initial=0))
     if form.form == "jagged":
-        offsets = numbers_in(allocate, np.append(0, np.cumsum(sizes)))
+        offsets = numbers_in(memory_for_torch(allocate), np.append(0, np.cumsum(sizes)))
         shortest = int(sizes.min(initial=longest))
         return torch.nested.nested_tensor_from_jagged(
             flat, offsets, min_seqlen=shortest, max_seqlen=longest
@@ -147,10 +147,7 @@ def _collate(samples: Sequence[RaggedSample], *, collate_fn_map: object = None) 
         rows = torch.stack(list(samples))
         return sparse_of(rows) if rows.dim() == 2 else rows
     sizes = np.array([len(sample) for sample in samples], np.int64)
-    allocate = batch_memory()
-    if form.form != "padded":
-        allocate = memory_for_torch(allocate)
-    return batch_of(torch.cat(list(samples)), sizes, form, allocate)
+    return batch_of(torch.cat(list(samples)), sizes, form, batch_memory())
 
 
 # torch's own way to teach default_collate a type.

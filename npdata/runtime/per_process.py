@@ -38,6 +38,11 @@ class this_process:  # noqa: N801
         count = len(cls.begun)
         return count if count == len(cls.ended) else None
 
+    @classmethod
+    def is_alone_since(cls, forks: int | None) -> bool:
+        """Tell whether no child has what was there when `forks` was counted."""
+        return forks is not None and forks == cls.forks()
+
 
 class PerProcess(Generic[T]):
     """A value of this process, made by `make` on the first `get`."""

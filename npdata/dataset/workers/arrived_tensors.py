@@ -44,7 +44,7 @@ class _Held(NamedTuple):
 
     def release(self) -> None:
         """Set the flag: nothing refers to the tensor any more."""
-        alone = self.forks is not None and self.forks == this_process.forks()
+        alone = this_process.is_alone_since(self.forks)
         self.segment.flags[self.flag] = RELEASED if alone else LOST
 
 

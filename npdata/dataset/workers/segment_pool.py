@@ -88,7 +88,7 @@ class OwnSegment(Segment):
     def _may_be_used(self) -> bool:
         """Whether nobody else has the tensor: no process that was forked meanwhile."""
         known = LOST not in self.flags[self._since : self._sent]
-        alone = self._forks is not None and self._forks == this_process.forks()
+        alone = this_process.is_alone_since(self._forks)
         return known and alone and self._sent < FLAGS // 2
 
     def fits(self, nbytes: int) -> bool:
