@@ -335,9 +335,9 @@ class Damaged(npdata.Source):
 NO_MEMORY = """
 import contextlib, resource
 import numpy as np, npdata, torch
-ds = npdata.NumpyDataset(np.zeros((3, 1 << 19), np.uint8), dtype=torch.float64)
+ds = npdata.NumpyDataset(np.zeros((3, 1 << 18), np.uint8), dtype=torch.float64)
 torch.set_num_threads(1)  # many would cast such batches together
-loader = npdata.Loader(ds, 1, pin_memory=False)
+loader = npdata.Loader(ds, 1, pin_memory=False)  # too few rows for threads
 batches = iter(loader)
 received = [next(batches), next(batches)]  # of a run of one batch, and of one of two
 resource.setrlimit(resource.RLIMIT_AS, (1 << 20, -1))
@@ -345,7 +345,7 @@ taken = []
 for _ in range(100):  # malloc asks in one place after the other
     with contextlib.suppress(MemoryError):
         while True:
-            taken.append(np.empty(1 << 21, np.uint8))  # half of what a batch needs
+            taken.append(np.empty(1 << 20, np.uint8))  # half of what a batch needs
 try:
     next(batches)
 except MemoryError as error:
