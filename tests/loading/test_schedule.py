@@ -172,6 +172,7 @@ def test_a_budget_bounds_the_batches_ahead() -> None:
     assert decide(data={"batch_bytes": None}, memory_budget=8, prefetch=9).depth == 2
     with pytest.raises(LoaderError, match="give at least 4194304"):
         decide(memory_budget=(4 << 20) - 1)
+    assert decide(memory_budget=4 << 20).depth == 1
 
 
 @pytest.mark.parametrize(

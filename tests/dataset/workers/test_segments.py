@@ -17,7 +17,7 @@ import pytest
 import torch
 from hypothesis import settings
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
-from processes import HANG
+from processes import HANG, run
 
 from npdata.dataset.workers.arrived_tensors import Arrivals, Place
 from npdata.dataset.workers.segment import FIRST_SEND, FLAGS, Segment, tensor_over
@@ -258,6 +258,37 @@ def test_the_pool_is_full_while_all_of_it_is_in_use() -> None:
     pool = SegmentPool(most=2)
     kept = [pool.tensor((LARGE,), torch.uint8) for _ in range(3)]
     assert [each is None for each in kept] == [False, False, True]
+
+
+@pytest.mark.parametrize(
+    ("descriptors", "workers", "segments"), [(256, 1, 32), (96, 1, 12), (96, 2, 6), (15, 2, 0)]
+)
+def test_all_workers_have_an_eighth_of_the_descriptors(
+    descriptors: int, workers: int, segments: int
+) -> None:
+    done = run(COUNTED, str(descriptors), str(workers))
+    assert done.stdout == f"{segments}\n" * workers, done.stderr
+
+
+COUNTED = """
+import resource, sys
+import torch
+from torch.utils.data import DataLoader
+from npdata.dataset.workers.segment_pool import segment_pool
+
+descriptors, workers = map(int, sys.argv[1:])
+hard = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
+
+def fill(_):
+    resource.setrlimit(resource.RLIMIT_NOFILE, (descriptors, hard))
+    pool, kept = segment_pool(), []
+    while pool is not None and (made := pool.tensor((1 << 16,), torch.uint8)) is not None:
+        kept.append(made)
+    return len(kept)
+
+for count in DataLoader(range(workers), batch_size=1, num_workers=workers, collate_fn=fill):
+    print(count)
+"""
 
 
 def test_a_segment_goes_before_its_flags_are_used_up() -> None:
