@@ -214,8 +214,9 @@ def test_rows_that_numpy_gathers_lie_in_their_own_order(monkeypatch: pytest.Monk
 @pytest.mark.parametrize("size", [5, 40_000, 200_000])
 @pytest.mark.parametrize("dtype", ["float8_e5m2", "float16", "bfloat16", "float32", "float64"])
 def test_the_extremes_of_floats_are_found_on_any_number_of_cores(
-    dtype: str, size: int, alone: bool
+    dtype: str, size: int, alone: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr(gather.torch, "get_num_threads", lambda: 2)
     values = torch.zeros(size, dtype=getattr(torch, dtype))
     values[-1], values[0] = 64, -8
     columns = values.view(5, -1).T
