@@ -19,6 +19,7 @@ from npdata.dataset.workers.segment import GONE, LOST, MAPPED, RELEASED, Segment
 from npdata.errors import ForkError
 from npdata.runtime.per_process import this_process
 from npdata.runtime.references import is_unused
+from npdata.runtime.undisturbed import undisturbed
 
 
 class Place(NamedTuple):
@@ -96,6 +97,14 @@ def _arrivals(place: Place) -> Arrivals | None:
     return found
 
 
+def _segment_of(handle: Any, known: Segment | None) -> Segment:
+    descriptor = handle.detach()
+    try:
+        return known or Segment(descriptor)
+    finally:
+        os.close(descriptor)
+
+
 def arrived(
     place: Place,
     handle: Any,
@@ -111,11 +120,7 @@ def arrived(
         arrivals.release()
         segment = arrivals.segments.get(place.number)
     if handle is not None:
-        descriptor = handle.detach()
-        try:
-            segment = segment or Segment(descriptor)
-        finally:
-            os.close(descriptor)
+        segment = undisturbed(_segment_of, handle, segment)  # no interrupt leaves a descriptor open
     if segment is None:
         raise ForkError(
             f"a batch of the DataLoader worker {place.process} arrived in process {os.getpid()}, "

@@ -1,6 +1,7 @@
 """What real workers send arrives as it was made, and stays so, whatever is kept of it."""
 
 import gc
+import os
 import random
 import sys
 import threading
@@ -11,6 +12,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from interrupts import run_interrupted
 from processes import HANG, run
 from torch.utils.data import DataLoader, Dataset, TensorDataset
 
@@ -260,3 +262,24 @@ assert all((rows.numpy() == x[labels]).all() for rows, labels in kept)
 def test_kept_batches_do_not_use_up_the_descriptors() -> None:
     done = run(FEW)
     assert (done.returncode, done.stderr) == (0, "")
+
+
+def test_an_interrupt_while_a_batch_arrives_leaves_no_descriptor_open() -> None:
+    ds = NumpyDataset(np.zeros((1, 20_000), np.float32))
+
+    def receive() -> None:
+        list(DataLoader(ds, 1, num_workers=1, collate_fn=npdata.collate))
+
+    receive()
+    before, boundary = memory_files(), 1
+    while run_interrupted(receive, "arrived_tensors", boundary) >= boundary:
+        boundary += 1
+    gc.collect()
+    assert boundary > 100
+    assert memory_files() == before
+
+
+def memory_files() -> int:
+    """Count the descriptors of files in memory that this process has."""
+    links = [os.path.realpath(link) for link in Path("/proc/self/fd").iterdir()]
+    return sum("memfd:npdata" in link for link in links)
