@@ -14,6 +14,7 @@ from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
+from torch.utils.data._utils import MP_STATUS_CHECK_INTERVAL
 
 from npdata.dataset.workers.segment import GONE, LOST, MAPPED, RELEASED, Segment, tensor_over
 from npdata.errors import ForkError
@@ -89,12 +90,17 @@ def _arrivals(place: Place) -> Arrivals | None:
     """Give what has arrived from a worker; None in a process that is not its parent."""
     found = _by_token.get(place.token)
     if found is None:
-        children = multiprocessing.active_children()
-        worker = next((each for each in children if each.pid == place.process), None)
+        worker = _worker(place)
         if worker is None:
             return None
         found = _by_token[place.token] = _of_worker.setdefault(worker, Arrivals())
     return found
+
+
+def _worker(place: Place) -> BaseProcess | None:
+    """Give the worker; None where it has ended, or another process started it."""
+    children = multiprocessing.active_children()
+    return next((each for each in children if each.pid == place.process), None)
 
 
 def _segment_of(handle: Any, known: Segment | None) -> Segment:
@@ -120,7 +126,14 @@ def arrived(
         arrivals.release()
         segment = arrivals.segments.get(place.number)
     if handle is not None:
-        segment = undisturbed(_segment_of, handle, segment)  # no interrupt leaves a descriptor open
+        try:
+            # No interrupt leaves a descriptor open.
+            segment = undisturbed(_segment_of, handle, segment)
+        except (ConnectionError, FileNotFoundError, EOFError):
+            # A killed worker closes its socket before it has ended, and then torch names it.
+            if (worker := _worker(place)) is not None:
+                worker.join(MP_STATUS_CHECK_INTERVAL)
+            raise
     if segment is None:
         raise ForkError(
             f"a batch of the DataLoader worker {place.process} arrived in process {os.getpid()}, "

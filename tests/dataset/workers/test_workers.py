@@ -3,6 +3,7 @@
 import gc
 import os
 import random
+import re
 import sys
 import threading
 from multiprocessing.reduction import ForkingPickler
@@ -283,3 +284,32 @@ def memory_files() -> int:
     """Count the descriptors of files in memory that this process has."""
     links = [os.path.realpath(link) for link in Path("/proc/self/fd").iterdir()]
     return sum("memfd:npdata" in link for link in links)
+
+
+KILLED = """
+import os, signal
+from multiprocessing.connection import wait
+import numpy as np, npdata
+from torch.utils.data import DataLoader
+
+def dying(samples):
+    if samples != [0]:
+        large = os.memfd_create("large")  # takes the system long to give back
+        os.posix_fallocate(large, 0, 256 << 20)
+        os.dup2(large, 0)  # which it closes last
+        os.close(large)
+        os.kill(os.getpid(), signal.SIGKILL)
+    return npdata.collate([np.zeros(1 << 16)])
+
+batches = iter(DataLoader(range(2), num_workers=1, collate_fn=dying))
+try:
+    wait([batches._workers[0].sentinel])
+    next(batches)
+except RuntimeError as error:
+    print(error)
+"""
+
+
+def test_a_worker_that_was_killed_is_named_where_a_batch_of_it_is_still_to_come() -> None:
+    done = run(KILLED)
+    assert re.match(r"DataLoader worker \(pid.*(killed|exited)", done.stdout), done.stderr
