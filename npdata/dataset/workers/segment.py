@@ -70,6 +70,11 @@ def tensor_over(
     return empty.set_(storage, offset, shape, stride)
 
 
+def keeps_memory(tensor: Tensor) -> bool:
+    """Tell whether its storage refers to the memory, as that of `tensor_over` does."""
+    return hasattr(tensor.untyped_storage(), "memory")
+
+
 def made(nbytes: int) -> int:
     """Make the file of a segment, and give its descriptor; OSError where there can be none."""
     descriptor = memory_file("npdata")

@@ -15,7 +15,7 @@ from torch import Tensor
 from torch.multiprocessing.reductions import reduce_tensor
 
 from npdata.dataset.workers.arrived_tensors import Place, arrived
-from npdata.dataset.workers.segment import tensor_over
+from npdata.dataset.workers.segment import keeps_memory, tensor_over
 from npdata.dataset.workers.segment_pool import SENT_INSIDE, segment_pool
 
 
@@ -60,7 +60,9 @@ def ready_to_send(result: Any) -> Any:
 
 def _marked(tensor: Tensor) -> Tensor:
     if tensor.nbytes < SENT_INSIDE:
-        return tensor.as_subclass(SentTensor)
+        # Arrays of it stay as they are when the worker sends a view, whose memory torch moves.
+        kept = tensor if keeps_memory(tensor) or not tensor.nbytes else _copied(tensor)
+        return kept.as_subclass(SentTensor)
     pool = segment_pool()
     if pool is None:
         return tensor
@@ -75,8 +77,15 @@ def _marked(tensor: Tensor) -> Tensor:
     return tensor.as_subclass(SentTensor)
 
 
+def _copied(tensor: Tensor) -> Tensor:
+    memory = bytearray(tensor.nbytes)
+    return tensor_over(memory, tensor.dtype, tensor.shape, _dense_stride(tensor)).copy_(tensor)
+
+
 def _dense_stride(tensor: Tensor) -> tuple[int, ...]:
     """Give the strides of a copy without gaps, whose axes lie in memory in the same order."""
+    if tensor.is_contiguous():
+        return tensor.stride()
     return torch.empty_like(tensor, device="meta").stride()
 
 

@@ -165,6 +165,27 @@ def test_arrays_of_a_batch_stay_as_they_are_when_it_is_sent_on() -> None:
         assert (array == WIDE[numbers]).all()
 
 
+class KeepingArrays:
+    """Keeps arrays of what it collated in the worker, and sends views of the tensors."""
+
+    def __init__(self) -> None:
+        self.kept: list[Any] = []
+
+    def __call__(self, samples: Any) -> Any:
+        rows, labels = npdata.collate(samples)
+        self.kept.append((rows.numpy(), labels.numpy()))
+        for array, numbers in self.kept:
+            assert (array == WIDE[numbers, : array.shape[1]]).all()
+        return rows[:], labels[:]
+
+
+@pytest.mark.parametrize("width", [6000, 60])
+def test_arrays_that_the_worker_keeps_stay_as_they_are_when_a_view_is_sent(width: int) -> None:
+    ds = NumpyDataset(WIDE[:, :width].copy(), LABELS)
+    for rows, labels in loader(ds, num_workers=1, collate_fn=KeepingArrays()):
+        assert (rows.numpy() == ds[labels.numpy()][0].numpy()).all()
+
+
 class Keeping(Dataset[Any]):
     """Keeps the batches that it gave in the worker, as a cache does."""
 
