@@ -61,8 +61,10 @@ def ready_to_send(result: Any) -> Any:
 def _marked(tensor: Tensor) -> Tensor:
     if tensor.nbytes < SENT_INSIDE:
         # Arrays of it stay as they are when the worker sends a view, whose memory torch moves.
-        kept = tensor if keeps_memory(tensor) or not tensor.nbytes else _copied(tensor)
-        return kept.as_subclass(SentTensor)
+        if tensor.nbytes and not keeps_memory(tensor):
+            memory = bytearray(tensor.nbytes)
+            tensor = _copied(tensor, tensor_over(memory, tensor.dtype, tuple(tensor.shape)))
+        return tensor.as_subclass(SentTensor)
     pool = segment_pool()
     if pool is None:
         return tensor
@@ -73,20 +75,16 @@ def _marked(tensor: Tensor) -> Tensor:
         copy = pool.tensor(tuple(tensor.shape), tensor.dtype)
         if copy is None:
             return tensor
-        tensor = copy.as_strided(tensor.shape, _dense_stride(tensor)).copy_(tensor)
+        tensor = _copied(tensor, copy)
     return tensor.as_subclass(SentTensor)
 
 
-def _copied(tensor: Tensor) -> Tensor:
-    memory = bytearray(tensor.nbytes)
-    return tensor_over(memory, tensor.dtype, tensor.shape, _dense_stride(tensor)).copy_(tensor)
-
-
-def _dense_stride(tensor: Tensor) -> tuple[int, ...]:
-    """Give the strides of a copy without gaps, whose axes lie in memory in the same order."""
-    if tensor.is_contiguous():
-        return tensor.stride()
-    return torch.empty_like(tensor, device="meta").stride()
+def _copied(tensor: Tensor, memory: Tensor) -> Tensor:
+    """Copy it into other memory without gaps, where its axes lie in the same order."""
+    stride = tensor.stride()
+    if not tensor.is_contiguous():
+        stride = torch.empty_like(tensor, device="meta").stride()
+    return memory.as_strided(tensor.shape, stride).copy_(tensor)
 
 
 def _reduced(sent: SentTensor) -> Any:

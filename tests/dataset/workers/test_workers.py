@@ -1,7 +1,6 @@
 """What real workers send arrives as it was made, and stays so, whatever is kept of it."""
 
 import gc
-import os
 import random
 import re
 import sys
@@ -13,6 +12,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from descriptors import descriptors_of
 from interrupts import run_interrupted
 from processes import HANG, run
 from torch.utils.data import DataLoader, Dataset, TensorDataset
@@ -24,6 +24,8 @@ pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="has no files in
 ROWS, BATCH = 400, 8
 WIDE = np.arange(ROWS * 6000, dtype=np.float32).reshape(ROWS, 6000)
 LABELS = np.arange(ROWS)
+SEGMENT = Path("/memfd:npdata (deleted)")
+"""Where the descriptor of a segment leads."""
 
 
 def maps() -> int:
@@ -293,18 +295,12 @@ def test_an_interrupt_while_a_batch_arrives_leaves_no_descriptor_open() -> None:
         list(DataLoader(ds, 1, num_workers=1, collate_fn=npdata.collate))
 
     receive()
-    before, boundary = memory_files(), 1
+    before, boundary = descriptors_of(SEGMENT), 1
     while run_interrupted(receive, "arrived_tensors", boundary) >= boundary:
         boundary += 1
     gc.collect()
     assert boundary > 100
-    assert memory_files() == before
-
-
-def memory_files() -> int:
-    """Count the descriptors of files in memory that this process has."""
-    links = [os.path.realpath(link) for link in Path("/proc/self/fd").iterdir()]
-    return sum("memfd:npdata" in link for link in links)
+    assert descriptors_of(SEGMENT) == before
 
 
 KILLED = """
