@@ -90,10 +90,12 @@ def scratch_memory(shape: tuple[int, ...], dtype: torch.dtype) -> Tensor:
     nbytes = math.prod(shape) * dtype.itemsize
     if nbytes > MOST_SCRATCH:
         return plain_memory(shape, dtype)
-    held = getattr(_scratch, "memory", None)
-    if held is None or len(held) < nbytes:
-        held = _scratch.memory = torch.empty(nbytes, dtype=torch.uint8, device="cpu")
-    made = _scratch.last = held[:nbytes].view(dtype).view(shape)
+    # A tensor made in inference mode cannot be written to outside of it.
+    with torch.inference_mode(False):
+        held = getattr(_scratch, "memory", None)
+        if held is None or len(held) < nbytes:
+            held = _scratch.memory = torch.empty(nbytes, dtype=torch.uint8, device="cpu")
+        made = _scratch.last = held[:nbytes].view(dtype).view(shape)
     return made
 
 

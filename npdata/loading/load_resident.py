@@ -151,7 +151,8 @@ def _rows_of(held: HeldField, source: Source, device: torch.device | None) -> _R
         target = _at_a_line(shape, source.dtype.newbyteorder("=") if native else source.dtype)
     else:
         assert isinstance(held.field, RowsField)
-        target = torch.empty(shape, dtype=words_of(held.field), device=device)
+        with torch.inference_mode(False):  # a loop of inference may be the first of all
+            target = torch.empty(shape, dtype=words_of(held.field), device=device)
     return _Rows(source=source, numbers=held.used, target=target)
 
 

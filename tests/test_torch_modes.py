@@ -1,6 +1,7 @@
-"""A default device of torch changes nothing: npdata makes its tensors on the CPU by name."""
+"""Modes of torch change nothing: npdata makes its tensors on the CPU by name, and any can train."""
 
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import numpy as np
@@ -30,6 +31,23 @@ def test_every_kind_of_source(kind: str, use: str, data: Data) -> None:
     with torch.device("meta"):
         found = USES[use](dataset(kind, data))
     assert torch.equal(found, USES[use](dataset(kind, data)))
+
+
+def test_rows_read_in_inference_mode_first_train_afterwards() -> None:
+    """As in a validation before the first epoch: a tensor made there cannot be written to later."""
+    ds = NumpyDataset(np.arange(96_000.0), dtype=torch.float32).windows(32)
+    weight = torch.ones((), requires_grad=True)
+
+    def validate_and_train() -> list[Any]:
+        with torch.inference_mode():
+            batches = [next(iter(Loader(ds, 3000, num_threads=0)))]
+        batches.append(next(iter(Loader(ds, 3000, num_threads=0))))
+        batches[1].mul_(1).mul(weight).sum().backward()
+        return batches
+
+    with ThreadPoolExecutor(1) as fresh:  # memory that is used again belongs to a thread
+        first, second = fresh.submit(validate_and_train).result()
+    assert torch.equal(first, second)
 
 
 @pytest.mark.parametrize("use", USES)
