@@ -19,7 +19,7 @@ import torch
 
 from npdata.arrays.indexing import row_numbers
 from npdata.dataset.arguments import as_field
-from npdata.dataset.nested import tensors_in
+from npdata.dataset.nested import map_tensors, tensors_in
 from npdata.errors import FieldError, RandomnessWarning, SampleWrittenError, an
 from npdata.sampling.row_numbers import SeededRow, SeededRows
 
@@ -100,7 +100,9 @@ class Promised:
 
     def __call__(self, sample: Any, **random: np.random.Generator) -> Any:
         """Give what the transform gives."""
-        before = [(each, each._version) for each in tensors_in(sample) if not each.is_inference()]
+        if torch.is_inference_mode_enabled():
+            sample = map_tensors(_counted, sample)
+        before = [(each, each._version) for each in tensors_in(sample)]
         result = self.function(sample, **random)
         if any(tensor._version != version for tensor, version in before):
             raise SampleWrittenError(
@@ -109,6 +111,14 @@ class Promised:
                 "out, or write x - mean in place of x -= mean"
             )
         return result
+
+
+def _counted(tensor: torch.Tensor) -> torch.Tensor:
+    """Give the same memory as a tensor whose writes torch counts: of inference mode it does not."""
+    with torch.inference_mode(False):
+        view = tensor.shape, tensor.stride()
+        made = torch.empty(0, dtype=tensor.dtype, device=tensor.device)
+        return made.set_(tensor.untyped_storage(), tensor.storage_offset(), *view)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -21,6 +21,7 @@ import torch
 
 from npdata.arrays.cores import without_threads
 from npdata.errors import ForkError, ThreadError, threads_refused
+from npdata.loading.modes import Modes
 from npdata.loading.turns import Turns
 from npdata.runtime.per_process import ForkSafeLock, this_process
 from npdata.runtime.undisturbed import undisturbed
@@ -30,6 +31,7 @@ Result = TypeVar("Result")
 Outcome = tuple[Any, BaseException | None]
 """A result, or the error in its place."""
 _Slot = queue.SimpleQueue[Outcome]
+_Task = tuple[_Slot, Any, Modes]
 _POLL_SECONDS = 0.5
 """Waiters look again after so long, in case a signal or a call to stop was lost."""
 MOST_SECONDS = 10.0
@@ -40,13 +42,13 @@ _starting = ForkSafeLock()
 
 
 class _Queue:
-    """What the threads of one prefetcher share: pairs of a slot and a job; None ends a thread.
+    """What the threads of one prefetcher share: a slot, a job and its modes; None ends a thread.
 
     It outlives the prefetcher in its threads, which watch `owner` for the end of it.
     """
 
     def __init__(self, owner: "Prefetcher[Any, Any]") -> None:
-        self.tasks: queue.SimpleQueue[tuple[_Slot, Any] | None] = queue.SimpleQueue()
+        self.tasks: queue.SimpleQueue[_Task | None] = queue.SimpleQueue()
         self.starter: int | None = None
         """The thread that starts the others, once it has begun."""
         self.started: queue.SimpleQueue[None] = queue.SimpleQueue()
@@ -54,7 +56,7 @@ class _Queue:
         self.closed = False
         self.owner = weakref.ref(owner)
 
-    def get(self) -> tuple[_Slot, Any] | None:
+    def get(self) -> _Task | None:
         while self.owner() is not None:
             with contextlib.suppress(queue.Empty):
                 return self.tasks.get(timeout=_POLL_SECONDS)
@@ -74,7 +76,7 @@ class Prefetcher(Iterator[Result], Generic[Job, Result]):
     its place and ends the iteration; so does an exception that interrupts the caller.
 
     Args:
-        function: called in the threads.
+        function: called in the threads, in the modes in which its result is asked for.
         jobs: an iterable, also an endless one.
         threads: how many threads, at least 0.
         depth: how many jobs are being made or ready at most, at least 1.
@@ -212,7 +214,7 @@ class Prefetcher(Iterator[Result], Generic[Job, Result]):
         if task is None:  # it was closed
             self._queue.tasks.put(None)
             return False
-        slot, job = task
+        slot, job, _ = task
         result, error = without_threads(_outcome, self._function, job)
         if error is not None and not isinstance(error, Exception):
             raise error  # an interrupt is of the consumer, and not of the job
@@ -228,10 +230,11 @@ class Prefetcher(Iterator[Result], Generic[Job, Result]):
             if given < len(self._threads) and not self._queue.closed:
                 instead = "give a Loader num_threads=0, which makes batches without any"
                 raise threads_refused(len(self._threads), given, instead)
+        modes = Modes.here()
         while (jobs := self._jobs) is not None and len(slots) < depth:
             slot: _Slot = queue.SimpleQueue()
             try:
-                self._queue.tasks.put((slot, next(jobs)))
+                self._queue.tasks.put((slot, next(jobs), modes))
             except StopIteration:
                 self._jobs = None
                 return
@@ -241,9 +244,9 @@ class Prefetcher(Iterator[Result], Generic[Job, Result]):
             slots.append(slot)
 
 
-def _outcome(function: Callable[[Any], Any], job: Any) -> Outcome:
+def _outcome(function: Callable[..., Any], *arguments: Any) -> Outcome:
     try:
-        return function(job), None
+        return function(*arguments), None
     except StopIteration as error:
         # Raised from __next__ it would end the iteration as if all were done.
         wrapped = RuntimeError(f"the function raised StopIteration: {error}")
@@ -263,12 +266,12 @@ def _serve(
     # The first call in a thread sets its number to that of the process: it must come before.
     torch.get_num_threads()
     torch.set_num_threads(cores)
-    ready.put(_outcome(lambda _: begin(), None))
+    ready.put(_outcome(begin))
     while (task := tasks.get()) is not None:
-        slot, job = task
+        slot, job, modes = task
         # Another thread may wait for a job that was given up.
-        slot.put((None, StopIteration()) if tasks.closed else _outcome(function, job))
-        del task, slot, job
+        slot.put((None, StopIteration()) if tasks.closed else _outcome(modes.run, function, job))
+        del task, slot, job, modes
     tasks.tasks.put(None)
 
 

@@ -131,7 +131,17 @@ class TestABrokenPromise:
 
     def test_under_inference_mode_samples_are_read(self, data: Data) -> None:
         with torch.inference_mode():
-            assert NumpyDataset(data.x, transform=crop, copy=False)[0].shape == (2, 2)
+            sample = NumpyDataset(data.x, transform=crop, copy=False)[0]
+        assert np.array_equal(sample, data.x[0][1:, 2:4])
+
+    @pytest.mark.parametrize("write", [torch.Tensor.zero_, lambda sample: sample.T[1:].add_(1)])
+    @pytest.mark.parametrize("kind", ["npy", "hdf5, compressed"])
+    def test_is_an_error_under_inference_mode(self, data: Data, kind: str, write: object) -> None:
+        ds = NumpyDataset(KINDS[kind](data), transform=write, copy=False)
+        with torch.inference_mode():
+            for read in (lambda: ds[0], lambda: ds[[0, 1]], lambda: next(iter(Loader(ds, 2)))):
+                with pytest.raises(SampleWrittenError, match="Leave copy=False"):
+                    read()
 
 
 def test_no_rows_are_a_batch_as_with_copies(data: Data) -> None:
