@@ -24,6 +24,13 @@ LEAST_SECONDS = 1.0
 THREADS: tuple[Any, ...] = ("auto", 0, 1, 2)
 
 
+def sorted_five_times(sample: torch.Tensor) -> torch.Tensor:
+    """Stand for a transform that leaves the interpreter to others."""
+    for _ in range(5):
+        sample = sample.float().sort()[0]
+    return sample
+
+
 def kinds(folder: Path, rows: int) -> Iterator[tuple[str, dict[Any, npdata.Loader]]]:
     """Give kinds of data, each with a loader for each number of threads."""
     generator = np.random.default_rng(0)
@@ -35,18 +42,35 @@ def kinds(folder: Path, rows: int) -> Iterator[tuple[str, dict[Any, npdata.Loade
     in_memory = npdata.NumpyDataset(small, np.arange(rows))
     mapped = npdata.NumpyDataset(folder / "x.npy", np.arange(wide))
     packed = npdata.NumpyDataset(f"{folder}/x.h5::x", np.arange(wide))
-    for what, dataset, size, shuffle in (
+    dataset = npdata.NumpyDataset
+    pixels = images.astype(np.uint8)
+    figures = dataset(pixels[:2048]).statistics()
+    tokens = dataset(pixels[:2048].reshape(-1).view(np.uint16), dtype=torch.int64)
+    lengths = generator.integers(10, 200, rows // 200)
+    sequences = npdata.ragged(small[: int(lengths.sum())], lengths=lengths)
+    for what, data, size, shuffle in (
         ("128 bytes in memory, 64", in_memory, 64, "full"),
         ("128 bytes in memory, 1,024", in_memory, 1024, "full"),
         ("3 KiB of .npy, 16", mapped, 16, "full"),
         ("3 KiB of .npy, 256", mapped, 256, "full"),
         ("3 KiB of .npy, 1,024", mapped, 1024, "full"),
         ("3 KiB of gzip HDF5, 256", packed, 256, "block"),
+        ("transform of 8", dataset(pixels[:512], transform=sorted_five_times), 8, "full"),
+        ("transform of 64", dataset(pixels[:4096], transform=sorted_five_times), 64, "full"),
+        ("batch_transform of 256", dataset(images, batch_transform=torch.neg), 256, "full"),
+        (
+            "bytes, normalized, 256",
+            dataset(pixels, batch_transform=npdata.normalize(figures, fields=[0])),
+            256,
+            "full",
+        ),
+        ("windows of 1,025 tokens, 64", tokens.windows(1025, stride=64), 64, "full"),
+        ("sequences, padded, 64", dataset(sequences), 64, "full"),
     ):
         options = {"shuffle": shuffle, "seed": 1}
         yield (
             what,
-            {n: npdata.Loader(dataset, size, num_threads=n, **options) for n in THREADS},
+            {n: npdata.Loader(data, size, num_threads=n, **options) for n in THREADS},
         )
 
 

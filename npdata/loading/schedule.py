@@ -20,14 +20,15 @@ from npdata.loading.turns import LEAST_JOB, LEAST_TO_COMPARE, Alone
 Auto: TypeAlias = Literal["auto"]
 
 SMALL_BYTES = 1 << 17
-"""Batches below this are read faster than one thread hands them to another; see docs/loader.md."""
+"""Batches below this are read faster than one thread hands them to another; see docs/loader.md.
+What a function of the user takes is not known before: see `Alone`."""
 RUN_BYTES = 1 << 20
 """Small batches are gathered together, so many bytes at most; with 256 KiB it took 1.2 times."""
 LEAST_RUN = 4
 """Fewer batches are made one by one: large ones are copied by several cores, or pinned."""
 LONG_COPY = 640 << 10
-"""Batches of so many bytes the loop makes alone only where they are copies, by all of torch's
-cores. On many cores such batches are cast one by one too."""
+"""Batches of so many bytes are made together by a thread and the loop where torch has one core. On
+many they are cast one by one, by all."""
 MOST_THREADS = 8
 """More threads than this copy no faster: memory is the limit."""
 GATHERING_THREADS = 2
@@ -176,12 +177,11 @@ def decide_schedule(
     shared = auto and run == 1 and data.copies and torch_cores >= MANY_CORES
     beside_device, nbytes = pinned or to_device, data.batch_bytes or 0
     helps = auto and not (beside_device or shared or data.small_files)
-    short = data.spans or (data.batch_bytes is not None and data.batch_bytes < LONG_COPY)
     alone = None
     if shared and not (beside_device and nbytes > LARGE_COPY):
         away = SHORT_STEP if beside_device else inf
         alone = Alone(away=away, job=LEAST_JOB + nbytes / LEAST_RATE)
-    elif helps and run == 1 and (short or (data.copies and torch_cores > 1)):
+    elif helps and run == 1 and _is_compared(data, torch_cores):
         alone = Alone(away=LEAST_TO_COMPARE, compares=True)
     return Schedule(
         threads=threads,
@@ -194,6 +194,18 @@ def decide_schedule(
         alone=alone,
         cores=max(2, (torch_cores - 1) // threads) if shared else 1,
     )
+
+
+def _is_compared(data: Data, torch_cores: int) -> bool:
+    """Tell whether time shows who makes batches.
+
+    It is known before of large ones where torch has one core: a thread and the loop copy two at a
+    time. Of a dataset that is not npdata's nothing is known.
+    """
+    if data.batch_bytes is None:
+        return data.spans or (data.copies and torch_cores > 1)
+    short = data.batch_bytes < LONG_COPY
+    return short or data.spans or torch_cores > 1 or not data.gathers
 
 
 def _depth_of(options: Options, data: Data) -> int:
@@ -253,7 +265,8 @@ def _threads(options: Options, data: Data, cores: int, *, in_runs: bool) -> tupl
     if in_runs and cores > 1 and data.epoch_bytes >= LEAST_EPOCH:
         threads = min(cores - 1, RUN_THREADS)
         return threads, "small batches are gathered together, while the loop uses those before"
-    if data.batch_bytes is not None and data.batch_bytes < SMALL_BYTES and not to_device:
+    small = data.batch_bytes is not None and data.batch_bytes < SMALL_BYTES
+    if small and data.gathers and not to_device:
         return 0, (
             f"a batch of {data.batch_bytes} bytes is read faster than a thread hands it over"
         )

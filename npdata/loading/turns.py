@@ -33,7 +33,7 @@ turns for the first, and as many more for each that is long again."""
 class Alone:
     """When the consumer does all jobs: while it comes back soon, and they are short.
 
-    That is within `away` seconds or half the time of a job, and below `job` seconds. Threads
+    That is within `away` seconds or an eighth of a job, and below `job` seconds. Threads
     have what follows long ones. Where it may be away for more than `LEAST_LOOP`, they have it once
     jobs are long on average: a first job takes longer, and many cores copy slower in threads. If it
     `compares`, it does short jobs after longer absences too, unless threads take less time.
@@ -68,7 +68,7 @@ class Turns:
         self._asked = now = perf_counter()
         rule, took = self._rule, self._took
         if self._given:
-            patience = max(self._away, took / 2) if took < rule.job else 0.0
+            patience = max(self._away, took / 8) if took < rule.job else 0.0
             is_soon = now - self._given < patience
             self._others = 0 if is_soon == self._is_soon else self._others + 1
             if self._others == SURE:

@@ -63,7 +63,7 @@ def plain(monkeypatch: pytest.MonkeyPatch) -> Consumer:
 
 def test_a_consumer_that_comes_back_soon_does_all_jobs(consumer: Consumer) -> None:
     assert not any(consumer.several(1000, LEAST_LOOP / 2))
-    assert not any(consumer.several(1000, SHORT / 2.1))
+    assert not any(consumer.several(1000, SHORT / 8.1))
 
 
 def test_threads_have_jobs_once_it_is_surely_away(plain: Consumer) -> None:
