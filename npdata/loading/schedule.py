@@ -199,13 +199,11 @@ def decide_schedule(
 def _is_compared(data: Data, torch_cores: int) -> bool:
     """Tell whether time shows who makes batches.
 
-    It is known before of large ones where torch has one core: a thread and the loop copy two at a
-    time. Of a dataset that is not npdata's nothing is known.
+    It is known before of large ones without a function of the user where torch has one core: a
+    thread and the loop copy two at a time.
     """
-    if data.batch_bytes is None:
-        return data.spans or (data.copies and torch_cores > 1)
-    short = data.batch_bytes < LONG_COPY
-    return short or data.spans or torch_cores > 1 or not data.gathers
+    short = data.batch_bytes is not None and data.batch_bytes < LONG_COPY
+    return short or data.spans or not data.gathers or torch_cores > 1
 
 
 def _depth_of(options: Options, data: Data) -> int:

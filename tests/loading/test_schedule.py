@@ -93,13 +93,15 @@ def test_time_shows_whether_the_loop_makes_batches_by_itself() -> None:
         ({"gathers": True, "copies": True, "batch_bytes": None}, two),
         ({**large, "gathers": True, "spans": True}, one),
         (large, one),  # a function of the user may be short
+        ({"batch_bytes": None}, one),
+        ({"gathers": True, "batch_bytes": None}, two),
     ):
         assert decide(data=data, machine=machine).alone == compares
         assert decide(data=data, machine=machine, num_threads=1).alone is None
     for data, machine in (
         ({**gathers, **large}, one),
         ({**gathers, **large, "copies": True}, one),
-        ({"batch_bytes": None}, two),
+        ({"gathers": True, "batch_bytes": None}, one),
         ({**gathers, "batch_bytes": 1 << 10, "gathered_bytes": 1 << 10}, two),
     ):
         assert decide(data=data, machine=machine).alone is None
