@@ -39,10 +39,10 @@ def kinds(folder: Path, rows: int) -> Iterator[tuple[str, dict[Any, npdata.Loade
     np.save(folder / "x.npy", images)
     with h5py.File(folder / "x.h5", "w") as file:
         file.create_dataset("x", data=images, chunks=(256, 784), compression=4, shuffle=True)
-    in_memory = npdata.NumpyDataset(small, np.arange(rows))
-    mapped = npdata.NumpyDataset(folder / "x.npy", np.arange(wide))
-    packed = npdata.NumpyDataset(f"{folder}/x.h5::x", np.arange(wide))
     dataset = npdata.NumpyDataset
+    in_memory = dataset(small, np.arange(rows))
+    mapped = dataset(folder / "x.npy", np.arange(wide))
+    packed = dataset(f"{folder}/x.h5::x", np.arange(wide))
     pixels = images.astype(np.uint8)
     figures = dataset(pixels[:2048]).statistics()
     tokens = dataset(pixels[:2048].reshape(-1).view(np.uint16), dtype=torch.int64)

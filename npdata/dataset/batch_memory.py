@@ -90,7 +90,7 @@ def scratch_memory(shape: tuple[int, ...], dtype: torch.dtype) -> Tensor:
     nbytes = math.prod(shape) * dtype.itemsize
     if nbytes > MOST_SCRATCH:
         return plain_memory(shape, dtype)
-    # A tensor made in inference mode cannot be written to outside of it.
+    # What is made in inference mode, also a view as another dtype, cannot be written to outside.
     with torch.inference_mode(False):
         held = getattr(_scratch, "memory", None)
         if held is None or len(held) < nbytes:

@@ -108,9 +108,9 @@ def test_time_shows_whether_the_loop_makes_batches_by_itself() -> None:
 
 
 def test_long_epochs_of_runs_are_gathered_ahead() -> None:
-    few: dict[str, Any] = {"batch_bytes": 1 << 15, "gathered_bytes": 1 << 15, "gathers": True}
-    few["epoch_bytes"] = 1 << 24
-    many = {**few, "batch_bytes": 1 << 10, "gathered_bytes": 1 << 10}
+    epoch = {"gathers": True, "epoch_bytes": 1 << 24}
+    few = {**epoch, "batch_bytes": 1 << 15, "gathered_bytes": 1 << 15}
+    many = {**epoch, "batch_bytes": 1 << 10, "gathered_bytes": 1 << 10}
     for data in (few, many):
         schedule = decide(data=data, prefetch=3)
         assert schedule.run > 1
