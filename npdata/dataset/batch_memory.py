@@ -22,6 +22,7 @@ from torch.utils.data import get_worker_info
 
 from npdata.arrays.dtypes import numpy_name
 from npdata.dataset.workers.segment_pool import SENT_INSIDE, segment_pool
+from npdata.runtime.machine import accelerator
 
 Result = TypeVar("Result")
 Allocate: TypeAlias = Callable[[tuple[int, ...], torch.dtype], Tensor]
@@ -110,7 +111,7 @@ def pins_memory() -> bool:
     Not for MPS, which uses the memory of the machine: nothing is gained there, and `torch.empty`
     gave tensors on the device for long, where memory was asked for.
     """
-    found = torch.accelerator.current_accelerator() if torch.accelerator.is_available() else None
+    found = accelerator()
     if found is None or found.type == "mps":
         return False
     try:

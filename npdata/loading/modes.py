@@ -15,6 +15,8 @@ from typing import Self, TypeVar
 
 import torch
 
+from npdata.runtime.machine import accelerator
+
 Result = TypeVar("Result")
 
 
@@ -68,5 +70,5 @@ _CPU = torch.device("cpu")
 
 @functools.cache
 def _kinds() -> tuple[str, ...]:
-    accelerator = torch.accelerator.current_accelerator()
-    return ("cpu",) if accelerator is None else ("cpu", accelerator.type)
+    found = accelerator()
+    return ("cpu",) if found is None else ("cpu", found.type)

@@ -19,6 +19,7 @@ from torch import Tensor
 from npdata.dataset.nested import map_tensors
 from npdata.errors import DeviceError
 from npdata.loading.cast import DTypes, cast
+from npdata.runtime.machine import accelerator
 from npdata.suggestions import explained
 
 
@@ -40,7 +41,7 @@ def accelerator_of(device: str | torch.device | None) -> torch.device | None:
         raise DeviceError(f"device={device!r} is no device of torch: {cure}") from None
     if wanted.type == "cpu":
         return None
-    found = torch.accelerator.current_accelerator() if torch.accelerator.is_available() else None
+    found = accelerator()
     if found is None or found.type != wanted.type:
         there = f"its accelerator is {found.type!r}" if found else "it sees no accelerator"
         raise DeviceError(

@@ -47,6 +47,12 @@ def cores() -> int:
     return len(allowed(0)) if allowed else os.cpu_count() or 1
 
 
+def accelerator() -> "torch.device | None":
+    """Give the accelerator that torch finds here; None where there is none."""
+    # torch 2.6 raises where there is none.
+    return torch.accelerator.current_accelerator() if torch.accelerator.is_available() else None
+
+
 def releases_at_once() -> bool:
     """Tell whether an object goes with its last reference: without the GIL it may go later."""
     asked: Callable[[], bool] = getattr(sys, "_is_gil_enabled", lambda: True)
