@@ -72,11 +72,11 @@ $(VENV)/.integrations: $(VENV)/.wheel
 gpu: $(VENV)/.wheel
 	$(BIN)/pytest tests/gpu $(ARGS)
 
-# Reading on the lowest versions that pyproject.toml declares, in a venv of its own: 6 GB, since
+# Datasets, samplers and loaders on the lowest versions that pyproject.toml declares, in a venv of its own: 6 GB, since
 # torch of that age comes from PyPI with CUDA only.
 lowest: .lowest/.ready $(SOURCES)
 	.lowest/bin/python -m pip install --quiet --no-build-isolation --no-deps --force-reinstall .
-	.lowest/bin/pytest $(ARGS) tests/arrays tests/sources tests/dataset
+	.lowest/bin/pytest $(ARGS) tests/arrays tests/sources tests/dataset tests/sampling tests/loading tests/test_*_modes.py
 
 .lowest/.ready: pyproject.toml
 	test -x .lowest/bin/python || $(PYTHON) -m venv .lowest

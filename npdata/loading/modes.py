@@ -46,7 +46,7 @@ class Modes:
                 for kind in _kinds()
                 if torch.is_autocast_enabled(kind)
             ),
-            device=torch.get_default_device(),
+            device=torch.empty(0).device,  # torch 2.6 gives no default that a `with` set
             context=copy_context(),
         )
 
