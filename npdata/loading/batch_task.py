@@ -58,8 +58,8 @@ class BatchTask:
     def __call__(self, job: Job) -> Made:
         """Make the batch of a job; an error gets a note that names the batch and its rows."""
         try:
-            if job.advice is not None:
-                job.advice.send()
+            for advice in job.advice:
+                advice.send()
             dataset = self.dataset
             if self.direct and dataset.gathers_only and not isinstance(job.rows, RowNumbers):
                 rows = row_numbers(job.rows, len(dataset), masks=False)

@@ -52,7 +52,7 @@ class Job(NamedTuple):
 
     number: int
     rows: Any
-    advice: Advice | None = None
+    advice: tuple[Advice, ...] = ()
 
 
 class _Announced:
@@ -95,8 +95,9 @@ class ReadAhead:
 
     Examples:
         >>> plan = ReadAhead(Blocks.uniform(8, 2), row_bytes=1, budget=None)
-        >>> [(job.rows.tolist(), job.advice.need) for job in plan.jobs([np.array([5, 0, 1, 4])])]
-        [([5, 0, 1, 4], [(0, 2), (4, 6)])]
+        >>> job = next(plan.jobs([np.array([5, 0, 1, 4])]))
+        >>> job.rows.tolist(), job.advice[0].need
+        ([5, 0, 1, 4], [(0, 2), (4, 6)])
     """
 
     def __init__(
@@ -161,30 +162,26 @@ class ReadAhead:
         rows_each = max(1, min(self._ahead // _STRETCHES // self._row_bytes, _STRETCH_ROWS))
         source, number, waiting, ahead = iter(batches), 0, 0, 0
         while True:
-            need: Runs = []
-            leave: Runs = []
+            told: list[Advice] = []  # in turn: a block may leave, and be needed again
             # A batch may be more than a stretch, so rows are counted, and not stretches.
             while waiting <= ahead * rows_each and (stretch := take_batches(source, rows_each)):
                 stretches.append(stretch)
                 waiting += sum(map(len, stretch))
-                advised = self._advise(stretch)
-                need += advised[0]
-                leave += advised[1]
+                told += self._advise(stretch)
             if not stretches:
                 return
             ahead = min(ahead + 1, _STRETCHES)
-            told: Advice | None = Advice(sources=self.sources, need=need, leave=leave)
             for rows in stretches.popleft():
                 waiting -= len(rows)
-                yield Job(number=number, rows=rows, advice=told)
-                number, told = number + 1, None
+                yield Job(number=number, rows=rows, advice=tuple(told))
+                number, told = number + 1, []
 
-    def _advise(self, stretch: list[Any]) -> tuple[Runs, Runs]:
-        """Give the rows that are needed for these batches, and those that may leave."""
+    def _advise(self, stretch: list[Any]) -> Iterator[Advice]:
+        """Give the rows that are needed for these batches, and those that may leave, if any."""
         rows = np.concatenate([np.asarray(batch, np.int64) for batch in stretch])
         last = (self._edges[-1] if self._rows is None else len(self._rows)) - 1
         if len(rows) and not 0 <= rows.min() <= rows.max() <= last:
-            return [], []  # reading will tell which row is not there
+            return  # reading will tell which row is not there
         rows = rows if self._rows is None else self._rows[rows]
         if self._even is None:
             blocks = np.unique(np.searchsorted(self._edges, rows, side="right") - 1)
@@ -192,11 +189,13 @@ class ReadAhead:
             blocks = np.unique(rows // self._even)
         sizes = (self._edges[blocks + 1] - self._edges[blocks]) * self._row_bytes
         if sizes.sum() > _DENSE * len(rows) * self._row_bytes:
-            return [], []  # they lie thinly
+            return  # they lie thinly
         if self._bounded and sizes.sum() > self._held:
-            return [], []
+            return
         new, gone = self._announced.add(blocks, sizes), self._announced.beyond(self._held)
-        return self._runs(new), self._runs(gone) if self._drops else []
+        if new:
+            leave = self._runs(gone) if self._drops else []
+            yield Advice(sources=self.sources, need=self._runs(new), leave=leave)
 
     def _runs(self, blocks: list[int]) -> Runs:
         ids = np.asarray(blocks, np.int64)

@@ -126,8 +126,8 @@ class RunTask:
     def __call__(self, job: Job) -> Made:
         """Gather a run, or what of it comes before an error; raises that of its first batch."""
         run: RunRows = job.rows
-        if job.advice is not None:
-            job.advice.send()
+        for advice in job.advice:
+            advice.send()
         try:
             return self._together(run)
         except Exception as error:
