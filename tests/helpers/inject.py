@@ -39,22 +39,31 @@ def sheltered(code: CodeType) -> frozenset[int]:
     return frozenset(found)
 
 
-def run(action: Callable[[], Any], boundary: int) -> int | None:
-    """Run `action`, and raise before instruction number `boundary` of npdata in this thread.
+def run(
+    action: Callable[[], Any],
+    boundary: int,
+    files: str = PACKAGE,
+    error: type[BaseException] = Injected,
+) -> int | None:
+    """Run `action`, and raise `error` before instruction number `boundary` of `files`; -1: never.
 
-    Gives the number of instructions seen where it raised nothing, else None.
+    `files` is a part of the path of a module. Only this thread is interrupted. Gives the number of
+    instructions seen where it raised nothing, else None.
     """
-    seen = 0
+    seen, raised = 0, False
 
     def trace(frame: FrameType, event: str, _: object) -> Any:
-        nonlocal seen
-        if not frame.f_code.co_filename.startswith(PACKAGE):
+        nonlocal seen, raised
+        if files not in frame.f_code.co_filename:
             return None
         frame.f_trace_opcodes = True
+        frame.f_trace_lines = False
         if event == "opcode":
             seen += 1
-            if seen >= boundary and frame.f_lasti not in sheltered(frame.f_code):
-                raise Injected
+            due = 0 < boundary <= seen
+            if due and frame.f_lasti not in sheltered(frame.f_code):
+                raised = True
+                raise error  # ends the tracing, too
         return trace
 
     before = sys.gettrace()
@@ -62,8 +71,9 @@ def run(action: Callable[[], Any], boundary: int) -> int | None:
     try:
         sys.settrace(trace)
         action()
-    except Injected:
-        return None
+    except error:
+        if not raised:
+            raise
     finally:
         sys.settrace(before)
-    return seen
+    return None if raised else seen

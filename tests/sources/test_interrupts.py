@@ -99,7 +99,7 @@ def test_an_interrupt_between_any_two_instructions_of_a_read_costs_no_row(
 ) -> None:
     rows = np.array([3, 90, 41, 3])
     first = OPENED[kind](files)
-    count = inject.run(lambda: read(first, rows), sys.maxsize)
+    count = inject.run(lambda: read(first, rows), -1)
     assert count is not None
     interrupted = 0
     for boundary in boundaries(count):
@@ -122,7 +122,7 @@ def test_an_interrupt_between_any_two_instructions_of_an_opening_costs_no_row(
     def opened() -> None:
         require_right(OPENED[kind](files))
 
-    count = inject.run(opened, sys.maxsize)
+    count = inject.run(opened, -1)
     assert count is not None
     for boundary in boundaries(count):
         watch()
@@ -134,12 +134,12 @@ def test_an_interrupt_between_any_two_instructions_of_an_opening_costs_no_row(
 def test_an_error_between_any_two_instructions_of_a_decoding_thread_costs_no_row(
     step: str, files: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    boundary, seen = sys.maxsize, 0
+    boundary, seen = -1, 0
 
     def failing(work: Callable[..., Any]) -> Callable[..., Any]:
         def call(*arguments: Any) -> Any:
             nonlocal boundary, seen
-            at, boundary = boundary, sys.maxsize
+            at, boundary = boundary, -1
             result = []
             done = inject.run(lambda: result.append(work(*arguments)), at)
             if done is None:
@@ -166,7 +166,7 @@ def test_an_error_between_any_two_instructions_of_a_decoding_thread_costs_no_row
             require_right(source)
         except inject.Injected:
             failed += 1
-        boundary = sys.maxsize
+        boundary = -1
         require_right(source)
     assert failed > 0.5 * len(boundaries(seen))
 
