@@ -130,7 +130,7 @@ def worker_memory(shape: tuple[int, ...], dtype: torch.dtype) -> Tensor:
     return _shared_by_torch(shape, dtype) if tensor is None else tensor
 
 
-worker_memory.new_below = worker_memory.stacks_from = SENT_INSIDE  # type: ignore[attr-defined]
+worker_memory.new_below = SENT_INSIDE  # type: ignore[attr-defined]
 
 
 def memory_for_torch(allocate: Allocate) -> Allocate:

@@ -104,8 +104,8 @@ def _stacked(samples: Sequence[Tensor], *, collate_fn_map: object = None) -> Any
     first, as_torch = samples[0], default_collate_fn_map[Tensor]
     if type(first) is Tensor and as_torch is collate_tensor_fn and not first.is_nested:
         allocate = batch_memory()
-        nbytes = len(samples) * first.nbytes
-        if nbytes >= getattr(allocate, "stacks_from", LARGE_BYTES) and _are_plain(samples):
+        least = min(LARGE_BYTES, getattr(allocate, "new_below", LARGE_BYTES))
+        if len(samples) * first.nbytes >= least and _are_plain(samples):
             out = allocate((len(samples), *first.shape), first.dtype)
             return torch.stack(list(samples), out=out)
     return as_torch(samples, collate_fn_map=collate_fn_map)  # which may be taught another way

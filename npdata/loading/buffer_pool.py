@@ -42,7 +42,7 @@ class BufferPool:
         True
     """
 
-    new_below = stacks_from = REUSE_BYTES
+    new_below = REUSE_BYTES
     """Memory of fewer bytes is new, and of no kind of its own."""
 
     def __init__(self, most: int) -> None:
