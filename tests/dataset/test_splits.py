@@ -423,6 +423,12 @@ def test_a_split_without_a_seed_would_be_another_each_time(
         ds.split(**({} if "folds" in more else {"fraction": 0.5}), **more, seed=seed)
 
 
+def test_a_seed_is_any_integer_of_64_bits(ds: NumpyDataset) -> None:
+    assert all(map(np.array_equal, ds.split(0.5, seed=np.int32(3)), ds.split(0.5, seed=3)))
+    with pytest.raises(SamplerError, match=rf"seed={2**64}: expected less than 2\*\*64"):
+        ds.split(0.5, seed=2**64)
+
+
 @pytest.mark.parametrize("option", ["groups", "stratify"])
 def test_only_one_number_or_text_for_each_row_divides_rows(option: str) -> None:
     records = np.zeros(2, [("a", "i4")])

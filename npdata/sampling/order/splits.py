@@ -6,7 +6,6 @@ import numpy as np
 
 from npdata.arrays.dtypes import Ints
 from npdata.errors import SamplerError
-from npdata.sampling.order.checks import whole_number
 from npdata.sampling.order.epoch_order import SPLIT_PURPOSE
 from npdata.sampling.order.permutation import Permutations
 
@@ -17,14 +16,12 @@ def split(n: int, fraction: float, seed: int) -> tuple[Ints, Ints]:
     Neither is empty, unless the fraction is 0 or 1, or n is 0. Both are int64 and ascending, so
     that a reader that goes through a part in order goes forward in the file; they are disjoint and
     hold every row, and depend on nothing but the arguments.
-    Raises SamplerError (a ValueError) for a fraction outside [0, 1], for one row in two parts, or a
-    seed outside [0, 2**64).
+    Raises SamplerError (a ValueError) for a fraction outside [0, 1], and for one row in two parts.
 
     Examples:
         >>> [part.tolist() for part in split(6, 0.5, seed=0)]
         [[0, 1, 5], [2, 3, 4]]
     """
-    seed = whole_number("seed", seed, least=0, below=1 << 64)
     if not isinstance(fraction, int | float | np.number) or not 0 <= fraction <= 1:
         raise SamplerError(
             f"fraction={fraction!r}: expected the share of the first part, from 0 to 1; or the "

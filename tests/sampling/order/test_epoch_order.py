@@ -276,11 +276,3 @@ class TestSplit:
     def test_a_fraction_outside_is_refused(self, fraction):
         with pytest.raises(ValueError, match=r"expected .* from 0 to 1"):
             split(10, fraction, seed=0)
-
-    @pytest.mark.parametrize("seed", [-1, 1.5, True, 2**64, "1"])
-    def test_a_seed_that_is_none_is_refused(self, seed):
-        with pytest.raises(ValueError, match=r"seed=.*: expected "):
-            split(10, 0.5, seed=seed)
-
-    def test_a_seed_may_be_an_integer_of_numpy(self):
-        assert split(10, 0.5, seed=np.int32(3))[0].tolist() == split(10, 0.5, seed=3)[0].tolist()
