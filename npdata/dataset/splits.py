@@ -335,13 +335,7 @@ def _folds(
     count: int, folds: int, seed: int, groups: Ints | None, labels: Ints | None
 ) -> list[tuple[Ints, Ints]]:
     sklearn = _splitters()
-    kinds = {
-        (False, False): "KFold",
-        (False, True): "StratifiedKFold",
-        (True, False): "GroupKFold",
-        (True, True): "StratifiedGroupKFold",
-    }
-    name = kinds[groups is not None, labels is not None]
+    name = "Stratified" * (labels is not None) + "Group" * (groups is not None) + "KFold"
     try:
         splitter = getattr(sklearn, name)(folds, shuffle=True, random_state=seed)
         pairs = list(splitter.split(np.zeros(count), labels, groups))
