@@ -134,10 +134,10 @@ class Splits(Overview):
             return _folds(count, folds, seed, together, labels)
         if isinstance(fraction, Sequence | np.ndarray):
             return _parts(count, shares_of(fraction, count), seed, together, labels)
-        if not isinstance(fraction, int | float | np.number) or together is labels is None:
+        number = fraction if isinstance(fraction, int | float | np.number) else -1
+        if together is labels is None or not 0 <= number <= 1:
             return split(count, fraction, seed)  # type: ignore[arg-type]
-        shares = shares_of([float(fraction), 1 - float(fraction)])
-        return _parts(count, shares, seed, together, labels)
+        return _parts(count, (float(number), 1 - float(number)), seed, together, labels)
 
     def _values(self, option: str, given: ArrayLike | str | int | None) -> Ints | None:
         """Give the number of the value of each row, of the field that is named or as they are."""
@@ -233,11 +233,11 @@ def _require_two(edges: Ints, by: By, cure: str) -> None:
         )
 
 
-def shares_of(given: Any, count: int = 0) -> tuple[float, ...]:
+def shares_of(given: Any, count: int) -> tuple[float, ...]:
     """Check the shares of parts, which sum to 1, or their numbers of rows, which sum to `count`.
 
     Examples:
-        >>> shares_of([0.5, 0.25, 0.25]), shares_of([6, 2], 8)
+        >>> shares_of([0.5, 0.25, 0.25], 8), shares_of([6, 2], 8)
         ((0.5, 0.25, 0.25), (0.75, 0.25))
     """
     try:

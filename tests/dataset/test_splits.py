@@ -310,6 +310,7 @@ def test_a_field_is_named_by_its_position_in_a_tuple() -> None:
         ({}, SamplerError, "give fraction="),
         ({"fraction": 0.5, "folds": 3}, SamplerError, "not both"),
         ({"fraction": [0.5, 0.4]}, SamplerError, "sum to 0.9"),
+        ({"fraction": 1.5, "stratify": LABELS}, SamplerError, "^fraction=1.5: expected the share"),
         ({"fraction": [1.5, -0.5]}, SamplerError, "from 0 to 1"),
         ({"fraction": 2.0}, SamplerError, r"fraction=2.0.*split\(0.8, 0.1, 0.1\)"),
         ({"fraction": "80%"}, SamplerError, "expected a number from 0 to 1"),
