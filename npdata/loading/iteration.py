@@ -217,7 +217,7 @@ _live: "Living[Iteration]" = Living()
 
 
 def _forked() -> None:
-    for iteration in _live.all():
+    for iteration in _live:
         iteration.forked()
 
 

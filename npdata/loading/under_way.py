@@ -67,8 +67,8 @@ class UnderWay:
 
     def end_all(self) -> None:
         """End all iterations and their threads."""
-        for iteration in self._living.all():
+        for iteration in self._living:
             iteration.cut_short()
 
     def _midway(self) -> list[Iteration]:
-        return [each for each in self._living.all() if each.is_midway]
+        return [each for each in self._living if each.is_midway]

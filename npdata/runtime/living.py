@@ -18,7 +18,7 @@ class Living(Generic[T]):
         >>> living, kept = Living(), frozenset("a")
         >>> living.add(kept)
         >>> living.add(frozenset("b"))
-        >>> living.all() == [kept]
+        >>> list(living) == [kept]
         True
     """
 
@@ -34,16 +34,12 @@ class Living(Generic[T]):
         """Know of an object no more, if it was known."""
         self._found.pop(weakref.ref(value), None)
 
-    def all(self) -> list[T]:
-        """Give those that live, in the order in which they came."""
-        return list(self)
-
     def clear(self) -> None:
         """Know of none any more."""
         self._found.clear()
 
     def __iter__(self) -> Iterator[T]:
-        """Iterate over those that lived when it began, as far as they still do."""
+        """Iterate over those that lived when it began and still do, in the order they came."""
         return (value for reference in list(self._found) if (value := reference()) is not None)
 
     def __len__(self) -> int:

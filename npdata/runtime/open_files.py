@@ -24,7 +24,7 @@ class OpenFiles(Living[Any]):
         ...     def close_idle(self): print("closed")
         >>> held, files = Held(), OpenFiles(2)
         >>> files.add(held)
-        >>> files.all() == [held], files.discard(held), files.all()
+        >>> list(files) == [held], files.discard(held), list(files)
         (True, None, [])
     """
 

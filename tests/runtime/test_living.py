@@ -29,11 +29,11 @@ def test_it_has_what_lives_in_the_order_in_which_it_came() -> None:
     for thing in things:
         living.add(thing)
     living.add(things[0])
-    assert (living.all(), len(living)) == (things, 3)
+    assert (list(living), len(living)) == (things, 3)
     del things[1], thing
-    assert (living.all(), len(living)) == (things, 2)
+    assert (list(living), len(living)) == (things, 2)
     living.clear()
-    assert living.all() == []
+    assert list(living) == []
 
 
 @pytest.mark.usefixtures("switching")
@@ -47,7 +47,7 @@ def test_threads_may_add_while_others_look() -> None:
             for thing in kept * 50:
                 living.add(thing)
                 living.add(Thing())
-                assert len(living.all()) >= 1
+                assert len(list(living)) >= 1
                 Watch()  # which counts the others
         except Exception as error:
             errors.append(error)
@@ -58,4 +58,4 @@ def test_threads_may_add_while_others_look() -> None:
     for thread in threads:
         thread.join()
     assert errors == []
-    assert set(living.all()) == set(kept)
+    assert set(living) == set(kept)

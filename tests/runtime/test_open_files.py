@@ -28,16 +28,16 @@ def test_what_was_opened_first_is_closed(monkeypatch, limit: int, most: int) -> 
     held = [Held(files) for _ in range(most + 3)]
     for each in held[:most]:
         each.open()
-    assert files.all() == held[:most]
+    assert list(files) == held[:most]
     held[0].open()
-    assert files.all() == [*held[1:most], held[0]]
+    assert list(files) == [*held[1:most], held[0]]
     for each in held[most:]:
         each.open()
-    assert files.all() == [*held[4:most], held[0], *held[most:]]
+    assert list(files) == [*held[4:most], held[0], *held[most:]]
     assert [each for each in held if not each.is_open] == held[1:4]
 
 
 def test_it_keeps_nothing_alive() -> None:
     files = OpenFiles(2)
     Held(files).open()
-    assert files.all() == []
+    assert list(files) == []

@@ -180,7 +180,7 @@ class Cache:
         )
 
     def _keep_in_memory(self, plan: Plan) -> Kept:
-        others = sum(kept.limit * kept.plan.chunk_bytes for kept in _in_memory.all())
+        others = sum(kept.limit * kept.plan.chunk_bytes for kept in _in_memory)
         room = (self.most if self.most is not None else free_of_machine() // 2) - others
         return KeptInMemory(plan, max(0, min(plan.count, room // plan.chunk_bytes)))
 

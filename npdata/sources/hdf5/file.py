@@ -80,7 +80,7 @@ def opened_anew(path: str, locking: Locking) -> Iterator[h5py.File]:
     HDF5 finds damaged in it.
     """
     now = FileIdentity.of(path)
-    for holder in holders.all():
+    for holder in holders:
         before = holder.identity
         if before != now and (before.device, before.inode) == (now.device, now.inode):
             holder.close_idle()

@@ -109,7 +109,7 @@ def open_hdf5(path: str, name: str, options: Hdf5Options = AUTO) -> Source:
 def open_datasets(path: str, names: Sequence[str], options: Hdf5Options = AUTO) -> list[Source]:
     """Open several datasets of one file, which is opened once; raises as `open_hdf5`."""
     path = absolute_path(path)
-    for holder in holders.all() if options.allow_external else ():
+    for holder in holders if options.allow_external else ():
         # HDF5 opens a file once for all who open it: a virtual dataset that is opened now would
         # show rows of sources that were replaced since.
         if holder.external:

@@ -162,7 +162,7 @@ class ShardMaps:
                 else:
                     self._map(maps, number)
         unseen[old] = 0
-        sources = _living.all()
+        sources = list(_living)
         while sum(each.count for each in sources) > self._most:
             # Whoever uses its maps holds them; its next batch begins with none.
             max(sources, key=lambda each: each.count).close_idle()
