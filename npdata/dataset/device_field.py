@@ -18,8 +18,7 @@ from npdata.arrays.gather import SIGNED
 from npdata.dataset.batch_memory import Allocate, pins_memory
 from npdata.dataset.field import Field
 from npdata.dataset.rows_field import RowsField
-from npdata.errors import ConversionError, FieldError
-from npdata.sources.base import Source
+from npdata.errors import ConversionError
 from npdata.sources.derived.subset import Places
 from npdata.sources.derived.windows import WindowSource
 
@@ -54,10 +53,6 @@ class DeviceField(Field):
     def plain(self) -> bool:
         """A batch is one tensor."""
         return True
-
-    def over(self, source: Source) -> Field:
-        """Refuse: the rows are those on the device."""
-        raise FieldError(f"field {self.label!r} lies on {self._rows.device}, and reads no source")
 
     def stack(self, indices: Ints, allocate: Allocate) -> Tensor:
         """Gather rows into a new tensor on the device, where `allocate` has no memory."""
