@@ -137,28 +137,21 @@ class _Rows:
             words.byteswap(inplace=True)
 
 
-def _is_number(dtype: np.dtype[Any]) -> bool:
-    return dtype.kind in "biufcmM"
-
-
 def _rows_of(held: HeldField, source: Source, device: torch.device | None) -> _Rows:
     count = len(source) if held.used is None else len(held.used)
     shape = (count, *source.shape[1:])
     target: NDArray[Any] | Tensor
     if device is None:
         # Rows that are in memory already, beside these in one field, keep their byte order.
-        native = _is_number(source.dtype) and held.sources == held.field.source.bases
-        target = _at_a_line(shape, source.dtype.newbyteorder("=") if native else source.dtype)
+        native = source.dtype.kind in "biufcmM" and held.sources == held.field.source.bases
+        dtype = source.dtype.newbyteorder("=") if native else source.dtype
+        # Rows are gathered one by one: 128 bytes lie in two lines, not three.
+        target = memory_at_a_line(math.prod(shape) * dtype.itemsize).view(dtype).reshape(shape)
     else:
         assert isinstance(held.field, RowsField)
         with torch.inference_mode(False):  # a loop of inference may be the first of all
             target = torch.empty(shape, dtype=words_of(held.field), device=device)
     return _Rows(source=source, numbers=held.used, target=target)
-
-
-def _at_a_line(shape: tuple[int, ...], dtype: np.dtype[Any]) -> NDArray[Any]:
-    """Give memory for rows that are gathered one by one: 128 bytes lie in two lines, not three."""
-    return memory_at_a_line(math.prod(shape) * dtype.itemsize).view(dtype).reshape(shape)
 
 
 def _read(loading: Sequence[_Rows], device: torch.device | None, progress: bool) -> None:
