@@ -110,7 +110,6 @@ class Batch(list[Any]):
         (tensor([4, 5]), 2)
     """
 
-    # Of the class, so that a batch takes time only for what it has.
     _values: tuple[Any, ...] | None = None
     _length = 0
     form = SampleForm()
@@ -130,8 +129,7 @@ class Batch(list[Any]):
         """Hold `values`, one stacked value of `length` rows per field."""
         batch = cls(_UNMADE)
         batch._values, batch._length, batch.form = values, length, form
-        if batch_transform is not None or mask is not None:
-            batch.batch_transform, batch.mask = batch_transform, mask
+        batch.batch_transform, batch.mask = batch_transform, mask
         return batch
 
     @property
