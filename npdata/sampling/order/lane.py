@@ -98,7 +98,7 @@ class Lane:
         counts = stops - np.append(0, stops[:-1])
         start_of = starts if len(starts) == 1 else np.repeat(starts, counts)
         numbers = self.scratch.array("numbers", positions.shape, np.int64)
-        shuffled = self.within.in_words(
+        shuffled = self.within.many(
             np.subtract(positions, start_of, out=numbers),
             sizes=ends - starts,
             members=windows * self.lanes + self.number,

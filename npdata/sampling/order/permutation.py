@@ -84,18 +84,15 @@ class Permutations:
     def one(self, values: Ints, size: int, member: int = 0) -> Ints:
         """Permute int64 values in [0, size) by one member."""
         sizes, members, counts = (np.array([each]) for each in (size, member, len(values)))
-        return self.many(values, sizes=sizes, members=members, counts=counts)
-
-    def many(self, values: Ints, *, sizes: Ints, members: Ints, counts: Ints) -> Ints:
-        """Permute runs: the k-th, of `counts[k]` values in [0, sizes[k]), by `members[k]`.
-
-        All arrays are int64, `counts` sums to `len(values)`; the result is int64.
-        """
-        permuted = self.in_words(values, sizes=sizes, members=members, counts=counts)
+        permuted = self.many(values, sizes=sizes, members=members, counts=counts)
         return permuted.astype(np.int64, copy=False)
 
-    def in_words(self, values: Ints, *, sizes: Ints, members: Ints, counts: Ints) -> NDArray[Any]:
-        """Do the same, but give numbers of another dtype, in memory that the next call uses."""
+    def many(self, values: Ints, *, sizes: Ints, members: Ints, counts: Ints) -> NDArray[Any]:
+        """Permute runs: the k-th, of `counts[k]` values in [0, sizes[k]), by `members[k]`.
+
+        All arrays are int64, `counts` sums to `len(values)`. The result may be of unsigned words,
+        in memory that the next call uses.
+        """
         if len(values) == 0:
             return values
         kinds = np.searchsorted(_KINDS, sizes)
