@@ -66,6 +66,15 @@ class Padded(NamedTuple):
             """Raise AttributeError, which says what to write for what a tensor has."""
             raise no_attribute(self, name, {name: _instead(name)} if hasattr(Tensor, name) else {})
 
+        def __mul__(self, other: Any) -> Any:
+            """Raise TypeError: a tuple times a number is that tuple so many times."""
+            raise TypeError(
+                "a Padded is a pair of values and lengths, which no number multiplies; of the "
+                "values alone write batch._replace(values=batch.values * 2)"
+            )
+
+        __rmul__ = __mul__
+
 
 def _instead(name: str) -> str:
     """Say what to write for an attribute of a tensor."""

@@ -40,6 +40,14 @@ def padded(parts: list[np.ndarray], padding: float = 0) -> torch.Tensor:
     return pad_sequence([torch.tensor(p) for p in parts], batch_first=True, padding_value=padding)
 
 
+@pytest.mark.parametrize("gain", [2, 0.5, torch.tensor(2)])
+def test_a_padded_batch_is_no_tuple_to_repeat(gain: Any) -> None:
+    batch = npdata.Padded(torch.tensor([[5, 6], [7, 0]]), torch.tensor([2, 1]))
+    for product in (lambda: batch * gain, lambda: gain * batch):
+        with pytest.raises(TypeError, match=r"write batch\._replace\(values=batch\.values \* 2\)"):
+            product()
+
+
 def test_a_padded_batch_is_that_of_pad_sequence(kind: str, data: Data) -> None:
     values = npdata.open_source(KINDS[kind](data))
 

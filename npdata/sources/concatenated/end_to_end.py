@@ -166,6 +166,7 @@ def end_to_end(parts: Sequence[Any], paths: Sequence[str] = ()) -> EndToEnd:
 
     Raises `FieldError` for no part, and for parts whose rows, or genes of AnnData, differ.
     """
+    require_same_genes(parts)
     made: EndToEnd | None = None
     for kind, joined in FORMS:
         if parts and all(isinstance(part, kind) for part in parts):
@@ -173,7 +174,6 @@ def end_to_end(parts: Sequence[Any], paths: Sequence[str] = ()) -> EndToEnd:
             made = joined(parts if paths else [each for some in inner for each in some], paths)
     if made is None:
         made = ConcatSource(parts, paths)
-    require_same_genes(parts)
     coded = tuple(dict.fromkeys(each for part in parts for each in origin(part).coded))
     made.tell(genes=origin(parts[0]).genes, coded=coded)
     return made

@@ -47,6 +47,14 @@ def test_other_genes_and_another_order_are_refused(way: str, member: str, in_fol
         assert len(WAYS[way](member)) == 4
 
 
+@pytest.mark.parametrize("way", ["from_hdf5", "concatenate"])
+def test_fewer_genes_are_named_as_such(way: str, in_folder: Path) -> None:
+    write("s0.h5ad", ["a", "b", "c"])
+    write("s1.h5ad", ["a", "b"])
+    with pytest.raises(FieldError, match=r"s1\.h5ad has .*2 and 3 of them.*adata\[:, genes\]"):
+        WAYS[way]("X")
+
+
 @pytest.mark.parametrize("way", WAYS)
 def test_a_file_without_names_of_genes_is_joined(way: str, in_folder: Path) -> None:
     write("s0.h5ad", ["a", "b"])
