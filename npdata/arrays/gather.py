@@ -29,7 +29,6 @@ from npdata.arrays.cores import (
 )
 from npdata.arrays.dtypes import NATIVE, Ints, torch_dtype
 from npdata.runtime.lazy_torch import torch
-from npdata.runtime.per_process import this_process
 
 SIGNED = {"uint16": "int16", "uint32": "int32", "uint64": "int64"}
 """`index_select` has no unsigned words but bytes; signed ones have the same bits."""
@@ -273,8 +272,7 @@ class ByteRows:
 
 def _select(view: torch.Tensor, rows: Ints, out: torch.Tensor) -> None:
     """Copy row `rows[k]` of `view` to `out[k]`, by torch wherever its threads are."""
-    little = is_little(out.numel(), out.element_size())
-    if little or (this_process.forked and lost_threads()):
+    if is_little(out.numel(), out.element_size()) or lost_threads():
         if len(rows) and rows.min() < 0:  # to NumPy a row from the end
             raise IndexError("a row lies outside")
         out.numpy()[...] = view.numpy()[rows]
