@@ -30,7 +30,7 @@ from npdata.sources.hdf5.names import open_names
 from npdata.sources.hdf5.open import is_open_dataset, is_open_group, open_dataset
 from npdata.sources.many_files.file_list import FileList, split_member
 from npdata.sources.memory import array_source
-from npdata.sources.paths import SUFFIXES, require_local, require_regular
+from npdata.sources.paths import SUFFIXES, require_regular
 from npdata.suggestions import explained
 
 SourceLike: TypeAlias = NDArray[Any] | str | os.PathLike[str] | Source | Any
@@ -259,7 +259,6 @@ def identify(text: str) -> Identified:
         Identified(path='d.npz', member='x', format='npz')
     """
     path, member = split_member(text)
-    require_local(path)
     if os.path.isdir(path):  # noqa: PTH112  # a Path takes several times as long
         refuse_foreign(path)
     kind, magic = _format_of(path)
