@@ -11,7 +11,6 @@ budget each, is not waited for.
 import _thread
 import contextlib
 import itertools
-import os
 import threading
 import weakref
 from collections.abc import Sequence
@@ -53,7 +52,6 @@ class ChunkCache:
         self._count = threads
         self._most_ahead = max(1, threads - 1)
         self._threads: list[threading.Thread] = []
-        self._process = os.getpid()
         self._inbox: SimpleQueue[Any] = SimpleQueue()
         self._clock = itertools.count(1)
         self._lock = threading.Lock()
@@ -107,8 +105,6 @@ class ChunkCache:
 
     def close(self) -> None:
         """End the threads, each after the chunk that it is at."""
-        if os.getpid() != self._process:
-            return
         with self._lock:  # some may be about to start
             threads = self._threads
         for _ in threads:

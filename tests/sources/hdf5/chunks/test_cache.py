@@ -509,14 +509,13 @@ def test_threads_that_are_about_to_start_end_with_the_others(
     monkeypatch.setattr(threading.Thread, "start", start)
     tried.cache.announce(tried.chunks, range(1))
     assert starting.wait(HANG)
-    closing, process = threading.Event(), os.getpid()
+    closing = threading.Event()
 
-    def getpid() -> int:
+    def close() -> None:
         closing.set()
-        return process
+        tried.cache.close()
 
-    monkeypatch.setattr(os, "getpid", getpid)
-    closer = threading.Thread(target=tried.cache.close, name="closer")
+    closer = threading.Thread(target=close, name="closer")
     closer.start()
     assert closing.wait(HANG)
     may_start.set()
