@@ -42,8 +42,8 @@ def check_many(seeds: range, folder: Path) -> Tally:
         path = folder / f"{seed}.h5"
         try:
             written = make(path, np.random.default_rng(seed))
-        except RuntimeError:
-            # HDF5 itself fails at some resizes of files that it wrote.
+        except (RuntimeError, OSError):
+            # HDF5 itself fails at some resizes of files that it wrote, and at some writes.
             tally.unmade += 1
             continue
         try:
