@@ -99,8 +99,10 @@ def _arrivals(place: Place) -> Arrivals | None:
 
 def _worker(place: Place) -> BaseProcess | None:
     """Give the worker; None where it has ended, or another process started it."""
-    children = multiprocessing.active_children()
-    return next((each for each in children if each.pid == place.process), None)
+    for each in multiprocessing.active_children():
+        if each.pid == place.process:  # a generator would swallow an interrupt when it is dropped
+            return each
+    return None
 
 
 def _segment_of(handle: Any, known: Segment | None) -> Segment:
