@@ -9,6 +9,7 @@ global generator. An error of a function gets a note of what it was given, and e
 
 import functools
 import inspect
+import sys
 import warnings
 from collections.abc import Callable
 from dataclasses import dataclass, replace
@@ -21,6 +22,7 @@ from npdata.arrays.indexing import row_numbers
 from npdata.dataset.arguments import as_field
 from npdata.dataset.nested import map_tensors, tensors_in
 from npdata.errors import FieldError, RandomnessWarning, SampleWrittenError, an
+from npdata.sampling.order.wrapped import fetches
 from npdata.sampling.row_numbers import SeededRow, SeededRows
 
 Transform = Callable[..., Any]
@@ -187,6 +189,19 @@ class Transforms:
                 "64, indices=subset.indices)",
                 RandomnessWarning,
                 stacklevel=3,
+            )
+
+    def warn_of_the_same_number(self) -> None:
+        """Warn in the same way where a wrapper in a DataLoader asks for one row."""
+        if self.seeded and fetches(sys._getframe(1)):
+            warnings.warn(
+                "a transform takes rng, and a wrapper of the dataset asks for single rows in a "
+                "DataLoader, without seed, epoch and position: each row draws the same numbers in "
+                "every epoch. Of a ConcatDataset write Loader(first + second, 64); in a Dataset of "
+                "your own draw without rng, as by torch.rand, which a DataLoader seeds for each "
+                "epoch and worker",
+                RandomnessWarning,
+                stacklevel=4,
             )
 
 

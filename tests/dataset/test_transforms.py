@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import torch
 from kinds import ROWS, Data
-from torch.utils.data import DataLoader, Subset
+from torch.utils.data import ConcatDataset, DataLoader, Dataset, IterableDataset, Subset
 
 import npdata
 from npdata import BlockBatchSampler, Loader, NumpyDataset, SeededRows
@@ -22,6 +22,27 @@ def draw(sample, rng: np.random.Generator):
 
 def draw_batch(batch, *, rng: np.random.Generator):
     return batch, rng.random()
+
+
+class Pairs(Dataset):
+    """What a user writes around a dataset, which asks for one row after the other."""
+
+    def __init__(self, datasets) -> None:
+        (self.base,) = datasets
+
+    def __len__(self) -> int:
+        return len(self.base)
+
+    def __getitem__(self, index: int):
+        return self.base[index]
+
+
+class Stream(IterableDataset):
+    def __init__(self, datasets) -> None:
+        (self.base,) = datasets
+
+    def __iter__(self):
+        return iter(self.base)
 
 
 def samples_of(batches) -> dict[int, float]:
@@ -223,6 +244,22 @@ class TestWithoutASeed:
         ):
             with pytest.warns(RandomnessWarning, match=r"indices=subset\.indices"):
                 read()
+
+    @pytest.mark.parametrize("workers", [0, 1])
+    def test_so_is_a_dataloader_whose_wrapper_asks_for_single_rows(
+        self, rows: NumpyDataset, workers: int
+    ) -> None:
+        for wrapper in (ConcatDataset, Pairs, Stream):
+            loader = DataLoader(wrapper([rows]), 8, num_workers=workers)
+            with pytest.raises(RandomnessWarning, match="asks for single rows in a DataLoader"):
+                next(iter(loader))  # a warning is an error here, also in a worker
+
+    def test_what_that_warning_says_to_write_draws_others(self, rows: NumpyDataset) -> None:
+        joined = Loader(rows + rows, 2 * ROWS)
+        assert not torch.equal(*(draws for _ in range(2) for _, draws in joined))
+        drawing = NumpyDataset(np.arange(ROWS), transform=lambda row: (row, torch.rand(())))
+        own = DataLoader(Pairs([drawing]), ROWS, num_workers=1, multiprocessing_context="fork")
+        assert not torch.equal(*(draws for _ in range(2) for _, draws in own))
 
     def test_lists_of_seeded_rows_draw_as_seeded_rows(self, rows: NumpyDataset) -> None:
         whole = SeededRows(rows=np.array([5, 8]), seed=3, epoch=2, positions=np.array([0, 1]))

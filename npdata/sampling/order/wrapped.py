@@ -8,6 +8,8 @@ from collections.abc import Mapping
 from types import FrameType
 from typing import Any
 
+_FETCHING = "torch.utils.data._utils.fetch"
+
 
 def wrapped_by(dataset: Any) -> list[Any]:
     """Give the datasets that `dataset` wraps; none where it is no wrapper.
@@ -33,6 +35,13 @@ def is_loader(given: object) -> bool:
 
 def fetcher_in(frame: FrameType | None) -> Any:
     """Give the fetcher of a DataLoader whose method runs in a frame, None for another frame."""
-    if frame is None or frame.f_globals.get("__name__") != "torch.utils.data._utils.fetch":
+    if frame is None or frame.f_globals.get("__name__") != _FETCHING:
         return None
     return frame.f_locals.get("self")
+
+
+def fetches(frame: FrameType | None) -> bool:
+    """Tell whether a DataLoader asks for samples in a frame, or in one that called it."""
+    while frame is not None and frame.f_globals.get("__name__") != _FETCHING:
+        frame = frame.f_back
+    return frame is not None
