@@ -337,9 +337,10 @@ class NumpyDataset(FromFiles, Splits, WithStatistics, Dataset[Any]):
                 its own form: samples of different lengths, sparse rows, text. Windows of sparse
                 rows are dense, also with `layout="csr"`; the other two have none.
             stride: from one anchor row to the next in a recording.
-            borders: row numbers where recordings begin, or offsets with 0 and the end; or the name
-                (or position) of a field that changes from one recording to the next. None: the
-                parts that a field is made of (files, groups) are the recordings.
+            borders: row numbers where recordings begin, or offsets with 0 and the end, in place of
+                the parts that a field is made of (files, groups); or the name (or position) of a
+                field that changes from one recording to the next, besides them. None: the parts
+                are the recordings.
             edge: "drop" gives whole windows only. With "repeat" every row is an anchor (every
                 `stride`-th), and the nearest row of the recording stands in for one outside, with
                 "zero" zeros; without `mask`, nothing in a sample shows that padding.

@@ -9,6 +9,7 @@ import functools
 import operator
 import warnings
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any, TypeAlias
 
 import numpy as np
@@ -263,6 +264,9 @@ def _recordings(fields: Sequence[Field], borders: Any) -> Recordings:
                 BordersWarning,
                 stacklevel=5,
             )
+        parts = _parts(fields, one)
+        if parts is not None and not np.isin(parts.edges, told.edges).all():
+            told = replace(told, origin=f"{told.origin}, in place of {parts.origin}")
         return told
     if borders not in by_label or isinstance(borders, bool):
         raise FieldError(

@@ -255,6 +255,21 @@ def test_windows_cross_neither_files_nor_what_else_gives_borders(data: Data) -> 
         assert (windows[:]["x"].numpy() == data.x[[w.rows for w in expected]]).all()
 
 
+def test_row_numbers_stand_in_place_of_files_unless_both_are_given(data: Data) -> None:
+    ds = NumpyDataset.from_hdf5(f"{data.folder}/part-*.h5", "x")
+    alone = ds.windows(5, borders=[30])
+    assert len(alone) == 30 - 4 + ROWS - 30 - 4
+    told = "2 recordings of 30 to 67 rows: 1 row where a recording begins, in place of the 3 parts"
+    assert told in str(alone.describe())
+    with pytest.raises(FieldError, match=r"borders=np\.union1d\(borders, dataset\.borders\)"):
+        alone.split(0.5, by="file")
+    both = ds.windows(5, borders=np.union1d([30], ds.borders))
+    expected = spans.windows([0, 30, 40, 41, ROWS], range(5), 1, "drop")
+    assert (both[:].numpy() == data.x[[w.rows for w in expected]]).all()
+    assert "in place" not in str(both.describe())
+    assert sum(map(len, both.split(0.5, by="file"))) == len(both)
+
+
 def test_a_window_in_place_shares_the_memory() -> None:
     x = np.arange(40, dtype=np.float32).reshape(20, 2)
     for windows in (NumpyDataset(x).windows(4), NumpyDataset(x).windows(4, borders=[9])):

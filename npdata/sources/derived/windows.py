@@ -59,7 +59,8 @@ class PlannedSource(RegroupedSource):
         if not np.isin(edges, known).all():
             raise FieldError(
                 "windows cross from one file to the next, as borders= has it, and so no part can "
-                "have whole files: leave borders= out, or split by row numbers"
+                "have whole files: leave borders= out, or give those of files as well, "
+                "borders=np.union1d(borders, dataset.borders)"
             )
         return self._plan.starts[np.searchsorted(known, edges)]
 
