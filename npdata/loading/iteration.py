@@ -27,7 +27,6 @@ from npdata.loading.prefetcher import Prefetcher
 from npdata.loading.readahead import Job
 from npdata.loading.stats import Counter
 from npdata.runtime.living import Living
-from npdata.runtime.per_process import this_process
 from npdata.sampling.run_batches import RunBatches
 from npdata.sources.base import Source
 from npdata.sources.derived.base import CompositeSource
@@ -124,9 +123,6 @@ class Iteration(Iterator[Iterator[Any]]):
                         "its own iter(loader)"
                     )
                 )
-            made = self._made
-            if made is not None and made.process != this_process.number and made.is_threaded:
-                next(made)  # raises, also in the middle of a run
             turns = length_hint(self._left) or self._arrived()
             if self._watch is not None:
                 turns = self._watch.show(self.counter, turns)
@@ -181,10 +177,11 @@ class Iteration(Iterator[Iterator[Any]]):
             self._watch.end()
 
     def forked(self) -> None:
-        """Let a child ask before it takes more of what its parent's threads made."""
+        """Let a child ask before it takes more of what its parent's threads made: it is refused."""
         if self._made is not None and self._made.is_threaded:
             self.counter.stop()
             self._end_run()
+            self._error = None
 
     def _end_run(self) -> None:
         deque(self._left, maxlen=0)  # one call of C, which no interrupt leaves half done

@@ -115,7 +115,7 @@ class Prefetcher(Iterator[Result], Generic[Job, Result]):
         self._helps = helps
         self._turns = turns
         self._jobs: Iterator[Job] | None = iter(jobs)
-        self.process = this_process.number
+        self._process = this_process.number
         self.is_threaded = threads > 0
         self._slots: deque[_Slot] | None = deque()
         """Of the jobs under way, in order; None once it was closed."""
@@ -127,7 +127,7 @@ class Prefetcher(Iterator[Result], Generic[Job, Result]):
             for _ in range(threads)
         ]
         # Also called when the interpreter exits, before the memory that threads read goes away.
-        self._stop = weakref.finalize(self, _drop, self._queue, self._threads, self.process)
+        self._stop = weakref.finalize(self, _drop, self._queue, self._threads, self._process)
         try:
             if threads and turns is None:
                 self._submit(self._slots, depth)
@@ -144,9 +144,9 @@ class Prefetcher(Iterator[Result], Generic[Job, Result]):
         slots = self._slots
         if slots is None:
             raise StopIteration
-        if self.process != this_process.number and self.is_threaded:
+        if self._process != this_process.number and self.is_threaded:
             raise ForkError(
-                f"this iterator was made in process {self.process}, and its threads stayed "
+                f"this iterator was made in process {self._process}, and its threads stayed "
                 f"there; in process {this_process.number} begin a new iteration"
             )
         try:
@@ -166,7 +166,7 @@ class Prefetcher(Iterator[Result], Generic[Job, Result]):
         self._slots = self._jobs = None
         self._queue.close()
         if self._stop.detach() is not None:
-            _stop(self._queue, self._threads, self.process)
+            _stop(self._queue, self._threads, self._process)
 
     def __enter__(self) -> Self:
         return self
