@@ -9,7 +9,7 @@ in it, so a count of samples is a place in it for any number of ranks. It plans 
 
 import zlib
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from itertools import islice
 from typing import Any, Self
 
@@ -41,8 +41,8 @@ class BySize:
     lengths: Ints
     max_rows: int
     padded: bool
-    counted: dict[int, int]
-    """Batches of the epochs that were counted last."""
+    counted: dict[int, int] = field(default_factory=dict)
+    """Batches of the epochs that were counted."""
 
     @classmethod
     def of(cls, data: Any, recipe: Recipe, *, max_rows: int, padded: bool) -> Self:
@@ -71,7 +71,7 @@ class BySize:
                 f"sample {row} has {sizes[row]} rows, more than max_rows={max_rows}: give at least "
                 f"{used.max()}, or leave out long samples by indices="
             )
-        return cls(recipe=recipe, lengths=sizes, max_rows=max_rows, padded=padded, counted={})
+        return cls(recipe=recipe, lengths=sizes, max_rows=max_rows, padded=padded)
 
     @made_once
     def pool(self) -> int:
@@ -145,13 +145,10 @@ class BySize:
         return [batches[turn] for turn in turns.tolist()]
 
     def _count(self, epoch: int) -> int:
-        """Count the batches of an epoch, which takes planning them all; two epochs are kept."""
-        count = self.counted.get(epoch)
-        if count is None:
-            count = self.counted[epoch] = sum(1 for _ in self._sequence(epoch, 0))
-            if len(self.counted) > 2:
-                self.counted.pop(next(iter(self.counted)))
-        return count
+        """Count the batches of an epoch, which takes planning them all, once."""
+        if epoch not in self.counted:
+            self.counted[epoch] = sum(1 for _ in self._sequence(epoch, 0))
+        return self.counted[epoch]
 
 
 def cut(positions: Ints, sizes: Ints, max_rows: int, padded: bool) -> list[Ints]:
