@@ -105,7 +105,8 @@ class Lane:
             counts=counts,
         )
         first, last = int(edges[0][0]), int(edges[1][-1])
-        inside = shuffled.astype(self._word(first, last), copy=False)
+        word: Any = np.uint32 if (last - first) * self.layout.size < MAX_SIZE_32 else np.int64
+        inside = shuffled.astype(word, copy=False)
         if len(starts) > 1:
             inside += np.repeat((starts - starts[0]).astype(inside.dtype), counts)
         return self._at(inside, first, last)
@@ -127,21 +128,16 @@ class Lane:
         """Give the position where each slot starts."""
         return slots * self.layout.size - self.missing[np.searchsorted(self.short_slots, slots)]
 
-    def _word(self, first: int, last: int) -> Any:
-        """Give the dtype in which positions inside the slots [first, last) are counted."""
-        return np.uint32 if (last - first) * self.layout.size < MAX_SIZE_32 else np.int64
-
     def _at(self, inside: Any, first: int, last: int) -> Ints:
         """Give the rows of positions, which it changes, counted from the start of slot `first`.
 
         All lie inside the slots [first, last).
         """
-        size, word = self.layout.size, self._word(first, last)
+        size = self.layout.size
         low, high = np.searchsorted(self.short_slots, [first, last - 1])
-        inside = inside.astype(word, copy=False)
         self._skip_missing(inside, low, high, first * size)
         slots = self.scratch.array("numbers", inside.shape, np.int64)
-        np.floor_divide(inside, word(size), out=slots)
+        np.floor_divide(inside, inside.dtype.type(size), out=slots)
         if last - first <= len(inside):
             # What to add to the address of a slot to have its rows.
             near = np.arange(last - first)
