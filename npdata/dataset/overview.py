@@ -21,7 +21,7 @@ from npdata.dataset.ragged_field import RaggedField
 from npdata.dataset.transforms import Transforms
 from npdata.dataset.windows import recordings_of
 from npdata.errors import ClosedError
-from npdata.sources.base import Source, rows_held
+from npdata.sources.base import Source, costliest, rows_held
 from npdata.sources.ragged import RaggedSource
 from npdata.suggestions import each_word, explained, no_attribute
 
@@ -191,7 +191,7 @@ class Overview:
     @property
     def blocks(self) -> Blocks:
         """The blocks of rows that are cheapest to read together, of the costliest field."""
-        return max(self.sources, key=lambda source: (source.access.cost, source.row_bytes)).blocks
+        return costliest(self.sources).blocks
 
     @property
     def rows_in_memory(self) -> int | None:

@@ -18,7 +18,7 @@ from npdata.arrays.blocks import Blocks
 from npdata.arrays.dtypes import Ints
 from npdata.arrays.runs import merged
 from npdata.loading.wrapped_datasets import parts_of
-from npdata.sources.base import Source
+from npdata.sources.base import Source, costliest
 
 AHEAD_BYTES = 128 << 20
 """So far ahead of the batches where no memory budget is given: two windows of 64 MiB."""
@@ -135,9 +135,9 @@ class ReadAhead:
         sources, rows = _advised(dataset, 0 if budget else AHEAD_BYTES)
         if not sources:
             return None
-        costliest = max(sources, key=lambda source: (source.access.cost, source.row_bytes))
+        first = costliest(sources)
         # A file is read alone: with the others of its block it would be up to 16 times the bytes.
-        alone = costliest.access.kind == "files"
+        alone = first.access.kind == "files"
         row_bytes = sum(source.stored_bytes for source in sources)
         ahead = [
             limit // max(1, source.stored_bytes) * row_bytes
@@ -145,7 +145,7 @@ class ReadAhead:
             if (limit := source.ahead_bytes) is not None
         ]
         return cls(
-            Blocks.uniform(len(costliest), 1) if alone else costliest.blocks,
+            Blocks.uniform(len(first), 1) if alone else first.blocks,
             row_bytes=row_bytes,
             budget=None if budget is None else budget * 3 // 4,
             ahead=min(ahead, default=None),

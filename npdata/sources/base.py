@@ -307,6 +307,11 @@ def with_detail(details: Details, name: str, text: str) -> Details:
     return (*without(details, name), (name, text))
 
 
+def costliest(sources: Sequence[Source]) -> Source:
+    """Give the source whose blocks decide in which order rows come, and what is asked for ahead."""
+    return max(sources, key=lambda source: (source.access.cost, source.row_bytes))
+
+
 def rows_held(*sources: Source) -> int | None:
     """Give how many rows of all sources together the memory for decoded chunks holds."""
     limits = [held for source in sources if (held := source.rows_in_memory) is not None]
