@@ -107,9 +107,7 @@ def find_member(path: str, member: str) -> "MappedSource | DecodedMember":
     with Path(path).open("rb") as stream:
         start = _data_start(stream, info, where)
         stream.seek(start)
-        header = read_header(stream, where)
-    if header.size + header.data_bytes > info.file_size:
-        raise TruncatedError(_lie(where, header, info))
+        header = _header(stream, info, where)
     reason = "the zip stores this member uncompressed, so its rows lie in the file"
     return MappedSource(file, header.place(start), reason, where)
 
@@ -180,10 +178,7 @@ class DecodedMember(InPlaceSource):
         self._lock = ForkSafeLock()
         info = _directory(path).infos[name]
         with _member(path, info, where) as stream:
-            header = read_header(stream, where)
-        if header.size + header.data_bytes > info.file_size:
-            raise TruncatedError(_lie(where, header, info))
-        self._header = header
+            header = self._header = _header(stream, info, where)
         self.method = METHODS.get(info.compress_type, f"method {info.compress_type}")
         self.compressed_bytes = info.compress_size
         self.shape, self.dtype, self.fortran = header.shape, header.dtype, header.fortran
@@ -279,8 +274,12 @@ def _data_start(stream: BinaryIO, info: zipfile.ZipInfo, where: str) -> int:
     raise FormatError(f"{where} is not where the zip's directory says; the file is damaged")
 
 
-def _lie(where: str, header: NpyHeader, info: zipfile.ZipInfo) -> str:
-    return (
-        f"{where} declares {header.shape} of {header.dtype}, {header.data_bytes} bytes, but the "
-        f"member has {info.file_size - header.size}; it was cut short, or its header lies"
-    )
+def _header(stream: BinaryIO, info: zipfile.ZipInfo, where: str) -> NpyHeader:
+    """Read the header of a member; `TruncatedError` where it declares more than that holds."""
+    header = read_header(stream, where)
+    if header.size + header.data_bytes > info.file_size:
+        raise TruncatedError(
+            f"{where} declares {header.shape} of {header.dtype}, {header.data_bytes} bytes, but "
+            f"the member has {info.file_size - header.size}; it was cut short, or its header lies"
+        )
+    return header
