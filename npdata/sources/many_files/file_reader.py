@@ -59,22 +59,18 @@ class FileReader:
 
         Several threads do it where that is faster.
         """
-        # All at once: what is taken after a file was read is no longer in the processor's cache.
-        facts = self.table.facts.view(np.int64).reshape(len(self.table), -1)[numbers]
-        known = list(zip(numbers.tolist(), facts.tolist(), strict=True))
         large = len(outs) > 1 and sum(out.nbytes for out in outs) >= LARGE_FILE * len(outs)
+        each = numbers.tolist()
+        for_each(lambda k: self._read(each[k], outs[k]), range(len(outs)), shared=large)
 
-        def read(k: int) -> None:
-            if outs[k].size or known[k][1][1] == UNKNOWN:
-                self._read(*known[k], outs[k])
-
-        for_each(read, range(len(outs)), shared=large)
-
-    def _read(self, number: int, known: Sequence[int], out: NDArray[Any]) -> None:
+    def _read(self, number: int, out: NDArray[Any]) -> None:
         table = self.table
+        known = table.facts.item(number)
         if known[1] == UNKNOWN:
             self._learn(number, look(table.files, number, table.raw, self._known))
             known = table.facts.item(number)
+        elif not out.size:
+            return
         inode, size, mtime_ns, offset, _, kind = known
         path = table.files.path(number)
         try:
