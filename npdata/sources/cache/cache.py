@@ -23,7 +23,7 @@ from npdata.runtime.machine import free_of_machine
 from npdata.runtime.memory_file import memory_file
 from npdata.sources.cache.entry import Entry
 from npdata.sources.cache.folder import Folder, Lock
-from npdata.sources.cache.plan import OPENING, Plan, is_laid_out, lay_out
+from npdata.sources.cache.plan import Plan, is_laid_out, lay_out
 from npdata.sources.file import Descriptor, FileIdentity
 
 T = TypeVar("T")
@@ -108,7 +108,7 @@ class KeptInMemory(Kept):
         """Open the file of the process that made this."""
         held = self._descriptor
         with contextlib.suppress(OSError):
-            held = Descriptor(os.open(self._path, OPENING)) if held is None else held
+            held = Descriptor(os.open(self._path, os.O_RDWR)) if held is None else held
         if held is None or not is_laid_out(held.number, self.plan):
             held = Descriptor(_unnamed(self.plan))
         return Entry(held, self.plan, self.limit)

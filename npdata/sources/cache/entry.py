@@ -27,7 +27,7 @@ from npdata.arrays.dtypes import DType
 from npdata.arrays.gather import address_of
 from npdata.sources.cache.cure import with_cure
 from npdata.sources.cache.large_pages import LargePages
-from npdata.sources.cache.plan import OPENING, Plan, read_checksum, write_record
+from npdata.sources.cache.plan import Plan, read_checksum, write_record
 from npdata.sources.file import MOST_AT_ONCE, Descriptor, ask_for, fill, open_files
 from npdata.sources.file_map import mapped, mapped_for_large_pages, page_out
 
@@ -107,7 +107,7 @@ class Entry:
         held = self._descriptor
         if held is None:
             open_files.make_room()
-            held = Descriptor(os.open(self._path or "", OPENING))
+            held = Descriptor(os.open(self._path or "", os.O_RDWR))
             lock_shared(held.number)
             status = os.fstat(held.number)
             if (status.st_dev, status.st_ino) != self._inode:

@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 from npdata.runtime.undisturbed import undisturbed
 from npdata.sources.cache.cure import with_cure
 from npdata.sources.cache.entry import lock_shared
-from npdata.sources.cache.plan import OPENING, Plan, is_laid_out, lay_out, note_use, read_most
+from npdata.sources.cache.plan import Plan, is_laid_out, lay_out, note_use, read_most
 from npdata.sources.cache.room import CachedFile, Room, look_at, reserved
 from npdata.sources.file_map import mapped
 
@@ -159,13 +159,13 @@ class Folder:
     def _open(self, plan: Plan) -> int:
         path = self.path_of(plan)
         with contextlib.suppress(FileNotFoundError):
-            descriptor = os.open(path, OPENING)
+            descriptor = os.open(path, os.O_RDWR)
             if is_laid_out(descriptor, plan):
                 return descriptor
             os.close(descriptor)
         # Not cut to size in its place: a process that maps what is there would read zeros.
         part = path.with_suffix(f".{os.geteuid()}{_UNFINISHED}")  # of a kill, another may be there
-        descriptor = os.open(part, OPENING | os.O_CREAT | os.O_TRUNC, 0o666)
+        descriptor = os.open(part, os.O_RDWR | os.O_CREAT | os.O_TRUNC, 0o666)
         try:
             lay_out(descriptor, plan)
             part.replace(path)
@@ -197,8 +197,8 @@ class Folder:
         lock = self.path / ".lock"
         # In a folder as /tmp the system lets nobody create, or put away, what another user made.
         with contextlib.suppress(FileExistsError):
-            os.close(os.open(lock, OPENING | os.O_CREAT | os.O_EXCL, 0o666))
-        descriptor = os.open(lock, OPENING)
+            os.close(os.open(lock, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o666))
+        descriptor = os.open(lock, os.O_RDWR)
         try:
             with contextlib.suppress(OSError):  # a file system that has no locks
                 fcntl.flock(descriptor, fcntl.LOCK_EX)

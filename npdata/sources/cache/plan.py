@@ -14,7 +14,6 @@ from dataclasses import dataclass
 
 from npdata.runtime.made_once import made_once
 
-OPENING = os.O_RDWR
 HEADER = 1 << 14
 """So many bytes at the beginning say what is kept; the last 8 say how many it may become."""
 _PAGE = 1 << 12
