@@ -146,10 +146,9 @@ def _read(path: Path, *, used: bool) -> tuple[dict[str, Any], int]:
 
 def _opened_to_look(path: Path) -> int:
     """Open a file to read; that is no use of it where its owner, or root, does so on Linux."""
-    flags = os.O_RDONLY | os.O_CLOEXEC
     with contextlib.suppress(PermissionError):
-        return os.open(path, flags | getattr(os, "O_NOATIME", 0))
-    return os.open(path, flags)
+        return os.open(path, os.O_RDONLY | getattr(os, "O_NOATIME", 0))
+    return os.open(path, os.O_RDONLY)
 
 
 def _about(header: bytes) -> dict[str, Any]:
