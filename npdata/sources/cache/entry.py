@@ -50,7 +50,6 @@ class Entry:
         """Use a file that `lay_out` made and that is held open, at `path` if it has a name."""
         self.plan = plan
         self.limit = limit
-        self.complete = False
         self.trouble: str | None = None
         self.found = 0
         self._path = path
