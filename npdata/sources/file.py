@@ -27,6 +27,8 @@ from npdata.sources.file_map import mapped, page_out
 
 MOST_AT_ONCE = 1 << 30
 """So many bytes are read or written by one call: of 2 GiB, Linux does a part and macOS nothing."""
+SETTLED_NS = 20_000_000
+"""Writes closer to each other than this may leave a file with one time of change."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -24,14 +24,12 @@ from npdata.runtime.memory_file import memory_file
 from npdata.sources.cache.entry import Entry
 from npdata.sources.cache.folder import Folder, Lock
 from npdata.sources.cache.plan import Plan, is_laid_out, lay_out
-from npdata.sources.file import Descriptor, FileIdentity
+from npdata.sources.file import SETTLED_NS, Descriptor, FileIdentity
 
 T = TypeVar("T")
 CachePlace: TypeAlias = str | os.PathLike[str]
 FORMAT = 1
 """Other versions of npdata that lay files out in another way have another number."""
-_SETTLED_NS = 20_000_000
-"""Writes closer to each other than this may leave a file with one time of change."""
 
 
 class Kept(ABC):
@@ -197,8 +195,8 @@ def plan_of(
     for path, identity in files:
         status = Path(path).stat()
         # What is written right after this must get another time than what is here now.
-        while 0 <= time.time_ns() - status.st_ctime_ns < _SETTLED_NS:
-            time.sleep(_SETTLED_NS / 1e9)
+        while 0 <= time.time_ns() - status.st_ctime_ns < SETTLED_NS:
+            time.sleep(SETTLED_NS / 1e9)
             status = Path(path).stat()
         identity.require(FileIdentity.of_status(status), path)
         state = (status.st_ino, status.st_size, status.st_mtime_ns, status.st_ctime_ns)

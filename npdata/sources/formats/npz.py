@@ -25,7 +25,7 @@ from npdata.arrays.gather import RowTable
 from npdata.errors import FormatError, MemberNotFoundError, TruncatedError, UnsupportedSourceError
 from npdata.runtime.per_process import ForkSafeLock
 from npdata.sources.base import Access, InPlaceSource, Source
-from npdata.sources.file import File, FileIdentity
+from npdata.sources.file import SETTLED_NS, File, FileIdentity
 from npdata.sources.formats.foreign import foreign_zip
 from npdata.sources.formats.npy import NpyHeader, read_header
 from npdata.sources.mapped import MappedSource
@@ -38,8 +38,6 @@ METHODS = {8: "deflate", 12: "bzip2", 14: "lzma", 93: "zstd"}
 LOCAL_HEADER = struct.Struct("<4s2xH18xHH")
 UTF8 = 0x800
 """The flag of a name that is UTF-8."""
-SETTLED_NS = 20_000_000
-"""Writes closer to each other than this may leave a file with one time of change."""
 
 
 class Directory(NamedTuple):
