@@ -72,7 +72,7 @@ class ChunkTable:
         """
         number = _numbered if len(offsets) <= MOST_REMEMBERED else _numbered.__wrapped__
         numbering = number(shape, chunk_shape, coordinates.tobytes(), len(offsets))
-        if numbering.unusable:
+        if len(numbering.numbers) < len(offsets):  # of no use: `fault` says why
             offsets = sizes = masks = ()
         largest = max(sizes, default=0)
         table = cls(
@@ -167,7 +167,6 @@ class _Numbering:
     order: Ints | None = None
     complete: bool = False
     fault: str | None = None
-    unusable: bool = False
 
 
 @functools.lru_cache(maxsize=16)
@@ -177,7 +176,7 @@ def _numbered(
     """Give the numbers of chunks by their coordinates, the same for all datasets made alike."""
     grid = tuple(-(-n // c) for n, c in zip(shape, chunk_shape, strict=True))
     empty = np.zeros(0, np.int64)
-    unusable = functools.partial(_Numbering, grid=grid, numbers=empty, unusable=True)
+    unusable = functools.partial(_Numbering, grid=grid, numbers=empty)
     if math.prod(grid) >= LARGEST_GRID:
         return unusable(
             fault=f"its shape makes {math.prod(grid)} chunks, more than can be numbered"
