@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from npdata.sources.file import File
+from npdata.sources.hdf5.examine.chunk_table import ChunkTable
 from npdata.sources.hdf5.examine.layout import Layout
 
 LARGEST_CHECKED = 64 << 20
@@ -19,15 +20,15 @@ LARGEST_CHECKED = 64 << 20
 
 def verify_offsets(dataset: h5py.h5d.DatasetID, layout: Layout) -> str | None:
     """Say what is not as the layout says, or None where all is."""
-    file = File(layout.path, layout.identity)
+    file, table = File(layout.path, layout.identity), layout.chunks
     try:
-        if layout.chunks is None:
+        if table is None:
             return None if _same_rows(dataset, layout, file) else "its rows are not at its offset"
-        for entry in entries_to_check(layout):
-            place = layout.chunks.coordinates(entry, layout.chunk_shape or ())[: layout.rank]
+        for entry in _entries_to_check(table):
+            place = table.coordinates(entry, layout.chunk_shape or ())[: layout.rank]
             mask, stored = dataset.read_direct_chunk(place)
-            found = file.read(int(layout.chunks.offsets[entry]), int(layout.chunks.sizes[entry]))
-            if found != bytes(stored) or mask != layout.chunks.mask(entry):
+            found = file.read(int(table.offsets[entry]), int(table.sizes[entry]))
+            if found != bytes(stored) or mask != table.mask(entry):
                 return f"the chunk at {place} is not where HDF5 lists it"
     except Exception as error:  # whatever it is, h5py reads the rows, and says so
         return f"its chunks could not be checked: {error}"
@@ -43,10 +44,9 @@ def placement(layout: Layout) -> object:
     return layout.storage, layout.unlimited, bool(layout.filters), grid
 
 
-def entries_to_check(layout: Layout) -> list[int]:
+def _entries_to_check(table: ChunkTable) -> list[int]:
     """Choose entries of the chunk table: the first, the last, the first further on in each axis."""
-    table = layout.chunks
-    if table is None or len(table) == 0:
+    if not len(table):
         return []
     chosen = {0, len(table) - 1}
     first = np.unravel_index(int(table.numbers[0]), table.grid)
