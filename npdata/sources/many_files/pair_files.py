@@ -119,7 +119,7 @@ def keys_of(*found: FileList) -> list[list[str]]:
         ([['a', 'b']], [['x']])
     """
     texts = [files.texts() for files in found]
-    stems = [[_stem(os.path.basename(text)) for text in each] for each in texts]  # noqa: PTH119
+    stems = list(map(_stems, texts))
     several = [set(each) for each in stems]
     matched = None if set.intersection(*several) else _matched_by_wildcards(found, texts)
     apart = any(1 < len(known) < len(each) for known, each in zip(several, stems, strict=True))
@@ -167,8 +167,8 @@ def _form(glob: str) -> str:
     return "".join(parts)
 
 
-def _stems(files: FileList) -> list[str]:
-    return [_stem(os.path.basename(text)) for text in files.texts()]  # noqa: PTH119
+def _stems(texts: list[str]) -> list[str]:
+    return [_stem(os.path.basename(text)) for text in texts]  # noqa: PTH119
 
 
 def _stem(name: str) -> str:
@@ -186,7 +186,7 @@ def _twice(label: str, files: FileList, keys: list[str]) -> FieldError:
 def _unpaired(*sides: tuple[str, FileList, list[str]]) -> FieldError:
     """Say which file has no partner; first which two have one stem, where that is the reason."""
     for (label, files, _), (other, others, _) in (sides, sides[::-1]):
-        stems, known = _stems(files), set(_stems(others))
+        stems, known = _stems(files.texts()), set(_stems(others.texts()))
         if len(set(stems)) < len(stems) and len(known) == len(others):
             first, again = _same(stems)
             return FieldError(
