@@ -34,12 +34,6 @@ class Network:
     walking"). The hash is the square of the half times a multiplier plus a summand, of which the
     upper bits are scaled to [0, a). Sources: Black and Rogaway, Ciphers with arbitrary finite
     domains, 2002; Widynski, Squares: a fast counter-based RNG, 2020.
-
-    In 32-bit words a hash has 16 bits, so where a is well above 2**15 some summands come twice as
-    often as others. What is left of that after all rounds is measurable between about 1.9e9 and
-    2**31 rows: one Fourier coefficient of how far the left half moves is 0.010 instead of 0, 14
-    standard deviations in two million positions; at 6.9e8 rows it is 0.002, at 1e9 and above 2**32
-    none was found. No such sizes fail the tests of pairs of neighbours or epochs.
     """
 
     limits: Words
