@@ -401,7 +401,8 @@ class Loader:
         """
         self._closed = True
         self._under_way.end_all()
-        self._pipeline.buffers.clear()
+        if self._pipeline.buffers is not None:
+            self._pipeline.buffers.clear()
         self._held = None
 
     def __enter__(self) -> Self:

@@ -43,7 +43,10 @@ from npdata.sources.many_files.file_reader import LARGE_FILE
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Pipeline:
-    """What makes the batches of `dataset`; `sent` is the dataset as it travels to a device."""
+    """What makes the batches of `dataset`; `sent` is the dataset as it travels to a device.
+
+    `buffers` are the memory of large batches; None where none is used again.
+    """
 
     dataset: Any
     sent: Any
@@ -51,8 +54,7 @@ class Pipeline:
     ordered: bool
     options: Options
     schedule: Schedule
-    reuses: bool
-    buffers: BufferPool
+    buffers: BufferPool | None = None
     comparison: Comparison = field(default_factory=Comparison)
     batch_size: int | None = None
     """What the schedule was decided for."""
@@ -68,9 +70,12 @@ class Pipeline:
         schedule = decide_schedule(
             options, data, cores=cores(), pins=pins_memory(), torch_threads=torch.get_num_threads()
         )
-        # Kept from one epoch to the next: memory that was used before is what makes it fast.
-        batches = schedule.depth + schedule.threads + schedule.helps + 2
-        fields = sum(len(each.sources) for each in datasets_within(dataset))
+        buffers = None
+        if data.batch_bytes is None or data.batch_bytes >= REUSE_BYTES or schedule.run > 1:
+            # Kept from one epoch to the next: memory that was used before is what makes it fast.
+            batches = schedule.depth + schedule.threads + schedule.helps + 2
+            fields = sum(len(each.sources) for each in datasets_within(dataset))
+            buffers = BufferPool(most=batches * max(1, fields))
         return cls(
             dataset=dataset,
             sent=sent,
@@ -78,8 +83,7 @@ class Pipeline:
             ordered=isinstance(sampler, BlockBatchSampler),
             options=options,
             schedule=schedule,
-            reuses=data.batch_bytes is None or data.batch_bytes >= REUSE_BYTES or schedule.run > 1,
-            buffers=BufferPool(most=batches * max(1, fields)),
+            buffers=buffers,
             batch_size=getattr(sampler, "batch_size", None),
         )
 
@@ -105,8 +109,6 @@ class Pipeline:
             ordered=False,
             options=options,
             schedule=Schedule(threads=0, depth=1, pinned=False, reason=reason),
-            reuses=False,
-            buffers=BufferPool(most=1),
         )
 
     def start(self, batches: Iterator[Any]) -> Prefetcher[Job, Made]:
@@ -123,9 +125,7 @@ class Pipeline:
             taken = map(_kept, batches)
         plan = ReadAhead.of(self.dataset, self.options.memory_budget) if self.ordered else None
         jobs = map(Job, itertools.count(), taken) if plan is None else plan.jobs(taken)
-        allocate: Allocate = pinned_memory if schedule.pinned else plain_memory
-        if self.reuses and not schedule.pinned:
-            allocate = self.buffers
+        allocate: Allocate = pinned_memory if schedule.pinned else self.buffers or plain_memory
         begin: Callable[[], object] = int
         if schedule.pinned or self.sender is not None:
             device = self.options.device

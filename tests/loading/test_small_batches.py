@@ -22,7 +22,6 @@ from npdata import BlockBatchSampler, Loader, NumpyDataset
 from npdata.arrays.dtypes import NATIVE, torch_dtype
 from npdata.arrays.values import numpy_casts
 from npdata.errors import ConversionError
-from npdata.loading.buffer_pool import BufferPool
 from npdata.loading.finish_on_device import sent_as_stored
 from npdata.loading.pipeline import Pipeline
 from npdata.loading.schedule import RUN_BYTES, Options, Schedule
@@ -51,8 +50,6 @@ def sent_in_runs(ds: Any, sampler: Any, dtype: Any = None) -> list[Any]:
         ordered=False,
         options=Options(dtype=dtype, device=cpu),
         schedule=Schedule(threads=0, depth=1, pinned=False, reason="", run=16),
-        reuses=False,
-        buffers=BufferPool(most=1),
     )
     given: list[Any] = []
     with pipeline.start(iter(sampler)) as results:
