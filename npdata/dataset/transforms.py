@@ -12,7 +12,7 @@ import inspect
 import sys
 import warnings
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any, NamedTuple, Self
 
 import numpy as np
@@ -149,10 +149,6 @@ class Transforms:
             batch_draws=draws[1],
             copies=copies or sample is None,
         )
-
-    def without_batch(self) -> Self:
-        """Give the same without the function of batches."""
-        return replace(self, batch=None, batch_draws=False)
 
     @property
     def any(self) -> bool:

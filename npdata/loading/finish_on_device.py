@@ -7,7 +7,7 @@ machine. Here nothing is read or copied.
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
@@ -78,7 +78,7 @@ def sent_as_stored(dataset: Any, device: torch.device) -> tuple[Any, Finish | No
     part = found[0]
     function = part.transforms.batch
     if isinstance(function, Normalize) and not _any_lacks(part, device):
-        part = part.with_fields(list(part.fields.values()), part.transforms.without_batch())
+        part = part.with_fields([*part.fields.values()], replace(part.transforms, batch=None))
     else:
         function = None
     fields, decoders = dict(part.fields), {}
