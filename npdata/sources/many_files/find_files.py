@@ -48,8 +48,6 @@ def find_files(files: Files) -> FileList:
     text = os.fsdecode(files)
     path, member = split_member(text)
     if member is None and is_pattern(path):
-        if "://" in path:
-            require_local(path)
         found = FileList.of(_matching(path))
     else:
         found = _of(_expanded(text))
@@ -90,7 +88,7 @@ def _listed(files: Sequence[str | os.PathLike[str]]) -> Names:
 
 def _expanded(text: str) -> Names:
     path, member = split_member(text)
-    if "://" in path or not path:
+    if not path:
         require_local(path)
     if Path(path).is_dir():
         found = _below(path, member)
@@ -120,7 +118,7 @@ def _matching(pattern: str) -> list[str]:
     if not pattern.endswith(SUFFIXES):
         found = [path for path in found if not Path(path).is_dir()]
     if not found:
-        if pattern.startswith("~") or "$" in pattern:
+        if pattern.startswith("~") or "$" in pattern or "://" in pattern:
             require_local(pattern)
         seen = "" if Path(pattern).is_absolute() else f", seen from {Path.cwd()}"
         inside = f", only folders: their files are {pattern + '/*'!r}" if matching else seen
