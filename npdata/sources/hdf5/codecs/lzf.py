@@ -37,7 +37,7 @@ def decompress(
     size = _decompress(source.ctypes.data, len(source), out.ctypes.data, limit)
     if size == 0:
         raise ValueError(f"the LZF data is damaged, or gives more than {limit} bytes")
-    return out[:size]
+    return out if size == len(out) else out[:size]
 
 
 LZF = Decoder(

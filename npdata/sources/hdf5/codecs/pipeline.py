@@ -11,7 +11,6 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from npdata.arrays.gather import address_of
 from npdata.sources.hdf5.codecs.base import Bytes, Decoder, as_array
 from npdata.sources.hdf5.codecs.bitshuffle import BITSHUFFLE
 from npdata.sources.hdf5.codecs.blosc import BLOSC, SNAPPY
@@ -77,15 +76,13 @@ def decode_chunk(filters: Sequence[Filter], mask: int, data: bytes, out: NDArray
             continue
         step = filters[position]
         limit, exact = limits[position]
-        first = exact and limit == len(out) and not _any_before(position, mask)
-        current = DECODERS[step.id].decode(current, step.values, limit, out if first else None)
+        into = None if _any_before(position, mask) else out  # else `out` is as long as `limit`
+        current = DECODERS[step.id].decode(current, step.values, limit, into)
         if exact and len(current) != limit:
             raise ValueError(f"{len(current)} bytes come out of {step.name}, not {limit}")
     if len(current) != len(out):
         raise ValueError(f"a chunk has {len(current)} bytes, not {len(out)}")
-    if current is out:
-        return
-    if not (isinstance(current, np.ndarray) and address_of(current) == address_of(out)):
+    if current is not out:
         out[:] = as_array(current)
 
 
