@@ -77,11 +77,6 @@ Write: TypeAlias = Callable[[Array, Blocks], None]
 """Writes an array; `UsageError` where the file can have no array of its name."""
 
 
-def unchanged(array: Array, first: int, rows: NDArray[Any]) -> NDArray[Any]:
-    """Give the rows."""
-    return rows
-
-
 @dataclass(frozen=True, kw_only=True)
 class Format:
     """A kind of file.
@@ -99,7 +94,7 @@ class Format:
     refusal: Callable[[DType], str | None]
     opened: Callable[[Path], AbstractContextManager[Write]]
     read: Callable[[str, Array], Source]
-    encode: Callable[[Array, int, NDArray[Any]], Any] = unchanged
+    encode: Callable[[Array, int, NDArray[Any]], Any] = lambda array, first, rows: rows
     holds_many: bool = False
     compresses: bool = False
 
