@@ -5,7 +5,6 @@ gather takes the rows of a batch out of all of them (`shards`); the rows of othe
 these. Invariant: the rows are exactly those of `np.concatenate` over the parts.
 """
 
-import os
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
@@ -167,7 +166,7 @@ class ConcatSource(PartlyInPlace, EndToEnd):
         """Give the file of a part, of which the table knows those that lie in files."""
         if isinstance(self.paths, FileList) or owner in self.own:
             return super()._file_of(owner)
-        return os.fsdecode(self.parts.table.files.path(int(self.parts.file[owner])))
+        return self.parts.table.name(int(self.parts.file[owner]))
 
     def cached(self, keep: Keep) -> Source:
         """Give the same rows, with parts that are decoded once and kept by `keep`."""
