@@ -84,7 +84,7 @@ class Packing:
         if dtype.kind in "iu" and "_Unsigned" in given:
             said = _text(given["_Unsigned"]).lower() in ("true", "1")
             unsigned = said if said != (dtype.kind == "u") else None
-        meant = _meant(dtype, unsigned)
+        meant = cls(unsigned=unsigned).meant(dtype)
 
         def stored(value: Any) -> Any:
             return _as_stored(value, dtype, meant)
@@ -153,11 +153,13 @@ class Packing:
 
     def meant(self, dtype: DType) -> DType:
         """Give the dtype of stored numbers, native, where an attribute says if they are signed."""
-        return _meant(dtype, self.unsigned)
+        if self.unsigned is None or dtype.kind not in "iu":
+            return dtype.newbyteorder("=")
+        return np.dtype(f"{'u' if self.unsigned else 'i'}{dtype.itemsize}")
 
     def result(self, dtype: DType) -> DType:
         """Give the dtype of decoded numbers, which is xarray's: int64 for times."""
-        meant = _meant(dtype, self.unsigned)
+        meant = self.meant(dtype)
         if self.truth:
             return np.dtype(bool)
         if self.since is not None:
@@ -211,12 +213,6 @@ class Packings(NamedTuple):
 
 
 NOT_PACKED = Packings.one(None)
-
-
-def _meant(dtype: DType, unsigned: bool | None) -> DType:
-    if unsigned is None or dtype.kind not in "iu":
-        return dtype.newbyteorder("=")
-    return np.dtype(f"{'u' if unsigned else 'i'}{dtype.itemsize}")
 
 
 def _as_stored(value: Any, dtype: DType, meant: DType) -> Any:
