@@ -7,7 +7,7 @@ is opened.
 
 import os
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Any, NamedTuple
+from typing import Any, TypeAlias
 
 from numpy.typing import DTypeLike
 
@@ -19,18 +19,13 @@ from npdata.sources.many_files.file_list import FileList
 from npdata.sources.many_files.find_files import find_files
 from npdata.sources.many_files.pair_files import pair_files
 
-
-class FilesOfField(NamedTuple):
-    """The name or position of a field, its files, and what they hold where they are raw."""
-
-    label: Any
-    files: FileList
-    raw: RawFormat | None
+OfField: TypeAlias = tuple[Any, FileList, RawFormat | None]
+"""The name or position of a field, its files, and what they hold where they are raw."""
 
 
 def files_of_fields(
     function: str, options: Sequence[str], files: Any, named: Mapping[str, Any], *described: Any
-) -> tuple[list[FilesOfField], Any]:
+) -> tuple[list[OfField], Any]:
     """Give the files of each field, and the dtypes that the fields are cast to.
 
     `function` has these `options`; `described` are `dtype`, `shape` and `offset` as given.
@@ -41,7 +36,7 @@ def files_of_fields(
     raw, casts = raw_and_casts(given, *described)
     found = {label: find_files(each) for label, each in given.items()}
     paired = found if len(found) == 1 else pair_files(found)
-    return [FilesOfField(label, each, raw[label]) for label, each in paired.items()], casts
+    return [(label, each, raw[label]) for label, each in paired.items()], casts
 
 
 def _given(
