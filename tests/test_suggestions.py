@@ -436,6 +436,7 @@ def test_a_constructor_that_is_not_there_says_what_to_write(constructor: str, me
         ("filter", "indices="),
         ("cache", "resident=True"),
         ("update_priorities", "Loader(dataset, sampler=batches, num_threads=0)"),
+        ("weights", "weights= of a new Loader, with loader.set_epoch(epoch)"),
     ],
 )
 def test_an_attribute_of_a_loader_that_is_not_there(attribute: str, message: str) -> None:

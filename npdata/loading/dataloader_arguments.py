@@ -66,8 +66,9 @@ _OF_DATALOADERS: dict[str, tuple[tuple[Any, ...], str]] = {
 }
 """Arguments that have no place in a signature: values that ask for nothing else here, or a cure."""
 _PRIORITIES = (
-    "weights that change are a sampler of your own, which gives the rows of each batch: "
-    "Loader(dataset, sampler=batches, num_threads=0)"
+    "weights that change in an epoch are a sampler of your own, which gives the rows of each "
+    "batch: Loader(dataset, sampler=batches, num_threads=0); those that change between epochs are "
+    "weights= of a new Loader, with loader.set_epoch(epoch)"
 )
 _OF_LOADERS = each_word(
     {
