@@ -20,7 +20,7 @@ from npdata.arrays.windows import Windows
 from npdata.dataset.batch_memory import Allocate, plain_memory
 from npdata.dataset.padded import Padded
 from npdata.dataset.ragged_form import RaggedForm
-from npdata.dataset.sparse_tensors import dense_of
+from npdata.dataset.sparse_tensors import dense_row
 from npdata.errors import ConversionError
 from npdata.runtime.made_once import made_once
 from npdata.sources.base import Category, Details, Source
@@ -165,5 +165,5 @@ def row_of(stacked: Any, index: int) -> Any:
     if isinstance(stacked, Padded):
         return stacked.values[index, : int(stacked.lengths[index])]
     if isinstance(stacked, Tensor) and stacked.layout == torch.sparse_csr:
-        return dense_of(stacked, index)
+        return dense_row(stacked, index)
     return stacked[index]

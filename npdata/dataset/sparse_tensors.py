@@ -10,10 +10,23 @@ from torch import Tensor
 _SIGNED = {torch.uint16: torch.int16, torch.uint32: torch.int32, torch.uint64: torch.int64}
 
 
-def dense_of(rows: Tensor, index: int | None = None) -> Tensor:
-    """Give sparse rows dense, or only the row `index` of those in CSR form."""
+def dense_of(rows: Tensor) -> Tensor:
+    """Give sparse rows dense."""
     kept = _as(rows, _SIGNED[rows.dtype]) if rows.dtype in _SIGNED else rows
-    return (kept if index is None else kept[index]).to_dense().view(rows.dtype)
+    return kept.to_dense().view(rows.dtype)
+
+
+def dense_row(rows: Tensor, index: int) -> Tensor:
+    """Give one of sparse rows in CSR form dense, on one core.
+
+    By `to_dense` 64 rows of 20,000 columns took 350 ms in place of 2 where torch had two threads,
+    which waited for each other, and as long as this where it had one.
+    """
+    first, stop = rows.crow_indices()[index : index + 2].tolist()
+    dtype = _SIGNED.get(rows.dtype, rows.dtype)
+    dense = torch.zeros(rows.shape[1], dtype=dtype, device=rows.device)
+    values = rows.values()[first:stop].view(dtype)
+    return dense.index_add_(0, rows.col_indices()[first:stop], values).view(rows.dtype)
 
 
 def sparse_of(rows: Tensor) -> Tensor:
