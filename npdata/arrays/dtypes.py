@@ -224,7 +224,8 @@ def _why_not(dtype: DType) -> str:
     if dtype.kind == "O" and metadata.get("ref") is not None:
         return (
             "the elements are references of HDF5 to other objects or regions, and no numbers; "
-            "follow them with h5py, file[reference], and store what they lead to"
+            "file[reference].name of h5py names what each of a cell array leads to, and "
+            "npdata.stack([f'{path}::{name}' for name in names]) makes each a sample"
         )
     of = metadata.get("vlen")
     if isinstance(of, np.dtype) and not of.isnative:

@@ -108,7 +108,7 @@ REFUSED = {
     "scalar": (ValueError, "a scalar dataset"),
     "null": (ValueError, "a null dataset"),
     "vlen table": (TypeError, r"variable length \(HDF5's vlen of int32\)"),
-    "references": (TypeError, "references of HDF5 to other objects"),
+    "references": (TypeError, r"references of HDF5 to other objects.*file\[reference\]\.name"),
     "regions": (TypeError, "references of HDF5 to other objects"),
 }
 
