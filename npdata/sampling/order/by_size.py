@@ -64,9 +64,8 @@ class BySize:
         sizes = np.maximum(1, np.asarray(lengths, np.int64))
         used = sizes if subset is None else sizes[subset]
         if used.max(initial=0) > max_rows:
-            long = sizes > max_rows
-            chosen = np.arange(len(sizes)) if subset is None else subset
-            row = int(chosen[np.flatnonzero(long[chosen])[0]])
+            first = int((used > max_rows).argmax())
+            row = first if subset is None else subset[first]
             raise SamplerError(
                 f"sample {row} has {sizes[row]} rows, more than max_rows={max_rows}: give at least "
                 f"{used.max()}, or leave out long samples by indices="
