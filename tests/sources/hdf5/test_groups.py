@@ -316,6 +316,9 @@ def test_a_name_without_its_groups_suggests_the_wildcard(tmp_path: Path) -> None
     told = r"mean data/demo_0/actions, or data/\*/actions in all groups\?"
     with pytest.raises(MemberNotFoundError, match=told):
         NumpyDataset.from_hdf5(tmp_path / "demo.hdf5", "actions")
+    for name in ("data/*/obs", "data/demo_1/obs"):
+        with pytest.raises(MemberNotFoundError, match=r"or data/\*/obs/\w+ in all groups"):
+            NumpyDataset.from_hdf5(tmp_path / "demo.hdf5", name)
 
 
 def test_samples_of_different_lengths_of_one_group_belong_to_its_rows(tmp_path: Path) -> None:

@@ -38,7 +38,9 @@ def find(file: h5py.File, name: str, where: str) -> h5py.Dataset:
             f"{file.filename} has no dataset {name!r}{_cause(error)}; {lost(file, name)}"
         ) from None
     if isinstance(found, h5py.Group):
-        there = _listed(_names(found))
+        names = _names(found)
+        every = _in_all_groups(file, names[0]) if names and "/" in name.strip("/") else []
+        there = ", or ".join([_listed(names), *every])
         raise MemberNotFoundError(
             f"{where.removesuffix('::')} is a group, and a dataset is needed; {there}; "
             "name one, as in NumpyDataset('FILE::NAME'), or several: "
