@@ -103,12 +103,6 @@ class ChunkTable:
         """Give how many chunks the file holds."""
         return len(self.numbers)
 
-    @property
-    def nbytes(self) -> int:
-        """The memory that the table takes."""
-        arrays = (self.numbers, self.offsets, self.sizes, self.masks)
-        return sum(array.nbytes for array in arrays if array is not None)
-
     def find(self, numbers: Ints) -> Ints:
         """Give the entries of chunk `numbers` (any shape, inside the grid), -1 where not stored."""
         if self.complete:
