@@ -141,15 +141,9 @@ def read_member(path: str, member: str, out: NDArray[Any]) -> bool:
 
 
 def value_of(path: str, member: str) -> NDArray[Any] | None:
-    """Read a member that has no axes; None where there is none of this name, or one with rows.
-
-    Raises `FormatError` for a broken zip or member.
-    """
+    """Read a member that has no axes, None where it has rows; raises as `open_npz`."""
     where = f"{path}::{member}"
-    info = _directory(path).infos.get(f"{member.removesuffix('.npy')}.npy")
-    if info is None:
-        return None
-    with _member(path, info, where) as stream:
+    with _member(path, _info_of(_directory(path), path, member), where) as stream:
         header = read_header(stream, where, one_value=True)
         data = b"" if header.shape else stream.read()  # to the end: the checksum is compared
     if header.shape:
