@@ -29,9 +29,9 @@ _CHANGES = _MODIFY | _ATTRIB | _CLOSE_WRITE | _ITSELF
 MOST_INSTANCES = 8
 """So many of a process have reports; a user may have 128 in all programs together."""
 
-_libc = ctypes.CDLL(None, use_errno=True) if sys.platform == "linux" else None
+_libc = ctypes.CDLL(None)
 # Its calls keep the GIL: a question takes 0.5 µs in place of 0.9.
-_quick = ctypes.PyDLL(None) if sys.platform == "linux" else None
+_quick = ctypes.PyDLL(None)
 
 
 _reporting: "Living[Watch]" = Living()
@@ -54,10 +54,10 @@ class Watch:
         self._events = 0
         self._known: set[bytes] = set()
         self._lock = threading.Lock()
-        if _libc is not None and len(_reporting) < MOST_INSTANCES:
+        if sys.platform == "linux" and len(_reporting) < MOST_INSTANCES:
             self._descriptor = _libc.inotify_init1(os.O_NONBLOCK | os.O_CLOEXEC)
         self._ask: Callable[[], int] | None = None
-        if _quick is not None and self._descriptor >= 0:
+        if self._descriptor >= 0:
             asked = struct.pack("ihh", self._descriptor, select.POLLIN, 0)  # a pollfd of C
             question = ctypes.create_string_buffer(asked, len(asked))
             self._ask = functools.partial(_quick.poll, question, 1, 0)
@@ -93,7 +93,7 @@ class Watch:
         return True
 
     def _add(self, place: bytes, changes: int) -> bool:
-        return _libc is not None and _libc.inotify_add_watch(self._descriptor, place, changes) >= 0
+        return bool(_libc.inotify_add_watch(self._descriptor, place, changes) >= 0)
 
     def events(self) -> int:
         """Give a number that is higher than before if any file may have changed."""
