@@ -156,7 +156,6 @@ class FileFacts:
     user_block: int
     driver: str
     mode: str
-    swmr: bool
     hdf5_version: tuple[int, ...]
 
     @classmethod
@@ -172,6 +171,5 @@ class FileFacts:
             user_block=file.userblock_size,
             driver=driver,
             mode=file.mode,
-            swmr=bool(file.swmr_mode),
             hdf5_version=h5py.version.hdf5_version_tuple,
         )

@@ -57,7 +57,7 @@ class OpenedFile:
         """What sources read rows with, each by its own `reader.again()`; it opens nothing here."""
         self.proven: Counter[object] = Counter()
         """How many datasets of each `placement` were checked against the file."""
-        if self.facts.swmr:
+        if file.swmr_mode:
             raise FileLockError(
                 f"{path} is open in this process in SWMR mode, in which it may grow and its chunks "
                 f"move; npdata reads files that do not change: close it (also the writer), and "
