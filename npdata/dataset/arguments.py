@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any, TypeGuard
 
 from npdata.errors import FieldError, NpdataError
-from npdata.sources.hdf5.anndata.groups import stands_for_array
+from npdata.sources.hdf5.anndata.encoded_groups import stands_for_array
 from npdata.suggestions import did_you_mean, each_word
 
 OPTIONS = (

@@ -23,7 +23,7 @@ from npdata.sources.derived.axis import along_axis
 from npdata.sources.formats import npy, npz
 from npdata.sources.formats.foreign import refuse_foreign
 from npdata.sources.formats.raw import open_raw
-from npdata.sources.hdf5.anndata.groups import open_group
+from npdata.sources.hdf5.anndata.encoded_groups import open_group
 from npdata.sources.hdf5.file import HDF5_MAGIC, Hdf5Options
 from npdata.sources.hdf5.groups import require_equal_groups
 from npdata.sources.hdf5.names import open_names

@@ -28,7 +28,7 @@ from npdata.sources.derived.base import origin
 from npdata.sources.file import File
 from npdata.sources.hdf5.examine.attributes import shown
 from npdata.sources.hdf5.examine.examine import OpenedFile, examine
-from npdata.sources.hdf5.examine.groups import Groups
+from npdata.sources.hdf5.examine.many_groups import Groups
 from npdata.sources.hdf5.file import Hdf5Options, open_file
 from npdata.sources.hdf5.open import source_of
 from npdata.sources.mapped import InFile

@@ -17,12 +17,12 @@ from npdata.arrays.dtypes import DType
 from npdata.errors import FieldError, MemberNotFoundError
 from npdata.sources.base import Source
 from npdata.sources.derived.columns import ColumnSource, split_column
+from npdata.sources.hdf5.anndata.encoded_groups import open_encoded
 from npdata.sources.hdf5.anndata.genes import Genes
-from npdata.sources.hdf5.anndata.groups import open_encoded
 from npdata.sources.hdf5.examine.examine import OpenedFile
 from npdata.sources.hdf5.examine.find import lost
-from npdata.sources.hdf5.examine.groups import look_at_groups
 from npdata.sources.hdf5.examine.links import encoded, require_inside
+from npdata.sources.hdf5.examine.many_groups import look_at_groups
 from npdata.sources.hdf5.file import AUTO, Hdf5Options, Locking, absolute_path, opened_anew
 from npdata.sources.hdf5.groups import GroupsSource
 from npdata.sources.hdf5.open import labels, open_datasets, open_hdf5
