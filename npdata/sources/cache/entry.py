@@ -98,7 +98,8 @@ class Entry:
         """
         held = self._descriptor
         if held is not None:
-            unlock(held.number)
+            with contextlib.suppress(OSError):
+                fcntl.flock(held.number, fcntl.LOCK_UN)
         self.close_idle()
 
     def _opened(self) -> Descriptor:
@@ -189,12 +190,6 @@ def lock_shared(descriptor: int) -> None:
     """Show other processes that a file is in use, where the file system has locks."""
     with contextlib.suppress(OSError):
         fcntl.flock(descriptor, fcntl.LOCK_SH)
-
-
-def unlock(descriptor: int) -> None:
-    """End what `lock_shared` shows."""
-    with contextlib.suppress(OSError):
-        fcntl.flock(descriptor, fcntl.LOCK_UN)
 
 
 @functools.cache
