@@ -148,6 +148,7 @@ class Cache:
                 raise FieldError(
                     f"cache_bytes={most!r}: expected a number of bytes, as 100 * 10**9"
                 )
+            most = number
         if asked is None:
             if most is not None:
                 raise FieldError('cache_bytes= is for cache=, which is a folder or "ram"')
@@ -164,7 +165,7 @@ class Cache:
                 "name"
             )
         folder = None if path == "ram" else str(Path(path).expanduser().absolute())
-        return cls(folder=folder, most=None if most is None else operator.index(most))
+        return cls(folder=folder, most=most)
 
     def making_room(self, make: Callable[[Keep], T]) -> T:
         """Give what `make` gives, which may keep any number of datasets."""
