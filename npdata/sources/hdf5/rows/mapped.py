@@ -25,8 +25,6 @@ from npdata.sources.mapped import InFile
 MOST_STARTS = 1 << 18
 """So many offsets are worked out at a time."""
 
-Ready = tuple[ByteRows, ChunkTable, Ints | None]
-
 
 class ChunkMappedSource(InFile, ChunkedSource):
     """The rows of a chunked dataset without filters, in the map of its file."""
@@ -89,7 +87,7 @@ class ChunkMappedSource(InFile, ChunkedSource):
         return begins, begins + pieces.counts * tiling.tile_bytes
 
     @made_once
-    def _ready(self) -> Ready:
+    def _ready(self) -> tuple[ByteRows, ChunkTable, Ints | None]:
         """Map the file; where chunks hold whole rows, work out what a row's number lacks."""
         tiling, table = self._spec.tiling, self._keeper.table
         data = ByteRows.of(self.file.array, tiling.tile_bytes)
