@@ -29,7 +29,7 @@ from npdata.sources.hdf5.open import labels, open_datasets, open_hdf5
 from npdata.sources.hdf5.rows.variable_length import as_numbers
 from npdata.sources.names import naturally_sorted, refuse_any_depth, some_of
 
-MAGIC = frozenset("*?")
+WILDCARDS = frozenset("*?")
 CATEGORIES = "uns/{}_categories"
 Picked = Sequence[str | bytes]
 
@@ -118,7 +118,7 @@ def coded_columns(dtype: DType, path: str, table: str, locking: Locking) -> tupl
 
 
 def _is_pattern(name: str) -> bool:
-    return not MAGIC.isdisjoint(name)
+    return not WILDCARDS.isdisjoint(name)
 
 
 def _expanded(file: h5py.File, path: str, pattern: str) -> list[str]:
