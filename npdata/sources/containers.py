@@ -167,16 +167,14 @@ def _rows_of_arrow(given: Any, whole: Any) -> NDArray[Any]:
     return rows.reshape(len(whole), size, *rows.shape[1:])
 
 
-_OF_A_LAZY_ARRAY = 'x.to_numpy(), or the path of its file, "era.nc::t2m", with decode="cf"'
-
-
 def _of_xarray(given: Any) -> Held:
     if not hasattr(given, "values") or not hasattr(given, "dims") or hasattr(given, "data_vars"):
         raise _refuse(given, "has variables", "{name: x[name] for name in x.data_vars}")
     inner = getattr(given.variable, "_data", None)
     if isinstance(inner, np.ndarray):
         return _told(given, lambda: inner)
-    raise _refuse(given, "is not in memory", _OF_A_LAZY_ARRAY)
+    write = 'x.to_numpy(), or the path of its file, "era.nc::t2m", with decode="cf"'
+    raise _refuse(given, "is not in memory", write)
 
 
 def _of_jax(given: Any) -> Held | None:
