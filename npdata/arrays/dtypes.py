@@ -240,9 +240,9 @@ def _why_not(dtype: DType) -> str:
         )
     if dtype.kind == "O":
         return (
-            "the elements are Python objects; give numbers of one fixed dtype, in rows of one "
-            "shape, or npdata.ragged(np.concatenate(x), lengths=[len(row) for row in x]); for text "
-            "give x.astype(str)"
+            "the elements are Python objects; give x.astype('float32') where all are numbers, of "
+            "rows of different lengths npdata.ragged(np.concatenate(x), lengths=[len(row) for row "
+            "in x]), of text x.astype(str)"
         )
     if dtype.kind in "fc":
         return f"torch has no {dtype.name}; convert with array.astype('float64' or 'complex128')"

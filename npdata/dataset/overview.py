@@ -59,7 +59,9 @@ _OF_OTHERS = each_word(
             "batches are made by npdata.Loader(ds, 64, shuffle=True), or by a DataLoader with "
             "collate_fn=npdata.collate"
         ),
-        "to cuda cpu device": 'npdata.Loader(ds, 64, device="cuda", dtype=...) copies and casts',
+        "to cuda cpu device pin_memory": (
+            'npdata.Loader(ds, 64, device="cuda", dtype=...) copies and casts'
+        ),
         "enumerate": "write enumerate(ds)",
         "to_tuple": "samples without names are tuples: NumpyDataset(*ds.fields.values())",
         "cache persist": "npdata.Loader(ds, 64, resident=True) holds the rows in memory",

@@ -64,7 +64,10 @@ class Padded(NamedTuple):
 
         def __getattr__(self, name: str) -> Any:
             """Raise AttributeError, which says what to write for what a tensor has."""
-            raise no_attribute(self, name, {name: _instead(name)} if hasattr(Tensor, name) else {})
+            words = {"attention_mask": "write batch.mask()"}
+            if hasattr(Tensor, name):
+                words[name] = _instead(name)
+            raise no_attribute(self, name, words)
 
         def __mul__(self, other: Any) -> Any:
             """Raise TypeError: a tuple times a number is that tuple so many times."""

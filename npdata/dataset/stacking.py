@@ -96,7 +96,10 @@ def stack_samples(samples: Sequence[Any], rows: Ints | None = None) -> Any:
         difference = _difference(samples, rows)
         if difference is None:
             raise
-        raise UnequalShapesError(f"{difference}; pad or crop them in transform") from error
+        raise UnequalShapesError(
+            f"{difference}; pad or crop them in transform, or keep the samples apart: "
+            "DataLoader(dataset, 64, collate_fn=list)"
+        ) from error
 
 
 def _stacked(samples: Sequence[Tensor], *, collate_fn_map: object = None) -> Any:

@@ -169,8 +169,11 @@ REFUSED = {
     "list": ([1, 2], r"a list is no NumPy array"),
     "ragged list": ([[1], [2, 3]], r"a list is no NumPy array"),
     "tensor": (torch.zeros(2), r"a Tensor is no NumPy array"),
-    "objects": (np.array([1, "a"], object), "Python objects; give numbers of one fixed dtype"),
-    "a ragged array": (np.array([[1], [2, 3]], object), r"in rows of one shape, or npdata\.ragged"),
+    "objects": (np.array([1, "a"], object), r"x\.astype\('float32'\) where all are numbers"),
+    "a ragged array": (
+        np.array([[1], [2, 3]], object),
+        r"rows of different lengths npdata\.ragged",
+    ),
     "strings": (np.array(["a"]), "holds no text"),
     "bytes": (np.array([b"a"]), "holds no text"),
     "variable strings": (np.array(["a"], np.dtypes.StringDType()), "holds no text"),

@@ -224,6 +224,22 @@ class TestBadInput:
             with pytest.raises(errors.FieldError, match=rf"{other}\.npy holds .*{what}.*a\.npy"):
                 npdata.concatenate([tmp_path / "a.npy", tmp_path / f"{other}.npy"])
 
+    def test_what_the_error_says_to_write_for_rows_that_differ_does_it(
+        self, tmp_path: Path
+    ) -> None:
+        for k, words in enumerate((["a", "bb"], ["ccccc"])):
+            np.save(tmp_path / f"t{k}.npy", words)
+            np.save(tmp_path / f"v{k}.npy", np.zeros((2, 3 + k)))
+        with pytest.raises(errors.FieldError, match="text in the widest of them"):
+            npdata.concatenate(f"{tmp_path}/t*.npy", dtype=str)
+        np.save(tmp_path / "t0.npy", np.load(tmp_path / "t0.npy").astype("<U5"))
+        assert npdata.concatenate(f"{tmp_path}/t*.npy", dtype=str)[:] == ["a", "bb", "ccccc"]
+        with pytest.raises(
+            errors.FieldError, match=r"npdata\.stack\(paths\) makes each file a sam"
+        ):
+            npdata.concatenate(f"{tmp_path}/v*.npy")
+        assert [each.shape for each in npdata.stack(f"{tmp_path}/v*.npy")] == [(2, 3), (2, 4)]
+
     def test_a_truncated_file_is_named_at_opening(self, tmp_path: Path) -> None:
         for k in range(100):
             np.save(tmp_path / f"x{k}.npy", np.zeros((5, 3)))

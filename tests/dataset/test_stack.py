@@ -286,6 +286,13 @@ class TestShapesThatDiffer:
         message = r"sample 1 .*shape \(2, 3\) and there \(4, 4\); pad or crop them in transform"
         with pytest.raises(errors.UnequalShapesError, match=message):
             npdata.collate(ds.__getitems__([2, 0]))
+        with pytest.raises(
+            errors.UnequalShapesError, match="or keep the samples apart: DataLoader"
+        ):
+            next(iter(npdata.Loader(ds, 3)))
+        for workers in (0, 1):
+            (batch,) = DataLoader(ds, 3, collate_fn=list, num_workers=workers)
+            assert [tuple(sample.shape) for sample in batch] == shapes
         cropped = npdata.stack(tmp_path, transform=lambda x: x[:2, :2], dtype="float32")
         assert npdata.collate(cropped.__getitems__([2, 0]))[:, 0, 0].tolist() == [2, 0]
         assert cropped[[]] == ds[[]] == []

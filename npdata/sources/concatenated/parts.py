@@ -21,8 +21,9 @@ from npdata.sources.packed.packing import Packing, Packings
 
 NO_ONE_FIELD = (
     "they make no one field; np.save(path, array.astype(dtype)) writes rows in the dtype and byte "
-    "order of the others, sum(npdata.NumpyDataset(path, axis=1) for path in paths) lays arrays end "
-    "to end that differ along axis 1 alone, and samples that a transform= brings to one form are "
+    "order of the others, text in the widest of them, npdata.stack(paths) makes each file a sample "
+    "of its own shape, sum(npdata.NumpyDataset(path, axis=1) for path in paths) lays arrays end to "
+    "end that differ along axis 1 alone, and samples that a transform= brings to one form are "
     "joined by torch.utils.data.ConcatDataset, of a dataset for each, in a DataLoader"
 )
 """What is said of rows that cannot lie end to end."""

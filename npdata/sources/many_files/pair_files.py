@@ -17,7 +17,10 @@ from npdata.errors import FieldError
 from npdata.sources.many_files.file_list import SEPARATOR, FileList
 from npdata.sources.names import without_common_parts
 
-IN_ONE_ORDER = "give the files of each field as a list, in one order: NumpyDataset(x=stack([...]))"
+IN_ONE_ORDER = (
+    "give the files of each field as a list, in one order: NumpyDataset(x=stack([...]), of shards "
+    "x=concatenate([...]), ...)"
+)
 
 _WILDCARDS = re.compile(r"(\*\*/|\*|\?|\[!?.[^]]*\])")
 _FORMS = {"**/": "((?:.*/)?)", "*": "([^/]*)", "?": "([^/])"}

@@ -50,6 +50,17 @@ def test_a_member_beside_a_file_of_its_stem_is_named(tmp_path: Path) -> None:
         npdata.stack(image=images, mask=[*map(str, masks), f"{tmp_path}/mask/x2.npz::m"])
 
 
+def test_what_is_said_of_shards_without_partners_makes_one_dataset_of_them(tmp_path: Path) -> None:
+    for k, name in enumerate(["emb", "features"]):
+        np.savez(tmp_path / f"{k}.npz", **{name: np.full((2, 3), k), "id": np.full(2, k)})
+    emb, ids = [f"{tmp_path}/0.npz::emb", f"{tmp_path}/1.npz::features"], f"{tmp_path}/*.npz::id"
+    with pytest.raises(FieldError, match=r"of shards x=concatenate"):
+        npdata.concatenate(emb=emb, id=ids)
+    ids = [f"{tmp_path}/{k}.npz::id" for k in range(2)]
+    ds = npdata.NumpyDataset(emb=npdata.concatenate(emb), id=npdata.concatenate(ids))
+    assert ds[:]["emb"][:, 0].tolist() == ds[:]["id"].tolist() == [0, 0, 1, 1]
+
+
 def test_folders_pair_by_the_path_below_them(tmp_path: Path) -> None:
     written(tmp_path / "image", "b/x1 a/x1 a/x2")
     written(tmp_path / "mask", "a/x1 b/x1 a/x2")
