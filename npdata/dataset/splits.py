@@ -20,7 +20,7 @@ from npdata.dataset.rows_field import RowsField
 from npdata.dataset.windows import files_of, require_apart
 from npdata.errors import FieldError, SamplerError, require
 from npdata.sampling.order.checks import whole_number
-from npdata.sampling.order.splits import sizes_of, split, split_groups
+from npdata.sampling.order.splits import sizes_of, split, split_groups, two_shares
 from npdata.suggestions import explained
 
 By = Literal["recording", "file"]
@@ -134,10 +134,9 @@ class Splits(Overview):
             return _folds(count, folds, seed, together, labels)
         if isinstance(fraction, Sequence | np.ndarray):
             return _parts(count, shares_of(fraction, count), seed, together, labels)
-        number = fraction if isinstance(fraction, int | float | np.number) else -1
-        if together is labels is None or not 0 <= number <= 1:
+        if together is labels is None:
             return split(count, fraction, seed)  # type: ignore[arg-type]
-        return _parts(count, (float(number), 1 - float(number)), seed, together, labels)
+        return _parts(count, two_shares(fraction), seed, together, labels)
 
     def _values(self, option: str, given: ArrayLike | str | int | None) -> Ints | None:
         """Give the number of the value of each row, of the field that is named or as they are."""

@@ -10,6 +10,22 @@ from npdata.sampling.order.epoch_order import SPLIT_PURPOSE
 from npdata.sampling.order.permutation import Permutations
 
 
+def two_shares(fraction: object) -> tuple[float, float]:
+    """Give the shares of two parts; raises `SamplerError` for a fraction outside [0, 1].
+
+    Examples:
+        >>> two_shares(0.75)
+        (0.75, 0.25)
+    """
+    if not isinstance(fraction, int | float | np.number) or not 0 <= fraction <= 1:
+        raise SamplerError(
+            f"fraction={fraction!r}: expected the share of the first part, from 0 to 1; or the "
+            "shares of all parts, as split(0.8, 0.1, 0.1), or their numbers of rows; folds are "
+            "split(folds=5)"
+        )
+    return float(fraction), 1 - float(fraction)
+
+
 def split(n: int, fraction: float, seed: int) -> tuple[Ints, Ints]:
     """Split the rows [0, n) at random into two parts, the first of `round(fraction * n)` rows.
 
@@ -22,13 +38,7 @@ def split(n: int, fraction: float, seed: int) -> tuple[Ints, Ints]:
         >>> [part.tolist() for part in split(6, 0.5, seed=0)]
         [[0, 1, 5], [2, 3, 4]]
     """
-    if not isinstance(fraction, int | float | np.number) or not 0 <= fraction <= 1:
-        raise SamplerError(
-            f"fraction={fraction!r}: expected the share of the first part, from 0 to 1; or the "
-            "shares of all parts, as split(0.8, 0.1, 0.1), or their numbers of rows; folds are "
-            "split(folds=5)"
-        )
-    first, _ = sizes_of((float(fraction), 1 - float(fraction)), n)
+    first, _ = sizes_of(two_shares(fraction), n)
     shuffled = Permutations.of(seed, 0, SPLIT_PURPOSE).one(np.arange(n), n)
     return np.sort(shuffled[:first]), np.sort(shuffled[first:])
 
@@ -46,7 +56,7 @@ def split_groups(edges: Ints, fraction: float, seed: int) -> tuple[Ints, Ints]:
     """
     sizes = np.diff(edges)
     groups = np.flatnonzero(sizes)
-    split(len(groups), fraction, seed)
+    sizes_of(two_shares(fraction), len(groups))  # raises
     order = Permutations.of(seed, 0, SPLIT_PURPOSE).one(np.arange(len(groups)), len(groups))
     drawn = groups[order]
     totals = np.append(0, np.cumsum(sizes[drawn]))
