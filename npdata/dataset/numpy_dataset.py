@@ -290,7 +290,7 @@ class NumpyDataset(FromFiles, Splits, WithStatistics, Dataset[Any]):
     def _sample(self, row: int) -> Any:
         if not self._transforms.any:
             return self._form.build(tuple(field.row(row) for field in self._fields))
-        self._transforms.warn_of_the_same_number()
+        self._transforms.warn_of_single_rows()
         bound = self._transforms.bound([row], len(self))
         if bound.batch is not None:
             rows = np.array([row])

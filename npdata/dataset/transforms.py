@@ -187,7 +187,7 @@ class Transforms:
                 stacklevel=3,
             )
 
-    def warn_of_the_same_number(self) -> None:
+    def warn_of_single_rows(self) -> None:
         """Warn in the same way where a wrapper in a DataLoader asks for one row."""
         if self.seeded and fetches(sys._getframe(1)):
             warnings.warn(
