@@ -31,7 +31,7 @@ def kept(tmp_path: Path) -> Path:
 def test_it_lists_files_datasets_and_bytes(kept: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["cache", str(kept)]) == 0
     *rows, total = capsys.readouterr().out.splitlines()
-    assert sorted(row.split()[0] for row in rows) == [f"{kept.parent}/d.h5::/{x}" for x in "xy"]
+    assert sorted(row.split("  ")[0] for row in rows) == [f"{kept.parent}/d.h5::/{x}" for x in "xy"]
     assert all(re.search(r"  \d+ kB of 400 kB, last used 20\d\d-", row) for row in rows)
     assert total.startswith("2 datasets, ")
     assert main(["cache", str(kept), "--list", "--json"]) == 0

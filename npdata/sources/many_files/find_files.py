@@ -149,7 +149,7 @@ def _once(paths: list[str], start: str) -> list[str]:
 
 def _below(folder: str, member: str | None) -> list[str]:
     wanted = SUFFIXES[1:] if member is not None else SUFFIXES
-    found = [path for path in _walk(folder) if path.lower().endswith(wanted)]
+    found = naturally_sorted(path for path in _walk(folder) if path.lower().endswith(wanted))
     if not found:
         refuse_foreign(folder)
         raise FieldError(f"{folder} holds no array: nothing below it ends with {', '.join(wanted)}")
@@ -163,7 +163,7 @@ def _below(folder: str, member: str | None) -> list[str]:
             f"{folder} holds files of several formats, {shown}; name those that belong together "
             f"by a glob, such as {os.path.join(folder, '**', '*' + min(kinds))!r}"  # noqa: PTH118
         )
-    return naturally_sorted(found)
+    return found
 
 
 def _walk(folder: str) -> Iterator[str]:
