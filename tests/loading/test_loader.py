@@ -56,8 +56,7 @@ CUDA = torch.accelerator.is_available()
 def _no_thread_is_left():
     assert_no_thread_is_left()  # of another file's tests
     yield
-    gc.collect()
-    assert ours() == []
+    assert_no_thread_is_left()
 
 
 def pickled(loader: Loader) -> Loader:
