@@ -98,3 +98,15 @@ def usual_chunk_cache() -> Iterator[None]:
     if made is not None and made.budget != budget.default_budget():
         cache._cache.take()
         made.close()
+
+
+@pytest.fixture
+def on_disk(tmp_path: Path) -> Path:
+    """A folder for files that lie on a disk, whose pages the system may drop."""
+    mounts = Path("/proc/self/mountinfo")
+    if mounts.exists():
+        device = tmp_path.stat().st_dev
+        place = f" {os.major(device)}:{os.minor(device)} "
+        if any(place in line and " - tmpfs " in line for line in mounts.read_text().splitlines()):
+            pytest.skip("files of tmpfs are memory; TMPDIR= names a folder on a disk")
+    return tmp_path

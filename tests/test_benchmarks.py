@@ -266,9 +266,9 @@ print(private(os.getpid()) - before)
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="memory as Linux tells it")
-def test_memory_is_that_of_the_process_and_not_of_the_page_cache(tmp_path: Path) -> None:
+def test_memory_is_that_of_the_process_and_not_of_the_page_cache(on_disk: Path) -> None:
     # In a process of its own: this one may have freed memory that an array gets again.
-    found = run(PRIVATE, str(tmp_path / "x.npy"))
+    found = run(PRIVATE, str(on_disk / "x.npy"))
     assert found.returncode == 0, found.stderr
     mapped, copied = map(int, found.stdout.split())
     assert mapped < 32 << 20

@@ -127,19 +127,19 @@ def pages_in_memory(path: Path) -> list[bool]:
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="looks at memory as Linux shows it")
-def test_loaded_rows_are_in_memory(tmp_path: Path) -> None:
-    np.save(tmp_path / "x.npy", np.zeros((3 << 20, 1), np.uint8))
-    (source,) = NumpyDataset(tmp_path / "x.npy").sources
+def test_loaded_rows_are_in_memory(on_disk: Path) -> None:
+    np.save(on_disk / "x.npy", np.zeros((3 << 20, 1), np.uint8))
+    (source,) = NumpyDataset(on_disk / "x.npy").sources
     rows = slice((1 << 20) // mmap.PAGESIZE + 1, (3 << 20) // mmap.PAGESIZE)
 
     def load_and_look() -> bool:
-        with (tmp_path / "x.npy").open("rb") as file:
+        with (on_disk / "x.npy").open("rb") as file:
             os.fsync(file.fileno())
             os.posix_fadvise(file.fileno(), 0, 0, os.POSIX_FADV_DONTNEED)
-        before = any(pages_in_memory(tmp_path / "x.npy")[rows])
+        before = any(pages_in_memory(on_disk / "x.npy")[rows])
         source.load(0, 0)
         source.load(1 << 20, 3 << 20)
-        return not before and all(pages_in_memory(tmp_path / "x.npy")[rows])
+        return not before and all(pages_in_memory(on_disk / "x.npy")[rows])
 
     assert any(load_and_look() for _ in range(10)), "a busy machine keeps or takes some pages"
 
