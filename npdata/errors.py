@@ -72,7 +72,7 @@ class ChangedFileError(NpdataError, RuntimeError):
 
 
 class ClosedError(NpdataError, ValueError):
-    """The dataset or source was used after `close()`."""
+    """A dataset, source or loader, or an iteration of it, was used after `close()`."""
 
 
 class FieldError(NpdataError, ValueError):
@@ -120,7 +120,7 @@ class WindowWarning(UserWarning):
 
 
 class BordersWarning(UserWarning):
-    """Borders of recordings may be lengths, or a number for each row; they are taken as borders."""
+    """Borders may be lengths, flags, or a number for each row; they are taken as borders."""
 
 
 class CacheWarning(UserWarning):
@@ -144,7 +144,7 @@ class NotBatchedError(LoaderError, TypeError):
 
 
 class DeviceError(LoaderError, RuntimeError):
-    """The device asked for is not there."""
+    """The device asked for is not there, or cannot hold the values."""
 
 
 class DoesNotFitError(LoaderError, MemoryError):

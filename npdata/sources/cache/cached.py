@@ -12,7 +12,7 @@ _AS_BEFORE = {
     "mapped": "mapped",
     "files": "each a file",
     "library": "read by h5py, and of a kind for which it is not",
-    "decoded": "in many groups, or of different lengths",
+    "decoded": "in many groups, of different lengths, or a member of a zip",
 }
 """Why rows of an access are as they were."""
 
