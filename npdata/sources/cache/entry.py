@@ -197,11 +197,12 @@ def _seal() -> int | None:
     """Give the time of change (ns) of a file whose chunks were all seen whole since the boot.
 
     Any later write changes that time, and a cut in power the number of the boot; so one process
-    reads the checksums of a complete file, and others trust it. None where the system has no number
-    of the boot.
+    reads the checksums of a complete file, and others trust it. It is an even number of seconds: FAT
+    keeps no other times. None where the system has no number of the boot.
     """
     try:
         boot = Path("/proc/sys/kernel/random/boot_id").read_bytes()
     except OSError:
         return None
-    return 10**18 + int.from_bytes(hashlib.blake2b(boot, digest_size=7).digest(), "little")
+    number = int.from_bytes(hashlib.blake2b(boot, digest_size=3).digest(), "little")
+    return (10**9 + 2 * number) * 10**9

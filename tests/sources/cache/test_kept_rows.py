@@ -269,6 +269,7 @@ def test_a_file_is_trusted_once_all_its_chunks_were_seen(path: Path, folder: Pat
         decodes(ds)
     with opened(path, folder) as ds:
         assert entry_of(ds).complete
+    assert kept_file(folder).stat().st_mtime_ns % (2 * 10**9) == 0  # which every file system keeps
     overwrite(-8)(kept_file(folder))
     with opened(path, folder) as ds:
         assert not entry_of(ds).complete
