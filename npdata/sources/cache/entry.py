@@ -197,8 +197,8 @@ def _seal() -> int | None:
     """Give the time of change (ns) of a file whose chunks were all seen whole since the boot.
 
     Any later write changes that time, and a cut in power the number of the boot; so one process
-    reads the checksums of a complete file, and others trust it. It is an even number of seconds: FAT
-    keeps no other times. None where the system has no number of the boot.
+    reads the checksums of a complete file, and others trust it. It is an even number of seconds, as
+    FAT keeps no other. None where the system has no number of the boot.
     """
     try:
         boot = Path("/proc/sys/kernel/random/boot_id").read_bytes()
