@@ -188,11 +188,11 @@ class Transforms:
             )
 
     def warn_of_single_rows(self) -> None:
-        """Warn in the same way where a wrapper in a DataLoader asks for one row."""
+        """Warn in the same way where a wrapper in a loader asks for one row."""
         if self.seeded and fetches(sys._getframe(1)):
             warnings.warn(
                 "a transform takes rng, and a wrapper of the dataset asks for single rows in a "
-                "DataLoader, without seed, epoch and position: each row draws the same numbers in "
+                "loader, without seed, epoch and position: each row draws the same numbers in "
                 "every epoch. Of a ConcatDataset write Loader(first + second, 64); in a Dataset of "
                 "your own draw without rng, as by torch.rand, which a DataLoader seeds for each "
                 "epoch and worker",

@@ -37,6 +37,11 @@ class Pairs(Dataset):
         return self.base[index]
 
 
+class PairsInBatches(Pairs):
+    def __getitems__(self, indices):
+        return [self[index] for index in indices]
+
+
 class Stream(IterableDataset):
     def __init__(self, datasets) -> None:
         (self.base,) = datasets
@@ -246,12 +251,15 @@ class TestWithoutASeed:
                 read()
 
     @pytest.mark.parametrize("workers", [0, 1])
-    def test_so_is_a_dataloader_whose_wrapper_asks_for_single_rows(
+    def test_so_is_a_loader_whose_wrapper_asks_for_single_rows(
         self, rows: NumpyDataset, workers: int
     ) -> None:
-        for wrapper in (ConcatDataset, Pairs, Stream):
-            loader = DataLoader(wrapper([rows]), 8, num_workers=workers)
-            with pytest.raises(RandomnessWarning, match="asks for single rows in a DataLoader"):
+        loaders = [
+            DataLoader(wrapper([rows]), 8, num_workers=workers)
+            for wrapper in (ConcatDataset, Pairs, Stream)
+        ]
+        for loader in (*loaders, Loader(PairsInBatches([rows]), 8, num_threads=workers)):
+            with pytest.raises(RandomnessWarning, match="asks for single rows in a loader"):
                 next(iter(loader))  # a warning is an error here, also in a worker
 
     def test_what_that_warning_says_to_write_draws_others(self, rows: NumpyDataset) -> None:

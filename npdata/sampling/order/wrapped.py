@@ -9,6 +9,8 @@ from types import FrameType
 from typing import Any
 
 _FETCHING = "torch.utils.data._utils.fetch"
+_MAKING = "npdata.loading.batch_task"
+"""Where a DataLoader asks a dataset for samples, and where a `Loader` does."""
 
 
 def wrapped_by(dataset: Any) -> list[Any]:
@@ -41,7 +43,7 @@ def fetcher_in(frame: FrameType | None) -> Any:
 
 
 def fetches(frame: FrameType | None) -> bool:
-    """Tell whether a DataLoader asks for samples in a frame, or in one that called it."""
-    while frame is not None and frame.f_globals.get("__name__") != _FETCHING:
+    """Tell whether a loader asks for samples in a frame, or in one that called it."""
+    while frame is not None and frame.f_globals.get("__name__") not in (_FETCHING, _MAKING):
         frame = frame.f_back
     return frame is not None
