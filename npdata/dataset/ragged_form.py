@@ -127,28 +127,49 @@ class RaggedSample(Tensor):
         return repr(self.as_subclass(Tensor))
 
 
+class RaggedArray(np.ndarray[Any, Any]):
+    """An array that a transform gives, as `RaggedSample`; what is made of it has no form.
+
+    Examples:
+        >>> torch.utils.data.default_collate([marked(np.ones(2), RaggedForm())]).lengths
+        tensor([2])
+    """
+
+    form: RaggedForm | None = None
+
+
 def marked(sample: Any, form: RaggedForm) -> Any:
-    """Give a tensor as a `RaggedSample`; anything else as it is."""
-    if not isinstance(sample, Tensor):
+    """Give a tensor as a `RaggedSample`, an array as a `RaggedArray`; anything else as it is."""
+    made: Any
+    if isinstance(sample, Tensor):
+        made = sample.as_subclass(RaggedSample)
+    elif type(sample) in (np.ndarray, np.memmap) and sample.dtype.kind in "biufc":
+        made = sample.view(RaggedArray)
+    else:
         return sample
-    made = sample.as_subclass(RaggedSample)
     made.form = form
     return made
 
 
-def _collate(samples: Sequence[RaggedSample], *, collate_fn_map: object = None) -> Any:
+def form_of(sample: Any) -> RaggedForm | None:
+    """Give the form of the batch that a sample was marked for; None where it was not."""
+    return sample.form if isinstance(sample, RaggedSample | RaggedArray) else None
+
+
+def _collate(samples: Sequence[Any], *, collate_fn_map: Any = None) -> Any:
     """Make a batch of samples, equal in all axes but the first.
 
     For "csr" they are rows of one length; others, as a transform may give them, stay dense. Numbers
     that a transform made of samples, as their means, have no lengths and are stacked.
     """
-    form = samples[0].form
-    if form == SPARSE or not samples[0].dim():
-        rows = torch.stack(list(samples))
-        return sparse_of(rows) if rows.dim() == 2 else rows
-    sizes = np.array([len(sample) for sample in samples], np.int64)
-    return batch_of(torch.cat(list(samples)), sizes, form, batch_memory())
+    form = form_of(samples[0])
+    tensors = [torch.as_tensor(sample) for sample in samples]
+    if form is None or form == SPARSE or not tensors[0].dim():
+        rows = torch.stack(tensors)
+        return sparse_of(rows) if form == SPARSE and rows.dim() == 2 else rows
+    sizes = np.array([len(sample) for sample in tensors], np.int64)
+    return batch_of(torch.cat(tensors), sizes, form, batch_memory())
 
 
 # torch's own way to teach default_collate a type.
-default_collate_fn_map[RaggedSample] = _collate
+default_collate_fn_map[RaggedSample] = default_collate_fn_map[RaggedArray] = _collate

@@ -14,7 +14,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from kinds import KINDS, ROWS, Data
 from torch.nn.utils.rnn import pad_sequence
-from torch.utils.data import ConcatDataset, DataLoader, Subset
+from torch.utils.data import ConcatDataset, DataLoader, Subset, default_collate
 
 import npdata
 from npdata import NumpyDataset
@@ -270,6 +270,35 @@ def test_default_collate_makes_the_same_batches(jagged: Any, form: str, workers:
                 assert type(a) is type(b)
                 a, b = (v.unbind() if v.layout == torch.jagged else [v] for v in (a, b))
                 assert all(map(torch.equal, a, b))
+
+
+@pytest.mark.parametrize("form", ["padded", "jagged", "list"])
+def test_arrays_that_a_transform_gives_make_the_batches_of_tensors(jagged: Any, form: Any) -> None:
+    spans, _ = jagged
+    tensors = NumpyDataset(s=spans, ragged=form, transform=lambda sample: {"s": sample["s"][::2]})
+    arrays = NumpyDataset(
+        s=spans, ragged=form, transform=lambda sample: {"s": sample["s"][::2].numpy()}
+    )
+    for rows, collate in itertools.product(
+        ([2, 0], [0], [0, 0], [1]), (npdata.collate, default_collate)
+    ):
+        one, other = (collate(ds.__getitems__(rows))["s"] for ds in (tensors, arrays))
+        assert type(one) is type(other)
+        for a, b in zip(parts_of(one), parts_of(other), strict=True):
+            assert a.layout == b.layout
+            a, b = (v.unbind() if v.layout == torch.jagged else [v] for v in (a, b))
+            assert all(map(torch.equal, a, b))
+
+
+def test_an_array_of_a_transform_is_one_and_what_is_cut_out_of_it_is_stacked(jagged: Any) -> None:
+    spans, _ = jagged
+    ds = NumpyDataset(spans, transform=lambda sample: sample.numpy())
+    samples = ds.__getitems__([0, 2])
+    assert all(isinstance(sample, np.ndarray) for sample in samples)
+    assert default_collate([sample[:2] for sample in samples]).shape == (2, 2, 3, 5)
+    differ = NumpyDataset(spans, transform=lambda sample: sample[:, : 1 + len(sample) % 2].numpy())
+    with pytest.raises(npdata.errors.UnequalShapesError, match=r"1 .* \(1, 5\) and there \(2, 5\)"):
+        npdata.collate(differ.__getitems__([0, 1]))
 
 
 def test_a_sum_is_one_dataset(jagged: Any) -> None:
