@@ -12,6 +12,7 @@ from npdata.arrays.convert import ArrayLayout, Conversion, apply, as_tensor, dec
 from npdata.arrays.dtypes import Ints
 from npdata.dataset.batch_memory import Allocate
 from npdata.dataset.field import Field
+from npdata.errors import ConversionError
 from npdata.runtime.made_once import made_once
 from npdata.sources.ragged import PiecesSource, RaggedSource
 
@@ -52,9 +53,12 @@ class VariedField(Field):
         """Give the samples, each a tensor of memory of its own."""
         self.source.check()
         pieces = self.source.pieces(indices)
-        if self._views:
-            samples = Varied(as_tensor(piece, copy=True, dtype=self.asked) for piece in pieces)
-        else:
-            samples = Varied(apply(self.conversion, piece) for piece in pieces)
+        try:
+            if self._views:
+                samples = Varied(as_tensor(piece, copy=True, dtype=self.asked) for piece in pieces)
+            else:
+                samples = Varied(apply(self.conversion, piece) for piece in pieces)
+        except ConversionError as error:
+            raise self.lost(error) from None
         self.source.check()
         return samples

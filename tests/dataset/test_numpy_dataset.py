@@ -169,16 +169,17 @@ class TestDtype:
     @pytest.mark.parametrize("rows", [0, [0, 1]])
     def test_the_field_of_a_missing_value_is_named(self, rows) -> None:
         values = np.array([1, np.nan, 2])
-        kinds = {
-            "spans": npdata.ragged(values, lengths=[2, 1]),
-            "cells": npdata.csr(values, np.array([0, 1, 0]), np.array([0, 2, 3]), (2, 2)),
-        }
-        for name, source in kinds.items():
-            for layout in ("dense", "csr") if name == "cells" else (None,):
-                options = {} if layout is None else {"layout": layout}
-                ds = NumpyDataset({name: source}, dtype=torch.int32, **options)
-                with pytest.raises(TypeError, match=f"field '{name}' .*nan is no torch.int32"):
-                    ds[rows]
+        spans = npdata.ragged(values, lengths=[2, 1])
+        cells = npdata.csr(values, np.array([0, 1, 0]), np.array([0, 2, 3]), (2, 2))
+        for name, source, options in (
+            ("spans", spans, {}),
+            ("varied", spans, {"ragged": "stacked"}),
+            ("cells", cells, {"layout": "dense"}),
+            ("cells", cells, {"layout": "csr"}),
+        ):
+            ds = NumpyDataset({name: source}, dtype=torch.int32, **options)
+            with pytest.raises(TypeError, match=f"field '{name}' .*nan is no torch.int32"):
+                ds[rows]
 
     def test_datetimes_are_ticks_when_asked_for(self) -> None:
         days = np.arange(5).astype(">M8[D]")
