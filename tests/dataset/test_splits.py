@@ -181,6 +181,19 @@ def test_borders_are_the_first_sample_of_each_recording_and_then_the_number_of_a
     assert NumpyDataset(np.arange(6)).borders is None
 
 
+def test_an_empty_group_is_a_recording_also_beside_other_files(tmp_path: Path) -> None:
+    for name, lengths in {"a": [3, 0, 2], "b": [0, 0], "c": [2, 0]}.items():
+        with h5py.File(tmp_path / f"{name}.h5", "w") as file:
+            for k, rows in enumerate(lengths):
+                file[f"{k}/x"] = np.arange(rows)
+    files = NumpyDataset.from_hdf5(f"{tmp_path}/*.h5", "*/x")
+    each = sum(NumpyDataset(f"{tmp_path}/{name}.h5::*/x") for name in "abc")
+    for ds in (files, each, npdata.concatenate(f"{tmp_path}/*.h5::*/x")):
+        assert np.diff(ds.borders).tolist() == [3, 0, 2, 0, 0, 2, 0]
+        assert np.diff(ds.windows(2).borders).tolist() == [2, 0, 1, 0, 0, 1, 0]
+        assert sorted(map(len, ds.split(0.6, by="recording"))) in ([2, 5], [3, 4])
+
+
 def _three_files_of_groups(folder: Path) -> np.ndarray:
     for k in range(3):
         with h5py.File(folder / f"{k}.h5", "w") as file:

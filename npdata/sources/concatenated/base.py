@@ -62,7 +62,8 @@ class EndToEnd(CompositeSource):
         inner = {k: b for k, part in self.own.items() if (b := part.borders) is not None}
         if not inner:
             return starts
-        return np.unique(np.concatenate([starts, *(starts[k] + b for k, b in inner.items())]))
+        whole = np.delete(starts, list(inner))
+        return np.sort(np.concatenate([whole, *(starts[k] + b[:-1] for k, b in inner.items())]))
 
     @property
     def file_borders(self) -> Ints | None:
