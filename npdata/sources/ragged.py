@@ -141,9 +141,10 @@ def offsets_of(bounds: Source, kind: Bounds, values: Source) -> Ints:
     wrong = np.flatnonzero(offsets[1:] < offsets[:-1])
     if wrong.size:
         k = int(wrong[0])
+        cure = _OF_FILES if kind == "offsets" and read[k + 1] == 0 else ""
         raise FieldError(
             f"span {k} of {name} begins at row {read[k]} and ends at row {read[k + 1]}: offsets "
-            "must ascend, so that spans follow one another and none overlaps"
+            f"must ascend, so that spans follow one another and none overlaps{cure}"
         )
     if not len(offsets) or offsets[0] != 0:
         first = read[0] if len(offsets) else "missing"
@@ -162,6 +163,12 @@ def offsets_of(bounds: Source, kind: Bounds, values: Source) -> Ints:
         ends = f"end span {len(offsets) - 2} at row {last}" if len(offsets) > 1 else "name no span"
         raise FieldError(f"{name} {ends}, {much} than the {rows} rows of {values.where}; {cure}")
     return offsets
+
+
+_OF_FILES = (
+    "; if those of each file begin at 0, give "
+    "lengths=np.concatenate([np.diff(each) for each in offsets])"
+)
 
 
 def _added_up(lengths: Ints, read: NDArray[Any], values: Source) -> Ints:

@@ -452,6 +452,8 @@ def test_every_sample_comes_once_on_all_ranks(data: Data) -> None:
         ({}, "takes offsets= or lengths=, and got neither"),
         ({"offsets": [0, 97], "lengths": [97]}, "got both"),
         ({"offsets": [0, 50, 40, 97]}, "span 1 of offsets= begins at row 50 and ends at row 40"),
+        ({"offsets": [0, 50, 40, 97]}, "none overlaps$"),
+        ({"offsets": [0, 9, 50, 0, 47]}, r"at row 0: .* of each file begin at 0, give lengths=np"),
         ({"offsets": [0, 50]}, "end span 0 at row 50, less than the 97 rows of array in memory"),
         ({"offsets": [0, 50, 98]}, "end span 1 at row 98, more than the 97 .*; expected 97 as the"),
         ({"offsets": [0, 50]}, "if these offsets are starts alone, append 97"),
