@@ -1,6 +1,7 @@
 """Sparse rows are those of scipy's `toarray`, dense or sparse in a batch."""
 
 import pickle
+import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -323,6 +324,21 @@ def test_parts_that_do_not_fit_are_named() -> None:
         NumpyDataset(npdata.csr(**good), layout=m.data)
     with pytest.raises(ConversionError, match="holds no text"):
         NumpyDataset(np.array(["a"]))
+
+
+def test_matrices_behind_a_wildcard_are_refused_with_what_to_write(tmp_path: Path) -> None:
+    m = matrix()
+    with h5py.File(tmp_path / "d.h5", "w") as file:
+        for k in range(2):
+            group = file.create_group(f"{k}/X")
+            group.attrs.update({"encoding-type": "csr_matrix", "shape": m.shape})
+            group["data"], group["indices"], group["indptr"] = m.data, m.indices, m.indptr
+    places = [f"{tmp_path}/d.h5::/{k}/X" for k in range(2)]
+    with pytest.raises(MemberNotFoundError, match=re.escape(f"concatenate([{places[0]!r}, ...])")):
+        NumpyDataset(f"{tmp_path}/d.h5::*/X")
+    with pytest.raises(MemberNotFoundError, match="no wildcard or groups= opens it"):
+        NumpyDataset.from_hdf5(tmp_path / "d.h5", "X", groups=["1"])
+    assert (npdata.concatenate(places)[:].numpy() == np.tile(m.toarray(), (2, 1))).all()
 
 
 def test_groups_that_are_no_matrix_are_refused(tmp_path: Path) -> None:

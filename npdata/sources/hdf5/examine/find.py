@@ -38,6 +38,12 @@ def find(file: h5py.File, name: str, where: str) -> h5py.Dataset:
             f"{file.filename} has no dataset {name!r}{_cause(error)}; {lost(file, name)}"
         ) from None
     if isinstance(found, h5py.Group):
+        if encoded_kind(found) is not None:  # which is opened by its own name before
+            raise MemberNotFoundError(
+                f"{where} is a group that stands for one array, as AnnData writes it, and no "
+                "wildcard or groups= opens it; lay such groups end to end: "
+                f"npdata.concatenate([{where!r}, ...])"
+            )
         names = _names(found)
         every = _in_all_groups(file, names[0]) if names and "/" in name.strip("/") else []
         there = ", or ".join([_listed(names), *every])
