@@ -61,6 +61,13 @@ def test_a_default_of_the_process(use: str, data: Data) -> None:
     assert torch.equal(found, expected)
 
 
+def test_arrays_that_a_transform_gives_for_samples_of_different_lengths() -> None:
+    spans = npdata.ragged(np.arange(5), lengths=[3, 2])
+    with torch.device("meta"):
+        batch = NumpyDataset(spans, transform=lambda sample: sample.numpy())[:]
+    assert batch.values.tolist() == [[0, 1, 2], [3, 4, 0]]
+
+
 def test_as_tensor_of_any_array() -> None:
     with torch.device("meta"):
         for array in (np.array(3.0), np.arange(3)[::-1], np.arange(3, dtype=">i4"), np.zeros(0)):

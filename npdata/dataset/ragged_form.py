@@ -163,7 +163,7 @@ def _collate(samples: Sequence[Any], *, collate_fn_map: Any = None) -> Any:
     that a transform made of samples, as their means, have no lengths and are stacked.
     """
     form = form_of(samples[0])
-    tensors = [torch.as_tensor(sample) for sample in samples]
+    tensors = [x if isinstance(x, Tensor) else torch.from_numpy(x) for x in samples]
     if form is None or form == SPARSE or not tensors[0].dim():
         rows = torch.stack(tensors)
         return sparse_of(rows) if form == SPARSE and rows.dim() == 2 else rows
