@@ -61,6 +61,38 @@ def test_a_default_of_the_process(use: str, data: Data) -> None:
     assert torch.equal(found, expected)
 
 
+@pytest.mark.parametrize("use", USES)
+@pytest.mark.parametrize(
+    "options",
+    [
+        {},
+        {"transform": torch.neg},
+        {"transform": lambda row: row.numpy()},
+        {"dtype": torch.uint16},
+    ],
+    ids=["stored", "transform", "transform to NumPy", "dtype without arithmetic"],
+)
+def test_sparse_rows(options: dict[str, Any], use: str) -> None:
+    rows = npdata.csr(np.ones(5, "f4"), np.arange(5) % 3, range(6), (5, 3), layout="csr")
+    expected = USES[use](NumpyDataset(rows, **options))
+    with torch.device("meta"):
+        found = USES[use](NumpyDataset(rows, **options))
+    found, expected = torch.as_tensor(found), torch.as_tensor(expected)
+    assert found.layout == expected.layout
+    assert found.device == expected.device
+    if found.layout == torch.sparse_csr:
+        found, expected = found.values(), expected.values()
+    assert torch.equal(found, expected)
+
+
+def test_sparse_rows_that_are_sent_to_a_device() -> None:
+    rows = npdata.csr(np.ones(2), [0, 1], [0, 1, 2], (2, 3))
+    for layout in ("dense", "csr"):
+        with torch.device("meta"):
+            (batch,) = Loader(NumpyDataset(rows, layout=layout), 2, device="cpu")
+        assert batch.to_dense().tolist() == [[1, 0, 0], [0, 1, 0]]
+
+
 def test_arrays_that_a_transform_gives_for_samples_of_different_lengths() -> None:
     spans = npdata.ragged(np.arange(5), lengths=[3, 2])
     with torch.device("meta"):

@@ -54,8 +54,9 @@ class SparseField(RowsField):
         columns = numbers_in(allocate, read.columns, index)
         kept = self.cast(values, dtype, allocate)
         _warn_once()
+        shape = len(indices), self.source.shape[1]
         return torch.sparse_csr_tensor(
-            starts, columns, kept, (len(indices), self.source.shape[1]), check_invariants=False
+            starts, columns, kept, shape, device="cpu", check_invariants=False
         )
 
 
@@ -66,5 +67,9 @@ def _warn_once() -> None:
         warnings.simplefilter("ignore")
         zero = torch.zeros(1, dtype=torch.int64, device="cpu")
         torch.sparse_csr_tensor(
-            torch.arange(2, device="cpu"), zero, torch.zeros(1, device="cpu"), (1, 1)
+            torch.arange(2, device="cpu"),
+            zero,
+            torch.zeros(1, device="cpu"),
+            (1, 1),
+            device="cpu",
         )

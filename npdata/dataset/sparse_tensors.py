@@ -43,5 +43,6 @@ def _as(rows: Tensor, dtype: torch.dtype) -> Tensor:
         rows.col_indices(),
         rows.values().view(dtype),
         rows.shape,
+        device=rows.device,
         check_invariants=False,
     )

@@ -115,8 +115,9 @@ class Sender:
         if tensor.layout != torch.sparse_csr:
             return tensor.to(self.device, non_blocking=self._side is not None)
         starts, columns, values = map(self._copy, buffers_of(tensor))
+        shape, device = tuple(tensor.shape), values.device
         return torch.sparse_csr_tensor(
-            starts, columns, values, tuple(tensor.shape), check_invariants=False
+            starts, columns, values, shape, device=device, check_invariants=False
         )
 
     def receive(self, sent: Sent) -> Any:
