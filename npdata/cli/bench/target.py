@@ -119,6 +119,8 @@ def open_target(
 
 def _one_array(text: str, raw: RawFormat | None) -> tuple[str | None, str]:
     """Give the format of a file, and the place of its array where it holds one alone."""
+    if Path(text).is_dir():
+        raise UsageError(f"{text} is a folder: name one of its files, whose rows are read alike")
     if raw is not None:
         return "raw", text
     found = examine(text, None)

@@ -116,6 +116,11 @@ def test_a_file_of_one_array_needs_no_name(in_folder, capsys):
     assert bench(capsys, "one.h5")["paths"] == ["one.h5::deep/only"]
 
 
+def test_a_folder_is_refused_with_what_to_measure(files, capsys):
+    assert main(["bench", "."]) == 2
+    assert "bench: . is a folder: name one of its files" in capsys.readouterr().err
+
+
 def test_a_file_of_several_arrays_names_the_largest(files, capsys):
     assert main(["bench", "d.h5"]) == 2
     message = capsys.readouterr().err
