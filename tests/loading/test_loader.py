@@ -728,7 +728,7 @@ class TestLettingGo:
             for _batch in loader:
                 break
         assert ours() == []
-        assert descriptors_of(data.folder / "x.npy") == handles
+        assert descriptors_of(data.folder / "x.npy") <= handles  # garbage of other tests may go
 
     @pytest.mark.slow
     def test_a_thousand_early_breaks_leave_no_memory(self, data: Data) -> None:
