@@ -8,6 +8,7 @@ import copy
 from collections.abc import Callable, Iterator
 from typing import Any
 
+import torch
 from torch import Tensor
 
 
@@ -58,12 +59,32 @@ def nbytes_of(value: Any) -> int:
         28
     """
     if isinstance(value, Tensor):
-        return value.nbytes
+        return sum(part.nbytes for part in buffers_of(value)) if value.is_sparse else value.nbytes
     total = 0
     if isinstance(value, list | tuple | dict):  # a call fewer for each tensor of a batch
         for part in value.values() if isinstance(value, dict) else value:
-            total += part.nbytes if isinstance(part, Tensor) else nbytes_of(part)
+            plain = isinstance(part, Tensor) and not part.is_sparse
+            total += part.nbytes if plain else nbytes_of(part)
     return total
+
+
+def buffers_of(tensor: Tensor) -> tuple[Tensor, ...]:
+    """Give the plain tensors that a tensor is made of: itself, or the parts of its layout.
+
+    Examples:
+        >>> buffers_of(torch.zeros(2))
+        (tensor([0., 0.]),)
+    """
+    if tensor.is_sparse:
+        return tensor._indices(), tensor._values()
+    if tensor.layout in (torch.sparse_csr, torch.sparse_bsr):
+        return tensor.crow_indices(), tensor.col_indices(), tensor.values()
+    if tensor.layout in (torch.sparse_csc, torch.sparse_bsc):
+        return tensor.ccol_indices(), tensor.row_indices(), tensor.values()
+    if tensor.is_nested:
+        jagged: Any = tensor
+        return jagged.values(), jagged.offsets()
+    return (tensor,)
 
 
 def tensors_in(value: Any) -> Iterator[Tensor]:

@@ -105,7 +105,8 @@ def stack_samples(samples: Sequence[Any], rows: Ints | None = None) -> Any:
 def _stacked(samples: Sequence[Tensor], *, collate_fn_map: object = None) -> Any:
     """Stack tensors as torch does, but many bytes in the memory of a batch."""
     first, as_torch = samples[0], default_collate_fn_map[Tensor]
-    if type(first) is Tensor and as_torch is collate_tensor_fn and not first.is_nested:
+    plain = type(first) is Tensor and not (first.is_nested or first.is_sparse)
+    if plain and as_torch is collate_tensor_fn:
         allocate = batch_memory()
         least = min(LARGE_BYTES, getattr(allocate, "new_below", LARGE_BYTES))
         if len(samples) * first.nbytes >= least and _are_plain(samples):

@@ -16,7 +16,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from npdata.dataset.nested import map_tensors
+from npdata.dataset.nested import buffers_of, map_tensors
 from npdata.errors import DeviceError
 from npdata.loading.cast import DTypes, cast
 from npdata.runtime.machine import accelerator
@@ -196,21 +196,6 @@ def to_device(iterable: Iterable[Any], device: str | torch.device) -> Iterable[A
     """
     accelerator = accelerator_of(device)
     return iterable if accelerator is None else _OnDevice(iterable, accelerator)
-
-
-def buffers_of(tensor: Tensor) -> tuple[Tensor, ...]:
-    """Give the plain tensors that a tensor is made of: itself, or the parts of its layout.
-
-    Examples:
-        >>> buffers_of(torch.zeros(2))
-        (tensor([0., 0.]),)
-    """
-    if tensor.layout == torch.sparse_csr:
-        return tensor.crow_indices(), tensor.col_indices(), tensor.values()
-    if tensor.is_nested:
-        jagged: Any = tensor
-        return jagged.values(), jagged.offsets()
-    return (tensor,)
 
 
 def _use_on(stream: torch.Stream, tensor: Tensor) -> None:

@@ -130,6 +130,11 @@ def test_a_batch_with_a_graph_is_normalized_in_it() -> None:
     assert value.grad is not None
 
 
+def test_sparse_samples_raise_what_torch_says_of_them() -> None:
+    with pytest.raises(RuntimeError, match="Batches of sparse tensors are not"):
+        collate([torch.eye(3).to_sparse()] * 2)
+
+
 def test_batches_of_stacked_samples_that_are_kept_stay_as_they_are() -> None:
     x = np.arange(60 * (1 << 18), dtype=np.float32).reshape(60, -1)
     kept = []

@@ -879,6 +879,14 @@ class TestStats:
         assert stats.seconds_used > 0
         assert stats.bound in str(stats)
 
+    def test_count_the_bytes_of_sparse_batches(self) -> None:
+        """Each number has two int64 beside it, its row and its column."""
+        data = NumpyDataset(np.eye(3, dtype=np.float32), batch_transform=torch.Tensor.to_sparse)
+        loader = Loader(data, 3)
+        (batch,) = loader
+        assert batch.to_dense().tolist() == np.eye(3).tolist()
+        assert loader.stats().nbytes == 3 * (4 + 2 * 8)
+
     @pytest.mark.parametrize("threads", [0, 2, "auto"])
     def test_time_ends_when_a_loop_is_left(self, data: Data, threads) -> None:
         loader = Loader(NumpyDataset(data.x), 8, num_threads=threads)

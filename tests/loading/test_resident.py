@@ -22,13 +22,14 @@ from torch.utils.data import ConcatDataset, StackDataset, Subset, TensorDataset
 import npdata
 from npdata import BlockBatchSampler, Loader, NumpyDataset
 from npdata.arrays.gather import address_of
+from npdata.dataset.nested import buffers_of
 from npdata.errors import ChangedFileError, DoesNotFitError, LoaderError, RowIndexError
 from npdata.loading.finish_on_device import sent_as_stored
 from npdata.loading.load_resident import load
 from npdata.loading.pipeline import Pipeline
 from npdata.loading.residence import candidates_of, decide_residence
 from npdata.loading.schedule import Options
-from npdata.loading.to_device import Sender, buffers_of
+from npdata.loading.to_device import Sender
 from npdata.runtime.machine import free_of_machine
 from npdata.sources.derived.subset import Places
 
