@@ -235,6 +235,7 @@ def of(dataset: NumpyDataset, call: str) -> object:
         ("NumpyDataset(Subset(ds, [0]))", "Subset(NumpyDataset(**ds.fields, transform=f)"),
         ("NumpyDataset([{'x': 1}, {'x': 2}])", "NumpyDataset({name: np.stack([s[name] for s"),
         ("NumpyDataset(X.astype(object), dtype=str)", "x.astype(str) makes text of Python objects"),
+        ("NumpyDataset(X, dtype=str)", "name those that hold some, as dtype={'name': str}"),
         ("NumpyDataset('t.pkl')", "load it with pandas.read_pickle"),
         ("stack(label=['cat', 'cat'])", "labels come by label_from="),
         ("stack(['x.npy', 'f8.npy'])", "as np.save(path, array.astype(dtype)) writes them"),

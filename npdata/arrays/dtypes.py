@@ -204,8 +204,10 @@ def _text(dtype: DType) -> DTypeRule:
         return DTypeRule(kind="text", reason=f"{dtype} is kept as Python text, as asked")
     if dtype.names is not None:
         return _refuse("a structured dtype takes no dtype=; columns= keeps its text columns as str")
-    cure = "; x.astype(str) makes text of Python objects" if dtype.kind == "O" else ""
-    return _refuse(f"{dtype} is no text; dtype=str and dtype=bytes are for strings{cure}")
+    cure = "name those that hold some, as dtype={'name': str}"
+    if dtype.kind == "O":
+        cure = "x.astype(str) makes text of Python objects"
+    return _refuse(f"{dtype} is no text; dtype=str and dtype=bytes are for strings; {cure}")
 
 
 def is_variable_text(dtype: DType) -> bool:

@@ -34,7 +34,10 @@ class RowsField(Field):
         self._row_shape = source.shape[1:]
         require_one_packing(source)
         if self.rule.kind == "text" and len(source.shape) > 1:
-            raise self.refused("text is kept for one string a row only")
+            raise self.refused(
+                "text is kept for one string a row only; a=x[:, 0], b=x[:, 1] are columns of an "
+                "array, np.unique(x, return_inverse=True)[1] the numbers of its classes"
+            )
         if self.rule.kind == "refused":
             raise self.refused(self.rule.reason)
         if self.conversion.action == "refuse":

@@ -104,6 +104,11 @@ def _of_pandas(given: Any) -> Held:
     if kind == "DataFrame" and len(set(given.dtypes)) > 1:
         write = "{name: df[name] for name in df}, or df.to_numpy('float32') for one field"
         raise _refuse(given, "has columns of different dtypes", write)
+    if kind in ("Categorical", "CategoricalIndex"):
+        write = "x.codes.astype('int64'), in which -1 is missing, and keep x.categories"
+        raise _refuse(given, "is categorical", write)
+    if hasattr(given, "_from_sequence"):  # an array of its own kind, as pandas.array gives
+        raise _refuse(given, "is no array of NumPy", "pandas.Series(x)")
     if kind not in ("DataFrame", "Series", "Index", "RangeIndex", "DatetimeIndex"):
         raise _refuse(given, "holds no plain numbers", "x.to_numpy()")
     dtype = given.dtypes.iloc[0] if kind == "DataFrame" and len(given.columns) else None

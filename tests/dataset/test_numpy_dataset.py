@@ -192,7 +192,7 @@ class TestDtype:
         assert ds[1] == ("bc", b"e")
         assert collate(ds.__getitems__([1, 0])) == [("bc", "a"), (b"e", b"d")]
         assert ds[:1] == (["a"], [b"d"])
-        with pytest.raises(TypeError, match="one string a row"):
+        with pytest.raises(TypeError, match=r"one string a row only; a=x\[:, 0\], b=x\[:, 1\] are"):
             NumpyDataset(np.array([["a"]]), dtype=str)
 
     @pytest.mark.parametrize("absent", [None, np.nan])

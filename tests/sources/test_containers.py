@@ -212,6 +212,12 @@ REFUSED = {
         lambda: library("pandas").Series(["a"], dtype="category"),
         "codes.to_numpy('int64')",
     ),
+    "categories alone": (lambda: library("pandas").Categorical(["a"]), "x.codes.astype('int64')"),
+    "index of categories": (
+        lambda: library("pandas").CategoricalIndex(["a"]),
+        "x.codes.astype('int64')",
+    ),
+    "array of pandas": (lambda: library("pandas").array([1, None]), "pandas.Series(x)"),
     "nulls of polars": (lambda: library("polars").Series([1, None]), "x.fill_null(value)"),
     "lazy frame": (lambda: library("polars").LazyFrame({"a": [1]}), "x.collect()"),
     "nulls of arrow": (lambda: library("pyarrow").array([1, None]), "x.fill_null(value)"),
