@@ -1,17 +1,18 @@
 """Batches cast to the dtypes that a `Loader` is asked for, all of it or field by field.
 
-Invariant: what is no tensor stays as it is, and no number is lost in silence. It knows no device
-and reads no rows.
+Invariant: what is neither a tensor nor an array of numbers stays as it is, and no number is lost in
+silence. It knows no device and reads no rows.
 """
 
 from collections.abc import Mapping
 from typing import Any, TypeAlias
 
+import numpy as np
 import torch
 from torch import Tensor
 from torch.utils.data import StackDataset, Subset
 
-from npdata.arrays.convert import refuse_lost_numbers
+from npdata.arrays.convert import as_tensor, refuse_lost_numbers
 from npdata.arrays.dtypes import torch_dtype
 from npdata.arrays.values import copy_values
 from npdata.dataset.arguments import require_fields
@@ -27,7 +28,7 @@ DTypes: TypeAlias = torch.dtype | Mapping[Any, torch.dtype] | None
 def cast(batch: Any, dtype: DTypes, after: bool | None = None) -> Any:
     """Cast the tensors of a batch: all of them to one dtype, or fields by name or position.
 
-    The lengths of a `Padded` stay int64.
+    Arrays of numbers become tensors of it. The lengths of a `Padded` stay int64.
 
     `after` True casts only those that grow, for after the copy, False only the others, for before
     it; None casts all. Raises `LoaderError` (a ValueError) where a name is no field of the batch,
@@ -116,6 +117,8 @@ def _cast_all(part: Any, dtype: torch.dtype, after: bool | None) -> Any:
             raise ConversionError(f"the padding, {padding}, is no {dtype}: give padding=") from None
     if isinstance(part, list | tuple | dict):
         return map_fields(lambda _, each: _cast_all(each, dtype, after), part)
+    if isinstance(part, np.ndarray) and part.dtype.kind in "biufc":
+        part = as_tensor(part)
     return _cast(part, dtype, after) if isinstance(part, Tensor) else part
 
 

@@ -43,6 +43,23 @@ def test_casts_that_grow_wait_for_the_copy(after: bool | None, expected: list) -
     assert [part.dtype for part in cast(batch, torch.float32, after=after)] == expected
 
 
+@pytest.mark.parametrize("dtype", [torch.float16, {"x": torch.float16}])
+@pytest.mark.parametrize("form", ["<f4", ">f4", "f8", "i1", "?"])
+def test_arrays_that_a_batch_transform_gives_are_cast_too(dtype: object, form: str) -> None:
+    ds = NumpyDataset(x=np.arange(3), batch_transform=lambda b: {"x": b["x"].numpy().astype(form)})
+    (batch,) = Loader(ds, 3, dtype=dtype)
+    assert batch["x"].dtype == torch.float16
+    assert batch["x"].tolist() == np.arange(3).astype(form).tolist()
+    (batch,) = Loader(ds, 3)
+    assert batch["x"].dtype == np.dtype(form)
+
+
+def test_an_array_of_text_in_a_batch_has_no_dtype_to_be_cast_to() -> None:
+    batch = cast([np.array(["a"]), np.ones(1, np.float32)], torch.float64)
+    assert batch[0].tolist() == ["a"]
+    assert batch[1].dtype == torch.float64
+
+
 def test_a_cast_leaves_the_lengths_of_padded_samples_alone() -> None:
     padded = npdata.Padded(torch.zeros(1, 2), torch.tensor([2]))
     for held in ([padded], Pair("text", padded), {"x": {"y": padded}}):
