@@ -6,9 +6,10 @@ form, dtype and values. No memory is allocated here for a `Batch` without a per-
 """
 
 import sys
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
+from torch import Tensor
 from torch.utils.data import get_worker_info
 
 from npdata.dataset.batch import Batch
@@ -31,7 +32,7 @@ def collate(batch: Sequence[Any]) -> Any:
         UnequalShapesError: a ValueError and a RuntimeError, which names the sample, the field and
             both shapes, where samples do not have the same shape.
         NotBatchedError: a TypeError, in a DataLoader with `batch_size=None`, whose single samples
-            are no batch.
+            are no batch, and for what is stacked already.
 
     Examples:
         >>> ds = npdata.NumpyDataset(np.arange(6).reshape(3, 2), np.arange(3))
@@ -40,12 +41,14 @@ def collate(batch: Sequence[Any]) -> Any:
                 [0, 1]]), tensor([2, 0])]
     """
     if not isinstance(batch, Batch):
-        if not isinstance(batch, Iterable):
+        if isinstance(batch, Iterable):
+            _refuse_one_sample()
+        if not isinstance(batch, Iterable) or isinstance(batch, Mapping | Tensor | Iterator):
             raise NotBatchedError(
                 f"collate() got one {type(batch).__name__}: expected a list of samples, as "
-                "DataLoader(dataset, 64, collate_fn=npdata.collate) gives it"
+                "DataLoader(dataset, 64, collate_fn=npdata.collate) gives it; __getitems__ of a "
+                "dataset of your own returns [self[i] for i in indices], which are stacked here"
             )
-        _refuse_one_sample()
         result = stack_samples(batch)
     else:
         result = batch.collated()

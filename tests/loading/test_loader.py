@@ -25,6 +25,7 @@ from torch.utils.data import (
     BatchSampler,
     ConcatDataset,
     DataLoader,
+    Dataset,
     IterableDataset,
     SequentialSampler,
     StackDataset,
@@ -644,6 +645,18 @@ class TestErrors:
         first, second = (Subset(NumpyDataset(data.x), rows) for rows in ([3, 1], [2]))
         with pytest.raises(NotBatchedError, match=r"indices=\[\*first\.indices, \*second"):
             Loader(first + second, 2)
+
+    @pytest.mark.parametrize(
+        "batch",
+        [torch.zeros(2, 1), torch.zeros(2, 1 << 18), {"x": torch.zeros(2)}, iter([1, 2])],
+        ids=["tensor", "large tensor", "dict", "iterator"],
+    )
+    def test_a_dataset_whose_batches_are_no_lists_of_samples(self, batch: object) -> None:
+        whole = {"__getitems__": lambda self, rows: batch, "__len__": lambda self: 2}
+        dataset = type("Whole", (Dataset,), whole)()
+        for loader in (Loader(dataset, 2), DataLoader(dataset, 2, collate_fn=npdata.collate)):
+            with pytest.raises(NotBatchedError, match=r"returns \[self\[i\] for i in indices\]"):
+                next(iter(loader))
 
     @pytest.mark.skipif(CUDA, reason="an accelerator is there")
     def test_a_device_that_is_not_there(self, data: Data) -> None:
