@@ -2,6 +2,7 @@
 
 import pickle
 from pathlib import Path
+from typing import Any
 
 import h5py
 import numpy as np
@@ -49,13 +50,25 @@ def test_what_changed_meanwhile_is_named(samples: str) -> None:
         ds[1]
 
 
-def test_text_and_nothing_stay_refused(tmp_path: Path) -> None:
-    np.savez(tmp_path / "x.npz", name=np.array("dog"))
+@pytest.mark.parametrize("save", [np.savez, np.savez_compressed])
+def test_a_value_of_a_npz_may_be_what_one_of_a_npy_may_be(tmp_path: Path, save: Any) -> None:
+    record = np.array((7, 0.5), [("a", ">i4"), ("b", "f8")])
+    for k in range(2):
+        time = np.datetime64(k, "s")
+        save(tmp_path / f"{k}.npz", name=np.array(["cat", "dog"][k]), time=time, record=record)
+    assert npdata.stack(f"{tmp_path}/*.npz::name", dtype=str)[[1, 0]] == ["dog", "cat"]
+    assert npdata.stack(f"{tmp_path}/*.npz::time", dtype=torch.int64)[:].tolist() == [0, 1]
+    records = npdata.stack(f"{tmp_path}/*.npz::record")[:]
+    assert records["a"].tolist() == [7, 7]
+    assert records["b"].tolist() == [0.5, 0.5]
+
+
+def test_text_and_nothing_in_hdf5_stay_refused(tmp_path: Path) -> None:
     with h5py.File(tmp_path / "x.h5", "w") as file:
         file["name"], file["null"] = "dog", h5py.Empty("f4")
-    for member in ("x.npz::name", "x.h5::name", "x.h5::null"):
-        with pytest.raises(SourceError, match=member.partition("::")[0]):
-            npdata.stack([f"{tmp_path}/{member}"])
+    for member, why in (("name", r"reads single numbers; .*label_from="), ("null", "no rows")):
+        with pytest.raises(SourceError, match=rf"x\.h5::/?{member}.*{why}"):
+            npdata.stack([f"{tmp_path}/x.h5::{member}"])
 
 
 def test_a_first_sample_without_values_does_not_speak_for_all(tmp_path: Path) -> None:

@@ -75,7 +75,7 @@ class KnownFile(NamedTuple):
 
 
 class OneValue(MemorySource):
-    """The number that an array without axes is, as the only row, of the file and member `where`."""
+    """The value of an array without axes, as the only row, of the file and member `where`."""
 
     def __init__(self, value: Any, where: str) -> None:
         super().__init__(np.asarray(value).reshape(1))
@@ -183,8 +183,14 @@ def open_alone(files: FileList, number: int, raw: RawFormat | None) -> Source:
         except SourceError:
             raise error from None
         array = np.asarray(value)
-        if array.ndim or array.dtype.kind not in "biufc":  # text and compound values stay refused
+        if value is None or array.ndim:
             raise error from None
+        if not zipped and array.dtype.kind not in "biufc":
+            raise SourceError(
+                f"{path}::{member} is one value that is no number, and of HDF5 files "
+                f"npdata.stack reads single numbers; of a label it makes one by label_from=, a "
+                f"function that opens the path and reads it"
+            ) from None
         return OneValue(array, f"{path}::{member}")
 
 
