@@ -141,9 +141,10 @@ def labels_of(paths: Iterable[str], label_from: LabelFrom) -> LabelSource:
             )
     if first is not str:
         return LabelSource(_numbers(values))
-    categories = naturally_sorted(set(values))
+    names = [str(value) for value in values]  # NumPy's own are no plain text, as YAML needs it
+    categories = naturally_sorted(set(names))
     code = {name: k for k, name in enumerate(categories)}
-    return LabelSource(np.array([code[name] for name in values], np.int64), categories)
+    return LabelSource(np.array([code[name] for name in names], np.int64), categories)
 
 
 def _numbers(values: list[Any]) -> NDArray[Any]:

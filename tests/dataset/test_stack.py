@@ -379,6 +379,11 @@ class TestLabels:
         assert named[3]["label"] == 2
         assert pickle.loads(pickle.dumps(named)).fields["label"].categories == ("c1", "c2", "c10")
 
+    def test_categories_are_plain_text_where_labels_are_of_numpy(self, classes: Path) -> None:
+        for function in (npdata.stack, npdata.concatenate):
+            ds = function(classes, label_from=lambda path: np.str_(Path(path).parent.name))
+            assert [type(name) for name in ds.fields[1].categories] == [str, str, str]
+
     @pytest.mark.parametrize("function", [npdata.stack, npdata.concatenate])
     @pytest.mark.parametrize("raw", [{}, {"shape": {"x": -1}}], ids=["npy", "raw"])
     def test_are_cast_beside_files(self, tmp_path: Path, function: Any, raw: Any) -> None:
