@@ -75,7 +75,7 @@ class KeptInFolder(Kept):
     def open(self) -> Entry:
         """Open the file, or make it again."""
         folder = Folder(self.place)
-        held = Descriptor(folder.open(self.plan, self.plan.most_with(self.limit)))
+        held = folder.open(self.plan, self.plan.most_with(self.limit))
         entry = Entry(held, self.plan, self.limit, folder.path_of(self.plan))
         self._lock = None  # it has one of its own
         return entry

@@ -23,6 +23,7 @@ from npdata.sources.cache.cure import with_cure
 from npdata.sources.cache.entry import lock_shared
 from npdata.sources.cache.plan import Plan, is_laid_out, lay_out, note_use, read_most
 from npdata.sources.cache.room import CachedFile, Room, look_at, reserved
+from npdata.sources.file import Descriptor
 from npdata.sources.file_map import mapped
 
 T = TypeVar("T")
@@ -39,7 +40,7 @@ class Folder:
 
     Examples:
         >>> folder = Folder("cached")
-        >>> os.close(folder.open(Plan(about="{}", chunk_bytes=8, count=2), 0))
+        >>> held = folder.open(Plan(about="{}", chunk_bytes=8, count=2), 0)
         >>> len(folder.held()), folder.clear(), folder.held()
         (1, 1, [])
     """
@@ -47,23 +48,19 @@ class Folder:
     def __init__(self, path: str | os.PathLike[str]) -> None:
         self.path = Path(path).absolute()
 
-    def open(self, plan: Plan, most: int) -> int:
-        """Give a descriptor of the file of `plan`, which holds a shared lock on it.
+    def open(self, plan: Plan, most: int) -> Descriptor:
+        """Open the file of `plan`, with a shared lock on it.
 
         It may come to hold `most` bytes, which a file that was removed since is to say anew.
         OSError, with its name, where nothing can be written in the folder.
         """
 
-        def call() -> int:
-            descriptor = self._open(plan)
-            lock_shared(descriptor)
-            try:
-                if read_most(descriptor) < most:
-                    note_use(descriptor, most)
-            except OSError:
-                os.close(descriptor)
-                raise
-            return descriptor
+        def call() -> Descriptor:
+            held = Descriptor(self._open(plan))  # closed where an interrupt drops it
+            lock_shared(held.number)
+            if read_most(held.number) < most:
+                note_use(held.number, most)
+            return held
 
         try:
             return self._alone(call)
@@ -177,10 +174,10 @@ class Folder:
             raise
         return descriptor
 
-    def _alone(self, function: Callable[[], int]) -> int:
+    def _alone(self, function: Callable[[], T]) -> T:
         """Call a function under the lock of the folder, where no Ctrl-C arrives."""
 
-        def call() -> int:
+        def call() -> T:
             with self._locked():
                 return function()
 

@@ -1,5 +1,6 @@
 """Rows that are decoded once: those of h5py, whatever happens to the file that keeps them."""
 
+import _thread
 import contextlib
 import errno
 import fcntl
@@ -26,9 +27,11 @@ import numpy as np
 import pytest
 import torch
 from another_user import IS_ROOT, another_user
+from descriptors import descriptors_of
 from forks import Fork
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from interrupts import run_interrupted
 from processes import HANG, run, running
 from torch.utils.data import DataLoader
 
@@ -37,13 +40,12 @@ from npdata import NumpyDataset
 from npdata.errors import CacheWarning, ChangedFileError
 from npdata.sources import file_map
 from npdata.sources.cache import large_pages
-from npdata.sources.cache.cache import Cache, KeptInMemory
+from npdata.sources.cache.cache import Cache, KeptInFolder, KeptInMemory
 from npdata.sources.cache.cached import cached
 from npdata.sources.cache.entry import Entry
 from npdata.sources.cache.folder import Folder
 from npdata.sources.cache.plan import HEADER, Plan
 from npdata.sources.cache.room import Room
-from npdata.sources.file import Descriptor
 
 ROWS, CHUNK = 1000, 64
 CHUNKS = -(-ROWS // CHUNK)
@@ -278,11 +280,24 @@ def test_a_file_is_trusted_once_all_its_chunks_were_seen(path: Path, folder: Pat
 @LINUX
 def test_a_damaged_file_leaves_none_open(folder: Path) -> None:
     plan = Plan(about="{}", chunk_bytes=8, count=2)
-    os.close(Folder(folder).open(plan, plan.nbytes))
+    Folder(folder).open(plan, plan.nbytes)
     overwrite(0)(kept_file(folder))
     before = len(list(Path("/proc/self/fd").iterdir()))
-    os.close(Folder(folder).open(plan, plan.nbytes))
+    Folder(folder).open(plan, plan.nbytes)
     assert len(list(Path("/proc/self/fd").iterdir())) == before
+
+
+@LINUX
+def test_an_interrupt_while_a_kept_file_is_opened_leaves_none_open(folder: Path) -> None:
+    kept = KeptInFolder(Plan(about="{}", chunk_bytes=8, count=2), str(folder), 2, None)
+    kept.open()
+    at, threads = "npdata/runtime/undisturbed.py", _thread._count()
+    count = run_interrupted(kept.open, at, -1)
+    for boundary in range(1, count):
+        run_interrupted(kept.open, at, boundary)
+        while _thread._count() > threads:  # what was begun goes on to its end
+            pass
+    assert descriptors_of(kept_file(folder)) == 0
 
 
 def test_memory_of_a_process_that_has_ended_is_made_anew() -> None:
@@ -583,7 +598,7 @@ def test_a_full_disk_ends_the_writing_and_no_reading(path: Path, folder: Path) -
 @LINUX
 def test_what_ends_the_writing_holds_no_chunk(folder: Path) -> None:
     plan = Plan(about="{}", chunk_bytes=8, count=2)
-    entry = Entry(Descriptor(Folder(folder).open(plan, plan.nbytes)), plan, 2, kept_file(folder))
+    entry = Entry(Folder(folder).open(plan, plan.nbytes), plan, 2, kept_file(folder))
     data = np.ones(8, np.uint8)
     soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
     try:
