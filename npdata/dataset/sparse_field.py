@@ -17,6 +17,7 @@ from npdata.dataset.batch_memory import Allocate, memory_for_torch, plain_memory
 from npdata.dataset.field import Value, row_of
 from npdata.dataset.ragged_form import SPARSE, numbers_in
 from npdata.dataset.rows_field import RowsField
+from npdata.dataset.sparse_tensors import csr_of
 from npdata.sources.base import Source
 from npdata.sources.sparse import SparseSource
 
@@ -54,10 +55,7 @@ class SparseField(RowsField):
         columns = numbers_in(allocate, read.columns, index)
         kept = self.cast(values, dtype, allocate)
         _warn_once()
-        shape = len(indices), self.source.shape[1]
-        return torch.sparse_csr_tensor(
-            starts, columns, kept, shape, device="cpu", check_invariants=False
-        )
+        return csr_of(starts, columns, kept, (len(indices), self.source.shape[1]))
 
 
 @functools.cache

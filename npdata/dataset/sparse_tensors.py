@@ -10,6 +10,13 @@ from torch import Tensor
 _SIGNED = {torch.uint16: torch.int16, torch.uint32: torch.int32, torch.uint64: torch.int64}
 
 
+def csr_of(starts: Tensor, columns: Tensor, values: Tensor, shape: tuple[int, ...]) -> Tensor:
+    """Give sparse rows of these parts, where the values lie; torch takes its default device."""
+    return torch.sparse_csr_tensor(
+        starts, columns, values, shape, device=values.device, check_invariants=False
+    )
+
+
 def dense_of(rows: Tensor) -> Tensor:
     """Give sparse rows dense."""
     kept = _as(rows, _SIGNED[rows.dtype]) if rows.dtype in _SIGNED else rows
@@ -38,11 +45,4 @@ def sparse_of(rows: Tensor) -> Tensor:
 
 def _as(rows: Tensor, dtype: torch.dtype) -> Tensor:
     """Give the same sparse rows, with their bits taken as another dtype of the same width."""
-    return torch.sparse_csr_tensor(
-        rows.crow_indices(),
-        rows.col_indices(),
-        rows.values().view(dtype),
-        rows.shape,
-        device=rows.device,
-        check_invariants=False,
-    )
+    return csr_of(rows.crow_indices(), rows.col_indices(), rows.values().view(dtype), rows.shape)

@@ -17,6 +17,7 @@ import torch
 from torch import Tensor
 
 from npdata.dataset.nested import buffers_of, map_tensors
+from npdata.dataset.sparse_tensors import csr_of
 from npdata.errors import DeviceError
 from npdata.loading.cast import DTypes, cast
 from npdata.runtime.machine import accelerator
@@ -115,10 +116,7 @@ class Sender:
         if tensor.layout != torch.sparse_csr:
             return tensor.to(self.device, non_blocking=self._side is not None)
         starts, columns, values = map(self._copy, buffers_of(tensor))
-        shape, device = tuple(tensor.shape), values.device
-        return torch.sparse_csr_tensor(
-            starts, columns, values, shape, device=device, check_invariants=False
-        )
+        return csr_of(starts, columns, values, tensor.shape)
 
     def receive(self, sent: Sent) -> Any:
         """Give the batch to the stream that is current, which waits for it."""
