@@ -20,10 +20,11 @@ def assert_no_thread_is_left() -> None:
 
     `gc.collect` does nothing while another thread collects, which Hypothesis makes last longer.
     """
+    gc.collect()
     last = monotonic() + HANG
     while (left := ours()) and monotonic() < last:
-        gc.collect()
         left[0].join(0.1)
+        gc.collect()
     assert ours() == []
 
 
