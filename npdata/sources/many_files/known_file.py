@@ -188,8 +188,8 @@ def open_alone(files: FileList, number: int, raw: RawFormat | None) -> Source:
         if not zipped and array.dtype.kind not in "biufc":
             raise SourceError(
                 f"{path}::{member} is one value that is no number, and of HDF5 files "
-                f"npdata.stack reads single numbers; of a label it makes one by label_from=, a "
-                f"function that opens the path and reads it"
+                "npdata.stack reads single numbers; of a label it makes one by label_from=, a "
+                "function that opens the path and reads it"
             ) from None
         return OneValue(array, f"{path}::{member}")
 
