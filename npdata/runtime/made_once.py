@@ -27,10 +27,8 @@ class made_once(Generic[T]):  # noqa: N801
 
     def __init__(self, make: Callable[[Any], T]) -> None:
         self._make = make
+        self._name = make.__name__  # Python 3.11 has Ctrl-C in `__set_name__` be a RuntimeError
         self.__doc__ = make.__doc__
-
-    def __set_name__(self, _: type, name: str) -> None:
-        self._name = name
 
     @overload
     def __get__(self, owner: None, _: type) -> Self: ...

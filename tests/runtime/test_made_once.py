@@ -5,6 +5,7 @@ import threading
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
+from interrupts import run_interrupted
 
 from npdata.runtime.made_once import made_once
 
@@ -70,3 +71,19 @@ def test_a_fork_beside_a_thread_that_works_it_out_does_not_wait_for_it() -> None
         child.kill()
         child.join()
         assert (child.exitcode, other.result()) == (0, [7, 1])
+
+
+def test_an_interrupt_while_a_class_is_made_stays_one() -> None:
+    def make() -> None:
+        class Rows:
+            @made_once
+            def numbers(self) -> list[int]:
+                return [7, 1]
+
+        assert Rows().numbers == [7, 1]
+
+    run_interrupted(make, "npdata/runtime/made_once.py", -1)
+    boundary = 1
+    while run_interrupted(make, "npdata/runtime/made_once.py", boundary) is None:
+        boundary += 1
+    assert boundary > 5
