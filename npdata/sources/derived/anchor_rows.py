@@ -52,8 +52,8 @@ class AnchoredPieces(_Anchored, PiecesSource):
     """Arrays of different shapes that are anchors."""
 
     rows: PiecesSource
-    values_dtype: Any = OfRows()
-    row_bytes: Any = OfRows()
+    values_dtype: Any = OfRows("values_dtype")
+    row_bytes: Any = OfRows("row_bytes")
 
     def pieces(self, indices: Ints) -> list[NDArray[Any]]:
         """Give the arrays as the source does."""
@@ -64,8 +64,8 @@ class AnchoredRagged(AnchoredPieces, RaggedSource):
     """Arrays of different lengths that are anchors."""
 
     rows: RaggedSource
-    row_shape: Any = OfRows()
-    pieces_layout: Any = OfRows()
+    row_shape: Any = OfRows("row_shape")
+    pieces_layout: Any = OfRows("pieces_layout")
 
     def lengths(self) -> Ints:
         """Give the length of every anchor."""
@@ -76,7 +76,7 @@ class AnchoredSparse(_Anchored, SparseSource):
     """Sparse rows that are anchors."""
 
     rows: SparseSource
-    layout: Any = OfRows()
+    layout: Any = OfRows("layout")
 
     def entries(self, rows: Ints) -> Entries:
         """Read the values of anchors; an error names the row of the source."""

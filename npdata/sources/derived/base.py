@@ -77,9 +77,9 @@ def twin(source: AnySource) -> AnySource:
 
 
 class OfRows:
-    """An attribute that a source has from its rows: `blocks: Any = OfRows()`."""
+    """An attribute that a source has from its rows: `blocks: Any = OfRows("blocks")`."""
 
-    def __set_name__(self, owner: type, name: str) -> None:
+    def __init__(self, name: str) -> None:
         self._name = name
 
     def __get__(self, source: Any, _: object = None) -> Any:
@@ -94,8 +94,8 @@ class RegroupedSource(CompositeSource):
         self.made_of = (rows,)
         self.access = rows.access
 
-    bases: Any = OfRows()
-    ahead_bytes: Any = OfRows()
+    bases: Any = OfRows("bases")
+    ahead_bytes: Any = OfRows("ahead_bytes")
 
     @property
     def rows_in_memory(self) -> int | None:
@@ -130,12 +130,12 @@ class DerivedSource(CompositeSource):
         self.paths = rows.paths
         self.missing = rows.missing
 
-    blocks: Any = OfRows()
-    borders: Any = OfRows()
-    file_borders: Any = OfRows()
-    rows_in_memory: Any = OfRows()
-    stored_bytes: Any = OfRows()
-    ahead_bytes: Any = OfRows()
+    blocks: Any = OfRows("blocks")
+    borders: Any = OfRows("borders")
+    file_borders: Any = OfRows("file_borders")
+    rows_in_memory: Any = OfRows("rows_in_memory")
+    stored_bytes: Any = OfRows("stored_bytes")
+    ahead_bytes: Any = OfRows("ahead_bytes")
 
     def will_need(self, first: int, stop: int) -> None:
         """Pass it on."""
