@@ -5,6 +5,7 @@ import os
 import pickle
 import sys
 import weakref
+from operator import setitem
 from pathlib import Path
 from typing import Any
 
@@ -146,6 +147,26 @@ class TestBatches:
                 ours = Loader(data, sampler=samplers[0], num_threads=threads, dtype=dtype)
                 assert ours.describe().run > 1
                 assert_same(list(ours), one_by_one(data, samplers[1], dtype=dtype))
+
+    @pytest.mark.parametrize("threads", THREADS)
+    def test_of_a_subset_are_of_the_rows_that_it_has_in_each_epoch(self, threads: Any) -> None:
+        subset = Subset(NumpyDataset(X), [3, 1, 4, 1, 5, 9])
+        loader = Loader(subset, 2, shuffle=False, num_threads=threads)
+        for change in (lambda: None, lambda: setitem(subset.indices, 2, -1), subset.indices.sort):
+            change()
+            assert_same(torch.cat(list(loader)), torch.from_numpy(X[subset.indices]))
+        subset.indices = [2, 7, 1, 8, 2, 1000]
+        with pytest.raises(IndexError, match="1000"):
+            list(loader)
+
+    def test_of_a_subset_do_not_change_with_its_array_while_an_epoch_is_read(self) -> None:
+        rows = np.arange(600)
+        loader = Loader(Subset(NumpyDataset(X), rows), 2, shuffle=False, num_threads=1)
+        batches = iter(loader)
+        got = [next(batches)]
+        rows[:] = 1 << 40  # no row, which a gather without a check would read outside of the data
+        got.extend(batches)
+        assert_same(torch.cat(got), torch.from_numpy(X[:600]))
 
     @pytest.mark.parametrize("stored", NATIVE)
     @pytest.mark.parametrize("asked_of", ["dataset", "loader"])
