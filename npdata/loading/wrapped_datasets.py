@@ -24,8 +24,8 @@ _GETITEMS = NumpyDataset.__getitems__
 
 def is_direct(dataset: Any) -> bool:
     """Whether batches are read as `NumpyDataset` does it, and not by a subclass or a patch."""
-    method = getattr(dataset.__getitems__, "__func__", None)
-    return isinstance(dataset, NumpyDataset) and method is _GETITEMS
+    own = isinstance(dataset, NumpyDataset)
+    return own and getattr(dataset.__getitems__, "__func__", None) is _GETITEMS
 
 
 def datasets_within(dataset: Any) -> Iterator[NumpyDataset]:
@@ -35,6 +35,13 @@ def datasets_within(dataset: Any) -> Iterator[NumpyDataset]:
         return
     for part in wrapped_by(dataset):
         yield from datasets_within(part)
+
+
+def chosen_of(dataset: Any) -> Any:
+    """Give what a `Subset`, also of a `Subset`, chooses rows of; others as they are."""
+    while type(dataset) is Subset:
+        dataset = dataset.dataset
+    return dataset
 
 
 def one_dataset(dataset: Any) -> tuple[NumpyDataset, Ints | None] | None:
@@ -49,10 +56,8 @@ def one_dataset(dataset: Any) -> tuple[NumpyDataset, Ints | None] | None:
         >>> one_dataset(torch.utils.data.StackDataset(inner)) is None
         True
     """
-    chosen_of = dataset
-    while type(chosen_of) is Subset:
-        chosen_of = chosen_of.dataset
-    return next(parts_of(dataset), None) if isinstance(chosen_of, NumpyDataset) else None
+    inner = chosen_of(dataset)
+    return next(parts_of(dataset), None) if isinstance(inner, NumpyDataset) else None
 
 
 def parts_of(dataset: Any) -> Iterator[tuple[NumpyDataset, Ints | None]]:
@@ -63,9 +68,7 @@ def parts_of(dataset: Any) -> Iterator[tuple[NumpyDataset, Ints | None]]:
     if isinstance(dataset, NumpyDataset):
         yield dataset, None
     elif type(dataset) is StackDataset:
-        wrapped = dataset.datasets
-        parts = wrapped.values() if isinstance(wrapped, Mapping) else wrapped
-        known = [list(parts_of(part)) for part in parts]
+        known = [list(parts_of(part)) for part in wrapped_by(dataset)]
         if all(known):
             yield from itertools.chain(*known)
     elif type(dataset) is Subset:

@@ -37,6 +37,7 @@ from torch.utils.data import (
 import npdata
 from npdata import BlockBatchSampler, Loader, NumpyDataset, stack
 from npdata.errors import (
+    BatchTransformError,
     ClosedError,
     DeviceError,
     ForkError,
@@ -141,6 +142,47 @@ class TestBatches:
         ds = NumpyDataset(data.x, data.y)
         assert_same_epochs(Subset(ds, range(3, 90, 2)), threads)
         assert_same_epochs(StackDataset(a=ds, b=NumpyDataset(data.y)), threads)
+
+    @pytest.mark.parametrize("threads", [0, 2])
+    @pytest.mark.parametrize("kind", KINDS)
+    def test_of_a_stack_of_any_kind_and_of_subsets_with_functions(
+        self, data: Data, kind: str, threads: "int | str"
+    ) -> None:
+        def mixed(batch):
+            return batch + batch.flip(0)
+
+        rows = np.random.default_rng(0).permutation(ROWS).tolist()
+        parts = {
+            "first": dataset(kind, data),
+            "chosen": Subset(NumpyDataset(data.x, transform=torch.neg), rows),
+            "mixed": NumpyDataset(data.x, batch_transform=mixed),
+        }
+        for stack_of in (StackDataset(**parts), StackDataset(*parts.values())):
+            assert_same_epochs(stack_of, threads)
+
+    def test_of_a_stack_are_stacked_once_without_its_samples(self, data: Data, monkeypatch) -> None:
+        ds = StackDataset(x=NumpyDataset(data.x), y=Subset(NumpyDataset(data.y), range(ROWS)))
+        made = []
+        monkeypatch.setattr(npdata.dataset.batch.Batch, "_make", made.append)
+        first = next(iter(Loader(ds, 4)))
+        assert torch.equal(first["x"], torch.from_numpy(data.x[:4]))
+        assert torch.equal(first["y"], torch.from_numpy(data.y[:4]))
+        assert not made
+
+    @pytest.mark.parametrize("threads", [0, 2])
+    def test_of_a_stack_with_a_function_that_loses_rows_are_refused(self, data, threads) -> None:
+        halved = NumpyDataset(data.x, batch_transform=lambda batch: batch[::2])
+        with pytest.raises(BatchTransformError):
+            list(Loader(StackDataset(halved, NumpyDataset(data.y)), 4, num_threads=threads))
+
+    @pytest.mark.parametrize("threads", [0, 2])
+    def test_of_a_stack_with_a_dataset_that_gives_stacked_rows(self, data: Data, threads) -> None:
+        class Stacked(TensorDataset):
+            def __getitems__(self, rows):
+                return self.tensors[0][rows]
+
+        other = Stacked(torch.arange(2 * ROWS).reshape(ROWS, 2))
+        assert_same_epochs(StackDataset(NumpyDataset(data.x), other), threads)
 
     @pytest.mark.parametrize("threads", [0, 2])
     @pytest.mark.parametrize("uneven", ["mask", "ragged", "pad", "drop"])
