@@ -14,6 +14,7 @@ import torch
 from torch import Tensor
 from torch.utils.data import StackDataset
 
+from npdata.arrays.dtypes import Ints
 from npdata.arrays.indexing import holds_rows, row_numbers
 from npdata.dataset.batch import Batch
 from npdata.dataset.batch_memory import Allocate, allocating_from
@@ -45,12 +46,15 @@ class Made(NamedTuple):
 class BatchTask:
     """What is done for a batch; it must not refer to the loader or an iterator.
 
+    `chosen` has the row of `dataset` for each row number, where these are places in a `Subset`:
+    to look them up one by one takes half as long as to gather rows of 3 KiB.
     `direct`: whether batches are those of `NumpyDataset` itself, which may then be gathered.
     Without it an epoch of 128 rows of 3 KiB takes 1.3 times the processor time.
     `threaded`: whether other threads do the same at the same time.
     """
 
     dataset: Any
+    chosen: Ints | None
     direct: bool
     threaded: bool
     allocate: Allocate
@@ -63,13 +67,16 @@ class BatchTask:
         try:
             for advice in job.advice:
                 advice.send()
-            dataset = self.dataset
-            if self.direct and dataset.gathers_only and not isinstance(job.rows, RowNumbers):
-                rows = row_numbers(job.rows, len(dataset), masks=False)
-                return self._finished(job, dataset.gathered(rows, self.allocate))
+            dataset, rows = self.dataset, job.rows
+            if self.chosen is not None:
+                rows = self.chosen[row_numbers(_plain(rows), len(self.chosen), masks=False)]
+            if self.direct and dataset.gathers_only and not isinstance(rows, RowNumbers):
+                rows = row_numbers(rows, len(dataset), masks=False)
+                mask = () if rows is job.rows else _mask_of(job.rows, rows)
+                return self._finished(job, dataset.gathered(rows, self.allocate), mask)
             shares = self.threaded and job.number == 0
             with warning_of_draws() if shares else contextlib.nullcontext():
-                samples, fields = allocating_from(self.allocate, self._collated, job.rows)
+                samples, fields = allocating_from(self.allocate, self._collated, rows)
             if isinstance(samples, Batch) and samples.mask is not None:
                 return self._finished(job, fields[0], fields[1:])
             return self._finished(job, fields, _mask_of(job.rows, samples))
@@ -130,6 +137,13 @@ def _has_plain_batches(dataset: Any) -> bool:
 def name_the_batch(error: Exception, number: int, rows: Any) -> None:
     """Add a note to the error of a batch, with its number and its rows."""
     error.add_note(f"in batch {number} of this iteration, rows {_shown(rows)}")
+
+
+def _plain(rows: Any) -> Any:
+    """Give row numbers without what a sampler says of them."""
+    while isinstance(rows, RowNumbers):
+        rows = rows.rows
+    return rows
 
 
 def _without_mask(rows: Any) -> Any:

@@ -30,10 +30,10 @@ from npdata.loading.late_casts import LateCasts
 from npdata.loading.prefetcher import Prefetcher
 from npdata.loading.readahead import Job, ReadAhead
 from npdata.loading.schedule import Data, Options, Schedule, decide_schedule
-from npdata.loading.small_batches import RunTask, gathered_in_runs, gathered_row_bytes, runs_of
+from npdata.loading.small_batches import RunTask, gathered_row_bytes, gathers_in_runs, runs_of
 from npdata.loading.to_device import Sender
 from npdata.loading.turns import Turns
-from npdata.loading.wrapped_datasets import datasets_within, is_direct, parts_of
+from npdata.loading.wrapped_datasets import datasets_within, is_direct, one_dataset, parts_of
 from npdata.runtime.machine import cores
 from npdata.sampling.run_batches import RunBatches
 from npdata.sampling.sampler import BlockBatchSampler
@@ -114,13 +114,18 @@ class Pipeline:
     def start(self, batches: Iterator[Any]) -> Prefetcher[Job, Made]:
         """Begin to make the batches of these row numbers, one by one or in runs."""
         schedule, alone = self.schedule, self.schedule.alone
-        gathered, late, taken = None, None, batches
-        if schedule.run > 1 and isinstance(batches, RunBatches):
-            gathered = gathered_in_runs(self.sent, batches.rows)
-        if gathered is not None:
+        late, taken = None, batches
+        dataset, chosen = one_dataset(self.sent) or (self.sent, None)
+        in_runs = (
+            schedule.run > 1
+            and isinstance(batches, RunBatches)
+            and batches.rows <= len(self.sent)
+            and gathers_in_runs(dataset)
+        )
+        if in_runs:
             taken = runs_of(batches, schedule.run)
             if schedule.casts_late:
-                late = LateCasts.of(gathered[0].fields.values(), self.options.dtype)
+                late = LateCasts.of(dataset.fields.values(), self.options.dtype)
         elif schedule.threads and not self.ordered:
             taken = map(_kept, batches)
         plan = ReadAhead.of(self.dataset, self.options.memory_budget) if self.ordered else None
@@ -132,8 +137,9 @@ class Pipeline:
             index = torch.accelerator.current_device_index() if device is None else device.index
             begin = functools.partial(torch.accelerator.set_device_index, index)
         task = BatchTask(
-            dataset=self.sent,
-            direct=is_direct(self.sent),
+            dataset=dataset,
+            chosen=chosen,
+            direct=is_direct(dataset),
             threaded=schedule.threads > 0,
             allocate=allocate,
             pinned=schedule.pinned,
@@ -141,7 +147,7 @@ class Pipeline:
             dtype=self.options.dtype,
         )
         return Prefetcher(
-            task if gathered is None else RunTask(task, *gathered, late),
+            RunTask(task, late) if in_runs else task,
             jobs,
             threads=schedule.threads,
             depth=schedule.depth,

@@ -23,13 +23,12 @@ from torch import Tensor
 from npdata.arrays.dtypes import NATIVE, Ints, torch_dtype
 from npdata.dataset.field import Field
 from npdata.dataset.nested import nbytes_of
-from npdata.dataset.numpy_dataset import NumpyDataset
 from npdata.dataset.rows_field import RowsField
 from npdata.loading.batch_task import BatchTask, Made, name_the_batch
 from npdata.loading.cast import DTypes
 from npdata.loading.late_casts import LateCasts, bytes_of_row
 from npdata.loading.readahead import Job
-from npdata.loading.wrapped_datasets import is_direct, one_dataset
+from npdata.loading.wrapped_datasets import chosen_of, is_direct
 from npdata.sampling.epochs import Batches
 from npdata.sampling.row_numbers import MaskedRows, RowNumbers
 
@@ -68,15 +67,9 @@ def runs_of(batches: Any, most: int) -> Iterator[RunRows]:
         size = min(2 * size, most)
 
 
-def gathered_in_runs(dataset: Any, rows: int = 0) -> tuple[NumpyDataset, Ints | None] | None:
-    """Give the dataset whose rows are gathered in runs, and its row for each; see `one_dataset`.
-
-    None where there is more to a batch, or `dataset` has fewer than `rows` rows.
-    """
-    found = one_dataset(dataset)
-    if found is None or rows > len(dataset):
-        return None
-    return found if is_direct(found[0]) and found[0].gathers_only else None
+def gathers_in_runs(dataset: Any) -> bool:
+    """Whether there is no more to a batch of a dataset than to gather its rows."""
+    return is_direct(dataset) and dataset.gathers_only
 
 
 def gathered_row_bytes(dataset: Any, dtype: DTypes) -> tuple[int, int] | None:
@@ -94,11 +87,11 @@ def gathered_row_bytes(dataset: Any, dtype: DTypes) -> tuple[int, int] | None:
         >>> gathered_row_bytes(ds, torch.bfloat16) is None
         True
     """
-    found = gathered_in_runs(dataset)
+    inner = chosen_of(dataset)
     wanted = set(dtype.values()) if isinstance(dtype, Mapping) else {dtype} - {None}
-    if found is None or not wanted <= _SHARED:
+    if not gathers_in_runs(inner) or not wanted <= _SHARED:
         return None
-    fields = tuple(found[0].fields.values())
+    fields = tuple(inner.fields.values())
     if not all(type(field) is RowsField and field.rule.result in _SHARED for field in fields):
         return None
 
@@ -112,15 +105,13 @@ def gathered_row_bytes(dataset: Any, dtype: DTypes) -> tuple[int, int] | None:
 
 @dataclass(frozen=True)
 class RunTask:
-    """What is done for a run of `dataset`, of whose rows `chosen` has one for each row number.
+    """What is done for a run.
 
     `one` makes a batch by itself, where they cannot be made at once. With `late` casts a run is
     gathered as it is stored, and each batch is cast when the loop asks for it.
     """
 
     one: BatchTask
-    dataset: NumpyDataset
-    chosen: Ints | None
     late: LateCasts | None = None
 
     def __call__(self, job: Job) -> Made:
@@ -134,15 +125,16 @@ class RunTask:
             return self._singly(run, error)  # made one by one, they tell which of them it is
 
     def _together(self, run: RunRows) -> Made:
-        rows = run.rows if self.chosen is None else self.chosen[run.rows]
+        one = self.one
+        rows = run.rows if one.chosen is None else one.chosen[run.rows]
         sizes, mask = [len(run.batches[0])] * len(run.batches), _mask_of(run.batches)
-        late, sender, allocate = self.late, self.one.sender, self.one.allocate
+        late, sender, allocate = self.late, one.sender, one.allocate
         # To look at the row numbers again would wait for the interpreter once more: 1.08 times.
         if late is None:
-            fields = self.one.cast_here(self.dataset.gathered(rows, allocate))
+            fields = one.cast_here(one.dataset.gathered(rows, allocate))
             nbytes, dtypes = nbytes_of(fields), None
         else:
-            fields = self.dataset.gathered(rows, allocate, late.fields)
+            fields = one.dataset.gathered(rows, allocate, late.fields)
             nbytes, dtypes = len(rows) * late.row_bytes, late.dtypes
         if sender is None:
             run_of_all = (fields, *mask) if mask else fields

@@ -28,6 +28,7 @@ def sent_to_cpu(ds: Any, rows: Any, dtype: Any = None) -> tuple[Any, Made]:
     sender = Sender(torch.device("cpu"), dtype, finish=finish, aside=False)
     task = BatchTask(
         dataset=sent,
+        chosen=None,
         direct=is_direct(sent),
         allocate=plain_memory,
         pinned=False,
