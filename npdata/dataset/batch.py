@@ -18,7 +18,7 @@ import torch
 from torch.utils.data._utils.pin_memory import pin_memory
 
 from npdata.arrays.dtypes import Ints
-from npdata.dataset.field import Field, row_of
+from npdata.dataset.field import Field, rows_of
 from npdata.dataset.nested import map_fields
 from npdata.dataset.ragged_form import RaggedForm, marked
 from npdata.dataset.stacking import stack_samples, take_apart
@@ -178,8 +178,8 @@ class Batch(list[Any]):
         values = self._values
         if values is None:
             return list.copy(self)
-        rows = (tuple(row_of(value, k) for value in values) for k in range(self._length))
-        return [self.form.build(row) for row in rows]
+        columns = (rows_of(value, self._length) for value in values)
+        return [self.form.build(row) for row in zip(*columns, strict=True)]
 
     def transformed(self, functions: Bound) -> "Batch":
         """Give a batch of the transformed samples, which has no stacked fields."""

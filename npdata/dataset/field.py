@@ -6,7 +6,7 @@ values. Here is the interface alone; rows of one shape are `rows_field`.
 """
 
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any, TypeAlias
 
 import numpy as np
@@ -156,6 +156,13 @@ class Field(ABC):
     def lost(self, error: ConversionError) -> ConversionError:
         """Give the error of a cast, with the name of the field."""
         return ConversionError(f"field {self.label!r} ({self.where}): {error}")
+
+
+def rows_of(stacked: Any, length: int) -> Iterable[Any]:
+    """Give the rows of a stacked value as `row_of` does, which takes twice as long for each."""
+    if isinstance(stacked, Tensor) and stacked.layout == torch.strided and not stacked.is_nested:
+        return stacked.unbind()
+    return [row_of(stacked, index) for index in range(length)]
 
 
 def row_of(stacked: Any, index: int) -> Any:

@@ -14,7 +14,7 @@ from torch.utils.data._utils.collate import collate, collate_tensor_fn, default_
 
 from npdata.arrays.dtypes import Ints
 from npdata.dataset.batch_memory import LARGE_BYTES, batch_memory
-from npdata.dataset.field import row_of
+from npdata.dataset.field import rows_of
 from npdata.dataset.padded import Padded
 from npdata.dataset.ragged_form import SPARSE, RaggedForm, form_of, marked
 from npdata.errors import BatchTransformError, FieldError, UnequalShapesError
@@ -44,7 +44,7 @@ def take_apart(
         return [marked(sample, form) for sample in value]
     shape = getattr(value, "shape", None)
     if shape and shape[0] == length:
-        rows = [row_of(value, row) for row in range(length)]
+        rows = list(rows_of(value, length))
         sparse = form == SPARSE and getattr(value, "layout", None) == torch.sparse_csr
         return [marked(row, SPARSE) for row in rows] if sparse else rows
     if isinstance(value, Mapping):
