@@ -18,7 +18,7 @@ from npdata.cli.console import (
     printable,
 )
 from npdata.sources.cache.folder import Folder
-from npdata.sources.cache.room import CachedFile
+from npdata.sources.cache.use import CachedFile
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:

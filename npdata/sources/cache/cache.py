@@ -12,21 +12,21 @@ import operator
 import os
 import time
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, TypeAlias, TypeVar
+from typing import Any, TypeAlias
 
 from npdata.errors import FieldError
 from npdata.runtime.living import Living
 from npdata.runtime.machine import free_of_machine
 from npdata.runtime.memory_file import memory_file
 from npdata.sources.cache.entry import Entry
-from npdata.sources.cache.folder import Folder, Lock
+from npdata.sources.cache.folder import Folder
 from npdata.sources.cache.plan import Plan, is_laid_out, lay_out
+from npdata.sources.cache.room import Lock, Room
 from npdata.sources.file import SETTLED_NS, Descriptor, FileIdentity
 
-T = TypeVar("T")
 CachePlace: TypeAlias = str | os.PathLike[str]
 FORMAT = 1
 """Other versions of npdata that lay files out in another way have another number."""
@@ -58,31 +58,26 @@ class Kept(ABC):
 
 
 class KeptInFolder(Kept):
-    """Chunks in a file of a folder; nobody takes their room, also before they are read."""
+    """Chunks in a file of a folder; with `lock` nobody takes their room before they are read."""
 
-    def __init__(self, plan: Plan, place: str, limit: int, lock: Lock | None) -> None:
+    def __init__(self, plan: Plan, place: str, limit: int, lock: Lock | None = None) -> None:
         self.plan = plan
         self.limit = limit
         self.place = place
+        self.path = Folder(place).path_of(plan)
         self._lock = lock
         _in_folders.add(self)
 
-    @property
-    def path(self) -> Path:
-        """The file."""
-        return Folder(self.place).path_of(self.plan)
-
     def open(self) -> Entry:
         """Open the file, or make it again."""
-        folder = Folder(self.place)
-        held = folder.open(self.plan, self.plan.most_with(self.limit))
-        entry = Entry(held, self.plan, self.limit, folder.path_of(self.plan))
+        held = Folder(self.place).open(self.plan, self.plan.most_with(self.limit))
+        entry = Entry(held, self.plan, self.limit, self.path)
         self._lock = None  # it has one of its own
         return entry
 
-    def __getstate__(self) -> dict[str, Any]:
+    def __reduce__(self) -> tuple[Any, ...]:
         """Leave out the lock, which is that of one process."""
-        return self.__dict__ | {"_lock": None}
+        return type(self), (self.plan, self.place, self.limit)
 
 
 class KeptInMemory(Kept):
@@ -97,23 +92,23 @@ class KeptInMemory(Kept):
     def __init__(self, plan: Plan, limit: int) -> None:
         self.plan = plan
         self.limit = limit
-        held = Descriptor(_unnamed(plan))
-        self._descriptor: Descriptor | None = held
-        self._path = f"/proc/{os.getpid()}/fd/{held.number}"
+        self._held: Descriptor | None = _file_in_memory(plan)
+        self._path = f"/proc/{os.getpid()}/fd/{self._held.number}"
         _in_memory.add(self)
 
     def open(self) -> Entry:
         """Open the file of the process that made this."""
-        held = self._descriptor
-        with contextlib.suppress(OSError):
-            held = Descriptor(os.open(self._path, os.O_RDWR)) if held is None else held
+        held = self._held
+        if held is None:
+            with contextlib.suppress(OSError):
+                held = Descriptor(os.open(self._path, os.O_RDWR))
         if held is None or not is_laid_out(held.number, self.plan):
-            held = Descriptor(_unnamed(self.plan))
+            held = _file_in_memory(self.plan)
         return Entry(held, self.plan, self.limit)
 
     def __getstate__(self) -> dict[str, Any]:
         """Leave out the descriptor, which is that of one process."""
-        return self.__dict__ | {"_descriptor": None}
+        return self.__dict__ | {"_held": None}
 
 
 _in_memory: "Living[KeptInMemory]" = Living()
@@ -167,16 +162,16 @@ class Cache:
         folder = None if path == "ram" else str(Path(path).expanduser().absolute())
         return cls(folder=folder, most=most)
 
-    def making_room(self, make: Callable[[Keep], T]) -> T:
-        """Give what `make` gives, which may keep any number of datasets."""
-        if self.folder is None:
-            return make(self._keep_in_memory)
+    @contextlib.contextmanager
+    def room(self) -> Iterator[Keep]:
+        """Give what makes room for any number of datasets, each beside those before it."""
         place = self.folder
-        return Folder(place).making_room(
-            self.most,
-            lambda: {kept.path for kept in _in_folders},
-            lambda reserve: make(lambda plan: KeptInFolder(plan, place, *reserve(plan))),
-        )
+        if place is None:
+            yield self._keep_in_memory
+            return
+        in_use = {kept.path for kept in _in_folders}
+        with Room(Folder(place), self.most, in_use) as room:
+            yield lambda plan: KeptInFolder(plan, place, *room.reserve(plan))
 
     def _keep_in_memory(self, plan: Plan) -> Kept:
         others = sum(kept.limit * kept.plan.chunk_bytes for kept in _in_memory)
@@ -206,13 +201,13 @@ def plan_of(
     return Plan(about=json.dumps(about), chunk_bytes=chunk_bytes, count=count)
 
 
-def _unnamed(plan: Plan) -> int:
-    """Make an empty file in memory; OSError where the system allows none so long.
+def _file_in_memory(plan: Plan) -> Descriptor:
+    """Make an empty file without a name; OSError where the system allows none so long.
 
     Raises `FieldError` where the system has no such files.
     """
     try:
-        descriptor = memory_file("npdata-cache")
+        held = Descriptor(memory_file("npdata-cache"))
     except OSError as error:
         if error.errno == errno.ENOSYS:
             raise FieldError(
@@ -225,12 +220,11 @@ def _unnamed(plan: Plan) -> int:
             "(ulimit -n), or give a folder",
         ) from None
     try:
-        lay_out(descriptor, plan)
+        lay_out(held.number, plan)
     except OSError as error:
-        os.close(descriptor)
         raise OSError(
             error.errno,
             f'{error.strerror}; cache="ram" is a file of {plan.nbytes} bytes in memory: allow '
             "files of that size (ulimit -f), or leave cache= out",
         ) from None
-    return descriptor
+    return held

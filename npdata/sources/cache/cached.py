@@ -4,6 +4,9 @@ Idea: a source says what its rows are made of (`bases`), and each of these what 
 Invariant: a source that needs no cache, or can have none, stays the one it is.
 """
 
+from collections.abc import Sequence
+
+from npdata.runtime.undisturbed import undisturbed
 from npdata.sources.base import Source, with_detail
 from npdata.sources.cache.cache import Cache
 
@@ -30,13 +33,18 @@ def cached(source: Source, cache: Cache | None) -> Source:
     if cache is None:
         return source
     bases = source.bases
-    made = cache.making_room(lambda keep: [base.cached(keep) for base in bases])
+    made = undisturbed(_cached, bases, cache)  # else an interrupt could leave the folder locked
     kept = [new for new, base in zip(made, bases, strict=True) if new is not base]
     if kept:
         given = source.over(made)
         given.tell(details=with_detail(given.details, "cache", dict(kept[0].details)["cache"]))
         return given
     return source
+
+
+def _cached(bases: Sequence[Source], cache: Cache) -> list[Source]:
+    with cache.room() as keep:
+        return [base.cached(keep) for base in bases]
 
 
 def why_not_cached(source: Source) -> str:

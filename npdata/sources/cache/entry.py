@@ -28,6 +28,7 @@ from npdata.arrays.gather import address_of
 from npdata.sources.cache.cure import with_cure
 from npdata.sources.cache.large_pages import LargePages
 from npdata.sources.cache.plan import Plan, read_checksum, write_record
+from npdata.sources.cache.use import lock_shared
 from npdata.sources.file import MOST_AT_ONCE, Descriptor, ask_for, fill, open_files
 from npdata.sources.file_map import mapped, mapped_for_large_pages, page_out
 
@@ -184,12 +185,6 @@ class Entry:
             with contextlib.suppress(OSError):
                 os.utime(self._opened().number, ns=(time.time_ns(), seal))
         self.complete = True
-
-
-def lock_shared(descriptor: int) -> None:
-    """Show other processes that a file is in use, where the file system has locks."""
-    with contextlib.suppress(OSError):
-        fcntl.flock(descriptor, fcntl.LOCK_SH)
 
 
 @functools.cache

@@ -4,21 +4,20 @@ Idea: everything has its place from the beginning, in a sparse file. Invariant: 
 one chunk of one plan, as its second checksum shows. It opens nothing, and writes no chunk.
 """
 
-import contextlib
 import hashlib
 import os
 import struct
-import time
 import zlib
 from dataclasses import dataclass
 
 from npdata.runtime.made_once import made_once
 
 HEADER = 1 << 14
-"""So many bytes at the beginning say what is kept; the last 8 say how many it may become."""
+"""So many bytes at the beginning say what is kept."""
+MOST = struct.Struct("<Q")
+"""The last of them: how many bytes the file may come to hold (`use`)."""
 _PAGE = 1 << 12
 _RECORD = struct.Struct("<II")
-_MOST = struct.Struct("<Q")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -38,7 +37,7 @@ class Plan:
     @property
     def header(self) -> bytes:
         """How a file of this plan begins."""
-        return self.about.encode("utf8", "surrogateescape")[: HEADER - _MOST.size - 1] + b"\0"
+        return self.about.encode("utf8", "surrogateescape")[: HEADER - MOST.size - 1] + b"\0"
 
     @property
     def data_at(self) -> int:
@@ -99,21 +98,3 @@ def is_laid_out(descriptor: int, plan: Plan) -> bool:
     if os.fstat(descriptor).st_size != plan.nbytes:
         return False
     return os.pread(descriptor, len(plan.header), 0) == plan.header
-
-
-def read_most(descriptor: int) -> int:
-    """Give how many bytes a file may come to hold, as its last user reserved."""
-    read = os.pread(descriptor, _MOST.size, HEADER - _MOST.size)
-    return int(_MOST.unpack(read)[0]) if len(read) == _MOST.size else 0
-
-
-def note_use(descriptor: int, most: int) -> None:
-    """Take note that a file is used now, and how many bytes it may come to hold.
-
-    The time of change stays, since that may be the seal.
-    """
-    before = os.fstat(descriptor).st_mtime_ns
-    if read_most(descriptor) != most:
-        os.pwrite(descriptor, _MOST.pack(most), HEADER - _MOST.size)
-    with contextlib.suppress(PermissionError):  # only its owner may set the times of a file
-        os.utime(descriptor, ns=(time.time_ns(), before))

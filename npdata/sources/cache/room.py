@@ -1,170 +1,133 @@
-"""The room that a folder of cached datasets has: one look at its files serves many datasets.
+"""Room in a folder of cached datasets: one look at its files serves all that are opened together.
 
 Idea: what a file may come to hold at most is its length; only where that is too much are the files
 opened, to see what they hold and which of them nobody uses. Those make room, the one that was not
-used for the longest first. Invariant: who makes a `Room` holds the lock of the folder, and a file
-that is in use, or was taken, is not removed.
+used for the longest first. Invariant: the lock of the folder is held from the first `reserve` to
+the end, and a file that is in use, or for which room was reserved here, is not removed.
 """
 
 import contextlib
-import fcntl
-import functools
-import json
 import os
-from collections.abc import Callable, Container, Iterable
-from dataclasses import dataclass
+from collections.abc import Container
 from pathlib import Path
-from typing import Any
+from typing import Self, TypeAlias
 
-from npdata.sources.cache.plan import HEADER, in_pages, read_most
+import numpy as np
+from numpy.typing import NDArray
 
+from npdata.sources.cache.cure import with_cure
+from npdata.sources.cache.folder import Folder
+from npdata.sources.cache.plan import Plan, in_pages
+from npdata.sources.cache.use import CachedFile, look_at, on_disk, use
+from npdata.sources.file_map import mapped
 
-@dataclass(frozen=True, kw_only=True)
-class CachedFile:
-    """A file of the folder: `about` its data, `nbytes` on the disk.
-
-    `most` bytes are what it may come to hold, 0 where no process uses it; `used` is the time of its
-    last use, in ns since 1970.
-    """
-
-    path: Path
-    about: dict[str, Any]
-    nbytes: int
-    most: int
-    used: int
+Lock: TypeAlias = NDArray[np.uint8]
+"""A map of a file, which holds the lock that its descriptor had; many may be open so."""
 
 
 class Room:
-    """What is free of the `most` bytes of a folder, whose lock the caller holds."""
+    """Room for datasets in `folder`, all files of which take at most `most` bytes, in a `with`.
 
-    def __init__(
-        self,
-        path: Path,
-        files: Iterable[os.DirEntry[str]],
-        most: int | None,
-        in_use: Callable[[], set[Path]],
-    ) -> None:
-        """Look at the files in `path`; with `most` None, half the disk without them is the most.
+    With `most` None it is half of what the disk would have free without them. `in_use` are the
+    files of datasets of this process.
+    """
 
-        `in_use` gives the files that belong to datasets of this process.
+    def __init__(self, folder: Folder, most: int | None, in_use: Container[Path]) -> None:
+        """Look at nothing before the first `reserve`, and make no folder."""
+        self._folder = folder
+        self._most = most
+        self._in_use = in_use
+        self._lock = contextlib.ExitStack()
+        self._begun = False
+        self._sizes: dict[Path, int] = {}
+        self._free = 0
+        self._unused: list[CachedFile] | None = None
+        self._reserved: set[Path] = set()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._lock.close()
+
+    def reserve(self, plan: Plan) -> tuple[int, Lock | None]:
+        """Reserve room for the chunks of a dataset: give for how many of the first there is room.
+
+        It stays reserved until the lock, None where there is none, is released. OSError, with the
+        folder, where nothing can be written there.
         """
+        try:
+            if not self._begun:
+                self._begin()
+            return self._reserve(plan)
+        except OSError as error:
+            raise with_cure(error, self._folder.path) from None
+
+    def _begin(self) -> None:
+        self._lock.enter_context(self._folder.locked())
         there = {}
-        for file in files:
+        for file in self._folder.entries():
             with contextlib.suppress(FileNotFoundError):
                 there[Path(file)] = file.stat()
+        most = self._most
         if most is None:
-            disk = os.statvfs(path)
-            kept = sum(map(_nbytes, there.values()))
-            most = (disk.f_bavail * disk.f_frsize + kept) // 2
-        self._in_use = in_use
-        self._sizes = {file: in_pages(status.st_size) for file, status in there.items()}
+            disk = os.statvfs(self._folder.path)
+            most = (disk.f_bavail * disk.f_frsize + sum(map(on_disk, there.values()))) // 2
+        self._sizes = {path: in_pages(status.st_size) for path, status in there.items()}
         self._free = most - sum(self._sizes.values())
-        self._unused: list[CachedFile] | None = None
-        self._taken: set[Path] = set()
+        self._begun = True
 
-    def make(self, own: Path, nbytes: int) -> int:
-        """Remove files until `nbytes` are free for `own`, as far as can be; give what is free."""
-        self._size(own, 0)
-        if self._free < nbytes:
-            if self._unused is None:
-                self._unused = self._look(own)
-            while self._unused and self._free < nbytes:
-                held = self._unused.pop()
-                if held.path != own and held.path not in self._taken:
-                    self._remove(held.path)
-        return self._free
+    def _reserve(self, plan: Plan) -> tuple[int, Lock | None]:
+        own = self._folder.path_of(plan)
+        self._count(own, 0)
+        self._make_room(own, plan.most_with(plan.count))
+        chunks = plan.fitting(self._free)
+        if not chunks:
+            self._leave(own)
+            return 0, None
+        held = self._folder.made(plan)
+        most = use(held.number, plan.most_with(chunks))
+        self._reserved.add(own)
+        self._count(own, max(on_disk(os.fstat(held.number)), most))
+        with contextlib.suppress(OSError):  # too many maps
+            return chunks, mapped(held.number, 1)
+        return chunks, None
 
-    def leave(self, own: Path) -> None:
+    def _make_room(self, own: Path, nbytes: int) -> None:
+        """Remove files until so many bytes are free for `own`, as far as can be."""
+        if self._free < nbytes and self._unused is None:
+            self._unused = self._look(own)
+        while self._unused and self._free < nbytes:
+            path = self._unused.pop().path
+            if path != own and path not in self._reserved:
+                self._remove(path)
+
+    def _look(self, own: Path) -> list[CachedFile]:
+        """Count what all but `own` hold; give those nobody uses, the last that was used first."""
+        unused = []
+        for path in self._sizes.keys() - self._reserved - {own}:
+            with contextlib.suppress(FileNotFoundError, IsADirectoryError):
+                held = self._look_at(path)
+                if not held.in_use:
+                    unused.append(held)
+        return sorted(unused, key=lambda held: held.used, reverse=True)
+
+    def _leave(self, own: Path) -> None:
         """Remove a file of which no chunk finds room, unless it is in use."""
-        if own.exists():
-            held = look_at(own, self._used)
-            self._size(own, max(held.nbytes, held.most))
-            if not held.most:
-                self._remove(own)
+        if own.exists() and not self._look_at(own).in_use:
+            self._remove(own)
 
-    def take(self, own: Path, status: os.stat_result, most: int) -> None:
-        """Note that a file may come to hold `most` bytes, if it does not hold more by now."""
-        self._taken.add(own)
-        self._size(own, max(_nbytes(status), most))
+    def _look_at(self, path: Path) -> CachedFile:
+        held = look_at(path, in_use=path in self._in_use)
+        self._count(path, held.most)
+        return held
 
     def _remove(self, path: Path) -> None:
         with contextlib.suppress(PermissionError):  # another user's
             path.unlink(missing_ok=True)
-            self._size(path, 0)
+            self._count(path, 0)
 
-    def _size(self, path: Path, nbytes: int) -> None:
-        self._free += self._sizes.pop(path, 0) - nbytes
+    def _count(self, path: Path, nbytes: int) -> None:
+        """Count so many bytes for a file, in place of what was counted for it."""
+        self._free += self._sizes.get(path, 0) - nbytes
         self._sizes[path] = nbytes
-
-    @functools.cached_property
-    def _used(self) -> set[Path]:
-        return self._in_use()
-
-    def _look(self, own: Path) -> list[CachedFile]:
-        """Note what all but `own` hold; give those nobody uses, the last that was used first."""
-        unused = []
-        for path in self._sizes.keys() - self._taken - {own}:
-            with contextlib.suppress(FileNotFoundError, IsADirectoryError):
-                held = look_at(path, self._used)
-                self._size(path, max(held.nbytes, held.most))
-                if not held.most:
-                    unused.append(held)
-        return sorted(unused, key=lambda held: held.used, reverse=True)
-
-
-def look_at(path: Path, in_use: Container[Path] = ()) -> CachedFile:
-    """Look at a file, which this process may use; OSError where there is none."""
-    status = path.stat()
-    about: dict[str, Any] = {}
-    most = status.st_size
-    with contextlib.suppress(PermissionError):  # another user's, who may be using it
-        about, most = _read(path, used=path in in_use)
-    return CachedFile(
-        path=path, about=about, nbytes=_nbytes(status), most=most, used=status.st_atime_ns
-    )
-
-
-def reserved(descriptor: int) -> int:
-    """Give what the users of a file, which this one is not yet, have reserved for it."""
-    return read_most(descriptor) if _is_locked(descriptor) else 0
-
-
-def _nbytes(status: os.stat_result) -> int:
-    """Give what a file takes of the disk, holes left out."""
-    return status.st_blocks * 512
-
-
-def _read(path: Path, *, used: bool) -> tuple[dict[str, Any], int]:
-    """Give what a file says of itself, and what it may come to hold, 0 where nobody uses it."""
-    descriptor = _opened_to_look(path)
-    try:
-        header = os.pread(descriptor, HEADER, 0).split(b"\0", 1)[0]
-        return _about(header), read_most(descriptor) if used else reserved(descriptor)
-    finally:
-        os.close(descriptor)
-
-
-def _opened_to_look(path: Path) -> int:
-    """Open a file to read; that is no use of it where its owner, or root, does so on Linux."""
-    with contextlib.suppress(PermissionError):
-        return os.open(path, os.O_RDONLY | getattr(os, "O_NOATIME", 0))
-    return os.open(path, os.O_RDONLY)
-
-
-def _about(header: bytes) -> dict[str, Any]:
-    """Understand what a file says of itself; nothing where it is damaged."""
-    try:
-        about = json.loads(header)
-    except (ValueError, RecursionError):
-        return {}
-    return about if isinstance(about, dict) else {}
-
-
-def _is_locked(descriptor: int) -> bool:
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return True
-    except OSError:
-        return False
-    return False

@@ -289,7 +289,7 @@ def test_a_damaged_file_leaves_none_open(folder: Path) -> None:
 
 @LINUX
 def test_an_interrupt_while_a_kept_file_is_opened_leaves_none_open(folder: Path) -> None:
-    kept = KeptInFolder(Plan(about="{}", chunk_bytes=8, count=2), str(folder), 2, None)
+    kept = KeptInFolder(Plan(about="{}", chunk_bytes=8, count=2), str(folder), 2)
     kept.open()
     at, threads = "npdata/runtime/undisturbed.py", _thread._count()
     count = run_interrupted(kept.open, at, -1)
@@ -479,7 +479,16 @@ def test_what_was_closed_makes_room_in_the_same_process(path: Path, folder: Path
         assert len(Folder(folder).held()) == 1
 
 
-def test_room_that_a_dataset_has_reserved_goes_to_no_other(path: Path, folder: Path) -> None:
+@pytest.mark.parametrize("locks", [True, False])
+def test_room_that_a_dataset_has_reserved_goes_to_no_other(
+    path: Path, folder: Path, monkeypatch: pytest.MonkeyPatch, locks: bool
+) -> None:
+    if not locks:
+
+        def refuse(descriptor: int, operation: int) -> None:
+            raise OSError(errno.ENOLCK, "as on some file systems")
+
+        monkeypatch.setattr(fcntl, "flock", refuse)
     with (
         opened(path, folder, cache_bytes=250_000) as unread,
         opened(path, folder, "tiles", cache_bytes=250_000) as tiles,
@@ -900,12 +909,13 @@ def test_no_number_of_files_takes_more_than_the_bytes_of_a_cache(
 
 
 def test_what_a_file_holds_takes_room_where_less_is_reserved(folder: Path) -> None:
-    folder.mkdir()
-    own = folder / "own"
-    own.write_bytes(b"1" * 8192)
-    room = Room(folder, os.scandir(folder), 20_000, set)
-    room.take(own, own.stat(), 100)
-    assert room.make(folder / "other", 0) == 20_000 - 512 * own.stat().st_blocks
+    large, small = (Plan(about=f"{n}", chunk_bytes=n, count=3) for n in (1 << 16, 8))
+    entry = KeptInFolder(large, str(folder), 3).open()
+    for number in range(3):
+        entry.keep(number, np.ones(1 << 16, np.uint8))
+    del entry  # and with it its reservation
+    with Room(Folder(folder), large.most_with(3) - 1, set()) as room:
+        assert [room.reserve(plan)[0] for plan in (large, small)] == [2, 0]
 
 
 def test_some_of_many_files_are_kept(tmp_path: Path, folder: Path) -> None:
