@@ -159,8 +159,9 @@ class ChunkCache:
         return threads_refused(self._count, 0, 'read by h5py, without any: access="library"')
 
     def _run(self) -> None:
-        idle, message = False, None
+        idle = False
         while True:
+            message = None
             try:
                 with contextlib.suppress(Empty):
                     message = self._inbox.get(block=idle)
@@ -175,7 +176,7 @@ class ChunkCache:
                 if isinstance(message, Request):
                     message.reply.put(error)
                 self._begin_anew(error)
-                idle, message = False, None
+                idle = False
 
     def _handle(self, message: Any) -> None:
         with self._lock:
@@ -248,19 +249,19 @@ class ChunkCache:
         """Show a chunk to readers, and answer who waits for it, perhaps with the error."""
         chunks, number = key
         waiting = self._pending.waiting(key)
-        if result is not None:
-            self.memory.give_back(memory)
-        chunk = self.memory.chunk(memory) if result is None else result
-        if isinstance(chunk, Chunk):
-            chunk.used = next(self._clock)
-            chunks.decoded += 1
+        if result is None:
+            result = self.memory.chunk(memory)
+            result.used = next(self._clock)
             if not chunks.closed:
-                if result is None:
-                    self._held.hold(key, chunk, ahead=ahead and not waiting)
-                chunks.ready[number] = chunk
+                self._held.hold(key, result, ahead=ahead and not waiting)
+        else:
+            self.memory.give_back(memory)
+            if isinstance(result, Chunk) and not chunks.closed:
+                chunks.ready[number] = result
+        chunks.decoded += isinstance(result, Chunk)
         self._pending.end(key)  # until here an error answers who waits
         for request, place in waiting:
-            request.fill(place, chunk)
+            request.fill(place, result)
 
     def _begin_anew(self, error: BaseException) -> None:
         """After an error in the bookkeeping itself: drop all, and answer all who wait with it."""

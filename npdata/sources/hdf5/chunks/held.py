@@ -23,8 +23,7 @@ class HeldChunks:
         >>> from npdata.sources.hdf5.chunks.source_chunks import SourceChunks
         >>> chunks, held = SourceChunks(80, print), HeldChunks(ChunkMemory(160))
         >>> for number in (7, 8):
-        ...     chunks.ready[number] = held.memory.chunk(held.room(80))
-        ...     held.hold((chunks, number), chunks.ready[number], ahead=False)
+        ...     held.hold((chunks, number), held.memory.chunk(held.room(80)), ahead=False)
         >>> chunks.ready[7].used = 2  # it was read, and 8 was not
         >>> held.room(80).nbytes, list(chunks.ready)
         (80, [7])
@@ -40,11 +39,13 @@ class HeldChunks:
         self._ahead_bytes = 0
 
     def hold(self, key: Key, chunk: Chunk, *, ahead: bool) -> None:
-        """Hold a chunk that was decoded, `ahead` of anyone who asked or not."""
+        """Hold a chunk that was decoded, `ahead` of anyone who asked or not, and show it."""
+        chunks, number = key
         self._held[key] = chunk
         if ahead:
             self._ahead[key] = chunk.used
             self._ahead_bytes += chunk.data.nbytes
+        chunks.ready[number] = chunk
 
     def drop(self, key: Key) -> None:
         """Let a chunk go."""
