@@ -281,7 +281,7 @@ def test_changed_files_are_named(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, watched: bool, change: str, read_before: bool
 ) -> None:
     if not watched:
-        monkeypatch.setattr(shard_maps.Watch, "add", lambda self, path: False)
+        monkeypatch.setattr(watch, "MOST_INSTANCES", 0)
     for k in range(3):
         np.save(tmp_path / f"x{k}.npy", np.full((5, 75), k, np.float64))
     ds = npdata.concatenate(f"{tmp_path}/x?.npy")
@@ -368,8 +368,7 @@ def test_changes_that_are_not_reported_are_seen_at_the_next_look(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, change: str, together: int
 ) -> None:
     monkeypatch.setattr(shard_maps, "LOOK_TOGETHER", together)
-    monkeypatch.setattr(shard_maps.Watch, "add", lambda self, path: True)
-    monkeypatch.setattr(shard_maps.Watch, "events", lambda self: 0)
+    monkeypatch.setattr(watch.Watch, "events", lambda self: 0)
     monkeypatch.setattr(shard_maps, "look_again", lambda files: 1e-9)
     for k in range(3):
         np.save(tmp_path / f"x{k}.npy", np.full((5, 75), k, np.float64))
@@ -411,9 +410,9 @@ def test_maps_of_all_fields_are_dropped_when_there_are_too_many(
         numbers = rng.integers(0, 100, 10)
         for values in ds[numbers].values():
             assert (values[:, 0].numpy() == numbers // 5).all()
-        held = [source._shards.maps._maps.made() for source in ds.sources]
+        held = [source._shards.maps.made() for source in ds.sources]
         assert {maps.joint is not None for maps in held if maps} <= {joint}
-        assert sum(len(maps.held) for maps in held if maps) * (1 + joint) <= most
+        assert sum(maps.count for maps in held if maps) <= most
 
 
 LIMITED = """

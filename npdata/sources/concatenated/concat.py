@@ -180,18 +180,18 @@ class ConcatSource(PartlyInPlace, EndToEnd):
 
     def check(self) -> None:
         """Raise `ChangedFileError` if a file behind a part changed since it was opened."""
-        self._shards.maps.check()
+        self._shards.check()
         for owner in np.flatnonzero(~self.in_place).tolist():
             self._opened(owner).check()
 
     def close_idle(self) -> None:
         """Close the files of every part until the next read."""
-        self._shards.maps.close_idle()
+        self._shards.close_idle()
         super().close_idle()
 
     def close(self) -> None:
         """Close every part."""
-        self._shards.maps.close()
+        self._shards.close()
         super().close()
 
     def __reduce__(self) -> tuple[Any, ...]:

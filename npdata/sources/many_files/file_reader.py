@@ -75,7 +75,7 @@ class FileReader:
         path = table.files.path(number)
         try:
             if offset < 0:
-                table.require(number, os.stat(path))  # noqa: PTH116
+                table.check(number)
                 read = self._read_zipped if offset == ZIPPED else self._read_own
                 read(number, path, out)
                 return
@@ -102,7 +102,7 @@ class FileReader:
         try:
             alike = read_member(os.fsdecode(path), self.table.files.member(number) or "", out)
         finally:
-            self.table.require(number, os.stat(path))  # noqa: PTH116
+            self.table.check(number)
         if not alike:
             raise gone(path)
 

@@ -6,8 +6,9 @@ sees that it is still the same. Files of one shape are rows, and others arrays o
 for sources to say.
 """
 
+import contextlib
 import os
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import groupby
 from typing import Any
@@ -25,10 +26,12 @@ from npdata.sources.many_files.known_file import (
     INODE,
     Kind,
     KnownFile,
+    gone,
     known_of,
     look,
     look_together,
     open_alone,
+    opened,
 )
 from npdata.sources.mapped import MappedSource
 from npdata.sources.packed.packing import Packing
@@ -130,6 +133,31 @@ class FileTable:
         kept = self.facts.item(number)[:3]
         if seen != kept:
             _identity(*kept).require(_identity(*seen), self.name(number))
+
+    def check(self, number: int) -> None:
+        """Raise `ChangedFileError` unless file `number` is as it was looked at."""
+        path = self.files.path(number)
+        try:
+            now = os.stat(path)  # noqa: PTH116
+        except FileNotFoundError:
+            raise gone(path) from None
+        self.require(number, now)
+
+    @contextlib.contextmanager
+    def opened(self, number: int) -> Iterator[int]:
+        """Open file `number` for a while; `ChangedFileError` where it is gone."""
+        path = self.files.path(number)
+        try:
+            descriptor = opened(path)
+        except FileNotFoundError:
+            raise gone(path) from None
+        try:
+            yield descriptor
+        except OSError as error:
+            self.require_read(number, descriptor, error)
+            raise
+        finally:
+            os.close(descriptor)
 
     def require_read(self, number: int, descriptor: int, error: OSError) -> None:
         """Raise `ChangedFileError` where an open file is no longer what it was; else name it.

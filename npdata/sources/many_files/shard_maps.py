@@ -8,11 +8,10 @@ and never taken away: who holds a `Maps` may use every address in it. It knows n
 """
 
 import contextlib
-import itertools
+import functools
 import os
 import threading
 import time
-from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import NamedTuple
 
@@ -21,13 +20,12 @@ from numpy.typing import NDArray
 
 from npdata.arrays.dtypes import Ints
 from npdata.arrays.gather import ByteRows, address_of
-from npdata.errors import ChangedFileError, ClosedError
+from npdata.errors import ChangedFileError
 from npdata.runtime.living import Living
 from npdata.runtime.per_process import PerProcess
 from npdata.sources.file_map import mapped
 from npdata.sources.many_files.file_table import FileTable
 from npdata.sources.many_files.joint_map import JointMap
-from npdata.sources.many_files.known_file import gone, opened
 from npdata.sources.many_files.watch import Watch
 
 LOOK_AGAIN, LOOK_AGAIN_PER_FILE = 0.1, 50e-6
@@ -36,6 +34,7 @@ LOOK_TOGETHER = 256
 """So few files are looked at together: 4 µs each, and 20 where batches do so one by one."""
 
 
+@functools.cache
 def most_maps() -> int:
     """Give how many maps all sources may hold: three fourths of what a process may have."""
     try:
@@ -61,180 +60,132 @@ class Looks(NamedTuple):
 
 
 class Maps:
-    """The maps of one process: `address[k]` is that of byte 0 of file k, 0 where it has no map.
+    """The maps of one process, of the files of `table`.
 
-    One more, 0, is that of file -1, the whole memory. `bounds` are the lowest and the highest
-    address of all that is mapped. With `joint` all are in that. `events()` gives a number that
-    stays the same while no file changes, as far as that is known. `view` is all that
-    is mapped, and where row 0 of each part would be in it, until one more file is.
+    Part k lies in file `file[k]`, or in memory where that is -1. `address[n]` is that of byte 0 of
+    file n, 0 where it has no map; one more, 0, is that of file -1, the whole memory. `bounds` are
+    the lowest and the highest address of all that is mapped. With `joint` all are in that. `view`
+    is all that is mapped, and where row 0 of each part would be in it, until one more file is.
+    `events()` gives a number that stays the same while no file changes, as far as that is known.
     """
 
-    def __init__(self, count: int, bounds: tuple[int, int], joint: JointMap | None) -> None:
+    def __init__(
+        self, table: FileTable, file: Ints, bounds: tuple[int, int], joint: JointMap | None
+    ) -> None:
+        """Name the files; none is opened before it is looked at."""
         self.joint = joint
-        self.address: Ints = np.zeros(count + 1, np.int64)
-        self.looks = Looks(-1, 0.0, np.zeros(0, np.uint8))
-        self.period = look_again(count)
-        self.held: list[object] = []
+        self.address: Ints = np.zeros(len(table) + 1, np.int64)
         self.bounds = bounds
         self.view: tuple[ByteRows, Ints] | None = None
+        self.lock = threading.Lock()
+        """To add maps, and to look at all files."""
         self._watch = Watch()
         self.events = self._watch.events
-        self.lock = threading.Lock()
-
-    def add(self, number: int, array: NDArray[np.uint8], begin: int = 0) -> None:
-        """Hold the map of a file from byte `begin` of it on; only with `lock`."""
-        address = address_of(array)
-        self.held.append(array)
-        self.bounds = min(self.bounds[0], address), max(self.bounds[1], address + len(array))
-        self.view = None
-        self.address[number] = address - begin
-
-    def watch(self, path: bytes) -> None:
-        """Watch a file; where that cannot be, `events` never gives the same number again."""
-        if not self._watch.add(path):
-            self.events = itertools.count(1 << 32).__next__
-
-
-class ShardMaps:
-    """The files of `table`, mapped; part k lies in file `file[k]`, or in memory where that is -1.
-
-    `make` makes the `Maps` of a process.
-    """
-
-    def __init__(self, table: FileTable, file: Ints, make: Callable[[], Maps]) -> None:
-        """Name the files; none is opened before it is looked at."""
-        self.table = table
+        self._table = table
         self._file = file
-        self._most = most_maps()
-        self._closed = False
-        self._maps = PerProcess(make)
-        _living.add(self)
+        self._held: list[object] = []
+        self._looks = Looks(-1, 0.0, np.zeros(0, np.uint8))
 
-    def get(self) -> Maps:
-        """Give the maps of this process, which stay mapped as long as they are referred to."""
-        return self._maps.get()
+    @property
+    def count(self) -> int:
+        """How many maps these are: two for each file of a joint map, with what lies between."""
+        return len(self._held) * (1 if self.joint is None else 2)
 
-    def look(self, maps: Maps, parts: Ints) -> int:
-        """See that the files of these parts are mapped and unchanged; gives `maps.events()`.
+    def look(self, parts: Ints) -> int:
+        """See that the files of these parts are mapped and unchanged; gives `events()` before it.
 
         Raises `ChangedFileError`.
         """
-        looks = self._looks(maps)
+        looks = self._looks_so_far()
         unseen = looks.unseen
         if unseen is not None and b"\1" in unseen[parts].tobytes():
-            self._look_at(maps, parts, unseen)
+            self._look_at(parts, unseen)
         return looks.events
-
-    def _looks(self, maps: Maps) -> Looks:
-        """Give which files were looked at that need not be again."""
-        events, looks = maps.events(), maps.looks
-        if events != looks.events or time.monotonic() >= looks.until:
-            with maps.lock:
-                looks = self._look_again(maps)
-        return looks
-
-    def _look_again(self, maps: Maps) -> Looks:
-        """Begin anew after a change or in time: with all that are mapped, where they are few."""
-        events, looks, now = maps.events(), maps.looks, time.monotonic()
-        if events == looks.events and now < looks.until:
-            return looks  # another thread did so
-        unseen = np.ones(len(maps.address), np.uint8)
-        unseen[-1] = 0
-        if len(unseen) <= LOOK_TOGETHER:
-            for number in np.flatnonzero(maps.address).tolist():
-                # Raised by the batch that touches it.
-                with contextlib.suppress(OSError, ChangedFileError):
-                    self._require(number)
-                    unseen[number] = 0
-        left = unseen[self._file]
-        looks = maps.looks = Looks(events, now + maps.period, left if left.any() else None)
-        return looks
-
-    def _look_at(self, maps: Maps, parts: Ints, unseen: NDArray[np.uint8]) -> None:
-        """Map the files of these parts that are not, and look at the others unless they were."""
-        if self._closed:
-            raise ClosedError(f"{self.table.files!r} were closed; make a new dataset")
-        old = parts[unseen[parts] == 1]
-        with maps.lock:
-            for number in np.unique(self._file[old]).tolist():
-                if maps.address[number]:
-                    self._require(number)
-                else:
-                    self._map(maps, number)
-        unseen[old] = 0
-        sources = list(_living)
-        while sum(each.count for each in sources) > self._most:
-            # Whoever uses its maps holds them; its next batch begins with none.
-            max(sources, key=lambda each: each.count).close_idle()
-
-    def _require(self, number: int) -> None:
-        path = self.table.files.path(number)
-        try:
-            self.table.require(number, os.stat(path))  # noqa: PTH116
-        except FileNotFoundError:
-            raise gone(path) from None
-
-    def _map(self, maps: Maps, number: int) -> None:
-        path = self.table.files.path(number)
-        maps.watch(path)  # before it is looked at, so that no change is missed
-        with self.opened(number) as descriptor:
-            status = os.fstat(descriptor)
-            self.table.require(number, status)
-            if maps.joint is None:
-                maps.add(number, mapped(descriptor, status.st_size))
-            else:
-                maps.add(number, *maps.joint.add(number, descriptor))
-
-    @contextlib.contextmanager
-    def opened(self, number: int) -> Iterator[int]:
-        """Open file `number` for a while; `ChangedFileError` where it is gone."""
-        path = self.table.files.path(number)
-        try:
-            descriptor = opened(path)
-        except FileNotFoundError:
-            raise gone(path) from None
-        try:
-            yield descriptor
-        except OSError as error:
-            self.table.require_read(number, descriptor, error)
-            raise
-        finally:
-            os.close(descriptor)
 
     def check(self) -> None:
         """Raise `ChangedFileError` if any file changed since it was looked at first.
 
         It is seen as by a batch: files that are mapped are looked at only as often as for that.
         """
-        maps = self._maps.get()
-        unseen = self._looks(maps).unseen
+        unseen = self._looks_so_far().unseen
         if unseen is None:
             return
         for part in np.flatnonzero(unseen).tolist():
             number = int(self._file[part])
-            self._require(number)
-            if maps.address[number]:
+            self._table.check(number)
+            if self.address[number]:
                 unseen[part] = 0
 
-    def mapped_at(self, number: int) -> int:
-        """Give the address of byte 0 of file `number`, 0 where it has no map now."""
-        maps = self._maps.made()
-        return 0 if maps is None else int(maps.address[number])
+    def _looks_so_far(self) -> Looks:
+        """Give which files were looked at that need not be again."""
+        events, looks = self.events(), self._looks
+        if events != looks.events or time.monotonic() >= looks.until:
+            with self.lock:
+                looks = self._look_again()
+        return looks
 
-    @property
-    def count(self) -> int:
-        """The maps of this process: two for each file of a joint map, with what lies between."""
-        maps = self._maps.made()
-        return 0 if maps is None else len(maps.held) * (1 if maps.joint is None else 2)
+    def _look_again(self) -> Looks:
+        """Begin anew after a change or in time: with all that are mapped, where they are few."""
+        events, looks, now = self.events(), self._looks, time.monotonic()
+        if events == looks.events and now < looks.until:
+            return looks  # another thread did so
+        files = len(self._table)
+        unseen = np.ones(files + 1, np.uint8)
+        unseen[-1] = 0
+        if files <= LOOK_TOGETHER:
+            for number in np.flatnonzero(self.address).tolist():
+                # Raised by the batch that touches it.
+                with contextlib.suppress(OSError, ChangedFileError):
+                    self._table.check(number)
+                    unseen[number] = 0
+        left = unseen[self._file]
+        until = now + look_again(files)
+        looks = self._looks = Looks(events, until, left if left.any() else None)
+        return looks
 
-    def close_idle(self) -> None:
-        """Release all maps; reads that have begun keep theirs."""
-        self._maps.take()
+    def _look_at(self, parts: Ints, unseen: NDArray[np.uint8]) -> None:
+        """Map the files of these parts that are not, and look at the others unless they were."""
+        old = parts[unseen[parts] == 1]
+        with self.lock:
+            for number in np.unique(self._file[old]).tolist():
+                if self.address[number]:
+                    self._table.check(number)
+                else:
+                    self._map(number)
+        unseen[old] = 0
+        _drop_too_many()
 
-    def close(self) -> None:
-        """Release all maps, and map no more."""
-        self._closed = True
-        self._maps.take()
+    def _map(self, number: int) -> None:
+        # Before it is looked at, so that no change is missed.
+        self._watch.add(self._table.files.path(number))
+        with self._table.opened(number) as descriptor:
+            status = os.fstat(descriptor)
+            self._table.require(number, status)
+            if self.joint is None:
+                array, begin = mapped(descriptor, status.st_size), 0
+            else:
+                array, begin = self.joint.add(number, descriptor)
+        address, (low, high) = address_of(array), self.bounds
+        self._held.append(array)
+        self.bounds = min(low, address), max(high, address + len(array))
+        self.view = None
+        self.address[number] = address - begin
 
 
-_living: "Living[ShardMaps]" = Living()
+all_maps: Living[PerProcess[Maps]] = Living()
+"""Those of all sources."""
+
+
+def _drop_too_many() -> None:
+    """Drop the maps of those who have most, while all together have too many.
+
+    Whoever uses maps holds them; the next batch of their source begins with none.
+    """
+    sources = list(all_maps)
+    while sum(map(_count, sources)) > most_maps():
+        max(sources, key=_count).take()
+
+
+def _count(source: PerProcess[Maps]) -> int:
+    maps = source.made()
+    return 0 if maps is None else maps.count

@@ -16,14 +16,15 @@ from numpy.typing import NDArray
 
 from npdata.arrays.dtypes import DType, Ints
 from npdata.arrays.gather import ByteRows, copy_spans
-from npdata.errors import ChangedFileError
+from npdata.errors import ChangedFileError, ClosedError
 from npdata.runtime.lazy_torch import torch
+from npdata.runtime.per_process import PerProcess
 from npdata.sources.file import ask_for, fill
 from npdata.sources.file_map import page_out
 from npdata.sources.many_files.file_table import FileTable
 from npdata.sources.many_files.joint_map import JointLayout, JointMap
 from npdata.sources.many_files.known_file import gone
-from npdata.sources.many_files.shard_maps import Maps, ShardMaps, most_maps
+from npdata.sources.many_files.shard_maps import Maps, all_maps, most_maps
 
 
 class Shards:
@@ -50,6 +51,7 @@ class Shards:
 
         `memory` are the lowest and the highest address of parts in memory, which the caller keeps.
         """
+        self.table = table
         self._file = file
         self._base = base
         self.row_bytes = row_bytes = math.prod(row_shape) * dtype.itemsize
@@ -62,11 +64,17 @@ class Shards:
             in_rows = layout.places - layout.begins - layout.lead
             self._gaps = (in_rows[file] + base) // row_bytes
         bounds = memory or (1 << 62, 0)
-        self.maps = ShardMaps(
-            table,
-            file,
-            lambda: Maps(len(table), bounds, JointMap.reserved(layout, dtype, row_shape)),
+        self.maps = PerProcess(
+            lambda: Maps(table, file, bounds, JointMap.reserved(layout, dtype, row_shape))
         )
+        all_maps.add(self.maps)
+        self._closed = False
+
+    def _opened(self) -> Maps:
+        """Give the maps of this process, which stay mapped as long as they are referred to."""
+        if self._closed and len(self.table):
+            raise ClosedError(f"{self.table.files!r} were closed; make a new dataset")
+        return self.maps.get()
 
     def select(self, parts: Ints, rows: Ints, out: "torch.Tensor") -> bool:
         """Copy row `rows[k]` of part `parts[k]` to `out[k]`, a tensor of their dtype.
@@ -74,16 +82,16 @@ class Shards:
         False where they are no rows of one array, so that it must `gather`. Raises
         `ChangedFileError`.
         """
-        maps = self.maps.get()  # held until the end, and with it every map
+        maps = self._opened()  # held until the end, and with it every map
         joint = maps.joint
         if joint is None or not joint.table.typed:
             return False
-        events = self.maps.look(maps, parts)
+        events = maps.look(parts)
         numbers = self._gaps[parts]
         numbers += rows
         joint.table.select(numbers, out)
         if maps.events() != events:
-            self.maps.look(maps, parts)
+            maps.look(parts)
         return True
 
     def gather(self, parts: Ints, rows: Ints, out: NDArray[Any]) -> None:
@@ -91,8 +99,8 @@ class Shards:
 
         Raises `ChangedFileError`.
         """
-        maps = self.maps.get()  # held until the end, and with it every map
-        events = self.maps.look(maps, parts)
+        maps = self._opened()  # held until the end, and with it every map
+        events = maps.look(parts)
         if maps.joint is not None:
             maps.joint.table.gather(self._gaps[parts] + rows, out)
         else:
@@ -101,19 +109,19 @@ class Shards:
             starts += rows * (self.row_bytes // self._step)
             view.select(starts, out.reshape(len(rows), -1).view(np.uint8))
         if maps.events() != events:
-            self.maps.look(maps, parts)
+            maps.look(parts)
 
     def gather_runs(self, parts: Ints, starts: Ints, stops: Ints, out: NDArray[Any]) -> None:
         """Copy rows `[starts[k], stops[k])` of part `parts[k]`, one run after the other."""
-        maps = self.maps.get()
-        events = self.maps.look(maps, parts)
+        maps = self._opened()
+        events = maps.look(parts)
         bases = maps.address[self._file[parts]] + self._base[parts]
         begins, ends = bases + starts * self.row_bytes, bases + stops * self.row_bytes
         low, high = int(begins.min()), int(ends.max())
         memory = ByteRows.between(low, high, 1, step=1).view.numpy()[:, 0]
         copy_spans(memory, begins - low, ends - low, out)
         if maps.events() != events:
-            self.maps.look(maps, parts)
+            maps.look(parts)
 
     def _view(self, maps: Maps) -> tuple[ByteRows, Ints]:
         """Work out where the rows of all parts lie, which takes 30 µs, a third of a batch."""
@@ -123,6 +131,19 @@ class Shards:
             maps.view = rows, (maps.address[self._file] + self._base - low) // self._step
             return maps.view
 
+    def check(self) -> None:
+        """Raise `ChangedFileError` if any file changed since it was looked at first."""
+        self._opened().check()
+
+    def close_idle(self) -> None:
+        """Release all maps; reads that have begun keep theirs."""
+        self.maps.take()
+
+    def close(self) -> None:
+        """Release all maps, and map no more."""
+        self._closed = True
+        self.close_idle()
+
 
 class Shard(NamedTuple):
     """File `number` of shards, by its own rows."""
@@ -131,16 +152,15 @@ class Shard(NamedTuple):
     number: int
 
     def _place(self, row: int) -> int:
-        return (
-            int(self.shards.maps.table.facts["offset"][self.number]) + row * self.shards.row_bytes
-        )
+        first = int(self.shards.table.facts["offset"][self.number])
+        return first + row * self.shards.row_bytes
 
     def read_run(self, first: int, out: NDArray[Any]) -> None:
         """Read the rows from `first` on into all of `out`, past any map."""
         if not out.size:
             return
-        table, number = self.shards.maps.table, self.number
-        with self.shards.maps.opened(number) as descriptor:
+        table, number = self.shards.table, self.number
+        with table.opened(number) as descriptor:
             whole = fill(descriptor, self._place(first), out.reshape(-1).view(np.uint8).data)
             table.require(number, os.fstat(descriptor))
         if not whole:
@@ -152,12 +172,13 @@ class Shard(NamedTuple):
         # Reading reports what is wrong.
         with (
             contextlib.suppress(OSError, ChangedFileError),
-            self.shards.maps.opened(self.number) as file,
+            self.shards.table.opened(self.number) as file,
         ):
             ask_for(file, self._place(first), nbytes)
 
     def dont_need(self, first: int, stop: int) -> None:
         """Tell the kernel that these rows may leave memory."""
-        address = self.shards.maps.mapped_at(self.number)
+        maps = self.shards.maps.made()
+        address = 0 if maps is None else int(maps.address[self.number])
         if address:
             page_out(address + self._place(first), (stop - first) * self.shards.row_bytes)
