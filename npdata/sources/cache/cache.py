@@ -7,12 +7,10 @@ to has the chunks of one dataset in one state of its file, or is made anew.
 
 import contextlib
 import errno
-import json
 import operator
 import os
-import time
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeAlias
@@ -25,11 +23,9 @@ from npdata.sources.cache.entry import Entry
 from npdata.sources.cache.folder import Folder
 from npdata.sources.cache.plan import Plan, is_laid_out, lay_out
 from npdata.sources.cache.room import Lock, Room
-from npdata.sources.file import SETTLED_NS, Descriptor, FileIdentity
+from npdata.sources.file import Descriptor
 
 CachePlace: TypeAlias = str | os.PathLike[str]
-FORMAT = 1
-"""Other versions of npdata that lay files out in another way have another number."""
 
 
 class Kept(ABC):
@@ -177,28 +173,6 @@ class Cache:
         others = sum(kept.limit * kept.plan.chunk_bytes for kept in _in_memory)
         room = (self.most if self.most is not None else free_of_machine() // 2) - others
         return KeptInMemory(plan, max(0, min(plan.count, room // plan.chunk_bytes)))
-
-
-def plan_of(
-    files: Iterable[tuple[str, FileIdentity]], what: dict[str, Any], chunk_bytes: int, count: int
-) -> Plan:
-    """Plan what to keep of `what`, a dataset of the first of some files.
-
-    Each is known by its path and its state, the time of its last change of any kind included.
-    Raises `ChangedFileError` where one is no longer as `identity` says.
-    """
-    known = []
-    for path, identity in files:
-        status = Path(path).stat()
-        # What is written right after this must get another time than what is here now.
-        while 0 <= time.time_ns() - status.st_ctime_ns < SETTLED_NS:
-            time.sleep(SETTLED_NS / 1e9)
-            status = Path(path).stat()
-        identity.require(FileIdentity.of_status(status), path)
-        state = (status.st_ino, status.st_size, status.st_mtime_ns, status.st_ctime_ns)
-        known.append([str(Path(path).resolve()), *state])
-    about = {"format": FORMAT, "files": known, **what, "bytes": chunk_bytes * count}
-    return Plan(about=json.dumps(about), chunk_bytes=chunk_bytes, count=count)
 
 
 def _file_in_memory(plan: Plan) -> Descriptor:

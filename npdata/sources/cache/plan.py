@@ -5,17 +5,25 @@ one chunk of one plan, as its second checksum shows. It opens nothing, and write
 """
 
 import hashlib
+import json
 import os
 import struct
+import time
 import zlib
+from collections.abc import Iterable
 from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Self
 
 from npdata.runtime.made_once import made_once
+from npdata.sources.file import SETTLED_NS, FileIdentity
 
 HEADER = 1 << 14
 """So many bytes at the beginning say what is kept."""
 MOST = struct.Struct("<Q")
 """The last of them: how many bytes the file may come to hold (`use`)."""
+_FORMAT = 1
+"""Other versions of npdata that lay files out in another way have another number."""
 _PAGE = 1 << 12
 _RECORD = struct.Struct("<II")
 
@@ -27,6 +35,32 @@ class Plan:
     about: str
     chunk_bytes: int
     count: int
+
+    @classmethod
+    def of(
+        cls,
+        files: Iterable[tuple[str, FileIdentity]],
+        what: dict[str, Any],
+        chunk_bytes: int,
+        count: int,
+    ) -> Self:
+        """Plan what to keep of `what`, a dataset of the first of some files.
+
+        Each is known by its path and its state, the time of its last change of any kind included.
+        Raises `ChangedFileError` where one is no longer as its identity says.
+        """
+        known = []
+        for path, identity in files:
+            status = Path(path).stat()
+            # What is written right after this must get another time than what is here now.
+            while 0 <= time.time_ns() - status.st_ctime_ns < SETTLED_NS:
+                time.sleep(SETTLED_NS / 1e9)
+                status = Path(path).stat()
+            identity.require(FileIdentity.of_status(status), path)
+            state = (status.st_ino, status.st_size, status.st_mtime_ns, status.st_ctime_ns)
+            known.append([str(Path(path).resolve()), *state])
+        about = {"format": _FORMAT, "files": known, **what, "bytes": chunk_bytes * count}
+        return cls(about=json.dumps(about), chunk_bytes=chunk_bytes, count=count)
 
     @made_once
     def digest(self) -> str:

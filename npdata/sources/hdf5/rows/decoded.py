@@ -20,7 +20,7 @@ from npdata.errors import CacheWarning, FormatError
 from npdata.runtime.lazy_torch import torch
 from npdata.runtime.per_process import PerProcess
 from npdata.sources.base import Source, with_detail
-from npdata.sources.cache.cache import Keep, Kept, plan_of
+from npdata.sources.cache.cache import Keep, Kept
 from npdata.sources.cache.plan import Plan
 from npdata.sources.file import File
 from npdata.sources.hdf5.chunks.budget import default_budget
@@ -79,7 +79,7 @@ class FileChunks(ChunkOrigin):
         """Plan what to keep: the file, the dataset in it, and its cut."""
         spec, keeper = self.spec, self.keeper
         cut_as = {"shape": spec.shape, "dtype": str(spec.dtype), "chunks": spec.tiling.chunk_shape}
-        return plan_of(
+        return Plan.of(
             [(keeper.path, keeper.identity)],
             {"dataset": keeper.name, **cut_as},
             spec.tiling.chunk_bytes,

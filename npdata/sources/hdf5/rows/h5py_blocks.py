@@ -13,7 +13,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from npdata.sources.base import Access, Source
-from npdata.sources.cache.cache import plan_of
 from npdata.sources.cache.plan import Plan
 from npdata.sources.file import FileIdentity
 from npdata.sources.hdf5.examine.chunk_table import ChunkTable
@@ -55,7 +54,7 @@ class H5pyBlocks(ChunkOrigin):
         """Plan what to keep: the files, the dataset in the first, and its cut."""
         rows, block_rows = self.opened, self.block_rows
         what = self.place | {"shape": rows.shape, "dtype": str(rows.dtype), "rows": block_rows}
-        return plan_of(self.files, what, block_rows * rows.row_bytes, len(self.table))
+        return Plan.of(self.files, what, block_rows * rows.row_bytes, len(self.table))
 
     def decode(self, number: int, out: NDArray[np.uint8], ahead: bool) -> None:
         """Read a block of rows."""
