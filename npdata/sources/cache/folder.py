@@ -40,29 +40,28 @@ class Folder:
 
         OSError, with its name, where nothing can be written in the folder.
         """
-
-        def call() -> Descriptor:
-            with self.locked():
-                held = self.made(plan)
-                use(held.number, most)
-                return held
-
         try:
-            return undisturbed(call)
+            return undisturbed(self._open, plan, most)
         except OSError as error:
             raise with_cure(error, self.path) from None
+
+    def _open(self, plan: Plan, most: int) -> Descriptor:
+        with self.locked():
+            held = self.made(plan)
+            use(held.number, most)
+            return held
 
     def held(self) -> list[CachedFile]:
         """Look at the files, by their names."""
         found = []
-        for path in sorted(map(Path, self.entries())):
+        for path in sorted(self.files()):
             with contextlib.suppress(FileNotFoundError, IsADirectoryError):
                 found.append(look_at(path))
         return found
 
     def clear(self) -> int:
         """Remove every file, also those in use, whose users go on with what they have open."""
-        if not self.held() and not self.entries("*" + _UNFINISHED):
+        if not self.files() and not self.files("*" + _UNFINISHED):
             return 0  # to lock the folder leaves a file there
         return undisturbed(self._clear)
 
@@ -70,8 +69,7 @@ class Folder:
         refused: list[PermissionError] = []
         with self.locked():
             held = self.held()
-            parts = map(Path, self.entries("*" + _UNFINISHED))
-            for path in (*(each.path for each in held), *parts):
+            for path in [*(each.path for each in held), *self.files("*" + _UNFINISHED)]:
                 try:
                     path.unlink(missing_ok=True)
                 except PermissionError as error:  # another user's
@@ -80,10 +78,10 @@ class Folder:
             raise refused[0]
         return len(held)
 
-    def entries(self, suffix: str = _SUFFIX) -> list[os.DirEntry[str]]:
-        """Give the files as they are listed; none where there is no folder."""
+    def files(self, suffix: str = _SUFFIX) -> list[Path]:
+        """List the files; none where there is no folder."""
         with contextlib.suppress(FileNotFoundError), os.scandir(self.path) as entries:
-            return [each for each in entries if fnmatch.fnmatchcase(each.name, _NAME + suffix)]
+            return [Path(e) for e in entries if fnmatch.fnmatchcase(e.name, _NAME + suffix)]
         return []
 
     def path_of(self, plan: Plan) -> Path:

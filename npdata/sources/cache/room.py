@@ -3,12 +3,11 @@
 Idea: what a file may come to hold at most is its length; only where that is too much are the files
 opened, to see what they hold and which of them nobody uses. Those make room, the one that was not
 used for the longest first. Invariant: the lock of the folder is held from the first `reserve` to
-the end, and a file that is in use, or for which room was reserved here, is not removed.
+the end, and a file that is in use, as it is once room was reserved for it, is not removed.
 """
 
 import contextlib
 import os
-from collections.abc import Container
 from pathlib import Path
 from typing import Self, TypeAlias
 
@@ -29,10 +28,10 @@ class Room:
     """Room for datasets in `folder`, all files of which take at most `most` bytes, in a `with`.
 
     With `most` None it is half of what the disk would have free without them. `in_use` are the
-    files of datasets of this process.
+    files of datasets of this process, to which it adds those for which room is reserved.
     """
 
-    def __init__(self, folder: Folder, most: int | None, in_use: Container[Path]) -> None:
+    def __init__(self, folder: Folder, most: int | None, in_use: set[Path]) -> None:
         """Look at nothing before the first `reserve`, and make no folder."""
         self._folder = folder
         self._most = most
@@ -42,7 +41,6 @@ class Room:
         self._sizes: dict[Path, int] = {}
         self._free = 0
         self._unused: list[CachedFile] | None = None
-        self._reserved: set[Path] = set()
 
     def __enter__(self) -> Self:
         return self
@@ -66,9 +64,9 @@ class Room:
     def _begin(self) -> None:
         self._lock.enter_context(self._folder.locked())
         there = {}
-        for file in self._folder.entries():
+        for path in self._folder.files():
             with contextlib.suppress(FileNotFoundError):
-                there[Path(file)] = file.stat()
+                there[path] = path.stat()
         most = self._most
         if most is None:
             disk = os.statvfs(self._folder.path)
@@ -87,7 +85,7 @@ class Room:
             return 0, None
         held = self._folder.made(plan)
         most = use(held.number, plan.most_with(chunks))
-        self._reserved.add(own)
+        self._in_use.add(own)
         self._count(own, max(on_disk(os.fstat(held.number)), most))
         with contextlib.suppress(OSError):  # too many maps
             return chunks, mapped(held.number, 1)
@@ -99,13 +97,13 @@ class Room:
             self._unused = self._look(own)
         while self._unused and self._free < nbytes:
             path = self._unused.pop().path
-            if path != own and path not in self._reserved:
+            if path != own and path not in self._in_use:
                 self._remove(path)
 
     def _look(self, own: Path) -> list[CachedFile]:
         """Count what all but `own` hold; give those nobody uses, the last that was used first."""
         unused = []
-        for path in self._sizes.keys() - self._reserved - {own}:
+        for path in self._sizes.keys() - {own}:
             with contextlib.suppress(FileNotFoundError, IsADirectoryError):
                 held = self._look_at(path)
                 if not held.in_use:
