@@ -61,8 +61,8 @@ class Shards:
         if memory is None and len(table) <= most_maps() // 6:
             layout = JointLayout.of(table.facts["offset"], table.facts["length"], row_bytes)
         if layout is not None:
-            in_rows = layout.places - layout.begins - layout.lead
-            self._gaps = (in_rows[file] + base) // row_bytes
+            before = (base - table.facts["offset"][file]) // row_bytes
+            self._firsts = layout.firsts[file] + before
         bounds = memory or (1 << 62, 0)
         self.maps = PerProcess(
             lambda: Maps(table, file, bounds, JointMap.reserved(layout, dtype, row_shape))
@@ -87,7 +87,7 @@ class Shards:
         if joint is None or not joint.table.typed:
             return False
         events = maps.look(parts)
-        numbers = self._gaps[parts]
+        numbers = self._firsts[parts]
         numbers += rows
         joint.table.select(numbers, out)
         if maps.events() != events:
@@ -102,7 +102,7 @@ class Shards:
         maps = self._opened()  # held until the end, and with it every map
         events = maps.look(parts)
         if maps.joint is not None:
-            maps.joint.table.gather(self._gaps[parts] + rows, out)
+            maps.joint.table.gather(self._firsts[parts] + rows, out)
         else:
             view, firsts = maps.view or self._view(maps)
             starts = firsts[parts]  # `take` would release the GIL
