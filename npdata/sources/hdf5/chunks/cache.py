@@ -58,8 +58,8 @@ class ChunkCache:
         """Taken by the threads of the cache, and to end them; what follows is theirs."""
         self._held = HeldChunks(self.memory)
         self._pending = Pending()
-        self._ahead = 0
-        """How many threads decode what nobody waits for."""
+        self._ahead: set[int] = set()
+        """The threads that decode what nobody waits for."""
 
     @property
     def busy(self) -> bool:
@@ -199,34 +199,31 @@ class ChunkCache:
 
     def _decode_next(self) -> bool:
         """Decode a chunk, or a few small ones; False where there is nothing to do."""
-        ahead, jobs = False, list[Job]()
-        try:
-            with self._lock:
-                ahead = not self._pending.wanted
-                jobs = self._take_jobs(ahead)
-                if jobs and self._more_to_do:
-                    self._inbox.put(None)  # another thread wakes up for it, and wakes the next
-            if not jobs:
-                return False
-            done = [_decode(key, memory, ahead) for key, memory in jobs]
-            with self._lock:
-                for (key, memory), result in zip(jobs, done, strict=True):
-                    self._publish(key, memory, result, ahead)
-        finally:
-            if jobs and ahead:
-                with self._lock:
-                    self._ahead -= 1
+        with self._lock:
+            ahead = not self._pending.wanted
+            jobs = self._take_jobs(ahead)
+            if jobs and self._more_to_do:
+                self._inbox.put(None)  # another thread wakes up for it, and wakes the next
+        if not jobs:
+            return False
+        done = [_decode(key, memory, ahead) for key, memory in jobs]
+        with self._lock:
+            for (key, memory), result in zip(jobs, done, strict=True):
+                self._publish(key, memory, result, ahead)
+            self._ahead.discard(threading.get_ident())
         return True
 
     @property
     def _more_to_do(self) -> bool:
         pending = self._pending
-        return bool(pending.wanted or (pending.announced_bytes and self._ahead < self._most_ahead))
+        return bool(
+            pending.wanted or (pending.announced_bytes and len(self._ahead) < self._most_ahead)
+        )
 
     def _take_jobs(self, ahead: bool) -> list[Job]:
         """Take chunks, and make room for them; ahead of any read where there is room to spare."""
         pending, jobs, nbytes = self._pending, list[Job](), 0
-        if ahead and self._ahead >= self._most_ahead:
+        if ahead and len(self._ahead) >= self._most_ahead:
             return jobs
         take = pending.next_announced if ahead else pending.next_wanted
         while nbytes < AT_ONCE and len(jobs) < MOST_AT_ONCE and (key := take()) is not None:
@@ -236,7 +233,8 @@ class ChunkCache:
             jobs.append((key, self.memory.beyond(key[0].nbytes) if memory is None else memory))
             pending.begin(key)
             nbytes += key[0].nbytes
-        self._ahead += ahead and bool(jobs)
+        if ahead and jobs:
+            self._ahead.add(threading.get_ident())
         return jobs
 
     def _publish(
@@ -268,6 +266,7 @@ class ChunkCache:
         with self._lock:
             requests = self._pending.clear()
             self._held.clear()
+            self._ahead.discard(threading.get_ident())
         for request in requests:
             request.reply.put(error)
 
