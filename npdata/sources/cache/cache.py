@@ -109,6 +109,7 @@ class KeptInMemory(Kept):
 
 _in_memory: "Living[KeptInMemory]" = Living()
 _in_folders: Living[KeptInFolder] = Living()
+"""Their files are in use, also where the file system has no locks, or a map does not hold one."""
 
 Keep: TypeAlias = Callable[[Plan], Kept]
 """Makes room for a dataset; OSError, with the folder, where nothing can be written there."""
