@@ -81,22 +81,16 @@ def on_disk(status: os.stat_result) -> int:
 
 def _reserved(descriptor: int) -> int:
     """Give what the users of a file, which this one is not yet, have reserved for it."""
-    return _noted(descriptor) if _is_locked(descriptor) else 0
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError as error:  # of others, the file system has no locks
+        return _noted(descriptor) if isinstance(error, BlockingIOError) else 0
+    return 0
 
 
 def _noted(descriptor: int) -> int:
     read = os.pread(descriptor, MOST.size, HEADER - MOST.size)
     return int(MOST.unpack(read)[0]) if len(read) == MOST.size else 0
-
-
-def _is_locked(descriptor: int) -> bool:
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return True
-    except OSError:
-        return False
-    return False
 
 
 def _opened_to_look(path: Path) -> Descriptor:
