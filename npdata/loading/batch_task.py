@@ -25,8 +25,8 @@ from npdata.loading.cast import DTypes, cast
 from npdata.loading.readahead import Job
 from npdata.loading.shared_generators import warning_of_draws
 from npdata.loading.to_device import Sender
-from npdata.loading.wrapped_datasets import chosen_of, is_direct
-from npdata.sampling.order.wrapped import wrapped_by
+from npdata.loading.wrapped_datasets import is_direct
+from npdata.sampling.order.wrapped import chosen_of, wrapped_by
 from npdata.sampling.row_numbers import MaskedRows, RowNumbers, SeededRows
 
 
@@ -70,6 +70,8 @@ class BatchTask:
             dataset, rows = self.dataset, job.rows
             if self.chosen is not None:
                 rows = self.chosen[row_numbers(_plain(rows), len(self.chosen), masks=False)]
+                if isinstance(job.rows, SeededRows):
+                    rows = replace(job.rows, rows=rows)
             if self.direct and dataset.gathers_only and not isinstance(rows, RowNumbers):
                 rows = row_numbers(rows, len(dataset), masks=False)
                 mask = () if rows is job.rows else _mask_of(job.rows, rows)

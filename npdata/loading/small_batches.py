@@ -28,8 +28,9 @@ from npdata.loading.batch_task import BatchTask, Made, name_the_batch
 from npdata.loading.cast import DTypes
 from npdata.loading.late_casts import LateCasts, bytes_of_row
 from npdata.loading.readahead import Job
-from npdata.loading.wrapped_datasets import chosen_of, is_direct
+from npdata.loading.wrapped_datasets import is_direct
 from npdata.sampling.epochs import Batches
+from npdata.sampling.order.wrapped import chosen_of
 from npdata.sampling.row_numbers import MaskedRows, RowNumbers
 
 _SHARED = frozenset(map(torch_dtype, NATIVE))

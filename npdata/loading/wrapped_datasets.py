@@ -8,16 +8,12 @@ nothing.
 import itertools
 from collections.abc import Iterator, Mapping
 from typing import Any
-from weakref import WeakKeyDictionary
 
-import numpy as np
-from numpy.typing import NDArray
 from torch.utils.data import StackDataset, Subset
 
 from npdata.arrays.dtypes import Ints
-from npdata.arrays.indexing import array_of
 from npdata.dataset.numpy_dataset import NumpyDataset
-from npdata.sampling.order.wrapped import wrapped_by
+from npdata.sampling.order.wrapped import chosen_rows, wrapped_by
 
 _GETITEMS = NumpyDataset.__getitems__
 
@@ -37,13 +33,6 @@ def datasets_within(dataset: Any) -> Iterator[NumpyDataset]:
         yield from datasets_within(part)
 
 
-def chosen_of(dataset: Any) -> Any:
-    """Give what a `Subset`, also of a `Subset`, chooses rows of; others as they are."""
-    while type(dataset) is Subset:
-        dataset = dataset.dataset
-    return dataset
-
-
 def one_dataset(dataset: Any) -> tuple[NumpyDataset, Ints | None] | None:
     """Give the dataset that `dataset` is or chooses rows of, with its row for each; see `parts_of`.
 
@@ -56,8 +45,8 @@ def one_dataset(dataset: Any) -> tuple[NumpyDataset, Ints | None] | None:
         >>> one_dataset(torch.utils.data.StackDataset(inner)) is None
         True
     """
-    inner = chosen_of(dataset)
-    return next(parts_of(dataset), None) if isinstance(inner, NumpyDataset) else None
+    found = chosen_rows(dataset)
+    return found if found is not None and isinstance(found[0], NumpyDataset) else None
 
 
 def parts_of(dataset: Any) -> Iterator[tuple[NumpyDataset, Ints | None]]:
@@ -65,46 +54,17 @@ def parts_of(dataset: Any) -> Iterator[tuple[NumpyDataset, Ints | None]]:
 
     Nothing where the rows of one are not known: a subclass of torch's wrappers may do as it likes.
     """
-    if isinstance(dataset, NumpyDataset):
-        yield dataset, None
-    elif type(dataset) is StackDataset:
-        known = [list(parts_of(part)) for part in wrapped_by(dataset)]
+    found = chosen_rows(dataset)
+    if found is None:
+        return
+    inner, rows = found
+    if isinstance(inner, NumpyDataset):
+        yield inner, rows
+    elif type(inner) is StackDataset:
+        known = [list(parts_of(part)) for part in wrapped_by(inner)]
         if all(known):
-            yield from itertools.chain(*known)
-    elif type(dataset) is Subset:
-        for inner, rows in parts_of(dataset.dataset):
-            try:
-                chosen = _indices_of(dataset)
-            except ValueError:
-                return  # parts of several lengths, which reading refuses
-            if chosen.ndim != 1 or (len(chosen) and chosen.dtype.kind not in "iu"):
-                return  # a set or a mask, which reading refuses
-            chosen = chosen.astype(np.int64)  # a copy, as the array of the user may change
-            length = len(inner) if rows is None else len(rows)
-            if len(chosen) and chosen.min() < 0:
-                chosen[chosen < 0] += length
-            if len(chosen) and not 0 <= chosen.min() <= chosen.max() < length:
-                return  # reading will tell which row is not there
-            yield inner, chosen if rows is None else rows[chosen]
-
-
-def _indices_of(subset: "Subset[Any]") -> NDArray[Any]:
-    """Give the indices of a `Subset` as an array.
-
-    `random_split` makes a list of them. To read that takes 36 ns an index, and to see that it is
-    the list of the last epoch 3.
-    """
-    indices = subset.indices
-    if type(indices) is not list:
-        return array_of(indices)
-    known = _lists.get(subset)
-    if known is None or known[0] != indices:
-        known = _lists[subset] = list(indices), array_of(indices)
-    return known[1]
-
-
-_lists: "WeakKeyDictionary[Subset[Any], tuple[list[Any], NDArray[Any]]]" = WeakKeyDictionary()
-"""The lists of subsets, as they were, and their numbers."""
+            for part, theirs in itertools.chain(*known):
+                yield part, rows if theirs is None else theirs if rows is None else theirs[rows]
 
 
 def rebuilt(dataset: Any, parts: Iterator[NumpyDataset]) -> Any:

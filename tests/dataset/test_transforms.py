@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 import torch
 from kinds import ROWS, Data
+from torch.utils._pytree import tree_leaves
 from torch.utils.data import ConcatDataset, DataLoader, Dataset, IterableDataset, Subset
 
 import npdata
@@ -231,6 +232,23 @@ class TestBatches:
         (_, samples), number = next(iter(Loader(ds, 4, shuffle="block")))
         assert number not in samples.tolist()
 
+    @pytest.mark.parametrize("threads", [0, 2])
+    @pytest.mark.parametrize("shuffle", ["block", "full", False])
+    def test_in_a_subset_they_draw_as_with_indices(
+        self, rows: NumpyDataset, threads: int, shuffle: object
+    ) -> None:
+        chosen = np.random.default_rng(0).permutation(ROWS)[: ROWS - 3]
+        subset = Subset(Subset(rows, chosen[::-1].copy()), range(-1, -len(chosen) - 1, -1))
+        for uneven in ("mask", "ragged"):
+            options = {"shuffle": shuffle, "seed": 5, "num_threads": threads, "uneven": uneven}
+            options |= {"rank": 1, "world_size": 2}
+            expected = Loader(rows, 4, indices=chosen, **options)
+            given = Loader(subset, 4, **options)
+            for _ in range(2):
+                for ours, theirs in zip(given, expected, strict=True):
+                    leaves = zip(tree_leaves(ours), tree_leaves(theirs), strict=True)
+                    assert all(torch.equal(*pair) for pair in leaves)
+
 
 class TestWithoutASeed:
     def test_rows_draw_by_their_number_whoever_asks(self, rows: NumpyDataset) -> None:
@@ -242,10 +260,15 @@ class TestWithoutASeed:
     def test_a_loader_that_would_draw_the_same_in_every_epoch_is_warned_of(
         self, rows: NumpyDataset
     ) -> None:
+        class Own(Subset):
+            pass
+
+        orders = BlockBatchSampler(Subset(rows, [3, 4]), 2, shuffle="block")
         for read in (
             lambda: rows.__getitems__([0]),
             lambda: next(iter(DataLoader(rows, 4, collate_fn=npdata.collate))),
-            lambda: next(iter(Loader(Subset(rows, [3, 4]), 2, shuffle="block"))),
+            lambda: next(iter(DataLoader(Subset(rows, [3, 4]), batch_sampler=orders))),
+            lambda: next(iter(Loader(Own(rows, [3, 4]), 2, shuffle="block"))),
         ):
             with pytest.warns(RandomnessWarning, match=r"indices=subset\.indices"):
                 read()

@@ -247,6 +247,39 @@ class TestSubsets:
         blocks = np.array(found) // 50
         assert np.count_nonzero(np.diff(blocks)) == 19
 
+    @pytest.mark.parametrize("shuffle", ["block", "full", False])
+    @pytest.mark.parametrize("options", [{}, {"rank": 1, "world_size": 3}, {"block_rows": 30}])
+    def test_of_torch_are_read_in_the_order_of_their_rows_as_indices(self, shuffle, options):
+        chosen = np.random.default_rng(0).permutation(1000)[:700]
+        chosen[5] = chosen[6]
+        blocks = {} if "block_rows" in options else {"blocks": Blocks.uniform(1000, 50)}
+        ds = Rows(1000, **blocks)
+        options = {**options, "shuffle": shuffle, "window_blocks": 2, "seed": 3}
+        expected = rows_of(BlockBatchSampler(ds, 16, indices=chosen, **options))
+        inner = Subset(ds, np.sort(chosen).tolist())
+        places = np.argsort(np.argsort(chosen, kind="stable")) - 700
+        for subset in (
+            Subset(ds, chosen.tolist()),
+            Subset(ds, chosen - 1000),
+            Subset(inner, places),
+        ):
+            found = rows_of(BlockBatchSampler(subset, 16, **options))
+            assert sorted(found) == sorted(set(found))
+            assert chosen[found].tolist() == expected
+
+    def test_of_torch_and_indices_of_its_places(self):
+        ds = Rows(1000, Blocks.uniform(1000, 50))
+        chosen = np.random.default_rng(0).permutation(1000)[:700]
+        places = np.random.default_rng(1).permutation(700)[:200]
+        found = rows_of(BlockBatchSampler(Subset(ds, chosen), 16, indices=places, window_blocks=1))
+        assert sorted(found) == sorted(places.tolist())
+        assert np.count_nonzero(np.diff(chosen[found] // 50)) == 19
+
+    @pytest.mark.parametrize("indices", [[1000], [-1001], [[1], [2, 3]], [0.5], {1, 2}])
+    def test_of_torch_by_what_is_no_row_number_are_left_to_reading(self, indices):
+        subset = Subset(Rows(1000), indices)
+        assert sorted(rows_of(BlockBatchSampler(subset, 4))) == list(range(len(indices)))
+
 
 class TestWeights:
     def test_draws_follow_the_weights(self):

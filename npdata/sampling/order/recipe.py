@@ -25,7 +25,7 @@ from npdata.runtime.made_once import made_once
 from npdata.sampling.order.block_layout import BlockLayout
 from npdata.sampling.order.checks import whole_number, whole_or_none
 from npdata.sampling.order.epoch_order import ORDER_VERSION, Order, Shuffle, draw_order, plan_order
-from npdata.sampling.order.wrapped import wrapped_by
+from npdata.sampling.order.wrapped import chosen_rows, wrapped_by
 
 WINDOW_BLOCKS = 64
 """Blocks shuffled together where no number is given, or fewer where chunks are large."""
@@ -94,15 +94,22 @@ class Recipe:
         block_rows = whole_or_none("block_rows", block_rows)
         window_blocks = whole_or_none("window_blocks", window_blocks)
         in_blocks = totals is None and (shuffle == "block" or count > 1)
-        blocks = _blocks(data, rows, block_rows) if in_blocks else Blocks.uniform(rows, rows)
-        if subset is not None and in_blocks:
-            subset = np.sort(subset)
-            layout = BlockLayout.of_subset(blocks, subset)
+        source: Any = data
+        chosen = None
+        if in_blocks and shuffle == "block":
+            source, chosen = chosen_rows(data) or (data, None)
+        length = rows if chosen is None else len(source)
+        blocks = _blocks(source, length, block_rows) if in_blocks else Blocks.uniform(rows, rows)
+        if in_blocks and not (subset is None and chosen is None):
+            places = np.arange(rows) if subset is None else subset
+            read = places if chosen is None else chosen[places]
+            order = np.argsort(read, kind="stable")
+            subset, layout = places[order], BlockLayout.of_subset(blocks, read[order])
         else:
             layout = BlockLayout.of(blocks)
-        held = getattr(data, "rows_in_memory", None) if shuffle == "block" and in_blocks else None
+        held = getattr(source, "rows_in_memory", None) if shuffle == "block" and in_blocks else None
         blocks_held = None
-        if held is not None and block_rows is None and held < rows:
+        if held is not None and block_rows is None and held < length:
             blocks_held = held // (count * blocks.largest)
             wide = _fitted(blocks_held, window_blocks)
         else:
