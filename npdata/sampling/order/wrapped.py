@@ -12,10 +12,10 @@ from weakref import WeakKeyDictionary
 
 import numpy as np
 from numpy.typing import NDArray
-from torch.utils.data import Subset
 
 from npdata.arrays.dtypes import Ints
 from npdata.arrays.indexing import array_of
+from npdata.runtime.lazy_torch import torch
 
 _FETCHING = "torch.utils.data._utils.fetch"
 _MAKING = "npdata.loading.batch_task"
@@ -36,7 +36,7 @@ def wrapped_by(dataset: Any) -> list[Any]:
 
 def chosen_of(dataset: Any) -> Any:
     """Give what a `Subset`, also of a `Subset`, chooses rows of; others as they are."""
-    while type(dataset) is Subset:
+    while type(dataset) is torch.utils.data.Subset:
         dataset = dataset.dataset
     return dataset
 
@@ -53,7 +53,7 @@ def chosen_rows(dataset: Any) -> tuple[Any, Ints | None] | None:
         >>> chosen_rows(torch.utils.data.Subset("abcde", [5])) is None
         True
     """
-    if type(dataset) is not Subset:
+    if type(dataset) is not torch.utils.data.Subset:
         return dataset, None
     found = chosen_rows(dataset.dataset)
     if found is None or not isinstance(dataset.dataset, Sized):
@@ -74,7 +74,7 @@ def chosen_rows(dataset: Any) -> tuple[Any, Ints | None] | None:
     return inner, chosen if rows is None else rows[chosen]
 
 
-def _indices_of(subset: "Subset[Any]") -> NDArray[Any]:
+def _indices_of(subset: "torch.utils.data.Subset[Any]") -> NDArray[Any]:
     """Give the indices of a `Subset` as an array.
 
     `random_split` makes a list of them. To read that takes 36 ns an index, and to see that it is
@@ -89,7 +89,7 @@ def _indices_of(subset: "Subset[Any]") -> NDArray[Any]:
     return known[1]
 
 
-_lists: "WeakKeyDictionary[Subset[Any], tuple[list[Any], NDArray[Any]]]" = WeakKeyDictionary()
+_lists: "WeakKeyDictionary[Any, tuple[list[Any], NDArray[Any]]]" = WeakKeyDictionary()
 """The lists of subsets, as they were, and their numbers."""
 
 
