@@ -118,7 +118,7 @@ class Windows:
             False
         """
         span, step = self.footprint
-        return span > step and bool(np.diff(self.apart).max(initial=0) > 1)
+        return span > step and bool(np.diff(self.apart).max() > 1)
 
     def alike(self, other: "Windows") -> bool:
         """Whether windows of both name the same rows around their anchors."""

@@ -48,9 +48,9 @@ def test_any_mask_selects_like_numpy(mask: list[bool]) -> None:
 
 @pytest.mark.parametrize("index", [np.iinfo(np.uint64).max, 10, -11, 1 << 63], ids=str)
 def test_a_number_outside_is_named_with_its_position(index: int) -> None:
-    indices = np.array([0, index], np.uint64 if index > 10 else np.int64)
-    with pytest.raises(IndexError, match=rf"row {index} at position 1 .* rows are -10 to 9"):
-        row_numbers(indices, 10)
+    inside, dtype = ([0, 9], np.uint64) if index > 10 else ([-10, 9], np.int64)
+    with pytest.raises(IndexError, match=rf"row {index} at position 2 .* rows are -10 to 9"):
+        row_numbers(np.array([*inside, index], dtype), 10)
     assert row_numbers([-10, 9], 10).tolist() == [0, 9]
 
 

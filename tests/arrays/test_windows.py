@@ -1,5 +1,6 @@
 """The plan of windows names the rows that trying every row names."""
 
+import itertools
 from typing import Any
 
 import numpy as np
@@ -58,13 +59,16 @@ def test_rows_left_out_are_counted(
         if not padded
     }
     assert sum(plan.left_out[1:]) == sum(sizes) - len(seen)
+    anchors = list(spans.anchors(edges, named, stride, edge))
+    full = [(low, high) for low, high in itertools.pairwise(edges) if low < high]
+    assert plan.left_out[0] == sum(not any(a in range(*each) for a in anchors) for each in full)
 
 
-@given(lengths, st.integers(1, 4), st.integers(1, 4), st.lists(st.integers(0, 54), max_size=8))
+@given(lengths, offsets, st.integers(1, 4), st.lists(st.integers(0, 54), max_size=8))
 def test_windows_before_a_row_are_counted(
-    sizes: list[int], length: int, stride: int, rows: list[int]
+    sizes: list[int], named: list[int], stride: int, rows: list[int]
 ) -> None:
-    plan = Windows.of(recordings(sizes), range(length), stride=stride, edge="drop")
+    plan = Windows.of(recordings(sizes), named, stride=stride, edge="drop")
     anchors = plan.anchors(np.arange(len(plan)))
     ends = np.minimum(np.array(rows, np.int64), sum(sizes))
     assert plan.before_row(ends).tolist() == [int((anchors < row).sum()) for row in ends]

@@ -448,6 +448,16 @@ def test_no_row_is_in_two_recordings_of_windows_of_windows(
         assert sorted([*one, *other]) == list(range(len(windows)))
 
 
+def test_windows_of_rows_and_of_windows_of_one_row_are_one_dataset_in_either_order() -> None:
+    rows = NumpyDataset(np.arange(6)[:, None]).windows(3)
+    single = NumpyDataset(np.arange(10, 16)).windows(1).windows(3)
+    for first, second in ((rows, single), (single, rows)):
+        both = first + second
+        assert isinstance(both, NumpyDataset)
+        assert both[:].tolist() == first[:].tolist() + second[:].tolist()
+        assert both.borders.tolist() == [0, 4, 8]
+
+
 def test_windows_of_other_rows_are_joined_by_torch() -> None:
     ds = NumpyDataset(np.arange(ROWS))
     for other in (ds.windows((-1, 0)), ds.windows(2, stride=2), NumpyDataset(np.ones((3, 2), int))):

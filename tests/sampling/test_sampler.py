@@ -67,6 +67,11 @@ class TestBatches:
         assert len(batches) == len(sampler) == -(-n // batch_size)
         assert sorted(np.concatenate([*batches, []]).tolist()) == list(range(n))
 
+    def test_a_batch_of_more_rows_than_are_numbered_at_a_time_is_one_batch(self):
+        first, second = BlockBatchSampler(300_000, 200_000, shuffle=False)
+        assert np.array_equal(np.concatenate([first, second]), np.arange(300_000))
+        assert (len(first), len(second)) == (200_000, 100_000)
+
     @pytest.mark.parametrize("n", [0, 3, 12, 13])
     def test_drop_last(self, n):
         sampler = BlockBatchSampler(n, 4, drop_last=True)
@@ -87,6 +92,7 @@ class TestBatches:
             {"batch_size": 2, "num_samples": 7},
             {"batch_size": 2, "steps_per_epoch": 2},
             {"max_rows": 9},
+            {"max_rows": 10},  # 5 batches, of which rank 1 has one only by padding
         ],
         ids=str,
     )
