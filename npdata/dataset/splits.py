@@ -134,8 +134,6 @@ class Splits(Overview):
             return _folds(count, folds, seed, together, labels)
         if isinstance(fraction, Sequence | np.ndarray):
             return _parts(count, shares_of(fraction, count), seed, together, labels)
-        if together is labels is None:
-            return split(count, fraction, seed)  # type: ignore[arg-type]
         return _parts(count, two_shares(fraction), seed, together, labels)
 
     def _values(self, option: str, given: ArrayLike | str | int | None) -> Ints | None:

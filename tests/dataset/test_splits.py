@@ -142,6 +142,22 @@ class TestShares:
         assert np.array_equal(np.sort(np.concatenate(parts)), np.arange(90))
         assert sum(len(set(part // 10)) for part in parts) == 9
 
+    def test_a_recording_of_one_window_is_in_one_part(self) -> None:
+        windows = NumpyDataset(np.arange(16)).windows(4, borders=[4, 8, 12])
+        parts = windows.split([0.5, 0.25, 0.25], by="recording")
+        assert [len(part) for part in parts] == [2, 1, 1]
+        assert sorted(test.tolist() for _, test in windows.split(folds=4, by="recording")) == [
+            [0],
+            [1],
+            [2],
+            [3],
+        ]
+
+    def test_a_fraction_by_recording_is_that_of_the_rows_not_of_the_recordings(self) -> None:
+        windows = NumpyDataset(np.arange(100)).windows(1, borders=[60, 80])
+        sizes = {len(windows.split(0.6, seed=seed, by="recording")[0]) for seed in range(8)}
+        assert 60 in sizes  # two of three recordings have 40 rows, or 80
+
     def test_a_dataset_of_the_fields_of_windows_keeps_them_apart(self) -> None:
         windows = NumpyDataset(x=np.arange(90)).windows(4, borders=[30, 50])
         labelled = NumpyDataset(**windows.fields, label=np.zeros(len(windows)))
@@ -290,6 +306,14 @@ class TestFolds:
         for train, test in ds.split(folds=4, groups="group", stratify="label"):
             assert not set(GROUPS[train]) & set(GROUPS[test])
 
+    def test_recordings_and_classes_at_once(self) -> None:
+        windows = NumpyDataset(np.arange(80)).windows(4, borders=range(10, 80, 10))
+        recording = np.repeat(np.arange(8), 7)
+        pairs = windows.split(folds=4, by="recording", stratify=recording % 2)
+        for train, test in pairs:
+            assert not set(recording[train]) & set(recording[test])
+            assert sorted(set(recording[test] % 2)) == [0, 1]
+
     def test_a_loader_takes_a_fold(self, ds: NumpyDataset) -> None:
         train, _ = ds.split(folds=5)[0]
         rows = np.concatenate([b["x"].numpy() for b in Loader(ds, 32, shuffle=True, indices=train)])
@@ -353,11 +377,20 @@ def test_a_field_is_named_by_its_position_in_a_tuple() -> None:
         ({"folds": 3, "groups": np.zeros(N)}, SamplerError, "scikit-learn's GroupKFold cannot"),
         ({"folds": 1}, SamplerError, "scikit-learn's KFold cannot split"),
         ({"fraction": 0.5, "by": "recording", "groups": GROUPS}, SamplerError, "leave out"),
+        ({"fraction": 0.5, "by": "recording", "stratify": LABELS}, SamplerError, "leave out"),
+        ({"folds": 3, "by": "recording", "groups": GROUPS}, SamplerError, "leave out"),
     ],
 )
 def test_what_cannot_be_is_refused(ds: NumpyDataset, options: dict, error: type, message: str):
     with pytest.raises(error, match=message):
         ds.split(**options)
+
+
+@pytest.mark.parametrize("by", ["episode", "files", True, 0])
+def test_what_stays_together_is_named_recording_or_file(by: object) -> None:
+    windows = NumpyDataset(np.arange(40)).windows(2, borders=[10, 20])
+    with pytest.raises(FieldError, match=f"by={by!r}: expected 'recording', .* or 'file'"):
+        windows.split(0.5, by=by)
 
 
 PAIRS = np.arange(60) // 6

@@ -75,7 +75,7 @@ class BySize:
     @made_once
     def pool(self) -> int:
         """The positions of a pool."""
-        mean = max(1, int(self.lengths.mean())) if len(self.lengths) else 1
+        mean = int(self.lengths.mean()) if len(self.lengths) else 1
         return min(LARGEST_POOL, max(POOL_BATCHES, POOL_BATCHES * self.max_rows // mean))
 
     @made_once

@@ -210,7 +210,8 @@ def test_what_cannot_be_is_named() -> None:
     for arguments, message in (
         ({}, "give batch_size or max_rows: one is needed"),
         ({"batch_size": 2, "max_rows": 9}, "give batch_size or max_rows: not both"),
-        ({"max_rows": 0}, "max_rows"),
+        ({"max_rows": 0}, "max_rows=0: expected a whole number of at least 1"),
+        ({"max_rows": 9.5}, "max_rows=9.5: expected a whole number"),
         ({"max_rows": 8}, "sample 1 has 9 rows, more than max_rows=8: give at least 9"),
         ({"max_rows": 9, "lanes": 2}, "lanes=2 with max_rows"),
     ):
@@ -220,7 +221,7 @@ def test_what_cannot_be_is_named() -> None:
     assert list(BlockBatchSampler(ds, max_rows=8, indices=[])) == []
     assert list(BlockBatchSampler(ragged([]), max_rows=8)) == []
     with pytest.raises(SamplerError, match="sample 3 has 9 rows"):
-        BlockBatchSampler(ragged([3, 9, 1, 9]), max_rows=8, indices=[0, 3])
+        BlockBatchSampler(ragged([8, 9, 1, 9]), max_rows=8, indices=[0, 3])
     with pytest.raises(SamplerError, match="has no lengths"):
         BlockBatchSampler(10, max_rows=8)
     with pytest.raises(SamplerError, match="has no lengths"):
