@@ -335,6 +335,23 @@ def test_shares_and_sizes_are_written_in_a_list_or_by_themselves(ds: NumpyDatase
         ds.split(0.8, 1)
 
 
+def test_a_number_of_rows_may_be_0(ds: NumpyDataset) -> None:
+    assert [len(part) for part in ds.split(600, 0, 400)] == [600, 0, 400]
+
+
+@pytest.mark.parametrize("option", [None, "groups", "stratify"])
+def test_no_rows_are_split_into_parts_without_rows(option: str | None) -> None:
+    more = {} if option is None else {option: np.zeros(0, int)}
+    parts = NumpyDataset(np.zeros(0)).split(0.5, **more)
+    assert [part.tolist() for part in parts] == [[], []]
+
+
+def test_a_field_of_text_keeps_rows_of_equal_text_together() -> None:
+    names = np.array(["b", "a", "b", "c"] * 5)
+    first, second = NumpyDataset(name=names, dtype=str).split(0.5, groups="name")
+    assert not set(names[first]) & set(names[second])
+
+
 def test_a_field_is_named_by_its_position_in_a_tuple() -> None:
     ds = NumpyDataset(np.arange(len(GROUPS)), GROUPS)
     for part, other in zip(ds.split(0.5, groups=1), ds.split(0.5, groups=GROUPS), strict=True):
@@ -352,6 +369,8 @@ def test_a_field_is_named_by_its_position_in_a_tuple() -> None:
         ({"fraction": 2.0}, SamplerError, r"fraction=2.0.*split\(0.8, 0.1, 0.1\)"),
         ({"fraction": "80%"}, SamplerError, "expected a number from 0 to 1"),
         ({"fraction": (700, 200)}, SamplerError, "numbers of rows that sum to 1,000"),
+        ({"fraction": (700, 299.5, 0.5)}, SamplerError, "numbers of rows that sum to 1,000"),
+        ({"fraction": (1200, -200)}, SamplerError, "shares from 0 to 1"),
         ({"fraction": (28, 6, 6)}, SamplerError, r"as \[0.7, 0.15, 0.15\]"),
         ({"test_size": 0.2}, ArgumentError, r"no argument test_size=; .* 1 - that of the second"),
         ({"fraction": 0.5, "random_state": 0}, ArgumentError, r"write seed=0"),

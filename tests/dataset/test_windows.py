@@ -356,6 +356,22 @@ def test_blocks_follow_the_file(data: Data) -> None:
         assert len(set(firsts[first:stop] // 10)) == 1
 
 
+def test_windows_farther_apart_than_a_block_has_rows_are_blocks_of_one(data: Data) -> None:
+    windows = NumpyDataset(f"{data.folder}/d.h5::packed").windows(2, stride=25)
+    assert windows.blocks.edges().tolist() == [0, 1, 2, 3, 4]
+
+
+def test_windows_are_as_far_apart_as_blocks_have_rows_or_nearer(data: Data) -> None:
+    ds = NumpyDataset(f"{data.folder}/d.h5::packed")
+    assert ds.windows(2, stride=4).blocks.edges().tolist() == [*range(0, 24, 2), 24]
+
+
+def test_a_block_in_which_no_window_begins_is_none(data: Data) -> None:
+    windows = NumpyDataset(f"{data.folder}/d.h5::packed").windows(30, borders=[50])
+    assert windows.blocks.edges().tolist() == [0, 10, 20, 21, 31, 39]
+    assert sorted(np.concatenate([*npdata.BlockBatchSampler(windows, 4)])) == [*range(39)]
+
+
 @pytest.mark.parametrize("method", ["fork", "forkserver"])
 def test_workers_give_the_same_windows(data: Data, method: str) -> None:
     ds = NumpyDataset(x=f"{data.folder}/d.h5::packed", y=data.folder / "y.npy")

@@ -68,12 +68,10 @@ class PlannedSource(RegroupedSource):
     def blocks(self) -> Blocks:
         """The blocks of the rows, as the windows whose first row lies in them."""
         plan, blocks = self._plan, self.rows.blocks
-        even = max(1, -(-blocks.total_rows // max(1, blocks.count)) // plan.stride)
         if plan.uniform and len(blocks.rows) == 1:
-            size = blocks.block_rows[0] // plan.stride
-            return Blocks.uniform(len(plan), size if size > 1 else even)
+            return Blocks.uniform(len(plan), blocks.block_rows[0] // plan.stride)
         if blocks.count > MOST_BLOCKS:
-            return Blocks.uniform(len(plan), even)
+            return Blocks.uniform(len(plan), -(-blocks.total_rows // blocks.count) // plan.stride)
         edges = plan.before_row(blocks.edges() - self._at.min())
         edges[0], edges[-1] = 0, len(plan)
         counts = np.diff(edges)

@@ -122,6 +122,20 @@ def test_a_rank_without_a_batch_in_the_last_turn_has_what_uneven_says(
         assert [batch.mask.tolist() for batch in batches] == [[True, True], [False]]
 
 
+@pytest.mark.parametrize(
+    ("uneven", "last"), [("drop", [[], [], []]), ("pad", [[6, 7], [0, 1], [2, 3]])]
+)
+def test_the_last_turn_is_dropped_on_all_ranks_or_filled_up_by_the_first_batches(
+    uneven: Any, last: list[list[int]]
+) -> None:
+    for rank in range(3):
+        sampler = BlockBatchSampler(
+            ragged([3] * 8), max_rows=6, shuffle=False, rank=rank, world_size=3, uneven=uneven
+        )
+        own = [[2 * rank, 2 * rank + 1], last[rank]]
+        assert [batch.tolist() for batch in sampler] == [batch for batch in own if batch]
+
+
 @given(lengths, st.integers(1, 3), st.integers(1, 3), st.integers(0, 30))
 @example([9] * 300, 1, 2, 90)
 def test_a_state_goes_on_with_any_number_of_ranks(
