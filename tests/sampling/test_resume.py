@@ -153,6 +153,14 @@ class TestPosition:
         assert sorted(seen) == list(range(n))
         assert (state["epoch"], state["position"]) == (1, 0)
 
+    def test_an_epoch_in_batches_of_one_is_at_its_end_with_the_last_row(self):
+        sampler = BlockBatchSampler(3, 1)
+        batches = iter(sampler)
+        taken = [next(batches) for _ in range(3)]
+        assert sorted(np.concatenate(taken).tolist()) == [0, 1, 2]
+        state = sampler.state_dict()
+        assert (state["epoch"], state["position"]) == (1, 0)
+
     def test_an_epoch_whose_rest_is_dropped_is_at_its_end(self):
         _, state = go_on(None, 50, 2, uneven="drop")
         assert (state["epoch"], state["position"]) == (1, 0)

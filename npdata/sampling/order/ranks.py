@@ -52,7 +52,7 @@ class Ranks:
 
     def __post_init__(self) -> None:
         """Refuse a rank outside the world and lanes that do not divide."""
-        if self.world_size < 1 or not 0 <= self.rank < self.world_size:
+        if not 0 <= self.rank < self.world_size:
             raise SamplerError(
                 f"rank {self.rank} of a world of {self.world_size}: the rank must be at least 0 "
                 "and less than world_size"

@@ -199,6 +199,17 @@ class TestShares:
             found.add(tuple(map(frozenset, steps)))
         assert len(found) == 1
 
+    @pytest.mark.parametrize("start", range(5))
+    def test_from_any_position_on_a_rank_has_the_positions_of_its_lanes(self, start):
+        ranks = [
+            Ranks(n=99, batch_size=4, rank=rank, world_size=2, uneven="drop", lanes=4)
+            for rank in range(2)
+        ]
+        first, second = (each.positions(start, 3) for each in ranks)
+        assert sorted({*(first % 4).flat}) == [0, 1]
+        assert sorted({*(second % 4).flat}) == [2, 3]
+        assert sorted([*first[:2].flat, *second[:2].flat]) == [*range(start, start + 16)]
+
     def test_ranks_read_only_the_blocks_of_their_lanes(self):
         setup = {
             "data": 10_000,
