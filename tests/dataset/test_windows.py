@@ -500,6 +500,15 @@ def test_describe_shows_windows_borders_and_what_is_left_out(data: Data) -> None
     assert notes["borders"].startswith("5 recordings of 5 to 66 rows")
 
 
+def test_a_row_that_any_field_keeps_is_not_left_out() -> None:
+    next_rows: Any = {"x": (1,)}
+    ds = NumpyDataset(x=np.arange(9))
+    alone = dict(ds.windows(next_rows, stride=2).describe().notes)
+    assert alone["left out"].startswith("5 rows between windows")
+    both = NumpyDataset(x=np.arange(9), y=np.arange(9)).windows(next_rows, stride=2)
+    assert dict(both.describe().notes)["left out"].startswith("1 row")
+
+
 def test_describe_says_one_length_of_recordings_that_have_the_same() -> None:
     text = str(NumpyDataset(np.arange(20)).windows(4, borders=[10]).describe())
     assert "14, every row; whole windows only" in text

@@ -245,13 +245,15 @@ class TestSubsets:
     def test_without_shuffle_in_the_order_given(self):
         assert rows_of(BlockBatchSampler(9, 2, shuffle=False, indices=[7, 1, 4])) == [7, 1, 4]
 
-    def test_windows_keep_to_the_blocks_of_the_file(self):
+    def test_windows_keep_to_the_blocks_of_the_file_in_whatever_order_rows_are_given(self):
         train, _ = split(1000, 0.9, seed=0)
-        found = rows_of(
-            BlockBatchSampler(1000, 16, block_rows=50, window_blocks=1, indices=torch.tensor(train))
-        )
-        blocks = np.array(found) // 50
-        assert np.count_nonzero(np.diff(blocks)) == 19
+        for given in (torch.tensor(train), train[::-1], np.random.default_rng(0).permutation(train)):
+            found = rows_of(
+                BlockBatchSampler(1000, 16, block_rows=50, window_blocks=1, indices=given)
+            )
+            blocks = np.array(found) // 50
+            assert np.count_nonzero(np.diff(blocks)) == 19
+            assert sorted(found) == train.tolist()
 
     @pytest.mark.parametrize("shuffle", ["block", "full", False])
     @pytest.mark.parametrize("options", [{}, {"rank": 1, "world_size": 3}, {"block_rows": 30}])
