@@ -247,7 +247,8 @@ class TestSubsets:
 
     def test_windows_keep_to_the_blocks_of_the_file_in_whatever_order_rows_are_given(self):
         train, _ = split(1000, 0.9, seed=0)
-        for given in (torch.tensor(train), train[::-1], np.random.default_rng(0).permutation(train)):
+        mixed = np.random.default_rng(0).permutation(train)
+        for given in (torch.tensor(train), train[::-1], mixed):
             found = rows_of(
                 BlockBatchSampler(1000, 16, block_rows=50, window_blocks=1, indices=given)
             )

@@ -426,3 +426,13 @@ def test_a_column_of_the_records_of_all_groups_is_a_field(tmp_path: Path) -> Non
         npdata.stack(f"{path}::*/events")
     with pytest.raises(MemberNotFoundError, match="no column 'speed'"):
         NumpyDataset.from_hdf5(path, "*/events.speed")
+
+
+def test_groups_are_named_from_the_first_wildcard_to_the_last(tmp_path: Path) -> None:
+    with h5py.File(tmp_path / "d.h5", "w") as file:
+        for k, name in enumerate(["a/m/b", "a/m/c", "d/m/b"]):
+            file[f"run/{name}/x"] = [k]
+    for pattern in ("run/*/m/*/x", "/run/*/m/*/x"):
+        for groups in (["d/m/b", "a/m/c"], ["run/d/m/b", "/run/a/m/c/"]):
+            ds = NumpyDataset.from_hdf5(tmp_path / "d.h5", pattern, groups=groups)
+            assert ds[:].tolist() == [2, 1]
