@@ -11,6 +11,7 @@ file that shrank would kill the process. This module knows nothing of rows.
 import errno
 import os
 import sys
+from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -21,12 +22,15 @@ from numpy.typing import NDArray
 
 from npdata.arrays.gather import address_of
 from npdata.errors import ChangedFileError, ClosedError
+from npdata.runtime.keep_at_once import keep_at_once
 from npdata.runtime.open_files import OpenFiles
 from npdata.runtime.per_process import ForkSafeLock
 from npdata.sources.file_map import mapped, page_out
 
 MOST_AT_ONCE = 1 << 30
 """So many bytes are read or written by one call: of 2 GiB, Linux does a part and macOS nothing."""
+READING = os.O_RDONLY | os.O_NONBLOCK
+"""How a file is opened: who opens a pipe waits for nobody."""
 SETTLED_NS = 20_000_000
 """Writes closer to each other than this may leave a file with one time of change."""
 
@@ -78,10 +82,26 @@ class FileIdentity:
 
 
 class Descriptor:
-    """An open file, closed when nothing refers to it; at exit it stays: a thread may still read."""
+    """An open file, closed when nothing refers to it; at exit it stays: a thread may still read.
 
-    def __init__(self, number: int) -> None:
-        self.number = number
+    `opener(*arguments)` gives its number, below 0 where it is not open. In a `with`, which gives
+    the number, it is closed at the end.
+    """
+
+    def __init__(self, opener: Callable[..., int], *arguments: Any) -> None:
+        self._held: list[int] = []
+        keep_at_once(self._held, opener, *arguments)
+
+    @property
+    def number(self) -> int:
+        """The number that the system knows it by."""
+        return self._held[0]
+
+    def __enter__(self) -> int:
+        return self._held[0]
+
+    def __exit__(self, *_: object) -> None:
+        deque(map(os.close, map(list.pop, [self._held])), maxlen=0)  # by one call of C, once
 
     def __del__(
         self,
@@ -94,7 +114,9 @@ class Descriptor:
         one more, and then ends no thread.
         """
         if not exits():
-            close(self.number)
+            for number in self.__dict__.get("_held", ()):  # an interrupt may leave it without
+                if number >= 0:
+                    close(number)
 
     @classmethod
     def of(cls, path: str, identity: FileIdentity) -> "Descriptor":
@@ -103,10 +125,12 @@ class Descriptor:
         It waits for nobody, as it would for whoever writes into a pipe that took its place.
         """
         try:
-            opened = cls(os.open(path, os.O_RDONLY | os.O_NONBLOCK))
+            opened = cls(os.open, path, READING)
         except OSError as error:
             if error.errno == errno.EMFILE:
                 error.strerror = f"{error.strerror}: let this process have more (ulimit -n)"
+            if error.errno == errno.ENXIO:  # a socket has taken its place
+                identity.require(FileIdentity.of(path), path)
             raise
         identity.require(FileIdentity.of_status(os.fstat(opened.number)), path)
         return opened

@@ -19,6 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from npdata.arrays.gather import address_of
+from npdata.runtime.keep_at_once import keep_at_once
 
 _MADV_PAGEOUT = 21
 _MADV_COLLAPSE = 25
@@ -49,14 +50,17 @@ _libc = _system()
 class _Region:
     """A map that lives as long as this object, as an array for NumPy."""
 
-    def __init__(self, start: int, nbytes: int, writable: bool) -> None:
+    def __init__(self, nbytes: int, rights: int, flags: int, descriptor: int) -> None:
+        """Map bytes of a file from its first one on; -1 is none. Raises OSError."""
+        self._nbytes = nbytes
+        self._held: list[int] = []
+        start = _map(self._held, None, nbytes, rights, flags, descriptor, 0)
         self.__array_interface__ = {
-            "data": (start, not writable),
+            "data": (start, not rights & mmap.PROT_WRITE),
             "shape": (nbytes,),
             "typestr": "|u1",
             "version": 3,
         }
-        self._place = start, nbytes
 
     def __del__(
         self,
@@ -65,7 +69,8 @@ class _Region:
     ) -> None:
         """Unmap it; as `Descriptor`."""
         if not exits():
-            unmap(*self._place)
+            for start in self.__dict__.get("_held", ()):
+                unmap(start, self._nbytes)
 
 
 def mapped(descriptor: int, nbytes: int, *, writable: bool = False) -> NDArray[np.uint8]:
@@ -74,8 +79,7 @@ def mapped(descriptor: int, nbytes: int, *, writable: bool = False) -> NDArray[n
     The map needs no descriptor, where those of Python keep one open. Raises OSError.
     """
     rights = mmap.PROT_READ | (mmap.PROT_WRITE if writable else 0)
-    start = _map(None, nbytes, rights, _noreserve(), descriptor)
-    return np.asarray(_Region(start, nbytes, writable))
+    return np.asarray(_Region(nbytes, rights, _private(), descriptor))
 
 
 def reserved(nbytes: int, align: int) -> NDArray[np.uint8] | None:
@@ -87,32 +91,31 @@ def reserved(nbytes: int, align: int) -> NDArray[np.uint8] | None:
     if not _generic_linux():
         return None
     try:
-        start = _map(None, nbytes + align, 0, mmap.MAP_ANONYMOUS | _noreserve(), -1)
+        region = np.asarray(_Region(nbytes + align, 0, mmap.MAP_ANONYMOUS | _private(), -1))
     except OSError:
         return None
-    return np.asarray(_Region(start, nbytes + align, writable=False))[-start % align :][:nbytes]
+    return region[-address_of(region) % align :][:nbytes]
 
 
 def map_at(address: int, descriptor: int, offset: int, nbytes: int) -> None:
     """Map bytes of a file for reading at an address that was `reserved`; raises OSError."""
-    _map(address, nbytes, mmap.PROT_READ, _noreserve() | _GENERIC_FIXED, descriptor, offset)
+    _map([], address, nbytes, mmap.PROT_READ, _private() | _GENERIC_FIXED, descriptor, offset)
 
 
-def _map(
-    at: int | None, nbytes: int, rights: int, flags: int, descriptor: int, offset: int = 0
-) -> int:
-    start: int | None = _libc.mmap(at, nbytes, rights, mmap.MAP_PRIVATE | flags, descriptor, offset)
+def _map(held: list[int], at: int | None, nbytes: int, *how: int) -> int:
+    start: int | None = keep_at_once(held, _libc.mmap, at, nbytes, *how)
     if start is None or start == _FAILED:
+        held.clear()
         code = ctypes.get_errno()
         raise OSError(code, f"a map of {nbytes} bytes is refused: {os.strerror(code)}")
     return start
 
 
-def _noreserve() -> int:
-    """Give the flag of a map that reserves no memory, 0 where the system has none."""
+def _private() -> int:
+    """Give the flags of a private map, which reserves no memory where the system has such maps."""
     if hasattr(mmap, "MAP_NORESERVE"):
-        return int(mmap.MAP_NORESERVE)
-    return _GENERIC_NORESERVE if _generic_linux() else 0
+        return int(mmap.MAP_PRIVATE | mmap.MAP_NORESERVE)
+    return mmap.MAP_PRIVATE | (_GENERIC_NORESERVE if _generic_linux() else 0)
 
 
 def _generic_linux() -> bool:

@@ -16,6 +16,7 @@ from few import few
 from hypothesis import given
 from hypothesis import strategies as st
 from processes import require_workers_read, run
+from sockets import listens_at
 from torch.utils.data import ConcatDataset, DataLoader
 
 import npdata
@@ -271,6 +272,7 @@ CHANGES = {
                  and p.with_name("new").replace(p), "another file has taken its place"),
     "a folder now": (lambda p: (p.unlink(), p.mkdir()), "changed since it was opened"),
     "a pipe now": (lambda p: (p.unlink(), os.mkfifo(p)), "changed since it was opened"),
+    "a socket now": (lambda p: (p.unlink(), listens_at(p)), "changed since it was opened"),
 }  # fmt: skip
 
 

@@ -15,6 +15,7 @@ from few import few
 from hypothesis import given
 from hypothesis import strategies as st
 from processes import require_workers_read, run
+from sockets import listens_at
 from torch.utils.data import DataLoader, Subset
 
 import npdata
@@ -514,7 +515,10 @@ class TestBadInput:
         if how == "a folder":
             path.mkdir()
             return r"is a folder, and a file is needed.*x17\.npy"
-        os.mkfifo(path)
+        if how == "a socket":
+            listens_at(path)
+        else:
+            os.mkfifo(path)
         return r"x17\.npy is a pipe"
 
     @pytest.mark.parametrize(
@@ -527,6 +531,7 @@ class TestBadInput:
             "pickled objects",
             "a folder",
             "a pipe",
+            "a socket",
         ],
     )
     def test_one_bad_file_is_named_at_opening_or_at_its_sample(self, files: Path, how: str) -> None:
@@ -592,6 +597,7 @@ class TestChangedFiles:
                         p.with_suffix(".new.npy").replace(p)), "another file has taken its place"),
             (lambda p: (p.unlink(), p.mkdir()), "changed since it was opened"),
             (lambda p: (p.unlink(), os.mkfifo(p)), "changed since it was opened"),
+            (lambda p: (p.unlink(), listens_at(p)), "changed since it was opened"),
         ],
     )  # fmt: skip
     def test_are_named(self, tmp_path: Path, check, change, message: str) -> None:

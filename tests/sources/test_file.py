@@ -14,6 +14,7 @@ import numpy as np
 import pytest
 from descriptors import descriptors_of
 from processes import run
+from sockets import listens_at
 
 from npdata import NumpyDataset, errors
 from npdata.sources import file as file_module
@@ -73,6 +74,10 @@ class TestAFileThatChanges:
         sent = pickle.dumps(NumpyDataset(path))
         path.unlink()
         os.mkfifo(path)
+        with pytest.raises(errors.ChangedFileError, match="changed since it was opened"):
+            reads(pickle.loads(sent))[way]()
+        path.unlink()
+        listens_at(path)
         with pytest.raises(errors.ChangedFileError, match="changed since it was opened"):
             reads(pickle.loads(sent))[way]()
 

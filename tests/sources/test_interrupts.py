@@ -14,8 +14,11 @@ import h5py
 import inject
 import numpy as np
 import pytest
+from descriptors import descriptors_of
+from interrupts import run_interrupted
 from processes import HANG
 
+import npdata
 from npdata import open_source
 from npdata.sources.base import Source
 from npdata.sources.concatenated.concat import ConcatSource
@@ -186,3 +189,39 @@ def test_ctrl_c_at_a_random_moment_costs_no_row_and_no_thread() -> None:
     assert done.returncode in (0, -signal.SIGINT), done.stdout + done.stderr
     assert ", 0 things wrong" in done.stdout
     print(done.stdout)
+
+
+LINUX = pytest.mark.skipif(sys.platform != "linux", reason="it does not tell what is open")
+
+
+def maps_of(path: Path) -> int:
+    return Path("/proc/self/maps").read_text().count(str(path))
+
+
+@LINUX
+@pytest.mark.parametrize("kind", ["npy", "h5", "stack", "concatenate"])
+def test_an_interrupt_while_the_system_opens_or_maps_a_file_leaves_neither(
+    kind: str, tmp_path: Path
+) -> None:
+    path = tmp_path / ("0.h5" if kind == "h5" else "0.npy")
+    if kind == "h5":
+        with h5py.File(path, "w") as file:
+            file.create_dataset("x", data=X, chunks=(8, 24), compression=1)
+    else:
+        np.save(path, X)
+    made = {
+        "npy": lambda: npdata.NumpyDataset(path),
+        "h5": lambda: npdata.NumpyDataset(f"{path}::x"),
+        "stack": lambda: npdata.stack([path]),
+        "concatenate": lambda: npdata.concatenate([path]),
+    }[kind]
+
+    def rows() -> None:
+        assert (made()[[0]].reshape(-1)[:24].numpy() == X[0]).all()
+
+    at = "npdata/runtime/keep_at_once.py"
+    count = run_interrupted(rows, at, -1)
+    assert count
+    for boundary in range(1, count + 1):
+        assert run_interrupted(rows, at, boundary) is None
+        assert (descriptors_of(path), maps_of(path)) == (0, 0)

@@ -97,7 +97,7 @@ class KeptInMemory(Kept):
         held = self._held
         if held is None:
             with contextlib.suppress(OSError):
-                held = Descriptor(os.open(self._path, os.O_RDWR))
+                held = Descriptor(os.open, self._path, os.O_RDWR)
         if held is None or not is_laid_out(held.number, self.plan):
             held = _file_in_memory(self.plan)
         return Entry(held, self.plan, self.limit)
@@ -182,7 +182,7 @@ def _file_in_memory(plan: Plan) -> Descriptor:
     Raises `FieldError` where the system has no such files.
     """
     try:
-        held = Descriptor(memory_file("npdata-cache"))
+        held = Descriptor(memory_file, "npdata-cache")
     except OSError as error:
         if error.errno == errno.ENOSYS:
             raise FieldError(

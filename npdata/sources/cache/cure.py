@@ -11,10 +11,13 @@ _SHARE = (
     "give a folder of your own, or share this one with a group (chgrp -R GROUP, chmod -R g+rwX, "
     "chmod g+s, and umask 002 for all who use it)"
 )
+_IN_THE_WAY = "remove what stands there, or give another folder"
 _ELSEWHERE = "give a folder on a disk that has room and may be written to"
 _CURES = dict.fromkeys((errno.EACCES, errno.EPERM), _SHARE) | dict.fromkeys(
     (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS), _ELSEWHERE
 )
+# A folder, a link to itself or a socket where a file of the cache has its place.
+_CURES |= dict.fromkeys((errno.EISDIR, errno.ELOOP, errno.ENXIO), _IN_THE_WAY)
 
 
 def with_cure(error: OSError, path: str | os.PathLike[str]) -> OSError:

@@ -108,7 +108,7 @@ class Entry:
         held = self._descriptor
         if held is None:
             open_files.make_room()
-            held = Descriptor(os.open(self._path or "", os.O_RDWR))
+            held = Descriptor(os.open, self._path or "", os.O_RDWR)
             lock_shared(held.number)
             status = os.fstat(held.number)
             if (status.st_dev, status.st_ino) != self._inode:

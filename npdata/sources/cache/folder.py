@@ -81,7 +81,8 @@ class Folder:
     def files(self, suffix: str = _SUFFIX) -> list[Path]:
         """List the files; none where there is no folder."""
         with contextlib.suppress(FileNotFoundError), os.scandir(self.path) as entries:
-            return [Path(e) for e in entries if fnmatch.fnmatchcase(e.name, _NAME + suffix)]
+            named = [each for each in entries if fnmatch.fnmatchcase(each.name, _NAME + suffix)]
+            return [Path(each) for each in named if _is_file(each)]
         return []
 
     def path_of(self, plan: Plan) -> Path:
@@ -92,12 +93,12 @@ class Folder:
         """Open the file of `plan`, after making it where there is none; who calls has the lock."""
         path = self.path_of(plan)
         with contextlib.suppress(FileNotFoundError):
-            held = Descriptor(os.open(path, os.O_RDWR))
+            held = Descriptor(os.open, path, os.O_RDWR)
             if is_laid_out(held.number, plan):
                 return held
         # Not cut to size in its place: a process that maps what is there would read zeros.
         part = path.with_suffix(f".{os.geteuid()}{_UNFINISHED}")  # of a kill, another may be there
-        held = Descriptor(os.open(part, os.O_RDWR | os.O_CREAT | os.O_TRUNC, 0o666))
+        held = Descriptor(os.open, part, os.O_RDWR | os.O_CREAT | os.O_TRUNC, 0o666)
         try:
             lay_out(held.number, plan)
             part.replace(path)
@@ -126,3 +127,10 @@ class Folder:
             yield
         finally:
             os.close(descriptor)
+
+
+def _is_file(entry: os.DirEntry[str]) -> bool:
+    """Tell whether it is a file: to open a pipe would wait for whoever writes into it."""
+    with contextlib.suppress(OSError):  # a link that leads to itself
+        return entry.is_file()
+    return False

@@ -96,8 +96,8 @@ def _noted(descriptor: int) -> int:
 def _opened_to_look(path: Path) -> Descriptor:
     """Open a file to read; that is no use of it where its owner, or root, does so on Linux."""
     with contextlib.suppress(PermissionError):
-        return Descriptor(os.open(path, os.O_RDONLY | getattr(os, "O_NOATIME", 0)))
-    return Descriptor(os.open(path, os.O_RDONLY))
+        return Descriptor(os.open, path, os.O_RDONLY | getattr(os, "O_NOATIME", 0))
+    return Descriptor(os.open, path, os.O_RDONLY)
 
 
 def _about(header: bytes) -> dict[str, Any]:

@@ -18,9 +18,10 @@ from numpy.typing import NDArray
 
 from npdata.arrays.dtypes import Ints
 from npdata.errors import FormatError
+from npdata.runtime.keep_at_once import keep_at_once
 from npdata.runtime.per_process import ForkSafeLock
 from npdata.sources.base import InPlaceSource, Source
-from npdata.sources.file import ask_for, fill
+from npdata.sources.file import READING, ask_for, fill
 from npdata.sources.formats.npz import read_member
 from npdata.sources.many_files.file_table import ONE_DTYPE, UNKNOWN, FileTable
 from npdata.sources.many_files.file_threads import for_each
@@ -73,24 +74,26 @@ class FileReader:
             return
         inode, size, mtime_ns, offset, _, kind = known
         path = table.files.path(number)
-        try:
-            if offset < 0:
-                table.check(number)
-                read = self._read_zipped if offset == ZIPPED else self._read_own
+        if offset < 0:
+            table.check(number)
+            read = self._read_zipped if offset == ZIPPED else self._read_own
+            try:
                 read(number, path, out)
-                return
-            descriptor = opened(path)
-        except FileNotFoundError:
-            raise gone(path) from None
-        try:
+            except FileNotFoundError:
+                raise gone(path) from None
+            return
+        held: list[int] = []
+        try:  # as `table.opened`, which takes 2 µs more of 7
+            descriptor = keep_at_once(held, os.open, path, READING)
             place = np.empty_like(out) if table.kinds[kind].fortran else out
             whole = fill(descriptor, offset, place.reshape(-1).view(np.uint8).data)
             now = os.fstat(descriptor)
         except OSError as error:
-            table.require_read(number, descriptor, error)
+            table.require_read(number, held, error)
             raise
         finally:
-            os.close(descriptor)
+            for each in held:
+                os.close(each)
         if (now.st_ino & INODE, now.st_size, now.st_mtime_ns) != (inode, size, mtime_ns):
             table.require(number, now)
         if not whole:
@@ -166,26 +169,18 @@ class FileReader:
 
     def _asked_for(self, number: int) -> bool:
         """Ask for one file; tell whether it was in memory."""
-        try:
-            descriptor = opened(self.table.files.path(number))
-        except OSError:
-            return False  # reading reports what is wrong with it
-        try:
+        # Reading reports what is wrong with it.
+        with contextlib.suppress(OSError), opened(self.table.files.path(number)) as descriptor:
             return ask_for(descriptor, 0, max(0, int(self.table.facts["size"][number])))
-        finally:
-            os.close(descriptor)
+        return False
 
     def dont_need(self, first: int, stop: int) -> None:
         """Tell the kernel that files from `first` to `stop` may leave memory."""
         if sys.platform != "linux":
             return
         for number in range(first, stop):
-            with contextlib.suppress(OSError):
-                descriptor = opened(self.table.files.path(number))
-                try:
-                    os.posix_fadvise(descriptor, 0, 0, os.POSIX_FADV_DONTNEED)
-                finally:
-                    os.close(descriptor)
+            with contextlib.suppress(OSError), opened(self.table.files.path(number)) as descriptor:
+                os.posix_fadvise(descriptor, 0, 0, os.POSIX_FADV_DONTNEED)
 
     def close(self) -> None:
         """Close the sources of members, and drop what they decoded."""

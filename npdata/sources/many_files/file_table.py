@@ -7,6 +7,7 @@ for sources to say.
 """
 
 import contextlib
+import errno
 import os
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -17,8 +18,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from npdata.arrays.dtypes import Ints
+from npdata.runtime.keep_at_once import keep_at_once
 from npdata.sources.base import Source
-from npdata.sources.file import FileIdentity
+from npdata.sources.file import READING, FileIdentity
 from npdata.sources.formats.raw import RawFormat
 from npdata.sources.many_files.file_list import FileList, compressed, decompressed
 from npdata.sources.many_files.file_threads import for_each
@@ -31,7 +33,6 @@ from npdata.sources.many_files.known_file import (
     look,
     look_together,
     open_alone,
-    opened,
 )
 from npdata.sources.mapped import MappedSource
 from npdata.sources.packed.packing import Packing
@@ -145,26 +146,27 @@ class FileTable:
 
     @contextlib.contextmanager
     def opened(self, number: int) -> Iterator[int]:
-        """Open file `number` for a while; `ChangedFileError` where it is gone."""
-        path = self.files.path(number)
+        """Open file `number` for a while; `ChangedFileError` where it is gone or has changed."""
+        held: list[int] = []
         try:
-            descriptor = opened(path)
-        except FileNotFoundError:
-            raise gone(path) from None
-        try:
-            yield descriptor
+            yield keep_at_once(held, os.open, self.files.path(number), READING)
         except OSError as error:
-            self.require_read(number, descriptor, error)
+            self.require_read(number, held, error)
             raise
         finally:
-            os.close(descriptor)
+            for each in held:
+                os.close(each)
 
-    def require_read(self, number: int, descriptor: int, error: OSError) -> None:
-        """Raise `ChangedFileError` where an open file is no longer what it was; else name it.
+    def require_read(self, number: int, held: list[int], error: OSError) -> None:
+        """Raise `ChangedFileError` where a file is no longer what it was; else name it.
 
-        `error` came of reading it; what is a folder or a pipe by now cannot be read.
+        `error` came of opening or reading it, and `held` has its descriptor if it is open. What is
+        a folder or a pipe by now cannot be read, and a socket not even opened.
         """
-        self.require(number, os.fstat(descriptor))
+        if held:
+            self.require(number, os.fstat(held[0]))
+        elif isinstance(error, FileNotFoundError) or error.errno == errno.ENXIO:
+            self.check(number)
         error.filename = self.name(number)
 
     def name(self, number: int) -> str:

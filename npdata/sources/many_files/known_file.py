@@ -6,6 +6,7 @@ uncompressed in their file are known in the same way; the others are read by a s
 Invariant: every declared size was compared with the size of its file. It keeps no file open.
 """
 
+import errno
 import io
 import os
 import stat
@@ -24,7 +25,7 @@ from npdata.errors import (
     TruncatedError,
 )
 from npdata.sources.base import Source
-from npdata.sources.file import FileIdentity
+from npdata.sources.file import READING, Descriptor, FileIdentity
 from npdata.sources.formats import npy, npz
 from npdata.sources.formats.foreign import refuse_foreign
 from npdata.sources.formats.raw import RawFormat, open_raw
@@ -87,14 +88,17 @@ def look(files: FileList, number: int, raw: RawFormat | None, known: Any) -> Kno
     if raw is not None or files.member(number) is not None:
         return known_of(open_alone(files, number, raw), os.fsdecode(files.path(number)))
     path = files.path(number)
-    descriptor = opened(path)
     try:
+        file = opened(path)
+    except OSError as error:
+        if error.errno == errno.ENXIO:  # it is a socket
+            require_file(os.stat(path).st_mode, os.fsdecode(path), _FOLDER)  # noqa: PTH116
+        raise
+    with file as descriptor:
         status = os.fstat(descriptor)
         if not stat.S_ISREG(status.st_mode):  # else its path need not be text
             require_file(status.st_mode, os.fsdecode(path), _FOLDER)
         return _of_npy(descriptor, status, path, known)
-    finally:
-        os.close(descriptor)
 
 
 def look_together(files: FileList, numbers: Sequence[int]) -> list[KnownFile] | None:
@@ -194,10 +198,10 @@ def open_alone(files: FileList, number: int, raw: RawFormat | None) -> Source:
         return OneValue(array, f"{path}::{member}")
 
 
-def opened(path: bytes) -> int:
+def opened(path: bytes) -> Descriptor:
     """Open a file for reading, and wait for nobody; errors name it as text."""
     try:
-        return os.open(path, os.O_RDONLY | os.O_NONBLOCK)
+        return Descriptor(os.open, path, READING)
     except OSError as error:
         error.filename = os.fsdecode(path)
         raise

@@ -58,12 +58,11 @@ class Watch:
         self._lock = threading.Lock()
         self._ask: Callable[[], int] | None = None
         """Whether there are reports to be read; None where not all changes are reported."""
-        descriptor = -1
-        if sys.platform == "linux" and len(_reporting) < MOST_INSTANCES:
-            descriptor = _libc.inotify_init1(os.O_NONBLOCK | os.O_CLOEXEC)
-        if descriptor >= 0:
-            self._held = Descriptor(descriptor)
-            asked = struct.pack("ihh", descriptor, select.POLLIN, 0)  # a pollfd of C
+        if sys.platform != "linux" or len(_reporting) >= MOST_INSTANCES:
+            return
+        self._held = Descriptor(_libc.inotify_init1, os.O_NONBLOCK | os.O_CLOEXEC)
+        if self._held.number >= 0:
+            asked = struct.pack("ihh", self._held.number, select.POLLIN, 0)  # a pollfd of C
             question = ctypes.create_string_buffer(asked, len(asked))
             self._ask = functools.partial(_quick.poll, question, 1, 0)
             _reporting.add(self)

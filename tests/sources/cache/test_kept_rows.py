@@ -729,6 +729,30 @@ def test_a_cache_that_is_no_folder_any_more_is_left(path: Path, folder: Path) ->
         decodes(seen)
 
 
+def test_a_folder_in_place_of_a_kept_file_is_an_error_with_its_cure(
+    path: Path, folder: Path
+) -> None:
+    with opened(path, folder):
+        kept = kept_file(folder)
+    kept.unlink()
+    kept.mkdir()
+    cure = rf"cache= writes here: remove what stands there, .*{kept.name}"
+    with pytest.raises(IsADirectoryError, match=cure):
+        opened(path, folder)
+    kept.rmdir()
+    decodes(opened(path, folder))
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="there are no pipes")
+def test_nobody_waits_for_a_pipe_in_a_folder_of_a_cache(path: Path, folder: Path) -> None:
+    folder.mkdir()
+    os.mkfifo(folder / f"{'0' * 32}.npdata")
+    (folder / f"{'1' * 32}.npdata").symlink_to(f"{'1' * 32}.npdata")
+    assert Folder(folder).held() == []
+    with opened(path, folder, cache_bytes=250_000) as ds:  # for which others would make room
+        decodes(ds)
+
+
 def test_a_changed_file_has_other_rows(path: Path, folder: Path) -> None:
     ds = opened(path, folder)
     decodes(ds)
