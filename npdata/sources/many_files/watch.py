@@ -58,6 +58,7 @@ class Watch:
         self._lock = threading.Lock()
         self._ask: Callable[[], int] | None = None
         """Whether there are reports to be read; None where not all changes are reported."""
+        self._held: Descriptor
         if sys.platform != "linux" or len(_reporting) >= MOST_INSTANCES:
             return
         self._held = Descriptor(_libc.inotify_init1, os.O_NONBLOCK | os.O_CLOEXEC)
