@@ -26,7 +26,7 @@ from npdata.sources.base import Source
 from npdata.sources.formats.raw import RawFormat
 from npdata.sources.hdf5.plugins import filters_missing
 from npdata.sources.many_files.file_list import split_member
-from npdata.sources.open import open_source
+from npdata.sources.open import identify, open_source
 
 BATCH_SIZE, BATCH_BYTES = 256, 1 << 28
 """The batch size where none is asked for, and the bytes that make it smaller."""
@@ -122,7 +122,10 @@ def _one_array(text: str, raw: RawFormat | None) -> tuple[str | None, str]:
     if Path(text).is_dir():
         raise UsageError(f"{text} is a folder: name one of its files, whose rows are read alike")
     if raw is not None:
-        return "raw", text
+        form = identify(text).format
+        if form != "raw":
+            raise UsageError(f"--dtype is for raw files, and {text} is {form}")
+        return form, text
     found = examine(text, None)
     if found.failure is not None:
         raise FormatError(f"{text}: {found.failure}")

@@ -195,6 +195,8 @@ def test_the_picture_is_drawn(files, capsys):
         (["x.npy", "short.npy"], "all fields need the same number"),
         (["x.npy", "--plot", "x.gif"], "a picture is written as"),
         (["x.npy", "--shape=1,2"], "give --dtype as well"),
+        (["x.npy", "--dtype", "f4"], "--dtype is for raw files, and x.npy is npy"),
+        (["d.h5::plain", "--dtype", "f4"], "--dtype is for raw files, and d.h5::plain is hdf5"),
         (["x.npy", "--batch-size", "9" * 15], "give at most"),
     ],
 )
