@@ -61,7 +61,8 @@ class Seen(NamedTuple):
 def files_of(text: str, raw: RawFormat | None) -> list[str]:
     """Give the files that a path, a folder or a glob names, each with its member, if any.
 
-    Raises `UsageError` for a folder or a glob without a file.
+    Folders that a glob matches are passed over, as by `npdata.stack`. Raises `UsageError` for a
+    folder or a glob without a file.
     """
     path, member = split_member(text)
     if not path:
@@ -80,9 +81,13 @@ def files_of(text: str, raw: RawFormat | None) -> list[str]:
             )
     elif is_pattern(path):
         # Path.glob takes no absolute pattern.
-        names = naturally_sorted(glob.glob(path, recursive=True))  # noqa: PTH207
-        if not names and "*" in path:
-            raise UsageError(f"{path} names no file")
+        matching = glob.glob(path, recursive=True)  # noqa: PTH207
+        names = naturally_sorted(
+            name for name in matching if not Path(name).is_dir() or foreign_file(name) is not None
+        )
+        if not names and (matching or "*" in path):
+            inside = f", only folders: their files are '{path}/*'" if matching else ""
+            raise UsageError(f"{path} names no file{inside}")
     behind = "" if member is None else f"{SEPARATOR}{member}"
     return [name + behind for name in names] or [text]
 

@@ -92,7 +92,7 @@ def as_image(row: NDArray[Any]) -> NDArray[Any] | None:
     """Give a row as an image for matplotlib, (h, w) or (h, w, 3), None where it is none.
 
     Two axes are a grey image. Three are one in colour, where the first or the last has size 1, 3
-    or 4, else a volume, of which the middle is shown.
+    or 4, else a volume, of which the middle is shown. Complex numbers are shown by magnitude.
 
     Examples:
         >>> as_image(np.zeros((3, 32, 32), np.uint8)).shape, as_image(np.zeros((9, 32, 32))).shape
@@ -111,7 +111,7 @@ def as_image(row: NDArray[Any]) -> NDArray[Any] | None:
         return None
     if row.dtype == np.uint8:
         return row
-    values = np.nan_to_num(row.astype(np.float64), posinf=0, neginf=0)
+    values = np.nan_to_num(_drawable(np.abs(row) if row.dtype.kind == "c" else row))
     values -= values.min()
     return values / (values.max() or 1.0)
 
@@ -119,13 +119,17 @@ def as_image(row: NDArray[Any]) -> NDArray[Any] | None:
 def bins_of(values: NDArray[np.float64], *, whole: bool) -> NDArray[np.float64]:
     """Give the edges of at most 64 bins; `whole` numbers get bins of equally many numbers each.
 
+    Fewer than 64 where fewer floats lie in the range.
+
     Examples:
         >>> bins_of(np.array([0.0, 3.0]), whole=True).tolist()
         [-0.5, 0.5, 1.5, 2.5, 3.5]
     """
     low, high = float(values.min()), float(values.max())
     if not whole or high - low >= 1 << 52:
-        return np.histogram_bin_edges(values, bins=64)
+        low, high = (low, high) if low < high else (low - 0.5, high + 0.5)
+        edges = np.unique(np.linspace(low, high, 65))
+        return edges if len(edges) > 1 else np.nextafter(low, [-np.inf, np.inf])
     width = -(-(high - low + 1) // 64)
     return low - 0.5 + width * np.arange(-(-(high - low + 1) // width) + 1)
 
@@ -145,11 +149,11 @@ def _picked(where: str, stored: Stored, open_array: Callable[[str], Source]) -> 
 def _draw_values(axis: Any, stored: Stored, picked: Picked) -> str:
     numbers, rows, reason = picked
     kind = stored.dtype.kind
-    values = (np.abs(rows) if kind == "c" else rows).reshape(-1).astype(np.float64)
+    values = _drawable((np.abs(rows) if kind == "c" else rows).reshape(-1))
     finite = values[np.isfinite(values)]
     axis.set_yticks([])
     if not len(finite):
-        text = reason or "no finite values"
+        text = reason or "no finite values up to 1e300"
         axis.text(0.5, 0.5, text, ha="center", fontsize=8, wrap=True, parse_math=False)
         axis.set_axis_off()
         return ""
@@ -158,7 +162,7 @@ def _draw_values(axis: Any, stored: Stored, picked: Picked) -> str:
     axis.hist(finite, bins=bins, color=_BLUE, rwidth=0.9 if len(bins) <= 33 else 1.0)
     axis.locator_params(axis="x", integer=whole)
     left = len(values) - len(finite)
-    strange = f", {left:,} not finite" if left else ""
+    strange = f", {left:,} not finite or above 1e300" if left else ""
     what = "magnitudes" if kind == "c" else "values"
     looked = f"{len(numbers):,} of {count_text(stored.rows, 'row')}"
     return f"{what} of {looked}{strange}"
@@ -171,19 +175,25 @@ def _draw_rows(axis: Any, stored: Stored, picked: Picked) -> None:
         return
     if rows[0].size > 1:
         for number, row in _some(numbers, rows):
-            line = row.reshape(-1)[:512].astype(np.float64)
+            line = _drawable(row.reshape(-1)[:512])
             axis.plot(line, linewidth=0.8, label=f"row {number:,}")
         axis.legend(fontsize=7, loc="best")
         axis.set_xlabel("element of a row", fontsize=8)
         return
     # Not every n-th row: labels may have a period.
     some = np.random.default_rng(0).permutation(len(rows))[:MOST_ROWS]
-    values = rows[some].reshape(-1).astype(np.float64)
+    values = _drawable(rows[some].reshape(-1))
     axis.plot(numbers[some], values, ".", markersize=2, color=_BLUE)
     axis.set_title(f"value by row, {len(some):,} of {stored.rows:,}", fontsize=8)
     axis.set_xlim(0, stored.rows)
     axis.set_xlabel("row", fontsize=8)
     axis.xaxis.set_major_formatter("{x:,.0f}")
+
+
+def _drawable(values: NDArray[Any]) -> NDArray[np.float64]:
+    """Give values with NaN for those beyond 1e300, where matplotlib finds no ticks."""
+    wide = values.astype(np.float64)
+    return np.where(np.abs(wide) <= 1e300, wide, np.nan)
 
 
 def _some(numbers: Ints, rows: NDArray[Any]) -> list[tuple[int, NDArray[Any]]]:

@@ -230,6 +230,7 @@ def test_a_link_that_leads_nowhere_hides_no_file_beside_it(
         (["empty"], "empty holds no file that ends in .npy, .npz, .h5, .hdf5, .h5ad; a glob"),
         (["d.zarr"], "d.zarr: it is Zarr, which npdata does not read"),
         (["empty/*.npy"], "empty/*.npy names no file"),
+        (["em*"], "em* names no file, only folders: their files are 'em*/*'"),
         ([""], "the path is empty; '.' is this folder"),
         (["d.h5::nothing"], "no dataset 'nothing'"),
         (["packed.npz::nothing"], "no array 'nothing'"),
@@ -248,6 +249,17 @@ def test_wrong_usage_ends_with_2_and_says_what_is_wrong(
     Path("d.zarr/zarr.json").write_text("{}")
     assert main(["inspect", *arguments]) == 2
     assert why in capsys.readouterr().err
+
+
+def test_a_glob_passes_over_the_folders_that_it_matches(
+    folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    Path("parts/deep").mkdir(parents=True)
+    for name in ("parts/a.npy", "parts/deep/b.npy"):
+        np.save(name, np.arange(3))
+    assert main(["inspect", "parts/**", "--json"]) == 0
+    found = json.loads(capsys.readouterr().out)["files"]
+    assert [each["path"] for each in found] == ["parts/a.npy", "parts/deep/b.npy"]
 
 
 def test_a_picture_of_a_file_that_cannot_be_read_is_a_failure_and_no_wrong_usage(
@@ -325,6 +337,21 @@ def test_a_picture_is_drawn_of_all_kinds_of_arrays(folder: Path) -> None:
     assert Path("a.png").read_bytes().startswith(b"\x89PNG")
     assert Path("b.svg").read_text().startswith("<?xml")
     assert Path("c.pdf").read_bytes().startswith(b"%PDF")
+
+
+def test_a_picture_is_drawn_of_floats_that_are_large_or_close(folder: Path) -> None:
+    arrays = {
+        "times": np.full(9, 1.7e18),  # of nanoseconds, where no float is near
+        "close": np.nextafter([1.0, 1.0], [2.0, 0.0]),
+        "wide": np.array([-1.7e308, 0, 1.7e308]),
+        "fill": np.full((3, 8, 8), np.finfo(float).max),
+        "lines": np.full((3, 5), np.finfo(float).max),
+        "waves": np.ones((3, 8, 8), np.complex64),
+    }
+    for name, array in arrays.items():
+        np.save(f"{name}.npy", array)
+    assert main(["inspect", *(f"{name}.npy" for name in arrays), "--plot", "a.svg"]) == 0
+    assert "2 not finite or above 1e300" in Path("a.svg").read_text()
 
 
 @pytest.mark.parametrize("shape", [(10**12,), (10**9, 300, 300), (3, 2000, 3000), (1, 1), (17, 5)])
