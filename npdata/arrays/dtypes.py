@@ -259,7 +259,10 @@ def _why_no_void(dtype: DType) -> str:
     known = [name for name in ML_DTYPES if _ml_bytes(name) == dtype.itemsize]
     stored = [name for name in known if hasattr(torch, name)]
     if not stored:
-        return f"torch has no dtype with the bits of {dtype}; view the array as uint8"
+        return (
+            f"torch has no dtype with the bits of {dtype}; give the bytes of each element as an "
+            f"axis: array.view(('u1', {dtype.itemsize}))"
+        )
     names = " or ".join(f"torch.{name}" for name in stored)
     return (
         f"{dtype} says nothing of what its bits mean; files keep {stored[0].partition('_')[0]} so: "

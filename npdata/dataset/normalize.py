@@ -192,7 +192,9 @@ def normalize(
     if fields is None:
         chosen = [label for label in known if statistics[label].floating]
     else:
-        chosen = [fields] if isinstance(fields, str | int) else list(fields)
+        if isinstance(fields, str) or not isinstance(fields, Iterable):
+            fields = [fields]
+        chosen = list(fields)
     unknown = [label for label in chosen if label not in known]
     if unknown:
         raise FieldError(f"no field {unknown[0]!r} with statistics; those fields are {known}")

@@ -362,7 +362,7 @@ class TestNormalize:
 
     def test_named_integers_become_float32_and_constants_0(self) -> None:
         raw = npdata.NumpyDataset(np.array([[0, 9], [4, 9]], np.uint8), np.arange(2))
-        scale = npdata.normalize(raw.statistics(keep_axes={0: 0}), [0])
+        scale = npdata.normalize(raw.statistics(keep_axes={0: 0}), np.int64(0))  # type: ignore[arg-type]
         values, labels = scale([torch.tensor([[0, 9]], dtype=torch.uint8), torch.tensor([1])])
         assert values.tolist() == [[-1, 0]]
         assert (values.dtype, labels.tolist()) == (torch.float32, [1])
@@ -439,6 +439,8 @@ class TestNormalize:
             npdata.normalize(found)
         with pytest.raises(FieldError, match=r"no field 'x' with .* fields are \[0\]"):
             npdata.normalize(found, "x")
+        with pytest.raises(FieldError, match=r"no field 1\.5 with statistics"):
+            npdata.normalize(found, 1.5)  # type: ignore[arg-type]
         with pytest.raises(FieldError, match=r"takes what .* gives, not NumpyDataset"):
             npdata.normalize(npdata.NumpyDataset(np.arange(4)))
         empty = npdata.NumpyDataset(np.full(3, np.nan)).statistics()
