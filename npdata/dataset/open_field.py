@@ -268,8 +268,8 @@ def _require_heeded(
         if lost:
             field = next(field for field in fields if field.label == lost[0])
             holds, cure = "rows of one shape", as_field(option)
-            if option == "columns":
-                taken = f"{{**b, {lost[0]!r}: b[{lost[0]!r}][:, columns]}}"
+            if option == "columns" and field.source.shape[1:]:
+                taken = _columns_of_batch(lost[0], alone=len(fields) == 1)
                 cure = f"of these, take them from the batch: batch_transform=lambda b: {taken}"
             if isinstance(field.source, PiecesSource):
                 holds = "samples that differ in more than their first axis"
@@ -279,3 +279,12 @@ def _require_heeded(
                     f"files of one length take it by name: {option}={{{lost[0]!r}: {value!r:.40}}}"
                 )
             raise FieldError(f"{option}= is for {what}, and field {lost[0]!r} has {holds}; {cure}")
+
+
+def _columns_of_batch(label: str | int, *, alone: bool) -> str:
+    """Give what takes columns of one field out of a batch `b`, in the form that it has."""
+    if isinstance(label, str):
+        return f"{{**b, {label!r}: b[{label!r}][:, columns]}}"
+    if alone:
+        return "b[:, columns]"
+    return f"(*b[:{label}], b[{label}][:, columns], *b[{label + 1}:])"

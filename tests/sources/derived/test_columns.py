@@ -148,6 +148,24 @@ def test_a_column_that_is_not_there_is_named_with_those_that_are(tmp_path: Path)
         NumpyDataset(where, columns=3)
 
 
+@pytest.mark.parametrize("names", [("x", "y"), (0,), (0, 1), (1, 0)])
+def test_columns_of_plain_rows_are_taken_from_the_batch_as_the_error_says(
+    names: tuple[Any, ...],
+) -> None:
+    table, numbers = np.arange(12).reshape(4, 3), np.arange(4)
+    arrays = {name: table if name == names[0] else numbers for name in sorted(names)}
+    named = isinstance(names[0], str)
+    fields, given = ([], arrays) if named else (list(arrays.values()), {})
+    with pytest.raises(FieldError, match="take them from the batch") as error:
+        NumpyDataset(*fields, **given, columns={names[0]: "a"})
+    told = str(error.value).rpartition("batch_transform=")[2]
+    ds = NumpyDataset(*fields, **given, batch_transform=eval(told, {"columns": [0, 2]}))
+    batch = ds[:] if len(names) > 1 else [ds[:]]
+    assert batch[names[0]].tolist() == table[:, [0, 2]].tolist()
+    with pytest.raises(FieldError, match="rows of one shape; a field of that name"):
+        NumpyDataset(numbers, columns="a")
+
+
 def test_columns_are_chosen_for_each_field_and_over_many_files(tmp_path: Path) -> None:
     chosen = {"t": "age", "u": ("price",)}
     ds = NumpyDataset(t=people(), u=people(), x=np.zeros(30), columns=chosen)
