@@ -113,10 +113,8 @@ def stack(
         raise FieldError(f"check={check!r}: expected 'open' or 'first use'")
     _require_raise(on_missing)
     found, casts = files_of_fields("stack", OWN["stack"], files, named, dtype, shape, offset)
-    sources = {
-        label: open_stack(FileTable.of(each, raw, first_only=check == "first use"))
-        for label, each, raw in found
-    }
+    first_only = check == "first use"
+    sources = {label: stacked(each, raw, first_only=first_only) for label, each, raw in found}
     options: dict[str, Any] = {"dtype": casts, "decode": decode, "copy": copy}
     options |= {"columns": columns, "ragged": ragged, "padding": padding}
     options |= {"transform": transform, "batch_transform": batch_transform}
@@ -198,14 +196,21 @@ def concatenate(
         parts = [source for each in files for source in _sources_of(each, raw[0])]
         return _dataset({0: end_to_end(parts)}, None, {**options, "dtype": casts})
     found, casts = files_of_fields("concatenate", own, files, named, dtype, shape, offset)
-    sources: dict[Any, EndToEnd] = {
-        label: end_to_end(_sources(each, raw), each)
-        if each.has_members
-        else ConcatSource(Parts.of_files(FileTable.of(each, raw)), each)
-        for label, each, raw in found
-    }
+    sources = {label: concatenated(each, raw) for label, each, raw in found}
     _require_equal_parts(sources)
     return _dataset(sources, label_from, {**options, "dtype": casts})
+
+
+def stacked(files: FileList, raw: RawFormat | None, *, first_only: bool = False) -> Source:
+    """Give a source with a row for each file, of any dtype, also of one that no tensor has."""
+    return open_stack(FileTable.of(files, raw, first_only=first_only))
+
+
+def concatenated(files: FileList, raw: RawFormat | None) -> EndToEnd:
+    """Give a source of the rows of all files, of any dtype, also of one that no tensor has."""
+    if files.has_members:
+        return end_to_end(_sources(files, raw), files)
+    return ConcatSource(Parts.of_files(FileTable.of(files, raw)), files)
 
 
 OWN = {

@@ -9,13 +9,14 @@ import glob
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal, TypeAlias
+from typing import Literal, TypeAlias
 
 from npdata.arrays.dtypes import is_variable_text
 from npdata.cli.arguments import undescribed
 from npdata.cli.console import UsageError
 from npdata.cli.convert.formats import Array, ConvertError
-from npdata.dataset.many_files import concatenate, stack
+from npdata.cli.inspect.examine import files_of
+from npdata.dataset.many_files import concatenated, stacked
 from npdata.errors import MemberNotFoundError, SourceError, TruncatedError
 from npdata.sources.base import Source
 from npdata.sources.formats.npz import find_member, npz_members
@@ -23,6 +24,7 @@ from npdata.sources.formats.raw import RawFormat
 from npdata.sources.hdf5.catalog import Listed, count_attributes, list_datasets
 from npdata.sources.hdf5.open import source_of
 from npdata.sources.many_files.file_list import SEPARATOR, FileList, split_member
+from npdata.sources.many_files.find_files import find_files
 from npdata.sources.open import Identified, identify, open_source
 
 ManyFiles: TypeAlias = Literal["stack", "concatenate"]
@@ -64,8 +66,8 @@ def open_inputs(texts: Sequence[str], raw: RawFormat | None, how: ManyFiles | No
             files += paths.texts()
             continue
         found = identify(text)
-        if raw is not None and found.format != "raw":
-            raise UsageError(f"--dtype is for raw files, and {found.path} is {found.format}")
+        if raw is not None:
+            _require_raw(found)
         opened += _opened(found, raw)
         files.append(found.path)
         if found.format == "hdf5":
@@ -76,6 +78,11 @@ def open_inputs(texts: Sequence[str], raw: RawFormat | None, how: ManyFiles | No
         reasons = "".join(f"\n  {where}: {why}" for where, why in left_out)
         raise ConvertError(f"{', '.join(texts)}: there is no array to convert{reasons}")
     return Inputs(arrays=arrays, files=tuple(files), left_out=left_out, attributes=attributes)
+
+
+def _require_raw(found: Identified) -> None:
+    if found.format != "raw":
+        raise UsageError(f"--dtype is for raw files, and {found.path} is {found.format}")
 
 
 def _is_many(text: str) -> bool:
@@ -91,9 +98,13 @@ def _many(text: str, raw: RawFormat | None, how: ManyFiles | None) -> Array:
             f"{text} stands for many files; --files stack makes a row of each of them, and "
             f"--files concatenate lays their rows end to end"
         )
-    described: dict[str, Any] = {} if raw is None else raw._asdict()
-    make = stack if how == "stack" else concatenate
-    (source,) = make(text, **described).sources
+    if raw is None:
+        files = find_files(text)
+    else:
+        files = find_files(files_of(text, raw))
+        for file in files:
+            _require_raw(identify(file))
+    source = stacked(files, raw) if how == "stack" else concatenated(files, raw)
     if source.dtype.hasobject:
         raise ConvertError(
             f"{text}: its rows have no one shape and size; where files differ in their first axis "

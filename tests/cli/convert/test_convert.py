@@ -280,6 +280,34 @@ class TestManyFiles:
             assert done == 0
             assert (load(tmp_path / target, "scans", expected) == expected).all()
 
+    @pytest.mark.parametrize("how", ["stack", "concatenate"])
+    @pytest.mark.parametrize("dtype", ["S3", "U3", "M8[s]", "V3", "g", [("a", "S2"), ("b", "f4")]])
+    def test_keep_dtypes_that_no_tensor_has(self, tmp_path: Path, how: str, dtype: object) -> None:
+        (tmp_path / "texts").mkdir()
+        size = np.dtype(dtype).itemsize
+        arrays = [np.frombuffer(bytes([k, 0, 0, 0]) * size, dtype) for k in (65, 66)]
+        for k, array in enumerate(arrays):
+            np.save(tmp_path / f"texts/{k}.npy", array)
+        target = tmp_path / "all.npy"
+        assert convert(tmp_path / "texts", target, "--files", how, "--verify") == 0
+        expected = np.stack(arrays) if how == "stack" else np.concatenate(arrays)
+        found = np.load(target)
+        assert (found.dtype, found.tobytes()) == (expected.dtype, expected.tobytes())
+
+    @pytest.mark.parametrize("how", ["stack", "concatenate"])
+    def test_of_a_folder_may_be_raw(self, tmp_path: Path, how: str, capsys) -> None:
+        (tmp_path / "frames").mkdir()
+        arrays = [np.arange(k, k + 6, dtype=">u2").reshape(3, 2) for k in range(12)]
+        for k, array in enumerate(arrays):
+            array.tofile(tmp_path / f"frames/{k}.bin")
+        raw, target = ("--dtype", ">u2", "--shape=-1,2"), tmp_path / "all.npy"
+        assert convert(tmp_path / "frames", target, "--files", how, *raw) == 0
+        expected = np.stack(arrays) if how == "stack" else np.concatenate(arrays)
+        assert (np.load(target) == expected).all()
+        np.save(tmp_path / "frames/0.npy", arrays[0])
+        assert convert(f"{tmp_path}/frames/*", target, "--files", how, "--force", *raw) == 2
+        assert "--dtype is for raw files, and" in capsys.readouterr().err
+
     def test_need_a_description(self, tmp_path: Path, folder: Path, capsys) -> None:
         assert convert(folder, tmp_path / "all.npy") == 2
         assert "--files stack makes a row of each" in capsys.readouterr().err
