@@ -105,7 +105,10 @@ def naming(array: Array, kind: str) -> Iterator[None]:
     try:
         yield
     except (ValueError, TypeError) as error:
-        raise UsageError(f"{array.name!r} cannot name an array of {kind}: {error}") from error
+        raise UsageError(
+            f"{array.name!r} cannot name an array of {kind}: {error}; convert this array by itself "
+            f"into a .npy, which keeps no name"
+        ) from error
 
 
 def _raw_refusal(dtype: DType) -> str | None:

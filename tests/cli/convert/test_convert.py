@@ -349,6 +349,8 @@ def test_names_that_hdf5_cannot_have_end_with_2_and_leave_nothing(
     assert f"{names[-1]!r} cannot name an array of HDF5" in error
     assert why in error
     assert [path.name for path in in_folder.iterdir()] == ["x.npz"]
+    assert "by itself into a .npy" in error
+    assert convert(f"x.npz::{names[-1]}", "y.npy") == 0
 
 
 def test_a_name_that_is_no_text_ends_with_2(tmp_path: Path) -> None:
