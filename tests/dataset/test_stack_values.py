@@ -12,6 +12,8 @@ import torch
 import npdata
 from npdata import NumpyDataset
 from npdata.errors import FieldError, FormatError, SourceError
+from npdata.sources.many_files.file_list import FileList
+from npdata.sources.many_files.known_file import look
 
 LABELS = [3, 1, 2, 9]
 
@@ -61,6 +63,17 @@ def test_a_value_of_a_npz_may_be_what_one_of_a_npy_may_be(tmp_path: Path, save: 
     records = npdata.stack(f"{tmp_path}/*.npz::record")[:]
     assert records["a"].tolist() == [7, 7]
     assert records["b"].tolist() == [0.5, 0.5]
+
+
+@pytest.mark.parametrize("save", [np.savez, np.savez_compressed])
+def test_a_value_is_read_where_it_lies_unless_it_is_compressed(tmp_path: Path, save: Any) -> None:
+    path = tmp_path / "x.npz"
+    save(path, image=np.zeros((2, 3)), label=np.array(-5, ">i2"))
+    known = look(FileList.of([str(path)], ["label"]), 0, None, {})
+    stored = save is np.savez
+    assert (known.offset > 0) is stored
+    if stored:
+        assert np.fromfile(path, ">i2", 1, offset=known.offset).tolist() == [-5]
 
 
 def test_text_and_nothing_in_hdf5_stay_refused(tmp_path: Path) -> None:

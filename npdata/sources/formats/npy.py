@@ -7,6 +7,7 @@ allocated; pickled objects are never read. Format: NumPy Enhancement Proposal 1 
 """
 
 import ast
+import functools
 import math
 import os
 import re
@@ -95,7 +96,7 @@ def declared(stream: BinaryIO, where: str) -> NpyHeader:
         raise FormatError(f"{where} declares a header of {length} bytes; the file is damaged")
     raw = _take(stream, length, where)
     try:
-        dtype, shape, fortran = _checked(_literal(raw.decode(encoding)))
+        dtype, shape, fortran = _fields(raw.decode(encoding))
     except (ValueError, TypeError, SyntaxError, LookupError, MemoryError, RecursionError) as error:
         raise FormatError(f"{where} has a .npy header that cannot be read: {error}") from None
     size = len(magic) + len(prefix) + length
@@ -155,6 +156,11 @@ def no_member(path: str, member: str) -> MemberNotFoundError:
 _parsing = ForkSafeLock()
 """Python 3.11 counts the depth of what all threads parse together: SystemError where the collector
 of garbage lets another one run meanwhile."""
+
+
+@functools.lru_cache(64)  # of many files the headers are alike, and to parse one takes 60 µs
+def _fields(text: str) -> tuple[DType, tuple[int, ...], bool]:
+    return _checked(_literal(text))
 
 
 def _literal(text: str) -> object:

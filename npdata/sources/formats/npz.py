@@ -130,7 +130,7 @@ def read_member(path: str, member: str, out: NDArray[Any]) -> bool:
     """
     where = f"{path}::{member}"
     with _member(path, _info_of(_directory(path), path, member), where) as stream:
-        header = read_header(stream, where)
+        header = read_header(stream, where, one_value=True)
         if (header.shape, header.dtype) != (out.shape, out.dtype):
             return False
         array = np.empty_like(out, order="F") if header.fortran else out
@@ -140,17 +140,35 @@ def read_member(path: str, member: str, out: NDArray[Any]) -> bool:
     return True
 
 
-def value_of(path: str, member: str) -> NDArray[Any] | None:
+class Value(NamedTuple):
+    """A member that has no axes; `offset` is where it lies in the file of `identity`.
+
+    That is None where the zip compresses the member.
+    """
+
+    array: NDArray[Any]
+    identity: FileIdentity
+    offset: int | None
+
+
+def value_of(path: str, member: str) -> Value | None:
     """Read a member that has no axes, None where it has rows; raises as `open_npz`."""
     where = f"{path}::{member}"
-    with _member(path, _info_of(_directory(path), path, member), where) as stream:
+    directory = _directory(path)
+    info = _info_of(directory, path, member)
+    with _member(path, info, where) as stream:
         header = read_header(stream, where, one_value=True)
         data = b"" if header.shape else stream.read()  # to the end: the checksum is compared
     if header.shape:
         return None
     if len(data) < header.data_bytes:
         raise TruncatedError(f"{where} ends before its value; it was cut short")
-    return np.frombuffer(data, header.dtype, 1).reshape(())
+    offset = None
+    if info.compress_type == zipfile.ZIP_STORED:
+        with Path(path).open("rb") as file:
+            offset = _data_start(file, info, where) + header.size
+    array = np.frombuffer(data, header.dtype, 1).reshape(())
+    return Value(array, directory.identity, offset)
 
 
 class DecodedMember(InPlaceSource):

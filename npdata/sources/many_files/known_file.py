@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
+from numpy.typing import NDArray
 
 from npdata.arrays.dtypes import DType
 from npdata.errors import (
@@ -76,11 +77,22 @@ class KnownFile(NamedTuple):
 
 
 class OneValue(MemorySource):
-    """The value of an array without axes, as the only row, of the file and member `where`."""
+    """The value of an array without axes, as the only row, of the file and member `where`.
 
-    def __init__(self, value: Any, where: str) -> None:
-        super().__init__(np.asarray(value).reshape(1))
+    It lies from byte `offset` on in the file of `identity`, unless it has no place of its own.
+    """
+
+    def __init__(
+        self,
+        value: NDArray[Any],
+        where: str,
+        identity: FileIdentity | None = None,
+        offset: int = NOWHERE,
+    ) -> None:
+        super().__init__(value.reshape(1))
         self.where = where
+        self.identity = identity
+        self.offset = offset
 
 
 def look(files: FileList, number: int, raw: RawFormat | None, known: Any) -> KnownFile:
@@ -152,7 +164,9 @@ def known_of(source: Source, path: str) -> KnownFile:
     """Give what a source that was opened for the file at `path` shows of it."""
     rest = None if isinstance(source, OneValue) else source.shape[1:]
     kind, offset = Kind(source.dtype, rest, False, source.packing), NOWHERE
-    if isinstance(source, MappedSource):
+    if isinstance(source, OneValue) and source.identity is not None:
+        identity, offset = source.identity, source.offset
+    elif isinstance(source, MappedSource):
         identity, place = source.file.identity, source.place
         of: dict[str, Any] = {"offset": place.offset, "dtype": place.dtype, "shape": place.shape}
         orders = [Place.contiguous(fortran=fortran, **of).strides for fortran in (False, True)]
@@ -183,13 +197,19 @@ def open_alone(files: FileList, number: int, raw: RawFormat | None) -> Source:
         return npz.find_member(path, member) if zipped else open_hdf5(path, member)
     except SourceError as error:
         try:
-            value = npz.value_of(path, member) if zipped else scalar(path, member)
+            if zipped:
+                found = npz.value_of(path, member)
+                if found is None:
+                    raise error from None
+                offset = ZIPPED if found.offset is None else found.offset
+                return OneValue(found.array, f"{path}::{member}", found.identity, offset)
+            value = scalar(path, member)
         except SourceError:
             raise error from None
         array = np.asarray(value)
         if value is None or array.ndim:
             raise error from None
-        if not zipped and array.dtype.kind not in "biufc":
+        if array.dtype.kind not in "biufc":
             raise SourceError(
                 f"{path}::{member} is one value that is no number, and of HDF5 files "
                 "npdata.stack reads single numbers; of a label it makes one by label_from=, a "
