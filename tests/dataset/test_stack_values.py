@@ -76,6 +76,21 @@ def test_a_value_is_read_where_it_lies_unless_it_is_compressed(tmp_path: Path, s
         assert np.fromfile(path, ">i2", 1, offset=known.offset).tolist() == [-5]
 
 
+@pytest.mark.parametrize(
+    "save, reason",
+    [
+        (np.savez, "each sample is a file, read straight into its batch"),
+        (np.savez_compressed, "each sample is a file, of which 2 are decoded at each read"),
+    ],
+)
+def test_a_zip_needs_no_h5py(tmp_path: Path, save: Any, reason: str) -> None:
+    for k in range(2):
+        save(tmp_path / f"{k}.npz", label=np.int16(k), image=np.zeros((3, 4)))
+    for member in ("label", "image"):
+        access = npdata.stack(f"{tmp_path}/*.npz::{member}").sources[0].access
+        assert (access.kind, access.reason) == ("files", reason)
+
+
 def test_text_and_nothing_in_hdf5_stay_refused(tmp_path: Path) -> None:
     with h5py.File(tmp_path / "x.h5", "w") as file:
         file["name"], file["null"] = "dog", h5py.Empty("f4")

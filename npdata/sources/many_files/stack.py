@@ -18,7 +18,7 @@ from npdata.sources.concatenated.parts import and_more
 from npdata.sources.many_files.file_list import FileList, runs_of_files
 from npdata.sources.many_files.file_reader import MOST_KEPT, FileReader
 from npdata.sources.many_files.file_table import ONE_DTYPE, FileTable
-from npdata.sources.many_files.known_file import NOWHERE
+from npdata.sources.many_files.known_file import NOWHERE, ZIPPED
 from npdata.sources.packed.packing import Packings
 from npdata.sources.ragged import OBJECTS, PiecesSource, RaggedSource
 
@@ -46,11 +46,17 @@ class _FilesSource(Source):
         self._reader = reader
         self.paths: FileList = table.files
         self.where = and_more(table.files[0], len(table))
-        own = int((table.facts["offset"] < 0).sum())
+        offsets = table.facts["offset"]
+        zipped, own = (int((offsets == place).sum()) for place in (ZIPPED, NOWHERE))
         how = "each sample is a file, read straight into its batch"
         if own:
-            how = f"each sample is read alone; {own} of them are decoded, or read through h5py"
-        if (table.facts["offset"] == NOWHERE).sum() > MOST_KEPT:
+            how = (
+                f"each sample is read alone; {own + zipped} of them are decoded, or read through "
+                "h5py"
+            )
+        elif zipped:
+            how = f"each sample is a file, of which {zipped} are decoded at each read"
+        if own > MOST_KEPT:
             how += (
                 f", and beyond {MOST_KEPT} each read opens its file anew, some 3 ms: npdata "
                 "convert ... --files stack makes one file of all"
