@@ -27,47 +27,52 @@ class Comparison:
     """The times of turns, alone and with threads, of all iterations of a loader."""
 
     def __init__(self) -> None:
-        self._alone_is_faster = True
-        self._kept, self._keeps = 0, KEPT // 2
-        """Turns for which that holds, and held at first; then both ways are timed."""
-        self._times: tuple[float, ...] = ()
-        """The last turns alone."""
-        self._tried: tuple[float, ...] = ()
-        """The turns with threads, which they are compared with."""
+        self._alone_is_faster: bool | None = None
+        """What was found last."""
+        self._left = self._kept = 0
+        """Turns for which that still holds, and for which it was to hold. Then both are timed."""
+        self._alone: tuple[float, ...] = ()
+        self._threads: tuple[float, ...] = ()
+        """The last turns alone, and the turns with threads that they are compared with."""
 
     @property
     def threads_are_faster(self) -> bool:
         """Whether that was found, and holds."""
-        return self._kept > 0 and not self._alone_is_faster
+        return self._left > 0 and not self._alone_is_faster
 
     @property
     def next_is_alone(self) -> bool:
         """Whether the consumer does the next job itself."""
-        return self._alone_is_faster if self._kept else len(self._times) < ALONE
+        return not self.threads_are_faster if self._left else len(self._alone) < ALONE
 
     def add(self, turn: float, *, alone: bool, counts: bool) -> None:
         """Add the seconds of a turn; one that was `alone` is compared if it `counts`."""
-        times = self._times
-        if self._kept:
-            self._kept = max(0, self._kept - 1)
-            if not self._kept:
-                self._times = self._tried = ()
+        if self._left:
+            self._left = max(0, self._left - 1)
+            if not self._left:
+                self._alone = self._threads = ()
                 return
-        if alone:
-            if counts and not self._kept:
-                self._times = (*times, turn)[-ALONE:]
-        elif len(times) == ALONE:
-            self._tried = tried = (*self._tried, turn)
-            if len(tried) >= PASSED + TRIED:  # two threads may each have added one
-                self._tried = tried[:PASSED]
-                usual = statistics.median(times[ALONE // 2 :])
-                self._found(usual, statistics.mean(sorted(tried[PASSED:])[:-2]))
+        if not alone:
+            self._add_threads(turn)
+        elif counts and not self._left:
+            self._alone = (*self._alone, turn)[-ALONE:]
 
-    def _found(self, alone: float, threads: float) -> None:
-        if not self._kept:
-            is_faster = alone < threads
-            same = is_faster == self._alone_is_faster
-            self._keeps = min(2 * self._keeps, MOST_KEPT) if same else KEPT
-            self._alone_is_faster, self._kept = is_faster, self._keeps
-        elif CLEARLY * alone < threads:
-            self._alone_is_faster, self._kept, self._keeps = True, KEPT, KEPT
+    def _add_threads(self, turn: float) -> None:
+        times, tried = self._alone, (*self._threads, turn)
+        if len(times) < ALONE:
+            return
+        self._threads = tried
+        if len(tried) < PASSED + TRIED:  # two iterations may each have added one
+            return
+        self._threads = tried[:PASSED]
+        alone = statistics.median(times[ALONE // 2 :])
+        threads = statistics.mean(sorted(tried[PASSED:])[:-2])
+        if not self._left:
+            self._found(alone < threads)
+        elif self.threads_are_faster and CLEARLY * alone < threads:
+            self._found(True)
+
+    def _found(self, alone_is_faster: bool) -> None:
+        same = alone_is_faster == self._alone_is_faster
+        self._kept = min(2 * self._kept, MOST_KEPT) if same else KEPT
+        self._alone_is_faster, self._left = alone_is_faster, self._kept

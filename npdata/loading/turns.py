@@ -53,15 +53,16 @@ class Turns:
     def __init__(self, rule: Alone, comparison: Comparison) -> None:
         self._rule, self._comparison = rule, comparison
         self._away = rule.away
+        """As the rule says; once threads were given long jobs, `LEAST_LOOP` at most."""
         self._given = self._asked = 0.0
         self._took = 0.0
         """The seconds of the last few turns of waiting, or of doing the job."""
         self._is_alone = self._is_soon = not comparison.threads_are_faster
         self._others = 0
         """The last turns that speak against `_is_soon`."""
-        self._short, self._long, self._longs = 0.0, 0, 0
-        """Jobs done alone that were short, and long, and how many of these were the last. A turn of
-        threads, where jobs are long, counts as a part of a short one: later they may be short."""
+        self._short, self._long, self._long_in_a_row = 0.0, 0, 0
+        """Jobs done alone. While threads have all, since they are often long, a turn counts as a
+        part of a short one: later they may be short."""
 
     def is_alone(self) -> bool:
         """Tell, when the consumer asks for a result, whether it does the job itself."""
@@ -73,15 +74,9 @@ class Turns:
             self._others = 0 if is_soon == self._is_soon else self._others + 1
             if self._others == SURE:
                 self._is_soon, self._others = is_soon, 0
-        if self._is_soon:
-            self._is_alone = True
-        elif not rule.compares:
-            self._is_alone = False
-        elif self._long >= LONG and OFTEN * self._long > self._short:
-            self._is_alone = False
-            self._short += OFTEN * LONG / KEPT
-        else:
-            self._is_alone = self._comparison.next_is_alone
+        self._is_alone = self._is_soon or (
+            rule.compares and not self._are_often_long and self._comparison.next_is_alone
+        )
         return self._is_alone
 
     def ended(self, *, by_itself: bool) -> bool:
@@ -89,26 +84,31 @@ class Turns:
 
         `by_itself`: it did the job, while none was under way.
         """
-        now, before = perf_counter(), self._given
+        rule, now, before = self._rule, perf_counter(), self._given
         seconds, self._given = now - self._asked, now
-        surely_long = self._rule.compares and seconds >= SURELY_LONG
+        surely_long = rule.compares and seconds >= SURELY_LONG
         if not (before or surely_long):  # a first job finds neither threads nor memory
             return False
         self._took += (seconds - self._took) / 4
-        if self._rule.compares and before:
+        if rule.compares and before:
             counts = by_itself and not self._is_soon
             self._comparison.add(now - before, alone=self._is_alone, counts=counts)
-        if not (self._is_alone and by_itself):
+        if not self._is_alone and self._are_often_long:
+            self._short += OFTEN * LONG / KEPT
+        if not by_itself:
             return False
-        long = self._took if self._away > LEAST_LOOP else seconds
-        if long < self._rule.job:
+        if (self._took if self._away > LEAST_LOOP else seconds) < rule.job:
             self._short += 1
-            self._longs = 0
+            self._long_in_a_row = 0
             return False
         weight = LONG if surely_long else 1
         self._long += weight
-        self._longs += weight
-        if self._longs < LONG:
+        self._long_in_a_row += weight
+        if self._long_in_a_row < LONG:
             return False
         self._away, self._is_soon = min(LEAST_LOOP, self._away), False
         return True
+
+    @property
+    def _are_often_long(self) -> bool:
+        return self._long >= LONG and OFTEN * self._long > self._short
