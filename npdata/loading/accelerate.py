@@ -16,8 +16,8 @@ from npdata.sampling.who_asks import who_asks
 class Reading:
     """An iteration, as Accelerate sees it; it leaves the list when it is dropped.
 
-    `remainder` is the number of samples that count in the last step, over all ranks;
-    `end_of_dataloader` is set when the last batch is about to be given.
+    `remainder` is the number of samples, of all ranks, that count in a last step which is not whole
+    (0: it is; -1: not known); `end_of_dataloader` is set when the last batch is about to be given.
     """
 
     def __init__(self, remainder: int) -> None:

@@ -193,8 +193,7 @@ def _begun(
     """Begin to read, at the epoch that the sampler has coming by now."""
     count, remainder = None, -1
     if isinstance(batches, RunBatches):
-        batches.begin()
-        count, remainder = batches.count, batches.samples_in_last_step
+        remainder, count = batches.begin().remainder, batches.count
     else:
         with contextlib.suppress(TypeError, NotImplementedError):  # samplers need no length
             count = len(sampler)

@@ -45,10 +45,9 @@ class Cursor:
         self.epochs = epochs
         self.place = Place(coming=Start(0, 0))
 
-    def next_run(self) -> Run:
+    def next_run(self, asking: Asking) -> Run:
         """Give the run of the epoch that comes, which `begin` uses up."""
-        epochs = self.epochs
-        asking, counted = self.asked_for()
+        epochs, counted = self.epochs, self.counted_for(asking)
         coming = epochs.or_next(self.place.coming, counted)
         ranks = asking.reads(coming.position, counted)
         return Run(
@@ -61,16 +60,16 @@ class Cursor:
             ahead=asking.ahead,
         )
 
-    def asked_for(self) -> tuple[Asking, Ranks]:
-        """Give who asks, and the ranks to count by."""
-        asking, epochs = who_asks(), self.epochs
+    def counted_for(self, asking: Asking) -> Ranks:
+        """Give the ranks to count by; refuse or warn of what goes wrong for who asks."""
+        epochs = self.epochs
         refuse_overfitting_other_rows(asking.lightning, bool(epochs.recipe.shuffle))
         epochs.recipe.warn_of_workers(0 if self.place.begun else asking.workers)
         if not asking.divides:
-            return asking, epochs.ranks()
+            return epochs.ranks()
         require_divisible(asking, epochs)
         uneven: Uneven = "drop" if epochs.drop_last else "ragged"
-        return asking, epochs.ranks_of(0, 1 if asking.split else asking.processes, uneven)
+        return epochs.ranks_of(0, 1 if asking.split else asking.processes, uneven)
 
     def __copy__(self) -> Self:
         """Give one with a place of its own, which counts no batch that this one gives later."""
@@ -85,9 +84,9 @@ class Cursor:
         """
         with beginning.get():
             self.place = replace(self.place, run=None)
-        dispatcher = who_asks().dispatcher
-        if dispatcher is not None:
-            dispatcher.skip_batches = 1 if self.next_run().again else 0
+        asking = who_asks()
+        if asking.dispatcher is not None:
+            asking.dispatcher.skip_batches = 1 if self.next_run(asking).again else 0
 
     def begin(self, run: Run) -> None:
         """Have a run under way, and use up its epoch."""

@@ -66,6 +66,11 @@ class Run:
     consumed: list[int] = field(default_factory=list)
     """By size, the samples consumed before the first batch, and after each one given."""
 
+    @property
+    def remainder(self) -> int:
+        """The samples, of all ranks, that count in a last step which is not whole; else 0."""
+        return self.counted.remainder(self.start.position)
+
     def position(self, count: int) -> int:
         """Give the position after `count` steps of those given."""
         if self.consumed:

@@ -57,10 +57,11 @@ class RunBatches(Iterator[Any]):
 
     def begin(self) -> Run:
         """Begin the run: the epoch is now that which the sampler had coming."""
-        cursor = self._cursor
+        cursor, asking = self._cursor, who_asks()
         with beginning.get():
-            run = cursor.next_run()
-            warn_of_repeated_predictions(who_asks().lightning, run.counted, run.start.position)
+            run = cursor.next_run(asking)
+            asking.tell(run.remainder)
+            warn_of_repeated_predictions(asking.lightning, run.counted, run.start.position)
             # Known here before the epoch is used up: an interrupt between the two skips none.
             self._run, self._chunks = run, cursor.epochs.batches(run)
             cursor.begin(run)
@@ -69,7 +70,7 @@ class RunBatches(Iterator[Any]):
     @property
     def _peeked(self) -> Run:
         """The run, or before it has begun what it would be now."""
-        return self._cursor.next_run() if self._run is None else self._run
+        return self._cursor.next_run(who_asks()) if self._run is None else self._run
 
     def state_after(self, consumed: int) -> dict[str, int]:
         """Give the sampler's state after so many batches of this run."""
@@ -96,12 +97,6 @@ class RunBatches(Iterator[Any]):
             return whole
         return self.count
 
-    @property
-    def samples_in_last_step(self) -> int:
-        """The samples that count in the last step, over all ranks."""
-        run = self._peeked
-        return run.counted.samples_in_last_step(run.start.position)
-
     def state_dict(self) -> dict[str, bool]:
         """Give whether this run is at its end."""
         run = self._peeked
@@ -112,7 +107,7 @@ class RunBatches(Iterator[Any]):
     def load_state_dict(self, state: Mapping[str, bool]) -> None:
         """Go on with an iterator of this state: one that was at its end gives nothing more."""
         if state["ended"]:
-            run = self._cursor.next_run()
+            run = self._cursor.next_run(who_asks())
             self._run, self._chunks, self._chunk, self._taken = run, iter(()), (), 0
             if run.start.position:
                 self._cursor.begin(run)

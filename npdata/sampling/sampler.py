@@ -30,6 +30,7 @@ from npdata.sampling.order.wrapped import chosen_of, is_loader
 from npdata.sampling.run_batches import RunBatches
 from npdata.sampling.states import start_in, state_within
 from npdata.sampling.trainers import FoundByLightning, RowSampler, is_for_predicting
+from npdata.sampling.who_asks import who_asks
 from npdata.suggestions import each_word, explained, refuse_to_set
 
 WORDS = {
@@ -300,7 +301,8 @@ class BlockBatchSampler(FoundByLightning, BatchSampler):
 
     def _coming(self) -> tuple[Start, Ranks]:
         """Give where the iteration that `len` counts begins, and the ranks that read it."""
-        asking, counted = self.cursor.asked_for()
+        asking = who_asks()
+        counted = self.cursor.counted_for(asking)
         place, epochs = self.cursor.place, self.cursor.epochs
         if asking.lightning is not None:
             start = Start(self.epoch, 0)

@@ -30,17 +30,15 @@ class Asking:
     """Who asks for batches: how Accelerate divides them, its loader, and Lightning's trainer.
 
     `processes` is 1 where nobody divides. `split`: each batch is divided, else batches are dealt.
-    `even`: all processes get as many batches. `fills`: it would fill the last step with the rows
-    that came first in this iteration, which are others after a resume; so does a `dispatcher`,
-    whose first process reads for all. `skips`: so many batches will be thrown away. `workers`: so
-    many processes of a DataLoader read the batches. `stateful`: torchdata's StatefulDataLoader
-    reads them, which saves the position itself.
+    `even`: all processes get as many batches. `dispatcher`: its first process reads for all.
+    `skips`: so many batches will be thrown away. `workers`: so many processes of a DataLoader read
+    the batches. `stateful`: torchdata's StatefulDataLoader reads them, which saves the position
+    itself.
     """
 
     processes: int = 1
     split: bool = False
     even: bool = False
-    fills: bool = False
     skips: int = 0
     workers: int = 0
     stateful: bool = False
@@ -54,6 +52,15 @@ class Asking:
         return self.processes > 1
 
     @property
+    def fills(self) -> bool:
+        """Whether a last step is to be filled up with the rows that come first in the epoch.
+
+        Accelerate would take those that came first in this iteration, others after a resume. So
+        does a dispatcher, for which the epoch's first step comes `again`.
+        """
+        return self.divides and self.even and self.dispatcher is None
+
+    @property
     def ahead(self) -> bool:
         """Whether batches are taken before the loop gets them, and nobody counts which it got.
 
@@ -65,21 +72,15 @@ class Asking:
     def reads(self, position: int, counted: Ranks) -> Ranks:
         """Give the ranks to make batches for from `position` on: one where a trainer divides.
 
-        Sets in Accelerate's loader how many samples count in the last step: it would take that from
-        the length of the dataset, whatever is read of it.
-
         Examples:
             >>> ranks = Ranks(n=11, batch_size=2, rank=0, world_size=2, uneven="drop", lanes=1)
             >>> Asking(processes=2).reads(4, ranks).n
             8
         """
-        left = (counted.n - position) % counted.step_size
-        counts = 0 if counted.uneven == "drop" else left
-        if self.loader is not None:
-            self.loader.remainder = counts
         if not self.divides:
             return counted
-        return replace(counted, world_size=1, n=counted.n - left + counts)
+        whole = position + counted.whole_steps(position) * counted.step_size
+        return replace(counted, world_size=1, n=whole if counted.uneven == "drop" else counted.n)
 
     def again(self, position: int, counted: Ranks) -> int:
         """Give how many batches from the start of the epoch come before those from `position` on.
@@ -91,6 +92,14 @@ class Asking:
         if not filled or not position or not (counted.n - position) % self.processes:
             return 0
         return 0 if counted.n < counted.step_size else counted.world_size
+
+    def tell(self, remainder: int) -> None:
+        """Tell Accelerate's loader how many samples count in a last step that is not whole.
+
+        It would take that from the length of the dataset, whatever is read of it.
+        """
+        if self.loader is not None:
+            self.loader.remainder = remainder
 
 
 def who_asks() -> Asking:
@@ -132,7 +141,6 @@ def _accelerate(owner: Any) -> dict[str, Any]:
             "processes": owner.num_processes,
             "split": owner.split_batches,
             "even": owner.even_batches,
-            "fills": owner.even_batches and owner.num_processes > 1,
         }
     if kind == "DataLoaderDispatcher":
         if owner.use_stateful_dataloader:

@@ -139,6 +139,15 @@ def metrics(rank: int, kind: str, options: dict[str, Any], mode: dict[str, Any])
     return rows, [batch.tolist() for batch in skipped], [batch.tolist() for batch in loader]
 
 
+def metrics_by_size(rank: int, kind: str) -> list[int]:
+    tool = accelerator()
+    data = NumpyDataset(npdata.ragged(np.arange(2 * N), lengths=np.full(N, 2)), np.arange(N))
+    sampler = BlockBatchSampler(data, max_rows=16, shuffle=False)
+    loader = Loader(data, sampler=sampler) if kind == "Loader" else data_loader(data, sampler)
+    batches = tool.prepare(loader)
+    return torch.cat([tool.gather_for_metrics(numbers) for _, numbers in batches]).tolist()
+
+
 class TestMetrics:
     @shows(
         "Accelerate",
@@ -159,6 +168,11 @@ class TestMetrics:
         for rows, skipped, whole in on_ranks(tmp_path, metrics, kind, options, {}, world=world):
             assert rows == expected
             assert skipped == whole[3:]
+
+    @pytest.mark.parametrize("kind", ["Loader", "DataLoader"])
+    def test_count_all_of_a_last_batch_by_size(self, tmp_path: Path, kind: str) -> None:
+        (rows,) = on_ranks(tmp_path, metrics_by_size, kind, world=1)
+        assert rows == list(range(N))
 
 
 def refused(rank: int, options: dict[str, Any], mode: dict[str, Any]) -> str:

@@ -136,17 +136,17 @@ class Ranks:
         fill = np.arange(-max(0, self.n - start) % step) % max(1, self.n)
         return Step(np.arange(position, self.n), fill)
 
-    def samples_in_last_step(self, start: int) -> int:
-        """Give the samples, without padding, of the last step from `start` on, of all ranks.
+    def remainder(self, start: int) -> int:
+        """Give the samples, without padding, of a last step that is not whole, of all ranks.
+
+        0 where there is none, from `start` on.
 
         Examples:
             >>> ranks = Ranks(n=11, batch_size=2, rank=1, world_size=2, uneven="pad", lanes=1)
-            >>> ranks.samples_in_last_step(0), ranks.samples_in_last_step(7)
-            (3, 4)
+            >>> ranks.remainder(0), ranks.remainder(7)
+            (3, 0)
         """
-        left = max(0, self.n - start)
-        more = 0 if self.uneven == "drop" else left % self.step_size
-        return more or min(left, self.step_size)
+        return 0 if self.uneven == "drop" else max(0, self.n - start) % self.step_size
 
     def _bounds(self, left: int) -> tuple[int, int]:
         if self.uneven == "pad":
