@@ -39,22 +39,20 @@ class Received(itertools.chain[Any]):
 
 
 class _Watch(NamedTuple):
-    """What shows where an iteration is, which has `total` batches, if that is known."""
+    """What shows where an iteration is, which has `total` batches, if that is known.
+
+    It is told of each batch, so they are given one by one.
+    """
 
     total: int | None
     bar: Bar | None
     reading: Reading
 
-    def show(self, counter: Counter, turns: int) -> int:
-        """Show the next batch; give how many of the `turns` that are there to give at once."""
+    def show(self, counter: Counter) -> None:
+        """Show that the next batch is given."""
         if self.bar is not None:
             self.bar.advance(counter.stats().short)
-            turns = 1
-        if self.total is None:
-            return turns
-        left = self.total - counter.batches
-        self.reading.end_of_dataloader = left == 1
-        return turns - 1 if 1 < turns == left else turns  # the last is given by itself
+        self.reading.end_of_dataloader = counter.batches + 1 == self.total
 
     def end(self) -> None:
         """Show that no more come; idempotent."""
@@ -81,9 +79,8 @@ class Iteration(Iterator[Iterator[Any]]):
         self.counter = Counter(chunks=functools.partial(_chunks, sources))
         self._lock = threading.Lock()
         """Is held by the thread that asks for more."""
-        self._begin: Callable[[], tuple[Prefetcher[Job, Made], _Watch | None]] | None = lambda: (
-            _begun(begin(batches), sampler, batches, progress)
-        )
+        self._begin: Callable[[], tuple[Prefetcher[Job, Made], _Watch | None]] | None
+        self._begin = functools.partial(_begun, begin, sampler, batches, progress)
         self._made: Prefetcher[Job, Made] | None = None
         self._watch: _Watch | None = None
         self._run: Iterator[Any] = iter(())
@@ -112,24 +109,21 @@ class Iteration(Iterator[Iterator[Any]]):
 
     def __next__(self) -> Iterator[Any]:
         """Give the batches that have arrived, to be taken before more are asked for."""
-        lock, asked = self._lock, False
+        lock, is_mine = self._lock, False
         try:
-            asked = lock.acquire(blocking=False)
-            if not asked:
-                return _raised(
-                    LoaderError(
-                        "two threads ask one iterator of a Loader for batches at the same time; "
-                        "take them in one thread and hand them over by a queue.Queue, or give each "
-                        "its own iter(loader)"
-                    )
-                )
-            turns = length_hint(self._left) or self._arrived()
+            is_mine = lock.acquire(blocking=False)
+            if not is_mine:
+                return _raised(LoaderError(_TWO_ASK))
+            if not length_hint(self._left):
+                self._wait_for_run()
+            more = self._run
             if self._watch is not None:
-                turns = self._watch.show(self.counter, turns)
+                self._watch.show(self.counter)
+                more = iter(())
+            first = [next(self._run)]  # raises where an error or an interrupt has ended the run
+            given = itertools.chain(map(list.pop, [first]), more)  # `pop` keeps no batch alive
             # For each batch that it hands over, `compress` takes one of `_left`: what that has left
-            # is what the loop has not received, counted by C. `pop` keeps no batch alive.
-            first = [next(self._run)]  # raises where an interrupt has ended the run
-            given = itertools.chain(map(list.pop, [first]), itertools.islice(self._run, turns - 1))
+            # is what the loop has not received, counted by C.
             return itertools.compress(given, self._left)
         except BaseException as error:
             self.close()
@@ -138,11 +132,11 @@ class Iteration(Iterator[Iterator[Any]]):
                 return _raised(ClosedError(f"the loader was {text}"))
             raise
         finally:
-            if asked:
+            if is_mine:
                 lock.release()
 
-    def _arrived(self) -> int:
-        """Wait for the next run of the prefetcher, and give the number of its batches."""
+    def _wait_for_run(self) -> None:
+        """Wait for the next run of the prefetcher; begin to read with the first."""
         asked = perf_counter()
         if self._error is not None:
             raise self._error
@@ -156,7 +150,6 @@ class Iteration(Iterator[Iterator[Any]]):
         self._run, sizes, nbytes, self._error = next(self._made)
         self._left = itertools.repeat(True, len(sizes))
         self.counter.arrived(asked, sizes, nbytes, self._left)
-        return len(sizes)
 
     def cut_short(self) -> None:
         """End an iteration that has not ended: going on with it raises `ClosedError`."""
@@ -187,11 +180,20 @@ class Iteration(Iterator[Iterator[Any]]):
         deque(self._left, maxlen=0)  # one call of C, which no interrupt leaves half done
 
 
+_TWO_ASK = (
+    "two threads ask one iterator of a Loader for batches at the same time; take them in one "
+    "thread and hand them over by a queue.Queue, or give each its own iter(loader)"
+)
+
+
 def _begun(
-    pipeline: Pipeline, sampler: Any, batches: Iterator[Any], progress: bool
+    begin: Callable[[Iterator[Any]], Pipeline],
+    sampler: Any,
+    batches: Iterator[Any],
+    progress: bool,
 ) -> tuple[Prefetcher[Job, Made], _Watch | None]:
     """Begin to read, at the epoch that the sampler has coming by now."""
-    count, remainder = None, -1
+    pipeline, count, remainder = begin(batches), None, -1
     if isinstance(batches, RunBatches):
         remainder, count = batches.begin().remainder, batches.count
     else:
