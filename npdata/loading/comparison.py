@@ -19,6 +19,9 @@ that took longest, which the system delayed."""
 KEPT, MOST_KEPT = 500, 8000
 """Turns before both ways are timed again, at first, and where the same way was faster each time:
 beside a loop that runs Python for 100 µs, threads take twice as long."""
+LONG_TURN, FEWER = 1e-2, 4
+"""Of turns of so many seconds, a fourth of these numbers is timed: no system delays one by much of
+it, and who waits for a slow function has no thread meanwhile."""
 CLEARLY = 1.1
 """Threads that are no longer faster end when their turns take so many times as long."""
 
@@ -43,7 +46,9 @@ class Comparison:
     @property
     def next_is_alone(self) -> bool:
         """Whether the consumer does the next job itself."""
-        return not self.threads_are_faster if self._left else len(self._alone) < ALONE
+        if self._left:
+            return not self.threads_are_faster
+        return len(self._alone) < ALONE // self._fewer
 
     def add(self, turn: float, *, alone: bool, counts: bool) -> None:
         """Add the seconds of a turn; one that was `alone` is compared if it `counts`."""
@@ -58,19 +63,24 @@ class Comparison:
             self._alone = (*self._alone, turn)[-ALONE:]
 
     def _add_threads(self, turn: float) -> None:
-        times, tried = self._alone, (*self._threads, turn)
-        if len(times) < ALONE:
+        times, tried, fewer = self._alone, (*self._threads, turn), self._fewer
+        if len(times) < ALONE // fewer:
             return
         self._threads = tried
-        if len(tried) < PASSED + TRIED:  # two iterations may each have added one
+        passed = PASSED // fewer
+        if len(tried) < passed + TRIED // fewer:  # two iterations may each have added one
             return
-        self._threads = tried[:PASSED]
-        alone = statistics.median(times[ALONE // 2 :])
-        threads = statistics.mean(sorted(tried[PASSED:])[:-2])
+        self._threads = tried[:passed]
+        alone = statistics.median(times[len(times) // 2 :])
+        threads = statistics.mean(sorted(tried[passed:])[:-2])
         if not self._left:
             self._found(alone < threads)
         elif self.threads_are_faster and CLEARLY * alone < threads:
             self._found(True)
+
+    @property
+    def _fewer(self) -> int:
+        return FEWER if min(self._alone, default=0.0) >= LONG_TURN else 1
 
     def _found(self, alone_is_faster: bool) -> None:
         same = alone_is_faster == self._alone_is_faster

@@ -9,7 +9,7 @@ only time depends on that, never a result. Here no job is done.
 from dataclasses import dataclass
 from time import perf_counter
 
-from npdata.loading.comparison import KEPT, Comparison
+from npdata.loading.comparison import LONG_TURN, Comparison
 
 LEAST_LOOP = 60e-6
 """A consumer that comes back sooner loses more by handing a job over than threads do meanwhile."""
@@ -19,14 +19,10 @@ LEAST_JOB = 1e-3
 """Jobs that take longer are worth it for any consumer."""
 SURE = 3
 """After so many turns in a row a consumer is no longer back soon, or is again. After one, which the
-system delayed, threads would take a core from those of torch, and a copy would wait for 4 ms."""
+system delayed, threads would take a core from those of torch, and a copy would wait for 4 ms. After
+one of `LONG_TURN`, which no system delays by so much, ways are compared at once."""
 LONG = 2
 """After so many long jobs in a row threads have the next ones."""
-SURELY_LONG = 1e-2
-"""After a job of so many seconds they have them at once: no system delays one for so long."""
-OFTEN = 8
-"""Where one of so many jobs is long, threads have all, until others may be short: after `KEPT`
-turns for the first, and as many more for each that is long again."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -36,7 +32,7 @@ class Alone:
     That is within `away` seconds or an eighth of a job, and below `job` seconds. Threads
     have what follows long ones. Where it may be away for more than `LEAST_LOOP`, they have it once
     jobs are long on average: a first job takes longer, and many cores copy slower in threads. If it
-    `compares`, it does short jobs after longer absences too, unless threads take less time.
+    `compares`, it does the others too, unless threads take less time.
     """
 
     away: float = LEAST_LOOP
@@ -60,9 +56,8 @@ class Turns:
         self._is_alone = self._is_soon = not comparison.threads_are_faster
         self._others = 0
         """The last turns that speak against `_is_soon`."""
-        self._short, self._long, self._long_in_a_row = 0.0, 0, 0
-        """Jobs done alone. While threads have all, since they are often long, a turn counts as a
-        part of a short one: later they may be short."""
+        self._long = 0
+        """The last jobs done alone that were long."""
 
     def is_alone(self) -> bool:
         """Tell, when the consumer asks for a result, whether it does the job itself."""
@@ -74,9 +69,7 @@ class Turns:
             self._others = 0 if is_soon == self._is_soon else self._others + 1
             if self._others == SURE:
                 self._is_soon, self._others = is_soon, 0
-        self._is_alone = self._is_soon or (
-            rule.compares and not self._are_often_long and self._comparison.next_is_alone
-        )
+        self._is_alone = self._is_soon or (rule.compares and self._comparison.next_is_alone)
         return self._is_alone
 
     def ended(self, *, by_itself: bool) -> bool:
@@ -86,29 +79,20 @@ class Turns:
         """
         rule, now, before = self._rule, perf_counter(), self._given
         seconds, self._given = now - self._asked, now
-        surely_long = rule.compares and seconds >= SURELY_LONG
-        if not (before or surely_long):  # a first job finds neither threads nor memory
+        if rule.compares and seconds >= LONG_TURN:
+            self._is_soon = False
+        if not before:  # a first job finds neither threads nor memory
             return False
         self._took += (seconds - self._took) / 4
-        if rule.compares and before:
+        if rule.compares:
             counts = by_itself and not self._is_soon
             self._comparison.add(now - before, alone=self._is_alone, counts=counts)
-        if not self._is_alone and self._are_often_long:
-            self._short += OFTEN * LONG / KEPT
+            return False
         if not by_itself:
             return False
-        if (self._took if self._away > LEAST_LOOP else seconds) < rule.job:
-            self._short += 1
-            self._long_in_a_row = 0
-            return False
-        weight = LONG if surely_long else 1
-        self._long += weight
-        self._long_in_a_row += weight
-        if self._long_in_a_row < LONG:
+        long = (self._took if self._away > LEAST_LOOP else seconds) >= rule.job
+        self._long = self._long + 1 if long else 0
+        if self._long < LONG:
             return False
         self._away, self._is_soon = min(LEAST_LOOP, self._away), False
         return True
-
-    @property
-    def _are_often_long(self) -> bool:
-        return self._long >= LONG and OFTEN * self._long > self._short

@@ -7,16 +7,17 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from npdata.loading import turns as module
-from npdata.loading.comparison import ALONE, KEPT, MOST_KEPT, PASSED, TRIED, Comparison
-from npdata.loading.turns import (
-    LEAST_JOB,
-    LEAST_LOOP,
-    LONG,
-    SURE,
-    SURELY_LONG,
-    Alone,
-    Turns,
+from npdata.loading.comparison import (
+    ALONE,
+    FEWER,
+    KEPT,
+    LONG_TURN,
+    MOST_KEPT,
+    PASSED,
+    TRIED,
+    Comparison,
 )
+from npdata.loading.turns import LEAST_JOB, LEAST_LOOP, LONG, SURE, Alone, Turns
 
 SHORT = LEAST_JOB / 4
 AWAY = 10 * LEAST_LOOP
@@ -82,38 +83,50 @@ def test_to_be_away_now_and_then_is_no_reason(plain: Consumer) -> None:
         assert not plain.turn(0.0)
 
 
-def test_long_jobs_are_handed_over(consumer: Consumer) -> None:
-    consumer.turn(0.0, LEAST_JOB)
+def test_long_jobs_are_handed_over(plain: Consumer) -> None:
+    plain.turn(0.0, LEAST_JOB)
     for count in range(1, LONG):
-        assert not consumer.turn(0.0, LEAST_JOB)
-        assert consumer.threads == (count == LONG)
-    consumer.turn(0.0, LEAST_JOB)
-    assert consumer.threads
-    assert consumer.turn(0.0)
+        assert not plain.turn(0.0, LEAST_JOB)
+        assert plain.threads == (count == LONG)
+    plain.turn(0.0, LEAST_JOB)
+    assert plain.threads
+    assert plain.turn(0.0)
 
 
-@pytest.mark.parametrize("first", [False, True])
-def test_a_job_that_is_surely_long_hands_over_the_next_one(consumer: Consumer, first: bool) -> None:
-    if not first:
-        consumer.turn(0.0)
-    assert not consumer.turn(0.0, SURELY_LONG)
-    assert consumer.threads
-    assert consumer.turn(0.0)
+@pytest.mark.parametrize("by_threads", [LEAST_JOB, 3 * LEAST_JOB])
+def test_or_compared_also_where_the_consumer_comes_back_soon(
+    consumer: Consumer, by_threads: float
+) -> None:
+    job = 2 * LEAST_JOB
+    alone = iter(lambda: consumer.turn(0.0, job, by_threads), True)
+    assert ALONE < len(list(alone)) <= ALONE + 3 * SURE
+    assert all(consumer.several(PASSED + TRIED - 1, 0.0, job, by_threads))
+    assert consumer.several(KEPT, 0.0, job, by_threads) == [by_threads < job] * KEPT
+
+
+@pytest.mark.parametrize("by_threads", [0.9 * LONG_TURN, 1.1 * LONG_TURN])
+def test_very_long_jobs_are_compared_at_once_and_in_fewer_turns(
+    consumer: Consumer, by_threads: float
+) -> None:
+    assert not any(consumer.several(1 + ALONE // FEWER, 0.0, LONG_TURN))
+    assert all(consumer.several((PASSED + TRIED) // FEWER, 0.0, LONG_TURN, by_threads))
+    expected = [by_threads < LONG_TURN] * KEPT
+    assert consumer.several(KEPT, 0.0, LONG_TURN, by_threads) == expected
 
 
 def test_a_first_job_may_take_long(consumer: Consumer) -> None:
     for _ in range(3):
         consumer.begin()
-        assert not any(consumer.several(1, AWAY, SURELY_LONG / 2))
+        assert not any(consumer.several(1, AWAY, LONG_TURN / 2))
         assert not consumer.threads
         assert not any(consumer.several(20, 0.0))
 
 
-def test_a_long_job_now_and_then_is_no_reason(consumer: Consumer) -> None:
+def test_a_long_job_now_and_then_is_no_reason(plain: Consumer) -> None:
     for _ in range(9):
-        consumer.several(20, 0.0)
-        consumer.several(LONG - 1, 0.0, LEAST_JOB)
-        assert not consumer.threads
+        plain.several(20, 0.0)
+        plain.several(LONG - 1, 0.0, LEAST_JOB)
+        assert not plain.threads
 
 
 def test_jobs_that_are_long_on_average_are_handed_over_by_who_may_be_away(
@@ -176,27 +189,6 @@ def test_turns_of_a_consumer_that_came_back_soon_are_not_compared(consumer: Cons
     consumer.begin()  # of another loop
     tried(consumer, AWAY, 0.9 * SHORT)
     assert all(consumer.several(KEPT, AWAY, SHORT, 0.9 * SHORT))
-
-
-def test_one_long_job_is_no_reason_not_to_compare(consumer: Consumer) -> None:
-    consumer.turn(0.0)
-    consumer.turn(0.0, LEAST_JOB)
-    consumer.turn(0.0)
-    assert not any(consumer.several(SURE - 1 + ALONE, AWAY))
-    assert all(consumer.several(PASSED + TRIED, AWAY, SHORT, 1.1 * SHORT))
-    assert not any(consumer.several(KEPT, AWAY))
-
-
-def test_jobs_that_were_long_are_tried_again(consumer: Consumer) -> None:
-    consumer.turn(0.0, SURELY_LONG)
-    assert all(consumer.several(KEPT - 1, AWAY))
-    assert not consumer.several(2, AWAY)[-1]
-
-
-def test_and_threads_keep_those_that_still_are(consumer: Consumer) -> None:
-    consumer.turn(0.0, SURELY_LONG)
-    by_threads = consumer.several(20 * KEPT, AWAY, SURELY_LONG)
-    assert by_threads.count(False) <= 20
 
 
 def test_what_was_found_is_known_in_the_next_epoch(consumer: Consumer) -> None:
