@@ -22,6 +22,9 @@ beside a loop that runs Python for 100 µs, threads take twice as long."""
 LONG_TURN, FEWER = 1e-2, 4
 """Of turns of so many seconds, a fourth of these numbers is timed: no system delays one by much of
 it, and who waits for a slow function has no thread meanwhile."""
+CHANGED, SLIGHTLY = 8, 2.5e-4
+"""After so many turns in a row of a loop that is away four times as long, or a fourth, and not for
+so few seconds, both are timed again: it is another loop."""
 CLEARLY = 1.1
 """Threads that are no longer faster end when their turns take so many times as long."""
 
@@ -37,6 +40,8 @@ class Comparison:
         self._alone: tuple[float, ...] = ()
         self._threads: tuple[float, ...] = ()
         """The last turns alone, and the turns with threads that they are compared with."""
+        self._away, self._changed = 0.0, 0
+        """The seconds for which the loop was away meanwhile, and the last turns of another."""
 
     @property
     def threads_are_faster(self) -> bool:
@@ -50,13 +55,20 @@ class Comparison:
             return not self.threads_are_faster
         return len(self._alone) < ALONE // self._fewer
 
-    def add(self, turn: float, *, alone: bool, counts: bool) -> None:
-        """Add the seconds of a turn; one that was `alone` is compared if it `counts`."""
+    def add(self, turn: float, away: float, *, alone: bool, counts: bool) -> None:
+        """Add the seconds of a turn, for some of which the loop was away.
+
+        One that was `alone` is compared if it `counts`.
+        """
         if self._left:
+            usual = self._away / 4 - SLIGHTLY < away < 4 * self._away + SLIGHTLY
+            self._changed = 0 if usual else self._changed + 1
             self._left = max(0, self._left - 1)
-            if not self._left:
-                self._alone = self._threads = ()
+            if not self._left or self._changed >= CHANGED:
+                self._alone, self._threads, self._left, self._changed = (), (), 0, 0
                 return
+        else:
+            self._away += (away - self._away) / 4
         if not alone:
             self._add_threads(turn)
         elif counts and not self._left:

@@ -86,7 +86,8 @@ class Turns:
         self._took += (seconds - self._took) / 4
         if rule.compares:
             counts = by_itself and not self._is_soon
-            self._comparison.add(now - before, alone=self._is_alone, counts=counts)
+            away = self._asked - before
+            self._comparison.add(now - before, away, alone=self._is_alone, counts=counts)
             return False
         if not by_itself:
             return False

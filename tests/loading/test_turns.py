@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 from npdata.loading import turns as module
 from npdata.loading.comparison import (
     ALONE,
+    CHANGED,
     FEWER,
     KEPT,
     LONG_TURN,
@@ -189,6 +190,16 @@ def test_turns_of_a_consumer_that_came_back_soon_are_not_compared(consumer: Cons
     consumer.begin()  # of another loop
     tried(consumer, AWAY, 0.9 * SHORT)
     assert all(consumer.several(KEPT, AWAY, SHORT, 0.9 * SHORT))
+
+
+@pytest.mark.parametrize("by_threads", [0.9 * SHORT, 1.1 * SHORT])
+def test_both_are_timed_again_for_another_loop(consumer: Consumer, by_threads: float) -> None:
+    tried(consumer, AWAY, by_threads)
+    found = [by_threads < SHORT] * CHANGED
+    assert consumer.several(CHANGED, 3 * AWAY, SHORT, by_threads) == found
+    assert consumer.several(CHANGED, 10 * AWAY, SHORT, by_threads) == found
+    assert not any(consumer.several(ALONE, 10 * AWAY))
+    assert consumer.turn(10 * AWAY)
 
 
 def test_what_was_found_is_known_in_the_next_epoch(consumer: Consumer) -> None:
