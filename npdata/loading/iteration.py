@@ -41,7 +41,7 @@ class Received(itertools.chain[Any]):
 class _Watch(NamedTuple):
     """What shows where an iteration is, which has `total` batches, if that is known.
 
-    It is told of each batch, so they are given one by one.
+    It shows each batch, so they are given one by one.
     """
 
     total: int | None
