@@ -90,15 +90,10 @@ class Descriptor:
 
     def __init__(self, opener: Callable[..., int], *arguments: Any) -> None:
         self._held: list[int] = []
-        keep_at_once(self._held, opener, *arguments)
-
-    @property
-    def number(self) -> int:
-        """The number that the system knows it by."""
-        return self._held[0]
+        self.number = keep_at_once(self._held, opener, *arguments)
 
     def __enter__(self) -> int:
-        return self._held[0]
+        return self.number
 
     def __exit__(self, *_: object) -> None:
         deque(map(os.close, map(list.pop, [self._held])), maxlen=0)  # by one call of C, once
