@@ -64,8 +64,10 @@ class Comparison:
             usual = self._away / 4 - SLIGHTLY < away < 4 * self._away + SLIGHTLY
             self._changed = 0 if usual else self._changed + 1
             self._left = max(0, self._left - 1)
-            if not self._left or self._changed >= CHANGED:
-                self._alone, self._threads, self._left, self._changed = (), (), 0, 0
+            if self._changed >= CHANGED:
+                self._alone_is_faster, self._left = None, 0
+            if not self._left:
+                self._alone, self._threads, self._changed = (), (), 0
                 return
         else:
             self._away += (away - self._away) / 4

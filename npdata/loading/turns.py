@@ -2,8 +2,8 @@
 
 Idea: a thread gains time while the consumer is elsewhere. But it waits for the interpreter, and
 takes a core that the consumer may need. So the consumer does short jobs itself while it comes back
-soon. Where it does not, turns with threads are compared with turns alone (`comparison`). Invariant:
-only time depends on that, never a result. Here no job is done.
+soon. Others are done in turns alone and in turns with threads, which are compared (`comparison`).
+Invariant: only time depends on that, never a result. Here no job is done.
 """
 
 from dataclasses import dataclass
@@ -16,7 +16,7 @@ LEAST_LOOP = 60e-6
 LEAST_TO_COMPARE = 25e-6
 """The same where what threads gain is measured."""
 LEAST_JOB = 1e-3
-"""Jobs that take longer are worth it for any consumer."""
+"""Jobs that take longer may be worth it for any consumer."""
 SURE = 3
 """After so many turns in a row a consumer is no longer back soon, or is again. After one, which the
 system delayed, threads would take a core from those of torch, and a copy would wait for 4 ms. After

@@ -199,7 +199,9 @@ def test_both_are_timed_again_for_another_loop(consumer: Consumer, by_threads: f
     assert consumer.several(CHANGED, 3 * AWAY, SHORT, by_threads) == found
     assert consumer.several(CHANGED, 10 * AWAY, SHORT, by_threads) == found
     assert not any(consumer.several(ALONE, 10 * AWAY))
-    assert consumer.turn(10 * AWAY)
+    assert all(consumer.several(PASSED + TRIED, 10 * AWAY, SHORT, by_threads))
+    assert consumer.several(KEPT, 10 * AWAY, SHORT, by_threads) == [by_threads < SHORT] * KEPT
+    assert not consumer.turn(10 * AWAY)
 
 
 def test_what_was_found_is_known_in_the_next_epoch(consumer: Consumer) -> None:
