@@ -150,42 +150,25 @@ def decide_schedule(
         >>> print(decide_schedule(Options(), data, cores=4, pins=False))
         in the caller, ordinary memory: rows are read through h5py, one at a time, and its lock ...
     """
+    to_device, torch_cores = options.device is not None, min(cores, torch_threads)
     depth = _depth_of(options, data)
-    pin_memory, to_device = options.pin_memory, options.device is not None
-    if pin_memory not in (True, False, "auto"):
-        raise LoaderError(f"pin_memory={pin_memory!r}: expected True, False or 'auto'")
-    if pin_memory is True and not pins:
-        raise LoaderError(
-            "pin_memory=True, but there is no accelerator to pin memory for; leave it out"
-        )
-    torch_cores, run, casts_late = min(cores, torch_threads), 1, False
-    pins = pins and pin_memory is not False
-    # Asked for 0 threads, each batch is made when it is asked for; pinned memory must be
-    # given back to its allocator whole.
-    if options.num_threads != 0 and (pin_memory is not True or to_device):
-        budget = options.memory_budget
-        room = RUN_BYTES if budget is None else min(RUN_BYTES, budget // 4 // RUNS_AHEAD // depth)
-        run, casts_late = _run_of(
-            data, room, pinning=pins or to_device, many=torch_cores >= MANY_CORES
-        )
-    if run > 1:
-        depth *= RUNS_AHEAD
+    pins = _pins(options.pin_memory, pins)
+    many = torch_cores >= MANY_CORES
+    run, casts_late = _run_of(options, data, depth, pinning=pins or to_device, many=many)
     # Without a device, runs gain more than pinned memory does for a copy of a few KiB.
     pinned = pins and (run == 1 or to_device)
     threads, reason = _threads(options, data, cores, in_runs=run > 1)
-    auto = options.num_threads == "auto" and threads > 0
-    shared = auto and run == 1 and data.copies and torch_cores >= MANY_CORES
-    beside_device, nbytes = pinned or to_device, data.batch_bytes or 0
+    auto, beside_device = options.num_threads == "auto" and threads > 0, pinned or to_device
+    shared = auto and run == 1 and data.copies and many
     helps = auto and not (beside_device or shared or data.small_files)
     alone = None
-    if shared and not (beside_device and nbytes > LARGE_COPY):
-        away = SHORT_STEP if beside_device else inf
-        alone = Alone(away=away, job=LEAST_JOB + nbytes / LEAST_RATE)
-    elif helps and run == 1 and _is_compared(data, torch_cores):
-        alone = Alone(away=LEAST_TO_COMPARE, compares=True)
+    if shared:
+        alone = _alone_on_many_cores(data, beside_device=beside_device)
+    elif helps and run == 1:
+        alone = _alone_on_few_cores(data, torch_cores)
     return Schedule(
         threads=threads,
-        depth=depth,
+        depth=depth if run == 1 else depth * RUNS_AHEAD,
         pinned=pinned,
         reason=reason,
         run=run,
@@ -196,14 +179,35 @@ def decide_schedule(
     )
 
 
-def _is_compared(data: Data, torch_cores: int) -> bool:
-    """Tell whether time shows who makes batches.
+def _alone_on_many_cores(data: Data, *, beside_device: bool) -> Alone | None:
+    """Give when they copy for the loop itself: until batches take long."""
+    nbytes = data.batch_bytes or 0
+    if beside_device and nbytes > LARGE_COPY:
+        return None
+    return Alone(away=SHORT_STEP if beside_device else inf, job=LEAST_JOB + nbytes / LEAST_RATE)
 
-    It is known before of large ones without a function of the user where torch has one core: a
-    thread and the loop copy two at a time.
+
+def _alone_on_few_cores(data: Data, torch_cores: int) -> Alone | None:
+    """Let time show who makes batches, where that is not known before.
+
+    It is of large ones without a function of the user where torch has one core: a thread and the
+    loop copy two at a time.
     """
     short = data.batch_bytes is not None and data.batch_bytes < LONG_COPY
-    return short or data.spans or not data.gathers or torch_cores > 1
+    if short or data.spans or not data.gathers or torch_cores > 1:
+        return Alone(away=LEAST_TO_COMPARE, compares=True)
+    return None
+
+
+def _pins(asked: Any, can: bool) -> bool:
+    """Tell whether memory may be pinned, where that is asked for and an accelerator is there."""
+    if asked not in (True, False, "auto"):
+        raise LoaderError(f"pin_memory={asked!r}: expected True, False or 'auto'")
+    if asked is True and not can:
+        raise LoaderError(
+            "pin_memory=True, but there is no accelerator to pin memory for; leave it out"
+        )
+    return can and asked is not False
 
 
 def _depth_of(options: Options, data: Data) -> int:
@@ -221,16 +225,23 @@ def _depth_of(options: Options, data: Data) -> int:
     return min(depth, budget // 4 // size)
 
 
-def _run_of(data: Data, room: int, *, pinning: bool, many: bool) -> tuple[int, bool]:
-    """Give how many batches are gathered at once, into `room`, and whether they are cast late.
+def _run_of(
+    options: Options, data: Data, depth: int, *, pinning: bool, many: bool
+) -> tuple[int, bool]:
+    """Give how many batches are gathered at once, and whether they are cast late.
 
     `pinning`: there is an accelerator; `many` cores cast large batches together. They are cast late
     if that halves a run: 128 rows of 784 uint8 become float32 in 17 µs in place of 46, and 64
     windows of 1,025 uint16 int64 in 21 in place of 42. Beside matrices that are multiplied for 0.2
     ms it takes 0.9 of the time.
     """
-    if data.gathered_bytes is None:
+    # Asked for 0 threads, each batch is made when it is asked for; pinned memory must be
+    # given back to its allocator whole.
+    each = options.num_threads == 0 or (options.pin_memory is True and options.device is None)
+    if each or data.gathered_bytes is None:
         return 1, False
+    budget = options.memory_budget
+    room = RUN_BYTES if budget is None else min(RUN_BYTES, budget // 4 // RUNS_AHEAD // depth)
     together = many and data.gathered_bytes >= LONG_COPY
     late = 2 * data.stored_bytes <= data.gathered_bytes and not (pinning or together)
     nbytes = data.stored_bytes if late else data.gathered_bytes
