@@ -169,6 +169,12 @@ class TestMetrics:
             assert rows == expected
             assert skipped == whole[3:]
 
+    @shows(
+        "Accelerate",
+        "accelerate",
+        "`gather_for_metrics` counts all of the last batch of `max_rows=`; one process",
+        "the same as with any loader",
+    )
     @pytest.mark.parametrize("kind", ["Loader", "DataLoader"])
     def test_count_all_of_a_last_batch_by_size(self, tmp_path: Path, kind: str) -> None:
         (rows,) = on_ranks(tmp_path, metrics_by_size, kind, world=1)
