@@ -123,11 +123,15 @@ def test_a_first_job_may_take_long(consumer: Consumer) -> None:
         assert not any(consumer.several(20, 0.0))
 
 
-def test_a_long_job_now_and_then_is_no_reason(plain: Consumer) -> None:
+@pytest.mark.parametrize("compares", [False, True])
+def test_a_long_job_now_and_then_is_no_reason(
+    monkeypatch: pytest.MonkeyPatch, compares: bool
+) -> None:
+    consumer = Consumer(Alone(compares=compares), monkeypatch)
     for _ in range(9):
-        plain.several(20, 0.0)
-        plain.several(LONG - 1, 0.0, LEAST_JOB)
-        assert not plain.threads
+        assert not any(consumer.several(20, 0.0))
+        assert not any(consumer.several(LONG - 1, 0.0, LEAST_JOB))
+        assert not consumer.threads
 
 
 def test_jobs_that_are_long_on_average_are_handed_over_by_who_may_be_away(
@@ -190,6 +194,15 @@ def test_turns_of_a_consumer_that_came_back_soon_are_not_compared(consumer: Cons
     consumer.begin()  # of another loop
     tried(consumer, AWAY, 0.9 * SHORT)
     assert all(consumer.several(KEPT, AWAY, SHORT, 0.9 * SHORT))
+
+
+def test_one_long_job_is_no_reason_not_to_compare(consumer: Consumer) -> None:
+    consumer.turn(0.0)
+    consumer.turn(0.0, LEAST_JOB)
+    consumer.turn(0.0)
+    assert not any(consumer.several(SURE - 1 + ALONE, AWAY))
+    assert all(consumer.several(PASSED + TRIED, AWAY, SHORT, 1.1 * SHORT))
+    assert not any(consumer.several(KEPT, AWAY))
 
 
 @pytest.mark.parametrize("by_threads", [0.9 * SHORT, 1.1 * SHORT])
