@@ -72,6 +72,12 @@ def raw_format(arguments: argparse.Namespace) -> RawFormat | None:
     return None
 
 
+def require_raw(path: str, form: str) -> None:
+    """Raise `UsageError` for a file of a format that says what it holds, beside `--dtype`."""
+    if form != "raw":
+        raise UsageError(f"--dtype is for raw files, and {path} is {form}")
+
+
 def undescribed(path: str) -> str:
     """Say what a file of no format that is read is, or how to describe it as raw binary."""
     what = foreign_file(path)

@@ -92,10 +92,7 @@ class BatchTask:
             raise
 
     def _collated(self, rows: Any) -> tuple[Any, Any]:
-        if self.direct:
-            samples = self.dataset.__getitems__(rows)
-            return samples, collate(samples)
-        return _collated(self.dataset, _without_mask(rows))
+        return _collated(self.dataset, rows if self.direct else _without_mask(rows))
 
     def _finished(self, job: Job, fields: Any, mask: tuple[Any, ...] = ()) -> Made:
         if self.dtype is not None:

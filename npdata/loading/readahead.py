@@ -17,7 +17,8 @@ import numpy as np
 from npdata.arrays.blocks import Blocks
 from npdata.arrays.dtypes import Ints
 from npdata.arrays.runs import merged
-from npdata.loading.wrapped_datasets import parts_of
+from npdata.dataset.numpy_dataset import NumpyDataset
+from npdata.loading.wrapped_datasets import datasets_within, parts_of
 from npdata.sources.base import Source, costliest
 
 AHEAD_BYTES = 128 << 20
@@ -209,12 +210,14 @@ def _advised(dataset: Any, least_bytes: int) -> tuple[tuple[Source, ...], Ints |
     Mapped files that a stretch ahead would hold, `least_bytes`, are read fast enough without. Where
     wrappers pick different rows of the sources, those that are read with the first alone.
     """
-    parts = [
-        (source, rows)
-        for part, rows in parts_of(dataset)
-        for source in part.sources
-        if _accepts_hints(source, least_bytes, whole=part.transforms.copies)
-    ]
+
+    def advised(part: NumpyDataset) -> list[Source]:
+        whole = part.transforms.copies
+        return [each for each in part.sources if _accepts_hints(each, least_bytes, whole=whole)]
+
+    if not any(map(advised, datasets_within(dataset))):
+        return (), None  # without a look at the indices of a `Subset`
+    parts = [(source, rows) for part, rows in parts_of(dataset) for source in advised(part)]
     first = parts[0][1] if parts else None
     return tuple(source for source, rows in parts if _same(rows, first)), first
 

@@ -16,6 +16,7 @@ from typing import Any, TypeAlias
 import h5py
 import numpy as np
 
+from npdata.cli.arguments import require_raw
 from npdata.cli.bench.report import Conditions
 from npdata.cli.console import UsageError, bytes_text
 from npdata.cli.inspect.examine import examine
@@ -122,10 +123,8 @@ def _one_array(text: str, raw: RawFormat | None) -> tuple[str | None, str]:
     if Path(text).is_dir():
         raise UsageError(f"{text} is a folder: name one of its files, whose rows are read alike")
     if raw is not None:
-        form = identify(text).format
-        if form != "raw":
-            raise UsageError(f"--dtype is for raw files, and {text} is {form}")
-        return form, text
+        require_raw(text, identify(text).format)
+        return "raw", text
     found = examine(text, None)
     if found.failure is not None:
         raise FormatError(f"{text}: {found.failure}")

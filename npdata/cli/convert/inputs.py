@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Literal, TypeAlias
 
 from npdata.arrays.dtypes import is_variable_text
-from npdata.cli.arguments import undescribed
+from npdata.cli.arguments import require_raw, undescribed
 from npdata.cli.console import UsageError
 from npdata.cli.convert.formats import Array, ConvertError
 from npdata.cli.inspect.examine import files_of
@@ -67,7 +67,7 @@ def open_inputs(texts: Sequence[str], raw: RawFormat | None, how: ManyFiles | No
             continue
         found = identify(text)
         if raw is not None:
-            _require_raw(found)
+            require_raw(found.path, found.format)
         opened += _opened(found, raw)
         files.append(found.path)
         if found.format == "hdf5":
@@ -78,11 +78,6 @@ def open_inputs(texts: Sequence[str], raw: RawFormat | None, how: ManyFiles | No
         reasons = "".join(f"\n  {where}: {why}" for where, why in left_out)
         raise ConvertError(f"{', '.join(texts)}: there is no array to convert{reasons}")
     return Inputs(arrays=arrays, files=tuple(files), left_out=left_out, attributes=attributes)
-
-
-def _require_raw(found: Identified) -> None:
-    if found.format != "raw":
-        raise UsageError(f"--dtype is for raw files, and {found.path} is {found.format}")
 
 
 def _is_many(text: str) -> bool:
@@ -103,7 +98,8 @@ def _many(text: str, raw: RawFormat | None, how: ManyFiles | None) -> Array:
     else:
         files = find_files(files_of(text, raw))
         for file in files:
-            _require_raw(identify(file))
+            found = identify(file)
+            require_raw(found.path, found.format)
     source = stacked(files, raw) if how == "stack" else concatenated(files, raw)
     if source.dtype.hasobject:
         raise ConvertError(

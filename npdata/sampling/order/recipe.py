@@ -19,13 +19,13 @@ from numpy.typing import ArrayLike, NDArray
 
 from npdata.arrays.blocks import Blocks
 from npdata.arrays.dtypes import Ints
-from npdata.arrays.indexing import array_of, holds_rows, may_be_rows, take_one_of
+from npdata.arrays.indexing import holds_rows, may_be_rows, take_one_of
 from npdata.errors import SamplerError, WindowWarning, an
 from npdata.runtime.made_once import made_once
 from npdata.sampling.order.block_layout import BlockLayout
 from npdata.sampling.order.checks import whole_number, whole_or_none
 from npdata.sampling.order.epoch_order import ORDER_VERSION, Order, Shuffle, draw_order, plan_order
-from npdata.sampling.order.wrapped import chosen_rows, wrapped_by
+from npdata.sampling.order.wrapped import chosen_rows, indices_of, wrapped_by
 
 WINDOW_BLOCKS = 64
 """Blocks shuffled together where no number is given, or fewer where chunks are large."""
@@ -93,10 +93,11 @@ class Recipe:
         totals = None if weights is None else _totals(weights, rows, subset)
         block_rows = whole_or_none("block_rows", block_rows)
         window_blocks = whole_or_none("window_blocks", window_blocks)
-        in_blocks = totals is None and (shuffle == "block" or count > 1)
+        in_windows = totals is None and shuffle == "block"
+        in_blocks = in_windows or (totals is None and count > 1)
         source: Any = data
         chosen = None
-        if in_blocks and shuffle == "block":
+        if in_windows:
             source, chosen = chosen_rows(data) or (data, None)
         length = rows if chosen is None else len(source)
         blocks = _blocks(source, length, block_rows) if in_blocks else Blocks.uniform(rows, rows)
@@ -107,7 +108,7 @@ class Recipe:
             subset, layout = places[order], BlockLayout.of_subset(blocks, read[order])
         else:
             layout = BlockLayout.of(blocks)
-        held = getattr(source, "rows_in_memory", None) if shuffle == "block" and in_blocks else None
+        held = getattr(source, "rows_in_memory", None) if in_windows else None
         blocks_held = None
         if held is not None and block_rows is None and held < length:
             blocks_held = held // (count * blocks.largest)
@@ -316,20 +317,20 @@ def _array(name: str, values: ArrayLike, dtype: type[Any] | None = None) -> NDAr
 def _choice(data: Any) -> int:
     """Give a checksum of the rows that each `Subset` within chooses, in each run perhaps others."""
     choice = 0
-    for indices in _choices(data):
+    for wrapper in _choosing(data):
         with contextlib.suppress(TypeError, ValueError):  # of what is no row numbers
-            array = array_of(indices)
+            array = indices_of(wrapper)
             if array.dtype.kind in "iu":
                 choice = _checksum(np.ascontiguousarray(array, np.int64), choice)
     return choice
 
 
-def _choices(data: Any) -> Iterator[Any]:
-    """Give the row numbers that torch's wrappers keep: in a Subset, or in parts that are one."""
+def _choosing(data: Any) -> Iterator[Any]:
+    """Give what may choose rows: a Subset and its like, or parts that are one."""
     if getattr(data, "dataset", None) is not None:
-        yield getattr(data, "indices", ())
+        yield data
     for part in wrapped_by(data):
-        yield from _choices(part)
+        yield from _choosing(part)
 
 
 def _checksum(array: NDArray[Any] | None, before: int = 0) -> int:

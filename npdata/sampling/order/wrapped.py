@@ -60,7 +60,7 @@ def chosen_rows(dataset: Any) -> tuple[Any, Ints | None] | None:
         return None
     inner, rows = found
     try:
-        chosen = _indices_of(dataset)
+        chosen = indices_of(dataset)
     except ValueError:
         return None  # parts of several lengths
     if chosen.ndim != 1 or (len(chosen) and chosen.dtype.kind not in "iu"):
@@ -74,18 +74,18 @@ def chosen_rows(dataset: Any) -> tuple[Any, Ints | None] | None:
     return inner, chosen if rows is None else rows[chosen]
 
 
-def _indices_of(subset: "torch.utils.data.Subset[Any]") -> NDArray[Any]:
-    """Give the indices of a `Subset` as an array.
+def indices_of(wrapper: Any) -> NDArray[Any]:
+    """Give the indices that a wrapper of one dataset keeps as an array, none where it keeps none.
 
     `random_split` makes a list of them. To read that takes 36 ns an index, and to see that it is
-    the list of the last epoch 3.
+    the list of the last time 3.
     """
-    indices = subset.indices
-    if type(indices) is not list:
+    indices = getattr(wrapper, "indices", ())
+    if type(indices) is not list or type(wrapper) is not torch.utils.data.Subset:
         return array_of(indices)
-    known = _lists.get(subset)
+    known = _lists.get(wrapper)
     if known is None or known[0] != indices:
-        known = _lists[subset] = list(indices), array_of(indices)
+        known = _lists[wrapper] = list(indices), array_of(indices)
     return known[1]
 
 

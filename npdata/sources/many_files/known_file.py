@@ -6,6 +6,7 @@ uncompressed in their file are known in the same way; the others are read by a s
 Invariant: every declared size was compared with the size of its file. It keeps no file open.
 """
 
+import contextlib
 import errno
 import io
 import os
@@ -196,26 +197,36 @@ def open_alone(files: FileList, number: int, raw: RawFormat | None) -> Source:
     try:
         return npz.find_member(path, member) if zipped else open_hdf5(path, member)
     except SourceError as error:
-        try:
-            if zipped:
-                found = npz.value_of(path, member)
-                if found is None:
-                    raise error from None
-                offset = ZIPPED if found.offset is None else found.offset
-                return OneValue(found.array, f"{path}::{member}", found.identity, offset)
-            value = scalar(path, member)
-        except SourceError:
+        value = (_value_of_zip if zipped else _number_of_hdf5)(path, member)
+        if value is None:
             raise error from None
-        array = np.asarray(value)
-        if value is None or array.ndim:
-            raise error from None
-        if array.dtype.kind not in "biufc":
-            raise SourceError(
-                f"{path}::{member} is one value that is no number, and of HDF5 files "
-                "npdata.stack reads single numbers; of a label it makes one by label_from=, a "
-                "function that opens the path and reads it"
-            ) from None
-        return OneValue(array, f"{path}::{member}")
+        return value
+
+
+def _value_of_zip(path: str, member: str) -> OneValue | None:
+    with contextlib.suppress(SourceError):
+        found = npz.value_of(path, member)
+        if found is not None:
+            offset = ZIPPED if found.offset is None else found.offset
+            return OneValue(found.array, f"{path}::{member}", found.identity, offset)
+    return None
+
+
+def _number_of_hdf5(path: str, member: str) -> OneValue | None:
+    try:
+        value = scalar(path, member)
+    except SourceError:
+        return None
+    array = np.asarray(value)
+    if value is None or array.ndim:
+        return None
+    if array.dtype.kind not in "biufc":
+        raise SourceError(
+            f"{path}::{member} is one value that is no number, and of HDF5 files "
+            "npdata.stack reads single numbers; of a label it makes one by label_from=, a "
+            "function that opens the path and reads it"
+        ) from None
+    return OneValue(array, f"{path}::{member}")
 
 
 def opened(path: bytes) -> Descriptor:
