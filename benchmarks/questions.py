@@ -25,6 +25,7 @@ QUESTIONS = {
     "loader": "loader",
     "large_batches": "large_batches",
     "small_batches": "small_batches",
+    "habits": "habits",
     "statistics": "field_statistics",
     "path": "path",
     "interpreter": "interpreter",

@@ -24,6 +24,7 @@ from benchmarks import (
     chunks,
     defaults,
     field_statistics,
+    habits,
     large_batches,
     path,
     resident,
@@ -162,6 +163,7 @@ def test_small_runs_of_the_questions_give_sections_that_can_be_drawn(tmp_path: P
         *defaults.run(bench, rows=2048),
         *small_batches.run(bench, rows=2048),
         *large_batches.run(bench, nbytes=1 << 20, widths=(128,)),
+        *habits.run(bench, rows=1000, files=40),
         *field_statistics.run(bench, nbytes=16 << 20),
     ]
     report = report_of(*sections)
