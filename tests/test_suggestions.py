@@ -263,6 +263,8 @@ def of(dataset: NumpyDataset, call: str) -> object:
         ("NumpyDataset.from_raw(['t.bin', 't.bin'], dtype='u2')", "npdata.concatenate(paths, "),
         ("NumpyDataset.from_hdf5('d.h5', x={'a': 'x'})", "name each, and nest"),
         ("NumpyDataset.from_hdf5('d.h5', x=['x', 'y'])", '"data/*/x" lays those of all groups'),
+        ("NumpyDataset.from_hdf5('d.h5', keys=['x'])", 'one by one, from_hdf5(path, "a", "b")'),
+        ("NumpyDataset.from_hdf5('d.h5', names=['x', 'y'])", 'from_hdf5(path, "a", "b"), without'),
         ("NumpyDataset.from_hdf5('d.h5', 'd.h5', x='x')", "one list, from_hdf5([...], x='x')"),
         ("NumpyDataset('s.h5::fs')", "np.repeat(values, np.diff(dataset.borders))"),
         ("stack('x.npy', labels=[1])", "write NumpyDataset(x=npdata.stack(files), label=labels)"),

@@ -50,12 +50,15 @@ def _is_mapping(given: object) -> TypeGuard[Mapping[Any, Any]]:
 
 
 def _entry(given: Mapping[Any, Any], name: Any) -> Any:
-    """Give an entry of a mapping; a group of h5py lists also links that lead nowhere."""
+    """Give an entry of a mapping.
+
+    A group of h5py lists also links that lead nowhere, and an `.npz` what is pickled in it.
+    """
     try:
         return given[name]
-    except (KeyError, RuntimeError) as error:
+    except (KeyError, RuntimeError, ValueError) as error:
         raise FieldError(
-            f"{given!r:.80} lists {name!r} and does not have it: {error}; name the fields that "
+            f"{given!r:.80} lists {name!r} and does not give it: {error}; name the fields that "
             "you want"
         ) from error
 

@@ -42,7 +42,10 @@ _OF_MEMMAP = {
 
 _GROUPS = each_word(
     {
-        "keys demo_keys demos": "groups= takes what stands for the wildcard of a dataset's name",
+        "keys demo_keys demos": (
+            'datasets are named one by one, from_hdf5(path, "a", "b"); groups= takes what stands '
+            "for the wildcard of a name"
+        ),
         "obs_keys dataset_keys": 'name each dataset: from_hdf5(path, actions="data/*/actions")',
         "filter_key filter_by_attribute": (
             'groups= takes the groups of a mask: groups=file["mask/train"][:], with file = '
@@ -239,9 +242,9 @@ class FromFiles(metaclass=_Named):
             options: options of `NumpyDataset`, and datasets by name, as `image="x"`.
 
         Raises:
-            FieldError: a ValueError, where no dataset is named, a glob finds nothing or a file
-                comes twice.
-            MemberNotFoundError: a KeyError, for a dataset that is not there.
+            FieldError: a ValueError, where a glob finds nothing or a file comes twice.
+            MemberNotFoundError: a KeyError and ValueError, for a dataset that is not there, or
+                where none is named.
             DirectAccessError: a ValueError, for `access="direct"` where only h5py can read.
             ExternalDataError: a ValueError, for data in other files without `allow_external`.
             FileLockError: a ValueError, for a file that cannot be locked.
@@ -255,7 +258,8 @@ class FromFiles(metaclass=_Named):
         how = Hdf5Options(
             access=access, allow_external=allow_external, missing=missing, locking=locking
         )
-        files, names = _hdf5_files(path), datasets or (*named.values(),)
+        # Without a name it is the file itself, which is refused with the names of what it has.
+        files, names = _hdf5_files(path), datasets or (*named.values(),) or ("",)
         axes = per_field("axis", own.pop("axis", None), (*named,) or None, len(names))
         with _words_explained(named):
             opened = open_hdf5_files(files, names, how, groups, axes)
@@ -287,7 +291,8 @@ def _sorted_out(
         if not isinstance(value, str):
             cure = ""
             if isinstance(value, list | tuple):
-                cure = '; "data/*/x" lays those of all groups end to end, npdata.concatenate('
+                cure = f'; several fields are {constructor}(path, "a", "b"), without {key}=; '
+                cure += '"data/*/x" lays those of all groups end to end, npdata.concatenate('
                 cure += '["d.h5::a", "d.h5::b"]) those that it names'
             if isinstance(value, Mapping):
                 cure = "; a field has no fields of its own: name each, and nest by batch_transform="

@@ -203,13 +203,8 @@ def open_hdf5_files(
     A name with wildcards stands for a dataset in many groups, of which `groups` picks some. Rows
     lie along `axes`, one for each name; None is the first.
 
-    Raises `FieldError` where nothing is named, else as `open_source` does.
+    Raises as `open_source` does.
     """
-    if not names:
-        raise FieldError(
-            f"from_hdf5({paths[0]!r}) names no dataset; give their names, as in "
-            f'from_hdf5(path, "images", "labels"); `npdata inspect` lists them'
-        )
     files = [
         [
             along_axis(*each)

@@ -79,8 +79,11 @@ def test_a_value_is_read_where_it_lies_unless_it_is_compressed(tmp_path: Path, s
 @pytest.mark.parametrize(
     "save, reason",
     [
-        (np.savez, "each sample is a file, read straight into its batch"),
-        (np.savez_compressed, "each sample is a file, of which 2 are decoded at each read"),
+        (np.savez, "each sample is an array of its own, read straight into its batch"),
+        (
+            np.savez_compressed,
+            "each sample is an array of its own, and 2 of them are decoded at each read",
+        ),
     ],
 )
 def test_a_zip_needs_no_h5py(tmp_path: Path, save: Any, reason: str) -> None:

@@ -120,11 +120,19 @@ def test_raw_data_is_no_folder(tmp_path: Path) -> None:
         NumpyDataset.from_raw(tmp_path, dtype="u1")
 
 
+def test_an_open_npz_with_pickled_objects_names_them(tmp_path: Path) -> None:
+    np.savez(tmp_path / "o.npz", x=np.array([None]), y=np.arange(3))
+    with np.load(tmp_path / "o.npz") as arrays:
+        with pytest.raises(errors.FieldError, match="lists 'x' and does not give it: Object arr"):
+            NumpyDataset(arrays)
+        assert len(NumpyDataset(y=arrays["y"])) == 3
+
+
 @pytest.mark.parametrize("target", ["/nothing", "/link"])
 def test_an_open_file_with_a_link_that_leads_nowhere(tmp_path: Path, target: str) -> None:
     with h5py.File(tmp_path / "d.h5", "w") as file:
         file["link"], file["x"] = h5py.SoftLink(target), np.zeros(3)
-        with pytest.raises(errors.FieldError, match="lists 'link' and does not have it"):
+        with pytest.raises(errors.FieldError, match="lists 'link' and does not give it"):
             NumpyDataset(file)
         assert len(NumpyDataset(x=file["x"])) == 3
 

@@ -52,7 +52,8 @@ class NpyHeader:
         if self.dtype.hasobject:
             return (
                 f"holds pickled Python objects (dtype {self.dtype}), which could run any code when "
-                "read; save numbers of a fixed dtype instead, in rows of one shape"
+                "read; save numbers of a fixed dtype instead, in rows of one shape, or of several "
+                "lengths end to end beside these: npdata.ragged(values, lengths=...)"
             )
         if len(self.shape) == 0 and not one_value:
             return (

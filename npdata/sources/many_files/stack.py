@@ -48,14 +48,16 @@ class _FilesSource(Source):
         self.where = and_more(table.files[0], len(table))
         offsets = table.facts["offset"]
         zipped, own = (int((offsets == place).sum()) for place in (ZIPPED, NOWHERE))
-        how = "each sample is a file, read straight into its batch"
+        how = "each sample is an array of its own, read straight into its batch"
         if own:
             how = (
                 f"each sample is read alone; {own + zipped} of them are decoded, or read through "
                 "h5py"
             )
         elif zipped:
-            how = f"each sample is a file, of which {zipped} are decoded at each read"
+            how = (
+                f"each sample is an array of its own, and {zipped} of them are decoded at each read"
+            )
         if own > MOST_KEPT:
             how += (
                 f", and beyond {MOST_KEPT} each read opens its file anew, some 3 ms: npdata "
