@@ -215,7 +215,7 @@ def _cure(index: object) -> str:
     if isinstance(index, str):
         return (
             f"; a field is chosen after the rows: data[:][{index!r}]; "
-            f"npdata.NumpyDataset(data.fields[{index!r}])[:] reads no other"
+            f"data.fields[{index!r}][:] reads no other"
         )
     if isinstance(index, np.ndarray) and index.dtype.kind in "fO":
         return f": this array is of dtype {index.dtype}; array.astype(np.int64) makes ints of it"

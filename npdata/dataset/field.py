@@ -11,10 +11,12 @@ from typing import Any, TypeAlias
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from npdata.arrays.convert import Conversion, refuse_lost_numbers
 from npdata.arrays.dtypes import DType, DTypeRule, Ints, dtype_rule, numpy_name
+from npdata.arrays.indexing import row_number, row_numbers, selects_many
 from npdata.arrays.values import casts_by_numpy, copy_values
 from npdata.arrays.windows import Windows
 from npdata.dataset.batch_memory import Allocate, plain_memory
@@ -69,6 +71,23 @@ class Field(ABC):
 
     def __len__(self) -> int:
         return len(self.source)
+
+    def __getitem__(self, index: object) -> Value:
+        """Give samples as a dataset of this field alone does.
+
+        Examples:
+            >>> data = npdata.NumpyDataset(x=np.eye(3), y=np.array([5, 6, 7]))
+            >>> data.fields["y"][:], data.fields["y"][-1]
+            (tensor([5, 6, 7]), tensor(7))
+        """
+        if not selects_many(index):
+            return self.row(row_number(index, len(self)))
+        view = self.span(index) if isinstance(index, slice) else None
+        return self.stack(row_numbers(index, len(self)), plain_memory) if view is None else view
+
+    def __array__(self, dtype: Any = None, copy: bool | None = None) -> NDArray[Any]:
+        """Give all samples, read at once: NumPy would ask for one after the other."""
+        return np.array(np.asarray(self[:]), dtype, copy=copy)
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}({self.label!r}, {self.source!r})"

@@ -206,7 +206,7 @@ class NumpyDataset(FromFiles, Splits, WithStatistics, Dataset[Any]):
         if not selects_many(index):
             return self._sample(row_number(index, len(self)))
         if isinstance(index, slice) and not self._transforms.any:
-            return self._form.build(tuple(self._sliced(field, index) for field in self._fields))
+            return self._form.build(tuple(field[index] for field in self._fields))
         rows = row_numbers(index, self._length)
         values = self._stacked_fields(rows, plain_memory)
         if not self._transforms.any:
@@ -308,10 +308,6 @@ class NumpyDataset(FromFiles, Splits, WithStatistics, Dataset[Any]):
     def transforms(self) -> Transforms:
         """The functions of the dataset."""
         return self._transforms
-
-    def _sliced(self, field: Field, index: slice) -> Any:
-        view = field.span(index)
-        return field.stack(row_numbers(index, len(self)), plain_memory) if view is None else view
 
     @explained(WORDS, usage="windows(16), or windows((-1, 0)) for offsets")
     def windows(

@@ -40,8 +40,7 @@ _OF_OTHERS = each_word(
             "a field of labels has them: ds.fields['label'].categories, or fields[1] without names"
         ),
         "target targets labels unique value_counts": (
-            "npdata.NumpyDataset(ds.fields['label'])[:] reads that field alone; it is fields[1] "
-            "without names"
+            "ds.fields['label'][:] reads that field alone; it is fields[1] without names"
         ),
         "recordings episodes groups boundaries": "ds.borders has the first sample of each",
         "where": "a field has them: ds.fields[0].where",
@@ -124,9 +123,11 @@ class Overview:
 
     @property
     def fields(self) -> Mapping[str | int, Field]:
-        """The fields by name or position, read-only.
+        """The fields by name or position, read-only; each is read alone as a dataset is.
 
         Examples:
+            >>> npdata.NumpyDataset(x=np.eye(3), label=np.array([5, 6, 7])).fields["label"][:]
+            tensor([5, 6, 7])
             >>> npdata.NumpyDataset(image="x.npy").fields["image"].where
             'x.npy'
         """
@@ -231,7 +232,7 @@ class Overview:
             if any(field.label == name for field in self.__dict__.get("_fields", ())):
                 cure = (
                     f"a field is chosen behind the rows: ds[0][{name!r}], ds[:][{name!r}]; "
-                    f"npdata.NumpyDataset(ds.fields[{name!r}])[:] reads no other"
+                    f"ds.fields[{name!r}][:] reads no other"
                 )
                 raise no_attribute(self, name, {name: cure})
             raise no_attribute(self, name, _OF_OTHERS)

@@ -22,7 +22,7 @@ from torch.utils.data import (
 )
 
 import npdata
-from npdata import BlockBatchSampler, Loader, NumpyDataset, collate
+from npdata import BlockBatchSampler, Loader, NumpyDataset, collate, errors
 from npdata.arrays.dtypes import NATIVE
 
 
@@ -425,7 +425,7 @@ class TestConstructors:
             NumpyDataset.from_hdf5(str(data.folder / "nothing-*.h5"), "x")
         with pytest.raises(ValueError, match="comes twice"):
             NumpyDataset.from_hdf5([paths[0], paths[0]], "x")
-        with pytest.raises(ValueError, match="names no dataset"):
+        with pytest.raises(ValueError, match=r"a dataset is needed; it has .x."):
             NumpyDataset.from_hdf5(paths[0])
 
     def test_files_of_from_hdf5_and_of_concatenate_are_in_one_order(self, tmp_path: Path) -> None:
@@ -443,6 +443,34 @@ class TestConstructors:
         with NumpyDataset(source) as ds:
             kept = ds[[3]]
         assert torch.equal(kept, NumpyDataset(a=source)[[3]]["a"])
+
+
+def test_a_field_is_read_alone_as_a_dataset_of_it(x: np.ndarray, y: np.ndarray) -> None:
+    mask = np.arange(len(x)) % 3 == 0
+    ds = NumpyDataset(x=x, y=y, transform=lambda sample: {})  # a field knows no transform
+    for name, array in {"x": x, "y": y}.items():
+        field = ds.fields[name]
+        for rows in (3, -1, slice(2, 5), slice(None, None, -2), [5, 5, -1], mask, []):
+            expected = torch.as_tensor(array[rows].copy())
+            assert torch.equal(field[rows], expected), rows
+            assert field[rows].dtype == expected.dtype
+        assert np.array_equal(np.asarray(field), array)
+        assert np.array(field, np.float64, copy=True).dtype == np.float64
+        assert torch.equal(torch.stack(list(field)), torch.as_tensor(array))
+        with pytest.raises(IndexError, match=f"row {len(x)} is out of range"):
+            field[len(x)]
+        with pytest.raises(TypeError, match="selects no rows"):
+            field["x"]
+
+
+def test_numpy_reads_a_field_at_once(tmp_path: Path, y: np.ndarray) -> None:
+    np.save(tmp_path / "y.npy", y)
+    with NumpyDataset(tmp_path / "y.npy") as ds:
+        field = ds.fields[0]
+        assert np.bincount(field).tolist() == np.bincount(y).tolist()
+        assert np.shares_memory(np.asarray(field), np.asarray(field))
+    with pytest.raises(errors.ClosedError, match="was closed"):
+        field[0]
 
 
 def test_describe_prints_a_table(x: np.ndarray, y: np.ndarray) -> None:

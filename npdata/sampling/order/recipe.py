@@ -285,7 +285,7 @@ def _totals(weights: ArrayLike, rows: int, subset: Ints | None) -> NDArray[np.fl
         raise SamplerError(
             f"weights={weights!r:.60}: expected one weight for each row; for classes that come "
             f"equally often, {_ALIKE}; labels of a field are "
-            "npdata.NumpyDataset(dataset.fields[NAME])[:]; a sampler is sampler="
+            "dataset.fields[NAME][:]; a sampler is sampler="
         )
     array = _array("weights", weights, np.float64)
     if array.shape != (rows,):

@@ -124,7 +124,10 @@ def test_groups_are_picked_in_the_order_given(demos: Any) -> None:
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"keys": ["demo_1"]}, r"keys=\['demo_1'\] is no option of from_hdf5; .*; groups= takes what"),
+        (
+            {"keys": ["demo_1"]},
+            r"keys=\['demo_1'\] is no option of from_hdf5; .*; groups= takes what",
+        ),
         ({"filter_key": "train"}, r"groups= takes the groups of a mask: .*mask/train"),
         ({"filter_by_attribute": "train"}, "groups= takes the groups of a mask"),
         ({"obs_keys": ["object"]}, r'name each dataset: from_hdf5\(path, actions="data'),
