@@ -23,6 +23,7 @@ from npdata.sampling.order.epoch_order import Order
 from npdata.sampling.order.permutation import Permutations
 from npdata.sampling.order.ranks import Ranks, Step
 from npdata.sampling.order.recipe import Recipe
+from npdata.sampling.order.wrapped import chosen_rows
 
 BATCH_PURPOSE = 4
 POOL_BATCHES = 64
@@ -54,14 +55,16 @@ class BySize:
             )
         subset = recipe.subset
         max_rows = whole_number("max_rows", max_rows, least=1)
-        lengths = getattr(data, "lengths", None)
+        inner, chosen = chosen_rows(data) or (data, None)
+        lengths = getattr(inner, "lengths", None)
         if lengths is None:
             raise SamplerError(
                 f"max_rows={max_rows} of {type(data).__name__}, which has no lengths: expected a "
-                "NumpyDataset with a field of samples of different lengths; give batch_size for "
-                "others, and indices= in place of a Subset"
+                "NumpyDataset with a field of samples of different lengths, or a Subset of one; "
+                "give batch_size for others"
             )
         sizes = np.maximum(1, np.asarray(lengths, np.int64))
+        sizes = sizes if chosen is None else sizes[chosen]
         used = sizes if subset is None else sizes[subset]
         if used.max(initial=0) > max_rows:
             first = int((used > max_rows).argmax())

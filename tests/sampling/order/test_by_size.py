@@ -9,7 +9,7 @@ import pytest
 import torch
 from hypothesis import example, given
 from hypothesis import strategies as st
-from torch.utils.data import DataLoader
+from torch.utils.data import DataLoader, Subset
 
 import npdata
 from npdata import BlockBatchSampler, NumpyDataset
@@ -46,6 +46,23 @@ def test_every_sample_comes_once_in_batches_that_fit(
         assert all(rows_of(b, np.array(sizes), padded) <= most for b in batches)
     if shuffle is False:
         assert np.concatenate(batches).tolist() == list(range(len(sizes)))
+
+
+@given(lengths, st.data(), st.sampled_from(["block", "full", False]))
+def test_a_subset_comes_in_batches_that_fit(sizes: list[int], data: Any, shuffle: Any) -> None:
+    places = st.lists(st.integers(-len(sizes), len(sizes) - 1), max_size=60)
+    inner, outer = data.draw(places), slice(None, None, data.draw(st.sampled_from([1, 2, -1])))
+    subset = Subset(Subset(ragged(sizes), inner), range(len(inner))[outer])
+    chosen = (np.arange(len(sizes))[inner] if inner else np.zeros(0, np.int64))[outer]
+    sampler = BlockBatchSampler(subset, max_rows=40, shuffle=shuffle)
+    batches = list(sampler)
+    assert sorted(np.concatenate([[], *batches]).tolist()) == list(range(len(chosen)))
+    assert all(rows_of(batch, np.array(sizes)[chosen], True) <= 40 for batch in batches)
+    sampler.set_epoch(0)
+    loaded = npdata.Loader(subset, sampler=sampler, num_threads=0)
+    for batch, rows in zip(loaded, batches, strict=True):
+        assert batch["number"].tolist() == chosen[rows].tolist()
+        assert batch["spans"].lengths.tolist() == np.array(sizes)[chosen[rows]].tolist()
 
 
 @given(lengths, st.integers(30, 90), st.booleans())
@@ -240,6 +257,8 @@ def test_what_cannot_be_is_named() -> None:
         BlockBatchSampler(10, max_rows=8)
     with pytest.raises(SamplerError, match="has no lengths"):
         BlockBatchSampler(NumpyDataset(np.arange(3)), max_rows=8)
+    with pytest.raises(SamplerError, match="sample 1 has 9 rows, more than max_rows=8"):
+        BlockBatchSampler(Subset(ragged([9, 1, 9, 2]), [1, 2]), max_rows=8)
     state = BlockBatchSampler(ds, max_rows=9).state_dict()
     for other in (
         BlockBatchSampler(ds, max_rows=10),
