@@ -145,7 +145,7 @@ class Statistics(Mapping[str | int, FieldStatistics]):
         return "\n".join([*map(str.rstrip, rows), *self._notes])
 
 
-def chosen_rows(indices: object, count: int) -> NDArray[np.int64] | None:
+def _ascending_rows(indices: object, count: int) -> NDArray[np.int64] | None:
     """Give the rows that statistics are of, ascending; None for all `count`.
 
     Raises `FieldError` (a ValueError) for rows that come twice, for a name and for one number.
@@ -229,7 +229,7 @@ class WithStatistics(Overview):
                     "a Subset of another dataset: write subset.dataset.statistics(subset.indices)"
                 )
             indices = indices.indices
-        rows = chosen_rows(indices, len(self._fields[0]))
+        rows = _ascending_rows(indices, len(self._fields[0]))
         fields = self._fields
         summed = moments_of_fields(fields, rows, keep_axes, progress=progress)
         times = {field.label: field.missing for field in fields}
