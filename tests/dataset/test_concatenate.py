@@ -371,7 +371,7 @@ def test_changes_that_are_not_reported_are_seen_at_the_next_look(
 ) -> None:
     monkeypatch.setattr(shard_maps, "LOOK_TOGETHER", together)
     monkeypatch.setattr(watch.Watch, "events", lambda self: 0)
-    monkeypatch.setattr(shard_maps, "look_again", lambda files: 1e-9)
+    monkeypatch.setattr(shard_maps, "seconds_between_looks", lambda files: 1e-9)
     for k in range(3):
         np.save(tmp_path / f"x{k}.npy", np.full((5, 75), k, np.float64))
     ds = npdata.concatenate(f"{tmp_path}/x?.npy")

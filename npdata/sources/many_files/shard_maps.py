@@ -3,7 +3,7 @@
 Idea: a map outlives its descriptor, so thousands of files stay mapped with none open. They are
 mapped as one array where that can be (`joint_map`). Invariant: files are mapped on first use, in
 each process, once seen to be those that were looked at before; a file is looked at itself again
-after `look_again` seconds where the system reports changes, else for every batch. Maps are added
+after `seconds_between_looks` where the system reports changes, else for every batch. Maps are added
 and never taken away: who holds a `Maps` may use every address in it. It knows nothing of rows.
 """
 
@@ -43,7 +43,7 @@ def most_maps() -> int:
         return 12288
 
 
-def look_again(files: int) -> float:
+def seconds_between_looks(files: int) -> float:
     """Give the seconds after which each of so many files is looked at, though none was reported."""
     return max(LOOK_AGAIN, LOOK_AGAIN_PER_FILE * files)
 
@@ -139,7 +139,7 @@ class Maps:
                     self._table.check(number)
                     unseen[number] = 0
         left = unseen[self._file]
-        until = now + look_again(files)
+        until = now + seconds_between_looks(files)
         looks = self._looks = Looks(events, until, left if left.any() else None)
         return looks
 
