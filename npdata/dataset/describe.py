@@ -16,7 +16,7 @@ from npdata.dataset.field import Field
 from npdata.dataset.html_table import table
 from npdata.sources.base import Details
 from npdata.sources.derived.windows import marks_padding
-from npdata.sources.many_files.file_list import FileList
+from npdata.sources.many_files.file_list import FileList, first_and_last
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -154,10 +154,7 @@ def _order(paths: Sequence[str]) -> Details:
     """Name the first files and the last, since other fields have to be in their order."""
     if len(paths) < 2:
         return ()
-    more = ["..."] if len(paths) > 3 else []
-    last = [paths[-1]] if len(paths) > 2 else []
-    names = [*paths[:2], *more, *last]
     files = paths if isinstance(paths, FileList) else None
     order = "this order" if files is None or files.searched is None else "natural order"
     what = "arrays" if files is not None and files.members_differ else "files"
-    return ((what, f"{len(paths)}, in {order}: {', '.join(names)}"),)
+    return ((what, f"{len(paths)}, in {order}: {first_and_last(paths)}"),)

@@ -137,16 +137,19 @@ class FileList(Sequence[str]):
         return self._names[first : self._ends[index]].partition(_MEMBER)
 
     def __repr__(self) -> str:
-        shown = [self[k] for k in range(min(2, len(self)))]
-        more = ["..."] if len(self) > 3 else []
-        last = [self[len(self) - 1]] if len(self) > 2 else []
-        return f"<{len(self)} files: {', '.join([*shown, *more, *last])}>"
+        return f"<{len(self)} files: {first_and_last(self)}>"
 
     def __reduce__(self) -> tuple[Any, ...]:
         names = np.frombuffer(self._names, np.uint8)
         lengths = np.diff(self._ends, prepend=np.int64(0)).astype(np.int32)
         folder = os.fsdecode(self._start())
         return _unpickled, (self.root, compressed(names), compressed(lengths), folder)
+
+
+def first_and_last(names: Sequence[str]) -> str:
+    """Write the first two of many names, and the last."""
+    gap = ["..."] if len(names) > 3 else []
+    return ", ".join([*names[:2], *gap, *names[max(2, len(names) - 1) :]])
 
 
 def runs_of_files(names: Sequence[object]) -> Ints:
