@@ -9,7 +9,7 @@ has gone since. It is a sequence of str that cannot be changed, and looks at no 
 import os
 import zlib
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, overload
 
@@ -74,9 +74,6 @@ class FileList(Sequence[str]):
             raise IndexError(f"file {index} of {len(self)}")
         member, text = self.member(index % len(self)), self.text(index % len(self))
         return text if member is None else f"{text}{SEPARATOR}{member}"
-
-    def __iter__(self) -> Iterator[str]:
-        return (self[k] for k in range(len(self)))
 
     def text(self, index: int) -> str:
         """Give the name of file `index`, in [0, len), without a member."""
