@@ -394,13 +394,13 @@ class NumpyDataset(FromFiles, Splits, WithStatistics, Dataset[Any]):
         return self if isinstance(other, int) and other == 0 else NotImplemented
 
     def _joins(self, other: "NumpyDataset") -> bool:
-        def key(ds: NumpyDataset) -> tuple[Any, ...]:
-            return type(ds), ds._form, [field.joins for field in ds._fields], ds._transforms
-
-        joins = all(field.joins is not None for field in self._fields)
+        if not type(self) is type(other) is NumpyDataset:
+            return False
         mine, others = self._windows, other._windows
         alike = mine is others if mine is None or others is None else mine.alike(others)
-        return type(self) is NumpyDataset and joins and alike and key(self) == key(other)
+        joins = [field.joins for field in self._fields]
+        fit = None not in joins and joins == [field.joins for field in other._fields]
+        return alike and fit and (self._form, self._transforms) == (other._form, other._transforms)
 
     @explained(usage="NumpyDataset(y=ds.fields['y']), a dataset of that field")
     def with_fields(
