@@ -254,6 +254,9 @@ class FromFiles(metaclass=_Named):
             tensor(0)
         """
         known = ("access", "allow_external", "missing", "locking", "groups")
+        for key, value in options.items():
+            if key in _GROUPS and (key.startswith("filter") or not isinstance(value, str)):
+                raise FieldError(f"{key}={value!r:.60} is no option of from_hdf5; {_GROUPS[key]}")
         own, named = _sorted_out("from_hdf5", datasets, options, known)
         how = Hdf5Options(
             access=access, allow_external=allow_external, missing=missing, locking=locking
@@ -276,12 +279,8 @@ def _sorted_out(
     """
     own = {key: value for key, value in options.items() if key in OPTIONS}
     named = {key: value for key, value in options.items() if key not in OPTIONS}
-    refuse_words_of_loaders({k: v for k, v in named.items() if not isinstance(v, str)})
+    refuse_words_of_loaders(named)
     known = (*known, *OPTIONS)
-
-    for key, value in options.items() if "groups" in known else ():
-        if key in _GROUPS and (key.startswith("filter") or not isinstance(value, str)):
-            raise FieldError(f"{key}={value!r:.60} is no option of {constructor}; {_GROUPS[key]}")
 
     def no_option(key: str) -> str:
         given = f"{key}={named[key]!r} is no option of {constructor}"
