@@ -256,8 +256,8 @@ class NumpyDataset(FromFiles, Splits, WithStatistics, Dataset[Any]):
     ) -> Any:
         """Give `collate(ds.__getitems__(rows))`, where `gathers_only`, of int64 rows in [0, len).
 
-        It looks at no row number, and spares a `Batch` that nobody looks into. `fields`: read by
-        others than its own.
+        It looks at no row number, and spares a `Batch` that nobody looks into. `fields` are read in
+        place of its own.
         """
         if self._closed:
             self._require_open()
@@ -365,10 +365,11 @@ class NumpyDataset(FromFiles, Splits, WithStatistics, Dataset[Any]):
                     "transform="
                 )
         named = self._form.names is not None
-        how: dict[str, Any] = {"stride": stride, "borders": borders, "edge": edge, "mask": mask}
-        fields, plan = windowed(self._fields, length, **how, named=named)
-        form, plan = SampleForm.of(fields, named=named), replace(plan, inner=self._windows)
-        return _holding(tuple(fields), form, self._transforms, self._owned, plan)
+        fields, plan = windowed(
+            self._fields, length, stride=stride, borders=borders, edge=edge, mask=mask, named=named
+        )
+        form, whole = SampleForm.of(fields, named=named), replace(plan, inner=self._windows)
+        return _holding(tuple(fields), form, self._transforms, self._owned, whole)
 
     def __add__(self, other: Dataset[Any]) -> Any:
         """Lay two datasets end to end; batches stay one gather where both are of the same form.
