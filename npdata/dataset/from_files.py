@@ -24,7 +24,7 @@ from npdata.sources.many_files.find_files import Files, find_files
 from npdata.sources.open import open_hdf5_files, open_source
 from npdata.suggestions import did_you_mean, each_word, explained
 
-Path_: TypeAlias = str | os.PathLike[str]
+StrPath: TypeAlias = str | os.PathLike[str]
 
 _OF_MEMMAP = {
     "mode mmap_mode": "the file is mapped, and a write never reaches it: leave it out",
@@ -111,7 +111,7 @@ class FromFiles(metaclass=_Named):
         """Give the dataset, which closes also the sources that were opened for it."""
 
     @classmethod
-    def from_npy(cls, *paths: Path_, **options: Any) -> Self:
+    def from_npy(cls, *paths: StrPath, **options: Any) -> Self:
         """Open `.npy` files: `from_npy("x.npy", "y.npy")` or `from_npy(image="x.npy")`.
 
         Options are those of `NumpyDataset`.
@@ -129,7 +129,7 @@ class FromFiles(metaclass=_Named):
 
     @classmethod
     @explained()
-    def from_npz(cls, path: Path_, /, *members: str, **options: Any) -> Self:
+    def from_npz(cls, path: StrPath, /, *members: str, **options: Any) -> Self:
         """Open arrays of one `.npz`: those named, or every one as a field of dict samples.
 
         Args:
@@ -179,7 +179,7 @@ class FromFiles(metaclass=_Named):
     )
     def from_raw(
         cls,
-        path: Path_,
+        path: StrPath,
         *,
         dtype: DTypeLike,
         shape: int | tuple[int, ...] = (-1,),
