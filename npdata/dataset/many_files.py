@@ -224,17 +224,19 @@ def _dataset(
     sources: Mapping[Any, Source], label_from: LabelFrom | None, options: dict[str, Any]
 ) -> NumpyDataset:
     fields, dtype = dict(sources), options["dtype"]
+    first = next(iter(sources))
+    named = isinstance(first, str)
     if label_from is not None:
-        label = "label" if isinstance(next(iter(fields)), str) else 1
+        label = "label" if named else 1
         if label in fields:
             raise FieldError(
                 "label_from= adds a field 'label', and the files of one have that name already; "
                 "give these another: x=..."
             )
-        fields[label] = _labels(next(iter(fields.values())), label_from)
+        fields[label] = _labels(sources[first], label_from)
         if dtype is not None and not isinstance(dtype, Mapping | list | tuple):
             options["dtype"] = dict.fromkeys(sources, dtype)
-    given = (fields,) if isinstance(next(iter(fields)), str) else tuple(fields.values())
+    given = (fields,) if named else tuple(fields.values())
     return NumpyDataset(*given, **options)._owning_all()
 
 
