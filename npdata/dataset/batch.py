@@ -8,10 +8,10 @@ mask it gives no samples, which could not show what is padding. Code in C that r
 without a call sees a stand-in; `torch.stack` and its like then ask that.
 """
 
+import dataclasses
 import functools
 import itertools
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Self
 
 import torch
@@ -28,7 +28,7 @@ from npdata.errors import FieldError, MaskLostError
 from npdata.runtime.made_once import made_once
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclasses.dataclass(frozen=True, kw_only=True)
 class SampleForm:
     """What a sample looks like: `names` for dicts; without, a tuple, or with `bare` one value.
 
@@ -38,7 +38,7 @@ class SampleForm:
 
     names: tuple[str | int, ...] | None = None
     bare: bool = False
-    ragged: tuple[tuple[str | int, RaggedForm], ...] = ()
+    ragged: Mapping[str | int, RaggedForm] = dataclasses.field(default_factory=dict)
 
     @classmethod
     def of(cls, fields: Sequence[Field], *, named: bool) -> Self:
@@ -46,7 +46,7 @@ class SampleForm:
         return cls(
             names=tuple(field.label for field in fields) if named else None,
             bare=not named and len(fields) == 1,
-            ragged=tuple((field.label, field.form) for field in fields if field.form is not None),
+            ragged={field.label: field.form for field in fields if field.form is not None},
         )
 
     @made_once
@@ -64,13 +64,13 @@ class SampleForm:
         """Let `default_collate` know of samples that differ in length, or are sparse in a batch.
 
         Examples:
-            >>> form = SampleForm(ragged=((0, RaggedForm()),))
+            >>> form = SampleForm(ragged={0: RaggedForm()})
             >>> [type(part).__name__ for part in form.marked((torch.ones(2), torch.ones(2)))]
             ['RaggedSample', 'Tensor']
         """
         if not self.ragged:
             return sample
-        forms = dict(self.ragged)
+        forms = self.ragged
         return map_fields(lambda k, v: marked(v, forms[k]) if k in forms else v, sample)
 
 
@@ -171,7 +171,7 @@ class Batch(list[Any]):
         """
         if self.batch_transform is None or not len(self):
             return list(map(self.form.marked, self._untransformed()))
-        forms = dict(self.form.ragged)
+        forms = self.form.ragged
         return take_apart(self.collated(), len(self), forms.get(0) if self.form.bare else forms)
 
     def _untransformed(self) -> list[Any]:
