@@ -77,6 +77,12 @@ def open_fields(
         {field.label: field.paths for field in own},
         {field.label: _made_by(field.source) for field in own},
     )
+    _require_equal_rows(fields)
+    return fields
+
+
+def _require_equal_rows(fields: Sequence[Field]) -> None:
+    """Raise `FieldError` for fields of different length, with what else may be meant."""
     first = fields[0]
     for field in fields[1:]:
         if len(field) != len(first):
@@ -87,7 +93,6 @@ def open_fields(
                 f"{_rows_elsewhere(first, field) or _rows_elsewhere(field, first)}"
                 f"{sets if len(fields) > 2 and _are_members(*fields) else ''}"
             )
-    return fields
 
 
 def _made_by(source: Source) -> str:
@@ -259,26 +264,33 @@ def _require_heeded(
             lost = [label for label in value if label not in heeding]
         else:
             lost = [] if value is None or heeding else [fields[0].label]
+        if not lost:
+            continue
         several = next((field for field in fields if _holds(field.source, kind)), None)
-        if lost and several is not None:
+        if several is not None:
             raise FieldError(
                 f"{option}= is for {what}, and not all parts of field {several.label!r} "
                 f"({several.where}) hold them: leave it out"
             )
-        if lost:
-            field = next(field for field in fields if field.label == lost[0])
-            holds, cure = "rows of one shape", as_field(option)
-            if option == "columns" and field.source.shape[1:]:
-                taken = _columns_of_batch(lost[0], alone=len(fields) == 1)
-                cure = f"of these, take them from the batch: batch_transform=lambda b: {taken}"
-            if isinstance(field.source, PiecesSource):
-                holds = "samples that differ in more than their first axis"
-                cure = "a transform= brings them to one shape, and ragged='stacked' stacks them"
-            elif kind is RaggedSource and _has_lengths(field.source):
-                cure = (
-                    f"files of one length take it by name: {option}={{{lost[0]!r}: {value!r:.40}}}"
-                )
-            raise FieldError(f"{option}= is for {what}, and field {lost[0]!r} has {holds}; {cure}")
+        field = next(field for field in fields if field.label == lost[0])
+        held = _held_instead(option, value, field, alone=len(fields) == 1)
+        raise FieldError(f"{option}= is for {what}, and field {lost[0]!r} has {held}")
+
+
+def _held_instead(option: str, value: Any, field: Field, *, alone: bool) -> str:
+    """Say what a field has that an option is not for, and what to write."""
+    if isinstance(field.source, PiecesSource):
+        return (
+            "samples that differ in more than their first axis; a transform= brings them to one "
+            "shape, and ragged='stacked' stacks them"
+        )
+    cure = as_field(option)
+    if option == "columns" and field.source.shape[1:]:
+        taken = _columns_of_batch(field.label, alone=alone)
+        cure = f"of these, take them from the batch: batch_transform=lambda b: {taken}"
+    if option in ("ragged", "padding") and _has_lengths(field.source):
+        cure = f"files of one length take it by name: {option}={{{field.label!r}: {value!r:.40}}}"
+    return f"rows of one shape; {cure}"
 
 
 def _columns_of_batch(label: str | int, *, alone: bool) -> str:
