@@ -279,6 +279,8 @@ def _require_heeded(
 
 def _held_instead(option: str, value: Any, field: Field, *, alone: bool) -> str:
     """Say what a field has that an option is not for, and what to write."""
+    if isinstance(field.source, RaggedSource):
+        return f"{DIFFERENT}; {as_field(option)}"
     if isinstance(field.source, PiecesSource):
         return (
             "samples that differ in more than their first axis; a transform= brings them to one "

@@ -74,3 +74,9 @@ def test_samples_of_different_lengths_in_a_field_are_kept_by_a_cache(tmp_path: A
     with NumpyDataset({"x": field}, cache="ram") as ds:
         assert "kept in memory" in dict(ds.fields["x"].source.details)["cache"]
         np.testing.assert_array_equal(ds[2]["x"], VALUES[3:])
+
+
+@pytest.mark.parametrize("option", [{"layout": "csr"}, {"columns": "age"}])
+def test_an_option_for_other_rows_says_that_samples_differ_in_length(option: Any) -> None:
+    with pytest.raises(errors.FieldError, match="field 0 has samples of different lengths; a"):
+        NumpyDataset(ragged(), **option)
