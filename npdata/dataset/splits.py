@@ -112,15 +112,7 @@ class Splits(Overview):
         if by is not None:
             if groups is not None or (folds is None and stratify is not None):
                 raise SamplerError(f"by={by!r} keeps rows together itself: leave out the others")
-            files = by == "file"
-            edges = files_of(self._fields) if files else self.borders
-            if edges is None:
-                raise FieldError(
-                    "by='recording' needs recordings: windows with borders=, or fields of several "
-                    "files or groups"
-                )
-            several = any(field.source.borders is not None for field in self._fields)
-            _require_two(edges, by, _ONE_FILE[several] if files else "give borders=")
+            edges = self._edges_of(by)
             if isinstance(fraction, int | float | np.number):
                 if np.array_equal(edges, np.arange(count + 1)):
                     return split(count, float(fraction), seed)
@@ -135,6 +127,27 @@ class Splits(Overview):
         if isinstance(fraction, Sequence | np.ndarray):
             return _parts(count, shares_of(fraction, count), seed, together, labels)
         return _parts(count, two_shares(fraction), seed, together, labels)
+
+    def _edges_of(self, by: By) -> Ints:
+        """Give the first row of each recording or file, of which there must be two, and the end."""
+        edges = files_of(self._fields) if by == "file" else self.borders
+        if edges is None:
+            raise FieldError(
+                "by='recording' needs recordings: windows with borders=, or fields of several "
+                "files or groups"
+            )
+        if np.count_nonzero(np.diff(edges)) == 1:
+            cure = "give borders="
+            if by == "file" and any(field.source.borders is not None for field in self._fields):
+                cure = "split its recordings, by='recording'"
+            elif by == "file":
+                cure = "leave by= out, which splits its rows at random"
+            raise FieldError(
+                f"by={by!r}: there is one {by}, and one part would get all; {cure}, or cut it by "
+                "row numbers: cut = int(0.8 * len(ds)) gives train, test = range(cut), range(cut, "
+                "len(ds)), and windows that share rows need a gap of length - 1 between them"
+            )
+        return edges
 
     def _values(self, option: str, given: ArrayLike | str | int | None) -> Ints | None:
         """Give the number of the value of each row, of the field that is named or as they are."""
@@ -206,28 +219,12 @@ def _is_missing(value: Any) -> bool:
         return True
 
 
-_ONE_FILE = {
-    True: "split its recordings, by='recording'",
-    False: "leave by= out, which splits its rows at random",
-}
-"""What to do about one file, by whether it has several recordings."""
-
-
 def _has_values(field: Field) -> bool:
     """Tell whether it has one text, or one number that NumPy has, for each row."""
     if type(field) is not RowsField or len(field.source.shape) > 1:
         return False
     result = field.rule.result
     return field.rule.kind == "text" or (result is not None and numpy_name(result) is not None)
-
-
-def _require_two(edges: Ints, by: By, cure: str) -> None:
-    if np.count_nonzero(np.diff(edges)) == 1:
-        raise FieldError(
-            f"by={by!r}: there is one {by}, and one part would get all; {cure}, or cut it "
-            "by row numbers: cut = int(0.8 * len(ds)) gives train, test = range(cut), "
-            "range(cut, len(ds)), and windows that share rows need a gap of length - 1 between them"
-        )
 
 
 def shares_of(given: Any, count: int) -> tuple[float, ...]:
@@ -283,13 +280,10 @@ def _parts(
     parts, left = [], np.arange(count)
     for k, size in enumerate(sizes[:-1]):
         if groups is None and labels is None:
-            first, second = (
-                left[part] for part in split(len(left), size / max(1, len(left)), seed)
-            )
+            first, left = (left[part] for part in split(len(left), size / max(1, len(left)), seed))
         else:
-            first, second = _two(left, (size, sum(sizes[k + 1 :])), seed, groups, labels)
+            first, left = _two(left, (size, sum(sizes[k + 1 :])), seed, groups, labels)
         parts.append(first)
-        left = second
     return (*parts, left)
 
 
