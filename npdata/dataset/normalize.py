@@ -16,7 +16,7 @@ from torch import Tensor
 from npdata.dataset.batch_memory import batch_memory
 from npdata.dataset.nested import map_fields
 from npdata.dataset.padded import Padded
-from npdata.dataset.statistics import Statistics
+from npdata.dataset.statistics import FieldStatistics, Statistics
 from npdata.dataset.transforms import what_it_is
 from npdata.errors import FieldError
 from npdata.suggestions import explained
@@ -202,25 +202,26 @@ def normalize(
         raise FieldError(
             f"no field holds floating-point numbers; name those to normalize: fields={known[:1]}"
         )
-    scales = {}
-    for label in chosen:
-        found = statistics[label]
-        if (found.count == 0).any():
-            raise FieldError(
-                f"field {label!r} has no value to normalize by; compute statistics of "
-                "rows that have some"
-            )
-        unsound = ~(np.isfinite(found.mean) & np.isfinite(found.std))
-        if unsound.any():
-            raise FieldError(
-                f"field {label!r} has the mean {found.mean[unsound][0]} and the deviation "
-                f"{found.std[unsound][0]}: it holds infinities, or numbers with larger squares "
-                "than float64 holds. Put NaN in their place, which statistics() leaves out, or "
-                "leave such rows out of statistics(indices)"
-            )
-        std = np.where(found.std > 0, found.std, 1.0)
-        mean = np.array(found.mean)
-        scales[label] = _Scale(
-            torch.from_numpy(mean), torch.from_numpy(std), found.missing_time, _rounded(mean, std)
-        )
+    scales = {label: _scale_of(label, statistics[label]) for label in chosen}
     return Normalize(scales, statistics.alone)
+
+
+def _scale_of(label: str | int, found: FieldStatistics) -> _Scale:
+    """Give what a field is normalized by; raise `FieldError` where its figures are none."""
+    if (found.count == 0).any():
+        raise FieldError(
+            f"field {label!r} has no value to normalize by; compute statistics of rows that have "
+            "some"
+        )
+    unsound = ~(np.isfinite(found.mean) & np.isfinite(found.std))
+    if unsound.any():
+        raise FieldError(
+            f"field {label!r} has the mean {found.mean[unsound][0]} and the deviation "
+            f"{found.std[unsound][0]}: it holds infinities, or numbers with larger squares than "
+            "float64 holds. Put NaN in their place, which statistics() leaves out, or leave such "
+            "rows out of statistics(indices)"
+        )
+    std = np.where(found.std > 0, found.std, 1.0)
+    mean = np.array(found.mean)
+    rounded = _rounded(mean, std)
+    return _Scale(torch.from_numpy(mean), torch.from_numpy(std), found.missing_time, rounded)
