@@ -11,10 +11,10 @@ if TYPE_CHECKING:
     from npdata.arrays.convert import Conversion, as_tensor, explain
     from npdata.dataset.batch import Batch
     from npdata.dataset.collate import collate
-    from npdata.dataset.many_files import concatenate, stack
     from npdata.dataset.normalize import normalize
     from npdata.dataset.numpy_dataset import NumpyDataset
     from npdata.dataset.padded import Padded
+    from npdata.dataset.stack_and_concatenate import concatenate, stack
     from npdata.dataset.statistics import FieldStatistics, Statistics
     from npdata.loading.loader import Loader
     from npdata.loading.schedule import Schedule
@@ -62,7 +62,7 @@ _MODULES = each_word(
         "Conversion as_tensor explain": "arrays.convert",
         "Batch": "dataset.batch",
         "collate": "dataset.collate",
-        "concatenate stack": "dataset.many_files",
+        "concatenate stack": "dataset.stack_and_concatenate",
         "normalize": "dataset.normalize",
         "NumpyDataset": "dataset.numpy_dataset",
         "Padded": "dataset.padded",

@@ -16,7 +16,7 @@ from npdata.cli.arguments import require_raw, undescribed
 from npdata.cli.console import UsageError
 from npdata.cli.convert.formats import Array, ConvertError
 from npdata.cli.inspect.examine import files_of
-from npdata.dataset.many_files import concatenated, stacked
+from npdata.dataset.stack_and_concatenate import concatenated, stacked
 from npdata.errors import MemberNotFoundError, SourceError, TruncatedError
 from npdata.sources.base import Source
 from npdata.sources.formats.npz import find_member, npz_members
