@@ -26,8 +26,8 @@ from npdata.runtime.machine import accelerator
 
 Result = TypeVar("Result")
 Allocate: TypeAlias = Callable[[tuple[int, ...], torch.dtype], Tensor]
-"""Gives memory. Its attribute `new_below`, where it has one, says for how many bytes new ordinary
-memory does as well."""
+"""Gives memory. Where it has an attribute `new_below`, a tensor of fewer bytes need not lie in it:
+new memory, as NumPy makes it, does as well."""
 MOST_SCRATCH = 8 << 20
 """Threads keep no more bytes than this."""
 REUSE_BYTES = 640 << 10

@@ -24,6 +24,7 @@ SEPARATOR = "::"
 _MEMBER = b"\0"
 """Between a name and its member: no name of a file has this byte."""
 _SMALL = 1 << 9
+"""Arrays of up to so many bytes are pickled as they are."""
 
 
 class FileList(Sequence[str]):

@@ -36,6 +36,7 @@ from npdata.sources.many_files.known_file import (
 )
 
 FEW = 16
+"""Where so many files in a row were in memory, one of so many is looked at from then on."""
 MOST_KEPT = 2048
 """So many sources of their own are kept, of 5 kB each: to open one again takes 2 to 4 ms. They are
 those that were read first, since a pass in order finds none of those that were read last."""
@@ -121,7 +122,7 @@ class FileReader:
             source.close_idle()
 
     def _source(self, number: int) -> Source:
-        """Give the source of an array that is read alone; one that would hold its rows is new."""
+        """Give the source of an array that is read alone; it is kept unless it holds its rows."""
         source = self._sources.get(number)
         if source is None:
             source = self.table.source(number)

@@ -38,6 +38,7 @@ from npdata.sources.mapped import MappedSource
 from npdata.sources.packed.packing import Packing
 
 _PART = 512
+"""So many files are looked at before what is known of them becomes numbers."""
 UNKNOWN = -1
 """The size of a file that was not looked at yet."""
 ONE_DTYPE = (
@@ -47,7 +48,7 @@ ONE_DTYPE = (
 
 
 FACTS = np.dtype([(name, np.int64) for name in KnownFile._fields])
-"""What is known of a file, as numbers: of its kind the place among all kinds."""
+"""What is known of a file, as numbers; that of its kind is its place in `FileTable.kinds`."""
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)

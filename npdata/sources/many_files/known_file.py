@@ -44,7 +44,7 @@ INODE = (1 << 63) - 1
 NOWHERE = -1
 """The offset of an array that has no place of its own in its file."""
 ZIPPED = -2
-"""That of one which a `.npz` compresses."""
+"""The offset of an array that a `.npz` compresses."""
 _FOLDER = "is a folder, and a file is needed"
 _HEADER = 128
 """The bytes of a header as NumPy writes it, but for records and arrays of many axes."""

@@ -49,7 +49,7 @@ def seconds_between_looks(files: int) -> float:
 
 
 class Looks(NamedTuple):
-    """Which files were looked at since `events` was the number of changes, until a time.
+    """Which files were looked at; it holds while `events` is the number of changes, and `until`.
 
     `unseen` has for each part a byte that is 0 once its file was looked at; None where all were.
     """
@@ -62,11 +62,12 @@ class Looks(NamedTuple):
 class Maps:
     """The maps of one process, of the files of `table`.
 
-    Part k lies in file `file[k]`, or in memory where that is -1. `address[n]` is that of byte 0 of
-    file n, 0 where it has no map; one more, 0, is that of file -1, the whole memory. `bounds` are
-    the lowest and the highest address of all that is mapped. With `joint` all are in that. `view`
-    is all that is mapped, and where row 0 of each part would be in it, until one more file is.
-    `events()` gives a number that stays the same while no file changes, as far as that is known.
+    Part k lies in file `file[k]`, or in memory where that is -1. Byte 0 of file n has the address
+    `address[n]`, 0 where it has no map; the last entry, always 0, is for file -1, of which a byte
+    is an address itself. `bounds` are the lowest and the highest address of what is mapped. With
+    `joint` all lies in that. `view` is all that is mapped, and where row 0 of each part would be in
+    it; it is made anew once one more file is mapped. `events()` gives a number that stays the same
+    while no file changes, as far as that is known.
     """
 
     def __init__(
