@@ -15,12 +15,7 @@ from torch import Tensor
 
 from npdata.arrays.convert import apply, as_tensor, stored_in
 from npdata.arrays.dtypes import DType, Ints
-from npdata.dataset.batch_memory import (
-    Allocate,
-    memory_for_torch,
-    plain_memory,
-    scratch_memory,
-)
+from npdata.dataset.batch_memory import Allocate, memory_for_torch, plain_memory, scratch_memory
 from npdata.dataset.field import Field, Value
 from npdata.dataset.padded import Padded
 from npdata.dataset.ragged_form import RaggedForm, batch_of, lay, numbers_in

@@ -65,9 +65,5 @@ def _warn_once() -> None:
         warnings.simplefilter("ignore")
         zero = torch.zeros(1, dtype=torch.int64, device="cpu")
         torch.sparse_csr_tensor(
-            torch.arange(2, device="cpu"),
-            zero,
-            torch.zeros(1, device="cpu"),
-            (1, 1),
-            device="cpu",
+            torch.arange(2, device="cpu"), zero, torch.zeros(1, device="cpu"), (1, 1), device="cpu"
         )
