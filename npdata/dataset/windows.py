@@ -254,41 +254,46 @@ def _recordings(fields: Sequence[Field], borders: Any) -> Recordings:
     one = Recordings.one(rows)
     if borders is None:
         return _parts(fields, one) or one
-    by_label: dict[Any, Field] = {field.label: field for field in fields}
-    if not isinstance(borders, str | int | np.integer):
-        told = Recordings.of_borders(borders, rows)
-        if told.doubt:
-            warnings.warn(
-                f"borders= were taken as {told.origin}{told.doubt}; if not, say so by the number "
-                f"of rows as the last border: borders=[..., {rows}]",
-                BordersWarning,
-                stacklevel=5,
-            )
-        parts = _parts(fields, one)
-        if parts is not None and not np.isin(parts.edges, told.edges).all():
-            told = replace(told, origin=f"{told.origin}, in place of {parts.origin}")
-        return told
-    if borders not in by_label or isinstance(borders, bool):
-        raise FieldError(
-            f"borders={borders!r} is no field; fields are {list(by_label)}; files and groups are "
-            "recordings by themselves, and borders=[] lets windows cross from one to the next"
-        )
-    source = by_label[borders].source
-    if isinstance(source, PiecesSource):
-        raise FieldError(
-            f"borders={borders!r} is a field of samples of different lengths, and a field that "
-            "gives the borders has a number or a text for each row"
-        )
-    edges = np.concatenate([[0], changes_of(source), [rows]]).astype(np.int64)
-    if _are_flags(source, edges):
+    if isinstance(borders, str | int | np.integer):
+        told = _between_changes(fields, borders)
+        return _parts(fields, told) or told
+    told = Recordings.of_borders(borders, rows)
+    if told.doubt:
         warnings.warn(
-            f"a recording begins where a field changes, and field {borders!r} looks like flags of "
-            f"first or last rows, each of which is taken as a recording of its own; {FLAGS}",
+            f"borders= were taken as {told.origin}{told.doubt}; if not, say so by the number "
+            f"of rows as the last border: borders=[..., {rows}]",
             BordersWarning,
             stacklevel=5,
         )
-    told = Recordings(edges=edges, origin=f"where field {borders!r} changes")
-    return _parts(fields, told) or told
+    parts = _parts(fields, one)
+    if parts is not None and not np.isin(parts.edges, told.edges).all():
+        told = replace(told, origin=f"{told.origin}, in place of {parts.origin}")
+    return told
+
+
+def _between_changes(fields: Sequence[Field], label: Any) -> Recordings:
+    """Give the recordings that begin where the field `label` changes."""
+    by_label: dict[Any, Field] = {field.label: field for field in fields}
+    if label not in by_label or isinstance(label, bool):
+        raise FieldError(
+            f"borders={label!r} is no field; fields are {list(by_label)}; files and groups are "
+            "recordings by themselves, and borders=[] lets windows cross from one to the next"
+        )
+    source = by_label[label].source
+    if isinstance(source, PiecesSource):
+        raise FieldError(
+            f"borders={label!r} is a field of samples of different lengths, and a field that "
+            "gives the borders has a number or a text for each row"
+        )
+    edges = np.concatenate([[0], changes_of(source), [len(source)]]).astype(np.int64)
+    if _are_flags(source, edges):
+        warnings.warn(
+            f"a recording begins where a field changes, and field {label!r} looks like flags of "
+            f"first or last rows, each of which is taken as a recording of its own; {FLAGS}",
+            BordersWarning,
+            stacklevel=6,
+        )
+    return Recordings(edges=edges, origin=f"where field {label!r} changes")
 
 
 def _are_flags(source: Source, edges: Ints) -> bool:
