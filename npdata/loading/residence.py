@@ -22,6 +22,7 @@ from npdata.errors import DoesNotFitError, LoaderError, an
 from npdata.loading.schedule import Auto
 from npdata.loading.to_device import lacks
 from npdata.loading.wrapped_datasets import is_direct, parts_of
+from npdata.sampling.order.wrapped import counts_places
 from npdata.sources.base import Source
 from npdata.sources.derived.subset import Places
 from npdata.sources.derived.windows import WindowSource
@@ -116,6 +117,9 @@ def _obstacle_to_all(
         while asked is True and type(subset) is Subset:
             inner: Any = subset.dataset
             row_numbers(subset.indices, len(inner), masks=False)  # or which is not there
+            if not counts_places(subset):
+                given = an(type(subset.indices).__name__)
+                return f"which rows a Subset of {given} reads is not known: give it a list of ints"
             subset = inner
         return f"which rows {an(type(dataset).__name__)} reads is not known"
     if device is None:

@@ -36,7 +36,8 @@ def datasets_within(dataset: Any) -> Iterator[NumpyDataset]:
 def one_dataset(dataset: Any) -> tuple[NumpyDataset, Ints | None] | None:
     """Give the dataset that `dataset` is or chooses rows of, with its row for each; see `parts_of`.
 
-    None for others: a `StackDataset` of one makes samples of its own form.
+    None for others: a `StackDataset` of one makes samples of its own form, and so does a subclass
+    that changes `ds[i]` alone.
 
     Examples:
         >>> inner = npdata.NumpyDataset(np.arange(5))
@@ -46,7 +47,9 @@ def one_dataset(dataset: Any) -> tuple[NumpyDataset, Ints | None] | None:
         True
     """
     found = chosen_rows(dataset)
-    return found if found is not None and isinstance(found[0], NumpyDataset) else None
+    if found is None or not isinstance(found[0], NumpyDataset):
+        return None
+    return found if callable(found[0].__getitems__) else None
 
 
 def parts_of(dataset: Any) -> Iterator[tuple[NumpyDataset, Ints | None]]:

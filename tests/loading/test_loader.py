@@ -137,6 +137,43 @@ class TestBatches:
         with pytest.raises((RowIndexError, RowIndexTypeError)):
             list(Loader(Subset(NumpyDataset(data.y), indices), 2, **options))
 
+    @pytest.mark.parametrize(
+        "indices", [[(1 << 64) - 1], np.array([0, (1 << 64) - 1], np.uint64)], ids=["list", "array"]
+    )
+    def test_of_a_subset_by_numbers_of_64_bits_are_refused(self, indices: object) -> None:
+        """As signed numbers they are rows from the end."""
+        for options in ({"num_threads": 0}, {"shuffle": "block"}, {"resident": True}):
+            with pytest.raises(RowIndexError, match="is out of range"):
+                list(Loader(Subset(NumpyDataset(np.arange(5)), indices), 2, **options))
+
+    @pytest.mark.parametrize("shuffle", [False, "block"])
+    @pytest.mark.parametrize("threads", [0, 2])
+    def test_of_a_subset_are_those_that_its_indices_give_one_by_one(self, threads, shuffle) -> None:
+        class Labelled(list):
+            """As a Series of pandas, which looks for labels."""
+
+            def __getitem__(self, label):
+                return super().__getitem__(2 - label)
+
+        for indices, rows in (
+            (Labelled([7, 8, 9]), [9, 8, 7]),
+            ({0: 3, 1: 1}, [3, 1]),
+            (torch.tensor([4, 6]).to_sparse(), [4, 6]),
+        ):
+            subset = Subset(NumpyDataset(np.arange(10)), indices)
+            order = list(BlockBatchSampler(len(rows), 2, shuffle=shuffle))
+            loader = Loader(subset, 2, shuffle=shuffle, num_threads=threads)
+            for batch, places in zip(loader, order, strict=True):
+                assert batch.tolist() == np.take(rows, places).tolist()
+
+    @pytest.mark.parametrize("threads", [0, 2])
+    def test_of_a_subset_of_a_dataset_with_samples_of_its_own(self, data: Data, threads) -> None:
+        class Negative(NumpyDataset):
+            def __getitem__(self, row):
+                return -super().__getitem__(row)
+
+        assert_same_epochs(Subset(Negative(data.x), [3, -1, 3, 0, 50]), threads)
+
     @pytest.mark.parametrize("threads", THREADS)
     def test_of_wrapped_datasets(self, data: Data, threads) -> None:
         ds = NumpyDataset(data.x, data.y)

@@ -456,6 +456,7 @@ class TestRefusals:
             (text, {}, r"resident=True, but field 'name' .*variable.*only when they are read"),
             (Own(f"{files}::x"), {}, "Own may read its fields in ways of its own"),
             (x, {"memory_budget": 1 << 30}, "memory_budget="),
+            (Subset(x, bytearray([0, 1])), {}, "a Subset of a bytearray reads .* a list of ints"),
         ]:
             with pytest.raises(LoaderError, match=said):
                 Loader(ds, 8, resident=True, **options)

@@ -25,7 +25,7 @@ from npdata.runtime.made_once import made_once
 from npdata.sampling.order.block_layout import BlockLayout
 from npdata.sampling.order.checks import whole_number, whole_or_none
 from npdata.sampling.order.epoch_order import ORDER_VERSION, Order, Shuffle, draw_order, plan_order
-from npdata.sampling.order.wrapped import chosen_rows, indices_of, wrapped_by
+from npdata.sampling.order.wrapped import NO_ARRAY, chosen_rows, indices_of, wrapped_by
 
 WINDOW_BLOCKS = 64
 """Blocks shuffled together where no number is given, or fewer where chunks are large."""
@@ -318,7 +318,7 @@ def _choice(data: Any) -> int:
     """Give a checksum of the rows that each `Subset` within chooses, in each run perhaps others."""
     choice = 0
     for wrapper in _choosing(data):
-        with contextlib.suppress(TypeError, ValueError):  # of what is no row numbers
+        with contextlib.suppress(*NO_ARRAY):  # of what is no row numbers
             array = indices_of(wrapper)
             if array.dtype.kind in "iu":
                 choice = _checksum(np.ascontiguousarray(array, np.int64), choice)

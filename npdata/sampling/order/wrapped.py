@@ -20,6 +20,8 @@ from npdata.runtime.lazy_torch import torch
 _FETCHING = "torch.utils.data._utils.fetch"
 _MAKING = "npdata.loading.batch_task"
 """Where a DataLoader asks a dataset for samples, and where a `Loader` does."""
+NO_ARRAY = (TypeError, ValueError, RuntimeError, OverflowError)
+"""What NumPy and torch raise where indices make no array."""
 
 
 def wrapped_by(dataset: Any) -> list[Any]:
@@ -44,7 +46,7 @@ def chosen_of(dataset: Any) -> Any:
 def chosen_rows(dataset: Any) -> tuple[Any, Ints | None] | None:
     """Give `chosen_of(dataset)`, with its row for each row of `dataset`; None: the same row.
 
-    None in place of both where reading refuses the indices.
+    None in place of both where reading refuses the indices, or asks them in a way of their own.
 
     Examples:
         >>> inner = torch.utils.data.Subset("abcde", [4, -1, 0])
@@ -56,22 +58,36 @@ def chosen_rows(dataset: Any) -> tuple[Any, Ints | None] | None:
     if type(dataset) is not torch.utils.data.Subset:
         return dataset, None
     found = chosen_rows(dataset.dataset)
-    if found is None or not isinstance(dataset.dataset, Sized):
+    if found is None or not isinstance(dataset.dataset, Sized) or not counts_places(dataset):
         return None
     inner, rows = found
     try:
         chosen = indices_of(dataset)
-    except ValueError:
-        return None  # parts of several lengths
+    except NO_ARRAY:
+        return None  # parts of several lengths, or a tensor of a device
     if chosen.ndim != 1 or (len(chosen) and chosen.dtype.kind not in "iu"):
-        return None  # a set or a mask
-    chosen = chosen.astype(np.int64)  # a copy, as the array of the user may change
+        return None  # a mask
     length = len(dataset.dataset)
-    if len(chosen) and chosen.min() < 0:
-        chosen[chosen < 0] += length
-    if len(chosen) and not 0 <= chosen.min() <= chosen.max() < length:
+    if len(chosen) and not -length <= int(chosen.min()) <= int(chosen.max()) < length:
         return None
+    chosen = chosen.astype(np.int64)  # a copy, as the array of the user may change
+    chosen[chosen < 0] += length
     return inner, chosen if rows is None else rows[chosen]
+
+
+def counts_places(subset: Any) -> bool:
+    """Whether `subset.indices[0]` is the first of its indices, and so on.
+
+    A Series of pandas looks for the label 0, and a subclass may do as it likes.
+
+    Examples:
+        >>> counts_places(torch.utils.data.Subset("abc", range(2)))
+        True
+        >>> counts_places(torch.utils.data.Subset("abc", {0: 2, 1: 0}))
+        False
+    """
+    given = type(subset.indices)
+    return given in (list, tuple, range, np.ndarray, np.memmap) or given is torch.Tensor
 
 
 def indices_of(wrapper: Any) -> NDArray[Any]:
