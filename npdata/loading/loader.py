@@ -181,19 +181,23 @@ class Loader:
     def _set_up(self) -> None:
         sampler, options = self._sampler, self._options
         self._pipeline = Pipeline.of(self._dataset, sampler, options)
-        self._candidates: Candidates | None = None
         if options.resident is not False:
-            self._candidates = candidates_of(
-                self._pipeline.sent,
-                sampler.subset if isinstance(sampler, BlockBatchSampler) else None,
-                asked=options.resident,
-                device=options.device,
-                budget=options.memory_budget,
-            )
+            self._look()  # which refuses what cannot be held
         self._held: _Held | None = None
         self._sources = tuple(s for each in datasets_within(self._dataset) for s in each.sources)
         self._under_way = UnderWay()
         self._begun: Iterator[Any] | None = None
+
+    def _look(self) -> Candidates:
+        """Look at what may be resident."""
+        sampler, options = self._sampler, self._options
+        return candidates_of(
+            self._pipeline.sent,
+            sampler.subset if isinstance(sampler, BlockBatchSampler) else None,
+            asked=options.resident,
+            device=options.device,
+            budget=options.memory_budget,
+        )
 
     def __getstate__(self) -> dict[str, Any]:
         """Give what a copy has too; iterations, threads and resident rows it makes itself."""
@@ -384,7 +388,7 @@ class Loader:
             >>> print(npdata.Loader(npdata.NumpyDataset(np.arange(5)), 2).describe())
             in the caller, 65536 batches at once, ordinary memory: a batch of 16 bytes is ...
         """
-        if self._candidates is None:
+        if self._options.resident is False:
             return self._pipeline.schedule
         held = self._held
         when = "with the first batch it is decided which rows are held"
@@ -431,10 +435,11 @@ class Loader:
     def _begin(self, batches: Iterator[Any]) -> Pipeline:
         """Give how batches are made to an iteration that begins; load first what is resident."""
         refuse_to_begin_again(self._sampler, batches, self._begun)
-        if self._candidates is not None and self._held is None:
-            pipeline, options = self._pipeline, self._options
+        self._pipeline = self._pipeline.following(self._dataset)
+        pipeline, options = self._pipeline, self._options
+        if options.resident is not False and self._held is None:
             residence, dataset = load_resident(
-                pipeline.sent, self._candidates, progress=options.progress
+                pipeline.sent, self._look(), progress=options.progress
             )
             if residence.chosen and pipeline.sender is not None:
                 pipeline = Pipeline.on_device(dataset, options, pipeline.sender)
@@ -444,7 +449,7 @@ class Loader:
         self._begun = batches
         self._pipeline = self._pipeline.resized(self._sampler)
         if self._held is not None:
-            held = self._held.pipeline.resized(self._sampler)
+            held = self._held.pipeline.following(self._dataset).resized(self._sampler)
             if held.sender is not None:  # the streamed one has worked out what makes a run
                 run = self._pipeline.schedule.run
                 held = replace(held, schedule=replace(held.schedule, run=run))
@@ -474,6 +479,6 @@ def _as_batch_of(device: torch.device | None, dtype: DTypes, samples: Any) -> An
     return batch if device is None else map_tensors(lambda tensor: tensor.to(device), batch)
 
 
-_NOT_COPIED = ("_pipeline", "_candidates", "_held", "_sources", "_under_way", "_begun")
+_NOT_COPIED = ("_pipeline", "_held", "_sources", "_under_way", "_begun")
 IterableDataset.register(Loader)  # so that DataLoader(loader, batch_size=None) hands its batches on
 _ARGUMENTS = tuple(name for name in inspect.signature(Loader).parameters if name != "words")

@@ -9,7 +9,7 @@ import functools
 import itertools
 import sys
 from collections.abc import Callable, Iterator, Sized
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Self
 
 import numpy as np
@@ -33,7 +33,14 @@ from npdata.loading.schedule import Data, Options, Schedule, decide_schedule
 from npdata.loading.small_batches import RunTask, gathered_row_bytes, gathers_in_runs, runs_of
 from npdata.loading.to_device import Sender
 from npdata.loading.turns import Turns
-from npdata.loading.wrapped_datasets import datasets_within, is_direct, one_dataset, parts_of
+from npdata.loading.wrapped_datasets import (
+    choose_alike,
+    datasets_within,
+    is_direct,
+    one_dataset,
+    parts_of,
+    rebuilt,
+)
 from npdata.runtime.machine import cores
 from npdata.sampling.run_batches import RunBatches
 from npdata.sampling.sampler import BlockBatchSampler
@@ -93,6 +100,13 @@ class Pipeline:
         if self.batch_size in (None, size):
             return self
         return self.of(self.dataset, sampler, self.options)
+
+    def following(self, dataset: Any) -> Self:
+        """Read the rows that the subsets within `dataset`, for which it was made, choose by now."""
+        if choose_alike(self.sent, dataset):
+            return self
+        sent = rebuilt(dataset, datasets_within(self.sent))
+        return replace(self, sent=sent, dataset=sent if self.dataset is self.sent else dataset)
 
     @classmethod
     def on_device(cls, dataset: Any, options: Options, sender: Sender) -> Self:

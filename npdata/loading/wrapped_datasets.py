@@ -80,3 +80,25 @@ def rebuilt(dataset: Any, parts: Iterator[NumpyDataset]) -> Any:
     if isinstance(wrapped, Mapping):
         return StackDataset(**{name: rebuilt(part, parts) for name, part in wrapped.items()})
     return StackDataset(*(rebuilt(part, parts) for part in wrapped))
+
+
+def choose_alike(rebuilt: Any, dataset: Any) -> bool:
+    """Whether the subsets in `dataset` have the indices that they had when it was `rebuilt`.
+
+    A list that was changed in place is in both.
+
+    Examples:
+        >>> ds = npdata.NumpyDataset(np.arange(5))
+        >>> part = torch.utils.data.Subset(ds, [1, 2])
+        >>> same = rebuilt(part, iter([ds]))
+        >>> choose_alike(same, part)
+        True
+        >>> part.indices = [3, 4]
+        >>> choose_alike(same, part)
+        False
+    """
+    if rebuilt is dataset:
+        return True
+    if type(rebuilt) is Subset and rebuilt.indices is not getattr(dataset, "indices", None):
+        return False
+    return all(map(choose_alike, wrapped_by(rebuilt), wrapped_by(dataset)))

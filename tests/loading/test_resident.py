@@ -353,6 +353,25 @@ class TestWhatIsHeld:
                     places.of(np.array([*numbers, row]))
             assert places.of(np.array(numbers, np.int64)).tolist() == list(range(len(numbers)))
 
+    @pytest.mark.parametrize("threads", [0, 2])
+    def test_rows_are_those_that_a_subset_chooses_by_now(self, files: Path, threads: int) -> None:
+        ds = NumpyDataset(f"{files}::x")
+        x, part = ds[:], Subset(ds, [1, 2, 3])
+        stacked = StackDataset(part, Subset(ds, range(3)))
+        alone, within = (
+            Loader(each, 2, resident=True, num_threads=threads) for each in (part, stacked)
+        )
+        for rows in ([5, 7, 9], [9, 5, 5]):
+            part.indices = rows
+            assert torch.equal(torch.cat(list(alone)), x[rows])
+            assert torch.equal(torch.cat([first for first, _ in within]), x[rows])
+        part.indices = [5, 6, 7]
+        for loader in (alone, within):
+            with pytest.raises(
+                RowIndexError, match=r"row 6 .* other indices since, make a new Loa"
+            ):
+                list(loader)
+
     def test_a_bar_shows_the_loading(self, files: Path, capsys: Any) -> None:
         ds = NumpyDataset(f"{files}::x")
         list(Loader(ds, 64, resident=True, progress=True))

@@ -48,7 +48,7 @@ class Places:
         if (places < 0).any():
             raise RowIndexError(
                 f"row {rows[places < 0][0]} is none of the {len(self._numbers)} rows that are "
-                "loaded"
+                "loaded: where a Subset has other indices since, make a new Loader"
             )
         return places
 
