@@ -26,7 +26,7 @@ from npdata.loading.readahead import Job
 from npdata.loading.shared_generators import warning_of_draws
 from npdata.loading.to_device import Sender
 from npdata.loading.wrapped_datasets import is_direct
-from npdata.sampling.order.wrapped import chosen_of, wrapped_by
+from npdata.sampling.order.wrapped import chosen_of, reads_as, wrapped_by
 from npdata.sampling.row_numbers import MaskedRows, RowNumbers, SeededRows
 
 
@@ -119,7 +119,7 @@ def _collated(dataset: Any, rows: Any) -> tuple[Any, Any]:
     So no sample of it is made: 60,000 rows of 20 numbers and a label take 50 ms in place of 500.
     Where a part has a `batch_transform`, samples show whether it gave one row for each.
     """
-    parts = wrapped_by(dataset) if type(dataset) is StackDataset else ()
+    parts = wrapped_by(dataset) if reads_as(StackDataset, dataset) else ()
     if not parts or not all(map(_has_plain_batches, map(chosen_of, parts))):
         samples = dataset.__getitems__(rows)
         return samples, collate(samples)

@@ -13,7 +13,7 @@ from torch.utils.data import StackDataset, Subset
 
 from npdata.arrays.dtypes import Ints
 from npdata.dataset.numpy_dataset import NumpyDataset
-from npdata.sampling.order.wrapped import chosen_rows, wrapped_by
+from npdata.sampling.order.wrapped import chosen_rows, reads_as, wrapped_by
 
 _GETITEMS = NumpyDataset.__getitems__
 
@@ -55,7 +55,8 @@ def one_dataset(dataset: Any) -> tuple[NumpyDataset, Ints | None] | None:
 def parts_of(dataset: Any) -> Iterator[tuple[NumpyDataset, Ints | None]]:
     """Give the datasets inside, each with its row for every row of `dataset`; None: the same row.
 
-    Nothing where the rows of one are not known: a subclass of torch's wrappers may do as it likes.
+    Nothing where the rows of one are not known: a subclass of torch's wrappers, or one with a
+    method of its own, may do as it likes.
     """
     found = chosen_rows(dataset)
     if found is None:
@@ -63,7 +64,7 @@ def parts_of(dataset: Any) -> Iterator[tuple[NumpyDataset, Ints | None]]:
     inner, rows = found
     if isinstance(inner, NumpyDataset):
         yield inner, rows
-    elif type(inner) is StackDataset:
+    elif reads_as(StackDataset, inner):
         known = [list(parts_of(part)) for part in wrapped_by(inner)]
         if all(known):
             for part, theirs in itertools.chain(*known):

@@ -174,6 +174,14 @@ class TestBatches:
 
         assert_same_epochs(Subset(Negative(data.x), [3, -1, 3, 0, 50]), threads)
 
+    @pytest.mark.parametrize("threads", [0, 2])
+    def test_of_wrapped_datasets_with_a_method_of_their_own(self, data: Data, threads) -> None:
+        ds = NumpyDataset(data.x)
+        for wrapped in (Subset(ds, [3, 1, 2]), StackDataset(ds)):
+            wrapped.__getitems__ = lambda rows: [-ds[row] for row in rows]
+            assert_same_epochs(wrapped, threads)
+            assert_same_epochs(Subset(wrapped, [2, 0]), threads)
+
     @pytest.mark.parametrize("threads", THREADS)
     def test_of_wrapped_datasets(self, data: Data, threads) -> None:
         ds = NumpyDataset(data.x, data.y)

@@ -36,9 +36,19 @@ def wrapped_by(dataset: Any) -> list[Any]:
     return [part for part in (inner, *parts) if part is not None]
 
 
+def reads_as(kind: type, dataset: Any) -> bool:
+    """Whether it reads rows as `kind` of torch does, and not as a subclass, or by a patch.
+
+    Examples:
+        >>> reads_as(torch.utils.data.Subset, torch.utils.data.Subset("abc", [0]))
+        True
+    """
+    return type(dataset) is kind and "__getitems__" not in vars(dataset)
+
+
 def chosen_of(dataset: Any) -> Any:
     """Give what a `Subset`, also of a `Subset`, chooses rows of; others as they are."""
-    while type(dataset) is torch.utils.data.Subset:
+    while reads_as(torch.utils.data.Subset, dataset):
         dataset = dataset.dataset
     return dataset
 
@@ -55,7 +65,7 @@ def chosen_rows(dataset: Any) -> tuple[Any, Ints | None] | None:
         >>> chosen_rows(torch.utils.data.Subset("abcde", [5])) is None
         True
     """
-    if type(dataset) is not torch.utils.data.Subset:
+    if not reads_as(torch.utils.data.Subset, dataset):
         return dataset, None
     found = chosen_rows(dataset.dataset)
     if found is None or not isinstance(dataset.dataset, Sized) or not counts_places(dataset):
