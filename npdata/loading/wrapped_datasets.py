@@ -13,7 +13,7 @@ from torch.utils.data import StackDataset, Subset
 
 from npdata.arrays.dtypes import Ints
 from npdata.dataset.numpy_dataset import NumpyDataset
-from npdata.sampling.order.wrapped import chosen_rows, reads_as, wrapped_by
+from npdata.sampling.order.wrapped import chosen_rows, reads_as, within, wrapped_by
 
 _GETITEMS = NumpyDataset.__getitems__
 
@@ -26,11 +26,7 @@ def is_direct(dataset: Any) -> bool:
 
 def datasets_within(dataset: Any) -> Iterator[NumpyDataset]:
     """Give the npdata datasets that `dataset` is or wraps."""
-    if isinstance(dataset, NumpyDataset):
-        yield dataset
-        return
-    for part in wrapped_by(dataset):
-        yield from datasets_within(part)
+    return (each for each in within(dataset, NumpyDataset) if isinstance(each, NumpyDataset))
 
 
 def one_dataset(dataset: Any) -> tuple[NumpyDataset, Ints | None] | None:

@@ -18,7 +18,7 @@ from numpy.typing import DTypeLike, NDArray
 
 from npdata.arrays.dtypes import Ints
 from npdata.errors import MaskLostError, SamplerError
-from npdata.sampling.order.wrapped import fetcher_in, wrapped_by
+from npdata.sampling.order.wrapped import fetcher_in, within
 
 
 class RowNumbers:
@@ -97,9 +97,7 @@ def _refuse_to_lose_a_mask() -> None:
 
 def _is_ours(dataset: Any) -> bool:
     """Tell whether a dataset knows of masks, or one that it wraps does."""
-    if dataset is None or hasattr(dataset, "takes_rng"):
-        return dataset is not None
-    return any(map(_is_ours, wrapped_by(dataset)))
+    return any(hasattr(each, "takes_rng") for each in within(dataset))
 
 
 _SAMPLE, _BATCH = 0, 1

@@ -182,6 +182,24 @@ class TestBatches:
             assert_same_epochs(wrapped, threads)
             assert_same_epochs(Subset(wrapped, [2, 0]), threads)
 
+    @pytest.mark.parametrize("threads", [0, 2])
+    def test_of_a_dataset_whose_attributes_are_named_as_those_of_wrappers(
+        self, data: Data, threads
+    ) -> None:
+        class Named(TensorDataset):
+            def __getitems__(self, rows):
+                return [self[row] for row in rows]
+
+        part, whole = Named(torch.from_numpy(data.x)), Named(torch.from_numpy(data.y))
+        whole.datasets, part.dataset = {"train": part, "again": part}, whole  # each has the other
+        for value in (3, np.array(["a", "b"]), print, "ab", iter("ab"), whole, [whole, [part]]):
+            for name in ("dataset", "datasets"):
+                named = Named(torch.from_numpy(data.x))
+                setattr(named, name, value)
+                assert_same_epochs(named, threads)
+                assert_same_epochs(Subset(named, [2, 0]), threads)
+        assert_same_epochs(whole, threads)
+
     @pytest.mark.parametrize("threads", THREADS)
     def test_of_wrapped_datasets(self, data: Data, threads) -> None:
         ds = NumpyDataset(data.x, data.y)

@@ -10,7 +10,7 @@ positions.
 import contextlib
 import warnings
 import zlib
-from collections.abc import Iterator, Mapping, Sized
+from collections.abc import Mapping, Sized
 from dataclasses import dataclass
 from typing import Any, Self
 
@@ -25,7 +25,7 @@ from npdata.runtime.made_once import made_once
 from npdata.sampling.order.block_layout import BlockLayout
 from npdata.sampling.order.checks import whole_number, whole_or_none
 from npdata.sampling.order.epoch_order import ORDER_VERSION, Order, Shuffle, draw_order, plan_order
-from npdata.sampling.order.wrapped import NO_ARRAY, chosen_rows, indices_of, wrapped_by
+from npdata.sampling.order.wrapped import NO_ARRAY, chosen_rows, indices_of, within
 
 WINDOW_BLOCKS = 64
 """Blocks shuffled together where no number is given, or fewer where chunks are large."""
@@ -317,20 +317,14 @@ def _array(name: str, values: ArrayLike, dtype: type[Any] | None = None) -> NDAr
 def _choice(data: Any) -> int:
     """Give a checksum of the rows that each `Subset` within chooses, in each run perhaps others."""
     choice = 0
-    for wrapper in _choosing(data):
+    for wrapper in within(data):
+        if getattr(wrapper, "dataset", None) is None:
+            continue
         with contextlib.suppress(*NO_ARRAY):  # of what is no row numbers
             array = indices_of(wrapper)
             if array.dtype.kind in "iu":
                 choice = _checksum(np.ascontiguousarray(array, np.int64), choice)
     return choice
-
-
-def _choosing(data: Any) -> Iterator[Any]:
-    """Give what may choose rows: a Subset and its like, or parts that are one."""
-    if getattr(data, "dataset", None) is not None:
-        yield data
-    for part in wrapped_by(data):
-        yield from _choosing(part)
 
 
 def _checksum(array: NDArray[Any] | None, before: int = 0) -> int:

@@ -5,7 +5,7 @@ They are known by their attributes, so that those of somebody else count as well
 of its fetcher, which torch keeps to itself.
 """
 
-from collections.abc import Mapping, Sized
+from collections.abc import Iterator, Mapping, Sized, ValuesView
 from types import FrameType
 from typing import Any
 from weakref import WeakKeyDictionary
@@ -31,9 +31,29 @@ def wrapped_by(dataset: Any) -> list[Any]:
         >>> wrapped_by(torch.utils.data.Subset("abc", [0])), wrapped_by("abc")
         (['abc'], [])
     """
-    inner, several = getattr(dataset, "dataset", None), getattr(dataset, "datasets", None) or ()
-    parts = several.values() if isinstance(several, Mapping) else several
-    return [part for part in (inner, *parts) if part is not None]
+    inner, parts = getattr(dataset, "dataset", None), getattr(dataset, "datasets", None)
+    parts = parts.values() if isinstance(parts, Mapping) else parts
+    several = parts if isinstance(parts, list | tuple | ValuesView) else ()
+    return [part for part in (inner, *several) if part is not None]
+
+
+def within(
+    dataset: Any, whole: type | tuple[()] = (), above: tuple[Any, ...] = ()
+) -> Iterator[Any]:
+    """Give `dataset` and what it wraps, and these wrap; in what is `whole` nothing is looked for.
+
+    What is `above` is passed over: parts may know what they are parts of.
+
+    Examples:
+        >>> stacked = torch.utils.data.StackDataset(torch.utils.data.Subset("abc", [0]), "d")
+        >>> [each for each in within(stacked) if isinstance(each, str)]
+        ['abc', 'd']
+    """
+    yield dataset
+    above = (*above, dataset)
+    for part in () if isinstance(dataset, whole) else wrapped_by(dataset):
+        if not any(part is each for each in above):
+            yield from within(part, whole, above)
 
 
 def reads_as(kind: type, dataset: Any) -> bool:
