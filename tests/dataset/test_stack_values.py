@@ -1,6 +1,9 @@
 """Samples of `npdata.stack` that are one value each, or have no value at all."""
 
+import io
 import pickle
+import zipfile
+import zlib
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +14,7 @@ import torch
 
 import npdata
 from npdata import NumpyDataset
-from npdata.errors import FieldError, FormatError, SourceError
+from npdata.errors import FieldError, FormatError, SourceError, TruncatedError
 from npdata.sources.many_files.file_list import FileList
 from npdata.sources.many_files.known_file import look
 
@@ -50,6 +53,24 @@ def test_what_changed_meanwhile_is_named(samples: str) -> None:
     path.unlink()
     with pytest.raises(RuntimeError, match=rf"{path.name} is gone"):
         ds[1]
+
+
+@pytest.mark.parametrize("method", [zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED])
+def test_a_value_that_is_cut_short_or_damaged_is_named(tmp_path: Path, method: int) -> None:
+    header = io.BytesIO()
+    np.save(header, np.float64(3.5))
+    path = tmp_path / "x.npz"
+    with zipfile.ZipFile(path, "w", method) as archive:
+        archive.writestr("label.npy", header.getvalue()[:-3])
+    with pytest.raises(TruncatedError, match=r"x\.npz::label ends before its value"):
+        npdata.stack(f"{path}::label")
+    with zipfile.ZipFile(path, "w", method) as archive:
+        archive.writestr("label.npy", header.getvalue())
+    data = path.read_bytes()
+    crc = zlib.crc32(header.getvalue()).to_bytes(4, "little")
+    path.write_bytes(data.replace(crc, b"\0\0\0\0"))
+    with pytest.raises(FormatError, match=r"x\.npz::label cannot be decompressed: Bad CRC"):
+        npdata.stack(f"{path}::label")
 
 
 @pytest.mark.parametrize("save", [np.savez, np.savez_compressed])

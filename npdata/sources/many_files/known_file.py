@@ -6,7 +6,6 @@ uncompressed in their file are known in the same way; the others are read by a s
 Invariant: every declared size was compared with the size of its file. It keeps no file open.
 """
 
-import contextlib
 import errno
 import io
 import os
@@ -204,12 +203,14 @@ def open_alone(files: FileList, number: int, raw: RawFormat | None) -> Source:
 
 
 def _value_of_zip(path: str, member: str) -> OneValue | None:
-    with contextlib.suppress(SourceError):
+    try:
         found = npz.value_of(path, member)
-        if found is not None:
-            offset = ZIPPED if found.offset is None else found.offset
-            return OneValue(found.array, f"{path}::{member}", found.identity, offset)
-    return None
+    except SourceError as error:
+        raise error from None
+    if found is None:
+        return None
+    offset = ZIPPED if found.offset is None else found.offset
+    return OneValue(found.array, f"{path}::{member}", found.identity, offset)
 
 
 def _number_of_hdf5(path: str, member: str) -> OneValue | None:
