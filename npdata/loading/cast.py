@@ -21,6 +21,7 @@ from npdata.dataset.nested import map_fields
 from npdata.dataset.numpy_dataset import NumpyDataset
 from npdata.dataset.padded import Padded
 from npdata.errors import ConversionError, LoaderError
+from npdata.loading.wrapped_datasets import is_direct
 
 DTypes: TypeAlias = torch.dtype | Mapping[Any, torch.dtype] | None
 
@@ -77,11 +78,11 @@ def dtypes_of(dataset: Any, dtype: DTypes) -> DTypes:
 
     Raises `LoaderError` (a ValueError) for names of no field, and for floats of missing times,
     which are integers here, of which the smallest would become a number like any other. Functions
-    may give other fields: their names are looked at with the first batch.
+    and subclasses may give other fields: their names are looked at with the first batch.
     """
     if isinstance(dataset, NumpyDataset):
         fields = dataset.fields
-        if isinstance(dtype, Mapping) and not dataset.transforms.any:
+        if isinstance(dtype, Mapping) and is_direct(dataset) and not dataset.transforms.any:
             if list(dtype) == list(fields) == [0]:
                 dtype = dtype[0]
             elif list(fields) != [0] or fields[0].dtype.names is None:  # else a dict of columns
@@ -94,9 +95,9 @@ def dtypes_of(dataset: Any, dtype: DTypes) -> DTypes:
                     "are the smallest int64 here: give dtype= to the NumpyDataset, where times "
                     "that are decoded become NaN, or name the other fields in dtype={...}"
                 )
-    elif isinstance(dataset, Subset):
+    elif _reads_as(Subset, dataset):
         return dtypes_of(dataset.dataset, dtype)
-    elif isinstance(dataset, StackDataset):
+    elif _reads_as(StackDataset, dataset):
         parts = dataset.datasets
         named = dict(parts if isinstance(parts, Mapping) else enumerate(parts))
         if isinstance(dtype, Mapping):
@@ -104,6 +105,12 @@ def dtypes_of(dataset: Any, dtype: DTypes) -> DTypes:
         for label, part in named.items():
             dtypes_of(part, dtype.get(label) if isinstance(dtype, Mapping) else dtype)
     return dtype
+
+
+def _reads_as(kind: Any, dataset: Any) -> bool:
+    """Whether it gives the fields that `kind` of torch gives, if perhaps with more attributes."""
+    method = getattr(dataset, "__getitems__", None)
+    return isinstance(dataset, kind) and getattr(method, "__func__", None) is kind.__getitems__
 
 
 def _cast_all(part: Any, dtype: torch.dtype, after: bool | None) -> Any:

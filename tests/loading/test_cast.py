@@ -146,6 +146,29 @@ def test_fields_that_a_function_gives_are_known_with_the_first_batch() -> None:
     assert (batch["a"].dtype, batch["b"].dtype) == (torch.int8, torch.float64)
 
 
+def test_fields_that_a_subclass_gives_are_known_with_the_first_batch() -> None:
+    class Numbered:
+        def __getitem__(self, row):
+            return super().__getitem__(row), row
+
+        def __getitems__(self, rows):
+            return [self[int(row)] for row in rows]
+
+    ds = NumpyDataset(np.arange(4.0))
+    for numbered in (
+        type("Part", (Numbered, Subset), {})(ds, [1, 3]),
+        type("Stack", (Numbered, StackDataset), {})(Subset(ds, [1, 3])),
+        type("Data", (Numbered, NumpyDataset), {})(np.array([1.0, 3.0])),
+    ):
+        for dataset in (numbered, Subset(numbered, [0, 1])):
+            ((_, rows),) = Loader(dataset, 2, dtype={0: torch.float16})
+            assert rows.dtype == torch.int64
+            ((_, rows),) = Loader(dataset, 2, dtype={1: torch.float16})
+            assert rows.dtype == torch.float16
+    with pytest.raises(LoaderError, match="names 'typo'"):
+        list(Loader(numbered, 2, dtype={"typo": torch.int8}))
+
+
 def test_the_only_field_is_cast_whole() -> None:
     ds = NumpyDataset(npdata.ragged(np.arange(6.0), lengths=[2, 4]), ragged="list")
     for dataset in (ds, Subset(ds, [0, 1])):
