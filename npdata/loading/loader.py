@@ -433,28 +433,28 @@ class Loader:
             self._under_way.forget()
 
     def _begin(self, batches: Iterator[Any]) -> Pipeline:
-        """Give how batches are made to an iteration that begins; load first what is resident."""
+        """Give how batches are made to an iteration that begins, of the size that is set by now."""
         refuse_to_begin_again(self._sampler, batches, self._begun)
-        self._pipeline = self._pipeline.following(self._dataset)
-        pipeline, options = self._pipeline, self._options
-        if options.resident is not False and self._held is None:
-            residence, dataset = load_resident(
-                pipeline.sent, self._look(), progress=options.progress
-            )
-            if residence.chosen and pipeline.sender is not None:
-                pipeline = Pipeline.on_device(dataset, options, pipeline.sender)
-            elif residence.chosen:
-                pipeline = Pipeline.of(dataset, self._sampler, options)
-            self._held = _Held(residence, pipeline)
-        self._begun = batches
-        self._pipeline = self._pipeline.resized(self._sampler)
-        if self._held is not None:
-            held = self._held.pipeline.following(self._dataset).resized(self._sampler)
-            if held.sender is not None:  # the streamed one has worked out what makes a run
+        self._pipeline = self._pipeline.following(self._dataset).resized(self._sampler)
+        if self._options.resident is not False:
+            held = self._held or self._load()
+            pipeline = held.pipeline.following(self._dataset).resized(self._sampler)
+            if pipeline.sender is not None:  # the streamed one has worked out what makes a run
                 run = self._pipeline.schedule.run
-                held = replace(held, schedule=replace(held.schedule, run=run))
-            self._held = self._held._replace(pipeline=held)
+                pipeline = replace(pipeline, schedule=replace(pipeline.schedule, run=run))
+            self._held = held._replace(pipeline=pipeline)
+        self._begun = batches
         return self._now
+
+    def _load(self) -> "_Held":
+        """Load what is to be resident, and decide how batches are made of it."""
+        pipeline, options = self._pipeline, self._options
+        residence, dataset = load_resident(pipeline.sent, self._look(), progress=options.progress)
+        if not residence.chosen:
+            return _Held(residence, pipeline)
+        if pipeline.sender is None:
+            return _Held(residence, Pipeline.of(dataset, self._sampler, options))
+        return _Held(residence, Pipeline.on_device(dataset, options, pipeline.sender))
 
 
 def _method_of(sampler: Any, name: str, takes: str = "") -> Any:
