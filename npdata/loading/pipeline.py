@@ -34,6 +34,7 @@ from npdata.loading.small_batches import RunTask, gathered_row_bytes, gathers_in
 from npdata.loading.to_device import Sender
 from npdata.loading.turns import Turns
 from npdata.loading.wrapped_datasets import (
+    Stack,
     choose_alike,
     datasets_within,
     is_direct,
@@ -153,6 +154,7 @@ class Pipeline:
         task = BatchTask(
             dataset=dataset,
             chosen=chosen,
+            stack=Stack.of(dataset),
             direct=is_direct(dataset),
             threaded=schedule.threads > 0,
             allocate=allocate,

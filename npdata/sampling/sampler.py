@@ -26,7 +26,7 @@ from npdata.sampling.order.checks import whole_number, whole_or_none
 from npdata.sampling.order.epoch_order import Shuffle
 from npdata.sampling.order.ranks import UNEVEN, Ranks, Uneven
 from npdata.sampling.order.recipe import Recipe
-from npdata.sampling.order.wrapped import chosen_of, is_loader
+from npdata.sampling.order.wrapped import draws, is_loader
 from npdata.sampling.run_batches import RunBatches
 from npdata.sampling.states import start_in, state_within
 from npdata.sampling.trainers import FoundByLightning, RowSampler, is_for_predicting
@@ -203,7 +203,7 @@ class BlockBatchSampler(FoundByLightning, BatchSampler):
             world_size=whole_or_none("world_size", world_size),
             uneven="drop" if drops else uneven,
             masked=uneven == "mask",
-            seeded=bool(getattr(chosen_of(data), "takes_rng", False)),
+            seeded=draws(data),
             num_samples=num_samples,
             steps_per_epoch=steps_per_epoch,
         )

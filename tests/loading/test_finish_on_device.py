@@ -29,6 +29,7 @@ def sent_to_cpu(ds: Any, rows: Any, dtype: Any = None) -> tuple[Any, Made]:
     task = BatchTask(
         dataset=sent,
         chosen=None,
+        stack=None,
         direct=is_direct(sent),
         allocate=plain_memory,
         pinned=False,

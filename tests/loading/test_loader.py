@@ -283,6 +283,35 @@ class TestBatches:
                 assert all(map(torch.equal, batch[0], same[0]))
 
     @pytest.mark.parametrize("threads", [0, 2])
+    def test_of_stacked_datasets_draw_as_those_of_each(self, threads) -> None:
+        def plus(sample: torch.Tensor, rng: np.random.Generator) -> torch.Tensor:
+            return sample + int(rng.integers(10**9))
+
+        rows, chosen = np.arange(40), np.arange(23)[::-1] + 3
+        drawing, plain = NumpyDataset(rows, transform=plus), NumpyDataset(rows)
+        of_each = Subset(drawing, chosen), Subset(plain, chosen)
+        options = {"shuffle": True, "rank": 1, "world_size": 2, "uneven": "mask"}
+        for stacked, parts in (
+            (StackDataset(drawing, plain, drawing), (drawing, plain, drawing)),
+            (StackDataset(x=of_each[0], y=of_each[1]), of_each),
+            (Subset(StackDataset(drawing, plain), chosen.tolist()), of_each),
+        ):
+            loader = Loader(stacked, 10, num_threads=threads, **options)
+            alone = [Loader(part, 10, **options) for part in parts]
+            for _ in range(2):
+                epochs = zip(loader, *alone, strict=True)
+                for (batch, mask), *of_parts in epochs:
+                    values = batch.values() if isinstance(batch, dict) else batch
+                    assert all(
+                        torch.equal(v, x) for v, (x, _) in zip(values, of_parts, strict=True)
+                    )
+                    assert torch.equal(mask, of_parts[0][1])
+        sampler = BlockBatchSampler(StackDataset(drawing, plain), 10, shuffle=True)
+        loader = DataLoader(StackDataset(drawing, plain), batch_sampler=sampler)
+        first, second = (torch.cat([x for x, _ in loader]).sort()[0] for _ in range(2))
+        assert not torch.equal(first, second)
+
+    @pytest.mark.parametrize("threads", [0, 2])
     def test_of_a_dataset_that_leaves_samples_out_have_no_mask(self, threads) -> None:
         class Gaps(NumpyDataset):
             def __getitems__(self, indices):

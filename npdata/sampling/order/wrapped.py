@@ -73,6 +73,23 @@ def chosen_of(dataset: Any) -> Any:
     return dataset
 
 
+def draws(dataset: Any) -> bool:
+    """Whether it is of npdata, or a `Subset` or `StackDataset` of such, and a function takes rng.
+
+    Examples:
+        >>> ds = npdata.NumpyDataset(np.arange(5), transform=lambda x, rng: x + rng.random())
+        >>> draws(ds), draws(torch.utils.data.StackDataset(ds, ds)), draws("abc")
+        (True, True, False)
+    """
+    inner = chosen_of(dataset)
+    stacked = reads_as(torch.utils.data.StackDataset, inner)
+    asked = [
+        getattr(chosen_of(each), "takes_rng", None)
+        for each in (wrapped_by(inner) if stacked else [inner])
+    ]
+    return None not in asked and any(asked)
+
+
 def chosen_rows(dataset: Any) -> tuple[Any, Ints | None] | None:
     """Give `chosen_of(dataset)`, with its row for each row of `dataset`; None: the same row.
 
