@@ -190,6 +190,7 @@ def test_workers_whose_windows_do_not_fit_give_one_warning_and_the_same_order(
             rf"each of 5 DataLoader workers decodes windows of {window} blocks", messages[0]
         )
         fewer = int(re.search(r"use window_blocks=(\d+), ", messages[0])[1])  # type: ignore[index]
+        assert fewer == 204 // workers
         again = BlockBatchSampler(ds, 640, window_blocks=fewer)
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")

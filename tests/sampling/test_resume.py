@@ -543,6 +543,11 @@ class TestState:
         same = within(Subset(range(N), torch.arange(9)))
         BlockBatchSampler(same, 2).load_state_dict(state)
 
+    def test_a_shuffle_that_this_release_does_not_know_is_refused_by_its_number(self):
+        state = {**make().state_dict(), "shuffle": 3}
+        with pytest.raises(StateError, match="of shuffle=3, this sampler of shuffle='block'"):
+            make(state=state)
+
     def test_another_version_is_refused_naming_both(self):
         state = {**make().state_dict(), "version": 0}
         with pytest.raises(StateError, match="of version=0, this sampler of version=1"):

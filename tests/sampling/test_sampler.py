@@ -24,6 +24,7 @@ from npdata.arrays.blocks import Blocks
 from npdata.errors import NpdataError, SamplerError, StateError
 from npdata.sampling.order.recipe import Recipe
 from npdata.sampling.order.splits import split
+from npdata.sampling.order.wrapped import chosen_rows
 from npdata.sampling.row_numbers import MaskedRows
 from npdata.sampling.sampler import BlockBatchSampler
 
@@ -236,7 +237,8 @@ class TestSubsets:
     @pytest.mark.parametrize("shuffle", ["block", "full", False])
     def test_each_row_of_the_subset_once(self, shuffle):
         train, valid = split(1000, 0.9, seed=0)
-        for part in (train, valid, np.array([5, 3, 3, 900], np.uint16), []):
+        none = np.array([], object)  # as of an index of pandas
+        for part in (train, valid, np.array([5, 3, 3, 900], np.uint16), [], none):
             sampler = BlockBatchSampler(1000, 16, shuffle=shuffle, block_rows=32, indices=part)
             found = rows_of(sampler)
             assert sorted(found) == sorted(np.asarray(part).tolist())
@@ -286,8 +288,41 @@ class TestSubsets:
 
     @pytest.mark.parametrize("indices", [[1000], [-1001], [[1], [2, 3]], [0.5], {1, 2}])
     def test_of_torch_by_what_is_no_row_number_are_left_to_reading(self, indices):
-        subset = Subset(Rows(1000), indices)
-        assert sorted(rows_of(BlockBatchSampler(subset, 4))) == list(range(len(indices)))
+        for subset in (Subset(Rows(1000), indices), Subset(Subset(Rows(1000), indices), [0])):
+            assert chosen_rows(subset) is None
+            found = rows_of(BlockBatchSampler(subset, 4))
+            assert sorted(found) == list(range(len(subset)))
+
+    @pytest.mark.parametrize("indices", [[0, 1000], [0, -1001]])
+    def test_of_torch_with_one_row_that_is_not_there_are_left_to_reading(self, indices):
+        assert chosen_rows(Subset(Rows(1000), indices)) is None
+
+    def test_of_torch_of_what_has_no_length_are_left_to_reading(self):
+        assert chosen_rows(Subset(object(), [0])) is None
+
+    def test_of_torch_keep_their_array_of_indices(self):
+        indices = np.array([-1, 3])
+        BlockBatchSampler(Subset(Rows(9), indices), 4)
+        assert indices.tolist() == [-1, 3]
+
+    @pytest.mark.parametrize("form", [list, np.array, torch.tensor])
+    def test_of_torch_are_read_again_where_their_indices_changed(self, form):
+        def state():
+            return BlockBatchSampler(subset, 2).state_dict()
+
+        subset = Subset(Rows(9), form([1, 2, 3]))
+        first = state()
+        assert state() == first
+        subset.indices[0] = 5
+        changed = state()
+        assert changed != first
+        subset = Subset(Rows(9), [5, 2, 3])
+        assert changed == state()
+
+    def test_as_many_zeros_and_ones_as_rows_are_no_mask_from_9_on(self):
+        assert len(rows_of(BlockBatchSampler(8, 4, indices=[0, 1] * 4))) == 8
+        with pytest.raises(SamplerError, match="give a mask of the rows as bools"):
+            BlockBatchSampler(9, 4, indices=[0, 1] * 4 + [0])
 
 
 class TestWeights:
@@ -297,6 +332,14 @@ class TestWeights:
         assert counts[0] == 0
         assert counts.sum() == 20_000
         assert counts[2] == pytest.approx(15_000, abs=300)
+
+    def test_their_sum_plays_no_part(self):
+        weights = np.arange(10) / 45
+        found = rows_of(BlockBatchSampler(10, 4, weights=weights))
+        assert found == rows_of(BlockBatchSampler(10, 4, weights=weights / 1024))
+
+    def test_no_rows_have_no_weights(self):
+        assert list(BlockBatchSampler(0, 4, weights=[])) == []
 
     def test_epochs_share_the_running_totals(self):
         recipe = Recipe.of(9, shuffle="block", seed=0, weights=np.arange(9))

@@ -42,7 +42,7 @@ class _Windows:
     def holding(self, slots: Any) -> Any:
         """Give the window of each slot."""
         edge = self.wider * (self.narrow + 1)
-        beyond = self.wider + (slots - edge) // max(1, self.narrow)
+        beyond = self.wider + (slots - edge) // self.narrow
         return np.maximum(slots // (self.narrow + 1), beyond)
 
     def first_slot(self, windows: Ints) -> Ints:

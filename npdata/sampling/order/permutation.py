@@ -93,8 +93,6 @@ class Permutations:
         All arrays are int64, `counts` sums to `len(values)`. The result may be of unsigned words,
         in memory that the next call uses.
         """
-        if len(values) == 0:
-            return values
         kinds = np.searchsorted(_KINDS, sizes)
         if (kinds == kinds[0]).all():
             return self._alike(values, sizes, members, counts)
@@ -107,8 +105,6 @@ class Permutations:
 
     def undo_one(self, values: Ints, size: int) -> Ints:
         """Undo `one`: int64 values in [0, size) to those that `one` maps to them."""
-        if len(values) == 0:
-            return values
         if size <= SMALL:
             return np.argsort(self.one(np.arange(size), size))[values]
         return self._network(np.array([size]), np.zeros(1, np.int64)).undo(values)

@@ -96,8 +96,6 @@ class Ranks:
 
     def positions(self, start: int, steps: int) -> Ints:
         """Give the positions of this rank in whole steps from `start` on: (steps, batch_size)."""
-        if self.world_size == 1 and self.lanes == 1:
-            return np.arange(start, start + steps * self.batch_size).reshape(steps, -1)
         if self.lanes == 1:
             first = start + self.rank * self.batch_size
             return first + np.arange(steps)[:, None] * self.step_size + np.arange(self.batch_size)
@@ -119,7 +117,7 @@ class Ranks:
             earlier = max(0, self.rank * self._last_size(left) - left)
             fill = np.arange(earlier, earlier + missing) % self.n
         else:
-            fill = np.full(missing, max(0, start + high - 1))
+            fill = np.full(missing, start + high - 1)
         return Step(positions, fill)
 
     def filled(self, position: int, start: int, step: int) -> Step:
@@ -133,7 +131,7 @@ class Ranks:
             >>> last.positions.tolist(), last.fill.tolist()
             ([10], [0])
         """
-        fill = np.arange(-max(0, self.n - start) % step) % max(1, self.n)
+        fill = np.arange(-max(0, self.n - start) % step) % self.n
         return Step(np.arange(position, self.n), fill)
 
     def remainder(self, start: int) -> int:

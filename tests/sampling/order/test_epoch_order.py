@@ -229,6 +229,15 @@ class TestPinned:
         rows = plan(blocks, shuffle, seed, epoch, 4, lanes)(np.arange(6))
         assert rows.tolist() == expected
 
+    def test_the_third_windows_of_two_lanes(self):
+        order = plan(Blocks.uniform(400, 10), window_blocks=2, lanes=2)
+        expected = [142, 220, 350, 244, 357, 223, 146, 249]
+        assert order(np.arange(100, 108)).tolist() == expected
+
+    def test_a_window_of_more_rows_than_32_bits_number(self):
+        order = plan(Blocks.uniform(10**12, 100), window_blocks=10**10)
+        assert order(np.arange(3)).tolist() == [216128983222, 453328570066, 160649310385]
+
     def test_uneven_segments_split_and_draws(self):
         blocks = Blocks(rows=(25, 7, 40), block_rows=(10, 10, 4))
         assert plan(blocks)(np.arange(60, 66)).tolist() == [4, 59, 56, 7, 55, 63]

@@ -204,7 +204,22 @@ class TestKeys:
             assert abs(deviation(counts)) < 5
 
 
-@pytest.mark.parametrize("size, expected", [(128, [45, 15, 68, 127]), (129, [26, 74, 35, 40])])
-def test_sizes_at_the_edge_of_the_table_keep_their_order(size: int, expected: list[int]) -> None:
+@pytest.mark.parametrize(
+    "size, expected",
+    [
+        (128, [45, 15, 68, 127]),
+        (129, [26, 74, 35, 40]),
+        (4096, [2518, 3965, 2787, 1941]),
+        (4097, [800, 2197, 2282, 331]),
+        (2**32, [742455405, 3690383224, 3892485818, 2447618443]),
+        (2**32 + 1, [3366630584, 2144535816, 2619650286, 1798180796]),
+    ],
+)
+def test_the_largest_size_of_each_kind_and_the_next_keep_their_order(
+    size: int, expected: list[int]
+) -> None:
     """Pinned: saved positions depend on it."""
-    assert Permutations.of(3).one(np.arange(4), size).tolist() == expected
+    family = Permutations.of(3)
+    found = family.one(np.arange(4), size)
+    assert found.tolist() == expected
+    assert family.undo_one(found, size).tolist() == [0, 1, 2, 3]

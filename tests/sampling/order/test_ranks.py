@@ -365,6 +365,23 @@ def test_ranks_that_repeat_a_row_repeat_different_ones() -> None:
     assert [of_rank(rank).last_step(0).fill.tolist() for rank in range(4)] == [[], [], [], [0, 1]]
 
 
+@pytest.mark.parametrize(
+    ("n", "position", "start", "step", "expected"),
+    [
+        (10, 8, 4, 4, ([8, 9], [0, 1])),
+        (10, 10, 2, 4, ([], [])),
+        (3, 0, 0, 8, ([0, 1, 2], [0, 1, 2, 0, 1])),
+        (0, 0, 0, 4, ([], [])),
+        (10, 12, 12, 4, ([], [])),
+    ],
+)
+def test_whole_steps_are_filled_up_from_the_start_of_the_order(
+    n: int, position: int, start: int, step: int, expected: tuple[list[int], list[int]]
+) -> None:
+    filled = of_rank(0, n=n, world_size=1).filled(position, start, step)
+    assert (filled.positions.tolist(), filled.fill.tolist()) == expected
+
+
 def test_positions_ascend_also_from_the_middle_of_a_turn() -> None:
     own = of_rank(0, n=100, world_size=1, lanes=4)
     assert own.positions(2, 2).tolist() == [[2, 3, 4, 5], [6, 7, 8, 9]]
