@@ -1,11 +1,15 @@
 """Every error that npdata raises, each also the builtin that a user would catch.
 
 A message says what was got, what was expected, where (file, field, index) and what to do. A missing
-path is the builtin `FileNotFoundError`, a folder the builtin `IsADirectoryError`.
+path is the builtin `FileNotFoundError`, a folder the builtin `IsADirectoryError`. Warnings name the
+line that called npdata.
 """
 
 import importlib
 import re
+import sys
+import warnings
+from types import FrameType
 from typing import Any
 
 
@@ -175,6 +179,19 @@ def threads_refused(asked: int, given: int, instead: str = "") -> ThreadError:
         f"the system gave {given} of {asked} threads: raise the limit of threads (`ulimit -u`) "
         f"or of memory (`ulimit -v`){instead and ', or ' + instead}"
     )
+
+
+def warn(message: str, category: type[Warning]) -> None:
+    """Issue a warning at the line that called npdata, through however many functions."""
+    frame, level = sys._getframe(1), 2
+    while frame.f_back is not None and _is_within(frame):
+        frame, level = frame.f_back, level + 1
+    warnings.warn(message, category, stacklevel=level)
+
+
+def _is_within(frame: FrameType) -> bool:
+    """Tell whether a frame is of npdata, or of a context manager that it enters."""
+    return frame.f_globals.get("__name__", "").partition(".")[0] in ("npdata", "contextlib")
 
 
 def an(kind: str) -> str:

@@ -10,7 +10,6 @@ global generator. An error of a function gets a note of what it was given, and e
 import functools
 import inspect
 import sys
-import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, NamedTuple, Self
@@ -21,7 +20,7 @@ import torch
 from npdata.arrays.indexing import row_numbers
 from npdata.dataset.arguments import as_field
 from npdata.dataset.nested import map_tensors, tensors_in
-from npdata.errors import FieldError, RandomnessWarning, SampleWrittenError, an
+from npdata.errors import FieldError, RandomnessWarning, SampleWrittenError, an, warn
 from npdata.sampling.order.wrapped import fetches
 from npdata.sampling.row_numbers import SeededRow, SeededRows
 
@@ -177,27 +176,25 @@ class Transforms:
     def warn_of_same_numbers(self, indices: object) -> None:
         """Warn (`RandomnessWarning`) where a loader's rows bring no seed: epochs are then alike."""
         if self.seeded and not isinstance(indices, SeededRows) and not _are_seeded(indices):
-            warnings.warn(
+            warn(
                 f"a transform takes rng, and the rows of this batch came as "
                 f"{type(indices).__name__}, without seed, epoch and position: each row draws the "
                 "same numbers in every epoch. For new ones iterate with npdata.Loader or a "
                 "BlockBatchSampler of the dataset itself: of a Subset write Loader(subset.dataset, "
                 "64, indices=subset.indices)",
                 RandomnessWarning,
-                stacklevel=3,
             )
 
     def warn_of_single_rows(self) -> None:
         """Warn in the same way where a wrapper in a loader asks for one row."""
         if self.seeded and fetches(sys._getframe(1)):
-            warnings.warn(
+            warn(
                 "a transform takes rng, and a wrapper of the dataset asks for single rows in a "
                 "loader, without seed, epoch and position: each row draws the same numbers in "
                 "every epoch. Of a ConcatDataset write Loader(first + second, 64); in a Dataset of "
                 "your own draw without rng, as by torch.rand, which a DataLoader seeds for each "
                 "epoch and worker",
                 RandomnessWarning,
-                stacklevel=4,
             )
 
 

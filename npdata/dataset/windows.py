@@ -7,7 +7,6 @@ before a window is read; nothing is read but a field that gives the borders, onc
 
 import functools
 import operator
-import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any, TypeAlias
@@ -20,7 +19,7 @@ from npdata.arrays.recordings import FLAGS, Recordings, changes
 from npdata.arrays.windows import EDGES, Edge, Windows, ends_of, step_of
 from npdata.dataset.field import Field
 from npdata.dataset.rows_field import RowsField
-from npdata.errors import BordersWarning, FieldError
+from npdata.errors import BordersWarning, FieldError, warn
 from npdata.sources.base import Source
 from npdata.sources.derived.anchor_rows import anchor_rows
 from npdata.sources.derived.windows import PaddingSource, WindowSource
@@ -259,11 +258,10 @@ def _recordings(fields: Sequence[Field], borders: Any) -> Recordings:
         return _parts(fields, told) or told
     told = Recordings.of_borders(borders, rows)
     if told.doubt:
-        warnings.warn(
+        warn(
             f"borders= were taken as {told.origin}{told.doubt}; if not, say so by the number "
             f"of rows as the last border: borders=[..., {rows}]",
             BordersWarning,
-            stacklevel=5,
         )
     parts = _parts(fields, one)
     if parts is not None and not np.isin(parts.edges, told.edges).all():
@@ -287,11 +285,10 @@ def _between_changes(fields: Sequence[Field], label: Any) -> Recordings:
         )
     edges = np.concatenate([[0], changes_of(source), [len(source)]]).astype(np.int64)
     if _are_flags(source, edges):
-        warnings.warn(
+        warn(
             f"a recording begins where a field changes, and field {label!r} looks like flags of "
             f"first or last rows, each of which is taken as a recording of its own; {FLAGS}",
             BordersWarning,
-            stacklevel=6,
         )
     return Recordings(edges=edges, origin=f"where field {label!r} changes")
 

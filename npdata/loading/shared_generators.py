@@ -6,7 +6,6 @@ waits for it. Invariant: it draws nothing and changes nothing. It costs some 40 
 """
 
 import random
-import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -14,7 +13,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from npdata.errors import RandomnessWarning
+from npdata.errors import RandomnessWarning, warn
 
 
 def _states() -> dict[str, Any]:
@@ -34,10 +33,9 @@ def warning_of_draws() -> Iterator[None]:
     after = _states()
     drawn = " and ".join(f"that of {name}" for name in before if before[name] != after[name])
     if drawn:
-        warnings.warn(
+        warn(
             f"a transform draws from the global generator ({drawn}), which all threads share: the "
             "numbers of a sample depend on the threads, and on no seed= of the Loader. Give the "
             "transform a parameter rng (a NumPy generator for each sample), or set num_threads=0",
             RandomnessWarning,
-            stacklevel=2,
         )

@@ -5,11 +5,10 @@ become the state of that loop: what has gone on since another was made is meant.
 keeps no iteration alive, and where more than one may be meant it says so.
 """
 
-import warnings
 from collections.abc import Iterator
 from typing import Any, NamedTuple
 
-from npdata.errors import StateWarning
+from npdata.errors import StateWarning, warn
 from npdata.loading.iteration import Iteration
 from npdata.loading.stats import Counter
 from npdata.runtime.living import Living
@@ -56,13 +55,12 @@ class UnderWay:
         """Issue a `StateWarning` where another is in the middle of its epoch."""
         others = [each for each in self._midway() if each.counter is not meant.counter]
         if others:
-            warnings.warn(
+            warn(
                 f"the state is of one iteration of this Loader, after {meant.counter.batches} "
                 "batches, and another is in the middle of its epoch, after "
                 f"{others[0].counter.batches}: a resumed run would leave out the rest of that. "
                 "Give each loop a Loader of its own, or call close() of an iterator that is left",
                 StateWarning,
-                stacklevel=4,
             )
 
     def end_all(self) -> None:

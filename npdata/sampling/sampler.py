@@ -8,7 +8,6 @@ ranks and workers. It reads no data, and learns its rank from torch.distributed 
 
 import copy
 import inspect
-import warnings
 from collections.abc import Iterator, Mapping, Sized
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
@@ -18,7 +17,7 @@ from torch.utils.data import BatchSampler, Sampler
 
 from npdata.arrays.dtypes import Ints
 from npdata.arrays.flag import flag
-from npdata.errors import SamplerError, StateWarning, an
+from npdata.errors import SamplerError, StateWarning, an, warn
 from npdata.sampling.cursor import Cursor, Place
 from npdata.sampling.epochs import Epochs, Start
 from npdata.sampling.order.by_size import BySize
@@ -357,11 +356,10 @@ class BlockBatchSampler(FoundByLightning, BatchSampler):
                 if kept
                 else f"the state is dropped, and epoch {epoch} begins at its start"
             )
-            warnings.warn(
+            warn(
                 f"set_epoch({epoch}) after a state of {at} was loaded: {what}; begin the loop over "
                 f"epochs at {coming.epoch}",
                 StateWarning,
-                stacklevel=2,
             )
         if not kept:
             cursor.place = Place(coming=Start(epoch, 0), begun=place.begun, was_set=True)
@@ -388,13 +386,12 @@ class BlockBatchSampler(FoundByLightning, BatchSampler):
         """
         run = self.cursor.place.run
         if consumed is None and run is not None and run.ahead and not run.ended:
-            warnings.warn(
+            warn(
                 f"state_dict() counts all {run.steps} batches that the sampler gave out, and "
                 "a DataLoader with workers, or Accelerate, takes some of them before your loop: a "
                 "resumed run would leave those out. Write state_dict(consumed=step), the number of "
                 "batches that your loop received in this epoch",
                 StateWarning,
-                stacklevel=3,
             )
         return self.cursor.state(run, consumed)
 

@@ -5,14 +5,13 @@ sampler again. Trainers set epochs on a sampler of rows inside. Invariant: what 
 rows than the trainer counts on is refused, or warned of. Nothing of a trainer is imported.
 """
 
-import warnings
 from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Any, Self
 
 from torch.utils.data import SequentialSampler
 from torch.utils.data.distributed import DistributedSampler
 
-from npdata.errors import PaddingWarning, SamplerError
+from npdata.errors import PaddingWarning, SamplerError, warn
 from npdata.sampling.order.ranks import Ranks
 from npdata.suggestions import refuse_to_set
 
@@ -32,12 +31,11 @@ def warn_of_repeated_predictions(lightning: Any, ranks: Ranks, start: int) -> No
     left = (ranks.n - start) % ranks.step_size
     repeated = -left % ranks.world_size if ranks.uneven == "pad" else 0
     if repeated and getattr(lightning, "predicting", False):
-        warnings.warn(
+        warn(
             f"predict: {ranks.n} rows do not divide by {ranks.world_size} ranks, so {repeated} "
             "of the predictions are of rows that came before; make the loader with "
             'uneven="ragged", which repeats none',
             PaddingWarning,
-            stacklevel=2,
         )
 
 

@@ -8,7 +8,6 @@ positions.
 """
 
 import contextlib
-import warnings
 import zlib
 from collections.abc import Mapping, Sized
 from dataclasses import dataclass
@@ -20,7 +19,7 @@ from numpy.typing import ArrayLike, NDArray
 from npdata.arrays.blocks import Blocks
 from npdata.arrays.dtypes import Ints
 from npdata.arrays.indexing import holds_rows, may_be_rows, take_one_of
-from npdata.errors import SamplerError, WindowWarning, an
+from npdata.errors import SamplerError, WindowWarning, an, warn
 from npdata.runtime.made_once import made_once
 from npdata.sampling.order.block_layout import BlockLayout
 from npdata.sampling.order.checks import whole_number, whole_or_none
@@ -139,14 +138,13 @@ class Recipe:
         if held is None or not workers or not max(1, held // workers) < self.window_blocks <= held:
             return  # the rows of one block are read together, so a window of one needs no memory
         fewer = max(1, held // workers)
-        warnings.warn(
+        warn(
             f"each of {workers} DataLoader workers decodes windows of {self.window_blocks} blocks, "
             f"and the memory for decoded chunks of all of them holds {held} blocks, so chunks are "
             f"decoded again and again: use window_blocks={fewer}, fewer workers, npdata.Loader, "
             f"whose threads share one window, or set the environment variable NPDATA_CACHE_BYTES "
             f"to {workers * self.window_blocks / max(1, held):.1f} times what it is",
             WindowWarning,
-            stacklevel=2,
         )
 
     def order(self, epoch: int) -> Order:
@@ -195,12 +193,11 @@ def _fitted(held: int, asked: int | None) -> int:
     if asked is None:
         return min(WINDOW_BLOCKS, max(1, held // 4))
     if asked > held:
-        warnings.warn(
+        warn(
             f"window_blocks={asked}, but the memory for decoded chunks holds {held} blocks, so "
             "chunks are decoded again and again: leave window_blocks out, or set the environment "
             f"variable NPDATA_CACHE_BYTES to {asked / max(1, held):.1f} times what it is",
             WindowWarning,
-            stacklevel=4,
         )
     return asked
 

@@ -6,7 +6,6 @@ of a chunk. A source is pickled by its address and its cut, never by its table o
 """
 
 import functools
-import warnings
 from abc import ABC, abstractmethod
 from dataclasses import dataclass, replace
 from typing import Any, Self
@@ -16,7 +15,7 @@ from numpy.typing import NDArray
 
 from npdata.arrays.dtypes import Ints
 from npdata.arrays.runs import cut
-from npdata.errors import CacheWarning, FormatError
+from npdata.errors import CacheWarning, FormatError, warn
 from npdata.runtime.lazy_torch import torch
 from npdata.runtime.per_process import PerProcess
 from npdata.sources.base import Source, with_detail
@@ -208,5 +207,5 @@ def _opened(origin: ChunkOrigin, spec: ChunkSpec, kept: Kept | None) -> DecodedR
             return KeptRows(kept.open(), origin.table, spec, origin.decode)
         except OSError as error:
             left = "it cannot be opened, and rows are decoded as without it"
-            warnings.warn(CacheWarning(f"cache of {spec.where}: {left}: {error}"), stacklevel=2)
+            warn(f"cache of {spec.where}: {left}: {error}", CacheWarning)
     return DecodedRows(origin.table, spec, origin.decode)

@@ -7,7 +7,6 @@ chunks, which are decoded from then on as without it.
 """
 
 import functools
-import warnings
 from collections.abc import Callable
 from typing import Any
 
@@ -17,7 +16,7 @@ from numpy.typing import NDArray
 from npdata.arrays.dtypes import Ints
 from npdata.arrays.gather import RowTable
 from npdata.arrays.runs import rows_of_runs
-from npdata.errors import CacheWarning
+from npdata.errors import CacheWarning, warn
 from npdata.runtime.lazy_torch import torch
 from npdata.sources.cache.entry import Entry
 from npdata.sources.hdf5.chunks.memory import Chunk
@@ -121,7 +120,7 @@ class KeptRows:
     def _warn(self, what: str) -> None:
         if not self._warned:
             self._warned = True
-            warnings.warn(CacheWarning(f"cache of {self._spec.where}: {what}"), stacklevel=2)
+            warn(f"cache of {self._spec.where}: {what}", CacheWarning)
 
     def will_need(self, first: int, stop: int) -> None:
         """Ask the kernel for rows in place; else decode their chunks before they are asked for."""
