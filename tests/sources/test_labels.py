@@ -123,6 +123,17 @@ def test_columns_of_anndata_0_6_have_their_names(in_folder: Path) -> None:
         npdata.open_source("s0.h5ad::obs/kind")
 
 
+def test_only_tables_of_anndata_hold_codes(tmp_path: Path) -> None:
+    with h5py.File(tmp_path / "d.h5", "w") as file:
+        file["other"] = np.rec.fromarrays([np.arange(3)], names="kind")
+        file["obs"] = np.arange(3)
+        file["uns/kind_categories"] = np.array(["B", "T", "NK"], "S9")
+    for name in ("other.kind", "obs"):
+        ds = npdata.NumpyDataset(f"{tmp_path}/d.h5::{name}")
+        assert ds[:].tolist() == [0, 1, 2]
+        assert ds.fields[0].categories == ()
+
+
 def test_labels_of_two_folders(in_folder: Path) -> None:
     for name in ("a/cat", "a/dog", "b/ant", "b/dog"):
         Path(name).mkdir(parents=True)

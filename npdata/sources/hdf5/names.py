@@ -61,9 +61,7 @@ def _open_name(path: str, name: str, options: Hdf5Options, groups: Picked | None
     try:
         return _open_rows(path, name, options, groups)
     except MemberNotFoundError:
-        found = (
-            None if groups is not None or _is_pattern(name) else open_encoded(path, name, options)
-        )
+        found = open_encoded(path, name, options) if groups is None else None
         if found is None:
             found = _open_column(path, name, options, groups)
         if found is None:
@@ -81,7 +79,7 @@ def _open_rows(path: str, name: str, options: Hdf5Options, groups: Picked | None
                 raise
     path = absolute_path(path)
     with opened_anew(path, options.locking) as file:
-        names = _expanded(file, path, name) if _is_pattern(name) else []
+        names = _expanded(file, path, name, options) if _is_pattern(name) else []
         names = names if groups is None else _picked(path, name, names, groups)
         seen = look_at_groups(OpenedFile(file, path, options), names)
         return as_numbers(GroupsSource(seen, options))
@@ -121,7 +119,7 @@ def _is_pattern(name: str) -> bool:
     return not WILDCARDS.isdisjoint(name)
 
 
-def _expanded(file: h5py.File, path: str, pattern: str) -> list[str]:
+def _expanded(file: h5py.File, path: str, pattern: str, options: Hdf5Options) -> list[str]:
     """Give the names that a pattern matches up to its last wildcard, in natural order."""
     refuse_any_depth(pattern)
     parts = [part for part in pattern.split("/") if part]
@@ -133,7 +131,8 @@ def _expanded(file: h5py.File, path: str, pattern: str) -> list[str]:
             if not _is_pattern(part):
                 below.append(f"{above}/{part}")
                 continue
-            require_inside(file, above or "/")
+            if not options.allow_external:
+                require_inside(file, above)
             group = file.get(encoded(above or "/"))
             names = [*map(os.fsdecode, group)] if isinstance(group, h5py.Group) else []
             below += [f"{above}/{each}" for each in fnmatch.filter(names, part)]

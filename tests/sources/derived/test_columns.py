@@ -111,10 +111,12 @@ def test_a_path_names_a_column(tmp_path: Path) -> None:
 def test_a_dataset_with_a_dot_in_its_name_comes_first(tmp_path: Path) -> None:
     with h5py.File(tmp_path / "t.h5", "w") as file:
         file["a"], file["a.age"] = people(), np.arange(3)
-        file["b.c"] = people()
+        file["b.c"], file["plain"] = people(), np.arange(3)
     assert len(NumpyDataset(f"{tmp_path}/t.h5::a.age")) == 3
     assert len(NumpyDataset(f"{tmp_path}/t.h5::a.price")) == 30
     assert NumpyDataset(f"{tmp_path}/t.h5::b.c.age")[3] == 3
+    with pytest.raises(MemberNotFoundError, match=r"no dataset 'plain\.age'"):
+        NumpyDataset(f"{tmp_path}/t.h5::plain.age")
 
 
 @pytest.mark.parametrize("kind", KINDS)

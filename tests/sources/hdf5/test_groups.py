@@ -14,7 +14,13 @@ from torch.utils.data import DataLoader, StackDataset
 
 import npdata
 from npdata import NumpyDataset, open_source
-from npdata.errors import ConversionError, ExternalDataError, FieldError, MemberNotFoundError
+from npdata.errors import (
+    ChangedFileError,
+    ConversionError,
+    ExternalDataError,
+    FieldError,
+    MemberNotFoundError,
+)
 
 STORED: dict[str, dict[str, Any]] = {
     "contiguous": {},
@@ -119,6 +125,75 @@ def test_groups_are_picked_in_the_order_given(demos: Any) -> None:
         path, "actions", groups=["data/demo_10", "data/demo_2", "data/demo_0"]
     )
     assert (ds[:].numpy() == expected).all()
+
+
+def test_names_are_looked_for_in_the_groups_alone(tmp_path: Path) -> None:
+    with h5py.File(tmp_path / "d.h5", "w") as file:
+        for name in ("x", "y", "top"):
+            file[name] = np.zeros(3)
+        file["one/x"], file["one/y"] = np.ones(3), np.ones(3)
+        matrix = file.create_group("matrix")
+        matrix.attrs["encoding-type"], matrix.attrs["shape"] = "csr_matrix", (1, 2)
+        matrix["data"], matrix["indices"], matrix["indptr"] = [1.0], [0], [0, 1]
+    ds = NumpyDataset.from_hdf5(tmp_path / "d.h5", x="x", y="y", groups=["one"])
+    assert {name: values.tolist() for name, values in ds[:].items()} == {
+        "x": [1, 1, 1],
+        "y": [1, 1, 1],
+    }
+    assert NumpyDataset(f"{tmp_path}/d.h5::matrix")[:].tolist() == [[1, 0]]
+    for name in ("top", "matrix"):
+        with pytest.raises(KeyError, match=f"one/{name}"):
+            NumpyDataset.from_hdf5(tmp_path / "d.h5", name, groups=["one"])
+
+
+def test_groups_of_a_relative_path_are_found_from_another_folder(
+    in_folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    written = demonstrations(Path("demo.hdf5"))
+    ds = NumpyDataset("demo.hdf5::data/*/actions")
+    Path("other").mkdir()
+    monkeypatch.chdir("other")
+    again = pickle.loads(pickle.dumps(ds))
+    assert (again[:].numpy() == ds[:].numpy()).all()
+    assert len(ds) == sum(map(len, written))
+
+
+@pytest.fixture
+def linked(tmp_path: Path) -> Path:
+    """A file with groups of another: of all below `data`, and of the first and last of `some`."""
+    with h5py.File(tmp_path / "far.h5", "w") as file:
+        for k, name in enumerate("abc"):
+            file[f"groups/{name}/x"] = np.full(2, k)
+    with h5py.File(tmp_path / "near.h5", "w") as file:
+        file["data"] = h5py.ExternalLink("far.h5", "/groups")
+        file["some/a"] = h5py.ExternalLink("far.h5", "/groups/a")
+        file["some/b/x"] = np.full(2, 1)
+        file["some/c"] = h5py.ExternalLink("far.h5", "/groups/c")
+    return tmp_path / "near.h5"
+
+
+@pytest.mark.parametrize("name", ["data/*/x", "some/*/x"])
+def test_groups_of_another_file_are_read_where_that_is_allowed(linked: Path, name: str) -> None:
+    with pytest.raises(ExternalDataError, match=r"in another .* pass allow_external=True"):
+        NumpyDataset.from_hdf5(linked, name)
+    ds = NumpyDataset.from_hdf5(linked, name, allow_external=True)
+    for each in (ds, pickle.loads(pickle.dumps(ds))):
+        assert each[:].tolist() == [0, 0, 1, 1, 2, 2]
+        assert each[[4, 2, 1]].tolist() == [2, 1, 0]
+    linked.with_name("far.h5").touch()
+    with pytest.raises(ChangedFileError, match=r"far\.h5 changed since it was opened"):
+        ds[:]
+
+
+def test_groups_of_another_file_are_not_even_looked_at(linked: Path) -> None:
+    with pytest.raises(ExternalDataError, match="leads through 'data' to '/groups' in another"):
+        NumpyDataset.from_hdf5(linked, "data/*/x", groups=["z"])
+
+
+def test_a_bracket_before_a_wildcard_is_part_of_the_name(tmp_path: Path) -> None:
+    with h5py.File(tmp_path / "d.h5", "w") as file:
+        file["a[1]/b/x"] = np.arange(3)
+    assert NumpyDataset(f"{tmp_path}/d.h5::a[1]/*/x")[:].tolist() == [0, 1, 2]
 
 
 @pytest.mark.parametrize(

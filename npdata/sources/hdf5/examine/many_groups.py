@@ -61,7 +61,7 @@ def look_at_groups(opened: OpenedFile, names: Sequence[str]) -> Groups:
         lengths=lengths,
         offsets=offsets,
         block_rows=block_rows,
-        first=replace(first, chunks=None),
+        first=replace(first, chunks=None, file=opened.facts),
         access=Access(kind=access.kind, reason=reason),
         packings=Packings.of_parts(packings, np.append(0, np.cumsum(lengths)[:-1])),
     )
