@@ -14,6 +14,7 @@ from torch.utils.data import DataLoader
 
 from npdata import BlockBatchSampler, NumpyDataset
 from npdata.errors import WindowWarning
+from npdata.sampling.order.recipe import Recipe
 
 BUDGET = 1 << 20
 ROWS = 6400
@@ -160,16 +161,34 @@ def test_a_window_that_does_not_fit_gives_one_warning_with_the_figure(tmp_path: 
     assert len(caught) == 1
     assert sampler.state_dict()["window_blocks"] == 60
     BlockBatchSampler(ds, 8, window_blocks=51)
+    BlockBatchSampler(ds, 8, shuffle="full", window_blocks=60)
+    BlockBatchSampler(ds, 8, weights=np.ones(ROWS), window_blocks=60)
 
 
 def test_memory_that_holds_all_or_needs_no_decoding_changes_nothing(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setenv("NPDATA_CACHE_BYTES", str(2 * BUDGET))
     places = [write(tmp_path / f"{rows}.h5", (64,), (rows, 64)) for rows in (1, 100)]
-    for data in (np.zeros((ROWS, 4)), *places):
-        sampler = BlockBatchSampler(NumpyDataset(data), 8)
-        assert sampler.state_dict()["window_blocks"] == 64
+    for memory in (2 * BUDGET, ROWS * 64 * 4):
+        monkeypatch.setenv("NPDATA_CACHE_BYTES", str(memory))
+        for data in (np.zeros((ROWS, 4)), *places):
+            sampler = BlockBatchSampler(NumpyDataset(data), 8)
+            assert sampler.state_dict()["window_blocks"] == 64
+
+
+@pytest.mark.usefixtures("small_budget")
+@pytest.mark.parametrize(("window", "workers", "fewer"), [(51, 2, 25), (2, 60, 1), (1, 60, None)])
+def test_workers_share_the_memory(
+    tmp_path: Path, window: int, workers: int, fewer: int | None
+) -> None:
+    ds = NumpyDataset(write(tmp_path / "d.h5", (16, 16), (20, 16, 16)))
+    recipe = Recipe.of(ds, shuffle="block", seed=0, window_blocks=window)
+    assert recipe.blocks_held == 51
+    if fewer is None:
+        recipe.warn_of_workers(workers)
+    else:
+        with pytest.warns(WindowWarning, match=rf"of {workers} .* use window_blocks={fewer}, "):
+            recipe.warn_of_workers(workers)
 
 
 @pytest.mark.parametrize(("workers", "warned"), [(0, False), (1, False), (4, False), (5, True)])

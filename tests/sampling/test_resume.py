@@ -502,6 +502,21 @@ class TestState:
         assert len(state) < 20
 
     @pytest.mark.parametrize(
+        "order, expected",
+        [
+            ({}, (20, 3)),
+            ({"shuffle": False, "lanes": 2}, (20, 0)),
+            ({"shuffle": False}, (0, 0)),
+            ({"shuffle": "full"}, (0, 0)),
+            ({"weights": np.ones(N)}, (0, 0)),
+        ],
+    )
+    def test_blocks_and_windows_are_in_it_where_the_order_has_some(self, order, expected):
+        state = make(**order).state_dict()
+        assert (state["block_rows"], state["window_blocks"]) == expected
+        assert (state["blocks_checksum"] == 0) == (state["block_rows"] == 0)
+
+    @pytest.mark.parametrize(
         "more, message",
         [
             ({"n": N + 1}, f"the state is of rows={N}, this sampler of rows={N + 1}"),

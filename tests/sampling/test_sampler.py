@@ -350,6 +350,8 @@ class TestWeights:
         drawn = rows_of(sampler)
         assert len(drawn) == 3
         assert set(drawn) <= {3, 8}
+        only = BlockBatchSampler(10, 5, weights=np.arange(10) == 8, indices=[0, 8, 3])
+        assert rows_of(only) == [8, 8, 8]
 
 
 class TestMask:

@@ -93,7 +93,7 @@ class Recipe:
         block_rows = whole_or_none("block_rows", block_rows)
         window_blocks = whole_or_none("window_blocks", window_blocks)
         in_windows = totals is None and shuffle == "block"
-        in_blocks = in_windows or (totals is None and count > 1)
+        in_blocks = in_windows or count > 1
         source: Any = data
         chosen = None
         if in_windows:
