@@ -382,6 +382,14 @@ def test_whole_steps_are_filled_up_from_the_start_of_the_order(
     assert (filled.positions.tolist(), filled.fill.tolist()) == expected
 
 
+@pytest.mark.parametrize(("uneven", "left"), [("pad", 2), ("mask", 2), ("ragged", 2), ("drop", 0)])
+def test_what_is_left_after_the_last_whole_step_is_counted_without_padding(
+    uneven: str, left: int
+) -> None:
+    ranks = of_rank(1, world_size=2, uneven=uneven)
+    assert [ranks.remainder(start) for start in (0, 8, 2, 10, 12)] == [left, left, 0, 0, 0]
+
+
 def test_positions_ascend_also_from_the_middle_of_a_turn() -> None:
     own = of_rank(0, n=100, world_size=1, lanes=4)
     assert own.positions(2, 2).tolist() == [[2, 3, 4, 5], [6, 7, 8, 9]]
