@@ -21,6 +21,7 @@ from torch.utils.data import ConcatDataset, DataLoader
 
 import npdata
 from npdata import errors, open_source
+from npdata.arrays.blocks import BLOCK_BYTES
 from npdata.sources.base import Access
 from npdata.sources.concatenated.concat import ConcatSource
 from npdata.sources.many_files import joint_map, shard_maps, shards, watch
@@ -185,6 +186,19 @@ class TestParts:
         blocks = npdata.concatenate(tmp_path).blocks
         assert blocks.rows == (60, 5000, 20)
         assert blocks.block_rows == (1310, 1310, 1310)
+
+    def test_small_files_are_no_blocks_with_what_lies_between_them(self, tmp_path: Path) -> None:
+        for k in range(2):
+            np.save(tmp_path / f"{k}.npy", np.zeros((5, 3)))
+        ds = npdata.concatenate([tmp_path / "0.npy", np.zeros((4, 3)), tmp_path / "1.npy"])
+        assert ds.blocks.edges().tolist() == [0, 5, 9, 14]
+
+    @pytest.mark.parametrize(("width", "edges"), [(BLOCK_BYTES + 1, [0, 1, 2]), (0, [0, 2])])
+    def test_a_row_of_any_size_is_a_block_at_most(
+        self, tmp_path: Path, width: int, edges: list[int]
+    ) -> None:
+        np.save(tmp_path / "x.npy", np.zeros((2, width), np.uint8))
+        assert npdata.concatenate(tmp_path).blocks.edges().tolist() == edges
 
     def test_labels_repeat_for_the_rows_of_a_file(self, folder: Path) -> None:
         ds = npdata.concatenate(f"{folder}/npy", label_from=r"x(\d+)\.npy$")
@@ -512,6 +526,53 @@ def test_each_part_is_read_once_for_a_batch_and_only_for_its_rows() -> None:
         joined.read(np.array(rows), out)
         assert out.tolist() == rows
         assert [part.reads for part in parts] == reads
+
+
+class Open(Counted):
+    """Rows that are read through an open file, and whether it was closed."""
+
+    def __init__(self, array: np.ndarray, kind: str) -> None:
+        super().__init__(array)
+        self.closed, self.access = False, Access(kind=kind, reason="to be closed")
+
+    def close_idle(self) -> None:
+        self.closed = True
+
+
+@pytest.mark.parametrize(("kind", "closed"), [("library", [1, 2]), ("decoded", [])])
+def test_of_33_parts_that_h5py_reads_the_least_recently_read_is_closed(
+    kind: str, closed: list[int]
+) -> None:
+    parts = [Open(np.arange(k, k + 1), kind) for k in range(34)]
+    joined, out = ConcatSource(parts), np.empty(1, np.int64)
+    for row in (*range(32), 0, 32, 33):
+        joined.read(np.array([row]), out)
+        assert out == row
+    assert [k for k, part in enumerate(parts) if part.closed] == closed
+
+
+class Limited(Counted):
+    """Rows of which so many fit into the memory for chunks, and of which so much is read ahead."""
+
+    def __init__(self, array: np.ndarray, rows_in_memory: int, ahead_bytes: int) -> None:
+        super().__init__(array)
+        self.limits = rows_in_memory, ahead_bytes
+
+    @property
+    def rows_in_memory(self) -> int:
+        return self.limits[0]
+
+    @property
+    def ahead_bytes(self) -> int:
+        return self.limits[1]
+
+
+def test_the_part_with_the_least_memory_decides_and_reads_ahead_for_its_share_of_all_rows() -> None:
+    free, none = Counted(np.arange(10)), np.arange(0)
+    joined = ConcatSource([Limited(np.arange(5), 100, 40), free, Limited(np.arange(5), 50, 60)])
+    assert (joined.rows_in_memory, joined.ahead_bytes) == (50, 80)
+    assert ConcatSource([free, free]).rows_in_memory is ConcatSource([free]).ahead_bytes is None
+    assert ConcatSource([Limited(none, 100, 40), Counted(none)]).ahead_bytes >= 40
 
 
 def test_sum_begins_with_nothing_and_lays_datasets_end_to_end() -> None:

@@ -8,7 +8,7 @@ from npdata.arrays.dtypes import Ints
 
 
 class Edges:
-    """Where the rows of parts begin that have `lengths` rows.
+    """Where the rows of parts begin, at least one, that have `lengths` rows.
 
     Examples:
         >>> edges = Edges(np.array([3, 0, 2]))
@@ -22,7 +22,7 @@ class Edges:
         self.lengths = lengths
         self.starts = np.cumsum(np.append(0, lengths))
         self._ends = self.starts[1:]
-        alike = len(lengths) and (lengths[:-1] == lengths[0]).all() and lengths[-1] <= lengths[0]
+        alike = (lengths[:-1] == lengths[0]).all() and lengths[-1] <= lengths[0]
         # An array is divided by an array: NumPy takes 1 µs to make one of an int.
         self._even = np.array(lengths[0]) if alike and lengths[0] else None
 
@@ -40,7 +40,7 @@ class Edges:
 
     def across(self, first: int, stop: int) -> Iterator[tuple[int, int, int]]:
         """Give each part that has rows between `first` and `stop`, with the two as it counts."""
-        found = max(0, int(self.starts.searchsorted(first, "right")) - 1)
+        found = int(self.starts.searchsorted(first, "right")) - 1
         for owner in range(found, len(self.lengths)):
             start, end = int(self.starts[owner]), int(self.starts[owner + 1])
             if start >= stop:

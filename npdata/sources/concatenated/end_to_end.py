@@ -162,14 +162,14 @@ FORMS: tuple[tuple[type[Any], type[Any]], ...] = (
 
 
 def end_to_end(parts: Sequence[Any], paths: Sequence[str] = ()) -> EndToEnd:
-    """Lay `parts` end to end, of the files `paths`, one each, where they come from files.
+    """Lay `parts`, at least one, end to end, of the files `paths`, one each, where these are known.
 
-    Raises `FieldError` for no part, and for parts whose rows, or genes of AnnData, differ.
+    Raises `FieldError` for parts whose rows, or genes of AnnData, differ.
     """
     require_same_genes(parts)
     made: EndToEnd | None = None
     for kind, joined in FORMS:
-        if parts and all(isinstance(part, kind) for part in parts):
+        if all(isinstance(part, kind) for part in parts):
             inner = [part.parts if isinstance(part, joined) else (part,) for part in parts]
             made = joined(parts if paths else [each for some in inner for each in some], paths)
     if made is None:
