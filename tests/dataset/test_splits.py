@@ -265,6 +265,19 @@ class TestFiles:
         ds = npdata.stack(tmp_path)
         assert all(map(np.array_equal, ds.split(0.5, by="file"), ds.split(0.5)))
 
+    def test_files_in_a_part_of_a_sum_stay_whole_and_each_part_in_memory_does(
+        self, tmp_path: Path
+    ) -> None:
+        for k, length in enumerate((3, 4, 2)):
+            np.save(tmp_path / f"{k}.npy", np.full(length, k))
+        files = npdata.concatenate(tmp_path).windows(1)
+        memory, more = (NumpyDataset(np.full(5, k)).windows(1) for k in (3, 4))
+        ds = memory + files + more
+        held = [set(ds[rows].flatten().tolist()) for rows in ds.split([0.2] * 5, by="file")]
+        assert sorted(map(list, held)) == [[0], [1], [2], [3], [4]]
+        with pytest.raises(FieldError, match="there is one file"):
+            (memory + more).split(0.5, by="file")
+
     def test_a_file_of_spans_is_one_by_any_of_its_names(
         self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:
