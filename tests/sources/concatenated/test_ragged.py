@@ -78,11 +78,20 @@ def test_a_transform_in_place_leaves_the_parts_alone(joined: NumpyDataset) -> No
     assert torch.equal(joined[:].values, before)
 
 
-def test_samples_are_views_where_those_of_all_parts_are(parts: Any) -> None:
+def test_samples_are_views_where_those_of_all_parts_with_samples_are(
+    parts: Any, tmp_path: Path
+) -> None:
     values = [np.concatenate(part) for part in parts if part]
-    ds = npdata.concatenate([npdata.ragged(each, lengths=[len(each)]) for each in values])
+    views = [npdata.ragged(each, lengths=[len(each)]) for each in values]
+    ds = npdata.concatenate([stored([], tmp_path / "empty.h5"), *views])
     ds[1][0] = 7
     assert values[1][0] == 7
+
+
+def test_the_bytes_of_a_row_are_those_of_a_sample_of_mean_length(parts: Any) -> None:
+    joined, empty = (npdata.concatenate([in_memory(part) for part in k]) for k in (parts, [[], []]))
+    assert joined.fields[0].source.row_bytes == 8  # of (3 * 7 + 2 * 10 + 4) / 6
+    assert empty.fields[0].source.row_bytes == 0
 
 
 def test_every_sample_comes_once_in_batches_by_size(joined: NumpyDataset) -> None:

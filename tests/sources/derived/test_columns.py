@@ -86,7 +86,8 @@ def test_several_columns_are_a_dict_with_text_that_was_named(kind: str, tmp_path
 @pytest.mark.parametrize("kind", KINDS)
 def test_text_that_was_named_is_kept_in_a_sum(kind: str, tmp_path: Path) -> None:
     ds = NumpyDataset(stored(kind, tmp_path), columns=("name", "age"))
-    for both in (ds + ds, pickle.loads(pickle.dumps(ds + ds))):
+    sent = pickle.loads(pickle.dumps(ds + ds))
+    for both in (ds + ds, sent, sent + ds):
         batch = both[[37, 3]]
         assert batch["name"] == ["n7", "n3"]
         assert batch["age"].tolist() == [7, 3]
