@@ -121,7 +121,9 @@ def open_source(
 
 
 def _means_fields(source: object) -> bool:
-    """Whether it is a list of files, arrays or samples, which may be fields: none is guessed."""
+    """Whether it is a field, or a list of what may be fields (files, arrays, samples)."""
+    if isinstance(getattr(source, "source", None), Source):
+        return True
     of = source[0] if isinstance(source, list | tuple) and source else None
     fields = isinstance(of, str | os.PathLike | Mapping)
     return fields or (isinstance(of, np.ndarray) and of.ndim > 0)
