@@ -1,6 +1,8 @@
 """The ways in which reading HDF5 past h5py goes wrong silently, a test for each, by its number."""
 
 import os
+import subprocess
+import sys
 import zlib
 from dataclasses import replace
 from pathlib import Path
@@ -399,3 +401,28 @@ def test_trap_17_offsets_need_no_alignment(path: Path) -> None:
         assert opened(path, name).access.kind == "mapped"
     with h5py.File(path) as file:
         assert file["x"].id.get_offset() % 8
+
+
+OPENING = """
+import sys, threading
+from npdata import open_source
+
+def open_in_turn(first):
+    for k in range(600):
+        open_source(f"{sys.argv[1]}/{(first + k) % 12}.h5::x")
+
+threads = [threading.Thread(target=open_in_turn, args=(4 * k,)) for k in range(3)]
+for thread in threads:
+    thread.start()
+for thread in threads:
+    thread.join()
+"""
+
+
+def test_threads_open_files_at_the_same_time(tmp_path: Path) -> None:
+    """Before 3.16 h5py reads a stored chunk without its lock, and the process may crash."""
+    for k in range(12):
+        with h5py.File(tmp_path / f"{k}.h5", "w") as file:
+            file.create_dataset("x", data=X, chunks=(5, 3), compression="gzip")
+    command = [sys.executable, "-c", OPENING, str(tmp_path)]
+    assert subprocess.run(command, check=False, timeout=300).returncode == 0

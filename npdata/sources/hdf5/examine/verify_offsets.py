@@ -9,6 +9,7 @@ from typing import Any
 
 import h5py
 import numpy as np
+from h5py._objects import phil
 from numpy.typing import NDArray
 
 from npdata.sources.file import File
@@ -26,7 +27,8 @@ def verify_offsets(dataset: h5py.h5d.DatasetID, layout: Layout) -> str | None:
             return None if _same_rows(dataset, layout, file) else "its rows are not at its offset"
         for entry in _entries_to_check(table):
             place = table.coordinates(entry, layout.chunk_shape or ())[: layout.rank]
-            mask, stored = dataset.read_direct_chunk(place)
+            with phil:  # h5py before 3.16 does not take its lock for this, and threads would crash
+                mask, stored = dataset.read_direct_chunk(place)
             found = file.read(int(table.offsets[entry]), int(table.sizes[entry]))
             if found != bytes(stored) or mask != table.mask(entry):
                 return f"the chunk at {place} is not where HDF5 lists it"
