@@ -23,7 +23,8 @@ def chunks(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> NumpyDataset:
 
 def _taken_ahead() -> None:
     sampler = BlockBatchSampler(range(40), 4)
-    next(iter(DataLoader(range(40), batch_sampler=sampler, num_workers=1)))
+    own = {"num_workers": 1, "multiprocessing_context": "forkserver"}  # Python warns of a fork
+    next(iter(DataLoader(range(40), batch_sampler=sampler, **own)))
     sampler.state_dict()
 
 
