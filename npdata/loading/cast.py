@@ -95,9 +95,9 @@ def dtypes_of(dataset: Any, dtype: DTypes) -> DTypes:
                     "are the smallest int64 here: give dtype= to the NumpyDataset, where times "
                     "that are decoded become NaN, or name the other fields in dtype={...}"
                 )
-    elif _reads_as(Subset, dataset):
+    elif _has_fields_of(Subset, dataset):
         return dtypes_of(dataset.dataset, dtype)
-    elif _reads_as(StackDataset, dataset):
+    elif _has_fields_of(StackDataset, dataset):
         parts = dataset.datasets
         named = dict(parts if isinstance(parts, Mapping) else enumerate(parts))
         if isinstance(dtype, Mapping):
@@ -107,7 +107,7 @@ def dtypes_of(dataset: Any, dtype: DTypes) -> DTypes:
     return dtype
 
 
-def _reads_as(kind: Any, dataset: Any) -> bool:
+def _has_fields_of(kind: Any, dataset: Any) -> bool:
     """Whether it gives the fields that `kind` of torch gives, if perhaps with more attributes."""
     method = getattr(dataset, "__getitems__", None)
     return isinstance(dataset, kind) and getattr(method, "__func__", None) is kind.__getitems__

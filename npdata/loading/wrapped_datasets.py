@@ -14,7 +14,13 @@ from torch.utils.data import StackDataset, Subset
 
 from npdata.arrays.dtypes import Ints
 from npdata.dataset.numpy_dataset import NumpyDataset
-from npdata.sampling.order.wrapped import chosen_rows, reads_as, within, wrapped_by
+from npdata.sampling.order.wrapped import (
+    chosen_of,
+    chosen_rows,
+    reads_as,
+    within,
+    wrapped_by,
+)
 
 _GETITEMS = NumpyDataset.__getitems__
 
@@ -85,14 +91,14 @@ class Stack:
 
         Where one has a `batch_transform`, its samples show whether it gave one row for each.
         """
-        found = chosen_rows(dataset)
-        if found is None or not reads_as(StackDataset, found[0]):
+        stacked = chosen_of(dataset)
+        if not reads_as(StackDataset, stacked):
             return None
-        stacked = found[0]
-        if not all(map(one_dataset, wrapped_by(stacked))):
+        if not all(isinstance(chosen_of(part), NumpyDataset) for part in wrapped_by(stacked)):
             return None
-        parts = tuple(parts_of(dataset))
-        if not all(is_direct(part) and part.transforms.batch is None for part, _ in parts):
+        parts = tuple(parts_of(dataset))  # none where the rows of one are not known
+        plain = all(is_direct(part) and part.transforms.batch is None for part, _ in parts)
+        if not (parts and plain):
             return None
         named = isinstance(stacked.datasets, Mapping)
         return cls(names=tuple(stacked.datasets) if named else None, parts=parts)
