@@ -92,7 +92,7 @@ def candidates_of(
     parts = list(parts_of(dataset))
     obstacle = _obstacle_to_all(dataset, [part for part, _ in parts], asked, device, budget)
     fields: list[HeldField] = []
-    for inner, rows in parts:
+    for inner, rows in () if obstacle else parts:
         used = rows if chosen is None else chosen if rows is None else rows[chosen]
         used = None if used is None else np.unique(used)
         if used is not None and len(used) == len(inner):
