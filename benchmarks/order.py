@@ -26,7 +26,7 @@ from torch.utils.data import BatchSampler, RandomSampler
 from benchmarks import peak
 from benchmarks.harness import Bench
 from benchmarks.report import Column, Measured, Section, Table, measured
-from npdata.sampling.order.recipe import WINDOW_BLOCKS
+from npdata.sampling.order.window import WINDOW_BLOCKS
 from npdata.sampling.sampler import BlockBatchSampler
 
 BATCH = 256

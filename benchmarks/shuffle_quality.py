@@ -21,7 +21,7 @@ import numpy as np
 from npdata.arrays.blocks import Blocks
 from npdata.sampling.order.block_layout import BlockLayout
 from npdata.sampling.order.epoch_order import plan_order
-from npdata.sampling.order.recipe import WINDOW_BLOCKS
+from npdata.sampling.order.window import WINDOW_BLOCKS
 from npdata.sampling.quality import shuffle_quality
 
 BATCH, BLOCK_ROWS, BLOCKS, KEPT = 256, 341, 3000, 64

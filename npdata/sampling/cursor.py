@@ -64,7 +64,7 @@ class Cursor:
         """Give the ranks to count by; refuse or warn of what goes wrong for who asks."""
         epochs = self.epochs
         refuse_overfitting_other_rows(asking.lightning, bool(epochs.recipe.shuffle))
-        epochs.recipe.warn_of_workers(0 if self.place.begun else asking.workers)
+        epochs.recipe.window.warn_of_workers(0 if self.place.begun else asking.workers)
         if not asking.divides:
             return epochs.ranks()
         require_divisible(asking, epochs)

@@ -279,7 +279,8 @@ class BlockBatchSampler(FoundByLightning, BatchSampler):
     def limited_window(self) -> int | None:
         """The rows of a window of chunks that the memory limits; None where it does not."""
         recipe = self._recipe
-        return None if recipe.blocks_held is None else recipe.window_blocks * recipe.layout.size
+        window = recipe.window
+        return None if window.held is None else window.blocks * recipe.layout.size
 
     def __iter__(self) -> Iterator[Any]:
         """Begin the next epoch, or go on where a loaded state was; see `set_epoch`.

@@ -183,12 +183,12 @@ def test_workers_share_the_memory(
 ) -> None:
     ds = NumpyDataset(write(tmp_path / "d.h5", (16, 16), (20, 16, 16)))
     recipe = Recipe.of(ds, shuffle="block", seed=0, window_blocks=window)
-    assert recipe.blocks_held == 51
+    assert recipe.window.held == 51
     if fewer is None:
-        recipe.warn_of_workers(workers)
+        recipe.window.warn_of_workers(workers)
     else:
         with pytest.warns(WindowWarning, match=rf"of {workers} .* use window_blocks={fewer}, "):
-            recipe.warn_of_workers(workers)
+            recipe.window.warn_of_workers(workers)
 
 
 @pytest.mark.parametrize(("workers", "warned"), [(0, False), (1, False), (4, False), (5, True)])
