@@ -7,16 +7,15 @@ is read here.
 
 import os
 from abc import ABCMeta, abstractmethod
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
-from pathlib import Path
+from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Literal, Self, TypeAlias
 
 from numpy.typing import DTypeLike
 
-from npdata.dataset.arguments import OPTIONS, meant_by, per_field, refuse_words_of_loaders
+from npdata.dataset.arguments import per_field
+from npdata.dataset.names_in_file import sorted_out, words_explained
 from npdata.dataset.transforms import Transform
-from npdata.errors import FieldError, FormatError, MemberNotFoundError, UnsupportedSourceError, an
+from npdata.errors import FieldError, FormatError, UnsupportedSourceError, an
 from npdata.sources.formats.npz import npz_members, require_no_matrix
 from npdata.sources.hdf5.file import Hdf5Options
 from npdata.sources.many_files.file_list import SEPARATOR
@@ -148,12 +147,12 @@ class FromFiles(metaclass=_Named):
             >>> x, y = npdata.NumpyDataset.from_npz("d.npz", "x", "y")[0]
         """
         path = _path(path)
-        own, named = _sorted_out("from_npz", members, options)
+        own, named = sorted_out("from_npz", members, options)
         if not members and not named:
             return cls._whole_npz(path, own)
         at = f"{path}{SEPARATOR}"
         if named:
-            with _words_explained(named):
+            with words_explained(named):
                 return cls({name: f"{at}{member}" for name, member in named.items()}, **own)
         return cls(*(f"{at}{member}" for member in members), **own)
 
@@ -257,81 +256,17 @@ class FromFiles(metaclass=_Named):
         for key, value in options.items():
             if key in _GROUPS and (key.startswith("filter") or not isinstance(value, str)):
                 raise FieldError(f"{key}={value!r:.60} is no option of from_hdf5; {_GROUPS[key]}")
-        own, named = _sorted_out("from_hdf5", datasets, options, known)
+        own, named = sorted_out("from_hdf5", datasets, options, known)
         how = Hdf5Options(
             access=access, allow_external=allow_external, missing=missing, locking=locking
         )
         # Without a name it is the file itself, which is refused with the names of what it has.
         files, names = _hdf5_files(path), datasets or (*named.values(),) or ("",)
         axes = per_field("axis", own.pop("axis", None), (*named,) or None, len(names))
-        with _words_explained(named):
+        with words_explained(named):
             opened = open_hdf5_files(files, names, how, groups, axes)
         fields = [dict(zip(named, opened, strict=True))] if named else opened
         return cls(*fields, **own)._owning_all()
-
-
-def _sorted_out(
-    constructor: str, names: Sequence[object], options: Mapping[str, Any], known: Sequence[str] = ()
-) -> tuple[dict[str, Any], dict[str, str]]:
-    """Divide keyword arguments into the dataset's options and the names of fields.
-
-    Raises `FieldError` for what names no dataset of a file, such as an option that is not there.
-    """
-    own = {key: value for key, value in options.items() if key in OPTIONS}
-    named = {key: value for key, value in options.items() if key not in OPTIONS}
-    refuse_words_of_loaders(named)
-    known = (*known, *OPTIONS)
-
-    def no_option(key: str) -> str:
-        given = f"{key}={named[key]!r} is no option of {constructor}"
-        return f"{given}{meant_by(key, known)} (it has {', '.join(known)})"
-
-    for key, value in named.items():
-        if not isinstance(value, str):
-            cure = ""
-            if isinstance(value, list | tuple):
-                cure = f'; several fields are {constructor}(path, "a", "b"), without {key}=; '
-                cure += '"data/*/x" lays those of all groups end to end, npdata.concatenate('
-                cure += '["d.h5::a", "d.h5::b"]) those that it names'
-            if isinstance(value, Mapping):
-                cure = "; a field has no fields of its own: name each, and nest by batch_transform="
-            raise FieldError(
-                f"{no_option(key)}, and as a field it needs the name of a dataset as text{cure}"
-            )
-    for name in names:
-        if not isinstance(name, str):
-            many = ""
-            if isinstance(name, list | tuple | dict):
-                star = "**" if isinstance(name, dict) else "*"
-                many = f", or {constructor}(path, {star}names)"
-            raise FieldError(
-                f"{constructor} takes names of datasets, and {name!r} is none; give each name as "
-                f'an argument, as in {constructor}(path, "images", "labels"){many}'
-            )
-    if names and named:
-        if all(isinstance(each, str) and Path(each).is_file() for each in names):
-            shown = ", ".join(f"{key}={value!r}" for key, value in named.items())
-            raise FieldError(
-                f"{names[0]!r} is a file, where the name of a dataset stands: several files are "
-                f"one list, {constructor}([...], {shown})"
-            )
-        raise FieldError(
-            f"{no_option(next(iter(named)))}, and as a field it would be named while {names[0]!r} "
-            "is not: fields are either all named or all positional"
-        )
-    return own, named
-
-
-@contextmanager
-def _words_explained(named: Iterable[str]) -> Iterator[None]:
-    """Note of names of fields, where one is not in the file, which are words of other libraries."""
-    try:
-        yield
-    except MemberNotFoundError as error:
-        for name in named:
-            if cure := meant_by(name, ()):
-                error.add_note(f"{name}= names a field here{cure}")
-        raise
 
 
 def _path(path: object) -> str:
