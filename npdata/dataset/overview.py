@@ -18,8 +18,8 @@ from npdata.dataset.describe import Description, describe
 from npdata.dataset.field import Field
 from npdata.dataset.html_table import table
 from npdata.dataset.ragged_field import RaggedField
+from npdata.dataset.recordings import first_of_recordings
 from npdata.dataset.transforms import Transforms
-from npdata.dataset.windows import recordings_of
 from npdata.errors import ClosedError
 from npdata.sources.base import Source, costliest, rows_held
 from npdata.sources.ragged import RaggedSource
@@ -188,7 +188,7 @@ class Overview:
             >>> windows.borders, np.diff(windows.borders)
             (array([0, 1, 3, 5]), array([1, 2, 2]))
         """
-        known = recordings_of(self._fields, self._windows)
+        known = first_of_recordings(self._fields, self._windows)
         return None if known is None else known.copy()
 
     @property

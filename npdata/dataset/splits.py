@@ -1,11 +1,10 @@
-"""Row numbers split at random into parts and folds, which samplers take as `indices=`.
+"""`split` of a dataset: row numbers in parts and folds, which samplers take as `indices=`.
 
-Idea: parts of rows are cut from one permutation; what keeps groups together or classes in
-proportion is done by scikit-learn's splitters. Invariant: parts are disjoint, ascending, hold every
-row, and depend on the arguments alone. Of a dataset only its labels are read, where they are named.
+Idea: what stays together and what is shared evenly are numbers for the rows, of the values of a
+field or as they are given; the rows are then split by these alone. Invariant: of a dataset only its
+labels are read, where they are named.
 """
 
-import operator
 from collections.abc import Sequence
 from typing import Any, Literal
 
@@ -16,11 +15,13 @@ from npdata.arrays.dtypes import Ints, numpy_name
 from npdata.dataset.batch_memory import plain_memory
 from npdata.dataset.field import Field
 from npdata.dataset.overview import Overview
+from npdata.dataset.recordings import first_of_files
 from npdata.dataset.rows_field import RowsField
-from npdata.dataset.windows import files_of, require_apart
-from npdata.errors import FieldError, SamplerError, require
+from npdata.dataset.windows import require_apart
+from npdata.errors import FieldError, SamplerError
 from npdata.sampling.order.checks import whole_number
-from npdata.sampling.order.splits import sizes_of, split, split_groups, two_shares
+from npdata.sampling.order.parts_and_folds import folds_of, parts_of
+from npdata.sampling.order.splits import shares_of, split, split_groups, two_shares
 from npdata.suggestions import explained
 
 By = Literal["recording", "file"]
@@ -123,14 +124,14 @@ class Splits(Overview):
         elif groups is None:
             require_apart(self._windows)
         if folds is not None:
-            return _folds(count, folds, seed, together, labels)
+            return folds_of(count, folds, seed, together, labels)
         if isinstance(fraction, Sequence | np.ndarray):
-            return _parts(count, shares_of(fraction, count), seed, together, labels)
-        return _parts(count, two_shares(fraction), seed, together, labels)
+            return parts_of(count, shares_of(fraction, count), seed, together, labels)
+        return parts_of(count, two_shares(fraction), seed, together, labels)
 
     def _edges_of(self, by: By) -> Ints:
         """Give the first row of each recording or file, of which there must be two, and the end."""
-        edges = files_of(self._fields) if by == "file" else self.borders
+        edges = first_of_files(self._fields) if by == "file" else self.borders
         if edges is None:
             raise FieldError(
                 "by='recording' needs recordings: windows with borders=, or fields of several "
@@ -225,116 +226,3 @@ def _has_values(field: Field) -> bool:
         return False
     result = field.rule.result
     return field.rule.kind == "text" or (result is not None and numpy_name(result) is not None)
-
-
-def shares_of(given: Any, count: int) -> tuple[float, ...]:
-    """Check the shares of parts, which sum to 1, or their numbers of rows, which sum to `count`.
-
-    Examples:
-        >>> shares_of([0.5, 0.25, 0.25], 8), shares_of([6, 2], 8)
-        ((0.5, 0.25, 0.25), (0.75, 0.25))
-    """
-    try:
-        shares = tuple(float(share) for share in given)
-    except (TypeError, ValueError):
-        raise SamplerError(
-            f"fraction={given!r}: expected a number from 0 to 1, or shares that sum to 1, as "
-            "[0.8, 0.1, 0.1]"
-        ) from None
-    whole = all(map(_is_whole, given))
-    if count > 1 and whole and sum(shares) == count and min(shares) >= 0:
-        return tuple(share / count for share in shares)
-    if not shares or any(not 0 <= share <= 1 for share in shares) or abs(sum(shares) - 1) > 1e-6:
-        total = sum(shares)
-        same = total > 1 and min(shares) >= 0
-        example = [round(share / total, 4) for share in shares] if same else [0.8, 0.1, 0.1]
-        raise SamplerError(
-            f"shares {list(shares)} sum to {total:g}: expected shares from 0 to 1 that sum "
-            f"to 1, as {example}, or numbers of rows that sum to {count:,}; the seed is seed="
-        )
-    return shares
-
-
-def _is_whole(share: Any) -> bool:
-    """Tell whether it is an integer of Python, NumPy or torch."""
-    try:
-        operator.index(share)
-    except TypeError:
-        return False
-    return True
-
-
-def _parts(
-    count: int,
-    shares: tuple[float, ...],
-    seed: int,
-    groups: Ints | None,
-    labels: Ints | None,
-) -> tuple[Ints, ...]:
-    if groups is not None and labels is not None:
-        raise SamplerError(
-            "groups= and stratify= together: give folds=, whose folds keep both, or one of the two"
-        )
-    whole = count if groups is None else int(groups.max(initial=-1)) + 1
-    sizes = sizes_of(shares, whole, "row" if groups is None else "group")
-    parts, left = [], np.arange(count)
-    for k, size in enumerate(sizes[:-1]):
-        if groups is None and labels is None:
-            first, left = (left[part] for part in split(len(left), size / max(1, len(left)), seed))
-        else:
-            first, left = _two(left, (size, sum(sizes[k + 1 :])), seed, groups, labels)
-        parts.append(first)
-    return (*parts, left)
-
-
-def _two(
-    rows: Ints, sizes: tuple[int, int], seed: int, groups: Ints | None, labels: Ints | None
-) -> tuple[Ints, Ints]:
-    """Split rows, or groups of them, in two by scikit-learn, which refuses to give none."""
-    size = sizes[0]
-    if 0 in sizes:
-        return (rows, rows[:0]) if size else (rows[:0], rows)
-    sklearn = _splitters()
-    if labels is not None:
-        _require_pairs(labels[rows], rows)
-    try:
-        if groups is not None:
-            splitter = sklearn.GroupShuffleSplit(1, train_size=size, random_state=seed)
-            pair = next(splitter.split(rows, groups=groups[rows]))
-        else:
-            splitter = sklearn.StratifiedShuffleSplit(1, train_size=size, random_state=seed)
-            pair = next(splitter.split(rows, labels[rows]))  # type: ignore[index]
-    except ValueError as error:
-        raise SamplerError(f"scikit-learn cannot split these rows: {error}") from error
-    first, second = (np.sort(rows[part]) for part in pair)
-    return first, second
-
-
-def _require_pairs(labels: Ints, rows: Ints) -> None:
-    """Raise `SamplerError` where a value is that of one row, which cannot be in two parts."""
-    _, firsts, counts = np.unique(labels, return_index=True, return_counts=True)
-    alone = rows[np.sort(firsts[counts == 1])]
-    if len(alone):
-        raise SamplerError(
-            f"stratify= has {len(alone)} of {len(counts)} values for one row only of those to "
-            f"split, as that of row {alone[0]}, and each part needs a row of each: join rare "
-            "values, or leave stratify= out"
-        )
-
-
-def _folds(
-    count: int, folds: int, seed: int, groups: Ints | None, labels: Ints | None
-) -> list[tuple[Ints, Ints]]:
-    sklearn = _splitters()
-    name = "Stratified" * (labels is not None) + "Group" * (groups is not None) + "KFold"
-    try:
-        splitter = getattr(sklearn, name)(folds, shuffle=True, random_state=seed)
-        pairs = list(splitter.split(np.zeros(count), labels, groups))
-    except (ValueError, TypeError) as error:
-        raise SamplerError(f"scikit-learn's {name} cannot split these rows: {error}") from error
-    return [(np.sort(train), np.sort(test)) for train, test in pairs]
-
-
-def _splitters() -> Any:
-    purpose = "a split by groups, stratify or folds"
-    return require("sklearn.model_selection", extra="examples", purpose=purpose)

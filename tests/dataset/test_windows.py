@@ -121,7 +121,7 @@ def test_masks_of_tuples_come_after_all_fields(data: Data) -> None:
 
 
 def test_a_field_gives_the_borders_where_it_changes(data: Data, monkeypatch: Any) -> None:
-    monkeypatch.setattr("npdata.dataset.windows.PIECE_BYTES", 80)
+    monkeypatch.setattr("npdata.dataset.recordings.PIECE_BYTES", 80)
     episode = np.repeat([5, 5, 2, 7], [20, 20, 30, 27])
     ds = NumpyDataset(x=data.x, episode=episode)
     edges = [0, 40, 70, ROWS]

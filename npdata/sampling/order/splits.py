@@ -1,6 +1,8 @@
 """A random split of rows into two parts, row by row or by whole groups, such as recordings."""
 
+import operator
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 
@@ -24,6 +26,43 @@ def two_shares(fraction: object) -> tuple[float, float]:
             "split(folds=5)"
         )
     return float(fraction), 1 - float(fraction)
+
+
+def shares_of(given: Any, count: int) -> tuple[float, ...]:
+    """Check the shares of parts, which sum to 1, or their numbers of rows, which sum to `count`.
+
+    Examples:
+        >>> shares_of([0.5, 0.25, 0.25], 8), shares_of([6, 2], 8)
+        ((0.5, 0.25, 0.25), (0.75, 0.25))
+    """
+    try:
+        shares = tuple(float(share) for share in given)
+    except (TypeError, ValueError):
+        raise SamplerError(
+            f"fraction={given!r}: expected a number from 0 to 1, or shares that sum to 1, as "
+            "[0.8, 0.1, 0.1]"
+        ) from None
+    whole = all(map(_is_whole, given))
+    if count > 1 and whole and sum(shares) == count and min(shares) >= 0:
+        return tuple(share / count for share in shares)
+    if not shares or any(not 0 <= share <= 1 for share in shares) or abs(sum(shares) - 1) > 1e-6:
+        total = sum(shares)
+        same = total > 1 and min(shares) >= 0
+        example = [round(share / total, 4) for share in shares] if same else [0.8, 0.1, 0.1]
+        raise SamplerError(
+            f"shares {list(shares)} sum to {total:g}: expected shares from 0 to 1 that sum "
+            f"to 1, as {example}, or numbers of rows that sum to {count:,}; the seed is seed="
+        )
+    return shares
+
+
+def _is_whole(share: Any) -> bool:
+    """Tell whether it is an integer of Python, NumPy or torch."""
+    try:
+        operator.index(share)
+    except TypeError:
+        return False
+    return True
 
 
 def split(n: int, fraction: float, seed: int) -> tuple[Ints, Ints]:
