@@ -2,21 +2,15 @@
 
 Idea: a `.npz` is a zip of `.npy` files, and `np.savez` does not compress, so its rows lie in the
 file like those of a `.npy`. A compressed member is decoded when it is opened, which also proves
-its checksum, and again in each process that gets the source by pickle. What a zip holds is read
-once for all its members. Invariant: a header's size is compared with the size of its member before
-memory is allocated. The checksum of a stored member is not verified: that would read it all.
+its checksum, and again in each process that gets the source by pickle. Invariant: a header's size
+is compared with the size of its member before memory is allocated. The checksum of a stored member
+is not verified: that would read it all.
 """
 
-import functools
-import lzma
-import struct
-import time
 import zipfile
-import zlib
-from collections.abc import Collection, Iterator
-from contextlib import contextmanager
+from collections.abc import Collection
 from pathlib import Path
-from typing import Any, BinaryIO, NamedTuple, cast
+from typing import Any, BinaryIO, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -25,27 +19,20 @@ from npdata.arrays.gather import RowTable
 from npdata.errors import FormatError, MemberNotFoundError, TruncatedError, UnsupportedSourceError
 from npdata.runtime.per_process import ForkSafeLock
 from npdata.sources.base import Access, InPlaceSource, Source
-from npdata.sources.file import SETTLED_NS, File, FileIdentity
+from npdata.sources.file import File, FileIdentity
 from npdata.sources.formats.foreign import foreign_zip
 from npdata.sources.formats.npy import NpyHeader, read_header
+from npdata.sources.formats.zip_members import (
+    PIECE,
+    data_start,
+    directory_of,
+    info_of,
+    member_stream,
+)
 from npdata.sources.mapped import MappedSource
-from npdata.sources.paths import require_regular
 
 MAGIC = b"PK"
-DAMAGE = (zipfile.BadZipFile, zlib.error, lzma.LZMAError, EOFError, OSError, RuntimeError)
-PIECE = 1 << 20
 METHODS = {8: "deflate", 12: "bzip2", 14: "lzma", 93: "zstd"}
-LOCAL_HEADER = struct.Struct("<4s2xH18xHH")
-UTF8 = 0x800
-"""The flag of a name that is UTF-8."""
-
-
-class Directory(NamedTuple):
-    """The arrays of a zip: their names as they are stored, in order, and what it says of each."""
-
-    identity: FileIdentity
-    names: tuple[str, ...]
-    infos: dict[str, zipfile.ZipInfo]
 
 
 def npz_members(path: str) -> list[str]:
@@ -53,7 +40,7 @@ def npz_members(path: str) -> list[str]:
 
     Raises `FormatError` where it is no zip, or one of another kind.
     """
-    names = [name.removesuffix(".npy") for name in _directory(path).names]
+    names = [name.removesuffix(".npy") for name in directory_of(path).names]
     what = None if names else foreign_zip(path)
     if what is not None:
         raise FormatError(f"{path} is {what}")
@@ -96,31 +83,18 @@ def open_npz(path: str, member: str) -> Source:
 def find_member(path: str, member: str) -> "MappedSource | DecodedMember":
     """Open one array by its header, and decode none of its rows; raises as `open_npz`."""
     where = f"{path}::{member}"
-    directory = _directory(path)
+    directory = directory_of(path)
     identity = directory.identity
-    info = _info_of(directory, path, member)
+    info = info_of(directory, path, member)
     if info.compress_type != zipfile.ZIP_STORED:
         return DecodedMember(path, identity, info.filename, where)
     file = File(path, identity)
     with Path(path).open("rb") as stream:
-        start = _data_start(stream, info, where)
+        start = data_start(stream, info, where)
         stream.seek(start)
         header = _header(stream, info, where)
     reason = "the zip stores this member uncompressed, so its rows lie in the file"
     return MappedSource(file, header.place(start), reason, where)
-
-
-def _info_of(directory: Directory, path: str, member: str) -> zipfile.ZipInfo:
-    info = directory.infos.get(f"{member}.npy") or directory.infos.get(member)
-    if info is None:
-        arrays = [name.removesuffix(".npy") for name in directory.names]
-        known = ", ".join(map(repr, arrays)) or "none at all"
-        columns = [member[len(n) + 1 :] for n in arrays if member.startswith(f"{n}.")]
-        column = f"; columns={columns[0]!r} takes a column of records" if columns else ""
-        raise MemberNotFoundError(f"{path} has no array {member!r}; it has {known}{column}")
-    if info.flag_bits & 0x1:
-        raise FormatError(f"{path}::{member} is encrypted; save it without a password")
-    return info
 
 
 def read_member(path: str, member: str, out: NDArray[Any]) -> bool:
@@ -129,7 +103,8 @@ def read_member(path: str, member: str, out: NDArray[Any]) -> bool:
     Raises as `open_npz`.
     """
     where = f"{path}::{member}"
-    with _member(path, _info_of(_directory(path), path, member), where) as stream:
+    info = info_of(directory_of(path), path, member)
+    with member_stream(path, info, where, at_once=True) as stream:
         header = read_header(stream, where, one_value=True)
         if (header.shape, header.dtype) != (out.shape, out.dtype):
             return False
@@ -154,9 +129,9 @@ class Value(NamedTuple):
 def value_of(path: str, member: str) -> Value | None:
     """Read a member that has no axes, None where it has rows; raises as `open_npz`."""
     where = f"{path}::{member}"
-    directory = _directory(path)
-    info = _info_of(directory, path, member)
-    with _member(path, info, where) as stream:
+    directory = directory_of(path)
+    info = info_of(directory, path, member)
+    with member_stream(path, info, where) as stream:
         header = read_header(stream, where, one_value=True)
         data = b"" if header.shape else stream.read()  # to the end: the checksum is compared
     if header.shape:
@@ -166,7 +141,7 @@ def value_of(path: str, member: str) -> Value | None:
     offset = None
     if info.compress_type == zipfile.ZIP_STORED:
         with Path(path).open("rb") as file:
-            offset = _data_start(file, info, where) + header.size
+            offset = data_start(file, info, where) + header.size
     array = np.frombuffer(data, header.dtype, 1).reshape(())
     return Value(array, directory.identity, offset)
 
@@ -186,8 +161,8 @@ class DecodedMember(InPlaceSource):
         self._spec = (str(Path(path).absolute()), identity, name, where)
         self._table: RowTable | None = None
         self._lock = ForkSafeLock()
-        info = _directory(path).infos[name]
-        with _member(path, info, where) as stream:
+        info = directory_of(path).infos[name]
+        with member_stream(path, info, where) as stream:
             header = self._header = _header(stream, info, where)
         self.method = METHODS.get(info.compress_type, f"method {info.compress_type}")
         self.compressed_bytes = info.compress_size
@@ -210,7 +185,7 @@ class DecodedMember(InPlaceSource):
         order = "F" if self.fortran else "C"
         array: NDArray[Any] = np.empty(self.shape, self.dtype, order)  # type: ignore[call-overload]
         try:
-            with _member(path, _directory(path).infos[name], where) as stream:
+            with member_stream(path, directory_of(path).infos[name], where) as stream:
                 stream.read(self._header.size)
                 _fill(array, stream, where)
         finally:
@@ -223,39 +198,6 @@ class DecodedMember(InPlaceSource):
 
     def __reduce__(self) -> tuple[Any, ...]:
         return type(self), self._spec
-
-
-def _directory(path: str) -> Directory:
-    require_regular(path)
-    identity = FileIdentity.of(path)
-    if time.time_ns() - (identity.mtime_ns or 0) < SETTLED_NS:
-        return _read_directory.__wrapped__(path, identity)
-    return _read_directory(path, identity)
-
-
-@functools.lru_cache(4)  # to read that of 3,000 members takes 8 ms
-def _read_directory(path: str, identity: FileIdentity) -> Directory:
-    try:
-        with zipfile.ZipFile(path) as archive:
-            infos = [each for each in archive.infolist() if each.filename.endswith(".npy")]
-    except (zipfile.BadZipFile, OSError, NotImplementedError, UnicodeDecodeError) as error:
-        if isinstance(error, OSError) and error.filename is not None:
-            raise  # the system refused to open it
-        raise FormatError(f"{path} is no readable .npz: {error}; it may be cut short") from error
-    identity.require(FileIdentity.of(path), path)
-    names = tuple(each.filename for each in infos)
-    return Directory(identity, names, dict(zip(names, infos, strict=True)))
-
-
-@contextmanager
-def _member(path: str, info: zipfile.ZipInfo, where: str) -> Iterator[BinaryIO]:
-    with Path(path).open("rb") as file:
-        file.seek(_data_start(file, info, where))
-        try:
-            with zipfile.ZipExtFile(file, "r", info) as stream:
-                yield cast(BinaryIO, stream)
-        except DAMAGE as error:
-            raise FormatError(f"{where} cannot be decompressed: {error}") from error
 
 
 def _fill(array: NDArray[Any], stream: BinaryIO, where: str) -> None:
@@ -271,17 +213,6 @@ def _fill(array: NDArray[Any], stream: BinaryIO, where: str) -> None:
         filled += count
     while stream.read(PIECE):  # to the end, where the checksum is compared
         pass
-
-
-def _data_start(stream: BinaryIO, info: zipfile.ZipInfo, where: str) -> int:
-    stream.seek(max(0, info.header_offset))
-    raw = stream.read(LOCAL_HEADER.size)
-    if len(raw) == LOCAL_HEADER.size and info.header_offset >= 0 and raw.startswith(b"PK\x03\x04"):
-        _, flags, name_length, extra_length = LOCAL_HEADER.unpack(raw)
-        name = stream.read(name_length).decode("utf8" if flags & UTF8 else "cp437", "replace")
-        if name == info.orig_filename:
-            return info.header_offset + len(raw) + int(name_length) + int(extra_length)
-    raise FormatError(f"{where} is not where the zip's directory says; the file is damaged")
 
 
 def _header(stream: BinaryIO, info: zipfile.ZipInfo, where: str) -> NpyHeader:

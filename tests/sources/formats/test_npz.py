@@ -5,6 +5,7 @@ import io
 import multiprocessing
 import os
 import pickle
+import struct
 import threading
 import zipfile
 from multiprocessing.connection import Connection
@@ -17,7 +18,8 @@ from processes import HANG
 
 import npdata
 from npdata import NumpyDataset, errors, open_source
-from npdata.sources.formats import npz
+from npdata.sources.file import FileIdentity
+from npdata.sources.formats import npz, zip_members
 
 X = np.random.default_rng(0).standard_normal((50, 40)).astype(np.float32)
 
@@ -235,15 +237,80 @@ def test_bytes_behind_the_data_of_a_member_are_ignored_as_numpy_does(
     assert np.array_equal(NumpyDataset(f"{tmp_path}/a.npz::x")[:], X)
 
 
-def test_what_a_zip_holds_is_read_once_for_all_members_until_it_changes(tmp_path: Path) -> None:
+@pytest.fixture
+def zips_read(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """The zips whose directories were read, in order."""
+    read: list[str] = []
+    original = zip_members._read_directory
+
+    def counted(path: str, identity: FileIdentity) -> zip_members.Directory:
+        read.append(Path(path).name)
+        return original(path, identity)
+
+    monkeypatch.setattr(zip_members, "_read_directory", counted)
+    monkeypatch.setattr(zip_members, "_directories", zip_members._Directories())
+    return read
+
+
+def test_what_a_zip_holds_is_read_once_for_all_members_until_it_changes(
+    tmp_path: Path, zips_read: list[str]
+) -> None:
     path = tmp_path / "a.npz"
     for add in (0, 1):
         np.savez_compressed(path, **{f"x{k}": np.arange(3) + k + add for k in range(50)})
         os.utime(path, ns=(add, add))
-        before = npz._read_directory.cache_info().misses
         ds = npdata.stack(f"{path}::*")
         assert (ds[:].numpy() == np.arange(3) + np.arange(50)[:, None] + add).all()
-        assert npz._read_directory.cache_info().misses == before + 1
+        assert zips_read == ["a.npz"] * (add + 1)
+
+
+def test_of_many_zips_those_of_the_last_members_are_remembered(
+    tmp_path: Path, zips_read: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(zip_members, "MOST_MEMBERS", 5)
+    for name in "abcd":
+        np.savez_compressed(tmp_path / f"{name}.npz", x=np.arange(3), y=ord(name))
+        os.utime(tmp_path / f"{name}.npz", ns=(0, 0))
+    np.savez_compressed(tmp_path / "large.npz", **{f"x{k}": np.arange(3) for k in range(6)})
+    os.utime(tmp_path / "large.npz", ns=(0, 0))
+
+    def read(*names: str) -> str:
+        zips_read.clear()
+        for name in names:
+            zip_members.directory_of(str(tmp_path / f"{name}.npz"))
+        return " ".join(each.removesuffix(".npz") for each in zips_read)
+
+    assert read("a", "b", "a", "b") == "a b"
+    assert read("c", "b", "c") == "c"
+    assert read("a") == "a"
+    assert read("large", "large") == "large"
+    assert read("c") == "c"
+
+
+@pytest.mark.parametrize("size", [100, 1 << 20])
+@pytest.mark.parametrize("fault", ["one byte", "the end", "the directory's size"])
+def test_a_damaged_member_of_many_files_is_named(tmp_path: Path, size: int, fault: str) -> None:
+    values = np.random.default_rng(0).integers(0, 256, size, np.uint8)
+    for name in "ab":
+        np.savez_compressed(tmp_path / f"{name}.npz", x=values)
+    ds = npdata.stack(f"{tmp_path}/*.npz::x")
+    assert (ds[:].numpy() == values).all()
+    path = tmp_path / "b.npz"
+    content, status = bytearray(path.read_bytes()), path.stat()
+    with zipfile.ZipFile(path) as archive:
+        info = archive.getinfo("x.npy")
+    central = content.rindex(b"PK\x01\x02")
+    if fault == "one byte":
+        content[info.compress_size // 2] ^= 1
+    elif fault == "the end":
+        content[central - 8 : central] = bytes(8)
+    else:
+        struct.pack_into("<I", content, central + 24, info.file_size - 1)
+    path.write_bytes(content)
+    os.utime(path, ns=(status.st_atime_ns, status.st_mtime_ns))
+    zip_members._directories.__init__()  # type: ignore[misc]
+    with pytest.raises(errors.FormatError, match=r"b\.npz::x cannot be decompressed"):
+        ds[[1]]
 
 
 @pytest.mark.parametrize("compression", [zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED])
