@@ -88,11 +88,13 @@ class FileTable:
             if not files.has_members:
                 done.append(_facts(for_each(looked, part), kinds))
                 continue
+            members: list[KnownFile] = []
             for _, run in groupby(part, files.path):  # one by one, as h5py reads
                 same = list(run)
                 several = raw is None and len(same) > 1
                 found = look_together(files, same) if several else None
-                done.append(_facts(found or list(map(looked, same)), kinds))
+                members += found or map(looked, same)
+            done.append(_facts(members, kinds))
         return cls(files=files, facts=np.concatenate(done), kinds=tuple(kinds), raw=raw)
 
     @classmethod
