@@ -48,14 +48,12 @@ def missing_decoder(step: Filter) -> str | None:
     return None
 
 
-def stage_limits(filters: Sequence[Filter], mask: int, raw: int) -> list[tuple[int, bool]]:
+def stage_limits(filters: Sequence[Filter], raw: int) -> list[tuple[int, bool]]:
     """Give, for each filter, the bytes that went into it, and whether that is exact or a bound."""
     limits = []
     size, exact = raw, True
-    for position, step in enumerate(filters):
+    for step in filters:
         limits.append((size, exact))
-        if mask >> position & 1:
-            continue
         if step.id in SAME_LENGTH:
             size += SAME_LENGTH[step.id]
         else:
@@ -69,14 +67,12 @@ def decode_chunk(filters: Sequence[Filter], mask: int, data: bytes, out: NDArray
 
     Raises ValueError where the data is damaged or does not fill `out` exactly.
     """
-    limits = stage_limits(filters, mask, len(out))
+    applied = [step for position, step in enumerate(filters) if not mask >> position & 1]
+    limits = stage_limits(applied, len(out))
     current: Bytes = data
-    for position in reversed(range(len(filters))):
-        if mask >> position & 1:
-            continue
-        step = filters[position]
-        limit, exact = limits[position]
-        into = None if _any_before(position, mask) else out  # else `out` is as long as `limit`
+    for position in reversed(range(len(applied))):
+        step, (limit, exact) = applied[position], limits[position]
+        into = out if position == 0 else None  # what the first filter got is the chunk
         current = DECODERS[step.id].decode(current, step.values, limit, into)
         if exact and len(current) != limit:
             raise ValueError(f"{len(current)} bytes come out of {step.name}, not {limit}")
@@ -84,8 +80,3 @@ def decode_chunk(filters: Sequence[Filter], mask: int, data: bytes, out: NDArray
         raise ValueError(f"a chunk has {len(current)} bytes, not {len(out)}")
     if current is not out:
         out[:] = as_array(current)
-
-
-def _any_before(position: int, mask: int) -> bool:
-    every = (1 << position) - 1
-    return mask & every != every
