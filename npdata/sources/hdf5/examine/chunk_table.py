@@ -10,7 +10,7 @@ import functools
 import math
 import operator
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -75,12 +75,13 @@ class ChunkTable:
         if len(numbering.numbers) < len(offsets):  # of no use: `fault` says why
             offsets = sizes = masks = ()
         largest = max(sizes, default=0)
-        table = cls(
+        order = slice(None) if numbering.order is None else numbering.order
+        return cls(
             grid=numbering.grid,
             numbers=numbering.numbers,
-            offsets=np.array(offsets, np.int64),
-            sizes=np.array(sizes, np.uint32 if largest < 1 << 32 else np.int64),
-            masks=np.array(masks, np.uint32) if any(masks) else None,
+            offsets=np.array(offsets, np.int64)[order],
+            sizes=np.array(sizes, np.uint32 if largest < 1 << 32 else np.int64)[order],
+            masks=np.array(masks, np.uint32)[order] if any(masks) else None,
             complete=numbering.complete,
             fault=numbering.fault,
             begin=min(offsets, default=0),
@@ -88,15 +89,6 @@ class ChunkTable:
             smallest=min(sizes, default=0),
             largest=largest,
             stored_bytes=sum(sizes),
-        )
-        order = numbering.order
-        if order is None:
-            return table
-        return replace(
-            table,
-            offsets=table.offsets[order],
-            sizes=table.sizes[order],
-            masks=None if table.masks is None else table.masks[order],
         )
 
     def __len__(self) -> int:
