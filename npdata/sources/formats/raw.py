@@ -13,6 +13,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import DTypeLike
 
+from npdata.arrays.dtypes import DType
 from npdata.errors import FormatError, SourceError, TruncatedError, UnsupportedSourceError
 from npdata.sources.file import File
 from npdata.sources.mapped import MappedSource, Place
@@ -46,17 +47,9 @@ def open_raw(
     """
     require_regular(path)
     file = File(path)
-    kind = _dtype(path, dtype)
-    element = kind.itemsize
-    kind, inner = kind.subdtype if kind.subdtype is not None else (kind, ())
-    try:
-        sizes = tuple(map(operator.index, shape if isinstance(shape, tuple | list) else (shape,)))
-        offset = operator.index(offset)
-    except TypeError:
-        raise UnsupportedSourceError(
-            f"shape={shape!r}, offset={offset!r} make no rows; give whole numbers, as shape=(-1, "
-            "64), and an offset in bytes"
-        ) from None
+    element = _dtype(path, dtype)
+    sizes, offset = _whole_numbers(shape, offset)
+    kind, inner = (element, ()) if element.subdtype is None else element.subdtype
     if kind.hasobject or kind.itemsize == 0:
         raise SourceError(f"a raw file holds no {kind} elements; give a dtype of a fixed size")
     if not sizes or sizes.count(-1) > 1 or any(size < -1 for size in sizes) or offset < 0:
@@ -64,31 +57,55 @@ def open_raw(
             f"shape={sizes}, offset={offset} make no rows; give sizes of which one may be -1, "
             f"and an offset in bytes"
         )
-    present = file.identity.size - offset
     if file.identity.size == 0:
         raise TruncatedError(f"{path} is empty (0 bytes); leave out a raw file that holds no rows")
+    present = file.identity.size - offset
     if present < 0:
         raise TruncatedError(
             f"{path} has {file.identity.size} bytes, and offset={offset} is behind them"
         )
-    if -1 in sizes:
-        unit = math.prod(size for size in sizes if size != -1) * element
-        if unit == 0 or present % unit:
-            raise FormatError(
-                f"{path} has {present} bytes from byte {offset} on, which are no whole number of "
-                f"{unit}-byte rows ({sizes} of {kind}); check the dtype, shape and offset"
-            )
-        sizes = tuple(present // unit if size == -1 else size for size in sizes)
-    elif math.prod(sizes) * element < present:
-        raise FormatError(
-            f"{path} has {present} bytes from byte {offset} on, but {sizes} of {kind} are only "
-            f"{math.prod(sizes) * element}; use -1 for the size that is to be counted"
-        )
-    place = Place.contiguous(offset=offset, dtype=kind, shape=(*sizes, *inner))
+    where = f"{path} has {present} bytes from byte {offset} on"
+    counted = _counted(sizes, kind, element.itemsize, present, where)
+    place = Place.contiguous(offset=offset, dtype=kind, shape=(*counted, *inner))
     return MappedSource(file, place, "a raw file is its rows", str(path))
 
 
-def _dtype(path: str | os.PathLike[str], dtype: DTypeLike) -> np.dtype[Any]:
+def _whole_numbers(shape: object, offset: object) -> tuple[tuple[int, ...], int]:
+    """Give shape and offset as whole numbers; `UnsupportedSourceError` for what is none."""
+    sizes: Any = shape if isinstance(shape, tuple | list) else (shape,)
+    try:
+        return tuple(map(operator.index, sizes)), operator.index(offset)  # type: ignore[arg-type]
+    except TypeError:
+        raise UnsupportedSourceError(
+            f"shape={shape!r}, offset={offset!r} make no rows; give whole numbers, as shape=(-1, "
+            "64), and an offset in bytes"
+        ) from None
+
+
+def _counted(
+    sizes: tuple[int, ...], kind: DType, element_bytes: int, present: int, where: str
+) -> tuple[int, ...]:
+    """Give `sizes` with the -1 counted, so that no bytes of those `present` are left over.
+
+    Raises `FormatError` where some are, after the words `where`.
+    """
+    unit = math.prod(size for size in sizes if size != -1) * element_bytes
+    if -1 in sizes:
+        if unit == 0 or present % unit:
+            raise FormatError(
+                f"{where}, which are no whole number of {unit}-byte rows ({sizes} of {kind}); "
+                "check the dtype, shape and offset"
+            )
+        return tuple(present // unit if size == -1 else size for size in sizes)
+    if unit < present:
+        raise FormatError(
+            f"{where}, but {sizes} of {kind} are only {unit}; use -1 for the size that is to be "
+            "counted"
+        )
+    return sizes
+
+
+def _dtype(path: str | os.PathLike[str], dtype: DTypeLike) -> DType:
     try:
         return np.dtype(dtype)
     except (TypeError, ValueError, SyntaxError) as error:
