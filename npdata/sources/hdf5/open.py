@@ -7,7 +7,6 @@ for reading, or closed. Reading is left to the sources.
 """
 
 import functools
-import math
 import os
 from collections.abc import Sequence
 from dataclasses import replace
@@ -18,9 +17,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from npdata.errors import DirectAccessError, FieldError, FormatError, UnsupportedSourceError
-from npdata.sources.base import Details, Source, without
+from npdata.sources.base import Details, Source
 from npdata.sources.hdf5.anndata.encoding import text_of
-from npdata.sources.hdf5.examine.details import details
+from npdata.sources.hdf5.examine.details import details_across, details_of
 from npdata.sources.hdf5.examine.examine import Examined, OpenedFile, examine
 from npdata.sources.hdf5.examine.layout import TableKeeper
 from npdata.sources.hdf5.examine.links import require_inside
@@ -145,15 +144,15 @@ def source_of(examined: Examined, options: Hdf5Options = AUTO) -> Source:
         )
     if examined.missing:
         raise FormatError(f"{where} cannot be read: {examined.without_filters}")
-    about = details(examined)
+    details = details_of(examined)
     if access.kind == "library":
-        source = as_numbers(_library(examined, about, options))
+        source = as_numbers(_library(examined, details, options))
     else:
-        source = _direct(examined, about, options.locking)
+        source = _direct(examined, details, options.locking)
     if examined.categories is not None:
         return labels(source, examined.layout.path, examined.categories, where, options)
     source.tell(packing=examined.packing, matlab=examined.matlab)
-    source.across = functools.partial(_across, examined, about, options)
+    source.across = functools.partial(_across, examined, details, options)
     return source
 
 
@@ -182,7 +181,7 @@ def _whole(source: Source) -> NDArray[Any]:
     return read
 
 
-def _across(examined: Examined, about: Details, options: Hdf5Options, axis: int) -> H5pySource:
+def _across(examined: Examined, details: Details, options: Hdf5Options, axis: int) -> H5pySource:
     """Give the rows along another axis, which h5py reads."""
     layout = examined.layout
     if axis >= layout.rank:
@@ -190,39 +189,26 @@ def _across(examined: Examined, about: Details, options: Hdf5Options, axis: int)
             f"axis={axis}: {examined.where} has {layout.rank} axes, and further ones inside its "
             f"type; give 0 to {layout.rank - 1}"
         )
-    shape, chunk = layout.shape, layout.chunk_shape
-    row_bytes = layout.row_bytes * shape[0] // max(1, shape[axis])
-    cost = "a row is scattered through the file, and h5py reads its pieces"
-    if chunk is not None:
-        touched = math.prod(-(-n // c) for n, c in zip(shape, chunk, strict=True))
-        touched //= max(1, -(-shape[axis] // chunk[axis]))
-        rows = touched * layout.chunk_bytes / max(1, row_bytes)
-        cost = (
-            f"a row lies in {touched} chunks: {rows:.3g} bytes read for each byte used shuffled by "
-            f"rows, {rows / chunk[axis]:.3g} by blocks of {chunk[axis]} rows"
-        )
-    kept = without(about, "row", "cost", "decoder")
-    details = (*kept, ("axis", f"{axis} of {shape}"), ("cost", cost))
-    return _library(examined, details, options, axis=axis)
+    return _library(examined, details_across(layout, details, axis), options, axis=axis)
 
 
 def _library(
-    examined: Examined, about: Details, options: Hdf5Options, *, axis: int = 0
+    examined: Examined, details: Details, options: Hdf5Options, *, axis: int = 0
 ) -> H5pySource:
     why = f"its rows lie along axis {axis}" if axis else examined.access.reason
     reason = f"h5py reads it, in sorted runs of rows: {why}"
     layout = replace(examined.layout, chunks=None)
-    return H5pySource(layout, options, reason, about, examined.external, axis)
+    return H5pySource(layout, options, reason, details, examined.external, axis)
 
 
-def _direct(examined: Examined, about: Details, locking: Locking) -> Source:
+def _direct(examined: Examined, details: Details, locking: Locking) -> Source:
     layout, access, where = examined.layout, examined.access, examined.where
     file = examined.file.again()
     if layout.storage == "contiguous":
         place = Place.contiguous(offset=layout.offset or 0, dtype=layout.dtype, shape=layout.shape)
-        return MappedSource(file, place, access.reason, where, about)
+        return MappedSource(file, place, access.reason, where, details)
     keeper = TableKeeper(layout, locking)
-    spec = ChunkSpec.of(layout, where=where, access=access, details=about)
+    spec = ChunkSpec.of(layout, where=where, access=access, details=details)
     if access.kind == "mapped":
         return ChunkMappedSource(file, keeper, spec)
     return DecodedSource(FileChunks(opened=file, keeper=keeper, spec=spec), spec)

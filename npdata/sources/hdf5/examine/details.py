@@ -6,7 +6,7 @@ computed from what was examined; nothing is read or timed.
 
 import math
 
-from npdata.sources.base import Details
+from npdata.sources.base import Details, without
 from npdata.sources.hdf5.chunks.budget import default_budget
 from npdata.sources.hdf5.codecs.pipeline import DECODERS
 from npdata.sources.hdf5.examine.attributes import MATLAB, shown
@@ -14,7 +14,7 @@ from npdata.sources.hdf5.examine.examine import Examined
 from npdata.sources.hdf5.examine.layout import Layout
 
 
-def details(examined: Examined) -> Details:
+def details_of(examined: Examined) -> Details:
     """Give pairs of a name and a text for people."""
     layout, kind = examined.layout, examined.access.kind
     found = [("row", f"{layout.row_bytes} bytes")]
@@ -32,6 +32,23 @@ def details(examined: Examined) -> Details:
     if examined.matlab is not None:
         found.append(("matlab", MATLAB[examined.matlab]))
     return tuple(found)
+
+
+def details_across(layout: Layout, details: Details, axis: int) -> Details:
+    """Give what `details` of a dataset become of its rows along another axis, which h5py reads."""
+    shape, chunk = layout.shape, layout.chunk_shape
+    row_bytes = layout.row_bytes * shape[0] // max(1, shape[axis])
+    cost = "a row is scattered through the file, and h5py reads its pieces"
+    if chunk is not None:
+        touched = math.prod(-(-n // c) for n, c in zip(shape, chunk, strict=True))
+        touched //= max(1, -(-shape[axis] // chunk[axis]))
+        rows = touched * layout.chunk_bytes / max(1, row_bytes)
+        cost = (
+            f"a row lies in {touched} chunks: {rows:.3g} bytes read for each byte used shuffled by "
+            f"rows, {rows / chunk[axis]:.3g} by blocks of {chunk[axis]} rows"
+        )
+    kept = without(details, "row", "cost", "decoder")
+    return (*kept, ("axis", f"{axis} of {shape}"), ("cost", cost))
 
 
 def decoded_per_used(layout: Layout, budget: int) -> tuple[float, float]:
