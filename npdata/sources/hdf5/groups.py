@@ -26,7 +26,7 @@ from npdata.sources.concatenated.edges import Edges
 from npdata.sources.concatenated.in_place import PartlyInPlace
 from npdata.sources.derived.base import origin
 from npdata.sources.file import File
-from npdata.sources.hdf5.examine.attributes import shown
+from npdata.sources.hdf5.examine.attributes import shown_packing
 from npdata.sources.hdf5.examine.examine import OpenedFile, examine
 from npdata.sources.hdf5.examine.many_groups import Groups
 from npdata.sources.hdf5.file import Hdf5Options, open_file
@@ -54,7 +54,7 @@ class GroupsSource(InFile, PartlyInPlace):
         self.details = (("groups", f"{len(groups.names)}, of {lengths} rows each"),)
         packing = groups.packings.kinds[0]
         if packing is not None:
-            self.details += (("packing", shown(packing)),)
+            self.details += (("packing", shown_packing(packing)),)
         self._groups = groups
         self._options = options
         self.edges = Edges(groups.lengths)
@@ -177,30 +177,33 @@ def require_equal_groups(sources: Iterable[Source]) -> None:
     ]
     known.sort(key=lambda each: each[1] is None)
     for (first, edges), (other, ends) in itertools.pairwise(known):
-        names, others = (without_common_parts(each.names) for each in (first, other))
-        if names != others and not set(names).isdisjoint(others):
-            shown = map(repr, names), map(repr, others)
-            pairs = itertools.zip_longest(*shown, fillvalue="no group")
-            one, another = next(pair for pair in pairs if pair[0] != pair[1])
-            raise FieldError(
-                f"the groups of {first.path}::{first.names[0]} are not those of "
-                f"{other.path}::{other.names[0]}: {one} would stand beside {another}; groups= "
-                "picks those that have both datasets"
-            )
-        if edges is None or ends is None or len(edges) != len(ends):
-            continue
-        lengths, beside = np.diff(edges), np.diff(ends)
-        different = np.flatnonzero(lengths != beside)
-        if different.size:
-            k = int(different[0])
-            where = (
-                other.names[k] if first.path == other.path else f"{other.path}::{other.names[k]}"
-            )
-            raise FieldError(
-                f"{first.path}::{first.names[k]} has {lengths[k]} rows, and "
-                f"{where} has {beside[k]}: the rows of one group belong together"
-                f"{_if_one_more(lengths - beside)}"
-            )
+        _require_equal_names(first, other)
+        if edges is not None and ends is not None and len(edges) == len(ends):
+            _require_equal_lengths(first, np.diff(edges), other, np.diff(ends))
+
+
+def _require_equal_names(first: Groups, other: Groups) -> None:
+    names, others = (without_common_parts(each.names) for each in (first, other))
+    if names == others or set(names).isdisjoint(others):
+        return
+    pairs = itertools.zip_longest(map(repr, names), map(repr, others), fillvalue="no group")
+    one, another = next(pair for pair in pairs if pair[0] != pair[1])
+    raise FieldError(
+        f"the groups of {first.path}::{first.names[0]} are not those of "
+        f"{other.path}::{other.names[0]}: {one} would stand beside {another}; groups= picks those "
+        "that have both datasets"
+    )
+
+
+def _require_equal_lengths(first: Groups, lengths: Ints, other: Groups, beside: Ints) -> None:
+    different = np.flatnonzero(lengths != beside)
+    if different.size:
+        k = int(different[0])
+        where = other.names[k] if first.path == other.path else f"{other.path}::{other.names[k]}"
+        raise FieldError(
+            f"{first.path}::{first.names[k]} has {lengths[k]} rows, and {where} has {beside[k]}: "
+            f"the rows of one group belong together{_if_one_more(lengths - beside)}"
+        )
 
 
 def _if_one_more(more: Ints) -> str:

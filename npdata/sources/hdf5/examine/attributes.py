@@ -35,7 +35,7 @@ _OF_PYTABLES = {
 """What rows of variable length are, by their PSEUDOATOM; those of "vlstring" are bytes."""
 
 
-def shown(packing: Packing) -> str:
+def shown_packing(packing: Packing) -> str:
     """Say what numbers stand for, and how to get it."""
     asked = f'decode="{packing.convention}"'
     if packing.fault is not None:

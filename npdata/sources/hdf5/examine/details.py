@@ -9,7 +9,7 @@ import math
 from npdata.sources.base import Details, without
 from npdata.sources.hdf5.chunks.budget import default_budget
 from npdata.sources.hdf5.codecs.pipeline import DECODERS
-from npdata.sources.hdf5.examine.attributes import MATLAB, shown
+from npdata.sources.hdf5.examine.attributes import MATLAB, shown_packing
 from npdata.sources.hdf5.examine.examine import Examined
 from npdata.sources.hdf5.examine.layout import Layout
 
@@ -28,7 +28,7 @@ def details_of(examined: Examined) -> Details:
         found.append(("decoder", ", ".join(f"{part.name} by {part.by}" for part in parts)))
     found.append(("cost", _cost(layout, kind, default_budget())))
     if examined.packing is not None:
-        found.append(("packing", shown(examined.packing)))
+        found.append(("packing", shown_packing(examined.packing)))
     if examined.matlab is not None:
         found.append(("matlab", MATLAB[examined.matlab]))
     return tuple(found)
