@@ -79,10 +79,22 @@ def _open_rows(path: str, name: str, options: Hdf5Options, groups: Picked | None
                 raise
     path = absolute_path(path)
     with opened_anew(path, options.locking) as file:
-        names = _expanded(file, path, name, options) if _is_pattern(name) else []
-        names = names if groups is None else _picked(path, name, names, groups)
+        names = _names_of_groups(file, path, name, options, groups)
         seen = look_at_groups(OpenedFile(file, path, options), names)
         return as_numbers(GroupsSource(seen, options))
+
+
+def _names_of_groups(
+    file: h5py.File, path: str, name: str, options: Hdf5Options, groups: Picked | None
+) -> list[str]:
+    """Give the names of the datasets that make one field; `groups` as in `open_names`."""
+    names = _expanded(file, path, name, options) if _is_pattern(name) else []
+    if groups is None:
+        return names
+    asked = _checked_groups(groups)
+    if names:
+        return _picked(path, name, names, asked)
+    return [f"/{group.strip('/')}/{name.strip('/')}" for group in asked]
 
 
 def _open_column(
@@ -153,7 +165,8 @@ def _is_dataset(file: h5py.File, name: str) -> bool:
     return bool(found.type == h5py.h5g.DATASET)
 
 
-def _picked(path: str, pattern: str, names: list[str], groups: Picked) -> list[str]:
+def _checked_groups(groups: object) -> list[str]:
+    """Give the names in `groups`; raises `FieldError` for what is no list of some, each once."""
     if isinstance(groups, str | bytes) or not isinstance(groups, Iterable):
         raise FieldError(
             f"groups={groups!r:.60}: expected a list of names of groups; one in the file is "
@@ -167,21 +180,27 @@ def _picked(path: str, pattern: str, names: list[str], groups: Picked) -> list[s
     twice = next((group for group, times in Counter(asked).items() if times > 1), None)
     if twice is not None:
         raise FieldError(f"groups= has {twice!r} twice, and so would its rows")
-    if not names:
-        return [f"/{group.strip('/')}/{pattern.strip('/')}" for group in asked]
-    known: dict[str, str] = {}
-    short: list[str] = []
+    return asked
+
+
+def _picked(path: str, pattern: str, names: list[str], asked: list[str]) -> list[str]:
+    """Give those of `names`, which match `pattern`, that lie in the groups asked for, in order.
+
+    A group is named by what stands for the wildcards, or by its whole path.
+    """
     parts = [part for part in pattern.split("/") if part]
     at = [k for k, part in enumerate(parts) if _is_pattern(part)]
+    known: dict[str, str] = {}
+    short: list[str] = []
     for name in names:
         own = name.strip("/").split("/")
         short.append("/".join(own[at[0] : at[-1] + 1]))
         known[short[-1]] = name
         known["/".join(own[: at[-1] + 1])] = name
-    lost = [group for group in asked if group.strip("/") not in known]
-    if lost:
+    absent = [group for group in asked if group.strip("/") not in known]
+    if absent:
         raise MemberNotFoundError(
-            f"{path} has no group {lost[0]!r} for {pattern!r} ({len(lost)} of the {len(asked)} in "
-            f"groups= are missing); it has {some_of(dict.fromkeys(short), 5)}"
+            f"{path} has no group {absent[0]!r} for {pattern!r} ({len(absent)} of the "
+            f"{len(asked)} in groups= are missing); it has {some_of(dict.fromkeys(short), 5)}"
         )
     return [known[group.strip("/")] for group in asked]
