@@ -146,13 +146,13 @@ def _other_kind(path: str) -> str:
 class FileFacts:
     """What is the same for all datasets of a file.
 
-    `holder` is the identity of the file that HDF5 itself holds open, where it can tell; `mode` is
-    "r+" where this process may write to it.
+    `identity` is that of what lies at `path`, `identity_in_hdf5` that of the file which HDF5 has
+    open, where it can tell; `mode` is "r+" where this process may write to it.
     """
 
     path: str
     identity: FileIdentity
-    holder: FileIdentity | None
+    identity_in_hdf5: FileIdentity | None
     user_block: int
     driver: str
     mode: str
@@ -167,7 +167,7 @@ class FileFacts:
         return cls(
             path=path,
             identity=FileIdentity.of(path),
-            holder=None if held is None else FileIdentity.of_status(held),
+            identity_in_hdf5=None if held is None else FileIdentity.of_status(held),
             user_block=file.userblock_size,
             driver=driver,
             mode=file.mode,

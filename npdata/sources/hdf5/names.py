@@ -25,7 +25,7 @@ from npdata.sources.hdf5.examine.links import encoded, require_inside
 from npdata.sources.hdf5.examine.many_groups import look_at_groups
 from npdata.sources.hdf5.file import AUTO, Hdf5Options, Locking, absolute_path, opened_anew
 from npdata.sources.hdf5.groups import GroupsSource
-from npdata.sources.hdf5.open import labels, open_datasets, open_hdf5
+from npdata.sources.hdf5.open import open_datasets, open_hdf5, open_labels
 from npdata.sources.hdf5.rows.variable_length import as_numbers
 from npdata.sources.names import naturally_sorted, refuse_any_depth, some_of
 
@@ -114,7 +114,7 @@ def _open_column(
         if column not in coded_columns(records.dtype, path, table, options.locking):
             return found
         categories, where = CATEGORIES.format(column), f"{path}::{table}.{column}"
-        return labels(found, path, categories, where, options)
+        return open_labels(found, path, categories, where, options)
     return None
 
 

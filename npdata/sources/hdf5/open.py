@@ -77,8 +77,8 @@ def file_of(item: h5py.Dataset | h5py.Group) -> tuple[str, Hdf5Options, OpenedFi
     if file.driver != "sec2":
         return path, options, None
     opened = OpenedFile(file, absolute_path(path), options)
-    holder, identity = opened.facts.holder, opened.facts.identity
-    if holder is not None and (holder.device, holder.inode) != (identity.device, identity.inode):
+    has, identity = opened.facts.identity_in_hdf5, opened.facts.identity
+    if has is not None and (has.device, has.inode) != (identity.device, identity.inode):
         raise UnsupportedSourceError(
             f"{path} leads to another file than the one that the {kind} is in: that was "
             f"replaced, or the current folder is another; open it again"
@@ -150,13 +150,15 @@ def source_of(examined: Examined, options: Hdf5Options = AUTO) -> Source:
     else:
         source = _direct(examined, details, options.locking)
     if examined.categories is not None:
-        return labels(source, examined.layout.path, examined.categories, where, options)
+        return open_labels(source, examined.layout.path, examined.categories, where, options)
     source.tell(packing=examined.packing, matlab=examined.matlab)
     source.across = functools.partial(_across, examined, details, options)
     return source
 
 
-def labels(codes: Source, path: str, names: str, where: str, options: Hdf5Options) -> LabelSource:
+def open_labels(
+    codes: Source, path: str, names: str, where: str, options: Hdf5Options
+) -> LabelSource:
     """Read codes of what the dataset `names` has, text or numbers; -1 is a missing value.
 
     Raises `FormatError` for a code that stands for nothing.

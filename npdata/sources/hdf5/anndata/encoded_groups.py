@@ -16,7 +16,7 @@ from npdata.sources.base import Source
 from npdata.sources.hdf5.anndata.encoding import SPARSE_PARTS, encoded_kind, sparse_shape
 from npdata.sources.hdf5.examine.links import require_inside
 from npdata.sources.hdf5.file import H5PY_ERRORS, Hdf5Options, absolute_path, opened_anew
-from npdata.sources.hdf5.open import file_of, labels, open_hdf5
+from npdata.sources.hdf5.open import file_of, open_hdf5, open_labels
 from npdata.sources.sparse import CsrSource
 
 PARTS = {"csr_matrix": SPARSE_PARTS, "categorical": ("codes", "categories")}
@@ -72,7 +72,7 @@ def open_encoded(path: str, name: str, options: Hdf5Options) -> Source | None:
             names = parts[1]
             if isinstance(group["categories"], h5py.Group):
                 names += "/values"  # text that may be missing, of which no category is
-            return labels(open_hdf5(path, parts[0], options), path, names, where, options)
+            return open_labels(open_hdf5(path, parts[0], options), path, names, where, options)
         _require_all(where, group["mask"])
         return open_hdf5(path, parts[0], options)
 

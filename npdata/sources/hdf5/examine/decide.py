@@ -73,7 +73,7 @@ def _file_obstacles(layout: Layout) -> Iterator[str]:
         yield f"HDF5 reads the file through its driver {file.driver!r}"
     if file.mode != "r":
         yield f"this process has the file open in mode {file.mode!r}, and may write to it"
-    if file.holder != file.identity:
+    if file.identity_in_hdf5 != file.identity:
         yield "the path leads to another file than the one that HDF5 holds open"
     if file.user_block and file.hdf5_version < USER_BLOCK_SINCE:
         version = ".".join(map(str, file.hdf5_version))
