@@ -14,6 +14,7 @@ import numpy as np
 from npdata.arrays.dtypes import is_variable_text
 from npdata.sources.base import Access
 from npdata.sources.hdf5.codecs.pipeline import missing_decoder
+from npdata.sources.hdf5.examine.chunk_table import ChunkTable
 from npdata.sources.hdf5.examine.layout import Layout
 
 USER_BLOCK_SINCE = (1, 14, 4)
@@ -108,35 +109,32 @@ def _chunk_obstacles(layout: Layout) -> Iterator[str]:
     if layout.fill is None and not table.complete:
         yield "chunks are missing, and their fill value is unknown"
     if layout.filters:
-        yield from _filter_obstacles(layout)
+        yield from _filter_obstacles(layout, table, chunk_shape)
     elif len(table) and not table.smallest == table.largest == layout.chunk_bytes:
         yield "a chunk without filters has another size than its shape needs"
 
 
-def _filter_obstacles(layout: Layout) -> Iterator[str]:
+def _filter_obstacles(
+    layout: Layout, table: ChunkTable, chunk_shape: tuple[int, ...]
+) -> Iterator[str]:
     for step in layout.filters:
         missing = missing_decoder(step)
         if missing is not None:
             yield missing
     if layout.chunk_bytes > LARGEST_CHUNK:
         yield f"a chunk of {layout.chunk_bytes} bytes is too large to keep decoded"
-    if _ambiguous_edge(layout):
+    if _ambiguous_edge(layout, table, chunk_shape):
         yield "a chunk at the edge may be stored without its filters, and HDF5 does not tell"
 
 
-def _ambiguous_edge(layout: Layout) -> bool:
+def _ambiguous_edge(layout: Layout, table: ChunkTable, chunk_shape: tuple[int, ...]) -> bool:
     """Tell whether a partial chunk has the size of a raw one and a mask that denies it."""
-    table, chunk_shape = layout.chunks, layout.chunk_shape
-    if table is None or chunk_shape is None:
-        return False
     if not table.smallest <= layout.chunk_bytes <= table.largest:
         return False
     suspects = np.flatnonzero(table.sizes == layout.chunk_bytes)
     if table.masks is not None:
         every = (1 << len(layout.filters)) - 1
         suspects = suspects[(table.masks[suspects] & every) != every]
-    if len(suspects) == 0:
-        return False
     places = np.unravel_index(table.numbers[suspects], table.grid)
     return any(
         length % chunk and bool((place == count - 1).any())

@@ -88,9 +88,7 @@ def read_layout(dataset: h5py.h5d.DatasetID, file: FileFacts, creation: Creation
         offset=None if chunk_shape is not None else dataset.get_offset(),
         stored_bytes=claimed or (0 if chunks is None else chunks.stored_bytes),
         chunks=chunks,
-        unlimited=()
-        if shape == longest
-        else tuple(axis for axis, n in enumerate(longest) if n == h5py.h5s.UNLIMITED),
+        unlimited=tuple(axis for axis, n in enumerate(longest) if n == h5py.h5s.UNLIMITED),
     )
 
 

@@ -62,11 +62,11 @@ def _entries_to_check(table: ChunkTable) -> list[int]:
 
 
 def _same_rows(dataset: h5py.h5d.DatasetID, layout: Layout, file: File) -> bool:
-    row = layout.row_bytes
-    if layout.offset is None or row > LARGEST_CHECKED:
-        return layout.offset is not None
+    offset, row = layout.offset or 0, layout.row_bytes
+    if row > LARGEST_CHECKED:
+        return True
     for number in {0, layout.shape[0] - 1}:
-        found = file.read(layout.offset + number * row, row)
+        found = file.read(offset + number * row, row)
         direct = np.frombuffer(found, layout.dtype).reshape(layout.shape[1:])
         if not _same(direct, np.asarray(h5py.Dataset(dataset)[number], layout.dtype)):
             return False
